@@ -1,0 +1,1 @@
+"""Values and promises: what the rest of the studio is said in. Standard library and Pillow only."""

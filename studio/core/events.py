@@ -1,0 +1,153 @@
+"""What a job says while it runs, and the fold of all of it into one snapshot that page and HTTP read.
+
+The last event is always Finished, Failed or Cancelled.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+from studio.core.errors import StudioError
+from studio.core.result import Asset
+
+
+class Status(StrEnum):
+    QUEUED = "queued"
+    LOADING = "loading"
+    RUNNING = "running"
+    FINISHED = "finished"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+    @property
+    def final(self) -> bool:
+        return self in (Status.FINISHED, Status.FAILED, Status.CANCELLED)
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """`ahead` jobs run first; `eta` is in seconds, None while nothing is known."""
+
+    ahead: int
+    eta: float | None = None
+
+
+@dataclass(frozen=True)
+class Loading:
+    """Something is being made ready; `what` is a phrase for the user, "Loading Stable Diffusion 1.5"."""
+
+    what: str
+
+
+@dataclass(frozen=True)
+class Step:
+    """`step` of `steps` are done for picture `picture` (counted from 1) of `pictures`; `eta` in seconds for the whole job.
+
+    `preview` is a small picture file, or None when there is no new one.
+    """
+
+    step: int
+    steps: int
+    picture: int
+    pictures: int
+    eta: float | None = None
+    preview: Path | None = None
+
+
+@dataclass(frozen=True)
+class Saved:
+    """One picture of the job is on disk."""
+
+    asset: Asset
+
+
+@dataclass(frozen=True)
+class Notice:
+    """Something the user should know and need not act on."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Finished:
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Failed:
+    error: StudioError
+
+
+@dataclass(frozen=True)
+class Cancelled:
+    """`text` is what the page says: "Stopped"."""
+
+    text: str = "Stopped"
+
+
+Event = Waiting | Loading | Step | Saved | Notice | Finished | Failed | Cancelled
+
+
+@dataclass(frozen=True, kw_only=True)
+class Snapshot:
+    """Where a job stands. `version` grows with every event, so that a reader can wait for the next one."""
+
+    version: int = 0
+    status: Status = Status.QUEUED
+    ahead: int = 0
+    eta: float | None = None
+    loading: str = ""
+    step: int = 0
+    steps: int = 0
+    picture: int = 0
+    pictures: int = 0
+    preview: Path | None = None
+    assets: tuple[Asset, ...] = ()
+    notices: tuple[str, ...] = ()
+    seconds: float | None = None
+    error: StudioError | None = None
+
+    @property
+    def progress(self) -> float:
+        """0 to 1 over the whole job."""
+        if self.status is Status.FINISHED:
+            return 1.0
+        if not self.pictures or not self.steps:
+            return 0.0
+        return min(1.0, (max(self.picture - 1, 0) + self.step / self.steps) / self.pictures)
+
+    def after(self, event: Event) -> Snapshot:
+        """The snapshot once `event` has happened."""
+        return dataclasses.replace(self, version=self.version + 1, **_changes(self, event))
+
+
+def _changes(old: Snapshot, event: Event) -> dict[str, object]:
+    match event:
+        case Waiting():
+            return {"status": Status.QUEUED, "ahead": event.ahead, "eta": event.eta}
+        case Loading():
+            return {"status": Status.LOADING, "loading": event.what, "ahead": 0}
+        case Step():
+            return {
+                "status": Status.RUNNING,
+                "ahead": 0,
+                "step": event.step,
+                "steps": event.steps,
+                "picture": event.picture,
+                "pictures": event.pictures,
+                "eta": event.eta,
+                "preview": event.preview or old.preview,
+            }
+        case Saved():
+            return {"assets": tuple(sorted((*old.assets, event.asset), key=lambda asset: asset.index))}
+        case Notice():
+            return {"notices": old.notices if event.text in old.notices else (*old.notices, event.text)}
+        case Finished():
+            return {"status": Status.FINISHED, "eta": 0.0, "seconds": event.seconds, "preview": None}
+        case Failed():
+            return {"status": Status.FAILED, "error": event.error, "preview": None}
+        case Cancelled():
+            return {"status": Status.CANCELLED, "preview": None, "notices": (*old.notices, event.text)}

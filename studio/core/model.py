@@ -1,0 +1,178 @@
+"""What a model is and can do, as data. The page hides fields by it, the engine refuses requests by it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from studio.core.errors import InvalidRequest, ModelBroken
+from studio.core.request import GenerationRequest, Task, parse_aspect
+
+GPU_LANE = "gpu"
+
+
+class Feature(StrEnum):
+    """What only some models can do. A request uses a feature when the field behind it is set."""
+
+    NEGATIVE_PROMPT = "negative prompt"
+    PROMPT_SYNTAX = "prompt syntax"  # A1111's weights, BREAK, AND, editing: families with CLIP
+    GUIDANCE = "guidance scale"
+    SAMPLER = "sampler choice"
+    SEED = "seed"
+    VARIATION = "variation seed"
+    STEPS = "step count"
+    CLIP_SKIP = "clip skip"
+    VAE = "VAE choice"
+    LORA = "LoRA"
+    HIRES = "hires pass"
+    EMBEDDING = "textual inversion"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sampling:
+    """A model's defaults, and the samplers and schedules that it may be given; `combinations` maps sampler to schedules."""
+
+    steps: int = 20
+    guidance: float = 7.0
+    sampler: str = "Euler"
+    schedule: str = "Automatic"
+    combinations: Mapping[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sizes:
+    """Sides in px. `liked` are (width, height) pairs that the model was trained near; the first is the default."""
+
+    liked: tuple[tuple[int, int], ...] = ((512, 512),)
+    multiple: int = 8
+    smallest: int = 64
+    largest: int = 2048
+    max_pixels: int = 2048 * 2048
+
+    def fit(self, width: int | None, height: int | None, aspect: str | None) -> tuple[int, int]:
+        """The (width, height) to use: given sides as they are, an aspect at the area of the default size, else the default."""
+        default_width, default_height = self.liked[0]
+        if width is not None or height is not None or aspect is None:
+            return width or default_width, height or default_height
+        ratio = parse_aspect(aspect)
+        area = default_width * default_height
+        return self._round(math.sqrt(area * ratio)), self._round(math.sqrt(area / ratio))
+
+    def _round(self, side: float) -> int:
+        rounded = round(side / self.multiple) * self.multiple
+        return max(self.smallest, min(self.largest, rounded))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Model:
+    """One entry of the model list, local or cloud.
+
+    `id` is stable and what requests name; `lane` is where its jobs run: "gpu" for local pipelines, else the provider's
+    id. `problem` is set when the model shows up but cannot be used, and says why and what to do. `ignores` says in one
+    sentence what of a request this model passes over silently (A1111 prompt syntax, for example).
+    """
+
+    id: str
+    title: str
+    family: str
+    lane: str = GPU_LANE
+    tasks: frozenset[Task] = frozenset({Task.TXT2IMG})
+    features: frozenset[Feature] = frozenset(Feature)
+    sampling: Sampling = field(default_factory=Sampling)
+    sizes: Sizes = field(default_factory=Sizes)
+    max_count: int = 100
+    max_batch: int = 16
+    ignores: str = ""
+    problem: str = ""
+    note: str = ""
+
+    def check(self, request: GenerationRequest) -> None:
+        """Refuse what this model cannot do, before any wait and any cost.
+
+        Raises:
+            ModelBroken: the model's own `problem`.
+            InvalidRequest: a task, feature, size, count or sampler that it lacks; the message says what it has instead.
+        """
+        if self.problem:
+            raise ModelBroken(f"{self.title} cannot be used: {self.problem}", hint="Pick another model.")
+        if request.task not in self.tasks:
+            raise InvalidRequest(
+                f"{self.title} does not do {request.task}.", hint="It does: " + ", ".join(sorted(self.tasks)) + "."
+            )
+        for feature in sorted(used_features(request) - self.features):
+            raise InvalidRequest(
+                f"{self.title} has no {feature}.", hint="Leave that field as it is, or pick another model."
+            )
+        self._check_size(*self.size_of(request), what="size")
+        if request.hires is not None:
+            self._check_size(*self.hires_size(request), what="hires size")
+        if request.count > self.max_count or request.batch_size > self.max_batch:
+            raise InvalidRequest(
+                f"{self.title} makes at most {self.max_count} pictures, {self.max_batch} at once.",
+                hint="Ask for fewer.",
+            )
+        self._check_sampler(request.sampler, request.schedule)
+        if request.hires is not None:
+            self._check_sampler(request.hires.sampler, request.hires.schedule)
+
+    def size_of(self, request: GenerationRequest) -> tuple[int, int]:
+        """The (width, height) in px of the first pass."""
+        return self.sizes.fit(request.width, request.height, request.aspect)
+
+    def hires_size(self, request: GenerationRequest) -> tuple[int, int]:
+        """The (width, height) in px after the hires pass, rounded to the model's multiple."""
+        if request.hires is None:
+            return self.size_of(request)
+        if request.hires.width is not None and request.hires.height is not None:
+            return request.hires.width, request.hires.height
+        step = self.sizes.multiple
+        width, height = (round(side * request.hires.scale / step) * step for side in self.size_of(request))
+        return width, height
+
+    def _check_size(self, width: int, height: int, *, what: str) -> None:
+        sizes = self.sizes
+        if width % sizes.multiple or height % sizes.multiple:
+            raise InvalidRequest(
+                f"The {what} {width}×{height} is not a multiple of {sizes.multiple} px.",
+                hint=f"{width // sizes.multiple * sizes.multiple or sizes.multiple}×{height // sizes.multiple * sizes.multiple or sizes.multiple} would do.",
+            )
+        if not (
+            sizes.smallest <= min(width, height)
+            and max(width, height) <= sizes.largest
+            and width * height <= sizes.max_pixels
+        ):
+            raise InvalidRequest(
+                f"The {what} {width}×{height} is outside what {self.title} can draw.",
+                hint=f"Sides from {sizes.smallest} to {sizes.largest} px, at most {sizes.max_pixels / 1e6:.1f} megapixels.",
+            )
+
+    def _check_sampler(self, sampler: str | None, schedule: str | None) -> None:
+        table = self.sampling.combinations
+        if not table:
+            return
+        name = sampler or self.sampling.sampler
+        if name not in table:
+            raise InvalidRequest(f"{self.title} has no sampler {name!r}.", hint="It has: " + ", ".join(table) + ".")
+        if schedule is not None and schedule not in table[name]:
+            raise InvalidRequest(
+                f"The sampler {name} has no schedule {schedule!r}.", hint="It has: " + ", ".join(table[name]) + "."
+            )
+
+
+def used_features(request: GenerationRequest) -> frozenset[Feature]:
+    """The features that `request` cannot do without."""
+    uses = {
+        Feature.NEGATIVE_PROMPT: bool(request.negative_prompt.strip()),
+        Feature.GUIDANCE: request.guidance is not None,
+        Feature.SAMPLER: request.sampler is not None or request.schedule is not None,
+        Feature.SEED: request.seed is not None,
+        Feature.VARIATION: request.variation_strength > 0,
+        Feature.STEPS: request.steps is not None,
+        Feature.CLIP_SKIP: request.clip_skip not in (None, 1),
+        Feature.VAE: request.vae is not None,
+        Feature.LORA: bool(request.loras),
+        Feature.HIRES: request.hires is not None,
+    }
+    return frozenset(feature for feature, used in uses.items() if used)

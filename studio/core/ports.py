@@ -1,0 +1,195 @@
+"""The seams: what the engine expects of whatever makes pictures, and what those may expect of the engine.
+
+The engine imports no plug-in and a plug-in imports no engine; both know this file only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from PIL import Image
+
+from studio.core.model import Model
+from studio.core.request import GenerationRequest
+from studio.core.result import Rendered
+from studio.core.settings import Settings
+from studio.core.weights import Header, WeightFile
+
+
+@dataclass(frozen=True, kw_only=True)
+class PictureSeed:
+    """What one picture's noise is drawn from. `variation` is None without a variation."""
+
+    seed: int
+    variation: int | None = None
+
+
+class JobContext(Protocol):
+    """All that a backend sees of the job it works for."""
+
+    @property
+    def settings(self) -> Settings:
+        """The settings that the job was submitted with."""
+        ...
+
+    def loading(self, what: str) -> None:
+        """Tell the user what is being made ready ("Loading Stable Diffusion 1.5")."""
+        ...
+
+    def progress(self, step: int, steps: int, preview: Callable[[], Image.Image] | None = None) -> None:
+        """`step` of `steps` of the running pass are done; `preview` is called only when a preview is due.
+
+        Raises:
+            JobCancelled: the user stopped the job.
+            PictureSkipped: the user skipped this pass.
+        """
+        ...
+
+    def notice(self, text: str) -> None:
+        """Tell the user something that was changed on the way, and keep it in the recipe."""
+        ...
+
+    def raise_if_cancelled(self) -> None:
+        """Raises JobCancelled or PictureSkipped as `progress` does."""
+        ...
+
+    def sleep(self, seconds: float) -> None:
+        """Wait, and stop waiting the moment the job is cancelled (then raises as `progress` does)."""
+        ...
+
+    def stage(self, name: str) -> AbstractContextManager[None]:
+        """Time the enclosed work for the generation log under `name` ("load", "encode", "denoise", "decode")."""
+        ...
+
+    def peak_memory(self, bytes_used: int) -> None:
+        """Tell the generation log the most memory that this pass took."""
+        ...
+
+
+class Backend(Protocol):
+    """Something that makes pictures for its models: all local pipelines are one, every cloud service is one."""
+
+    def models(self) -> Sequence[Model]:
+        """What it offers now; cheap, called often, from any thread."""
+        ...
+
+    def render(self, request: GenerationRequest, seeds: Sequence[PictureSeed], ctx: JobContext) -> list[Rendered]:
+        """One pass: a picture per entry of `seeds`, in that order. Called in the model's lane, one call at a time per lane.
+
+        `request.seed`, `count`, `batch_size` and `axes` are the engine's business and are not looked at here; every other
+        field is, and None means the model's default.
+
+        Raises:
+            StudioError: anything the user should read. Foreign exceptions are mapped before they get here.
+        """
+        ...
+
+    def close(self) -> None:
+        """Let go of memory and connections."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoadOptions:
+    """How to load a checkpoint: `device` is "cpu", "cuda" or "mps", `dtype` the name of a torch dtype."""
+
+    device: str
+    dtype: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class PipelineSpec:
+    """One diffusers family, described without weights; one file below studio/pipelines/ defines one as PIPELINE.
+
+    `pipeline_classes` are the `_class_name`s in model_index.json that belong to it; the first is its text-to-image class.
+    `image_to_image` names the class of the hires pass and of img2img. `detect` knows the family's single files by their
+    header. `describe` says what the checkpoint can do, reading nothing but small config files. `load` gives the
+    text-to-image pipeline, on the CPU or on `options.device`, with `options.dtype`; torch and diffusers are imported inside.
+    `arguments` gives the keyword arguments of the pipeline call that are peculiar to the family (guidance under its
+    name there, the maximal text length); prompts, latents, steps, size and callbacks are filled in for it. `clip` tells
+    that A1111's prompt syntax applies: the family takes `prompt_embeds` from CLIP text encoders.
+    """
+
+    family: str
+    title: str
+    pipeline_classes: tuple[str, ...]
+    image_to_image: str
+    detect: Callable[[Header], bool]
+    describe: Callable[[WeightFile], Model]
+    load: Callable[[WeightFile, LoadOptions], Any]
+    arguments: Callable[[GenerationRequest, Model], dict[str, Any]]
+    clip: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Resident:
+    """One checkpoint that is held in memory; `bytes` is measured, `idle` in seconds since its last use."""
+
+    model: str
+    title: str
+    bytes: int
+    in_use: bool
+    idle: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class MemoryReport:
+    """The device that local models run on, in bytes. `budget` is what resident checkpoints may take."""
+
+    device: str
+    total: int
+    free: int
+    budget: int
+    resident: tuple[Resident, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class DownloadState:
+    """A download from the hub. `done` and `total` in bytes, `total` 0 while unknown; `error` empty when all is well."""
+
+    repo_id: str
+    done: int
+    total: int
+    finished: bool
+    error: str = ""
+
+
+class ModelStore(Protocol):
+    """What the Configurations tab may do with local models. `load` and `unload` run in the GPU lane; the rest from any thread."""
+
+    def weights(self) -> Sequence[WeightFile]:
+        """All weight files found, usable or not."""
+        ...
+
+    def refresh(self) -> None:
+        """Look at the folders again."""
+        ...
+
+    def memory(self) -> MemoryReport: ...
+
+    def load(self, model: str, ctx: JobContext) -> None:
+        """Make the checkpoint resident."""
+        ...
+
+    def unload(self, model: str) -> None:
+        """Let the checkpoint go; does nothing when it is not resident."""
+        ...
+
+    def sha256(self, name: str) -> str:
+        """The file's hash, read from a cache when the file did not change."""
+        ...
+
+    def download(self, repo_id: str) -> None:
+        """Begin to fetch a hub model. Returns at once; `downloads` tells how it goes.
+
+        Raises:
+            InvalidRequest: not a repo id. NotConfigured: the studio is set to offline. StorageFailed: not enough disk.
+        """
+        ...
+
+    def cancel_download(self, repo_id: str) -> None: ...
+
+    def downloads(self) -> Sequence[DownloadState]: ...

@@ -1,0 +1,184 @@
+"""Every setting of the studio, frozen: default, range, choices and help text together, so that page, file, environment and
+flags all read them from here."""
+
+from __future__ import annotations
+
+import dataclasses
+import types
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+from studio.core.errors import InvalidRequest
+
+
+def setting(
+    default: Any,
+    help_text: str,
+    *,
+    group: str,
+    low: float | None = None,
+    high: float | None = None,
+    choices: tuple[str, ...] = (),
+) -> Any:
+    """A field of Settings. Numbers carry `low` and `high`, words their `choices`."""
+    return dataclasses.field(
+        default=default, metadata={"help": help_text, "group": group, "low": low, "high": high, "choices": choices}
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What the studio runs with. A job keeps the settings that it was submitted with."""
+
+    models_dir: Path = setting(Path("models"), "Folder with checkpoints, LoRAs, VAEs and embeddings.", group="Paths")
+    outputs_dir: Path = setting(Path("outputs"), "Folder for pictures, the library and the queue.", group="Paths")
+    logs_dir: Path = setting(
+        Path("outputs/logs"), "Folder for the application, generation and access logs.", group="Paths"
+    )
+
+    default_model: str = setting("embedded", "Model that is chosen when the page opens.", group="Models")
+    fallback_model: str = setting(
+        "", "Model to try when a job's own model is missing, broken or out of memory. Empty: none.", group="Models"
+    )
+    device: str = setting("auto", "Where local models run.", group="Models", choices=("auto", "cuda", "mps", "cpu"))
+    precision: str = setting(
+        "auto", "Number format of weights. Automatic takes bfloat16 or float16 on a GPU and float32 on a CPU.", group="Models",
+        choices=("auto", "float32", "float16", "bfloat16"),
+    )  # fmt: skip
+    memory_budget_gb: float = setting(
+        0.0,
+        "Memory that resident models may take, in GiB. 0 leaves a tenth of the device free.",
+        group="Models",
+        low=0,
+        high=4096,
+    )
+    offline: bool = setting(False, "Never contact the model hub, not even when asked to download.", group="Models")
+
+    previews: bool = setting(True, "Show the picture while it forms.", group="Previews")
+    preview_interval: float = setting(0.5, "Seconds between two previews.", group="Previews", low=0.1, high=60)
+    preview_side: int = setting(384, "Longest side of a preview, in px.", group="Previews", low=64, high=1024)
+
+    output_format: str = setting(
+        "png", "File type of saved pictures.", group="Output", choices=("png", "jpeg", "webp", "avif")
+    )
+    output_quality: int = setting(
+        92, "Quality of JPEG, WebP and AVIF; 100 makes WebP lossless.", group="Output", low=1, high=100
+    )
+    filename_pattern: str = setting(
+        "{date}/{number}-{seed}-{prompt}",
+        "Name of a saved picture inside the outputs folder. Fields: {date} {time} {number} {seed} {model} {prompt} {job} {index} {width} {height} {sampler} {steps}.",
+        group="Output",
+    )  # fmt: skip
+    embed_recipe: bool = setting(True, "Write the full recipe into each picture.", group="Output")
+
+    theme: str = setting(
+        "system", "Light, dark, or what the browser prefers.", group="Page", choices=("system", "light", "dark")
+    )
+    page_closed: str = setting(
+        "stop", "What happens to a local job when its page is closed and not opened again within a minute.", group="Page",
+        choices=("stop", "finish"),
+    )  # fmt: skip
+
+    host: str = setting("127.0.0.1", "Address to listen on. Anything but this machine needs users.", group="Server")
+    port: int = setting(7860, "Port to listen on.", group="Server", low=0, high=65535)
+    share: bool = setting(False, "Open a public Gradio link. Needs users.", group="Server")
+    auth_file: Path | None = setting(
+        None, "File with users and hashed passwords, made with --add-user.", group="Server"
+    )
+    allowed_hosts: str = setting(
+        "", "More host names that this server answers to, separated by commas.", group="Server"
+    )
+    allowed_origins: str = setting(
+        "", "Other sites that may call the HTTP API from a browser, separated by commas.", group="Server"
+    )
+    root_path: str = setting("", "Path prefix when a reverse proxy serves the studio below one.", group="Server")
+    max_upload_mb: int = setting(32, "Largest upload, in MiB.", group="Server", low=1, high=1024)
+    max_megapixels: int = setting(64, "Largest picture that is opened, in megapixels.", group="Server", low=1, high=400)
+    queue_limit: int = setting(200, "Most jobs that may wait.", group="Server", low=1, high=10_000)
+    queue_limit_per_user: int = setting(50, "Most jobs of one user that may wait.", group="Server", low=1, high=10_000)
+    session_limit: int = setting(150, "Browser sessions kept in memory.", group="Server", low=10, high=10_000)
+
+    log_level: str = setting(
+        "info", "How much the application log tells.", group="Logs", choices=("debug", "info", "warning", "error")
+    )
+    log_prompts: bool = setting(
+        False, "Write prompts into the generation log also when the studio is shared.", group="Logs"
+    )
+
+    def __post_init__(self) -> None:
+        """Check every field against its range and choices.
+
+        Raises:
+            InvalidRequest: the first value that does not fit, with what would.
+        """
+        for f in dataclasses.fields(self):
+            _check(f, getattr(self, f.name))
+
+    @property
+    def shared(self) -> bool:
+        """Whether anybody beyond this machine can reach the studio."""
+        return self.share or self.host not in ("127.0.0.1", "localhost", "::1")
+
+    def replace(self, **changes: Any) -> Self:
+        """A copy with `changes`, checked again."""
+        return dataclasses.replace(self, **changes)
+
+    def to_json(self) -> dict[str, Any]:
+        """The settings that differ from their default, JSON-ready."""
+        values = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if getattr(self, f.name) != f.default}
+        return {name: str(value) if isinstance(value, Path) else value for name, value in values.items()}
+
+    def updated(self, values: Mapping[str, Any]) -> Self:
+        """A copy with `values`, which may be text as a file, the environment or a form field gives it.
+
+        Raises:
+            InvalidRequest: an unknown name, a wrong type, or a value out of range.
+        """
+        hints = typing.get_type_hints(type(self))
+        unknown = sorted(set(values) - set(hints))
+        if unknown:
+            raise InvalidRequest(
+                f"There is no setting {unknown[0]!r}.", hint="Known settings: " + ", ".join(hints) + "."
+            )
+        return self.replace(**{name: _coerce(name, hints[name], value) for name, value in values.items()})
+
+
+def _coerce(name: str, kind: Any, value: Any) -> Any:
+    if isinstance(kind, types.UnionType):
+        if value in (None, ""):
+            return None
+        kind = next(arg for arg in typing.get_args(kind) if arg is not types.NoneType)
+    try:
+        if kind is bool and isinstance(value, str):
+            return {
+                "1": True,
+                "true": True,
+                "yes": True,
+                "on": True,
+                "0": False,
+                "false": False,
+                "no": False,
+                "off": False,
+            }[value.lower()]
+        if kind is int and isinstance(value, float) and not value.is_integer():
+            raise ValueError(value)
+        return kind(value)
+    except (KeyError, ValueError, TypeError) as error:
+        raise InvalidRequest(f"The setting {name} cannot be {value!r}.", hint=f"It is a {kind.__name__}.") from error
+
+
+def _check(f: dataclasses.Field[Any], value: Any) -> None:
+    meta = f.metadata
+    if meta["choices"] and value not in meta["choices"]:
+        raise InvalidRequest(
+            f"The setting {f.name} cannot be {value!r}.", hint="Choose one of: " + ", ".join(meta["choices"]) + "."
+        )
+    if meta["low"] is not None and not meta["low"] <= value <= meta["high"]:
+        raise InvalidRequest(
+            f"The setting {f.name} is {value}.", hint=f"Choose a value from {meta['low']} to {meta['high']}."
+        )
+    if isinstance(value, str | Path) and any(ord(char) < 32 for char in str(value)):
+        raise InvalidRequest(f"The setting {f.name} holds a control character.", hint="Remove line breaks and tabs.")

@@ -1,0 +1,55 @@
+"""What lies in models/: weight files and folders, told apart by what is inside them, not by their names."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+
+
+class Kind(StrEnum):
+    CHECKPOINT = "checkpoint"
+    LORA = "LoRA"
+    VAE = "VAE"
+    EMBEDDING = "textual inversion"
+    CONTROLNET = "ControlNet"
+    UPSCALER = "upscaler"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Header:
+    """The header of a .safetensors file: tensor shapes and dtypes by name (dtype as the format writes it, "F16"), and its metadata."""
+
+    shapes: Mapping[str, tuple[int, ...]]
+    dtypes: Mapping[str, str]
+    metadata: Mapping[str, str]
+
+    def has(self, *names: str) -> bool:
+        """Whether every one of `names` is a tensor in the file."""
+        return all(name in self.shapes for name in names)
+
+
+@dataclass(frozen=True, kw_only=True)
+class WeightFile:
+    """One file, or one diffusers folder, below models/ or in the hub's cache.
+
+    `name` is what users and requests call it: the path below its folder without the ending, or the hub's repo id.
+    `family` is a PipelineSpec's family, empty when none claims it. `problem` says why it cannot be used, and is empty
+    when it can. `bytes` is the size on disk; `sha256` is empty until somebody asked for it.
+    """
+
+    name: str
+    kind: Kind
+    path: Path
+    bytes: int
+    family: str = ""
+    sha256: str = ""
+    problem: str = ""
+    header: Header | None = field(default=None, repr=False, compare=False)
+
+    @property
+    def is_folder(self) -> bool:
+        """Whether this is a diffusers folder rather than a single file."""
+        return self.path.is_dir()

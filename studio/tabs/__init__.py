@@ -1,0 +1,1 @@
+"""One file per tab: layout plus read(values) -> request; TAB = Tab(...)."""
