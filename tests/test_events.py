@@ -13,6 +13,7 @@ def fold(*events: object) -> Snapshot:
 
 def test_progress_runs_over_all_pictures() -> None:
     assert fold(Step(5, 10, 2, 4)).progress == (1 + 0.5) / 4
+    assert fold(Step(5, 10, 1, 4, batch=2)).progress == 2 * 0.5 / 4
     assert fold(Step(10, 10, 4, 4), Finished(3.0)).progress == 1.0
     assert fold(Waiting(2)).progress == 0.0
 

@@ -44,7 +44,8 @@ class Loading:
 
 @dataclass(frozen=True)
 class Step:
-    """`step` of `steps` are done for picture `picture` (counted from 1) of `pictures`; `eta` in seconds for the whole job.
+    """`step` of `steps` are done for picture `picture` (counted from 1) of `pictures`, and for the rest of its `batch`;
+    `eta` in seconds for the whole job.
 
     `preview` is a small picture file, or None when there is no new one.
     """
@@ -55,6 +56,7 @@ class Step:
     pictures: int
     eta: float | None = None
     preview: Path | None = None
+    batch: int = 1
 
 
 @dataclass(frozen=True)
@@ -104,6 +106,7 @@ class Snapshot:
     steps: int = 0
     picture: int = 0
     pictures: int = 0
+    batch: int = 1
     preview: Path | None = None
     assets: tuple[Asset, ...] = ()
     notices: tuple[str, ...] = ()
@@ -117,7 +120,7 @@ class Snapshot:
             return 1.0
         if not self.pictures or not self.steps:
             return 0.0
-        return min(1.0, (max(self.picture - 1, 0) + self.step / self.steps) / self.pictures)
+        return min(1.0, (max(self.picture - 1, 0) + self.batch * self.step / self.steps) / self.pictures)
 
     def after(self, event: Event) -> Snapshot:
         """The snapshot once `event` has happened."""
@@ -138,6 +141,7 @@ def _changes(old: Snapshot, event: Event) -> dict[str, object]:
                 "steps": event.steps,
                 "picture": event.picture,
                 "pictures": event.pictures,
+                "batch": event.batch,
                 "eta": event.eta,
                 "preview": event.preview or old.preview,
             }

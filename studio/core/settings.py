@@ -22,10 +22,12 @@ def setting(
     low: float | None = None,
     high: float | None = None,
     choices: tuple[str, ...] = (),
+    restart: bool = False,
 ) -> Any:
-    """A field of Settings. Numbers carry `low` and `high`, words their `choices`."""
+    """A field of Settings. Numbers carry `low` and `high`, words their `choices`; `restart` when it holds from the next start."""
     return dataclasses.field(
-        default=default, metadata={"help": help_text, "group": group, "low": low, "high": high, "choices": choices}
+        default=default,
+        metadata={"help": help_text, "group": group, "low": low, "high": high, "choices": choices, "restart": restart},
     )
 
 
@@ -33,10 +35,14 @@ def setting(
 class Settings:
     """What the studio runs with. A job keeps the settings that it was submitted with."""
 
-    models_dir: Path = setting(Path("models"), "Folder with checkpoints, LoRAs, VAEs and embeddings.", group="Paths")
-    outputs_dir: Path = setting(Path("outputs"), "Folder for pictures, the library and the queue.", group="Paths")
+    models_dir: Path = setting(
+        Path("models"), "Folder with checkpoints, LoRAs, VAEs and embeddings.", group="Paths", restart=True
+    )
+    outputs_dir: Path = setting(
+        Path("outputs"), "Folder for pictures, the library and the queue.", group="Paths", restart=True
+    )
     logs_dir: Path = setting(
-        Path("outputs/logs"), "Folder for the application, generation and access logs.", group="Paths"
+        Path("outputs/logs"), "Folder for the application, generation and access logs.", group="Paths", restart=True
     )
 
     default_model: str = setting("embedded", "Model that is chosen when the page opens.", group="Models")
@@ -82,24 +88,30 @@ class Settings:
         choices=("stop", "finish"),
     )  # fmt: skip
 
-    host: str = setting("127.0.0.1", "Address to listen on. Anything but this machine needs users.", group="Server")
-    port: int = setting(7860, "Port to listen on.", group="Server", low=0, high=65535)
-    share: bool = setting(False, "Open a public Gradio link. Needs users.", group="Server")
+    host: str = setting(
+        "127.0.0.1", "Address to listen on. Anything but this machine needs users.", group="Server", restart=True
+    )
+    port: int = setting(7860, "Port to listen on.", group="Server", low=0, high=65535, restart=True)
+    share: bool = setting(False, "Open a public Gradio link. Needs users.", group="Server", restart=True)
     auth_file: Path | None = setting(
-        None, "File with users and hashed passwords, made with --add-user.", group="Server"
+        None, "File with users and hashed passwords, made with --add-user.", group="Server", restart=True
     )
     allowed_hosts: str = setting(
-        "", "More host names that this server answers to, separated by commas.", group="Server"
+        "", "More host names that this server answers to, separated by commas.", group="Server", restart=True
     )
     allowed_origins: str = setting(
-        "", "Other sites that may call the HTTP API from a browser, separated by commas.", group="Server"
+        "", "Other sites that may call the HTTP API from a browser, separated by commas.", group="Server", restart=True
     )
-    root_path: str = setting("", "Path prefix when a reverse proxy serves the studio below one.", group="Server")
-    max_upload_mb: int = setting(32, "Largest upload, in MiB.", group="Server", low=1, high=1024)
+    root_path: str = setting(
+        "", "Path prefix when a reverse proxy serves the studio below one.", group="Server", restart=True
+    )
+    max_upload_mb: int = setting(32, "Largest upload, in MiB.", group="Server", low=1, high=1024, restart=True)
     max_megapixels: int = setting(64, "Largest picture that is opened, in megapixels.", group="Server", low=1, high=400)
     queue_limit: int = setting(200, "Most jobs that may wait.", group="Server", low=1, high=10_000)
     queue_limit_per_user: int = setting(50, "Most jobs of one user that may wait.", group="Server", low=1, high=10_000)
-    session_limit: int = setting(150, "Browser sessions kept in memory.", group="Server", low=10, high=10_000)
+    session_limit: int = setting(
+        150, "Browser sessions kept in memory.", group="Server", low=10, high=10_000, restart=True
+    )
 
     log_level: str = setting(
         "info", "How much the application log tells.", group="Logs", choices=("debug", "info", "warning", "error")

@@ -1,0 +1,155 @@
+"""A request as AUTOMATIC1111's infotext and back: the text that its pictures carry and that people pass around.
+
+The grammar is the one of its `infotext_utils`: the prompt, a line "Negative prompt: …", then one line of "Key: value" pairs
+divided by commas, a value being quoted as JSON when it holds a comma, a colon or a line break.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from studio.core.infotext_keys import request_of
+from studio.core.lora_tags import split_tags, write_tag
+from studio.core.model import Feature, Model
+from studio.core.numbers import number
+from studio.core.request import GenerationRequest, Hires, LoraUse
+
+_NEGATIVE = "Negative prompt:"
+_PAIR = re.compile(r'\s*(\w[\w \-/+.]*?):\s*("(?:\\.|[^\\"])*"|[^,]*)(?:,|$)')
+_FIRST_KEYS = re.compile(r"^\s*(?:Steps|Sampler|CFG scale|Seed|Size): [^,]*, *\w[\w \-/]*: ")
+
+
+@dataclass(frozen=True)
+class Parsed:
+    """What an infotext asks for. `unknown` are the pairs that no field of the request stands for, hashes and versions among them."""
+
+    request: GenerationRequest
+    unknown: dict[str, str]
+
+
+def format_infotext(  # noqa: PLR0913 - the outside's facts of one picture
+    request: GenerationRequest,
+    *,
+    model: Model,
+    width: int,
+    height: int,
+    seed: int,
+    model_hash: str = "",
+    version: str = "",
+) -> str:
+    """The infotext of one picture that `request` made.
+
+    `width` and `height` in px are those of the first pass, `seed` is the picture's own. LoRAs are written as tags behind
+    the prompt. What the model chose by itself (`None` in the request) is written with the model's default; what the
+    model does not have is left out.
+    """
+    lines = [_with_tags(request.prompt, request.loras)]
+    if request.negative_prompt.strip():
+        lines.append(f"{_NEGATIVE} {request.negative_prompt.strip()}")
+    pairs = [
+        *_sampling_pairs(request, model),
+        ("Seed", str(seed)),
+        ("Size", f"{width}x{height}"),
+        ("Model hash", model_hash),
+        ("Model", model.id),
+        *_extra_pairs(request),
+        *(_hires_pairs(request.hires) if request.hires is not None else ()),
+        ("Version", version),
+    ]
+    lines.append(", ".join(f"{key}: {_quote(value)}" for key, value in pairs if value))
+    return "\n".join(lines).strip()
+
+
+def parse_infotext(text: str) -> Parsed:
+    """The request that an infotext of AUTOMATIC1111, Forge or this studio describes.
+
+    Never fails: a pair that is unknown, malformed or out of range ends up in `unknown`. LoRA tags stay in the prompt,
+    where they mean the same. A text without any pairs is taken as a prompt.
+    """
+    body, line = _split(text.replace("\r\n", "\n").replace("\r", "\n").strip("\n"))
+    prompt, negative = _prompts(body)
+    pairs = {match[1].strip(): _unquote(match[2].strip()) for match in _PAIR.finditer(line)}
+    request, unknown = request_of(prompt, negative, pairs)
+    return Parsed(request, unknown)
+
+
+def _sampling_pairs(request: GenerationRequest, model: Model) -> list[tuple[str, str]]:
+    chosen = model.sampling
+    guidance = chosen.guidance if request.guidance is None else request.guidance
+    values = (
+        (Feature.STEPS, "Steps", str(request.steps or chosen.steps)),
+        (Feature.SAMPLER, "Sampler", request.sampler or chosen.sampler),
+        (Feature.SAMPLER, "Schedule type", request.schedule or chosen.schedule),
+        (Feature.GUIDANCE, "CFG scale", number(guidance)),
+    )
+    return [(key, value) for feature, key, value in values if feature in model.features]
+
+
+def _extra_pairs(request: GenerationRequest) -> list[tuple[str, str]]:
+    varied = request.variation_strength > 0
+    return [
+        ("VAE", request.vae or ""),
+        ("Variation seed", str(request.variation_seed) if varied and request.variation_seed is not None else ""),
+        ("Variation seed strength", number(request.variation_strength) if varied else ""),
+        ("Denoising strength", number(request.hires.strength) if request.hires is not None else ""),
+        ("Clip skip", str(request.clip_skip) if (request.clip_skip or 1) > 1 else ""),
+        ("Prompt weight", number(request.prompt_weight) if request.prompt_weight != 1 else ""),
+        ("Negative prompt weight", number(request.negative_weight) if request.negative_weight != 1 else ""),
+    ]
+
+
+def _hires_pairs(hires: Hires) -> list[tuple[str, str]]:
+    by_size = hires.width is not None and hires.height is not None
+    return [
+        ("Hires upscale", "" if by_size else number(hires.scale)),
+        ("Hires resize", f"{hires.width}x{hires.height}" if by_size else ""),
+        ("Hires steps", str(hires.steps or "")),
+        ("Hires upscaler", hires.upscaler),
+        ("Hires checkpoint", hires.model or ""),
+        ("Hires sampler", hires.sampler or ""),
+        ("Hires schedule type", hires.schedule or ""),
+        ("Hires CFG Scale", number(hires.guidance) if hires.guidance is not None else ""),
+        ("Hires prompt", hires.prompt),
+        ("Hires negative prompt", hires.negative_prompt),
+    ]
+
+
+def _with_tags(prompt: str, loras: Iterable[LoraUse]) -> str:
+    present = {use.name for use in split_tags(prompt)[1]}
+    tags = [write_tag(use) for use in loras if use.name not in present]
+    return " ".join([prompt.strip(), *tags]).strip()
+
+
+def _quote(value: str) -> str:
+    return json.dumps(value, ensure_ascii=False) if re.search(r'[,:\n"]|^\s|\s$', value) else value
+
+
+def _unquote(value: str) -> str:
+    if len(value) < 2 or not (value[0] == value[-1] == '"'):
+        return value
+    try:
+        return str(json.loads(value, strict=False))
+    except ValueError:
+        return value[1:-1]
+
+
+def _split(text: str) -> tuple[list[str], str]:
+    """The lines of prompts, and the line of pairs; whatever other tools append below that line belongs to the pairs."""
+    lines = text.split("\n")
+    for index in range(len(lines) - 1, -1, -1):
+        if _FIRST_KEYS.match(lines[index]):
+            return lines[:index], ", ".join(line.strip().rstrip(",") for line in lines[index:] if line.strip())
+    if len(_PAIR.findall(lines[-1])) >= 3 and not lines[-1].startswith(_NEGATIVE):
+        return lines[:-1], lines[-1]
+    return lines, ""
+
+
+def _prompts(lines: list[str]) -> tuple[str, str]:
+    for index, line in enumerate(lines):
+        if line.lstrip().startswith(_NEGATIVE):
+            below = [line.lstrip()[len(_NEGATIVE) :], *lines[index + 1 :]]
+            return "\n".join(lines[:index]).strip(), "\n".join(below).strip()
+    return "\n".join(lines).strip(), ""

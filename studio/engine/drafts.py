@@ -1,0 +1,60 @@
+"""Assets as they will be saved: the recipe of each picture, in our words and in A1111's."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from studio.core.infotext import format_infotext
+from studio.core.model import Feature, Model
+from studio.core.request import GenerationRequest
+from studio.core.result import Asset, Rendered
+from studio.engine.jobs import Job
+
+
+class Drafts:
+    """Makes the Asset of a drawn picture, but for its path."""
+
+    def __init__(self, *, version: str, model_hash: Callable[[str], str]) -> None:
+        """`model_hash` gives a model's short hash at once, or "" while it is not known."""
+        self._version = version
+        self._model_hash = model_hash
+
+    def picture(
+        self, job: Job, index: int, request: GenerationRequest, model: Model, rendered: Rendered, notes: tuple[str, ...]
+    ) -> Asset:  # fmt: skip
+        """The asset of one picture; its request asks for this picture alone."""
+        own = request.replace(
+            count=1, batch_size=1, axes=(),
+            seed=rendered.seed if Feature.SEED in model.features else None,
+            variation_seed=rendered.variation_seed if request.variation_strength > 0 else request.variation_seed,
+        )  # fmt: skip
+        width, height = model.size_of(own)
+        infotext = format_infotext(
+            own, model=model, width=width, height=height, seed=rendered.seed,
+            model_hash=self._model_hash(model.id), version=self._version,
+        )  # fmt: skip
+        asset = _asset(job, index, rendered, own, infotext)
+        return dataclasses.replace(asset, notes=tuple(dict.fromkeys((*notes, *rendered.notes))))
+
+    def grid(self, job: Job, rendered: Rendered) -> Asset:
+        """The asset of a grid's labelled picture; its request asks for the whole grid again."""
+        parents = tuple(asset.id for asset in job.snapshot.assets)
+        return dataclasses.replace(_asset(job, job.pictures, rendered, job.request), parents=parents)
+
+    def fields(self, request: GenerationRequest, model: Model) -> dict[str, str]:
+        """What the naming pattern may use beyond the asset."""
+        return {
+            "model": model.id,
+            "sampler": request.sampler or model.sampling.sampler,
+            "steps": str(request.steps or model.sampling.steps),
+        }
+
+
+def _asset(job: Job, index: int, rendered: Rendered, request: GenerationRequest, infotext: str = "") -> Asset:
+    return Asset(
+        id=f"{job.id}-{index}", job_id=job.id, user=job.user, index=index, path=Path(), width=rendered.image.width,
+        height=rendered.image.height, seed=rendered.seed, created=time.time(), request=request, infotext=infotext,
+    )  # fmt: skip

@@ -1,0 +1,197 @@
+"""The recipe inside the picture, and back out of it, for PNG, JPEG, WebP and AVIF.
+
+What is written: AUTOMATIC1111's infotext (PNG: the text chunk "parameters"; else EXIF UserComment as UTF-16BE behind the
+"UNICODE" mark, as piexif does), our full recipe as JSON (PNG: the text chunk "easel"; else an XMP property), and in every
+picture an XMP packet with the IPTC digital source type that marks it as made by a model
+(http://cv.iptc.org/newscodes/digitalsourcetype/).
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import io
+import json
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+from xml.etree import ElementTree
+from xml.sax.saxutils import escape, quoteattr
+
+from PIL import Image, PngImagePlugin
+
+from studio.core.errors import BadImage
+
+ENDINGS = {"png": ".png", "jpeg": ".jpg", "webp": ".webp", "avif": ".avif"}
+MACHINE_MADE = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
+MAX_TEXT = 1_000_000  # characters of any one field that are read
+_RECIPE_KEY = "easel"
+_EASEL = "https://easel.invalid/ns/1.0/"
+_IPTC = "http://iptc.org/std/Iptc4xmpExt/2008-02-29/"
+_RDF = "http://www.w3.org/1999/02/22-rdf-syntax-ns#"
+_XMP = "http://ns.adobe.com/xap/1.0/"
+_USER_COMMENT, _EXIF_IFD = 0x9286, 0x8769
+_JPEG_SEGMENT = 65_000  # bytes: a JPEG segment holds 65,533 with its own header
+_FORMATS = ("PNG", "JPEG", "WEBP", "AVIF")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Metadata:
+    """What a picture tells about its making. `recipe` is ours, as JSON; `source_type` the IPTC digital source type."""
+
+    infotext: str = ""
+    recipe: dict[str, Any] | None = None
+    source_type: str = ""
+
+
+def encode(
+    image: Image.Image,
+    kind: str,
+    *,
+    quality: int,
+    infotext: str = "",
+    recipe: Mapping[str, Any] | None = None,
+    tool: str,
+) -> bytes:
+    """`image` as a file of `kind` (a key of ENDINGS) with everything inside; `quality` is for the lossy ones, 100 makes
+    WebP lossless. `tool` names the program and its version. JPEG cannot hold more than 64 kB of either text; what is
+    longer than that even when packed is left out."""
+    out = io.BytesIO()
+    if kind == "png":
+        image.save(out, "PNG", compress_level=1, pnginfo=_chunks(infotext, recipe, tool))
+        return out.getvalue()
+    limit = _JPEG_SEGMENT if kind == "jpeg" else MAX_TEXT
+    exif, xmp = _exif(infotext, tool, limit), _packet(recipe, tool, limit)
+    if kind == "jpeg":
+        image.convert("RGB").save(
+            out, "JPEG", quality=quality, subsampling=0 if quality >= 90 else 2, exif=exif, xmp=xmp
+        )
+    elif kind == "webp":
+        image.save(out, "WEBP", quality=quality if quality < 100 else 0, lossless=quality == 100,
+                   method=0 if quality == 100 else 4, exif=exif, xmp=xmp)  # fmt: skip
+    else:
+        image.save(out, "AVIF", quality=quality, speed=8, exif=exif, xmp=xmp)
+    return out.getvalue()
+
+
+def read_metadata(source: Path | Image.Image) -> Metadata:
+    """What `source` carries; empty fields where it carries nothing. Only the head of the file is read, no pixels.
+
+    Raises:
+        BadImage: `source` is a file that is not one of the four kinds of picture.
+    """
+    if isinstance(source, Image.Image):
+        return _read(source)
+    try:
+        with Image.open(source, formats=_FORMATS) as image:
+            return _read(image)
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise BadImage("This file is not a picture that can be read.", hint="PNG, JPEG, WebP and AVIF can.") from error
+
+
+def _chunks(infotext: str, recipe: Mapping[str, Any] | None, tool: str) -> PngImagePlugin.PngInfo:
+    chunks = PngImagePlugin.PngInfo()
+    if infotext:
+        chunks.add_text("parameters", infotext)
+    if recipe is not None:
+        chunks.add_itxt(_RECIPE_KEY, json.dumps(recipe, ensure_ascii=False), zip=True)
+    chunks.add_text("Software", tool)
+    chunks.add_itxt("XML:com.adobe.xmp", _packet(None, tool, MAX_TEXT).decode())
+    return chunks
+
+
+def _exif(infotext: str, tool: str, limit: int) -> bytes:
+    exif = Image.Exif()
+    exif[0x0131] = tool
+    if infotext:
+        comment = b"UNICODE\0" + infotext.encode("utf-16-be", errors="replace")
+        if len(comment) > limit and infotext.isascii():
+            comment = b"ASCII\0\0\0" + infotext.encode()
+        if len(comment) <= limit:
+            exif.get_ifd(_EXIF_IFD)[_USER_COMMENT] = comment
+    return exif.tobytes()
+
+
+def _packet(recipe: Mapping[str, Any] | None, tool: str, limit: int) -> bytes:
+    text = "" if recipe is None else json.dumps(recipe)
+    packet = _xml(text, tool)
+    if len(packet) > limit:
+        packet = _xml("zlib:" + base64.b64encode(zlib.compress(text.encode(), 9)).decode(), tool)
+    return packet if len(packet) <= limit else _xml("", tool)
+
+
+def _xml(recipe: str, tool: str) -> bytes:
+    own = f"<easel:recipe>{escape(recipe)}</easel:recipe>" if recipe else ""
+    return (
+        '<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>'
+        f'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="{_RDF}">'
+        f'<rdf:Description rdf:about="" xmlns:Iptc4xmpExt="{_IPTC}" xmlns:xmp="{_XMP}" xmlns:easel="{_EASEL}"'
+        f' xmp:CreatorTool={quoteattr(tool)} Iptc4xmpExt:DigitalSourceType="{MACHINE_MADE}">{own}</rdf:Description>'
+        '</rdf:RDF></x:xmpmeta><?xpacket end="w"?>'
+    ).encode()
+
+
+def _read(image: Image.Image) -> Metadata:
+    info = cast("dict[str, Any]", image.info)
+    source_type, packed = _read_packet(info.get("xmp") or info.get("XML:com.adobe.xmp"))
+    infotext = info.get("parameters")
+    if not isinstance(infotext, str):
+        infotext = _read_comment(image)
+    own = info.get(_RECIPE_KEY)
+    return Metadata(
+        infotext=infotext[:MAX_TEXT],
+        recipe=_read_recipe(own if isinstance(own, str) else packed),
+        source_type=source_type,
+    )
+
+
+def _read_comment(image: Image.Image) -> str:
+    try:
+        raw: Any = image.getexif().get_ifd(_EXIF_IFD).get(_USER_COMMENT, b"")
+    except (OSError, ValueError, SyntaxError, KeyError, TypeError):  # hostile EXIF, as Pillow reports it
+        return ""
+    if isinstance(raw, str):
+        return raw
+    if not isinstance(raw, bytes) or len(raw) > 2 * MAX_TEXT:
+        return ""
+    mark, text = raw[:8], raw[8:]
+    if mark == b"UNICODE\0":
+        return text.decode(_byte_order(text), errors="replace").strip("\0")
+    if mark in (b"ASCII\0\0\0", b"\0" * 8):
+        return text.decode(errors="replace").strip("\0")
+    return raw.decode(errors="replace").strip("\0")
+
+
+def _byte_order(text: bytes) -> str:
+    """Some programs write UTF-16 in the file's own order: most prompts have more NULs in the high bytes."""
+    return "utf-16-le" if text[1::2].count(0) > text[0::2].count(0) else "utf-16-be"
+
+
+def _read_packet(packet: object) -> tuple[str, str]:
+    """(digital source type, our recipe as text), each empty when it is not there."""
+    raw = packet.encode() if isinstance(packet, str) else packet
+    if not isinstance(raw, bytes) or len(raw) > 2 * MAX_TEXT or b"<!" in raw:  # no DTD, hence no entity bomb
+        return "", ""
+    try:
+        root = ElementTree.fromstring(raw.strip(b"\0 \n"))
+    except (ElementTree.ParseError, ValueError):
+        return "", ""
+    source_type = recipe = ""
+    for node in root.iter(f"{{{_RDF}}}Description"):
+        name = f"{{{_IPTC}}}DigitalSourceType"
+        source_type = node.get(name) or node.findtext(name) or source_type
+        recipe = node.findtext(f"{{{_EASEL}}}recipe") or recipe
+    return source_type, recipe
+
+
+def _read_recipe(text: str) -> dict[str, Any] | None:
+    try:
+        if text.startswith("zlib:"):
+            unpack = zlib.decompressobj()
+            text = unpack.decompress(base64.b64decode(text[5:]), MAX_TEXT).decode()
+        data = json.loads(text) if 0 < len(text) <= MAX_TEXT else None
+    except (ValueError, binascii.Error, zlib.error, RecursionError):
+        return None
+    return cast("dict[str, Any]", data) if isinstance(data, dict) else None

@@ -1,0 +1,309 @@
+"""The one door: whoever wants a picture goes through here, and whoever makes one is called from here."""
+
+from __future__ import annotations
+
+import collections
+import logging
+import secrets
+import threading
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+import studio
+from studio.core.errors import InvalidRequest, JobCancelled, NotFound, StorageFailed, StudioError
+from studio.core.events import Cancelled, Notice, Status
+from studio.core.model import GPU_LANE, Model
+from studio.core.ports import Backend, JobContext
+from studio.core.request import GenerationRequest
+from studio.core.result import Asset
+from studio.core.user import User
+from studio.engine.absence import Absence
+from studio.engine.context import LaneContext
+from studio.engine.database import Database
+from studio.engine.dispatch import Dispatch
+from studio.engine.drafts import Drafts
+from studio.engine.intake import Accepted, accept
+from studio.engine.jobs import Job, Stop
+from studio.engine.journal import Entry, Journal
+from studio.engine.library import Library
+from studio.engine.logs import Logs
+from studio.engine.models import Models
+from studio.engine.outputs import Outputs
+from studio.engine.owners import Owner
+from studio.engine.previews import Previews
+from studio.engine.restored import restored
+from studio.engine.runner import Runner, Tools
+from studio.engine.saver import Saver
+from studio.engine.settings_store import SettingsStore
+from studio.engine.timings import Timings
+
+T = TypeVar("T")
+
+_REMEMBERED = 200  # ended jobs that are kept in memory; all are in the journal
+_UNSAVED = 8  # ended jobs whose pictures are kept for another try at saving
+_BUSY = 600.0  # seconds that work for a lane waits for the job before it
+
+_log = logging.getLogger(__name__)
+
+
+class Engine:
+    """Takes requests, runs them, and tells how they stand. All methods may be called from any thread and return quickly,
+    but for `in_lane` and `close`.
+
+    Pictures, journal and index lie in the folder of `database`; a change of the outputs folder holds from the next start.
+    """
+
+    def __init__(
+        self,
+        *,
+        settings: SettingsStore,
+        backends: Sequence[Backend],
+        database: Database,
+        logs: Logs | None = None,
+        model_hash: Callable[[str], str] = lambda model_id: "",
+        grace: float = 60.0,
+    ) -> None:
+        """`logs` are opened in the settings' folder when None. `model_hash` gives a model's short hash at once, "" while
+        it is not known. `grace` is how long a page may be gone before its job is stopped, in seconds."""
+        tool = f"Easel {studio.__version__}"
+        root = database.path.parent
+        self.logs = logs or Logs(settings.current.logs_dir, level=settings.current.log_level)
+        self.library = Library(database, root)
+        self._settings = settings
+        self._database = database
+        self._models = Models(backends)
+        self._owner = Owner(root)
+        self._journal = Journal(database, self._owner)
+        self._outputs = Outputs(root, self.library, tool=tool)
+        self._saver = Saver(self._outputs)
+        self._previews = Previews()
+        self._timings = Timings(database)
+        tools = Tools(
+            models=self._models, journal=self._journal, library=self.library, outputs=self._outputs, saver=self._saver,
+            previews=self._previews, timings=self._timings, drafts=Drafts(version=tool, model_hash=model_hash), logs=self.logs,
+        )  # fmt: skip
+        self._runner = Runner(tools, requeue=lambda job: self._dispatch.put(job, first=True))
+        self._dispatch = Dispatch(self._runner.run, self._timings)
+        self._absence = Absence(grace, self._stop_abandoned)
+        self._lock = threading.RLock()
+        self._jobs: collections.OrderedDict[str, Job] = collections.OrderedDict()
+        self._closed = False
+
+    def start(self) -> None:
+        """Take up the unfinished jobs of dead processes, in their order; index the pictures when the index is new."""
+        if self._database.fresh:
+            threading.Thread(target=self._rebuild, name="rebuild", daemon=True).start()
+        with self._lock:
+            for entry in self._journal.claim():
+                self._dispatch.put(self._remember(self._restored(entry)))
+
+    def close(self, *, drain: float = 25.0) -> None:
+        """Take no new job, wait up to `drain` seconds for the running ones, and put those back that need longer. Takes at
+        most five seconds more than `drain`."""
+        with self._lock:
+            if self._closed:
+                return
+            self._closed = True
+        self._absence.close()
+        begun = time.monotonic()
+        self._dispatch.close(drain)
+        self._saver.close(max(2.0, begun + drain - time.monotonic()))
+        self._models.close()
+        self._previews.close()
+        self._owner.release()
+        self._database.close()
+        self.logs.close()
+
+    def submit(self, request: GenerationRequest, user: User) -> Job:
+        """Check the request, write it into the journal and queue it.
+
+        Raises:
+            UnknownModel, ModelBroken, InvalidRequest: the request cannot be carried out as it stands.
+            QueueFull: too many jobs wait; `details` has the number. StorageFailed: the journal cannot be written.
+        """
+        settings = self._settings.current
+        accepted = accept(request, self._models, settings)
+        with self._lock:
+            if self._closed:
+                raise JobCancelled("The studio is closing.", hint="Try again in a minute.")
+            self._dispatch.check_room(user.name, settings)
+            job = Job(
+                job_id=secrets.token_hex(8),
+                user=user.name,
+                request=accepted.request,
+                model=accepted.model,
+                settings=settings,
+            )
+            job.pictures, job.notes = accepted.pictures, accepted.notes
+            self._journal.add(_entry(job, accepted))
+            self._remember(job)
+            job.emit(*(Notice(note) for note in accepted.notes))
+            self._dispatch.put(job)
+        return job
+
+    def job(self, job_id: str, user: User) -> Job:
+        """The job of that id, of this run or an earlier one.
+
+        Raises:
+            NotFound: there is none, or it is another user's.
+        """
+        with self._lock:
+            job = self._jobs.get(job_id)
+        if job is not None and job.user == user.name:
+            return job
+        entry = None if job is not None else self._journal.get(job_id, user.name)
+        if entry is None:
+            raise NotFound("There is no such job.", hint="It may belong to another user.")
+        return self._restored(entry)
+
+    def jobs(self, user: User, limit: int = 50) -> list[Job]:
+        """The user's latest jobs, newest first, those of earlier runs too."""
+        entries = self._journal.newest(user.name, limit)
+        with self._lock:
+            known = {entry.id: self._jobs.get(entry.id) for entry in entries}
+        return [known[entry.id] or self._restored(entry) for entry in entries]
+
+    def cancel(self, job_id: str, user: User) -> None:
+        """Stop a job: at once when it waits, within a step when it runs. Its finished pictures stay. An ended job is left
+        as it is.
+
+        Raises:
+            NotFound: no such job of this user. InvalidRequest: another studio process runs it.
+        """
+        job = self._own(job_id, user)
+        if job.snapshot.status.final:
+            return
+        job.stop(Stop.CANCEL)
+        if self._dispatch.remove(job):
+            self._end_waiting(job)
+
+    def skip(self, job_id: str, user: User) -> None:
+        """Leave out what the job draws now and go on with the next; raises as `cancel`."""
+        job = self._own(job_id, user)
+        if job.snapshot.status in (Status.LOADING, Status.RUNNING):
+            job.skip()
+
+    def cancel_all(self, user: User) -> None:
+        """Stop every job of the user, waiting and running."""
+        with self._lock:
+            own = [job for job in self._jobs.values() if job.user == user.name]
+        for job in reversed(own):  # the last first, so that none begins while the others are stopped
+            self.cancel(job.id, user)
+
+    def retry_save(self, job_id: str, user: User) -> Job:
+        """Write the pictures that the disk refused once more; nothing is drawn again but what never was.
+
+        Raises:
+            NotFound: no such job. InvalidRequest: all its pictures are saved.
+        """
+        job = self._own(job_id, user)
+        if not job.unsaved or not job.snapshot.status.final:
+            raise InvalidRequest("This job has no picture left to save.", hint="Look into the gallery.")
+        self._runner.save_again(job)
+        return job
+
+    def leave(self, job_id: str, user: User) -> None:
+        """The page that watched the job is gone. A local job is stopped after the grace time when the settings say so."""
+        job = self.job(job_id, user)
+        if job.settings.page_closed == "stop" and job.model.lane == GPU_LANE and not job.snapshot.status.final:
+            self._absence.leave(job)
+
+    def attach(self, job_id: str, user: User) -> Job:
+        """A page watches the job (again); raises NotFound as `job`."""
+        job = self.job(job_id, user)
+        self._absence.attach(job)
+        return job
+
+    def models(self) -> tuple[Model, ...]:
+        """All models of all backends."""
+        return self._models.all()
+
+    def model(self, model_id: str) -> Model:
+        """One model; "" is the default.
+
+        Raises:
+            UnknownModel: there is none of that id.
+        """
+        return (
+            self._models.find(model_id)[1] if model_id else self._models.default(self._settings.current.default_model)
+        )
+
+    def asset(self, asset_id: str, user: User) -> Asset:
+        """One saved picture; raises NotFound for another user's."""
+        return self.library.get(asset_id, user.name)
+
+    def assets(self, user: User, limit: int = 50) -> list[Asset]:
+        """The user's latest pictures, newest first."""
+        return self.library.newest(user.name, limit)
+
+    def thumbnail(self, asset_id: str, user: User) -> Path:
+        """A small picture file of the asset, at most 384 px; raises NotFound as `asset`."""
+        return self._outputs.thumbnail(self.asset(asset_id, user))
+
+    @property
+    def outputs_dir(self) -> Path:
+        """The folder that all saved pictures and thumbnails lie below."""
+        return self._outputs.root
+
+    @property
+    def previews_dir(self) -> Path:
+        """The private temporary folder that previews are written to."""
+        return self._previews.folder
+
+    def in_lane(self, lane: str, work: Callable[[JobContext], T], *, timeout: float = _BUSY) -> T:
+        """Run `work` in a lane's thread, between jobs, and wait for its result; what it raises is raised here.
+
+        Raises:
+            StudioError: the lane is busy for longer than `timeout` seconds.
+        """
+        context = LaneContext(self._settings.current)
+        return self._dispatch.lane(lane).do(lambda: work(context), timeout)
+
+    def _own(self, job_id: str, user: User) -> Job:
+        """The job when this process may act on it."""
+        job = self.job(job_id, user)
+        with self._lock:
+            if job.id in self._jobs or job.snapshot.status.final:
+                return job
+        raise InvalidRequest("This job runs in another studio process.", hint="Stop it there.")
+
+    def _end_waiting(self, job: Job) -> None:
+        try:
+            self._journal.ended(job.id, Status.CANCELLED, notices=job.snapshot.notices)
+        except StorageFailed as error:
+            _log.warning("the end of job %s is not in the journal: %s", job.id, error.message)
+        job.emit(Cancelled())
+
+    def _stop_abandoned(self, job: Job) -> None:
+        try:
+            self.cancel(job.id, User(job.user))
+        except StudioError as error:
+            _log.warning("the job %s of a closed page was not stopped: %s", job.id, error.message)
+
+    def _remember(self, job: Job) -> Job:
+        with self._lock:
+            self._jobs[job.id] = job
+            ended = [old for old in self._jobs.values() if old.snapshot.status.final]
+            for old in ended[: max(0, len(ended) - _REMEMBERED)]:
+                del self._jobs[old.id]
+            for old in [old for old in ended if old.unsaved][:-_UNSAVED]:
+                old.unsaved.clear()
+        return job
+
+    def _restored(self, entry: Entry) -> Job:
+        return restored(entry, self._models, self.library, self._settings.current)
+
+    def _rebuild(self) -> None:
+        try:
+            self.library.rebuild()
+        except StorageFailed as error:
+            _log.warning("the index of pictures is not complete: %s", error.message)
+
+
+def _entry(job: Job, accepted: Accepted) -> Entry:
+    return Entry(
+        id=job.id, user=job.user, model=job.model.id, request=job.request, status=Status.QUEUED, created=job.created,
+        notices=accepted.notes,
+    )  # fmt: skip

@@ -1,0 +1,97 @@
+"""Fitting a request to another model, for jobs whose own model fails."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+from studio.core.errors import InvalidRequest, StudioError
+from studio.core.model import Feature, Model
+from studio.core.request import GenerationRequest
+
+_UNSET = {
+    Feature.NEGATIVE_PROMPT: {"negative_prompt": ""},
+    Feature.GUIDANCE: {"guidance": None},
+    Feature.SAMPLER: {"sampler": None, "schedule": None},
+    Feature.VARIATION: {"variation_seed": None, "variation_strength": 0.0},
+    Feature.STEPS: {"steps": None},
+    Feature.CLIP_SKIP: {"clip_skip": None},
+    Feature.LORA: {"loras": ()},
+    Feature.HIRES: {"hires": None},
+}
+
+
+def adapt(request: GenerationRequest, model: Model) -> GenerationRequest:
+    """`request` for `model`: what it cannot do is left to its default, the size keeps its shape within its limits.
+
+    What belongs to one model only (VAE, LoRAs of another family) is dropped too.
+
+    Raises:
+        InvalidRequest: the model cannot do it even so, an unknown task for example.
+    """
+    changes: dict[str, object] = {"model": model.id, "vae": None}
+    if not request.axes:
+        changes["loras"] = ()
+    for feature, unset in _UNSET.items():
+        if feature not in model.features:
+            changes.update(unset)
+    adapted = request.replace(**changes)
+    if not _fits_sampler(adapted, model):
+        adapted = adapted.replace(sampler=None, schedule=None)
+    adapted = _refit(adapted, model)
+    if adapted.hires is not None and not _fits(adapted, model):
+        adapted = adapted.replace(hires=None)
+    adapted = adapted.replace(
+        batch_size=min(adapted.batch_size, model.max_batch), count=min(adapted.count, model.max_count)
+    )
+    model.check(adapted if Feature.SEED in model.features else adapted.replace(seed=None))
+    return adapted
+
+
+def notice(failed: str, model: Model, failure: StudioError) -> str:
+    """What the user is told when `model` stands in for the one called `failed`."""
+    return f"Made with {model.title} instead of {failed}: {failure.message}"
+
+
+def _refit(request: GenerationRequest, model: Model) -> GenerationRequest:
+    """The nearest size of the same shape that `model` can draw; an unset size stays unset."""
+    plain = request.replace(hires=None)
+    if _fits(plain, model):
+        return request
+    if request.width is None or request.height is None:
+        return request.replace(width=None, height=None)
+    sizes = model.sizes
+    scale = min(
+        1.0,
+        sizes.largest / max(request.width, request.height),
+        math.sqrt(sizes.max_pixels / (request.width * request.height)),
+    )
+    grow = max(1.0, sizes.smallest / (min(request.width, request.height) * scale))
+    width, height = (
+        max(sizes.smallest, math.floor(side * scale * grow / sizes.multiple) * sizes.multiple)
+        for side in (request.width, request.height)
+    )
+    fitted = request.replace(width=min(width, sizes.largest), height=min(height, sizes.largest))
+    return fitted if _fits(fitted.replace(hires=None), model) else request.replace(width=None, height=None, aspect=None)
+
+
+def _fits(request: GenerationRequest, model: Model) -> bool:
+    """Whether the sizes of `request` are within the model's limits."""
+    sizes_only = GenerationRequest(
+        task=request.task, width=request.width, height=request.height, aspect=request.aspect, hires=request.hires
+    )
+    if sizes_only.hires is not None:
+        sizes_only = sizes_only.replace(hires=dataclasses.replace(sizes_only.hires, sampler=None, schedule=None))
+    return _accepts(sizes_only, model)
+
+
+def _fits_sampler(request: GenerationRequest, model: Model) -> bool:
+    return _accepts(GenerationRequest(task=request.task, sampler=request.sampler, schedule=request.schedule), model)
+
+
+def _accepts(request: GenerationRequest, model: Model) -> bool:
+    try:
+        model.check(request)
+    except InvalidRequest:
+        return False
+    return True

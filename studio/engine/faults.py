@@ -1,0 +1,21 @@
+"""Errors that nobody foresaw: a number for the user, the traceback for the application log only."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+
+from studio.core.errors import StudioError
+
+_log = logging.getLogger(__name__)
+
+
+def unexpected(error: BaseException) -> StudioError:
+    """What the user is told of `error`; the log gets its traceback under the same number."""
+    entry = secrets.token_hex(4)
+    _log.error("unexpected error, entry %s", entry, exc_info=error)
+    return StudioError(
+        f"Something unexpected went wrong (log entry {entry}).",
+        hint="Try again; if it stays, look for that entry in the application log.",
+        details={"log_entry": entry},
+    )

@@ -1,0 +1,132 @@
+"""A job: what was asked, where it stands, and the switches that stop it."""
+
+from __future__ import annotations
+
+import dataclasses
+import threading
+import time
+from enum import Enum
+
+from studio.core.errors import JobCancelled, PictureSkipped
+from studio.core.events import Event, Snapshot, Status, Waiting
+from studio.core.model import Model
+from studio.core.request import GenerationRequest
+from studio.core.result import Asset, Rendered
+from studio.core.settings import Settings
+
+
+class Stop(Enum):
+    """Why a job is asked to stop."""
+
+    CANCEL = "cancel"  # by its user: it ends
+    PUT_BACK = "put back"  # the studio closes: it waits in the journal for the next start
+    STORAGE = "storage"  # its pictures cannot be saved: drawing more of them is for nothing
+
+
+class Job:
+    """One request on its way. Every method and property may be used from any thread.
+
+    `request` has its seed and model fixed. `model` is the one that is asked for, or the fallback that stands in for it.
+    """
+
+    def __init__(
+        self, *, job_id: str, user: str, request: GenerationRequest, model: Model, settings: Settings, created: float | None = None
+    ) -> None:  # fmt: skip
+        self.id = job_id
+        self.user = user
+        self.request = request
+        self.model = model
+        self.settings = settings
+        self.created = time.time() if created is None else created
+        self.pictures = 1  # how many it asks for
+        self.notes: tuple[str, ...] = ()  # what was changed before it began; each of its pictures carries them
+        self.unsaved: list[tuple[Asset, Rendered]] = []  # drawn, but the disk refused them
+        self._changed = threading.Condition()
+        self._snapshot = Snapshot()
+        self._interrupt = threading.Event()
+        self._stop: Stop | None = None
+        self._skip = False
+
+    def __repr__(self) -> str:
+        return f"Job({self.id}, {self.snapshot.status})"
+
+    @property
+    def snapshot(self) -> Snapshot:
+        """Where the job stands now."""
+        with self._changed:
+            return self._snapshot
+
+    def wait(self, version: int, timeout: float) -> Snapshot:
+        """The first snapshot with a version above `version`, or the present one after `timeout` seconds."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._snapshot.version > version, timeout)
+            return self._snapshot
+
+    def emit(self, *events: Event) -> bool:
+        """Fold `events` into the snapshot and wake all who wait. What comes after the last event is dropped: False."""
+        with self._changed:
+            if self._snapshot.status.final:
+                return False
+            for event in events:
+                self._snapshot = self._snapshot.after(event)
+            self._changed.notify_all()
+            return True
+
+    def tell_waiting(self, ahead: int, eta: float | None) -> None:
+        """Tell the place in the queue, unless the job has begun meanwhile or knows it already."""
+        with self._changed:
+            old = self._snapshot
+            if old.status is Status.QUEUED and (old.version == 0 or (old.ahead, old.eta) != (ahead, eta)):
+                self._snapshot = old.after(Waiting(ahead, eta))
+                self._changed.notify_all()
+
+    def restore(self, snapshot: Snapshot) -> None:
+        """Put the job where it stood, or open an ended one again. The version still grows."""
+        with self._changed:
+            version = max(self._snapshot.version, snapshot.version) + 1
+            self._snapshot = dataclasses.replace(snapshot, version=version)
+            self._stop, self._skip = None, False
+            self._interrupt.clear()
+            self._changed.notify_all()
+
+    @property
+    def stopping(self) -> Stop | None:
+        """Why the job is to stop, None while it may go on."""
+        return self._stop
+
+    def stop(self, why: Stop) -> None:
+        """Ask the job to stop; the first reason given holds, but a user's wish is always heard."""
+        with self._changed:
+            if self._stop is None or why is Stop.CANCEL:
+                self._stop = why
+            self._interrupt.set()
+
+    def skip(self) -> None:
+        """Ask to leave out what is being drawn now and go on with the next."""
+        with self._changed:
+            self._skip = True
+            self._interrupt.set()
+
+    def raise_if_stopped(self) -> None:
+        """Raises JobCancelled when the job is to stop, PictureSkipped (once for each wish) when the pass is."""
+        if not self._interrupt.is_set():
+            return
+        with self._changed:
+            if self._stop is not None:
+                raise JobCancelled("Stopped")
+            self._interrupt.clear()
+            if self._skip:
+                self._skip = False
+                raise PictureSkipped("Skipped")
+
+    def sleep(self, seconds: float) -> None:
+        """Wait `seconds`, or until the job is interrupted; raises as `raise_if_stopped`."""
+        self._interrupt.wait(seconds)
+        self.raise_if_stopped()
+
+    def forget_skip(self) -> None:
+        """Drop a wish to skip that came when there was nothing left to skip."""
+        with self._changed:
+            self._skip = False
+            if self._stop is None:
+                self._interrupt.clear()

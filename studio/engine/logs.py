@@ -1,0 +1,117 @@
+"""Three logs in one folder: what the program does, one JSON line per job, and who called what. No key ever gets into one."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import logging.handlers
+import re
+import time
+from collections import deque
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from studio.core.request import GenerationRequest
+from studio.core.settings import Settings
+from studio.engine.files import storage_errors
+
+_BYTES, _KEPT = 5_000_000, 5  # size of one file, and how many old ones stay
+_APPLICATION, _GENERATION, _ACCESS = "studio.log", "generation.jsonl", "access.log"
+_KEY = re.compile(
+    r"""(?ix)
+    \b(?:(?:sk|pk|rk|hf|r8|fal|gsk|xai|gh[opsu]|github_pat|key)[-_]|AIza)[A-Za-z0-9_\-]{16,}
+    | \b[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}:[0-9a-f]{20,}
+    | \b(?:bearer|basic|token|key)\s+(?=\S*\d)[A-Za-z0-9._~+/=\-]{12,}
+    | (?<=://)[^/\s:@]+:[^/\s@]+(?=@)
+    | (?:api[-_]?key|authorization|password|passwd|secret|token)["']?\s*[=:]\s*["']?
+      (?:(?:bearer|basic|token|key)\s+)?[^\s"',;&]{4,}
+    """
+)
+
+
+def redact(text: str) -> str:
+    """`text` without anything that looks like a key, a bearer token or a password."""
+    return _KEY.sub("[redacted]", text)
+
+
+class Logs:
+    """Opens the log files of `folder`, keeps them from growing without end, and closes them again.
+
+    The application log takes whatever the package's loggers say; it is the only place where a traceback goes.
+    """
+
+    def __init__(self, folder: Path, *, level: str = "info") -> None:
+        """`level` is one of Settings.log_level's words.
+
+        Raises:
+            StorageFailed: the folder cannot be written.
+        """
+        self._folder = folder
+        with storage_errors("the log"):
+            folder.mkdir(parents=True, exist_ok=True)
+            self._application = _handler(folder / _APPLICATION, "%(asctime)s %(levelname)s %(name)s: %(message)s")
+            self._lines = _handler(folder / _GENERATION, None)
+            self._calls = _handler(folder / _ACCESS, "%(asctime)s %(message)s")
+        self._root = logging.getLogger("studio")
+        self._root.addHandler(self._application)
+        self._generation = _detached("studio.log.generation", self._lines)
+        self._access = _detached("studio.log.access", self._calls)
+        self.set_level(level)
+
+    def set_level(self, level: str) -> None:
+        """Change how much the application log tells."""
+        self._root.setLevel(level.upper())
+
+    def access(self) -> logging.Logger:
+        """The logger of the access log; the server writes one line per call to it."""
+        return self._access
+
+    def generation(self, line: Mapping[str, Any], request: GenerationRequest, settings: Settings) -> None:
+        """Write one job's line; prompts only when the studio is private or the settings allow it."""
+        entry: dict[str, Any] = {"time": time.strftime("%Y-%m-%dT%H:%M:%S%z"), **line}
+        if not settings.shared or settings.log_prompts:
+            entry["prompt"], entry["negative_prompt"] = redact(request.prompt), redact(request.negative_prompt)
+        self._generation.info(json.dumps(entry, ensure_ascii=False))
+
+    def tail(self, lines: int = 200) -> list[str]:
+        """The last lines of the application log."""
+        try:
+            with (self._folder / _APPLICATION).open(encoding="utf-8", errors="replace") as file:
+                return [line.rstrip("\n") for line in deque(file, maxlen=lines)]
+        except OSError:
+            return []
+
+    def close(self) -> None:
+        """Let the files go."""
+        for logger, handler in (
+            (self._root, self._application), (self._generation, self._lines), (self._access, self._calls),
+        ):  # fmt: skip
+            logger.removeHandler(handler)
+            with contextlib.suppress(OSError):
+                handler.close()
+
+
+class _Formatter(logging.Formatter):
+    """Redacts the finished line, and keeps a message on one line so that nobody can forge entries."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's own name
+        return re.sub(r"[\x00-\x1f\x7f]", lambda char: repr(char[0])[1:-1], super().formatMessage(record))
+
+    def format(self, record: logging.LogRecord) -> str:
+        return redact(super().format(record))
+
+
+def _handler(path: Path, line: str | None) -> logging.Handler:
+    """Writes to `path`; `line` is the format of a line for people, None for JSON that is written as it comes."""
+    handler = logging.handlers.RotatingFileHandler(path, maxBytes=_BYTES, backupCount=_KEPT, encoding="utf-8")
+    handler.setFormatter(logging.Formatter("%(message)s") if line is None else _Formatter(line))
+    return handler
+
+
+def _detached(name: str, handler: logging.Handler) -> logging.Logger:
+    """A logger of our own, known to nobody by name, that writes to `handler` alone."""
+    logger = logging.Logger(name, logging.INFO)
+    logger.addHandler(handler)
+    return logger

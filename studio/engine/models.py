@@ -1,0 +1,56 @@
+"""All models of all backends under one roof."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+
+from studio.core.errors import UnknownModel
+from studio.core.model import Model
+from studio.core.ports import Backend
+
+
+class Models:
+    """Finds models and the backends that run them."""
+
+    def __init__(self, backends: Sequence[Backend]) -> None:
+        self._backends = tuple(backends)
+
+    def all(self) -> tuple[Model, ...]:
+        """Every model of every backend, as it is now."""
+        return tuple(model for backend in self._backends for model in backend.models())
+
+    def find(self, model_id: str) -> tuple[Backend, Model]:
+        """The model of that id and the backend that runs it.
+
+        Raises:
+            UnknownModel: with the names that come near.
+        """
+        for backend in self._backends:
+            for model in backend.models():
+                if model.id == model_id:
+                    return backend, model
+        ids = [model.id for model in self.all()]
+        near = difflib.get_close_matches(model_id, ids, n=3) or ids[:5]
+        raise UnknownModel(
+            f"There is no model “{model_id}”.",
+            hint=f"Did you mean: {', '.join(near)}?" if near else "Put a model into the models folder first.",
+            details={"model": model_id},
+        )
+
+    def default(self, preferred: str) -> Model:
+        """The model called `preferred`, or the first that can be used.
+
+        Raises:
+            UnknownModel: there is none at all.
+        """
+        models = self.all()
+        usable = [model for model in models if not model.problem]
+        for model in [*(m for m in models if m.id == preferred), *usable]:
+            return model
+        raise UnknownModel("There is no model that can be used.", hint="Put a model into the models folder first.")
+
+    def close(self) -> None:
+        """Close every backend."""
+        for backend in self._backends:
+            backend.close()

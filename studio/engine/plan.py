@@ -1,0 +1,54 @@
+"""What pictures a request asks for, each with its own seed, and how they are grouped into passes."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from studio.core.grid import cells
+from studio.core.ports import PictureSeed
+from studio.core.request import MAX_SEED, GenerationRequest
+
+
+@dataclass(frozen=True, kw_only=True)
+class Picture:
+    """One picture of a job. `request` asks for it (and may ask for others of its pass too)."""
+
+    index: int
+    request: GenerationRequest
+    seed: PictureSeed
+
+
+def random_seed() -> int:
+    """0 to 2**32-1."""
+    return secrets.randbelow(MAX_SEED + 1)
+
+
+def plan(request: GenerationRequest) -> list[Picture]:
+    """The pictures of `request` in their order: one per count, or one per cell of a grid.
+
+    Raises:
+        InvalidRequest: the axes make no grid.
+    """
+    if not request.axes:
+        return [Picture(index=k, request=request, seed=picture_seed(request, k)) for k in range(request.count)]
+    return [
+        Picture(index=k, request=cell.request, seed=picture_seed(cell.request, 0))
+        for k, cell in enumerate(cells(request))
+    ]
+
+
+def picture_seed(request: GenerationRequest, k: int) -> PictureSeed:
+    """What picture `k`, counted from 0, is drawn from."""
+    seed = random_seed() if request.seed is None else request.seed
+    if request.variation_strength > 0:
+        variation = random_seed() if request.variation_seed is None else request.variation_seed
+        return PictureSeed(seed=seed, variation=(variation + k) % (MAX_SEED + 1))
+    return PictureSeed(seed=(seed + k) % (MAX_SEED + 1))
+
+
+def first_pass(pictures: Sequence[Picture]) -> list[Picture]:
+    """The pictures at the head of `pictures` that go through the model together."""
+    size = pictures[0].request.batch_size
+    return [picture for picture in pictures[:size] if picture.request == pictures[0].request]

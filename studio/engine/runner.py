@@ -1,0 +1,283 @@
+"""Carrying out one job in its lane: pass after pass, the fallback model when its own fails, and the end of it all."""
+
+from __future__ import annotations
+
+import collections
+import concurrent.futures
+import logging
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from studio.core.errors import (
+    InvalidRequest,
+    JobCancelled,
+    ModelBroken,
+    OutOfMemory,
+    PictureSkipped,
+    StorageFailed,
+    StudioError,
+    UnknownModel,
+)
+from studio.core.events import Cancelled, Event, Failed, Finished, Loading, Notice, Saved, Snapshot, Status, Waiting
+from studio.core.model import Model
+from studio.core.ports import Backend
+from studio.core.request import GenerationRequest
+from studio.core.result import Rendered
+from studio.engine import gridpicture
+from studio.engine.context import RunContext
+from studio.engine.drafts import Drafts
+from studio.engine.fallback import adapt, notice
+from studio.engine.faults import unexpected
+from studio.engine.jobs import Job, Stop
+from studio.engine.journal import Journal
+from studio.engine.library import Library
+from studio.engine.logs import Logs
+from studio.engine.models import Models
+from studio.engine.outputs import Outputs
+from studio.engine.plan import Picture, first_pass, plan
+from studio.engine.previews import Previews
+from studio.engine.saver import Saver, Saves
+from studio.engine.timings import Timings
+
+_FALLS_BACK = (UnknownModel, ModelBroken, OutOfMemory)
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tools:
+    """What a runner works with."""
+
+    models: Models
+    journal: Journal
+    library: Library
+    outputs: Outputs
+    saver: Saver
+    previews: Previews
+    timings: Timings
+    drafts: Drafts
+    logs: Logs
+
+
+@dataclass
+class _Run:
+    """One run of a job, from its start in the lane to its end."""
+
+    job: Job
+    context: RunContext
+    saves: Saves
+    lane: str
+    started: float = field(default_factory=time.monotonic)
+    drawn: int = 0
+    substitutes: dict[str, tuple[Model, str]] = field(default_factory=dict[str, tuple[Model, str]])
+    moved: bool = False
+    error: StudioError | None = None
+
+
+class Runner:
+    """Runs jobs. `requeue(job)` is called when a job has to go on in another lane."""
+
+    def __init__(self, tools: Tools, requeue: Callable[[Job], None]) -> None:
+        self._tools = tools
+        self._requeue = requeue
+
+    def run(self, job: Job) -> None:
+        """Draw what is missing of the job. Its pictures are saved, and its end is told, in the background. Raises nothing."""
+        tools = self._tools
+        expected = tools.timings.per_picture(job.request, job.model)
+        context = RunContext(job, tools.previews, expected * job.pictures if expected else None)
+        run = _Run(job=job, context=context, saves=tools.saver.open(job), lane=job.model.lane)
+        try:
+            self._draw(run)
+        except JobCancelled:
+            if job.stopping is None:
+                run.error = StudioError("The model stopped by itself.", hint="Try again.")
+        except StudioError as error:
+            run.error = error.with_traceback(None)
+        except Exception as error:  # noqa: BLE001 - the lane's runner: the lane must outlive any job
+            run.error = unexpected(error)
+        run.saves.seal(lambda: self._end(run))
+
+    def save_again(self, job: Job) -> None:
+        """Write `job.unsaved` once more, in the background; then the job ends, or goes on with what was never drawn."""
+        tools = self._tools
+        tools.journal.put_back(job.id)
+        kept, job.unsaved = job.unsaved, []
+        old = job.snapshot
+        job.restore(Snapshot(status=Status.RUNNING, assets=old.assets, notices=old.notices, pictures=old.pictures))
+        context = RunContext(job, tools.previews, None)
+        run = _Run(job=job, context=context, saves=tools.saver.open(job), lane=job.model.lane)
+
+        def work() -> None:
+            for asset, rendered in kept:
+                run.saves.put(asset, rendered, tools.drafts.fields(asset.request, job.model))
+            run.saves.seal(lambda: self._end_saving(run))
+
+        threading.Thread(target=work, name="save again", daemon=True).start()
+
+    def _end_saving(self, run: _Run) -> None:
+        job = run.job
+        if run.saves.error is None and len(self._tools.library.settled(job.id)) < job.pictures:
+            job.emit(Waiting(0))
+            self._requeue(job)
+        else:
+            self._end(run)
+
+    def _draw(self, run: _Run) -> None:
+        job, tools = run.job, self._tools
+        job.forget_skip()
+        job.raise_if_stopped()
+        job.emit(Loading("Starting"))
+        tools.journal.started(job.id)
+        tools.outputs.recover(job.id)
+        told = {asset.id for asset in job.snapshot.assets}
+        job.emit(*(Saved(asset) for asset in tools.library.of_job(job.id) if asset.id not in told))
+        pictures = plan(job.request)
+        settled = tools.library.settled(job.id)
+        missing = collections.deque(picture for picture in pictures if picture.index not in settled)
+        while missing and not run.moved:
+            job.raise_if_stopped()
+            batch = first_pass(list(missing))
+            failure = self._draw_pass(run, batch, done=len(pictures) - len(missing))
+            if failure is None:
+                for _ in batch:
+                    missing.popleft()
+            else:  # outside every except block, so that the failed pass holds no memory any more
+                self._fall_back(run, batch[0].request, failure)
+
+    def _draw_pass(self, run: _Run, batch: list[Picture], *, done: int) -> StudioError | None:
+        """Draw and hand to the saver; the error when the model is to blame."""
+        job, tools = run.job, self._tools
+        request, note = _substituted(run, batch[0].request)
+        run.context.begin(done, len(batch))
+        try:
+            backend, model = tools.models.find(request.model)
+            rendered = self._render(run, backend, request.replace(count=len(batch), batch_size=len(batch)), batch)
+        except PictureSkipped:
+            tools.library.skip(job.id, job.user, [picture.index for picture in batch])
+            job.emit(Notice("Skipped one picture" if len(batch) == 1 else f"Skipped {len(batch)} pictures"))
+            return None
+        except _FALLS_BACK as error:
+            return error.with_traceback(None)
+        run.drawn += len(rendered)
+        notes = (*job.notes, *note, *run.context.notes)
+        for picture, result in zip(batch, rendered, strict=True):
+            asset = tools.drafts.picture(job, picture.index, request, model, result, notes)
+            run.saves.put(asset, result, tools.drafts.fields(request, model))
+        return None
+
+    def _render(self, run: _Run, backend: Backend, request: GenerationRequest, batch: list[Picture]) -> list[Rendered]:
+        rendered = backend.render(request, [picture.seed for picture in batch], run.context)
+        if len(rendered) != len(batch):
+            raise StudioError(
+                f"The model gave {len(rendered)} pictures where {len(batch)} were asked for.", hint="Try another model."
+            )
+        return rendered
+
+    def _fall_back(self, run: _Run, request: GenerationRequest, failure: StudioError) -> None:
+        """Let the fallback model draw what `request`'s model should have drawn; raises `failure` when there is none."""
+        job = run.job
+        failed = request.model
+        fallback_id = job.settings.fallback_model
+        if not fallback_id or fallback_id == failed or failed in run.substitutes:
+            raise failure
+        try:
+            _, model = self._tools.models.find(fallback_id)
+            adapted = adapt(job.request.replace(model=failed), model)
+        except (UnknownModel, ModelBroken, InvalidRequest) as error:
+            _log.warning("the fallback model %s cannot take over: %s", fallback_id, error.message)
+            raise failure from error
+        text = notice(failed, model, failure)
+        job.emit(Notice(text))
+        if model.lane == run.lane:
+            run.substitutes[failed] = (model, text)
+        elif job.request.axes:
+            raise failure
+        else:
+            job.request, job.model, run.moved = adapted, model, True
+            job.notes = (*job.notes, text)
+
+    def _end(self, run: _Run) -> None:
+        """The run is over and its pictures are settled: tell everybody, and write it down."""
+        job = run.job
+        error = run.saves.error or run.error
+        if error is None and run.moved:
+            self._tools.journal.put_back(job.id)
+            job.emit(Waiting(0))
+            self._requeue(job)
+            return
+        if error is None and job.stopping is Stop.PUT_BACK:
+            self._tools.journal.put_back(job.id)
+            job.emit(Waiting(0))
+            return
+        if error is None and job.stopping is None and job.request.axes:
+            error = self._compose(run)
+        seconds = time.monotonic() - run.started
+        if error is None and job.stopping is not None:
+            self._tell(run, Status.CANCELLED, Cancelled(), seconds)
+        elif error is not None:
+            run.error = error
+            self._tell(run, Status.FAILED, Failed(error), seconds)
+        else:
+            self._tell(run, Status.FINISHED, Finished(seconds), seconds)
+
+    def _compose(self, run: _Run) -> StudioError | None:
+        """Make and save the labelled picture of a whole grid; the error when that fails."""
+        job, tools = run.job, self._tools
+        result = gridpicture.compose(job.request, {asset.index: asset.path for asset in tools.library.of_job(job.id)})
+        if result is None:
+            return None
+        asset = tools.drafts.grid(job, result)
+        try:
+            saved = tools.outputs.save(asset, result.image, tools.drafts.fields(job.request, job.model), job.settings)
+        except StorageFailed as error:
+            job.unsaved.append((asset, result))
+            return error
+        job.emit(Saved(saved))
+        return None
+
+    def _tell(self, run: _Run, status: Status, event: Event, seconds: float) -> None:
+        job, tools = run.job, self._tools
+        snapshot = job.snapshot
+        try:
+            tools.journal.ended(job.id, status, seconds=seconds, error=run.error, notices=snapshot.notices)
+            if status is Status.FINISHED and run.drawn and not job.request.axes:
+                drawing = seconds - run.context.stages.get("load", 0.0)
+                tools.timings.learn(job.request, job.model, drawing / run.drawn)
+        except StorageFailed as error:  # the user is told all the same; after a restart the job is taken up again
+            _log.warning("the end of job %s is not in the journal: %s", job.id, error.message)
+        tools.logs.generation(_line(run, status, seconds), job.request, job.settings)
+        job.emit(event)
+
+
+def fulfil(future: concurrent.futures.Future[Any], work: Callable[[], Any]) -> None:
+    """Carry out work for a lane that is no job; whoever waits for `future` gets the result, or the error."""
+    if not future.set_running_or_notify_cancel():
+        return
+    try:
+        future.set_result(work())
+    except Exception as error:  # noqa: BLE001 - the lane's runner: the lane must outlive any work
+        future.set_exception(error)
+
+
+def _substituted(run: _Run, request: GenerationRequest) -> tuple[GenerationRequest, tuple[str, ...]]:
+    """The request as it is really drawn, and the note that says so."""
+    if request.model not in run.substitutes:
+        return request, ()
+    model, text = run.substitutes[request.model]
+    return adapt(request, model), (text,)
+
+
+def _line(run: _Run, status: Status, seconds: float) -> dict[str, Any]:
+    job = run.job
+    width, height = job.model.hires_size(job.request)
+    return {
+        "job": job.id, "user": job.user, "model": job.model.id, "status": status.value, "success": status is Status.FINISHED,
+        "error": run.error.code if run.error else None, "width": width, "height": height,
+        "steps": job.request.steps or job.model.sampling.steps, "pictures": run.drawn, "asked": job.pictures,
+        "seconds": round(seconds, 3), "stages": {name: round(took, 4) for name, took in run.context.stages.items()},
+        "peak_memory": run.context.peak,
+    }  # fmt: skip

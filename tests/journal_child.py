@@ -1,0 +1,83 @@
+"""A studio process for test_journal: submits or takes up jobs, and kills itself with SIGKILL at a named moment.
+
+Arguments: outputs folder, moment ("none", or the name of a function below and the how-manieth call of it), number of jobs to
+submit, and "stay" to wait for a line on standard input before it ends. Prints the ids of its jobs, then "done".
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from fakes import FakeBackend, open_engine, wait_final
+
+from studio.core.events import Status
+from studio.core.request import GenerationRequest
+from studio.core.user import LOCAL
+from studio.engine import outputs
+from studio.engine.files import write_synced
+from studio.engine.journal import Journal
+from studio.engine.library import Library
+
+
+def torn(path: Path, data: bytes) -> None:
+    """Half of the file gets to the disk."""
+    path.write_bytes(data[: len(data) // 2])
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def die_before(owner: Any, name: str, nth: int) -> None:
+    """SIGKILL instead of the nth call of `owner.name`."""
+    real: Callable[..., Any] = getattr(owner, name)
+    calls = 0
+
+    def call(*args: Any, **kwargs: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        if calls == nth:
+            if name == "write_synced" and real is write_synced:
+                torn(*args)
+            os.kill(os.getpid(), signal.SIGKILL)
+        return real(*args, **kwargs)
+
+    setattr(owner, name, call)
+
+
+def say(text: str) -> None:
+    """Tell the test; it has to arrive before the process dies."""
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
+
+
+OWNERS = {
+    "started": Journal, "intend": Library, "write_synced": outputs, "publish": outputs, "link": os, "unlink": os,
+    "done": Library, "ended": Journal, "render": FakeBackend,
+}  # fmt: skip
+
+
+def main(folder: str, moment: str, count: str, stay: str) -> None:
+    name, _, nth = moment.partition(":")
+    backend = FakeBackend(steps=1)
+    engine = open_engine(Path(folder), backend)
+    if name in OWNERS:
+        die_before(OWNERS[name], name, int(nth))
+    jobs = []
+    for number in range(int(count)):
+        job = engine.submit(GenerationRequest(prompt="an apple", seed=100 * number, count=4), LOCAL)
+        say(job.id)
+        jobs.append(job)
+    for job in [*jobs, *(job for job in engine.jobs(LOCAL) if not job.snapshot.status.final)]:
+        if job.id in engine._jobs:
+            assert wait_final(job).status is Status.FINISHED
+    say(f"done {len(backend.seen)}")
+    if stay == "stay":
+        sys.stdin.readline()
+    engine.close()
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

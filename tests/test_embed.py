@@ -1,0 +1,152 @@
+"""What is written into a picture is read back, by us and by programs that know nothing of us."""
+
+from __future__ import annotations
+
+import io
+import json
+import struct
+import zlib
+
+import pytest
+from fakes import draw
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from studio.core.errors import BadImage
+from studio.engine.embed import ENDINGS, MACHINE_MADE, encode, read_metadata
+
+TEXT = "a red apple, ünïcødé 苹果 “quoted”\nNegative prompt: <b>&amp;\nSteps: 20, Seed: 7"
+RECIPE = {"request": {"prompt": "a ]]> <apple> & \x0b 苹果"}, "seed": 7}
+KINDS = sorted(ENDINGS)
+
+
+def made(kind, infotext=TEXT, recipe=RECIPE, quality=92):
+    return encode(draw(7, 64, 48), kind, quality=quality, infotext=infotext, recipe=recipe, tool="Easel 1")
+
+
+def clear(kind):
+    image = draw(7, 64, 48)
+    image.putalpha(100)
+    return opened(encode(image, kind, quality=92, tool="Easel 1"))
+
+
+def opened(data):
+    return Image.open(io.BytesIO(data))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_everything_comes_back(kind, tmp_path):
+    path = tmp_path / f"picture{ENDINGS[kind]}"
+    path.write_bytes(made(kind))
+    for source in (path, opened(path.read_bytes())):
+        found = read_metadata(source)
+        assert (found.infotext, found.recipe, found.source_type) == (TEXT, RECIPE, MACHINE_MADE)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_without_recipe_the_marker_stays(kind):
+    found = read_metadata(opened(made(kind, infotext="", recipe=None)))
+    assert (found.infotext, found.recipe, found.source_type) == ("", None, MACHINE_MADE)
+
+
+@pytest.mark.parametrize(("kind", "quality"), [("png", 92), ("webp", 100)])
+def test_lossless_kinds_keep_the_pixels(kind, quality):
+    assert opened(made(kind, quality=quality)).convert("RGB").tobytes() == draw(7, 64, 48).tobytes()
+
+
+@pytest.mark.parametrize("kind", ["png", "webp", "avif"])
+def test_transparency_survives(kind):
+    assert clear(kind).getpixel((0, 0))[3] in range(95, 106)
+
+
+def test_jpeg_drops_transparency():
+    assert clear("jpeg").mode == "RGB"
+
+
+def test_a_plain_png_reader_finds_parameters():
+    """A chunk reader written from the PNG specification, as other programs have one."""
+    data, chunks, at = made("png", infotext="a pear\nSteps: 4"), {}, 8
+    while at < len(data):
+        size, kind = struct.unpack(">I4s", data[at : at + 8])
+        chunks.setdefault(kind, []).append(data[at + 8 : at + 8 + size])
+        at += size + 12
+    texts = dict(chunk.split(b"\0", 1) for chunk in chunks[b"tEXt"])
+    assert texts[b"parameters"].decode("latin-1") == "a pear\nSteps: 4"
+    own = next(chunk for chunk in chunks[b"iTXt"] if chunk.startswith(b"easel\0"))
+    assert json.loads(zlib.decompress(own.split(b"\0", 1)[1][2:].split(b"\0", 2)[2])) == RECIPE
+
+
+@pytest.mark.parametrize("kind", ["jpeg", "webp", "avif"])
+def test_a_plain_exif_reader_finds_the_comment(kind):
+    """UserComment as piexif reads it: eight bytes of encoding, then UTF-16 with the high byte first."""
+    comment = opened(made(kind)).getexif().get_ifd(0x8769)[0x9286]
+    assert comment[:8] == b"UNICODE\0"
+    assert comment[8:].decode("utf-16-be") == TEXT
+
+
+def test_a_comment_in_the_other_byte_order_is_read():
+    exif = Image.Exif()
+    exif.get_ifd(0x8769)[0x9286] = b"UNICODE\0" + b"a pear\nSteps: 4".decode().encode("utf-16-le")
+    out = io.BytesIO()
+    draw(1, 8, 8).save(out, "JPEG", exif=exif)
+    assert read_metadata(opened(out.getvalue())).infotext == "a pear\nSteps: 4"
+
+
+def test_jpeg_takes_what_its_segments_hold():
+    long_text = "apple " * 8000
+    found = read_metadata(opened(made("jpeg", infotext=long_text, recipe={"prompt": long_text})))
+    assert found.infotext == long_text
+    assert found.recipe == {"prompt": long_text}
+    huge = "".join(map(chr, range(0x4E00, 0x4E00 + 20_000)))
+    found = read_metadata(opened(made("jpeg", infotext=huge * 2, recipe={"a": huge, "b": huge[::-1], "c": huge[::3]})))
+    assert (found.infotext, found.source_type) == ("", MACHINE_MADE)
+
+
+@pytest.mark.parametrize(
+    "data", [b"", b"GIF89a" + b"\0" * 50, b"\x89PNG\r\n\x1a\n", b"<html>", made("png")[:40], b"RIFF\0\0\0\0WEBPVP8 "]
+)
+def test_no_picture_is_refused(data, tmp_path):
+    path = tmp_path / "x.png"
+    path.write_bytes(data)
+    with pytest.raises(BadImage):
+        read_metadata(path)
+
+
+@pytest.mark.parametrize(
+    "packet",
+    [
+        b"<!DOCTYPE x [<!ENTITY a 'aaaa'><!ENTITY b '&a;&a;'>]><x>&b;</x>",
+        b"<x:xmpmeta",
+        b"\xff\xfe",
+        b"a" * 3_000_000,
+    ],
+)
+def test_a_hostile_packet_is_passed_over(packet):
+    image = draw(1, 8, 8)
+    image.info["xmp"] = packet
+    assert read_metadata(image).recipe is None
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, "[1]", "nonsense", "zlib:!!", "zlib:AAAA", '{"a":' * 5000])
+def test_a_hostile_recipe_is_passed_over(text):
+    image = draw(1, 8, 8)
+    image.info["easel"] = text
+    assert read_metadata(image).recipe is None
+
+
+def test_a_packed_recipe_does_not_unpack_without_end():
+    import base64
+
+    image = draw(1, 8, 8)
+    image.info["easel"] = "zlib:" + base64.b64encode(zlib.compress(b'"' + b"a" * 50_000_000 + b'"')).decode()
+    assert read_metadata(image).recipe is None
+
+
+@settings(max_examples=60, deadline=None)
+@given(text=st.text(max_size=300).filter(lambda text: "\0" not in text), kind=st.sampled_from(["png", "jpeg", "webp"]))
+def test_any_text_comes_back(text, kind):
+    text = text.encode("utf-8", "ignore").decode()
+    found = read_metadata(opened(made(kind, infotext=text, recipe={"prompt": text})))
+    assert found.recipe == {"prompt": text}
+    assert found.infotext == text

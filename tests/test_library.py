@@ -1,0 +1,94 @@
+"""The index tells each user of their own pictures, and can be made again from the pictures."""
+
+from __future__ import annotations
+
+import sqlite3
+
+import pytest
+from fakes import FakeBackend, draw, open_engine, wait_final
+
+from studio.core.errors import NotFound, StorageFailed
+from studio.core.request import GenerationRequest
+from studio.core.user import LOCAL, User
+from studio.engine.database import Database
+from studio.engine.embed import encode
+from studio.engine.library import Library
+
+ANN, BOB = User("ann"), User("bob")
+
+
+@pytest.fixture
+def studio(tmp_path):
+    engine = open_engine(tmp_path, FakeBackend(steps=1))
+    yield engine
+    engine.close(drain=0)
+
+
+def make(engine, user, count=2, **fields):
+    return wait_final(
+        engine.submit(GenerationRequest(prompt="a red apple", seed=1, count=count, **fields), user)
+    ).assets
+
+
+def test_each_user_sees_their_own(studio):
+    mine, theirs = make(studio, ANN), make(studio, BOB, 1)
+    assert studio.assets(ANN) == list(reversed(mine))
+    assert studio.asset(mine[0].id, ANN) == mine[0]
+    for asked in (lambda: studio.asset(theirs[0].id, ANN), lambda: studio.thumbnail(theirs[0].id, ANN)):
+        with pytest.raises(NotFound):
+            asked()
+
+
+def test_a_deleted_file_is_gone_from_the_lists(studio):
+    first, second = make(studio, LOCAL)
+    first.path.unlink()
+    assert studio.assets(LOCAL) == [second]
+    with pytest.raises(NotFound):
+        studio.asset(first.id, LOCAL)
+
+
+@pytest.mark.parametrize("kind", ["png", "jpeg", "webp", "avif"])
+def test_the_index_is_rebuilt_from_the_pictures(tmp_path, kind):
+    engine = open_engine(tmp_path / "one", output_format=kind)
+    made = [*make(engine, LOCAL), *make(engine, User("ann/../ü"), 1)]
+    engine.close()
+    (tmp_path / "one" / "library.db").unlink()
+    (tmp_path / "one" / "stray.png").write_bytes(b"no picture")
+    database = Database(tmp_path / "one" / "library.db")
+    library = Library(database, tmp_path / "one")
+    assert library.rebuild() == 3
+    assert library.rebuild() == 0
+    for asset in made:
+        assert library.get(asset.id, asset.user) == asset
+    database.close()
+
+
+def test_a_recipe_that_lies_about_its_id_is_not_indexed(studio, tmp_path):
+    recipe = {"id": "../../x-0", "job": "x", "index": 0, "created": 1.0, "seed": 1, "request": {}}
+    (tmp_path / "evil.png").write_bytes(encode(draw(1, 8, 8), "png", quality=90, recipe=recipe, tool="x"))
+    assert studio.library.rebuild() == 0
+
+
+def test_a_broken_library_is_set_aside_and_made_again(tmp_path):
+    engine = open_engine(tmp_path)
+    made = make(engine, LOCAL)
+    engine.close()
+    for ending in ("-wal", "-shm"):
+        (tmp_path / f"library.db{ending}").unlink(missing_ok=True)
+    (tmp_path / "library.db").write_bytes(b"this is no database" * 1000)
+    database = Database(tmp_path / "library.db")
+    assert database.fresh
+    assert list(tmp_path.glob("library.db.*.broken"))
+    library = Library(database, tmp_path)
+    library.rebuild()
+    assert library.get(made[0].id, "local") == made[0]
+    database.close()
+
+
+def test_a_library_of_a_newer_studio_is_refused(tmp_path):
+    Database(tmp_path / "library.db").close()
+    connection = sqlite3.connect(tmp_path / "library.db")
+    connection.execute("PRAGMA user_version = 99")
+    connection.close()
+    with pytest.raises(StorageFailed, match="newer"):
+        Database(tmp_path / "library.db")
