@@ -9,26 +9,24 @@ import typing
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TypedDict, Unpack
 
 from studio.core.errors import InvalidRequest
 
 
-def setting(
-    default: Any,
-    help_text: str,
-    *,
-    group: str,
-    low: float | None = None,
-    high: float | None = None,
-    choices: tuple[str, ...] = (),
-    restart: bool = False,
-) -> Any:
-    """A field of Settings. Numbers carry `low` and `high`, words their `choices`; `restart` when it holds from the next start."""
-    return dataclasses.field(
-        default=default,
-        metadata={"help": help_text, "group": group, "low": low, "high": high, "choices": choices, "restart": restart},
-    )
+class Limits(TypedDict, total=False):
+    """What a value has to keep to, and when it begins to hold: numbers have `low` and `high`, words their `choices`."""
+
+    low: float
+    high: float
+    choices: tuple[str, ...]
+    restart: bool
+
+
+def setting(default: Any, help_text: str, *, group: str, **limits: Unpack[Limits]) -> Any:
+    """A field of Settings with its help, the group that it is shown in, and its limits."""
+    unlimited: dict[str, Any] = {"low": None, "high": None, "choices": (), "restart": False}
+    return dataclasses.field(default=default, metadata={"help": help_text, "group": group, **unlimited, **limits})
 
 
 @dataclass(frozen=True, kw_only=True)

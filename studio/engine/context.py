@@ -53,17 +53,8 @@ class RunContext:
             path = self._previews.write(self._job.id, preview(), self.settings.preview_side)
             self._next_preview = time.monotonic() + self.settings.preview_interval
         eta = self._pace.eta(step, steps, now)
-        self._job.emit(
-            Step(
-                step=step,
-                steps=steps,
-                picture=self._picture,
-                pictures=self._pictures,
-                eta=eta,
-                preview=path,
-                batch=self._batch,
-            )  # fmt: skip
-        )
+        step_done = Step(step, steps, self._picture, self._pictures, eta=eta, preview=path, batch=self._batch)
+        self._job.emit(step_done)
 
     def notice(self, text: str) -> None:
         self.notes.append(text)
