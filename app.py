@@ -1,0 +1,86 @@
+"""Start Easel: flags -> settings -> wiring -> serve.
+
+python app.py                      http://127.0.0.1:7860
+python app.py --listen             other machines too; asks for users first
+python app.py --add-user NAME      make one
+python app.py --doctor             look at packages, device, disk, network, embedded model
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from studio import __version__
+from studio.core.errors import StudioError
+from studio.core.settings import Settings
+from studio.engine.settings_store import SettingsStore
+
+
+def parser() -> argparse.ArgumentParser:
+    """One flag per setting, with the setting's own help, beside the few that only make sense here."""
+    flags = argparse.ArgumentParser(prog="app.py", description="Easel, an image studio.")
+    flags.add_argument("--version", action="version", version=f"Easel {__version__}")
+    flags.add_argument("--config", type=Path, default=Path("config.json"), help="File with settings.")
+    flags.add_argument("--listen", action="store_true", help="Listen on all addresses; the same as --host 0.0.0.0.")
+    flags.add_argument("--doctor", action="store_true", help="Check the installation and exit.")
+    flags.add_argument("--add-user", metavar="NAME", help="Make a user or change a password, and exit.")
+    flags.add_argument("--admin", action="store_true", help="With --add-user: may change settings and models.")
+    for field in dataclasses.fields(Settings):
+        name = "--" + field.name.replace("_", "-")
+        text = field.metadata["help"].replace("%", "%%")
+        if isinstance(field.default, bool):
+            flags.add_argument(name, action=argparse.BooleanOptionalAction, default=None, help=text)
+        else:
+            flags.add_argument(name, default=None, help=text, choices=field.metadata["choices"] or None)
+    return flags
+
+
+def settings_from(options: argparse.Namespace) -> SettingsStore:
+    """Defaults, then the file, then the environment, then flags."""
+    names = {field.name for field in dataclasses.fields(Settings)}
+    flags: dict[str, Any] = {
+        name: value for name, value in vars(options).items() if name in names and value is not None
+    }
+    if options.listen:
+        flags.setdefault("host", "0.0.0.0")
+    return SettingsStore.load(options.config, os.environ, flags)
+
+
+def report(settings: Settings) -> int:
+    """Print the self-check; 0 when all is well."""
+    from studio import doctor
+
+    checks = doctor.run(settings)
+    for check in checks:
+        print(f"{'ok ' if check.ok else 'NOT'}  {check.name}: {check.text}" + ("" if check.ok else f"  → {check.hint}"))
+    return 0 if all(check.ok for check in checks) else 1
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    options = parser().parse_args(arguments)
+    try:
+        store = settings_from(options)
+        if options.doctor:
+            return report(store.current)
+        if options.add_user:
+            from studio.serving.users import add_user
+
+            add_user(store.current, options.add_user, admin=options.admin)
+            return 0
+        from studio.serve import run
+        from studio.wiring import build
+
+        return run(build(store))
+    except StudioError as error:
+        print(f"{error.message} {error.hint}", file=sys.stderr)
+        return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())

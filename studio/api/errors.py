@@ -1,0 +1,125 @@
+"""Every error of the HTTP side in one shape: `{"error", "code", "details"}` with the right status."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any, ClassVar
+
+from fastapi import APIRouter, FastAPI
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+from starlette.routing import Match
+
+from studio.core.errors import RateLimited, StudioError
+
+_CODES = {
+    400: "BAD_REQUEST",
+    404: "NOT_FOUND",
+    405: "METHOD_NOT_ALLOWED",
+    413: "TOO_LARGE",
+    415: "UNSUPPORTED_MEDIA_TYPE",
+}
+_METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"]
+_DEAREST_ECHO = 80  # characters of a wrong value that are repeated to the caller
+
+
+class NotReady(StudioError):
+    """The job has not got that far."""
+
+    code: ClassVar[str] = "NOT_READY"
+    status: ClassVar[int] = 409
+
+
+def install(app: FastAPI) -> None:
+    """Answer StudioErrors, FastAPI's own errors and Starlette's in the studio's shape."""
+    app.add_exception_handler(StudioError, _studio_error)
+    app.add_exception_handler(RequestValidationError, _validation_error)
+    app.add_exception_handler(HTTPException, _http_error)
+
+
+def answer(error: StudioError, **details: Any) -> JSONResponse:
+    """`error` as an HTTP response, with `details` beside its own."""
+    shape = error.to_json()
+    shape["details"] = {**shape["details"], **details}
+    headers: dict[str, str] = {}
+    if isinstance(error, RateLimited) and error.retry_after is not None:
+        headers["Retry-After"] = str(math.ceil(error.retry_after))
+    return JSONResponse(clean(shape), status_code=error.status, headers=headers)
+
+
+def clean(value: Any) -> Any:
+    """`value` without what JSON in UTF-8 cannot carry: not-a-number, infinities, lone surrogates."""
+    if isinstance(value, str):
+        return value.encode("utf-8", "replace").decode()
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, Mapping):
+        return {clean(str(key)): clean(item) for key, item in value.items()}  # pyright: ignore[reportUnknownArgumentType, reportUnknownVariableType]
+    if isinstance(value, list | tuple):
+        return [clean(item) for item in value]  # pyright: ignore[reportUnknownVariableType]
+    return value
+
+
+def unknown_paths() -> APIRouter:
+    """The end of the list of routes: whatever below /api nobody else took is a 404, or a 405 when only the method is wrong."""
+    routes = APIRouter(include_in_schema=False)
+
+    @routes.api_route("/api/{path:path}", methods=_METHODS)
+    async def nothing(request: Request, path: str) -> JSONResponse:  # pyright: ignore[reportUnusedFunction]
+        allowed = _other_methods(request)
+        if allowed:
+            shape = _shape(405, f"{request.method} does not go there.", "Use " + " or ".join(allowed) + ".")
+            return JSONResponse(shape, 405, {"Allow": ", ".join(allowed)})
+        return JSONResponse(_shape(404, "There is nothing here.", "GET /api/docs lists what there is."), 404)
+
+    return routes
+
+
+def _other_methods(request: Request) -> list[str]:
+    """The methods with which this path would have led elsewhere than to `nothing`."""
+    routes = request.app.router.routes
+
+    def taker(method: str) -> Any:
+        scope = {**request.scope, "method": method}
+        return next((route for route in routes if route.matches(scope)[0] is Match.FULL), None)
+
+    nowhere = taker(request.method)
+    return sorted(method for method in _METHODS if taker(method) is not nowhere)
+
+
+async def _studio_error(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, StudioError)
+    return answer(error)
+
+
+async def _http_error(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, HTTPException)
+    message = str(error.detail) if error.status_code < 500 else HTTPStatus(error.status_code).phrase
+    return JSONResponse(clean(_shape(error.status_code, message)), error.status_code, error.headers)
+
+
+async def _validation_error(request: Request, error: Exception) -> JSONResponse:
+    """Name the first field that does not fit. The value itself is shortened: it may be megabytes."""
+    assert isinstance(error, RequestValidationError)
+    first = error.errors()[0]
+    place = [str(part) for part in first["loc"] if part not in ("body", "query", "path")]
+    field = ".".join(place)
+    if first["type"] == "extra_forbidden":
+        message, hint = f"There is no field {field!r}.", "GET /api/docs lists the fields."
+    elif first["type"] == "missing":
+        message, hint = f"{field or 'A JSON body'} is missing.", "Add it and send it again."
+    elif first["type"] == "json_invalid":
+        field, message, hint = "", "The body is not JSON.", "Send a JSON object."
+    else:
+        given = str(first.get("input", ""))[:_DEAREST_ECHO]
+        message, hint = f"{field or 'The body'} cannot be {given!r}: {first['msg']}.", "Correct it and send it again."
+    shape = {"error": message, "code": "INVALID_REQUEST", "details": {"hint": hint, "field": field[:200]}}
+    return JSONResponse(clean(shape), 400)
+
+
+def _shape(status: int, message: str, hint: str = "") -> dict[str, Any]:
+    return {"error": message, "code": _CODES.get(status, f"HTTP_{status}"), "details": {"hint": hint} if hint else {}}

@@ -1,0 +1,123 @@
+"""Decode one picture file to plain 8-bit pixels: used in this process for small harmless ones, and run as a program of its
+own (`python decode.py`, see `main`) for all others, so that it may be killed. Imports nothing of the studio.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import sys
+import warnings
+from typing import Any
+
+from PIL import Image, ImageCms, ImageOps
+
+MOST_ICC = 4 * 1024 * 1024  # bytes of a colour profile
+MODES = ("L", "RGB", "RGBA")
+FAILURES = (OSError, ValueError, SyntaxError, EOFError, IndexError, KeyError, TypeError, AttributeError, ArithmeticError, RuntimeError, Image.DecompressionBombError)  # fmt: skip
+"""What Pillow raises for broken files, beside struct.error."""
+
+
+def decode(data: bytes, formats: tuple[str, ...], max_side: int, max_pixels: int) -> Image.Image:
+    """`data` as an image of mode L, RGB or RGBA in sRGB, upright, without any metadata; of several frames the first.
+
+    Raises:
+        TooBig: its sides or pixels pass the limits; seen in the header, before pixels are decoded.
+        One of FAILURES, or struct.error: it is broken, truncated, or of another format.
+    """
+    with Image.open(io.BytesIO(data), formats=formats) as image:
+        width, height = image.size
+        if max(width, height) > max_side or width * height > max_pixels:
+            raise TooBig(f"{width}×{height}")
+        image.load()
+        image = upright(image)
+        plain = eight_bit(to_srgb(image))
+    clean = plain.copy()
+    clean.info = {}
+    return clean
+
+
+class TooBig(Exception):
+    """More pixels than allowed; the text is the size."""
+
+
+def upright(image: Image.Image) -> Image.Image:
+    """Turned as its EXIF orientation says; a broken EXIF block counts as none."""
+    with contextlib.suppress(*FAILURES):
+        return ImageOps.exif_transpose(image)
+    return image
+
+
+def to_srgb(image: Image.Image) -> Image.Image:
+    """Its colours moved from its ICC profile to sRGB; a broken or oversized profile counts as none."""
+    profile: Any = image.info.get("icc_profile")
+    if (
+        not isinstance(profile, bytes)
+        or not 128 <= len(profile) <= MOST_ICC
+        or image.mode not in ("RGB", "RGBA", "L", "CMYK")
+    ):
+        return image
+    target: Any = {"L": "L", "RGBA": "RGBA"}.get(image.mode, "RGB")
+    if target == "L":
+        return image  # a grey ramp: curves differ little, and most files carry it by mistake
+    with contextlib.suppress(*FAILURES, ImageCms.PyCMSError):
+        create: Any = ImageCms.createProfile  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
+        moved = ImageCms.profileToProfile(image, io.BytesIO(profile), create("sRGB"), outputMode=target)
+        if moved is not None:
+            return moved
+    return image
+
+
+def eight_bit(image: Image.Image) -> Image.Image:
+    """In mode L, RGB or RGBA. 16-bit grey is scaled, not clipped; a palette or a transparent colour becomes RGBA when needed."""
+    if image.mode.startswith("I;16"):
+        image = image.convert("I")
+    if image.mode == "I":
+        return image.point(lambda value: value * (255 / 65535) + 0.5).convert("L")
+    if image.mode == "F":
+        brightest = image.getextrema()[1]
+        return image.point(
+            lambda value: value * (255.0 if isinstance(brightest, float) and brightest <= 1 else 1.0) + 0.5
+        ).convert("L")
+    if image.mode == "1":
+        return image.convert("L")
+    if "transparency" in image.info or image.mode in ("LA", "La", "PA", "RGBa"):
+        return image.convert("RGBA")
+    return image if image.mode in MODES else image.convert("RGB")
+
+
+def main() -> int:
+    """Read one JSON line of limits and then the file from standard input; write one JSON line and the raw pixels.
+
+    0: decoded. 3: too big, the size is written. Anything else: not a usable picture, or killed.
+    """
+    limits = json.loads(sys.stdin.buffer.readline())
+    _confine(limits["memory"], limits["seconds"])
+    Image.MAX_IMAGE_PIXELS = limits["max_pixels"]
+    warnings.simplefilter("error", Image.DecompressionBombWarning)
+    warnings.filterwarnings("ignore", category=UserWarning)
+    try:
+        image = decode(sys.stdin.buffer.read(), tuple(limits["formats"]), limits["max_side"], limits["max_pixels"])
+    except TooBig as error:
+        sys.stdout.buffer.write(str(error).encode())
+        return 3
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+        sys.stdout.buffer.write(b"far over the limit")
+        return 3
+    sys.stdout.buffer.write(json.dumps([image.mode, *image.size]).encode() + b"\n" + image.tobytes())
+    return 0
+
+
+def _confine(memory: int, seconds: int) -> None:
+    """Let the system stop us at `memory` bytes or `seconds` of processor time, and write no core file."""
+    with contextlib.suppress(ImportError, ValueError, OSError):  # Windows has no such limits
+        import resource
+
+        resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
+        resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds))
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

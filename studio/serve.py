@@ -1,0 +1,243 @@
+"""The application around page and API, and the server that runs it and ends it gently."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Callable, Generator
+from types import FrameType
+
+import uvicorn
+from fastapi import FastAPI
+from starlette.middleware.cors import CORSMiddleware
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+from starlette.types import ASGIApp
+
+from studio import __version__
+from studio.api import docs, errors, native
+from studio.core.errors import NotConfigured, StudioError
+from studio.core.settings import Settings
+from studio.engine.studio import Studio
+from studio.serving.cookies import Cookies
+from studio.serving.guard import Guard, Lifecycle
+from studio.serving.hosts import Hosts, origins_of, split_names
+from studio.serving.login import Door, LoginGate
+from studio.serving.login import router as login_router
+from studio.serving.sessions import Owners, SessionGate
+from studio.serving.users import Users, load_secret, require_users
+
+DRAIN = (
+    20.0  # seconds that the running job may take to finish; putting it back, saving and closing need some after that
+)
+GOODBYE = 2  # seconds that open connections are given after that
+MOST_CONNECTIONS = 2000
+
+log = logging.getLogger(__name__)
+
+
+class StudioApp(FastAPI):
+    """FastAPI with the guard outside everything, its error handling included."""
+
+    def __init__(self, settings: Settings, users: Users | None, access: logging.Logger) -> None:
+        self.settings = settings
+        self.users = users
+        self.hosts = Hosts(settings)
+        self.lifecycle = Lifecycle()
+        self._access = access
+        super().__init__(title="Easel", version=__version__, docs_url=None, redoc_url=None, openapi_url=None)
+
+    def build_middleware_stack(self) -> ASGIApp:
+        return Guard(super().build_middleware_stack(), self.settings, self.hosts, self.lifecycle, self._access)
+
+
+def build_app(studio: Studio, page: Callable[[FastAPI], FastAPI], users: Users | None) -> StudioApp:
+    """The whole application: guard, CORS, login gate, session gate, login page, HTTP API, and the page that `page` mounts.
+
+    Raises:
+        NotConfigured: the settings open the studio to others and there are no users.
+    """
+    settings = studio.settings.current
+    require_users(settings, users)
+    app = StudioApp(settings, users, studio.engine.logs.access())
+    door = Door(users, Cookies(users, load_secret(users.secret_file))) if users else None
+    # The last one added stands outermost. Gradio finds CORSMiddleware here and leaves out its own, which mirrors any origin.
+    private = [
+        settings.outputs_dir,
+        settings.logs_dir,
+        settings.models_dir,
+        *([settings.auth_file] if settings.auth_file else []),
+    ]
+    app.add_middleware(SessionGate, owners=Owners(), private=private)
+    app.add_middleware(LoginGate, door=door, root_path=settings.root_path)
+    app.add_middleware(
+        CORSMiddleware,
+        allow_origins=origins_of(split_names(settings.allowed_origins)),
+        allow_methods=["GET", "POST", "DELETE"],
+        allow_headers=["Authorization", "Content-Type"],
+        allow_credentials=False,
+    )
+    app.add_exception_handler(Exception, _internal_error)
+    errors.install(app)
+    app.include_router(login_router(door, settings.root_path))
+    app.include_router(native.router(studio))
+    app.include_router(docs.router(app))
+    app.include_router(errors.unknown_paths())
+    page(app)
+    return app
+
+
+async def _internal_error(request: Request, error: Exception) -> JSONResponse:
+    """What the caller learns of a defect: nothing but that there is one. The log has the rest."""
+    log.error("a defect at %s", request.url.path, exc_info=error)
+    return JSONResponse(
+        {"error": "Something went wrong here.", "code": "INTERNAL", "details": {"hint": "The log says more."}}, 500
+    )
+
+
+class Server(uvicorn.Server):
+    """Ends gently: on SIGTERM or SIGINT nothing new is begun, the engine finishes its running job or puts it back, then
+    connections close and `run` returns, within half a minute. A second signal puts the job back at once."""
+
+    def __init__(self, config: uvicorn.Config, lifecycle: Lifecycle, close: Callable[[float], None]) -> None:
+        super().__init__(config)
+        self._lifecycle = lifecycle
+        self._close = close
+        self._closers: list[threading.Thread] = []
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Generator[None, None, None]:
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        handled = (signal.SIGINT, signal.SIGTERM)
+        before = {number: signal.signal(number, self.handle_exit) for number in handled}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        self.drain()
+
+    def drain(self) -> None:
+        """Begin to end, or hurry when already begun. Returns at once; may be called from any thread."""
+        first = not self._lifecycle.draining.is_set()
+        self._lifecycle.draining.set()
+        self.force_exit = self.force_exit or not first
+        if len(self._closers) < 2:
+            self._closers.append(
+                threading.Thread(target=self._end, args=(DRAIN if first else 0.0,), name="drain", daemon=True)
+            )
+            self._closers[-1].start()
+
+    def _end(self, seconds: float) -> None:
+        try:
+            self._close(seconds)
+        finally:
+            self.should_exit = True
+
+
+def serve(
+    app: StudioApp, settings: Settings, studio: Studio, *, on_ready: Callable[[str], None] = lambda _: None
+) -> None:
+    """Run until a signal ends it; `on_ready` is called with each address once it answers.
+
+    Raises:
+        NotConfigured: the port is taken or the address is not ours. Unreachable: the share link did not open.
+    """
+    listener = listen(settings.host, settings.port)
+    server = make_server(app, studio)
+    ready = threading.Thread(
+        target=_announce, args=(server, app, listener.getsockname()[1], on_ready), name="ready", daemon=True
+    )
+    ready.start()
+    try:
+        server.run(sockets=[listener])
+    finally:
+        listener.close()
+        studio.engine.close(drain=0.0)
+
+
+def make_server(app: StudioApp, studio: Studio) -> Server:
+    """Our server for `app`, not yet running."""
+    config = uvicorn.Config(
+        app,
+        proxy_headers=False,
+        server_header=False,
+        access_log=False,
+        log_level="critical",
+        log_config=None,
+        ws="none",
+        lifespan="on",
+        http="h11",
+        timeout_keep_alive=30,
+        timeout_graceful_shutdown=GOODBYE,
+        limit_concurrency=MOST_CONNECTIONS,
+    )
+    return Server(config, app.lifecycle, lambda seconds: studio.engine.close(drain=seconds))
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A listening socket.
+
+    Raises:
+        NotConfigured: the port is taken or the address is not this machine's.
+    """
+    try:
+        family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[
+            0
+        ]
+        listener = socket.socket(family, kind)
+    except OSError as error:
+        raise NotConfigured(f"{host} is no address of this machine.", hint="Choose another with --host.") from error
+    try:
+        if sys.platform != "win32":
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+        listener.listen(512)
+    except OSError as error:
+        listener.close()
+        raise NotConfigured(
+            f"Port {port} on {host} cannot be used: {error.strerror}.", hint="Choose another with --port."
+        ) from error
+    return listener
+
+
+def _announce(server: Server, app: StudioApp, port: int, on_ready: Callable[[str], None]) -> None:
+    waiting = threading.Event()
+    while not server.started:
+        if server.should_exit or waiting.wait(0.02):
+            return
+    settings = app.settings
+    shown = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.host, settings.host)
+    on_ready(f"http://{f'[{shown}]' if ':' in shown else shown}:{port}{settings.root_path}")
+    if settings.share:
+        from studio.serving.share import open_link
+
+        try:
+            on_ready(open_link(settings, app.users, app.hosts, port))
+        except StudioError as error:
+            log.error("%s %s", error.message, error.hint)
+            on_ready(f"No share link: {error.message} {error.hint}")
+
+
+def run(studio: Studio) -> int:
+    """Everything between the wired studio and the end of the process: users, page, engine, server. The exit status.
+
+    Raises:
+        StudioError: the studio cannot be started as it is configured; the message says what to do.
+    """
+    from studio import page
+
+    settings = studio.settings.current
+    users = Users(settings.auth_file) if settings.auth_file else None
+    app = build_app(studio, lambda parent: page.mount(parent, studio), users)
+    studio.engine.start()
+    serve(app, settings, studio, on_ready=lambda address: print(f"Easel is ready: {address}", flush=True))  # noqa: T201
+    return 0

@@ -1,0 +1,248 @@
+"""Who is calling: the login page, the session cookie, HTTP Basic for scripts, and the gate that asks for one of them."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import binascii
+import hashlib
+import hmac
+import ipaddress
+import logging
+import math
+import secrets
+import time
+from collections import OrderedDict
+from html import escape
+from importlib.resources import files
+from string import Template
+from typing import Any
+from urllib.parse import parse_qs, quote
+
+from fastapi import APIRouter
+from starlette.datastructures import Headers
+from starlette.requests import Request, cookie_parser
+from starlette.responses import HTMLResponse, RedirectResponse, Response
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from studio.core.user import LOCAL, User
+from studio.serving.answers import refuse
+from studio.serving.cookies import COOKIE, LIFETIME, Cookies
+from studio.serving.throttle import Throttle
+from studio.serving.users import LONGEST_PASSWORD, Users
+
+HEALTH = "/api/image-studio/health"
+OPEN_PATHS = frozenset({"/login", "/logout", "/favicon.ico", HEALTH})
+FAILURES = 5  # per address and name, in 300 s
+FAILURES_PER_ADDRESS = 20  # whatever the names
+FAILURES_PER_TUNNEL = 200  # all visitors of a share link come from one address
+HASHES_AT_ONCE = 2  # each takes 64 MiB
+BASIC_REMEMBERED = 300.0  # seconds
+_MOST_REMEMBERED = 256
+
+log = logging.getLogger(__name__)
+
+
+class Door:
+    """Checks names and passwords, slowly for those who guess."""
+
+    def __init__(self, users: Users, cookies: Cookies) -> None:
+        self.users = users
+        self.cookies = cookies
+        self._by_name = Throttle(limit=FAILURES)
+        self._by_address = Throttle(limit=FAILURES_PER_ADDRESS)
+        self._by_tunnel = Throttle(limit=FAILURES_PER_TUNNEL)
+        self._hashing = asyncio.Semaphore(HASHES_AT_ONCE)
+        self._pepper = secrets.token_bytes(32)
+        self._remembered: OrderedDict[bytes, tuple[float, str, bytes]] = OrderedDict()
+
+    async def enter(self, scope: Scope, name: str, password: str) -> tuple[User | None, float]:
+        """(user, 0) when the password is right, (None, 0) when it is wrong, (None, seconds to wait) when too many were."""
+        address = _address(scope)
+        wide = self._by_tunnel if scope.get("via_share") else self._by_address
+        narrow_key = (address, name.casefold()[:64])
+        for throttle, key in ((wide, address), (self._by_name, narrow_key)):
+            wait = throttle.begin(key)
+            if wait:
+                if throttle is self._by_name:
+                    wide.succeeded(address, forget=False)  # it was not tried
+                log.warning("login refused for a while: %s %r", address, name[:64])
+                return None, wait
+        async with self._hashing:
+            user = await asyncio.to_thread(self.users.verify, name, password)
+        if user is None:
+            log.warning("login failed: %s %r", address, name[:64])
+        else:
+            wide.succeeded(address, forget=False)
+            self._by_name.succeeded(narrow_key, forget=True)
+        return user, 0.0
+
+    async def basic(self, scope: Scope, header: str) -> tuple[User | None, float]:
+        """As `enter`, for an Authorization header; a right one is remembered for five minutes, as hashing is dear."""
+        try:
+            name, separator, password = base64.b64decode(header[6:], validate=True).decode().partition(":")
+        except (binascii.Error, UnicodeDecodeError):
+            return None, 0.0
+        if not separator:
+            return None, 0.0
+        key = hmac.digest(self._pepper, f"{name}\0{password}".encode(), hashlib.sha256)
+        known = self._remembered.get(key)
+        if known and known[0] > time.monotonic() and hmac.compare_digest(known[2], self.users.fingerprint(known[1])):
+            return self.users.get(known[1]), 0.0
+        user, wait = await self.enter(scope, name, password)
+        if user is not None:
+            self._remembered[key] = (time.monotonic() + BASIC_REMEMBERED, user.name, self.users.fingerprint(user.name))
+            while len(self._remembered) > _MOST_REMEMBERED:
+                self._remembered.popitem(last=False)
+        return user, wait
+
+
+class LoginGate:
+    """Puts the caller into `scope["user"]`, or turns them away. Without a door everybody is LOCAL."""
+
+    def __init__(self, app: ASGIApp, door: Door | None, root_path: str = "") -> None:
+        self._app = app
+        self._door = door
+        self._root = root_path.rstrip("/")
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        if self._door is None:
+            scope["user"] = LOCAL
+            await self._app(scope, receive, send)
+            return
+        headers = Headers(scope=scope)
+        user, wait = await self._who(self._door, scope, headers)
+        if user is not None:
+            scope["user"] = user
+        if user is not None or scope["path"] in OPEN_PATHS:
+            await self._app(scope, receive, send)
+        else:
+            await self._turned_away(scope, headers, wait)(scope, receive, send)
+
+    async def _who(self, door: Door, scope: Scope, headers: Headers) -> tuple[User | None, float]:
+        user = door.cookies.read(cookie_of(headers))
+        authorization = headers.get("authorization", "")
+        if user is None and scope["path"].startswith("/api/") and authorization[:6].lower() == "basic ":
+            return await door.basic(scope, authorization)
+        return user, 0.0
+
+    def _turned_away(self, scope: Scope, headers: Headers, wait: float) -> Response:
+        if wait:
+            return refuse(
+                429,
+                "TOO_MANY_TRIES",
+                "Too many wrong passwords.",
+                "Wait a few minutes.",
+                {"Retry-After": str(math.ceil(wait))},
+            )
+        if (
+            scope["method"] in ("GET", "HEAD")
+            and "text/html" in headers.get("accept", "")
+            and not scope["path"].startswith("/gradio_api/")
+        ):
+            query = "?" + scope["query_string"].decode("latin-1") if scope["query_string"] else ""
+            return RedirectResponse(
+                f"{self._root}/login?next={quote(scope['path'] + query, safe='/')}", 303, {"Cache-Control": "no-store"}
+            )
+        # No WWW-Authenticate: it would make browsers ask with a window of their own.
+        return refuse(
+            401, "LOGIN_NEEDED", "Please log in.", "Log in at /login, or send a name and password with HTTP Basic."
+        )
+
+
+def router(door: Door | None, root_path: str = "") -> APIRouter:
+    """The routes /login and /logout. Without a door both lead to the page."""
+    routes = APIRouter(include_in_schema=False)
+    root = root_path.rstrip("/")
+
+    @routes.get("/login")
+    async def form(request: Request) -> Response:
+        target = safe_target(request.query_params.get("next", "/"))
+        if door is None or request.scope.get("user"):
+            return RedirectResponse(root + target, 303)
+        return _page(root, target)
+
+    @routes.post("/login")
+    async def log_in(request: Request) -> Response:
+        if door is None:
+            return RedirectResponse(root + "/", 303)
+        fields = await _fields(request)
+        name, target = fields.get("username", "").strip(), safe_target(fields.get("next", "/"))
+        user, wait = await door.enter(request.scope, name, fields.get("password", "")[: LONGEST_PASSWORD + 1])
+        if wait:
+            message = f"Too many wrong passwords. Try again in {math.ceil(wait / 60)} min."
+            return _page(root, target, name, message, status=429, headers={"Retry-After": str(math.ceil(wait))})
+        if user is None:
+            return _page(root, target, name, "That name and password do not go together.", status=401)
+        response = RedirectResponse(root + target, 303, {"Cache-Control": "no-store"})
+        response.set_cookie(COOKIE, door.cookies.issue(user), max_age=LIFETIME, **_cookie_rules(request, root))
+        return response
+
+    @routes.api_route("/logout", methods=["GET", "POST"])
+    async def log_out(request: Request) -> Response:
+        if door is None:
+            return RedirectResponse(root + "/", 303)
+        if request.method == "GET" and request.headers.get("sec-fetch-site") not in (None, "same-origin", "none"):
+            return RedirectResponse(root + "/", 303)  # a link on another site does not log anybody out
+        door.cookies.end(cookie_of(request.headers))
+        response = RedirectResponse(
+            root + "/login", 303, {"Cache-Control": "no-store", "Clear-Site-Data": '"cache", "storage"'}
+        )
+        response.delete_cookie(COOKIE, **_cookie_rules(request, root))
+        return response
+
+    return routes
+
+
+def cookie_of(headers: Headers) -> str:
+    """The value of our cookie, empty when there is none."""
+    return cookie_parser(headers.get("cookie", "")).get(COOKIE, "")
+
+
+def safe_target(target: str) -> str:
+    """`target` when it is a path on this site, else "/"."""
+    plain = (
+        target.startswith("/") and not target.startswith(("//", "/\\")) and target.isascii() and target.isprintable()
+    )
+    return target if plain and "\\" not in target and not target.startswith(("/login", "/logout")) else "/"
+
+
+def _cookie_rules(request: Request, root: str) -> dict[str, Any]:
+    return {"path": root or "/", "httponly": True, "samesite": "lax", "secure": request.scope["scheme"] == "https"}
+
+
+async def _fields(request: Request) -> dict[str, str]:
+    """The fields of a plain form; the guard keeps its body small."""
+    body = (await request.body()).decode(errors="replace")
+    try:
+        return {name: values[-1] for name, values in parse_qs(body, keep_blank_values=True, max_num_fields=10).items()}
+    except ValueError:
+        return {}
+
+
+def _page(root: str, target: str, name: str = "", message: str = "", **answer: Any) -> HTMLResponse:
+    status, headers = answer.get("status", 200), {"Cache-Control": "no-store", **answer.get("headers", {})}
+    template = Template(files("studio").joinpath("assets/login.html").read_text(encoding="utf-8"))
+    shown = f'<p class="error" role="alert">{escape(message)}</p>' if message else "<p>Log in to open the studio.</p>"
+    content = template.substitute(
+        message=shown,
+        action=escape(root + "/login"),
+        next=escape(target),
+        username=escape(name[:64]),
+        focus_name="" if name else "autofocus",
+        focus_password="autofocus" if name else "",
+    )
+    return HTMLResponse(content, status_code=status, headers=headers)
+
+
+def _address(scope: Scope) -> str:
+    """The caller's address; of IPv6 the /64 that one caller usually owns."""
+    host = scope["client"][0] if scope.get("client") else "?"
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return host
+    return str(ipaddress.ip_network(f"{address}/64", strict=False)) if address.version == 6 else host

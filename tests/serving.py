@@ -1,0 +1,152 @@
+"""A whole studio for the tests of serving: real engine, real guard, a real Gradio page, a real uvicorn on loopback; only the backend draws fakes."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+import httpx
+from fakes import DEADLINE, FakeBackend
+from fastapi import FastAPI
+
+from studio.core.ports import MemoryReport
+from studio.core.settings import Settings
+from studio.engine.database import Database
+from studio.engine.engine import Engine
+from studio.engine.settings_store import SettingsStore
+from studio.engine.studio import Studio
+from studio.serve import StudioApp, build_app, listen, make_server
+from studio.serving.users import Users, save_user
+
+PASSWORDS = {"ann": "ann's own password", "bob": "bob's own password", "root": "the admin password"}
+
+
+class EmptyStore:
+    """A ModelStore without models, as far as serving asks it."""
+
+    def memory(self) -> MemoryReport:
+        return MemoryReport(device="cpu", total=1, free=1, budget=1, resident=())
+
+
+def make_studio(folder: Path, backend: FakeBackend, **settings: Any) -> Studio:
+    """A studio on `folder` with one backend; its engine is not started yet."""
+    store = SettingsStore(
+        Settings(
+            **{
+                "outputs_dir": folder / "outputs",
+                "logs_dir": folder / "logs",
+                "models_dir": folder / "models",
+                "port": 0,
+                **settings,
+            }
+        )
+    )
+    (folder / "outputs").mkdir(parents=True, exist_ok=True)
+    engine = Engine(settings=store, backends=[backend], database=Database(folder / "outputs" / "library.db"))
+    return Studio(engine, store, EmptyStore(), doctor=list)  # type: ignore[arg-type]
+
+
+def make_users(folder: Path) -> Users:
+    """ann and bob, and root, who is an admin."""
+    for name, password in PASSWORDS.items():
+        save_user(folder / "users.json", name, password, admin=name == "root")
+    return Users(folder / "users.json")
+
+
+def small_page(app: FastAPI) -> FastAPI:
+    """A Blocks app with public, private and undocumented functions, a generator, a slider and a dropdown."""
+    with gr.Blocks(delete_cache=(3600, 3600)) as blocks:
+        text, out = gr.Textbox(), gr.Textbox()
+        number = gr.Slider(1, 10, value=5, step=1)
+        choice = gr.Dropdown(["a", "b"], value="a")
+        picture = gr.Image(type="filepath")
+        button = gr.Button()
+        button.click(lambda value: f"ran:{value}", text, out, api_name="public")
+        button.click(lambda value: f"PRIVATE-RAN:{value}", text, out, api_visibility="private")
+        button.click(lambda value: f"UNDOCUMENTED-RAN:{value}", text, out, api_visibility="undocumented")
+        button.click(lambda value, chosen: f"{value}{chosen}", [number, choice], out, api_name="limits")
+        button.click(lambda path: str(path), picture, out, api_name="picture")
+        button.click(who, None, out, api_name="who")
+        button.click(broken, None, out, api_name="broken")
+    blocks.queue(max_size=20)
+    return gr.mount_gradio_app(
+        app,
+        blocks,
+        path="/",
+        auth_dependency=lambda request: request.scope["user"].name,
+        max_file_size="1mb",
+        show_error=False,
+        enable_monitoring=False,
+        run_history=False,
+    )
+
+
+def who(request: gr.Request) -> str:
+    """Who calls, as the page sees it."""
+    return f"user:{request.username}"
+
+
+def broken() -> str:
+    """A defect whose text must not get out."""
+    raise ValueError("CANARY-IN-A-TRACEBACK")
+
+
+class Served:
+    """A running studio and clients for it."""
+
+    def __init__(self, url: str, app: StudioApp, studio: Studio, backend: FakeBackend) -> None:
+        self.url = url
+        self.app = app
+        self.studio = studio
+        self.backend = backend
+        self._stack = contextlib.ExitStack()
+
+    def client(self, name: str | None = None, **options: Any) -> httpx.Client:
+        """A client; with a name, logged in as that user through the login page."""
+        client = self._stack.enter_context(httpx.Client(base_url=self.url, timeout=DEADLINE, **options))
+        if name:
+            answer = client.post("/login", data={"username": name, "password": PASSWORDS[name]})
+            assert answer.status_code == 303, answer.text
+        return client
+
+    def close(self) -> None:
+        self._stack.close()
+
+
+@contextlib.contextmanager
+def running(
+    folder: Path, *, users: bool = False, backend: FakeBackend | None = None, page: Any = small_page, **settings: Any
+) -> Iterator[Served]:
+    """Serve a studio on a free port of loopback."""
+    backend = backend or FakeBackend()
+    studio = make_studio(folder, backend, **settings)
+    app = build_app(studio, page, make_users(folder) if users else None)
+    studio.engine.start()
+    listener = listen("127.0.0.1", 0)
+    server = make_server(app, studio)
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
+    thread.start()
+    served = Served(f"http://127.0.0.1:{listener.getsockname()[1]}", app, studio, backend)
+    wait_until(lambda: server.started)
+    try:
+        yield served
+    finally:
+        served.close()
+        backend.release(1000)
+        server.drain()
+        thread.join(DEADLINE)
+        assert not thread.is_alive()
+
+
+def wait_until(condition: Any, deadline: float = DEADLINE) -> None:
+    """Poll for what has no event of its own."""
+    pause, tries = threading.Event(), int(deadline / 0.02)
+    for _ in range(tries):
+        if condition():
+            return
+        pause.wait(0.02)
+    raise AssertionError("waited in vain")
