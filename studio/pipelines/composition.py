@@ -1,0 +1,84 @@
+"""AND inside the UNet: several conditions answered for in one call, so that the pipeline around it need not know.
+
+Composition by weights as in "Compositional Visual Generation with Composable Diffusion Models" (Liu et al., 2022) and in A1111:
+noise = negative + guidance · Σ weight · (condition − negative).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+
+@contextmanager
+def composing(unet: Any, weights: tuple[float, ...], pictures: int) -> Iterator[None]:
+    """Within the block, `unet` takes embeddings in which one condition per weight lies side by side along the sequence (and
+    pooled ones side by side along their width), and answers as if there were one condition that is all of them.
+
+    The batch is [negative; positive] with guidance and just the positive without; then there is nothing to measure the
+    conditions against, and their mean by weight is the answer.
+    """
+    before = vars(unet).get("forward")
+    unet.forward = _forward(unet.forward, weights, pictures)
+    try:
+        yield
+    finally:
+        if before is None:
+            del unet.forward
+        else:
+            unet.forward = before
+
+
+def _forward(forward: Any, weights: tuple[float, ...], pictures: int) -> Any:
+    count = len(weights)
+
+    def composed(
+        sample: Any, timestep: Any, *, encoder_hidden_states: Any, return_dict: bool = True, **rest: Any
+    ) -> Any:
+        import torch
+
+        guided = sample.shape[0] == 2 * pictures
+
+        def spread(value: Any) -> Any:
+            """One copy per condition, of everything that comes per picture."""
+            if isinstance(value, torch.Tensor):
+                if value.ndim == 0 or value.shape[0] != sample.shape[0]:
+                    return value
+                return torch.cat([*([value[:pictures]] if guided else []), *[value[-pictures:]] * count])
+            if isinstance(value, Mapping):
+                return {key: part(item) if key == "text_embeds" else spread(item) for key, item in value.items()}
+            return type(value)(map(spread, value)) if isinstance(value, list | tuple) else value
+
+        def part(value: torch.Tensor) -> torch.Tensor:
+            """Conditions that lie side by side, one below the other."""
+            along = value.shape[1] // count
+            negative = [value[:pictures, :along]] if guided else []
+            return torch.cat([*negative, *value[-pictures:].split(along, dim=1)])
+
+        noise = forward(
+            spread(sample),
+            spread(timestep),
+            encoder_hidden_states=part(encoder_hidden_states),
+            return_dict=False,
+            **{key: spread(value) for key, value in rest.items()},
+        )[0]
+        answer = _combined(noise.split(pictures), weights, guided=guided)
+        if not return_dict:
+            return (answer,)
+        from diffusers.models.unets.unet_2d_condition import UNet2DConditionOutput
+
+        return UNet2DConditionOutput(sample=answer)
+
+    return composed
+
+
+def _combined(noises: tuple[Any, ...], weights: tuple[float, ...], *, guided: bool) -> Any:
+    import torch
+
+    if not guided:
+        total = sum(weights) or 1.0
+        return torch.stack([noise * (weight / total) for noise, weight in zip(noises, weights, strict=True)]).sum(dim=0)
+    negative, *conditions = noises
+    moves = torch.stack([(noise - negative) * weight for noise, weight in zip(conditions, weights, strict=True)])
+    return torch.cat([negative, negative + moves.sum(dim=0)])

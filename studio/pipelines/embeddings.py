@@ -1,0 +1,109 @@
+"""Textual inversions: embeddings that a prompt names, read by the run's own tokenizers and gone afterwards."""
+
+from __future__ import annotations
+
+import copy
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+from studio.core.errors import InvalidRequest
+from studio.core.request import GenerationRequest
+from studio.core.weights import WeightFile
+
+_ENCODERS = (("tokenizer", "text_encoder", "clip_l"), ("tokenizer_2", "text_encoder_2", "clip_g"))
+
+
+def named_in(request: GenerationRequest, known: Sequence[WeightFile]) -> tuple[GenerationRequest, list[WeightFile]]:
+    """The embeddings whose name stands as a word in a prompt, upper and lower case alike, and the request in which each
+    is spelled as its token."""
+    used: list[WeightFile] = []
+    texts = {"prompt": request.prompt, "negative_prompt": request.negative_prompt}
+    for file in known:
+        word = re.compile(rf"(?<![\w-]){re.escape(token_of(file))}(?![\w-])", re.IGNORECASE)
+        if any(word.search(text) for text in texts.values()):
+            used.append(file)
+            texts = {name: word.sub(token_of(file), text) for name, text in texts.items()}
+    return (request.replace(**texts) if used else request), used
+
+
+def token_of(file: WeightFile) -> str:
+    """What a prompt calls the embedding: its file name, in lower case as CLIP reads."""
+    return file.name.rsplit("/", 1)[-1].lower()
+
+
+@contextmanager
+def worn(pipe: Any, files: Sequence[WeightFile]) -> Iterator[None]:
+    """Within the block `pipe` knows the embeddings. Its tokenizers are replaced by copies, so `pipe` must be this run's own;
+    the shared text encoders get their vocabulary back at the end.
+
+    Raises:
+        InvalidRequest: an embedding whose width is not that of the text encoder.
+    """
+    if not files:
+        yield
+        return
+    pairs = [names for names in _ENCODERS if getattr(pipe, names[1], None) is not None]
+    with ExitStack() as stack:
+        for tokenizer, encoder, _ in pairs:
+            setattr(pipe, tokenizer, copy.deepcopy(getattr(pipe, tokenizer)))
+            stack.enter_context(_vocabulary_kept(getattr(pipe, encoder)))
+        for file in files:
+            vectors = _vectors(file)
+            for tokenizer, encoder, key in pairs:
+                _add(pipe, getattr(pipe, tokenizer), getattr(pipe, encoder), vectors.get(key, vectors.get("")), file)
+        yield
+
+
+@contextmanager
+def _vocabulary_kept(encoder: Any) -> Iterator[None]:
+    table, size = encoder.get_input_embeddings(), encoder.config.vocab_size
+    weight, entries = table.weight, table.num_embeddings
+    try:
+        yield
+    finally:
+        table.weight, table.num_embeddings = weight, entries  # a resize may have worked on the table itself
+        encoder.set_input_embeddings(table)
+        encoder.config.vocab_size = size
+
+
+def _vectors(file: WeightFile) -> Mapping[str, Any]:
+    """The file's vectors, (n, width), by the SDXL encoder that they are for, or under "" when there is only one kind.
+
+    Raises:
+        InvalidRequest: no such vectors in it.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        tensors = load_file(file.path)
+    except (OSError, SafetensorError) as error:
+        raise _misfit(file) from error
+    if "clip_l" in tensors or "clip_g" in tensors:
+        return tensors
+    if len(tensors) != 1:
+        raise _misfit(file)
+    return {"": next(iter(tensors.values()))}
+
+
+def _add(pipe: Any, tokenizer: Any, encoder: Any, vectors: Any, file: WeightFile) -> None:
+    if vectors is None or vectors.shape[-1] != encoder.get_input_embeddings().weight.shape[-1]:
+        raise _misfit(file)
+    try:
+        pipe.load_textual_inversion(
+            {"emb_params": vectors}, token=token_of(file), tokenizer=tokenizer, text_encoder=encoder
+        )
+    except ValueError as error:  # the name is a word of the vocabulary already
+        raise InvalidRequest(
+            f"The textual inversion {file.name} cannot be used under that name.", hint="Rename the file."
+        ) from error
+
+
+def _misfit(file: WeightFile) -> InvalidRequest:
+    return InvalidRequest(
+        f"The textual inversion {file.name} does not fit this model's text encoder.",
+        hint="Take it out of the prompt, or pick a model of its family.",
+        details={"embedding": file.name},
+    )

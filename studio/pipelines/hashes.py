@@ -1,0 +1,108 @@
+"""SHA-256 of weight files, computed once: a file that did not change is not read again."""
+
+from __future__ import annotations
+
+import hashlib
+import sqlite3
+import threading
+from contextlib import closing
+from pathlib import Path
+
+from studio.core.errors import ModelBroken
+
+_CHUNK = 8 << 20
+
+
+class HashCache:
+    """Hashes by path, size and time of change, kept in one small SQLite file. Safe from any thread.
+
+    A cache that cannot be written or read costs time and nothing else.
+    """
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+        self._lock = threading.Lock()
+
+    def known(self, path: Path) -> str:
+        """The hash when it is known and the file did not change since, else empty."""
+        with self._lock:
+            return self._read(path)
+
+    def all_known(self) -> dict[tuple[str, int, int], str]:
+        """Every remembered hash by (path, size, mtime in ns)."""
+        if not self._file.exists():
+            return {}
+        try:
+            with self._lock, closing(self._open()) as database:
+                return {row[:3]: row[3] for row in database.execute("SELECT path, size, changed, sha256 FROM hashes")}
+        except (sqlite3.Error, OSError):
+            return {}
+
+    def sha256(self, path: Path) -> str:
+        """The file's hash in hex; a folder's is the hash of its weight files' names and hashes. Seconds for each gigabyte.
+
+        Raises:
+            ModelBroken: the file cannot be read.
+        """
+        known = self.known(path)
+        if known:
+            return known
+        try:
+            before = _stamp(path)
+            digest = self._folder(path) if path.is_dir() else _hash(path)
+            if _stamp(path) == before:
+                self._write(before, digest)
+        except OSError as error:
+            raise ModelBroken(f"{path.name} cannot be read.", hint="Check that it is still there, then refresh.") from error
+        return digest
+
+    def _folder(self, path: Path) -> str:
+        files = sorted(path.rglob("*.safetensors"))
+        parts = "".join(f"{file.relative_to(path).as_posix()}:{_hash(file)}\n" for file in files)
+        return hashlib.sha256(parts.encode()).hexdigest()
+
+    def _read(self, path: Path) -> str:
+        try:
+            stamp = _stamp(path)
+            if not self._file.exists():
+                return ""
+            with closing(self._open()) as database:
+                row = database.execute("SELECT sha256 FROM hashes WHERE path=? AND size=? AND changed=?", stamp).fetchone()
+        except (sqlite3.Error, OSError):
+            return ""
+        return row[0] if row else ""
+
+    def _write(self, stamp: tuple[str, int, int], digest: str) -> None:
+        try:
+            self._file.parent.mkdir(parents=True, exist_ok=True)
+            with self._lock, closing(self._open()) as database, database:
+                database.execute("REPLACE INTO hashes (path, size, changed, sha256) VALUES (?, ?, ?, ?)", (*stamp, digest))
+        except (sqlite3.Error, OSError):
+            return
+
+    def _open(self) -> sqlite3.Connection:
+        database = sqlite3.connect(self._file, timeout=5)
+        database.execute(
+            "CREATE TABLE IF NOT EXISTS hashes (path TEXT PRIMARY KEY, size INTEGER, changed INTEGER, sha256 TEXT)"
+        )
+        return database
+
+
+def stamp_files(path: Path) -> list[Path]:
+    """The files whose size and time tell whether `path` changed: itself, or a folder's configs and weights."""
+    if not path.is_dir():
+        return [path]
+    return sorted(file for file in path.rglob("*") if file.is_file() and not file.name.startswith("."))
+
+
+def _stamp(path: Path) -> tuple[str, int, int]:
+    stats = [file.stat() for file in stamp_files(path)]
+    return str(path), sum(stat.st_size for stat in stats), max((stat.st_mtime_ns for stat in stats), default=0)
+
+
+def _hash(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(_CHUNK):
+            digest.update(chunk)
+    return digest.hexdigest()

@@ -1,0 +1,183 @@
+"""The checkpoint gate: reads what a .safetensors file says about itself, without reading a weight and without trusting it.
+
+The layout is eight bytes of little-endian length, that many bytes of JSON, then the tensors one after another without gaps
+(https://huggingface.co/docs/safetensors). Everything is checked before a library opens the file: a header with very many
+tensors keeps the library busy for seconds and takes hundreds of megabytes, and other file types under this name are common
+after a failed download.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from studio.core.errors import ModelBroken
+from studio.core.weights import Header
+
+MAX_HEADER_BYTES = 10_000_000
+MAX_TENSORS = 20_000
+MAX_RANK = 16
+
+DOWNLOAD_AGAIN = "Download it again; the file is not what its maker published."
+CONVERT = "Look for the .safetensors version of this model, or convert it with a tool that you trust."
+
+_BITS = {
+    "F4": 4, "F6_E2M3": 6, "F6_E3M2": 6, "BOOL": 8, "U8": 8, "I8": 8, "F8_E4M3": 8, "F8_E5M2": 8, "F8_E8M0": 8,
+    "F8_E4M3FNUZ": 8, "F8_E5M2FNUZ": 8, "U16": 16, "I16": 16, "F16": 16, "BF16": 16, "U32": 32, "I32": 32, "F32": 32,
+    "U64": 64, "I64": 64, "F64": 64, "C64": 64,
+}  # fmt: skip
+_STRING = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
+_MAX_BRACKETS = 3 * MAX_TENSORS + 10
+_MAX_COMMAS = 20 * MAX_TENSORS
+
+
+class _Refused(Exception):
+    """Why the header is no good, as the end of the sentence "<file> …"."""
+
+
+def read_header(path: Path) -> Header:
+    """The header of the .safetensors file at `path`; costs milliseconds, whatever the file holds.
+
+    Raises:
+        ModelBroken: not a sound .safetensors file; message and hint say what it is instead and what to do.
+    """
+    try:
+        with path.open("rb") as file:
+            size = file.seek(0, 2)
+            file.seek(0)
+            start = file.read(512)
+            length = int.from_bytes(start[:8], "little")
+            _check_start(start, length, size)
+            file.seek(8)
+            raw = file.read(length)
+    except _Refused as refusal:
+        hint = CONVERT if "can run code" in str(refusal) or "GGUF" in str(refusal) else DOWNLOAD_AGAIN
+        raise ModelBroken(f"{path.name} {refusal}.", hint=hint) from None
+    except OSError as error:
+        raise ModelBroken(
+            f"{path.name} cannot be read: {error.strerror or type(error).__name__}.",
+            hint="Check that it exists and its permissions.",
+        ) from error
+    try:
+        return _parse(raw, size - 8 - length)
+    except _Refused as refusal:
+        raise ModelBroken(f"{path.name} {refusal}.", hint=DOWNLOAD_AGAIN) from None
+
+
+def foreign_type(start: bytes) -> str:
+    """What a file with these first bytes is, as the end of a sentence, when it is no .safetensors file; empty when unknown."""
+    text = start.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
+    if start.startswith(b"version https://git-lfs"):
+        return "is a Git LFS pointer: a note where the weights should be, not the weights"
+    if text.startswith((b"<!doctype", b"<html", b"<?xml", b"<head")):
+        return "is a web page, probably an error or login page that was saved instead of the model"
+    if start.startswith(b"PK\x03\x04"):
+        return "is a zip archive or PyTorch pickle, which can run code when opened, and is not opened"
+    if start[:1] == b"\x80" and start[1:2] in (b"\x02", b"\x03", b"\x04", b"\x05"):
+        return "is a Python pickle, which can run code when opened, and is not opened"
+    if start.startswith(b"GGUF"):
+        return "is a GGUF file, which is not supported"
+    if text.startswith(b"{"):
+        return "is a JSON text, probably an error message that was saved instead of the model"
+    return ""
+
+
+def _check_start(start: bytes, length: int, size: int) -> None:
+    if size == 0:
+        raise _Refused("is empty")
+    if start[8:9] == b"{" and length <= size - 8 and length <= MAX_HEADER_BYTES:
+        return
+    foreign = foreign_type(start)
+    if foreign:
+        raise _Refused(foreign)
+    if not any(start):
+        raise _Refused("holds nothing but zeros: space was reserved and the download never came")
+    if size < 10:
+        raise _Refused("is cut short: it ends inside its first bytes")
+    if start[8:9] != b"{":
+        raise _Refused("is not a .safetensors file")
+    if length > MAX_HEADER_BYTES:
+        raise _Refused(f"has a header of {length / 1e6:,.0f} MB; at most {MAX_HEADER_BYTES // 1_000_000} MB are read")
+    raise _Refused("is cut short: it ends inside its header")
+
+
+def _parse(raw: bytes, data_bytes: int) -> Header:
+    _check_amount(raw)
+    try:
+        data = json.loads(raw.decode("utf-8"), object_pairs_hook=_unique)
+    except UnicodeDecodeError:
+        raise _Refused("has a header that is not UTF-8 text") from None
+    except (ValueError, RecursionError):
+        raise _Refused("has a damaged header: it is not valid JSON") from None
+    if not isinstance(data, dict):
+        raise _Refused("has a header that is not a table of tensors")
+    metadata = data.pop("__metadata__", {})
+    if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
+        raise _Refused("has metadata that is not text")
+    if len(data) > MAX_TENSORS:
+        raise _too_many()
+    spans = sorted(_span(name, entry) for name, entry in data.items())
+    _check_spans(spans, data_bytes)
+    return Header(
+        shapes={name: tuple(entry["shape"]) for name, entry in data.items()},
+        dtypes={name: entry["dtype"] for name, entry in data.items()},
+        metadata=metadata,
+    )
+
+
+def _check_amount(raw: bytes) -> None:
+    """Refuse what would cost much time or memory to parse. Brackets inside texts (training notes) do not count."""
+    if _is_large(raw) and _is_large(_STRING.sub(b"", raw)):
+        raise _too_many()
+
+
+def _is_large(text: bytes) -> bool:
+    return text.count(b"[") + text.count(b"{") > _MAX_BRACKETS or text.count(b",") > _MAX_COMMAS
+
+
+def _too_many() -> _Refused:
+    return _Refused(f"lists more than {MAX_TENSORS:,} tensors, more than any known model has")
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    table = dict(pairs)
+    if len(table) != len(pairs):
+        raise _Refused("names the same tensor twice")
+    return table
+
+
+def _span(name: str, entry: Any) -> tuple[int, int]:
+    """(begin, end) of one tensor within the data, in bytes, after checking that its shape and dtype fill it exactly."""
+    if not isinstance(entry, Mapping) or set(entry) != {"dtype", "shape", "data_offsets"}:
+        raise _Refused(f"describes the tensor {name[:80]!r} wrongly")
+    shape, offsets, bits = entry["shape"], entry["data_offsets"], _BITS.get(str(entry["dtype"]))
+    if bits is None:
+        raise _Refused(f"holds numbers of the unknown type {str(entry['dtype'])[:20]!r}")
+    if not (_naturals(shape) and len(shape) <= MAX_RANK and _naturals(offsets) and len(offsets) == 2):
+        raise _Refused(f"describes the tensor {name[:80]!r} wrongly")
+    begin, end = offsets
+    if math.prod(shape) * bits != (end - begin) * 8:
+        raise _Refused(f"gives the tensor {name[:80]!r} a size that does not match its shape")
+    return begin, end
+
+
+def _naturals(value: Any) -> bool:
+    return isinstance(value, list) and all(type(item) is int and 0 <= item < 2**63 for item in value)
+
+
+def _check_spans(spans: list[tuple[int, int]], data_bytes: int) -> None:
+    expected = 0
+    for begin, end in spans:
+        if begin < expected:
+            raise _Refused("has tensors that overlap")
+        if begin > expected:
+            raise _Refused("has a hole between its tensors")
+        expected = end
+    if expected > data_bytes:
+        raise _Refused(f"is cut short: {(expected - data_bytes) / 1e6:,.1f} MB of its weights are missing")
+    if expected < data_bytes:
+        raise _Refused(f"has {data_bytes - expected:,} bytes after its last tensor")

@@ -1,0 +1,161 @@
+"""What a weight file is, told from the names and shapes of its tensors. Checkpoints are told by their families' `detect`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from studio.core.weights import Header, Kind
+
+_TEXT_WIDTHS = {768: "sd15", 1024: "sd2", 2048: "sdxl"}
+"""Width of the text states that cross-attention of a UNet reads."""
+_EMBEDDING_WIDTHS = {768: "sd15", 1024: "sd2", 1280: "sdxl"}
+_FLUX2_WIDTHS = (4096, 6144)  # klein 9B and dev; FLUX.1 is 3072 wide
+_LORA_MARKS = (".lora_down.", ".lora_up.", ".lora_A.", ".lora_B.", ".lora.down.", ".lora.up.", "_lora.down.", "_lora.up.", "lora_linear_layer")  # fmt: skip
+_LYCORIS = {".hada_w1": "LoHa", ".lokr_w1": "LoKr", ".oft_blocks": "OFT", ".oft_diag": "OFT", ".on_input": "IA3"}
+_PARTS = {
+    "a T5 text encoder": ("encoder.block.0.layer.0.SelfAttention.q.weight",),
+    "a CLIP text encoder": ("text_model.embeddings.token_embedding.weight",),
+    "a language model": ("model.embed_tokens.weight",),
+    "an IP-Adapter": ("image_proj.proj.weight", "ip_adapter.1.to_k_ip.weight"),
+    "a T2I-Adapter": ("adapter.conv_in.weight", "adapter.body.0.in_conv.weight"),
+}
+
+
+@dataclass(frozen=True)
+class Guess:
+    """`family` is a PipelineSpec's family or empty, `problem` why the file is of no use, or empty."""
+
+    kind: Kind
+    family: str = ""
+    problem: str = ""
+
+
+def guess_special(header: Header) -> Guess | None:
+    """LoRA, ControlNet or textual inversion; None for everything else. These come before checkpoints, whose tensors some hold too."""
+    for attempt in (_lora, _controlnet, _embedding):
+        found = attempt(header)
+        if found is not None:
+            return found
+    return None
+
+
+def guess_part(header: Header) -> Guess:
+    """What a file is that is neither special nor a checkpoint: a VAE, an upscaler, or unknown with the best word for it."""
+    vae = _vae(header)
+    if vae is not None:
+        return vae
+    if _is_upscaler(header):
+        return Guess(Kind.UPSCALER)
+    for what, names in _PARTS.items():
+        if any(name in header.shapes for name in names):
+            return Guess(Kind.UNKNOWN, problem=f"It is {what} alone, which is of no use by itself.")
+    return Guess(Kind.UNKNOWN, problem="It is no kind of model that the studio knows.")
+
+
+def _lora(header: Header) -> Guess | None:
+    names = header.shapes
+    for mark, what in _LYCORIS.items():
+        if any(mark in name for name in names):
+            if what == "LoKr" and any(name.startswith("diffusion_model.") for name in names):
+                break  # diffusers reads LoKr in this layout
+            return Guess(Kind.LORA, _lora_family(header), f"It is a LyCORIS {what}, which diffusers cannot apply.")
+    if any("lora_" in name or "_lora." in name or ".lora." in name or ".lokr_" in name for name in names):
+        if any(mark in name for name in names for mark in (*_LORA_MARKS, ".lokr_w")):
+            return Guess(Kind.LORA, _lora_family(header))
+        return Guess(Kind.LORA, problem="Its layers are named in a way that diffusers does not know.")
+    return None
+
+
+def _lora_family(header: Header) -> str:
+    names = header.shapes
+    if any("to_qkv_mlp_proj" in name for name in names):
+        return "flux2"
+    if any("single_transformer_blocks" in name or "double_blocks" in name or "single_blocks" in name for name in names):
+        wide = any(width in _FLUX2_WIDTHS for shape in names.values() for width in shape)
+        return "flux2" if wide else "flux"
+    if any("joint_blocks" in name or "joint_transformer_blocks" in name for name in names):
+        return "sd3"
+    if any(re.search(r"layers[._]\d+[._](attention|feed_forward)", name) for name in names):
+        return "z_image" if any(3840 in shape for shape in names.values()) else ""
+    if any(re.search(r"transformer_blocks[._]\d+[._](img|txt)_m", name) for name in names):
+        return "qwen_image"
+    if any("attn.add_q_proj" in name or "attn_add_q_proj" in name for name in names):
+        qwen = any(re.search(r"transformer_blocks[._](4\d|5\d)[._]", name) for name in names)
+        return "qwen_image" if qwen else "sd3"
+    return _unet_lora_family(header)
+
+
+def _unet_lora_family(header: Header) -> str:
+    names = header.shapes
+    for name, shape in names.items():
+        down = ".lora_down." in name or ".lora_A." in name or "lora.down." in name
+        if down and re.search(r"attn2[._](processor[._])?to_[kv]", name) and len(shape) >= 2:
+            return _TEXT_WIDTHS.get(shape[1], "")
+    if any(name.startswith(("lora_te2_", "text_encoder_2.")) or "_label_emb_" in name for name in names):
+        return "sdxl"
+    return ""
+
+
+def _controlnet(header: Header) -> Guess | None:
+    names = header.shapes
+    if any(name.startswith("lllite_") for name in names):
+        return Guess(Kind.CONTROLNET, "sdxl", "It is a ControlNet-LLLite, which diffusers cannot run.")
+    if header.has("controlnet_x_embedder.weight"):
+        return Guess(Kind.CONTROLNET, "flux" if any("single_transformer_blocks" in name for name in names) else "")
+    if any(name.startswith(("control_model.", "controlnet_cond_embedding.")) for name in names):
+        return Guess(Kind.CONTROLNET, _cross_attention_family(header))
+    if any(name.startswith(("control_all_x_embedder.", "control_layers.")) for name in names):
+        return Guess(Kind.CONTROLNET, "z_image")
+    return None
+
+
+def _cross_attention_family(header: Header) -> str:
+    for name, shape in header.shapes.items():
+        if name.endswith("attn2.to_k.weight"):
+            return _TEXT_WIDTHS.get(shape[1], "")
+    return ""
+
+
+def _embedding(header: Header) -> Guess | None:
+    """diffusers writes one tensor under the token's name, A1111 `emb_params` or `string_to_param`, SDXL's have `clip_l` and `clip_g`."""
+    names = header.shapes
+    if header.has("clip_l", "clip_g"):
+        return Guess(Kind.EMBEDDING, "sdxl")
+    if len(names) != 1:
+        return None
+    name, shape = next(iter(names.items()))
+    named = name == "emb_params" or name.startswith(("string_to_param", "<"))
+    if len(shape) not in (1, 2) or not (named or (shape[-1] in _EMBEDDING_WIDTHS and "." not in name)):
+        return None
+    return Guess(Kind.EMBEDDING, _EMBEDDING_WIDTHS.get(shape[-1], ""))
+
+
+def _vae(header: Header) -> Guess | None:
+    """Family by latent channels; with 4, Stable Diffusion 1, 2 and XL have the same layers and any of them may use it."""
+    for prefix in ("", "first_stage_model.", "vae."):
+        first = header.shapes.get(f"{prefix}decoder.conv_in.weight")
+        if first is None or len(first) < 2:
+            continue
+        if len(first) != 4:
+            return Guess(Kind.VAE, problem="It is the VAE of a video model, which the studio cannot use.")
+        return Guess(Kind.VAE, "" if first[1] in (4, 16) else "flux2" if first[1] == 32 else "")
+    if _starts(header.shapes, "decoder.layers.", "encoder.layers.") or header.has("taesd_decoder.1.weight"):
+        return Guess(Kind.VAE)
+    return None
+
+
+def _is_upscaler(header: Header) -> bool:
+    """ESRGAN in its old and new names, SRVGG ("compact"), SwinIR, HAT and DAT: all begin with a convolution over a picture."""
+    shapes = header.shapes
+    for first in ("conv_first.weight", "model.0.weight", "body.0.weight", "params_ema.conv_first.weight"):
+        shape = shapes.get(first)
+        if shape is not None and len(shape) == 4 and shape[1] in (1, 3, 4, 12, 48):
+            return True
+    return False
+
+
+def _starts(names: Iterable[str], *prefixes: str) -> bool:
+    names = list(names)
+    return all(any(name.startswith(prefix) for name in names) for prefix in prefixes)

@@ -1,0 +1,158 @@
+"""Which checkpoints are resident, and who leaves when memory is short."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from studio.core.ports import Resident
+from studio.core.weights import WeightFile
+from studio.pipelines import memory
+from studio.pipelines.lora import Adapters
+from studio.pipelines.preview import Previewer
+from studio.pipelines.vae import load_vae
+
+
+@dataclass(frozen=True)
+class Key:
+    """A checkpoint loaded in one way: on `device`, with the torch dtype of that name, or waiting outside the device."""
+
+    model: str
+    device: str
+    dtype: str
+    offloaded: bool = False
+
+
+@dataclass
+class Held:
+    """One resident pipeline. Its components are shared by every pipeline that a job builds from them."""
+
+    key: Key
+    title: str
+    pipe: Any
+    bytes: int
+    leases: int = 0
+    used: float = field(default_factory=time.monotonic)
+    adapters: Adapters = field(default_factory=Adapters)
+
+    def previewer(self, vae: Any) -> Previewer:
+        """The previewer of `vae`, made once per VAE."""
+        if self._previewer is None or self._previewer[0] is not vae:
+            self._previewer = vae, Previewer(vae)
+        return self._previewer[1]
+
+    def vae(self, file: WeightFile | None) -> Any:
+        """The VAE in `file`, kept until another one is asked for; the checkpoint's own for None."""
+        if file is None:
+            return self.pipe.vae
+        if self._vae is None or self._vae[0] != file:
+            self._vae = None
+            self._vae = file, load_vae(file, self.pipe.vae)
+        return self._vae[1]
+
+    _previewer: tuple[Any, Previewer] | None = None
+    _vae: tuple[WeightFile, Any] | None = None
+
+
+class Registry:
+    """Resident pipelines under a budget in bytes, asked for anew each time.
+
+    `lease` loads or reuses one and keeps it for the length of a block. When the budget would be passed, the pipeline
+    that was used least recently leaves; one in use never does.
+    """
+
+    def __init__(self, budget: Callable[[], int]) -> None:
+        self._budget = budget
+        self._held: dict[Key, Held] = {}
+        self._lock = threading.RLock()
+
+    @contextmanager
+    def lease(
+        self, key: Key, title: str, load: Callable[[], Any], *, expected: int, working: int = 0
+    ) -> Iterator[Held]:
+        """The pipeline of `key`, loaded by `load` when it is not resident. `expected` bytes are what it may weigh, `working`
+        what the run needs besides; others leave until both fit.
+
+        Raises:
+            what `load` raises; memory is then where it was before.
+        """
+        held = self._held.get(key)
+        self.make_room((0 if held else expected) + working, keep=key)
+        if held is None:
+            held = self._load(key, title, load)
+        with self._lock:
+            held.leases += 1
+        try:
+            yield held
+        finally:
+            with self._lock:
+                held.leases -= 1
+                held.used = time.monotonic()
+
+    def make_room(self, wanted: int, *, keep: Key | None = None) -> None:
+        """Let the least recently used idle pipelines go until `wanted` bytes fit beside the rest, or none is left to go."""
+        while self.resident_bytes + wanted > self._budget() and self.evict_one(keep=keep):
+            pass
+
+    def evict_one(self, *, keep: Key | None = None) -> str:
+        """Let the idle pipeline that was used least recently go. Returns its title, "" when there is none."""
+        with self._lock:
+            idle = [held for held in self._held.values() if not held.leases and held.key != keep]
+            if not idle:
+                return ""
+            oldest = min(idle, key=lambda held: held.used)
+            del self._held[oldest.key]
+        title = oldest.title
+        del idle, oldest
+        memory.release()
+        return title
+
+    def held(self, model: str) -> Held:
+        """The resident pipeline of this checkpoint.
+
+        Raises:
+            KeyError: it is not resident.
+        """
+        with self._lock:
+            return {key.model: held for key, held in self._held.items()}[model]
+
+    def evict(self, model: str) -> None:
+        """Let every idle pipeline of this checkpoint go."""
+        with self._lock:
+            for key in [key for key, held in self._held.items() if key.model == model and not held.leases]:
+                del self._held[key]
+        memory.release()
+
+    def clear(self) -> None:
+        """Let every idle pipeline go."""
+        while self.evict_one():
+            pass
+
+    @property
+    def resident_bytes(self) -> int:
+        with self._lock:
+            return sum(held.bytes for held in self._held.values())
+
+    def residents(self) -> tuple[Resident, ...]:
+        """What is resident, longest idle last."""
+        now = time.monotonic()
+        with self._lock:
+            held = sorted(self._held.values(), key=lambda held: -held.used)
+        return tuple(
+            Resident(model=one.key.model, title=one.title, bytes=one.bytes, in_use=one.leases > 0, idle=now - one.used)
+            for one in held
+        )
+
+    def _load(self, key: Key, title: str, load: Callable[[], Any]) -> Held:
+        with ExitStack() as failed:
+            failed.callback(memory.release)  # of what had been read before it failed
+            pipe = load()
+            held = Held(key, title, pipe, memory.weigh(pipe))
+            failed.pop_all()
+        with self._lock:
+            self._held[key] = held
+        return held

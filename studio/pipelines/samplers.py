@@ -1,0 +1,259 @@
+"""Samplers and schedules under the names users know, each mapped to a diffusers scheduler and its flags by a table.
+
+Names and meanings are AUTOMATIC1111's. A schedule says where on the noise scale the steps lie; the sampler says how one
+step is made. `Automatic` is what AUTOMATIC1111 takes for the sampler, except that a checkpoint trained for trailing
+timesteps keeps those. `Simple` and `SGM Uniform` are one thing in diffusers ("trailing"), and so are `Normal` and
+`Uniform` ("linspace"); all four names are kept because users' recipes hold them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any
+
+from studio.core.errors import InvalidRequest
+
+# What a schedule is in diffusers' words. Full-range noise scales ("linspace") are what k-diffusion's formulas start from.
+_SPACINGS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
+    {
+        "Uniform": {"timestep_spacing": "linspace"},
+        "Normal": {"timestep_spacing": "linspace"},
+        "SGM Uniform": {"timestep_spacing": "trailing"},
+        "Simple": {"timestep_spacing": "trailing"},
+        "DDIM": {"timestep_spacing": "leading"},
+    }
+)
+_SIGMAS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
+    {
+        "Karras": {"use_karras_sigmas": True, "timestep_spacing": "linspace"},
+        "Exponential": {"use_exponential_sigmas": True, "timestep_spacing": "linspace"},
+        "Beta": {"use_beta_sigmas": True, "timestep_spacing": "linspace"},
+    }
+)
+_AYS = "Align Your Steps"
+_FLAGS = MappingProxyType({**_SPACINGS, **_SIGMAS})
+
+_NO_SPACINGS = ("Uniform", *_SIGMAS)  # single-step DPM-Solver++ knows no timestep_spacing
+_FULL = (*_SPACINGS, *_SIGMAS)
+
+# Latents are not clipped; an offset of 1 (it acts on "leading" alone) is what Stable Diffusion was trained with, and the
+# pipelines warn about any other.
+_ALWAYS = MappingProxyType({"clip_sample": False, "steps_offset": 1})
+
+# What of a checkpoint's scheduler belongs to the checkpoint and not to the way it is sampled.
+_TRAINED = (
+    "num_train_timesteps",
+    "beta_start",
+    "beta_end",
+    "beta_schedule",
+    "trained_betas",
+    "prediction_type",
+    "rescale_betas_zero_snr",
+    "original_inference_steps",
+    "timestep_scaling",
+    "set_alpha_to_one",
+)
+_TRAINED_FLOW = (
+    "num_train_timesteps",
+    "shift",
+    "use_dynamic_shifting",
+    "base_shift",
+    "max_shift",
+    "base_image_seq_len",
+    "max_image_seq_len",
+    "shift_terminal",
+    "time_shift_type",
+    "invert_sigmas",
+)
+
+
+@dataclass(frozen=True)
+class _Sampler:
+    """One row: the diffusers class, its flags, the schedules it takes, the one that Automatic means, and whether those
+    schedules come from diffusers' Euler because the class has no flags for them (`borrows`)."""
+
+    scheduler: str
+    flags: Mapping[str, Any] = field(default_factory=dict)
+    schedules: tuple[str, ...] = _FULL
+    automatic: str = "Uniform"
+    borrows: tuple[str, ...] = ()
+
+    def names(self) -> tuple[str, ...]:
+        return ("Automatic", *self.schedules, *(name for name in self.borrows if name not in self.schedules))
+
+
+def _dpm(order: int, algorithm: str, automatic: str, solver: str = "midpoint") -> _Sampler:
+    flags = {"solver_order": order, "algorithm_type": algorithm, "solver_type": solver, "final_sigmas_type": "zero"}
+    return _Sampler("DPMSolverMultistepScheduler", flags, automatic=automatic, borrows=(_AYS,))
+
+
+_TABLE: Mapping[str, _Sampler] = MappingProxyType(
+    {
+        "Euler": _Sampler("EulerDiscreteScheduler", borrows=(_AYS,)),
+        "Euler a": _Sampler(
+            "EulerAncestralDiscreteScheduler",
+            schedules=tuple(_SPACINGS),
+            borrows=("Karras", "Exponential", "Beta", _AYS),
+        ),
+        "Heun": _Sampler("HeunDiscreteScheduler"),
+        "LMS": _Sampler("LMSDiscreteScheduler"),
+        "DPM2": _Sampler("KDPM2DiscreteScheduler", automatic="Karras"),
+        "DPM2 a": _Sampler("KDPM2AncestralDiscreteScheduler", automatic="Karras"),
+        "DPM++ 2S a": _Sampler(
+            # diffusers' stochastic two-stage solver, its nearest to k-diffusion's ancestral one
+            "DPMSolverSinglestepScheduler",
+            {
+                "solver_order": 2,
+                "algorithm_type": "sde-dpmsolver++",
+                "lower_order_final": True,
+                "final_sigmas_type": "zero",
+            },
+            schedules=_NO_SPACINGS,
+            automatic="Karras",
+        ),
+        "DPM++ 2M": _dpm(2, "dpmsolver++", "Karras"),
+        "DPM++ SDE": _Sampler("DPMSolverSDEScheduler", automatic="Karras"),
+        "DPM++ 2M SDE": _dpm(2, "sde-dpmsolver++", "Exponential"),
+        "DPM++ 2M SDE Heun": _dpm(2, "sde-dpmsolver++", "Exponential", "heun"),
+        "DPM++ 3M SDE": _dpm(3, "sde-dpmsolver++", "Exponential"),
+        "UniPC": _Sampler("UniPCMultistepScheduler", {"final_sigmas_type": "zero"}, borrows=(_AYS,)),
+        "DEIS": _Sampler("DEISMultistepScheduler"),
+        "SA-Solver": _Sampler("SASolverScheduler"),
+        "DDIM": _Sampler("DDIMScheduler", schedules=tuple(_SPACINGS), automatic="DDIM"),
+        "DDPM": _Sampler(
+            "DDPMScheduler", {"variance_type": "fixed_small"}, schedules=tuple(_SPACINGS), automatic="DDIM"
+        ),
+        "PLMS": _Sampler("PNDMScheduler", {"skip_prk_steps": True}, schedules=tuple(_SPACINGS), automatic="DDIM"),
+        "LCM": _Sampler("LCMScheduler", schedules=()),
+        "TCD": _Sampler("TCDScheduler", schedules=()),
+    }
+)
+
+_SOLVER = {"prediction_type": "flow_prediction", "use_flow_sigmas": True, "final_sigmas_type": "zero"}
+_TABLE_FLOW: Mapping[str, _Sampler] = MappingProxyType(
+    {
+        "Euler": _Sampler("FlowMatchEulerDiscreteScheduler", schedules=tuple(_SIGMAS)),
+        "DPM++ 2M": _Sampler("DPMSolverMultistepScheduler", {"solver_order": 2, **_SOLVER}, (), borrows=tuple(_SIGMAS)),
+        "UniPC": _Sampler("UniPCMultistepScheduler", _SOLVER, (), borrows=tuple(_SIGMAS)),
+    }
+)
+
+DIFFUSION: Mapping[str, tuple[str, ...]] = MappingProxyType({name: row.names() for name, row in _TABLE.items()})
+"""Sampler -> schedules of families that denoise over a beta schedule: Stable Diffusion 1, 2, XL and their kin."""
+
+FLOW: Mapping[str, tuple[str, ...]] = MappingProxyType({name: row.names() for name, row in _TABLE_FLOW.items()})
+"""Sampler -> schedules of flow-matching families: Stable Diffusion 3, FLUX, Qwen-Image, Z-Image and their kin."""
+
+
+def is_flow(config: Mapping[str, Any]) -> bool:
+    """Whether a scheduler config belongs to a flow-matching checkpoint."""
+    return str(config.get("_class_name", "")).startswith("FlowMatch") or bool(config.get("use_flow_sigmas"))
+
+
+def make_scheduler(sampler: str, schedule: str, config: Mapping[str, Any], *, xl: bool = False) -> Any:
+    """A fresh diffusers scheduler. `config` is the checkpoint's own scheduler config, whose betas, prediction type and
+    shift are kept. `xl` picks Align Your Steps' table for Stable Diffusion XL.
+
+    Raises:
+        InvalidRequest: a combination that the table does not have; the hint lists those it has.
+    """
+    flow = is_flow(config)
+    table = _TABLE_FLOW if flow else _TABLE
+    row = _row(table, sampler, schedule)
+    if flow:
+        return _flow_scheduler(row, schedule, config)
+    if schedule == "Automatic":
+        trailing = config.get("timestep_spacing") == "trailing" and "SGM Uniform" in row.schedules
+        schedule = "SGM Uniform" if trailing else row.automatic
+    trained = {key: config[key] for key in _TRAINED if config.get(key) is not None}
+    scheduler = _build(row.scheduler, {**trained, **_ALWAYS, **row.flags, **_FLAGS.get(schedule, {})})
+    if schedule in row.borrows:
+        _borrow(scheduler, _steps_of_euler(schedule, trained, xl=xl))
+    return scheduler
+
+
+def _row(table: Mapping[str, _Sampler], sampler: str, schedule: str) -> _Sampler:
+    row = table.get(sampler)
+    if row is None:
+        raise InvalidRequest(
+            f"There is no sampler {sampler!r} for this model.", hint="It has: " + ", ".join(table) + "."
+        )
+    if schedule not in row.names():
+        raise InvalidRequest(
+            f"The sampler {sampler} has no schedule {schedule!r}.", hint="It has: " + ", ".join(row.names()) + "."
+        )
+    return row
+
+
+def _flow_scheduler(row: _Sampler, schedule: str, config: Mapping[str, Any]) -> Any:
+    trained = {key: config[key] for key in _TRAINED_FLOW if config.get(key) is not None}
+    flags = {key: value for key, value in _FLAGS.get(schedule, {}).items() if key != "timestep_spacing"}
+    euler = _build("FlowMatchEulerDiscreteScheduler", {**trained, **flags})
+    if row.scheduler == "FlowMatchEulerDiscreteScheduler":
+        return euler
+    scheduler = _build(row.scheduler, {"num_train_timesteps": euler.config.num_train_timesteps, **row.flags})
+    # The pipelines ask their scheduler's config for the shift, and img2img asks it to add noise the flow way.
+    scheduler.register_to_config(**{key: value for key, value in trained.items() if key != "num_train_timesteps"})
+    scheduler.scale_noise = lambda sample, timestep, noise: scheduler.add_noise(sample, noise, timestep)
+
+    def steps(count: int | None, device: Any, **given: Any) -> tuple[Any, Any]:
+        euler.set_timesteps(count, device, **given)
+        return euler.sigmas, euler.timesteps
+
+    _borrow(scheduler, steps)
+    return scheduler
+
+
+def _build(class_name: str, config: Mapping[str, Any]) -> Any:
+    import inspect
+
+    import diffusers
+
+    cls = getattr(diffusers, class_name)
+    known = inspect.signature(cls.__init__).parameters
+    return cls(**{key: value for key, value in config.items() if key in known})
+
+
+def _borrow(scheduler: Any, steps: Callable[..., tuple[Any, Any]]) -> None:
+    """Let `scheduler` take its noise levels and timesteps from `steps` whenever a pipeline sets them."""
+    own = scheduler.set_timesteps
+
+    def set_timesteps(num_inference_steps: Any = None, device: Any = None, sigmas: Any = None, mu: Any = None) -> None:
+        given = {key: value for key, value in (("sigmas", sigmas), ("mu", mu)) if value is not None}
+        levels, timesteps = steps(num_inference_steps, device, **given)
+        unipc = type(scheduler).__name__ == "UniPCMultistepScheduler"
+        own(
+            len(timesteps), device=device, **({"mu": mu} if unipc and mu is not None else {})
+        )  # it insists on hearing mu
+        scheduler.sigmas, scheduler.timesteps = levels.to("cpu"), timesteps
+
+    scheduler.set_timesteps = set_timesteps
+
+
+def _steps_of_euler(schedule: str, trained: Mapping[str, Any], *, xl: bool) -> Callable[..., tuple[Any, Any]]:
+    euler = _build("EulerDiscreteScheduler", {**trained, **_FLAGS.get(schedule, {})})
+
+    def steps(count: int, device: Any) -> tuple[Any, Any]:
+        if schedule == _AYS:
+            euler.set_timesteps(sigmas=_align_your_steps(euler, count, xl=xl), device=device)
+        else:
+            euler.set_timesteps(count, device=device)
+        return euler.sigmas, euler.timesteps
+
+    return steps
+
+
+def _align_your_steps(euler: Any, count: int, *, xl: bool) -> list[float]:
+    """`count` noise levels and a zero: NVIDIA's ten, interpolated in log space (research.nvidia.com/labs/toronto-ai/AlignYourSteps)
+    and stretched from Stable Diffusion's noise range to the checkpoint's own."""
+    import numpy as np
+    from diffusers.schedulers.scheduling_utils import AysSchedules
+
+    table = np.log([*AysSchedules["StableDiffusionXLSigmas" if xl else "StableDiffusionSigmas"][:-1], 0.029])
+    levels = np.interp(np.linspace(0, 1, count), np.linspace(0, 1, len(table)), table)
+    alphas = euler.alphas_cumprod
+    low, high = (float(((1 - alpha) / alpha) ** 0.5) for alpha in (alphas[0], alphas[-1]))
+    stretched = np.interp(levels, [table[-1], table[0]], np.log([low, high]))
+    return [*np.exp(stretched).tolist(), 0.0]

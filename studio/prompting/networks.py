@@ -1,0 +1,31 @@
+"""LoRAs in prompts: taken out of the text before it is encoded, because the text encoder must not read them."""
+
+from __future__ import annotations
+
+from studio.core.lora_tags import split_tags
+from studio.core.request import GenerationRequest, LoraUse
+
+
+def extract_loras(prompt: str) -> tuple[str, tuple[LoraUse, ...]]:
+    """`prompt` without its `<lora:name:weight>` tags, and what they said, in their order.
+
+    Of a name that is written twice the last weight counts. Other text, `<` and `>` included, stays as it is.
+
+    Raises:
+        InvalidRequest: a weight that is no number.
+    """
+    text, uses = split_tags(prompt)
+    return text, tuple({use.name: use for use in uses}.values())
+
+
+def with_tags_as_loras(request: GenerationRequest) -> GenerationRequest:
+    """`request` with the tags of its prompt moved into `loras`; a tag wins over a chosen LoRA of the same name.
+
+    Raises:
+        InvalidRequest: a weight that is no number or out of range.
+    """
+    text, uses = extract_loras(request.prompt)
+    if not uses:
+        return request
+    chosen = {use.name: use for use in (*request.loras, *uses)}
+    return request.replace(prompt=text, loras=tuple(chosen.values()))

@@ -1,0 +1,139 @@
+"""Local pipelines over tiny checkpoints, and a job context that records what it was told."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from studio.core.errors import InvalidRequest, UnknownModel
+from studio.core.model import Model, Sampling, Sizes
+from studio.core.ports import LoadOptions, PictureSeed, PipelineSpec
+from studio.core.request import GenerationRequest
+from studio.core.settings import Settings
+from studio.core.weights import Kind, WeightFile
+from studio.pipelines.local import LocalPipelines
+from studio.pipelines.samplers import DIFFUSION
+
+EMBEDDED = Path(__file__).parent.parent / "models" / "embedded"
+
+
+class RecordingContext:
+    """A JobContext. `at_step(done)` may raise to stop the run; `due` says whether previews are asked for."""
+
+    def __init__(self, settings: Settings, *, due: bool = False) -> None:
+        self.settings = settings
+        self.due = due
+        self.steps: list[tuple[int, int]] = []
+        self.previews: list[Image.Image] = []
+        self.notices: list[str] = []
+        self.stages: list[str] = []
+        self.loaded: list[str] = []
+        self.peaks: list[int] = []
+        self.at_step: Callable[[int], None] = lambda done: None
+
+    def loading(self, what: str) -> None:
+        self.loaded.append(what)
+
+    def progress(self, step: int, steps: int, preview: Callable[[], Image.Image] | None = None) -> None:
+        self.steps.append((step, steps))
+        if self.due and preview is not None:
+            self.previews.append(preview())
+        self.at_step(step)
+
+    def notice(self, text: str) -> None:
+        self.notices.append(text)
+
+    def raise_if_cancelled(self) -> None:
+        pass
+
+    def sleep(self, seconds: float) -> None:
+        raise AssertionError("a local model has nothing to sleep for")
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        self.stages.append(name)
+        yield
+
+    def peak_memory(self, bytes_used: int) -> None:
+        self.peaks.append(bytes_used)
+
+
+class FolderCatalog:
+    """A catalog of given files, for tests of what is done with them rather than of how they are found."""
+
+    def __init__(self, checkpoints: Mapping[str, Path], others: tuple[WeightFile, ...] = ()) -> None:
+        self._files = {name: _weight(name, path) for name, path in checkpoints.items()}
+        self.others = list(others)
+
+    def weights(self) -> tuple[WeightFile, ...]:
+        return (*self._files.values(), *self.others)
+
+    def refresh(self) -> None:
+        pass
+
+    def models(self) -> tuple[Model, ...]:
+        return tuple(_describe(file) for file in self._files.values())
+
+    def checkpoint(self, model_id: str) -> WeightFile:
+        if model_id not in self._files:
+            raise UnknownModel(f"There is no model {model_id!r}.")
+        return self._files[model_id]
+
+    def find(self, kind: Kind, name: str) -> WeightFile:
+        for file in self.others:
+            if (file.kind, file.name) == (kind, name):
+                return file
+        raise InvalidRequest(f"There is no {kind} {name!r}.")
+
+    def spec(self, weight: WeightFile) -> PipelineSpec:
+        classes = ("StableDiffusionXLPipeline",) if weight.family == "sdxl" else ("StableDiffusionPipeline",)
+        return PipelineSpec(
+            family=weight.family, title=weight.family, pipeline_classes=classes,
+            image_to_image=classes[0].replace("Pipeline", "Img2ImgPipeline"), detect=lambda header: False, describe=_describe,
+            load=_load, arguments=lambda request, model: {"guidance_scale": request.guidance}, clip=True,
+        )  # fmt: skip
+
+
+def local(root: Path, catalog: FolderCatalog, **changes: Any) -> tuple[LocalPipelines, Settings]:
+    """Local pipelines on the CPU over `catalog`, previews off, and the settings they have."""
+    values = {"models_dir": root, "device": "cpu", "previews": False, **changes}
+    settings = Settings(**values)
+    return LocalPipelines(lambda: settings, catalog, None), settings  # type: ignore[arg-type]
+
+
+def seeds(*numbers: int, variation: int | None = None) -> list[PictureSeed]:
+    return [PictureSeed(seed=number, variation=variation) for number in numbers]
+
+
+def ask(model: str = "tiny", **changes: Any) -> GenerationRequest:
+    """A quick request."""
+    return GenerationRequest(
+        **{"model": model, "prompt": "a red apple", "steps": 3, "width": 64, "height": 64, **changes}
+    )
+
+
+def _weight(name: str, path: Path) -> WeightFile:
+    family = "sdxl" if "XL" in (path / "model_index.json").read_text() else "sd15"
+    size = sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
+    return WeightFile(name=name, kind=Kind.CHECKPOINT, path=path, bytes=size, family=family)
+
+
+def _describe(weight: WeightFile) -> Model:
+    return Model(
+        id=weight.name, title=weight.name.title(), family=weight.family, sizes=Sizes(liked=((64, 64),)),
+        sampling=Sampling(steps=3, guidance=4.0, sampler="Euler", combinations=dict(DIFFUSION)),
+    )  # fmt: skip
+
+
+def _load(weight: WeightFile, options: LoadOptions) -> Any:
+    import diffusers
+    import torch
+
+    pipe = diffusers.DiffusionPipeline.from_pretrained(
+        weight.path, local_files_only=True, use_safetensors=True, dtype=getattr(torch, options.dtype)
+    )
+    return pipe.to(options.device)
