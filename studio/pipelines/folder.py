@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -42,9 +43,13 @@ def read_json(path: Path) -> dict[str, Any]:
             raise ModelBroken(f"{path.name} is too long for a settings file.", hint="Download the model again.")
         data = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
-        raise ModelBroken(f"{path.parent.name}/{path.name} cannot be read.", hint="Download the model again.") from error
+        raise ModelBroken(
+            f"{path.parent.name}/{path.name} cannot be read.", hint="Download the model again."
+        ) from error
     if not isinstance(data, dict):
-        raise ModelBroken(f"{path.parent.name}/{path.name} is not a table of settings.", hint="Download the model again.")
+        raise ModelBroken(
+            f"{path.parent.name}/{path.name} is not a table of settings.", hint="Download the model again."
+        )
     return data
 
 
@@ -69,7 +74,7 @@ def component_config(path: Path, component: str) -> Mapping[str, Any]:
 
 
 def variant_of(path: Path) -> str | None:
-    """"fp16" when the folder's main weights are there in that variant only, else None."""
+    """ "fp16" when the folder's main weights are there in that variant only, else None."""
     for component in (path / name for name in _MAIN):
         files = [file.name for file in component.glob("*.safetensors")]
         if files and all(".fp16" in name for name in files):
@@ -105,8 +110,12 @@ def _pipeline(path: Path, size: int) -> Folder:
 
 
 def _is_diffusers_module(library: str, path: Path) -> bool:
-    """Whether this is the name of one of diffusers' own pipeline packages and not of a file that the folder brings."""
-    return library.isidentifier() and not (path / f"{library}.py").exists() and not any(path.glob(f"*/{library}.py"))
+    """Whether this is one of diffusers' own pipeline packages ("stable_diffusion") and not a file that the folder brings."""
+    found = importlib.util.find_spec("diffusers")  # finds the package without importing it
+    if found is None or found.origin is None or not library.isidentifier():
+        return False
+    ours = (Path(found.origin).parent / "pipelines" / library).is_dir()
+    return ours and not any(path.glob(f"**/{library}.py"))
 
 
 def _weights_header(folder: Path) -> Header:
@@ -128,7 +137,8 @@ def _weights_header(folder: Path) -> Header:
                 hint="Convert it to safetensors, or download a version that has them.",
             )
         raise ModelBroken("its weights are missing.", hint="The download is not complete; start it again.")
-    return [read_header(file) for file in files][0]
+    headers = [read_header(file) for file in files]
+    return headers[0]
 
 
 def _sentence(error: ModelBroken) -> str:

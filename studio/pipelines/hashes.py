@@ -48,12 +48,14 @@ class HashCache:
         if known:
             return known
         try:
-            before = _stamp(path)
+            before = stamp(path)
             digest = self._folder(path) if path.is_dir() else _hash(path)
-            if _stamp(path) == before:
+            if stamp(path) == before:
                 self._write(before, digest)
         except OSError as error:
-            raise ModelBroken(f"{path.name} cannot be read.", hint="Check that it is still there, then refresh.") from error
+            raise ModelBroken(
+                f"{path.name} cannot be read.", hint="Check that it is still there, then refresh."
+            ) from error
         return digest
 
     def _folder(self, path: Path) -> str:
@@ -63,20 +65,24 @@ class HashCache:
 
     def _read(self, path: Path) -> str:
         try:
-            stamp = _stamp(path)
+            key = stamp(path)
             if not self._file.exists():
                 return ""
             with closing(self._open()) as database:
-                row = database.execute("SELECT sha256 FROM hashes WHERE path=? AND size=? AND changed=?", stamp).fetchone()
+                row = database.execute(
+                    "SELECT sha256 FROM hashes WHERE path=? AND size=? AND changed=?", key
+                ).fetchone()
         except (sqlite3.Error, OSError):
             return ""
         return row[0] if row else ""
 
-    def _write(self, stamp: tuple[str, int, int], digest: str) -> None:
+    def _write(self, key: tuple[str, int, int], digest: str) -> None:
         try:
             self._file.parent.mkdir(parents=True, exist_ok=True)
             with self._lock, closing(self._open()) as database, database:
-                database.execute("REPLACE INTO hashes (path, size, changed, sha256) VALUES (?, ?, ?, ?)", (*stamp, digest))
+                database.execute(
+                    "REPLACE INTO hashes (path, size, changed, sha256) VALUES (?, ?, ?, ?)", (*key, digest)
+                )
         except (sqlite3.Error, OSError):
             return
 
@@ -88,15 +94,10 @@ class HashCache:
         return database
 
 
-def stamp_files(path: Path) -> list[Path]:
-    """The files whose size and time tell whether `path` changed: itself, or a folder's configs and weights."""
-    if not path.is_dir():
-        return [path]
-    return sorted(file for file in path.rglob("*") if file.is_file() and not file.name.startswith("."))
-
-
-def _stamp(path: Path) -> tuple[str, int, int]:
-    stats = [file.stat() for file in stamp_files(path)]
+def stamp(path: Path) -> tuple[str, int, int]:
+    """(path, bytes, time of the last change in ns): while these are the same, so is the file."""
+    files = [file for file in path.rglob("*") if file.is_file()] if path.is_dir() else [path]
+    stats = [file.stat() for file in files]
     return str(path), sum(stat.st_size for stat in stats), max((stat.st_mtime_ns for stat in stats), default=0)
 
 

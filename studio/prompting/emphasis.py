@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 STRONGER = 1.1  # what one pair of round brackets multiplies by; a pair of square ones divides
 _HEAVIEST = 1000.0  # beyond any picture, and far from overflowing float16 sums
-_DEEPEST = 100
+_DEEPEST = 60  # brackets open at once; more are text
 _PIECE = re.compile(r"\\[()\[\]\\]?|[(\[)\]]|:\s*(?P<weight>[+-]?[.\d]+)\s*\)|[^\\()\[\]:]+|:")
 _BREAK = re.compile(r"\bBREAK\b")
 

@@ -1,0 +1,24 @@
+"""python -m benchmarks [startup|overhead|residency ...]: all of them without a name. Prints a Markdown table."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+
+from benchmarks.report import HEAD
+
+PARTS = ("startup", "overhead", "residency")
+
+
+def main(names: list[str]) -> int:
+    print(HEAD)
+    missed = 0
+    for name in names or PARTS:
+        for row in importlib.import_module(f"benchmarks.{name}").rows():
+            print(row, flush=True)
+            missed += not row.ok
+    return 1 if missed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

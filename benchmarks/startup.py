@@ -1,0 +1,75 @@
+"""How long until the page answers, against importing torch and diffusers and building the embedded pipeline."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+from benchmarks.report import Row
+
+DEADLINE = 120.0
+BASELINE = (
+    "import torch, diffusers;"
+    "diffusers.StableDiffusionPipeline.from_pretrained('models/embedded', use_safetensors=True, safety_checker=None)"
+)
+
+
+def rows() -> list[Row]:
+    """Three starts each, the fastest of both counted: a cold disk cache would favour neither."""
+    ours = min(_page_seconds() for _ in range(3))
+    bare = min(_bare_seconds() for _ in range(3))
+    return [
+        Row("page answers / import torch, diffusers and build", ours / bare, 0.5, note=f"{ours:.1f} s / {bare:.1f} s")
+    ]
+
+
+def _bare_seconds() -> float:
+    begin = time.perf_counter()
+    subprocess.run([sys.executable, "-c", BASELINE], check=True, capture_output=True)
+    return time.perf_counter() - begin
+
+
+def _page_seconds() -> float:
+    begin = time.perf_counter()
+    with running_studio() as url, urllib.request.urlopen(url, timeout=10) as answer:
+        answer.read()
+        return time.perf_counter() - begin
+
+
+@contextlib.contextmanager
+def running_studio() -> Iterator[str]:
+    """The real app in a process of its own on a free port and an empty outputs folder; yields its URL once it answers."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    with tempfile.TemporaryDirectory() as folder:
+        environment = {**os.environ, "STUDIO_OUTPUTS_DIR": folder, "STUDIO_LOGS_DIR": str(Path(folder) / "logs")}
+        process = subprocess.Popen(
+            [sys.executable, "app.py", "--port", str(port), "--config", str(Path(folder) / "config.json")],
+            env=environment,
+            stdout=subprocess.DEVNULL,
+        )
+        try:
+            yield _when_up(process, f"http://127.0.0.1:{port}/")
+        finally:
+            process.send_signal(signal.SIGTERM)
+            process.wait(timeout=40)
+
+
+def _when_up(process: subprocess.Popen[bytes], url: str) -> str:
+    give_up = time.monotonic() + DEADLINE
+    while time.monotonic() < give_up and process.poll() is None:
+        with contextlib.suppress(OSError):
+            urllib.request.urlopen(url, timeout=5).close()
+            return url
+        time.sleep(0.02)
+    raise RuntimeError("the studio did not come up")

@@ -1,0 +1,187 @@
+"""What the families share: loading without a network, small configs, sizes, and what tells a checkpoint's training."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from studio.core.errors import ModelBroken
+from studio.core.model import Feature, Sizes
+from studio.core.ports import LoadOptions
+from studio.core.weights import Header, WeightFile
+from studio.pipelines.folder import read_json, variant_of
+from studio.pipelines.header import read_header
+
+CONFIGS = Path(__file__).parent.parent / "configs"
+"""Configs of models that come as one file, and CLIP's tokenizer, so that nothing has to be asked of the hub."""
+
+NO_CLIP = frozenset(Feature) - {Feature.CLIP_SKIP, Feature.PROMPT_SYNTAX, Feature.EMBEDDING}
+"""Features of families whose text encoder is not CLIP alone."""
+IGNORES_SYNTAX = "Prompt weights, BREAK, AND and prompt editing are read as plain text."
+
+_RATIOS = ((1, 1), (3, 4), (4, 3), (2, 3), (3, 2), (9, 16), (16, 9))
+
+
+def load_folder(weight: WeightFile, options: LoadOptions, class_name: str, **parts: Any) -> Any:
+    """The pipeline in a diffusers folder: safetensors only, no network, no code from the folder. `parts` replace components."""
+    import diffusers
+    import torch
+
+    pipe = getattr(diffusers, class_name).from_pretrained(
+        weight.path, dtype=getattr(torch, options.dtype), use_safetensors=True, local_files_only=True,
+        variant=variant_of(weight.path), **parts,
+    )  # fmt: skip
+    return pipe.to(options.device)
+
+
+def load_file(weight: WeightFile, options: LoadOptions, class_name: str, config: Path, **parts: Any) -> Any:
+    """The pipeline in one .safetensors file in the original layout, after the configs in the folder `config`."""
+    import diffusers
+    import torch
+
+    pipe = getattr(diffusers, class_name).from_single_file(
+        str(weight.path), config=str(config), dtype=getattr(torch, options.dtype), local_files_only=True, **parts
+    )
+    return pipe.to(options.device)
+
+
+def load_transformer_file(
+    weight: WeightFile, options: LoadOptions, class_name: str, transformer: str, repos: Sequence[str]
+) -> Any:
+    """The pipeline whose transformer is in one file and whose other parts are in the hub folder of one of `repos`.
+
+    Raises:
+        ModelBroken: no such folder.
+    """
+    import diffusers
+    import torch
+
+    folder = companion(weight, repos)
+    if folder is None:
+        raise ModelBroken(f"{weight.name} {needs(repos)}", hint=f"Download {repos[0]} in Configurations.")
+    dtype = getattr(torch, options.dtype)
+    model = getattr(diffusers, transformer).from_single_file(
+        str(weight.path), config=str(folder / "transformer"), dtype=dtype, local_files_only=True
+    )
+    pipe = getattr(diffusers, class_name).from_pretrained(
+        folder, transformer=model, dtype=dtype, use_safetensors=True, local_files_only=True
+    )
+    return pipe.to(options.device)
+
+
+def companion(weight: WeightFile, repos: Sequence[str]) -> Path | None:
+    """The downloaded folder of the first of `repos` that is there, below the same models folder as the file."""
+    for above in weight.path.parents[:8]:
+        for repo in repos:
+            folder = above / "hub" / repo.replace("/", "--")
+            if (folder / "model_index.json").is_file():
+                return folder
+    return None
+
+
+def needs(repos: Sequence[str]) -> str:
+    """The problem of a transformer alone."""
+    return f"holds the transformer only; its text encoders and VAE are taken from {' or '.join(repos)}, which is not downloaded yet."
+
+
+def transformer_problem(weight: WeightFile, repos: Sequence[str]) -> str:
+    """Why this file cannot be used, empty when it can: a folder is whole, a single file needs a companion."""
+    if weight.is_folder or companion(weight, repos) is not None:
+        return ""
+    return "It " + needs(repos)
+
+
+def clip_tokenizer(pad_token: str = "<|endoftext|>") -> Any:
+    """CLIP's tokenizer. Stable Diffusion 1 pads with its end token; OpenCLIP's encoders pad with "!", which is token 0."""
+    from transformers import CLIPTokenizer
+
+    return CLIPTokenizer.from_pretrained(CONFIGS / "clip_tokenizer", pad_token=pad_token, local_files_only=True)
+
+
+def clip_scheduler(config: Path, prediction: str, **changes: Any) -> Any:
+    """The scheduler of a single file's config folder, for `prediction` ("epsilon" or "v_prediction")."""
+    import diffusers
+
+    settings = read_json(config / "scheduler" / "scheduler_config.json")
+    return getattr(diffusers, settings["_class_name"]).from_config(
+        {**settings, "prediction_type": prediction, **changes}
+    )
+
+
+def sizes(side: int, *, multiple: int, smallest: int = 256, largest: int = 0) -> Sizes:
+    """Sizes near the area `side`² that a model was trained at: square first, then portrait and landscape in the usual ratios."""
+    liked = [
+        tuple(max(multiple, round(side * (a / b) ** 0.5 / multiple) * multiple) for a, b in ((w, h), (h, w)))
+        for w, h in _RATIOS
+    ]
+    largest = largest or 4 * side
+    return Sizes(
+        liked=tuple((width, height) for width, height in liked), multiple=multiple, smallest=smallest, largest=largest,
+        max_pixels=largest * largest,
+    )  # fmt: skip
+
+
+def has_any(header: Header, *names: str, prefixes: Sequence[str] = ("", "model.diffusion_model.")) -> bool:
+    """Whether one of `names` is in the file, bare or below one of `prefixes`."""
+    return any(prefix + name in header.shapes for prefix in prefixes for name in names)
+
+
+def shape_of(header: Header, name: str) -> tuple[int, ...]:
+    """The shape of a tensor that may stand below "model.diffusion_model."; () when it is not there."""
+    return header.shapes.get(f"model.diffusion_model.{name}") or header.shapes.get(name) or ()
+
+
+def header_of(weight: WeightFile) -> Header | None:
+    """The header of a single file, read again when the catalog did not keep it; None for a folder.
+
+    Raises:
+        ModelBroken: the file is not what it was.
+    """
+    return weight.header or (None if weight.is_folder else read_header(weight.path))
+
+
+def stated_prediction(weight: WeightFile) -> str:
+    """What the checkpoint's UNet was trained to predict, "epsilon" or "v_prediction", or "" when nothing says.
+
+    Asked in this order: a file beside it with the same name and the ending .json (`{"prediction_type": …}`) or .yaml (the
+    same, or the original training config's `parameterization`); the metadata by the ModelSpec standard
+    (github.com/Stability-AI/ModelSpec); the marker tensor `v_pred` that SDXL finetunes carry.
+    """
+    for suffix in (".json", ".yaml", ".yml"):
+        found = _sidecar(weight.path.with_name(weight.path.stem + suffix))
+        if found:
+            return found
+    header = header_of(weight)
+    if header is None:
+        return ""
+    return (
+        "v_prediction" if "v_pred" in header.shapes else _prediction(header.metadata.get("modelspec.prediction_type"))
+    )
+
+
+def _sidecar(path: Path) -> str:
+    import yaml
+
+    try:
+        if not path.is_file() or path.stat().st_size > 100_000:
+            return ""
+        text = path.read_text(encoding="utf-8")
+        data = json.loads(text) if path.suffix == ".json" else yaml.safe_load(text)
+    except (OSError, ValueError, RecursionError, yaml.YAMLError):
+        return ""
+    if not isinstance(data, dict):
+        return ""
+    params = data.get("model", {}).get("params", {}) if isinstance(data.get("model"), dict) else {}
+    return _prediction(data.get("prediction_type")) or _prediction(
+        isinstance(params, dict) and params.get("parameterization")
+    )
+
+
+def _prediction(word: Any) -> str:
+    text = str(word or "").lower()
+    return (
+        "v_prediction" if re.fullmatch(r"v([-_]prediction)?", text) else "epsilon" if text in ("eps", "epsilon") else ""
+    )

@@ -1,0 +1,72 @@
+"""Stable Diffusion 3 and 3.5, medium and large."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from studio.core.model import Model, Sampling
+from studio.core.ports import LoadOptions, PipelineSpec
+from studio.core.request import GenerationRequest
+from studio.core.weights import Header, WeightFile
+from studio.pipelines.families import _parts
+from studio.pipelines.samplers import FLOW
+
+_CLASS = "StableDiffusion3Pipeline"
+_MEDIUM_3, _MEDIUM, _LARGE = (
+    "stabilityai/stable-diffusion-3-medium-diffusers",
+    "stabilityai/stable-diffusion-3.5-medium",
+    "stabilityai/stable-diffusion-3.5-large",
+)
+_POSITIONS_3 = 36864  # 192² positions in SD3 medium, 384² in 3.5 medium
+
+
+def _detect(header: Header) -> bool:
+    return _parts.has_any(header, "joint_blocks.0.context_block.adaLN_modulation.1.bias")
+
+
+def _repos(weight: WeightFile) -> tuple[str, ...]:
+    header = _parts.header_of(weight)
+    if header is None:
+        return ()
+    if _parts.has_any(header, "joint_blocks.37.x_block.mlp.fc1.weight"):
+        return (_LARGE,)
+    positions = _parts.shape_of(header, "pos_embed")
+    return (_MEDIUM_3,) if len(positions) > 1 and positions[1] == _POSITIONS_3 else (_MEDIUM,)
+
+
+def _describe(weight: WeightFile) -> Model:
+    turbo = "turbo" in weight.name.lower()
+    return Model(
+        id=weight.name,
+        title=weight.name,
+        family="sd3",
+        features=_parts.NO_CLIP,
+        sampling=Sampling(
+            steps=4 if turbo else 28, guidance=0.0 if turbo else 4.5, sampler="Euler", combinations=dict(FLOW)
+        ),
+        sizes=_parts.sizes(1024, multiple=16, largest=2048),
+        ignores=_parts.IGNORES_SYNTAX,
+        problem=_parts.transformer_problem(weight, _repos(weight)),
+    )
+
+
+def _load(weight: WeightFile, options: LoadOptions) -> Any:
+    if weight.is_folder:
+        return _parts.load_folder(weight, options, _CLASS)
+    return _parts.load_transformer_file(weight, options, _CLASS, "SD3Transformer2DModel", _repos(weight))
+
+
+def _arguments(request: GenerationRequest, model: Model) -> dict[str, Any]:
+    return {"guidance_scale": request.guidance, "max_sequence_length": 256}
+
+
+PIPELINE = PipelineSpec(
+    family="sd3",
+    title="Stable Diffusion 3",
+    pipeline_classes=(_CLASS, "StableDiffusion3PAGPipeline"),
+    image_to_image="StableDiffusion3Img2ImgPipeline",
+    detect=_detect,
+    describe=_describe,
+    load=_load,
+    arguments=_arguments,
+)

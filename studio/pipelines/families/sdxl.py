@@ -1,0 +1,81 @@
+"""Stable Diffusion XL and its finetunes (Pony, Illustrious, NoobAI, Turbo, Lightning, …)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from studio.core.model import Model, Sampling, Sizes
+from studio.core.ports import LoadOptions, PipelineSpec
+from studio.core.weights import Header, WeightFile
+from studio.pipelines.families import _clip, _parts
+from studio.pipelines.samplers import DIFFUSION
+
+_TRAINED = ((1024, 1024), (896, 1152), (1152, 896), (832, 1216), (1216, 832), (768, 1344), (1344, 768), (640, 1536), (1536, 640))  # fmt: skip
+"""The commonest buckets of the SDXL report (arXiv 2307.01952, appendix I)."""
+_SIZES = Sizes(liked=_TRAINED, multiple=8, smallest=256, largest=4096, max_pixels=4096 * 4096)
+_VAE = "first_stage_model.decoder.conv_in.weight"
+_TEXT = "conditioner.embedders.1.model.positional_embedding"
+_REFINER = "conditioner.embedders.0.model.positional_embedding"
+
+
+def _detect(header: Header) -> bool:
+    return _parts.has_any(header, "label_emb.0.0.weight", "add_embedding.linear_1.weight") and (
+        _parts.has_any(header, "input_blocks.4.1.proj_in.weight", "input_blocks.4.1.norm.weight")
+        or any(name.startswith(("down_blocks.1.attentions.", "down_blocks.2.attentions.")) for name in header.shapes)
+    )
+
+
+def _problem(weight: WeightFile) -> str:
+    if _clip.channels_in(weight) == 9:
+        return "It is an inpainting model, which cannot draw from text alone."
+    header = weight.header
+    if weight.is_folder or header is None:
+        return ""
+    if _REFINER in header.shapes:
+        return "It is a refiner, which works on the pictures of a base model and cannot draw from text alone."
+    if not any(name.startswith("model.diffusion_model.") for name in header.shapes):
+        return "It is a UNet alone, without text encoders and VAE."
+    lacks = [what for what, name in (("VAE", _VAE), ("text encoders", _TEXT)) if name not in header.shapes]
+    return f"It holds no {' and no '.join(lacks)}." if lacks else ""
+
+
+def _describe(weight: WeightFile) -> Model:
+    sizes = _SIZES
+    if weight.is_folder:
+        side = _clip.native_side(weight, 1024)
+        sizes = _SIZES if side == 1024 else _clip.sizes(side)
+    return Model(
+        id=weight.name,
+        title=weight.name,
+        family="sdxl",
+        sampling=Sampling(steps=25, guidance=6.0, sampler="DPM++ 2M", combinations=dict(DIFFUSION)),
+        sizes=sizes,
+        problem=_problem(weight),
+    )
+
+
+def _load(weight: WeightFile, options: LoadOptions) -> Any:
+    if weight.is_folder:
+        return _parts.load_folder(weight, options, "StableDiffusionXLPipeline", add_watermarker=False)
+    config = _parts.CONFIGS / "sdxl"
+    prediction = _parts.stated_prediction(weight) or "epsilon"
+    header = _parts.header_of(weight)
+    terminal = header is not None and "ztsnr" in header.shapes
+    return _parts.load_file(
+        weight, options, "StableDiffusionXLPipeline", config, add_watermarker=False,
+        tokenizer=_parts.clip_tokenizer(), tokenizer_2=_parts.clip_tokenizer("!"),
+        scheduler=_parts.clip_scheduler(config, prediction, rescale_betas_zero_snr=terminal),
+    )  # fmt: skip
+
+
+PIPELINE = PipelineSpec(
+    family="sdxl",
+    title="Stable Diffusion XL",
+    pipeline_classes=("StableDiffusionXLPipeline", "StableDiffusionXLPAGPipeline"),
+    image_to_image="StableDiffusionXLImg2ImgPipeline",
+    detect=_detect,
+    describe=_describe,
+    load=_load,
+    arguments=_clip.arguments,
+    clip=True,
+)

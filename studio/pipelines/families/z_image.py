@@ -1,0 +1,73 @@
+"""Z-Image and Z-Image Turbo, which differ in training only: turbo is distilled to nine steps without guidance."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from studio.core.model import Feature, Model, Sampling
+from studio.core.ports import LoadOptions, PipelineSpec
+from studio.core.request import GenerationRequest
+from studio.core.weights import Header, WeightFile
+from studio.pipelines.families import _parts
+from studio.pipelines.folder import component_config
+from studio.pipelines.samplers import FLOW
+
+_CLASS = "ZImagePipeline"
+_TURBO, _BASE = "Tongyi-MAI/Z-Image-Turbo", "Tongyi-MAI/Z-Image"
+_TURBO_SHIFT = 3.0  # of the scheduler that turbo is published with; the base has 6
+
+
+def _detect(header: Header) -> bool:
+    return _parts.has_any(header, "layers.0.adaLN_modulation.0.weight") and _parts.has_any(
+        header, "cap_embedder.0.weight"
+    )
+
+
+def _is_turbo(weight: WeightFile) -> bool:
+    """By the scheduler of a folder. A single file is turbo when its name says so, or when only turbo's parts are here."""
+    if weight.is_folder:
+        return component_config(weight.path, "scheduler").get("shift") == _TURBO_SHIFT
+    return "turbo" in weight.name.lower() or _parts.companion(weight, (_BASE,)) is None
+
+
+def _repos(weight: WeightFile) -> tuple[str, ...]:
+    return (_TURBO, _BASE) if _is_turbo(weight) else (_BASE, _TURBO)
+
+
+def _describe(weight: WeightFile) -> Model:
+    turbo = _is_turbo(weight)
+    lacks = {Feature.VAE, *([Feature.NEGATIVE_PROMPT, Feature.GUIDANCE] if turbo else [])}
+    return Model(
+        id=weight.name,
+        title=weight.name,
+        family="z_image",
+        features=_parts.NO_CLIP - lacks,
+        sampling=Sampling(
+            steps=9 if turbo else 50, guidance=0.0 if turbo else 5.0, sampler="Euler", combinations=dict(FLOW)
+        ),
+        sizes=_parts.sizes(1024, multiple=16, largest=2048),
+        ignores=_parts.IGNORES_SYNTAX,
+        problem=_parts.transformer_problem(weight, _repos(weight)),
+    )
+
+
+def _load(weight: WeightFile, options: LoadOptions) -> Any:
+    if weight.is_folder:
+        return _parts.load_folder(weight, options, _CLASS)
+    return _parts.load_transformer_file(weight, options, _CLASS, "ZImageTransformer2DModel", _repos(weight))
+
+
+def _arguments(request: GenerationRequest, model: Model) -> dict[str, Any]:
+    return {"guidance_scale": request.guidance, "max_sequence_length": 512}
+
+
+PIPELINE = PipelineSpec(
+    family="z_image",
+    title="Z-Image",
+    pipeline_classes=(_CLASS,),
+    image_to_image="ZImageImg2ImgPipeline",
+    detect=_detect,
+    describe=_describe,
+    load=_load,
+    arguments=_arguments,
+)

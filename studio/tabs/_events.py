@@ -1,0 +1,41 @@
+"""Manners that all event handlers share."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any, ParamSpec, TypeVar
+
+import gradio as gr
+
+from studio.core.errors import StudioError
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+# for events of the page itself: not in the API, beside each other, without Gradio's own progress veil
+QUIET: dict[str, Any] = {
+    "api_visibility": "private",
+    "concurrency_limit": None,
+    "show_progress": "hidden",
+    "preprocess": False,
+}
+
+
+def toast(error: StudioError) -> gr.Error:
+    """`error` as what Gradio shows in a corner: what happened, and what to do next."""
+    text = " ".join(part for part in (error.message, error.hint) if part)
+    return gr.Error(text, title="That did not work", duration=12, print_exception=False)
+
+
+def told(handler: Callable[P, T]) -> Callable[P, T]:
+    """`handler`, with its StudioErrors shown to the user."""
+
+    @functools.wraps(handler)
+    def wrapped(*args: P.args, **kwargs: P.kwargs) -> T:
+        try:
+            return handler(*args, **kwargs)
+        except StudioError as error:
+            raise toast(error) from error
+
+    return wrapped

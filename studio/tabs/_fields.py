@@ -1,0 +1,275 @@
+"""The form's fields: built in groups, kept by name, shown and filled by what the chosen model is and can do."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import gradio as gr
+from gradio.components import Component
+
+from studio.core.grid import PARAMETERS
+from studio.core.model import Feature, Model
+from studio.core.weights import Kind, WeightFile
+from studio.tabs._read import AUTOMATIC, AXES, LORA_SLOTS, NONE, RANDOM_SEED, SAME, SAVINGS
+
+ASPECTS = ("1:1", "5:4", "4:3", "3:2", "16:9", "4:5", "3:4", "2:3", "9:16")
+CUSTOM_SIZE = "Custom"
+
+# the features behind each field; a field without an entry is always there
+FEATURES: Mapping[str, Feature] = {
+    "negative_prompt": Feature.NEGATIVE_PROMPT,
+    "prompt_weight": Feature.PROMPT_SYNTAX,
+    "negative_weight": Feature.PROMPT_SYNTAX,
+    "steps": Feature.STEPS,
+    "guidance": Feature.GUIDANCE,
+    "sampler": Feature.SAMPLER,
+    "schedule": Feature.SAMPLER,
+    "seed": Feature.SEED,
+    "variation_seed": Feature.VARIATION,
+    "variation_strength": Feature.VARIATION,
+    "clip_skip": Feature.CLIP_SKIP,
+    "vae": Feature.VAE,
+}
+
+
+@dataclass(frozen=True)
+class Form:
+    """The fields by name. Events take `inputs()` and hand over one dict, which `values` turns into names."""
+
+    fields: dict[str, Component]
+
+    def __getitem__(self, name: str) -> Component:
+        return self.fields[name]
+
+    def inputs(self) -> set[Any]:
+        return set(self.fields.values())
+
+    def values(self, data: Mapping[Component, Any]) -> dict[str, Any]:
+        return {name: data.get(field) for name, field in self.fields.items()}
+
+    def updates(self, values: Mapping[str, Any]) -> dict[Component, Any]:
+        """`values` as what an event hands back; names that the form lacks are passed over."""
+        return {self.fields[name]: gr.update(value=value) for name, value in values.items() if name in self.fields}
+
+
+def prompt_fields(styles: Sequence[str]) -> dict[str, Component]:
+    """Prompt and negative prompt."""
+    prompt = gr.Textbox(
+        label="Prompt", lines=3, max_lines=10, placeholder="What should the picture show?", elem_id="prompt",
+        elem_classes="prompt", max_length=20_000, autofocus=True,
+    )  # fmt: skip
+    negative = gr.Textbox(
+        label="Negative prompt", lines=1, max_lines=6, placeholder="What should it not show?", elem_id="negative-prompt",
+        elem_classes="prompt", max_length=20_000,
+    )  # fmt: skip
+    return {"prompt": prompt, "negative_prompt": negative}
+
+
+def model_fields(models: Sequence[Model], model: Model, styles: Sequence[str]) -> dict[str, Component]:
+    """The model, and the style presets beside it."""
+    with gr.Row(elem_classes="pair"):
+        chosen = gr.Dropdown(
+            model_choices(models), value=model.id, label="Model", elem_id="model", min_width=120,
+            info="What draws the picture.", allow_custom_value=True,
+        )  # fmt: skip
+        style = gr.Dropdown(
+            list(styles), value=[], multiselect=True, label="Styles", elem_id="styles", min_width=120,
+            info="Words that are added to your prompts.", allow_custom_value=True,
+        )  # fmt: skip
+    return {"model": chosen, "styles": style}
+
+
+def size_fields(model: Model) -> dict[str, Component]:
+    """A list of good sizes, width and height."""
+    width, height = model.sizes.liked[0]
+    with gr.Row(elem_classes="sizes"):
+        preset = gr.Dropdown(
+            size_choices(model), value=f"{width}x{height}", label="Size", elem_id="size", min_width=120, scale=3,
+            info="What this model likes.", allow_custom_value=True,
+        )  # fmt: skip
+        step = model.sizes.multiple
+        wide = gr.Number(width, label="Width", precision=0, step=step, min_width=64, scale=2, elem_id="width", info="In pixels.")
+        swap = gr.Button("⇄", elem_classes="icon", elem_id="swap", min_width=40, scale=0)
+        high = gr.Number(height, label="Height", precision=0, step=step, min_width=64, scale=2, elem_id="height", info="In pixels.")
+    swap.click(
+        fn=None, inputs=[wide, high], outputs=[wide, high], js="(width, height) => [height, width]", api_visibility="private"
+    )
+    return {"size": preset, "width": wide, "height": high}
+
+
+def sampling_fields(model: Model) -> dict[str, Component]:
+    """Steps, guidance, sampler and schedule."""
+    sampling = model.sampling
+    with gr.Row(elem_classes="pair"):
+        steps = gr.Slider(
+            1, 150, value=sampling.steps, step=1, label="Steps", elem_id="steps", min_width=120,
+            info="More take longer and add detail.",
+        )  # fmt: skip
+        guidance = gr.Slider(
+            0, 30, value=sampling.guidance, step=0.1, label="Guidance", elem_id="guidance", min_width=120,
+            info="How closely to follow the prompt (CFG).",
+        )  # fmt: skip
+    with gr.Row(elem_classes="pair"):
+        sampler = gr.Dropdown(
+            list(sampling.combinations) or [sampling.sampler], value=sampling.sampler, label="Sampler", elem_id="sampler",
+            min_width=120, info="The method that removes the noise.", allow_custom_value=True,
+        )  # fmt: skip
+        schedule = gr.Dropdown(
+            schedule_choices(model, sampling.sampler), value=sampling.schedule, label="Schedule", elem_id="schedule",
+            min_width=120, info="How the noise falls from step to step.", allow_custom_value=True,
+        )  # fmt: skip
+    return {"steps": steps, "guidance": guidance, "sampler": sampler, "schedule": schedule}
+
+
+def seed_fields() -> dict[str, Component]:
+    """Seed with its buttons, number of pictures, pictures at once."""
+    with gr.Row(elem_classes="seeds"):
+        seed = gr.Number(
+            RANDOM_SEED, label="Seed", precision=0, min_width=90, scale=4, elem_id="seed",
+            info="Same seed, same picture. -1 draws one.",
+        )  # fmt: skip
+        random = gr.Button("⚄", elem_classes="icon", elem_id="seed-random", min_width=40, scale=0)
+        reuse = gr.Button("♻", elem_classes="icon", elem_id="seed-reuse", min_width=40, scale=0)
+        count = gr.Number(
+            1, label="Pictures", precision=0, minimum=1, maximum=1000, min_width=64, scale=2, elem_id="count",
+            info="How many.",
+        )  # fmt: skip
+        batch = gr.Number(
+            1, label="At once", precision=0, minimum=1, maximum=64, min_width=64, scale=2, elem_id="batch-size",
+            info="Batch size.",
+        )  # fmt: skip
+    random.click(fn=None, outputs=[seed], js=f"() => [{RANDOM_SEED}]", api_visibility="private")
+    reuse.click(fn=None, inputs=[seed], outputs=[seed], js="(seed) => [window.easel.seed() ?? seed]", api_visibility="private")
+    return {"seed": seed, "count": count, "batch_size": batch}
+
+
+def lora_fields(weights: Sequence[WeightFile]) -> dict[str, Component]:
+    """A few LoRAs with their weights; a slot shows when the one before it is taken."""
+    names = names_of(weights, Kind.LORA)
+    fields: dict[str, Component] = {}
+    for slot in range(LORA_SLOTS):
+        with gr.Row(elem_classes="pair", visible=slot == 0) as row:
+            name = gr.Dropdown(
+                [NONE, *names], value=NONE, label=f"LoRA {slot + 1}", elem_id=f"lora-{slot}", min_width=120,
+                info="A small add-on that teaches the model a style or a subject.", allow_custom_value=True,
+            )  # fmt: skip
+            weight = gr.Slider(
+                -2, 2, value=1, step=0.05, label="Weight", elem_id=f"lora-weight-{slot}", min_width=120,
+                info="1 is full effect, 0 none.",
+            )  # fmt: skip
+        fields |= {f"lora_{slot}": name, f"lora_weight_{slot}": weight}
+        if slot:
+            before = fields[f"lora_{slot - 1}"]
+            before.change(  # pyright: ignore[reportAttributeAccessIssue] - Gradio adds its events when it is imported
+                lambda taken: gr.update(visible=taken != NONE), before, row, preprocess=False, show_progress="hidden",
+                api_visibility="private", concurrency_limit=None,
+            )  # fmt: skip
+    return fields
+
+
+def detail_fields(weights: Sequence[WeightFile]) -> dict[str, Component]:
+    """VAE, CLIP skip, prompt weights, variation, and what to save."""
+    with gr.Row(elem_classes="pair"):
+        vae = gr.Dropdown(
+            [AUTOMATIC, *names_of(weights, Kind.VAE)], value=AUTOMATIC, label="VAE", elem_id="vae", min_width=120,
+            info="Turns the model's numbers into pixels.", allow_custom_value=True,
+        )  # fmt: skip
+        clip_skip = gr.Slider(
+            1, 12, value=1, step=1, label="CLIP skip", elem_id="clip-skip", min_width=120,
+            info="2 leaves out the text encoder's last layer.",
+        )  # fmt: skip
+    with gr.Row(elem_classes="pair"):
+        weight = gr.Slider(
+            0, 2, value=1, step=0.05, label="Prompt weight", elem_id="prompt-weight", min_width=120, info="Of the whole prompt."
+        )
+        negative = gr.Slider(
+            0, 2, value=1, step=0.05, label="Negative weight", elem_id="negative-weight", min_width=120,
+            info="Of the whole negative prompt.",
+        )  # fmt: skip
+    with gr.Row(elem_classes="pair"):
+        strength = gr.Slider(
+            0, 1, value=0, step=0.01, label="Variation strength", elem_id="variation-strength", min_width=120,
+            info="Above 0, pictures lean from the seed towards the variation seed.",
+        )  # fmt: skip
+        seed = gr.Number(
+            RANDOM_SEED, label="Variation seed", precision=0, elem_id="variation-seed", min_width=120, info="-1 draws one."
+        )
+    saving = gr.Radio(
+        list(SAVINGS), value=next(iter(SAVINGS)), label="Optimise", elem_id="saving",
+        info="Save memory decodes in tiles and unloads early; save time keeps everything at hand. The result says what it changed.",
+    )  # fmt: skip
+    return {
+        "vae": vae, "clip_skip": clip_skip, "prompt_weight": weight, "negative_weight": negative,
+        "variation_strength": strength, "variation_seed": seed, "saving": saving,
+    }  # fmt: skip
+
+
+def grid_fields() -> dict[str, Component]:
+    """Up to three axes."""
+    fields: dict[str, Component] = {}
+    for letter, where in zip(AXES, ("columns", "rows", "sheets"), strict=True):
+        with gr.Row(elem_classes="pair"):
+            parameter = gr.Dropdown(
+                [NONE, *PARAMETERS], value=NONE, label=f"{letter.upper()} axis", elem_id=f"axis-{letter}", min_width=120, scale=2,
+                info=f"What changes from one to the next, as {where}.", allow_custom_value=True,
+            )  # fmt: skip
+            values = gr.Textbox(
+                label="Values", elem_id=f"axis-{letter}-values", min_width=120, scale=3, max_lines=3,
+                info="Separated by commas; ranges such as 1-5, 10-30 (+5) or 1-10 [4] for numbers.",
+            )  # fmt: skip
+        fields |= {f"axis_{letter}": parameter, f"axis_{letter}_values": values}
+        parameter.change(
+            lambda name: gr.update(placeholder=PARAMETERS[name].example if name in PARAMETERS else ""), parameter, values,
+            preprocess=False, show_progress="hidden", api_visibility="private", concurrency_limit=None,
+        )  # fmt: skip
+    return fields
+
+
+def for_model(form: Form, model: Model) -> dict[Component, Any]:
+    """What changes on the form when `model` is chosen: fields that it lacks go, the rest take its defaults and choices."""
+    sampling, sizes = model.sampling, model.sizes
+    width, height = sizes.liked[0]
+    changes: dict[str, dict[str, Any]] = {
+        "size": {"choices": size_choices(model), "value": f"{width}x{height}"},
+        "width": {"value": width, "step": sizes.multiple},
+        "height": {"value": height, "step": sizes.multiple},
+        "steps": {"value": sampling.steps},
+        "guidance": {"value": sampling.guidance},
+        "sampler": {"choices": list(sampling.combinations) or [sampling.sampler], "value": sampling.sampler},
+        "schedule": {"choices": schedule_choices(model, sampling.sampler), "value": sampling.schedule},
+        "hires_sampler": {"choices": [SAME, *sampling.combinations], "value": SAME},
+    }
+    for name, feature in FEATURES.items():
+        changes.setdefault(name, {})["visible"] = feature in model.features
+    return {form[name]: gr.update(**change) for name, change in changes.items()}
+
+
+def model_choices(models: Sequence[Model]) -> list[tuple[str, str]]:
+    """Title and id of each model; one that cannot be used says so."""
+    return [(f"{model.title} (cannot be used)" if model.problem else model.title, model.id) for model in models]
+
+
+def schedule_choices(model: Model, sampler: str) -> list[str]:
+    """The schedules that `sampler` may be given."""
+    return list(model.sampling.combinations.get(sampler, ())) or [model.sampling.schedule]
+
+
+def size_choices(model: Model) -> list[tuple[str, str]]:
+    """The model's liked sizes, then the common shapes at its usual area."""
+    liked = [(f"{width} × {height}", f"{width}x{height}") for width, height in model.sizes.liked]
+    seen = {value for _, value in liked}
+    shapes: list[tuple[str, str]] = []
+    for aspect in ASPECTS:
+        width, height = model.sizes.fit(None, None, aspect)
+        value = f"{width}x{height}"
+        if value not in seen:
+            seen.add(value)
+            shapes.append((f"{aspect} · {width} × {height}", value))
+    return [*liked, *shapes, (CUSTOM_SIZE, CUSTOM_SIZE)]
+
+
+def names_of(weights: Sequence[WeightFile], kind: Kind) -> list[str]:
+    """The usable files of one kind, by name."""
+    return sorted(weight.name for weight in weights if weight.kind is kind and not weight.problem)

@@ -1,0 +1,184 @@
+"""The result side as HTML: progress, the picture as it forms, the finished pictures, their recipe.
+
+Pictures are addresses of the HTTP API, never bytes. Every word that comes from a user, a file or a model is escaped here.
+studio/assets/studio.js answers the clicks inside.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from html import escape
+
+from studio.core.events import Snapshot, Status
+from studio.core.model import Model
+from studio.core.result import Asset
+
+PICTURE = "api/image-studio/images/{id}"
+THUMB = "page/thumbs/{id}"
+PREVIEW = "page/previews/{id}?v={version}"
+
+
+def stage(snapshot: Snapshot, job_id: str) -> str:
+    """The result side for a job as it stands at `snapshot`."""
+    return _frame(
+        snapshot.status,
+        job_id,
+        _progress(snapshot),
+        _canvas(snapshot, job_id),
+        _film(snapshot.assets, current=snapshot.status.final),
+        _notes(snapshot),
+        _recipe(snapshot.assets[0]) if snapshot.status.final and snapshot.assets else "",
+    )
+
+
+def empty_stage(examples: Sequence[str], *, greeting: str = "Describe a picture and press Generate.") -> str:
+    """The result side before the first picture; `examples` are prompts to click on."""
+    chips = "".join(
+        f'<button type="button" class="chip" data-prompt="{_attribute(text)}">{escape(text)}</button>' for text in examples
+    )
+    offer = f'<p class="stage-hint">Or start from one of these</p><div class="chips">{chips}</div>' if chips else ""
+    canvas = f'<div class="canvas canvas-empty"><div class="welcome"><div class="mark" aria-hidden="true"></div><p>{escape(greeting)}</p>{offer}</div></div>'
+    return _frame("empty", "", "", canvas)
+
+
+def status_line(snapshot: Snapshot) -> str:
+    """Where the job stands, in one line of plain words."""
+    match snapshot.status:
+        case Status.QUEUED:
+            place = f"{_count(snapshot.ahead, 'job')} ahead of yours" if snapshot.ahead else "Next in line"
+            return _join(place, _eta(snapshot.eta))
+        case Status.LOADING:
+            return snapshot.loading or "Getting ready"
+        case Status.RUNNING:
+            picture = f"Picture {snapshot.picture} of {snapshot.pictures}" if snapshot.pictures > 1 else ""
+            return _join(picture, f"Step {snapshot.step} of {snapshot.steps}", _eta(snapshot.eta))
+        case Status.FINISHED:
+            took = f"{snapshot.seconds:.1f} s" if snapshot.seconds is not None else ""
+            return _join(_count(len(snapshot.assets), "picture"), took)
+        case Status.FAILED:
+            return "Failed"
+        case Status.CANCELLED:
+            return _join("Stopped", f"{_count(len(snapshot.assets), 'picture')} kept" if snapshot.assets else "")
+
+
+def model_note(model: Model) -> str:
+    """One line below the model list: why it cannot be used, or what it is and passes over."""
+    if model.problem:
+        return f'<p class="note note-bad"><strong>Cannot be used.</strong> {escape(model.problem)}</p>'
+    text = " ".join(part for part in (model.note, model.ignores) if part)
+    return f'<p class="note">{escape(text)}</p>' if text else ""
+
+
+def _frame(status: str, job_id: str, *parts: str) -> str:
+    return f'<section class="stage" data-status="{status}" data-job="{_attribute(job_id)}" aria-label="Result">{"".join(parts)}</section>'
+
+
+def _progress(snapshot: Snapshot) -> str:
+    percent = round(snapshot.progress * 100)
+    waiting = " bar-waiting" if snapshot.status in (Status.QUEUED, Status.LOADING) else ""
+    return (
+        f'<div class="progress"><p class="status" role="status" aria-live="polite">{escape(status_line(snapshot))}</p>'
+        f'<div class="bar{waiting}" role="progressbar" aria-label="Progress" aria-valuemin="0" aria-valuemax="100" aria-valuenow="{percent}">'
+        f'<span style="width:{percent}%"></span></div></div>'
+    )
+
+
+def _canvas(snapshot: Snapshot, job_id: str) -> str:
+    if snapshot.status is Status.FAILED and snapshot.error is not None:
+        error = snapshot.error
+        body = f'<div class="failure" role="alert"><h3>{escape(error.message)}</h3><p>{escape(error.hint)}</p></div>'
+    elif snapshot.preview is not None:
+        address = PREVIEW.format(id=job_id, version=f"{snapshot.picture}-{snapshot.step}")
+        body = f'<img class="shown forming" src="{_attribute(address)}" alt="Preview of the picture as it forms">'
+    elif snapshot.assets:
+        body = _picture(snapshot.assets[0] if snapshot.status.final else snapshot.assets[-1])
+    elif snapshot.status.final:
+        body = '<div class="welcome"><p>No picture was finished.</p></div>'
+    else:
+        body = '<div class="shimmer" aria-hidden="true"></div>'
+    return f'<div class="canvas">{body}</div>'
+
+
+def _picture(asset: Asset) -> str:
+    address = _attribute(PICTURE.format(id=asset.id))
+    return f'<img class="shown" src="{address}" alt="{_attribute(_alt(asset))}" width="{asset.width}" height="{asset.height}" tabindex="0" role="button" title="Enlarge">'
+
+
+def _film(assets: Sequence[Asset], *, current: bool) -> str:
+    if not assets:
+        return ""
+    frames = "".join(_frame_button(asset, current=current and index == 0) for index, asset in enumerate(assets))
+    alone = " film-single" if len(assets) == 1 else ""
+    return f'<div class="film{alone}" role="group" aria-label="Pictures of this job">{frames}</div>'
+
+
+def _frame_button(asset: Asset, *, current: bool) -> str:
+    data = {
+        "id": asset.id,
+        "src": PICTURE.format(id=asset.id),
+        "name": asset.path.name,
+        "alt": _alt(asset),
+        "width": str(asset.width),
+        "height": str(asset.height),
+        "seed": str(asset.seed),
+        "infotext": asset.infotext,
+        "recipe": json.dumps(asset.request.to_json(), indent=2, ensure_ascii=False),
+        "notes": " ".join(asset.notes),
+    }
+    attributes = " ".join(f'data-{name}="{_attribute(value)}"' for name, value in data.items())
+    thumb = _attribute(THUMB.format(id=asset.id))
+    return (
+        f'<button type="button" class="frame" aria-pressed="{"true" if current else "false"}" {attributes}>'
+        f'<img src="{thumb}" alt="Picture {asset.index + 1}, seed {asset.seed}" loading="lazy"></button>'
+    )
+
+
+def _notes(snapshot: Snapshot) -> str:
+    notices = [text for text in snapshot.notices if text != "Stopped"]
+    return f'<ul class="notes">{"".join(f"<li>{escape(text)}</li>" for text in notices)}</ul>' if notices else ""
+
+
+def _recipe(asset: Asset) -> str:
+    size = f"{asset.width} × {asset.height}"
+    source = _attribute(PICTURE.format(id=asset.id))
+    return (
+        '<div class="recipe"><div class="recipe-head">'
+        f'<span class="facts"><span data-fact="size">{size}</span><span data-fact="seed">Seed {asset.seed}</span></span>'
+        '<span class="recipe-actions">'
+        f'<a class="mini" data-act="download" href="{source}" download="{_attribute(asset.path.name)}">Download</a>'
+        '<button type="button" class="mini" data-act="copy">Copy recipe</button></span></div>'
+        '<details class="recipe-body"><summary>Recipe</summary>'
+        '<div class="segments" role="group" aria-label="Recipe format">'
+        '<button type="button" class="segment" data-view="infotext" aria-pressed="true">Infotext</button>'
+        '<button type="button" class="segment" data-view="recipe" aria-pressed="false">JSON</button></div>'
+        f'<pre tabindex="0" data-text>{escape(asset.infotext)}</pre></details></div>'
+    )
+
+
+def _alt(asset: Asset) -> str:
+    prompt = " ".join(asset.request.prompt.split())
+    return f"Generated picture: {prompt[:200]}" if prompt else "Generated picture"
+
+
+def _eta(seconds: float | None) -> str:
+    if seconds is None:
+        return ""
+    if seconds < 1:
+        return "almost done"
+    if seconds < 90:
+        return f"about {seconds:.0f} s left"
+    return f"about {seconds / 60:.0f} min left"
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def _join(*parts: str) -> str:
+    return " · ".join(part for part in parts if part)
+
+
+def _attribute(value: str) -> str:
+    """`value` fit for a quoted attribute; line breaks are kept as entities."""
+    return escape(value, quote=True).replace("\n", "&#10;").replace("\r", "&#13;").replace("`", "&#96;")

@@ -1,0 +1,26 @@
+"""What a tab is, and what it may ask of the page around it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import gradio as gr
+
+from studio.engine.studio import Studio
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shell:
+    """The page that a tab is built into: `blocks` for its load and unload events, `theme_key` where the browser keeps the look."""
+
+    blocks: gr.Blocks
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tab:
+    """One tab: a file below studio/tabs/ defines one as TAB. Tabs stand from left to right by `order`."""
+
+    title: str
+    order: int
+    build: Callable[[Studio, Shell], None]

@@ -1,0 +1,127 @@
+"""The pure parts of tools/embedded: captions, colours, concept list, schedules."""
+
+from __future__ import annotations
+
+import random
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from tools.embedded.captions import View, caption, captions, is_held_out, uncoloured, with_article  # noqa: E402
+from tools.embedded.colours import PALETTE, composite, nearest_name, recolour  # noqa: E402
+from tools.embedded.concepts import load_concepts, parse_concepts, slug  # noqa: E402
+from tools.embedded.training import Ema, cosine_rate, ema_decay  # noqa: E402
+
+
+def disc(colour: tuple[int, int, int]) -> np.ndarray:
+    """A shaded disc of one colour, premultiplied RGBA, uint8 [32, 32, 4]."""
+    rows, columns = np.mgrid[:32, :32]
+    inside = (rows - 16) ** 2 + (columns - 16) ** 2 < 144
+    light = 0.8 + 0.2 * columns / 31
+    picture = np.zeros((32, 32, 4), np.uint8)
+    picture[..., :3] = np.array(colour) * light[..., None] * inside[..., None]
+    picture[..., 3] = inside * 255
+    return picture
+
+
+def test_concept_lines_are_read() -> None:
+    parsed = parse_concepts("# note\nautomobile | car, motor car\n!leopard | leopard\n\n")
+    assert [(concept.label, concept.names, concept.held_out) for concept in parsed] == [
+        ("automobile", ("car", "motor car"), False),
+        ("leopard", ("leopard",), True),
+    ]
+
+
+def test_concept_labels_are_unique_and_named() -> None:
+    concepts = load_concepts()
+    assert len({concept.label for concept in concepts}) == len(concepts)
+    assert all(concept.names for concept in concepts)
+    assert 250 <= sum(not concept.held_out for concept in concepts) <= 500
+
+
+def test_slug_matches_icon_names() -> None:
+    assert slug("woman’s boot") == "womans-boot"
+    assert slug("T-Rex") == "t-rex"
+
+
+@pytest.mark.parametrize(
+    ("phrase", "expected"),
+    [
+        ("apple", "an apple"),
+        ("red apple", "a red apple"),
+        ("unicorn", "a unicorn"),
+        ("grapes", "grapes"),
+        ("green grapes", "green grapes"),
+    ],
+)
+def test_articles(phrase: str, expected: str) -> None:
+    assert with_article(phrase) == expected
+
+
+def test_caption_names_colour_ground_and_style() -> None:
+    view = View("flat", "red", "blue")
+    assert caption("car", view) == "a red car on a blue background, flat style"
+    assert caption("car", View("3d"), natural="red") == "a red car"
+    assert caption("car", View("3d", "green"), article=False, styled=True) == "green car, 3d style"
+
+
+def test_recoloured_views_never_use_names_with_colours() -> None:
+    assert uncoloured(("red apple", "apple", "polar bear")) == ("apple",)
+    for seed in range(20):
+        for text in captions(("red apple", "apple"), View("3d", "blue"), "red", random.Random(seed)):
+            assert "red" not in text
+            assert "blue apple" in text
+
+
+def test_held_out_pairs_are_stable_and_few() -> None:
+    pairs = [(f"thing {number}", colour) for number in range(200) for colour in PALETTE]
+    chosen = [pair for pair in pairs if is_held_out(*pair)]
+    assert chosen == [pair for pair in pairs if is_held_out(*pair)]
+    assert 0.05 < len(chosen) / len(pairs) < 0.15
+
+
+@pytest.mark.parametrize("colour", list(PALETTE))
+def test_palette_words_name_themselves(colour: str) -> None:
+    assert nearest_name(np.array(PALETTE[colour], np.float32)) == colour
+
+
+@pytest.mark.parametrize("colour", list(PALETTE))
+def test_recolouring_reaches_the_word_and_keeps_the_outline(colour: str) -> None:
+    before = disc((200, 40, 40))
+    after = recolour(before, colour)
+    assert np.array_equal(after[..., 3], before[..., 3])
+    middle = after[16, 16, :3].astype(np.float32)
+    assert nearest_name(middle) == colour
+
+
+def test_composite_fills_what_is_transparent() -> None:
+    shown = composite(disc((200, 40, 40)), np.array([10.0, 20.0, 30.0]))
+    assert shown[0, 0].tolist() == [10, 20, 30]
+    assert shown[16, 16, 0] > 150
+
+
+def test_cosine_rate_rises_then_falls() -> None:
+    assert cosine_rate(1.0, 0, 0.0, warmup=10) == pytest.approx(0.1)
+    assert cosine_rate(1.0, 100, 0.0, warmup=10) == pytest.approx(1.0)
+    assert cosine_rate(1.0, 100, 0.5, warmup=10) == pytest.approx(0.51)
+    assert cosine_rate(1.0, 100, 1.5, warmup=10) == pytest.approx(0.02)
+
+
+def test_ema_is_quick_at_first_and_bounded_later() -> None:
+    assert ema_decay(0, 0.99) == pytest.approx(0.1)
+    assert ema_decay(10**6, 0.99) == 0.99
+
+
+def test_ema_moves_towards_the_weights() -> None:
+    layer = torch.nn.Linear(1, 1, bias=False)
+    torch.nn.init.constant_(layer.weight, 0.0)
+    ema = Ema(layer, 0.5)
+    torch.nn.init.constant_(layer.weight, 1.0)
+    ema.update(layer, step=1000)
+    assert ema.values["weight"].item() == pytest.approx(0.5)
+    ema.update(layer, step=1000, every=2)
+    assert ema.values["weight"].item() == pytest.approx(0.875)
+    ema.copy_to(layer)
+    assert layer.weight.item() == pytest.approx(0.875)
