@@ -16,7 +16,7 @@ def main() -> int:
     folder, held = Path(sys.argv[1]), "held" in sys.argv
     backend = FakeBackend(held=True)
     studio = make_studio(folder, backend)
-    app = build_app(studio, small_page, None)
+    app = build_app(studio, lambda parent: small_page(parent, studio), None)
     studio.engine.start()
 
     def follow() -> None:

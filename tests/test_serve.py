@@ -19,6 +19,7 @@ from serving import make_studio, make_users, running, small_page, wait_until
 from studio.core.errors import NotConfigured, Unreachable
 from studio.core.settings import Settings
 from studio.core.user import LOCAL
+from studio.engine.studio import Studio
 from studio.serve import build_app, listen
 from studio.serving import share
 from studio.serving.hosts import Hosts
@@ -106,13 +107,13 @@ def test_a_taken_port_and_a_foreign_address_are_said(tmp_path: Path) -> None:
 def test_nothing_is_built_for_others_without_users(tmp_path: Path, settings: dict[str, object]) -> None:
     studio = make_studio(tmp_path, FakeBackend(), **settings)
     with pytest.raises(NotConfigured):
-        build_app(studio, small_page, None)
-    build_app(studio, small_page, make_users(tmp_path))
+        build_app(studio, lambda parent: small_page(parent, studio), None)
+    build_app(studio, lambda parent: small_page(parent, studio), make_users(tmp_path))
     studio.engine.close(drain=0)
 
 
 def test_a_defect_says_nothing_of_itself_and_keeps_its_headers(tmp_path: Path) -> None:
-    def page(app: FastAPI) -> FastAPI:
+    def page(app: FastAPI, studio: Studio) -> FastAPI:
         @app.get("/defect")
         def defect() -> None:
             raise ZeroDivisionError("CANARY")

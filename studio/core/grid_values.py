@@ -34,10 +34,14 @@ def texts(name: str, typed: tuple[str, ...]) -> list[str]:
     """The values as they are. Raises InvalidRequest for a quote that never ends."""
     if len(typed) != 1:
         return [text.strip() for text in typed if text.strip()]
+    if typed[0].count('"') % 2:
+        raise InvalidRequest(f"The values of {name} cannot be read: a quote never ends.", hint="Close every quote.")
     try:
-        rows = list(csv.reader(io.StringIO(typed[0]), skipinitialspace=True, strict=True))
+        rows = list(csv.reader(io.StringIO(typed[0]), skipinitialspace=True))
     except csv.Error as error:
-        raise InvalidRequest(f"The values of {name} cannot be read: {error}.", hint="Close every quote.") from error
+        raise InvalidRequest(
+            f"The values of {name} cannot be read: {error}.", hint="Write them as one list."
+        ) from error
     return [text.strip() for row in rows for text in row if text.strip()]
 
 

@@ -148,7 +148,10 @@ class Catalog:
                 key = stamp(found.path)
             except OSError:  # it went away while we looked
                 continue
-            entry = old.get(key) or self._look(found)
+            entry = old.get(key)
+            if entry is None or (entry.model is not None and not found.is_folder):
+                # a checkpoint in one file is looked at each time: a note beside it or its companion may have come or gone
+                entry = self._look(found)
             weight = dataclasses.replace(entry.weight, sha256=hashes.get(key, ""))
             seen[key] = dataclasses.replace(entry, weight=weight)
         return _Listing(_named(self._root, seen.values()), seen)

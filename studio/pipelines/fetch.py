@@ -64,7 +64,7 @@ def parse_wish(text: str) -> Wish:
     Raises:
         InvalidRequest: anything else.
     """
-    plain = re.sub(r"^https?://[^/]+/|/(tree|blob|resolve)/[^/]+(?=/|$)|\?.*$", "", text.strip()).strip("/")
+    plain = re.sub(r"^https?://[^/]+/|/(tree|blob|resolve)/[^/]+(?=/|$)|\?.*$", "", text.strip()).removesuffix("/")
     parts = plain.split("/")
     repo, file = "/".join(parts[:2]), "/".join(parts[2:])
     if not _REPO.fullmatch(repo) or ".." in plain or "--" in repo or (file and not file.endswith(".safetensors")):

@@ -11,7 +11,6 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +29,7 @@ _BITS = {
     "F8_E4M3FNUZ": 8, "F8_E5M2FNUZ": 8, "U16": 16, "I16": 16, "F16": 16, "BF16": 16, "U32": 32, "I32": 32, "F32": 32,
     "U64": 64, "I64": 64, "F64": 64, "C64": 64,
 }  # fmt: skip
+_FIELDS = {"dtype", "shape", "data_offsets"}
 _STRING = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
 _MAX_BRACKETS = 3 * MAX_TENSORS + 10
 _MAX_COMMAS = 20 * MAX_TENSORS
@@ -108,7 +108,10 @@ def _check_start(start: bytes, length: int, size: int) -> None:
 def _parse(raw: bytes, data_bytes: int) -> Header:
     _check_amount(raw)
     try:
-        data = json.loads(raw.decode("utf-8"), object_pairs_hook=_unique)
+        text = raw.decode("utf-8")
+        data = json.loads(text)
+        if not isinstance(data, dict) or raw.count(b'"data_offsets"') != len(data) - ("__metadata__" in data):
+            data = json.loads(text, object_pairs_hook=_unique)  # slower; only when something may be there twice
     except UnicodeDecodeError:
         raise _Refused("has a header that is not UTF-8 text") from None
     except (ValueError, RecursionError):
@@ -131,6 +134,8 @@ def _parse(raw: bytes, data_bytes: int) -> Header:
 
 def _check_amount(raw: bytes) -> None:
     """Refuse what would cost much time or memory to parse. Brackets inside texts (training notes) do not count."""
+    if raw.count(b'"data_offsets"') > MAX_TENSORS:
+        raise _too_many()
     if _is_large(raw) and _is_large(_STRING.sub(b"", raw)):
         raise _too_many()
 
@@ -152,21 +157,20 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _span(name: str, entry: Any) -> tuple[int, int]:
     """(begin, end) of one tensor within the data, in bytes, after checking that its shape and dtype fill it exactly."""
-    if not isinstance(entry, Mapping) or set(entry) != {"dtype", "shape", "data_offsets"}:
+    if type(entry) is not dict or entry.keys() != _FIELDS:
         raise _Refused(f"describes the tensor {name[:80]!r} wrongly")
     shape, offsets, bits = entry["shape"], entry["data_offsets"], _BITS.get(str(entry["dtype"]))
     if bits is None:
         raise _Refused(f"holds numbers of the unknown type {str(entry['dtype'])[:20]!r}")
-    if not (_naturals(shape) and len(shape) <= MAX_RANK and _naturals(offsets) and len(offsets) == 2):
+    if type(shape) is not list or type(offsets) is not list or len(shape) > MAX_RANK or len(offsets) != 2:
         raise _Refused(f"describes the tensor {name[:80]!r} wrongly")
+    for number in (*shape, *offsets):
+        if type(number) is not int or not 0 <= number < 2**63:
+            raise _Refused(f"describes the tensor {name[:80]!r} wrongly")
     begin, end = offsets
     if math.prod(shape) * bits != (end - begin) * 8:
         raise _Refused(f"gives the tensor {name[:80]!r} a size that does not match its shape")
     return begin, end
-
-
-def _naturals(value: Any) -> bool:
-    return isinstance(value, list) and all(type(item) is int and 0 <= item < 2**63 for item in value)
 
 
 def _check_spans(spans: list[tuple[int, int]], data_bytes: int) -> None:

@@ -83,6 +83,8 @@ def _load(folder: Path) -> Tokenizer:
         pre_tokenizers.ByteLevel(add_prefix_space=False),
     ]
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(cuts)
+    for token in ("<|startoftext|>", "<|endoftext|>"):
+        tokenizer.add_special_tokens([token])  # pyright: ignore[reportUnknownMemberType] - its stub says list
     return tokenizer
 
 

@@ -54,7 +54,7 @@ class Form:
         return {self.fields[name]: gr.update(value=value) for name, value in values.items() if name in self.fields}
 
 
-def prompt_fields(styles: Sequence[str]) -> dict[str, Component]:
+def prompt_fields() -> dict[str, Component]:
     """Prompt and negative prompt."""
     prompt = gr.Textbox(
         label="Prompt", lines=3, max_lines=10, placeholder="What should the picture show?", elem_id="prompt",
@@ -90,11 +90,19 @@ def size_fields(model: Model) -> dict[str, Component]:
             info="What this model likes.", allow_custom_value=True,
         )  # fmt: skip
         step = model.sizes.multiple
-        wide = gr.Number(width, label="Width", precision=0, step=step, min_width=64, scale=2, elem_id="width", info="In pixels.")
+        wide = gr.Number(
+            width, label="Width", precision=0, step=step, min_width=64, scale=2, elem_id="width", info="In pixels."
+        )
         swap = gr.Button("⇄", elem_classes="icon", elem_id="swap", min_width=40, scale=0)
-        high = gr.Number(height, label="Height", precision=0, step=step, min_width=64, scale=2, elem_id="height", info="In pixels.")
+        high = gr.Number(
+            height, label="Height", precision=0, step=step, min_width=64, scale=2, elem_id="height", info="In pixels."
+        )
     swap.click(
-        fn=None, inputs=[wide, high], outputs=[wide, high], js="(width, height) => [height, width]", api_visibility="private"
+        fn=None,
+        inputs=[wide, high],
+        outputs=[wide, high],
+        js="(width, height) => [height, width]",
+        api_visibility="private",
     )
     return {"size": preset, "width": wide, "height": high}
 
@@ -141,7 +149,9 @@ def seed_fields() -> dict[str, Component]:
             info="Batch size.",
         )  # fmt: skip
     random.click(fn=None, outputs=[seed], js=f"() => [{RANDOM_SEED}]", api_visibility="private")
-    reuse.click(fn=None, inputs=[seed], outputs=[seed], js="(seed) => [window.easel.seed() ?? seed]", api_visibility="private")
+    reuse.click(
+        fn=None, inputs=[seed], outputs=[seed], js="(seed) => [window.easel.seed() ?? seed]", api_visibility="private"
+    )
     return {"seed": seed, "count": count, "batch_size": batch}
 
 
@@ -182,7 +192,14 @@ def detail_fields(weights: Sequence[WeightFile]) -> dict[str, Component]:
         )  # fmt: skip
     with gr.Row(elem_classes="pair"):
         weight = gr.Slider(
-            0, 2, value=1, step=0.05, label="Prompt weight", elem_id="prompt-weight", min_width=120, info="Of the whole prompt."
+            0,
+            2,
+            value=1,
+            step=0.05,
+            label="Prompt weight",
+            elem_id="prompt-weight",
+            min_width=120,
+            info="Of the whole prompt.",
         )
         negative = gr.Slider(
             0, 2, value=1, step=0.05, label="Negative weight", elem_id="negative-weight", min_width=120,
@@ -194,7 +211,12 @@ def detail_fields(weights: Sequence[WeightFile]) -> dict[str, Component]:
             info="Above 0, pictures lean from the seed towards the variation seed.",
         )  # fmt: skip
         seed = gr.Number(
-            RANDOM_SEED, label="Variation seed", precision=0, elem_id="variation-seed", min_width=120, info="-1 draws one."
+            RANDOM_SEED,
+            label="Variation seed",
+            precision=0,
+            elem_id="variation-seed",
+            min_width=120,
+            info="-1 draws one.",
         )
     saving = gr.Radio(
         list(SAVINGS), value=next(iter(SAVINGS)), label="Optimise", elem_id="saving",

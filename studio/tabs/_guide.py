@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import functools
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import studio
 from studio.core.errors import ModelBroken
 from studio.core.model import Feature, Model
+from studio.core.request import GenerationRequest
 from studio.engine.studio import Studio
+from studio.prompting import styles
 from studio.prompting.tokens import TokenCounter
 
-_CLIP = Path(studio.__file__).parent / "pipelines" / "configs" / "clip_tokenizer"  # a data folder: CLIP's own vocabulary
+_CLIP = (
+    Path(studio.__file__).parent / "pipelines" / "configs" / "clip_tokenizer"
+)  # a data folder: CLIP's own vocabulary
+OWN_STYLES = "styles.json"  # below the models folder; a list of {name, prompt, negative_prompt}
 _MOST_EXAMPLES = 8
 
 
@@ -36,8 +42,21 @@ class Guide:
         return [text for text in texts if text][:_MOST_EXAMPLES]
 
     def styles(self) -> list[str]:
-        """The names of the style presets."""
-        return []
+        """The names of the style presets, the user's own among them."""
+        return list(self._presets())
+
+    def styled(self, request: GenerationRequest, names: Sequence[str]) -> GenerationRequest:
+        """`request` with the words of the named presets. They are written out, so that a recipe outlives its styles.
+
+        Raises:
+            InvalidRequest: there is no such style.
+        """
+        prompt, negative = styles.apply(request.prompt, request.negative_prompt, names, self._presets())
+        takes_negative = Feature.NEGATIVE_PROMPT in self._studio.engine.model(request.model).features
+        return request.replace(prompt=prompt, negative_prompt=negative if takes_negative else "")
+
+    def _presets(self) -> Mapping[str, styles.Style]:
+        return styles.load(self._studio.settings.current.models_dir / OWN_STYLES)
 
     def counts(self, model_id: str, prompt: str, negative: str) -> str:
         """The two token counts as HTML, empty for models whose text encoder is not CLIP."""

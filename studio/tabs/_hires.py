@@ -22,7 +22,10 @@ UPSCALERS = (
 def hires_fields(models: Sequence[Model], model: Model, weights: Sequence[WeightFile]) -> dict[str, Component]:
     """A second, larger pass: how far, how strongly, and what it does differently from the first."""
     on = gr.Checkbox(
-        False, label="Enlarge the picture and draw it again", elem_id="hires-on", info="Adds detail that a small picture has no room for."
+        False,
+        label="Enlarge the picture and draw it again",
+        elem_id="hires-on",
+        info="Adds detail that a small picture has no room for.",
     )
     with gr.Row(elem_classes="pair"):
         upscalers = [*UPSCALERS, *names_of(weights, Kind.UPSCALER)]
@@ -39,12 +42,25 @@ def hires_fields(models: Sequence[Model], model: Model, weights: Sequence[Weight
             info="How much may change: 0 keeps the picture, 1 draws it anew.",
         )  # fmt: skip
         steps = gr.Slider(
-            0, 150, value=0, step=1, label="Hires steps", elem_id="hires-steps", min_width=120, info="0: as in the first pass."
+            0,
+            150,
+            value=0,
+            step=1,
+            label="Hires steps",
+            elem_id="hires-steps",
+            min_width=120,
+            info="0: as in the first pass.",
         )
     with gr.Row(elem_classes="pair"):
-        width = gr.Number(0, label="Target width", precision=0, elem_id="hires-width", min_width=100, info="0: by scale.")
-        height = gr.Number(0, label="Target height", precision=0, elem_id="hires-height", min_width=100, info="0: by scale.")
-        guidance = gr.Number(0, label="Guidance", elem_id="hires-guidance", min_width=100, info="0: as in the first pass.")
+        width = gr.Number(
+            0, label="Target width", precision=0, elem_id="hires-width", min_width=100, info="0: by scale."
+        )
+        height = gr.Number(
+            0, label="Target height", precision=0, elem_id="hires-height", min_width=100, info="0: by scale."
+        )
+        guidance = gr.Number(
+            0, label="Guidance", elem_id="hires-guidance", min_width=100, info="0: as in the first pass."
+        )
     return {
         "hires_on": on, "hires_upscaler": upscaler, "hires_scale": scale, "hires_strength": strength, "hires_steps": steps,
         "hires_width": width, "hires_height": height, "hires_guidance": guidance, **_own_fields(models, model),
@@ -68,7 +84,12 @@ def _own_fields(models: Sequence[Model], model: Model) -> dict[str, Component]:
         info="A checkpoint for the second pass alone.", allow_custom_value=True,
     )  # fmt: skip
     prompt = gr.Textbox(
-        label="Hires prompt", lines=1, max_lines=6, elem_id="hires-prompt", info="Empty: as in the first pass.", max_length=20_000
+        label="Hires prompt",
+        lines=1,
+        max_lines=6,
+        elem_id="hires-prompt",
+        info="Empty: as in the first pass.",
+        max_length=20_000,
     )
     negative = gr.Textbox(
         label="Hires negative prompt", lines=1, max_lines=6, elem_id="hires-negative-prompt",

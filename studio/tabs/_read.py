@@ -177,5 +177,7 @@ def _axes(values: Values) -> list[dict[str, Any]]:
     ]
     for axis in axes:
         if not axis.values:
-            raise InvalidRequest(f"The grid's axis “{axis.parameter}” has no values.", hint="Type some, or set it to None.")
+            raise InvalidRequest(
+                f"The grid's axis “{axis.parameter}” has no values.", hint="Type some, or set it to None."
+            )
     return [{"parameter": axis.parameter, "values": list(axis.values)} for axis in axes]

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from studio.core.errors import BadImage, InvalidRequest
-from studio.core.images import open_image
+from studio.core.images import Limits, open_image
 from studio.core.infotext import parse_infotext
 from studio.core.request import GenerationRequest
 from studio.core.settings import Settings
@@ -31,7 +31,7 @@ def from_picture(path: Path, settings: Settings) -> tuple[GenerationRequest, str
     Raises:
         BadImage: the file does not pass the gate, or carries no settings.
     """
-    open_image(path, settings)
+    open_image(path, limits=Limits.of(settings))
     metadata = read_metadata(path)
     if metadata.recipe is not None:
         return GenerationRequest.from_json(metadata.recipe.get("request", metadata.recipe)), ""

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import gradio as gr
-from gradio.components import Component
 
 from studio.core.errors import NotFound, StudioError
 from studio.core.events import Snapshot, Status
@@ -18,11 +17,10 @@ from studio.engine.engine import Engine
 from studio.engine.jobs import Job
 from studio.tabs._events import toast
 from studio.tabs._stage import stage
+from studio.tabs._tab import Updates
 
 PACE = 0.25  # s between two updates: four a second are enough for the eye and cheap for the server
 PATIENCE = 2.0  # s without news until the line is written again, for its ETA
-
-Updates = dict[Component, Any]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,6 +54,7 @@ def run(engine: Engine, panel: Panel, request: GenerationRequest, user: User) ->
 def reattach(engine: Engine, panel: Panel, job_id: Any, user: User) -> Iterator[Updates]:
     """Follow the job that this browser was busy with before a reload; nothing when there is none, or no longer."""
     if not isinstance(job_id, str) or not job_id:
+        yield {panel.job: ""}  # Gradio empties every output of a generator that yields nothing
         return
     try:
         job = engine.attach(job_id, user)

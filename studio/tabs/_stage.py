@@ -35,7 +35,8 @@ def stage(snapshot: Snapshot, job_id: str) -> str:
 def empty_stage(examples: Sequence[str], *, greeting: str = "Describe a picture and press Generate.") -> str:
     """The result side before the first picture; `examples` are prompts to click on."""
     chips = "".join(
-        f'<button type="button" class="chip" data-prompt="{_attribute(text)}">{escape(text)}</button>' for text in examples
+        f'<button type="button" class="chip" data-prompt="{_attribute(text)}">{escape(text)}</button>'
+        for text in examples
     )
     offer = f'<p class="stage-hint">Or start from one of these</p><div class="chips">{chips}</div>' if chips else ""
     canvas = f'<div class="canvas canvas-empty"><div class="welcome"><div class="mark" aria-hidden="true"></div><p>{escape(greeting)}</p>{offer}</div></div>'

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import gradio as gr
 
 from studio.engine.studio import Studio
 
+Updates = dict[Any, Any]  # component -> its new value, or a gr.update; what handlers hand back
+
 
 @dataclass(frozen=True, kw_only=True)
 class Shell:
-    """The page that a tab is built into: `blocks` for its load and unload events, `theme_key` where the browser keeps the look."""
+    """The page that a tab is built into: `blocks` for its load and unload events."""
 
     blocks: gr.Blocks
 

@@ -18,9 +18,9 @@ from studio.tabs._fields import CUSTOM_SIZE, Form
 from studio.tabs._guide import Guide
 from studio.tabs._hires import hires_fields
 from studio.tabs._read import read, write
-from studio.tabs._run import Panel, Updates, reattach, run
+from studio.tabs._run import Panel, reattach, run
 from studio.tabs._stage import empty_stage, model_note
-from studio.tabs._tab import Shell, Tab
+from studio.tabs._tab import Shell, Tab, Updates
 from studio.tabs._user import user_of
 
 SIZE_TO_SIDES = (
@@ -34,10 +34,12 @@ def build(studio: Studio, shell: Shell) -> None:
     guide = Guide(studio)
     with gr.Row(elem_classes="easel"):
         with gr.Column(elem_classes="desk desk-prompt", min_width=0):
-            prompts = _fields.prompt_fields([])
+            prompts = _fields.prompt_fields()
             counts = gr.HTML("", elem_classes="counts")
             with gr.Row(elem_classes="verbs"):
-                generate = gr.Button("Generate", variant="primary", elem_id="generate", elem_classes="generate", min_width=120, scale=3)
+                generate = gr.Button(
+                    "Generate", variant="primary", elem_id="generate", elem_classes="generate", min_width=120, scale=3
+                )
                 stop = gr.Button("Stop", elem_id="stop", elem_classes="stop", interactive=False, min_width=64, scale=1)
                 skip = gr.Button("Skip", elem_id="skip", interactive=False, min_width=64, scale=1)
         with gr.Column(elem_classes="desk desk-result", min_width=0):
@@ -50,7 +52,7 @@ def build(studio: Studio, shell: Shell) -> None:
     form = Form(prompts | fields)
     job = _memory.remembered("txt2img-job", "")
     panel = Panel(stage=stage, job=job, generate=generate, stop=stop, skip=skip, actions=actions)
-    _wire_run(studio, form, panel)
+    _wire_run(studio, guide, form, panel)
     _wire_model(studio, guide, form, panel, note)
     _wire_counts(guide, form, counts)
     _wire_restore(studio, form, note, pasted, dropped, take)
@@ -85,12 +87,12 @@ def _settings(studio: Studio, guide: Guide) -> tuple[dict[str, Component], gr.HT
     return fields, note, pasted, dropped, take
 
 
-def _wire_run(studio: Studio, form: Form, panel: Panel) -> None:
+def _wire_run(studio: Studio, guide: Guide, form: Form, panel: Panel) -> None:
     def generate(data: dict[Any, Any], request: gr.Request) -> Iterator[Updates]:
         try:
             user = user_of(request)
             values = form.values(data)
-            wanted = _styled(studio, values, read(values, studio.engine.model(values["model"])))
+            wanted = guide.styled(read(values, studio.engine.model(values["model"])), values["styles"] or [])
         except StudioError as error:
             raise toast(error) from error
         yield from run(studio.engine, panel, wanted, user)
@@ -109,11 +111,6 @@ def _wire_run(studio: Studio, form: Form, panel: Panel) -> None:
     panel.skip.click(skip, panel.job, None, api_name="txt2img_skip", **public)
 
 
-def _styled(studio: Studio, values: dict[str, Any], wanted: GenerationRequest) -> GenerationRequest:
-    """`wanted` with the words of the chosen style presets."""
-    return wanted
-
-
 def _wire_model(studio: Studio, guide: Guide, form: Form, panel: Panel, note: gr.HTML) -> None:
     @told
     def choose(model_id: Any, job_id: Any) -> Updates:
@@ -130,7 +127,9 @@ def _wire_model(studio: Studio, guide: Guide, form: Form, panel: Panel, note: gr
     form["model"].input(choose, [form["model"], panel.job], shown, **QUIET)  # pyright: ignore[reportAttributeAccessIssue]
     form["sampler"].input(schedules, [form["model"], form["sampler"]], form["schedule"], **QUIET)  # pyright: ignore[reportAttributeAccessIssue]
     sides = [form["width"], form["height"]]
-    form["size"].input(fn=None, inputs=[form["size"], *sides], outputs=sides, js=SIZE_TO_SIDES, api_visibility="private")  # pyright: ignore[reportAttributeAccessIssue]
+    form["size"].input(
+        fn=None, inputs=[form["size"], *sides], outputs=sides, js=SIZE_TO_SIDES, api_visibility="private"
+    )  # pyright: ignore[reportAttributeAccessIssue]
 
 
 def _wire_counts(guide: Guide, form: Form, counts: gr.HTML) -> None:
@@ -167,7 +166,9 @@ def _wire_reuse(studio: Studio, form: Form, note: gr.HTML, use_seed: gr.Button, 
         return _filled(studio, form, note, studio.engine.asset(str(asset_id), user_of(request)).request, "")
 
     seed = form["seed"]
-    use_seed.click(fn=None, inputs=[seed], outputs=[seed], js="(seed) => [window.easel.seed() ?? seed]", api_visibility="private")
+    use_seed.click(
+        fn=None, inputs=[seed], outputs=[seed], js="(seed) => [window.easel.seed() ?? seed]", api_visibility="private"
+    )
     selected = gr.Textbox(visible=False)
     use_all.click(reuse, selected, {*form.inputs(), note}, js="() => [window.easel.selected()]", **QUIET)
 

@@ -1,0 +1,111 @@
+"""A real Chromium on a real server with the whole page; the backend is a fake that a test can hold, or the real one."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, Page, sync_playwright
+
+sys.path.insert(0, str(Path(__file__).parent.parent))
+
+from fakes import FAKE_MODEL, FakeBackend
+from serving import PASSWORDS, Served, running
+
+from studio.core.settings import Settings
+from studio.page import mount
+from studio.pipelines.catalog import Catalog
+from studio.pipelines.hub import Hub
+from studio.pipelines.local import LocalPipelines
+
+CHROMIUM = next(
+    (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None
+)
+PATIENCE = 20_000  # ms that any expectation waits
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    if CHROMIUM is None:
+        if os.environ.get("CI") == "true":
+            pytest.fail("there is no Chromium, and CI must have one")
+        pytest.skip("no Chromium here: apt install chromium")
+    with sync_playwright() as playwright:
+        flags = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+        opened = playwright.chromium.launch(executable_path=CHROMIUM, args=flags)
+        yield opened
+        opened.close()
+
+
+class Window:
+    """One browser page; what its console complains about is kept."""
+
+    def __init__(self, page: Page, served: Served) -> None:
+        self.page = page
+        self.served = served
+        self.complaints: list[str] = []
+        page.set_default_timeout(PATIENCE)
+        page.on("console", lambda message: message.type == "error" and self.complaints.append(message.text))
+        page.on("pageerror", lambda error: self.complaints.append(str(error)))
+
+    def open(self) -> Page:
+        """Load the page and wait until it is alive."""
+        self.page.goto(self.served.url)
+        return self.ready()
+
+    def ready(self) -> Page:
+        self.page.wait_for_selector("#generate")
+        self.page.wait_for_function("window.easel && window.easel.restored")
+        return self.page
+
+    def stage(self, status: str) -> None:
+        """Wait until the result side shows a job in this status."""
+        self.page.wait_for_selector(f'.stage[data-status="{status}"]')
+
+
+@pytest.fixture
+def stack() -> Iterator[ExitStack]:
+    with ExitStack() as stack:
+        yield stack
+
+
+class Opener:
+    """Serves a studio and opens windows on it; all is closed when the test ends."""
+
+    def __init__(self, browser: Browser, stack: ExitStack, folder: Path) -> None:
+        self._browser, self._stack, self._folder = browser, stack, folder
+
+    def serve(self, *, held: bool = False, users: bool = False, **settings: Any) -> Served:
+        backend = FakeBackend(FAKE_MODEL, held=held)
+        models = self._folder / "models"
+        store = LocalPipelines(
+            lambda: Settings(models_dir=models),
+            Catalog(models, [], models / ".cache"),
+            Hub(models, lambda: True, lambda: None),
+        )
+        settings = {"default_model": "fake", **settings}
+        studio = running(self._folder, users=users, backend=backend, page=mount, models=store, **settings)
+        return self._stack.enter_context(studio)
+
+    def window(self, served: Served, *, user: str = "", **options: Any) -> Window:
+        context = self._browser.new_context(**{"viewport": {"width": 1440, "height": 900}, **options})
+        self._stack.callback(context.close)
+        window = Window(context.new_page(), served)
+        if user:
+            window.page.goto(served.url + "/login")
+            window.page.fill("input[name=username]", user)
+            window.page.fill("input[name=password]", PASSWORDS[user])
+            window.page.keyboard.press("Enter")
+            window.page.wait_for_url(served.url + "/")
+        return window
+
+
+@pytest.fixture
+def opener(browser: Browser, stack: ExitStack, tmp_path: Path) -> Opener:
+    return Opener(browser, stack, tmp_path)

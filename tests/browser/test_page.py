@@ -1,0 +1,188 @@
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from opening import Opener
+from playwright.sync_api import Page, expect
+
+pytestmark = pytest.mark.browser
+
+
+def generate(page: Page, prompt: str) -> None:
+    page.fill("#prompt textarea", prompt)
+    page.keyboard.press("Control+Enter")
+
+
+def test_a_prompt_becomes_a_picture_step_by_step(opener: Opener) -> None:
+    served = opener.serve(held=True)
+    window = opener.window(served)
+    page = window.open()
+    generate(page, "a red apple")
+    served.backend.release(2)
+    expect(page.locator("#stage .status")).to_contain_text("Step 2 of 4")
+    expect(page.locator("#stage img.forming")).to_be_visible()
+    served.backend.release(2)
+    window.stage("finished")
+    shown = page.locator("#stage img.shown")
+    expect(shown).to_have_attribute("alt", "Generated picture: a red apple")
+    page.wait_for_function("document.querySelector('#stage img.shown').naturalWidth === 64")
+    assert page.locator("#generate").inner_text() == "Generate"
+    assert window.complaints == []
+
+
+def test_stop_says_stopped_and_the_next_job_runs(opener: Opener) -> None:
+    served = opener.serve(held=True)
+    window = opener.window(served)
+    page = window.open()
+    generate(page, "a boat")
+    served.backend.release(1)
+    expect(page.locator("#stage .status")).to_contain_text("Step 1 of 4")
+    page.click("#stop")
+    served.backend.release(1)
+    window.stage("cancelled")
+    expect(page.locator("#stage .status")).to_contain_text("Stopped")
+    expect(page.locator("#stop")).to_be_disabled()
+    served.backend.release(100)
+    generate(page, "a second boat")
+    window.stage("finished")
+
+
+def test_a_reload_brings_back_the_form_and_the_running_job(opener: Opener) -> None:
+    served = opener.serve(held=True)
+    window = opener.window(served)
+    page = window.open()
+    page.fill("#negative-prompt textarea", "fog")
+    generate(page, "a lighthouse")
+    served.backend.release(1)
+    expect(page.locator("#stage .status")).to_contain_text("Step 1 of 4")
+    page.reload()
+    window.ready()
+    expect(page.locator("#prompt textarea")).to_have_value("a lighthouse")
+    expect(page.locator("#negative-prompt textarea")).to_have_value("fog")
+    window.stage("running")
+    served.backend.release(3)
+    window.stage("finished")
+    assert len(served.backend.seen) == 1
+
+
+def test_a_dropped_picture_restores_its_settings(opener: Opener, tmp_path: Path) -> None:
+    served = opener.serve()
+    page = (window := opener.window(served)).open()
+    generate(page, "a green door, (shut:1.2)")
+    window.stage("finished")
+    seed = served.backend.seen[0][1][0].seed
+    picture = next((tmp_path / "outputs").glob("2*/*.png"))
+    page.fill("#prompt textarea", "something else")
+    page.click("button:has-text('Restore settings')")
+    page.set_input_files("#restore-picture input[type=file]", picture)
+    expect(page.locator("#prompt textarea")).to_have_value("a green door, (shut:1.2)")
+    expect(page.locator("#seed input")).to_have_value(str(seed))
+
+
+def test_pasted_infotext_restores_its_settings(opener: Opener) -> None:
+    page = opener.window(opener.serve()).open()
+    page.click("button:has-text('Restore settings')")
+    page.fill(
+        "#restore-text textarea",
+        "a fox\nNegative prompt: snow\nSteps: 7, Sampler: Euler a, CFG scale: 3.5, Seed: 42, Size: 64x64",
+    )
+    page.click("#restore")
+    expect(page.locator("#prompt textarea")).to_have_value("a fox")
+    expect(page.locator("#negative-prompt textarea")).to_have_value("snow")
+    expect(page.locator("#seed input")).to_have_value("42")
+
+
+def test_a_grid_gives_its_cells_and_a_sheet(opener: Opener) -> None:
+    served = opener.serve()
+    page = (window := opener.window(served)).open()
+    page.click("button:has-text('X/Y/Z grid')")
+    page.fill("#axis-x input", "Steps")
+    page.keyboard.press("Enter")
+    page.fill("#axis-x-values textarea", "2, 3")
+    generate(page, "a hat")
+    window.stage("finished")
+    expect(page.locator("#stage .frame")).to_have_count(3)
+    assert [request.steps for request, _ in served.backend.seen] == [2, 3]
+    page.locator("#stage .frame").nth(2).click()
+    expect(page.locator("#stage .frame").nth(2)).to_have_attribute("aria-pressed", "true")
+
+
+def test_a_refusal_is_told_with_its_hint(opener: Opener) -> None:
+    served = opener.serve()
+    page = opener.window(served).open()
+    page.fill("#width input", "63")
+    page.keyboard.press("Tab")
+    generate(page, "a hat")
+    expect(page.locator(".toast-body, [data-testid=toast-body]").first).to_contain_text("multiple of 8")
+    assert served.backend.seen == []
+
+
+def test_the_form_hides_what_the_picture_does_not_need_and_swaps_sides(opener: Opener) -> None:
+    page = opener.window(opener.serve()).open()
+    page.fill("#width input", "96")
+    page.keyboard.press("Tab")
+    page.click("#swap")
+    expect(page.locator("#width input")).to_have_value("64")
+    expect(page.locator("#height input")).to_have_value("96")
+
+
+def test_the_recipe_shows_and_the_picture_enlarges(opener: Opener) -> None:
+    page = (window := opener.window(opener.serve())).open()
+    generate(page, "a cup")
+    window.stage("finished")
+    page.click(".recipe summary")
+    expect(page.locator(".recipe pre")).to_contain_text("Steps:")
+    page.click('.segment[data-view="recipe"]')
+    expect(page.locator(".recipe pre")).to_contain_text('"prompt": "a cup"')
+    page.click("#stage img.shown")
+    expect(page.locator("dialog.lightbox img")).to_be_visible()
+    page.keyboard.press("Escape")
+    expect(page.locator("dialog.lightbox")).to_have_count(0)
+
+
+def test_a_setting_is_saved_and_a_bad_one_refused(opener: Opener) -> None:
+    served = opener.serve()
+    page = opener.window(served).open()
+    page.click("button[role=tab]:has-text('Configurations')")
+    page.click("button:has-text('Output')")
+    page.fill("#set-output_quality input", "80")
+    page.click("#save-settings")
+    expect(page.locator(".toast-body, [data-testid=toast-body]").first).to_contain_text("Settings saved")
+    assert served.studio.settings.current.output_quality == 80
+    page.fill("#set-output_quality input", "900")
+    page.click("#save-settings")
+    expect(page.get_by_text(re.compile("from 1 to 100"))).to_be_visible()
+    assert served.studio.settings.current.output_quality == 80
+
+
+def test_only_an_administrator_sees_the_settings(opener: Opener) -> None:
+    served = opener.serve(users=True)
+    bob, root = opener.window(served, user="bob"), opener.window(served, user="root")
+    for window, count in ((bob, 0), (root, 1)):
+        page = window.open()
+        page.click("button[role=tab]:has-text('Configurations')")
+        expect(page.locator("#save-settings:visible")).to_have_count(count)
+        assert ("Only an administrator" in page.inner_text("body")) == (count == 0)
+
+
+@pytest.mark.parametrize("width", [390, 1024, 1440])
+def test_no_width_scrolls_sideways(opener: Opener, width: int) -> None:
+    window = opener.window(opener.serve(), viewport={"width": width, "height": 844})
+    page = window.open()
+    for tab in ("Txt2Img", "Configurations"):
+        page.click(f"button[role=tab]:has-text('{tab}')")
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+    assert window.complaints == []
+
+
+def test_light_and_dark_are_a_click_and_remembered(opener: Opener) -> None:
+    window = opener.window(opener.serve(), color_scheme="light")
+    page = window.open()
+    assert not page.evaluate("document.body.classList.contains('dark')")
+    page.click("#look")
+    assert page.evaluate("document.body.classList.contains('dark')")
+    page.reload()
+    window.ready()
+    page.wait_for_function("document.body.classList.contains('dark')")

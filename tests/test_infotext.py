@@ -1,0 +1,195 @@
+"""Infotext: ours read back, and what other people's pictures carry."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from studio.core.infotext import format_infotext, parse_infotext
+from studio.core.lora_tags import split_tags
+from studio.core.model import Feature, Model, Sampling
+from studio.core.request import GenerationRequest, Hires, LoraUse
+
+MODEL = Model(
+    id="photo/model: one, two", title="One", family="sd15", sampling=Sampling(steps=25, guidance=6.5, sampler="Euler a")
+)
+
+A1111 = """photo of a (red:1.2) fox, sitting
+second line, with a colon: here
+Negative prompt: blurry, (worst quality:1.4),
+lowres
+Steps: 30, Sampler: DPM++ 2M, Schedule type: Karras, CFG scale: 7.5, Seed: 4294967295, Size: 512x768, Model hash: 6ce0161689, \
+Model: v1-5-pruned-emaonly, VAE hash: 735e4c3a44, VAE: vae-ft-mse-840000.safetensors, Variation seed: 12, \
+Variation seed strength: 0.3, Denoising strength: 0.45, Clip skip: 2, Hires Module 1: Use same choices, Hires prompt: "a fox, \\"sharp\\"", \
+Hires upscale: 1.5, Hires steps: 12, Hires upscaler: R-ESRGAN 4x+, Hires sampler: Euler a, Hires schedule type: Beta, \
+Hires CFG Scale: 5, Hires checkpoint: other model, Lora hashes: "detail: 0123abcd, style: 89ef", Version: v1.10.1"""
+
+OLD = """1girl, <lora:detail:0.7>
+Negative prompt: bad hands
+Steps: 20, Sampler: DPM++ 2M SDE Karras, CFG scale: 7, Seed: 1, Size: 640x512, Model: x, Denoising strength: 0.7, \
+Hires resize: 1280x1024, Hires steps: 0, Hires upscaler: Latent (nearest-exact)"""
+
+FORGE_FLUX = """a lighthouse
+Steps: 20, Sampler: Euler, Schedule type: Simple, CFG scale: 1, Distilled CFG Scale: 3.5, Seed: 7, Size: 896x1152, Model: flux1-dev, \
+Diffusion in Low Bits: Automatic, Module 1: ae, Version: f2.0.1v1.10.1"""
+
+TEMPLATED = """a cat
+Steps: 12, Sampler: Heun, CFG scale: 4, Seed: 5, Size: 512x512, Model: m
+Template: "a {cat|dog}, nice"
+Negative Template: none"""
+
+
+def test_every_known_key_of_a1111_is_read() -> None:
+    parsed = parse_infotext(A1111)
+    assert parsed.request == GenerationRequest(
+        prompt="photo of a (red:1.2) fox, sitting\nsecond line, with a colon: here",
+        negative_prompt="blurry, (worst quality:1.4),\nlowres",
+        model="v1-5-pruned-emaonly",
+        width=512,
+        height=768,
+        seed=4294967295,
+        variation_seed=12,
+        variation_strength=0.3,
+        steps=30,
+        guidance=7.5,
+        sampler="DPM++ 2M",
+        schedule="Karras",
+        clip_skip=2,
+        vae="vae-ft-mse-840000.safetensors",
+        hires=Hires(
+            upscaler="R-ESRGAN 4x+", scale=1.5, steps=12, strength=0.45, guidance=5, prompt='a fox, "sharp"', sampler="Euler a",
+            schedule="Beta", model="other model",
+        ),
+    )  # fmt: skip
+    assert parsed.unknown == {
+        "Model hash": "6ce0161689",
+        "VAE hash": "735e4c3a44",
+        "Hires Module 1": "Use same choices",
+        "Lora hashes": "detail: 0123abcd, style: 89ef",
+        "Version": "v1.10.1",
+    }
+
+
+def test_a_schedule_inside_the_sampler_name_is_taken_out() -> None:
+    request = parse_infotext(OLD).request
+    assert (request.sampler, request.schedule) == ("DPM++ 2M SDE", "Karras")
+    assert request.hires == Hires(upscaler="Latent (nearest-exact)", width=1280, height=1024)
+    assert request.prompt == "1girl, <lora:detail:0.7>"
+
+
+def test_forge_keeps_the_guidance_of_flux_elsewhere() -> None:
+    request = parse_infotext(FORGE_FLUX).request
+    assert (request.guidance, request.sampler, request.schedule, request.hires) == (3.5, "Euler", "Simple", None)
+
+
+def test_lines_below_the_pairs_belong_to_them() -> None:
+    parsed = parse_infotext(TEMPLATED)
+    assert (parsed.request.prompt, parsed.request.model) == ("a cat", "m")
+    assert parsed.unknown == {"Template": "a {cat|dog}, nice", "Negative Template": "none"}
+
+
+@pytest.mark.parametrize(
+    ("text", "prompt", "negative"),
+    [
+        ("", "", ""),
+        ("just words: with, colons: in it", "just words: with, colons: in it", ""),
+        ("Negative prompt: bad", "", "bad"),
+        ("good\r\nNegative prompt: bad\r\nSteps: 5, Sampler: Euler, Seed: 3", "good", "bad"),
+    ],
+)
+def test_texts_with_little_in_them(text: str, prompt: str, negative: str) -> None:
+    request = parse_infotext(text).request
+    assert (request.prompt, request.negative_prompt) == (prompt, negative)
+
+
+def test_what_does_not_fit_is_handed_back_and_harms_nothing() -> None:
+    parsed = parse_infotext(
+        "x\nSteps: 0, Sampler: Euler, CFG scale: nan, Seed: -1, Size: 4x4, Clip skip: x, Denoising strength: 0.5"
+    )
+    assert parsed.request == GenerationRequest(prompt="x", sampler="Euler")
+    assert set(parsed.unknown) == {"Steps", "CFG scale", "Seed", "Size", "Clip skip", "Denoising strength"}
+
+
+def test_ours_is_written_as_a1111_writes() -> None:
+    request = GenerationRequest(
+        prompt="a fox", negative_prompt="bad", steps=20, guidance=7.0, loras=(LoraUse(name="fur", weight=0.8),), clip_skip=2,
+        hires=Hires(scale=2, upscaler="Latent", strength=0.5),
+    )  # fmt: skip
+    model = Model(id="tiny", title="Tiny", family="sd15")
+    assert format_infotext(
+        request, model=model, width=512, height=640, seed=9, model_hash="abc", version="easel 0.1"
+    ) == (
+        "a fox <lora:fur:0.8>\nNegative prompt: bad\n"
+        "Steps: 20, Sampler: Euler, Schedule type: Automatic, CFG scale: 7, Seed: 9, Size: 512x640, Model hash: abc, Model: tiny, "
+        "Denoising strength: 0.5, Clip skip: 2, Hires upscale: 2, Hires upscaler: Latent, Version: easel 0.1"
+    )
+
+
+def test_what_a_model_does_not_have_is_not_written() -> None:
+    model = Model(id="cloud", title="Cloud", family="cloud", features=frozenset({Feature.SEED}))
+    assert (
+        format_infotext(GenerationRequest(prompt="x"), model=model, width=64, height=64, seed=1)
+        == "x\nSeed: 1, Size: 64x64, Model: cloud"
+    )
+
+
+_WORDS = st.text(st.characters(codec="utf-8", exclude_categories=("Cs", "Cc", "Zl", "Zp")), min_size=1, max_size=30)
+_NAMES = _WORDS.map(str.strip).filter(bool).filter(lambda name: not any(char in name for char in "<>"))
+_PROMPTS = (
+    st.lists(_WORDS, max_size=3)
+    .map("\n".join)
+    .map(str.strip)
+    .filter(
+        lambda text: "<lora:" not in text.lower() and "<lyco:" not in text.lower() and "Negative prompt:" not in text
+    )
+)
+_SAMPLERS = st.sampled_from(["Euler", "Euler a", "DPM++ 2M SDE", "DDIM", "UniPC"])
+_SCHEDULES = st.sampled_from(["Automatic", "Karras", "SGM Uniform", "Beta"])
+
+
+def _floats(low: float, high: float) -> st.SearchStrategy[float]:
+    return st.floats(low, high, allow_nan=False)
+
+
+_HIRES = st.builds(
+    Hires, upscaler=_NAMES, scale=_floats(1, 8), steps=st.none() | st.integers(1, 99), strength=_floats(0, 1),
+    guidance=st.none() | _floats(0.1, 30), prompt=_PROMPTS, negative_prompt=_PROMPTS, sampler=st.none() | _SAMPLERS,
+    schedule=st.none() | _SCHEDULES, model=st.none() | _NAMES.filter(lambda name: not name.startswith("Use same")),
+) | st.builds(Hires, width=st.integers(8, 4096), height=st.integers(8, 4096))  # fmt: skip
+_REQUESTS = st.builds(
+    GenerationRequest, prompt=_PROMPTS, negative_prompt=_PROMPTS, prompt_weight=_floats(-4, 4), negative_weight=_floats(-4, 4),
+    variation_seed=st.none() | st.integers(0, 2**32 - 1), variation_strength=_floats(0, 1), steps=st.integers(1, 1000),
+    guidance=_floats(0, 100), sampler=_SAMPLERS, schedule=_SCHEDULES, clip_skip=st.none() | st.integers(2, 24), vae=st.none() | _NAMES,
+    hires=st.none() | _HIRES,
+)  # fmt: skip
+
+
+@settings(deadline=None)
+@given(request=_REQUESTS, seed=st.integers(0, 2**32 - 1))
+def test_what_is_written_is_read_back(request: GenerationRequest, seed: int) -> None:
+    text = format_infotext(request, model=MODEL, width=640, height=512, seed=seed, model_hash="aa", version="v")
+    varied = request.variation_strength > 0
+    expected = request.replace(
+        model=MODEL.id, width=640, height=512, seed=seed, variation_seed=request.variation_seed if varied else None
+    )  # fmt: skip
+    assert parse_infotext(text).request == expected
+    assert parse_infotext(text).unknown == {"Model hash": "aa", "Version": "v"}
+
+
+@given(
+    uses=st.lists(
+        st.builds(LoraUse, name=_NAMES.filter(lambda name: ":" not in name), weight=_floats(-4, 4)),
+        max_size=4,
+        unique_by=lambda use: use.name,
+    )
+)
+def test_loras_come_back_as_tags(uses: list[LoraUse]) -> None:
+    text = format_infotext(GenerationRequest(prompt="x", loras=tuple(uses)), model=MODEL, width=64, height=64, seed=1)
+    assert split_tags(parse_infotext(text).request.prompt)[1] == tuple(uses)
+
+
+@settings(deadline=None)
+@given(text=st.text() | st.text(alphabet=st.sampled_from('Steps:Size, "\\\n12xNegative promptHires'), max_size=200))
+def test_no_text_is_refused(text: str) -> None:
+    parse_infotext(text)
