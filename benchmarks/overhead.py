@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import importlib
 import io
 import statistics
 import tempfile
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from PIL import Image
-from studio.wiring import build
 
 from benchmarks.report import Row
 from studio.core.events import Status
@@ -23,6 +24,7 @@ from studio.core.user import LOCAL
 from studio.engine.database import Database
 from studio.engine.engine import Engine
 from studio.engine.settings_store import SettingsStore
+from studio.wiring import build
 
 STEPS = 20
 ROUNDS = 9
@@ -61,10 +63,11 @@ def make(engine: Engine, request: GenerationRequest = REQUEST) -> float:
 def bare_call() -> Callable[[int], float]:
     """A function that makes the same picture with diffusers alone in `steps` steps and returns the seconds."""
     import torch
-    from diffusers import DDIMScheduler, StableDiffusionPipeline
 
-    pipe = StableDiffusionPipeline.from_pretrained("models/embedded", use_safetensors=True, safety_checker=None)
-    pipe.scheduler = DDIMScheduler.from_config(pipe.scheduler.config)
+    diffusers: Any = importlib.import_module("diffusers")  # exports by name at run time
+
+    pipe = diffusers.StableDiffusionPipeline.from_pretrained("models/embedded", use_safetensors=True, safety_checker=None)
+    pipe.scheduler = diffusers.DDIMScheduler.from_config(pipe.scheduler.config)
     pipe.set_progress_bar_config(disable=True)
 
     def call(steps: int) -> float:
@@ -85,7 +88,8 @@ def _measure(engine: Engine, store: SettingsStore) -> list[Row]:
     bare = bare_call()
     more = REQUEST.replace(steps=2 * STEPS)
     for _ in range(2):
-        make(engine), bare(STEPS)
+        make(engine)
+        bare(STEPS)
     times: dict[str, list[float]] = {"bare": [], "ours": [], "previews": [], "bare long": [], "ours long": []}
     for _ in range(ROUNDS):  # interleaved, so that a slow moment of the machine hits all alike
         times["bare"].append(bare(STEPS))

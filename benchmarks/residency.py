@@ -10,7 +10,6 @@ import time
 from pathlib import Path
 
 import psutil
-from studio.wiring import build
 
 from benchmarks.overhead import base_settings, make
 from benchmarks.report import Row
@@ -19,6 +18,7 @@ from studio.core.request import GenerationRequest
 from studio.core.user import LOCAL
 from studio.engine.engine import Engine
 from studio.engine.settings_store import SettingsStore
+from studio.wiring import build
 
 SWITCHES = 50
 MODELS = ("one", "two", "three")

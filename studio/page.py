@@ -8,6 +8,7 @@ from pathlib import Path
 import gradio as gr
 from fastapi import APIRouter, FastAPI, Request
 from fastapi.responses import FileResponse
+from gradio import themes
 
 import studio as package
 from studio.core.errors import NotFound
@@ -59,13 +60,13 @@ def mount(app: FastAPI, studio: Studio) -> FastAPI:
     )  # fmt: skip
 
 
-def theme() -> gr.themes.Base:
+def theme() -> themes.Base:
     """Warm paper and ink, one accent; fonts are the system's, so that nothing is fetched."""
     sans = ["ui-sans-serif", "system-ui", "-apple-system", "Segoe UI", "Roboto", "sans-serif"]
     mono = ["ui-monospace", "SFMono-Regular", "Menlo", "Consolas", "monospace"]
-    return gr.themes.Base(
-        primary_hue=gr.themes.colors.orange, neutral_hue=gr.themes.colors.stone, font=sans, font_mono=mono,
-        radius_size=gr.themes.sizes.radius_md, spacing_size=gr.themes.sizes.spacing_sm, text_size=gr.themes.sizes.text_sm,
+    return themes.Base(
+        primary_hue=themes.colors.orange, neutral_hue=themes.colors.stone, font=sans, font_mono=mono,
+        radius_size=themes.sizes.radius_md, spacing_size=themes.sizes.spacing_sm, text_size=themes.sizes.text_sm,
     )  # fmt: skip
 
 

@@ -17,7 +17,8 @@ REVISION = "0123456789abcdef0123456789abcdef01234567"
 @dataclass
 class HubServer:
     """`repos` maps a repo to its files. `gate` holds back all but the first half of each big file until it is set; `break_after`
-    cuts a connection after that many bytes, `breaks` times. `status` answers everything about a repo with that status."""
+    cuts a connection after that many bytes, `breaks` times. `spoilt` promises other
+    contents than it sends. `status` answers everything about a repo with that status."""
 
     repos: Mapping[str, Mapping[str, bytes]]
     status: dict[str, int] = field(default_factory=dict)
@@ -25,6 +26,7 @@ class HubServer:
     gate: threading.Event | None = None
     break_after: int = 0
     breaks: int = 0
+    spoilt: bool = False
     ranges: list[str] = field(default_factory=list)
     tokens: set[str] = field(default_factory=set)
     requests: list[str] = field(default_factory=list)
@@ -55,7 +57,7 @@ class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     server_hub: HubServer
 
-    def log_message(self, format: str, *args: Any) -> None:
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base class names it so
         pass
 
     def do_HEAD(self) -> None:
@@ -94,7 +96,8 @@ class _Handler(BaseHTTPRequestHandler):
     def lfs(self, name: str, data: bytes) -> dict[str, Any]:
         if not name.endswith(".safetensors"):
             return {}
-        return {"lfs": {"sha256": hashlib.sha256(data).hexdigest(), "size": len(data), "pointerSize": 134}}
+        promised = b"other" if self.server_hub.spoilt else data
+        return {"lfs": {"sha256": hashlib.sha256(promised).hexdigest(), "size": len(data), "pointerSize": 134}}
 
     def file(self, data: bytes, *, body: bool) -> None:
         hub, start, status = self.server_hub, 0, 200

@@ -17,7 +17,7 @@ LIMIT_BYTES = 80_000_000
 
 @pytest.fixture(scope="module")
 def pipeline() -> diffusers.StableDiffusionPipeline:
-    loaded = diffusers.StableDiffusionPipeline.from_pretrained(MODEL, use_safetensors=True, torch_dtype=torch.float32)
+    loaded = diffusers.StableDiffusionPipeline.from_pretrained(MODEL, use_safetensors=True).to(torch.float32)
     loaded.set_progress_bar_config(disable=True)
     return loaded
 

@@ -177,16 +177,26 @@ def test_a_pickle_in_a_folder_is_not_taken_even_when_asked_directly(tmp_path: Pa
 
 
 def test_a_transformer_file_takes_its_other_parts_from_the_companion(tmp_path: Path) -> None:
-    """Flux's own file layout is diffusers' business; here the file is found, refused alone, and loaded with its companion's config."""
-    from safetensors.torch import save_file
-
-    file = tmp_path / "tuned.safetensors"
+    """In diffusers' own names, which its single-file loader takes too; the conversion of other names is diffusers' business."""
     import torch
+    from diffusers import FluxTransformer2DModel
+    from safetensors.torch import load_file, save_file
 
-    save_file({"double_blocks.0.img_attn.norm.key_norm.scale": torch.zeros(128)}, file)
+    repos, file = ("black-forest-labs/FLUX.1-schnell",), tmp_path / "deep" / "tuned.safetensors"
+    folder = tiny_flux(tmp_path / "hub" / "black-forest-labs--FLUX.1-schnell", guided=False)
+    tensors = load_file(folder / "transformer" / "diffusion_pytorch_model.safetensors")
+    tuned = {name: torch.full_like(tensor, 0.01) for name, tensor in tensors.items()}
+    file.parent.mkdir()
+    save_file(tuned, file)
     weight = WeightFile(name="tuned", kind=Kind.CHECKPOINT, path=file, bytes=1, family="flux")
-    with pytest.raises(ModelBroken, match="FLUX.1-schnell"):
-        SPECS["flux"].load(weight, OPTIONS)
+    pipe = _parts.load_transformer_file(weight, OPTIONS, "FluxPipeline", "FluxTransformer2DModel", repos)
+    assert isinstance(pipe.transformer, FluxTransformer2DModel)
+    assert all(torch.equal(pipe.transformer.state_dict()[name], tensor) for name, tensor in tuned.items())
+    pipe("a cat", num_inference_steps=1, width=64, height=64, guidance_scale=0.0)
+    (folder / "model_index.json").unlink()
+    with pytest.raises(ModelBroken) as caught:
+        _parts.load_transformer_file(weight, OPTIONS, "FluxPipeline", "FluxTransformer2DModel", repos)
+    assert repos[0] in caught.value.hint
 
 
 PARAMETERS = {
@@ -231,7 +241,14 @@ def test_what_is_said_of_other_pipelines_is_what_their_call_takes(name: str) -> 
     cls = getattr(diffusers, name)
     call, init = inspect.signature(cls.__call__).parameters, inspect.signature(cls.__init__).parameters
     row = auto.ROWS[name]
-    assert {"prompt", "guidance_scale", "num_inference_steps", "generator", "callback_on_step_end", "output_type"} <= set(call)
+    assert {
+        "prompt",
+        "guidance_scale",
+        "num_inference_steps",
+        "generator",
+        "callback_on_step_end",
+        "output_type",
+    } <= set(call)
     assert {"vae", "scheduler"} <= set(init)
     assert row.negative == ("negative_prompt" in call)
 

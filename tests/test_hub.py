@@ -12,7 +12,6 @@ import pytest
 
 from studio.core.errors import InvalidRequest, NotConfigured
 from studio.core.ports import DownloadState
-from studio.pipelines import fetch
 from studio.pipelines.fetch import RemoteFile, Wish, choose, parse_wish
 from studio.pipelines.hub import Hub
 from tests.hub_server import HubServer
@@ -86,7 +85,9 @@ def test_a_diffusers_repo_arrives_whole_and_nothing_else_of_it(models: Path, ser
     assert not list((models / "hub" / ".partial").rglob("*"))
     before = len([line for line in server.requests if "/resolve/" in line])
     assert trial.run().error == ""
-    assert len([line for line in server.requests if "/resolve/" in line]) == before, "what is there is not fetched again"
+    assert len([line for line in server.requests if "/resolve/" in line]) == before, (
+        "what is there is not fetched again"
+    )
 
 
 def test_single_files(models: Path, server: HubServer) -> None:
@@ -140,19 +141,12 @@ def test_a_dropped_connection_is_taken_up_again(models: Path, server: HubServer)
     assert (models / "hub/org--model/unet/diffusion_pytorch_model.safetensors").read_bytes() == BIG
 
 
-def test_a_spoilt_file_is_thrown_away(models: Path, server: HubServer, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_spoilt_file_is_thrown_away(models: Path, server: HubServer) -> None:
+    server.spoilt = True
     trial = Trial(models, server)
-    whole = fetch._get
-
-    def spoil(*args: object, **kwargs: object) -> None:
-        whole(*args, **kwargs)  # type: ignore[arg-type]
-        args[3].seek(0)  # type: ignore[attr-defined]
-        args[3].truncate(2)  # type: ignore[attr-defined]
-
-    monkeypatch.setattr(fetch, "_get", spoil)
     assert "damaged" in trial.run("org/lora").error
-    monkeypatch.undo()
-    monkeypatch.delenv("HF_TOKEN", raising=False)
+    assert not list(models.rglob("style*"))
+    server.spoilt = False
     assert trial.run("org/lora").error == ""
 
 

@@ -85,7 +85,13 @@ def _t5_tokenizer() -> Any:
     """A unigram tokenizer of single letters, of the class that T5 has."""
     from transformers import T5TokenizerFast
 
-    pieces = [("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0), ("▁", -2.0), *((chr(code), -3.0) for code in range(97, 123))]
+    pieces = [
+        ("<pad>", 0.0),
+        ("</s>", 0.0),
+        ("<unk>", 0.0),
+        ("▁", -2.0),
+        *((chr(code), -3.0) for code in range(97, 123)),
+    ]
     return T5TokenizerFast(vocab=pieces, extra_ids=0)
 
 
@@ -174,7 +180,13 @@ def _vae_keys(vae: Any) -> dict[str, Any]:
         new = re.sub(r"decoder\.up_blocks\.(\d)\.resnets\.", lambda m: f"decoder.up.{3 - int(m[1])}.block.", new)
         new = re.sub(r"decoder\.up_blocks\.(\d)\.upsamplers\.0", lambda m: f"decoder.up.{3 - int(m[1])}.upsample", new)
         if "attn_1" in new:
-            for old, short in (("group_norm", "norm"), ("to_q", "q"), ("to_k", "k"), ("to_v", "v"), ("to_out.0", "proj_out")):
+            for old, short in (
+                ("group_norm", "norm"),
+                ("to_q", "q"),
+                ("to_k", "k"),
+                ("to_v", "v"),
+                ("to_out.0", "proj_out"),
+            ):
                 new = new.replace(f".{old}.", f".{short}.")
             tensor = tensor[:, :, None, None] if tensor.ndim == 2 else tensor
         found["first_stage_model." + new] = tensor

@@ -62,6 +62,7 @@ def _health(studio: Studio) -> None:
     @told
     def tail(request: gr.Request) -> str:
         admin_of(request)
+        lines = "\n".join(studio.engine.logs.tail(LOG_LINES))
         return f'<pre class="log" tabindex="0">{escape(lines) or "The log is empty."}</pre>'
 
     look.click(examine, None, checks, **QUIET | {"show_progress": "minimal"})

@@ -155,6 +155,8 @@ def test_a_setting_is_saved_and_a_bad_one_refused(opener: Opener) -> None:
     page.click("#save-settings")
     expect(page.get_by_text(re.compile("from 1 to 100"))).to_be_visible()
     assert served.studio.settings.current.output_quality == 80
+    page.click("#show-log")
+    expect(page.locator("#log pre")).not_to_be_empty()
 
 
 def test_only_an_administrator_sees_the_settings(opener: Opener) -> None:

@@ -22,7 +22,7 @@ NO_CLIP = frozenset(Feature) - {Feature.CLIP_SKIP, Feature.PROMPT_SYNTAX, Featur
 """Features of families whose text encoder is not CLIP alone."""
 IGNORES_SYNTAX = "Prompt weights, BREAK, AND and prompt editing are read as plain text."
 
-_RATIOS = ((1, 1), (3, 4), (4, 3), (2, 3), (3, 2), (9, 16), (16, 9))
+_RATIOS = ((3, 4), (2, 3), (9, 16))
 
 
 def load_folder(weight: WeightFile, options: LoadOptions, class_name: str, **parts: Any) -> Any:
@@ -112,16 +112,17 @@ def clip_scheduler(config: Path, prediction: str, **changes: Any) -> Any:
 
 
 def sizes(side: int, *, multiple: int, smallest: int = 256, largest: int = 0) -> Sizes:
-    """Sizes near the area `side`² that a model was trained at: square first, then portrait and landscape in the usual ratios."""
-    liked = [
-        tuple(max(multiple, round(side * (a / b) ** 0.5 / multiple) * multiple) for a, b in ((w, h), (h, w)))
-        for w, h in _RATIOS
-    ]
+    """Sizes near the area `side`² that a model was trained at: the square first, then portrait and landscape in the usual
+    ratios, in steps of 64 px as training buckets have them (finer below 512 px, where those would be coarse)."""
+    step = 64 if side >= 512 else multiple
+    liked = [(side, side)]
+    for a, b in _RATIOS:
+        short, long = (max(step, round(side * ratio**0.5 / step) * step) for ratio in (a / b, b / a))
+        liked += [(short, long), (long, short)]
     largest = largest or 4 * side
     return Sizes(
-        liked=tuple((width, height) for width, height in liked), multiple=multiple, smallest=smallest, largest=largest,
-        max_pixels=largest * largest,
-    )  # fmt: skip
+        liked=tuple(liked), multiple=multiple, smallest=smallest, largest=largest, max_pixels=largest * largest
+    )
 
 
 def has_any(header: Header, *names: str, prefixes: Sequence[str] = ("", "model.diffusion_model.")) -> bool:

@@ -1,0 +1,87 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from serving import PASSWORDS, running
+
+from studio.core.settings import Settings
+from studio.page import mount
+from studio.pipelines.catalog import Catalog
+from studio.pipelines.hub import Hub
+from studio.pipelines.local import LocalPipelines
+
+BUILD = """
+import sys
+from pathlib import Path
+from studio.engine.settings_store import SettingsStore
+from studio.core.settings import Settings
+from studio.wiring import build
+from studio.serve import build_app
+from studio import page
+folder = Path(sys.argv[1])
+studio = build(SettingsStore(Settings(outputs_dir=folder, logs_dir=folder / "logs")))
+build_app(studio, lambda app: page.mount(app, studio), None)
+heavy = {"torch", "diffusers", "transformers"} & set(sys.modules)
+sys.exit(f"imported: {heavy}" if heavy else 0)
+"""
+PUBLIC = {"txt2img", "txt2img_stop", "txt2img_skip"}
+
+
+def store(folder: Path) -> LocalPipelines:
+    return LocalPipelines(
+        lambda: Settings(models_dir=folder),
+        Catalog(folder, [], folder / ".cache"),
+        Hub(folder, lambda: True, lambda: None),
+    )
+
+
+def test_the_page_is_up_before_torch(tmp_path: Path) -> None:
+    built = subprocess.run([sys.executable, "-c", BUILD, str(tmp_path)], capture_output=True, text=True, timeout=120)
+    assert built.returncode == 0, built.stderr
+
+
+def test_the_public_events_have_stable_names(tmp_path: Path) -> None:
+    with running(tmp_path, page=mount, models=store(tmp_path / "models"), default_model="fake") as served:
+        named = served.client().get("/gradio_api/info").json()["named_endpoints"]
+    assert {name.strip("/") for name in named} == PUBLIC
+
+
+@pytest.mark.parametrize("user", ["bob", "root"])
+def test_hidden_handlers_ask_who_calls(tmp_path: Path, user: str) -> None:
+    """Every event of Configurations, called by its number as an attacker would: an administrator's passes, bob's does not."""
+    with running(tmp_path, users=True, page=mount, models=store(tmp_path / "models"), default_model="fake") as served:
+        client = served.client(user)
+        config = client.get("/config").json()
+        numbers = {entry["api_name"]: entry["id"] for entry in config["dependencies"]}
+        refused = 0
+        for name in ("tail", "examine"):
+            body = {"data": [], "fn_index": numbers[name], "session_hash": f"{user}session{name}"}
+            assert client.post("/gradio_api/queue/join", json=body).status_code == 200
+            with client.stream(
+                "GET", "/gradio_api/queue/data", params={"session_hash": body["session_hash"]}
+            ) as answer:
+                done = next(line for line in answer.iter_lines() if "process_completed" in line)
+            refused += '"success":false' in done.replace(" ", "")
+        assert refused == (0 if user == "root" else 2)
+
+
+def test_no_setting_lies_in_the_page_of_somebody_else(tmp_path: Path) -> None:
+    with running(tmp_path, users=True, page=mount, models=store(tmp_path / "models"), default_model="fake") as served:
+        client = served.client("bob")
+        pages = client.get("/config").text + client.get("/").text
+        assert str(tmp_path) not in pages
+        assert not any(password in pages for password in PASSWORDS.values())
+
+
+def test_sessions_are_bounded_and_uploads_go_away(tmp_path: Path) -> None:
+    with running(
+        tmp_path, page=mount, models=store(tmp_path / "models"), default_model="fake", session_limit=17
+    ) as served:
+        blocks = next(
+            route.app for route in served.app.routes if hasattr(getattr(route, "app", None), "get_blocks")
+        ).get_blocks()
+        assert blocks.state_session_capacity == 17
+        assert blocks.delete_cache is not None

@@ -1,0 +1,91 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fakes import FAKE_MODEL
+from hypothesis import given
+from hypothesis import strategies as st
+
+from studio.core.errors import InvalidRequest, StudioError
+from studio.core.events import Failed, Saved, Snapshot, Step, Waiting
+from studio.core.model import Feature, Model
+from studio.core.request import Axis, GenerationRequest, Hires, LoraUse, Saving
+from studio.core.result import Asset
+from studio.tabs._read import join_values, read, split_values, write
+from studio.tabs._stage import stage, status_line
+
+EVIL = '"><img src=x onerror=alert(1)>`\n</script>'
+
+
+def filled(request: GenerationRequest) -> dict[str, Any]:
+    """Form values that ask for `request`; what it leaves to the model is empty, as the page has it then."""
+    empty = dict.fromkeys(("width", "height", "steps", "guidance", "sampler", "schedule"))
+    return {**empty, **write(request)}
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        GenerationRequest(model="fake", prompt="a cat", width=64, height=64),
+        GenerationRequest(model="fake", prompt="a", seed=7, steps=3, guidance=2.5, sampler="Euler", schedule="Karras", count=4, batch_size=2),
+        GenerationRequest(model="fake", negative_prompt="b", loras=(LoraUse(name="x", weight=0.5), LoraUse(name="y"))),
+        GenerationRequest(model="fake", variation_seed=9, variation_strength=0.25, clip_skip=2, vae="soft", saving=Saving.MEMORY),
+        GenerationRequest(model="fake", hires=Hires(upscaler="Lanczos", scale=1.5, steps=4, prompt="more", model="other")),
+        GenerationRequest(model="fake", axes=(Axis(parameter="Steps", values=("1", "2")), Axis(parameter="Seed", values=("3",)))),
+    ],
+)  # fmt: skip
+def test_what_is_written_to_the_form_is_read_from_it(request_: GenerationRequest) -> None:
+    assert read(filled(request_), FAKE_MODEL) == request_
+
+
+def test_what_the_model_lacks_is_left_out() -> None:
+    bare = Model(id="bare", title="Bare", family="x", features=frozenset({Feature.SEED}))
+    asked = GenerationRequest(
+        model="bare", prompt="a", negative_prompt="b", steps=3, guidance=3.0, clip_skip=2, vae="v",
+        loras=(LoraUse(name="l"),), hires=Hires(), prompt_weight=1.5,
+    )  # fmt: skip
+    assert read(filled(asked), bare) == GenerationRequest(model="bare", prompt="a")
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("count", 0),
+        ("count", "three"),
+        ("saving", 5),
+        ("prompt", 7),
+        ("steps", -1),
+        ("axis_x", "Steps"),
+        ("width", 1e9),
+    ],
+)
+def test_values_that_do_not_fit_are_refused(field: str, value: Any) -> None:
+    with pytest.raises(InvalidRequest) as caught:
+        read({**filled(GenerationRequest(model="fake")), field: value}, FAKE_MODEL)
+    assert caught.value.hint
+
+
+@given(st.lists(st.text(st.characters(exclude_categories=["C"]), min_size=1).map(str.strip).filter(bool)).map(tuple))
+def test_axis_values_survive_the_text_field(values: tuple[str, ...]) -> None:
+    assert split_values(join_values(values)) == values
+
+
+def asset(prompt: str) -> Asset:
+    request = GenerationRequest(model="fake", prompt=prompt)
+    return Asset(
+        id="job-0", job_id="job", user="local", index=0, path=Path(f"{EVIL}.png"), width=64, height=64, seed=1, created=0.0,
+        request=request, infotext=f"{prompt}\nSteps: 1", notes=(EVIL,),
+    )  # fmt: skip
+
+
+def test_nothing_that_a_user_wrote_becomes_markup() -> None:
+    snapshot = Snapshot().after(Saved(asset(EVIL))).after(Failed(StudioError(EVIL, hint=EVIL)))
+    assert "<img src=x" not in stage(snapshot, EVIL)
+    assert "</script>" not in stage(snapshot, EVIL)
+
+
+def test_the_status_is_told_in_plain_words() -> None:
+    assert status_line(Snapshot().after(Waiting(2, 30.0))) == "2 jobs ahead of yours · about 30 s left"
+    assert status_line(Snapshot().after(Step(3, 20, 1, 1, eta=4.0))) == "Step 3 of 20 · about 4 s left"
