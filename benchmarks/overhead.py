@@ -66,7 +66,9 @@ def bare_call() -> Callable[[int], float]:
 
     diffusers: Any = importlib.import_module("diffusers")  # exports by name at run time
 
-    pipe = diffusers.StableDiffusionPipeline.from_pretrained("models/embedded", use_safetensors=True, safety_checker=None)
+    pipe = diffusers.StableDiffusionPipeline.from_pretrained(
+        "models/embedded", use_safetensors=True, safety_checker=None, torch_dtype=torch.float32
+    )
     pipe.scheduler = diffusers.DDIMScheduler.from_config(pipe.scheduler.config)
     pipe.set_progress_bar_config(disable=True)
 
