@@ -220,7 +220,7 @@ def detail_fields(weights: Sequence[WeightFile]) -> dict[str, Component]:
         )
     saving = gr.Radio(
         list(SAVINGS), value=next(iter(SAVINGS)), label="Optimise", elem_id="saving",
-        info="Save memory decodes in tiles and unloads early; save time keeps everything at hand. The result says what it changed.",
+        info="Memory: one picture at a time, decoded in tiles. Time: few steps, fast sampler. The result says what changed.",
     )  # fmt: skip
     return {
         "vae": vae, "clip_skip": clip_skip, "prompt_weight": weight, "negative_weight": negative,

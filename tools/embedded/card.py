@@ -1,0 +1,73 @@
+"""The model card, filled in from the measured figures of .train/results.json."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from .concepts import load_concepts
+from .paths import MODEL, PACKAGE, STATE
+from .unet import averaged
+
+RESULTS = STATE / "results.json"
+TEMPLATE = PACKAGE / "card.md"
+
+
+def percent(share: float) -> str:
+    """Write a share, 0..1, as whole per cent."""
+    return f"{100 * share:.0f} %"
+
+
+def hit_row(name: str, figures: dict[str, Any]) -> str:
+    """Return one row of the table for a graded group."""
+    return (
+        f"| {name} | top-1 {percent(figures['top1'])}, top-5 {percent(figures['top5'])} ({figures['count']} pictures) |"
+    )
+
+
+def table(results: dict[str, Any]) -> str:
+    """Return the table of measurements in Markdown."""
+    autoencoder, real = results["autoencoder"], results["real"]
+    frechet = f"{results['frechet']:.2f}; 220 real to the other 220 {results['frechet real halves']:.2f}"
+    trained, unseen = percent(results["colour obeyed"]), percent(results["unseen colour obeyed"])
+    rows = [
+        "| measurement | result |",
+        "|---|---|",
+        f"| Autoencoder PSNR, 200 held-out drawings | {autoencoder['psnr']:.1f} dB (median {autoencoder['median']:.1f}) |",
+        hit_row("Seen concepts", results["seen"]),
+        hit_row("of these, the everyday ones", results["everyday"]),
+        hit_row("Seen concepts in the flat style", results["flat"]),
+        hit_row("Concept and colour pairs that were trained on", results["colour"]),
+        hit_row("Concept and colour pairs never trained on", results["unseen colour"]),
+        hit_row("Held-out concepts", results["held out"]),
+        hit_row("The judge on the real Fluent 3D drawings, which it learnt from", real["3d"]),
+        hit_row("The judge on real drawings of a style it never saw (Noto)", real["noto"]),
+        f"| Colour words obeyed, pairs that were trained on / never trained on | {trained} / {unseen} (chance 9 %) |",
+        f"| Fréchet distance, 200 generated pictures to 220 real Fluent 3D, judge's features | {frechet}; "
+        f"real flat to real 3D {results['frechet real flat']:.2f} |",
+        f"| Diversity: mean pixel distance between seeds of one prompt (0 to 1) | {results['diversity']:.3f} |",
+        f"| Nearest training picture, pixel distance (0 to 1), median | {results['nearest median']:.3f} |",
+        f"| Generated pictures that are near copies (distance below 0.05) | {percent(results['copies'])} |",
+    ]
+    return "\n".join(rows)
+
+
+def write_card() -> None:
+    """Write models/embedded/MODEL_CARD.md from the template and the results."""
+    results = json.loads(RESULTS.read_text(encoding="utf-8"))
+    unet, progress = averaged()
+    concepts = load_concepts()
+    examples = json.loads((MODEL / "examples.json").read_text(encoding="utf-8"))
+    prompts = list(dict.fromkeys(example["prompt"] for example in examples))
+    text = TEMPLATE.read_text(encoding="utf-8").format(
+        table=table(results),
+        samples=f"{progress.samples:,}",
+        steps=f"{progress.step:,}",
+        minutes=f"{progress.seconds / 60:.0f}",
+        parameters=f"{sum(value.numel() for value in unet.parameters()) / 1e6:.1f}",
+        seen=sum(not concept.held_out for concept in concepts),
+        held=sum(concept.held_out for concept in concepts),
+        everyday=sum(concept.everyday for concept in concepts),
+        examples=", ".join(f"*{prompt}*" for prompt in prompts),
+    )
+    (MODEL / "MODEL_CARD.md").write_text(text, encoding="utf-8")

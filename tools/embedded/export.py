@@ -1,0 +1,80 @@
+"""Stage "export": the trained parts as one StableDiffusionPipeline folder in half precision."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import torch
+from diffusers.models.autoencoders.autoencoder_tiny import AutoencoderTiny
+from diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion import StableDiffusionPipeline
+from diffusers.schedulers.scheduling_ddim import DDIMScheduler
+from transformers import CLIPTextModel, CLIPTokenizer
+
+from .paths import MODEL, PACKAGE, PARTS
+from .unet import SCHEDULE, averaged
+
+KEPT = ("MODEL_CARD.md", "grid.webp", "examples.json")
+"""Files that other stages put beside the weights and that an export leaves in place."""
+LICENCE = "LICENSE.fluent-emoji"
+SUMS = "SHA256SUMS"
+"""Digests of the weight files, in the form that sha256sum reads; the self-check compares them."""
+LIMIT_BYTES = 80_000_000
+
+
+def assemble() -> StableDiffusionPipeline:
+    """Return the pipeline in float32 with the averaged UNet of the saved training state."""
+    unet, _ = averaged()
+    parts: dict[str, Any] = {
+        "vae": AutoencoderTiny.from_pretrained(PARTS / "vae"),
+        "text_encoder": CLIPTextModel.from_pretrained(PARTS / "text_encoder"),
+        "tokenizer": CLIPTokenizer.from_pretrained(PARTS / "tokenizer"),
+        "unet": unet,
+        "scheduler": DDIMScheduler(**SCHEDULE),
+        "safety_checker": None,
+        "feature_extractor": None,
+        "requires_safety_checker": False,
+    }
+    pipeline = StableDiffusionPipeline(**parts)
+    pipeline.set_progress_bar_config(disable=True)
+    return pipeline
+
+
+def swap_in(fresh: Path, target: Path) -> None:
+    """Put a finished folder in the place of another; a reader sees the old one or the new one."""
+    old = target.with_name(target.name + ".old")
+    shutil.rmtree(old, ignore_errors=True)
+    if target.exists():
+        target.rename(old)
+    fresh.rename(target)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def export() -> None:
+    """Write models/embedded in fp16, aside first, keeping the card, the grid and the examples."""
+    fresh = MODEL.with_name(MODEL.name + ".new")
+    shutil.rmtree(fresh, ignore_errors=True)
+    assemble().to(dtype=torch.float16).save_pretrained(fresh, safe_serialization=True)
+    for name in ("vocab.json", "merges.txt"):
+        shutil.copy2(PARTS / "tokenizer" / name, fresh / "tokenizer" / name)
+    shutil.copy2(PACKAGE / LICENCE, fresh / LICENCE)
+    settings = json.loads((fresh / "vae" / "config.json").read_text(encoding="utf-8"))
+    settings.pop("block_out_channels", None)  # derived when loading; diffusers warns when it is in the file
+    (fresh / "vae" / "config.json").write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
+    for path in fresh.rglob("*.safetensors"):
+        path.chmod(0o644)
+    weights = sorted(fresh.rglob("*.safetensors"))
+    sums = [f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.relative_to(fresh)}\n" for path in weights]
+    (fresh / SUMS).write_text("".join(sums), encoding="utf-8")
+    for name in KEPT:
+        if (MODEL / name).exists():
+            shutil.copy2(MODEL / name, fresh / name)
+    size = sum(path.stat().st_size for path in fresh.rglob("*") if path.is_file())
+    if size > LIMIT_BYTES:
+        raise SystemExit(f"{size / 1e6:.1f} MB is more than the {LIMIT_BYTES / 1e6:.0f} MB that may ship")
+    MODEL.parent.mkdir(parents=True, exist_ok=True)
+    swap_in(fresh, MODEL)
+    print(f"exported {size / 1e6:.1f} MB to {MODEL.relative_to(MODEL.parents[1])}")

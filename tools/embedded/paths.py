@@ -1,0 +1,22 @@
+"""Where the stages keep their state, and the sizes that they share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+PACKAGE = Path(__file__).resolve().parent
+ROOT = PACKAGE.parents[1]
+STATE = ROOT / ".train"
+RAW = STATE / "raw"
+PARTS = STATE / "parts"
+MODEL = ROOT / "models" / "embedded"
+
+PICTURE_SIZE = 128
+"""Side of every training picture, in pixels."""
+LATENT_FACTOR = 8
+"""Pixels per latent cell, per side."""
+LATENT_SIZE = PICTURE_SIZE // LATENT_FACTOR
+TEXT_WIDTH = 256
+"""Channels of the text encoder's states."""
+TEXT_LENGTH = 77
+"""Tokens per caption, padding included, as in CLIP."""

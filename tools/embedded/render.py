@@ -1,0 +1,102 @@
+"""Stage "render": every package picture as a 128 px premultiplied RGBA array."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+from collections.abc import Iterator
+from multiprocessing import Pool
+from pathlib import Path
+
+import numpy as np
+import resvg_py
+from PIL import Image
+
+from .concepts import load_emoji, plain_code, slug
+from .paths import PICTURE_SIZE, RAW, STATE
+
+FILL = 0.90
+"""Share of the picture's side that the longer side of the drawing takes."""
+MAX_ELONGATION = 4.5
+SKIN_TONE_CODE = re.compile(r"1f3f[b-f]")
+
+Job = tuple[str, str, str]
+"""(style, emoji label, SVG text or path of a bitmap)"""
+
+
+def bitmap_jobs() -> Iterator[Job]:
+    """Yield the Fluent 3D bitmaps that have an English label."""
+    labels = {emoji.code: emoji.label for emoji in load_emoji()}
+    folder = next(RAW.glob("lobehub-fluent-emoji-3d-*/package/assets"))
+    for path in sorted(folder.glob("*.webp")):
+        label = labels.get(plain_code(path.stem))
+        if label and not SKIN_TONE_CODE.search(path.stem):
+            yield "3d", label, str(path)
+
+
+def vector_jobs(package: str, style: str) -> Iterator[Job]:
+    """Yield the icons of an Iconify package whose names are emoji labels."""
+    labels = {slug(emoji.label): emoji.label for emoji in load_emoji()}
+    icons = json.loads(next(RAW.glob(f"{package}-[0-9]*/package/icons.json")).read_text(encoding="utf-8"))
+    for name, icon in icons["icons"].items():
+        label = labels.get(slug(name))
+        if label is None:
+            continue
+        width, height = (icon.get(side, icons.get(side, 16)) for side in ("width", "height"))
+        namespaces = 'xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink"'
+        yield style, label, f'<svg {namespaces} viewBox="0 0 {width} {height}">{icon["body"]}</svg>'
+
+
+def premultiply(picture: Image.Image) -> Image.Image:
+    """Return an RGBA picture whose colours are multiplied by alpha, so that resizing leaves no fringe."""
+    pixels = np.asarray(picture).astype(np.float32)
+    pixels[..., :3] *= pixels[..., 3:] / 255
+    return Image.fromarray(pixels.round().clip(0, 255).astype(np.uint8), "RGBA")
+
+
+def fit(picture: Image.Image) -> np.ndarray | None:
+    """Crop to the drawing and centre it; None for an empty or very elongated one. Returns uint8 [S, S, 4]."""
+    visible = np.asarray(picture.getchannel("A")) > 8
+    box = Image.fromarray(visible).getbbox()
+    if box is None:
+        return None
+    picture = premultiply(picture.crop(box))
+    longer = max(picture.size)
+    if longer > MAX_ELONGATION * min(picture.size):
+        return None
+    scale = FILL * PICTURE_SIZE / longer
+    width, height = (max(1, round(side * scale)) for side in picture.size)
+    square = Image.new("RGBA", (PICTURE_SIZE, PICTURE_SIZE), (0, 0, 0, 0))
+    corner = ((PICTURE_SIZE - width) // 2, (PICTURE_SIZE - height) // 2)
+    square.paste(picture.resize((width, height), Image.Resampling.LANCZOS), corner)
+    return np.asarray(square)
+
+
+def draw(job: Job) -> np.ndarray | None:
+    """Rasterise one job; None when it cannot be used."""
+    _, _, source = job
+    if source.startswith("<svg"):
+        data = resvg_py.svg_to_bytes(svg_string=source, width=PICTURE_SIZE * 2, skip_system_fonts=True)
+        picture = Image.open(io.BytesIO(bytes(data)))
+    else:
+        picture = Image.open(Path(source))
+    return fit(picture.convert("RGBA"))
+
+
+def render() -> None:
+    """Write .train/pictures.npy (uint8 [N, S, S, 4], premultiplied) and .train/pictures.json ([style, label] each)."""
+    jobs = [*bitmap_jobs(), *vector_jobs("iconify-json-fluent-emoji-flat", "flat")]
+    with Pool() as pool:
+        drawn = pool.map(draw, jobs, chunksize=32)
+    kept = [(job, pixels) for job, pixels in zip(jobs, drawn, strict=True) if pixels is not None]
+    np.save(STATE / "pictures.npy", np.stack([pixels for _, pixels in kept]))
+    index = [[style, label] for (style, label, _), _ in kept]
+    (STATE / "pictures.json").write_text(json.dumps(index), encoding="utf-8")
+    print(f"rendered {len(kept)} of {len(jobs)} pictures")
+
+
+def load_pictures() -> tuple[np.ndarray, list[tuple[str, str]]]:
+    """Return (pictures uint8 [N, S, S, 4], [(style, label), ...]) as `render` wrote them."""
+    index = json.loads((STATE / "pictures.json").read_text(encoding="utf-8"))
+    return np.load(STATE / "pictures.npy", mmap_mode="r"), [(style, label) for style, label in index]

@@ -1,0 +1,145 @@
+"""Stage "vae": the small autoencoder, 128 px to 16x16x4 latents of zero mean and unit variance."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from diffusers.models.autoencoders.autoencoder_tiny import AutoencoderTiny
+
+from .colours import PALETTE, WHITE, composite, recolour
+from .convolution import quicken
+from .paths import PARTS, PICTURE_SIZE
+from .render import load_pictures
+from .training import Ema, autocast, cosine_rate, device, place
+
+WIDTH = 48
+CROP = 64
+BATCH = 16
+RATE = 1.5e-3
+HELD_OUT = 200
+"""Pictures kept from training to measure the reconstruction."""
+
+
+def build() -> AutoencoderTiny:
+    """Return an untrained autoencoder; no full-resolution blocks, which cost most and add least."""
+    return AutoencoderTiny(
+        encoder_block_out_channels=(WIDTH,) * 4,
+        decoder_block_out_channels=(WIDTH,) * 4,
+        num_encoder_blocks=(0, 1, 2, 3),
+        num_decoder_blocks=(3, 3, 1, 0),
+        latent_channels=4,
+        scaling_factor=1.0,
+    )
+
+
+def split(count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return (training, held-out) picture numbers, the same on every call."""
+    order = np.random.default_rng(7).permutation(count)
+    return order[HELD_OUT:], order[:HELD_OUT]
+
+
+def to_tensor(pictures: np.ndarray) -> torch.Tensor:
+    """Turn RGB pictures 0..255, [N, H, W, 3], into a channels-last tensor -1..1, [N, 3, H, W]."""
+    tensor = torch.from_numpy(pictures / 127.5 - 1).float().permute(0, 3, 1, 2)
+    return tensor.contiguous(memory_format=torch.channels_last)
+
+
+def sample(pictures: np.ndarray, numbers: np.ndarray, rng: np.random.Generator) -> torch.Tensor:
+    """Return a batch of random crops on white or coloured grounds, a third of them recoloured."""
+    batch = np.empty((BATCH, CROP, CROP, 3), np.float32)
+    words = list(PALETTE)
+    for row, number in enumerate(rng.choice(numbers, BATCH)):
+        top, left = rng.integers(0, PICTURE_SIZE - CROP + 1, 2)
+        picture = pictures[number]
+        if rng.random() < 0.33:
+            picture = recolour(picture, words[rng.integers(len(words))])
+        picture = picture[top : top + CROP, left : left + CROP]
+        ground = WHITE
+        if rng.random() < 0.4:
+            ground = np.clip(np.array(PALETTE[words[rng.integers(len(words))]]) + rng.normal(0, 12, 3), 0, 255)
+        crop = composite(picture, ground)
+        batch[row] = crop[:, ::-1] if rng.random() < 0.5 else crop
+    return to_tensor(batch)
+
+
+def loss_of(picture: torch.Tensor, latent: torch.Tensor, decoded: torch.Tensor) -> torch.Tensor:
+    """Return pixel, edge (at three scales) and latent-normality terms as one scalar."""
+    loss = (decoded - picture).abs().mean() + 2.0 * F.mse_loss(decoded, picture)
+    for scale in (1, 2, 4):
+        difference = F.avg_pool2d(decoded - picture, scale)
+        loss = loss + 0.3 * (difference.diff(dim=-1).abs().mean() + difference.diff(dim=-2).abs().mean())
+    normal = latent.mean((0, 2, 3)).square() + (latent.std((0, 2, 3)) - 1).square()
+    return loss + 0.02 * normal.mean() + 0.01 * F.relu(latent.abs() - 2.5).square().mean()
+
+
+def psnr(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
+    """Return the peak signal-to-noise ratio in dB of each picture pair, tensors -1..1 [N, 3, H, W] -> [N]."""
+    return -10 * torch.log10((first - second).square().mean((1, 2, 3)) / 4)
+
+
+@torch.no_grad()
+def measure(vae: AutoencoderTiny) -> dict[str, float]:
+    """Return the reconstruction on the held-out pictures (white ground) and the latents' mean and deviation."""
+    pictures, index = load_pictures()
+    _, held = split(len(index))
+    whole = to_tensor(np.stack([composite(pictures[number], WHITE) for number in held]))
+    values, latents = [], []
+    for part in whole.to(device()).split(25):
+        latent = vae.encoder(part)
+        latents.append(latent)
+        values.append(psnr(vae.decoder(latent).clamp(-1, 1), part))
+    score, latent = torch.cat(values), torch.cat(latents)
+    return {"psnr": score.mean().item(), "median": score.median().item(), "std": latent.std().item()}
+
+
+def start_from(folder: Path, decoder_only: bool) -> AutoencoderTiny:
+    """Return the saved autoencoder, or a new one; with `decoder_only` the encoder is frozen."""
+    vae = AutoencoderTiny.from_pretrained(folder) if folder.exists() else build()
+    vae.encoder.requires_grad_(not decoder_only)
+    return place(vae).train()
+
+
+def train(minutes: float, decoder_only: bool = False) -> None:
+    """Train for the given minutes and write .train/parts/vae; a second call goes on from the first's weights.
+
+    Args:
+        minutes: Wall-clock minutes.
+        decoder_only: Leave the encoder as it is, so that cached latents and a trained UNet stay valid.
+    """
+    pictures, index = load_pictures()
+    pictures = np.asarray(pictures)
+    numbers, _ = split(len(index))
+    folder = PARTS / "vae"
+    vae = start_from(folder, decoder_only)
+    if device().type == "cpu":
+        quicken(vae)
+    scale = vae.config["scaling_factor"]
+    learnt = [parameter for parameter in vae.parameters() if parameter.requires_grad]
+    optimizer = torch.optim.AdamW(learnt, RATE, betas=(0.9, 0.99), weight_decay=1e-4, fused=True)
+    ema, rng, start, step = Ema(vae, 0.995), np.random.default_rng(), time.monotonic(), 0
+    while (share := (time.monotonic() - start) / (minutes * 60)) < 1:
+        optimizer.param_groups[0]["lr"] = cosine_rate(RATE, step, share, warmup=30)
+        picture = sample(pictures, numbers, rng).to(device())
+        with autocast():
+            latent = vae.encoder(picture).float()
+            decoded = vae.decoder(latent).float()
+        loss = loss_of(picture, latent, decoded)
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(learnt, 1.0)
+        optimizer.step()
+        step += 1
+        ema.update(vae, step)
+        if step % 100 == 0:
+            noise = F.mse_loss(decoded.detach().clamp(-1, 1), picture).item()
+            rate = step * BATCH / (time.monotonic() - start)
+            print(f"vae {step} crop psnr {-10 * np.log10(noise / 4):.2f} {rate:.1f} img/s", flush=True)
+    ema.copy_to(vae)
+    scores = measure(vae.eval())
+    vae.register_to_config(scaling_factor=scale if decoder_only else 1.0 / scores["std"])
+    vae.save_pretrained(folder)
+    print("vae held-out", {key: round(value, 3) for key, value in scores.items()})
