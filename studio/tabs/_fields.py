@@ -57,7 +57,7 @@ class Form:
 def prompt_fields() -> dict[str, Component]:
     """Prompt and negative prompt."""
     prompt = gr.Textbox(
-        label="Prompt", lines=3, max_lines=10, placeholder="What should the picture show?", elem_id="prompt",
+        label="Prompt", lines=2, max_lines=10, placeholder="What should the picture show?", elem_id="prompt",
         elem_classes="prompt", max_length=20_000, autofocus=True,
     )  # fmt: skip
     negative = gr.Textbox(
@@ -76,7 +76,7 @@ def model_fields(models: Sequence[Model], model: Model, styles: Sequence[str]) -
         )  # fmt: skip
         style = gr.Dropdown(
             list(styles), value=[], multiselect=True, label="Styles", elem_id="styles", min_width=120,
-            info="Words that are added to your prompts.", allow_custom_value=True,
+            info="Words around your prompts.", allow_custom_value=True,
         )  # fmt: skip
     return {"model": chosen, "styles": style}
 
@@ -113,11 +113,11 @@ def sampling_fields(model: Model) -> dict[str, Component]:
     with gr.Row(elem_classes="pair"):
         steps = gr.Slider(
             1, 150, value=sampling.steps, step=1, label="Steps", elem_id="steps", min_width=120,
-            info="More take longer and add detail.",
+            info="More: slower, finer.",
         )  # fmt: skip
         guidance = gr.Slider(
             0, 30, value=sampling.guidance, step=0.1, label="Guidance", elem_id="guidance", min_width=120,
-            info="How closely to follow the prompt (CFG).",
+            info="Hold on the prompt (CFG).",
         )  # fmt: skip
     with gr.Row(elem_classes="pair"):
         sampler = gr.Dropdown(
@@ -136,7 +136,7 @@ def seed_fields() -> dict[str, Component]:
     with gr.Row(elem_classes="seeds"):
         seed = gr.Number(
             RANDOM_SEED, label="Seed", precision=0, min_width=90, scale=4, elem_id="seed",
-            info="Same seed, same picture. -1 draws one.",
+            info="-1 draws a new one.",
         )  # fmt: skip
         random = gr.Button("⚄", elem_classes="icon", elem_id="seed-random", min_width=40, scale=0)
         reuse = gr.Button("♻", elem_classes="icon", elem_id="seed-reuse", min_width=40, scale=0)

@@ -36,7 +36,7 @@ def build(studio: Studio, shell: Shell) -> None:
         with gr.Column(elem_classes="desk desk-prompt", min_width=0):
             prompts = _fields.prompt_fields()
             counts = gr.HTML("", elem_classes="counts")
-            with gr.Row(elem_classes="verbs"):
+            with gr.Row(elem_classes="verbs bar-below"):
                 generate = gr.Button(
                     "Generate", variant="primary", elem_id="generate", elem_classes="generate", min_width=120, scale=3
                 )
