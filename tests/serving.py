@@ -98,7 +98,7 @@ def broken() -> str:
 class Served:
     """A running studio and clients for it."""
 
-    def __init__(self, url: str, app: StudioApp, studio: Studio, backend: FakeBackend) -> None:
+    def __init__(self, url: str, app: StudioApp, studio: Studio, backend: Any) -> None:
         self.url = url
         self.app = app
         self.studio = studio
@@ -119,7 +119,7 @@ class Served:
 
 @contextlib.contextmanager
 def running(
-    folder: Path, *, users: bool = False, backend: FakeBackend | None = None, page: Any = small_page, **settings: Any
+    folder: Path, *, users: bool = False, backend: Any = None, page: Any = small_page, **settings: Any
 ) -> Iterator[Served]:
     """Serve a studio on a free port of loopback."""
     backend = backend or FakeBackend()
@@ -136,7 +136,8 @@ def running(
         yield served
     finally:
         served.close()
-        backend.release(1000)
+        if isinstance(backend, FakeBackend):
+            backend.release(1000)
         server.drain()
         thread.join(DEADLINE)
         assert not thread.is_alive()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from fakes import FAKE_MODEL, FakeBackend
 from serving import PASSWORDS, Served, running
 
 from studio.core.settings import Settings
+from studio.engine.plugins import discover
 from studio.page import mount
 from studio.pipelines.catalog import Catalog
 from studio.pipelines.hub import Hub
@@ -27,6 +28,7 @@ from studio.pipelines.local import LocalPipelines
 CHROMIUM = next(
     (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None
 )
+EMBEDDED = Path(__file__).parents[2] / "models" / "embedded"
 PATIENCE = 20_000  # ms that any expectation waits
 
 
@@ -82,15 +84,17 @@ class Opener:
         self._browser, self._stack, self._folder = browser, stack, folder
 
     def serve(self, *, held: bool = False, users: bool = False, **settings: Any) -> Served:
-        backend = FakeBackend(FAKE_MODEL, held=held)
-        models = self._folder / "models"
-        store = LocalPipelines(
-            lambda: Settings(models_dir=models),
-            Catalog(models, [], models / ".cache"),
-            Hub(models, lambda: True, lambda: None),
-        )
-        settings = {"default_model": "fake", **settings}
-        studio = running(self._folder, users=users, backend=backend, page=mount, models=store, **settings)
+        """A studio that draws fakes, step by step when `held`."""
+        store, backend = _pipelines(self._folder / "models"), FakeBackend(FAKE_MODEL, held=held)
+        return self._serve(backend, store, users=users, **{"default_model": "fake", **settings})
+
+    def serve_embedded(self) -> Served:
+        """A studio with the model that ships, wired as the program wires it."""
+        store = _pipelines(EMBEDDED.parent, discover("studio.pipelines.families", "PIPELINE"))
+        return self._serve(store, store, models_dir=EMBEDDED.parent, preview_interval=0.1)
+
+    def _serve(self, backend: Any, store: LocalPipelines, **options: Any) -> Served:
+        studio = running(self._folder, backend=backend, page=mount, models=store, **options)
         return self._stack.enter_context(studio)
 
     def window(self, served: Served, *, user: str = "", **options: Any) -> Window:
@@ -104,6 +108,11 @@ class Opener:
             window.page.keyboard.press("Enter")
             window.page.wait_for_url(served.url + "/")
         return window
+
+
+def _pipelines(models: Path, specs: Sequence[Any] = ()) -> LocalPipelines:
+    catalog = Catalog(models, specs, models / ".cache")
+    return LocalPipelines(lambda: Settings(models_dir=models), catalog, Hub(models, lambda: True, lambda: None))
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from opening import Opener
+from PIL import Image
 from playwright.sync_api import Page, expect
 
 pytestmark = pytest.mark.browser
@@ -188,3 +189,19 @@ def test_light_and_dark_are_a_click_and_remembered(opener: Opener) -> None:
     page.reload()
     window.ready()
     page.wait_for_function("document.body.classList.contains('dark')")
+
+
+@pytest.mark.torch
+def test_the_model_that_ships_draws_a_red_apple(opener: Opener, tmp_path: Path) -> None:
+    window = opener.window(opener.serve_embedded())
+    page = window.open()
+    page.set_default_timeout(200_000)  # torch is imported and the model loaded on the way
+    page.fill("#steps input[type=number]", "12")
+    generate(page, "a red apple")
+    page.wait_for_selector("#stage img.forming")
+    window.stage("finished")
+    assert window.complaints == []
+    picture = Image.open(next((tmp_path / "outputs").glob("2*/*.png"))).convert("RGB")
+    red, green, blue = picture.resize((1, 1), Image.Resampling.BOX, (40, 50, 88, 98)).getpixel((0, 0))
+    assert picture.size == (128, 128)
+    assert red > 1.5 * max(green, blue)
