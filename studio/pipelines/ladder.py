@@ -53,6 +53,7 @@ class Ladder:
             return self.run(seeds, attempt)
         if self._device == "cuda" and not self.offloaded:
             self.offloaded = True
+            self._registry.evict_one()  # the copy on the card, or it would lie beside the one that waits outside
             self._ctx.notice("Memory was short: parts of the model waited in the computer's memory.")
             return self.run(seeds, attempt)
         raise self._error(text)
