@@ -53,7 +53,8 @@ def test_draws_on_the_embedded_model(embedded, drawn, sampler: str, schedule: st
 def test_samplers_differ(drawn) -> None:
     assert set(drawn) == set(DIFFUSION)
     same = [(a, b) for a in drawn for b in drawn if a < b and drawn[a] == drawn[b]]
-    assert not same, same
+    # DDPM's ancestral step and Euler a are one process in two coordinates; after rounding they may agree to the byte
+    assert set(same) <= {("DDPM", "Euler a")}, same
 
 
 @pytest.mark.parametrize(("sampler", "schedule"), [(s, x) for s, schedules in FLOW.items() for x in schedules])
