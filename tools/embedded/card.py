@@ -35,7 +35,7 @@ def table(results: dict[str, Any]) -> str:
         "|---|---|",
         f"| Autoencoder PSNR, 200 held-out drawings | {autoencoder['psnr']:.1f} dB (median {autoencoder['median']:.1f}) |",
         hit_row("Seen concepts", results["seen"]),
-        hit_row("of these, the everyday ones", results["everyday"]),
+        hit_row("Seen concepts, everyday ones only", results["everyday"]),
         hit_row("Seen concepts in the flat style", results["flat"]),
         hit_row("Concept and colour pairs that were trained on", results["colour"]),
         hit_row("Concept and colour pairs never trained on", results["unseen colour"]),
@@ -47,6 +47,7 @@ def table(results: dict[str, Any]) -> str:
         f"real flat to real 3D {results['frechet real flat']:.2f} |",
         f"| Diversity: mean pixel distance between seeds of one prompt (0 to 1) | {results['diversity']:.3f} |",
         f"| Nearest training picture, pixel distance (0 to 1), median | {results['nearest median']:.3f} |",
+        f"| Nearest training drawing by pixels is the asked concept's own (chance 0.2 %) | {percent(results['nearest is own'])} |",
         f"| Generated pictures that are near copies (distance below 0.05) | {percent(results['copies'])} |",
     ]
     return "\n".join(rows)

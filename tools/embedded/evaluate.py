@@ -87,8 +87,8 @@ def spread(pictures: np.ndarray) -> float:
     return float(np.mean([np.sqrt(np.square(flat[i] - flat[j]).mean()) for i, j in pairs]))
 
 
-def nearest_training(pictures: np.ndarray, drawings: np.ndarray) -> np.ndarray:
-    """Return each picture's root mean square distance, 0..1, to the nearest plain drawing or its mirror image.
+def nearest_training(pictures: np.ndarray, drawings: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return each picture's root mean square distance, 0..1, to the nearest drawing or its mirror image, and its number.
 
     Args:
         pictures: Generated, uint8 RGB [N, S, S, 3].
@@ -98,7 +98,8 @@ def nearest_training(pictures: np.ndarray, drawings: np.ndarray) -> np.ndarray:
     mirrored = drawings[:, ::2, ::-2].reshape(len(drawings), -1) / 255
     known = torch.from_numpy(np.concatenate([small, mirrored]).astype(np.float32))
     asked = torch.from_numpy(pictures[:, ::2, ::2].reshape(len(pictures), -1).astype(np.float32) / 255)
-    return (torch.cdist(asked, known).min(1).values / known.shape[1] ** 0.5).numpy()
+    nearest = torch.cdist(asked, known).min(1)
+    return (nearest.values / known.shape[1] ** 0.5).numpy(), (nearest.indices % len(drawings)).numpy()
 
 
 def grade_real(judge: Judge) -> tuple[dict[str, Hits], dict[str, torch.Tensor]]:
@@ -136,17 +137,24 @@ def grade_groups(pipeline: StableDiffusionPipeline, judge: Judge) -> dict[str, A
         if group in ("seen", "everyday"):
             figures["features"].append(features)
         if group == "seen":
-            figures["nearest"] = nearest_training(pictures, plain_drawings())
+            figures |= memorisation(pictures, [right[question.label] for question in chosen])
         print(group, figures[group], figures.get(f"{group} obeyed", ""), flush=True)
     return figures
 
 
-def plain_drawings() -> np.ndarray:
-    """Return every 3D training drawing on white, float RGB 0..255, [M, S, S, 3]."""
+def memorisation(pictures: np.ndarray, targets: list[set[int]]) -> dict[str, float]:
+    """Compare generated pictures with the 3D training drawings on white: how near, how many copies, how often its own."""
     drawings, index = load_pictures()
-    labels = {concept.label for concept in load_concepts() if not concept.held_out}
-    chosen = [number for number, (style, label) in enumerate(index) if style == "3d" and label in labels]
-    return np.stack([composite(drawings[number], WHITE) for number in chosen])
+    classes = {concept.label: number for number, concept in enumerate(load_concepts()) if not concept.held_out}
+    known = [number for number, (style, label) in enumerate(index) if style == "3d" and label in classes]
+    shown = np.stack([composite(drawings[number], WHITE) for number in known])
+    distances, nearest = nearest_training(pictures, shown)
+    own = [classes[index[known[place]][1]] in right for place, right in zip(nearest, targets, strict=True)]
+    return {
+        "nearest median": float(np.median(distances)),
+        "copies": float(np.mean(distances < NEAR_DISTANCE)),
+        "nearest is own": float(np.mean(own)),
+    }
 
 
 def diversity(pipeline: StableDiffusionPipeline) -> float:
@@ -171,7 +179,7 @@ def evaluate() -> None:
     grid(sheet, 8).save(MODEL / "grid.webp", quality=80, method=6)
     real, features = grade_real(judge)
     figures = grade_groups(pipeline, judge)
-    nearest, generated = figures.pop("nearest"), torch.cat(figures.pop("features"))
+    generated = torch.cat(figures.pop("features"))
     half = torch.randperm(len(features["3d"]), generator=torch.Generator().manual_seed(0))
     middle = len(half) // 2
     figures |= {
@@ -181,8 +189,6 @@ def evaluate() -> None:
         "frechet real halves": frechet(features["3d"][half[:middle]], features["3d"][half[middle:]]),
         "frechet real flat": frechet(features["flat"], features["3d"]),
         "diversity": diversity(pipeline),
-        "nearest median": float(np.median(nearest)),
-        "copies": float(np.mean(nearest < NEAR_DISTANCE)),
     }
     RESULTS.write_text(json.dumps(figures, indent=1), encoding="utf-8")
     write_card()

@@ -53,6 +53,18 @@ def swap_in(fresh: Path, target: Path) -> None:
     shutil.rmtree(old, ignore_errors=True)
 
 
+def tidy_configs(folder: Path) -> None:
+    """Drop what diffusers warns about and local paths, and let transformers load the text encoder in float32 unless told otherwise."""
+    for part, change in (
+        ("vae", {"block_out_channels": None, "_name_or_path": None}),
+        ("text_encoder", {"dtype": "float32"}),
+    ):
+        file = folder / part / "config.json"
+        settings = json.loads(file.read_text(encoding="utf-8")) | change
+        kept = {name: value for name, value in settings.items() if name not in change or value is not None}
+        file.write_text(json.dumps(kept, indent=2) + "\n", encoding="utf-8")
+
+
 def export() -> None:
     """Write models/embedded in fp16, aside first, keeping the card, the grid and the examples."""
     fresh = MODEL.with_name(MODEL.name + ".new")
@@ -61,9 +73,7 @@ def export() -> None:
     for name in ("vocab.json", "merges.txt"):
         shutil.copy2(PARTS / "tokenizer" / name, fresh / "tokenizer" / name)
     shutil.copy2(PACKAGE / LICENCE, fresh / LICENCE)
-    settings = json.loads((fresh / "vae" / "config.json").read_text(encoding="utf-8"))
-    settings.pop("block_out_channels", None)  # derived when loading; diffusers warns when it is in the file
-    (fresh / "vae" / "config.json").write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
+    tidy_configs(fresh)
     for path in fresh.rglob("*.safetensors"):
         path.chmod(0o644)
     weights = sorted(fresh.rglob("*.safetensors"))
