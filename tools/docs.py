@@ -28,6 +28,7 @@ def main() -> int:
     with running_studio() as url, sync_playwright() as playwright:
         flags = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
         browser = playwright.chromium.launch(executable_path=chromium, args=flags)
+        _draw(browser.new_page(), url)  # loads the model, so that the pictures show what every later job takes
         for look in ("light", "dark"):
             for name, (width, height) in SIZES.items():
                 _tabs(browser, url, f"{name}-{look}", width, height)
@@ -38,6 +39,15 @@ def main() -> int:
 def _tabs(browser: Browser, url: str, suffix: str, width: int, height: int) -> None:
     look = "dark" if suffix.endswith("dark") else "light"
     page = browser.new_page(viewport={"width": width, "height": height}, color_scheme=look)
+    _draw(page, url)
+    _shoot(page, f"txt2img-{suffix}")
+    page.click("button[role=tab]:has-text('Configurations')")
+    page.wait_for_selector("#models-table table")
+    _shoot(page, f"configurations-{suffix}")
+    page.close()
+
+
+def _draw(page: Page, url: str) -> None:
     page.set_default_timeout(PATIENCE)
     page.goto(url)
     page.wait_for_function("window.easel && window.easel.restored")
@@ -46,11 +56,6 @@ def _tabs(browser: Browser, url: str, suffix: str, width: int, height: int) -> N
     page.keyboard.press("Control+Enter")
     page.wait_for_selector('.stage[data-status="finished"]')
     page.wait_for_load_state("networkidle")
-    _shoot(page, f"txt2img-{suffix}")
-    page.click("button[role=tab]:has-text('Configurations')")
-    page.wait_for_selector("#models-table table")
-    _shoot(page, f"configurations-{suffix}")
-    page.close()
 
 
 def _shoot(page: Page, name: str) -> None:

@@ -117,7 +117,7 @@ def sampling_fields(model: Model) -> dict[str, Component]:
         )  # fmt: skip
         guidance = gr.Slider(
             0, 30, value=sampling.guidance, step=0.1, label="Guidance", elem_id="guidance", min_width=120,
-            info="Prompt strength (CFG).",
+            info="The CFG scale.",
         )  # fmt: skip
     with gr.Row(elem_classes="pair"):
         sampler = gr.Dropdown(
