@@ -29,9 +29,7 @@ def _describe(weight: WeightFile) -> Model:
         ),
         sizes=_clip.sizes(side),
         problem=_clip.problem(weight),
-        note=f"A demonstration model: single everyday things, {side} px."
-        if embedded
-        else "",
+        note=f"A demonstration model: single everyday things, {side} px." if embedded else "",
     )
 
 
