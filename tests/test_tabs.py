@@ -13,6 +13,9 @@ from studio.core.events import Failed, Saved, Snapshot, Step, Waiting
 from studio.core.model import Feature, Model
 from studio.core.request import Axis, GenerationRequest, Hires, LoraUse, Saving
 from studio.core.result import Asset
+from studio.pipelines.hires import LATENT_MODES
+from studio.pipelines.upscale import RESAMPLERS
+from studio.tabs._hires import UPSCALERS
 from studio.tabs._read import join_values, read, split_values, write
 from studio.tabs._stage import stage, status_line
 
@@ -78,6 +81,11 @@ def asset(prompt: str) -> Asset:
         id="job-0", job_id="job", user="local", index=0, path=Path(f"{EVIL}.png"), width=64, height=64, seed=1, created=0.0,
         request=request, infotext=f"{prompt}\nSteps: 1", notes=(EVIL,),
     )  # fmt: skip
+
+
+def test_the_hires_list_offers_what_the_pipelines_have() -> None:
+    """The page may not import pipelines, so the names stand twice; they must not drift apart."""
+    assert set(UPSCALERS) == {*LATENT_MODES, *RESAMPLERS}
 
 
 def test_nothing_that_a_user_wrote_becomes_markup() -> None:
