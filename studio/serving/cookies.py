@@ -81,4 +81,7 @@ def _encode(raw: bytes) -> str:
 
 
 def _decode(text: str) -> bytes:
-    return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
+    raw = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
+    if _encode(raw) != text:  # one value has one spelling: spare bits and foreign letters are refused
+        raise ValueError("not the one spelling of these bytes")
+    return raw
