@@ -28,6 +28,9 @@ class Feature(StrEnum):
     LORA = "LoRA"
     HIRES = "hires pass"
     EMBEDDING = "textual inversion"
+    STRENGTH = "denoising strength"
+    CONTROL = "ControlNet"
+    REFERENCE = "reference picture"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,6 +63,15 @@ class Sizes:
         area = default_width * default_height
         return self._round(math.sqrt(area * ratio)), self._round(math.sqrt(area / ratio))
 
+    def near(self, width: int, height: int) -> tuple[int, int]:
+        """The (width, height) for a picture of that size: as it is where the model can, else smaller or larger in its shape."""
+        scale = min(1.0, self.largest / max(width, height), math.sqrt(self.max_pixels / (width * height)))
+        scale *= max(1.0, self.smallest / (min(width, height) * scale))
+        step = self.multiple
+        fitted = (max(self.smallest, math.floor(side * scale / step) * step) for side in (width, height))
+        wide, high = (min(side, self.largest // step * step) for side in fitted)
+        return wide, high
+
     def _round(self, side: float) -> int:
         rounded = round(side / self.multiple) * self.multiple
         return max(self.smallest, min(self.largest, rounded))
@@ -70,7 +82,7 @@ class Model:
     """One entry of the model list, local or cloud.
 
     `id` is stable and what requests name; `lane` is where its jobs run: "gpu" for local pipelines, else the provider's
-    id. `problem` is set when the model shows up but cannot be used, and says why and what to do. `ignores` says in one
+    id. `paid` tells that its pictures cost money. `problem` is set when the model shows up but cannot be used, and says why and what to do. `ignores` says in one
     sentence what of a request this model passes over silently (A1111 prompt syntax, for example).
     """
 
@@ -84,6 +96,7 @@ class Model:
     sizes: Sizes = field(default_factory=Sizes)
     max_count: int = 100
     max_batch: int = 16
+    paid: bool = False
     ignores: str = ""
     problem: str = ""
     note: str = ""
@@ -105,7 +118,8 @@ class Model:
             raise InvalidRequest(
                 f"{self.title} has no {feature}.", hint="Leave that field as it is, or pick another model."
             )
-        self._check_size(*self.size_of(request), what="size")
+        if request.task.draws:
+            self._check_size(*self.size_of(request), what="size")
         if request.hires is not None:
             self._check_size(*self.hires_size(request), what="hires size")
         if request.count > self.max_count or request.batch_size > self.max_batch:
@@ -174,5 +188,8 @@ def used_features(request: GenerationRequest) -> frozenset[Feature]:
         Feature.VAE: request.vae is not None,
         Feature.LORA: bool(request.loras),
         Feature.HIRES: request.hires is not None,
+        Feature.STRENGTH: request.strength is not None,
+        Feature.CONTROL: request.task is not Task.PREPROCESS and bool(request.control),
+        Feature.REFERENCE: request.task is not Task.STYLE_TRANSFER and bool(request.references),
     }
     return frozenset(feature for feature, used in uses.items() if used)

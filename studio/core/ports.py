@@ -13,10 +13,12 @@ from typing import Any, Protocol
 from PIL import Image
 
 from studio.core.model import Model
+from studio.core.money import Estimate
+from studio.core.parts import ControlUnit
 from studio.core.request import GenerationRequest
 from studio.core.result import Rendered
 from studio.core.settings import Settings
-from studio.core.weights import Header, WeightFile
+from studio.core.weights import Header, Offer, WeightFile
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,6 +62,22 @@ class JobContext(Protocol):
         """Wait, and stop waiting the moment the job is cancelled (then raises as `progress` does)."""
         ...
 
+    def picture(self, content_hash: str) -> Image.Image:
+        """A picture that the request names: 8-bit L, RGB or RGBA, upright. The caller's own copy.
+
+        Raises:
+            NotFound: it is gone.
+        """
+        ...
+
+    def key(self, name: str) -> str:
+        """The API key of that name ("OPENAI_API_KEY"), for the moment of the call only.
+
+        Raises:
+            NotConfigured: it is not set; the message says where to set it.
+        """
+        ...
+
     def stage(self, name: str) -> AbstractContextManager[None]:
         """Time the enclosed work for the generation log under `name` ("load", "encode", "denoise", "decode")."""
         ...
@@ -77,10 +95,11 @@ class Backend(Protocol):
         ...
 
     def render(self, request: GenerationRequest, seeds: Sequence[PictureSeed], ctx: JobContext) -> list[Rendered]:
-        """One pass: a picture per entry of `seeds`, in that order. Called in the model's lane, one call at a time per lane.
+        """One pass: a picture per entry of `seeds`, in that order; where `outputs_of(request)` is more than one, that many for
+        each, one after the other. Called in the model's lane: one call at a time in the GPU lane, several in others.
 
-        `request.seed`, `count`, `batch_size` and `axes` are the engine's business and are not looked at here; every other
-        field is, and None means the model's default.
+        `request.seed`, `count`, `batch_size`, `batch`, `axes`, `then` and `file` are the engine's business and are not looked
+        at here; every other field is, and None means the model's default. Pictures come from `ctx.picture`.
 
         Raises:
             StudioError: anything the user should read. Foreign exceptions are mapped before they get here.
@@ -89,6 +108,35 @@ class Backend(Protocol):
 
     def close(self) -> None:
         """Let go of memory and connections."""
+        ...
+
+
+class Priced(Protocol):
+    """What a backend is besides when its models cost money."""
+
+    def estimate(self, request: GenerationRequest) -> Estimate | None:
+        """What `request`, with all its pictures, is expected to cost; None when nobody can tell. Pure."""
+        ...
+
+
+class Annotators(Protocol):
+    """What a pipeline may ask of the preprocessors while it runs."""
+
+    def annotate(self, unit: ControlUnit, image: Image.Image, short_side: int, ctx: JobContext) -> Image.Image:
+        """The map of `unit.preprocessor` for `image`, its short side near `short_side` px, RGB, of the image's shape.
+
+        Raises:
+            InvalidRequest: no such preprocessor. NotConfigured: its weights are not here; the hint says how to get them.
+        """
+        ...
+
+    def find(self, words: str, image: Image.Image, ctx: JobContext) -> Image.Image:
+        """A mask (mode L, the image's size, white where it is) of what `words` name in `image`; raises as `annotate`, and
+        InvalidRequest when nothing is found."""
+        ...
+
+    def foreground(self, image: Image.Image, ctx: JobContext) -> Image.Image:
+        """The opacity (mode L, the image's size) that keeps the foreground of `image`."""
         ...
 
 
@@ -188,6 +236,14 @@ class ModelStore(Protocol):
         Raises:
             InvalidRequest: not a repo id. NotConfigured: the studio is set to offline. StorageFailed: not enough disk.
         """
+        ...
+
+    def offers(self) -> Sequence[Offer]:
+        """Weight files that can be fetched and are not here yet."""
+        ...
+
+    def fetch(self, offer_id: str) -> None:
+        """Begin to fetch an offer; `downloads` tells how it goes under the offer's id. Raises as `download`."""
         ...
 
     def cancel_download(self, repo_id: str) -> None: ...

@@ -9,65 +9,21 @@ from __future__ import annotations
 import dataclasses
 import math
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import Any, Self
 
 from studio.core.codec import decode, encode
 from studio.core.errors import InvalidRequest
+from studio.core.finish import Faces, FileWish, Finish, Upscale
+from studio.core.parts import Axis, ControlUnit, Hires, Inpaint, LoraUse, Outpaint, Reference, Resize, Saving
+from studio.core.pictures import picture
+from studio.core.ranges import MAX_SIDE, check_range
+from studio.core.social import Social
+from studio.core.task import Task
 
 MAX_SEED = 2**32 - 1
 MAX_PROMPT_CHARS = 20_000
-MAX_SIDE = 16_384  # px; a model's own limit is lower, this one keeps nonsense out of the journal
-
-
-class Task(StrEnum):
-    TXT2IMG = "txt2img"
-    IMG2IMG = "img2img"
-
-
-class Saving(StrEnum):
-    """What the user wants to save when both cannot be had."""
-
-    MEMORY = "memory"
-    TIME = "time"
-
-
-@dataclass(frozen=True, kw_only=True)
-class LoraUse:
-    """A LoRA by its catalog name; `weight` scales its effect, usually 0 to 1, and may be negative."""
-
-    name: str
-    weight: float = 1.0
-
-
-@dataclass(frozen=True, kw_only=True)
-class Hires:
-    """A second pass: enlarge the first picture and denoise it again.
-
-    `upscaler` names a latent mode or a picture upscaler. `width` and `height`, both in px, win over `scale`. Every other
-    field that is None is taken from the first pass. `strength` is the denoising strength, 0 to 1.
-    """
-
-    upscaler: str = "Latent"
-    scale: float = 2.0
-    width: int | None = None
-    height: int | None = None
-    steps: int | None = None
-    strength: float = 0.7
-    guidance: float | None = None
-    prompt: str = ""
-    negative_prompt: str = ""
-    sampler: str | None = None
-    schedule: str | None = None
-    model: str | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Axis:
-    """One axis of a grid: the parameter's name in studio.core.grid and its values as the user typed them."""
-
-    parameter: str
-    values: tuple[str, ...]
+MAX_UNITS = 8
+MAX_STEPS_AFTER = 12
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,6 +34,14 @@ class GenerationRequest:
     and memory but not the pictures: picture k is drawn from seed + k. With `variation_strength` above 0 all pictures
     start from `seed` and lean towards `variation_seed` + k by that fraction. `axes` turns the request into a grid job:
     one picture per combination.
+
+    Pictures are named by content hash. Work on a picture takes `source`; `batch` names several instead, and each of them
+    gets its `count` pictures. In a mask white is what changes. `strength` is the denoising strength, 0 to 1 (for sketch and
+    structure: how closely the source is followed). `loops` feeds each picture back as the source that many times.
+    Tasks with a mask and searches give a picture of the source's size, `width` and `height` being the size that is drawn at.
+
+    `then` are requests that follow, each working on what came before; they name no source of their own. `file` says how
+    the result is written where that is not to be as the settings say.
     """
 
     task: Task = Task.TXT2IMG
@@ -104,6 +68,25 @@ class GenerationRequest:
     hires: Hires | None = None
     saving: Saving | None = None
     axes: tuple[Axis, ...] = ()
+    source: str | None = picture()
+    batch: tuple[str, ...] = picture(())
+    mask: str | None = picture()
+    background: str | None = picture()
+    lighting: str | None = picture()
+    strength: float | None = None
+    resize: Resize = Resize.CROP
+    loops: int = 1
+    inpaint: Inpaint = Inpaint()
+    outpaint: Outpaint | None = None
+    search: str = ""
+    control: tuple[ControlUnit, ...] = ()
+    references: tuple[Reference, ...] = ()
+    upscale: Upscale | None = None
+    faces: Faces | None = None
+    finish: Finish | None = None
+    social: Social | None = None
+    file: FileWish | None = None
+    then: tuple[GenerationRequest, ...] = ()
 
     def __post_init__(self) -> None:
         """Refuse what no model could do.
@@ -116,26 +99,33 @@ class GenerationRequest:
                 raise InvalidRequest(
                     f"The {name.replace('_', ' ')} is longer than {MAX_PROMPT_CHARS} characters.", hint="Shorten it."
                 )
-        _check_range("width", self.width, 8, MAX_SIDE)
-        _check_range("height", self.height, 8, MAX_SIDE)
-        _check_range("count", self.count, 1, 1000)
-        _check_range("batch_size", self.batch_size, 1, 64)
-        _check_range("seed", self.seed, 0, MAX_SEED)
-        _check_range("variation_seed", self.variation_seed, 0, MAX_SEED)
-        _check_range("variation_strength", self.variation_strength, 0, 1)
-        _check_range("steps", self.steps, 1, 1000)
-        _check_range("guidance", self.guidance, 0, 100)
-        _check_range("clip_skip", self.clip_skip, 1, 24)
-        _check_range("prompt_weight", self.prompt_weight, -4, 4)
-        _check_range("negative_weight", self.negative_weight, -4, 4)
+        check_range("width", self.width, 8, MAX_SIDE)
+        check_range("height", self.height, 8, MAX_SIDE)
+        check_range("count", self.count, 1, 1000)
+        check_range("batch_size", self.batch_size, 1, 64)
+        check_range("seed", self.seed, 0, MAX_SEED)
+        check_range("variation_seed", self.variation_seed, 0, MAX_SEED)
+        check_range("variation_strength", self.variation_strength, 0, 1)
+        check_range("steps", self.steps, 1, 1000)
+        check_range("guidance", self.guidance, 0, 100)
+        check_range("clip_skip", self.clip_skip, 1, 24)
+        check_range("prompt_weight", self.prompt_weight, -4, 4)
+        check_range("negative_weight", self.negative_weight, -4, 4)
         for lora in self.loras:
-            _check_range(f"weight of the LoRA {lora.name}", lora.weight, -4, 4)
+            check_range(f"weight of the LoRA {lora.name}", lora.weight, -4, 4)
         if self.aspect is not None:
             parse_aspect(self.aspect)
         if self.hires is not None:
             _check_hires(self.hires)
+        check_range("strength", self.strength, 0, 1)
+        check_range("loops", self.loops, 1, 32)
+        if len(self.search) > MAX_PROMPT_CHARS:
+            raise InvalidRequest("The words to search for are too long.", hint="Shorten them.")
+        if len(self.control) > MAX_UNITS:
+            raise InvalidRequest(f"There are more than {MAX_UNITS} control units.", hint="Drop some of them.")
         if len(self.axes) > 3:
             raise InvalidRequest("A grid has at most three axes.", hint="Drop one of them.")
+        _check_chain(self)
 
     def replace(self, **changes: Any) -> Self:
         """A copy with `changes`, checked again; the original is untouched."""
@@ -153,6 +143,33 @@ class GenerationRequest:
             InvalidRequest: an unknown field, a wrong type or a value out of range, each named.
         """
         return decode(cls, data, "request")
+
+
+def outputs_of(request: GenerationRequest) -> int:
+    """How many files each drawn picture ends as: the derivatives or formats of the last step, else one."""
+    last = request.then[-1] if request.then else request
+    if last.task is Task.SOCIAL and last.social is not None:
+        return last.social.outputs
+    if last.task is Task.FINISH and last.finish is not None:
+        return max(1, len(last.finish.derivatives))
+    return 1
+
+
+def _check_chain(request: GenerationRequest) -> None:
+    if len(request.then) > MAX_STEPS_AFTER:
+        raise InvalidRequest(f"More than {MAX_STEPS_AFTER} steps follow.", hint="Drop some of them.")
+    for number, step in enumerate(request.then, 1):
+        if step.then or step.axes or step.source or step.batch or step.count != 1 or step.task is Task.TXT2IMG:
+            raise InvalidRequest(
+                f"Step {number} of the chain has a source, a count, a grid or a chain of its own, or draws from text alone.",
+                hint="A step works on the one picture that came before it.",
+            )
+        if number < len(request.then) and outputs_of(step) > 1:
+            raise InvalidRequest(
+                f"Step {number} of the chain gives several files, and another step follows.", hint="Put it last."
+            )
+    if request.then and outputs_of(request.replace(then=())) > 1:
+        raise InvalidRequest("Several files come before the chain.", hint="Put the step that gives several files last.")
 
 
 def parse_aspect(text: str) -> float:
@@ -173,27 +190,13 @@ def parse_aspect(text: str) -> float:
     return ratio
 
 
-def _check_range(name: str, value: float | None, low: float, high: float) -> None:
-    if value is not None and not low <= value <= high:
-        raise InvalidRequest(
-            f"{name.replace('_', ' ').capitalize()} is {value}, outside {low} to {high}.",
-            hint=f"Choose a value from {low} to {high}.",
-            details={
-                "field": name,
-                "value": value if math.isfinite(value) else str(value),
-                "minimum": low,
-                "maximum": high,
-            },
-        )
-
-
 def _check_hires(hires: Hires) -> None:
-    _check_range("hires scale", hires.scale, 1, 8)
-    _check_range("hires width", hires.width, 8, MAX_SIDE)
-    _check_range("hires height", hires.height, 8, MAX_SIDE)
-    _check_range("hires steps", hires.steps, 1, 1000)
-    _check_range("hires strength", hires.strength, 0, 1)
-    _check_range("hires guidance", hires.guidance, 0, 100)
+    check_range("hires scale", hires.scale, 1, 8)
+    check_range("hires width", hires.width, 8, MAX_SIDE)
+    check_range("hires height", hires.height, 8, MAX_SIDE)
+    check_range("hires steps", hires.steps, 1, 1000)
+    check_range("hires strength", hires.strength, 0, 1)
+    check_range("hires guidance", hires.guidance, 0, 100)
     if (hires.width is None) != (hires.height is None):
         raise InvalidRequest(
             "The hires pass has a width or a height, but not both.", hint="Give both, or only a scale."

@@ -2,28 +2,40 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from PIL import Image
 
+from studio.core.finish import FileWish
 from studio.core.request import GenerationRequest
 
 
 @dataclass(frozen=True, kw_only=True)
 class Rendered:
     """One picture as pixels, 8-bit RGB or RGBA. `seed` is the seed that draws this picture alone; `notes` say what was
-    changed on the way (a smaller batch, a fallback model)."""
+    changed on the way (a smaller batch, a fallback model).
+
+    Where one picture ends as several files, `request` asks for this one alone, `label` names it ("instagram.story") and
+    `file` says how it is written. `cost` is what a service billed for it, in US dollars, None where it did not say.
+    """
 
     image: Image.Image
-    seed: int
+    seed: int = 0
     variation_seed: int | None = None
     notes: tuple[str, ...] = ()
+    request: GenerationRequest | None = None
+    label: str = ""
+    file: FileWish | None = None
+    cost: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Asset:
-    """One saved picture. `request` asks for exactly this picture (count 1, its own seed); `id` is what HTTP and page name it by."""
+    """One saved picture. `request` asks for exactly this picture (count 1, its own seed); `id` is what HTTP and page name it by.
+
+    `parents` are the assets that it was made from, `history` the requests that made its source, the first one first.
+    """
 
     id: str
     job_id: str
@@ -37,4 +49,6 @@ class Asset:
     request: GenerationRequest
     infotext: str = ""
     notes: tuple[str, ...] = ()
-    parents: tuple[str, ...] = field(default=())
+    parents: tuple[str, ...] = ()
+    history: tuple[GenerationRequest, ...] = ()
+    label: str = ""

@@ -14,6 +14,9 @@ class Kind(StrEnum):
     VAE = "VAE"
     EMBEDDING = "textual inversion"
     CONTROLNET = "ControlNet"
+    T2I_ADAPTER = "T2I-Adapter"
+    IP_ADAPTER = "IP-Adapter"
+    RESTORER = "face restorer"
     UPSCALER = "upscaler"
     UNKNOWN = "unknown"
 
@@ -53,3 +56,22 @@ class WeightFile:
     def is_folder(self) -> bool:
         """Whether this is a diffusers folder rather than a single file."""
         return self.path.is_dir()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Offer:
+    """A weight file that is not here and can be fetched on request, never unasked. It is written to
+    models/`folder`/`filename`, checked against `sha256` (in hex) first.
+
+    `source` is "repo_id:path/in/repo" for the hub, or an https URL; `bytes` its size, `licence` its licence in words, with
+    "non-commercial" in it where that is so. `id` is what Configurations and HTTP name it by.
+    """
+
+    id: str
+    title: str
+    folder: str
+    filename: str
+    source: str
+    bytes: int
+    sha256: str
+    licence: str

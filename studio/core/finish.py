@@ -1,0 +1,177 @@
+"""The parts of a request that work on a finished picture: enlarge, restore faces, finish, write."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from studio.core.errors import InvalidRequest
+from studio.core.pictures import picture
+from studio.core.ranges import MAX_SIDE, check_range
+
+
+@dataclass(frozen=True, kw_only=True)
+class Upscale:
+    """How much larger: `scale` times, or to `long_side` px, or to `width` × `height` px (the last given wins in that order).
+    `second` is another upscaler, blended in by `second_weight` (0 to 1). `tile` and `overlap` in px of the small picture,
+    None for what fits the memory. `creativity` (0 to 1) is how much a model that redraws may change; `base` names the
+    upscaler that it starts from."""
+
+    scale: float | None = None
+    long_side: int | None = None
+    width: int | None = None
+    height: int | None = None
+    second: str = ""
+    second_weight: float = 0.0
+    tile: int | None = None
+    overlap: int | None = None
+    creativity: float | None = None
+    base: str = ""
+
+    def __post_init__(self) -> None:
+        check_range("scale", self.scale, 1, 16)
+        check_range("long side", self.long_side, 8, MAX_SIDE)
+        check_range("width", self.width, 8, MAX_SIDE)
+        check_range("height", self.height, 8, MAX_SIDE)
+        check_range("second weight", self.second_weight, 0, 1)
+        check_range("tile", self.tile, 32, 4096)
+        check_range("overlap", self.overlap, 0, 512)
+        check_range("creativity", self.creativity, 0, 1)
+        if (self.width is None) != (self.height is None):
+            raise InvalidRequest("The upscale has a width or a height, but not both.", hint="Give both, or a scale.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Faces:
+    """Face restoration. `visibility` 0 to 1 blends the restored face over the old one; `fidelity` 0 (best looking) to 1
+    (closest to the source), for restorers that know it."""
+
+    visibility: float = 1.0
+    fidelity: float = 0.5
+
+    def __post_init__(self) -> None:
+        check_range("visibility", self.visibility, 0, 1)
+        check_range("fidelity", self.fidelity, 0, 1)
+
+
+class Keep(StrEnum):
+    """What a written file carries besides its pixels."""
+
+    ALL = "all"  # recipe, infotext, machine-made marker
+    MARKER = "marker"  # the machine-made marker alone
+    NOTHING = "nothing"
+
+
+@dataclass(frozen=True, kw_only=True)
+class FileWish:
+    """How a file is written: `format` "png", "jpeg", "webp" or "avif", `quality` 1 to 100, at most `max_bytes`. None means
+    what the settings say. Colours are sRGB always."""
+
+    format: str | None = None
+    quality: int | None = None
+    max_bytes: int | None = None
+    keep: Keep = Keep.ALL
+
+    def __post_init__(self) -> None:
+        if self.format not in (None, "png", "jpeg", "webp", "avif"):
+            raise InvalidRequest(
+                f"There is no file format {self.format!r}.", hint="There are png, jpeg, webp and avif."
+            )
+        check_range("quality", self.quality, 1, 100)
+        check_range("max bytes", self.max_bytes, 1_000, 2**31)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Box:
+    """A part of a picture, as fractions of its width and height, 0 to 1."""
+
+    left: float = 0.0
+    top: float = 0.0
+    right: float = 1.0
+    bottom: float = 1.0
+
+    def __post_init__(self) -> None:
+        for side in ("left", "top", "right", "bottom"):
+            check_range(side, getattr(self, side), 0, 1)
+        if self.left >= self.right or self.top >= self.bottom:
+            raise InvalidRequest("A box is empty.", hint="Its right lies right of its left, its bottom below its top.")
+
+
+class Anchor(StrEnum):
+    """Where something stands in a picture."""
+
+    TOP_LEFT = "top left"
+    TOP = "top"
+    TOP_RIGHT = "top right"
+    LEFT = "left"
+    CENTRE = "centre"
+    RIGHT = "right"
+    BOTTOM_LEFT = "bottom left"
+    BOTTOM = "bottom"
+    BOTTOM_RIGHT = "bottom right"
+
+
+@dataclass(frozen=True, kw_only=True)
+class TextOverlay:
+    """Words over a picture. `size` as a fraction of the picture's height; `stroke` as a fraction of the letters' size;
+    colours "#rrggbb"; `font` "" for the one that ships. `contrast` "check" tells when it is too low to read, "fix" puts a
+    shade beneath."""
+
+    text: str = ""
+    font: str = ""
+    size: float = 0.08
+    colour: str = "#ffffff"
+    stroke: float = 0.06
+    stroke_colour: str = "#000000"
+    anchor: Anchor = Anchor.BOTTOM
+    margin: float = 0.05
+    contrast: str = "check"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Watermark:
+    """A mark over the picture: a picture or text, at a corner or `tiled`; `hidden` is invisible text that can be read back."""
+
+    picture: str | None = picture()
+    text: str = ""
+    opacity: float = 0.5
+    size: float = 0.15
+    anchor: Anchor = Anchor.BOTTOM_RIGHT
+    margin: float = 0.03
+    tiled: bool = False
+    hidden: str = ""
+
+    def __post_init__(self) -> None:
+        check_range("opacity", self.opacity, 0, 1)
+        check_range("watermark size", self.size, 0.01, 1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Derivative:
+    """One more file of the picture: within `width` × `height` px (None: free), or cropped to fill it with `crop`."""
+
+    width: int | None = None
+    height: int | None = None
+    crop: bool = False
+    file: FileWish = FileWish()
+
+    def __post_init__(self) -> None:
+        check_range("derivative width", self.width, 1, MAX_SIDE)
+        check_range("derivative height", self.height, 1, MAX_SIDE)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finish:
+    """What is done to a finished picture, in this order: crop, resize (`width`, `height` px; one alone keeps the shape),
+    text, watermark; then the derivatives, when there are any, instead of the one file."""
+
+    crop: Box | None = None
+    width: int | None = None
+    height: int | None = None
+    text: tuple[TextOverlay, ...] = ()
+    watermark: Watermark | None = None
+    derivatives: tuple[Derivative, ...] = ()
+
+    def __post_init__(self) -> None:
+        check_range("width", self.width, 1, MAX_SIDE)
+        check_range("height", self.height, 1, MAX_SIDE)

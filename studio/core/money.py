@@ -1,0 +1,17 @@
+"""What a picture costs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True)
+class Estimate:
+    """What a request is expected to cost, in `currency`. `exact` tells a fixed price from a guess; `source` and `date`
+    (YYYY-MM-DD) say where the price was read. A local model costs 0."""
+
+    amount: float
+    currency: str = "USD"
+    exact: bool = True
+    source: str = ""
+    date: str = ""

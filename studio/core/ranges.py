@@ -1,0 +1,24 @@
+"""The check that a figure lies within its range, said the same way everywhere."""
+
+from __future__ import annotations
+
+import math
+
+from studio.core.errors import InvalidRequest
+
+MAX_SIDE = 16_384  # px; a model's own limit is lower, this one keeps nonsense out of the journal
+
+
+def check_range(name: str, value: float | None, low: float, high: float) -> None:
+    """Raises InvalidRequest, naming the field, unless `low` <= `value` <= `high`; None is the default and passes."""
+    if value is not None and not low <= value <= high:
+        raise InvalidRequest(
+            f"{name.replace('_', ' ').capitalize()} is {value}, outside {low} to {high}.",
+            hint=f"Choose a value from {low} to {high}.",
+            details={
+                "field": name,
+                "value": value if math.isfinite(value) else str(value),
+                "minimum": low,
+                "maximum": high,
+            },
+        )

@@ -1,0 +1,40 @@
+"""What can be asked for, by name."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class Task(StrEnum):
+    """One kind of work. A model tells which it does; each takes the fields of the request that its comment names."""
+
+    TXT2IMG = "txt2img"
+    IMG2IMG = "img2img"  # source, strength
+    INPAINT = "inpaint"  # source, mask, inpaint: "inpaint & fix"
+    OUTPAINT = "outpaint"  # source, outpaint
+    EDIT = "edit"  # source, prompt as an instruction, references; a mask where the model takes one
+    ERASE = "erase"  # source, mask
+    SEARCH_REPLACE = "search_replace"  # source, search, prompt
+    SEARCH_RECOLOR = "search_recolor"  # source, search, prompt
+    REMOVE_BACKGROUND = "remove_background"  # source
+    REPLACE_BACKGROUND = "replace_background"  # source, prompt or background, lighting: "replace background & relight"
+    SKETCH = "sketch"  # source is a drawing, strength says how closely it is followed
+    STRUCTURE = "structure"  # source gives the shapes, strength says how closely they are followed
+    STYLE_TRANSFER = "style_transfer"  # source gives the content, references[0] the style
+    UPSCALE = "upscale"  # source, upscale
+    RESTORE_FACES = "restore_faces"  # source, faces
+    PREPROCESS = "preprocess"  # source, control[0] without its model
+    FINISH = "finish"  # source, finish
+    SOCIAL = "social"  # source, social
+
+    @property
+    def draws(self) -> bool:
+        """Whether a model draws, at a size of its own liking. All other tasks work on the source as large as it is."""
+        return self not in (
+            Task.REMOVE_BACKGROUND, Task.UPSCALE, Task.RESTORE_FACES, Task.PREPROCESS, Task.FINISH, Task.SOCIAL,
+        )  # fmt: skip
+
+    @property
+    def masked(self) -> bool:
+        """Whether a mask is needed."""
+        return self in (Task.INPAINT, Task.ERASE)

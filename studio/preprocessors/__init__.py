@@ -1,0 +1,1 @@
+"""ControlNet annotators, one small file each: `PREPROCESSOR = PreprocessorSpec(...)`."""

@@ -1,0 +1,1 @@
+"""Cloud services and own servers, one file each: `PROVIDER = ProviderSpec(...)`."""

@@ -1,0 +1,1 @@
+"""Platform formats: their data, the crop that keeps the subject, the export."""
