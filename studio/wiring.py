@@ -6,6 +6,7 @@ from studio import doctor
 from studio.core.errors import UnknownModel
 from studio.engine.database import Database
 from studio.engine.engine import Engine
+from studio.engine.lookups import Lookups
 from studio.engine.plugins import discover
 from studio.engine.settings_store import SettingsStore
 from studio.engine.studio import Studio
@@ -31,7 +32,7 @@ def build(settings: SettingsStore) -> Studio:
         settings=settings,
         backends=[local],
         database=Database(current.outputs_dir / "library.db"),
-        model_hash=lambda model_id: _short_hash(catalog, model_id),
+        lookups=Lookups(model_hash=lambda model_id: _short_hash(catalog, model_id)),
     )
     return Studio(engine, settings, store=local, doctor=lambda: doctor.run(settings.current))
 

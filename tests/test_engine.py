@@ -33,7 +33,7 @@ SMALL = Model(
     id="small", title="Small", family="fake", features=frozenset({Feature.SEED}),
     sizes=Sizes(liked=((32, 32),), smallest=16, largest=48, max_pixels=48 * 48), max_batch=1,
 )  # fmt: skip
-CLOUD = dataclasses.replace(FAKE_MODEL, id="cloud", title="Cloud", lane="service")
+CLOUD = dataclasses.replace(FAKE_MODEL, id="cloud", title="Cloud", lane="service", paid=True)
 
 
 def ask(**fields):

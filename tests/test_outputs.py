@@ -15,7 +15,7 @@ from PIL import Image
 
 from studio.core.errors import StorageFailed
 from studio.core.request import GenerationRequest
-from studio.core.result import Asset
+from studio.core.result import Asset, Rendered
 from studio.core.settings import Settings
 from studio.engine import outputs as outputs_module
 from studio.engine.database import Database
@@ -44,7 +44,9 @@ class Folder:
         self.outputs = Outputs(root, self.library, tool="Easel 1")
 
     def save(self, made, **settings):
-        return self.outputs.save(made, draw(made.seed, made.width, made.height), FIELDS, Settings(**settings))
+        return self.outputs.save(
+            made, Rendered(image=draw(made.seed, made.width, made.height)), FIELDS, Settings(**settings)
+        )
 
     def pictures(self):
         return sorted(
@@ -86,7 +88,7 @@ def test_numbers_go_on_and_never_overwrite(folder):
     (day / "00041-x.png").write_bytes(b"mine")
     other = Outputs(folder.root, folder.library, tool="Easel 1")
     again = folder.save(asset(1)).path
-    elsewhere = other.save(asset(2), draw(1, 64, 48), FIELDS, Settings()).path
+    elsewhere = other.save(asset(2), Rendered(image=draw(1, 64, 48)), FIELDS, Settings()).path
     assert (again.name[:5], elsewhere.name[:5]) == ("00003", "00042")
     assert (day / "00002-8-a-red-apple.png").read_bytes() == b"mine"
 
@@ -157,7 +159,7 @@ def test_a_link_out_of_the_folder_is_refused(folder, tmp_path_factory):
 
 def test_thumbnails_are_small_and_come_back(folder):
     big = Asset(**{**asset().__dict__, "width": 1000, "height": 500})
-    saved = folder.outputs.save(big, draw(7, 1000, 500), FIELDS, Settings())
+    saved = folder.outputs.save(big, Rendered(image=draw(7, 1000, 500)), FIELDS, Settings())
     thumbnail = folder.outputs.thumbnail(saved)
     assert Image.open(thumbnail).size == (384, 192)
     thumbnail.unlink()

@@ -16,6 +16,7 @@ from studio.core.lora_tags import split_tags, write_tag
 from studio.core.model import Feature, Model
 from studio.core.numbers import number
 from studio.core.request import GenerationRequest, Hires, LoraUse
+from studio.core.task import Task
 
 _NEGATIVE = "Negative prompt:"
 _PAIR = re.compile(r'\s*(\w[\w \-/+.]*?):\s*("(?:\\.|[^\\"])*"|[^,]*)(?:,|$)')
@@ -63,6 +64,30 @@ def format_infotext(  # noqa: PLR0913 - the outside's facts of one picture
     return "\n".join(lines).strip()
 
 
+def with_steps(infotext: str, request: GenerationRequest) -> str:
+    """`infotext` and what was done to the picture after it was drawn, as AUTOMATIC1111's Extras write it where they have a
+    key for it. Nothing is taken away; a picture of unknown making stays without one."""
+    if not infotext:
+        return ""
+    pairs = [pair for step in (request, *request.then) for pair in _step_pairs(step)]
+    text = ", ".join(f"{key}: {_quote(value)}" for key, value in pairs)
+    return ", ".join(part for part in (infotext, text) if part)
+
+
+def _step_pairs(step: GenerationRequest) -> list[tuple[str, str]]:
+    if step.task is Task.UPSCALE and step.upscale is not None:
+        scale = step.upscale.scale
+        return [
+            *([("Postprocess upscale by", number(scale))] if scale else []),
+            ("Postprocess upscaler", step.model.removeprefix("upscaler/")),
+        ]
+    if step.task is Task.RESTORE_FACES and step.faces is not None:
+        return [("Face restoration", f"{step.model.removeprefix('restorer/')}, {number(step.faces.visibility)}")]
+    if step.task in (Task.REMOVE_BACKGROUND, Task.FINISH, Task.SOCIAL):
+        return [("Postprocess", step.task.value.replace("_", " "))]
+    return []
+
+
 def parse_infotext(text: str) -> Parsed:
     """The request that an infotext of AUTOMATIC1111, Forge or this studio describes.
 
@@ -94,11 +119,16 @@ def _extra_pairs(request: GenerationRequest) -> list[tuple[str, str]]:
         ("VAE", request.vae or ""),
         ("Variation seed", str(request.variation_seed) if varied and request.variation_seed is not None else ""),
         ("Variation seed strength", number(request.variation_strength) if varied else ""),
-        ("Denoising strength", number(request.hires.strength) if request.hires is not None else ""),
+        ("Denoising strength", _denoising(request)),
         ("Clip skip", str(request.clip_skip) if (request.clip_skip or 1) > 1 else ""),
         ("Prompt weight", number(request.prompt_weight) if request.prompt_weight != 1 else ""),
         ("Negative prompt weight", number(request.negative_weight) if request.negative_weight != 1 else ""),
     ]
+
+
+def _denoising(request: GenerationRequest) -> str:
+    strength = request.hires.strength if request.hires is not None else request.strength
+    return "" if strength is None else number(strength)
 
 
 def _hires_pairs(hires: Hires) -> list[tuple[str, str]]:

@@ -8,9 +8,12 @@ from collections.abc import Callable, Generator
 
 from PIL import Image
 
+from studio.core.errors import NotFound
 from studio.core.events import Loading, Notice, Step
 from studio.core.settings import Settings
 from studio.engine.jobs import Job
+from studio.engine.lookups import no_key
+from studio.engine.pictures import Pictures, content_hash
 from studio.engine.previews import Previews
 
 
@@ -20,7 +23,9 @@ class RunContext:
     `stages` holds seconds by name, `peak` bytes, `notes` what was changed in the present pass.
     """
 
-    def __init__(self, job: Job, previews: Previews, estimate: float | None) -> None:
+    def __init__(
+        self, job: Job, previews: Previews, pictures: Pictures, keys: Callable[[str], str], estimate: float | None
+    ) -> None:
         """`estimate` is what the whole job is expected to take, in seconds."""
         self.stages: dict[str, float] = {}
         self.peak = 0
@@ -28,6 +33,10 @@ class RunContext:
         self._job = job
         self._previews = previews
         self._pace = Pace(estimate)
+        self._kept = pictures
+        self._keys = keys
+        self._lent: dict[str, Image.Image] = {}
+        self._part, self._parts = 0, 1
         self._picture, self._pictures, self._batch = 1, job.pictures, 1
         self._next_preview = 0.0
 
@@ -36,6 +45,18 @@ class RunContext:
         self._picture, self._batch = done + 1, size
         self._pace.begin(size, self._pictures - done)
         self.notes = []
+        self._lent.clear()
+        self._part, self._parts = 0, 1
+
+    def part(self, number: int, parts: int) -> None:
+        """The pass has got to step `number`, counted from 0, of a chain of `parts`."""
+        self._part, self._parts = number, parts
+
+    def lend(self, image: Image.Image) -> str:
+        """Make `image` a picture that this pass's requests may name, until the next pass; returns its content hash."""
+        name = content_hash(image)
+        self._lent[name] = image
+        return name
 
     @property
     def settings(self) -> Settings:
@@ -52,6 +73,7 @@ class RunContext:
         if preview is not None and self.settings.previews and now >= self._next_preview:
             path = self._previews.write(self._job.id, preview(), self.settings.preview_side)
             self._next_preview = time.monotonic() + self.settings.preview_interval
+        step, steps = self._part * steps + step, self._parts * steps
         eta = self._pace.eta(step, steps, now)
         step_done = Step(step, steps, self._picture, self._pictures, eta=eta, preview=path, batch=self._batch)
         self._job.emit(step_done)
@@ -65,6 +87,13 @@ class RunContext:
 
     def sleep(self, seconds: float) -> None:
         self._job.sleep(seconds)
+
+    def picture(self, content_hash: str) -> Image.Image:
+        lent = self._lent.get(content_hash)
+        return lent.copy() if lent is not None else self._kept.open(content_hash, self._job.user)
+
+    def key(self, name: str) -> str:
+        return self._keys(name)
 
     @contextlib.contextmanager
     def stage(self, name: str) -> Generator[None]:
@@ -120,6 +149,12 @@ class LaneContext:
 
     def sleep(self, seconds: float) -> None:
         time.sleep(seconds)
+
+    def picture(self, content_hash: str) -> Image.Image:
+        raise NotFound("Work that belongs to no job has no pictures.", hint="Send a request instead.")
+
+    def key(self, name: str) -> str:
+        return no_key(name)
 
     def stage(self, name: str) -> contextlib.AbstractContextManager[None]:
         return contextlib.nullcontext()

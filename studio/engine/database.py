@@ -19,7 +19,7 @@ from studio.engine.files import storage_errors
 from studio.engine.owners import only_one
 
 FILE = "library.db"
-_VERSION = 1
+_VERSION = 2
 _BUSY_MS = 10_000
 _SCHEMA = """
 CREATE TABLE jobs (
@@ -55,6 +55,8 @@ CREATE TABLE pictures (
     infotext TEXT NOT NULL DEFAULT '',
     notes TEXT NOT NULL DEFAULT '[]',
     parents TEXT NOT NULL DEFAULT '[]',
+    history TEXT NOT NULL DEFAULT '[]',
+    label TEXT NOT NULL DEFAULT '',
     UNIQUE (job_id, number)
 );
 CREATE INDEX pictures_by_user ON pictures (user, created);
@@ -63,6 +65,26 @@ CREATE TABLE timings (
     seconds REAL NOT NULL
 );
 """
+_INPUTS = """
+CREATE TABLE inputs (
+    hash TEXT NOT NULL,
+    user TEXT NOT NULL,
+    width INTEGER NOT NULL,
+    height INTEGER NOT NULL,
+    created REAL NOT NULL,
+    asset TEXT NOT NULL DEFAULT '',
+    infotext TEXT NOT NULL DEFAULT '',
+    history TEXT NOT NULL DEFAULT '[]',
+    PRIMARY KEY (hash, user)
+);
+"""
+_UPGRADES = {  # from the version to the next
+    1: f"""
+ALTER TABLE pictures ADD COLUMN history TEXT NOT NULL DEFAULT '[]';
+ALTER TABLE pictures ADD COLUMN label TEXT NOT NULL DEFAULT '';
+{_INPUTS}
+""",
+}
 
 _log = logging.getLogger(__name__)
 
@@ -137,7 +159,9 @@ def _connect(path: Path) -> tuple[sqlite3.Connection, bool]:
                 "The library was made by a newer version of the studio.", hint="Update, or use another outputs folder."
             )
         if version == 0:
-            connection.executescript(f"BEGIN; {_SCHEMA} PRAGMA user_version = {_VERSION}; COMMIT;")
+            connection.executescript(f"BEGIN; {_SCHEMA} {_INPUTS} PRAGMA user_version = {_VERSION}; COMMIT;")
+        for old in range(version or _VERSION, _VERSION):
+            connection.executescript(f"BEGIN; {_UPGRADES[old]} PRAGMA user_version = {old + 1}; COMMIT;")
         undo.pop_all()
     return connection, version == 0
 

@@ -14,24 +14,28 @@ from typing import TypeVar
 import studio
 from studio.core.errors import InvalidRequest, JobCancelled, NotFound, StorageFailed, StudioError
 from studio.core.events import Cancelled, Notice, Status
-from studio.core.model import GPU_LANE, Model
+from studio.core.model import Model
 from studio.core.ports import Backend, JobContext
 from studio.core.request import GenerationRequest
-from studio.core.result import Asset
+from studio.core.task import Task
 from studio.core.user import User
 from studio.engine.absence import Absence
-from studio.engine.context import LaneContext
+from studio.engine.chain import Chain
+from studio.engine.context import LaneContext, RunContext
 from studio.engine.database import Database
 from studio.engine.dispatch import Dispatch
 from studio.engine.drafts import Drafts
-from studio.engine.intake import Accepted, accept
+from studio.engine.gallery import Gallery
+from studio.engine.intake import Accepted, Intake
 from studio.engine.jobs import Job, Stop
 from studio.engine.journal import Entry, Journal
 from studio.engine.library import Library
 from studio.engine.logs import Logs
+from studio.engine.lookups import Lookups
 from studio.engine.models import Models
 from studio.engine.outputs import Outputs
 from studio.engine.owners import Owner
+from studio.engine.pictures import Pictures
 from studio.engine.previews import Previews
 from studio.engine.restored import restored
 from studio.engine.runner import Runner, Tools
@@ -48,7 +52,7 @@ _BUSY = 600.0  # seconds that work for a lane waits for the job before it
 _log = logging.getLogger(__name__)
 
 
-class Engine:
+class Engine(Gallery):
     """Takes requests, runs them, and tells how they stand. All methods may be called from any thread and return quickly,
     but for `in_lane` and `close`.
 
@@ -62,27 +66,29 @@ class Engine:
         backends: Sequence[Backend],
         database: Database,
         logs: Logs | None = None,
-        model_hash: Callable[[str], str] = lambda model_id: "",
+        lookups: Lookups = Lookups(),  # noqa: B008 - frozen
         grace: float = 60.0,
     ) -> None:
-        """`logs` are opened in the settings' folder when None. `model_hash` gives a model's short hash at once, "" while
-        it is not known. `grace` is how long a page may be gone before its job is stopped, in seconds."""
+        """`logs` are opened in the settings' folder when None. `grace` is how long a page may be gone before its job is
+        stopped, in seconds."""
         tool = f"Easel {studio.__version__}"
         root = database.path.parent
         self.logs = logs or Logs(settings.current.logs_dir, level=settings.current.log_level)
-        self.library = Library(database, root)
-        self._settings = settings
+        library = Library(database, root)
+        super().__init__(settings, library, Outputs(root, library, tool=tool), Pictures(database, root))
         self._database = database
         self._models = Models(backends)
         self._owner = Owner(root)
         self._journal = Journal(database, self._owner)
-        self._outputs = Outputs(root, self.library, tool=tool)
         self._saver = Saver(self._outputs)
         self._previews = Previews()
+        self._intake = Intake(self._models, self._pictures)
         self._timings = Timings(database)
         tools = Tools(
             models=self._models, journal=self._journal, library=self.library, outputs=self._outputs, saver=self._saver,
-            previews=self._previews, timings=self._timings, drafts=Drafts(version=tool, model_hash=model_hash), logs=self.logs,
+            timings=self._timings, drafts=Drafts(version=tool, pictures=self._pictures, model_hash=lookups.model_hash),
+            logs=self.logs, chain=Chain(self._models, self._elsewhere),
+            contexts=lambda job, estimate: RunContext(job, self._previews, self._pictures, lookups.key, estimate),
         )  # fmt: skip
         self._runner = Runner(tools, requeue=lambda job: self._dispatch.put(job, first=True))
         self._dispatch = Dispatch(self._runner.run, self._timings)
@@ -121,10 +127,11 @@ class Engine:
 
         Raises:
             UnknownModel, ModelBroken, InvalidRequest: the request cannot be carried out as it stands.
+            NotFound: a picture that it names is not there, or another user's.
             QueueFull: too many jobs wait; `details` has the number. StorageFailed: the journal cannot be written.
         """
         settings = self._settings.current
-        accepted = accept(request, self._models, settings)
+        accepted = self._intake.accept(request, user.name, settings)
         with self._lock:
             if self._closed:
                 raise JobCancelled("The studio is closing.", hint="Try again in a minute.")
@@ -207,7 +214,7 @@ class Engine:
     def leave(self, job_id: str, user: User) -> None:
         """The page that watched the job is gone. A local job is stopped after the grace time when the settings say so."""
         job = self.job(job_id, user)
-        if job.settings.page_closed == "stop" and job.model.lane == GPU_LANE and not job.snapshot.status.final:
+        if job.settings.page_closed == "stop" and not job.model.paid and not job.snapshot.status.final:
             self._absence.leave(job)
 
     def attach(self, job_id: str, user: User) -> Job:
@@ -216,36 +223,19 @@ class Engine:
         self._absence.attach(job)
         return job
 
-    def models(self) -> tuple[Model, ...]:
-        """All models of all backends."""
-        return self._models.all()
+    def models(self, task: Task | None = None) -> tuple[Model, ...]:
+        """All models of all backends, or those that do `task`."""
+        return tuple(model for model in self._models.all() if task is None or task in model.tasks)
 
-    def model(self, model_id: str) -> Model:
-        """One model; "" is the default.
+    def model(self, model_id: str, task: Task = Task.TXT2IMG) -> Model:
+        """One model; "" is the default for `task`.
 
         Raises:
             UnknownModel: there is none of that id.
         """
-        return (
-            self._models.find(model_id)[1] if model_id else self._models.default(self._settings.current.default_model)
-        )
-
-    def asset(self, asset_id: str, user: User) -> Asset:
-        """One saved picture; raises NotFound for another user's."""
-        return self.library.get(asset_id, user.name)
-
-    def assets(self, user: User, limit: int = 50) -> list[Asset]:
-        """The user's latest pictures, newest first."""
-        return self.library.newest(user.name, limit)
-
-    def thumbnail(self, asset_id: str, user: User) -> Path:
-        """A small picture file of the asset, at most 384 px; raises NotFound as `asset`."""
-        return self._outputs.thumbnail(self.asset(asset_id, user))
-
-    @property
-    def outputs_dir(self) -> Path:
-        """The folder that all saved pictures and thumbnails lie below."""
-        return self._outputs.root
+        if model_id:
+            return self._models.find(model_id)[1]
+        return self._models.default(self._settings.current.default_model, task)
 
     @property
     def previews_dir(self) -> Path:
@@ -260,6 +250,11 @@ class Engine:
         """
         context = LaneContext(self._settings.current)
         return self._dispatch.lane(lane).do(lambda: work(context), timeout)
+
+    def _elsewhere(self, lane: str, work: Callable[[], T], context: RunContext) -> T:
+        """Run `work` in another lane's thread, for a job that waits for it."""
+        context.raise_if_cancelled()
+        return self._dispatch.lane(lane).do(work, _BUSY)
 
     def _own(self, job_id: str, user: User) -> Job:
         """The job when this process may act on it."""

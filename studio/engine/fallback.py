@@ -18,6 +18,9 @@ _UNSET = {
     Feature.CLIP_SKIP: {"clip_skip": None},
     Feature.LORA: {"loras": ()},
     Feature.HIRES: {"hires": None},
+    Feature.STRENGTH: {"strength": None},
+    Feature.CONTROL: {"control": ()},
+    Feature.REFERENCE: {"references": ()},
 }
 
 

@@ -1,4 +1,4 @@
-"""Taking a request in: its model found and asked, its seed fixed, its pictures counted, all before any wait and any cost."""
+"""Taking a request in: its model found and asked, its pictures looked at, its seed fixed, all before any wait and any cost."""
 
 from __future__ import annotations
 
@@ -6,16 +6,19 @@ from dataclasses import dataclass
 
 from studio.core.errors import InvalidRequest, ModelBroken, UnknownModel
 from studio.core.model import Feature, Model
-from studio.core.request import GenerationRequest
+from studio.core.request import GenerationRequest, outputs_of
 from studio.core.settings import Settings
 from studio.engine.fallback import adapt, notice
 from studio.engine.models import Models
+from studio.engine.pictures import Pictures
 from studio.engine.plan import Picture, plan, random_seed
+from studio.engine.sources import check_pictures, sized
 
 
 @dataclass(frozen=True, kw_only=True)
 class Accepted:
-    """A request that can be carried out. `notes` say what was changed to make it so."""
+    """A request that can be carried out. `pictures` are drawn, and each ends as `outputs_of(request)` files. `notes` say
+    what was changed to make it so."""
 
     request: GenerationRequest
     model: Model
@@ -23,28 +26,77 @@ class Accepted:
     notes: tuple[str, ...] = ()
 
 
-def accept(request: GenerationRequest, models: Models, settings: Settings) -> Accepted:
-    """`request` with its model and seed fixed. A model that is missing or broken gives way to the fallback model.
+class Intake:
+    """Takes requests of any user in."""
 
-    Raises:
-        UnknownModel, ModelBroken, InvalidRequest: it cannot be carried out.
-    """
-    named = request if request.model else request.replace(model=models.default(settings.default_model).id)
-    try:
-        _, model = models.find(named.model)
-        model.check(named)
+    def __init__(self, models: Models, pictures: Pictures) -> None:
+        self._models = models
+        self._pictures = pictures
+
+    def accept(self, request: GenerationRequest, user: str, settings: Settings) -> Accepted:
+        """`request` with its models, sizes and seed fixed. A model that is missing or broken gives way to the fallback model.
+
+        Raises:
+            UnknownModel, ModelBroken, InvalidRequest: it cannot be carried out. NotFound: a picture that it names is gone.
+        """
+        models = self._models
+        named = self._named(request, settings)
+        check_pictures(named, user, self._pictures)
         notes: tuple[str, ...] = ()
-    except (UnknownModel, ModelBroken) as failure:
-        if settings.fallback_model in ("", named.model):
-            raise
-        _, model = models.find(settings.fallback_model)
-        notes = (notice(named.model, model, failure),)
-        named = adapt(named, model)
-    fixed = _with_seed(named, model)
-    pictures = plan(fixed)
-    if fixed.axes:
-        _check_cells(pictures, model, models, settings)
-    return Accepted(request=fixed, model=model, pictures=len(pictures), notes=notes)
+        try:
+            _, model = models.find(named.model)
+            named = sized(named, model, user, self._pictures)
+            model.check(named)
+        except (UnknownModel, ModelBroken) as failure:
+            if settings.fallback_model in ("", named.model):
+                raise
+            _, model = models.find(settings.fallback_model)
+            notes = (notice(named.model, model, failure),)
+            named = adapt(named, model)
+        self._check_chain(named, settings)
+        fixed = _with_seed(named, model)
+        pictures = plan(fixed)
+        if fixed.axes:
+            self._check_cells(fixed, pictures, model, settings)
+        return Accepted(request=fixed, model=model, pictures=len(pictures), notes=notes)
+
+    def _named(self, request: GenerationRequest, settings: Settings) -> GenerationRequest:
+        """The request, and what follows it, with every model named."""
+        if not request.model:
+            request = request.replace(model=self._models.default(settings.default_model, request.task).id)
+        if all(step.model for step in request.then):
+            return request
+        return request.replace(then=tuple(self._named(step, settings) for step in request.then))
+
+    def _check_chain(self, request: GenerationRequest, settings: Settings) -> None:
+        """Refuse a step that its model cannot do; its size is only known when the picture before it is there."""
+        for number, step in enumerate(request.then, 1):
+            _, model = self._models.find(step.model)
+            try:
+                model.check(step)
+            except InvalidRequest as error:
+                raise InvalidRequest(
+                    f"Step {number} of the chain: {error.message}", hint=error.hint, details=error.details
+                ) from error
+
+    def _check_cells(
+        self, request: GenerationRequest, pictures: list[Picture], model: Model, settings: Settings
+    ) -> None:
+        if outputs_of(request) > 1:
+            raise InvalidRequest("A grid cannot end in several files each.", hint="Drop the last step, or the grid.")
+        for picture in pictures:
+            try:
+                _, own = self._models.find(picture.request.model)
+                own.check(picture.request)
+            except (UnknownModel, ModelBroken):
+                if not settings.fallback_model:
+                    raise
+                continue
+            if own.lane != model.lane:
+                raise InvalidRequest(
+                    f"The grid mixes {model.title} with {own.title}, which run in different places.",
+                    hint="Make a grid of local models, or of one service's.",
+                )
 
 
 def _with_seed(request: GenerationRequest, model: Model) -> GenerationRequest:
@@ -53,19 +105,3 @@ def _with_seed(request: GenerationRequest, model: Model) -> GenerationRequest:
     if request.variation_strength > 0 and request.variation_seed is None:
         request = request.replace(variation_seed=random_seed())
     return request
-
-
-def _check_cells(pictures: list[Picture], model: Model, models: Models, settings: Settings) -> None:
-    for picture in pictures:
-        try:
-            _, own = models.find(picture.request.model)
-            own.check(picture.request)
-        except (UnknownModel, ModelBroken):
-            if not settings.fallback_model:
-                raise
-            continue
-        if own.lane != model.lane:
-            raise InvalidRequest(
-                f"The grid mixes {model.title} with {own.title}, which run in different places.",
-                hint="Make a grid of local models, or of one service's.",
-            )

@@ -19,6 +19,7 @@ from studio.core.result import Asset
 from studio.engine import embed
 from studio.engine.database import Database
 from studio.engine.naming import user_of_path
+from studio.engine.pictures import requests_from
 
 _log = logging.getLogger(__name__)
 
@@ -136,6 +137,7 @@ class Library:
                 path=self.root / (row["path"] or ""), width=row["width"], height=row["height"], seed=row["seed"],
                 created=row["created"], request=_request(row["request"]), infotext=row["infotext"],
                 notes=tuple(json.loads(row["notes"])), parents=tuple(json.loads(row["parents"])),
+                history=requests_from(row["history"]), label=row["label"],
             )
             for row in rows
         ]  # fmt: skip
@@ -146,6 +148,7 @@ def recipe_of(asset: Asset, version: str) -> dict[str, Any]:
     return {
         "studio": version, "id": asset.id, "job": asset.job_id, "index": asset.index, "created": asset.created,
         "seed": asset.seed, "request": asset.request.to_json(), "notes": list(asset.notes), "parents": list(asset.parents),
+        "history": [request.to_json() for request in asset.history], "label": asset.label,
     }  # fmt: skip
 
 
@@ -156,11 +159,11 @@ def _insert(
         connection.execute("DELETE FROM pictures WHERE id = ? AND state != ?", (asset.id, DONE))
     return connection.execute(
         f"INSERT {'' if replace else 'OR IGNORE '}INTO pictures (id, job_id, user, number, state, path, digest, width,"
-        " height, seed, created, request, infotext, notes, parents) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        " height, seed, created, request, infotext, notes, parents, history, label) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
             asset.id, asset.job_id, asset.user, asset.index, state, relative, digest, asset.width, asset.height, asset.seed,
             asset.created, json.dumps(asset.request.to_json()), asset.infotext, json.dumps(asset.notes),
-            json.dumps(asset.parents),
+            json.dumps(asset.parents), json.dumps([request.to_json() for request in asset.history]), asset.label,
         ),
     ).rowcount  # fmt: skip
 
@@ -196,7 +199,8 @@ def _asset_from_file(path: Path, user: str) -> Asset | None:
             id=str(recipe["id"]), job_id=str(recipe["job"]), user=user, index=int(recipe["index"]), path=path, width=width,
             height=height, seed=int(recipe["seed"]), created=float(recipe["created"]), request=request,
             infotext=found.infotext, notes=tuple(map(str, recipe.get("notes", ()))),
-            parents=tuple(map(str, recipe.get("parents", ()))),
+            parents=tuple(map(str, recipe.get("parents", ()))), label=str(recipe.get("label", "")),
+            history=requests_from(json.dumps(recipe.get("history", []))),
         )  # fmt: skip
     except (StudioError, KeyError, TypeError, ValueError, OSError) as error:
         _log.debug("%s is not indexed: %r", path.name, error)

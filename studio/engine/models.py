@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from studio.core.errors import UnknownModel
 from studio.core.model import Model
 from studio.core.ports import Backend
+from studio.core.task import Task
 
 
 class Models:
@@ -38,17 +39,21 @@ class Models:
             details={"model": model_id},
         )
 
-    def default(self, preferred: str) -> Model:
-        """The model called `preferred`, or the first that can be used.
+    def default(self, preferred: str, task: Task = Task.TXT2IMG) -> Model:
+        """The model called `preferred` when it does `task`, or the first local one that can be used for it.
 
         Raises:
             UnknownModel: there is none at all.
         """
-        models = self.all()
-        usable = [model for model in models if not model.problem]
-        for model in [*(m for m in models if m.id == preferred), *usable]:
+        models = [model for model in self.all() if task in model.tasks]
+        usable = [model for model in models if not model.problem and not model.paid]
+        for model in [*(m for m in models if m.id == preferred), *usable, *models]:
             return model
-        raise UnknownModel("There is no model that can be used.", hint="Put a model into the models folder first.")
+        raise UnknownModel(
+            f"There is no model for {task.value.replace('_', ' ')}." if models or task is not Task.TXT2IMG
+            else "There is no model that can be used.",
+            hint="Put a model that does it into the models folder, or set a provider's key in Configurations.",
+        )  # fmt: skip
 
     def close(self) -> None:
         """Close every backend."""

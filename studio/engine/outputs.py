@@ -20,9 +20,9 @@ from pathlib import Path, PurePosixPath
 from PIL import Image
 
 from studio.core.errors import StorageFailed
-from studio.core.result import Asset
+from studio.core.result import Asset, Rendered
 from studio.core.settings import Settings
-from studio.engine import embed
+from studio.engine.encoding import encode
 from studio.engine.files import make_folder, publish, storage_errors, sync_folder, write_synced
 from studio.engine.library import Library, recipe_of
 from studio.engine.naming import file_name, numbered, user_folder
@@ -43,14 +43,15 @@ class Outputs:
         self._lock = threading.Lock()
         self._numbers: dict[Path, int] = {}  # the next free {number} of the folders written last
 
-    def save(self, asset: Asset, image: Image.Image, fields: Mapping[str, str], settings: Settings) -> Asset:
-        """Write `image` as `asset` (whose `path` is not looked at) and its thumbnail; returns the asset with its path.
+    def save(self, asset: Asset, rendered: Rendered, fields: Mapping[str, str], settings: Settings) -> Asset:
+        """Write `rendered` as `asset` (whose `path` is not looked at) and its thumbnail; returns the asset with its path.
         A picture that is there already under that id is not written again.
 
         `fields` are those of the naming pattern that the asset does not tell itself.
 
         Raises:
             StorageFailed: nothing is left behind, and the same call may be made again.
+            InvalidRequest: no file of the wished kind stays under the wished number of bytes.
         """
         with storage_errors("the picture"):
             for begun, its_digest in self._library.intents(asset_id=asset.id):
@@ -59,15 +60,18 @@ class Outputs:
         if existing is not None:
             return existing
         recipe = recipe_of(asset, self._tool) if settings.embed_recipe else None
-        data = embed.encode(
-            image, settings.output_format, quality=settings.output_quality, tool=self._tool,
+        encoded = encode(
+            rendered.image, rendered.file or asset.request.file, settings, tool=self._tool,
             infotext=asset.infotext if settings.embed_recipe else "", recipe=recipe,
         )  # fmt: skip
-        digest = hashlib.sha256(data).hexdigest()
+        asset = dataclasses.replace(asset, notes=tuple(dict.fromkeys((*asset.notes, *encoded.notes))))
+        digest = hashlib.sha256(encoded.data).hexdigest()
         with storage_errors("the picture"):
-            saved = self._place(asset, data, digest, _Name(asset, fields, settings))
+            saved = self._place(
+                asset, encoded.data, digest, _Name(asset, fields, settings.filename_pattern, encoded.ending)
+            )
         with contextlib.suppress(OSError):  # made again when somebody asks for it
-            self._make_thumbnail(saved, image)
+            self._make_thumbnail(saved, rendered.image)
         return saved
 
     def recover(self, job_id: str) -> None:
@@ -175,17 +179,19 @@ class Outputs:
 class _Name:
     """The file name of one picture, but for its {number}."""
 
-    def __init__(self, asset: Asset, fields: Mapping[str, str], settings: Settings) -> None:
+    def __init__(self, asset: Asset, fields: Mapping[str, str], pattern: str, ending: str) -> None:
         when = time.localtime(asset.created)
-        folders, slash, stem = settings.filename_pattern.replace("\\", "/").rpartition("/")
+        folders, slash, stem = pattern.replace("\\", "/").rpartition("/")
+        if asset.label and "{label}" not in stem:
+            stem += "-{label}"  # one of several files of one picture
         self._pattern = folders.replace("{number}", "") + slash + stem  # the number counts files, within one folder
         self.counts = "{number}" in stem
-        self._ending = embed.ENDINGS[settings.output_format]
+        self._ending = ending
         self._folder = user_folder(asset.user)
         self._fields = {
             "date": time.strftime("%Y-%m-%d", when), "time": time.strftime("%H-%M-%S", when), "seed": str(asset.seed),
             "prompt": asset.request.prompt, "job": asset.job_id, "index": str(asset.index + 1),
-            "width": str(asset.width), "height": str(asset.height), **fields,
+            "width": str(asset.width), "height": str(asset.height), "label": asset.label.replace(".", "-"), **fields,
         }  # fmt: skip
 
     def path(self, number: int) -> PurePosixPath:

@@ -26,13 +26,19 @@ def random_seed() -> int:
 
 
 def plan(request: GenerationRequest) -> list[Picture]:
-    """The pictures of `request` in their order: one per count, or one per cell of a grid.
+    """The pictures of `request` in their order: one per count and source, or one per cell of a grid.
 
     Raises:
         InvalidRequest: the axes make no grid.
     """
     if not request.axes:
-        return [Picture(index=k, request=request, seed=picture_seed(request, k)) for k in range(request.count)]
+        sources = request.batch or (request.source,)
+        own = [request.replace(source=source, batch=()) for source in sources]
+        return [
+            Picture(index=number * request.count + k, request=one, seed=picture_seed(one, k))
+            for number, one in enumerate(own)
+            for k in range(request.count)
+        ]
     return [
         Picture(index=k, request=cell.request, seed=picture_seed(cell.request, 0))
         for k, cell in enumerate(cells(request))

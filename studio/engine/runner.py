@@ -23,10 +23,9 @@ from studio.core.errors import (
 )
 from studio.core.events import Cancelled, Event, Failed, Finished, Loading, Notice, Saved, Snapshot, Status, Waiting
 from studio.core.model import Model
-from studio.core.ports import Backend
-from studio.core.request import GenerationRequest
-from studio.core.result import Rendered
+from studio.core.request import GenerationRequest, outputs_of
 from studio.engine import gridpicture
+from studio.engine.chain import Chain
 from studio.engine.context import RunContext
 from studio.engine.drafts import Drafts
 from studio.engine.fallback import adapt, notice
@@ -38,7 +37,6 @@ from studio.engine.logs import Logs
 from studio.engine.models import Models
 from studio.engine.outputs import Outputs
 from studio.engine.plan import Picture, first_pass, plan
-from studio.engine.previews import Previews
 from studio.engine.saver import Saver, Saves
 from studio.engine.timings import Timings
 
@@ -52,11 +50,12 @@ class Tools:
     """What a runner works with."""
 
     models: Models
+    chain: Chain
+    contexts: Callable[[Job, float | None], RunContext]
     journal: Journal
     library: Library
     outputs: Outputs
     saver: Saver
-    previews: Previews
     timings: Timings
     drafts: Drafts
     logs: Logs
@@ -88,7 +87,7 @@ class Runner:
         """Draw what is missing of the job. Its pictures are saved, and its end is told, in the background. Raises nothing."""
         tools = self._tools
         expected = tools.timings.per_picture(job.request, job.model)
-        context = RunContext(job, tools.previews, expected * job.pictures if expected else None)
+        context = tools.contexts(job, expected * job.pictures if expected else None)
         run = _Run(job=job, context=context, saves=tools.saver.open(job), lane=job.model.lane)
         try:
             self._draw(run)
@@ -108,7 +107,7 @@ class Runner:
         kept, job.unsaved = job.unsaved, []
         old = job.snapshot
         job.restore(Snapshot(status=Status.RUNNING, assets=old.assets, notices=old.notices, pictures=old.pictures))
-        context = RunContext(job, tools.previews, None)
+        context = tools.contexts(job, None)
         run = _Run(job=job, context=context, saves=tools.saver.open(job), lane=job.model.lane)
 
         def work() -> None:
@@ -120,7 +119,9 @@ class Runner:
 
     def _end_saving(self, run: _Run) -> None:
         job = run.job
-        if run.saves.error is None and len(self._tools.library.settled(job.id)) < job.pictures:
+        if run.saves.error is None and len(self._tools.library.settled(job.id)) < job.pictures * outputs_of(
+            job.request
+        ):
             job.emit(Waiting(0))
             self._requeue(job)
         else:
@@ -137,45 +138,41 @@ class Runner:
         job.emit(*(Saved(asset) for asset in tools.library.of_job(job.id) if asset.id not in told))
         pictures = plan(job.request)
         settled = tools.library.settled(job.id)
-        missing = collections.deque(picture for picture in pictures if picture.index not in settled)
+        missing = collections.deque(picture for picture in pictures if not settled.issuperset(_numbers(picture)))
         while missing and not run.moved:
             job.raise_if_stopped()
             batch = first_pass(list(missing))
-            failure = self._draw_pass(run, batch, done=len(pictures) - len(missing))
+            failure = self._draw_pass(run, batch, settled, done=len(pictures) - len(missing))
             if failure is None:
                 for _ in batch:
                     missing.popleft()
             else:  # outside every except block, so that the failed pass holds no memory any more
                 self._fall_back(run, batch[0].request, failure)
 
-    def _draw_pass(self, run: _Run, batch: list[Picture], *, done: int) -> StudioError | None:
+    def _draw_pass(self, run: _Run, batch: list[Picture], settled: set[int], *, done: int) -> StudioError | None:
         """Draw and hand to the saver; the error when the model is to blame."""
         job, tools = run.job, self._tools
         request, note = _substituted(run, batch[0].request)
         run.context.begin(done, len(batch))
         try:
-            backend, model = tools.models.find(request.model)
-            rendered = self._render(run, backend, request.replace(count=len(batch), batch_size=len(batch)), batch)
+            _, model = tools.models.find(request.model)
+            asked = request.replace(count=len(batch), batch_size=len(batch))
+            rendered = tools.chain.render(asked, [picture.seed for picture in batch], run.context, run.lane)
         except PictureSkipped:
-            tools.library.skip(job.id, job.user, [picture.index for picture in batch])
+            tools.library.skip(job.id, job.user, [number for picture in batch for number in _numbers(picture)])
             job.emit(Notice("Skipped one picture" if len(batch) == 1 else f"Skipped {len(batch)} pictures"))
             return None
         except _FALLS_BACK as error:
             return error.with_traceback(None)
-        run.drawn += len(rendered)
+        run.drawn += len(batch)
         notes = (*job.notes, *note, *run.context.notes)
-        for picture, result in zip(batch, rendered, strict=True):
-            asset = tools.drafts.picture(job, picture.index, request, model, result, notes)
+        numbers = [number for picture in batch for number in _numbers(picture)]
+        for number, result in zip(numbers, rendered, strict=True):
+            if number in settled:  # one of several files of a picture that was cut short
+                continue
+            asset = tools.drafts.picture(job, number, request, model, result, notes)
             run.saves.put(asset, result, tools.drafts.fields(request, model))
         return None
-
-    def _render(self, run: _Run, backend: Backend, request: GenerationRequest, batch: list[Picture]) -> list[Rendered]:
-        rendered = backend.render(request, [picture.seed for picture in batch], run.context)
-        if len(rendered) != len(batch):
-            raise StudioError(
-                f"The model gave {len(rendered)} pictures where {len(batch)} were asked for.", hint="Try another model."
-            )
-        return rendered
 
     def _fall_back(self, run: _Run, request: GenerationRequest, failure: StudioError) -> None:
         """Let the fallback model draw what `request`'s model should have drawn; raises `failure` when there is none."""
@@ -232,7 +229,7 @@ class Runner:
             return None
         asset = tools.drafts.grid(job, result)
         try:
-            saved = tools.outputs.save(asset, result.image, tools.drafts.fields(job.request, job.model), job.settings)
+            saved = tools.outputs.save(asset, result, tools.drafts.fields(job.request, job.model), job.settings)
         except StorageFailed as error:
             job.unsaved.append((asset, result))
             return error
@@ -263,6 +260,12 @@ def fulfil(future: concurrent.futures.Future[Any], work: Callable[[], Any]) -> N
         future.set_exception(error)
 
 
+def _numbers(picture: Picture) -> range:
+    """The numbers of the files that the picture ends as."""
+    files = outputs_of(picture.request)
+    return range(picture.index * files, (picture.index + 1) * files)
+
+
 def _substituted(run: _Run, request: GenerationRequest) -> tuple[GenerationRequest, tuple[str, ...]]:
     """The request as it is really drawn, and the note that says so."""
     if request.model not in run.substitutes:
@@ -273,9 +276,9 @@ def _substituted(run: _Run, request: GenerationRequest) -> tuple[GenerationReque
 
 def _line(run: _Run, status: Status, seconds: float) -> dict[str, Any]:
     job = run.job
-    width, height = job.model.hires_size(job.request)
+    width, height = job.model.hires_size(job.request) if job.request.task.draws else (None, None)
     return {
-        "job": job.id, "user": job.user, "model": job.model.id, "status": status.value, "success": status is Status.FINISHED,
+        "job": job.id, "user": job.user, "model": job.model.id, "task": job.request.task.value, "status": status.value, "success": status is Status.FINISHED,
         "error": run.error.code if run.error else None, "width": width, "height": height,
         "steps": job.request.steps or job.model.sampling.steps, "pictures": run.drawn, "asked": job.pictures,
         "seconds": round(seconds, 3), "stages": {name: round(took, 4) for name, took in run.context.stages.items()},

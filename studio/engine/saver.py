@@ -51,7 +51,7 @@ class Saver:
             raise StorageFailed(
                 "The disk does not keep up.", hint="Look at the disk of the outputs folder, then try again."
             )
-        future = self._pool.submit(self._outputs.save, asset, rendered.image, fields, job.settings)
+        future = self._pool.submit(self._outputs.save, asset, rendered, fields, job.settings)
         future.add_done_callback(lambda _: self._room.release())
         return future
 

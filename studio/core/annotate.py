@@ -1,0 +1,104 @@
+"""What a preprocessor is: one file below studio/preprocessors/ makes the map of one annotator."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from PIL import Image
+
+from studio.core.errors import InvalidRequest
+from studio.core.parts import Option
+from studio.core.ranges import check_range
+from studio.core.weights import Offer
+
+SMALLEST_SIDE = 64  # px of a map's short side
+LARGEST_GROWN = 4096  # px of a map's long side, where the picture itself is no longer than that
+
+
+@dataclass(frozen=True, kw_only=True)
+class OptionSpec:
+    """A figure that a preprocessor can be given, from `low` to `high` in steps of `step`; `help` says in plain words what it does."""
+
+    name: str
+    label: str
+    low: float
+    high: float
+    default: float
+    step: float
+    help: str
+
+
+class Workbench(Protocol):
+    """What a preprocessor may use while it runs."""
+
+    @property
+    def device(self) -> str:
+        """Where torch networks run: "cpu", "cuda" or "mps"."""
+        ...
+
+    def path(self, offer: Offer) -> Path:
+        """Where the weights of one of its own offers lie; they are there."""
+        ...
+
+    def network(self, name: str, load: Callable[[], Any]) -> AbstractContextManager[Any]:
+        """What `load` gives, loaded once and kept under `name`. A torch module, or a tuple that begins with one, is on
+        `device` within the block and on the CPU after it. One block at a time for each name."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class PreprocessorSpec:
+    """One annotator. `run` gets the picture at the size that the map is wanted in, RGB (RGBA with `alpha`, where it has
+    transparent parts), a value for every option, and the workbench; it gives an RGB map of the same size.
+
+    `kinds` are the control types that the map serves ("canny", "depth", …). `offers` are the weights that it needs, all of
+    them; `package` the installed package whose data it reads. With `network` it runs a torch network, and so in the GPU
+    lane. A picture whose long side passes `largest` px (0: no limit) is annotated smaller and its map enlarged.
+    """
+
+    id: str
+    title: str
+    kinds: tuple[str, ...]
+    run: Callable[[Image.Image, Mapping[str, float], Workbench], Image.Image]
+    options: tuple[OptionSpec, ...] = ()
+    offers: tuple[Offer, ...] = ()
+    package: str = ""
+    network: bool = False
+    alpha: bool = False
+    largest: int = 0
+
+    def values(self, given: Sequence[Option]) -> dict[str, float]:
+        """A value for every option: what is `given`, else its default.
+
+        Raises:
+            InvalidRequest: an option that there is not, or a value out of its range.
+        """
+        values = {option.name: option.default for option in self.options}
+        for one in given:
+            if one.name not in values:
+                known = ", ".join(values) or "none"
+                raise InvalidRequest(f"{self.title} has no option {one.name!r}.", hint=f"It has: {known}.")
+            values[one.name] = one.value
+        for option in self.options:
+            check_range(option.name, values[option.name], option.low, option.high)
+        return values
+
+
+def map_size(width: int, height: int, short_side: int) -> tuple[int, int]:
+    """The (width, height) in px of the map of a picture of that size: in its shape, `short_side` px the short side, or as
+    near to that as a long side of LARGEST_GROWN px (the picture's own where that is more) lets it be."""
+    scale = max(short_side, SMALLEST_SIDE) / min(width, height)
+    scale = min(scale, max(LARGEST_GROWN, width, height) / max(width, height))
+    return max(1, round(width * scale)), max(1, round(height * scale))
+
+
+def on_white(image: Image.Image) -> Image.Image:
+    """`image` as RGB, transparent parts white."""
+    if image.mode == "RGBA":
+        white = Image.new("RGBA", image.size, "white")
+        return Image.alpha_composite(white, image).convert("RGB")
+    return image if image.mode == "RGB" else image.convert("RGB")

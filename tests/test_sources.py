@@ -1,0 +1,259 @@
+"""Pictures that requests work on: kept once, each user's own, refused early when they do not fit."""
+
+from __future__ import annotations
+
+import dataclasses
+import sqlite3
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pytest
+from fakes import FAKE_MODEL, FakeBackend, draw, open_engine, wait_final
+from PIL import Image
+
+from studio.core.errors import BadImage, InvalidRequest, NotFound
+from studio.core.events import Status
+from studio.core.finish import Derivative, FileWish, Finish, Upscale
+from studio.core.model import Model
+from studio.core.parts import ControlUnit, Inpaint, Reference
+from studio.core.ports import JobContext, PictureSeed
+from studio.core.request import GenerationRequest
+from studio.core.result import Rendered
+from studio.core.task import Task
+from studio.core.user import LOCAL, User
+from studio.engine.database import Database
+from studio.engine.embed import read_metadata
+from studio.engine.engine import Engine
+
+ANN = User("ann")
+PAINTER = dataclasses.replace(FAKE_MODEL, tasks=frozenset(set(Task) - {Task.FINISH, Task.UPSCALE}))
+
+
+class Tools:
+    """An upscaler that doubles and a finisher that writes derivatives, as backends of other lanes."""
+
+    def __init__(self) -> None:
+        self.threads: list[str] = []
+        self.seen: list[GenerationRequest] = []
+
+    def models(self) -> Sequence[Model]:
+        return (
+            Model(id="upscaler/Double", title="Double", family="upscaler", tasks=frozenset({Task.UPSCALE}), features=frozenset()),
+            Model(id="finish", title="Finish", family="finish", lane="tools", tasks=frozenset({Task.FINISH}), features=frozenset()),
+        )  # fmt: skip
+
+    def render(self, request: GenerationRequest, seeds: Sequence[PictureSeed], ctx: JobContext) -> list[Rendered]:
+        import threading
+
+        self.threads.append(threading.current_thread().name)
+        self.seen.append(request)
+        assert request.source is not None
+        image = ctx.picture(request.source)
+        ctx.progress(1, 1)
+        if request.task is Task.UPSCALE:
+            return [Rendered(image=image.resize((image.width * 2, image.height * 2))) for _ in seeds]
+        assert request.finish is not None
+        return [
+            Rendered(
+                image=image.resize((one.width or 8, one.height or 8)), label=f"{one.width}", file=one.file,
+                request=request.replace(finish=dataclasses.replace(request.finish, derivatives=(one,))),
+            )
+            for one in request.finish.derivatives
+        ]  # fmt: skip
+
+    def close(self) -> None: ...
+
+
+@pytest.fixture
+def tools() -> Tools:
+    return Tools()
+
+
+@pytest.fixture
+def painter() -> FakeBackend:
+    return FakeBackend(PAINTER)
+
+
+@pytest.fixture
+def engine(tmp_path: Path, painter: FakeBackend, tools: Tools) -> Iterator[Engine]:
+    engine = open_engine(tmp_path, painter, tools)
+    yield engine
+    engine.close()
+
+
+def ask(engine: Engine, **fields: object) -> tuple[Status, list[Path]]:
+    job = engine.submit(GenerationRequest(**fields), LOCAL)  # type: ignore[arg-type]
+    last = wait_final(job)
+    assert last.error is None, last.error
+    return last.status, [asset.path for asset in last.assets]
+
+
+def test_a_picture_is_kept_once_and_belongs_to_its_user(engine: Engine, tmp_path: Path) -> None:
+    picture = draw(1, 40, 24)
+    kept = engine.keep_picture(picture, ANN)
+    assert engine.keep_picture(picture.copy(), ANN) == kept
+    assert (kept.width, kept.height) == (40, 24)
+    assert Image.open(engine.kept_file(kept.hash, ANN)).tobytes() == picture.tobytes()
+    assert len(list((tmp_path / ".inputs").rglob("*.png"))) == 1
+    with pytest.raises(NotFound):
+        engine.kept(kept.hash, LOCAL)
+    with pytest.raises(NotFound):
+        engine.kept_file("../../library.db", ANN)
+    engine.keep_picture(picture, LOCAL)
+    assert engine.kept(kept.hash, LOCAL).hash == kept.hash
+
+
+def test_what_is_no_picture_is_refused(engine: Engine, tmp_path: Path) -> None:
+    text = tmp_path / "text.png"
+    text.write_text("this is no picture")
+    with pytest.raises(BadImage):
+        engine.keep_picture(text, LOCAL)
+    with pytest.raises(BadImage):
+        engine.keep_picture(draw(1, 8, 8).convert("CMYK"), LOCAL)
+
+
+def test_the_backend_gets_the_very_pixels_and_the_size_follows_the_source(engine: Engine, painter: FakeBackend) -> None:
+    kept = engine.keep_picture(draw(1, 100, 52), LOCAL)
+    _, paths = ask(engine, task=Task.IMG2IMG, model="fake", source=kept.hash, strength=0.5)
+    assert painter.seen[0][0].source == kept.hash
+    assert Image.open(paths[0]).size == (96, 48)
+    assert "Denoising strength: 0.5" in read_metadata(paths[0]).infotext
+
+
+def test_a_result_knows_the_whole_chain_that_made_it(engine: Engine) -> None:
+    first = engine.submit(GenerationRequest(model="fake", prompt="a fox", seed=5), LOCAL)
+    [one] = wait_final(first).assets
+    kept = engine.keep_asset(one.id, LOCAL)
+    second = engine.submit(
+        GenerationRequest(task=Task.IMG2IMG, model="fake", prompt="a red fox", source=kept.hash), LOCAL
+    )
+    [two] = wait_final(second).assets
+    assert two.parents == (one.id,)
+    assert [request.prompt for request in two.history] == ["a fox"]
+    uploaded = engine.keep_picture(two.path, ANN)  # the file alone tells another user's studio the same
+    assert [request.prompt for request in uploaded.history] == ["a fox", "a red fox"]
+    assert engine.library.get(two.id, "local") == two
+    assert engine.library.rebuild() == 0
+
+
+@pytest.mark.parametrize(
+    ("fields", "says"),
+    [
+        ({"task": Task.IMG2IMG}, "no picture for img2img"),
+        ({"task": Task.INPAINT, "source": "PICTURE"}, "no mask"),
+        ({"task": Task.INPAINT, "source": "PICTURE", "mask": "SMALL"}, "The mask is 16×16, the picture 32×32"),
+        ({"task": Task.INPAINT, "source": "PICTURE", "mask": "BLACK"}, "mask is empty"),
+        ({"task": Task.INPAINT, "source": "PICTURE", "mask": "WHITE", "inpaint": Inpaint(invert=True)}, "mask is empty"),
+        ({"task": Task.IMG2IMG, "source": "PICTURE", "batch": ("PICTURE",)}, "a batch too"),
+        ({"task": Task.TXT2IMG, "control": (ControlUnit(model="x"),)}, "control unit has no picture"),
+        ({"task": Task.IMG2IMG, "source": "PICTURE", "references": (Reference(),)}, "reference has no picture"),
+        ({"task": Task.SEARCH_REPLACE, "source": "PICTURE"}, "not said what to search"),
+        ({"task": Task.STYLE_TRANSFER, "source": "PICTURE"}, "no picture to take the style"),
+        ({"task": Task.PREPROCESS, "source": "PICTURE"}, "exactly one control unit"),
+    ],
+)  # fmt: skip
+def test_what_does_not_fit_is_refused_at_once(engine: Engine, fields: dict[str, object], says: str) -> None:
+    pictures = {
+        "PICTURE": draw(1, 32, 32), "SMALL": Image.new("L", (16, 16), 255), "BLACK": Image.new("L", (32, 32)),
+        "WHITE": Image.new("L", (32, 32), 255),
+    }  # fmt: skip
+    names = {name: engine.keep_picture(image, LOCAL).hash for name, image in pictures.items()}
+    for field in ("source", "mask"):
+        if field in fields:
+            fields[field] = names[str(fields[field])]
+    if "batch" in fields:
+        fields["batch"] = (names["PICTURE"],)
+    with pytest.raises(InvalidRequest, match=says):
+        engine.submit(GenerationRequest(model="fake", **fields), LOCAL)  # type: ignore[arg-type]
+
+
+def test_a_picture_of_another_user_cannot_be_named(engine: Engine) -> None:
+    theirs = engine.keep_picture(draw(1, 32, 32), ANN)
+    with pytest.raises(NotFound):
+        engine.submit(GenerationRequest(task=Task.IMG2IMG, model="fake", source=theirs.hash), LOCAL)
+
+
+def test_a_batch_makes_count_pictures_of_each_source(engine: Engine, painter: FakeBackend) -> None:
+    names = tuple(engine.keep_picture(draw(seed, 32, 32), LOCAL).hash for seed in (1, 2))
+    _, paths = ask(engine, task=Task.IMG2IMG, model="fake", batch=names, count=2, seed=7)
+    assert len(paths) == 4
+    assert [(request.source, seeds[0].seed) for request, seeds in painter.seen] == [
+        (names[0], 7), (names[0], 8), (names[1], 7), (names[1], 8)
+    ]  # fmt: skip
+
+
+def test_a_chain_runs_each_step_where_it_belongs_and_fans_out_at_its_end(
+    engine: Engine, tools: Tools, painter: FakeBackend
+) -> None:
+    wish = Finish(
+        derivatives=(
+            Derivative(width=16, height=16), Derivative(width=24, height=12, file=FileWish(format="jpeg", quality=80)),
+        )
+    )  # fmt: skip
+    steps = (
+        GenerationRequest(task=Task.UPSCALE, upscale=Upscale(scale=2)),
+        GenerationRequest(task=Task.FINISH, finish=wish),
+    )
+    job = engine.submit(GenerationRequest(model="fake", prompt="x", seed=3, count=2, then=steps), LOCAL)
+    assets = wait_final(job).assets
+    assert [(asset.width, asset.height, asset.path.suffix, asset.seed, asset.label) for asset in assets] == [
+        (16, 16, ".png", 3, "16"), (24, 12, ".jpg", 3, "24"), (16, 16, ".png", 4, "16"), (24, 12, ".jpg", 4, "24"),
+    ]  # fmt: skip
+    assert all(name.startswith("lane gpu") for name in tools.threads)
+    assert [request.task for request in tools.seen] == [Task.UPSCALE, Task.FINISH] * 2
+    again = engine.submit(assets[1].request, LOCAL)  # asks for that one file alone
+    [same] = wait_final(again).assets
+    assert same.path.read_bytes()[-500:] == assets[1].path.read_bytes()[-500:]
+    assert "Postprocess upscale by: 2, Postprocess upscaler: Double" in assets[0].infotext
+    assert assets[0].path.stem.endswith("-16")
+
+
+def test_tools_alone_run_beside_the_gpu(engine: Engine, tools: Tools) -> None:
+    kept = engine.keep_picture(draw(1, 32, 32), LOCAL)
+    status, [path] = ask(
+        engine, task=Task.FINISH, source=kept.hash, finish=Finish(derivatives=(Derivative(width=8, height=8),))
+    )
+    assert status is Status.FINISHED
+    assert tools.threads[0].startswith("lane tools")
+    assert Image.open(path).size == (8, 8)
+    assert engine.model("", Task.FINISH).id == "finish"
+
+
+def test_a_gpu_step_behind_a_cloud_picture_runs_in_the_gpu_lane(tmp_path: Path, tools: Tools) -> None:
+    cloud = FakeBackend(dataclasses.replace(FAKE_MODEL, id="cloud", lane="service"))
+    engine = open_engine(tmp_path, cloud, tools)
+    step = GenerationRequest(task=Task.UPSCALE, upscale=Upscale(scale=2))
+    last = wait_final(engine.submit(GenerationRequest(model="cloud", then=(step,)), LOCAL))
+    engine.close()
+    assert last.status is Status.FINISHED
+    assert (last.assets[0].width, tools.threads[0].startswith("lane gpu")) == (128, True)
+
+
+def test_a_chain_that_cannot_be_is_refused_at_once(engine: Engine) -> None:
+    kept = engine.keep_picture(draw(1, 32, 32), LOCAL)
+    with pytest.raises(InvalidRequest, match="Step 1 of the chain"):
+        engine.submit(
+            GenerationRequest(model="fake", then=(GenerationRequest(task=Task.UPSCALE, model="finish"),)), LOCAL
+        )
+    with pytest.raises(InvalidRequest, match="another step follows"):
+        two = Finish(derivatives=(Derivative(width=8), Derivative(width=9)))
+        step = GenerationRequest(task=Task.FINISH, finish=two)
+        GenerationRequest(then=(step, step))
+    with pytest.raises(InvalidRequest, match="source"):
+        GenerationRequest(then=(GenerationRequest(task=Task.UPSCALE, source=kept.hash),))
+
+
+def test_a_library_of_the_first_version_is_brought_up_to_date(tmp_path: Path) -> None:
+    path = tmp_path / "library.db"
+    Database(path).close()
+    connection = sqlite3.connect(path)
+    connection.executescript(
+        "DROP TABLE inputs; ALTER TABLE pictures DROP COLUMN history; ALTER TABLE pictures DROP COLUMN label;"
+        " PRAGMA user_version = 1;"
+    )
+    connection.close()
+    database = Database(path)
+    assert not database.fresh
+    assert database.rows("SELECT history, label FROM pictures") == []
+    assert database.rows("SELECT * FROM inputs") == []
+    database.close()
