@@ -8,25 +8,25 @@ import time
 from collections.abc import AsyncIterator
 from typing import Annotated
 
-import anyio.to_thread
 from fastapi import APIRouter, Query, Request
-from fastapi.responses import FileResponse, JSONResponse, Response, StreamingResponse
+from fastapi.responses import FileResponse, Response, StreamingResponse
 
 from studio import __version__
-from studio.api import schemas
-from studio.api.errors import NotReady, answer
+from studio.api import editing, extras, schemas
+from studio.api.errors import NotReady
+from studio.api.forms import FormsToo
+from studio.api.submitting import NO_STORE, Submitter, caller
 from studio.api.waiting import Waiters
 from studio.api.wire import CONTENT_TYPES, PREFIX, asset_file, image_info, job_body, model_body
-from studio.core.errors import Forbidden, StudioError
+from studio.core.errors import StudioError
 from studio.core.events import Status
+from studio.core.task import Task
 from studio.core.user import User
 from studio.engine.studio import Studio
 
-LONGEST_WAIT = 600.0  # seconds of ?wait=true
 LONGEST_STREAM = 3600.0
 MOST_DATA = 256 * 1024 * 1024  # bytes of pictures in one result
 _PRIVATE = {"Cache-Control": "private, max-age=3600"}
-_NO_STORE = {"Cache-Control": "no-store"}
 _ERRORS: dict[int | str, dict[str, object]] = {
     "4XX": {"model": schemas.ErrorBody, "description": "What was wrong, and what to do."}
 }
@@ -35,7 +35,10 @@ _ERRORS: dict[int | str, dict[str, object]] = {
 def router(studio: Studio) -> APIRouter:
     """All routes of the native API."""
     routes = APIRouter(prefix=PREFIX, tags=["image-studio"], responses=_ERRORS)
-    _add_create(routes, studio)
+    submitter = Submitter(studio)
+    _add_create(routes, studio, submitter)
+    editing.add(routes, studio, submitter)
+    extras.add(routes, studio, submitter)
     _add_jobs(routes, studio)
     _add_result(routes, studio)
     _add_events(routes, studio)
@@ -43,39 +46,15 @@ def router(studio: Studio) -> APIRouter:
     return routes
 
 
-def caller(request: Request) -> User:
-    """Who is calling, as the login gate found.
+def _add_create(routes: APIRouter, studio: Studio, submitter: Submitter) -> None:
+    forms = APIRouter(route_class=FormsToo)
 
-    Raises:
-        Forbidden: nobody was found, which only a hole in the gate could bring about.
-    """
-    user = request.scope.get("user")
-    if not isinstance(user, User):
-        raise Forbidden("Please log in.", hint="Log in at /login, or use HTTP Basic.")
-    return user
-
-
-def _add_create(routes: APIRouter, studio: Studio) -> None:
-    waiters = Waiters()
-
-    @routes.post("/create", status_code=202, response_model=schemas.Queued, responses={200: {"model": schemas.JobBody}})
+    @forms.post("/create", status_code=202, response_model=schemas.Queued, responses={200: {"model": schemas.JobBody}})
     async def create(request: Request, body: schemas.CreateBody, wait: bool = False) -> Response:  # pyright: ignore[reportUnusedFunction]
         """Make pictures. Answers at once with the job; with `?wait=true` when it has ended, or after ten minutes."""
-        user = caller(request)
-        job = await anyio.to_thread.run_sync(studio.engine.submit, body.to_request(), user)
-        root = studio.settings.current.root_path
-        if not wait:
-            now = job.snapshot
-            queued = schemas.Queued(jobId=job.id, status=now.status.value, queuePosition=now.ahead)
-            return JSONResponse(queued.model_dump(), 202, {"Location": f"{root}{PREFIX}/jobs/{job.id}"})
-        async for _ in waiters.snapshots(job, request, LONGEST_WAIT):
-            pass
-        now = job.snapshot
-        if now.error is not None:
-            return answer(now.error, jobId=job.id)
-        if not now.status.final and await request.is_disconnected():
-            studio.engine.leave(job.id, user)
-        return JSONResponse(job_body(job, root).model_dump(), 200 if now.status.final else 202, _NO_STORE)
+        return await submitter.answer(request, lambda user: body.to_request(), wait=wait)
+
+    routes.include_router(forms)
 
 
 def _add_jobs(routes: APIRouter, studio: Studio) -> None:
@@ -162,7 +141,7 @@ def _add_events(routes: APIRouter, studio: Studio) -> None:
                 yield f"event: error\ndata: {json.dumps(error.to_json())}\n\n"
 
         return StreamingResponse(
-            stream(), media_type="text/event-stream", headers={**_NO_STORE, "X-Accel-Buffering": "no"}
+            stream(), media_type="text/event-stream", headers={**NO_STORE, "X-Accel-Buffering": "no"}
         )
 
 
@@ -170,10 +149,10 @@ def _add_about(routes: APIRouter, studio: Studio) -> None:
     began = time.monotonic()
 
     @routes.get("/models")
-    def models(request: Request) -> schemas.ModelList:  # pyright: ignore[reportUnusedFunction]
-        """All models, those with a problem too."""
+    def models(request: Request, task: Task | None = None) -> schemas.ModelList:  # pyright: ignore[reportUnusedFunction]
+        """All models, those with a problem too; with `?task=` those that do it."""
         caller(request)
-        return schemas.ModelList(models=[model_body(model) for model in studio.engine.models()])
+        return schemas.ModelList(models=[model_body(model) for model in studio.engine.models(task)])
 
     @routes.get("/health", response_model_exclude_none=True)
     def health(request: Request) -> schemas.Health:  # pyright: ignore[reportUnusedFunction]

@@ -24,18 +24,18 @@ Text = Annotated[str, Field(max_length=20_000), AfterValidator(_plain)]
 Name = Annotated[str, Field(max_length=512), AfterValidator(_plain)]
 
 
-class _Strict(BaseModel):
+class Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, protected_namespaces=())
 
 
-class LoraBody(_Strict):
+class LoraBody(Strict):
     """A LoRA by its catalog name."""
 
     name: Name = Field(min_length=1)
     weight: FiniteFloat = 1.0
 
 
-class HiresBody(_Strict):
+class HiresBody(Strict):
     """A second pass: enlarge, then denoise again. Fields left out are as in the first pass."""
 
     upscaler: Name = "Latent"
@@ -52,14 +52,14 @@ class HiresBody(_Strict):
     model: Name | None = None
 
 
-class AxisBody(_Strict):
+class AxisBody(Strict):
     """One axis of a grid: a parameter and its values as one would type them on the page."""
 
     parameter: Name
     values: list[Text] = Field(max_length=200)
 
 
-class CreateBody(_Strict):
+class CreateBody(Strict):
     """What to make. Only `prompt` is required; everything left out is the model's own default."""
 
     prompt: Text

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
-from typing import Any, cast
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar, cast
+
+T = TypeVar("T")
 
 
 def picture(default: Any = None) -> Any:
@@ -15,6 +17,27 @@ def picture(default: Any = None) -> Any:
 def pictures_in(value: Any) -> tuple[str, ...]:
     """The content hashes of all pictures that the dataclass `value` names, in the order of its fields, each once."""
     return tuple(dict.fromkeys(_walk(value)))
+
+
+def with_pictures(value: T, change: Callable[[str], str]) -> T:
+    """The dataclass `value` with every picture that it names passed through `change`."""
+    changes: dict[str, Any] = {}
+    for f in dataclasses.fields(cast("Any", value)):
+        held = getattr(value, f.name)
+        new = _changed(held, change, is_picture=bool(f.metadata.get("picture")))
+        if new is not held:
+            changes[f.name] = new
+    return dataclasses.replace(cast("Any", value), **changes) if changes else value
+
+
+def _changed(held: Any, change: Callable[[str], str], *, is_picture: bool) -> Any:
+    if isinstance(held, tuple):
+        items = cast("tuple[Any, ...]", held)
+        new = tuple(_changed(item, change, is_picture=is_picture) for item in items)
+        return items if all(a is b for a, b in zip(items, new, strict=True)) else new
+    if is_picture:
+        return change(held) if held else held
+    return with_pictures(held, change) if dataclasses.is_dataclass(held) and not isinstance(held, type) else held
 
 
 def _walk(value: Any) -> Iterator[str]:

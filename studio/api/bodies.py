@@ -1,0 +1,159 @@
+"""The bodies of work on pictures. Parts of a request are the studio's own dataclasses, checked by their own rules."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, Field, FiniteFloat
+
+from studio.api.schemas import CreateBody, Name, Strict, Text
+from studio.core.codec import decode
+from studio.core.errors import InvalidRequest
+from studio.core.finish import Derivative, Faces, FileWish, Finish, Upscale
+from studio.core.operations import OPERATIONS
+from studio.core.parts import ControlUnit, Inpaint, Option, Outpaint, Reference, Resize
+from studio.core.request import GenerationRequest
+from studio.core.task import Task
+
+Picture = Annotated[
+    str, Field(min_length=1, description="The id of a kept picture or of a result, or a file in base64 (a form may send the file).")
+]  # fmt: skip
+
+
+def _part(kind: Any) -> Any:
+    """A validator that reads JSON as the dataclass `kind` with the studio's own, strict reader."""
+    return BeforeValidator(lambda data: decode(kind, data, kind.__name__) if isinstance(data, dict) else data)
+
+
+class EditBody(CreateBody):
+    """An editing operation. Which fields it needs, GET /edit/operations tells; what is left out is the model's own default."""
+
+    prompt: Text = ""
+    operation: Annotated[Task, Field(strict=False)] = Field(description="img2img, inpaint, outpaint, …")
+    image: Picture | None = None
+    images: list[Picture] = Field(default=[], max_length=500, description="Several pictures instead of one.")
+    mask: Picture | None = Field(default=None, description="White is what changes; as large as the picture.")
+    background: Picture | None = None
+    lighting: Picture | None = None
+    strength: FiniteFloat | None = Field(default=None, ge=0, le=1, description="Denoising strength.")
+    resize_mode: Annotated[Resize, Field(strict=False)] = Resize.CROP
+    loops: int = Field(default=1, ge=1, le=32)
+    inpaint: Annotated[Inpaint, _part(Inpaint)] = Inpaint()
+    outpaint: Annotated[Outpaint, _part(Outpaint)] | None = None
+    search: Text = ""
+    control: list[Annotated[ControlUnit, _part(ControlUnit)]] = Field(default=[], max_length=8)
+    references: list[Annotated[Reference, _part(Reference)]] = Field(default=[], max_length=8)
+    file: Annotated[FileWish, _part(FileWish)] | None = None
+
+    def to_request(self) -> GenerationRequest:
+        """The request, its pictures still as the caller gave them; raises InvalidRequest for work that is no editing."""
+        if self.operation not in {operation.task for operation in OPERATIONS}:
+            names = ", ".join(operation.task for operation in OPERATIONS)
+            raise InvalidRequest(f"{self.operation} is not an editing operation.", hint=f"There are: {names}.")
+        return super().to_request().replace(
+            task=self.operation, source=self.image, batch=tuple(self.images), mask=self.mask, background=self.background,
+            lighting=self.lighting, strength=self.strength, resize=self.resize_mode, loops=self.loops,
+            inpaint=self.inpaint, outpaint=self.outpaint, search=self.search, control=tuple(self.control),
+            references=tuple(self.references), file=self.file,
+        )  # fmt: skip
+
+
+class PreprocessBody(Strict):
+    """A control map of a picture."""
+
+    image: Picture
+    preprocessor: Name = Field(description="canny, depth, …: GET /models?task=preprocess lists them.")
+    resolution: int | None = Field(
+        default=None, ge=64, le=4096, description="px of the short side; left out: the picture's own."
+    )
+    options: dict[str, FiniteFloat] = Field(default={})
+
+    def to_request(self) -> GenerationRequest:
+        """The request, its picture still as the caller gave it."""
+        unit = ControlUnit(
+            preprocessor=self.preprocessor, pixel_perfect=self.resolution is None, resolution=self.resolution or 512,
+            options=tuple(Option(name=name, value=value) for name, value in self.options.items()),
+        )  # fmt: skip
+        return GenerationRequest(
+            task=Task.PREPROCESS, model=f"preprocessor/{self.preprocessor}", source=self.image, control=(unit,)
+        )
+
+
+class UpscaleBody(Strict):
+    """A larger picture: by a mode and quality, or by naming the model and how large."""
+
+    image: Picture | None = None
+    images: list[Picture] = Field(default=[], max_length=500)
+    model: Name = Field(default="", description="An upscaler's id; for creative upscaling a checkpoint's.")
+    prompt: Text = ""
+    upscale: Annotated[Upscale, _part(Upscale)] = Upscale()
+    scale: FiniteFloat | None = Field(default=None, ge=1, le=16)
+    width: int | None = Field(default=None, ge=8)
+    height: int | None = Field(default=None, ge=8)
+    seed: int | None = None
+    file: Annotated[FileWish, _part(FileWish)] | None = None
+
+
+class RestoreBody(Strict):
+    """Faces restored."""
+
+    image: Picture | None = None
+    images: list[Picture] = Field(default=[], max_length=500)
+    model: Name = ""
+    faces: Annotated[Faces, _part(Faces)] = Faces()
+    file: Annotated[FileWish, _part(FileWish)] | None = None
+
+    def to_request(self) -> GenerationRequest:
+        """The request, its pictures still as the caller gave them."""
+        return GenerationRequest(
+            task=Task.RESTORE_FACES, model=self.model, source=self.image, batch=tuple(self.images), faces=self.faces,
+            file=self.file,
+        )  # fmt: skip
+
+
+class DerivativesBody(Strict):
+    """One picture, or several, finished and written in as many sizes and formats as asked."""
+
+    image: Picture | None = None
+    images: list[Picture] = Field(default=[], max_length=500)
+    finish: Annotated[Finish, _part(Finish)] = Finish()
+    derivatives: list[Annotated[Derivative, _part(Derivative)]] = Field(default=[], max_length=100)
+
+    def to_request(self) -> GenerationRequest:
+        """The request, its pictures still as the caller gave them."""
+        finish = self.finish
+        if self.derivatives:
+            finish = dataclasses.replace(finish, derivatives=tuple(self.derivatives))
+        return GenerationRequest(task=Task.FINISH, source=self.image, batch=tuple(self.images), finish=finish)
+
+
+class PictureBody(Strict):
+    """A picture to keep, or to look at."""
+
+    image: Picture
+
+
+class KeptBody(BaseModel):
+    """A picture that requests may name by `id`."""
+
+    id: str
+    width: int
+    height: int
+    infotext: str
+
+
+class OperationBody(BaseModel):
+    """An editing operation, the fields it `needs` and `takes`, and the models that do it now. `would` names what could."""
+
+    operation: str
+    title: str
+    help: str
+    needs: list[str]
+    takes: list[str]
+    models: list[str]
+    would: str
+
+
+class OperationList(BaseModel):
+    operations: list[OperationBody]

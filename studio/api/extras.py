@@ -1,0 +1,62 @@
+"""The routes of finished pictures: larger, restored, in many sizes, as a zip."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from fastapi import APIRouter, Request
+from fastapi.responses import Response, StreamingResponse
+
+from studio.api import bodies, schemas
+from studio.api.editing import TAKEN, work
+from studio.api.forms import FormsToo
+from studio.api.submitting import Submitter, caller
+from studio.api.wire import asset_file
+from studio.core.errors import NotFound
+from studio.engine.studio import Studio
+from studio.engine.zips import zipped
+
+
+def add(routes: APIRouter, studio: Studio, submitter: Submitter) -> None:
+    """Put the routes of finishing among `routes`."""
+    forms = APIRouter(route_class=FormsToo)
+
+    @forms.post("/restore-faces", status_code=202, response_model=schemas.Queued, responses=TAKEN)
+    async def restore_faces(request: Request, body: bodies.RestoreBody, wait: bool = False) -> Response:  # pyright: ignore[reportUnusedFunction]
+        """Restore the faces in a picture. Answers as /create does."""
+        return await submitter.answer(request, work(studio, body), wait=wait)
+
+    @forms.post("/derivatives", status_code=202, response_model=schemas.Queued, responses=TAKEN)
+    async def derivatives(request: Request, body: bodies.DerivativesBody, wait: bool = False) -> Response:  # pyright: ignore[reportUnusedFunction]
+        """Finish a picture and write it in several sizes and formats. Answers as /create does; the files come as a zip too."""
+        return await submitter.answer(request, work(studio, body), wait=wait)
+
+    @routes.get("/jobs/{job_id}/zip", response_class=StreamingResponse)
+    def as_zip(request: Request, job_id: str) -> StreamingResponse:  # pyright: ignore[reportUnusedFunction]
+        """All pictures of a job in one zip."""
+        return zip_answer(studio, job_id, request)
+
+    routes.include_router(forms)
+
+
+def zip_answer(studio: Studio, job_id: str, request: Request) -> StreamingResponse:
+    """The job's files as a zip that is made while it is sent.
+
+    Raises:
+        NotFound: no such job, or it has no picture.
+    """
+    job = studio.engine.job(job_id, caller(request))
+    files = [asset_file(asset, studio.engine.outputs_dir) for asset in job.snapshot.assets]
+    if not files:
+        raise NotFound("This job has no pictures.", hint="Wait until it has made some.")
+    name = re.sub(r"[^0-9A-Za-z-]", "", job.id)
+    return StreamingResponse(
+        _sent(files), media_type="application/zip",
+        headers={"Content-Disposition": f'attachment; filename="easel-{name}.zip"', "Cache-Control": "no-store"},
+    )  # fmt: skip
+
+
+def _sent(files: list[Path]) -> Iterator[bytes]:
+    yield from zipped(files)

@@ -1,0 +1,182 @@
+"""The native API's work on pictures, over a real server: by id, base64 and form."""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+import io
+import zipfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pytest
+from fakes import FAKE_MODEL, FakeBackend, draw
+from PIL import Image
+from serving import Served, make_users, running
+
+from studio.api.bodies import EditBody
+from studio.core.finish import Faces, Finish
+from studio.core.model import Model
+from studio.core.operations import OPERATIONS
+from studio.core.parts import ControlUnit, Inpaint, Outpaint, Reference, Resize
+from studio.core.ports import JobContext, PictureSeed
+from studio.core.request import GenerationRequest, outputs_of
+from studio.core.result import Rendered
+from studio.core.task import Task
+
+API = "/api/image-studio"
+DOES = frozenset(Task) - {Task.ERASE}
+
+
+class Painter(FakeBackend):
+    """The fake, doing every task but one; each result is its source, darker."""
+
+    def render(self, request: GenerationRequest, seeds: Sequence[PictureSeed], ctx: JobContext) -> list[Rendered]:
+        self.seen.append((request, tuple(seeds)))
+        source = ctx.picture(request.source) if request.source else draw(1, 8, 8)
+        files = range(len(seeds) * outputs_of(request))
+        return [Rendered(image=source.point(lambda value: value // 2), label=f"n{n}", request=request) for n in files]
+
+
+@pytest.fixture
+def served(tmp_path: Path) -> Iterator[Served]:
+    backend = Painter(dataclasses.replace(FAKE_MODEL, tasks=DOES))
+    with running(tmp_path, backend=backend, users=make_users(tmp_path)) as served:
+        yield served
+
+
+def png(image: Image.Image) -> bytes:
+    out = io.BytesIO()
+    image.save(out, "PNG")
+    return out.getvalue()
+
+
+def text(image: Image.Image) -> str:
+    return base64.b64encode(png(image)).decode()
+
+
+def test_a_picture_is_kept_and_named_by_its_id(served: Served) -> None:
+    ann, bob = served.client("ann"), served.client("bob")
+    kept = ann.post(f"{API}/pictures", json={"image": text(draw(1, 24, 16))})
+    assert kept.status_code == 201
+    assert (kept.json()["width"], kept.json()["height"]) == (24, 16)
+    name = kept.json()["id"]
+    by_form = ann.post(f"{API}/pictures", files={"image": ("a.png", png(draw(1, 24, 16)), "image/png")})
+    assert by_form.json() == kept.json()
+    picture = ann.get(f"{API}/pictures/{name}")
+    assert Image.open(io.BytesIO(picture.content)).tobytes() == draw(1, 24, 16).tobytes()
+    assert bob.get(f"{API}/pictures/{name}").status_code == 404
+    edit = {"operation": "img2img", "prompt": "x", "image": name}
+    assert bob.post(f"{API}/edit", json=edit).status_code == 404
+    assert ann.post(f"{API}/edit?wait=true", json=edit).status_code == 200
+
+
+def test_an_edit_by_form_and_by_base64_is_the_same_request(served: Served) -> None:
+    ann = served.client("ann")
+    mask = Image.new("L", (24, 16))
+    mask.paste(255, (4, 4, 12, 12))
+    fields = {"operation": "inpaint", "prompt": "7", "strength": 0.5, "seed": 3, "inpaint": {"mask_blur": 2}}
+    one = ann.post(f"{API}/edit?wait=true", json={**fields, "image": text(draw(1, 24, 16)), "mask": text(mask)})
+    assert one.status_code == 200, one.text
+    two = ann.post(
+        f"{API}/edit?wait=true",
+        data={"operation": "inpaint", "prompt": "7", "strength": "0.5", "seed": "3", "request": '{"inpaint": {"mask_blur": 2}}'},
+        files={"image": ("a.png", png(draw(1, 24, 16))), "mask": ("m.png", png(mask))},
+    )  # fmt: skip
+    assert two.status_code == 200, two.text
+    requests = [request for request, _ in served.backend.seen]
+    assert requests[0] == requests[1]
+    assert (requests[0].prompt, requests[0].inpaint.mask_blur, requests[0].strength) == ("7", 2, 0.5)
+    image = one.json()["images"][0]
+    assert (image["width"], image["height"]) == (24, 16)
+
+
+def test_every_field_of_an_edit_reaches_the_request() -> None:
+    body = EditBody.model_validate(
+        {
+            "operation": "outpaint", "prompt": "p", "image": "i", "images": ["j"], "mask": "m", "background": "b", "lighting": "l",
+            "strength": 0.25, "resize_mode": "fill", "loops": 2, "inpaint": {"invert": True}, "outpaint": {"left": 8},
+            "search": "s", "control": [{"model": "c", "picture": "u"}], "references": [{"picture": "r"}],
+            "file": {"format": "webp"},
+        }
+    )  # fmt: skip
+    request = body.to_request()
+    assert request.task is Task.OUTPAINT
+    assert (request.source, request.batch, request.mask, request.background, request.lighting) == (
+        "i",
+        ("j",),
+        "m",
+        "b",
+        "l",
+    )
+    assert (request.strength, request.resize, request.loops, request.search) == (0.25, Resize.FILL, 2, "s")
+    assert (request.inpaint, request.outpaint) == (Inpaint(invert=True), Outpaint(left=8))
+    assert (request.control, request.references) == ((ControlUnit(model="c", picture="u"),), (Reference(picture="r"),))
+    assert request.file is not None
+
+
+@pytest.mark.parametrize(
+    ("body", "says"),
+    [
+        ({"operation": "upscale", "image": "ID"}, "not an editing operation"),
+        ({"operation": "paint"}, "operation"),
+        ({"operation": "img2img"}, "no picture"),
+        ({"operation": "img2img", "image": "not base64!"}, "neither an id nor base64"),
+        ({"operation": "img2img", "image": base64.b64encode(b"text").decode()}, "not a picture"),
+        ({"operation": "img2img", "image": "ID", "strength": 2}, "strength"),
+        ({"operation": "img2img", "image": "ID", "inpaint": {"mask_blurr": 1}}, "mask_blurr"),
+        ({"operation": "img2img", "image": "ID", "control": [{"weight": 9}]}, "weight"),
+        ({"operation": "img2img", "image": "ID", "mask": "f" * 64}, "not here any more"),
+        ({"operation": "erase", "image": "ID", "mask": "ID"}, "no model for erase"),
+    ],
+)  # fmt: skip
+def test_bad_edits_are_refused_at_once_and_say_why(served: Served, body: dict[str, object], says: str) -> None:
+    ann = served.client("ann")
+    name = ann.post(f"{API}/pictures", json={"image": text(draw(1, 24, 16))}).json()["id"]
+    filled = {key: name if value == "ID" else value for key, value in body.items()}
+    answer = ann.post(f"{API}/edit", json=filled)
+    assert 400 <= answer.status_code < 500
+    assert says in answer.json()["error"]
+    assert not served.backend.seen
+
+
+def test_operations_tell_which_models_do_them_now(served: Served) -> None:
+    found = served.client("ann").get(f"{API}/edit/operations").json()["operations"]
+    assert [one["operation"] for one in found] == [operation.task for operation in OPERATIONS]
+    by_name = {one["operation"]: one for one in found}
+    assert by_name["inpaint"]["models"] == ["fake"]
+    assert by_name["erase"]["models"] == []
+    assert by_name["erase"]["would"]
+    models = served.client("ann").get(f"{API}/models?task=erase").json()["models"]
+    assert models == []
+
+
+def test_preprocess_restore_and_derivatives(served: Served) -> None:
+    ann = served.client("ann")
+    served.backend.list = (
+        *served.backend.list,
+        Model(id="preprocessor/canny", title="Canny", family="", tasks=frozenset({Task.PREPROCESS}), features=frozenset()),
+    )  # fmt: skip
+    name = ann.post(f"{API}/pictures", json={"image": text(draw(1, 24, 16))}).json()["id"]
+    body = {"image": name, "preprocessor": "canny", "options": {"low": 50}}
+    assert ann.post(f"{API}/preprocess?wait=true", json=body).status_code == 200
+    [unit] = served.backend.seen[-1][0].control
+    assert (unit.preprocessor, unit.pixel_perfect, unit.options[0].value) == ("canny", True, 50.0)
+    faces = {"images": [name], "faces": {"visibility": 0.5}, "model": "fake"}
+    assert ann.post(f"{API}/restore-faces?wait=true", json=faces).status_code == 200
+    assert served.backend.seen[-1][0].faces == Faces(visibility=0.5)
+    wish = {
+        "image": name,
+        "finish": {"width": 16},
+        "derivatives": [{"width": 8}, {"width": 4, "file": {"format": "jpeg"}}],
+    }
+    done = ann.post(f"{API}/derivatives?wait=true", json=wish)
+    assert done.status_code == 200, done.text
+    finish = served.backend.seen[-1][0].finish
+    assert isinstance(finish, Finish)
+    assert [one.width for one in finish.derivatives] == [8, 4]
+    job = done.json()["jobId"]
+    archive = zipfile.ZipFile(io.BytesIO(ann.get(f"{API}/jobs/{job}/zip").content))
+    assert archive.testzip() is None
+    assert len(archive.namelist()) == 2
+    assert served.client("bob").get(f"{API}/jobs/{job}/zip").status_code == 404
