@@ -33,6 +33,15 @@ class Feature(StrEnum):
     REFERENCE = "reference picture"
 
 
+class Quality(StrEnum):
+    """How good a model's pictures are, roughly, for choosing one automatically."""
+
+    DRAFT = "draft"
+    STANDARD = "standard"
+    HIGH = "high"
+    BEST = "best"
+
+
 @dataclass(frozen=True, kw_only=True)
 class Sampling:
     """A model's defaults, and the samplers and schedules that it may be given; `combinations` maps sampler to schedules."""
@@ -97,6 +106,7 @@ class Model:
     max_count: int = 100
     max_batch: int = 16
     paid: bool = False
+    quality: Quality = Quality.STANDARD
     ignores: str = ""
     problem: str = ""
     note: str = ""

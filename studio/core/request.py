@@ -41,7 +41,8 @@ class GenerationRequest:
     Tasks with a mask and searches give a picture of the source's size, `width` and `height` being the size that is drawn at.
 
     `then` are requests that follow, each working on what came before; they name no source of their own. `file` says how
-    the result is written where that is not to be as the settings say.
+    the result is written where that is not to be as the settings say. `fallbacks` are models to try in this order when the
+    chosen one cannot be reached, is busy or is broken.
     """
 
     task: Task = Task.TXT2IMG
@@ -87,6 +88,7 @@ class GenerationRequest:
     social: Social | None = None
     file: FileWish | None = None
     then: tuple[GenerationRequest, ...] = ()
+    fallbacks: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Refuse what no model could do.

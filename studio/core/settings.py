@@ -78,6 +78,21 @@ class Settings:
     )  # fmt: skip
     embed_recipe: bool = setting(True, "Write the full recipe into each picture.", group="Output")
 
+    budget_day: float = setting(
+        0.0,
+        "Most US dollars that one user may spend on paid models in a day. 0: no limit.",
+        group="Money",
+        low=0,
+        high=1e6,
+    )
+    budget_month: float = setting(
+        0.0,
+        "Most US dollars that one user may spend on paid models in a month. 0: no limit.",
+        group="Money",
+        low=0,
+        high=1e6,
+    )
+
     theme: str = setting(
         "system", "Light, dark, or what the browser prefers.", group="Page", choices=("system", "light", "dark")
     )

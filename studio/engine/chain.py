@@ -8,10 +8,12 @@ from typing import Any, Protocol
 
 from studio.core.errors import StudioError
 from studio.core.model import GPU_LANE, Model
+from studio.core.money import Estimate
 from studio.core.ports import Backend, PictureSeed
 from studio.core.request import GenerationRequest, outputs_of
 from studio.core.result import Rendered
 from studio.engine.context import RunContext
+from studio.engine.ledger import Ledger
 from studio.engine.models import Models
 
 
@@ -24,8 +26,9 @@ class InLane(Protocol):
 class Chain:
     """Renders passes. A step of the GPU lane runs there whatever lane the job is in; every other step runs where the job is."""
 
-    def __init__(self, models: Models, in_lane: InLane) -> None:
+    def __init__(self, models: Models, ledger: Ledger, in_lane: InLane) -> None:
         self._models = models
+        self._ledger = ledger
         self._in_lane = in_lane
 
     def render(
@@ -38,23 +41,44 @@ class Chain:
         """
         parts = 1 + len(request.then)
         context.part(0, parts)
-        backend, _ = self._models.find(request.model)
-        rendered = _checked(backend, request.replace(then=()), seeds, context)
+        rendered = self._render(request.replace(then=()), seeds, context)
         for number, step in enumerate(request.then, 1):
             context.part(number, parts)
             rendered = [result for one in rendered for result in self._follow(step, one, context, lane)]
         return rendered
 
     def _follow(self, step: GenerationRequest, before: Rendered, context: RunContext, lane: str) -> list[Rendered]:
-        backend, model = self._models.find(step.model)
+        _, model = self._models.find(step.model)
         request = _on(step, before, model, context)
         seed = PictureSeed(seed=before.seed)
 
         def work() -> list[Rendered]:
-            return _checked(backend, request, [seed], context)
+            return self._render(request, [seed], context)
 
         results = self._in_lane(GPU_LANE, work, context) if model.lane == GPU_LANE != lane else work()
         return [_after(before, result) for result in results]
+
+    def _render(self, request: GenerationRequest, seeds: Sequence[PictureSeed], context: RunContext) -> list[Rendered]:
+        """One call of a backend; one that costs money is in the ledger before it is sent."""
+        backend, model = self._models.find(request.model)
+        if not model.paid:
+            return _checked(backend, request, seeds, context)
+        expected = estimate(backend, request.replace(count=len(seeds)))
+        job = context.job
+        with self._ledger.purchase((job.id, job.user), (model.lane, model.id), len(seeds), expected) as bought:
+            rendered = _checked(backend, request, seeds, context)
+            costs = [one.cost for one in rendered if one.cost is not None]
+            bought.cost = sum(costs) if costs else None
+        return rendered
+
+
+def estimate(backend: Backend, request: GenerationRequest) -> float | None:
+    """What `request` is expected to cost at `backend`, in US dollars; 0 where nothing costs, None where nobody can tell."""
+    ask = getattr(backend, "estimate", None)
+    if ask is None:
+        return 0.0
+    found: Estimate | None = ask(request)
+    return None if found is None else found.amount
 
 
 def _on(step: GenerationRequest, before: Rendered, model: Model, context: RunContext) -> GenerationRequest:

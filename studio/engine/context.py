@@ -59,6 +59,11 @@ class RunContext:
         return name
 
     @property
+    def job(self) -> Job:
+        """The job that runs."""
+        return self._job
+
+    @property
     def settings(self) -> Settings:
         return self._job.settings
 

@@ -78,11 +78,28 @@ CREATE TABLE inputs (
     PRIMARY KEY (hash, user)
 );
 """
+_LEDGER = """
+CREATE TABLE ledger (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    job_id TEXT NOT NULL,
+    user TEXT NOT NULL,
+    provider TEXT NOT NULL,
+    model TEXT NOT NULL,
+    created REAL NOT NULL,
+    pictures INTEGER NOT NULL,
+    estimated REAL,
+    billed REAL,
+    state TEXT NOT NULL
+);
+CREATE INDEX ledger_by_user ON ledger (user, created);
+CREATE INDEX ledger_by_job ON ledger (job_id);
+"""
 _UPGRADES = {  # from the version to the next
     1: f"""
 ALTER TABLE pictures ADD COLUMN history TEXT NOT NULL DEFAULT '[]';
 ALTER TABLE pictures ADD COLUMN label TEXT NOT NULL DEFAULT '';
 {_INPUTS}
+{_LEDGER}
 """,
 }
 
@@ -159,7 +176,7 @@ def _connect(path: Path) -> tuple[sqlite3.Connection, bool]:
                 "The library was made by a newer version of the studio.", hint="Update, or use another outputs folder."
             )
         if version == 0:
-            connection.executescript(f"BEGIN; {_SCHEMA} {_INPUTS} PRAGMA user_version = {_VERSION}; COMMIT;")
+            connection.executescript(f"BEGIN; {_SCHEMA} {_INPUTS} {_LEDGER} PRAGMA user_version = {_VERSION}; COMMIT;")
         for old in range(version or _VERSION, _VERSION):
             connection.executescript(f"BEGIN; {_UPGRADES[old]} PRAGMA user_version = {old + 1}; COMMIT;")
         undo.pop_all()

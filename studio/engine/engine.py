@@ -29,6 +29,7 @@ from studio.engine.gallery import Gallery
 from studio.engine.intake import Accepted, Intake
 from studio.engine.jobs import Job, Stop
 from studio.engine.journal import Entry, Journal
+from studio.engine.ledger import Ledger
 from studio.engine.library import Library
 from studio.engine.logs import Logs
 from studio.engine.lookups import Lookups
@@ -82,12 +83,13 @@ class Engine(Gallery):
         self._journal = Journal(database, self._owner)
         self._saver = Saver(self._outputs)
         self._previews = Previews()
+        self.ledger = Ledger(database)
         self._intake = Intake(self._models, self._pictures)
         self._timings = Timings(database)
         tools = Tools(
             models=self._models, journal=self._journal, library=self.library, outputs=self._outputs, saver=self._saver,
             timings=self._timings, drafts=Drafts(version=tool, pictures=self._pictures, model_hash=lookups.model_hash),
-            logs=self.logs, chain=Chain(self._models, self._elsewhere),
+            logs=self.logs, ledger=self.ledger, chain=Chain(self._models, self.ledger, self._elsewhere),
             contexts=lambda job, estimate: RunContext(job, self._previews, self._pictures, lookups.key, estimate),
         )  # fmt: skip
         self._runner = Runner(tools, requeue=lambda job: self._dispatch.put(job, first=True))
@@ -128,6 +130,7 @@ class Engine(Gallery):
         Raises:
             UnknownModel, ModelBroken, InvalidRequest: the request cannot be carried out as it stands.
             NotFound: a picture that it names is not there, or another user's.
+            BudgetExceeded: the user's budget would be passed.
             QueueFull: too many jobs wait; `details` has the number. StorageFailed: the journal cannot be written.
         """
         settings = self._settings.current
@@ -143,12 +146,26 @@ class Engine(Gallery):
                 model=accepted.model,
                 settings=settings,
             )
+            warning = self.ledger.reserve(job.id, user.name, self._intake.estimate(accepted.request) or 0.0, settings)
             job.pictures, job.notes = accepted.pictures, accepted.notes
             self._journal.add(_entry(job, accepted))
             self._remember(job)
-            job.emit(*(Notice(note) for note in accepted.notes))
+            job.emit(*(Notice(note) for note in (*accepted.notes, *([warning] if warning else []))))
             self._dispatch.put(job)
         return job
+
+    def estimate(self, request: GenerationRequest) -> float | None:
+        """What the whole of `request` is expected to cost in US dollars, all its pictures and steps; 0 for local models,
+        None when nobody can tell.
+
+        Raises:
+            UnknownModel: a model that is not there.
+        """
+        return self._intake.estimate(request)
+
+    def expected_seconds(self, request: GenerationRequest) -> float | None:
+        """How long one picture of `request` took before, None when none like it was made."""
+        return self._timings.per_picture(request, self.model(request.model, request.task))
 
     def job(self, job_id: str, user: User) -> Job:
         """The job of that id, of this run or an earlier one.
@@ -184,6 +201,7 @@ class Engine(Gallery):
             return
         job.stop(Stop.CANCEL)
         if self._dispatch.remove(job):
+            self.ledger.release(job.id)
             self._end_waiting(job)
 
     def skip(self, job_id: str, user: User) -> None:

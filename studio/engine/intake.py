@@ -8,6 +8,8 @@ from studio.core.errors import InvalidRequest, ModelBroken, UnknownModel
 from studio.core.model import Feature, Model
 from studio.core.request import GenerationRequest, outputs_of
 from studio.core.settings import Settings
+from studio.engine.chain import estimate
+from studio.engine.choice import AUTO, chosen
 from studio.engine.fallback import adapt, notice
 from studio.engine.models import Models
 from studio.engine.pictures import Pictures
@@ -40,7 +42,7 @@ class Intake:
             UnknownModel, ModelBroken, InvalidRequest: it cannot be carried out. NotFound: a picture that it names is gone.
         """
         models = self._models
-        named = self._named(request, settings)
+        named = self._named(chosen(request, models, self.estimate), settings)
         check_pictures(named, user, self._pictures)
         notes: tuple[str, ...] = ()
         try:
@@ -59,6 +61,23 @@ class Intake:
         if fixed.axes:
             self._check_cells(fixed, pictures, model, settings)
         return Accepted(request=fixed, model=model, pictures=len(pictures), notes=notes)
+
+    def estimate(self, request: GenerationRequest) -> float | None:
+        """What all pictures and steps of `request` are expected to cost in US dollars, None when nobody can tell."""
+        if request.model.startswith(AUTO):
+            request = chosen(request, self._models, self.estimate)
+        if not request.model:
+            return 0.0  # the default is a local model
+        total = 0.0
+        pictures = request.count * max(1, len(request.batch))
+        for step in (request.replace(count=pictures, batch=()), *(one.replace(count=pictures) for one in request.then)):
+            if not step.model:
+                continue
+            cost = estimate(self._models.find(step.model)[0], step)
+            if cost is None:
+                return None
+            total += cost
+        return total
 
     def _named(self, request: GenerationRequest, settings: Settings) -> GenerationRequest:
         """The request, and what follows it, with every model named."""

@@ -15,11 +15,15 @@ from studio.core.errors import (
     InvalidRequest,
     JobCancelled,
     ModelBroken,
+    NotConfigured,
     OutOfMemory,
     PictureSkipped,
+    ProviderError,
+    RateLimited,
     StorageFailed,
     StudioError,
     UnknownModel,
+    Unreachable,
 )
 from studio.core.events import Cancelled, Event, Failed, Finished, Loading, Notice, Saved, Snapshot, Status, Waiting
 from studio.core.model import Model
@@ -32,6 +36,7 @@ from studio.engine.fallback import adapt, notice
 from studio.engine.faults import unexpected
 from studio.engine.jobs import Job, Stop
 from studio.engine.journal import Journal
+from studio.engine.ledger import MAY_BE_BILLED, Ledger
 from studio.engine.library import Library
 from studio.engine.logs import Logs
 from studio.engine.models import Models
@@ -40,7 +45,9 @@ from studio.engine.plan import Picture, first_pass, plan
 from studio.engine.saver import Saver, Saves
 from studio.engine.timings import Timings
 
-_FALLS_BACK = (UnknownModel, ModelBroken, OutOfMemory)
+_LOCAL = (UnknownModel, ModelBroken, OutOfMemory)  # go to the fallback model of the settings
+_REMOTE = (Unreachable, RateLimited, NotConfigured)  # go to the next model of the request's own chain
+_FALLS_BACK = (*_LOCAL, *_REMOTE)
 
 _log = logging.getLogger(__name__)
 
@@ -52,6 +59,7 @@ class Tools:
     models: Models
     chain: Chain
     contexts: Callable[[Job, float | None], RunContext]
+    ledger: Ledger
     journal: Journal
     library: Library
     outputs: Outputs
@@ -139,6 +147,7 @@ class Runner:
         pictures = plan(job.request)
         settled = tools.library.settled(job.id)
         missing = collections.deque(picture for picture in pictures if not settled.issuperset(_numbers(picture)))
+        self._check_paid(job, len(pictures) - len(missing))
         while missing and not run.moved:
             job.raise_if_stopped()
             batch = first_pass(list(missing))
@@ -148,6 +157,15 @@ class Runner:
                     missing.popleft()
             else:  # outside every except block, so that the failed pass holds no memory any more
                 self._fall_back(run, batch[0].request, failure)
+
+    def _check_paid(self, job: Job, drawn: int) -> None:
+        """Refuse to draw on when more pictures may have been paid for than there are: what was sent is not sent twice."""
+        if self._tools.ledger.paid_pictures(job.id) > drawn:
+            raise ProviderError(
+                f"The studio ended while {job.model.title} was at work. It may have billed the picture; it was not asked again.",
+                hint="Look at the provider's own page, and press Generate if you want to pay for it anew.",
+                details={MAY_BE_BILLED: True},
+            )
 
     def _draw_pass(self, run: _Run, batch: list[Picture], settled: set[int], *, done: int) -> StudioError | None:
         """Draw and hand to the saver; the error when the model is to blame."""
@@ -178,12 +196,12 @@ class Runner:
         """Let the fallback model draw what `request`'s model should have drawn; raises `failure` when there is none."""
         job = run.job
         failed = request.model
-        fallback_id = job.settings.fallback_model
+        fallback_id, left = _next_model(job, failure)
         if not fallback_id or fallback_id == failed or failed in run.substitutes:
             raise failure
         try:
             _, model = self._tools.models.find(fallback_id)
-            adapted = adapt(job.request.replace(model=failed), model)
+            adapted = adapt(job.request.replace(model=failed, fallbacks=left), model)
         except (UnknownModel, ModelBroken, InvalidRequest) as error:
             _log.warning("the fallback model %s cannot take over: %s", fallback_id, error.message)
             raise failure from error
@@ -246,6 +264,7 @@ class Runner:
                 tools.timings.learn(job.request, job.model, drawing / run.drawn)
         except StorageFailed as error:  # the user is told all the same; after a restart the job is taken up again
             _log.warning("the end of job %s is not in the journal: %s", job.id, error.message)
+        tools.ledger.release(job.id)
         tools.logs.generation(_line(run, status, seconds), job.request, job.settings)
         job.emit(event)
 
@@ -258,6 +277,17 @@ def fulfil(future: concurrent.futures.Future[Any], work: Callable[[], Any]) -> N
         future.set_result(work())
     except Exception as error:  # noqa: BLE001 - the lane's runner: the lane must outlive any work
         future.set_exception(error)
+
+
+def _next_model(job: Job, failure: StudioError) -> tuple[str, tuple[str, ...]]:
+    """(the model to try after `failure`, "" for none; those that are left after it). Nothing is tried once money may have
+    been spent: the user decides whether to spend it twice."""
+    if failure.details.get(MAY_BE_BILLED):
+        return "", ()
+    chain = job.request.fallbacks
+    if chain:
+        return chain[0], chain[1:]
+    return (job.settings.fallback_model if isinstance(failure, _LOCAL) else ""), ()
 
 
 def _numbers(picture: Picture) -> range:

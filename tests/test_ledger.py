@@ -1,0 +1,191 @@
+"""Money: what is expected, what was billed, what may not be spent, and that nothing is paid for twice."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pytest
+from fakes import FAKE_MODEL, FakeBackend, open_engine, wait_final
+
+from studio.core.errors import BudgetExceeded, ContentRefused, NotConfigured, UnknownModel, Unreachable
+from studio.core.events import Status
+from studio.core.model import Quality
+from studio.core.money import Estimate
+from studio.core.ports import JobContext, PictureSeed
+from studio.core.request import GenerationRequest
+from studio.core.result import Rendered
+from studio.core.settings import Settings
+from studio.core.user import LOCAL
+from studio.engine.database import Database
+from studio.engine.engine import Engine
+from studio.engine.keys import KeyStore
+from studio.engine.ledger import MAY_BE_BILLED, Ledger
+
+CLOUD = dataclasses.replace(FAKE_MODEL, id="cloud", title="Cloud", lane="service", paid=True, quality=Quality.HIGH)
+OTHER = dataclasses.replace(CLOUD, id="other", title="Other", lane="elsewhere", quality=Quality.HIGH)
+
+
+class Shop(FakeBackend):
+    """A fake cloud service: ten cents a picture, billed as eleven."""
+
+    price = 0.10
+
+    def estimate(self, request: GenerationRequest) -> Estimate | None:
+        return Estimate(amount=self.price * request.count)
+
+    def render(self, request: GenerationRequest, seeds: Sequence[PictureSeed], ctx: JobContext) -> list[Rendered]:
+        return [dataclasses.replace(one, cost=0.11) for one in super().render(request, seeds, ctx)]
+
+
+@pytest.fixture
+def shop() -> Shop:
+    return Shop(CLOUD)
+
+
+@pytest.fixture
+def engine(tmp_path: Path, shop: Shop) -> Iterator[Engine]:
+    engine = open_engine(tmp_path, FakeBackend(), shop, Dear(OTHER), budget_day=1.0)
+    yield engine
+    engine.close()
+
+
+class Dear(Shop):
+    price = 0.20
+
+
+def test_what_was_billed_stands_in_the_ledger(engine: Engine) -> None:
+    request = GenerationRequest(model="cloud", count=3)
+    assert engine.estimate(request) == pytest.approx(0.30)
+    assert engine.estimate(GenerationRequest(model="fake", count=3)) == 0
+    assert wait_final(engine.submit(request, LOCAL)).status is Status.FINISHED
+    [line] = engine.ledger.lines("local")
+    assert (line.provider, line.pictures) == ("service", 3)
+    assert (line.estimated, line.billed) == (pytest.approx(0.30), pytest.approx(0.33))
+    assert engine.ledger.lines("ann") == []
+    wait_final(engine.submit(GenerationRequest(model="fake"), LOCAL))
+    assert len(engine.ledger.lines(None)) == 1
+
+
+def test_a_budget_warns_and_then_refuses_before_anything_is_sent(engine: Engine, shop: Shop) -> None:
+    warned = wait_final(engine.submit(GenerationRequest(model="cloud", count=9), LOCAL))
+    assert any("day's budget" in notice for notice in warned.notices)
+    sent = len(shop.seen)
+    with pytest.raises(BudgetExceeded) as refused:
+        engine.submit(GenerationRequest(model="cloud"), LOCAL)
+    assert refused.value.details["budget"] == 1.0
+    assert len(shop.seen) == sent
+    assert wait_final(engine.submit(GenerationRequest(model="fake"), LOCAL)).status is Status.FINISHED
+
+
+def test_waiting_jobs_count_and_what_they_do_not_spend_is_free_again(tmp_path: Path) -> None:
+    database = Database(tmp_path / "library.db")
+    ledger, settings = Ledger(database), Settings(budget_month=1.0)
+    assert ledger.reserve("a", "ann", 0.6, settings) == ""
+    with pytest.raises(BudgetExceeded):
+        ledger.reserve("b", "ann", 0.6, settings)
+    assert ledger.reserve("c", "bob", 0.6, settings) == ""
+    ledger.release("a")
+    assert ledger.reserve("b", "ann", 0.6, settings) == ""
+    database.close()
+
+
+@pytest.mark.parametrize(
+    ("error", "billed"),
+    [
+        (Unreachable("no answer", hint="x"), 0.0),
+        (ContentRefused("no", hint="x"), 0.0),
+        (Unreachable("no answer", hint="x", details={MAY_BE_BILLED: True}), 0.1),
+    ],
+)
+def test_an_error_costs_only_when_it_may_have_been_billed(
+    engine: Engine, shop: Shop, error: Exception, billed: float
+) -> None:
+    shop.fail = lambda request, step: error
+    assert wait_final(engine.submit(GenerationRequest(model="cloud"), LOCAL)).status is Status.FAILED
+    assert sum(line.billed for line in engine.ledger.lines("local")) == pytest.approx(billed)
+
+
+def test_the_next_of_the_chain_is_tried_when_one_cannot_be_reached(engine: Engine, shop: Shop) -> None:
+    shop.fail = lambda request, step: Unreachable("no answer", hint="x")
+    job = engine.submit(GenerationRequest(model="cloud", fallbacks=("other", "fake")), LOCAL)
+    last = wait_final(job)
+    assert last.status is Status.FINISHED
+    assert last.assets[0].request.model == "other"
+    assert any("Other instead of cloud" in note for note in last.assets[0].notes)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [ContentRefused("no", hint="x"), Unreachable("no answer", hint="x", details={MAY_BE_BILLED: True})],
+)
+def test_nothing_else_is_tried_after_a_refusal_or_after_money(engine: Engine, shop: Shop, error: Exception) -> None:
+    shop.fail = lambda request, step: error
+    last = wait_final(engine.submit(GenerationRequest(model="cloud", fallbacks=("other",)), LOCAL))
+    assert last.status is Status.FAILED
+    assert last.assets == ()
+
+
+def test_auto_takes_the_cheapest_of_the_quality_and_the_rest_as_fallbacks(engine: Engine) -> None:
+    job = engine.submit(GenerationRequest(model="auto:high"), LOCAL)
+    assert (job.request.model, job.request.fallbacks[0]) == ("cloud", "other")
+    wait_final(job)
+    assert engine.estimate(GenerationRequest(model="auto:high")) == pytest.approx(0.1)
+    assert engine.submit(GenerationRequest(model="auto:standard"), LOCAL).request.model == "fake"
+    with pytest.raises(UnknownModel):
+        engine.submit(GenerationRequest(model="auto:best", width=8, height=4096), LOCAL)
+
+
+def test_what_may_have_been_billed_before_a_crash_is_not_sent_again(tmp_path: Path) -> None:
+    shop = Shop(CLOUD, held=True)
+    first = open_engine(tmp_path, shop)
+    job = first.submit(GenerationRequest(model="cloud", count=2), LOCAL)
+    assert shop.entered.acquire(timeout=20)
+    line = first.ledger.paid_pictures(job.id)
+    assert line == 1  # on disk before it is sent
+    first._owner.release()  # as if the process had died here
+    first._owner._handle = os.open(os.devnull, os.O_RDONLY)  # for it to close in the end
+    second_shop = Shop(CLOUD)
+    second = open_engine(tmp_path, second_shop)
+    last = wait_final(second.job(job.id, LOCAL))
+    assert last.status is Status.FAILED
+    assert last.error is not None
+    assert "may have billed" in last.error.message
+    assert second_shop.seen == []
+    second.close()
+    shop.release(100)
+    first.close()
+
+
+SENTINEL = "sk-sentinel-0123456789abcdefghij"
+
+
+def test_keys_are_kept_private_and_told_only_by_their_end(tmp_path: Path) -> None:
+    keys = KeyStore(tmp_path / "private" / "keys.json", {"STABILITY_API_KEY": "env-key-0123456789-wxyz"})
+    with pytest.raises(NotConfigured, match="OPENAI_API_KEY is not set"):
+        keys.get("OPENAI_API_KEY")
+    keys.set("OPENAI_API_KEY", f"  {SENTINEL}\n")
+    assert keys.get("OPENAI_API_KEY") == SENTINEL
+    assert (tmp_path / "private" / "keys.json").stat().st_mode & 0o777 == 0o600
+    state = keys.state("OPENAI_API_KEY")
+    assert (state.where, state.ends) == ("file", "ghij")
+    assert SENTINEL not in f"{keys!r} {state!r} {vars(keys)}"
+    assert (keys.state("STABILITY_API_KEY").where, keys.get("STABILITY_API_KEY")) == (
+        "environment",
+        "env-key-0123456789-wxyz",
+    )
+    assert KeyStore(tmp_path / "private" / "keys.json", {}).get("OPENAI_API_KEY") == SENTINEL
+    keys.remove("OPENAI_API_KEY")
+    assert keys.state("OPENAI_API_KEY").where == ""
+
+
+def test_a_file_of_keys_that_others_could_read_is_made_private(tmp_path: Path) -> None:
+    keys = KeyStore(tmp_path / "keys.json", {})
+    keys.set("A", "value-of-a")
+    (tmp_path / "keys.json").chmod(0o644)
+    assert keys.get("A") == "value-of-a"
+    assert (tmp_path / "keys.json").stat().st_mode & 0o777 == 0o600
+    (tmp_path / "keys.json").write_text("this is no JSON")
+    assert not keys.is_set("A")
