@@ -71,7 +71,7 @@ def main(folder: str, moment: str, count: str, stay: str) -> None:
         say(job.id)
         jobs.append(job)
     for job in [*jobs, *(job for job in engine.jobs(LOCAL) if not job.snapshot.status.final)]:
-        if job.id in engine._jobs:
+        if engine._roster.get(job.id) is not None:
             assert wait_final(job).status is Status.FINISHED
     say(f"done {len(backend.seen)}")
     if stay == "stay":

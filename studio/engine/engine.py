@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import collections
 import logging
 import secrets
 import threading
@@ -39,15 +38,15 @@ from studio.engine.owners import Owner
 from studio.engine.pictures import Pictures
 from studio.engine.previews import Previews
 from studio.engine.restored import restored
-from studio.engine.runner import Runner, Tools
+from studio.engine.roster import Roster
+from studio.engine.run import Tools
+from studio.engine.runner import Runner
 from studio.engine.saver import Saver
 from studio.engine.settings_store import SettingsStore
 from studio.engine.timings import Timings
 
 T = TypeVar("T")
 
-_REMEMBERED = 200  # ended jobs that are kept in memory; all are in the journal
-_UNSAVED = 8  # ended jobs whose pictures are kept for another try at saving
 _BUSY = 600.0  # seconds that work for a lane waits for the job before it
 
 _log = logging.getLogger(__name__)
@@ -96,7 +95,7 @@ class Engine(Gallery):
         self._dispatch = Dispatch(self._runner.run, self._timings)
         self._absence = Absence(grace, self._stop_abandoned)
         self._lock = threading.RLock()
-        self._jobs: collections.OrderedDict[str, Job] = collections.OrderedDict()
+        self._roster = Roster()
         self._closed = False
 
     def start(self) -> None:
@@ -105,7 +104,7 @@ class Engine(Gallery):
             threading.Thread(target=self._rebuild, name="rebuild", daemon=True).start()
         with self._lock:
             for entry in self._journal.claim():
-                self._dispatch.put(self._remember(self._restored(entry)))
+                self._dispatch.put(self._roster.put(self._restored(entry)))
 
     def close(self, *, drain: float = 25.0) -> None:
         """Take no new job, wait up to `drain` seconds for the running ones, and put those back that need longer. Takes at
@@ -149,7 +148,7 @@ class Engine(Gallery):
             warning = self.ledger.reserve(job.id, user.name, self._intake.estimate(accepted.request) or 0.0, settings)
             job.pictures, job.notes = accepted.pictures, accepted.notes
             self._journal.add(_entry(job, accepted))
-            self._remember(job)
+            self._roster.put(job)
             job.emit(*(Notice(note) for note in (*accepted.notes, *([warning] if warning else []))))
             self._dispatch.put(job)
         return job
@@ -173,8 +172,7 @@ class Engine(Gallery):
         Raises:
             NotFound: there is none, or it is another user's.
         """
-        with self._lock:
-            job = self._jobs.get(job_id)
+        job = self._roster.get(job_id)
         if job is not None and job.user == user.name:
             return job
         entry = None if job is not None else self._journal.get(job_id, user.name)
@@ -185,9 +183,7 @@ class Engine(Gallery):
     def jobs(self, user: User, limit: int = 50) -> list[Job]:
         """The user's latest jobs, newest first, those of earlier runs too."""
         entries = self._journal.newest(user.name, limit)
-        with self._lock:
-            known = {entry.id: self._jobs.get(entry.id) for entry in entries}
-        return [known[entry.id] or self._restored(entry) for entry in entries]
+        return [self._roster.get(entry.id) or self._restored(entry) for entry in entries]
 
     def cancel(self, job_id: str, user: User) -> None:
         """Stop a job: at once when it waits, within a step when it runs. Its finished pictures stay. An ended job is left
@@ -212,9 +208,9 @@ class Engine(Gallery):
 
     def cancel_all(self, user: User) -> None:
         """Stop every job of the user, waiting and running."""
-        with self._lock:
-            own = [job for job in self._jobs.values() if job.user == user.name]
-        for job in reversed(own):  # the last first, so that none begins while the others are stopped
+        for job in reversed(
+            self._roster.of(user.name)
+        ):  # the last first, so that none begins while the others are stopped
             self.cancel(job.id, user)
 
     def retry_save(self, job_id: str, user: User) -> Job:
@@ -277,9 +273,8 @@ class Engine(Gallery):
     def _own(self, job_id: str, user: User) -> Job:
         """The job when this process may act on it."""
         job = self.job(job_id, user)
-        with self._lock:
-            if job.id in self._jobs or job.snapshot.status.final:
-                return job
+        if self._roster.get(job.id) is not None or job.snapshot.status.final:
+            return job
         raise InvalidRequest("This job runs in another studio process.", hint="Stop it there.")
 
     def _end_waiting(self, job: Job) -> None:
@@ -294,16 +289,6 @@ class Engine(Gallery):
             self.cancel(job.id, User(job.user))
         except StudioError as error:
             _log.warning("the job %s of a closed page was not stopped: %s", job.id, error.message)
-
-    def _remember(self, job: Job) -> Job:
-        with self._lock:
-            self._jobs[job.id] = job
-            ended = [old for old in self._jobs.values() if old.snapshot.status.final]
-            for old in ended[: max(0, len(ended) - _REMEMBERED)]:
-                del self._jobs[old.id]
-            for old in [old for old in ended if old.unsaved][:-_UNSAVED]:
-                old.unsaved.clear()
-        return job
 
     def _restored(self, entry: Entry) -> Job:
         return restored(entry, self._models, self.library, self._settings.current)

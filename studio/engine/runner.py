@@ -8,80 +8,30 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any
 
 from studio.core.errors import (
     InvalidRequest,
     JobCancelled,
     ModelBroken,
-    NotConfigured,
-    OutOfMemory,
     PictureSkipped,
     ProviderError,
-    RateLimited,
     StorageFailed,
     StudioError,
     UnknownModel,
-    Unreachable,
 )
 from studio.core.events import Cancelled, Event, Failed, Finished, Loading, Notice, Saved, Snapshot, Status, Waiting
-from studio.core.model import Model
 from studio.core.request import GenerationRequest, outputs_of
 from studio.engine import gridpicture
-from studio.engine.chain import Chain
-from studio.engine.context import RunContext
-from studio.engine.drafts import Drafts
 from studio.engine.fallback import adapt, notice
 from studio.engine.faults import unexpected
 from studio.engine.jobs import Job, Stop
-from studio.engine.journal import Journal
-from studio.engine.ledger import MAY_BE_BILLED, Ledger
-from studio.engine.library import Library
-from studio.engine.logs import Logs
-from studio.engine.models import Models
-from studio.engine.outputs import Outputs
+from studio.engine.ledger import MAY_BE_BILLED
 from studio.engine.plan import Picture, first_pass, plan
-from studio.engine.saver import Saver, Saves
-from studio.engine.timings import Timings
-
-_LOCAL = (UnknownModel, ModelBroken, OutOfMemory)  # go to the fallback model of the settings
-_REMOTE = (Unreachable, RateLimited, NotConfigured)  # go to the next model of the request's own chain
-_FALLS_BACK = (*_LOCAL, *_REMOTE)
+from studio.engine.run import Run, Tools
+from studio.engine.succession import FALLS_BACK, next_model
 
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Tools:
-    """What a runner works with."""
-
-    models: Models
-    chain: Chain
-    contexts: Callable[[Job, float | None], RunContext]
-    ledger: Ledger
-    journal: Journal
-    library: Library
-    outputs: Outputs
-    saver: Saver
-    timings: Timings
-    drafts: Drafts
-    logs: Logs
-
-
-@dataclass
-class _Run:
-    """One run of a job, from its start in the lane to its end."""
-
-    job: Job
-    context: RunContext
-    saves: Saves
-    lane: str
-    started: float = field(default_factory=time.monotonic)
-    drawn: int = 0
-    substitutes: dict[str, tuple[Model, str]] = field(default_factory=dict[str, tuple[Model, str]])
-    moved: bool = False
-    error: StudioError | None = None
 
 
 class Runner:
@@ -96,7 +46,7 @@ class Runner:
         tools = self._tools
         expected = tools.timings.per_picture(job.request, job.model)
         context = tools.contexts(job, expected * job.pictures if expected else None)
-        run = _Run(job=job, context=context, saves=tools.saver.open(job), lane=job.model.lane)
+        run = Run(job=job, context=context, saves=tools.saver.open(job), lane=job.model.lane)
         try:
             self._draw(run)
         except JobCancelled:
@@ -116,7 +66,7 @@ class Runner:
         old = job.snapshot
         job.restore(Snapshot(status=Status.RUNNING, assets=old.assets, notices=old.notices, pictures=old.pictures))
         context = tools.contexts(job, None)
-        run = _Run(job=job, context=context, saves=tools.saver.open(job), lane=job.model.lane)
+        run = Run(job=job, context=context, saves=tools.saver.open(job), lane=job.model.lane)
 
         def work() -> None:
             for asset, rendered in kept:
@@ -125,7 +75,7 @@ class Runner:
 
         threading.Thread(target=work, name="save again", daemon=True).start()
 
-    def _end_saving(self, run: _Run) -> None:
+    def _end_saving(self, run: Run) -> None:
         job = run.job
         if run.saves.error is None and len(self._tools.library.settled(job.id)) < job.pictures * outputs_of(
             job.request
@@ -135,7 +85,7 @@ class Runner:
         else:
             self._end(run)
 
-    def _draw(self, run: _Run) -> None:
+    def _draw(self, run: Run) -> None:
         job, tools = run.job, self._tools
         job.forget_skip()
         job.raise_if_stopped()
@@ -167,7 +117,7 @@ class Runner:
                 details={MAY_BE_BILLED: True},
             )
 
-    def _draw_pass(self, run: _Run, batch: list[Picture], settled: set[int], *, done: int) -> StudioError | None:
+    def _draw_pass(self, run: Run, batch: list[Picture], settled: set[int], *, done: int) -> StudioError | None:
         """Draw and hand to the saver; the error when the model is to blame."""
         job, tools = run.job, self._tools
         request, note = _substituted(run, batch[0].request)
@@ -180,7 +130,7 @@ class Runner:
             tools.library.skip(job.id, job.user, [number for picture in batch for number in _numbers(picture)])
             job.emit(Notice("Skipped one picture" if len(batch) == 1 else f"Skipped {len(batch)} pictures"))
             return None
-        except _FALLS_BACK as error:
+        except FALLS_BACK as error:
             return error.with_traceback(None)
         run.drawn += len(batch)
         notes = (*job.notes, *note, *run.context.notes)
@@ -192,11 +142,11 @@ class Runner:
             run.saves.put(asset, result, tools.drafts.fields(request, model))
         return None
 
-    def _fall_back(self, run: _Run, request: GenerationRequest, failure: StudioError) -> None:
+    def _fall_back(self, run: Run, request: GenerationRequest, failure: StudioError) -> None:
         """Let the fallback model draw what `request`'s model should have drawn; raises `failure` when there is none."""
         job = run.job
         failed = request.model
-        fallback_id, left = _next_model(job, failure)
+        fallback_id, left = next_model(job, failure)
         if not fallback_id or fallback_id == failed or failed in run.substitutes:
             raise failure
         try:
@@ -215,7 +165,7 @@ class Runner:
             job.request, job.model, run.moved = adapted, model, True
             job.notes = (*job.notes, text)
 
-    def _end(self, run: _Run) -> None:
+    def _end(self, run: Run) -> None:
         """The run is over and its pictures are settled: tell everybody, and write it down."""
         job = run.job
         error = run.saves.error or run.error
@@ -239,7 +189,7 @@ class Runner:
         else:
             self._tell(run, Status.FINISHED, Finished(seconds), seconds)
 
-    def _compose(self, run: _Run) -> StudioError | None:
+    def _compose(self, run: Run) -> StudioError | None:
         """Make and save the labelled picture of a whole grid; the error when that fails."""
         job, tools = run.job, self._tools
         result = gridpicture.compose(job.request, {asset.index: asset.path for asset in tools.library.of_job(job.id)})
@@ -254,7 +204,7 @@ class Runner:
         job.emit(Saved(saved))
         return None
 
-    def _tell(self, run: _Run, status: Status, event: Event, seconds: float) -> None:
+    def _tell(self, run: Run, status: Status, event: Event, seconds: float) -> None:
         job, tools = run.job, self._tools
         snapshot = job.snapshot
         try:
@@ -265,7 +215,7 @@ class Runner:
         except StorageFailed as error:  # the user is told all the same; after a restart the job is taken up again
             _log.warning("the end of job %s is not in the journal: %s", job.id, error.message)
         tools.ledger.release(job.id)
-        tools.logs.generation(_line(run, status, seconds), job.request, job.settings)
+        tools.logs.generation(run.line(status, seconds), job.request, job.settings)
         job.emit(event)
 
 
@@ -279,38 +229,15 @@ def fulfil(future: concurrent.futures.Future[Any], work: Callable[[], Any]) -> N
         future.set_exception(error)
 
 
-def _next_model(job: Job, failure: StudioError) -> tuple[str, tuple[str, ...]]:
-    """(the model to try after `failure`, "" for none; those that are left after it). Nothing is tried once money may have
-    been spent: the user decides whether to spend it twice."""
-    if failure.details.get(MAY_BE_BILLED):
-        return "", ()
-    chain = job.request.fallbacks
-    if chain:
-        return chain[0], chain[1:]
-    return (job.settings.fallback_model if isinstance(failure, _LOCAL) else ""), ()
-
-
 def _numbers(picture: Picture) -> range:
     """The numbers of the files that the picture ends as."""
     files = outputs_of(picture.request)
     return range(picture.index * files, (picture.index + 1) * files)
 
 
-def _substituted(run: _Run, request: GenerationRequest) -> tuple[GenerationRequest, tuple[str, ...]]:
+def _substituted(run: Run, request: GenerationRequest) -> tuple[GenerationRequest, tuple[str, ...]]:
     """The request as it is really drawn, and the note that says so."""
     if request.model not in run.substitutes:
         return request, ()
     model, text = run.substitutes[request.model]
     return adapt(request, model), (text,)
-
-
-def _line(run: _Run, status: Status, seconds: float) -> dict[str, Any]:
-    job = run.job
-    width, height = job.model.hires_size(job.request) if job.request.task.draws else (None, None)
-    return {
-        "job": job.id, "user": job.user, "model": job.model.id, "task": job.request.task.value, "status": status.value, "success": status is Status.FINISHED,
-        "error": run.error.code if run.error else None, "width": width, "height": height,
-        "steps": job.request.steps or job.model.sampling.steps, "pictures": run.drawn, "asked": job.pictures,
-        "seconds": round(seconds, 3), "stages": {name: round(took, 4) for name, took in run.context.stages.items()},
-        "peak_memory": run.context.peak,
-    }  # fmt: skip
