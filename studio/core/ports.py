@@ -153,7 +153,8 @@ class PipelineSpec:
     """One diffusers family, described without weights; one file below studio/pipelines/ defines one as PIPELINE.
 
     `pipeline_classes` are the `_class_name`s in model_index.json that belong to it; the first is its text-to-image class.
-    `image_to_image` names the class of the hires pass and of img2img. `detect` knows the family's single files by their
+    `image_to_image` names the class of the hires pass and of img2img, `inpaint` that of masked work; a checkpoint that does
+    not draw from text is loaded as what it is, and so is one that is given instructions. `detect` knows the family's single files by their
     header. `describe` says what the checkpoint can do, reading nothing but small config files. `load` gives the
     text-to-image pipeline, on the CPU or on `options.device`, with `options.dtype`; torch and diffusers are imported inside.
     `arguments` gives the keyword arguments of the pipeline call that are peculiar to the family (guidance under its
@@ -170,6 +171,7 @@ class PipelineSpec:
     load: Callable[[WeightFile, LoadOptions], Any]
     arguments: Callable[[GenerationRequest, Model], dict[str, Any]]
     clip: bool = False
+    inpaint: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

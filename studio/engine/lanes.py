@@ -10,8 +10,8 @@ from collections.abc import Callable
 from typing import Any
 
 from studio.core.errors import JobCancelled, StudioError
+from studio.core.handover import fulfil
 from studio.engine.jobs import Job
-from studio.engine.runner import fulfil
 
 
 class FairQueue:

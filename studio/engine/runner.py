@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import collections
-import concurrent.futures
 import logging
 import threading
 import time
 from collections.abc import Callable
-from typing import Any
 
 from studio.core.errors import (
     InvalidRequest,
@@ -217,16 +215,6 @@ class Runner:
         tools.ledger.release(job.id)
         tools.logs.generation(run.line(status, seconds), job.request, job.settings)
         job.emit(event)
-
-
-def fulfil(future: concurrent.futures.Future[Any], work: Callable[[], Any]) -> None:
-    """Carry out work for a lane that is no job; whoever waits for `future` gets the result, or the error."""
-    if not future.set_running_or_notify_cancel():
-        return
-    try:
-        future.set_result(work())
-    except Exception as error:  # noqa: BLE001 - the lane's runner: the lane must outlive any work
-        future.set_exception(error)
 
 
 def _numbers(picture: Picture) -> range:

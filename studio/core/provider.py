@@ -1,0 +1,145 @@
+"""What a cloud service is: one file below studio/providers/ defines one as PROVIDER."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol, TypeVar
+
+from PIL import Image
+
+from studio.core.model import Model
+from studio.core.ports import JobContext, PictureSeed
+from studio.core.request import GenerationRequest
+from studio.core.result import Rendered
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Call:
+    """One HTTP call, ready but for the key and the host. `files` are (name, (file name, bytes, media type)); with them, or
+    with `form`, the body is multipart. `paid` tells that the service may bill it, so that it is not sent twice unasked;
+    `seconds` is how long the answer may take."""
+
+    method: str
+    path: str
+    headers: Mapping[str, str] = field(default_factory=dict[str, str])
+    json: Any = None
+    form: Mapping[str, str] | None = None
+    files: Sequence[tuple[str, tuple[str, bytes, str]]] = ()
+    query: Mapping[str, str] = field(default_factory=dict[str, str])
+    paid: bool = True
+    seconds: float = 180.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """What came back: the status is one that the caller said it understands."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+    def json(self) -> Any:
+        """The body as JSON.
+
+        Raises:
+            ValueError: it is none.
+        """
+        return json.loads(self.body)
+
+
+class Wire(Protocol):
+    """The way to one service for one job: pooled connections, the key, errors in the studio's words, and an ear for cancel."""
+
+    def send(self, call: Call, *, understood: Sequence[int] = (200,)) -> Answer:
+        """Send `call`, again where that is safe for billing.
+
+        Raises:
+            StudioError: of the kind that the service's answer means; JobCancelled when the user stopped the job.
+        """
+        ...
+
+    def download(self, url: str) -> Image.Image:
+        """The picture at `url`, which must be on a host that the service uses; checked, decoded and without metadata."""
+        ...
+
+    def picture(self, data: bytes) -> Image.Image:
+        """The picture in an answer, through the studio's gate."""
+        ...
+
+    def sleep(self, seconds: float) -> None:
+        """Wait between two polls; raises JobCancelled when the user stopped the job."""
+        ...
+
+    @property
+    def base_url(self) -> str:
+        """Where the service lives, without a slash at the end; for a vendor's own client."""
+        ...
+
+    @property
+    def key(self) -> str:
+        """The key, "" for a server that needs none; for a vendor's own client, and for nothing else."""
+        ...
+
+    def run(self, work: Callable[[], T], *, seconds: float, paid: bool = True) -> T:
+        """Run a blocking call of a vendor's own client beside this thread, which hears cancel meanwhile. The call itself goes
+        on then, and what it brings is dropped. What it raises is raised here.
+
+        Raises:
+            Unreachable: no answer within `seconds`. JobCancelled: the user stopped the job.
+        """
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Order:
+    """What a service is asked to draw in one pass: `model` is the service's own name of it; `request` says everything but the
+    seeds. `pictures` are the pictures that the request names, by content hash."""
+
+    model: str
+    request: GenerationRequest
+    seeds: tuple[PictureSeed, ...]
+    pictures: Mapping[str, Image.Image]
+    context: JobContext
+
+
+@dataclass(frozen=True, kw_only=True)
+class CloudModel:
+    """One model of a service. `name` is the service's name of it; `model` what the studio's list shows (its id is
+    "provider/name"). `price` gives US dollars for a whole request, None where nobody can tell; `source` and `date` say where
+    it was read. `ends` is the day it is shut down (YYYY-MM-DD), "" while none is known."""
+
+    name: str
+    model: Model
+    price: Callable[[GenerationRequest], float | None]
+    source: str = ""
+    date: str = ""
+    ends: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProviderSpec:
+    """A cloud service, or a kind of own server.
+
+    `keys` are the environment variables that its key may stand in, the first one preferred, none for a server that needs
+    none. `base_url` is where it lives; the environment variable `base_env` and the setting of that name move it. `hosts` are
+    the names (or ".suffix") that results are downloaded from. `models` gives its models, `draw` makes the pictures of an
+    order, one per seed, `check` asks something that costs nothing and returns a sentence for the user. `header` puts a key
+    into headers. `fault` gives the error that an answer of the service means.
+    """
+
+    id: str
+    title: str
+    keys: tuple[str, ...]
+    site: str
+    base_url: str
+    base_env: str
+    hosts: tuple[str, ...] = ()
+    models: Callable[[], Sequence[CloudModel]]
+    draw: Callable[[Order, Wire], list[Rendered]]
+    check: Callable[[Wire], str]
+    header: Callable[[str], Mapping[str, str]]
+    fault: Callable[[Answer], Exception]
