@@ -1,0 +1,65 @@
+"""What several services ask for in the same way: encoded pictures, masks of either polarity, the nearest of a few aspects."""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Sequence
+
+from PIL import Image, ImageOps
+
+from studio.core.request import GenerationRequest, parse_aspect
+
+MIB = 1024 * 1024
+
+
+def encoded(image: Image.Image, *, most_bytes: int = 20 * MIB) -> tuple[bytes, str]:
+    """(the picture as a file, its media type): PNG, or JPEG of falling quality where PNG is too large for the service."""
+    out = io.BytesIO()
+    image.save(out, "PNG", compress_level=3)
+    if out.tell() <= most_bytes:
+        return out.getvalue(), "image/png"
+    for quality in (95, 90, 80, 70, 50):
+        out = io.BytesIO()
+        image.convert("RGB").save(out, "JPEG", quality=quality)
+        if out.tell() <= most_bytes:
+            break
+    return out.getvalue(), "image/jpeg"
+
+
+def white_changes(mask: Image.Image, *, invert: bool) -> Image.Image:
+    """A mask of mode L, white where the picture is to change; `invert` as the request says."""
+    grey = mask.convert("L")
+    return ImageOps.invert(grey) if invert else grey
+
+
+def black_changes(mask: Image.Image, *, invert: bool) -> Image.Image:
+    """A black and white mask, black where the picture is to change."""
+    return ImageOps.invert(white_changes(mask, invert=invert)).point([0] * 128 + [255] * 128)
+
+
+def clear_changes(image: Image.Image, mask: Image.Image, *, invert: bool) -> Image.Image:
+    """`image` with alpha 0 where it is to change."""
+    whole = image.convert("RGBA")
+    whole.putalpha(ImageOps.invert(white_changes(mask, invert=invert)))
+    return whole
+
+
+def nearest_aspect(request: GenerationRequest, offered: Sequence[str]) -> str:
+    """The one of `offered` ("16:9", …) that comes nearest to what the request asks for; the first when it asks for nothing."""
+    if request.width and request.height:
+        wanted = request.width / request.height
+    elif request.aspect:
+        wanted = parse_aspect(request.aspect)
+    else:
+        return offered[0]
+    return min(offered, key=lambda aspect: abs(math.log(parse_aspect(aspect) / wanted)))
+
+
+def fitted(image: Image.Image, *, most_pixels: int, least_side: int = 64, most_side: int = 16_384) -> Image.Image:
+    """`image` scaled down to what a service takes, as it is when it fits; too small ones are scaled up to `least_side`."""
+    scale = min(1.0, math.sqrt(most_pixels / (image.width * image.height)), most_side / max(image.size))
+    scale = max(scale, least_side / min(image.size))
+    if scale == 1.0:
+        return image
+    return image.resize((max(1, int(image.width * scale)), max(1, int(image.height * scale))), Image.Resampling.LANCZOS)
