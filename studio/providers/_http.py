@@ -116,7 +116,9 @@ class HttpWire:
 
     def _once(self, call: Call, understood: Sequence[int]) -> Answer:
         url = call.path if call.path.startswith(("http://", "https://")) else self._base + call.path
-        headers = {**call.headers, **(self._spec.header(self._key) if self._key and self._is_ours(url) else {})}
+        if not self._is_ours(url):
+            raise _astray(self._spec.title)
+        headers = {**call.headers, **(self._spec.header(self._key) if self._key else {})}
         files: Any = list(call.files) or ({"none": ""} if call.form is not None else None)
 
         def work() -> Answer:
@@ -162,7 +164,7 @@ class HttpWire:
         raise _astray(self._spec.title)
 
     def _is_ours(self, url: str) -> bool:
-        """Whether the key may go there: the configured base, or over https one of the service's hosts."""
+        """Whether a call, with the key, may go there: the configured base, or over https one of the service's hosts."""
         base, parts = urlsplit(self._base), urlsplit(url)
         same = (parts.scheme, parts.hostname, parts.port) == (base.scheme, base.hostname, base.port)
         return same or (parts.scheme == "https" and _listed(parts.hostname or "", self._spec.hosts))

@@ -2,29 +2,22 @@
 
 from __future__ import annotations
 
-import json
+import base64
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from studio.core.errors import (
-    ContentRefused,
-    InvalidRequest,
-    NotConfigured,
-    PaymentNeeded,
-    ProviderError,
-    RateLimited,
-    Unreachable,
-)
 from studio.core.model import Feature, Model, Quality, Sizes
 from studio.core.provider import Answer, Call, CloudModel, Order, ProviderSpec, Wire
 from studio.core.request import GenerationRequest
 from studio.core.result import Rendered
 from studio.core.task import Task
 from studio.providers import _stability_fields as fields
-from studio.providers._http import MAY_BE_BILLED, polled, retry_after
+from studio.providers._faults import by_status, json_of, odd, refused, words_in
+from studio.providers._http import polled
 from studio.providers._stability_fields import Fields, Files
 
+_TITLE = "Stability AI"
 _ROUTES = "/v2beta/stable-image/"
 _PRICES = "https://platform.stability.ai/pricing"
 _DATE = "2026-11-20"
@@ -71,36 +64,10 @@ def draw(order: Order, wire: Wire) -> list[Rendered]:
 
 def fault(answer: Answer) -> Exception:
     """What an error of the service means."""
-    try:
-        body = json.loads(answer.body)
-        told = "; ".join(map(str, body.get("errors") or [body.get("message", "")]))
-    except (ValueError, AttributeError, TypeError):
-        told = ""
-    text = f"Stability AI answered {answer.status}{f': {told[:300]}' if told else ''}."
-    match answer.status:
-        case 401:
-            return NotConfigured("Stability AI does not accept the key.", hint="Enter another one in Configurations.")
-        case 402:
-            return PaymentNeeded(
-                "There is no credit left at Stability AI.", hint="Buy credits at platform.stability.ai."
-            )
-        case 403:
-            return ContentRefused(
-                f"Stability AI will not make this picture. {told[:300]}".strip(),
-                hint="Change the prompt or the picture. It was not billed.",
-            )
-        case 429:
-            return RateLimited(
-                "Stability AI asks to wait.", retry_after=retry_after(answer) or 60.0, hint="Try again in a minute."
-            )
-        case 400 | 404 | 413 | 422:
-            return InvalidRequest(text, hint="Change what it names and send it again.")
-        case status if status >= 500:
-            return Unreachable(
-                text, hint="Try again later. It may have billed the picture.", details={MAY_BE_BILLED: True}
-            )
-        case _:
-            return ProviderError(text, hint="Try again, or pick another model.")
+    told = words_in(answer, "errors", "message")
+    if answer.status == 403:
+        return refused(_TITLE, told, billed=False)
+    return by_status(_TITLE, answer, told, wait=60.0)
 
 
 def check(wire: Wire) -> str:
@@ -113,32 +80,17 @@ def check(wire: Wire) -> str:
 
 
 def _read(answer: Answer) -> dict[str, Any]:
-    try:
-        told = answer.json()
-    except ValueError as error:
-        raise ProviderError(
-            "Stability AI answered with something that is not JSON.", hint="Try again.", details={MAY_BE_BILLED: True}
-        ) from error
-    if not isinstance(told, dict):
-        raise ProviderError(
-            "Stability AI answered with something unexpected.", hint="Try again.", details={MAY_BE_BILLED: True}
-        )
+    told = json_of(_TITLE, answer)
     if told.get("finish_reason") == "CONTENT_FILTERED":
-        raise ContentRefused(
-            "Stability AI blurred the picture that it made.", hint="Change the prompt. This picture was billed.", details={MAY_BE_BILLED: True}
-        )  # fmt: skip
+        raise refused(_TITLE, "the picture that it made was blurred", billed=True)
     return told
 
 
 def _decoded(told: Mapping[str, Any]) -> bytes:
-    import base64
-
     try:
         return base64.b64decode(told["image"], validate=True)
     except (KeyError, ValueError, TypeError) as error:
-        raise ProviderError(
-            "Stability AI sent no picture.", hint="Try again.", details={MAY_BE_BILLED: True}
-        ) from error
+        raise odd(_TITLE, "no picture") from error
 
 
 def _finished(answer: Answer, wire: Wire) -> Answer:
@@ -218,7 +170,7 @@ def _price(name: str, request: GenerationRequest) -> float:
 
 PROVIDER = ProviderSpec(
     id="stability",
-    title="Stability AI",
+    title=_TITLE,
     keys=("STABILITY_API_KEY", "STABILITY_KEY"),
     site="platform.stability.ai/account/keys",
     base_url="https://api.stability.ai",

@@ -1,0 +1,142 @@
+"""What every cloud service must keep to, tried on each of them over a real connection."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Iterator
+
+import pytest
+import vendors
+from providers import ODD_REPLIES, SENTINEL, Context, Key, draw, refused, service
+from vendor_server import Reply, VendorServer, serving
+from vendors import Vendor
+
+from studio.core.errors import JobCancelled, NotConfigured, ProviderError, RateLimited, Unreachable
+from studio.core.model import Feature
+from studio.core.request import GenerationRequest
+from studio.engine.plugins import discover
+from studio.providers._http import MAY_BE_BILLED
+from studio.providers._service import Service
+
+VENDORS: dict[str, Vendor] = {
+    name: importlib.import_module(f"vendors.{name}").VENDOR
+    for name in sorted(found.name for found in pkgutil.iter_modules(vendors.__path__))
+}
+STATUSES = [
+    pytest.param(vendor, status, body, kind, id=f"{name}-{status}-{kind}")
+    for name, vendor in VENDORS.items()
+    for status, body, kind in vendor.statuses
+]
+
+
+@pytest.fixture(params=list(VENDORS))
+def vendor(request: pytest.FixtureRequest) -> Vendor:
+    return VENDORS[request.param]
+
+
+@pytest.fixture
+def server(vendor: Vendor) -> Iterator[VendorServer]:
+    with serving(vendor.stand_in()) as server:
+        yield server
+
+
+@pytest.fixture
+def found(vendor: Vendor, server: VendorServer) -> Service:
+    return service(vendor.spec, server, path=vendor.base)
+
+
+def test_every_service_that_ships_has_a_stand_in() -> None:
+    ids = {spec.id for spec in discover("studio.providers", "PROVIDER")}
+    assert ids == {vendor.spec.id for vendor in VENDORS.values()}
+
+
+def test_pictures_with_progress_and_cost(vendor: Vendor, found: Service) -> None:
+    context = Context()
+    drawn = draw(found, context, seeds=2, model=vendor.model)
+    assert len(drawn) == 2
+    assert all(one.image.mode in ("RGB", "RGBA") for one in drawn)
+    estimate = found.estimate(GenerationRequest(model=vendor.model, prompt="a red fox", count=2))
+    assert estimate is None or (estimate.amount >= 0 and (estimate.amount == 0 or estimate.date))
+
+
+def test_models_say_what_they_are(vendor: Vendor, found: Service) -> None:
+    models = found.models()
+    assert len({model.id for model in models}) == len(models)
+    for model in models:
+        assert model.id.startswith(f"{vendor.spec.id}/")
+        assert model.lane == vendor.spec.id
+        assert Feature.LORA not in model.features
+        assert model.tasks
+        assert not model.problem
+
+
+@pytest.mark.parametrize(("vendor", "status", "body", "kind"), STATUSES)
+def test_every_status_is_the_right_error(vendor: Vendor, status: int, body: object, kind: str) -> None:
+    with serving(vendor.stand_in()) as server:
+        server.fail(Reply(status=status, body=body), times=9, path=vendor.path)
+        error = refused(service(vendor.spec, server, path=vendor.base), model=vendor.model)
+        assert type(error).__name__ == kind
+        assert bool(error.details.get(MAY_BE_BILLED)) == (status >= 500)
+        sent = len(server.sent(vendor.path))
+        assert sent == (4 if isinstance(error, RateLimited) else 1)  # only what is free for sure is sent again
+
+
+@pytest.mark.parametrize("odd", list(ODD_REPLIES))
+def test_whatever_it_answers_ends_in_an_error_that_says_what_to_do(
+    vendor: Vendor, server: VendorServer, found: Service, odd: str
+) -> None:
+    server.fail(ODD_REPLIES[odd], times=9, path=vendor.path)
+    error = refused(found, model=vendor.model)
+    assert isinstance(error, ProviderError)
+    assert len(server.sent(vendor.path)) == 1
+
+
+def test_a_wait_that_the_service_asks_for_is_kept(vendor: Vendor, server: VendorServer, found: Service) -> None:
+    server.fail(Reply(status=429, headers={"Retry-After": "3"}, body={}), path=vendor.path)
+    context = Context()
+    assert len(draw(found, context, model=vendor.model)) == 1
+    assert context.slept[0] == 3.0
+    server.fail(Reply(status=429, headers={"Retry-After": "3600"}, body={}), path=vendor.path)
+    error = refused(found, model=vendor.model)
+    assert isinstance(error, RateLimited)
+    assert error.retry_after == 3600
+
+
+def test_stop_is_heard_while_the_service_is_silent(vendor: Vendor, server: VendorServer, found: Service) -> None:
+    server.fail(Reply(silent=True), path=vendor.path)
+    assert isinstance(refused(found, Context(cancel_after=4), model=vendor.model), JobCancelled)
+
+
+def test_nobody_there_is_unreachable_and_free(vendor: Vendor) -> None:
+    gone = Service(vendor.spec, Key(), lambda: "http://127.0.0.1:9" + vendor.base)
+    error = refused(gone, model=vendor.model)
+    assert isinstance(error, Unreachable)
+    assert not error.details.get(MAY_BE_BILLED)
+
+
+def test_locked_without_a_key_and_checked_for_nothing(vendor: Vendor, server: VendorServer, found: Service) -> None:
+    told = found.check(Context())
+    assert told
+    assert SENTINEL not in told
+    if not vendor.spec.keys:
+        return
+    before = len(server.seen)
+    locked = service(vendor.spec, server, key="", path=vendor.base)
+    assert all(vendor.spec.keys[0] in model.problem for model in locked.models())
+    assert isinstance(refused(locked, model=vendor.model), NotConfigured)
+    assert len(server.seen) == before
+
+
+def test_a_wrong_key_is_told_by_the_check_and_by_a_call(vendor: Vendor, server: VendorServer) -> None:
+    if not vendor.spec.keys:
+        pytest.skip("this server needs no key")
+    wrong = service(vendor.spec, server, key="sk-another-key-0123456789", path=vendor.base)
+    with pytest.raises(NotConfigured):
+        wrong.check(Context())
+    with pytest.raises(NotConfigured):
+        draw(wrong, model=vendor.model)
+
+
+def test_the_key_is_in_nothing_that_could_be_shown(vendor: Vendor, found: Service) -> None:
+    assert SENTINEL not in f"{found!r} {found.wire(Context())!r} {vars(found.spec)}"

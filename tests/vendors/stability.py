@@ -1,0 +1,83 @@
+"""Stability AI: multipart only, a bearer key, required and known fields of each route, two looks before an async task is done."""
+
+from __future__ import annotations
+
+import base64
+
+from providers import SENTINEL
+from vendor_server import Reply, Seen, png
+
+from studio.providers.stability import PROVIDER
+from vendors import Vendor
+
+BASE = "/v2beta/stable-image/"
+# route -> (required fields and files, allowed ones), read from the vendor's specification
+COMMON = {"seed", "output_format"}
+WORDS = {"prompt", "negative_prompt"}
+ROUTES: dict[str, tuple[set[str], set[str]]] = {
+    "generate/ultra": ({"prompt"}, COMMON | WORDS | {"aspect_ratio", "image", "strength", "style_preset"}),
+    "generate/core": ({"prompt"}, COMMON | WORDS | {"aspect_ratio", "style_preset"}),
+    "generate/sd3": ({"prompt"}, COMMON | WORDS | {"aspect_ratio", "image", "strength", "mode", "model", "cfg_scale"}),
+    "upscale/fast": ({"image"}, {"output_format"}),
+    "upscale/conservative": ({"image", "prompt"}, COMMON | WORDS | {"creativity"}),
+    "upscale/creative": ({"image", "prompt"}, COMMON | WORDS | {"creativity", "style_preset"}),
+    "edit/remove-background": ({"image"}, {"output_format"}),
+    "edit/erase": ({"image"}, COMMON | WORDS | {"mask", "grow_mask"}),
+    "edit/inpaint": ({"image", "prompt"}, COMMON | WORDS | {"mask", "grow_mask", "style_preset"}),
+    "edit/outpaint": ({"image"}, COMMON | WORDS | {"left", "right", "up", "down", "creativity"}),
+    "edit/search-and-replace": ({"image", "prompt", "search_prompt"}, COMMON | WORDS | {"grow_mask"}),
+    "edit/search-and-recolor": ({"image", "prompt", "select_prompt"}, COMMON | WORDS | {"grow_mask"}),
+    "edit/replace-background-and-relight": (
+        {"subject_image"}, COMMON | {"negative_prompt", "background_prompt", "background_reference", "light_reference"},
+    ),
+    "control/sketch": ({"image", "prompt"}, COMMON | WORDS | {"control_strength"}),
+    "control/structure": ({"image", "prompt"}, COMMON | WORDS | {"control_strength"}),
+    "control/style-transfer": ({"init_image", "style_image"}, COMMON | WORDS | {"style_strength"}),
+}  # fmt: skip
+POLLED = ("upscale/creative", "edit/replace-background-and-relight")
+
+
+class Stability:
+    """The vendor: multipart only, a key, required and known fields, two looks before an async task is done."""
+
+    def __init__(self) -> None:
+        self.looks = 0
+
+    def __call__(self, seen: Seen) -> Reply:
+        if seen.headers.get("Authorization") != f"Bearer {SENTINEL}":
+            return self._error(401, "unauthorized", "invalid or missing authorization")
+        if seen.path == "/v1/user/balance":
+            return Reply(body={"credits": 12.5})
+        if seen.path.startswith("/v2beta/results/"):
+            self.looks += 1
+            return (
+                Reply(status=202, body={"id": "x", "status": "in-progress"}) if self.looks < 3 else self._picture(seen)
+            )
+        route = seen.path.removeprefix(BASE)
+        if seen.method != "POST" or route not in ROUTES:
+            return self._error(404, "not_found", "no such route")
+        if not seen.headers.get("Content-Type", "").startswith("multipart/form-data"):
+            return self._error(400, "bad_request", "content-type: must be multipart/form-data")
+        required, allowed = ROUTES[route]
+        given = {name for name in (*seen.form, *seen.files) if name != "none"}
+        if required - given or given - allowed - required:
+            return self._error(400, "bad_request", f"missing {required - given}, unknown {given - allowed - required}")
+        return Reply(body={"id": "a" * 64}) if route in POLLED else self._picture(seen)
+
+    def _picture(self, seen: Seen) -> Reply:
+        seed = int(seen.form.get("seed", 5))
+        return Reply(body={"image": base64.b64encode(png()).decode(), "seed": seed, "finish_reason": "SUCCESS"})
+
+    def _error(self, status: int, name: str, text: str) -> Reply:
+        return Reply(status=status, body={"id": "1", "name": name, "errors": [text]})
+
+
+VENDOR = Vendor(
+    spec=PROVIDER, stand_in=Stability, model="stability/core", path="generate/core",
+    statuses=(
+        (400, {"errors": ["image: too small"]}, "InvalidRequest"), (401, {}, "NotConfigured"), (402, {}, "PaymentNeeded"),
+        (403, {"errors": ["moderated"]}, "ContentRefused"), (404, {}, "InvalidRequest"), (413, {}, "InvalidRequest"),
+        (422, {"errors": ["language"]}, "InvalidRequest"), (429, {}, "RateLimited"), (500, {}, "Unreachable"),
+        (503, {}, "Unreachable"),
+    ),
+)  # fmt: skip
