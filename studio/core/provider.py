@@ -62,6 +62,10 @@ class Wire(Protocol):
         """
         ...
 
+    def retried(self, once: Callable[[], T]) -> T:
+        """What `once` gives, tried again after RateLimited and Unreachable where nothing can have been billed."""
+        ...
+
     def download(self, url: str) -> Image.Image:
         """The picture at `url`, which must be on a host that the service uses; checked, decoded and without metadata."""
         ...

@@ -76,10 +76,13 @@ class HttpWire:
                     raise silent(self._spec.title, paid=paid) from error
 
     def send(self, call: Call, *, understood: Sequence[int] = (200,)) -> Answer:
+        return self.retried(lambda: self._once(call, understood))
+
+    def retried(self, once: Callable[[], T]) -> T:
         for attempt in range(1, _TRIES + 1):
             self._context.raise_if_cancelled()
             try:
-                return self._once(call, understood)
+                return once()
             except (RateLimited, Unreachable) as error:
                 wait = self._wait_before_next(error, attempt)
                 if wait is None:

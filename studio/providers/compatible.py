@@ -1,0 +1,63 @@
+"""Any server of one's own that speaks OpenAI's images dialect: its address, and a key where it wants one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from studio.core.model import Feature, Model, Sizes
+from studio.core.provider import Answer, CloudModel, Order, ProviderSpec, Wire
+from studio.core.result import Rendered
+from studio.core.task import Task
+from studio.providers import _openai_images as images
+from studio.providers._faults import by_status, odd, words_in
+
+_TITLE = "Your own server"
+_SIZES = Sizes(liked=((1024, 1024), (512, 512)), multiple=8, smallest=64, largest=4096, max_pixels=4096 * 4096)
+
+
+def draw(order: Order, wire: Wire) -> list[Rendered]:
+    """All pictures of a pass in one call; they come as base64, or at an address of the server itself."""
+    answer = images.asked(_TITLE, order, wire, {})
+    entries = answer.get("data") or []
+    pictures = [
+        wire.download(str(entry["url"])) if isinstance(entry, dict) and entry.get("url") and not entry.get("b64_json")
+        else wire.picture(images.bytes_in(_TITLE, {"data": [entry]}, 1)[0])
+        for entry in entries[: len(order.seeds)]
+    ]  # fmt: skip
+    if len(pictures) < len(order.seeds):
+        raise odd(_TITLE, f"{len(pictures)} of {len(order.seeds)} pictures")
+    return [Rendered(image=image, seed=seed.seed) for image, seed in zip(pictures, order.seeds, strict=True)]
+
+
+def fault(answer: Answer) -> Exception:
+    """What an error of the server means."""
+    return by_status(_TITLE, answer, words_in(answer, "error.message", "error", "detail"))
+
+
+def check(wire: Wire) -> str:
+    """The list of its models."""
+    return f"The server answers. Its models: {', '.join(list(images.listed(_TITLE, wire))[:20]) or 'none named'}."
+
+
+def _models() -> Sequence[CloudModel]:
+    model = Model(
+        id="compatible/default", title="Your own server", family="compatible", lane="compatible",
+        tasks=frozenset({Task.TXT2IMG, Task.EDIT, Task.INPAINT}), features=frozenset({Feature.REFERENCE}), sizes=_SIZES,
+        max_count=10, max_batch=10, ignores="What the images dialect has no field for: seed, negative prompt, steps.",
+    )  # fmt: skip
+    return [CloudModel(name="default", model=model, price=lambda request: 0.0)]
+
+
+PROVIDER = ProviderSpec(
+    id="compatible",
+    title=_TITLE,
+    keys=(),
+    site="the server's own manual",
+    base_url="",
+    base_env="COMPATIBLE_BASE_URL",
+    models=_models,
+    draw=draw,
+    check=check,
+    header=lambda key: {"Authorization": f"Bearer {key}"},
+    fault=fault,
+)

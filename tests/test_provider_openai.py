@@ -1,0 +1,133 @@
+"""What is peculiar to OpenAI and to servers that speak its dialect."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Iterator
+
+import pytest
+from PIL import Image
+from providers import NO_PICTURES, SENTINEL, Context, draw, refused, service
+from vendor_server import Reply, VendorServer, serving
+from vendors.compatible import Own
+from vendors.openai import OpenAI
+
+from studio.core.errors import ContentRefused, ProviderError
+from studio.core.parts import Inpaint, Reference
+from studio.core.request import GenerationRequest
+from studio.core.task import Task
+from studio.providers._http import MAY_BE_BILLED
+from studio.providers._service import Service
+from studio.providers.compatible import PROVIDER as COMPATIBLE
+from studio.providers.openai import PROVIDER
+
+
+@pytest.fixture
+def server() -> Iterator[VendorServer]:
+    with serving(OpenAI()) as server:
+        yield server
+
+
+@pytest.fixture
+def openai(server: VendorServer) -> Service:
+    return service(PROVIDER, server, path="/v1")
+
+
+def photo() -> Image.Image:
+    return Image.linear_gradient("L").resize((96, 64)).convert("RGB")
+
+
+def half() -> Image.Image:
+    found = Image.new("L", (96, 64))
+    found.paste(255, (0, 0, 48, 64))
+    return found
+
+
+def test_all_pictures_in_one_call_with_the_bill_by_tokens(openai: Service, server: VendorServer) -> None:
+    drawn = draw(openai, seeds=3, model="openai/gpt-image-2.5-flare", width=1536, height=1024)
+    assert len(drawn) == 3
+    [sent] = server.sent("generations")
+    assert (sent.json["n"], sent.json["size"], sent.json["quality"]) == (3, "1536x1024", "medium")
+    assert sum(one.cost or 0 for one in drawn) == pytest.approx(14 * 5e-6 + 100 * 8e-6 + 280 * 30e-6)
+
+
+@pytest.mark.parametrize(
+    ("name", "size", "price"),
+    [
+        ("gpt-image-2.5-flare", (1024, 1024), 0.0132), ("gpt-image-2.5-sunburst", (1024, 1024), 0.0527),
+        ("gpt-image-2.6-sunburst", (2048, 2048), 0.4282), ("gpt-image-2", (1536, 1024), 0.0412),
+    ],
+)  # fmt: skip
+def test_estimates_are_those_of_the_vendors_table(
+    openai: Service, name: str, size: tuple[int, int], price: float
+) -> None:
+    request = GenerationRequest(model=f"openai/{name}", width=size[0], height=size[1], count=2)
+    found = openai.estimate(request)
+    assert found is not None
+    assert found.amount == pytest.approx(2 * price, abs=2e-4)
+
+
+def test_an_edit_sends_the_pictures_and_a_mask_that_is_clear_where_it_changes(
+    openai: Service, server: VendorServer
+) -> None:
+    context = Context(photo(), half())
+    draw(openai, context, model="openai/gpt-image-2", task=Task.INPAINT, source="p0", mask="p1")
+    mask = Image.open(io.BytesIO(server.seen[-1].files["mask"]))
+    assert (mask.getpixel((10, 10))[3], mask.getpixel((90, 10))[3]) == (0, 255)  # type: ignore[index]
+    draw(
+        openai, context, model="openai/gpt-image-2", task=Task.INPAINT, source="p0", mask="p1",
+        inpaint=Inpaint(invert=True),
+    )  # fmt: skip
+    mask = Image.open(io.BytesIO(server.seen[-1].files["mask"]))
+    assert mask.getpixel((10, 10))[3] == 255  # type: ignore[index]
+    draw(
+        openai, context, model="openai/gpt-image-2", task=Task.EDIT, source="p0", references=(Reference(picture="p1"),)
+    )
+    assert "image[]" in server.seen[-1].files
+    draw(openai, context, model="openai/gpt-image-2", task=Task.ERASE, prompt="", source="p0", mask="p1")
+    assert "Remove" in server.seen[-1].form["prompt"]
+
+
+@pytest.mark.parametrize("odd", list(NO_PICTURES))
+def test_what_is_no_picture_is_refused(openai: Service, server: VendorServer, odd: str) -> None:
+    data = [{"b64_json": base64.b64encode(NO_PICTURES[odd]).decode()}]
+    server.fail(Reply(body={"created": 1, "data": data}))
+    assert refused(openai, model="openai/gpt-image-2").details[MAY_BE_BILLED]
+
+
+@pytest.mark.parametrize(
+    "data", [[], None, [{}], [{"url": "https://evil.example/a.png"}], [{"b64_json": "%%%"}], "x", [7]]
+)
+def test_too_few_pictures_are_an_error_and_no_address_is_followed(
+    openai: Service, server: VendorServer, data: object
+) -> None:
+    server.fail(Reply(body={"created": 1, "data": data}))
+    assert isinstance(refused(openai, model="openai/gpt-image-2"), ProviderError)
+    assert len(server.seen) == 1
+
+
+def test_a_refusal_names_its_categories(openai: Service, server: VendorServer) -> None:
+    body = {"message": "refused", "code": "moderation_blocked", "moderation_details": {"categories": ["violence"]}}
+    server.fail(Reply(status=400, body={"error": body}))
+    error = refused(openai, model="openai/gpt-image-2")
+    assert isinstance(error, ContentRefused)
+    assert "violence" in error.message
+
+
+def test_the_check_names_models_that_end(openai: Service) -> None:
+    told = openai.check(Context())
+    assert "gpt-image-2 ends on 2027-06-01" in told
+    assert SENTINEL not in told
+
+
+def test_an_own_server_gives_pictures_as_text_or_at_its_own_address() -> None:
+    with serving(Own()) as server:
+        own = service(COMPATIBLE, server, path="/v1")
+        drawn = draw(own, seeds=2, model="compatible/default")
+        assert [one.image.size for one in drawn] == [(64, 64), (32, 32)]
+        assert "sd" in own.check(Context())
+        server.fail(Reply(body={"created": 1, "data": [{"url": "http://169.254.169.254/x"}]}))
+        assert isinstance(refused(own, model="compatible/default"), ProviderError)
+    unset = Service(COMPATIBLE, service(COMPATIBLE, server)._keys, lambda: "")
+    assert "COMPATIBLE_BASE_URL" in unset.models()[0].problem
