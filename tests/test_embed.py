@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from studio.core.errors import BadImage
-from studio.engine.embed import ENDINGS, MACHINE_MADE, encode, read_metadata
+from studio.engine.embed import ENDINGS, MACHINE_MADE, Carried, encode, read_metadata
 
 TEXT = "a red apple, ünïcødé 苹果 “quoted”\nNegative prompt: <b>&amp;\nSteps: 20, Seed: 7"
 RECIPE = {"request": {"prompt": "a ]]> <apple> & \x0b 苹果"}, "seed": 7}
@@ -22,13 +22,15 @@ KINDS = sorted(ENDINGS)
 
 
 def made(kind, infotext=TEXT, recipe=RECIPE, quality=92):
-    return encode(draw(7, 64, 48), kind, quality=quality, infotext=infotext, recipe=recipe, tool="Easel 1")
+    return encode(
+        draw(7, 64, 48), kind, quality=quality, carried=Carried(infotext=infotext, recipe=recipe, tool="Easel 1")
+    )
 
 
 def clear(kind):
     image = draw(7, 64, 48)
     image.putalpha(100)
-    return opened(encode(image, kind, quality=92, tool="Easel 1"))
+    return opened(encode(image, kind, quality=92, carried=Carried(tool="Easel 1")))
 
 
 def opened(data):

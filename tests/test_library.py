@@ -11,7 +11,7 @@ from studio.core.errors import NotFound, StorageFailed
 from studio.core.request import GenerationRequest
 from studio.core.user import LOCAL, User
 from studio.engine.database import Database
-from studio.engine.embed import encode
+from studio.engine.embed import Carried, encode
 from studio.engine.library import Library
 
 ANN, BOB = User("ann"), User("bob")
@@ -65,7 +65,9 @@ def test_the_index_is_rebuilt_from_the_pictures(tmp_path, kind):
 
 def test_a_recipe_that_lies_about_its_id_is_not_indexed(studio, tmp_path):
     recipe = {"id": "../../x-0", "job": "x", "index": 0, "created": 1.0, "seed": 1, "request": {}}
-    (tmp_path / "evil.png").write_bytes(encode(draw(1, 8, 8), "png", quality=90, recipe=recipe, tool="x"))
+    (tmp_path / "evil.png").write_bytes(
+        encode(draw(1, 8, 8), "png", quality=90, carried=Carried(recipe=recipe, tool="x"))
+    )
     assert studio.library.rebuild() == 0
 
 

