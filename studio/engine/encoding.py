@@ -1,6 +1,6 @@
 """A picture as a file of the wished kind, under a wished number of bytes at the best quality that fits.
 
-The ladder below a limit was measured: full colour resolution (4:4:4) down to quality 82, then halved colour (4:2:0) down to 40. A PNG that is too
+The ladder below a limit was measured: full colour resolution (4:4:4) down to quality 82, then halved colour (4:2:0) down to 15. A PNG that is too
 large becomes a JPEG. The bytes that are counted are those of the finished file, with all that it carries.
 """
 
@@ -18,7 +18,7 @@ from studio.core.settings import Settings
 from studio.engine import embed
 
 _FULL_COLOUR = (82, 95)  # JPEG quality while colour is kept whole
-_HALF_COLOUR = (40, 88)
+_HALF_COLOUR = (15, 88)
 _LOSSY = {"webp": (40, 95), "avif": (35, 90)}
 
 

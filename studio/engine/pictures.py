@@ -13,6 +13,7 @@ import json
 import os
 import threading
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -70,7 +71,7 @@ class Pictures:
             image, user,
             KeptPicture(
                 hash=content_hash(image), width=image.width, height=image.height, infotext=told.infotext,
-                history=_history(told),
+                history=history_of(told.recipe or {}),
             ),
         )  # fmt: skip
 
@@ -190,8 +191,8 @@ def _told(source: Path | bytes) -> Metadata:
         return Metadata()
 
 
-def _history(told: Metadata) -> tuple[GenerationRequest, ...]:
-    recipe = told.recipe or {}
+def history_of(recipe: Mapping[str, Any]) -> tuple[GenerationRequest, ...]:
+    """The requests that made a picture with this recipe, the last one its own."""
     earlier: Any = recipe.get("history")
     own: list[Any] = [*(cast("list[Any]", earlier) if isinstance(earlier, list) else []), recipe.get("request")]
     return requests_from(json.dumps([data for data in own if isinstance(data, dict)][-_LONGEST:]))

@@ -1,0 +1,69 @@
+"""Fonts by name: those that come with the packages, and the user's own in models/fonts."""
+
+from __future__ import annotations
+
+import difflib
+from pathlib import Path
+
+from PIL import ImageFont
+
+from studio.core.errors import InvalidRequest
+
+_SHIPPED = {
+    "DejaVu Sans": "DejaVuSans.ttf",
+    "DejaVu Sans Bold": "DejaVuSans-Bold.ttf",
+    "DejaVu Serif": "DejaVuSerif.ttf",
+    "DejaVu Serif Bold": "DejaVuSerif-Bold.ttf",
+    "DejaVu Sans Mono": "DejaVuSansMono.ttf",
+}
+_ENDINGS = (".ttf", ".otf")
+_LARGEST = 40 * 1024 * 1024  # bytes of a font file
+
+
+class Fonts:
+    """All fonts that text may be written in."""
+
+    def __init__(self, folder: Path) -> None:
+        """`folder` holds the user's own; it need not be there."""
+        self._folder = folder
+
+    def names(self) -> list[str]:
+        """What a request may name, the default first."""
+        return list(self._files()) or [""]
+
+    def get(self, name: str, size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+        """The font of that name, `size` px high; "" is the default.
+
+        Raises:
+            InvalidRequest: there is none of that name, or its file is broken.
+        """
+        files = self._files()
+        if not name and not files:
+            return ImageFont.load_default(size)
+        path = files.get(name) if name else files.get("DejaVu Sans Bold", next(iter(files.values())))
+        if path is None:
+            near = difflib.get_close_matches(name, files, n=3, cutoff=0.3) or list(files)[:5]
+            raise InvalidRequest(f"There is no font “{name[:80]}”.", hint="There are: " + ", ".join(near) + ".")
+        try:
+            return ImageFont.truetype(str(path), size)
+        except OSError as error:
+            raise InvalidRequest(f"The font “{name[:80]}” cannot be read.", hint="Choose another font.") from error
+
+    def _files(self) -> dict[str, Path]:
+        found = {name: path for name, path in _shipped().items() if path.is_file()}
+        if self._folder.is_dir():
+            for path in sorted(self._folder.iterdir()):
+                if path.suffix.lower() in _ENDINGS and path.is_file() and path.stat().st_size <= _LARGEST:
+                    found[path.stem] = path
+        return found
+
+
+def _shipped() -> dict[str, Path]:
+    """DejaVu as matplotlib carries it; importing only its path, for matplotlib itself takes a second."""
+    from importlib.util import find_spec
+
+    spec = find_spec("matplotlib")
+    if spec is None or not spec.submodule_search_locations:
+        return {}
+    folder = Path(next(iter(spec.submodule_search_locations))) / "mpl-data" / "fonts" / "ttf"
+    return {name: folder / file for name, file in _SHIPPED.items()}
