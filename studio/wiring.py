@@ -2,17 +2,32 @@
 
 from __future__ import annotations
 
+import os
+
 from studio import doctor
 from studio.core.errors import UnknownModel
+from studio.core.ports import Backend
+from studio.core.provider import ProviderSpec
+from studio.engine.clouds import Clouds
 from studio.engine.database import Database
 from studio.engine.engine import Engine
+from studio.engine.keys import KeyStore
 from studio.engine.lookups import Lookups
 from studio.engine.plugins import discover
 from studio.engine.settings_store import SettingsStore
-from studio.engine.studio import Studio
+from studio.engine.studio import SocialParts, Studio
+from studio.finishing.backend import Finishing
+from studio.finishing.fonts import Fonts
+from studio.finishing.watermark import read_hidden
 from studio.pipelines.catalog import Catalog
 from studio.pipelines.hub import Hub
-from studio.pipelines.local import LocalPipelines
+from studio.pipelines.local import LocalPipelines, device_of
+from studio.preprocessors._preprocessing import Preprocessing
+from studio.providers._service import Service
+from studio.social.advice import Advisor
+from studio.social.export import SocialFormats
+from studio.social.platforms import Platforms
+from studio.social.templates import Templates
 
 SHORT_HASH = 10  # characters, as AUTOMATIC1111 writes it
 
@@ -24,17 +39,36 @@ def build(settings: SettingsStore) -> Studio:
         StorageFailed: the outputs folder cannot be written.
     """
     current = settings.current
-    specs = discover("studio.pipelines.families", "PIPELINE")
-    catalog = Catalog(current.models_dir, specs, current.models_dir / ".cache")
+    own = settings.folder
+    keys = KeyStore(own / "keys.json", os.environ)
+    fonts = Fonts(current.models_dir / "fonts")
+    catalog = Catalog(
+        current.models_dir, discover("studio.pipelines.families", "PIPELINE"), current.models_dir / ".cache"
+    )
     hub = Hub(current.models_dir, lambda: settings.current.offline, catalog.refresh)
-    local = LocalPipelines(lambda: settings.current, catalog, hub)
+    preprocessing = Preprocessing(
+        discover("studio.preprocessors", "PREPROCESSOR"), current.models_dir, device=lambda now: device_of(now.device)
+    )
+    local = LocalPipelines(lambda: settings.current, catalog, hub, preprocessing)
+    platforms = Platforms(own / "platforms.toml")
+    advisor = Advisor(platforms)
+    services = [_service(spec, keys) for spec in discover("studio.providers", "PROVIDER")]
+    tools: list[Backend] = [preprocessing, Finishing(fonts), SocialFormats(platforms, advisor, fonts)]
     engine = Engine(
         settings=settings,
-        backends=[local],
+        backends=[local, *tools, *services],
         database=Database(current.outputs_dir / "library.db"),
         lookups=Lookups(model_hash=lambda model_id: _short_hash(catalog, model_id)),
     )
-    return Studio(engine, settings, store=local, doctor=lambda: doctor.run(settings.current))
+    return Studio(
+        engine, settings, store=local, doctor=lambda: doctor.run(settings.current),
+        social=SocialParts(platforms, advisor, Templates(own / "templates")),
+        clouds=Clouds(services, keys, lambda: settings.current), fonts=fonts.names, read_hidden=read_hidden,
+    )  # fmt: skip
+
+
+def _service(spec: ProviderSpec, keys: KeyStore) -> Service:
+    return Service(spec, keys, lambda: os.environ.get(spec.base_env, ""))
 
 
 def _short_hash(catalog: Catalog, model_id: str) -> str:

@@ -9,12 +9,14 @@ from typing import Any
 
 from PIL import Image
 
-from studio.core.errors import InvalidRequest, UnknownModel
+from studio.core.errors import InvalidRequest, NotFound, UnknownModel
 from studio.core.model import Model, Sampling, Sizes
-from studio.core.ports import LoadOptions, PictureSeed, PipelineSpec
+from studio.core.parts import ControlUnit
+from studio.core.ports import Annotators, JobContext, LoadOptions, PictureSeed, PipelineSpec
 from studio.core.request import GenerationRequest
 from studio.core.settings import Settings
 from studio.core.weights import Kind, WeightFile
+from studio.pipelines.families import _parts
 from studio.pipelines.local import LocalPipelines
 from studio.pipelines.samplers import DIFFUSION
 
@@ -22,10 +24,14 @@ EMBEDDED = Path(__file__).parent.parent / "models" / "embedded"
 
 
 class RecordingContext:
-    """A JobContext. `at_step(done)` may raise to stop the run; `due` says whether previews are asked for."""
+    """A JobContext. `at_step(done)` may raise to stop the run; `due` says whether previews are asked for; `pictures` are
+    those that requests may name, by any name."""
 
-    def __init__(self, settings: Settings, *, due: bool = False) -> None:
+    def __init__(
+        self, settings: Settings, *, due: bool = False, pictures: Mapping[str, Image.Image] | None = None
+    ) -> None:
         self.settings = settings
+        self.pictures = dict(pictures or {})
         self.due = due
         self.steps: list[tuple[int, int]] = []
         self.previews: list[Image.Image] = []
@@ -52,6 +58,14 @@ class RecordingContext:
 
     def sleep(self, seconds: float) -> None:
         raise AssertionError("a local model has nothing to sleep for")
+
+    def picture(self, content_hash: str) -> Image.Image:
+        if content_hash not in self.pictures:
+            raise NotFound(f"There is no picture {content_hash!r}.")
+        return self.pictures[content_hash].copy()
+
+    def key(self, name: str) -> str:
+        raise AssertionError("a local model has no use for a key")
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
@@ -93,16 +107,38 @@ class FolderCatalog:
         classes = ("StableDiffusionXLPipeline",) if weight.family == "sdxl" else ("StableDiffusionPipeline",)
         return PipelineSpec(
             family=weight.family, title=weight.family, pipeline_classes=classes,
-            image_to_image=classes[0].replace("Pipeline", "Img2ImgPipeline"), detect=lambda header: False, describe=_describe,
+            image_to_image=classes[0].replace("Pipeline", "Img2ImgPipeline"),
+            inpaint=classes[0].replace("Pipeline", "InpaintPipeline"), detect=lambda header: False, describe=_describe,
             load=_load, arguments=lambda request, model: {"guidance_scale": request.guidance}, clip=True,
         )  # fmt: skip
 
 
-def local(root: Path, catalog: FolderCatalog, **changes: Any) -> tuple[LocalPipelines, Settings]:
+class Finder:
+    """Annotators that know where things are: `found` is what any words name (mode L), `front` any picture's foreground. Both
+    are made the picture's size. `asked` records the words."""
+
+    def __init__(self, found: Image.Image, front: Image.Image | None = None) -> None:
+        self.found, self.front = found, front or found
+        self.asked: list[str] = []
+
+    def annotate(self, unit: ControlUnit, image: Image.Image, short_side: int, ctx: JobContext) -> Image.Image:
+        return image.convert("L").convert("RGB")
+
+    def find(self, words: str, image: Image.Image, ctx: JobContext) -> Image.Image:
+        self.asked.append(words)
+        return self.found.resize(image.size, Image.Resampling.NEAREST)
+
+    def foreground(self, image: Image.Image, ctx: JobContext) -> Image.Image:
+        return self.front.resize(image.size, Image.Resampling.NEAREST)
+
+
+def local(
+    root: Path, catalog: FolderCatalog, annotators: Annotators | None = None, **changes: Any
+) -> tuple[LocalPipelines, Settings]:
     """Local pipelines on the CPU over `catalog`, previews off, and the settings they have."""
     values = {"models_dir": root, "device": "cpu", "previews": False, **changes}
     settings = Settings(**values)
-    return LocalPipelines(lambda: settings, catalog, None), settings  # type: ignore[arg-type]
+    return LocalPipelines(lambda: settings, catalog, None, annotators), settings  # type: ignore[arg-type]
 
 
 def seeds(*numbers: int, variation: int | None = None) -> list[PictureSeed]:
@@ -125,7 +161,7 @@ def _weight(name: str, path: Path) -> WeightFile:
 def _describe(weight: WeightFile) -> Model:
     return Model(
         id=weight.name, title=weight.name.title(), family=weight.family, sizes=Sizes(liked=((64, 64),)),
-        sampling=Sampling(steps=3, guidance=4.0, sampler="Euler", combinations=dict(DIFFUSION)),
+        tasks=_parts.TASKS, features=_parts.FEATURES, sampling=Sampling(steps=3, guidance=4.0, sampler="Euler", combinations=dict(DIFFUSION)),
     )  # fmt: skip
 
 

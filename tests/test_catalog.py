@@ -14,6 +14,8 @@ from pathlib import Path
 import pytest
 
 from studio.core.errors import InvalidRequest, ModelBroken, UnknownModel
+from studio.core.model import Feature
+from studio.core.task import Task
 from studio.core.weights import Kind, WeightFile
 from studio.engine.plugins import discover
 from studio.pipelines import catalog as catalog_module
@@ -140,15 +142,13 @@ def test_a_file_of_no_use_says_what_it_is(models: Path, look: Callable[[], Catal
 
 
 UNFIT = {
-    "inpainting": (sd(768, channels=9), "inpainting"),
-    "pix2pix": (sd(768, channels=8), "instruction"),
     "no vae": ({k: v for k, v in sd(768).items() if k != _VAE}, "no VAE"),
     "no text": ({k: v for k, v in sd(768).items() if k != _CLIP}, "no text encoder"),
     "unet alone": ({"conv_in.weight": (320, 4, 3, 3), "down_blocks.0.attentions.0.transformer_blocks.0.attn2.to_k.weight": (320, 768)}, "UNet alone"),
     "refiner": (sdxl() | {"conditioner.embedders.0.model.positional_embedding": (77, 1280)}, "refiner"),
-    "sdxl inpainting": (sdxl() | {UNET + "input_blocks.0.0.weight": (320, 9, 3, 3)}, "inpainting"),
     "flux": (SINGLE_FILES["flux"][0], "black-forest-labs/FLUX.1-schnell"),
-    "flux fill": (SINGLE_FILES["flux"][0] | {"img_in.weight": (3072, 384)}, "mask"),
+    "flux fill": (SINGLE_FILES["flux"][0] | {"img_in.weight": (3072, 384)}, "FLUX.1-Fill-dev"),
+    "flux control": (SINGLE_FILES["flux"][0] | {"img_in.weight": (3072, 128)}, "control picture"),
     "sd3": (SINGLE_FILES["sd3"][0], "stable-diffusion-3-medium-diffusers"),
     "flux2": (SINGLE_FILES["flux2"][0], "FLUX.2-dev"),
     "chroma": (SINGLE_FILES["chroma"][0], "Chroma1-HD"),
@@ -163,6 +163,49 @@ def test_a_checkpoint_that_cannot_draw_is_listed_with_the_reason(models: Path, l
     write(models / "file.safetensors", shapes)
     (model,) = look().models()
     assert word in model.problem
+
+
+MADE_FOR = {
+    "inpainting": (sd(768, channels=9), Task.INPAINT),
+    "pix2pix": (sd(768, channels=8), Task.EDIT),
+    "sdxl inpainting": (sdxl() | {UNET + "input_blocks.0.0.weight": (320, 9, 3, 3)}, Task.INPAINT),
+    "sdxl pix2pix": (sdxl() | {UNET + "input_blocks.0.0.weight": (320, 8, 3, 3)}, Task.EDIT),
+    "text to image": (sd(768), Task.TXT2IMG),
+}
+
+
+@pytest.mark.parametrize("name", MADE_FOR)
+def test_a_checkpoint_does_what_its_input_was_made_for(models: Path, look: Callable[[], Catalog], name: str) -> None:
+    shapes, task = MADE_FOR[name]
+    write(models / "file.safetensors", shapes)
+    (model,) = look().models()
+    assert model.problem == ""
+    assert task in model.tasks
+    assert (Task.TXT2IMG in model.tasks) == (task is Task.TXT2IMG)
+    assert (Feature.HIRES in model.features) == (task is Task.TXT2IMG)
+    assert (Feature.STRENGTH in model.features) == (task is not Task.EDIT)
+
+
+@pytest.mark.parametrize(
+    ("class_name", "family", "task"),
+    [
+        ("FluxKontextPipeline", "flux", Task.EDIT), ("FluxFillPipeline", "flux", Task.INPAINT),
+        ("QwenImageEditPipeline", "qwen_image", Task.EDIT), ("QwenImageEditPlusPipeline", "qwen_image", Task.EDIT),
+        ("QwenImage21Pipeline", "qwen_image", Task.EDIT), ("Flux2Pipeline", "flux2", Task.EDIT),
+        ("StableDiffusionInstructPix2PixPipeline", "sd15", Task.EDIT),
+    ],
+)  # fmt: skip
+def test_a_folder_does_what_its_pipeline_does(
+    models: Path, look: Callable[[], Catalog], class_name: str, family: str, task: Task
+) -> None:
+    (models / "folder" / "unet").mkdir(parents=True)
+    (models / "folder" / "unet" / "config.json").write_text('{"in_channels": 8}')
+    (models / "folder" / "model_index.json").write_text(json.dumps({"_class_name": class_name}))
+    (model,) = look().models()
+    assert (model.family, model.problem) == (family, "")
+    assert task in model.tasks
+    several = class_name in ("QwenImageEditPlusPipeline", "QwenImage21Pipeline", "Flux2Pipeline")
+    assert (Feature.REFERENCE in model.features) == several
 
 
 def test_a_transformer_alone_is_usable_once_its_companion_is_there(models: Path, look: Callable[[], Catalog]) -> None:

@@ -235,10 +235,10 @@ def test_a_chain_that_cannot_be_is_refused_at_once(engine: Engine) -> None:
         engine.submit(
             GenerationRequest(model="fake", then=(GenerationRequest(task=Task.UPSCALE, model="finish"),)), LOCAL
         )
+    two = Finish(derivatives=(Derivative(width=8), Derivative(width=9)))
+    several = GenerationRequest(task=Task.FINISH, finish=two)
     with pytest.raises(InvalidRequest, match="another step follows"):
-        two = Finish(derivatives=(Derivative(width=8), Derivative(width=9)))
-        step = GenerationRequest(task=Task.FINISH, finish=two)
-        GenerationRequest(then=(step, step))
+        GenerationRequest(then=(several, several))
     with pytest.raises(InvalidRequest, match="source"):
         GenerationRequest(then=(GenerationRequest(task=Task.UPSCALE, source=kept.hash),))
 

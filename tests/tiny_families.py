@@ -63,17 +63,18 @@ def tiny_flux(folder: Path, *, guided: bool) -> Path:
     return folder
 
 
-def tiny_sd3(folder: Path) -> Path:
+def tiny_sd3(folder: Path, *, channels: int = 4) -> Path:
+    """StableDiffusion3Pipeline. The published ones have 16 latent `channels`, which inpainting insists on."""
     from diffusers import SD3Transformer2DModel, StableDiffusion3Pipeline
 
     tokenizer = tiny_tokenizer(folder)
     transformer = SD3Transformer2DModel(
-        sample_size=16, patch_size=2, in_channels=4, out_channels=4, num_layers=1, attention_head_dim=8,
+        sample_size=16, patch_size=2, in_channels=channels, out_channels=channels, num_layers=1, attention_head_dim=8,
         num_attention_heads=4, joint_attention_dim=64, caption_projection_dim=32, pooled_projection_dim=64,
     )  # fmt: skip
     clips = tiny_text_encoder(tokenizer, projection=True), tiny_text_encoder(tokenizer, projection=True)
     pipe = StableDiffusion3Pipeline(
-        transformer=transformer, scheduler=_flow(shift=3.0), vae=tiny_kl(4, use_quant_conv=False, use_post_quant_conv=False, shift_factor=0.06),
+        transformer=transformer, scheduler=_flow(shift=3.0), vae=tiny_kl(channels, use_quant_conv=False, use_post_quant_conv=False, shift_factor=0.06),
         text_encoder=clips[0], tokenizer=tokenizer, text_encoder_2=clips[1], tokenizer_2=tokenizer,
         text_encoder_3=tiny_t5(64), tokenizer_3=_t5_tokenizer(),
     )  # fmt: skip

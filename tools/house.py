@@ -2,7 +2,7 @@
 
 Files in studio/ stay below 300 lines where possible and fail at 400; functions fail at 60. torch, diffusers and
 transformers are imported inside functions, so that the page is up before them. A broad `except` stands in the job
-runner and in plug-in discovery alone.
+runner, in plug-in discovery, and where one thread hands what was raised over to another.
 """
 
 from __future__ import annotations
@@ -16,7 +16,11 @@ from pathlib import Path
 MAX_FILE = 400
 MAX_FUNCTION = 60
 HEAVY = {"torch", "diffusers", "transformers", "peft", "accelerate", "spandrel", "controlnet_aux"}
-BROAD_EXCEPT_ALLOWED = {Path("studio/engine/runner.py"), Path("studio/engine/plugins.py")}
+BROAD_EXCEPT_ALLOWED = {
+    Path("studio/engine/runner.py"),
+    Path("studio/engine/plugins.py"),
+    Path("studio/core/handover.py"),
+}
 UNFINISHED = re.compile(r"\b(TODO|FIXME|XXX|HACK)\b|NotImplementedError")
 
 

@@ -49,6 +49,10 @@ class Workbench(Protocol):
         `device` within the block and on the CPU after it. One block at a time for each name."""
         ...
 
+    def kept(self, name: str, load: Callable[[], Any]) -> Any:
+        """What `load` gives, loaded once and kept under `name`, for what is safe from several threads at once."""
+        ...
+
 
 @dataclass(frozen=True, kw_only=True)
 class PreprocessorSpec:
@@ -57,7 +61,8 @@ class PreprocessorSpec:
 
     `kinds` are the control types that the map serves ("canny", "depth", …). `offers` are the weights that it needs, all of
     them; `package` the installed package whose data it reads. With `network` it runs a torch network, and so in the GPU
-    lane. A picture whose long side passes `largest` px (0: no limit) is annotated smaller and its map enlarged.
+    lane. A picture whose long side passes `largest` px (0: no limit) is annotated smaller and its map enlarged; without new
+    colours in between where it is `flat`, made of areas of one colour each.
     """
 
     id: str
@@ -70,6 +75,7 @@ class PreprocessorSpec:
     network: bool = False
     alpha: bool = False
     largest: int = 0
+    flat: bool = False
 
     def values(self, given: Sequence[Option]) -> dict[str, float]:
         """A value for every option: what is `given`, else its default.

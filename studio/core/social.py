@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -14,6 +15,7 @@ from studio.core.errors import InvalidRequest
 from studio.core.finish import Box, Keep, TextOverlay, Watermark
 
 MAX_FORMATS = 200  # of one request
+_COLOUR = re.compile(r"#[0-9a-fA-F]{6}")
 
 
 class Extend(StrEnum):
@@ -63,6 +65,15 @@ class Social:
             raise InvalidRequest(
                 f"More than {MAX_FORMATS} formats are chosen, or one of them twice.", hint="Choose each format once."
             )
+        cut = [crop.format for crop in self.crops]
+        stray = [name for name in cut if name not in self.formats or cut.count(name) > 1]
+        if stray:
+            raise InvalidRequest(
+                f"The crop for {stray[0]!r} is there twice, or for a format that is not chosen.",
+                hint="Give one crop for a chosen format.",
+            )
+        if not _COLOUR.fullmatch(self.colour):
+            raise InvalidRequest(f"{self.colour[:40]!r} is not a colour.", hint="Write it as #rrggbb.")
 
     @property
     def outputs(self) -> int:
@@ -113,6 +124,21 @@ class Zone:
     width: int
     height: int
     confidence: Confidence = Confidence.B
+
+
+@dataclass(frozen=True, kw_only=True)
+class Frame:
+    """Where a picture stands on a screen, as a sketch in px of the device: the picture is `slot_width` wide from (`left`, `top`)
+    and as high as its shape makes it. `round` shows a circle of it. `parts` are what stands around it, kind "frame"."""
+
+    device: str  # "phone" or "computer"
+    width: int
+    height: int
+    left: int
+    top: int
+    slot_width: int
+    round: bool = False
+    parts: tuple[Zone, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -268,6 +294,10 @@ class PlatformData(Protocol):
 
     def zones(self, format_id: str) -> Sequence[Zone]:
         """Everything to be drawn over a preview, the largest first. Raises NotFound."""
+        ...
+
+    def frame(self, format_id: str) -> Frame | None:
+        """A sketch of the screen that shows this format, None where there is none. Raises NotFound."""
         ...
 
 

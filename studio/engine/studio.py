@@ -5,17 +5,35 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from PIL import Image
+
 from studio.core.check import Check
 from studio.core.ports import ModelStore
+from studio.core.social import CropAdvice, PlatformData, TemplateLibrary
+from studio.engine.clouds import Clouds
 from studio.engine.engine import Engine
 from studio.engine.settings_store import SettingsStore
 
 
 @dataclass(frozen=True)
+class SocialParts:
+    """What the page and HTTP need of the platform formats beside jobs."""
+
+    platforms: PlatformData
+    advisor: CropAdvice
+    templates: TemplateLibrary
+
+
+@dataclass(frozen=True)
 class Studio:
-    """The running studio. `doctor` looks at everything that could be wrong and may take seconds."""
+    """The running studio. `doctor` looks at everything that could be wrong and may take seconds. `fonts` names what text can be
+    written in, `read_hidden` gives the text that is hidden in a picture."""
 
     engine: Engine
     settings: SettingsStore
     store: ModelStore
     doctor: Callable[[], list[Check]]
+    social: SocialParts | None = None
+    clouds: Clouds | None = None
+    fonts: Callable[[], list[str]] = list[str]
+    read_hidden: Callable[[Image.Image], str | None] = lambda image: None

@@ -17,7 +17,7 @@ from studio.core.errors import InvalidRequest, ModelBroken, UnknownModel
 from studio.core.model import Model
 from studio.core.ports import PipelineSpec
 from studio.core.weights import Header, Kind, WeightFile
-from studio.pipelines import tree
+from studio.pipelines import control_files, control_tasks, tree
 from studio.pipelines.folder import Folder, inspect_folder
 from studio.pipelines.hashes import HashCache, stamp
 from studio.pipelines.header import CONVERT, foreign_type, read_header
@@ -28,6 +28,12 @@ from studio.pipelines.kinds import Guess, guess_part, guess_special
 class _Entry:
     weight: WeightFile
     model: Model | None
+
+    @property
+    def depends(self) -> bool:
+        """Whether a file has to be looked at each time, since what lies beside it may have come or gone: a checkpoint's note and
+        its companion, an IP-Adapter's image encoder."""
+        return self.model is not None or self.weight.kind is Kind.IP_ADAPTER
 
 
 @dataclass(frozen=True)
@@ -149,15 +155,14 @@ class Catalog:
             except OSError:  # it went away while we looked
                 continue
             entry = old.get(key)
-            if entry is None or (entry.model is not None and not found.is_folder):
-                # a checkpoint in one file is looked at each time: a note beside it or its companion may have come or gone
+            if entry is None or (not found.is_folder and entry.depends):
                 entry = self._look(found)
             weight = dataclasses.replace(entry.weight, sha256=hashes.get(key, ""))
             seen[key] = dataclasses.replace(entry, weight=weight)
-        return _Listing(_named(self._root, seen.values()), seen)
+        return _Listing(_steered(_named(self._root, seen.values())), seen)
 
     def _look(self, found: tree.Found) -> _Entry:
-        weight = self._folder(found) if found.is_folder else self._file(found)
+        weight = self._folder(found) if found.is_folder else _with_encoder(self._file(found))
         return _Entry(dataclasses.replace(weight, header=None), self._model(weight))
 
     def _file(self, found: tree.Found) -> WeightFile:
@@ -186,7 +191,7 @@ class Catalog:
 
     def _folder(self, found: tree.Found) -> WeightFile:
         folder = inspect_folder(found.path)
-        guess = self._component(folder) if found.is_component else self._pipeline(folder)
+        guess = self._component(folder, found.path) if found.is_component else self._pipeline(folder)
         return WeightFile(
             name=found.name, kind=guess.kind, path=found.path, bytes=folder.bytes, family=guess.family,
             problem=guess.problem, header=folder.main,
@@ -199,9 +204,13 @@ class Catalog:
         problem = folder.problem or ("" if claims else f"Its kind, {folder.class_name}, is not supported.")
         return Guess(Kind.CHECKPOINT, family, problem)
 
-    def _component(self, folder: Folder) -> Guess:
+    def _component(self, folder: Folder, path: Path) -> Guess:
         name = folder.class_name
-        kind = Kind.VAE if name.startswith("Autoencoder") else Kind.CONTROLNET if "ControlNet" in name else Kind.UNKNOWN
+        steering = control_files.guess_folder(path)
+        if steering is not None:
+            kind, family, problem = steering
+            return Guess(kind, family, folder.problem or problem)
+        kind = Kind.VAE if name.startswith("Autoencoder") else Kind.UNKNOWN
         unknown = (
             f"It is one component ({name or 'unnamed'}), which is of no use by itself." if kind is Kind.UNKNOWN else ""
         )
@@ -250,6 +259,26 @@ def _named(root: Path, entries: Iterable[_Entry]) -> dict[tuple[Kind, str], _Ent
         table[kind, name] = entry
     order = list(Kind)
     return dict(sorted(table.items(), key=lambda item: (order.index(item[0][0]), item[0][1].casefold())))
+
+
+def _with_encoder(weight: WeightFile) -> WeightFile:
+    """An IP-Adapter with the problem that it has while its image encoder is missing; anything else as it is."""
+    if weight.kind is not Kind.IP_ADAPTER or weight.problem:
+        return weight
+    if control_files.image_encoder(weight.path, control_files.image_width(weight)) is not None:
+        return weight
+    return dataclasses.replace(weight, problem=control_files.NO_ENCODER)
+
+
+def _steered(table: dict[tuple[Kind, str], _Entry]) -> dict[tuple[Kind, str], _Entry]:
+    """The entries with each checkpoint's model offering what the ControlNets and adapters among them give it."""
+    weights = [entry.weight for entry in table.values()]
+    done = dict(table)
+    for key, entry in table.items():
+        if entry.model is not None and not entry.model.problem:
+            files = control_tasks.available(entry.weight, weights)
+            done[key] = dataclasses.replace(entry, model=control_tasks.offered(entry.model, files))
+    return done
 
 
 def _nearest(name: str, names: Sequence[str]) -> str:

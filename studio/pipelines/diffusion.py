@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,6 +13,7 @@ from PIL import Image
 from studio.core.model import Model
 from studio.core.ports import JobContext, PictureSeed, PipelineSpec
 from studio.core.request import GenerationRequest
+from studio.core.task import Task
 from studio.pipelines import conditioning, memory, noise
 from studio.pipelines.preview import Prediction, Previewer, as_map, can_show
 from studio.pipelines.samplers import make_scheduler
@@ -57,6 +58,11 @@ def view(pipe: Any, *, class_name: str | None = None, **parts: Any) -> Any:
     }
     fresh = cls(**{**config, **{name: part for name, part in pipe.components.items() if name in known}, **parts})
     fresh.set_progress_bar_config(disable=True)
+    channels = fresh.vae.config.get("latent_channels") or fresh.vae.config.get("z_dim")
+    if channels and hasattr(
+        fresh, "image_processor"
+    ):  # by it latents are told from pictures; some classes forget to set it
+        fresh.image_processor.register_to_config(vae_latent_channels=channels)
     return fresh
 
 
@@ -78,16 +84,16 @@ def run(pipe: Any, task: Pass, previewer: Previewer, progress: Progress, ctx: Jo
     with ctx.stage("encode"):
         prompts, conditions = _prompts(pipe, task)
     generators = noise.prepare(pipe, task.seeds, task.request.variation_strength)
+    accepted = inspect.signature(pipe.__call__).parameters
     arguments = {
         **task.spec.arguments(task.request, task.model),
         **prompts,
+        **_watched(accepted, _callback(pipe, task, conditions, previewer, progress, ctx)),
         "num_inference_steps": task.request.steps,
         "generator": generators,
-        "callback_on_step_end": _callback(pipe, task, conditions, previewer, progress, ctx),
         "output_type": "latent" if task.latents else "pil",
         **task.inputs,
     }
-    accepted = inspect.signature(pipe.__call__).parameters
     for name in ("width", "height"):
         if name in accepted:
             arguments[name] = getattr(task.request, name)
@@ -98,13 +104,20 @@ def run(pipe: Any, task: Pass, previewer: Previewer, progress: Progress, ctx: Jo
 
 def _prompts(pipe: Any, task: Pass) -> tuple[dict[str, Any], conditioning.Conditioning | None]:
     request, pictures = task.request, len(task.seeds)
-    if task.spec.clip:
+    if task.spec.clip and request.task is not Task.EDIT:  # instructions are plain text, guided in two directions
         found = conditioning.encode(pipe, request, steps=task.steps, pictures=pictures, first_pass=task.first_pass)
         return found.arguments(), found
     prompts: dict[str, Any] = {"prompt": [request.prompt] * pictures}
     if "negative_prompt" in inspect.signature(pipe.__call__).parameters and request.negative_prompt.strip():
         prompts["negative_prompt"] = [request.negative_prompt] * pictures
     return prompts, None
+
+
+def _watched(accepted: Collection[str], after_step: Callable[..., dict[str, Any]]) -> dict[str, Any]:
+    """The arguments that let the pipeline call `after_step`: under its name of today, or of 2022 in the few that kept it."""
+    if "callback_on_step_end" in accepted:
+        return {"callback_on_step_end": after_step}
+    return {"callback": lambda step, timestep, latents: after_step(None, step, timestep, {"latents": latents})}
 
 
 def _callback(
@@ -118,7 +131,7 @@ def _callback(
     preview = _preview(pipe, task, previewer, ctx) if ctx.settings.previews else None
 
     def after_step(_: Any, index: int, timestep: Any, tensors: dict[str, Any]) -> dict[str, Any]:
-        calls = pipe.num_timesteps  # samplers of second order call the model twice a step
+        calls = getattr(pipe, "num_timesteps", task.steps)  # samplers of second order call the model twice a step
         shown = preview if preview is not None and can_show(pipe, tensors["latents"]) else None
         progress.step((index + 1) * task.steps // calls, shown)
         changed = conditions.at_step(index + 1) if conditions is not None and index + 1 < calls else None

@@ -49,14 +49,20 @@ def second_request(request: GenerationRequest, hires: Hires, first: Model, model
 def timing(steps: int, strength: float) -> tuple[int, float]:
     """(num_inference_steps, strength) of an img2img call that really runs `steps` steps at the denoising strength that was asked
     for: A1111's meaning of hires steps. 0 < `strength` <= 1."""
+    return next(
+        (total, share)
+        for total in itertools.count(max(steps, int(steps / min(strength, 0.999))))
+        if (share := exact_share(steps, total)) is not None
+    )
+
+
+def exact_share(steps: int, total: int) -> float | None:
+    """The strength at which an img2img call of `total` steps runs `steps` of them in every family; None where there is none."""
     # Families cut the schedule by rounding total · strength down on one side or the other. Both find `steps` where the
     # product is exact, which for a few totals no float gives.
-    for total in itertools.count(max(steps, int(steps / min(strength, 0.999)))):
-        share = steps / total
-        for exact in (share, math.nextafter(share, 1), math.nextafter(share, 0)):
-            if total * exact == steps:
-                return total, exact
-    raise AssertionError("itertools.count ends never")
+    share = steps / total
+    nearest = (share, math.nextafter(share, 1), math.nextafter(share, 0))
+    return next((exact for exact in nearest if total * exact == steps), None)
 
 
 def enlarge_latents(latents: torch.Tensor, mode: str, width: int, height: int, factor: int) -> torch.Tensor:

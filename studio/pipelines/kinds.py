@@ -7,9 +7,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from studio.core.weights import Header, Kind
+from studio.pipelines import control_files
 
-_TEXT_WIDTHS = {768: "sd15", 1024: "sd2", 2048: "sdxl"}
-"""Width of the text states that cross-attention of a UNet reads."""
 _EMBEDDING_WIDTHS = {768: "sd15", 1024: "sd2", 1280: "sdxl"}
 _FLUX2_WIDTHS = (4096, 6144)  # klein 9B and dev; FLUX.1 is 3072 wide
 _LORA_MARKS = (".lora_down.", ".lora_up.", ".lora_A.", ".lora_B.", ".lora.down.", ".lora.up.", "_lora.down.", "_lora.up.", "lora_linear_layer", ".lokr_w")  # fmt: skip
@@ -18,8 +17,7 @@ _PARTS = {
     "a T5 text encoder": ("encoder.block.0.layer.0.SelfAttention.q.weight",),
     "a CLIP text encoder": ("text_model.embeddings.token_embedding.weight",),
     "a language model": ("model.embed_tokens.weight",),
-    "an IP-Adapter": ("image_proj.proj.weight", "ip_adapter.1.to_k_ip.weight"),
-    "a T2I-Adapter": ("adapter.conv_in.weight", "adapter.body.0.in_conv.weight"),
+    "a CLIP image encoder": ("vision_model.embeddings.class_embedding",),
 }
 
 
@@ -33,8 +31,8 @@ class Guess:
 
 
 def guess_special(header: Header) -> Guess | None:
-    """LoRA, ControlNet or textual inversion; None for everything else. These come before checkpoints, whose tensors some hold too."""
-    for attempt in (_lora, _controlnet, _embedding):
+    """What steers, LoRA or textual inversion; None for everything else. These come before checkpoints, whose tensors some hold too."""
+    for attempt in (_steering, _lora, _embedding):
         found = attempt(header)
         if found is not None:
             return found
@@ -89,28 +87,13 @@ def _unet_lora_family(header: Header, names: str) -> str:
     found = re.search(r"\n(.*attn2[._](?:processor[._])?to_[kv][._].*(?:lora_down|lora_A|lora\.down)\..*)", names)
     if found is not None:
         shape = header.shapes[found.group(1)]
-        return _TEXT_WIDTHS.get(shape[1], "") if len(shape) >= 2 else ""
+        return control_files.TEXT_WIDTHS.get(shape[1], "") if len(shape) >= 2 else ""
     return "sdxl" if "\nlora_te2_" in names or "\ntext_encoder_2." in names or "_label_emb_" in names else ""
 
 
-def _controlnet(header: Header) -> Guess | None:
-    names = "\n".join(("", *header.shapes))
-    if "\nlllite_" in names:
-        return Guess(Kind.CONTROLNET, "sdxl", "It is a ControlNet-LLLite, which diffusers cannot run.")
-    if header.has("controlnet_x_embedder.weight"):
-        return Guess(Kind.CONTROLNET, "flux" if "single_transformer_blocks" in names else "")
-    if "\ncontrol_model." in names or "\ncontrolnet_cond_embedding." in names:
-        return Guess(Kind.CONTROLNET, _cross_attention_family(header))
-    if "\ncontrol_all_x_embedder." in names or "\ncontrol_layers." in names:
-        return Guess(Kind.CONTROLNET, "z_image")
-    return None
-
-
-def _cross_attention_family(header: Header) -> str:
-    for name, shape in header.shapes.items():
-        if name.endswith("attn2.to_k.weight"):
-            return _TEXT_WIDTHS.get(shape[1], "")
-    return ""
+def _steering(header: Header) -> Guess | None:
+    found = control_files.guess_header(header)
+    return Guess(*found) if found else None
 
 
 def _embedding(header: Header) -> Guess | None:

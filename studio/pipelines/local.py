@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from studio.core.errors import InvalidRequest, StudioError
 from studio.core.model import Model
-from studio.core.ports import DownloadState, JobContext, MemoryReport, PictureSeed
+from studio.core.ports import Annotators, DownloadState, JobContext, MemoryReport, PictureSeed
 from studio.core.request import GenerationRequest
 from studio.core.result import Rendered
 from studio.core.settings import Settings
 from studio.core.weights import WeightFile
 from studio.pipelines import memory
+from studio.pipelines.edits import NEED_ANNOTATORS
 from studio.pipelines.memory import Peaks
+from studio.pipelines.plan import Resources, load_checkpoint
 from studio.pipelines.registry import Key, Registry
-from studio.pipelines.render import Rendering, Resources, load_checkpoint
+from studio.pipelines.render import Rendering
 
 if TYPE_CHECKING:
     from studio.pipelines.catalog import Catalog
@@ -23,18 +26,27 @@ if TYPE_CHECKING:
 
 
 class LocalPipelines:
-    """A Backend and a ModelStore over `catalog`. torch is imported by the first render or load, not before."""
+    """A Backend and a ModelStore over `catalog`. torch is imported by the first render or load, not before.
 
-    def __init__(self, settings: Callable[[], Settings], catalog: Catalog, hub: Hub) -> None:
+    `annotators` find what words name and tell the foreground; without them no model does the tasks that need that.
+    """
+
+    def __init__(
+        self, settings: Callable[[], Settings], catalog: Catalog, hub: Hub, annotators: Annotators | None = None
+    ) -> None:
         self._settings = settings
         self._catalog = catalog
         self._hub = hub
+        self._annotators = annotators
         self._registry = Registry(lambda: memory.budget(settings(), self._known_device()))
         self._peaks = Peaks(settings().models_dir / ".cache" / "peaks.json")
         self._device = ""
 
     def models(self) -> Sequence[Model]:
-        return self._catalog.models()
+        models = self._catalog.models()
+        if self._annotators is not None:
+            return models
+        return [dataclasses.replace(model, tasks=model.tasks - NEED_ANNOTATORS) for model in models]
 
     def render(self, request: GenerationRequest, seeds: Sequence[PictureSeed], ctx: JobContext) -> list[Rendered]:
         """One pass; see Backend. Nothing that a job put on a model is on it for the next.
@@ -42,7 +54,7 @@ class LocalPipelines:
         Raises:
             OutOfMemory, ModelBroken, InvalidRequest, JobCancelled, PictureSkipped.
         """
-        resources = self._resources(ctx.settings)
+        resources = self.resources(ctx.settings)
         try:
             pictures = Rendering(resources, request, ctx).pictures(seeds)
         except ValueError as error:  # how diffusers complains about arguments that do not go together
@@ -73,7 +85,7 @@ class LocalPipelines:
         )  # fmt: skip
 
     def load(self, model: str, ctx: JobContext) -> None:
-        resources = self._resources(ctx.settings)
+        resources = self.resources(ctx.settings)
         weight = self._catalog.checkpoint(model)
         title = resources.model(model).title
         spec = self._catalog.spec(weight)
@@ -106,12 +118,13 @@ class LocalPipelines:
         wanted = self._settings().device
         return self._device or ("cpu" if wanted == "auto" else wanted)
 
-    def _resources(self, settings: Settings) -> Resources:
-        self._device = _device(settings.device)
-        return Resources(self._catalog, self._registry, self._peaks, self._device, settings.precision)
+    def resources(self, settings: Settings) -> Resources:
+        """What runs share, for whoever runs beside these pipelines in the GPU lane; imports torch."""
+        self._device = device_of(settings.device)
+        return Resources(self._catalog, self._registry, self._peaks, self._device, settings.precision, self._annotators)
 
 
-def _device(wanted: str) -> str:
+def device_of(wanted: str) -> str:
     """ "cuda", "mps" or "cpu": what is wanted, or with "auto" the best there is.
 
     Raises:

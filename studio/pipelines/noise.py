@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from studio.core.ports import PictureSeed
@@ -48,13 +49,12 @@ def slerp(low: torch.Tensor, high: torch.Tensor, fraction: float) -> torch.Tenso
 
 def _vary(pipe: Any, others: list[torch.Generator], strength: float) -> None:
     """Lean the first noise of the run towards the one that `others` draw."""
-    parameters = inspect.signature(pipe.prepare_latents).parameters
-    if "image" in parameters:
-        for name in ("add_noise", "scale_noise"):
-            if hasattr(pipe.scheduler, name):
-                _vary_added_noise(pipe.scheduler, name, others, strength)
-        return
     draw, signature = pipe.prepare_latents, inspect.signature(pipe.prepare_latents)
+    if "timestep" in signature.parameters:
+        at_first_noise(pipe.scheduler, lambda latents, noise: (latents, _leant(noise, others, strength)))
+        if "is_strength_max" in signature.parameters:  # inpainting at full strength would not ask the scheduler
+            pipe.prepare_latents = functools.partial(_through_scheduler, draw, signature)
+        return
 
     def prepare_latents(*args: Any, **kwargs: Any) -> Any:
         bound = signature.bind(*args, **kwargs)
@@ -68,18 +68,30 @@ def _vary(pipe: Any, others: list[torch.Generator], strength: float) -> None:
     pipe.prepare_latents = prepare_latents
 
 
-def _vary_added_noise(scheduler: Any, name: str, others: list[torch.Generator], strength: float) -> None:
-    """img2img adds its first noise through the scheduler: the noise is the argument of that name."""
-    from diffusers.utils.torch_utils import randn_tensor
-
+def at_first_noise(scheduler: Any, change: Callable[[torch.Tensor, torch.Tensor], tuple[Any, Any]]) -> None:
+    """img2img and inpainting add their first noise through the scheduler: let the latents and the noise of that call be what
+    `change` makes of them. Inpainting adds noise again later, to what is not masked; that is left as it is."""
+    name = "scale_noise" if hasattr(scheduler, "scale_noise") else "add_noise"
     add = getattr(scheduler, name)
     signature = inspect.signature(add)
+    latents = next(iter(signature.parameters))  # "original_samples" or "sample"
 
-    def varied(*args: Any, **kwargs: Any) -> Any:
-        bound = signature.bind(*args, **kwargs)
-        noise: torch.Tensor = bound.arguments["noise"]
-        other = randn_tensor(noise.shape, generator=others, device=noise.device, dtype=noise.dtype)
-        bound.arguments["noise"] = slerp(noise, other, strength)
-        return add(*bound.args, **bound.kwargs)
+    def changed(*args: Any, **kwargs: Any) -> Any:
+        setattr(scheduler, name, add)
+        given = signature.bind(*args, **kwargs).arguments
+        given[latents], given["noise"] = change(given[latents], given["noise"])
+        return add(**given)
 
-    setattr(scheduler, name, varied)
+    setattr(scheduler, name, changed)
+
+
+def _through_scheduler(draw: Callable[..., Any], signature: inspect.Signature, *args: Any, **kwargs: Any) -> Any:
+    bound = signature.bind(*args, **kwargs)
+    bound.arguments["is_strength_max"] = False
+    return draw(*bound.args, **bound.kwargs)
+
+
+def _leant(noise: torch.Tensor, others: list[torch.Generator], strength: float) -> torch.Tensor:
+    from diffusers.utils.torch_utils import randn_tensor
+
+    return slerp(noise, randn_tensor(noise.shape, generator=others, device=noise.device, dtype=noise.dtype), strength)

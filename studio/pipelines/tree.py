@@ -14,7 +14,9 @@ MAX_DEPTH = 8
 _PLACES = {
     "checkpoints": Kind.CHECKPOINT, "stable-diffusion": Kind.CHECKPOINT, "diffusion_models": Kind.CHECKPOINT,
     "unet": Kind.CHECKPOINT, "hub": Kind.CHECKPOINT, "loras": Kind.LORA, "lora": Kind.LORA, "lycoris": Kind.LORA,
-    "vae": Kind.VAE, "embeddings": Kind.EMBEDDING, "controlnet": Kind.CONTROLNET, "upscalers": Kind.UPSCALER,
+    "vae": Kind.VAE, "embeddings": Kind.EMBEDDING, "controlnet": Kind.CONTROLNET, "controlnets": Kind.CONTROLNET,
+    "t2i_adapters": Kind.T2I_ADAPTER, "t2i_adapter": Kind.T2I_ADAPTER, "ip_adapters": Kind.IP_ADAPTER,
+    "ip_adapter": Kind.IP_ADAPTER, "ipadapter": Kind.IP_ADAPTER, "upscalers": Kind.UPSCALER,
     "upscale_models": Kind.UPSCALER, "esrgan": Kind.UPSCALER, "realesrgan": Kind.UPSCALER, "swinir": Kind.UPSCALER,
     "text_encoders": Kind.UNKNOWN,
 }  # fmt: skip

@@ -23,6 +23,7 @@ from studio.core.provider import Answer, Call, ProviderSpec
 
 if TYPE_CHECKING:
     import requests
+    from tenacity import RetryCallState
 
 T = TypeVar("T")
 
@@ -79,16 +80,15 @@ class HttpWire:
         return self.retried(lambda: self._once(call, understood))
 
     def retried(self, once: Callable[[], T]) -> T:
-        for attempt in range(1, _TRIES + 1):
+        from tenacity import Retrying, retry_if_exception, stop_after_attempt
+
+        def attempt() -> T:
             self._context.raise_if_cancelled()
-            try:
-                return once()
-            except (RateLimited, Unreachable) as error:
-                wait = self._wait_before_next(error, attempt)
-                if wait is None:
-                    raise
-            self.sleep(wait)
-        raise AssertionError("the last attempt returns or raises")
+            return once()
+
+        return Retrying(
+            retry=retry_if_exception(_may_try_again), wait=_pause, stop=stop_after_attempt(_TRIES), sleep=self.sleep, reraise=True
+        )(attempt)  # fmt: skip
 
     def download(self, url: str) -> Image.Image:
         for attempt in range(3):
@@ -108,14 +108,6 @@ class HttpWire:
                 f"{self._spec.title} sent something that is no picture: {error.message}", hint="Try again.",
                 details={MAY_BE_BILLED: True},
             ) from error  # fmt: skip
-
-    def _wait_before_next(self, error: RateLimited | Unreachable, attempt: int) -> float | None:
-        """Seconds until the next try, None when there must be none."""
-        if attempt == _TRIES or error.details.get(MAY_BE_BILLED) or error.details.get("no_retry"):
-            return None
-        asked = error.retry_after if isinstance(error, RateLimited) else None
-        wait = float(2 ** (attempt - 1)) if asked is None else asked
-        return wait if wait <= _LONGEST_WAIT else None
 
     def _once(self, call: Call, understood: Sequence[int]) -> Answer:
         url = call.path if call.path.startswith(("http://", "https://")) else self._base + call.path
@@ -183,6 +175,20 @@ class HttpWire:
             or _private(parts.hostname or "")
         ):
             raise _astray(self._spec.title)
+
+
+def _may_try_again(error: BaseException) -> bool:
+    """Whether nothing can have been billed, and the wait that is asked for is not too long."""
+    if not isinstance(error, RateLimited | Unreachable) or error.details.get(MAY_BE_BILLED):
+        return False
+    return not isinstance(error, RateLimited) or (error.retry_after or 0.0) <= _LONGEST_WAIT
+
+
+def _pause(state: RetryCallState) -> float:
+    """Seconds until the next try: as the service says, else 1, 2, 4."""
+    error = state.outcome.exception() if state.outcome is not None else None
+    asked = error.retry_after if isinstance(error, RateLimited) else None
+    return float(2 ** (state.attempt_number - 1)) if asked is None else asked
 
 
 def silent(title: str, *, paid: bool) -> Unreachable:

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-from studio.core.model import Model, Sizes
+from studio.core.model import Feature, Model, Sizes
 from studio.core.ports import LoadOptions
 from studio.core.request import GenerationRequest
+from studio.core.task import Task
 from studio.core.weights import Header, WeightFile
 from studio.pipelines.families import _parts
 from studio.pipelines.folder import component_config
 
-CLASSES = ("StableDiffusionPipeline", "StableDiffusionPAGPipeline")
+_TEXT_TO_IMAGE, _INPAINT, _INSTRUCT = (
+    "StableDiffusionPipeline", "StableDiffusionInpaintPipeline", "StableDiffusionInstructPix2PixPipeline",
+)  # fmt: skip
+CLASSES = (_TEXT_TO_IMAGE, "StableDiffusionPAGPipeline", _INPAINT, _INSTRUCT)
+_INPAINT_CHANNELS, _INSTRUCT_CHANNELS = 9, 8
 _CONTEXT = (
     "model.diffusion_model.input_blocks.1.1.transformer_blocks.0.attn2.to_k.weight",
     "down_blocks.0.attentions.0.transformer_blocks.0.attn2.to_k.weight",
@@ -29,13 +36,8 @@ def text_width(header: Header) -> int:
 
 
 def problem(weight: WeightFile) -> str:
-    """Why the checkpoint cannot draw from text, empty when it can."""
+    """Why the checkpoint cannot be used, empty when it can."""
     header = weight.header
-    channels = channels_in(weight)
-    if channels == 9:
-        return "It is an inpainting model, which cannot draw from text alone."
-    if channels == 8:
-        return "It is an instruction model (pix2pix), which cannot draw from text alone."
     if weight.is_folder or header is None:
         return ""
     if not any(name.startswith("model.diffusion_model.") for name in header.shapes):
@@ -49,12 +51,52 @@ def problem(weight: WeightFile) -> str:
 
 
 def channels_in(weight: WeightFile) -> int:
-    """Input channels of the UNet: 4 for text to image, 9 for inpainting; 0 when unknown."""
+    """Input channels of the UNet: 4 for text to image, 9 for inpainting, 8 for instructions; 0 when unknown."""
     if weight.is_folder:
         return int(component_config(weight.path, "unet").get("in_channels") or 0)
     names = ("model.diffusion_model.input_blocks.0.0.weight", "conv_in.weight")
-    shapes = weight.header.shapes if weight.header else {}
+    header = _parts.header_of(weight)
+    shapes = header.shapes if header else {}
     return next((shapes[name][1] for name in names if name in shapes), 0)
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What a UNet was trained for, by its input channels: the place in `classes` of its pipeline, and what a model says of it."""
+
+    place: int = 0
+    tasks: frozenset[Task] = _parts.TASKS
+    features: frozenset[Feature] = _parts.FEATURES
+    ignores: str = ""
+
+    def class_of(self, classes: tuple[str, str, str]) -> str:
+        """The one of (text to image, inpainting, instructions)."""
+        return classes[self.place]
+
+
+def trained(weight: WeightFile) -> Trained:
+    """Text to image and all that can be made of it; masks only; or instructions only."""
+    channels = channels_in(weight)
+    if channels == _INPAINT_CHANNELS:
+        return Trained(1, _parts.MASKED, _parts.ONLY_MASKED)
+    if channels == _INSTRUCT_CHANNELS:
+        return Trained(2, frozenset({Task.EDIT}), _parts.ONLY_INSTRUCTED, _parts.IGNORES_SYNTAX)
+    return Trained()
+
+
+def unet(weight: WeightFile, options: LoadOptions, config: Path) -> dict[str, Any]:
+    """The UNet of a single file whose input is not the one in the folder `config`, as a part to load it with; else nothing."""
+    channels = channels_in(weight)
+    if channels not in (_INPAINT_CHANNELS, _INSTRUCT_CHANNELS):
+        return {}
+    import torch
+    from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
+
+    loaded = UNet2DConditionModel.from_single_file(
+        str(weight.path), config=str(config / "unet"), in_channels=channels, dtype=getattr(torch, options.dtype),
+        local_files_only=True,
+    )  # fmt: skip
+    return {"unet": loaded}
 
 
 def native_side(weight: WeightFile, otherwise: int) -> int:
@@ -73,14 +115,15 @@ def sizes(side: int) -> Sizes:
 
 
 def load(weight: WeightFile, options: LoadOptions, config: str, prediction: str, pad_token: str) -> Any:
-    """The text-to-image pipeline, without safety checker: its gigabyte is no part of drawing."""
+    """The pipeline that the UNet was trained for, without safety checker: its gigabyte is no part of drawing."""
+    class_name = trained(weight).class_of((_TEXT_TO_IMAGE, _INPAINT, _INSTRUCT))
     if weight.is_folder:
         parts = {"safety_checker": None, "feature_extractor": None, "requires_safety_checker": False}
-        return _parts.load_folder(weight, options, CLASSES[0], **parts)
+        return _parts.load_folder(weight, options, class_name, **parts)
     folder = _parts.CONFIGS / config
     return _parts.load_file(
-        weight, options, CLASSES[0], folder, tokenizer=_parts.clip_tokenizer(pad_token),
-        scheduler=_parts.clip_scheduler(folder, prediction),
+        weight, options, class_name, folder, tokenizer=_parts.clip_tokenizer(pad_token),
+        scheduler=_parts.clip_scheduler(folder, prediction), **unet(weight, options, folder),
     )  # fmt: skip
 
 

@@ -11,6 +11,7 @@ from typing import Any
 from studio.core.errors import ModelBroken
 from studio.core.model import Feature, Sizes
 from studio.core.ports import LoadOptions
+from studio.core.task import Task
 from studio.core.weights import Header, WeightFile
 from studio.pipelines.folder import read_json, variant_of
 from studio.pipelines.header import read_header
@@ -18,8 +19,22 @@ from studio.pipelines.header import read_header
 CONFIGS = Path(__file__).parent.parent / "configs"
 """Configs of models that come as one file, and CLIP's tokenizer, so that nothing has to be asked of the hub."""
 
-NO_CLIP = frozenset(Feature) - {Feature.CLIP_SKIP, Feature.PROMPT_SYNTAX, Feature.EMBEDDING}
+FEATURES = frozenset(Feature) - {Feature.CONTROL, Feature.REFERENCE}
+"""What a checkpoint can do by itself; control and reference pictures take weights of their own."""
+NO_CLIP = FEATURES - {Feature.CLIP_SKIP, Feature.PROMPT_SYNTAX, Feature.EMBEDDING}
 """Features of families whose text encoder is not CLIP alone."""
+MASKED = frozenset(
+    {
+        Task.INPAINT, Task.OUTPAINT, Task.ERASE, Task.SEARCH_REPLACE, Task.SEARCH_RECOLOR, Task.REPLACE_BACKGROUND,
+    }
+)  # fmt: skip
+"""What can be done with a checkpoint that redraws under a mask."""
+TASKS = MASKED | {Task.TXT2IMG, Task.IMG2IMG}
+"""What can be done with a family that diffusers has img2img and inpainting of."""
+ONLY_MASKED = FEATURES - {Feature.HIRES}
+"""Features of checkpoints that were trained to fill masks."""
+ONLY_INSTRUCTED = NO_CLIP - {Feature.HIRES, Feature.STRENGTH}
+"""Features of checkpoints that were trained to follow instructions."""
 IGNORES_SYNTAX = "Prompt weights, BREAK, AND and prompt editing are read as plain text."
 
 _RATIOS = ((3, 4), (2, 3), (9, 16))
@@ -70,6 +85,14 @@ def load_transformer_file(
         folder, transformer=model, dtype=dtype, use_safetensors=True, local_files_only=True
     )
     return pipe.to(options.device)
+
+
+def class_in(weight: WeightFile) -> str:
+    """The pipeline class that a folder names; "" when it cannot be read."""
+    try:
+        return str(read_json(weight.path / "model_index.json").get("_class_name"))
+    except ModelBroken:
+        return ""
 
 
 def companion(weight: WeightFile, repos: Sequence[str]) -> Path | None:
@@ -141,7 +164,7 @@ def header_of(weight: WeightFile) -> Header | None:
     Raises:
         ModelBroken: the file is not what it was.
     """
-    return weight.header or (None if weight.is_folder else read_header(weight.path))
+    return None if weight.is_folder else weight.header or read_header(weight.path)
 
 
 def stated_prediction(weight: WeightFile) -> str:

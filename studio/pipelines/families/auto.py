@@ -82,7 +82,7 @@ REFUSED: Mapping[str, str] = MappingProxyType(
             ),
             _CONTROL,
         ),
-        **dict.fromkeys(("FluxKontextPipeline", "ZImageOmniPipeline"), _PICTURE),
+        "ZImageOmniPipeline": _PICTURE,
         **dict.fromkeys(
             (
                 "IFPipeline", "Kandinsky3Pipeline", "KandinskyCombinedPipeline", "KandinskyV22CombinedPipeline",
@@ -121,7 +121,7 @@ def _describe(weight: WeightFile) -> Model:
     if row is None:
         problem = REFUSED.get(name, "Its kind is not known.")
         return Model(id=weight.name, title=weight.name, family="auto", problem=problem)
-    lacks = {Feature.SAMPLER, Feature.LORA, Feature.VAE, Feature.HIRES}
+    lacks = {Feature.STRENGTH, Feature.SAMPLER, Feature.LORA, Feature.VAE, Feature.HIRES}
     return Model(
         id=weight.name,
         title=weight.name,

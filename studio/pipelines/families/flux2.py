@@ -8,6 +8,7 @@ from studio.core.errors import ModelBroken
 from studio.core.model import Feature, Model, Sampling
 from studio.core.ports import LoadOptions, PipelineSpec
 from studio.core.request import GenerationRequest
+from studio.core.task import Task
 from studio.core.weights import Header, WeightFile
 from studio.pipelines.families import _parts
 from studio.pipelines.folder import read_json
@@ -49,12 +50,19 @@ def _is_distilled(weight: WeightFile) -> bool:
 def _describe(weight: WeightFile) -> Model:
     distilled = _is_distilled(weight)
     # its pipelines take pictures as references, not as something to start from: there is no second pass
-    lacks = {Feature.NEGATIVE_PROMPT, Feature.HIRES, Feature.VAE, *([Feature.GUIDANCE] if distilled else [])}
+    lacks = {
+        Feature.STRENGTH,
+        Feature.NEGATIVE_PROMPT,
+        Feature.HIRES,
+        Feature.VAE,
+        *([Feature.GUIDANCE] if distilled else []),
+    }
     return Model(
         id=weight.name,
         title=weight.name,
         family="flux2",
-        features=_parts.NO_CLIP - lacks,
+        tasks=frozenset({Task.TXT2IMG, Task.EDIT}),
+        features=_parts.NO_CLIP - lacks | {Feature.REFERENCE},
         sampling=Sampling(
             steps=4 if distilled else 28, guidance=1.0 if distilled else 4.0, sampler="Euler", combinations=dict(FLOW)
         ),

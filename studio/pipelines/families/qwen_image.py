@@ -1,24 +1,29 @@
-"""Qwen-Image and Qwen-Image 2.1."""
+"""Qwen-Image, Qwen-Image 2.1, and the Qwen-Image-Edit models, which follow instructions."""
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
-from studio.core.errors import ModelBroken
 from studio.core.model import Feature, Model, Sampling
 from studio.core.ports import LoadOptions, PipelineSpec
 from studio.core.request import GenerationRequest
+from studio.core.task import Task
 from studio.core.weights import Header, WeightFile
 from studio.pipelines.families import _parts
-from studio.pipelines.folder import read_json
 from studio.pipelines.samplers import FLOW
 
 _FIRST, _SECOND = "QwenImagePipeline", "QwenImage21Pipeline"
+_EDIT, _EDIT_PLUS = "QwenImageEditPipeline", "QwenImageEditPlusPipeline"
 _PARTS = {
     _FIRST: ("QwenImageTransformer2DModel", ("Qwen/Qwen-Image",)),
     _SECOND: ("QwenImage21Transformer2DModel", ("Qwen/Qwen-Image-2.1",)),
+    _EDIT: ("QwenImageTransformer2DModel", ("Qwen/Qwen-Image-Edit",)),
+    _EDIT_PLUS: ("QwenImageTransformer2DModel", ("Qwen/Qwen-Image-Edit-2511", "Qwen/Qwen-Image-Edit-2509")),
 }
 """Pipeline class -> transformer class, and the repo with the other parts."""
+_TASKS = {_FIRST: _parts.TASKS, _SECOND: frozenset({Task.TXT2IMG, Task.EDIT})}
+_SEVERAL = (_SECOND, _EDIT_PLUS)  # take more pictures than the one that is edited
 _SECOND_MARK = "txt_in.text_norm.weight"
 
 
@@ -30,24 +35,26 @@ def _detect(header: Header) -> bool:
 
 
 def _class_of(weight: WeightFile) -> str:
+    """A file of the edit models has the same tensors as the first model's: only its name tells it."""
     header = _parts.header_of(weight)
-    if header is not None:
-        return _SECOND if _parts.has_any(header, _SECOND_MARK) else _FIRST
-    try:
-        return str(read_json(weight.path / "model_index.json").get("_class_name"))
-    except ModelBroken:
-        return _FIRST
+    if header is None:
+        return _parts.class_in(weight) or _FIRST
+    if _parts.has_any(header, _SECOND_MARK):
+        return _SECOND
+    name = weight.path.stem.lower()
+    return _FIRST if "edit" not in name else _EDIT_PLUS if re.search(r"25\d\d|plus", name) else _EDIT
 
 
 def _describe(weight: WeightFile) -> Model:
     name = _class_of(weight)
-    # the second takes pictures as references, not as something to start from: there is no second pass
-    lacks = {Feature.VAE, *([Feature.HIRES] if name == _SECOND else [])}
+    # all but the first take pictures as references, not as something to start from: there is no second pass
+    lacks = {Feature.VAE, *(() if name == _FIRST else (Feature.HIRES, Feature.STRENGTH))}
     return Model(
         id=weight.name,
         title=weight.name,
         family="qwen_image",
-        features=_parts.NO_CLIP - lacks,
+        tasks=_TASKS.get(name, frozenset({Task.EDIT})),
+        features=_parts.NO_CLIP - lacks | ({Feature.REFERENCE} if name in _SEVERAL else set()),
         sampling=Sampling(steps=50, guidance=4.0, sampler="Euler", combinations=dict(FLOW)),
         sizes=_parts.sizes(1328, multiple=16, largest=2656),
         max_batch=1,
@@ -72,8 +79,9 @@ def _arguments(request: GenerationRequest, model: Model) -> dict[str, Any]:
 PIPELINE = PipelineSpec(
     family="qwen_image",
     title="Qwen-Image",
-    pipeline_classes=(_FIRST, _SECOND),
+    pipeline_classes=(_FIRST, _SECOND, _EDIT, _EDIT_PLUS),
     image_to_image="QwenImageImg2ImgPipeline",
+    inpaint="QwenImageInpaintPipeline",
     detect=_detect,
     describe=_describe,
     load=_load,

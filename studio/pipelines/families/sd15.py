@@ -18,12 +18,16 @@ def _detect(header: Header) -> bool:
 
 
 def _describe(weight: WeightFile) -> Model:
+    trained = _clip.trained(weight)
     embedded = weight.name == _EMBEDDED
     side = _clip.native_side(weight, 512) if weight.is_folder else 512
     return Model(
         id=weight.name,
         title="Easel embedded (small, offline)" if embedded else weight.name,
         family="sd15",
+        tasks=trained.tasks,
+        features=trained.features,
+        ignores=trained.ignores,
         sampling=Sampling(
             steps=20, guidance=3.0 if embedded else 7.0, sampler="DPM++ 2M", combinations=dict(DIFFUSION)
         ),
@@ -43,6 +47,7 @@ PIPELINE = PipelineSpec(
     title="Stable Diffusion 1.5",
     pipeline_classes=_clip.CLASSES,
     image_to_image="StableDiffusionImg2ImgPipeline",
+    inpaint="StableDiffusionInpaintPipeline",
     detect=_detect,
     describe=_describe,
     load=_load,

@@ -34,6 +34,7 @@ def _prediction(weight: WeightFile) -> str:
 
 
 def _describe(weight: WeightFile) -> Model:
+    trained = _clip.trained(weight)
     if weight.is_folder:
         side, note = _clip.native_side(weight, 768), ""
     else:
@@ -45,6 +46,9 @@ def _describe(weight: WeightFile) -> Model:
         id=weight.name,
         title=weight.name,
         family="sd2",
+        tasks=trained.tasks,
+        features=trained.features,
+        ignores=trained.ignores,
         sampling=Sampling(steps=20, guidance=7.0, sampler="DPM++ 2M", combinations=dict(DIFFUSION)),
         sizes=_clip.sizes(side),
         problem=_clip.problem(weight),
@@ -61,6 +65,7 @@ PIPELINE = PipelineSpec(
     title="Stable Diffusion 2",
     pipeline_classes=_clip.CLASSES,
     image_to_image="StableDiffusionImg2ImgPipeline",
+    inpaint="StableDiffusionInpaintPipeline",
     detect=_detect,
     describe=_describe,
     load=_load,

@@ -40,6 +40,7 @@ def _describe(weight: WeightFile) -> Model:
         id=weight.name,
         title=weight.name,
         family="sd3",
+        tasks=_parts.TASKS,
         features=_parts.NO_CLIP,
         sampling=Sampling(
             steps=4 if turbo else 28, guidance=0.0 if turbo else 4.5, sampler="Euler", combinations=dict(FLOW)
@@ -65,6 +66,7 @@ PIPELINE = PipelineSpec(
     title="Stable Diffusion 3",
     pipeline_classes=(_CLASS, "StableDiffusion3PAGPipeline"),
     image_to_image="StableDiffusion3Img2ImgPipeline",
+    inpaint="StableDiffusion3InpaintPipeline",
     detect=_detect,
     describe=_describe,
     load=_load,

@@ -10,6 +10,9 @@ from studio.core.weights import Header, WeightFile
 from studio.pipelines.families import _clip, _parts
 from studio.pipelines.samplers import DIFFUSION
 
+_CLASSES = (
+    "StableDiffusionXLPipeline", "StableDiffusionXLInpaintPipeline", "StableDiffusionXLInstructPix2PixPipeline",
+)  # fmt: skip
 _TRAINED = ((1024, 1024), (896, 1152), (1152, 896), (832, 1216), (1216, 832), (768, 1344), (1344, 768), (640, 1536), (1536, 640))  # fmt: skip
 """The commonest buckets of the SDXL report (arXiv 2307.01952, appendix I)."""
 _SIZES = Sizes(liked=_TRAINED, multiple=8, smallest=256, largest=4096, max_pixels=4096 * 4096)
@@ -26,8 +29,6 @@ def _detect(header: Header) -> bool:
 
 
 def _problem(weight: WeightFile) -> str:
-    if _clip.channels_in(weight) == 9:
-        return "It is an inpainting model, which cannot draw from text alone."
     header = weight.header
     if weight.is_folder or header is None:
         return ""
@@ -40,7 +41,7 @@ def _problem(weight: WeightFile) -> str:
 
 
 def _describe(weight: WeightFile) -> Model:
-    sizes = _SIZES
+    trained, sizes = _clip.trained(weight), _SIZES
     if weight.is_folder:
         side = _clip.native_side(weight, 1024)
         sizes = _SIZES if side == 1024 else _clip.sizes(side)
@@ -48,6 +49,9 @@ def _describe(weight: WeightFile) -> Model:
         id=weight.name,
         title=weight.name,
         family="sdxl",
+        tasks=trained.tasks,
+        features=trained.features,
+        ignores=trained.ignores,
         sampling=Sampling(steps=25, guidance=6.0, sampler="DPM++ 2M", combinations=dict(DIFFUSION)),
         sizes=sizes,
         problem=_problem(weight),
@@ -55,24 +59,27 @@ def _describe(weight: WeightFile) -> Model:
 
 
 def _load(weight: WeightFile, options: LoadOptions) -> Any:
+    class_name = _clip.trained(weight).class_of(_CLASSES)
     if weight.is_folder:
-        return _parts.load_folder(weight, options, "StableDiffusionXLPipeline", add_watermarker=False)
+        return _parts.load_folder(weight, options, class_name, add_watermarker=False)
     config = _parts.CONFIGS / "sdxl"
     prediction = _parts.stated_prediction(weight) or "epsilon"
     header = _parts.header_of(weight)
     terminal = header is not None and "ztsnr" in header.shapes
     return _parts.load_file(
-        weight, options, "StableDiffusionXLPipeline", config, add_watermarker=False,
+        weight, options, class_name, config, add_watermarker=False,
         tokenizer=_parts.clip_tokenizer(), tokenizer_2=_parts.clip_tokenizer("!"),
         scheduler=_parts.clip_scheduler(config, prediction, rescale_betas_zero_snr=terminal),
+        **_clip.unet(weight, options, config),
     )  # fmt: skip
 
 
 PIPELINE = PipelineSpec(
     family="sdxl",
     title="Stable Diffusion XL",
-    pipeline_classes=("StableDiffusionXLPipeline", "StableDiffusionXLPAGPipeline"),
+    pipeline_classes=(*_CLASSES, "StableDiffusionXLPAGPipeline"),
     image_to_image="StableDiffusionXLImg2ImgPipeline",
+    inpaint="StableDiffusionXLInpaintPipeline",
     detect=_detect,
     describe=_describe,
     load=_load,

@@ -41,6 +41,7 @@ def _describe(weight: WeightFile) -> Model:
         id=weight.name,
         title=weight.name,
         family="z_image",
+        tasks=_parts.TASKS,
         features=_parts.NO_CLIP - lacks,
         sampling=Sampling(
             steps=9 if turbo else 50, guidance=0.0 if turbo else 5.0, sampler="Euler", combinations=dict(FLOW)
@@ -66,6 +67,7 @@ PIPELINE = PipelineSpec(
     title="Z-Image",
     pipeline_classes=(_CLASS,),
     image_to_image="ZImageImg2ImgPipeline",
+    inpaint="ZImageInpaintPipeline",
     detect=_detect,
     describe=_describe,
     load=_load,

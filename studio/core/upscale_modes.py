@@ -1,0 +1,133 @@
+"""How large an upscaled picture becomes, and the three ways of enlarging one, in four qualities each, as requests."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from types import MappingProxyType
+
+from studio.core.errors import InvalidRequest
+from studio.core.finish import Upscale
+from studio.core.model import Model, Quality
+from studio.core.ranges import MAX_SIDE
+from studio.core.request import GenerationRequest
+from studio.core.task import Task
+
+LONG_SIDE_4K = 3840
+UPSCALER, RESTORER = "upscaler/", "restorer/"
+"""What the ids of upscalers and face restorers begin with."""
+LANCZOS, NEAREST = "Lanczos", "Nearest"
+DEFAULT_CREATIVITY = 0.35
+
+
+class Mode(StrEnum):
+    """A way of enlarging."""
+
+    FAST = "fast 4×"
+    CONSERVATIVE = "conservative 4K"
+    CREATIVE = "creative 4K"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Preset:
+    """One quality of a mode, with local models. `upscalers` are the names of files below models/upscalers, the first that is here is
+    taken, Lanczos when none is. `second_weight` is how much of Lanczos is blended in: it holds the result to the source.
+    `steps` is for models that redraw."""
+
+    upscalers: tuple[str, ...] = ()
+    second_weight: float = 0.0
+    steps: int | None = None
+
+
+_PHOTO = ("RealESRGAN_x4plus", "realesr-general-x4v3", "realesr-animevideov3")
+_QUICK = ("realesr-general-x4v3", "realesr-animevideov3", "RealESRGAN_x4plus")
+PRESETS = MappingProxyType(
+    {
+        (Mode.FAST, Quality.DRAFT): Preset(),
+        (Mode.FAST, Quality.STANDARD): Preset(upscalers=_QUICK),
+        (Mode.FAST, Quality.HIGH): Preset(upscalers=_QUICK, second_weight=0.2),
+        (Mode.FAST, Quality.BEST): Preset(upscalers=_PHOTO),
+        (Mode.CONSERVATIVE, Quality.DRAFT): Preset(),
+        (Mode.CONSERVATIVE, Quality.STANDARD): Preset(upscalers=_QUICK, second_weight=0.5),
+        (Mode.CONSERVATIVE, Quality.HIGH): Preset(upscalers=_PHOTO, second_weight=0.5),
+        (Mode.CONSERVATIVE, Quality.BEST): Preset(upscalers=_PHOTO, second_weight=0.25),
+        (Mode.CREATIVE, Quality.DRAFT): Preset(upscalers=_QUICK, steps=12),
+        (Mode.CREATIVE, Quality.STANDARD): Preset(upscalers=_QUICK, steps=20),
+        (Mode.CREATIVE, Quality.HIGH): Preset(upscalers=_PHOTO, steps=30),
+        (Mode.CREATIVE, Quality.BEST): Preset(upscalers=_PHOTO, steps=50),
+    }
+)
+"""Cloud services have one quality for each mode of theirs."""
+
+
+def size_of(wish: Upscale | None, width: int, height: int, native: float) -> tuple[int, int]:
+    """The (width, height) in px that `wish` makes of a picture of `width` × `height`; `native` is the factor of one that says
+    nothing. A width with a height is taken as it is, everything else keeps the shape.
+
+    Raises:
+        InvalidRequest: a side would pass MAX_SIDE; the hint says what would do.
+    """
+    wish = wish or Upscale()
+    if wish.width is not None and wish.height is not None:
+        return wish.width, wish.height
+    factor = wish.scale or native
+    if wish.long_side is not None:
+        factor = wish.long_side / max(width, height)
+    wide, high = max(1, round(width * factor)), max(1, round(height * factor))
+    if max(wide, high) > MAX_SIDE:
+        raise InvalidRequest(
+            f"The picture would become {wide}×{high}; no side may pass {MAX_SIDE} px.",
+            hint=f"Ask for a factor of {MAX_SIDE / max(width, height):.3g} at most, or for a size.",
+            details={"width": wide, "height": high, "most": MAX_SIDE},
+        )
+    return wide, high
+
+
+def candidates(mode: Mode, models: Sequence[Model], *, cloud: bool = False) -> tuple[Model, ...]:
+    """The models that can do `mode`: upscalers for the first two, models that redraw for the third. Of a cloud service those whose
+    name has the mode's first word in it."""
+    usable = [model for model in models if Task.UPSCALE in model.tasks and not model.problem]
+    if cloud:
+        word = mode.value.partition(" ")[0]
+        return tuple(model for model in usable if model.paid and word in model.id.rpartition("/")[2].lower())
+    redraws = mode is Mode.CREATIVE
+    return tuple(model for model in usable if not model.paid and (Task.IMG2IMG in model.tasks) == redraws)
+
+
+def choose(mode: Mode, quality: Quality, models: Sequence[Model], *, cloud: bool = False) -> Model | None:
+    """The model for `mode` at `quality`, None when there is none: of the local upscalers the first that the preset names, of models that
+    redraw and of cloud models the first."""
+    found = candidates(mode, models, cloud=cloud)
+    if not cloud and mode is not Mode.CREATIVE:
+        name = UPSCALER + _upscaler(PRESETS[mode, quality], models)
+        return next((model for model in found if model.id == name), None)
+    return found[0] if found else None
+
+
+def request_for(
+    mode: Mode, quality: Quality, model: Model, models: Sequence[Model], *, creativity: float | None = None
+) -> GenerationRequest:  # fmt: skip
+    """What to ask of `model`, without source and prompt. `models` are all there are; `creativity` (0 to 1) is for the third mode.
+
+    Raises:
+        InvalidRequest: the creativity is out of its range.
+    """
+    preset = PRESETS[mode, quality]
+    if mode is Mode.CREATIVE:
+        wish = Upscale(
+            long_side=LONG_SIDE_4K, base="" if model.paid else _upscaler(preset, models),
+            creativity=DEFAULT_CREATIVITY if creativity is None else creativity,
+        )  # fmt: skip
+        return GenerationRequest(
+            task=Task.UPSCALE, model=model.id, upscale=wish, steps=None if model.paid else preset.steps
+        )
+    blended = preset.second_weight if not model.paid and model.id != UPSCALER + LANCZOS else 0.0
+    size = {"scale": 4.0} if mode is Mode.FAST else {"long_side": LONG_SIDE_4K}
+    wish = Upscale(**size, second=LANCZOS if blended else "", second_weight=blended)  # type: ignore[arg-type]
+    return GenerationRequest(task=Task.UPSCALE, model=model.id, upscale=wish)
+
+
+def _upscaler(preset: Preset, models: Sequence[Model]) -> str:
+    here = {model.id for model in models if not model.problem}
+    return next((name for name in preset.upscalers if UPSCALER + name in here), LANCZOS)

@@ -1,0 +1,43 @@
+"""The networks that find what stands in front: the one that ships, and those that are offered."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from studio.core.weights import Offer
+
+PREFIX = "background/"
+SHIPPED = "u2netp"
+_FOLDER = "background"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Remover:
+    """`offer` None is the one that ships; with `logits` the network answers before the sigmoid."""
+
+    name: str
+    title: str
+    offer: Offer | None = None
+    logits: bool = False
+
+
+def _offer(name: str, title: str, source: str, size: int, licence: str) -> Offer:
+    return Offer(
+        id=f"background/{name}", title=title, folder=_FOLDER, filename=f"{name}.onnx", source=source, bytes=size,
+        sha256="", licence=licence,
+    )  # fmt: skip
+
+
+REMOVERS = (
+    Remover(name=SHIPPED, title="U²-Net small (quick, ships)"),
+    Remover(
+        name="birefnet_lite", title="BiRefNet lite (fine edges)", logits=True,
+        offer=_offer(
+            "birefnet_lite", "BiRefNet lite", "onnx-community/BiRefNet_lite-ONNX:onnx/model.onnx", 224_000_000, "MIT"
+        ),
+    ),
+    Remover(
+        name="birefnet", title="BiRefNet (finest edges)", logits=True,
+        offer=_offer("birefnet", "BiRefNet", "onnx-community/BiRefNet-ONNX:onnx/model.onnx", 973_000_000, "MIT"),
+    ),
+)  # fmt: skip

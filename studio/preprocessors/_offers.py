@@ -1,0 +1,32 @@
+"""The weights that annotators need, as they are offered. Sizes are what the hub shows, to three figures.
+
+No hash is written here: the hub gives one for each of these files, and the download is checked against it.
+An offer whose source names no file is a whole repo, and its weights are a folder as transformers reads it.
+"""
+
+from __future__ import annotations
+
+from studio.core.weights import Offer
+
+FOLDER = "preprocessors"
+
+
+def annotators_file(filename: str, title: str, size: int, licence: str) -> Offer:
+    """A file of the repo in which ControlNet's own annotators are kept, a pickle read with `weights_only`."""
+    return Offer(
+        id=f"preprocessors/{filename}", title=title, folder=FOLDER, filename=filename,
+        source=f"lllyasviel/Annotators:{filename}", bytes=size, sha256="", licence=licence,
+    )  # fmt: skip
+
+
+def repo(source: str, title: str, size: int, licence: str = "Apache-2.0") -> Offer:
+    """A repo in transformers' format, written to a folder of its name."""
+    name = source.rpartition("/")[2]
+    return Offer(
+        id=f"preprocessors/{name}", title=title, folder=FOLDER, filename=name, source=source, bytes=size, sha256="",
+        licence=licence,
+    )  # fmt: skip
+
+
+DEPTH = repo("depth-anything/Depth-Anything-V2-Small-hf", "Depth Anything V2 Small", 99_200_000)
+PIDI = annotators_file("table5_pidinet.pth", "PiDiNet", 2_870_000, "for research, non-commercial")

@@ -1,0 +1,36 @@
+"""Pose of the whole body: joints, hands and face by DWPose (Yang et al., 2023), drawn as OpenPose draws them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from PIL import Image
+
+from studio.core.annotate import PreprocessorSpec, Workbench
+from studio.core.weights import Offer
+from studio.preprocessors import _offers, _people, _pixels, _skeleton, _wholebody
+
+_OFFER = Offer(
+    id="preprocessors/dw-ll_ucoco_384.onnx", title="DWPose large", folder=_offers.FOLDER,
+    filename="dw-ll_ucoco_384.onnx", source="yzd-v/DWPose:dw-ll_ucoco_384.onnx", bytes=134_000_000, sha256="",
+    licence="Apache-2.0",
+)  # fmt: skip
+
+
+def _run(image: Image.Image, options: Mapping[str, float], bench: Workbench) -> Image.Image:
+    def load() -> Any:
+        return _wholebody.load(bench.path(_OFFER))
+
+    boxes = _people.boxes(image, options["person"], bench)
+    everybody = [_wholebody.joints(image, box, bench.kept(_OFFER.title, load)) for box in boxes]
+    canvas = _skeleton.drawn([_skeleton.from_coco(joints, options["joint"]) for joints in everybody], image.size)
+    for joints in everybody:
+        _wholebody.draw_hands_and_face(canvas, joints, options["joint"])
+    return _pixels.picture(canvas)
+
+
+PREPROCESSOR = PreprocessorSpec(
+    id="dwpose", title="Pose (OpenPose figure, body, hands and face)", kinds=("openpose",), run=_run,
+    options=_people.OPTIONS, offers=(_people.OFFER, _OFFER), network=True, largest=2048,
+)  # fmt: skip

@@ -1,0 +1,32 @@
+"""The picture's light without its colours, for recolouring."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from PIL import Image
+
+from studio.core.annotate import OptionSpec, PreprocessorSpec, Workbench
+from studio.preprocessors import _pixels
+
+
+def _run(image: Image.Image, options: Mapping[str, float], bench: Workbench) -> Image.Image:
+    import cv2
+    import numpy as np
+
+    lightness = cv2.cvtColor(_pixels.array(image), cv2.COLOR_RGB2LAB)[..., 0].astype(np.float32)
+    return _pixels.picture((lightness / 255) ** options["gamma"] * 255)
+
+
+PREPROCESSOR = PreprocessorSpec(
+    id="grey",
+    title="Grey (recolour)",
+    kinds=("recolor",),
+    run=_run,
+    options=(
+        OptionSpec(
+            name="gamma", label="Gamma", low=0.1, high=2, default=1, step=0.01,
+            help="Below 1 makes the map brighter, above 1 darker.",
+        ),
+    ),
+)  # fmt: skip

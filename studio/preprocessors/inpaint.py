@@ -1,0 +1,24 @@
+"""For the inpaint ControlNet: the picture, black where it is to be drawn anew.
+
+Black stands for the −1 that the network wants there, which a picture cannot hold; who feeds the network puts it in by the mask.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from PIL import Image
+
+from studio.core.annotate import PreprocessorSpec, Workbench
+
+
+def _run(image: Image.Image, options: Mapping[str, float], bench: Workbench) -> Image.Image:
+    if image.mode != "RGBA":
+        return image
+    kept = image.getchannel("A").point([0] * 128 + [255] * 128)
+    return Image.composite(image.convert("RGB"), Image.new("RGB", image.size), kept)
+
+
+PREPROCESSOR = PreprocessorSpec(
+    id="inpaint", title="Inpaint (masked or transparent parts black)", kinds=("inpaint",), run=_run, alpha=True
+)

@@ -1,0 +1,21 @@
+"""Light for dark: makes white lines on black, as ControlNets want them, of a drawing on paper."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from PIL import Image, ImageOps
+
+from studio.core.annotate import PreprocessorSpec, Workbench
+
+
+def _run(image: Image.Image, options: Mapping[str, float], bench: Workbench) -> Image.Image:
+    return ImageOps.invert(image)
+
+
+PREPROCESSOR = PreprocessorSpec(
+    id="invert",
+    title="Invert (from white ground and black lines)",
+    kinds=("lineart", "lineart_anime", "scribble", "canny", "mlsd", "softedge"),
+    run=_run,
+)

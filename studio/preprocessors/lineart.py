@@ -1,0 +1,46 @@
+"""Line art by the networks of "Informative Drawings" (Chan et al., 2022): one fine, one coarse."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from PIL import Image
+
+from studio.core.annotate import OptionSpec, PreprocessorSpec, Workbench
+from studio.preprocessors import _offers, _pixels, _weights
+
+_FINE = _offers.annotators_file("sk_model.pth", "Line art, fine", 17_200_000, "MIT")
+_COARSE = _offers.annotators_file("sk_model2.pth", "Line art, coarse", 17_200_000, "MIT")
+
+
+def _run(image: Image.Image, options: Mapping[str, float], bench: Workbench) -> Image.Image:
+    import torch
+
+    chosen = _COARSE if options["coarse"] else _FINE
+
+    def load() -> Any:
+        from controlnet_aux.lineart import Generator
+
+        return _weights.filled(Generator(3, 1, 3), bench.path(chosen))
+
+    with bench.network(chosen.title, load) as net, torch.inference_mode():
+        paper = _pixels.cropped(net(_pixels.tensor(image, bench.device))[0, 0], image)
+    return _pixels.picture((1 - paper) * 255)
+
+
+PREPROCESSOR = PreprocessorSpec(
+    id="lineart",
+    title="Line art",
+    kinds=("lineart",),
+    run=_run,
+    options=(
+        OptionSpec(
+            name="coarse", label="Coarse", low=0, high=1, default=0, step=1,
+            help="1 draws fewer, rougher lines.",
+        ),
+    ),
+    offers=(_FINE, _COARSE),
+    network=True,
+    largest=1536,
+)  # fmt: skip

@@ -1,0 +1,41 @@
+"""Line art without weights: what is darker than its blurred surroundings, white on black."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from PIL import Image
+
+from studio.core.annotate import OptionSpec, PreprocessorSpec, Workbench
+from studio.preprocessors import _pixels
+
+_LEAST_MEDIAN = 16.0  # keeps an empty picture from having its noise drawn
+
+
+def _run(image: Image.Image, options: Mapping[str, float], bench: Workbench) -> Image.Image:
+    import cv2
+    import numpy as np
+
+    pixels = _pixels.array(image).astype(np.float32)
+    darker = (cv2.GaussianBlur(pixels, (0, 0), options["sigma"]) - pixels).min(axis=2).clip(0, 255)
+    lines = darker[darker > options["threshold"]]
+    median = float(np.median(lines)) if lines.size else 0.0
+    return _pixels.picture(darker / max(_LEAST_MEDIAN, median) * 127)
+
+
+PREPROCESSOR = PreprocessorSpec(
+    id="lineart_standard",
+    title="Line art (standard, no weights)",
+    kinds=("lineart",),
+    run=_run,
+    options=(
+        OptionSpec(
+            name="sigma", label="Width", low=0.5, high=20, default=6, step=0.5,
+            help="How broad a line may be, in pixels of blur.",
+        ),
+        OptionSpec(
+            name="threshold", label="Threshold", low=0, high=64, default=8, step=1,
+            help="What is less dark than this does not count when the lines' strength is set.",
+        ),
+    ),
+)  # fmt: skip

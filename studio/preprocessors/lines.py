@@ -1,0 +1,39 @@
+"""Straight lines without weights: OpenCV's line segment detector (von Gioi et al., LSD, 2012)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+from PIL import Image
+
+from studio.core.annotate import OptionSpec, PreprocessorSpec, Workbench
+from studio.preprocessors import _pixels
+
+
+def _run(image: Image.Image, options: Mapping[str, float], bench: Workbench) -> Image.Image:
+    import cv2
+    import numpy as np
+
+    grey = cv2.cvtColor(_pixels.array(image), cv2.COLOR_RGB2GRAY)
+    found = cv2.createLineSegmentDetector().detect(grey)[0]
+    canvas = np.zeros_like(grey)
+    shortest = options["length"] * min(image.size)
+    for left, top, right, bottom in () if found is None else np.asarray(found).reshape(-1, 4).tolist():
+        if math.hypot(right - left, bottom - top) >= shortest:
+            cv2.line(canvas, (round(left), round(top)), (round(right), round(bottom)), 255, 1, cv2.LINE_AA)
+    return _pixels.picture(canvas)
+
+
+PREPROCESSOR = PreprocessorSpec(
+    id="lines",
+    title="Straight lines (LSD, no weights)",
+    kinds=("mlsd",),
+    run=_run,
+    options=(
+        OptionSpec(
+            name="length", label="Shortest line", low=0.01, high=0.5, default=0.06, step=0.01,
+            help="Shorter lines are left out; a fraction of the picture's short side.",
+        ),
+    ),
+)  # fmt: skip

@@ -1,0 +1,36 @@
+"""A scribble without weights: dark strokes found as the difference of two blurs (Winnemöller, XDoG, 2011)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from PIL import Image
+
+from studio.core.annotate import OptionSpec, PreprocessorSpec, Workbench
+from studio.preprocessors import _pixels
+
+_FINE, _COARSE = 0.5, 5.0  # px
+
+
+def _run(image: Image.Image, options: Mapping[str, float], bench: Workbench) -> Image.Image:
+    import cv2
+    import numpy as np
+
+    pixels = _pixels.array(image).astype(np.float32)
+    darker = cv2.GaussianBlur(pixels, (0, 0), _COARSE) - cv2.GaussianBlur(pixels, (0, 0), _FINE)
+    strokes = darker.min(axis=2) * 2 > options["threshold"]
+    return _pixels.picture(strokes.astype(np.uint8) * 255)
+
+
+PREPROCESSOR = PreprocessorSpec(
+    id="scribble_xdog",
+    title="Scribble (XDoG)",
+    kinds=("scribble",),
+    run=_run,
+    options=(
+        OptionSpec(
+            name="threshold", label="Threshold", low=1, high=64, default=32, step=1,
+            help="How much darker than its surroundings a stroke must be; lower draws more.",
+        ),
+    ),
+)  # fmt: skip

@@ -1,0 +1,32 @@
+"""Black and white: brighter than a threshold, or not."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from PIL import Image
+
+from studio.core.annotate import OptionSpec, PreprocessorSpec, Workbench
+from studio.preprocessors import _pixels
+
+
+def _run(image: Image.Image, options: Mapping[str, float], bench: Workbench) -> Image.Image:
+    import cv2
+
+    grey = cv2.cvtColor(_pixels.array(image), cv2.COLOR_RGB2GRAY)
+    by_itself = cv2.THRESH_OTSU if options["threshold"] == 0 else 0
+    return _pixels.picture(cv2.threshold(grey, options["threshold"], 255, cv2.THRESH_BINARY | by_itself)[1])
+
+
+PREPROCESSOR = PreprocessorSpec(
+    id="threshold",
+    title="Black and white (threshold)",
+    kinds=("scribble",),
+    run=_run,
+    options=(
+        OptionSpec(
+            name="threshold", label="Threshold", low=0, high=255, default=0, step=1,
+            help="Brighter becomes white; 0 finds the best value by itself (Otsu's method).",
+        ),
+    ),
+)  # fmt: skip

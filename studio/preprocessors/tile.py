@@ -1,0 +1,30 @@
+"""For the tile ControlNet: the picture with its finest detail taken out, for the model to draw anew."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from PIL import Image
+
+from studio.core.annotate import OptionSpec, PreprocessorSpec, Workbench
+
+
+def _run(image: Image.Image, options: Mapping[str, float], bench: Workbench) -> Image.Image:
+    if options["down"] == 1:
+        return image
+    small = (max(1, round(image.width / options["down"])), max(1, round(image.height / options["down"])))
+    return image.resize(small, Image.Resampling.BOX).resize(image.size, Image.Resampling.BICUBIC)
+
+
+PREPROCESSOR = PreprocessorSpec(
+    id="tile",
+    title="Tile",
+    kinds=("tile",),
+    run=_run,
+    options=(
+        OptionSpec(
+            name="down", label="Down-sampling", low=1, high=8, default=1, step=0.01,
+            help="How many times smaller the picture is made on the way; 1 leaves it as it is.",
+        ),
+    ),
+)  # fmt: skip

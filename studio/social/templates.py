@@ -1,0 +1,281 @@
+"""Templates: ours in templates/*.toml beside this file, one file per group; the user's own in a folder, one file each."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import re
+import threading
+import unicodedata
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from studio.core.errors import InvalidRequest, NotFound, StorageFailed
+from studio.core.request import GenerationRequest
+from studio.core.social import Template
+from studio.social.entries import Entry, read_toml
+
+OURS = Path(__file__).parent / "templates"
+PURPOSES = ("product", "ad", "brand", "blog", "email", "social")
+SPACES = ("top", "bottom", "left", "right", "middle", "full", "none")
+QUALITIES = ("draft", "standard", "high")
+MAX_OWN = 1_000
+MAX_IMPORT = 200  # templates of one file
+_ID = re.compile(r"[a-z0-9][a-z0-9_]{0,79}")
+_COLOUR = re.compile(r"#[0-9a-fA-F]{6}")
+_FORMAT = re.compile(r"[a-z0-9_]+\.[a-z0-9_]+")
+ALIKE = 0.74  # of two words, from which a typing error is forgiven
+_FIELDS = ("name", "purpose", "uses", "platform", "style", "frame")  # what a search looks at, with its weight
+_WEIGHTS = (4.0, 3.0, 3.0, 3.0, 1.0, 1.0)
+
+
+@dataclass
+class _Data:
+    templates: dict[str, Template] = field(default_factory=dict)
+    problems: list[str] = field(default_factory=list)
+
+
+class Templates:
+    """The template library (TemplateLibrary of studio.core.social). `folder` holds the user's own, one TOML file each; it is
+    made at the first save. A broken file or entry is left out and named in `problems`. Safe to ask from any thread."""
+
+    def __init__(self, folder: Path | None = None, *, ours: Path = OURS) -> None:
+        self._folder, self._ours = folder, ours
+        self._lock = threading.RLock()
+        self._data: _Data | None = None
+
+    @property
+    def problems(self) -> Sequence[str]:
+        return tuple(self._now().problems)
+
+    def templates(self, *, platform: str | None = None, purpose: str | None = None) -> Sequence[Template]:
+        """All of them, the user's own first, or those of a platform ("instagram", also a whole format id) and a purpose."""
+        found = sorted(self._now().templates.values(), key=lambda each: not each.own)
+        return tuple(
+            each
+            for each in found
+            if platform in (None, each.platform, each.format) and purpose in (None, each.purpose, *each.uses)
+        )
+
+    def template(self, template_id: str) -> Template:
+        known = self._now().templates
+        if template_id not in known:
+            near = difflib.get_close_matches(template_id, list(known), n=4, cutoff=0.5)
+            raise NotFound(
+                f"There is no template {template_id[:80]!r}.",
+                hint="Near it: " + ", ".join(near) + "." if near else "Ask for the list.",
+            )
+        return known[template_id]
+
+    def search(self, words: str, limit: int = 20) -> Sequence[Template]:
+        """The best first, only such as fit every word; typing errors are forgiven. Without words: all, in their order."""
+        asked = _words(words)[:16]
+        if not asked:
+            return self.templates()[:limit]
+        scored = [(score, each) for each in self.templates() if (score := _score(asked, each)) > 0]
+        return tuple(each for _, each in sorted(scored, key=lambda pair: -pair[0])[:limit])
+
+    def recommend(self, platform: str, purpose: str, limit: int = 5) -> Sequence[Template]:
+        """What fits the platform (or format id) and the purpose in plain words best; never empty while there are templates."""
+        asked = _words(purpose)[:16]
+
+        def worth(each: Template) -> float:
+            there = 4.0 if platform in (each.platform, each.format) else 0.0
+            meant = 3.0 if purpose in (each.purpose, *each.uses) else 0.0
+            return there + meant + sum(_found(word, each) for word in asked) / (4 * max(1, len(asked))) + 0.5 * each.own
+
+        return tuple(sorted(self.templates(), key=lambda each: -worth(each))[:limit])
+
+    def save(self, template: Template) -> Template:
+        """Keep one of the user's own; one of the same id is replaced, ours cannot be. Raises InvalidRequest, StorageFailed."""
+        own = _checked(dataclasses.replace(template, own=True))
+        with self._lock:
+            data = self._now()
+            held = data.templates.get(own.id)
+            if held is not None and not held.own:
+                raise InvalidRequest(f"The template {own.id} came with the studio.", hint="Give yours another name.")
+            if held is None and sum(each.own for each in data.templates.values()) >= MAX_OWN:
+                raise InvalidRequest(f"There are {MAX_OWN} templates already.", hint="Delete some.")
+            self._write(own)
+            data.templates[own.id] = own
+        return own
+
+    def remove(self, template_id: str) -> None:
+        """Delete one of the user's own. Raises NotFound, and InvalidRequest for ours."""
+        with self._lock:
+            if not self.template(template_id).own:
+                raise InvalidRequest(f"The template {template_id} came with the studio.", hint="It cannot be deleted.")
+            try:
+                self._file(template_id).unlink(missing_ok=True)
+            except OSError as error:
+                raise StorageFailed("The template could not be deleted.", hint="Check the folder's rights.") from error
+            del self._now().templates[template_id]
+
+    def import_file(self, source: Path) -> Sequence[Template]:
+        """Take in a file that `export` wrote: all of its templates or, when one is wrong, none. Raises InvalidRequest."""
+        tables = read_toml(source)
+        entries = tables.get("template", [])
+        if not isinstance(entries, list) or not 1 <= len(entries) <= MAX_IMPORT:
+            raise InvalidRequest(
+                f"{source.name} holds no templates, or more than {MAX_IMPORT}.", hint="Each begins with [[template]]."
+            )
+        read = [read_template(Entry(fields, f"{source.name}, template {i}")) for i, fields in enumerate(entries, 1)]
+        with self._lock:
+            return tuple(self.save(template) for template in read)
+
+    def export(self, template_ids: Sequence[str]) -> str:
+        """The templates as the text of a TOML file."""
+        return "schema = 1\n\n" + "\n".join(as_toml(self.template(each)) for each in template_ids)
+
+    def _now(self) -> _Data:
+        with self._lock:
+            if self._data is None:
+                self._data = self._read()
+            return self._data
+
+    def _read(self) -> _Data:
+        data = _Data()
+        for folder, own in ((self._ours, False), (self._folder, True)):
+            for file in sorted(folder.glob("*.toml")) if folder is not None and folder.is_dir() else ():
+                _take(file, data, own=own)
+        return data
+
+    def _file(self, template_id: str) -> Path:
+        if self._folder is None:
+            raise InvalidRequest("There is no folder for your own templates.", hint="Set one.")
+        return self._folder / f"{template_id}.toml"
+
+    def _write(self, template: Template) -> None:
+        """Aside, then into place."""
+        file = self._file(template.id)
+        aside = file.with_suffix(".part")
+        try:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            aside.write_text("schema = 1\n\n" + as_toml(template), encoding="utf-8")
+            aside.replace(file)
+        except OSError as error:
+            raise StorageFailed("The template could not be saved.", hint="Check space and rights.") from error
+
+
+def from_recipe(request: GenerationRequest, name: str, format_id: str, purpose: str = "social") -> Template:
+    """A template of the user's own with the prompt of `request`; fields in braces stay fields. Raises InvalidRequest."""
+    prompt = " ".join(request.prompt.split())
+    made = Template(
+        id=named(name), name=name.strip(), format=format_id, purpose=purpose, frame=prompt or "{subject}",
+        negative=" ".join(request.negative_prompt.split()), models=(request.model,) if request.model else (), own=True,
+    )  # fmt: skip
+    return _checked(made)
+
+
+def named(name: str) -> str:
+    """An id made of a name: "Summer sale!" becomes "own_summer_sale"."""
+    plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode().lower()
+    return "own_" + (re.sub(r"[^a-z0-9]+", "_", plain).strip("_")[:70] or "template")
+
+
+def read_template(entry: Entry, *, own: bool = False) -> Template:
+    """Raises InvalidRequest, naming entry and field, when anything is wrong or unknown."""
+    made = Template(
+        id=entry.text("id"), name=entry.text("name"), format=entry.text("format"), purpose=entry.text("purpose"),
+        uses=entry.texts("uses"), frame=entry.text("frame", "{subject}"), style=entry.texts("style"),
+        negative=entry.text("negative", ""), space=entry.text("space", "none"), models=entry.texts("models"),
+        provider=entry.text("provider", ""), quality=entry.text("quality", "standard"), palette=entry.texts("palette"), own=own,
+    )  # fmt: skip
+    entry.done()
+    return _checked(made)
+
+
+def as_toml(template: Template) -> str:
+    """One [[template]], as `read_template` reads it."""
+    lines = ["[[template]]"]
+    for each in dataclasses.fields(template):
+        value: Any = getattr(template, each.name)
+        if each.name == "own" or value == each.default:
+            continue
+        said = "[" + ", ".join(map(_quoted, value)) + "]" if isinstance(value, tuple) else _quoted(value)
+        lines.append(f"{each.name} = {said}")
+    return "\n".join(lines) + "\n"
+
+
+def _quoted(text: str) -> str:
+    """A TOML basic string."""
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+    return '"' + "".join(c if c.isprintable() else f"\\U{ord(c):08X}" for c in escaped) + '"'
+
+
+def _checked(template: Template) -> Template:
+    rules: list[tuple[str, bool, str]] = [
+        ("id", bool(_ID.fullmatch(template.id)), "small letters, digits and underscores"),
+        ("name", 0 < len(template.name.strip()) <= 80, "1 to 80 letters"),
+        ("format", bool(_FORMAT.fullmatch(template.format)), 'a format id such as "instagram.story"'),
+        ("purpose", template.purpose in PURPOSES, "one of " + ", ".join(PURPOSES)),
+        ("space", template.space in SPACES, "one of " + ", ".join(SPACES)),
+        ("quality", template.quality in QUALITIES, "one of " + ", ".join(QUALITIES)),
+        (
+            "palette",
+            all(map(_COLOUR.fullmatch, template.palette)) and len(template.palette) <= 12,
+            "colours as #rrggbb",
+        ),
+        ("frame", 0 < len(template.frame) <= 2_000, "1 to 2000 letters"),
+    ]
+    for name, fine, wanted in rules:
+        if not fine:
+            raise InvalidRequest(f"The template {template.id[:80]!r}: {name} is wrong.", hint=f"It must be {wanted}.")
+    return template
+
+
+def _take(file: Path, data: _Data, *, own: bool) -> None:
+    try:
+        entries = read_toml(file).get("template", [])
+    except InvalidRequest as error:
+        data.problems.append(error.message)
+        return
+    for number, fields in enumerate(entries if isinstance(entries, list) else [], 1):
+        try:
+            made = read_template(Entry(fields, f"{file.name}, template {number}"), own=own)
+            if made.id in data.templates:
+                raise InvalidRequest(f"{file.name}: the template {made.id} is there twice.", hint="Drop one.")
+        except InvalidRequest as error:
+            data.problems.append(error.message)
+        else:
+            data.templates[made.id] = made
+
+
+def _words(text: str) -> list[str]:
+    plain = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode().lower()
+    return re.findall(r"[a-z0-9]+", plain)
+
+
+def _score(asked: Iterable[str], template: Template) -> float:
+    """The sum over all words, 0 when one of them fits nothing."""
+    scores = [_found(word, template) for word in asked]
+    return sum(scores) if all(scores) else 0.0
+
+
+def _found(word: str, template: Template) -> float:
+    """How well `word` fits: its place's weight, less for a beginning of a word, and for a word that is only alike."""
+    return max(weight * _fits(word, _text(template, name)) for name, weight in zip(_FIELDS, _WEIGHTS, strict=True))
+
+
+def _text(template: Template, name: str) -> list[str]:
+    value: Any = f"{template.format} {template.platform}" if name == "platform" else getattr(template, name)
+    return _words(" ".join(value) if isinstance(value, tuple) else value)
+
+
+def _fits(word: str, among: list[str]) -> float:
+    if word in among:
+        return 1.0
+    if any(each.startswith(word) for each in among):
+        return 0.8
+    if len(word) < 4:
+        return 0.0
+    near = (each for each in among if abs(len(each) - len(word)) <= 2)
+    best = max((_alike(word, each) for each in near), default=0.0)
+    return 0.6 * best if best >= ALIKE else 0.0
+
+
+def _alike(one: str, other: str) -> float:
+    """0 to 1; the matcher's answer depends on the order, the better one counts."""
+    return max(difflib.SequenceMatcher(None, *pair).ratio() for pair in ((one, other), (other, one)))

@@ -1,0 +1,438 @@
+"""ControlNets and T2I-Adapters end to end, on tiny real networks, against diffusers' own pipelines for them."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from studio.core.errors import InvalidRequest, JobCancelled, NotConfigured
+from studio.core.model import Feature, Model
+from studio.core.parts import ControlMode, ControlUnit, Inpaint, Reference, Resize
+from studio.core.request import GenerationRequest, Hires
+from studio.core.task import Task
+from studio.core.weights import Kind, WeightFile
+from studio.pipelines import control_maps, control_tasks
+from tests.local_models import Finder, FolderCatalog, RecordingContext, ask, local, seeds
+from tests.tiny_control import picture, tiny_controlnet, tiny_crossed, tiny_t2i_adapter, tiny_union
+from tests.tiny_models import tiny_sd15, tiny_sdxl
+
+pytestmark = pytest.mark.torch
+PICTURES = {"source": picture(1), "other": picture(2), "mask": Image.new("L", (64, 64), 0)}
+PICTURES["mask"].paste(255, (0, 0, 32, 64))
+
+
+@pytest.fixture(scope="module")
+def catalog(tmp_path_factory) -> FolderCatalog:
+    root = tmp_path_factory.mktemp("models")
+    one, xl, crossed = tiny_sd15(root / "tiny"), tiny_sdxl(root / "xl"), tiny_crossed(root / "crossed")
+    nets = (
+        tiny_controlnet(root / "canny", one), tiny_controlnet(root / "depth", one, seed=2),
+        tiny_controlnet(root / "shuffle", one, global_pool_conditions=True),
+        tiny_controlnet(root / "xl-canny", xl), tiny_union(root / "xl-union", xl), tiny_t2i_adapter(root / "sketch"),
+        tiny_t2i_adapter(root / "grey", grey=True), tiny_controlnet(root / "crossed-canny", crossed),
+        WeightFile(name="broken", kind=Kind.CONTROLNET, path=root, bytes=1, family="sd15", problem="It is cut short."),
+        WeightFile(name="foreign", kind=Kind.CONTROLNET, path=root, bytes=1, family="flux"),
+        dataclasses.replace(tiny_controlnet(root / "narrow", tiny_sd15(root / "other")), name="narrow"),
+    )  # fmt: skip
+    config = root / "narrow" / "config.json"
+    config.write_text(config.read_text().replace('"cross_attention_dim": 32', '"cross_attention_dim": 48'))
+    return FolderCatalog({"tiny": one, "xl": xl, "crossed": crossed}, nets)
+
+
+@pytest.fixture
+def studio(catalog, tmp_path):
+    backend, settings = local(tmp_path, catalog, Finder(PICTURES["mask"]))
+    yield backend, settings
+    backend.close()
+
+
+def context(studio) -> RecordingContext:
+    return RecordingContext(studio[1], pictures=PICTURES)
+
+
+def draw(studio, request: GenerationRequest, *numbers: int, ctx: RecordingContext | None = None) -> list[np.ndarray]:
+    drawn = studio[0].render(request, seeds(*(numbers or (7,))), ctx or context(studio))
+    return [np.asarray(one.image, dtype=int) for one in drawn]
+
+
+def unit(model: str = "canny", **changes: Any) -> ControlUnit:
+    return ControlUnit(**{"model": model, "picture": "other", **changes})
+
+
+def bare(
+    catalog, model: str, class_name: str, nets: list[str], request: GenerationRequest, **arguments: Any
+) -> np.ndarray:
+    """diffusers' own pipeline for it."""
+    import diffusers
+    import torch
+
+    from studio.pipelines.samplers import make_scheduler
+
+    loaded = [_net(catalog.find(_kind(catalog, name), name)) for name in nets]
+    part = "adapter" if "Adapter" in class_name else "controlnet"
+    pipe = getattr(diffusers, class_name).from_pretrained(
+        catalog.checkpoint(model).path, local_files_only=True, **{part: loaded if len(loaded) > 1 else loaded[0]}
+    )
+    pipe.scheduler = make_scheduler("Euler", "Automatic", pipe.scheduler.config)
+    with torch.inference_mode():
+        image = pipe(
+            request.prompt, num_inference_steps=request.steps, guidance_scale=4.0,
+            generator=[torch.Generator().manual_seed(7)], **arguments,
+        ).images[0]  # fmt: skip
+    return np.asarray(image, dtype=int)
+
+
+def _kind(catalog, name: str) -> Kind:
+    return next(file.kind for file in catalog.weights() if file.name == name)
+
+
+def _net(file: WeightFile) -> Any:
+    import diffusers
+
+    name = (
+        "T2IAdapter"
+        if file.kind is Kind.T2I_ADAPTER
+        else "ControlNetUnionModel"
+        if "union" in file.name
+        else "ControlNetModel"
+    )
+    return getattr(diffusers, name).from_pretrained(file.path, local_files_only=True)
+
+
+def same(ours: np.ndarray, theirs: np.ndarray) -> bool:
+    return bool(np.abs(ours - theirs).max() <= 1)
+
+
+@pytest.mark.parametrize("model", ["tiny", "xl"])
+def test_one_unit_draws_what_diffusers_control_pipeline_draws(studio, catalog, model: str) -> None:
+    net, xl = ("xl-canny", "XL") if model == "xl" else ("canny", "")
+    request = ask(model, steps=4, control=(unit(net, weight=0.7, start=0.25, end=0.75),))
+    theirs = bare(
+        catalog, model, f"StableDiffusion{xl}ControlNetPipeline", [net], request, image=PICTURES["other"],
+        controlnet_conditioning_scale=0.7, control_guidance_start=0.25, control_guidance_end=0.75,
+    )  # fmt: skip
+    ours = draw(studio, request)[0]
+    assert same(ours, theirs)
+    assert not same(ours, draw(studio, request.replace(control=()))[0]), "it steers"
+
+
+def test_three_units_draw_what_diffusers_draws_with_three(studio, catalog) -> None:
+    names, weights = ["canny", "depth", "canny"], [0.5, 0.9, 0.3]
+    maps = [PICTURES["other"], PICTURES["source"], PICTURES["source"]]
+    units = (unit("canny", weight=0.5, end=0.5), unit("depth", weight=0.9, picture="source"), unit("canny", weight=0.3, picture="source"))  # fmt: skip
+    request = ask(steps=4, control=units)
+    theirs = bare(
+        catalog, "tiny", "StableDiffusionControlNetPipeline", names, request, image=maps,
+        controlnet_conditioning_scale=weights, control_guidance_start=[0.0] * 3, control_guidance_end=[0.5, 1.0, 1.0],
+    )  # fmt: skip
+    assert same(draw(studio, request)[0], theirs)
+
+
+def test_image_to_image_and_inpainting_are_steered_as_diffusers_does(studio, catalog) -> None:
+    request = ask(
+        task=Task.IMG2IMG, steps=4, strength=0.5, source="source", control=(unit(picture=None, preprocessor="canny"),)
+    )
+    grey = PICTURES["source"].convert("L").convert("RGB")  # the annotators' map
+    theirs = bare(
+        catalog, "tiny", "StableDiffusionControlNetImg2ImgPipeline", ["canny"], request, image=PICTURES["source"],
+        control_image=grey, strength=0.5, controlnet_conditioning_scale=1.0,
+    )  # fmt: skip
+    assert same(draw(studio, request)[0], theirs)
+    masked = request.replace(task=Task.INPAINT, mask="mask", inpaint=Inpaint(mask_blur=0), control=(unit(),))
+    changed = draw(studio, masked)[0]
+    assert np.array_equal(changed[:, 32:], np.asarray(PICTURES["source"], dtype=int)[:, 32:]), "unmasked pixels stay"
+    assert not same(changed, draw(studio, masked.replace(control=()))[0])
+
+
+def test_a_union_controlnet_is_told_its_type(studio, catalog) -> None:
+    request = ask("xl", control=(unit("xl-union", preprocessor="none", kind="canny", weight=0.8),))
+    theirs = bare(
+        catalog, "xl", "StableDiffusionXLControlNetUnionPipeline", ["xl-union"], request,
+        control_image=PICTURES["other"], control_mode=3, controlnet_conditioning_scale=0.8,
+    )  # fmt: skip
+    ours = draw(studio, request)[0]
+    assert same(ours, theirs)
+    depth = request.replace(control=(unit("xl-union", kind="depth", weight=0.8),))
+    assert not same(ours, draw(studio, depth)[0])
+    beside = request.replace(control=(*request.control, unit("xl-canny")))
+    assert not same(ours, draw(studio, beside)[0]), "beside a plain one it works too"
+
+
+@pytest.mark.parametrize("name", ["sketch", "grey"])
+def test_a_t2i_adapter_draws_what_diffusers_draws(studio, catalog, name: str) -> None:
+    request = ask("crossed", control=(unit(name, weight=0.9),))
+    image = PICTURES["other"].convert("L") if name == "grey" else PICTURES["other"]
+    theirs = bare(catalog, "crossed", "StableDiffusionAdapterPipeline", [name], request, image=image, adapter_conditioning_scale=0.9)  # fmt: skip
+    ours = draw(studio, request)[0]
+    assert same(ours, theirs)
+    both = draw(studio, request.replace(control=(*request.control, unit("crossed-canny"))))[0]
+    assert not same(ours, both), "it acts beside a ControlNet"
+    with pytest.raises(InvalidRequest, match="other sizes"):
+        draw(studio, ask(control=(unit(name),)))
+
+
+def test_the_second_pass_is_steered_too(studio) -> None:
+    hires = Hires(scale=2, upscaler="Lanczos", strength=0.5)
+    request = ask(hires=hires, control=(unit(weight=1.5),))
+    steered, free = draw(studio, request)[0], draw(studio, request.replace(control=()))[0]
+    assert steered.shape == (128, 128, 3)
+    assert not same(steered, free)
+
+
+def test_modes_weigh_blocks_and_sides_of_the_guidance(studio) -> None:
+    """Balanced acts on both sides; control on the prompt's alone; both others weigh the shallow blocks less."""
+    drawn = {mode: draw(studio, ask(control=(unit(mode=mode, weight=2),)))[0] for mode in ControlMode}
+    assert not same(drawn[ControlMode.BALANCED], drawn[ControlMode.PROMPT])
+    assert not same(drawn[ControlMode.PROMPT], drawn[ControlMode.CONTROL])
+    unguided = [draw(studio, ask(guidance=1, control=(unit(mode=m, weight=2),)))[0] for m in ("prompt", "control")]
+    assert same(*unguided), "without guidance there is one side only"
+
+
+@pytest.mark.parametrize(("name", "mode"), [("canny", "control"), ("canny", "prompt"), ("shuffle", "balanced"), ("sketch", "control")])  # fmt: skip
+def test_what_each_block_is_given(catalog, name: str, mode: str) -> None:
+    import torch
+
+    from studio.pipelines.control_unet import Steer, steered
+    from studio.pipelines.control_units import Chosen
+
+    file, model = catalog.find(_kind(catalog, name), name), "crossed" if name == "sketch" else "tiny"
+    module = _net(file)
+    chosen = Chosen(unit=ControlUnit(model=name, mode=ControlMode(mode), weight=0.5), file=file, picture=None)
+    balanced = dataclasses.replace(chosen, unit=dataclasses.replace(chosen.unit, mode=ControlMode.BALANCED))
+
+    def given(one: Chosen) -> list[torch.Tensor]:
+        import diffusers
+
+        pipe = diffusers.StableDiffusionPipeline.from_pretrained(catalog.checkpoint(model).path, local_files_only=True)
+        pipe._guidance_scale, pipe._num_timesteps = 4.0, 1
+        seen: dict[str, Any] = {}
+        pipe.unet.forward = lambda sample, timestep, **rest: seen.update(rest)
+        generator = torch.Generator().manual_seed(0)
+        sample, text = torch.randn(4, 4, 8, 8, generator=generator), torch.randn(4, 5, 32, generator=generator)
+        with steered(pipe, [Steer(one, module, PICTURES["source"])], 2), torch.inference_mode():
+            pipe.unet(sample, torch.tensor(500), encoder_hidden_states=text)
+        levels = seen.get("down_intrablock_additional_residuals")
+        return levels or [*seen["down_block_additional_residuals"], seen["mid_block_additional_residual"]]
+
+    got, plain = given(chosen), given(balanced)
+    only_prompt = mode == "control" or name == "shuffle"
+    assert all(bool(block[:2].any()) is not only_prompt for block in got)
+    soft = mode != "balanced"
+    if name == "sketch":
+        factors = [0.825, 1.0]
+    else:
+        factors = [0.825 ** (len(got) - 1 - place) if soft else 1.0 for place in range(len(got))]
+    for block, before, factor in zip(got, plain, factors, strict=True):
+        assert torch.allclose(block[2:], before[2:] * factor, atol=1e-5)
+
+
+@pytest.mark.parametrize("model", ["tiny", "xl"])
+def test_conditions_joined_by_and_are_each_steered(studio, model: str) -> None:
+    units = (unit("xl-canny" if model == "xl" else "canny"),)
+    plain = draw(studio, ask(model, prompt="a red apple", control=units))[0]
+    halves = draw(studio, ask(model, prompt="a red apple :0.5 AND a red apple :0.5", control=units))[0]
+    assert np.abs(plain - halves).max() <= 2, "two halves of the same are the whole"
+    other = draw(studio, ask(model, prompt="a red apple AND a green pear", control=units))[0]
+    assert not same(plain, other)
+
+
+def test_a_batch_and_a_second_order_sampler_are_steered_as_single_pictures(studio) -> None:
+    request = ask(
+        "crossed",
+        sampler="Heun",
+        steps=3,
+        control=(unit("crossed-canny", end=0.6), unit("sketch", mode=ControlMode.CONTROL)),
+    )
+    together = draw(studio, request, 1, 2)
+    alone = [draw(studio, request, seed)[0] for seed in (1, 2)]
+    assert all(same(a, b) for a, b in zip(together, alone, strict=True))
+
+
+def test_nothing_is_left_for_the_next_job(studio) -> None:
+    bare = ask("crossed")
+    steered = bare.replace(control=(unit("crossed-canny"), unit("sketch")))
+    before = draw(studio, bare)[0]
+    draw(studio, steered)
+    assert np.array_equal(draw(studio, bare)[0], before)
+    ctx = context(studio)
+
+    def stop(done: int) -> None:
+        raise JobCancelled("stopped")
+
+    ctx.at_step = stop
+    with pytest.raises(JobCancelled):
+        draw(studio, steered, ctx=ctx)
+    assert len(ctx.steps) == 1, "it stops within a step"
+    assert np.array_equal(draw(studio, bare)[0], before)
+
+
+def test_networks_stay_resident_and_leave_when_memory_is_short(catalog, tmp_path) -> None:
+    studio = local(tmp_path, catalog, memory_budget_gb=1)
+    ctx = context(studio)
+    draw(studio, ask(control=(unit(),)), ctx=ctx)
+    draw(studio, ask(control=(unit(),)), ctx=ctx)
+    assert ctx.loaded == ["Loading Tiny", "Loading canny"]
+    held = {one.title: one.bytes for one in studio[0].memory().resident}
+    assert held["canny"] > 0.9 * catalog.find(Kind.CONTROLNET, "canny").bytes
+    small = local(tmp_path, catalog, memory_budget_gb=0.001)
+    draw(small, ask(control=(unit(),)))
+    draw(small, ask(control=(unit("depth"),)))
+    assert {one.title for one in small[0].memory().resident} == {"Tiny", "depth"}
+    studio[0].close()
+    small[0].close()
+
+
+REFUSED = {
+    "no such net": (ask(control=(unit("nothing"),)), "nothing"),
+    "no model": (ask(control=(unit(""),)), "has no ControlNet"),
+    "broken": (ask(control=(unit("broken"),)), "cut short"),
+    "another family": (ask(control=(unit("foreign"),)), "made for flux"),
+    "another width": (ask(control=(unit("narrow"),)), "48 wide"),
+    "no picture": (ask(control=(unit(picture=None),)), "has no picture"),
+    "union without type": (ask("xl", control=(unit("xl-union"),)), "does not say"),
+    "union of another type": (ask("xl", control=(unit("xl-union", kind="tile"),)), "knows no tile"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_bad_units_are_refused_before_anything_is_loaded(studio, catalog, name: str, monkeypatch) -> None:
+    request, words = REFUSED[name]
+    ctx = context(studio)
+    if name == "broken":  # the catalog's own find refuses it; so do we
+        monkeypatch.setattr(
+            catalog, "find", lambda kind, wanted: next(f for f in catalog.weights() if f.name == wanted)
+        )
+    with pytest.raises(InvalidRequest) as refusal:
+        draw(studio, request, ctx=ctx)
+    assert words in refusal.value.message
+    assert refusal.value.hint or name == "no such net"
+    assert ctx.loaded == []
+
+
+def test_a_net_of_other_layers_is_refused(studio, catalog, tmp_path) -> None:
+    from diffusers import ControlNetModel
+
+    net = ControlNetModel.load_config(catalog.find(Kind.CONTROLNET, "canny").path)
+    wide = ControlNetModel.from_config({**net, "block_out_channels": (16, 48)})
+    wide.save_pretrained(tmp_path / "wide")
+    file = WeightFile(name="wide", kind=Kind.CONTROLNET, path=tmp_path / "wide", bytes=1, family="sd15")
+    others, catalog.others = catalog.others, [*catalog.others, file]
+    with pytest.raises(InvalidRequest, match="other sizes"):
+        draw(studio, ask(control=(unit("wide"),)))
+    catalog.others = others
+
+
+def test_without_preprocessors_a_finished_map_is_wanted(catalog, tmp_path) -> None:
+    studio = local(tmp_path, catalog)
+    with pytest.raises(NotConfigured, match="preprocessors"):
+        draw(studio, ask(control=(unit(preprocessor="canny"),)))
+
+
+def test_a_unit_of_no_weight_is_off(studio) -> None:
+    off = ask(control=(ControlUnit(model="nothing", weight=0),))
+    assert np.array_equal(draw(studio, off)[0], draw(studio, ask())[0])
+
+
+class Asked(Finder):
+    """Annotators that record the size they are asked for."""
+
+    def annotate(self, unit: ControlUnit, image: Image.Image, short_side: int, ctx: Any) -> Image.Image:
+        self.asked.append(f"{image.width}x{image.height} at {short_side}")
+        return super().annotate(unit, image, short_side, ctx)
+
+
+@pytest.mark.parametrize(
+    ("resize", "perfect", "expected"),
+    [(Resize.CROP, True, 64), (Resize.FILL, True, 32), (Resize.STRETCH, True, 64), (Resize.CROP, False, 256)],
+)
+def test_maps_are_drawn_at_the_size_that_they_are_used_in(resize: Resize, perfect: bool, expected: int) -> None:
+    annotators = Asked(PICTURES["mask"])
+    frame = control_maps.Frame(size=(64, 64), source=picture(3, (400, 200)))
+    wanted = ControlUnit(model="x", preprocessor="canny", resize=resize, pixel_perfect=perfect, resolution=256)
+    drawn = control_maps.draw_map(wanted, None, frame, annotators, None)  # type: ignore[arg-type]
+    assert annotators.asked == [f"400x200 at {expected}"]
+    assert drawn.size == (64, 64)
+    assert drawn.mode == "RGB"
+
+
+def test_resizing_a_map_keeps_flat_colours_and_fills_with_the_edges_own() -> None:
+    flat = Image.new("RGB", (40, 20), (10, 20, 30))
+    flat.paste((200, 0, 0), (10, 5, 20, 15))
+    padded = control_maps.resized(flat, (64, 64), Resize.FILL)
+    assert {colour for _, colour in padded.getcolors()} == {(10, 20, 30), (200, 0, 0)}
+    assert padded.getpixel((0, 0)) == (10, 20, 30)
+    assert control_maps.resized(flat, (20, 20), Resize.CROP).getpixel((2, 10)) == (200, 0, 0)
+
+
+def test_the_units_own_picture_is_cut_to_the_region_that_is_drawn() -> None:
+    own = Image.new("RGB", (100, 50), "black")
+    own.paste("white", (50, 0, 100, 50))
+    frame = control_maps.Frame(size=(16, 16), source=own, region=(0.5, 0.0, 1.0, 1.0))
+    drawn = control_maps.draw_map(ControlUnit(model="x"), lambda: own, frame, None, None)  # type: ignore[arg-type]
+    assert drawn.getcolors() == [(256, (255, 255, 255))]
+
+
+def file(name: str, kind: Kind = Kind.CONTROLNET, family: str = "sd15", tmp: Any = None) -> WeightFile:
+    from pathlib import Path
+
+    return WeightFile(name=name, kind=kind, path=Path("nowhere") / name, bytes=1, family=family)
+
+
+SKETCHED = GenerationRequest(task=Task.SKETCH, model="tiny", source="source", strength=0.6, prompt="a cat")
+
+
+def test_a_sketch_becomes_a_unit_that_follows_it(monkeypatch) -> None:
+    nets = [file("control_v11p_sd15_canny"), file("control_v11p_sd15_scribble")]
+    drawn = control_tasks.as_units(SKETCHED, nets)
+    assert (drawn.task, drawn.source, drawn.strength) == (Task.TXT2IMG, None, None)
+    (one,) = drawn.control
+    assert (one.model, one.picture, one.weight) == ("control_v11p_sd15_scribble", "source", 0.6)
+    assert one.preprocessor == "scribble_xdog"
+    shapes = control_tasks.as_units(SKETCHED.replace(task=Task.STRUCTURE), [file("embedded-edges"), file("my_depth")])
+    assert (shapes.control[0].model, shapes.control[0].preprocessor) == ("embedded-edges", "canny")
+    plain = ask()
+    assert control_tasks.as_units(plain, nets) is plain
+
+
+def test_style_transfer_takes_shapes_from_a_controlnet_or_from_the_source() -> None:
+    request = SKETCHED.replace(
+        task=Task.STYLE_TRANSFER, strength=None, references=(Reference(picture="style", weight=0.8),)
+    )
+    adapter = file("ip-adapter_sd15", Kind.IP_ADAPTER)
+    held = control_tasks.as_units(request, [adapter, file("canny")])
+    assert held.task is Task.TXT2IMG
+    assert held.control[0].picture == "source"
+    assert held.references == (Reference(picture="style", weight=0.8, style_only=True),)
+    free = control_tasks.as_units(request, [adapter])
+    assert (free.task, free.source, free.strength) == (Task.IMG2IMG, "source", control_tasks.STYLE_STRENGTH)
+    for lacking, files in ((request, []), (request.replace(references=()), [adapter]), (SKETCHED, [adapter])):
+        with pytest.raises(InvalidRequest) as refusal:
+            control_tasks.as_units(lacking, files)
+        assert refusal.value.hint
+
+
+def test_a_model_offers_what_its_files_can_do() -> None:
+    model = Model(id="m", title="m", family="sd15", tasks=frozenset({Task.TXT2IMG}))
+    none = control_tasks.offered(model, ())
+    assert not none.features & {Feature.CONTROL, Feature.REFERENCE}
+    assert none.tasks == {Task.TXT2IMG}
+    edges = control_tasks.offered(model, (file("edges"),))
+    assert {Task.SKETCH, Task.STRUCTURE} < edges.tasks
+    assert Feature.CONTROL in edges.features
+    style = control_tasks.offered(model, (file("ip", Kind.IP_ADAPTER),))
+    assert Task.STYLE_TRANSFER in style.tasks
+    assert Feature.REFERENCE in style.features
+    masked = dataclasses.replace(model, tasks=frozenset({Task.INPAINT}))
+    assert control_tasks.offered(masked, (file("edges"),)).tasks == {Task.INPAINT}
+
+
+def test_a_sketch_is_drawn(studio) -> None:
+    request = ask("crossed", task=Task.SKETCH, source="source", strength=0.9)
+    by_hand = unit("sketch", picture="source", weight=0.9, preprocessor="scribble_xdog")
+    drawn = draw(studio, request)[0]
+    assert np.array_equal(drawn, draw(studio, ask("crossed", control=(by_hand,)))[0])
+    assert not same(drawn, draw(studio, ask("crossed"))[0])

@@ -1,0 +1,242 @@
+"""Edits by words and by instruction, on tiny real checkpoints and on the model that ships."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from studio.core.errors import InvalidRequest
+from studio.core.model import Feature
+from studio.core.parts import ControlUnit, Inpaint, LoraUse, Outpaint, Reference, Resize
+from studio.core.task import Task
+from studio.pipelines import colour, masks
+from tests.editing_studio import SIDE, EditingStudio, difference, scene, spot
+from tests.local_models import EMBEDDED, Finder
+from tests.test_lora import make_lora
+from tests.tiny_edits import tiny_inpaint, tiny_kontext, tiny_pix2pix
+from tests.tiny_families import single_file
+from tests.tiny_models import tiny_sd15
+
+pytestmark = pytest.mark.torch
+SEARCHING = {Task.SEARCH_REPLACE, Task.SEARCH_RECOLOR, Task.REPLACE_BACKGROUND}
+
+
+@pytest.fixture(scope="module")
+def studio(tmp_path_factory):
+    root = tmp_path_factory.mktemp("models")
+    tiny_sd15(root / "sd15")
+    tiny_inpaint(root / "nine")
+    tiny_pix2pix(root / "pix2pix")
+    tiny_pix2pix(root / "pix2pix-xl", xl=True)
+    tiny_kontext(root / "kontext")
+    cut_out = scene()
+    cut_out.putalpha(spot())
+    pictures = {
+        "source": scene(), "mask": spot(), "cut out": cut_out, "beach": Image.new("RGB", (90, 50), "orange"),
+        "night": Image.new("RGB", (20, 20), (10, 10, 60)), "odd": scene(101, 77), "odd mask": spot(101, 77),
+    }  # fmt: skip
+    made = EditingStudio(root, pictures, Finder(spot()))
+    yield made
+    made.backend.close()
+
+
+@pytest.mark.parametrize("model", ["sd15", "nine"])
+def test_search_and_replace_changes_what_words_find_and_nothing_else(studio: EditingStudio, model: str) -> None:
+    drawn = studio.one(model, Task.SEARCH_REPLACE, search="the ball", source="odd")
+    assert drawn.size == (101, 77)
+    margin = masks.prepared(masks.grown(spot(64, 64).resize((101, 77), Image.Resampling.NEAREST), 2), Inpaint())
+    kept = np.asarray(margin) == 0
+    changed = difference(drawn, scene(101, 77))
+    assert kept.mean() > 0.3
+    assert not changed[kept].any()
+    assert changed[~kept].max() > 20
+    assert studio.ctx.steps[-1] == (4, 4), "drawn anew, all steps"
+
+
+def test_recolouring_takes_colours_and_leaves_shapes(studio: EditingStudio) -> None:
+    import cv2
+
+    replaced = studio.one("sd15", Task.SEARCH_REPLACE, search="x", strength=0.75)
+    recoloured = studio.one("sd15", Task.SEARCH_RECOLOR, search="x")
+    middle = (slice(24, 40), slice(24, 40))
+
+    def lightness(image: Image.Image) -> np.ndarray:
+        lab = cv2.cvtColor(np.asarray(image, dtype=np.float32) / 255, cv2.COLOR_RGB2LAB)[middle]
+        return lab[..., 0] - lab[..., 0].mean()
+
+    own = lightness(scene()).ravel()
+    assert np.corrcoef(lightness(recoloured).ravel(), own)[0, 1] > np.corrcoef(lightness(replaced).ravel(), own)[0, 1]
+    assert difference(recoloured, scene())[middle].max() > 5
+
+
+def test_recoloured_pictures_have_the_new_colours_on_the_old_shapes() -> None:
+    grey = Image.fromarray(np.tile(np.linspace(60, 180, 64).astype(np.uint8)[:, None, None], (1, 64, 3)))
+    red = Image.new("RGB", (64, 64), (170, 60, 60))
+    mixed = np.asarray(colour.recoloured(grey, red), dtype=int)
+    assert (mixed[..., 0] > mixed[..., 2] + 30).all()
+    assert (np.diff(mixed[:, 5, 1]) >= 0).all(), "as light and dark as it was"
+    assert colour.recoloured(grey, grey).getpixel((5, 5)) == pytest.approx(grey.getpixel((5, 5)), abs=1)
+
+
+def test_lighting_goes_half_way() -> None:
+    night = colour.lit(scene(), Image.new("RGB", (8, 8), (10, 10, 60)))
+    before, after = np.asarray(scene(), dtype=float), np.asarray(night, dtype=float)
+    assert after.mean() < before.mean() - 30
+    assert np.corrcoef(before[..., 1].ravel(), after[..., 1].ravel())[0, 1] > 0.9
+    assert difference(colour.lit(scene(), scene()), scene()).max() <= 1
+
+
+def test_a_new_background_is_drawn_behind_the_foreground(studio: EditingStudio) -> None:
+    drawn = studio.one("sd15", Task.REPLACE_BACKGROUND, prompt="a forest")
+    front = np.asarray(spot()) == 255
+    changed = difference(drawn, scene())
+    assert not changed[front].any()
+    assert changed[~front].max() > 20
+
+
+def test_a_picture_for_a_background_is_pasted_and_nothing_loaded(studio: EditingStudio) -> None:
+    studio.backend.unload("sd15")
+    drawn = studio.one("sd15", Task.REPLACE_BACKGROUND, background="beach")
+    assert studio.ctx.loaded == []
+    assert drawn.getpixel((0, 0)) == (255, 165, 0)
+    assert drawn.getpixel((32, 32)) == scene().getpixel((32, 32))
+    lit = studio.one("sd15", Task.REPLACE_BACKGROUND, background="beach", lighting="night")
+    assert lit.getpixel((0, 0)) == (255, 165, 0)
+    assert sum(lit.getpixel((32, 32))) < sum(drawn.getpixel((32, 32)))
+    gentle = studio.one("sd15", Task.REPLACE_BACKGROUND, background="beach", strength=0.25)
+    assert studio.ctx.steps == [(1, 1)]
+    assert gentle.size == drawn.size
+    assert gentle.tobytes() != drawn.tobytes()
+
+
+def test_a_picture_that_is_cut_out_is_its_own_foreground(studio: EditingStudio) -> None:
+    drawn = studio.one("sd15", Task.REPLACE_BACKGROUND, source="cut out", background="beach")
+    assert drawn.mode == "RGB"
+    front = np.asarray(spot()) == 255
+    assert not difference(drawn, scene())[front].any()
+    assert drawn.getpixel((0, 0)) == (255, 165, 0)
+
+
+def test_words_and_foreground_are_looked_for_once_and_before_loading(studio: EditingStudio) -> None:
+    finder = Finder(spot())
+    other = EditingStudio(studio.settings.models_dir, studio.pictures, finder)
+    other.draw("sd15", Task.SEARCH_REPLACE, 1, 2, search="the ball", loops=2)
+    assert finder.asked == ["the ball"]
+
+    def nothing(words: str, image: Image.Image, ctx: object) -> Image.Image:
+        raise InvalidRequest("There is no unicorn in the picture.")
+
+    finder.find = nothing  # type: ignore[method-assign]
+    other.backend.unload("sd15")
+    with pytest.raises(InvalidRequest, match="unicorn"):
+        other.one("sd15", Task.SEARCH_REPLACE, search="a unicorn")
+    assert other.ctx.loaded == []
+
+
+def test_tasks_that_look_for_things_are_there_with_annotators_only(studio: EditingStudio) -> None:
+    tasks = {model.id: model.tasks for model in studio.backend.models()}
+    assert tasks["sd15"] >= SEARCHING
+    assert tasks["nine"] >= SEARCHING
+    bare = EditingStudio(studio.settings.models_dir, {})
+    assert not {model.id: model.tasks for model in bare.backend.models()}["sd15"] & SEARCHING
+
+
+@pytest.mark.parametrize("model", ["pix2pix", "pix2pix-xl", "kontext"])
+def test_models_that_follow_instructions(studio: EditingStudio, model: str) -> None:
+    found = next(one for one in studio.backend.models() if one.id == model)
+    assert found.problem == ""
+    assert found.tasks == {Task.EDIT}
+    assert not {Feature.HIRES, Feature.STRENGTH, Feature.PROMPT_SYNTAX} & found.features
+    drawn = studio.draw(model, Task.EDIT, 1, 2, prompt="make it AND [blue:red:0.5]")
+    assert studio.ctx.steps == [(done, 8) for done in range(1, 9)], "one after the other, every step seen"
+    assert difference(*drawn).max() > 3
+    assert studio.one(model, Task.EDIT, 2, prompt="make it AND [blue:red:0.5]").tobytes() == drawn[1].tobytes()
+    studio.pictures["other"] = scene().rotate(90)
+    assert studio.one(model, Task.EDIT, 2, source="other").tobytes() != drawn[1].tobytes()
+
+
+@pytest.mark.parametrize("mode", list(Resize))
+def test_instructions_on_a_picture_of_another_shape(studio: EditingStudio, mode: Resize) -> None:
+    assert studio.one("pix2pix", Task.EDIT, source="odd", resize=mode).size == (SIDE, SIDE)
+
+
+def test_a_mask_holds_an_instruction_to_its_place(studio: EditingStudio) -> None:
+    drawn = studio.one("pix2pix", Task.EDIT, source="odd", mask="odd mask")
+    assert drawn.size == (101, 77)
+    kept = np.asarray(masks.prepared(spot(101, 77), Inpaint())) == 0
+    changed = difference(drawn, scene(101, 77))
+    assert not changed[kept].any()
+    assert changed[~kept].max() > 3
+
+
+def test_control_units_do_not_go_with_instructions(studio: EditingStudio) -> None:
+    with pytest.raises(InvalidRequest, match="instruction"):
+        studio.one("pix2pix", Task.EDIT, control=(ControlUnit(model="x", picture="mask"),))
+    assert studio.ctx.loaded == []
+
+
+@pytest.mark.parametrize("channels", [9, 8])
+def test_single_files_are_told_by_their_channels_and_loaded_whole(
+    tmp_path: Path, channels: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import torch
+    from safetensors.torch import load_file, save_file
+
+    from studio.core.ports import LoadOptions
+    from studio.pipelines.families import _parts
+
+    file, config, _ = single_file(tmp_path, "sd15")
+    name = "model.diffusion_model.input_blocks.0.0.weight"
+    tensors = load_file(file)
+    narrow = tensors[name]
+    tensors[name] = torch.randn((narrow.shape[0], channels, 3, 3))
+    (tmp_path / "models").mkdir()
+    save_file(tensors, tmp_path / "models" / "one.safetensors")
+    monkeypatch.setattr(_parts, "CONFIGS", _configs(tmp_path, config, _parts.CONFIGS))
+    studio = EditingStudio(tmp_path / "models", {"source": scene(), "mask": spot()}, Finder(spot()))
+    (model,) = studio.backend.models()
+    assert model.problem == ""
+    assert model.tasks == ({Task.EDIT} if channels == 8 else _parts.MASKED)
+    weight = studio.catalog.checkpoint("one")
+    pipe = studio.catalog.spec(weight).load(weight, LoadOptions(device="cpu", dtype="float32"))
+    assert torch.equal(pipe.unet.conv_in.weight, tensors[name])
+    drawn = studio.one("one", Task.EDIT if channels == 8 else Task.INPAINT, mask="mask", steps=2)
+    assert drawn.size == (SIDE, SIDE)
+
+
+def _configs(tmp_path: Path, config: Path, real: Path) -> Path:
+    configs = tmp_path / "configs"
+    configs.mkdir()
+    config.rename(configs / "sd15")
+    (configs / "clip_tokenizer").symlink_to(real / "clip_tokenizer")
+    return configs
+
+
+def test_the_shipped_model_edits_and_keeps_no_trace(tmp_path: Path) -> None:
+    """A bare request gives the same bytes before and after a LoRA, an img2img, an inpaint and an outpaint job."""
+    shutil.copytree(EMBEDDED, tmp_path / "embedded")
+    (tmp_path / "loras").mkdir()
+    make_lora(EMBEDDED, tmp_path / "loras" / "apple.safetensors")
+    studio = EditingStudio(tmp_path, {"mask": spot(128, 128)})
+    size = {"width": 128, "height": 128, "steps": 2}
+    studio.pictures["source"] = bare = studio.one("embedded", Task.TXT2IMG, **size)
+    weight = studio.backend._registry.resident_bytes
+    lora = {"loras": (LoraUse(name="apple"),), "strength": 0.5, **size}
+    plain = studio.one("embedded", Task.IMG2IMG, strength=0.5, **size)
+    assert studio.one("embedded", Task.IMG2IMG, **lora).tobytes() != plain.tobytes(), "a LoRA acts here too"
+    masked = studio.one("embedded", Task.INPAINT, mask="mask", **lora)
+    kept = np.asarray(masks.prepared(spot(128, 128), Inpaint())) == 0
+    assert not difference(masked, bare)[kept].any()
+    studio.one("embedded", Task.OUTPAINT, outpaint=Outpaint(right=64), **size)
+    assert studio.one("embedded", Task.TXT2IMG, **size).tobytes() == bare.tobytes()
+    assert studio.backend._registry.resident_bytes <= weight * 1.03
+
+
+def test_a_model_that_takes_one_picture_says_so(studio: EditingStudio) -> None:
+    with pytest.raises(InvalidRequest, match="takes one picture"):
+        studio.one("pix2pix", Task.EDIT, references=(Reference(picture="beach"),))
+    assert studio.ctx.loaded == []

@@ -1,0 +1,192 @@
+"""Reference pictures through tiny IP-Adapters, against diffusers' own loading of them, and off again without a trace."""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+from typing import Any
+
+import numpy as np
+import pytest
+
+from studio.core.errors import InvalidRequest, JobCancelled
+from studio.core.parts import ControlUnit, Reference
+from studio.core.request import GenerationRequest
+from studio.core.task import Task
+from studio.core.weights import Kind, WeightFile
+from tests.local_models import FolderCatalog, RecordingContext, ask, local, seeds
+from tests.tiny_control import picture, tiny_controlnet, tiny_crossed, tiny_ip_adapter
+from tests.tiny_models import tiny_sd15, tiny_sdxl
+
+pytestmark = pytest.mark.torch
+PICTURES = {"source": picture(1), "style": picture(2), "other": picture(3)}
+
+
+@pytest.fixture(scope="module")
+def catalog(tmp_path_factory) -> FolderCatalog:
+    root = tmp_path_factory.mktemp("models")
+    one, xl = tiny_sd15(root / "tiny"), tiny_sdxl(root / "xl")
+    adapter, crossed = tiny_ip_adapter(root / "sd15", one), tiny_crossed(root / "crossed")
+    shutil.copytree(root / "sd15", root / "lone", ignore=shutil.ignore_patterns("image_encoder"))
+    deep = root / "lone" / "a" / "b" / "c" / "lone.safetensors"
+    deep.parent.mkdir(parents=True)
+    shutil.copy(adapter.path, deep)
+    others = (
+        adapter, tiny_ip_adapter(root / "xl-adapter", xl), tiny_controlnet(root / "edges", one),
+        dataclasses.replace(tiny_ip_adapter(root / "crossed-adapter", crossed), name="adapter-for-crossed"),
+        dataclasses.replace(adapter, name="lone-with-a-long-name", path=deep),
+    )  # fmt: skip
+    return FolderCatalog({"tiny": one, "xl": xl, "crossed": crossed}, others)
+
+
+@pytest.fixture
+def studio(catalog, tmp_path):
+    backend, settings = local(tmp_path, catalog)
+    yield backend, settings
+    backend.close()
+
+
+def context(studio) -> RecordingContext:
+    return RecordingContext(studio[1], pictures=PICTURES)
+
+
+def draw(studio, request: GenerationRequest, *numbers: int, ctx: RecordingContext | None = None) -> list[np.ndarray]:
+    drawn = studio[0].render(request, seeds(*(numbers or (7,))), ctx or context(studio))
+    return [np.asarray(one.image, dtype=int) for one in drawn]
+
+
+def bare(catalog, model: str, weight: Any, **arguments: Any) -> np.ndarray:
+    """diffusers alone: the adapter loaded from its own folder, with that scale."""
+    import diffusers
+    import torch
+    from transformers import CLIPImageProcessor
+
+    from studio.pipelines.samplers import make_scheduler
+
+    file = next(
+        f for f in catalog.weights() if f.kind is Kind.IP_ADAPTER and f.family == catalog.checkpoint(model).family
+    )
+    pipe: Any = diffusers.DiffusionPipeline.from_pretrained(
+        catalog.checkpoint(model).path,
+        local_files_only=True,
+        feature_extractor=CLIPImageProcessor(size=32, crop_size=32),
+    )
+    pipe.load_ip_adapter(str(file.path.parent), subfolder="", weight_name=file.path.name)
+    pipe.set_ip_adapter_scale(weight)
+    pipe.scheduler = make_scheduler("Euler", "Automatic", pipe.scheduler.config)
+    image = pipe(
+        "a red apple", num_inference_steps=3, guidance_scale=4.0, width=64, height=64,
+        generator=[torch.Generator().manual_seed(7)], **arguments,
+    ).images[0]  # fmt: skip
+    return np.asarray(image, dtype=int)
+
+
+def same(ours: np.ndarray, theirs: np.ndarray) -> bool:
+    return bool(np.abs(ours - theirs).max() <= 1)
+
+
+@pytest.mark.parametrize("model", ["tiny", "xl"])
+def test_a_reference_draws_what_diffusers_draws(studio, catalog, model: str) -> None:
+    ours = draw(studio, ask(model, references=(Reference(picture="style", weight=0.7),)))[0]
+    assert same(ours, bare(catalog, model, 0.7, ip_adapter_image=PICTURES["style"]))
+    assert not same(ours, draw(studio, ask(model))[0])
+
+
+@pytest.mark.parametrize(("model", "adapter"), [("crossed", "adapter-for-crossed"), ("xl", "")])
+def test_style_alone_reaches_other_layers_than_the_whole(studio, model: str, adapter: str) -> None:
+    references = [Reference(picture="style", weight=2, style_only=only, model=adapter) for only in (False, True)]
+    whole, style = (draw(studio, ask(model, references=(one,)))[0] for one in references)
+    assert not same(whole, style)
+    assert not same(style, draw(studio, ask(model))[0])
+
+
+def test_several_references_with_weights_of_their_own(studio) -> None:
+    one, two = Reference(picture="style", weight=0.7), Reference(picture="other", weight=0.4, style_only=True)
+    both = draw(studio, ask(references=(one, two)))[0]
+    assert not same(both, draw(studio, ask(references=(one,)))[0])
+    off = dataclasses.replace(two, weight=0.0)
+    assert same(draw(studio, ask(references=(one, off)))[0], draw(studio, ask(references=(one,)))[0])
+
+
+def test_beside_a_controlnet_in_batches_and_under_and(studio) -> None:
+    steered = ask(
+        references=(Reference(picture="style", weight=0.8),), control=(ControlUnit(model="edges", picture="other"),),
+        prompt="a red apple :0.5 AND a red apple :0.5",
+    )  # fmt: skip
+    together = draw(studio, steered, 1, 2)
+    alone = draw(studio, steered.replace(prompt="a red apple"), 2)[0]
+    assert np.abs(together[1] - alone).max() <= 2
+
+
+def test_style_transfer_starts_from_the_source_where_no_controlnet_is(studio, catalog) -> None:
+    others, catalog.others = catalog.others, [file for file in catalog.others if file.kind is Kind.IP_ADAPTER]
+    request = ask(task=Task.STYLE_TRANSFER, source="source", references=(Reference(picture="style"),))
+    free = draw(studio, request)[0]
+    catalog.others = others
+    held = draw(studio, request.replace(strength=0.6))[0]
+    assert np.array_equal(free, held)
+
+
+def test_nothing_is_left_for_the_next_job(studio, catalog) -> None:
+    before = draw(studio, ask())[0]
+    referred = ask(references=(Reference(picture="style"),))
+    draw(studio, referred)
+    ctx = context(studio)
+
+    def stop(done: int) -> None:
+        raise JobCancelled("stopped")
+
+    ctx.at_step = stop
+    with pytest.raises(JobCancelled):
+        draw(studio, referred, ctx=ctx)
+    assert np.array_equal(draw(studio, ask())[0], before)
+    assert ctx.loaded == [], "adapter and encoder stayed resident"
+    resident = {one.title for one in studio[0].memory().resident}
+    assert {"Tiny", "ip-adapter_sd15", "the image encoder"} <= resident
+    unet = studio[0]._registry.held("tiny").pipe.unet
+    assert unet.encoder_hid_proj is None
+    assert unet.config.encoder_hid_dim_type is None
+    assert not any("IPAdapter" in type(one).__name__ for one in unet.attn_processors.values())
+
+
+REFUSED = {
+    "no picture": (ask(references=(Reference(),)), "no picture"),
+    "unknown": (ask(references=(Reference(picture="style", model="nothing"),)), "nothing"),
+    "another family": (ask("xl", references=(Reference(picture="style", model="ip-adapter_sd15"),)), "made for sd15"),
+    "no encoder": (ask(references=(Reference(picture="style", model="lone-with-a-long-name"),)), "image encoder is missing"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_bad_references_are_refused_before_anything_is_loaded(studio, name: str) -> None:
+    request, words = REFUSED[name]
+    ctx = context(studio)
+    with pytest.raises(InvalidRequest, match=words):
+        draw(studio, request, ctx=ctx)
+    assert ctx.loaded == []
+
+
+def test_without_an_adapter_it_says_what_to_get(studio, catalog) -> None:
+    others, catalog.others = catalog.others, []
+    with pytest.raises(InvalidRequest) as refusal:
+        draw(studio, ask(references=(Reference(picture="style"),)))
+    catalog.others = others
+    assert "h94/IP-Adapter" in refusal.value.hint
+
+
+def test_an_adapter_of_other_layers_is_refused(studio, catalog, tmp_path) -> None:
+    from safetensors.torch import load_file, save_file
+
+    adapter: WeightFile = next(file for file in catalog.others if file.name == "ip-adapter_sd15")
+    tensors = load_file(adapter.path)
+    tensors = {name: tensor[:-1].clone() if "to_k_ip" in name else tensor for name, tensor in tensors.items()}
+    folder = tmp_path / "odd"
+    shutil.copytree(adapter.path.parent, folder)
+    save_file(tensors, folder / "odd.safetensors")
+    odd = dataclasses.replace(adapter, name="odd", path=folder / "odd.safetensors")
+    before, others = draw(studio, ask())[0], catalog.others
+    catalog.others = [odd]
+    with pytest.raises(InvalidRequest, match="does not fit"):
+        draw(studio, ask(references=(Reference(picture="style", model="odd"),)))
+    catalog.others = others
+    assert np.array_equal(draw(studio, ask())[0], before)
