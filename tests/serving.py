@@ -32,8 +32,8 @@ class EmptyStore:
         return MemoryReport(device="cpu", total=1, free=1, budget=1, resident=())
 
 
-def make_studio(folder: Path, backend: Backend, *, models: Any = None, **settings: Any) -> Studio:
-    """A studio on `folder` with one backend; its engine is not started yet. `models` is its ModelStore, by default an empty one."""
+def make_studio(folder: Path, backend: Backend | list[Backend], *, models: Any = None, **settings: Any) -> Studio:
+    """A studio on `folder` with one backend, or several; its engine is not started yet. `models` is its ModelStore, by default an empty one."""
     store = SettingsStore(
         Settings(
             **{
@@ -46,7 +46,8 @@ def make_studio(folder: Path, backend: Backend, *, models: Any = None, **setting
         )
     )
     (folder / "outputs").mkdir(parents=True, exist_ok=True)
-    engine = Engine(settings=store, backends=[backend], database=Database(folder / "outputs" / "library.db"))
+    backends = backend if isinstance(backend, list) else [backend]
+    engine = Engine(settings=store, backends=backends, database=Database(folder / "outputs" / "library.db"))
     return Studio(engine, store, models or EmptyStore(), doctor=list)  # type: ignore[arg-type]
 
 

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, Field, FiniteFloat
 
 from studio.api.schemas import CreateBody, Name, Strict, Text
 from studio.core.codec import decode
-from studio.core.errors import InvalidRequest
+from studio.core.errors import InvalidRequest, UnknownModel
 from studio.core.finish import Derivative, Faces, FileWish, Finish, Upscale
+from studio.core.model import Model, Quality
 from studio.core.operations import OPERATIONS
 from studio.core.parts import ControlUnit, Inpaint, Option, Outpaint, Reference, Resize
 from studio.core.request import GenerationRequest
 from studio.core.task import Task
+from studio.core.upscale_modes import Mode, choose, request_for
 
 Picture = Annotated[
     str, Field(min_length=1, description="The id of a kept picture or of a result, or a file in base64 (a form may send the file).")
@@ -85,14 +88,41 @@ class UpscaleBody(Strict):
 
     image: Picture | None = None
     images: list[Picture] = Field(default=[], max_length=500)
-    model: Name = Field(default="", description="An upscaler's id; for creative upscaling a checkpoint's.")
+    mode: Name = Field(
+        default="fast", description="fast, conservative or creative; passed over where `upscale` says how large."
+    )
+    quality: Annotated[Quality, Field(strict=False)] = Quality.STANDARD
+    model: Name = Field(
+        default="", description="An upscaler's id, from GET /models?task=upscale; empty lets mode and quality choose."
+    )
     prompt: Text = ""
-    upscale: Annotated[Upscale, _part(Upscale)] = Upscale()
-    scale: FiniteFloat | None = Field(default=None, ge=1, le=16)
-    width: int | None = Field(default=None, ge=8)
-    height: int | None = Field(default=None, ge=8)
-    seed: int | None = None
+    negative_prompt: Text = ""
+    upscale: Annotated[Upscale, _part(Upscale)] | None = Field(default=None, description="How large, and how.")
+    seed: int | None = Field(default=None, ge=0)
     file: Annotated[FileWish, _part(FileWish)] | None = None
+
+    def to_request(self, models: Sequence[Model]) -> GenerationRequest:
+        """The request, its pictures still as the caller gave them; `models` are those that are there.
+
+        Raises:
+            UnknownModel: no such mode, or nothing that does it.
+        """
+        mode = next((mode for mode in Mode if mode.split()[0] == self.mode), None)
+        if mode is None:
+            names = ", ".join(mode.split()[0] for mode in Mode)
+            raise UnknownModel(f"There is no upscale mode “{self.mode[:60]}”.", hint=f"There are: {names}.")
+        named = next((model for model in models if model.id == self.model), None)
+        model = named or choose(mode, self.quality, models)
+        if model is None or (self.model and named is None):
+            raise UnknownModel(
+                f"There is no upscaler “{self.model}”." if self.model else f"Nothing that is here does “{mode}”.",
+                hint="GET /models?task=upscale lists what there is.",
+            )
+        found = request_for(mode, self.quality, model, models)
+        return found.replace(
+            upscale=self.upscale or found.upscale, source=self.image, batch=tuple(self.images), prompt=self.prompt,
+            negative_prompt=self.negative_prompt, seed=self.seed, file=self.file,
+        )  # fmt: skip
 
 
 class RestoreBody(Strict):
@@ -141,6 +171,23 @@ class KeptBody(BaseModel):
     width: int
     height: int
     infotext: str
+
+
+class PictureInfoBody(BaseModel):
+    """What a picture tells of its making: which program wrote it, its infotext, the settings as a request of ours (as JSON of
+    the recipe), everything else as it stood there, and a hidden watermark."""
+
+    program: str
+    infotext: str
+    request: dict[str, Any] | None
+    history: list[dict[str, Any]]
+    raw: dict[str, str]
+    passedOver: list[str]  # noqa: N815 - names on the wire are camelCase
+    hidden: str | None
+    width: int
+    height: int
+    format: str
+    bytes: int
 
 
 class OperationBody(BaseModel):

@@ -12,9 +12,15 @@ from fastapi.responses import Response, StreamingResponse
 from studio.api import bodies, schemas
 from studio.api.editing import TAKEN, work
 from studio.api.forms import FormsToo
+from studio.api.pictures import decoded, kept_in
 from studio.api.submitting import Submitter, caller
 from studio.api.wire import asset_file
 from studio.core.errors import NotFound
+from studio.core.images import Limits, open_image
+from studio.core.request import GenerationRequest
+from studio.core.task import Task
+from studio.core.user import User
+from studio.engine.picture_info import picture_info
 from studio.engine.studio import Studio
 from studio.engine.zips import zipped
 
@@ -22,6 +28,21 @@ from studio.engine.zips import zipped
 def add(routes: APIRouter, studio: Studio, submitter: Submitter) -> None:
     """Put the routes of finishing among `routes`."""
     forms = APIRouter(route_class=FormsToo)
+
+    @forms.post("/upscale", status_code=202, response_model=schemas.Queued, responses=TAKEN)
+    async def upscale(request: Request, body: bodies.UpscaleBody, wait: bool = False) -> Response:  # pyright: ignore[reportUnusedFunction]
+        """Enlarge a picture. Answers as /create does."""
+
+        def wanted(user: User) -> GenerationRequest:
+            return kept_in(body.to_request(studio.engine.models(Task.UPSCALE)), studio.engine, user)
+
+        return await submitter.answer(request, wanted, wait=wait)
+
+    @forms.post("/png-info")
+    def png_info(request: Request, body: bodies.PictureBody) -> bodies.PictureInfoBody:  # pyright: ignore[reportUnusedFunction]
+        """What a picture tells of its making: ours, AUTOMATIC1111's, ComfyUI's and others'."""
+        caller(request)
+        return _info(studio, body.image)
 
     @forms.post("/restore-faces", status_code=202, response_model=schemas.Queued, responses=TAKEN)
     async def restore_faces(request: Request, body: bodies.RestoreBody, wait: bool = False) -> Response:  # pyright: ignore[reportUnusedFunction]
@@ -55,6 +76,18 @@ def zip_answer(studio: Studio, job_id: str, request: Request) -> StreamingRespon
     return StreamingResponse(
         _sent(files), media_type="application/zip",
         headers={"Content-Disposition": f'attachment; filename="easel-{name}.zip"', "Cache-Control": "no-store"},
+    )  # fmt: skip
+
+
+def _info(studio: Studio, text: str) -> bodies.PictureInfoBody:
+    settings = studio.settings.current
+    data = decoded(text)
+    info = picture_info(data, settings)
+    hidden = studio.read_hidden(open_image(data, limits=Limits.of(settings)))
+    return bodies.PictureInfoBody(
+        program=info.program, infotext=info.infotext, request=info.request.to_json() if info.request else None,
+        history=[one.to_json() for one in info.history], raw=dict(info.raw), passedOver=list(info.passed_over), hidden=hidden,
+        width=info.width, height=info.height, format=info.format, bytes=info.bytes,
     )  # fmt: skip
 
 

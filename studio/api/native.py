@@ -12,7 +12,7 @@ from fastapi import APIRouter, Query, Request
 from fastapi.responses import FileResponse, Response, StreamingResponse
 
 from studio import __version__
-from studio.api import editing, extras, schemas
+from studio.api import editing, extras, money, schemas
 from studio.api.errors import NotReady
 from studio.api.forms import FormsToo
 from studio.api.submitting import NO_STORE, Submitter, caller
@@ -39,6 +39,7 @@ def router(studio: Studio) -> APIRouter:
     _add_create(routes, studio, submitter)
     editing.add(routes, studio, submitter)
     extras.add(routes, studio, submitter)
+    money.add(routes, studio)
     _add_jobs(routes, studio)
     _add_result(routes, studio)
     _add_events(routes, studio)

@@ -33,11 +33,19 @@ def keep(text: str, engine: Engine, user: User) -> KeptPicture:
         return engine.kept(text, user)
     if _ASSET.fullmatch(text):
         return engine.keep_asset(text, user)
+    return engine.keep_picture(decoded(text), user)
+
+
+def decoded(text: str) -> bytes:
+    """The bytes of a file in base64, with or without "data:…;base64," before it.
+
+    Raises:
+        InvalidRequest: it is none.
+    """
     data = text.partition(",")[2] if text.startswith("data:") else text
     try:
-        raw = base64.b64decode(data, validate=True)
+        return base64.b64decode(data, validate=True)
     except (binascii.Error, ValueError) as error:
         raise InvalidRequest(
             "A picture is neither an id nor base64.", hint="Send the id from POST /pictures, or the file in base64."
         ) from error
-    return engine.keep_picture(raw, user)

@@ -1,0 +1,126 @@
+"""Providers, estimates, ledger, upscale and picture info over HTTP; a sentinel key that must turn up nowhere."""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+import io
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from fakes import FAKE_MODEL, FakeBackend, draw
+from providers import SENTINEL
+from serving import Served, make_users, running
+from vendor_server import Reply, serving
+from vendors.stability import Stability
+
+from studio.core.model import Model
+from studio.core.task import Task
+from studio.engine.clouds import Clouds
+from studio.engine.embed import Carried, encode
+from studio.engine.keys import KeyStore
+from studio.providers._service import Service
+from studio.providers.stability import PROVIDER
+
+API = "/api/image-studio"
+UPSCALER = Model(
+    id="upscaler/Lanczos", title="Lanczos", family="upscaler", tasks=frozenset({Task.UPSCALE}), features=frozenset()
+)
+
+
+@pytest.fixture
+def served(tmp_path: Path) -> Iterator[Served]:
+    """A studio with the real service of Stability AI, which talks to a stand-in, beside the fake."""
+    with serving(Stability()) as vendor:
+        keys = KeyStore(tmp_path / "user" / "keys.json", {})
+        service = Service(PROVIDER, keys, lambda: vendor.url)
+        fake = FakeBackend(dataclasses.replace(FAKE_MODEL, tasks=frozenset({Task.TXT2IMG})), UPSCALER)
+        with running(tmp_path, backend=[fake, service], users=make_users(tmp_path)) as served:
+            object.__setattr__(served.studio, "clouds", Clouds([service], keys, lambda: served.studio.settings.current))
+            served.vendor = vendor  # type: ignore[attr-defined]
+            yield served
+
+
+def unlock(served: Served) -> None:
+    assert served.studio.clouds is not None
+    served.studio.clouds.set_key("stability", SENTINEL)
+
+
+def test_a_service_is_locked_until_its_key_is_set_and_the_key_is_never_told(served: Served) -> None:
+    ann, root = served.client("ann"), served.client("root")
+    [before] = ann.get(f"{API}/providers").json()["providers"]
+    assert "STABILITY_API_KEY" in before["locked"]
+    assert not before["keySet"]
+    refused = ann.post(f"{API}/create", json={"prompt": "x", "model": "stability/core"})
+    assert refused.status_code >= 400
+    assert "STABILITY_API_KEY" in refused.text
+    unlock(served)
+    [after] = ann.get(f"{API}/providers").json()["providers"]
+    assert (after["locked"], after["keySet"], after["keyEnds"]) == ("", True, "")
+    assert root.get(f"{API}/providers").json()["providers"][0]["keyEnds"] == SENTINEL[-4:]
+    assert {"stability/core", "stability/edit"} <= {model["id"] for model in after["models"]}
+
+
+def test_an_estimate_costs_nothing_and_the_ledger_tells_what_was_spent(served: Served) -> None:
+    unlock(served)
+    ann = served.client("ann")
+    wish = {"prompt": "a fox", "model": "stability/core", "count": 2}
+    found = ann.post(f"{API}/estimate-cost", json={"create": wish}).json()
+    assert (found["amount"], found["model"]) == (pytest.approx(0.06), "stability/core")
+    assert ann.post(f"{API}/estimate-cost", json={"create": {"prompt": "x"}}).json()["amount"] == 0
+    assert served.vendor.seen == []  # type: ignore[attr-defined]
+    done = ann.post(f"{API}/create?wait=true", json=wish)
+    assert done.status_code == 200, done.text
+    [line] = ann.get(f"{API}/ledger").json()["lines"]
+    assert (line["provider"], line["pictures"], line["billed"]) == ("stability", 2, pytest.approx(0.06))
+    assert served.client("bob").get(f"{API}/ledger").json()["lines"] == []
+    assert served.client("bob").get(f"{API}/ledger?everybody=true").status_code == 403
+    assert len(served.client("root").get(f"{API}/ledger?everybody=true").json()["lines"]) == 1
+
+
+def test_a_sentinel_key_turns_up_nowhere(served: Served, tmp_path: Path) -> None:
+    unlock(served)
+    ann = served.client("ann")
+    answers = [ann.post(f"{API}/create?wait=true", json={"prompt": "x", "model": "stability/core"}).text]
+    for reply in (
+        Reply(status=401, body={"errors": [f"bad key {SENTINEL}"]}), Reply(status=400, body={"errors": ["no"]}),
+        Reply(status=500, body=b"<html>"), Reply(drop=True), Reply(status=429, headers={"Retry-After": "999"}, body={}),
+    ):  # fmt: skip
+        served.vendor.fail(reply, times=5)  # type: ignore[attr-defined]
+        answers.append(ann.post(f"{API}/create?wait=true", json={"prompt": "x", "model": "stability/core"}).text)
+        served.vendor._queued.clear()  # type: ignore[attr-defined]
+    for path in ("/jobs", "/providers", "/ledger", "/models"):
+        answers.append(ann.get(API + path).text)
+    assert not [text for text in answers if SENTINEL in text]
+    written = [path for path in tmp_path.rglob("*") if path.is_file() and SENTINEL.encode() in path.read_bytes()]
+    assert [path.name for path in written] == ["keys.json"]
+
+
+def test_upscale_by_mode_and_by_model(served: Served) -> None:
+    ann = served.client("ann")
+    picture = base64.b64encode(encode(draw(1, 64, 64), "png", quality=90)).decode()
+    done = ann.post(f"{API}/upscale?wait=true", json={"image": picture, "quality": "draft"})
+    assert done.status_code == 200, done.text
+    request = served.backend[0].seen[-1][0]
+    assert (request.model, request.upscale.scale) == ("upscaler/Lanczos", 4)
+    ann.post(
+        f"{API}/upscale?wait=true", json={"image": picture, "model": "upscaler/Lanczos", "upscale": {"long_side": 100}}
+    )
+    assert served.backend[0].seen[-1][0].upscale.long_side == 100
+    assert ann.post(f"{API}/upscale", json={"image": picture, "mode": "magic"}).status_code == 404
+    assert ann.post(f"{API}/upscale", json={"image": picture, "mode": "creative"}).status_code == 404
+
+
+def test_picture_info(served: Served) -> None:
+    data = encode(
+        draw(1, 64, 48), "webp", quality=90, carried=Carried(infotext="a fox\nSteps: 4, Seed: 7, Size: 64x48")
+    )
+    form = served.client("ann").post(f"{API}/png-info", files={"image": ("a.webp", io.BytesIO(data))}).json()
+    assert (form["program"], form["request"]["seed"], form["width"], form["bytes"]) == (
+        "AUTOMATIC1111",
+        7,
+        64,
+        len(data),
+    )
+    assert served.client("ann").post(f"{API}/png-info", json={"image": "AAAA"}).status_code == 400
