@@ -52,7 +52,7 @@ def build(settings: SettingsStore) -> Studio:
     local = LocalPipelines(lambda: settings.current, catalog, hub, preprocessing)
     platforms = Platforms(own / "platforms.toml")
     advisor = Advisor(platforms)
-    services = [_service(spec, keys) for spec in discover("studio.providers", "PROVIDER")]
+    services = [_service(spec, keys, settings) for spec in discover("studio.providers", "PROVIDER")]
     tools: list[Backend] = [preprocessing, Finishing(fonts), SocialFormats(platforms, advisor, fonts)]
     engine = Engine(
         settings=settings,
@@ -67,8 +67,13 @@ def build(settings: SettingsStore) -> Studio:
     )  # fmt: skip
 
 
-def _service(spec: ProviderSpec, keys: KeyStore) -> Service:
-    return Service(spec, keys, lambda: os.environ.get(spec.base_env, ""))
+def _service(spec: ProviderSpec, keys: KeyStore, settings: SettingsStore) -> Service:
+    """The service at the address that the environment gives, else the setting of its name where there is one."""
+
+    def address() -> str:
+        return os.environ.get(spec.base_env, "") or getattr(settings.current, f"{spec.id}_url", "")
+
+    return Service(spec, keys, address)
 
 
 def _short_hash(catalog: Catalog, model_id: str) -> str:

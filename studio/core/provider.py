@@ -128,8 +128,8 @@ class CloudModel:
 class ProviderSpec:
     """A cloud service, or a kind of own server.
 
-    `keys` are the environment variables that its key may stand in, the first one preferred, none for a server that needs
-    none. `base_url` is where it lives; the environment variable `base_env` and the setting of that name move it. `hosts` are
+    `keys` are the environment variables that its key may stand in, the first one preferred; with `key_optional` it may do
+    without. `base_url` is where it lives; the environment variable `base_env` and the setting of that name move it. `hosts` are
     the names (or ".suffix") that results are downloaded from. `models` gives its models, `draw` makes the pictures of an
     order, one per seed, `check` asks something that costs nothing and returns a sentence for the user. `header` puts a key
     into headers. `fault` gives the error that an answer of the service means.
@@ -141,6 +141,7 @@ class ProviderSpec:
     site: str
     base_url: str
     base_env: str
+    key_optional: bool = False
     hosts: tuple[str, ...] = ()
     models: Callable[[], Sequence[CloudModel]]
     draw: Callable[[Order, Wire], list[Rendered]]

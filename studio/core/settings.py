@@ -78,6 +78,26 @@ class Settings:
     )  # fmt: skip
     embed_recipe: bool = setting(True, "Write the full recipe into each picture.", group="Output")
 
+    compatible_url: str = setting(
+        "",
+        "Address of your own server that speaks OpenAI's images dialect, with its /v1. Empty: none.",
+        group="Providers",
+    )
+    comfyui_url: str = setting(
+        "", "Address of your own ComfyUI server, for example http://127.0.0.1:8188. Empty: none.", group="Providers"
+    )
+    comfyui_checkpoint: str = setting(
+        "",
+        "Checkpoint file that ComfyUI draws with, as its own list names it. Empty: the first it has.",
+        group="Providers",
+    )
+
+    comfyui_graph: Path | None = setting(
+        None,
+        "A graph of your own, exported from ComfyUI with “Export (API)”; nodes titled easel:prompt, easel:seed, easel:size and easel:image are filled.",
+        group="Providers",
+    )
+
     budget_day: float = setting(
         0.0,
         "Most US dollars that one user may spend on paid models in a day. 0: no limit.",

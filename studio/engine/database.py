@@ -93,6 +93,14 @@ CREATE TABLE ledger (
 );
 CREATE INDEX ledger_by_user ON ledger (user, created);
 CREATE INDEX ledger_by_job ON ledger (job_id);
+CREATE TABLE votes (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    user TEXT NOT NULL,
+    created REAL NOT NULL,
+    winner TEXT NOT NULL,
+    loser TEXT NOT NULL,
+    tie INTEGER NOT NULL
+);
 """
 _UPGRADES = {  # from the version to the next
     1: f"""

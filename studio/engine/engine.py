@@ -44,6 +44,7 @@ from studio.engine.runner import Runner
 from studio.engine.saver import Saver
 from studio.engine.settings_store import SettingsStore
 from studio.engine.timings import Timings
+from studio.engine.votes import Votes
 
 T = TypeVar("T")
 
@@ -82,7 +83,7 @@ class Engine(Gallery):
         self._journal = Journal(database, self._owner)
         self._saver = Saver(self._outputs)
         self._previews = Previews()
-        self.ledger = Ledger(database)
+        self.ledger, self.votes = Ledger(database), Votes(database)
         self._intake = Intake(self._models, self._pictures)
         self._timings = Timings(database)
         tools = Tools(

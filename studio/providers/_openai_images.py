@@ -111,7 +111,7 @@ def _run(title: str, wire: Wire, call: Callable[[openai.OpenAI], Any], *, second
     except openai.APITimeoutError:
         raise silent(title, paid=paid) from None
     except openai.APIConnectionError as error:
-        raise silent(title, paid=paid and not _never_connected(error)) from None
+        raise silent(title, paid=paid and not never_connected(error)) from None
     except (openai.OpenAIError, json.JSONDecodeError, AttributeError, TypeError, ValueError) as error:
         raise odd(title, f"something unexpected ({type(error).__name__})") from None
 
@@ -131,7 +131,7 @@ def _fault(title: str, error: openai.APIStatusError) -> StudioError:
     return by_status(title, answer, told)
 
 
-def _never_connected(error: BaseException) -> bool:
+def never_connected(error: BaseException) -> bool:
     """Whether the client did not even reach the server."""
     seen: BaseException | None = error
     while seen is not None:

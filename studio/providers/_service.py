@@ -44,7 +44,7 @@ class Service:
     def locked(self) -> str:
         """How to unlock the service, "" when it is ready."""
         spec = self.spec
-        if spec.keys and not self._keys.is_set(*spec.keys):
+        if not spec.key_optional and not self._keys.is_set(*spec.keys):
             return f"it needs a key: set {spec.keys[0]} in the environment or in Configurations ({spec.site})."
         return "" if self._base() else f"it has no address: set {spec.base_env} or enter it in Configurations."
 
@@ -91,7 +91,8 @@ class Service:
 
     def _key(self) -> str:
         names = self.spec.keys
-        return self._keys.get(next((name for name in names if self._keys.is_set(name)), names[0])) if names else ""
+        name = next((name for name in names if self._keys.is_set(name)), None)
+        return "" if name is None and self.spec.key_optional else self._keys.get(name or names[0])
 
     def _find(self, model_id: str) -> CloudModel:
         for one in self.spec.models():

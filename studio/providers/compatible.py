@@ -51,7 +51,8 @@ def _models() -> Sequence[CloudModel]:
 PROVIDER = ProviderSpec(
     id="compatible",
     title=_TITLE,
-    keys=(),
+    keys=("COMPATIBLE_API_KEY",),
+    key_optional=True,
     site="the server's own manual",
     base_url="",
     base_env="COMPATIBLE_BASE_URL",

@@ -1,0 +1,115 @@
+"""ComfyUI graphs from a request, in the form of its API: {id: {"class_type", "inputs"}}, a link being [node id, output]. Pure."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from typing import Any
+
+from studio.core.errors import InvalidRequest
+from studio.core.request import GenerationRequest
+
+Graph = dict[str, dict[str, Any]]
+
+SAMPLERS: Mapping[str, str] = {
+    "Euler": "euler", "Euler a": "euler_ancestral", "Heun": "heun", "DPM2": "dpm_2", "DPM2 a": "dpm_2_ancestral", "LMS": "lms",
+    "DPM++ 2S a": "dpmpp_2s_ancestral", "DPM++ SDE": "dpmpp_sde", "DPM++ 2M": "dpmpp_2m", "DPM++ 2M SDE": "dpmpp_2m_sde",
+    "DPM++ 3M SDE": "dpmpp_3m_sde", "DDIM": "ddim", "LCM": "lcm", "UniPC": "uni_pc",
+}  # fmt: skip
+SCHEDULES: Mapping[str, str] = {
+    "Automatic": "normal", "Karras": "karras", "Exponential": "exponential", "SGM Uniform": "sgm_uniform", "Simple": "simple", "Beta": "beta",
+}  # fmt: skip
+MARK = "easel:"  # before what a node of the user's own graph takes, in its title
+_STEPS, _GUIDANCE = 20, 7.0
+_FLUX_STEPS, _FLUX_GUIDANCE = 20, 3.5
+
+
+def checkpoint_graph(request: GenerationRequest, checkpoint: str, seed: int, image: str = "") -> Graph:
+    """Text to image with a checkpoint; with `image`, the name of an uploaded file, image to image."""
+    width, height = request.width or 512, request.height or 512
+    graph: Graph = {
+        "1": {"class_type": "CheckpointLoaderSimple", "inputs": {"ckpt_name": checkpoint}},
+        "2": {"class_type": "CLIPTextEncode", "inputs": {"text": request.prompt, "clip": ["1", 1]}},
+        "3": {"class_type": "CLIPTextEncode", "inputs": {"text": request.negative_prompt, "clip": ["1", 1]}},
+        "4": {"class_type": "EmptyLatentImage", "inputs": {"width": width, "height": height, "batch_size": 1}},
+        "5": {"class_type": "KSampler", "inputs": _sampler(request, seed, _STEPS, _GUIDANCE)},
+        "6": {"class_type": "VAEDecode", "inputs": {"samples": ["5", 0], "vae": ["1", 2]}},
+        "7": {"class_type": "SaveImage", "inputs": {"filename_prefix": "easel", "images": ["6", 0]}},
+    }
+    graph["5"]["inputs"] |= {"model": ["1", 0], "positive": ["2", 0], "negative": ["3", 0], "latent_image": ["4", 0]}
+    return _from_image(graph, request, image, ["1", 2]) if image else graph
+
+
+def flux_graph(request: GenerationRequest, names: Mapping[str, str], seed: int, image: str = "") -> Graph:
+    """FLUX.1 from its parts: `names` gives the files of "unet", "clip", "t5" and "vae"."""
+    width, height = request.width or 1024, request.height or 1024
+    guidance = _FLUX_GUIDANCE if request.guidance is None else request.guidance
+    graph: Graph = {
+        "1": {"class_type": "UNETLoader", "inputs": {"unet_name": names["unet"], "weight_dtype": "default"}},
+        "2": {
+            "class_type": "DualCLIPLoader",
+            "inputs": {"clip_name1": names["t5"], "clip_name2": names["clip"], "type": "flux"},
+        },
+        "3": {"class_type": "VAELoader", "inputs": {"vae_name": names["vae"]}},
+        "8": {"class_type": "CLIPTextEncode", "inputs": {"text": request.prompt, "clip": ["2", 0]}},
+        "9": {"class_type": "FluxGuidance", "inputs": {"guidance": guidance, "conditioning": ["8", 0]}},
+        "4": {"class_type": "EmptySD3LatentImage", "inputs": {"width": width, "height": height, "batch_size": 1}},
+        "5": {"class_type": "KSampler", "inputs": _sampler(request.replace(guidance=1.0), seed, _FLUX_STEPS, 1.0)},
+        "6": {"class_type": "VAEDecode", "inputs": {"samples": ["5", 0], "vae": ["3", 0]}},
+        "7": {"class_type": "SaveImage", "inputs": {"filename_prefix": "easel", "images": ["6", 0]}},
+    }
+    graph["5"]["inputs"] |= {"model": ["1", 0], "positive": ["9", 0], "negative": ["8", 0], "latent_image": ["4", 0]}
+    graph["5"]["inputs"]["scheduler"] = "simple" if request.schedule is None else graph["5"]["inputs"]["scheduler"]
+    return _from_image(graph, request, image, ["3", 0]) if image else graph
+
+
+def filled(own: Mapping[str, Any], request: GenerationRequest, seed: int, image: str = "") -> Graph:
+    """A copy of the user's own exported graph with its marked nodes filled: a node titled "easel:prompt", "easel:negative",
+    "easel:seed", "easel:size" or "easel:image" takes that. The graph itself is not changed.
+
+    Raises:
+        InvalidRequest: it is no graph in the API's form, or marks no prompt.
+    """
+    graph = copy.deepcopy(dict(own))
+    if not all(
+        isinstance(node, dict) and "class_type" in node and isinstance(node.get("inputs"), dict)
+        for node in graph.values()
+    ):
+        raise InvalidRequest("The ComfyUI graph is not in the form of its API.", hint="Export it with “Export (API)”.")
+    width, height = request.width or 512, request.height or 512
+    values: dict[str, dict[str, Any]] = {
+        "prompt": {"text": request.prompt}, "negative": {"text": request.negative_prompt}, "seed": {"seed": seed, "noise_seed": seed},
+        "size": {"width": width, "height": height}, "image": {"image": image} if image else {},
+    }  # fmt: skip
+    marked: set[str] = set()
+    for node in graph.values():
+        for mark in str(node.get("_meta", {}).get("title", "")).lower().split():
+            given = values.get(mark.removeprefix(MARK)) if mark.startswith(MARK) else None
+            if given is not None:
+                marked.add(mark)
+                node["inputs"] |= {name: value for name, value in given.items() if name in node["inputs"]}
+    if f"{MARK}prompt" not in marked:
+        raise InvalidRequest(
+            "The ComfyUI graph marks no node for the prompt.",
+            hint=f"Title the text node “{MARK}prompt” and export it again.",
+        )
+    return graph
+
+
+def _sampler(request: GenerationRequest, seed: int, steps: int, guidance: float) -> dict[str, Any]:
+    return {
+        "seed": seed, "steps": request.steps or steps, "cfg": guidance if request.guidance is None else request.guidance,
+        "sampler_name": SAMPLERS.get(request.sampler or "Euler", "euler"),
+        "scheduler": SCHEDULES.get(request.schedule or "Automatic", "normal"), "denoise": 1.0,
+    }  # fmt: skip
+
+
+def _from_image(graph: Graph, request: GenerationRequest, image: str, vae: list[Any]) -> Graph:
+    """The graph with the picture's latents, at the wished size, in place of empty ones."""
+    width, height = request.width or 512, request.height or 512
+    scaled = {"image": ["10", 0], "upscale_method": "lanczos", "width": width, "height": height, "crop": "center"}
+    graph["10"] = {"class_type": "LoadImage", "inputs": {"image": image}}
+    graph["11"] = {"class_type": "ImageScale", "inputs": scaled}
+    graph["4"] = {"class_type": "VAEEncode", "inputs": {"pixels": ["11", 0], "vae": vae}}
+    graph["5"]["inputs"]["denoise"] = 0.75 if request.strength is None else request.strength
+    return graph

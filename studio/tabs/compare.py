@@ -1,0 +1,170 @@
+"""The same prompt to several models at once, side by side, with time and cost; and a blind vote between two."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Iterator, Sequence
+from html import escape
+from typing import Any
+
+import gradio as gr
+
+from studio.core.errors import InvalidRequest, StudioError
+from studio.core.model import Feature
+from studio.core.request import GenerationRequest
+from studio.core.task import Task
+from studio.core.user import User
+from studio.engine.jobs import Job
+from studio.engine.studio import Studio
+from studio.engine.votes import Tally
+from studio.tabs._events import QUIET, Updates, toast, told
+from studio.tabs._tab import Shell, Tab
+from studio.tabs._user import user_of
+
+PACE = 0.4  # s between two updates
+MOST = 6  # models at once
+_EMPTY = '<div class="stage-empty"><p>Pick two models or more, write one prompt, and look at their pictures side by side.</p></div>'
+
+
+def build(studio: Studio, shell: Shell) -> None:
+    """Lay the tab out and wire it up."""
+    with gr.Row(elem_classes="easel"):
+        with gr.Column(elem_classes="desk desk-prompt", min_width=0):
+            prompt = gr.Textbox(label="Prompt", lines=3, elem_id="compare-prompt", max_length=20_000)
+            models = gr.Dropdown(
+                _choices(studio), multiselect=True, max_choices=MOST, label="Models", elem_id="compare-models",
+                info="Local and cloud ones alike. Paid ones tell their price.",
+            )  # fmt: skip
+            seed = gr.Number(
+                label="Seed",
+                value=1,
+                precision=0,
+                minimum=0,
+                elem_id="compare-seed",
+                info="The same for all that take one.",
+            )
+            blind = gr.Checkbox(
+                label="Blind", elem_id="compare-blind", info="Two models, unnamed until you have voted."
+            )
+            cost = gr.HTML(elem_id="compare-cost")
+            go = gr.Button("Compare", variant="primary", elem_id="compare")
+        with gr.Column(elem_classes="desk desk-result", min_width=0):
+            stage = gr.HTML(_EMPTY, elem_id="compare-stage")
+            with gr.Row(elem_classes="verbs", visible=False) as ballot:
+                left, tie, right = (
+                    gr.Button(name, elem_id=f"vote-{name.lower()}") for name in ("Left", "Tie", "Right")
+                )
+            tallies = gr.HTML(_tallied(studio.engine.votes.tallies()), elem_id="tallies")
+    pair = gr.State([])
+    outputs: set[Any] = {stage, ballot, pair}
+
+    def compare(text: Any, chosen: Any, number: Any, unnamed: Any, request: gr.Request) -> Iterator[Updates]:
+        try:
+            user = user_of(request)
+            jobs = _submitted(studio, str(text or ""), list(chosen or []), int(number or 0), user, blind=bool(unnamed))
+        except StudioError as error:
+            raise toast(error) from error
+        hidden = bool(unnamed) and len(jobs) == 2
+        while True:
+            ended = all(job.snapshot.status.final for job in jobs)
+            names = [job.model.id for job in jobs]
+            yield {
+                stage: _side_by_side(studio, jobs, hidden=hidden), ballot: gr.update(visible=hidden and ended),
+                pair: names if hidden and ended else [],
+            }  # fmt: skip
+            if ended:
+                return
+            time.sleep(PACE)
+
+    @told
+    def priced(text: Any, chosen: Any) -> str:
+        return _priced(studio, str(text or ""), list(chosen or []))
+
+    def voting(place: int | None) -> Any:
+        @told
+        def vote(names: Any, request: gr.Request) -> Updates:
+            if not isinstance(names, list) or len(names) != 2:
+                raise InvalidRequest("There is nothing to vote on.", hint="Compare two models first, with Blind on.")
+            winner, loser = (names[place], names[1 - place]) if place is not None else (names[0], names[1])
+            studio.engine.votes.cast(user_of(request).name, str(winner), str(loser), tie=place is None)
+            said = "A tie between" if place is None else f"You preferred {escape(str(winner))}, of"
+            gr.Info(f"{said} {escape(str(names[0]))} (left) and {escape(str(names[1]))} (right).")
+            return {ballot: gr.update(visible=False), pair: [], tallies: _tallied(studio.engine.votes.tallies())}
+
+        return vote
+
+    go.click(
+        compare, [prompt, models, seed, blind], outputs, **QUIET | {"api_name": "compare", "api_visibility": "public"}
+    )
+    gr.on([prompt.change, models.change], priced, [prompt, models], cost, trigger_mode="always_last", **QUIET)
+    for button, place in ((left, 0), (tie, None), (right, 1)):
+        button.click(voting(place), pair, {ballot, pair, tallies}, **QUIET)
+    shell.blocks.load(lambda: gr.update(choices=_choices(studio)), None, models, **QUIET)
+
+
+def _choices(studio: Studio) -> list[tuple[str, str]]:
+    return [(model.title, model.id) for model in studio.engine.models(Task.TXT2IMG) if not model.problem]
+
+
+def _submitted(studio: Studio, prompt: str, models: list[Any], seed: int, user: User, *, blind: bool) -> list[Job]:
+    """A job per model; none is sent when one of them is refused."""
+    if len(models) < 2:
+        raise InvalidRequest("Comparing takes two models.", hint="Pick another one.")
+    if blind and len(models) != 2:
+        raise InvalidRequest("A blind vote is between two models.", hint="Pick two, or switch Blind off.")
+    if blind:
+        random.shuffle(models)
+    requests = [_request(studio, prompt, str(name), seed) for name in models]
+    for request in requests:
+        studio.engine.model(request.model).check(request)
+    return [studio.engine.submit(request, user) for request in requests]
+
+
+def _request(studio: Studio, prompt: str, name: str, seed: int) -> GenerationRequest:
+    takes_seed = Feature.SEED in studio.engine.model(name).features
+    return GenerationRequest(model=name, prompt=prompt, seed=seed if takes_seed else None)
+
+
+def _side_by_side(studio: Studio, jobs: Sequence[Job], *, hidden: bool) -> str:
+    return f'<div class="compare">{"".join(_one(studio, job, place, hidden=hidden) for place, job in enumerate(jobs))}</div>'
+
+
+def _one(studio: Studio, job: Job, place: int, *, hidden: bool) -> str:
+    now = job.snapshot
+    title = ("Left", "Right")[place] if hidden else job.model.title
+    if now.assets:
+        asset = now.assets[0]
+        body = f'<img src="api/image-studio/images/{escape(asset.id)}" alt="{escape(job.request.prompt[:200])}">'
+    elif now.error is not None:
+        body = f'<p class="note">{escape(now.error.message)} {escape(now.error.hint)}</p>'
+    else:
+        body = f'<p class="note">{escape(now.loading or now.status.value)} {now.step}/{now.steps}</p>'
+    spent = studio.engine.estimate(job.request)
+    seconds = f"{now.seconds:.1f} s" if now.seconds is not None else ""
+    cost = "" if hidden else "free" if spent == 0 else "price unknown" if spent is None else f"about ${spent:.3f}"
+    return f"<figure><figcaption><b>{escape(title)}</b> <span>{escape(' · '.join(filter(None, (seconds, cost))))}</span></figcaption>{body}</figure>"
+
+
+def _priced(studio: Studio, prompt: str, models: list[Any]) -> str:
+    """What all of them together would cost."""
+    if not models:
+        return ""
+    amounts = [studio.engine.estimate(GenerationRequest(model=str(name), prompt=prompt[:20_000])) for name in models]
+    known = sum(amount for amount in amounts if amount is not None)
+    unknown = " and what nobody can tell" if None in amounts else ""
+    return f'<p class="note">{"Costs nothing" if known == 0 and not unknown else f"About ${known:.3f}{unknown}"}.</p>'
+
+
+def _tallied(tallies: Sequence[Tally]) -> str:
+    if not tallies:
+        return ""
+    rows = "".join(
+        f"<tr><td>{escape(one.first)}</td><td>{one.for_first}</td><td>{one.ties}</td><td>{one.for_second}</td><td>{escape(one.second)}</td></tr>"
+        for one in tallies
+    )
+    head = "<tr><th>Model</th><th>Votes</th><th>Ties</th><th>Votes</th><th>Model</th></tr>"
+    return f'<h3>Blind votes</h3><div class="table-frame"><table class="plain">{head}{rows}</table></div>'
+
+
+TAB = Tab(title="Compare", order=70, build=build)
