@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import os
 
 from studio import doctor
@@ -12,7 +13,7 @@ from studio.engine.clouds import Clouds
 from studio.engine.database import Database
 from studio.engine.engine import Engine
 from studio.engine.keys import KeyStore
-from studio.engine.lookups import Lookups
+from studio.engine.lookups import Heir, Lookups
 from studio.engine.plugins import discover
 from studio.engine.settings_store import SettingsStore
 from studio.engine.studio import SocialParts, Studio
@@ -23,6 +24,7 @@ from studio.pipelines.catalog import Catalog
 from studio.pipelines.hub import Hub
 from studio.pipelines.local import LocalPipelines, device_of
 from studio.preprocessors._preprocessing import Preprocessing
+from studio.providers._retired import successor
 from studio.providers._service import Service
 from studio.social.advice import Advisor
 from studio.social.export import SocialFormats
@@ -58,7 +60,7 @@ def build(settings: SettingsStore) -> Studio:
         settings=settings,
         backends=[local, *tools, *services],
         database=Database(current.outputs_dir / "library.db"),
-        lookups=Lookups(model_hash=lambda model_id: _short_hash(catalog, model_id)),
+        lookups=Lookups(model_hash=lambda model_id: _short_hash(catalog, model_id), heir=_heir),
     )
     return Studio(
         engine, settings, store=local, doctor=lambda: doctor.run(settings.current),
@@ -74,6 +76,15 @@ def _service(spec: ProviderSpec, keys: KeyStore, settings: SettingsStore) -> Ser
         return os.environ.get(spec.base_env, "") or getattr(settings.current, f"{spec.id}_url", "")
 
     return Service(spec, keys, address)
+
+
+def _heir(name: str) -> Heir | None:
+    """Who takes the place of a cloud model that has ended."""
+    found = successor(name)
+    if found is None:
+        return None
+    ended = "ended" if found.ends < datetime.date.today() else "ends"
+    return Heir(found.model, f"“{name}” {ended} on {found.ends}; {found.model} takes its place. {found.note}".strip())
 
 
 def _short_hash(catalog: Catalog, model_id: str) -> str:

@@ -23,6 +23,8 @@ from studio.engine.database import Database
 from studio.engine.engine import Engine
 from studio.engine.keys import KeyStore
 from studio.engine.ledger import MAY_BE_BILLED, Ledger
+from studio.engine.lookups import Heir, Lookups
+from studio.engine.settings_store import SettingsStore
 
 CLOUD = dataclasses.replace(FAKE_MODEL, id="cloud", title="Cloud", lane="service", paid=True, quality=Quality.HIGH)
 OTHER = dataclasses.replace(CLOUD, id="other", title="Other", lane="elsewhere", quality=Quality.HIGH)
@@ -189,3 +191,22 @@ def test_a_file_of_keys_that_others_could_read_is_made_private(tmp_path: Path) -
     assert (tmp_path / "keys.json").stat().st_mode & 0o777 == 0o600
     (tmp_path / "keys.json").write_text("this is no JSON")
     assert not keys.is_set("A")
+
+
+def test_a_model_that_has_ended_gives_way_to_its_successor_and_says_so(tmp_path: Path) -> None:
+    def heir(name: str) -> Heir | None:
+        return Heir("cloud", f"“{name}” ended; cloud takes its place.") if name == "dall-e-3" else None
+
+    settings = Settings(outputs_dir=tmp_path, logs_dir=tmp_path / "logs", default_model="fake")
+    engine = Engine(
+        settings=SettingsStore(settings), backends=[FakeBackend(), Shop(CLOUD)], database=Database(tmp_path / "library.db"),
+        lookups=Lookups(heir=heir),
+    )  # fmt: skip
+    engine.start()
+    last = wait_final(engine.submit(GenerationRequest(model="dall-e-3"), LOCAL))
+    assert last.assets[0].request.model == "cloud"
+    assert any("ended" in note for note in last.assets[0].notes)
+    assert engine.estimate(GenerationRequest(model="dall-e-3")) == pytest.approx(0.1)
+    with pytest.raises(UnknownModel):
+        engine.submit(GenerationRequest(model="dall-e-9"), LOCAL)
+    engine.close()

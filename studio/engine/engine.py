@@ -84,7 +84,7 @@ class Engine(Gallery):
         self._saver = Saver(self._outputs)
         self._previews = Previews()
         self.ledger, self.votes = Ledger(database), Votes(database)
-        self._intake = Intake(self._models, self._pictures)
+        self._intake = Intake(self._models, self._pictures, lookups.heir)
         self._timings = Timings(database)
         tools = Tools(
             models=self._models, journal=self._journal, library=self.library, outputs=self._outputs, saver=self._saver,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from studio.core.errors import InvalidRequest, ModelBroken, UnknownModel
@@ -11,6 +12,7 @@ from studio.core.settings import Settings
 from studio.engine.chain import estimate
 from studio.engine.choice import AUTO, chosen
 from studio.engine.fallback import adapt, notice
+from studio.engine.lookups import Heir
 from studio.engine.models import Models
 from studio.engine.pictures import Pictures
 from studio.engine.plan import Picture, plan, random_seed
@@ -31,9 +33,10 @@ class Accepted:
 class Intake:
     """Takes requests of any user in."""
 
-    def __init__(self, models: Models, pictures: Pictures) -> None:
+    def __init__(self, models: Models, pictures: Pictures, heir: Callable[[str], Heir | None]) -> None:
         self._models = models
         self._pictures = pictures
+        self._heir = heir
 
     def accept(self, request: GenerationRequest, user: str, settings: Settings) -> Accepted:
         """`request` with its models, sizes and seed fixed. A model that is missing or broken gives way to the fallback model.
@@ -42,9 +45,9 @@ class Intake:
             UnknownModel, ModelBroken, InvalidRequest: it cannot be carried out. NotFound: a picture that it names is gone.
         """
         models = self._models
+        request, notes = self._living(request)
         named = self._named(chosen(request, models, self.estimate), settings)
         check_pictures(named, user, self._pictures)
-        notes: tuple[str, ...] = ()
         try:
             _, model = models.find(named.model)
             named = sized(named, model, user, self._pictures)
@@ -53,7 +56,7 @@ class Intake:
             if settings.fallback_model in ("", named.model):
                 raise
             _, model = models.find(settings.fallback_model)
-            notes = (notice(named.model, model, failure),)
+            notes = (*notes, notice(named.model, model, failure))
             named = adapt(named, model)
         self._check_chain(named, settings)
         fixed = _with_seed(named, model)
@@ -62,8 +65,16 @@ class Intake:
             self._check_cells(fixed, pictures, model, settings)
         return Accepted(request=fixed, model=model, pictures=len(pictures), notes=notes)
 
+    def _living(self, request: GenerationRequest) -> tuple[GenerationRequest, tuple[str, ...]]:
+        """The request with a model that has ended replaced by its successor, and the sentence that says so."""
+        if not request.model or any(model.id == request.model for model in self._models.all()):
+            return request, ()
+        heir = self._heir(request.model)
+        return (request, ()) if heir is None else (request.replace(model=heir.model), (heir.told,))
+
     def estimate(self, request: GenerationRequest) -> float | None:
         """What all pictures and steps of `request` are expected to cost in US dollars, None when nobody can tell."""
+        request, _ = self._living(request)
         if request.model.startswith(AUTO):
             request = chosen(request, self._models, self.estimate)
         if not request.model:

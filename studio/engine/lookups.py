@@ -14,9 +14,18 @@ def no_key(name: str) -> str:
 
 
 @dataclass(frozen=True)
+class Heir:
+    """Who takes the place of a model that has ended: `model` is its id, `told` says so to the user."""
+
+    model: str
+    told: str
+
+
+@dataclass(frozen=True)
 class Lookups:
-    """`model_hash` gives a model's short hash at once, "" while it is not known; `key` an API key by its name, and raises
+    """`heir` gives the successor of a name that no model has any more, None for a name that never ended. `model_hash` gives a model's short hash at once, "" while it is not known; `key` an API key by its name, and raises
     NotConfigured when it is not set."""
 
     model_hash: Callable[[str], str] = lambda model_id: ""
     key: Callable[[str], str] = no_key
+    heir: Callable[[str], Heir | None] = lambda name: None
