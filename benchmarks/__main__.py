@@ -7,7 +7,7 @@ import sys
 
 from benchmarks.report import HEAD
 
-PARTS = ("startup", "overhead", "residency")
+PARTS = ("startup", "overhead", "residency", "editing", "control", "annotate", "social")
 
 
 def main(names: list[str]) -> int:

@@ -10,12 +10,10 @@ import pytest
 from PIL import Image
 
 from studio.core.errors import InvalidRequest, JobCancelled, NotConfigured
-from studio.core.model import Feature, Model
-from studio.core.parts import ControlMode, ControlUnit, Inpaint, Reference, Resize
+from studio.core.parts import ControlMode, ControlUnit, Inpaint
 from studio.core.request import GenerationRequest, Hires
 from studio.core.task import Task
 from studio.core.weights import Kind, WeightFile
-from studio.pipelines import control_maps, control_tasks
 from tests.local_models import Finder, FolderCatalog, RecordingContext, ask, local, seeds
 from tests.tiny_control import picture, tiny_controlnet, tiny_crossed, tiny_t2i_adapter, tiny_union
 from tests.tiny_models import tiny_sd15, tiny_sdxl
@@ -335,99 +333,6 @@ def test_without_preprocessors_a_finished_map_is_wanted(catalog, tmp_path) -> No
 def test_a_unit_of_no_weight_is_off(studio) -> None:
     off = ask(control=(ControlUnit(model="nothing", weight=0),))
     assert np.array_equal(draw(studio, off)[0], draw(studio, ask())[0])
-
-
-class Asked(Finder):
-    """Annotators that record the size they are asked for."""
-
-    def annotate(self, unit: ControlUnit, image: Image.Image, short_side: int, ctx: Any) -> Image.Image:
-        self.asked.append(f"{image.width}x{image.height} at {short_side}")
-        return super().annotate(unit, image, short_side, ctx)
-
-
-@pytest.mark.parametrize(
-    ("resize", "perfect", "expected"),
-    [(Resize.CROP, True, 64), (Resize.FILL, True, 32), (Resize.STRETCH, True, 64), (Resize.CROP, False, 256)],
-)
-def test_maps_are_drawn_at_the_size_that_they_are_used_in(resize: Resize, perfect: bool, expected: int) -> None:
-    annotators = Asked(PICTURES["mask"])
-    frame = control_maps.Frame(size=(64, 64), source=picture(3, (400, 200)))
-    wanted = ControlUnit(model="x", preprocessor="canny", resize=resize, pixel_perfect=perfect, resolution=256)
-    drawn = control_maps.draw_map(wanted, None, frame, annotators, None)  # type: ignore[arg-type]
-    assert annotators.asked == [f"400x200 at {expected}"]
-    assert drawn.size == (64, 64)
-    assert drawn.mode == "RGB"
-
-
-def test_resizing_a_map_keeps_flat_colours_and_fills_with_the_edges_own() -> None:
-    flat = Image.new("RGB", (40, 20), (10, 20, 30))
-    flat.paste((200, 0, 0), (10, 5, 20, 15))
-    padded = control_maps.resized(flat, (64, 64), Resize.FILL)
-    assert {colour for _, colour in padded.getcolors()} == {(10, 20, 30), (200, 0, 0)}
-    assert padded.getpixel((0, 0)) == (10, 20, 30)
-    assert control_maps.resized(flat, (20, 20), Resize.CROP).getpixel((2, 10)) == (200, 0, 0)
-
-
-def test_the_units_own_picture_is_cut_to_the_region_that_is_drawn() -> None:
-    own = Image.new("RGB", (100, 50), "black")
-    own.paste("white", (50, 0, 100, 50))
-    frame = control_maps.Frame(size=(16, 16), source=own, region=(0.5, 0.0, 1.0, 1.0))
-    drawn = control_maps.draw_map(ControlUnit(model="x"), lambda: own, frame, None, None)  # type: ignore[arg-type]
-    assert drawn.getcolors() == [(256, (255, 255, 255))]
-
-
-def file(name: str, kind: Kind = Kind.CONTROLNET, family: str = "sd15", tmp: Any = None) -> WeightFile:
-    from pathlib import Path
-
-    return WeightFile(name=name, kind=kind, path=Path("nowhere") / name, bytes=1, family=family)
-
-
-SKETCHED = GenerationRequest(task=Task.SKETCH, model="tiny", source="source", strength=0.6, prompt="a cat")
-
-
-def test_a_sketch_becomes_a_unit_that_follows_it(monkeypatch) -> None:
-    nets = [file("control_v11p_sd15_canny"), file("control_v11p_sd15_scribble")]
-    drawn = control_tasks.as_units(SKETCHED, nets)
-    assert (drawn.task, drawn.source, drawn.strength) == (Task.TXT2IMG, None, None)
-    (one,) = drawn.control
-    assert (one.model, one.picture, one.weight) == ("control_v11p_sd15_scribble", "source", 0.6)
-    assert one.preprocessor == "scribble_xdog"
-    shapes = control_tasks.as_units(SKETCHED.replace(task=Task.STRUCTURE), [file("embedded-edges"), file("my_depth")])
-    assert (shapes.control[0].model, shapes.control[0].preprocessor) == ("embedded-edges", "canny")
-    plain = ask()
-    assert control_tasks.as_units(plain, nets) is plain
-
-
-def test_style_transfer_takes_shapes_from_a_controlnet_or_from_the_source() -> None:
-    request = SKETCHED.replace(
-        task=Task.STYLE_TRANSFER, strength=None, references=(Reference(picture="style", weight=0.8),)
-    )
-    adapter = file("ip-adapter_sd15", Kind.IP_ADAPTER)
-    held = control_tasks.as_units(request, [adapter, file("canny")])
-    assert held.task is Task.TXT2IMG
-    assert held.control[0].picture == "source"
-    assert held.references == (Reference(picture="style", weight=0.8, style_only=True),)
-    free = control_tasks.as_units(request, [adapter])
-    assert (free.task, free.source, free.strength) == (Task.IMG2IMG, "source", control_tasks.STYLE_STRENGTH)
-    for lacking, files in ((request, []), (request.replace(references=()), [adapter]), (SKETCHED, [adapter])):
-        with pytest.raises(InvalidRequest) as refusal:
-            control_tasks.as_units(lacking, files)
-        assert refusal.value.hint
-
-
-def test_a_model_offers_what_its_files_can_do() -> None:
-    model = Model(id="m", title="m", family="sd15", tasks=frozenset({Task.TXT2IMG}))
-    none = control_tasks.offered(model, ())
-    assert not none.features & {Feature.CONTROL, Feature.REFERENCE}
-    assert none.tasks == {Task.TXT2IMG}
-    edges = control_tasks.offered(model, (file("edges"),))
-    assert {Task.SKETCH, Task.STRUCTURE} < edges.tasks
-    assert Feature.CONTROL in edges.features
-    style = control_tasks.offered(model, (file("ip", Kind.IP_ADAPTER),))
-    assert Task.STYLE_TRANSFER in style.tasks
-    assert Feature.REFERENCE in style.features
-    masked = dataclasses.replace(model, tasks=frozenset({Task.INPAINT}))
-    assert control_tasks.offered(masked, (file("edges"),)).tasks == {Task.INPAINT}
 
 
 def test_a_sketch_is_drawn(studio) -> None:

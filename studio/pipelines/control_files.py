@@ -11,8 +11,8 @@ from studio.core.weights import Header, Kind, WeightFile
 from studio.pipelines.folder import component_config
 from studio.pipelines.header import read_header
 
-TEXT_WIDTHS = {768: "sd15", 1024: "sd2", 2048: "sdxl"}
-"""Width of the text states that cross-attention of a UNet reads."""
+TEXT_WIDTHS = {256: "sd15", 768: "sd15", 1024: "sd2", 2048: "sdxl"}
+"""Width of the text states that cross-attention of a UNet reads; 256 is the embedded model's."""
 
 NO_ENCODER = "Its image encoder is missing: put the folder image_encoder of the adapter's own repository beside it."
 _CLASSES = {

@@ -35,6 +35,7 @@ class Steer:
     module: Any
     map: Image.Image
     _condition: torch.Tensor | None = field(default=None, repr=False)
+    _embedding: list[torch.Tensor] = field(default_factory=list["torch.Tensor"], repr=False)
     _features: list[torch.Tensor] | None = field(default=None, repr=False)
 
     @property
@@ -69,10 +70,11 @@ class Steer:
                 "controlnet_cond": [pixels], "conditioning_scale": [scale], "control_type": types,
                 "control_type_idx": [self.chosen.union_type],
             }  # fmt: skip
-        down, middle = self.module(
-            sample, rows.timestep, encoder_hidden_states=rows.text, added_cond_kwargs=rows.added, return_dict=False,
-            **arguments,
-        )  # fmt: skip
+        with _once(self.module.controlnet_cond_embedding, self._embedding):
+            down, middle = self.module(
+                sample, rows.timestep, encoder_hidden_states=rows.text, added_cond_kwargs=rows.added, return_dict=False,
+                **arguments,
+            )  # fmt: skip
         if not soft:
             return list(down), middle
         depth = len(down)
@@ -180,6 +182,24 @@ class _Forward:
         if not one.conditional_only or not against:
             return [level.expand(len(sample), -1, -1, -1) for level in levels]
         return [_above(level.expand(len(sample) - against, -1, -1, -1), against) for level in levels]
+
+
+@contextmanager
+def _once(embedding: Any, kept: list[torch.Tensor]) -> Iterator[None]:
+    """Within the block a ControlNet's `embedding` of the map, the same at every step and in every row, is worked out only if
+    `kept` does not have it yet."""
+    forward = embedding.forward
+
+    def once(pixels: torch.Tensor) -> torch.Tensor:
+        if not kept:
+            kept.append(forward(pixels[:1]))
+        return kept[0].expand(len(pixels), -1, -1, -1)
+
+    embedding.forward = once
+    try:
+        yield
+    finally:
+        del embedding.forward
 
 
 def _above(block: Any, rows: int) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from html import escape
 from typing import Any
 
@@ -27,8 +28,32 @@ MOST = 6  # models at once
 _EMPTY = '<div class="stage-empty"><p>Pick two models or more, write one prompt, and look at their pictures side by side.</p></div>'
 
 
+@dataclass(frozen=True)
+class Widgets:
+    """What the tab's handlers read and write."""
+
+    prompt: gr.Textbox
+    models: gr.Dropdown
+    seed: gr.Number
+    blind: gr.Checkbox
+    cost: gr.HTML
+    go: gr.Button
+    stage: gr.HTML
+    ballot: gr.Row
+    votes: tuple[gr.Button, gr.Button, gr.Button]  # for the left one, for none, for the right one
+    tallies: gr.HTML
+    pair: gr.State
+
+
 def build(studio: Studio, shell: Shell) -> None:
     """Lay the tab out and wire it up."""
+    widgets = _laid_out(studio)
+    _wire_compare(studio, widgets)
+    _wire_votes(studio, widgets)
+    shell.blocks.load(lambda: gr.update(choices=_choices(studio)), None, widgets.models, **QUIET)
+
+
+def _laid_out(studio: Studio) -> Widgets:
     with gr.Row(elem_classes="easel"):
         with gr.Column(elem_classes="desk desk-prompt", min_width=0):
             prompt = gr.Textbox(label="Prompt", lines=3, elem_id="compare-prompt", max_length=20_000)
@@ -56,31 +81,38 @@ def build(studio: Studio, shell: Shell) -> None:
                     gr.Button(name, elem_id=f"vote-{name.lower()}") for name in ("Left", "Tie", "Right")
                 )
             tallies = gr.HTML(_tallied(studio.engine.votes.tallies()), elem_id="tallies")
-    pair = gr.State([])
-    outputs: set[Any] = {stage, ballot, pair}
+    return Widgets(prompt, models, seed, blind, cost, go, stage, ballot, (left, tie, right), tallies, gr.State([]))
 
+
+def _wire_compare(studio: Studio, widgets: Widgets) -> None:
     def compare(text: Any, chosen: Any, number: Any, unnamed: Any, request: gr.Request) -> Iterator[Updates]:
         try:
             user = user_of(request)
             jobs = _submitted(studio, str(text or ""), list(chosen or []), int(number or 0), user, blind=bool(unnamed))
         except StudioError as error:
             raise toast(error) from error
-        hidden = bool(unnamed) and len(jobs) == 2
-        while True:
+        hidden, names = bool(unnamed), [job.model.id for job in jobs]
+        ended = False
+        while not ended:
             ended = all(job.snapshot.status.final for job in jobs)
-            names = [job.model.id for job in jobs]
             yield {
-                stage: _side_by_side(studio, jobs, hidden=hidden), ballot: gr.update(visible=hidden and ended),
-                pair: names if hidden and ended else [],
+                widgets.stage: _side_by_side(studio, jobs, hidden=hidden),
+                widgets.ballot: gr.update(visible=hidden and ended), widgets.pair: names if hidden and ended else [],
             }  # fmt: skip
-            if ended:
-                return
-            time.sleep(PACE)
+            time.sleep(0 if ended else PACE)
 
     @told
     def priced(text: Any, chosen: Any) -> str:
         return _priced(studio, str(text or ""), list(chosen or []))
 
+    asked = [widgets.prompt, widgets.models, widgets.seed, widgets.blind]
+    shown: set[Any] = {widgets.stage, widgets.ballot, widgets.pair}
+    widgets.go.click(compare, asked, shown, **QUIET | {"api_name": "compare", "api_visibility": "public"})
+    changes = [widgets.prompt.change, widgets.models.change]
+    gr.on(changes, priced, [widgets.prompt, widgets.models], widgets.cost, trigger_mode="always_last", **QUIET)
+
+
+def _wire_votes(studio: Studio, widgets: Widgets) -> None:
     def voting(place: int | None) -> Any:
         @told
         def vote(names: Any, request: gr.Request) -> Updates:
@@ -90,17 +122,14 @@ def build(studio: Studio, shell: Shell) -> None:
             studio.engine.votes.cast(user_of(request).name, str(winner), str(loser), tie=place is None)
             said = "A tie between" if place is None else f"You preferred {escape(str(winner))}, of"
             gr.Info(f"{said} {escape(str(names[0]))} (left) and {escape(str(names[1]))} (right).")
-            return {ballot: gr.update(visible=False), pair: [], tallies: _tallied(studio.engine.votes.tallies())}
+            counted = _tallied(studio.engine.votes.tallies())
+            return {widgets.ballot: gr.update(visible=False), widgets.pair: [], widgets.tallies: counted}
 
         return vote
 
-    go.click(
-        compare, [prompt, models, seed, blind], outputs, **QUIET | {"api_name": "compare", "api_visibility": "public"}
-    )
-    gr.on([prompt.change, models.change], priced, [prompt, models], cost, trigger_mode="always_last", **QUIET)
-    for button, place in ((left, 0), (tie, None), (right, 1)):
-        button.click(voting(place), pair, {ballot, pair, tallies}, **QUIET)
-    shell.blocks.load(lambda: gr.update(choices=_choices(studio)), None, models, **QUIET)
+    shown: set[Any] = {widgets.ballot, widgets.pair, widgets.tallies}
+    for button, place in zip(widgets.votes, (0, None, 1), strict=True):
+        button.click(voting(place), widgets.pair, shown, **QUIET)
 
 
 def _choices(studio: Studio) -> list[tuple[str, str]]:

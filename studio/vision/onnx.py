@@ -22,7 +22,9 @@ def session(path: Path, data: bytes | None = None) -> Any:
 
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4  # what is wrong is raised, too
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # threads that wait take no core from others
+    options.add_session_config_entry(
+        "session.intra_op.allow_spinning", "0"
+    )  # threads that wait take no core from others
     with _failures(path.name):
         return onnxruntime.InferenceSession(path if data is None else data, options, providers=["CPUExecutionProvider"])
 

@@ -4,8 +4,26 @@ from __future__ import annotations
 
 import argparse
 import os
+from typing import TYPE_CHECKING
 
-STAGES = ("fetch", "render", "vae", "decoder", "text", "cache", "unet", "judge", "eval", "export")
+if TYPE_CHECKING:
+    from .trainer import Run
+
+STAGES = (
+    "fetch",
+    "render",
+    "vae",
+    "decoder",
+    "text",
+    "cache",
+    "unet",
+    "judge",
+    "eval",
+    "export",
+    "control",
+    "lora",
+    "steer",
+)
 
 
 def parse() -> argparse.Namespace:
@@ -17,6 +35,14 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1, help="CPU threads (default: all)")
     parser.add_argument("--workers", type=int, default=1, help="processes that train the UNet together (default 1)")
     return parser.parse_args()
+
+
+def run_of(arguments: argparse.Namespace) -> Run:
+    """Return the training call that the command line asks for."""
+    from .trainer import Run
+
+    workers = arguments.workers
+    return Run(arguments.minutes, arguments.plan or arguments.minutes, workers, max(1, arguments.threads // workers))
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -43,11 +69,29 @@ def run(arguments: argparse.Namespace) -> None:
 
         cache()
     elif arguments.stage == "unet":
-        from .unet import Run, train
+        from .trainer import train as train_module
+        from .unet import prepare
 
-        train(
-            Run(minutes, arguments.plan or minutes, arguments.workers, max(1, arguments.threads // arguments.workers))
-        )
+        train_module(run_of(arguments), prepare)
+    elif arguments.stage == "control":
+        from .control import ensure_pairs, export_control, prepare
+        from .trainer import train as train_module
+
+        ensure_pairs()
+        train_module(run_of(arguments), prepare)
+        export_control()
+    elif arguments.stage == "lora":
+        from .lora import ensure_pictures, export_lora
+        from .lora import prepare as prepare_lora
+        from .trainer import train as train_module
+
+        ensure_pictures()
+        train_module(run_of(arguments), prepare_lora)
+        export_lora()
+    elif arguments.stage == "steer":
+        from .steer import steer
+
+        steer()
     elif arguments.stage == "judge":
         from .judge import train_judge
 

@@ -119,15 +119,15 @@ def encode_pictures(items: list[Item]) -> torch.Tensor:
 
 
 @torch.no_grad()
-def encode_texts(texts: list[str]) -> None:
-    """Write the text states of the captions to .train/states.npy, float16 [N, 77, 256], unless they are there."""
-    listing = STATE / "texts.json"
+def encode_texts(texts: list[str], stem: str = "") -> None:
+    """Write the text states of the captions to .train/<stem>states.npy, float16 [N, 77, 256], unless they are there."""
+    listing = STATE / f"{stem}texts.json"
     if listing.exists() and json.loads(listing.read_text(encoding="utf-8")) == texts:
         return
     tokenizer = CLIPTokenizer.from_pretrained(PARTS / "tokenizer")
     encoder = place(CLIPTextModel.from_pretrained(PARTS / "text_encoder")).eval()
     shape = (len(texts), TEXT_LENGTH, TEXT_WIDTH)
-    states = np.lib.format.open_memmap(STATE / "states.npy", "w+", np.float16, shape)
+    states = np.lib.format.open_memmap(STATE / f"{stem}states.npy", "w+", np.float16, shape)
     for begin in range(0, len(texts), 256):
         part = texts[begin : begin + 256]
         tokens = tokenizer(part, padding="max_length", max_length=TEXT_LENGTH, truncation=True, return_tensors="pt")

@@ -6,11 +6,29 @@ import json
 from typing import Any
 
 from .concepts import load_concepts
-from .paths import MODEL, PACKAGE, STATE
+from .control import RECIPE as CONTROL
+from .control import build as build_control
+from .lora import RANK, TRIGGER, adapted
+from .lora import RECIPE as LORA_RECIPE
+from .paths import CONTROLNET, LORA, MODEL, PACKAGE, STATE
+from .trainer import Progress, load_averaged
 from .unet import averaged
 
-RESULTS = STATE / "results.json"
-TEMPLATE = PACKAGE / "card.md"
+RESULTS, STEERING = STATE / "results.json", STATE / "steering.json"
+TEMPLATE, STEERING_TEMPLATE = PACKAGE / "card.md", PACKAGE / "steering.md"
+GROUPS = {
+    "bent": "Known things bent into new shapes",
+    "unseen": "Drawings that neither UNet nor ControlNet saw",
+    "crossed": "Edges of one thing, the name of another",
+    "all": "**All**",
+}
+STYLE_ROWS = {
+    "without": "without",
+    "with": "with",
+    "silent": "without the words",
+    "another": "another's",
+    "autoencoder": "autoencoder",
+}
 
 
 def percent(share: float) -> str:
@@ -53,6 +71,66 @@ def table(results: dict[str, Any]) -> str:
     return "\n".join(rows)
 
 
+def spread(figures: dict[str, float]) -> str:
+    """Write a mean with the half-width of its interval."""
+    return f"{figures['mean']:.2f} ± {figures['half']:.2f}"
+
+
+def control_table(figures: dict[str, Any]) -> str:
+    """Return the table of how well edges are followed, in Markdown."""
+    rows = [
+        "| control pictures | pairs | F1 without | F1 with | gain (95 %) | better in | SSIM without | SSIM with | at most |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    for group, name in GROUPS.items():
+        f1, ssim = figures[group]["f1"], figures[group]["ssim"]
+        cells = (
+            name,
+            str(f1["gain"]["count"]),
+            f"{f1['without']['mean']:.2f}",
+            f"{f1['with']['mean']:.2f}",
+            spread(f1["gain"]),
+            percent(figures[group]["better"]),
+            f"{ssim['without']['mean']:.2f}",
+            f"{ssim['with']['mean']:.2f}",
+            f"{f1['autoencoder']['mean']:.2f}",
+        )
+        rows.append(f"| {' | '.join(cells)} |")
+    return "\n".join(rows)
+
+
+def trained(progress: Progress) -> str:
+    """Write how far a part is trained."""
+    return f"{progress.step:,} steps, {progress.samples:,} pictures, {progress.seconds / 60:.0f} minutes"
+
+
+def steering_section() -> str:
+    """Return the card's section on ControlNet and LoRA, empty before they were measured."""
+    if not STEERING.exists():
+        return ""
+    figures = json.loads(STEERING.read_text(encoding="utf-8"))
+    control, style = figures["control"], figures["lora"]
+    network, (_, layers) = build_control(), adapted()
+    return STEERING_TEMPLATE.read_text(encoding="utf-8").format(
+        table=control_table(control),
+        others=spread(control["all"]["f1"]["another's"]),
+        with_control=spread(control["all"]["f1"]["with"]),
+        control_folder=CONTROLNET.name,
+        control_size=f"{sum(value.numel() for value in network.parameters()) / 1e6:.1f}",
+        control_trained=trained(load_averaged(network, CONTROL.name)),
+        lora_file=LORA.name,
+        lora_trained=trained(load_averaged(layers, LORA_RECIPE.name)),
+        rank=RANK,
+        trigger=TRIGGER,
+        count=style["gain"]["count"],
+        style_better=percent(style["better"]),
+        edges=spread(style["edges"]),
+        unchanged="byte for byte what it drew before" if style["bare again"] else "not what it drew before",
+        **{f"style_{name.replace(' ', '_')}": f"{style[key]['mean']:.3f}" for name, key in STYLE_ROWS.items()},
+        style_gain=f"{style['gain']['mean']:.3f} ± {style['gain']['half']:.3f}",
+    )
+
+
 def write_card() -> None:
     """Write models/embedded/MODEL_CARD.md from the template and the results."""
     results = json.loads(RESULTS.read_text(encoding="utf-8"))
@@ -62,6 +140,7 @@ def write_card() -> None:
     prompts = list(dict.fromkeys(example["prompt"] for example in examples))
     text = TEMPLATE.read_text(encoding="utf-8").format(
         table=table(results),
+        steering=steering_section(),
         samples=f"{progress.samples:,}",
         steps=f"{progress.step:,}",
         minutes=f"{progress.seconds / 60:.0f}",

@@ -45,17 +45,18 @@ class Convolution3x3(torch.autograd.Function):
         return F.conv2d(picture, weight, padding=1, stride=stride)
 
     @staticmethod
-    def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor | None, torch.Tensor, None]:
-        """Return the gradients of the picture and of the weights."""
+    def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor | None, torch.Tensor | None, None]:
+        """Return the gradients of the picture and of the weights, each only when it is asked for."""
         picture, weight = ctx.saved_tensors
         (gradient,) = gradients
-        to_picture = None
+        to_picture = to_weight = None
         if ctx.needs_input_grad[0]:
             turned = weight.flip(2, 3).transpose(0, 1).contiguous(memory_format=torch.channels_last)
             to_picture = F.conv2d(spread_out(gradient, ctx.stride), turned, padding=1)
-        rows = gradient.permute(0, 2, 3, 1).reshape(-1, weight.shape[0])
-        product = rows.T @ patches(picture, ctx.stride)
-        to_weight = product.view(weight.shape[0], 3, 3, weight.shape[1]).permute(0, 3, 1, 2)
+        if ctx.needs_input_grad[1]:
+            rows = gradient.permute(0, 2, 3, 1).reshape(-1, weight.shape[0])
+            product = rows.T @ patches(picture, ctx.stride)
+            to_weight = product.view(weight.shape[0], 3, 3, weight.shape[1]).permute(0, 3, 1, 2)
         return to_picture, to_weight, None
 
 

@@ -17,7 +17,7 @@ from transformers import CLIPTextModel, CLIPTokenizer
 from .paths import MODEL, PACKAGE, PARTS
 from .unet import SCHEDULE, averaged
 
-KEPT = ("MODEL_CARD.md", "grid.webp", "examples.json")
+KEPT = ("MODEL_CARD.md", "grid.webp", "steering.webp", "examples.json")
 """Files that other stages put beside the weights and that an export leaves in place."""
 LICENCE = "LICENSE.fluent-emoji"
 SUMS = "SHA256SUMS"

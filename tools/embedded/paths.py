@@ -10,6 +10,8 @@ STATE = ROOT / ".train"
 RAW = STATE / "raw"
 PARTS = STATE / "parts"
 MODEL = ROOT / "models" / "embedded"
+CONTROLNET = ROOT / "models" / "controlnet" / "embedded-edges"
+LORA = ROOT / "models" / "loras" / "embedded-neon.safetensors"
 
 PICTURE_SIZE = 128
 """Side of every training picture, in pixels."""

@@ -10,7 +10,6 @@ from multiprocessing import Pool
 from pathlib import Path
 
 import numpy as np
-import resvg_py
 from PIL import Image
 
 from .concepts import load_emoji, plain_code, slug
@@ -77,6 +76,8 @@ def draw(job: Job) -> np.ndarray | None:
     """Rasterise one job; None when it cannot be used."""
     _, _, source = job
     if source.startswith("<svg"):
+        import resvg_py
+
         data = resvg_py.svg_to_bytes(svg_string=source, width=PICTURE_SIZE * 2, skip_system_fonts=True)
         picture = Image.open(io.BytesIO(bytes(data)))
     else:

@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion import StableDiffusionPipeline
 from PIL import Image
 
 from .paths import PICTURE_SIZE
@@ -15,8 +14,17 @@ STEPS = 16
 GUIDANCE = 3.0
 
 
-def generate(pipeline: StableDiffusionPipeline, prompts: list[str], seeds: list[int], batch: int = 32) -> np.ndarray:
+def generate(
+    pipeline: Any, prompts: list[str], seeds: list[int], batch: int = 32, lines: np.ndarray | None = None
+) -> np.ndarray:
     """Draw each prompt with its seed at the training size.
+
+    Args:
+        pipeline: A StableDiffusionPipeline, or with lines a StableDiffusionControlNetPipeline.
+        prompts: What to draw.
+        seeds: As many seeds.
+        batch: How many are drawn at once.
+        lines: As many edge maps to follow, bool [N, S, S].
 
     Returns:
         uint8 RGB [N, S, S, 3].
@@ -24,6 +32,7 @@ def generate(pipeline: StableDiffusionPipeline, prompts: list[str], seeds: list[
     pictures = []
     for begin in range(0, len(prompts), batch):
         part = prompts[begin : begin + batch]
+        control = {} if lines is None else {"image": control_pictures(lines[begin : begin + batch])}
         generators = [torch.Generator().manual_seed(seed) for seed in seeds[begin : begin + batch]]
         result: Any = pipeline(
             part,
@@ -33,9 +42,15 @@ def generate(pipeline: StableDiffusionPipeline, prompts: list[str], seeds: list[
             height=PICTURE_SIZE,
             generator=generators,
             output_type="np",
+            **control,
         )
         pictures.append((np.asarray(result.images) * 255).round().astype(np.uint8))
     return np.concatenate(pictures)
+
+
+def control_pictures(lines: np.ndarray) -> torch.Tensor:
+    """Turn edge maps, bool [N, S, S], into what a ControlNet takes: white on black, float32 RGB 0..1, [N, 3, S, S]."""
+    return torch.from_numpy(lines).float()[:, None].expand(-1, 3, -1, -1).contiguous()
 
 
 def grid(pictures: np.ndarray, columns: int) -> Image.Image:

@@ -29,7 +29,7 @@ MASKED = frozenset(
     }
 )  # fmt: skip
 """What can be done with a checkpoint that redraws under a mask."""
-TASKS = MASKED | {Task.TXT2IMG, Task.IMG2IMG}
+TASKS = MASKED | {Task.TXT2IMG, Task.IMG2IMG, Task.UPSCALE}
 """What can be done with a family that diffusers has img2img and inpainting of."""
 ONLY_MASKED = FEATURES - {Feature.HIRES}
 """Features of checkpoints that were trained to fill masks."""

@@ -1,0 +1,199 @@
+"""Stage "steer": whether the ControlNet and the LoRA do what they are for, in figures and pictures, for the model card."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from diffusers.models.controlnets.controlnet import ControlNetModel
+from diffusers.pipelines.controlnet.pipeline_controlnet import StableDiffusionControlNetPipeline
+from diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion import StableDiffusionPipeline
+
+from .captions import View, caption
+from .colours import WHITE, composite
+from .concepts import load_concepts
+from .edges import agreement, canny, outlines, similarity
+from .neon import TRIGGER, neon, palette_distance
+from .paths import CONTROLNET, LORA, MODEL, PICTURE_SIZE, ROOT, STATE
+from .render import load_pictures
+from .sampling import generate, grid
+from .shapes import bent, unseen_drawings
+from .vae import to_tensor
+
+PER_GROUP, LORA_PROMPTS = 70, 40
+LEAST_EDGES = 60
+"""Pixels of edges that a control picture must have: some white drawings on white have next to none."""
+RESULTS = STATE / "steering.json"
+SHEET = MODEL / "steering.webp"
+SKETCHED = ROOT / "docs" / "images" / "steering.webp"
+SKETCH_PROMPTS: tuple[str, ...] = ("an orange", "a blue car", "a fox", "a pink house", "a purple heart")
+SHEET_COLUMNS = 9
+
+
+@dataclass(frozen=True)
+class Pair:
+    """What to draw and the picture (uint8 RGB [S, S, 3]) whose edges to follow."""
+
+    prompt: str
+    picture: np.ndarray
+
+
+def on_white(drawing: np.ndarray) -> np.ndarray:
+    """Return a premultiplied RGBA drawing on white, uint8 RGB [S, S, 3]."""
+    return composite(drawing, WHITE).round().clip(0, 255).astype(np.uint8)
+
+
+def pairs() -> dict[str, list[Pair]]:
+    """Return the pairs by group.
+
+    "bent" are known things in new shapes, under their own names; "unseen" drawings that neither the UNet nor the
+    ControlNet was trained on, under their names; "crossed" the edges of one known thing with the name of another.
+    """
+    rng = np.random.default_rng(31)
+    pictures, index = load_pictures()
+    concepts = [concept for concept in load_concepts() if not concept.held_out]
+    places = {key: number for number, key in enumerate(index)}
+    drawings = {concept.label: np.asarray(pictures[places["3d", concept.label]]) for concept in concepts}
+    names = {concept.label: caption(concept.names[0], View("3d")) for concept in concepts}
+    labels = [concept.label for concept in concepts]
+    groups: dict[str, list[Pair]] = {"bent": [], "unseen": [], "crossed": []}
+    for label in rng.permutation(labels).tolist():
+        groups["bent"].append(Pair(names[label], on_white(bent(drawings[label], rng))))
+    for number in rng.permutation(unseen_drawings()[1]).tolist():
+        text = caption(index[number][1], View(index[number][0]))
+        groups["unseen"].append(Pair(text, on_white(np.asarray(pictures[number]))))
+    for label in rng.permutation(labels).tolist():
+        other = str(rng.choice([name for name in labels if name != label]))
+        groups["crossed"].append(Pair(names[other], on_white(drawings[label])))
+    return {
+        group: [pair for pair in found if canny(pair.picture).sum() >= LEAST_EDGES][:PER_GROUP]
+        for group, found in groups.items()
+    }
+
+
+def interval(values: np.ndarray) -> dict[str, float]:
+    """Return the mean of [N] values with the half-width of its 95 % interval (normal), and their number."""
+    return {
+        "mean": float(values.mean()),
+        "half": float(1.96 * values.std(ddof=1) / len(values) ** 0.5),
+        "count": len(values),
+    }
+
+
+@torch.no_grad()
+def reconstructed(pipeline: Any, pictures: np.ndarray) -> np.ndarray:
+    """Return pictures, uint8 [N, S, S, 3], through the autoencoder and back: as near as any drawing can come."""
+    decoded = [pipeline.vae(part).sample for part in to_tensor(pictures).split(25)]
+    scaled = (torch.cat(decoded).clamp(-1, 1) + 1) * 127.5
+    return scaled.round().byte().permute(0, 2, 3, 1).numpy()
+
+
+def compared(found: np.ndarray, lines: np.ndarray) -> np.ndarray:
+    """Return the F1 agreement and the SSIM of each picture's edges with its lines, [2, N]."""
+    both = [(canny(picture), wanted) for picture, wanted in zip(found, lines, strict=True)]
+    return np.array([[agreement(*pair) for pair in both], [similarity(*pair) for pair in both]])
+
+
+def measure_control(bare: Any, steered: Any) -> tuple[dict[str, Any], np.ndarray]:
+    """Return the figures of the ControlNet, and rows of the first pairs of each group: lines, without and with it."""
+    figures: dict[str, Any] = {}
+    shown: list[np.ndarray] = []
+    scores: dict[str, list[np.ndarray]] = {"without": [], "with": [], "another's": [], "autoencoder": []}
+    for group, asked in pairs().items():
+        pictures = np.stack([pair.picture for pair in asked])
+        lines = np.stack([canny(picture) for picture in pictures])
+        prompts, seeds = [pair.prompt for pair in asked], list(range(len(asked)))
+        without = generate(bare, prompts, seeds)
+        following = generate(steered, prompts, seeds, lines=lines)
+        found = {
+            "without": compared(without, lines),
+            "with": compared(following, lines),
+            "another's": compared(following, np.roll(lines, 1, axis=0)),
+            "autoencoder": compared(reconstructed(bare, pictures), lines),
+        }
+        figures[group] = summary(found)
+        for name, values in found.items():
+            scores[name].append(values)
+        drawn = np.repeat(lines[..., None] * np.uint8(255), 3, axis=-1)
+        shown.append(np.stack([rows[: SHEET_COLUMNS // 3] for rows in (drawn, without, following)]))
+        print(group, figures[group], flush=True)
+    figures["all"] = summary({name: np.concatenate(values, axis=1) for name, values in scores.items()})
+    return figures, np.concatenate(shown, axis=1)
+
+
+def summary(found: dict[str, np.ndarray]) -> dict[str, Any]:
+    """Return mean and interval of every score [2, N], of the gain by the ControlNet, and how often it gains."""
+    gain = found["with"] - found["without"]
+    figures: dict[str, Any] = {
+        measure: {name: interval(values[row]) for name, values in (found | {"gain": gain}).items()}
+        for row, measure in enumerate(("f1", "ssim"))
+    }
+    return figures | {"better": float((gain[0] > 0).mean())}
+
+
+def measure_lora(bare: Any) -> tuple[dict[str, Any], np.ndarray]:
+    """Return the figures of the LoRA, and rows of the first prompts, without and with it. Leaves the pipeline bare."""
+    pictures, index = load_pictures()
+    places = {key: number for number, key in enumerate(index)}
+    concepts = [concept for concept in load_concepts() if not concept.held_out]
+    chosen = np.random.default_rng(37).permutation(len(concepts))[:LORA_PROMPTS]
+    names = [caption(concepts[number].names[0], View("3d")) for number in chosen]
+    styled = np.stack([neon(np.asarray(pictures[places["3d", concepts[number].label]])) for number in chosen])
+    prompts, seeds = [f"{name}, {TRIGGER}" for name in names], list(range(len(names)))
+    before = generate(bare, prompts, seeds)
+    plain = generate(bare, names, seeds)
+    bare.load_lora_weights(LORA.parent, weight_name=LORA.name)
+    worn, untriggered = generate(bare, prompts, seeds), generate(bare, names, seeds)
+    bare.unload_lora_weights()
+    after = generate(bare, prompts, seeds)
+
+    def distance(found: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+        return np.array([palette_distance(one, two) for one, two in zip(found, wanted, strict=True)])
+
+    gain = distance(before, styled) - distance(worn, styled)
+    figures = {
+        "without": interval(distance(before, styled)),
+        "with": interval(distance(worn, styled)),
+        "without the words": interval(distance(untriggered, styled)),
+        "autoencoder": interval(distance(reconstructed(bare, styled.round().astype(np.uint8)), styled)),
+        "another's": interval(distance(np.roll(styled, 1, axis=0), styled)),
+        "gain": interval(gain),
+        "better": float((gain > 0).mean()),
+        "edges": interval(compared(worn, np.stack([canny(picture) for picture in plain]))[0]),
+        "bare again": bool(np.array_equal(before, after)),
+    }
+    print("lora", figures, flush=True)
+    return figures, np.stack([plain[:SHEET_COLUMNS], worn[:SHEET_COLUMNS]])
+
+
+def sketch_sheet(steered: Any) -> np.ndarray:
+    """Return, row by row, each outline and what every prompt makes of it, uint8 [N, S, S, 3]."""
+    rows, prompts = [], list(SKETCH_PROMPTS)
+    for shape in outlines(PICTURE_SIZE):
+        drawn = generate(steered, prompts, list(range(len(prompts))), lines=np.stack([shape] * len(prompts)))
+        rows.append(np.repeat(shape[None, ..., None] * np.uint8(255), 3, axis=-1))
+        rows.append(drawn)
+    return np.concatenate(rows)
+
+
+def steer() -> None:
+    """Measure ControlNet and LoRA; write .train/steering.json, the two picture sheets and the card."""
+    from .card import write_card
+
+    bare = StableDiffusionPipeline.from_pretrained(MODEL, use_safetensors=True).to(torch.float32)
+    control = ControlNetModel.from_pretrained(CONTROLNET, use_safetensors=True)
+    parts: dict[str, Any] = bare.components | {"controlnet": control}
+    steered = StableDiffusionControlNetPipeline(**parts, requires_safety_checker=False)
+    for pipeline in (bare, steered):
+        pipeline.set_progress_bar_config(disable=True)
+    figures, rows = measure_control(bare, steered)
+    sketches = sketch_sheet(steered)
+    styles, styled_rows = measure_lora(bare)
+    sheet = np.concatenate([rows, styled_rows]).reshape(-1, PICTURE_SIZE, PICTURE_SIZE, 3)
+    grid(sheet, SHEET_COLUMNS).save(SHEET, quality=80, method=6)
+    grid(sketches, 1 + len(SKETCH_PROMPTS)).save(SKETCHED, quality=85, method=6)
+    RESULTS.write_text(json.dumps({"control": figures, "lora": styles}, indent=1), encoding="utf-8")
+    write_card()
