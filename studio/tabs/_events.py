@@ -12,6 +12,7 @@ from studio.core.errors import StudioError
 
 P = ParamSpec("P")
 T = TypeVar("T")
+Updates = dict[Any, Any]  # component -> its new value, or a gr.update; what handlers hand back
 
 # for events of the page itself: not in the API, beside each other, without Gradio's own progress veil
 QUIET: dict[str, Any] = {

@@ -1,4 +1,7 @@
-"""The form's fields: built in groups, kept by name, shown and filled by what the chosen model is and can do."""
+"""The form's fields: built in groups, kept by name, shown and filled by what the chosen model is and can do.
+
+`prefix` sets the element ids of one tab apart from another's.
+"""
 
 from __future__ import annotations
 
@@ -30,6 +33,7 @@ FEATURES: Mapping[str, Feature] = {
     "variation_seed": Feature.VARIATION,
     "variation_strength": Feature.VARIATION,
     "clip_skip": Feature.CLIP_SKIP,
+    "strength": Feature.STRENGTH,
     "vae": Feature.VAE,
 }
 
@@ -54,48 +58,64 @@ class Form:
         return {self.fields[name]: gr.update(value=value) for name, value in values.items() if name in self.fields}
 
 
-def prompt_fields() -> dict[str, Component]:
+def prompt_fields(prefix: str = "") -> dict[str, Component]:
     """Prompt and negative prompt."""
     prompt = gr.Textbox(
-        label="Prompt", lines=2, max_lines=10, placeholder="What should the picture show?", elem_id="prompt",
+        label="Prompt", lines=2, max_lines=10, placeholder="What should the picture show?", elem_id=f"{prefix}prompt",
         elem_classes="prompt", max_length=20_000, autofocus=True,
     )  # fmt: skip
     negative = gr.Textbox(
-        label="Negative prompt", lines=1, max_lines=6, placeholder="What should it not show?", elem_id="negative-prompt",
+        label="Negative prompt", lines=1, max_lines=6, placeholder="What should it not show?", elem_id=f"{prefix}negative-prompt",
         elem_classes="prompt", max_length=20_000,
     )  # fmt: skip
     return {"prompt": prompt, "negative_prompt": negative}
 
 
-def model_fields(models: Sequence[Model], model: Model, styles: Sequence[str]) -> dict[str, Component]:
+def model_fields(
+    models: Sequence[Model], model: Model, styles: Sequence[str], prefix: str = ""
+) -> dict[str, Component]:
     """The model, and the style presets beside it."""
     with gr.Row(elem_classes="pair"):
         chosen = gr.Dropdown(
-            model_choices(models), value=model.id, label="Model", elem_id="model", min_width=120,
+            model_choices(models), value=model.id, label="Model", elem_id=f"{prefix}model", min_width=120,
             info="What draws the picture.", allow_custom_value=True,
         )  # fmt: skip
         style = gr.Dropdown(
-            list(styles), value=[], multiselect=True, label="Styles", elem_id="styles", min_width=120,
+            list(styles), value=[], multiselect=True, label="Styles", elem_id=f"{prefix}styles", min_width=120,
             info="Words around your prompts.", allow_custom_value=True,
         )  # fmt: skip
     return {"model": chosen, "styles": style}
 
 
-def size_fields(model: Model) -> dict[str, Component]:
+def size_fields(model: Model, prefix: str = "") -> dict[str, Component]:
     """A list of good sizes, width and height."""
     width, height = model.sizes.liked[0]
     with gr.Row(elem_classes="sizes"):
         preset = gr.Dropdown(
-            size_choices(model), value=f"{width}x{height}", label="Size", elem_id="size", min_width=120, scale=3,
+            size_choices(model), value=f"{width}x{height}", label="Size", elem_id=f"{prefix}size", min_width=120, scale=3,
             info="What this model likes.", allow_custom_value=True,
         )  # fmt: skip
         step = model.sizes.multiple
         wide = gr.Number(
-            width, label="Width", precision=0, step=step, min_width=64, scale=2, elem_id="width", info="In pixels."
+            width,
+            label="Width",
+            precision=0,
+            step=step,
+            min_width=64,
+            scale=2,
+            elem_id=f"{prefix}width",
+            info="In pixels.",
         )
-        swap = gr.Button("⇄", elem_classes="icon", elem_id="swap", min_width=40, scale=0)
+        swap = gr.Button("⇄", elem_classes="icon", elem_id=f"{prefix}swap", min_width=40, scale=0)
         high = gr.Number(
-            height, label="Height", precision=0, step=step, min_width=64, scale=2, elem_id="height", info="In pixels."
+            height,
+            label="Height",
+            precision=0,
+            step=step,
+            min_width=64,
+            scale=2,
+            elem_id=f"{prefix}height",
+            info="In pixels.",
         )
     swap.click(
         fn=None,
@@ -107,45 +127,45 @@ def size_fields(model: Model) -> dict[str, Component]:
     return {"size": preset, "width": wide, "height": high}
 
 
-def sampling_fields(model: Model) -> dict[str, Component]:
+def sampling_fields(model: Model, prefix: str = "") -> dict[str, Component]:
     """Steps, guidance, sampler and schedule."""
     sampling = model.sampling
     with gr.Row(elem_classes="pair"):
         steps = gr.Slider(
-            1, 150, value=sampling.steps, step=1, label="Steps", elem_id="steps", min_width=120,
+            1, 150, value=sampling.steps, step=1, label="Steps", elem_id=f"{prefix}steps", min_width=120,
             info="More: slower, finer.",
         )  # fmt: skip
         guidance = gr.Slider(
-            0, 30, value=sampling.guidance, step=0.1, label="Guidance", elem_id="guidance", min_width=120,
+            0, 30, value=sampling.guidance, step=0.1, label="Guidance", elem_id=f"{prefix}guidance", min_width=120,
             info="The CFG scale.",
         )  # fmt: skip
     with gr.Row(elem_classes="pair"):
         sampler = gr.Dropdown(
-            list(sampling.combinations) or [sampling.sampler], value=sampling.sampler, label="Sampler", elem_id="sampler",
+            list(sampling.combinations) or [sampling.sampler], value=sampling.sampler, label="Sampler", elem_id=f"{prefix}sampler",
             min_width=120, info="The method that removes the noise.", allow_custom_value=True,
         )  # fmt: skip
         schedule = gr.Dropdown(
-            schedule_choices(model, sampling.sampler), value=sampling.schedule, label="Schedule", elem_id="schedule",
+            schedule_choices(model, sampling.sampler), value=sampling.schedule, label="Schedule", elem_id=f"{prefix}schedule",
             min_width=120, info="How the noise falls from step to step.", allow_custom_value=True,
         )  # fmt: skip
     return {"steps": steps, "guidance": guidance, "sampler": sampler, "schedule": schedule}
 
 
-def seed_fields() -> dict[str, Component]:
+def seed_fields(prefix: str = "") -> dict[str, Component]:
     """Seed with its buttons, number of pictures, pictures at once."""
     with gr.Row(elem_classes="seeds"):
         seed = gr.Number(
-            RANDOM_SEED, label="Seed", precision=0, min_width=90, scale=4, elem_id="seed",
+            RANDOM_SEED, label="Seed", precision=0, min_width=90, scale=4, elem_id=f"{prefix}seed",
             info="-1 draws a new one.",
         )  # fmt: skip
-        random = gr.Button("⚄", elem_classes="icon", elem_id="seed-random", min_width=40, scale=0)
-        reuse = gr.Button("♻", elem_classes="icon", elem_id="seed-reuse", min_width=40, scale=0)
+        random = gr.Button("⚄", elem_classes="icon", elem_id=f"{prefix}seed-random", min_width=40, scale=0)
+        reuse = gr.Button("♻", elem_classes="icon", elem_id=f"{prefix}seed-reuse", min_width=40, scale=0)
         count = gr.Number(
-            1, label="Pictures", precision=0, minimum=1, maximum=1000, min_width=64, scale=2, elem_id="count",
+            1, label="Pictures", precision=0, minimum=1, maximum=1000, min_width=64, scale=2, elem_id=f"{prefix}count",
             info="How many.",
         )  # fmt: skip
         batch = gr.Number(
-            1, label="At once", precision=0, minimum=1, maximum=64, min_width=64, scale=2, elem_id="batch-size",
+            1, label="At once", precision=0, minimum=1, maximum=64, min_width=64, scale=2, elem_id=f"{prefix}batch-size",
             info="Batch size.",
         )  # fmt: skip
     random.click(fn=None, outputs=[seed], js=f"() => [{RANDOM_SEED}]", api_visibility="private")
@@ -155,18 +175,18 @@ def seed_fields() -> dict[str, Component]:
     return {"seed": seed, "count": count, "batch_size": batch}
 
 
-def lora_fields(weights: Sequence[WeightFile]) -> dict[str, Component]:
+def lora_fields(weights: Sequence[WeightFile], prefix: str = "") -> dict[str, Component]:
     """A few LoRAs with their weights; a slot shows when the one before it is taken."""
     names = names_of(weights, Kind.LORA)
     fields: dict[str, Component] = {}
     for slot in range(LORA_SLOTS):
         with gr.Row(elem_classes="pair", visible=slot == 0) as row:
             name = gr.Dropdown(
-                [NONE, *names], value=NONE, label=f"LoRA {slot + 1}", elem_id=f"lora-{slot}", min_width=120,
+                [NONE, *names], value=NONE, label=f"LoRA {slot + 1}", elem_id=f"{prefix}lora-{slot}", min_width=120,
                 info="A small add-on that teaches the model a style or a subject.", allow_custom_value=True,
             )  # fmt: skip
             weight = gr.Slider(
-                -2, 2, value=1, step=0.05, label="Weight", elem_id=f"lora-weight-{slot}", min_width=120,
+                -2, 2, value=1, step=0.05, label="Weight", elem_id=f"{prefix}lora-weight-{slot}", min_width=120,
                 info="1 is full effect, 0 none.",
             )  # fmt: skip
         fields |= {f"lora_{slot}": name, f"lora_weight_{slot}": weight}
@@ -179,15 +199,15 @@ def lora_fields(weights: Sequence[WeightFile]) -> dict[str, Component]:
     return fields
 
 
-def detail_fields(weights: Sequence[WeightFile]) -> dict[str, Component]:
+def detail_fields(weights: Sequence[WeightFile], prefix: str = "") -> dict[str, Component]:
     """VAE, CLIP skip, prompt weights, variation, and what to save."""
     with gr.Row(elem_classes="pair"):
         vae = gr.Dropdown(
-            [AUTOMATIC, *names_of(weights, Kind.VAE)], value=AUTOMATIC, label="VAE", elem_id="vae", min_width=120,
+            [AUTOMATIC, *names_of(weights, Kind.VAE)], value=AUTOMATIC, label="VAE", elem_id=f"{prefix}vae", min_width=120,
             info="Turns the model's numbers into pixels.", allow_custom_value=True,
         )  # fmt: skip
         clip_skip = gr.Slider(
-            1, 12, value=1, step=1, label="CLIP skip", elem_id="clip-skip", min_width=120,
+            1, 12, value=1, step=1, label="CLIP skip", elem_id=f"{prefix}clip-skip", min_width=120,
             info="2 leaves out the text encoder's last layer.",
         )  # fmt: skip
     with gr.Row(elem_classes="pair"):
@@ -197,29 +217,29 @@ def detail_fields(weights: Sequence[WeightFile]) -> dict[str, Component]:
             value=1,
             step=0.05,
             label="Prompt weight",
-            elem_id="prompt-weight",
+            elem_id=f"{prefix}prompt-weight",
             min_width=120,
             info="Of the whole prompt.",
         )
         negative = gr.Slider(
-            0, 2, value=1, step=0.05, label="Negative weight", elem_id="negative-weight", min_width=120,
+            0, 2, value=1, step=0.05, label="Negative weight", elem_id=f"{prefix}negative-weight", min_width=120,
             info="Of the whole negative prompt.",
         )  # fmt: skip
     with gr.Row(elem_classes="pair"):
         strength = gr.Slider(
-            0, 1, value=0, step=0.01, label="Variation strength", elem_id="variation-strength", min_width=120,
+            0, 1, value=0, step=0.01, label="Variation strength", elem_id=f"{prefix}variation-strength", min_width=120,
             info="Above 0, pictures lean from the seed towards the variation seed.",
         )  # fmt: skip
         seed = gr.Number(
             RANDOM_SEED,
             label="Variation seed",
             precision=0,
-            elem_id="variation-seed",
+            elem_id=f"{prefix}variation-seed",
             min_width=120,
             info="-1 draws one.",
         )
     saving = gr.Radio(
-        list(SAVINGS), value=next(iter(SAVINGS)), label="Optimise", elem_id="saving",
+        list(SAVINGS), value=next(iter(SAVINGS)), label="Optimise", elem_id=f"{prefix}saving",
         info="Memory: one picture at a time, decoded in tiles. Time: few steps, fast sampler. The result says what changed.",
     )  # fmt: skip
     return {
@@ -228,17 +248,17 @@ def detail_fields(weights: Sequence[WeightFile]) -> dict[str, Component]:
     }  # fmt: skip
 
 
-def grid_fields() -> dict[str, Component]:
+def grid_fields(prefix: str = "") -> dict[str, Component]:
     """Up to three axes."""
     fields: dict[str, Component] = {}
     for letter, where in zip(AXES, ("columns", "rows", "sheets"), strict=True):
         with gr.Row(elem_classes="pair"):
             parameter = gr.Dropdown(
-                [NONE, *PARAMETERS], value=NONE, label=f"{letter.upper()} axis", elem_id=f"axis-{letter}", min_width=120, scale=2,
+                [NONE, *PARAMETERS], value=NONE, label=f"{letter.upper()} axis", elem_id=f"{prefix}axis-{letter}", min_width=120, scale=2,
                 info=f"What changes from one to the next, as {where}.", allow_custom_value=True,
             )  # fmt: skip
             values = gr.Textbox(
-                label="Values", elem_id=f"axis-{letter}-values", min_width=120, scale=3, max_lines=3,
+                label="Values", elem_id=f"{prefix}axis-{letter}-values", min_width=120, scale=3, max_lines=3,
                 info="Separated by commas; ranges such as 1-5, 10-30 (+5) or 1-10 [4] for numbers.",
             )  # fmt: skip
         fields |= {f"axis_{letter}": parameter, f"axis_{letter}_values": values}
@@ -265,7 +285,7 @@ def for_model(form: Form, model: Model) -> dict[Component, Any]:
     }
     for name, feature in FEATURES.items():
         changes.setdefault(name, {})["visible"] = feature in model.features
-    return {form[name]: gr.update(**change) for name, change in changes.items()}
+    return {form[name]: gr.update(**change) for name, change in changes.items() if name in form.fields}
 
 
 def model_choices(models: Sequence[Model]) -> list[tuple[str, str]]:

@@ -10,21 +10,24 @@ import gradio as gr
 
 from studio.tabs._events import QUIET
 from studio.tabs._fields import Form
+from studio.tabs._tab import Shell
 
 _KEY = "easel-local-only"  # Gradio wants one; what it hides lies in the user's own browser anyway
 
 
-def remembered(name: str, default: Any) -> gr.BrowserState:
-    """A value that the browser keeps under `name`, across restarts of the studio too."""
-    return gr.BrowserState(default, storage_key=f"easel-{name}", secret=_KEY)
+def remembered(shell: Shell, name: str, default: Any) -> gr.BrowserState:
+    """A value that the browser keeps under `name`, across restarts of the studio too. It lies outside the tabs: what lies on
+    one is not read before the tab is first opened."""
+    with shell.store:
+        return gr.BrowserState(default, storage_key=f"easel-{name}", secret=_KEY)
 
 
-def remember(form: Form, store: gr.BrowserState) -> None:
-    """Let the browser itself write the form into `store` at every change; the server is not asked.
+def remember(name: str, form: Form, store: gr.BrowserState) -> None:
+    """Let the browser itself write the form called `name` into `store` at every change; the server is not asked.
 
-    Nothing is written before the page has restored the form (window.easel.restored), so that defaults do not win over it.
+    Nothing is written before the page has restored the form (window.easel.ready), so that defaults do not win over it.
     """
-    names = json.dumps(list(form.fields))
+    names = f"{json.dumps(name)}, {json.dumps(list(form.fields))}"
     script = f"(...values) => [window.easel.remember({names}, values)]"
     changes: Sequence[Any] = [field.change for field in form.fields.values()]  # pyright: ignore[reportAttributeAccessIssue]
     gr.on(changes, fn=None, inputs=[*form.fields.values(), store], outputs=[store], js=script, **QUIET)

@@ -12,8 +12,7 @@ from studio.core.model import GPU_LANE
 from studio.core.ports import DownloadState
 from studio.core.weights import Kind, WeightFile
 from studio.engine.studio import Studio
-from studio.tabs._events import QUIET, told
-from studio.tabs._tab import Updates
+from studio.tabs._events import QUIET, Updates, told
 from studio.tabs._user import admin_of
 
 LOOK_EVERY = 1.0  # s between two looks at running downloads

@@ -30,13 +30,23 @@ def read(values: Values, model: Model) -> GenerationRequest:
     Raises:
         InvalidRequest: a value of the wrong kind or out of range.
     """
+    hires = Feature.HIRES in model.features and values["hires_on"]
+    data = common(values, model) | {"width": values["width"], "height": values["height"]}
+    return request_of(data | _only(hires, {"hires": _hires(values)}))
+
+
+def request_of(data: Mapping[str, Any]) -> GenerationRequest:
+    """The request with the fields of `data` that are not None; raises as `read`."""
+    return GenerationRequest.from_json({name: value for name, value in data.items() if value is not None})
+
+
+def common(values: Values, model: Model) -> dict[str, Any]:
+    """The fields of a request, as JSON, that every form with prompt, sampling, seed, LoRAs, details and grid asks for; raises as `read`."""
     has = model.features.__contains__
     data: dict[str, Any] = {
         "model": model.id,
         "prompt": values["prompt"],
         "negative_prompt": values["negative_prompt"] if has(Feature.NEGATIVE_PROMPT) else "",
-        "width": values["width"],
-        "height": values["height"],
         "count": values["count"],
         "batch_size": values["batch_size"],
         "saving": SAVINGS.get(_text(values["saving"])),
@@ -50,10 +60,9 @@ def read(values: Values, model: Model) -> GenerationRequest:
     data |= _only(has(Feature.CLIP_SKIP) and values["clip_skip"] != 1, {"clip_skip": values["clip_skip"]})
     data |= _only(has(Feature.VAE), {"vae": _named(values["vae"])})
     data |= _only(has(Feature.LORA), {"loras": _loras(values)})
-    data |= _only(has(Feature.HIRES) and values["hires_on"], {"hires": _hires(values)})
     if axes := _axes(values):
         data |= {"axes": axes, "count": 1}
-    return GenerationRequest.from_json({name: value for name, value in data.items() if value is not None})
+    return data
 
 
 def write(request: GenerationRequest) -> dict[str, Any]:

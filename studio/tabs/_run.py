@@ -15,9 +15,8 @@ from studio.core.request import GenerationRequest
 from studio.core.user import User
 from studio.engine.engine import Engine
 from studio.engine.jobs import Job
-from studio.tabs._events import toast
+from studio.tabs._events import Updates, toast
 from studio.tabs._stage import stage
-from studio.tabs._tab import Updates
 
 PACE = 0.25  # s between two updates: four a second are enough for the eye and cheap for the server
 PATIENCE = 2.0  # s without news until the line is written again, for its ETA
@@ -32,7 +31,7 @@ class Panel:
     generate: gr.Button
     stop: gr.Button
     skip: gr.Button
-    actions: gr.Row
+    actions: gr.Column
 
     def outputs(self) -> set[Any]:
         return {self.stage, self.job, self.generate, self.stop, self.skip, self.actions}

@@ -13,8 +13,7 @@ from gradio.components import Component
 
 from studio.core.settings import Settings
 from studio.engine.studio import Studio
-from studio.tabs._events import QUIET, told
-from studio.tabs._tab import Updates
+from studio.tabs._events import QUIET, Updates, told
 from studio.tabs._user import admin_of
 
 RESTART = " Holds from the next start."

@@ -12,10 +12,12 @@ from html import escape
 
 from studio.core.events import Snapshot, Status
 from studio.core.model import Model
+from studio.core.request import GenerationRequest
 from studio.core.result import Asset
 
 PICTURE = "api/image-studio/images/{id}"
 THUMB = "page/thumbs/{id}"
+SOURCE = "page/pictures/{hash}"
 PREVIEW = "page/previews/{id}?v={version}"
 
 
@@ -69,6 +71,25 @@ def model_note(model: Model) -> str:
         return f'<p class="note note-bad"><strong>Cannot be used.</strong> {escape(model.problem)}</p>'
     text = " ".join(part for part in (model.note, model.ignores) if part)
     return f'<p class="note">{escape(text)}</p>' if text else ""
+
+
+def chain(asset: Asset) -> list[str]:
+    """How the picture came about, step by step from the first to the last, each in one line."""
+    known = (*asset.history, asset.request)
+    steps = [_step(request) for request in known]
+    return ["A picture from outside", *steps] if known[0].source else steps
+
+
+def _step(request: GenerationRequest) -> str:
+    prompt = " ".join(request.prompt.split())
+    prompt = f"“{prompt[:80]}…”" if len(prompt) > 80 else f"“{prompt}”" if prompt else ""
+    return _join(
+        request.task.value.replace("_", " ").capitalize(),
+        request.model,
+        prompt,
+        f"strength {request.strength:g}" if request.strength is not None else "",
+        f"seed {request.seed}" if request.seed is not None else "",
+    )
 
 
 def _frame(status: str, job_id: str, *parts: str) -> str:
@@ -126,6 +147,8 @@ def _frame_button(asset: Asset, *, current: bool) -> str:
         "infotext": asset.infotext,
         "recipe": json.dumps(asset.request.to_json(), indent=2, ensure_ascii=False),
         "notes": " ".join(asset.notes),
+        "before": SOURCE.format(hash=asset.request.source) if asset.request.source else "",
+        "chain": json.dumps(chain(asset), ensure_ascii=False),
     }
     attributes = " ".join(f'data-{name}="{_attribute(value)}"' for name, value in data.items())
     thumb = _attribute(THUMB.format(id=asset.id))
@@ -143,13 +166,16 @@ def _notes(snapshot: Snapshot) -> str:
 def _recipe(asset: Asset) -> str:
     size = f"{asset.width} × {asset.height}"
     source = _attribute(PICTURE.format(id=asset.id))
+    steps = chain(asset)
     return (
         '<div class="recipe"><div class="recipe-head">'
         f'<span class="facts"><span data-fact="size">{size}</span><span data-fact="seed">Seed {asset.seed}</span></span>'
         '<span class="recipe-actions">'
+        f'<button type="button" class="mini" data-act="compare" aria-pressed="false"{"" if asset.request.source else " hidden"}>Before / after</button>'
         f'<a class="mini" data-act="download" href="{source}" download="{_attribute(asset.path.name)}">Download</a>'
         '<button type="button" class="mini" data-act="copy">Copy recipe</button></span></div>'
         '<details class="recipe-body"><summary>Recipe</summary>'
+        f'<ol class="chain" aria-label="How the picture came about"{"" if len(steps) > 1 else " hidden"}>{"".join(f"<li>{escape(step)}</li>" for step in steps)}</ol>'
         '<div class="segments" role="group" aria-label="Recipe format">'
         '<button type="button" class="segment" data-view="infotext" aria-pressed="true">Infotext</button>'
         '<button type="button" class="segment" data-view="recipe" aria-pressed="false">JSON</button></div>'

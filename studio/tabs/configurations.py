@@ -13,9 +13,9 @@ from studio import __version__
 from studio.core.check import Check
 from studio.core.errors import Forbidden
 from studio.engine.studio import Studio
-from studio.tabs import _models, _settings_form
-from studio.tabs._events import QUIET, told
-from studio.tabs._tab import Shell, Tab, Updates
+from studio.tabs import _clouds, _models, _settings_form
+from studio.tabs._events import QUIET, Updates, told
+from studio.tabs._tab import Shell, Tab
 from studio.tabs._user import admin_of
 
 SHOWN_VERSIONS = ("gradio", "torch", "diffusers", "transformers", "accelerate", "peft", "safetensors", "pillow")
@@ -31,6 +31,9 @@ def build(studio: Studio, shell: Shell) -> None:
             gr.Markdown("### Models and memory")
             panel = _models.models_panel(studio)
         with gr.Column(elem_classes="desk desk-prompt"):
+            gr.Markdown("### Cloud providers and spending")
+            clouds = _clouds.clouds_panel(studio)
+        with gr.Column(elem_classes="desk desk-prompt"):
             gr.Markdown("### Settings")
             form = _settings_form.settings_form(studio)
         with gr.Column(elem_classes="desk desk-prompt"):
@@ -42,10 +45,12 @@ def build(studio: Studio, shell: Shell) -> None:
             admin_of(request)
         except Forbidden:
             return {note: gr.update(visible=True)}
-        filled = _settings_form.values(studio, form) | _models.refreshed(studio, *panel)
+        filled = (
+            _settings_form.values(studio, form) | _models.refreshed(studio, *panel) | _clouds.filled(studio, *clouds)
+        )
         return {note: gr.update(visible=False), desk: gr.update(visible=True), **filled}
 
-    shell.blocks.load(fill, None, [note, desk, *panel, *form.values()], **QUIET)
+    shell.blocks.load(fill, None, [note, desk, *panel, *clouds, *form.values()], **QUIET)
 
 
 def _health(studio: Studio) -> None:

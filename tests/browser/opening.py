@@ -18,6 +18,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 from fakes import FAKE_MODEL, FakeBackend
 from serving import PASSWORDS, Served, running
 
+from studio.core.model import Model
 from studio.core.settings import Settings
 from studio.engine.plugins import discover
 from studio.page import mount
@@ -66,6 +67,15 @@ class Window:
         self.page.wait_for_function("window.easel && window.easel.restored")
         return self.page
 
+    def tab(self, title: str) -> None:
+        """Open a tab; where the row is too narrow for all, from the menu at its end."""
+        page = self.page
+        if not page.locator(f"button[role=tab]:has-text('{title}')").count():
+            page.click("[aria-label='More tabs']")
+            page.click(f".overflow-dropdown button:has-text('{title}')")
+        else:
+            page.click(f"button[role=tab]:has-text('{title}')")
+
     def stage(self, status: str) -> None:
         """Wait until the result side shows a job in this status."""
         self.page.wait_for_selector(f'.stage[data-status="{status}"]')
@@ -83,9 +93,9 @@ class Opener:
     def __init__(self, browser: Browser, stack: ExitStack, folder: Path) -> None:
         self._browser, self._stack, self._folder = browser, stack, folder
 
-    def serve(self, *, held: bool = False, users: bool = False, **settings: Any) -> Served:
-        """A studio that draws fakes, step by step when `held`."""
-        store, backend = _pipelines(self._folder / "models"), FakeBackend(FAKE_MODEL, held=held)
+    def serve(self, *fakes: Model, held: bool = False, users: bool = False, **settings: Any) -> Served:
+        """A studio that draws fakes, step by step when `held`; `fakes` are its models, by default FAKE_MODEL."""
+        store, backend = _pipelines(self._folder / "models"), FakeBackend(*(fakes or (FAKE_MODEL,)), held=held)
         return self._serve(backend, store, users=users, **{"default_model": "fake", **settings})
 
     def serve_embedded(self) -> Served:

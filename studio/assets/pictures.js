@@ -1,0 +1,143 @@
+// Pads: fields for pictures. A picture is dropped, pasted, chosen, photographed or dragged from a result; the studio keeps it
+// at once and the field's value is its name there (several names with spaces between, in a pad for many).
+(() => {
+  const easel = (window.easel = window.easel || {});
+  const NAME = /^[0-9a-f]{64}$/;
+  const pads = new Map();      // name of the pad -> { value, take }
+  const listeners = new Map(); // name of the pad -> node that shows its picture too -> its function
+  easel.address = (hash) => `page/pictures/${hash}`;
+
+  // Send a picture to be kept. `query` may name the picture that a mask or a drawing belongs to.
+  easel.keep = (body, query = "") => easel.pending((async () => {
+    const form = new FormData();
+    if (body) form.append("file", body, "picture");
+    let answer;
+    try {
+      answer = await fetch(`page/pictures${query}`, { method: "POST", body: body ? form : undefined });
+    } catch {
+      throw Object.assign(new Error("The studio did not answer."), { hint: "Check that it still runs, then try again." });
+    }
+    const told = await answer.json().catch(() => ({}));
+    if (!answer.ok) throw Object.assign(new Error(told.error || "The picture was not taken."), { hint: told.details?.hint || "" });
+    return told;
+  })());
+
+  // `listener` learns of every picture that lies on the pad called `name`, the present one at once, while `node` is on the page.
+  easel.follow = (name, node, listener) => {
+    if (!listeners.has(name)) listeners.set(name, new Map());
+    listeners.get(name).set(node, listener);
+    listener(pads.get(name)?.value() || "");
+  };
+  const announce = (name, hash) => listeners.get(name)?.forEach((listener, node, all) => {
+    if (node.isConnected) listener(hash);
+    else all.delete(node);
+  });
+
+  const dragged = (transfer) => {
+    const files = [...transfer.files];
+    const link = transfer.getData("text/uri-list") || "";
+    const asset = /\/api\/image-studio\/images\/([\w-]+)/.exec(link);
+    return { files, asset: asset && link.startsWith(location.origin) ? asset[1] : "" };
+  };
+
+  const camera = async (take) => {
+    let stream;
+    try {
+      stream = await navigator.mediaDevices.getUserMedia({ video: { facingMode: "environment" } });
+    } catch {
+      easel.refuse("There is no camera that this page may use.", "Allow it in the browser, or choose a file.");
+      return;
+    }
+    const video = easel.make("video", { autoplay: true, playsinline: true });
+    video.muted = true;
+    video.srcObject = stream;
+    const shoot = easel.make("button", { type: "button", class: "mini" }, "Take the picture");
+    const cancel = easel.make("button", { type: "button", class: "mini" }, "Cancel");
+    const dialog = easel.make("dialog", { class: "camera", "aria-label": "Camera" }, video, easel.make("div", { class: "pad-tools" }, shoot, cancel));
+    shoot.addEventListener("click", () => {
+      const canvas = easel.make("canvas", { width: video.videoWidth, height: video.videoHeight });
+      canvas.getContext("2d").drawImage(video, 0, 0);
+      canvas.toBlob((blob) => blob && take([blob]), "image/png");
+      dialog.close();
+    });
+    cancel.addEventListener("click", () => dialog.close());
+    dialog.addEventListener("close", () => { stream.getTracks().forEach((track) => track.stop()); dialog.remove(); });
+    document.body.append(dialog);
+    dialog.showModal();
+  };
+
+  easel.pad = ({ element, props, watch, trigger }, { name, label, many, hint }) => {
+    const file = easel.make("input", { type: "file", accept: "image/*", multiple: Boolean(many), hidden: true, tabindex: "-1", "aria-label": label });
+    const button = (text, act, more = {}) => easel.make("button", { type: "button", class: "mini", onclick: act, ...more }, text);
+    const drop = easel.make("button", { type: "button", class: "pad-drop", onclick: () => file.click() },
+      easel.make("strong", {}, label), easel.make("span", {}, hint));
+    const shown = easel.make("div", { class: "pad-shown" });
+    const facts = easel.make("span", { class: "pad-facts", role: "status" });
+    const tools = easel.make("div", { class: "pad-tools" }, facts,
+      button(many ? "Add" : "Replace", () => file.click(), { "aria-label": `${many ? "Add to" : "Replace"}: ${label}` }),
+      button("Remove", () => put("", true), { "aria-label": `Remove: ${label}` }));
+    const photo = button("Camera", () => camera(take), { class: "mini pad-camera" });
+    const root = easel.make("div", { class: many ? "pad pad-many" : "pad", role: "group", "aria-label": label }, drop, photo, shown, tools, file);
+    element.replaceChildren(root);
+
+    const names = () => String(props.value || "").split(" ").filter((one) => NAME.test(one));
+    const draw = () => {
+      const held = names();
+      root.classList.toggle("pad-full", held.length > 0);
+      facts.textContent = held.length > 1 ? `${held.length} pictures` : "";
+      shown.replaceChildren(...held.slice(0, 60).map((hash, index) => {
+        const image = easel.make("img", { src: easel.address(hash), alt: many ? `Picture ${index + 1} of ${held.length}` : label, draggable: "false" });
+        image.addEventListener("load", () => { if (held.length === 1) facts.textContent = `${image.naturalWidth} × ${image.naturalHeight}`; });
+        image.addEventListener("error", () => { put(names().filter((one) => one !== hash).join(" "), true); });
+        return image;
+      }));
+      announce(name, held[0] || "");
+    };
+    const put = (value, own) => {
+      if (value === (props.value || "")) return;
+      props.value = value;
+      draw();
+      if (own) trigger("upload");  // the user changed it, not the page
+    };
+    const taken = async (promises) => {
+      root.classList.add("pad-busy");
+      const kept = [];
+      for (const promise of promises) {
+        try {
+          kept.push((await promise).hash);
+        } catch (error) {
+          easel.refuse(error.message, error.hint);
+        }
+      }
+      root.classList.remove("pad-busy");
+      if (kept.length) put(many ? [...new Set([...names(), ...kept])].join(" ") : kept[0], true);
+    };
+    const take = (files) => taken((many ? files : files.slice(0, 1)).map((one) => easel.keep(one)));
+
+    file.addEventListener("change", () => { take([...file.files]); file.value = ""; });
+    root.addEventListener("dragover", (event) => { event.preventDefault(); root.classList.add("pad-over"); });
+    root.addEventListener("dragleave", () => root.classList.remove("pad-over"));
+    root.addEventListener("drop", (event) => {
+      event.preventDefault();
+      root.classList.remove("pad-over");
+      const { files, asset } = dragged(event.dataTransfer);
+      if (asset) taken([easel.keep(null, `?asset=${asset}`)]);  // with its story, which the browser's copy of the file may lack
+      else if (files.length) take(files);
+      else easel.refuse("There is no picture in what was dropped.", "Drop a picture file.");
+    });
+    watch("value", draw);
+    pads.set(name, { value: () => names()[0] || "", take, root });
+    draw();
+  };
+
+  // A pasted picture goes to the pad that has the focus, else to the first empty one in sight, else to the first.
+  document.addEventListener("paste", (event) => {
+    const files = [...(event.clipboardData?.files || [])].filter((file) => file.type.startsWith("image/"));
+    if (!files.length) return;
+    const sight = [...pads.values()].filter((pad) => pad.root.isConnected && pad.root.offsetParent);
+    const pad = sight.find((one) => one.root.contains(document.activeElement)) || sight.find((one) => !one.value()) || sight[0];
+    if (!pad) return;
+    event.preventDefault();
+    pad.take(files);
+  });
+})();

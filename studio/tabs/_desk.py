@@ -1,0 +1,183 @@
+"""What every tab with a form and a stage has alike: its buttons, its result side, and the wiring between them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import gradio as gr
+
+from studio.core.errors import StudioError
+from studio.core.request import GenerationRequest
+from studio.core.user import User
+from studio.engine.studio import Studio
+from studio.tabs import _fields, _memory
+from studio.tabs._events import QUIET, Updates, toast, told
+from studio.tabs._fields import Form
+from studio.tabs._guide import Guide
+from studio.tabs._run import Panel, reattach, run
+from studio.tabs._tab import Shell
+from studio.tabs._user import user_of
+
+SIZE_TO_SIDES = (
+    "(size, width, height) => { const sides = /^([0-9]+)x([0-9]+)$/.exec(size);"
+    " return sides ? [Number(sides[1]), Number(sides[2])] : [width, height]; }"
+)
+PUBLIC = QUIET | {"api_visibility": "public"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verbs:
+    """The buttons below the prompt."""
+
+    generate: gr.Button
+    stop: gr.Button
+    skip: gr.Button
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """The result side: the stage, the row below it that shows when there are pictures, and its own two buttons."""
+
+    stage: gr.HTML
+    actions: gr.Column
+    use_seed: gr.Button
+    use_all: gr.Button
+
+
+@dataclass(frozen=True, kw_only=True)
+class Desk:
+    """One tab's form and result. `name` is what its events, its browser storage and its saved form are called."""
+
+    name: str
+    form: Form
+    panel: Panel
+    result: Result
+    counts: gr.HTML
+    note: gr.HTML
+
+
+def verbs(prefix: str = "") -> Verbs:
+    """Generate, stop, skip."""
+    with gr.Row(elem_classes="verbs bar-below"):
+        generate = gr.Button(
+            "Generate", variant="primary", elem_id=f"{prefix}generate", elem_classes="generate", min_width=120, scale=3
+        )
+        stop = gr.Button("Stop", elem_id=f"{prefix}stop", elem_classes="stop", interactive=False, min_width=64, scale=1)
+        skip = gr.Button("Skip", elem_id=f"{prefix}skip", interactive=False, min_width=64, scale=1)
+    return Verbs(generate=generate, stop=stop, skip=skip)
+
+
+def result(shell: Shell, name: str, html: str, prefix: str = "") -> Result:
+    """The stage with `html` on it, and the buttons that act on the shown picture."""
+    stage = gr.HTML(html, elem_id=f"{prefix}stage")
+    with gr.Column(visible=False, elem_classes="actions-frame") as actions:
+        with gr.Row(elem_classes="actions"):
+            use_seed = gr.Button("Use seed", size="sm", min_width=90)
+            use_all = gr.Button("Use all settings", size="sm", min_width=120)
+        shell.send.offer(name)
+    return Result(stage=stage, actions=actions, use_seed=use_seed, use_all=use_all)
+
+
+def panel(shell: Shell, name: str, verbs: Verbs, result: Result) -> Panel:
+    """What a running job writes to."""
+    job = _memory.remembered(shell, f"{name}-job", "")
+    return Panel(
+        stage=result.stage, job=job, generate=verbs.generate, stop=verbs.stop, skip=verbs.skip, actions=result.actions
+    )
+
+
+def wire(
+    studio: Studio, guide: Guide, desk: Desk, *,
+    ask: Callable[[dict[str, Any], User], GenerationRequest], fill: Callable[[GenerationRequest], Updates], outputs: set[Any],
+) -> None:  # fmt: skip
+    """Everything that all desks do alike. `ask` makes the request of the form's values, `fill` puts one onto the form, by
+    updates of `outputs` and the form."""
+    _wire_run(studio, desk, ask)
+    _wire_sampling(studio, desk.form)
+    _wire_counts(guide, desk)
+    _wire_reuse(studio, desk, fill, outputs)
+
+
+def wire_memory(
+    studio: Studio, shell: Shell, desk: Desk, restore: Callable[[dict[str, Any]], Updates], outputs: set[Any]
+) -> None:
+    """Let the browser remember the form and the running job; `restore` gives the updates, of `outputs` and the form, for what it kept."""
+    saved = _memory.remembered(shell, f"{desk.name}-form", {})
+
+    def back(values: Any) -> Updates:
+        return restore(_memory.trusted(values, desk.form))
+
+    def attach(job_id: Any, request: gr.Request) -> Iterator[Updates]:
+        try:
+            yield from reattach(studio.engine, desk.panel, job_id, user_of(request))
+        except StudioError as error:
+            raise toast(error) from error
+
+    shell.forms.append(desk.name)
+    restored = shell.blocks.load(back, saved, {*desk.form.inputs(), *outputs}, **QUIET)
+    restored.then(fn=None, js=f"() => {{ window.easel.ready({desk.name!r}); }}", api_visibility="private")
+    shell.blocks.load(attach, desk.panel.job, desk.panel.outputs(), **QUIET)
+    _memory.remember(desk.name, desk.form, saved)
+
+
+def _wire_run(studio: Studio, desk: Desk, ask: Callable[[dict[str, Any], User], GenerationRequest]) -> None:
+    panel = desk.panel
+
+    def generate(data: dict[Any, Any], request: gr.Request) -> Iterator[Updates]:
+        try:
+            user = user_of(request)
+            wanted = ask(desk.form.values(data), user)
+        except StudioError as error:
+            raise toast(error) from error
+        yield from run(studio.engine, panel, wanted, user)
+
+    @told
+    def stop(job_id: Any, request: gr.Request) -> None:
+        studio.engine.cancel(str(job_id), user_of(request))
+
+    @told
+    def skip(job_id: Any, request: gr.Request) -> None:
+        studio.engine.skip(str(job_id), user_of(request))
+
+    panel.generate.click(generate, desk.form.inputs(), panel.outputs(), api_name=desk.name, **PUBLIC)
+    panel.stop.click(stop, panel.job, None, api_name=f"{desk.name}_stop", **PUBLIC)
+    panel.skip.click(skip, panel.job, None, api_name=f"{desk.name}_skip", **PUBLIC)
+
+
+def _wire_sampling(studio: Studio, form: Form) -> None:
+    @told
+    def schedules(model_id: Any, sampler: Any) -> Any:
+        choices = _fields.schedule_choices(studio.engine.model(str(model_id)), str(sampler))
+        return gr.update(choices=choices, value=choices[0])
+
+    form["sampler"].input(schedules, [form["model"], form["sampler"]], form["schedule"], **QUIET)
+    sides = [form["width"], form["height"]]
+    form["size"].input(
+        fn=None, inputs=[form["size"], *sides], outputs=sides, js=SIZE_TO_SIDES, api_visibility="private"
+    )
+
+
+def _wire_counts(guide: Guide, desk: Desk) -> None:
+    def count(model_id: Any, prompt: Any, negative: Any) -> str:
+        return guide.counts(str(model_id), str(prompt or ""), str(negative or ""))
+
+    texts = [desk.form["prompt"], desk.form["negative_prompt"]]
+    changes: Any = [text.change for text in texts]
+    gr.on(changes, count, [desk.form["model"], *texts], desk.counts, trigger_mode="always_last", queue=False, **QUIET)
+
+
+def _wire_reuse(studio: Studio, desk: Desk, fill: Callable[[GenerationRequest], Updates], outputs: set[Any]) -> None:
+    @told
+    def reuse(asset_id: Any, request: gr.Request) -> Updates:
+        return fill(studio.engine.asset(str(asset_id), user_of(request)).request)
+
+    seed = desk.form["seed"]
+    desk.result.use_seed.click(
+        fn=None, inputs=[seed], outputs=[seed], js="(seed) => [window.easel.seed() ?? seed]", api_visibility="private"
+    )
+    selected = gr.Textbox(visible=False)
+    desk.result.use_all.click(
+        reuse, selected, {*desk.form.inputs(), *outputs}, js="() => [window.easel.selected()]", **QUIET
+    )

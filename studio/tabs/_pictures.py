@@ -1,0 +1,62 @@
+"""Fields for pictures. Their value is a name: the hash under which the studio keeps the picture, "" for none.
+
+They are Gradio's own HTML component with a script of ours (studio/assets/pictures.js, paint.js): a picture is kept the moment
+it is dropped, and travels as a name from then on. The event `upload` fires when the user, not the page, changes a pad.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import gradio as gr
+
+from studio.core.errors import InvalidRequest
+
+_NAME = re.compile(r"[0-9a-f]{64}")
+_HINT = "Drop, paste or choose a file"
+
+
+def pad(label: str, *, name: str, many: bool = False, hint: str = _HINT, visible: bool = True) -> gr.HTML:
+    """Takes a picture, or with `many` several, whose names stand in the value with spaces between."""
+    return _scripted("pad", name, visible=visible, name=name, label=label, many=many, hint=hint)
+
+
+def editor(label: str, *, name: str, kind: str, over: str) -> gr.HTML:
+    """Paints over the picture on the pad called `over`: a "mask" (mode L, white is what changes) or "paint" (mode RGBA)."""
+    return _scripted("paint", name, label=label, kind=kind, over=over)
+
+
+def plan(wish: Mapping[str, Any], *, name: str, over: str) -> gr.HTML:
+    """Draws the canvas that outpainting makes of the picture on `over`; the value is a wish as JSON text, at first `wish`."""
+    return _scripted("plan", name, value=json.dumps(wish), over=over)
+
+
+def _scripted(function: str, elem_id: str, *, value: str = "", visible: bool = True, **options: Any) -> gr.HTML:
+    # The script fills the template; one without a value in it is never drawn again by Gradio.
+    call = f"window.easel.{function}({{element, props, watch, trigger}}, {json.dumps(options)})"
+    return gr.HTML(
+        value, html_template="<div></div>", js_on_load=call, elem_id=elem_id, elem_classes=f"{function}-slot", visible=visible,
+        apply_default_css=False,
+    )  # fmt: skip
+
+
+def names(value: Any) -> tuple[str, ...]:
+    """The pictures that a pad's value names.
+
+    Raises:
+        InvalidRequest: the value is none of ours.
+    """
+    found = tuple(value.split()) if isinstance(value, str) else () if value is None else (str(value),)
+    for name in found:
+        if not _NAME.fullmatch(name):
+            raise InvalidRequest("A field holds something that is not a picture.", hint="Reload the page.")
+    return found
+
+
+def one(value: Any) -> str | None:
+    """The one picture, None for none; raises as `names`."""
+    found = names(value)
+    return found[0] if found else None

@@ -1,0 +1,342 @@
+"""Img2Img in a real Chromium: real pictures dropped, real masks painted, and what of it reaches the backend."""
+
+from __future__ import annotations
+
+import base64
+from pathlib import Path
+
+import pytest
+from fakes import draw
+from opening import Opener, Window
+from PIL import Image
+from playwright.sync_api import Page, expect
+from serving import Served
+
+from studio.core.model import Model, Sizes
+from studio.core.request import GenerationRequest
+from studio.core.task import Task
+from studio.core.user import LOCAL
+
+pytestmark = pytest.mark.browser
+
+CAN = frozenset(Task) - {Task.PREPROCESS, Task.STYLE_TRANSFER}
+PAINTER = Model(id="fake", title="Fake", family="fake", tasks=CAN, sizes=Sizes(liked=((64, 64),), smallest=8))
+EDGES = Model(
+    id="preprocessor/edges", title="Edges", family="tool", lane="tools", tasks=frozenset({Task.PREPROCESS}),
+    features=frozenset(),
+)  # fmt: skip
+DROP = """([selector, data]) => {
+  const bytes = Uint8Array.from(atob(data), (letter) => letter.charCodeAt(0));
+  const transfer = new DataTransfer();
+  transfer.items.add(new File([bytes], "a picture.png", { type: "image/png" }));
+  for (const type of ["dragover", "drop"])
+    document.querySelector(selector).dispatchEvent(new DragEvent(type, { bubbles: true, cancelable: true, dataTransfer: transfer }));
+}"""
+
+
+def opened(opener: Opener, **options: object) -> tuple[Served, Window, Page]:
+    """The tab, with one model that does nearly everything and a preprocessor."""
+    served = opener.serve(PAINTER, EDGES)
+    window = opener.window(served, **options)
+    page = window.open()
+    page.click("button[role=tab]:has-text('Img2Img')")
+    return served, window, page
+
+
+def picture(folder: Path, width: int = 160, height: int = 96) -> Path:
+    path = folder / "a picture.png"
+    draw(1, width, height).save(path)
+    return path
+
+
+def choose(page: Page, path: Path, pad: str = "#i2i-source") -> None:
+    page.set_input_files(f"{pad} input[type=file]", path)
+    expect(page.locator(f"{pad} .pad-full")).to_have_count(1)
+
+
+def mode(page: Page, name: str) -> None:
+    page.click(f".modes label:has-text('{name}')")
+
+
+def operation(page: Page, name: str) -> None:
+    mode(page, "Edit")
+    page.fill("#i2i-operation input", name)
+    page.keyboard.press("Enter")
+
+
+def stroke(page: Page, editor: str, start: tuple[float, float], end: tuple[float, float]) -> None:
+    """A line with the mouse; places as fractions of the shown picture."""
+    box = page.locator(f"{editor} .paint-sheet canvas").bounding_box()
+    assert box is not None
+    (x0, y0), (x1, y1) = ((box["x"] + box["width"] * x, box["y"] + box["height"] * y) for x, y in (start, end))
+    page.mouse.move(x0, y0)
+    page.mouse.down()
+    page.mouse.move(x1, y1, steps=10)
+    page.mouse.up()
+
+
+def generate(window: Window) -> None:
+    """Press the button and wait for the new job's end."""
+    old = window.page.locator("#i2i-stage .stage").get_attribute("data-job")
+    window.page.click("#i2i-generate")
+    window.page.wait_for_selector(f'#i2i-stage .stage[data-status="finished"]:not([data-job="{old}"])')
+
+
+def asked(served: Served) -> GenerationRequest:
+    return served.backend.seen[-1][0]
+
+
+def kept(served: Served, name: str | None) -> Image.Image:
+    assert name is not None
+    path = next(served.studio.engine.outputs_dir.rglob(f"{name}.png"))
+    with Image.open(path) as image:
+        return image.copy()
+
+
+def test_a_dropped_picture_is_worked_on(opener: Opener, tmp_path: Path) -> None:
+    served, window, page = opened(opener)
+    data = base64.b64encode(picture(tmp_path).read_bytes()).decode()
+    page.wait_for_selector("#i2i-source .pad-drop")
+    page.evaluate(DROP, ["#i2i-source .pad", data])
+    expect(page.locator("#i2i-source .pad-facts")).to_have_text("160 × 96")
+    page.fill("#i2i-prompt textarea", "a hat")
+    generate(window)
+    wanted = asked(served)
+    assert (wanted.task, wanted.prompt, wanted.strength) == (Task.IMG2IMG, "a hat", 0.6)
+    assert (wanted.width, wanted.height) == (160, 96)
+    assert kept(served, wanted.source).tobytes() == draw(1, 160, 96).tobytes()
+    assert window.complaints == []
+
+
+def test_a_painted_mask_says_what_changes_and_survives_a_reload(opener: Opener, tmp_path: Path) -> None:
+    served, window, page = opened(opener)
+    choose(page, picture(tmp_path))
+    mode(page, "Inpaint")
+    stroke(page, "#i2i-mask", (0.25, 0.5), (0.75, 0.5))
+    generate(window)
+    mask = kept(served, asked(served).mask)
+    assert (mask.mode, mask.size) == ("L", (160, 96))
+    assert [mask.getpixel(at) for at in ((80, 48), (41, 48), (80, 10), (10, 48))] == [255, 255, 0, 0]
+    page.reload()
+    window.ready()
+    page.click("button[role=tab]:has-text('Img2Img')")
+    expect(page.locator(".modes label:has(:checked)")).to_have_text("Inpaint")
+    page.wait_for_function(
+        "(() => { const canvas = document.querySelector('#i2i-mask canvas');"
+        " return canvas && canvas.width === 160 && canvas.getContext('2d').getImageData(80, 48, 1, 1).data[3] > 250; })()"
+    )
+    before = asked(served)
+    generate(window)
+    assert (asked(served).source, asked(served).mask) == (before.source, before.mask)
+    assert window.complaints == []
+
+
+def test_the_mask_is_undone_erased_inverted_loaded_and_cleared(opener: Opener, tmp_path: Path) -> None:
+    served, window, page = opened(opener)
+    choose(page, picture(tmp_path))
+    mode(page, "Inpaint")
+    stroke(page, "#i2i-mask", (0.25, 0.25), (0.75, 0.25))
+    stroke(page, "#i2i-mask", (0.25, 0.75), (0.75, 0.75))
+    page.click("#i2i-mask [aria-label^=Undo]")
+    page.click("#i2i-mask [aria-label^=Invert]")
+    generate(window)
+    mask = kept(served, asked(served).mask)
+    assert [mask.getpixel((80, y)) for y in (24, 72)] == [0, 255]
+    page.click("#i2i-mask [aria-label^=Eraser]")
+    stroke(page, "#i2i-mask", (0.25, 0.75), (0.75, 0.75))
+    generate(window)
+    assert kept(served, asked(served).mask).getpixel((80, 72)) == 0
+    page.keyboard.press("Control+z")
+    loaded = tmp_path / "mask.png"
+    half = Image.new("L", (320, 192))
+    half.paste(255, (0, 0, 160, 192))
+    half.save(loaded)
+    page.set_input_files("#i2i-mask input[type=file]", loaded)
+    page.wait_for_function(
+        "document.querySelector('#i2i-mask canvas').getContext('2d').getImageData(140, 50, 1, 1).data[3] === 0"
+    )
+    generate(window)
+    mask = kept(served, asked(served).mask)
+    assert [mask.getpixel((x, 48)) for x in (20, 140)] == [255, 0]
+    page.click("#i2i-mask [aria-label^=Clear]")
+    page.click("#i2i-generate")
+    expect(page.get_by_text("The mask is empty")).to_be_visible()
+    assert window.complaints == []
+
+
+def test_the_mask_is_painted_by_keys_alone(opener: Opener, tmp_path: Path) -> None:
+    served, window, page = opened(opener)
+    choose(page, picture(tmp_path))
+    mode(page, "Inpaint")
+    page.focus("#i2i-mask .paint-view")
+    page.keyboard.press("]")
+    page.keyboard.press("Space")
+    generate(window)
+    mask = kept(served, asked(served).mask)
+    assert (mask.getpixel((80, 48)), mask.getpixel((5, 5))) == (255, 0)
+
+
+def test_fingers_paint_on_a_phone_and_nothing_scrolls_sideways(opener: Opener, tmp_path: Path) -> None:
+    served, window, page = opened(opener, viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True)
+    choose(page, picture(tmp_path))
+    for name in ("Sketch", "Outpaint", "Edit", "Inpaint"):
+        mode(page, name)
+        expect(page.locator(".modes label:has(:checked)")).to_have_text(name)
+        assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    box = page.locator("#i2i-mask .paint-sheet canvas").bounding_box()
+    assert box is not None
+    page.touchscreen.tap(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    generate(window)
+    assert kept(served, asked(served).mask).getpixel((80, 48)) == 255
+    assert window.complaints == []
+
+
+def test_a_sketch_is_painted_into_the_source(opener: Opener, tmp_path: Path) -> None:
+    served, window, page = opened(opener)
+    choose(page, picture(tmp_path))
+    mode(page, "Sketch")
+    page.fill("#i2i-paint input[type=color]", "#00ff00")
+    stroke(page, "#i2i-paint", (0.25, 0.5), (0.75, 0.5))
+    generate(window)
+    source = kept(served, asked(served).source)
+    assert source.getpixel((80, 48)) == (0, 255, 0)
+    assert source.getpixel((5, 5)) == draw(1, 160, 96).getpixel((5, 5))
+
+
+def test_the_canvas_to_outpaint_is_shown_as_it_will_be(opener: Opener, tmp_path: Path) -> None:
+    served, window, page = opened(opener)
+    choose(page, picture(tmp_path))
+    mode(page, "Outpaint")
+    expect(page.locator("#i2i-plan .note")).to_contain_text("288 × 96")
+    page.fill("#i2i-top input", "32")
+    page.keyboard.press("Tab")
+    expect(page.locator("#i2i-plan .note")).to_contain_text("288 × 128")
+    generate(window)
+    outpaint = asked(served).outpaint
+    assert outpaint is not None
+    assert (outpaint.left, outpaint.top, outpaint.right, outpaint.bottom) == (0, 32, 128, 0)
+
+
+def test_only_what_the_operation_uses_is_shown(opener: Opener, tmp_path: Path) -> None:
+    served, window, page = opened(opener)
+    choose(page, picture(tmp_path))
+    operation(page, "Remove background")
+    expect(page.locator("#i2i-prompt")).to_have_count(0)
+    expect(page.locator("#i2i-steps")).to_have_count(0)
+    generate(window)
+    assert asked(served).task is Task.REMOVE_BACKGROUND
+    operation(page, "Search & replace")
+    page.fill("#i2i-search textarea, #i2i-search input", "the cat")
+    page.fill("#i2i-prompt textarea", "a dog")
+    generate(window)
+    assert (asked(served).task, asked(served).search, asked(served).prompt) == (Task.SEARCH_REPLACE, "the cat", "a dog")
+    operation(page, "Style transfer")
+    expect(page.get_by_text("No installed model does this.")).to_be_visible()
+    expect(page.get_by_text("An IP-Adapter")).to_be_visible()
+
+
+def test_what_cannot_be_worked_on_is_refused_with_advice(opener: Opener, tmp_path: Path) -> None:
+    served, _, page = opened(opener)
+    page.click("#i2i-generate")
+    expect(page.get_by_text("There is no picture yet")).to_be_visible()
+    text = tmp_path / "text.png"
+    text.write_text("not a picture")
+    page.set_input_files("#i2i-source input[type=file]", text)
+    expect(page.locator(".refusal")).to_contain_text("not a picture that can be opened")
+    choose(page, picture(tmp_path))
+    mode(page, "Inpaint")
+    page.click("#i2i-generate")
+    expect(page.get_by_text("The mask is empty")).to_be_visible()
+    assert served.backend.seen == []
+
+
+def test_a_batch_works_on_every_picture(opener: Opener, tmp_path: Path) -> None:
+    served, window, page = opened(opener)
+    page.click("button:has-text('Batch: many pictures')")
+    for name, seed in (("a", 1), ("b", 2)):
+        draw(seed, 32, 32).save(tmp_path / f"{name}.png")
+    page.set_input_files("#i2i-batch input[type=file]", [tmp_path / "a.png", tmp_path / "b.png"])
+    expect(page.locator("#i2i-batch .pad-facts")).to_have_text("2 pictures")
+    generate(window)
+    sources = [kept(served, request.source).tobytes() for request, _ in served.backend.seen]
+    assert sources == [draw(seed, 32, 32).tobytes() for seed in (1, 2)]
+
+
+def test_a_map_is_shown_and_taken_as_control_picture(opener: Opener, tmp_path: Path) -> None:
+    served, _, page = opened(opener)
+    choose(page, picture(tmp_path))
+    page.click("#i2i-control > button:has-text('ControlNet')")
+    page.click("button:has-text('Control unit 1')")
+    page.fill("#i2i-unit-0-preprocessor input", "Edges")
+    page.keyboard.press("Enter")
+    page.fill("#i2i-unit-0-options textarea, #i2i-unit-0-options input", "low = 50")
+    page.click("#i2i-unit-0-preview")
+    expect(page.locator("#i2i-unit-0-map img")).to_be_visible()
+    unit = asked(served).control[0]
+    assert (asked(served).task, unit.preprocessor, unit.options[0].value) == (Task.PREPROCESS, "edges", 50)
+    page.click("#i2i-unit-0-use")
+    expect(page.locator("#i2i-unit-0-picture .pad-full")).to_have_count(1)
+    expect(page.locator("#i2i-unit-0-preprocessor input")).to_have_value("None: the picture is the map")
+
+
+def test_a_result_is_sent_on_and_tells_where_it_came_from(opener: Opener) -> None:
+    served = opener.serve(PAINTER, EDGES)
+    window = opener.window(served)
+    page = window.open()
+    page.fill("#prompt textarea", "a red apple")
+    page.keyboard.press("Control+Enter")
+    window.stage("finished")
+    drawn = asked(served)
+    page.click("#txt2img-send-inpaint")
+    expect(page.locator("#i2i-prompt textarea")).to_have_value("a red apple")
+    expect(page.locator("#i2i-seed input")).to_have_value(str(served.backend.seen[0][1][0].seed))
+    stroke(page, "#i2i-mask", (0.25, 0.5), (0.75, 0.5))
+    page.click("#i2i-generate")
+    page.wait_for_selector('#i2i-stage .stage[data-status="finished"]')
+    assert asked(served).task is Task.INPAINT
+    page.click("#i2i-stage .recipe summary")
+    steps = page.locator("#i2i-stage .chain li")
+    expect(steps).to_have_count(2)
+    expect(steps.first).to_contain_text(f"Txt2img · fake · “{drawn.prompt}”")
+    page.click('#i2i-stage [data-act="compare"]')
+    slider = page.get_by_label("Before and after")
+    slider.focus()
+    page.keyboard.press("ArrowRight")
+    expect(slider).to_have_value("51")
+    assert "51%" in (page.locator("#i2i-stage .compare").get_attribute("style") or "")
+    assert window.complaints == []
+
+
+def test_a_result_is_dragged_back_onto_the_form(opener: Opener, tmp_path: Path) -> None:
+    served, window, page = opened(opener)
+    choose(page, picture(tmp_path))
+    generate(window)
+    first = asked(served).source
+    page.drag_and_drop("#i2i-stage img.shown", "#i2i-source .pad")
+    page.wait_for_function(f"!document.querySelector('#i2i-source img').src.includes('{first}')")
+    generate(window)
+    made = served.studio.engine.assets(LOCAL, 1)[0]
+    assert [request.task for request in made.history] == [Task.IMG2IMG]
+
+
+@pytest.mark.torch
+def test_the_model_that_ships_repaints_what_is_masked_and_nothing_else(opener: Opener, tmp_path: Path) -> None:
+    served = opener.serve_embedded()
+    window = opener.window(served)
+    page = window.open()
+    page.set_default_timeout(200_000)  # torch is imported and the model loaded on the way
+    page.click("button[role=tab]:has-text('Img2Img')")
+    choose(page, picture(tmp_path, 128, 128))
+    page.fill("#i2i-steps input[type=number]", "4")
+    page.fill("#i2i-prompt textarea", "a red apple")
+    generate(window)
+    whole = served.studio.engine.assets(LOCAL, 1)[0]
+    mode(page, "Inpaint")
+    stroke(page, "#i2i-mask", (0.3, 0.3), (0.7, 0.3))
+    generate(window)
+    part = served.studio.engine.assets(LOCAL, 1)[0]
+    assert (whole.request.task, part.request.task) == (Task.IMG2IMG, Task.INPAINT)
+    before, after = draw(1, 128, 128), Image.open(part.path).convert("RGB")
+    assert after.crop((0, 64, 128, 128)).tobytes() == before.crop((0, 64, 128, 128)).tobytes()
+    assert after.getpixel((64, 38)) != before.getpixel((64, 38))
+    assert window.complaints == []

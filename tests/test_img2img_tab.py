@@ -1,0 +1,205 @@
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from fakes import FakeBackend, draw
+from PIL import Image, ImageDraw
+from serving import Served, running
+
+from studio.core.errors import InvalidRequest
+from studio.core.model import Feature, Model, Sizes
+from studio.core.parts import ControlMode, ControlUnit, Fill, Inpaint, LoraUse, Option, Outpaint, Reference, Resize
+from studio.core.request import GenerationRequest
+from studio.core.result import Asset
+from studio.core.settings import Settings
+from studio.core.task import Task
+from studio.engine.pictures import KeptPicture
+from studio.page import mount
+from studio.pipelines.catalog import Catalog
+from studio.pipelines.hub import Hub
+from studio.pipelines.local import LocalPipelines
+from studio.tabs import _layers
+from studio.tabs._img2img_read import read, write
+from studio.tabs._operations import EDIT, MODES, OPERATIONS, Part, chooser_of, operation_of, shown
+from studio.tabs._stage import chain
+from studio.tabs._units import UNITS, read_units, write_units
+
+SOURCE, MASK, OTHER = "a" * 64, "b" * 64, "c" * 64
+MODEL = Model(id="fake", title="Fake", family="fake", sizes=Sizes(smallest=8), tasks=frozenset(Task))
+
+
+def filled(request: GenerationRequest) -> dict[str, Any]:
+    """Form values that ask for `request`, what it leaves to the model empty, and the units' untouched fields as the page has them."""
+    empty = dict.fromkeys(("width", "height", "steps", "guidance", "sampler", "schedule", "strength"))
+    untouched = write_units(GenerationRequest(control=(ControlUnit(model="x"),) * UNITS))
+    grown = {"grow": "Sides", "left": 0, "top": 0, "right": 0, "bottom": 0}
+    return {**empty, **untouched, **grown, **write(request)}
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        GenerationRequest(task=Task.IMG2IMG, model="fake", prompt="a", source=SOURCE, strength=0.4, loops=3, loras=(LoraUse(name="l"),)),
+        GenerationRequest(task=Task.IMG2IMG, model="fake", batch=(SOURCE, OTHER), strength=0.4),
+        GenerationRequest(task=Task.IMG2IMG, model="fake", source=SOURCE, strength=0.4, width=64, height=96, resize=Resize.FILL),
+        GenerationRequest(task=Task.INPAINT, model="fake", source=SOURCE, mask=MASK, strength=1.0, inpaint=Inpaint(mask_blur=9, fill=Fill.NOISE, only_masked=True, padding=8, soft=True, invert=True)),
+        GenerationRequest(task=Task.OUTPAINT, model="fake", source=SOURCE, strength=0.8, outpaint=Outpaint(left=8, bottom=16)),
+        GenerationRequest(task=Task.OUTPAINT, model="fake", source=SOURCE, strength=0.8, outpaint=Outpaint(aspect="16:9")),
+        GenerationRequest(task=Task.OUTPAINT, model="fake", source=SOURCE, strength=0.8, outpaint=Outpaint(width=640, height=480)),
+        GenerationRequest(task=Task.EDIT, model="fake", prompt="make it winter", source=SOURCE),
+        GenerationRequest(task=Task.ERASE, model="fake", source=SOURCE, mask=MASK),
+        GenerationRequest(task=Task.SEARCH_REPLACE, model="fake", prompt="a bus", search="the car", source=SOURCE, strength=0.9),
+        GenerationRequest(task=Task.REPLACE_BACKGROUND, model="fake", prompt="a beach", source=SOURCE, background=OTHER, lighting=MASK, strength=0.5),
+        GenerationRequest(task=Task.REMOVE_BACKGROUND, model="fake", source=SOURCE),
+        GenerationRequest(task=Task.STYLE_TRANSFER, model="fake", source=SOURCE, strength=0.5, references=(Reference(picture=OTHER, style_only=True),)),
+        GenerationRequest(task=Task.IMG2IMG, model="fake", source=SOURCE, strength=0.5, references=(Reference(picture=OTHER, weight=0.3),)),
+        GenerationRequest(task=Task.IMG2IMG, model="fake", source=SOURCE, strength=0.5, control=(
+            ControlUnit(model="canny", preprocessor="canny", weight=0.7, start=0.1, end=0.9, mode=ControlMode.PROMPT, resize=Resize.FILL, pixel_perfect=False, resolution=256, options=(Option(name="low", value=50.5),)),
+            ControlUnit(model="depth", picture=OTHER),
+        )),
+    ],
+    ids=lambda request: request.task.value,
+)  # fmt: skip
+def test_what_is_written_to_the_form_is_read_from_it(request_: GenerationRequest) -> None:
+    assert read(filled(request_), MODEL) == request_
+
+
+def test_what_the_operation_does_not_use_is_left_out() -> None:
+    values = filled(
+        GenerationRequest(task=Task.INPAINT, model="fake", prompt="a", source=SOURCE, mask=MASK, strength=0.5)
+    )
+    asked = read({**values, "mode": EDIT, "operation": "Remove background", "search": "x"}, MODEL)
+    assert asked == GenerationRequest(task=Task.REMOVE_BACKGROUND, model="fake", source=SOURCE)
+
+
+def test_what_the_model_lacks_is_left_out_and_not_shown() -> None:
+    bare = Model(id="bare", title="Bare", family="x", features=frozenset({Feature.SEED}), tasks=frozenset(Task))
+    asked = GenerationRequest(
+        task=Task.IMG2IMG, model="bare", prompt="a", source=SOURCE, strength=0.5, control=(ControlUnit(model="c"),),
+        references=(Reference(picture=OTHER),),
+    )  # fmt: skip
+    assert read(filled(asked), bare) == GenerationRequest(task=Task.IMG2IMG, model="bare", prompt="a", source=SOURCE)
+    assert not shown(MODES["Img2Img"], bare) & {Part.STRENGTH, Part.CONTROL, Part.REFERENCE}
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"source": ""}, "no picture"),
+        ({"source": "../../etc/passwd"}, "not a picture"),
+        ({"source": 7}, "not a picture"),
+        ({"mode": "Inpaint"}, "mask is empty"),
+        ({"mode": "Outpaint"}, "does not grow"),
+        ({"mode": EDIT, "operation": "Style transfer"}, "style"),
+        ({"strength": 1.5}, "Strength"),
+        ({"strength": "much"}, "strength"),
+        ({"unit_0_on": True, "unit_0_model": "None"}, "unit 1 has no model"),
+        ({"unit_1_on": True, "unit_1_options": "low"}, "not an option"),
+        ({"unit_0_on": True, "unit_0_start": 0.8, "unit_0_end": 0.2}, "starts"),
+    ],
+)
+def test_values_that_do_not_fit_are_refused_with_advice(changes: dict[str, Any], says: str) -> None:
+    values = filled(GenerationRequest(task=Task.IMG2IMG, model="fake", source=SOURCE, strength=0.5))
+    with pytest.raises(InvalidRequest, match=says) as caught:
+        read({**values, **changes}, MODEL)
+    assert caught.value.hint
+
+
+def test_every_operation_of_the_form_is_found_again_by_its_task() -> None:
+    for operation in (*MODES.values(), *OPERATIONS.values()):
+        found = chooser_of(operation.task)
+        assert found is not None
+        assert operation_of(*found).task is operation.task
+        assert operation.hint.endswith(".")
+        assert operation.missing.endswith(".")
+    assert chooser_of(Task.UPSCALE) is None
+
+
+def test_units_that_are_off_are_not_asked_for() -> None:
+    assert read_units(filled(GenerationRequest(task=Task.IMG2IMG, source=SOURCE))) == []
+
+
+def test_a_mask_of_any_kind_is_brought_to_the_pictures_size() -> None:
+    below = KeptPicture(hash=SOURCE, width=64, height=32)
+    drawn = Image.new("RGBA", (128, 64))
+    ImageDraw.Draw(drawn).rectangle((0, 0, 63, 63), fill="white")
+    mask = _layers.mask(drawn, below)
+    assert (mask.mode, mask.size) == ("L", (64, 32))
+    assert mask.getpixel((8, 16)) == 255
+    assert mask.getpixel((50, 16)) == 0
+    with pytest.raises(InvalidRequest, match="64×64") as caught:
+        _layers.mask(Image.new("L", (64, 64)), below)
+    assert caught.value.hint
+
+
+def test_the_chain_tells_every_step() -> None:
+    first = GenerationRequest(model="fake", prompt="a cat", seed=3)
+    second = GenerationRequest(
+        task=Task.INPAINT, model="fake", prompt="a hat", source=SOURCE, mask=MASK, strength=0.5, seed=4
+    )
+    made = Asset(id="x", job_id="j", user="u", index=0, path=Path("x.png"), width=8, height=8, seed=4, created=0.0, request=second, history=(first,))  # fmt: skip
+    assert chain(made) == ["Txt2img · fake · “a cat” · seed 3", "Inpaint · fake · “a hat” · strength 0.5 · seed 4"]
+
+
+@pytest.fixture
+def served(tmp_path: Path):
+    models = tmp_path / "models"
+    catalog = Catalog(models, [], models / ".cache")
+    store = LocalPipelines(lambda: Settings(models_dir=models), catalog, Hub(models, lambda: True, lambda: None))
+    with running(
+        tmp_path, users=True, page=mount, backend=FakeBackend(MODEL), models=store, default_model="fake"
+    ) as served:
+        yield served
+
+
+def png(image: Image.Image) -> bytes:
+    out = io.BytesIO()
+    image.save(out, "PNG")
+    return out.getvalue()
+
+
+def keep(client: httpx.Client, data: bytes, **query: str) -> httpx.Response:
+    return client.post("/page/pictures", files={"file": ("picture", data)}, params=query)
+
+
+def test_a_picture_is_kept_and_shown_to_its_owner_alone(served: Served) -> None:
+    bob, ann = served.client("bob"), served.client("ann")
+    told = keep(bob, png(draw(1, 40, 24))).json()
+    assert (told["width"], told["height"]) == (40, 24)
+    shown = bob.get(f"/page/pictures/{told['hash']}")
+    assert Image.open(io.BytesIO(shown.content)).convert("RGB").tobytes() == draw(1, 40, 24).tobytes()
+    assert "private" in shown.headers["cache-control"]
+    assert ann.get(f"/page/pictures/{told['hash']}").status_code == 404
+    assert keep(ann, png(Image.new("L", (40, 24))), mask_of=told["hash"]).status_code == 404
+    assert served.client().get(f"/page/pictures/{told['hash']}", follow_redirects=False).status_code in (303, 401)
+
+
+def test_pictures_from_another_site_are_not_taken(served: Served) -> None:
+    answer = served.client("bob").post(
+        "/page/pictures", files={"file": ("x", png(draw(1, 8, 8)))}, headers={"Origin": "https://evil.example"}
+    )
+    assert answer.status_code == 403
+
+
+@pytest.mark.parametrize(
+    "data", [b"this is text", png(draw(1, 64, 64))[:200], b""], ids=["text called png", "truncated", "empty"]
+)
+def test_what_is_no_picture_is_refused_with_advice(served: Served, data: bytes) -> None:
+    answer = keep(served.client("bob"), data)
+    assert answer.status_code == 400
+    assert answer.json()["details"]["hint"]
+
+
+def test_a_mask_and_a_sketch_come_back_at_the_pictures_size(served: Served) -> None:
+    bob = served.client("bob")
+    below = keep(bob, png(draw(1, 40, 24))).json()["hash"]
+    mask = keep(bob, png(Image.new("L", (80, 48), 255)), mask_of=below).json()
+    paint = keep(bob, png(Image.new("RGBA", (20, 12), (255, 0, 0, 128))), paint_on=below).json()
+    assert (mask["width"], mask["height"]) == (paint["width"], paint["height"]) == (40, 24)
+    assert Image.open(io.BytesIO(bob.get(f"/page/pictures/{mask['hash']}").content)).mode == "L"
+    assert keep(bob, png(Image.new("L", (48, 48))), mask_of=below).status_code == 400
+    assert bob.post("/page/pictures").status_code == 400
