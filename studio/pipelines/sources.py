@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from PIL import Image, ImageFilter, ImageOps
 
 from studio.core.annotate import on_white
@@ -40,7 +42,8 @@ def extended(image: Image.Image, size: tuple[int, int], place: tuple[int, int]) 
 
     left, top = place
     right, bottom = size[0] - left - image.width, size[1] - top - image.height
-    drawn_out = np.pad(np.asarray(image), ((top, bottom), (left, right), (0, 0)), mode="edge")
+    around: Any = ((top, bottom), (left, right), (0, 0))
+    drawn_out = np.pad(np.asarray(image), around, mode="edge")
     canvas = Image.fromarray(drawn_out).filter(ImageFilter.GaussianBlur(max(size) * _EDGE_BLUR))
     canvas.paste(image, place)
     return canvas

@@ -114,6 +114,6 @@ def _blurred(picture: Image.Image, size: tuple[int, int]) -> Image.Image:
 
 def _mirrored(inner: Image.Image, place: tuple[int, int], size: tuple[int, int]) -> Image.Image:
     (left, top), (width, height) = place, size
-    around = ((top, height - top - inner.height), (left, width - left - inner.width), (0, 0))
+    around: Any = ((top, height - top - inner.height), (left, width - left - inner.width), (0, 0))
     pixels: Any = np.pad(np.asarray(inner), around, mode="symmetric")
     return Image.fromarray(pixels)
