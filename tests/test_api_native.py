@@ -256,7 +256,7 @@ def test_every_field_reaches_the_request() -> None:
             "prompt": "p", "negative_prompt": "n", "prompt_weight": 1.1, "negative_weight": 0.9, "model": "m", "aspect_ratio": "16:9",
             "count": 2, "batch_size": 2, "seed": 3, "variation_seed": 4, "variation_strength": 0.5, "steps": 6, "guidance_scale": 7,
             "sampler": "Euler", "schedule": "Karras", "clip_skip": 2, "vae": "v", "loras": [{"name": "l", "weight": 0.5}],
-            "hires": {"scale": 1.5, "denoising_strength": 0.4, "guidance_scale": 5}, "saving": "time",
+            "hires": {"scale": 1.5, "denoising_strength": 0.4, "guidance_scale": 5}, "saving": "time", "fallbacks": ["b"],
             "axes": [{"parameter": "Steps", "values": ["1", "2"]}],
         }
     )  # fmt: skip

@@ -86,6 +86,11 @@ class CreateBody(Strict):
     saving: Annotated[Saving, Field(strict=False)] | None = Field(
         default=None, description="Save memory, or save time."
     )
+    fallbacks: list[Name] = Field(
+        default=[],
+        max_length=8,
+        description="Models to try, in this order, when the chosen one cannot be reached or is broken.",
+    )
     axes: list[AxisBody] = Field(default=[], max_length=3, description="Turns the request into a grid job.")
 
     def to_request(self) -> GenerationRequest:
@@ -103,11 +108,12 @@ class CreateBody(Strict):
             guidance=self.guidance_scale,
             loras=tuple(LoraUse(name=lora.name, weight=lora.weight) for lora in self.loras),
             hires=None if hires is None else _hires(hires),
+            fallbacks=tuple(self.fallbacks),
             axes=tuple(Axis(parameter=axis.parameter, values=tuple(axis.values)) for axis in self.axes),
         )
 
 
-_RENAMED = {"aspect_ratio", "guidance_scale", "loras", "hires", "axes"}
+_RENAMED = {"aspect_ratio", "guidance_scale", "loras", "hires", "axes", "fallbacks"}
 _SAME = tuple(name for name in CreateBody.model_fields if name not in _RENAMED)
 
 
