@@ -19,8 +19,10 @@ from studio.engine.settings_store import SettingsStore
 from studio.engine.studio import SocialParts, Studio
 from studio.finishing.backend import Finishing
 from studio.finishing.fonts import Fonts
-from studio.finishing.watermark import read_hidden
+from studio.finishing.hidden import read_hidden
+from studio.pipelines.bundled import unpack
 from studio.pipelines.catalog import Catalog
+from studio.pipelines.enhancers import Enhancers
 from studio.pipelines.hub import Hub
 from studio.pipelines.local import LocalPipelines, device_of
 from studio.preprocessors._preprocessing import Preprocessing
@@ -44,18 +46,23 @@ def build(settings: SettingsStore) -> Studio:
     own = settings.folder
     keys = KeyStore(own / "keys.json", os.environ)
     fonts = Fonts(current.models_dir / "fonts")
+    unpack(current.models_dir)
     catalog = Catalog(
         current.models_dir, discover("studio.pipelines.families", "PIPELINE"), current.models_dir / ".cache"
     )
-    hub = Hub(current.models_dir, lambda: settings.current.offline, catalog.refresh)
     preprocessing = Preprocessing(
         discover("studio.preprocessors", "PREPROCESSOR"), current.models_dir, device=lambda now: device_of(now.device)
     )
+    hub = Hub(
+        current.models_dir, lambda: settings.current.offline, catalog.refresh,
+        offers=lambda: [*preprocessing.offers(), *enhancers.offers()],
+    )  # fmt: skip
     local = LocalPipelines(lambda: settings.current, catalog, hub, preprocessing)
+    enhancers = Enhancers(catalog, current.models_dir, local.resources)
     platforms = Platforms(own / "platforms.toml")
     advisor = Advisor(platforms)
     services = [_service(spec, keys, settings) for spec in discover("studio.providers", "PROVIDER")]
-    tools: list[Backend] = [preprocessing, Finishing(fonts), SocialFormats(platforms, advisor, fonts)]
+    tools: list[Backend] = [enhancers, preprocessing, Finishing(fonts), SocialFormats(platforms, advisor, fonts)]
     engine = Engine(
         settings=settings,
         backends=[local, *tools, *services],

@@ -13,7 +13,7 @@ from studio.core.errors import InvalidRequest
 from studio.core.finish import FileWish, Keep
 from studio.core.settings import Settings
 from studio.engine.embed import MACHINE_MADE, read_metadata
-from studio.engine.encoding import Encoded, encode
+from studio.engine.encoding import Encoded, best_under, encode, exact_palette
 
 
 def written(image: Image.Image, **wish: object) -> Encoded:
@@ -107,3 +107,112 @@ def test_transparency_is_kept_where_it_can_be_and_laid_on_white_with_a_note_wher
 @pytest.mark.parametrize("kind", ["png", "jpeg", "webp", "avif"])
 def test_strange_sizes(kind: str, size: tuple[int, int]) -> None:
     assert opened(written(Image.new("RGB", size, "red"), format=kind, max_bytes=100_000)).size == size
+
+
+def flat() -> Image.Image:
+    """Flat art of 200 colours whose pixels a PNG packs badly row by row."""
+    image = Image.fromarray(np.random.default_rng(2).integers(0, 200, (300, 300), np.uint8))
+    return Image.merge("RGB", (image, image.point(lambda value: 255 - value), image.point(lambda value: value // 2)))
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA"])
+def test_flat_art_becomes_a_palette_of_the_very_same_pixels(mode: str) -> None:
+    image = flat().convert(mode)
+    if mode == "RGBA":
+        image.putalpha(image.getchannel("R").point(lambda value: value // 2))
+    limit = len(written(image, format="png").data) * 3 // 4
+    file = written(image, format="png", max_bytes=limit)
+    assert (file.ending, file.notes) == (".png", ())
+    assert len(file.data) <= limit
+    assert opened(file).mode == "P"
+    assert opened(file).convert(mode).tobytes() == image.tobytes()
+    assert read_metadata(opened(file)).recipe == {"id": "x"}
+
+
+def test_a_palette_is_made_only_where_it_is_exact() -> None:
+    assert exact_palette(photo()) is None
+    assert exact_palette(Image.new("L", (4, 4))) is None
+    one = exact_palette(Image.new("RGB", (3, 2), (1, 2, 3)))
+    assert one is not None
+    assert one.convert("RGB").getcolors() == [(6, (1, 2, 3))]
+
+
+def test_a_png_that_fits_when_packed_harder_stays_one() -> None:
+    image = photo().resize((200, 200))
+    loose = written(image, format="png")
+    file = written(image, format="png", max_bytes=len(loose.data) - 2_000)
+    assert (file.ending, file.notes) == (".png", ())
+    assert opened(file).tobytes() == image.tobytes()
+
+
+def test_a_clear_png_that_is_too_large_keeps_its_transparency_as_webp() -> None:
+    image = photo().convert("RGBA")
+    image.putalpha(Image.linear_gradient("L").resize(image.size))
+    file = written(image, format="png", max_bytes=40_000)
+    assert file.ending == ".webp"
+    assert file.notes == ("Written as WebP: as PNG it would pass 40,000 bytes.",)
+    assert opened(file).mode == "RGBA"
+    opacity = np.asarray(opened(file))[..., 3]
+    assert np.abs(opacity.astype(int) - np.asarray(image)[..., 3]).max() < 12
+
+
+@pytest.mark.parametrize("kind", ["jpeg", "webp", "avif"])
+def test_a_wished_quality_is_never_passed(kind: str) -> None:
+    image = photo()
+    plain = written(image, format=kind, quality=60)
+    assert written(image, format=kind, quality=60, max_bytes=10_000_000).data == plain.data
+    tight = written(image, format=kind, quality=60, max_bytes=len(plain.data) - 1)
+    assert len(tight.data) < len(plain.data)
+
+
+def test_the_search_is_exact_on_any_rising_sizes() -> None:
+    for limit in range(40, 4_000, 97):
+        tried: list[int] = []
+
+        def write(quality: int, tried: list[int] = tried) -> bytes:
+            tried.append(quality)
+            return bytes(40 + quality**2 // 3 + (quality > 60) * 300)
+
+        found = len(best_under(limit, 10, 95, write))
+        best = max(
+            (size for size in (len(write(quality)) for quality in range(10, 96)) if size <= limit),
+            default=len(write(10)),
+        )
+        assert found == best or best >= found >= 0.985 * limit
+    assert best_under(5, 10, 10, lambda quality: bytes(9)) == bytes(9)
+
+
+@pytest.mark.parametrize("kind", ["png", "jpeg", "webp", "avif"])
+def test_nothing_that_the_pixels_bring_along_is_written(kind: str) -> None:
+    image = draw(1, 64, 48)
+    exif = Image.Exif()
+    exif[0x010F] = "Secret Camera"
+    image.info = {
+        "icc_profile": b"profile" * 30,
+        "exif": exif.tobytes(),
+        "comment": b"secret",
+        "xmp": b"<secret/>",
+        "dpi": (300, 300),
+    }
+    bare = written(image, format=kind, keep=Keep.NOTHING)
+    assert b"ecret" not in bare.data
+    assert b"profile" not in bare.data
+    assert "icc_profile" not in opened(bare).info
+    assert image.info["comment"] == b"secret"  # the caller's picture is left as it is
+
+
+@pytest.mark.parametrize(("kind", "side"), [("webp", 16_384), ("jpeg", 65_536)])
+def test_a_side_that_the_format_cannot_hold_is_refused(kind: str, side: int) -> None:
+    with pytest.raises(InvalidRequest, match="px a side"):
+        written(Image.new("RGB", (side, 1)), format=kind)
+
+
+def test_what_is_carried_counts_and_the_refusal_says_so() -> None:
+    image = draw(1, 64, 48)
+    lean = len(written(image, format="jpeg", quality=15, keep=Keep.NOTHING).data)
+    fat = len(written(image, format="jpeg", quality=15).data)
+    with pytest.raises(InvalidRequest) as refused:
+        written(image, format="jpeg", quality=15, max_bytes=max(1_000, fat - 1))
+    assert refused.value.details["smallest"] > lean
+    assert "recipe" in refused.value.hint
+    assert len(written(image, format="jpeg", quality=15, max_bytes=max(1_000, fat - 1), keep=Keep.NOTHING).data) <= fat

@@ -1,26 +1,28 @@
-"""Finishing: sizes, words that can be read, marks that are seen and one that is not."""
+"""Finishing as the engine sees it: sizes, parts in order, derivatives, bad input, and whole jobs."""
 
 from __future__ import annotations
 
-import dataclasses
 import io
 from pathlib import Path
 
 import numpy as np
 import pytest
+from fakes import open_engine, wait_final
 from PIL import Image
 from providers import Context
 
-from studio.core.errors import InvalidRequest
-from studio.core.finish import Anchor, Box, Derivative, FileWish, Finish, TextOverlay, Watermark
+from studio.core.errors import InvalidRequest, JobCancelled
+from studio.core.events import Status
+from studio.core.finish import Box, Derivative, FileWish, Finish, Keep, TextOverlay, Watermark
 from studio.core.ports import PictureSeed
 from studio.core.request import GenerationRequest
 from studio.core.result import Rendered
 from studio.core.task import Task
+from studio.core.user import LOCAL
+from studio.engine.embed import read_metadata
 from studio.finishing.backend import Finishing
 from studio.finishing.fonts import Fonts
-from studio.finishing.text import draw, ratio
-from studio.finishing.watermark import HIDDEN_BYTES, hide, read_hidden
+from studio.finishing.hidden import read_hidden
 
 
 @pytest.fixture
@@ -65,127 +67,10 @@ def test_derivatives_are_each_their_own_and_never_larger(fonts: Fonts) -> None:
     )  # fmt: skip
     made, context = finished(fonts, photo(400, 200), wish)
     assert [each.image.size for each in made] == [(100, 50), (80, 80), (400, 200), (400, 200)]
-    assert [each.label for each in made] == ["100x50", "80x80", "400x200", "400x200"]
+    assert [each.label for each in made] == ["100x50.webp", "80x80.png", "400x200.png", "400x200.png"]
     assert made[0].file == FileWish(format="webp")
     assert [each.request.finish.derivatives for each in made] == [(each,) for each in wish.derivatives]  # type: ignore[union-attr]
     assert context.steps[-1] == (4, 4)
-
-
-@pytest.mark.parametrize(("anchor", "across", "down"), [
-    (Anchor.TOP_LEFT, 0, 0), (Anchor.TOP, 1, 0), (Anchor.TOP_RIGHT, 2, 0), (Anchor.LEFT, 0, 1), (Anchor.CENTRE, 1, 1),
-    (Anchor.RIGHT, 2, 1), (Anchor.BOTTOM_LEFT, 0, 2), (Anchor.BOTTOM, 1, 2), (Anchor.BOTTOM_RIGHT, 2, 2),
-])  # fmt: skip
-def test_words_stand_where_they_are_to_stand_and_inside_the_picture(
-    fonts: Fonts, anchor: Anchor, across: int, down: int
-) -> None:
-    image = Image.new("RGB", (600, 300), "black")
-    drawn = draw(image, TextOverlay(text="Hello", anchor=anchor, stroke=0), fonts)
-    ink = np.argwhere(np.asarray(drawn.image.convert("L")) > 128)
-    top, left = ink.min(axis=0)
-    bottom, right = ink.max(axis=0)
-    assert 0 < left < right < 599
-    assert 0 < top < bottom < 299
-    assert round((left + right) / 2 / 300 - 0.001) in (across, across - 1 if across == 2 else across)
-    assert [(top + bottom) / 2 < 100, 100 <= (top + bottom) / 2 < 200, (top + bottom) / 2 >= 200][down]
-    assert drawn.box[0] <= left
-    assert drawn.box[3] >= bottom
-
-
-def test_long_words_are_wrapped_and_made_smaller_until_they_fit(fonts: Fonts) -> None:
-    image = Image.new("RGB", (300, 200), "black")
-    drawn = draw(image, TextOverlay(text="one two three four five six " * 6, size=0.5), fonts)
-    assert drawn.box[0] >= 0
-    assert drawn.box[1] >= 0
-    assert drawn.box[2] <= 300
-    assert drawn.box[3] <= 200
-    within = Box(left=0.5, top=0.5)
-    inside = draw(image, TextOverlay(text="safe zone only", anchor=Anchor.TOP_LEFT), fonts, within=within)
-    assert inside.box[0] >= 150
-    assert inside.box[1] >= 100
-
-
-def test_contrast_is_the_guidelines_ratio_and_is_told_or_mended(fonts: Fonts) -> None:
-    assert ratio((255, 255, 255), (0, 0, 0)) == pytest.approx(21)
-    assert ratio((119, 119, 119), (255, 255, 255)) == pytest.approx(4.48, abs=0.01)
-    white = Image.new("RGB", (400, 300), "white")
-    faint = TextOverlay(text="Hello", colour="#ffff88", stroke=0)
-    told = draw(white, faint, fonts)
-    assert told.contrast < 1.2
-    assert "hard to read" in told.notes[0]
-    mended = draw(white, dataclasses.replace(faint, contrast="fix"), fonts)
-    assert mended.contrast > 3
-    assert mended.notes == ()
-    assert draw(white, dataclasses.replace(faint, stroke=0.1), fonts).notes == ()
-    assert draw(Image.new("RGB", (400, 300)), faint, fonts).notes == ()
-
-
-@pytest.mark.parametrize(
-    "overlay",
-    [
-        TextOverlay(text="  "),
-        TextOverlay(text="x", colour="red"),
-        TextOverlay(text="x", font="No Such Font"),
-        TextOverlay(text="x", stroke_colour="#12"),
-    ],
-)
-def test_words_that_cannot_be_drawn_are_refused(fonts: Fonts, overlay: TextOverlay) -> None:
-    with pytest.raises(InvalidRequest):
-        one(fonts, photo(64, 64), Finish(text=(overlay,)))
-
-
-def test_fonts_are_found_and_a_broken_one_is_named(fonts: Fonts, tmp_path: Path) -> None:
-    names = fonts.names()
-    assert "DejaVu Serif" in names
-    assert {
-        one(fonts, Image.new("RGB", (200, 100)), Finish(text=(TextOverlay(text="Ag", font=name),))).tobytes()
-        for name in names[:3]
-    }.__len__() == 3
-    (tmp_path / "fonts").mkdir()
-    (tmp_path / "fonts" / "Broken.ttf").write_bytes(b"no font")
-    assert "Broken" in fonts.names()
-    with pytest.raises(InvalidRequest, match="Broken"):
-        one(fonts, photo(64, 64), Finish(text=(TextOverlay(text="x", font="Broken"),)))
-
-
-def test_a_logo_stands_at_its_corner_as_faint_as_wished(fonts: Fonts) -> None:
-    logo = Image.new("RGBA", (50, 50), (255, 0, 0, 255))
-    ground = Image.new("RGB", (400, 200), "black")
-    marked = one(fonts, ground, Finish(watermark=Watermark(picture="p1", opacity=0.5, size=0.2)), logo)
-    red = np.asarray(marked)[..., 0]
-    where = np.argwhere(red > 60)
-    assert where.min(axis=0)[0] > 140
-    assert where.min(axis=0)[1] > 340
-    assert red.max() == pytest.approx(128, abs=3)
-    tiled = one(fonts, ground, Finish(watermark=Watermark(picture="p1", opacity=1, size=0.2, tiled=True)), logo)
-    quarters = np.asarray(tiled)[..., 0].reshape(2, 100, 4, 100).max(axis=(1, 3))
-    assert (quarters > 200).all()
-    assert np.asarray(one(fonts, ground, Finish(watermark=Watermark(text="(c) me")))).max() > 60
-
-
-def test_an_empty_watermark_is_refused(fonts: Fonts) -> None:
-    with pytest.raises(InvalidRequest, match="empty"):
-        one(fonts, photo(64, 64), Finish(watermark=Watermark()))
-
-
-@pytest.mark.parametrize("quality", [95, 85])
-def test_a_hidden_text_is_not_seen_and_survives_a_good_jpeg(quality: int) -> None:
-    image = photo()
-    hidden = hide(image, "made by Ann")
-    error = np.abs(np.asarray(hidden, float) - np.asarray(image, float)).mean()
-    assert error < 3
-    assert read_hidden(hidden) == "made by Ann"
-    out = io.BytesIO()
-    hidden.save(out, "JPEG", quality=quality)
-    assert read_hidden(Image.open(out)) == "made by Ann"
-    assert read_hidden(image) is None
-    assert read_hidden(Image.new("RGB", (20, 20))) is None
-
-
-def test_a_hidden_text_that_cannot_be_is_refused() -> None:
-    with pytest.raises(InvalidRequest, match="longer"):
-        hide(photo(), "x" * (HIDDEN_BYTES + 1))
-    with pytest.raises(InvalidRequest, match="too small"):
-        hide(photo(100, 100), "x")
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1000, 50), (3, 900)])
@@ -199,3 +84,132 @@ def test_strange_pictures(fonts: Fonts, size: tuple[int, int]) -> None:
     assert len(made) == 2
     assert made[0].image.mode == "RGBA"
     assert one(fonts, Image.new("L", size), Finish(width=10)).mode == "RGB"
+
+
+def test_a_derivative_is_enlarged_only_when_it_says_so(fonts: Fonts) -> None:
+    wish = Finish(
+        derivatives=(Derivative(width=800, enlarge=True), Derivative(width=600, height=600, crop=True, enlarge=True))
+    )
+    made, _ = finished(fonts, photo(400, 200), wish)
+    assert [each.image.size for each in made] == [(800, 400), (600, 600)]
+
+
+def test_a_covering_crop_takes_the_middle_and_keeps_the_shape(fonts: Fonts) -> None:
+    image = Image.new("RGB", (300, 100), "red")
+    image.paste("blue", (100, 0, 200, 100))
+    made, _ = finished(fonts, image, Finish(derivatives=(Derivative(width=50, height=50, crop=True),)))
+    assert made[0].image.size == (50, 50)
+    assert made[0].image.crop((3, 0, 47, 50)).getcolors() == [(2200, (0, 0, 255))]
+
+
+@pytest.mark.parametrize(
+    "wish",
+    [
+        Finish(width=16_384), Finish(width=16_384, height=16_384), Finish(derivatives=(Derivative(height=16_384, enlarge=True),)),
+        Finish(derivatives=(Derivative(width=16_384, height=16_384, crop=True, enlarge=True),)),
+    ],
+)  # fmt: skip
+def test_a_picture_that_would_fill_the_memory_is_refused_before_it_is_made(fonts: Fonts, wish: Finish) -> None:
+    with pytest.raises(InvalidRequest, match="too large"):
+        one(fonts, photo(30, 900) if wish.width else photo(900, 30), wish)
+
+
+def test_stopping_stops_between_the_parts(fonts: Fonts) -> None:
+    wish = Finish(derivatives=tuple(Derivative(width=side) for side in range(10, 20)))
+    context = Context(photo(), cancel_after=3)
+    with pytest.raises(JobCancelled):
+        Finishing(fonts).render(
+            GenerationRequest(task=Task.FINISH, source="p0", finish=wish), [PictureSeed(seed=1)], context
+        )
+    assert len(context.steps) < 5
+
+
+def _source(kind: str) -> tuple[bytes, tuple[int, int, int]]:
+    """(a file of 40 × 20 px as it stands upright, the colour of its top left corner)."""
+    out, red = io.BytesIO(), (200, 30, 30)
+    image = Image.new("RGB", (40, 20), red)
+    if kind == "gif":
+        image.quantize(4).save(out, "GIF")
+    elif kind == "cmyk":
+        image.convert("CMYK").save(out, "TIFF")
+    elif kind == "16 bit":
+        Image.fromarray(np.full((20, 40), 200 * 257, np.uint16)).save(out, "PNG")
+        red = (200, 200, 200)
+    elif kind == "alpha":
+        image.putalpha(0)
+        image.save(out, "PNG")
+    elif kind == "turned":
+        exif = Image.Exif()
+        exif[0x0112] = 6
+        image.rotate(90, expand=True).save(out, "JPEG", quality=95, exif=exif)
+    return out.getvalue(), red
+
+
+@pytest.mark.parametrize("kind", ["gif", "cmyk", "16 bit", "alpha", "turned"])
+def test_every_kind_of_source_becomes_every_kind_of_file(tmp_path: Path, fonts: Fonts, kind: str) -> None:
+    data, red = _source(kind)
+    engine = open_engine(tmp_path / "out", Finishing(fonts))
+    kept = engine.keep_picture(data, LOCAL)
+    wish = Finish(
+        derivatives=tuple(
+            Derivative(width=20, file=FileWish(format=name, max_bytes=50_000, keep=Keep.MARKER)) for name in ("png", "jpeg", "webp", "avif")
+        )
+    )  # fmt: skip
+    job = engine.submit(GenerationRequest(task=Task.FINISH, model="finish", source=kept.hash, finish=wish), LOCAL)
+    snapshot = wait_final(job)
+    assert snapshot.status is Status.FINISHED
+    assert [asset.path.suffix for asset in snapshot.assets] == [".png", ".jpg", ".webp", ".avif"]
+    for asset in snapshot.assets:
+        with Image.open(asset.path) as image:
+            assert image.size == (20, 10)
+            assert image.format == {".jpg": "JPEG"}.get(asset.path.suffix, asset.path.suffix[1:].upper())
+            told = read_metadata(image)
+            assert (told.recipe, told.infotext) == (None, "")
+            assert told.source_type.endswith("trainedAlgorithmicMedia")
+            if kind != "alpha":
+                assert np.abs(np.asarray(image.convert("RGB"), int)[3, 3] - red).max() < 14
+            elif asset.path.suffix == ".jpg":
+                assert np.asarray(image).min() > 250
+                assert any("white" in note for note in asset.notes)
+            else:
+                assert np.asarray(image.convert("RGBA"))[..., 3].max() == 0
+    engine.close()
+
+
+def test_a_job_hides_its_text_in_every_derivative_and_names_a_limit_that_cannot_be_met(
+    tmp_path: Path, fonts: Fonts
+) -> None:
+    engine = open_engine(tmp_path / "out", Finishing(fonts))
+    kept = engine.keep_picture(photo(), LOCAL)
+    files = (
+        FileWish(format="jpeg", quality=85),
+        FileWish(format="webp", quality=80),
+        FileWish(format="avif", quality=60),
+    )
+    wish = Finish(
+        watermark=Watermark(hidden="Ann 2026"),
+        derivatives=tuple(Derivative(width=side, file=file) for side, file in zip((512, 400, 300), files, strict=True)),
+    )
+    request = GenerationRequest(task=Task.FINISH, model="finish", source=kept.hash, finish=wish)
+    snapshot = wait_final(engine.submit(request, LOCAL))
+    assert [read_hidden(Image.open(asset.path)) for asset in snapshot.assets] == ["Ann 2026"] * 3
+    small = Finish(watermark=Watermark(hidden="Ann 2026"), derivatives=(Derivative(width=200), Derivative(width=256)))
+    told = wait_final(engine.submit(request.replace(finish=small), LOCAL)).assets
+    assert ["does not survive" in " ".join(asset.notes) for asset in told] == [True, False]
+    tight = Finish(derivatives=(Derivative(file=FileWish(format="jpeg", max_bytes=1_000)),))
+    failed = wait_final(engine.submit(request.replace(finish=tight), LOCAL))
+    assert failed.status is Status.FAILED
+    assert "does not fit into 1,000 bytes" in str(failed.error)
+    engine.close()
+
+
+def test_threads_finish_side_by_side(fonts: Fonts) -> None:
+    from concurrent.futures import ThreadPoolExecutor
+
+    image = photo(300, 200)
+    wish = Finish(
+        text=(TextOverlay(text="Hello there, thread", contrast="fix"),), watermark=Watermark(text="me", hidden="x")
+    )
+    alone = one(fonts, image, wish).tobytes()
+    with ThreadPoolExecutor(4) as pool:
+        assert {made.tobytes() for made in pool.map(lambda _: one(fonts, image, wish), range(12))} == {alone}

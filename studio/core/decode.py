@@ -51,6 +51,10 @@ def upright(image: Image.Image) -> Image.Image:
 
 def to_srgb(image: Image.Image) -> Image.Image:
     """Its colours moved from its ICC profile to sRGB; a broken or oversized profile counts as none."""
+    if (
+        image.mode == "P" or "transparency" in image.info
+    ):  # whose colours no transform reaches, or whose opacity it drops
+        image = eight_bit(image)
     profile: Any = image.info.get("icc_profile")
     if (
         not isinstance(profile, bytes)

@@ -113,9 +113,9 @@ class Anchor(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class TextOverlay:
-    """Words over a picture. `size` as a fraction of the picture's height; `stroke` as a fraction of the letters' size;
-    colours "#rrggbb"; `font` "" for the one that ships. `contrast` "check" tells when it is too low to read, "fix" puts a
-    shade beneath."""
+    """Words over a picture. `size` as a fraction of the picture's height; `stroke` as a fraction of the letters' size; `margin`
+    as a fraction of the shorter side; colours "#rrggbb"; `font` "" for the one that ships. `contrast` "check" tells when it
+    is too low to read, "fix" puts a shade beneath."""
 
     text: str = ""
     font: str = ""
@@ -126,6 +126,13 @@ class TextOverlay:
     anchor: Anchor = Anchor.BOTTOM
     margin: float = 0.05
     contrast: str = "check"
+
+    def __post_init__(self) -> None:
+        check_range("text size", self.size, 0.005, 1)
+        check_range("stroke", self.stroke, 0, 0.5)
+        check_range("text margin", self.margin, 0, 0.45)
+        if self.contrast not in ("check", "fix"):
+            raise InvalidRequest(f"There is no contrast {self.contrast!r}.", hint="There are check and fix.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,15 +151,18 @@ class Watermark:
     def __post_init__(self) -> None:
         check_range("opacity", self.opacity, 0, 1)
         check_range("watermark size", self.size, 0.01, 1)
+        check_range("watermark margin", self.margin, 0, 0.45)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Derivative:
-    """One more file of the picture: within `width` × `height` px (None: free), or cropped to fill it with `crop`."""
+    """One more file of the picture: within `width` × `height` px (None: free), or cropped to fill it with `crop`. It is never
+    larger than the picture unless `enlarge` says so."""
 
     width: int | None = None
     height: int | None = None
     crop: bool = False
+    enlarge: bool = False
     file: FileWish = FileWish()
 
     def __post_init__(self) -> None:

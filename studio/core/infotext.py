@@ -19,7 +19,10 @@ from studio.core.request import GenerationRequest, Hires, LoraUse
 from studio.core.task import Task
 
 _NEGATIVE = "Negative prompt:"
-_PAIR = re.compile(r'\s*(\w[\w \-/+.]*?):\s*("(?:\\.|[^\\"])*"|[^,]*)(?:,|$)')
+_PAIR = re.compile(
+    r'\s{0,9}(\w[\w \-/+.]{0,60}?):\s*("(?:\\.|[^\\"])*"|[^,]*)(?:,|$)'
+)  # bounded: a hostile text must not take hours
+_LONGEST = 200_000  # characters that are read
 _FIRST_KEYS = re.compile(r"^\s*(?:Steps|Sampler|CFG scale|Seed|Size): [^,]*, *\w[\w \-/]*: ")
 
 
@@ -94,7 +97,7 @@ def parse_infotext(text: str) -> Parsed:
     Never fails: a pair that is unknown, malformed or out of range ends up in `unknown`. LoRA tags stay in the prompt,
     where they mean the same. A text without any pairs is taken as a prompt.
     """
-    body, line = _split(text.replace("\r\n", "\n").replace("\r", "\n").strip("\n"))
+    body, line = _split(text[:_LONGEST].replace("\r\n", "\n").replace("\r", "\n").strip("\n"))
     prompt, negative = _prompts(body)
     pairs = {match[1].strip(): _unquote(match[2].strip()) for match in _PAIR.finditer(line)}
     request, unknown = request_of(prompt, negative, pairs)

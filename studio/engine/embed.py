@@ -58,16 +58,17 @@ class Carried:
 
 
 def encode(
-    image: Image.Image, kind: str, *, quality: int, full_colour: bool | None = None, carried: Carried = Carried()
+    image: Image.Image, kind: str, *, quality: int, full_colour: bool | None = None, small: bool = False, carried: Carried = Carried()
 ) -> bytes:  # fmt: skip
     """`image` as a file of `kind` (a key of ENDINGS) with everything inside; `quality` is for the lossy ones, 100 makes
-    WebP lossless. `full_colour` keeps JPEG's colour at full resolution (4:4:4), which None does from quality 90. JPEG has no
-    transparency: it is laid on white. It cannot hold more than 64 kB of either text either; what is longer than that even
+    WebP lossless. `full_colour` keeps JPEG's colour at full resolution (4:4:4), which None does from quality 90; `small`
+    packs a PNG as hard as it goes, which takes ten times as long. JPEG has no transparency: it is laid on white. It cannot hold more than 64 kB of either text either; what is longer than that even
     when packed is left out."""
     out = io.BytesIO()
     infotext, recipe, tool = carried.infotext, carried.recipe, carried.tool
     if kind == "png":
-        image.save(out, "PNG", compress_level=1, pnginfo=_chunks(infotext, recipe, tool) if carried.marked else None)
+        chunks = _chunks(infotext, recipe, tool) if carried.marked else None
+        image.save(out, "PNG", compress_level=9 if small else 1, optimize=small, pnginfo=chunks)
         return out.getvalue()
     limit = _JPEG_SEGMENT if kind == "jpeg" else MAX_TEXT
     exif, xmp = (_exif(infotext, tool, limit), _packet(recipe, tool, limit)) if carried.marked else (b"", b"")
@@ -169,11 +170,14 @@ def _read(image: Image.Image) -> Metadata:
 
 def _read_comment(image: Image.Image) -> str:
     try:
-        raw: Any = image.getexif().get_ifd(_EXIF_IFD).get(_USER_COMMENT, b"")
+        exif = image.getexif()
+        raw: Any = exif.get_ifd(_EXIF_IFD).get(_USER_COMMENT) or exif.get(
+            _USER_COMMENT, b""
+        )  # Fooocus leaves it at the root
     except (OSError, ValueError, SyntaxError, KeyError, TypeError):  # hostile EXIF, as Pillow reports it
         return ""
     if isinstance(raw, str):
-        return raw
+        return raw[:MAX_TEXT]
     if not isinstance(raw, bytes) or len(raw) > 2 * MAX_TEXT:
         return ""
     mark, text = raw[:8], raw[8:]

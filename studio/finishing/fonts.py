@@ -5,19 +5,20 @@ from __future__ import annotations
 import difflib
 from pathlib import Path
 
-from PIL import ImageFont
+from PIL import Image, ImageDraw, ImageFont
 
 from studio.core.errors import InvalidRequest
 
-_SHIPPED = {
-    "DejaVu Sans": "DejaVuSans.ttf",
+_SHIPPED = {  # the first is the default
     "DejaVu Sans Bold": "DejaVuSans-Bold.ttf",
+    "DejaVu Sans": "DejaVuSans.ttf",
     "DejaVu Serif": "DejaVuSerif.ttf",
     "DejaVu Serif Bold": "DejaVuSerif-Bold.ttf",
     "DejaVu Sans Mono": "DejaVuSansMono.ttf",
 }
 _ENDINGS = (".ttf", ".otf")
 _LARGEST = 40 * 1024 * 1024  # bytes of a font file
+_NO_LETTER = "\U0010ffff"  # which no font draws
 
 
 class Fonts:
@@ -40,7 +41,7 @@ class Fonts:
         files = self._files()
         if not name and not files:
             return ImageFont.load_default(size)
-        path = files.get(name) if name else files.get("DejaVu Sans Bold", next(iter(files.values())))
+        path = files.get(name) if name else next(iter(files.values()))
         if path is None:
             near = difflib.get_close_matches(name, files, n=3, cutoff=0.3) or list(files)[:5]
             raise InvalidRequest(f"There is no font “{name[:80]}”.", hint="There are: " + ", ".join(near) + ".")
@@ -56,6 +57,19 @@ class Fonts:
                 if path.suffix.lower() in _ENDINGS and path.is_file() and path.stat().st_size <= _LARGEST:
                     found[path.stem] = path
         return found
+
+
+def lacking(font: ImageFont.FreeTypeFont | ImageFont.ImageFont, text: str) -> str:
+    """The letters of `text`, each once, that `font` can only draw as the box that stands for a missing one."""
+    letters = "".join(dict.fromkeys(letter for letter in text if letter.isprintable() and not letter.isspace()))
+    box = _drawn(font, _NO_LETTER)
+    return "".join(letter for letter in letters if _drawn(font, letter) == box)
+
+
+def _drawn(font: ImageFont.FreeTypeFont | ImageFont.ImageFont, letter: str) -> tuple[object, bytes]:
+    cell = Image.new("1", (32, 32))
+    ImageDraw.Draw(cell).text((4, 4), letter, 1, font)
+    return font.getlength(letter), cell.tobytes()
 
 
 def _shipped() -> dict[str, Path]:

@@ -21,7 +21,7 @@ from studio.pipelines import control_files, control_tasks, tree
 from studio.pipelines.folder import Folder, inspect_folder
 from studio.pipelines.hashes import HashCache, stamp
 from studio.pipelines.header import CONVERT, foreign_type, read_header
-from studio.pipelines.kinds import Guess, guess_part, guess_special
+from studio.pipelines.kinds import PICTURE_NETWORKS, Guess, guess_part, guess_special
 
 
 @dataclass(frozen=True)
@@ -174,6 +174,8 @@ class Catalog:
             elif found.path.suffix.lower() == ".safetensors":
                 header = read_header(found.path)
                 guess = guess_special(header) or self._checkpoint(header) or guess_part(header)
+                if guess.kind is Kind.UNKNOWN and found.expected in PICTURE_NETWORKS:
+                    guess = Guess(found.expected)  # one of many architectures: the loader tells when it is opened
             else:
                 guess = _pickle(found)
         except ModelBroken as error:
@@ -237,9 +239,9 @@ class Catalog:
 
 
 def _pickle(found: tree.Found) -> Guess:
-    """Pickles are only named here. Upscalers are opened later, by a reader that runs no code from them."""
-    if found.expected is Kind.UPSCALER and found.path.suffix.lower() in (".pth", ".pt"):
-        return Guess(Kind.UPSCALER)
+    """Pickles are only named here. Upscalers and restorers are opened later, by a reader that runs no code from them."""
+    if found.expected in PICTURE_NETWORKS and found.path.suffix.lower() in (".pth", ".pt"):
+        return Guess(found.expected)
     with found.path.open("rb") as file:
         what = (
             foreign_type(file.read(512)) or "may be a Python pickle, which can run code when opened, and is not opened"

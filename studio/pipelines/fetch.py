@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import errno
 import hashlib
 import os
@@ -14,6 +15,7 @@ from typing import Any, BinaryIO
 from urllib.parse import urlparse
 
 from studio.core.errors import InvalidRequest, NotConfigured, NotFound, ProviderError, StorageFailed, Unreachable
+from studio.core.weights import Offer
 
 REQUEST_TIMEOUT = 15.0  # seconds for a listing or for one file's address
 _REPO = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}")
@@ -82,6 +84,28 @@ def list_files(wish: Wish, endpoint: str | None) -> Listing:
         NotFound, NotConfigured, Unreachable, ProviderError: what the hub said, or that it said nothing.
         InvalidRequest: nothing in it that can be used.
     """
+    listing = _all_files(wish, endpoint)
+    return dataclasses.replace(listing, files=tuple(choose(wish, listing.files)))
+
+
+def list_offered(offer: Offer, endpoint: str | None) -> tuple[Wish, Listing]:
+    """The one file that the offer names in a repo, or of a repo without a file what transformers reads of it: its configs and one set of
+    safetensors weights. Raises as `list_files`."""
+    repo, _, file = offer.source.partition(":")
+    wish = Wish(repo, file)
+    listing = _all_files(wish, endpoint)
+    files = [one for one in listing.files if one.name == file]
+    if not file:
+        top = [one for one in listing.files if "/" not in one.name and _is_safe_name(one.name)]
+        files = [one for one in top if not re.search(r"\.(fp16|bf16|fp32|non_ema)[.-]", one.name)]
+    if not any(file or one.name.endswith(".safetensors") for one in files):
+        raise NotFound(f"{repo} has no {file or 'safetensors weights'} any more.", hint="Look for it at the hub.")
+    if file and offer.sha256:
+        files = [dataclasses.replace(one, sha256=offer.sha256) for one in files]
+    return wish, dataclasses.replace(listing, files=tuple(files))
+
+
+def _all_files(wish: Wish, endpoint: str | None) -> Listing:
     from huggingface_hub import HfApi
 
     with errors_of(wish):
@@ -89,7 +113,7 @@ def list_files(wish: Wish, endpoint: str | None) -> Listing:
             wish.repo, files_metadata=True, timeout=REQUEST_TIMEOUT
         )
     files = [RemoteFile(one.rfilename, one.size or 0, one.lfs.sha256 if one.lfs else "") for one in info.siblings or []]
-    return Listing(info.sha or "main", tuple(choose(wish, files)), endpoint)
+    return Listing(info.sha or "main", tuple(files), endpoint)
 
 
 def choose(wish: Wish, files: Sequence[RemoteFile]) -> list[RemoteFile]:
@@ -133,7 +157,7 @@ def fetch(wish: Wish, listing: Listing, file: RemoteFile, target: Path, moved: C
                 _get(wish, listing, file, out, have, moved)
             out.flush()
             os.fsync(out.fileno())
-        _check(file, part)
+        check(file, part)
         part.replace(target)
 
 
@@ -166,14 +190,15 @@ def errors_of(wish: Wish) -> Iterator[None]:
             hint="Check the network and start the download again: it goes on where it stopped. Models can also be copied into models/ by hand.",
         ) from error
     except OSError as error:
-        raise _disk_error(error) from error
+        raise disk_error(error) from error
     except ValueError as error:  # huggingface_hub's own limits
         raise ProviderError(
             f"{wish.repo} cannot be downloaded.", hint="Download it with the hub's own tools."
         ) from error
 
 
-def _disk_error(error: OSError) -> Exception:
+def disk_error(error: OSError) -> Exception:
+    """What the disk said, in the studio's words."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return StorageFailed(
             "The disk is full.", hint="Free some space and start the download again: it goes on where it stopped."
@@ -214,7 +239,8 @@ def _bar(moved: Callable[[int], None]) -> Any:
     return Bar
 
 
-def _check(file: RemoteFile, path: Path) -> None:
+def check(file: RemoteFile, path: Path) -> None:
+    """Raises ProviderError, and throws the file away, when it is not what `sha256` says; with none known everything passes."""
     if not file.sha256:
         return
     digest = hashlib.sha256()

@@ -1,4 +1,4 @@
-"""Downloads from the model hub into models/hub/, one thread each. Nothing is fetched that nobody asked for."""
+"""Downloads of models and offered weights, one thread each. Nothing is fetched that nobody asked for."""
 
 from __future__ import annotations
 
@@ -8,9 +8,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from studio.core.errors import JobCancelled, NotConfigured, StorageFailed, StudioError
+from studio.core.errors import InvalidRequest, JobCancelled, NotConfigured, StorageFailed, StudioError
 from studio.core.ports import DownloadState
-from studio.pipelines.fetch import Listing, RemoteFile, Wish, fetch, list_files, parse_wish
+from studio.core.weights import Offer
+from studio.pipelines.fetch import Listing, RemoteFile, Wish, fetch, list_files, list_offered, parse_wish
+from studio.pipelines.fetch_url import fetch_url, is_allowed
 
 SPARE_BYTES = 500_000_000
 """What a download leaves free on the disk."""
@@ -19,9 +21,9 @@ _PARTIAL = ".partial"
 
 @dataclass
 class _Download:
-    """One download as its thread sees it; `changed` is notified whenever a figure moves."""
+    """One download as its thread sees it: `work` does it."""
 
-    wish: Wish
+    work: Callable[[_Download], None]
     stop: threading.Event = field(default_factory=threading.Event)
     done: int = 0
     total: int = 0
@@ -31,10 +33,11 @@ class _Download:
 
 
 class Hub:
-    """Downloads into `models_dir`/hub. `offline` is asked before each; `on_finished` is called after one that came through.
+    """Downloads below `models_dir`: models of the hub into hub/, offers where they say. `offline` is asked before each; `on_finished` is called
+    after one that came through.
 
-    What arrives is kept aside until it is whole, so that no half model is ever listed. `endpoint` is the hub's address, huggingface_hub's own
-    (HF_ENDPOINT) when None. Safe from any thread.
+    What arrives is kept aside until it is whole, so that no half model is ever listed. `offers` are all weights that are offered now, `allowed`
+    tells the addresses that they may come from. `endpoint` is the hub's address, huggingface_hub's own (HF_ENDPOINT) when None. Safe from any thread.
     """
 
     def __init__(
@@ -43,9 +46,14 @@ class Hub:
         offline: Callable[[], bool],
         on_finished: Callable[[], None],
         *,
+        offers: Callable[[], Sequence[Offer]] = tuple,
+        allowed: Callable[[str], bool] = is_allowed,
         endpoint: str | None = None,
     ) -> None:
+        self._models = models_dir
         self._root = models_dir / "hub"
+        self._allowed = allowed
+        self.offers = offers
         self._offline = offline
         self._on_finished = on_finished
         self._endpoint = endpoint
@@ -61,13 +69,30 @@ class Hub:
             NotConfigured: the studio is set to offline.
         """
         wish = parse_wish(name)
+        self._begin(name, lambda download: self._fetch_all(download, wish))
+
+    def fetch(self, offer_id: str) -> None:
+        """Begin to fetch an offer; `downloads` tells how it goes under its id. Otherwise as `download`.
+
+        Raises:
+            InvalidRequest: nothing of that id is offered.
+            NotConfigured: the studio is set to offline.
+            StorageFailed: not enough disk.
+        """
+        offer = next((one for one in self.offers() if one.id == offer_id), None)
+        if offer is None:
+            raise InvalidRequest(f"There is nothing to fetch named {offer_id!r}.", hint="It may be here already.")
+        self._check_room(offer.bytes)
+        self._begin(offer_id, lambda download: self._fetch_offer(download, offer))
+
+    def _begin(self, name: str, work: Callable[[_Download], None]) -> None:
         if self._offline():
             raise NotConfigured("The studio is set to offline.", hint="Switch it off in Configurations, then download.")
         with self._moved:
             known = self._downloads.get(name)
             if known is not None and not known.finished:
                 return
-            fresh = _Download(wish)
+            fresh = _Download(work)
             self._downloads[name] = fresh
             fresh.thread = threading.Thread(target=self._run, args=(fresh,), name=f"download {name}", daemon=True)
             fresh.thread.start()
@@ -99,7 +124,7 @@ class Hub:
     def _run(self, download: _Download) -> None:
         error = ""
         try:
-            self._fetch_all(download)
+            download.work(download)
         except JobCancelled as cancelled:
             error = cancelled.message
         except StudioError as problem:
@@ -112,20 +137,43 @@ class Hub:
             download.error, download.finished = error, True
             self._moved.notify_all()
 
-    def _fetch_all(self, download: _Download) -> None:
-        wish = download.wish
+    def _fetch_all(self, download: _Download, wish: Wish) -> None:
         listing = list_files(wish, self._endpoint)
         final = self._root / wish.folder
         aside = self._root / _PARTIAL / wish.folder / listing.revision
         self._advance(download, 0, total=listing.size)
-        self._check_room(listing, final, aside)
+        self._bring(download, wish, listing, (final, aside))
+        _put_in_place(aside, final)
+        if aside.exists():
+            shutil.rmtree(aside.parent)
+
+    def _fetch_offer(self, download: _Download, offer: Offer) -> None:
+        final, aside = self._models / offer.folder / offer.filename, self._root / _PARTIAL / "offers" / offer.id
+        self._advance(download, 0, total=offer.bytes)
+        if "://" in offer.source:
+            fetch_url(offer, aside / offer.filename, lambda amount: self._advance(download, amount), self._allowed)
+            _put_in_place(aside, final.parent)
+        else:
+            wish, listing = list_offered(offer, self._endpoint)
+            self._advance(download, 0, total=listing.size)
+            self._bring(download, wish, listing, (final, aside))
+            if wish.file:
+                final.parent.mkdir(parents=True, exist_ok=True)
+                (aside / wish.file).replace(final)
+            else:
+                _put_in_place(aside, final)
+        shutil.rmtree(aside, ignore_errors=True)
+
+    def _bring(self, download: _Download, wish: Wish, listing: Listing, places: tuple[Path, Path]) -> None:
+        """All files of the listing to the second place, but those that are in the first already."""
+        final, aside = places
+        self._check_room(sum(_missing(file, final, aside) for file in listing.files))
         for file in listing.files:
             if _has(final, file) or _has(aside, file):
                 self._advance(download, file.size)
                 continue
             fetch(wish, listing, file, aside / file.name, lambda amount: self._advance(download, amount))
         self._advance(download, 0)
-        _put_in_place(aside, final)
 
     def _advance(self, download: _Download, amount: int, total: int | None = None) -> None:
         if download.stop.is_set():
@@ -135,12 +183,11 @@ class Hub:
             download.total = download.total if total is None else total
             self._moved.notify_all()
 
-    def _check_room(self, listing: Listing, final: Path, aside: Path) -> None:
+    def _check_room(self, missing: int) -> None:
         here = self._root
         while not here.exists():
             here = here.parent
         free = shutil.disk_usage(here).free
-        missing = sum(_missing(file, final, aside) for file in listing.files)
         if missing + SPARE_BYTES > free:
             raise StorageFailed(
                 f"The download takes {missing / 1e9:.1f} GB and the disk has {free / 1e9:.1f} GB free.",
@@ -174,5 +221,3 @@ def _put_in_place(aside: Path, final: Path) -> None:
         target = final / path.relative_to(aside)
         target.parent.mkdir(parents=True, exist_ok=True)
         path.replace(target)
-    if aside.exists():
-        shutil.rmtree(aside.parent)

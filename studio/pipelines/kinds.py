@@ -13,6 +13,13 @@ _EMBEDDING_WIDTHS = {768: "sd15", 1024: "sd2", 1280: "sdxl"}
 _FLUX2_WIDTHS = (4096, 6144)  # klein 9B and dev; FLUX.1 is 3072 wide
 _LORA_MARKS = (".lora_down.", ".lora_up.", ".lora_A.", ".lora_B.", ".lora.down.", ".lora.up.", "_lora.down.", "_lora.up.", "lora_linear_layer", ".lokr_w")  # fmt: skip
 _LYCORIS = {".hada_w1": "LoHa", ".lokr_w1": "LoKr", ".oft_blocks": "OFT", ".oft_diag": "OFT", ".on_input": "IA3"}
+_RESTORERS = (
+    ("stylegan_decoder.style_mlp.1.weight", "toRGB.0.weight"),  # GFPGAN
+    ("position_emb", "idx_pred_layer.1.weight", "quantize.embedding.weight"),  # CodeFormer
+    ("quantize.embedding.weight", "quant_conv.weight", "encoder.mid.attn_1.norm1.weight"),  # RestoreFormer
+)
+PICTURE_NETWORKS = frozenset({Kind.UPSCALER, Kind.RESTORER})
+"""Kinds of so many architectures that a file in their folder is taken for one, whatever its tensors are called."""
 _PARTS = {
     "a T5 text encoder": ("encoder.block.0.layer.0.SelfAttention.q.weight",),
     "a CLIP text encoder": ("text_model.embeddings.token_embedding.weight",),
@@ -40,7 +47,9 @@ def guess_special(header: Header) -> Guess | None:
 
 
 def guess_part(header: Header) -> Guess:
-    """What a file is that is neither special nor a checkpoint: a VAE, an upscaler, or unknown with the best word for it."""
+    """What a file is that is neither special nor a checkpoint: a VAE, an upscaler, a face restorer, or unknown with the best word for it."""
+    if any(header.has(*names) for names in _RESTORERS):
+        return Guess(Kind.RESTORER)
     vae = _vae(header)
     if vae is not None:
         return vae

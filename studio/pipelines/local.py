@@ -12,7 +12,7 @@ from studio.core.ports import Annotators, DownloadState, JobContext, MemoryRepor
 from studio.core.request import GenerationRequest
 from studio.core.result import Rendered
 from studio.core.settings import Settings
-from studio.core.weights import WeightFile
+from studio.core.weights import Offer, WeightFile
 from studio.pipelines import memory
 from studio.pipelines.edits import NEED_ANNOTATORS
 from studio.pipelines.memory import Peaks
@@ -107,6 +107,12 @@ class LocalPipelines:
 
     def download(self, repo_id: str) -> None:
         self._hub.download(repo_id)
+
+    def offers(self) -> Sequence[Offer]:
+        return self._hub.offers()
+
+    def fetch(self, offer_id: str) -> None:
+        self._hub.fetch(offer_id)
 
     def cancel_download(self, repo_id: str) -> None:
         self._hub.cancel(repo_id)

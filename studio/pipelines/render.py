@@ -12,6 +12,7 @@ from studio.core.request import GenerationRequest, Saving
 from studio.core.task import Task
 from studio.pipelines import saving
 from studio.pipelines.control_tasks import as_units, available
+from studio.pipelines.creative import Creative
 from studio.pipelines.diffusion import Progress
 from studio.pipelines.drawing import Drawing
 from studio.pipelines.editing import Editing
@@ -50,8 +51,8 @@ class Rendering:
         catalog = resources.catalog
         request = as_units(request, available(catalog.checkpoint(request.model), catalog.weights()))
         runs = Runs(resources=resources, ctx=ctx, ladder=self._ladder, frugal=self._frugal)
-        kind = Drawing if request.task is Task.TXT2IMG else Editing
-        self._work: Work = kind(resources, request, runs)
+        kinds = {Task.TXT2IMG: Drawing, Task.UPSCALE: Creative}
+        self._work: Work = kinds.get(request.task, Editing)(resources, request, runs)
 
     def pictures(self, seeds: Sequence[PictureSeed]) -> list[Image.Image]:
         """A picture per seed, in order."""

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
 from studio.core.ports import JobContext, LoadOptions, PictureSeed
-from studio.core.weights import Kind
-from studio.pipelines import control, diffusion, embeddings, memory, upscale
+from studio.pipelines import control, diffusion, embeddings, memory, upscaling
 from studio.pipelines.control import Control
 from studio.pipelines.diffusion import Pass, Progress
 from studio.pipelines.ladder import Ladder
 from studio.pipelines.plan import Plan, Resources, load_checkpoint
 from studio.pipelines.registry import Held, Key
+from studio.pipelines.upscale import Upscaler
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,18 +86,9 @@ class Runs:
         with tiles, torch.inference_mode():
             return diffusion.run(pipe, task, opened.held.previewer(pipe.vae), progress, self.ctx)
 
-    @contextmanager
-    def upscaler(self, name: str) -> Iterator[upscale.Upscaler]:
+    def upscaler(self, name: str) -> AbstractContextManager[Upscaler]:
         """The upscaler of that name, resident."""
-        file, device = self.resources.catalog.find(Kind.UPSCALER, name), self.resources.device
-
-        def load() -> upscale.Upscaler:
-            self.ctx.loading(f"Loading {name}")
-            with self.ctx.stage("load"):
-                return upscale.load_upscaler(file, device)
-
-        with self.resources.registry.lease(Key(name, device, ""), name, load, expected=file.bytes) as held:
-            yield held.pipe
+        return upscaling.leased(self.resources, name, self.ctx)
 
     def _remember(self, what: Plan, batch: int, peak: int) -> None:
         self.ctx.peak_memory(peak)

