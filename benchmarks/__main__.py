@@ -7,7 +7,7 @@ import sys
 
 from benchmarks.report import HEAD
 
-PARTS = ("startup", "overhead", "residency", "editing", "control", "annotate", "social")
+PARTS = ("startup", "overhead", "residency", "editing", "control", "annotate", "upscale", "derivatives", "social")
 
 
 def main(names: list[str]) -> int:

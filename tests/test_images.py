@@ -268,6 +268,17 @@ def test_a_profile_is_applied() -> None:
         assert (max(abs(a - b) for a, b in zip(pixel, (200, 40, 40), strict=True)) <= 1) is same  # type: ignore[arg-type]
 
 
+def test_a_profile_reaches_the_colours_of_a_palette_and_a_clear_colour_stays_clear() -> None:
+    swapped = bytearray(SRGB)
+    red, green = swapped.index(b"rXYZ"), swapped.index(b"gXYZ")
+    swapped[red : red + 4], swapped[green : green + 4] = b"gXYZ", b"rXYZ"
+    image = Image.new("RGB", (8, 8), (200, 30, 30))
+    palette = open_image(saved(image.quantize(4), "PNG", icc_profile=bytes(swapped)))
+    assert palette.getpixel((0, 0)) == (30, 200, 30)
+    clear = open_image(saved(image, "PNG", icc_profile=bytes(swapped), transparency=(200, 30, 30)))
+    assert clear.getpixel((0, 0)) == (30, 200, 30, 0)
+
+
 def test_a_path_a_stream_and_bytes_give_the_same(tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(PNG)
     with (tmp_path / "a.png").open("rb") as file:

@@ -32,7 +32,7 @@ _EASEL = "https://easel.invalid/ns/1.0/"
 _IPTC = "http://iptc.org/std/Iptc4xmpExt/2008-02-29/"
 _RDF = "http://www.w3.org/1999/02/22-rdf-syntax-ns#"
 _XMP = "http://ns.adobe.com/xap/1.0/"
-_USER_COMMENT, _EXIF_IFD = 0x9286, 0x8769
+_USER_COMMENT, _EXIF_IFD, _SOFTWARE = 0x9286, 0x8769, 0x0131
 _JPEG_SEGMENT = 65_000  # bytes: a JPEG segment holds 65,533 with its own header
 _FORMATS = ("PNG", "JPEG", "WEBP", "AVIF")
 
@@ -125,7 +125,7 @@ def _chunks(infotext: str, recipe: Mapping[str, Any] | None, tool: str) -> PngIm
 
 def _exif(infotext: str, tool: str, limit: int) -> bytes:
     exif = Image.Exif()
-    exif[0x0131] = tool
+    exif[_SOFTWARE] = tool
     if infotext:
         comment = b"UNICODE\0" + infotext.encode("utf-16-be", errors="replace")
         if len(comment) > limit and infotext.isascii():
@@ -182,10 +182,14 @@ def _read_comment(image: Image.Image) -> str:
         return ""
     mark, text = raw[:8], raw[8:]
     if mark == b"UNICODE\0":
-        return text.decode(_byte_order(text), errors="replace").strip("\0")
+        return text.decode("utf-16-be" if _is_ours(exif) else _byte_order(text), errors="replace").strip("\0")
     if mark in (b"ASCII\0\0\0", b"\0" * 8):
         return text.decode(errors="replace").strip("\0")
     return raw.decode(errors="replace").strip("\0")
+
+
+def _is_ours(exif: Image.Exif) -> bool:
+    return str(exif.get(_SOFTWARE, "")).startswith("Easel")
 
 
 def _byte_order(text: bytes) -> str:
