@@ -162,6 +162,8 @@ def test_preprocess_restore_and_derivatives(served: Served) -> None:
     assert ann.post(f"{API}/preprocess?wait=true", json=body).status_code == 200
     [unit] = served.backend.seen[-1][0].control
     assert (unit.preprocessor, unit.pixel_perfect, unit.options[0].value) == ("canny", True, 50.0)
+    nameless = ann.post(f"{API}/preprocess", json={"image": name, "preprocessor": "words"})
+    assert (nameless.status_code, nameless.json()["details"]["hint"]) == (400, "Name it in `search`.")
     faces = {"images": [name], "faces": {"visibility": 0.5}, "model": "fake"}
     assert ann.post(f"{API}/restore-faces?wait=true", json=faces).status_code == 200
     assert served.backend.seen[-1][0].faces == Faces(visibility=0.5)

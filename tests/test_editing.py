@@ -12,10 +12,11 @@ from PIL import Image
 from studio.core.errors import InvalidRequest
 from studio.core.model import Feature
 from studio.core.parts import ControlUnit, Inpaint, LoraUse, Outpaint, Reference, Resize
+from studio.core.request import GenerationRequest
 from studio.core.task import Task
 from studio.pipelines import colour, masks
 from tests.editing_studio import SIDE, EditingStudio, difference, scene, spot
-from tests.local_models import EMBEDDED, Finder
+from tests.local_models import EMBEDDED, Finder, RecordingContext, seeds
 from tests.test_lora import make_lora
 from tests.tiny_edits import tiny_inpaint, tiny_kontext, tiny_pix2pix
 from tests.tiny_families import single_file
@@ -48,7 +49,7 @@ def studio(tmp_path_factory):
 def test_search_and_replace_changes_what_words_find_and_nothing_else(studio: EditingStudio, model: str) -> None:
     drawn = studio.one(model, Task.SEARCH_REPLACE, search="the ball", source="odd")
     assert drawn.size == (101, 77)
-    margin = masks.prepared(masks.grown(spot(64, 64).resize((101, 77), Image.Resampling.NEAREST), 2), Inpaint())
+    margin = masks.prepared(spot(64, 64).resize((101, 77), Image.Resampling.NEAREST), Inpaint())
     kept = np.asarray(margin) == 0
     changed = difference(drawn, scene(101, 77))
     assert kept.mean() > 0.3
@@ -126,6 +127,8 @@ def test_words_and_foreground_are_looked_for_once_and_before_loading(studio: Edi
     other = EditingStudio(studio.settings.models_dir, studio.pictures, finder)
     other.draw("sd15", Task.SEARCH_REPLACE, 1, 2, search="the ball", loops=2)
     assert finder.asked == ["the ball"]
+    other.draw("sd15", Task.SEARCH_REPLACE, search="the ball", mask="mask", inpaint=Inpaint(mask_blur=0))
+    assert finder.asked == ["the ball"], "a mask that was looked at counts"
 
     def nothing(words: str, image: Image.Image, ctx: object) -> Image.Image:
         raise InvalidRequest("There is no unicorn in the picture.")
@@ -135,6 +138,25 @@ def test_words_and_foreground_are_looked_for_once_and_before_loading(studio: Edi
     with pytest.raises(InvalidRequest, match="unicorn"):
         other.one("sd15", Task.SEARCH_REPLACE, search="a unicorn")
     assert other.ctx.loaded == []
+
+
+def test_what_was_found_is_shown_before_anything_is_drawn(studio: EditingStudio) -> None:
+    request = GenerationRequest(
+        task=Task.SEARCH_REPLACE,
+        model="sd15",
+        search="the ball",
+        prompt="a cube",
+        source="source",
+        steps=4,
+        width=64,
+        height=64,
+    )
+    ctx = RecordingContext(studio.settings, due=True, pictures=studio.pictures)
+    studio.backend.render(request, seeds(1), ctx)
+    assert ctx.steps[0] == (0, 4)
+    seen = difference(ctx.previews[0], scene())
+    assert not seen[np.asarray(spot()) == 0].any()
+    assert seen[np.asarray(spot()) == 255].mean() > 20
 
 
 def test_tasks_that_look_for_things_are_there_with_annotators_only(studio: EditingStudio) -> None:

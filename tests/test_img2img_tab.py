@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import io
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from fakes import FakeBackend, draw
 from PIL import Image, ImageDraw
 from serving import Served, running
 
+from studio.core.annotate import OptionSpec
 from studio.core.errors import InvalidRequest
 from studio.core.model import Feature, Model, Sizes
 from studio.core.parts import ControlMode, ControlUnit, Fill, Inpaint, LoraUse, Option, Outpaint, Reference, Resize
@@ -22,7 +24,7 @@ from studio.page import mount
 from studio.pipelines.catalog import Catalog
 from studio.pipelines.hub import Hub
 from studio.pipelines.local import LocalPipelines
-from studio.tabs import _layers
+from studio.tabs import _layers, _options, _search
 from studio.tabs._img2img_read import read, write
 from studio.tabs._operations import EDIT, MODES, OPERATIONS, Part, chooser_of, operation_of, shown
 from studio.tabs._stage import chain
@@ -53,6 +55,7 @@ def filled(request: GenerationRequest) -> dict[str, Any]:
         GenerationRequest(task=Task.EDIT, model="fake", prompt="make it winter", source=SOURCE),
         GenerationRequest(task=Task.ERASE, model="fake", source=SOURCE, mask=MASK),
         GenerationRequest(task=Task.SEARCH_REPLACE, model="fake", prompt="a bus", search="the car", source=SOURCE, strength=0.9),
+        GenerationRequest(task=Task.SEARCH_RECOLOR, model="fake", prompt="red", search="the car", source=SOURCE, mask=MASK, strength=0.9),
         GenerationRequest(task=Task.REPLACE_BACKGROUND, model="fake", prompt="a beach", source=SOURCE, background=OTHER, lighting=MASK, strength=0.5),
         GenerationRequest(task=Task.REMOVE_BACKGROUND, model="fake", source=SOURCE),
         GenerationRequest(task=Task.STYLE_TRANSFER, model="fake", source=SOURCE, strength=0.5, references=(Reference(picture=OTHER, style_only=True),)),
@@ -66,6 +69,36 @@ def filled(request: GenerationRequest) -> dict[str, Any]:
 )  # fmt: skip
 def test_what_is_written_to_the_form_is_read_from_it(request_: GenerationRequest) -> None:
     assert read(filled(request_), MODEL) == request_
+
+
+def test_a_service_searches_by_itself_and_gets_no_mask() -> None:
+    service = dataclasses.replace(MODEL, lane="service")
+    wanted = GenerationRequest(task=Task.SEARCH_REPLACE, model="fake", search="the car", source=SOURCE, mask=MASK)
+    assert read(filled(wanted), service).mask is None
+    assert Part.MASK in shown(operation_of("Inpaint", None), service)
+
+
+def test_sliders_and_line_of_a_preprocessor_say_the_same() -> None:
+    seed = OptionSpec(name="seed", label="Seed", low=0, high=2**32 - 1, default=0, step=1, help="")
+    low = OptionSpec(name="low", label="Low", low=1, high=255, default=100, step=1, help="")
+    line = _options.written({"seed": 4294967295.0, "low": 50.5})
+    assert line == "seed=4294967295, low=50.5"
+    assert _options.told((seed, low), line) == {"seed": 4294967295, "low": 50.5}
+    assert _options.told((low,), "low=900, other=3, broken, low") == {"low": 100}, "what does not fit is the default"
+
+
+def test_the_mask_of_words_is_asked_for_with_words_and_a_picture() -> None:
+    wanted = _search.asked({"search": " the car ", "source": SOURCE})
+    assert (wanted.task, wanted.model, wanted.search, wanted.source) == (
+        Task.PREPROCESS,
+        _search.FINDER,
+        "the car",
+        SOURCE,
+    )
+    for values in ({"search": " ", "source": SOURCE}, {"search": "the car", "source": ""}):
+        with pytest.raises(InvalidRequest) as refused:
+            _search.asked(values)
+        assert refused.value.hint
 
 
 def test_what_the_operation_does_not_use_is_left_out() -> None:

@@ -344,6 +344,23 @@ def test_words_find_a_mask(weights: Path) -> None:
 
 
 @pytest.mark.torch
+def test_what_words_find_is_a_map_of_its_own(weights: Path) -> None:
+    backend = preprocessing(weights)
+    model = next(model for model in backend.models() if model.id == "preprocessor/words")
+    assert not model.problem
+    pictures = Pictures(source=photo())
+    request = GenerationRequest(
+        task=Task.PREPROCESS,
+        model=model.id,
+        source="source",
+        search="a cup",
+        control=(ControlUnit(preprocessor="words"),),
+    )
+    (map_,) = backend.render(request, [PictureSeed(seed=1)], pictures)
+    assert map_.image.tobytes() == backend.find("a cup", photo(), pictures).tobytes()
+
+
+@pytest.mark.torch
 def test_words_that_find_nothing(weights: Path, tmp_path: Path) -> None:
     (tmp_path / "preprocessors").mkdir()
     (tmp_path / "preprocessors" / "sam2.1-hiera-tiny").symlink_to(weights / "preprocessors" / "sam2.1-hiera-tiny")

@@ -66,7 +66,10 @@ class PreprocessBody(Strict):
     """A control map of a picture."""
 
     image: Picture
-    preprocessor: Name = Field(description="canny, depth, …: GET /models?task=preprocess lists them.")
+    preprocessor: Name = Field(
+        description="canny, depth, …: GET /models?task=preprocess lists them; words gives a mask."
+    )
+    search: Text = Field(default="", description="What the mask of `words` is to show.")
     resolution: int | None = Field(
         default=None, ge=64, le=4096, description="px of the short side; left out: the picture's own."
     )
@@ -74,12 +77,18 @@ class PreprocessBody(Strict):
 
     def to_request(self) -> GenerationRequest:
         """The request, its picture still as the caller gave it."""
+        if self.preprocessor == "words" and not self.search.strip():
+            raise InvalidRequest("It is not said what to search for.", hint="Name it in `search`.")
         unit = ControlUnit(
             preprocessor=self.preprocessor, pixel_perfect=self.resolution is None, resolution=self.resolution or 512,
             options=tuple(Option(name=name, value=value) for name, value in self.options.items()),
         )  # fmt: skip
         return GenerationRequest(
-            task=Task.PREPROCESS, model=f"preprocessor/{self.preprocessor}", source=self.image, control=(unit,)
+            task=Task.PREPROCESS,
+            model=f"preprocessor/{self.preprocessor}",
+            source=self.image,
+            control=(unit,),
+            search=self.search,
         )
 
 

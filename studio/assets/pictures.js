@@ -33,8 +33,25 @@
     else all.delete(node);
   });
 
+  // All files below what was dropped, folders opened.
+  const files_of = async (transfer) => {
+    const roots = [...transfer.items].map((item) => item.kind === "file" && item.webkitGetAsEntry?.()).filter(Boolean);
+    if (!roots.some((root) => root.isDirectory)) return [...transfer.files];
+    const files = [];
+    const walk = async (entry) => {
+      if (entry.isFile) { files.push(await new Promise((resolve, reject) => entry.file(resolve, reject))); return; }
+      const reader = entry.createReader();
+      for (;;) {  // a reader gives a hundred at a time
+        const some = await new Promise((resolve, reject) => reader.readEntries(resolve, reject));
+        if (!some.length) return;
+        for (const one of some) await walk(one);
+      }
+    };
+    for (const root of roots) await walk(root);
+    return files;
+  };
   const dragged = (transfer) => {
-    const files = [...transfer.files];
+    const files = files_of(transfer);
     const link = transfer.getData("text/uri-list") || "";
     const asset = /\/api\/image-studio\/images\/([\w-]+)/.exec(link);
     return { files, asset: asset && link.startsWith(location.origin) ? asset[1] : "" };
@@ -76,8 +93,15 @@
     const tools = easel.make("div", { class: "pad-tools" }, facts,
       button(many ? "Add" : "Replace", () => file.click(), { "aria-label": `${many ? "Add to" : "Replace"}: ${label}` }),
       button("Remove", () => put("", true), { "aria-label": `Remove: ${label}` }));
+    const folder = easel.make("input", { type: "file", webkitdirectory: "", "aria-label": `Folder: ${label}` });
+    const skips = easel.make("div", { class: "pad-skips", role: "status" });
     const photo = button("Camera", () => camera(take), { class: "mini pad-camera" });
-    const root = easel.make("div", { class: many ? "pad pad-many" : "pad", role: "group", "aria-label": label }, drop, photo, shown, tools, file);
+    const root = easel.make("div", { class: many ? "pad pad-many" : "pad", role: "group", "aria-label": label }, drop, photo, shown, tools, skips, file);
+    if (many) {
+      const whole = (name) => button("Folder", () => folder.click(), { class: `mini ${name}`, title: "All pictures of a folder" });
+      photo.after(whole("pad-folder"));
+      tools.lastChild.before(whole(""));
+    }
     element.replaceChildren(root);
 
     const names = () => String(props.value || "").split(" ").filter((one) => NAME.test(one));
@@ -99,31 +123,46 @@
       draw();
       if (own) trigger("upload");  // the user changed it, not the page
     };
-    const taken = async (promises) => {
+    const taken = async (works) => {
       root.classList.add("pad-busy");
       const kept = [];
-      for (const promise of promises) {
+      const skipped = [];
+      for (const [called, work] of works) {
         try {
-          kept.push((await promise).hash);
+          kept.push((await work()).hash);
         } catch (error) {
-          easel.refuse(error.message, error.hint);
+          skipped.push([called, error.message, error.hint]);
         }
       }
       root.classList.remove("pad-busy");
+      tell(skipped, works.length);
       if (kept.length) put(many ? [...new Set([...names(), ...kept])].join(" ") : kept[0], true);
     };
-    const take = (files) => taken((many ? files : files.slice(0, 1)).map((one) => easel.keep(one)));
+    // One that is refused is told aloud; of several, what was skipped and why stands below the rest.
+    const tell = (skipped, all) => {
+      skips.replaceChildren();
+      if (skipped.length === 1 && all === 1) easel.refuse(skipped[0][1], skipped[0][2]);
+      else if (skipped.length) {
+        const rows = skipped.map(([called, why]) => easel.make("tr", {}, easel.make("td", {}, called), easel.make("td", {}, why)));
+        skips.append(easel.make("details", { open: skipped.length < 6 },
+          easel.make("summary", {}, `${skipped.length} of ${all} files skipped`), easel.make("table", {}, ...rows)));
+      }
+    };
+    const take = (files) => taken((many ? files : files.slice(0, 1)).map((one) => [one.webkitRelativePath || one.name, () => easel.keep(one)]));
 
-    file.addEventListener("change", () => { take([...file.files]); file.value = ""; });
+    for (const chooser of [file, folder]) chooser.addEventListener("change", () => { take([...chooser.files]); chooser.value = ""; });
     root.addEventListener("dragover", (event) => { event.preventDefault(); root.classList.add("pad-over"); });
     root.addEventListener("dragleave", () => root.classList.remove("pad-over"));
-    root.addEventListener("drop", (event) => {
+    root.addEventListener("drop", async (event) => {
       event.preventDefault();
       root.classList.remove("pad-over");
       const { files, asset } = dragged(event.dataTransfer);
-      if (asset) taken([easel.keep(null, `?asset=${asset}`)]);  // with its story, which the browser's copy of the file may lack
-      else if (files.length) take(files);
-      else easel.refuse("There is no picture in what was dropped.", "Drop a picture file.");
+      if (asset) taken([["the picture", () => easel.keep(null, `?asset=${asset}`)]]);  // with its story, which the browser's copy of the file may lack
+      else {
+        const found = await files;
+        if (found.length) take(found);
+        else easel.refuse("There is no picture in what was dropped.", "Drop a picture file.");
+      }
     });
     watch("value", draw);
     pads.set(name, { value: () => names()[0] || "", take, root });

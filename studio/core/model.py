@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from studio.core.annotate import OptionSpec
 from studio.core.errors import InvalidRequest, ModelBroken
 from studio.core.request import GenerationRequest, Task, parse_aspect
 
@@ -92,7 +93,8 @@ class Model:
 
     `id` is stable and what requests name; `lane` is where its jobs run: "gpu" for local pipelines, else the provider's
     id. `paid` tells that its pictures cost money. `problem` is set when the model shows up but cannot be used, and says why and what to do. `ignores` says in one
-    sentence what of a request this model passes over silently (A1111 prompt syntax, for example).
+    sentence what of a request this model passes over silently (A1111 prompt syntax, for example). `options` are the figures that a
+    preprocessor can be given.
     """
 
     id: str
@@ -110,6 +112,7 @@ class Model:
     ignores: str = ""
     problem: str = ""
     note: str = ""
+    options: tuple[OptionSpec, ...] = ()
 
     def check(self, request: GenerationRequest) -> None:
         """Refuse what this model cannot do, before any wait and any cost.
@@ -131,6 +134,10 @@ class Model:
         if request.task.draws:
             self._check_size(*self.size_of(request), what="size")
         if request.hires is not None:
+            if request.task is not Task.TXT2IMG:
+                raise InvalidRequest(
+                    "The hires pass follows txt2img only.", hint="Enlarge the result as a step of its own."
+                )
             self._check_size(*self.hires_size(request), what="hires size")
         if request.count > self.max_count or request.batch_size > self.max_batch:
             raise InvalidRequest(

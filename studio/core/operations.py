@@ -47,12 +47,12 @@ OPERATIONS: tuple[Operation, ...] = (
     ),
     Operation(
         task=Task.SEARCH_REPLACE, title="Search & replace", help="Name a thing and what is to stand in its place.",
-        needs=("source", "search", "prompt"), takes=_DRAWN,
+        needs=("source", "search", "prompt"), takes=("mask", *_DRAWN),
         would="a model that finds things by words (Configurations fetches one), or a cloud provider with a key",
     ),
     Operation(
         task=Task.SEARCH_RECOLOR, title="Search & recolor", help="Name a thing and give it another colour.",
-        needs=("source", "search", "prompt"), takes=_DRAWN,
+        needs=("source", "search", "prompt"), takes=("mask", *_DRAWN),
         would="a model that finds things by words (Configurations fetches one), or a cloud provider with a key",
     ),
     Operation(

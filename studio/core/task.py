@@ -14,8 +14,8 @@ class Task(StrEnum):
     OUTPAINT = "outpaint"  # source, outpaint
     EDIT = "edit"  # source, prompt as an instruction, references; a mask where the model takes one
     ERASE = "erase"  # source, mask
-    SEARCH_REPLACE = "search_replace"  # source, search, prompt
-    SEARCH_RECOLOR = "search_recolor"  # source, search, prompt
+    SEARCH_REPLACE = "search_replace"  # source, search, prompt; a mask that was found already, and looked at
+    SEARCH_RECOLOR = "search_recolor"  # as SEARCH_REPLACE
     REMOVE_BACKGROUND = "remove_background"  # source
     REPLACE_BACKGROUND = "replace_background"  # source, prompt or background, lighting: "replace background & relight"
     SKETCH = "sketch"  # source is a drawing, strength says how closely it is followed
@@ -23,7 +23,7 @@ class Task(StrEnum):
     STYLE_TRANSFER = "style_transfer"  # source gives the content, references[0] the style
     UPSCALE = "upscale"  # source, upscale
     RESTORE_FACES = "restore_faces"  # source, faces
-    PREPROCESS = "preprocess"  # source, control[0] without its model
+    PREPROCESS = "preprocess"  # source, control[0] without its model; search where the map is a mask of what words name
     FINISH = "finish"  # source, finish
     SOCIAL = "social"  # source, social
 

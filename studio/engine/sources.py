@@ -9,6 +9,7 @@ from studio.core.request import GenerationRequest
 from studio.core.task import Task
 from studio.engine.pictures import KeptPicture, Pictures
 
+_SEARCHES = (Task.SEARCH_REPLACE, Task.SEARCH_RECOLOR)
 _PLAIN = "Choose a picture first."
 
 
@@ -31,7 +32,7 @@ def check_pictures(request: GenerationRequest, user: str, pictures: Pictures) ->
         raise InvalidRequest("There is no picture to take the style from.", hint="Choose a style picture.")
     if any(not reference.picture for reference in request.references):
         raise InvalidRequest("A reference has no picture.", hint="Give it one, or remove it.")
-    if request.task in (Task.SEARCH_REPLACE, Task.SEARCH_RECOLOR) and not request.search.strip():
+    if request.task in _SEARCHES and not request.mask and not request.search.strip():
         raise InvalidRequest("It is not said what to search for.", hint="Name the thing that is to change.")
     if request.task is Task.PREPROCESS and len(request.control) != 1:
         raise InvalidRequest("A preprocessor job needs exactly one control unit.", hint="Name one preprocessor.")

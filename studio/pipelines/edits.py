@@ -21,8 +21,6 @@ from studio.pipelines import colour, masks, outpaint
 from studio.pipelines.masks import Canvas
 from studio.pipelines.sources import opaque, resized
 
-_FOUND_MARGIN = 1 / 64  # of the longer side: what words find is cut a little close
-
 
 class Way(Enum):
     """How a pipeline is entered."""
@@ -81,8 +79,6 @@ def edit_of(request: GenerationRequest, tools: Tools) -> Edit:
     make = _EDITS.get(request.task)
     if make is None or request.source is None:
         raise InvalidRequest(f"{tools.model.title} cannot do {request.task} as it is asked.", hint="Choose a picture.")
-    if request.hires is not None:
-        raise InvalidRequest("The hires pass follows txt2img only.", hint="Enlarge the result as a step of its own.")
     return make(request, tools.ctx.picture(request.source), tools)
 
 
@@ -201,9 +197,12 @@ def _masked(
 
 
 def _found(request: GenerationRequest, source: Image.Image, tools: Tools) -> Image.Image:
-    """The mask of what is searched for, with a margin."""
+    """The mask that was looked at already; else that of what is searched for, shown before anything is drawn."""
+    if request.mask is not None:
+        return masks.prepared(tools.ctx.picture(request.mask), request.inpaint)
     found = tools.asked().find(request.search, opaque(source), tools.ctx)
-    return masks.prepared(masks.grown(found, round(max(found.size) * _FOUND_MARGIN)), request.inpaint)
+    tools.ctx.progress(0, request.steps or tools.model.sampling.steps, lambda: masks.shown(source, found))
+    return masks.prepared(found, request.inpaint)
 
 
 def _size(request: GenerationRequest) -> tuple[int, int]:

@@ -18,6 +18,8 @@ _HALF = 128
 _FILL_SIDE = 256  # px; surroundings are grown into the mask at this size, they are blurred anyway
 _FILL_RADIUS = 5
 
+_TINT = "#d4483b"
+
 _PLAIN = Inpaint()
 
 Box = tuple[int, int, int, int]
@@ -45,9 +47,10 @@ def prepared(mask: Image.Image, inpaint: Inpaint) -> Image.Image:
     return grey.filter(ImageFilter.GaussianBlur(inpaint.mask_blur)) if inpaint.mask_blur else grey
 
 
-def grown(mask: Image.Image, px: int) -> Image.Image:
-    """The mask with `px` more on every side."""
-    return mask.filter(ImageFilter.MaxFilter(2 * px + 1)) if px else mask
+def shown(image: Image.Image, mask: Image.Image) -> Image.Image:
+    """`image` (RGB) tinted where `mask` is white, for the eye."""
+    tinted = Image.blend(opaque(image), Image.new("RGB", image.size, _TINT), 0.6)
+    return Image.composite(tinted, opaque(image), mask)
 
 
 def region(mask: Image.Image, padding: int, aspect: float) -> Box:

@@ -8,7 +8,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from PIL import Image, ImageOps
+from PIL import Image, ImageFilter, ImageOps
 
 from studio.core.annotate import PreprocessorSpec, map_size, on_white
 from studio.core.errors import InvalidRequest, NotConfigured, OutOfMemory
@@ -27,6 +27,8 @@ from studio.vision import foreground
 PREFIX = "preprocessor/"
 TOOLS_LANE = "tools"
 NONE = "none"
+WORDS = "words"  # the preprocessor whose map is a mask of what `search` names
+_FOUND_MARGIN = 1 / 64  # of the longer side: outlines are cut a little close
 _FAMILY = "preprocessor"
 _SIZES = Sizes(multiple=1, smallest=1, largest=MAX_SIDE, max_pixels=MAX_SIDE * MAX_SIDE)
 _FEATURES = frozenset({Feature.SEED})  # taken and of no effect, as chains and grids may carry one
@@ -48,6 +50,7 @@ class Preprocessing:
             Model(
                 id=PREFIX + spec.id, title=spec.title, family=_FAMILY, lane=GPU_LANE if spec.network else TOOLS_LANE,
                 tasks=frozenset({Task.PREPROCESS}), features=_FEATURES, sizes=_SIZES, problem=self._problem(spec.offers, spec.package),
+                options=spec.options,
             )
             for spec in self._specs.values()
         ]  # fmt: skip
@@ -59,11 +62,11 @@ class Preprocessing:
             )
             for remover in self._removers.values()
         ]  # fmt: skip
-        return [*annotators, *removers]
-
-    def specs(self) -> Sequence[PreprocessorSpec]:
-        """All preprocessors, for those who show their options."""
-        return tuple(self._specs.values())
+        finder = Model(
+            id=PREFIX + WORDS, title="Mask by words", family="search", lane=GPU_LANE, tasks=frozenset({Task.PREPROCESS}),
+            features=_FEATURES, sizes=_SIZES, problem=self._problem(_find.OFFERS),
+        )  # fmt: skip
+        return [*annotators, finder, *removers]
 
     def offers(self) -> Sequence[Offer]:
         """All weights that preprocessors, the search by words and the removers can use and that are not here, each once."""
@@ -105,16 +108,17 @@ class Preprocessing:
         return self._run(spec, values, image, short_side, ctx)
 
     def find(self, words: str, image: Image.Image, ctx: JobContext) -> Image.Image:
-        """See Annotators. Several things are parted by commas. Runs torch networks, so call it in the GPU lane."""
+        """See Annotators. Several things are parted by commas; the mask has a small margin. Runs torch networks, so call it in the GPU lane."""
         self._require("The search by words", _find.OFFERS)
         picture = on_white(image).copy()
         picture.thumbnail((_find.LARGEST, _find.LARGEST))
         with ctx.stage("find"), _memory_mapped():
             mask = _find.find(words, picture, _Bench(self._keeper, self._path, self._device(ctx.settings), ctx))
         ctx.raise_if_cancelled()
-        if mask.size == image.size:
-            return mask
-        return mask.resize(image.size, Image.Resampling.BICUBIC).point([0] * 128 + [255] * 128)
+        if mask.size != image.size:
+            mask = mask.resize(image.size, Image.Resampling.BICUBIC).point([0] * 128 + [255] * 128)
+        margin = round(max(mask.size) * _FOUND_MARGIN)
+        return mask.filter(ImageFilter.MaxFilter(2 * margin + 1)) if margin else mask
 
     def foreground(self, image: Image.Image, ctx: JobContext) -> Image.Image:
         """See Annotators; by the network that ships."""
@@ -128,6 +132,8 @@ class Preprocessing:
                 f"The model is {request.model} and the preprocessor {unit.preprocessor}.", hint="Name the same in both."
             )
         image = ctx.picture(unit.picture or _source(request))
+        if named == WORDS:
+            return self.find(request.search, image, ctx)
         if request.mask is not None and self._specs[named].alpha:
             image = _masked(image, ctx.picture(request.mask))
         short_side = min(image.size) if unit.pixel_perfect else unit.resolution

@@ -15,18 +15,19 @@ from studio.core.model import Model
 from studio.core.request import GenerationRequest
 from studio.core.result import Asset
 from studio.core.task import Task
-from studio.core.user import User
 from studio.core.weights import Kind, WeightFile
 from studio.engine.studio import Studio
 from studio.tabs import _pictures
 from studio.tabs._events import QUIET, Updates, toast, told
 from studio.tabs._fields import Form, names_of
+from studio.tabs._maps import made
+from studio.tabs._options import option_fields, specs_of, wire_options
 from studio.tabs._read import NONE
 from studio.tabs._stage import PICTURE
 from studio.tabs._units import FINISHED_MAP, MODES, PREPROCESSOR, RESIZES, UNITS, name, read_unit
 from studio.tabs._user import user_of
 
-LOOK = 2.0  # s without news until the job is looked at again
+FAMILY = "preprocessor"  # of the models that make control maps
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,20 +106,22 @@ def _fields(
     with gr.Row(elem_classes="pair"):
         perfect = gr.Checkbox(True, label="Pixel perfect", elem_id=f"{prefix}perfect", min_width=120, info="The map as large as the drawing.")  # fmt: skip
         resolution = gr.Slider(64, 2048, value=512, step=8, label="Resolution", elem_id=f"{prefix}resolution", min_width=120, info="Of the map's short side, if not.")  # fmt: skip
-    options = gr.Textbox(
-        label="Preprocessor options", elem_id=f"{prefix}options", max_lines=2, placeholder="low=100, high=200",
-        info="Name = value, separated by commas; empty for what it does by itself.",
-    )  # fmt: skip
+    options = option_fields(prefix)
+    wire_options(options, preprocessor, specs_of(preprocessors))
     made = {
         "on": on, "model": model, "preprocessor": preprocessor, "picture": picture, "weight": weight, "start": start,
-        "end": end, "mode": mode, "resize": resize, "perfect": perfect, "resolution": resolution, "options": options,
+        "end": end, "mode": mode, "resize": resize, "perfect": perfect, "resolution": resolution, "options": options.line,
     }  # fmt: skip
     return {name(index, key): field for key, field in made.items()}
 
 
 def preprocessor_choices(preprocessors: Sequence[Model]) -> list[tuple[str, str]]:
-    """Title and name of each; the first takes the picture as the finished map."""
-    named = [(model.title, model.id.removeprefix(PREPROCESSOR)) for model in preprocessors if not model.problem]
+    """Title and name of each that draws maps; the first takes the picture as the finished map."""
+    named = [
+        (one.title, one.id.removeprefix(PREPROCESSOR))
+        for one in preprocessors
+        if one.family == FAMILY and not one.problem
+    ]
     return [("None: the picture is the map", FINISHED_MAP), *named]
 
 
@@ -129,16 +132,16 @@ def wire_previews(studio: Studio, form: Form, units: Sequence[Unit]) -> None:
 
 
 def _wire_preview(studio: Studio, form: Form, unit: Unit) -> None:
-    made = gr.State("")  # the id of the map that is shown
+    latest = gr.State("")  # the id of the map that is shown
 
     def preview(data: dict[Any, Any], request: gr.Request) -> Iterator[Updates]:
         yield {unit.map: '<p class="note" role="status">Making the map…</p>', unit.use: gr.update(visible=False)}
         try:
-            asset = _map(studio, _asked(form.values(data), unit.index), user_of(request))
+            asset = made(studio, _asked(form.values(data), unit.index), user_of(request))
         except StudioError as error:
             yield {unit.map: ""}
             raise toast(error) from error
-        yield {unit.map: _shown(asset), made: asset.id, unit.use: gr.update(visible=True)}
+        yield {unit.map: _shown(asset), latest: asset.id, unit.use: gr.update(visible=True)}
 
     @told
     def use(asset_id: Any, request: gr.Request) -> Updates:
@@ -146,9 +149,9 @@ def _wire_preview(studio: Studio, form: Form, unit: Unit) -> None:
         fields = unit.fields
         return {fields[name(unit.index, "picture")]: kept.hash, fields[name(unit.index, "preprocessor")]: FINISHED_MAP}
 
-    unit.preview.click(preview, form.inputs(), [unit.map, made, unit.use], **QUIET)
+    unit.preview.click(preview, form.inputs(), [unit.map, latest, unit.use], **QUIET)
     fields = [unit.fields[name(unit.index, key)] for key in ("picture", "preprocessor")]
-    unit.use.click(use, made, fields, **QUIET)
+    unit.use.click(use, latest, fields, **QUIET)
 
 
 def _asked(values: Mapping[str, Any], index: int) -> GenerationRequest:
@@ -161,23 +164,6 @@ def _asked(values: Mapping[str, Any], index: int) -> GenerationRequest:
     return GenerationRequest.from_json(
         {"task": Task.PREPROCESS, "model": PREPROCESSOR + unit["preprocessor"], "source": source, "control": [unit]}
     )
-
-
-def _map(studio: Studio, wanted: GenerationRequest, user: User) -> Asset:
-    """The map, once its job is done; the job is stopped when the page goes away meanwhile."""
-    job = studio.engine.submit(wanted, user)
-    try:
-        snapshot = job.snapshot
-        while not snapshot.status.final:
-            snapshot = job.wait(snapshot.version, LOOK)
-    finally:
-        if not job.snapshot.status.final:
-            studio.engine.cancel(job.id, user)
-    if snapshot.error is not None:
-        raise snapshot.error
-    if not snapshot.assets:
-        raise InvalidRequest("The map was not made.", hint="Press Preview again.")
-    return snapshot.assets[0]
 
 
 def _shown(asset: Asset) -> str:

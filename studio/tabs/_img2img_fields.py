@@ -14,6 +14,7 @@ from studio.tabs import _fields, _pictures
 from studio.tabs._fields import ASPECTS, Form
 from studio.tabs._img2img_read import AREAS, FILLS, GROWS, RESIZES, SIDES
 from studio.tabs._operations import EDIT, MODES, OPERATIONS, Part, operation_of, shown
+from studio.tabs._search import search_fields
 
 PREFIX = "i2i-"
 SOURCE = f"{PREFIX}source"  # the pad that editors and the outpaint plan follow
@@ -41,8 +42,9 @@ class Layout:
         return Form(self.fields)
 
 
-def pictures(layout: Layout) -> gr.HTML:
-    """The chooser, the source and whatever is painted over it; gives the line that says what the operation does."""
+def pictures(layout: Layout) -> tuple[gr.HTML, gr.Button, gr.HTML]:
+    """The chooser, the source and whatever is painted over it; gives the line that says what the operation does, and the
+    search's button and line."""
     modes = [*MODES, EDIT]
     mode = gr.Radio(
         modes, value=modes[0], label="Mode", show_label=False, elem_id=f"{PREFIX}mode", elem_classes="modes"
@@ -55,13 +57,16 @@ def pictures(layout: Layout) -> gr.HTML:
     layout.fields |= {"mode": mode, "operation": operation}
     with gr.Column(elem_classes="pictures", min_width=0):
         layout.fields["source"] = _pictures.pad("Picture", name=SOURCE)
+        with layout.part(Part.SEARCH):
+            searched, find, found = search_fields(PREFIX)
+            layout.fields |= searched
         with layout.part(Part.MASK):
             layout.fields["mask"] = _pictures.editor("Mask", name=f"{PREFIX}mask", kind="mask", over=SOURCE)
         with layout.part(Part.PAINT):
             layout.fields["paint"] = _pictures.editor("Sketch", name=f"{PREFIX}paint", kind="paint", over=SOURCE)
         with layout.part(Part.GROW):
             layout.fields["plan"] = _pictures.plan({"how": "sides", **GROWTH}, name=f"{PREFIX}plan", over=SOURCE)
-    return hint
+    return hint, find, found
 
 
 def hint_of(mode: object, operation: object) -> str:
@@ -72,11 +77,6 @@ def hint_of(mode: object, operation: object) -> str:
 def operation_fields(layout: Layout) -> None:
     """What single operations take besides a prompt."""
     fields = layout.fields
-    with layout.part(Part.SEARCH):
-        fields["search"] = gr.Textbox(
-            label="Search for", elem_id=f"{PREFIX}search", max_lines=2, max_length=2000, placeholder="the red car",
-            info="The thing in the picture that is to change.",
-        )  # fmt: skip
     with layout.part(Part.STYLE):
         fields["style"] = _pictures.pad(
             "Style picture", name=f"{PREFIX}style", hint="Its style is taken, not its content"

@@ -35,6 +35,8 @@ def read(values: Values, model: Model) -> GenerationRequest:
         data |= {"prompt": "", "negative_prompt": ""}
     for part, reader in _READERS.items():
         data |= reader(values) if part in parts else {}
+    if Part.MASK in parts:
+        data |= _mask(values, needed=operation.task.masked)
     return _read.request_of(data)
 
 
@@ -48,9 +50,9 @@ def _pictures(values: Values, parts: frozenset[Part]) -> dict[str, Any]:
     return {"source": source}
 
 
-def _mask(values: Values) -> dict[str, Any]:
+def _mask(values: Values, *, needed: bool) -> dict[str, Any]:
     mask = one(values["mask"])
-    if mask is None:
+    if mask is None and needed:
         raise InvalidRequest("The mask is empty: nothing would change.", hint="Paint over what is to change.")
     return {"mask": mask}
 
@@ -107,7 +109,6 @@ _READERS = {
     Part.LOOPS: lambda values: {"loops": values["loops"]},
     Part.SEARCH: lambda values: {"search": values["search"] or ""},
     Part.BACKGROUND: lambda values: {key: one(values[key]) for key in ("background", "lighting")},
-    Part.MASK: _mask,
     Part.INPAINT: _inpaint,
     Part.GROW: _grow,
     Part.SIZE: _size,

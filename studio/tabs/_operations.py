@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-from studio.core.model import Feature, Model
+from studio.core.model import GPU_LANE, Feature, Model
 from studio.core.task import Task
 
 
@@ -87,13 +87,13 @@ OPERATIONS: Mapping[str, Operation] = {
             parts=frozenset({Part.MASK, Part.DRAWING}), missing=_ANY_CHECKPOINT,
         ),
         Operation(
-            title="Search & replace", task=Task.SEARCH_REPLACE, hint="Name a thing in the picture, and what should stand there instead.",
-            parts=frozenset({Part.PROMPT, Part.SEARCH, Part.DRAWING, Part.STRENGTH, Part.INPAINT}),
+            title="Search & replace", task=Task.SEARCH_REPLACE, hint="Name a thing in the picture, and what should stand there instead. Where there is a mask, it counts.",
+            parts=frozenset({Part.PROMPT, Part.SEARCH, Part.MASK, Part.DRAWING, Part.STRENGTH, Part.INPAINT}),
             missing=f"A text-prompted segmentation model beside any checkpoint would, or {_SERVICE}.",
         ),
         Operation(
-            title="Search & recolor", task=Task.SEARCH_RECOLOR, hint="Name a thing in the picture, and its new colour.",
-            parts=frozenset({Part.PROMPT, Part.SEARCH, Part.DRAWING, Part.STRENGTH, Part.INPAINT}),
+            title="Search & recolor", task=Task.SEARCH_RECOLOR, hint="Name a thing in the picture, and its new colour. Where there is a mask, it counts.",
+            parts=frozenset({Part.PROMPT, Part.SEARCH, Part.MASK, Part.DRAWING, Part.STRENGTH, Part.INPAINT}),
             missing=f"A text-prompted segmentation model beside any checkpoint would, or {_SERVICE}.",
         ),
         Operation(
@@ -135,6 +135,7 @@ def shown(operation: Operation, model: Model | None) -> frozenset[Part]:
     if model is None:
         return operation.parts & {Part.MASK, Part.PAINT, Part.PROMPT, Part.GROW, Part.SEARCH}
     lacking = {
+        Part.MASK: Part.SEARCH in operation.parts and model.lane != GPU_LANE,  # a service searches by itself
         Part.CONTROL: Feature.CONTROL not in model.features,
         Part.REFERENCE: Feature.REFERENCE not in model.features,
         Part.STRENGTH: Feature.STRENGTH not in model.features,

@@ -62,7 +62,7 @@ def write_units(request: GenerationRequest) -> dict[str, Any]:
                 "mode": next(name for name, mode in MODES.items() if mode is unit.mode),
                 "resize": next((name for name, resize in RESIZES.items() if resize is unit.resize), "Crop"),
                 "perfect": unit.pixel_perfect,
-                "options": ", ".join(f"{option.name}={option.value:g}" for option in unit.options),
+                "options": ", ".join(f"{option.name}={option.value:.10g}" for option in unit.options),
             }.items()
         }  # fmt: skip
     return values

@@ -22,6 +22,7 @@ from studio.tabs._guide import Guide
 from studio.tabs._img2img_fields import PREFIX, Layout
 from studio.tabs._img2img_read import GROWS, SIDES, read, uses_paint, write
 from studio.tabs._operations import EDIT, Part, operation_of, shown
+from studio.tabs._search import wire_search
 from studio.tabs._send import Arrival
 from studio.tabs._stage import empty_stage, model_note
 from studio.tabs._tab import Shell, Tab
@@ -39,7 +40,7 @@ def build(studio: Studio, shell: Shell) -> None:
     layout = Layout(models[0] if models else studio.engine.model(""))
     with gr.Row(elem_classes="easel easel-img2img"):
         with gr.Column(elem_classes="desk desk-prompt", min_width=0):
-            hint = fields.pictures(layout)
+            hint, find, found = fields.pictures(layout)
             with layout.part(Part.PROMPT):
                 layout.fields |= _fields.prompt_fields(PREFIX)
                 counts = gr.HTML("", elem_classes="counts")
@@ -54,6 +55,7 @@ def build(studio: Studio, shell: Shell) -> None:
     page = _Page(studio, guide, desk, layout, hint)
     page.wire(shell)
     _control.wire_previews(studio, desk.form, units)
+    wire_search(studio, desk.form, find, found)
 
 
 def _settings(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -75,6 +75,14 @@ class Window:
             page.click(f".overflow-dropdown button:has-text('{title}')")
         else:
             page.click(f"button[role=tab]:has-text('{title}')")
+
+    def until(self, happened: Callable[[], object]) -> None:
+        """Wait for something that the page does not show, and let the browser go on meanwhile."""
+        for _ in range(PATIENCE // 20):
+            if happened():
+                return
+            self.page.wait_for_timeout(20)
+        raise TimeoutError("it did not happen")
 
     def stage(self, status: str) -> None:
         """Wait until the result side shows a job in this status."""

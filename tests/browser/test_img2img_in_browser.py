@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import dataclasses
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from PIL import Image
 from playwright.sync_api import Page, expect
 from serving import Served
 
+from studio.core.annotate import OptionSpec
 from studio.core.model import Model, Sizes
 from studio.core.request import GenerationRequest
 from studio.core.task import Task
@@ -21,9 +23,14 @@ pytestmark = pytest.mark.browser
 
 CAN = frozenset(Task) - {Task.PREPROCESS, Task.STYLE_TRANSFER}
 PAINTER = Model(id="fake", title="Fake", family="fake", tasks=CAN, sizes=Sizes(liked=((64, 64),), smallest=8))
+FIGURE = OptionSpec(name="low", label="Low", low=1, high=255, default=100, step=1, help="Below it there is no edge.")
 EDGES = Model(
-    id="preprocessor/edges", title="Edges", family="tool", lane="tools", tasks=frozenset({Task.PREPROCESS}),
-    features=frozenset(),
+    id="preprocessor/edges", title="Edges", family="preprocessor", lane="tools", tasks=frozenset({Task.PREPROCESS}),
+    features=frozenset(), options=(FIGURE, dataclasses.replace(FIGURE, name="high", label="High", default=200)),
+)  # fmt: skip
+WORDS = Model(
+    id="preprocessor/words", title="Mask by words", family="search", tasks=frozenset({Task.PREPROCESS}),
+    features=frozenset(), sizes=Sizes(liked=((160, 96),)),
 )  # fmt: skip
 DROP = """([selector, data]) => {
   const bytes = Uint8Array.from(atob(data), (letter) => letter.charCodeAt(0));
@@ -36,7 +43,7 @@ DROP = """([selector, data]) => {
 
 def opened(opener: Opener, **options: object) -> tuple[Served, Window, Page]:
     """The tab, with one model that does nearly everything and a preprocessor."""
-    served = opener.serve(PAINTER, EDGES)
+    served = opener.serve(PAINTER, EDGES, WORDS)
     window = opener.window(served, **options)
     page = window.open()
     page.click("button[role=tab]:has-text('Img2Img')")
@@ -262,6 +269,45 @@ def test_a_batch_works_on_every_picture(opener: Opener, tmp_path: Path) -> None:
     assert sources == [draw(seed, 32, 32).tobytes() for seed in (1, 2)]
 
 
+def test_a_folder_of_odd_files_gives_its_pictures_and_tells_the_rest(opener: Opener, tmp_path: Path) -> None:
+    served, window, page = opened(opener)
+    page.click("button:has-text('Batch: many pictures')")
+    folder = tmp_path / "holiday"
+    (folder / "deep").mkdir(parents=True)
+    draw(1, 32, 32).save(folder / "a.png")
+    draw(2, 32, 32).save(folder / "deep" / "b.webp", lossless=True)
+    (folder / "notes.txt").write_text("no picture")
+    (folder / "broken.png").write_bytes((folder / "a.png").read_bytes()[:60])
+    with page.expect_file_chooser() as chooser:
+        page.click("#i2i-batch .pad-folder")
+    chooser.value.set_files(folder)
+    expect(page.locator("#i2i-batch .pad-facts")).to_have_text("2 pictures")
+    expect(page.locator("#i2i-batch .pad-skips")).to_contain_text("2 of 4 files skipped")
+    rows = page.locator("#i2i-batch .pad-skips tr")
+    expect(rows.filter(has_text="holiday/notes.txt")).to_contain_text("not a picture")
+    expect(rows.filter(has_text="holiday/broken.png")).to_have_count(1)
+    generate(window)
+    assert len(served.backend.seen) == 2
+
+
+def test_words_find_a_mask_that_is_shown_before_anything_is_painted(opener: Opener, tmp_path: Path) -> None:
+    served, window, page = opened(opener)
+    choose(page, picture(tmp_path))
+    operation(page, "Search & replace")
+    page.click("#i2i-find")
+    expect(page.get_by_text("It is not said what to search for")).to_be_visible()
+    page.fill("#i2i-search textarea", "the ball")
+    page.click("#i2i-find")
+    expect(page.locator("#i2i-found")).to_contain_text("what was found")
+    search = asked(served)
+    assert (search.task, search.model, search.search) == (Task.PREPROCESS, "preprocessor/words", "the ball")
+    page.fill("#i2i-prompt textarea", "a cube")
+    generate(window)
+    painted = asked(served)
+    assert (painted.task, painted.search) == (Task.SEARCH_REPLACE, "the ball")
+    assert kept(served, painted.mask or "").convert("L").getbbox() is not None
+
+
 def test_a_map_is_shown_and_taken_as_control_picture(opener: Opener, tmp_path: Path) -> None:
     served, _, page = opened(opener)
     choose(page, picture(tmp_path))
@@ -269,11 +315,14 @@ def test_a_map_is_shown_and_taken_as_control_picture(opener: Opener, tmp_path: P
     page.click("button:has-text('Control unit 1')")
     page.fill("#i2i-unit-0-preprocessor input", "Edges")
     page.keyboard.press("Enter")
-    page.fill("#i2i-unit-0-options textarea, #i2i-unit-0-options input", "low = 50")
+    page.fill("#i2i-unit-0-option-0 input[type=number]", "50")
+    page.keyboard.press("Tab")
+    expect(page.locator("#i2i-unit-0-option-1")).to_be_visible()
     page.click("#i2i-unit-0-preview")
     expect(page.locator("#i2i-unit-0-map img")).to_be_visible()
     unit = asked(served).control[0]
     assert (asked(served).task, unit.preprocessor, unit.options[0].value) == (Task.PREPROCESS, "edges", 50)
+    assert [(option.name, option.value) for option in unit.options] == [("low", 50), ("high", 200)]
     page.click("#i2i-unit-0-use")
     expect(page.locator("#i2i-unit-0-picture .pad-full")).to_have_count(1)
     expect(page.locator("#i2i-unit-0-preprocessor input")).to_have_value("None: the picture is the map")

@@ -8,6 +8,8 @@ from opening import Opener
 from PIL import Image
 from playwright.sync_api import Page, expect
 
+from studio.core.user import LOCAL
+
 pytestmark = pytest.mark.browser
 
 
@@ -40,7 +42,9 @@ def test_stop_says_stopped_and_the_next_job_runs(opener: Opener) -> None:
     generate(page, "a boat")
     served.backend.release(1)
     expect(page.locator("#stage .status")).to_contain_text("Step 1 of 4")
+    job = served.studio.engine.job(page.locator("#stage .stage").get_attribute("data-job") or "", LOCAL)
     page.click("#stop")
+    window.until(lambda: job.stopping)  # else the step below could be done before the wish arrives
     served.backend.release(1)
     window.stage("cancelled")
     expect(page.locator("#stage .status")).to_contain_text("Stopped")

@@ -1,0 +1,32 @@
+"""A map that the page needs before the picture: of a control unit, or of what words name."""
+
+from __future__ import annotations
+
+from studio.core.errors import InvalidRequest
+from studio.core.request import GenerationRequest
+from studio.core.result import Asset
+from studio.core.user import User
+from studio.engine.studio import Studio
+
+LOOK = 2.0  # s without news until the job is looked at again
+
+
+def made(studio: Studio, wanted: GenerationRequest, user: User) -> Asset:
+    """What the preprocessor asked for by `wanted` makes, once its job is done; the job is stopped when the page goes away meanwhile.
+
+    Raises:
+        StudioError: what the job ended with.
+    """
+    job = studio.engine.submit(wanted, user)
+    try:
+        snapshot = job.snapshot
+        while not snapshot.status.final:
+            snapshot = job.wait(snapshot.version, LOOK)
+    finally:
+        if not job.snapshot.status.final:
+            studio.engine.cancel(job.id, user)
+    if snapshot.error is not None:
+        raise snapshot.error
+    if not snapshot.assets:
+        raise InvalidRequest("The map was not made.", hint="Press Preview again.")
+    return snapshot.assets[0]
