@@ -22,7 +22,7 @@ from studio.engine.engine import Engine
 from studio.engine.settings_store import SettingsStore
 from studio.wiring import build
 
-ROUNDS = 9
+ROUNDS = 15
 STRENGTH = 0.75
 SIDE = 128
 
