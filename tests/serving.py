@@ -32,8 +32,11 @@ class EmptyStore:
         return MemoryReport(device="cpu", total=1, free=1, budget=1, resident=())
 
 
-def make_studio(folder: Path, backend: Backend | list[Backend], *, models: Any = None, **settings: Any) -> Studio:
-    """A studio on `folder` with one backend, or several; its engine is not started yet. `models` is its ModelStore, by default an empty one."""
+def make_studio(
+    folder: Path, backend: Backend | list[Backend], *, models: Any = None, social: Any = None, **settings: Any
+) -> Studio:
+    """A studio on `folder` with one backend, or several; its engine is not started yet. `models` is its ModelStore, by default an
+    empty one; `social` its SocialParts, by default none."""
     store = SettingsStore(
         Settings(
             **{
@@ -48,7 +51,7 @@ def make_studio(folder: Path, backend: Backend | list[Backend], *, models: Any =
     (folder / "outputs").mkdir(parents=True, exist_ok=True)
     backends = backend if isinstance(backend, list) else [backend]
     engine = Engine(settings=store, backends=backends, database=Database(folder / "outputs" / "library.db"))
-    return Studio(engine, store, models or EmptyStore(), doctor=list)  # type: ignore[arg-type]
+    return Studio(engine, store, models or EmptyStore(), doctor=list, social=social)  # type: ignore[arg-type]
 
 
 def make_users(folder: Path) -> Users:

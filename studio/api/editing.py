@@ -10,7 +10,7 @@ import anyio.to_thread
 from fastapi import APIRouter, Request
 from fastapi.responses import FileResponse, Response
 
-from studio.api import bodies, schemas
+from studio.api import bodies, chains, schemas
 from studio.api.forms import FormsToo
 from studio.api.pictures import keep, kept_in
 from studio.api.submitting import Submitter, caller
@@ -47,7 +47,8 @@ def add(routes: APIRouter, studio: Studio, submitter: Submitter) -> None:
     @forms.post("/edit", status_code=202, response_model=schemas.Queued, responses=TAKEN)
     async def edit(request: Request, body: bodies.EditBody, wait: bool = False) -> Response:  # pyright: ignore[reportUnusedFunction]
         """Change a picture. Answers as /create does."""
-        return await submitter.answer(request, work(studio, body), wait=wait)
+
+        return await submitter.answer(request, lambda user: chains.wanted(body, studio, user), wait=wait)
 
     @forms.post("/preprocess", status_code=202, response_model=schemas.Queued, responses=TAKEN)
     async def preprocess(request: Request, body: bodies.PreprocessBody, wait: bool = False) -> Response:  # pyright: ignore[reportUnusedFunction]

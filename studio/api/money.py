@@ -7,9 +7,9 @@ from typing import Any
 from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel
 
+from studio.api import chains
 from studio.api.bodies import EditBody
 from studio.api.forms import FormsToo
-from studio.api.pictures import kept_in
 from studio.api.schemas import CreateBody, Strict
 from studio.api.submitting import caller
 from studio.core.errors import Forbidden
@@ -82,7 +82,7 @@ def add(routes: APIRouter, studio: Studio) -> None:
         """What a request would cost."""
         user = caller(request)
         asked = body.edit or body.create or CreateBody(prompt="")
-        wanted = kept_in(asked.to_request(), studio.engine, user)
+        wanted = chains.wanted(asked, studio, user)
         model = studio.engine.model("" if wanted.model.startswith("auto:") else wanted.model, wanted.task)
         return Estimated(
             amount=studio.engine.estimate(wanted), seconds=studio.engine.expected_seconds(wanted.replace(model=model.id)),

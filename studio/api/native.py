@@ -12,7 +12,7 @@ from fastapi import APIRouter, Query, Request
 from fastapi.responses import FileResponse, Response, StreamingResponse
 
 from studio import __version__
-from studio.api import editing, extras, money, schemas
+from studio.api import chains, editing, extras, money, schemas
 from studio.api.errors import NotReady
 from studio.api.forms import FormsToo
 from studio.api.submitting import NO_STORE, Submitter, caller
@@ -40,6 +40,7 @@ def router(studio: Studio) -> APIRouter:
     editing.add(routes, studio, submitter)
     extras.add(routes, studio, submitter)
     money.add(routes, studio)
+    chains.add(routes, studio)
     _add_jobs(routes, studio)
     _add_result(routes, studio)
     _add_events(routes, studio)
@@ -53,7 +54,7 @@ def _add_create(routes: APIRouter, studio: Studio, submitter: Submitter) -> None
     @forms.post("/create", status_code=202, response_model=schemas.Queued, responses={200: {"model": schemas.JobBody}})
     async def create(request: Request, body: schemas.CreateBody, wait: bool = False) -> Response:  # pyright: ignore[reportUnusedFunction]
         """Make pictures. Answers at once with the job; with `?wait=true` when it has ended, or after ten minutes."""
-        return await submitter.answer(request, lambda user: body.to_request(), wait=wait)
+        return await submitter.answer(request, lambda user: chains.wanted(body, studio, user), wait=wait)
 
     routes.include_router(forms)
 

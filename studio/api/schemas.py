@@ -92,6 +92,12 @@ class CreateBody(Strict):
         description="Models to try, in this order, when the chosen one cannot be reached or is broken.",
     )
     axes: list[AxisBody] = Field(default=[], max_length=3, description="Turns the request into a grid job.")
+    chain: Name = Field(default="", description="A saved chain whose steps follow, by its name.")
+    then: list[dict[str, Any]] = Field(
+        default=[],
+        max_length=12,
+        description="Steps that follow, each on the picture before it: requests as recipes hold them.",
+    )
 
     def to_request(self) -> GenerationRequest:
         """The request that the engine takes.
@@ -113,7 +119,7 @@ class CreateBody(Strict):
         )
 
 
-_RENAMED = {"aspect_ratio", "guidance_scale", "loras", "hires", "axes", "fallbacks"}
+_RENAMED = {"aspect_ratio", "guidance_scale", "loras", "hires", "axes", "fallbacks", "chain", "then"}
 _SAME = tuple(name for name in CreateBody.model_fields if name not in _RENAMED)
 
 

@@ -95,12 +95,12 @@
       button("Remove", () => put("", true), { "aria-label": `Remove: ${label}` }));
     const folder = easel.make("input", { type: "file", webkitdirectory: "", "aria-label": `Folder: ${label}` });
     const skips = easel.make("div", { class: "pad-skips", role: "status" });
-    const photo = button("Camera", () => camera(take), { class: "mini pad-camera" });
-    const root = easel.make("div", { class: many ? "pad pad-many" : "pad", role: "group", "aria-label": label }, drop, photo, shown, tools, skips, file);
+    const ways = easel.make("div", { class: "pad-ways" }, button("Camera", () => camera(take)));
+    const root = easel.make("div", { class: many ? "pad pad-many" : "pad", role: "group", "aria-label": label }, drop, ways, shown, tools, skips, file);
     if (many) {
-      const whole = (name) => button("Folder", () => folder.click(), { class: `mini ${name}`, title: "All pictures of a folder" });
-      photo.after(whole("pad-folder"));
-      tools.lastChild.before(whole(""));
+      const whole = () => button("Folder", () => folder.click(), { class: "mini pad-folder", "aria-label": `Add a folder to: ${label}` });
+      ways.prepend(whole());
+      tools.lastChild.before(whole());
     }
     element.replaceChildren(root);
 

@@ -101,16 +101,30 @@
     if (!on) return;
     const shown = find("img.shown", canvas);
     const before = easel.make("img", { src: current(root).dataset.before, alt: "The picture before" });
+    const after = easel.make("img", { src: shown.src, alt: "" });
     const slider = easel.make("input", { type: "range", min: "0", max: "100", value: "50", "aria-label": "Before and after" });
-    const cover = easel.make("div", { class: "compare" }, before, easel.make("i", { "aria-hidden": "true" }), easel.make("span", {}, "Before"), easel.make("span", {}, "After"), slider);
-    const place = () => {
-      cover.style.cssText = `left:${shown.offsetLeft}px;top:${shown.offsetTop}px;width:${shown.offsetWidth}px;height:${shown.offsetHeight}px;--at:${slider.value}%`;
+    const factor = easel.make("output", {}, "1×");
+    const zooms = easel.make("div", { class: "compare-zoom" });
+    const cover = easel.make("div", { class: "compare" }, easel.make("div", { class: "compare-side" }, after), easel.make("div", { class: "compare-side compare-before" }, before),
+      easel.make("i", { "aria-hidden": "true" }), easel.make("span", {}, "Before"), easel.make("span", {}, "After"), slider, zooms);
+    const zoom = (step) => {
+      const wanted = Math.min(16, Math.max(1, (Number(cover.dataset.zoom) || 1) * step));
+      cover.dataset.zoom = wanted;
+      cover.style.setProperty("--zoom", wanted);
+      factor.textContent = `${Math.round(wanted * 10) / 10}×`;
     };
+    zooms.append(easel.make("button", { type: "button", class: "mini", "aria-label": "Zoom out", onclick: () => zoom(0.5) }, "−"), factor,
+      easel.make("button", { type: "button", class: "mini", "aria-label": "Zoom in", onclick: () => zoom(2) }, "+"));
     slider.addEventListener("input", () => cover.style.setProperty("--at", `${slider.value}%`));
-    shown.addEventListener("load", place);
-    new ResizeObserver(place).observe(shown);
+    // What lies under the pointer stays there while zooming, and the pointer moves over the enlarged picture.
+    slider.addEventListener("pointermove", (event) => {
+      const box = cover.getBoundingClientRect();
+      cover.style.setProperty("--x", `${(100 * (event.clientX - box.left)) / box.width}%`);
+      cover.style.setProperty("--y", `${(100 * (event.clientY - box.top)) / box.height}%`);
+    });
+    slider.addEventListener("wheel", (event) => { event.preventDefault(); zoom(event.deltaY < 0 ? 1.25 : 0.8); }, { passive: false });
+    cover.style.setProperty("--at", "50%");
     canvas.append(cover);
-    place();
   };
 
   const copy = async (button) => {

@@ -19,7 +19,7 @@ from studio.engine.files import storage_errors
 from studio.engine.owners import only_one
 
 FILE = "library.db"
-_VERSION = 2
+_VERSION = 3
 _BUSY_MS = 10_000
 _SCHEMA = """
 CREATE TABLE jobs (
@@ -102,6 +102,15 @@ CREATE TABLE votes (
     tie INTEGER NOT NULL
 );
 """
+_CHAINS = """
+CREATE TABLE chains (
+    user TEXT NOT NULL,
+    name TEXT NOT NULL,
+    steps TEXT NOT NULL,
+    created REAL NOT NULL,
+    PRIMARY KEY (user, name)
+);
+"""
 _UPGRADES = {  # from the version to the next
     1: f"""
 ALTER TABLE pictures ADD COLUMN history TEXT NOT NULL DEFAULT '[]';
@@ -109,6 +118,7 @@ ALTER TABLE pictures ADD COLUMN label TEXT NOT NULL DEFAULT '';
 {_INPUTS}
 {_LEDGER}
 """,
+    2: _CHAINS,
 }
 
 _log = logging.getLogger(__name__)
@@ -184,7 +194,9 @@ def _connect(path: Path) -> tuple[sqlite3.Connection, bool]:
                 "The library was made by a newer version of the studio.", hint="Update, or use another outputs folder."
             )
         if version == 0:
-            connection.executescript(f"BEGIN; {_SCHEMA} {_INPUTS} {_LEDGER} PRAGMA user_version = {_VERSION}; COMMIT;")
+            connection.executescript(
+                f"BEGIN; {_SCHEMA} {_INPUTS} {_LEDGER} {_CHAINS} PRAGMA user_version = {_VERSION}; COMMIT;"
+            )
         for old in range(version or _VERSION, _VERSION):
             connection.executescript(f"BEGIN; {_UPGRADES[old]} PRAGMA user_version = {old + 1}; COMMIT;")
         undo.pop_all()

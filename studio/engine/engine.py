@@ -20,6 +20,7 @@ from studio.core.task import Task
 from studio.core.user import User
 from studio.engine.absence import Absence
 from studio.engine.chain import Chain
+from studio.engine.chains import Chains
 from studio.engine.context import LaneContext, RunContext
 from studio.engine.database import Database
 from studio.engine.dispatch import Dispatch
@@ -83,7 +84,7 @@ class Engine(Gallery):
         self._journal = Journal(database, self._owner)
         self._saver = Saver(self._outputs)
         self._previews = Previews()
-        self.ledger, self.votes = Ledger(database), Votes(database)
+        self.ledger, self.votes, self.chains = Ledger(database), Votes(database), Chains(database)
         self._intake = Intake(self._models, self._pictures, lookups.heir)
         self._timings = Timings(database)
         tools = Tools(

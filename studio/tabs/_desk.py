@@ -69,12 +69,12 @@ def verbs(prefix: str = "") -> Verbs:
     return Verbs(generate=generate, stop=stop, skip=skip)
 
 
-def result(shell: Shell, name: str, html: str, prefix: str = "") -> Result:
-    """The stage with `html` on it, and the buttons that act on the shown picture."""
+def result(shell: Shell, name: str, html: str, prefix: str = "", *, seeds: bool = True) -> Result:
+    """The stage with `html` on it, and the buttons that act on the shown picture; without `seeds` no seed is offered."""
     stage = gr.HTML(html, elem_id=f"{prefix}stage")
     with gr.Column(visible=False, elem_classes="actions-frame") as actions:
         with gr.Row(elem_classes="actions"):
-            use_seed = gr.Button("Use seed", size="sm", min_width=90)
+            use_seed = gr.Button("Use seed", size="sm", min_width=90, visible=seeds)
             use_all = gr.Button("Use all settings", size="sm", min_width=120)
         shell.send.offer(name)
     return Result(stage=stage, actions=actions, use_seed=use_seed, use_all=use_all)
@@ -94,7 +94,7 @@ def wire(
 ) -> None:  # fmt: skip
     """Everything that all desks do alike. `ask` makes the request of the form's values, `fill` puts one onto the form, by
     updates of `outputs` and the form."""
-    _wire_run(studio, desk, ask)
+    wire_run(studio, desk, ask)
     _wire_sampling(studio, desk.form)
     _wire_counts(guide, desk)
     _wire_reuse(studio, desk, fill, outputs)
@@ -102,8 +102,9 @@ def wire(
 
 def wire_memory(
     studio: Studio, shell: Shell, desk: Desk, restore: Callable[[dict[str, Any]], Updates], outputs: set[Any]
-) -> None:
-    """Let the browser remember the form and the running job; `restore` gives the updates, of `outputs` and the form, for what it kept."""
+) -> Any:
+    """Let the browser remember the form and the running job; `restore` gives the updates, of `outputs` and the form, for what it kept.
+    Gives an event as `wire_run`."""
     saved = _memory.remembered(shell, f"{desk.name}-form", {})
 
     def back(values: Any) -> Updates:
@@ -118,11 +119,13 @@ def wire_memory(
     shell.forms.append(desk.name)
     restored = shell.blocks.load(back, saved, {*desk.form.inputs(), *outputs}, **QUIET)
     restored.then(fn=None, js=f"() => {{ window.easel.ready({desk.name!r}); }}", api_visibility="private")
-    shell.blocks.load(attach, desk.panel.job, desk.panel.outputs(), **QUIET)
+    event = shell.blocks.load(attach, desk.panel.job, desk.panel.outputs(), **QUIET)
     _memory.remember(desk.name, desk.form, saved)
+    return event
 
 
-def _wire_run(studio: Studio, desk: Desk, ask: Callable[[dict[str, Any], User], GenerationRequest]) -> None:
+def wire_run(studio: Studio, desk: Desk, ask: Callable[[dict[str, Any], User], GenerationRequest]) -> Any:
+    """Generate, stop and skip; `ask` makes the request of the form's values. Gives the event, whose `then` comes when the job ended."""
     panel = desk.panel
 
     def generate(data: dict[Any, Any], request: gr.Request) -> Iterator[Updates]:
@@ -141,9 +144,10 @@ def _wire_run(studio: Studio, desk: Desk, ask: Callable[[dict[str, Any], User], 
     def skip(job_id: Any, request: gr.Request) -> None:
         studio.engine.skip(str(job_id), user_of(request))
 
-    panel.generate.click(generate, desk.form.inputs(), panel.outputs(), api_name=desk.name, **PUBLIC)
+    event = panel.generate.click(generate, desk.form.inputs(), panel.outputs(), api_name=desk.name, **PUBLIC)
     panel.stop.click(stop, panel.job, None, api_name=f"{desk.name}_stop", **PUBLIC)
     panel.skip.click(skip, panel.job, None, api_name=f"{desk.name}_skip", **PUBLIC)
+    return event
 
 
 def _wire_sampling(studio: Studio, form: Form) -> None:
@@ -169,14 +173,20 @@ def _wire_counts(guide: Guide, desk: Desk) -> None:
 
 
 def _wire_reuse(studio: Studio, desk: Desk, fill: Callable[[GenerationRequest], Updates], outputs: set[Any]) -> None:
-    @told
-    def reuse(asset_id: Any, request: gr.Request) -> Updates:
-        return fill(studio.engine.asset(str(asset_id), user_of(request)).request)
-
     seed = desk.form["seed"]
     desk.result.use_seed.click(
         fn=None, inputs=[seed], outputs=[seed], js="(seed) => [window.easel.seed() ?? seed]", api_visibility="private"
     )
+    wire_reuse(studio, desk, fill, outputs)
+
+
+def wire_reuse(studio: Studio, desk: Desk, fill: Callable[[GenerationRequest], Updates], outputs: set[Any]) -> None:
+    """All settings of the shown picture, put back by `fill`."""
+
+    @told
+    def reuse(asset_id: Any, request: gr.Request) -> Updates:
+        return fill(studio.engine.asset(str(asset_id), user_of(request)).request)
+
     selected = gr.Textbox(visible=False)
     desk.result.use_all.click(
         reuse, selected, {*desk.form.inputs(), *outputs}, js="() => [window.easel.selected()]", **QUIET

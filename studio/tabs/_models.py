@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from html import escape
 from typing import Any
 
@@ -92,31 +92,31 @@ def _downloads(studio: Studio, shown: list[Any]) -> None:
                 gr.Button("Download", elem_id="download", min_width=90),
                 gr.Button("Cancel", elem_id="cancel-download", min_width=90),
             )
-    progress = gr.HTML(elem_id="downloads")
+    bars = gr.HTML(elem_id="downloads")
     timer = gr.Timer(LOOK_EVERY, active=False)
 
     @told
     def begin(repo_id: Any, request: gr.Request) -> Updates:
         admin_of(request)
         studio.store.download(str(repo_id).strip())
-        return {timer: gr.Timer(active=True), progress: _progress(studio)}
+        return {timer: gr.Timer(active=True), bars: progress(studio.store.downloads())}
 
     @told
     def end(repo_id: Any, request: gr.Request) -> Updates:
         admin_of(request)
         studio.store.cancel_download(str(repo_id).strip())
-        return {progress: _progress(studio)}
+        return {bars: progress(studio.store.downloads())}
 
     @told
     def look(request: gr.Request) -> Updates:
         admin_of(request)
         busy = any(not state.finished for state in studio.store.downloads())
-        updates: Updates = {progress: _progress(studio)}
+        updates: Updates = {bars: progress(studio.store.downloads())}
         return updates if busy else updates | {timer: gr.Timer(active=False)} | refreshed(studio, *shown)
 
-    fetch.click(begin, repo, [timer, progress], **QUIET)
-    cancel.click(end, repo, progress, **QUIET)
-    timer.tick(look, None, [timer, progress, *shown], **QUIET)
+    fetch.click(begin, repo, [timer, bars], **QUIET)
+    cancel.click(end, repo, bars, **QUIET)
+    timer.tick(look, None, [timer, bars, *shown], **QUIET)
 
 
 def _table(studio: Studio, weights: Any) -> str:
@@ -151,8 +151,9 @@ def _memory(studio: Studio) -> str:
     return f'<p class="note">{escape(text)}</p><div class="meter" role="img" aria-label="{escape(text)}">{bars}</div><table class="plain">{rows}</table>'
 
 
-def _progress(studio: Studio) -> str:
-    return "".join(_download(state) for state in studio.store.downloads())
+def progress(downloads: Sequence[DownloadState]) -> str:
+    """Each download with its bar, in HTML."""
+    return "".join(_download(state) for state in downloads)
 
 
 def _download(state: DownloadState) -> str:

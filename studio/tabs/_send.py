@@ -31,6 +31,15 @@ class _Target:
     tab: str
     outputs: Collection[Any]
     apply: Callable[[Arrival], Updates]
+    offered: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Hand:
+    button: gr.Button
+    name: str
+    inputs: Any
+    give: Callable[..., Arrival]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,13 +56,21 @@ class Send:
         self._engine = engine
         self._targets: list[_Target] = []
         self._offers: list[_Offer] = []
+        self._hands: list[_Hand] = []
 
     def target(
-        self, name: str, title: str, *, tab: str, outputs: Collection[Any], apply: Callable[[Arrival], Updates]
-    ) -> None:
+        self, name: str, title: str, *, tab: str, outputs: Collection[Any], apply: Callable[[Arrival], Updates], offered: bool = True
+    ) -> None:  # fmt: skip
         """Pictures may be sent to `title`, a form on the tab of that title. `apply` gives the updates, of `outputs` alone, that put
-        the picture there; a StudioError from it is told to the user. `name` is unique and ends up in element ids."""
-        self._targets.append(_Target(name=name, title=title, tab=tab.lower(), outputs=outputs, apply=apply))
+        the picture there; a StudioError from it is told to the user. `name` is unique and ends up in element ids. One that is not
+        `offered` beside results is reached by `hand` alone."""
+        self._targets.append(
+            _Target(name=name, title=title, tab=tab.lower(), outputs=outputs, apply=apply, offered=offered)
+        )
+
+    def hand(self, button: gr.Button, name: str, *, inputs: Any, give: Callable[..., Arrival]) -> None:
+        """A press of `button` sends what `give` makes of the preprocessed `inputs` and the gr.Request to the target `name`."""
+        self._hands.append(_Hand(button=button, name=name, inputs=inputs, give=give))
 
     def offer(self, desk: str) -> None:
         """Here the buttons of the tab `desk` stand; they send the picture that its stage shows."""
@@ -65,10 +82,12 @@ class Send:
 
     def wire(self, tabs: gr.Tabs) -> None:
         """Make every button; a press puts the picture into the target and opens its tab."""
+        for hand in self._hands:
+            self._wire_hand(hand, next(target for target in self._targets if target.name == hand.name), tabs)
         selected = gr.Textbox(visible=False)
         for offer in self._offers:
             with offer.row:
-                for target in self._targets:
+                for target in (target for target in self._targets if target.offered):
                     button = gr.Button(
                         f"→ {target.title}", size="sm", min_width=80, elem_id=f"{offer.desk}-send-{target.name}"
                     )
@@ -87,3 +106,11 @@ class Send:
 
         script = "(_, settings) => [window.easel.selected(), settings]"
         button.click(send, [*inputs], {*target.outputs, tabs}, js=script, **QUIET)
+
+    @staticmethod
+    def _wire_hand(hand: _Hand, target: _Target, tabs: gr.Tabs) -> None:
+        @told
+        def send(value: Any, request: gr.Request) -> Updates:
+            return {**target.apply(hand.give(value, request)), tabs: gr.update(selected=target.tab)}
+
+        hand.button.click(send, hand.inputs, {*target.outputs, tabs}, **QUIET | {"preprocess": True})

@@ -18,6 +18,7 @@ from studio.core.result import Asset
 PICTURE = "api/image-studio/images/{id}"
 THUMB = "page/thumbs/{id}"
 SOURCE = "page/pictures/{hash}"
+ZIP = "api/image-studio/jobs/{id}/zip"
 PREVIEW = "page/previews/{id}?v={version}"
 
 
@@ -29,6 +30,7 @@ def stage(snapshot: Snapshot, job_id: str) -> str:
         _progress(snapshot),
         _canvas(snapshot, job_id),
         _film(snapshot.assets, current=snapshot.status.final),
+        _all(job_id) if snapshot.status.final and len(snapshot.assets) > 1 else "",
         _notes(snapshot),
         _recipe(snapshot.assets[0]) if snapshot.status.final and snapshot.assets else "",
     )
@@ -75,9 +77,13 @@ def model_note(model: Model) -> str:
 
 def chain(asset: Asset) -> list[str]:
     """How the picture came about, step by step from the first to the last, each in one line."""
-    known = (*asset.history, asset.request)
-    steps = [_step(request) for request in known]
-    return ["A picture from outside", *steps] if known[0].source else steps
+    return history((*asset.history, asset.request))
+
+
+def history(requests: Sequence[GenerationRequest]) -> list[str]:
+    """`requests`, each made from what the one before it made, and what follows each, in a line a step."""
+    steps = [_step(one) for request in requests for one in (request, *request.then)]
+    return ["A picture from outside", *steps] if requests[0].source else steps
 
 
 def _step(request: GenerationRequest) -> str:
@@ -133,6 +139,10 @@ def _film(assets: Sequence[Asset], *, current: bool) -> str:
     frames = "".join(_frame_button(asset, current=current and index == 0) for index, asset in enumerate(assets))
     alone = " film-single" if len(assets) == 1 else ""
     return f'<div class="film{alone}" role="group" aria-label="Pictures of this job">{frames}</div>'
+
+
+def _all(job_id: str) -> str:
+    return f'<p class="all"><a class="mini" href="{_attribute(ZIP.format(id=job_id))}" download>All as a zip</a></p>'
 
 
 def _frame_button(asset: Asset, *, current: bool) -> str:

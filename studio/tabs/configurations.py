@@ -13,7 +13,7 @@ from studio import __version__
 from studio.core.check import Check
 from studio.core.errors import Forbidden
 from studio.engine.studio import Studio
-from studio.tabs import _clouds, _models, _settings_form
+from studio.tabs import _clouds, _models, _offers, _settings_form
 from studio.tabs._events import QUIET, Updates, told
 from studio.tabs._tab import Shell, Tab
 from studio.tabs._user import admin_of
@@ -31,6 +31,9 @@ def build(studio: Studio, shell: Shell) -> None:
             gr.Markdown("### Models and memory")
             panel = _models.models_panel(studio)
         with gr.Column(elem_classes="desk desk-prompt"):
+            gr.Markdown("### Weights to fetch")
+            offers = _offers.offers_panel(studio)
+        with gr.Column(elem_classes="desk desk-prompt"):
             gr.Markdown("### Cloud providers and spending")
             clouds = _clouds.clouds_panel(studio)
         with gr.Column(elem_classes="desk desk-prompt"):
@@ -46,11 +49,14 @@ def build(studio: Studio, shell: Shell) -> None:
         except Forbidden:
             return {note: gr.update(visible=True)}
         filled = (
-            _settings_form.values(studio, form) | _models.refreshed(studio, *panel) | _clouds.filled(studio, *clouds)
+            _settings_form.values(studio, form)
+            | _models.refreshed(studio, *panel)
+            | _offers.filled(studio, *offers)
+            | _clouds.filled(studio, *clouds)
         )
         return {note: gr.update(visible=False), desk: gr.update(visible=True), **filled}
 
-    shell.blocks.load(fill, None, [note, desk, *panel, *clouds, *form.values()], **QUIET)
+    shell.blocks.load(fill, None, [note, desk, *panel, *offers, *clouds, *form.values()], **QUIET)
 
 
 def _health(studio: Studio) -> None:

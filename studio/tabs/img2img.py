@@ -13,7 +13,7 @@ from studio.core.request import GenerationRequest
 from studio.core.task import Task
 from studio.core.user import User
 from studio.engine.studio import Studio
-from studio.tabs import _control, _desk, _fields, _layers
+from studio.tabs import _afterwards, _control, _desk, _fields, _layers
 from studio.tabs import _img2img_fields as fields
 from studio.tabs._desk import Desk
 from studio.tabs._events import QUIET, Updates, told
@@ -76,6 +76,8 @@ def _settings(
     with layout.part(Part.DRAWING):
         with gr.Accordion("LoRA", open=False):
             layout.fields |= _fields.lora_fields(weights, PREFIX)
+        with gr.Accordion("Afterwards", open=False):
+            layout.fields |= _afterwards.after_fields(PREFIX)
         with gr.Accordion("X/Y/Z grid", open=False):
             layout.fields |= _fields.grid_fields(PREFIX)
         with gr.Accordion("More", open=False):
@@ -96,6 +98,7 @@ class _Page:
         outputs = {*self._blocks, self._hint, desk.note}
         _desk.wire(self._studio, self._guide, desk, ask=self._ask, fill=self._filled, outputs=outputs)
         _desk.wire_memory(self._studio, shell, desk, self._restored, outputs)
+        _afterwards.wire_afterwards(self._studio, shell, form)
         chosen = [form["mode"], form["operation"], form["model"]]
         everything = {*form.inputs(), *outputs}
         for name in ("mode", "operation"):
@@ -123,6 +126,8 @@ class _Page:
         if (layer := uses_paint(values, operation)) and wanted.source:
             picture = _layers.painted(engine.kept_file(wanted.source, user), engine.kept_file(layer, user))
             wanted = wanted.replace(source=engine.keep_picture(picture, user).hash)
+        if Part.DRAWING in operation.parts:
+            wanted = _afterwards.with_chain(self._studio, wanted, values, user)
         return self._guide.styled(wanted, values["styles"] or []) if Part.PROMPT in operation.parts else wanted
 
     @staticmethod

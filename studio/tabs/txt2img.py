@@ -15,7 +15,7 @@ from studio.core.request import GenerationRequest
 from studio.core.task import Task
 from studio.core.user import User
 from studio.engine.studio import Studio
-from studio.tabs import _control, _desk, _fields, _restore
+from studio.tabs import _afterwards, _control, _desk, _fields, _restore
 from studio.tabs._desk import Desk
 from studio.tabs._events import QUIET, Updates, told
 from studio.tabs._fields import CUSTOM_SIZE, Form
@@ -48,6 +48,10 @@ def build(studio: Studio, shell: Shell) -> None:
     )  # fmt: skip
     _wire(studio, shell, guide, desk, steering)
     _wire_restore(studio, desk, pasted, dropped, take)
+    shell.send.target(
+        "txt2img", "Txt2Img", tab="Txt2Img", outputs={*desk.form.inputs(), desk.note}, offered=False,
+        apply=lambda arrival: _filled(studio, desk, arrival.request, "") if arrival.request else {},
+    )  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -76,6 +80,8 @@ def _settings(studio: Studio, guide: Guide) -> tuple[dict[str, Component], gr.HT
     with gr.Accordion("ControlNet", open=False, visible=steers, elem_id="control") as frame:
         units = _control.control_units(weights, studio.engine.models(Task.PREPROCESS), "", own=True)
         fields |= _control.fields_of(units)
+    with gr.Accordion("Afterwards", open=False):
+        fields |= _afterwards.after_fields()
     with gr.Accordion("X/Y/Z grid", open=False):
         gr.Markdown("One picture for every combination, and all of them on one labelled sheet.", elem_classes="hint")
         fields |= _fields.grid_fields()
@@ -98,12 +104,12 @@ def _restore_fields() -> tuple[gr.File, gr.Textbox, gr.Button]:
 def _wire(studio: Studio, shell: Shell, guide: Guide, desk: Desk, steering: _Steering) -> None:
     form, note, panel = desk.form, desk.note, desk.panel
 
-    def ask(values: dict[str, Any], _: User) -> GenerationRequest:
+    def ask(values: dict[str, Any], user: User) -> GenerationRequest:
         model = studio.engine.model(values["model"])
         wanted = read(values, model)
         if Feature.CONTROL in model.features and (units := read_units(values)):
             wanted = request_of({**wanted.to_json(), "control": units})
-        return guide.styled(wanted, values["styles"] or [])
+        return guide.styled(_afterwards.with_chain(studio, wanted, values, user), values["styles"] or [])
 
     @told
     def choose(model_id: Any, job_id: Any) -> Updates:
@@ -117,6 +123,7 @@ def _wire(studio: Studio, shell: Shell, guide: Guide, desk: Desk, steering: _Ste
         choose, [form["model"], panel.job], {*form.inputs(), note, steering.frame, panel.stage}, **QUIET
     )
     _control.wire_previews(studio, form, steering.units)
+    _afterwards.wire_afterwards(studio, shell, form)
 
 
 def _wire_restore(studio: Studio, desk: Desk, pasted: gr.Textbox, dropped: gr.File, take: gr.Button) -> None:

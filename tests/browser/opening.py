@@ -111,6 +111,10 @@ class Opener:
         store = _pipelines(EMBEDDED.parent, discover("studio.pipelines.families", "PIPELINE"))
         return self._serve(store, store, models_dir=EMBEDDED.parent, preview_interval=0.1)
 
+    def serve_with(self, *backends: Any, **settings: Any) -> Served:
+        """A studio over several backends, the first of which has the model "fake"."""
+        return self._serve(list(backends), _pipelines(self._folder / "models"), **{"default_model": "fake", **settings})
+
     def _serve(self, backend: Any, store: LocalPipelines, **options: Any) -> Served:
         studio = running(self._folder, backend=backend, page=mount, models=store, **options)
         return self._stack.enter_context(studio)

@@ -279,7 +279,7 @@ def test_a_folder_of_odd_files_gives_its_pictures_and_tells_the_rest(opener: Ope
     (folder / "notes.txt").write_text("no picture")
     (folder / "broken.png").write_bytes((folder / "a.png").read_bytes()[:60])
     with page.expect_file_chooser() as chooser:
-        page.click("#i2i-batch .pad-folder")
+        page.click("#i2i-batch .pad-ways .pad-folder")
     chooser.value.set_files(folder)
     expect(page.locator("#i2i-batch .pad-facts")).to_have_text("2 pictures")
     expect(page.locator("#i2i-batch .pad-skips")).to_contain_text("2 of 4 files skipped")

@@ -1,0 +1,70 @@
+"""The routes of named chains: steps that follow a picture, kept to be used again."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import APIRouter, Request
+from pydantic import BaseModel, Field
+
+from studio.api.pictures import kept_in
+from studio.api.schemas import CreateBody, Strict
+from studio.api.submitting import caller
+from studio.core.request import GenerationRequest
+from studio.core.user import User
+from studio.engine import chains
+from studio.engine.chains import steps_of
+from studio.engine.studio import Studio
+
+
+class ChainBody(Strict):
+    """The steps, each a request as recipes hold them, without a picture."""
+
+    steps: list[dict[str, Any]] = Field(min_length=1, max_length=12)
+
+
+class Chain(BaseModel):
+    """A chain by its name."""
+
+    name: str
+    steps: list[dict[str, Any]]
+
+
+class ChainList(BaseModel):
+    chains: list[Chain]
+
+
+def add(routes: APIRouter, studio: Studio) -> None:
+    """Put the routes of chains among `routes`."""
+    kept = studio.engine.chains
+
+    def told(user: User, name: str) -> Chain:
+        return Chain(name=name, steps=[step.to_json() for step in kept.steps(user.name, name)])
+
+    @routes.get("/chains")
+    def listed(request: Request) -> ChainList:  # pyright: ignore[reportUnusedFunction]
+        """The caller's chains; `chain` in /create, /edit and the others names one."""
+        user = caller(request)
+        return ChainList(chains=[told(user, name) for name in kept.names(user.name)])
+
+    @routes.put("/chains/{name}")
+    def save(request: Request, name: str, body: ChainBody) -> Chain:  # pyright: ignore[reportUnusedFunction]
+        """Keep steps under a name, in the place of what had it."""
+        user = caller(request)
+        return told(user, kept.save(user.name, name, steps_of(body.steps)))
+
+    @routes.delete("/chains/{name}", status_code=204)
+    def delete(request: Request, name: str) -> None:  # pyright: ignore[reportUnusedFunction]
+        """Forget a chain."""
+        kept.delete(caller(request).name, name)
+
+
+def wanted(body: CreateBody, studio: Studio, user: User) -> GenerationRequest:
+    """The request of `body` with the steps that it wants after it, those of its chain, then its own; its pictures let in.
+
+    Raises:
+        NotFound: no such chain, or picture. InvalidRequest, BadImage: the message says what is wrong.
+    """
+    steps = studio.engine.chains.steps(user.name, body.chain) if body.chain else ()
+    own = steps_of(body.then) if body.then else ()
+    return kept_in(chains.followed(body.to_request(), (*steps, *own)), studio.engine, user)

@@ -1,0 +1,110 @@
+"""Named chains: kept per user, refused when they could not run, and carried out after a picture."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from fakes import FAKE_MODEL, FakeBackend, open_engine, wait_final
+from serving import Served, running
+
+from studio.api.wire import PREFIX as API
+from studio.core.errors import InvalidRequest, NotFound
+from studio.core.finish import Derivative, FileWish, Finish
+from studio.core.request import GenerationRequest
+from studio.core.task import Task
+from studio.core.user import LOCAL
+from studio.engine.chains import MOST, Chains, followed, steps_of
+from studio.engine.database import Database
+from studio.engine.engine import Engine
+from studio.finishing.backend import Finishing
+from studio.finishing.fonts import Fonts
+
+SMALL = GenerationRequest(
+    task=Task.FINISH, finish=Finish(derivatives=(Derivative(width=16), Derivative(width=8))), file=FileWish(format="webp")
+)  # fmt: skip
+
+
+@pytest.fixture
+def chains(tmp_path: Path) -> Chains:
+    return Chains(Database(tmp_path / "library.db"))
+
+
+def test_a_chain_is_kept_under_its_name_for_its_user_alone(chains: Chains) -> None:
+    assert chains.save("ann", "  web \n pictures ", [SMALL]) == "web pictures"
+    chains.save("ann", "Again", [SMALL, SMALL.replace(finish=None)][1:])
+    assert chains.names("ann") == ["Again", "web pictures"]
+    assert chains.steps("ann", "web pictures") == (SMALL,)
+    assert chains.names("bob") == []
+    with pytest.raises(NotFound) as unknown:
+        chains.steps("bob", "web pictures")
+    assert "none yet" in unknown.value.hint
+    chains.save("ann", "Again", [SMALL])
+    assert chains.steps("ann", "Again") == (SMALL,), "what had the name is replaced"
+    chains.delete("ann", "Again")
+    assert chains.names("ann") == ["web pictures"]
+
+
+def test_what_could_not_run_is_not_kept(chains: Chains) -> None:
+    two = SMALL, SMALL  # several files, and then another step
+    for name, steps in ((" ", [SMALL]), ("x", []), ("x", two), ("x", [GenerationRequest(prompt="a cat")])):
+        with pytest.raises(InvalidRequest) as refused:
+            chains.save("ann", name, steps)
+        assert refused.value.hint
+    for number in range(MOST):
+        chains.save("ann", f"n{number}", [SMALL])
+    with pytest.raises(InvalidRequest, match="already"):
+        chains.save("ann", "one more", [SMALL])
+    chains.save("ann", "n3", [SMALL])
+
+
+@pytest.mark.parametrize("data", [None, 3, "x", [], [3], [SMALL.to_json()] * 13, {"task": "txt2img", "prompt": "a"}])
+def test_odd_json_is_refused(data: object) -> None:
+    with pytest.raises(InvalidRequest):
+        steps_of(data)
+
+
+def test_the_file_is_written_as_the_chain_says() -> None:
+    wanted = followed(GenerationRequest(prompt="a cat"), (SMALL,))
+    assert wanted.file == SMALL.file
+    assert wanted.then == (SMALL.replace(file=None),)
+    assert followed(wanted, ()) is wanted
+
+
+def test_a_chain_follows_a_drawing(tmp_path: Path) -> None:
+    engine: Engine = open_engine(tmp_path, FakeBackend(), Finishing(Fonts(tmp_path)))
+    try:
+        engine.chains.save(
+            LOCAL.name, "web", [GenerationRequest(task=Task.FINISH, finish=Finish(width=16), file=SMALL.file)]
+        )
+        wanted = followed(GenerationRequest(model="fake", seed=1), engine.chains.steps(LOCAL.name, "web"))
+        [asset] = wait_final(engine.submit(wanted, LOCAL)).assets
+        assert (asset.width, asset.path.suffix) == (16, ".webp")
+    finally:
+        engine.close()
+
+
+@pytest.fixture
+def served(tmp_path: Path):
+    backends = [FakeBackend(FAKE_MODEL), Finishing(Fonts(tmp_path))]
+    with running(tmp_path, backend=backends, users=True, default_model="fake") as server:
+        yield server
+
+
+def test_chains_through_http(served: Served) -> None:
+    ann, bob = served.client("ann"), served.client("bob")
+    kept = ann.put(f"{API}/chains/web", json={"steps": [SMALL.to_json()]})
+    assert kept.status_code == 200, kept.text
+    assert kept.json() == {"name": "web", "steps": [SMALL.to_json()]}
+    assert ann.get(f"{API}/chains").json() == {"chains": [kept.json()]}
+    assert bob.get(f"{API}/chains").json() == {"chains": []}
+    made = ann.post(f"{API}/create?wait=true", json={"prompt": "a cat", "chain": "web"}).json()
+    assert len(made["images"]) == 2
+    then = ann.post(f"{API}/create?wait=true", json={"prompt": "a cat", "then": [SMALL.to_json()]}).json()
+    assert len(then["images"]) == 2
+    missing = bob.post(f"{API}/create", json={"prompt": "a cat", "chain": "web"})
+    assert (missing.status_code, missing.json()["details"]["hint"]) == (404, "Saved are: none yet.")
+    odd = ann.put(f"{API}/chains/web", json={"steps": [{"task": "txt2img"}]})
+    assert odd.status_code == 400
+    assert ann.delete(f"{API}/chains/web").status_code == 204
+    assert ann.delete(f"{API}/chains/web").status_code == 404

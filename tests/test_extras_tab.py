@@ -1,0 +1,188 @@
+"""Extras without a browser: from the form's values to a chain and back, and what the page tells."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fakes import draw
+
+from studio.core.errors import InvalidRequest
+from studio.core.finish import Anchor, Box, Derivative, Faces, FileWish, Finish, Keep, TextOverlay, Upscale, Watermark
+from studio.core.model import GPU_LANE, Model, Quality, Sizes
+from studio.core.request import GenerationRequest
+from studio.core.settings import Settings
+from studio.core.task import Task
+from studio.core.upscale_modes import UPSCALER, Mode
+from studio.core.weights import Offer
+from studio.engine.picture_info import picture_info
+from studio.tabs import _extras_chains, _extras_facts, _extras_info, _offers
+from studio.tabs._extras_fields import Layout, picture_fields, step_fields, tool_note
+from studio.tabs._extras_read import MODES, OWN, chain_of, choosable, read, steps_of, upscaler_of, write
+from tests.foreign_pictures import A1111, png
+
+ONE, TWO = "a" * 64, "b" * 64
+LANCZOS = Model(
+    id="upscaler/Lanczos", title="Lanczos", family="upscaler", lane=GPU_LANE, tasks=frozenset({Task.UPSCALE})
+)
+ESRGAN = Model(
+    id="upscaler/realesrgan-x4plus", title="Real-ESRGAN", family="upscaler", lane=GPU_LANE, tasks=frozenset({Task.UPSCALE})
+)  # fmt: skip
+PAINTER = Model(
+    id="sdxl",
+    title="SDXL",
+    family="sdxl",
+    sizes=Sizes(smallest=8),
+    tasks=frozenset({Task.TXT2IMG, Task.IMG2IMG, Task.UPSCALE}),
+)
+MODELS = (PAINTER, LANCZOS, ESRGAN)
+
+
+def untouched() -> dict[str, Any]:
+    """The form's values as the page first has them."""
+    import gradio as gr
+
+    layout = Layout()
+    with gr.Blocks():
+        picture_fields(layout)
+        step_fields(layout, lambda task: [model for model in MODELS if task in model.tasks], ["Sans"])
+    return {name: getattr(field, "value", None) for name, field in layout.fields.items()}
+
+
+@pytest.fixture(scope="module")
+def first() -> dict[str, Any]:
+    return untouched()
+
+
+UPSCALE = GenerationRequest(
+    task=Task.UPSCALE, model=ESRGAN.id, upscale=Upscale(scale=2, second="Lanczos", second_weight=0.25)
+)
+TEXT = TextOverlay(text="Hello", size=0.1, colour="#ff0000", stroke=0.05, stroke_colour="#00ff00", anchor=Anchor.TOP, contrast="fix")  # fmt: skip
+MARK = Watermark(picture=TWO, opacity=0.3, size=0.2, anchor=Anchor.TOP_LEFT, tiled=True, hidden="mine")
+FINISH = GenerationRequest(
+    task=Task.FINISH,
+    finish=Finish(crop=Box(left=0.1, top=0, right=0.9, bottom=1), width=640, text=(TEXT,), watermark=MARK),
+    file=FileWish(format="jpeg", quality=80, max_bytes=200_000, keep=Keep.MARKER),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "steps",
+    [
+        [UPSCALE],
+        [UPSCALE.replace(upscale=Upscale(long_side=3840))],
+        [UPSCALE.replace(upscale=Upscale(width=800, height=600, tile=256, overlap=16))],
+        [GenerationRequest(task=Task.UPSCALE, model="sdxl", prompt="a cat", upscale=Upscale(scale=2, creativity=0.6, base="realesrgan-x4plus"))],
+        [GenerationRequest(task=Task.RESTORE_FACES, model="restorer/gfpgan", faces=Faces(visibility=0.5, fidelity=0.75))],
+        [GenerationRequest(task=Task.REMOVE_BACKGROUND, model="background/u2netp")],
+        [FINISH],
+        [GenerationRequest(task=Task.FINISH, finish=Finish(derivatives=(Derivative(width=640), Derivative(height=90, crop=True, file=FileWish(format="avif", quality=50)))))],
+        [UPSCALE, GenerationRequest(task=Task.RESTORE_FACES, faces=Faces()), GenerationRequest(task=Task.REMOVE_BACKGROUND), FINISH],
+    ],
+    ids=lambda steps: "+".join(step.task.value for step in steps),
+)  # fmt: skip
+def test_what_is_written_to_the_form_is_read_from_it(first: dict[str, Any], steps: list[GenerationRequest]) -> None:
+    values = {**first, **write(steps)}
+    assert steps_of(values, MODELS) == steps
+    asked = read({**values, "pictures": f"{ONE} {TWO}"}, MODELS)
+    assert asked.batch == (ONE, TWO)
+    assert chain_of(asked.replace(seed=3)) == tuple(steps), "a chain that was carried out goes back onto the form"
+
+
+@pytest.mark.parametrize("title", [title for title, mode in MODES.items() if mode])
+def test_each_mode_finds_its_model_and_says_how_large(first: dict[str, Any], title: str) -> None:
+    values = {**first, "pictures": ONE, "mode": title, "prompt": "a cat"}
+    asked = read(values, MODELS)
+    wish = asked.upscale
+    assert asked.source == ONE
+    assert wish is not None
+    if MODES[title] is Mode.CREATIVE:
+        assert (asked.model, asked.prompt, wish.creativity) == ("sdxl", "a cat", values["creativity"])
+    else:
+        assert asked.model.startswith(UPSCALER)
+        assert asked.prompt == ""
+    assert (wish.scale == 4) is (MODES[title] is Mode.FAST)
+
+
+def test_better_quality_is_another_choice_and_cloud_models_only_by_name(first: dict[str, Any]) -> None:
+    cloud = Model(id="svc/creative", title="Cloud", family="x", lane="svc", paid=True, quality=Quality.BEST, tasks=frozenset({Task.UPSCALE}))  # fmt: skip
+    models = (*MODELS, cloud)
+    values = {**first, "mode": "Creative 4K", "quality": "Best"}
+    automatic = upscaler_of(values, models)
+    assert automatic is not None
+    assert not automatic.paid, "nothing is spent unasked"
+    if cloud in choosable(Mode.CREATIVE, models):
+        named = upscaler_of({**values, "with": cloud.id}, models)
+        assert named == cloud
+
+
+def test_what_cannot_be_done_is_refused_with_advice(first: dict[str, Any]) -> None:
+    for values, models, words in (
+        ({"pictures": ""}, MODELS, "no picture"),
+        ({"pictures": ONE, "steps": []}, MODELS, "No step"),
+        ({"pictures": ONE, "mode": "Creative 4K"}, (LANCZOS,), "creative"),
+        ({"pictures": ONE, "steps": ["Finish"], "crop_left": "wide"}, MODELS, "crop"),
+        ({"pictures": ONE, "mode": OWN, "scale": 99}, MODELS, "scale"),
+    ):
+        with pytest.raises(InvalidRequest, match=f"(?i){words}") as refused:
+            read({**first, **values}, models)
+        assert refused.value.hint
+    with pytest.raises(InvalidRequest, match="cannot do"):
+        write([FINISH, UPSCALE])
+    two = Finish(text=(TEXT, TEXT))
+    with pytest.raises(InvalidRequest, match="2 texts"):
+        write([GenerationRequest(task=Task.FINISH, finish=two)])
+
+
+def test_a_tool_that_lacks_its_weights_says_what_to_fetch() -> None:
+    model = Model(
+        id="restorer/gfpgan", title="GFPGAN", family="restorer", problem="its weights are not here. Fetch them."
+    )
+    assert "its weights are not here" in tool_note([model], "Automatic", "x")
+    assert "Put one there" in tool_note([], "Automatic", "Put one there")
+
+
+def test_json_of_a_chain_goes_out_and_comes_in() -> None:
+    assert _extras_chains.read_json(_extras_chains.written([UPSCALE, FINISH])) == (UPSCALE, FINISH)
+    for text in ("", "{", "[" * 2000, "x" * 200_000):
+        with pytest.raises(InvalidRequest) as refused:
+            _extras_chains.read_json(text)
+        assert "Paste" in refused.value.hint
+
+
+def test_bytes_in_words() -> None:
+    assert [_extras_facts.weight(number) for number in (0, 999, 34_400, 2_440_000)] == [
+        "0 B",
+        "999 B",
+        "34 kB",
+        "2.4 MB",
+    ]
+
+
+def test_picture_info_is_a_table_and_says_when_there_is_none(tmp_path: Path) -> None:
+    path = tmp_path / "fox.png"
+    path.write_bytes(png(parameters=A1111 + "<b>"))
+    shown = _extras_info.table(picture_info(path, Settings()), hidden="made by <me>")
+    assert "AUTOMATIC1111" in shown
+    assert "made by &lt;me&gt;" in shown
+    assert "<b>" not in shown
+    assert "a fox" in shown
+    plain = io.BytesIO()
+    draw(1, 16, 16).save(plain, "PNG")
+    path.write_bytes(plain.getvalue())
+    assert "Nothing in this file" in _extras_info.table(picture_info(path, Settings()))
+
+
+def test_offers_are_listed_with_size_and_licence() -> None:
+    offer = Offer(
+        id="upscalers/x.pth", title="X <plus>", folder="upscalers", filename="x.pth", source="https://example.org/x.pth",
+        bytes=67_000_000, sha256="", licence="BSD-3-Clause",
+    )  # fmt: skip
+    shown = _offers.listed([offer])
+    assert "X &lt;plus&gt;" in shown
+    assert "63.9 MiB" in shown
+    assert "BSD-3-Clause" in shown
+    assert "upscaling" in shown
+    assert "is here" in _offers.listed([])
