@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,7 @@ from studio.engine.database import Database
 from studio.engine.engine import Engine
 from studio.finishing.backend import Finishing
 from studio.finishing.fonts import Fonts
+from tests.foreign_pictures import png
 
 SMALL = GenerationRequest(
     task=Task.FINISH, finish=Finish(derivatives=(Derivative(width=16), Derivative(width=8))), file=FileWish(format="webp")
@@ -102,6 +104,10 @@ def test_chains_through_http(served: Served) -> None:
     assert len(made["images"]) == 2
     then = ann.post(f"{API}/create?wait=true", json={"prompt": "a cat", "then": [SMALL.to_json()]}).json()
     assert len(then["images"]) == 2
+    picture = base64.b64encode(png()).decode()
+    through = ann.post(f"{API}/chains/web?wait=true", json={"images": [picture]}).json()
+    assert [image["width"] for image in through["images"]] == [16, 8]
+    assert ann.post(f"{API}/chains/web", json={}).status_code == 400
     missing = bob.post(f"{API}/create", json={"prompt": "a cat", "chain": "web"})
     assert (missing.status_code, missing.json()["details"]["hint"]) == (404, "Saved are: none yet.")
     odd = ann.put(f"{API}/chains/web", json={"steps": [{"task": "txt2img"}]})

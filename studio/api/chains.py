@@ -5,11 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 from fastapi import APIRouter, Request
+from fastapi.responses import Response
 from pydantic import BaseModel, Field
 
+from studio.api import schemas
+from studio.api.bodies import Picture
+from studio.api.forms import FormsToo
 from studio.api.pictures import kept_in
 from studio.api.schemas import CreateBody, Strict
-from studio.api.submitting import caller
+from studio.api.submitting import Submitter, caller
 from studio.core.request import GenerationRequest
 from studio.core.user import User
 from studio.engine import chains
@@ -23,6 +27,13 @@ class ChainBody(Strict):
     steps: list[dict[str, Any]] = Field(min_length=1, max_length=12)
 
 
+class ThroughBody(Strict):
+    """The pictures that go through a chain."""
+
+    image: Picture | None = None
+    images: list[Picture] = Field(default=[], max_length=500)
+
+
 class Chain(BaseModel):
     """A chain by its name."""
 
@@ -34,9 +45,10 @@ class ChainList(BaseModel):
     chains: list[Chain]
 
 
-def add(routes: APIRouter, studio: Studio) -> None:
+def add(routes: APIRouter, studio: Studio, submitter: Submitter) -> None:
     """Put the routes of chains among `routes`."""
     kept = studio.engine.chains
+    forms = APIRouter(route_class=FormsToo)
 
     def told(user: User, name: str) -> Chain:
         return Chain(name=name, steps=[step.to_json() for step in kept.steps(user.name, name)])
@@ -57,6 +69,20 @@ def add(routes: APIRouter, studio: Studio) -> None:
     def delete(request: Request, name: str) -> None:  # pyright: ignore[reportUnusedFunction]
         """Forget a chain."""
         kept.delete(caller(request).name, name)
+
+    @forms.post(
+        "/chains/{name}", status_code=202, response_model=schemas.Queued, responses={200: {"model": schemas.JobBody}}
+    )
+    async def through(request: Request, name: str, body: ThroughBody, wait: bool = False) -> Response:  # pyright: ignore[reportUnusedFunction]
+        """Send pictures through a chain. Answers as /create does."""
+
+        def asked(user: User) -> GenerationRequest:
+            pictures = [body.image] if body.image else body.images
+            return kept_in(chains.begun(kept.steps(user.name, name), pictures), studio.engine, user)
+
+        return await submitter.answer(request, asked, wait=wait)
+
+    routes.include_router(forms)
 
 
 def wanted(body: CreateBody, studio: Studio, user: User) -> GenerationRequest:

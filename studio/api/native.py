@@ -40,7 +40,7 @@ def router(studio: Studio) -> APIRouter:
     editing.add(routes, studio, submitter)
     extras.add(routes, studio, submitter)
     money.add(routes, studio)
-    chains.add(routes, studio)
+    chains.add(routes, studio, submitter)
     _add_jobs(routes, studio)
     _add_result(routes, studio)
     _add_events(routes, studio)

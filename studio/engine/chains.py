@@ -80,6 +80,20 @@ def followed(request: GenerationRequest, steps: Sequence[GenerationRequest]) -> 
     return request.replace(file=file, then=(*request.then, *(step.replace(file=None) for step in steps)))
 
 
+def begun(steps: Sequence[GenerationRequest], pictures: Sequence[str]) -> GenerationRequest:
+    """The request that sends `pictures` through `steps`, one or many.
+
+    Raises:
+        InvalidRequest: no pictures.
+    """
+    if not pictures:
+        raise InvalidRequest("There is no picture to send through the chain.", hint="Give one, or several.")
+    first, *rest = steps
+    one = len(pictures) == 1
+    first = first.replace(source=pictures[0] if one else None, batch=() if one else tuple(pictures))
+    return followed(first, rest)
+
+
 def steps_of(data: Any) -> tuple[GenerationRequest, ...]:
     """The steps of JSON data: a list of requests, or one.
 
