@@ -33,10 +33,11 @@ class EmptyStore:
 
 
 def make_studio(
-    folder: Path, backend: Backend | list[Backend], *, models: Any = None, social: Any = None, **settings: Any
-) -> Studio:
+    folder: Path, backend: Backend | list[Backend], *, models: Any = None, social: Any = None, clouds: Any = None,
+    **settings: Any,
+) -> Studio:  # fmt: skip
     """A studio on `folder` with one backend, or several; its engine is not started yet. `models` is its ModelStore, by default an
-    empty one; `social` its SocialParts, by default none."""
+    empty one; `social` its SocialParts and `clouds` its Clouds, by default none."""
     store = SettingsStore(
         Settings(
             **{
@@ -51,7 +52,7 @@ def make_studio(
     (folder / "outputs").mkdir(parents=True, exist_ok=True)
     backends = backend if isinstance(backend, list) else [backend]
     engine = Engine(settings=store, backends=backends, database=Database(folder / "outputs" / "library.db"))
-    return Studio(engine, store, models or EmptyStore(), doctor=list, social=social)  # type: ignore[arg-type]
+    return Studio(engine, store, models or EmptyStore(), doctor=list, social=social, clouds=clouds)  # type: ignore[arg-type]
 
 
 def make_users(folder: Path) -> Users:

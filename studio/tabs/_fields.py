@@ -13,7 +13,7 @@ import gradio as gr
 from gradio.components import Component
 
 from studio.core.grid import PARAMETERS
-from studio.core.model import Feature, Model
+from studio.core.model import GPU_LANE, Feature, Model
 from studio.core.weights import Kind, WeightFile
 from studio.tabs._read import AUTOMATIC, AXES, LORA_SLOTS, NONE, RANDOM_SEED, SAME, SAVINGS
 
@@ -156,7 +156,7 @@ def seed_fields(prefix: str = "") -> dict[str, Component]:
     with gr.Row(elem_classes="seeds"):
         seed = gr.Number(
             RANDOM_SEED, label="Seed", precision=0, min_width=90, scale=4, elem_id=f"{prefix}seed",
-            info="-1 draws a new one.",
+            info="-1 draws a new one.", elem_classes="seed-field",
         )  # fmt: skip
         random = gr.Button("⚄", elem_classes="icon", elem_id=f"{prefix}seed-random", min_width=40, scale=0)
         reuse = gr.Button("♻", elem_classes="icon", elem_id=f"{prefix}seed-reuse", min_width=40, scale=0)
@@ -272,9 +272,9 @@ def grid_fields(prefix: str = "") -> dict[str, Component]:
 def for_model(form: Form, model: Model) -> dict[Component, Any]:
     """What changes on the form when `model` is chosen: fields that it lacks go, the rest take its defaults and choices."""
     sampling, sizes = model.sampling, model.sizes
-    width, height = sizes.liked[0]
+    width, height = sizes.liked[0] if sizes.liked else (None, None)
     changes: dict[str, dict[str, Any]] = {
-        "size": {"choices": size_choices(model), "value": f"{width}x{height}"},
+        "size": {"choices": size_choices(model), "value": f"{width}x{height}" if width else CUSTOM_SIZE},
         "width": {"value": width, "step": sizes.multiple},
         "height": {"value": height, "step": sizes.multiple},
         "steps": {"value": sampling.steps},
@@ -289,8 +289,15 @@ def for_model(form: Form, model: Model) -> dict[Component, Any]:
 
 
 def model_choices(models: Sequence[Model]) -> list[tuple[str, str]]:
-    """Title and id of each model; one that cannot be used says so."""
-    return [(f"{model.title} (cannot be used)" if model.problem else model.title, model.id) for model in models]
+    """Title and id of each model; those that cannot be used come last and say so."""
+    ready_first = sorted(models, key=lambda model: bool(model.problem))
+    return [(f"{model.title}{_state(model)}", model.id) for model in ready_first]
+
+
+def _state(model: Model) -> str:
+    if not model.problem:
+        return ""
+    return " (cannot be used)" if model.lane == GPU_LANE else " (locked)"
 
 
 def schedule_choices(model: Model, sampler: str) -> list[str]:
@@ -299,7 +306,9 @@ def schedule_choices(model: Model, sampler: str) -> list[str]:
 
 
 def size_choices(model: Model) -> list[tuple[str, str]]:
-    """The model's liked sizes, then the common shapes at its usual area."""
+    """The model's liked sizes, then the common shapes at its usual area; a model without any leaves it to the user."""
+    if not model.sizes.liked:
+        return [(CUSTOM_SIZE, CUSTOM_SIZE)]
     liked = [(f"{width} × {height}", f"{width}x{height}") for width, height in model.sizes.liked]
     seen = {value for _, value in liked}
     shapes: list[tuple[str, str]] = []

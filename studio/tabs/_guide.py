@@ -14,6 +14,7 @@ from studio.core.request import GenerationRequest
 from studio.engine.studio import Studio
 from studio.prompting import styles
 from studio.prompting.tokens import TokenCounter
+from studio.tabs import _automatic
 
 _CLIP = (
     Path(studio.__file__).parent / "pipelines" / "configs" / "clip_tokenizer"
@@ -52,7 +53,7 @@ class Guide:
             InvalidRequest: there is no such style.
         """
         prompt, negative = styles.apply(request.prompt, request.negative_prompt, names, self._presets())
-        takes_negative = Feature.NEGATIVE_PROMPT in self._studio.engine.model(request.model).features
+        takes_negative = Feature.NEGATIVE_PROMPT in _automatic.named(self._studio, request.model).features
         return request.replace(prompt=prompt, negative_prompt=negative if takes_negative else "")
 
     def _presets(self) -> Mapping[str, styles.Style]:

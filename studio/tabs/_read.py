@@ -60,6 +60,7 @@ def common(values: Values, model: Model) -> dict[str, Any]:
     data |= _only(has(Feature.CLIP_SKIP) and values["clip_skip"] != 1, {"clip_skip": values["clip_skip"]})
     data |= _only(has(Feature.VAE), {"vae": _named(values["vae"])})
     data |= _only(has(Feature.LORA), {"loras": _loras(values)})
+    data |= _only(values["fallbacks"], {"fallbacks": values["fallbacks"]})
     if axes := _axes(values):
         data |= {"axes": axes, "count": 1}
     return data
@@ -72,6 +73,7 @@ def write(request: GenerationRequest) -> dict[str, Any]:
         "prompt": request.prompt,
         "negative_prompt": request.negative_prompt,
         "styles": [],
+        "fallbacks": list(request.fallbacks),
         "prompt_weight": request.prompt_weight,
         "negative_weight": request.negative_weight,
         "width": request.width,

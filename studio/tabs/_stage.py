@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from html import escape
 
 from studio.core.events import Snapshot, Status
-from studio.core.model import Model
+from studio.core.model import GPU_LANE, Feature, Model
 from studio.core.request import GenerationRequest
 from studio.core.result import Asset
 
@@ -70,9 +70,18 @@ def status_line(snapshot: Snapshot) -> str:
 def model_note(model: Model) -> str:
     """One line below the model list: why it cannot be used, or what it is and passes over."""
     if model.problem:
-        return f'<p class="note note-bad"><strong>Cannot be used.</strong> {escape(model.problem)}</p>'
-    text = " ".join(part for part in (model.note, model.ignores) if part)
+        state = "Cannot be used" if model.lane == GPU_LANE else "Locked"
+        return f'<p class="note note-bad"><strong>{state}:</strong> {escape(model.problem)}</p>'
+    text = " ".join(part for part in (model.note, _ignored(model)) if part)
     return f'<p class="note">{escape(text)}</p>' if text else ""
+
+
+def _ignored(model: Model) -> str:
+    """What of a request the model passes over, in its own words, and what everybody would expect of one and it lacks."""
+    lacks = [feature for feature in (Feature.SEED, Feature.NEGATIVE_PROMPT) if feature not in model.features]
+    untold = [f"no {feature}" for feature in lacks if feature not in model.ignores.lower()]
+    takes = f"Takes {' and '.join(untold)}." if untold else ""
+    return f"{model.ignores} {takes}".strip()
 
 
 def chain(asset: Asset) -> list[str]:

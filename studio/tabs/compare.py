@@ -19,6 +19,7 @@ from studio.core.user import User
 from studio.engine.jobs import Job
 from studio.engine.studio import Studio
 from studio.engine.votes import Tally
+from studio.tabs._cost import money
 from studio.tabs._events import QUIET, Updates, toast, told
 from studio.tabs._tab import Shell, Tab
 from studio.tabs._user import user_of
@@ -171,7 +172,7 @@ def _one(studio: Studio, job: Job, place: int, *, hidden: bool) -> str:
         body = f'<p class="note">{escape(now.loading or now.status.value)} {now.step}/{now.steps}</p>'
     spent = studio.engine.estimate(job.request)
     seconds = f"{now.seconds:.1f} s" if now.seconds is not None else ""
-    cost = "" if hidden else "free" if spent == 0 else "price unknown" if spent is None else f"about ${spent:.3f}"
+    cost = "" if hidden else "free" if spent == 0 else "price unknown" if spent is None else f"about {money(spent)}"
     return f"<figure><figcaption><b>{escape(title)}</b> <span>{escape(' · '.join(filter(None, (seconds, cost))))}</span></figcaption>{body}</figure>"
 
 
@@ -182,7 +183,7 @@ def _priced(studio: Studio, prompt: str, models: list[Any]) -> str:
     amounts = [studio.engine.estimate(GenerationRequest(model=str(name), prompt=prompt[:20_000])) for name in models]
     known = sum(amount for amount in amounts if amount is not None)
     unknown = " and what nobody can tell" if None in amounts else ""
-    return f'<p class="note">{"Costs nothing" if known == 0 and not unknown else f"About ${known:.3f}{unknown}"}.</p>'
+    return f'<p class="note">{"Costs nothing" if known == 0 and not unknown else f"About {money(known)}{unknown}"}.</p>'
 
 
 def _tallied(tallies: Sequence[Tally]) -> str:

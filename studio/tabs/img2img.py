@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 import gradio as gr
@@ -13,7 +14,7 @@ from studio.core.request import GenerationRequest
 from studio.core.task import Task
 from studio.core.user import User
 from studio.engine.studio import Studio
-from studio.tabs import _afterwards, _control, _desk, _fields, _layers
+from studio.tabs import _afterwards, _automatic, _control, _cost, _desk, _fields, _layers
 from studio.tabs import _img2img_fields as fields
 from studio.tabs._desk import Desk
 from studio.tabs._events import QUIET, Updates, told
@@ -22,6 +23,8 @@ from studio.tabs._guide import Guide
 from studio.tabs._img2img_fields import PREFIX, Layout
 from studio.tabs._img2img_read import GROWS, SIDES, read, uses_paint, write
 from studio.tabs._operations import EDIT, Part, operation_of, shown
+from studio.tabs._pictures import names
+from studio.tabs._read import request_of
 from studio.tabs._search import wire_search
 from studio.tabs._send import Arrival
 from studio.tabs._stage import empty_stage, model_note
@@ -45,6 +48,7 @@ def build(studio: Studio, shell: Shell) -> None:
                 layout.fields |= _fields.prompt_fields(PREFIX)
                 counts = gr.HTML("", elem_classes="counts")
             verbs = _desk.verbs(PREFIX)
+            price = gr.Column(min_width=0)
         with gr.Column(elem_classes="desk desk-result", min_width=0):
             result = _desk.result(shell, "img2img", empty_stage((), greeting=GREETING), PREFIX)
         with gr.Column(elem_classes="desk desk-settings", min_width=0):
@@ -54,6 +58,8 @@ def build(studio: Studio, shell: Shell) -> None:
     )  # fmt: skip
     page = _Page(studio, guide, desk, layout, hint)
     page.wire(shell)
+    with price:
+        _cost.cost_line(shell, studio, desk.form, page.priced)
     _control.wire_previews(studio, desk.form, units)
     wire_search(studio, desk.form, find, found)
 
@@ -81,7 +87,7 @@ def _settings(
         with gr.Accordion("X/Y/Z grid", open=False):
             layout.fields |= _fields.grid_fields(PREFIX)
         with gr.Accordion("More", open=False):
-            layout.fields |= _fields.detail_fields(weights, PREFIX)
+            layout.fields |= _automatic.fallback_fields(models, PREFIX) | _fields.detail_fields(weights, PREFIX)
     return note, units
 
 
@@ -116,6 +122,15 @@ class _Page:
         changes: Any = [field.change for field in grown]
         script = PLAN.format(sides=", ".join(SIDES), hows=json.dumps(GROWS))
         gr.on(changes, fn=None, inputs=grown, outputs=[self._form["plan"]], js=script, **QUIET)
+
+    def priced(self, values: Mapping[str, Any]) -> GenerationRequest:
+        """What of the form its cost hangs on, whether or not it is complete; raises InvalidRequest and UnknownModel."""
+        task = operation_of(values["mode"], values["operation"]).task
+        wanted: dict[str, Any] = {"task": task, "model": self._studio.engine.model(str(values["model"]), task).id}
+        wanted |= {"steps": values["steps"]} if task.draws else {}
+        wanted |= {"batch": list(names(values["batch"]))} if values["batch"] else {}
+        wanted |= {"width": values["width"], "height": values["height"]} if values["own_size"] is True else {}
+        return request_of(wanted | {"count": values["count"]})
 
     def _ask(self, values: dict[str, Any], user: User) -> GenerationRequest:
         engine = self._studio.engine

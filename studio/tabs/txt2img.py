@@ -15,7 +15,7 @@ from studio.core.request import GenerationRequest
 from studio.core.task import Task
 from studio.core.user import User
 from studio.engine.studio import Studio
-from studio.tabs import _afterwards, _control, _desk, _fields, _restore
+from studio.tabs import _afterwards, _automatic, _control, _cost, _desk, _fields, _restore
 from studio.tabs._desk import Desk
 from studio.tabs._events import QUIET, Updates, told
 from studio.tabs._fields import CUSTOM_SIZE, Form
@@ -35,6 +35,7 @@ def build(studio: Studio, shell: Shell) -> None:
             prompts = _fields.prompt_fields()
             counts = gr.HTML("", elem_classes="counts")
             verbs = _desk.verbs()
+            price = gr.Column(min_width=0)
         with gr.Column(elem_classes="desk desk-result", min_width=0):
             model = studio.engine.model("")
             result = _desk.result(shell, "txt2img", empty_stage(guide.examples(model)))
@@ -47,6 +48,10 @@ def build(studio: Studio, shell: Shell) -> None:
         note=note,
     )  # fmt: skip
     _wire(studio, shell, guide, desk, steering)
+    with price:
+        _cost.cost_line(
+            shell, studio, desk.form, lambda values: read(values, _automatic.named(studio, str(values["model"])))
+        )
     _wire_restore(studio, desk, pasted, dropped, take)
     shell.send.target(
         "txt2img", "Txt2Img", tab="Txt2Img", outputs={*desk.form.inputs(), desk.note}, offered=False,
@@ -69,7 +74,7 @@ def _settings(studio: Studio, guide: Guide) -> tuple[dict[str, Component], gr.HT
     """Everything below the prompt, the common fields open and the rest folded."""
     models, model = studio.engine.models(Task.TXT2IMG), studio.engine.model("")
     weights = studio.store.weights()
-    fields = _fields.model_fields(models, model, guide.styles())
+    fields = _fields.model_fields(_automatic.listed(studio), model, guide.styles())
     note = gr.HTML(model_note(model), elem_classes="model-note")
     fields |= _fields.size_fields(model) | _fields.sampling_fields(model) | _fields.seed_fields()
     with gr.Accordion("LoRA", open=False):
@@ -86,7 +91,7 @@ def _settings(studio: Studio, guide: Guide) -> tuple[dict[str, Component], gr.HT
         gr.Markdown("One picture for every combination, and all of them on one labelled sheet.", elem_classes="hint")
         fields |= _fields.grid_fields()
     with gr.Accordion("More", open=False):
-        fields |= _fields.detail_fields(weights)
+        fields |= _automatic.fallback_fields(models) | _fields.detail_fields(weights)
     return fields, note, _Steering(frame, units)
 
 
@@ -105,7 +110,7 @@ def _wire(studio: Studio, shell: Shell, guide: Guide, desk: Desk, steering: _Ste
     form, note, panel = desk.form, desk.note, desk.panel
 
     def ask(values: dict[str, Any], user: User) -> GenerationRequest:
-        model = studio.engine.model(values["model"])
+        model = _automatic.named(studio, str(values["model"]))
         wanted = read(values, model)
         if Feature.CONTROL in model.features and (units := read_units(values)):
             wanted = request_of({**wanted.to_json(), "control": units})
@@ -113,7 +118,7 @@ def _wire(studio: Studio, shell: Shell, guide: Guide, desk: Desk, steering: _Ste
 
     @told
     def choose(model_id: Any, job_id: Any) -> Updates:
-        model = studio.engine.model(str(model_id))
+        model = _automatic.named(studio, str(model_id))
         untouched = {panel.stage: empty_stage(guide.examples(model))} if not job_id else {}
         return {**_fields.for_model(form, model), note: model_note(model), **steering.shown(model), **untouched}
 
@@ -172,7 +177,7 @@ def _filled(studio: Studio, desk: Desk, wanted: GenerationRequest, passed_over: 
 def _restored(studio: Studio, desk: Desk, steering: _Steering, kept: dict[str, Any]) -> Updates:
     """The updates that put back what the browser kept of the form."""
     form = desk.form
-    models = studio.engine.models(Task.TXT2IMG)
+    models = _automatic.listed(studio)
     known = {model.id: model for model in models}
     model = known.get(kept.get("model", "")) or studio.engine.model("")
     kept["model"] = model.id

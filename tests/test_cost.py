@@ -1,0 +1,100 @@
+"""What is told before anything is sent: the price, the pace, what a model passes over, and what stands in for one."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+from fakes import FAKE_MODEL, FakeBackend
+from providers import service
+from serving import make_studio
+from vendor_server import VendorServer, serving
+from vendors.openai import OpenAI
+
+from studio.core.model import Feature, Model, Quality
+from studio.core.request import GenerationRequest
+from studio.core.task import Task
+from studio.providers.openai import PROVIDER
+from studio.tabs import _automatic, _cost, _fields, _read
+from studio.tabs._stage import model_note
+
+
+@pytest.mark.parametrize(
+    ("amount", "pictures", "seconds", "said"),
+    [
+        (None, 1, None, "Nobody can tell the price beforehand."),
+        (0.0, 4, 0.84, "Free, about 0.8 s a picture."),
+        (0.0, 1, 61.7, "Free, about 62 s a picture."),
+        (0.21, 1, None, "About $0.21 for 1 picture."),
+        (0.036, 12, None, "About $0.036 for 12 pictures."),
+        (0.0004, 1, None, "About less than $0.001 for 1 picture."),
+    ],
+)
+def test_price_and_pace_in_words(amount: float | None, pictures: int, seconds: float | None, said: str) -> None:
+    assert _cost.told(amount, pictures, seconds) == said
+
+
+def test_a_batch_and_a_grid_add_up(tmp_path: Path) -> None:
+    with serving(OpenAI()) as server:
+        studio = make_studio(tmp_path, [FakeBackend(), _openai(server)], default_model="fake")
+        try:
+            one = GenerationRequest(model="openai/gpt-image-2", prompt="a fox", width=1024, height=1024)
+            price = studio.engine.estimate(one)
+            assert price
+            assert _cost.money(price) in _cost.said(studio, one)
+            four = one.replace(count=2, axes=(_axis("steps", "10", "20"),))
+            assert f"{_cost.money(4 * price)} for 4 pictures" in _cost.said(studio, four)
+            assert "Free" in _cost.said(studio, GenerationRequest(model="fake"))
+            assert server.seen == [], "nothing is asked of the service"
+        finally:
+            studio.engine.close()
+
+
+def test_a_locked_model_says_how_to_unlock_it_and_stands_last() -> None:
+    locked = Model(id="a/b", title="B", family="x", lane="a", problem="it needs a key: set A_KEY.")
+    broken = Model(id="c", title="C", family="x", problem="the file is damaged.")
+    assert "<strong>Locked:</strong> it needs a key: set A_KEY." in model_note(locked)
+    assert "<strong>Cannot be used:</strong>" in model_note(broken)
+    assert _fields.model_choices([locked, broken, FAKE_MODEL]) == [
+        (FAKE_MODEL.title, FAKE_MODEL.id), ("B (locked)", "a/b"), ("C (cannot be used)", "c")
+    ]  # fmt: skip
+
+
+def test_what_a_model_passes_over_is_said_once() -> None:
+    bare = Model(id="x", title="X", family="x", features=frozenset({Feature.STEPS}), note="Fine.")
+    assert model_note(bare) == '<p class="note">Fine. Takes no seed and no negative prompt.</p>'
+    told = dataclasses.replace(bare, ignores="It has no seed and no negative prompt.")
+    assert "Takes" not in model_note(told)
+    assert "Takes" not in model_note(FAKE_MODEL)
+
+
+def test_automatic_stands_for_the_cheapest_of_a_quality(tmp_path: Path) -> None:
+    studio = make_studio(tmp_path, FakeBackend(), default_model="fake")
+    try:
+        listed = _automatic.listed(studio)
+        assert [model.id for model in listed] == ["fake", *(f"auto:{quality}" for quality in Quality)]
+        automatic = _automatic.named(studio, "auto:draft")
+        assert _fields.size_choices(automatic) == [(_fields.CUSTOM_SIZE, _fields.CUSTOM_SIZE)]
+        assert _automatic.named(studio, "fake", Task.TXT2IMG).id == "fake"
+        assert "Free" in _cost.said(studio, GenerationRequest(model="auto:draft", prompt="a fox"))
+    finally:
+        studio.engine.close()
+
+
+def test_models_to_try_instead_go_into_the_request_and_back() -> None:
+    wanted = GenerationRequest(model="fake", prompt="a fox", fallbacks=("a/b", "c"))
+    values = dict.fromkeys(("width", "height", "steps", "guidance", "sampler", "schedule")) | _read.write(wanted)
+    assert values["fallbacks"] == ["a/b", "c"]
+    assert _read.request_of(_read.common(values, FAKE_MODEL)).fallbacks == ("a/b", "c")
+    assert _read.request_of(_read.common({**values, "fallbacks": []}, FAKE_MODEL)).fallbacks == ()
+
+
+def _openai(server: VendorServer):
+    return service(PROVIDER, server, path="/v1")
+
+
+def _axis(parameter: str, *values: str):
+    from studio.core.request import Axis
+
+    return Axis(parameter=parameter, values=values)
