@@ -1,0 +1,136 @@
+"""Keys, prices, pictures and votes in a real Chromium, with OpenAI's client against a server on loopback."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from fakes import FAKE_MODEL, FakeBackend
+from opening import Opener, Window
+from playwright.sync_api import Page, expect
+from providers import SENTINEL
+from serving import Served
+from vendor_server import Reply, VendorServer, serving
+from vendors.openai import OpenAI
+
+from studio.core.settings import Settings
+from studio.core.user import LOCAL
+from studio.engine.clouds import Clouds
+from studio.engine.keys import KeyStore
+from studio.providers._service import Service
+from studio.providers.openai import PROVIDER
+
+pytestmark = pytest.mark.browser
+PAID = "GPT Image 2"
+
+
+@pytest.fixture
+def vendor() -> Iterator[VendorServer]:
+    with serving(OpenAI()) as server:
+        yield server
+
+
+def opened(opener: Opener, folder: Path, vendor: VendorServer) -> tuple[Served, Window, Page]:
+    """A studio with a fake that draws, and the service, which has no key yet."""
+    keys = KeyStore(folder / "keys.json", {})
+    openai = Service(PROVIDER, keys, lambda: vendor.url + "/v1")
+    settings = Settings()
+    served = opener.serve_with(FakeBackend(FAKE_MODEL), openai, clouds=Clouds([openai], keys, lambda: settings))
+    window = opener.window(served)
+    return served, window, window.open()
+
+
+def set_key(window: Window, key: str = SENTINEL) -> None:
+    window.tab("Configurations")
+    page = window.page
+    page.click("#cloud input")
+    page.click("[role=option]:has-text('OpenAI')")
+    page.fill("#cloud-key input", key)
+    page.click("#save-key")
+    expect(page.locator("#cloud-answer")).to_contain_text("is set")
+
+
+def choose(page: Page, title: str, field: str = "#model") -> None:
+    page.fill(f"{field} input", title)
+    page.click(f"[role=option]:text-is('{title}'), [role=option]:has-text('{title} (')")
+
+
+def test_a_locked_model_is_unlocked_priced_used_and_locked_again(
+    opener: Opener, tmp_path: Path, vendor: VendorServer
+) -> None:
+    _, window, page = opened(opener, tmp_path, vendor)
+    choose(page, PAID)
+    expect(page.locator(".model-note").first).to_contain_text("OPENAI_API_KEY")
+    page.fill("#prompt textarea", "a red fox")
+    page.click("#generate")
+    expect(page.get_by_text("it needs a key").last).to_be_visible()
+    assert vendor.seen == []
+    set_key(window)
+    expect(page.locator("#clouds")).to_contain_text(f"ends in …{SENTINEL[-4:]}")
+    assert SENTINEL not in page.content()
+    page.click("#test-key")
+    expect(page.locator("#cloud-answer")).to_contain_text("2027-06-01")
+    assert {seen.path for seen in vendor.seen} == {"/v1/models"}, "the test costs nothing"
+    page.reload()
+    window.ready()
+    window.tab("Txt2Img")
+    choose(page, PAID)
+    expect(page.locator(".cost").first).to_contain_text("About $")
+    page.fill("#prompt textarea", "a red fox")
+    page.click("#generate")
+    window.stage("finished")
+    assert len(vendor.sent("generations")) == 1
+    page.reload()
+    window.ready()
+    window.tab("Configurations")
+    expect(page.locator("#spent")).to_contain_text("openai")
+    page.click("#cloud input")
+    page.click("[role=option]:has-text('OpenAI')")
+    page.click("#remove-key")
+    expect(page.locator("#clouds")).to_contain_text("Locked")
+    assert SENTINEL not in "".join(path.read_text("utf-8", "ignore") for path in tmp_path.rglob("*") if path.is_file())
+
+
+def test_two_models_are_compared_blind_and_voted_on(opener: Opener, tmp_path: Path, vendor: VendorServer) -> None:
+    served, window, page = opened(opener, tmp_path, vendor)
+    set_key(window)
+    page.reload()
+    window.ready()
+    window.tab("Compare")
+    page.fill("#compare-prompt textarea", "a red fox")
+    page.click("#compare")
+    expect(page.get_by_text("Comparing takes two models")).to_be_visible()
+    for title in (FAKE_MODEL.title, PAID):
+        choose(page, title, "#compare-models")
+    expect(page.locator("#compare-cost")).to_contain_text("About $")
+    page.keyboard.press("Escape")
+    page.check("#compare-blind input")
+    page.click("#compare")
+    page.click("#vote-left")
+    expect(page.locator("#tallies")).to_contain_text(PAID.lower().replace(" ", "-"))
+    expect(page.locator("#compare-stage img")).to_have_count(2)
+    [tally] = served.studio.engine.votes.tallies()
+    assert {tally.first, tally.second} == {FAKE_MODEL.id, "openai/gpt-image-2"}
+    assert tally.for_first + tally.for_second == 1
+
+
+def test_a_model_that_cannot_be_reached_is_followed_by_the_one_named(
+    opener: Opener, tmp_path: Path, vendor: VendorServer
+) -> None:
+    served, window, page = opened(opener, tmp_path, vendor)
+    set_key(window)
+    page.reload()
+    window.ready()
+    window.tab("Txt2Img")
+    choose(page, PAID)
+    page.click("button:has-text('More') >> nth=0")
+    choose(page, FAKE_MODEL.title, "#fallbacks")
+    page.keyboard.press("Escape")
+    vendor.fail(Reply(status=429, body={}, headers={"Retry-After": "0"}), path="generations", times=8)
+    page.fill("#prompt textarea", "a red fox")
+    page.click("#generate")
+    window.stage("finished")
+    [asset] = served.studio.engine.jobs(LOCAL, 1)[0].snapshot.assets
+    assert asset.request.model == FAKE_MODEL.id
+    expect(page.locator("#stage")).to_contain_text("instead")
