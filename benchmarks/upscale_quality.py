@@ -36,6 +36,9 @@ PHOTOS = {
 """Package, file, and the part of it that is used: the middle, 320 px wide at half the size, where none is named."""
 UPSCALERS = ("RealESRGAN_x4plus", "realesr-animevideov3")
 SHOWN = ("cat", "temple", "astronaut")
+SHEET = ("given", "Lanczos", "RealESRGAN_x4plus", "original")
+CROP = 148
+"""px of each picture on the sheet of all photographs."""
 METHODS = ("Lanczos", *UPSCALERS)
 SCALE = 4
 PAGE = Path("docs/upscale.md")
@@ -50,13 +53,16 @@ def rows() -> list[Row]:
         bundled.unpack(Path(folder))
         methods = _methods(Path(folder))
         scores: Scores = {}
+        strips: list[Image.Image] = []
         for name, photo in photos():
             small = photo.resize((photo.width // SCALE, photo.height // SCALE), Image.Resampling.BICUBIC)
             made = {method: enlarger(small) for method, enlarger in methods.items()}
             scores[name] = {method: measured(photo, image) for method, image in made.items()}
             print(f"| {name} | " + " | ".join(_cell(scores[name][method]) for method in METHODS), flush=True)
+            strips.append(_strip(name, photo, small, made))
             if name in SHOWN:
                 _side_by_side(photo, small, made).save(IMAGES / f"upscale-{name}.webp", quality=80, method=6)
+    _sheet(strips).save(IMAGES / "upscale-all.webp", quality=82, method=6)
     _write(scores)
     return _rows(scores)
 
@@ -134,6 +140,28 @@ def _side_by_side(photo: Image.Image, small: Image.Image, made: dict[str, Image.
         )
         sheet.paste(part, (number * (side * zoom + 4), 22))
         pen.text((number * (side * zoom + 4) + 4, 4), name, fill="black", font_size=14)
+    return sheet
+
+
+def _strip(name: str, photo: Image.Image, small: Image.Image, made: dict[str, Image.Image]) -> Image.Image:
+    """The middle of one photograph as it was given, as each method made it, and as it was; px for px, under its name."""
+    shown = {"given": small.resize(photo.size, Image.Resampling.NEAREST), **made, "original": photo}
+    strip = Image.new("RGB", (len(SHEET) * (CROP + 3) + 9, CROP + 18), "white")
+    side = min(CROP, *photo.size)
+    left, top = (photo.width - side) // 2, (photo.height - side) // 2
+    pen = ImageDraw.Draw(strip)
+    for column, which in enumerate(SHEET):
+        strip.paste(shown[which].crop((left, top, left + side, top + side)), (column * (CROP + 3), 16))
+        pen.text((column * (CROP + 3) + 2, 2), f"{name}: {which}" if column == 0 else which, fill="black", font_size=11)
+    return strip
+
+
+def _sheet(strips: list[Image.Image]) -> Image.Image:
+    """All strips, two side by side."""
+    width, height = strips[0].size
+    sheet = Image.new("RGB", (2 * width - 9, (len(strips) + 1) // 2 * height), "white")
+    for number, strip in enumerate(strips):
+        sheet.paste(strip, (number % 2 * width, number // 2 * height))
     return sheet
 
 

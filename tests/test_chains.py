@@ -99,6 +99,8 @@ def test_chains_through_http(served: Served) -> None:
     assert kept.status_code == 200, kept.text
     assert kept.json() == {"name": "web", "steps": [SMALL.to_json()]}
     assert ann.get(f"{API}/chains").json() == {"chains": [kept.json()]}
+    assert ann.get(f"{API}/chains/web").json() == kept.json()
+    assert bob.get(f"{API}/chains/web").status_code == 404
     assert bob.get(f"{API}/chains").json() == {"chains": []}
     made = ann.post(f"{API}/create?wait=true", json={"prompt": "a cat", "chain": "web"}).json()
     assert len(made["images"]) == 2

@@ -21,6 +21,7 @@ from studio.engine.picture_info import picture_info
 from studio.tabs import _extras_chains, _extras_facts, _extras_info, _offers
 from studio.tabs._extras_fields import Layout, picture_fields, step_fields, tool_note
 from studio.tabs._extras_read import MODES, OWN, chain_of, choosable, read, steps_of, upscaler_of, write
+from studio.tabs._restore import drawing
 from tests.foreign_pictures import A1111, png
 
 ONE, TWO = "a" * 64, "b" * 64
@@ -186,3 +187,12 @@ def test_offers_are_listed_with_size_and_licence() -> None:
     assert "BSD-3-Clause" in shown
     assert "upscaling" in shown
     assert "is here" in _offers.listed([])
+
+
+def test_settings_come_from_the_request_that_drew_the_picture() -> None:
+    drew = GenerationRequest(prompt="a fox", seed=3)
+    assert drawing((drew, UPSCALE, FINISH), "") is drew, "what enlarged it has no prompt"
+    foreign = drawing((UPSCALE,), A1111)
+    assert foreign is not None
+    assert foreign.steps == 25
+    assert drawing((UPSCALE,), "") is None

@@ -27,7 +27,18 @@ build_app(studio, lambda app: page.mount(app, studio), None)
 heavy = {"torch", "diffusers", "transformers"} & set(sys.modules)
 sys.exit(f"imported: {heavy}" if heavy else 0)
 """
-PUBLIC = {"txt2img", "txt2img_stop", "txt2img_skip", "img2img", "img2img_stop", "img2img_skip", "compare"}
+PUBLIC = {
+    "txt2img",
+    "txt2img_stop",
+    "txt2img_skip",
+    "img2img",
+    "img2img_stop",
+    "img2img_skip",
+    "compare",
+    "extras",
+    "extras_stop",
+    "extras_skip",
+}
 
 
 def store(folder: Path) -> LocalPipelines:

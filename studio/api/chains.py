@@ -59,6 +59,11 @@ def add(routes: APIRouter, studio: Studio, submitter: Submitter) -> None:
         user = caller(request)
         return ChainList(chains=[told(user, name) for name in kept.names(user.name)])
 
+    @routes.get("/chains/{name}")
+    def one(request: Request, name: str) -> Chain:  # pyright: ignore[reportUnusedFunction]
+        """One chain."""
+        return told(caller(request), name)
+
     @routes.put("/chains/{name}")
     def save(request: Request, name: str, body: ChainBody) -> Chain:  # pyright: ignore[reportUnusedFunction]
         """Keep steps under a name, in the place of what had it."""

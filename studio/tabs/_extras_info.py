@@ -15,6 +15,7 @@ from studio.core.request import GenerationRequest
 from studio.engine.picture_info import PictureInfo, picture_info
 from studio.engine.studio import Studio
 from studio.tabs._events import QUIET, Updates, told
+from studio.tabs._restore import drawing_in
 from studio.tabs._send import Arrival
 from studio.tabs._stage import history
 from studio.tabs._tab import Shell
@@ -53,13 +54,13 @@ def info_panel(studio: Studio, shell: Shell, prefix: str) -> None:
         settings = studio.settings.current
         info = picture_info(Path(path), settings)
         hidden = studio.read_hidden(open_image(Path(path), limits=Limits.of(settings)))
-        knows = gr.update(interactive=info.request is not None)
+        knows = gr.update(interactive=drawing_in(info) is not None)
         return {shown: table(info, hidden), verbs: gr.update(visible=True), txt2img: knows, img2img: gr.update()}
 
     def give(path: str | None, request: gr.Request) -> Arrival:
         if path is None:
             raise InvalidRequest("There is no picture.", hint="Drop one first.")
-        found = picture_info(Path(path), studio.settings.current).request
+        found = drawing_in(picture_info(Path(path), studio.settings.current))
         return Arrival(picture=studio.engine.keep_picture(Path(path), user_of(request)), request=found)
 
     outputs: Any = {shown, verbs, txt2img, img2img}

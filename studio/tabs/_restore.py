@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from studio.core.errors import BadImage, InvalidRequest
-from studio.core.images import Limits, open_image
 from studio.core.infotext import parse_infotext
 from studio.core.request import GenerationRequest
 from studio.core.settings import Settings
-from studio.engine.embed import read_metadata
+from studio.engine.picture_info import PictureInfo, picture_info
+
+_QUIET = {"Model hash", "Version", "Hashes", "Lora hashes", "TI hashes"}
 
 
 def from_text(text: Any) -> tuple[GenerationRequest, str]:
@@ -26,21 +28,31 @@ def from_text(text: Any) -> tuple[GenerationRequest, str]:
 
 
 def from_picture(path: Path, settings: Settings) -> tuple[GenerationRequest, str]:
-    """The request inside a picture file: our own recipe where there is one, else its infotext.
+    """The request that drew a picture file, whichever program wrote it, and a sentence on what was passed over.
 
     Raises:
         BadImage: the file does not pass the gate, or carries no settings.
     """
-    open_image(path, limits=Limits.of(settings))
-    metadata = read_metadata(path)
-    if metadata.recipe is not None:
-        return GenerationRequest.from_json(metadata.recipe.get("request", metadata.recipe)), ""
-    if not metadata.infotext.strip():
+    info = picture_info(path, settings)
+    drew = drawing_in(info)
+    if drew is None:
         raise BadImage("This picture carries no settings.", hint="Pictures lose them when a service re-encodes them.")
-    return from_text(metadata.infotext)
+    return drew, _passed_over(info.passed_over)
 
 
-def _passed_over(unknown: dict[str, str]) -> str:
-    quiet = {"Model hash", "Version", "Hashes", "Lora hashes", "TI hashes"}
-    names = sorted(set(unknown) - quiet)
+def drawing_in(info: PictureInfo) -> GenerationRequest | None:
+    """The request that drew the picture, None when the file does not tell."""
+    told = info.infotext if info.program else ""  # else it is any comment
+    return drawing((*info.history, *((info.request,) if info.request else ())), told)
+
+
+def drawing(story: Sequence[GenerationRequest], infotext: str) -> GenerationRequest | None:
+    """The last request of a picture's story that drew it; what enlarged or finished it later has no prompt. Where another program
+    drew it, what its infotext says; None when nothing is known."""
+    drew = next((one for one in reversed(story) if one.task.draws), None)
+    return drew or (parse_infotext(infotext).request if infotext.strip() else None)
+
+
+def _passed_over(unknown: Sequence[str] | dict[str, str]) -> str:
+    names = sorted(set(unknown) - _QUIET)
     return f"Passed over: {', '.join(names)}." if names else ""

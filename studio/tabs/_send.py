@@ -12,13 +12,14 @@ from studio.core.request import GenerationRequest
 from studio.engine.engine import Engine
 from studio.engine.pictures import KeptPicture
 from studio.tabs._events import QUIET, Updates, told
+from studio.tabs._restore import drawing
 from studio.tabs._user import user_of
 
 
 @dataclass(frozen=True, kw_only=True)
 class Arrival:
-    """A picture on its way: kept, so that requests may name `picture.hash`, and the `request` that made it, None when the
-    user wants the picture alone."""
+    """A picture on its way: kept, so that requests may name `picture.hash`, and the `request` that drew it, None when that is not
+    known or the user wants the picture alone."""
 
     picture: KeptPicture
     request: GenerationRequest | None
@@ -101,7 +102,8 @@ class Send:
             user = user_of(request)
             asset = self._engine.asset(str(asset_id), user)
             picture = self._engine.keep_asset(asset.id, user)
-            arrival = Arrival(picture=picture, request=asset.request if settings is True else None)
+            drew = drawing((*asset.history, asset.request), asset.infotext) if settings is True else None
+            arrival = Arrival(picture=picture, request=drew)
             return {**target.apply(arrival), tabs: gr.update(selected=target.tab)}
 
         script = "(_, settings) => [window.easel.selected(), settings]"
