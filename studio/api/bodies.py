@@ -6,10 +6,9 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, Field, FiniteFloat
+from pydantic import BaseModel, Field, FiniteFloat
 
-from studio.api.schemas import CreateBody, Name, Strict, Text
-from studio.core.codec import decode
+from studio.api.schemas import CreateBody, Name, Picture, Strict, Text, part
 from studio.core.errors import InvalidRequest, UnknownModel
 from studio.core.finish import Derivative, Faces, FileWish, Finish, Upscale
 from studio.core.model import Model, Quality
@@ -18,15 +17,6 @@ from studio.core.parts import ControlUnit, Inpaint, Option, Outpaint, Reference,
 from studio.core.request import GenerationRequest
 from studio.core.task import Task
 from studio.core.upscale_modes import Mode, choose, request_for
-
-Picture = Annotated[
-    str, Field(min_length=1, description="The id of a kept picture or of a result, or a file in base64 (a form may send the file).")
-]  # fmt: skip
-
-
-def _part(kind: Any) -> Any:
-    """A validator that reads JSON as the dataclass `kind` with the studio's own, strict reader."""
-    return BeforeValidator(lambda data: decode(kind, data, kind.__name__) if isinstance(data, dict) else data)
 
 
 class EditBody(CreateBody):
@@ -42,12 +32,12 @@ class EditBody(CreateBody):
     strength: FiniteFloat | None = Field(default=None, ge=0, le=1, description="Denoising strength.")
     resize_mode: Annotated[Resize, Field(strict=False)] = Resize.CROP
     loops: int = Field(default=1, ge=1, le=32)
-    inpaint: Annotated[Inpaint, _part(Inpaint)] = Inpaint()
-    outpaint: Annotated[Outpaint, _part(Outpaint)] | None = None
+    inpaint: Annotated[Inpaint, part(Inpaint)] = Inpaint()
+    outpaint: Annotated[Outpaint, part(Outpaint)] | None = None
     search: Text = ""
-    control: list[Annotated[ControlUnit, _part(ControlUnit)]] = Field(default=[], max_length=8)
-    references: list[Annotated[Reference, _part(Reference)]] = Field(default=[], max_length=8)
-    file: Annotated[FileWish, _part(FileWish)] | None = None
+    control: list[Annotated[ControlUnit, part(ControlUnit)]] = Field(default=[], max_length=8)
+    references: list[Annotated[Reference, part(Reference)]] = Field(default=[], max_length=8)
+    file: Annotated[FileWish, part(FileWish)] | None = None
 
     def to_request(self) -> GenerationRequest:
         """The request, its pictures still as the caller gave them; raises InvalidRequest for work that is no editing."""
@@ -106,9 +96,9 @@ class UpscaleBody(Strict):
     )
     prompt: Text = ""
     negative_prompt: Text = ""
-    upscale: Annotated[Upscale, _part(Upscale)] | None = Field(default=None, description="How large, and how.")
+    upscale: Annotated[Upscale, part(Upscale)] | None = Field(default=None, description="How large, and how.")
     seed: int | None = Field(default=None, ge=0)
-    file: Annotated[FileWish, _part(FileWish)] | None = None
+    file: Annotated[FileWish, part(FileWish)] | None = None
 
     def to_request(self, models: Sequence[Model]) -> GenerationRequest:
         """The request, its pictures still as the caller gave them; `models` are those that are there.
@@ -140,8 +130,8 @@ class RestoreBody(Strict):
     image: Picture | None = None
     images: list[Picture] = Field(default=[], max_length=500)
     model: Name = ""
-    faces: Annotated[Faces, _part(Faces)] = Faces()
-    file: Annotated[FileWish, _part(FileWish)] | None = None
+    faces: Annotated[Faces, part(Faces)] = Faces()
+    file: Annotated[FileWish, part(FileWish)] | None = None
 
     def to_request(self) -> GenerationRequest:
         """The request, its pictures still as the caller gave them."""
@@ -156,8 +146,8 @@ class DerivativesBody(Strict):
 
     image: Picture | None = None
     images: list[Picture] = Field(default=[], max_length=500)
-    finish: Annotated[Finish, _part(Finish)] = Finish()
-    derivatives: list[Annotated[Derivative, _part(Derivative)]] = Field(default=[], max_length=100)
+    finish: Annotated[Finish, part(Finish)] = Finish()
+    derivatives: list[Annotated[Derivative, part(Derivative)]] = Field(default=[], max_length=100)
 
     def to_request(self) -> GenerationRequest:
         """The request, its pictures still as the caller gave them."""

@@ -11,6 +11,7 @@ from pydantic import BaseModel, Field
 from studio.api import schemas
 from studio.api.bodies import Picture
 from studio.api.forms import FormsToo
+from studio.api.packing import packed
 from studio.api.pictures import kept_in
 from studio.api.schemas import CreateBody, Strict
 from studio.api.submitting import Submitter, caller
@@ -91,11 +92,13 @@ def add(routes: APIRouter, studio: Studio, submitter: Submitter) -> None:
 
 
 def wanted(body: CreateBody, studio: Studio, user: User) -> GenerationRequest:
-    """The request of `body` with the steps that it wants after it, those of its chain, then its own; its pictures let in.
+    """The request of `body` with the steps that it wants after it, those of its chain, its own, then platform formats;
+    its pictures let in.
 
     Raises:
         NotFound: no such chain, or picture. InvalidRequest, BadImage: the message says what is wrong.
     """
     steps = studio.engine.chains.steps(user.name, body.chain) if body.chain else ()
     own = steps_of(body.then) if body.then else ()
-    return kept_in(chains.followed(body.to_request(), (*steps, *own)), studio.engine, user)
+    followed = kept_in(chains.followed(body.to_request(), (*steps, *own)), studio.engine, user)
+    return packed(studio, followed, body.social, user)

@@ -12,7 +12,9 @@ from fastapi.responses import FileResponse, Response
 
 from studio.api import bodies, chains, schemas
 from studio.api.forms import FormsToo
+from studio.api.packing import packed
 from studio.api.pictures import keep, kept_in
+from studio.api.schemas import SocialBody
 from studio.api.submitting import Submitter, caller
 from studio.core.operations import OPERATIONS
 from studio.core.request import GenerationRequest
@@ -24,14 +26,19 @@ TAKEN: dict[int | str, dict[str, object]] = {200: {"model": schemas.JobBody}}
 
 
 class Body(Protocol):
-    """A body that knows its request."""
+    """A body that knows its request; one that has `social` goes on to platform formats."""
 
     def to_request(self) -> GenerationRequest: ...
 
 
 def work(studio: Studio, body: Body) -> Callable[[User], GenerationRequest]:
     """What makes the request of `body`, with its pictures let in, for a caller."""
-    return lambda user: kept_in(body.to_request(), studio.engine, user)
+    wish: SocialBody | None = getattr(body, "social", None)
+
+    def wanted(user: User) -> GenerationRequest:
+        return packed(studio, kept_in(body.to_request(), studio.engine, user), wish, user)
+
+    return wanted
 
 
 def add(routes: APIRouter, studio: Studio, submitter: Submitter) -> None:

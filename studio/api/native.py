@@ -12,7 +12,7 @@ from fastapi import APIRouter, Query, Request
 from fastapi.responses import FileResponse, Response, StreamingResponse
 
 from studio import __version__
-from studio.api import chains, editing, extras, money, schemas
+from studio.api import chains, editing, extras, money, schemas, social, templates
 from studio.api.errors import NotReady
 from studio.api.forms import FormsToo
 from studio.api.submitting import NO_STORE, Submitter, caller
@@ -41,6 +41,8 @@ def router(studio: Studio) -> APIRouter:
     extras.add(routes, studio, submitter)
     money.add(routes, studio)
     chains.add(routes, studio, submitter)
+    social.add(routes, studio, submitter)
+    templates.add(routes, studio)
     _add_jobs(routes, studio)
     _add_result(routes, studio)
     _add_events(routes, studio)

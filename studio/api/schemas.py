@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, FiniteFloat
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, FiniteFloat
 
+from studio.core.codec import decode
+from studio.core.finish import Box, Keep, TextOverlay, Watermark
 from studio.core.request import MAX_SEED, Axis, GenerationRequest, Hires, LoraUse, Saving, Task
+from studio.core.social import MAX_FORMATS, Extend, FormatCrop
 
 
 def _plain(text: str) -> str:
@@ -22,6 +25,14 @@ def _plain(text: str) -> str:
 
 Text = Annotated[str, Field(max_length=20_000), AfterValidator(_plain)]
 Name = Annotated[str, Field(max_length=512), AfterValidator(_plain)]
+Picture = Annotated[
+    str, Field(min_length=1, description="The id of a kept picture or of a result, or a file in base64 (a form may send the file).")
+]  # fmt: skip
+
+
+def part(kind: Any) -> Any:
+    """A validator that reads JSON as the dataclass `kind` with the studio's own, strict reader."""
+    return BeforeValidator(lambda data: decode(kind, data, kind.__name__) if isinstance(data, dict) else data)
 
 
 class Strict(BaseModel):
@@ -57,6 +68,38 @@ class AxisBody(Strict):
 
     parameter: Name
     values: list[Text] = Field(max_length=200)
+
+
+class SocialBody(Strict):
+    """Platform formats: those named in `formats`, and all of `platforms`. At least one of the two."""
+
+    formats: list[Name] = Field(
+        default=[], max_length=MAX_FORMATS, description='"instagram.story": GET /social/platforms lists them.'
+    )
+    platforms: list[Name] = Field(default=[], max_length=50, description='"instagram": every format of it.')
+    crops: list[Annotated[FormatCrop, part(FormatCrop)]] = Field(
+        default=[], max_length=MAX_FORMATS, description="Your own crops; they win."
+    )
+    focus: Annotated[Box, part(Box)] | None = Field(
+        default=None, description="What must be kept, as fractions of the picture."
+    )
+    same: bool = Field(default=False, description="One composition for all formats.")
+    extend: Annotated[Extend, Field(strict=False)] = Field(
+        default=Extend.CROP, description="What fills a format that no crop fits: blur, colour or mirror."
+    )
+    colour: Name = "#000000"
+    text: list[Annotated[TextOverlay, part(TextOverlay)]] = Field(default=[], max_length=8)
+    watermark: Annotated[Watermark, part(Watermark)] | None = None
+    keep: Annotated[Keep, Field(strict=False)] = Field(
+        default=Keep.MARKER, description="What the files carry besides pixels."
+    )
+    zones: bool = Field(default=False, description="Draw the safe zones in, for a proof.")
+    upscale: bool = Field(
+        default=False,
+        description="Enlarge a picture that is smaller than a format with the best upscaler that is here.",
+    )
+    sheet: bool = Field(default=False, description="A contact sheet too.")
+    original: bool = Field(default=False, description="The whole picture too.")
 
 
 class CreateBody(Strict):
@@ -98,6 +141,9 @@ class CreateBody(Strict):
         max_length=12,
         description="Steps that follow, each on the picture before it: requests as recipes hold them.",
     )
+    social: SocialBody | None = Field(
+        default=None, description="Go on to these platform formats; with one format and no size, the size follows it."
+    )
 
     def to_request(self) -> GenerationRequest:
         """The request that the engine takes.
@@ -119,7 +165,7 @@ class CreateBody(Strict):
         )
 
 
-_RENAMED = {"aspect_ratio", "guidance_scale", "loras", "hires", "axes", "fallbacks", "chain", "then"}
+_RENAMED = {"aspect_ratio", "guidance_scale", "loras", "hires", "axes", "fallbacks", "chain", "then", "social"}
 _SAME = tuple(name for name in CreateBody.model_fields if name not in _RENAMED)
 
 
@@ -146,6 +192,8 @@ class ImageInfo(BaseModel):
     height: int
     seed: int
     infotext: str
+    label: str = Field(default="", description='Which of several files of one picture: "instagram.story".')
+    notes: list[str] = Field(default=[], description="What was changed on the way.")
     imageData: str | None = None  # noqa: N815
 
 
@@ -173,6 +221,7 @@ class JobBody(Queued):
     notices: list[str]
     error: ErrorBody | None
     images: list[ImageInfo]
+    zip: str | None = Field(default=None, description="Where all pictures so far lie as one zip.")
 
 
 class JobList(BaseModel):

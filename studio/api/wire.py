@@ -31,6 +31,7 @@ def job_body(job: Job, root_path: str = "") -> JobBody:
         seconds=now.seconds, loading=now.loading, notices=list(now.notices),
         error=None if now.error is None else error_body(now.error),
         images=[image_info(asset, root_path) for asset in now.assets],
+        zip=f"{root_path}{PREFIX}/jobs/{job.id}/zip" if now.assets else None,
     )  # fmt: skip
 
 
@@ -44,6 +45,7 @@ def image_info(asset: Asset, root_path: str = "", *, data: bytes | None = None) 
     return ImageInfo(
         id=asset.id, url=f"{root_path}{PREFIX}/images/{asset.id}", format=asset.path.suffix.lstrip(".").lower().replace("jpg", "jpeg"),
         width=asset.width, height=asset.height, seed=asset.seed, infotext=asset.infotext,
+        label=asset.label, notes=list(asset.notes),
         imageData=None if data is None else base64.b64encode(data).decode(),
     )  # fmt: skip
 

@@ -302,7 +302,9 @@ class PlatformData(Protocol):
 
 
 class TemplateLibrary(Protocol):
-    """Templates, ours and the user's own."""
+    """Templates, ours and a user's own: `of` gives the library of the user of that name."""
+
+    def of(self, user: str) -> TemplateLibrary: ...
 
     def templates(self, *, platform: str | None = None, purpose: str | None = None) -> Sequence[Template]: ...
 

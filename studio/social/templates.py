@@ -11,16 +11,15 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from studio.core.errors import InvalidRequest, NotFound, StorageFailed
-from studio.core.request import GenerationRequest
 from studio.core.social import Template
+from studio.core.social_templates import PURPOSES, QUALITIES, SPACES
+from studio.core.user import LOCAL
 from studio.social.entries import Entry, read_toml
 
 OURS = Path(__file__).parent / "templates"
-PURPOSES = ("product", "ad", "brand", "blog", "email", "social")
-SPACES = ("top", "bottom", "left", "right", "middle", "full", "none")
-QUALITIES = ("draft", "standard", "high")
 MAX_OWN = 1_000
 MAX_IMPORT = 200  # templates of one file
 _ID = re.compile(r"[a-z0-9][a-z0-9_]{0,79}")
@@ -45,10 +44,23 @@ class Templates:
         self._folder, self._ours = folder, ours
         self._lock = threading.RLock()
         self._data: _Data | None = None
+        self._libraries: dict[str, Templates] = {}
 
     @property
     def problems(self) -> Sequence[str]:
         return tuple(self._now().problems)
+
+    def of(self, user: str) -> Templates:
+        """Ours with that user's own. Those of the one user without a login lie in the folder itself, everybody else's in a folder below it."""
+        if user == LOCAL.name:
+            return self
+        with self._lock:
+            if user not in self._libraries:
+                own = (
+                    None if self._folder is None else self._folder / "users" / quote(user, safe="").replace(".", "%2E")
+                )
+                self._libraries[user] = Templates(own, ours=self._ours)
+            return self._libraries[user]
 
     def templates(self, *, platform: str | None = None, purpose: str | None = None) -> Sequence[Template]:
         """All of them, the user's own first, or those of a platform ("instagram", also a whole format id) and a purpose."""
@@ -157,22 +169,6 @@ class Templates:
             aside.replace(file)
         except OSError as error:
             raise StorageFailed("The template could not be saved.", hint="Check space and rights.") from error
-
-
-def from_recipe(request: GenerationRequest, name: str, format_id: str, purpose: str = "social") -> Template:
-    """A template of the user's own with the prompt of `request`; fields in braces stay fields. Raises InvalidRequest."""
-    prompt = " ".join(request.prompt.split())
-    made = Template(
-        id=named(name), name=name.strip(), format=format_id, purpose=purpose, frame=prompt or "{subject}",
-        negative=" ".join(request.negative_prompt.split()), models=(request.model,) if request.model else (), own=True,
-    )  # fmt: skip
-    return _checked(made)
-
-
-def named(name: str) -> str:
-    """An id made of a name: "Summer sale!" becomes "own_summer_sale"."""
-    plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode().lower()
-    return "own_" + (re.sub(r"[^a-z0-9]+", "_", plain).strip("_")[:70] or "template")
 
 
 def read_template(entry: Entry, *, own: bool = False) -> Template:

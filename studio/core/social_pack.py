@@ -1,0 +1,75 @@
+"""From a picture to platform formats within one job: at which size it is drawn, how far it is enlarged, what is cut out of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from studio.core.finish import Upscale
+from studio.core.model import Model, Quality, Sizes
+from studio.core.ranges import MAX_SIDE
+from studio.core.request import GenerationRequest
+from studio.core.social import Format, PlatformData, Social
+from studio.core.task import Task
+from studio.core.upscale_modes import LANCZOS, UPSCALER, Mode, choose
+
+SOCIAL_MODEL = "social"
+MOST_ENLARGED = 4.0  # times by a network, which is what they are trained for; what is left is plain resampling
+STEEPEST = (
+    2.5  # width over height, or height over width, that models draw well; steeper formats are cut out of such a picture
+)
+SAME_SHAPE = 0.03  # by which a shape that the model likes may differ from the format's
+
+
+def drawn_size(of: Format, sizes: Sizes) -> tuple[int, int]:
+    """The (width, height) at which a model draws for a format: one that it was trained at where the shape is nearly the format's,
+    else the format's shape at the area that it likes. Networks draw two heads where they are asked for more than that."""
+    alike = [size for size in sizes.liked if abs(size[0] / size[1] / of.ratio - 1) <= SAME_SHAPE]
+    if alike:
+        return alike[0]
+    ratio = min(STEEPEST, max(1 / STEEPEST, of.ratio))
+    return sizes.near(*sizes.fit(None, None, f"{ratio:.6f}:1"))
+
+
+def formats_of(platforms: PlatformData, formats: Sequence[str], of_platforms: Sequence[str]) -> tuple[Format, ...]:
+    """The named formats, then all those of the named platforms, each once.
+
+    Raises:
+        NotFound: a format or platform that is not there; the hint names near ones.
+    """
+    named = [platforms.format(each) for each in formats]
+    whole = [each for platform in of_platforms for each in platforms.formats(platform)]
+    return tuple({each.id: each for each in (*named, *whole)}.values())
+
+
+def followed(
+    wanted: GenerationRequest, social: Social, formats: Sequence[Format], size: tuple[int, int], upscalers: Sequence[Model]
+) -> GenerationRequest:  # fmt: skip
+    """`wanted`, whose pictures are `size` px large, followed by what makes `formats` of it: the best upscaler that is here where
+    the picture is smaller than one of them and `social.upscale` is set, then the cut.
+
+    Raises:
+        InvalidRequest: `wanted` ends in several files already, or in too many steps.
+    """
+    last = GenerationRequest(task=Task.SOCIAL, model=SOCIAL_MODEL, social=social)
+    enlarge = enlarging(formats, size, upscalers) if social.upscale else None
+    return wanted.replace(then=(*wanted.then, *([enlarge] if enlarge else []), last))
+
+
+def result_size(wanted: GenerationRequest, model: Model, source: tuple[int, int] | None) -> tuple[int, int]:
+    """The (width, height) of the pictures that `model` makes for `wanted`; `source` is the size of what it works on, if anything."""
+    if source is not None and (wanted.task.masked or not wanted.task.draws):
+        return source
+    if source is not None and not (wanted.width or wanted.height or wanted.aspect):
+        return model.sizes.near(*source)
+    return model.hires_size(wanted)
+
+
+def enlarging(formats: Sequence[Format], size: tuple[int, int], upscalers: Sequence[Model]) -> GenerationRequest | None:
+    """The step that makes a picture of `size` large enough for `formats`, None where it is, or where there is nothing better
+    than plain resampling, which the cut does itself."""
+    factor = max((max(each.width / size[0], each.height / size[1]) for each in formats), default=1.0)
+    factor = min(factor, MOST_ENLARGED, MAX_SIDE / max(size))
+    model = choose(Mode.FAST, Quality.STANDARD, upscalers)
+    if factor <= 1 or model is None or model.id == UPSCALER + LANCZOS:
+        return None
+    return GenerationRequest(task=Task.UPSCALE, model=model.id, upscale=Upscale(scale=round(factor, 4)))

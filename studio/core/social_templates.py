@@ -1,0 +1,49 @@
+"""What templates are about, how one becomes a prompt, and how a recipe becomes one."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Mapping
+
+from studio.core.errors import InvalidRequest
+from studio.core.request import GenerationRequest
+from studio.core.social import Template
+
+PURPOSES = ("product", "ad", "brand", "blog", "email", "social")
+SPACES = ("top", "bottom", "left", "right", "middle", "full", "none")
+QUALITIES = ("draft", "standard", "high")
+MAX_FIELDS = 12  # of one frame; more than a form should ask
+_FIELD = re.compile(r"\{([a-zA-Z][a-zA-Z0-9_ ]{0,39})\}")
+
+
+def fields_of(frame: str) -> tuple[str, ...]:
+    """The names in braces, each once, in the order in which they stand; at most MAX_FIELDS."""
+    return tuple(dict.fromkeys(_FIELD.findall(frame)))[:MAX_FIELDS]
+
+
+def prompt_of(template: Template, values: Mapping[str, str]) -> str:
+    """The frame with its fields filled, then the style words. A field without a value goes, with the comma that it leaves behind."""
+    filled = _FIELD.sub(lambda found: " ".join(values.get(found[1], "").split()), template.frame)
+    parts = [" ".join(part.split()) for part in (*filled.split(","), *template.style)]
+    return ", ".join(part for part in parts if part)
+
+
+def from_recipe(request: GenerationRequest, name: str, format_id: str, purpose: str = "social") -> Template:
+    """A template of the user's own with the prompt of `request`; fields in braces stay fields. It is not looked at before it is saved.
+
+    Raises:
+        InvalidRequest: there is no name.
+    """
+    if not name.strip():
+        raise InvalidRequest("The template has no name.", hint="Give it one, such as “Summer sale”.")
+    return Template(
+        id=named(name), name=name.strip(), format=format_id, purpose=purpose, frame=" ".join(request.prompt.split()) or "{subject}",
+        negative=" ".join(request.negative_prompt.split()), models=(request.model,) if request.model else (), own=True,
+    )  # fmt: skip
+
+
+def named(name: str) -> str:
+    """An id made of a name: "Summer sale!" becomes "own_summer_sale"."""
+    plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode().lower()
+    return "own_" + (re.sub(r"[^a-z0-9]+", "_", plain).strip("_")[:70] or "template")
