@@ -14,11 +14,12 @@ import studio as package
 from studio.engine.plugins import discover
 from studio.engine.studio import Studio
 from studio.tabs import _routes as pictures
+from studio.tabs import _social_routes as social
 from studio.tabs._send import Send
 from studio.tabs._tab import Shell, Tab
 
 ASSETS = Path(package.__file__).parent / "assets"
-SCRIPTS = ("studio.js", "pictures.js", "paint.js")
+SCRIPTS = ("studio.js", "pictures.js", "paint.js", "social.js")
 KEEP_UPLOADS = (3600, 6 * 3600)  # s: how often old uploads are looked for, and how old they may get
 
 HEADER = """
@@ -56,13 +57,15 @@ def mount(app: FastAPI, studio: Studio) -> FastAPI:
     """Put the page at "/" of `app`, whose guard has found out who calls."""
     settings = studio.settings.current
     app.include_router(pictures.router(studio))
+    if studio.social is not None:
+        app.include_router(social.router(studio, studio.social))
     blocks, shell = build(studio)
     return gr.mount_gradio_app(
         app, blocks, path="/", auth_dependency=lambda request: request.scope["user"].name,
         root_path=settings.root_path or None, max_file_size=settings.max_upload_mb * 2**20, show_error=False,
         enable_monitoring=False, run_history=False, footer_links=[], favicon_path=str(ASSETS / "mark.svg"),
         theme=theme(),
-        css_paths=[ASSETS / "studio.css"], head=_head(settings.theme, shell.forms), ssr_mode=False, pwa=False,
+        css_paths=[ASSETS / "studio.css", ASSETS / "social.css"], head=_head(settings.theme, shell.forms), ssr_mode=False, pwa=False,
     )  # fmt: skip
 
 

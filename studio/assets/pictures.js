@@ -28,6 +28,8 @@
     listeners.get(name).set(node, listener);
     listener(pads.get(name)?.value() || "");
   };
+  // The same for all pictures of a pad for many.
+  easel.followAll = (name, node, listener) => easel.follow(name, node, () => listener(pads.get(name)?.all() || []));
   const announce = (name, hash) => listeners.get(name)?.forEach((listener, node, all) => {
     if (node.isConnected) listener(hash);
     else all.delete(node);
@@ -165,7 +167,7 @@
       }
     });
     watch("value", draw);
-    pads.set(name, { value: () => names()[0] || "", take, root });
+    pads.set(name, { value: () => names()[0] || "", all: names, take, root });
     draw();
   };
 

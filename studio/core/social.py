@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -30,17 +30,19 @@ class Extend(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class FormatCrop:
-    """The user's own crop for one format."""
+    """The user's own crop for one format; of the picture with the content hash `picture` alone, or of every one ("")."""
 
     format: str
     box: Box
+    picture: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Social:
     """All chosen formats of one picture. `formats` are ids of the platform data, "instagram.story" for example. `crops` win
     over what is found by itself; `focus` is what must be kept. `same` looks for one composition whose subject lies inside
-    the safe zones of all formats at once. `extend` fills formats that no crop fits, `colour` ("#rrggbb") is its colour.
+    the safe zones of all formats at once. `extend` fills formats that no crop fits, `colour` ("#rrggbb") is its colour. `file_type` ("jpeg", "png", "webp") is
+    written instead of what each platform prefers.
     `upscale` enlarges a picture that is smaller than a format with Lanczos and says nothing. `sheet` adds a contact sheet,
     `original` the whole picture. `zones` bakes the safe zones in, for a proof."""
 
@@ -53,6 +55,7 @@ class Social:
     text: tuple[TextOverlay, ...] = ()
     watermark: Watermark | None = None
     keep: Keep = Keep.MARKER
+    file_type: str | None = None
     zones: bool = False
     upscale: bool = False
     sheet: bool = False
@@ -65,12 +68,16 @@ class Social:
             raise InvalidRequest(
                 f"More than {MAX_FORMATS} formats are chosen, or one of them twice.", hint="Choose each format once."
             )
-        cut = [crop.format for crop in self.crops]
-        stray = [name for name in cut if name not in self.formats or cut.count(name) > 1]
+        cut = [(crop.format, crop.picture) for crop in self.crops]
+        stray = [each[0] for each in cut if each[0] not in self.formats or cut.count(each) > 1]
         if stray:
             raise InvalidRequest(
                 f"The crop for {stray[0]!r} is there twice, or for a format that is not chosen.",
                 hint="Give one crop for a chosen format.",
+            )
+        if self.file_type not in (None, "jpeg", "png", "webp"):
+            raise InvalidRequest(
+                f"Formats are not written as {self.file_type[:20]!r}.", hint="There are jpeg, png and webp."
             )
         if not _COLOUR.fullmatch(self.colour):
             raise InvalidRequest(f"{self.colour[:40]!r} is not a colour.", hint="Write it as #rrggbb.")
@@ -272,6 +279,15 @@ class Template:
 class PlatformData(Protocol):
     """The platforms and their formats, as the page and HTTP may ask for them."""
 
+    def save(self, name: str, width: int, height: int, max_bytes: int | None = None) -> Format:
+        """Keep a format of the user's own, `width` × `height` px; one of the same name is replaced. Raises InvalidRequest for
+        a name without letters or digits, a size out of range, a shape steeper than 20:1."""
+        ...
+
+    def remove(self, format_id: str) -> None:
+        """Drop a format that `save` kept. Raises NotFound."""
+        ...
+
     @property
     def as_of(self) -> str:
         """The day of the data, "2026-11-20"."""
@@ -336,8 +352,12 @@ class TemplateLibrary(Protocol):
 class CropAdvice(Protocol):
     """Finds crops without making them."""
 
-    def advise(self, picture: Image.Image, formats: Sequence[str], focus: Box | None, same: bool) -> list[CropResult]:
-        """One result per format, in their order. Raises NotFound for a format that is not there."""
+    def advise(
+        self, picture: Image.Image, formats: Sequence[str], focus: Box | None, same: bool,
+        own: Mapping[str, Box] = {},
+    ) -> list[CropResult]:  # fmt: skip
+        """One result per format, in their order; `own` are the user's crops by format, which are judged and not changed but
+        for their shape. Raises NotFound for a format that is not there."""
         ...
 
 

@@ -5,20 +5,20 @@ from __future__ import annotations
 import io
 import zipfile
 from collections.abc import Iterator, Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 _PIECE = 1024 * 1024
 
 
-def zipped(files: Sequence[Path]) -> Iterator[bytes]:
-    """The bytes of a zip of `files`, each under its own name (numbered where two have the same). Pictures are packed
-    already, so they are stored as they are."""
+def zipped(files: Sequence[Path], names: Sequence[str] | None = None) -> Iterator[bytes]:
+    """The bytes of a zip of `files`, each under its own name, or that of `names` in their order (numbered where two have the
+    same; "/" makes folders). Pictures are packed already, so they are stored as they are."""
     out = _Outlet()
     taken: set[str] = set()
     with zipfile.ZipFile(out, "w", zipfile.ZIP_STORED) as archive:
-        for path in files:
+        for path, name in zip(files, names or [path.name for path in files], strict=True):
             with (
-                archive.open(zipfile.ZipInfo.from_file(path, _free(path, taken)), "w") as entry,
+                archive.open(zipfile.ZipInfo.from_file(path, _free(PurePosixPath(name), taken)), "w") as entry,
                 path.open("rb") as file,
             ):
                 while piece := file.read(_PIECE):
@@ -27,10 +27,10 @@ def zipped(files: Sequence[Path]) -> Iterator[bytes]:
     yield out.taken()
 
 
-def _free(path: Path, taken: set[str]) -> str:
-    name, number = path.name, 2
+def _free(path: PurePosixPath, taken: set[str]) -> str:
+    name, number = str(path), 2
     while name in taken:
-        name, number = f"{path.stem}-{number}{path.suffix}", number + 1
+        name, number = str(path.with_name(f"{path.stem}-{number}{path.suffix}")), number + 1
     taken.add(name)
     return name
 

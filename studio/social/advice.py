@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from PIL import Image
 
 from studio.core.finish import Box
 from studio.core.social import CropResult, Extend, Format, PlatformData, Verdict
 from studio.social.analysis import Analyses, Analysis, Eyes
+from studio.social.compose import shaped
 from studio.social.crop import best_crop, kept_mass, same_crop, share_inside, subject_of
 from studio.vision.saliency import Region
 
@@ -35,11 +36,13 @@ class Advisor:
         self.analyses = Analyses(eyes)
 
     def advise(
-        self, picture: Image.Image, formats: Sequence[str], focus: Box | None = None, same: bool = False
-    ) -> list[CropResult]:
-        """One result per format, in their order. Raises NotFound for a format that is not there."""
+        self, picture: Image.Image, formats: Sequence[str], focus: Box | None = None, same: bool = False,
+        own: Mapping[str, Box] = {},
+    ) -> list[CropResult]:  # fmt: skip
+        """One result per format, in their order; `own` are the user's crops by format. Raises NotFound for a format that is
+        not there."""
         chosen = [self._platforms.format(each) for each in formats]
-        return crops(self.analyses.of(picture), chosen, focus, same=same)
+        return planned(self.analyses.of(picture), chosen, focus, own, same=same)
 
 
 def crops(
@@ -55,6 +58,20 @@ def crops(
             box = best_crop(seen, each.ratio, each.safe_box, focus)
         found.append(judged(seen, each, box, focus, same=same))
     return found
+
+
+def planned(
+    seen: Analysis, formats: Sequence[Format], focus: Box | None, own: Mapping[str, Box], *, same: bool = False
+) -> list[CropResult]:
+    """The crop of each format: the user's own where there is one, brought to the format's shape, else what is found."""
+    found = {
+        each.format: each for each in crops(seen, [each for each in formats if each.id not in own], focus, same=same)
+    }
+    for each in formats:
+        if each.id in own:
+            box = shaped(own[each.id], each.ratio, seen.width, seen.height)
+            found[each.id] = judged(seen, each, box, focus, same=same, own=True)
+    return [found[each.id] for each in formats]
 
 
 def judged(

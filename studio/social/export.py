@@ -16,8 +16,8 @@ from studio.core.request import GenerationRequest, Task
 from studio.core.result import Rendered
 from studio.core.social import CropResult, Extend, Format, FormatCrop, Social, Verdict
 from studio.finishing.fonts import Fonts
-from studio.social.advice import Advisor, crops, judged
-from studio.social.compose import MATTE, cropped, extended, flat, shaped, within
+from studio.social.advice import Advisor, planned
+from studio.social.compose import MATTE, cropped, extended, flat, within
 from studio.social.drawing import Sheet, with_zones
 from studio.social.overlay import Overlay
 from studio.social.platforms import Platforms
@@ -76,16 +76,9 @@ class SocialFormats:
     ) -> tuple[CropResult, ...]:
         """The crop of each format: the user's own, else what was found."""
         seen = self._advisor.analyses.of(picture, source)
-        own = {crop.format: crop.box for crop in social.crops}
-        found = crops(seen, chosen, social.focus, same=social.same)
-        plans = tuple(
-            judged(
-                seen, each, shaped(own[each.id], each.ratio, *picture.size), social.focus, same=social.same, own=True
-            )
-            if each.id in own
-            else plan
-            for each, plan in zip(chosen, found, strict=True)
-        )
+        general = {crop.format: crop.box for crop in social.crops if not crop.picture}
+        own = general | {crop.format: crop.box for crop in social.crops if crop.picture == source}
+        plans = tuple(planned(seen, chosen, social.focus, own, same=social.same))
         if social.extend is Extend.OUTPAINT and any(plan.verdict is Verdict.EXTEND for plan in plans):
             raise InvalidRequest(
                 "Formats are cut out of a picture that is there; nothing is painted around it here.",
@@ -125,7 +118,10 @@ def _rendered(job: _Job, of: Format, plan: CropResult) -> Rendered:
         image = cropped(job.picture, plan.box, (of.width, of.height))
         if social.upscale:
             notes = [note for note in notes if "is enlarged" not in note]
-    if of.file_type == "jpeg" and image.mode == "RGBA":
+    kind = social.file_type or of.file_type
+    if kind not in of.types:
+        notes.append(f"{of.name} is not said to take {kind}.")
+    if kind == "jpeg" and image.mode == "RGBA":
         image = flat(image, MATTE)
         notes.append("What is transparent became white: JPEG has no transparency.")
     image, said = job.overlay.over(image, of)
@@ -133,7 +129,7 @@ def _rendered(job: _Job, of: Format, plan: CropResult) -> Rendered:
     if social.zones:
         image = with_zones(image, of)
         notes.append("The safe zones are drawn in: this is a proof.")
-    if of.file_type == "jpeg" and of.limit is not None:
+    if kind == "jpeg" and of.limit is not None:
         soft = within(image, of.limit)
         if soft is not image:
             notes.append(f"Softened: so much detail does not fit into {of.limit // 1000} kB.")
@@ -154,8 +150,9 @@ _FILLED = {Extend.BLUR: "a blurred border", Extend.COLOUR: "a colour", Extend.MI
 
 def file_of(of: Format, social: Social) -> FileWish:
     """How a format is written: the type that its platform takes, under the smallest of its limits."""
-    quality = QUALITY if of.file_type == "jpeg" else None
-    return FileWish(format=of.file_type, quality=quality, max_bytes=of.limit, keep=social.keep)
+    kind = social.file_type or of.file_type
+    quality = None if kind == "png" else QUALITY
+    return FileWish(format=kind, quality=quality, max_bytes=of.limit, keep=social.keep)
 
 
 def _extra(job: _Job, image: Image.Image, label: str, social: Social) -> Rendered:

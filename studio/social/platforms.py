@@ -12,6 +12,7 @@ from typing import Any
 
 from studio.core.errors import InvalidRequest, NotFound
 from studio.core.social import Citation, Format, Frame, Platform, Zone
+from studio.social import own_formats
 from studio.social.entries import Entry, read_toml
 from studio.social.formats import all_zones, read_format, read_frame
 
@@ -48,6 +49,23 @@ class Platforms:
     @property
     def problems(self) -> Sequence[str]:
         return tuple(self._now().problems)
+
+    def save(self, name: str, width: int, height: int, max_bytes: int | None = None) -> Format:
+        made = own_formats.made(name, width, height, max_bytes)
+        with self._lock:
+            own_formats.write(self._file(), made)
+            self._data = None
+        return made
+
+    def remove(self, format_id: str) -> None:
+        with self._lock:
+            own_formats.drop(self._file(), format_id)
+            self._data = None
+
+    def _file(self) -> Path:
+        if self._own is None:
+            raise InvalidRequest("This studio keeps no formats of your own.", hint="Start it with a configuration.")
+        return self._own
 
     def platforms(self) -> Sequence[Platform]:
         data = self._now()

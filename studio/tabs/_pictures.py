@@ -21,20 +21,21 @@ _HINT = "Drop, paste or choose a file"
 
 def pad(label: str, *, name: str, many: bool = False, hint: str = _HINT, visible: bool = True) -> gr.HTML:
     """Takes a picture, or with `many` several, whose names stand in the value with spaces between."""
-    return _scripted("pad", name, visible=visible, name=name, label=label, many=many, hint=hint)
+    return scripted("pad", name, visible=visible, name=name, label=label, many=many, hint=hint)
 
 
 def editor(label: str, *, name: str, kind: str, over: str) -> gr.HTML:
     """Paints over the picture on the pad called `over`: a "mask" (mode L, white is what changes) or "paint" (mode RGBA)."""
-    return _scripted("paint", name, label=label, kind=kind, over=over)
+    return scripted("paint", name, label=label, kind=kind, over=over)
 
 
 def plan(wish: Mapping[str, Any], *, name: str, over: str) -> gr.HTML:
     """Draws the canvas that outpainting makes of the picture on `over`; the value is a wish as JSON text, at first `wish`."""
-    return _scripted("plan", name, value=json.dumps(wish), over=over)
+    return scripted("plan", name, value=json.dumps(wish), over=over)
 
 
-def _scripted(function: str, elem_id: str, *, value: str = "", visible: bool = True, **options: Any) -> gr.HTML:
+def scripted(function: str, elem_id: str, *, value: str = "", visible: bool = True, **options: Any) -> gr.HTML:
+    """A field that `window.easel.FUNCTION` of ours fills; `options` are handed to it as JSON."""
     # The script fills the template; one without a value in it is never drawn again by Gradio.
     call = f"window.easel.{function}({{element, props, watch, trigger}}, {json.dumps(options)})"
     return gr.HTML(

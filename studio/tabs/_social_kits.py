@@ -1,0 +1,70 @@
+"""Brand kits: colours, font, logo and margins under a name, kept by the user's own browser."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import gradio as gr
+from gradio.components import Component
+
+from studio.core.errors import InvalidRequest
+from studio.tabs import _memory
+from studio.tabs._events import QUIET, Updates, told
+from studio.tabs._fields import Form
+from studio.tabs._social_fields import KIT, PREFIX
+from studio.tabs._tab import Shell
+
+MOST_KITS = 50
+
+
+class Kits:
+    """The row that saves, takes and deletes kits."""
+
+    def __init__(self, shell: Shell, made: Mapping[str, Component]) -> None:
+        """Builds the row; `made` holds the fields that a kit is made of."""
+        self._form = Form({name: made[name] for name in KIT})
+        self._kept = _memory.remembered(shell, "social-kits", {})
+        with gr.Row(elem_classes="pair"):
+            self._name = gr.Dropdown(
+                [], value="", label="Brand kit", elem_id=f"{PREFIX}kit", allow_custom_value=True, min_width=140,
+                info="Choose one, or write a new name and save. Holds logo, colours, font, place and margins.",
+            )  # fmt: skip
+        with gr.Row():
+            self._save = gr.Button("Save kit", size="sm", elem_id=f"{PREFIX}kit-save", min_width=80)
+            self._drop = gr.Button("Delete kit", size="sm", elem_id=f"{PREFIX}kit-delete", min_width=80)
+
+    def wire(self, shell: Shell) -> None:
+        name, kept, form = self._name, self._kept, self._form
+        shell.blocks.load(lambda kits: gr.update(choices=sorted(known(kits, form))), kept, name, **QUIET)
+        name.input(self._take, [name, kept], form.inputs(), **QUIET)
+        self._save.click(self._saved, {name, kept, *form.inputs()}, [name, kept], **QUIET)
+        self._drop.click(self._dropped, [name, kept], [name, kept], **QUIET)
+
+    def _take(self, name: Any, kits: Any) -> Updates:
+        """The kit of that name on the form; a new name changes nothing."""
+        values = known(kits, self._form).get(str(name), {})
+        return {**{field: gr.update() for field in self._form.inputs()}, **self._form.updates(values)}
+
+    @told
+    def _saved(self, data: dict[Any, Any]) -> tuple[Any, dict[str, Any]]:
+        title = " ".join(str(data.get(self._name) or "").split())
+        if not 1 <= len(title) <= 60:
+            raise InvalidRequest("The kit has no name.", hint="Write one of up to 60 letters into “Brand kit”.")
+        kits = known(data.get(self._kept), self._form) | {title: self._form.values(data)}
+        if len(kits) > MOST_KITS:
+            raise InvalidRequest(f"There are {MOST_KITS} kits already.", hint="Delete one first.")
+        gr.Info(f"“{title}” is saved in this browser.", title="Brand kit")
+        return gr.update(choices=sorted(kits), value=title), kits
+
+    @told
+    def _dropped(self, name: Any, kits: Any) -> tuple[Any, dict[str, Any]]:
+        left = {title: values for title, values in known(kits, self._form).items() if title != name}
+        return gr.update(choices=sorted(left), value=""), left
+
+
+def known(kits: Any, form: Form) -> dict[str, dict[str, Any]]:
+    """The kits that the browser kept, so far as they still fit the form."""
+    if not isinstance(kits, Mapping):
+        return {}
+    return {str(title): _memory.trusted(values, form) for title, values in kits.items()}
