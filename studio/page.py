@@ -19,7 +19,7 @@ from studio.tabs._send import Send
 from studio.tabs._tab import Shell, Tab
 
 ASSETS = Path(package.__file__).parent / "assets"
-SCRIPTS = ("studio.js", "pictures.js", "paint.js", "social.js")
+SCRIPTS = ("studio.js", "pictures.js", "paint.js", "formats.js", "social.js")
 KEEP_UPLOADS = (3600, 6 * 3600)  # s: how often old uploads are looked for, and how old they may get
 
 HEADER = """

@@ -146,9 +146,7 @@ def _add_own(routes: APIRouter, studio: Studio) -> None:
         parts(studio).platforms.format(body.format)
         made = body.to_template()
         if body.image:
-            recipe = studio.engine.asset(body.image, user)
-            drawn = next((each for each in (recipe.request, *reversed(recipe.history)) if each.prompt), recipe.request)
-            told = from_recipe(drawn, body.name, body.format, body.purpose)
+            told = from_recipe(studio.engine.asset(body.image, user).drawn, body.name, body.format, body.purpose)
             made = dataclasses.replace(made, frame=told.frame, negative=told.negative, models=told.models)
         return _body(studio, _library(studio, request).save(made))
 

@@ -52,3 +52,8 @@ class Asset:
     parents: tuple[str, ...] = ()
     history: tuple[GenerationRequest, ...] = ()
     label: str = ""
+
+    @property
+    def drawn(self) -> GenerationRequest:
+        """The request of the last step that drew, which has prompt and settings; the last of all where none did."""
+        return next((one for one in (self.request, *reversed(self.history)) if one.task.draws), self.request)

@@ -13,7 +13,7 @@ from studio.core.social import Template
 PURPOSES = ("product", "ad", "brand", "blog", "email", "social")
 SPACES = ("top", "bottom", "left", "right", "middle", "full", "none")
 QUALITIES = ("draft", "standard", "high")
-MAX_FIELDS = 12  # of one frame; more than a form should ask
+MAX_FIELDS = 6  # of one frame; more than a form should ask
 _FIELD = re.compile(r"\{([a-zA-Z][a-zA-Z0-9_ ]{0,39})\}")
 
 

@@ -190,7 +190,7 @@ class _Name:
         self._folder = user_folder(asset.user)
         self._fields = {
             "date": time.strftime("%Y-%m-%d", when), "time": time.strftime("%H-%M-%S", when), "seed": str(asset.seed),
-            "prompt": asset.request.prompt, "job": asset.job_id, "index": str(asset.index + 1),
+            "prompt": asset.drawn.prompt, "job": asset.job_id, "index": str(asset.index + 1),
             "width": str(asset.width), "height": str(asset.height), "label": asset.label.replace(".", "-"), **fields,
         }  # fmt: skip
 

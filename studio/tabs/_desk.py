@@ -10,6 +10,7 @@ import gradio as gr
 
 from studio.core.errors import StudioError
 from studio.core.request import GenerationRequest
+from studio.core.result import Asset
 from studio.core.user import User
 from studio.engine.studio import Studio
 from studio.tabs import _fields, _memory
@@ -177,15 +178,15 @@ def _wire_reuse(studio: Studio, desk: Desk, fill: Callable[[GenerationRequest], 
     desk.result.use_seed.click(
         fn=None, inputs=[seed], outputs=[seed], js="(seed) => [window.easel.seed() ?? seed]", api_visibility="private"
     )
-    wire_reuse(studio, desk, fill, outputs)
+    wire_reuse(studio, desk, lambda asset: fill(asset.drawn), outputs)
 
 
-def wire_reuse(studio: Studio, desk: Desk, fill: Callable[[GenerationRequest], Updates], outputs: set[Any]) -> None:
+def wire_reuse(studio: Studio, desk: Desk, fill: Callable[[Asset], Updates], outputs: set[Any]) -> None:
     """All settings of the shown picture, put back by `fill`."""
 
     @told
     def reuse(asset_id: Any, request: gr.Request) -> Updates:
-        return fill(studio.engine.asset(str(asset_id), user_of(request)).request)
+        return fill(studio.engine.asset(str(asset_id), user_of(request)))
 
     selected = gr.Textbox(visible=False)
     desk.result.use_all.click(

@@ -18,7 +18,7 @@ from studio.core.result import Asset
 PICTURE = "api/image-studio/images/{id}"
 THUMB = "page/thumbs/{id}"
 SOURCE = "page/pictures/{hash}"
-ZIP = "api/image-studio/jobs/{id}/zip"
+ZIP = '<a class="mini" data-act="zip" href="api/image-studio/jobs/{id}/zip" download>All as zip</a>'
 PREVIEW = "page/previews/{id}?v={version}"
 
 
@@ -30,9 +30,10 @@ def stage(snapshot: Snapshot, job_id: str) -> str:
         _progress(snapshot),
         _canvas(snapshot, job_id),
         _film(snapshot.assets, current=snapshot.status.final),
-        _all(job_id) if snapshot.status.final and len(snapshot.assets) > 1 else "",
         _notes(snapshot),
-        _recipe(snapshot.assets[0]) if snapshot.status.final and snapshot.assets else "",
+        _recipe(snapshot.assets[0], job_id if len(snapshot.assets) > 1 else "")
+        if snapshot.status.final and snapshot.assets
+        else "",
     )
 
 
@@ -150,10 +151,6 @@ def _film(assets: Sequence[Asset], *, current: bool) -> str:
     return f'<div class="film{alone}" role="group" aria-label="Pictures of this job">{frames}</div>'
 
 
-def _all(job_id: str) -> str:
-    return f'<p class="all"><a class="mini" href="{_attribute(ZIP.format(id=job_id))}" download>All as a zip</a></p>'
-
-
 def _frame_button(asset: Asset, *, current: bool) -> str:
     data = {
         "id": asset.id,
@@ -164,6 +161,7 @@ def _frame_button(asset: Asset, *, current: bool) -> str:
         "height": str(asset.height),
         "seed": str(asset.seed),
         "infotext": asset.infotext,
+        "label": asset.label,
         "recipe": json.dumps(asset.request.to_json(), indent=2, ensure_ascii=False),
         "notes": " ".join(asset.notes),
         "before": SOURCE.format(hash=asset.request.source) if asset.request.source else "",
@@ -182,7 +180,8 @@ def _notes(snapshot: Snapshot) -> str:
     return f'<ul class="notes">{"".join(f"<li>{escape(text)}</li>" for text in notices)}</ul>' if notices else ""
 
 
-def _recipe(asset: Asset) -> str:
+def _recipe(asset: Asset, many: str) -> str:
+    """Facts and recipe of the shown picture; `many` is the job whose pictures a zip holds, empty for a single one."""
     size = f"{asset.width} × {asset.height}"
     source = _attribute(PICTURE.format(id=asset.id))
     steps = chain(asset)
@@ -192,6 +191,7 @@ def _recipe(asset: Asset) -> str:
         '<span class="recipe-actions">'
         f'<button type="button" class="mini" data-act="compare" aria-pressed="false"{"" if asset.request.source else " hidden"}>Before / after</button>'
         f'<a class="mini" data-act="download" href="{source}" download="{_attribute(asset.path.name)}">Download</a>'
+        f"{ZIP.format(id=_attribute(many)) if many else ''}"
         '<button type="button" class="mini" data-act="copy">Copy recipe</button></span></div>'
         '<details class="recipe-body"><summary>Recipe</summary>'
         f'<ol class="chain" aria-label="How the picture came about"{"" if len(steps) > 1 else " hidden"}>{"".join(f"<li>{escape(step)}</li>" for step in steps)}</ol>'
@@ -203,7 +203,7 @@ def _recipe(asset: Asset) -> str:
 
 
 def _alt(asset: Asset) -> str:
-    prompt = " ".join(asset.request.prompt.split())
+    prompt = " ".join(asset.drawn.prompt.split())
     return f"Generated picture: {prompt[:200]}" if prompt else "Generated picture"
 
 

@@ -85,7 +85,7 @@ class _Page:
         ]
         for event in ended:
             event.then(self._facts, desk.panel.job, facts, **QUIET)
-        _desk.wire_reuse(self._studio, desk, lambda wanted: self.filled(chain_of(wanted)), self.outputs)
+        _desk.wire_reuse(self._studio, desk, lambda asset: self.filled(chain_of(asset.request)), self.outputs)
         changes: Any = [form[name].change for name in ("steps", "mode", "quality", "with", "upscaler", "pictures", "restorer", "background")]  # fmt: skip
         gr.on(changes, self._changed, form.inputs(), self.outputs - form.inputs() | {form["with"]}, trigger_mode="always_last", **QUIET)  # fmt: skip
         shell.send.target(

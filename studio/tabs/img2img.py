@@ -14,7 +14,7 @@ from studio.core.request import GenerationRequest
 from studio.core.task import Task
 from studio.core.user import User
 from studio.engine.studio import Studio
-from studio.tabs import _afterwards, _automatic, _control, _cost, _desk, _fields, _layers
+from studio.tabs import _afterwards, _automatic, _control, _cost, _desk, _fields, _layers, _make_for
 from studio.tabs import _img2img_fields as fields
 from studio.tabs._desk import Desk
 from studio.tabs._events import QUIET, Updates, told
@@ -53,11 +53,13 @@ def build(studio: Studio, shell: Shell) -> None:
             result = _desk.result(shell, "img2img", empty_stage((), greeting=GREETING), PREFIX)
         with gr.Column(elem_classes="desk desk-settings", min_width=0):
             note, units = _settings(studio, guide, layout, models)
+            make_for = _make_for.fold(studio, PREFIX)
+            layout.fields |= make_for.fields
     desk = Desk(
         name="img2img", form=layout.form(), panel=_desk.panel(shell, "img2img", verbs, result), result=result, counts=counts, note=note
     )  # fmt: skip
     page = _Page(studio, guide, desk, layout, hint)
-    page.wire(shell)
+    _make_for.wire(studio, desk.form, make_for, Task.IMG2IMG, page.wire(shell))
     with price:
         _cost.cost_line(shell, studio, desk.form, page.priced)
     _control.wire_previews(studio, desk.form, units)
@@ -99,7 +101,8 @@ class _Page:
         self._parts, self._hint = layout.parts, hint
         self._blocks = [column for columns in layout.parts.values() for column in columns]
 
-    def wire(self, shell: Shell) -> None:
+    def wire(self, shell: Shell) -> Any:
+        """Gives the event of choosing a model."""
         desk, form = self._desk, self._form
         outputs = {*self._blocks, self._hint, desk.note}
         _desk.wire(self._studio, self._guide, desk, ask=self._ask, fill=self._filled, outputs=outputs)
@@ -109,13 +112,14 @@ class _Page:
         everything = {*form.inputs(), *outputs}
         for name in ("mode", "operation"):
             form[name].input(self._choose, chosen, everything, trigger_mode="always_last", **QUIET)
-        form["model"].input(self._choose_model, chosen, everything, trigger_mode="always_last", **QUIET)
+        model_chosen = form["model"].input(self._choose_model, chosen, everything, trigger_mode="always_last", **QUIET)
         form["source"].upload(
             fn=None, js="() => ['', '']", outputs=[form["mask"], form["paint"]], api_visibility="private"
         )
         self._wire_plan()
         for name, title, mode in (("img2img", "Img2Img", "Img2Img"), ("inpaint", "Inpaint", "Inpaint")):
             shell.send.target(name, title, tab="Img2Img", outputs=everything, apply=self._arrival(mode))
+        return model_chosen
 
     def _wire_plan(self) -> None:
         grown = [self._form[name] for name in ("grow", *SIDES, "canvas_aspect", "canvas_width", "canvas_height")]
@@ -143,7 +147,9 @@ class _Page:
             wanted = wanted.replace(source=engine.keep_picture(picture, user).hash)
         if Part.DRAWING in operation.parts:
             wanted = _afterwards.with_chain(self._studio, wanted, values, user)
-        return self._guide.styled(wanted, values["styles"] or []) if Part.PROMPT in operation.parts else wanted
+        if Part.PROMPT in operation.parts:
+            wanted = self._guide.styled(wanted, values["styles"] or [])
+        return _make_for.goes_on(self._studio, values, wanted, user)
 
     @staticmethod
     def _model(models: tuple[Model, ...], wanted: object) -> Model | None:
@@ -198,7 +204,7 @@ class _Page:
         return self._put(kept, kept.get("model"))
 
     def _filled(self, wanted: GenerationRequest) -> Updates:
-        values = write(wanted)
+        values = write(wanted) | _make_for.written(wanted)
         try:
             self._studio.engine.model(wanted.model, wanted.task)
         except UnknownModel as error:

@@ -15,7 +15,7 @@ from studio.core.request import GenerationRequest
 from studio.core.task import Task
 from studio.core.user import User
 from studio.engine.studio import Studio
-from studio.tabs import _afterwards, _automatic, _control, _cost, _desk, _fields, _restore
+from studio.tabs import _afterwards, _automatic, _control, _cost, _desk, _fields, _make_for, _restore, _templates
 from studio.tabs._desk import Desk
 from studio.tabs._events import QUIET, Updates, told
 from studio.tabs._fields import CUSTOM_SIZE, Form
@@ -40,14 +40,18 @@ def build(studio: Studio, shell: Shell) -> None:
             model = studio.engine.model("")
             result = _desk.result(shell, "txt2img", empty_stage(guide.examples(model)))
         with gr.Column(elem_classes="desk desk-settings", min_width=0):
+            templates = _templates.fold(studio)
             fields, note, steering = _settings(studio, guide)
+            make_for = _make_for.fold(studio)
             with gr.Accordion("Restore settings", open=False):
                 dropped, pasted, take = _restore_fields()
     desk = Desk(
-        name="txt2img", form=Form(prompts | fields), panel=_desk.panel(shell, "txt2img", verbs, result), result=result, counts=counts,
+        name="txt2img", form=Form(prompts | fields | make_for.fields), panel=_desk.panel(shell, "txt2img", verbs, result), result=result, counts=counts,
         note=note,
     )  # fmt: skip
-    _wire(studio, shell, guide, desk, steering)
+    model_chosen = _wire(studio, shell, guide, desk, steering)
+    _make_for.wire(studio, desk.form, make_for, Task.TXT2IMG, model_chosen)
+    _templates.wire(studio, shell, desk.form, templates)
     with price:
         _cost.cost_line(
             shell, studio, desk.form, lambda values: read(values, _automatic.named(studio, str(values["model"])))
@@ -106,7 +110,8 @@ def _restore_fields() -> tuple[gr.File, gr.Textbox, gr.Button]:
     return dropped, pasted, gr.Button("Use these settings", size="sm", elem_id="restore")
 
 
-def _wire(studio: Studio, shell: Shell, guide: Guide, desk: Desk, steering: _Steering) -> None:
+def _wire(studio: Studio, shell: Shell, guide: Guide, desk: Desk, steering: _Steering) -> Any:
+    """Gives the event of choosing a model."""
     form, note, panel = desk.form, desk.note, desk.panel
 
     def ask(values: dict[str, Any], user: User) -> GenerationRequest:
@@ -114,7 +119,8 @@ def _wire(studio: Studio, shell: Shell, guide: Guide, desk: Desk, steering: _Ste
         wanted = read(values, model)
         if Feature.CONTROL in model.features and (units := read_units(values)):
             wanted = request_of({**wanted.to_json(), "control": units})
-        return guide.styled(_afterwards.with_chain(studio, wanted, values, user), values["styles"] or [])
+        wanted = guide.styled(_afterwards.with_chain(studio, wanted, values, user), values["styles"] or [])
+        return _make_for.goes_on(studio, values, wanted, user)
 
     @told
     def choose(model_id: Any, job_id: Any) -> Updates:
@@ -124,11 +130,11 @@ def _wire(studio: Studio, shell: Shell, guide: Guide, desk: Desk, steering: _Ste
 
     _desk.wire(studio, guide, desk, ask=ask, fill=lambda wanted: _filled(studio, desk, wanted, ""), outputs={note})
     _desk.wire_memory(studio, shell, desk, lambda kept: _restored(studio, desk, steering, kept), {note, steering.frame})
-    form["model"].input(
-        choose, [form["model"], panel.job], {*form.inputs(), note, steering.frame, panel.stage}, **QUIET
-    )
     _control.wire_previews(studio, form, steering.units)
     _afterwards.wire_afterwards(studio, shell, form)
+    return form["model"].input(
+        choose, [form["model"], panel.job], {*form.inputs(), note, steering.frame, panel.stage}, **QUIET
+    )
 
 
 def _wire_restore(studio: Studio, desk: Desk, pasted: gr.Textbox, dropped: gr.File, take: gr.Button) -> None:
@@ -153,7 +159,7 @@ def _wire_restore(studio: Studio, desk: Desk, pasted: gr.Textbox, dropped: gr.Fi
 def _filled(studio: Studio, desk: Desk, wanted: GenerationRequest, passed_over: str) -> Updates:
     """The updates that put `wanted` on the form; a model that is not here is named, and the rest is restored."""
     form, note = desk.form, desk.note
-    values = write(wanted) | write_units(wanted)
+    values = write(wanted) | write_units(wanted) | _make_for.written(wanted)
     updates: Updates = {}
     try:
         model = studio.engine.model(wanted.model)

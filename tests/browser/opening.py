@@ -17,6 +17,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from fakes import FAKE_MODEL, FakeBackend
 from serving import PASSWORDS, Served, running
+from social_studio import social_parts
 
 from studio.core.model import Model
 from studio.core.settings import Settings
@@ -106,6 +107,14 @@ class Opener:
         """A studio that draws fakes, step by step when `held`; `fakes` are its models, by default FAKE_MODEL."""
         store, backend = _pipelines(self._folder / "models"), FakeBackend(*(fakes or (FAKE_MODEL,)), held=held)
         return self._serve(backend, store, users=users, **{"default_model": "fake", **settings})
+
+    def serve_social(self) -> Served:
+        """A studio with platform formats and templates; `backend` is the fake that draws and enlarges."""
+        social, painter, backends = social_parts(self._folder)
+        store = _pipelines(self._folder / "models")
+        served = self._serve(backends, store, social=social, default_model="fake")
+        served.backend = painter
+        return served
 
     def serve_embedded(self) -> Served:
         """A studio with the model that ships, wired as the program wires it."""

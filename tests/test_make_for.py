@@ -1,0 +1,148 @@
+"""Make it for: the size that a model likes for a format, what follows the drawing, and what the fold refuses."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fakes import draw, wait_final
+from serving import make_studio
+from social_studio import DRAWS, ENLARGES, social_parts
+
+from studio.core.errors import InvalidRequest, NotFound
+from studio.core.events import Status
+from studio.core.finish import Keep
+from studio.core.model import Model, Sizes
+from studio.core.request import GenerationRequest
+from studio.core.social import Format
+from studio.core.social_pack import MOST_ENLARGED, STEEPEST, drawn_size, enlarging
+from studio.core.task import Task
+from studio.core.user import LOCAL
+from studio.engine.studio import Studio
+from studio.social.platforms import Platforms
+from studio.tabs._make_for import format_choices, goes_on, note_of, written
+
+PLATFORMS = Platforms()
+SIZES = {
+    "SD 1.5": Sizes(liked=((512, 512), (512, 768), (768, 512)), multiple=8, smallest=64, largest=2048),
+    "SDXL": Sizes(liked=((1024, 1024), (1152, 896), (768, 1344)), multiple=64, smallest=256, largest=4096),
+    "tiny": Sizes(liked=((128, 128),), multiple=8, smallest=64, largest=256, max_pixels=192 * 192),
+}
+STORY = "instagram.story"
+
+
+def of(width: int, height: int) -> Format:
+    return Format(id="a.b", platform="a", name="b", kind="post", width=width, height=height)
+
+
+@pytest.fixture
+def studio(tmp_path: Path) -> Iterator[Studio]:
+    social, _, backends = social_parts(tmp_path)
+    made = make_studio(tmp_path, backends, social=social, default_model="fake")
+    made.engine.start()
+    yield made
+    made.engine.close()
+
+
+def fold(of: Any = "", pack: Any = (), enlarge: Any = True) -> dict[str, Any]:
+    return {"for_format": of, "for_pack": list(pack) if isinstance(pack, tuple) else pack, "for_enlarge": enlarge}
+
+
+@pytest.mark.parametrize("name", SIZES)
+def test_every_format_is_drawn_at_a_size_that_the_model_can_and_near_its_shape(name: str) -> None:
+    sizes = SIZES[name]
+    model = Model(id="m", title="m", family="f", sizes=sizes)
+    usual = max(width * height for width, height in sizes.liked)
+    for each in PLATFORMS.formats():
+        width, height = drawn_size(each, sizes)
+        model.check(GenerationRequest(width=width, height=height))
+        shape = min(STEEPEST, max(1 / STEEPEST, each.ratio))
+        assert abs(width / height / shape - 1) < 0.16, (each.id, width, height)
+        assert width * height <= 1.2 * usual
+
+
+def test_a_size_that_the_model_was_trained_at_comes_first() -> None:
+    assert drawn_size(of(1000, 1500), SIZES["SD 1.5"]) == (512, 768)
+    assert drawn_size(of(1080, 1920), SIZES["SDXL"]) == (768, 1344)
+
+
+def test_a_picture_is_enlarged_as_far_as_the_largest_format_needs_and_no_further() -> None:
+    network = (ENLARGES,)
+    step = enlarging([of(400, 400), of(600, 300)], (300, 300), network)
+    assert step is not None
+    assert (step.model, step.upscale.scale) == (ENLARGES.id, 2)
+    assert enlarging([of(300, 200)], (300, 300), network) is None
+    far = enlarging([of(8000, 8000)], (300, 300), network)
+    assert far is not None
+    assert far.upscale.scale == MOST_ENLARGED
+    assert enlarging([of(900, 900)], (300, 300), ()) is None
+
+
+def test_the_fold_adds_enlarging_and_the_cut(studio: Studio) -> None:
+    wanted = GenerationRequest(prompt="x", model="fake", width=48, height=88)
+    full = goes_on(studio, fold(STORY), wanted, LOCAL)
+    assert [step.task for step in full.then] == [Task.UPSCALE, Task.SOCIAL]
+    assert full.then[-1].social.keep is Keep.ALL
+    plain = goes_on(studio, fold(STORY, enlarge=False), wanted, LOCAL)
+    assert [step.task for step in plain.then] == [Task.SOCIAL]
+    assert goes_on(studio, fold(), wanted, LOCAL) is wanted
+    assert goes_on(studio, {}, wanted, LOCAL) is wanted
+    assert written(full) == {"for_format": STORY, "for_pack": []}
+    assert written(wanted) == {"for_format": "", "for_pack": []}
+
+
+def test_a_pack_is_every_format_of_its_platforms_and_the_whole_picture(studio: Studio) -> None:
+    full = goes_on(studio, fold(STORY, ("instagram", "tiktok")), GenerationRequest(prompt="x", model="fake"), LOCAL)
+    social = full.then[-1].social
+    known = {each.id for name in ("instagram", "tiktok") for each in PLATFORMS.formats(name)}
+    assert (set(social.formats), social.original, social.keep) == (known, True, Keep.MARKER)
+    assert social.formats[0] == STORY
+
+
+def test_what_is_changed_counts_as_large_as_its_source(studio: Studio) -> None:
+    kept = studio.engine.keep_picture(draw(1, 1200, 2000), LOCAL)
+    wanted = GenerationRequest(task=Task.IMG2IMG, model="fake", source=kept.hash)
+    full = goes_on(studio, fold(STORY), wanted, LOCAL)
+    assert [step.task for step in full.then] == [Task.SOCIAL]
+
+
+def test_the_job_gives_the_exact_size(studio: Studio) -> None:
+    wanted = GenerationRequest(prompt="x", model="fake", width=64, height=64, count=2)
+    job = studio.engine.submit(goes_on(studio, fold("email.banner"), wanted, LOCAL), LOCAL)
+    assert wait_final(job).status is Status.FINISHED
+    assert [(one.width, one.height, one.label) for one in job.snapshot.assets] == [(1200, 400, "email.banner")] * 2
+    assert DRAWS.id == job.model.id
+
+
+@pytest.mark.parametrize(
+    ("values", "error", "says"),
+    [
+        (fold("instagram.stori"), NotFound, "stori"),
+        (fold("", ["myspace"]), NotFound, "myspace"),
+        (fold(7), InvalidRequest, "not one"),
+        (fold("", [3]), InvalidRequest, "not one"),
+        (fold("", "tiktok"), InvalidRequest, "not one"),
+    ],
+)
+def test_what_is_not_in_the_lists_is_refused(
+    studio: Studio, values: dict[str, Any], error: type[Exception], says: str
+) -> None:
+    with pytest.raises(error, match=says):
+        goes_on(studio, values, GenerationRequest(prompt="x", model="fake"), LOCAL)
+
+
+def test_the_line_below_says_what_will_be_made_and_of_what_day() -> None:
+    assert note_of(PLATFORMS, [], []) == ""
+    one = note_of(PLATFORMS, [STORY], [])
+    assert "Cut to 1080 × 1920 px" in one
+    assert f'data-zones="{STORY}"' in one
+    assert PLATFORMS.as_of in one
+    assert f"{len(PLATFORMS.formats('tiktok'))} formats" in note_of(PLATFORMS, [], ["tiktok"])
+
+
+def test_every_format_can_be_chosen_by_its_platform_and_size() -> None:
+    choices = format_choices(PLATFORMS)
+    assert len({label for label, _ in choices}) == len(choices) == len(PLATFORMS.formats()) + 1
+    assert ("Instagram · Story 9:16 · 1080 × 1920", STORY) in choices
