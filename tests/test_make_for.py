@@ -16,7 +16,7 @@ from studio.core.events import Status
 from studio.core.finish import Keep
 from studio.core.model import Model, Sizes
 from studio.core.request import GenerationRequest
-from studio.core.social import Format
+from studio.core.social import Format, Social
 from studio.core.social_pack import MOST_ENLARGED, STEEPEST, drawn_size, enlarging
 from studio.core.task import Task
 from studio.core.user import LOCAL
@@ -46,6 +46,20 @@ def studio(tmp_path: Path) -> Iterator[Studio]:
     made.engine.close()
 
 
+def cut(wanted: GenerationRequest) -> Social:
+    """The formats that the chain ends in."""
+    social = wanted.then[-1].social
+    assert social is not None
+    return social
+
+
+def enlarged(step: GenerationRequest | None) -> float | None:
+    """How far the step enlarges."""
+    assert step is not None
+    assert step.upscale is not None
+    return step.upscale.scale
+
+
 def fold(of: Any = "", pack: Any = (), enlarge: Any = True) -> dict[str, Any]:
     return {"for_format": of, "for_pack": list(pack) if isinstance(pack, tuple) else pack, "for_enlarge": enlarge}
 
@@ -72,11 +86,9 @@ def test_a_picture_is_enlarged_as_far_as_the_largest_format_needs_and_no_further
     network = (ENLARGES,)
     step = enlarging([of(400, 400), of(600, 300)], (300, 300), network)
     assert step is not None
-    assert (step.model, step.upscale.scale) == (ENLARGES.id, 2)
+    assert (step.model, enlarged(step)) == (ENLARGES.id, 2)
     assert enlarging([of(300, 200)], (300, 300), network) is None
-    far = enlarging([of(8000, 8000)], (300, 300), network)
-    assert far is not None
-    assert far.upscale.scale == MOST_ENLARGED
+    assert enlarged(enlarging([of(8000, 8000)], (300, 300), network)) == MOST_ENLARGED
     assert enlarging([of(900, 900)], (300, 300), ()) is None
 
 
@@ -84,7 +96,7 @@ def test_the_fold_adds_enlarging_and_the_cut(studio: Studio) -> None:
     wanted = GenerationRequest(prompt="x", model="fake", width=48, height=88)
     full = goes_on(studio, fold(STORY), wanted, LOCAL)
     assert [step.task for step in full.then] == [Task.UPSCALE, Task.SOCIAL]
-    assert full.then[-1].social.keep is Keep.ALL
+    assert cut(full).keep is Keep.ALL
     plain = goes_on(studio, fold(STORY, enlarge=False), wanted, LOCAL)
     assert [step.task for step in plain.then] == [Task.SOCIAL]
     assert goes_on(studio, fold(), wanted, LOCAL) is wanted
@@ -95,7 +107,7 @@ def test_the_fold_adds_enlarging_and_the_cut(studio: Studio) -> None:
 
 def test_a_pack_is_every_format_of_its_platforms_and_the_whole_picture(studio: Studio) -> None:
     full = goes_on(studio, fold(STORY, ("instagram", "tiktok")), GenerationRequest(prompt="x", model="fake"), LOCAL)
-    social = full.then[-1].social
+    social = cut(full)
     known = {each.id for name in ("instagram", "tiktok") for each in PLATFORMS.formats(name)}
     assert (set(social.formats), social.original, social.keep) == (known, True, Keep.MARKER)
     assert social.formats[0] == STORY

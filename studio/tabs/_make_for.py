@@ -43,15 +43,14 @@ def fold(studio: Studio, prefix: str = "") -> MakeFor:
         return MakeFor()
     data = studio.social.platforms
     with gr.Accordion("Make it for", open=False, elem_id=f"{prefix}make-for"):
-        with gr.Row(elem_classes="pair"):
-            one = gr.Dropdown(
-                format_choices(data), value=FREE, label="Platform format", elem_id=f"{prefix}for-format", min_width=140,
-                info="The size follows, and the result is cut to it exactly.", allow_custom_value=True,
-            )  # fmt: skip
-            pack = gr.Dropdown(
-                [(each.title, each.id) for each in data.platforms()], value=[], multiselect=True, label="Social pack",
-                elem_id=f"{prefix}for-pack", min_width=140, info="All formats of these platforms, in the same job.",
-            )  # fmt: skip
+        one = gr.Dropdown(
+            format_choices(data), value=FREE, label="Platform format", elem_id=f"{prefix}for-format", min_width=140,
+            info="The size follows, and the result is cut to it exactly.", allow_custom_value=True,
+        )  # fmt: skip
+        pack = gr.Dropdown(
+            [(each.title, each.id) for each in data.platforms()], value=[], multiselect=True, label="Social pack",
+            elem_id=f"{prefix}for-pack", min_width=140, info="All formats of these platforms, in the same job.",
+        )  # fmt: skip
         with gr.Row(elem_classes="pair"):
             zones = gr.Checkbox(
                 True, label="Show the zones", elem_id=f"{prefix}for-zones", elem_classes="show-zones", min_width=140,
