@@ -17,6 +17,7 @@ from studio.core.social import MAX_FORMATS, Format, PlatformData, Social
 from studio.core.social_pack import drawn_size, followed, formats_of, result_size
 from studio.core.task import Task
 from studio.core.user import User
+from studio.engine.choice import AUTO
 from studio.engine.sources import sources_of
 from studio.engine.studio import Studio
 from studio.tabs._events import QUIET, Updates, told
@@ -158,6 +159,6 @@ def goes_on(studio: Studio, values: Mapping[str, Any], wanted: GenerationRequest
     )  # fmt: skip
     first = next(iter(sources_of(wanted)), None)
     kept = studio.engine.kept(first, user) if first else None
-    model = studio.engine.model(wanted.model, wanted.task)
+    model = studio.engine.model("" if wanted.model.startswith(AUTO) else wanted.model, wanted.task)
     size = result_size(wanted, model, (kept.width, kept.height) if kept else None)
     return followed(wanted, social, found, size, studio.engine.models(Task.UPSCALE))
