@@ -276,7 +276,7 @@
       if (how === "blur") copies.push(make("img", { src: inner(node), alt: "", class: "blurred" }));
       if (how === "mirror") {
         const across = wide < 0.999;
-        for (const step of [-1, 1, -2, 2]) {
+        for (const step of [-1, 1, -2, 2, -3, 3, -4, 4]) {
           const copy = make("img", { src: inner(node), alt: "" });
           const turned = step % 2 ? (across ? "scaleX(-1)" : "scaleY(-1)") : "none";
           copy.style.cssText = `left:${100 * (left + (across ? step * wide : 0))}%;top:${100 * (top + (across ? 0 : step * high))}%;width:${100 * wide}%;height:${100 * high}%;transform:${turned}`;

@@ -16,7 +16,7 @@ PREFIX = "social-"
 PICTURES = f"{PREFIX}pictures"
 ASK = "ask"
 EXTENDS = (
-    ("Ask me when people would be left out", ASK), ("Crop all the same", Extend.CROP.value), ("Blurred border", Extend.BLUR.value),
+    ("Ask me", ASK), ("Crop all the same", Extend.CROP.value), ("Blurred border", Extend.BLUR.value),
     ("Coloured border", Extend.COLOUR.value), ("Mirrored edge", Extend.MIRROR.value), ("Outpaint with a model", Extend.OUTPAINT.value),
 )  # fmt: skip
 KEEPS = (
@@ -54,7 +54,7 @@ def crop() -> dict[str, Component]:
     with gr.Row(elem_classes="pair"):
         extend = gr.Dropdown(
             list(EXTENDS), value=ASK, label="Where no crop fits", elem_id=f"{PREFIX}extend", min_width=120,
-            info="Extending keeps the whole picture.",
+            info="“Ask me”: nobody is left out unseen. A border keeps the whole picture.",
         )  # fmt: skip
         colour = gr.ColorPicker("#1f2933", label="Border colour", elem_id=f"{PREFIX}colour", min_width=100)
     upscale = gr.Checkbox(
@@ -92,7 +92,7 @@ def text(fonts: Sequence[str]) -> dict[str, Component]:
     )
     with gr.Row(elem_classes="pair"):
         font = gr.Dropdown(
-            list(fonts), value=next(iter(fonts), ""), label="Font", elem_id=f"{PREFIX}font", min_width=120
+            list(fonts) or [""], value=next(iter(fonts), ""), label="Font", elem_id=f"{PREFIX}font", min_width=120
         )
         anchor = gr.Dropdown(
             _ANCHORS, value=Anchor.BOTTOM.value, label="Place", elem_id=f"{PREFIX}anchor", min_width=120

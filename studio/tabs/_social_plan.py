@@ -56,8 +56,9 @@ class Planner:
             for source in sources[:LOOKED_AT]
         ]
         if values.get("extend", ASK) == ASK:
-            for look in looks:
-                self._check_faces(look, drawn.crops.get(look.source, {}), formats, several=len(sources) > 1)
+            for number, look in enumerate(looks, 1):
+                where = f" of picture {number}" if len(sources) > 1 else ""
+                self._check_faces(look, drawn.crops.get(look.source, {}), formats, where)
         upscale = bool(values.get("upscale"))
         if len(sources) == 1:
             own = drawn.crops.get(sources[0], {})
@@ -83,9 +84,7 @@ class Planner:
             found = self._parts.advisor.advise(image, wish.formats, focus, wish.same, mine)
             return _Look(source, image.width, image.height, tuple(found))
 
-    def _check_faces(
-        self, look: _Look, own: Mapping[str, Box], formats: Mapping[str, Format], *, several: bool
-    ) -> None:
+    def _check_faces(self, look: _Look, own: Mapping[str, Box], formats: Mapping[str, Format], where: str) -> None:
         """Refuse to choose between people."""
         torn = [
             each for each in look.crops if each.faces > 1 and each.faces_whole < each.faces and each.format not in own
@@ -96,7 +95,7 @@ class Planner:
         names = [f"{titles.get(formats[each.format].platform, '')} {formats[each.format].name}" for each in torn[:3]]
         more = f" and {len(torn) - 3} more" if len(torn) > 3 else ""
         raise InvalidRequest(
-            f"Not all {torn[0].faces} faces{' of one picture' if several else ''} fit into {', '.join(names)}{more}.",
+            f"Not all {torn[0].faces} faces{where} fit into {', '.join(names)}{more}.",
             hint="Drag those crops or keep them as they are, mark who matters, or choose a border below “Where no crop fits”.",
         )
 

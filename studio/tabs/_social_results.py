@@ -24,21 +24,23 @@ def results(assets: Sequence[Asset], data: PlatformData, pattern: str) -> str:
         f'<a id="social-zip" href="{escape(address)}" download>Download zip</a></div>'
     )
     titles = {each.id: each.title for each in data.platforms()}
-    rows = "".join(_row(asset, data, titles) for asset in assets)
+    sources = list(dict.fromkeys(asset.request.source for asset in assets))
+    of = {source: f"Picture {number}" if len(sources) > 1 else "" for number, source in enumerate(sources, 1)}
+    rows = "".join(_row(asset, data, titles, of[asset.request.source]) for asset in assets)
     return (
         f'{head}<div class="results-frame"><table class="plain results"><thead><tr><th>Format</th><th>Size</th><th>File</th></tr></thead>'
         f"<tbody>{rows}</tbody></table></div>"
     )
 
 
-def _row(asset: Asset, data: PlatformData, titles: dict[str, str]) -> str:
+def _row(asset: Asset, data: PlatformData, titles: dict[str, str], picture: str) -> str:
     limit: int | None = None
     try:
         of = data.format(asset.label)
         name, limit = f"{titles.get(of.platform, of.platform)} · {of.name}", of.limit
     except NotFound:
         name = {"sheet": "Contact sheet", "original": "The whole picture"}.get(asset.label, asset.label or "Picture")
-    notes = "".join(f"<small>{escape(note)}</small>" for note in asset.notes)
+    notes = "".join(f"<small>{escape(note)}</small>" for note in (picture, *asset.notes) if note)
     file = f"{asset.path.suffix.lstrip('.').upper()} {_size(_bytes(asset))}"
     most = f"<small>of {_size(limit)}</small>" if limit else ""
     return (

@@ -32,7 +32,7 @@ _OPTIONS = (  # what the board draws with, in the order in which _TELL takes it
     "same", "extend", "colour", "text", "text_font", "text_size", "text_margin", "text_colour", "text_rim", "text_anchor",
 )  # fmt: skip
 _LOOK = (
-    f"() => {{ document.querySelector('#{PREFIX}results').scrollIntoView({{ block: 'center', behavior: 'smooth' }}); }}"
+    f"() => {{ document.querySelector('#{PREFIX}results').scrollIntoView({{ block: 'start', behavior: 'smooth' }}); }}"
 )
 _TELL = (
     "(same, extend, colour, text, font, size, margin, textColour, stroke, anchor) => { window.easel.socialOptions({same: same === 'Same for all',"

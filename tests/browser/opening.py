@@ -17,6 +17,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from fakes import FAKE_MODEL, FakeBackend
 from serving import PASSWORDS, Served, running
+from social_pictures import social_parts as real_parts
 from social_studio import social_parts
 
 from studio.core.model import Model
@@ -124,6 +125,13 @@ class Opener:
     def serve_with(self, *backends: Any, **settings: Any) -> Served:
         """A studio over several backends, the first of which has the model "fake"."""
         return self._serve(list(backends), _pipelines(self._folder / "models"), **{"default_model": "fake", **settings})
+
+    def serve_formats(self) -> Served:
+        """A studio that makes the real platform formats of what it is given, and draws fakes."""
+        social, backend = real_parts(self._folder)
+        return self._serve(
+            [FakeBackend(), backend], _pipelines(self._folder / "models"), default_model="fake", social=social
+        )
 
     def _serve(self, backend: Any, store: LocalPipelines, **options: Any) -> Served:
         studio = running(self._folder, backend=backend, page=mount, models=store, **options)

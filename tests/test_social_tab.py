@@ -1,0 +1,270 @@
+"""The Social Optimizer: what its fields ask for, what is refused before anything waits, and what its board is told."""
+
+from __future__ import annotations
+
+import io
+import json
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from fakes import FakeBackend, wait_final
+from PIL import Image
+from serving import Served, running
+from social_pictures import ball, couple, social_parts
+
+from studio.core.errors import InvalidRequest, NotFound, StudioError
+from studio.core.finish import Anchor, Box, Keep, TextOverlay, Watermark
+from studio.core.model import Model
+from studio.core.request import GenerationRequest
+from studio.core.settings import Settings
+from studio.core.social import Extend, FormatCrop, Social
+from studio.core.task import Task
+from studio.core.user import LOCAL
+from studio.page import mount
+from studio.pipelines.catalog import Catalog
+from studio.pipelines.hub import Hub
+from studio.pipelines.local import LocalPipelines
+from studio.tabs import _social_read
+from studio.tabs._social_plan import Planner
+from studio.tabs._social_results import results
+
+ONE, TWO = "a" * 64, "b" * 64
+STORY, POST, HEADER = "instagram.story", "instagram.feed_square", "twitter.header"
+TOOLS = Model(
+    id="tool", title="Tool", family="fake", tasks=frozenset({Task.TXT2IMG, Task.UPSCALE, Task.OUTPAINT}), lane="tools"
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    folder = tmp_path_factory.mktemp("social")
+    parts, formats = social_parts(folder)
+    models = folder / "models"
+    catalog, hub = Catalog(models, (), models / ".cache"), Hub(models, lambda: True, lambda: None)
+    store = LocalPipelines(lambda: Settings(models_dir=models), catalog, hub)
+    backends = [FakeBackend(TOOLS), formats]
+    with running(folder, backend=backends, page=mount, models=store, social=parts, default_model="tool") as served:
+        yield served
+
+
+@pytest.fixture
+def planner(served: Served) -> Planner:
+    assert served.studio.social is not None
+    return Planner(served.studio, served.studio.social)
+
+
+def keep(served: Served, picture: Image.Image) -> str:
+    return served.studio.engine.keep_picture(picture, LOCAL).hash
+
+
+def asked(*sources: str, formats: tuple[str, ...] = (STORY, POST), drawn: Any = None, **more: Any) -> dict[str, Any]:
+    """Values of the form."""
+    return {
+        "pictures": " ".join(sources),
+        "formats": " ".join(formats),
+        "board": json.dumps(drawn or {}),
+        "extend": "ask",
+        **more,
+    }
+
+
+@pytest.mark.parametrize(
+    "wish",
+    [
+        Social(formats=(STORY,)),
+        Social(formats=(STORY, POST), same=True, extend=Extend.BLUR, colour="#102030", sheet=True, original=True, zones=True),
+        Social(formats=(POST,), crops=(FormatCrop(format=POST, box=Box(left=0.1, right=0.9)),), focus=Box(top=0.25, bottom=0.5)),
+        Social(formats=(POST,), keep=Keep.ALL, file_type="webp", text=(TextOverlay(text="Now", font="DejaVu Serif", size=0.1, colour="#112233", stroke_colour="#ffffff", anchor=Anchor.TOP, margin=0.1, contrast="fix"),)),
+        Social(formats=(POST,), watermark=Watermark(picture=TWO, opacity=0.8, size=0.2, anchor=Anchor.TOP_LEFT, margin=0.05)),
+    ],
+    ids=["plain", "ticks", "drawn", "text", "logo"],
+)  # fmt: skip
+def test_what_is_written_to_the_form_is_read_from_it(wish: Social) -> None:
+    values = _social_read.write(wish, (ONE,))
+    drawn = _social_read.board(values["board"])
+    crops = tuple(FormatCrop(format=name, box=box) for name, box in drawn.crops.get(ONE, {}).items())
+    read = _social_read.social(values)
+    assert _social_read.pictures(values) == (ONE,)
+    assert {**vars(read), "crops": crops, "focus": drawn.focus.get(ONE)} == vars(wish)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        (asked(), "no picture"),
+        (asked(ONE, formats=()), "No format is chosen"),
+        (asked("not a picture"), "not a picture"),
+        (asked(ONE, drawn=[1]), "not here any more"),
+        (asked(ONE) | {"board": "{"}, "cannot be read"),
+        (asked(ONE, formats=("instagram.sotry",)), "instagram.sotry"),
+        (asked(ONE, drawn={"crops": {ONE: {STORY: [0, 0, 0, 0]}}}), "box is empty"),
+        (asked(ONE, drawn={"focus": {ONE: "x"}}), "four numbers"),
+        (asked(ONE, type="tiff"), "tiff"),
+        (asked(ONE, extend="melt"), "melt"),
+        (asked(ONE, colour="green"), "not a colour"),
+    ],
+)
+def test_bad_input_is_refused_with_a_hint(planner: Planner, values: dict[str, Any], message: str) -> None:
+    with pytest.raises(StudioError, match=message) as refusal:
+        planner.ask(values, LOCAL)
+    assert refusal.value.hint
+
+
+def test_an_unknown_format_names_near_ones(planner: Planner, served: Served) -> None:
+    with pytest.raises(NotFound) as refusal:
+        planner.ask(asked(keep(served, ball()), formats=("instagram.stories",)), LOCAL)
+    assert STORY in refusal.value.hint
+
+
+def test_a_fully_transparent_picture_is_refused(planner: Planner, served: Served) -> None:
+    with pytest.raises(InvalidRequest, match="fully transparent"):
+        planner.ask(asked(keep(served, Image.new("RGBA", (300, 300)))), LOCAL)
+
+
+def test_nobody_is_left_out_before_somebody_has_chosen(planner: Planner, served: Served) -> None:
+    picture = keep(served, couple())
+    with pytest.raises(InvalidRequest, match="Not all 2 faces") as refusal:
+        planner.ask(asked(picture), LOCAL)
+    assert "Instagram Story" in refusal.value.message
+    chosen = {"crops": {picture: {STORY: [0, 0, 0.14, 1], POST: [0.7, 0, 0.95, 1]}}}
+    wanted = planner.ask(asked(picture, drawn=chosen), LOCAL)
+    assert wanted.social is not None
+    assert [(crop.format, crop.picture) for crop in wanted.social.crops] == [(STORY, ""), (POST, "")]
+    assert planner.ask(asked(picture, extend="blur"), LOCAL).social == Social(formats=(STORY, POST), extend=Extend.BLUR)
+    assert planner.ask(asked(picture, extend="crop"), LOCAL).social == Social(formats=(STORY, POST))
+
+
+def test_crops_and_marks_of_several_pictures_stay_apart(planner: Planner, served: Served) -> None:
+    one, two = keep(served, ball()), keep(served, ball(500, 800))
+    drawn = {"crops": {one: {POST: [0.3, 0, 0.925, 1]}}, "focus": {two: [0.6, 0.3, 0.9, 0.5]}}
+    wanted = planner.ask(asked(one, two, drawn=drawn), LOCAL)
+    assert wanted.batch == (one, two)
+    assert wanted.social is not None
+    boxes = {(crop.picture, crop.format): crop.box for crop in wanted.social.crops}
+    assert set(boxes) == {(one, POST), (two, STORY), (two, POST)}
+    assert boxes[one, POST] == Box(left=0.3, right=0.925)
+    marked = boxes[two, POST]
+    assert marked.left <= 0.6
+    assert marked.right >= 0.9
+
+
+def test_a_small_picture_goes_through_an_upscaler_when_asked(planner: Planner, served: Served) -> None:
+    picture = keep(served, ball(600, 600))
+    wanted = planner.ask(asked(picture, formats=(POST,), upscale=True), LOCAL)
+    assert (wanted.task, wanted.then[0].task) == (Task.UPSCALE, Task.SOCIAL)
+    assert wanted.upscale is not None
+    assert wanted.upscale.scale == pytest.approx(1.8, abs=0.02)
+    assert planner.ask(asked(picture, formats=("instagram.profile",), upscale=True), LOCAL).task is Task.SOCIAL
+    assert planner.ask(asked(picture, formats=(POST,)), LOCAL).task is Task.SOCIAL
+
+
+def test_outpainting_grows_the_canvas_until_every_format_shows_the_whole_picture(
+    planner: Planner, served: Served
+) -> None:
+    picture = keep(served, couple())
+    wanted = planner.ask(asked(picture, extend="outpaint"), LOCAL)
+    assert (wanted.task, wanted.source) == (Task.OUTPAINT, picture)
+    grows = wanted.outpaint
+    assert grows is not None
+    assert (grows.left, grows.right) == (0, 0)
+    assert 400 + grows.top + grows.bottom == round(1600 * 16 / 9)
+    last = wanted.then[0].social
+    assert last is not None
+    assert last.focus is not None
+    assert last.focus.bottom - last.focus.top == pytest.approx(400 / round(1600 * 16 / 9))
+
+
+def test_colours_of_any_spelling_are_read() -> None:
+    assert [_social_read.hexed(text, "#000000") for text in ("#a1b2c3", "rgba(16, 32.2, 255, 1)", "#a1b2c3ff", None, "rgb(x)")] == [
+        "#a1b2c3", "#1020ff", "#a1b2c3", "#000000", "#000000",
+    ]  # fmt: skip
+
+
+def test_the_board_is_told_formats_and_what_each_crop_loses(served: Served) -> None:
+    client = served.client()
+    told = client.get("/page/social/formats").json()
+    formats = {one["id"]: one for platform in told["platforms"] for one in platform["formats"]}
+    assert told["as_of"]
+    assert len(formats) >= 96
+    assert "zone-ui" in formats[STORY]["zones"]
+    assert formats[STORY]["frame"]["device"] == "phone"
+    picture = keep(served, couple())
+    crop = [0.7, 0, 0.95, 1]
+    body = {"picture": picture, "formats": [STORY, POST], "crops": {POST: crop}, "same": False, "focus": None}
+    found, mine = client.post("/page/social/advice", json=body).json()
+    assert (found["verdict"], found["faces"], found["whole"]) == ("extend", 2, 1)
+    assert any("1 of 2 faces" in note for note in found["notes"])
+    assert (mine["verdict"], mine["box"]) == ("good", crop)
+    assert mine["loses"]
+    small = Image.open(io.BytesIO(client.get(f"/page/social/look/{picture}").content))
+    assert small.size == (1280, 320)
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        ({"name": "Strip", "width": 4000, "height": 100}, "steep"),
+        ({"name": "Tiny", "width": 4, "height": 100}, "width"),
+        ({"name": "!", "width": 400, "height": 100}, "no name"),
+        ({"name": "Half", "width": 400.5, "height": 100}, "whole numbers"),
+    ],
+)
+def test_a_format_that_cannot_be_is_refused(served: Served, body: dict[str, Any], message: str) -> None:
+    answer = served.client().post("/page/social/formats", json=body)
+    assert answer.status_code == 400
+    assert message in answer.json()["error"]
+
+
+def test_own_formats_are_kept_replaced_and_dropped_beside_what_stands_in_the_file(
+    served: Served, tmp_path: Path
+) -> None:
+    assert served.studio.social is not None
+    platforms = served.studio.social.platforms
+    file = served.studio.engine.outputs_dir.parent / "platforms.toml"
+    file.write_text(
+        '# mine\n[[format]]\nplatform = "web"\nid = "old"\nname = "Old"\nwidth = 300\nheight = 200\n', encoding="utf-8"
+    )
+    client = served.client()
+    saved = client.post(
+        "/page/social/formats", json={"name": "Café tile", "width": 1200, "height": 900, "limit": 300_000}
+    ).json()
+    assert saved["id"] == "own.cafe_tile"
+    client.post("/page/social/formats", json={"name": "Café tile", "width": 1000, "height": 900})
+    tile = platforms.format("own.cafe_tile")
+    assert (tile.name, tile.width, tile.max_bytes) == ("Café tile", 1000, None)
+    left = client.delete("/page/social/formats/own.cafe_tile").json()
+    assert left["problems"] == []
+    assert platforms.format("web.old").width == 300
+    assert file.read_text(encoding="utf-8").startswith("# mine\n")
+    assert client.delete("/page/social/formats/own.cafe_tile").status_code == 404
+    file.write_text("[[format]\n", encoding="utf-8")
+    told = client.get("/page/social/formats").json()
+    assert "platforms.toml" in told["problems"][0]
+    assert len(told["platforms"]) >= 9
+    assert client.post("/page/social/formats", json={"name": "New", "width": 90, "height": 90}).status_code == 400
+    file.unlink()
+
+
+def test_an_export_is_told_in_a_table_and_packed_under_its_own_names(planner: Planner, served: Served) -> None:
+    one, two = keep(served, ball(2400, 1600)), keep(served, ball(300, 300))
+    wanted = planner.ask(asked(one, two, formats=(POST, HEADER), sheet=True), LOCAL)
+    job = served.studio.engine.submit(GenerationRequest.from_json(wanted.to_json()), LOCAL)
+    assets = wait_final(job).assets
+    assert served.studio.social is not None
+    html = results(assets, served.studio.social.platforms, "{platform}/{picture}-{format}-{width}")
+    assert "6 files" in html
+    assert "X (Twitter) · Header" in html
+    assert "it is enlarged" in html
+    address = html.partition('href="')[2].partition('"')[0]
+    answer: httpx.Response = served.client().get(f"/{address}")
+    with zipfile.ZipFile(io.BytesIO(answer.content)) as archive:
+        sizes = {name: Image.open(archive.open(name)).size for name in archive.namelist()}
+    assert {name: size for name, size in sizes.items() if "sheet" not in name} == {
+        "instagram/01-feed_square-1080.jpg": (1080, 1080), "instagram/02-feed_square-1080.jpg": (1080, 1080),
+        "twitter/01-header-1500.jpg": (1500, 500), "twitter/02-header-1500.jpg": (1500, 500),
+    }  # fmt: skip
+    assert len(sizes) == 6
