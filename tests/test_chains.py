@@ -15,7 +15,7 @@ from studio.core.finish import Derivative, FileWish, Finish
 from studio.core.request import GenerationRequest
 from studio.core.task import Task
 from studio.core.user import LOCAL
-from studio.engine.chains import MOST, Chains, followed, steps_of
+from studio.engine.chains import MOST, Chains, followed, following, steps_of
 from studio.engine.database import Database
 from studio.engine.engine import Engine
 from studio.finishing.backend import Finishing
@@ -71,6 +71,29 @@ def test_the_file_is_written_as_the_chain_says() -> None:
     assert wanted.file == SMALL.file
     assert wanted.then == (SMALL.replace(file=None),)
     assert followed(wanted, ()) is wanted
+    assert following(wanted) == (SMALL,)
+    assert following(GenerationRequest(prompt="a cat", file=SMALL.file)) == ()
+
+
+def test_a_chain_is_known_by_what_was_carried_out(chains: Chains) -> None:
+    larger = GenerationRequest(task=Task.UPSCALE, model="upscaler/x")
+    chains.save("ann", "web", [larger, SMALL])
+    assert chains.name_of("ann", (larger, SMALL.replace(model="finish"))) == "web"
+    assert chains.name_of("ann", (larger.replace(model="upscaler/y"), SMALL)) is None
+    assert chains.name_of("ann", (larger,)) is None
+    assert chains.name_of("bob", (larger, SMALL)) is None
+
+
+def test_a_chain_of_another_version_is_left_out(tmp_path: Path) -> None:
+    database = Database(tmp_path / "library.db")
+    chains = Chains(database)
+    chains.save("ann", "web", [SMALL])
+    with database.transaction() as connection:
+        connection.execute(
+            "INSERT INTO chains (user, name, steps, created) VALUES ('ann', 'later', '[{\"sparkle\": 1}]', 0)"
+        )
+    assert chains.all("ann") == {"web": (SMALL,)}
+    assert chains.name_of("ann", (SMALL,)) == "web"
 
 
 def test_a_chain_follows_a_drawing(tmp_path: Path) -> None:
@@ -112,6 +135,13 @@ def test_chains_through_http(served: Served) -> None:
     assert ann.post(f"{API}/chains/web", json={}).status_code == 400
     missing = bob.post(f"{API}/create", json={"prompt": "a cat", "chain": "web"})
     assert (missing.status_code, missing.json()["details"]["hint"]) == (404, "Saved are: none yet.")
+    logo = SMALL.to_json() | {"finish": {"watermark": {"picture": picture}}}
+    named = ann.put(f"{API}/chains/with/logo", json={"steps": [logo]}).json()["steps"][0]["finish"]["watermark"][
+        "picture"
+    ]
+    assert named == ann.post(f"{API}/pictures", json={"image": picture}).json()["id"]
+    theirs = SMALL.to_json() | {"finish": {"watermark": {"picture": named}}}
+    assert bob.put(f"{API}/chains/mine", json={"steps": [theirs]}).status_code == 404
     odd = ann.put(f"{API}/chains/web", json={"steps": [{"task": "txt2img"}]})
     assert odd.status_code == 400
     assert ann.delete(f"{API}/chains/web").status_code == 204

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from fakes import draw
 
-from studio.core.errors import InvalidRequest
+from studio.core.errors import BadImage, InvalidRequest
 from studio.core.finish import Anchor, Box, Derivative, Faces, FileWish, Finish, Keep, TextOverlay, Upscale, Watermark
 from studio.core.model import GPU_LANE, Model, Quality, Sizes
 from studio.core.request import GenerationRequest
@@ -21,7 +21,7 @@ from studio.engine.picture_info import picture_info
 from studio.tabs import _extras_chains, _extras_facts, _extras_info, _offers
 from studio.tabs._extras_fields import Layout, picture_fields, step_fields, tool_note
 from studio.tabs._extras_read import MODES, OWN, chain_of, choosable, read, steps_of, upscaler_of, write
-from studio.tabs._restore import drawing
+from studio.tabs._restore import drawing, from_picture
 from tests.foreign_pictures import A1111, png
 
 ONE, TWO = "a" * 64, "b" * 64
@@ -174,6 +174,15 @@ def test_picture_info_is_a_table_and_says_when_there_is_none(tmp_path: Path) -> 
     draw(1, 16, 16).save(plain, "PNG")
     path.write_bytes(plain.getvalue())
     assert "Nothing in this file" in _extras_info.table(picture_info(path, Settings()))
+
+
+def test_settings_come_from_a_picture_but_not_from_any_comment(tmp_path: Path) -> None:
+    path = tmp_path / "fox.png"
+    path.write_bytes(png(parameters="a holiday"))
+    with pytest.raises(BadImage, match="carries no settings"):
+        from_picture(path, Settings())
+    path.write_bytes(png(parameters=A1111))
+    assert from_picture(path, Settings())[0] == drawing((), A1111)
 
 
 def test_offers_are_listed_with_size_and_licence() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from fastapi import APIRouter, Request
@@ -51,33 +52,36 @@ def add(routes: APIRouter, studio: Studio, submitter: Submitter) -> None:
     kept = studio.engine.chains
     forms = APIRouter(route_class=FormsToo)
 
-    def told(user: User, name: str) -> Chain:
-        return Chain(name=name, steps=[step.to_json() for step in kept.steps(user.name, name)])
+    def told(name: str, steps: Sequence[GenerationRequest]) -> Chain:
+        return Chain(name=name, steps=[step.to_json() for step in steps])
 
     @routes.get("/chains")
     def listed(request: Request) -> ChainList:  # pyright: ignore[reportUnusedFunction]
         """The caller's chains; `chain` in /create, /edit and the others names one."""
-        user = caller(request)
-        return ChainList(chains=[told(user, name) for name in kept.names(user.name)])
+        return ChainList(chains=[told(name, steps) for name, steps in kept.all(caller(request).name).items()])
 
-    @routes.get("/chains/{name}")
+    @routes.get("/chains/{name:path}")
     def one(request: Request, name: str) -> Chain:  # pyright: ignore[reportUnusedFunction]
         """One chain."""
-        return told(caller(request), name)
+        return told(name, kept.steps(caller(request).name, name))
 
-    @routes.put("/chains/{name}")
+    @routes.put("/chains/{name:path}")
     def save(request: Request, name: str, body: ChainBody) -> Chain:  # pyright: ignore[reportUnusedFunction]
-        """Keep steps under a name, in the place of what had it."""
+        """Keep steps under a name, in the place of what had it. Their pictures are let in, and named by their ids from then on."""
         user = caller(request)
-        return told(user, kept.save(user.name, name, steps_of(body.steps)))
+        steps = [kept_in(step, studio.engine, user) for step in steps_of(body.steps)]
+        return told(kept.save(user.name, name, steps), steps)
 
-    @routes.delete("/chains/{name}", status_code=204)
+    @routes.delete("/chains/{name:path}", status_code=204)
     def delete(request: Request, name: str) -> None:  # pyright: ignore[reportUnusedFunction]
         """Forget a chain."""
         kept.delete(caller(request).name, name)
 
     @forms.post(
-        "/chains/{name}", status_code=202, response_model=schemas.Queued, responses={200: {"model": schemas.JobBody}}
+        "/chains/{name:path}",
+        status_code=202,
+        response_model=schemas.Queued,
+        responses={200: {"model": schemas.JobBody}},
     )
     async def through(request: Request, name: str, body: ThroughBody, wait: bool = False) -> Response:  # pyright: ignore[reportUnusedFunction]
         """Send pictures through a chain. Answers as /create does."""

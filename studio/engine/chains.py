@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import json
+import logging
 import time
 from collections.abc import Sequence
 from typing import Any
 
 from studio.core.errors import InvalidRequest, NotFound
+from studio.core.finish import FileWish
 from studio.core.request import MAX_STEPS_AFTER, GenerationRequest
 from studio.engine.database import Database
 
 MOST = 100  # chains of one user
 LONGEST_NAME = 60  # characters
+
+_log = logging.getLogger(__name__)
 
 
 class Chains:
@@ -37,6 +41,26 @@ class Chains:
             known = ", ".join(self.names(user)) or "none yet"
             raise NotFound(f"There is no chain “{name[:LONGEST_NAME]}”.", hint=f"Saved are: {known}.")
         return steps_of(json.loads(rows[0]["steps"]))
+
+    def all(self, user: str) -> dict[str, tuple[GenerationRequest, ...]]:
+        """The user's chains by name; one that this version cannot read is left out."""
+        found: dict[str, tuple[GenerationRequest, ...]] = {}
+        for name in self.names(user):
+            try:
+                found[name] = self.steps(user, name)
+            except InvalidRequest as error:
+                _log.warning("the chain %r cannot be read: %s", name, error.message)
+        return found
+
+    def name_of(self, user: str, steps: Sequence[GenerationRequest]) -> str | None:
+        """The name of the user's chain that was carried out as `steps`, None when there is none; a step that leaves its model
+        open was carried out by any."""
+
+        def alike(kept: Sequence[GenerationRequest]) -> bool:
+            pairs = zip(kept, steps, strict=False)
+            return len(kept) == len(steps) and all(one in (other, other.replace(model="")) for one, other in pairs)
+
+        return next((name for name, kept in self.all(user).items() if alike(kept)), None)
 
     def save(self, user: str, name: str, steps: Sequence[GenerationRequest]) -> str:
         """Keep `steps` under `name`, in the place of what had that name; gives the name as it is kept.
@@ -78,6 +102,13 @@ def followed(request: GenerationRequest, steps: Sequence[GenerationRequest]) -> 
         return request
     file = next((step.file for step in reversed(steps) if step.file is not None), request.file)
     return request.replace(file=file, then=(*request.then, *(step.replace(file=None) for step in steps)))
+
+
+def following(request: GenerationRequest) -> tuple[GenerationRequest, ...]:
+    """The steps that follow `request`, the file with the last, as they are saved: the inverse of `followed`."""
+    then = request.then
+    file = None if request.file == FileWish() else request.file
+    return (*then[:-1], then[-1].replace(file=file)) if then else ()
 
 
 def begun(steps: Sequence[GenerationRequest], pictures: Sequence[str]) -> GenerationRequest:

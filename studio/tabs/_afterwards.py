@@ -8,11 +8,14 @@ from typing import Any
 import gradio as gr
 from gradio.components import Component
 
+from studio.core.errors import NotFound
 from studio.core.request import GenerationRequest
+from studio.core.result import Asset
+from studio.core.task import Task
 from studio.core.user import User
-from studio.engine.chains import followed
+from studio.engine.chains import followed, following
 from studio.engine.studio import Studio
-from studio.tabs._events import QUIET
+from studio.tabs._events import QUIET, Updates
 from studio.tabs._fields import Form
 from studio.tabs._read import NONE
 from studio.tabs._tab import Shell
@@ -48,3 +51,20 @@ def with_chain(studio: Studio, wanted: GenerationRequest, values: Mapping[str, A
     if name in (None, "", NONE):
         return wanted
     return followed(wanted, studio.engine.chains.steps(user.name, str(name)))
+
+
+def restored(studio: Studio, form: Form, asset: Asset, user: User) -> Updates:
+    """The update that chooses the chain which `asset` went through; where no saved one is like it, the user is told."""
+    if "afterwards" not in form.fields:
+        return {}
+    try:
+        wanted = studio.engine.job(asset.job_id, user).request  # of several files the asset's own names one alone
+    except NotFound:
+        wanted = asset.request
+    steps = following(wanted)
+    made_for = bool(steps) and steps[-1].task is Task.SOCIAL  # a fold of its own asked for that, after the chain
+    tried = [steps[:end] for end in range(len(steps) - 1, 0, -1)] if made_for else [steps]
+    name = next((found for one in tried if (found := studio.engine.chains.name_of(user.name, one))), None)
+    if steps and name is None and not made_for:
+        gr.Info("The steps that followed are no saved chain; nothing is chosen under Afterwards.", title="Afterwards")
+    return {form["afterwards"]: gr.update(value=name or NONE)}

@@ -13,7 +13,7 @@ from studio.core.request import GenerationRequest
 from studio.core.result import Asset
 from studio.core.user import User
 from studio.engine.studio import Studio
-from studio.tabs import _fields, _memory
+from studio.tabs import _afterwards, _fields, _memory
 from studio.tabs._events import QUIET, Updates, toast, told
 from studio.tabs._fields import Form
 from studio.tabs._guide import Guide
@@ -186,7 +186,9 @@ def wire_reuse(studio: Studio, desk: Desk, fill: Callable[[Asset], Updates], out
 
     @told
     def reuse(asset_id: Any, request: gr.Request) -> Updates:
-        return fill(studio.engine.asset(str(asset_id), user_of(request)))
+        user = user_of(request)
+        asset = studio.engine.asset(str(asset_id), user)
+        return {**fill(asset), **_afterwards.restored(studio, desk.form, asset, user)}
 
     selected = gr.Textbox(visible=False)
     desk.result.use_all.click(

@@ -16,16 +16,30 @@ from studio.core.upscale_modes import DEFAULT_CREATIVITY, LANCZOS, LONG_SIDE_4K,
 from studio.tabs import _pictures
 from studio.tabs._events import QUIET
 from studio.tabs._extras_finish import finish_fields
-from studio.tabs._extras_read import BY_FACTOR, BY_LONG_SIDE, BY_SIZE, MODES, OWN, QUALITIES, WITHOUT, Step, redraws
+from studio.tabs._extras_read import (
+    BY_FACTOR,
+    BY_LONG_SIDE,
+    BY_SIZE,
+    MODES,
+    OWN,
+    QUALITIES,
+    TASKS,
+    WITHOUT,
+    Step,
+    redraws,
+)
 from studio.tabs._fields import model_choices
 from studio.tabs._read import AUTOMATIC, NONE
 from studio.tabs._stage import model_note
 
 PREFIX = "ext-"
 SOURCE = f"{PREFIX}pictures"
-MISSING = '<p class="note note-bad"><strong>Nothing installed does this.</strong> {}</p>'
-_RESTORERS = "Fetch the weights of one in Configurations."
+MISSING = '<p class="note note-bad"><strong>Nothing installed does this.</strong></p><p class="note">{}</p>'
+_RESTORERS = "Fetch the weights of one in Configurations, under Weights to fetch."
 _BACKGROUNDS = "A cloud service that offers it would, once its key is set in Configurations."
+_ADVICE = {Step.FACES: _RESTORERS, Step.BACKGROUND: _BACKGROUNDS}
+_CHOOSERS = {Step.FACES: "restorer", Step.BACKGROUND: "background"}
+Models = Callable[[Task], Sequence[Model]]
 
 
 @dataclass
@@ -52,7 +66,7 @@ def picture_fields(layout: Layout) -> None:
     )  # fmt: skip
 
 
-def step_fields(layout: Layout, models: Callable[[Task], Sequence[Model]], fonts: Sequence[str]) -> None:
+def step_fields(layout: Layout, models: Models, fonts: Sequence[str]) -> None:
     """A block for each step; the first is shown."""
     for step in Step:
         with gr.Column(
@@ -65,9 +79,10 @@ def step_fields(layout: Layout, models: Callable[[Task], Sequence[Model]], fonts
             if step is Step.UPSCALE:
                 _upscale(layout, models(Task.UPSCALE))
             elif step is Step.FACES:
-                _faces(layout, models(Task.RESTORE_FACES))
+                _tool(layout, models, step, _restorers)
+                _faces(layout)
             elif step is Step.BACKGROUND:
-                _background(layout, models(Task.REMOVE_BACKGROUND))
+                _tool(layout, models, step, _backgrounds)
             else:
                 layout.fields |= finish_fields(fonts, PREFIX)
         layout.steps[step] = column
@@ -129,23 +144,34 @@ def _own(layout: Layout, models: Sequence[Model]) -> None:
         fields["base"] = gr.Dropdown(names, value=LANCZOS if LANCZOS in names else names[0], label="Base upscaler", elem_id=f"{PREFIX}base", info="For models that redraw: what enlarges the picture first.", allow_custom_value=True)  # fmt: skip
 
 
-def _faces(layout: Layout, models: Sequence[Model]) -> None:
-    fields = layout.fields
-    fields["restorer"] = gr.Dropdown([AUTOMATIC, *model_choices(models)], value=AUTOMATIC, label="Restorer", elem_id=f"{PREFIX}restorer", allow_custom_value=True)  # fmt: skip
-    note = layout.notes[Step.FACES] = gr.HTML(tool_note(models, AUTOMATIC, _RESTORERS), elem_classes="model-note")
+def _tool(layout: Layout, models: Models, step: Step, chooser: Callable[[list[tuple[str, str]]], gr.Dropdown]) -> None:
+    """The chooser of a step's model, and the line below it; what has been fetched meanwhile is found when the field is entered."""
+    task, advice = TASKS[step], _ADVICE[step]
+    chosen = layout.fields[_CHOOSERS[step]] = chooser(_choices(models(task)))
+    note = layout.notes[step] = gr.HTML(tool_note(models(task), AUTOMATIC, advice), elem_classes="model-note")
+    chosen.change(lambda named: tool_note(models(task), named, advice), chosen, note, **QUIET)
+    chosen.focus(
+        lambda named: (gr.update(choices=_choices(models(task))), tool_note(models(task), named, advice)), chosen, [chosen, note],
+        **QUIET,
+    )  # fmt: skip
+
+
+def _choices(models: Sequence[Model]) -> list[tuple[str, str]]:
+    return [(AUTOMATIC, AUTOMATIC), *model_choices(models)]
+
+
+def _restorers(choices: list[tuple[str, str]]) -> gr.Dropdown:
+    return gr.Dropdown(choices, value=AUTOMATIC, label="Restorer", elem_id=f"{PREFIX}restorer", allow_custom_value=True)
+
+
+def _backgrounds(choices: list[tuple[str, str]]) -> gr.Dropdown:
+    return gr.Dropdown(choices, value=AUTOMATIC, label="Model", elem_id=f"{PREFIX}background", allow_custom_value=True, info="What tells the subject from its background. The result is transparent: PNG, WebP or AVIF keep that.")  # fmt: skip
+
+
+def _faces(layout: Layout) -> None:
     with gr.Row(elem_classes="pair"):
-        fields["visibility"] = gr.Slider(0, 1, value=1, step=0.05, label="Visibility", elem_id=f"{PREFIX}visibility", min_width=120, info="How strongly the restored face covers the old.")  # fmt: skip
-        fields["fidelity"] = gr.Slider(0, 1, value=0.5, step=0.05, label="Fidelity", elem_id=f"{PREFIX}fidelity", min_width=120, info="0 looks best, 1 is truest; CodeFormer.")  # fmt: skip
-    fields["restorer"].change(lambda chosen: tool_note(models, chosen, _RESTORERS), fields["restorer"], note, **QUIET)
-
-
-def _background(layout: Layout, models: Sequence[Model]) -> None:
-    fields = layout.fields
-    fields["background"] = gr.Dropdown([AUTOMATIC, *model_choices(models)], value=AUTOMATIC, label="Model", elem_id=f"{PREFIX}background", allow_custom_value=True, info="What tells the subject from its background. The result is transparent: PNG, WebP or AVIF keep that.")  # fmt: skip
-    note = layout.notes[Step.BACKGROUND] = gr.HTML(tool_note(models, AUTOMATIC, _BACKGROUNDS), elem_classes="model-note")  # fmt: skip
-    fields["background"].change(
-        lambda chosen: tool_note(models, chosen, _BACKGROUNDS), fields["background"], note, **QUIET
-    )
+        layout.fields["visibility"] = gr.Slider(0, 1, value=1, step=0.05, label="Visibility", elem_id=f"{PREFIX}visibility", min_width=120, info="How strongly the restored face covers the old.")  # fmt: skip
+        layout.fields["fidelity"] = gr.Slider(0, 1, value=0.5, step=0.05, label="Fidelity", elem_id=f"{PREFIX}fidelity", min_width=120, info="0 looks best, 1 is truest; CodeFormer.")  # fmt: skip
 
 
 def upscale_note(mode: Mode | None, model: Model | None) -> str:
@@ -153,7 +179,7 @@ def upscale_note(mode: Mode | None, model: Model | None) -> str:
     if model is None:
         return MISSING.format(escape(WITHOUT[mode])) if mode else MISSING.format("Choose another upscaler.")
     said = f'<p class="note">With {escape(model.title)}.</p>' if mode else ""
-    return model_note(model) or said
+    return said + model_note(model)
 
 
 def is_own(mode: Any) -> bool:

@@ -31,7 +31,7 @@ def finish_fields(fonts: Sequence[str], prefix: str) -> dict[str, Component]:
 
 def _file_fields(prefix: str) -> dict[str, Component]:
     with gr.Row(elem_classes="pair"):
-        kind = gr.Dropdown(list(FORMATS), value=AS_SET, label="Format", elem_id=f"{prefix}format", min_width=120, info="Of the written file.", allow_custom_value=True)  # fmt: skip
+        kind = gr.Dropdown(list(FORMATS), value=AS_SET, label="Format", elem_id=f"{prefix}format", min_width=120, info="Of the file; colours are sRGB.", allow_custom_value=True)  # fmt: skip
         quality = gr.Slider(0, 100, value=0, step=1, label="File quality", elem_id=f"{prefix}file-quality", min_width=120, info="0: as in the settings.")  # fmt: skip
     with gr.Row(elem_classes="pair"):
         most = gr.Number(0, label="At most, in kB", minimum=0, elem_id=f"{prefix}max-kb", min_width=120, info="0: any size. Quality gives way.")  # fmt: skip
@@ -93,7 +93,7 @@ def _watermark_fields(prefix: str) -> dict[str, Component]:
 
 def _derivative_fields(prefix: str) -> dict[str, Component]:
     """A row for each; one shows when the one before it is in use."""
-    gr.Markdown("One picture as several files, instead of the one. 0 leaves a side or the quality open.", elem_classes="hint")  # fmt: skip
+    gr.Markdown("One picture as several files, instead of the one, and as a zip. 0 leaves a side or the quality open.", elem_classes="hint")  # fmt: skip
     fields: dict[str, Component] = {}
     for slot in range(SLOTS):
         with gr.Row(elem_classes="derivative", visible=slot == 0) as row:

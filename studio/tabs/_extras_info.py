@@ -22,7 +22,7 @@ from studio.tabs._tab import Shell
 from studio.tabs._user import user_of
 
 GREETING = (
-    '<div class="info info-empty"><p class="note">Drop a picture from this studio, AUTOMATIC1111, Forge, ComfyUI, InvokeAI, Fooocus, '
+    '<div class="told told-empty"><p class="note">Drop a picture from this studio, AUTOMATIC1111, Forge, ComfyUI, InvokeAI, Fooocus, '
     "SwarmUI or NovelAI: PNG, JPEG, WebP or AVIF.</p></div>"
 )
 NOTHING = "Nothing in this file tells how it was made. Many services remove that when a picture passes through them."
@@ -90,7 +90,7 @@ def table(info: PictureInfo, hidden: str | None = None) -> str:
     if info.raw:
         raw = "".join(f"<h4>{escape(name)}</h4><pre tabindex='0'>{escape(text)}</pre>" for name, text in info.raw.items())  # fmt: skip
         parts.append(_folded("Everything in the file", raw))
-    return f'<div class="info">{"".join(parts)}</div>'
+    return f'<div class="told">{"".join(parts)}</div>'
 
 
 def _fields(request: GenerationRequest) -> list[tuple[str, str]]:

@@ -78,7 +78,9 @@ def model_note(model: Model) -> str:
 
 
 def _ignored(model: Model) -> str:
-    """What of a request the model passes over, in its own words, and what everybody would expect of one and it lacks."""
+    """What of a request the model passes over, in its own words, and what everybody would expect of one that draws and it lacks."""
+    if not any(task.draws for task in model.tasks):
+        return model.ignores
     lacks = [feature for feature in (Feature.SEED, Feature.NEGATIVE_PROMPT) if feature not in model.features]
     untold = [f"no {feature}" for feature in lacks if feature not in model.ignores.lower()]
     takes = f"Takes {' and '.join(untold)}." if untold else ""

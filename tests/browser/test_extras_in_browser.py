@@ -116,6 +116,10 @@ def test_a_chain_is_saved_and_used_after_txt2img(opener: Opener, tmp_path: Path)
     page.click("#generate")
     page.wait_for_selector('#stage .stage[data-status="finished"]')
     expect(page.locator("#stage .film button")).to_have_count(2)
+    page.fill("#afterwards input", "None")
+    page.keyboard.press("Enter")
+    page.click("text=Use all settings >> visible=true")
+    expect(page.locator("#afterwards input")).to_have_value("Web")
 
 
 def test_hidden_text_goes_in_and_is_read_back(opener: Opener, tmp_path: Path) -> None:
