@@ -154,12 +154,21 @@ def test_crops_and_marks_of_several_pictures_stay_apart(planner: Planner, served
 
 def test_a_small_picture_goes_through_an_upscaler_when_asked(planner: Planner, served: Served) -> None:
     picture = keep(served, ball(600, 600))
-    wanted = planner.ask(asked(picture, formats=(POST,), upscale=True), LOCAL)
+    wanted = planner.ask(asked(picture, formats=(POST,), upscale="tool"), LOCAL)
     assert (wanted.task, wanted.then[0].task) == (Task.UPSCALE, Task.SOCIAL)
     assert wanted.upscale is not None
     assert wanted.upscale.scale == pytest.approx(1.8, abs=0.02)
-    assert planner.ask(asked(picture, formats=("instagram.profile",), upscale=True), LOCAL).task is Task.SOCIAL
+    assert planner.ask(asked(picture, formats=("instagram.profile",), upscale="tool"), LOCAL).task is Task.SOCIAL
     assert planner.ask(asked(picture, formats=(POST,)), LOCAL).task is Task.SOCIAL
+
+
+def test_own_crops_of_several_pictures_are_not_lost_to_an_upscaler(planner: Planner, served: Served) -> None:
+    one, two = keep(served, ball(300, 300)), keep(served, ball(320, 320))
+    wanted = planner.ask(asked(one, two, upscale="tool"), LOCAL)
+    assert (wanted.task, wanted.batch) == (Task.UPSCALE, (one, two))
+    drawn = {"crops": {one: {STORY: [0, 0, 0.5625, 1]}}}
+    with pytest.raises(InvalidRequest, match="An upscaler makes new pictures"):
+        planner.ask(asked(one, two, upscale="tool", drawn=drawn), LOCAL)
 
 
 def test_outpainting_grows_the_canvas_until_every_format_shows_the_whole_picture(

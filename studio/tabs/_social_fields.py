@@ -9,6 +9,7 @@ from gradio.components import Component
 
 from studio.core.finish import Anchor
 from studio.core.finish import Keep as Kept
+from studio.core.model import Model
 from studio.core.social import Extend
 from studio.tabs import _pictures
 
@@ -20,7 +21,7 @@ EXTENDS = (
     ("Coloured border", Extend.COLOUR.value), ("Mirrored edge", Extend.MIRROR.value), ("Outpaint with a model", Extend.OUTPAINT.value),
 )  # fmt: skip
 KEEPS = (
-    ("Only the mark that a machine made it", Kept.MARKER.value), ("The whole recipe", Kept.ALL.value), ("Nothing", Kept.NOTHING.value),
+    ("Machine-made mark only", Kept.MARKER.value), ("The whole recipe", Kept.ALL.value), ("Nothing", Kept.NOTHING.value),
 )  # fmt: skip
 TYPES = (("As each platform likes", ""), ("JPEG", "jpeg"), ("PNG", "png"), ("WebP", "webp"))
 OWN, SAME = "Each its own", "Same for all"
@@ -45,7 +46,7 @@ def board() -> dict[str, Component]:
     return {"board": _pictures.scripted("board", f"{PREFIX}board", value="{}", over=PICTURES)}
 
 
-def crop() -> dict[str, Component]:
+def crop(upscalers: Sequence[Model]) -> dict[str, Component]:
     """How crops are found, and what is done where none fits."""
     same = gr.Radio(
         [OWN, SAME], value=OWN, label="Crops", elem_id=f"{PREFIX}same",
@@ -57,9 +58,10 @@ def crop() -> dict[str, Component]:
             info="“Ask me”: nobody is left out unseen. A border keeps the whole picture.",
         )  # fmt: skip
         colour = gr.ColorPicker("#1f2933", label="Border colour", elem_id=f"{PREFIX}colour", min_width=100)
-    upscale = gr.Checkbox(
-        label="Upscale when needed", elem_id=f"{PREFIX}upscale",
-        info="A picture that is too small goes through an upscaler first. Off: it is resized, and the result says so.",
+    upscale = gr.Dropdown(
+        [("Resize it, and say so", ""), *((f"Upscale with {model.title}", model.id) for model in upscalers)], value="",
+        label="A picture that is too small", elem_id=f"{PREFIX}upscale",
+        info="An upscaler draws finer detail, and takes its time.",
     )  # fmt: skip
     return {"same": same, "extend": extend, "colour": colour, "upscale": upscale}
 

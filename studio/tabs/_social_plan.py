@@ -59,19 +59,29 @@ class Planner:
             for number, look in enumerate(looks, 1):
                 where = f" of picture {number}" if len(sources) > 1 else ""
                 self._check_faces(look, drawn.crops.get(look.source, {}), formats, where)
-        upscale = bool(values.get("upscale"))
         if len(sources) == 1:
             own = drawn.crops.get(sources[0], {})
             wish = dataclasses.replace(wish, focus=drawn.focus.get(sources[0]), crops=_crops(own, wish))
-            return self._one(looks[0], wish, formats, upscale=upscale)
-        crops = [crop for source in sources for crop in _crops(drawn.crops.get(source, {}), wish, source)]
-        crops += [crop for look in looks if look.source in drawn.focus for crop in _marked(look, crops, wish)]
-        wish = dataclasses.replace(wish, crops=tuple(crops), upscale=upscale)
-        if wish.extend is Extend.OUTPAINT:
+            torn = [each for each in looks[0].crops if each.verdict is Verdict.EXTEND]
+            if wish.extend is Extend.OUTPAINT and torn:
+                return self._outpainted(looks[0], wish, [formats[each.format].ratio for each in torn])
+        elif wish.extend is Extend.OUTPAINT:
             raise InvalidRequest(
                 "A model paints around one picture at a time.", hint="Leave one picture in, or choose another border."
             )
-        return GenerationRequest(task=Task.SOCIAL, model="social", batch=sources, social=wish)
+        else:
+            crops = [crop for source in sources for crop in _crops(drawn.crops.get(source, {}), wish, source)]
+            crops += [crop for look in looks if look.source in drawn.focus for crop in _marked(look, crops, wish)]
+            wish = dataclasses.replace(wish, crops=tuple(crops))
+        if wish.extend is Extend.OUTPAINT:  # every format fits already
+            wish = dataclasses.replace(wish, extend=Extend.CROP)
+        request = _from(sources, GenerationRequest(task=Task.SOCIAL, model="social", social=wish))
+        scale = max(_enlarged(look, formats) for look in looks)
+        return (
+            request
+            if scale <= 1 or not values.get("upscale")
+            else self._upscaled(request, str(values["upscale"]), scale)
+        )
 
     def _look(self, source: str, wish: Social, own: Mapping[str, Box], focus: Box | None, user: User) -> _Look:
         with Image.open(self._studio.engine.kept_file(source, user)) as image:
@@ -99,22 +109,19 @@ class Planner:
             hint="Drag those crops or keep them as they are, mark who matters, or choose a border below “Where no crop fits”.",
         )
 
-    def _one(self, look: _Look, wish: Social, formats: Mapping[str, Format], *, upscale: bool) -> GenerationRequest:
-        torn = [each for each in look.crops if each.verdict is Verdict.EXTEND]
-        if wish.extend is Extend.OUTPAINT and torn:
-            return self._outpainted(look, wish, [formats[each.format].ratio for each in torn])
-        wish = dataclasses.replace(wish, extend=Extend.CROP) if wish.extend is Extend.OUTPAINT else wish
-        scale = max(
-            formats[each.format].width / max(1.0, (each.box.right - each.box.left) * look.width) for each in look.crops
-        )
-        if not upscale or scale <= 1:
-            return GenerationRequest(task=Task.SOCIAL, model="social", source=look.source, social=wish)
-        if not self._studio.engine.models(Task.UPSCALE):
-            wish = dataclasses.replace(wish, upscale=True)
-            return GenerationRequest(task=Task.SOCIAL, model="social", source=look.source, social=wish)
-        last = GenerationRequest(task=Task.SOCIAL, model="social", social=wish)
+    def _upscaled(self, request: GenerationRequest, upscaler: str, scale: float) -> GenerationRequest:
+        """The request with `upscaler` before it, as far as the format that needs most."""
+        wish = request.social
+        if request.batch and wish is not None and wish.crops:
+            raise InvalidRequest(
+                "An upscaler makes new pictures, and your crops of several old ones do not fit them.",
+                hint="Export these pictures one by one, or resize them.",
+            )
+        model = self._studio.engine.model(upscaler, Task.UPSCALE)
         larger = Upscale(scale=min(MOST_SCALE, round(scale + 0.005, 2)))
-        return GenerationRequest(task=Task.UPSCALE, source=look.source, upscale=larger, then=(last,))
+        first = GenerationRequest(task=Task.UPSCALE, model=model.id, upscale=larger)
+        then = (request.replace(source=None, batch=()),)
+        return first.replace(source=request.source, batch=request.batch, then=then)
 
     def _outpainted(self, look: _Look, wish: Social, ratios: list[float]) -> GenerationRequest:
         """The canvas grows until every format that loses something can show the whole picture; crops then keep it in sight."""
@@ -132,6 +139,17 @@ class Planner:
             task=Task.OUTPAINT, source=look.source, outpaint=grows,
             then=(GenerationRequest(task=Task.SOCIAL, model="social", social=last),),
         )  # fmt: skip
+
+
+def _from(sources: tuple[str, ...], request: GenerationRequest) -> GenerationRequest:
+    return request.replace(source=sources[0]) if len(sources) == 1 else request.replace(batch=sources)
+
+
+def _enlarged(look: _Look, formats: Mapping[str, Format]) -> float:
+    """How many times the picture is enlarged for the format that needs most."""
+    return max(
+        formats[each.format].width / max(1.0, (each.box.right - each.box.left) * look.width) for each in look.crops
+    )
 
 
 def _crops(own: Mapping[str, Box], wish: Social, picture: str = "") -> tuple[FormatCrop, ...]:

@@ -71,7 +71,7 @@ def write(wish: Social, sources: tuple[str, ...]) -> dict[str, Any]:
     focus = {source: sides(wish.focus) for source in sources} if wish.focus else {}
     values: dict[str, Any] = {
         "pictures": " ".join(sources), "formats": " ".join(wish.formats), "board": json.dumps({"crops": crops, "focus": focus}),
-        "same": SAME if wish.same else OWN, "extend": wish.extend.value, "colour": wish.colour, "upscale": wish.upscale,
+        "same": SAME if wish.same else OWN, "extend": wish.extend.value, "colour": wish.colour,
         "keep": wish.keep.value, "type": wish.file_type or "", "zones": wish.zones, "sheet": wish.sheet, "original": wish.original,
         "text": "", "logo": "",
     }  # fmt: skip

@@ -150,6 +150,6 @@ def _names(assets: Sequence[Asset], pattern: str) -> list[str]:
 def _fields(label: str, width: int, height: int, number: int) -> Mapping[str, str]:
     platform, _, name = label.partition(".")
     return {
-        "picture": f"{number:02d}", "platform": platform, "format": name or label, "label": label.replace(".", "-"),
+        "picture": f"{number:02d}", "platform": platform if name else "all", "format": name or label, "label": label.replace(".", "-"),
         "width": str(width), "height": str(height),
     }  # fmt: skip

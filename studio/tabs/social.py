@@ -10,6 +10,8 @@ import gradio as gr
 from gradio.components import Component
 
 from studio.core.errors import NotFound, StudioError
+from studio.core.model import GPU_LANE, Model
+from studio.core.task import Task
 from studio.core.user import User
 from studio.engine.studio import SocialParts, Studio
 from studio.tabs import _memory
@@ -70,7 +72,7 @@ def build(studio: Studio, shell: Shell) -> None:
             with gr.Column(visible=False, elem_classes="actions-frame") as actions:
                 shell.send.offer("social")
         with gr.Column(elem_classes="desk desk-settings", min_width=0):
-            made |= fields.crop()
+            made |= fields.crop(_upscalers(studio))
             with gr.Accordion("Text", open=False):
                 made |= fields.text(studio.fonts())
             with gr.Accordion("Logo and brand kit", open=False):
@@ -82,6 +84,12 @@ def build(studio: Studio, shell: Shell) -> None:
     panel = Panel(stage=stage, job=job, generate=go, stop=stop, skip=skip, actions=actions)
     _Page(studio, parts, Form(made), panel, table).wire(shell)
     kits.wire(shell)
+
+
+def _upscalers(studio: Studio) -> list[Model]:
+    """Those that do nothing but enlarge, on this machine, by more than arithmetic."""
+    models = studio.engine.models(Task.UPSCALE)
+    return [model for model in models if model.tasks == {Task.UPSCALE} and model.lane == GPU_LANE and not model.problem]
 
 
 class _Page:
