@@ -43,8 +43,10 @@ def test_a_batch_and_a_grid_add_up(tmp_path: Path) -> None:
             price = studio.engine.estimate(one)
             assert price
             assert _cost.money(price) in _cost.said(studio, one)
-            four = one.replace(count=2, axes=(_axis("steps", "10", "20"),))
-            assert f"{_cost.money(4 * price)} for 4 pictures" in _cost.said(studio, four)
+            assert f"{_cost.money(2 * price)} for 2 pictures" in _cost.said(studio, one.replace(count=2))
+            grid = one.replace(axes=(_axis("Size", "1024x1024", "512x512"),))
+            dear, cheap = price, studio.engine.estimate(one.replace(width=512, height=512)) or 0.0
+            assert f"{_cost.money(dear + cheap)} for 2 pictures" in _cost.said(studio, grid)
             assert "Free" in _cost.said(studio, GenerationRequest(model="fake"))
             assert server.seen == [], "nothing is asked of the service"
         finally:

@@ -121,6 +121,14 @@ def test_the_check_names_models_that_end(openai: Service) -> None:
     assert SENTINEL not in told
 
 
+def test_a_day_of_shutdown_that_the_service_tells_is_in_the_note_of_the_model(openai: Service) -> None:
+    assert not any("ends" in model.note for model in openai.models())
+    openai.check(Context())
+    notes = {model.id: model.note for model in openai.models()}
+    assert notes["openai/gpt-image-2"] == "OpenAI ends it on 2027-06-01."
+    assert notes["openai/gpt-image-2.6-flare"] == ""
+
+
 def test_an_own_server_gives_pictures_as_text_or_at_its_own_address() -> None:
     with serving(Own()) as server:
         own = service(COMPATIBLE, server, path="/v1")

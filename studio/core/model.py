@@ -12,6 +12,7 @@ from studio.core.errors import InvalidRequest, ModelBroken
 from studio.core.request import GenerationRequest, Task, parse_aspect
 
 GPU_LANE = "gpu"
+TOOLS_LANE = "tools"  # Pillow, OpenCV, ONNX
 
 
 class Feature(StrEnum):
@@ -114,6 +115,11 @@ class Model:
     note: str = ""
     options: tuple[OptionSpec, ...] = ()
 
+    @property
+    def locked(self) -> bool:
+        """Whether it waits for the key or the address of its service; `problem` says how to give it."""
+        return bool(self.problem) and self.lane not in (GPU_LANE, TOOLS_LANE)
+
     def check(self, request: GenerationRequest) -> None:
         """Refuse what this model cannot do, before any wait and any cost.
 
@@ -121,6 +127,8 @@ class Model:
             ModelBroken: the model's own `problem`.
             InvalidRequest: a task, feature, size, count or sampler that it lacks; the message says what it has instead.
         """
+        if self.locked:
+            raise ModelBroken(f"{self.title} is locked: {self.problem}", hint="Unlock it, or pick another model.")
         if self.problem:
             raise ModelBroken(f"{self.title} cannot be used: {self.problem}", hint="Pick another model.")
         if request.task not in self.tasks:

@@ -132,7 +132,8 @@ class ProviderSpec:
     without. `base_url` is where it lives; the environment variable `base_env` and the setting of that name move it. `hosts` are
     the names (or ".suffix") that results are downloaded from. `models` gives its models, `draw` makes the pictures of an
     order, one per seed, `check` asks something that costs nothing and returns a sentence for the user. `header` puts a key
-    into headers. `fault` gives the error that an answer of the service means.
+    into headers. `fault` gives the error that an answer of the service means. `endings` asks, at no cost, on which day
+    (YYYY-MM-DD) the service shuts its models down, by its own names of them; None where it does not tell.
     """
 
     id: str
@@ -148,3 +149,4 @@ class ProviderSpec:
     check: Callable[[Wire], str]
     header: Callable[[str], Mapping[str, str]]
     fault: Callable[[Answer], Exception]
+    endings: Callable[[Wire], Mapping[str, str]] | None = None

@@ -160,9 +160,17 @@ class Engine(Gallery):
         None when nobody can tell.
 
         Raises:
-            UnknownModel: a model that is not there.
+            UnknownModel: a model that is not there. InvalidRequest: the model does not do it, or the axes make no grid.
         """
         return self._intake.estimate(request)
+
+    def resolved(self, request: GenerationRequest, user: User) -> GenerationRequest:
+        """`request` with the model that would draw it now and its size, for telling what it would cost; nothing is sent.
+
+        Raises:
+            UnknownModel, InvalidRequest: there is no such model. NotFound: its picture is gone.
+        """
+        return self._intake.resolved(request, user.name, self._settings.current)
 
     def expected_seconds(self, request: GenerationRequest) -> float | None:
         """How long one picture of `request` took before, None when none like it was made."""

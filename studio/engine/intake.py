@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from studio.core.errors import InvalidRequest, ModelBroken, UnknownModel
+from studio.core.grid import cells
 from studio.core.model import Feature, Model
 from studio.core.request import GenerationRequest, outputs_of
 from studio.core.settings import Settings
@@ -72,8 +74,23 @@ class Intake:
         heir = self._heir(request.model)
         return (request, ()) if heir is None else (request.replace(model=heir.model), (heir.told,))
 
+    def resolved(self, request: GenerationRequest, user: str, settings: Settings) -> GenerationRequest:
+        """`request` with the model that would draw it now, and its size; its pictures may still be missing.
+
+        Raises:
+            UnknownModel, InvalidRequest: there is no such model. NotFound: its first picture is gone.
+        """
+        named = self._named(chosen(self._living(request)[0], self._models, self.estimate), settings)
+        return sized(named, self._models.find(named.model)[1], user, self._pictures)
+
     def estimate(self, request: GenerationRequest) -> float | None:
-        """What all pictures and steps of `request` are expected to cost in US dollars, None when nobody can tell."""
+        """What all pictures and steps of `request` are expected to cost in US dollars, None when nobody can tell; raises
+        UnknownModel, and InvalidRequest for what no picture can be made of."""
+        if request.axes:
+            alike = Counter(cell.request.replace(seed=None, prompt="") for cell in cells(request))
+            costs = [(self.estimate(one), count) for one, count in alike.items()]
+            known = [cost * count for cost, count in costs if cost is not None]
+            return sum(known) if len(known) == len(costs) else None
         request, _ = self._living(request)
         if request.model.startswith(AUTO):
             request = chosen(request, self._models, self.estimate)
@@ -84,7 +101,10 @@ class Intake:
         for step in (request.replace(count=pictures, batch=()), *(one.replace(count=pictures) for one in request.then)):
             if not step.model:
                 continue
-            cost = estimate(self._models.find(step.model)[0], step)
+            backend, model = self._models.find(step.model)
+            if step.task not in model.tasks:
+                raise InvalidRequest(f"{model.title} does not do {step.task}.", hint="Pick another model.")
+            cost = estimate(backend, step)
             if cost is None:
                 return None
             total += cost

@@ -9,7 +9,7 @@ from PIL import Image
 
 from studio.core.errors import InvalidRequest
 from studio.core.finish import Derivative, Finish
-from studio.core.model import Model
+from studio.core.model import TOOLS_LANE, Model
 from studio.core.ports import JobContext, PictureSeed
 from studio.core.request import GenerationRequest
 from studio.core.result import Rendered
@@ -19,7 +19,7 @@ from studio.finishing.fonts import Fonts
 from studio.finishing.shapes import cropped, derived, resized
 
 MODEL = Model(
-    id="finish", title="Finish", family="finish", lane="tools", tasks=frozenset({Task.FINISH}), features=frozenset(), max_batch=1,
+    id="finish", title="Finish", family="finish", lane=TOOLS_LANE, tasks=frozenset({Task.FINISH}), features=frozenset(), max_batch=1,
 )  # fmt: skip
 _ENDINGS = {"jpeg": "jpg"}
 

@@ -11,7 +11,7 @@ from PIL import Image
 
 from studio.core.errors import InvalidRequest, ModelBroken
 from studio.core.finish import Faces
-from studio.core.model import GPU_LANE, Feature, Model, Quality, Sizes
+from studio.core.model import GPU_LANE, TOOLS_LANE, Feature, Model, Quality, Sizes
 from studio.core.ports import JobContext, PictureSeed
 from studio.core.ranges import MAX_SIDE
 from studio.core.request import GenerationRequest
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from studio.pipelines.catalog import Catalog
     from studio.pipelines.plan import Resources
 
-TOOLS_LANE = "tools"
 NO_FACE = "No face was found: the picture is as it was."
 _SIZES = Sizes(multiple=1, smallest=1, largest=MAX_SIDE, max_pixels=MAX_SIDE * MAX_SIDE)
 _FEATURES = frozenset({Feature.SEED})  # taken and of no effect, as chains and grids may carry one

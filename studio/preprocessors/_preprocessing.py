@@ -12,7 +12,7 @@ from PIL import Image, ImageFilter, ImageOps
 
 from studio.core.annotate import PreprocessorSpec, map_size, on_white
 from studio.core.errors import InvalidRequest, NotConfigured, OutOfMemory
-from studio.core.model import GPU_LANE, Feature, Model, Sizes
+from studio.core.model import GPU_LANE, TOOLS_LANE, Feature, Model, Sizes
 from studio.core.parts import ControlUnit
 from studio.core.ports import JobContext, PictureSeed
 from studio.core.ranges import MAX_SIDE
@@ -25,7 +25,6 @@ from studio.preprocessors._keeper import Keeper
 from studio.vision import foreground
 
 PREFIX = "preprocessor/"
-TOOLS_LANE = "tools"
 NONE = "none"
 WORDS = "words"  # the preprocessor whose map is a mask of what `search` names
 _FOUND_MARGIN = 1 / 64  # of the longer side: outlines are cut a little close

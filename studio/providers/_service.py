@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from studio.core.errors import UnknownModel
@@ -39,18 +39,27 @@ class Service:
         self._base_url = base_url
         self._lock = threading.Lock()
         self._session: requests.Session | None = None
+        self._endings: Mapping[str, str] = {}  # what the service itself told of its models' last days
 
     @property
     def locked(self) -> str:
         """How to unlock the service, "" when it is ready."""
         spec = self.spec
         if not spec.key_optional and not self._keys.is_set(*spec.keys):
-            return f"it needs a key: set {spec.keys[0]} in the environment or in Configurations ({spec.site})."
-        return "" if self._base() else f"it has no address: set {spec.base_env} or enter it in Configurations."
+            return f"it needs a key of {spec.title} ({spec.site}). Enter it on Configurations under “Cloud providers”, or set {spec.keys[0]} in the environment."
+        return (
+            ""
+            if self._base()
+            else f"it has no address yet. Enter one on Configurations, or set {spec.base_env} in the environment."
+        )
 
     def models(self) -> Sequence[Model]:
+        """All models with what is known now: locked or not, and the day on which the service ends one."""
         locked = self.locked
-        return [dataclasses.replace(one.model, problem=one.model.problem or locked) for one in self.spec.models()]
+        return [
+            dataclasses.replace(one.model, problem=one.model.problem or locked, note=self._note(one))
+            for one in self.spec.models()
+        ]
 
     def estimate(self, request: GenerationRequest) -> Estimate | None:
         """See Priced."""
@@ -69,12 +78,15 @@ class Service:
             return self.spec.draw(order, self.wire(ctx))
 
     def check(self, ctx: JobContext) -> str:
-        """Ask the service something that costs nothing; returns a sentence for the user.
+        """Ask the service something that costs nothing, and when its models end; returns a sentence for the user.
 
         Raises:
             StudioError: the key is wrong, or the service cannot be reached.
         """
-        return self.spec.check(self.wire(ctx))
+        wire = self.wire(ctx)
+        if self.spec.endings is not None:
+            self._endings = dict(self.spec.endings(wire))
+        return self.spec.check(wire)
 
     def wire(self, ctx: JobContext) -> HttpWire:
         """The way to the service for one job; raises NotConfigured without a key."""
@@ -93,6 +105,11 @@ class Service:
         names = self.spec.keys
         name = next((name for name in names if self._keys.is_set(name)), None)
         return "" if name is None and self.spec.key_optional else self._keys.get(name or names[0])
+
+    def _note(self, one: CloudModel) -> str:
+        ends = self._endings.get(one.name) or one.ends
+        told = f"{self.spec.title} ends it on {ends}." if ends else ""
+        return f"{one.model.note} {told}".strip()
 
     def _find(self, model_id: str) -> CloudModel:
         for one in self.spec.models():

@@ -244,7 +244,6 @@ def _entry(name: str, kind: Kind) -> CloudModel:
         tasks=frozenset({Task.TXT2IMG, Task.EDIT, Task.REPLACE_BACKGROUND, Task.STYLE_TRANSFER}),
         sizes=_ANY, max_count=10, max_batch=1, paid=True, quality=kind.quality,
         ignores="The exact size: the nearest aspect ratio and step of resolution is drawn. Seed and negative prompt do not exist here.",
-        note=f"Google ends it on {kind.ends}." if kind.ends else "",
     )  # fmt: skip
 
     def price(request: GenerationRequest) -> float:

@@ -53,9 +53,13 @@ def fault(answer: Answer) -> Exception:
 
 def check(wire: Wire) -> str:
     """The list of models, which costs nothing to ask; models of ours that are about to be shut down are named."""
-    found = images.listed(_TITLE, wire)
-    ending = [f"{name} ends on {day}" for name, day in found.items() if name in _NAMES and day]
+    ending = [f"{name} ends on {day}" for name, day in endings(wire).items()]
     return f"The key works.{' ' + '; '.join(ending) + '.' if ending else ''}"
+
+
+def endings(wire: Wire) -> dict[str, str]:
+    """The days on which our models are shut down, where the list of models tells one."""
+    return {name: day for name, day in images.listed(_TITLE, wire).items() if name in _NAMES and day}
 
 
 def _quality(model: str) -> str:
@@ -117,4 +121,5 @@ PROVIDER = ProviderSpec(
     check=check,
     header=lambda key: {"Authorization": f"Bearer {key}"},
     fault=fault,
+    endings=endings,
 )

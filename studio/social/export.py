@@ -10,7 +10,7 @@ from PIL import Image
 
 from studio.core.errors import InvalidRequest
 from studio.core.finish import FileWish
-from studio.core.model import Feature, Model
+from studio.core.model import TOOLS_LANE, Feature, Model
 from studio.core.ports import JobContext, PictureSeed
 from studio.core.request import GenerationRequest, Task
 from studio.core.result import Rendered
@@ -23,7 +23,7 @@ from studio.social.overlay import Overlay
 from studio.social.platforms import Platforms
 
 MODEL = Model(
-    id="social", title="Platform formats", family="social", lane="tools", tasks=frozenset({Task.SOCIAL}),
+    id="social", title="Platform formats", family="social", lane=TOOLS_LANE, tasks=frozenset({Task.SOCIAL}),
     features=frozenset[Feature](), max_batch=1,
 )  # fmt: skip
 QUALITY = 93  # of JPEG: every platform encodes again, and more than this is lost on it

@@ -43,8 +43,7 @@ def said(studio: Studio, request: GenerationRequest) -> str:
     pictures = max(1, len(request.batch)) * request.count
     for axis in request.axes:
         pictures *= len(axis.values)
-    each = studio.engine.estimate(request.replace(axes=()))
-    amount = None if each is None else each * pictures / (max(1, len(request.batch)) * request.count)
+    amount = studio.engine.estimate(request)
     return f'<p class="note">{escape(told(amount, pictures, _seconds(studio, request)))}</p>'
 
 

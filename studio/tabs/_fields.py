@@ -13,7 +13,7 @@ import gradio as gr
 from gradio.components import Component
 
 from studio.core.grid import PARAMETERS
-from studio.core.model import GPU_LANE, Feature, Model
+from studio.core.model import Feature, Model
 from studio.core.weights import Kind, WeightFile
 from studio.tabs._read import AUTOMATIC, AXES, LORA_SLOTS, NONE, RANDOM_SEED, SAME, SAVINGS
 
@@ -297,7 +297,7 @@ def model_choices(models: Sequence[Model]) -> list[tuple[str, str]]:
 def _state(model: Model) -> str:
     if not model.problem:
         return ""
-    return " (cannot be used)" if model.lane == GPU_LANE else " (locked)"
+    return " (locked)" if model.locked else " (cannot be used)"
 
 
 def schedule_choices(model: Model, sampler: str) -> list[str]:

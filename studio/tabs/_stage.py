@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from html import escape
 
 from studio.core.events import Snapshot, Status
-from studio.core.model import GPU_LANE, Feature, Model
+from studio.core.model import Feature, Model
 from studio.core.request import GenerationRequest
 from studio.core.result import Asset
 
@@ -71,7 +71,7 @@ def status_line(snapshot: Snapshot) -> str:
 def model_note(model: Model) -> str:
     """One line below the model list: why it cannot be used, or what it is and passes over."""
     if model.problem:
-        state = "Cannot be used" if model.lane == GPU_LANE else "Locked"
+        state = "Locked" if model.locked else "Cannot be used"
         return f'<p class="note note-bad"><strong>{state}:</strong> {escape(model.problem)}</p>'
     text = " ".join(part for part in (model.note, _ignored(model)) if part)
     return f'<p class="note">{escape(text)}</p>' if text else ""
