@@ -277,3 +277,34 @@ def test_an_export_is_told_in_a_table_and_packed_under_its_own_names(planner: Pl
         "twitter/01-header-1500.jpg": (1500, 500), "twitter/02-header-1500.jpg": (1500, 500),
     }  # fmt: skip
     assert len(sizes) == 6
+
+
+def test_a_crop_is_used_for_its_own_picture_alone_and_the_chosen_type_is_written(
+    planner: Planner, served: Served
+) -> None:
+    one, two = keep(served, ball(900, 600)), keep(served, ball(930, 620))
+    crop = Box(left=0.0, right=0.6667)
+    drawn = {"crops": {one: {POST: [0.0, 0.0, 0.6667, 1.0]}}}
+    wanted = planner.ask(asked(one, two, formats=(POST,), drawn=drawn, type="webp"), LOCAL)
+    mine, other = wait_final(served.studio.engine.submit(wanted, LOCAL)).assets
+    assert (mine.path.suffix, other.path.suffix) == (".webp", ".webp")
+    assert mine.request.social is not None
+    assert mine.request.social.crops == (FormatCrop(format=POST, box=crop),)
+    assert other.request.social is not None
+    assert other.request.social.crops[0].box.right > 0.8  # where the ball is
+    assert any("is not said to take webp" in note for note in mine.notes)
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        ({"picture": 5, "formats": 7}, 404),
+        ({"picture": "KEPT", "formats": ["instagram.sotry"]}, 404),
+        ({"picture": "KEPT", "formats": [STORY], "crops": {STORY: [2]}}, 400),
+        ({"picture": "KEPT", "formats": [STORY], "crops": 3, "focus": None}, 200),
+    ],
+)
+def test_the_board_gets_a_plain_answer_to_whatever_it_asks(served: Served, body: dict[str, Any], status: int) -> None:
+    kept = keep(served, ball(300, 200))
+    asked_ = {**body, "picture": kept if body["picture"] == "KEPT" else body["picture"]}
+    assert served.client().post("/page/social/advice", json=asked_).status_code == status

@@ -36,9 +36,10 @@
     const search = make("input", { type: "search", class: "formats-search", placeholder: "Find a format: story, banner, 1080 …", "aria-label": "Find a format" });
     const count = make("span", { class: "formats-count", role: "status" });
     const none = make("button", { type: "button", class: "mini", onclick: () => put([]) }, "None");
+    const all = make("button", { type: "button", class: "mini", onclick: () => put([...shared.formats.keys()]) }, "All");
     const groups = make("div", { class: "formats-groups" });
     const foot = make("div", { class: "formats-foot" });
-    const root = make("div", { class: "formats", role: "group", "aria-label": "Formats" }, make("div", { class: "formats-head" }, search, count, none), groups, foot);
+    const root = make("div", { class: "formats", role: "group", "aria-label": "Formats" }, make("div", { class: "formats-head" }, search, count, all, none), groups, foot);
     element.replaceChildren(root);
     const value = () => String(props.value || "").split(" ").filter(Boolean);
     const put = (ids) => { props.value = ids.join(" "); show(); };

@@ -65,9 +65,10 @@ def router(studio: Studio, parts: SocialParts) -> APIRouter:
     @router.post("/advice")
     def advice(body: Annotated[dict[str, Any], Body()], request: Request) -> list[dict[str, object]]:
         """The crops of `formats` for one picture: {picture, formats, focus, same, crops}."""
-        chosen = [str(each) for each in body.get("formats") or ()][:MAX_FORMATS]
+        asked, drawn = body.get("formats"), body.get("crops")
+        chosen = [str(each) for each in asked][:MAX_FORMATS] if isinstance(asked, list) else []
         focus = boxed(body["focus"]) if body.get("focus") else None
-        own = {str(name): boxed(box) for name, box in dict(body.get("crops") or {}).items()}
+        own = {str(name): boxed(box) for name, box in drawn.items()} if isinstance(drawn, dict) else {}
         with Image.open(engine.kept_file(str(body.get("picture")), caller(request))) as image:
             image.load()
             found = parts.advisor.advise(image, chosen, focus, bool(body.get("same")), own)

@@ -196,3 +196,22 @@ def test_own_formats_and_refusals_and_a_phone(opener: Opener, tmp_path: Path) ->
         "02-own-shop_tile.jpg": (640, 320),
     }
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
+
+
+def test_a_result_is_sent_here_from_another_tab(opener: Opener, tmp_path: Path) -> None:
+    served = opener.serve_social()
+    window = opener.window(served)
+    page = window.open()
+    page.fill("#prompt textarea", "a red apple")
+    page.click("#generate")
+    window.stage("finished")
+    page.click("#txt2img-send-social")
+    expect(page.locator("#social-pictures .pad-facts")).to_have_text("64 × 64")
+    choose(page, POST)
+    expect(card(page, POST)).to_contain_text("it is enlarged 16.9 times")
+    page.click("#social-export")
+    page.wait_for_selector("#social-zip")
+    asset = served.studio.engine.assets(LOCAL, 1)[0]
+    assert asset.label == POST
+    assert [request.prompt for request in asset.history] == ["a red apple"]
+    assert window.complaints == []
