@@ -40,11 +40,7 @@ def router(studio: Studio, parts: SocialParts) -> APIRouter:
 
     @router.post("/formats")
     def save(body: Annotated[dict[str, Any], Body()]) -> dict[str, object]:
-        limit = body.get("limit")
-        numbers = [body.get("width"), body.get("height"), *([] if limit is None else [limit])]
-        if not all(isinstance(number, int) for number in numbers):
-            raise InvalidRequest("Width, height and limit are whole numbers.", hint="Give width and height in px.")
-        made = parts.platforms.save(str(body.get("name") or ""), *numbers[:2], limit)
+        made = parts.platforms.save(str(body.get("name") or ""), *_whole(body))
         return {"id": made.id, **told(parts)}
 
     @router.delete("/formats/{format_id}")
@@ -87,6 +83,14 @@ def router(studio: Studio, parts: SocialParts) -> APIRouter:
         return StreamingResponse(zipped(files, names), media_type="application/zip", headers=head)
 
     return router
+
+
+def _whole(body: Mapping[str, object]) -> tuple[int, int, int | None]:
+    """Width, height and limit of a format; raises InvalidRequest where one is no whole number."""
+    width, height, limit = (body.get(name) for name in ("width", "height", "limit"))
+    if not (isinstance(width, int) and isinstance(height, int) and isinstance(limit, int | None)):
+        raise InvalidRequest("Width, height and limit are whole numbers.", hint="Give width and height in px.")
+    return width, height, limit
 
 
 def told(parts: SocialParts) -> dict[str, object]:
