@@ -134,6 +134,8 @@ def test_nobody_is_left_out_before_somebody_has_chosen(planner: Planner, served:
     wanted = planner.ask(asked(picture, drawn=chosen), LOCAL)
     assert wanted.social is not None
     assert [(crop.format, crop.picture) for crop in wanted.social.crops] == [(STORY, ""), (POST, "")]
+    marked = planner.ask(asked(picture, drawn={"focus": {picture: [0, 0, 0.25, 1]}}), LOCAL).social
+    assert marked == Social(formats=(STORY, POST), focus=Box(right=0.25))
     assert planner.ask(asked(picture, extend="blur"), LOCAL).social == Social(formats=(STORY, POST), extend=Extend.BLUR)
     assert planner.ask(asked(picture, extend="crop"), LOCAL).social == Social(formats=(STORY, POST))
 

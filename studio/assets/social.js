@@ -301,7 +301,7 @@
       node.filled = !mine && advice?.verdict === "extend" && EXTENDS.includes(shared.options.extend);
       arrange(node);
       const short = advice && advice.faces > advice.whole && advice.faces > 1;
-      const asks = !mine && short && shared.options.extend === "ask";
+      const asks = !mine && short && !focus() && shared.options.extend === "ask";
       node.root.dataset.verdict = mine ? "own" : node.filled ? "filled" : asks ? "asks" : advice?.verdict || "";
       node.keep.hidden = Boolean(mine) || node.filled || advice?.verdict === "good";
       node.back.hidden = !mine;

@@ -57,6 +57,8 @@ class Planner:
         ]
         if values.get("extend", ASK) == ASK:
             for number, look in enumerate(looks, 1):
+                if look.source in drawn.focus:  # the user said who matters
+                    continue
                 where = f" of picture {number}" if len(sources) > 1 else ""
                 self._check_faces(look, drawn.crops.get(look.source, {}), formats, where)
         if len(sources) == 1:
