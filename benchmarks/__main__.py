@@ -7,7 +7,18 @@ import sys
 
 from benchmarks.report import HEAD
 
-PARTS = ("startup", "overhead", "residency", "editing", "control", "annotate", "upscale", "derivatives", "social")
+PARTS = (
+    "startup",
+    "overhead",
+    "residency",
+    "editing",
+    "control",
+    "annotate",
+    "upscale",
+    "derivatives",
+    "social",
+    "clouds",
+)
 
 
 def main(names: list[str]) -> int:

@@ -162,7 +162,7 @@ class Outputs:
         side = max(small.size)
         if side > THUMBNAIL_SIDE:
             size = (max(1, small.width * THUMBNAIL_SIDE // side), max(1, small.height * THUMBNAIL_SIDE // side))
-            small = small.resize(size, Image.Resampling.BICUBIC, reducing_gap=2.0)
+            small = small.resize(size, Image.Resampling.BICUBIC, reducing_gap=1.1)
         out = io.BytesIO()
         small.save(out, "JPEG" if small.mode == "RGB" else "WEBP", quality=85)
         path = self._thumbnail_path(asset, ".jpg" if small.mode == "RGB" else ".webp")

@@ -3,8 +3,8 @@ a paid call twice."""
 
 from __future__ import annotations
 
-import base64
 import binascii
+import functools
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -13,9 +13,11 @@ from studio.core.provider import Answer, Order, Wire
 from studio.core.task import Task
 from studio.providers._faults import bad_key, by_status, no_money, odd, refused
 from studio.providers._http import silent
-from studio.providers._shapes import MIB, clear_changes, encoded
+from studio.providers._shapes import MIB, clear_changes, encoded, from_base64
 
 if TYPE_CHECKING:
+    import ssl
+
     import openai
 
 _SECONDS = 600.0  # a hard prompt takes minutes
@@ -84,7 +86,7 @@ def bytes_in(title: str, answer: Mapping[str, Any], wanted: int) -> list[bytes]:
     data = answer.get("data")
     entries = data if isinstance(data, list) else []
     try:
-        found = [base64.b64decode(entry["b64_json"], validate=True) for entry in entries if entry.get("b64_json")]
+        found = [from_base64(entry["b64_json"]) for entry in entries if entry.get("b64_json")]
     except (AttributeError, KeyError, TypeError, ValueError, binascii.Error) as error:
         raise odd(title, "what is no picture") from error
     if len(found) < wanted:
@@ -100,7 +102,7 @@ def _run(title: str, wire: Wire, call: Callable[[openai.OpenAI], Any], *, second
     def work() -> Any:
         with openai.OpenAI(
             base_url=wire.base_url, api_key=wire.key or "none", max_retries=0, timeout=seconds,
-            http_client=openai.DefaultHttpxClient(follow_redirects=False),  # the key stays with this server
+            http_client=openai.DefaultHttpxClient(follow_redirects=False, verify=_trust()),  # the key stays with this server
         ) as client:  # fmt: skip
             return call(client)
 
@@ -114,6 +116,14 @@ def _run(title: str, wire: Wire, call: Callable[[openai.OpenAI], Any], *, second
         raise silent(title, paid=paid and not never_connected(error)) from None
     except (openai.OpenAIError, json.JSONDecodeError, AttributeError, TypeError, ValueError) as error:
         raise odd(title, f"something unexpected ({type(error).__name__})") from None
+
+
+@functools.cache
+def _trust() -> ssl.SSLContext:
+    """The certificates to trust, read once: they take as long as everything else around a call."""
+    import httpx
+
+    return httpx.create_ssl_context()
 
 
 def _fault(title: str, error: openai.APIStatusError) -> StudioError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import binascii
 import io
 import math
 from collections.abc import Sequence
@@ -25,6 +26,12 @@ def encoded(image: Image.Image, *, most_bytes: int = 20 * MIB) -> tuple[bytes, s
         if out.tell() <= most_bytes:
             break
     return out.getvalue(), "image/jpeg"
+
+
+def from_base64(text: str) -> bytes:
+    """The bytes that `text` stands for; raises ValueError where it is no base64. Many times as fast on megabytes as
+    base64.b64decode with validate."""
+    return binascii.a2b_base64(text, strict_mode=True)
 
 
 def white_changes(mask: Image.Image, *, invert: bool) -> Image.Image:

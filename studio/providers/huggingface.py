@@ -3,7 +3,6 @@ because the client follows any redirect and any address, waits without an end an
 
 from __future__ import annotations
 
-import base64
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -20,7 +19,7 @@ from studio.core.result import Rendered
 from studio.core.task import Task
 from studio.providers._faults import bad_key, by_status, json_of, odd, refused, words_in
 from studio.providers._http import polled, silent
-from studio.providers._shapes import encoded, fitted
+from studio.providers._shapes import encoded, fitted, from_base64
 
 _TITLE = "Hugging Face"
 _ROUTER = "https://router.huggingface.co"
@@ -214,7 +213,7 @@ def _in_place(place: str, wire: Wire) -> Image.Image:
     if "://" in place[:10]:
         return wire.download(place)
     try:
-        return wire.picture(base64.b64decode(place.rpartition("base64,")[2], validate=True))
+        return wire.picture(from_base64(place.rpartition("base64,")[2]))
     except ValueError as error:
         raise odd(_TITLE, "no picture") from error
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +14,7 @@ from studio.core.task import Task
 from studio.providers import _stability_fields as fields
 from studio.providers._faults import by_status, json_of, odd, refused, words_in
 from studio.providers._http import polled
+from studio.providers._shapes import from_base64
 from studio.providers._stability_fields import Fields, Files
 
 _TITLE = "Stability AI"
@@ -88,7 +88,7 @@ def _read(answer: Answer) -> dict[str, Any]:
 
 def _decoded(told: Mapping[str, Any]) -> bytes:
     try:
-        return base64.b64decode(told["image"], validate=True)
+        return from_base64(told["image"])
     except (KeyError, ValueError, TypeError) as error:
         raise odd(_TITLE, "no picture") from error
 

@@ -3,7 +3,6 @@ an envelope with a code of its own."""
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -19,7 +18,7 @@ from studio.core.task import Task
 from studio.providers import _wavespeed_fields as fields
 from studio.providers._faults import by_status, json_of, no_money, odd, refused, words_in
 from studio.providers._http import polled
-from studio.providers._shapes import encoded
+from studio.providers._shapes import encoded, from_base64
 from studio.providers._wavespeed_fields import QWEN, Places
 
 _TITLE = "WaveSpeed AI"
@@ -171,7 +170,7 @@ def _picture(output: str, wire: Wire) -> Image.Image:
     if "://" in output[:10]:
         return wire.download(output)
     try:
-        return wire.picture(base64.b64decode(output.rpartition("base64,")[2], validate=True))
+        return wire.picture(from_base64(output.rpartition("base64,")[2]))
     except ValueError as error:
         raise odd(_TITLE, "no picture") from error
 

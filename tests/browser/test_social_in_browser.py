@@ -191,7 +191,7 @@ def test_own_formats_and_refusals_and_a_phone(opener: Opener, tmp_path: Path) ->
 
 
 def test_a_result_is_sent_here_from_another_tab(opener: Opener, tmp_path: Path) -> None:
-    served = opener.serve_social()
+    served = opener.serve_formats()
     window = opener.window(served)
     page = window.open()
     page.fill("#prompt textarea", "a red apple")
