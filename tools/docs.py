@@ -11,6 +11,7 @@ from PIL import Image
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from benchmarks.startup import running_studio
+from tools import provider_tables
 
 IMAGES = Path("docs/images")
 SIZES = {"1440": (1440, 900), "1024": (1024, 768), "390": (390, 844)}
@@ -24,6 +25,7 @@ def main() -> int:
     if chromium is None:
         print("No Chromium found: apt install chromium", file=sys.stderr)
         return 1
+    provider_tables.main()
     IMAGES.mkdir(parents=True, exist_ok=True)
     with running_studio() as url, sync_playwright() as playwright:
         flags = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
