@@ -22,7 +22,7 @@
   const lay = (desk) => {
     const picture = find(".stage .canvas img.shown", desk);
     const before = find(".stage .zones-over", desk);
-    const on = find(".show-zones input", desk)?.checked ?? true;  // a fold that was never opened has no box yet
+    const on = find(".show-zones input", desk)?.checked ?? !desk.classList.contains("easel-social");  // a fold that was never opened has no box yet
     const format = picture && on ? formatOf(desk, picture) : "";
     const source = format && `api/image-studio/social/formats/${encodeURIComponent(format)}/zones.svg`;
     if (before && before.dataset.src === source && before.picture === picture) return place(before, picture);
