@@ -49,7 +49,7 @@ def clouds_panel(studio: Studio) -> tuple[gr.HTML, gr.Dropdown, gr.HTML]:
     def kept(service: str, value: str) -> str:
         assert studio.clouds is not None
         state = studio.clouds.set_key(service, value)
-        return f"The key of {state.title} is set."
+        return state.locked or f"The key of {state.title} is set. Reload the page: its models are ready."
 
     def removed(service: str, _: str) -> str:
         assert studio.clouds is not None
@@ -64,8 +64,8 @@ def clouds_panel(studio: Studio) -> tuple[gr.HTML, gr.Dropdown, gr.HTML]:
         assert studio.clouds is not None
         return studio.clouds.check(service)
 
-    for button, work in ((keep, kept), (check, checked), (remove, removed)):
-        button.click(acting(work), [chosen, key], shown, **QUIET | {"show_progress": "minimal"})
+    for name, button, work in (("keep_key", keep, kept), ("test_key", check, checked), ("remove_key", remove, removed)):
+        button.click(acting(work), [chosen, key], shown, api_name=name, **QUIET | {"show_progress": "minimal"})
     return table, chosen, spent
 
 
