@@ -1,0 +1,119 @@
+"""Compare: one prompt to several models, none sent when one is refused; blind pairs stay unnamed."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from fakes import FAKE_MODEL, FakeBackend, wait_final
+from serving import make_studio
+
+from studio.core.errors import InvalidRequest, ModelBroken, UnknownModel, Unreachable
+from studio.core.model import Feature
+from studio.core.money import Estimate
+from studio.core.request import GenerationRequest
+from studio.core.user import LOCAL
+from studio.engine.studio import Studio
+from studio.engine.votes import Tally
+from studio.tabs.compare import _choices, _priced, _side_by_side, _submitted, _tallied
+
+CLOUD = dataclasses.replace(
+    FAKE_MODEL, id="shop/fox", title="<Fox>", lane="shop", paid=True, features=frozenset({Feature.STEPS})
+)
+UNTOLD = dataclasses.replace(CLOUD, id="shop/cat", title="Cat")
+LOCKED = dataclasses.replace(CLOUD, id="shop/owl", title="Owl", problem="it needs a key.")
+
+
+class Shop(FakeBackend):
+    def estimate(self, request: GenerationRequest) -> Estimate | None:
+        return None if request.model == "shop/cat" else Estimate(amount=0.04 * request.count)
+
+
+@pytest.fixture
+def shop() -> Shop:
+    return Shop(CLOUD, UNTOLD, LOCKED)
+
+
+@pytest.fixture
+def studio(tmp_path: Path, shop: Shop) -> Iterator[Studio]:
+    studio = make_studio(tmp_path, [FakeBackend(), shop], default_model="fake")
+    studio.engine.start()
+    yield studio
+    studio.engine.close()
+
+
+def test_models_that_are_ready_are_offered(studio: Studio) -> None:
+    assert [name for _, name in _choices(studio)] == ["fake", "shop/fox", "shop/cat"]
+
+
+def test_each_gets_the_prompt_and_the_seed_where_it_takes_one(studio: Studio, shop: Shop) -> None:
+    jobs = _submitted(studio, "a fox", ["fake", "shop/fox"], 7, LOCAL, blind=False)
+    for job in jobs:
+        assert wait_final(job).assets
+    assert [job.request.model for job in jobs] == ["fake", "shop/fox"]
+    assert [job.request.seed for job in jobs] == [7, None]
+    page = _side_by_side(studio, jobs, hidden=False)
+    assert page.count("<figure>") == page.count("<img") == 2
+    assert "free" in page
+    assert "about $0.04" in page
+    assert "&lt;Fox&gt;" in page
+    assert "<Fox>" not in page
+
+
+def test_a_blind_pair_is_unnamed_and_has_no_price(studio: Studio) -> None:
+    jobs = _submitted(studio, "a fox", ["fake", "shop/fox"], 7, LOCAL, blind=True)
+    for job in jobs:
+        wait_final(job)
+    assert {job.request.model for job in jobs} == {"fake", "shop/fox"}
+    page = _side_by_side(studio, jobs, hidden=True)
+    assert ">Left<" in page
+    assert ">Right<" in page
+    assert not any(told in page for told in ("Fake", "Fox", "$", "free"))
+
+
+def test_one_that_fails_stands_beside_one_that_does_not(studio: Studio, shop: Shop) -> None:
+    shop.fail = lambda request, step: Unreachable("The <shop> is closed.", hint="Come back.")
+    jobs = _submitted(studio, "a fox", ["fake", "shop/fox"], 7, LOCAL, blind=False)
+    for job in jobs:
+        wait_final(job)
+    page = _side_by_side(studio, jobs, hidden=False)
+    assert "The &lt;shop&gt; is closed. Come back." in page
+    assert page.count("<img") == 1
+
+
+@pytest.mark.parametrize(
+    ("models", "blind", "kind"),
+    [
+        ([], False, InvalidRequest),
+        (["fake"], False, InvalidRequest),
+        (["fake", "shop/fox", "shop/cat"], True, InvalidRequest),
+        (["fake", "nobody"], False, UnknownModel),
+        (["fake", "shop/owl"], False, ModelBroken),
+    ],
+)
+def test_nothing_is_sent_when_one_is_refused(
+    studio: Studio, models: list[str], blind: bool, kind: type[Exception]
+) -> None:
+    with pytest.raises(kind):
+        _submitted(studio, "a fox", list(models), 7, LOCAL, blind=blind)
+    assert studio.engine.jobs(LOCAL) == []
+
+
+def test_the_price_of_all_together(studio: Studio) -> None:
+    assert _priced(studio, "a fox", []) == ""
+    assert "Costs nothing." in _priced(studio, "a fox", ["fake"])
+    assert "About $0.04." in _priced(studio, "a fox", ["fake", "shop/fox"])
+    assert "About $0.04 and what nobody can tell." in _priced(studio, "a fox", ["shop/cat", "shop/fox"])
+
+
+def test_votes_are_counted_per_pair(studio: Studio) -> None:
+    votes = studio.engine.votes
+    votes.cast("ann", "fake", "shop/fox")
+    votes.cast("bob", "shop/fox", "fake")
+    votes.cast("bob", "shop/fox", "fake", tie=True)
+    assert votes.tallies() == [Tally(first="fake", second="shop/fox", for_first=1, for_second=1, ties=1)]
+    assert "<td>fake</td><td>1</td><td>1</td><td>1</td><td>shop/fox</td>" in _tallied(votes.tallies())
+    assert _tallied([]) == ""
+    assert "<b>" not in _tallied([Tally(first="<b>", second="c", for_first=1, for_second=0, ties=0)])
