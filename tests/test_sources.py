@@ -248,7 +248,7 @@ def test_a_library_of_the_first_version_is_brought_up_to_date(tmp_path: Path) ->
     Database(path).close()
     connection = sqlite3.connect(path)
     connection.executescript(
-        "DROP TABLE inputs; DROP TABLE ledger; DROP TABLE votes; ALTER TABLE pictures DROP COLUMN history; ALTER TABLE pictures DROP COLUMN label;"
+        "DROP TABLE inputs; DROP TABLE ledger; DROP TABLE votes; DROP TABLE chains; ALTER TABLE pictures DROP COLUMN history; ALTER TABLE pictures DROP COLUMN label;"
         " PRAGMA user_version = 1;"
     )
     connection.close()

@@ -200,7 +200,7 @@ def test_the_model_that_ships_draws_a_red_apple(opener: Opener, tmp_path: Path) 
     window = opener.window(opener.serve_embedded())
     page = window.open()
     page.set_default_timeout(200_000)  # torch is imported and the model loaded on the way
-    page.fill("#steps input[type=number]", "12")
+    page.fill("#steps input[type=number]", "100")  # long enough for a busy browser to see it form
     generate(page, "a red apple")
     page.wait_for_selector("#stage img.forming")
     window.stage("finished")
