@@ -103,15 +103,15 @@ def state(**changes: Any) -> CloudState:
 def test_the_table_tells_where_a_key_is_from() -> None:
     table = _table(
         [
-            state(title="<b>"), state(key=KeyState(name="K"), locked="it needs a key"),
+            state(title="<i>"), state(key=KeyState(name="K"), locked="it needs a key"),
             state(key=KeyState(name="K", where="environment")), state(key=KeyState(name="K", where="file", ends="1234")),
         ]
     )  # fmt: skip
-    assert "<b>" not in table
+    assert "<i>" not in table
     for words in (
         "none needed",
         "not set",
-        "Locked: it needs a key",
+        "Locked:</b> <span>it needs a key",
         "set in the environment",
         "set here, ends in …1234",
     ):

@@ -100,3 +100,21 @@ def _axis(parameter: str, *values: str):
     from studio.core.request import Axis
 
     return Axis(parameter=parameter, values=values)
+
+
+def test_what_is_filled_in_and_not_taken_is_said_before_it_is_sent() -> None:
+    bare = Model(id="a/b", title="B", family="x", lane="a", features=frozenset({Feature.STEPS}))
+    empty = {"seed": -1, "negative_prompt": " ", "lora_0": "None", "vae": "Automatic", "clip_skip": 1}
+    assert _cost.passed_over(bare, empty) == ""
+    assert _cost.passed_over(bare, {**empty, "seed": 7}) == "B takes no seed: yours is left out."
+    filled = {**empty, "seed": 7, "negative_prompt": "fog", "lora_1": "soft"}
+    assert _cost.passed_over(bare, filled) == "B takes no seed, no negative prompt and no LoRA: yours are left out."
+    assert _cost.passed_over(FAKE_MODEL, filled) == ""
+
+
+def test_automatic_names_the_model_that_it_would_take(tmp_path: Path) -> None:
+    studio = make_studio(tmp_path, FakeBackend(), default_model="fake")
+    try:
+        assert "Free. Drawn with Fake." in _cost.said(studio, GenerationRequest(model="auto:high", prompt="x"))
+    finally:
+        studio.engine.close()

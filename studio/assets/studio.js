@@ -11,7 +11,7 @@
   easel.ready = (form) => restored.add(form);
   easel.isReady = (form) => restored.has(form);
   Object.defineProperty(easel, "restored", { get: () => (window.easelForms || []).every((form) => restored.has(form)) });
-  easel.seed = () => (current(shownDesk()) ? Number(current(shownDesk()).dataset.seed) : null);
+  easel.seed = () => (current(shownDesk())?.dataset.seed ? Number(current(shownDesk()).dataset.seed) : null);
   easel.selected = () => (current(shownDesk()) ? current(shownDesk()).dataset.id : "");
   // The form as the browser keeps it; until the page has put back the old one, the old one stays.
   easel.remember = (form, names, values) => {
@@ -70,7 +70,8 @@
     const recipe = find(".recipe", root);
     if (!recipe) return;
     find('[data-fact="size"]', recipe).textContent = `${data.width} × ${data.height}`;
-    find('[data-fact="seed"]', recipe).textContent = `Seed ${data.seed}`;
+    find('[data-fact="seed"]', recipe).textContent = data.seed && `Seed ${data.seed}`;
+    find('[data-fact="model"]', recipe).textContent = data.model;
     const link = find('[data-act="download"]', recipe);
     link.href = data.src;
     link.download = data.name;

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -56,4 +57,9 @@ class Asset:
     @property
     def drawn(self) -> GenerationRequest:
         """The request of the last step that drew, which has prompt and settings; the last of all where none did."""
-        return next((one for one in (self.request, *reversed(self.history)) if one.task.draws), self.request)
+        return last_drawn((*self.history, self.request)) or self.request
+
+
+def last_drawn(story: Sequence[GenerationRequest]) -> GenerationRequest | None:
+    """The last request of a picture's story that drew it; what enlarged or finished it later has no prompt."""
+    return next((one for one in reversed(story) if one.task.draws), None)

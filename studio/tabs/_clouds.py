@@ -82,11 +82,17 @@ def filled(studio: Studio, table: gr.HTML, chosen: gr.Dropdown, spent: gr.HTML) 
 def _table(states: Sequence[CloudState]) -> str:
     rows = "".join(
         f"<tr><td>{escape(state.title)}</td><td>{_key(state)}</td><td>{len(state.models)}</td>"
-        f'<td class="{"no" if state.locked else "yes"}">{escape("Locked: " + state.locked if state.locked else "Ready")}</td></tr>'
+        f"<td>{_ready(state)}</td></tr>"
         for state in states
     )
     head = "<tr><th>Provider</th><th>Key</th><th>Models</th><th>State</th></tr>"
     return f'<div class="table-frame"><table class="plain">{head}{rows}</table></div>'
+
+
+def _ready(state: CloudState) -> str:
+    if not state.locked:
+        return '<b class="yes">Ready</b>'
+    return f'<b class="no">Locked:</b> <span>{escape(state.locked)}</span>'
 
 
 def _key(state: CloudState) -> str:

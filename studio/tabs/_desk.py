@@ -169,7 +169,7 @@ def _wire_counts(guide: Guide, desk: Desk) -> None:
         return guide.counts(str(model_id), str(prompt or ""), str(negative or ""))
 
     texts = [desk.form["prompt"], desk.form["negative_prompt"]]
-    changes: Any = [text.change for text in texts]
+    changes: Any = [field.change for field in (*texts, desk.form["model"])]
     gr.on(changes, count, [desk.form["model"], *texts], desk.counts, trigger_mode="always_last", queue=False, **QUIET)
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from studio.core.errors import BadImage, InvalidRequest
 from studio.core.infotext import parse_infotext
 from studio.core.request import GenerationRequest
+from studio.core.result import last_drawn
 from studio.core.settings import Settings
 from studio.engine.picture_info import PictureInfo, picture_info
 
@@ -47,10 +48,8 @@ def drawing_in(info: PictureInfo) -> GenerationRequest | None:
 
 
 def drawing(story: Sequence[GenerationRequest], infotext: str) -> GenerationRequest | None:
-    """The last request of a picture's story that drew it; what enlarged or finished it later has no prompt. Where another program
-    drew it, what its infotext says; None when nothing is known."""
-    drew = next((one for one in reversed(story) if one.task.draws), None)
-    return drew or (parse_infotext(infotext).request if infotext.strip() else None)
+    """The request of a picture's story that drew it; where another program did, what its infotext says; None when nothing is known."""
+    return last_drawn(story) or (parse_infotext(infotext).request if infotext.strip() else None)
 
 
 def _passed_over(unknown: Sequence[str] | dict[str, str]) -> str:

@@ -161,7 +161,8 @@ def _frame_button(asset: Asset, *, current: bool) -> str:
         "alt": _alt(asset),
         "width": str(asset.width),
         "height": str(asset.height),
-        "seed": str(asset.seed),
+        "seed": _seed(asset),
+        "model": asset.request.model,
         "infotext": asset.infotext,
         "label": asset.label,
         "recipe": json.dumps(asset.request.to_json(), indent=2, ensure_ascii=False),
@@ -186,10 +187,11 @@ def _recipe(asset: Asset, many: str) -> str:
     """Facts and recipe of the shown picture; `many` is the job whose pictures a zip holds, empty for a single one."""
     size = f"{asset.width} × {asset.height}"
     source = _attribute(PICTURE.format(id=asset.id))
-    steps = chain(asset)
+    steps, seed = chain(asset), _seed(asset)
     return (
         '<div class="recipe"><div class="recipe-head">'
-        f'<span class="facts"><span data-fact="size">{size}</span><span data-fact="seed">Seed {asset.seed}</span></span>'
+        f'<span class="facts"><span data-fact="size">{size}</span><span data-fact="seed">{f"Seed {seed}" if seed else ""}</span>'
+        f'<span data-fact="model">{escape(asset.request.model)}</span></span>'
         '<span class="recipe-actions">'
         f'<button type="button" class="mini" data-act="compare" aria-pressed="false"{"" if asset.request.source else " hidden"}>Before / after</button>'
         f'<a class="mini" data-act="download" href="{source}" download="{_attribute(asset.path.name)}">Download</a>'
@@ -202,6 +204,11 @@ def _recipe(asset: Asset, many: str) -> str:
         '<button type="button" class="segment" data-view="recipe" aria-pressed="false">JSON</button></div>'
         f'<pre tabindex="0" data-text>{escape(asset.infotext)}</pre></details></div>'
     )
+
+
+def _seed(asset: Asset) -> str:
+    """The seed that draws the picture again, "" where its model takes none."""
+    return "" if asset.request.seed is None else str(asset.seed)
 
 
 def _alt(asset: Asset) -> str:
