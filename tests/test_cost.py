@@ -16,7 +16,7 @@ from studio.core.model import Feature, Model, Quality
 from studio.core.request import GenerationRequest
 from studio.core.task import Task
 from studio.providers.openai import PROVIDER
-from studio.tabs import _automatic, _cost, _fields, _read
+from studio.tabs import _automatic, _choices, _cost, _read
 from studio.tabs._stage import model_note
 
 
@@ -58,7 +58,7 @@ def test_a_locked_model_says_how_to_unlock_it_and_stands_last() -> None:
     broken = Model(id="c", title="C", family="x", problem="the file is damaged.")
     assert "<strong>Locked:</strong> it needs a key: set A_KEY." in model_note(locked)
     assert "<strong>Cannot be used:</strong>" in model_note(broken)
-    assert _fields.model_choices([locked, broken, FAKE_MODEL]) == [
+    assert _choices.model_choices([locked, broken, FAKE_MODEL]) == [
         (FAKE_MODEL.title, FAKE_MODEL.id), ("B (locked)", "a/b"), ("C (cannot be used)", "c")
     ]  # fmt: skip
 
@@ -77,7 +77,7 @@ def test_automatic_stands_for_the_cheapest_of_a_quality(tmp_path: Path) -> None:
         listed = _automatic.listed(studio)
         assert [model.id for model in listed] == ["fake", *(f"auto:{quality}" for quality in Quality)]
         automatic = _automatic.named(studio, "auto:draft")
-        assert _fields.size_choices(automatic) == [(_fields.CUSTOM_SIZE, _fields.CUSTOM_SIZE)]
+        assert _choices.size_choices(automatic) == [(_choices.CUSTOM_SIZE, _choices.CUSTOM_SIZE)]
         assert _automatic.named(studio, "fake", Task.TXT2IMG).id == "fake"
         assert "Free" in _cost.said(studio, GenerationRequest(model="auto:draft", prompt="a fox"))
     finally:

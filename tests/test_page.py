@@ -96,3 +96,16 @@ def test_sessions_are_bounded_and_uploads_go_away(tmp_path: Path) -> None:
         ).get_blocks()
         assert blocks.state_session_capacity == 17
         assert blocks.delete_cache is not None
+
+
+def test_events_of_forms_touch_few_components(tmp_path: Path) -> None:
+    """Gradio's page looks each input and each component that shows progress up at every step of every event that comes later."""
+    with running(tmp_path, page=mount, models=store(tmp_path / "models"), default_model="fake") as served:
+        events = served.client().get("/config").json()["dependencies"]
+    touched = {
+        event["api_name"]: len({*event["inputs"], *(event["show_progress_on"] or event["outputs"])})
+        for event in events
+        if event["backend_fn"]
+    }
+    assert len(touched) > 100
+    assert {name: count for name, count in touched.items() if count > 12} == {}

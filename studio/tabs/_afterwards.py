@@ -16,7 +16,7 @@ from studio.core.user import User
 from studio.engine.chains import followed, following
 from studio.engine.studio import Studio
 from studio.tabs._events import QUIET, Updates
-from studio.tabs._fields import Form
+from studio.tabs._form import Form
 from studio.tabs._read import NONE
 from studio.tabs._tab import Shell
 from studio.tabs._user import user_of

@@ -11,7 +11,7 @@ from studio.core.model import Feature, Model, Quality, Sizes
 from studio.core.task import Task
 from studio.engine.choice import AUTO
 from studio.engine.studio import Studio
-from studio.tabs._fields import model_choices
+from studio.tabs._choices import model_choices
 
 AUTOMATIC = tuple(
     Model(

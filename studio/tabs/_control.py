@@ -18,8 +18,9 @@ from studio.core.task import Task
 from studio.core.weights import Kind, WeightFile
 from studio.engine.studio import Studio
 from studio.tabs import _pictures
+from studio.tabs._choices import names_of
 from studio.tabs._events import QUIET, Updates, toast, told
-from studio.tabs._fields import Form, names_of
+from studio.tabs._form import Form
 from studio.tabs._maps import made
 from studio.tabs._options import option_fields, specs_of, wire_options
 from studio.tabs._read import NONE
@@ -134,10 +135,10 @@ def wire_previews(studio: Studio, form: Form, units: Sequence[Unit]) -> None:
 def _wire_preview(studio: Studio, form: Form, unit: Unit) -> None:
     latest = gr.State("")  # the id of the map that is shown
 
-    def preview(data: dict[Any, Any], request: gr.Request) -> Iterator[Updates]:
+    def preview(packet: Any, request: gr.Request) -> Iterator[Updates]:
         yield {unit.map: '<p class="note" role="status">Making the map…</p>', unit.use: gr.update(visible=False)}
         try:
-            asset = made(studio, _asked(form.values(data), unit.index), user_of(request))
+            asset = made(studio, _asked(form.values(packet), unit.index), user_of(request))
         except StudioError as error:
             yield {unit.map: ""}
             raise toast(error) from error
@@ -149,7 +150,7 @@ def _wire_preview(studio: Studio, form: Form, unit: Unit) -> None:
         fields = unit.fields
         return {fields[name(unit.index, "picture")]: kept.hash, fields[name(unit.index, "preprocessor")]: FINISHED_MAP}
 
-    unit.preview.click(preview, form.inputs(), [unit.map, latest, unit.use], **QUIET)
+    form.on(unit.preview.click, preview, [unit.map, latest, unit.use], **QUIET)
     fields = [unit.fields[name(unit.index, key)] for key in ("picture", "preprocessor")]
     unit.use.click(use, latest, fields, **QUIET)
 

@@ -16,7 +16,7 @@ from studio.engine.choice import AUTO
 from studio.engine.studio import Studio
 from studio.tabs import _automatic
 from studio.tabs._events import QUIET
-from studio.tabs._fields import Form
+from studio.tabs._form import Form
 from studio.tabs._read import AUTOMATIC, LORA_SLOTS, NONE, RANDOM_SEED, Values
 from studio.tabs._tab import Shell
 from studio.tabs._user import user_of
@@ -43,8 +43,8 @@ def cost_line(shell: Shell, studio: Studio, form: Form, read: Callable[[Mapping[
     """A line, here, that tells what the form costs, and follows it. `read` makes the request of the form's values."""
     line = gr.HTML("", elem_classes="cost")
 
-    def tell(data: dict[Any, Any], request: gr.Request) -> str:
-        values = form.values(data)
+    def tell(packet: Any, request: gr.Request) -> str:
+        values = form.values(packet)
         try:
             model = _automatic.named(studio, str(values["model"] or ""))
             line = said(studio, read(values), user_of(request)) if not model.problem else ""
@@ -54,7 +54,7 @@ def cost_line(shell: Shell, studio: Studio, form: Form, read: Callable[[Mapping[
 
     watched: Any = [form[name].change for name in _WATCHED if name in form.fields]  # pyright: ignore[reportAttributeAccessIssue]
     events = [*watched, shell.blocks.load]
-    gr.on(events, tell, form.inputs(), line, trigger_mode="always_last", **QUIET)
+    form.on(events, tell, line, trigger_mode="always_last", **QUIET)
 
 
 def said(studio: Studio, request: GenerationRequest, user: User = LOCAL) -> str:

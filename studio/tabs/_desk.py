@@ -13,9 +13,10 @@ from studio.core.request import GenerationRequest
 from studio.core.result import Asset
 from studio.core.user import User
 from studio.engine.studio import Studio
-from studio.tabs import _afterwards, _fields, _memory
+from studio.tabs import _afterwards, _memory
+from studio.tabs._choices import schedule_choices
 from studio.tabs._events import QUIET, Updates, toast, told
-from studio.tabs._fields import Form
+from studio.tabs._form import Form
 from studio.tabs._guide import Guide
 from studio.tabs._run import Panel, reattach, run
 from studio.tabs._tab import Shell
@@ -118,7 +119,7 @@ def wire_memory(
             raise toast(error) from error
 
     shell.forms.append(desk.name)
-    restored = shell.blocks.load(back, saved, {*desk.form.inputs(), *outputs}, **QUIET)
+    restored = shell.blocks.load(back, saved, {*desk.form.components(), *outputs}, **QUIET)
     restored.then(fn=None, js=f"() => {{ window.easel.ready({desk.name!r}); }}", api_visibility="private")
     event = shell.blocks.load(attach, desk.panel.job, desk.panel.outputs(), **QUIET)
     _memory.remember(desk.name, desk.form, saved)
@@ -129,10 +130,10 @@ def wire_run(studio: Studio, desk: Desk, ask: Callable[[dict[str, Any], User], G
     """Generate, stop and skip; `ask` makes the request of the form's values. Gives the event, whose `then` comes when the job ended."""
     panel = desk.panel
 
-    def generate(data: dict[Any, Any], request: gr.Request) -> Iterator[Updates]:
+    def generate(packet: Any, request: gr.Request) -> Iterator[Updates]:
         try:
             user = user_of(request)
-            wanted = ask(desk.form.values(data), user)
+            wanted = ask(desk.form.values(packet), user)
         except StudioError as error:
             raise toast(error) from error
         yield from run(studio.engine, panel, wanted, user)
@@ -145,7 +146,9 @@ def wire_run(studio: Studio, desk: Desk, ask: Callable[[dict[str, Any], User], G
     def skip(job_id: Any, request: gr.Request) -> None:
         studio.engine.skip(str(job_id), user_of(request))
 
-    event = panel.generate.click(generate, desk.form.inputs(), panel.outputs(), api_name=desk.name, **PUBLIC)
+    event = desk.form.on(
+        panel.generate.click, generate, panel.outputs(), api_name=desk.name, trigger_mode="once", **PUBLIC
+    )
     panel.stop.click(stop, panel.job, None, api_name=f"{desk.name}_stop", **PUBLIC)
     panel.skip.click(skip, panel.job, None, api_name=f"{desk.name}_skip", **PUBLIC)
     return event
@@ -154,7 +157,7 @@ def wire_run(studio: Studio, desk: Desk, ask: Callable[[dict[str, Any], User], G
 def _wire_sampling(studio: Studio, form: Form) -> None:
     @told
     def schedules(model_id: Any, sampler: Any) -> Any:
-        choices = _fields.schedule_choices(studio.engine.model(str(model_id)), str(sampler))
+        choices = schedule_choices(studio.engine.model(str(model_id)), str(sampler))
         return gr.update(choices=choices, value=choices[0])
 
     form["sampler"].input(schedules, [form["model"], form["sampler"]], form["schedule"], **QUIET)
@@ -192,5 +195,5 @@ def wire_reuse(studio: Studio, desk: Desk, fill: Callable[[Asset], Updates], out
 
     selected = gr.Textbox(visible=False)
     desk.result.use_all.click(
-        reuse, selected, {*desk.form.inputs(), *outputs}, js="() => [window.easel.selected()]", **QUIET
+        reuse, selected, {*desk.form.components(), *outputs}, js="() => [window.easel.selected()]", **QUIET
     )

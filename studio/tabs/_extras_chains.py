@@ -13,7 +13,7 @@ from studio.core.errors import InvalidRequest
 from studio.core.request import GenerationRequest
 from studio.engine.chains import LONGEST_NAME, Chains, steps_of
 from studio.tabs._events import QUIET, Updates, told
-from studio.tabs._fields import Form
+from studio.tabs._form import Form
 from studio.tabs._tab import Shell
 from studio.tabs._user import user_of
 
@@ -70,15 +70,16 @@ class Page(Protocol):
 
 def wire(shell: Shell, fold: Fold, page: Page, kept: Chains) -> None:
     """Save, load, delete, and JSON in."""
-    form = page.form
+    named = Form({**page.form.fields, "chain_name": fold.name})
 
     def listed(request: gr.Request, chosen: str | None = None) -> dict[str, Any]:
         return gr.update(choices=kept.names(user_of(request).name), value=chosen)
 
     @told
-    def save(data: dict[Any, Any], request: gr.Request) -> Updates:
-        made = page.steps(form.values(data))
-        name = kept.save(user_of(request).name, str(data[fold.name] or ""), made)
+    def save(packet: Any, request: gr.Request) -> Updates:
+        values = named.values(packet)
+        made = page.steps(values)
+        name = kept.save(user_of(request).name, str(values["chain_name"] or ""), made)
         gr.Info(f"“{name}” is saved.", title="Chain saved")
         return {fold.chosen: listed(request, name), fold.name: name, fold.text: written(made)}
 
@@ -99,7 +100,7 @@ def wire(shell: Shell, fold: Fold, page: Page, kept: Chains) -> None:
         return {fold.chosen: listed(request), fold.name: "", fold.text: ""}
 
     told_back: set[Any] = {fold.chosen, fold.name, fold.text}
-    fold.save.click(save, {*form.inputs(), fold.name}, told_back, **QUIET)
+    named.on(fold.save.click, save, told_back, **QUIET)
     fold.load.click(load, fold.chosen, {*page.outputs, fold.name, fold.text}, **QUIET)
     fold.take.click(take, fold.text, page.outputs, **QUIET)
     fold.drop.click(drop, fold.chosen, told_back, **QUIET)

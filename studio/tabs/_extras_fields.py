@@ -14,6 +14,7 @@ from studio.core.model import Model
 from studio.core.task import Task
 from studio.core.upscale_modes import DEFAULT_CREATIVITY, LANCZOS, LONG_SIDE_4K, NEAREST, UPSCALER, Mode
 from studio.tabs import _pictures
+from studio.tabs._choices import model_choices
 from studio.tabs._events import QUIET
 from studio.tabs._extras_finish import finish_fields
 from studio.tabs._extras_read import (
@@ -28,7 +29,6 @@ from studio.tabs._extras_read import (
     Step,
     redraws,
 )
-from studio.tabs._fields import model_choices
 from studio.tabs._read import AUTOMATIC, NONE
 from studio.tabs._stage import model_note
 

@@ -1,4 +1,4 @@
-"""The form's fields: built in groups, kept by name, shown and filled by what the chosen model is and can do.
+"""The form's fields: built in groups, shown and filled by what the chosen model is and can do.
 
 `prefix` sets the element ids of one tab apart from another's.
 """
@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import gradio as gr
@@ -15,10 +14,9 @@ from gradio.components import Component
 from studio.core.grid import PARAMETERS
 from studio.core.model import Feature, Model
 from studio.core.weights import Kind, WeightFile
+from studio.tabs._choices import CUSTOM_SIZE, model_choices, names_of, schedule_choices, size_choices
+from studio.tabs._form import Form
 from studio.tabs._read import AUTOMATIC, AXES, LORA_SLOTS, NONE, RANDOM_SEED, SAME, SAVINGS
-
-ASPECTS = ("1:1", "5:4", "4:3", "3:2", "16:9", "4:5", "3:4", "2:3", "9:16")
-CUSTOM_SIZE = "Custom"
 
 # the features behind each field; a field without an entry is always there
 FEATURES: Mapping[str, Feature] = {
@@ -36,26 +34,6 @@ FEATURES: Mapping[str, Feature] = {
     "strength": Feature.STRENGTH,
     "vae": Feature.VAE,
 }
-
-
-@dataclass(frozen=True)
-class Form:
-    """The fields by name. Events take `inputs()` and hand over one dict, which `values` turns into names."""
-
-    fields: dict[str, Component]
-
-    def __getitem__(self, name: str) -> Component:
-        return self.fields[name]
-
-    def inputs(self) -> set[Any]:
-        return set(self.fields.values())
-
-    def values(self, data: Mapping[Component, Any]) -> dict[str, Any]:
-        return {name: data.get(field) for name, field in self.fields.items()}
-
-    def updates(self, values: Mapping[str, Any]) -> dict[Component, Any]:
-        """`values` as what an event hands back; names that the form lacks are passed over."""
-        return {self.fields[name]: gr.update(value=value) for name, value in values.items() if name in self.fields}
 
 
 def prompt_fields(prefix: str = "") -> dict[str, Component]:
@@ -286,41 +264,3 @@ def for_model(form: Form, model: Model) -> dict[Component, Any]:
     for name, feature in FEATURES.items():
         changes.setdefault(name, {})["visible"] = feature in model.features
     return {form[name]: gr.update(**change) for name, change in changes.items() if name in form.fields}
-
-
-def model_choices(models: Sequence[Model]) -> list[tuple[str, str]]:
-    """Title and id of each model; those that cannot be used come last and say so."""
-    ready_first = sorted(models, key=lambda model: bool(model.problem))
-    return [(f"{model.title}{_state(model)}", model.id) for model in ready_first]
-
-
-def _state(model: Model) -> str:
-    if not model.problem:
-        return ""
-    return " (locked)" if model.locked else " (cannot be used)"
-
-
-def schedule_choices(model: Model, sampler: str) -> list[str]:
-    """The schedules that `sampler` may be given."""
-    return list(model.sampling.combinations.get(sampler, ())) or [model.sampling.schedule]
-
-
-def size_choices(model: Model) -> list[tuple[str, str]]:
-    """The model's liked sizes, then the common shapes at its usual area; a model without any leaves it to the user."""
-    if not model.sizes.liked:
-        return [(CUSTOM_SIZE, CUSTOM_SIZE)]
-    liked = [(f"{width} × {height}", f"{width}x{height}") for width, height in model.sizes.liked]
-    seen = {value for _, value in liked}
-    shapes: list[tuple[str, str]] = []
-    for aspect in ASPECTS:
-        width, height = model.sizes.fit(None, None, aspect)
-        value = f"{width}x{height}"
-        if value not in seen:
-            seen.add(value)
-            shapes.append((f"{aspect} · {width} × {height}", value))
-    return [*liked, *shapes, (CUSTOM_SIZE, CUSTOM_SIZE)]
-
-
-def names_of(weights: Sequence[WeightFile], kind: Kind) -> list[str]:
-    """The usable files of one kind, by name."""
-    return sorted(weight.name for weight in weights if weight.kind is kind and not weight.problem)

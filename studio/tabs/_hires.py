@@ -9,7 +9,7 @@ from gradio.components import Component
 
 from studio.core.model import Model
 from studio.core.weights import Kind, WeightFile
-from studio.tabs._fields import model_choices, names_of
+from studio.tabs._choices import model_choices, names_of
 from studio.tabs._read import SAME
 
 # the upscalers that need no file: in latent space as AUTOMATIC1111 names them, and on pixels

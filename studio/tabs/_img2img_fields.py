@@ -11,7 +11,8 @@ from gradio.components import Component
 
 from studio.core.model import Model
 from studio.tabs import _fields, _pictures
-from studio.tabs._fields import ASPECTS, Form
+from studio.tabs._choices import ASPECTS
+from studio.tabs._form import Form
 from studio.tabs._img2img_read import AREAS, FILLS, GROWS, RESIZES, SIDES
 from studio.tabs._operations import EDIT, MODES, OPERATIONS, Part, operation_of, shown
 from studio.tabs._search import search_fields

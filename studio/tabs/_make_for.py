@@ -20,8 +20,9 @@ from studio.core.user import User
 from studio.engine.choice import AUTO
 from studio.engine.sources import sources_of
 from studio.engine.studio import Studio
+from studio.tabs._choices import CUSTOM_SIZE
 from studio.tabs._events import QUIET, Updates, told
-from studio.tabs._fields import CUSTOM_SIZE, Form
+from studio.tabs._form import Form
 
 FREE = ""  # no format: the form's own size
 LEGEND = (

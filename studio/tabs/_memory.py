@@ -9,7 +9,7 @@ from typing import Any
 import gradio as gr
 
 from studio.tabs._events import QUIET
-from studio.tabs._fields import Form
+from studio.tabs._form import Form
 from studio.tabs._tab import Shell
 
 _KEY = "easel-local-only"  # Gradio wants one; what it hides lies in the user's own browser anyway

@@ -14,7 +14,7 @@ from studio.core.task import Task
 from studio.engine.studio import Studio
 from studio.tabs import _pictures
 from studio.tabs._events import QUIET, Updates, toast
-from studio.tabs._fields import Form
+from studio.tabs._form import Form
 from studio.tabs._maps import made
 from studio.tabs._units import PREPROCESSOR
 from studio.tabs._user import user_of
@@ -36,11 +36,11 @@ def search_fields(prefix: str) -> tuple[dict[str, Component], gr.Button, gr.HTML
 def wire_search(studio: Studio, form: Form, button: gr.Button, told: gr.HTML) -> None:
     """Let the button put the mask of what the words name onto the form."""
 
-    def find(data: dict[Any, Any], request: gr.Request) -> Iterator[Updates]:
+    def find(packet: Any, request: gr.Request) -> Iterator[Updates]:
         yield {told: '<p class="note" role="status">Searching…</p>'}
         try:
             user = user_of(request)
-            asset = made(studio, asked(form.values(data)), user)
+            asset = made(studio, asked(form.values(packet)), user)
             mask = studio.engine.keep_asset(asset.id, user).hash
         except StudioError as error:
             yield {told: ""}
@@ -48,7 +48,7 @@ def wire_search(studio: Studio, form: Form, button: gr.Button, told: gr.HTML) ->
         note = "The mask shows what was found. Mend it with the brush, or press Generate."
         yield {form["mask"]: mask, told: f'<p class="note" role="status">{note}</p>'}
 
-    button.click(find, form.inputs(), [form["mask"], told], **QUIET)
+    form.on(button.click, find, [form["mask"], told], **QUIET)
 
 
 def asked(values: Mapping[str, Any]) -> GenerationRequest:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import typing
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,35 +13,38 @@ from gradio.components import Component
 from studio.core.settings import Settings
 from studio.engine.studio import Studio
 from studio.tabs._events import QUIET, Updates, told
+from studio.tabs._form import Form
 from studio.tabs._user import admin_of
 
 RESTART = " Holds from the next start."
 
 
-def settings_form(studio: Studio) -> dict[str, Component]:
+def settings_form(studio: Studio) -> Form:
     """Every setting by name, empty until `values` fills it for an administrator, and the button that saves."""
     fields = dataclasses.fields(Settings)
     groups = list(dict.fromkeys(field.metadata["group"] for field in fields))
-    form: dict[str, Component] = {}
+    made: dict[str, Component] = {}
     for group in groups:
         with gr.Accordion(group, open=group == groups[0]), gr.Row(elem_classes="settings-grid"):
-            form |= {field.name: _component(field) for field in fields if field.metadata["group"] == group}
+            made |= {field.name: _component(field) for field in fields if field.metadata["group"] == group}
     save = gr.Button("Save settings", variant="primary", elem_id="save-settings")
+    form = Form(made)
 
     @told
-    def change(data: dict[Any, Any], request: gr.Request) -> Updates:
+    def change(packet: Any, request: gr.Request) -> Updates:
         admin_of(request)
         fixed = studio.settings.overridden()
-        settings = studio.settings.change({name: data[field] for name, field in form.items() if name not in fixed})
+        given = form.values(packet)
+        settings = studio.settings.change({name: value for name, value in given.items() if name not in fixed})
         studio.engine.logs.set_level(settings.log_level)
         gr.Info("Settings saved. Jobs that wait already keep the ones they were given.")
         return values(studio, form)
 
-    save.click(change, set(form.values()), set(form.values()), **QUIET)
+    form.on(save.click, change, form.components(), **QUIET)
     return form
 
 
-def values(studio: Studio, form: Mapping[str, Component]) -> Updates:
+def values(studio: Studio, form: Form) -> Updates:
     """The settings in force, those that a flag or the environment fixes greyed out and named."""
     settings, fixed = studio.settings.current, studio.settings.overridden()
     updates: Updates = {}

@@ -11,7 +11,7 @@ from gradio.components import Component
 from studio.core.errors import InvalidRequest
 from studio.tabs import _memory
 from studio.tabs._events import QUIET, Updates, told
-from studio.tabs._fields import Form
+from studio.tabs._form import Form
 from studio.tabs._social_fields import KIT, PREFIX
 from studio.tabs._tab import Shell
 
@@ -34,24 +34,30 @@ class Kits:
             self._save = gr.Button("Save kit", size="sm", elem_id=f"{PREFIX}kit-save", min_width=80)
             self._drop = gr.Button("Delete kit", size="sm", elem_id=f"{PREFIX}kit-delete", min_width=80)
 
+    @property
+    def _named(self) -> Form:
+        """The kit's fields with its name, and the kits that there are."""
+        return Form({**self._form.fields, "name": self._name, "kits": self._kept})
+
     def wire(self, shell: Shell) -> None:
         name, kept, form = self._name, self._kept, self._form
         shell.blocks.load(lambda kits: gr.update(choices=sorted(known(kits, form))), kept, name, **QUIET)
-        name.input(self._take, [name, kept], form.inputs(), **QUIET)
-        self._save.click(self._saved, {name, kept, *form.inputs()}, [name, kept], **QUIET)
+        name.input(self._take, [name, kept], form.components(), **QUIET)
+        self._named.on(self._save.click, self._saved, [name, kept], **QUIET)
         self._drop.click(self._dropped, [name, kept], [name, kept], **QUIET)
 
     def _take(self, name: Any, kits: Any) -> Updates:
         """The kit of that name on the form; a new name changes nothing."""
         values = known(kits, self._form).get(str(name), {})
-        return {**{field: gr.update() for field in self._form.inputs()}, **self._form.updates(values)}
+        return {**{field: gr.update() for field in self._form.components()}, **self._form.updates(values)}
 
     @told
-    def _saved(self, data: dict[Any, Any]) -> tuple[Any, dict[str, Any]]:
-        title = " ".join(str(data.get(self._name) or "").split())
+    def _saved(self, packet: Any) -> tuple[Any, dict[str, Any]]:
+        values = self._named.values(packet)
+        title = " ".join(str(values["name"] or "").split())
         if not 1 <= len(title) <= 60:
             raise InvalidRequest("The kit has no name.", hint="Write one of up to 60 letters into “Brand kit”.")
-        kits = known(data.get(self._kept), self._form) | {title: self._form.values(data)}
+        kits = known(values["kits"], self._form) | {title: self._form.values(packet)}
         if len(kits) > MOST_KITS:
             raise InvalidRequest(f"There are {MOST_KITS} kits already.", hint="Delete one first.")
         gr.Info(f"“{title}” is saved in this browser.", title="Brand kit")

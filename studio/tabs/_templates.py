@@ -19,8 +19,9 @@ from studio.core.task import Task
 from studio.core.user import User
 from studio.engine.studio import SocialParts, Studio
 from studio.tabs import _template_cards
+from studio.tabs._choices import CUSTOM_SIZE
 from studio.tabs._events import QUIET, Updates, told
-from studio.tabs._fields import CUSTOM_SIZE, Form
+from studio.tabs._form import Form
 from studio.tabs._make_for import format_choices
 from studio.tabs._tab import Shell
 from studio.tabs._user import user_of
@@ -106,7 +107,7 @@ def wire(studio: Studio, shell: Shell, form: Form, widgets: Widgets | None) -> N
         event(fold.listed, look, w.cards, trigger_mode="always_last", **QUIET)
     shown = {w.cards, w.about, w.use, w.delete, w.chosen, *w.values}
     w.chosen.change(fold.choose, w.chosen, shown - {w.chosen, w.cards}, trigger_mode="always_last", **QUIET)
-    w.use.click(fold.use, {w.chosen, *w.values, form["model"]}, form.inputs(), **QUIET)
+    w.use.click(fold.use, {w.chosen, *w.values, form["model"]}, form.components(), **QUIET)
     w.delete.click(fold.delete, look, shown, **QUIET)
     prompts = [form["prompt"], form["negative_prompt"], form["model"]]
     w.save.click(fold.save, {w.name, w.format, w.meant, *prompts, *look}, w.cards, **QUIET)

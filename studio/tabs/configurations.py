@@ -56,7 +56,7 @@ def build(studio: Studio, shell: Shell) -> None:
         )
         return {note: gr.update(visible=False), desk: gr.update(visible=True), **filled}
 
-    shell.blocks.load(fill, None, [note, desk, *panel, *offers, *clouds, *form.values()], **QUIET)
+    shell.blocks.load(fill, None, [note, desk, *panel, *offers, *clouds, *form.components()], **QUIET)
 
 
 def _health(studio: Studio) -> None:

@@ -13,6 +13,7 @@ from studio.core.task import Task
 from studio.core.user import User
 from studio.engine.studio import Studio
 from studio.tabs import _desk, _extras_chains
+from studio.tabs._choices import model_choices
 from studio.tabs._desk import Desk
 from studio.tabs._events import QUIET, Updates, told
 from studio.tabs._extras_facts import facts_of
@@ -31,7 +32,7 @@ from studio.tabs._extras_read import (
     upscaler_of,
     write,
 )
-from studio.tabs._fields import Form, model_choices
+from studio.tabs._form import Form
 from studio.tabs._pictures import names
 from studio.tabs._read import AUTOMATIC
 from studio.tabs._send import Arrival
@@ -75,7 +76,7 @@ class _Page:
     def __init__(self, studio: Studio, desk: Desk, layout: Layout) -> None:
         self._studio, self._desk, self.form, self._layout = studio, desk, desk.form, layout
         self._blocks = {*layout.steps.values(), layout.preset, layout.own, layout.prompt, layout.blend}
-        self.outputs: set[Any] = {*desk.form.inputs(), *self._blocks, desk.note, desk.counts}
+        self.outputs: set[Any] = {*desk.form.components(), *self._blocks, desk.note, desk.counts}
 
     def wire(self, shell: Shell, facts: gr.HTML, inner: gr.Tabs) -> None:
         desk, form = self._desk, self.form
@@ -87,7 +88,13 @@ class _Page:
             event.then(self._facts, desk.panel.job, facts, **QUIET)
         _desk.wire_reuse(self._studio, desk, lambda asset: self.filled(chain_of(asset.request)), self.outputs)
         changes: Any = [form[name].change for name in ("steps", "mode", "quality", "with", "upscaler", "pictures", "restorer", "background")]  # fmt: skip
-        gr.on(changes, self._changed, form.inputs(), self.outputs - form.inputs() | {form["with"]}, trigger_mode="always_last", **QUIET)  # fmt: skip
+        form.on(
+            changes,
+            self._changed,
+            self.outputs - form.components() | {form["with"]},
+            trigger_mode="always_last",
+            **QUIET,
+        )
         shell.send.target(
             "extras", "Extras", tab="Extras", outputs={form["pictures"], inner},
             apply=lambda arrival: self._arrived(arrival) | {inner: gr.update(selected="work")},
@@ -107,8 +114,8 @@ class _Page:
     def _facts(self, job_id: Any, request: gr.Request) -> str:
         return facts_of(self._studio.engine, str(job_id or ""), user_of(request))
 
-    def _changed(self, data: dict[Any, Any]) -> Updates:
-        return self._look(self.form.values(data))
+    def _changed(self, packet: Any) -> Updates:
+        return self._look(self.form.values(packet))
 
     def _look(self, values: dict[str, Any]) -> Updates:
         """What is shown for `values`, which are complete, and what they would cost."""

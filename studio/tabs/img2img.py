@@ -16,9 +16,9 @@ from studio.core.user import User
 from studio.engine.studio import Studio
 from studio.tabs import _afterwards, _automatic, _control, _cost, _desk, _fields, _layers, _make_for
 from studio.tabs import _img2img_fields as fields
+from studio.tabs._choices import CUSTOM_SIZE, model_choices, schedule_choices
 from studio.tabs._desk import Desk
 from studio.tabs._events import QUIET, Updates, told
-from studio.tabs._fields import CUSTOM_SIZE
 from studio.tabs._guide import Guide
 from studio.tabs._img2img_fields import PREFIX, Layout
 from studio.tabs._img2img_read import GROWS, SIDES, read, uses_paint, write
@@ -109,7 +109,7 @@ class _Page:
         _desk.wire_memory(self._studio, shell, desk, self._restored, outputs)
         _afterwards.wire_afterwards(self._studio, shell, form)
         chosen = [form["mode"], form["operation"], form["model"]]
-        everything = {*form.inputs(), *outputs}
+        everything = {*form.components(), *outputs}
         for name in ("mode", "operation"):
             form[name].input(self._choose, chosen, everything, trigger_mode="always_last", **QUIET)
         model_chosen = form["model"].input(self._choose_model, chosen, everything, trigger_mode="always_last", **QUIET)
@@ -165,7 +165,7 @@ class _Page:
             column: gr.update(visible=part in parts) for part, columns in self._parts.items() for column in columns
         }
         missing = f'<p class="note note-bad"><strong>No installed model does this.</strong> {operation.missing}</p>'
-        choices = gr.update(choices=_fields.model_choices(models), value=model.id if model else None)
+        choices = gr.update(choices=model_choices(models), value=model.id if model else None)
         shown_operation = gr.update(visible=mode == EDIT)
         return model, updates | {
             self._form["operation"]: shown_operation,
@@ -196,7 +196,7 @@ class _Page:
         for field, update in form.updates(values).items():
             updates[field] = {**updates.get(field, {}), **update}
         if model:
-            choices = _fields.schedule_choices(model, str(values.get("sampler", model.sampling.sampler)))
+            choices = schedule_choices(model, str(values.get("sampler", model.sampling.sampler)))
             updates[form["schedule"]] = gr.update(choices=choices, value=values.get("schedule", choices[0]))
         return updates
 

@@ -18,7 +18,7 @@ from studio.tabs import _memory
 from studio.tabs import _social_fields as fields
 from studio.tabs._desk import PUBLIC
 from studio.tabs._events import QUIET, Updates, toast, told
-from studio.tabs._fields import Form
+from studio.tabs._form import Form
 from studio.tabs._run import Panel, reattach, run
 from studio.tabs._send import Arrival
 from studio.tabs._social_fields import PREFIX
@@ -102,7 +102,7 @@ class _Page:
     def wire(self, shell: Shell) -> None:
         form, panel = self._form, self._panel
         shown = {*panel.outputs(), self._table}
-        exported = panel.generate.click(self._export, form.inputs(), shown, api_name="social", **PUBLIC)
+        exported = form.on(panel.generate.click, self._export, shown, api_name="social", trigger_mode="once", **PUBLIC)
         exported.success(fn=None, js=_LOOK, api_visibility="private")
         panel.stop.click(self._stop, panel.job, None, api_name="social_stop", **PUBLIC)
         tellers = [form[name] for name in _OPTIONS]
@@ -110,7 +110,7 @@ class _Page:
         gr.on([*changes, shell.blocks.load], fn=None, inputs=tellers, outputs=None, js=_TELL, **QUIET)
         saved = _memory.remembered(shell, "social-form", {})
         shell.forms.append("social")
-        restored = shell.blocks.load(self._restore, saved, form.inputs(), **QUIET)
+        restored = shell.blocks.load(self._restore, saved, form.components(), **QUIET)
         restored.then(fn=None, js="() => { window.easel.ready('social'); }", api_visibility="private").then(
             fn=None, inputs=tellers, outputs=None, js=_TELL, api_visibility="private"
         )
@@ -118,8 +118,8 @@ class _Page:
         _memory.remember("social", form, saved)
         shell.send.target("social", TITLE, tab=TITLE, outputs=[form["pictures"]], apply=self._arrived)
 
-    def _export(self, data: dict[Any, Any], request: gr.Request) -> Iterator[Updates]:
-        values = self._form.values(data)
+    def _export(self, packet: Any, request: gr.Request) -> Iterator[Updates]:
+        values = self._form.values(packet)
         try:
             user = user_of(request)
             wanted = self._planner.ask(values, user)
@@ -158,7 +158,7 @@ class _Page:
         return results(snapshot.assets, self._parts.platforms, re.sub(r"[^\w{}\-/ .]", "", pattern)[:120])
 
     def _restore(self, kept: Any) -> Updates:
-        unchanged = {field: gr.update() for field in self._form.inputs()}  # Gradio takes an empty dict for a value
+        unchanged = {field: gr.update() for field in self._form.components()}  # Gradio takes an empty dict for a value
         return unchanged | self._form.updates(_memory.trusted(kept, self._form))
 
     def _arrived(self, arrival: Arrival) -> Updates:

@@ -16,9 +16,10 @@ from studio.core.task import Task
 from studio.core.user import User
 from studio.engine.studio import Studio
 from studio.tabs import _afterwards, _automatic, _control, _cost, _desk, _fields, _make_for, _restore, _templates
+from studio.tabs._choices import CUSTOM_SIZE, model_choices, schedule_choices
 from studio.tabs._desk import Desk
 from studio.tabs._events import QUIET, Updates, told
-from studio.tabs._fields import CUSTOM_SIZE, Form
+from studio.tabs._form import Form
 from studio.tabs._guide import Guide
 from studio.tabs._hires import hires_fields
 from studio.tabs._read import read, request_of, write
@@ -58,7 +59,7 @@ def build(studio: Studio, shell: Shell) -> None:
         )
     _wire_restore(studio, desk, pasted, dropped, take)
     shell.send.target(
-        "txt2img", "Txt2Img", tab="Txt2Img", outputs={*desk.form.inputs(), desk.note}, offered=False,
+        "txt2img", "Txt2Img", tab="Txt2Img", outputs={*desk.form.components(), desk.note}, offered=False,
         apply=lambda arrival: _filled(studio, desk, arrival.request, "") if arrival.request else {},
     )  # fmt: skip
 
@@ -133,7 +134,7 @@ def _wire(studio: Studio, shell: Shell, guide: Guide, desk: Desk, steering: _Ste
     _control.wire_previews(studio, form, steering.units)
     _afterwards.wire_afterwards(studio, shell, form)
     return form["model"].input(
-        choose, [form["model"], panel.job], {*form.inputs(), note, steering.frame, panel.stage}, **QUIET
+        choose, [form["model"], panel.job], {*form.components(), note, steering.frame, panel.stage}, **QUIET
     )
 
 
@@ -151,7 +152,7 @@ def _wire_restore(studio: Studio, desk: Desk, pasted: gr.Textbox, dropped: gr.Fi
             return {}
         return _filled(studio, desk, *_restore.from_picture(Path(path), studio.settings.current))
 
-    outputs = {*form.inputs(), desk.note}
+    outputs = {*form.components(), desk.note}
     take.click(from_text, [pasted, form["prompt"]], outputs, **QUIET)
     dropped.upload(from_picture, dropped, outputs, **(QUIET | {"preprocess": True}))
 
@@ -173,7 +174,7 @@ def _filled(studio: Studio, desk: Desk, wanted: GenerationRequest, passed_over: 
     for field, update in form.updates(values).items():
         updates[field] = {**updates.get(field, {}), **update}
     if "sampler" in values and "model" in values:
-        choices = _fields.schedule_choices(studio.engine.model(wanted.model), values["sampler"])
+        choices = schedule_choices(studio.engine.model(wanted.model), values["sampler"])
         updates[form["schedule"]] = gr.update(choices=choices, value=values.get("schedule", choices[0]))
     if passed_over:
         gr.Info(passed_over, title="Settings restored")
@@ -190,8 +191,8 @@ def _restored(studio: Studio, desk: Desk, steering: _Steering, kept: dict[str, A
     updates: Updates = {**_fields.for_model(form, model), desk.note: model_note(model), **steering.shown(model)}
     for field, update in form.updates(kept).items():
         updates[field] = {**updates.get(field, {}), **update}
-    updates[form["model"]] = gr.update(choices=_fields.model_choices(models), value=model.id)
-    choices = _fields.schedule_choices(model, str(kept.get("sampler", model.sampling.sampler)))
+    updates[form["model"]] = gr.update(choices=model_choices(models), value=model.id)
+    choices = schedule_choices(model, str(kept.get("sampler", model.sampling.sampler)))
     updates[form["schedule"]] = gr.update(choices=choices, value=kept.get("schedule", model.sampling.schedule))
     return updates
 
