@@ -23,7 +23,8 @@ from benchmarks.report import Row
 from studio.core.ports import PictureSeed
 from studio.core.request import GenerationRequest, Task
 from studio.core.settings import Settings
-from studio.core.social import Format, Social
+from studio.core.social import Social
+from studio.core.social_formats import Format
 from studio.engine.context import LaneContext
 from studio.engine.encoding import encode
 from studio.finishing.fonts import Fonts

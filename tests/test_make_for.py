@@ -16,7 +16,8 @@ from studio.core.events import Status
 from studio.core.finish import Keep
 from studio.core.model import Model, Sizes
 from studio.core.request import GenerationRequest
-from studio.core.social import Format, Social
+from studio.core.social import Social
+from studio.core.social_formats import Format
 from studio.core.social_pack import MOST_ENLARGED, STEEPEST, drawn_size, enlarging
 from studio.core.task import Task
 from studio.core.user import LOCAL

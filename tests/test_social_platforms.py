@@ -8,7 +8,7 @@ from xml.etree import ElementTree
 import pytest
 
 from studio.core.errors import NotFound
-from studio.core.social import Zone
+from studio.core.social_formats import Zone
 from studio.core.social_view import frame_svg, zones_svg
 from studio.social.platforms import OURS, Platforms
 

@@ -9,8 +9,7 @@ import pytest
 
 from studio.core.errors import InvalidRequest, NotFound
 from studio.core.request import GenerationRequest
-from studio.core.social import Template
-from studio.core.social_templates import from_recipe
+from studio.core.social_templates import Template, from_recipe
 from studio.social.platforms import Platforms
 from studio.social.templates import Templates
 

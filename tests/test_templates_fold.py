@@ -6,8 +6,7 @@ import pytest
 
 from studio.core.errors import InvalidRequest
 from studio.core.request import GenerationRequest
-from studio.core.social import Template
-from studio.core.social_templates import MAX_FIELDS, fields_of, from_recipe, named, prompt_of
+from studio.core.social_templates import MAX_FIELDS, Template, fields_of, from_recipe, named, prompt_of
 from studio.social.platforms import Platforms
 from studio.social.templates import Templates
 from studio.tabs._template_cards import about, cards

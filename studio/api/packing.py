@@ -7,7 +7,8 @@ from studio.api.schemas import SocialBody
 from studio.core.errors import InvalidRequest, NotConfigured
 from studio.core.pictures import with_pictures
 from studio.core.request import GenerationRequest
-from studio.core.social import Extend, Format, Social
+from studio.core.social import Extend, Social
+from studio.core.social_formats import Format
 from studio.core.social_pack import SOCIAL_MODEL, drawn_size, enlarging, followed, formats_of, result_size
 from studio.core.task import Task
 from studio.core.user import User

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from pydantic import BaseModel, Field
 
-from studio.core.social import Format, Frame, Platform, Zone
+from studio.core.social_formats import Format, Frame, Platform, Zone
 
 
 class PlatformBody(BaseModel):

@@ -14,7 +14,7 @@ from studio.api.platform_bodies import FormatList, PlatformList, PlatformSpecs, 
 from studio.api.schemas import Picture, SocialBody
 from studio.api.submitting import Submitter, caller
 from studio.core.errors import NotFound
-from studio.core.social import Platform, PlatformData
+from studio.core.social_formats import Platform, PlatformData
 from studio.core.social_view import frame_svg, zones_svg
 from studio.engine.studio import Studio
 

@@ -18,8 +18,17 @@ from studio.api.pictures import decoded
 from studio.api.schemas import Name, Strict, Text
 from studio.api.submitting import caller
 from studio.core.errors import InvalidRequest
-from studio.core.social import Template, TemplateLibrary
-from studio.core.social_templates import PURPOSES, QUALITIES, SPACES, fields_of, from_recipe, named, prompt_of
+from studio.core.social_templates import (
+    PURPOSES,
+    QUALITIES,
+    SPACES,
+    Template,
+    TemplateLibrary,
+    fields_of,
+    from_recipe,
+    named,
+    prompt_of,
+)
 from studio.engine.studio import Studio
 
 Choice = Annotated[str | None, Query(max_length=100)]

@@ -8,7 +8,8 @@ from studio.core.finish import Upscale
 from studio.core.model import Model, Quality, Sizes
 from studio.core.ranges import MAX_SIDE
 from studio.core.request import GenerationRequest
-from studio.core.social import Format, PlatformData, Social
+from studio.core.social import Social
+from studio.core.social_formats import Format, PlatformData
 from studio.core.task import Task
 from studio.core.upscale_modes import LANCZOS, UPSCALER, Mode, choose
 

@@ -1,20 +1,80 @@
-"""What templates are about, how one becomes a prompt, and how a recipe becomes one."""
+"""Templates: what they are about, where they are kept, how one becomes a prompt, and how a recipe becomes one."""
 
 from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
 
 from studio.core.errors import InvalidRequest
 from studio.core.request import GenerationRequest
-from studio.core.social import Template
 
 PURPOSES = ("product", "ad", "brand", "blog", "email", "social")
 SPACES = ("top", "bottom", "left", "right", "middle", "full", "none")
 QUALITIES = ("draft", "standard", "high")
 MAX_FIELDS = 6  # of one frame; more than a form should ask
 _FIELD = re.compile(r"\{([a-zA-Z][a-zA-Z0-9_ ]{0,39})\}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Template:
+    """A starting point for one purpose on one format. `frame` is a prompt with fields in braces, "{subject}" among them;
+    `style` words that follow it. `space` is where the picture stays quiet for text: top, bottom, left, right, middle,
+    full (a poster of text) or none. `models` and `provider` are advice; `palette` are colours "#rrggbb"."""
+
+    id: str
+    name: str
+    format: str
+    purpose: str
+    uses: tuple[str, ...] = ()
+    frame: str = "{subject}"
+    style: tuple[str, ...] = ()
+    negative: str = ""
+    space: str = "none"
+    models: tuple[str, ...] = ()
+    provider: str = ""
+    quality: str = "standard"
+    palette: tuple[str, ...] = ()
+    own: bool = False
+
+    @property
+    def platform(self) -> str:
+        return self.format.partition(".")[0]
+
+
+class TemplateLibrary(Protocol):
+    """Templates, ours and a user's own: `of` gives the library of the user of that name."""
+
+    def of(self, user: str) -> TemplateLibrary: ...
+
+    def templates(self, *, platform: str | None = None, purpose: str | None = None) -> Sequence[Template]: ...
+
+    def template(self, template_id: str) -> Template:
+        """Raises NotFound, naming near ones."""
+        ...
+
+    def search(self, words: str, limit: int = 20) -> Sequence[Template]:
+        """The best first; typing errors are forgiven."""
+        ...
+
+    def recommend(self, platform: str, purpose: str, limit: int = 5) -> Sequence[Template]: ...
+
+    def save(self, template: Template) -> Template:
+        """Keep one of the user's own; one of the same id is replaced. Raises InvalidRequest."""
+        ...
+
+    def remove(self, template_id: str) -> None: ...
+
+    def import_file(self, source: Path) -> Sequence[Template]:
+        """Take in a file that `export` wrote. Raises InvalidRequest, naming what is wrong."""
+        ...
+
+    def export(self, template_ids: Sequence[str]) -> str:
+        """The templates as the text of a TOML file."""
+        ...
 
 
 def fields_of(frame: str) -> tuple[str, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from html import escape
 
-from studio.core.social import Format, Frame, Zone
+from studio.core.social_formats import Format, Frame, Zone
 
 # red, green, blue of each kind of zone; what is covered or cut is shaded, the rest is a line
 COLOURS = {

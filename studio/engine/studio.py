@@ -9,7 +9,9 @@ from PIL import Image
 
 from studio.core.check import Check
 from studio.core.ports import ModelStore
-from studio.core.social import CropAdvice, PlatformData, TemplateLibrary
+from studio.core.social import CropAdvice
+from studio.core.social_formats import PlatformData
+from studio.core.social_templates import TemplateLibrary
 from studio.engine.clouds import Clouds
 from studio.engine.engine import Engine
 from studio.engine.settings_store import SettingsStore

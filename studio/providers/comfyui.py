@@ -2,41 +2,24 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import time
-import uuid
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
-from urllib.parse import quote, urlsplit
+from typing import Any
 
 from studio.core.errors import (
     InvalidRequest,
-    JobCancelled,
     NotConfigured,
-    PictureSkipped,
-    ProviderError,
     StudioError,
-    Unreachable,
 )
 from studio.core.model import Feature, Model, Sampling, Sizes
 from studio.core.provider import Answer, Call, CloudModel, Order, ProviderSpec, Wire
 from studio.core.result import Rendered
 from studio.core.task import Task
 from studio.providers import _comfyui_graphs as graphs
+from studio.providers._comfyui_line import TITLE, followed
 from studio.providers._faults import by_status, json_of, odd, words_in
-from studio.providers._http import silent
 from studio.providers._shapes import encoded
 
-if TYPE_CHECKING:
-    from websockets.sync.client import ClientConnection
-
-_TITLE = "ComfyUI"
-_SILENCE = 600.0  # seconds without a word until it is given up
-_QUIET = 1.0  # seconds without a word until the history is asked, too
-_LOOK = 0.3  # seconds between two looks at the user's wish
-_RECONNECTS = 5
-_LARGEST_MESSAGE = 32 * 1024 * 1024
 _FLUX_FILES = {"unet": ("UNETLoader", "unet_name", "flux"), "clip": ("DualCLIPLoader", "clip_name2", "clip_l"),
                "t5": ("DualCLIPLoader", "clip_name1", "t5"), "vae": ("VAELoader", "vae_name", "ae")}  # fmt: skip
 _SIZES = Sizes(liked=((512, 512), (1024, 1024)), multiple=8, smallest=64, largest=4096, max_pixels=4096 * 4096)
@@ -48,7 +31,7 @@ def draw(order: Order, wire: Wire) -> list[Rendered]:
     drawn: list[Rendered] = []
     for seed in order.seeds:
         graph = _graph(order, wire, seed.seed, image)
-        entry = _followed(graph, order, wire)
+        entry = followed(graph, order, wire)
         drawn.append(Rendered(image=_picture(entry, wire), seed=seed.seed))
     return drawn
 
@@ -65,13 +48,13 @@ def fault(answer: Answer) -> StudioError:
         ]
     except (ValueError, AttributeError):
         details = []
-    return by_status(_TITLE, answer, "; ".join(filter(None, [told, *map(str, details)])))
+    return by_status(TITLE, answer, "; ".join(filter(None, [told, *map(str, details)])))
 
 
 def check(wire: Wire) -> str:
     """Its version and its checkpoints."""
     answer = wire.send(Call(method="GET", path="/system_stats", paid=False, seconds=20))
-    version = str(json_of(_TITLE, answer).get("system", {}).get("comfyui_version", "of unknown version"))
+    version = str(json_of(TITLE, answer).get("system", {}).get("comfyui_version", "of unknown version"))
     found = _choices(wire, "CheckpointLoaderSimple", "ckpt_name")
     return f"ComfyUI {version} answers with {len(found)} checkpoints."
 
@@ -108,7 +91,7 @@ def _own_graph(path: Any) -> Mapping[str, Any]:
 
 def _choices(wire: Wire, node: str, field: str) -> list[str]:
     """What a loader node may be given, as the server lists it."""
-    info = json_of(_TITLE, wire.send(Call(method="GET", path=f"/object_info/{node}", paid=False, seconds=30)))
+    info = json_of(TITLE, wire.send(Call(method="GET", path=f"/object_info/{node}", paid=False, seconds=30)))
     try:
         found = info[node]["input"]["required"][field][0]
     except (KeyError, IndexError, TypeError):
@@ -140,119 +123,8 @@ def _uploaded(order: Order, wire: Wire) -> str:
         paid=False,
         seconds=60,
     )
-    found = json_of(_TITLE, wire.send(call))
+    found = json_of(TITLE, wire.send(call))
     return "/".join(filter(None, (str(found.get("subfolder", "")), str(found.get("name", name)))))
-
-
-def _followed(graph: graphs.Graph, order: Order, wire: Wire) -> Mapping[str, Any]:
-    """Queue the graph and follow it; its entry in the server's history."""
-    client, queued = uuid.uuid4().hex, ""
-    try:
-        with contextlib.closing(_connected(wire, client)) as line:
-            call = Call(
-                method="POST", path="/prompt", json={"prompt": graph, "client_id": client}, paid=False, seconds=60
-            )
-            queued = str(json_of(_TITLE, wire.send(call)).get("prompt_id") or "")
-            if not queued:
-                raise odd(_TITLE, "no id for the graph")
-            _listen(line, queued, order, wire, client)
-    except (JobCancelled, PictureSkipped):
-        _interrupt(wire, queued)
-        raise
-    entry = _history(wire, queued)
-    if entry is None:
-        raise odd(_TITLE, "no result for the graph")
-    return entry
-
-
-def _listen(line: ClientConnection, queued: str, order: Order, wire: Wire, client: str) -> None:
-    """Hear the server until the graph has ended; a broken line is taken up again."""
-    from websockets.exceptions import ConnectionClosed
-
-    heard, left = time.monotonic(), _RECONNECTS
-    while True:
-        order.context.raise_if_cancelled()
-        try:
-            message = line.recv(timeout=_LOOK)
-        except TimeoutError:
-            quiet = time.monotonic() - heard
-            if quiet > _SILENCE:
-                raise silent(_TITLE, paid=False) from None
-            if quiet > _QUIET and _history(wire, queued) is not None:  # its end was told while the line was broken
-                return
-            continue
-        except ConnectionClosed:
-            if _history(wire, queued) is not None:
-                return
-            if left == 0:
-                raise silent(_TITLE, paid=False) from None
-            left -= 1
-            wire.sleep(0.5)
-            line = _connected(wire, client)
-            continue
-        heard = time.monotonic()
-        if isinstance(message, str) and _ended(message, queued, order):
-            return
-
-
-def _ended(message: str, queued: str, order: Order) -> bool:
-    """Take in one message; True when the graph is done."""
-    try:
-        told = json.loads(message)
-        kind, data = told["type"], told.get("data") or {}
-    except (ValueError, KeyError, TypeError):
-        return False
-    if data.get("prompt_id") not in (None, queued):
-        return False  # another client's work
-    if kind == "progress":
-        order.context.progress(int(data.get("value", 0)), max(1, int(data.get("max", 1))))
-    if kind == "execution_error":
-        text = str(data.get("exception_message", "an error")).strip()[:300]
-        raise ProviderError(
-            f"ComfyUI could not run the graph: {text}", hint=f"Look at its node {data.get('node_type', '')}."
-        )
-    if kind == "execution_interrupted":
-        raise ProviderError("The graph was interrupted at the ComfyUI server.", hint="Try again.")
-    return kind == "execution_success" or (
-        kind == "executing" and data.get("node") is None and data.get("prompt_id") == queued
-    )
-
-
-def _connected(wire: Wire, client: str) -> ClientConnection:
-    from websockets.exceptions import WebSocketException
-    from websockets.sync.client import connect
-
-    base = urlsplit(wire.base_url)
-    address = f"{'wss' if base.scheme == 'https' else 'ws'}://{base.netloc}{base.path}/ws?clientId={client}"
-    headers = {"Authorization": f"Bearer {wire.key}"} if wire.key else {}
-
-    def once() -> ClientConnection:
-        try:
-            return connect(address, additional_headers=headers, open_timeout=10, max_size=_LARGEST_MESSAGE, proxy=None)
-        except (OSError, WebSocketException, TimeoutError) as error:
-            raise Unreachable(
-                f"{_TITLE} is not there.", hint="Start it, or correct its address in Configurations."
-            ) from error
-
-    return wire.retried(lambda: wire.run(once, seconds=15, paid=False))
-
-
-def _interrupt(wire: Wire, queued: str) -> None:
-    """Take the graph off the server: out of its queue, or off its hands when it runs."""
-    import requests
-
-    with contextlib.suppress(requests.RequestException):
-        requests.post(f"{wire.base_url}/queue", json={"delete": [queued]}, timeout=5)
-        requests.post(f"{wire.base_url}/interrupt", json={"prompt_id": queued}, timeout=5)
-
-
-def _history(wire: Wire, queued: str) -> Mapping[str, Any] | None:
-    """The ended graph's entry, None while it has not ended."""
-    found = json_of(
-        _TITLE, wire.send(Call(method="GET", path=f"/history/{quote(queued, safe='')}", paid=False, seconds=30))
-    )
-    entry = found.get(queued)
-    return entry if isinstance(entry, dict) else None
 
 
 def _picture(entry: Mapping[str, Any], wire: Wire) -> Any:
@@ -265,7 +137,7 @@ def _picture(entry: Mapping[str, Any], wire: Wire) -> Any:
                 return wire.picture(
                     wire.send(Call(method="GET", path="/view", query=query, paid=False, seconds=60)).body
                 )
-    raise odd(_TITLE, "no picture: the graph has no SaveImage node")
+    raise odd(TITLE, "no picture: the graph has no SaveImage node")
 
 
 def _models() -> Sequence[CloudModel]:
@@ -298,7 +170,7 @@ def _model(name: str, title: str) -> Model:
 
 PROVIDER = ProviderSpec(
     id="comfyui",
-    title=_TITLE,
+    title=TITLE,
     keys=("COMFYUI_API_KEY",),
     key_optional=True,
     site="your own server",

@@ -7,7 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from PIL import Image
 
 from studio.core.finish import Box
-from studio.core.social import CropResult, Extend, Format, PlatformData, Verdict
+from studio.core.social import CropResult, Extend, Verdict
+from studio.core.social_formats import Format, PlatformData
 from studio.social.analysis import Analyses, Analysis, Eyes
 from studio.social.compose import shaped
 from studio.social.crop import best_crop, kept_mass, same_crop, share_inside, subject_of

@@ -9,7 +9,8 @@ import numpy as np
 from PIL import Image, ImageColor, ImageEnhance, ImageFilter
 
 from studio.core.finish import Box
-from studio.core.social import Extend, Format
+from studio.core.social import Extend
+from studio.core.social_formats import Format
 
 GAP = 3.0  # of Pillow's two-step reduction: to be told from one step by no eye, and several times faster from 12 megapixels
 BLUR = 0.04  # of the width

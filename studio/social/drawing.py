@@ -6,7 +6,7 @@ import math
 
 from PIL import Image, ImageDraw, ImageFont
 
-from studio.core.social import Format
+from studio.core.social_formats import Format
 from studio.core.social_view import COLOURS, SHADE, SHADED
 from studio.social.formats import all_zones
 

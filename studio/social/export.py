@@ -14,7 +14,8 @@ from studio.core.model import TOOLS_LANE, Feature, Model
 from studio.core.ports import JobContext, PictureSeed
 from studio.core.request import GenerationRequest, Task
 from studio.core.result import Rendered
-from studio.core.social import CropResult, Extend, Format, FormatCrop, Social, Verdict
+from studio.core.social import CropResult, Extend, FormatCrop, Social, Verdict
+from studio.core.social_formats import Format
 from studio.finishing.fonts import Fonts
 from studio.social.advice import Advisor, planned
 from studio.social.compose import MATTE, cropped, extended, flat, within

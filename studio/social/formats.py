@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 
 from studio.core.errors import InvalidRequest
-from studio.core.social import Citation, Confidence, Format, Frame, Margins, Zone
+from studio.core.social_formats import Citation, Confidence, Format, Frame, Margins, Zone
 from studio.social.entries import Entry
 
 MIN_SIDE, MAX_SIDE = 16, 8192  # px

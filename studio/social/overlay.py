@@ -7,7 +7,8 @@ import dataclasses
 from PIL import Image
 
 from studio.core.ports import JobContext
-from studio.core.social import Format, Social
+from studio.core.social import Social
+from studio.core.social_formats import Format
 from studio.finishing import hidden, text, watermark
 from studio.finishing.fonts import Fonts
 

@@ -9,7 +9,7 @@ import unicodedata
 from pathlib import Path
 
 from studio.core.errors import InvalidRequest, NotFound, StorageFailed
-from studio.core.social import Format
+from studio.core.social_formats import Format
 from studio.social.entries import Entry, parse_toml, read_toml
 from studio.social.formats import read_format
 

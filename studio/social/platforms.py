@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from studio.core.errors import InvalidRequest, NotFound
-from studio.core.social import Citation, Format, Frame, Platform, Zone
+from studio.core.social_formats import Citation, Format, Frame, Platform, Zone
 from studio.social import own_formats
 from studio.social.entries import Entry, read_toml
 from studio.social.formats import all_zones, read_format, read_frame

@@ -14,8 +14,7 @@ from typing import Any
 from urllib.parse import quote
 
 from studio.core.errors import InvalidRequest, NotFound, StorageFailed
-from studio.core.social import Template
-from studio.core.social_templates import PURPOSES, QUALITIES, SPACES
+from studio.core.social_templates import PURPOSES, QUALITIES, SPACES, Template
 from studio.core.user import LOCAL
 from studio.social.entries import Entry, read_toml
 

@@ -13,7 +13,8 @@ from gradio.components import Component
 from studio.core.errors import InvalidRequest
 from studio.core.finish import Keep
 from studio.core.request import GenerationRequest
-from studio.core.social import MAX_FORMATS, Format, PlatformData, Social
+from studio.core.social import MAX_FORMATS, Social
+from studio.core.social_formats import Format, PlatformData
 from studio.core.social_pack import drawn_size, followed, formats_of, result_size
 from studio.core.task import Task
 from studio.core.user import User

@@ -13,7 +13,8 @@ from studio.core.errors import InvalidRequest
 from studio.core.finish import Box, Upscale
 from studio.core.parts import Outpaint
 from studio.core.request import GenerationRequest
-from studio.core.social import CropResult, Extend, Format, FormatCrop, Social, Verdict
+from studio.core.social import CropResult, Extend, FormatCrop, Social, Verdict
+from studio.core.social_formats import Format
 from studio.core.task import Task
 from studio.core.user import User
 from studio.engine.studio import SocialParts, Studio

@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 from studio.core.errors import NotFound
 from studio.core.result import Asset
-from studio.core.social import PlatformData
+from studio.core.social_formats import PlatformData
 from studio.tabs._social_routes import ZIP
 from studio.tabs._stage import PICTURE
 

@@ -14,7 +14,8 @@ from studio.core.codec import decode
 from studio.core.errors import InvalidRequest
 from studio.core.finish import Box
 from studio.core.result import Asset
-from studio.core.social import MAX_FORMATS, CropResult, Format, Frame
+from studio.core.social import MAX_FORMATS, CropResult
+from studio.core.social_formats import Format, Frame
 from studio.core.social_view import frame_svg, zones_svg
 from studio.core.user import User
 from studio.engine.naming import file_name

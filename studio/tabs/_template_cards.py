@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from html import escape
 from urllib.parse import urlencode
 
-from studio.core.social import PlatformData, Template
-from studio.core.social_templates import fields_of
+from studio.core.social_formats import PlatformData
+from studio.core.social_templates import Template, fields_of
 
 EXPORT = "api/image-studio/templates/export?"
 _SPACES = {"none": "", "full": "quiet all over, for text", "middle": "quiet in the middle, for text"}

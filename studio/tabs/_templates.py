@@ -12,9 +12,16 @@ import gradio as gr
 from studio.core.errors import InvalidRequest, NotFound, UnknownModel
 from studio.core.model import Feature, Model
 from studio.core.request import GenerationRequest
-from studio.core.social import Template, TemplateLibrary
 from studio.core.social_pack import drawn_size
-from studio.core.social_templates import MAX_FIELDS, PURPOSES, fields_of, from_recipe, prompt_of
+from studio.core.social_templates import (
+    MAX_FIELDS,
+    PURPOSES,
+    Template,
+    TemplateLibrary,
+    fields_of,
+    from_recipe,
+    prompt_of,
+)
 from studio.core.task import Task
 from studio.core.user import User
 from studio.engine.studio import SocialParts, Studio
