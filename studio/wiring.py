@@ -17,6 +17,7 @@ from studio.engine.lookups import Heir, Lookups
 from studio.engine.plugins import discover
 from studio.engine.settings_store import SettingsStore
 from studio.engine.studio import SocialParts, Studio
+from studio.engine.vault import Vault
 from studio.finishing.backend import Finishing
 from studio.finishing.fonts import Fonts
 from studio.finishing.hidden import read_hidden
@@ -44,7 +45,7 @@ def build(settings: SettingsStore) -> Studio:
     """
     current = settings.current
     own = settings.folder
-    keys = KeyStore(own / "keys.json", os.environ)
+    keys = KeyStore(own / "keys.json", os.environ, Vault())
     fonts = Fonts(current.models_dir / "fonts")
     unpack(current.models_dir)
     catalog = Catalog(

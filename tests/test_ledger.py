@@ -7,8 +7,12 @@ import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import keyring
 import pytest
 from fakes import FAKE_MODEL, FakeBackend, open_engine, wait_final
+from keyring.backend import KeyringBackend
+from keyring.backends import fail
+from keyring.errors import KeyringLocked
 
 from studio.core.errors import BudgetExceeded, ContentRefused, NotConfigured, UnknownModel, Unreachable
 from studio.core.events import Status
@@ -25,6 +29,7 @@ from studio.engine.keys import KeyStore
 from studio.engine.ledger import MAY_BE_BILLED, Ledger
 from studio.engine.lookups import Heir, Lookups
 from studio.engine.settings_store import SettingsStore
+from studio.engine.vault import Vault
 
 CLOUD = dataclasses.replace(FAKE_MODEL, id="cloud", title="Cloud", lane="service", paid=True, quality=Quality.HIGH)
 OTHER = dataclasses.replace(CLOUD, id="other", title="Other", lane="elsewhere", quality=Quality.HIGH)
@@ -181,6 +186,71 @@ def test_keys_are_kept_private_and_told_only_by_their_end(tmp_path: Path) -> Non
     assert KeyStore(tmp_path / "private" / "keys.json", {}).get("OPENAI_API_KEY") == SENTINEL
     keys.remove("OPENAI_API_KEY")
     assert keys.state("OPENAI_API_KEY").where == ""
+
+
+class Ring(KeyringBackend):
+    """A keyring that opens, or does not."""
+
+    priority = 9  # pyright: ignore[reportAssignmentType] - theirs is a property of the class
+
+    def __init__(self, *, locked: bool = False) -> None:
+        super().__init__()
+        self.kept: dict[tuple[str, str], str] = {}
+        self.locked = locked
+
+    def get_password(self, service: str, username: str) -> str | None:
+        self._open()
+        return self.kept.get((service, username))
+
+    def set_password(self, service: str, username: str, password: str) -> None:
+        self._open()
+        self.kept[service, username] = password
+
+    def delete_password(self, service: str, username: str) -> None:
+        self._open()
+        del self.kept[service, username]
+
+    def _open(self) -> None:
+        if self.locked:
+            raise KeyringLocked("sentinel of the keyring")
+
+
+@pytest.fixture
+def ring() -> Iterator[Ring]:
+    before, ring = keyring.get_keyring(), Ring()
+    keyring.set_keyring(ring)
+    yield ring
+    keyring.set_keyring(before)
+
+
+def test_a_system_keyring_takes_the_keys_and_the_file_only_their_names(tmp_path: Path, ring: Ring) -> None:
+    file = tmp_path / "keys.json"
+    keys = KeyStore(file, {}, Vault())
+    keys.set("OPENAI_API_KEY", SENTINEL)
+    assert ring.kept == {("Easel", "OPENAI_API_KEY"): SENTINEL}
+    assert SENTINEL not in file.read_text()
+    assert (keys.get("OPENAI_API_KEY"), keys.secrets(["OPENAI_API_KEY"])) == (SENTINEL, (SENTINEL,))
+    assert (keys.state("OPENAI_API_KEY").where, keys.state("OPENAI_API_KEY").ends) == ("keyring", "ghij")
+    assert KeyStore(file, {}).state("OPENAI_API_KEY").where == "", "a studio without a keyring has no key"
+    ring.locked = True
+    assert not keys.is_set("OPENAI_API_KEY")
+    ring.locked = False
+    keys.remove("OPENAI_API_KEY")
+    assert (ring.kept, keys.state("OPENAI_API_KEY").where) == ({}, "")
+
+
+def test_a_locked_or_missing_keyring_leaves_the_key_to_the_private_file(
+    tmp_path: Path, ring: Ring, caplog: pytest.LogCaptureFixture
+) -> None:
+    ring.locked = True
+    keys = KeyStore(tmp_path / "keys.json", {}, Vault())
+    keys.set("A", SENTINEL)
+    assert (keys.get("A"), keys.state("A").where) == (SENTINEL, "file")
+    assert "KeyringLocked" in caplog.text
+    assert SENTINEL not in caplog.text
+    keyring.set_keyring(fail.Keyring())
+    keys.set("B", SENTINEL)
+    assert keys.state("B").where == "file"
 
 
 def test_a_file_of_keys_that_others_could_read_is_made_private(tmp_path: Path) -> None:

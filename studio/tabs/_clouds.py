@@ -15,7 +15,7 @@ from studio.tabs._events import QUIET, Updates, told
 from studio.tabs._user import admin_of
 
 DAYS = 31
-_FROM = {"environment": "set in the environment", "file": "set here"}
+_FROM = {"environment": "set in the environment", "keyring": "set in the system's keyring", "file": "set here"}
 
 
 def clouds_panel(studio: Studio) -> tuple[gr.HTML, gr.Dropdown, gr.HTML]:
@@ -25,7 +25,7 @@ def clouds_panel(studio: Studio) -> tuple[gr.HTML, gr.Dropdown, gr.HTML]:
         chosen = gr.Dropdown([], label="Provider", elem_id="cloud", info="What the buttons act on.", min_width=160)
         key = gr.Textbox(
             label="API key", type="password", elem_id="cloud-key", min_width=200, max_length=4096,
-            info="Kept in a file that only this account can read; never shown again.",
+            info="Kept in the system's keyring, or in a file that only this account can read; never shown again.",
         )  # fmt: skip
     with gr.Row(elem_classes="verbs"):
         keep, check, remove = (
