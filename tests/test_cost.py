@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -76,6 +77,7 @@ def test_automatic_stands_for_the_cheapest_of_a_quality(tmp_path: Path) -> None:
     try:
         listed = _automatic.listed(studio)
         assert [model.id for model in listed] == ["fake", *(f"auto:{quality}" for quality in Quality)]
+        assert _automatic.listed(studio, Task.IMG2IMG) == (), "there is nothing to choose from"
         automatic = _automatic.named(studio, "auto:draft")
         assert _choices.size_choices(automatic) == [(_choices.CUSTOM_SIZE, _choices.CUSTOM_SIZE)]
         assert _automatic.named(studio, "fake", Task.TXT2IMG).id == "fake"
@@ -116,5 +118,15 @@ def test_automatic_names_the_model_that_it_would_take(tmp_path: Path) -> None:
     studio = make_studio(tmp_path, FakeBackend(), default_model="fake")
     try:
         assert "Free. Drawn with Fake." in _cost.said(studio, GenerationRequest(model="auto:high", prompt="x"))
+    finally:
+        studio.engine.close()
+
+
+def test_automatic_stands_in_img2img_too_and_not_where_nothing_is_drawn(tmp_path: Path) -> None:
+    able = replace(FAKE_MODEL, tasks=frozenset({Task.TXT2IMG, Task.IMG2IMG, Task.UPSCALE}))
+    studio = make_studio(tmp_path, FakeBackend(able), default_model="fake")
+    try:
+        assert [model.id for model in _automatic.listed(studio, Task.IMG2IMG)][-1] == "auto:best"
+        assert [model.id for model in _automatic.listed(studio, Task.UPSCALE)] == ["fake"]
     finally:
         studio.engine.close()

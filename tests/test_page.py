@@ -109,3 +109,13 @@ def test_events_of_forms_touch_few_components(tmp_path: Path) -> None:
     }
     assert len(touched) > 100
     assert {name: count for name, count in touched.items() if count > 12} == {}
+
+
+def test_what_the_page_asks_as_it_comes_up_does_not_queue(tmp_path: Path) -> None:
+    """Gradio's stream of queued answers closes when its last event ends, and loses what is asked in that moment."""
+    with running(tmp_path, page=mount, models=store(tmp_path / "models"), default_model="fake") as served:
+        events = served.client().get("/config").json()["dependencies"]
+    loads = [event for event in events if event["backend_fn"] and any(name == "load" for _, name in event["targets"])]
+    queued = {event["api_name"].strip("_0123456789") for event in loads if event["queue"]}
+    assert len(loads) > 10
+    assert queued == {"attach"}, "a running job alone is followed through the queue"

@@ -15,7 +15,7 @@ from studio.core.task import Task
 from studio.core.user import User
 from studio.engine.chains import followed, following
 from studio.engine.studio import Studio
-from studio.tabs._events import QUIET, Updates
+from studio.tabs._events import AT_ONCE, Updates
 from studio.tabs._form import Form
 from studio.tabs._read import NONE
 from studio.tabs._tab import Shell
@@ -38,7 +38,7 @@ def wire_afterwards(studio: Studio, shell: Shell, form: Form) -> None:
         return gr.update(choices=[NONE, *studio.engine.chains.names(user_of(request).name)])
 
     for event in (shell.blocks.load, form["afterwards"].focus):  # pyright: ignore[reportAttributeAccessIssue]
-        event(listed, None, form["afterwards"], **QUIET)
+        event(listed, None, form["afterwards"], **AT_ONCE)
 
 
 def with_chain(studio: Studio, wanted: GenerationRequest, values: Mapping[str, Any], user: User) -> GenerationRequest:

@@ -29,9 +29,10 @@ def named(studio: Studio, model_id: str, task: Task = Task.TXT2IMG) -> Model:
     return next((model for model in AUTOMATIC if model.id == model_id), None) or studio.engine.model(model_id, task)
 
 
-def listed(studio: Studio) -> tuple[Model, ...]:
-    """The models that draw from text, and the automatic choices after them."""
-    return (*studio.engine.models(Task.TXT2IMG), *AUTOMATIC)
+def listed(studio: Studio, task: Task = Task.TXT2IMG) -> tuple[Model, ...]:
+    """The models for `task`, and after them the automatic choices where there is anything to choose from by quality."""
+    models = studio.engine.models(task)
+    return (*models, *AUTOMATIC) if task.draws and models else models
 
 
 def fallback_fields(models: Sequence[Model], prefix: str = "") -> dict[str, Component]:

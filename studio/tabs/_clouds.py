@@ -12,14 +12,15 @@ from studio.engine.clouds import CloudState
 from studio.engine.ledger import Line
 from studio.engine.studio import Studio
 from studio.tabs._events import QUIET, Updates, told
+from studio.tabs._tab import Shell
 from studio.tabs._user import admin_of
 
 DAYS = 31
 _FROM = {"environment": "set in the environment", "keyring": "set in the system's keyring", "file": "set here"}
 
 
-def clouds_panel(studio: Studio) -> tuple[gr.HTML, gr.Dropdown, gr.HTML]:
-    """The table of services, the choice of one, and what was spent; filled by `filled`."""
+def clouds_panel(studio: Studio, shell: Shell) -> tuple[gr.HTML, gr.Dropdown, gr.HTML]:
+    """The table of services, the choice of one, and what was spent; filled by `filled`. A key changes the lists of models on all tabs."""
     table = gr.HTML(elem_id="clouds")
     with gr.Row(elem_classes="pair"):
         chosen = gr.Dropdown([], label="Provider", elem_id="cloud", info="What the buttons act on.", min_width=160)
@@ -49,7 +50,7 @@ def clouds_panel(studio: Studio) -> tuple[gr.HTML, gr.Dropdown, gr.HTML]:
     def kept(service: str, value: str) -> str:
         assert studio.clouds is not None
         state = studio.clouds.set_key(service, value)
-        return state.locked or f"The key of {state.title} is set. Reload the page: its models are ready."
+        return state.locked or f"The key of {state.title} is set: its models are ready."
 
     def removed(service: str, _: str) -> str:
         assert studio.clouds is not None
@@ -65,7 +66,9 @@ def clouds_panel(studio: Studio) -> tuple[gr.HTML, gr.Dropdown, gr.HTML]:
         return studio.clouds.check(service)
 
     for name, button, work in (("keep_key", keep, kept), ("test_key", check, checked), ("remove_key", remove, removed)):
-        button.click(acting(work), [chosen, key], shown, api_name=name, **QUIET | {"show_progress": "minimal"})
+        done = button.click(acting(work), [chosen, key], shown, api_name=name, **QUIET | {"show_progress": "minimal"})
+        if button is not check:
+            shell.lists_follow(done)
     return table, chosen, spent
 
 

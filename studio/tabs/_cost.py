@@ -15,8 +15,8 @@ from studio.core.user import LOCAL, User
 from studio.engine.choice import AUTO
 from studio.engine.studio import Studio
 from studio.tabs import _automatic
-from studio.tabs._events import QUIET
-from studio.tabs._form import Form
+from studio.tabs._desk import Desk
+from studio.tabs._events import AT_ONCE
 from studio.tabs._read import AUTOMATIC, LORA_SLOTS, NONE, RANDOM_SEED, Values
 from studio.tabs._tab import Shell
 from studio.tabs._user import user_of
@@ -39,9 +39,9 @@ _FILLED: Mapping[Feature, Callable[[Values], object]] = {
 }
 
 
-def cost_line(shell: Shell, studio: Studio, form: Form, read: Callable[[Mapping[str, Any]], GenerationRequest]) -> None:
+def cost_line(shell: Shell, studio: Studio, desk: Desk, read: Callable[[Mapping[str, Any]], GenerationRequest]) -> None:
     """A line, here, that tells what the form costs, and follows it. `read` makes the request of the form's values."""
-    line = gr.HTML("", elem_classes="cost")
+    form, line = desk.form, gr.HTML("", elem_classes="cost")
 
     def tell(packet: Any, request: gr.Request) -> str:
         values = form.values(packet)
@@ -53,8 +53,8 @@ def cost_line(shell: Shell, studio: Studio, form: Form, read: Callable[[Mapping[
             return ""
 
     watched: Any = [form[name].change for name in _WATCHED if name in form.fields]  # pyright: ignore[reportAttributeAccessIssue]
-    events = [*watched, shell.blocks.load]
-    form.on(events, tell, line, trigger_mode="always_last", **QUIET)
+    events = [*watched, desk.note.change, shell.blocks.load]  # the note changes when a model is unlocked
+    form.on(events, tell, line, trigger_mode="always_last", **AT_ONCE)
 
 
 def said(studio: Studio, request: GenerationRequest, user: User = LOCAL) -> str:

@@ -15,7 +15,7 @@ from studio.core.user import User
 from studio.engine.studio import Studio
 from studio.tabs import _afterwards, _memory
 from studio.tabs._choices import schedule_choices
-from studio.tabs._events import QUIET, Updates, toast, told
+from studio.tabs._events import AT_ONCE, QUIET, Updates, toast, told
 from studio.tabs._form import Form
 from studio.tabs._guide import Guide
 from studio.tabs._run import Panel, reattach, run
@@ -103,14 +103,14 @@ def wire(
 
 
 def wire_memory(
-    studio: Studio, shell: Shell, desk: Desk, restore: Callable[[dict[str, Any]], Updates], outputs: set[Any]
+    studio: Studio, shell: Shell, desk: Desk, put: Callable[[dict[str, Any]], Updates], outputs: set[Any]
 ) -> Any:
-    """Let the browser remember the form and the running job; `restore` gives the updates, of `outputs` and the form, for what it kept.
+    """Let the browser remember the form and the running job; `put` gives the updates, of `outputs` and the form, for what it kept.
     Gives an event as `wire_run`."""
     saved = _memory.remembered(shell, f"{desk.name}-form", {})
 
     def back(values: Any) -> Updates:
-        return restore(_memory.trusted(values, desk.form))
+        return put(_memory.trusted(values, desk.form))
 
     def attach(job_id: Any, request: gr.Request) -> Iterator[Updates]:
         try:
@@ -119,7 +119,21 @@ def wire_memory(
             raise toast(error) from error
 
     shell.forms.append(desk.name)
-    restored = shell.blocks.load(back, saved, {*desk.form.components(), *outputs}, **QUIET)
+
+    def listed(values: Any) -> Updates:
+        """The lists of models and what is said of them; what the user has filled in stays as it is."""
+        filled = desk.form.components()
+        updates: Updates = {}
+        for part, update in back(values).items():
+            if part not in filled:
+                updates[part] = update
+            elif isinstance(update, dict) and "choices" in update:
+                updates[part] = gr.update(choices=update["choices"])
+        return updates
+
+    everything = {*desk.form.components(), *outputs}
+    shell.lists.append((listed, saved, everything))
+    restored = shell.blocks.load(back, saved, everything, **AT_ONCE)
     restored.then(fn=None, js=f"() => {{ window.easel.ready({desk.name!r}); }}", api_visibility="private")
     event = shell.blocks.load(attach, desk.panel.job, desk.panel.outputs(), **QUIET)
     _memory.remember(desk.name, desk.form, saved)
@@ -160,7 +174,7 @@ def _wire_sampling(studio: Studio, form: Form) -> None:
         choices = schedule_choices(studio.engine.model(str(model_id)), str(sampler))
         return gr.update(choices=choices, value=choices[0])
 
-    form["sampler"].input(schedules, [form["model"], form["sampler"]], form["schedule"], **QUIET)
+    form["sampler"].input(schedules, [form["model"], form["sampler"]], form["schedule"], **AT_ONCE)
     sides = [form["width"], form["height"]]
     form["size"].input(
         fn=None, inputs=[form["size"], *sides], outputs=sides, js=SIZE_TO_SIDES, api_visibility="private"
@@ -173,7 +187,7 @@ def _wire_counts(guide: Guide, desk: Desk) -> None:
 
     texts = [desk.form["prompt"], desk.form["negative_prompt"]]
     changes: Any = [field.change for field in (*texts, desk.form["model"])]
-    gr.on(changes, count, [desk.form["model"], *texts], desk.counts, trigger_mode="always_last", queue=False, **QUIET)
+    gr.on(changes, count, [desk.form["model"], *texts], desk.counts, trigger_mode="always_last", **AT_ONCE)
 
 
 def _wire_reuse(studio: Studio, desk: Desk, fill: Callable[[GenerationRequest], Updates], outputs: set[Any]) -> None:

@@ -12,7 +12,7 @@ import gradio as gr
 from studio.core.errors import InvalidRequest
 from studio.core.request import GenerationRequest
 from studio.engine.chains import LONGEST_NAME, Chains, steps_of
-from studio.tabs._events import QUIET, Updates, told
+from studio.tabs._events import AT_ONCE, QUIET, Updates, told
 from studio.tabs._form import Form
 from studio.tabs._tab import Shell
 from studio.tabs._user import user_of
@@ -104,7 +104,7 @@ def wire(shell: Shell, fold: Fold, page: Page, kept: Chains) -> None:
     fold.load.click(load, fold.chosen, {*page.outputs, fold.name, fold.text}, **QUIET)
     fold.take.click(take, fold.text, page.outputs, **QUIET)
     fold.drop.click(drop, fold.chosen, told_back, **QUIET)
-    shell.blocks.load(listed, None, fold.chosen, **QUIET)
+    shell.blocks.load(listed, None, fold.chosen, **AT_ONCE)
 
 
 def written(steps: Sequence[GenerationRequest]) -> str:

@@ -15,7 +15,7 @@ from studio.core.task import Task
 from studio.core.upscale_modes import DEFAULT_CREATIVITY, LANCZOS, LONG_SIDE_4K, NEAREST, UPSCALER, Mode
 from studio.tabs import _pictures
 from studio.tabs._choices import model_choices
-from studio.tabs._events import QUIET
+from studio.tabs._events import AT_ONCE, QUIET
 from studio.tabs._extras_finish import finish_fields
 from studio.tabs._extras_read import (
     BY_FACTOR,
@@ -149,7 +149,7 @@ def _tool(layout: Layout, models: Models, step: Step, chooser: Callable[[list[tu
     task, advice = TASKS[step], _ADVICE[step]
     chosen = layout.fields[_CHOOSERS[step]] = chooser(_choices(models(task)))
     note = layout.notes[step] = gr.HTML(tool_note(models(task), AUTOMATIC, advice), elem_classes="model-note")
-    chosen.change(lambda named: tool_note(models(task), named, advice), chosen, note, **QUIET)
+    chosen.change(lambda named: tool_note(models(task), named, advice), chosen, note, **AT_ONCE)
     chosen.focus(
         lambda named: (gr.update(choices=_choices(models(task))), tool_note(models(task), named, advice)), chosen, [chosen, note],
         **QUIET,

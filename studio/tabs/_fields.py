@@ -15,6 +15,7 @@ from studio.core.grid import PARAMETERS
 from studio.core.model import Feature, Model
 from studio.core.weights import Kind, WeightFile
 from studio.tabs._choices import CUSTOM_SIZE, model_choices, names_of, schedule_choices, size_choices
+from studio.tabs._events import AT_ONCE
 from studio.tabs._form import Form
 from studio.tabs._read import AUTOMATIC, AXES, LORA_SLOTS, NONE, RANDOM_SEED, SAME, SAVINGS
 
@@ -171,8 +172,7 @@ def lora_fields(weights: Sequence[WeightFile], prefix: str = "") -> dict[str, Co
         if slot:
             before = fields[f"lora_{slot - 1}"]
             before.change(  # pyright: ignore[reportAttributeAccessIssue] - Gradio adds its events when it is imported
-                lambda taken: gr.update(visible=taken != NONE), before, row, preprocess=False, show_progress="hidden",
-                api_visibility="private", concurrency_limit=None,
+                lambda taken: gr.update(visible=taken != NONE), before, row, **AT_ONCE,
             )  # fmt: skip
     return fields
 
@@ -242,7 +242,7 @@ def grid_fields(prefix: str = "") -> dict[str, Component]:
         fields |= {f"axis_{letter}": parameter, f"axis_{letter}_values": values}
         parameter.change(
             lambda name: gr.update(placeholder=PARAMETERS[name].example if name in PARAMETERS else ""), parameter, values,
-            preprocess=False, show_progress="hidden", api_visibility="private", concurrency_limit=None,
+            **AT_ONCE,
         )  # fmt: skip
     return fields
 

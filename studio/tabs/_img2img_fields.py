@@ -12,6 +12,7 @@ from gradio.components import Component
 from studio.core.model import Model
 from studio.tabs import _fields, _pictures
 from studio.tabs._choices import ASPECTS
+from studio.tabs._events import AT_ONCE
 from studio.tabs._form import Form
 from studio.tabs._img2img_read import AREAS, FILLS, GROWS, RESIZES, SIDES
 from studio.tabs._operations import EDIT, MODES, OPERATIONS, Part, operation_of, shown
@@ -128,7 +129,7 @@ def _grow_fields() -> dict[str, Component]:
         height = gr.Number(1024, label="Canvas height", precision=0, step=8, min_width=90, elem_id=f"{PREFIX}canvas-height")  # fmt: skip
     how.change(
         lambda chosen: [gr.update(visible=chosen == name) for name in (by_sides, by_aspect, by_size)], how, [row, aspect, size],
-        preprocess=False, show_progress="hidden", api_visibility="private", concurrency_limit=None,
+        **AT_ONCE,
     )  # fmt: skip
     return {"grow": how, **sides, "canvas_aspect": aspect, "canvas_width": width, "canvas_height": height}
 
@@ -144,8 +145,7 @@ def size_fields(layout: Layout) -> None:
             made = _fields.size_fields(layout.model, PREFIX)
             resize = gr.Dropdown(list(RESIZES), value=next(iter(RESIZES)), label="Resize", elem_id=f"{PREFIX}resize", info="How the picture gets there.")  # fmt: skip
     own.change(
-        lambda on: gr.update(visible=on), own, sizes, preprocess=False, show_progress="hidden", api_visibility="private",
-        concurrency_limit=None,
+        lambda on: gr.update(visible=on), own, sizes, **AT_ONCE,
     )  # fmt: skip
     layout.fields |= {"own_size": own, **made, "resize": resize}
 

@@ -22,7 +22,7 @@ from studio.engine.choice import AUTO
 from studio.engine.sources import sources_of
 from studio.engine.studio import Studio
 from studio.tabs._choices import CUSTOM_SIZE
-from studio.tabs._events import QUIET, Updates, told
+from studio.tabs._events import AT_ONCE, Updates, told
 from studio.tabs._form import Form
 
 FREE = ""  # no format: the form's own size
@@ -96,10 +96,10 @@ def wire(studio: Studio, form: Form, make_for: MakeFor, task: Task, model_chosen
         return note_of(data, *asked({"for_format": format_id, "for_pack": pack}))
 
     chosen, shown = [form["model"], form["for_format"]], [form["for_format"], form["for_pack"]]
-    form["for_format"].input(follow, chosen, sized, **QUIET)
-    model_chosen.then(follow, chosen, sized, **QUIET)
+    form["for_format"].input(follow, chosen, sized, **AT_ONCE)
+    model_chosen.then(follow, chosen, sized, **AT_ONCE)
     changes: Any = [box.change for box in shown]
-    gr.on(changes, say, shown, note, trigger_mode="always_last", **QUIET)
+    gr.on(changes, say, shown, note, trigger_mode="always_last", **AT_ONCE)
 
 
 def note_of(data: PlatformData, formats: list[str], platforms: list[str]) -> str:

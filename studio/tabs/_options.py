@@ -13,7 +13,7 @@ import gradio as gr
 
 from studio.core.annotate import OptionSpec
 from studio.core.model import Model
-from studio.tabs._events import QUIET, Updates
+from studio.tabs._events import AT_ONCE, QUIET, Updates
 from studio.tabs._units import PREPROCESSOR
 
 SLIDERS = 2  # as many as any preprocessor has figures
@@ -66,7 +66,7 @@ def wire_options(options: Options, preprocessor: gr.Dropdown, specs: Specs) -> N
 
     names = json.dumps({name: [figure.name for figure in figures] for name, figures in specs.items()})
     for event in (preprocessor.change, line.change):
-        event(show, [preprocessor, line, *sliders], [line, *sliders], trigger_mode="always_last", **QUIET)
+        event(show, [preprocessor, line, *sliders], [line, *sliders], trigger_mode="always_last", **AT_ONCE)
     for slider in sliders:
         slider.input(fn=None, inputs=[preprocessor, *sliders], outputs=[line], js=_WRITE.format(names=names), **QUIET)
 

@@ -10,7 +10,7 @@ from gradio.components import Component
 
 from studio.core.errors import InvalidRequest
 from studio.tabs import _memory
-from studio.tabs._events import QUIET, Updates, told
+from studio.tabs._events import AT_ONCE, QUIET, Updates, told
 from studio.tabs._form import Form
 from studio.tabs._social_fields import KIT, PREFIX
 from studio.tabs._tab import Shell
@@ -41,8 +41,8 @@ class Kits:
 
     def wire(self, shell: Shell) -> None:
         name, kept, form = self._name, self._kept, self._form
-        shell.blocks.load(lambda kits: gr.update(choices=sorted(known(kits, form))), kept, name, **QUIET)
-        name.input(self._take, [name, kept], form.components(), **QUIET)
+        shell.blocks.load(lambda kits: gr.update(choices=sorted(known(kits, form))), kept, name, **AT_ONCE)
+        name.input(self._take, [name, kept], form.components(), **AT_ONCE)
         self._named.on(self._save.click, self._saved, [name, kept], **QUIET)
         self._drop.click(self._dropped, [name, kept], [name, kept], **QUIET)
 

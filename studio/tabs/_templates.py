@@ -27,7 +27,7 @@ from studio.core.user import User
 from studio.engine.studio import SocialParts, Studio
 from studio.tabs import _template_cards
 from studio.tabs._choices import CUSTOM_SIZE
-from studio.tabs._events import QUIET, Updates, told
+from studio.tabs._events import AT_ONCE, QUIET, Updates, told
 from studio.tabs._form import Form
 from studio.tabs._make_for import format_choices
 from studio.tabs._tab import Shell
@@ -109,11 +109,11 @@ def wire(studio: Studio, shell: Shell, form: Form, widgets: Widgets | None) -> N
         return
     fold = _Fold(studio, studio.social, form, widgets)
     look, w = [widgets.words, widgets.platform, widgets.purpose, widgets.chosen], widgets
-    shell.blocks.load(fold.listed, look, w.cards, **QUIET)
+    shell.blocks.load(fold.listed, look, w.cards, **AT_ONCE)
     for event in (w.words.change, w.platform.input, w.purpose.input):
-        event(fold.listed, look, w.cards, trigger_mode="always_last", **QUIET)
+        event(fold.listed, look, w.cards, trigger_mode="always_last", **AT_ONCE)
     shown = {w.cards, w.about, w.use, w.delete, w.chosen, *w.values}
-    w.chosen.change(fold.choose, w.chosen, shown - {w.chosen, w.cards}, trigger_mode="always_last", **QUIET)
+    w.chosen.change(fold.choose, w.chosen, shown - {w.chosen, w.cards}, trigger_mode="always_last", **AT_ONCE)
     w.use.click(fold.use, {w.chosen, *w.values, form["model"]}, form.components(), **QUIET)
     w.delete.click(fold.delete, look, shown, **QUIET)
     prompts = [form["prompt"], form["negative_prompt"], form["model"]]

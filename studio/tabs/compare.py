@@ -20,7 +20,7 @@ from studio.engine.jobs import Job
 from studio.engine.studio import Studio
 from studio.engine.votes import Tally
 from studio.tabs._cost import money
-from studio.tabs._events import QUIET, Updates, toast, told
+from studio.tabs._events import AT_ONCE, QUIET, Updates, toast, told
 from studio.tabs._tab import Shell, Tab
 from studio.tabs._user import user_of
 
@@ -51,7 +51,9 @@ def build(studio: Studio, shell: Shell) -> None:
     widgets = _laid_out(studio)
     _wire_compare(studio, widgets)
     _wire_votes(studio, widgets)
-    shell.blocks.load(lambda: gr.update(choices=_choices(studio)), None, widgets.models, **QUIET)
+    listed = (lambda: gr.update(choices=_choices(studio)), None, widgets.models)
+    shell.lists.append(listed)
+    shell.blocks.load(*listed, **AT_ONCE)
 
 
 def _laid_out(studio: Studio) -> Widgets:
@@ -110,7 +112,7 @@ def _wire_compare(studio: Studio, widgets: Widgets) -> None:
     shown: set[Any] = {widgets.stage, widgets.ballot, widgets.pair}
     widgets.go.click(compare, asked, shown, **QUIET | {"api_name": "compare", "api_visibility": "public"})
     changes = [widgets.prompt.change, widgets.models.change]
-    gr.on(changes, priced, [widgets.prompt, widgets.models], widgets.cost, trigger_mode="always_last", **QUIET)
+    gr.on(changes, priced, [widgets.prompt, widgets.models], widgets.cost, trigger_mode="always_last", **AT_ONCE)
 
 
 def _wire_votes(studio: Studio, widgets: Widgets) -> None:

@@ -14,7 +14,7 @@ from studio.core.check import Check
 from studio.core.errors import Forbidden
 from studio.engine.studio import Studio
 from studio.tabs import _clouds, _models, _offers, _settings_form
-from studio.tabs._events import QUIET, Updates, told
+from studio.tabs._events import AT_ONCE, QUIET, Updates, told
 from studio.tabs._tab import Shell, Tab
 from studio.tabs._user import admin_of
 
@@ -35,7 +35,7 @@ def build(studio: Studio, shell: Shell) -> None:
             offers = _offers.offers_panel(studio)
         with gr.Column(elem_classes="desk desk-prompt"):
             gr.Markdown("### Cloud providers and spending")
-            clouds = _clouds.clouds_panel(studio)
+            clouds = _clouds.clouds_panel(studio, shell)
         with gr.Column(elem_classes="desk desk-prompt"):
             gr.Markdown("### Settings")
             form = _settings_form.settings_form(studio)
@@ -56,7 +56,7 @@ def build(studio: Studio, shell: Shell) -> None:
         )
         return {note: gr.update(visible=False), desk: gr.update(visible=True), **filled}
 
-    shell.blocks.load(fill, None, [note, desk, *panel, *offers, *clouds, *form.components()], **QUIET)
+    shell.blocks.load(fill, None, [note, desk, *panel, *offers, *clouds, *form.components()], **AT_ONCE)
 
 
 def _health(studio: Studio) -> None:

@@ -15,7 +15,7 @@ from studio.engine.studio import Studio
 from studio.tabs import _desk, _extras_chains
 from studio.tabs._choices import model_choices
 from studio.tabs._desk import Desk
-from studio.tabs._events import QUIET, Updates, told
+from studio.tabs._events import AT_ONCE, Updates, told
 from studio.tabs._extras_facts import facts_of
 from studio.tabs._extras_fields import PREFIX, Layout, is_own, picture_fields, step_fields, upscale_note
 from studio.tabs._extras_info import info_panel
@@ -85,7 +85,7 @@ class _Page:
             _desk.wire_memory(self._studio, shell, desk, self._restored, self.outputs),
         ]
         for event in ended:
-            event.then(self._facts, desk.panel.job, facts, **QUIET)
+            event.then(self._facts, desk.panel.job, facts, **AT_ONCE)
         _desk.wire_reuse(self._studio, desk, lambda asset: self.filled(chain_of(asset.request)), self.outputs)
         changes: Any = [form[name].change for name in ("steps", "mode", "quality", "with", "upscaler", "pictures", "restorer", "background")]  # fmt: skip
         form.on(
@@ -93,7 +93,7 @@ class _Page:
             self._changed,
             self.outputs - form.components() | {form["with"]},
             trigger_mode="always_last",
-            **QUIET,
+            **AT_ONCE,
         )
         shell.send.target(
             "extras", "Extras", tab="Extras", outputs={form["pictures"], inner},

@@ -18,7 +18,7 @@ from studio.tabs import _afterwards, _automatic, _control, _cost, _desk, _fields
 from studio.tabs import _img2img_fields as fields
 from studio.tabs._choices import CUSTOM_SIZE, model_choices, schedule_choices
 from studio.tabs._desk import Desk
-from studio.tabs._events import QUIET, Updates, told
+from studio.tabs._events import AT_ONCE, QUIET, Updates, told
 from studio.tabs._guide import Guide
 from studio.tabs._img2img_fields import PREFIX, Layout
 from studio.tabs._img2img_read import GROWS, SIDES, read, uses_paint, write
@@ -61,7 +61,7 @@ def build(studio: Studio, shell: Shell) -> None:
     page = _Page(studio, guide, desk, layout, hint)
     _make_for.wire(studio, desk.form, make_for, Task.IMG2IMG, page.wire(shell))
     with price:
-        _cost.cost_line(shell, studio, desk.form, page.priced)
+        _cost.cost_line(shell, studio, desk, page.priced)
     _control.wire_previews(studio, desk.form, units)
     wire_search(studio, desk.form, find, found)
 
@@ -111,8 +111,10 @@ class _Page:
         chosen = [form["mode"], form["operation"], form["model"]]
         everything = {*form.components(), *outputs}
         for name in ("mode", "operation"):
-            form[name].input(self._choose, chosen, everything, trigger_mode="always_last", **QUIET)
-        model_chosen = form["model"].input(self._choose_model, chosen, everything, trigger_mode="always_last", **QUIET)
+            form[name].input(self._choose, chosen, everything, trigger_mode="always_last", **AT_ONCE)
+        model_chosen = form["model"].input(
+            self._choose_model, chosen, everything, trigger_mode="always_last", **AT_ONCE
+        )
         form["source"].upload(
             fn=None, js="() => ['', '']", outputs=[form["mask"], form["paint"]], api_visibility="private"
         )
@@ -130,7 +132,7 @@ class _Page:
     def priced(self, values: Mapping[str, Any]) -> GenerationRequest:
         """What of the form its cost hangs on, whether or not it is complete; raises InvalidRequest and UnknownModel."""
         task = operation_of(values["mode"], values["operation"]).task
-        wanted: dict[str, Any] = {"task": task, "model": self._studio.engine.model(str(values["model"]), task).id}
+        wanted: dict[str, Any] = {"task": task, "model": _automatic.named(self._studio, str(values["model"]), task).id}
         wanted |= {"steps": values["steps"]} if task.draws else {}
         wanted |= {"batch": list(names(values["batch"]))} if values["batch"] else {}
         wanted |= {"width": values["width"], "height": values["height"]} if values["own_size"] is True else {}
@@ -141,7 +143,7 @@ class _Page:
         operation = operation_of(values["mode"], values["operation"])
         if not engine.models(operation.task):
             raise InvalidRequest(f"No installed model does this: {operation.title}.", hint=operation.missing)
-        wanted = read(values, engine.model(str(values["model"]), operation.task))
+        wanted = read(values, _automatic.named(self._studio, str(values["model"]), operation.task))
         if (layer := uses_paint(values, operation)) and wanted.source:
             picture = _layers.painted(engine.kept_file(wanted.source, user), engine.kept_file(layer, user))
             wanted = wanted.replace(source=engine.keep_picture(picture, user).hash)
@@ -158,7 +160,7 @@ class _Page:
     def _look(self, mode: object, title: object, wanted: object) -> tuple[Model | None, Updates]:
         """The model to use, and what is shown for an operation: its parts, its models, its lines."""
         operation = operation_of(mode, title)
-        models = self._studio.engine.models(operation.task)
+        models = _automatic.listed(self._studio, operation.task)
         model = self._model(models, wanted)
         parts = shown(operation, model)
         updates: Updates = {
@@ -170,6 +172,7 @@ class _Page:
         return model, updates | {
             self._form["operation"]: shown_operation,
             self._form["model"]: choices,
+            self._form["fallbacks"]: gr.update(choices=model_choices(self._studio.engine.models(operation.task))),
             self._form["styles"]: gr.update(visible=Part.PROMPT in parts),
             self._hint: fields.hint_of(mode, title),
             self._desk.note: model_note(model) if model else missing,

@@ -17,7 +17,7 @@ from studio.engine.studio import SocialParts, Studio
 from studio.tabs import _memory
 from studio.tabs import _social_fields as fields
 from studio.tabs._desk import PUBLIC
-from studio.tabs._events import QUIET, Updates, toast, told
+from studio.tabs._events import AT_ONCE, QUIET, Updates, toast, told
 from studio.tabs._form import Form
 from studio.tabs._run import Panel, reattach, run
 from studio.tabs._send import Arrival
@@ -110,7 +110,7 @@ class _Page:
         gr.on([*changes, shell.blocks.load], fn=None, inputs=tellers, outputs=None, js=_TELL, **QUIET)
         saved = _memory.remembered(shell, "social-form", {})
         shell.forms.append("social")
-        restored = shell.blocks.load(self._restore, saved, form.components(), **QUIET)
+        restored = shell.blocks.load(self._restore, saved, form.components(), **AT_ONCE)
         restored.then(fn=None, js="() => { window.easel.ready('social'); }", api_visibility="private").then(
             fn=None, inputs=tellers, outputs=None, js=_TELL, api_visibility="private"
         )

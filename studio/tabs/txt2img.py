@@ -18,11 +18,11 @@ from studio.engine.studio import Studio
 from studio.tabs import _afterwards, _automatic, _control, _cost, _desk, _fields, _make_for, _restore, _templates
 from studio.tabs._choices import CUSTOM_SIZE, model_choices, schedule_choices
 from studio.tabs._desk import Desk
-from studio.tabs._events import QUIET, Updates, told
+from studio.tabs._events import AT_ONCE, QUIET, Updates, told
 from studio.tabs._form import Form
 from studio.tabs._guide import Guide
 from studio.tabs._hires import hires_fields
-from studio.tabs._read import read, request_of, write
+from studio.tabs._read import SAME, read, request_of, write
 from studio.tabs._stage import empty_stage, model_note
 from studio.tabs._tab import Shell, Tab
 from studio.tabs._units import read_units, write_units
@@ -55,7 +55,7 @@ def build(studio: Studio, shell: Shell) -> None:
     _templates.wire(studio, shell, desk.form, templates)
     with price:
         _cost.cost_line(
-            shell, studio, desk.form, lambda values: read(values, _automatic.named(studio, str(values["model"])))
+            shell, studio, desk, lambda values: read(values, _automatic.named(studio, str(values["model"])))
         )
     _wire_restore(studio, desk, pasted, dropped, take)
     shell.send.target(
@@ -134,7 +134,7 @@ def _wire(studio: Studio, shell: Shell, guide: Guide, desk: Desk, steering: _Ste
     _control.wire_previews(studio, form, steering.units)
     _afterwards.wire_afterwards(studio, shell, form)
     return form["model"].input(
-        choose, [form["model"], panel.job], {*form.components(), note, steering.frame, panel.stage}, **QUIET
+        choose, [form["model"], panel.job], {*form.components(), note, steering.frame, panel.stage}, **AT_ONCE
     )
 
 
@@ -192,6 +192,9 @@ def _restored(studio: Studio, desk: Desk, steering: _Steering, kept: dict[str, A
     for field, update in form.updates(kept).items():
         updates[field] = {**updates.get(field, {}), **update}
     updates[form["model"]] = gr.update(choices=model_choices(models), value=model.id)
+    offered = model_choices(studio.engine.models(Task.TXT2IMG))
+    for name, choices in (("fallbacks", offered), ("hires_model", [(SAME, SAME), *offered])):
+        updates[form[name]] = {**updates.get(form[name], gr.update()), "choices": choices}
     choices = schedule_choices(model, str(kept.get("sampler", model.sampling.sampler)))
     updates[form["schedule"]] = gr.update(choices=choices, value=kept.get("schedule", model.sampling.schedule))
     return updates

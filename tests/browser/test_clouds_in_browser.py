@@ -72,12 +72,10 @@ def test_a_locked_model_is_unlocked_priced_used_and_locked_again(
     page.click("#test-key")
     expect(page.locator("#cloud-answer")).to_contain_text("2027-06-01")
     assert {seen.path for seen in vendor.seen} == {"/v1/models"}, "the test costs nothing"
-    page.reload()
-    window.ready()
     window.tab("Txt2Img")
-    choose(page, PAID)
+    expect(page.locator(".model-note").first).not_to_contain_text("OPENAI_API_KEY")
     expect(page.locator(".cost").first).to_contain_text("About $")
-    page.fill("#prompt textarea", "a red fox")
+    expect(page.locator("#prompt textarea")).to_have_value("a red fox")
     page.click("#generate")
     window.stage("finished")
     assert len(vendor.sent("generations")) == 1
@@ -95,8 +93,6 @@ def test_a_locked_model_is_unlocked_priced_used_and_locked_again(
 def test_two_models_are_compared_blind_and_voted_on(opener: Opener, tmp_path: Path, vendor: VendorServer) -> None:
     served, window, page = opened(opener, tmp_path, vendor)
     set_key(window)
-    page.reload()
-    window.ready()
     window.tab("Compare")
     page.fill("#compare-prompt textarea", "a red fox")
     page.click("#compare")
@@ -119,11 +115,11 @@ def test_a_model_that_cannot_be_reached_is_followed_by_the_one_named(
     opener: Opener, tmp_path: Path, vendor: VendorServer
 ) -> None:
     served, window, page = opened(opener, tmp_path, vendor)
-    set_key(window)
-    page.reload()
-    window.ready()
-    window.tab("Txt2Img")
     choose(page, PAID)
+    expect(page.locator(".model-note").first).to_contain_text("OPENAI_API_KEY")
+    set_key(window)
+    window.tab("Txt2Img")
+    expect(page.locator(".model-note").first).not_to_contain_text("OPENAI_API_KEY")
     page.click("button:has-text('More') >> nth=0")
     choose(page, FAKE_MODEL.title, "#fallbacks")
     page.keyboard.press("Escape")
