@@ -310,3 +310,19 @@ def test_the_board_gets_a_plain_answer_to_whatever_it_asks(served: Served, body:
     kept = keep(served, ball(300, 200))
     asked_ = {**body, "picture": kept if body["picture"] == "KEPT" else body["picture"]}
     assert served.client().post("/page/social/advice", json=asked_).status_code == status
+
+
+def test_only_an_administrator_deletes_a_format_that_all_users_share(tmp_path: Path) -> None:
+    parts, formats = social_parts(tmp_path)
+    models = tmp_path / "models"
+    catalog, hub = Catalog(models, (), models / ".cache"), Hub(models, lambda: True, lambda: None)
+    store = LocalPipelines(lambda: Settings(models_dir=models), catalog, hub)
+    backends = [FakeBackend(TOOLS), formats]
+    with running(
+        tmp_path, users=True, backend=backends, page=mount, models=store, social=parts, default_model="tool"
+    ) as served:
+        ann, root = served.client("ann"), served.client("root")
+        assert ann.post("/page/social/formats", json={"name": "Tile", "width": 600, "height": 400}).status_code == 200
+        refused = ann.delete("/page/social/formats/own.tile")
+        assert (refused.status_code, "administrator" in refused.text) == (403, True)
+        assert root.delete("/page/social/formats/own.tile").status_code == 200

@@ -11,7 +11,7 @@ from fastapi.responses import StreamingResponse
 from PIL import Image
 
 from studio.core.codec import decode
-from studio.core.errors import InvalidRequest
+from studio.core.errors import Forbidden, InvalidRequest
 from studio.core.finish import Box
 from studio.core.result import Asset
 from studio.core.social import MAX_FORMATS, CropResult
@@ -45,7 +45,9 @@ def router(studio: Studio, parts: SocialParts) -> APIRouter:
         return {"id": made.id, **told(parts)}
 
     @router.delete("/formats/{format_id}")
-    def remove(format_id: str) -> dict[str, object]:
+    def remove(format_id: str, request: Request) -> dict[str, object]:
+        if not caller(request).admin:  # they are everybody's
+            raise Forbidden("Only an administrator may delete a format.", hint="Ask the person who runs this studio.")
         parts.platforms.remove(format_id)
         return told(parts)
 
