@@ -24,6 +24,7 @@ from studio.tabs._send import Arrival
 from studio.tabs._social_fields import PREFIX
 from studio.tabs._social_kits import Kits
 from studio.tabs._social_plan import Planner
+from studio.tabs._social_read import write
 from studio.tabs._social_results import results
 from studio.tabs._stage import empty_stage
 from studio.tabs._tab import Shell, Tab
@@ -70,6 +71,8 @@ def build(studio: Studio, shell: Shell) -> None:
             stage = gr.HTML(empty_stage((), greeting=""), elem_id=f"{PREFIX}stage")
             table = gr.HTML("", elem_id=f"{PREFIX}results")
             with gr.Column(visible=False, elem_classes="actions-frame") as actions:
+                with gr.Row(elem_classes="actions"):
+                    again = gr.Button("Use all settings", size="sm", min_width=120, elem_id=f"{PREFIX}again")
                 shell.send.offer("social")
         with gr.Column(elem_classes="desk desk-settings", min_width=0):
             made |= fields.crop(_upscalers(studio))
@@ -82,7 +85,9 @@ def build(studio: Studio, shell: Shell) -> None:
                 made |= fields.files()
     job = _memory.remembered(shell, "social-job", "")
     panel = Panel(stage=stage, job=job, generate=go, stop=stop, skip=skip, actions=actions)
-    _Page(studio, parts, Form(made), panel, table).wire(shell)
+    page = _Page(studio, parts, Form(made), panel, table)
+    page.wire(shell)
+    again.click(page.again, job, page.form.components(), **QUIET)
     kits.wire(shell)
 
 
@@ -96,11 +101,11 @@ class _Page:
     """The tab's behaviour: export, what arrives from other tabs, and what a reload brings back."""
 
     def __init__(self, studio: Studio, parts: SocialParts, form: Form, panel: Panel, table: gr.HTML) -> None:
-        self._studio, self._parts, self._form, self._panel, self._table = studio, parts, form, panel, table
+        self._studio, self._parts, self.form, self._panel, self._table = studio, parts, form, panel, table
         self._planner = Planner(studio, parts)
 
     def wire(self, shell: Shell) -> None:
-        form, panel = self._form, self._panel
+        form, panel = self.form, self._panel
         shown = {*panel.outputs(), self._table}
         exported = form.on(panel.generate.click, self._export, shown, api_name="social", trigger_mode="once", **PUBLIC)
         exported.success(fn=None, js=_LOOK, api_visibility="private")
@@ -119,13 +124,21 @@ class _Page:
         shell.send.target("social", TITLE, tab=TITLE, outputs=[form["pictures"]], apply=self._arrived)
 
     def _export(self, packet: Any, request: gr.Request) -> Iterator[Updates]:
-        values = self._form.values(packet)
+        values = self.form.values(packet)
         try:
             user = user_of(request)
             wanted = self._planner.ask(values, user)
         except StudioError as error:
             raise toast(error) from error
         yield from self._shown(run(self._studio.engine, self._panel, wanted, user), user, values.get("pattern"))
+
+    @told
+    def again(self, job_id: Any, request: gr.Request) -> Updates:
+        """The form as it asked for the job that is shown: pictures, formats, crops and all the rest."""
+        asked = self._studio.engine.job(str(job_id or ""), user_of(request)).request
+        wish = next(step.social for step in (asked, *asked.then) if step.social is not None)
+        sources = asked.batch or ((asked.source,) if asked.source else ())
+        return self._unchanged() | self.form.updates(write(wish, sources))
 
     @told
     def _stop(self, job_id: Any, request: gr.Request) -> None:
@@ -158,11 +171,14 @@ class _Page:
         return results(snapshot.assets, self._parts.platforms, re.sub(r"[^\w{}\-/ .]", "", pattern)[:120])
 
     def _restore(self, kept: Any) -> Updates:
-        unchanged = {field: gr.update() for field in self._form.components()}  # Gradio takes an empty dict for a value
-        return unchanged | self._form.updates(_memory.trusted(kept, self._form))
+        return self._unchanged() | self.form.updates(_memory.trusted(kept, self.form))
+
+    def _unchanged(self) -> Updates:
+        """Gradio takes an empty dict for a value."""
+        return {field: gr.update() for field in self.form.components()}
 
     def _arrived(self, arrival: Arrival) -> Updates:
-        return self._form.updates({"pictures": arrival.picture.hash})
+        return self.form.updates({"pictures": arrival.picture.hash})
 
 
 TAB = Tab(title=TITLE, order=40, build=build)

@@ -110,6 +110,9 @@ def test_a_dragged_crop_is_exported_and_survives_a_reload(opener: Opener, tmp_pa
     card(page, POST).get_by_role("button", name="Back to the crop that was found").click()
     expect(card(page, POST)).not_to_have_attribute("data-verdict", "own")
     expect(card(page, POST)).to_have_attribute("data-box", found)
+    page.click("#social-again")
+    expect(card(page, POST)).to_have_attribute("data-verdict", "own")
+    assert box(page, POST) == pytest.approx(dragged, abs=0.001)
     assert window.complaints == []
 
 
