@@ -13,7 +13,7 @@ from typing import Any
 import httpx
 import pytest
 from fakes import draw
-from PIL import Image
+from PIL import Image, ImageStat
 from serving import Served, make_users, running
 from social_studio import social_parts
 
@@ -69,6 +69,22 @@ def test_a_form_sends_several_pictures_and_the_rest_as_json(served: Served) -> N
     assert [image["label"] for image in job["images"]] == [SMALL, SMALL]
 
 
+def test_every_picture_has_crops_and_a_file_type_of_its_own(served: Served) -> None:
+    ann = served.client("ann")
+    halves = Image.new("RGB", (800, 400), "red")
+    halves.paste("blue", (400, 0, 800, 400))
+    kept = [
+        ann.post(f"{API}/pictures", json={"image": text(image)}).json()["id"] for image in (halves, halves.rotate(180))
+    ]
+    right = {"format": SMALL, "box": {"left": 0.5}, "picture": kept[0]}
+    body = {"formats": [SMALL], "images": kept, "crops": [right], "file_type": "webp"}
+    job = done(ann.post(f"{API}/social/optimize?wait=true", json=body))
+    first = Image.open(io.BytesIO(ann.get(job["images"][0]["url"]).content))
+    assert first.format == "WEBP"
+    red, _, blue = ImageStat.Stat(first.convert("RGB")).mean
+    assert blue > 250 > 5 > red
+
+
 def test_all_formats_of_a_platform(served: Served) -> None:
     body = {"platforms": ["tiktok"], "image": text(draw(1, 300, 300))}
     job = done(served.client("ann").post(f"{API}/social/optimize?wait=true", json=body))
@@ -96,6 +112,7 @@ def test_a_small_picture_is_enlarged_by_a_network_when_asked(served: Served) -> 
         ({"formats": [SMALL], "image": "P", "extend": "outpaint"}, 400, "POST /edit"),
         ({"formats": [SMALL], "image": "P", "extend": "stretch"}, 400, "extend"),
         ({"formats": [SMALL], "image": "P", "colour": "red"}, 400, "#rrggbb"),
+        ({"formats": [SMALL], "image": "P", "file_type": "tiff"}, 400, "webp"),
         ({"formats": [SMALL], "image": "P", "crops": [{"format": STORY, "box": {}}]}, 400, "chosen format"),
         ({"formats": [SMALL], "image": "P", "focus": {"left": 2}}, 400, "left"),
         ({"formats": [SMALL], "image": "P", "zoness": True}, 400, "zoness"),

@@ -1,4 +1,4 @@
-"""`make docs`: pictures of every tab, made by the real studio with the embedded model, into docs/images/."""
+"""`make docs`: pictures of Txt2Img and Configurations, made by the real studio with the embedded model, and the tables of providers."""
 
 from __future__ import annotations
 

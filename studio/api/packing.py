@@ -68,7 +68,7 @@ def _social(studio: Studio, body: SocialBody, user: User) -> tuple[Social, tuple
         )
     social = Social(
         formats=tuple(each.id for each in formats), crops=tuple(body.crops), focus=body.focus, same=body.same, extend=body.extend,
-        colour=body.colour, text=tuple(body.text), watermark=body.watermark, keep=body.keep, zones=body.zones, upscale=body.upscale,
+        colour=body.colour, text=tuple(body.text), watermark=body.watermark, keep=body.keep, file_type=body.file_type, zones=body.zones, upscale=body.upscale,
         sheet=body.sheet, original=body.original,
     )  # fmt: skip
     return with_pictures(social, lambda text: keep(text, studio.engine, user).hash), formats

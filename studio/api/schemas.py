@@ -93,6 +93,7 @@ class SocialBody(Strict):
     keep: Annotated[Keep, Field(strict=False)] = Field(
         default=Keep.MARKER, description="What the files carry besides pixels."
     )
+    file_type: Name | None = Field(default=None, description="jpeg, png or webp; left out, what each platform prefers.")
     zones: bool = Field(default=False, description="Draw the safe zones in, for a proof.")
     upscale: bool = Field(
         default=False,
