@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from gradio_client import Client
 from serving import PASSWORDS, running
 
 from studio.core.settings import Settings
@@ -119,3 +120,11 @@ def test_what_the_page_asks_as_it_comes_up_does_not_queue(tmp_path: Path) -> Non
     queued = {event["api_name"].strip("_0123456789") for event in loads if event["queue"]}
     assert len(loads) > 10
     assert queued == {"attach"}, "a running job alone is followed through the queue"
+
+
+def test_another_program_names_only_the_fields_that_it_means(tmp_path: Path) -> None:
+    with running(tmp_path, page=mount, models=store(tmp_path / "models"), default_model="fake") as served:
+        client = Client(served.url, verbose=False, download_files=False)
+        client.predict({"prompt": "a hat", "count": 2}, api_name="/txt2img")
+        drawn = [(request.prompt, request.model) for request, _ in served.backend.seen]
+    assert drawn == [("a hat", "fake")] * 2
