@@ -31,16 +31,15 @@ def settings_form(studio: Studio) -> Form:
     form = Form(made)
 
     @told
-    def change(packet: Any, request: gr.Request) -> Updates:
+    def change(packet: Any, request: gr.Request) -> None:
         admin_of(request)
         fixed = studio.settings.overridden()
         given = form.values(packet)
         settings = studio.settings.change({name: value for name, value in given.items() if name not in fixed})
         studio.engine.logs.set_level(settings.log_level)
         gr.Info("Settings saved. Jobs that wait already keep the ones they were given.")
-        return values(studio, form)
 
-    form.on(save.click, change, form.components(), **QUIET)
+    form.on(save.click, change, None, **QUIET)
     return form
 
 
