@@ -152,6 +152,7 @@ def test_a_setting_is_saved_and_a_bad_one_refused(opener: Opener) -> None:
     page = opener.window(served).open()
     page.click("button[role=tab]:has-text('Configurations')")
     page.click("button:has-text('Output')")
+    expect(page.locator("#set-output_quality input")).to_have_value("92")  # the page has filled the form
     page.fill("#set-output_quality input", "80")
     page.click("#save-settings")
     expect(page.locator(".toast-body, [data-testid=toast-body]").first).to_contain_text("Settings saved")
