@@ -49,7 +49,7 @@ class Kits:
     def _take(self, name: Any, kits: Any) -> Updates:
         """The kit of that name on the form; a new name changes nothing."""
         values = known(kits, self._form).get(str(name), {})
-        return {**{field: gr.update() for field in self._form.components()}, **self._form.updates(values)}
+        return self._form.filled(values)
 
     @told
     def _saved(self, packet: Any) -> tuple[Any, dict[str, Any]]:

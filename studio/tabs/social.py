@@ -9,7 +9,7 @@ from typing import Any
 import gradio as gr
 from gradio.components import Component
 
-from studio.core.errors import NotFound, StudioError
+from studio.core.errors import InvalidRequest, NotFound, StudioError
 from studio.core.model import GPU_LANE, Model
 from studio.core.task import Task
 from studio.core.user import User
@@ -136,9 +136,11 @@ class _Page:
     def again(self, job_id: Any, request: gr.Request) -> Updates:
         """The form as it asked for the job that is shown: pictures, formats, crops and all the rest."""
         asked = self._studio.engine.job(str(job_id or ""), user_of(request)).request
-        wish = next(step.social for step in (asked, *asked.then) if step.social is not None)
+        wish = next((step.social for step in (asked, *asked.then) if step.social is not None), None)
+        if wish is None:
+            raise InvalidRequest("This job made no formats.", hint="Export first, then use its settings.")
         sources = asked.batch or ((asked.source,) if asked.source else ())
-        return self._unchanged() | self.form.updates(write(wish, sources))
+        return self.form.filled(write(wish, sources))
 
     @told
     def _stop(self, job_id: Any, request: gr.Request) -> None:
@@ -171,11 +173,7 @@ class _Page:
         return results(snapshot.assets, self._parts.platforms, re.sub(r"[^\w{}\-/ .]", "", pattern)[:120])
 
     def _restore(self, kept: Any) -> Updates:
-        return self._unchanged() | self.form.updates(_memory.trusted(kept, self.form))
-
-    def _unchanged(self) -> Updates:
-        """Gradio takes an empty dict for a value."""
-        return {field: gr.update() for field in self.form.components()}
+        return self.form.filled(_memory.trusted(kept, self.form))
 
     def _arrived(self, arrival: Arrival) -> Updates:
         return self.form.updates({"pictures": arrival.picture.hash})
