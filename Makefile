@@ -16,7 +16,7 @@ check: setup          ## lint, format, types, layers, sizes
 	@.venv/bin/ruff format --check .
 	@.venv/bin/lint-imports
 	@.venv/bin/pyright
-	@$(PY) tools/house.py
+	@$(PY) tools/check_limits.py
 
 test: check browser   ## everything that a change must pass
 	@$(PY) -m pytest $(ARGS)

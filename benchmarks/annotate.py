@@ -13,11 +13,11 @@ import numpy as np
 from PIL import Image
 
 from benchmarks.report import Row
-from studio.core.parts import ControlUnit
+from studio.core.request_parts import ControlUnit
 from studio.core.settings import Settings
-from studio.engine.context import LaneContext
+from studio.engine.jobs.job_context import LaneContext
 from studio.engine.plugins import discover
-from studio.preprocessors._preprocessing import Preprocessing
+from studio.preprocessors.common.preprocessor_backend import Preprocessing
 
 SIZE = (4032, 3008)  # multiples of 64, so that the annotator's own call resizes nothing
 TRIES = 9

@@ -18,11 +18,11 @@ from PIL import Image
 from benchmarks.overhead import base_settings, make
 from benchmarks.report import Row
 from studio.core.request import GenerationRequest
-from studio.engine.database import Database
 from studio.engine.engine import Engine
-from studio.engine.keys import KeyStore
+from studio.engine.money.keys import KeyStore
 from studio.engine.settings_store import SettingsStore
-from studio.providers._service import Service
+from studio.engine.storage.database import Database
+from studio.providers.common.service_backend import Service
 from studio.providers.openai import PROVIDER
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))

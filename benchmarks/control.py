@@ -15,8 +15,8 @@ from PIL import Image, ImageDraw
 
 from benchmarks.overhead import REQUEST, base_settings, make
 from benchmarks.report import Row
-from studio.core.parts import ControlUnit
 from studio.core.request import GenerationRequest
+from studio.core.request_parts import ControlUnit
 from studio.core.user import LOCAL
 from studio.engine.engine import Engine
 from studio.engine.settings_store import SettingsStore

@@ -24,8 +24,8 @@ from studio.core.ports import PictureSeed
 from studio.core.request import GenerationRequest
 from studio.core.settings import Settings
 from studio.core.task import Task
-from studio.engine.encoding import encode
-from studio.finishing.backend import Finishing
+from studio.engine.storage.image_encoding import encode
+from studio.finishing.finish_backend import Finishing
 from studio.finishing.fonts import Fonts
 
 _SIZES = ((2048, "jpeg", 90), (1600, "webp", 85), (1080, "png", 90), (800, "avif", 70))

@@ -15,7 +15,7 @@ from PIL import Image, ImageDraw
 
 from benchmarks.overhead import REQUEST, base_settings, make
 from benchmarks.report import Row
-from studio.core.parts import Inpaint
+from studio.core.request_parts import Inpaint
 from studio.core.task import Task
 from studio.core.user import LOCAL
 from studio.engine.engine import Engine

@@ -21,9 +21,9 @@ from studio.core.request import GenerationRequest
 from studio.core.result import Rendered
 from studio.core.settings import Settings
 from studio.core.user import LOCAL
-from studio.engine.database import Database
 from studio.engine.engine import Engine
 from studio.engine.settings_store import SettingsStore
+from studio.engine.storage.database import Database
 from studio.wiring import build
 
 STEPS = 20

@@ -25,8 +25,8 @@ from studio.core.request import GenerationRequest, Task
 from studio.core.settings import Settings
 from studio.core.social import Social
 from studio.core.social_formats import Format
-from studio.engine.context import LaneContext
-from studio.engine.encoding import encode
+from studio.engine.jobs.job_context import LaneContext
+from studio.engine.storage.image_encoding import encode
 from studio.finishing.fonts import Fonts
 from studio.social.advice import Advisor, open_eyes
 from studio.social.analysis import Analysis, analyse

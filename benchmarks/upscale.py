@@ -21,10 +21,10 @@ from PIL import Image
 
 from benchmarks.report import Row
 from studio.core.weights import Kind, WeightFile
-from studio.pipelines import bundled
-from studio.pipelines.networks import state_dict
-from studio.pipelines.original import Engine
-from studio.pipelines.upscale import Upscaler, enlarge, load_upscaler
+from studio.pipelines.catalog import bundled_upscaler
+from studio.pipelines.upscale.realesrgan_engine import Engine
+from studio.pipelines.upscale.spandrel_networks import state_dict
+from studio.pipelines.upscale.upscale_image import Upscaler, enlarge, load_upscaler
 
 FAST = "realesr-animevideov3"
 ROUNDS = 3
@@ -36,7 +36,7 @@ HEAVY = "RealESRGAN_x4plus"
 
 def rows() -> list[Row]:
     with tempfile.TemporaryDirectory() as folder:
-        bundled.unpack(Path(folder))
+        bundled_upscaler.unpack(Path(folder))
         upscaler = load_upscaler(_file(Path(folder), FAST), "cpu")
         image = photo(SIDE)
         return [_over_bare(upscaler, image), *_over_original(Path(folder), upscaler, image), *_memory(folder)]
@@ -116,15 +116,16 @@ def _peak(folder: str, name: str, width: int, height: int) -> None:
     """In a process of its own: enlarge, and tell the most that it held."""
     import psutil
 
-    from studio.pipelines import memory, upscale
+    from studio.pipelines import device_memory
+    from studio.pipelines.upscale import upscale_image
 
     upscaler = load_upscaler(_file(Path(folder), name), "cpu")
     peaks: list[int] = []
-    tile = upscale.tile_for(upscaler)
+    tile = upscale_image.tile_for(upscaler)
     before = psutil.Process().memory_info().rss
-    with memory.measured("cpu", peaks.append):
+    with device_memory.measured("cpu", peaks.append):
         enlarge(photo((width, height)), (width * 4, height * 4), upscaler)
-    print(json.dumps({"peak": peaks[0] / memory.GIB, "before": before / memory.GIB, "tile": tile}))
+    print(json.dumps({"peak": peaks[0] / device_memory.GIB, "before": before / device_memory.GIB, "tile": tile}))
 
 
 if __name__ == "__main__":

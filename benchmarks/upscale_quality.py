@@ -16,8 +16,8 @@ from PIL import Image, ImageDraw
 
 from benchmarks.report import Row
 from studio.core.weights import Kind, WeightFile
-from studio.pipelines import bundled
-from studio.pipelines.upscale import enlarge, load_upscaler
+from studio.pipelines.catalog import bundled_upscaler
+from studio.pipelines.upscale.upscale_image import enlarge, load_upscaler
 
 PHOTOS = {
     "astronaut": ("skimage", "data/astronaut.png", (30, 0, 350, 320)),
@@ -50,7 +50,7 @@ Scores = dict[str, dict[str, tuple[float, ...]]]
 
 def rows() -> list[Row]:
     with tempfile.TemporaryDirectory() as folder:
-        bundled.unpack(Path(folder))
+        bundled_upscaler.unpack(Path(folder))
         methods = _methods(Path(folder))
         scores: Scores = {}
         strips: list[Image.Image] = []

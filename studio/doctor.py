@@ -14,7 +14,7 @@ import urllib.parse
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from studio.core.check import Check
+from studio.core.self_check import Check
 from studio.core.settings import Settings
 
 # The oldest versions that are known to work together; Pillow 12 lacks two critical and thirteen high-severity fixes.

@@ -14,10 +14,10 @@ from gradio.components import Component
 import studio as package
 from studio.engine.plugins import discover
 from studio.engine.studio import Studio
-from studio.tabs import _routes as pictures
-from studio.tabs import _social_routes as social
-from studio.tabs._send import Send
-from studio.tabs._tab import Shell, Tab
+from studio.tabs.common import image_routes as pictures
+from studio.tabs.common.send_images import Send
+from studio.tabs.common.tab import Shell, Tab
+from studio.tabs.social import board_routes as social
 
 ASSETS = Path(package.__file__).parent / "assets"
 SCRIPTS = ("studio.js", "pictures.js", "paint.js", "formats.js", "social.js")

@@ -19,7 +19,7 @@ from starlette.responses import JSONResponse
 from starlette.types import ASGIApp
 
 from studio import __version__
-from studio.api import docs, errors, native
+from studio.api import error_responses, native_api, openapi_docs
 from studio.core.errors import NotConfigured, StudioError
 from studio.core.settings import Settings
 from studio.engine.studio import Studio
@@ -82,11 +82,11 @@ def build_app(studio: Studio, page: Callable[[FastAPI], FastAPI], users: Users |
         allow_credentials=False,
     )
     app.add_exception_handler(Exception, _internal_error)
-    errors.install(app)
+    error_responses.install(app)
     app.include_router(login_router(door, settings.root_path))
-    app.include_router(native.router(studio))
-    app.include_router(docs.router(app))
-    app.include_router(errors.unknown_paths())
+    app.include_router(native_api.router(studio))
+    app.include_router(openapi_docs.router(app))
+    app.include_router(error_responses.unknown_paths())
     page(app)
     return app
 

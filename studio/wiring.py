@@ -9,26 +9,26 @@ from studio import doctor
 from studio.core.errors import UnknownModel
 from studio.core.ports import Backend
 from studio.core.provider import ProviderSpec
-from studio.engine.clouds import Clouds
-from studio.engine.database import Database
 from studio.engine.engine import Engine
-from studio.engine.keys import KeyStore
 from studio.engine.lookups import Heir, Lookups
+from studio.engine.money.cloud_accounts import Clouds
+from studio.engine.money.keys import KeyStore
+from studio.engine.money.system_keyring import Vault
 from studio.engine.plugins import discover
 from studio.engine.settings_store import SettingsStore
+from studio.engine.storage.database import Database
 from studio.engine.studio import SocialParts, Studio
-from studio.engine.vault import Vault
-from studio.finishing.backend import Finishing
+from studio.finishing.finish_backend import Finishing
 from studio.finishing.fonts import Fonts
-from studio.finishing.hidden import read_hidden
-from studio.pipelines.bundled import unpack
-from studio.pipelines.catalog import Catalog
-from studio.pipelines.enhancers import Enhancers
-from studio.pipelines.hub import Hub
-from studio.pipelines.local import LocalPipelines, device_of
-from studio.preprocessors._preprocessing import Preprocessing
-from studio.providers._retired import successor
-from studio.providers._service import Service
+from studio.finishing.hidden_text import read_hidden
+from studio.pipelines.catalog.bundled_upscaler import unpack
+from studio.pipelines.catalog.catalog import Catalog
+from studio.pipelines.catalog.hub import Hub
+from studio.pipelines.local_backend import LocalPipelines, device_of
+from studio.pipelines.upscale.enhancers import Enhancers
+from studio.preprocessors.common.preprocessor_backend import Preprocessing
+from studio.providers.common.retired_models import successor
+from studio.providers.common.service_backend import Service
 from studio.social.advice import Advisor
 from studio.social.export import SocialFormats
 from studio.social.platforms import Platforms

@@ -13,8 +13,8 @@ from studio.core.request import GenerationRequest
 from studio.core.settings import Settings
 from studio.core.task import Task
 from studio.engine.plugins import discover
-from studio.pipelines.catalog import Catalog
-from studio.pipelines.local import LocalPipelines
+from studio.pipelines.catalog.catalog import Catalog
+from studio.pipelines.local_backend import LocalPipelines
 from tests.local_models import RecordingContext, seeds
 
 SIDE = 64

@@ -18,10 +18,10 @@ from fakes import FakeBackend, open_engine, wait_final
 from studio.core.events import Status
 from studio.core.request import GenerationRequest
 from studio.core.user import LOCAL
-from studio.engine import outputs
-from studio.engine.files import write_synced
-from studio.engine.journal import Journal
-from studio.engine.library import Library
+from studio.engine.jobs.journal import Journal
+from studio.engine.storage import outputs
+from studio.engine.storage.asset_index import Library
+from studio.engine.storage.durable_files import write_synced
 
 
 def torn(path: Path, data: bytes) -> None:

@@ -11,14 +11,14 @@ from PIL import Image
 
 from studio.core.errors import InvalidRequest, NotFound, UnknownModel
 from studio.core.model import Model, Sampling, Sizes
-from studio.core.parts import ControlUnit
 from studio.core.ports import Annotators, JobContext, LoadOptions, PictureSeed, PipelineSpec
 from studio.core.request import GenerationRequest
+from studio.core.request_parts import ControlUnit
 from studio.core.settings import Settings
 from studio.core.weights import Kind, WeightFile
 from studio.pipelines.families import _parts
-from studio.pipelines.local import LocalPipelines
-from studio.pipelines.samplers import DIFFUSION
+from studio.pipelines.local_backend import LocalPipelines
+from studio.pipelines.run.samplers import DIFFUSION
 
 EMBEDDED = Path(__file__).parent.parent / "models" / "embedded"
 

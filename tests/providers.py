@@ -15,7 +15,7 @@ from studio.core.provider import ProviderSpec
 from studio.core.request import GenerationRequest
 from studio.core.result import Rendered
 from studio.core.settings import Settings
-from studio.providers._service import Service
+from studio.providers.common.service_backend import Service
 
 SENTINEL = "sk-sentinel-0123456789abcdefghij"
 

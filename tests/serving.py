@@ -15,9 +15,9 @@ from fastapi import FastAPI
 
 from studio.core.ports import Backend, MemoryReport
 from studio.core.settings import Settings
-from studio.engine.database import Database
 from studio.engine.engine import Engine
 from studio.engine.settings_store import SettingsStore
+from studio.engine.storage.database import Database
 from studio.engine.studio import Studio
 from studio.serve import StudioApp, build_app, listen, make_server
 from studio.serving.users import Users, save_user

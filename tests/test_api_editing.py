@@ -14,13 +14,13 @@ from fakes import FAKE_MODEL, FakeBackend, draw
 from PIL import Image
 from serving import Served, make_users, running
 
-from studio.api.bodies import EditBody
+from studio.api.request_bodies import EditBody
 from studio.core.finish import Faces, Finish
 from studio.core.model import Model
 from studio.core.operations import OPERATIONS
-from studio.core.parts import ControlUnit, Inpaint, Outpaint, Reference, Resize
 from studio.core.ports import JobContext, PictureSeed
 from studio.core.request import GenerationRequest, outputs_of
+from studio.core.request_parts import ControlUnit, Inpaint, Outpaint, Reference, Resize
 from studio.core.result import Rendered
 from studio.core.task import Task
 

@@ -17,10 +17,10 @@ from vendors.stability import Stability
 
 from studio.core.model import Model
 from studio.core.task import Task
-from studio.engine.clouds import Clouds
-from studio.engine.embed import Carried, encode
-from studio.engine.keys import KeyStore
-from studio.providers._service import Service
+from studio.engine.metadata.embed import Carried, encode
+from studio.engine.money.cloud_accounts import Clouds
+from studio.engine.money.keys import KeyStore
+from studio.providers.common.service_backend import Service
 from studio.providers.stability import PROVIDER
 
 API = "/api/image-studio"

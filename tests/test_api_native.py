@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from serving import Served, running, wait_until
 
-from studio.api.errors import clean
+from studio.api.error_responses import clean
 from studio.api.schemas import CreateBody
 from studio.core.errors import ModelBroken, OutOfMemory
 from studio.core.model import Model

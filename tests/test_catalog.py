@@ -18,8 +18,8 @@ from studio.core.model import Feature
 from studio.core.task import Task
 from studio.core.weights import Kind, WeightFile
 from studio.engine.plugins import discover
-from studio.pipelines import catalog as catalog_module
-from studio.pipelines.catalog import Catalog
+from studio.pipelines.catalog import catalog as catalog_module
+from studio.pipelines.catalog.catalog import Catalog
 from tests.tiny_models import tiny_sd15, tiny_sdxl
 
 UNET = "model.diffusion_model."
@@ -454,7 +454,7 @@ def test_looking_imports_no_torch(models: Path) -> None:
     write(models / "a.safetensors", sd(768))
     write(models / "b.safetensors", SINGLE_FILES["flux"][0])
     code = (
-        "import sys, pathlib; from studio.engine.plugins import discover; from studio.pipelines.catalog import Catalog;"
+        "import sys, pathlib; from studio.engine.plugins import discover; from studio.pipelines.catalog.catalog import Catalog;"
         "c = Catalog(pathlib.Path(sys.argv[1]), discover('studio.pipelines.families', 'PIPELINE'), pathlib.Path(sys.argv[1]));"
         "assert len(c.models()) == 2, c.models();"
         "assert not {'torch', 'diffusers', 'transformers', 'huggingface_hub'} & set(sys.modules)"

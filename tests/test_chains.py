@@ -9,16 +9,16 @@ import pytest
 from fakes import FAKE_MODEL, FakeBackend, open_engine, wait_final
 from serving import Served, running
 
-from studio.api.wire import PREFIX as API
+from studio.api.responses import PREFIX as API
 from studio.core.errors import InvalidRequest, NotFound
 from studio.core.finish import Derivative, FileWish, Finish
 from studio.core.request import GenerationRequest
 from studio.core.task import Task
 from studio.core.user import LOCAL
-from studio.engine.chains import MOST, Chains, followed, following, steps_of
-from studio.engine.database import Database
 from studio.engine.engine import Engine
-from studio.finishing.backend import Finishing
+from studio.engine.jobs.saved_chains import MOST, Chains, followed, following, steps_of
+from studio.engine.storage.database import Database
+from studio.finishing.finish_backend import Finishing
 from studio.finishing.fonts import Fonts
 from tests.foreign_pictures import png
 

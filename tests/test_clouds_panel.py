@@ -17,16 +17,16 @@ from vendor_server import VendorServer, serving
 from vendors.openai import OpenAI
 
 from studio.core.settings import Settings
-from studio.engine.clouds import Clouds, CloudState
-from studio.engine.keys import KeyState, KeyStore
-from studio.engine.ledger import Line
+from studio.engine.money.cloud_accounts import Clouds, CloudState
+from studio.engine.money.keys import KeyState, KeyStore
+from studio.engine.money.ledger import Line
 from studio.page import mount
-from studio.pipelines.catalog import Catalog
-from studio.pipelines.hub import Hub
-from studio.pipelines.local import LocalPipelines
-from studio.providers._service import Service
+from studio.pipelines.catalog.catalog import Catalog
+from studio.pipelines.catalog.hub import Hub
+from studio.pipelines.local_backend import LocalPipelines
+from studio.providers.common.service_backend import Service
 from studio.providers.openai import PROVIDER
-from studio.tabs._clouds import _table, spent_table
+from studio.tabs.configurations.cloud_services import _table, spent_table
 
 EVENTS = ("keep_key", "test_key", "remove_key")
 

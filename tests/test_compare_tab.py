@@ -12,11 +12,11 @@ from serving import make_studio
 
 from studio.core.errors import InvalidRequest, ModelBroken, UnknownModel, Unreachable
 from studio.core.model import Feature
-from studio.core.money import Estimate
+from studio.core.pricing import Estimate
 from studio.core.request import GenerationRequest
 from studio.core.user import LOCAL
+from studio.engine.models.votes import Tally
 from studio.engine.studio import Studio
-from studio.engine.votes import Tally
 from studio.tabs.compare import _choices, _priced, _side_by_side, _submitted, _tallied
 
 CLOUD = dataclasses.replace(

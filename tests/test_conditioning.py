@@ -9,7 +9,7 @@ import pytest
 
 from studio.core.errors import InvalidRequest
 from studio.core.request import GenerationRequest
-from studio.pipelines.conditioning import Conditioning, encode
+from studio.pipelines.run.conditioning import Conditioning, encode
 from tests.tiny_models import tiny_sd15, tiny_sdxl
 
 pytestmark = pytest.mark.torch

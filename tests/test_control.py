@@ -10,8 +10,8 @@ import pytest
 from PIL import Image
 
 from studio.core.errors import InvalidRequest, JobCancelled, NotConfigured
-from studio.core.parts import ControlMode, ControlUnit, Inpaint
 from studio.core.request import GenerationRequest, Hires
+from studio.core.request_parts import ControlMode, ControlUnit, Inpaint
 from studio.core.task import Task
 from studio.core.weights import Kind, WeightFile
 from tests.local_models import Finder, FolderCatalog, RecordingContext, ask, local, seeds
@@ -68,7 +68,7 @@ def bare(
     import diffusers
     import torch
 
-    from studio.pipelines.samplers import make_scheduler
+    from studio.pipelines.run.samplers import make_scheduler
 
     loaded = [_net(catalog.find(_kind(catalog, name), name)) for name in nets]
     part = "adapter" if "Adapter" in class_name else "controlnet"
@@ -194,8 +194,8 @@ def test_modes_weigh_blocks_and_sides_of_the_guidance(studio) -> None:
 def test_what_each_block_is_given(catalog, name: str, mode: str) -> None:
     import torch
 
-    from studio.pipelines.control_unet import Steer, steered
-    from studio.pipelines.control_units import Chosen
+    from studio.pipelines.control.control_unet import Steer, steered
+    from studio.pipelines.control.control_units import Chosen
 
     file, model = catalog.find(_kind(catalog, name), name), "crossed" if name == "sketch" else "tiny"
     module = _net(file)

@@ -10,7 +10,7 @@ from PIL import Image
 
 from studio.core.errors import InvalidRequest
 from studio.core.model import Feature
-from studio.core.parts import ControlMode, ControlUnit
+from studio.core.request_parts import ControlMode, ControlUnit
 from studio.core.task import Task
 from studio.core.weights import Kind
 from tests.editing_studio import EditingStudio
@@ -74,7 +74,7 @@ def test_flux_draws_what_diffusers_draws(studio) -> None:
     import diffusers
     import torch
 
-    from studio.pipelines.samplers import make_scheduler
+    from studio.pipelines.run.samplers import make_scheduler
 
     folder = studio.catalog.find(Kind.CONTROLNET, "flux-canny").path
     net = diffusers.FluxControlNetModel.from_pretrained(folder, local_files_only=True)

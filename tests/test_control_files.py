@@ -14,8 +14,8 @@ from studio.core.errors import ModelBroken
 from studio.core.ports import LoadOptions
 from studio.core.weights import Kind, WeightFile
 from studio.engine.plugins import discover
-from studio.pipelines import control_files, control_nets
-from studio.pipelines.catalog import Catalog
+from studio.pipelines.catalog.catalog import Catalog
+from studio.pipelines.control import control_files, control_nets
 from tests.test_catalog import write
 from tests.tiny_control import (
     stirred,

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from studio.core.parts import ControlUnit, Resize
-from studio.pipelines import control_maps
+from studio.core.request_parts import ControlUnit, Resize
+from studio.pipelines.control import control_maps
 from tests.local_models import Finder
 from tests.tiny_control import picture
 

@@ -9,11 +9,11 @@ import pytest
 
 from studio.core.errors import InvalidRequest
 from studio.core.model import Feature, Model
-from studio.core.parts import Reference
 from studio.core.request import GenerationRequest
+from studio.core.request_parts import Reference
 from studio.core.task import Task
 from studio.core.weights import Kind, WeightFile
-from studio.pipelines import control_tasks
+from studio.pipelines.control import control_tasks
 from tests.local_models import ask
 
 

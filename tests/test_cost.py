@@ -17,8 +17,8 @@ from studio.core.model import Feature, Model, Quality
 from studio.core.request import GenerationRequest
 from studio.core.task import Task
 from studio.providers.openai import PROVIDER
-from studio.tabs import _automatic, _choices, _cost, _read
-from studio.tabs._stage import model_note
+from studio.tabs.common import choices, cost_line, form_values, model_selection
+from studio.tabs.common.result_panel import model_note
 
 
 @pytest.mark.parametrize(
@@ -33,7 +33,7 @@ from studio.tabs._stage import model_note
     ],
 )
 def test_price_and_pace_in_words(amount: float | None, pictures: int, seconds: float | None, said: str) -> None:
-    assert _cost.told(amount, pictures, seconds) == said
+    assert cost_line.told(amount, pictures, seconds) == said
 
 
 def test_a_batch_and_a_grid_add_up(tmp_path: Path) -> None:
@@ -43,12 +43,12 @@ def test_a_batch_and_a_grid_add_up(tmp_path: Path) -> None:
             one = GenerationRequest(model="openai/gpt-image-2", prompt="a fox", width=1024, height=1024)
             price = studio.engine.estimate(one)
             assert price
-            assert _cost.money(price) in _cost.said(studio, one)
-            assert f"{_cost.money(2 * price)} for 2 pictures" in _cost.said(studio, one.replace(count=2))
+            assert cost_line.money(price) in cost_line.said(studio, one)
+            assert f"{cost_line.money(2 * price)} for 2 pictures" in cost_line.said(studio, one.replace(count=2))
             grid = one.replace(axes=(_axis("Size", "1024x1024", "512x512"),))
             dear, cheap = price, studio.engine.estimate(one.replace(width=512, height=512)) or 0.0
-            assert f"{_cost.money(dear + cheap)} for 2 pictures" in _cost.said(studio, grid)
-            assert "Free" in _cost.said(studio, GenerationRequest(model="fake"))
+            assert f"{cost_line.money(dear + cheap)} for 2 pictures" in cost_line.said(studio, grid)
+            assert "Free" in cost_line.said(studio, GenerationRequest(model="fake"))
             assert server.seen == [], "nothing is asked of the service"
         finally:
             studio.engine.close()
@@ -59,7 +59,7 @@ def test_a_locked_model_says_how_to_unlock_it_and_stands_last() -> None:
     broken = Model(id="c", title="C", family="x", problem="the file is damaged.")
     assert "<strong>Locked:</strong> it needs a key: set A_KEY." in model_note(locked)
     assert "<strong>Cannot be used:</strong>" in model_note(broken)
-    assert _choices.model_choices([locked, broken, FAKE_MODEL]) == [
+    assert choices.model_choices([locked, broken, FAKE_MODEL]) == [
         (FAKE_MODEL.title, FAKE_MODEL.id), ("B (locked)", "a/b"), ("C (cannot be used)", "c")
     ]  # fmt: skip
 
@@ -75,23 +75,23 @@ def test_what_a_model_passes_over_is_said_once() -> None:
 def test_automatic_stands_for_the_cheapest_of_a_quality(tmp_path: Path) -> None:
     studio = make_studio(tmp_path, FakeBackend(), default_model="fake")
     try:
-        listed = _automatic.listed(studio)
+        listed = model_selection.listed(studio)
         assert [model.id for model in listed] == ["fake", *(f"auto:{quality}" for quality in Quality)]
-        assert _automatic.listed(studio, Task.IMG2IMG) == (), "there is nothing to choose from"
-        automatic = _automatic.named(studio, "auto:draft")
-        assert _choices.size_choices(automatic) == [(_choices.CUSTOM_SIZE, _choices.CUSTOM_SIZE)]
-        assert _automatic.named(studio, "fake", Task.TXT2IMG).id == "fake"
-        assert "Free" in _cost.said(studio, GenerationRequest(model="auto:draft", prompt="a fox"))
+        assert model_selection.listed(studio, Task.IMG2IMG) == (), "there is nothing to choose from"
+        automatic = model_selection.named(studio, "auto:draft")
+        assert choices.size_choices(automatic) == [(choices.CUSTOM_SIZE, choices.CUSTOM_SIZE)]
+        assert model_selection.named(studio, "fake", Task.TXT2IMG).id == "fake"
+        assert "Free" in cost_line.said(studio, GenerationRequest(model="auto:draft", prompt="a fox"))
     finally:
         studio.engine.close()
 
 
 def test_models_to_try_instead_go_into_the_request_and_back() -> None:
     wanted = GenerationRequest(model="fake", prompt="a fox", fallbacks=("a/b", "c"))
-    values = dict.fromkeys(("width", "height", "steps", "guidance", "sampler", "schedule")) | _read.write(wanted)
+    values = dict.fromkeys(("width", "height", "steps", "guidance", "sampler", "schedule")) | form_values.write(wanted)
     assert values["fallbacks"] == ["a/b", "c"]
-    assert _read.request_of(_read.common(values, FAKE_MODEL)).fallbacks == ("a/b", "c")
-    assert _read.request_of(_read.common({**values, "fallbacks": []}, FAKE_MODEL)).fallbacks == ()
+    assert form_values.request_of(form_values.common(values, FAKE_MODEL)).fallbacks == ("a/b", "c")
+    assert form_values.request_of(form_values.common({**values, "fallbacks": []}, FAKE_MODEL)).fallbacks == ()
 
 
 def _openai(server: VendorServer):
@@ -107,17 +107,17 @@ def _axis(parameter: str, *values: str):
 def test_what_is_filled_in_and_not_taken_is_said_before_it_is_sent() -> None:
     bare = Model(id="a/b", title="B", family="x", lane="a", features=frozenset({Feature.STEPS}))
     empty = {"seed": -1, "negative_prompt": " ", "lora_0": "None", "vae": "Automatic", "clip_skip": 1}
-    assert _cost.passed_over(bare, empty) == ""
-    assert _cost.passed_over(bare, {**empty, "seed": 7}) == "B takes no seed: yours is left out."
+    assert cost_line.passed_over(bare, empty) == ""
+    assert cost_line.passed_over(bare, {**empty, "seed": 7}) == "B takes no seed: yours is left out."
     filled = {**empty, "seed": 7, "negative_prompt": "fog", "lora_1": "soft"}
-    assert _cost.passed_over(bare, filled) == "B takes no seed, no negative prompt and no LoRA: yours are left out."
-    assert _cost.passed_over(FAKE_MODEL, filled) == ""
+    assert cost_line.passed_over(bare, filled) == "B takes no seed, no negative prompt and no LoRA: yours are left out."
+    assert cost_line.passed_over(FAKE_MODEL, filled) == ""
 
 
 def test_automatic_names_the_model_that_it_would_take(tmp_path: Path) -> None:
     studio = make_studio(tmp_path, FakeBackend(), default_model="fake")
     try:
-        assert "Free. Drawn with Fake." in _cost.said(studio, GenerationRequest(model="auto:high", prompt="x"))
+        assert "Free. Drawn with Fake." in cost_line.said(studio, GenerationRequest(model="auto:high", prompt="x"))
     finally:
         studio.engine.close()
 
@@ -126,7 +126,7 @@ def test_automatic_stands_in_img2img_too_and_not_where_nothing_is_drawn(tmp_path
     able = replace(FAKE_MODEL, tasks=frozenset({Task.TXT2IMG, Task.IMG2IMG, Task.UPSCALE}))
     studio = make_studio(tmp_path, FakeBackend(able), default_model="fake")
     try:
-        assert [model.id for model in _automatic.listed(studio, Task.IMG2IMG)][-1] == "auto:best"
-        assert [model.id for model in _automatic.listed(studio, Task.UPSCALE)] == ["fake"]
+        assert [model.id for model in model_selection.listed(studio, Task.IMG2IMG)][-1] == "auto:best"
+        assert [model.id for model in model_selection.listed(studio, Task.UPSCALE)] == ["fake"]
     finally:
         studio.engine.close()

@@ -14,8 +14,9 @@ from studio.core.finish import Upscale
 from studio.core.request import GenerationRequest
 from studio.core.task import Task
 from studio.core.weights import Kind, WeightFile
-from studio.pipelines import bundled, creative
-from studio.pipelines.tiles import Grid
+from studio.pipelines.catalog import bundled_upscaler
+from studio.pipelines.upscale import creative_upscale
+from studio.pipelines.upscale.tiling import Grid
 from tests.local_models import FolderCatalog, RecordingContext, local, seeds
 from tests.tiny_models import tiny_sd15
 
@@ -25,7 +26,7 @@ pytestmark = pytest.mark.torch
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("creative")
-    bundled.unpack(root)
+    bundled_upscaler.unpack(root)
     tiny_sd15(root / "tiny")
     return root
 
@@ -79,7 +80,7 @@ def test_shapes_and_colours_stay_the_sources(folder: Path, photo: Image.Image, m
         return float(np.abs(cells[0] - cells[1]).mean())
 
     held = drift()
-    monkeypatch.setattr(creative, "in_its_colours", lambda drawn, source: drawn)
+    monkeypatch.setattr(creative_upscale, "in_its_colours", lambda drawn, source: drawn)
     assert held < 0.5 * drift()
 
 

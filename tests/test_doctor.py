@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from studio import doctor
-from studio.core.check import Check
+from studio.core.self_check import Check
 from studio.core.settings import Settings
 
 

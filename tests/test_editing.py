@@ -11,10 +11,10 @@ from PIL import Image
 
 from studio.core.errors import InvalidRequest
 from studio.core.model import Feature
-from studio.core.parts import ControlUnit, Inpaint, LoraUse, Outpaint, Reference, Resize
 from studio.core.request import GenerationRequest
+from studio.core.request_parts import ControlUnit, Inpaint, LoraUse, Outpaint, Reference, Resize
 from studio.core.task import Task
-from studio.pipelines import colour, masks
+from studio.pipelines.run import lab_colour, masks
 from tests.editing_studio import SIDE, EditingStudio, difference, scene, spot
 from tests.local_models import EMBEDDED, Finder, RecordingContext, seeds
 from tests.test_lora import make_lora
@@ -77,18 +77,18 @@ def test_recolouring_takes_colours_and_leaves_shapes(studio: EditingStudio) -> N
 def test_recoloured_pictures_have_the_new_colours_on_the_old_shapes() -> None:
     grey = Image.fromarray(np.tile(np.linspace(60, 180, 64).astype(np.uint8)[:, None, None], (1, 64, 3)))
     red = Image.new("RGB", (64, 64), (170, 60, 60))
-    mixed = np.asarray(colour.recoloured(grey, red), dtype=int)
+    mixed = np.asarray(lab_colour.recoloured(grey, red), dtype=int)
     assert (mixed[..., 0] > mixed[..., 2] + 30).all()
     assert (np.diff(mixed[:, 5, 1]) >= 0).all(), "as light and dark as it was"
-    assert colour.recoloured(grey, grey).getpixel((5, 5)) == pytest.approx(grey.getpixel((5, 5)), abs=1)
+    assert lab_colour.recoloured(grey, grey).getpixel((5, 5)) == pytest.approx(grey.getpixel((5, 5)), abs=1)
 
 
 def test_lighting_goes_half_way() -> None:
-    night = colour.lit(scene(), Image.new("RGB", (8, 8), (10, 10, 60)))
+    night = lab_colour.lit(scene(), Image.new("RGB", (8, 8), (10, 10, 60)))
     before, after = np.asarray(scene(), dtype=float), np.asarray(night, dtype=float)
     assert after.mean() < before.mean() - 30
     assert np.corrcoef(before[..., 1].ravel(), after[..., 1].ravel())[0, 1] > 0.9
-    assert difference(colour.lit(scene(), scene()), scene()).max() <= 1
+    assert difference(lab_colour.lit(scene(), scene()), scene()).max() <= 1
 
 
 def test_a_new_background_is_drawn_behind_the_foreground(studio: EditingStudio) -> None:

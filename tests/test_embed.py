@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from studio.core.errors import BadImage
-from studio.engine.embed import ENDINGS, MACHINE_MADE, Carried, encode, read_metadata
+from studio.engine.metadata.embed import ENDINGS, MACHINE_MADE, Carried, encode, read_metadata
 
 TEXT = "a red apple, ünïcødé 苹果 “quoted”\nNegative prompt: <b>&amp;\nSteps: 20, Seed: 7"
 RECIPE = {"request": {"prompt": "a ]]> <apple> & \x0b 苹果"}, "seed": 7}

@@ -12,8 +12,8 @@ from PIL import Image
 from studio.core.errors import InvalidRequest
 from studio.core.finish import FileWish, Keep
 from studio.core.settings import Settings
-from studio.engine.embed import MACHINE_MADE, read_metadata
-from studio.engine.encoding import Encoded, best_under, encode, exact_palette
+from studio.engine.metadata.embed import MACHINE_MADE, read_metadata
+from studio.engine.storage.image_encoding import Encoded, best_under, encode, exact_palette
 
 
 def written(image: Image.Image, **wish: object) -> Encoded:

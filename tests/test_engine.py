@@ -26,7 +26,7 @@ from studio.core.events import Status
 from studio.core.model import Feature, Model, Sizes
 from studio.core.request import MAX_SEED, Axis, GenerationRequest, LoraUse
 from studio.core.user import LOCAL, User
-from studio.engine import outputs as outputs_module
+from studio.engine.storage import outputs as outputs_module
 
 ANN, BOB = User("ann"), User("bob")
 SMALL = Model(

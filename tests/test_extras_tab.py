@@ -17,11 +17,12 @@ from studio.core.settings import Settings
 from studio.core.task import Task
 from studio.core.upscale_modes import UPSCALER, Mode
 from studio.core.weights import Offer
-from studio.engine.picture_info import picture_info
-from studio.tabs import _extras_chains, _extras_facts, _extras_info, _offers
-from studio.tabs._extras_fields import Layout, picture_fields, step_fields, tool_note
-from studio.tabs._extras_read import MODES, OWN, chain_of, choosable, read, steps_of, upscaler_of, write
-from studio.tabs._restore import drawing, from_picture
+from studio.engine.metadata.image_info import picture_info
+from studio.tabs.common.restore_settings import drawing, from_picture
+from studio.tabs.configurations import weight_downloads
+from studio.tabs.extras import before_after, extras_chains, info_panel
+from studio.tabs.extras.extras_fields import Layout, picture_fields, step_fields, tool_note
+from studio.tabs.extras.extras_values import MODES, OWN, chain_of, choosable, read, steps_of, upscaler_of, write
 from tests.foreign_pictures import A1111, png
 
 ONE, TWO = "a" * 64, "b" * 64
@@ -146,15 +147,15 @@ def test_a_tool_that_lacks_its_weights_says_what_to_fetch() -> None:
 
 
 def test_json_of_a_chain_goes_out_and_comes_in() -> None:
-    assert _extras_chains.read_json(_extras_chains.written([UPSCALE, FINISH])) == (UPSCALE, FINISH)
+    assert extras_chains.read_json(extras_chains.written([UPSCALE, FINISH])) == (UPSCALE, FINISH)
     for text in ("", "{", "[" * 2000, "x" * 200_000):
         with pytest.raises(InvalidRequest) as refused:
-            _extras_chains.read_json(text)
+            extras_chains.read_json(text)
         assert "Paste" in refused.value.hint
 
 
 def test_bytes_in_words() -> None:
-    assert [_extras_facts.weight(number) for number in (0, 999, 34_400, 2_440_000)] == [
+    assert [before_after.weight(number) for number in (0, 999, 34_400, 2_440_000)] == [
         "0 B",
         "999 B",
         "34 kB",
@@ -165,7 +166,7 @@ def test_bytes_in_words() -> None:
 def test_picture_info_is_a_table_and_says_when_there_is_none(tmp_path: Path) -> None:
     path = tmp_path / "fox.png"
     path.write_bytes(png(parameters=A1111 + "<b>"))
-    shown = _extras_info.table(picture_info(path, Settings()), hidden="made by <me>")
+    shown = info_panel.table(picture_info(path, Settings()), hidden="made by <me>")
     assert "AUTOMATIC1111" in shown
     assert "made by &lt;me&gt;" in shown
     assert "<b>" not in shown
@@ -173,7 +174,7 @@ def test_picture_info_is_a_table_and_says_when_there_is_none(tmp_path: Path) -> 
     plain = io.BytesIO()
     draw(1, 16, 16).save(plain, "PNG")
     path.write_bytes(plain.getvalue())
-    assert "Nothing in this file" in _extras_info.table(picture_info(path, Settings()))
+    assert "Nothing in this file" in info_panel.table(picture_info(path, Settings()))
 
 
 def test_settings_come_from_a_picture_but_not_from_any_comment(tmp_path: Path) -> None:
@@ -190,12 +191,12 @@ def test_offers_are_listed_with_size_and_licence() -> None:
         id="upscalers/x.pth", title="X <plus>", folder="upscalers", filename="x.pth", source="https://example.org/x.pth",
         bytes=67_000_000, sha256="", licence="BSD-3-Clause",
     )  # fmt: skip
-    shown = _offers.listed([offer])
+    shown = weight_downloads.listed([offer])
     assert "X &lt;plus&gt;" in shown
     assert "63.9 MiB" in shown
     assert "BSD-3-Clause" in shown
     assert "upscaling" in shown
-    assert "is here" in _offers.listed([])
+    assert "is here" in weight_downloads.listed([])
 
 
 def test_settings_come_from_the_request_that_drew_the_picture() -> None:

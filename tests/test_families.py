@@ -19,10 +19,10 @@ from studio.core.ports import LoadOptions, PipelineSpec
 from studio.core.request import GenerationRequest
 from studio.core.weights import Kind, WeightFile
 from studio.engine.plugins import discover
-from studio.pipelines.catalog import Catalog
+from studio.pipelines.catalog.catalog import Catalog
+from studio.pipelines.catalog.model_folders import component_config
 from studio.pipelines.families import _clip, _parts, auto
-from studio.pipelines.folder import component_config
-from studio.pipelines.samplers import make_scheduler
+from studio.pipelines.run.samplers import make_scheduler
 from tests.tiny_families import single_file, tiny_flux, tiny_sd3
 from tests.tiny_models import tiny_sd15, tiny_sdxl
 

@@ -19,10 +19,10 @@ from studio.core.request import GenerationRequest
 from studio.core.result import Rendered
 from studio.core.task import Task
 from studio.core.user import LOCAL
-from studio.engine.embed import read_metadata
-from studio.finishing.backend import Finishing
+from studio.engine.metadata.embed import read_metadata
+from studio.finishing.finish_backend import Finishing
 from studio.finishing.fonts import Fonts
-from studio.finishing.hidden import read_hidden
+from studio.finishing.hidden_text import read_hidden
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from studio.core.errors import ModelBroken
-from studio.pipelines.header import MAX_HEADER_BYTES, MAX_TENSORS, read_header
+from studio.pipelines.catalog.file_headers import MAX_HEADER_BYTES, MAX_TENSORS, read_header
 
 
 def pack(table: Any, data: bytes = b"") -> bytes:

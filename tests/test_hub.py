@@ -12,8 +12,8 @@ import pytest
 
 from studio.core.errors import InvalidRequest, NotConfigured
 from studio.core.ports import DownloadState
-from studio.pipelines.fetch import RemoteFile, Wish, choose, parse_wish
-from studio.pipelines.hub import Hub
+from studio.pipelines.catalog.downloads import RemoteFile, Wish, choose, parse_wish
+from studio.pipelines.catalog.hub import Hub
 from tests.hub_server import HubServer
 
 PIECE = 64 * 1024

@@ -15,7 +15,7 @@ import pytest
 from PIL import Image, ImageCms, PngImagePlugin
 
 from studio.core.errors import BadImage
-from studio.core.images import Limits, open_image, sniff
+from studio.core.image_gate import Limits, open_image, sniff
 from studio.core.settings import Settings
 
 MOST_CPU = 2.0  # seconds that any file of the corpus may cost, child included

@@ -7,12 +7,12 @@ from PIL import Image
 
 from studio.core.errors import InvalidRequest, JobCancelled
 from studio.core.model import Feature
-from studio.core.parts import Resize
 from studio.core.request import GenerationRequest, Hires
+from studio.core.request_parts import Resize
 from studio.core.task import Task
-from studio.pipelines import hires
-from studio.pipelines.editing import timing
-from studio.pipelines.edits import Edit, Way
+from studio.pipelines.run import hires
+from studio.pipelines.run.edit_tasks import Edit, Way
+from studio.pipelines.run.image_to_image import timing
 from tests.editing_studio import EditingStudio, difference, scene
 from tests.tiny_families import tiny_flux, tiny_sd3
 from tests.tiny_models import tiny_sd15, tiny_sdxl
@@ -42,7 +42,7 @@ def test_is_what_diffusers_draws(studio: EditingStudio, model: str) -> None:
     import diffusers
     import torch
 
-    from studio.pipelines.samplers import make_scheduler
+    from studio.pipelines.run.samplers import make_scheduler
 
     ours = studio.one(model, Task.IMG2IMG, 7, strength=0.5, sampler="DPM++ 2M", schedule="Karras", guidance=5.0)
     cls = diffusers.StableDiffusionXLImg2ImgPipeline if model == "xl" else diffusers.StableDiffusionImg2ImgPipeline
@@ -68,11 +68,12 @@ def test_every_family_draws_the_same_alone_and_in_a_batch(studio: EditingStudio,
 @pytest.mark.parametrize("model", FAMILIES)
 def test_the_parts_are_those_of_txt2img(studio: EditingStudio, model: str) -> None:
     """One UNet or transformer, one VAE, the same text encoders: the very objects, and no more bytes than before."""
-    from studio.pipelines import diffusion, memory
+    from studio.pipelines import device_memory
+    from studio.pipelines.run import diffusion
 
     before = studio.one(model, Task.TXT2IMG).tobytes()
     held = studio.backend._registry.held(model)
-    weight, resident = memory.weigh(held.pipe), studio.backend._registry.resident_bytes
+    weight, resident = device_memory.weigh(held.pipe), studio.backend._registry.resident_bytes
     seen = []
     view = diffusion.view
 
@@ -88,7 +89,7 @@ def test_the_parts_are_those_of_txt2img(studio: EditingStudio, model: str) -> No
     shared = [name for name in pipe.components if name in ("unet", "transformer", "vae") or "encoder" in name]
     assert len([name for name in shared if getattr(pipe, name) is not None]) >= 3
     assert all(getattr(pipe, name) is getattr(held.pipe, name, None) for name in shared)
-    assert memory.weigh(held.pipe) <= weight * 1.03
+    assert device_memory.weigh(held.pipe) <= weight * 1.03
     assert studio.backend._registry.resident_bytes <= resident * 1.03
     assert studio.one(model, Task.TXT2IMG).tobytes() == before, "img2img left nothing behind"
 

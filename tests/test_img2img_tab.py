@@ -14,21 +14,32 @@ from serving import Served, running
 from studio.core.annotate import OptionSpec
 from studio.core.errors import InvalidRequest
 from studio.core.model import Feature, Model, Sizes
-from studio.core.parts import ControlMode, ControlUnit, Fill, Inpaint, LoraUse, Option, Outpaint, Reference, Resize
 from studio.core.request import GenerationRequest
+from studio.core.request_parts import (
+    ControlMode,
+    ControlUnit,
+    Fill,
+    Inpaint,
+    LoraUse,
+    Option,
+    Outpaint,
+    Reference,
+    Resize,
+)
 from studio.core.result import Asset
 from studio.core.settings import Settings
 from studio.core.task import Task
-from studio.engine.pictures import KeptPicture
+from studio.engine.storage.inputs import KeptPicture
 from studio.page import mount
-from studio.pipelines.catalog import Catalog
-from studio.pipelines.hub import Hub
-from studio.pipelines.local import LocalPipelines
-from studio.tabs import _layers, _options, _search
-from studio.tabs._img2img_read import read, write
-from studio.tabs._operations import EDIT, MODES, OPERATIONS, Part, chooser_of, operation_of, shown
-from studio.tabs._stage import chain
-from studio.tabs._units import UNITS, read_units, write_units
+from studio.pipelines.catalog.catalog import Catalog
+from studio.pipelines.catalog.hub import Hub
+from studio.pipelines.local_backend import LocalPipelines
+from studio.tabs.common import mask_layers, preprocessor_options
+from studio.tabs.common.control_values import UNITS, read_units, write_units
+from studio.tabs.common.result_panel import chain
+from studio.tabs.img2img import search_mask
+from studio.tabs.img2img.edit_operations import EDIT, MODES, OPERATIONS, Part, chooser_of, operation_of, shown
+from studio.tabs.img2img.img2img_values import read, write
 
 SOURCE, MASK, OTHER = "a" * 64, "b" * 64, "c" * 64
 MODEL = Model(id="fake", title="Fake", family="fake", sizes=Sizes(smallest=8), tasks=frozenset(Task))
@@ -81,23 +92,25 @@ def test_a_service_searches_by_itself_and_gets_no_mask() -> None:
 def test_sliders_and_line_of_a_preprocessor_say_the_same() -> None:
     seed = OptionSpec(name="seed", label="Seed", low=0, high=2**32 - 1, default=0, step=1, help="")
     low = OptionSpec(name="low", label="Low", low=1, high=255, default=100, step=1, help="")
-    line = _options.written({"seed": 4294967295.0, "low": 50.5})
+    line = preprocessor_options.written({"seed": 4294967295.0, "low": 50.5})
     assert line == "seed=4294967295, low=50.5"
-    assert _options.told((seed, low), line) == {"seed": 4294967295, "low": 50.5}
-    assert _options.told((low,), "low=900, other=3, broken, low") == {"low": 100}, "what does not fit is the default"
+    assert preprocessor_options.told((seed, low), line) == {"seed": 4294967295, "low": 50.5}
+    assert preprocessor_options.told((low,), "low=900, other=3, broken, low") == {"low": 100}, (
+        "what does not fit is the default"
+    )
 
 
 def test_the_mask_of_words_is_asked_for_with_words_and_a_picture() -> None:
-    wanted = _search.asked({"search": " the car ", "source": SOURCE})
+    wanted = search_mask.asked({"search": " the car ", "source": SOURCE})
     assert (wanted.task, wanted.model, wanted.search, wanted.source) == (
         Task.PREPROCESS,
-        _search.FINDER,
+        search_mask.FINDER,
         "the car",
         SOURCE,
     )
     for values in ({"search": " ", "source": SOURCE}, {"search": "the car", "source": ""}):
         with pytest.raises(InvalidRequest) as refused:
-            _search.asked(values)
+            search_mask.asked(values)
         assert refused.value.hint
 
 
@@ -160,12 +173,12 @@ def test_a_mask_of_any_kind_is_brought_to_the_pictures_size() -> None:
     below = KeptPicture(hash=SOURCE, width=64, height=32)
     drawn = Image.new("RGBA", (128, 64))
     ImageDraw.Draw(drawn).rectangle((0, 0, 63, 63), fill="white")
-    mask = _layers.mask(drawn, below)
+    mask = mask_layers.mask(drawn, below)
     assert (mask.mode, mask.size) == ("L", (64, 32))
     assert mask.getpixel((8, 16)) == 255
     assert mask.getpixel((50, 16)) == 0
     with pytest.raises(InvalidRequest, match="64×64") as caught:
-        _layers.mask(Image.new("L", (64, 64)), below)
+        mask_layers.mask(Image.new("L", (64, 64)), below)
     assert caught.value.hint
 
 

@@ -8,9 +8,9 @@ from PIL import Image, ImageChops
 
 from studio.core.errors import InvalidRequest
 from studio.core.model import Feature
-from studio.core.parts import Fill, Inpaint, Outpaint
+from studio.core.request_parts import Fill, Inpaint, Outpaint
 from studio.core.task import Task
-from studio.pipelines import masks
+from studio.pipelines.run import masks
 from tests.editing_studio import EditingStudio, difference, scene, spot
 from tests.tiny_edits import tiny_fill, tiny_inpaint
 from tests.tiny_families import tiny_flux, tiny_sd3
@@ -100,7 +100,7 @@ def test_is_what_diffusers_draws(studio: EditingStudio, model: str) -> None:
     import diffusers
     import torch
 
-    from studio.pipelines.samplers import make_scheduler
+    from studio.pipelines.run.samplers import make_scheduler
 
     fields = {"strength": 0.75, "sampler": "DDIM", "schedule": "Automatic", "guidance": 5.0}
     ours = studio.one(model, Task.INPAINT, 7, mask="mask", inpaint=Inpaint(mask_blur=0), **fields)
@@ -194,7 +194,7 @@ def test_models_made_for_masks_say_so(studio: EditingStudio) -> None:
 
 @pytest.mark.parametrize("model", PLAIN)
 def test_inpainting_shares_every_part_and_leaves_nothing_behind(studio: EditingStudio, model: str) -> None:
-    from studio.pipelines import diffusion
+    from studio.pipelines.run import diffusion
 
     before = studio.one(model, Task.TXT2IMG).tobytes()
     held = studio.backend._registry.held(model)

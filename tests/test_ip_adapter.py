@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from studio.core.errors import InvalidRequest, JobCancelled
-from studio.core.parts import ControlUnit, Reference
 from studio.core.request import GenerationRequest
+from studio.core.request_parts import ControlUnit, Reference
 from studio.core.task import Task
 from studio.core.weights import Kind, WeightFile
 from tests.local_models import FolderCatalog, RecordingContext, ask, local, seeds
@@ -61,7 +61,7 @@ def bare(catalog, model: str, weight: Any, **arguments: Any) -> np.ndarray:
     import torch
     from transformers import CLIPImageProcessor
 
-    from studio.pipelines.samplers import make_scheduler
+    from studio.pipelines.run.samplers import make_scheduler
 
     file = next(
         f for f in catalog.weights() if f.kind is Kind.IP_ADAPTER and f.family == catalog.checkpoint(model).family

@@ -16,10 +16,10 @@ from studio.core.events import Cancelled, Finished, Loading, Notice, Status
 from studio.core.model import Feature, Sampling, Sizes
 from studio.core.request import GenerationRequest, Hires
 from studio.core.settings import Settings
-from studio.engine.context import Pace
-from studio.engine.fallback import adapt
-from studio.engine.jobs import Job, Stop
-from studio.engine.lanes import FairQueue
+from studio.engine.jobs.job import Job, Stop
+from studio.engine.jobs.job_context import Pace
+from studio.engine.jobs.lanes import FairQueue
+from studio.engine.models.fallback_request import adapt
 
 
 def make(user="ann", number=0):

@@ -16,9 +16,9 @@ from studio.core.errors import InvalidRequest, OutOfMemory, RateLimited, StudioE
 from studio.core.events import Status
 from studio.core.request import GenerationRequest
 from studio.core.user import LOCAL
-from studio.engine.database import Database
-from studio.engine.journal import MAX_ATTEMPTS, Entry, Journal
-from studio.engine.owners import Owner
+from studio.engine.jobs.journal import MAX_ATTEMPTS, Entry, Journal
+from studio.engine.storage.database import Database
+from studio.engine.storage.process_locks import Owner
 
 CHILD = Path(__file__).with_name("journal_child.py")
 

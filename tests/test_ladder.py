@@ -7,8 +7,8 @@ import pytest
 from local_models import RecordingContext, seeds
 
 from studio.core.settings import Settings
-from studio.pipelines.ladder import Ladder
 from studio.pipelines.registry import Key, Registry
+from studio.pipelines.run.oom_fallbacks import Ladder
 
 pytestmark = pytest.mark.torch
 

@@ -17,19 +17,19 @@ from keyring.errors import KeyringLocked
 from studio.core.errors import BudgetExceeded, ContentRefused, NotConfigured, UnknownModel, Unreachable
 from studio.core.events import Status
 from studio.core.model import Quality
-from studio.core.money import Estimate
 from studio.core.ports import JobContext, PictureSeed
+from studio.core.pricing import Estimate
 from studio.core.request import GenerationRequest
 from studio.core.result import Rendered
 from studio.core.settings import Settings
 from studio.core.user import LOCAL
-from studio.engine.database import Database
 from studio.engine.engine import Engine
-from studio.engine.keys import KeyStore
-from studio.engine.ledger import MAY_BE_BILLED, Ledger
 from studio.engine.lookups import Heir, Lookups
+from studio.engine.money.keys import KeyStore
+from studio.engine.money.ledger import MAY_BE_BILLED, Ledger
+from studio.engine.money.system_keyring import Vault
 from studio.engine.settings_store import SettingsStore
-from studio.engine.vault import Vault
+from studio.engine.storage.database import Database
 
 CLOUD = dataclasses.replace(FAKE_MODEL, id="cloud", title="Cloud", lane="service", paid=True, quality=Quality.HIGH)
 OTHER = dataclasses.replace(CLOUD, id="other", title="Other", lane="elsewhere", quality=Quality.HIGH)

@@ -10,9 +10,9 @@ from fakes import FakeBackend, draw, open_engine, wait_final
 from studio.core.errors import NotFound, StorageFailed
 from studio.core.request import GenerationRequest
 from studio.core.user import LOCAL, User
-from studio.engine.database import Database
-from studio.engine.embed import Carried, encode
-from studio.engine.library import Library
+from studio.engine.metadata.embed import Carried, encode
+from studio.engine.storage.asset_index import Library
+from studio.engine.storage.database import Database
 
 ANN, BOB = User("ann"), User("bob")
 

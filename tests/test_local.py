@@ -9,7 +9,7 @@ from PIL import Image
 from studio.core.errors import InvalidRequest, JobCancelled, ModelBroken, OutOfMemory, UnknownModel
 from studio.core.request import Hires, Saving
 from studio.core.weights import Kind, WeightFile
-from studio.pipelines import hires
+from studio.pipelines.run import hires
 from tests.local_models import FolderCatalog, RecordingContext, ask, local, seeds
 from tests.tiny_models import tiny_sd15, tiny_sdxl, tiny_vae
 
@@ -52,7 +52,7 @@ def test_is_what_diffusers_draws(studio, catalog, model: str) -> None:
     import diffusers
     import torch
 
-    from studio.pipelines.samplers import make_scheduler
+    from studio.pipelines.run.samplers import make_scheduler
 
     ours = draw(studio, ask(model, sampler="DPM++ 2M", schedule="Karras", guidance=5.0), 7)[0]
     pipe = diffusers.DiffusionPipeline.from_pretrained(catalog.checkpoint(model).path, local_files_only=True)

@@ -68,7 +68,7 @@ def test_a_key_in_a_traceback_does_not_reach_the_file(logs, tmp_path):
     try:
         raise ValueError(f"401 for {KEYS[0]}")
     except ValueError:
-        logging.getLogger("studio.pipelines.hub").exception("failed")
+        logging.getLogger("studio.pipelines.catalog.hub").exception("failed")
     text = (tmp_path / "studio.log").read_text()
     assert "Traceback" in text
     assert KEYS[0] not in text

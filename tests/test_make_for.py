@@ -23,7 +23,7 @@ from studio.core.task import Task
 from studio.core.user import LOCAL
 from studio.engine.studio import Studio
 from studio.social.platforms import Platforms
-from studio.tabs._make_for import format_choices, goes_on, note_of, written
+from studio.tabs.common.target_platform import format_choices, goes_on, note_of, written
 
 PLATFORMS = Platforms()
 SIZES = {

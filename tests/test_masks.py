@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-from studio.core.parts import Fill, Inpaint, Resize
-from studio.pipelines import masks
-from studio.pipelines.sources import opaque, resized
+from studio.core.request_parts import Fill, Inpaint, Resize
+from studio.pipelines.run import masks
+from studio.pipelines.run.source_images import opaque, resized
 
 
 def picture(width: int = 100, height: int = 70, mode: str = "RGB") -> Image.Image:

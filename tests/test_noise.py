@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from studio.core.request import Hires
-from studio.pipelines.noise import generators, slerp
+from studio.pipelines.run.noise import generators, slerp
 from tests.local_models import FolderCatalog, RecordingContext, ask, local, seeds
 from tests.tiny_models import tiny_sd15
 

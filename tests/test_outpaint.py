@@ -7,9 +7,9 @@ import pytest
 from PIL import Image
 
 from studio.core.errors import InvalidRequest
-from studio.core.parts import Outpaint
-from studio.pipelines import outpaint
-from studio.pipelines.outpaint import Grown
+from studio.core.request_parts import Outpaint
+from studio.pipelines.run import outpaint
+from studio.pipelines.run.outpaint import Grown
 
 
 @pytest.mark.parametrize(

@@ -17,12 +17,12 @@ from studio.core.errors import StorageFailed
 from studio.core.request import GenerationRequest
 from studio.core.result import Asset, Rendered
 from studio.core.settings import Settings
-from studio.engine import outputs as outputs_module
-from studio.engine.database import Database
-from studio.engine.embed import read_metadata
-from studio.engine.library import Library
-from studio.engine.naming import MAX_PART_BYTES, file_name, user_folder, user_of_path
-from studio.engine.outputs import Outputs
+from studio.engine.metadata.embed import read_metadata
+from studio.engine.storage import outputs as outputs_module
+from studio.engine.storage.asset_index import Library
+from studio.engine.storage.database import Database
+from studio.engine.storage.file_names import MAX_PART_BYTES, file_name, user_folder, user_of_path
+from studio.engine.storage.outputs import Outputs
 
 FIELDS = {"model": "sdxl/base", "sampler": "DPM++ 2M", "steps": "20"}
 

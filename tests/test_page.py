@@ -10,9 +10,9 @@ from serving import PASSWORDS, running
 
 from studio.core.settings import Settings
 from studio.page import mount
-from studio.pipelines.catalog import Catalog
-from studio.pipelines.hub import Hub
-from studio.pipelines.local import LocalPipelines
+from studio.pipelines.catalog.catalog import Catalog
+from studio.pipelines.catalog.hub import Hub
+from studio.pipelines.local_backend import LocalPipelines
 
 BUILD = """
 import sys

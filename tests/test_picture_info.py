@@ -30,14 +30,14 @@ from hypothesis import strategies as st
 
 from studio.core.errors import BadImage
 from studio.core.finish import Upscale
-from studio.core.parts import LoraUse
 from studio.core.request import GenerationRequest
+from studio.core.request_parts import LoraUse
 from studio.core.settings import Settings
 from studio.core.task import Task
-from studio.engine.embed import Carried, encode
-from studio.engine.foreign_words import _SAMPLERS, _SCHEDULES, asked
-from studio.engine.picture_info import PictureInfo, picture_info
-from studio.pipelines.samplers import DIFFUSION
+from studio.engine.metadata.embed import Carried, encode
+from studio.engine.metadata.foreign_words import _SAMPLERS, _SCHEDULES, asked
+from studio.engine.metadata.image_info import PictureInfo, picture_info
+from studio.pipelines.run.samplers import DIFFUSION
 
 
 def found(data: bytes | Path) -> PictureInfo:

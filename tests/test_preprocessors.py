@@ -19,17 +19,17 @@ from tiny_annotators import constant_dwpose, tiny_grounding_dino, tiny_weights
 from studio.core.annotate import map_size
 from studio.core.errors import InvalidRequest, ModelBroken, NotConfigured
 from studio.core.events import Status
-from studio.core.parts import ControlUnit, Option
 from studio.core.ports import PictureSeed
 from studio.core.request import GenerationRequest
+from studio.core.request_parts import ControlUnit, Option
 from studio.core.settings import Settings
 from studio.core.task import Task
 from studio.core.user import LOCAL
-from studio.engine.context import LaneContext
+from studio.engine.jobs.job_context import LaneContext
 from studio.engine.plugins import discover
-from studio.preprocessors import _find, _pixels, _skeleton, _wholebody
-from studio.preprocessors._keeper import Keeper
-from studio.preprocessors._preprocessing import Preprocessing
+from studio.preprocessors.common import find_objects, pixel_arrays, skeleton, wholebody
+from studio.preprocessors.common.network_keeper import Keeper
+from studio.preprocessors.common.preprocessor_backend import Preprocessing
 from studio.preprocessors.normal import normals
 from studio.preprocessors.seg import _palette
 
@@ -375,7 +375,7 @@ def test_words_that_find_nothing(weights: Path, tmp_path: Path) -> None:
 def test_words_without_weights(tmp_path: Path) -> None:
     with pytest.raises(NotConfigured, match="search by words") as refused:
         preprocessing(tmp_path).find("cup", photo(), Pictures())
-    assert all(offer.title in refused.value.hint for offer in _find.OFFERS)
+    assert all(offer.title in refused.value.hint for offer in find_objects.OFFERS)
 
 
 def test_the_figure_has_its_limbs_where_the_joints_are() -> None:
@@ -383,10 +383,10 @@ def test_the_figure_has_its_limbs_where_the_joints_are() -> None:
     joints[:, :2] = [10, 10]
     joints[5], joints[6] = (120, 60, 0.9), (80, 60, 0.9)  # shoulders: the neck between them
     joints[8] = (80, 160, 0.9)  # right elbow
-    people = [_skeleton.from_coco(joints, 0.5)]
+    people = [skeleton.from_coco(joints, 0.5)]
     assert people[0][1] == (100, 60)
     assert people[0][0] is None
-    drawn = _skeleton.drawn(people, (200, 200))
+    drawn = skeleton.drawn(people, (200, 200))
     assert drawn[110, 80].max() > 0
     assert drawn[60, 110].max() > 0
     assert drawn[100:, 120:].max() == 0
@@ -410,18 +410,18 @@ def test_normals_of_a_ball() -> None:
 
 def test_whole_body_joints_come_back_to_the_picture(tmp_path: Path) -> None:
     constant_dwpose(tmp_path / "network.onnx")
-    network = _wholebody.load(tmp_path / "network.onnx")
+    network = wholebody.load(tmp_path / "network.onnx")
     box = np.array([400.0, 100.0, 60.0, 384.0 / 1.25])  # so high that a pixel of the network is one of the picture's
-    found = _wholebody.joints(photo().resize((900, 600)), box, network)
+    found = wholebody.joints(photo().resize((900, 600)), box, network)
     corner = (400 + 30 - 288 / 2, 100 + 384 / 2.5 - 384 / 2)
     assert found.shape == (133, 3)
     assert found[:, 0] == pytest.approx(corner[0] + 72 + np.arange(133), abs=0.01)
     assert found[:, 1] == pytest.approx(corner[1] + 100 + np.arange(133), abs=0.01)
     assert found[:, 2] == pytest.approx(0.9)
     canvas = np.zeros((600, 900, 3), np.uint8)
-    _wholebody.draw_hands_and_face(canvas, found, 0.95)
+    wholebody.draw_hands_and_face(canvas, found, 0.95)
     assert canvas.max() == 0
-    _wholebody.draw_hands_and_face(canvas, found, 0.5)
+    wholebody.draw_hands_and_face(canvas, found, 0.5)
     across, down = found[50, :2].round().astype(int)
     assert canvas[down, across].tolist() == [255, 255, 255], "a point of the face"
     across, down = found[95, :2].round().astype(int)
@@ -431,7 +431,7 @@ def test_whole_body_joints_come_back_to_the_picture(tmp_path: Path) -> None:
 def test_ridges_become_strokes() -> None:
     soft = np.zeros((120, 120), np.float32)
     soft[:, 55:66] = np.hanning(13)[1:-1] * 255
-    strokes = _pixels.thinned(soft * 1.2)
+    strokes = pixel_arrays.thinned(soft * 1.2)
     assert set(np.unique(strokes)) == {0, 255}
     assert strokes[60, 60] == 255
     assert strokes[:, :45].max() == 0

@@ -15,9 +15,9 @@ from studio.core.errors import InvalidRequest, JobCancelled, NotConfigured, Prov
 from studio.core.request import GenerationRequest
 from studio.core.settings import Settings
 from studio.core.task import Task
-from studio.providers._comfyui_graphs import checkpoint_graph, filled
-from studio.providers._service import Service
 from studio.providers.comfyui import PROVIDER
+from studio.providers.common.comfyui_graphs import checkpoint_graph, filled
+from studio.providers.common.service_backend import Service
 
 
 @pytest.fixture

@@ -14,11 +14,11 @@ from vendor_server import Reply, VendorServer, serving
 from vendors.gemini import USAGE, Gemini, drawn, error
 
 from studio.core.errors import ContentRefused, InvalidRequest, ProviderError
-from studio.core.parts import Reference
 from studio.core.request import GenerationRequest
+from studio.core.request_parts import Reference
 from studio.core.task import Task
-from studio.providers._http import MAY_BE_BILLED
-from studio.providers._service import Service
+from studio.providers.common.http_wire import MAY_BE_BILLED
+from studio.providers.common.service_backend import Service
 from studio.providers.gemini import PROVIDER
 
 MODEL = "gemini/gemini-nano-banana-2.1"

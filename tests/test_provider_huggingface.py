@@ -19,8 +19,8 @@ from studio.core.errors import ContentRefused, InvalidRequest, JobCancelled, Not
 from studio.core.request import GenerationRequest
 from studio.core.task import Task
 from studio.providers import huggingface
-from studio.providers._http import MAY_BE_BILLED
-from studio.providers._service import Service
+from studio.providers.common.http_wire import MAY_BE_BILLED
+from studio.providers.common.service_backend import Service
 from studio.providers.huggingface import PROVIDER
 
 MODEL = "huggingface/FLUX.1-schnell"

@@ -13,12 +13,12 @@ from vendor_server import Reply, VendorServer, serving
 from vendors.ideogram import Ideogram
 
 from studio.core.errors import ContentRefused, InvalidRequest, JobCancelled, PaymentNeeded, ProviderError
-from studio.core.parts import Inpaint, Outpaint, Reference
 from studio.core.request import GenerationRequest
+from studio.core.request_parts import Inpaint, Outpaint, Reference
 from studio.core.task import Task
-from studio.providers._http import MAY_BE_BILLED
-from studio.providers._ideogram_fields import SIZES3
-from studio.providers._service import Service
+from studio.providers.common.http_wire import MAY_BE_BILLED
+from studio.providers.common.ideogram_fields import SIZES3
+from studio.providers.common.service_backend import Service
 from studio.providers.ideogram import PROVIDER
 
 

@@ -14,11 +14,11 @@ from vendors.compatible import Own
 from vendors.openai import OpenAI
 
 from studio.core.errors import ContentRefused, ProviderError
-from studio.core.parts import Inpaint, Reference
 from studio.core.request import GenerationRequest
+from studio.core.request_parts import Inpaint, Reference
 from studio.core.task import Task
-from studio.providers._http import MAY_BE_BILLED
-from studio.providers._service import Service
+from studio.providers.common.http_wire import MAY_BE_BILLED
+from studio.providers.common.service_backend import Service
 from studio.providers.compatible import PROVIDER as COMPATIBLE
 from studio.providers.openai import PROVIDER
 

@@ -7,7 +7,7 @@ import datetime
 import pytest
 
 from studio.engine.plugins import discover
-from studio.providers._retired import retired, successor
+from studio.providers.common.retired_models import retired, successor
 
 LIVING = {one.model.id: one for spec in discover("studio.providers", "PROVIDER") for one in spec.models()}
 

@@ -17,11 +17,11 @@ from studio.core.errors import (
     JobCancelled,
 )
 from studio.core.finish import Upscale
-from studio.core.parts import Inpaint, Outpaint, Reference
 from studio.core.request import GenerationRequest
+from studio.core.request_parts import Inpaint, Outpaint, Reference
 from studio.core.task import Task
-from studio.providers._http import MAY_BE_BILLED
-from studio.providers._service import Service
+from studio.providers.common.http_wire import MAY_BE_BILLED
+from studio.providers.common.service_backend import Service
 from studio.providers.stability import PROVIDER
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from studio.engine.plugins import discover
-from studio.providers._retired import retired
+from studio.providers.common.retired_models import retired
 from tools.provider_tables import PAGE, filled
 
 

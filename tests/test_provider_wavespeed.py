@@ -22,10 +22,10 @@ from studio.core.errors import (
     RateLimited,
     Unreachable,
 )
-from studio.core.parts import Inpaint, Reference
+from studio.core.request_parts import Inpaint, Reference
 from studio.core.task import Task
-from studio.providers._http import MAY_BE_BILLED
-from studio.providers._service import Service
+from studio.providers.common.http_wire import MAY_BE_BILLED
+from studio.providers.common.service_backend import Service
 from studio.providers.wavespeed import PROVIDER
 
 SUBMIT = "/qwen-image/text-to-image"

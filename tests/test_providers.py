@@ -16,8 +16,8 @@ from studio.core.errors import JobCancelled, NotConfigured, ProviderError, RateL
 from studio.core.model import Feature
 from studio.core.request import GenerationRequest
 from studio.engine.plugins import discover
-from studio.providers._http import MAY_BE_BILLED
-from studio.providers._service import Service
+from studio.providers.common.http_wire import MAY_BE_BILLED
+from studio.providers.common.service_backend import Service
 
 VENDORS: dict[str, Vendor] = {
     name: importlib.import_module(f"vendors.{name}").VENDOR

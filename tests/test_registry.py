@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from studio.pipelines.memory import Peaks
+from studio.pipelines.device_memory import Peaks
 from studio.pipelines.registry import Key, Registry
 
 pytestmark = pytest.mark.torch
@@ -95,7 +95,7 @@ def test_a_spoilt_memory_of_peaks_is_forgotten(tmp_path) -> None:
 def test_out_of_memory_is_told_from_other_errors() -> None:
     import torch
 
-    from studio.pipelines.memory import is_full
+    from studio.pipelines.device_memory import is_full
 
     assert is_full(torch.OutOfMemoryError("CUDA out of memory."))
     assert is_full(
@@ -108,7 +108,7 @@ def test_out_of_memory_is_told_from_other_errors() -> None:
 def test_the_most_memory_of_a_block_is_measured() -> None:
     import torch
 
-    from studio.pipelines.memory import measured
+    from studio.pipelines.device_memory import measured
 
     told: list[int] = []
     with measured("cpu", told.append):

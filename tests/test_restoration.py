@@ -16,9 +16,9 @@ from studio.core.finish import Faces
 from studio.core.request import GenerationRequest
 from studio.core.task import Task
 from studio.core.weights import Kind
-from studio.pipelines import enhancers, faces_paste, restoration
-from studio.pipelines.catalog import Catalog
-from studio.pipelines.enhancers import Enhancers
+from studio.pipelines.catalog.catalog import Catalog
+from studio.pipelines.upscale import enhancers, face_restoration, paste_faces
+from studio.pipelines.upscale.enhancers import Enhancers
 from studio.vision.faces import Face, find_faces
 from tests.local_models import RecordingContext, local, seeds
 
@@ -89,7 +89,7 @@ class Stand:
 def put(image: Image.Image, answer: Any, **wish: Any) -> tuple[Any, Stand]:
     stand = Stand(answer)
     ctx = RecordingContext(None)  # type: ignore[arg-type]
-    made = restoration.restore(image, find_faces(image), stand, Faces(**wish), ctx)  # type: ignore[arg-type]
+    made = face_restoration.restore(image, find_faces(image), stand, Faces(**wish), ctx)  # type: ignore[arg-type]
     assert ctx.steps[-1] == (len(stand.seen), len(stand.seen))
     return np.asarray(made, dtype=int), stand
 
@@ -123,7 +123,7 @@ def test_the_whole_path_with_the_real_classes(models: Path, astronaut: Image.Ima
 
 def test_codeformer_hears_the_fidelity(models: Path, astronaut: Image.Image) -> None:
     bench = Bench(models, astronaut)
-    held = restoration.load_restorer(bench.catalog.find(Kind.RESTORER, "codeformer"), "cpu")
+    held = face_restoration.load_restorer(bench.catalog.find(Kind.RESTORER, "codeformer"), "cpu")
     asked: list[float] = []
 
     def hear(_: Any, given: Any, named: dict[str, float]) -> None:
@@ -143,9 +143,9 @@ def test_the_face_lies_as_restorers_learnt_it(astronaut: Image.Image) -> None:
         [face] = find_faces(turned)
         _, stand = put(turned, lambda square: square)
         [upright] = find_faces(Image.fromarray(np.clip(stand.seen[0], 0, 255).astype(np.uint8)))
-        wanted = np.array(faces_paste._TEMPLATE)
+        wanted = np.array(paste_faces._TEMPLATE)
         assert np.abs(np.array(upright.landmarks) - wanted).max() < 30
-        place = faces_paste.placement(face)
+        place = paste_faces.placement(face)
         there = np.array(
             [[place.a * x - place.b * y + place.x0, place.b * x + place.a * y + place.y0] for x, y in face.landmarks]
         )
@@ -155,9 +155,9 @@ def test_the_face_lies_as_restorers_learnt_it(astronaut: Image.Image) -> None:
 def test_a_placement_is_exact_where_an_exact_one_is() -> None:
     turn = 0.7 * complex(np.cos(0.4), np.sin(0.4))
     marks = tuple(
-        (z.real, z.imag) for z in ((complex(*point) - complex(30, 50)) / turn for point in faces_paste._TEMPLATE)
+        (z.real, z.imag) for z in ((complex(*point) - complex(30, 50)) / turn for point in paste_faces._TEMPLATE)
     )
-    place = faces_paste.placement(Face(box=(0, 0, 1, 1), landmarks=marks, score=1))
+    place = paste_faces.placement(Face(box=(0, 0, 1, 1), landmarks=marks, score=1))
     assert (place.a, place.b, place.x0, place.y0) == pytest.approx((turn.real, turn.imag, 30, 50))
     corner = complex(*place.corners()[2])
     assert turn * corner + complex(30, 50) == pytest.approx(complex(512, 512))
@@ -179,7 +179,7 @@ def test_no_border_is_seen(astronaut: Image.Image) -> None:
     grid = np.indices((512, 512)).sum(0) // 8 % 2
     made, _ = put(astronaut, lambda square: square * 0 + 255 * grid[..., None].astype(np.float32))
     [face] = find_faces(astronaut)
-    corners = np.array(faces_paste.placement(face).corners())
+    corners = np.array(paste_faces.placement(face).corners())
     left, top = np.floor(corners.min(0)).astype(int) - 2
     right, bottom = np.ceil(corners.max(0)).astype(int) + 2
     change = np.abs(made - np.asarray(astronaut, dtype=int)).max(-1)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from studio.core.errors import InvalidRequest
-from studio.pipelines.samplers import DIFFUSION, FLOW, make_scheduler
+from studio.pipelines.run.samplers import DIFFUSION, FLOW, make_scheduler
 from tests.local_models import EMBEDDED, FolderCatalog, RecordingContext, ask, local, seeds
 
 pytestmark = [
@@ -124,5 +124,5 @@ def test_each_scheduler_is_fresh() -> None:
 
 
 def test_tables_need_no_torch() -> None:
-    code = "import sys, studio.pipelines.samplers, studio.pipelines.local; sys.exit('torch' in sys.modules or 'diffusers' in sys.modules)"
+    code = "import sys, studio.pipelines.run.samplers, studio.pipelines.local_backend; sys.exit('torch' in sys.modules or 'diffusers' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -22,15 +22,15 @@ from studio.core.result import Rendered
 from studio.core.settings import Settings
 from studio.core.social import Extend, FormatCrop, Social
 from studio.core.user import LOCAL
-from studio.engine.context import LaneContext
-from studio.engine.encoding import encode
 from studio.engine.engine import Engine
+from studio.engine.jobs.job_context import LaneContext
+from studio.engine.storage.image_encoding import encode
 from studio.finishing.fonts import Fonts
-from studio.finishing.hidden import read_hidden
+from studio.finishing.hidden_text import read_hidden
 from studio.social.advice import Advisor
 from studio.social.analysis import Eyes
-from studio.social.compose import shaped
 from studio.social.export import SocialFormats
+from studio.social.fit_format import shaped
 from studio.social.platforms import Platforms
 
 PLATFORMS = Platforms()

@@ -25,12 +25,12 @@ from studio.core.social import Extend, FormatCrop, Social
 from studio.core.task import Task
 from studio.core.user import LOCAL
 from studio.page import mount
-from studio.pipelines.catalog import Catalog
-from studio.pipelines.hub import Hub
-from studio.pipelines.local import LocalPipelines
-from studio.tabs import _social_read
-from studio.tabs._social_plan import Planner
-from studio.tabs._social_results import results
+from studio.pipelines.catalog.catalog import Catalog
+from studio.pipelines.catalog.hub import Hub
+from studio.pipelines.local_backend import LocalPipelines
+from studio.tabs.social import social_values
+from studio.tabs.social.export_plan import Planner
+from studio.tabs.social.export_results import results
 
 ONE, TWO = "a" * 64, "b" * 64
 STORY, POST, HEADER = "instagram.story", "instagram.feed_square", "twitter.header"
@@ -84,11 +84,11 @@ def asked(*sources: str, formats: tuple[str, ...] = (STORY, POST), drawn: Any = 
     ids=["plain", "ticks", "drawn", "text", "logo"],
 )  # fmt: skip
 def test_what_is_written_to_the_form_is_read_from_it(wish: Social) -> None:
-    values = _social_read.write(wish, (ONE,))
-    drawn = _social_read.board(values["board"])
+    values = social_values.write(wish, (ONE,))
+    drawn = social_values.board(values["board"])
     crops = tuple(FormatCrop(format=name, box=box) for name, box in drawn.crops.get(ONE, {}).items())
-    read = _social_read.social(values)
-    assert _social_read.pictures(values) == (ONE,)
+    read = social_values.social(values)
+    assert social_values.pictures(values) == (ONE,)
     assert {**vars(read), "crops": crops, "focus": drawn.focus.get(ONE)} == vars(wish)
 
 
@@ -190,7 +190,7 @@ def test_outpainting_grows_the_canvas_until_every_format_shows_the_whole_picture
 
 
 def test_colours_of_any_spelling_are_read() -> None:
-    assert [_social_read.hexed(text, "#000000") for text in ("#a1b2c3", "rgba(16, 32.2, 255, 1)", "#a1b2c3ff", None, "rgb(x)")] == [
+    assert [social_values.hexed(text, "#000000") for text in ("#a1b2c3", "rgba(16, 32.2, 255, 1)", "#a1b2c3ff", None, "rgb(x)")] == [
         "#a1b2c3", "#1020ff", "#a1b2c3", "#000000", "#000000",
     ]  # fmt: skip
 

@@ -15,15 +15,15 @@ from studio.core.errors import BadImage, InvalidRequest, NotFound
 from studio.core.events import Status
 from studio.core.finish import Derivative, FileWish, Finish, Upscale
 from studio.core.model import Model
-from studio.core.parts import ControlUnit, Inpaint, Reference
 from studio.core.ports import JobContext, PictureSeed
 from studio.core.request import GenerationRequest
+from studio.core.request_parts import ControlUnit, Inpaint, Reference
 from studio.core.result import Rendered
 from studio.core.task import Task
 from studio.core.user import LOCAL, User
-from studio.engine.database import Database
-from studio.engine.embed import read_metadata
 from studio.engine.engine import Engine
+from studio.engine.metadata.embed import read_metadata
+from studio.engine.storage.database import Database
 
 ANN = User("ann")
 PAINTER = dataclasses.replace(FAKE_MODEL, tasks=frozenset(set(Task) - {Task.FINISH, Task.UPSCALE}))

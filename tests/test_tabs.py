@@ -13,11 +13,11 @@ from studio.core.events import Failed, Saved, Snapshot, Step, Waiting
 from studio.core.model import Feature, Model
 from studio.core.request import Axis, GenerationRequest, Hires, LoraUse, Saving
 from studio.core.result import Asset
-from studio.pipelines.hires import LATENT_MODES
-from studio.pipelines.upscale import RESAMPLERS
-from studio.tabs._hires import UPSCALERS
-from studio.tabs._read import join_values, read, split_values, write
-from studio.tabs._stage import stage, status_line
+from studio.pipelines.run.hires import LATENT_MODES
+from studio.pipelines.upscale.upscale_image import RESAMPLERS
+from studio.tabs.common.form_values import join_values, read, split_values, write
+from studio.tabs.common.hires_fields import UPSCALERS
+from studio.tabs.common.result_panel import stage, status_line
 
 EVIL = '"><img src=x onerror=alert(1)>`\n</script>'
 

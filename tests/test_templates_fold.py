@@ -9,7 +9,7 @@ from studio.core.request import GenerationRequest
 from studio.core.social_templates import MAX_FIELDS, Template, fields_of, from_recipe, named, prompt_of
 from studio.social.platforms import Platforms
 from studio.social.templates import Templates
-from studio.tabs._template_cards import about, cards
+from studio.tabs.common.template_cards import about, cards
 
 PLATFORMS = Platforms()
 EVIL = Template(

@@ -9,7 +9,7 @@ from PIL import Image
 from studio.core.errors import ModelBroken
 from studio.core.request import Hires
 from studio.core.weights import Kind, WeightFile
-from studio.pipelines.upscale import enlarge, load_upscaler
+from studio.pipelines.upscale.upscale_image import enlarge, load_upscaler
 from tests.local_models import FolderCatalog, RecordingContext, ask, local, seeds
 from tests.tiny_models import tiny_sd15
 

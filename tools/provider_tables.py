@@ -9,7 +9,7 @@ from pathlib import Path
 from studio.core.provider import CloudModel, ProviderSpec
 from studio.core.request import GenerationRequest
 from studio.engine.plugins import discover
-from studio.providers._retired import retired
+from studio.providers.common.retired_models import retired
 
 PAGE = Path(__file__).parent.parent / "docs" / "providers.md"
 _PART = re.compile(r"(<!-- table: (\S+) -->\n).*?(<!-- end -->)", re.DOTALL)

@@ -11,8 +11,8 @@ from typing import Any, Protocol
 from PIL import Image
 
 from studio.core.errors import InvalidRequest
-from studio.core.parts import Option
-from studio.core.ranges import check_range
+from studio.core.range_checks import check_range
+from studio.core.request_parts import Option
 from studio.core.weights import Offer
 
 SMALLEST_SIDE = 64  # px of a map's short side

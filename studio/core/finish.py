@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from studio.core.errors import InvalidRequest
-from studio.core.pictures import picture
-from studio.core.ranges import MAX_SIDE, check_range
+from studio.core.image_fields import picture
+from studio.core.range_checks import MAX_SIDE, check_range
 
 
 @dataclass(frozen=True, kw_only=True)

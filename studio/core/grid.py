@@ -12,7 +12,7 @@ from typing import Any
 from studio.core.errors import InvalidRequest
 from studio.core.grid_values import floats, sizes, texts, wholes
 from studio.core.lora_tags import change_tags, split_tags
-from studio.core.numbers import number
+from studio.core.number_format import number
 from studio.core.request import Axis, GenerationRequest, LoraUse
 
 MAX_CELLS = 1000

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from studio.core.infotext_keys import request_of
 from studio.core.lora_tags import split_tags, write_tag
 from studio.core.model import Feature, Model
-from studio.core.numbers import number
+from studio.core.number_format import number
 from studio.core.request import GenerationRequest, Hires, LoraUse
 from studio.core.task import Task
 

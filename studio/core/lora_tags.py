@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 
 from studio.core.errors import InvalidRequest
-from studio.core.numbers import number
+from studio.core.number_format import number
 from studio.core.request import LoraUse
 
 _TAG = re.compile(r"<(?:lora|lyco):([^<>:]+)((?::[^<>:]*)*)>", re.IGNORECASE)

@@ -13,9 +13,9 @@ from typing import Any, Protocol
 from PIL import Image
 
 from studio.core.model import Model
-from studio.core.money import Estimate
-from studio.core.parts import ControlUnit
+from studio.core.pricing import Estimate
 from studio.core.request import GenerationRequest
+from studio.core.request_parts import ControlUnit
 from studio.core.result import Rendered
 from studio.core.settings import Settings
 from studio.core.weights import Header, Offer, WeightFile

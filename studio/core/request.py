@@ -14,9 +14,9 @@ from typing import Any, Self
 from studio.core.codec import decode, encode
 from studio.core.errors import InvalidRequest
 from studio.core.finish import Faces, FileWish, Finish, Upscale
-from studio.core.parts import Axis, ControlUnit, Hires, Inpaint, LoraUse, Outpaint, Reference, Resize, Saving
-from studio.core.pictures import picture
-from studio.core.ranges import MAX_SIDE, check_range
+from studio.core.image_fields import picture
+from studio.core.range_checks import MAX_SIDE, check_range
+from studio.core.request_parts import Axis, ControlUnit, Hires, Inpaint, LoraUse, Outpaint, Reference, Resize, Saving
 from studio.core.social import Social
 from studio.core.task import Task
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from studio.core.finish import Upscale
 from studio.core.model import Model, Quality, Sizes
-from studio.core.ranges import MAX_SIDE
+from studio.core.range_checks import MAX_SIDE
 from studio.core.request import GenerationRequest
 from studio.core.social import Social
 from studio.core.social_formats import Format, PlatformData

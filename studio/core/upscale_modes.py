@@ -10,7 +10,7 @@ from types import MappingProxyType
 from studio.core.errors import InvalidRequest
 from studio.core.finish import Upscale
 from studio.core.model import Model, Quality
-from studio.core.ranges import MAX_SIDE
+from studio.core.range_checks import MAX_SIDE
 from studio.core.request import GenerationRequest
 from studio.core.task import Task
 

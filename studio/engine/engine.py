@@ -18,34 +18,34 @@ from studio.core.ports import Backend, JobContext
 from studio.core.request import GenerationRequest
 from studio.core.task import Task
 from studio.core.user import User
-from studio.engine.absence import Absence
-from studio.engine.chain import Chain
-from studio.engine.chains import Chains
-from studio.engine.context import LaneContext, RunContext
-from studio.engine.database import Database
-from studio.engine.dispatch import Dispatch
-from studio.engine.drafts import Drafts
-from studio.engine.gallery import Gallery
-from studio.engine.intake import Accepted, Intake
-from studio.engine.jobs import Job, Stop
-from studio.engine.journal import Entry, Journal
-from studio.engine.ledger import Ledger
-from studio.engine.library import Library
+from studio.engine.jobs.abandonment import Absence
+from studio.engine.jobs.admission import Accepted, Intake
+from studio.engine.jobs.chain_steps import Chain
+from studio.engine.jobs.dispatcher import Dispatch
+from studio.engine.jobs.job import Job, Stop
+from studio.engine.jobs.job_context import LaneContext, RunContext
+from studio.engine.jobs.job_registry import Roster
+from studio.engine.jobs.job_runner import Runner
+from studio.engine.jobs.journal import Entry, Journal
+from studio.engine.jobs.past_jobs import restored
+from studio.engine.jobs.previews import Previews
+from studio.engine.jobs.run_state import Tools
+from studio.engine.jobs.saved_chains import Chains
+from studio.engine.jobs.saver import Saver
 from studio.engine.logs import Logs
 from studio.engine.lookups import Lookups
-from studio.engine.models import Models
-from studio.engine.outputs import Outputs
-from studio.engine.owners import Owner
-from studio.engine.pictures import Pictures
-from studio.engine.previews import Previews
-from studio.engine.restored import restored
-from studio.engine.roster import Roster
-from studio.engine.run import Tools
-from studio.engine.runner import Runner
-from studio.engine.saver import Saver
+from studio.engine.models.model_list import Models
+from studio.engine.models.timings import Timings
+from studio.engine.models.votes import Votes
+from studio.engine.money.ledger import Ledger
 from studio.engine.settings_store import SettingsStore
-from studio.engine.timings import Timings
-from studio.engine.votes import Votes
+from studio.engine.storage.asset_builder import Drafts
+from studio.engine.storage.asset_index import Library
+from studio.engine.storage.database import Database
+from studio.engine.storage.image_access import Gallery
+from studio.engine.storage.inputs import Pictures
+from studio.engine.storage.outputs import Outputs
+from studio.engine.storage.process_locks import Owner
 
 T = TypeVar("T")
 

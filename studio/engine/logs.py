@@ -15,7 +15,7 @@ from typing import Any
 
 from studio.core.request import GenerationRequest
 from studio.core.settings import Settings
-from studio.engine.files import storage_errors
+from studio.engine.storage.durable_files import storage_errors
 
 _BYTES, _KEPT = 5_000_000, 5  # size of one file, and how many old ones stay
 _APPLICATION, _GENERATION, _ACCESS = "studio.log", "generation.jsonl", "access.log"

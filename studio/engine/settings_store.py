@@ -12,7 +12,7 @@ from typing import Any, cast
 
 from studio.core.errors import InvalidRequest
 from studio.core.settings import Settings
-from studio.engine.files import replace_synced, storage_errors
+from studio.engine.storage.durable_files import replace_synced, storage_errors
 
 PREFIX = "STUDIO_"
 

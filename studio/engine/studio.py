@@ -7,13 +7,13 @@ from dataclasses import dataclass
 
 from PIL import Image
 
-from studio.core.check import Check
 from studio.core.ports import ModelStore
+from studio.core.self_check import Check
 from studio.core.social import CropAdvice
 from studio.core.social_formats import PlatformData
 from studio.core.social_templates import TemplateLibrary
-from studio.engine.clouds import Clouds
 from studio.engine.engine import Engine
+from studio.engine.money.cloud_accounts import Clouds
 from studio.engine.settings_store import SettingsStore
 
 

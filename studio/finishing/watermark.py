@@ -1,4 +1,4 @@
-"""A mark over a picture: a picture or words, at a corner or tiled; and one that is not seen (see studio.finishing.hidden)."""
+"""A mark over a picture: a picture or words, at a corner or tiled; and one that is not seen (see studio.finishing.hidden_text)."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from PIL import Image, ImageDraw
 from studio.core.errors import InvalidRequest
 from studio.core.finish import Anchor, Watermark
 from studio.finishing.fonts import Fonts
-from studio.finishing.hidden import hide
+from studio.finishing.hidden_text import hide
 
 LONGEST = 200  # characters of a mark
 _TILE_GAP = 0.6  # of a mark's size, between tiles

@@ -11,10 +11,10 @@ from typing import Any
 
 from studio.core.ports import Resident
 from studio.core.weights import WeightFile
-from studio.pipelines import memory
-from studio.pipelines.lora import Adapters
-from studio.pipelines.preview import Previewer
-from studio.pipelines.vae import load_vae
+from studio.pipelines import device_memory
+from studio.pipelines.run.live_preview import Previewer
+from studio.pipelines.run.lora import Adapters
+from studio.pipelines.run.vae import load_vae
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,7 @@ class Registry:
             del self._held[oldest.key]
         title = oldest.title
         del idle, oldest
-        memory.release()
+        device_memory.release()
         return title
 
     def held(self, model: str) -> Held:
@@ -125,7 +125,7 @@ class Registry:
         with self._lock:
             for key in [key for key, held in self._held.items() if key.model == model and not held.leases]:
                 del self._held[key]
-        memory.release()
+        device_memory.release()
 
     def clear(self) -> None:
         """Let every idle pipeline go."""
@@ -149,9 +149,9 @@ class Registry:
 
     def _load(self, key: Key, title: str, load: Callable[[], Any]) -> Held:
         with ExitStack() as failed:
-            failed.callback(memory.release)  # of what had been read before it failed
+            failed.callback(device_memory.release)  # of what had been read before it failed
             pipe = load()
-            held = Held(key, title, pipe, memory.weigh(pipe))
+            held = Held(key, title, pipe, device_memory.weigh(pipe))
             failed.pop_all()
         with self._lock:
             self._held[key] = held

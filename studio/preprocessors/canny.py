@@ -7,13 +7,13 @@ from collections.abc import Mapping
 from PIL import Image
 
 from studio.core.annotate import OptionSpec, PreprocessorSpec, Workbench
-from studio.preprocessors import _pixels
+from studio.preprocessors.common import pixel_arrays
 
 
 def _run(image: Image.Image, options: Mapping[str, float], bench: Workbench) -> Image.Image:
     import cv2
 
-    return _pixels.picture(cv2.Canny(_pixels.array(image), options["low"], options["high"]))
+    return pixel_arrays.picture(cv2.Canny(pixel_arrays.array(image), options["low"], options["high"]))
 
 
 PREPROCESSOR = PreprocessorSpec(

@@ -7,14 +7,14 @@ from collections.abc import Mapping
 from PIL import Image
 
 from studio.core.annotate import PreprocessorSpec, Workbench
-from studio.preprocessors import _depth, _offers, _pixels
+from studio.preprocessors.common import depth_networks, downloadable_weights, pixel_arrays
 
 
 def _run(image: Image.Image, options: Mapping[str, float], bench: Workbench) -> Image.Image:
-    return _pixels.picture(_depth.nearness(image, _offers.DEPTH, bench) * 255)
+    return pixel_arrays.picture(depth_networks.nearness(image, downloadable_weights.DEPTH, bench) * 255)
 
 
 PREPROCESSOR = PreprocessorSpec(
     id="depth", title="Depth (Depth Anything V2)", kinds=("depth",), run=_run,
-    offers=(_offers.DEPTH,), network=True, largest=_depth.LARGEST,
+    offers=(downloadable_weights.DEPTH,), network=True, largest=depth_networks.LARGEST,
 )  # fmt: skip

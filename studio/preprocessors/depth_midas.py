@@ -7,16 +7,16 @@ from collections.abc import Mapping
 from PIL import Image
 
 from studio.core.annotate import PreprocessorSpec, Workbench
-from studio.preprocessors import _depth, _offers, _pixels
+from studio.preprocessors.common import depth_networks, downloadable_weights, pixel_arrays
 
-_OFFER = _offers.repo("Intel/dpt-large", "DPT Large (MiDaS 3)", 1_370_000_000)
+_OFFER = downloadable_weights.repo("Intel/dpt-large", "DPT Large (MiDaS 3)", 1_370_000_000)
 
 
 def _run(image: Image.Image, options: Mapping[str, float], bench: Workbench) -> Image.Image:
-    return _pixels.picture(_depth.nearness(image, _OFFER, bench) * 255)
+    return pixel_arrays.picture(depth_networks.nearness(image, _OFFER, bench) * 255)
 
 
 PREPROCESSOR = PreprocessorSpec(
     id="depth_midas", title="Depth (MiDaS)", kinds=("depth",), run=_run,
-    offers=(_OFFER,), network=True, largest=_depth.LARGEST,
+    offers=(_OFFER,), network=True, largest=depth_networks.LARGEST,
 )  # fmt: skip

@@ -9,10 +9,10 @@ from PIL import Image
 
 from studio.core.annotate import PreprocessorSpec, Workbench
 from studio.core.weights import Offer
-from studio.preprocessors import _offers, _people, _pixels, _skeleton, _wholebody
+from studio.preprocessors.common import downloadable_weights, find_people, pixel_arrays, skeleton, wholebody
 
 _OFFER = Offer(
-    id="preprocessors/dw-ll_ucoco_384.onnx", title="DWPose large", folder=_offers.FOLDER,
+    id="preprocessors/dw-ll_ucoco_384.onnx", title="DWPose large", folder=downloadable_weights.FOLDER,
     filename="dw-ll_ucoco_384.onnx", source="yzd-v/DWPose:dw-ll_ucoco_384.onnx", bytes=134_000_000, sha256="",
     licence="Apache-2.0",
 )  # fmt: skip
@@ -20,17 +20,17 @@ _OFFER = Offer(
 
 def _run(image: Image.Image, options: Mapping[str, float], bench: Workbench) -> Image.Image:
     def load() -> Any:
-        return _wholebody.load(bench.path(_OFFER))
+        return wholebody.load(bench.path(_OFFER))
 
-    boxes = _people.boxes(image, options["person"], bench)
-    everybody = [_wholebody.joints(image, box, bench.kept(_OFFER.title, load)) for box in boxes]
-    canvas = _skeleton.drawn([_skeleton.from_coco(joints, options["joint"]) for joints in everybody], image.size)
+    boxes = find_people.boxes(image, options["person"], bench)
+    everybody = [wholebody.joints(image, box, bench.kept(_OFFER.title, load)) for box in boxes]
+    canvas = skeleton.drawn([skeleton.from_coco(joints, options["joint"]) for joints in everybody], image.size)
     for joints in everybody:
-        _wholebody.draw_hands_and_face(canvas, joints, options["joint"])
-    return _pixels.picture(canvas)
+        wholebody.draw_hands_and_face(canvas, joints, options["joint"])
+    return pixel_arrays.picture(canvas)
 
 
 PREPROCESSOR = PreprocessorSpec(
     id="dwpose", title="Pose (OpenPose figure, body, hands and face)", kinds=("openpose",), run=_run,
-    options=_people.OPTIONS, offers=(_people.OFFER, _OFFER), network=True, largest=2048,
+    options=find_people.OPTIONS, offers=(find_people.OFFER, _OFFER), network=True, largest=2048,
 )  # fmt: skip

@@ -7,15 +7,15 @@ from collections.abc import Mapping
 from PIL import Image
 
 from studio.core.annotate import OptionSpec, PreprocessorSpec, Workbench
-from studio.preprocessors import _pixels
+from studio.preprocessors.common import pixel_arrays
 
 
 def _run(image: Image.Image, options: Mapping[str, float], bench: Workbench) -> Image.Image:
     import cv2
     import numpy as np
 
-    lightness = cv2.cvtColor(_pixels.array(image), cv2.COLOR_RGB2LAB)[..., 0].astype(np.float32)
-    return _pixels.picture((lightness / 255) ** options["gamma"] * 255)
+    lightness = cv2.cvtColor(pixel_arrays.array(image), cv2.COLOR_RGB2LAB)[..., 0].astype(np.float32)
+    return pixel_arrays.picture((lightness / 255) ** options["gamma"] * 255)
 
 
 PREPROCESSOR = PreprocessorSpec(

@@ -8,10 +8,10 @@ from typing import Any
 from PIL import Image
 
 from studio.core.annotate import OptionSpec, PreprocessorSpec, Workbench
-from studio.preprocessors import _offers, _pixels, _weights
+from studio.preprocessors.common import downloadable_weights, pixel_arrays, weight_files
 
-_FINE = _offers.annotators_file("sk_model.pth", "Line art, fine", 17_200_000, "MIT")
-_COARSE = _offers.annotators_file("sk_model2.pth", "Line art, coarse", 17_200_000, "MIT")
+_FINE = downloadable_weights.annotators_file("sk_model.pth", "Line art, fine", 17_200_000, "MIT")
+_COARSE = downloadable_weights.annotators_file("sk_model2.pth", "Line art, coarse", 17_200_000, "MIT")
 
 
 def _run(image: Image.Image, options: Mapping[str, float], bench: Workbench) -> Image.Image:
@@ -22,11 +22,11 @@ def _run(image: Image.Image, options: Mapping[str, float], bench: Workbench) -> 
     def load() -> Any:
         from controlnet_aux.lineart import Generator
 
-        return _weights.filled(Generator(3, 1, 3), bench.path(chosen))
+        return weight_files.filled(Generator(3, 1, 3), bench.path(chosen))
 
     with bench.network(chosen.title, load) as net, torch.inference_mode():
-        paper = _pixels.cropped(net(_pixels.tensor(image, bench.device))[0, 0], image)
-    return _pixels.picture((1 - paper) * 255)
+        paper = pixel_arrays.cropped(net(pixel_arrays.tensor(image, bench.device))[0, 0], image)
+    return pixel_arrays.picture((1 - paper) * 255)
 
 
 PREPROCESSOR = PreprocessorSpec(

@@ -9,9 +9,9 @@ from typing import Any
 from PIL import Image
 
 from studio.core.annotate import PreprocessorSpec, Workbench
-from studio.preprocessors import _offers, _pixels, _weights
+from studio.preprocessors.common import downloadable_weights, pixel_arrays, weight_files
 
-_OFFER = _offers.annotators_file("netG.pth", "Line art, anime", 218_000_000, "MIT")
+_OFFER = downloadable_weights.annotators_file("netG.pth", "Line art, anime", 218_000_000, "MIT")
 _MULTIPLE = 256  # px: it halves its picture eight times
 
 
@@ -22,13 +22,13 @@ def _run(image: Image.Image, options: Mapping[str, float], bench: Workbench) -> 
         from controlnet_aux.lineart_anime import UnetGenerator
 
         norm = functools.partial(torch.nn.InstanceNorm2d, affine=False, track_running_stats=False)
-        return _weights.filled(UnetGenerator(3, 1, 8, 64, norm_layer=norm), bench.path(_OFFER))  # type: ignore[arg-type]
+        return weight_files.filled(UnetGenerator(3, 1, 8, 64, norm_layer=norm), bench.path(_OFFER))  # type: ignore[arg-type]
 
     width, height = (-(-side // _MULTIPLE) * _MULTIPLE for side in image.size)
     stretched = image.resize((width, height), Image.Resampling.BICUBIC)
     with bench.network(_OFFER.title, load) as net, torch.inference_mode():
-        paper = _pixels.cropped(net(_pixels.tensor(stretched, bench.device) * 2 - 1)[0, 0], stretched)
-    return _pixels.picture((1 - paper) * 127.5).resize(image.size, Image.Resampling.BICUBIC)
+        paper = pixel_arrays.cropped(net(pixel_arrays.tensor(stretched, bench.device) * 2 - 1)[0, 0], stretched)
+    return pixel_arrays.picture((1 - paper) * 127.5).resize(image.size, Image.Resampling.BICUBIC)
 
 
 PREPROCESSOR = PreprocessorSpec(

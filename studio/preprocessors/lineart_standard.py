@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from PIL import Image
 
 from studio.core.annotate import OptionSpec, PreprocessorSpec, Workbench
-from studio.preprocessors import _pixels
+from studio.preprocessors.common import pixel_arrays
 
 _LEAST_MEDIAN = 16.0  # keeps an empty picture from having its noise drawn
 
@@ -16,11 +16,11 @@ def _run(image: Image.Image, options: Mapping[str, float], bench: Workbench) -> 
     import cv2
     import numpy as np
 
-    pixels = _pixels.array(image).astype(np.float32)
+    pixels = pixel_arrays.array(image).astype(np.float32)
     darker = (cv2.GaussianBlur(pixels, (0, 0), options["sigma"]) - pixels).min(axis=2).clip(0, 255)
     lines = darker[darker > options["threshold"]]
     median = float(np.median(lines)) if lines.size else 0.0
-    return _pixels.picture(darker / max(_LEAST_MEDIAN, median) * 127)
+    return pixel_arrays.picture(darker / max(_LEAST_MEDIAN, median) * 127)
 
 
 PREPROCESSOR = PreprocessorSpec(

@@ -8,21 +8,21 @@ from collections.abc import Mapping
 from PIL import Image
 
 from studio.core.annotate import OptionSpec, PreprocessorSpec, Workbench
-from studio.preprocessors import _pixels
+from studio.preprocessors.common import pixel_arrays
 
 
 def _run(image: Image.Image, options: Mapping[str, float], bench: Workbench) -> Image.Image:
     import cv2
     import numpy as np
 
-    grey = cv2.cvtColor(_pixels.array(image), cv2.COLOR_RGB2GRAY)
+    grey = cv2.cvtColor(pixel_arrays.array(image), cv2.COLOR_RGB2GRAY)
     found = cv2.createLineSegmentDetector().detect(grey)[0]
     canvas = np.zeros_like(grey)
     shortest = options["length"] * min(image.size)
     for left, top, right, bottom in () if found is None else np.asarray(found).reshape(-1, 4).tolist():
         if math.hypot(right - left, bottom - top) >= shortest:
             cv2.line(canvas, (round(left), round(top)), (round(right), round(bottom)), 255, 1, cv2.LINE_AA)
-    return _pixels.picture(canvas)
+    return pixel_arrays.picture(canvas)
 
 
 PREPROCESSOR = PreprocessorSpec(

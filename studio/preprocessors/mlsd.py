@@ -8,9 +8,9 @@ from typing import Any
 from PIL import Image
 
 from studio.core.annotate import OptionSpec, PreprocessorSpec, Workbench
-from studio.preprocessors import _offers, _pixels, _weights
+from studio.preprocessors.common import downloadable_weights, pixel_arrays, weight_files
 
-_OFFER = _offers.annotators_file("mlsd_large_512_fp32.pth", "M-LSD large", 6_340_000, "Apache-2.0")
+_OFFER = downloadable_weights.annotators_file("mlsd_large_512_fp32.pth", "M-LSD large", 6_340_000, "Apache-2.0")
 
 
 def _run(image: Image.Image, options: Mapping[str, float], bench: Workbench) -> Image.Image:
@@ -21,20 +21,20 @@ def _run(image: Image.Image, options: Mapping[str, float], bench: Workbench) -> 
     def load() -> Any:
         from controlnet_aux.mlsd.models.mbv2_mlsd_large import MobileV2_MLSD_Large
 
-        return _weights.filled(MobileV2_MLSD_Large(), bench.path(_OFFER))
+        return weight_files.filled(MobileV2_MLSD_Large(), bench.path(_OFFER))
 
     with bench.network(_OFFER.title, load) as net, torch.inference_mode():
         from controlnet_aux.mlsd.utils import pred_lines
 
         width, height = (max(64, round(side / 64) * 64) for side in image.size)
         try:
-            found = pred_lines(_pixels.array(image), net, [height, width], options["score"], options["distance"])
+            found = pred_lines(pixel_arrays.array(image), net, [height, width], options["score"], options["distance"])
         except IndexError:  # how it says that there is no line
             found = ()
     canvas = np.zeros((image.height, image.width), np.uint8)
     for left, top, right, bottom in np.asarray(found).reshape(-1, 4).tolist():
         cv2.line(canvas, (int(left), int(top)), (int(right), int(bottom)), 255, 1)
-    return _pixels.picture(canvas)
+    return pixel_arrays.picture(canvas)
 
 
 PREPROCESSOR = PreprocessorSpec(

@@ -8,11 +8,11 @@ from typing import Any
 from PIL import Image
 
 from studio.core.annotate import OptionSpec, PreprocessorSpec, Workbench
-from studio.preprocessors import _depth, _offers, _pixels
+from studio.preprocessors.common import depth_networks, downloadable_weights, pixel_arrays
 
 
 def _run(image: Image.Image, options: Mapping[str, float], bench: Workbench) -> Image.Image:
-    return _pixels.picture(normals(_depth.nearness(image, _offers.DEPTH, bench), **options))
+    return pixel_arrays.picture(normals(depth_networks.nearness(image, downloadable_weights.DEPTH, bench), **options))
 
 
 def normals(near: Any, strength: float, background: float) -> Any:
@@ -43,7 +43,7 @@ PREPROCESSOR = PreprocessorSpec(
             help="What is farther away than this (0 is the farthest) is flat.",
         ),
     ),
-    offers=(_offers.DEPTH,),
+    offers=(downloadable_weights.DEPTH,),
     network=True,
-    largest=_depth.LARGEST,
+    largest=depth_networks.LARGEST,
 )  # fmt: skip

@@ -8,15 +8,15 @@ from typing import Any
 from PIL import Image
 
 from studio.core.annotate import PreprocessorSpec, Workbench
-from studio.preprocessors import _offers, _people, _pixels, _skeleton, _weights
+from studio.preprocessors.common import downloadable_weights, find_people, pixel_arrays, skeleton, weight_files
 
-_POSE = _offers.repo("usyd-community/vitpose-base-simple", "ViTPose Base", 344_000_000)
+_POSE = downloadable_weights.repo("usyd-community/vitpose-base-simple", "ViTPose Base", 344_000_000)
 
 
 def _run(image: Image.Image, options: Mapping[str, float], bench: Workbench) -> Image.Image:
-    boxes = _people.boxes(image, options["person"], bench)
-    people = [_skeleton.from_coco(joints, options["joint"]) for joints in _joints(image, boxes, bench)]
-    return _pixels.picture(_skeleton.drawn(people, image.size))
+    boxes = find_people.boxes(image, options["person"], bench)
+    people = [skeleton.from_coco(joints, options["joint"]) for joints in _joints(image, boxes, bench)]
+    return pixel_arrays.picture(skeleton.drawn(people, image.size))
 
 
 def _joints(image: Image.Image, boxes: Any, bench: Workbench) -> list[Any]:
@@ -25,7 +25,7 @@ def _joints(image: Image.Image, boxes: Any, bench: Workbench) -> list[Any]:
     import torch
 
     def load() -> Any:
-        return _weights.pretrained(bench.path(_POSE), "VitPoseForPoseEstimation", "AutoImageProcessor")
+        return weight_files.pretrained(bench.path(_POSE), "VitPoseForPoseEstimation", "AutoImageProcessor")
 
     if not len(boxes):
         return []
@@ -40,8 +40,8 @@ PREPROCESSOR = PreprocessorSpec(
     title="Pose (OpenPose figure, body)",
     kinds=("openpose",),
     run=_run,
-    options=_people.OPTIONS,
-    offers=(_people.OFFER, _POSE),
+    options=find_people.OPTIONS,
+    offers=(find_people.OFFER, _POSE),
     network=True,
     largest=2048,
 )  # fmt: skip

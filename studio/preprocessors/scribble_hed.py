@@ -7,14 +7,14 @@ from collections.abc import Mapping
 from PIL import Image
 
 from studio.core.annotate import PreprocessorSpec, Workbench
-from studio.preprocessors import _hed, _pixels
+from studio.preprocessors.common import hed_network, pixel_arrays
 
 
 def _run(image: Image.Image, options: Mapping[str, float], bench: Workbench) -> Image.Image:
-    return _pixels.picture(_pixels.thinned(_hed.edges(image, bench) * 255))
+    return pixel_arrays.picture(pixel_arrays.thinned(hed_network.edges(image, bench) * 255))
 
 
 PREPROCESSOR = PreprocessorSpec(
     id="scribble_hed", title="Scribble (HED)", kinds=("scribble",), run=_run,
-    package=_hed.PACKAGE, network=True, largest=_hed.LARGEST,
+    package=hed_network.PACKAGE, network=True, largest=hed_network.LARGEST,
 )  # fmt: skip

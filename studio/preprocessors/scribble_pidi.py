@@ -7,14 +7,14 @@ from collections.abc import Mapping
 from PIL import Image
 
 from studio.core.annotate import PreprocessorSpec, Workbench
-from studio.preprocessors import _offers, _pidi, _pixels
+from studio.preprocessors.common import downloadable_weights, pidi_network, pixel_arrays
 
 
 def _run(image: Image.Image, options: Mapping[str, float], bench: Workbench) -> Image.Image:
-    return _pixels.picture(_pixels.thinned(_pidi.edges(image, bench) * 255))
+    return pixel_arrays.picture(pixel_arrays.thinned(pidi_network.edges(image, bench) * 255))
 
 
 PREPROCESSOR = PreprocessorSpec(
     id="scribble_pidi", title="Scribble (PiDiNet)", kinds=("scribble",), run=_run,
-    offers=(_offers.PIDI,), network=True, largest=2048,
+    offers=(downloadable_weights.PIDI,), network=True, largest=2048,
 )  # fmt: skip

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from PIL import Image
 
 from studio.core.annotate import OptionSpec, PreprocessorSpec, Workbench
-from studio.preprocessors import _pixels
+from studio.preprocessors.common import pixel_arrays
 
 _FINE, _COARSE = 0.5, 5.0  # px
 
@@ -16,10 +16,10 @@ def _run(image: Image.Image, options: Mapping[str, float], bench: Workbench) -> 
     import cv2
     import numpy as np
 
-    pixels = _pixels.array(image).astype(np.float32)
+    pixels = pixel_arrays.array(image).astype(np.float32)
     darker = cv2.GaussianBlur(pixels, (0, 0), _COARSE) - cv2.GaussianBlur(pixels, (0, 0), _FINE)
     strokes = darker.min(axis=2) * 2 > options["threshold"]
-    return _pixels.picture(strokes.astype(np.uint8) * 255)
+    return pixel_arrays.picture(strokes.astype(np.uint8) * 255)
 
 
 PREPROCESSOR = PreprocessorSpec(

@@ -8,9 +8,11 @@ from typing import Any
 from PIL import Image
 
 from studio.core.annotate import PreprocessorSpec, Workbench
-from studio.preprocessors import _offers, _pixels, _weights
+from studio.preprocessors.common import downloadable_weights, pixel_arrays, weight_files
 
-_OFFER = _offers.repo("openmmlab/upernet-convnext-tiny", "UPerNet ConvNeXt Tiny (ADE20K)", 241_000_000, "MIT")
+_OFFER = downloadable_weights.repo(
+    "openmmlab/upernet-convnext-tiny", "UPerNet ConvNeXt Tiny (ADE20K)", 241_000_000, "MIT"
+)
 
 
 def _run(image: Image.Image, options: Mapping[str, float], bench: Workbench) -> Image.Image:
@@ -18,13 +20,13 @@ def _run(image: Image.Image, options: Mapping[str, float], bench: Workbench) -> 
     import torch
 
     def load() -> Any:
-        return _weights.pretrained(bench.path(_OFFER), "UperNetForSemanticSegmentation", "AutoImageProcessor")
+        return weight_files.pretrained(bench.path(_OFFER), "UperNetForSemanticSegmentation", "AutoImageProcessor")
 
     with bench.network(_OFFER.title, load) as (model, processor), torch.inference_mode():
         scores = model(**processor(images=image, return_tensors="pt").to(bench.device)).logits
         full = torch.nn.functional.interpolate(scores, (image.height, image.width), mode="bilinear")
         classes = full[0].argmax(dim=0).cpu().numpy()
-    return _pixels.picture(np.asarray(_palette(), np.uint8)[classes])
+    return pixel_arrays.picture(np.asarray(_palette(), np.uint8)[classes])
 
 
 def _palette() -> list[list[int]]:

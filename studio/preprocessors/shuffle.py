@@ -8,7 +8,7 @@ from typing import Any
 from PIL import Image
 
 from studio.core.annotate import OptionSpec, PreprocessorSpec, Workbench
-from studio.preprocessors import _pixels
+from studio.preprocessors.common import pixel_arrays
 
 
 def _run(image: Image.Image, options: Mapping[str, float], bench: Workbench) -> Image.Image:
@@ -20,7 +20,7 @@ def _run(image: Image.Image, options: Mapping[str, float], bench: Workbench) -> 
     grain = max(2, min(image.size) // 2)
     across = _field(random, image.size, grain) * (image.width - 1)
     down = _field(random, image.size, grain) * (image.height - 1)
-    return _pixels.picture(cv2.remap(_pixels.array(image), across, down, cv2.INTER_LINEAR))
+    return pixel_arrays.picture(cv2.remap(pixel_arrays.array(image), across, down, cv2.INTER_LINEAR))
 
 
 def _field(random: Any, size: tuple[int, int], grain: int) -> Any:
@@ -31,7 +31,7 @@ def _field(random: Any, size: tuple[int, int], grain: int) -> Any:
     width, height = size
     coarse = random.random((height // grain + 2, width // grain + 2), dtype=np.float32)
     fine = cv2.resize(coarse, (width + 2 * grain, height + 2 * grain), interpolation=cv2.INTER_CUBIC)
-    return _pixels.stretched(fine[grain : grain + height, grain : grain + width]).astype(np.float32)
+    return pixel_arrays.stretched(fine[grain : grain + height, grain : grain + width]).astype(np.float32)
 
 
 PREPROCESSOR = PreprocessorSpec(

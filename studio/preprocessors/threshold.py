@@ -7,15 +7,15 @@ from collections.abc import Mapping
 from PIL import Image
 
 from studio.core.annotate import OptionSpec, PreprocessorSpec, Workbench
-from studio.preprocessors import _pixels
+from studio.preprocessors.common import pixel_arrays
 
 
 def _run(image: Image.Image, options: Mapping[str, float], bench: Workbench) -> Image.Image:
     import cv2
 
-    grey = cv2.cvtColor(_pixels.array(image), cv2.COLOR_RGB2GRAY)
+    grey = cv2.cvtColor(pixel_arrays.array(image), cv2.COLOR_RGB2GRAY)
     by_itself = cv2.THRESH_OTSU if options["threshold"] == 0 else 0
-    return _pixels.picture(cv2.threshold(grey, options["threshold"], 255, cv2.THRESH_BINARY | by_itself)[1])
+    return pixel_arrays.picture(cv2.threshold(grey, options["threshold"], 255, cv2.THRESH_BINARY | by_itself)[1])
 
 
 PREPROCESSOR = PreprocessorSpec(

@@ -17,9 +17,9 @@ from studio.core.provider import Answer, Call, CloudModel, Order, ProviderSpec, 
 from studio.core.request import GenerationRequest
 from studio.core.result import Rendered
 from studio.core.task import Task
-from studio.providers._faults import by_status, json_of, no_money, odd, refused, words_in
-from studio.providers._http import polled
-from studio.providers._shapes import encoded, fitted, nearest_aspect, white_changes
+from studio.providers.common.http_wire import polled
+from studio.providers.common.request_shapes import encoded, fitted, nearest_aspect, white_changes
+from studio.providers.common.service_errors import by_status, json_of, no_money, odd, refused, words_in
 
 _TITLE = "Black Forest Labs"
 _ASPECTS3 = ("1:1", "21:9", "2:1", "16:9", "3:2", "7:5", "4:3", "5:4", "4:5", "3:4", "5:7", "2:3", "9:16", "1:2")

@@ -15,10 +15,10 @@ from studio.core.model import Feature, Model, Sampling, Sizes
 from studio.core.provider import Answer, Call, CloudModel, Order, ProviderSpec, Wire
 from studio.core.result import Rendered
 from studio.core.task import Task
-from studio.providers import _comfyui_graphs as graphs
-from studio.providers._comfyui_line import TITLE, followed
-from studio.providers._faults import by_status, json_of, odd, words_in
-from studio.providers._shapes import encoded
+from studio.providers.common import comfyui_graphs as graphs
+from studio.providers.common.comfyui_connection import TITLE, followed
+from studio.providers.common.request_shapes import encoded
+from studio.providers.common.service_errors import by_status, json_of, odd, words_in
 
 _FLUX_FILES = {"unet": ("UNETLoader", "unet_name", "flux"), "clip": ("DualCLIPLoader", "clip_name2", "clip_l"),
                "t5": ("DualCLIPLoader", "clip_name1", "t5"), "vae": ("VAELoader", "vae_name", "ae")}  # fmt: skip

@@ -8,8 +8,8 @@ from studio.core.model import Feature, Model, Sizes
 from studio.core.provider import Answer, CloudModel, Order, ProviderSpec, Wire
 from studio.core.result import Rendered
 from studio.core.task import Task
-from studio.providers import _openai_images as images
-from studio.providers._faults import by_status, odd, words_in
+from studio.providers.common import openai_images as images
+from studio.providers.common.service_errors import by_status, odd, words_in
 
 _TITLE = "Your own server"
 _SIZES = Sizes(liked=((1024, 1024), (512, 512)), multiple=8, smallest=64, largest=4096, max_pixels=4096 * 4096)

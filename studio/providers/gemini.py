@@ -17,10 +17,10 @@ from studio.core.provider import Answer, Call, CloudModel, Order, ProviderSpec, 
 from studio.core.request import GenerationRequest
 from studio.core.result import Rendered
 from studio.core.task import Task
-from studio.providers._faults import bad_key, by_status, no_money, odd, refused, words_in
-from studio.providers._http import MAY_BE_BILLED, silent
-from studio.providers._openai_images import never_connected
-from studio.providers._shapes import MIB, encoded, fitted, nearest_aspect
+from studio.providers.common.http_wire import MAY_BE_BILLED, silent
+from studio.providers.common.openai_images import never_connected
+from studio.providers.common.request_shapes import MIB, encoded, fitted, nearest_aspect
+from studio.providers.common.service_errors import bad_key, by_status, no_money, odd, refused, words_in
 
 if TYPE_CHECKING:
     from google import genai

@@ -17,9 +17,9 @@ from studio.core.provider import Answer, Call, CloudModel, Order, ProviderSpec, 
 from studio.core.request import GenerationRequest
 from studio.core.result import Rendered
 from studio.core.task import Task
-from studio.providers._faults import bad_key, by_status, json_of, odd, refused, words_in
-from studio.providers._http import polled, silent
-from studio.providers._shapes import encoded, fitted, from_base64
+from studio.providers.common.http_wire import polled, silent
+from studio.providers.common.request_shapes import encoded, fitted, from_base64
+from studio.providers.common.service_errors import bad_key, by_status, json_of, odd, refused, words_in
 
 _TITLE = "Hugging Face"
 _ROUTER = "https://router.huggingface.co"

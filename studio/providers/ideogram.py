@@ -12,10 +12,10 @@ from studio.core.provider import Answer, Call, CloudModel, Order, ProviderSpec, 
 from studio.core.request import GenerationRequest
 from studio.core.result import Rendered
 from studio.core.task import Task
-from studio.providers import _ideogram_fields as fields
-from studio.providers._faults import by_status, json_of, no_money, odd, refused, words_in
-from studio.providers._http import polled
-from studio.providers._ideogram_fields import MOST_SEED, Fields, Files
+from studio.providers.common import ideogram_fields as fields
+from studio.providers.common.http_wire import polled
+from studio.providers.common.ideogram_fields import MOST_SEED, Fields, Files
+from studio.providers.common.service_errors import by_status, json_of, no_money, odd, refused, words_in
 
 _TITLE = "Ideogram"
 _PRICES, _DATE = "https://ideogram.ai/features/api-pricing", "2026-11-16"

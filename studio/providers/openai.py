@@ -11,8 +11,8 @@ from studio.core.provider import Answer, CloudModel, Order, ProviderSpec, Wire
 from studio.core.request import GenerationRequest
 from studio.core.result import Rendered
 from studio.core.task import Task
-from studio.providers import _openai_images as images
-from studio.providers._faults import by_status, words_in
+from studio.providers.common import openai_images as images
+from studio.providers.common.service_errors import by_status, words_in
 
 _TITLE = "OpenAI"
 _PRICES, _DATE = "https://platform.openai.com/docs/pricing", "2026-11-20"

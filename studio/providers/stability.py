@@ -11,11 +11,11 @@ from studio.core.provider import Answer, Call, CloudModel, Order, ProviderSpec, 
 from studio.core.request import GenerationRequest
 from studio.core.result import Rendered
 from studio.core.task import Task
-from studio.providers import _stability_fields as fields
-from studio.providers._faults import by_status, json_of, odd, refused, words_in
-from studio.providers._http import polled
-from studio.providers._shapes import from_base64
-from studio.providers._stability_fields import Fields, Files
+from studio.providers.common import stability_fields as fields
+from studio.providers.common.http_wire import polled
+from studio.providers.common.request_shapes import from_base64
+from studio.providers.common.service_errors import by_status, json_of, odd, refused, words_in
+from studio.providers.common.stability_fields import Fields, Files
 
 _TITLE = "Stability AI"
 _ROUTES = "/v2beta/stable-image/"

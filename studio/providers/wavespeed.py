@@ -15,11 +15,11 @@ from studio.core.provider import Answer, Call, CloudModel, Order, ProviderSpec, 
 from studio.core.request import GenerationRequest
 from studio.core.result import Rendered
 from studio.core.task import Task
-from studio.providers import _wavespeed_fields as fields
-from studio.providers._faults import by_status, json_of, no_money, odd, refused, words_in
-from studio.providers._http import polled
-from studio.providers._shapes import encoded, from_base64
-from studio.providers._wavespeed_fields import QWEN, Places
+from studio.providers.common import wavespeed_fields as fields
+from studio.providers.common.http_wire import polled
+from studio.providers.common.request_shapes import encoded, from_base64
+from studio.providers.common.service_errors import by_status, json_of, no_money, odd, refused, words_in
+from studio.providers.common.wavespeed_fields import QWEN, Places
 
 _TITLE = "WaveSpeed AI"
 _API = "/api/v3"

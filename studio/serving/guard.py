@@ -17,8 +17,8 @@ from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from studio.core.settings import Settings
-from studio.serving.answers import Sender, refuse
 from studio.serving.hosts import Hosts, origin_key, same_origin, split_names
+from studio.serving.response_headers import Sender, refuse
 
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 BODY_PAUSE = 30.0  # seconds that an unfinished upload may be silent

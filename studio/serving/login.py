@@ -26,8 +26,8 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from studio.core.user import LOCAL, User
-from studio.serving.answers import refuse
 from studio.serving.cookies import COOKIE, LIFETIME, Cookies
+from studio.serving.response_headers import refuse
 from studio.serving.throttle import Throttle
 from studio.serving.users import LONGEST_PASSWORD, Users
 

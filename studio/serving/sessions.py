@@ -20,7 +20,7 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from studio.core.user import User
-from studio.serving.answers import refuse
+from studio.serving.response_headers import refuse
 
 CAPACITY = 20_000  # sessions and events remembered
 _PREFIX = "/gradio_api/"

@@ -10,8 +10,8 @@ from studio.core.finish import Box
 from studio.core.social import CropResult, Extend, Verdict
 from studio.core.social_formats import Format, PlatformData
 from studio.social.analysis import Analyses, Analysis, Eyes
-from studio.social.compose import shaped
 from studio.social.crop import best_crop, kept_mass, same_crop, share_inside, subject_of
+from studio.social.fit_format import shaped
 from studio.vision.saliency import Region
 
 GOOD, LOW = 0.90, 0.70  # kept share of the map: above crop silently, below offer to extend

@@ -18,10 +18,10 @@ from studio.core.social import CropResult, Extend, FormatCrop, Social, Verdict
 from studio.core.social_formats import Format
 from studio.finishing.fonts import Fonts
 from studio.social.advice import Advisor, planned
-from studio.social.compose import MATTE, cropped, extended, flat, within
-from studio.social.drawing import Sheet, with_zones
-from studio.social.overlay import Overlay
+from studio.social.contact_sheet import Sheet, with_zones
+from studio.social.fit_format import MATTE, cropped, extended, flat, within
 from studio.social.platforms import Platforms
+from studio.social.text_overlay import Overlay
 
 MODEL = Model(
     id="social", title="Platform formats", family="social", lane=TOOLS_LANE, tasks=frozenset({Task.SOCIAL}),

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from studio.core.errors import InvalidRequest, NotFound, StorageFailed
 from studio.core.social_formats import Format
-from studio.social.entries import Entry, parse_toml, read_toml
-from studio.social.formats import read_format
+from studio.social.format_entries import read_format
+from studio.social.toml_entries import Entry, parse_toml, read_toml
 
 PLATFORM = "own"
 _TITLE = '[platform.own]\ntitle = "Your own"\nchannel = false\n'

@@ -13,8 +13,8 @@ from typing import Any
 from studio.core.errors import InvalidRequest, NotFound
 from studio.core.social_formats import Citation, Format, Frame, Platform, Zone
 from studio.social import own_formats
-from studio.social.entries import Entry, read_toml
-from studio.social.formats import all_zones, read_format, read_frame
+from studio.social.format_entries import all_zones, read_format, read_frame
+from studio.social.toml_entries import Entry, read_toml
 
 OURS = Path(__file__).with_name("platforms.toml")
 MAX_FORMATS = 2_000

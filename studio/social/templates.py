@@ -16,7 +16,7 @@ from urllib.parse import quote
 from studio.core.errors import InvalidRequest, NotFound, StorageFailed
 from studio.core.social_templates import PURPOSES, QUALITIES, SPACES, Template
 from studio.core.user import LOCAL
-from studio.social.entries import Entry, read_toml
+from studio.social.toml_entries import Entry, read_toml
 
 OURS = Path(__file__).parent / "templates"
 MAX_OWN = 1_000

@@ -16,13 +16,13 @@ from studio.core.model import Feature
 from studio.core.request import GenerationRequest
 from studio.core.task import Task
 from studio.core.user import User
-from studio.engine.jobs import Job
+from studio.engine.jobs.job import Job
+from studio.engine.models.votes import Tally
 from studio.engine.studio import Studio
-from studio.engine.votes import Tally
-from studio.tabs._cost import money
-from studio.tabs._events import AT_ONCE, QUIET, Updates, toast, told
-from studio.tabs._tab import Shell, Tab
-from studio.tabs._user import user_of
+from studio.tabs.common.cost_line import money
+from studio.tabs.common.current_user import user_of
+from studio.tabs.common.events import AT_ONCE, QUIET, Updates, toast, told
+from studio.tabs.common.tab import Shell, Tab
 
 PACE = 0.4  # s between two updates
 MOST = 6  # models at once

@@ -24,9 +24,9 @@ from studio.core.model import Model
 from studio.core.settings import Settings
 from studio.engine.plugins import discover
 from studio.page import mount
-from studio.pipelines.catalog import Catalog
-from studio.pipelines.hub import Hub
-from studio.pipelines.local import LocalPipelines
+from studio.pipelines.catalog.catalog import Catalog
+from studio.pipelines.catalog.hub import Hub
+from studio.pipelines.local_backend import LocalPipelines
 
 CHROMIUM = next(
     (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None

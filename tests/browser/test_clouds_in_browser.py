@@ -16,9 +16,9 @@ from vendors.openai import OpenAI
 
 from studio.core.settings import Settings
 from studio.core.user import LOCAL
-from studio.engine.clouds import Clouds
-from studio.engine.keys import KeyStore
-from studio.providers._service import Service
+from studio.engine.money.cloud_accounts import Clouds
+from studio.engine.money.keys import KeyStore
+from studio.providers.common.service_backend import Service
 from studio.providers.openai import PROVIDER
 
 pytestmark = pytest.mark.browser

@@ -15,13 +15,13 @@ from playwright.sync_api import Page, expect
 from serving import Served
 
 from studio.core.settings import Settings
-from studio.finishing.backend import Finishing
+from studio.finishing.finish_backend import Finishing
 from studio.finishing.fonts import Fonts
-from studio.finishing.hidden import read_hidden
-from studio.pipelines.bundled import unpack
-from studio.pipelines.catalog import Catalog
-from studio.pipelines.enhancers import Enhancers
-from studio.pipelines.local import LocalPipelines
+from studio.finishing.hidden_text import read_hidden
+from studio.pipelines.catalog.bundled_upscaler import unpack
+from studio.pipelines.catalog.catalog import Catalog
+from studio.pipelines.local_backend import LocalPipelines
+from studio.pipelines.upscale.enhancers import Enhancers
 from tests.foreign_pictures import A1111, png
 
 pytestmark = pytest.mark.browser

@@ -10,7 +10,7 @@ from PIL import Image
 from providers import SENTINEL
 from vendor_server import Reply, Seen, png
 
-from studio.providers._ideogram_fields import SIZES3
+from studio.providers.common.ideogram_fields import SIZES3
 from studio.providers.ideogram import PROVIDER
 from vendors import Vendor
 

@@ -11,8 +11,8 @@ from studio.core.ports import LoadOptions
 from studio.core.request import GenerationRequest
 from studio.core.task import Task
 from studio.core.weights import Header, WeightFile
+from studio.pipelines.catalog.model_folders import component_config
 from studio.pipelines.families import _parts
-from studio.pipelines.folder import component_config
 
 _TEXT_TO_IMAGE, _INPAINT, _INSTRUCT = (
     "StableDiffusionPipeline", "StableDiffusionInpaintPipeline", "StableDiffusionInstructPix2PixPipeline",

@@ -13,8 +13,8 @@ from studio.core.model import Feature, Sizes
 from studio.core.ports import LoadOptions
 from studio.core.task import Task
 from studio.core.weights import Header, WeightFile
-from studio.pipelines.folder import read_json, variant_of
-from studio.pipelines.header import read_header
+from studio.pipelines.catalog.file_headers import read_header
+from studio.pipelines.catalog.model_folders import read_json, variant_of
 
 CONFIGS = Path(__file__).parent.parent / "configs"
 """Configs of models that come as one file, and CLIP's tokenizer, so that nothing has to be asked of the hub."""

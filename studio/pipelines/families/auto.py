@@ -16,8 +16,8 @@ from studio.core.model import Feature, Model, Sampling
 from studio.core.ports import LoadOptions, PipelineSpec
 from studio.core.request import GenerationRequest
 from studio.core.weights import Header, WeightFile
+from studio.pipelines.catalog.model_folders import read_json
 from studio.pipelines.families import _parts
-from studio.pipelines.folder import read_json
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,9 @@ from studio.core.ports import LoadOptions, PipelineSpec
 from studio.core.request import GenerationRequest
 from studio.core.task import Task
 from studio.core.weights import Header, WeightFile
+from studio.pipelines.catalog.model_folders import component_config
 from studio.pipelines.families import _parts
-from studio.pipelines.folder import component_config
-from studio.pipelines.samplers import FLOW
+from studio.pipelines.run.samplers import FLOW
 
 _SCHNELL, _DEV = "black-forest-labs/FLUX.1-schnell", "black-forest-labs/FLUX.1-dev"
 _KONTEXT, _FILL = "black-forest-labs/FLUX.1-Kontext-dev", "black-forest-labs/FLUX.1-Fill-dev"

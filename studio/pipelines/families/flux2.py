@@ -10,9 +10,9 @@ from studio.core.ports import LoadOptions, PipelineSpec
 from studio.core.request import GenerationRequest
 from studio.core.task import Task
 from studio.core.weights import Header, WeightFile
+from studio.pipelines.catalog.model_folders import read_json
 from studio.pipelines.families import _parts
-from studio.pipelines.folder import read_json
-from studio.pipelines.samplers import FLOW
+from studio.pipelines.run.samplers import FLOW
 
 _DEV, _KLEIN = "Flux2Pipeline", "Flux2KleinPipeline"
 _BY_WIDTH = {

@@ -11,7 +11,7 @@ from studio.core.request import GenerationRequest
 from studio.core.task import Task
 from studio.core.weights import Header, WeightFile
 from studio.pipelines.families import _parts
-from studio.pipelines.samplers import FLOW
+from studio.pipelines.run.samplers import FLOW
 
 _FIRST, _SECOND = "QwenImagePipeline", "QwenImage21Pipeline"
 _EDIT, _EDIT_PLUS = "QwenImageEditPipeline", "QwenImageEditPlusPipeline"

@@ -14,7 +14,7 @@ from studio.core.model import Model, Sampling
 from studio.core.ports import LoadOptions, PipelineSpec
 from studio.core.weights import Header, WeightFile
 from studio.pipelines.families import _clip, _parts
-from studio.pipelines.samplers import DIFFUSION
+from studio.pipelines.run.samplers import DIFFUSION
 
 _NOTE = 'Drawn as a {side} px model that predicts {what}. If pictures are noise, put a file "{stem}.json" with {{"prediction_type": "{other}"}} beside it.'
 

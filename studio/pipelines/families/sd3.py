@@ -9,7 +9,7 @@ from studio.core.ports import LoadOptions, PipelineSpec
 from studio.core.request import GenerationRequest
 from studio.core.weights import Header, WeightFile
 from studio.pipelines.families import _parts
-from studio.pipelines.samplers import FLOW
+from studio.pipelines.run.samplers import FLOW
 
 _CLASS = "StableDiffusion3Pipeline"
 _MEDIUM_3, _MEDIUM, _LARGE = (

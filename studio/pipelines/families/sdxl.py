@@ -8,7 +8,7 @@ from studio.core.model import Model, Sampling, Sizes
 from studio.core.ports import LoadOptions, PipelineSpec
 from studio.core.weights import Header, WeightFile
 from studio.pipelines.families import _clip, _parts
-from studio.pipelines.samplers import DIFFUSION
+from studio.pipelines.run.samplers import DIFFUSION
 
 _CLASSES = (
     "StableDiffusionXLPipeline", "StableDiffusionXLInpaintPipeline", "StableDiffusionXLInstructPix2PixPipeline",

@@ -8,9 +8,9 @@ from studio.core.model import Feature, Model, Sampling
 from studio.core.ports import LoadOptions, PipelineSpec
 from studio.core.request import GenerationRequest
 from studio.core.weights import Header, WeightFile
+from studio.pipelines.catalog.model_folders import component_config
 from studio.pipelines.families import _parts
-from studio.pipelines.folder import component_config
-from studio.pipelines.samplers import FLOW
+from studio.pipelines.run.samplers import FLOW
 
 _CLASS = "ZImagePipeline"
 _TURBO, _BASE = "Tongyi-MAI/Z-Image-Turbo", "Tongyi-MAI/Z-Image"

@@ -1,0 +1,113 @@
+"""The routes around cloud services and their money: what each can do, what a request would cost, what was spent."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import APIRouter, Query, Request
+from pydantic import BaseModel
+
+from studio.api import chain_routes
+from studio.api.multipart_forms import FormsToo
+from studio.api.request_bodies import EditBody
+from studio.api.schemas import CreateBody, Strict
+from studio.api.submit_request import caller
+from studio.core.errors import Forbidden
+from studio.engine.money.cloud_accounts import CloudState
+from studio.engine.studio import Studio
+
+
+class ProviderBody(BaseModel):
+    """One cloud service or own server. `locked` says how to unlock it, empty when it is ready; of its key only whether it is
+    set, where, and its last characters."""
+
+    id: str
+    title: str
+    locked: str
+    keyName: str  # noqa: N815 - names on the wire are camelCase
+    keySet: bool  # noqa: N815
+    keyEnds: str  # noqa: N815
+    models: list[dict[str, Any]]
+
+
+class ProviderList(BaseModel):
+    providers: list[ProviderBody]
+
+
+class EstimateBody(Strict):
+    """A request as for /create, or with `operation` as for /edit; nothing is made."""
+
+    create: CreateBody | None = None
+    edit: EditBody | None = None
+
+
+class Estimated(BaseModel):
+    """US dollars for all pictures and steps, null when nobody can tell; `seconds` one picture took before, null when none did."""
+
+    amount: float | None
+    currency: str = "USD"
+    seconds: float | None
+    model: str
+
+
+class LedgerLine(BaseModel):
+    """One day, provider and user."""
+
+    day: str
+    provider: str
+    user: str
+    pictures: int
+    estimated: float
+    billed: float
+
+
+class LedgerBody(BaseModel):
+    lines: list[LedgerLine]
+    currency: str = "USD"
+
+
+def add(routes: APIRouter, studio: Studio) -> None:
+    """Put the routes among `routes`."""
+    forms = APIRouter(route_class=FormsToo)
+
+    @routes.get("/providers")
+    def providers(request: Request) -> ProviderList:  # pyright: ignore[reportUnusedFunction]
+        """Every cloud service: what it can do, whether it is locked; never a key."""
+        user = caller(request)
+        found = studio.clouds.all() if studio.clouds is not None else []
+        return ProviderList(providers=[_provider(state, tell_end=user.admin) for state in found])
+
+    @forms.post("/estimate-cost")
+    def estimate_cost(request: Request, body: EstimateBody) -> Estimated:  # pyright: ignore[reportUnusedFunction]
+        """What a request would cost."""
+        user = caller(request)
+        asked = body.edit or body.create or CreateBody(prompt="")
+        wanted = chain_routes.wanted(asked, studio, user)
+        model = studio.engine.model("" if wanted.model.startswith("auto:") else wanted.model, wanted.task)
+        return Estimated(
+            amount=studio.engine.estimate(wanted), seconds=studio.engine.expected_seconds(wanted.replace(model=model.id)),
+            model=wanted.model or model.id,
+        )  # fmt: skip
+
+    @routes.get("/ledger")
+    def ledger(request: Request, days: int = Query(default=31, ge=1, le=366), everybody: bool = False) -> LedgerBody:  # pyright: ignore[reportUnusedFunction]
+        """What was spent by day and provider: the caller's own, or with `everybody` all users' for those who run the studio."""
+        user = caller(request)
+        if everybody and not user.admin:
+            raise Forbidden("Only those who run the studio see what everybody spent.", hint="Leave “everybody” out.")
+        lines = studio.engine.ledger.lines(None if everybody else user.name, days)
+        return LedgerBody(lines=[LedgerLine(**vars(line)) for line in lines])
+
+    routes.include_router(forms)
+
+
+def _provider(state: CloudState, *, tell_end: bool) -> ProviderBody:
+    key = state.key
+    return ProviderBody(
+        id=state.id, title=state.title, locked=state.locked, keyName=key.name if key else "", keySet=bool(key and key.where),
+        keyEnds=key.ends if key and tell_end else "",
+        models=[
+            {"id": model.id, "title": model.title, "tasks": sorted(model.tasks), "features": sorted(model.features), "quality": model.quality}
+            for model in state.models
+        ],
+    )  # fmt: skip

@@ -1,0 +1,51 @@
+"""Pictures in bodies: by the id that an earlier answer gave, or as base64 of a file."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+
+from studio.core.errors import InvalidRequest
+from studio.core.image_fields import with_pictures
+from studio.core.request import GenerationRequest
+from studio.core.user import User
+from studio.engine.engine import Engine
+from studio.engine.storage.inputs import KeptPicture
+
+_HASH = re.compile(r"[0-9a-f]{64}")
+_ASSET = re.compile(r"[0-9a-f]{1,64}-\d{1,6}")
+
+
+def kept_in(request: GenerationRequest, engine: Engine, user: User) -> GenerationRequest:
+    """`request` with every picture let in and named by its content hash.
+
+    Raises:
+        InvalidRequest, BadImage, NotFound: the message says what is wrong with which picture.
+    """
+    return with_pictures(request, lambda text: keep(text, engine, user).hash)
+
+
+def keep(text: str, engine: Engine, user: User) -> KeptPicture:
+    """The picture that `text` is: the id of a kept picture, the id of one of the user's results, or base64 of a file, with
+    or without "data:…;base64," before it. Raises as `kept_in`."""
+    if _HASH.fullmatch(text):
+        return engine.kept(text, user)
+    if _ASSET.fullmatch(text):
+        return engine.keep_asset(text, user)
+    return engine.keep_picture(decoded(text), user)
+
+
+def decoded(text: str) -> bytes:
+    """The bytes of a file in base64, with or without "data:…;base64," before it.
+
+    Raises:
+        InvalidRequest: it is none.
+    """
+    data = text.partition(",")[2] if text.startswith("data:") else text
+    try:
+        return base64.b64decode(data, validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise InvalidRequest(
+            "A picture is neither an id nor base64.", hint="Send the id from POST /pictures, or the file in base64."
+        ) from error

@@ -1,0 +1,205 @@
+"""The bodies of work on pictures. Parts of a request are the studio's own dataclasses, checked by their own rules."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+from pydantic import BaseModel, Field, FiniteFloat
+
+from studio.api.schemas import CreateBody, Name, Picture, Strict, Text, part
+from studio.core.errors import InvalidRequest, UnknownModel
+from studio.core.finish import Derivative, Faces, FileWish, Finish, Upscale
+from studio.core.model import Model, Quality
+from studio.core.operations import OPERATIONS
+from studio.core.request import GenerationRequest
+from studio.core.request_parts import ControlUnit, Inpaint, Option, Outpaint, Reference, Resize
+from studio.core.task import Task
+from studio.core.upscale_modes import Mode, choose, request_for
+
+
+class EditBody(CreateBody):
+    """An editing operation. Which fields it needs, GET /edit/operations tells; what is left out is the model's own default."""
+
+    prompt: Text = ""
+    operation: Annotated[Task, Field(strict=False)] = Field(description="img2img, inpaint, outpaint, …")
+    image: Picture | None = None
+    images: list[Picture] = Field(default=[], max_length=500, description="Several pictures instead of one.")
+    mask: Picture | None = Field(default=None, description="White is what changes; as large as the picture.")
+    background: Picture | None = None
+    lighting: Picture | None = None
+    strength: FiniteFloat | None = Field(default=None, ge=0, le=1, description="Denoising strength.")
+    resize_mode: Annotated[Resize, Field(strict=False)] = Resize.CROP
+    loops: int = Field(default=1, ge=1, le=32)
+    inpaint: Annotated[Inpaint, part(Inpaint)] = Inpaint()
+    outpaint: Annotated[Outpaint, part(Outpaint)] | None = None
+    search: Text = ""
+    control: list[Annotated[ControlUnit, part(ControlUnit)]] = Field(default=[], max_length=8)
+    references: list[Annotated[Reference, part(Reference)]] = Field(default=[], max_length=8)
+    file: Annotated[FileWish, part(FileWish)] | None = None
+
+    def to_request(self) -> GenerationRequest:
+        """The request, its pictures still as the caller gave them; raises InvalidRequest for work that is no editing."""
+        if self.operation not in {operation.task for operation in OPERATIONS}:
+            names = ", ".join(operation.task for operation in OPERATIONS)
+            raise InvalidRequest(f"{self.operation} is not an editing operation.", hint=f"There are: {names}.")
+        return super().to_request().replace(
+            task=self.operation, source=self.image, batch=tuple(self.images), mask=self.mask, background=self.background,
+            lighting=self.lighting, strength=self.strength, resize=self.resize_mode, loops=self.loops,
+            inpaint=self.inpaint, outpaint=self.outpaint, search=self.search, control=tuple(self.control),
+            references=tuple(self.references), file=self.file,
+        )  # fmt: skip
+
+
+class PreprocessBody(Strict):
+    """A control map of a picture."""
+
+    image: Picture
+    preprocessor: Name = Field(
+        description="canny, depth, …: GET /models?task=preprocess lists them; words gives a mask."
+    )
+    search: Text = Field(default="", description="What the mask of `words` is to show.")
+    resolution: int | None = Field(
+        default=None, ge=64, le=4096, description="px of the short side; left out: the picture's own."
+    )
+    options: dict[str, FiniteFloat] = Field(default={})
+
+    def to_request(self) -> GenerationRequest:
+        """The request, its picture still as the caller gave it."""
+        if self.preprocessor == "words" and not self.search.strip():
+            raise InvalidRequest("It is not said what to search for.", hint="Name it in `search`.")
+        unit = ControlUnit(
+            preprocessor=self.preprocessor, pixel_perfect=self.resolution is None, resolution=self.resolution or 512,
+            options=tuple(Option(name=name, value=value) for name, value in self.options.items()),
+        )  # fmt: skip
+        return GenerationRequest(
+            task=Task.PREPROCESS,
+            model=f"preprocessor/{self.preprocessor}",
+            source=self.image,
+            control=(unit,),
+            search=self.search,
+        )
+
+
+class UpscaleBody(Strict):
+    """A larger picture: by a mode and quality, or by naming the model and how large."""
+
+    image: Picture | None = None
+    images: list[Picture] = Field(default=[], max_length=500)
+    mode: Name = Field(
+        default="fast", description="fast, conservative or creative; passed over where `upscale` says how large."
+    )
+    quality: Annotated[Quality, Field(strict=False)] = Quality.STANDARD
+    model: Name = Field(
+        default="", description="An upscaler's id, from GET /models?task=upscale; empty lets mode and quality choose."
+    )
+    prompt: Text = ""
+    negative_prompt: Text = ""
+    upscale: Annotated[Upscale, part(Upscale)] | None = Field(default=None, description="How large, and how.")
+    seed: int | None = Field(default=None, ge=0)
+    file: Annotated[FileWish, part(FileWish)] | None = None
+
+    def to_request(self, models: Sequence[Model]) -> GenerationRequest:
+        """The request, its pictures still as the caller gave them; `models` are those that are there.
+
+        Raises:
+            UnknownModel: no such mode, or nothing that does it.
+        """
+        mode = next((mode for mode in Mode if mode.split()[0] == self.mode), None)
+        if mode is None:
+            names = ", ".join(mode.split()[0] for mode in Mode)
+            raise UnknownModel(f"There is no upscale mode “{self.mode[:60]}”.", hint=f"There are: {names}.")
+        named = next((model for model in models if model.id == self.model), None)
+        model = named or choose(mode, self.quality, models)
+        if model is None or (self.model and named is None):
+            raise UnknownModel(
+                f"There is no upscaler “{self.model}”." if self.model else f"Nothing that is here does “{mode}”.",
+                hint="GET /models?task=upscale lists what there is.",
+            )
+        found = request_for(mode, self.quality, model, models)
+        return found.replace(
+            upscale=self.upscale or found.upscale, source=self.image, batch=tuple(self.images), prompt=self.prompt,
+            negative_prompt=self.negative_prompt, seed=self.seed, file=self.file,
+        )  # fmt: skip
+
+
+class RestoreBody(Strict):
+    """Faces restored."""
+
+    image: Picture | None = None
+    images: list[Picture] = Field(default=[], max_length=500)
+    model: Name = ""
+    faces: Annotated[Faces, part(Faces)] = Faces()
+    file: Annotated[FileWish, part(FileWish)] | None = None
+
+    def to_request(self) -> GenerationRequest:
+        """The request, its pictures still as the caller gave them."""
+        return GenerationRequest(
+            task=Task.RESTORE_FACES, model=self.model, source=self.image, batch=tuple(self.images), faces=self.faces,
+            file=self.file,
+        )  # fmt: skip
+
+
+class DerivativesBody(Strict):
+    """One picture, or several, finished and written in as many sizes and formats as asked."""
+
+    image: Picture | None = None
+    images: list[Picture] = Field(default=[], max_length=500)
+    finish: Annotated[Finish, part(Finish)] = Finish()
+    derivatives: list[Annotated[Derivative, part(Derivative)]] = Field(default=[], max_length=100)
+
+    def to_request(self) -> GenerationRequest:
+        """The request, its pictures still as the caller gave them."""
+        finish = self.finish
+        if self.derivatives:
+            finish = dataclasses.replace(finish, derivatives=tuple(self.derivatives))
+        return GenerationRequest(task=Task.FINISH, source=self.image, batch=tuple(self.images), finish=finish)
+
+
+class PictureBody(Strict):
+    """A picture to keep, or to look at."""
+
+    image: Picture
+
+
+class KeptBody(BaseModel):
+    """A picture that requests may name by `id`."""
+
+    id: str
+    width: int
+    height: int
+    infotext: str
+
+
+class PictureInfoBody(BaseModel):
+    """What a picture tells of its making: which program wrote it, its infotext, the settings as a request of ours (as JSON of
+    the recipe), everything else as it stood there, and a hidden watermark."""
+
+    program: str
+    infotext: str
+    request: dict[str, Any] | None
+    history: list[dict[str, Any]]
+    raw: dict[str, str]
+    passedOver: list[str]  # noqa: N815 - names on the wire are camelCase
+    hidden: str | None
+    width: int
+    height: int
+    format: str
+    bytes: int
+
+
+class OperationBody(BaseModel):
+    """An editing operation, the fields it `needs` and `takes`, and the models that do it now. `would` names what could."""
+
+    operation: str
+    title: str
+    help: str
+    needs: list[str]
+    takes: list[str]
+    models: list[str]
+    would: str
+
+
+class OperationList(BaseModel):
+    operations: list[OperationBody]

@@ -1,0 +1,76 @@
+"""From the studio's types to the JSON of the native API."""
+
+from __future__ import annotations
+
+import base64
+from pathlib import Path
+
+from studio.api.error_responses import clean
+from studio.api.schemas import ErrorBody, ImageInfo, JobBody, ModelBody
+from studio.core.errors import NotFound, StudioError
+from studio.core.model import Model
+from studio.core.result import Asset
+from studio.engine.jobs.job import Job
+
+PREFIX = "/api/image-studio"
+CONTENT_TYPES = {
+    ".png": "image/png",
+    ".jpg": "image/jpeg",
+    ".jpeg": "image/jpeg",
+    ".webp": "image/webp",
+    ".avif": "image/avif",
+}
+
+
+def job_body(job: Job, root_path: str = "") -> JobBody:
+    """The job as it stands now."""
+    now = job.snapshot
+    return JobBody(
+        jobId=job.id, status=now.status.value, queuePosition=now.ahead, model=job.model.id, created=job.created,
+        progress=now.progress, step=now.step, steps=now.steps, picture=now.picture, pictures=now.pictures, eta=now.eta,
+        seconds=now.seconds, loading=now.loading, notices=list(now.notices),
+        error=None if now.error is None else error_body(now.error),
+        images=[image_info(asset, root_path) for asset in now.assets],
+        zip=f"{root_path}{PREFIX}/jobs/{job.id}/zip" if now.assets else None,
+    )  # fmt: skip
+
+
+def error_body(error: StudioError) -> ErrorBody:
+    """The error in its HTTP shape."""
+    return ErrorBody(**clean(error.to_json()))
+
+
+def image_info(asset: Asset, root_path: str = "", *, data: bytes | None = None) -> ImageInfo:
+    """One picture; with `data`, the bytes of its file, in base64."""
+    return ImageInfo(
+        id=asset.id, url=f"{root_path}{PREFIX}/images/{asset.id}", format=asset.path.suffix.lstrip(".").lower().replace("jpg", "jpeg"),
+        width=asset.width, height=asset.height, seed=asset.seed, infotext=asset.infotext,
+        label=asset.label, notes=list(asset.notes),
+        imageData=None if data is None else base64.b64encode(data).decode(),
+    )  # fmt: skip
+
+
+def asset_file(asset: Asset, outputs: Path) -> Path:
+    """The asset's file, which must be a picture that really lies below `outputs`; a link out of it is not followed.
+
+    Raises:
+        NotFound: it is gone, or it is no such file.
+    """
+    path = asset.path.resolve()
+    if not path.is_relative_to(outputs.resolve()) or path.suffix.lower() not in CONTENT_TYPES or not path.is_file():
+        raise NotFound("The file of this picture is gone.", hint="It may have been moved or deleted by hand.")
+    return path
+
+
+def model_body(model: Model) -> ModelBody:
+    """What a caller has to know to use the model."""
+    width, height = model.sizes.liked[0]
+    return ModelBody(
+        id=model.id, title=model.title, family=model.family, tasks=sorted(model.tasks), features=sorted(model.features),
+        default={
+            "width": width, "height": height, "steps": model.sampling.steps, "guidance_scale": model.sampling.guidance,
+            "sampler": model.sampling.sampler, "schedule": model.sampling.schedule,
+        },
+        sizes=list(model.sizes.liked), samplers={name: list(found) for name, found in model.sampling.combinations.items()},
+        maxCount=model.max_count, maxBatch=model.max_batch, problem=model.problem,
+    )  # fmt: skip

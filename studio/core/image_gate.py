@@ -1,0 +1,211 @@
+"""The one gate through which every picture enters the studio.
+
+Each file is looked at as bytes first (format, size, number of chunks and scans), then by its header (sides, pixels), then
+decoded. Where the line runs: PNG, JPEG, WebP and GIF of up to 16 megapixels whose decoding is cheap for sure are decoded
+here, in milliseconds; everything else (AVIF, TIFF, BMP, anything larger, JPEGs of many scans) in a process of its own with
+limits on time and memory, which costs about 0.15 s and can be killed. What comes out is pixels only: no metadata passes.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import stat
+import struct
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from PIL import Image
+
+from studio.core import decode_image
+from studio.core.errors import BadImage
+from studio.core.settings import Settings
+
+IN_PROCESS_PIXELS = 16_000_000
+MOST_PNG_CHUNKS = 20_000
+MOST_PNG_TEXT = 8 * 1024 * 1024  # bytes in text chunks; Pillow bounds what they unpack to
+MOST_JPEG_SCANS = 500
+SCAN_PIXELS = 64_000_000  # scans times pixels that are still decoded here
+_READABLE = "PNG, JPEG, WebP, AVIF, GIF, BMP or TIFF"
+_PNG = b"\x89PNG\r\n\x1a\n"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """What a picture may cost: bytes of the file, px of a side, pixels in all, seconds to decode."""
+
+    max_bytes: int = 64 * 1024 * 1024
+    max_side: int = 16_384
+    max_pixels: int = 64_000_000
+    seconds: float = 20.0
+
+    @classmethod
+    def of(cls, settings: Settings) -> Limits:
+        """The limits that the settings give."""
+        return cls(max_bytes=settings.max_upload_mb * 1024 * 1024, max_pixels=settings.max_megapixels * 1_000_000)
+
+
+def open_image(source: bytes | Path | BinaryIO, *, limits: Limits | None = None) -> Image.Image:
+    """The picture in `source`: 8-bit, mode L, RGB or RGBA, sRGB, upright by its EXIF, first frame, no metadata.
+
+    Raises:
+        BadImage: not a picture, broken, truncated, of a format that is not let in, or past a limit; the message says which.
+    """
+    limits = limits or Limits()
+    data = _read(source, limits.max_bytes)
+    kind = sniff(data)
+    if kind is None:
+        raise BadImage("This is not a picture that can be opened.", hint=f"Use {_READABLE}.")
+    _check_structure(data, kind)
+    if kind in ("PNG", "JPEG", "WEBP", "GIF"):
+        size = _size_in_header(data, kind)
+        if size is not None:
+            _check_size(size, limits)
+            if _cheap(data, kind, size):
+                return _decode_here(data, kind, limits)
+    return _decode_apart(data, kind, limits)
+
+
+def sniff(data: bytes) -> str | None:
+    """Pillow's name of the format that the first bytes tell, None for all that are not let in."""
+    if data.startswith(_PNG):
+        return "PNG"
+    if data.startswith(b"\xff\xd8\xff"):
+        return "JPEG"
+    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
+        return "WEBP"
+    if data[4:8] == b"ftyp" and data[8:12] in (b"avif", b"avis", b"mif1"):
+        return "AVIF"
+    if data[:6] in (b"GIF87a", b"GIF89a"):
+        return "GIF"
+    if data[:2] == b"BM":
+        return "BMP"
+    return "TIFF" if data[:4] in (b"II*\0", b"MM\0*") else None
+
+
+def _read(source: bytes | Path | BinaryIO, most: int) -> bytes:
+    if isinstance(source, bytes):
+        data = source
+    elif isinstance(source, Path):
+        data = _read_file(source, most)
+    else:
+        data = source.read(most + 1)
+    if len(data) > most:
+        raise BadImage(
+            f"The file is larger than {most // 1024 // 1024} MiB.", hint="Make it smaller, or raise max_upload_mb."
+        )
+    if not data:
+        raise BadImage("The file is empty.", hint=f"Use {_READABLE}.")
+    return data
+
+
+def _read_file(path: Path, most: int) -> bytes:
+    """A plain file's bytes; a pipe or a device could keep us waiting for ever, so it is not opened."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+        with os.fdopen(descriptor, "rb") as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                raise BadImage("This is not a file.", hint="Choose a picture file.")
+            return file.read(most + 1)
+    except (OSError, ValueError) as error:
+        raise BadImage("The picture file cannot be read.", hint="Check that it is still there.") from error
+
+
+def _check_structure(data: bytes, kind: str) -> None:
+    """Refuse files built to be slow: thousands of PNG chunks, megabytes of text, hundreds of JPEG scans."""
+    if kind == "PNG":
+        chunks, text = _png_chunks(data)
+        if chunks > MOST_PNG_CHUNKS or text > MOST_PNG_TEXT:
+            raise BadImage("This PNG is built of too many pieces.", hint="Save it anew with an image program.")
+    if kind == "JPEG" and data.count(b"\xff\xda") > MOST_JPEG_SCANS:
+        raise BadImage("This JPEG is built of too many scans.", hint="Save it anew with an image program.")
+
+
+def _png_chunks(data: bytes) -> tuple[int, int]:
+    """(number of chunks, bytes of text in them), counted no further than the limit."""
+    place, chunks, text = len(_PNG), 0, 0
+    while place + 8 <= len(data) and chunks <= MOST_PNG_CHUNKS:
+        length = int.from_bytes(data[place : place + 4], "big")
+        if data[place + 4 : place + 8] in (b"tEXt", b"zTXt", b"iTXt"):
+            text += length
+        chunks += 1
+        place += length + 12
+    return chunks, text
+
+
+def _size_in_header(data: bytes, kind: str) -> tuple[int, int] | None:
+    """(width, height) as the header says, None where Pillow does not open it: then the child finds out why."""
+    try:
+        with Image.open(io.BytesIO(data), formats=(kind,)) as image:
+            return image.size
+    except (*decode_image.FAILURES, struct.error):
+        return None
+
+
+def _check_size(size: tuple[int, int], limits: Limits) -> None:
+    width, height = size
+    if max(size) > limits.max_side or width * height > limits.max_pixels:
+        raise _too_big(f"{width}×{height}", limits)
+
+
+def _too_big(size: str, limits: Limits) -> BadImage:
+    return BadImage(
+        f"The picture is too large ({size[:80]}).",
+        hint=f"At most {limits.max_side} px a side and {limits.max_pixels / 1e6:g} megapixels.",
+        details={"max_side": limits.max_side, "max_pixels": limits.max_pixels},
+    )
+
+
+def _cheap(data: bytes, kind: str, size: tuple[int, int]) -> bool:
+    pixels = size[0] * size[1]
+    return pixels <= IN_PROCESS_PIXELS and (kind != "JPEG" or pixels * data.count(b"\xff\xda") <= SCAN_PIXELS)
+
+
+def _decode_here(data: bytes, kind: str, limits: Limits) -> Image.Image:
+    try:
+        return decode_image.decode(data, (kind,), limits.max_side, limits.max_pixels)
+    except decode_image.TooBig as error:
+        raise _too_big(str(error), limits) from error
+    except (*decode_image.FAILURES, struct.error, MemoryError) as error:
+        raise _broken(kind) from error
+
+
+def _decode_apart(data: bytes, kind: str, limits: Limits) -> Image.Image:
+    """Decode in a process with bounded time and memory."""
+    order = {
+        "formats": [kind], "max_side": limits.max_side, "max_pixels": limits.max_pixels, "seconds": int(limits.seconds) + 1,
+        "memory": 768 * 1024 * 1024 + len(data) * 2 + limits.max_pixels * 20,
+    }  # fmt: skip
+    program = [sys.executable, "-I", str(Path(decode_image.__file__))]
+    try:
+        done = subprocess.run(
+            program,
+            input=json.dumps(order).encode() + b"\n" + data,
+            capture_output=True,
+            timeout=limits.seconds,
+            check=False,
+            env={},
+        )
+    except subprocess.TimeoutExpired as error:
+        raise BadImage(
+            "The picture took too long to open.", hint="Save it anew with an image program, or make it smaller."
+        ) from error
+    except OSError as error:
+        raise BadImage("The picture could not be opened just now.", hint="Try again in a moment.") from error
+    if done.returncode == 3:
+        raise _too_big(done.stdout.decode(errors="replace"), limits)
+    if done.returncode != 0:
+        raise _broken(kind)
+    header, _, pixels = done.stdout.partition(b"\n")
+    mode, width, height = json.loads(header)
+    return Image.frombytes(mode, (width, height), pixels)
+
+
+def _broken(kind: str) -> BadImage:
+    return BadImage(
+        f"This {kind} file is broken or not complete.", hint="Send it again, or save it anew with an image program."
+    )

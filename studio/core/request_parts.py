@@ -1,0 +1,173 @@
+"""The parts of a request that steer how a picture is drawn: LoRAs, hires pass, grid axes, inpainting, control.
+
+Pictures are named by their content hash (see studio.core.image_fields); a field that holds one is made with `picture()`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from studio.core.errors import InvalidRequest
+from studio.core.image_fields import picture
+from studio.core.range_checks import MAX_SIDE, check_range
+
+
+class Saving(StrEnum):
+    """What the user wants to save when both cannot be had."""
+
+    MEMORY = "memory"
+    TIME = "time"
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoraUse:
+    """A LoRA by its catalog name; `weight` scales its effect, usually 0 to 1, and may be negative."""
+
+    name: str
+    weight: float = 1.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hires:
+    """A second pass: enlarge the first picture and denoise it again.
+
+    `upscaler` names a latent mode or a picture upscaler. `width` and `height`, both in px, win over `scale`. Every other
+    field that is None is taken from the first pass. `strength` is the denoising strength, 0 to 1.
+    """
+
+    upscaler: str = "Latent"
+    scale: float = 2.0
+    width: int | None = None
+    height: int | None = None
+    steps: int | None = None
+    strength: float = 0.7
+    guidance: float | None = None
+    prompt: str = ""
+    negative_prompt: str = ""
+    sampler: str | None = None
+    schedule: str | None = None
+    model: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Axis:
+    """One axis of a grid: the parameter's name in studio.core.grid and its values as the user typed them."""
+
+    parameter: str
+    values: tuple[str, ...]
+
+
+class Resize(StrEnum):
+    """How a picture is brought to another size."""
+
+    STRETCH = "stretch"
+    CROP = "crop"
+    FILL = "fill"  # whole picture inside, the rest filled with its edge colours
+    LATENT = "latent"  # stretched as latents
+
+
+class Fill(StrEnum):
+    """What stands in the masked area when drawing begins."""
+
+    ORIGINAL = "original"
+    FILL = "fill"  # the colours around it, blurred
+    NOISE = "noise"
+    NOTHING = "nothing"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Inpaint:
+    """How a mask is used. Lengths in px of the source. `only_masked` draws the masked area and `padding` around it at the
+    full working size; `soft` lets the change fade with a grey mask instead of ending at its edge; `invert` redraws what is
+    not masked. White is what changes."""
+
+    mask_blur: int = 4
+    fill: Fill = Fill.ORIGINAL
+    only_masked: bool = False
+    padding: int = 32
+    soft: bool = False
+    invert: bool = False
+
+    def __post_init__(self) -> None:
+        check_range("mask blur", self.mask_blur, 0, 256)
+        check_range("padding", self.padding, 0, 4096)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outpaint:
+    """Where the canvas grows: px on each side, or to an aspect, or to `width` × `height`, the source staying in the middle."""
+
+    left: int = 0
+    top: int = 0
+    right: int = 0
+    bottom: int = 0
+    aspect: str | None = None
+    width: int | None = None
+    height: int | None = None
+
+    def __post_init__(self) -> None:
+        for side in ("left", "top", "right", "bottom"):
+            check_range(side, getattr(self, side), 0, MAX_SIDE)
+        check_range("outpaint width", self.width, 8, MAX_SIDE)
+        check_range("outpaint height", self.height, 8, MAX_SIDE)
+
+
+class ControlMode(StrEnum):
+    """Which of prompt and control picture wins."""
+
+    BALANCED = "balanced"
+    PROMPT = "prompt"
+    CONTROL = "control"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Option:
+    """One figure for a preprocessor, by the name that its spec gives."""
+
+    name: str
+    value: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class ControlUnit:
+    """One ControlNet (or T2I-Adapter) and the picture that steers. `picture` None means the source; `preprocessor` "none"
+    takes the picture as the finished map. `start` and `end` are fractions of the steps. `kind` names the control type for
+    a union ControlNet, "" lets the preprocessor tell. `resolution` in px of the map's short side; with `pixel_perfect` the drawing's own."""
+
+    model: str = ""
+    preprocessor: str = "none"
+    picture: str | None = picture()
+    weight: float = 1.0
+    start: float = 0.0
+    end: float = 1.0
+    mode: ControlMode = ControlMode.BALANCED
+    resize: Resize = Resize.CROP
+    pixel_perfect: bool = True
+    resolution: int = 512
+    kind: str = ""
+    options: tuple[Option, ...] = ()
+
+    def __post_init__(self) -> None:
+        check_range("control weight", self.weight, 0, 2)
+        check_range("control start", self.start, 0, 1)
+        check_range("control end", self.end, 0, 1)
+        check_range("resolution", self.resolution, 64, 4096)
+        if self.start >= self.end:
+            raise InvalidRequest(
+                f"A control unit starts at {self.start} and ends at {self.end}.", hint="Let it end after its start."
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reference:
+    """A picture to take after: its content and style (IP-Adapter), or with `style_only` its style alone. `model` names the
+    adapter, "" the one that fits."""
+
+    picture: str = picture("")
+    weight: float = 0.6
+    style_only: bool = False
+    model: str = ""
+
+    def __post_init__(self) -> None:
+        check_range("reference weight", self.weight, 0, 2)

@@ -1,0 +1,1 @@
+"""Jobs: admission, queue, lanes, the runner, the journal and the saver."""

@@ -1,0 +1,110 @@
+"""One pass from the first request to the last step that follows it, each step in the lane where it belongs."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+from studio.core.errors import StudioError
+from studio.core.model import GPU_LANE, Model
+from studio.core.ports import Backend, PictureSeed
+from studio.core.pricing import Estimate
+from studio.core.request import GenerationRequest, outputs_of
+from studio.core.result import Rendered
+from studio.engine.jobs.job_context import RunContext
+from studio.engine.models.model_list import Models
+from studio.engine.money.ledger import Ledger
+
+
+class InLane(Protocol):
+    """Runs work in another lane's thread and waits for its result, as long as the job may go on."""
+
+    def __call__(self, lane: str, work: Callable[[], Any], context: RunContext) -> Any: ...
+
+
+class Chain:
+    """Renders passes. A step of the GPU lane runs there whatever lane the job is in; every other step runs where the job is."""
+
+    def __init__(self, models: Models, ledger: Ledger, in_lane: InLane) -> None:
+        self._models = models
+        self._ledger = ledger
+        self._in_lane = in_lane
+
+    def render(
+        self, request: GenerationRequest, seeds: Sequence[PictureSeed], context: RunContext, lane: str
+    ) -> list[Rendered]:
+        """`outputs_of(request)` pictures per seed, in order; `lane` is the one that calls.
+
+        Raises:
+            what the backends raise.
+        """
+        parts = 1 + len(request.then)
+        context.part(0, parts)
+        rendered = self._render(request.replace(then=()), seeds, context)
+        for number, step in enumerate(request.then, 1):
+            context.part(number, parts)
+            rendered = [result for one in rendered for result in self._follow(step, one, context, lane)]
+        return rendered
+
+    def _follow(self, step: GenerationRequest, before: Rendered, context: RunContext, lane: str) -> list[Rendered]:
+        _, model = self._models.find(step.model)
+        request = _on(step, before, model, context)
+        seed = PictureSeed(seed=before.seed)
+
+        def work() -> list[Rendered]:
+            return self._render(request, [seed], context)
+
+        results = self._in_lane(GPU_LANE, work, context) if model.lane == GPU_LANE != lane else work()
+        return [_after(before, result) for result in results]
+
+    def _render(self, request: GenerationRequest, seeds: Sequence[PictureSeed], context: RunContext) -> list[Rendered]:
+        """One call of a backend; one that costs money is in the ledger before it is sent."""
+        backend, model = self._models.find(request.model)
+        if not model.paid:
+            return _checked(backend, request, seeds, context)
+        expected = estimate(backend, request.replace(count=len(seeds)))
+        job = context.job
+        with self._ledger.purchase((job.id, job.user), (model.lane, model.id), len(seeds), expected) as bought:
+            rendered = _checked(backend, request, seeds, context)
+            costs = [one.cost for one in rendered if one.cost is not None]
+            bought.cost = sum(costs) if costs else None
+        return rendered
+
+
+def estimate(backend: Backend, request: GenerationRequest) -> float | None:
+    """What `request` is expected to cost at `backend`, in US dollars; 0 where nothing costs, None where nobody can tell."""
+    ask = getattr(backend, "estimate", None)
+    if ask is None:
+        return 0.0
+    found: Estimate | None = ask(request)
+    return None if found is None else found.amount
+
+
+def _on(step: GenerationRequest, before: Rendered, model: Model, context: RunContext) -> GenerationRequest:
+    """The step with the picture that came before as its source, at a size of its model's liking."""
+    request = step.replace(source=context.lend(before.image))
+    if step.task.draws and not (step.width or step.height or step.aspect):
+        width, height = model.sizes.near(*before.image.size)
+        request = request.replace(width=width, height=height)
+    return request
+
+
+def _after(before: Rendered, result: Rendered) -> Rendered:
+    costs = [cost for cost in (before.cost, result.cost) if cost is not None]
+    return dataclasses.replace(
+        result, seed=before.seed, variation_seed=before.variation_seed, notes=(*before.notes, *result.notes),
+        cost=sum(costs) if costs else None,
+    )  # fmt: skip
+
+
+def _checked(
+    backend: Backend, request: GenerationRequest, seeds: Sequence[PictureSeed], context: RunContext
+) -> list[Rendered]:
+    rendered = backend.render(request, seeds, context)
+    wanted = len(seeds) * outputs_of(request)
+    if len(rendered) != wanted:
+        raise StudioError(
+            f"The model gave {len(rendered)} pictures where {wanted} were asked for.", hint="Try another model."
+        )
+    return rendered

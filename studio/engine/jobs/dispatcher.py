@@ -1,0 +1,86 @@
+"""All lanes together: which job goes where, how many may wait, and what the waiting are told."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+
+from studio.core.errors import QueueFull
+from studio.core.model import GPU_LANE
+from studio.core.settings import Settings
+from studio.engine.jobs.job import Job, Stop
+from studio.engine.jobs.lanes import Lane
+from studio.engine.models.timings import Timings
+
+_PROVIDER_THREADS = 4  # jobs of one cloud service that run side by side
+
+
+class Dispatch:
+    """Makes lanes as they are needed: one thread for the GPU, a few for each cloud service. Thread-safe."""
+
+    def __init__(self, run: Callable[[Job], None], timings: Timings) -> None:
+        self._run = run
+        self._timings = timings
+        self._lock = threading.Lock()
+        self._lanes: dict[str, Lane] = {}
+
+    def lane(self, name: str) -> Lane:
+        """The lane of that name."""
+        with self._lock:
+            if name not in self._lanes:
+                threads = 1 if name == GPU_LANE else _PROVIDER_THREADS
+                self._lanes[name] = Lane(name, self._run, threads=threads, moved=self._tell_waiting)
+            return self._lanes[name]
+
+    def put(self, job: Job, *, first: bool = False) -> None:
+        """Queue a job in its model's lane."""
+        self.lane(job.model.lane).put(job, first=first)
+
+    def remove(self, job: Job) -> bool:
+        """Take a waiting job out; False when it does not wait."""
+        return self.lane(job.model.lane).remove(job)
+
+    def check_room(self, user: str, settings: Settings) -> None:
+        """Raises QueueFull when one more job of `user` would be too many."""
+        lanes = self._all()
+        total, own = sum(lane.waiting() for lane in lanes), sum(lane.waiting(user) for lane in lanes)
+        if total >= settings.queue_limit or own >= settings.queue_limit_per_user:
+            whose = "of your jobs" if own >= settings.queue_limit_per_user else "jobs"
+            ahead = own if own >= settings.queue_limit_per_user else total
+            raise QueueFull(
+                f"{ahead} {whose} wait already.", hint="Try again when some have ended.", details={"ahead": ahead}
+            )
+
+    def close(self, drain: float) -> None:
+        """Begin no new job; wait up to `drain` seconds for the running ones, then ask them to be put back."""
+        lanes = self._all()
+        for lane in lanes:
+            lane.close()
+        if _joined(lanes, drain):
+            return
+        for lane in lanes:
+            for job in lane.standing()[0]:
+                job.stop(Stop.PUT_BACK)
+        _joined(lanes, 2.5)
+
+    def _all(self) -> list[Lane]:
+        with self._lock:
+            return list(self._lanes.values())
+
+    def _tell_waiting(self, lane: Lane) -> None:
+        """Tell every waiting job its place, and when its turn comes."""
+        running, waiting = lane.standing()
+        left: float | None = 0.0
+        for job in running:
+            eta = job.snapshot.eta
+            left = None if left is None or eta is None else left + eta
+        for place, job in enumerate(waiting):
+            job.tell_waiting(len(running) + place, left)
+            expected = self._timings.per_picture(job.request, job.model)
+            left = None if left is None or expected is None else left + expected * job.pictures
+
+
+def _joined(lanes: list[Lane], seconds: float) -> bool:
+    deadline = time.monotonic() + seconds
+    return all([lane.join(max(0.0, deadline - time.monotonic())) for lane in lanes])

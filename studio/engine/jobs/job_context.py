@@ -1,0 +1,167 @@
+"""What a backend sees of its job: progress, previews, cancel, stages."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Generator
+
+from PIL import Image
+
+from studio.core.errors import NotFound
+from studio.core.events import Loading, Notice, Step
+from studio.core.settings import Settings
+from studio.engine.jobs.job import Job
+from studio.engine.jobs.previews import Previews
+from studio.engine.lookups import no_key
+from studio.engine.storage.inputs import Pictures, content_hash
+
+
+class RunContext:
+    """The JobContext of one run of a job. Used by one lane thread; begun anew for each pass with `begin`.
+
+    `stages` holds seconds by name, `peak` bytes, `notes` what was changed in the present pass.
+    """
+
+    def __init__(
+        self, job: Job, previews: Previews, pictures: Pictures, keys: Callable[[str], str], estimate: float | None
+    ) -> None:
+        """`estimate` is what the whole job is expected to take, in seconds."""
+        self.stages: dict[str, float] = {}
+        self.peak = 0
+        self.notes: list[str] = []
+        self._job = job
+        self._previews = previews
+        self._pace = Pace(estimate)
+        self._kept = pictures
+        self._keys = keys
+        self._lent: dict[str, Image.Image] = {}
+        self._part, self._parts = 0, 1
+        self._picture, self._pictures, self._batch = 1, job.pictures, 1
+        self._next_preview = 0.0
+
+    def begin(self, done: int, size: int) -> None:
+        """A pass of `size` pictures begins after `done` ones."""
+        self._picture, self._batch = done + 1, size
+        self._pace.begin(size, self._pictures - done)
+        self.notes = []
+        self._lent.clear()
+        self._part, self._parts = 0, 1
+
+    def part(self, number: int, parts: int) -> None:
+        """The pass has got to step `number`, counted from 0, of a chain of `parts`."""
+        self._part, self._parts = number, parts
+
+    def lend(self, image: Image.Image) -> str:
+        """Make `image` a picture that this pass's requests may name, until the next pass; returns its content hash."""
+        name = content_hash(image)
+        self._lent[name] = image
+        return name
+
+    @property
+    def job(self) -> Job:
+        """The job that runs."""
+        return self._job
+
+    @property
+    def settings(self) -> Settings:
+        return self._job.settings
+
+    def loading(self, what: str) -> None:
+        self._job.emit(Loading(what))
+        self.raise_if_cancelled()
+
+    def progress(self, step: int, steps: int, preview: Callable[[], Image.Image] | None = None) -> None:
+        self.raise_if_cancelled()
+        now = time.monotonic()
+        path = None
+        if preview is not None and self.settings.previews and now >= self._next_preview:
+            path = self._previews.write(self._job.id, preview(), self.settings.preview_side)
+            self._next_preview = time.monotonic() + self.settings.preview_interval
+        step, steps = self._part * steps + step, self._parts * steps
+        eta = self._pace.eta(step, steps, now)
+        step_done = Step(step, steps, self._picture, self._pictures, eta=eta, preview=path, batch=self._batch)
+        self._job.emit(step_done)
+
+    def notice(self, text: str) -> None:
+        self.notes.append(text)
+        self._job.emit(Notice(text))
+
+    def raise_if_cancelled(self) -> None:
+        self._job.raise_if_stopped()
+
+    def sleep(self, seconds: float) -> None:
+        self._job.sleep(seconds)
+
+    def picture(self, content_hash: str) -> Image.Image:
+        lent = self._lent.get(content_hash)
+        return lent.copy() if lent is not None else self._kept.open(content_hash, self._job.user)
+
+    def key(self, name: str) -> str:
+        return self._keys(name)
+
+    @contextlib.contextmanager
+    def stage(self, name: str) -> Generator[None]:
+        start = time.monotonic()
+        try:
+            yield
+        finally:
+            self.stages[name] = self.stages.get(name, 0.0) + time.monotonic() - start
+
+    def peak_memory(self, bytes_used: int) -> None:
+        self.peak = max(self.peak, bytes_used)
+
+
+class Pace:
+    """How long the rest of a job takes, from the steps seen so far. Seconds throughout."""
+
+    def __init__(self, estimate: float | None) -> None:
+        self._deadline = None if estimate is None else time.monotonic() + estimate
+        self._first: tuple[int, float] | None = None
+        self._step_seconds: float | None = None
+        self._size, self._left = 1, 1
+
+    def begin(self, size: int, left: int) -> None:
+        """A pass of `size` of the `left` pictures begins."""
+        self._first = None
+        self._size, self._left = size, left
+
+    def eta(self, step: int, steps: int, now: float) -> float | None:
+        """Seconds until the job ends, None while nothing is known."""
+        if self._first is None or step <= self._first[0]:
+            self._first = (step, now)
+        else:
+            self._step_seconds = (now - self._first[1]) / (step - self._first[0])
+        if self._step_seconds is None:
+            return None if self._deadline is None else max(0.0, self._deadline - now)
+        later_passes = (self._left - self._size) / self._size
+        return self._step_seconds * (max(steps - step, 0) + later_passes * steps)
+
+
+class LaneContext:
+    """The JobContext of work that belongs to no job: loading a model from the Configurations tab."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+
+    def loading(self, what: str) -> None: ...
+
+    def progress(self, step: int, steps: int, preview: Callable[[], Image.Image] | None = None) -> None: ...
+
+    def notice(self, text: str) -> None: ...
+
+    def raise_if_cancelled(self) -> None: ...
+
+    def sleep(self, seconds: float) -> None:
+        time.sleep(seconds)
+
+    def picture(self, content_hash: str) -> Image.Image:
+        raise NotFound("Work that belongs to no job has no pictures.", hint="Send a request instead.")
+
+    def key(self, name: str) -> str:
+        return no_key(name)
+
+    def stage(self, name: str) -> contextlib.AbstractContextManager[None]:
+        return contextlib.nullcontext()
+
+    def peak_memory(self, bytes_used: int) -> None: ...

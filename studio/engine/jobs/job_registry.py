@@ -1,0 +1,40 @@
+"""The jobs of this process that are held in memory."""
+
+from __future__ import annotations
+
+import collections
+import threading
+
+from studio.engine.jobs.job import Job
+
+_REMEMBERED = 200  # ended jobs that are kept; all are in the journal
+_UNSAVED = 8  # ended jobs whose pictures are kept for another try at saving
+
+
+class Roster:
+    """Jobs by id, oldest first; of the ended ones only the latest. Thread-safe."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._jobs: collections.OrderedDict[str, Job] = collections.OrderedDict()
+
+    def get(self, job_id: str) -> Job | None:
+        """The job of that id when it is held."""
+        with self._lock:
+            return self._jobs.get(job_id)
+
+    def of(self, user: str) -> list[Job]:
+        """All held jobs of a user."""
+        with self._lock:
+            return [job for job in self._jobs.values() if job.user == user]
+
+    def put(self, job: Job) -> Job:
+        """Hold `job`, and let go of ended ones that are too many."""
+        with self._lock:
+            self._jobs[job.id] = job
+            ended = [old for old in self._jobs.values() if old.snapshot.status.final]
+            for old in ended[: max(0, len(ended) - _REMEMBERED)]:
+                del self._jobs[old.id]
+            for old in [old for old in ended if old.unsaved][:-_UNSAVED]:
+                old.unsaved.clear()
+        return job

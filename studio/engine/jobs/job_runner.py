@@ -1,0 +1,231 @@
+"""Carrying out one job in its lane: pass after pass, the fallback model when its own fails, and the end of it all."""
+
+from __future__ import annotations
+
+import collections
+import logging
+import threading
+import time
+from collections.abc import Callable
+
+from studio.core.errors import (
+    InvalidRequest,
+    JobCancelled,
+    ModelBroken,
+    PictureSkipped,
+    ProviderError,
+    StorageFailed,
+    StudioError,
+    UnknownModel,
+)
+from studio.core.events import Cancelled, Event, Failed, Finished, Loading, Notice, Saved, Snapshot, Status, Waiting
+from studio.core.request import GenerationRequest, outputs_of
+from studio.engine.jobs.job import Job, Stop
+from studio.engine.jobs.passes import Picture, first_pass, plan
+from studio.engine.jobs.run_state import Run, Tools
+from studio.engine.jobs.unforeseen_errors import unexpected
+from studio.engine.models.fallback_chain import FALLS_BACK, next_model
+from studio.engine.models.fallback_request import adapt, notice
+from studio.engine.money.ledger import MAY_BE_BILLED
+from studio.engine.storage import grid_sheet
+
+_log = logging.getLogger(__name__)
+
+
+class Runner:
+    """Runs jobs. `requeue(job)` is called when a job has to go on in another lane."""
+
+    def __init__(self, tools: Tools, requeue: Callable[[Job], None]) -> None:
+        self._tools = tools
+        self._requeue = requeue
+
+    def run(self, job: Job) -> None:
+        """Draw what is missing of the job. Its pictures are saved, and its end is told, in the background. Raises nothing."""
+        tools = self._tools
+        expected = tools.timings.per_picture(job.request, job.model)
+        context = tools.contexts(job, expected * job.pictures if expected else None)
+        run = Run(job=job, context=context, saves=tools.saver.open(job), lane=job.model.lane)
+        try:
+            self._draw(run)
+        except JobCancelled:
+            if job.stopping is None:
+                run.error = StudioError("The model stopped by itself.", hint="Try again.")
+        except StudioError as error:
+            run.error = error.with_traceback(None)
+        except Exception as error:  # noqa: BLE001 - the lane's runner: the lane must outlive any job
+            run.error = unexpected(error)
+        run.saves.seal(lambda: self._end(run))
+
+    def save_again(self, job: Job) -> None:
+        """Write `job.unsaved` once more, in the background; then the job ends, or goes on with what was never drawn."""
+        tools = self._tools
+        tools.journal.put_back(job.id)
+        kept, job.unsaved = job.unsaved, []
+        old = job.snapshot
+        job.restore(Snapshot(status=Status.RUNNING, assets=old.assets, notices=old.notices, pictures=old.pictures))
+        context = tools.contexts(job, None)
+        run = Run(job=job, context=context, saves=tools.saver.open(job), lane=job.model.lane)
+
+        def work() -> None:
+            for asset, rendered in kept:
+                run.saves.put(asset, rendered, tools.drafts.fields(asset.request, job.model))
+            run.saves.seal(lambda: self._end_saving(run))
+
+        threading.Thread(target=work, name="save again", daemon=True).start()
+
+    def _end_saving(self, run: Run) -> None:
+        job = run.job
+        if run.saves.error is None and len(self._tools.library.settled(job.id)) < job.pictures * outputs_of(
+            job.request
+        ):
+            job.emit(Waiting(0))
+            self._requeue(job)
+        else:
+            self._end(run)
+
+    def _draw(self, run: Run) -> None:
+        job, tools = run.job, self._tools
+        job.forget_skip()
+        job.raise_if_stopped()
+        job.emit(Loading("Starting"))
+        tools.journal.started(job.id)
+        tools.outputs.recover(job.id)
+        told = {asset.id for asset in job.snapshot.assets}
+        job.emit(*(Saved(asset) for asset in tools.library.of_job(job.id) if asset.id not in told))
+        pictures = plan(job.request)
+        settled = tools.library.settled(job.id)
+        missing = collections.deque(picture for picture in pictures if not settled.issuperset(_numbers(picture)))
+        self._check_paid(job, len(pictures) - len(missing))
+        while missing and not run.moved:
+            job.raise_if_stopped()
+            batch = first_pass(list(missing))
+            failure = self._draw_pass(run, batch, settled, done=len(pictures) - len(missing))
+            if failure is None:
+                for _ in batch:
+                    missing.popleft()
+            else:  # outside every except block, so that the failed pass holds no memory any more
+                self._fall_back(run, batch[0].request, failure)
+
+    def _check_paid(self, job: Job, drawn: int) -> None:
+        """Refuse to draw on when more pictures may have been paid for than there are: what was sent is not sent twice."""
+        if self._tools.ledger.paid_pictures(job.id) > drawn:
+            raise ProviderError(
+                f"The studio ended while {job.model.title} was at work. It may have billed the picture; it was not asked again.",
+                hint="Look at the provider's own page, and press Generate if you want to pay for it anew.",
+                details={MAY_BE_BILLED: True},
+            )
+
+    def _draw_pass(self, run: Run, batch: list[Picture], settled: set[int], *, done: int) -> StudioError | None:
+        """Draw and hand to the saver; the error when the model is to blame."""
+        job, tools = run.job, self._tools
+        request, note = _substituted(run, batch[0].request)
+        run.context.begin(done, len(batch))
+        try:
+            _, model = tools.models.find(request.model)
+            asked = request.replace(count=len(batch), batch_size=len(batch))
+            rendered = tools.chain.render(asked, [picture.seed for picture in batch], run.context, run.lane)
+        except PictureSkipped:
+            tools.library.skip(job.id, job.user, [number for picture in batch for number in _numbers(picture)])
+            job.emit(Notice("Skipped one picture" if len(batch) == 1 else f"Skipped {len(batch)} pictures"))
+            return None
+        except FALLS_BACK as error:
+            return error.with_traceback(None)
+        run.drawn += len(batch)
+        notes = (*job.notes, *note, *run.context.notes)
+        numbers = [number for picture in batch for number in _numbers(picture)]
+        for number, result in zip(numbers, rendered, strict=True):
+            if number in settled:  # one of several files of a picture that was cut short
+                continue
+            asset = tools.drafts.picture(job, number, request, model, result, notes)
+            run.saves.put(asset, result, tools.drafts.fields(request, model))
+        return None
+
+    def _fall_back(self, run: Run, request: GenerationRequest, failure: StudioError) -> None:
+        """Let the fallback model draw what `request`'s model should have drawn; raises `failure` when there is none."""
+        job = run.job
+        failed = request.model
+        fallback_id, left = next_model(job, failure)
+        if not fallback_id or fallback_id == failed or failed in run.substitutes:
+            raise failure
+        try:
+            _, model = self._tools.models.find(fallback_id)
+            adapted = adapt(job.request.replace(model=failed, fallbacks=left), model)
+        except (UnknownModel, ModelBroken, InvalidRequest) as error:
+            _log.warning("the fallback model %s cannot take over: %s", fallback_id, error.message)
+            raise failure from error
+        text = notice(failed, model, failure)
+        job.emit(Notice(text))
+        if model.lane == run.lane:
+            run.substitutes[failed] = (model, text)
+        elif job.request.axes:
+            raise failure
+        else:
+            job.request, job.model, run.moved = adapted, model, True
+            job.notes = (*job.notes, text)
+
+    def _end(self, run: Run) -> None:
+        """The run is over and its pictures are settled: tell everybody, and write it down."""
+        job = run.job
+        error = run.saves.error or run.error
+        if error is None and run.moved:
+            self._tools.journal.put_back(job.id)
+            job.emit(Waiting(0))
+            self._requeue(job)
+            return
+        if error is None and job.stopping is Stop.PUT_BACK:
+            self._tools.journal.put_back(job.id)
+            job.emit(Waiting(0))
+            return
+        if error is None and job.stopping is None and job.request.axes:
+            error = self._compose(run)
+        seconds = time.monotonic() - run.started
+        if error is None and job.stopping is not None:
+            self._tell(run, Status.CANCELLED, Cancelled(), seconds)
+        elif error is not None:
+            run.error = error
+            self._tell(run, Status.FAILED, Failed(error), seconds)
+        else:
+            self._tell(run, Status.FINISHED, Finished(seconds), seconds)
+
+    def _compose(self, run: Run) -> StudioError | None:
+        """Make and save the labelled picture of a whole grid; the error when that fails."""
+        job, tools = run.job, self._tools
+        result = grid_sheet.compose(job.request, {asset.index: asset.path for asset in tools.library.of_job(job.id)})
+        if result is None:
+            return None
+        asset = tools.drafts.grid(job, result)
+        try:
+            saved = tools.outputs.save(asset, result, tools.drafts.fields(job.request, job.model), job.settings)
+        except StorageFailed as error:
+            job.unsaved.append((asset, result))
+            return error
+        job.emit(Saved(saved))
+        return None
+
+    def _tell(self, run: Run, status: Status, event: Event, seconds: float) -> None:
+        job, tools = run.job, self._tools
+        snapshot = job.snapshot
+        try:
+            tools.journal.ended(job.id, status, seconds=seconds, error=run.error, notices=snapshot.notices)
+            if status is Status.FINISHED and run.drawn and not job.request.axes:
+                drawing = seconds - run.context.stages.get("load", 0.0)
+                tools.timings.learn(job.request, job.model, drawing / run.drawn)
+        except StorageFailed as error:  # the user is told all the same; after a restart the job is taken up again
+            _log.warning("the end of job %s is not in the journal: %s", job.id, error.message)
+        tools.ledger.release(job.id)
+        tools.logs.generation(run.line(status, seconds), job.request, job.settings)
+        job.emit(event)
+
+
+def _numbers(picture: Picture) -> range:
+    """The numbers of the files that the picture ends as."""
+    files = outputs_of(picture.request)
+    return range(picture.index * files, (picture.index + 1) * files)
+
+
+def _substituted(run: Run, request: GenerationRequest) -> tuple[GenerationRequest, tuple[str, ...]]:
+    """The request as it is really drawn, and the note that says so."""
+    if request.model not in run.substitutes:
+        return request, ()
+    model, text = run.substitutes[request.model]
+    return adapt(request, model), (text,)

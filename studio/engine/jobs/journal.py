@@ -1,0 +1,165 @@
+"""The durable queue: a job is on disk before its submitter hears of it, and stays there until it has ended.
+
+Every job has an owner, the process that works on it. What a dead owner left behind is claimed by the next process that
+starts on the same outputs folder; what a living one holds is never touched.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import sqlite3
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from studio.core.errors import InvalidRequest, RateLimited, StudioError
+from studio.core.events import Status
+from studio.core.request import GenerationRequest
+from studio.engine.storage.database import Database
+from studio.engine.storage.process_locks import Owner
+
+MAX_ATTEMPTS = 3  # a job that ended the whole process this often, without one picture more, is not begun again
+_OPEN = (Status.QUEUED.value, Status.RUNNING.value)
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """One job as the journal knows it. `seconds` and `error` are there once it has ended."""
+
+    id: str
+    user: str
+    model: str
+    request: GenerationRequest
+    status: Status
+    created: float
+    notices: tuple[str, ...] = ()
+    error: StudioError | None = None
+    seconds: float | None = None
+
+
+class Journal:
+    """The jobs of one outputs folder. Thread-safe; other processes may use the same folder."""
+
+    def __init__(self, database: Database, owner: Owner) -> None:
+        self._database = database
+        self._owner = owner
+
+    def add(self, entry: Entry) -> None:
+        """Commit a queued job, ours to run."""
+        with self._database.transaction() as connection:
+            connection.execute(
+                "INSERT INTO jobs (id, user, model, request, status, notices, created, owner)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                (
+                    entry.id, entry.user, entry.model, json.dumps(entry.request.to_json()), Status.QUEUED.value,
+                    json.dumps(entry.notices), entry.created, self._owner.id,
+                ),
+            )  # fmt: skip
+
+    def started(self, job_id: str) -> None:
+        """The job runs from now on."""
+        with self._database.transaction() as connection:
+            connection.execute(
+                "UPDATE jobs SET status = ?, attempts = attempts + 1 WHERE id = ?", (Status.RUNNING.value, job_id)
+            )
+
+    def put_back(self, job_id: str) -> None:
+        """The job waits again, at its old place."""
+        with self._database.transaction() as connection:
+            connection.execute(
+                "UPDATE jobs SET status = ?, attempts = 0, error = NULL, finished = NULL WHERE id = ?",
+                (Status.QUEUED.value, job_id),
+            )
+
+    def ended(
+        self,
+        job_id: str,
+        status: Status,
+        *,
+        seconds: float | None = None,
+        error: StudioError | None = None,
+        notices: tuple[str, ...] = (),
+    ) -> None:
+        """The job is over; `status` is a final one."""
+        with self._database.transaction() as connection:
+            connection.execute(
+                "UPDATE jobs SET status = ?, finished = ?, seconds = ?, error = ?, notices = ? WHERE id = ?",
+                (
+                    status.value, time.time(), seconds, json.dumps(error.to_json(), default=str) if error else None,
+                    json.dumps(notices), job_id,
+                ),
+            )  # fmt: skip
+
+    def get(self, job_id: str, user: str) -> Entry | None:
+        """The job of that user, None when there is none."""
+        rows = self._database.rows("SELECT * FROM jobs WHERE id = ? AND user = ?", (job_id, user))
+        return _entry(rows[0]) if rows else None
+
+    def newest(self, user: str, limit: int) -> list[Entry]:
+        """The latest jobs of `user`, newest first, those of earlier runs and other processes too."""
+        rows = self._database.rows("SELECT * FROM jobs WHERE user = ? ORDER BY seq DESC LIMIT ?", (user, limit))
+        return [_entry(row) for row in rows]
+
+    def claim(self) -> list[Entry]:
+        """Take over all unfinished jobs whose owners are dead, in the order they were submitted.
+
+        One that has ended its process MAX_ATTEMPTS times is marked as failed instead.
+        """
+        with self._database.transaction() as connection:
+            marks = "SELECT DISTINCT owner FROM jobs WHERE status IN (?, ?)"
+            dead = [row["owner"] for row in connection.execute(marks, _OPEN) if not self._owner.alive(row["owner"])]
+            claimed: list[sqlite3.Row] = []
+            for owner in dead:
+                claimed += connection.execute(
+                    "SELECT * FROM jobs WHERE owner = ? AND status IN (?, ?)", (owner, *_OPEN)
+                )
+            for row in claimed:
+                worn_out = row["attempts"] >= MAX_ATTEMPTS
+                connection.execute(
+                    "UPDATE jobs SET owner = ?, status = ?, error = ?, finished = ? WHERE id = ?",
+                    (
+                        self._owner.id, (Status.FAILED if worn_out else Status.QUEUED).value,
+                        json.dumps(_worn_out().to_json()) if worn_out else None, time.time() if worn_out else None, row["id"],
+                    ),
+                )  # fmt: skip
+        claimed.sort(key=lambda row: row["seq"])
+        return [_entry(row) for row in claimed if row["attempts"] < MAX_ATTEMPTS]
+
+
+def _worn_out() -> StudioError:
+    return StudioError(
+        f"The studio ended {MAX_ATTEMPTS} times while it worked on this job, so it is not begun again.",
+        hint="Try a smaller size or another model.",
+    )
+
+
+def _entry(row: sqlite3.Row) -> Entry:
+    try:
+        request = GenerationRequest.from_json(json.loads(row["request"]))
+    except InvalidRequest as error:  # written by another version
+        _log.warning("the request of job %s is not understood any more: %s", row["id"], error.message)
+        request = GenerationRequest(model=row["model"])
+    return Entry(
+        id=row["id"], user=row["user"], model=row["model"], request=request, status=Status(row["status"]),
+        created=row["created"], notices=tuple(json.loads(row["notices"])), error=_error(row["error"]),
+        seconds=row["seconds"],
+    )  # fmt: skip
+
+
+def _error(text: str | None) -> StudioError | None:
+    if text is None:
+        return None
+    data: dict[str, Any] = json.loads(text)
+    details: dict[str, Any] = dict(data.get("details", {}))
+    hint = str(details.pop("hint", ""))
+    kind = next((kind for kind in _kinds(StudioError) if kind.code == data["code"]), StudioError)
+    if issubclass(kind, RateLimited):
+        return kind(data["error"], retry_after=details.get("retry_after"), hint=hint)
+    return kind(data["error"], hint=hint, details=details)
+
+
+def _kinds(base: type[StudioError]) -> list[type[StudioError]]:
+    return [base, *(kind for child in base.__subclasses__() for kind in _kinds(child))]

@@ -1,0 +1,69 @@
+"""One run of a job, and what it is run with."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from studio.core.errors import StudioError
+from studio.core.events import Status
+from studio.core.model import Model
+from studio.engine.jobs.chain_steps import Chain
+from studio.engine.jobs.job import Job
+from studio.engine.jobs.job_context import RunContext
+from studio.engine.jobs.journal import Journal
+from studio.engine.jobs.saver import Saver, Saves
+from studio.engine.logs import Logs
+from studio.engine.models.model_list import Models
+from studio.engine.models.timings import Timings
+from studio.engine.money.ledger import Ledger
+from studio.engine.storage.asset_builder import Drafts
+from studio.engine.storage.asset_index import Library
+from studio.engine.storage.outputs import Outputs
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tools:
+    """What a runner works with."""
+
+    models: Models
+    chain: Chain
+    contexts: Callable[[Job, float | None], RunContext]
+    ledger: Ledger
+    journal: Journal
+    library: Library
+    outputs: Outputs
+    saver: Saver
+    timings: Timings
+    drafts: Drafts
+    logs: Logs
+
+
+@dataclass
+class Run:
+    """One run of a job, from its start in the lane to its end."""
+
+    job: Job
+    context: RunContext
+    saves: Saves
+    lane: str
+    started: float = field(default_factory=time.monotonic)
+    drawn: int = 0
+    substitutes: dict[str, tuple[Model, str]] = field(default_factory=dict[str, tuple[Model, str]])
+    moved: bool = False
+    error: StudioError | None = None
+
+    def line(self, status: Status, seconds: float) -> dict[str, Any]:
+        """What the generation log says of the run: `seconds` it took in all, and how it ended."""
+        job = self.job
+        width, height = job.model.hires_size(job.request) if job.request.task.draws else (None, None)
+        return {
+            "job": job.id, "user": job.user, "model": job.model.id, "task": job.request.task.value, "status": status.value,
+            "success": status is Status.FINISHED, "error": self.error.code if self.error else None, "width": width,
+            "height": height, "steps": job.request.steps or job.model.sampling.steps, "pictures": self.drawn,
+            "asked": job.pictures, "seconds": round(seconds, 3),
+            "stages": {name: round(took, 4) for name, took in self.context.stages.items()},
+            "peak_memory": self.context.peak,
+        }  # fmt: skip

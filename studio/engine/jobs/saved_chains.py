@@ -1,0 +1,139 @@
+"""Chains of steps that users gave a name, to be used again: on Extras, after Txt2Img and Img2Img, and through HTTP."""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from studio.core.errors import InvalidRequest, NotFound
+from studio.core.finish import FileWish
+from studio.core.request import MAX_STEPS_AFTER, GenerationRequest
+from studio.engine.storage.database import Database
+
+MOST = 100  # chains of one user
+LONGEST_NAME = 60  # characters
+
+_log = logging.getLogger(__name__)
+
+
+class Chains:
+    """The named chains of all users, each seeing their own. Thread-safe."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def names(self, user: str) -> list[str]:
+        """The user's chains, in the order of the alphabet."""
+        rows = self._database.rows("SELECT name FROM chains WHERE user = ? ORDER BY name COLLATE NOCASE", (user,))
+        return [row["name"] for row in rows]
+
+    def steps(self, user: str, name: str) -> tuple[GenerationRequest, ...]:
+        """The steps of one chain, as a request's `then` takes them.
+
+        Raises:
+            NotFound: the user has no such chain.
+        """
+        rows = self._database.rows("SELECT steps FROM chains WHERE user = ? AND name = ?", (user, name))
+        if not rows:
+            known = ", ".join(self.names(user)) or "none yet"
+            raise NotFound(f"There is no chain “{name[:LONGEST_NAME]}”.", hint=f"Saved are: {known}.")
+        return steps_of(json.loads(rows[0]["steps"]))
+
+    def all(self, user: str) -> dict[str, tuple[GenerationRequest, ...]]:
+        """The user's chains by name; one that this version cannot read is left out."""
+        found: dict[str, tuple[GenerationRequest, ...]] = {}
+        for name in self.names(user):
+            try:
+                found[name] = self.steps(user, name)
+            except InvalidRequest as error:
+                _log.warning("the chain %r cannot be read: %s", name, error.message)
+        return found
+
+    def name_of(self, user: str, steps: Sequence[GenerationRequest]) -> str | None:
+        """The name of the user's chain that was carried out as `steps`, None when there is none; a step that leaves its model
+        open was carried out by any."""
+
+        def alike(kept: Sequence[GenerationRequest]) -> bool:
+            pairs = zip(kept, steps, strict=False)
+            return len(kept) == len(steps) and all(one in (other, other.replace(model="")) for one, other in pairs)
+
+        return next((name for name, kept in self.all(user).items() if alike(kept)), None)
+
+    def save(self, user: str, name: str, steps: Sequence[GenerationRequest]) -> str:
+        """Keep `steps` under `name`, in the place of what had that name; gives the name as it is kept.
+
+        Raises:
+            InvalidRequest: no name, no steps or steps that cannot follow a picture, or too many chains.
+        """
+        kept = " ".join(name.split())[:LONGEST_NAME]
+        if not kept:
+            raise InvalidRequest("The chain has no name.", hint="Give it one.")
+        if not steps:
+            raise InvalidRequest("The chain has no steps.", hint="Choose at least one.")
+        GenerationRequest(then=tuple(steps))  # refuses what cannot follow
+        names = self.names(user)
+        if kept not in names and len(names) >= MOST:
+            raise InvalidRequest(f"There are {MOST} chains already.", hint="Delete one first.")
+        text = json.dumps([step.to_json() for step in steps], ensure_ascii=False)
+        with self._database.transaction() as connection:
+            connection.execute(
+                "INSERT OR REPLACE INTO chains (user, name, steps, created) VALUES (?, ?, ?, ?)",
+                (user, kept, text, time.time()),
+            )
+        return kept
+
+    def delete(self, user: str, name: str) -> None:
+        """Forget one chain; raises NotFound as `steps`."""
+        self.steps(user, name)
+        with self._database.transaction() as connection:
+            connection.execute("DELETE FROM chains WHERE user = ? AND name = ?", (user, name))
+
+
+def followed(request: GenerationRequest, steps: Sequence[GenerationRequest]) -> GenerationRequest:
+    """`request` with `steps` after what follows it already; the file is written as the last that says so wants it.
+
+    Raises:
+        InvalidRequest: steps that cannot follow.
+    """
+    if not steps:
+        return request
+    file = next((step.file for step in reversed(steps) if step.file is not None), request.file)
+    return request.replace(file=file, then=(*request.then, *(step.replace(file=None) for step in steps)))
+
+
+def following(request: GenerationRequest) -> tuple[GenerationRequest, ...]:
+    """The steps that follow `request`, the file with the last, as they are saved: the inverse of `followed`."""
+    then = request.then
+    file = None if request.file == FileWish() else request.file
+    return (*then[:-1], then[-1].replace(file=file)) if then else ()
+
+
+def begun(steps: Sequence[GenerationRequest], pictures: Sequence[str]) -> GenerationRequest:
+    """The request that sends `pictures` through `steps`, one or many.
+
+    Raises:
+        InvalidRequest: no pictures.
+    """
+    if not pictures:
+        raise InvalidRequest("There is no picture to send through the chain.", hint="Give one, or several.")
+    first, *rest = steps
+    one = len(pictures) == 1
+    first = first.replace(source=pictures[0] if one else None, batch=() if one else tuple(pictures))
+    return followed(first, rest)
+
+
+def steps_of(data: Any) -> tuple[GenerationRequest, ...]:
+    """The steps of JSON data: a list of requests, or one.
+
+    Raises:
+        InvalidRequest: no such list, or what a request refuses.
+    """
+    listed: Any = [data] if isinstance(data, dict) else data
+    if not isinstance(listed, list) or not 1 <= len(listed) <= MAX_STEPS_AFTER:  # pyright: ignore[reportUnknownArgumentType]
+        raise InvalidRequest("A chain is a list of steps.", hint=f"Give 1 to {MAX_STEPS_AFTER} requests.")
+    steps = tuple(GenerationRequest.from_json(step) for step in listed)  # pyright: ignore[reportUnknownVariableType]
+    GenerationRequest(then=steps)  # refuses what cannot follow
+    return steps

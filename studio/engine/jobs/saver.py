@@ -1,0 +1,116 @@
+"""Saving off the lane: encode, write and index while the next pass is drawn already."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import threading
+from collections.abc import Callable, Mapping
+
+from studio.core.errors import StorageFailed, StudioError
+from studio.core.events import Failed, Saved
+from studio.core.result import Asset, Rendered
+from studio.engine.jobs.job import Job, Stop
+from studio.engine.jobs.unforeseen_errors import unexpected
+from studio.engine.storage.outputs import Outputs
+
+_PATIENCE = 120.0  # seconds that a lane waits for the disk before it calls it broken
+
+
+class Saver:
+    """A few threads that write pictures. At most `backlog` pictures wait; then the lanes wait too."""
+
+    def __init__(self, outputs: Outputs, *, threads: int = 2, backlog: int = 6) -> None:
+        self._outputs = outputs
+        self._pool = concurrent.futures.ThreadPoolExecutor(threads, thread_name_prefix="saver")
+        self._room = threading.BoundedSemaphore(backlog)
+        self._idle = threading.Condition()
+        self._open = 0
+
+    def open(self, job: Job) -> Saves:
+        """The saving of one run of `job`; it must be sealed."""
+        with self._idle:
+            self._open += 1
+        return Saves(self, job)
+
+    def close(self, timeout: float) -> None:
+        """Wait until all that was begun is saved, at most `timeout` seconds."""
+        with self._idle:
+            settled = self._idle.wait_for(lambda: self._open == 0, timeout)
+        if settled:
+            self._pool.shutdown(wait=False)
+
+    def submit(
+        self, asset: Asset, rendered: Rendered, job: Job, fields: Mapping[str, str]
+    ) -> concurrent.futures.Future[Asset]:
+        """Save one picture in the background; waits while too many do already.
+
+        Raises:
+            StorageFailed: the disk has not taken a picture for a long time.
+        """
+        if not self._room.acquire(timeout=_PATIENCE):
+            raise StorageFailed(
+                "The disk does not keep up.", hint="Look at the disk of the outputs folder, then try again."
+            )
+        future = self._pool.submit(self._outputs.save, asset, rendered, fields, job.settings)
+        future.add_done_callback(lambda _: self._room.release())
+        return future
+
+    def finish(self, job: Job, work: Callable[[], None]) -> None:
+        """Run `work`, the end of a job's run, in the background. If that fails, so has the job."""
+        self._pool.submit(work).add_done_callback(lambda done: self._finished(job, done.exception()))
+
+    def _finished(self, job: Job, error: BaseException | None) -> None:
+        if error is not None:
+            job.emit(Failed(error if isinstance(error, StudioError) else unexpected(error)))
+        with self._idle:
+            self._open -= 1
+            self._idle.notify_all()
+
+
+class Saves:
+    """The pictures of one run that are being saved. When the run is sealed and the last is settled, its end is run."""
+
+    def __init__(self, saver: Saver, job: Job) -> None:
+        self.error: StudioError | None = None
+        self._saver = saver
+        self._job = job
+        self._lock = threading.Lock()
+        self._pending = 0
+        self._end: Callable[[], None] | None = None
+
+    def put(self, asset: Asset, rendered: Rendered, fields: Mapping[str, str]) -> None:
+        """Save a picture in the background. One that the disk refuses stays in `job.unsaved`, and the job is stopped."""
+        with self._lock:
+            self._pending += 1
+        try:
+            future = self._saver.submit(asset, rendered, self._job, fields)
+        except StorageFailed as error:
+            self._settle(asset, rendered, error)
+            return
+        future.add_done_callback(lambda done: self._saved(asset, rendered, done))
+
+    def seal(self, end: Callable[[], None]) -> None:
+        """No more pictures come; run `end` in the background once all are settled."""
+        with self._lock:
+            if self._pending:
+                self._end = end
+                return
+        self._saver.finish(self._job, end)
+
+    def _saved(self, asset: Asset, rendered: Rendered, done: concurrent.futures.Future[Asset]) -> None:
+        error = done.exception()
+        if error is None:
+            self._job.emit(Saved(done.result()))
+        self._settle(asset, rendered, error)
+
+    def _settle(self, asset: Asset, rendered: Rendered, error: BaseException | None) -> None:
+        if error is not None:
+            self._job.unsaved.append((asset, rendered))
+            self._job.stop(Stop.STORAGE)
+        with self._lock:
+            if error is not None and self.error is None:
+                self.error = error if isinstance(error, StudioError) else unexpected(error)
+            self._pending -= 1
+            end = self._end if self._pending == 0 else None
+        if end is not None:
+            self._saver.finish(self._job, end)

@@ -1,0 +1,132 @@
+"""What other programs wrote into a picture, as plain values: through the parsers of sd-parsers for InvokeAI, Fooocus, NovelAI and
+ComfyUI, directly for SwarmUI, which no library knows.
+
+The parsers are given texts and never the file: what sd-parsers itself does with files keeps the last one in a variable of its module.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, cast
+
+from studio.engine.metadata.comfyui_graphs import read_graph
+
+if TYPE_CHECKING:
+    from sd_parsers.data import PromptInfo
+
+_LONGEST_DREAM = 10_000  # characters: the library's expression for it takes time that grows with the square
+_FAILURES = (ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError)
+
+_log = logging.getLogger(__name__)
+Texts = Mapping[str, str]
+Values = dict[str, Any]
+
+
+def read_foreign(texts: Texts) -> tuple[str, Values] | None:
+    """(the program, the values that it drew with under lower-case names) from the picture's texts by name; "parameters" is
+    a PNG's chunk or the EXIF comment. The values are empty where only the program is recognized. None when nothing is."""
+    from sd_parsers.exceptions import ParserError
+
+    for program, looks_like, read in _PROGRAMS:
+        if not looks_like(texts):
+            continue
+        try:
+            return program, read(texts)
+        except (ParserError, *_FAILURES) as error:
+            _log.info("%s metadata is not understood: %r", program, error)
+            return program, {}
+    return None
+
+
+def json_object(text: str) -> Values | None:
+    """`text` as a JSON object, None when it is none."""
+    if not text.lstrip().startswith("{"):
+        return None
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    return cast("Values", found) if isinstance(found, dict) else None
+
+
+def _swarm(texts: Texts) -> Values:
+    values = dict(_parameters(texts)["sui_image_params"])
+    names, weights = values.pop("loras", []), values.pop("loraweights", [])
+    if isinstance(names, str):
+        names, weights = names.split(","), str(weights or "").split(",")
+    stop = values.pop("clipstopatlayer", None)
+    return {
+        **values,
+        "loras": list(zip(names, [*weights, *[1] * len(names)], strict=False)),
+        **({"clip_skip": -int(stop)} if stop is not None else {}),
+    }
+
+
+def _fooocus(texts: Texts) -> Values:
+    from sd_parsers.parsers import FooocusParser
+
+    found = FooocusParser().parse({"parameters": texts["parameters"]})
+    values = _values(found)
+    width, height = (int(side) for side in str(found.metadata.get("resolution", "()")).strip("()[] ").split(","))
+    return {**values, "width": width, "height": height, "loras": [tuple(one[:2]) for one in values.get("loras", [])]}
+
+
+def _invoke(texts: Texts) -> Values:
+    from sd_parsers.parsers import InvokeAIParser
+
+    values = _values(
+        InvokeAIParser().parse(
+            {name: text[:_LONGEST_DREAM] if name == "Dream" else text for name, text in texts.items()}
+        )
+    )
+    whole = json_object(texts.get("invokeai_metadata", "")) or {}
+    if isinstance(values.get("clip_skip"), int):
+        values["clip_skip"] += 1  # it counts the layers that are left out
+    for name in ("model", "vae"):
+        if isinstance(whole.get(name), dict):
+            values[name] = _model_name(whole[name])
+    loras = cast("list[Any]", whole.get("loras") or [])
+    named = [(_model_name(one.get("model") or one.get("lora")), one.get("weight", 1)) for one in loras]
+    return {**values, "loras": named}
+
+
+def _model_name(model: Mapping[str, Any]) -> str:
+    return str(model.get("name") or model.get("model_name") or "")
+
+
+def _novel(texts: Texts) -> Values:
+    from sd_parsers.parsers import NovelAIParser
+
+    values = _values(NovelAIParser().parse(dict(texts)))
+    return {**values, "scheduler": values.pop("noise_schedule", None)}
+
+
+def _comfy(texts: Texts) -> Values:
+    return read_graph(json.loads(texts["prompt"])) or {}
+
+
+def _values(found: PromptInfo) -> Values:
+    """The first sampler's parameters and what else the program noted."""
+    sampler = found.samplers[0]
+    return {
+        **{str(name).lower(): value for name, value in {**found.metadata, **sampler.parameters}.items()},
+        "sampler": sampler.name,
+        "prompt": ", ".join(one.value for one in sampler.prompts),
+        "negativeprompt": ", ".join(one.value for one in sampler.negative_prompts),
+        **({"model": sampler.model.name} if sampler.model is not None and sampler.model.name else {}),
+    }
+
+
+def _parameters(texts: Texts) -> Values:
+    return json_object(texts.get("parameters", "")) or {}
+
+
+_PROGRAMS: tuple[tuple[str, Callable[[Texts], bool], Callable[[Texts], Values]], ...] = (
+    ("SwarmUI", lambda texts: isinstance(_parameters(texts).get("sui_image_params"), dict), _swarm),
+    ("Fooocus", lambda texts: "base_model" in _parameters(texts), _fooocus),
+    ("InvokeAI", lambda texts: any(name in texts for name in ("invokeai_metadata", "sd-metadata", "Dream")), _invoke),
+    ("NovelAI", lambda texts: texts.get("Software") == "NovelAI" and "Comment" in texts, _novel),
+    ("ComfyUI", lambda texts: "class_type" in texts.get("prompt", ""), _comfy),
+)

@@ -1,0 +1,94 @@
+"""Foreign values in our words: names of samplers, schedules and fields as this studio has them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, cast
+
+from studio.core.infotext_keys import request_of
+from studio.core.request import GenerationRequest
+from studio.core.request_parts import LoraUse
+
+_KEYS = {  # names that programs use, in the words of an infotext
+    "steps": "Steps", "cfg_scale": "CFG scale", "cfgscale": "CFG scale", "cfg": "CFG scale", "scale": "CFG scale",
+    "guidance_scale": "CFG scale", "seed": "Seed", "noise_seed": "Seed", "rand_seed": "Seed", "model": "Model", "base_model": "Model",
+    "clip_skip": "Clip skip", "vae": "VAE", "vae_name": "VAE", "variationseed": "Variation seed",
+    "variationseedstrength": "Variation seed strength",
+}  # fmt: skip
+_SAMPLERS = {  # ComfyUI's (which Fooocus and SwarmUI use), InvokeAI's and NovelAI's names, without their "k_"
+    "euler": "Euler", "euler_ancestral": "Euler a", "euler_a": "Euler a", "heun": "Heun", "heunpp2": "Heun", "lms": "LMS",
+    "dpm_2": "DPM2", "dpm_2_ancestral": "DPM2 a", "kdpm_2": "DPM2", "kdpm_2_a": "DPM2 a",
+    "dpmpp_2m": "DPM++ 2M", "dpmpp_sde": "DPM++ SDE", "dpmpp_sde_gpu": "DPM++ SDE",
+    "dpmpp_2m_sde": "DPM++ 2M SDE", "dpmpp_2m_sde_gpu": "DPM++ 2M SDE", "dpmpp_2m_sde_heun": "DPM++ 2M SDE Heun",
+    "dpmpp_3m_sde": "DPM++ 3M SDE", "dpmpp_3m_sde_gpu": "DPM++ 3M SDE", "dpmpp_2s_ancestral": "DPM++ 2S a", "dpmpp_2s": "DPM++ 2S a",
+    "ddim": "DDIM", "ddim_v3": "DDIM", "ddpm": "DDPM", "uni_pc": "UniPC", "uni_pc_bh2": "UniPC", "unipc": "UniPC", "deis": "DEIS",
+    "sa_solver": "SA-Solver", "lcm": "LCM", "tcd": "TCD", "pndm": "PLMS", "plms": "PLMS",
+}  # fmt: skip
+_SCHEDULES = {
+    "karras": "Karras", "exponential": "Exponential", "polyexponential": "Polyexponential", "sgm_uniform": "SGM Uniform",
+    "simple": "Simple", "beta": "Beta", "normal": "Normal", "ddim_uniform": "Uniform", "kl_optimal": "KL Optimal",
+}  # fmt: skip
+_READ = {"prompt", "negativeprompt", "sampler", "scheduler", "width", "height", "loras"}
+_NOTHING = {"", "none", "automatic", "default", "default (model)"}  # a model or VAE of that name is none
+_MOST_LORAS = 20
+_LONGEST = 300  # characters of a name
+
+
+def asked(values: Mapping[str, Any]) -> tuple[GenerationRequest, tuple[str, ...]]:
+    """(the request that `values` ask for, the names that no field of ours stands for). What is out of range counts among
+    those. A sampler that we do not have keeps its foreign name."""
+    pairs = {**_plain(values), **_sampling(values)}
+    width, height = values.get("width"), values.get("height")
+    if isinstance(width, int) and isinstance(height, int):
+        pairs["Size"] = f"{width}x{height}"
+    request, unknown = request_of(_text(values, "prompt"), _text(values, "negativeprompt"), pairs)
+    request = request.replace(loras=_loras(values))
+    passed_over = {name for name in values if name.lower() not in _KEYS and name.lower() not in _READ} | unknown.keys()
+    return request, tuple(sorted(passed_over))
+
+
+def model_name(path: str) -> str:
+    """A weight file's name without folders and ending, as our lists have it."""
+    name = path.replace("\\", "/").rpartition("/")[2]
+    return name.removesuffix(".safetensors").removesuffix(".ckpt")
+
+
+def _plain(values: Mapping[str, Any]) -> dict[str, str]:
+    pairs: dict[str, str] = {}
+    for name, value in values.items():
+        key = _KEYS.get(name.lower())
+        if key is None or isinstance(value, bool) or not isinstance(value, str | int | float):
+            continue
+        text = str(value)[:_LONGEST]
+        if key not in ("Model", "VAE"):
+            pairs[key] = text
+        elif text.strip().lower() not in _NOTHING:
+            pairs[key] = model_name(text)
+    return pairs
+
+
+def _sampling(values: Mapping[str, Any]) -> dict[str, str]:
+    name = str(values.get("sampler") or "")[:_LONGEST].lower()
+    schedule = _SCHEDULES.get(str(values.get("scheduler") or "").lower(), "")
+    plain = name.removeprefix("k_")
+    if plain not in _SAMPLERS and plain.endswith("_k"):  # InvokeAI's way to say Karras
+        plain, schedule = plain.removesuffix("_k"), "Karras"
+    found = _SAMPLERS.get(plain, name)
+    return {**({"Sampler": found} if found else {}), **({"Schedule type": schedule} if schedule else {})}
+
+
+def _loras(values: Mapping[str, Any]) -> tuple[LoraUse, ...]:
+    found = values.get("loras")
+    uses: list[LoraUse] = []
+    for one in cast("list[Any]", found)[:_MOST_LORAS] if isinstance(found, list) else []:
+        try:
+            name, weight = one
+            uses.append(LoraUse(name=model_name(str(name)[:_LONGEST]), weight=max(-4.0, min(4.0, float(weight)))))
+        except (TypeError, ValueError):
+            continue
+    return tuple(use for use in uses if use.name)
+
+
+def _text(values: Mapping[str, Any], name: str) -> str:
+    value = values.get(name)
+    return value.strip() if isinstance(value, str) else ""

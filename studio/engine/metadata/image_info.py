@@ -1,0 +1,142 @@
+"""What a picture tells of its making: ours, AUTOMATIC1111's and Forge's infotext, and what ComfyUI, InvokeAI, Fooocus, SwarmUI and NovelAI
+write (see studio.engine.metadata.foreign_metadata), in PNG, JPEG, WebP and AVIF."""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, cast
+
+from PIL import ExifTags, Image
+
+from studio.core.errors import InvalidRequest
+from studio.core.image_gate import Limits, open_image, sniff
+from studio.core.infotext import parse_infotext
+from studio.core.request import GenerationRequest
+from studio.core.settings import Settings
+from studio.engine.metadata.embed import MAX_TEXT, read_metadata
+from studio.engine.metadata.foreign_metadata import json_object, read_foreign
+from studio.engine.metadata.foreign_words import asked
+from studio.engine.metadata.stealth import read_stealth
+from studio.engine.storage.inputs import history_of
+
+_MOST_SHOWN = 20_000  # characters of any one raw value that are shown
+_MOST_VALUES = 60  # raw values that are shown
+_TOLD = ("ImageDescription", "Make", "Model", "Software", "Artist", "Copyright")  # EXIF texts that are looked at
+_INFOTEXT = re.compile(
+    r"(?:^|\n|, )(?:Steps: \d|Negative prompt:|Sampler: \w)"
+)  # without one of them it is any comment
+_VERSION = re.compile(r"\bVersion: ([^,\n]{1,80})")
+_PROGRAMS = (("fooocus", "Fooocus"), ("comfy", "ComfyUI"), ("forge", "Forge"), ("neo", "Forge"))
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PictureInfo:
+    """What was found. `program` wrote it, "" when nothing was found; `request` is what it asks for in our words; `history` the
+    requests before it; `raw` everything that was there, by name; `passed_over` names what our form has no field for."""
+
+    program: str = ""
+    infotext: str = ""
+    request: GenerationRequest | None = None
+    history: tuple[GenerationRequest, ...] = ()
+    raw: Mapping[str, str] = field(default_factory=dict[str, str])
+    passed_over: tuple[str, ...] = ()
+    width: int = 0
+    height: int = 0
+    format: str = ""
+    bytes: int = 0
+
+
+def picture_info(source: Path | bytes, settings: Settings) -> PictureInfo:
+    """Everything that the picture tells of itself.
+
+    Raises:
+        BadImage: the file does not pass the gate.
+    """
+    image = open_image(source, limits=Limits.of(settings))
+    data = source.read_bytes() if isinstance(source, Path) else source
+    kind = sniff(data) or ""
+    about: dict[str, Any] = {"width": image.width, "height": image.height, "format": kind.lower(), "bytes": len(data)}
+    if kind not in ("PNG", "JPEG", "WEBP", "AVIF"):
+        return PictureInfo(**about)
+    with Image.open(io.BytesIO(data), formats=(kind,)) as file:
+        told = read_metadata(file)
+        texts = dict(_texts(file))
+    if told.infotext:
+        texts["parameters"] = told.infotext
+    if kind in ("PNG", "WEBP"):
+        texts = {**_unfolded(read_stealth(image)), **texts}
+    texts = {**_unfolded(texts.get("parameters", "")), **texts}
+    about["raw"] = {name: text[:_MOST_SHOWN] for name, text in list(texts.items())[:_MOST_VALUES]}
+    infotext = texts.get("parameters", "")
+    if told.recipe is not None:
+        return PictureInfo(infotext=told.infotext, **_ours(told.recipe), **about)
+    if _INFOTEXT.search(infotext[:MAX_TEXT]) and json_object(infotext) is None:
+        parsed = parse_infotext(infotext)
+        return PictureInfo(
+            program=_program(infotext), infotext=infotext, request=parsed.request, passed_over=tuple(sorted(parsed.unknown)), **about
+        )  # fmt: skip
+    found = read_foreign(texts)
+    if found is None:
+        return PictureInfo(infotext=infotext, **about)
+    program, values = found
+    request, passed_over = asked(values) if values else (None, ())
+    return PictureInfo(program=program, infotext=infotext, request=request, passed_over=passed_over, **about)
+
+
+def _ours(recipe: Mapping[str, Any]) -> dict[str, Any]:
+    try:
+        request = GenerationRequest.from_json(recipe.get("request", recipe))
+    except InvalidRequest as error:
+        _log.info("a recipe of another version: %s", error.message)
+        return {"program": "Easel (another version)"}
+    return {"program": str(recipe.get("studio", "Easel"))[:80], "request": request, "history": history_of(recipe)[:-1]}
+
+
+def _program(infotext: str) -> str:
+    """Who wrote an infotext, by its version: Forge's begins with an f."""
+    found = _VERSION.search(infotext, max(0, len(infotext) - 10_000))
+    version = found[1].lower() if found is not None else ""
+    if re.match(r"f\d", version):
+        return "Forge"
+    return next((program for word, program in _PROGRAMS if word in version), "AUTOMATIC1111")
+
+
+def _texts(file: Image.Image) -> Iterator[tuple[str, str]]:
+    """The picture's texts by name. ComfyUI writes into a WebP's EXIF as "prompt:{…}" in whatever text tags are free."""
+    for name, value in cast("dict[Any, Any]", file.info).items():
+        text = value.decode(errors="replace") if isinstance(value, bytes) else value
+        if isinstance(text, str) and name not in ("exif", "icc_profile"):
+            yield str(name)[:80], text[:MAX_TEXT]
+    try:
+        exif = file.getexif()
+        tags = {name: exif.get(ExifTags.Base[name]) for name in _TOLD}
+    except (OSError, ValueError, SyntaxError, KeyError, TypeError):  # hostile EXIF, as Pillow reports it
+        return
+    for tag, value in tags.items():
+        if not isinstance(value, str):
+            continue
+        name, colon, text = value[:MAX_TEXT].partition(":")
+        yield (name.lower(), text) if colon and name.lower() in ("prompt", "workflow") else (tag, value[:MAX_TEXT])
+
+
+def _unfolded(text: str) -> dict[str, str]:
+    """The texts inside a JSON object of texts, which is how NovelAI hides them and how some write ComfyUI's into a comment."""
+    found = json_object(text[:MAX_TEXT])
+    if found is None:
+        return {"parameters": text} if text and _INFOTEXT.search(text) else {}
+    known = ("prompt", "workflow", "Comment", "Description", "Software", "Source")
+    if not isinstance(found.get("prompt"), dict) and "Comment" not in found:
+        return {}
+    return {
+        name: value if isinstance(value, str) else json.dumps(value)
+        for name, value in found.items()
+        if name in known and isinstance(value, str | dict)
+    }

@@ -1,0 +1,1 @@
+"""The list of models, the choice among them, fallbacks, timings and votes."""

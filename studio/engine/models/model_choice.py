@@ -1,0 +1,53 @@
+"""Choosing a model by how good and how dear it is, and what comes next when it cannot be reached."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from studio.core.errors import InvalidRequest, StudioError, UnknownModel
+from studio.core.model import Model, Quality
+from studio.core.request import GenerationRequest
+from studio.engine.models.model_list import Models
+
+AUTO = "auto:"  # before a quality, in place of a model's id
+_ORDER = tuple(Quality)
+_MOST = 5  # models that are tried one after the other
+
+
+def chosen(
+    request: GenerationRequest, models: Models, price: Callable[[GenerationRequest], float | None]
+) -> GenerationRequest:
+    """`request` with "auto:draft" … "auto:best" replaced by the cheapest model of that quality that can carry it out, and
+    the next ones as its fallbacks. Where no model has the quality, the nearest above and then below is taken.
+
+    Raises:
+        InvalidRequest: no such quality. UnknownModel: nothing can carry the request out.
+    """
+    if not request.model.startswith(AUTO):
+        return request
+    wanted = request.model.removeprefix(AUTO)
+    if wanted not in _ORDER:
+        raise InvalidRequest(f"There is no quality {wanted!r}.", hint="There are: " + ", ".join(_ORDER) + ".")
+    able = [model for model in models.all() if _can(model, request)]
+    if not able:
+        raise UnknownModel(
+            f"No model that is ready can do this {request.task.value.replace('_', ' ')}.",
+            hint="Drop the fields that few models have, or set a provider's key in Configurations.",
+        )
+    place = _ORDER.index(Quality(wanted))
+
+    def rank(model: Model) -> tuple[int, float]:
+        distance = _ORDER.index(model.quality) - place
+        cost = price(request.replace(model=model.id, fallbacks=()))
+        return (distance if distance >= 0 else len(_ORDER) - distance, float("inf") if cost is None else cost)
+
+    best = sorted(able, key=rank)
+    return request.replace(model=best[0].id, fallbacks=tuple(model.id for model in best[1:_MOST]))
+
+
+def _can(model: Model, request: GenerationRequest) -> bool:
+    try:
+        model.check(request.replace(model=model.id, fallbacks=()))
+    except StudioError:
+        return False
+    return True

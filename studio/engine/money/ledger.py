@@ -1,0 +1,153 @@
+"""What pictures of paid models were expected to cost and what was billed: per job, provider, day and user; and the budgets.
+
+A line is on disk before a paid call is sent, so that after a crash it is known that money may have been spent.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from collections.abc import Generator
+from dataclasses import dataclass
+
+from studio.core.errors import BudgetExceeded, JobCancelled, PictureSkipped, StudioError
+from studio.core.settings import Settings
+from studio.engine.storage.database import Database
+
+MAY_BE_BILLED = "may_be_billed"  # the key among an error's details that says so
+_WARN = 0.8  # of a budget
+_SENT, _BILLED, _UNKNOWN, _FREE = "sent", "billed", "unknown", "free"
+_SPENT = "COALESCE(billed, estimated, 0)"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Line:
+    """One row of the table: US dollars and pictures of one day, provider and user."""
+
+    day: str
+    provider: str
+    user: str
+    pictures: int
+    estimated: float
+    billed: float
+
+
+class Purchase:
+    """One paid call in the making; `cost` is what the service says it billed, in US dollars, None while it has not said."""
+
+    def __init__(self) -> None:
+        self.cost: float | None = None
+
+
+class Ledger:
+    """The money of all users. Thread-safe."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._lock = threading.Lock()
+        self._reserved: dict[str, tuple[str, float]] = {}  # job id -> (user, what it has yet to spend)
+
+    def reserve(self, job_id: str, user: str, amount: float, settings: Settings) -> str:
+        """Take `amount` US dollars of the user's budgets for a job; returns a warning, "" while all is well.
+
+        Raises:
+            BudgetExceeded: it would pass the day's or the month's budget; nothing is taken.
+        """
+        warning = ""
+        with self._lock:
+            waiting = sum(held for owner, held in self._reserved.values() if owner == user)
+            for name, budget, since in _budgets(settings):
+                spent = self.spent(user, since) + waiting
+                if budget and amount and spent + amount > budget:
+                    raise BudgetExceeded(
+                        f"This would cost about ${amount:.3f}; ${spent:.2f} of the {name}'s budget of ${budget:.2f} are spent.",
+                        hint="Raise the budget in Configurations, or pick a local or cheaper model.",
+                        details={"estimated": amount, "spent": spent, "budget": budget},
+                    )
+                if budget and amount and spent + amount > _WARN * budget:
+                    warning = f"With this job ${spent + amount:.2f} of the {name}'s budget of ${budget:.2f} are spent."
+            self._reserved[job_id] = (user, amount)
+        return warning
+
+    def release(self, job_id: str) -> None:
+        """The job has ended: what it reserved and did not spend is free again."""
+        with self._lock:
+            self._reserved.pop(job_id, None)
+
+    def spent(self, user: str, since: float) -> float:
+        """US dollars of `user` since that time (seconds since the epoch), as billed, else as estimated."""
+        [row] = self._database.rows(
+            f"SELECT COALESCE(SUM({_SPENT}), 0) AS sum FROM ledger WHERE user = ? AND created >= ? AND state != ?",
+            (user, since, _FREE),
+        )
+        return float(row["sum"])
+
+    @contextlib.contextmanager
+    def purchase(
+        self, job: tuple[str, str], model: tuple[str, str], pictures: int, estimated: float | None
+    ) -> Generator[Purchase]:
+        """Around one paid call of `job` (its id and user) to `model` (its provider and id). A StudioError that does not say
+        that it may be billed was free; a cancelled call may have been billed."""
+        number = self._open(job, model, pictures, estimated)
+        bought = Purchase()
+        state = _UNKNOWN
+        try:
+            yield bought
+            state = _BILLED
+        except (JobCancelled, PictureSkipped):
+            raise
+        except StudioError as error:
+            state = _UNKNOWN if error.details.get(MAY_BE_BILLED) else _FREE
+            raise
+        finally:
+            self._settle(number, state, bought.cost)
+            self._spend(job[0], 0.0 if state == _FREE else bought.cost or estimated or 0.0)
+
+    def paid_pictures(self, job_id: str) -> int:
+        """Pictures of the job that were, or may have been, paid for; a picture that several paid steps made counts once."""
+        rows = self._database.rows(
+            "SELECT SUM(pictures) AS sum FROM ledger WHERE job_id = ? AND state != ? GROUP BY model", (job_id, _FREE)
+        )
+        return max((int(row["sum"]) for row in rows), default=0)
+
+    def lines(self, user: str | None, days: int = 31) -> list[Line]:
+        """The table of the last `days` days, newest first; of everybody when `user` is None."""
+        rows = self._database.rows(
+            "SELECT date(created, 'unixepoch', 'localtime') AS day, provider, user, SUM(pictures) AS pictures,"
+            f" SUM(COALESCE(estimated, 0)) AS estimated, SUM({_SPENT}) AS billed FROM ledger"
+            " WHERE created >= ? AND state != ? AND (? IS NULL OR user = ?) GROUP BY day, provider, user ORDER BY day DESC, provider",
+            (time.time() - days * 86400, _FREE, user, user),
+        )
+        return [
+            Line(**{name: row[name] for name in ("day", "provider", "user", "pictures", "estimated", "billed")})
+            for row in rows
+        ]
+
+    def _open(self, job: tuple[str, str], model: tuple[str, str], pictures: int, estimated: float | None) -> int:
+        with self._database.transaction() as connection:
+            number = connection.execute(
+                "INSERT INTO ledger (job_id, user, provider, model, created, pictures, estimated, state)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                (*job, *model, time.time(), pictures, estimated, _SENT),
+            ).lastrowid
+        assert number is not None
+        return number
+
+    def _settle(self, number: int, state: str, billed: float | None) -> None:
+        with self._database.transaction() as connection:
+            connection.execute("UPDATE ledger SET state = ?, billed = ? WHERE id = ?", (state, billed, number))
+
+    def _spend(self, job_id: str, amount: float) -> None:
+        with self._lock:
+            if job_id in self._reserved:
+                user, held = self._reserved[job_id]
+                self._reserved[job_id] = (user, max(0.0, held - amount))
+
+
+def _budgets(settings: Settings) -> tuple[tuple[str, float, float], ...]:
+    """(name, US dollars, begin) of the day's and the month's budget; 0 dollars means none."""
+    now = time.localtime()
+    day = time.mktime((now.tm_year, now.tm_mon, now.tm_mday, 0, 0, 0, 0, 0, -1))
+    month = time.mktime((now.tm_year, now.tm_mon, 1, 0, 0, 0, 0, 0, -1))
+    return (("day", settings.budget_day, day), ("month", settings.budget_month, month))

@@ -1,0 +1,207 @@
+"""The index of pictures: which there are, whose, and what made them. It can be rebuilt from the pictures themselves."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import re
+import sqlite3
+from collections.abc import Iterator, Sequence
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from PIL import Image
+
+from studio.core.errors import InvalidRequest, NotFound, StudioError
+from studio.core.request import GenerationRequest
+from studio.core.result import Asset
+from studio.engine.metadata import embed
+from studio.engine.storage.database import Database
+from studio.engine.storage.file_names import user_of_path
+from studio.engine.storage.inputs import requests_from
+
+_log = logging.getLogger(__name__)
+
+INTENT, DONE, SKIPPED = "intent", "done", "skipped"
+
+
+class Library:
+    """The pictures below `root`, the outputs folder. Every method may be called from any thread."""
+
+    def __init__(self, database: Database, root: Path) -> None:
+        self._database = database
+        self.root = root
+
+    def get(self, asset_id: str, user: str) -> Asset:
+        """One picture of `user`.
+
+        Raises:
+            NotFound: there is none of that id, it is another user's, or its file was deleted.
+        """
+        rows = self._database.rows(
+            "SELECT * FROM pictures WHERE id = ? AND user = ? AND state = ?", (asset_id, user, DONE)
+        )
+        assets = self._assets(rows)
+        if not assets or not assets[0].path.is_file():
+            raise NotFound("There is no such picture.", hint="It may have been deleted from the outputs folder.")
+        return assets[0]
+
+    def newest(self, user: str, limit: int) -> list[Asset]:
+        """The latest pictures of `user` whose files are there, newest first."""
+        rows = self._database.rows(
+            "SELECT * FROM pictures WHERE user = ? AND state = ? ORDER BY created DESC, number DESC LIMIT ?",
+            (user, DONE, limit),
+        )
+        return [asset for asset in self._assets(rows) if asset.path.is_file()]
+
+    def of_job(self, job_id: str) -> tuple[Asset, ...]:
+        """The finished pictures of a job, in their order."""
+        rows = self._database.rows(
+            "SELECT * FROM pictures WHERE job_id = ? AND state = ? ORDER BY number", (job_id, DONE)
+        )
+        return tuple(self._assets(rows))
+
+    def settled(self, job_id: str) -> set[int]:
+        """The numbers of a job's pictures that need no drawing: finished or skipped."""
+        rows = self._database.rows(
+            "SELECT number FROM pictures WHERE job_id = ? AND state IN (?, ?)", (job_id, DONE, SKIPPED)
+        )
+        return {row["number"] for row in rows}
+
+    def skip(self, job_id: str, user: str, numbers: Sequence[int]) -> None:
+        """Remember that the user did not want these pictures."""
+        with self._database.transaction() as connection:
+            connection.executemany(
+                "INSERT OR REPLACE INTO pictures (id, job_id, user, number, state) VALUES (?, ?, ?, ?, ?)",
+                [(f"{job_id}-{number}", job_id, user, number, SKIPPED) for number in numbers],
+            )
+
+    def finished(self, asset_id: str) -> Asset | None:
+        """The picture of that id when it is in place."""
+        rows = self._database.rows("SELECT * FROM pictures WHERE id = ? AND state = ?", (asset_id, DONE))
+        return self._assets(rows)[0] if rows else None
+
+    def intend(self, asset: Asset, digest: str) -> bool:
+        """Note that `asset` is about to be written with content of that digest. False when its path is taken."""
+        try:
+            with self._database.transaction() as connection:
+                _insert(connection, asset, self._relative(asset.path), digest, INTENT)
+        except sqlite3.IntegrityError:
+            return False
+        return True
+
+    def done(self, asset_id: str) -> None:
+        """Note that the picture is in place; its job has got on, so that its attempts count from the start again."""
+        with self._database.transaction() as connection:
+            connection.execute("UPDATE pictures SET state = ? WHERE id = ?", (DONE, asset_id))
+            connection.execute(
+                "UPDATE jobs SET attempts = 0 WHERE attempts > 0 AND id = (SELECT job_id FROM pictures WHERE id = ?)",
+                (asset_id,),
+            )
+
+    def forget(self, asset_id: str) -> None:
+        """Drop an intent that came to nothing."""
+        with self._database.transaction() as connection:
+            connection.execute("DELETE FROM pictures WHERE id = ? AND state = ?", (asset_id, INTENT))
+
+    def intents(self, *, job_id: str = "", asset_id: str = "") -> list[tuple[Asset, str]]:
+        """Pictures (of a job, or the one of that id) whose writing was begun and not ended, with their digests."""
+        rows = self._database.rows(
+            "SELECT * FROM pictures WHERE (job_id = ? OR id = ?) AND state = ?", (job_id, asset_id, INTENT)
+        )
+        return list(zip(self._assets(rows), [row["digest"] for row in rows], strict=True))
+
+    def rebuild(self, outputs_dir: Path | None = None) -> int:
+        """Index every picture below `outputs_dir` (the whole folder when None) that carries our recipe; returns how many
+        were new. Pictures that are indexed already are left alone."""
+        known = {row["path"] for row in self._database.rows("SELECT path FROM pictures WHERE path IS NOT NULL")}
+        added = 0
+        for path in _pictures(outputs_dir or self.root):
+            relative = self._relative(path)
+            if relative in known:
+                continue
+            asset = _asset_from_file(path, user_of_path(PurePosixPath(relative)))
+            if asset is not None:
+                with self._database.transaction() as connection:
+                    added += _insert(connection, asset, relative, "", DONE, replace=False)
+        return added
+
+    def _relative(self, path: Path) -> str:
+        return path.relative_to(self.root).as_posix()
+
+    def _assets(self, rows: Sequence[sqlite3.Row]) -> list[Asset]:
+        return [
+            Asset(
+                id=row["id"], job_id=row["job_id"], user=row["user"], index=row["number"],
+                path=self.root / (row["path"] or ""), width=row["width"], height=row["height"], seed=row["seed"],
+                created=row["created"], request=_request(row["request"]), infotext=row["infotext"],
+                notes=tuple(json.loads(row["notes"])), parents=tuple(json.loads(row["parents"])),
+                history=requests_from(row["history"]), label=row["label"],
+            )
+            for row in rows
+        ]  # fmt: skip
+
+
+def recipe_of(asset: Asset, version: str) -> dict[str, Any]:
+    """What a picture carries about itself, enough to index it again and to draw it again."""
+    return {
+        "studio": version, "id": asset.id, "job": asset.job_id, "index": asset.index, "created": asset.created,
+        "seed": asset.seed, "request": asset.request.to_json(), "notes": list(asset.notes), "parents": list(asset.parents),
+        "history": [request.to_json() for request in asset.history], "label": asset.label,
+    }  # fmt: skip
+
+
+def _insert(
+    connection: sqlite3.Connection, asset: Asset, relative: str, digest: str, state: str, *, replace: bool = True
+) -> int:
+    if replace:
+        connection.execute("DELETE FROM pictures WHERE id = ? AND state != ?", (asset.id, DONE))
+    return connection.execute(
+        f"INSERT {'' if replace else 'OR IGNORE '}INTO pictures (id, job_id, user, number, state, path, digest, width,"
+        " height, seed, created, request, infotext, notes, parents, history, label) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (
+            asset.id, asset.job_id, asset.user, asset.index, state, relative, digest, asset.width, asset.height, asset.seed,
+            asset.created, json.dumps(asset.request.to_json()), asset.infotext, json.dumps(asset.notes),
+            json.dumps(asset.parents), json.dumps([request.to_json() for request in asset.history]), asset.label,
+        ),
+    ).rowcount  # fmt: skip
+
+
+def _request(text: str) -> GenerationRequest:
+    """A stored request; one that this version no longer understands becomes an empty one, so that the picture still shows."""
+    try:
+        return GenerationRequest.from_json(json.loads(text))
+    except InvalidRequest as error:
+        _log.warning("a stored recipe is not understood any more: %s", error.message)
+        return GenerationRequest()
+
+
+def _pictures(folder: Path) -> Iterator[Path]:
+    for place, folders, names in os.walk(folder):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in sorted(names):
+            if not name.startswith(".") and Path(name).suffix in embed.ENDINGS.values():
+                yield Path(place, name)
+
+
+def _asset_from_file(path: Path, user: str) -> Asset | None:
+    """The picture as its own recipe tells it; None when it carries none of ours."""
+    try:
+        found = embed.read_metadata(path)
+        recipe = found.recipe or {}
+        request = GenerationRequest.from_json(recipe["request"])
+        with Image.open(path) as image:
+            width, height = image.size
+        if not re.fullmatch(r"[0-9a-f]{1,64}-\d{1,6}", str(recipe["id"])):
+            raise ValueError("no id of ours")
+        return Asset(
+            id=str(recipe["id"]), job_id=str(recipe["job"]), user=user, index=int(recipe["index"]), path=path, width=width,
+            height=height, seed=int(recipe["seed"]), created=float(recipe["created"]), request=request,
+            infotext=found.infotext, notes=tuple(map(str, recipe.get("notes", ()))),
+            parents=tuple(map(str, recipe.get("parents", ()))), label=str(recipe.get("label", "")),
+            history=requests_from(json.dumps(recipe.get("history", []))),
+        )  # fmt: skip
+    except (StudioError, KeyError, TypeError, ValueError, OSError) as error:
+        _log.debug("%s is not indexed: %r", path.name, error)
+        return None

@@ -1,0 +1,216 @@
+"""library.db in the outputs folder: the journal of jobs and the index of pictures, in SQLite.
+
+WAL, so that readers never wait for a writer; synchronous=FULL, so that a commit survives a power cut (half a millisecond).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import sqlite3
+import threading
+import time
+from collections.abc import Generator, Sequence
+from pathlib import Path
+from typing import Any
+
+from studio.core.errors import StorageFailed
+from studio.engine.storage.durable_files import storage_errors
+from studio.engine.storage.process_locks import only_one
+
+FILE = "library.db"
+_VERSION = 3
+_BUSY_MS = 10_000
+_SCHEMA = """
+CREATE TABLE jobs (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT,
+    id TEXT NOT NULL UNIQUE,
+    user TEXT NOT NULL,
+    model TEXT NOT NULL,
+    request TEXT NOT NULL,
+    status TEXT NOT NULL,
+    notices TEXT NOT NULL DEFAULT '[]',
+    error TEXT,
+    created REAL NOT NULL,
+    finished REAL,
+    seconds REAL,
+    owner TEXT NOT NULL,
+    attempts INTEGER NOT NULL DEFAULT 0
+);
+CREATE INDEX jobs_by_user ON jobs (user, seq);
+CREATE INDEX jobs_by_status ON jobs (status);
+CREATE TABLE pictures (
+    id TEXT PRIMARY KEY,
+    job_id TEXT NOT NULL,
+    user TEXT NOT NULL,
+    number INTEGER NOT NULL,
+    state TEXT NOT NULL,
+    path TEXT UNIQUE,
+    digest TEXT NOT NULL DEFAULT '',
+    width INTEGER NOT NULL DEFAULT 0,
+    height INTEGER NOT NULL DEFAULT 0,
+    seed INTEGER NOT NULL DEFAULT 0,
+    created REAL NOT NULL DEFAULT 0,
+    request TEXT NOT NULL DEFAULT '{}',
+    infotext TEXT NOT NULL DEFAULT '',
+    notes TEXT NOT NULL DEFAULT '[]',
+    parents TEXT NOT NULL DEFAULT '[]',
+    history TEXT NOT NULL DEFAULT '[]',
+    label TEXT NOT NULL DEFAULT '',
+    UNIQUE (job_id, number)
+);
+CREATE INDEX pictures_by_user ON pictures (user, created);
+CREATE TABLE timings (
+    key TEXT PRIMARY KEY,
+    seconds REAL NOT NULL
+);
+"""
+_INPUTS = """
+CREATE TABLE inputs (
+    hash TEXT NOT NULL,
+    user TEXT NOT NULL,
+    width INTEGER NOT NULL,
+    height INTEGER NOT NULL,
+    created REAL NOT NULL,
+    asset TEXT NOT NULL DEFAULT '',
+    infotext TEXT NOT NULL DEFAULT '',
+    history TEXT NOT NULL DEFAULT '[]',
+    PRIMARY KEY (hash, user)
+);
+"""
+_LEDGER = """
+CREATE TABLE ledger (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    job_id TEXT NOT NULL,
+    user TEXT NOT NULL,
+    provider TEXT NOT NULL,
+    model TEXT NOT NULL,
+    created REAL NOT NULL,
+    pictures INTEGER NOT NULL,
+    estimated REAL,
+    billed REAL,
+    state TEXT NOT NULL
+);
+CREATE INDEX ledger_by_user ON ledger (user, created);
+CREATE INDEX ledger_by_job ON ledger (job_id);
+CREATE TABLE votes (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    user TEXT NOT NULL,
+    created REAL NOT NULL,
+    winner TEXT NOT NULL,
+    loser TEXT NOT NULL,
+    tie INTEGER NOT NULL
+);
+"""
+_CHAINS = """
+CREATE TABLE chains (
+    user TEXT NOT NULL,
+    name TEXT NOT NULL,
+    steps TEXT NOT NULL,
+    created REAL NOT NULL,
+    PRIMARY KEY (user, name)
+);
+"""
+_UPGRADES = {  # from the version to the next
+    1: f"""
+ALTER TABLE pictures ADD COLUMN history TEXT NOT NULL DEFAULT '[]';
+ALTER TABLE pictures ADD COLUMN label TEXT NOT NULL DEFAULT '';
+{_INPUTS}
+{_LEDGER}
+""",
+    2: _CHAINS,
+}
+
+_log = logging.getLogger(__name__)
+
+
+class Database:
+    """One connection, shared by all threads one at a time; other processes may have the same file open.
+
+    `fresh` tells that the file was made, or made anew, by this opening.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Open the file, make its folder and tables when they are missing.
+
+        A file that is no database is moved aside as `.broken`; the pictures themselves carry all that is needed to
+        rebuild the index.
+
+        Raises:
+            StorageFailed: the folder cannot be written, or the file was made by a newer studio.
+        """
+        self.path = path
+        self._lock = threading.RLock()
+        with storage_errors("the library"):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with only_one(path.parent):
+                self._connection, self.fresh = _open(path)
+
+    @contextlib.contextmanager
+    def transaction(self) -> Generator[sqlite3.Connection]:
+        """All statements inside are on disk when it ends, or none of them.
+
+        Raises:
+            StorageFailed: SQLite could not write.
+        """
+        with self._lock, _storage_failures(), self._connection:  # which commits, or rolls back
+            self._connection.execute("BEGIN IMMEDIATE")
+            yield self._connection
+
+    def rows(self, sql: str, parameters: Sequence[Any] = ()) -> list[sqlite3.Row]:
+        """The rows of one SELECT."""
+        with self._lock, _storage_failures():
+            return self._connection.execute(sql, parameters).fetchall()
+
+    def close(self) -> None:
+        with self._lock:
+            self._connection.close()
+
+
+def _open(path: Path) -> tuple[sqlite3.Connection, bool]:
+    try:
+        return _connect(path)
+    except sqlite3.OperationalError as error:
+        raise StorageFailed(f"The library cannot be opened: {error}.", hint="Look at the outputs folder.") from error
+    except sqlite3.DatabaseError as error:
+        aside = path.with_name(f"{path.name}.{int(time.time())}.broken")
+        _log.warning("%s is no database (%s); kept as %s", path.name, error, aside.name)
+        for ending in ("", "-wal", "-shm"):
+            with contextlib.suppress(FileNotFoundError):
+                path.with_name(path.name + ending).rename(aside.with_name(aside.name + ending))
+        return _connect(path)
+
+
+def _connect(path: Path) -> tuple[sqlite3.Connection, bool]:
+    connection = sqlite3.connect(path, check_same_thread=False, isolation_level=None, timeout=_BUSY_MS / 1000)
+    with contextlib.ExitStack() as undo:
+        undo.callback(connection.close)
+        connection.row_factory = sqlite3.Row
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = FULL")
+        version = connection.execute("PRAGMA user_version").fetchone()[0]
+        if version > _VERSION:
+            raise StorageFailed(
+                "The library was made by a newer version of the studio.", hint="Update, or use another outputs folder."
+            )
+        if version == 0:
+            connection.executescript(
+                f"BEGIN; {_SCHEMA} {_INPUTS} {_LEDGER} {_CHAINS} PRAGMA user_version = {_VERSION}; COMMIT;"
+            )
+        for old in range(version or _VERSION, _VERSION):
+            connection.executescript(f"BEGIN; {_UPGRADES[old]} PRAGMA user_version = {old + 1}; COMMIT;")
+        undo.pop_all()
+    return connection, version == 0
+
+
+@contextlib.contextmanager
+def _storage_failures() -> Generator[None]:
+    try:
+        yield
+    except sqlite3.IntegrityError:
+        raise
+    except sqlite3.Error as error:
+        raise StorageFailed(
+            f"The library could not be written: {error}.",
+            hint="Look at the disk of the outputs folder, then try again.",
+        ) from error

@@ -1,0 +1,198 @@
+"""The pictures that requests work on: let in through the one gate, kept once by content, each user's own.
+
+They lie below the outputs folder in .inputs, so that a job of yesterday still finds its source, and carry nothing but
+pixels; where a picture came from is kept beside them in the library.
+"""
+
+from __future__ import annotations
+
+import collections
+import hashlib
+import io
+import json
+import os
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+from PIL import Image
+
+from studio.core.errors import BadImage, InvalidRequest, NotFound
+from studio.core.image_gate import Limits, open_image
+from studio.core.request import GenerationRequest
+from studio.core.result import Asset
+from studio.engine.metadata.embed import Metadata, read_metadata
+from studio.engine.storage.database import Database
+from studio.engine.storage.durable_files import storage_errors
+
+_FOLDER = ".inputs"
+_LONGEST = 50  # requests of a foreign history that are kept
+_DECODED = 3  # pictures that are kept decoded: the passes of one job read the same ones
+
+
+@dataclass(frozen=True, kw_only=True)
+class KeptPicture:
+    """A picture that requests may name by `hash`. `asset` is the studio's own picture that it is, "" for a foreign one;
+    `history` the requests that made it, the first one first; `infotext` what it said about its making."""
+
+    hash: str
+    width: int
+    height: int
+    asset: str = ""
+    infotext: str = ""
+    history: tuple[GenerationRequest, ...] = ()
+
+
+class Pictures:
+    """The kept pictures of all users. Thread-safe."""
+
+    def __init__(self, database: Database, root: Path) -> None:
+        self._database = database
+        self._folder = root / _FOLDER
+        self._lock = threading.Lock()
+        self._decoded: collections.OrderedDict[str, Image.Image] = collections.OrderedDict()
+
+    def keep(self, source: Path | bytes | Image.Image, user: str, limits: Limits) -> KeptPicture:
+        """Let a picture in: a file, its bytes, or pixels of our own making (mode L, RGB or RGBA).
+
+        Raises:
+            BadImage: the gate refuses it. StorageFailed: it cannot be written.
+        """
+        if isinstance(source, Image.Image):
+            return self._keep(
+                source, user, KeptPicture(hash=content_hash(source), width=source.width, height=source.height)
+            )
+        image = open_image(source, limits=limits)
+        told = _told(source)
+        return self._keep(
+            image, user,
+            KeptPicture(
+                hash=content_hash(image), width=image.width, height=image.height, infotext=told.infotext,
+                history=history_of(told.recipe or {}),
+            ),
+        )  # fmt: skip
+
+    def keep_asset(self, asset: Asset, limits: Limits) -> KeptPicture:
+        """Let one of the studio's own pictures in, with all that is known of it; raises as `keep`."""
+        image = open_image(asset.path, limits=limits)
+        kept = KeptPicture(
+            hash=content_hash(image), width=image.width, height=image.height, asset=asset.id, infotext=asset.infotext,
+            history=(*asset.history, asset.request),
+        )  # fmt: skip
+        return self._keep(image, asset.user, kept)
+
+    def get(self, content: str, user: str) -> KeptPicture:
+        """What is known of a kept picture.
+
+        Raises:
+            NotFound: there is none of that hash, or it is another user's.
+        """
+        rows = self._database.rows("SELECT * FROM inputs WHERE hash = ? AND user = ?", (content, user))
+        if not rows or not self._path(content).is_file():
+            raise NotFound(
+                "This picture is not here any more.", hint="Choose it again.", details={"picture": content[:80]}
+            )
+        row = rows[0]
+        return KeptPicture(
+            hash=content, width=row["width"], height=row["height"], asset=row["asset"], infotext=row["infotext"],
+            history=requests_from(row["history"]),
+        )  # fmt: skip
+
+    def file(self, content: str, user: str) -> Path:
+        """The PNG file of a kept picture; raises as `get`."""
+        self.get(content, user)
+        return self._path(content)
+
+    def open(self, content: str, user: str) -> Image.Image:
+        """The pixels of a kept picture, the caller's own copy; raises as `get`."""
+        self.get(content, user)
+        with self._lock:
+            image = self._decoded.get(content)
+        if image is None:
+            try:
+                with Image.open(self._path(content), formats=("PNG",)) as file:
+                    file.load()
+                    image = file.copy()
+            except (OSError, ValueError, SyntaxError) as error:
+                raise NotFound("A kept picture cannot be read any more.", hint="Choose it again.") from error
+            self._remember(content, image)
+        return image.copy()
+
+    def _remember(self, content: str, image: Image.Image) -> None:
+        with self._lock:
+            self._decoded[content] = image
+            while len(self._decoded) > _DECODED:
+                self._decoded.popitem(last=False)
+
+    def _keep(self, image: Image.Image, user: str, kept: KeptPicture) -> KeptPicture:
+        path = self._path(kept.hash)
+        with storage_errors("the picture"):
+            if not path.is_file():
+                path.parent.mkdir(parents=True, exist_ok=True)
+                out = io.BytesIO()
+                image.save(out, "PNG", compress_level=1)
+                part = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}.part")
+                part.write_bytes(out.getvalue())
+                os.replace(part, path)
+        known = self._database.rows("SELECT asset, history FROM inputs WHERE hash = ? AND user = ?", (kept.hash, user))
+        if known and not kept.history and known[0]["history"] != "[]":
+            return self.get(kept.hash, user)  # the same pixels again, this time without their story
+        with self._database.transaction() as connection:
+            connection.execute(
+                "INSERT OR REPLACE INTO inputs (hash, user, width, height, created, asset, infotext, history)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                (
+                    kept.hash, user, kept.width, kept.height, time.time(), kept.asset, kept.infotext,
+                    json.dumps([request.to_json() for request in kept.history]),
+                ),
+            )  # fmt: skip
+        return kept
+
+    def _path(self, content: str) -> Path:
+        if not (len(content) == 64 and all(letter in "0123456789abcdef" for letter in content)):
+            raise NotFound("This is not the name of a picture.", hint="Choose the picture again.")
+        return self._folder / content[:2] / f"{content}.png"
+
+
+def content_hash(image: Image.Image) -> str:
+    """The name of these pixels: SHA-256 of mode, size and bytes, in hex.
+
+    Raises:
+        BadImage: pixels of a mode that the gate does not give out.
+    """
+    if image.mode not in ("L", "RGB", "RGBA"):
+        raise BadImage(f"Pixels of mode {image.mode} cannot be kept.", hint="Convert to RGB first.")
+    digest = hashlib.sha256(f"{image.mode} {image.width}x{image.height} ".encode())
+    digest.update(image.tobytes())
+    return digest.hexdigest()
+
+
+def requests_from(text: str) -> tuple[GenerationRequest, ...]:
+    """Requests from their stored JSON; those that this version does not understand are left out."""
+    found: list[GenerationRequest] = []
+    for data in json.loads(text):
+        try:
+            found.append(GenerationRequest.from_json(data))
+        except InvalidRequest:
+            continue
+    return tuple(found)
+
+
+def _told(source: Path | bytes) -> Metadata:
+    try:
+        if isinstance(source, Path):
+            return read_metadata(source)
+        with Image.open(io.BytesIO(source)) as image:
+            return read_metadata(image)
+    except (BadImage, OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        return Metadata()
+
+
+def history_of(recipe: Mapping[str, Any]) -> tuple[GenerationRequest, ...]:
+    """The requests that made a picture with this recipe, the last one its own."""
+    earlier: Any = recipe.get("history")
+    own: list[Any] = [*(cast("list[Any]", earlier) if isinstance(earlier, list) else []), recipe.get("request")]
+    return requests_from(json.dumps([data for data in own if isinstance(data, dict)][-_LONGEST:]))

@@ -1,0 +1,223 @@
+"""Downloads of models and offered weights, one thread each. Nothing is fetched that nobody asked for."""
+
+from __future__ import annotations
+
+import shutil
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from studio.core.errors import InvalidRequest, JobCancelled, NotConfigured, StorageFailed, StudioError
+from studio.core.ports import DownloadState
+from studio.core.weights import Offer
+from studio.pipelines.catalog.downloads import Listing, RemoteFile, Wish, fetch, list_files, list_offered, parse_wish
+from studio.pipelines.catalog.url_downloads import fetch_url, is_allowed
+
+SPARE_BYTES = 500_000_000
+"""What a download leaves free on the disk."""
+_PARTIAL = ".partial"
+
+
+@dataclass
+class _Download:
+    """One download as its thread sees it: `work` does it."""
+
+    work: Callable[[_Download], None]
+    stop: threading.Event = field(default_factory=threading.Event)
+    done: int = 0
+    total: int = 0
+    finished: bool = False
+    error: str = ""
+    thread: threading.Thread | None = None
+
+
+class Hub:
+    """Downloads below `models_dir`: models of the hub into hub/, offers where they say. `offline` is asked before each; `on_finished` is called
+    after one that came through.
+
+    What arrives is kept aside until it is whole, so that no half model is ever listed. `offers` are all weights that are offered now, `allowed`
+    tells the addresses that they may come from. `endpoint` is the hub's address, huggingface_hub's own (HF_ENDPOINT) when None. Safe from any thread.
+    """
+
+    def __init__(
+        self,
+        models_dir: Path,
+        offline: Callable[[], bool],
+        on_finished: Callable[[], None],
+        *,
+        offers: Callable[[], Sequence[Offer]] = tuple,
+        allowed: Callable[[str], bool] = is_allowed,
+        endpoint: str | None = None,
+    ) -> None:
+        self._models = models_dir
+        self._root = models_dir / "hub"
+        self._allowed = allowed
+        self.offers = offers
+        self._offline = offline
+        self._on_finished = on_finished
+        self._endpoint = endpoint
+        self._downloads: dict[str, _Download] = {}
+        self._moved = threading.Condition()
+
+    def download(self, name: str) -> None:
+        """Begin to fetch "org/name", or "org/name/file.safetensors". Returns at once; `downloads` tells how it goes, also when
+        it fails. Does nothing when it is under way already; goes on where an earlier try stopped.
+
+        Raises:
+            InvalidRequest: no such form of a name.
+            NotConfigured: the studio is set to offline.
+        """
+        wish = parse_wish(name)
+        self._begin(name, lambda download: self._fetch_all(download, wish))
+
+    def fetch(self, offer_id: str) -> None:
+        """Begin to fetch an offer; `downloads` tells how it goes under its id. Otherwise as `download`.
+
+        Raises:
+            InvalidRequest: nothing of that id is offered.
+            NotConfigured: the studio is set to offline.
+            StorageFailed: not enough disk.
+        """
+        offer = next((one for one in self.offers() if one.id == offer_id), None)
+        if offer is None:
+            raise InvalidRequest(f"There is nothing to fetch named {offer_id!r}.", hint="It may be here already.")
+        self._check_room(offer.bytes)
+        self._begin(offer_id, lambda download: self._fetch_offer(download, offer))
+
+    def _begin(self, name: str, work: Callable[[_Download], None]) -> None:
+        if self._offline():
+            raise NotConfigured("The studio is set to offline.", hint="Switch it off in Configurations, then download.")
+        with self._moved:
+            known = self._downloads.get(name)
+            if known is not None and not known.finished:
+                return
+            fresh = _Download(work)
+            self._downloads[name] = fresh
+            fresh.thread = threading.Thread(target=self._run, args=(fresh,), name=f"download {name}", daemon=True)
+            fresh.thread.start()
+
+    def cancel(self, name: str) -> None:
+        """Stop it at the next piece. What came so far stays for another try. Does nothing when it does not run."""
+        download = self._downloads.get(name)
+        if download is not None:
+            download.stop.set()
+
+    def downloads(self) -> Sequence[DownloadState]:
+        """All downloads of this run, the newest last."""
+        with self._moved:
+            return tuple(_state(name, download) for name, download in self._downloads.items())
+
+    def wait(self, name: str, until: Callable[[DownloadState], bool], timeout: float) -> DownloadState:
+        """The state of a download once `until` holds for it, or after `timeout` seconds."""
+        with self._moved:
+            self._moved.wait_for(lambda: until(_state(name, self._downloads[name])), timeout)
+            return _state(name, self._downloads[name])
+
+    def close(self, timeout: float = 5.0) -> None:
+        """Stop all and wait for their threads, at most `timeout` seconds each."""
+        for name, download in list(self._downloads.items()):
+            self.cancel(name)
+            if download.thread is not None:
+                download.thread.join(timeout)
+
+    def _run(self, download: _Download) -> None:
+        error = ""
+        try:
+            download.work(download)
+        except JobCancelled as cancelled:
+            error = cancelled.message
+        except StudioError as problem:
+            error = f"{problem.message} {problem.hint}".strip()
+        except OSError as problem:  # the disk, while the files are put in place
+            error = f"The models folder cannot be written: {problem.strerror}. Check its permissions."
+        if not error:
+            self._on_finished()
+        with self._moved:
+            download.error, download.finished = error, True
+            self._moved.notify_all()
+
+    def _fetch_all(self, download: _Download, wish: Wish) -> None:
+        listing = list_files(wish, self._endpoint)
+        final = self._root / wish.folder
+        aside = self._root / _PARTIAL / wish.folder / listing.revision
+        self._advance(download, 0, total=listing.size)
+        self._bring(download, wish, listing, (final, aside))
+        _put_in_place(aside, final)
+        if aside.exists():
+            shutil.rmtree(aside.parent)
+
+    def _fetch_offer(self, download: _Download, offer: Offer) -> None:
+        final, aside = self._models / offer.folder / offer.filename, self._root / _PARTIAL / "offers" / offer.id
+        self._advance(download, 0, total=offer.bytes)
+        if "://" in offer.source:
+            fetch_url(offer, aside / offer.filename, lambda amount: self._advance(download, amount), self._allowed)
+            _put_in_place(aside, final.parent)
+        else:
+            wish, listing = list_offered(offer, self._endpoint)
+            self._advance(download, 0, total=listing.size)
+            self._bring(download, wish, listing, (final, aside))
+            if wish.file:
+                final.parent.mkdir(parents=True, exist_ok=True)
+                (aside / wish.file).replace(final)
+            else:
+                _put_in_place(aside, final)
+        shutil.rmtree(aside, ignore_errors=True)
+
+    def _bring(self, download: _Download, wish: Wish, listing: Listing, places: tuple[Path, Path]) -> None:
+        """All files of the listing to the second place, but those that are in the first already."""
+        final, aside = places
+        self._check_room(sum(_missing(file, final, aside) for file in listing.files))
+        for file in listing.files:
+            if _has(final, file) or _has(aside, file):
+                self._advance(download, file.size)
+                continue
+            fetch(wish, listing, file, aside / file.name, lambda amount: self._advance(download, amount))
+        self._advance(download, 0)
+
+    def _advance(self, download: _Download, amount: int, total: int | None = None) -> None:
+        if download.stop.is_set():
+            raise JobCancelled("Stopped. What has come is kept: start it again to go on.")
+        with self._moved:
+            download.done += amount
+            download.total = download.total if total is None else total
+            self._moved.notify_all()
+
+    def _check_room(self, missing: int) -> None:
+        here = self._root
+        while not here.exists():
+            here = here.parent
+        free = shutil.disk_usage(here).free
+        if missing + SPARE_BYTES > free:
+            raise StorageFailed(
+                f"The download takes {missing / 1e9:.1f} GB and the disk has {free / 1e9:.1f} GB free.",
+                hint="Free some space, or move the models folder to a larger disk.",
+                details={"needed": missing, "free": free},
+            )
+
+
+def _state(name: str, download: _Download) -> DownloadState:
+    return DownloadState(
+        repo_id=name, done=download.done, total=download.total, finished=download.finished, error=download.error
+    )
+
+
+def _has(folder: Path, file: RemoteFile) -> bool:
+    path = folder / file.name
+    return path.is_file() and path.stat().st_size == file.size
+
+
+def _missing(file: RemoteFile, final: Path, aside: Path) -> int:
+    if _has(final, file) or _has(aside, file):
+        return 0
+    part = aside / f"{file.name}.part"
+    return file.size - min(file.size, part.stat().st_size if part.exists() else 0)
+
+
+def _put_in_place(aside: Path, final: Path) -> None:
+    """Move what came to where it is listed, the index of a pipeline last: without it the folder is not taken for one."""
+    files = [path for path in aside.rglob("*") if path.is_file() and path.suffix != ".part"]
+    for path in sorted(files, key=lambda path: path.name == "model_index.json"):
+        target = final / path.relative_to(aside)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        path.replace(target)

@@ -1,0 +1,145 @@
+"""Looking at a diffusers folder without loading it: whose it is, whether it is whole, whether it wants to run its own code."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from studio.core.errors import ModelBroken
+from studio.core.weights import Header
+from studio.pipelines.catalog.file_headers import read_header
+
+MAX_CONFIG_BYTES = 4_000_000
+_PICKLES = (".bin", ".pt", ".pth", ".ckpt")
+_OPTIONAL = ("safety_checker", "feature_extractor", "image_encoder")
+_WEIGHTLESS = ("Tokenizer", "Scheduler", "Processor", "FeatureExtractor", "Extractor")
+_LIBRARIES = ("diffusers", "transformers")
+_MAIN = ("transformer", "unet", "prior", "decoder")
+
+
+@dataclass(frozen=True)
+class Folder:
+    """What a diffusers folder is. `class_name` is its pipeline's or, for a single component, its model's class; `main` is
+    the header of its UNet or transformer; `bytes` are those of its files."""
+
+    class_name: str
+    bytes: int
+    problem: str = ""
+    main: Header | None = None
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """The JSON object in a small file.
+
+    Raises:
+        ModelBroken: no such file, too long, or no JSON object.
+    """
+    try:
+        if path.stat().st_size > MAX_CONFIG_BYTES:
+            raise ModelBroken(f"{path.name} is too long for a settings file.", hint="Download the model again.")
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise ModelBroken(
+            f"{path.parent.name}/{path.name} cannot be read.", hint="Download the model again."
+        ) from error
+    if not isinstance(data, dict):
+        raise ModelBroken(
+            f"{path.parent.name}/{path.name} is not a table of settings.", hint="Download the model again."
+        )
+    return data
+
+
+def inspect_folder(path: Path) -> Folder:
+    """What the folder with a model_index.json, or with one component's config.json, holds. Never raises for its content."""
+    size = sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
+    try:
+        if (path / "model_index.json").is_file():
+            return _pipeline(path, size)
+        name = read_json(path / "config.json").get("_class_name", "")
+        return Folder(str(name), size, main=_weights_header(path))
+    except ModelBroken as error:
+        return Folder("", size, problem=_sentence(error))
+
+
+def component_config(path: Path, component: str) -> Mapping[str, Any]:
+    """The config.json of a folder's component, empty when there is none that can be read."""
+    try:
+        return read_json(path / component / ("scheduler_config.json" if component == "scheduler" else "config.json"))
+    except ModelBroken:
+        return {}
+
+
+def variant_of(path: Path) -> str | None:
+    """ "fp16" when the folder's main weights are there in that variant only, else None."""
+    for component in (path / name for name in _MAIN):
+        files = [file.name for file in component.glob("*.safetensors")]
+        if files and all(".fp16" in name for name in files):
+            return "fp16"
+    return None
+
+
+def _pipeline(path: Path, size: int) -> Folder:
+    index = read_json(path / "model_index.json")
+    name = index.get("_class_name")
+    if not isinstance(name, str):
+        return Folder("", size, "It brings its own pipeline code, which is never run.")
+    main = None
+    for component, entry in index.items():
+        if component.startswith("_") or not isinstance(entry, list) or len(entry) != 2 or entry[1] is None:
+            continue
+        library, class_name = entry
+        if component in _OPTIONAL:
+            continue
+        if library not in _LIBRARIES and not _is_diffusers_module(str(library), path):
+            return Folder(name, size, f"Its {component} brings its own code ({library}), which is never run.")
+        if not (path / component).is_dir():
+            return Folder(name, size, f"Its {component} is missing: the download is not complete.")
+        if str(class_name).removesuffix("Fast").endswith(_WEIGHTLESS):
+            continue
+        try:
+            read_json(path / component / "config.json")
+            header = _weights_header(path / component)
+        except ModelBroken as error:
+            return Folder(name, size, f"Its {component} is broken: {_sentence(error)}")
+        main = header if component in _MAIN else main
+    return Folder(name, size, main=main)
+
+
+def _is_diffusers_module(library: str, path: Path) -> bool:
+    """Whether this is one of diffusers' own pipeline packages ("stable_diffusion") and not a file that the folder brings."""
+    found = importlib.util.find_spec("diffusers")  # finds the package without importing it
+    if found is None or found.origin is None or not library.isidentifier():
+        return False
+    ours = (Path(found.origin).parent / "pipelines" / library).is_dir()
+    return ours and not any(path.glob(f"**/{library}.py"))
+
+
+def _weights_header(folder: Path) -> Header:
+    """The header of a component's weights, the first part's when they come in parts, after checking that all are there.
+
+    Raises:
+        ModelBroken: none, not all, pickles only, or a broken one.
+    """
+    for index in sorted(folder.glob("*.safetensors.index*.json")):
+        parts = set(read_json(index).get("weight_map", {}).values())
+        missing = sorted(part for part in parts if not (folder / str(part)).is_file())
+        if missing:
+            raise ModelBroken(f"{missing[0]} is missing.", hint="The download is not complete; start it again.")
+    files = sorted(folder.glob("*.safetensors"))
+    if not files:
+        if any(file.suffix in _PICKLES for file in folder.iterdir()):
+            raise ModelBroken(
+                "it holds pickle files only, which can run code when opened.",
+                hint="Convert it to safetensors, or download a version that has them.",
+            )
+        raise ModelBroken("its weights are missing.", hint="The download is not complete; start it again.")
+    headers = [read_header(file) for file in files]
+    return headers[0]
+
+
+def _sentence(error: ModelBroken) -> str:
+    return f"{error.message} {error.hint}"

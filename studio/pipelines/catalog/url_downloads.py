@@ -1,0 +1,129 @@
+"""Fetching one file from an https address of a host that is known, with resume, check sum and clear errors."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
+from urllib.parse import urljoin, urlparse
+
+from studio.core.errors import InvalidRequest, NotFound, ProviderError, Unreachable
+from studio.core.weights import Offer
+from studio.pipelines.catalog.downloads import RemoteFile, check, disk_error
+
+if TYPE_CHECKING:
+    import requests
+
+HOSTS = ("github.com", "objects.githubusercontent.com", "release-assets.githubusercontent.com", "huggingface.co")
+_ZONES = (".huggingface.co", ".hf.co")  # where the hub keeps its large files
+_TIMEOUT = (15.0, 30.0)  # seconds to connect, and without a byte
+_PIECE = 256 * 1024
+_REDIRECTS = 5
+_TOLERANCE = 0.05
+"""How far the size may be from the offered one where no hash is known."""
+
+
+def is_allowed(url: str) -> bool:
+    """Whether files may be fetched from there: https, and a host of HOSTS."""
+    address = urlparse(url)
+    host = address.hostname or ""
+    return address.scheme == "https" and address.port in (None, 443) and (host in HOSTS or host.endswith(_ZONES))
+
+
+def fetch_url(offer: Offer, target: Path, moved: Callable[[int], None], allowed: Callable[[str], bool]) -> None:
+    """Bring the offer's file to `target`, going on where an earlier try stopped. `moved` hears of every piece in bytes and may
+    raise; each address on the way has to be `allowed`.
+
+    Raises:
+        InvalidRequest, NotFound, Unreachable, ProviderError, StorageFailed: as they come.
+        what `moved` raises; what has come so far is kept for the next try.
+    """
+    import requests
+
+    part = target.with_name(f"{target.name}.part")
+    with _errors_of(offer), requests.Session() as session:
+        part.parent.mkdir(parents=True, exist_ok=True)
+        with part.open("ab") as out:
+            moved(out.tell())
+            with _opened(session, offer.source, out.tell(), allowed) as answer:
+                _receive(offer, answer, out, moved)
+            out.flush()
+            os.fsync(out.fileno())
+        check(RemoteFile(offer.filename, offer.bytes, offer.sha256), part)
+        part.replace(target)
+
+
+def _opened(session: requests.Session, url: str, have: int, allowed: Callable[[str], bool]) -> requests.Response:
+    """The answer to a request for the file from byte `have` on, after the redirects."""
+    headers = {"Accept-Encoding": "identity", **({"Range": f"bytes={have}-"} if have else {})}
+    for _ in range(_REDIRECTS):
+        if not allowed(url):
+            raise InvalidRequest(
+                f"Weights are not fetched from {urlparse(url).hostname or url[:60]}.",
+                hint="Download the file by hand and put it below models/.",
+            )
+        answer = session.get(url, headers=headers, stream=True, allow_redirects=False, timeout=_TIMEOUT)
+        if not answer.is_redirect:
+            return answer
+        url = urljoin(url, answer.headers["location"])
+        answer.close()
+    raise ProviderError("The file's address leads from one to the next without end.", hint="Try again in some minutes.")
+
+
+def _receive(offer: Offer, answer: requests.Response, out: BinaryIO, moved: Callable[[int], None]) -> None:
+    have = out.tell()
+    if answer.status_code == 416 and have:  # it has no byte after those that are here
+        total = int(answer.headers.get("content-range", "*/0").rpartition("/")[2] or 0)
+        if total == have:
+            return
+        _begin_anew(out, moved)
+        raise Unreachable("What had come of the file is not of this file.", hint="Start the download again.")
+    if answer.status_code == 404:
+        raise NotFound(
+            f"{offer.title} is gone from its place.", hint="Look for it on the web and put it below models/."
+        )
+    if answer.status_code not in (200, 206):
+        raise ProviderError(
+            f"The server answered with an error ({answer.status_code}).", hint="Try again in some minutes."
+        )
+    if answer.status_code == 200 and have:  # a server that does not resume
+        _begin_anew(out, moved)
+        have = 0
+    total = have + int(answer.headers.get("content-length", 0))
+    _check_size(offer, total)
+    for piece in answer.iter_content(_PIECE):
+        out.write(piece)
+        moved(len(piece))
+    if total != have and out.tell() != total:
+        raise Unreachable("The download broke off.", hint="Start it again: it goes on where it stopped.")
+
+
+def _begin_anew(out: BinaryIO, moved: Callable[[int], None]) -> None:
+    moved(-out.tell())
+    out.truncate(0)
+
+
+def _check_size(offer: Offer, total: int) -> None:
+    exact = offer.sha256 != ""
+    if total and abs(total - offer.bytes) > (0 if exact else _TOLERANCE * offer.bytes):
+        raise ProviderError(
+            f"{offer.filename} is of {total:,} bytes there, not of the {offer.bytes:,} that were offered, and was not fetched.",
+            hint="Download it by hand if you trust it.",
+        )
+
+
+@contextmanager
+def _errors_of(offer: Offer) -> Iterator[None]:
+    import requests
+
+    try:
+        yield
+    except requests.RequestException as error:
+        raise Unreachable(
+            f"{urlparse(offer.source).hostname} does not answer.",
+            hint="Check the network and start the download again: it goes on where it stopped.",
+        ) from error
+    except OSError as error:
+        raise disk_error(error) from error

@@ -1,0 +1,186 @@
+"""What steers a pass besides its prompt: ControlNets, T2I-Adapters, reference pictures. Used in this order:
+
+    request = control_tasks.as_units(request, …)                 # sketch, structure, style transfer: plain drawings now
+    control = plan(resources, request, drawn_as, frame, ctx)     # before the checkpoint is leased; None: nothing steers
+    with leased(control, resources, options, ctx) as steering:   # within the checkpoint's lease
+        pipe = view(held.pipe, class_name=steering.class_name or …, **steering.parts)
+        with steering.on(pipe, pictures):
+            the pipeline's call, with steering.inputs among its arguments
+
+Nothing of it is left on the resident components afterwards.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from PIL import Image
+
+from studio.core.ports import JobContext, LoadOptions
+from studio.core.request import GenerationRequest
+from studio.core.request_parts import ControlMode
+from studio.core.task import Task
+from studio.pipelines.control import control_nets, ip_adapter
+from studio.pipelines.control.control_maps import Frame, draw_map
+from studio.pipelines.control.control_unet import Steer, steered
+from studio.pipelines.control.control_units import PIPELINES, UNET_FAMILIES, Chosen, choose
+
+if TYPE_CHECKING:
+    from studio.pipelines.run.run_plan import Resources
+
+__all__ = ["Control", "Frame", "Steering", "check", "leased", "plan"]
+
+_MULTI = {
+    "flux": "FluxMultiControlNetModel",
+    "sd3": "SD3MultiControlNetModel",
+    "qwen_image": "QwenImageMultiControlNetModel",
+}
+_FROM_TRANSFORMER = (
+    "t_scale", "t_embedder", "all_x_embedder", "cap_embedder", "rope_embedder", "noise_refiner", "context_refiner",
+    "x_pad_token", "cap_pad_token",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class Control:
+    """What steers one pass, looked up, checked and drawn. `maps` has an RGB picture of the size that is drawn for each of `units`."""
+
+    family: str
+    drawn_as: Task
+    units: tuple[Chosen, ...]
+    maps: tuple[Image.Image, ...]
+    references: tuple[ip_adapter.Chosen, ...]
+
+    @property
+    def class_name(self) -> str | None:
+        """diffusers' pipeline class for this pass, None where the task's own one does it."""
+        return PIPELINES[self.family][self.drawn_as] if self.units and self.family not in UNET_FAMILIES else None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Steering:
+    """A pass's networks while they are leased: `parts` replace or join the pipeline's components, `inputs` its call's arguments."""
+
+    class_name: str | None = None
+    parts: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    inputs: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    wearing: tuple[Callable[[Any, int], AbstractContextManager[None]], ...] = ()
+
+    @contextmanager
+    def on(self, pipe: Any, pictures: int) -> Iterator[None]:
+        """Within the block `pipe`, a view with `parts`, is steered; `pictures` are drawn together.
+
+        Raises:
+            InvalidRequest: a network that turns out not to fit the checkpoint.
+        """
+        with ExitStack() as stack:
+            for wear in self.wearing:
+                stack.enter_context(wear(pipe, pictures))
+            yield
+
+
+def check(resources: Resources, request: GenerationRequest, drawn_as: Task) -> None:
+    """Refuse, before anything is loaded, what `plan` would.
+
+    Raises:
+        InvalidRequest: an unknown or broken ControlNet or adapter, one of another family, a unit without a picture, a family or
+            task that diffusers cannot steer; message and hint say what to do.
+    """
+    choose(resources.catalog, request, drawn_as)
+    ip_adapter.choose(resources.catalog, request)
+
+
+def plan(
+    resources: Resources, request: GenerationRequest, drawn_as: Task, frame: Frame, ctx: JobContext
+) -> Control | None:
+    """What steers a pass of `request` that is drawn as TXT2IMG, IMG2IMG or INPAINT (whatever the request's own task is), with all
+    maps drawn; None where nothing does.
+
+    Raises:
+        InvalidRequest: as `check`. NotConfigured: a preprocessor whose weights are not here. JobCancelled, PictureSkipped.
+    """
+    units = choose(resources.catalog, request, drawn_as)
+    references = ip_adapter.choose(resources.catalog, request)
+    if not units and not references:
+        return None
+    family = resources.catalog.checkpoint(request.model).family
+    if family not in UNET_FAMILIES:
+        _tell_limits(family, units, ctx)
+    maps: list[Image.Image] = []
+    for one in units:
+        ctx.raise_if_cancelled()
+        own = partial(ctx.picture, one.picture) if one.picture else None
+        maps.append(draw_map(one.unit, own, frame, resources.annotators, ctx))
+    return Control(family=family, drawn_as=drawn_as, units=units, maps=tuple(maps), references=references)
+
+
+@contextmanager
+def leased(control: Control | None, resources: Resources, options: LoadOptions, ctx: JobContext) -> Iterator[Steering]:
+    """The networks of `control`, resident and kept for the length of the block. `options` say how the checkpoint is loaded; with
+    its parts waiting outside the device, so do the networks until they are on.
+
+    Raises:
+        ModelBroken: a file that does not hold what its header promised.
+    """
+    if control is None:
+        yield Steering()
+        return
+    with ExitStack() as stack:
+        modules = [
+            stack.enter_context(control_nets.leased(resources.registry, one.file, options, ctx))
+            for one in control.units
+        ]
+        worn = stack.enter_context(ip_adapter.leased(control.references, resources.registry, options, ctx))
+        if control.class_name is not None:
+            if control.family == "z_image":
+                stack.callback(_forget_transformer, modules[0])
+            parts, inputs = _call(control, modules)
+            yield Steering(class_name=control.class_name, parts=parts, inputs=inputs)
+            return
+        for module in modules:
+            module.to(resources.device)
+            if options.device != resources.device:
+                stack.callback(module.to, options.device)
+        steers = [Steer(*each) for each in zip(control.units, modules, control.maps, strict=True)]
+        yield Steering(
+            parts=worn.parts,
+            inputs={"ip_adapter_image": worn.pictures(ctx)} if worn.references else {},
+            wearing=(lambda pipe, pictures: worn.on(pipe), lambda pipe, pictures: steered(pipe, steers, pictures)),
+        )
+
+
+def _call(control: Control, modules: list[Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Component and arguments of a transformer family's ControlNet pipeline: lists as soon as there are several units."""
+    import diffusers
+
+    units = [one.unit for one in control.units]
+    arguments: dict[str, list[Any]] = {
+        "control_image": list(control.maps),
+        "controlnet_conditioning_scale": [unit.weight for unit in units],
+    }
+    if control.family != "z_image":
+        arguments["control_guidance_start"] = [unit.start for unit in units]
+        arguments["control_guidance_end"] = [unit.end for unit in units]
+    if control.family == "flux":
+        arguments["control_mode"] = [one.union_type for one in control.units]
+    if len(units) == 1:
+        return {"controlnet": modules[0]}, {name: values[0] for name, values in arguments.items()}
+    multi = getattr(diffusers, _MULTI[control.family])
+    return {"controlnet": multi(modules)}, arguments
+
+
+def _tell_limits(family: str, units: tuple[Chosen, ...], ctx: JobContext) -> None:
+    if any(one.unit.mode is not ControlMode.BALANCED for one in units):
+        ctx.notice("This family weighs prompt and control evenly: the control mode was left out.")
+    if family == "z_image" and any((one.unit.start, one.unit.end) != (0, 1) for one in units):
+        ctx.notice("Z-Image is steered from the first step to the last: start and end were left out.")
+
+
+def _forget_transformer(module: Any) -> None:
+    """Z-Image's pipeline lends its ControlNet parts of the transformer, which must be free to leave afterwards."""
+    for name in _FROM_TRANSFORMER:
+        setattr(module, name, None)

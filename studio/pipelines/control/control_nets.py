@@ -1,0 +1,174 @@
+"""Loading what steers: a ControlNet or T2I-Adapter in any layout, without a network and without code from the file."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import re
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from studio.core.errors import ModelBroken
+from studio.core.ports import JobContext, LoadOptions
+from studio.core.weights import Header, Kind, WeightFile
+from studio.pipelines import device_memory
+from studio.pipelines.catalog.file_headers import read_header
+from studio.pipelines.catalog.model_folders import component_config, read_json
+from studio.pipelines.control import control_files
+from studio.pipelines.registry import Key
+
+if TYPE_CHECKING:
+    from studio.pipelines.registry import Registry
+
+_CONFIGS = Path(__file__).parent.parent / "configs"
+
+
+class Network:
+    """One network as the registry holds it."""
+
+    def __init__(self, module: Any) -> None:
+        self.module = module
+        self.components = {"module": module}
+
+
+@contextmanager
+def leased(registry: Registry, file: WeightFile, options: LoadOptions, ctx: JobContext) -> Iterator[Any]:
+    """The network in `file`, resident for the length of the block at least.
+
+    Raises:
+        ModelBroken: a file that does not hold what its header promised.
+    """
+
+    def load() -> Network:
+        ctx.loading(f"Loading {file.name}")
+        with ctx.stage("load"):
+            return Network(load_network(file, options))
+
+    key = Key(f"{file.kind}/{file.name}", options.device, options.dtype)
+    expected = file.bytes * (2 if options.dtype == "float32" else 1)
+    with registry.lease(key, file.name, load, expected=expected) as held:
+        yield held.pipe.module
+
+
+def load_network(file: WeightFile, options: LoadOptions) -> Any:
+    """The module in `file`, on `options.device` with `options.dtype`.
+
+    Raises:
+        ModelBroken: a file that does not hold what its header promised.
+        what torch raises when memory runs out.
+    """
+    import torch
+    from safetensors import SafetensorError
+
+    try:
+        dtype = getattr(torch, options.dtype)
+        module = _folder(file, dtype) if file.is_folder else _single(file, dtype)
+        return module.to(options.device).eval()
+    except (OSError, KeyError, ValueError, RuntimeError, AttributeError, TypeError, SafetensorError) as error:
+        if device_memory.is_full(error):
+            raise
+        raise ModelBroken(
+            f"The {file.kind} {file.name} cannot be loaded: {str(error).splitlines()[0] if str(error) else type(error).__name__}",
+            hint="Download it again, or pick another one.",
+            details={"file": file.path.name},
+        ) from error
+
+
+def _folder(file: WeightFile, dtype: Any) -> Any:
+    import diffusers
+
+    name = str(read_json(file.path / "config.json")["_class_name"])
+    names = [weights.name for weights in file.path.glob("*.safetensors")]
+    variant = "fp16" if names and all(".fp16" in one for one in names) else None
+    return getattr(diffusers, name).from_pretrained(
+        file.path, dtype=dtype, use_safetensors=True, local_files_only=True, variant=variant
+    )
+
+
+def _single(file: WeightFile, dtype: Any) -> Any:
+    """One file: by diffusers' own reader where it has the original layout, else straight into a model of its config."""
+    import diffusers
+    from safetensors.torch import load_file
+
+    header = read_header(file.path)
+    name, config = _described(file, header)
+    cls = getattr(diffusers, name)
+    original = any(key.startswith("control_model.") or key == "time_embed.0.weight" for key in header.shapes)
+    if original or name == "ZImageControlNetModel":
+        with tempfile.TemporaryDirectory() as folder:
+            Path(folder, "config.json").write_text(json.dumps({"_class_name": name, **config}))
+            return cls.from_single_file(str(file.path), config=folder, dtype=dtype, local_files_only=True)
+    known = inspect.signature(cls.__init__).parameters
+    module = cls.from_config({key: value for key, value in config.items() if key in known})
+    module.load_state_dict(load_file(file.path))
+    return module.to(dtype)
+
+
+def _described(file: WeightFile, header: Header) -> tuple[str, Mapping[str, Any]]:
+    """The diffusers class of a single file, and the config of that class."""
+    shapes = header.shapes
+    if file.kind is Kind.T2I_ADAPTER:
+        return "T2IAdapter", _adapter_config(shapes)
+    if file.family == "z_image":
+        return "ZImageControlNetModel", _z_image_config(header)
+    if file.family == "flux":
+        return "FluxControlNetModel", _flux_config(shapes)
+    unet = component_config(_CONFIGS / file.family, "unet")
+    known = {key: value for key, value in unet.items() if not key.startswith("_")}
+    types = control_files.union_types(file)
+    if types:
+        return "ControlNetUnionModel", {**known, "num_control_type": types}
+    return "ControlNetModel", known
+
+
+def _flux_config(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Any]:
+    """diffusers' layout; what is not read here is the same in all FLUX.1 models."""
+    hint = shapes.get("input_hint_block.conv_in.weight")
+    return {
+        "in_channels": shapes["x_embedder.weight"][1],
+        "num_layers": _count(shapes, "transformer_blocks"),
+        "num_single_layers": _count(shapes, "single_transformer_blocks"),
+        "num_mode": shapes["controlnet_mode_embedder.weight"][0]
+        if "controlnet_mode_embedder.weight" in shapes
+        else None,
+        "guidance_embeds": "time_text_embed.guidance_embedder.linear_1.weight" in shapes,
+        "conditioning_embedding_channels": None if hint is None else shapes["input_hint_block.conv_out.weight"][0],
+    }
+
+
+def _adapter_config(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Any]:
+    """diffusers' layout: pixels unshuffled by 8, or by 16 for SDXL, where the second level begins with a change of width only."""
+    folded = shapes["adapter.conv_in.weight"][1]
+    downscale = 16 if folded % 256 == 0 else 8
+    levels = _count(shapes, "adapter.body")
+    channels = [shapes[f"adapter.body.{level}.resnets.0.block1.weight"][0] for level in range(levels)]
+    return {
+        "in_channels": folded // downscale**2, "downscale_factor": downscale, "channels": channels,
+        "num_res_blocks": _count(shapes, "adapter.body.0.resnets"),
+        "adapter_type": "full_adapter_xl" if downscale == 16 else "full_adapter",
+    }  # fmt: skip
+
+
+def _z_image_config(header: Header) -> dict[str, Any]:
+    """The three published generations: 6 control layers; 15 with refiners that repeat the layers; 15 with refiners of their own
+    (those have a projection before them)."""
+    layers = _count(header.shapes, "control_layers")
+    every = max(1, 30 // layers)
+    refiner = "control_noise_refiner.0.before_proj.weight" in header.shapes
+    later = layers > 6
+    return {
+        "control_layers_places": [place * every for place in range(layers)],
+        "control_in_dim": header.shapes["control_all_x_embedder.2-1.weight"][1] // 4,
+        "control_refiner_layers_places": [0, 1] if later else [],
+        "add_control_noise_refiner": "control_noise_refiner" if refiner else "control_layers" if later else None,
+    }
+
+
+def _count(shapes: Mapping[str, tuple[int, ...]], prefix: str) -> int:
+    """How many numbered parts stand below `prefix`."""
+    pattern = re.compile(rf"{re.escape(prefix)}\.(\d+)\.")
+    found = {match[1] for name in shapes if (match := pattern.match(name))}
+    return len(found)

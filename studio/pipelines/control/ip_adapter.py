@@ -1,0 +1,240 @@
+"""Reference pictures: IP-Adapters on a run's own pipeline, and off again with every layer of the checkpoint as it was."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from studio.core.annotate import on_white
+from studio.core.errors import InvalidRequest, ModelBroken
+from studio.core.ports import JobContext, LoadOptions
+from studio.core.request import GenerationRequest
+from studio.core.request_parts import Reference
+from studio.core.task import Task
+from studio.core.weights import Kind, WeightFile
+from studio.pipelines import device_memory
+from studio.pipelines.control import control_files
+from studio.pipelines.control.control_units import check_fits, fits
+from studio.pipelines.registry import Key, Registry
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+    from studio.pipelines.catalog.catalog import Catalog
+
+_FAMILIES = ("sd15", "sdxl")
+_STYLE_SDXL = {"up": {"block_0": [0.0, 1.0, 0.0]}}
+"""The one attention that carries style in SDXL (InstantStyle, arXiv 2404.02733), as diffusers writes it; times the weight."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Chosen:
+    """One reference with its adapter and the folder of the image encoder that the adapter reads."""
+
+    reference: Reference
+    file: WeightFile
+    encoder: str
+
+
+def choose(catalog: Catalog, request: GenerationRequest) -> tuple[Chosen, ...]:
+    """The references of `request` that weigh something, each with its adapter.
+
+    Raises:
+        InvalidRequest: a reference without a picture, an adapter that is unknown or does not fit, a family without adapters.
+    """
+    wanted = [reference for reference in request.references if reference.weight > 0]
+    if not wanted or request.task is Task.EDIT:  # models that edit by instruction look at the references themselves
+        return ()
+    checkpoint = catalog.checkpoint(request.model)
+    if checkpoint.family not in _FAMILIES:
+        raise InvalidRequest(
+            f"{checkpoint.name} takes no reference pictures.",
+            hint="Drop them, or pick a Stable Diffusion 1.5 or SDXL checkpoint.",
+        )
+    chosen: list[Chosen] = []
+    for number, reference in enumerate(wanted, 1):
+        if not reference.picture:
+            raise InvalidRequest(f"Reference {number} has no picture.", hint="Give it one, or drop it.")
+        file = _file(catalog, checkpoint, reference)
+        encoder = control_files.image_encoder(file.path, control_files.image_width(file))
+        if encoder is None:
+            raise InvalidRequest(f"The IP-Adapter {file.name} cannot be used: {control_files.NO_ENCODER}", hint="Download the encoder, or pick another one.")  # fmt: skip
+        chosen.append(Chosen(reference=reference, file=file, encoder=str(encoder)))
+    if len({one.encoder for one in chosen}) > 1:
+        raise InvalidRequest(
+            "The references use IP-Adapters with different image encoders.",
+            hint="Choose the same adapter for all of them.",
+        )
+    return tuple(chosen)
+
+
+def _file(catalog: Catalog, checkpoint: WeightFile, reference: Reference) -> WeightFile:
+    if reference.model:
+        file = catalog.find(Kind.IP_ADAPTER, reference.model)
+        check_fits(file, checkpoint)
+        return file
+    found = [file for file in catalog.weights() if file.kind is Kind.IP_ADAPTER and fits(file, checkpoint)]
+    if not found:
+        raise InvalidRequest(
+            f"There is no IP-Adapter for {checkpoint.family}, which reference pictures need.",
+            hint="Put one (h94/IP-Adapter on the hub) with its image encoder below models/ip_adapters/.",
+        )
+    return min(found, key=lambda file: (len(file.name), file.name))  # the plain one; variants have longer names
+
+
+@dataclass(frozen=True, kw_only=True)
+class Worn:
+    """The references of a pass while their networks are leased. `parts` are the pipeline's encoder and image processor."""
+
+    references: tuple[Chosen, ...] = ()
+    states: tuple[Mapping[str, Any], ...] = ()
+    parts: Mapping[str, Any] = field(default_factory=dict[str, Any])
+
+    def pictures(self, ctx: JobContext) -> list[list[Image.Image]]:
+        """The pipeline's `ip_adapter_image`: the pictures of each adapter."""
+        return [[on_white(ctx.picture(one.reference.picture))] for one in self.references]
+
+    @contextmanager
+    def on(self, pipe: Any) -> Iterator[None]:
+        """Within the block the UNet of `pipe` reads the references.
+
+        Raises:
+            InvalidRequest: an adapter whose layers are not those of this UNet.
+        """
+        if not self.references:
+            yield
+            return
+        unet = pipe.unet
+        processors = unet.attn_processors
+        projection, kind = unet.encoder_hid_proj, unet.config.encoder_hid_dim_type
+        try:
+            self._load(pipe)
+            pipe.set_ip_adapter_scale([_scale(one.reference, unet) for one in self.references])
+            yield
+        finally:
+            unet.encoder_hid_proj = (
+                None  # a projection has attention of its own, which would be counted among the UNet's
+            )
+            unet.set_attn_processor(dict(processors))
+            unet.encoder_hid_proj = projection
+            unet.register_to_config(encoder_hid_dim_type=kind)
+
+    def _load(self, pipe: Any) -> None:
+        names = [""] * len(self.states)
+        try:
+            pipe.load_ip_adapter([dict(state) for state in self.states], subfolder=names, weight_name=names)
+        except (ValueError, RuntimeError, KeyError, AttributeError) as error:
+            if device_memory.is_full(error):
+                raise
+            raise InvalidRequest(
+                f"The IP-Adapter {self.references[0].file.name} does not fit this checkpoint: its layers have other sizes.",
+                hint="Pick the one that was made for this checkpoint.",
+            ) from error
+
+
+@contextmanager
+def leased(references: Sequence[Chosen], registry: Registry, options: LoadOptions, ctx: JobContext) -> Iterator[Worn]:
+    """Adapters and image encoder, resident for the length of the block at least.
+
+    Raises:
+        ModelBroken: a file that cannot be read.
+    """
+    if not references:
+        yield Worn()
+        return
+    with ExitStack() as stack:
+
+        def take(key: str, title: str, size: int, load: Any) -> Any:
+            def told() -> Any:
+                ctx.loading(f"Loading {title}")
+                with ctx.stage("load"):
+                    return load()
+
+            held = registry.lease(Key(key, options.device, options.dtype), title, told, expected=size)
+            return stack.enter_context(held).pipe
+
+        folder = references[0].encoder
+        encoder = take(f"image encoder/{folder}", "the image encoder", 0, lambda: _Encoder(folder, options))
+        states = [
+            take(
+                f"{one.file.kind}/{one.file.name}",
+                one.file.name,
+                one.file.bytes,
+                lambda one=one: _Adapter(one.file, options),
+            )
+            for one in references
+        ]
+        yield Worn(
+            references=tuple(references), states=tuple(state.tensors for state in states),
+            parts={"image_encoder": encoder.model, "feature_extractor": encoder.processor},
+        )  # fmt: skip
+
+
+class _Encoder:
+    """A CLIP image encoder with the processor that its pictures go through."""
+
+    def __init__(self, folder: str, options: LoadOptions) -> None:
+        import torch
+        from safetensors import SafetensorError
+        from transformers import CLIPImageProcessor, CLIPVisionModelWithProjection
+
+        try:
+            model: Any = CLIPVisionModelWithProjection.from_pretrained(
+                folder, dtype=getattr(torch, options.dtype), local_files_only=True, use_safetensors=True
+            )
+        except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
+            if device_memory.is_full(error):
+                raise
+            raise ModelBroken(
+                "The image encoder of the IP-Adapter cannot be loaded.", hint="Download it again."
+            ) from error
+        self.model = model.to(options.device).eval()
+        side = model.config.image_size
+        self.processor = CLIPImageProcessor(size=side, crop_size=side)
+        self.components = {"image_encoder": self.model}
+
+
+class _Adapter:
+    """The tensors of an IP-Adapter, by its two parts as diffusers wants them. They wait on the CPU: each run's UNet gets copies."""
+
+    def __init__(self, file: WeightFile, options: LoadOptions) -> None:
+        import torch
+        from safetensors import SafetensorError
+        from safetensors.torch import load_file
+
+        self.tensors: dict[str, dict[str, torch.Tensor]] = {"image_proj": {}, "ip_adapter": {}}
+        try:
+            for name, tensor in load_file(file.path).items():
+                part, _, rest = name.partition(".")
+                if part in self.tensors:
+                    self.tensors[part][rest] = tensor.to(getattr(torch, options.dtype))
+        except (OSError, SafetensorError) as error:
+            raise ModelBroken(f"The IP-Adapter {file.name} cannot be read.", hint="Download it again.") from error
+        held = torch.nn.Module()
+        for number, tensor in enumerate(t for part in self.tensors.values() for t in part.values()):
+            held.register_buffer(str(number), tensor)
+        self.components = {"adapter": held}  # so that the registry can weigh it
+
+
+def _scale(reference: Reference, unet: Any) -> Any:
+    """The weight for diffusers: a number for all layers, or by block where only the style is wanted.
+
+    In SDXL that is InstantStyle's one block. In Stable Diffusion 1 no single block carries the style; what is left out are
+    the deepest attentions, which carry the layout.
+    """
+    if not reference.style_only:
+        return reference.weight
+    ups = [index for index, name in enumerate(unet.config.up_block_types) if name.startswith("CrossAttn")]
+    downs = [index for index, name in enumerate(unet.config.down_block_types) if name.startswith("CrossAttn")]
+    if unet.config.addition_embed_type == "text_time":
+        layers = unet.config.layers_per_block + 1
+        middle = [float(layer == layers // 2) * reference.weight for layer in range(layers)]
+        return {"up": {f"block_{ups[0]}": middle}}
+    weight, layers = reference.weight, unet.config.layers_per_block
+    return {
+        "down": {f"block_{index}": [weight * (index != downs[-1] or len(downs) == 1)] * layers for index in downs},
+        "mid": weight,
+        "up": {f"block_{index}": [weight * (index != ups[0] or len(ups) == 1)] * (layers + 1) for index in ups},
+    }

@@ -1,0 +1,148 @@
+"""All local models as one backend of the engine, and as the model store of the Configurations tab."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from studio.core.errors import InvalidRequest, StudioError
+from studio.core.model import Model
+from studio.core.ports import Annotators, DownloadState, JobContext, MemoryReport, PictureSeed
+from studio.core.request import GenerationRequest
+from studio.core.result import Rendered
+from studio.core.settings import Settings
+from studio.core.weights import Offer, WeightFile
+from studio.pipelines import device_memory
+from studio.pipelines.device_memory import Peaks
+from studio.pipelines.registry import Key, Registry
+from studio.pipelines.run.edit_tasks import NEED_ANNOTATORS
+from studio.pipelines.run.render import Rendering
+from studio.pipelines.run.run_plan import Resources, load_checkpoint
+
+if TYPE_CHECKING:
+    from studio.pipelines.catalog.catalog import Catalog
+    from studio.pipelines.catalog.hub import Hub
+
+
+class LocalPipelines:
+    """A Backend and a ModelStore over `catalog`. torch is imported by the first render or load, not before.
+
+    `annotators` find what words name and tell the foreground; without them no model does the tasks that need that.
+    """
+
+    def __init__(
+        self, settings: Callable[[], Settings], catalog: Catalog, hub: Hub, annotators: Annotators | None = None
+    ) -> None:
+        self._settings = settings
+        self._catalog = catalog
+        self._hub = hub
+        self._annotators = annotators
+        self._registry = Registry(lambda: device_memory.budget(settings(), self._known_device()))
+        self._peaks = Peaks(settings().models_dir / ".cache" / "peaks.json")
+        self._device = ""
+
+    def models(self) -> Sequence[Model]:
+        models = self._catalog.models()
+        if self._annotators is not None:
+            return models
+        return [dataclasses.replace(model, tasks=model.tasks - NEED_ANNOTATORS) for model in models]
+
+    def render(self, request: GenerationRequest, seeds: Sequence[PictureSeed], ctx: JobContext) -> list[Rendered]:
+        """One pass; see Backend. Nothing that a job put on a model is on it for the next.
+
+        Raises:
+            OutOfMemory, ModelBroken, InvalidRequest, JobCancelled, PictureSkipped.
+        """
+        resources = self.resources(ctx.settings)
+        try:
+            pictures = Rendering(resources, request, ctx).pictures(seeds)
+        except ValueError as error:  # how diffusers complains about arguments that do not go together
+            raise InvalidRequest(
+                f"The model refused the request: {error}", hint="Change the field it names."
+            ) from error
+        return [
+            Rendered(image=picture, seed=seed.seed, variation_seed=seed.variation)
+            for picture, seed in zip(pictures, seeds, strict=True)
+        ]
+
+    def close(self) -> None:
+        self._registry.clear()
+
+    def weights(self) -> Sequence[WeightFile]:
+        return self._catalog.weights()
+
+    def refresh(self) -> None:
+        self._catalog.refresh()
+
+    def memory(self) -> MemoryReport:
+        """What is resident. Until the first load the device is a guess from the settings: torch is not asked."""
+        device = self._known_device()
+        total, free = device_memory.total_and_free(device)
+        return MemoryReport(
+            device=device, total=total, free=free, budget=device_memory.budget(self._settings(), device),
+            resident=self._registry.residents(),
+        )  # fmt: skip
+
+    def load(self, model: str, ctx: JobContext) -> None:
+        resources = self.resources(ctx.settings)
+        weight = self._catalog.checkpoint(model)
+        title = resources.model(model).title
+        spec = self._catalog.spec(weight)
+        options = resources.options(spec)
+
+        def load() -> Any:
+            ctx.loading(f"Loading {title}")
+            with ctx.stage("load"):
+                return load_checkpoint(spec, weight, options)
+
+        with self._registry.lease(Key(model, options.device, options.dtype), title, load, expected=weight.bytes):
+            pass
+
+    def unload(self, model: str) -> None:
+        self._registry.evict(model)
+
+    def sha256(self, name: str) -> str:
+        return self._catalog.sha256(name)
+
+    def download(self, repo_id: str) -> None:
+        self._hub.download(repo_id)
+
+    def offers(self) -> Sequence[Offer]:
+        return self._hub.offers()
+
+    def fetch(self, offer_id: str) -> None:
+        self._hub.fetch(offer_id)
+
+    def cancel_download(self, repo_id: str) -> None:
+        self._hub.cancel(repo_id)
+
+    def downloads(self) -> Sequence[DownloadState]:
+        return self._hub.downloads()
+
+    def _known_device(self) -> str:
+        wanted = self._settings().device
+        return self._device or ("cpu" if wanted == "auto" else wanted)
+
+    def resources(self, settings: Settings) -> Resources:
+        """What runs share, for whoever runs beside these pipelines in the GPU lane; imports torch."""
+        self._device = device_of(settings.device)
+        return Resources(self._catalog, self._registry, self._peaks, self._device, settings.precision, self._annotators)
+
+
+def device_of(wanted: str) -> str:
+    """ "cuda", "mps" or "cpu": what is wanted, or with "auto" the best there is.
+
+    Raises:
+        StudioError: a device that this machine does not have.
+    """
+    import torch
+
+    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    if wanted == "auto":
+        return next(name for name, found in there.items() if found)
+    if not there[wanted]:
+        raise StudioError(
+            f"This machine has no {wanted} device for torch.", hint="Set the device to auto in Configurations."
+        )
+    return wanted

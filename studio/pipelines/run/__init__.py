@@ -1,0 +1,1 @@
+"""One run of a diffusers pipeline: prompts, samplers, masks, LoRAs, previews."""

@@ -1,0 +1,198 @@
+"""One run of any family's pipeline: own scheduler, own noise, progress after every step, pictures out."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, nullcontext
+from dataclasses import dataclass, field
+from typing import Any
+
+from PIL import Image
+
+from studio.core.model import Model
+from studio.core.ports import JobContext, PictureSeed, PipelineSpec
+from studio.core.request import GenerationRequest
+from studio.core.task import Task
+from studio.pipelines import device_memory
+from studio.pipelines.run import conditioning, noise
+from studio.pipelines.run.live_preview import Prediction, Previewer, as_map, can_show
+from studio.pipelines.run.samplers import make_scheduler
+
+
+class Progress:
+    """Steps counted over the passes of one call, so that the user sees one bar."""
+
+    def __init__(self, ctx: JobContext, total: int) -> None:
+        self._ctx = ctx
+        self._total = total
+        self.before = 0
+
+    def step(self, done: int, preview: Callable[[], Image.Image] | None) -> None:
+        self._ctx.progress(min(self.before + done, self._total), self._total, preview)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pass:
+    """One pass. `request` says everything in full (steps, guidance, sizes are set); `steps` are those that are really run;
+    `inputs` are further arguments of the pipeline call; `latents` asks for latents instead of pictures."""
+
+    spec: PipelineSpec
+    model: Model
+    request: GenerationRequest
+    seeds: tuple[PictureSeed, ...]
+    steps: int
+    first_pass: int | None = None
+    inputs: Mapping[str, Any] = field(default_factory=dict)
+    latents: bool = False
+
+
+def view(pipe: Any, *, class_name: str | None = None, **parts: Any) -> Any:
+    """A pipeline of this run alone around `pipe`'s components, with `parts` in place of some of them. What is set on it
+    (scheduler, VAE, tokenizer) is never seen by the resident one."""
+    import diffusers
+
+    cls = getattr(diffusers, class_name) if class_name else type(pipe)
+    known = inspect.signature(cls.__init__).parameters
+    config = {
+        name: value for name, value in pipe.config.items() if name in known and not isinstance(value, list | tuple)
+    }
+    fresh = cls(**{**config, **{name: part for name, part in pipe.components.items() if name in known}, **parts})
+    fresh.set_progress_bar_config(disable=True)
+    channels = fresh.vae.config.get("latent_channels") or fresh.vae.config.get("z_dim")
+    if channels and hasattr(
+        fresh, "image_processor"
+    ):  # by it latents are told from pictures; some classes forget to set it
+        fresh.image_processor.register_to_config(vae_latent_channels=channels)
+    return fresh
+
+
+def scheduler_for(pipe: Any, request: GenerationRequest, model: Model) -> Any:
+    """A fresh scheduler: the request's sampler, else the model's default one, else a new one of the checkpoint's own kind."""
+    config, sampling = pipe.scheduler.config, model.sampling
+    if not sampling.combinations:
+        return type(pipe.scheduler).from_config(config)
+    sampler = request.sampler or sampling.sampler
+    schedule = request.schedule or ("Automatic" if request.sampler else sampling.schedule)
+    return make_scheduler(sampler, schedule, config, xl="XL" in type(pipe).__name__)
+
+
+def run(pipe: Any, task: Pass, previewer: Previewer, progress: Progress, ctx: JobContext) -> Any:
+    """The pictures of `task` as a list of PIL RGB, or its latents as the pipeline holds them.
+
+    `pipe` is a view with its own scheduler. Leaves no trace in the shared components, cancelled or not.
+    """
+    with ctx.stage("encode"):
+        prompts, conditions = _prompts(pipe, task)
+    generators = noise.prepare(pipe, task.seeds, task.request.variation_strength)
+    accepted = inspect.signature(pipe.__call__).parameters
+    arguments = {
+        **task.spec.arguments(task.request, task.model),
+        **prompts,
+        **_watched(accepted, _callback(pipe, task, conditions, previewer, progress, ctx)),
+        "num_inference_steps": task.request.steps,
+        "generator": generators,
+        "output_type": "latent" if task.latents else "pil",
+        **task.inputs,
+    }
+    for name in ("width", "height"):
+        if name in accepted:
+            arguments[name] = getattr(task.request, name)
+    with conditions.composed(pipe) if conditions else nullcontext(), _stages(pipe, ctx):
+        images = pipe(**arguments).images
+    return images if task.latents else [image.convert("RGB") for image in images]
+
+
+def _prompts(pipe: Any, task: Pass) -> tuple[dict[str, Any], conditioning.Conditioning | None]:
+    request, pictures = task.request, len(task.seeds)
+    if task.spec.clip and request.task is not Task.EDIT:  # instructions are plain text, guided in two directions
+        found = conditioning.encode(pipe, request, steps=task.steps, pictures=pictures, first_pass=task.first_pass)
+        return found.arguments(), found
+    prompts: dict[str, Any] = {"prompt": [request.prompt] * pictures}
+    if "negative_prompt" in inspect.signature(pipe.__call__).parameters and request.negative_prompt.strip():
+        prompts["negative_prompt"] = [request.negative_prompt] * pictures
+    return prompts, None
+
+
+def _watched(accepted: Collection[str], after_step: Callable[..., dict[str, Any]]) -> dict[str, Any]:
+    """The arguments that let the pipeline call `after_step`: under its name of today, or of 2022 in the few that kept it."""
+    if "callback_on_step_end" in accepted:
+        return {"callback_on_step_end": after_step}
+    return {"callback": lambda step, timestep, latents: after_step(None, step, timestep, {"latents": latents})}
+
+
+def _callback(
+    pipe: Any,
+    task: Pass,
+    conditions: conditioning.Conditioning | None,
+    previewer: Previewer,
+    progress: Progress,
+    ctx: JobContext,
+) -> Callable[..., dict[str, Any]]:
+    preview = _preview(pipe, task, previewer, ctx) if ctx.settings.previews else None
+
+    def after_step(_: Any, index: int, timestep: Any, tensors: dict[str, Any]) -> dict[str, Any]:
+        calls = getattr(pipe, "num_timesteps", task.steps)  # samplers of second order call the model twice a step
+        shown = preview if preview is not None and can_show(pipe, tensors["latents"]) else None
+        progress.step((index + 1) * task.steps // calls, shown)
+        changed = conditions.at_step(index + 1) if conditions is not None and index + 1 < calls else None
+        return changed or {}
+
+    return after_step
+
+
+def _preview(pipe: Any, task: Pass, previewer: Previewer, ctx: JobContext) -> Callable[[], Image.Image]:
+    prediction = Prediction(pipe.scheduler)
+    width, height = task.request.width or 0, task.request.height or 0
+    return lambda: previewer.picture(as_map(pipe, prediction.clean(), height, width), ctx.settings.preview_side)
+
+
+@contextmanager
+def _stages(pipe: Any, ctx: JobContext) -> Iterator[None]:
+    """Time denoising and decoding apart, and let a decode that runs out of memory try again in tiles: the steps are kept."""
+    vae = pipe.vae
+    decode = vae.decode
+    timer = ExitStack()
+
+    def timed(*args: Any, **kwargs: Any) -> Any:
+        timer.close()
+        with ctx.stage("decode"):
+            try:
+                return decode(*args, **kwargs)
+            except (RuntimeError, MemoryError) as error:
+                if not device_memory.is_full(error) or vae.use_tiling:
+                    raise
+            device_memory.release()
+            ctx.notice("Memory was short: the picture was decoded in tiles.")
+            with tiled(vae):
+                return decode(*args, **kwargs)
+
+    before = vars(vae).get("decode")
+    vae.decode = timed
+    try:
+        with timer:
+            timer.enter_context(ctx.stage("denoise"))
+            yield
+    finally:
+        if before is None:
+            del vae.decode
+        else:
+            vae.decode = before
+
+
+@contextmanager
+def tiled(vae: Any) -> Iterator[None]:
+    """Within the block the VAE works picture by picture and tile by tile."""
+    before = vae.use_slicing, vae.use_tiling
+    vae.use_slicing = vae.use_tiling = True
+    try:
+        yield
+    finally:
+        vae.use_slicing, vae.use_tiling = before
+
+
+def resolved(request: GenerationRequest, model: Model) -> GenerationRequest:
+    """The request with the model's defaults filled in: width, height, steps and guidance are set."""
+    width, height = model.size_of(request)
+    guidance = model.sampling.guidance if request.guidance is None else request.guidance
+    return request.replace(width=width, height=height, steps=request.steps or model.sampling.steps, guidance=guidance)

@@ -1,0 +1,74 @@
+"""What is done, in this order, when memory runs out in the middle of a run. Decoding in tiles comes before all of it, inside the run."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from studio.core.errors import OutOfMemory
+from studio.core.ports import JobContext, PictureSeed
+from studio.pipelines import device_memory
+from studio.pipelines.registry import Key, Registry
+
+_UNITS = {"": 1, "Ki": 1024, "Mi": 1024**2, "Gi": 1024**3}
+
+
+class Ladder:
+    """Runs attempts, and makes the next one smaller while memory runs out.
+
+    The rungs: half the batch, down to one picture (the pictures do not change by it); other checkpoints leave; on a
+    graphics card, parts of the model wait outside. Each is told to the user.
+    """
+
+    def __init__(self, registry: Registry, ctx: JobContext, *, device: str, offloaded: bool = False) -> None:
+        self._registry = registry
+        self._ctx = ctx
+        self._device = device
+        self.offloaded = offloaded
+        self.working: Key | None = None  # the checkpoint of the running pass: it stays
+
+    def run(self, seeds: Sequence[PictureSeed], attempt: Callable[[Sequence[PictureSeed]], list[Any]]) -> list[Any]:
+        """`attempt(seeds)`, or the same pictures on a lower rung.
+
+        Raises:
+            OutOfMemory: the last rung failed too; `requested` and `available` in its details, in bytes.
+        """
+        try:
+            return attempt(seeds)
+        except (RuntimeError, MemoryError) as error:
+            if not device_memory.is_full(error):
+                raise
+            text = str(error)
+        # Outside the handler: its traceback held the tensors of the failed attempt.
+        device_memory.release()
+        self._ctx.raise_if_cancelled()
+        if len(seeds) > 1:
+            half = (len(seeds) + 1) // 2
+            self._ctx.notice(f"Memory was short: pictures were made {half} at a time instead of {len(seeds)}.")
+            return self.run(seeds[:half], attempt) + self.run(seeds[half:], attempt)
+        left = self._registry.evict_one(keep=self.working)
+        if left:
+            self._ctx.notice(f"Memory was short: {left} was unloaded.")
+            return self.run(seeds, attempt)
+        if self._device == "cuda" and not self.offloaded:
+            self.offloaded = True
+            self._registry.evict_one()  # the copy on the card, or it would lie beside the one that waits outside
+            self._ctx.notice("Memory was short: parts of the model waited in the computer's memory.")
+            return self.run(seeds, attempt)
+        raise self._error(text)
+
+    def _error(self, text: str) -> OutOfMemory:
+        requested, available = _requested(text), device_memory.total_and_free(self._device)[1]
+        where = "graphics memory" if self._device == "cuda" else "memory"
+        return OutOfMemory(
+            f"There is not enough {where} for this picture.",
+            hint="Choose a smaller size, leave out the hires pass, or pick a smaller model.",
+            details={"requested": requested, "available": available},
+        )
+
+
+def _requested(text: str) -> int:
+    """The bytes that torch's message says it wanted, 0 when it does not say."""
+    found = re.search(r"allocate ([\d.]+) ?(Ki|Mi|Gi)?(?:B|bytes)?", text)
+    return int(float(found[1]) * _UNITS[found[2] or ""]) if found else 0

@@ -1,0 +1,108 @@
+"""A resident checkpoint made ready for one pass, run, and left as it was found."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+from studio.core.ports import JobContext, LoadOptions, PictureSeed
+from studio.pipelines import device_memory
+from studio.pipelines.control import apply_control
+from studio.pipelines.control.apply_control import Control
+from studio.pipelines.registry import Held, Key
+from studio.pipelines.run import diffusion, embeddings
+from studio.pipelines.run.diffusion import Pass, Progress
+from studio.pipelines.run.oom_fallbacks import Ladder
+from studio.pipelines.run.run_plan import Plan, Resources, load_checkpoint
+from studio.pipelines.upscale import upscale_request
+from studio.pipelines.upscale.upscale_image import Upscaler
+
+
+@dataclass(frozen=True, kw_only=True)
+class Opened:
+    """A pipeline of this pass alone around resident components. `inputs` are what its call needs besides, to be steered."""
+
+    held: Held
+    pipe: Any
+    plan: Plan
+    inputs: Mapping[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Runs:
+    """Opens and runs the passes of one call. `frugal` decodes in tiles."""
+
+    resources: Resources
+    ctx: JobContext
+    ladder: Ladder
+    frugal: bool
+
+    @contextmanager
+    def open(
+        self, what: Plan, batch: int, *, class_name: str | None = None, steered_by: Control | None = None
+    ) -> Iterator[Opened]:
+        """The plan's checkpoint, resident, and a pipeline of the class `class_name` (None: the checkpoint's own) around it, with
+        LoRAs, VAE, embeddings and control on."""
+        resources, ladder = self.resources, self.ladder
+        offloaded = ladder.offloaded
+        options = resources.options(what.spec)
+        if offloaded:
+            options = LoadOptions(device="cpu", dtype=options.dtype)
+        key = Key(what.model.id, options.device, options.dtype, offloaded)
+        ladder.working = key
+        working = resources.peaks.expected(what.model.id, *what.size, batch)
+
+        def load() -> Any:
+            self.ctx.loading(f"Loading {what.model.title}")
+            with self.ctx.stage("load"):
+                return load_checkpoint(what.spec, what.weight, options)
+
+        expected = what.weight.bytes * (2 if options.dtype == "float32" else 1)
+        with (
+            resources.registry.lease(key, what.model.title, load, expected=expected, working=working) as held,
+            ExitStack() as stack,
+        ):
+            held.adapters.wear(held.pipe, what.loras)
+            vae = held.vae(what.vae)
+            scheduler = diffusion.scheduler_for(held.pipe, what.request, what.model)
+            steering = stack.enter_context(apply_control.leased(steered_by, resources, options, self.ctx))
+            class_name = steering.class_name or class_name
+            pipe = diffusion.view(held.pipe, class_name=class_name, scheduler=scheduler, vae=vae, **steering.parts)
+            if offloaded:
+                pipe.enable_model_cpu_offload(device=resources.device)
+                stack.callback(_bring_back, pipe)
+            stack.enter_context(embeddings.worn(pipe, what.embeddings))
+            stack.enter_context(
+                device_memory.measured(resources.device, lambda peak: self._remember(what, batch, peak))
+            )
+            stack.enter_context(steering.on(pipe, batch))
+            yield Opened(held=held, pipe=pipe, plan=what, inputs=steering.inputs)
+
+    def run(self, opened: Opened, seeds: tuple[PictureSeed, ...], progress: Progress, **more: Any) -> Any:
+        """The pictures of `seeds`, or their latents; `more` are fields of Pass."""
+        import torch
+
+        what, pipe = opened.plan, opened.pipe
+        given = {"steps": what.steps, **more, "inputs": {**opened.inputs, **more.get("inputs", {})}}
+        task = Pass(spec=what.spec, model=what.model, request=what.request, seeds=seeds, **given)
+        tiles = diffusion.tiled(pipe.vae) if self.frugal else nullcontext()
+        with tiles, torch.inference_mode():
+            return diffusion.run(pipe, task, opened.held.previewer(pipe.vae), progress, self.ctx)
+
+    def upscaler(self, name: str) -> AbstractContextManager[Upscaler]:
+        """The upscaler of that name, resident."""
+        return upscale_request.leased(self.resources, name, self.ctx)
+
+    def _remember(self, what: Plan, batch: int, peak: int) -> None:
+        self.ctx.peak_memory(peak)
+        if self.resources.device == "cuda" and not self.ladder.offloaded:
+            weights = self.resources.registry.resident_bytes
+            self.resources.peaks.remember(what.model.id, what.size, batch, max(0, peak - weights))
+
+
+def _bring_back(pipe: Any) -> None:
+    """After an offloaded run, also a cancelled one: hooks off, everything in the computer's memory again."""
+    pipe.remove_all_hooks()
+    pipe.to("cpu")

@@ -1,0 +1,70 @@
+"""One call of `render`, from the request to pictures: what kind of work it is, in which portions, and what if memory ends."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from PIL import Image
+
+from studio.core.ports import JobContext, PictureSeed
+from studio.core.request import GenerationRequest, Saving
+from studio.core.task import Task
+from studio.pipelines.control.control_tasks import as_units, available
+from studio.pipelines.run import memory_and_speed
+from studio.pipelines.run.diffusion import Progress
+from studio.pipelines.run.image_to_image import Editing
+from studio.pipelines.run.oom_fallbacks import Ladder
+from studio.pipelines.run.prepared_run import Runs
+from studio.pipelines.run.run_plan import Resources
+from studio.pipelines.run.text_to_image import Drawing
+from studio.pipelines.upscale.creative_upscale import Creative
+
+
+class Work(Protocol):
+    """What a request asks for, planned. `draw` takes `steps` steps and may be called again with fewer seeds."""
+
+    @property
+    def steps(self) -> int: ...
+
+    @property
+    def one_at_a_time(self) -> bool: ...
+
+    def draw(self, seeds: tuple[PictureSeed, ...], progress: Progress) -> list[Image.Image]: ...
+
+
+class Rendering:
+    """One pass of the engine: `pictures(seeds)` may be called once."""
+
+    def __init__(self, resources: Resources, request: GenerationRequest, ctx: JobContext) -> None:
+        """Raises what planning raises: nothing is loaded yet."""
+        self._ctx = ctx
+        model = resources.model(request.model)
+        if request.saving is Saving.TIME:
+            request, told = memory_and_speed.save_time(request, model)
+            ctx.notice(told)
+        self._frugal = request.saving is Saving.MEMORY
+        offload = self._frugal and resources.device == "cuda"
+        self._ladder = Ladder(resources.registry, ctx, device=resources.device, offloaded=offload)
+        if self._frugal:
+            ctx.notice(f"{memory_and_speed.MEMORY_NOTICE} {memory_and_speed.OFFLOAD_NOTICE if offload else ''}".strip())
+        catalog = resources.catalog
+        request = as_units(request, available(catalog.checkpoint(request.model), catalog.weights()))
+        runs = Runs(resources=resources, ctx=ctx, ladder=self._ladder, frugal=self._frugal)
+        kinds = {Task.TXT2IMG: Drawing, Task.UPSCALE: Creative}
+        self._work: Work = kinds.get(request.task, Editing)(resources, request, runs)
+
+    def pictures(self, seeds: Sequence[PictureSeed]) -> list[Image.Image]:
+        """A picture per seed, in order."""
+        work = self._work
+        groups = [[seed] for seed in seeds] if self._frugal or work.one_at_a_time else [list(seeds)]
+        progress = Progress(self._ctx, work.steps * len(groups))
+        pictures: list[Image.Image] = []
+        for number, group in enumerate(groups):
+
+            def attempt(part: Sequence[PictureSeed], before: int = number * work.steps) -> list[Image.Image]:
+                progress.before = before
+                return work.draw(tuple(part), progress)
+
+            pictures += self._ladder.run(group, attempt)
+        return pictures

@@ -1,0 +1,115 @@
+"""What one pass needs, looked up and checked before anything is loaded."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from studio.core.errors import ModelBroken
+from studio.core.model import Model
+from studio.core.ports import Annotators, LoadOptions, PipelineSpec
+from studio.core.request import GenerationRequest
+from studio.core.weights import Kind, WeightFile
+from studio.pipelines import device_memory
+from studio.pipelines.device_memory import Peaks
+from studio.pipelines.registry import Registry
+from studio.pipelines.run import diffusion, embeddings
+from studio.pipelines.run.lora import check_family
+from studio.prompting.networks import extract_loras, with_tags_as_loras
+
+if TYPE_CHECKING:
+    from studio.pipelines.catalog.catalog import Catalog
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What all calls share. `device` is "cpu", "cuda" or "mps"; `precision` a torch dtype's name or "auto"."""
+
+    catalog: Catalog
+    registry: Registry
+    peaks: Peaks
+    device: str
+    precision: str
+    annotators: Annotators | None = None
+
+    def model(self, model_id: str) -> Model:
+        """The catalog's entry."""
+        self.catalog.checkpoint(model_id)  # says it best when there is none
+        return next(model for model in self.catalog.models() if model.id == model_id)
+
+    def options(self, spec: PipelineSpec) -> LoadOptions:
+        """Where and how to load: float16 for the CLIP families on a graphics card, whose weights were made in it, bfloat16
+        for the rest, float32 on a CPU."""
+        precision = self.precision
+        if precision == "auto":
+            precision = "float32" if self.device == "cpu" else "float16" if spec.clip else "bfloat16"
+        return LoadOptions(device=self.device, dtype=precision)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """One pass with everything looked up and checked. `request` is resolved."""
+
+    model: Model
+    weight: WeightFile
+    spec: PipelineSpec
+    request: GenerationRequest
+    loras: tuple[tuple[WeightFile, float], ...]
+    embeddings: tuple[WeightFile, ...]
+    vae: WeightFile | None
+
+    @property
+    def steps(self) -> int:
+        assert self.request.steps is not None
+        return self.request.steps
+
+    @property
+    def size(self) -> tuple[int, int]:
+        assert self.request.width is not None
+        assert self.request.height is not None
+        return self.request.width, self.request.height
+
+
+def plan(resources: Resources, request: GenerationRequest) -> Plan:
+    """Look up everything that a pass needs and refuse what does not go together, before anything is loaded.
+
+    Raises:
+        UnknownModel, InvalidRequest: a name that is not there, a LoRA of another family.
+    """
+    catalog = resources.catalog
+    model, weight = resources.model(request.model), catalog.checkpoint(request.model)
+    spec = catalog.spec(weight)
+    request = with_tags_as_loras(request)
+    request = diffusion.resolved(request.replace(negative_prompt=extract_loras(request.negative_prompt)[0]), model)
+    loras = tuple((catalog.find(Kind.LORA, use.name), use) for use in request.loras)
+    check_family(loras, spec.family, model.title)
+    files: list[WeightFile] = []
+    if spec.clip:
+        known = [file for file in catalog.weights() if file.kind is Kind.EMBEDDING and not file.problem]
+        request, files = embeddings.named_in(request, known)
+    return Plan(
+        model=model, weight=weight, spec=spec, request=request,
+        loras=tuple((file, use.weight) for file, use in loras), embeddings=tuple(files),
+        vae=catalog.find(Kind.VAE, request.vae) if request.vae else None,
+    )  # fmt: skip
+
+
+def load_checkpoint(spec: PipelineSpec, weight: WeightFile, options: LoadOptions) -> Any:
+    """The family's loader.
+
+    Raises:
+        ModelBroken: a file that does not hold what its header promised.
+        what torch raises when memory runs out.
+    """
+    from safetensors import SafetensorError
+
+    try:
+        return spec.load(weight, options)
+    except (OSError, KeyError, ValueError, RuntimeError, AttributeError, SafetensorError) as error:
+        if device_memory.is_full(error):
+            raise
+        raise ModelBroken(
+            f"The checkpoint {weight.name} cannot be loaded: {str(error).splitlines()[0] if str(error) else type(error).__name__}",
+            hint="Download it again, or pick another model.",
+            details={"file": weight.path.name},
+        ) from error

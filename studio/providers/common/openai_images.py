@@ -1,0 +1,157 @@
+"""The images dialect that OpenAI speaks and other servers repeat, through its client. Retries are ours: the client's own would send
+a paid call twice."""
+
+from __future__ import annotations
+
+import binascii
+import functools
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from studio.core.errors import InvalidRequest, StudioError
+from studio.core.provider import Answer, Order, Wire
+from studio.core.task import Task
+from studio.providers.common.http_wire import silent
+from studio.providers.common.request_shapes import MIB, clear_changes, encoded, from_base64
+from studio.providers.common.service_errors import bad_key, by_status, no_money, odd, refused
+
+if TYPE_CHECKING:
+    import ssl
+
+    import openai
+
+_SECONDS = 600.0  # a hard prompt takes minutes
+_MASK_BYTES = 4 * MIB
+_NO_MONEY = ("insufficient_quota", "credit_balance_exhausted", "billing_hard_limit_reached")
+_REFUSED = ("moderation_blocked", "content_policy_violation")
+_INSTRUCTION = {
+    Task.ERASE: "Remove what is masked and fill the place as if it had never been there. ",
+    Task.REPLACE_BACKGROUND: "Keep the subject exactly as it is and replace the background: ",
+    Task.STYLE_TRANSFER: "Redraw the first picture in the style of the second one. ",
+}
+
+
+def prepare(order: Order, extra: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+    """("generate" or "edit", the arguments of the client's method). Pure."""
+    request = order.request
+    prompt = (_INSTRUCTION.get(request.task, "") + request.prompt).strip()
+    if not prompt:
+        raise InvalidRequest("This model needs a prompt.", hint="Say what the picture is to show.")
+    arguments: dict[str, Any] = {"model": order.model, "prompt": prompt, "n": len(order.seeds), **extra}
+    if request.width and request.height:
+        arguments["size"] = f"{request.width}x{request.height}"
+    if request.source is None:
+        return "generate", arguments
+    names = [request.source, *(one.picture for one in request.references), *filter(None, [request.background])]
+    files = [encoded(order.pictures[name]) for name in names]
+    sent = [(f"{k}.{kind.rpartition('/')[2]}", data, kind) for k, (data, kind) in enumerate(files)]
+    arguments["image"] = sent if len(sent) > 1 else sent[0]
+    if request.mask:
+        clear = clear_changes(
+            order.pictures[request.source], order.pictures[request.mask], invert=request.inpaint.invert
+        )
+        arguments["mask"] = ("mask.png", encoded(clear, most_bytes=_MASK_BYTES)[0], "image/png")
+    return "edit", arguments
+
+
+def asked(title: str, order: Order, wire: Wire, extra: Mapping[str, Any]) -> dict[str, Any]:
+    """The answer to the order, as JSON."""
+    method, arguments = prepare(order, extra)
+    order.context.progress(0, 1)
+
+    def call(client: openai.OpenAI) -> Any:
+        return getattr(client.images, method)(**arguments).model_dump()
+
+    found = wire.retried(lambda: _run(title, wire, call, seconds=_SECONDS, paid=True))
+    if not isinstance(found, dict):
+        raise odd(title)
+    return found
+
+
+def listed(title: str, wire: Wire) -> dict[str, str]:
+    """The names of the server's models, each with the day it is shut down, "" where none is told."""
+
+    def call(client: openai.OpenAI) -> dict[str, str]:
+        return {one.id: str(getattr(one, "shutdown_date", None) or "") for one in client.models.list()}
+
+    return wire.retried(lambda: _run(title, wire, call, seconds=20, paid=False))
+
+
+def bytes_in(title: str, answer: Mapping[str, Any], wanted: int) -> list[bytes]:
+    """The `wanted` pictures of an answer.
+
+    Raises:
+        ProviderError: it holds fewer, or what is no base64.
+    """
+    data = answer.get("data")
+    entries = data if isinstance(data, list) else []
+    try:
+        found = [from_base64(entry["b64_json"]) for entry in entries if entry.get("b64_json")]
+    except (AttributeError, KeyError, TypeError, ValueError, binascii.Error) as error:
+        raise odd(title, "what is no picture") from error
+    if len(found) < wanted:
+        raise odd(title, f"{len(found)} of {wanted} pictures")
+    return found[:wanted]
+
+
+def _run(title: str, wire: Wire, call: Callable[[openai.OpenAI], Any], *, seconds: float, paid: bool) -> Any:
+    import json
+
+    import openai
+
+    def work() -> Any:
+        with openai.OpenAI(
+            base_url=wire.base_url, api_key=wire.key or "none", max_retries=0, timeout=seconds,
+            http_client=openai.DefaultHttpxClient(follow_redirects=False, verify=_trust()),  # the key stays with this server
+        ) as client:  # fmt: skip
+            return call(client)
+
+    try:
+        return wire.run(work, seconds=seconds + 5, paid=paid)
+    except openai.APIStatusError as error:
+        raise _fault(title, error) from None  # its request holds the key
+    except openai.APITimeoutError:
+        raise silent(title, paid=paid) from None
+    except openai.APIConnectionError as error:
+        raise silent(title, paid=paid and not never_connected(error)) from None
+    except (openai.OpenAIError, json.JSONDecodeError, AttributeError, TypeError, ValueError) as error:
+        raise odd(title, f"something unexpected ({type(error).__name__})") from None
+
+
+@functools.cache
+def _trust() -> ssl.SSLContext:
+    """The certificates to trust, read once: they take as long as everything else around a call."""
+    import httpx
+
+    return httpx.create_ssl_context()
+
+
+def _fault(title: str, error: openai.APIStatusError) -> StudioError:
+    body: Any = error.body if isinstance(error.body, dict) else {}
+    code, told = str(body.get("code") or error.code or ""), str(body.get("message") or "")
+    if code in _NO_MONEY:
+        return no_money(title)
+    if code in _REFUSED:
+        details = body.get("moderation_details") or {}
+        categories = details.get("categories") if isinstance(details, dict) else None
+        return refused(title, f"{told} {', '.join(map(str, categories or ()))}".strip(), billed=False)
+    if error.status_code == 401:
+        return bad_key(title)
+    answer = Answer(status=error.status_code, headers=error.response.headers, body=b"")
+    return by_status(title, answer, told)
+
+
+def never_connected(error: BaseException) -> bool:
+    """Whether the client did not even reach the server."""
+    seen: BaseException | None = error
+    while seen is not None:
+        if type(seen).__name__ in (
+            "ConnectError",
+            "ConnectTimeout",
+            "PoolTimeout",
+            "ConnectionRefusedError",
+            "gaierror",
+        ):
+            return True
+        seen = seen.__cause__ or seen.__context__
+    return False

@@ -1,0 +1,130 @@
+"""One cloud service as a backend of the engine: its models in the list, its prices, its calls."""
+
+from __future__ import annotations
+
+import dataclasses
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Protocol
+
+from studio.core.errors import UnknownModel
+from studio.core.image_fields import pictures_in
+from studio.core.model import Model
+from studio.core.ports import JobContext, PictureSeed
+from studio.core.pricing import Estimate
+from studio.core.provider import CloudModel, Order, ProviderSpec
+from studio.core.request import GenerationRequest
+from studio.core.result import Rendered
+from studio.providers.common.http_wire import HttpWire
+
+if TYPE_CHECKING:
+    import requests
+
+
+class Keys(Protocol):
+    """What a service asks of the keys."""
+
+    def is_set(self, *names: str) -> bool: ...
+
+    def get(self, name: str) -> str: ...
+
+
+class Service:
+    """A Backend, and Priced, over one ProviderSpec. Connections are pooled and kept for all jobs. Thread-safe."""
+
+    def __init__(self, spec: ProviderSpec, keys: Keys, base_url: Callable[[], str]) -> None:
+        """`base_url` gives the address in force, "" for the spec's own."""
+        self.spec = spec
+        self._keys = keys
+        self._base_url = base_url
+        self._lock = threading.Lock()
+        self._session: requests.Session | None = None
+        self._endings: Mapping[str, str] = {}  # what the service itself told of its models' last days
+
+    @property
+    def locked(self) -> str:
+        """How to unlock the service, "" when it is ready."""
+        spec = self.spec
+        if not spec.key_optional and not self._keys.is_set(*spec.keys):
+            return f"it needs a key of {spec.title} ({spec.site}). Enter it on Configurations under “Cloud providers”, or set {spec.keys[0]} in the environment."
+        return (
+            ""
+            if self._base()
+            else f"it has no address yet. Enter one on Configurations, or set {spec.base_env} in the environment."
+        )
+
+    def models(self) -> Sequence[Model]:
+        """All models with what is known now: locked or not, and the day on which the service ends one."""
+        locked = self.locked
+        return [
+            dataclasses.replace(one.model, problem=one.model.problem or locked, note=self._note(one))
+            for one in self.spec.models()
+        ]
+
+    def estimate(self, request: GenerationRequest) -> Estimate | None:
+        """See Priced."""
+        one = self._find(request.model)
+        amount = one.price(request)
+        return None if amount is None else Estimate(amount=amount, exact=False, source=one.source, date=one.date)
+
+    def render(self, request: GenerationRequest, seeds: Sequence[PictureSeed], ctx: JobContext) -> list[Rendered]:
+        one = self._find(request.model)
+        ctx.loading(f"Asking {self.spec.title}")
+        order = Order(
+            model=one.name, request=request, seeds=tuple(seeds), context=ctx,
+            pictures={name: ctx.picture(name) for name in pictures_in(request)},
+        )  # fmt: skip
+        with ctx.stage("service"):
+            return self.spec.draw(order, self.wire(ctx))
+
+    def check(self, ctx: JobContext) -> str:
+        """Ask the service something that costs nothing, and when its models end; returns a sentence for the user.
+
+        Raises:
+            StudioError: the key is wrong, or the service cannot be reached.
+        """
+        wire = self.wire(ctx)
+        if self.spec.endings is not None:
+            self._endings = dict(self.spec.endings(wire))
+        return self.spec.check(wire)
+
+    def wire(self, ctx: JobContext) -> HttpWire:
+        """The way to the service for one job; raises NotConfigured without a key."""
+        return HttpWire(self.spec, self._base(), self._key(), self._connections(), ctx)
+
+    def close(self) -> None:
+        with self._lock:
+            if self._session is not None:
+                self._session.close()
+                self._session = None
+
+    def _base(self) -> str:
+        return self._base_url() or self.spec.base_url
+
+    def _key(self) -> str:
+        names = self.spec.keys
+        name = next((name for name in names if self._keys.is_set(name)), None)
+        return "" if name is None and self.spec.key_optional else self._keys.get(name or names[0])
+
+    def _note(self, one: CloudModel) -> str:
+        ends = self._endings.get(one.name) or one.ends
+        told = f"{self.spec.title} ends it on {ends}." if ends else ""
+        return f"{one.model.note} {told}".strip()
+
+    def _find(self, model_id: str) -> CloudModel:
+        for one in self.spec.models():
+            if one.model.id == model_id:
+                return one
+        raise UnknownModel(f"{self.spec.title} has no model {model_id!r}.", hint="Pick one from the list.")
+
+    def _connections(self) -> requests.Session:
+        import requests
+        from requests.adapters import HTTPAdapter
+
+        with self._lock:
+            if self._session is None:
+                self._session = requests.Session()
+                self._session.trust_env = True
+                for scheme in ("https://", "http://"):
+                    self._session.mount(scheme, HTTPAdapter(pool_connections=4, pool_maxsize=8))
+            return self._session

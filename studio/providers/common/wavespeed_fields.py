@@ -1,0 +1,72 @@
+"""What WaveSpeed's models are sent: pure functions from an order, and the addresses of its pictures, to JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from PIL import Image
+
+from studio.core.errors import InvalidRequest
+from studio.core.model import Sizes
+from studio.core.provider import Order
+from studio.providers.common.request_shapes import fitted, nearest_aspect, white_changes
+
+Places = Mapping[str, str]  # where each picture, by content hash, was uploaded to
+
+QWEN = Sizes(liked=((1024, 1024),), multiple=1, smallest=256, largest=1536, max_pixels=1536 * 1536)
+_MOST_INPUT = 16_000_000  # px of a picture that is sent
+_MOST_REFERENCES = 3
+_MOST_PROMPT = 800  # characters that Qwen-Image 2.0 takes
+_ASPECTS = ("1:1", "16:9", "9:16", "4:3", "3:4")
+
+
+def sendable(order: Order) -> dict[str, Image.Image]:
+    """The pictures of an order as they are uploaded: masks white where it changes, all within what is taken."""
+    request = order.request
+    names = filter(None, (request.source, request.mask, *(one.picture for one in request.references)))
+    found = {name: order.pictures[name] for name in names}
+    if request.mask:
+        found[request.mask] = white_changes(found[request.mask], invert=request.inpaint.invert)
+    return {name: fitted(image, most_pixels=_MOST_INPUT) for name, image in found.items()}
+
+
+def _prompt(order: Order, *, most: int = 10_000) -> dict[str, Any]:
+    prompt = order.request.prompt
+    if not prompt.strip():
+        raise InvalidRequest("WaveSpeed AI needs a prompt for this.", hint="Say what the picture is to show.")
+    if len(prompt) > most:
+        raise InvalidRequest(f"The prompt is longer than the {most} characters of this model.", hint="Shorten it.")
+    return {"prompt": prompt}
+
+
+def _size(order: Order) -> dict[str, Any]:
+    width, height = QWEN.fit(order.request.width, order.request.height, order.request.aspect)
+    return {"size": f"{width}*{height}"}
+
+
+def ideogram(order: Order, places: Places) -> dict[str, Any]:
+    request = order.request
+    body = {**_prompt(order), "enable_base64_output": True, "aspect_ratio": nearest_aspect(request, _ASPECTS)}
+    if request.source:
+        body["image"] = places[request.source]
+    if request.mask:
+        body["mask_image"] = places[request.mask]
+    references = [places[one.picture] for one in request.references[:_MOST_REFERENCES]]
+    return {**body, "reference_images": references} if references else body
+
+
+def qwen(order: Order, places: Places) -> dict[str, Any]:
+    body = {**_prompt(order), **_size(order), "output_format": "png"}
+    return {**body, "image": places[order.request.source]} if order.request.source else body
+
+
+def qwen2(order: Order, places: Places) -> dict[str, Any]:
+    request = order.request
+    words = _prompt(order, most=_MOST_PROMPT)
+    if not request.source:
+        return {**words, **_size(order)}
+    return {
+        **words,
+        "images": [places[name] for name in (request.source, *(one.picture for one in request.references))],
+    }

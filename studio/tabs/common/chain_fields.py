@@ -1,0 +1,70 @@
+"""What happens to every picture once it is drawn: a chain that was saved in Extras."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import gradio as gr
+from gradio.components import Component
+
+from studio.core.errors import NotFound
+from studio.core.request import GenerationRequest
+from studio.core.result import Asset
+from studio.core.task import Task
+from studio.core.user import User
+from studio.engine.jobs.saved_chains import followed, following
+from studio.engine.studio import Studio
+from studio.tabs.common.current_user import user_of
+from studio.tabs.common.events import AT_ONCE, Updates
+from studio.tabs.common.form import Form
+from studio.tabs.common.form_values import NONE
+from studio.tabs.common.tab import Shell
+
+
+def after_fields(prefix: str = "") -> dict[str, Component]:
+    """The choice among the user's chains."""
+    chain = gr.Dropdown(
+        [NONE], value=NONE, label="Afterwards", elem_id=f"{prefix}afterwards", allow_custom_value=True,
+        info="A chain saved in Extras is carried out on every picture: upscale, finish, other sizes.",
+    )  # fmt: skip
+    return {"afterwards": chain}
+
+
+def wire_afterwards(studio: Studio, shell: Shell, form: Form) -> None:
+    """Let the choice hold the user's chains, also those that were saved since the page was opened."""
+
+    def listed(request: gr.Request) -> Any:
+        return gr.update(choices=[NONE, *studio.engine.chains.names(user_of(request).name)])
+
+    for event in (shell.blocks.load, form["afterwards"].focus):  # pyright: ignore[reportAttributeAccessIssue]
+        event(listed, None, form["afterwards"], **AT_ONCE)
+
+
+def with_chain(studio: Studio, wanted: GenerationRequest, values: Mapping[str, Any], user: User) -> GenerationRequest:
+    """`wanted`, and after it the chosen chain.
+
+    Raises:
+        NotFound: there is no such chain any more. InvalidRequest: it cannot follow.
+    """
+    name = values["afterwards"]
+    if name in (None, "", NONE):
+        return wanted
+    return followed(wanted, studio.engine.chains.steps(user.name, str(name)))
+
+
+def restored(studio: Studio, form: Form, asset: Asset, user: User) -> Updates:
+    """The update that chooses the chain which `asset` went through; where no saved one is like it, the user is told."""
+    if "afterwards" not in form.fields:
+        return {}
+    try:
+        wanted = studio.engine.job(asset.job_id, user).request  # of several files the asset's own names one alone
+    except NotFound:
+        wanted = asset.request
+    steps = following(wanted)
+    made_for = bool(steps) and steps[-1].task is Task.SOCIAL  # a fold of its own asked for that, after the chain
+    tried = [steps[:end] for end in range(len(steps) - 1, 0, -1)] if made_for else [steps]
+    name = next((found for one in tried if (found := studio.engine.chains.name_of(user.name, one))), None)
+    if steps and name is None and not made_for:
+        gr.Info("The steps that followed are no saved chain; nothing is chosen under Afterwards.", title="Afterwards")
+    return {form["afterwards"]: gr.update(value=name or NONE)}

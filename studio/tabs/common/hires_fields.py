@@ -1,0 +1,101 @@
+"""The fields of the hires pass."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import gradio as gr
+from gradio.components import Component
+
+from studio.core.model import Model
+from studio.core.weights import Kind, WeightFile
+from studio.tabs.common.choices import model_choices, names_of
+from studio.tabs.common.form_values import SAME
+
+# the upscalers that need no file: in latent space as AUTOMATIC1111 names them, and on pixels
+UPSCALERS = (
+    "Latent", "Latent (antialiased)", "Latent (bicubic)", "Latent (bicubic antialiased)", "Latent (nearest)",
+    "Latent (nearest-exact)", "Lanczos", "Nearest",
+)  # fmt: skip
+
+
+def hires_fields(models: Sequence[Model], model: Model, weights: Sequence[WeightFile]) -> dict[str, Component]:
+    """A second, larger pass: how far, how strongly, and what it does differently from the first."""
+    on = gr.Checkbox(
+        False,
+        label="Enlarge the picture and draw it again",
+        elem_id="hires-on",
+        info="Adds detail that a small picture has no room for.",
+    )
+    with gr.Row(elem_classes="pair"):
+        upscalers = [*UPSCALERS, *names_of(weights, Kind.UPSCALER)]
+        upscaler = gr.Dropdown(
+            upscalers, value=upscalers[0], label="Upscaler", elem_id="hires-upscaler", min_width=120,
+            info="How the picture is enlarged before the second pass.", allow_custom_value=True,
+        )  # fmt: skip
+        scale = gr.Slider(
+            1, 4, value=2, step=0.05, label="Scale", elem_id="hires-scale", min_width=120, info="Times the first size."
+        )
+    with gr.Row(elem_classes="pair"):
+        strength = gr.Slider(
+            0, 1, value=0.7, step=0.01, label="Denoising strength", elem_id="hires-strength", min_width=120,
+            info="How much may change: 0 keeps the picture, 1 draws it anew.",
+        )  # fmt: skip
+        steps = gr.Slider(
+            0,
+            150,
+            value=0,
+            step=1,
+            label="Hires steps",
+            elem_id="hires-steps",
+            min_width=120,
+            info="0: as in the first pass.",
+        )
+    with gr.Row(elem_classes="pair"):
+        width = gr.Number(
+            0, label="Target width", precision=0, elem_id="hires-width", min_width=100, info="0: by scale."
+        )
+        height = gr.Number(
+            0, label="Target height", precision=0, elem_id="hires-height", min_width=100, info="0: by scale."
+        )
+        guidance = gr.Number(
+            0, label="Guidance", elem_id="hires-guidance", min_width=100, info="0: as in the first pass."
+        )
+    return {
+        "hires_on": on, "hires_upscaler": upscaler, "hires_scale": scale, "hires_strength": strength, "hires_steps": steps,
+        "hires_width": width, "hires_height": height, "hires_guidance": guidance, **_own_fields(models, model),
+    }  # fmt: skip
+
+
+def _own_fields(models: Sequence[Model], model: Model) -> dict[str, Component]:
+    """What the second pass may have of its own."""
+    schedules = {name: None for names in model.sampling.combinations.values() for name in names}
+    with gr.Row(elem_classes="pair"):
+        sampler = gr.Dropdown(
+            [SAME, *model.sampling.combinations], value=SAME, label="Hires sampler", elem_id="hires-sampler", min_width=120,
+            info="The method of the second pass.", allow_custom_value=True,
+        )  # fmt: skip
+        schedule = gr.Dropdown(
+            [SAME, *schedules], value=SAME, label="Hires schedule", elem_id="hires-schedule", min_width=120,
+            info="How the noise falls in the second pass.", allow_custom_value=True,
+        )  # fmt: skip
+    own = gr.Dropdown(
+        [(SAME, SAME), *model_choices(models)], value=SAME, label="Hires model", elem_id="hires-model",
+        info="A checkpoint for the second pass alone.", allow_custom_value=True,
+    )  # fmt: skip
+    prompt = gr.Textbox(
+        label="Hires prompt",
+        lines=1,
+        max_lines=6,
+        elem_id="hires-prompt",
+        info="Empty: as in the first pass.",
+        max_length=20_000,
+    )
+    negative = gr.Textbox(
+        label="Hires negative prompt", lines=1, max_lines=6, elem_id="hires-negative-prompt",
+        info="Empty: as in the first pass.", max_length=20_000,
+    )  # fmt: skip
+    return {
+        "hires_sampler": sampler, "hires_schedule": schedule, "hires_model": own,
+        "hires_prompt": prompt, "hires_negative_prompt": negative,
+    }  # fmt: skip

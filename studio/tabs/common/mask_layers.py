@@ -1,0 +1,53 @@
+"""Layers over a kept picture: masks and paint, brought to the picture's size, and paint put onto it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from PIL import Image, ImageChops
+
+from studio.core.errors import InvalidRequest
+from studio.engine.storage.inputs import KeptPicture
+
+SHAPES_ALIKE = 0.02  # how much the shapes of picture and layer may differ, as a fraction
+
+
+def mask(layer: Image.Image, below: KeptPicture) -> Image.Image:
+    """`layer` as a mask of the picture `below`: mode L, its size, white where it was light and opaque.
+
+    Raises:
+        InvalidRequest: it is of another shape.
+    """
+    _check_shape(layer, below)
+    grey = layer.convert("L")
+    if layer.mode == "RGBA":
+        grey = ImageChops.multiply(grey, layer.getchannel("A"))
+    return grey.resize((below.width, below.height), Image.Resampling.BILINEAR)
+
+
+def paint(layer: Image.Image, below: KeptPicture) -> Image.Image:
+    """`layer` as paint on the picture `below`: mode RGBA, its size; raises as `mask`."""
+    _check_shape(layer, below)
+    return layer.convert("RGBA").resize((below.width, below.height), Image.Resampling.BILINEAR)
+
+
+def painted(picture: Path, layer: Path) -> Image.Image:
+    """The kept `picture`, RGB, with the paint of `layer` on it; both are of one size.
+
+    Raises:
+        InvalidRequest: they are not, for the paint belongs to another picture.
+    """
+    with Image.open(picture) as below, Image.open(layer) as above:
+        if below.size != above.size:
+            raise InvalidRequest("The sketch belongs to another picture.", hint="Clear it and paint again.")
+        return Image.alpha_composite(below.convert("RGBA"), above.convert("RGBA")).convert("RGB")
+
+
+def _check_shape(layer: Image.Image, below: KeptPicture) -> None:
+    ratio = (layer.width / layer.height) / (below.width / below.height)
+    slack = max(SHAPES_ALIKE, 1 / min(layer.size), 1 / min(below.width, below.height))
+    if abs(ratio - 1) > slack:
+        raise InvalidRequest(
+            f"The mask is {layer.width}×{layer.height}, the picture {below.width}×{below.height}.",
+            hint="Use one of the same shape.",
+        )

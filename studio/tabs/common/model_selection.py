@@ -1,0 +1,44 @@
+"""Models that are chosen when a job comes: "Automatic", the cheapest of a quality, and those to try when the chosen one cannot be had."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import gradio as gr
+from gradio.components import Component
+
+from studio.core.model import Feature, Model, Quality, Sizes
+from studio.core.task import Task
+from studio.engine.models.model_choice import AUTO
+from studio.engine.studio import Studio
+from studio.tabs.common.choices import model_choices
+
+AUTOMATIC = tuple(
+    Model(
+        id=f"{AUTO}{quality}", title=f"Automatic: {quality}", family="", lane="", quality=quality, sizes=Sizes(liked=()),
+        features=frozenset({Feature.NEGATIVE_PROMPT, Feature.SEED}),
+        note=f"The cheapest model that is ready, of the quality “{quality}” or the nearest to it, and that can do what the form asks for;"
+        " the next ones when it cannot be reached. Without width and height it draws the size it likes.",
+    )
+    for quality in Quality
+)  # fmt: skip
+
+
+def named(studio: Studio, model_id: str, task: Task = Task.TXT2IMG) -> Model:
+    """The model of that id, or the entry of `AUTOMATIC`; raises as Engine.model."""
+    return next((model for model in AUTOMATIC if model.id == model_id), None) or studio.engine.model(model_id, task)
+
+
+def listed(studio: Studio, task: Task = Task.TXT2IMG) -> tuple[Model, ...]:
+    """The models for `task`, and after them the automatic choices where there is anything to choose from by quality."""
+    models = studio.engine.models(task)
+    return (*models, *AUTOMATIC) if task.draws and models else models
+
+
+def fallback_fields(models: Sequence[Model], prefix: str = "") -> dict[str, Component]:
+    """Which models are tried, in this order, when the chosen one cannot be reached, is busy or is broken."""
+    choice = gr.Dropdown(
+        model_choices(models), value=[], multiselect=True, max_choices=8, label="If it cannot be reached", elem_id=f"{prefix}fallbacks",
+        info="Models to try instead, in this order. Never after a refusal of the content, nor after money may have been spent unsaid.",
+    )  # fmt: skip
+    return {"fallbacks": choice}

@@ -1,0 +1,166 @@
+"""Make it for: a form that draws for a platform format, or for all formats of some platforms, within its one job."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from html import escape
+from typing import Any
+
+import gradio as gr
+from gradio.components import Component
+
+from studio.core.errors import InvalidRequest
+from studio.core.finish import Keep
+from studio.core.request import GenerationRequest
+from studio.core.social import MAX_FORMATS, Social
+from studio.core.social_formats import Format, PlatformData
+from studio.core.social_pack import drawn_size, followed, formats_of, result_size
+from studio.core.task import Task
+from studio.core.user import User
+from studio.engine.jobs.source_checks import sources_of
+from studio.engine.models.model_choice import AUTO
+from studio.engine.studio import Studio
+from studio.tabs.common.choices import CUSTOM_SIZE
+from studio.tabs.common.events import AT_ONCE, Updates, told
+from studio.tabs.common.form import Form
+
+FREE = ""  # no format: the form's own size
+LEGEND = (
+    '<span class="zone-key zone-key-safe">safe for text</span><span class="zone-key zone-key-ui">covered</span>'
+    '<span class="zone-key zone-key-crop">may be cut</span><span class="zone-key zone-key-view">seen elsewhere</span>'
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class MakeFor:
+    """The fold's fields, for the form, and the line that says what will happen; no fields where the studio has no formats."""
+
+    fields: dict[str, Component] = field(default_factory=dict[str, Component])
+    note: gr.HTML | None = None
+
+
+def fold(studio: Studio, prefix: str = "") -> MakeFor:
+    """The fold with its fields."""
+    if studio.social is None:
+        return MakeFor()
+    data = studio.social.platforms
+    with gr.Accordion("Make it for", open=False, elem_id=f"{prefix}make-for"):
+        one = gr.Dropdown(
+            format_choices(data), value=FREE, label="Platform format", elem_id=f"{prefix}for-format", min_width=140,
+            info="The size follows, and the result is cut to it exactly.", allow_custom_value=True,
+        )  # fmt: skip
+        pack = gr.Dropdown(
+            [(each.title, each.id) for each in data.platforms()], value=[], multiselect=True, label="Social pack",
+            elem_id=f"{prefix}for-pack", min_width=140, info="All formats of these platforms, in the same job.",
+        )  # fmt: skip
+        with gr.Row(elem_classes="pair"):
+            zones = gr.Checkbox(
+                True, label="Show the zones", elem_id=f"{prefix}for-zones", elem_classes="show-zones", min_width=140,
+                info="Drawn over the picture here, never into the file.",
+            )  # fmt: skip
+            enlarge = gr.Checkbox(
+                True, label="Enlarge with an upscaler", elem_id=f"{prefix}for-enlarge", min_width=140,
+                info="Where the picture is smaller than the format.",
+            )  # fmt: skip
+        note = gr.HTML("", elem_id=f"{prefix}for-note")
+    return MakeFor(fields={"for_format": one, "for_pack": pack, "for_zones": zones, "for_enlarge": enlarge}, note=note)
+
+
+def format_choices(data: PlatformData) -> list[tuple[str, str]]:
+    """Every format by platform, name and size, after the entry for none."""
+    titles = {platform.id: platform.title for platform in data.platforms()}
+    formats = [
+        (f"{titles[each.platform]} · {each.name} · {each.width} × {each.height}", each.id) for each in data.formats()
+    ]
+    return [("No platform", FREE), *formats]
+
+
+def wire(studio: Studio, form: Form, make_for: MakeFor, task: Task, model_chosen: Any) -> None:
+    """Let the size follow the format, at once and after `model_chosen`, the event that puts another model's own size in."""
+    if studio.social is None or make_for.note is None:
+        return
+    data, note = studio.social.platforms, make_for.note
+    sized = [form[name] for name in ("width", "height", "size", "own_size") if name in form.fields]
+
+    @told
+    def follow(model_id: Any, format_id: Any) -> Updates:
+        if not format_id:
+            return {}
+        width, height = drawn_size(data.format(str(format_id)), studio.engine.model(str(model_id), task).sizes)
+        values = {"width": width, "height": height, "size": CUSTOM_SIZE, "own_size": True}
+        return form.updates(values)
+
+    @told
+    def say(format_id: Any, pack: Any) -> str:
+        return note_of(data, *asked({"for_format": format_id, "for_pack": pack}))
+
+    chosen, shown = [form["model"], form["for_format"]], [form["for_format"], form["for_pack"]]
+    form["for_format"].input(follow, chosen, sized, **AT_ONCE)
+    model_chosen.then(follow, chosen, sized, **AT_ONCE)
+    changes: Any = [box.change for box in shown]
+    gr.on(changes, say, shown, note, trigger_mode="always_last", **AT_ONCE)
+
+
+def note_of(data: PlatformData, formats: list[str], platforms: list[str]) -> str:
+    """What will be made, in a line, with the key to the zones; empty for nothing."""
+    found = formats_of(data, formats, platforms)
+    if not found:
+        return ""
+    first = found[0]
+    text = (
+        f"{len(found)} formats and the whole picture."
+        if platforms
+        else f"Cut to {first.width} × {first.height} px{_limit(first)}."
+    )
+    return (
+        f'<p class="note" data-zones="{escape(formats[0] if formats else "")}">{escape(text)} Figures of {escape(data.as_of)}. '
+        f"{LEGEND if formats else ''}</p>"
+    )
+
+
+def _limit(of: Format) -> str:
+    return f", {of.file_type.upper()} up to {of.limit / 1e6:g} MB" if of.limit else f", {of.file_type.upper()}"
+
+
+def asked(values: Mapping[str, Any]) -> tuple[list[str], list[str]]:
+    """The format, as a list of one or none, and the platforms that the fold asks for.
+
+    Raises:
+        InvalidRequest: a value of the wrong kind.
+    """
+    one, pack = values.get("for_format") or FREE, values.get("for_pack") or []
+    if not isinstance(one, str) or not isinstance(pack, list) or not all(isinstance(each, str) for each in pack):  # pyright: ignore[reportUnknownVariableType]
+        raise InvalidRequest("The platform format is not one.", hint="Choose it from the list.")
+    return ([one] if one else []), pack  # pyright: ignore[reportUnknownVariableType]
+
+
+def written(wanted: GenerationRequest) -> dict[str, Any]:
+    """The fold's values that ask for what follows `wanted`: its one format; of a pack each file is a format of its own."""
+    social = wanted.then[-1].social if wanted.then else None
+    one = social.formats[0] if social is not None and len(social.formats) == 1 else FREE
+    return {"for_format": one, "for_pack": []}
+
+
+def goes_on(studio: Studio, values: Mapping[str, Any], wanted: GenerationRequest, user: User) -> GenerationRequest:
+    """`wanted`, followed by what the fold asks for. A single format keeps the recipe in its file; a pack, which is made to be
+    published, keeps the machine-made marker alone, and adds the whole picture.
+
+    Raises:
+        NotFound: no such format or platform. InvalidRequest: too many of them.
+    """
+    formats, platforms = asked(values)
+    if studio.social is None or not (formats or platforms):
+        return wanted
+    found = formats_of(studio.social.platforms, formats, platforms)
+    if len(found) > MAX_FORMATS:
+        raise InvalidRequest(f"These are {len(found)} formats.", hint="Choose fewer platforms.")
+    social = Social(
+        formats=tuple(each.id for each in found), upscale=values.get("for_enlarge") is True, original=bool(platforms),
+        keep=Keep.MARKER if platforms else Keep.ALL,
+    )  # fmt: skip
+    first = next(iter(sources_of(wanted)), None)
+    kept = studio.engine.kept(first, user) if first else None
+    model = studio.engine.model("" if wanted.model.startswith(AUTO) else wanted.model, wanted.task)
+    size = result_size(wanted, model, (kept.width, kept.height) if kept else None)
+    return followed(wanted, social, found, size, studio.engine.models(Task.UPSCALE))

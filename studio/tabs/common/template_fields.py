@@ -1,0 +1,229 @@
+"""Templates on a form: found, filled in and used; saved from the form, taken in and out as files, deleted."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from studio.core.errors import InvalidRequest, NotFound, UnknownModel
+from studio.core.model import Feature, Model
+from studio.core.request import GenerationRequest
+from studio.core.social_pack import drawn_size
+from studio.core.social_templates import (
+    MAX_FIELDS,
+    PURPOSES,
+    Template,
+    TemplateLibrary,
+    fields_of,
+    from_recipe,
+    prompt_of,
+)
+from studio.core.task import Task
+from studio.core.user import User
+from studio.engine.studio import SocialParts, Studio
+from studio.tabs.common import template_cards
+from studio.tabs.common.choices import CUSTOM_SIZE
+from studio.tabs.common.current_user import user_of
+from studio.tabs.common.events import AT_ONCE, QUIET, Updates, told
+from studio.tabs.common.form import Form
+from studio.tabs.common.tab import Shell
+from studio.tabs.common.target_platform import format_choices
+
+ANY = ""
+RECOMMENDED = 3
+STEPS = {"draft": 0.6, "standard": 1.0, "high": 1.5}  # times the model's own steps
+
+
+@dataclass(frozen=True, kw_only=True)
+class Widgets:
+    """The fold."""
+
+    words: gr.Textbox
+    platform: gr.Dropdown
+    purpose: gr.Dropdown
+    cards: gr.HTML
+    chosen: gr.Textbox  # the id; the cards write it
+    about: gr.HTML
+    values: list[gr.Textbox]  # one for each field that a frame may have
+    use: gr.Button
+    delete: gr.Button
+    name: gr.Textbox
+    format: gr.Dropdown
+    meant: gr.Dropdown
+    save: gr.Button
+    taken: gr.File
+
+
+def fold(studio: Studio) -> Widgets | None:
+    """The fold, None where the studio has no templates."""
+    if studio.social is None:
+        return None
+    data = studio.social.platforms
+    with gr.Accordion("Templates", open=False, elem_id="templates"):
+        words = gr.Textbox(
+            label="Search", placeholder="product, quote, thumbnail …", elem_id="template-words", max_lines=1, max_length=200
+        )  # fmt: skip
+        with gr.Row(elem_classes="pair"):
+            platforms = [("Any platform", ANY), *((each.title, each.id) for each in data.platforms())]
+            platform = gr.Dropdown(platforms, value=ANY, label="Platform", elem_id="template-platform", min_width=120)
+            purposes = [("Any purpose", ANY), *((each.capitalize(), each) for each in PURPOSES)]
+            purpose = gr.Dropdown(purposes, value=ANY, label="Purpose", elem_id="template-purpose", min_width=120)
+        cards = gr.HTML("", elem_id="template-cards")
+        chosen = gr.Textbox("", elem_id="template-chosen", elem_classes="store", show_label=False, max_length=100)
+        about = gr.HTML("", elem_id="template-about")
+        values = [
+            gr.Textbox(visible=False, elem_id=f"template-field-{number}", max_lines=2, max_length=500, min_width=120)
+            for number in range(MAX_FIELDS)
+        ]
+        with gr.Row(elem_classes="verbs"):
+            use = gr.Button("Use it", elem_id="template-use", visible=False, min_width=90)
+            delete = gr.Button("Delete", elem_id="template-delete", visible=False, min_width=90)
+        name, of, meant, save = _saving(format_choices(data)[1:])
+        taken = gr.File(
+            label="Templates from a file", file_types=[".toml"], type="filepath", height=110, elem_id="template-file"
+        )
+    return Widgets(
+        words=words, platform=platform, purpose=purpose, cards=cards, chosen=chosen, about=about, values=values, use=use,
+        delete=delete, name=name, format=of, meant=meant, save=save, taken=taken,
+    )  # fmt: skip
+
+
+def _saving(formats: Sequence[tuple[str, str]]) -> tuple[gr.Textbox, gr.Dropdown, gr.Dropdown, gr.Button]:
+    gr.Markdown("Keep the prompts above as a template. Words in braces, such as {subject}, become fields.", elem_classes="hint")  # fmt: skip
+    with gr.Row(elem_classes="pair"):
+        name = gr.Textbox(label="Name", elem_id="template-name", max_lines=1, max_length=80, min_width=120)
+        meant = gr.Dropdown(
+            [(each.capitalize(), each) for each in PURPOSES], value="social", label="For", elem_id="template-meant", min_width=120
+        )  # fmt: skip
+    of = gr.Dropdown(list(formats), value=formats[0][1] if formats else None, label="Format", elem_id="template-format")
+    return name, of, meant, gr.Button("Save as template", size="sm", elem_id="template-save")
+
+
+def wire(studio: Studio, shell: Shell, form: Form, widgets: Widgets | None) -> None:
+    """Connect the fold with the form."""
+    if studio.social is None or widgets is None:
+        return
+    fold = _Fold(studio, studio.social, form, widgets)
+    look, w = [widgets.words, widgets.platform, widgets.purpose, widgets.chosen], widgets
+    shell.blocks.load(fold.listed, look, w.cards, **AT_ONCE)
+    for event in (w.words.change, w.platform.input, w.purpose.input):
+        event(fold.listed, look, w.cards, trigger_mode="always_last", **AT_ONCE)
+    shown = {w.cards, w.about, w.use, w.delete, w.chosen, *w.values}
+    w.chosen.change(fold.choose, w.chosen, shown - {w.chosen, w.cards}, trigger_mode="always_last", **AT_ONCE)
+    w.use.click(fold.use, {w.chosen, *w.values, form["model"]}, form.components(), **QUIET)
+    w.delete.click(fold.delete, look, shown, **QUIET)
+    prompts = [form["prompt"], form["negative_prompt"], form["model"]]
+    w.save.click(fold.save, {w.name, w.format, w.meant, *prompts, *look}, w.cards, **QUIET)
+    w.taken.upload(fold.take, [w.taken, *look], {w.cards, w.taken}, **(QUIET | {"preprocess": True}))
+
+
+class _Fold:
+    """What the fold does; every handler works on the library of whoever calls."""
+
+    def __init__(self, studio: Studio, social: SocialParts, form: Form, widgets: Widgets) -> None:
+        self._studio, self._social, self._form, self._widgets = studio, social, form, widgets
+        self.listed = told(self._listed)
+        self.choose, self.use, self.delete = told(self._choose), told(self._use), told(self._delete)
+        self.save, self.take = told(self._save), told(self._take)
+
+    def _library(self, user: User) -> TemplateLibrary:
+        return self._social.templates.of(user.name)
+
+    def _listed(self, words: Any, platform: Any, purpose: Any, chosen: Any, request: gr.Request) -> str:
+        return self._cards((words, platform, purpose, chosen), user_of(request))
+
+    def _cards(self, look: tuple[Any, Any, Any, Any], user: User) -> str:
+        """The cards for words, platform, purpose and the chosen id. Without words the best for platform and purpose stand first."""
+        words, platform, purpose, chosen = (str(each or "") for each in look)
+        library = self._library(user)
+        fits = library.templates(platform=platform or None, purpose=purpose or None)
+        if words.strip():
+            ids = {each.id for each in fits}
+            found: Sequence[Template] = [each for each in library.search(words, 500) if each.id in ids]
+            best: Sequence[Template] = ()
+        else:
+            found = fits
+            best = library.recommend(platform, purpose or "social", RECOMMENDED) if platform or purpose else ()
+        return template_cards.cards(found, best, chosen, self._social.platforms)
+
+    def _choose(self, chosen: Any, request: gr.Request) -> Updates:
+        w, template = self._widgets, self._template(chosen, user_of(request))
+        names = fields_of(template.frame) if template else ()
+        updates: Updates = {
+            w.about: template_cards.about(template, self._social.platforms),
+            w.use: gr.update(visible=template is not None),
+            w.delete: gr.update(visible=template is not None and template.own),
+        }
+        for number, box in enumerate(w.values):
+            there = number < len(names)
+            label = names[number].replace("_", " ").capitalize() if there else ""
+            updates[box] = gr.update(visible=there, label=label, value="")
+        return updates
+
+    def _template(self, chosen: Any, user: User) -> Template | None:
+        try:
+            return self._library(user).template(str(chosen or ""))
+        except NotFound:
+            return None
+
+    def _use(self, data: dict[Any, Any], request: gr.Request) -> Updates:
+        """Fill prompt, negative prompt, format and size in, and as many steps as the quality wants."""
+        w, form = self._widgets, self._form
+        template = self._template(data[w.chosen], user_of(request))
+        if template is None:
+            raise InvalidRequest("No template is chosen.", hint="Choose one of the cards.")
+        names = fields_of(template.frame)
+        filled = {name: str(data[box] or "") for name, box in zip(names, w.values, strict=False)}
+        if "subject" in names and not filled["subject"].strip():
+            raise InvalidRequest("The template does not know what to show.", hint="Fill in the field “Subject”.")
+        values = {"prompt": prompt_of(template, filled), "negative_prompt": template.negative, "styles": []}
+        values |= self._advice(template, self._studio.engine.model(str(data[form["model"]])))
+        gr.Info("The template is in the form. Press Generate.")
+        return form.updates(values)
+
+    def _advice(self, template: Template, model: Model) -> dict[str, Any]:
+        """The format with its size, so far as it is there, and the steps of the quality, so far as the model has them."""
+        values: dict[str, Any] = {}
+        if any(each.id == template.format for each in self._social.platforms.formats()):
+            width, height = drawn_size(self._social.platforms.format(template.format), model.sizes)
+            values = {"for_format": template.format, "size": CUSTOM_SIZE, "width": width, "height": height}
+        if Feature.STEPS in model.features:
+            values["steps"] = min(150, max(1, round(model.sampling.steps * STEPS.get(template.quality, 1.0))))
+        return values
+
+    def _delete(self, words: Any, platform: Any, purpose: Any, chosen: Any, request: gr.Request) -> Updates:
+        user, w = user_of(request), self._widgets
+        self._library(user).remove(str(chosen or ""))
+        gr.Info("The template is deleted.")
+        cards = self._cards((words, platform, purpose, ""), user)
+        return {**self._choose("", request), w.chosen: "", w.cards: cards}
+
+    def _save(self, data: dict[Any, Any], request: gr.Request) -> str:
+        user, w, form = user_of(request), self._widgets, self._form
+        prompt, negative = (str(data[form[name]] or "") for name in ("prompt", "negative_prompt"))
+        recipe = GenerationRequest(prompt=prompt, negative_prompt=negative, model=self._named(data[form["model"]]))
+        of = self._social.platforms.format(str(data[w.format] or ""))
+        made = from_recipe(recipe, str(data[w.name] or ""), of.id, str(data[w.meant] or "social"))
+        self._library(user).save(made)
+        gr.Info(f"“{made.name}” is among your templates.")
+        return self._cards((data[w.words], data[w.platform], data[w.purpose], data[w.chosen]), user)
+
+    def _named(self, model_id: Any) -> str:
+        try:
+            return self._studio.engine.model(str(model_id), Task.TXT2IMG).id
+        except UnknownModel:
+            return ""
+
+    def _take(
+        self, path: str | None, words: Any, platform: Any, purpose: Any, chosen: Any, request: gr.Request
+    ) -> Updates:
+        user, w = user_of(request), self._widgets
+        if path is None:
+            return {}
+        taken = self._library(user).import_file(Path(path))
+        gr.Info(f"{len(taken)} template{'' if len(taken) == 1 else 's'} taken in.")
+        return {w.cards: self._cards((words, platform, purpose, chosen), user), w.taken: None}

@@ -1,0 +1,5 @@
+"""The Configurations tab."""
+
+from studio.tabs.configurations.tab import TAB
+
+__all__ = ["TAB"]

@@ -1,0 +1,123 @@
+"""Cloud services on Configurations: their keys, a check that costs nothing, and what was spent."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from html import escape
+from typing import Any
+
+import gradio as gr
+
+from studio.engine.money.cloud_accounts import CloudState
+from studio.engine.money.ledger import Line
+from studio.engine.studio import Studio
+from studio.tabs.common.current_user import admin_of
+from studio.tabs.common.events import QUIET, Updates, told
+from studio.tabs.common.tab import Shell
+
+DAYS = 31
+_FROM = {"environment": "set in the environment", "keyring": "set in the system's keyring", "file": "set here"}
+
+
+def clouds_panel(studio: Studio, shell: Shell) -> tuple[gr.HTML, gr.Dropdown, gr.HTML]:
+    """The table of services, the choice of one, and what was spent; filled by `filled`. A key changes the lists of models on all tabs."""
+    table = gr.HTML(elem_id="clouds")
+    with gr.Row(elem_classes="pair"):
+        chosen = gr.Dropdown([], label="Provider", elem_id="cloud", info="What the buttons act on.", min_width=160)
+        key = gr.Textbox(
+            label="API key", type="password", elem_id="cloud-key", min_width=200, max_length=4096,
+            info="Kept in the system's keyring, or in a file that only this account can read; never shown again.",
+        )  # fmt: skip
+    with gr.Row(elem_classes="verbs"):
+        keep, check, remove = (
+            gr.Button("Save key", elem_id="save-key", min_width=90),
+            gr.Button("Test", elem_id="test-key", min_width=70),
+            gr.Button("Remove key", elem_id="remove-key", min_width=90),
+        )
+    answer = gr.HTML(elem_id="cloud-answer")
+    spent = gr.HTML(elem_id="spent")
+    shown: list[Any] = [table, chosen, spent, answer, key]
+
+    def acting(work: Callable[[str, str], str]) -> Callable[..., Updates]:
+        @told
+        def handler(service: Any, value: Any, request: gr.Request) -> Updates:
+            admin_of(request)
+            said = work(str(service or ""), str(value or ""))
+            return filled(studio, table, chosen, spent) | {answer: f'<p class="note">{escape(said)}</p>', key: ""}
+
+        return handler
+
+    def kept(service: str, value: str) -> str:
+        assert studio.clouds is not None
+        state = studio.clouds.set_key(service, value)
+        return state.locked or f"The key of {state.title} is set: its models are ready."
+
+    def removed(service: str, _: str) -> str:
+        assert studio.clouds is not None
+        state = studio.clouds.remove_key(service)
+        return (
+            f"{state.title} has no key here any more."
+            if state.locked
+            else f"The key of {state.title} stays in the environment."
+        )
+
+    def checked(service: str, _: str) -> str:
+        assert studio.clouds is not None
+        return studio.clouds.check(service)
+
+    for name, button, work in (("keep_key", keep, kept), ("test_key", check, checked), ("remove_key", remove, removed)):
+        done = button.click(acting(work), [chosen, key], shown, api_name=name, **QUIET | {"show_progress": "minimal"})
+        if button is not check:
+            shell.lists_follow(done)
+    return table, chosen, spent
+
+
+def filled(studio: Studio, table: gr.HTML, chosen: gr.Dropdown, spent: gr.HTML) -> Updates:
+    """What the panel shows now."""
+    states = studio.clouds.all() if studio.clouds is not None else []
+    choices = [(state.title, state.id) for state in states]
+    return {
+        table: _table(states), chosen: gr.update(choices=choices, value=None) if not choices else gr.update(choices=choices),
+        spent: spent_table(studio.engine.ledger.lines(None, DAYS)),
+    }  # fmt: skip
+
+
+def _table(states: Sequence[CloudState]) -> str:
+    rows = "".join(
+        f"<tr><td>{escape(state.title)}</td><td>{_key(state)}</td><td>{len(state.models)}</td>"
+        f"<td>{_ready(state)}</td></tr>"
+        for state in states
+    )
+    head = "<tr><th>Provider</th><th>Key</th><th>Models</th><th>State</th></tr>"
+    return f'<div class="table-frame"><table class="plain">{head}{rows}</table></div>'
+
+
+def _ready(state: CloudState) -> str:
+    if not state.locked:
+        return '<b class="yes">Ready</b>'
+    return f'<b class="no">Locked:</b> <span>{escape(state.locked)}</span>'
+
+
+def _key(state: CloudState) -> str:
+    if state.key is None:
+        return "none needed"
+    if not state.key.where:
+        return "not set"
+    ends = f", ends in …{state.key.ends}" if state.key.ends else ""
+    return escape(f"{_FROM[state.key.where]}{ends}")
+
+
+def spent_table(lines: Sequence[Line]) -> str:
+    """What was spent, by day and provider, with a bar for each."""
+    if not lines:
+        return '<p class="note">Nothing was spent in the last month.</p>'
+    most = max(line.billed for line in lines) or 1.0
+    rows = "".join(
+        f"<tr><td>{escape(line.day)}</td><td>{escape(line.provider)}</td><td>{escape(line.user)}</td><td>{line.pictures}</td>"
+        f"<td>${line.billed:.3f}</td><td><span class='bar' style='inline-size:{100 * line.billed / most:.0f}%' role='img'"
+        f" aria-label='{100 * line.billed / most:.0f} percent of the largest'></span></td></tr>"
+        for line in lines
+    )
+    head = "<tr><th>Day</th><th>Provider</th><th>User</th><th>Pictures</th><th>Spent</th><th></th></tr>"
+    total = f'<p class="note">${sum(line.billed for line in lines):.2f} in the last {DAYS} days, as billed, else as estimated.</p>'
+    return f'<div class="table-frame"><table class="plain spent">{head}{rows}</table></div>{total}'

@@ -1,0 +1,85 @@
+"""Weights that can be fetched on request: what for, how large, under which licence; the fetch itself with its progress."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from html import escape
+from typing import Any
+
+import gradio as gr
+
+from studio.core.errors import InvalidRequest
+from studio.core.weights import Offer
+from studio.engine.studio import Studio
+from studio.tabs.common.current_user import admin_of
+from studio.tabs.common.events import QUIET, Updates, told
+from studio.tabs.configurations.model_manager import LOOK_EVERY, progress, size
+
+_USES = {"upscalers": "upscaling", "restorers": "faces", "preprocessors": "control maps, search", "background": "removing backgrounds"}  # fmt: skip
+
+
+def offers_panel(studio: Studio) -> tuple[gr.HTML, gr.Dropdown]:
+    """The table and the choice, filled by `filled`."""
+    gr.Markdown("Nothing here is fetched before you press Fetch.", elem_classes="hint")
+    with gr.Row(elem_classes="pair"):
+        chosen = gr.Dropdown([], value=None, label="Weights", elem_id="offer", min_width=220, allow_custom_value=True)
+        with gr.Row(elem_classes="verbs"):
+            fetch = gr.Button("Fetch", elem_id="fetch-offer", min_width=90)
+            cancel = gr.Button("Cancel", elem_id="cancel-offer", min_width=90)
+    state = gr.HTML(elem_id="offer-progress")
+    with gr.Accordion("All that can be fetched", open=False, elem_id="offers-fold"):
+        table = gr.HTML(elem_id="offers")
+    timer = gr.Timer(LOOK_EVERY, active=False)
+
+    @told
+    def begin(offer_id: Any, request: gr.Request) -> Updates:
+        admin_of(request)
+        if not offer_id:
+            raise InvalidRequest("No weights are chosen.", hint="Choose some in the list.")
+        studio.store.fetch(str(offer_id))
+        return {timer: gr.Timer(active=True), state: progress(_running(studio, str(offer_id)))}
+
+    @told
+    def end(offer_id: Any, request: gr.Request) -> Updates:
+        admin_of(request)
+        studio.store.cancel_download(str(offer_id))
+        return {state: progress(_running(studio, str(offer_id)))}
+
+    @told
+    def look(offer_id: Any, request: gr.Request) -> Updates:
+        admin_of(request)
+        seen = _running(studio, str(offer_id))
+        updates: Updates = {state: progress(seen)}
+        if any(not one.finished for one in seen):
+            return updates
+        return updates | {timer: gr.Timer(active=False)} | filled(studio, table, chosen)
+
+    fetch.click(begin, chosen, [timer, state], **QUIET)
+    cancel.click(end, chosen, state, **QUIET)
+    timer.tick(look, chosen, [timer, state, table, chosen], **QUIET)
+    return table, chosen
+
+
+def filled(studio: Studio, table: gr.HTML, chosen: gr.Dropdown) -> Updates:
+    """What can be fetched now."""
+    offers = studio.store.offers()
+    choices = [(f"{offer.title} · {size(offer.bytes)}", offer.id) for offer in offers]
+    return {table: listed(offers), chosen: gr.update(choices=choices)}
+
+
+def listed(offers: Sequence[Offer]) -> str:
+    """The offers as a table in HTML."""
+    if not offers:
+        return '<p class="note">All that the studio knows of is here.</p>'
+    rows = "".join(_row(offer) for offer in offers)
+    head = "<tr><th>Weights</th><th>For</th><th>Size</th><th>Licence</th><th>From</th></tr>"
+    return f'<div class="table-frame"><table class="plain"><thead>{head}</thead><tbody>{rows}</tbody></table></div>'
+
+
+def _row(offer: Offer) -> str:
+    cells = (offer.title, _USES.get(offer.folder, offer.folder), size(offer.bytes), offer.licence, offer.source)
+    return f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in cells)}</tr>"
+
+
+def _running(studio: Studio, offer_id: str) -> list[Any]:
+    return [one for one in studio.store.downloads() if one.repo_id == offer_id or not one.finished]

@@ -1,0 +1,5 @@
+"""The Extras tab."""
+
+from studio.tabs.extras.tab import TAB
+
+__all__ = ["TAB"]

@@ -1,0 +1,211 @@
+"""From the values of Extras to a chain of requests and back; no widgets, no engine. Whatever does not fit is refused with InvalidRequest."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from enum import StrEnum
+from typing import Any
+
+from studio.core.codec import decode
+from studio.core.errors import InvalidRequest
+from studio.core.finish import Faces, Upscale
+from studio.core.model import Model, Quality
+from studio.core.request import GenerationRequest
+from studio.core.task import Task
+from studio.core.upscale_modes import LANCZOS, UPSCALER, Mode, candidates, choose, request_for
+from studio.tabs.common.form_values import AUTOMATIC, NONE, Values, request_of
+from studio.tabs.common.image_fields import names
+from studio.tabs.extras import finish_values as finish_read
+
+
+class Step(StrEnum):
+    """What the form can do to a picture, in the order in which it is done."""
+
+    UPSCALE = "Upscale"
+    FACES = "Restore faces"
+    BACKGROUND = "Remove background"
+    FINISH = "Finish"
+
+
+TASKS = {
+    Step.UPSCALE: Task.UPSCALE,
+    Step.FACES: Task.RESTORE_FACES,
+    Step.BACKGROUND: Task.REMOVE_BACKGROUND,
+    Step.FINISH: Task.FINISH,
+}
+OWN = "Own settings"
+MODES: Mapping[str, Mode | None] = {
+    "Fast 4×": Mode.FAST, "Conservative 4K": Mode.CONSERVATIVE, "Creative 4K": Mode.CREATIVE, OWN: None
+}  # fmt: skip
+QUALITIES = {quality.value.capitalize(): quality for quality in Quality}
+BY_FACTOR, BY_LONG_SIDE, BY_SIZE = "Factor", "Long side", "Width and height"
+NO_PICTURE = "There is no picture yet."
+WITHOUT = {
+    Mode.FAST: "Put an upscaler into models/upscalers.",
+    Mode.CONSERVATIVE: "Put an upscaler into models/upscalers.",
+    Mode.CREATIVE: "Put a checkpoint into models/checkpoints, or set a provider's key in Configurations.",
+}
+
+
+def read(values: Values, models: Sequence[Model]) -> GenerationRequest:
+    """The ticked steps as one chain on the form's pictures; `models` are all there are.
+
+    Raises:
+        InvalidRequest: no picture, no step, or a value of the wrong kind or out of range.
+    """
+    pictures = names(values["pictures"])
+    if not pictures:
+        raise InvalidRequest(NO_PICTURE, hint="Drop one on the form, paste it, or choose a file or a folder.")
+    first, *rest = steps_of(values, models)
+    written = next((step.file for step in (first, *rest) if step.file is not None), None)
+    where: dict[str, Any] = {"source": pictures[0]} if len(pictures) == 1 else {"batch": pictures}
+    return first.replace(**where, file=written, then=tuple(step.replace(file=None) for step in rest))
+
+
+def steps_of(values: Values, models: Sequence[Model]) -> list[GenerationRequest]:
+    """The ticked steps, without a picture; raises as `read`."""
+    wanted = values["steps"] if isinstance(values["steps"], list) else []
+    ticked = [step for step in Step if step in wanted]
+    if not ticked:
+        raise InvalidRequest("No step is chosen.", hint="Tick at least one of: " + ", ".join(Step) + ".")
+    return [_upscale(values, models) if step is Step.UPSCALE else _READERS[step](values) for step in ticked]
+
+
+def upscaler_of(values: Values, models: Sequence[Model]) -> Model | None:
+    """The model that would enlarge, None when there is none."""
+    mode = MODES.get(str(values["mode"]))
+    if mode is None:
+        return next((model for model in models if model.id == values["upscaler"]), None)
+    named = next((model for model in choosable(mode, models) if model.id == values["with"]), None)
+    return named or choose(mode, _quality(values), models)
+
+
+def choosable(mode: Mode, models: Sequence[Model]) -> list[Model]:
+    """Which models may be named for `mode`, beside the automatic choice: what redraws, and cloud services."""
+    local = candidates(mode, models) if mode is Mode.CREATIVE else ()
+    return [*local, *candidates(mode, models, cloud=True)]
+
+
+def redraws(model: Model | None) -> bool:
+    """Whether the model takes a prompt and a creativity."""
+    return model is not None and not model.id.startswith(UPSCALER) and not model.paid
+
+
+def _quality(values: Values) -> Quality:
+    return QUALITIES.get(str(values["quality"]), Quality.STANDARD)
+
+
+def _upscale(values: Values, models: Sequence[Model]) -> GenerationRequest:
+    mode, model = MODES.get(str(values["mode"])), upscaler_of(values, models)
+    if mode is None:
+        return _own(values, model)
+    if model is None:
+        raise InvalidRequest(f"No installed model does “{mode}”.", hint=WITHOUT[mode])
+    creativity = decode(float, values["creativity"], "creativity")
+    wanted = request_for(mode, _quality(values), model, models, creativity=creativity)
+    return wanted.replace(prompt=decode(str, values["prompt"] or "", "prompt")) if mode is Mode.CREATIVE else wanted
+
+
+def _own(values: Values, model: Model | None) -> GenerationRequest:
+    name = decode(str, values["upscaler"] or "", "upscaler")
+    wish: dict[str, Any] = _size(values)
+    if values["tile"]:
+        wish |= {"tile": values["tile"], "overlap": values["overlap"] or 0}
+    if redraws(model) or (model is not None and model.paid):
+        wish |= {"creativity": values["creativity"]} | ({} if model and model.paid else {"base": values["base"]})
+        return request_of({"task": Task.UPSCALE, "model": name, "prompt": values["prompt"] or "", "upscale": wish})
+    if values["second"] not in (None, "", NONE) and values["second_weight"]:
+        wish |= {"second": values["second"], "second_weight": values["second_weight"]}
+    return request_of({"task": Task.UPSCALE, "model": name, "upscale": wish})
+
+
+def _size(values: Values) -> dict[str, Any]:
+    if values["size_by"] == BY_LONG_SIDE:
+        return {"long_side": values["long_side"]}
+    if values["size_by"] == BY_SIZE:
+        return {"width": values["up_width"], "height": values["up_height"]}
+    return {"scale": values["scale"]}
+
+
+def _faces(values: Values) -> GenerationRequest:
+    faces = {"visibility": values["visibility"], "fidelity": values["fidelity"]}
+    return request_of({"task": Task.RESTORE_FACES, "model": _model(values["restorer"]), "faces": faces})
+
+
+def _background(values: Values) -> GenerationRequest:
+    return request_of({"task": Task.REMOVE_BACKGROUND, "model": _model(values["background"])})
+
+
+def _model(value: Any) -> str:
+    return "" if value in (None, AUTOMATIC) else decode(str, value, "model")
+
+
+_READERS = {Step.FACES: _faces, Step.BACKGROUND: _background, Step.FINISH: finish_read.read}
+
+
+def chain_of(request: GenerationRequest) -> tuple[GenerationRequest, ...]:
+    """The steps of a chain that was carried out, as `write` takes them: without pictures and seeds, its file with its last step."""
+    steps = [
+        step.replace(source=None, batch=(), seed=None, count=1, then=(), file=None) for step in (request, *request.then)
+    ]
+    if request.file is not None:
+        if steps[-1].task is not Task.FINISH:
+            steps.append(GenerationRequest(task=Task.FINISH))
+        steps[-1] = steps[-1].replace(file=request.file)
+    return tuple(steps)
+
+
+def write(steps: Sequence[GenerationRequest]) -> dict[str, Any]:
+    """The form values that ask for `steps`; fields that they say nothing of are left out.
+
+    Raises:
+        InvalidRequest: no steps, another order than the form's, or work that it has no step for.
+    """
+    tasks = [step.task for step in steps]
+    order = [task for task in TASKS.values() if task in tasks]
+    if not steps or tasks != order:
+        said = ", ".join(task.value.replace("_", " ") for task in tasks) or "nothing"
+        raise InvalidRequest(
+            f"Extras cannot do these steps: {said}.", hint="It does each once, in this order: " + ", ".join(Step) + "."
+        )
+    values: dict[str, Any] = {"steps": [step.value for step, task in TASKS.items() if task in tasks]}
+    for step in steps:
+        values |= _WRITERS[step.task](step)
+    return values
+
+
+def _write_upscale(step: GenerationRequest) -> dict[str, Any]:
+    wish = step.upscale or Upscale()
+    values: dict[str, Any] = {"mode": OWN, "upscaler": step.model, "prompt": step.prompt}
+    if wish.width is not None:
+        values |= {"size_by": BY_SIZE, "up_width": wish.width, "up_height": wish.height}
+    elif wish.long_side is not None:
+        values |= {"size_by": BY_LONG_SIDE, "long_side": wish.long_side}
+    else:
+        values |= {"size_by": BY_FACTOR, "scale": wish.scale or 4}
+    if wish.creativity is not None:
+        values["creativity"] = wish.creativity
+    return values | {
+        "second": wish.second or NONE,
+        "second_weight": wish.second_weight,
+        "tile": wish.tile or 0,
+        "overlap": wish.overlap or 0,
+        "base": wish.base or LANCZOS,
+    }
+
+
+def _write_faces(step: GenerationRequest) -> dict[str, Any]:
+    faces = step.faces or Faces()
+    return {"restorer": step.model or AUTOMATIC, "visibility": faces.visibility, "fidelity": faces.fidelity}
+
+
+def _write_background(step: GenerationRequest) -> dict[str, Any]:
+    return {"background": step.model or AUTOMATIC}
+
+
+_WRITERS = {
+    Task.UPSCALE: _write_upscale,
+    Task.RESTORE_FACES: _write_faces,
+    Task.REMOVE_BACKGROUND: _write_background,
+    Task.FINISH: finish_read.write,
+}

@@ -1,0 +1,124 @@
+"""Picture info: what a picture tells of its making, and its settings handed to another form."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from html import escape
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from studio.core.errors import InvalidRequest
+from studio.core.image_gate import Limits, open_image
+from studio.core.request import GenerationRequest
+from studio.engine.metadata.image_info import PictureInfo, picture_info
+from studio.engine.studio import Studio
+from studio.tabs.common.current_user import user_of
+from studio.tabs.common.events import QUIET, Updates, told
+from studio.tabs.common.restore_settings import drawing_in
+from studio.tabs.common.result_panel import history
+from studio.tabs.common.send_images import Arrival
+from studio.tabs.common.tab import Shell
+
+GREETING = (
+    '<div class="told told-empty"><p class="note">Drop a picture from this studio, AUTOMATIC1111, Forge, ComfyUI, InvokeAI, Fooocus, '
+    "SwarmUI or NovelAI: PNG, JPEG, WebP or AVIF.</p></div>"
+)
+NOTHING = "Nothing in this file tells how it was made. Many services remove that when a picture passes through them."
+_READ = QUIET | {"preprocess": True}
+
+
+def info_panel(studio: Studio, shell: Shell, prefix: str) -> None:
+    """Lay it out and wire it up."""
+    with gr.Row(elem_classes="easel easel-info"):
+        with gr.Column(elem_classes="desk desk-prompt", min_width=0):
+            dropped = gr.File(
+                label="Drop a picture here",
+                file_types=["image"],
+                type="filepath",
+                height=150,
+                elem_id=f"{prefix}info-file",
+            )
+            with gr.Row(elem_classes="verbs", visible=False) as verbs:
+                txt2img = gr.Button("Use in Txt2Img", elem_id=f"{prefix}info-txt2img", min_width=100)
+                img2img = gr.Button("Use in Img2Img", elem_id=f"{prefix}info-img2img", min_width=100)
+                work = gr.Button("Work on it here", elem_id=f"{prefix}info-extras", min_width=100)
+        with gr.Column(elem_classes="desk desk-result", min_width=0):
+            shown = gr.HTML(GREETING, elem_id=f"{prefix}info")
+
+    @told
+    def read(path: str | None) -> Updates:
+        if path is None:
+            return {shown: GREETING, verbs: gr.update(visible=False)}
+        settings = studio.settings.current
+        info = picture_info(Path(path), settings)
+        hidden = studio.read_hidden(open_image(Path(path), limits=Limits.of(settings)))
+        knows = gr.update(interactive=drawing_in(info) is not None)
+        return {shown: table(info, hidden), verbs: gr.update(visible=True), txt2img: knows, img2img: gr.update()}
+
+    def give(path: str | None, request: gr.Request) -> Arrival:
+        if path is None:
+            raise InvalidRequest("There is no picture.", hint="Drop one first.")
+        found = drawing_in(picture_info(Path(path), studio.settings.current))
+        return Arrival(picture=studio.engine.keep_picture(Path(path), user_of(request)), request=found)
+
+    outputs: Any = {shown, verbs, txt2img, img2img}
+    gr.on([dropped.upload, dropped.clear], read, dropped, outputs, **_READ)
+    for button, name in ((txt2img, "txt2img"), (img2img, "img2img"), (work, "extras")):
+        shell.send.hand(button, name, inputs=dropped, give=give)
+
+
+def table(info: PictureInfo, hidden: str | None = None) -> str:
+    """What was found, as HTML: the file, the fields, what was passed over, the history, the infotext, and everything raw."""
+    size = f"{info.width} × {info.height} px, {info.format.upper()}, {info.bytes / 1000:,.0f} kB"
+    head = f'<h3>{escape(info.program or "No settings found")}</h3><p class="note">{escape(size)}</p>'
+    parts = [head if info.program or info.request else f'{head}<p class="note">{NOTHING}</p>']
+    if hidden:
+        parts.append(f'<p class="note"><strong>Hidden watermark:</strong> {escape(hidden)}</p>')
+    if info.request is not None:
+        parts.append(_table(_fields(info.request)))
+    if info.passed_over:
+        parts.append(f'<p class="note">No field here for: {escape(", ".join(info.passed_over))}.</p>')
+    made = (*info.history, *((info.request,) if info.request is not None else ()))
+    steps = history(made) if made else []
+    if len(steps) > 1:
+        items = "".join(f"<li>{escape(step)}</li>" for step in steps)
+        parts.append(_folded("History", f'<ol class="chain">{items}</ol>', shown=True))
+    if info.infotext:
+        parts.append(_folded("Infotext", f'<pre tabindex="0">{escape(info.infotext)}</pre>', shown=True))
+    if info.raw:
+        raw = "".join(f"<h4>{escape(name)}</h4><pre tabindex='0'>{escape(text)}</pre>" for name, text in info.raw.items())  # fmt: skip
+        parts.append(_folded("Everything in the file", raw))
+    return f'<div class="told">{"".join(parts)}</div>'
+
+
+def _fields(request: GenerationRequest) -> list[tuple[str, str]]:
+    """Every field that the request sets, nested ones with their path."""
+    found: list[tuple[str, str]] = []
+
+    def walk(path: str, value: Any) -> None:
+        if isinstance(value, dict):
+            for name, inner in value.items():
+                walk(f"{path} · {_words(name)}" if path else _words(name), inner)
+        elif isinstance(value, list) and value and isinstance(value[0], dict):
+            for number, inner in enumerate(value, 1):
+                walk(f"{path} {number}", inner)
+        else:
+            found.append((path, ", ".join(map(str, value)) if isinstance(value, list) else str(value)))
+
+    walk("", {"task": request.task.value, **request.to_json()})
+    return found
+
+
+def _words(name: str) -> str:
+    return name.replace("_", " ")
+
+
+def _table(rows: Sequence[tuple[str, str]]) -> str:
+    body = "".join(f'<tr><th scope="row">{escape(name)}</th><td>{escape(value)}</td></tr>' for name, value in rows)
+    return f'<div class="table-frame"><table class="plain fields">{body}</table></div>'
+
+
+def _folded(title: str, body: str, *, shown: bool = False) -> str:
+    return f"<details{' open' if shown else ''}><summary>{escape(title)}</summary>{body}</details>"

@@ -1,0 +1,170 @@
+"""The fields of Img2Img, in the parts that are shown and hidden together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import gradio as gr
+from gradio.components import Component
+
+from studio.core.model import Model
+from studio.tabs.common import form_fields, image_fields
+from studio.tabs.common.choices import ASPECTS
+from studio.tabs.common.events import AT_ONCE
+from studio.tabs.common.form import Form
+from studio.tabs.img2img.edit_operations import EDIT, MODES, OPERATIONS, Part, operation_of, shown
+from studio.tabs.img2img.img2img_values import AREAS, FILLS, GROWS, RESIZES, SIDES
+from studio.tabs.img2img.search_mask import search_fields
+
+PREFIX = "i2i-"
+SOURCE = f"{PREFIX}source"  # the pad that editors and the outpaint plan follow
+
+GROWTH = {"left": 0, "top": 0, "right": 128, "bottom": 0}  # px that the canvas grows at first
+
+
+@dataclass
+class Layout:
+    """The fields so far, and the blocks that each part of the form is made of."""
+
+    model: Model
+    fields: dict[str, Component] = field(default_factory=dict)
+    parts: dict[Part, list[gr.Column]] = field(default_factory=dict)
+
+    @contextmanager
+    def part(self, part: Part) -> Iterator[None]:
+        """Whatever is made inside belongs to `part`."""
+        visible = part in shown(operation_of(None, None), self.model)
+        with gr.Column(visible=visible, elem_classes=f"part part-{part}", min_width=0) as column:
+            yield
+        self.parts.setdefault(part, []).append(column)
+
+    def form(self) -> Form:
+        return Form(self.fields)
+
+
+def pictures(layout: Layout) -> tuple[gr.HTML, gr.Button, gr.HTML]:
+    """The chooser, the source and whatever is painted over it; gives the line that says what the operation does, and the
+    search's button and line."""
+    modes = [*MODES, EDIT]
+    mode = gr.Radio(
+        modes, value=modes[0], label="Mode", show_label=False, elem_id=f"{PREFIX}mode", elem_classes="modes"
+    )
+    operation = gr.Dropdown(
+        list(OPERATIONS), value=next(iter(OPERATIONS)), label="Operation", elem_id=f"{PREFIX}operation", visible=False,
+        allow_custom_value=True,
+    )  # fmt: skip
+    hint = gr.HTML(hint_of(modes[0], None), elem_classes="model-note")
+    layout.fields |= {"mode": mode, "operation": operation}
+    with gr.Column(elem_classes="pictures", min_width=0):
+        layout.fields["source"] = image_fields.pad("Picture", name=SOURCE)
+        with layout.part(Part.SEARCH):
+            searched, find, found = search_fields(PREFIX)
+            layout.fields |= searched
+        with layout.part(Part.MASK):
+            layout.fields["mask"] = image_fields.editor("Mask", name=f"{PREFIX}mask", kind="mask", over=SOURCE)
+        with layout.part(Part.PAINT):
+            layout.fields["paint"] = image_fields.editor("Sketch", name=f"{PREFIX}paint", kind="paint", over=SOURCE)
+        with layout.part(Part.GROW):
+            layout.fields["plan"] = image_fields.plan({"how": "sides", **GROWTH}, name=f"{PREFIX}plan", over=SOURCE)
+    return hint, find, found
+
+
+def hint_of(mode: object, operation: object) -> str:
+    """The line below the chooser."""
+    return f'<p class="note">{operation_of(mode, operation).hint}</p>'
+
+
+def operation_fields(layout: Layout) -> None:
+    """What single operations take besides a prompt."""
+    fields = layout.fields
+    with layout.part(Part.STYLE):
+        fields["style"] = image_fields.pad(
+            "Style picture", name=f"{PREFIX}style", hint="Its style is taken, not its content"
+        )
+    with layout.part(Part.BACKGROUND), gr.Row(elem_classes="pair"):
+        fields["background"] = image_fields.pad(
+            "Background", name=f"{PREFIX}background", hint="Empty: drawn from the prompt"
+        )
+        fields["lighting"] = image_fields.pad(
+            "Light", name=f"{PREFIX}lighting", hint="Optional: a picture lit as wanted"
+        )
+    with layout.part(Part.STRENGTH):
+        fields["strength"] = gr.Slider(
+            0, 1, value=0.6, step=0.01, label="Denoising strength", elem_id=f"{PREFIX}strength",
+            info="How much may change: 0 keeps the picture, 1 draws it anew.",
+        )  # fmt: skip
+    with layout.part(Part.INPAINT):
+        fields |= _inpaint_fields()
+    with layout.part(Part.GROW):
+        fields |= _grow_fields()
+    layout.fields = fields
+
+
+def _inpaint_fields() -> dict[str, Component]:
+    with gr.Row(elem_classes="pair"):
+        area = gr.Radio(list(AREAS), value=next(iter(AREAS)), label="Area", elem_id=f"{PREFIX}area", min_width=160, info="The masked part alone gets the full resolution.")  # fmt: skip
+        padding = gr.Slider(0, 256, value=32, step=1, label="Padding", elem_id=f"{PREFIX}padding", min_width=120, info="Px around the mask, for that part.")  # fmt: skip
+    with gr.Row(elem_classes="pair"):
+        fill = gr.Dropdown(list(FILLS), value=next(iter(FILLS)), label="Begin with", elem_id=f"{PREFIX}fill", min_width=120, info="What lies under the mask at first.")  # fmt: skip
+        blur = gr.Slider(0, 64, value=4, step=1, label="Mask blur", elem_id=f"{PREFIX}mask-blur", min_width=120, info="Px by which its edge fades.")  # fmt: skip
+    with gr.Row(elem_classes="pair"):
+        soft = gr.Checkbox(False, label="Soft edges", elem_id=f"{PREFIX}soft", min_width=120, info="Grey parts of the mask change a little.")  # fmt: skip
+        invert = gr.Checkbox(False, label="Change what is not masked", elem_id=f"{PREFIX}invert", min_width=120, info="The mask protects instead.")  # fmt: skip
+    return {"area": area, "padding": padding, "fill": fill, "mask_blur": blur, "soft": soft, "invert": invert}
+
+
+def _grow_fields() -> dict[str, Component]:
+    by_sides, by_aspect, by_size = GROWS
+    how = gr.Radio(list(GROWS), value=by_sides, label="Grow", elem_id=f"{PREFIX}grow", info="By sides in px, or with the picture in the middle.")  # fmt: skip
+    with gr.Row(elem_classes="pair quarter") as row:
+        sides: dict[str, Component] = {
+            side: gr.Number(GROWTH[side], label=side.capitalize(), precision=0, step=8, minimum=0, min_width=60, elem_id=f"{PREFIX}{side}")
+            for side in SIDES
+        }  # fmt: skip
+    aspect = gr.Dropdown(list(ASPECTS), value="16:9", label="Aspect", elem_id=f"{PREFIX}aspect", visible=False, allow_custom_value=True)  # fmt: skip
+    with gr.Row(elem_classes="pair", visible=False) as size:
+        width = gr.Number(
+            1024, label="Canvas width", precision=0, step=8, min_width=90, elem_id=f"{PREFIX}canvas-width"
+        )
+        height = gr.Number(1024, label="Canvas height", precision=0, step=8, min_width=90, elem_id=f"{PREFIX}canvas-height")  # fmt: skip
+    how.change(
+        lambda chosen: [gr.update(visible=chosen == name) for name in (by_sides, by_aspect, by_size)], how, [row, aspect, size],
+        **AT_ONCE,
+    )  # fmt: skip
+    return {"grow": how, **sides, "canvas_aspect": aspect, "canvas_width": width, "canvas_height": height}
+
+
+def size_fields(layout: Layout) -> None:
+    """The size that is drawn at, and the loopback."""
+    with layout.part(Part.SIZE):
+        own = gr.Checkbox(
+            False, label="Another size than the picture's", elem_id=f"{PREFIX}own-size",
+            info="Otherwise the picture's own, as near as the model can.",
+        )  # fmt: skip
+        with gr.Column(visible=False, min_width=0) as sizes:
+            made = form_fields.size_fields(layout.model, PREFIX)
+            resize = gr.Dropdown(list(RESIZES), value=next(iter(RESIZES)), label="Resize", elem_id=f"{PREFIX}resize", info="How the picture gets there.")  # fmt: skip
+    own.change(
+        lambda on: gr.update(visible=on), own, sizes, **AT_ONCE,
+    )  # fmt: skip
+    layout.fields |= {"own_size": own, **made, "resize": resize}
+
+
+def more_fields(layout: Layout) -> None:
+    """Loopback, a batch of pictures, a reference picture."""
+    with layout.part(Part.LOOPS):
+        layout.fields["loops"] = gr.Slider(1, 16, value=1, step=1, label="Loopback", elem_id=f"{PREFIX}loops", info="Each picture is the source of the next, that many times.")  # fmt: skip
+    with layout.part(Part.BATCH), gr.Accordion("Batch: many pictures", open=False):
+        layout.fields["batch"] = image_fields.pad(
+            "Pictures", name=f"{PREFIX}batch", many=True, hint="All of them are worked on, instead of the one above"
+        )
+    with layout.part(Part.REFERENCE), gr.Accordion("Reference picture", open=False):
+        layout.fields["reference"] = image_fields.pad(
+            "Reference", name=f"{PREFIX}reference", hint="The result takes after it"
+        )
+        with gr.Row(elem_classes="pair"):
+            weight = gr.Slider(0, 2, value=0.6, step=0.05, label="Weight", elem_id=f"{PREFIX}reference-weight", min_width=120, info="How strongly.")  # fmt: skip
+            style = gr.Checkbox(False, label="Style only", elem_id=f"{PREFIX}reference-style", min_width=120, info="Not its content.")  # fmt: skip
+        layout.fields |= {"reference_weight": weight, "reference_style": style}

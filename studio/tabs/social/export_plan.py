@@ -1,0 +1,179 @@
+"""What an export needs beside its wish: a look at every picture, so that what would go wrong is told before anything waits."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from PIL import Image
+
+from studio.core.errors import InvalidRequest
+from studio.core.finish import Box, Upscale
+from studio.core.request import GenerationRequest
+from studio.core.request_parts import Outpaint
+from studio.core.social import CropResult, Extend, FormatCrop, Social, Verdict
+from studio.core.social_formats import Format
+from studio.core.task import Task
+from studio.core.user import User
+from studio.engine.studio import SocialParts, Studio
+from studio.tabs.social import social_values
+from studio.tabs.social.social_fields import ASK
+
+LOOKED_AT = 24  # pictures that are looked at before a job; of more, the result tells what they lose
+MOST_SCALE = 4.0  # an upscaler is not asked for more at once
+
+
+@dataclass(frozen=True)
+class _Look:
+    """One picture, and the crops that it would get."""
+
+    source: str
+    width: int
+    height: int
+    crops: tuple[CropResult, ...]
+
+
+class Planner:
+    """Makes the one request of an export."""
+
+    def __init__(self, studio: Studio, parts: SocialParts) -> None:
+        self._studio, self._parts = studio, parts
+
+    def ask(self, values: Mapping[str, Any], user: User) -> GenerationRequest:
+        """The request for what the fields say.
+
+        Raises:
+            InvalidRequest: no picture or format, nothing to see in a picture, people who would be left out and nobody has
+                chosen. NotFound: a format or picture that is gone.
+        """
+        sources = social_values.pictures(values)
+        wish = social_values.social(values)
+        formats = {name: self._parts.platforms.format(name) for name in wish.formats}
+        drawn = social_values.board(values.get("board"))
+        looks = [
+            self._look(source, wish, drawn.crops.get(source, {}), drawn.focus.get(source), user)
+            for source in sources[:LOOKED_AT]
+        ]
+        if values.get("extend", ASK) == ASK:
+            for number, look in enumerate(looks, 1):
+                if look.source in drawn.focus:  # the user said who matters
+                    continue
+                where = f" of picture {number}" if len(sources) > 1 else ""
+                self._check_faces(look, drawn.crops.get(look.source, {}), formats, where)
+        if len(sources) == 1:
+            own = drawn.crops.get(sources[0], {})
+            wish = dataclasses.replace(wish, focus=drawn.focus.get(sources[0]), crops=_crops(own, wish))
+            torn = [each for each in looks[0].crops if each.verdict is Verdict.EXTEND]
+            if wish.extend is Extend.OUTPAINT and torn:
+                return self._outpainted(looks[0], wish, [formats[each.format].ratio for each in torn])
+        elif wish.extend is Extend.OUTPAINT:
+            raise InvalidRequest(
+                "A model paints around one picture at a time.", hint="Leave one picture in, or choose another border."
+            )
+        else:
+            crops = [crop for source in sources for crop in _crops(drawn.crops.get(source, {}), wish, source)]
+            crops += [crop for look in looks if look.source in drawn.focus for crop in _marked(look, crops, wish)]
+            wish = dataclasses.replace(wish, crops=tuple(crops))
+        if wish.extend is Extend.OUTPAINT:  # every format fits already
+            wish = dataclasses.replace(wish, extend=Extend.CROP)
+        request = _from(sources, GenerationRequest(task=Task.SOCIAL, model="social", social=wish))
+        scale = max(_enlarged(look, formats) for look in looks)
+        return (
+            request
+            if scale <= 1 or not values.get("upscale")
+            else self._upscaled(request, str(values["upscale"]), scale)
+        )
+
+    def _look(self, source: str, wish: Social, own: Mapping[str, Box], focus: Box | None, user: User) -> _Look:
+        with Image.open(self._studio.engine.kept_file(source, user)) as image:
+            image.load()
+            if image.mode == "RGBA" and image.getchannel("A").getextrema()[1] == 0:
+                raise InvalidRequest(
+                    "The picture is fully transparent: there is nothing to show.", hint="Choose another one."
+                )
+            mine = {name: box for name, box in own.items() if name in wish.formats}
+            found = self._parts.advisor.advise(image, wish.formats, focus, wish.same, mine)
+            return _Look(source, image.width, image.height, tuple(found))
+
+    def _check_faces(self, look: _Look, own: Mapping[str, Box], formats: Mapping[str, Format], where: str) -> None:
+        """Refuse to choose between people."""
+        torn = [
+            each for each in look.crops if each.faces > 1 and each.faces_whole < each.faces and each.format not in own
+        ]
+        if not torn:
+            return
+        titles = {each.id: each.title for each in self._parts.platforms.platforms()}
+        names = [f"{titles.get(formats[each.format].platform, '')} {formats[each.format].name}" for each in torn[:3]]
+        more = f" and {len(torn) - 3} more" if len(torn) > 3 else ""
+        raise InvalidRequest(
+            f"Not all {torn[0].faces} faces{where} fit into {', '.join(names)}{more}.",
+            hint="Drag those crops or keep them as they are, mark who matters, or choose a border below “Where no crop fits”.",
+        )
+
+    def _upscaled(self, request: GenerationRequest, upscaler: str, scale: float) -> GenerationRequest:
+        """The request with `upscaler` before it, as far as the format that needs most."""
+        wish = request.social
+        if request.batch and wish is not None and wish.crops:
+            raise InvalidRequest(
+                "An upscaler makes new pictures, and your crops of several old ones do not fit them.",
+                hint="Export these pictures one by one, or resize them.",
+            )
+        model = self._studio.engine.model(upscaler, Task.UPSCALE)
+        larger = Upscale(scale=min(MOST_SCALE, round(scale + 0.005, 2)))
+        first = GenerationRequest(task=Task.UPSCALE, model=model.id, upscale=larger)
+        then = (request.replace(source=None, batch=()),)
+        return first.replace(source=request.source, batch=request.batch, then=then)
+
+    def _outpainted(self, look: _Look, wish: Social, ratios: list[float]) -> GenerationRequest:
+        """The canvas grows until every format that loses something can show the whole picture; crops then keep it in sight."""
+        width = max(look.width, *(round(look.height * ratio) for ratio in ratios))
+        height = max(look.height, *(round(look.width / ratio) for ratio in ratios))
+        left, top = (width - look.width) // 2, (height - look.height) // 2
+        whole = Box(
+            left=left / width, top=top / height, right=(left + look.width) / width, bottom=(top + look.height) / height
+        )
+        crops = tuple(dataclasses.replace(crop, box=_within(crop.box, whole)) for crop in wish.crops)
+        focus = _within(wish.focus, whole) if wish.focus else whole
+        last = dataclasses.replace(wish, extend=Extend.CROP, focus=focus, crops=crops)
+        grows = Outpaint(left=left, top=top, right=width - look.width - left, bottom=height - look.height - top)
+        return GenerationRequest(
+            task=Task.OUTPAINT, source=look.source, outpaint=grows,
+            then=(GenerationRequest(task=Task.SOCIAL, model="social", social=last),),
+        )  # fmt: skip
+
+
+def _from(sources: tuple[str, ...], request: GenerationRequest) -> GenerationRequest:
+    return request.replace(source=sources[0]) if len(sources) == 1 else request.replace(batch=sources)
+
+
+def _enlarged(look: _Look, formats: Mapping[str, Format]) -> float:
+    """How many times the picture is enlarged for the format that needs most."""
+    return max(
+        formats[each.format].width / max(1.0, (each.box.right - each.box.left) * look.width) for each in look.crops
+    )
+
+
+def _crops(own: Mapping[str, Box], wish: Social, picture: str = "") -> tuple[FormatCrop, ...]:
+    return tuple(FormatCrop(format=name, box=own[name], picture=picture) for name in wish.formats if name in own)
+
+
+def _marked(look: _Look, crops: list[FormatCrop], wish: Social) -> list[FormatCrop]:
+    """The crops around what is marked on one of several pictures, but for those that are to be extended."""
+    own = {crop.format for crop in crops if crop.picture == look.source}
+    extended = wish.extend is not Extend.CROP
+    return [
+        FormatCrop(format=each.format, box=each.box, picture=look.source)
+        for each in look.crops
+        if each.format not in own and not (extended and each.verdict is Verdict.EXTEND)
+    ]
+
+
+def _within(box: Box, whole: Box) -> Box:
+    """`box` of the picture as a box of the canvas where the picture lies in `whole`."""
+    wide, high = whole.right - whole.left, whole.bottom - whole.top
+    return Box(
+        left=whole.left + box.left * wide, top=whole.top + box.top * high,
+        right=whole.left + box.right * wide, bottom=whole.top + box.bottom * high,
+    )  # fmt: skip

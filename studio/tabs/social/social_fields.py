@@ -1,0 +1,153 @@
+"""The fields of the Social Optimizer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import gradio as gr
+from gradio.components import Component
+
+from studio.core.finish import Anchor
+from studio.core.finish import Keep as Kept
+from studio.core.model import Model
+from studio.core.social import Extend
+from studio.tabs.common import image_fields
+
+PREFIX = "social-"
+PICTURES = f"{PREFIX}pictures"
+ASK = "ask"
+EXTENDS = (
+    ("Ask me", ASK), ("Crop all the same", Extend.CROP.value), ("Blurred border", Extend.BLUR.value),
+    ("Coloured border", Extend.COLOUR.value), ("Mirrored edge", Extend.MIRROR.value), ("Outpaint with a model", Extend.OUTPAINT.value),
+)  # fmt: skip
+KEEPS = (
+    ("Machine-made mark only", Kept.MARKER.value), ("The whole recipe", Kept.ALL.value), ("Nothing", Kept.NOTHING.value),
+)  # fmt: skip
+TYPES = (("As each platform likes", ""), ("JPEG", "jpeg"), ("PNG", "png"), ("WebP", "webp"))
+OWN, SAME = "Each its own", "Same for all"
+PATTERN = "{picture}-{platform}-{format}"
+KIT = (  # what a brand kit holds
+    "text_font", "text_colour", "text_rim", "text_margin", "text_anchor", "text_size",
+    "colour", "logo", "logo_anchor", "logo_size", "logo_margin", "logo_opacity",
+)  # fmt: skip
+_ANCHORS = [anchor.value for anchor in Anchor]
+
+
+def wish() -> dict[str, Component]:
+    """Pictures and formats."""
+    return {
+        "pictures": image_fields.pad("Pictures", name=PICTURES, many=True),
+        "formats": image_fields.scripted("formats", f"{PREFIX}formats"),
+    }
+
+
+def board() -> dict[str, Component]:
+    """Every chosen format as its crop; the value is JSON, see studio/assets/social.js."""
+    return {"board": image_fields.scripted("board", f"{PREFIX}board", value="{}", over=PICTURES)}
+
+
+def crop(upscalers: Sequence[Model]) -> dict[str, Component]:
+    """How crops are found, and what is done where none fits."""
+    same = gr.Radio(
+        [OWN, SAME], value=OWN, label="Crops", elem_id=f"{PREFIX}same",
+        info="Same for all: one composition, inside the safe zones of all formats at once where that is possible.",
+    )  # fmt: skip
+    with gr.Row(elem_classes="pair"):
+        extend = gr.Dropdown(
+            list(EXTENDS), value=ASK, label="Where no crop fits", elem_id=f"{PREFIX}extend", min_width=120,
+            info="“Ask me”: nobody is left out unseen. A border keeps the whole picture.",
+        )  # fmt: skip
+        colour = gr.ColorPicker("#1f2933", label="Border colour", elem_id=f"{PREFIX}colour", min_width=100)
+    upscale = gr.Dropdown(
+        [("Resize it, and say so", ""), *((f"Upscale with {model.title}", model.id) for model in upscalers)], value="",
+        label="A picture that is too small", elem_id=f"{PREFIX}upscale",
+        info="An upscaler draws finer detail, and takes its time.",
+    )  # fmt: skip
+    return {"same": same, "extend": extend, "colour": colour, "upscale": upscale}
+
+
+def files() -> dict[str, Component]:
+    """How the files are written."""
+    with gr.Row(elem_classes="pair"):
+        kind = gr.Dropdown(
+            list(TYPES), value="", label="File type", elem_id=f"{PREFIX}type", min_width=120,
+            info="Always below the platform's limit.",
+        )  # fmt: skip
+        keep = gr.Dropdown(
+            list(KEEPS), value=Kept.MARKER.value, label="Metadata", elem_id=f"{PREFIX}keep", min_width=120,
+            info="What the files carry.",
+        )  # fmt: skip
+    pattern = gr.Textbox(
+        PATTERN, label="File names in the zip", elem_id=f"{PREFIX}pattern", max_length=120,
+        info="{picture} {platform} {format} {width} {height}; a slash makes folders.",
+    )  # fmt: skip
+    sheet = gr.Checkbox(label="Contact sheet", elem_id=f"{PREFIX}sheet", info="One picture that shows all of them.")
+    original = gr.Checkbox(label="The whole picture, too", elem_id=f"{PREFIX}original")
+    zones = gr.Checkbox(label="Bake the safe zones in", elem_id=f"{PREFIX}zones", info="For a proof, not for posting.")
+    return {"type": kind, "keep": keep, "pattern": pattern, "sheet": sheet, "original": original, "zones": zones}
+
+
+def text(fonts: Sequence[str]) -> dict[str, Component]:
+    """Words over every format, inside its safe area."""
+    words = gr.Textbox(
+        label="Text", lines=2, max_lines=5, max_length=500, elem_id=f"{PREFIX}text", info="Kept inside the safe zone."
+    )
+    with gr.Row(elem_classes="pair"):
+        font = gr.Dropdown(
+            list(fonts) or [""], value=next(iter(fonts), ""), label="Font", elem_id=f"{PREFIX}font", min_width=120
+        )
+        anchor = gr.Dropdown(
+            _ANCHORS, value=Anchor.BOTTOM.value, label="Place", elem_id=f"{PREFIX}anchor", min_width=120
+        )
+    with gr.Row(elem_classes="pair"):
+        size = gr.Slider(
+            1, 30, value=7, step=0.5, label="Size", info="% of the height", elem_id=f"{PREFIX}size", min_width=120
+        )
+        margin = gr.Slider(
+            0,
+            20,
+            value=5,
+            step=0.5,
+            label="Margin",
+            info="% of the shorter side",
+            elem_id=f"{PREFIX}margin",
+            min_width=120,
+        )
+    with gr.Row(elem_classes="pair"):
+        colour = gr.ColorPicker("#ffffff", label="Colour", elem_id=f"{PREFIX}text-colour", min_width=100)
+        rim = gr.ColorPicker("#000000", label="Rim", elem_id=f"{PREFIX}text-rim", min_width=100)
+    shade = gr.Checkbox(
+        True, label="Shade beneath where it is hard to read", elem_id=f"{PREFIX}shade",
+        info="Contrast is measured against what lies there. Off: it is only told.",
+    )  # fmt: skip
+    return {
+        "text": words, "text_font": font, "text_anchor": anchor, "text_size": size, "text_margin": margin, "text_colour": colour,
+        "text_rim": rim, "text_shade": shade,
+    }  # fmt: skip
+
+
+def logo() -> dict[str, Component]:
+    """The logo on every format."""
+    picture = image_fields.pad("Logo", name=f"{PREFIX}logo", hint="A PNG with transparency looks best")
+    with gr.Row(elem_classes="pair"):
+        anchor = gr.Dropdown(
+            _ANCHORS, value=Anchor.TOP_LEFT.value, label="Logo at", elem_id=f"{PREFIX}logo-anchor", min_width=120
+        )
+        size = gr.Slider(
+            3,
+            60,
+            value=14,
+            step=1,
+            label="Logo size",
+            info="% of the width",
+            elem_id=f"{PREFIX}logo-size",
+            min_width=120,
+        )
+    with gr.Row(elem_classes="pair"):
+        margin = gr.Slider(
+            0, 20, value=4, step=0.5, label="Logo margin", info="%", elem_id=f"{PREFIX}logo-margin", min_width=120
+        )
+        opacity = gr.Slider(
+            10, 100, value=100, step=5, label="Opacity", info="%", elem_id=f"{PREFIX}logo-opacity", min_width=120
+        )
+    return {"logo": picture, "logo_anchor": anchor, "logo_size": size, "logo_margin": margin, "logo_opacity": opacity}

@@ -1,0 +1,66 @@
+"""The limits that no linter knows: function length, heavy imports, unfinished work.
+
+Functions fail at 60 lines. torch, diffusers and
+transformers are imported inside functions, so that the page is up before them. A broad `except` stands in the job
+runner, in plug-in discovery, and where one thread hands what was raised over to another.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+MAX_FUNCTION = 60
+HEAVY = {"torch", "diffusers", "transformers", "peft", "accelerate", "spandrel", "controlnet_aux"}
+BROAD_EXCEPT_ALLOWED = {
+    Path("studio/engine/jobs/job_runner.py"),
+    Path("studio/engine/plugins.py"),
+    Path("studio/core/thread_handover.py"),
+}
+UNFINISHED = re.compile(r"\b(TODO|FIXME|XXX|HACK)\b|NotImplementedError")
+
+
+def problems(path: Path) -> Iterator[str]:
+    """Every passed limit in `path`, as `file:line what`."""
+    text = path.read_text()
+    tree = ast.parse(text)
+    for number, line in enumerate(text.splitlines(), 1):
+        if UNFINISHED.search(line):
+            yield f"{path}:{number} unfinished: {line.strip()}"
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            length = (node.end_lineno or node.lineno) - node.lineno + 1
+            if length > MAX_FUNCTION:
+                yield f"{path}:{node.lineno} {node.name}: {length} lines, {MAX_FUNCTION} is the limit"
+        elif isinstance(node, ast.ExceptHandler) and _is_broad(node) and path not in BROAD_EXCEPT_ALLOWED:
+            yield f"{path}:{node.lineno} broad except"
+    yield from (
+        f"{path}:{node.lineno} {name} imported at module level" for node, name in _top_imports(tree) if name in HEAVY
+    )
+
+
+def _is_broad(handler: ast.ExceptHandler) -> bool:
+    return handler.type is None or (
+        isinstance(handler.type, ast.Name) and handler.type.id in ("Exception", "BaseException")
+    )
+
+
+def _top_imports(tree: ast.Module) -> Iterator[tuple[ast.stmt, str]]:
+    for node in tree.body:
+        if isinstance(node, ast.Import):
+            yield from ((node, alias.name.split(".")[0]) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield node, node.module.split(".")[0]
+
+
+def main() -> int:
+    found = [problem for path in [Path("app.py"), *sorted(Path("studio").rglob("*.py"))] for problem in problems(path)]
+    sys.stdout.writelines(problem + "\n" for problem in found)
+    return 1 if found else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
