@@ -22,7 +22,7 @@ from studio.core.settings import Settings
 from studio.engine.settings_store import SettingsStore
 
 
-def parser() -> argparse.ArgumentParser:
+def build_parser() -> argparse.ArgumentParser:
     """One flag per setting, with the setting's own help, beside the few that only make sense here."""
     flags = argparse.ArgumentParser(prog="app.py", description="Easel, an image studio.")
     flags.add_argument("--version", action="version", version=f"Easel {__version__}")
@@ -41,7 +41,7 @@ def parser() -> argparse.ArgumentParser:
     return flags
 
 
-def settings_from(options: argparse.Namespace) -> SettingsStore:
+def load_settings(options: argparse.Namespace) -> SettingsStore:
     """Defaults, then the file, then the environment, then flags."""
     names = {field.name for field in dataclasses.fields(Settings)}
     flags: dict[str, Any] = {
@@ -52,31 +52,31 @@ def settings_from(options: argparse.Namespace) -> SettingsStore:
     return SettingsStore.load(options.config, os.environ, flags)
 
 
-def report(settings: Settings) -> int:
+def run_self_check(settings: Settings) -> int:
     """Print the self-check; 0 when all is well."""
     from studio import doctor
 
-    checks = doctor.run(settings)
+    checks = doctor.run_checks(settings)
     for check in checks:
         print(f"{'ok ' if check.ok else 'NOT'}  {check.name}: {check.text}" + ("" if check.ok else f"  → {check.hint}"))
     return 0 if all(check.ok for check in checks) else 1
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    options = parser().parse_args(arguments)
+    options = build_parser().parse_args(arguments)
     try:
-        store = settings_from(options)
+        store = load_settings(options)
         if options.doctor:
-            return report(store.current)
+            return run_self_check(store.current)
         if options.add_user:
             from studio.serving.users import add_user
 
             add_user(store.current, options.add_user, admin=options.admin)
             return 0
-        from studio.serve import run
-        from studio.wiring import build
+        from studio.serve import run_studio
+        from studio.wiring import build_studio
 
-        return run(build(store))
+        return run_studio(build_studio(store))
     except StudioError as error:
         print(f"{error.message} {error.hint}", file=sys.stderr)
         return 2

@@ -5,9 +5,9 @@ from __future__ import annotations
 import importlib
 import sys
 
-from benchmarks.report import HEAD
+from benchmarks.report import TABLE_HEADER
 
-PARTS = (
+BENCHMARKS = (
     "startup",
     "overhead",
     "residency",
@@ -22,9 +22,9 @@ PARTS = (
 
 
 def main(names: list[str]) -> int:
-    print(HEAD)
+    print(TABLE_HEADER)
     missed = 0
-    for name in names or PARTS:
+    for name in names or BENCHMARKS:
         for row in importlib.import_module(f"benchmarks.{name}").rows():
             print(row, flush=True)
             missed += not row.ok

@@ -15,7 +15,7 @@ from typing import Any
 
 from PIL import Image
 
-from benchmarks.overhead import base_settings, make
+from benchmarks.overhead import build_base_settings, time_job
 from benchmarks.report import Row
 from studio.core.request import GenerationRequest
 from studio.engine.engine import Engine
@@ -50,14 +50,14 @@ def rows() -> list[Row]:
 
 
 def _measure(folder: Path, server: Any, data: bytes, picture: Image.Image) -> list[Row]:
-    settings = SettingsStore(base_settings(folder))
+    settings = SettingsStore(build_base_settings(folder))
     keys = KeyStore(folder / "keys.json", {"OPENAI_API_KEY": "sk-of-nobody-000000000000"})
     service = Service(PROVIDER, keys, lambda: f"{server.url}/v1")
     engine = Engine(settings=settings, backends=[service], database=Database(folder / "library.db"))
     engine.start()
     works: dict[str, Callable[[], object]] = {
-        "ours": lambda: make(engine, REQUEST),
-        "bare": _bare(server),
+        "ours": lambda: time_job(engine, REQUEST),
+        "bare": _build_bare_call(server),
         "decode": lambda: Image.open(io.BytesIO(data)).load(),
         "encode": lambda: picture.save(io.BytesIO(), "PNG", compress_level=1),
     }
@@ -67,14 +67,14 @@ def _measure(folder: Path, server: Any, data: bytes, picture: Image.Image) -> li
         times: dict[str, list[tuple[float, float]]] = {name: [] for name in works}
         for _ in range(ROUNDS):  # interleaved, so that a slow moment of the machine hits all alike
             for name, work in works.items():
-                times[name].append(_seconds(work))
+                times[name].append(_measure_seconds(work))
     finally:
         engine.close()
     wall, cpu = ({name: statistics.median(one[k] for one in times[name]) * 1000 for name in works} for k in (0, 1))
-    return [_row("wall time", wall), _row("CPU", cpu)]
+    return [_build_row("wall time", wall), _build_row("CPU", cpu)]
 
 
-def _row(clock: str, ms: dict[str, float]) -> Row:
+def _build_row(clock: str, ms: dict[str, float]) -> Row:
     over = ms["ours"] - ms["bare"] - ms["decode"] - ms["encode"]
     note = (
         f"{SIDE}×{SIDE}, median of {ROUNDS}: ours {ms['ours']:.0f} ms, bare {ms['bare']:.0f} ms, decode {ms['decode']:.0f} ms,"
@@ -83,7 +83,7 @@ def _row(clock: str, ms: dict[str, float]) -> Row:
     return Row(f"a cloud picture beyond the bare SDK call, decode and encode, {clock}", over, 25, " ms", note)
 
 
-def _bare(server: Any) -> Callable[[], object]:
+def _build_bare_call(server: Any) -> Callable[[], object]:
     """The vendor's own client, kept between calls as its manual says, with the picture's bytes in hand at the end."""
     import openai
 
@@ -98,7 +98,7 @@ def _bare(server: Any) -> Callable[[], object]:
     return call
 
 
-def _seconds(work: Callable[[], object]) -> tuple[float, float]:
+def _measure_seconds(work: Callable[[], object]) -> tuple[float, float]:
     """Seconds on the clock, and of the processor."""
     wall, cpu = time.perf_counter(), time.process_time()
     work()

@@ -19,29 +19,29 @@ import numpy as np
 from PIL import Image
 
 from benchmarks.report import Row
-from studio.core.finish import Derivative, FileWish, Finish
+from studio.core.finish import Derivative, Finish, OutputOptions
 from studio.core.ports import PictureSeed
 from studio.core.request import GenerationRequest
 from studio.core.settings import Settings
 from studio.core.task import Task
-from studio.engine.storage.image_encoding import encode
-from studio.finishing.finish_backend import Finishing
+from studio.engine.storage.image_encoding import encode_output
+from studio.finishing.finish_backend import FinishingBackend
 from studio.finishing.fonts import Fonts
 
 _SIZES = ((2048, "jpeg", 90), (1600, "webp", 85), (1080, "png", 90), (800, "avif", 70))
-_TIMES = 5
+_ROUNDS = 5
 
 
 def rows() -> Iterator[Row]:
     """Ours over bare Pillow, and whether the sizes agree."""
-    image = photograph()
-    ours, bare = _fastest(lambda: _ours(image), lambda: _bare(image))
+    image = make_photograph()
+    ours, bare = _time_fastest(lambda: _render_ours(image), lambda: _render_bare(image))
     yield Row(
         "12 megapixels to four derivatives over bare Pillow", ours / bare, 1.3, "×", f"{ours:.2f} s, bare {bare:.2f} s"
     )
 
 
-def photograph() -> Image.Image:
+def make_photograph() -> Image.Image:
     """A photograph of 4000 × 3000 px with grain."""
     import skimage.data
 
@@ -52,25 +52,25 @@ def photograph() -> Image.Image:
     return Image.fromarray(np.clip(large + grain, 0, 255).astype(np.uint8))
 
 
-def _ours(image: Image.Image) -> list[bytes]:
+def _render_ours(image: Image.Image) -> list[bytes]:
     wish = Finish(
         derivatives=tuple(
-            Derivative(width=side, file=FileWish(format=kind, quality=quality)) for side, kind, quality in _SIZES
+            Derivative(width=side, file=OutputOptions(format=kind, quality=quality)) for side, kind, quality in _SIZES
         )
     )
     request = GenerationRequest(task=Task.FINISH, source="photograph", finish=wish)
     context: Any = _Context(image)
     with tempfile.TemporaryDirectory() as folder:
-        made = Finishing(Fonts(Path(folder))).render(request, [PictureSeed(seed=1)], context)
+        made = FinishingBackend(Fonts(Path(folder))).render(request, [PictureSeed(seed=1)], context)
     return [
-        encode(
+        encode_output(
             one.image, one.file, Settings(), infotext="a photograph\nSteps: 4", recipe={"request": one.request.to_json()} if one.request else None, tool="Easel"
         ).data
         for one in made
     ]  # fmt: skip
 
 
-def _bare(image: Image.Image) -> list[bytes]:
+def _render_bare(image: Image.Image) -> list[bytes]:
     """What one writes with Pillow alone: Lanczos from the whole picture, each file as ours are set."""
     options: dict[str, dict[str, Any]] = {
         "jpeg": {"subsampling": 0, "optimize": True, "progressive": True}, "webp": {"method": 4}, "png": {"compress_level": 1}, "avif": {"speed": 8},
@@ -84,9 +84,9 @@ def _bare(image: Image.Image) -> list[bytes]:
     return files
 
 
-def _fastest(*works: Callable[[], object]) -> list[float]:
+def _time_fastest(*works: Callable[[], object]) -> list[float]:
     best = [float("inf")] * len(works)
-    for _ in range(_TIMES):
+    for _ in range(_ROUNDS):
         for number, work in enumerate(works):
             begin = time.perf_counter()
             work()
@@ -111,7 +111,7 @@ class _Context:
 
     def notice(self, text: str) -> None: ...
 
-    def stage(self, name: str) -> Any:
+    def phase(self, name: str) -> Any:
         import contextlib
 
         return contextlib.nullcontext()

@@ -18,13 +18,13 @@ from studio.core.events import Status
 from studio.core.model import Model
 from studio.core.ports import JobContext, PictureSeed
 from studio.core.request import GenerationRequest
-from studio.core.result import Rendered
+from studio.core.result import RenderedImage
 from studio.core.settings import Settings
-from studio.core.user import LOCAL
+from studio.core.user import LOCAL_USER
 from studio.engine.engine import Engine
 from studio.engine.settings_store import SettingsStore
 from studio.engine.storage.database import Database
-from studio.wiring import build
+from studio.wiring import build_studio
 
 STEPS = 20
 ROUNDS = 9
@@ -34,8 +34,8 @@ REQUEST = GenerationRequest(model="embedded", prompt="a red apple", seed=1, step
 
 def rows() -> list[Row]:
     with tempfile.TemporaryDirectory() as folder:
-        store = SettingsStore(base_settings(Path(folder)))
-        studio = build(store)
+        store = SettingsStore(build_base_settings(Path(folder)))
+        studio = build_studio(store)
         studio.engine.start()
         try:
             return _measure(studio.engine, store)
@@ -43,24 +43,24 @@ def rows() -> list[Row]:
             studio.engine.close()
 
 
-def base_settings(folder: Path) -> Settings:
+def build_base_settings(folder: Path) -> Settings:
     """The user's defaults with an empty outputs folder and previews off."""
     return SettingsStore().current.replace(outputs_dir=folder, logs_dir=folder / "logs", previews=False)
 
 
-def make(engine: Engine, request: GenerationRequest = REQUEST) -> float:
+def time_job(engine: Engine, request: GenerationRequest = REQUEST) -> float:
     """One picture through the front door; wall seconds from submit to the file being there."""
     begin = time.perf_counter()
-    job = engine.submit(request, LOCAL)
+    job = engine.submit(request, LOCAL_USER)
     give_up = time.monotonic() + DEADLINE
-    while not job.snapshot.status.final and time.monotonic() < give_up:
+    while not job.snapshot.status.is_final and time.monotonic() < give_up:
         job.wait(job.snapshot.version, 1.0)
     if job.snapshot.status is not Status.FINISHED:
         raise RuntimeError(f"the picture was not made: {job.snapshot.error}")
     return time.perf_counter() - begin
 
 
-def bare_call() -> Callable[[int], float]:
+def build_bare_call() -> Callable[[int], float]:
     """A function that makes the same picture with diffusers alone in `steps` steps and returns the seconds."""
     import torch
 
@@ -87,19 +87,19 @@ def bare_call() -> Callable[[int], float]:
 
 
 def _measure(engine: Engine, store: SettingsStore) -> list[Row]:
-    bare = bare_call()
+    bare = build_bare_call()
     more = REQUEST.replace(steps=2 * STEPS)
     for _ in range(2):
-        make(engine)
+        time_job(engine)
         bare(STEPS)
     times: dict[str, list[float]] = {"bare": [], "ours": [], "previews": [], "bare long": [], "ours long": []}
     for _ in range(ROUNDS):  # interleaved, so that a slow moment of the machine hits all alike
         times["bare"].append(bare(STEPS))
-        times["ours"].append(make(engine))
+        times["ours"].append(time_job(engine))
         times["bare long"].append(bare(2 * STEPS))
-        times["ours long"].append(make(engine, more))
+        times["ours long"].append(time_job(engine, more))
         store.change({"previews": True})
-        times["previews"].append(make(engine))
+        times["previews"].append(time_job(engine))
         store.change({"previews": False})
     best = {name: statistics.median(values) for name, values in times.items()}
     step = ((best["ours long"] - best["ours"]) - (best["bare long"] - best["bare"])) / STEPS * 1000
@@ -108,33 +108,36 @@ def _measure(engine: Engine, store: SettingsStore) -> list[Row]:
         Row("our wall time / bare diffusers call, 20 steps", best["ours"] / best["bare"], 1.03, note=note),
         Row("the same with previews", best["previews"] / best["bare"], 1.08),
         Row("our work per step beyond the bare call", step, 0.5, " ms", "difference of 40 and 20 steps"),
-        _around(),
+        _measure_overhead(),
     ]
 
 
-def _around() -> Row:
+def _measure_overhead() -> Row:
     """CPU time from submit to the file being there, without the pipeline call and without the bare encode."""
     with tempfile.TemporaryDirectory() as folder:
         database = Database(Path(folder) / "library.db")
-        engine = Engine(settings=SettingsStore(base_settings(Path(folder))), backends=[_Still()], database=database)
+        engine = Engine(
+            settings=SettingsStore(build_base_settings(Path(folder))), backends=[_StaticBackend()], database=database
+        )
         engine.start()
-        make(engine)
-        ours = statistics.median(_cpu(lambda: make(engine)) for _ in range(ROUNDS))
+        time_job(engine)
+        ours = statistics.median(_measure_cpu(lambda: time_job(engine)) for _ in range(ROUNDS))
         encode = statistics.median(
-            _cpu(lambda: _Still.picture.save(io.BytesIO(), "PNG", compress_level=1)) for _ in range(ROUNDS)
+            _measure_cpu(lambda: _StaticBackend.picture.save(io.BytesIO(), "PNG", compress_level=1))
+            for _ in range(ROUNDS)
         )
         engine.close()
     note = f"CPU {ours * 1000:.0f} ms, of it {encode * 1000:.0f} ms encoding 512×512"
     return Row("CPU around a picture, submit to file", (ours - encode) * 1000, 60, " ms", note)
 
 
-def _cpu(work: Callable[[], object]) -> float:
+def _measure_cpu(work: Callable[[], object]) -> float:
     begin = time.process_time()
     work()
     return time.process_time() - begin
 
 
-class _Still:
+class _StaticBackend:
     """A backend that has its picture already, so that only the studio's own work is left."""
 
     picture = Image.effect_noise((512, 512), 60).convert("RGB")
@@ -142,9 +145,9 @@ class _Still:
     def models(self) -> Sequence[Model]:
         return (Model(id="embedded", title="still", family="sd15", max_batch=1),)
 
-    def render(self, request: GenerationRequest, seeds: Sequence[PictureSeed], ctx: JobContext) -> list[Rendered]:
+    def render(self, request: GenerationRequest, seeds: Sequence[PictureSeed], ctx: JobContext) -> list[RenderedImage]:
         for step in range(STEPS):
             ctx.progress(step + 1, STEPS)
-        return [Rendered(image=self.picture, seed=seed.seed) for seed in seeds]
+        return [RenderedImage(image=self.picture, seed=seed.seed) for seed in seeds]
 
     def close(self) -> None: ...

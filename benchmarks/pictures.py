@@ -27,7 +27,7 @@ Corners = tuple[float, float, float, float]
 
 
 @dataclass(frozen=True)
-class Marked:
+class MarkedImage:
     """A picture with its marks as fractions. `untouched` tells the half that nothing was tuned on: by a hash of its name."""
 
     name: str
@@ -37,7 +37,7 @@ class Marked:
     exif: bool
 
     @property
-    def untouched(self) -> bool:
+    def is_held_out(self) -> bool:
         return hashlib.sha256(self.name.encode()).digest()[0] >= 128
 
     def open(self) -> Image.Image:
@@ -46,20 +46,20 @@ class Marked:
         return upright if upright.mode in ("RGB", "RGBA") else upright.convert("RGBA" if "A" in upright.mode else "RGB")
 
 
-def marked() -> list[Marked]:
+def load_marked_images() -> list[MarkedImage]:
     """All marked pictures whose package is installed or was fetched."""
     tables = tomllib.loads(MARKS.read_text())
-    found: list[Marked] = []
+    found: list[MarkedImage] = []
     for entry in tables["picture"]:
-        file = _root(entry["package"], tables["package"][entry["package"]]) / entry["path"]
+        file = _find_package_root(entry["package"], tables["package"][entry["package"]]) / entry["path"]
         if file.is_file():
             name = f"{entry['package']}/{entry['path']}"
             faces = tuple(tuple(face) for face in entry.get("faces", []))
-            found.append(Marked(name, file, tuple(entry["subject"]), faces, entry.get("exif", True)))
+            found.append(MarkedImage(name, file, tuple(entry["subject"]), faces, entry.get("exif", True)))
     return found
 
 
-def _root(package: str, about: dict[str, Any]) -> Path:
+def _find_package_root(package: str, about: dict[str, Any]) -> Path:
     if about["kind"] != "installed":
         return FOLDER / package.replace("/", "_").lstrip("@")
     try:
@@ -71,15 +71,15 @@ def _root(package: str, about: dict[str, Any]) -> Path:
 def main() -> int:
     """Fetch what is missing."""
     for package, about in tomllib.loads(MARKS.read_text())["package"].items():
-        root = _root(package, about)
+        root = _find_package_root(package, about)
         if about["kind"] != "installed" and not root.is_dir():
             print(f"fetching {package}", flush=True)
-            _fetch(package, about, root)
-    print(f"{len(marked())} marked pictures are here")
+            _fetch_package(package, about, root)
+    print(f"{len(load_marked_images())} marked pictures are here")
     return 0
 
 
-def _fetch(package: str, about: dict[str, Any], root: Path) -> None:
+def _fetch_package(package: str, about: dict[str, Any], root: Path) -> None:
     parcel = FOLDER / "parcels"
     parcel.mkdir(parents=True, exist_ok=True)
     before = set(parcel.iterdir())
@@ -101,14 +101,14 @@ def _fetch(package: str, about: dict[str, Any], root: Path) -> None:
         ]
         subprocess.run([*command, f"{package}=={about['version']}"], check=True)
     (made,) = set(parcel.iterdir()) - before
-    for name, data in _members(made):
+    for name, data in _read_members(made):
         file = root / name
         if file.resolve().is_relative_to(root.resolve()):
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_bytes(data)
 
 
-def _members(parcel: Path) -> Iterator[tuple[str, bytes]]:
+def _read_members(parcel: Path) -> Iterator[tuple[str, bytes]]:
     """(name, bytes) of the pictures inside; in a tar the first folder is the package's own and is dropped."""
     if parcel.suffix == ".whl":
         with zipfile.ZipFile(parcel) as archive:

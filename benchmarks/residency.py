@@ -11,14 +11,14 @@ from pathlib import Path
 
 import psutil
 
-from benchmarks.overhead import base_settings, make
+from benchmarks.overhead import build_base_settings, time_job
 from benchmarks.report import Row
 from studio.core.events import Status
 from studio.core.request import GenerationRequest
-from studio.core.user import LOCAL
+from studio.core.user import LOCAL_USER
 from studio.engine.engine import Engine
 from studio.engine.settings_store import SettingsStore
-from studio.wiring import build
+from studio.wiring import build_studio
 
 SWITCHES = 50
 MODELS = ("one", "two", "three")
@@ -29,40 +29,40 @@ def rows() -> list[Row]:
         models = Path(folder) / "models"
         for name in MODELS:
             shutil.copytree("models/embedded", models / name)
-        return [_switch(Path(folder)), _memory(Path(folder)), _stop(Path(folder))]
+        return [_measure_switch(Path(folder)), _measure_memory(Path(folder)), _measure_stop(Path(folder))]
 
 
-def _engine(folder: Path, budget_gb: float) -> Engine:
-    settings = base_settings(folder / "outputs").replace(
+def _start_engine(folder: Path, budget_gb: float) -> Engine:
+    settings = build_base_settings(folder / "outputs").replace(
         models_dir=folder / "models", memory_budget_gb=budget_gb, default_model=MODELS[0]
     )
-    engine = build(SettingsStore(settings)).engine
+    engine = build_studio(SettingsStore(settings)).engine
     engine.start()
     return engine
 
 
-def _request(model: str, steps: int = 1) -> GenerationRequest:
+def _build_request(model: str, steps: int = 1) -> GenerationRequest:
     return GenerationRequest(model=model, prompt="a red apple", seed=1, steps=steps)
 
 
-def _switch(folder: Path) -> Row:
+def _measure_switch(folder: Path) -> Row:
     """What a picture costs more when the last one came from another resident checkpoint."""
-    engine = _engine(folder, budget_gb=8)
+    engine = _start_engine(folder, budget_gb=8)
     for model in MODELS[:2] * 2:
-        make(engine, _request(model))
-    same = statistics.median([make(engine, _request("one")) for _ in range(15)])
-    other = statistics.median([make(engine, _request(MODELS[n % 2])) for n in range(30)])
+        time_job(engine, _build_request(model))
+    same = statistics.median([time_job(engine, _build_request("one")) for _ in range(15)])
+    other = statistics.median([time_job(engine, _build_request(MODELS[n % 2])) for n in range(30)])
     engine.close()
     return Row("switch between two resident checkpoints", max(0.0, other - same) * 1000, 50, " ms")
 
 
-def _memory(folder: Path) -> Row:
+def _measure_memory(folder: Path) -> Row:
     """Memory after many switches with one checkpoint resident at a time, against that after the third."""
-    engine = _engine(folder, budget_gb=0.001)
+    engine = _start_engine(folder, budget_gb=0.001)
     process = psutil.Process()
     after: list[int] = []
     for n in range(SWITCHES):
-        make(engine, _request(MODELS[n % 3]))
+        time_job(engine, _build_request(MODELS[n % 3]))
         after.append(process.memory_info().rss)
     engine.close()
     growth = (after[-1] / after[2] - 1) * 100
@@ -71,19 +71,19 @@ def _memory(folder: Path) -> Row:
     )
 
 
-def _stop(folder: Path) -> Row:
+def _measure_stop(folder: Path) -> Row:
     """Steps that are still done after Stop was pressed."""
-    engine = _engine(folder, budget_gb=8)
-    make(engine, _request("one"))
+    engine = _start_engine(folder, budget_gb=8)
+    time_job(engine, _build_request("one"))
     late: list[int] = []
     for _ in range(5):
-        job = engine.submit(_request("one", steps=200), LOCAL)
+        job = engine.submit(_build_request("one", steps=200), LOCAL_USER)
         while job.snapshot.step < 3:
             job.wait(job.snapshot.version, 1.0)
         pressed = job.snapshot.step
-        threading.Thread(target=engine.cancel, args=(job.id, LOCAL)).start()
+        threading.Thread(target=engine.cancel, args=(job.id, LOCAL_USER)).start()
         begin = time.perf_counter()
-        while not job.snapshot.status.final and time.perf_counter() - begin < 30:
+        while not job.snapshot.status.is_final and time.perf_counter() - begin < 30:
             job.wait(job.snapshot.version, 1.0)
         assert job.snapshot.status is Status.CANCELLED
         late.append(job.snapshot.step - pressed)

@@ -25,28 +25,28 @@ BASELINE = (
 
 def rows() -> list[Row]:
     """Three starts each, the fastest of both counted: a cold disk cache would favour neither."""
-    ours = min(_page_seconds() for _ in range(3))
-    bare = min(_bare_seconds() for _ in range(3))
+    ours = min(_measure_page_seconds() for _ in range(3))
+    bare = min(_measure_bare_seconds() for _ in range(3))
     return [
         Row("page answers / import torch, diffusers and build", ours / bare, 0.5, note=f"{ours:.1f} s / {bare:.1f} s")
     ]
 
 
-def _bare_seconds() -> float:
+def _measure_bare_seconds() -> float:
     begin = time.perf_counter()
     subprocess.run([sys.executable, "-c", BASELINE], check=True, capture_output=True)
     return time.perf_counter() - begin
 
 
-def _page_seconds() -> float:
+def _measure_page_seconds() -> float:
     begin = time.perf_counter()
-    with running_studio() as url, urllib.request.urlopen(url, timeout=10) as answer:
+    with start_studio() as url, urllib.request.urlopen(url, timeout=10) as answer:
         answer.read()
         return time.perf_counter() - begin
 
 
 @contextlib.contextmanager
-def running_studio() -> Iterator[str]:
+def start_studio() -> Iterator[str]:
     """The real app in a process of its own on a free port and an empty outputs folder; yields its URL once it answers."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -59,13 +59,13 @@ def running_studio() -> Iterator[str]:
             stdout=subprocess.DEVNULL,
         )
         try:
-            yield _when_up(process, f"http://127.0.0.1:{port}/")
+            yield _wait_until_up(process, f"http://127.0.0.1:{port}/")
         finally:
             process.send_signal(signal.SIGTERM)
             process.wait(timeout=40)
 
 
-def _when_up(process: subprocess.Popen[bytes], url: str) -> str:
+def _wait_until_up(process: subprocess.Popen[bytes], url: str) -> str:
     give_up = time.monotonic() + DEADLINE
     while time.monotonic() < give_up and process.poll() is None:
         with contextlib.suppress(OSError):

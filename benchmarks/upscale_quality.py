@@ -15,9 +15,9 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from benchmarks.report import Row
-from studio.core.weights import Kind, WeightFile
+from studio.core.weights import WeightFile, WeightKind
 from studio.pipelines.catalog import bundled_upscaler
-from studio.pipelines.upscale.upscale_image import enlarge, load_upscaler
+from studio.pipelines.upscale.upscale_image import enlarge_image, load_upscaler
 
 PHOTOS = {
     "astronaut": ("skimage", "data/astronaut.png", (30, 0, 350, 320)),
@@ -35,7 +35,7 @@ PHOTOS = {
 }
 """Package, file, and the part of it that is used: the middle, 320 px wide at half the size, where none is named."""
 UPSCALERS = ("RealESRGAN_x4plus", "realesr-animevideov3")
-SHOWN = ("cat", "temple", "astronaut")
+SHOWN_PHOTOS = ("cat", "temple", "astronaut")
 SHEET = ("given", "Lanczos", "RealESRGAN_x4plus", "original")
 CROP = 148
 """px of each picture on the sheet of all photographs."""
@@ -50,24 +50,24 @@ Scores = dict[str, dict[str, tuple[float, ...]]]
 
 def rows() -> list[Row]:
     with tempfile.TemporaryDirectory() as folder:
-        bundled_upscaler.unpack(Path(folder))
-        methods = _methods(Path(folder))
+        bundled_upscaler.unpack_upscalers(Path(folder))
+        methods = _build_methods(Path(folder))
         scores: Scores = {}
         strips: list[Image.Image] = []
-        for name, photo in photos():
+        for name, photo in load_photos():
             small = photo.resize((photo.width // SCALE, photo.height // SCALE), Image.Resampling.BICUBIC)
             made = {method: enlarger(small) for method, enlarger in methods.items()}
-            scores[name] = {method: measured(photo, image) for method, image in made.items()}
-            print(f"| {name} | " + " | ".join(_cell(scores[name][method]) for method in METHODS), flush=True)
-            strips.append(_strip(name, photo, small, made))
-            if name in SHOWN:
-                _side_by_side(photo, small, made).save(IMAGES / f"upscale-{name}.webp", quality=80, method=6)
-    _sheet(strips).save(IMAGES / "upscale-all.webp", quality=82, method=6)
-    _write(scores)
-    return _rows(scores)
+            scores[name] = {method: measure_quality(photo, image) for method, image in made.items()}
+            print(f"| {name} | " + " | ".join(_format_cell(scores[name][method]) for method in METHODS), flush=True)
+            strips.append(_draw_strip(name, photo, small, made))
+            if name in SHOWN_PHOTOS:
+                _draw_comparison(photo, small, made).save(IMAGES / f"upscale-{name}.webp", quality=80, method=6)
+    _draw_sheet(strips).save(IMAGES / "upscale-all.webp", quality=82, method=6)
+    _write_page(scores)
+    return _build_rows(scores)
 
 
-def photos() -> Iterator[tuple[str, Image.Image]]:
+def load_photos() -> Iterator[tuple[str, Image.Image]]:
     """(name, RGB picture of sides that four divides), of the packages that are here."""
     for name, (package, path, box) in PHOTOS.items():
         spec = importlib.util.find_spec(package)
@@ -83,7 +83,7 @@ def photos() -> Iterator[tuple[str, Image.Image]]:
         yield name, picture.crop(box)
 
 
-def measured(photo: Image.Image, image: Image.Image) -> tuple[float, ...]:
+def measure_quality(photo: Image.Image, image: Image.Image) -> tuple[float, ...]:
     """(PSNR in dB, SSIM, GMSD, sharpness): more of the first two is nearer to the original px by px; less GMSD is more like it to the eye
     (Xue et al., 2014); sharpness is the mean slope between neighbouring px over the original's, 1 being as sharp."""
     from skimage.metrics import peak_signal_noise_ratio, structural_similarity
@@ -92,16 +92,16 @@ def measured(photo: Image.Image, image: Image.Image) -> tuple[float, ...]:
     psnr = peak_signal_noise_ratio(first, second)
     ssim = structural_similarity(first, second, channel_axis=-1)
     greys = [np.asarray(one.convert("L"), np.float64) for one in (photo, image)]
-    slopes = [_slope(grey) for grey in greys]
-    return float(psnr), float(np.asarray(ssim)), gmsd(*greys), slopes[1] / slopes[0]
+    slopes = [_compute_slope(grey) for grey in greys]
+    return float(psnr), float(np.asarray(ssim)), compute_gmsd(*greys), slopes[1] / slopes[0]
 
 
-def _slope(grey: Any) -> float:
+def _compute_slope(grey: Any) -> float:
     down, across = np.gradient(grey)
     return float(np.hypot(down, across).mean())
 
 
-def gmsd(first: Any, second: Any) -> float:
+def compute_gmsd(first: Any, second: Any) -> float:
     """Gradient magnitude similarity deviation of two grey pictures in 0 to 255, with the paper's Prewitt filters at half the size and its
     constant 170."""
     from scipy.ndimage import prewitt, uniform_filter
@@ -114,19 +114,21 @@ def gmsd(first: Any, second: Any) -> float:
     return float(likeness.std())
 
 
-def _methods(folder: Path) -> dict[str, Callable[[Image.Image], Image.Image]]:
-    def by(name: str) -> Callable[[Image.Image], Image.Image]:
+def _build_methods(folder: Path) -> dict[str, Callable[[Image.Image], Image.Image]]:
+    def build_enlarger(name: str) -> Callable[[Image.Image], Image.Image]:
         path = folder / "upscalers" / f"{name}.safetensors"
-        upscaler = load_upscaler(WeightFile(name=name, kind=Kind.UPSCALER, path=path, bytes=path.stat().st_size), "cpu")
-        return lambda small: enlarge(small, (small.width * SCALE, small.height * SCALE), upscaler)
+        upscaler = load_upscaler(
+            WeightFile(name=name, kind=WeightKind.UPSCALER, path=path, bytes=path.stat().st_size), "cpu"
+        )
+        return lambda small: enlarge_image(small, (small.width * SCALE, small.height * SCALE), upscaler)
 
     def resample(small: Image.Image) -> Image.Image:
         return small.resize((small.width * SCALE, small.height * SCALE), Image.Resampling.LANCZOS)
 
-    return {"Lanczos": resample, **{name: by(name) for name in UPSCALERS}}
+    return {"Lanczos": resample, **{name: build_enlarger(name) for name in UPSCALERS}}
 
 
-def _side_by_side(photo: Image.Image, small: Image.Image, made: dict[str, Image.Image]) -> Image.Image:
+def _draw_comparison(photo: Image.Image, small: Image.Image, made: dict[str, Image.Image]) -> Image.Image:
     """The original's middle, 200 px, then what each method made of the small one; twice as large, with names."""
     side, zoom = min(200, *photo.size), 2
     left, top = (photo.width - side) // 2, (photo.height - side) // 2
@@ -143,7 +145,7 @@ def _side_by_side(photo: Image.Image, small: Image.Image, made: dict[str, Image.
     return sheet
 
 
-def _strip(name: str, photo: Image.Image, small: Image.Image, made: dict[str, Image.Image]) -> Image.Image:
+def _draw_strip(name: str, photo: Image.Image, small: Image.Image, made: dict[str, Image.Image]) -> Image.Image:
     """The middle of one photograph as it was given, as each method made it, and as it was; px for px, under its name."""
     shown = {"given": small.resize(photo.size, Image.Resampling.NEAREST), **made, "original": photo}
     strip = Image.new("RGB", (len(SHEET) * (CROP + 3) + 9, CROP + 18), "white")
@@ -156,7 +158,7 @@ def _strip(name: str, photo: Image.Image, small: Image.Image, made: dict[str, Im
     return strip
 
 
-def _sheet(strips: list[Image.Image]) -> Image.Image:
+def _draw_sheet(strips: list[Image.Image]) -> Image.Image:
     """All strips, two side by side."""
     width, height = strips[0].size
     sheet = Image.new("RGB", (2 * width - 9, (len(strips) + 1) // 2 * height), "white")
@@ -165,27 +167,28 @@ def _sheet(strips: list[Image.Image]) -> Image.Image:
     return sheet
 
 
-def _write(scores: Scores) -> None:
+def _write_page(scores: Scores) -> None:
     head = "| photograph | " + " | ".join(METHODS) + " |\n|---|" + "---|" * len(METHODS)
     lines = [
-        f"| {name} | " + " | ".join(_cell(one[method]) for method in METHODS) + " |" for name, one in scores.items()
+        f"| {name} | " + " | ".join(_format_cell(one[method]) for method in METHODS) + " |"
+        for name, one in scores.items()
     ]
-    means = "| **mean** | " + " | ".join(_cell(_mean(scores, method)) for method in METHODS) + " |"
+    means = "| **mean** | " + " | ".join(_format_cell(_compute_mean(scores, method)) for method in METHODS) + " |"
     page = PAGE.read_text()
     before, rest = page.split(BEGIN, 1)
     PAGE.write_text(f"{before}{BEGIN}\n\n{head}\n" + "\n".join([*lines, means]) + f"\n\n{END}{rest.split(END, 1)[1]}")
 
 
-def _cell(score: tuple[float, ...]) -> str:
+def _format_cell(score: tuple[float, ...]) -> str:
     return f"{score[0]:.1f} · {score[1]:.3f} · {score[2]:.3f} · {score[3]:.2f}"
 
 
-def _mean(scores: Scores, method: str) -> tuple[float, ...]:
+def _compute_mean(scores: Scores, method: str) -> tuple[float, ...]:
     return tuple(statistics.fmean(one[method][part] for one in scores.values()) for part in range(4))
 
 
-def _rows(scores: Scores) -> list[Row]:
-    plain, best = _mean(scores, "Lanczos"), _mean(scores, UPSCALERS[0])
+def _build_rows(scores: Scores) -> list[Row]:
+    plain, best = _compute_mean(scores, "Lanczos"), _compute_mean(scores, UPSCALERS[0])
     told = f"PSNR {best[0]:.1f} against {plain[0]:.1f} dB, SSIM {best[1]:.3f} against {plain[1]:.3f}, GMSD {best[2]:.3f} against {plain[2]:.3f}"
     return [
         Row("photographs that could not be compared, of ten", max(0, 10 - len(scores)), 0),

@@ -18,41 +18,48 @@ from studio.core.self_check import Check
 from studio.core.settings import Settings
 
 # The oldest versions that are known to work together; Pillow 12 lacks two critical and thirteen high-severity fixes.
-OLDEST = {
+MIN_VERSIONS = {
     "gradio": "6.31", "diffusers": "0.42.1", "torch": "2.13", "transformers": "5.20", "pillow": "13", "starlette": "1.3.1",
     "safetensors": "0.8", "huggingface_hub": "2.4", "peft": "0.19", "accelerate": "1.13",
 }  # fmt: skip
-ENOUGH_DISK = 2 * 2**30  # bytes: a day of pictures and one small download
+MIN_FREE_DISK = 2 * 2**30  # bytes: a day of pictures and one small download
 HUB_TIMEOUT = 3.0  # seconds
 
 
-def run(settings: Settings) -> list[Check]:
+def run_checks(settings: Settings) -> list[Check]:
     """Look at everything that tends to go wrong. Takes seconds: torch is imported and the hub is called."""
-    checks: list[Callable[[Settings], Iterator[Check]]] = [_python, _packages, _device, _folders, _hub, _embedded]
+    checks: list[Callable[[Settings], Iterator[Check]]] = [
+        _check_python,
+        _check_packages,
+        _check_device,
+        _check_folders,
+        _check_hub,
+        _check_embedded_model,
+    ]
     return [check for look in checks for check in look(settings)]
 
 
-def _python(_: Settings) -> Iterator[Check]:
+def _check_python(_: Settings) -> Iterator[Check]:
     yield Check("Python", sys.version_info >= (3, 11), platform.python_version(), "Install Python 3.11 or newer.")
 
 
-def _packages(_: Settings) -> Iterator[Check]:
-    for name, oldest in OLDEST.items():
+def _check_packages(_: Settings) -> Iterator[Check]:
+    for name, oldest in MIN_VERSIONS.items():
         try:
             version = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
             yield Check(name, False, "not installed", "Run make setup.")
             continue
-        ok = _numbers(version) >= _numbers(oldest)
+        ok = _parse_version(version) >= _parse_version(oldest)
         yield Check(name, ok, version, f"Version {oldest} or newer is needed: run make setup.")
 
 
-def _numbers(version: str) -> tuple[int, ...]:
+def _parse_version(version: str) -> tuple[int, ...]:
     """The leading numbers of a version, "2.15.0+cu132" as (2, 15, 0)."""
     return tuple(int(part) for part in version.split("+")[0].split(".") if part.isdigit())
 
 
-def _device(settings: Settings) -> Iterator[Check]:
+def _check_device(settings: Settings) -> Iterator[Check]:
     import torch
 
     if torch.cuda.is_available():
@@ -66,7 +73,7 @@ def _device(settings: Settings) -> Iterator[Check]:
         )
 
 
-def _folders(settings: Settings) -> Iterator[Check]:
+def _check_folders(settings: Settings) -> Iterator[Check]:
     for name, folder in (("Models folder", settings.models_dir), ("Outputs folder", settings.outputs_dir)):
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -76,10 +83,10 @@ def _folders(settings: Settings) -> Iterator[Check]:
             yield Check(name, False, f"{folder}: {error.strerror}", "Choose a folder that may be written, in Paths.")
             continue
         free = shutil.disk_usage(folder).free
-        yield Check(name, free > ENOUGH_DISK, f"{folder}, {free / 2**30:.1f} GiB free", "Make room on this disk.")
+        yield Check(name, free > MIN_FREE_DISK, f"{folder}, {free / 2**30:.1f} GiB free", "Make room on this disk.")
 
 
-def _hub(settings: Settings) -> Iterator[Check]:
+def _check_hub(settings: Settings) -> Iterator[Check]:
     if settings.offline:
         yield Check("Model hub", True, "not contacted: the studio is set to offline")
         return
@@ -96,24 +103,24 @@ def _hub(settings: Settings) -> Iterator[Check]:
         yield Check("Model hub", True, f"{url.hostname} answers")
 
 
-def _embedded(settings: Settings) -> Iterator[Check]:
+def _check_embedded_model(settings: Settings) -> Iterator[Check]:
     folder = settings.models_dir / "embedded"
     sums = folder / "SHA256SUMS"
     hint = "Restore models/embedded from the repository."
     if not sums.exists():
         yield Check("Embedded model", False, f"{sums} is missing", hint)
         return
-    wrong = [name for digest, name in _lines(sums) if not _matches(folder / name, digest)]
+    wrong = [name for digest, name in _read_sums(sums) if not _has_digest(folder / name, digest)]
     yield Check(
         "Embedded model", not wrong, f"differs: {', '.join(wrong)}" if wrong else "complete and unchanged", hint
     )
 
 
-def _lines(sums: Path) -> Iterator[tuple[str, str]]:
+def _read_sums(sums: Path) -> Iterator[tuple[str, str]]:
     for line in sums.read_text().splitlines():
         digest, name = line.split(maxsplit=1)
         yield digest, name
 
 
-def _matches(path: Path, digest: str) -> bool:
+def _has_digest(path: Path, digest: str) -> bool:
     return path.is_file() and hashlib.sha256(path.read_bytes()).hexdigest() == digest

@@ -15,13 +15,13 @@ import studio as package
 from studio.engine.plugins import discover
 from studio.engine.studio import Studio
 from studio.tabs.common import image_routes as pictures
-from studio.tabs.common.send_images import Send
-from studio.tabs.common.tab import Shell, Tab
+from studio.tabs.common.send_images import SendRegistry
+from studio.tabs.common.tab import PageContext, Tab
 from studio.tabs.social import board_routes as social
 
 ASSETS = Path(package.__file__).parent / "assets"
 SCRIPTS = ("studio.js", "pictures.js", "paint.js", "formats.js", "social.js")
-KEEP_UPLOADS = (3600, 6 * 3600)  # s: how often old uploads are looked for, and how old they may get
+UPLOAD_CLEANUP = (3600, 6 * 3600)  # s: how often old uploads are looked for, and how old they may get
 
 HEADER = """
 <header class="top">
@@ -35,15 +35,15 @@ HEADER = """
 LOGOUT = '<form method="post" action="logout"><button type="submit" class="link">Log out</button></form>'
 
 
-def build(studio: Studio) -> tuple[gr.Blocks, Shell]:
+def build_page(studio: Studio) -> tuple[gr.Blocks, PageContext]:
     """The whole page, and the shell that its tabs were built into. Imports no torch."""
     settings = studio.settings.current
     tabs: Sequence[Tab] = sorted(discover("studio.tabs", "TAB"), key=lambda tab: tab.order)
-    with gr.Blocks(title="Easel", analytics_enabled=False, fill_width=True, delete_cache=KEEP_UPLOADS) as blocks:
+    with gr.Blocks(title="Easel", analytics_enabled=False, fill_width=True, delete_cache=UPLOAD_CLEANUP) as blocks:
         gr.HTML(HEADER.format(logout=LOGOUT if settings.auth_file else ""), padding=False, elem_classes="top-frame")
         with gr.Column(elem_classes="store", min_width=0) as store:
             pass
-        shell = Shell(blocks=blocks, store=store, send=Send(studio.engine))
+        shell = PageContext(blocks=blocks, store=store, send=SendRegistry(studio.engine))
         with gr.Tabs(elem_classes="tabs") as row:
             for tab in tabs:
                 with gr.Tab(tab.title, id=tab.title.lower(), elem_id=f"tab-{tab.title.lower()}"):
@@ -70,20 +70,20 @@ def _report_to(anchor: Component, blocks: gr.Blocks) -> None:
 def mount(app: FastAPI, studio: Studio) -> FastAPI:
     """Put the page at "/" of `app`, whose guard has found out who calls."""
     settings = studio.settings.current
-    app.include_router(pictures.router(studio))
+    app.include_router(pictures.build_page_router(studio))
     if studio.social is not None:
-        app.include_router(social.router(studio, studio.social))
-    blocks, shell = build(studio)
+        app.include_router(social.build_social_router(studio, studio.social))
+    blocks, shell = build_page(studio)
     return gr.mount_gradio_app(
         app, blocks, path="/", auth_dependency=lambda request: request.scope["user"].name,
         root_path=settings.root_path or None, max_file_size=settings.max_upload_mb * 2**20, show_error=False,
         enable_monitoring=False, run_history=False, footer_links=[], favicon_path=str(ASSETS / "mark.svg"),
-        theme=theme(),
-        css_paths=[ASSETS / "studio.css", ASSETS / "social.css"], head=_head(settings.theme, shell.forms), ssr_mode=False, pwa=False,
+        theme=build_theme(),
+        css_paths=[ASSETS / "studio.css", ASSETS / "social.css"], head=_render_head(settings.theme, shell.forms), ssr_mode=False, pwa=False,
     )  # fmt: skip
 
 
-def theme() -> themes.Base:
+def build_theme() -> themes.Base:
     """Warm paper and ink, one accent; fonts are the system's, so that nothing is fetched."""
     sans = ["ui-sans-serif", "system-ui", "-apple-system", "Segoe UI", "Roboto", "sans-serif"]
     mono = ["ui-monospace", "SFMono-Regular", "Menlo", "Consolas", "monospace"]
@@ -93,7 +93,7 @@ def theme() -> themes.Base:
     )  # fmt: skip
 
 
-def _head(look: str, forms: Sequence[str]) -> str:
+def _render_head(look: str, forms: Sequence[str]) -> str:
     """The page's own scripts, inline because Gradio serves no other file of ours, the look to begin with, and the forms to restore."""
     scripts = "\n".join((ASSETS / name).read_text(encoding="utf-8") for name in SCRIPTS)
     viewport = '<meta name="viewport" content="width=device-width, initial-scale=1">'

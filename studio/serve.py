@@ -25,17 +25,17 @@ from studio.core.settings import Settings
 from studio.engine.studio import Studio
 from studio.serving.cookies import Cookies
 from studio.serving.guard import Guard, Lifecycle
-from studio.serving.hosts import Hosts, origins_of, split_names
-from studio.serving.login import Door, LoginGate
-from studio.serving.login import router as login_router
-from studio.serving.sessions import Owners, SessionGate
+from studio.serving.hosts import Hosts, normalize_origins, split_names
+from studio.serving.login import Authenticator, LoginMiddleware
+from studio.serving.login import build_login_router as login_router
+from studio.serving.sessions import SessionOwnerMiddleware, SessionOwners
 from studio.serving.users import Users, load_secret, require_users
 
-DRAIN = (
+DRAIN_SECONDS = (
     20.0  # seconds that the running job may take to finish; putting it back, saving and closing need some after that
 )
-GOODBYE = 2  # seconds that open connections are given after that
-MOST_CONNECTIONS = 2000
+CLOSE_SECONDS = 2  # seconds that open connections are given after that
+MAX_CONNECTIONS = 2000
 
 log = logging.getLogger(__name__)
 
@@ -63,8 +63,8 @@ def build_app(studio: Studio, page: Callable[[FastAPI], FastAPI], users: Users |
     """
     settings = studio.settings.current
     require_users(settings, users)
-    app = StudioApp(settings, users, studio.engine.logs.access())
-    door = Door(users, Cookies(users, load_secret(users.secret_file))) if users else None
+    app = StudioApp(settings, users, studio.engine.logs.get_access_logger())
+    door = Authenticator(users, Cookies(users, load_secret(users.secret_file))) if users else None
     # The last one added stands outermost. Gradio finds CORSMiddleware here and leaves out its own, which mirrors any origin.
     private = [
         settings.outputs_dir,
@@ -72,26 +72,26 @@ def build_app(studio: Studio, page: Callable[[FastAPI], FastAPI], users: Users |
         settings.models_dir,
         *([settings.auth_file] if settings.auth_file else []),
     ]
-    app.add_middleware(SessionGate, owners=Owners(), private=private)
-    app.add_middleware(LoginGate, door=door, root_path=settings.root_path)
+    app.add_middleware(SessionOwnerMiddleware, owners=SessionOwners(), private=private)
+    app.add_middleware(LoginMiddleware, door=door, root_path=settings.root_path)
     app.add_middleware(
         CORSMiddleware,
-        allow_origins=origins_of(split_names(settings.allowed_origins)),
+        allow_origins=normalize_origins(split_names(settings.allowed_origins)),
         allow_methods=["GET", "POST", "DELETE"],
         allow_headers=["Authorization", "Content-Type"],
         allow_credentials=False,
     )
-    app.add_exception_handler(Exception, _internal_error)
-    error_responses.install(app)
+    app.add_exception_handler(Exception, _handle_internal_error)
+    error_responses.install_error_handlers(app)
     app.include_router(login_router(door, settings.root_path))
-    app.include_router(native_api.router(studio))
-    app.include_router(openapi_docs.router(app))
-    app.include_router(error_responses.unknown_paths())
+    app.include_router(native_api.build_api_router(studio))
+    app.include_router(openapi_docs.build_docs_router(app))
+    app.include_router(error_responses.build_fallback_router())
     page(app)
     return app
 
 
-async def _internal_error(request: Request, error: Exception) -> JSONResponse:
+async def _handle_internal_error(request: Request, error: Exception) -> JSONResponse:
     """What the caller learns of a defect: nothing but that there is one. The log has the rest."""
     log.error("a defect at %s", request.url.path, exc_info=error)
     return JSONResponse(
@@ -99,7 +99,7 @@ async def _internal_error(request: Request, error: Exception) -> JSONResponse:
     )
 
 
-class Server(uvicorn.Server):
+class StudioServer(uvicorn.Server):
     """Ends gently: on SIGTERM or SIGINT nothing new is begun, the engine finishes its running job or puts it back, then
     connections close and `run` returns, within half a minute. A second signal puts the job back at once."""
 
@@ -132,18 +132,20 @@ class Server(uvicorn.Server):
         self.force_exit = self.force_exit or not first
         if len(self._closers) < 2:
             self._closers.append(
-                threading.Thread(target=self._end, args=(DRAIN if first else 0.0,), name="drain", daemon=True)
+                threading.Thread(
+                    target=self._close_and_exit, args=(DRAIN_SECONDS if first else 0.0,), name="drain", daemon=True
+                )
             )
             self._closers[-1].start()
 
-    def _end(self, seconds: float) -> None:
+    def _close_and_exit(self, seconds: float) -> None:
         try:
             self._close(seconds)
         finally:
             self.should_exit = True
 
 
-def serve(
+def serve_app(
     app: StudioApp, settings: Settings, studio: Studio, *, on_ready: Callable[[str], None] = lambda _: None
 ) -> None:
     """Run until a signal ends it; `on_ready` is called with each address once it answers.
@@ -151,10 +153,10 @@ def serve(
     Raises:
         NotConfigured: the port is taken or the address is not ours. Unreachable: the share link did not open.
     """
-    listener = listen(settings.host, settings.port)
+    listener = open_listener(settings.host, settings.port)
     server = make_server(app, studio)
     ready = threading.Thread(
-        target=_announce, args=(server, app, listener.getsockname()[1], on_ready), name="ready", daemon=True
+        target=_announce_address, args=(server, app, listener.getsockname()[1], on_ready), name="ready", daemon=True
     )
     ready.start()
     try:
@@ -164,7 +166,7 @@ def serve(
         studio.engine.close(drain=0.0)
 
 
-def make_server(app: StudioApp, studio: Studio) -> Server:
+def make_server(app: StudioApp, studio: Studio) -> StudioServer:
     """Our server for `app`, not yet running."""
     config = uvicorn.Config(
         app,
@@ -177,13 +179,13 @@ def make_server(app: StudioApp, studio: Studio) -> Server:
         lifespan="on",
         http="h11",
         timeout_keep_alive=30,
-        timeout_graceful_shutdown=GOODBYE,
-        limit_concurrency=MOST_CONNECTIONS,
+        timeout_graceful_shutdown=CLOSE_SECONDS,
+        limit_concurrency=MAX_CONNECTIONS,
     )
-    return Server(config, app.lifecycle, lambda seconds: studio.engine.close(drain=seconds))
+    return StudioServer(config, app.lifecycle, lambda seconds: studio.engine.close(drain=seconds))
 
 
-def listen(host: str, port: int) -> socket.socket:
+def open_listener(host: str, port: int) -> socket.socket:
     """A listening socket.
 
     Raises:
@@ -209,7 +211,7 @@ def listen(host: str, port: int) -> socket.socket:
     return listener
 
 
-def _announce(server: Server, app: StudioApp, port: int, on_ready: Callable[[str], None]) -> None:
+def _announce_address(server: StudioServer, app: StudioApp, port: int, on_ready: Callable[[str], None]) -> None:
     waiting = threading.Event()
     while not server.started:
         if server.should_exit or waiting.wait(0.02):
@@ -227,7 +229,7 @@ def _announce(server: Server, app: StudioApp, port: int, on_ready: Callable[[str
             on_ready(f"No share link: {error.message} {error.hint}")
 
 
-def run(studio: Studio) -> int:
+def run_studio(studio: Studio) -> int:
     """Everything between the wired studio and the end of the process: users, page, engine, server. The exit status.
 
     Raises:
@@ -239,5 +241,5 @@ def run(studio: Studio) -> int:
     users = Users(settings.auth_file) if settings.auth_file else None
     app = build_app(studio, lambda parent: page.mount(parent, studio), users)
     studio.engine.start()
-    serve(app, settings, studio, on_ready=lambda address: print(f"Easel is ready: {address}", flush=True))  # noqa: T201
+    serve_app(app, settings, studio, on_ready=lambda address: print(f"Easel is ready: {address}", flush=True))  # noqa: T201
     return 0

@@ -10,34 +10,34 @@ from studio.core.errors import UnknownModel
 from studio.core.ports import Backend
 from studio.core.provider import ProviderSpec
 from studio.engine.engine import Engine
-from studio.engine.lookups import Heir, Lookups
-from studio.engine.money.cloud_accounts import Clouds
+from studio.engine.lookups import Lookups, Successor
+from studio.engine.money.cloud_accounts import CloudAccounts
 from studio.engine.money.keys import KeyStore
-from studio.engine.money.system_keyring import Vault
+from studio.engine.money.system_keyring import SystemKeyring
 from studio.engine.plugins import discover
 from studio.engine.settings_store import SettingsStore
 from studio.engine.storage.database import Database
 from studio.engine.studio import SocialParts, Studio
-from studio.finishing.finish_backend import Finishing
+from studio.finishing.finish_backend import FinishingBackend
 from studio.finishing.fonts import Fonts
 from studio.finishing.hidden_text import read_hidden
-from studio.pipelines.catalog.bundled_upscaler import unpack
+from studio.pipelines.catalog.bundled_upscaler import unpack_upscalers
 from studio.pipelines.catalog.catalog import Catalog
 from studio.pipelines.catalog.hub import Hub
-from studio.pipelines.local_backend import LocalPipelines, device_of
+from studio.pipelines.local_backend import LocalPipelines, resolve_device
 from studio.pipelines.upscale.enhancers import Enhancers
-from studio.preprocessors.common.preprocessor_backend import Preprocessing
-from studio.providers.common.retired_models import successor
+from studio.preprocessors.common.preprocessor_backend import PreprocessorBackend
+from studio.providers.common.retired_models import find_successor
 from studio.providers.common.service_backend import Service
 from studio.social.advice import Advisor
-from studio.social.export import SocialFormats
+from studio.social.export import SocialBackend
 from studio.social.platforms import Platforms
 from studio.social.templates import Templates
 
-SHORT_HASH = 10  # characters, as AUTOMATIC1111 writes it
+SHORT_HASH_LENGTH = 10  # characters, as AUTOMATIC1111 writes it
 
 
-def build(settings: SettingsStore) -> Studio:
+def build_studio(settings: SettingsStore) -> Studio:
     """Put the studio together; nothing runs until `engine.start()`. Imports no torch.
 
     Raises:
@@ -45,14 +45,16 @@ def build(settings: SettingsStore) -> Studio:
     """
     current = settings.current
     own = settings.folder
-    keys = KeyStore(own / "keys.json", os.environ, Vault())
+    keys = KeyStore(own / "keys.json", os.environ, SystemKeyring())
     fonts = Fonts(current.models_dir / "fonts")
-    unpack(current.models_dir)
+    unpack_upscalers(current.models_dir)
     catalog = Catalog(
         current.models_dir, discover("studio.pipelines.families", "PIPELINE"), current.models_dir / ".cache"
     )
-    preprocessing = Preprocessing(
-        discover("studio.preprocessors", "PREPROCESSOR"), current.models_dir, device=lambda now: device_of(now.device)
+    preprocessing = PreprocessorBackend(
+        discover("studio.preprocessors", "PREPROCESSOR"),
+        current.models_dir,
+        device=lambda now: resolve_device(now.device),
     )
     hub = Hub(
         current.models_dir, lambda: settings.current.offline, catalog.refresh,
@@ -62,42 +64,44 @@ def build(settings: SettingsStore) -> Studio:
     enhancers = Enhancers(catalog, current.models_dir, local.resources)
     platforms = Platforms(own / "platforms.toml")
     advisor = Advisor(platforms)
-    services = [_service(spec, keys, settings) for spec in discover("studio.providers", "PROVIDER")]
-    tools: list[Backend] = [enhancers, preprocessing, Finishing(fonts), SocialFormats(platforms, advisor, fonts)]
+    services = [_build_service(spec, keys, settings) for spec in discover("studio.providers", "PROVIDER")]
+    tools: list[Backend] = [enhancers, preprocessing, FinishingBackend(fonts), SocialBackend(platforms, advisor, fonts)]
     engine = Engine(
         settings=settings,
         backends=[local, *tools, *services],
         database=Database(current.outputs_dir / "library.db"),
-        lookups=Lookups(model_hash=lambda model_id: _short_hash(catalog, model_id), heir=_heir),
+        lookups=Lookups(model_hash=lambda model_id: _get_short_hash(catalog, model_id), find_successor=_find_successor),
     )
     return Studio(
-        engine, settings, store=local, doctor=lambda: doctor.run(settings.current),
+        engine, settings, store=local, doctor=lambda: doctor.run_checks(settings.current),
         social=SocialParts(platforms, advisor, Templates(own / "templates")),
-        clouds=Clouds(services, keys, lambda: settings.current), fonts=fonts.names, read_hidden=read_hidden,
+        clouds=CloudAccounts(services, keys, lambda: settings.current), fonts=fonts.names, read_hidden=read_hidden,
     )  # fmt: skip
 
 
-def _service(spec: ProviderSpec, keys: KeyStore, settings: SettingsStore) -> Service:
+def _build_service(spec: ProviderSpec, keys: KeyStore, settings: SettingsStore) -> Service:
     """The service at the address that the environment gives, else the setting of its name where there is one."""
 
-    def address() -> str:
+    def get_address() -> str:
         return os.environ.get(spec.base_env, "") or getattr(settings.current, f"{spec.id}_url", "")
 
-    return Service(spec, keys, address)
+    return Service(spec, keys, get_address)
 
 
-def _heir(name: str) -> Heir | None:
+def _find_successor(name: str) -> Successor | None:
     """Who takes the place of a cloud model that has ended."""
-    found = successor(name)
+    found = find_successor(name)
     if found is None:
         return None
     ended = "ended" if found.ends < datetime.date.today() else "ends"
-    return Heir(found.model, f"“{name}” {ended} on {found.ends}; {found.model} takes its place. {found.note}".strip())
+    return Successor(
+        found.model, f"“{name}” {ended} on {found.ends}; {found.model} takes its place. {found.note}".strip()
+    )
 
 
-def _short_hash(catalog: Catalog, model_id: str) -> str:
+def _get_short_hash(catalog: Catalog, model_id: str) -> str:
     """The checkpoint's hash when somebody asked for it before; hashing gigabytes is not done on the way to a picture."""
     try:
-        return catalog.checkpoint(model_id).sha256[:SHORT_HASH]
+        return catalog.checkpoint(model_id).sha256[:SHORT_HASH_LENGTH]
     except UnknownModel:  # a cloud model
         return ""

@@ -15,7 +15,7 @@ from studio.core.task import Task
 from studio.engine.plugins import discover
 from studio.pipelines.catalog.catalog import Catalog
 from studio.pipelines.local_backend import LocalPipelines
-from tests.local_models import RecordingContext, seeds
+from tests.local_models import RecordingContext, make_seeds
 
 SIDE = 64
 
@@ -38,15 +38,15 @@ class EditingStudio:
         })  # type: ignore[arg-type]  # fmt: skip
         self.backend.models()
         self.ctx = RecordingContext(self.settings, pictures=self.pictures)
-        rendered = self.backend.render(request, seeds(*(numbers or (1,))), self.ctx)
+        rendered = self.backend.render(request, make_seeds(*(numbers or (1,))), self.ctx)
         assert [one.seed for one in rendered] == list(numbers or (1,))
         return [one.image for one in rendered]
 
-    def one(self, model: str, task: Task, seed: int = 1, **fields: object) -> Image.Image:
+    def draw_image(self, model: str, task: Task, seed: int = 1, **fields: object) -> Image.Image:
         return self.draw(model, task, seed, **fields)[0]
 
 
-def scene(width: int = SIDE, height: int = SIDE, mode: str = "RGB") -> Image.Image:
+def make_scene(width: int = SIDE, height: int = SIDE, mode: str = "RGB") -> Image.Image:
     """A smooth picture with some grain."""
     across, down = np.meshgrid(np.linspace(0, 255, width), np.linspace(255, 0, height))
     grain = np.random.default_rng(5).integers(0, 12, (height, width))
@@ -54,13 +54,13 @@ def scene(width: int = SIDE, height: int = SIDE, mode: str = "RGB") -> Image.Ima
     return Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).convert(mode)
 
 
-def spot(width: int = SIDE, height: int = SIDE) -> Image.Image:
+def make_spot_mask(width: int = SIDE, height: int = SIDE) -> Image.Image:
     """A mask of the middle."""
     mask = Image.new("L", (width, height))
     ImageDraw.Draw(mask).ellipse((width // 4, height // 4, 3 * width // 4, 3 * height // 4), fill=255)
     return mask
 
 
-def difference(one: Image.Image, other: Image.Image) -> np.ndarray:
+def compute_difference(one: Image.Image, other: Image.Image) -> np.ndarray:
     """Largest difference of any channel, by pixel."""
     return np.abs(np.asarray(one, dtype=int) - np.asarray(other.convert(one.mode), dtype=int)).max(axis=-1)

@@ -15,7 +15,7 @@ from studio.core.events import Snapshot
 from studio.core.model import Model, Sizes
 from studio.core.ports import Backend, JobContext, PictureSeed
 from studio.core.request import GenerationRequest
-from studio.core.result import Rendered
+from studio.core.result import RenderedImage
 from studio.core.settings import Settings
 from studio.engine.engine import Engine
 from studio.engine.jobs.job import Job
@@ -26,7 +26,7 @@ FAKE_MODEL = Model(id="fake", title="Fake", family="fake", sizes=Sizes(liked=((6
 DEADLINE = 20.0  # seconds that any test waits for anything
 
 
-def draw(seed: int, width: int, height: int, variation: int | None = None) -> Image.Image:
+def draw_fake_image(seed: int, width: int, height: int, variation: int | None = None) -> Image.Image:
     """The picture that the fake always draws from that seed: one colour per 8 px tile."""
     data = hashlib.shake_128(f"{seed}/{variation}".encode()).digest(3 * ((width + 7) // 8) * ((height + 7) // 8))
     tiles = Image.frombytes("RGB", ((width + 7) // 8, (height + 7) // 8), data)
@@ -60,14 +60,14 @@ class FakeBackend:
         """Let the fake do that many steps more."""
         self._gate.release(steps)
 
-    def render(self, request: GenerationRequest, seeds: Sequence[PictureSeed], ctx: JobContext) -> list[Rendered]:
+    def render(self, request: GenerationRequest, seeds: Sequence[PictureSeed], ctx: JobContext) -> list[RenderedImage]:
         self.seen.append((request, tuple(seeds)))
         self.threads.add(threading.current_thread().name)
         model = next(model for model in self.list if model.id == request.model)
-        width, height = model.hires_size(request)
+        width, height = model.get_hires_size(request)
         ctx.loading(f"Loading {model.title}")
         self.entered.release()
-        with ctx.stage("denoise"):
+        with ctx.phase("denoise"):
             for step in range(1, self.steps + 1):
                 error = self.fail(request, step)
                 if error is not None:
@@ -77,10 +77,12 @@ class FakeBackend:
                 if self.held and not self._gate.acquire(timeout=DEADLINE):
                     raise TimeoutError("nobody released the fake")
                 self.steps_done += 1
-                ctx.progress(step, self.steps, lambda: draw(seeds[0].seed, width, height))
+                ctx.progress(step, self.steps, lambda: draw_fake_image(seeds[0].seed, width, height))
         return [
-            Rendered(
-                image=draw(seed.seed, width, height, seed.variation), seed=seed.seed, variation_seed=seed.variation
+            RenderedImage(
+                image=draw_fake_image(seed.seed, width, height, seed.variation),
+                seed=seed.seed,
+                variation_seed=seed.variation,
             )
             for seed in seeds
         ]
@@ -100,7 +102,7 @@ def open_engine(root: Path, *backends: Backend, grace: float = 60.0, **settings:
     return engine
 
 
-def wait_until(job: Job, done: Callable[[Snapshot], bool]) -> Snapshot:
+def wait_for_snapshot(job: Job, done: Callable[[Snapshot], bool]) -> Snapshot:
     """The first snapshot of `job` that fits; fails the test when none comes in time."""
     snapshot = job.snapshot
     deadline = time.monotonic() + DEADLINE
@@ -110,6 +112,6 @@ def wait_until(job: Job, done: Callable[[Snapshot], bool]) -> Snapshot:
     return snapshot
 
 
-def wait_final(job: Job) -> Snapshot:
+def wait_until_final(job: Job) -> Snapshot:
     """The job's last snapshot."""
-    return wait_until(job, lambda snapshot: snapshot.status.final)
+    return wait_for_snapshot(job, lambda snapshot: snapshot.status.is_final)

@@ -10,7 +10,7 @@ import math
 from typing import Any
 
 import numpy as np
-from fakes import draw
+from fakes import draw_fake_image
 from PIL import Image, PngImagePlugin
 
 A1111 = (
@@ -76,17 +76,17 @@ FOOOCUS = {
 }  # fmt: skip
 
 
-def png(image: Image.Image | None = None, **chunks: str) -> bytes:
+def make_png_with_chunks(image: Image.Image | None = None, **chunks: str) -> bytes:
     """A PNG with these text chunks."""
     info = PngImagePlugin.PngInfo()
     for name, value in chunks.items():
         info.add_text(name, value)
     out = io.BytesIO()
-    (image or draw(1, 64, 48)).save(out, "PNG", pnginfo=info)
+    (image or draw_fake_image(1, 64, 48)).save(out, "PNG", pnginfo=info)
     return out.getvalue()
 
 
-def with_exif(kind: str, tags: dict[int, str], comment: str = "") -> bytes:
+def make_image_with_exif(kind: str, tags: dict[int, str], comment: str = "") -> bytes:
     """A picture of `kind` with text tags at the root of its EXIF, and a user comment as piexif writes it."""
     exif = Image.Exif()
     for tag, text in tags.items():
@@ -94,21 +94,23 @@ def with_exif(kind: str, tags: dict[int, str], comment: str = "") -> bytes:
     if comment:
         exif.get_ifd(0x8769)[0x9286] = b"UNICODE\0" + comment.encode("utf-16-be")
     out = io.BytesIO()
-    draw(1, 64, 48).save(out, kind, exif=exif.tobytes())
+    draw_fake_image(1, 64, 48).save(out, kind, exif=exif.tobytes())
     return out.getvalue()
 
 
-def comfy_webp(graph: dict[str, Any]) -> bytes:
+def make_comfy_webp(graph: dict[str, Any]) -> bytes:
     """As ComfyUI's own node for WebP does it: Model holds the prompt, Make the workflow."""
-    return with_exif("webp", {0x0110: "prompt:" + json.dumps(graph), 0x010F: "workflow:" + json.dumps(WORKFLOW)})
+    return make_image_with_exif(
+        "webp", {0x0110: "prompt:" + json.dumps(graph), 0x010F: "workflow:" + json.dumps(WORKFLOW)}
+    )
 
 
-def fooocus_exif(kind: str) -> bytes:
+def make_fooocus_image(kind: str) -> bytes:
     """Fooocus puts UserComment and MakerNote at the root of the EXIF."""
-    return with_exif(kind, {0x9286: json.dumps(FOOOCUS), 0x0131: "Fooocus v2.5.5", 0x927C: "fooocus"})
+    return make_image_with_exif(kind, {0x9286: json.dumps(FOOOCUS), 0x0131: "Fooocus v2.5.5", 0x927C: "fooocus"})
 
 
-def stealth(text: str, mark: bytes = b"stealth_pngcomp", length: int | None = None) -> bytes:
+def make_stealth_png(text: str, mark: bytes = b"stealth_pngcomp", length: int | None = None) -> bytes:
     """A PNG whose lowest bits of opacity hold `text`, gzipped, column by column."""
     data = gzip.compress(text.encode()) if mark.endswith(b"comp") else text.encode()
     bits = np.unpackbits(
@@ -117,6 +119,6 @@ def stealth(text: str, mark: bytes = b"stealth_pngcomp", length: int | None = No
     side = max(160, math.isqrt(len(bits)) + 1)
     columns = np.full(side * side, 254, np.uint8)
     columns[: len(bits)] |= bits
-    image = draw(1, side, side).convert("RGBA")
+    image = draw_fake_image(1, side, side).convert("RGBA")
     image.putalpha(Image.fromarray(columns.reshape(side, side).T.copy()))
-    return png(image)
+    return make_png_with_chunks(image)

@@ -74,13 +74,13 @@ class _Handler(BaseHTTPRequestHandler):
         repo = "/".join(parts[:2])
         status = hub.status.get(repo) or (200 if repo in hub.repos else 404)
         if status != 200:
-            self.refuse(status)
+            self.send_refusal(status)
         elif path.startswith("/api/models/"):
             self.send(json.dumps(self.info(repo)).encode(), {"Content-Type": "application/json"}, body=body)
         else:
             self.file(hub.repos[repo]["/".join(parts[4:])], body=body)
 
-    def refuse(self, status: int) -> None:
+    def send_refusal(self, status: int) -> None:
         code = {401: "RepoNotFound", 404: "RepoNotFound", 403: "GatedRepo"}.get(status, "")
         self.send(b"{}", {"X-Error-Code": code}, status=status, body=True)
 
@@ -88,12 +88,12 @@ class _Handler(BaseHTTPRequestHandler):
         files = self.server_hub.repos[repo]
         return {
             "id": repo, "sha": REVISION, "siblings": [
-                {"rfilename": name, "size": self.server_hub.claimed.get(name, len(data)), **self.lfs(name, data)}
+                {"rfilename": name, "size": self.server_hub.claimed.get(name, len(data)), **self.build_lfs(name, data)}
                 for name, data in files.items()
             ],
         }  # fmt: skip
 
-    def lfs(self, name: str, data: bytes) -> dict[str, Any]:
+    def build_lfs(self, name: str, data: bytes) -> dict[str, Any]:
         if not name.endswith(".safetensors"):
             return {}
         promised = b"other" if self.server_hub.spoilt else data

@@ -13,18 +13,18 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from fakes import FakeBackend, open_engine, wait_final
+from fakes import FakeBackend, open_engine, wait_until_final
 
 from studio.core.events import Status
 from studio.core.request import GenerationRequest
-from studio.core.user import LOCAL
+from studio.core.user import LOCAL_USER
 from studio.engine.jobs.journal import Journal
 from studio.engine.storage import outputs
-from studio.engine.storage.asset_index import Library
+from studio.engine.storage.asset_index import AssetIndex
 from studio.engine.storage.durable_files import write_synced
 
 
-def torn(path: Path, data: bytes) -> None:
+def write_half(path: Path, data: bytes) -> None:
     """Half of the file gets to the disk."""
     path.write_bytes(data[: len(data) // 2])
     os.kill(os.getpid(), signal.SIGKILL)
@@ -40,22 +40,22 @@ def die_before(owner: Any, name: str, nth: int) -> None:
         calls += 1
         if calls == nth:
             if name == "write_synced" and real is write_synced:
-                torn(*args)
+                write_half(*args)
             os.kill(os.getpid(), signal.SIGKILL)
         return real(*args, **kwargs)
 
     setattr(owner, name, call)
 
 
-def say(text: str) -> None:
+def report_line(text: str) -> None:
     """Tell the test; it has to arrive before the process dies."""
     sys.stdout.write(text + "\n")
     sys.stdout.flush()
 
 
 OWNERS = {
-    "started": Journal, "intend": Library, "write_synced": outputs, "publish": outputs, "link": os, "unlink": os,
-    "done": Library, "ended": Journal, "render": FakeBackend,
+    "started": Journal, "intend": AssetIndex, "write_synced": outputs, "publish": outputs, "link": os, "unlink": os,
+    "done": AssetIndex, "ended": Journal, "render": FakeBackend,
 }  # fmt: skip
 
 
@@ -67,13 +67,13 @@ def main(folder: str, moment: str, count: str, stay: str) -> None:
         die_before(OWNERS[name], name, int(nth))
     jobs = []
     for number in range(int(count)):
-        job = engine.submit(GenerationRequest(prompt="an apple", seed=100 * number, count=4), LOCAL)
-        say(job.id)
+        job = engine.submit(GenerationRequest(prompt="an apple", seed=100 * number, count=4), LOCAL_USER)
+        report_line(job.id)
         jobs.append(job)
-    for job in [*jobs, *(job for job in engine.jobs(LOCAL) if not job.snapshot.status.final)]:
+    for job in [*jobs, *(job for job in engine.jobs(LOCAL_USER) if not job.snapshot.status.is_final)]:
         if engine._roster.get(job.id) is not None:
-            assert wait_final(job).status is Status.FINISHED
-    say(f"done {len(backend.seen)}")
+            assert wait_until_final(job).status is Status.FINISHED
+    report_line(f"done {len(backend.seen)}")
     if stay == "stay":
         sys.stdin.readline()
     engine.close()

@@ -15,10 +15,10 @@ from studio.core.ports import Annotators, JobContext, LoadOptions, PictureSeed, 
 from studio.core.request import GenerationRequest
 from studio.core.request_parts import ControlUnit
 from studio.core.settings import Settings
-from studio.core.weights import Kind, WeightFile
+from studio.core.weights import WeightFile, WeightKind
 from studio.pipelines.families import _parts
 from studio.pipelines.local_backend import LocalPipelines
-from studio.pipelines.run.samplers import DIFFUSION
+from studio.pipelines.run.samplers import DIFFUSION_SAMPLERS
 
 EMBEDDED = Path(__file__).parent.parent / "models" / "embedded"
 
@@ -68,11 +68,11 @@ class RecordingContext:
         raise AssertionError("a local model has no use for a key")
 
     @contextmanager
-    def stage(self, name: str) -> Iterator[None]:
+    def phase(self, name: str) -> Iterator[None]:
         self.stages.append(name)
         yield
 
-    def peak_memory(self, bytes_used: int) -> None:
+    def record_peak_memory(self, bytes_used: int) -> None:
         self.peaks.append(bytes_used)
 
 
@@ -80,7 +80,7 @@ class FolderCatalog:
     """A catalog of given files, for tests of what is done with them rather than of how they are found."""
 
     def __init__(self, checkpoints: Mapping[str, Path], others: tuple[WeightFile, ...] = ()) -> None:
-        self._files = {name: _weight(name, path) for name, path in checkpoints.items()}
+        self._files = {name: _make_weight_file(name, path) for name, path in checkpoints.items()}
         self.others = list(others)
 
     def weights(self) -> tuple[WeightFile, ...]:
@@ -97,7 +97,7 @@ class FolderCatalog:
             raise UnknownModel(f"There is no model {model_id!r}.")
         return self._files[model_id]
 
-    def find(self, kind: Kind, name: str) -> WeightFile:
+    def find(self, kind: WeightKind, name: str) -> WeightFile:
         for file in self.others:
             if (file.kind, file.name) == (kind, name):
                 return file
@@ -113,7 +113,7 @@ class FolderCatalog:
         )  # fmt: skip
 
 
-class Finder:
+class FakeAnnotators:
     """Annotators that know where things are: `found` is what any words name (mode L), `front` any picture's foreground. Both
     are made the picture's size. `asked` records the words."""
 
@@ -128,11 +128,11 @@ class Finder:
         self.asked.append(words)
         return self.found.resize(image.size, Image.Resampling.NEAREST)
 
-    def foreground(self, image: Image.Image, ctx: JobContext) -> Image.Image:
+    def find_foreground(self, image: Image.Image, ctx: JobContext) -> Image.Image:
         return self.front.resize(image.size, Image.Resampling.NEAREST)
 
 
-def local(
+def make_local_pipelines(
     root: Path, catalog: FolderCatalog, annotators: Annotators | None = None, **changes: Any
 ) -> tuple[LocalPipelines, Settings]:
     """Local pipelines on the CPU over `catalog`, previews off, and the settings they have."""
@@ -141,27 +141,27 @@ def local(
     return LocalPipelines(lambda: settings, catalog, None, annotators), settings  # type: ignore[arg-type]
 
 
-def seeds(*numbers: int, variation: int | None = None) -> list[PictureSeed]:
+def make_seeds(*numbers: int, variation: int | None = None) -> list[PictureSeed]:
     return [PictureSeed(seed=number, variation=variation) for number in numbers]
 
 
-def ask(model: str = "tiny", **changes: Any) -> GenerationRequest:
+def make_request(model: str = "tiny", **changes: Any) -> GenerationRequest:
     """A quick request."""
     return GenerationRequest(
         **{"model": model, "prompt": "a red apple", "steps": 3, "width": 64, "height": 64, **changes}
     )
 
 
-def _weight(name: str, path: Path) -> WeightFile:
+def _make_weight_file(name: str, path: Path) -> WeightFile:
     family = "sdxl" if "XL" in (path / "model_index.json").read_text() else "sd15"
     size = sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
-    return WeightFile(name=name, kind=Kind.CHECKPOINT, path=path, bytes=size, family=family)
+    return WeightFile(name=name, kind=WeightKind.CHECKPOINT, path=path, bytes=size, family=family)
 
 
 def _describe(weight: WeightFile) -> Model:
     return Model(
         id=weight.name, title=weight.name.title(), family=weight.family, sizes=Sizes(liked=((64, 64),)),
-        tasks=_parts.TASKS, features=_parts.FEATURES, sampling=Sampling(steps=3, guidance=4.0, sampler="Euler", combinations=dict(DIFFUSION)),
+        tasks=_parts.TASKS, features=_parts.FEATURES, sampling=Sampling(steps=3, guidance=4.0, sampler="Euler", combinations=dict(DIFFUSION_SAMPLERS)),
     )  # fmt: skip
 
 

@@ -7,20 +7,20 @@ from typing import Any
 
 import pytest
 from PIL import Image
-from vendor_server import Reply, VendorServer, bomb, png
+from vendor_server import Reply, VendorServer, make_png, make_png_bomb
 
 from studio.core.errors import JobCancelled, NotConfigured, StudioError
 from studio.core.ports import PictureSeed
 from studio.core.provider import ProviderSpec
 from studio.core.request import GenerationRequest
-from studio.core.result import Rendered
+from studio.core.result import RenderedImage
 from studio.core.settings import Settings
 from studio.providers.common.service_backend import Service
 
 SENTINEL = "sk-sentinel-0123456789abcdefghij"
 
 
-class Key:
+class FakeKeys:
     """The keys of a studio that has just the sentinel, or none."""
 
     def __init__(self, value: str = SENTINEL) -> None:
@@ -35,7 +35,7 @@ class Key:
         return self._value
 
 
-class Context:
+class FakeContext:
     """A JobContext that records; `cancel_after` looks it says that the user stopped the job. Waiting takes no time."""
 
     def __init__(self, *pictures: Image.Image, cancel_after: int | None = None) -> None:
@@ -71,29 +71,31 @@ class Context:
     def key(self, name: str) -> str:
         raise AssertionError("a service takes its key from the keys")
 
-    def stage(self, name: str) -> Any:
+    def phase(self, name: str) -> Any:
         import contextlib
 
         return contextlib.nullcontext()
 
-    def peak_memory(self, bytes_used: int) -> None: ...
+    def record_peak_memory(self, bytes_used: int) -> None: ...
 
 
-def service(spec: ProviderSpec, server: VendorServer, *, key: str = SENTINEL, path: str = "") -> Service:
+def make_service(spec: ProviderSpec, server: VendorServer, *, key: str = SENTINEL, path: str = "") -> Service:
     """The service, pointed at the server."""
-    return Service(spec, Key(key), lambda: server.url + path)
+    return Service(spec, FakeKeys(key), lambda: server.url + path)
 
 
-def draw(found: Service, context: Context | None = None, *, seeds: int = 1, **fields: Any) -> list[Rendered]:
+def render_images(
+    found: Service, context: FakeContext | None = None, *, seeds: int = 1, **fields: Any
+) -> list[RenderedImage]:
     """Render one request there."""
     request = GenerationRequest(**{"prompt": "a red fox", **fields})
-    return found.render(request, [PictureSeed(seed=7 + k) for k in range(seeds)], context or Context())
+    return found.render(request, [PictureSeed(seed=7 + k) for k in range(seeds)], context or FakeContext())
 
 
-def refused(found: Service, context: Context | None = None, **fields: Any) -> StudioError:
+def expect_error(found: Service, context: FakeContext | None = None, **fields: Any) -> StudioError:
     """The error that a render ends with; it must tell the user what to do, and never the key."""
     with pytest.raises(StudioError) as caught:
-        draw(found, context, **fields)
+        render_images(found, context, **fields)
     error = caught.value
     assert error.hint or isinstance(error, JobCancelled)
     seen: BaseException | None = error
@@ -118,4 +120,4 @@ ODD_REPLIES: Mapping[str, Reply] = {
     "418": Reply(status=418, body=b""),
     "redirect": Reply(status=302, headers={"Location": "http://169.254.169.254/latest/meta-data/"}),
 }
-NO_PICTURES = {"text": b"this is no picture", "half": png()[:60], "bomb": bomb(), "svg": b"<svg/>"}
+INVALID_IMAGES = {"text": b"this is no picture", "half": make_png()[:60], "bomb": make_png_bomb(), "svg": b"<svg/>"}

@@ -7,36 +7,36 @@ import threading
 from pathlib import Path
 
 from fakes import FakeBackend
-from serving import make_studio, small_page
+from serving import make_studio, mount_small_page
 
-from studio.serve import build_app, serve
+from studio.serve import build_app, serve_app
 
 
 def main() -> int:
     folder, held = Path(sys.argv[1]), "held" in sys.argv
     backend = FakeBackend(held=True)
     studio = make_studio(folder, backend)
-    app = build_app(studio, lambda parent: small_page(parent, studio), None)
+    app = build_app(studio, lambda parent: mount_small_page(parent, studio), None)
     studio.engine.start()
 
-    def follow() -> None:
+    def report_entries() -> None:
         while backend.entered.acquire():
             sys.stdout.write("entered\n")
             sys.stdout.flush()
 
-    def feed() -> None:
+    def release_backend() -> None:
         app.lifecycle.draining.wait()
         if not held:  # the running job may finish, but only after the signal came
             backend.release(1000)
 
-    for work in (follow, feed):
+    for work in (report_entries, release_backend):
         threading.Thread(target=work, daemon=True).start()
 
-    def ready(address: str) -> None:
+    def print_address(address: str) -> None:
         sys.stdout.write(address + "\n")
         sys.stdout.flush()
 
-    serve(app, studio.settings.current, studio, on_ready=ready)
+    serve_app(app, studio.settings.current, studio, on_ready=print_address)
     return 0
 
 

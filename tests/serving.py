@@ -19,7 +19,7 @@ from studio.engine.engine import Engine
 from studio.engine.settings_store import SettingsStore
 from studio.engine.storage.database import Database
 from studio.engine.studio import Studio
-from studio.serve import StudioApp, build_app, listen, make_server
+from studio.serve import StudioApp, build_app, make_server, open_listener
 from studio.serving.users import Users, save_user
 
 PASSWORDS = {"ann": "ann's own password", "bob": "bob's own password", "root": "the admin password"}
@@ -28,7 +28,7 @@ PASSWORDS = {"ann": "ann's own password", "bob": "bob's own password", "root": "
 class EmptyStore:
     """A ModelStore without models, as far as serving asks it."""
 
-    def memory(self) -> MemoryReport:
+    def get_memory_report(self) -> MemoryReport:
         return MemoryReport(device="cpu", total=1, free=1, budget=1, resident=())
 
 
@@ -62,7 +62,7 @@ def make_users(folder: Path) -> Users:
     return Users(folder / "users.json")
 
 
-def small_page(app: FastAPI, studio: Studio) -> FastAPI:
+def mount_small_page(app: FastAPI, studio: Studio) -> FastAPI:
     """A Blocks app with public, private and undocumented functions, a generator, a slider and a dropdown."""
     with gr.Blocks(delete_cache=(3600, 3600)) as blocks:
         text, out = gr.Textbox(), gr.Textbox()
@@ -75,8 +75,8 @@ def small_page(app: FastAPI, studio: Studio) -> FastAPI:
         button.click(lambda value: f"UNDOCUMENTED-RAN:{value}", text, out, api_visibility="undocumented")
         button.click(lambda value, chosen: f"{value}{chosen}", [number, choice], out, api_name="limits")
         button.click(lambda path: str(path), picture, out, api_name="picture")
-        button.click(who, None, out, api_name="who")
-        button.click(broken, None, out, api_name="broken")
+        button.click(show_user, None, out, api_name="who")
+        button.click(raise_defect, None, out, api_name="broken")
     blocks.queue(max_size=20)
     return gr.mount_gradio_app(
         app,
@@ -90,17 +90,17 @@ def small_page(app: FastAPI, studio: Studio) -> FastAPI:
     )
 
 
-def who(request: gr.Request) -> str:
+def show_user(request: gr.Request) -> str:
     """Who calls, as the page sees it."""
     return f"user:{request.username}"
 
 
-def broken() -> str:
+def raise_defect() -> str:
     """A defect whose text must not get out."""
     raise ValueError("CANARY-IN-A-TRACEBACK")
 
 
-class Served:
+class RunningStudio:
     """A running studio and clients for it."""
 
     def __init__(self, url: str, app: StudioApp, studio: Studio, backend: Any) -> None:
@@ -110,7 +110,7 @@ class Served:
         self.backend = backend
         self._stack = contextlib.ExitStack()
 
-    def client(self, name: str | None = None, **options: Any) -> httpx.Client:
+    def open_client(self, name: str | None = None, **options: Any) -> httpx.Client:
         """A client; with a name, logged in as that user through the login page."""
         client = self._stack.enter_context(httpx.Client(base_url=self.url, timeout=DEADLINE, **options))
         if name:
@@ -123,19 +123,19 @@ class Served:
 
 
 @contextlib.contextmanager
-def running(
-    folder: Path, *, users: bool = False, backend: Any = None, page: Any = small_page, **settings: Any
-) -> Iterator[Served]:
+def serve_studio(
+    folder: Path, *, users: bool = False, backend: Any = None, page: Any = mount_small_page, **settings: Any
+) -> Iterator[RunningStudio]:
     """Serve a studio on a free port of loopback."""
     backend = backend or FakeBackend()
     studio = make_studio(folder, backend, **settings)
     app = build_app(studio, lambda app: page(app, studio), make_users(folder) if users else None)
     studio.engine.start()
-    listener = listen("127.0.0.1", 0)
+    listener = open_listener("127.0.0.1", 0)
     server = make_server(app, studio)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
     thread.start()
-    served = Served(f"http://127.0.0.1:{listener.getsockname()[1]}", app, studio, backend)
+    served = RunningStudio(f"http://127.0.0.1:{listener.getsockname()[1]}", app, studio, backend)
     wait_until(lambda: server.started)
     try:
         yield served

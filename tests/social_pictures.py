@@ -9,35 +9,35 @@ from PIL import Image, ImageDraw
 from studio.engine.studio import SocialParts
 from studio.finishing.fonts import Fonts
 from studio.social.advice import Advisor
-from studio.social.export import SocialFormats
+from studio.social.export import SocialBackend
 from studio.social.platforms import Platforms
 from studio.social.templates import Templates
 
 
-def social_parts(folder: Path) -> tuple[SocialParts, SocialFormats]:
+def make_real_social_parts(folder: Path) -> tuple[SocialParts, SocialBackend]:
     """Real data, real eyes; what is one's own lies in `folder`."""
     platforms = Platforms(folder / "platforms.toml")
     advisor = Advisor(platforms)
     parts = SocialParts(platforms, advisor, Templates(folder / "templates"))
-    return parts, SocialFormats(platforms, advisor, Fonts(folder / "fonts"))
+    return parts, SocialBackend(platforms, advisor, Fonts(folder / "fonts"))
 
 
-def portrait(width: int = 400, height: int = 400) -> Image.Image:
+def make_portrait(width: int = 400, height: int = 400) -> Image.Image:
     """A photograph of one person, from a package; public domain (NASA)."""
     from skimage import data
 
     return Image.fromarray(data.astronaut()).crop((0, 0, 400, 400)).resize((width, height))
 
 
-def couple() -> Image.Image:
+def make_couple() -> Image.Image:
     """Two people far apart, 1600 × 400 px."""
     wide = Image.new("RGB", (1600, 400), (90, 110, 130))
-    wide.paste(portrait(), (0, 0))
-    wide.paste(portrait(), (1200, 0))
+    wide.paste(make_portrait(), (0, 0))
+    wide.paste(make_portrait(), (1200, 0))
     return wide
 
 
-def ball(width: int = 800, height: int = 500) -> Image.Image:
+def make_ball(width: int = 800, height: int = 500) -> Image.Image:
     """Something round on plain ground, right of the middle."""
     image = Image.new("RGB", (width, height), (205, 215, 225))
     ImageDraw.Draw(image).ellipse(

@@ -10,18 +10,18 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
-from fakes import FAKE_MODEL, FakeBackend, draw
+from fakes import FAKE_MODEL, FakeBackend, draw_fake_image
 from PIL import Image
-from serving import Served, make_users, running
+from serving import RunningStudio, make_users, serve_studio
 
 from studio.api.request_bodies import EditBody
-from studio.core.finish import Faces, Finish
+from studio.core.finish import FaceRestoration, Finish
 from studio.core.model import Model
 from studio.core.operations import OPERATIONS
 from studio.core.ports import JobContext, PictureSeed
-from studio.core.request import GenerationRequest, outputs_of
+from studio.core.request import GenerationRequest, count_outputs
 from studio.core.request_parts import ControlUnit, Inpaint, Outpaint, Reference, Resize
-from studio.core.result import Rendered
+from studio.core.result import RenderedImage
 from studio.core.task import Task
 
 API = "/api/image-studio"
@@ -31,17 +31,19 @@ DOES = frozenset(Task) - {Task.ERASE}
 class Painter(FakeBackend):
     """The fake, doing every task but one; each result is its source, darker."""
 
-    def render(self, request: GenerationRequest, seeds: Sequence[PictureSeed], ctx: JobContext) -> list[Rendered]:
+    def render(self, request: GenerationRequest, seeds: Sequence[PictureSeed], ctx: JobContext) -> list[RenderedImage]:
         self.seen.append((request, tuple(seeds)))
-        source = ctx.picture(request.source) if request.source else draw(1, 8, 8)
-        files = range(len(seeds) * outputs_of(request))
-        return [Rendered(image=source.point(lambda value: value // 2), label=f"n{n}", request=request) for n in files]
+        source = ctx.picture(request.source) if request.source else draw_fake_image(1, 8, 8)
+        files = range(len(seeds) * count_outputs(request))
+        return [
+            RenderedImage(image=source.point(lambda value: value // 2), label=f"n{n}", request=request) for n in files
+        ]
 
 
 @pytest.fixture
-def served(tmp_path: Path) -> Iterator[Served]:
+def served(tmp_path: Path) -> Iterator[RunningStudio]:
     backend = Painter(dataclasses.replace(FAKE_MODEL, tasks=DOES))
-    with running(tmp_path, backend=backend, users=make_users(tmp_path)) as served:
+    with serve_studio(tmp_path, backend=backend, users=make_users(tmp_path)) as served:
         yield served
 
 
@@ -55,33 +57,35 @@ def text(image: Image.Image) -> str:
     return base64.b64encode(png(image)).decode()
 
 
-def test_a_picture_is_kept_and_named_by_its_id(served: Served) -> None:
-    ann, bob = served.client("ann"), served.client("bob")
-    kept = ann.post(f"{API}/pictures", json={"image": text(draw(1, 24, 16))})
+def test_a_picture_is_kept_and_named_by_its_id(served: RunningStudio) -> None:
+    ann, bob = served.open_client("ann"), served.open_client("bob")
+    kept = ann.post(f"{API}/pictures", json={"image": text(draw_fake_image(1, 24, 16))})
     assert kept.status_code == 201
     assert (kept.json()["width"], kept.json()["height"]) == (24, 16)
     name = kept.json()["id"]
-    by_form = ann.post(f"{API}/pictures", files={"image": ("a.png", png(draw(1, 24, 16)), "image/png")})
+    by_form = ann.post(f"{API}/pictures", files={"image": ("a.png", png(draw_fake_image(1, 24, 16)), "image/png")})
     assert by_form.json() == kept.json()
     picture = ann.get(f"{API}/pictures/{name}")
-    assert Image.open(io.BytesIO(picture.content)).tobytes() == draw(1, 24, 16).tobytes()
+    assert Image.open(io.BytesIO(picture.content)).tobytes() == draw_fake_image(1, 24, 16).tobytes()
     assert bob.get(f"{API}/pictures/{name}").status_code == 404
     edit = {"operation": "img2img", "prompt": "x", "image": name}
     assert bob.post(f"{API}/edit", json=edit).status_code == 404
     assert ann.post(f"{API}/edit?wait=true", json=edit).status_code == 200
 
 
-def test_an_edit_by_form_and_by_base64_is_the_same_request(served: Served) -> None:
-    ann = served.client("ann")
+def test_an_edit_by_form_and_by_base64_is_the_same_request(served: RunningStudio) -> None:
+    ann = served.open_client("ann")
     mask = Image.new("L", (24, 16))
     mask.paste(255, (4, 4, 12, 12))
     fields = {"operation": "inpaint", "prompt": "7", "strength": 0.5, "seed": 3, "inpaint": {"mask_blur": 2}}
-    one = ann.post(f"{API}/edit?wait=true", json={**fields, "image": text(draw(1, 24, 16)), "mask": text(mask)})
+    one = ann.post(
+        f"{API}/edit?wait=true", json={**fields, "image": text(draw_fake_image(1, 24, 16)), "mask": text(mask)}
+    )
     assert one.status_code == 200, one.text
     two = ann.post(
         f"{API}/edit?wait=true",
         data={"operation": "inpaint", "prompt": "7", "strength": "0.5", "seed": "3", "request": '{"inpaint": {"mask_blur": 2}}'},
-        files={"image": ("a.png", png(draw(1, 24, 16))), "mask": ("m.png", png(mask))},
+        files={"image": ("a.png", png(draw_fake_image(1, 24, 16))), "mask": ("m.png", png(mask))},
     )  # fmt: skip
     assert two.status_code == 200, two.text
     requests = [request for request, _ in served.backend.seen]
@@ -130,9 +134,9 @@ def test_every_field_of_an_edit_reaches_the_request() -> None:
         ({"operation": "erase", "image": "ID", "mask": "ID"}, "no model for erase"),
     ],
 )  # fmt: skip
-def test_bad_edits_are_refused_at_once_and_say_why(served: Served, body: dict[str, object], says: str) -> None:
-    ann = served.client("ann")
-    name = ann.post(f"{API}/pictures", json={"image": text(draw(1, 24, 16))}).json()["id"]
+def test_bad_edits_are_refused_at_once_and_say_why(served: RunningStudio, body: dict[str, object], says: str) -> None:
+    ann = served.open_client("ann")
+    name = ann.post(f"{API}/pictures", json={"image": text(draw_fake_image(1, 24, 16))}).json()["id"]
     filled = {key: name if value == "ID" else value for key, value in body.items()}
     answer = ann.post(f"{API}/edit", json=filled)
     assert 400 <= answer.status_code < 500
@@ -140,24 +144,24 @@ def test_bad_edits_are_refused_at_once_and_say_why(served: Served, body: dict[st
     assert not served.backend.seen
 
 
-def test_operations_tell_which_models_do_them_now(served: Served) -> None:
-    found = served.client("ann").get(f"{API}/edit/operations").json()["operations"]
+def test_operations_tell_which_models_do_them_now(served: RunningStudio) -> None:
+    found = served.open_client("ann").get(f"{API}/edit/operations").json()["operations"]
     assert [one["operation"] for one in found] == [operation.task for operation in OPERATIONS]
     by_name = {one["operation"]: one for one in found}
     assert by_name["inpaint"]["models"] == ["fake"]
     assert by_name["erase"]["models"] == []
     assert by_name["erase"]["would"]
-    models = served.client("ann").get(f"{API}/models?task=erase").json()["models"]
+    models = served.open_client("ann").get(f"{API}/models?task=erase").json()["models"]
     assert models == []
 
 
-def test_preprocess_restore_and_derivatives(served: Served) -> None:
-    ann = served.client("ann")
+def test_preprocess_restore_and_derivatives(served: RunningStudio) -> None:
+    ann = served.open_client("ann")
     served.backend.list = (
         *served.backend.list,
         Model(id="preprocessor/canny", title="Canny", family="", tasks=frozenset({Task.PREPROCESS}), features=frozenset()),
     )  # fmt: skip
-    name = ann.post(f"{API}/pictures", json={"image": text(draw(1, 24, 16))}).json()["id"]
+    name = ann.post(f"{API}/pictures", json={"image": text(draw_fake_image(1, 24, 16))}).json()["id"]
     body = {"image": name, "preprocessor": "canny", "options": {"low": 50}}
     assert ann.post(f"{API}/preprocess?wait=true", json=body).status_code == 200
     [unit] = served.backend.seen[-1][0].control
@@ -166,7 +170,7 @@ def test_preprocess_restore_and_derivatives(served: Served) -> None:
     assert (nameless.status_code, nameless.json()["details"]["hint"]) == (400, "Name it in `search`.")
     faces = {"images": [name], "faces": {"visibility": 0.5}, "model": "fake"}
     assert ann.post(f"{API}/restore-faces?wait=true", json=faces).status_code == 200
-    assert served.backend.seen[-1][0].faces == Faces(visibility=0.5)
+    assert served.backend.seen[-1][0].faces == FaceRestoration(visibility=0.5)
     wish = {
         "image": name,
         "finish": {"width": 16},
@@ -181,4 +185,4 @@ def test_preprocess_restore_and_derivatives(served: Served) -> None:
     archive = zipfile.ZipFile(io.BytesIO(ann.get(f"{API}/jobs/{job}/zip").content))
     assert archive.testzip() is None
     assert len(archive.namelist()) == 2
-    assert served.client("bob").get(f"{API}/jobs/{job}/zip").status_code == 404
+    assert served.open_client("bob").get(f"{API}/jobs/{job}/zip").status_code == 404

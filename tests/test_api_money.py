@@ -9,16 +9,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from fakes import FAKE_MODEL, FakeBackend, draw
+from fakes import FAKE_MODEL, FakeBackend, draw_fake_image
 from providers import SENTINEL
-from serving import Served, make_users, running
-from vendor_server import Reply, serving
+from serving import RunningStudio, make_users, serve_studio
+from vendor_server import Reply, run_vendor_server
 from vendors.stability import Stability
 
 from studio.core.model import Model
 from studio.core.task import Task
-from studio.engine.metadata.embed import Carried, encode
-from studio.engine.money.cloud_accounts import Clouds
+from studio.engine.metadata.embed import EmbeddedMetadata, encode_image
+from studio.engine.money.cloud_accounts import CloudAccounts
 from studio.engine.money.keys import KeyStore
 from studio.providers.common.service_backend import Service
 from studio.providers.stability import PROVIDER
@@ -30,25 +30,27 @@ UPSCALER = Model(
 
 
 @pytest.fixture
-def served(tmp_path: Path) -> Iterator[Served]:
+def served(tmp_path: Path) -> Iterator[RunningStudio]:
     """A studio with the real service of Stability AI, which talks to a stand-in, beside the fake."""
-    with serving(Stability()) as vendor:
+    with run_vendor_server(Stability()) as vendor:
         keys = KeyStore(tmp_path / "user" / "keys.json", {})
         service = Service(PROVIDER, keys, lambda: vendor.url)
         fake = FakeBackend(dataclasses.replace(FAKE_MODEL, tasks=frozenset({Task.TXT2IMG})), UPSCALER)
-        with running(tmp_path, backend=[fake, service], users=make_users(tmp_path)) as served:
-            object.__setattr__(served.studio, "clouds", Clouds([service], keys, lambda: served.studio.settings.current))
+        with serve_studio(tmp_path, backend=[fake, service], users=make_users(tmp_path)) as served:
+            object.__setattr__(
+                served.studio, "clouds", CloudAccounts([service], keys, lambda: served.studio.settings.current)
+            )
             served.vendor = vendor  # type: ignore[attr-defined]
             yield served
 
 
-def unlock(served: Served) -> None:
+def unlock(served: RunningStudio) -> None:
     assert served.studio.clouds is not None
     served.studio.clouds.set_key("stability", SENTINEL)
 
 
-def test_a_service_is_locked_until_its_key_is_set_and_the_key_is_never_told(served: Served) -> None:
-    ann, root = served.client("ann"), served.client("root")
+def test_a_service_is_locked_until_its_key_is_set_and_the_key_is_never_told(served: RunningStudio) -> None:
+    ann, root = served.open_client("ann"), served.open_client("root")
     [before] = ann.get(f"{API}/providers").json()["providers"]
     assert "STABILITY_API_KEY" in before["locked"]
     assert not before["keySet"]
@@ -62,9 +64,9 @@ def test_a_service_is_locked_until_its_key_is_set_and_the_key_is_never_told(serv
     assert {"stability/core", "stability/edit"} <= {model["id"] for model in after["models"]}
 
 
-def test_an_estimate_costs_nothing_and_the_ledger_tells_what_was_spent(served: Served) -> None:
+def test_an_estimate_costs_nothing_and_the_ledger_tells_what_was_spent(served: RunningStudio) -> None:
     unlock(served)
-    ann = served.client("ann")
+    ann = served.open_client("ann")
     wish = {"prompt": "a fox", "model": "stability/core", "count": 2}
     found = ann.post(f"{API}/estimate-cost", json={"create": wish}).json()
     assert (found["amount"], found["model"]) == (pytest.approx(0.06), "stability/core")
@@ -74,14 +76,14 @@ def test_an_estimate_costs_nothing_and_the_ledger_tells_what_was_spent(served: S
     assert done.status_code == 200, done.text
     [line] = ann.get(f"{API}/ledger").json()["lines"]
     assert (line["provider"], line["pictures"], line["billed"]) == ("stability", 2, pytest.approx(0.06))
-    assert served.client("bob").get(f"{API}/ledger").json()["lines"] == []
-    assert served.client("bob").get(f"{API}/ledger?everybody=true").status_code == 403
-    assert len(served.client("root").get(f"{API}/ledger?everybody=true").json()["lines"]) == 1
+    assert served.open_client("bob").get(f"{API}/ledger").json()["lines"] == []
+    assert served.open_client("bob").get(f"{API}/ledger?everybody=true").status_code == 403
+    assert len(served.open_client("root").get(f"{API}/ledger?everybody=true").json()["lines"]) == 1
 
 
-def test_a_sentinel_key_turns_up_nowhere(served: Served, tmp_path: Path) -> None:
+def test_a_sentinel_key_turns_up_nowhere(served: RunningStudio, tmp_path: Path) -> None:
     unlock(served)
-    ann = served.client("ann")
+    ann = served.open_client("ann")
     answers = [ann.post(f"{API}/create?wait=true", json={"prompt": "x", "model": "stability/core"}).text]
     for reply in (
         Reply(status=401, body={"errors": [f"bad key {SENTINEL}"]}), Reply(status=400, body={"errors": ["no"]}),
@@ -97,9 +99,9 @@ def test_a_sentinel_key_turns_up_nowhere(served: Served, tmp_path: Path) -> None
     assert [path.name for path in written] == ["keys.json"]
 
 
-def test_upscale_by_mode_and_by_model(served: Served) -> None:
-    ann = served.client("ann")
-    picture = base64.b64encode(encode(draw(1, 64, 64), "png", quality=90)).decode()
+def test_upscale_by_mode_and_by_model(served: RunningStudio) -> None:
+    ann = served.open_client("ann")
+    picture = base64.b64encode(encode_image(draw_fake_image(1, 64, 64), "png", quality=90)).decode()
     done = ann.post(f"{API}/upscale?wait=true", json={"image": picture, "quality": "draft"})
     assert done.status_code == 200, done.text
     request = served.backend[0].seen[-1][0]
@@ -112,15 +114,18 @@ def test_upscale_by_mode_and_by_model(served: Served) -> None:
     assert ann.post(f"{API}/upscale", json={"image": picture, "mode": "creative"}).status_code == 404
 
 
-def test_picture_info(served: Served) -> None:
-    data = encode(
-        draw(1, 64, 48), "webp", quality=90, carried=Carried(infotext="a fox\nSteps: 4, Seed: 7, Size: 64x48")
+def test_picture_info(served: RunningStudio) -> None:
+    data = encode_image(
+        draw_fake_image(1, 64, 48),
+        "webp",
+        quality=90,
+        carried=EmbeddedMetadata(infotext="a fox\nSteps: 4, Seed: 7, Size: 64x48"),
     )
-    form = served.client("ann").post(f"{API}/png-info", files={"image": ("a.webp", io.BytesIO(data))}).json()
+    form = served.open_client("ann").post(f"{API}/png-info", files={"image": ("a.webp", io.BytesIO(data))}).json()
     assert (form["program"], form["request"]["seed"], form["width"], form["bytes"]) == (
         "AUTOMATIC1111",
         7,
         64,
         len(data),
     )
-    assert served.client("ann").post(f"{API}/png-info", json={"image": "AAAA"}).status_code == 400
+    assert served.open_client("ann").post(f"{API}/png-info", json={"image": "AAAA"}).status_code == 400

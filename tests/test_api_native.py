@@ -12,31 +12,31 @@ from typing import Any
 
 import httpx
 import pytest
-from fakes import FakeBackend, draw
+from fakes import FakeBackend, draw_fake_image
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
-from serving import Served, running, wait_until
+from serving import RunningStudio, serve_studio, wait_until
 
-from studio.api.error_responses import clean
+from studio.api.error_responses import clean_json
 from studio.api.schemas import CreateBody
 from studio.core.errors import ModelBroken, OutOfMemory
 from studio.core.model import Model
 from studio.core.request import GenerationRequest, Hires, LoraUse, Saving
-from studio.core.user import LOCAL
+from studio.core.user import LOCAL_USER
 
 API = "/api/image-studio"
 
 
 @pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    with running(tmp_path_factory.mktemp("api"), queue_limit=10_000, queue_limit_per_user=10_000) as found:
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningStudio]:
+    with serve_studio(tmp_path_factory.mktemp("api"), queue_limit=10_000, queue_limit_per_user=10_000) as found:
         yield found
 
 
 @pytest.fixture
-def held(tmp_path: Path) -> Iterator[Served]:
-    with running(tmp_path, backend=FakeBackend(held=True)) as found:
+def held(tmp_path: Path) -> Iterator[RunningStudio]:
+    with serve_studio(tmp_path, backend=FakeBackend(held=True)) as found:
         yield found
 
 
@@ -44,8 +44,8 @@ def create(client: httpx.Client, wait: bool = True, **body: Any) -> httpx.Respon
     return client.post(f"{API}/create", params={"wait": str(wait).lower()}, json={"prompt": "a red apple", **body})
 
 
-def test_a_prompt_is_enough_for_a_picture(served: Served) -> None:
-    client = served.client()
+def test_a_prompt_is_enough_for_a_picture(served: RunningStudio) -> None:
+    client = served.open_client()
     answer = create(client, wait=False)
     assert answer.status_code == 202
     assert set(answer.json()) == {"jobId", "status", "queuePosition"}
@@ -58,22 +58,22 @@ def test_a_prompt_is_enough_for_a_picture(served: Served) -> None:
     file = base64.b64decode(image["imageData"])
     with Image.open(io.BytesIO(file)) as picture:
         assert picture.format == "PNG"
-        assert picture.tobytes() == draw(image["seed"], 64, 64).tobytes()
+        assert picture.tobytes() == draw_fake_image(image["seed"], 64, 64).tobytes()
     assert client.get(image["url"]).content == file
     assert "a red apple" in image["infotext"]
     (light,) = client.get(place + "/result", params={"data": "false"}).json()["images"]
     assert light["imageData"] is None
 
 
-def test_waiting_gives_the_finished_job(served: Served) -> None:
-    answer = create(served.client(), count=3, seed=5)
+def test_waiting_gives_the_finished_job(served: RunningStudio) -> None:
+    answer = create(served.open_client(), count=3, seed=5)
     assert answer.status_code == 200
     assert answer.json()["status"] == "finished"
     assert [image["seed"] for image in answer.json()["images"]] == [5, 6, 7]
 
 
-def test_an_image_is_sent_as_its_owners_file(served: Served) -> None:
-    client = served.client()
+def test_an_image_is_sent_as_its_owners_file(served: RunningStudio) -> None:
+    client = served.open_client()
     url = create(client).json()["images"][0]["url"]
     answer = client.get(url)
     assert answer.headers["content-type"] == "image/png"
@@ -86,16 +86,16 @@ def test_an_image_is_sent_as_its_owners_file(served: Served) -> None:
 
 @pytest.mark.parametrize("kind", ["jpeg", "webp", "avif"])
 def test_each_output_format_has_its_type(tmp_path: Path, kind: str) -> None:
-    with running(tmp_path, output_format=kind) as served:
-        client = served.client()
+    with serve_studio(tmp_path, output_format=kind) as served:
+        client = served.open_client()
         image = create(client).json()["images"][0]
         assert image["format"] == kind
         assert client.get(image["url"]).headers["content-type"] == f"image/{kind}"
 
 
 def test_a_picture_that_was_moved_or_swapped_for_a_link_is_gone(tmp_path: Path) -> None:
-    with running(tmp_path) as served:
-        client = served.client()
+    with serve_studio(tmp_path) as served:
+        client = served.open_client()
         image = create(client).json()["images"][0]
         (file,) = [path for path in (tmp_path / "outputs").rglob("*.png") if "thumb" not in str(path)]
         secret = tmp_path / "secret.png"
@@ -108,8 +108,8 @@ def test_a_picture_that_was_moved_or_swapped_for_a_link_is_gone(tmp_path: Path) 
         assert b"CANARY" not in answer.content
 
 
-def test_a_job_waits_shows_its_place_and_is_cancelled(held: Served) -> None:
-    client = held.client()
+def test_a_job_waits_shows_its_place_and_is_cancelled(held: RunningStudio) -> None:
+    client = held.open_client()
     first, second = create(client, wait=False).json()["jobId"], create(client, wait=False).json()["jobId"]
     assert held.backend.entered.acquire(timeout=20)
     wait_until(lambda: client.get(f"{API}/jobs/{second}").json()["queuePosition"] == 1)
@@ -126,8 +126,8 @@ def test_a_job_waits_shows_its_place_and_is_cancelled(held: Served) -> None:
     assert client.get(f"{API}/jobs/{first}/result").json() == {"images": []}
 
 
-def test_events_tell_every_change_until_the_last(held: Served) -> None:
-    client = held.client()
+def test_events_tell_every_change_until_the_last(held: RunningStudio) -> None:
+    client = held.open_client()
     job = create(client, wait=False).json()["jobId"]
     seen: list[dict[str, Any]] = []
     with client.stream("GET", f"{API}/jobs/{job}/events") as stream:
@@ -140,15 +140,15 @@ def test_events_tell_every_change_until_the_last(held: Served) -> None:
     assert [found["step"] for found in seen] == sorted(found["step"] for found in seen)
 
 
-def test_a_caller_who_hangs_up_leaves_the_job(held: Served) -> None:
-    client = held.client()
+def test_a_caller_who_hangs_up_leaves_the_job(held: RunningStudio) -> None:
+    client = held.open_client()
     left: list[str] = []
     leave = held.studio.engine.leave
     held.studio.engine.leave = lambda job_id, user: left.append(job_id) or leave(job_id, user)  # type: ignore[method-assign]
     with pytest.raises(httpx.ReadTimeout):
         client.post(f"{API}/create?wait=true", json={"prompt": "x"}, timeout=0.5)
     wait_until(lambda: bool(left))
-    assert held.studio.engine.jobs(LOCAL)[0].id == left[0]
+    assert held.studio.engine.jobs(LOCAL_USER)[0].id == left[0]
 
 
 def test_a_failed_job_answers_with_its_own_error(tmp_path: Path) -> None:
@@ -156,8 +156,8 @@ def test_a_failed_job_answers_with_its_own_error(tmp_path: Path) -> None:
     backend.fail = lambda request, step: OutOfMemory(
         "Too big.", hint="Smaller.", details={"requested": 9, "available": 1}
     )
-    with running(tmp_path, backend=backend) as served:
-        client = served.client()
+    with serve_studio(tmp_path, backend=backend) as served:
+        client = served.open_client()
         answer = create(client)
         assert answer.status_code == 507
         assert (answer.json()["code"], answer.json()["details"]["requested"]) == ("GPU_OOM", 9)
@@ -167,8 +167,8 @@ def test_a_failed_job_answers_with_its_own_error(tmp_path: Path) -> None:
 
 
 def test_a_full_queue_is_refused_in_words(tmp_path: Path) -> None:
-    with running(tmp_path, backend=FakeBackend(held=True), queue_limit_per_user=1) as served:
-        client = served.client()
+    with serve_studio(tmp_path, backend=FakeBackend(held=True), queue_limit_per_user=1) as served:
+        client = served.open_client()
         answers = [create(client, wait=False) for _ in range(4)]
         assert answers[-1].status_code == 503
         assert answers[-1].json()["code"] == "QUEUE_FULL"
@@ -176,8 +176,8 @@ def test_a_full_queue_is_refused_in_words(tmp_path: Path) -> None:
 
 def test_models_show_what_they_can_and_what_is_wrong(tmp_path: Path) -> None:
     broken = Model(id="torn", title="Torn", family="", problem="the file is cut off")
-    with running(tmp_path, backend=FakeBackend(Model(id="fake", title="Fake", family="fake"), broken)) as served:
-        client = served.client()
+    with serve_studio(tmp_path, backend=FakeBackend(Model(id="fake", title="Fake", family="fake"), broken)) as served:
+        client = served.open_client()
         found = {model["id"]: model for model in client.get(f"{API}/models").json()["models"]}
         assert found["torn"]["problem"] == "the file is cut off"
         assert found["fake"]["default"]["steps"] == 20
@@ -204,8 +204,10 @@ def test_models_show_what_they_can_and_what_is_wrong(tmp_path: Path) -> None:
         ({"prompt": "x", "model": "nowhere"}, 404, "UNKNOWN_MODEL", "nowhere"),
     ],
 )
-def test_what_is_wrong_is_named(served: Served, body: dict[str, Any], status: int, code: str, named: str) -> None:
-    answer = served.client().post(f"{API}/create", json=body)
+def test_what_is_wrong_is_named(
+    served: RunningStudio, body: dict[str, Any], status: int, code: str, named: str
+) -> None:
+    answer = served.open_client().post(f"{API}/create", json=body)
     assert (answer.status_code, answer.json()["code"]) == (status, code)
     assert named in answer.json()["error"]
     assert answer.json()["details"]["hint"]
@@ -215,8 +217,8 @@ def test_what_is_wrong_is_named(served: Served, body: dict[str, Any], status: in
     "body",
     ['{"prompt": NaN}', '{"prompt": "x", "guidance_scale": Infinity}', '{"prompt": "\\ud800"}', "[1]", '"x"', "{"],
 )
-def test_json_that_is_none_is_refused(served: Served, body: str) -> None:
-    answer = served.client().post(f"{API}/create", content=body, headers={"Content-Type": "application/json"})
+def test_json_that_is_none_is_refused(served: RunningStudio, body: str) -> None:
+    answer = served.open_client().post(f"{API}/create", content=body, headers={"Content-Type": "application/json"})
     assert answer.status_code == 400
     assert answer.json()["code"] == "INVALID_REQUEST"
 
@@ -239,9 +241,9 @@ def test_json_that_is_none_is_refused(served: Served, body: str) -> None:
     ],
 )
 def test_frameworks_errors_have_our_shape(
-    served: Served, method: str, path: str, status: int, code: str | None
+    served: RunningStudio, method: str, path: str, status: int, code: str | None
 ) -> None:
-    answer = served.client().request(method, path)
+    answer = served.open_client().request(method, path)
     assert answer.status_code == status
     if code:
         assert set(answer.json()) == {"error", "code", "details"}
@@ -274,8 +276,8 @@ def test_every_field_reaches_the_request() -> None:
     assert missing == {"width", "height"} | edited | elsewhere
 
 
-def test_the_documentation_needs_no_other_server(served: Served) -> None:
-    client = served.client()
+def test_the_documentation_needs_no_other_server(served: RunningStudio) -> None:
+    client = served.open_client()
     page, schema = client.get("/api/docs").text, client.get("/api/openapi.json").json()
     assert "<script" not in page
     assert "http://" not in page
@@ -290,7 +292,7 @@ def test_the_documentation_needs_no_other_server(served: Served) -> None:
 
 
 def test_what_json_cannot_carry_is_cleaned() -> None:
-    found = clean({"a": float("nan"), "b": ["\ud800", (1.5, float("inf"))]})
+    found = clean_json({"a": float("nan"), "b": ["\ud800", (1.5, float("inf"))]})
     assert found == {"a": None, "b": ["?", [1.5, None]]}
 
 
@@ -318,8 +320,8 @@ NEARLY = st.fixed_dictionaries(
     max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 )
 @given(body=NEARLY | st.dictionaries(st.sampled_from(list(CreateBody.model_fields)), ANYTHING, max_size=6) | ANYTHING)
-def test_no_body_makes_the_server_fail(served: Served, body: Any) -> None:
-    answer = served.client().post(
+def test_no_body_makes_the_server_fail(served: RunningStudio, body: Any) -> None:
+    answer = served.open_client().post(
         f"{API}/create", content=json.dumps(body), headers={"Content-Type": "application/json"}
     )
     assert answer.status_code == 202 or 400 <= answer.status_code < 500, answer.text

@@ -12,10 +12,10 @@ from typing import Any
 
 import httpx
 import pytest
-from fakes import draw
+from fakes import draw_fake_image
 from PIL import Image, ImageStat
-from serving import Served, make_users, running
-from social_studio import social_parts
+from serving import RunningStudio, make_users, serve_studio
+from social_studio import make_social_parts
 
 from studio.core.task import Task
 
@@ -24,9 +24,11 @@ STORY, SMALL = "instagram.story", "twitter.profile"  # 1080 × 1920, 400 × 400
 
 
 @pytest.fixture
-def served(tmp_path: Path) -> Iterator[Served]:
-    social, painter, backends = social_parts(tmp_path)
-    with running(tmp_path, backend=backends, social=social, default_model="fake", users=make_users(tmp_path)) as served:
+def served(tmp_path: Path) -> Iterator[RunningStudio]:
+    social, painter, backends = make_social_parts(tmp_path)
+    with serve_studio(
+        tmp_path, backend=backends, social=social, default_model="fake", users=make_users(tmp_path)
+    ) as served:
         served.backend = painter
         yield served
 
@@ -50,10 +52,12 @@ def sizes(job: dict[str, Any]) -> dict[str, tuple[int, int]]:
     return {image["label"]: (image["width"], image["height"]) for image in job["images"]}
 
 
-def test_a_picture_becomes_formats_and_a_zip(served: Served) -> None:
-    ann = served.client("ann")
+def test_a_picture_becomes_formats_and_a_zip(served: RunningStudio) -> None:
+    ann = served.open_client("ann")
     asked = {"formats": [STORY, SMALL], "sheet": True}
-    job = done(ann.post(f"{API}/social/optimize?wait=true", json={**asked, "image": text(draw(1, 1200, 1000))}))
+    job = done(
+        ann.post(f"{API}/social/optimize?wait=true", json={**asked, "image": text(draw_fake_image(1, 1200, 1000))})
+    )
     assert {STORY: (1080, 1920), SMALL: (400, 400)}.items() <= sizes(job).items()
     assert set(sizes(job)) == {STORY, SMALL, "sheet"}
     files = zipfile.ZipFile(io.BytesIO(ann.get(job["zip"]).content))
@@ -62,15 +66,15 @@ def test_a_picture_becomes_formats_and_a_zip(served: Served) -> None:
     assert any("is enlarged" in note for note in job["images"][0]["notes"])
 
 
-def test_a_form_sends_several_pictures_and_the_rest_as_json(served: Served) -> None:
-    files = [("images", (f"{n}.png", png(draw(n, 500, 500)))) for n in (1, 2)]
+def test_a_form_sends_several_pictures_and_the_rest_as_json(served: RunningStudio) -> None:
+    files = [("images", (f"{n}.png", png(draw_fake_image(n, 500, 500)))) for n in (1, 2)]
     data = {"formats": SMALL, "request": '{"keep": "nothing"}'}
-    job = done(served.client("ann").post(f"{API}/social/optimize?wait=true", data=data, files=files))
+    job = done(served.open_client("ann").post(f"{API}/social/optimize?wait=true", data=data, files=files))
     assert [image["label"] for image in job["images"]] == [SMALL, SMALL]
 
 
-def test_every_picture_has_crops_and_a_file_type_of_its_own(served: Served) -> None:
-    ann = served.client("ann")
+def test_every_picture_has_crops_and_a_file_type_of_its_own(served: RunningStudio) -> None:
+    ann = served.open_client("ann")
     halves = Image.new("RGB", (800, 400), "red")
     halves.paste("blue", (400, 0, 800, 400))
     kept = [
@@ -85,16 +89,16 @@ def test_every_picture_has_crops_and_a_file_type_of_its_own(served: Served) -> N
     assert blue > 250 > 5 > red
 
 
-def test_all_formats_of_a_platform(served: Served) -> None:
-    body = {"platforms": ["tiktok"], "image": text(draw(1, 300, 300))}
-    job = done(served.client("ann").post(f"{API}/social/optimize?wait=true", json=body))
-    listed = served.client("ann").get(f"{API}/social/platforms/tiktok/formats").json()["formats"]
+def test_all_formats_of_a_platform(served: RunningStudio) -> None:
+    body = {"platforms": ["tiktok"], "image": text(draw_fake_image(1, 300, 300))}
+    job = done(served.open_client("ann").post(f"{API}/social/optimize?wait=true", json=body))
+    listed = served.open_client("ann").get(f"{API}/social/platforms/tiktok/formats").json()["formats"]
     assert sizes(job) == {each["id"]: (each["width"], each["height"]) for each in listed}
 
 
-def test_a_small_picture_is_enlarged_by_a_network_when_asked(served: Served) -> None:
-    body = {"formats": [SMALL], "image": text(draw(1, 200, 200)), "upscale": True}
-    job = done(served.client("ann").post(f"{API}/social/optimize?wait=true", json=body))
+def test_a_small_picture_is_enlarged_by_a_network_when_asked(served: RunningStudio) -> None:
+    body = {"formats": [SMALL], "image": text(draw_fake_image(1, 200, 200)), "upscale": True}
+    job = done(served.open_client("ann").post(f"{API}/social/optimize?wait=true", json=body))
     ((request, _),) = served.backend.seen
     assert (request.task, request.upscale.scale) == (Task.UPSCALE, 2)
     assert sizes(job) == {SMALL: (400, 400)}
@@ -119,10 +123,10 @@ def test_a_small_picture_is_enlarged_by_a_network_when_asked(served: Served) -> 
     ],
 )
 def test_what_cannot_be_made_is_refused_before_there_is_a_job(
-    served: Served, body: dict[str, Any], status: int, says: str
+    served: RunningStudio, body: dict[str, Any], status: int, says: str
 ) -> None:
-    ann = served.client("ann")
-    filled = {name: text(draw(1, 64, 64)) if value == "P" else value for name, value in body.items()}
+    ann = served.open_client("ann")
+    filled = {name: text(draw_fake_image(1, 64, 64)) if value == "P" else value for name, value in body.items()}
     answer = ann.post(f"{API}/social/optimize", json=filled)
     assert answer.status_code == status, answer.text
     assert says in answer.text
@@ -130,8 +134,8 @@ def test_what_cannot_be_made_is_refused_before_there_is_a_job(
     assert ann.get(f"{API}/jobs").json()["jobs"] == []
 
 
-def test_a_prompt_becomes_a_pack_in_one_job(served: Served) -> None:
-    ann = served.client("ann")
+def test_a_prompt_becomes_a_pack_in_one_job(served: RunningStudio) -> None:
+    ann = served.open_client("ann")
     body = {"prompt": "a red apple", "social": {"formats": [STORY, SMALL], "upscale": True, "original": True}}
     job = done(ann.post(f"{API}/create?wait=true", json=body))
     assert sizes(job) == {STORY: (1080, 1920), SMALL: (400, 400), "original": (256, 256)}
@@ -139,25 +143,30 @@ def test_a_prompt_becomes_a_pack_in_one_job(served: Served) -> None:
     assert len(zipfile.ZipFile(io.BytesIO(ann.get(job["zip"]).content)).namelist()) == 3
 
 
-def test_the_size_follows_a_single_format_unless_it_is_given(served: Served) -> None:
-    ann = served.client("ann")
+def test_the_size_follows_a_single_format_unless_it_is_given(served: RunningStudio) -> None:
+    ann = served.open_client("ann")
     done(ann.post(f"{API}/create?wait=true", json={"prompt": "x", "social": {"formats": [STORY]}}))
     own = {"prompt": "x", "width": 128, "height": 64, "social": {"formats": [STORY]}}
     done(ann.post(f"{API}/create?wait=true", json=own))
     assert [(request.width, request.height) for request, _ in served.backend.seen] == [(48, 88), (128, 64)]
 
 
-def test_an_edit_goes_on_to_formats_and_an_unknown_one_is_refused(served: Served) -> None:
-    ann = served.client("ann")
-    edit = {"operation": "img2img", "prompt": "x", "image": text(draw(1, 64, 64)), "social": {"formats": [SMALL]}}
+def test_an_edit_goes_on_to_formats_and_an_unknown_one_is_refused(served: RunningStudio) -> None:
+    ann = served.open_client("ann")
+    edit = {
+        "operation": "img2img",
+        "prompt": "x",
+        "image": text(draw_fake_image(1, 64, 64)),
+        "social": {"formats": [SMALL]},
+    }
     assert sizes(done(ann.post(f"{API}/edit?wait=true", json=edit))) == {SMALL: (400, 400)}
     refused = ann.post(f"{API}/create", json={"prompt": "x", "social": {"formats": ["x.header"]}})
     assert (refused.status_code, refused.json()["code"]) == (404, "NOT_FOUND")
     assert "twitter.header" in refused.json()["details"]["hint"]
 
 
-def test_platforms_tell_their_formats_limits_and_sources(served: Served) -> None:
-    ann = served.client("ann")
+def test_platforms_tell_their_formats_limits_and_sources(served: RunningStudio) -> None:
+    ann = served.open_client("ann")
     found = ann.get(f"{API}/social/platforms").json()
     assert found["asOf"] >= "2026-01-01"
     assert {"instagram", "facebook", "twitter", "linkedin", "youtube", "pinterest", "tiktok"} <= {
@@ -176,8 +185,8 @@ def test_platforms_tell_their_formats_limits_and_sources(served: Served) -> None
     assert (unknown.status_code, unknown.json()["details"]["near"][0]) == (404, "instagram")
 
 
-def test_zones_and_frame_come_as_drawings(served: Served) -> None:
-    ann = served.client("ann")
+def test_zones_and_frame_come_as_drawings(served: RunningStudio) -> None:
+    ann = served.open_client("ann")
     zones = ann.get(f"{API}/social/formats/{STORY}/zones.svg")
     assert zones.headers["content-type"].startswith("image/svg+xml")
     assert 'viewBox="0 0 1080 1920"' in zones.text
@@ -185,18 +194,18 @@ def test_zones_and_frame_come_as_drawings(served: Served) -> None:
     assert ann.get(f"{API}/social/formats/instagram.stori/zones.svg").status_code == 404
 
 
-def test_own_formats_take_part(served: Served, tmp_path: Path) -> None:
+def test_own_formats_take_part(served: RunningStudio, tmp_path: Path) -> None:
     (tmp_path / "platforms.toml").write_text(
         '[[format]]\nplatform = "shop"\nid = "tile"\nname = "Tile"\nwidth = 200\nheight = 100\n'
     )
-    body = {"platforms": ["shop"], "image": text(draw(1, 300, 300))}
-    assert sizes(done(served.client("ann").post(f"{API}/social/optimize?wait=true", json=body))) == {
+    body = {"platforms": ["shop"], "image": text(draw_fake_image(1, 300, 300))}
+    assert sizes(done(served.open_client("ann").post(f"{API}/social/optimize?wait=true", json=body))) == {
         "shop.tile": (200, 100)
     }
 
 
-def test_templates_are_listed_searched_and_recommended(served: Served) -> None:
-    ann = served.client("ann")
+def test_templates_are_listed_searched_and_recommended(served: RunningStudio) -> None:
+    ann = served.open_client("ann")
     everything = ann.get(f"{API}/templates").json()["templates"]
     assert len(everything) >= 40
     product = ann.get(f"{API}/templates?platform=instagram&purpose=product").json()["templates"]
@@ -226,13 +235,15 @@ def test_templates_are_listed_searched_and_recommended(served: Served) -> None:
         ("templates/export?id=nothing", 404, "no template"),
     ],
 )
-def test_wrong_questions_are_answered_with_what_would_do(served: Served, path: str, status: int, says: str) -> None:
-    answer = served.client("ann").get(f"{API}/{path}")
+def test_wrong_questions_are_answered_with_what_would_do(
+    served: RunningStudio, path: str, status: int, says: str
+) -> None:
+    answer = served.open_client("ann").get(f"{API}/{path}")
     assert (answer.status_code, says in answer.text) == (status, True), answer.text
 
 
-def test_own_templates_are_saved_taken_along_and_deleted_and_are_nobody_elses(served: Served) -> None:
-    ann, bob = served.client("ann"), served.client("bob")
+def test_own_templates_are_saved_taken_along_and_deleted_and_are_nobody_elses(served: RunningStudio) -> None:
+    ann, bob = served.open_client("ann"), served.open_client("bob")
     new = {
         "name": "Summer sale",
         "format": STORY,
@@ -255,8 +266,8 @@ def test_own_templates_are_saved_taken_along_and_deleted_and_are_nobody_elses(se
     assert bob.get(f"{API}/templates/{name}").json() == made.json()
 
 
-def test_a_recipe_becomes_a_template(served: Served) -> None:
-    ann = served.client("ann")
+def test_a_recipe_becomes_a_template(served: RunningStudio) -> None:
+    ann = served.open_client("ann")
     job = done(
         ann.post(
             f"{API}/create?wait=true",
@@ -278,15 +289,15 @@ def test_a_recipe_becomes_a_template(served: Served) -> None:
         ({"name": "A", "format": STORY, "image": "nothing-0"}, 404, "hint"),
     ],
 )
-def test_a_wrong_template_is_refused(served: Served, body: dict[str, Any], status: int, says: str) -> None:
-    ann = served.client("ann")
+def test_a_wrong_template_is_refused(served: RunningStudio, body: dict[str, Any], status: int, says: str) -> None:
+    ann = served.open_client("ann")
     answer = ann.post(f"{API}/templates", json=body)
     assert (answer.status_code, says in answer.text) == (status, True), answer.text
     assert ann.get(f"{API}/templates?own=true").json()["templates"] == []
 
 
-def test_what_ships_cannot_be_deleted_and_a_broken_file_changes_nothing(served: Served) -> None:
-    ann = served.client("ann")
+def test_what_ships_cannot_be_deleted_and_a_broken_file_changes_nothing(served: RunningStudio) -> None:
+    ann = served.open_client("ann")
     ours = ann.get(f"{API}/templates").json()["templates"][0]["id"]
     assert ann.delete(f"{API}/templates/{ours}").status_code == 400
     broken = ann.post(f"{API}/templates/import", files={"file": ("a.toml", b"[[template]]\nid = 'x'\n")})
@@ -294,8 +305,8 @@ def test_what_ships_cannot_be_deleted_and_a_broken_file_changes_nothing(served: 
     assert ann.get(f"{API}/templates?own=true").json()["templates"] == []
 
 
-def test_the_routes_stand_in_the_docs_and_want_a_login(served: Served) -> None:
-    paths = served.client("ann").get("/api/openapi.json").json()["paths"]
+def test_the_routes_stand_in_the_docs_and_want_a_login(served: RunningStudio) -> None:
+    paths = served.open_client("ann").get("/api/openapi.json").json()["paths"]
     for path in (
         "social/optimize",
         "social/platforms/{platform}/formats",
@@ -303,4 +314,4 @@ def test_the_routes_stand_in_the_docs_and_want_a_login(served: Served) -> None:
         "templates/recommend",
     ):
         assert f"{API}/{path}" in paths
-    assert served.client().get(f"{API}/templates").status_code == 401
+    assert served.open_client().get(f"{API}/templates").status_code == 401

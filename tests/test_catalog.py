@@ -16,11 +16,11 @@ import pytest
 from studio.core.errors import InvalidRequest, ModelBroken, UnknownModel
 from studio.core.model import Feature
 from studio.core.task import Task
-from studio.core.weights import Kind, WeightFile
+from studio.core.weights import WeightFile, WeightKind
 from studio.engine.plugins import discover
 from studio.pipelines.catalog import catalog as catalog_module
 from studio.pipelines.catalog.catalog import Catalog
-from tests.tiny_models import tiny_sd15, tiny_sdxl
+from tests.tiny_models import make_tiny_sd15, make_tiny_sdxl
 
 UNET = "model.diffusion_model."
 _CONTEXT = "input_blocks.1.1.transformer_blocks.0.attn2.to_k.weight"
@@ -81,38 +81,38 @@ def only(catalog: Catalog) -> WeightFile:
     return found
 
 
-SINGLE_FILES: dict[str, tuple[dict[str, tuple[int, ...]], Kind, str]] = {
-    "sd15": (sd(768), Kind.CHECKPOINT, "sd15"),
-    "sd2": (sd(1024), Kind.CHECKPOINT, "sd2"),
-    "sdxl": (sdxl(), Kind.CHECKPOINT, "sdxl"),
-    "sd3": ({UNET + "joint_blocks.0.context_block.adaLN_modulation.1.bias": (9216,), UNET + "pos_embed": (1, 36864, 1536)}, Kind.CHECKPOINT, "sd3"),
-    "flux": ({"double_blocks.0.img_attn.norm.key_norm.scale": (128,), "img_in.weight": (3072, 64)}, Kind.CHECKPOINT, "flux"),
-    "flux2": ({"single_stream_modulation.lin.weight": (18432, 6144), "double_blocks.0.img_attn.norm.key_norm.scale": (128,)}, Kind.CHECKPOINT, "flux2"),
-    "chroma": ({"distilled_guidance_layer.in_proj.bias": (5120,), "double_blocks.0.img_attn.norm.key_norm.scale": (128,)}, Kind.CHECKPOINT, "auto"),
-    "qwen": ({"transformer_blocks.0.img_mod.1.weight": (18432, 3072), "txt_norm.weight": (3584,)}, Kind.CHECKPOINT, "qwen_image"),
-    "z_image": ({"layers.0.adaLN_modulation.0.weight": (15360, 256), "cap_embedder.0.weight": (2560,)}, Kind.CHECKPOINT, "z_image"),
-    "kohya sd15": (lora("lora_unet_down_blocks_0_attentions_0_transformer_blocks_0_attn2_to_k"), Kind.LORA, "sd15"),
-    "kohya sd2": (lora("lora_unet_down_blocks_0_attentions_0_transformer_blocks_0_attn2_to_k", 1024), Kind.LORA, "sd2"),
-    "kohya sdxl": (lora("lora_unet_input_blocks_4_1_transformer_blocks_0_attn2_to_k", 2048), Kind.LORA, "sdxl"),
-    "peft sd15": ({"unet.down_blocks.0.attentions.0.transformer_blocks.0.attn2.to_k.lora_A.weight": (4, 768), "unet.down_blocks.0.attentions.0.transformer_blocks.0.attn2.to_k.lora_B.weight": (320, 4)}, Kind.LORA, "sd15"),
-    "sdxl text lora": (lora("lora_te2_text_model_encoder_layers_0_mlp_fc1", 1280), Kind.LORA, "sdxl"),
-    "kohya flux": (lora("lora_unet_double_blocks_0_img_attn_proj", 3072), Kind.LORA, "flux"),
-    "peft flux": ({"transformer.single_transformer_blocks.0.attn.to_k.lora_A.weight": (4, 3072)}, Kind.LORA, "flux"),
-    "flux2 lora": ({"diffusion_model.double_blocks.0.img_attn.proj.lora_A.weight": (4, 6144)}, Kind.LORA, "flux2"),
-    "sd3 lora": ({"transformer.transformer_blocks.0.attn.add_q_proj.lora_A.weight": (4, 1536)}, Kind.LORA, "sd3"),
-    "qwen lora": ({"transformer.transformer_blocks.0.img_mod.1.lora_A.weight": (4, 3072)}, Kind.LORA, "qwen_image"),
-    "z_image lora": ({"diffusion_model.layers.0.attention.to_q.lora_A.weight": (4, 3840)}, Kind.LORA, "z_image"),
-    "a1111 embedding": ({"emb_params": (2, 768)}, Kind.EMBEDDING, "sd15"),
-    "diffusers embedding": ({"<cat-toy>": (1024,)}, Kind.EMBEDDING, "sd2"),
-    "sdxl embedding": ({"clip_l": (2, 768), "clip_g": (2, 1280)}, Kind.EMBEDDING, "sdxl"),
-    "controlnet": ({"control_model.time_embed.0.weight": (1280, 320), "control_model.input_blocks.1.1.transformer_blocks.0.attn2.to_k.weight": (320, 768)}, Kind.CONTROLNET, "sd15"),
-    "diffusers controlnet xl": ({"controlnet_cond_embedding.conv_in.weight": (16, 3, 3, 3), "down_blocks.1.attentions.0.transformer_blocks.0.attn2.to_k.weight": (640, 2048), "add_embedding.linear_1.weight": (1280, 2816)}, Kind.CONTROLNET, "sdxl"),
-    "vae": ({"decoder.conv_in.weight": (512, 4, 3, 3), "encoder.conv_in.weight": (128, 3, 3, 3)}, Kind.VAE, ""),
-    "ldm vae": ({_VAE: (512, 4, 3, 3)}, Kind.VAE, ""),
-    "taesd": ({"decoder.layers.0.weight": (64, 4, 3, 3), "encoder.layers.0.weight": (64, 3, 3, 3)}, Kind.VAE, ""),
-    "esrgan": ({"conv_first.weight": (64, 3, 3, 3), "body.0.rdb1.conv1.weight": (32, 64, 3, 3)}, Kind.UPSCALER, ""),
-    "old esrgan": ({"model.0.weight": (64, 3, 3, 3), "model.1.sub.0.RDB1.conv1.0.weight": (32, 64, 3, 3)}, Kind.UPSCALER, ""),
-    "compact": ({"body.0.weight": (64, 3, 3, 3), "body.1.weight": (64,)}, Kind.UPSCALER, ""),
+SINGLE_FILES: dict[str, tuple[dict[str, tuple[int, ...]], WeightKind, str]] = {
+    "sd15": (sd(768), WeightKind.CHECKPOINT, "sd15"),
+    "sd2": (sd(1024), WeightKind.CHECKPOINT, "sd2"),
+    "sdxl": (sdxl(), WeightKind.CHECKPOINT, "sdxl"),
+    "sd3": ({UNET + "joint_blocks.0.context_block.adaLN_modulation.1.bias": (9216,), UNET + "pos_embed": (1, 36864, 1536)}, WeightKind.CHECKPOINT, "sd3"),
+    "flux": ({"double_blocks.0.img_attn.norm.key_norm.scale": (128,), "img_in.weight": (3072, 64)}, WeightKind.CHECKPOINT, "flux"),
+    "flux2": ({"single_stream_modulation.lin.weight": (18432, 6144), "double_blocks.0.img_attn.norm.key_norm.scale": (128,)}, WeightKind.CHECKPOINT, "flux2"),
+    "chroma": ({"distilled_guidance_layer.in_proj.bias": (5120,), "double_blocks.0.img_attn.norm.key_norm.scale": (128,)}, WeightKind.CHECKPOINT, "auto"),
+    "qwen": ({"transformer_blocks.0.img_mod.1.weight": (18432, 3072), "txt_norm.weight": (3584,)}, WeightKind.CHECKPOINT, "qwen_image"),
+    "z_image": ({"layers.0.adaLN_modulation.0.weight": (15360, 256), "cap_embedder.0.weight": (2560,)}, WeightKind.CHECKPOINT, "z_image"),
+    "kohya sd15": (lora("lora_unet_down_blocks_0_attentions_0_transformer_blocks_0_attn2_to_k"), WeightKind.LORA, "sd15"),
+    "kohya sd2": (lora("lora_unet_down_blocks_0_attentions_0_transformer_blocks_0_attn2_to_k", 1024), WeightKind.LORA, "sd2"),
+    "kohya sdxl": (lora("lora_unet_input_blocks_4_1_transformer_blocks_0_attn2_to_k", 2048), WeightKind.LORA, "sdxl"),
+    "peft sd15": ({"unet.down_blocks.0.attentions.0.transformer_blocks.0.attn2.to_k.lora_A.weight": (4, 768), "unet.down_blocks.0.attentions.0.transformer_blocks.0.attn2.to_k.lora_B.weight": (320, 4)}, WeightKind.LORA, "sd15"),
+    "sdxl text lora": (lora("lora_te2_text_model_encoder_layers_0_mlp_fc1", 1280), WeightKind.LORA, "sdxl"),
+    "kohya flux": (lora("lora_unet_double_blocks_0_img_attn_proj", 3072), WeightKind.LORA, "flux"),
+    "peft flux": ({"transformer.single_transformer_blocks.0.attn.to_k.lora_A.weight": (4, 3072)}, WeightKind.LORA, "flux"),
+    "flux2 lora": ({"diffusion_model.double_blocks.0.img_attn.proj.lora_A.weight": (4, 6144)}, WeightKind.LORA, "flux2"),
+    "sd3 lora": ({"transformer.transformer_blocks.0.attn.add_q_proj.lora_A.weight": (4, 1536)}, WeightKind.LORA, "sd3"),
+    "qwen lora": ({"transformer.transformer_blocks.0.img_mod.1.lora_A.weight": (4, 3072)}, WeightKind.LORA, "qwen_image"),
+    "z_image lora": ({"diffusion_model.layers.0.attention.to_q.lora_A.weight": (4, 3840)}, WeightKind.LORA, "z_image"),
+    "a1111 embedding": ({"emb_params": (2, 768)}, WeightKind.EMBEDDING, "sd15"),
+    "diffusers embedding": ({"<cat-toy>": (1024,)}, WeightKind.EMBEDDING, "sd2"),
+    "sdxl embedding": ({"clip_l": (2, 768), "clip_g": (2, 1280)}, WeightKind.EMBEDDING, "sdxl"),
+    "controlnet": ({"control_model.time_embed.0.weight": (1280, 320), "control_model.input_blocks.1.1.transformer_blocks.0.attn2.to_k.weight": (320, 768)}, WeightKind.CONTROLNET, "sd15"),
+    "diffusers controlnet xl": ({"controlnet_cond_embedding.conv_in.weight": (16, 3, 3, 3), "down_blocks.1.attentions.0.transformer_blocks.0.attn2.to_k.weight": (640, 2048), "add_embedding.linear_1.weight": (1280, 2816)}, WeightKind.CONTROLNET, "sdxl"),
+    "vae": ({"decoder.conv_in.weight": (512, 4, 3, 3), "encoder.conv_in.weight": (128, 3, 3, 3)}, WeightKind.VAE, ""),
+    "ldm vae": ({_VAE: (512, 4, 3, 3)}, WeightKind.VAE, ""),
+    "taesd": ({"decoder.layers.0.weight": (64, 4, 3, 3), "encoder.layers.0.weight": (64, 3, 3, 3)}, WeightKind.VAE, ""),
+    "esrgan": ({"conv_first.weight": (64, 3, 3, 3), "body.0.rdb1.conv1.weight": (32, 64, 3, 3)}, WeightKind.UPSCALER, ""),
+    "old esrgan": ({"model.0.weight": (64, 3, 3, 3), "model.1.sub.0.RDB1.conv1.0.weight": (32, 64, 3, 3)}, WeightKind.UPSCALER, ""),
+    "compact": ({"body.0.weight": (64, 3, 3, 3), "body.1.weight": (64,)}, WeightKind.UPSCALER, ""),
 }  # fmt: skip
 
 
@@ -126,10 +126,10 @@ def test_a_file_is_known_by_its_header_wherever_it_lies(models: Path, look: Call
 
 
 USELESS = {
-    "loha": (lora("x") | {"lora_unet_a.hada_w1_a": (4, 4)}, Kind.LORA, "LoHa"),
-    "lllite": ({"lllite_unet_input_blocks_4_1.down.0.weight": (4, 4)}, Kind.CONTROLNET, "LLLite"),
-    "t5": ({"encoder.block.0.layer.0.SelfAttention.q.weight": (4, 4)}, Kind.UNKNOWN, "T5 text encoder"),
-    "strange": ({"layer": (4, 4)}, Kind.UNKNOWN, "no kind of model"),
+    "loha": (lora("x") | {"lora_unet_a.hada_w1_a": (4, 4)}, WeightKind.LORA, "LoHa"),
+    "lllite": ({"lllite_unet_input_blocks_4_1.down.0.weight": (4, 4)}, WeightKind.CONTROLNET, "LLLite"),
+    "t5": ({"encoder.block.0.layer.0.SelfAttention.q.weight": (4, 4)}, WeightKind.UNKNOWN, "T5 text encoder"),
+    "strange": ({"layer": (4, 4)}, WeightKind.UNKNOWN, "no kind of model"),
 }
 
 
@@ -230,8 +230,8 @@ def test_names_are_paths_below_their_folder(models: Path, look: Callable[[], Cat
     write(models / "twice.safetensors", sd(768))
     write(models / ".hidden" / "secret.safetensors", sd(768))
     assert [(file.kind, file.name) for file in look().weights()] == [
-        (Kind.CHECKPOINT, "a/one.v2"), (Kind.CHECKPOINT, "org/name/file"), (Kind.CHECKPOINT, "twice"),
-        (Kind.CHECKPOINT, "twice.safetensors"), (Kind.LORA, "other"), (Kind.LORA, "style"),
+        (WeightKind.CHECKPOINT, "a/one.v2"), (WeightKind.CHECKPOINT, "org/name/file"), (WeightKind.CHECKPOINT, "twice"),
+        (WeightKind.CHECKPOINT, "twice.safetensors"), (WeightKind.LORA, "other"), (WeightKind.LORA, "style"),
     ]  # fmt: skip
 
 
@@ -240,11 +240,11 @@ def test_pickles_are_listed_and_not_opened(models: Path, look: Callable[[], Cata
         (models / name).parent.mkdir(exist_ok=True)
         (models / name).write_bytes(b"\x80\x02ctorch\n.")
     found = {file.name: file for file in look().weights()}
-    assert found["old"].kind is Kind.CHECKPOINT
+    assert found["old"].kind is WeightKind.CHECKPOINT
     assert "run code" in found["old"].problem
-    assert found["bad"].kind is Kind.EMBEDDING
+    assert found["bad"].kind is WeightKind.EMBEDDING
     assert "run code" in found["bad"].problem
-    assert (found["RealESRGAN"].kind, found["RealESRGAN"].problem) == (Kind.UPSCALER, "")
+    assert (found["RealESRGAN"].kind, found["RealESRGAN"].problem) == (WeightKind.UPSCALER, "")
     (model,) = look().models()
     assert "run code" in model.problem
 
@@ -257,12 +257,12 @@ def test_a_broken_file_is_shown_and_harms_nothing(models: Path, look: Callable[[
     catalog = look()
     assert {model.id: bool(model.problem) for model in catalog.models()} == {"good": False, "cut": True}
     with pytest.raises(InvalidRequest, match="web page"):
-        catalog.find(Kind.LORA, "page")
+        catalog.find(WeightKind.LORA, "page")
 
 
 def test_diffusers_folders_are_known_by_their_class_and_their_unet(models: Path, look: Callable[[], Catalog]) -> None:
-    tiny_sd15(models / "embedded", prediction_type="v_prediction")
-    tiny_sdxl(models / "hub" / "org--xl")
+    make_tiny_sd15(models / "embedded", prediction_type="v_prediction")
+    make_tiny_sdxl(models / "hub" / "org--xl")
     catalog = look()
     found = {model.id: model for model in catalog.models()}
     assert {name: model.family for name, model in found.items()} == {"embedded": "sd15", "org/xl": "sdxl"}
@@ -333,7 +333,7 @@ SPOILT = {
 
 @pytest.mark.parametrize("spoil", SPOILT, ids=[word.replace(" ", "-") for word in SPOILT.values()])
 def test_a_folder_that_is_not_whole_says_what_is_wrong(models: Path, look: Callable[[], Catalog], spoil: Callable[[Path], object]) -> None:  # fmt: skip
-    spoil(tiny_sd15(models / "model"))
+    spoil(make_tiny_sd15(models / "model"))
     catalog = look()
     (model,) = catalog.models()
     assert SPOILT[spoil] in model.problem
@@ -365,15 +365,15 @@ def test_find_forgives_case_and_folder_and_names_the_nearest(models: Path, look:
     write(models / "loras" / "a" / "same.safetensors", lora("lora_unet_x"))
     write(models / "loras" / "b" / "same.safetensors", lora("lora_unet_x"))
     catalog = look()
-    assert catalog.find(Kind.LORA, "anime/WaterColour").path.stem == "WaterColour"
-    assert catalog.find(Kind.LORA, "watercolour").path.stem == "WaterColour"
+    assert catalog.find(WeightKind.LORA, "anime/WaterColour").path.stem == "WaterColour"
+    assert catalog.find(WeightKind.LORA, "watercolour").path.stem == "WaterColour"
     with pytest.raises(InvalidRequest) as caught:
-        catalog.find(Kind.LORA, "anime/watercolor")
+        catalog.find(WeightKind.LORA, "anime/watercolor")
     assert "anime/WaterColour" in caught.value.hint
     with pytest.raises(InvalidRequest):
-        catalog.find(Kind.LORA, "same")
+        catalog.find(WeightKind.LORA, "same")
     with pytest.raises(InvalidRequest, match="VAE"):
-        catalog.find(Kind.VAE, "watercolour")
+        catalog.find(WeightKind.VAE, "watercolour")
     with pytest.raises(UnknownModel):
         catalog.checkpoint("anime/WaterColour")
 

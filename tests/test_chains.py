@@ -6,33 +6,33 @@ import base64
 from pathlib import Path
 
 import pytest
-from fakes import FAKE_MODEL, FakeBackend, open_engine, wait_final
-from serving import Served, running
+from fakes import FAKE_MODEL, FakeBackend, open_engine, wait_until_final
+from serving import RunningStudio, serve_studio
 
 from studio.api.responses import PREFIX as API
 from studio.core.errors import InvalidRequest, NotFound
-from studio.core.finish import Derivative, FileWish, Finish
+from studio.core.finish import Derivative, Finish, OutputOptions
 from studio.core.request import GenerationRequest
 from studio.core.task import Task
-from studio.core.user import LOCAL
+from studio.core.user import LOCAL_USER
 from studio.engine.engine import Engine
-from studio.engine.jobs.saved_chains import MOST, Chains, followed, following, steps_of
+from studio.engine.jobs.saved_chains import MAX_CHAINS, SavedChains, append_steps, extract_steps, parse_steps
 from studio.engine.storage.database import Database
-from studio.finishing.finish_backend import Finishing
+from studio.finishing.finish_backend import FinishingBackend
 from studio.finishing.fonts import Fonts
-from tests.foreign_pictures import png
+from tests.foreign_pictures import make_png_with_chunks
 
 SMALL = GenerationRequest(
-    task=Task.FINISH, finish=Finish(derivatives=(Derivative(width=16), Derivative(width=8))), file=FileWish(format="webp")
+    task=Task.FINISH, finish=Finish(derivatives=(Derivative(width=16), Derivative(width=8))), file=OutputOptions(format="webp")
 )  # fmt: skip
 
 
 @pytest.fixture
-def chains(tmp_path: Path) -> Chains:
-    return Chains(Database(tmp_path / "library.db"))
+def chains(tmp_path: Path) -> SavedChains:
+    return SavedChains(Database(tmp_path / "library.db"))
 
 
-def test_a_chain_is_kept_under_its_name_for_its_user_alone(chains: Chains) -> None:
+def test_a_chain_is_kept_under_its_name_for_its_user_alone(chains: SavedChains) -> None:
     assert chains.save("ann", "  web \n pictures ", [SMALL]) == "web pictures"
     chains.save("ann", "Again", [SMALL, SMALL.replace(finish=None)][1:])
     assert chains.names("ann") == ["Again", "web pictures"]
@@ -47,13 +47,13 @@ def test_a_chain_is_kept_under_its_name_for_its_user_alone(chains: Chains) -> No
     assert chains.names("ann") == ["web pictures"]
 
 
-def test_what_could_not_run_is_not_kept(chains: Chains) -> None:
+def test_what_could_not_run_is_not_kept(chains: SavedChains) -> None:
     two = SMALL, SMALL  # several files, and then another step
     for name, steps in ((" ", [SMALL]), ("x", []), ("x", two), ("x", [GenerationRequest(prompt="a cat")])):
         with pytest.raises(InvalidRequest) as refused:
             chains.save("ann", name, steps)
         assert refused.value.hint
-    for number in range(MOST):
+    for number in range(MAX_CHAINS):
         chains.save("ann", f"n{number}", [SMALL])
     with pytest.raises(InvalidRequest, match="already"):
         chains.save("ann", "one more", [SMALL])
@@ -63,47 +63,47 @@ def test_what_could_not_run_is_not_kept(chains: Chains) -> None:
 @pytest.mark.parametrize("data", [None, 3, "x", [], [3], [SMALL.to_json()] * 13, {"task": "txt2img", "prompt": "a"}])
 def test_odd_json_is_refused(data: object) -> None:
     with pytest.raises(InvalidRequest):
-        steps_of(data)
+        parse_steps(data)
 
 
 def test_the_file_is_written_as_the_chain_says() -> None:
-    wanted = followed(GenerationRequest(prompt="a cat"), (SMALL,))
+    wanted = append_steps(GenerationRequest(prompt="a cat"), (SMALL,))
     assert wanted.file == SMALL.file
     assert wanted.then == (SMALL.replace(file=None),)
-    assert followed(wanted, ()) is wanted
-    assert following(wanted) == (SMALL,)
-    assert following(GenerationRequest(prompt="a cat", file=SMALL.file)) == ()
+    assert append_steps(wanted, ()) is wanted
+    assert extract_steps(wanted) == (SMALL,)
+    assert extract_steps(GenerationRequest(prompt="a cat", file=SMALL.file)) == ()
 
 
-def test_a_chain_is_known_by_what_was_carried_out(chains: Chains) -> None:
+def test_a_chain_is_known_by_what_was_carried_out(chains: SavedChains) -> None:
     larger = GenerationRequest(task=Task.UPSCALE, model="upscaler/x")
     chains.save("ann", "web", [larger, SMALL])
-    assert chains.name_of("ann", (larger, SMALL.replace(model="finish"))) == "web"
-    assert chains.name_of("ann", (larger.replace(model="upscaler/y"), SMALL)) is None
-    assert chains.name_of("ann", (larger,)) is None
-    assert chains.name_of("bob", (larger, SMALL)) is None
+    assert chains.find_name("ann", (larger, SMALL.replace(model="finish"))) == "web"
+    assert chains.find_name("ann", (larger.replace(model="upscaler/y"), SMALL)) is None
+    assert chains.find_name("ann", (larger,)) is None
+    assert chains.find_name("bob", (larger, SMALL)) is None
 
 
 def test_a_chain_of_another_version_is_left_out(tmp_path: Path) -> None:
     database = Database(tmp_path / "library.db")
-    chains = Chains(database)
+    chains = SavedChains(database)
     chains.save("ann", "web", [SMALL])
     with database.transaction() as connection:
         connection.execute(
             "INSERT INTO chains (user, name, steps, created) VALUES ('ann', 'later', '[{\"sparkle\": 1}]', 0)"
         )
     assert chains.all("ann") == {"web": (SMALL,)}
-    assert chains.name_of("ann", (SMALL,)) == "web"
+    assert chains.find_name("ann", (SMALL,)) == "web"
 
 
 def test_a_chain_follows_a_drawing(tmp_path: Path) -> None:
-    engine: Engine = open_engine(tmp_path, FakeBackend(), Finishing(Fonts(tmp_path)))
+    engine: Engine = open_engine(tmp_path, FakeBackend(), FinishingBackend(Fonts(tmp_path)))
     try:
         engine.chains.save(
-            LOCAL.name, "web", [GenerationRequest(task=Task.FINISH, finish=Finish(width=16), file=SMALL.file)]
+            LOCAL_USER.name, "web", [GenerationRequest(task=Task.FINISH, finish=Finish(width=16), file=SMALL.file)]
         )
-        wanted = followed(GenerationRequest(model="fake", seed=1), engine.chains.steps(LOCAL.name, "web"))
-        [asset] = wait_final(engine.submit(wanted, LOCAL)).assets
+        wanted = append_steps(GenerationRequest(model="fake", seed=1), engine.chains.steps(LOCAL_USER.name, "web"))
+        [asset] = wait_until_final(engine.submit(wanted, LOCAL_USER)).assets
         assert (asset.width, asset.path.suffix) == (16, ".webp")
     finally:
         engine.close()
@@ -111,13 +111,13 @@ def test_a_chain_follows_a_drawing(tmp_path: Path) -> None:
 
 @pytest.fixture
 def served(tmp_path: Path):
-    backends = [FakeBackend(FAKE_MODEL), Finishing(Fonts(tmp_path))]
-    with running(tmp_path, backend=backends, users=True, default_model="fake") as server:
+    backends = [FakeBackend(FAKE_MODEL), FinishingBackend(Fonts(tmp_path))]
+    with serve_studio(tmp_path, backend=backends, users=True, default_model="fake") as server:
         yield server
 
 
-def test_chains_through_http(served: Served) -> None:
-    ann, bob = served.client("ann"), served.client("bob")
+def test_chains_through_http(served: RunningStudio) -> None:
+    ann, bob = served.open_client("ann"), served.open_client("bob")
     kept = ann.put(f"{API}/chains/web", json={"steps": [SMALL.to_json()]})
     assert kept.status_code == 200, kept.text
     assert kept.json() == {"name": "web", "steps": [SMALL.to_json()]}
@@ -129,7 +129,7 @@ def test_chains_through_http(served: Served) -> None:
     assert len(made["images"]) == 2
     then = ann.post(f"{API}/create?wait=true", json={"prompt": "a cat", "then": [SMALL.to_json()]}).json()
     assert len(then["images"]) == 2
-    picture = base64.b64encode(png()).decode()
+    picture = base64.b64encode(make_png_with_chunks()).decode()
     through = ann.post(f"{API}/chains/web?wait=true", json={"images": [picture]}).json()
     assert [image["width"] for image in through["images"]] == [16, 8]
     assert ann.post(f"{API}/chains/web", json={}).status_code == 400

@@ -12,33 +12,33 @@ import httpx
 import pytest
 from fakes import FakeBackend
 from providers import SENTINEL
-from serving import Served, running
-from vendor_server import VendorServer, serving
+from serving import RunningStudio, serve_studio
+from vendor_server import VendorServer, run_vendor_server
 from vendors.openai import OpenAI
 
 from studio.core.settings import Settings
-from studio.engine.money.cloud_accounts import Clouds, CloudState
+from studio.engine.money.cloud_accounts import CloudAccounts, CloudState
 from studio.engine.money.keys import KeyState, KeyStore
-from studio.engine.money.ledger import Line
+from studio.engine.money.ledger import LedgerRow
 from studio.page import mount
 from studio.pipelines.catalog.catalog import Catalog
 from studio.pipelines.catalog.hub import Hub
 from studio.pipelines.local_backend import LocalPipelines
 from studio.providers.common.service_backend import Service
 from studio.providers.openai import PROVIDER
-from studio.tabs.configurations.cloud_services import _table, spent_table
+from studio.tabs.configurations.cloud_services import _render_services_table, render_spending
 
 EVENTS = ("keep_key", "test_key", "remove_key")
 
 
 @pytest.fixture
 def vendor() -> Iterator[VendorServer]:
-    with serving(OpenAI()) as server:
+    with run_vendor_server(OpenAI()) as server:
         yield server
 
 
 @pytest.fixture
-def served(tmp_path: Path, vendor: VendorServer) -> Iterator[Served]:
+def served(tmp_path: Path, vendor: VendorServer) -> Iterator[RunningStudio]:
     keys = KeyStore(tmp_path / "keys.json", {})
     service = Service(PROVIDER, keys, lambda: f"{vendor.url}/v1")
     models = tmp_path / "models"
@@ -47,15 +47,17 @@ def served(tmp_path: Path, vendor: VendorServer) -> Iterator[Served]:
     )  # fmt: skip
     with ExitStack() as stack:
         served = stack.enter_context(
-            running(
+            serve_studio(
                 tmp_path, users=True, backend=[FakeBackend(), service], page=mount, models=store, default_model="fake"
             )
         )
-        object.__setattr__(served.studio, "clouds", Clouds([service], keys, lambda: served.studio.settings.current))
+        object.__setattr__(
+            served.studio, "clouds", CloudAccounts([service], keys, lambda: served.studio.settings.current)
+        )
         yield served
 
 
-def press(served: Served, client: httpx.Client, button: str, key: str = "") -> str:
+def press(served: RunningStudio, client: httpx.Client, button: str, key: str = "") -> str:
     """Press a button of the panel as the page would, for OpenAI; everything that comes back."""
     names = {entry["api_name"]: entry["id"] for entry in client.get("/config").json()["dependencies"]}
     body = {"data": ["openai", key], "fn_index": names[button], "session_hash": f"x{button}{len(key)}"}
@@ -64,8 +66,8 @@ def press(served: Served, client: httpx.Client, button: str, key: str = "") -> s
         return next(line for line in answer.iter_lines() if "process_completed" in line)
 
 
-def test_a_key_is_set_tested_and_removed_and_never_told(served: Served, vendor: VendorServer) -> None:
-    root = served.client("root")
+def test_a_key_is_set_tested_and_removed_and_never_told(served: RunningStudio, vendor: VendorServer) -> None:
+    root = served.open_client("root")
     assert "The key of OpenAI is set: its models are ready." in press(served, root, "keep_key", SENTINEL)
     told = press(served, root, "test_key")
     assert "The key works." in told
@@ -78,16 +80,16 @@ def test_a_key_is_set_tested_and_removed_and_never_told(served: Served, vendor: 
     assert served.studio.clouds.all()[0].locked
 
 
-def test_a_wrong_key_says_so(served: Served) -> None:
-    root = served.client("root")
+def test_a_wrong_key_says_so(served: RunningStudio) -> None:
+    root = served.open_client("root")
     assert "This is not an API key." in press(served, root, "keep_key", "two words")
     press(served, root, "keep_key", "sk-wrong-0123456789")
     assert "OpenAI does not accept the key." in press(served, root, "test_key")
 
 
 @pytest.mark.parametrize("button", EVENTS)
-def test_only_an_administrator_may(served: Served, vendor: VendorServer, button: str) -> None:
-    answer = press(served, served.client("bob"), button, "sk-of-bob-0123456789")
+def test_only_an_administrator_may(served: RunningStudio, vendor: VendorServer, button: str) -> None:
+    answer = press(served, served.open_client("bob"), button, "sk-of-bob-0123456789")
     assert "administrator" in answer
     assert '"success":false' in answer.replace(" ", "")
     assert served.studio.clouds is not None
@@ -101,7 +103,7 @@ def state(**changes: Any) -> CloudState:
 
 
 def test_the_table_tells_where_a_key_is_from() -> None:
-    table = _table(
+    table = _render_services_table(
         [
             state(title="<i>"), state(key=KeyState(name="K"), locked="it needs a key"),
             state(key=KeyState(name="K", where="environment")), state(key=KeyState(name="K", where="file", ends="1234")),
@@ -120,9 +122,9 @@ def test_the_table_tells_where_a_key_is_from() -> None:
 
 def test_what_was_spent_adds_up() -> None:
     day = {"day": "2026-11-20", "user": "ann", "pictures": 2, "estimated": 0.1}
-    lines = [Line(provider="openai", billed=0.08, **day), Line(provider="<i>", billed=0.02, **day)]
-    table = spent_table(lines)
+    lines = [LedgerRow(provider="openai", billed=0.08, **day), LedgerRow(provider="<i>", billed=0.02, **day)]
+    table = render_spending(lines)
     assert "$0.10 in the last 31 days" in table
     assert "<i>" not in table
     assert "inline-size:25%" in table
-    assert "Nothing was spent" in spent_table([])
+    assert "Nothing was spent" in render_spending([])

@@ -7,17 +7,17 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from fakes import FAKE_MODEL, FakeBackend, wait_final
+from fakes import FAKE_MODEL, FakeBackend, wait_until_final
 from serving import make_studio
 
 from studio.core.errors import InvalidRequest, ModelBroken, UnknownModel, Unreachable
 from studio.core.model import Feature
 from studio.core.pricing import Estimate
 from studio.core.request import GenerationRequest
-from studio.core.user import LOCAL
+from studio.core.user import LOCAL_USER
 from studio.engine.models.votes import Tally
 from studio.engine.studio import Studio
-from studio.tabs.compare import _choices, _priced, _side_by_side, _submitted, _tallied
+from studio.tabs.compare import _list_choices, _render_price, _render_side_by_side, _render_tallies, _submit_jobs
 
 CLOUD = dataclasses.replace(
     FAKE_MODEL, id="shop/fox", title="<Fox>", lane="shop", paid=True, features=frozenset({Feature.STEPS})
@@ -45,16 +45,16 @@ def studio(tmp_path: Path, shop: Shop) -> Iterator[Studio]:
 
 
 def test_models_that_are_ready_are_offered(studio: Studio) -> None:
-    assert [name for _, name in _choices(studio)] == ["fake", "shop/fox", "shop/cat"]
+    assert [name for _, name in _list_choices(studio)] == ["fake", "shop/fox", "shop/cat"]
 
 
 def test_each_gets_the_prompt_and_the_seed_where_it_takes_one(studio: Studio, shop: Shop) -> None:
-    jobs = _submitted(studio, "a fox", ["fake", "shop/fox"], 7, LOCAL, blind=False)
+    jobs = _submit_jobs(studio, "a fox", ["fake", "shop/fox"], 7, LOCAL_USER, blind=False)
     for job in jobs:
-        assert wait_final(job).assets
+        assert wait_until_final(job).assets
     assert [job.request.model for job in jobs] == ["fake", "shop/fox"]
     assert [job.request.seed for job in jobs] == [7, None]
-    page = _side_by_side(studio, jobs, hidden=False)
+    page = _render_side_by_side(studio, jobs, hidden=False)
     assert page.count("<figure>") == page.count("<img") == 2
     assert "free" in page
     assert "about $0.04" in page
@@ -63,11 +63,11 @@ def test_each_gets_the_prompt_and_the_seed_where_it_takes_one(studio: Studio, sh
 
 
 def test_a_blind_pair_is_unnamed_and_has_no_price(studio: Studio) -> None:
-    jobs = _submitted(studio, "a fox", ["fake", "shop/fox"], 7, LOCAL, blind=True)
+    jobs = _submit_jobs(studio, "a fox", ["fake", "shop/fox"], 7, LOCAL_USER, blind=True)
     for job in jobs:
-        wait_final(job)
+        wait_until_final(job)
     assert {job.request.model for job in jobs} == {"fake", "shop/fox"}
-    page = _side_by_side(studio, jobs, hidden=True)
+    page = _render_side_by_side(studio, jobs, hidden=True)
     assert ">Left<" in page
     assert ">Right<" in page
     assert not any(told in page for told in ("Fake", "Fox", "$", "free"))
@@ -75,10 +75,10 @@ def test_a_blind_pair_is_unnamed_and_has_no_price(studio: Studio) -> None:
 
 def test_one_that_fails_stands_beside_one_that_does_not(studio: Studio, shop: Shop) -> None:
     shop.fail = lambda request, step: Unreachable("The <shop> is closed.", hint="Come back.")
-    jobs = _submitted(studio, "a fox", ["fake", "shop/fox"], 7, LOCAL, blind=False)
+    jobs = _submit_jobs(studio, "a fox", ["fake", "shop/fox"], 7, LOCAL_USER, blind=False)
     for job in jobs:
-        wait_final(job)
-    page = _side_by_side(studio, jobs, hidden=False)
+        wait_until_final(job)
+    page = _render_side_by_side(studio, jobs, hidden=False)
     assert "The &lt;shop&gt; is closed. Come back." in page
     assert page.count("<img") == 1
 
@@ -97,15 +97,15 @@ def test_nothing_is_sent_when_one_is_refused(
     studio: Studio, models: list[str], blind: bool, kind: type[Exception]
 ) -> None:
     with pytest.raises(kind):
-        _submitted(studio, "a fox", list(models), 7, LOCAL, blind=blind)
-    assert studio.engine.jobs(LOCAL) == []
+        _submit_jobs(studio, "a fox", list(models), 7, LOCAL_USER, blind=blind)
+    assert studio.engine.jobs(LOCAL_USER) == []
 
 
 def test_the_price_of_all_together(studio: Studio) -> None:
-    assert _priced(studio, "a fox", []) == ""
-    assert "Costs nothing." in _priced(studio, "a fox", ["fake"])
-    assert "About $0.04." in _priced(studio, "a fox", ["fake", "shop/fox"])
-    assert "About $0.04 and what nobody can tell." in _priced(studio, "a fox", ["shop/cat", "shop/fox"])
+    assert _render_price(studio, "a fox", []) == ""
+    assert "Costs nothing." in _render_price(studio, "a fox", ["fake"])
+    assert "About $0.04." in _render_price(studio, "a fox", ["fake", "shop/fox"])
+    assert "About $0.04 and what nobody can tell." in _render_price(studio, "a fox", ["shop/cat", "shop/fox"])
 
 
 def test_votes_are_counted_per_pair(studio: Studio) -> None:
@@ -114,6 +114,6 @@ def test_votes_are_counted_per_pair(studio: Studio) -> None:
     votes.cast("bob", "shop/fox", "fake")
     votes.cast("bob", "shop/fox", "fake", tie=True)
     assert votes.tallies() == [Tally(first="fake", second="shop/fox", for_first=1, for_second=1, ties=1)]
-    assert "<td>fake</td><td>1</td><td>1</td><td>1</td><td>shop/fox</td>" in _tallied(votes.tallies())
-    assert _tallied([]) == ""
-    assert "<b>" not in _tallied([Tally(first="<b>", second="c", for_first=1, for_second=0, ties=0)])
+    assert "<td>fake</td><td>1</td><td>1</td><td>1</td><td>shop/fox</td>" in _render_tallies(votes.tallies())
+    assert _render_tallies([]) == ""
+    assert "<b>" not in _render_tallies([Tally(first="<b>", second="c", for_first=1, for_second=0, ties=0)])

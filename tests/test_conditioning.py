@@ -9,8 +9,8 @@ import pytest
 
 from studio.core.errors import InvalidRequest
 from studio.core.request import GenerationRequest
-from studio.pipelines.run.conditioning import Conditioning, encode
-from tests.tiny_models import tiny_sd15, tiny_sdxl
+from studio.pipelines.run.conditioning import Conditioning, encode_prompts
+from tests.tiny_models import make_tiny_sd15, make_tiny_sdxl
 
 pytestmark = pytest.mark.torch
 torch = pytest.importorskip("torch")
@@ -26,16 +26,16 @@ def _pipe(folder: Path) -> Any:
 
 @pytest.fixture(scope="module")
 def sd(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    return _pipe(tiny_sd15(tmp_path_factory.mktemp("sd")))
+    return _pipe(make_tiny_sd15(tmp_path_factory.mktemp("sd")))
 
 
 @pytest.fixture(scope="module")
 def sdxl(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    return _pipe(tiny_sdxl(tmp_path_factory.mktemp("sdxl")))
+    return _pipe(make_tiny_sdxl(tmp_path_factory.mktemp("sdxl")))
 
 
 def _encode(pipe: Any, prompt: str, *, pictures: int = 1, steps: int = 4, **fields: Any) -> Conditioning:
-    return encode(pipe, GenerationRequest(prompt=prompt, **fields), steps=steps, pictures=pictures)
+    return encode_prompts(pipe, GenerationRequest(prompt=prompt, **fields), steps=steps, pictures=pictures)
 
 
 def _hidden(pipe: Any, prompt: str, **fields: Any) -> Any:
@@ -63,7 +63,7 @@ def _run(
     latents = torch.randn(pictures, 4, 8, 8, generator=torch.Generator().manual_seed(0))
     hook = pipe.unet.register_forward_pre_hook(look, with_kwargs=True)
     try:
-        with conditioning.composed(pipe):
+        with conditioning.apply_composition(pipe):
             return pipe(
                 **conditioning.arguments(), num_inference_steps=steps, guidance_scale=guidance, width=64, height=64, latents=latents,
                 output_type="latent", callback_on_step_end=on_step,
@@ -233,7 +233,7 @@ def test_composition_is_the_sum_of_what_each_condition_moves(family: str, reques
         if family == "sdxl":
             pooled = torch.cat([told["negative_pooled_prompt_embeds"], told["pooled_prompt_embeds"]])
             added = {"text_embeds": pooled, "time_ids": torch.tensor([[64.0, 64, 0, 0, 64, 64]] * 2)}
-        with torch.no_grad(), conditioning.composed(pipe):
+        with torch.no_grad(), conditioning.apply_composition(pipe):
             return pipe.unet(
                 sample, time, encoder_hidden_states=hidden, added_cond_kwargs=added, return_dict=True
             ).sample
@@ -247,11 +247,11 @@ def test_composition_is_the_sum_of_what_each_condition_moves(family: str, reques
 
 def test_nothing_is_left_on_the_unet_even_when_the_run_fails(sd: Any) -> None:
     before = dict(vars(sd.unet))
-    with pytest.raises(TypeError), _encode(sd, "a AND b").composed(sd):
+    with pytest.raises(TypeError), _encode(sd, "a AND b").apply_composition(sd):
         sd.unet("not a sample")
     assert vars(sd.unet).keys() == before.keys()
     sd.unet.forward = kept = sd.unet.forward
-    with _encode(sd, "a AND b").composed(sd):
+    with _encode(sd, "a AND b").apply_composition(sd):
         assert sd.unet.forward is not kept
     assert sd.unet.forward is kept
     del sd.unet.forward

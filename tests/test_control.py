@@ -13,28 +13,41 @@ from studio.core.errors import InvalidRequest, JobCancelled, NotConfigured
 from studio.core.request import GenerationRequest, Hires
 from studio.core.request_parts import ControlMode, ControlUnit, Inpaint
 from studio.core.task import Task
-from studio.core.weights import Kind, WeightFile
-from tests.local_models import Finder, FolderCatalog, RecordingContext, ask, local, seeds
-from tests.tiny_control import picture, tiny_controlnet, tiny_crossed, tiny_t2i_adapter, tiny_union
-from tests.tiny_models import tiny_sd15, tiny_sdxl
+from studio.core.weights import WeightFile, WeightKind
+from tests.local_models import (
+    FakeAnnotators,
+    FolderCatalog,
+    RecordingContext,
+    make_local_pipelines,
+    make_request,
+    make_seeds,
+)
+from tests.tiny_control import (
+    make_tile_image,
+    make_tiny_controlnet,
+    make_tiny_crossed,
+    make_tiny_t2i_adapter,
+    make_tiny_union,
+)
+from tests.tiny_models import make_tiny_sd15, make_tiny_sdxl
 
 pytestmark = pytest.mark.torch
-PICTURES = {"source": picture(1), "other": picture(2), "mask": Image.new("L", (64, 64), 0)}
+PICTURES = {"source": make_tile_image(1), "other": make_tile_image(2), "mask": Image.new("L", (64, 64), 0)}
 PICTURES["mask"].paste(255, (0, 0, 32, 64))
 
 
 @pytest.fixture(scope="module")
 def catalog(tmp_path_factory) -> FolderCatalog:
     root = tmp_path_factory.mktemp("models")
-    one, xl, crossed = tiny_sd15(root / "tiny"), tiny_sdxl(root / "xl"), tiny_crossed(root / "crossed")
+    one, xl, crossed = make_tiny_sd15(root / "tiny"), make_tiny_sdxl(root / "xl"), make_tiny_crossed(root / "crossed")
     nets = (
-        tiny_controlnet(root / "canny", one), tiny_controlnet(root / "depth", one, seed=2),
-        tiny_controlnet(root / "shuffle", one, global_pool_conditions=True),
-        tiny_controlnet(root / "xl-canny", xl), tiny_union(root / "xl-union", xl), tiny_t2i_adapter(root / "sketch"),
-        tiny_t2i_adapter(root / "grey", grey=True), tiny_controlnet(root / "crossed-canny", crossed),
-        WeightFile(name="broken", kind=Kind.CONTROLNET, path=root, bytes=1, family="sd15", problem="It is cut short."),
-        WeightFile(name="foreign", kind=Kind.CONTROLNET, path=root, bytes=1, family="flux"),
-        dataclasses.replace(tiny_controlnet(root / "narrow", tiny_sd15(root / "other")), name="narrow"),
+        make_tiny_controlnet(root / "canny", one), make_tiny_controlnet(root / "depth", one, seed=2),
+        make_tiny_controlnet(root / "shuffle", one, global_pool_conditions=True),
+        make_tiny_controlnet(root / "xl-canny", xl), make_tiny_union(root / "xl-union", xl), make_tiny_t2i_adapter(root / "sketch"),
+        make_tiny_t2i_adapter(root / "grey", grey=True), make_tiny_controlnet(root / "crossed-canny", crossed),
+        WeightFile(name="broken", kind=WeightKind.CONTROLNET, path=root, bytes=1, family="sd15", problem="It is cut short."),
+        WeightFile(name="foreign", kind=WeightKind.CONTROLNET, path=root, bytes=1, family="flux"),
+        dataclasses.replace(make_tiny_controlnet(root / "narrow", make_tiny_sd15(root / "other")), name="narrow"),
     )  # fmt: skip
     config = root / "narrow" / "config.json"
     config.write_text(config.read_text().replace('"cross_attention_dim": 32', '"cross_attention_dim": 48'))
@@ -43,7 +56,7 @@ def catalog(tmp_path_factory) -> FolderCatalog:
 
 @pytest.fixture
 def studio(catalog, tmp_path):
-    backend, settings = local(tmp_path, catalog, Finder(PICTURES["mask"]))
+    backend, settings = make_local_pipelines(tmp_path, catalog, FakeAnnotators(PICTURES["mask"]))
     yield backend, settings
     backend.close()
 
@@ -53,7 +66,7 @@ def context(studio) -> RecordingContext:
 
 
 def draw(studio, request: GenerationRequest, *numbers: int, ctx: RecordingContext | None = None) -> list[np.ndarray]:
-    drawn = studio[0].render(request, seeds(*(numbers or (7,))), ctx or context(studio))
+    drawn = studio[0].render(request, make_seeds(*(numbers or (7,))), ctx or context(studio))
     return [np.asarray(one.image, dtype=int) for one in drawn]
 
 
@@ -84,7 +97,7 @@ def bare(
     return np.asarray(image, dtype=int)
 
 
-def _kind(catalog, name: str) -> Kind:
+def _kind(catalog, name: str) -> WeightKind:
     return next(file.kind for file in catalog.weights() if file.name == name)
 
 
@@ -93,7 +106,7 @@ def _net(file: WeightFile) -> Any:
 
     name = (
         "T2IAdapter"
-        if file.kind is Kind.T2I_ADAPTER
+        if file.kind is WeightKind.T2I_ADAPTER
         else "ControlNetUnionModel"
         if "union" in file.name
         else "ControlNetModel"
@@ -108,7 +121,7 @@ def same(ours: np.ndarray, theirs: np.ndarray) -> bool:
 @pytest.mark.parametrize("model", ["tiny", "xl"])
 def test_one_unit_draws_what_diffusers_control_pipeline_draws(studio, catalog, model: str) -> None:
     net, xl = ("xl-canny", "XL") if model == "xl" else ("canny", "")
-    request = ask(model, steps=4, control=(unit(net, weight=0.7, start=0.25, end=0.75),))
+    request = make_request(model, steps=4, control=(unit(net, weight=0.7, start=0.25, end=0.75),))
     theirs = bare(
         catalog, model, f"StableDiffusion{xl}ControlNetPipeline", [net], request, image=PICTURES["other"],
         controlnet_conditioning_scale=0.7, control_guidance_start=0.25, control_guidance_end=0.75,
@@ -122,7 +135,7 @@ def test_three_units_draw_what_diffusers_draws_with_three(studio, catalog) -> No
     names, weights = ["canny", "depth", "canny"], [0.5, 0.9, 0.3]
     maps = [PICTURES["other"], PICTURES["source"], PICTURES["source"]]
     units = (unit("canny", weight=0.5, end=0.5), unit("depth", weight=0.9, picture="source"), unit("canny", weight=0.3, picture="source"))  # fmt: skip
-    request = ask(steps=4, control=units)
+    request = make_request(steps=4, control=units)
     theirs = bare(
         catalog, "tiny", "StableDiffusionControlNetPipeline", names, request, image=maps,
         controlnet_conditioning_scale=weights, control_guidance_start=[0.0] * 3, control_guidance_end=[0.5, 1.0, 1.0],
@@ -131,7 +144,7 @@ def test_three_units_draw_what_diffusers_draws_with_three(studio, catalog) -> No
 
 
 def test_image_to_image_and_inpainting_are_steered_as_diffusers_does(studio, catalog) -> None:
-    request = ask(
+    request = make_request(
         task=Task.IMG2IMG, steps=4, strength=0.5, source="source", control=(unit(picture=None, preprocessor="canny"),)
     )
     grey = PICTURES["source"].convert("L").convert("RGB")  # the annotators' map
@@ -147,7 +160,7 @@ def test_image_to_image_and_inpainting_are_steered_as_diffusers_does(studio, cat
 
 
 def test_a_union_controlnet_is_told_its_type(studio, catalog) -> None:
-    request = ask("xl", control=(unit("xl-union", preprocessor="none", kind="canny", weight=0.8),))
+    request = make_request("xl", control=(unit("xl-union", preprocessor="none", kind="canny", weight=0.8),))
     theirs = bare(
         catalog, "xl", "StableDiffusionXLControlNetUnionPipeline", ["xl-union"], request,
         control_image=PICTURES["other"], control_mode=3, controlnet_conditioning_scale=0.8,
@@ -162,7 +175,7 @@ def test_a_union_controlnet_is_told_its_type(studio, catalog) -> None:
 
 @pytest.mark.parametrize("name", ["sketch", "grey"])
 def test_a_t2i_adapter_draws_what_diffusers_draws(studio, catalog, name: str) -> None:
-    request = ask("crossed", control=(unit(name, weight=0.9),))
+    request = make_request("crossed", control=(unit(name, weight=0.9),))
     image = PICTURES["other"].convert("L") if name == "grey" else PICTURES["other"]
     theirs = bare(catalog, "crossed", "StableDiffusionAdapterPipeline", [name], request, image=image, adapter_conditioning_scale=0.9)  # fmt: skip
     ours = draw(studio, request)[0]
@@ -170,12 +183,12 @@ def test_a_t2i_adapter_draws_what_diffusers_draws(studio, catalog, name: str) ->
     both = draw(studio, request.replace(control=(*request.control, unit("crossed-canny"))))[0]
     assert not same(ours, both), "it acts beside a ControlNet"
     with pytest.raises(InvalidRequest, match="other sizes"):
-        draw(studio, ask(control=(unit(name),)))
+        draw(studio, make_request(control=(unit(name),)))
 
 
 def test_the_second_pass_is_steered_too(studio) -> None:
     hires = Hires(scale=2, upscaler="Lanczos", strength=0.5)
-    request = ask(hires=hires, control=(unit(weight=1.5),))
+    request = make_request(hires=hires, control=(unit(weight=1.5),))
     steered, free = draw(studio, request)[0], draw(studio, request.replace(control=()))[0]
     assert steered.shape == (128, 128, 3)
     assert not same(steered, free)
@@ -183,10 +196,12 @@ def test_the_second_pass_is_steered_too(studio) -> None:
 
 def test_modes_weigh_blocks_and_sides_of_the_guidance(studio) -> None:
     """Balanced acts on both sides; control on the prompt's alone; both others weigh the shallow blocks less."""
-    drawn = {mode: draw(studio, ask(control=(unit(mode=mode, weight=2),)))[0] for mode in ControlMode}
+    drawn = {mode: draw(studio, make_request(control=(unit(mode=mode, weight=2),)))[0] for mode in ControlMode}
     assert not same(drawn[ControlMode.BALANCED], drawn[ControlMode.PROMPT])
     assert not same(drawn[ControlMode.PROMPT], drawn[ControlMode.CONTROL])
-    unguided = [draw(studio, ask(guidance=1, control=(unit(mode=m, weight=2),)))[0] for m in ("prompt", "control")]
+    unguided = [
+        draw(studio, make_request(guidance=1, control=(unit(mode=m, weight=2),)))[0] for m in ("prompt", "control")
+    ]
     assert same(*unguided), "without guidance there is one side only"
 
 
@@ -194,15 +209,15 @@ def test_modes_weigh_blocks_and_sides_of_the_guidance(studio) -> None:
 def test_what_each_block_is_given(catalog, name: str, mode: str) -> None:
     import torch
 
-    from studio.pipelines.control.control_unet import Steer, steered
-    from studio.pipelines.control.control_units import Chosen
+    from studio.pipelines.control.control_unet import LoadedUnit, apply_units
+    from studio.pipelines.control.control_units import ResolvedUnit
 
     file, model = catalog.find(_kind(catalog, name), name), "crossed" if name == "sketch" else "tiny"
     module = _net(file)
-    chosen = Chosen(unit=ControlUnit(model=name, mode=ControlMode(mode), weight=0.5), file=file, picture=None)
+    chosen = ResolvedUnit(unit=ControlUnit(model=name, mode=ControlMode(mode), weight=0.5), file=file, picture=None)
     balanced = dataclasses.replace(chosen, unit=dataclasses.replace(chosen.unit, mode=ControlMode.BALANCED))
 
-    def given(one: Chosen) -> list[torch.Tensor]:
+    def given(one: ResolvedUnit) -> list[torch.Tensor]:
         import diffusers
 
         pipe = diffusers.StableDiffusionPipeline.from_pretrained(catalog.checkpoint(model).path, local_files_only=True)
@@ -211,7 +226,7 @@ def test_what_each_block_is_given(catalog, name: str, mode: str) -> None:
         pipe.unet.forward = lambda sample, timestep, **rest: seen.update(rest)
         generator = torch.Generator().manual_seed(0)
         sample, text = torch.randn(4, 4, 8, 8, generator=generator), torch.randn(4, 5, 32, generator=generator)
-        with steered(pipe, [Steer(one, module, PICTURES["source"])], 2), torch.inference_mode():
+        with apply_units(pipe, [LoadedUnit(one, module, PICTURES["source"])], 2), torch.inference_mode():
             pipe.unet(sample, torch.tensor(500), encoder_hidden_states=text)
         levels = seen.get("down_intrablock_additional_residuals")
         return levels or [*seen["down_block_additional_residuals"], seen["mid_block_additional_residual"]]
@@ -231,15 +246,15 @@ def test_what_each_block_is_given(catalog, name: str, mode: str) -> None:
 @pytest.mark.parametrize("model", ["tiny", "xl"])
 def test_conditions_joined_by_and_are_each_steered(studio, model: str) -> None:
     units = (unit("xl-canny" if model == "xl" else "canny"),)
-    plain = draw(studio, ask(model, prompt="a red apple", control=units))[0]
-    halves = draw(studio, ask(model, prompt="a red apple :0.5 AND a red apple :0.5", control=units))[0]
+    plain = draw(studio, make_request(model, prompt="a red apple", control=units))[0]
+    halves = draw(studio, make_request(model, prompt="a red apple :0.5 AND a red apple :0.5", control=units))[0]
     assert np.abs(plain - halves).max() <= 2, "two halves of the same are the whole"
-    other = draw(studio, ask(model, prompt="a red apple AND a green pear", control=units))[0]
+    other = draw(studio, make_request(model, prompt="a red apple AND a green pear", control=units))[0]
     assert not same(plain, other)
 
 
 def test_a_batch_and_a_second_order_sampler_are_steered_as_single_pictures(studio) -> None:
-    request = ask(
+    request = make_request(
         "crossed",
         sampler="Heun",
         steps=3,
@@ -251,7 +266,7 @@ def test_a_batch_and_a_second_order_sampler_are_steered_as_single_pictures(studi
 
 
 def test_nothing_is_left_for_the_next_job(studio) -> None:
-    bare = ask("crossed")
+    bare = make_request("crossed")
     steered = bare.replace(control=(unit("crossed-canny"), unit("sketch")))
     before = draw(studio, bare)[0]
     draw(studio, steered)
@@ -269,30 +284,30 @@ def test_nothing_is_left_for_the_next_job(studio) -> None:
 
 
 def test_networks_stay_resident_and_leave_when_memory_is_short(catalog, tmp_path) -> None:
-    studio = local(tmp_path, catalog, memory_budget_gb=1)
+    studio = make_local_pipelines(tmp_path, catalog, memory_budget_gb=1)
     ctx = context(studio)
-    draw(studio, ask(control=(unit(),)), ctx=ctx)
-    draw(studio, ask(control=(unit(),)), ctx=ctx)
+    draw(studio, make_request(control=(unit(),)), ctx=ctx)
+    draw(studio, make_request(control=(unit(),)), ctx=ctx)
     assert ctx.loaded == ["Loading Tiny", "Loading canny"]
-    held = {one.title: one.bytes for one in studio[0].memory().resident}
-    assert held["canny"] > 0.9 * catalog.find(Kind.CONTROLNET, "canny").bytes
-    small = local(tmp_path, catalog, memory_budget_gb=0.001)
-    draw(small, ask(control=(unit(),)))
-    draw(small, ask(control=(unit("depth"),)))
-    assert {one.title for one in small[0].memory().resident} == {"Tiny", "depth"}
+    held = {one.title: one.bytes for one in studio[0].get_memory_report().resident}
+    assert held["canny"] > 0.9 * catalog.find(WeightKind.CONTROLNET, "canny").bytes
+    small = make_local_pipelines(tmp_path, catalog, memory_budget_gb=0.001)
+    draw(small, make_request(control=(unit(),)))
+    draw(small, make_request(control=(unit("depth"),)))
+    assert {one.title for one in small[0].get_memory_report().resident} == {"Tiny", "depth"}
     studio[0].close()
     small[0].close()
 
 
 REFUSED = {
-    "no such net": (ask(control=(unit("nothing"),)), "nothing"),
-    "no model": (ask(control=(unit(""),)), "has no ControlNet"),
-    "broken": (ask(control=(unit("broken"),)), "cut short"),
-    "another family": (ask(control=(unit("foreign"),)), "made for flux"),
-    "another width": (ask(control=(unit("narrow"),)), "48 wide"),
-    "no picture": (ask(control=(unit(picture=None),)), "has no picture"),
-    "union without type": (ask("xl", control=(unit("xl-union"),)), "does not say"),
-    "union of another type": (ask("xl", control=(unit("xl-union", kind="tile"),)), "knows no tile"),
+    "no such net": (make_request(control=(unit("nothing"),)), "nothing"),
+    "no model": (make_request(control=(unit(""),)), "has no ControlNet"),
+    "broken": (make_request(control=(unit("broken"),)), "cut short"),
+    "another family": (make_request(control=(unit("foreign"),)), "made for flux"),
+    "another width": (make_request(control=(unit("narrow"),)), "48 wide"),
+    "no picture": (make_request(control=(unit(picture=None),)), "has no picture"),
+    "union without type": (make_request("xl", control=(unit("xl-union"),)), "does not say"),
+    "union of another type": (make_request("xl", control=(unit("xl-union", kind="tile"),)), "knows no tile"),
 }
 
 
@@ -314,30 +329,30 @@ def test_bad_units_are_refused_before_anything_is_loaded(studio, catalog, name: 
 def test_a_net_of_other_layers_is_refused(studio, catalog, tmp_path) -> None:
     from diffusers import ControlNetModel
 
-    net = ControlNetModel.load_config(catalog.find(Kind.CONTROLNET, "canny").path)
+    net = ControlNetModel.load_config(catalog.find(WeightKind.CONTROLNET, "canny").path)
     wide = ControlNetModel.from_config({**net, "block_out_channels": (16, 48)})
     wide.save_pretrained(tmp_path / "wide")
-    file = WeightFile(name="wide", kind=Kind.CONTROLNET, path=tmp_path / "wide", bytes=1, family="sd15")
+    file = WeightFile(name="wide", kind=WeightKind.CONTROLNET, path=tmp_path / "wide", bytes=1, family="sd15")
     others, catalog.others = catalog.others, [*catalog.others, file]
     with pytest.raises(InvalidRequest, match="other sizes"):
-        draw(studio, ask(control=(unit("wide"),)))
+        draw(studio, make_request(control=(unit("wide"),)))
     catalog.others = others
 
 
 def test_without_preprocessors_a_finished_map_is_wanted(catalog, tmp_path) -> None:
-    studio = local(tmp_path, catalog)
+    studio = make_local_pipelines(tmp_path, catalog)
     with pytest.raises(NotConfigured, match="preprocessors"):
-        draw(studio, ask(control=(unit(preprocessor="canny"),)))
+        draw(studio, make_request(control=(unit(preprocessor="canny"),)))
 
 
 def test_a_unit_of_no_weight_is_off(studio) -> None:
-    off = ask(control=(ControlUnit(model="nothing", weight=0),))
-    assert np.array_equal(draw(studio, off)[0], draw(studio, ask())[0])
+    off = make_request(control=(ControlUnit(model="nothing", weight=0),))
+    assert np.array_equal(draw(studio, off)[0], draw(studio, make_request())[0])
 
 
 def test_a_sketch_is_drawn(studio) -> None:
-    request = ask("crossed", task=Task.SKETCH, source="source", strength=0.9)
+    request = make_request("crossed", task=Task.SKETCH, source="source", strength=0.9)
     by_hand = unit("sketch", picture="source", weight=0.9, preprocessor="scribble_xdog")
     drawn = draw(studio, request)[0]
-    assert np.array_equal(drawn, draw(studio, ask("crossed", control=(by_hand,)))[0])
-    assert not same(drawn, draw(studio, ask("crossed"))[0])
+    assert np.array_equal(drawn, draw(studio, make_request("crossed", control=(by_hand,)))[0])
+    assert not same(drawn, draw(studio, make_request("crossed"))[0])

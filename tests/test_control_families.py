@@ -12,25 +12,31 @@ from studio.core.errors import InvalidRequest
 from studio.core.model import Feature
 from studio.core.request_parts import ControlMode, ControlUnit
 from studio.core.task import Task
-from studio.core.weights import Kind
+from studio.core.weights import WeightKind
 from tests.editing_studio import EditingStudio
-from tests.local_models import EMBEDDED, Finder
-from tests.tiny_control import deepened, picture, tiny_controlnet, tiny_flux_controlnet, tiny_sd3_controlnet
-from tests.tiny_families import tiny_flux, tiny_sd3
-from tests.tiny_models import tiny_sd15
+from tests.local_models import EMBEDDED, FakeAnnotators
+from tests.tiny_control import (
+    add_second_layer,
+    make_tile_image,
+    make_tiny_controlnet,
+    make_tiny_flux_controlnet,
+    make_tiny_sd3_controlnet,
+)
+from tests.tiny_families import make_tiny_flux, make_tiny_sd3
+from tests.tiny_models import make_tiny_sd15
 
 pytestmark = pytest.mark.torch
-PICTURES = {"source": picture(1), "other": picture(2), "mask": Image.new("L", (64, 64), 255)}
+PICTURES = {"source": make_tile_image(1), "other": make_tile_image(2), "mask": Image.new("L", (64, 64), 255)}
 
 
 @pytest.fixture(scope="module")
 def studio(tmp_path_factory):
     root = tmp_path_factory.mktemp("models")
-    flux, sd3 = tiny_flux(root / "flux", guided=True), deepened(tiny_sd3(root / "sd3"))
-    tiny_flux_controlnet(root / "controlnet" / "flux-canny", flux)
-    tiny_flux_controlnet(root / "controlnet" / "flux-union", flux, modes=7)
-    tiny_sd3_controlnet(root / "controlnet" / "sd3-canny", sd3)
-    tiny_controlnet(root / "controlnet" / "sd15-canny", tiny_sd15(root / "sd15"))
+    flux, sd3 = make_tiny_flux(root / "flux", guided=True), add_second_layer(make_tiny_sd3(root / "sd3"))
+    make_tiny_flux_controlnet(root / "controlnet" / "flux-canny", flux)
+    make_tiny_flux_controlnet(root / "controlnet" / "flux-union", flux, modes=7)
+    make_tiny_sd3_controlnet(root / "controlnet" / "sd3-canny", sd3)
+    make_tiny_controlnet(root / "controlnet" / "sd15-canny", make_tiny_sd15(root / "sd15"))
     studio = EditingStudio(root, PICTURES)
     yield studio
     studio.backend.close()
@@ -47,7 +53,7 @@ def draw(
 
 
 def test_the_catalog_tells_families_and_offers_what_they_give(studio) -> None:
-    found = {file.name: file.family for file in studio.catalog.weights() if file.kind is Kind.CONTROLNET}
+    found = {file.name: file.family for file in studio.catalog.weights() if file.kind is WeightKind.CONTROLNET}
     assert found == {"flux-canny": "flux", "flux-union": "flux", "sd3-canny": "sd3", "sd15-canny": "sd15"}
     for model in studio.catalog.models():
         assert Feature.CONTROL in model.features
@@ -76,7 +82,7 @@ def test_flux_draws_what_diffusers_draws(studio) -> None:
 
     from studio.pipelines.run.samplers import make_scheduler
 
-    folder = studio.catalog.find(Kind.CONTROLNET, "flux-canny").path
+    folder = studio.catalog.find(WeightKind.CONTROLNET, "flux-canny").path
     net = diffusers.FluxControlNetModel.from_pretrained(folder, local_files_only=True)
     pipe: Any = diffusers.FluxControlNetPipeline.from_pretrained(
         studio.catalog.checkpoint("flux").path, controlnet=net, local_files_only=True
@@ -117,7 +123,7 @@ def test_a_net_of_another_family_is_refused(studio) -> None:
 
 def test_the_embedded_model_is_steered_by_its_own_edges() -> None:
     """The shipped pair, as a user meets it: structure control by name."""
-    studio = EditingStudio(EMBEDDED.parent, PICTURES, Finder(PICTURES["mask"]))
+    studio = EditingStudio(EMBEDDED.parent, PICTURES, FakeAnnotators(PICTURES["mask"]))
     model = next(model for model in studio.catalog.models() if model.id == "embedded")
     assert {Task.SKETCH, Task.STRUCTURE} < model.tasks
     structure = studio.draw("embedded", Task.STRUCTURE, width=128, height=128, strength=0.8)[0]

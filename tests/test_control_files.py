@@ -12,21 +12,21 @@ import pytest
 
 from studio.core.errors import ModelBroken
 from studio.core.ports import LoadOptions
-from studio.core.weights import Kind, WeightFile
+from studio.core.weights import WeightFile, WeightKind
 from studio.engine.plugins import discover
 from studio.pipelines.catalog.catalog import Catalog
 from studio.pipelines.control import control_files, control_nets
 from tests.test_catalog import write
 from tests.tiny_control import (
-    stirred,
-    tiny_controlnet,
-    tiny_flux_controlnet,
-    tiny_ip_adapter,
-    tiny_t2i_adapter,
-    tiny_union,
+    fill_zero_tensors,
+    make_tiny_controlnet,
+    make_tiny_flux_controlnet,
+    make_tiny_ip_adapter,
+    make_tiny_t2i_adapter,
+    make_tiny_union,
 )
-from tests.tiny_families import single_file, tiny_flux
-from tests.tiny_models import tiny_sd15, tiny_sdxl
+from tests.tiny_families import make_single_file, make_tiny_flux
+from tests.tiny_models import make_tiny_sd15, make_tiny_sdxl
 
 OPTIONS = LoadOptions(device="cpu", dtype="float32")
 TO_K = "down_blocks.0.attentions.0.transformer_blocks.0.attn2.to_k.weight"
@@ -39,24 +39,24 @@ def look(tmp_path: Path) -> Callable[[], Catalog]:
     return lambda: Catalog(tmp_path / "models", specs, tmp_path / "cache")
 
 
-HEADERS: dict[str, tuple[dict[str, tuple[int, ...]], Kind, str, str]] = {
-    "diffusers sd15": ({"controlnet_cond_embedding.conv_in.weight": (16, 3, 3, 3), TO_K: (320, 768)}, Kind.CONTROLNET, "sd15", ""),
-    "diffusers sd2": ({"controlnet_cond_embedding.conv_in.weight": (16, 3, 3, 3), TO_K: (320, 1024)}, Kind.CONTROLNET, "sd2", ""),
-    "original, bare": ({"input_hint_block.0.weight": (16, 3, 3, 3), "input_blocks.1.1.transformer_blocks.0.attn2.to_k.weight": (320, 768)}, Kind.CONTROLNET, "sd15", ""),
-    "lllite": ({"lllite_unet_input_blocks_4_1.down.0.weight": (4, 4)}, Kind.CONTROLNET, "sdxl", "LLLite"),
-    "control lora": ({"lora_controlnet": (1,), "input_hint_block.0.weight": (16, 3, 3, 3)}, Kind.CONTROLNET, "sdxl", "Control-LoRA"),
-    "flux": ({"controlnet_x_embedder.weight": (3072, 64), "transformer_blocks.0.norm1_context.linear.weight": (4, 4)}, Kind.CONTROLNET, "flux", ""),
-    "flux, original": ({"controlnet_blocks.0.weight": (4, 4), "double_blocks.0.img_attn.norm.key_norm.scale": (128,)}, Kind.CONTROLNET, "flux", "diffusers version"),
-    "qwen": ({"controlnet_x_embedder.weight": (4, 4), "transformer_blocks.0.img_mod.1.weight": (4, 4)}, Kind.CONTROLNET, "qwen_image", "diffusers version"),
-    "sd3": ({"controlnet_blocks.0.weight": (4, 4), "pos_embed_input.proj.weight": (4, 4, 2, 2)}, Kind.CONTROLNET, "sd3", "diffusers version"),
-    "z-image": ({"control_all_x_embedder.2-1.weight": (3840, 64), "control_layers.0.after_proj.weight": (4, 4)}, Kind.CONTROLNET, "z_image", ""),
-    "t2i": ({"adapter.conv_in.weight": (320, 192, 3, 3), "adapter.body.0.resnets.0.block1.weight": (320, 320, 3, 3)}, Kind.T2I_ADAPTER, "sd15", ""),
-    "t2i xl": ({"adapter.conv_in.weight": (320, 768, 3, 3), "adapter.body.0.resnets.0.block1.weight": (320, 320, 3, 3)}, Kind.T2I_ADAPTER, "sdxl", ""),
-    "t2i, original": ({"conv_in.weight": (320, 192, 3, 3), "body.0.block1.weight": (320, 320, 3, 3)}, Kind.T2I_ADAPTER, "sd15", "original layout"),
-    "ip without encoder": (FACE, Kind.IP_ADAPTER, "sd15", "image encoder is missing"),
-    "ip xl": ({**FACE, "ip_adapter.1.to_k_ip.weight": (640, 2048)}, Kind.IP_ADAPTER, "sdxl", "image encoder is missing"),
-    "face id": ({**FACE, "ip_adapter.0.to_q_lora.down.weight": (128, 320)}, Kind.IP_ADAPTER, "sd15", "FaceID"),
-    "ip flux": ({"double_blocks.0.processor.ip_adapter_double_stream_k_proj.weight": (3072, 4096)}, Kind.IP_ADAPTER, "flux", "FLUX"),
+HEADERS: dict[str, tuple[dict[str, tuple[int, ...]], WeightKind, str, str]] = {
+    "diffusers sd15": ({"controlnet_cond_embedding.conv_in.weight": (16, 3, 3, 3), TO_K: (320, 768)}, WeightKind.CONTROLNET, "sd15", ""),
+    "diffusers sd2": ({"controlnet_cond_embedding.conv_in.weight": (16, 3, 3, 3), TO_K: (320, 1024)}, WeightKind.CONTROLNET, "sd2", ""),
+    "original, bare": ({"input_hint_block.0.weight": (16, 3, 3, 3), "input_blocks.1.1.transformer_blocks.0.attn2.to_k.weight": (320, 768)}, WeightKind.CONTROLNET, "sd15", ""),
+    "lllite": ({"lllite_unet_input_blocks_4_1.down.0.weight": (4, 4)}, WeightKind.CONTROLNET, "sdxl", "LLLite"),
+    "control lora": ({"lora_controlnet": (1,), "input_hint_block.0.weight": (16, 3, 3, 3)}, WeightKind.CONTROLNET, "sdxl", "Control-LoRA"),
+    "flux": ({"controlnet_x_embedder.weight": (3072, 64), "transformer_blocks.0.norm1_context.linear.weight": (4, 4)}, WeightKind.CONTROLNET, "flux", ""),
+    "flux, original": ({"controlnet_blocks.0.weight": (4, 4), "double_blocks.0.img_attn.norm.key_norm.scale": (128,)}, WeightKind.CONTROLNET, "flux", "diffusers version"),
+    "qwen": ({"controlnet_x_embedder.weight": (4, 4), "transformer_blocks.0.img_mod.1.weight": (4, 4)}, WeightKind.CONTROLNET, "qwen_image", "diffusers version"),
+    "sd3": ({"controlnet_blocks.0.weight": (4, 4), "pos_embed_input.proj.weight": (4, 4, 2, 2)}, WeightKind.CONTROLNET, "sd3", "diffusers version"),
+    "z-image": ({"control_all_x_embedder.2-1.weight": (3840, 64), "control_layers.0.after_proj.weight": (4, 4)}, WeightKind.CONTROLNET, "z_image", ""),
+    "t2i": ({"adapter.conv_in.weight": (320, 192, 3, 3), "adapter.body.0.resnets.0.block1.weight": (320, 320, 3, 3)}, WeightKind.T2I_ADAPTER, "sd15", ""),
+    "t2i xl": ({"adapter.conv_in.weight": (320, 768, 3, 3), "adapter.body.0.resnets.0.block1.weight": (320, 320, 3, 3)}, WeightKind.T2I_ADAPTER, "sdxl", ""),
+    "t2i, original": ({"conv_in.weight": (320, 192, 3, 3), "body.0.block1.weight": (320, 320, 3, 3)}, WeightKind.T2I_ADAPTER, "sd15", "original layout"),
+    "ip without encoder": (FACE, WeightKind.IP_ADAPTER, "sd15", "image encoder is missing"),
+    "ip xl": ({**FACE, "ip_adapter.1.to_k_ip.weight": (640, 2048)}, WeightKind.IP_ADAPTER, "sdxl", "image encoder is missing"),
+    "face id": ({**FACE, "ip_adapter.0.to_q_lora.down.weight": (128, 320)}, WeightKind.IP_ADAPTER, "sd15", "FaceID"),
+    "ip flux": ({"double_blocks.0.processor.ip_adapter_double_stream_k_proj.weight": (3072, 4096)}, WeightKind.IP_ADAPTER, "flux", "FLUX"),
 }  # fmt: skip
 
 
@@ -70,15 +70,15 @@ def test_a_file_is_known_by_its_header(tmp_path: Path, look: Callable[[], Catalo
     assert bool(problem) == bool(found.problem)
 
 
-CONFIGS: dict[str, tuple[dict[str, Any], Kind, str, str]] = {
-    "sd15": ({"_class_name": "ControlNetModel", "cross_attention_dim": 768}, Kind.CONTROLNET, "sd15", ""),
-    "sd2": ({"_class_name": "ControlNetModel", "cross_attention_dim": 1024}, Kind.CONTROLNET, "sd2", ""),
-    "sdxl": ({"_class_name": "ControlNetModel", "cross_attention_dim": 2048, "addition_embed_type": "text_time"}, Kind.CONTROLNET, "sdxl", ""),
-    "union": ({"_class_name": "ControlNetUnionModel", "addition_embed_type": "text_time"}, Kind.CONTROLNET, "sdxl", ""),
-    "qwen": ({"_class_name": "QwenImageControlNetModel"}, Kind.CONTROLNET, "qwen_image", ""),
-    "sd3 inpainting": ({"_class_name": "SD3ControlNetModel", "extra_conditioning_channels": 1}, Kind.CONTROLNET, "sd3", "inpainting"),
-    "hunyuan": ({"_class_name": "HunyuanDiT2DControlNetModel"}, Kind.CONTROLNET, "", "not supported"),
-    "t2i xl": ({"_class_name": "T2IAdapter", "adapter_type": "full_adapter_xl"}, Kind.T2I_ADAPTER, "sdxl", ""),
+CONFIGS: dict[str, tuple[dict[str, Any], WeightKind, str, str]] = {
+    "sd15": ({"_class_name": "ControlNetModel", "cross_attention_dim": 768}, WeightKind.CONTROLNET, "sd15", ""),
+    "sd2": ({"_class_name": "ControlNetModel", "cross_attention_dim": 1024}, WeightKind.CONTROLNET, "sd2", ""),
+    "sdxl": ({"_class_name": "ControlNetModel", "cross_attention_dim": 2048, "addition_embed_type": "text_time"}, WeightKind.CONTROLNET, "sdxl", ""),
+    "union": ({"_class_name": "ControlNetUnionModel", "addition_embed_type": "text_time"}, WeightKind.CONTROLNET, "sdxl", ""),
+    "qwen": ({"_class_name": "QwenImageControlNetModel"}, WeightKind.CONTROLNET, "qwen_image", ""),
+    "sd3 inpainting": ({"_class_name": "SD3ControlNetModel", "extra_conditioning_channels": 1}, WeightKind.CONTROLNET, "sd3", "inpainting"),
+    "hunyuan": ({"_class_name": "HunyuanDiT2DControlNetModel"}, WeightKind.CONTROLNET, "", "not supported"),
+    "t2i xl": ({"_class_name": "T2IAdapter", "adapter_type": "full_adapter_xl"}, WeightKind.T2I_ADAPTER, "sdxl", ""),
 }  # fmt: skip
 
 
@@ -100,7 +100,7 @@ def test_a_broken_folder_says_so(tmp_path: Path, look: Callable[[], Catalog]) ->
     (folder / "config.json").write_text(json.dumps({"_class_name": "ControlNetModel"}))
     file.write_bytes(file.read_bytes()[:-50])
     (found,) = look().weights()
-    assert found.kind is Kind.CONTROLNET
+    assert found.kind is WeightKind.CONTROLNET
     assert "cut short" in found.problem
 
 
@@ -108,22 +108,22 @@ def test_a_broken_folder_says_so(tmp_path: Path, look: Callable[[], Catalog]) ->
 def test_an_ip_adapter_is_whole_with_its_encoder_as_soon_as_that_is_there(
     tmp_path: Path, look: Callable[[], Catalog]
 ) -> None:
-    made = tiny_ip_adapter(tmp_path / "models" / "ip_adapters", tiny_sd15(tmp_path / "tiny"))
+    made = make_tiny_ip_adapter(tmp_path / "models" / "ip_adapters", make_tiny_sd15(tmp_path / "tiny"))
     encoder, aside = made.path.parent / "image_encoder", tmp_path / "aside"
     shutil.move(encoder, aside)
     catalog = look()
-    (lonely,) = (file for file in catalog.weights() if file.kind is Kind.IP_ADAPTER)
+    (lonely,) = (file for file in catalog.weights() if file.kind is WeightKind.IP_ADAPTER)
     assert "image encoder is missing" in lonely.problem
     (tmp_path / "models" / "sdxl_models").mkdir()
     shutil.move(aside, tmp_path / "models" / "sdxl_models" / "image_encoder")
     catalog.refresh()
-    (whole,) = (file for file in catalog.weights() if file.kind is Kind.IP_ADAPTER)
+    (whole,) = (file for file in catalog.weights() if file.kind is WeightKind.IP_ADAPTER)
     assert whole.problem == ""
-    assert control_files.image_encoder(whole.path, 999) is None, "one of another width is not taken"
+    assert control_files.find_image_encoder(whole.path, 999) is None, "one of another width is not taken"
 
 
-def loaded(file: Path, family: str, kind: Kind = Kind.CONTROLNET) -> Any:
-    return control_nets.load_network(
+def loaded(file: Path, family: str, kind: WeightKind = WeightKind.CONTROLNET) -> Any:
+    return control_nets.load_control_network(
         WeightFile(name=file.stem, kind=kind, path=file, bytes=1, family=family), OPTIONS
     )  # fmt: skip
 
@@ -143,12 +143,12 @@ def test_a_controlnet_in_one_file_is_loaded_in_both_layouts(tmp_path: Path, monk
     from diffusers import ControlNetModel
     from safetensors.torch import save_file
 
-    _, config, modules = single_file(tmp_path, "sd15")
+    _, config, modules = make_single_file(tmp_path, "sd15")
     (config / "unet").rename(tmp_path / "unet")
     (tmp_path / "configs" / "sd15").mkdir(parents=True)
     (tmp_path / "unet").rename(tmp_path / "configs" / "sd15" / "unet")
     monkeypatch.setattr(control_nets, "_CONFIGS", tmp_path / "configs")
-    net = stirred(ControlNetModel.from_unet(modules["unet"]), 1)
+    net = fill_zero_tensors(ControlNetModel.from_unet(modules["unet"]), 1)
     tensors = net.state_dict() if layout == "diffusers" else _original(net)
     save_file(
         {name: tensor.detach().clone().contiguous() for name, tensor in tensors.items()}, tmp_path / "net.safetensors"
@@ -181,7 +181,7 @@ def _original(net: Any) -> dict[str, Any]:
         def state_dict(self) -> dict[str, Any]:
             return shared
 
-    renamed = tiny_families._unet_keys(Half(), 4)
+    renamed = tiny_families._convert_unet_keys(Half(), 4)
     named |= {name.removeprefix("model.diffusion_model."): tensor for name, tensor in renamed.items()}
     return {f"control_model.{name}": tensor for name, tensor in named.items()}
 
@@ -190,24 +190,24 @@ def _original(net: Any) -> dict[str, Any]:
 def test_files_of_the_other_kinds_are_loaded_as_their_folders_are(tmp_path: Path, monkeypatch) -> None:
     import diffusers
 
-    flux = tiny_flux_controlnet(tmp_path / "flux-net", tiny_flux(tmp_path / "flux", guided=True), modes=7)
+    flux = make_tiny_flux_controlnet(tmp_path / "flux-net", make_tiny_flux(tmp_path / "flux", guided=True), modes=7)
     real = diffusers.FluxControlNetModel.from_pretrained(flux.path, local_files_only=True)
-    described = control_nets._flux_config(
+    described = control_nets._build_flux_config(
         control_nets.read_header(flux.path / "diffusion_pytorch_model.safetensors").shapes
     )
     for name, value in described.items():
         assert getattr(real.config, name) == value, name
-    adapter = tiny_t2i_adapter(tmp_path / "sketch")
+    adapter = make_tiny_t2i_adapter(tmp_path / "sketch")
     file = tmp_path / "sketch.safetensors"
     shutil.copy(adapter.path / "diffusion_pytorch_model.safetensors", file)
     assert_same(
-        loaded(file, "sd15", Kind.T2I_ADAPTER),
+        loaded(file, "sd15", WeightKind.T2I_ADAPTER),
         diffusers.T2IAdapter.from_pretrained(adapter.path, local_files_only=True),
     )
-    xl = tiny_sdxl(tmp_path / "xl")
-    union = tiny_union(tmp_path / "union", xl)
-    assert control_files.union_types(union) == 6
-    assert control_files.union_types(tiny_controlnet(tmp_path / "plain", xl)) == 0
+    xl = make_tiny_sdxl(tmp_path / "xl")
+    union = make_tiny_union(tmp_path / "union", xl)
+    assert control_files.count_union_types(union) == 6
+    assert control_files.count_union_types(make_tiny_controlnet(tmp_path / "plain", xl)) == 0
 
 
 @pytest.mark.torch

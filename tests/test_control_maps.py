@@ -9,11 +9,11 @@ from PIL import Image
 
 from studio.core.request_parts import ControlUnit, Resize
 from studio.pipelines.control import control_maps
-from tests.local_models import Finder
-from tests.tiny_control import picture
+from tests.local_models import FakeAnnotators
+from tests.tiny_control import make_tile_image
 
 
-class Asked(Finder):
+class Asked(FakeAnnotators):
     """Annotators that record the size they are asked for."""
 
     def annotate(self, unit: ControlUnit, image: Image.Image, short_side: int, ctx: Any) -> Image.Image:
@@ -27,7 +27,7 @@ class Asked(Finder):
 )
 def test_maps_are_drawn_at_the_size_that_they_are_used_in(resize: Resize, perfect: bool, expected: int) -> None:
     annotators = Asked(Image.new("L", (8, 8)))
-    frame = control_maps.Frame(size=(64, 64), source=picture(3, (400, 200)))
+    frame = control_maps.Frame(size=(64, 64), source=make_tile_image(3, (400, 200)))
     wanted = ControlUnit(model="x", preprocessor="canny", resize=resize, pixel_perfect=perfect, resolution=256)
     drawn = control_maps.draw_map(wanted, None, frame, annotators, None)  # type: ignore[arg-type]
     assert annotators.asked == [f"400x200 at {expected}"]
@@ -38,10 +38,10 @@ def test_maps_are_drawn_at_the_size_that_they_are_used_in(resize: Resize, perfec
 def test_resizing_a_map_keeps_flat_colours_and_fills_with_the_edges_own() -> None:
     flat = Image.new("RGB", (40, 20), (10, 20, 30))
     flat.paste((200, 0, 0), (10, 5, 20, 15))
-    padded = control_maps.resized(flat, (64, 64), Resize.FILL)
+    padded = control_maps.resize_map(flat, (64, 64), Resize.FILL)
     assert {colour for _, colour in padded.getcolors()} == {(10, 20, 30), (200, 0, 0)}
     assert padded.getpixel((0, 0)) == (10, 20, 30)
-    assert control_maps.resized(flat, (20, 20), Resize.CROP).getpixel((2, 10)) == (200, 0, 0)
+    assert control_maps.resize_map(flat, (20, 20), Resize.CROP).getpixel((2, 10)) == (200, 0, 0)
 
 
 def test_the_units_own_picture_is_cut_to_the_region_that_is_drawn() -> None:

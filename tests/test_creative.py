@@ -13,12 +13,12 @@ from studio.core.errors import InvalidRequest, JobCancelled
 from studio.core.finish import Upscale
 from studio.core.request import GenerationRequest
 from studio.core.task import Task
-from studio.core.weights import Kind, WeightFile
+from studio.core.weights import WeightFile, WeightKind
 from studio.pipelines.catalog import bundled_upscaler
 from studio.pipelines.upscale import creative_upscale
-from studio.pipelines.upscale.tiling import Grid
-from tests.local_models import FolderCatalog, RecordingContext, local, seeds
-from tests.tiny_models import tiny_sd15
+from studio.pipelines.upscale.tiling import TileGrid
+from tests.local_models import FolderCatalog, RecordingContext, make_local_pipelines, make_seeds
+from tests.tiny_models import make_tiny_sd15
 
 pytestmark = pytest.mark.torch
 
@@ -26,8 +26,8 @@ pytestmark = pytest.mark.torch
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("creative")
-    bundled_upscaler.unpack(root)
-    tiny_sd15(root / "tiny")
+    bundled_upscaler.unpack_upscalers(root)
+    make_tiny_sd15(root / "tiny")
     return root
 
 
@@ -41,8 +41,8 @@ def photo() -> Image.Image:
 class Bench:
     def __init__(self, folder: Path, image: Image.Image) -> None:
         path = folder / "upscalers" / "realesr-animevideov3.safetensors"
-        file = WeightFile(name="fast", kind=Kind.UPSCALER, path=path, bytes=path.stat().st_size)
-        self.backend, settings = local(folder, FolderCatalog({"tiny": folder / "tiny"}, (file,)))
+        file = WeightFile(name="fast", kind=WeightKind.UPSCALER, path=path, bytes=path.stat().st_size)
+        self.backend, settings = make_local_pipelines(folder, FolderCatalog({"tiny": folder / "tiny"}, (file,)))
         self.ctx = RecordingContext(settings, pictures={"it": image})
 
     def up(self, *numbers: int, steps: int = 4, model: str = "tiny", **wish: Any) -> list[Image.Image]:
@@ -51,7 +51,7 @@ class Bench:
             task=Task.UPSCALE, model=model, source="it", prompt="a cup", steps=steps, upscale=Upscale(**values)
         )
         next(one for one in self.backend.models() if one.id == "tiny").check(request.replace(model="tiny"))
-        return [one.image for one in self.backend.render(request, seeds(*(numbers or (1,))), self.ctx)]
+        return [one.image for one in self.backend.render(request, make_seeds(*(numbers or (1,))), self.ctx)]
 
 
 def pixels(image: Image.Image) -> Any:
@@ -62,7 +62,7 @@ def test_every_tile_is_drawn_and_the_progress_counts_them(folder: Path, photo: I
     bench = Bench(folder, photo)
     [made] = bench.up()
     assert (made.mode, made.size) == ("RGB", (150, 90))
-    total = 2 * len(Grid.over(150, 90, 64, 16, 8))  # half of four steps, for every tile
+    total = 2 * len(TileGrid.over(150, 90, 64, 16, 8))  # half of four steps, for every tile
     assert bench.ctx.steps[-1] == (total, total)
     assert [step for step, _ in bench.ctx.steps] == sorted(step for step, _ in bench.ctx.steps)
     assert made.tobytes() == Bench(folder, photo).up()[0].tobytes()
@@ -80,7 +80,7 @@ def test_shapes_and_colours_stay_the_sources(folder: Path, photo: Image.Image, m
         return float(np.abs(cells[0] - cells[1]).mean())
 
     held = drift()
-    monkeypatch.setattr(creative_upscale, "in_its_colours", lambda drawn, source: drawn)
+    monkeypatch.setattr(creative_upscale, "match_tones", lambda drawn, source: drawn)
     assert held < 0.5 * drift()
 
 
@@ -88,7 +88,7 @@ def test_no_seam_is_left(folder: Path, photo: Image.Image) -> None:
     """Along the columns where tiles begin and end, the picture steps no more than it does elsewhere."""
     [made] = Bench(folder, photo).up()
     steps = np.abs(np.diff(pixels(made), axis=1)).mean(axis=(0, 2))
-    grid = Grid.over(150, 90, 64, 16, 8)
+    grid = TileGrid.over(150, 90, 64, 16, 8)
     borders = [side for span in grid.columns for side in (span.start, span.stop) if 2 < side < 148]
     at_borders = max(steps[side - 2 : side + 2].max() for side in borders)
     assert at_borders <= 1.5 * np.sort(steps)[-15]

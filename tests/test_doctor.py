@@ -11,7 +11,7 @@ from studio.core.settings import Settings
 
 
 def checks(settings: Settings) -> dict[str, Check]:
-    return {check.name: check for check in doctor.run(settings)}
+    return {check.name: check for check in doctor.run_checks(settings)}
 
 
 @pytest.fixture
@@ -47,4 +47,4 @@ def test_an_unreachable_hub_is_told_and_harmless(settings: Settings, monkeypatch
 
 
 def test_versions_compare_by_number() -> None:
-    assert doctor._numbers("2.15.0+cu132") > doctor._numbers("2.9")
+    assert doctor._parse_version("2.15.0+cu132") > doctor._parse_version("2.9")

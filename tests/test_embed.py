@@ -8,29 +8,32 @@ import struct
 import zlib
 
 import pytest
-from fakes import draw
+from fakes import draw_fake_image
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
 from studio.core.errors import BadImage
-from studio.engine.metadata.embed import ENDINGS, MACHINE_MADE, Carried, encode, read_metadata
+from studio.engine.metadata.embed import AI_SOURCE_TYPE, FILE_EXTENSIONS, EmbeddedMetadata, encode_image, read_metadata
 
 TEXT = "a red apple, ünïcødé 苹果 “quoted”\nNegative prompt: <b>&amp;\nSteps: 20, Seed: 7"
 RECIPE = {"request": {"prompt": "a ]]> <apple> & \x0b 苹果"}, "seed": 7}
-KINDS = sorted(ENDINGS)
+KINDS = sorted(FILE_EXTENSIONS)
 
 
 def made(kind, infotext=TEXT, recipe=RECIPE, quality=92):
-    return encode(
-        draw(7, 64, 48), kind, quality=quality, carried=Carried(infotext=infotext, recipe=recipe, tool="Easel 1")
+    return encode_image(
+        draw_fake_image(7, 64, 48),
+        kind,
+        quality=quality,
+        carried=EmbeddedMetadata(infotext=infotext, recipe=recipe, tool="Easel 1"),
     )
 
 
 def clear(kind):
-    image = draw(7, 64, 48)
+    image = draw_fake_image(7, 64, 48)
     image.putalpha(100)
-    return opened(encode(image, kind, quality=92, carried=Carried(tool="Easel 1")))
+    return opened(encode_image(image, kind, quality=92, carried=EmbeddedMetadata(tool="Easel 1")))
 
 
 def opened(data):
@@ -39,22 +42,22 @@ def opened(data):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_everything_comes_back(kind, tmp_path):
-    path = tmp_path / f"picture{ENDINGS[kind]}"
+    path = tmp_path / f"picture{FILE_EXTENSIONS[kind]}"
     path.write_bytes(made(kind))
     for source in (path, opened(path.read_bytes())):
         found = read_metadata(source)
-        assert (found.infotext, found.recipe, found.source_type) == (TEXT, RECIPE, MACHINE_MADE)
+        assert (found.infotext, found.recipe, found.source_type) == (TEXT, RECIPE, AI_SOURCE_TYPE)
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_without_recipe_the_marker_stays(kind):
     found = read_metadata(opened(made(kind, infotext="", recipe=None)))
-    assert (found.infotext, found.recipe, found.source_type) == ("", None, MACHINE_MADE)
+    assert (found.infotext, found.recipe, found.source_type) == ("", None, AI_SOURCE_TYPE)
 
 
 @pytest.mark.parametrize(("kind", "quality"), [("png", 92), ("webp", 100)])
 def test_lossless_kinds_keep_the_pixels(kind, quality):
-    assert opened(made(kind, quality=quality)).convert("RGB").tobytes() == draw(7, 64, 48).tobytes()
+    assert opened(made(kind, quality=quality)).convert("RGB").tobytes() == draw_fake_image(7, 64, 48).tobytes()
 
 
 @pytest.mark.parametrize("kind", ["png", "webp", "avif"])
@@ -91,7 +94,7 @@ def test_a_comment_in_the_other_byte_order_is_read():
     exif = Image.Exif()
     exif.get_ifd(0x8769)[0x9286] = b"UNICODE\0" + b"a pear\nSteps: 4".decode().encode("utf-16-le")
     out = io.BytesIO()
-    draw(1, 8, 8).save(out, "JPEG", exif=exif)
+    draw_fake_image(1, 8, 8).save(out, "JPEG", exif=exif)
     assert read_metadata(opened(out.getvalue())).infotext == "a pear\nSteps: 4"
 
 
@@ -102,7 +105,7 @@ def test_jpeg_takes_what_its_segments_hold():
     assert found.recipe == {"prompt": long_text}
     huge = "".join(map(chr, range(0x4E00, 0x4E00 + 20_000)))
     found = read_metadata(opened(made("jpeg", infotext=huge * 2, recipe={"a": huge, "b": huge[::-1], "c": huge[::3]})))
-    assert (found.infotext, found.source_type) == ("", MACHINE_MADE)
+    assert (found.infotext, found.source_type) == ("", AI_SOURCE_TYPE)
 
 
 @pytest.mark.parametrize(
@@ -125,14 +128,14 @@ def test_no_picture_is_refused(data, tmp_path):
     ],
 )
 def test_a_hostile_packet_is_passed_over(packet):
-    image = draw(1, 8, 8)
+    image = draw_fake_image(1, 8, 8)
     image.info["xmp"] = packet
     assert read_metadata(image).recipe is None
 
 
 @pytest.mark.parametrize("text", ["[" * 100_000, "[1]", "nonsense", "zlib:!!", "zlib:AAAA", '{"a":' * 5000])
 def test_a_hostile_recipe_is_passed_over(text):
-    image = draw(1, 8, 8)
+    image = draw_fake_image(1, 8, 8)
     image.info["easel"] = text
     assert read_metadata(image).recipe is None
 
@@ -140,7 +143,7 @@ def test_a_hostile_recipe_is_passed_over(text):
 def test_a_packed_recipe_does_not_unpack_without_end():
     import base64
 
-    image = draw(1, 8, 8)
+    image = draw_fake_image(1, 8, 8)
     image.info["easel"] = "zlib:" + base64.b64encode(zlib.compress(b'"' + b"a" * 50_000_000 + b'"')).decode()
     assert read_metadata(image).recipe is None
 

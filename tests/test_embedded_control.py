@@ -13,9 +13,9 @@ cv2 = pytest.importorskip("cv2")
 diffusers = pytest.importorskip("diffusers")
 pytest.importorskip("peft")
 
-from tools.embedded.edges import agreement, canny, outlines  # noqa: E402
+from tools.embedded.edges import compute_f1, detect_edges, draw_outlines  # noqa: E402
 from tools.embedded.neon import GROUND, TRIGGER  # noqa: E402
-from tools.embedded.sampling import control_pictures  # noqa: E402
+from tools.embedded.sampling import to_control_images  # noqa: E402
 
 pytestmark = pytest.mark.torch
 
@@ -73,17 +73,21 @@ def test_card_tells_how_well_they_steer() -> None:
 
 
 def test_pictures_follow_the_lines_of_the_control_picture(bare: Any, steered: Any) -> None:
-    lines = outlines(128)
+    lines = draw_outlines(128)
     without = draw(bare, list(PROMPTS))
-    following = draw(steered, list(PROMPTS), image=control_pictures(lines))
-    before = np.array([agreement(canny(picture), wanted) for picture, wanted in zip(without, lines, strict=True)])
-    after = np.array([agreement(canny(picture), wanted) for picture, wanted in zip(following, lines, strict=True)])
+    following = draw(steered, list(PROMPTS), image=to_control_images(lines))
+    before = np.array(
+        [compute_f1(detect_edges(picture), wanted) for picture, wanted in zip(without, lines, strict=True)]
+    )
+    after = np.array(
+        [compute_f1(detect_edges(picture), wanted) for picture, wanted in zip(following, lines, strict=True)]
+    )
     assert after.mean() > before.mean() + 0.2
     assert (after > before).sum() >= 4
 
 
 def test_weight_0_changes_nothing(bare: Any, steered: Any) -> None:
-    lines = control_pictures(outlines(128)[:1])
+    lines = to_control_images(draw_outlines(128)[:1])
     plain = draw(bare, [PROMPTS[0]])
     assert np.array_equal(draw(steered, [PROMPTS[0]], image=lines, controlnet_conditioning_scale=0.0), plain)
 

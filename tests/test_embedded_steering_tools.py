@@ -12,15 +12,15 @@ cv2 = pytest.importorskip("cv2")
 pytest.importorskip("diffusers")
 
 from tools.embedded import trainer as trainer_module  # noqa: E402
-from tools.embedded.control import CONDITIONING, roughened  # noqa: E402
-from tools.embedded.convolution import quicken  # noqa: E402
-from tools.embedded.edges import agreement, canny, outlines, similarity  # noqa: E402
-from tools.embedded.neon import GROUND, neon, palette_distance  # noqa: E402
+from tools.embedded.control import CONDITIONING_CHANNELS, roughen_edges  # noqa: E402
+from tools.embedded.convolution import replace_convolutions  # noqa: E402
+from tools.embedded.edges import compute_f1, compute_ssim, detect_edges, draw_outlines  # noqa: E402
+from tools.embedded.neon import GROUND, apply_neon, compute_palette_distance  # noqa: E402
 from tools.embedded.paths import LATENT_FACTOR, LATENT_SIZE, PICTURE_SIZE, TEXT_WIDTH  # noqa: E402
-from tools.embedded.sampling import control_pictures  # noqa: E402
-from tools.embedded.shapes import bent, picture_and_edges  # noqa: E402
-from tools.embedded.trainer import Progress, Recipe, Run, Trainer, load_averaged, rate_at  # noqa: E402
-from tools.embedded.unet import build as build_unet  # noqa: E402
+from tools.embedded.sampling import to_control_images  # noqa: E402
+from tools.embedded.shapes import bend_drawing, make_image_and_edges  # noqa: E402
+from tools.embedded.trainer import Progress, Recipe, Run, Trainer, compute_rate, load_averaged_weights  # noqa: E402
+from tools.embedded.unet import build_unet as build_unet  # noqa: E402
 
 pytestmark = pytest.mark.torch
 
@@ -33,14 +33,14 @@ def square(side: int = 64) -> np.ndarray:
 
 
 def test_edges_agree_with_themselves_and_with_near_ones_only() -> None:
-    lines = outlines(PICTURE_SIZE)
+    lines = draw_outlines(PICTURE_SIZE)
     for one in lines:
-        assert agreement(one, one) == pytest.approx(1.0)
-        assert similarity(one, one) == pytest.approx(1.0)
-        assert agreement(np.roll(one, 1, axis=1), one) > 0.95
-    assert agreement(lines[0], lines[1]) < 0.7
-    assert similarity(lines[0], lines[1]) < similarity(np.roll(lines[0], 1, axis=1), lines[0])
-    assert agreement(np.zeros_like(lines[0]), lines[0]) == 0.0
+        assert compute_f1(one, one) == pytest.approx(1.0)
+        assert compute_ssim(one, one) == pytest.approx(1.0)
+        assert compute_f1(np.roll(one, 1, axis=1), one) > 0.95
+    assert compute_f1(lines[0], lines[1]) < 0.7
+    assert compute_ssim(lines[0], lines[1]) < compute_ssim(np.roll(lines[0], 1, axis=1), lines[0])
+    assert compute_f1(np.zeros_like(lines[0]), lines[0]) == 0.0
 
 
 def test_agreement_is_the_harmonic_mean_of_both_directions() -> None:
@@ -48,18 +48,18 @@ def test_agreement_is_the_harmonic_mean_of_both_directions() -> None:
     wanted[8] = wanted[24] = True
     half = np.zeros((32, 32), bool)
     half[8] = True
-    assert agreement(half, wanted) == pytest.approx(2 / 3)  # precision 1, recall 1/2
+    assert compute_f1(half, wanted) == pytest.approx(2 / 3)  # precision 1, recall 1/2
 
 
 def test_control_pictures_are_white_on_black() -> None:
-    tensor = control_pictures(outlines(32))
+    tensor = to_control_images(draw_outlines(32))
     assert tensor.shape == (5, 3, 32, 32)
     assert set(tensor.unique().tolist()) == {0.0, 1.0}
 
 
 def test_bending_moves_the_drawing_and_keeps_it_premultiplied() -> None:
     drawing = square()
-    moved = [bent(drawing, np.random.default_rng(seed)) for seed in range(8)]
+    moved = [bend_drawing(drawing, np.random.default_rng(seed)) for seed in range(8)]
     assert all(picture.shape == drawing.shape for picture in moved)
     assert all((picture[..., :3].max(-1) <= picture[..., 3]).all() for picture in moved)
     assert len({picture.tobytes() for picture in moved}) == len(moved)
@@ -69,15 +69,17 @@ def test_pairs_hold_the_edges_of_their_picture() -> None:
     from tools.embedded.captions import View
 
     for seed in range(6):
-        shown, edges = picture_and_edges(square(), View("3d", None, "blue", mirrored=True), np.random.default_rng(seed))
+        shown, edges = make_image_and_edges(
+            square(), View("3d", None, "blue", mirrored=True), np.random.default_rng(seed)
+        )
         assert shown.shape == (64, 64, 3)
-        assert agreement(canny(shown), edges) > 0.9
+        assert compute_f1(detect_edges(shown), edges) > 0.9
 
 
 def test_roughening_leaves_zeros_and_ones_and_only_erases_or_broadens() -> None:
     torch.manual_seed(0)
-    lines = torch.from_numpy(outlines(64)).float()[:, None].repeat(20, 1, 1, 1)
-    rough = roughened(lines)
+    lines = torch.from_numpy(draw_outlines(64)).float()[:, None].repeat(20, 1, 1, 1)
+    rough = roughen_edges(lines)
     assert rough.shape == lines.shape
     assert set(rough.unique().tolist()) == {0.0, 1.0}
     counts, before = rough.sum((1, 2, 3)), lines.sum((1, 2, 3))
@@ -86,7 +88,7 @@ def test_roughening_leaves_zeros_and_ones_and_only_erases_or_broadens() -> None:
 
 
 def test_neon_is_dark_with_lines_in_the_colour_of_the_drawing() -> None:
-    shown = neon(square())
+    shown = apply_neon(square())
     assert np.allclose(shown[0, 0], GROUND, atol=2)
     middle_of_side = shown[16 - 2 : 16 + 2, 32].max(0)
     assert middle_of_side[0] > 200
@@ -95,19 +97,19 @@ def test_neon_is_dark_with_lines_in_the_colour_of_the_drawing() -> None:
 
 
 def test_palette_distance_minds_colours_and_not_places() -> None:
-    shown = neon(square())
-    assert palette_distance(shown, shown[::-1, ::-1]) == 0.0
-    assert palette_distance(np.zeros((8, 8, 3)), np.full((8, 8, 3), 255)) == pytest.approx(1.0)
+    shown = apply_neon(square())
+    assert compute_palette_distance(shown, shown[::-1, ::-1]) == 0.0
+    assert compute_palette_distance(np.zeros((8, 8, 3)), np.full((8, 8, 3), 255)) == pytest.approx(1.0)
 
 
 def test_conditioning_has_the_stride_of_the_autoencoder_and_starts_without_effect() -> None:
     from diffusers.models.controlnets.controlnet import ControlNetModel
 
-    assert 2 ** (len(CONDITIONING) - 1) == LATENT_FACTOR
+    assert 2 ** (len(CONDITIONING_CHANNELS) - 1) == LATENT_FACTOR
     unet = build_unet().eval()
-    control = ControlNetModel.from_unet(unet, conditioning_embedding_out_channels=CONDITIONING).eval()
+    control = ControlNetModel.from_unet(unet, conditioning_embedding_out_channels=CONDITIONING_CHANNELS).eval()
     latents, states = torch.randn(1, 4, LATENT_SIZE, LATENT_SIZE), torch.randn(1, 7, TEXT_WIDTH)
-    lines = control_pictures(outlines(PICTURE_SIZE)[:1])
+    lines = to_control_images(draw_outlines(PICTURE_SIZE)[:1])
     with torch.no_grad():
         down, middle = control(latents, 500, states, lines, return_dict=False)
         plain = unet(latents, 500, states, return_dict=False)[0]
@@ -124,7 +126,7 @@ def test_conditioning_has_the_stride_of_the_autoencoder_and_starts_without_effec
 
 def test_frozen_quick_convolutions_pass_gradients_and_get_none() -> None:
     layer = torch.nn.Conv2d(4, 4, 3, padding=1)
-    quicken(layer)
+    replace_convolutions(layer)
     layer.requires_grad_(False)
     picture = torch.randn(1, 4, 8, 8, requires_grad=True)
     layer(picture).float().square().mean().backward()
@@ -135,10 +137,10 @@ def test_frozen_quick_convolutions_pass_gradients_and_get_none() -> None:
 
 def test_rate_rises_holds_and_falls() -> None:
     recipe = Recipe("any", rate=1.0, warmup=10)
-    assert rate_at(recipe, Progress(step=0), plan=10) == pytest.approx(0.1)
-    assert rate_at(recipe, Progress(step=100, seconds=300), plan=10) == pytest.approx(1.0)
-    assert rate_at(recipe, Progress(step=100, seconds=480), plan=10) == pytest.approx(0.5)
-    assert rate_at(recipe, Progress(step=100, seconds=6000), plan=10) == pytest.approx(0.03)
+    assert compute_rate(recipe, Progress(step=0), plan=10) == pytest.approx(0.1)
+    assert compute_rate(recipe, Progress(step=100, seconds=300), plan=10) == pytest.approx(1.0)
+    assert compute_rate(recipe, Progress(step=100, seconds=480), plan=10) == pytest.approx(0.5)
+    assert compute_rate(recipe, Progress(step=100, seconds=6000), plan=10) == pytest.approx(0.03)
 
 
 def test_training_goes_on_where_it_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -156,7 +158,7 @@ def test_training_goes_on_where_it_stopped(tmp_path: Path, monkeypatch: pytest.M
     assert second.progress == Progress(step=3, samples=12, seconds=1.5)
     assert torch.equal(other.weight, layer.weight)
     averaged = torch.nn.Linear(1, 1)
-    assert load_averaged(averaged, "line") == second.progress
+    assert load_averaged_weights(averaged, "line") == second.progress
     assert torch.equal(averaged.weight, first.ema.values["weight"])
     for module, trainer in ((layer, first), (other, second)):
         trainer.step(module(torch.ones(4, 1)).square().mean(), 0.5, run)

@@ -10,11 +10,11 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from tools.embedded.captions import View, caption, captions, is_held_out, uncoloured, with_article  # noqa: E402
-from tools.embedded.colours import PALETTE, composite, nearest_name, recolour  # noqa: E402
-from tools.embedded.concepts import load_concepts, parse_concepts, slug  # noqa: E402
-from tools.embedded.convolution import quicken  # noqa: E402
-from tools.embedded.training import Ema, cosine_rate, ema_decay  # noqa: E402
+from tools.embedded.captions import View, add_article, build_caption, build_captions, filter_uncoloured, is_held_out  # noqa: E402
+from tools.embedded.colours import PALETTE, composite, find_nearest_name, recolour  # noqa: E402
+from tools.embedded.concepts import load_concepts, make_slug, parse_concepts  # noqa: E402
+from tools.embedded.convolution import replace_convolutions  # noqa: E402
+from tools.embedded.training import Ema, compute_cosine_rate, compute_ema_decay  # noqa: E402
 
 
 def disc(colour: tuple[int, int, int]) -> np.ndarray:
@@ -44,8 +44,8 @@ def test_concept_labels_are_unique_and_named() -> None:
 
 
 def test_slug_matches_icon_names() -> None:
-    assert slug("woman’s boot") == "womans-boot"
-    assert slug("T-Rex") == "t-rex"
+    assert make_slug("woman’s boot") == "womans-boot"
+    assert make_slug("T-Rex") == "t-rex"
 
 
 @pytest.mark.parametrize(
@@ -59,20 +59,20 @@ def test_slug_matches_icon_names() -> None:
     ],
 )
 def test_articles(phrase: str, expected: str) -> None:
-    assert with_article(phrase) == expected
+    assert add_article(phrase) == expected
 
 
 def test_caption_names_colour_ground_and_style() -> None:
     view = View("flat", "red", "blue")
-    assert caption("car", view) == "a red car on a blue background, flat style"
-    assert caption("car", View("3d"), natural="red") == "a red car"
-    assert caption("car", View("3d", "green"), article=False, styled=True) == "green car, 3d style"
+    assert build_caption("car", view) == "a red car on a blue background, flat style"
+    assert build_caption("car", View("3d"), natural="red") == "a red car"
+    assert build_caption("car", View("3d", "green"), article=False, styled=True) == "green car, 3d style"
 
 
 def test_recoloured_views_never_use_names_with_colours() -> None:
-    assert uncoloured(("red apple", "apple", "polar bear")) == ("apple",)
+    assert filter_uncoloured(("red apple", "apple", "polar bear")) == ("apple",)
     for seed in range(20):
-        for text in captions(("red apple", "apple"), View("3d", "blue"), "red", random.Random(seed)):
+        for text in build_captions(("red apple", "apple"), View("3d", "blue"), "red", random.Random(seed)):
             assert "red" not in text
             assert "blue apple" in text
 
@@ -86,7 +86,7 @@ def test_held_out_pairs_are_stable_and_few() -> None:
 
 @pytest.mark.parametrize("colour", list(PALETTE))
 def test_palette_words_name_themselves(colour: str) -> None:
-    assert nearest_name(np.array(PALETTE[colour], np.float32)) == colour
+    assert find_nearest_name(np.array(PALETTE[colour], np.float32)) == colour
 
 
 @pytest.mark.parametrize("colour", list(PALETTE))
@@ -95,7 +95,7 @@ def test_recolouring_reaches_the_word_and_keeps_the_outline(colour: str) -> None
     after = recolour(before, colour)
     assert np.array_equal(after[..., 3], before[..., 3])
     middle = after[16, 16, :3].astype(np.float32)
-    assert nearest_name(middle) == colour
+    assert find_nearest_name(middle) == colour
 
 
 def test_composite_fills_what_is_transparent() -> None:
@@ -105,10 +105,10 @@ def test_composite_fills_what_is_transparent() -> None:
 
 
 def test_cosine_rate_rises_then_falls() -> None:
-    assert cosine_rate(1.0, 0, 0.0, warmup=10) == pytest.approx(0.1)
-    assert cosine_rate(1.0, 100, 0.0, warmup=10) == pytest.approx(1.0)
-    assert cosine_rate(1.0, 100, 0.5, warmup=10) == pytest.approx(0.51)
-    assert cosine_rate(1.0, 100, 1.5, warmup=10) == pytest.approx(0.02)
+    assert compute_cosine_rate(1.0, 0, 0.0, warmup=10) == pytest.approx(0.1)
+    assert compute_cosine_rate(1.0, 100, 0.0, warmup=10) == pytest.approx(1.0)
+    assert compute_cosine_rate(1.0, 100, 0.5, warmup=10) == pytest.approx(0.51)
+    assert compute_cosine_rate(1.0, 100, 1.5, warmup=10) == pytest.approx(0.02)
 
 
 @pytest.mark.parametrize("stride", [1, 2])
@@ -116,7 +116,7 @@ def test_quick_convolutions_agree_with_the_library(stride: int) -> None:
     torch.manual_seed(0)
     plain = torch.nn.Sequential(torch.nn.Conv2d(4, 8, 3, stride, 1), torch.nn.Conv2d(8, 4, 1))
     quick = copy.deepcopy(plain)
-    quicken(quick)
+    replace_convolutions(quick)
     picture = torch.randn(2, 4, 8, 8)
     gradients = []
     for module in (plain, quick):
@@ -130,8 +130,8 @@ def test_quick_convolutions_agree_with_the_library(stride: int) -> None:
 
 
 def test_ema_is_quick_at_first_and_bounded_later() -> None:
-    assert ema_decay(0, 0.99) == pytest.approx(0.1)
-    assert ema_decay(10**6, 0.99) == 0.99
+    assert compute_ema_decay(0, 0.99) == pytest.approx(0.1)
+    assert compute_ema_decay(10**6, 0.99) == 0.99
 
 
 def test_ema_moves_towards_the_weights() -> None:

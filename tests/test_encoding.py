@@ -6,20 +6,20 @@ import io
 
 import numpy as np
 import pytest
-from fakes import draw
+from fakes import draw_fake_image
 from PIL import Image
 
 from studio.core.errors import InvalidRequest
-from studio.core.finish import FileWish, Keep
+from studio.core.finish import MetadataPolicy, OutputOptions
 from studio.core.settings import Settings
-from studio.engine.metadata.embed import MACHINE_MADE, read_metadata
-from studio.engine.storage.image_encoding import Encoded, best_under, encode, exact_palette
+from studio.engine.metadata.embed import AI_SOURCE_TYPE, read_metadata
+from studio.engine.storage.image_encoding import EncodedImage, convert_to_palette, encode_output, encode_under_limit
 
 
-def written(image: Image.Image, **wish: object) -> Encoded:
-    return encode(
+def written(image: Image.Image, **wish: object) -> EncodedImage:
+    return encode_output(
         image,
-        FileWish(**wish),
+        OutputOptions(**wish),
         Settings(),
         infotext="a fox\nSteps: 4",
         recipe={"id": "x"},
@@ -27,7 +27,7 @@ def written(image: Image.Image, **wish: object) -> Encoded:
     )
 
 
-def opened(file: Encoded) -> Image.Image:
+def opened(file: EncodedImage) -> Image.Image:
     image = Image.open(io.BytesIO(file.data))
     image.load()
     return image
@@ -45,17 +45,17 @@ def noise(side: int = 256) -> Image.Image:
 
 @pytest.mark.parametrize("kind", ["png", "jpeg", "webp", "avif"])
 def test_the_wish_wins_over_the_settings_and_the_recipe_is_inside(kind: str) -> None:
-    file = written(draw(1, 64, 48), format=kind)
+    file = written(draw_fake_image(1, 64, 48), format=kind)
     assert file.ending == {"png": ".png", "jpeg": ".jpg", "webp": ".webp", "avif": ".avif"}[kind]
     found = read_metadata(opened(file))
-    assert (found.infotext, found.recipe, found.source_type) == ("a fox\nSteps: 4", {"id": "x"}, MACHINE_MADE)
+    assert (found.infotext, found.recipe, found.source_type) == ("a fox\nSteps: 4", {"id": "x"}, AI_SOURCE_TYPE)
 
 
 @pytest.mark.parametrize("kind", ["png", "jpeg", "webp", "avif"])
 def test_what_is_kept_is_what_was_wished(kind: str) -> None:
-    marked = read_metadata(opened(written(draw(1, 64, 48), format=kind, keep=Keep.MARKER)))
-    assert (marked.infotext, marked.recipe, marked.source_type) == ("", None, MACHINE_MADE)
-    bare = opened(written(draw(1, 64, 48), format=kind, keep=Keep.NOTHING))
+    marked = read_metadata(opened(written(draw_fake_image(1, 64, 48), format=kind, keep=MetadataPolicy.MARKER)))
+    assert (marked.infotext, marked.recipe, marked.source_type) == ("", None, AI_SOURCE_TYPE)
+    bare = opened(written(draw_fake_image(1, 64, 48), format=kind, keep=MetadataPolicy.NOTHING))
     assert read_metadata(bare) == type(read_metadata(bare))()
     assert "exif" not in bare.info
 
@@ -130,9 +130,9 @@ def test_flat_art_becomes_a_palette_of_the_very_same_pixels(mode: str) -> None:
 
 
 def test_a_palette_is_made_only_where_it_is_exact() -> None:
-    assert exact_palette(photo()) is None
-    assert exact_palette(Image.new("L", (4, 4))) is None
-    one = exact_palette(Image.new("RGB", (3, 2), (1, 2, 3)))
+    assert convert_to_palette(photo()) is None
+    assert convert_to_palette(Image.new("L", (4, 4))) is None
+    one = convert_to_palette(Image.new("RGB", (3, 2), (1, 2, 3)))
     assert one is not None
     assert one.convert("RGB").getcolors() == [(6, (1, 2, 3))]
 
@@ -173,18 +173,18 @@ def test_the_search_is_exact_on_any_rising_sizes() -> None:
             tried.append(quality)
             return bytes(40 + quality**2 // 3 + (quality > 60) * 300)
 
-        found = len(best_under(limit, 10, 95, write))
+        found = len(encode_under_limit(limit, 10, 95, write))
         best = max(
             (size for size in (len(write(quality)) for quality in range(10, 96)) if size <= limit),
             default=len(write(10)),
         )
         assert found == best or best >= found >= 0.985 * limit
-    assert best_under(5, 10, 10, lambda quality: bytes(9)) == bytes(9)
+    assert encode_under_limit(5, 10, 10, lambda quality: bytes(9)) == bytes(9)
 
 
 @pytest.mark.parametrize("kind", ["png", "jpeg", "webp", "avif"])
 def test_nothing_that_the_pixels_bring_along_is_written(kind: str) -> None:
-    image = draw(1, 64, 48)
+    image = draw_fake_image(1, 64, 48)
     exif = Image.Exif()
     exif[0x010F] = "Secret Camera"
     image.info = {
@@ -194,7 +194,7 @@ def test_nothing_that_the_pixels_bring_along_is_written(kind: str) -> None:
         "xmp": b"<secret/>",
         "dpi": (300, 300),
     }
-    bare = written(image, format=kind, keep=Keep.NOTHING)
+    bare = written(image, format=kind, keep=MetadataPolicy.NOTHING)
     assert b"ecret" not in bare.data
     assert b"profile" not in bare.data
     assert "icc_profile" not in opened(bare).info
@@ -208,11 +208,14 @@ def test_a_side_that_the_format_cannot_hold_is_refused(kind: str, side: int) -> 
 
 
 def test_what_is_carried_counts_and_the_refusal_says_so() -> None:
-    image = draw(1, 64, 48)
-    lean = len(written(image, format="jpeg", quality=15, keep=Keep.NOTHING).data)
+    image = draw_fake_image(1, 64, 48)
+    lean = len(written(image, format="jpeg", quality=15, keep=MetadataPolicy.NOTHING).data)
     fat = len(written(image, format="jpeg", quality=15).data)
     with pytest.raises(InvalidRequest) as refused:
         written(image, format="jpeg", quality=15, max_bytes=max(1_000, fat - 1))
     assert refused.value.details["smallest"] > lean
     assert "recipe" in refused.value.hint
-    assert len(written(image, format="jpeg", quality=15, max_bytes=max(1_000, fat - 1), keep=Keep.NOTHING).data) <= fat
+    assert (
+        len(written(image, format="jpeg", quality=15, max_bytes=max(1_000, fat - 1), keep=MetadataPolicy.NOTHING).data)
+        <= fat
+    )

@@ -9,7 +9,7 @@ import os
 import threading
 
 import pytest
-from fakes import DEADLINE, FAKE_MODEL, FakeBackend, draw, open_engine, wait_final, wait_until
+from fakes import DEADLINE, FAKE_MODEL, FakeBackend, draw_fake_image, open_engine, wait_for_snapshot, wait_until_final
 from PIL import Image
 
 from studio.core.errors import (
@@ -25,7 +25,7 @@ from studio.core.errors import (
 from studio.core.events import Status
 from studio.core.model import Feature, Model, Sizes
 from studio.core.request import MAX_SEED, Axis, GenerationRequest, LoraUse
-from studio.core.user import LOCAL, User
+from studio.core.user import LOCAL_USER, User
 from studio.engine.storage import outputs as outputs_module
 
 ANN, BOB = User("ann"), User("bob")
@@ -65,33 +65,33 @@ def pixels(asset):
 def test_a_job_ends_with_all_its_pictures_saved(studio):
     backend = FakeBackend()
     engine = studio(backend)
-    job = engine.submit(ask(count=5, batch_size=2, seed=MAX_SEED - 1), LOCAL)
-    snapshot = wait_final(job)
+    job = engine.submit(ask(count=5, batch_size=2, seed=MAX_SEED - 1), LOCAL_USER)
+    snapshot = wait_until_final(job)
     assert (snapshot.status, snapshot.progress) == (Status.FINISHED, 1.0)
     assert [len(seeds) for _, seeds in backend.seen] == [2, 2, 1]
     wanted = [MAX_SEED - 1, MAX_SEED, 0, 1, 2]
     assert [asset.seed for asset in snapshot.assets] == wanted
-    assert [pixels(asset) for asset in snapshot.assets] == [draw(seed, 64, 64).tobytes() for seed in wanted]
-    assert engine.assets(LOCAL, limit=5) == list(reversed(snapshot.assets))
+    assert [pixels(asset) for asset in snapshot.assets] == [draw_fake_image(seed, 64, 64).tobytes() for seed in wanted]
+    assert engine.assets(LOCAL_USER, limit=5) == list(reversed(snapshot.assets))
     assert backend.threads == {"lane gpu 0"}
 
 
 def test_an_asset_asks_for_its_picture_alone(studio):
     engine = studio()
-    third = wait_final(
-        engine.submit(ask(count=3, batch_size=3, variation_strength=0.3, variation_seed=9), LOCAL)
+    third = wait_until_final(
+        engine.submit(ask(count=3, batch_size=3, variation_strength=0.3, variation_seed=9), LOCAL_USER)
     ).assets[2]
     assert (third.request.seed, third.request.variation_seed, third.request.count) == (1, 11, 1)
-    again = wait_final(engine.submit(third.request, LOCAL)).assets[0]
-    assert pixels(again) == pixels(third) == draw(1, 64, 64, 11).tobytes()
+    again = wait_until_final(engine.submit(third.request, LOCAL_USER)).assets[0]
+    assert pixels(again) == pixels(third) == draw_fake_image(1, 64, 64, 11).tobytes()
 
 
 def test_a_missing_seed_is_drawn_once_and_kept(studio):
     engine = studio()
-    job = engine.submit(ask(seed=None, model=""), LOCAL)
+    job = engine.submit(ask(seed=None, model=""), LOCAL_USER)
     assert job.request.seed is not None
     assert job.request.model == "fake"
-    assert wait_final(job).assets[0].seed == job.request.seed
+    assert wait_until_final(job).assets[0].seed == job.request.seed
 
 
 @pytest.mark.parametrize(
@@ -108,13 +108,13 @@ def test_a_missing_seed_is_drawn_once_and_kept(studio):
 def test_what_cannot_be_done_is_refused_at_once(studio, fields, error):
     engine = studio(FakeBackend(), FakeBackend(CLOUD))
     with pytest.raises(error):
-        engine.submit(ask(**fields), LOCAL)
-    assert engine.jobs(LOCAL) == []
+        engine.submit(ask(**fields), LOCAL_USER)
+    assert engine.jobs(LOCAL_USER) == []
 
 
 def test_previews_come_no_faster_than_asked(studio):
     often = studio(FakeBackend(steps=6), preview_interval=0.1)
-    job = often.submit(ask(), LOCAL)
+    job = often.submit(ask(), LOCAL_USER)
     seen = {snapshot.preview for snapshot in snapshots(job)} - {None}
     assert all(path.suffix == ".jpg" for path in seen)
     assert list(often.previews_dir.iterdir())
@@ -123,7 +123,7 @@ def test_previews_come_no_faster_than_asked(studio):
 
 def test_previews_can_be_off(studio, tmp_path):
     engine = studio(FakeBackend(steps=6), previews=False)
-    wait_final(engine.submit(ask(), LOCAL))
+    wait_until_final(engine.submit(ask(), LOCAL_USER))
     assert list(engine.previews_dir.iterdir()) == []
 
 
@@ -131,49 +131,49 @@ def snapshots(job):
     """Every snapshot that a reader of the job gets to see."""
     current = job.snapshot
     yield current
-    while not current.status.final:
+    while not current.status.is_final:
         current = job.wait(current.version, DEADLINE)
         yield current
 
 
 def test_progress_grows_and_eta_is_told(studio):
     backend = FakeBackend(steps=5, held=True)
-    job = studio(backend).submit(ask(count=2), LOCAL)
+    job = studio(backend).submit(ask(count=2), LOCAL_USER)
     backend.release(7)
-    snapshot = wait_until(job, lambda seen: (seen.picture, seen.step) == (2, 2))
+    snapshot = wait_for_snapshot(job, lambda seen: (seen.picture, seen.step) == (2, 2))
     assert (snapshot.steps, snapshot.pictures) == (5, 2)
     assert snapshot.progress == pytest.approx(0.7)
     assert snapshot.eta is not None
     assert snapshot.eta >= 0
     backend.release(3)
-    assert wait_final(job).status is Status.FINISHED
+    assert wait_until_final(job).status is Status.FINISHED
 
 
 def test_cancel_works_within_a_step_and_keeps_finished_pictures(studio):
     backend = FakeBackend(steps=4, held=True)
     engine = studio(backend)
-    job = engine.submit(ask(count=3), LOCAL)
+    job = engine.submit(ask(count=3), LOCAL_USER)
     backend.release(5)
-    wait_until(job, lambda seen: (seen.picture, seen.step) == (2, 1))
-    engine.cancel(job.id, LOCAL)
+    wait_for_snapshot(job, lambda seen: (seen.picture, seen.step) == (2, 1))
+    engine.cancel(job.id, LOCAL_USER)
     backend.release(1)
-    snapshot = wait_final(job)
+    snapshot = wait_until_final(job)
     assert snapshot.status is Status.CANCELLED
     assert "Stopped" in snapshot.notices
     assert backend.steps_done == 6  # the step in flight, and no other
     assert len(snapshot.assets) == 1
-    engine.cancel(job.id, LOCAL)
+    engine.cancel(job.id, LOCAL_USER)
     assert job.snapshot.status is Status.CANCELLED
 
 
 def test_cancelling_a_waiting_job_needs_no_lane(studio):
     backend = FakeBackend(held=True)
     engine = studio(backend)
-    running, waiting = engine.submit(ask(), LOCAL), engine.submit(ask(), LOCAL)
-    engine.cancel(waiting.id, LOCAL)
+    running, waiting = engine.submit(ask(), LOCAL_USER), engine.submit(ask(), LOCAL_USER)
+    engine.cancel(waiting.id, LOCAL_USER)
     assert waiting.snapshot.status is Status.CANCELLED
     backend.release(4)
-    assert wait_final(running).status is Status.FINISHED
+    assert wait_until_final(running).status is Status.FINISHED
     assert len(backend.seen) == 1
 
 
@@ -184,19 +184,19 @@ def test_cancel_all_stops_one_users_jobs_only(studio):
     theirs = engine.submit(ask(), BOB)
     engine.cancel_all(ANN)
     backend.release(5)
-    assert {wait_final(job).status for job in mine} == {Status.CANCELLED}
-    assert wait_final(theirs).status is Status.FINISHED
+    assert {wait_until_final(job).status for job in mine} == {Status.CANCELLED}
+    assert wait_until_final(theirs).status is Status.FINISHED
 
 
 def test_skip_drops_one_pass_and_goes_on(studio):
     backend = FakeBackend(steps=2, held=True)
     engine = studio(backend)
-    job = engine.submit(ask(count=3), LOCAL)
+    job = engine.submit(ask(count=3), LOCAL_USER)
     backend.release(3)
-    wait_until(job, lambda seen: (seen.picture, seen.step) == (2, 1))
-    engine.skip(job.id, LOCAL)
+    wait_for_snapshot(job, lambda seen: (seen.picture, seen.step) == (2, 1))
+    engine.skip(job.id, LOCAL_USER)
     backend.release(3)
-    snapshot = wait_final(job)
+    snapshot = wait_until_final(job)
     assert snapshot.status is Status.FINISHED
     assert [asset.seed for asset in snapshot.assets] == [1, 3]
 
@@ -210,19 +210,19 @@ def test_users_take_turns_and_hear_their_place(studio):
     assert [job.snapshot.ahead for job in jobs] == [1, 3, 5, 2, 4]
     backend.release(6)
     for job in (first, *jobs):
-        wait_final(job)
+        wait_until_final(job)
     assert [seeds[0].seed for _, seeds in backend.seen] == [0, 1, 4, 2, 5, 3]
 
 
 def test_waiting_jobs_learn_their_eta_from_earlier_ones(studio):
     backend = FakeBackend(steps=3)
     engine = studio(backend)
-    wait_final(engine.submit(ask(), LOCAL))
+    wait_until_final(engine.submit(ask(), LOCAL_USER))
     backend.held = True
-    running = engine.submit(ask(), LOCAL)
+    running = engine.submit(ask(), LOCAL_USER)
     backend.release(2)
-    wait_until(running, lambda seen: seen.step == 2)
-    waiting = [engine.submit(ask(), LOCAL) for _ in range(2)]
+    wait_for_snapshot(running, lambda seen: seen.step == 2)
+    waiting = [engine.submit(ask(), LOCAL_USER) for _ in range(2)]
     etas = [job.snapshot.eta for job in waiting]
     assert None not in etas
     assert etas[0] <= etas[1]
@@ -244,7 +244,7 @@ def test_a_full_queue_refuses_with_the_number_ahead(studio):
 def test_nobody_reaches_anothers_jobs(studio):
     engine = studio()
     job = engine.submit(ask(), ANN)
-    wait_final(job)
+    wait_until_final(job)
     for act in (engine.job, engine.cancel, engine.skip, engine.leave, engine.attach, engine.retry_save):
         with pytest.raises(NotFound):
             act(job.id, BOB)
@@ -254,17 +254,17 @@ def test_nobody_reaches_anothers_jobs(studio):
 
 def test_jobs_of_earlier_runs_are_told(studio, tmp_path):
     first = studio(FakeBackend(FAKE_MODEL, CLOUD))
-    done = first.submit(ask(count=2), LOCAL)
-    failed = first.submit(ask(model="cloud", seed=3), LOCAL)
-    wait_final(done)
-    wait_final(failed)
+    done = first.submit(ask(count=2), LOCAL_USER)
+    failed = first.submit(ask(model="cloud", seed=3), LOCAL_USER)
+    wait_until_final(done)
+    wait_until_final(failed)
     first.close()
     second = studio()
-    again = second.job(done.id, LOCAL)
+    again = second.job(done.id, LOCAL_USER)
     assert again.snapshot.status is Status.FINISHED
     assert again.snapshot.assets == done.snapshot.assets
-    assert [job.id for job in second.jobs(LOCAL)] == [failed.id, done.id]
-    assert second.jobs(LOCAL)[0].model.problem
+    assert [job.id for job in second.jobs(LOCAL_USER)] == [failed.id, done.id]
+    assert second.jobs(LOCAL_USER)[0].model.problem
 
 
 @pytest.mark.parametrize("error", [OutOfMemory("no room", details={"requested": 2}), ModelBroken("no such tensor")])
@@ -272,8 +272,8 @@ def test_a_failing_model_gives_way_to_the_fallback(studio, error):
     backend = FakeBackend(FAKE_MODEL, SMALL)
     backend.fail = lambda request, step: error if request.model == "fake" and len(backend.seen) == 2 else None
     engine = studio(backend, fallback_model="small")
-    job = engine.submit(ask(count=3, width=128, height=64, guidance=7.0, loras=(LoraUse(name="x"),)), LOCAL)
-    snapshot = wait_final(job)
+    job = engine.submit(ask(count=3, width=128, height=64, guidance=7.0, loras=(LoraUse(name="x"),)), LOCAL_USER)
+    snapshot = wait_until_final(job)
     assert snapshot.status is Status.FINISHED
     assert [asset.request.model for asset in snapshot.assets] == ["fake", "small", "small"]
     rest = snapshot.assets[1]
@@ -286,9 +286,9 @@ def test_a_failing_model_gives_way_to_the_fallback(studio, error):
 
 def test_an_unknown_model_gives_way_at_once_and_says_so(studio):
     engine = studio(FakeBackend(SMALL), fallback_model="small", default_model="small")
-    job = engine.submit(ask(model="gone"), LOCAL)
+    job = engine.submit(ask(model="gone"), LOCAL_USER)
     assert "instead of gone" in job.snapshot.notices[0]
-    asset = wait_final(job).assets[0]
+    asset = wait_until_final(job).assets[0]
     assert asset.request.model == "small"
     assert "instead of gone" in asset.notes[0]
 
@@ -298,7 +298,7 @@ def test_a_fallback_in_another_lane_takes_the_rest(studio):
     local.fail = lambda request, step: OutOfMemory("no room") if len(local.seen) == 2 else None
     cloud = FakeBackend(CLOUD)
     engine = studio(local, cloud, fallback_model="cloud")
-    snapshot = wait_final(engine.submit(ask(count=3), LOCAL))
+    snapshot = wait_until_final(engine.submit(ask(count=3), LOCAL_USER))
     assert [asset.request.model for asset in snapshot.assets] == ["fake", "cloud", "cloud"]
     assert all(name.startswith("lane service") for name in cloud.threads)
 
@@ -306,7 +306,7 @@ def test_a_fallback_in_another_lane_takes_the_rest(studio):
 def test_without_a_fallback_the_error_stands(studio):
     backend = FakeBackend()
     backend.fail = lambda request, step: OutOfMemory("no room", hint="Smaller.") if step == 2 else None
-    snapshot = wait_final(studio(backend).submit(ask(), LOCAL))
+    snapshot = wait_until_final(studio(backend).submit(ask(), LOCAL_USER))
     assert snapshot.status is Status.FAILED
     assert isinstance(snapshot.error, OutOfMemory)
 
@@ -315,13 +315,13 @@ def test_an_unforeseen_error_is_told_by_number_and_the_lane_lives_on(studio, tmp
     backend = FakeBackend()
     backend.fail = lambda request, step: KeyError("/secret/path") if request.seed == 1 else None
     engine = studio(backend)
-    error = wait_final(engine.submit(ask(), LOCAL)).error
+    error = wait_until_final(engine.submit(ask(), LOCAL_USER)).error
     assert error is not None
     assert "secret" not in str(error.to_json())
     log = (tmp_path / "logs/studio.log").read_text()
     assert error.details["log_entry"] in log
     assert "/secret/path" in log
-    assert wait_final(engine.submit(ask(seed=2), LOCAL)).status is Status.FINISHED
+    assert wait_until_final(engine.submit(ask(seed=2), LOCAL_USER)).status is Status.FINISHED
 
 
 def test_a_backend_that_gives_too_few_pictures_is_found_out(studio):
@@ -329,7 +329,7 @@ def test_a_backend_that_gives_too_few_pictures_is_found_out(studio):
         def render(self, request, seeds, ctx):
             return super().render(request, seeds, ctx)[1:]
 
-    assert wait_final(studio(Short()).submit(ask(count=2, batch_size=2), LOCAL)).status is Status.FAILED
+    assert wait_until_final(studio(Short()).submit(ask(count=2, batch_size=2), LOCAL_USER)).status is Status.FAILED
 
 
 def test_a_full_disk_keeps_the_pictures_for_another_try(studio, monkeypatch):
@@ -340,28 +340,28 @@ def test_a_full_disk_keeps_the_pictures_for_another_try(studio, monkeypatch):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(outputs_module, "write_synced", full)
-    job = engine.submit(ask(count=4), LOCAL)
-    snapshot = wait_final(job)
+    job = engine.submit(ask(count=4), LOCAL_USER)
+    snapshot = wait_until_final(job)
     assert snapshot.status is Status.FAILED
     assert "full" in snapshot.error.message
     drawn = len(backend.seen)
     kept = len(job.unsaved)
     assert kept == drawn > 0
     monkeypatch.undo()
-    engine.retry_save(job.id, LOCAL)
-    snapshot = wait_final(job)
+    engine.retry_save(job.id, LOCAL_USER)
+    snapshot = wait_until_final(job)
     assert (snapshot.status, snapshot.error) == (Status.FINISHED, None)
     assert [asset.seed for asset in snapshot.assets] == [1, 2, 3, 4]
     assert len(backend.seen) == 4  # none was drawn twice
     with pytest.raises(InvalidRequest):
-        engine.retry_save(job.id, LOCAL)
+        engine.retry_save(job.id, LOCAL_USER)
 
 
 def test_a_grid_is_one_job_with_a_labelled_picture_at_its_end(studio):
     backend = FakeBackend()
     engine = studio(backend)
     axes = (Axis(parameter="Seed", values=("1-3",)), Axis(parameter="Steps", values=("4", "5")))
-    snapshot = wait_final(engine.submit(ask(axes=axes), LOCAL))
+    snapshot = wait_until_final(engine.submit(ask(axes=axes), LOCAL_USER))
     assert snapshot.status is Status.FINISHED
     *cells, whole = snapshot.assets
     assert len(cells) == 6
@@ -374,17 +374,17 @@ def test_a_grid_is_one_job_with_a_labelled_picture_at_its_end(studio):
 def test_a_grid_goes_on_where_it_was_put_back(studio, tmp_path):
     backend = FakeBackend(steps=1, held=True)
     first = studio(backend)
-    job = first.submit(ask(axes=(Axis(parameter="Seed", values=("1-5",)),)), LOCAL)
+    job = first.submit(ask(axes=(Axis(parameter="Seed", values=("1-5",)),)), LOCAL_USER)
     backend.release(2)
-    wait_until(job, lambda seen: len(seen.assets) == 2)
+    wait_for_snapshot(job, lambda seen: len(seen.assets) == 2)
     closing = threading.Thread(target=first.close, kwargs={"drain": 0})
     closing.start()
     backend.release(1)
     closing.join(DEADLINE)
-    assert not job.snapshot.status.final
+    assert not job.snapshot.status.is_final
     again = FakeBackend(steps=1)
     second = studio(again)
-    snapshot = wait_final(second.job(job.id, LOCAL))
+    snapshot = wait_until_final(second.job(job.id, LOCAL_USER))
     assert snapshot.status is Status.FINISHED
     assert len(snapshot.assets) == 6
     assert len(again.seen) == 3
@@ -394,43 +394,43 @@ def test_a_grid_goes_on_where_it_was_put_back(studio, tmp_path):
 def test_an_abandoned_page_stops_its_local_job(studio, tmp_path):
     backend = FakeBackend(asleep=True)
     engine = studio(backend, grace=0.0)
-    running, waiting = engine.submit(ask(), LOCAL), engine.submit(ask(), LOCAL)
+    running, waiting = engine.submit(ask(), LOCAL_USER), engine.submit(ask(), LOCAL_USER)
     assert backend.entered.acquire(timeout=DEADLINE)
     for job in (waiting, running):
-        engine.leave(job.id, LOCAL)
-        assert wait_final(job).status is Status.CANCELLED
+        engine.leave(job.id, LOCAL_USER)
+        assert wait_until_final(job).status is Status.CANCELLED
 
 
 def test_a_page_that_comes_back_keeps_its_job(studio):
     backend = FakeBackend(held=True)
     engine = studio(backend, grace=3600.0)
-    job = engine.submit(ask(), LOCAL)
-    engine.leave(job.id, LOCAL)
-    assert engine.attach(job.id, LOCAL) is job
+    job = engine.submit(ask(), LOCAL_USER)
+    engine.leave(job.id, LOCAL_USER)
+    assert engine.attach(job.id, LOCAL_USER) is job
     backend.release(4)
-    assert wait_final(job).status is Status.FINISHED
+    assert wait_until_final(job).status is Status.FINISHED
 
 
 @pytest.mark.parametrize(("page_closed", "model"), [("finish", "fake"), ("stop", "cloud")])
 def test_paid_and_patient_jobs_run_on(studio, page_closed, model):
     backend = FakeBackend(FAKE_MODEL, CLOUD, held=True)
     engine = studio(backend, grace=0.0, page_closed=page_closed)
-    job = engine.submit(ask(model=model), LOCAL)
-    engine.leave(job.id, LOCAL)
+    job = engine.submit(ask(model=model), LOCAL_USER)
+    engine.leave(job.id, LOCAL_USER)
     backend.release(4)
-    assert wait_final(job).status is Status.FINISHED
+    assert wait_until_final(job).status is Status.FINISHED
 
 
 def test_work_in_the_lane_runs_between_jobs(studio):
     backend = FakeBackend(held=True)
     engine = studio(backend)
-    first, second = engine.submit(ask(seed=1), LOCAL), engine.submit(ask(seed=2), LOCAL)
+    first, second = engine.submit(ask(seed=1), LOCAL_USER), engine.submit(ask(seed=2), LOCAL_USER)
     assert backend.entered.acquire(timeout=DEADLINE)
     backend.release(4)
-    seen = engine.in_lane("gpu", lambda ctx: (threading.current_thread().name, len(backend.seen)))
+    seen = engine.run_in_lane("gpu", lambda ctx: (threading.current_thread().name, len(backend.seen)))
     assert seen == ("lane gpu 0", 1) or seen == ("lane gpu 0", 2)
     backend.release(4)
-    assert {wait_final(first).status, wait_final(second).status} == {Status.FINISHED}
+    assert {wait_until_final(first).status, wait_until_final(second).status} == {Status.FINISHED}
 
 
 def test_work_in_the_lane_passes_its_error_on_and_has_a_deadline(studio):
@@ -441,17 +441,17 @@ def test_work_in_the_lane_passes_its_error_on_and_has_a_deadline(studio):
         raise ModelBroken("torn")
 
     with pytest.raises(ModelBroken):
-        engine.in_lane("gpu", broken)
-    engine.submit(ask(), LOCAL)
+        engine.run_in_lane("gpu", broken)
+    engine.submit(ask(), LOCAL_USER)
     assert backend.entered.acquire(timeout=DEADLINE)
     with pytest.raises(StudioError, match="busy"):
-        engine.in_lane("gpu", lambda ctx: None, timeout=0.01)
+        engine.run_in_lane("gpu", lambda ctx: None, timeout=0.01)
 
 
 def test_closing_waits_for_the_running_job(studio):
     backend = FakeBackend(held=True)
     engine = studio(backend)
-    running, waiting = engine.submit(ask(), LOCAL), engine.submit(ask(), LOCAL)
+    running, waiting = engine.submit(ask(), LOCAL_USER), engine.submit(ask(), LOCAL_USER)
     assert backend.entered.acquire(timeout=DEADLINE)
     closing = threading.Thread(target=engine.close)
     closing.start()
@@ -461,14 +461,14 @@ def test_closing_waits_for_the_running_job(studio):
     assert waiting.snapshot.status is Status.QUEUED
     assert backend.closed
     with pytest.raises(JobCancelled):
-        engine.submit(ask(), LOCAL)
+        engine.submit(ask(), LOCAL_USER)
     second = studio()
-    assert wait_final(second.job(waiting.id, LOCAL)).status is Status.FINISHED
+    assert wait_until_final(second.job(waiting.id, LOCAL_USER)).status is Status.FINISHED
 
 
 def test_each_job_leaves_a_line_in_the_generation_log(studio, tmp_path):
     engine = studio(host="0.0.0.0")
-    wait_final(engine.submit(ask(prompt="secret garden", count=2), LOCAL))
+    wait_until_final(engine.submit(ask(prompt="secret garden", count=2), LOCAL_USER))
     line = json.loads((tmp_path / "logs/generation.jsonl").read_text())
     assert (line["model"], line["success"], line["pictures"], line["width"]) == ("fake", True, 2, 64)
     assert "denoise" in line["stages"]
@@ -488,4 +488,4 @@ def test_sixty_four_jobs_at_once_give_what_each_gives_alone(studio):
     for thread in threads:
         thread.join(DEADLINE)
     for number, job in enumerate(jobs):
-        assert pixels(wait_final(job).assets[0]) == draw(number, 64, 64).tobytes()
+        assert pixels(wait_until_final(job).assets[0]) == draw_fake_image(number, 64, 64).tobytes()

@@ -7,23 +7,43 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fakes import draw
+from fakes import draw_fake_image
 
 from studio.core.errors import BadImage, InvalidRequest
-from studio.core.finish import Anchor, Box, Derivative, Faces, FileWish, Finish, Keep, TextOverlay, Upscale, Watermark
+from studio.core.finish import (
+    Anchor,
+    Box,
+    Derivative,
+    FaceRestoration,
+    Finish,
+    MetadataPolicy,
+    OutputOptions,
+    TextOverlay,
+    Upscale,
+    Watermark,
+)
 from studio.core.model import GPU_LANE, Model, Quality, Sizes
 from studio.core.request import GenerationRequest
 from studio.core.settings import Settings
 from studio.core.task import Task
-from studio.core.upscale_modes import UPSCALER, Mode
-from studio.core.weights import Offer
-from studio.engine.metadata.image_info import picture_info
-from studio.tabs.common.restore_settings import drawing, from_picture
+from studio.core.upscale_modes import UPSCALER_PREFIX, UpscaleMode
+from studio.core.weights import DownloadableWeights
+from studio.engine.metadata.image_info import read_image_info
+from studio.tabs.common.restore_settings import find_drawing_request, read_image_settings
 from studio.tabs.configurations import weight_downloads
 from studio.tabs.extras import before_after, extras_chains, info_panel
-from studio.tabs.extras.extras_fields import Layout, picture_fields, step_fields, tool_note
-from studio.tabs.extras.extras_values import MODES, OWN, chain_of, choosable, read, steps_of, upscaler_of, write
-from tests.foreign_pictures import A1111, png
+from studio.tabs.extras.extras_fields import ExtrasLayout, build_image_fields, build_step_fields, render_tool_note
+from studio.tabs.extras.extras_values import (
+    OWN_SETTINGS,
+    UPSCALE_MODES,
+    extract_chain,
+    find_upscaler,
+    list_choosable_models,
+    read_extras,
+    read_ticked_steps,
+    write_extras,
+)
+from tests.foreign_pictures import A1111, make_png_with_chunks
 
 ONE, TWO = "a" * 64, "b" * 64
 LANCZOS = Model(
@@ -46,10 +66,10 @@ def untouched() -> dict[str, Any]:
     """The form's values as the page first has them."""
     import gradio as gr
 
-    layout = Layout()
+    layout = ExtrasLayout()
     with gr.Blocks():
-        picture_fields(layout)
-        step_fields(layout, lambda task: [model for model in MODELS if task in model.tasks], ["Sans"])
+        build_image_fields(layout)
+        build_step_fields(layout, lambda task: [model for model in MODELS if task in model.tasks], ["Sans"])
     return {name: getattr(field, "value", None) for name, field in layout.fields.items()}
 
 
@@ -66,7 +86,7 @@ MARK = Watermark(picture=TWO, opacity=0.3, size=0.2, anchor=Anchor.TOP_LEFT, til
 FINISH = GenerationRequest(
     task=Task.FINISH,
     finish=Finish(crop=Box(left=0.1, top=0, right=0.9, bottom=1), width=640, text=(TEXT,), watermark=MARK),
-    file=FileWish(format="jpeg", quality=80, max_bytes=200_000, keep=Keep.MARKER),
+    file=OutputOptions(format="jpeg", quality=80, max_bytes=200_000, keep=MetadataPolicy.MARKER),
 )  # fmt: skip
 
 
@@ -77,46 +97,46 @@ FINISH = GenerationRequest(
         [UPSCALE.replace(upscale=Upscale(long_side=3840))],
         [UPSCALE.replace(upscale=Upscale(width=800, height=600, tile=256, overlap=16))],
         [GenerationRequest(task=Task.UPSCALE, model="sdxl", prompt="a cat", upscale=Upscale(scale=2, creativity=0.6, base="realesrgan-x4plus"))],
-        [GenerationRequest(task=Task.RESTORE_FACES, model="restorer/gfpgan", faces=Faces(visibility=0.5, fidelity=0.75))],
+        [GenerationRequest(task=Task.RESTORE_FACES, model="restorer/gfpgan", faces=FaceRestoration(visibility=0.5, fidelity=0.75))],
         [GenerationRequest(task=Task.REMOVE_BACKGROUND, model="background/u2netp")],
         [FINISH],
-        [GenerationRequest(task=Task.FINISH, finish=Finish(derivatives=(Derivative(width=640), Derivative(height=90, crop=True, file=FileWish(format="avif", quality=50)))))],
-        [UPSCALE, GenerationRequest(task=Task.RESTORE_FACES, faces=Faces()), GenerationRequest(task=Task.REMOVE_BACKGROUND), FINISH],
+        [GenerationRequest(task=Task.FINISH, finish=Finish(derivatives=(Derivative(width=640), Derivative(height=90, crop=True, file=OutputOptions(format="avif", quality=50)))))],
+        [UPSCALE, GenerationRequest(task=Task.RESTORE_FACES, faces=FaceRestoration()), GenerationRequest(task=Task.REMOVE_BACKGROUND), FINISH],
     ],
     ids=lambda steps: "+".join(step.task.value for step in steps),
 )  # fmt: skip
 def test_what_is_written_to_the_form_is_read_from_it(first: dict[str, Any], steps: list[GenerationRequest]) -> None:
-    values = {**first, **write(steps)}
-    assert steps_of(values, MODELS) == steps
-    asked = read({**values, "pictures": f"{ONE} {TWO}"}, MODELS)
+    values = {**first, **write_extras(steps)}
+    assert read_ticked_steps(values, MODELS) == steps
+    asked = read_extras({**values, "pictures": f"{ONE} {TWO}"}, MODELS)
     assert asked.batch == (ONE, TWO)
-    assert chain_of(asked.replace(seed=3)) == tuple(steps), "a chain that was carried out goes back onto the form"
+    assert extract_chain(asked.replace(seed=3)) == tuple(steps), "a chain that was carried out goes back onto the form"
 
 
-@pytest.mark.parametrize("title", [title for title, mode in MODES.items() if mode])
+@pytest.mark.parametrize("title", [title for title, mode in UPSCALE_MODES.items() if mode])
 def test_each_mode_finds_its_model_and_says_how_large(first: dict[str, Any], title: str) -> None:
     values = {**first, "pictures": ONE, "mode": title, "prompt": "a cat"}
-    asked = read(values, MODELS)
+    asked = read_extras(values, MODELS)
     wish = asked.upscale
     assert asked.source == ONE
     assert wish is not None
-    if MODES[title] is Mode.CREATIVE:
+    if UPSCALE_MODES[title] is UpscaleMode.CREATIVE:
         assert (asked.model, asked.prompt, wish.creativity) == ("sdxl", "a cat", values["creativity"])
     else:
-        assert asked.model.startswith(UPSCALER)
+        assert asked.model.startswith(UPSCALER_PREFIX)
         assert asked.prompt == ""
-    assert (wish.scale == 4) is (MODES[title] is Mode.FAST)
+    assert (wish.scale == 4) is (UPSCALE_MODES[title] is UpscaleMode.FAST)
 
 
 def test_better_quality_is_another_choice_and_cloud_models_only_by_name(first: dict[str, Any]) -> None:
     cloud = Model(id="svc/creative", title="Cloud", family="x", lane="svc", paid=True, quality=Quality.BEST, tasks=frozenset({Task.UPSCALE}))  # fmt: skip
     models = (*MODELS, cloud)
     values = {**first, "mode": "Creative 4K", "quality": "Best"}
-    automatic = upscaler_of(values, models)
+    automatic = find_upscaler(values, models)
     assert automatic is not None
     assert not automatic.paid, "nothing is spent unasked"
-    if cloud in choosable(Mode.CREATIVE, models):
-        named = upscaler_of({**values, "with": cloud.id}, models)
+    if cloud in list_choosable_models(UpscaleMode.CREATIVE, models):
+        named = find_upscaler({**values, "with": cloud.id}, models)
         assert named == cloud
 
 
@@ -126,28 +146,28 @@ def test_what_cannot_be_done_is_refused_with_advice(first: dict[str, Any]) -> No
         ({"pictures": ONE, "steps": []}, MODELS, "No step"),
         ({"pictures": ONE, "mode": "Creative 4K"}, (LANCZOS,), "creative"),
         ({"pictures": ONE, "steps": ["Finish"], "crop_left": "wide"}, MODELS, "crop"),
-        ({"pictures": ONE, "mode": OWN, "scale": 99}, MODELS, "scale"),
+        ({"pictures": ONE, "mode": OWN_SETTINGS, "scale": 99}, MODELS, "scale"),
     ):
         with pytest.raises(InvalidRequest, match=f"(?i){words}") as refused:
-            read({**first, **values}, models)
+            read_extras({**first, **values}, models)
         assert refused.value.hint
     with pytest.raises(InvalidRequest, match="cannot do"):
-        write([FINISH, UPSCALE])
+        write_extras([FINISH, UPSCALE])
     two = Finish(text=(TEXT, TEXT))
     with pytest.raises(InvalidRequest, match="2 texts"):
-        write([GenerationRequest(task=Task.FINISH, finish=two)])
+        write_extras([GenerationRequest(task=Task.FINISH, finish=two)])
 
 
 def test_a_tool_that_lacks_its_weights_says_what_to_fetch() -> None:
     model = Model(
         id="restorer/gfpgan", title="GFPGAN", family="restorer", problem="its weights are not here. Fetch them."
     )
-    assert "its weights are not here" in tool_note([model], "Automatic", "x")
-    assert "Put one there" in tool_note([], "Automatic", "Put one there")
+    assert "its weights are not here" in render_tool_note([model], "Automatic", "x")
+    assert "Put one there" in render_tool_note([], "Automatic", "Put one there")
 
 
 def test_json_of_a_chain_goes_out_and_comes_in() -> None:
-    assert extras_chains.read_json(extras_chains.written([UPSCALE, FINISH])) == (UPSCALE, FINISH)
+    assert extras_chains.read_json(extras_chains.format_json([UPSCALE, FINISH])) == (UPSCALE, FINISH)
     for text in ("", "{", "[" * 2000, "x" * 200_000):
         with pytest.raises(InvalidRequest) as refused:
             extras_chains.read_json(text)
@@ -155,7 +175,7 @@ def test_json_of_a_chain_goes_out_and_comes_in() -> None:
 
 
 def test_bytes_in_words() -> None:
-    assert [before_after.weight(number) for number in (0, 999, 34_400, 2_440_000)] == [
+    assert [before_after.format_bytes(number) for number in (0, 999, 34_400, 2_440_000)] == [
         "0 B",
         "999 B",
         "34 kB",
@@ -165,44 +185,44 @@ def test_bytes_in_words() -> None:
 
 def test_picture_info_is_a_table_and_says_when_there_is_none(tmp_path: Path) -> None:
     path = tmp_path / "fox.png"
-    path.write_bytes(png(parameters=A1111 + "<b>"))
-    shown = info_panel.table(picture_info(path, Settings()), hidden="made by <me>")
+    path.write_bytes(make_png_with_chunks(parameters=A1111 + "<b>"))
+    shown = info_panel.render_info(read_image_info(path, Settings()), hidden="made by <me>")
     assert "AUTOMATIC1111" in shown
     assert "made by &lt;me&gt;" in shown
     assert "<b>" not in shown
     assert "a fox" in shown
     plain = io.BytesIO()
-    draw(1, 16, 16).save(plain, "PNG")
+    draw_fake_image(1, 16, 16).save(plain, "PNG")
     path.write_bytes(plain.getvalue())
-    assert "Nothing in this file" in info_panel.table(picture_info(path, Settings()))
+    assert "Nothing in this file" in info_panel.render_info(read_image_info(path, Settings()))
 
 
 def test_settings_come_from_a_picture_but_not_from_any_comment(tmp_path: Path) -> None:
     path = tmp_path / "fox.png"
-    path.write_bytes(png(parameters="a holiday"))
+    path.write_bytes(make_png_with_chunks(parameters="a holiday"))
     with pytest.raises(BadImage, match="carries no settings"):
-        from_picture(path, Settings())
-    path.write_bytes(png(parameters=A1111))
-    assert from_picture(path, Settings())[0] == drawing((), A1111)
+        read_image_settings(path, Settings())
+    path.write_bytes(make_png_with_chunks(parameters=A1111))
+    assert read_image_settings(path, Settings())[0] == find_drawing_request((), A1111)
 
 
 def test_offers_are_listed_with_size_and_licence() -> None:
-    offer = Offer(
+    offer = DownloadableWeights(
         id="upscalers/x.pth", title="X <plus>", folder="upscalers", filename="x.pth", source="https://example.org/x.pth",
         bytes=67_000_000, sha256="", licence="BSD-3-Clause",
     )  # fmt: skip
-    shown = weight_downloads.listed([offer])
+    shown = weight_downloads.render_weights_table([offer])
     assert "X &lt;plus&gt;" in shown
     assert "63.9 MiB" in shown
     assert "BSD-3-Clause" in shown
     assert "upscaling" in shown
-    assert "is here" in weight_downloads.listed([])
+    assert "is here" in weight_downloads.render_weights_table([])
 
 
 def test_settings_come_from_the_request_that_drew_the_picture() -> None:
     drew = GenerationRequest(prompt="a fox", seed=3)
-    assert drawing((drew, UPSCALE, FINISH), "") is drew, "what enlarged it has no prompt"
-    foreign = drawing((UPSCALE,), A1111)
+    assert find_drawing_request((drew, UPSCALE, FINISH), "") is drew, "what enlarged it has no prompt"
+    foreign = find_drawing_request((UPSCALE,), A1111)
     assert foreign is not None
     assert foreign.steps == 25
-    assert drawing((UPSCALE,), "") is None
+    assert find_drawing_request((UPSCALE,), "") is None

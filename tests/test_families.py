@@ -17,14 +17,14 @@ from studio.core.errors import ModelBroken
 from studio.core.model import Feature
 from studio.core.ports import LoadOptions, PipelineSpec
 from studio.core.request import GenerationRequest
-from studio.core.weights import Kind, WeightFile
+from studio.core.weights import WeightFile, WeightKind
 from studio.engine.plugins import discover
 from studio.pipelines.catalog.catalog import Catalog
-from studio.pipelines.catalog.model_folders import component_config
+from studio.pipelines.catalog.model_folders import read_component_config
 from studio.pipelines.families import _clip, _parts, auto
 from studio.pipelines.run.samplers import make_scheduler
-from tests.tiny_families import single_file, tiny_flux, tiny_sd3
-from tests.tiny_models import tiny_sd15, tiny_sdxl
+from tests.tiny_families import make_single_file, make_tiny_flux, make_tiny_sd3
+from tests.tiny_models import make_tiny_sd15, make_tiny_sdxl
 
 pytestmark = pytest.mark.torch
 SPECS = {spec.family: spec for spec in discover("studio.pipelines.families", "PIPELINE")}
@@ -69,12 +69,12 @@ def draw(weight: WeightFile, spec: PipelineSpec, options: LoadOptions = OPTIONS,
 
 
 FOLDERS: dict[str, tuple[Callable[[Path], Path], str]] = {
-    "sd15": (tiny_sd15, "sd15"),
-    "v-prediction": (lambda folder: tiny_sd15(folder, prediction_type="v_prediction"), "sd15"),
-    "sdxl": (tiny_sdxl, "sdxl"),
-    "sd3": (tiny_sd3, "sd3"),
-    "schnell": (lambda folder: tiny_flux(folder, guided=False), "flux"),
-    "dev": (lambda folder: tiny_flux(folder, guided=True), "flux"),
+    "sd15": (make_tiny_sd15, "sd15"),
+    "v-prediction": (lambda folder: make_tiny_sd15(folder, prediction_type="v_prediction"), "sd15"),
+    "sdxl": (make_tiny_sdxl, "sdxl"),
+    "sd3": (make_tiny_sd3, "sd3"),
+    "schnell": (lambda folder: make_tiny_flux(folder, guided=False), "flux"),
+    "dev": (lambda folder: make_tiny_flux(folder, guided=True), "flux"),
 }
 
 
@@ -102,7 +102,7 @@ def test_one_file_loads_exactly_and_draws(tmp_path: Path, family: str, monkeypat
 
     models = tmp_path / "models"
     models.mkdir()
-    file, config, modules = single_file(tmp_path, family)
+    file, config, modules = make_single_file(tmp_path, family)
     file.rename(models / "one.safetensors")
     _use_configs(tmp_path, family, config, monkeypatch)
     weight, spec = found(models, "one")
@@ -134,7 +134,7 @@ def test_files_in_small_number_formats_load_in_the_asked_one(tmp_path: Path, dty
     import torch
     from safetensors.torch import load_file, save_file
 
-    file, config, _ = single_file(tmp_path, "sd15")
+    file, config, _ = make_single_file(tmp_path, "sd15")
     models = tmp_path / "models"
     models.mkdir()
     save_file({name: t.to(getattr(torch, dtype)) for name, t in load_file(file).items()}, models / "one.safetensors")
@@ -147,7 +147,7 @@ def test_files_in_small_number_formats_load_in_the_asked_one(tmp_path: Path, dty
 
 
 def test_a_note_beside_the_file_changes_the_prediction(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    file, config, _ = single_file(tmp_path, "sd15")
+    file, config, _ = make_single_file(tmp_path, "sd15")
     models = tmp_path / "models"
     models.mkdir()
     file.rename(models / "one.safetensors")
@@ -158,7 +158,7 @@ def test_a_note_beside_the_file_changes_the_prediction(tmp_path: Path, monkeypat
 
 
 def test_a_folder_with_half_precision_files_only_loads(tmp_path: Path) -> None:
-    tiny_sd15(tmp_path / "half")
+    make_tiny_sd15(tmp_path / "half")
     for file in (tmp_path / "half").glob("*/*.safetensors"):
         file.rename(file.with_name(f"{file.stem}.fp16.safetensors"))
     draw(*found(tmp_path, "half"))
@@ -167,11 +167,11 @@ def test_a_folder_with_half_precision_files_only_loads(tmp_path: Path) -> None:
 def test_a_pickle_in_a_folder_is_not_taken_even_when_asked_directly(tmp_path: Path) -> None:
     import torch
 
-    folder = tiny_sd15(tmp_path / "model")
+    folder = make_tiny_sd15(tmp_path / "model")
     file = folder / "unet" / "diffusion_pytorch_model.safetensors"
     torch.save({}, file.with_suffix(".bin"))
     file.unlink()
-    weight = WeightFile(name="model", kind=Kind.CHECKPOINT, path=folder, bytes=0, family="sd15")
+    weight = WeightFile(name="model", kind=WeightKind.CHECKPOINT, path=folder, bytes=0, family="sd15")
     with pytest.raises(OSError, match="safetensors"):
         SPECS["sd15"].load(weight, OPTIONS)
 
@@ -183,12 +183,12 @@ def test_a_transformer_file_takes_its_other_parts_from_the_companion(tmp_path: P
     from safetensors.torch import load_file, save_file
 
     repos, file = ("black-forest-labs/FLUX.1-schnell",), tmp_path / "deep" / "tuned.safetensors"
-    folder = tiny_flux(tmp_path / "hub" / "black-forest-labs--FLUX.1-schnell", guided=False)
+    folder = make_tiny_flux(tmp_path / "hub" / "black-forest-labs--FLUX.1-schnell", guided=False)
     tensors = load_file(folder / "transformer" / "diffusion_pytorch_model.safetensors")
     tuned = {name: torch.full_like(tensor, 0.01) for name, tensor in tensors.items()}
     file.parent.mkdir()
     save_file(tuned, file)
-    weight = WeightFile(name="tuned", kind=Kind.CHECKPOINT, path=file, bytes=1, family="flux")
+    weight = WeightFile(name="tuned", kind=WeightKind.CHECKPOINT, path=file, bytes=1, family="flux")
     pipe = _parts.load_transformer_file(weight, OPTIONS, "FluxPipeline", "FluxTransformer2DModel", repos)
     assert isinstance(pipe.transformer, FluxTransformer2DModel)
     assert all(torch.equal(pipe.transformer.state_dict()[name], tensor) for name, tensor in tuned.items())
@@ -214,7 +214,7 @@ def test_shipped_configs_build_models_of_the_published_size(part: tuple[str, str
     from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
     family, name = part
-    config = dict(component_config(_parts.CONFIGS / family, name))
+    config = dict(read_component_config(_parts.CONFIGS / family, name))
     with torch.device("meta"):
         if name.startswith("text"):
             cls = CLIPTextModelWithProjection if name.endswith("2") else CLIPTextModel
@@ -236,17 +236,17 @@ def test_the_classes_are_exactly_diffusers_own() -> None:
         assert "image" in call, "those that work on a picture"
         assert {"callback_on_step_end", "callback"} & set(call), "which can be watched"
     shared = {name for name in claimed if claimed.count(name) > 1}
-    assert shared == set(_clip.CLASSES), "told apart by detect"
-    assert not set(auto.ROWS) & set(auto.REFUSED)
+    assert shared == set(_clip.PIPELINE_CLASSES), "told apart by detect"
+    assert not set(auto.PIPELINE_DEFAULTS) & set(auto.UNSUPPORTED_CLASSES)
 
 
-@pytest.mark.parametrize("name", auto.ROWS)
+@pytest.mark.parametrize("name", auto.PIPELINE_DEFAULTS)
 def test_what_is_said_of_other_pipelines_is_what_their_call_takes(name: str) -> None:
     import diffusers
 
     cls = getattr(diffusers, name)
     call, init = inspect.signature(cls.__call__).parameters, inspect.signature(cls.__init__).parameters
-    row = auto.ROWS[name]
+    row = auto.PIPELINE_DEFAULTS[name]
     assert {
         "prompt",
         "guidance_scale",
@@ -266,7 +266,7 @@ def test_img2img_and_arguments_exist_in_diffusers(family: str, tmp_path: Path) -
     spec = SPECS[family]
     (tmp_path / "x").mkdir()
     (tmp_path / "x" / "model_index.json").write_text(json.dumps({"_class_name": spec.pipeline_classes[0]}))
-    model = spec.describe(WeightFile(name="x", kind=Kind.CHECKPOINT, path=tmp_path / "x", bytes=1, family=family))
+    model = spec.describe(WeightFile(name="x", kind=WeightKind.CHECKPOINT, path=tmp_path / "x", bytes=1, family=family))
     assert (Feature.HIRES in model.features) == bool(spec.image_to_image)
     for cls in filter(None, (*spec.pipeline_classes, spec.image_to_image)):
         call = inspect.signature(getattr(diffusers, cls).__call__).parameters

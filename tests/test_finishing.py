@@ -7,20 +7,20 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fakes import open_engine, wait_final
+from fakes import open_engine, wait_until_final
 from PIL import Image
-from providers import Context
+from providers import FakeContext
 
 from studio.core.errors import InvalidRequest, JobCancelled
 from studio.core.events import Status
-from studio.core.finish import Box, Derivative, FileWish, Finish, Keep, TextOverlay, Watermark
+from studio.core.finish import Box, Derivative, Finish, MetadataPolicy, OutputOptions, TextOverlay, Watermark
 from studio.core.ports import PictureSeed
 from studio.core.request import GenerationRequest
-from studio.core.result import Rendered
+from studio.core.result import RenderedImage
 from studio.core.task import Task
-from studio.core.user import LOCAL
+from studio.core.user import LOCAL_USER
 from studio.engine.metadata.embed import read_metadata
-from studio.finishing.finish_backend import Finishing
+from studio.finishing.finish_backend import FinishingBackend
 from studio.finishing.fonts import Fonts
 from studio.finishing.hidden_text import read_hidden
 
@@ -36,10 +36,12 @@ def photo(width: int = 512, height: int = 512) -> Image.Image:
     return Image.fromarray(skimage.data.astronaut()).resize((width, height))
 
 
-def finished(fonts: Fonts, image: Image.Image, wish: Finish, *more: Image.Image) -> tuple[list[Rendered], Context]:
-    context = Context(image, *more)
+def finished(
+    fonts: Fonts, image: Image.Image, wish: Finish, *more: Image.Image
+) -> tuple[list[RenderedImage], FakeContext]:
+    context = FakeContext(image, *more)
     request = GenerationRequest(task=Task.FINISH, source="p0", finish=wish)
-    return Finishing(fonts).render(request, [PictureSeed(seed=1)], context), context
+    return FinishingBackend(fonts).render(request, [PictureSeed(seed=1)], context), context
 
 
 def one(fonts: Fonts, image: Image.Image, wish: Finish, *more: Image.Image) -> Image.Image:
@@ -61,14 +63,14 @@ def test_crop_comes_before_resize_and_the_shape_stays_unless_both_sides_are_give
 def test_derivatives_are_each_their_own_and_never_larger(fonts: Fonts) -> None:
     wish = Finish(
         derivatives=(
-            Derivative(width=100, file=FileWish(format="webp")), Derivative(width=80, height=80, crop=True),
+            Derivative(width=100, file=OutputOptions(format="webp")), Derivative(width=80, height=80, crop=True),
             Derivative(width=5000), Derivative(width=5000, height=2500, crop=True),
         )
     )  # fmt: skip
     made, context = finished(fonts, photo(400, 200), wish)
     assert [each.image.size for each in made] == [(100, 50), (80, 80), (400, 200), (400, 200)]
     assert [each.label for each in made] == ["100x50.webp", "80x80.png", "400x200.png", "400x200.png"]
-    assert made[0].file == FileWish(format="webp")
+    assert made[0].file == OutputOptions(format="webp")
     assert [each.request.finish.derivatives for each in made] == [(each,) for each in wish.derivatives]  # type: ignore[union-attr]
     assert context.steps[-1] == (4, 4)
 
@@ -116,9 +118,9 @@ def test_a_picture_that_would_fill_the_memory_is_refused_before_it_is_made(fonts
 
 def test_stopping_stops_between_the_parts(fonts: Fonts) -> None:
     wish = Finish(derivatives=tuple(Derivative(width=side) for side in range(10, 20)))
-    context = Context(photo(), cancel_after=3)
+    context = FakeContext(photo(), cancel_after=3)
     with pytest.raises(JobCancelled):
-        Finishing(fonts).render(
+        FinishingBackend(fonts).render(
             GenerationRequest(task=Task.FINISH, source="p0", finish=wish), [PictureSeed(seed=1)], context
         )
     assert len(context.steps) < 5
@@ -148,15 +150,15 @@ def _source(kind: str) -> tuple[bytes, tuple[int, int, int]]:
 @pytest.mark.parametrize("kind", ["gif", "cmyk", "16 bit", "alpha", "turned"])
 def test_every_kind_of_source_becomes_every_kind_of_file(tmp_path: Path, fonts: Fonts, kind: str) -> None:
     data, red = _source(kind)
-    engine = open_engine(tmp_path / "out", Finishing(fonts))
-    kept = engine.keep_picture(data, LOCAL)
+    engine = open_engine(tmp_path / "out", FinishingBackend(fonts))
+    kept = engine.keep_picture(data, LOCAL_USER)
     wish = Finish(
         derivatives=tuple(
-            Derivative(width=20, file=FileWish(format=name, max_bytes=50_000, keep=Keep.MARKER)) for name in ("png", "jpeg", "webp", "avif")
+            Derivative(width=20, file=OutputOptions(format=name, max_bytes=50_000, keep=MetadataPolicy.MARKER)) for name in ("png", "jpeg", "webp", "avif")
         )
     )  # fmt: skip
-    job = engine.submit(GenerationRequest(task=Task.FINISH, model="finish", source=kept.hash, finish=wish), LOCAL)
-    snapshot = wait_final(job)
+    job = engine.submit(GenerationRequest(task=Task.FINISH, model="finish", source=kept.hash, finish=wish), LOCAL_USER)
+    snapshot = wait_until_final(job)
     assert snapshot.status is Status.FINISHED
     assert [asset.path.suffix for asset in snapshot.assets] == [".png", ".jpg", ".webp", ".avif"]
     for asset in snapshot.assets:
@@ -179,25 +181,25 @@ def test_every_kind_of_source_becomes_every_kind_of_file(tmp_path: Path, fonts: 
 def test_a_job_hides_its_text_in_every_derivative_and_names_a_limit_that_cannot_be_met(
     tmp_path: Path, fonts: Fonts
 ) -> None:
-    engine = open_engine(tmp_path / "out", Finishing(fonts))
-    kept = engine.keep_picture(photo(), LOCAL)
+    engine = open_engine(tmp_path / "out", FinishingBackend(fonts))
+    kept = engine.keep_picture(photo(), LOCAL_USER)
     files = (
-        FileWish(format="jpeg", quality=85),
-        FileWish(format="webp", quality=80),
-        FileWish(format="avif", quality=60),
+        OutputOptions(format="jpeg", quality=85),
+        OutputOptions(format="webp", quality=80),
+        OutputOptions(format="avif", quality=60),
     )
     wish = Finish(
         watermark=Watermark(hidden="Ann 2026"),
         derivatives=tuple(Derivative(width=side, file=file) for side, file in zip((512, 400, 300), files, strict=True)),
     )
     request = GenerationRequest(task=Task.FINISH, model="finish", source=kept.hash, finish=wish)
-    snapshot = wait_final(engine.submit(request, LOCAL))
+    snapshot = wait_until_final(engine.submit(request, LOCAL_USER))
     assert [read_hidden(Image.open(asset.path)) for asset in snapshot.assets] == ["Ann 2026"] * 3
     small = Finish(watermark=Watermark(hidden="Ann 2026"), derivatives=(Derivative(width=200), Derivative(width=256)))
-    told = wait_final(engine.submit(request.replace(finish=small), LOCAL)).assets
+    told = wait_until_final(engine.submit(request.replace(finish=small), LOCAL_USER)).assets
     assert ["does not survive" in " ".join(asset.notes) for asset in told] == [True, False]
-    tight = Finish(derivatives=(Derivative(file=FileWish(format="jpeg", max_bytes=1_000)),))
-    failed = wait_final(engine.submit(request.replace(finish=tight), LOCAL))
+    tight = Finish(derivatives=(Derivative(file=OutputOptions(format="jpeg", max_bytes=1_000)),))
+    failed = wait_until_final(engine.submit(request.replace(finish=tight), LOCAL_USER))
     assert failed.status is Status.FAILED
     assert "does not fit into 1,000 bytes" in str(failed.error)
     engine.close()

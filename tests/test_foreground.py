@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import skimage
-from fakes import open_engine, wait_final
+from fakes import open_engine, wait_until_final
 from PIL import Image
 from test_preprocessors import Pictures, photo, preprocessing
 
@@ -18,15 +18,15 @@ from studio.core.events import Status
 from studio.core.ports import PictureSeed
 from studio.core.request import GenerationRequest
 from studio.core.task import Task
-from studio.core.user import LOCAL
+from studio.core.user import LOCAL_USER
 from studio.vision import foreground
 
 NOTICE = foreground.U2NETP.with_name("NOTICE")
 
 
 @pytest.fixture(scope="module")
-def network() -> foreground.Network:
-    return foreground.Network.load(foreground.U2NETP)
+def network() -> foreground.SegmentationNetwork:
+    return foreground.SegmentationNetwork.load(foreground.U2NETP)
 
 
 def test_the_shipped_file_is_the_one_that_its_notice_names() -> None:
@@ -34,15 +34,15 @@ def test_the_shipped_file_is_the_one_that_its_notice_names() -> None:
     assert "Apache License 2.0" in NOTICE.read_text()
 
 
-def test_the_cup_stays_and_the_table_goes(network: foreground.Network) -> None:
-    opacity = np.asarray(foreground.opacity(photo(), network))
+def test_the_cup_stays_and_the_table_goes(network: foreground.SegmentationNetwork) -> None:
+    opacity = np.asarray(foreground.estimate_opacity(photo(), network))
     assert opacity.shape == (400, 600)
     assert opacity[90:300, 190:400].min() > 240  # the cup and the saucer's middle
     for corner in (opacity[:60, :100], opacity[-40:, :80], opacity[-60:, -100:]):
         assert corner.max() < 10
 
 
-def test_the_edge_lies_where_the_picture_has_it(network: foreground.Network) -> None:
+def test_the_edge_lies_where_the_picture_has_it(network: foreground.SegmentationNetwork) -> None:
     """A disc on a ground: after refinement the opacity agrees with the disc better than the network's own."""
     height, width = 600, 600
     down, across = np.mgrid[:height, :width]
@@ -53,7 +53,7 @@ def test_the_edge_lies_where_the_picture_has_it(network: foreground.Network) -> 
         Image.fromarray(disc.astype(np.uint8) * 255).resize((100, 100), Image.Resampling.BOX).resize((width, height))
     )
     before = np.abs(np.asarray(coarse) / 255 - disc).mean()
-    after = np.abs(np.asarray(foreground.refined(coarse, image)) / 255 - disc).mean()
+    after = np.abs(np.asarray(foreground.refine_mask(coarse, image)) / 255 - disc).mean()
     assert after < 0.65 * before
 
 
@@ -71,19 +71,19 @@ def test_no_rim_of_the_old_background_is_left() -> None:
     assert (cut[sure][:, :3] == (220, 20, 20)).all()
 
 
-def test_a_large_picture_is_cut_at_its_own_size(network: foreground.Network) -> None:
+def test_a_large_picture_is_cut_at_its_own_size(network: foreground.SegmentationNetwork) -> None:
     image = photo().resize((3000, 2000))
-    cut = foreground.cut_out(image, foreground.opacity(image, network))
+    cut = foreground.cut_out(image, foreground.estimate_opacity(image, network))
     assert cut.size == image.size
     kept = np.asarray(cut.getchannel("A")) == 255
     assert 0.2 < kept.mean() < 0.5
     assert (np.asarray(cut)[kept][:, :3] == np.asarray(image)[kept]).all()
 
 
-def test_what_was_transparent_stays_so(network: foreground.Network) -> None:
+def test_what_was_transparent_stays_so(network: foreground.SegmentationNetwork) -> None:
     image = photo().convert("RGBA")
     image.paste((0, 0, 0, 0), (250, 100, 300, 200))
-    opacity = np.asarray(foreground.opacity(image, network))
+    opacity = np.asarray(foreground.estimate_opacity(image, network))
     assert opacity[100:200, 250:300].max() == 0
     assert opacity[220:280, 250:350].min() > 200
 
@@ -93,8 +93,8 @@ def test_what_was_transparent_stays_so(network: foreground.Network) -> None:
     [Image.new("RGB", (1, 1), "red"), Image.new("L", (50, 30), 99), Image.new("RGBA", (9, 700)), Image.new("RGB", (3000, 3))],
     ids=["1x1", "grey", "transparent", "very wide"],
 )  # fmt: skip
-def test_odd_pictures(image: Image.Image, network: foreground.Network) -> None:
-    cut = foreground.cut_out(image, foreground.opacity(image, network))
+def test_odd_pictures(image: Image.Image, network: foreground.SegmentationNetwork) -> None:
+    cut = foreground.cut_out(image, foreground.estimate_opacity(image, network))
     assert cut.mode == "RGBA"
     assert cut.size == image.size
 
@@ -104,9 +104,9 @@ def test_a_file_that_is_no_network(content: bytes, tmp_path: Path) -> None:
     path = tmp_path / "network.onnx"
     path.write_bytes(content)
     with pytest.raises(ModelBroken, match=r"network\.onnx cannot be used"):
-        foreground.Network.load(path)
+        foreground.SegmentationNetwork.load(path)
     with pytest.raises(ModelBroken):
-        foreground.Network.load(tmp_path / "missing.onnx")
+        foreground.SegmentationNetwork.load(tmp_path / "missing.onnx")
 
 
 def test_four_threads_share_one_network(tmp_path: Path) -> None:
@@ -116,7 +116,7 @@ def test_four_threads_share_one_network(tmp_path: Path) -> None:
     backend = preprocessing(tmp_path)
     image = photo().resize((150, 100))
     with ThreadPoolExecutor(4) as threads:
-        masks = list(threads.map(lambda _: backend.foreground(image, ctx).tobytes(), range(4)))
+        masks = list(threads.map(lambda _: backend.find_foreground(image, ctx).tobytes(), range(4)))
     assert len(set(masks)) == 1
     assert len(loaded) == 1
 
@@ -139,9 +139,9 @@ def test_through_the_engine(tmp_path: Path) -> None:
     engine = open_engine(tmp_path / "outputs", preprocessing(tmp_path / "models"))
     try:
         with Image.open(Path(skimage.__file__).parent / "data" / "astronaut.png") as file:
-            kept = engine.keep_picture(file, LOCAL)
+            kept = engine.keep_picture(file, LOCAL_USER)
         request = GenerationRequest(task=Task.REMOVE_BACKGROUND, model="background/u2netp", source=kept.hash)
-        end = wait_final(engine.submit(request, LOCAL))
+        end = wait_until_final(engine.submit(request, LOCAL_USER))
         assert end.status is Status.FINISHED
         with Image.open(end.assets[0].path) as saved:
             assert saved.mode == "RGBA"

@@ -71,29 +71,29 @@ PROMPTS = st.text(alphabet=st.sampled_from("ab1.5 ,:|()[]\\\nANDBREK<>"), max_si
 
 @pytest.mark.parametrize(("prompt", "expected"), SCHEDULES)
 def test_editing_follows_a1111(prompt: str, expected: list[tuple[int, str]]) -> None:
-    assert editing.schedule(prompt, 10) == expected
+    assert editing.schedule_texts(prompt, 10) == expected
 
 
 @pytest.mark.parametrize(("prompt", "expected"), ALTERNATIONS)
 def test_alternation_changes_every_step(prompt: str, expected: list[str]) -> None:
-    assert editing.schedule(prompt, 10) == list(enumerate(expected, start=1))
+    assert editing.schedule_texts(prompt, 10) == list(enumerate(expected, start=1))
 
 
 def test_a_hires_pass_counts_on_from_the_first() -> None:
-    assert editing.schedule("a [b:.5] c", 10, 10) == [(10, "a b c")]
-    assert editing.schedule("a [b:1.5] c", 10, 10) == [(5, "a  c"), (10, "a b c")]
-    assert editing.schedule("a [b:13] c", 10, 10) == [(3, "a  c"), (10, "a b c")]
+    assert editing.schedule_texts("a [b:.5] c", 10, 10) == [(10, "a b c")]
+    assert editing.schedule_texts("a [b:1.5] c", 10, 10) == [(5, "a  c"), (10, "a b c")]
+    assert editing.schedule_texts("a [b:13] c", 10, 10) == [(3, "a  c"), (10, "a b c")]
 
 
 @pytest.mark.parametrize(("prompt", "expected"), EMPHASES)
 def test_emphasis_follows_a1111(prompt: str, expected: list[tuple[str, float]]) -> None:
-    (part,) = emphasis.parts(prompt)
+    (part,) = emphasis.parse_emphasis(prompt)
     assert [segment.text for segment in part] == [text for text, _ in expected]
     assert [segment.weight for segment in part] == pytest.approx([weight for _, weight in expected])
 
 
 def test_break_divides_also_inside_brackets() -> None:
-    parts = emphasis.parts("a BREAK (b BREAK c:1.2) BREAKFAST")
+    parts = emphasis.parse_emphasis("a BREAK (b BREAK c:1.2) BREAKFAST")
     assert [[(segment.text, segment.weight) for segment in part] for part in parts] == [
         [("a", 1.0)],
         [("b", 1.2)],
@@ -102,20 +102,20 @@ def test_break_divides_also_inside_brackets() -> None:
 
 
 def test_and_joins_conditions_with_their_weights() -> None:
-    (stage,) = grammar.schedule("a cat AND a (dog:1.3) :0.5 AND HAND:-1", 10)
+    (stage,) = grammar.schedule_prompt("a cat AND a (dog:1.3) :0.5 AND HAND:-1", 10)
     assert [condition.weight for condition in stage.conditions] == [1.0, 0.5, -1.0]
     assert [condition.parts[0][0].text.strip() for condition in stage.conditions] == ["a cat", "a", "HAND"]
 
 
 def test_a_lone_prompt_and_a_negative_prompt_keep_colons_and_ands() -> None:
-    (stage,) = grammar.schedule("a picture, 16:9", 10)
+    (stage,) = grammar.schedule_prompt("a picture, 16:9", 10)
     assert (stage.conditions[0].weight, stage.conditions[0].parts[0][0].text) == (1.0, "a picture, 16:9")
-    (stage,) = grammar.schedule("this AND that", 10, conjunction=False)
+    (stage,) = grammar.schedule_prompt("this AND that", 10, conjunction=False)
     assert len(stage.conditions) == 1
 
 
 def test_conditions_with_different_timelines_share_stages() -> None:
-    stages = grammar.schedule("[a:b:2] AND [c:d:5]:0.5", 10)
+    stages = grammar.schedule_prompt("[a:b:2] AND [c:d:5]:0.5", 10)
     texts = [(stage.end, *(condition.parts[0][0].text.strip() for condition in stage.conditions)) for stage in stages]
     assert texts == [(2, "a", "c"), (5, "b", "c"), (10, "b", "d")]
 
@@ -129,7 +129,7 @@ def test_conditions_with_different_timelines_share_stages() -> None:
 @example(prompt="(a:" + "9" * 500 + ")", steps=5)
 @example(prompt="[a:b:1e999]", steps=5)
 def test_no_prompt_is_refused_and_stages_cover_all_steps(prompt: str, steps: int) -> None:
-    stages = grammar.schedule(prompt, steps)
+    stages = grammar.schedule_prompt(prompt, steps)
     ends = [stage.end for stage in stages]
     assert ends == sorted(set(ends))
     assert ends[-1] == steps
@@ -143,5 +143,5 @@ def test_no_prompt_is_refused_and_stages_cover_all_steps(prompt: str, steps: int
     )
 )
 def test_text_without_syntax_survives_as_it_is(text: str) -> None:
-    (stage,) = grammar.schedule(text, 7)
+    (stage,) = grammar.schedule_prompt(text, 7)
     assert stage.conditions[0].parts == ((emphasis.Segment(text, 1.0),),)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from studio.core.errors import InvalidRequest
-from studio.core.grid import PARAMETERS, cells
-from studio.core.grid_values import floats, texts, wholes
+from studio.core.grid import PARAMETERS, expand_cells
+from studio.core.grid_values import parse_floats, parse_integers, parse_texts
 from studio.core.request import Axis, GenerationRequest, Hires, LoraUse
 
 BASE = GenerationRequest(
@@ -32,25 +32,25 @@ def _grid(*axes: tuple[str, str], base: GenerationRequest = BASE) -> GenerationR
     ],
 )
 def test_whole_numbers_and_ranges(typed: str, expected: list[int]) -> None:
-    assert wholes("x", (typed,)) == expected
+    assert parse_integers("x", (typed,)) == expected
 
 
 def test_fractions_and_lists() -> None:
-    assert floats("x", ("0.3-0.7 (+0.2), 1",)) == pytest.approx([0.3, 0.5, 0.7, 1])
-    assert floats("x", ("0-1 [5]",)) == [0, 0.25, 0.5, 0.75, 1]
-    assert floats("x", ("1", "2-3")) == [1, 2, 3]
-    assert texts("x", ('red, "green, dotted" ,blue,',)) == ["red", "green, dotted", "blue"]
-    assert texts("x", ("a, b", "c")) == ["a, b", "c"]
+    assert parse_floats("x", ("0.3-0.7 (+0.2), 1",)) == pytest.approx([0.3, 0.5, 0.7, 1])
+    assert parse_floats("x", ("0-1 [5]",)) == [0, 0.25, 0.5, 0.75, 1]
+    assert parse_floats("x", ("1", "2-3")) == [1, 2, 3]
+    assert parse_texts("x", ('red, "green, dotted" ,blue,',)) == ["red", "green, dotted", "blue"]
+    assert parse_texts("x", ("a, b", "c")) == ["a, b", "c"]
 
 
 @pytest.mark.parametrize("typed", ["1.5", "x", "1-", "1-9 (+0)", "1-9 (-1)", "1-99999999", "9" * 400 + "-1", "1e3"])
 def test_what_is_no_range_is_refused(typed: str) -> None:
     with pytest.raises(InvalidRequest):
-        wholes("Steps", (typed,))
+        parse_integers("Steps", (typed,))
 
 
 def test_every_combination_is_one_cell_and_the_model_changes_least() -> None:
-    made = cells(_grid(("Steps", "10, 20"), ("Model", "a, b"), ("Prompt S/R", "red, blue")))
+    made = expand_cells(_grid(("Steps", "10, 20"), ("Model", "a, b"), ("Prompt S/R", "red, blue")))
     assert [cell.request.model for cell in made] == ["a"] * 4 + ["b"] * 4
     assert {cell.position for cell in made} == {(x, y, z) for x in (0, 1) for y in (0, 1) for z in (0, 1)}
     last = next(cell for cell in made if cell.position == (1, 0, 1))
@@ -59,33 +59,33 @@ def test_every_combination_is_one_cell_and_the_model_changes_least() -> None:
 
 
 def test_a_request_without_axes_is_its_only_cell() -> None:
-    (cell,) = cells(BASE)
+    (cell,) = expand_cells(BASE)
     assert (cell.request, cell.position, cell.labels) == (BASE, (0, 0, 0), ())
 
 
 def test_search_and_replace_reaches_all_prompts() -> None:
     base = BASE.replace(negative_prompt="red eyes", hires=Hires(prompt="a red cat, sharp"))
-    second = cells(_grid(("Prompt S/R", "red, blue"), base=base))[1].request
+    second = expand_cells(_grid(("Prompt S/R", "red, blue"), base=base))[1].request
     assert (second.prompt, second.negative_prompt) == ("a blue cat, <lora:fur:0.5>", "blue eyes")
     assert second.hires is not None
     assert second.hires.prompt == "a blue cat, sharp"
 
 
 def test_the_lora_weight_reaches_tags_and_choices() -> None:
-    (cell,) = cells(_grid(("LoRA weight", "0.9")))
+    (cell,) = expand_cells(_grid(("LoRA weight", "0.9")))
     assert cell.request.prompt == "a red cat, <lora:fur:0.9>"
     assert cell.request.loras == (LoraUse(name="ink", weight=0.9),)
 
 
 def test_a_scale_wins_over_the_hires_size_it_replaces() -> None:
-    (cell,) = cells(_grid(("Hires scale", "1.5")))
+    (cell,) = expand_cells(_grid(("Hires scale", "1.5")))
     assert cell.request.hires == Hires(scale=1.5)
 
 
 @pytest.mark.parametrize("name", PARAMETERS)
 def test_every_parameter_takes_its_own_example(name: str) -> None:
     base = BASE.replace(prompt="a red cat, <lora:fur:0.5>")
-    made = cells(_grid((name, PARAMETERS[name].example), base=base))
+    made = expand_cells(_grid((name, PARAMETERS[name].example), base=base))
     assert len(made) >= 2
     assert len({str(cell.request.to_json()) for cell in made}) == len(made)
     assert len({cell.labels for cell in made}) == len(made)
@@ -110,5 +110,5 @@ def test_every_parameter_takes_its_own_example(name: str) -> None:
 )
 def test_what_cannot_be_made_is_refused(request_: GenerationRequest, said: str) -> None:
     with pytest.raises(InvalidRequest, match=said) as caught:
-        cells(request_)
+        expand_cells(request_)
     assert caught.value.hint

@@ -16,7 +16,7 @@ import pytest
 from fakes import DEADLINE
 from fastapi import FastAPI
 from PIL import Image
-from serving import Served, running, wait_until
+from serving import RunningStudio, serve_studio, wait_until
 
 from studio.core.settings import Settings
 from studio.engine.studio import Studio
@@ -24,8 +24,8 @@ from studio.serving.hosts import Hosts, split_names
 
 
 @pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    with running(
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningStudio]:
+    with serve_studio(
         tmp_path_factory.mktemp("open"),
         max_upload_mb=1,
         allowed_hosts="studio.example, *.lan",
@@ -35,12 +35,12 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
 
 
 @pytest.fixture(scope="module")
-def closed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    with running(tmp_path_factory.mktemp("closed"), users=True) as found:
+def closed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningStudio]:
+    with serve_studio(tmp_path_factory.mktemp("closed"), users=True) as found:
         yield found
 
 
-def raw(served: Served, request: bytes) -> bytes:
+def raw(served: RunningStudio, request: bytes) -> bytes:
     """Send bytes as they are, read the answer until the server closes or pauses."""
     parts = urlsplit(served.url)
     with socket.create_connection((parts.hostname, parts.port), DEADLINE) as connection:
@@ -78,19 +78,19 @@ def dependencies(client: httpx.Client) -> list[dict[str, object]]:
     "host",
     ["attacker.example", "127.0.0.1.attacker.example", "localhost@attacker.example", "", "169.254.169.254", "a b"],
 )
-def test_a_foreign_host_is_refused(served: Served, host: str) -> None:
-    assert served.client().get("/", headers={"Host": host}).status_code == 400
+def test_a_foreign_host_is_refused(served: RunningStudio, host: str) -> None:
+    assert served.open_client().get("/", headers={"Host": host}).status_code == 400
 
 
 @pytest.mark.parametrize(
     "host",
     ["localhost", "LOCALHOST:7860", "127.0.0.1:1", "[::1]:7860", "studio.example", "studio.example.", "my.lan:80"],
 )
-def test_an_own_host_is_answered(served: Served, host: str) -> None:
-    assert served.client().get("/", headers={"Host": host}).status_code == 200
+def test_an_own_host_is_answered(served: RunningStudio, host: str) -> None:
+    assert served.open_client().get("/", headers={"Host": host}).status_code == 200
 
 
-def test_two_host_headers_are_refused(served: Served) -> None:
+def test_two_host_headers_are_refused(served: RunningStudio) -> None:
     assert raw(served, b"GET / HTTP/1.1\r\nHost: localhost\r\nHost: evil.example\r\n\r\n").split()[1] == b"400"
 
 
@@ -98,28 +98,28 @@ def test_two_host_headers_are_refused(served: Served) -> None:
     "origin", ["https://evil.example", "null", "file://", "http://localhost:3000", "http://127.0.0.1.evil.example"]
 )
 @pytest.mark.parametrize("path", ["/gradio_api/upload", "/gradio_api/queue/join", "/api/image-studio/create", "/login"])
-def test_a_foreign_origin_may_not_write(served: Served, origin: str, path: str) -> None:
-    answer = served.client().post(path, headers={"Origin": origin}, files={"files": b"x"})
+def test_a_foreign_origin_may_not_write(served: RunningStudio, origin: str, path: str) -> None:
+    answer = served.open_client().post(path, headers={"Origin": origin}, files={"files": b"x"})
     assert answer.status_code == 403
     assert "access-control-allow-origin" not in answer.headers
 
 
 @pytest.mark.parametrize("site", ["cross-site", "same-site"])
-def test_a_write_that_the_browser_calls_foreign_is_refused_without_an_origin(served: Served, site: str) -> None:
-    client = served.client()
+def test_a_write_that_the_browser_calls_foreign_is_refused_without_an_origin(served: RunningStudio, site: str) -> None:
+    client = served.open_client()
     assert client.post("/gradio_api/upload", headers={"Sec-Fetch-Site": site}, files={"files": b"x"}).status_code == 403
     assert client.get("/gradio_api/queue/data?session_hash=x", headers={"Sec-Fetch-Site": site}).status_code == 403
 
 
-def test_our_own_page_and_curl_may_write(served: Served) -> None:
-    client = served.client()
+def test_our_own_page_and_curl_may_write(served: RunningStudio) -> None:
+    client = served.open_client()
     own = {"Origin": served.url, "Sec-Fetch-Site": "same-origin"}
     assert client.post("/gradio_api/upload", files={"files": ("a.txt", b"x")}, headers=own).status_code == 200
     assert client.post("/gradio_api/upload", files={"files": ("a.txt", b"x")}).status_code == 200
 
 
-def test_only_a_named_origin_may_call_the_api_and_none_the_page(served: Served) -> None:
-    client, friend = served.client(), {"Origin": "https://friend.example", "Sec-Fetch-Site": "cross-site"}
+def test_only_a_named_origin_may_call_the_api_and_none_the_page(served: RunningStudio) -> None:
+    client, friend = served.open_client(), {"Origin": "https://friend.example", "Sec-Fetch-Site": "cross-site"}
     answer = client.get("/api/image-studio/models", headers=friend)
     assert (answer.status_code, answer.headers["access-control-allow-origin"]) == (200, "https://friend.example")
     assert "access-control-allow-credentials" not in answer.headers
@@ -127,8 +127,8 @@ def test_only_a_named_origin_may_call_the_api_and_none_the_page(served: Served) 
     assert client.post("/gradio_api/upload", files={"files": b"x"}, headers=friend).status_code == 403
 
 
-def test_a_preflight_lets_in_the_named_origin_only(served: Served) -> None:
-    client, asked = served.client(), {"Access-Control-Request-Method": "POST"}
+def test_a_preflight_lets_in_the_named_origin_only(served: RunningStudio) -> None:
+    client, asked = served.open_client(), {"Access-Control-Request-Method": "POST"}
     good = client.options("/api/image-studio/create", headers={"Origin": "https://friend.example", **asked})
     bad = client.options("/api/image-studio/create", headers={"Origin": "https://evil.example", **asked})
     assert good.headers["access-control-allow-origin"] == "https://friend.example"
@@ -136,18 +136,18 @@ def test_a_preflight_lets_in_the_named_origin_only(served: Served) -> None:
 
 
 @pytest.mark.parametrize("path", ["/", "/config", "/gradio_api/info", "/theme.css"])
-def test_no_origin_is_mirrored_not_even_for_an_own_name(served: Served, path: str) -> None:
-    answer = served.client().get(path, headers={"Host": "studio.example", "Origin": "https://evil.example"})
+def test_no_origin_is_mirrored_not_even_for_an_own_name(served: RunningStudio, path: str) -> None:
+    answer = served.open_client().get(path, headers={"Host": "studio.example", "Origin": "https://evil.example"})
     assert "access-control-allow-origin" not in answer.headers
     assert "access-control-allow-credentials" not in answer.headers
 
 
-def test_a_large_upload_is_refused_by_its_length(served: Served) -> None:
-    assert served.client().post("/gradio_api/upload", files={"files": b"x" * 3_000_000}).status_code == 413
+def test_a_large_upload_is_refused_by_its_length(served: RunningStudio) -> None:
+    assert served.open_client().post("/gradio_api/upload", files={"files": b"x" * 3_000_000}).status_code == 413
 
 
 @pytest.mark.parametrize("path", ["/gradio_api/upload", "/gradio_api/queue/join", "/api/image-studio/create"])
-def test_a_large_upload_without_a_length_is_cut_off(served: Served, path: str) -> None:
+def test_a_large_upload_without_a_length_is_cut_off(served: RunningStudio, path: str) -> None:
     def endless() -> Iterator[bytes]:
         yield b"--b\r\nContent-Disposition: form-data; name=files; filename=x\r\n\r\n"
         for _ in range(64):
@@ -155,14 +155,14 @@ def test_a_large_upload_without_a_length_is_cut_off(served: Served, path: str) -
 
     kind = "multipart/form-data; boundary=b" if "upload" in path else "application/json"
     try:
-        answer = served.client().post(path, content=endless(), headers={"Content-Type": kind})
+        answer = served.open_client().post(path, content=endless(), headers={"Content-Type": kind})
     except httpx.WriteError:  # cut off before the answer could be read
         return
     assert answer.status_code == 413
 
 
 @pytest.mark.parametrize("length", [b"-1", b"abc", b"1e9", b"99999999999999999999"])
-def test_a_senseless_length_is_refused(served: Served, length: bytes) -> None:
+def test_a_senseless_length_is_refused(served: RunningStudio, length: bytes) -> None:
     answer = raw(
         served, b"POST /gradio_api/upload HTTP/1.1\r\nHost: localhost\r\nContent-Length: " + length + b"\r\n\r\n"
     )
@@ -170,7 +170,7 @@ def test_a_senseless_length_is_refused(served: Served, length: bytes) -> None:
 
 
 @pytest.mark.parametrize("boundary", ["", "a" * 100_000, "a" * 71, "x\x00y"])
-def test_a_form_without_a_usable_boundary_is_refused(served: Served, boundary: str) -> None:
+def test_a_form_without_a_usable_boundary_is_refused(served: RunningStudio, boundary: str) -> None:
     answer = raw(
         served,
         b"POST /gradio_api/upload HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\nContent-Type: multipart/form-data; boundary="
@@ -183,9 +183,9 @@ def test_a_form_without_a_usable_boundary_is_refused(served: Served, boundary: s
 @pytest.mark.parametrize(
     "path", ["/", "/config", "/nothing", "/api/nothing", "/login", "/monitoring", "/api/docs", "/favicon.ico"]
 )
-def test_every_answer_carries_the_security_headers(served: Served, path: str) -> None:
+def test_every_answer_carries_the_security_headers(served: RunningStudio, path: str) -> None:
     for host in ("localhost", "attacker.example"):
-        headers = served.client().get(path, headers={"Host": host}).headers
+        headers = served.open_client().get(path, headers={"Host": host}).headers
         assert "frame-ancestors 'none'" in headers["content-security-policy"]
         assert headers["x-content-type-options"] == "nosniff"
         assert headers["x-frame-options"] == "DENY"
@@ -193,13 +193,13 @@ def test_every_answer_carries_the_security_headers(served: Served, path: str) ->
         assert "server" not in headers
 
 
-def test_a_proxys_headers_are_ignored_without_a_proxy(served: Served) -> None:
+def test_a_proxys_headers_are_ignored_without_a_proxy(served: RunningStudio) -> None:
     lies = {
         "X-Forwarded-Host": "evil.example", "X-Forwarded-Proto": "https", "X-Gradio-Server": "http://evil.example",
         "Forwarded": "host=evil.example", "X-Original-URL": "/config",
     }  # fmt: skip
     for path in ("/", "/config", "/gradio_api/info"):
-        answer = served.client().get(path, headers=lies).text
+        answer = served.open_client().get(path, headers=lies).text
         assert "evil.example" not in answer
         assert "https://127.0.0.1" not in answer
 
@@ -212,11 +212,11 @@ def test_a_proxys_headers_are_ignored_without_a_proxy(served: Served) -> None:
         "/gradio_api/file=http://127.0.0.1:1/", "/gradio_api/file=https:/evil.example/x", "/gradio_api/file%3Dhttp%3A//evil.example/",
     ],
 )  # fmt: skip
-def test_doors_that_the_studio_does_not_use_are_shut(served: Served, path: str) -> None:
-    assert served.client().get(path).status_code == 404
+def test_doors_that_the_studio_does_not_use_are_shut(served: RunningStudio, path: str) -> None:
+    assert served.open_client().get(path).status_code == 404
 
 
-def test_websockets_are_refused(served: Served) -> None:
+def test_websockets_are_refused(served: RunningStudio) -> None:
     answer = raw(
         served,
         b"GET /gradio_api/queue/join HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
@@ -225,9 +225,9 @@ def test_websockets_are_refused(served: Served) -> None:
     assert b" 101 " not in answer.split(b"\r\n")[0]
 
 
-def test_thousands_of_ranges_are_refused(served: Served) -> None:
+def test_thousands_of_ranges_are_refused(served: RunningStudio) -> None:
     ranges = "bytes=" + ",".join(f"{n}-{n}" for n in range(2000))
-    assert served.client().get("/theme.css", headers={"Range": ranges}).status_code == 416
+    assert served.open_client().get("/theme.css", headers={"Range": ranges}).status_code == 416
 
 
 # Regression: what Gradio keeps shut itself
@@ -244,7 +244,7 @@ def test_thousands_of_ranges_are_refused(served: Served) -> None:
         "/api/image-studio/images/..%2f..%2fetc%2fpasswd", "/api/image-studio/images//etc/passwd",
     ],
 )  # fmt: skip
-def test_no_path_leads_to_a_file_outside(served: Served, path: str) -> None:
+def test_no_path_leads_to_a_file_outside(served: RunningStudio, path: str) -> None:
     parts = urlsplit(served.url)
     connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=DEADLINE)
     connection.request("GET", path)
@@ -255,12 +255,12 @@ def test_no_path_leads_to_a_file_outside(served: Served, path: str) -> None:
     assert answer.status >= 400
 
 
-def test_an_upload_may_not_name_a_file_of_the_server_nor_an_address(served: Served) -> None:
+def test_an_upload_may_not_name_a_file_of_the_server_nor_an_address(served: RunningStudio) -> None:
     canary = socket.create_server(("127.0.0.1", 0))
     canary.settimeout(0.01)
-    index = next(d["id"] for d in dependencies(served.client()) if d["api_name"] == "picture")
+    index = next(d["id"] for d in dependencies(served.open_client()) if d["api_name"] == "picture")
     for n, path in enumerate(["/etc/passwd", f"http://127.0.0.1:{canary.getsockname()[1]}/x.png", "../../etc/passwd"]):
-        client, session = served.client(), f"files-{n}"
+        client, session = served.open_client(), f"files-{n}"
         for value in (
             {"path": path, "meta": {"_type": "gradio.FileData"}},
             {"path": "x", "url": path, "meta": {"_type": "gradio.FileData"}},
@@ -275,8 +275,8 @@ def test_an_upload_may_not_name_a_file_of_the_server_nor_an_address(served: Serv
 
 
 @pytest.mark.parametrize("name", ["../../x.txt", "x" * 400, ".htaccess", "a\\..\\b.txt", "/etc/passwd"])
-def test_upload_names_stay_inside_a_folder_of_their_own(served: Served, name: str) -> None:
-    answer = served.client().post("/gradio_api/upload", files={"files": (name, b"x")})
+def test_upload_names_stay_inside_a_folder_of_their_own(served: RunningStudio, name: str) -> None:
+    answer = served.open_client().post("/gradio_api/upload", files={"files": (name, b"x")})
     if answer.status_code == 200:
         path = Path(answer.json()[0])
         assert len(path.parent.name) == 64
@@ -284,23 +284,25 @@ def test_upload_names_stay_inside_a_folder_of_their_own(served: Served, name: st
 
 
 @pytest.mark.parametrize("name", ["x.html", "x.svg", "x.js"])
-def test_uploaded_pages_are_never_shown_as_pages(served: Served, name: str) -> None:
-    path = served.client().post("/gradio_api/upload", files={"files": (name, b"<script>alert(1)</script>")}).json()[0]
-    answer = served.client().get(f"/gradio_api/file={path}")
+def test_uploaded_pages_are_never_shown_as_pages(served: RunningStudio, name: str) -> None:
+    path = (
+        served.open_client().post("/gradio_api/upload", files={"files": (name, b"<script>alert(1)</script>")}).json()[0]
+    )
+    answer = served.open_client().get(f"/gradio_api/file={path}")
     assert answer.headers["content-disposition"].startswith("attachment")
     assert answer.headers["x-content-type-options"] == "nosniff"
 
 
-def test_values_outside_a_components_range_are_refused(served: Served) -> None:
-    index = next(d["id"] for d in dependencies(served.client()) if d["api_name"] == "limits")
+def test_values_outside_a_components_range_are_refused(served: RunningStudio) -> None:
+    index = next(d["id"] for d in dependencies(served.open_client()) if d["api_name"] == "limits")
     for n, data in enumerate([[99, "a"], [5, "zzz"]]):
-        client = served.client()
+        client = served.open_client()
         fn_call(client, index, data, f"limits-{n}")  # type: ignore[arg-type]
         assert not outcome(client, f"limits-{n}").get("success")
 
 
-def test_an_exceptions_text_does_not_get_out(served: Served) -> None:
-    client = served.client()
+def test_an_exceptions_text_does_not_get_out(served: RunningStudio) -> None:
+    client = served.open_client()
     index = next(d["id"] for d in dependencies(client) if d["api_name"] == "broken")
     fn_call(client, index, [], "broken")  # type: ignore[arg-type]
     message = outcome(client, "broken")
@@ -314,16 +316,16 @@ def test_an_exceptions_text_does_not_get_out(served: Served) -> None:
 @pytest.mark.parametrize(
     "path", ["/gradio_api/queue/join", "/gradio_api/run/predict", "/gradio_api/cancel", "/api/image-studio/create"]
 )
-def test_malformed_bodies_are_the_callers_mistake(served: Served, path: str, body: bytes) -> None:
-    answer = served.client().post(path, content=body, headers={"Content-Type": "application/json"})
+def test_malformed_bodies_are_the_callers_mistake(served: RunningStudio, path: str, body: bytes) -> None:
+    answer = served.open_client().post(path, content=body, headers={"Content-Type": "application/json"})
     assert 400 <= answer.status_code < 500
 
 
 # G7, G8, G10 and the rest of the login's perimeter
 
 
-def test_without_a_login_no_function_runs_by_its_index(closed: Served) -> None:
-    anonymous, ann = closed.client(), closed.client("ann")
+def test_without_a_login_no_function_runs_by_its_index(closed: RunningStudio) -> None:
+    anonymous, ann = closed.open_client(), closed.open_client("ann")
     listed = dependencies(ann)
     assert len(listed) >= 7
     for dependency in listed:
@@ -348,26 +350,26 @@ ROUTES = [
 
 
 @pytest.mark.parametrize("path", ROUTES)
-def test_without_a_login_every_route_asks_for_one(closed: Served, path: str) -> None:
-    anonymous = closed.client()
+def test_without_a_login_every_route_asks_for_one(closed: RunningStudio, path: str) -> None:
+    anonymous = closed.open_client()
     for method in ("GET", "POST", "PUT", "PATCH", "DELETE"):
         assert anonymous.request(method, path, headers={"Accept": "application/json"}).status_code in (401, 404, 405)
     assert anonymous.get(path, headers={"Accept": "application/json"}).status_code in (401, 404)
 
 
-def test_health_tells_strangers_only_that_it_is_well(closed: Served) -> None:
-    assert closed.client().get("/api/image-studio/health").json() == {"status": "ok"}
+def test_health_tells_strangers_only_that_it_is_well(closed: RunningStudio) -> None:
+    assert closed.open_client().get("/api/image-studio/health").json() == {"status": "ok"}
 
 
-def test_the_page_knows_who_calls(closed: Served) -> None:
-    client = closed.client("bob")
+def test_the_page_knows_who_calls(closed: RunningStudio) -> None:
+    client = closed.open_client("bob")
     index = next(d["id"] for d in dependencies(client) if d["api_name"] == "who")
     fn_call(client, index, [], "who-bob")  # type: ignore[arg-type]
     assert outcome(client, "who-bob")["output"]["data"] == ["user:bob"]  # type: ignore[index]
 
 
-def test_a_session_belongs_to_who_used_it_first(closed: Served) -> None:
-    ann, bob = closed.client("ann"), closed.client("bob")
+def test_a_session_belongs_to_who_used_it_first(closed: RunningStudio) -> None:
+    ann, bob = closed.open_client("ann"), closed.open_client("bob")
     event = fn_call(ann, 0, ["x"], "anns-session").json()["event_id"]
     assert fn_call(bob, 0, ["x"], "anns-session").status_code == 403
     assert bob.get("/gradio_api/queue/data", params={"session_hash": "anns-session"}).status_code == 403
@@ -387,8 +389,8 @@ def test_a_session_belongs_to_who_used_it_first(closed: Served) -> None:
     )
 
 
-def test_a_component_call_as_a_form_needs_the_own_session_too(closed: Served) -> None:
-    ann, bob = closed.client("ann"), closed.client("bob")
+def test_a_component_call_as_a_form_needs_the_own_session_too(closed: RunningStudio) -> None:
+    ann, bob = closed.open_client("ann"), closed.open_client("bob")
     fn_call(ann, 0, ["x"], "anns-form")
     outcome(ann, "anns-form")
     fields = {
@@ -406,21 +408,21 @@ def test_a_component_call_as_a_form_needs_the_own_session_too(closed: Served) ->
     )
 
 
-def test_one_users_jobs_and_pictures_are_not_anothers(closed: Served) -> None:
-    ann, bob = closed.client("ann"), closed.client("bob")
+def test_one_users_jobs_and_pictures_are_not_anothers(closed: RunningStudio) -> None:
+    ann, bob = closed.open_client("ann"), closed.open_client("bob")
     job = ann.post("/api/image-studio/create?wait=true", json={"prompt": "ann's"}).json()
     image, theirs = job["images"][0]["id"], "/api/image-studio/jobs/" + job["jobId"]
     for path in (theirs, theirs + "/result", theirs + "/events", f"/api/image-studio/images/{image}"):
         assert ann.get(path).status_code == 200
         assert bob.get(path).status_code == 404
-        assert closed.client("root").get(path).status_code == 404
+        assert closed.open_client("root").get(path).status_code == 404
     assert bob.delete(theirs).status_code == 404
     assert all(found["jobId"] != job["jobId"] for found in bob.get("/api/image-studio/jobs").json()["jobs"])
 
 
 def test_files_of_the_studio_are_not_given_out_by_path(tmp_path: Path) -> None:
-    with running(tmp_path, page=generous_page) as served:
-        client = served.client()
+    with serve_studio(tmp_path, page=generous_page) as served:
+        client = served.open_client()
         client.post("/api/image-studio/create?wait=true", json={"prompt": "x"})
         pictures = list((tmp_path / "outputs").rglob("*.png"))
         assert pictures
@@ -466,14 +468,14 @@ def test_the_names_that_a_server_answers_to() -> None:
 
 
 def test_behind_a_proxy_prefix_and_forwarded_names_are_understood(tmp_path: Path) -> None:
-    with running(tmp_path, users=True, root_path="/easel", allowed_hosts="pictures.example") as served:
+    with serve_studio(tmp_path, users=True, root_path="/easel", allowed_hosts="pictures.example") as served:
         seen = {
             "X-Forwarded-Host": "pictures.example",
             "X-Forwarded-Proto": "https",
             "X-Forwarded-For": "203.0.113.9",
             "Host": "backend",
         }
-        client = served.client()
+        client = served.open_client()
         assert client.get("/login", headers=seen).status_code == 200
         assert client.get("/easel/login", headers=seen).status_code == 200
         assert client.get("/login", headers={**seen, "X-Forwarded-Host": "evil.example"}).status_code == 400
@@ -491,8 +493,8 @@ def test_behind_a_proxy_prefix_and_forwarded_names_are_understood(tmp_path: Path
 
 
 def test_each_request_leaves_a_line_without_its_query(tmp_path: Path) -> None:
-    with running(tmp_path, users=True) as served:
-        served.client("ann").get("/config?session_hash=SECRET-QUERY")
+    with serve_studio(tmp_path, users=True) as served:
+        served.open_client("ann").get("/config?session_hash=SECRET-QUERY")
         lines = tmp_path / "logs" / "access.log"
         wait_until(lambda: "GET /config" in lines.read_text())
         text = lines.read_text()
@@ -501,10 +503,10 @@ def test_each_request_leaves_a_line_without_its_query(tmp_path: Path) -> None:
     assert "own password" not in text
 
 
-def test_a_real_picture_passes_through_the_page(served: Served) -> None:
+def test_a_real_picture_passes_through_the_page(served: RunningStudio) -> None:
     buffer = io.BytesIO()
     Image.new("RGB", (8, 8)).save(buffer, "PNG")
-    client = served.client()
+    client = served.open_client()
     path = client.post("/gradio_api/upload", files={"files": ("a.png", buffer.getvalue())}).json()[0]
     index = next(d["id"] for d in dependencies(client) if d["api_name"] == "picture")
     fn_call(client, index, [{"path": path, "meta": {"_type": "gradio.FileData"}}], "picture")  # type: ignore[arg-type]

@@ -38,8 +38,8 @@ def test_a_sound_file_gives_shapes_dtypes_and_metadata(tmp_path: Path) -> None:
     assert header.shapes == {"a": (2, 2), "b": ()}
     assert header.dtypes == {"a": "F32", "b": "F16"}
     assert header.metadata == {"note": "[[[,,,{{{"}
-    assert header.has("a", "b")
-    assert not header.has("a", "c")
+    assert header.has_tensors("a", "b")
+    assert not header.has_tensors("a", "c")
 
 
 def test_what_the_library_writes_is_read(tmp_path: Path) -> None:

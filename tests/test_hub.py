@@ -12,7 +12,7 @@ import pytest
 
 from studio.core.errors import InvalidRequest, NotConfigured
 from studio.core.ports import DownloadState
-from studio.pipelines.catalog.downloads import RemoteFile, Wish, choose, parse_wish
+from studio.pipelines.catalog.downloads import HubRequest, RemoteFile, choose_files, parse_hub_request
 from studio.pipelines.catalog.hub import Hub
 from tests.hub_server import HubServer
 
@@ -203,21 +203,21 @@ def test_the_token_comes_from_the_environment_alone_and_is_not_logged(models: Pa
 @pytest.mark.parametrize(
     ("text", "wish"),
     [
-        ("org/name", Wish("org/name")),
-        (" https://huggingface.co/org/na.me-1 ", Wish("org/na.me-1")),
-        ("https://huggingface.co/org/name/blob/main/a/b.safetensors", Wish("org/name", "a/b.safetensors")),
-        ("https://huggingface.co/org/name/tree/main", Wish("org/name")),
-        ("org/name/file.safetensors", Wish("org/name", "file.safetensors")),
+        ("org/name", HubRequest("org/name")),
+        (" https://huggingface.co/org/na.me-1 ", HubRequest("org/na.me-1")),
+        ("https://huggingface.co/org/name/blob/main/a/b.safetensors", HubRequest("org/name", "a/b.safetensors")),
+        ("https://huggingface.co/org/name/tree/main", HubRequest("org/name")),
+        ("org/name/file.safetensors", HubRequest("org/name", "file.safetensors")),
     ],
 )
-def test_names(text: str, wish: Wish) -> None:
-    assert parse_wish(text) == wish
+def test_names(text: str, wish: HubRequest) -> None:
+    assert parse_hub_request(text) == wish
 
 
 @pytest.mark.parametrize("text", ["", "name", "../etc/passwd", "org/name/../../x.safetensors", "org/name/model.ckpt", "a b/c", "org/na--me", "/etc/passwd", "org/"])  # fmt: skip
 def test_what_is_no_name(text: str) -> None:
     with pytest.raises(InvalidRequest):
-        parse_wish(text)
+        parse_hub_request(text)
 
 
 def _files(*names: str) -> list[RemoteFile]:
@@ -225,20 +225,27 @@ def _files(*names: str) -> list[RemoteFile]:
 
 
 def test_one_set_of_weights_is_chosen() -> None:
-    index, wish = "model_index.json", Wish("org/name")
+    index, wish = "model_index.json", HubRequest("org/name")
     both = _files(index, "unet/a.safetensors", "unet/a.fp16.safetensors", "vae/b.safetensors", "vae/b.fp16.safetensors")
-    assert {file.name for file in choose(wish, both)} == {index, "unet/a.fp16.safetensors", "vae/b.fp16.safetensors"}
+    assert {file.name for file in choose_files(wish, both)} == {
+        index,
+        "unet/a.fp16.safetensors",
+        "vae/b.fp16.safetensors",
+    }
     partly = both[:-1]
-    assert {file.name for file in choose(wish, partly)} == {index, "unet/a.safetensors", "vae/b.safetensors"}
+    assert {file.name for file in choose_files(wish, partly)} == {index, "unet/a.safetensors", "vae/b.safetensors"}
     parts = _files(index, "t/m-00001-of-00002.safetensors", "t/m-00002-of-00002.safetensors", "t/m.safetensors.index.json", "t/m.safetensors.index.fp16.json")  # fmt: skip
-    assert {file.name for file in choose(wish, parts)} == {file.name for file in parts[:-1]}
+    assert {file.name for file in choose_files(wish, parts)} == {file.name for file in parts[:-1]}
 
 
 def test_what_could_leave_the_folder_or_run_is_not_chosen() -> None:
     nasty = _files("model_index.json", "../../evil.safetensors", "/etc/x.json", "unet/a.safetensors", "unet/code.py", ".git/config.json", "unet/..\\x.json", "C:/x.json")  # fmt: skip
-    assert {file.name for file in choose(Wish("org/name"), nasty)} == {"model_index.json", "unet/a.safetensors"}
+    assert {file.name for file in choose_files(HubRequest("org/name"), nasty)} == {
+        "model_index.json",
+        "unet/a.safetensors",
+    }
     with pytest.raises(InvalidRequest, match="no safetensors"):
-        choose(Wish("org/name"), _files("model_index.json", "unet/a.bin"))
+        choose_files(HubRequest("org/name"), _files("model_index.json", "unet/a.bin"))
     with pytest.raises(InvalidRequest, match="not one model") as caught:
-        choose(Wish("org/name"), _files("a.safetensors", "b.safetensors"))
+        choose_files(HubRequest("org/name"), _files("a.safetensors", "b.safetensors"))
     assert "a.safetensors" in caught.value.hint

@@ -15,7 +15,7 @@ import pytest
 from PIL import Image, ImageCms, PngImagePlugin
 
 from studio.core.errors import BadImage
-from studio.core.image_gate import Limits, open_image, sniff
+from studio.core.image_gate import ImageLimits, detect_format, open_image
 from studio.core.settings import Settings
 
 MOST_CPU = 2.0  # seconds that any file of the corpus may cost, child included
@@ -296,18 +296,18 @@ def test_what_is_no_plain_file_is_not_opened(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("limits", "data"),
     [
-        (Limits(max_bytes=100), PNG), (Limits(max_side=40), PNG), (Limits(max_pixels=1000), PNG),
-        (Limits(max_side=40), TIFF), (Limits(max_pixels=1000), AVIF), (Limits(max_pixels=400), BMP),
+        (ImageLimits(max_bytes=100), PNG), (ImageLimits(max_side=40), PNG), (ImageLimits(max_pixels=1000), PNG),
+        (ImageLimits(max_side=40), TIFF), (ImageLimits(max_pixels=1000), AVIF), (ImageLimits(max_pixels=400), BMP),
     ],
 )  # fmt: skip
-def test_each_limit_holds_here_and_in_the_child(limits: Limits, data: bytes) -> None:
+def test_each_limit_holds_here_and_in_the_child(limits: ImageLimits, data: bytes) -> None:
     with pytest.raises(BadImage, match="large"):
         open_image(data, limits=limits)
 
 
 def test_a_decoder_that_takes_too_long_is_killed() -> None:
     with pytest.raises(BadImage, match="too long"):
-        open_image(AVIF, limits=Limits(seconds=0.001))
+        open_image(AVIF, limits=ImageLimits(seconds=0.001))
 
 
 def test_a_large_photograph_passes_through_the_child() -> None:
@@ -317,10 +317,10 @@ def test_a_large_photograph_passes_through_the_child() -> None:
 
 
 def test_the_settings_give_the_limits() -> None:
-    limits = Limits.of(Settings(max_upload_mb=2, max_megapixels=3))
+    limits = ImageLimits.of(Settings(max_upload_mb=2, max_megapixels=3))
     assert (limits.max_bytes, limits.max_pixels) == (2 * 1024 * 1024, 3_000_000)
 
 
 def test_only_listed_formats_have_a_name() -> None:
-    assert sniff(PNG) == "PNG"
-    assert sniff(b"GIF90a") is None
+    assert detect_format(PNG) == "PNG"
+    assert detect_format(b"GIF90a") is None

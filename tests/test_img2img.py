@@ -11,11 +11,11 @@ from studio.core.request import GenerationRequest, Hires
 from studio.core.request_parts import Resize
 from studio.core.task import Task
 from studio.pipelines.run import hires
-from studio.pipelines.run.edit_tasks import Edit, Way
-from studio.pipelines.run.image_to_image import timing
-from tests.editing_studio import EditingStudio, difference, scene
-from tests.tiny_families import tiny_flux, tiny_sd3
-from tests.tiny_models import tiny_sd15, tiny_sdxl
+from studio.pipelines.run.edit_tasks import Edit, EditMode
+from studio.pipelines.run.image_to_image import compute_edit_steps
+from tests.editing_studio import EditingStudio, compute_difference, make_scene
+from tests.tiny_families import make_tiny_flux, make_tiny_sd3
+from tests.tiny_models import make_tiny_sd15, make_tiny_sdxl
 
 pytestmark = pytest.mark.torch
 FAMILIES = ("sd15", "xl", "sd3", "flux")
@@ -24,13 +24,13 @@ FAMILIES = ("sd15", "xl", "sd3", "flux")
 @pytest.fixture(scope="module")
 def studio(tmp_path_factory):
     root = tmp_path_factory.mktemp("models")
-    tiny_sd15(root / "sd15")
-    tiny_sdxl(root / "xl")
-    tiny_sd3(root / "sd3")
-    tiny_flux(root / "flux", guided=True)
+    make_tiny_sd15(root / "sd15")
+    make_tiny_sdxl(root / "xl")
+    make_tiny_sd3(root / "sd3")
+    make_tiny_flux(root / "flux", guided=True)
     pictures = {
-        "source": scene(), "wide": scene(96, 48), "pixel": Image.new("RGB", (1, 1), "teal"),
-        "clear": scene(mode="RGBA"), "grey": scene(mode="L"),
+        "source": make_scene(), "wide": make_scene(96, 48), "pixel": Image.new("RGB", (1, 1), "teal"),
+        "clear": make_scene(mode="RGBA"), "grey": make_scene(mode="L"),
     }  # fmt: skip
     made = EditingStudio(root, pictures)
     yield made
@@ -44,15 +44,15 @@ def test_is_what_diffusers_draws(studio: EditingStudio, model: str) -> None:
 
     from studio.pipelines.run.samplers import make_scheduler
 
-    ours = studio.one(model, Task.IMG2IMG, 7, strength=0.5, sampler="DPM++ 2M", schedule="Karras", guidance=5.0)
+    ours = studio.draw_image(model, Task.IMG2IMG, 7, strength=0.5, sampler="DPM++ 2M", schedule="Karras", guidance=5.0)
     cls = diffusers.StableDiffusionXLImg2ImgPipeline if model == "xl" else diffusers.StableDiffusionImg2ImgPipeline
     pipe = cls.from_pretrained(studio.catalog.checkpoint(model).path, local_files_only=True)
     pipe.scheduler = make_scheduler("DPM++ 2M", "Karras", pipe.scheduler.config)
     bare = pipe(
-        "a red apple", image=scene(), strength=0.5, num_inference_steps=4, guidance_scale=5.0,
+        "a red apple", image=make_scene(), strength=0.5, num_inference_steps=4, guidance_scale=5.0,
         generator=[torch.Generator().manual_seed(7)],
     ).images[0]  # fmt: skip
-    assert difference(ours, bare).max() <= 1
+    assert compute_difference(ours, bare).max() <= 1
     assert studio.ctx.steps == [(1, 2), (2, 2)]
 
 
@@ -60,9 +60,9 @@ def test_is_what_diffusers_draws(studio: EditingStudio, model: str) -> None:
 def test_every_family_draws_the_same_alone_and_in_a_batch(studio: EditingStudio, model: str) -> None:
     batch = studio.draw(model, Task.IMG2IMG, 1, 2, strength=0.75)
     assert studio.ctx.steps == [(1, 3), (2, 3), (3, 3)]
-    assert difference(studio.one(model, Task.IMG2IMG, 2, strength=0.75), batch[1]).max() <= 1
-    assert difference(batch[0], batch[1]).max() > 3
-    assert difference(batch[0], studio.one(model, Task.IMG2IMG, strength=0.25)).max() > 3
+    assert compute_difference(studio.draw_image(model, Task.IMG2IMG, 2, strength=0.75), batch[1]).max() <= 1
+    assert compute_difference(batch[0], batch[1]).max() > 3
+    assert compute_difference(batch[0], studio.draw_image(model, Task.IMG2IMG, strength=0.25)).max() > 3
 
 
 @pytest.mark.parametrize("model", FAMILIES)
@@ -71,41 +71,41 @@ def test_the_parts_are_those_of_txt2img(studio: EditingStudio, model: str) -> No
     from studio.pipelines import device_memory
     from studio.pipelines.run import diffusion
 
-    before = studio.one(model, Task.TXT2IMG).tobytes()
+    before = studio.draw_image(model, Task.TXT2IMG).tobytes()
     held = studio.backend._registry.held(model)
-    weight, resident = device_memory.weigh(held.pipe), studio.backend._registry.resident_bytes
+    weight, resident = device_memory.count_weight_bytes(held.pipe), studio.backend._registry.resident_bytes
     seen = []
-    view = diffusion.view
+    view = diffusion.make_pipeline_view
 
     def watched(*args: object, **kwargs: object) -> object:
         seen.append(view(*args, **kwargs))
         return seen[-1]
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(diffusion, "view", watched)
-        studio.one(model, Task.IMG2IMG)
+        patch.setattr(diffusion, "make_pipeline_view", watched)
+        studio.draw_image(model, Task.IMG2IMG)
     (pipe,) = seen
     assert type(pipe).__name__.endswith("Img2ImgPipeline")
     shared = [name for name in pipe.components if name in ("unet", "transformer", "vae") or "encoder" in name]
     assert len([name for name in shared if getattr(pipe, name) is not None]) >= 3
     assert all(getattr(pipe, name) is getattr(held.pipe, name, None) for name in shared)
-    assert device_memory.weigh(held.pipe) <= weight * 1.03
+    assert device_memory.count_weight_bytes(held.pipe) <= weight * 1.03
     assert studio.backend._registry.resident_bytes <= resident * 1.03
-    assert studio.one(model, Task.TXT2IMG).tobytes() == before, "img2img left nothing behind"
+    assert studio.draw_image(model, Task.TXT2IMG).tobytes() == before, "img2img left nothing behind"
 
 
 @pytest.mark.parametrize("mode", list(Resize))
 @pytest.mark.parametrize("model", ["sd15", "sd3"])
 def test_resize_modes_give_the_size_that_was_asked_for(studio: EditingStudio, mode: Resize, model: str) -> None:
-    drawn = studio.one(model, Task.IMG2IMG, source="wide", strength=0.5, resize=mode)
+    drawn = studio.draw_image(model, Task.IMG2IMG, source="wide", strength=0.5, resize=mode)
     assert drawn.size == (64, 64)
 
 
 def test_the_latent_mode_without_a_change_of_size_is_the_plain_one(studio: EditingStudio) -> None:
-    plain = studio.one("sd15", Task.IMG2IMG, strength=0.5, resize=Resize.STRETCH)
-    assert studio.one("sd15", Task.IMG2IMG, strength=0.5, resize=Resize.LATENT).tobytes() == plain.tobytes()
+    plain = studio.draw_image("sd15", Task.IMG2IMG, strength=0.5, resize=Resize.STRETCH)
+    assert studio.draw_image("sd15", Task.IMG2IMG, strength=0.5, resize=Resize.LATENT).tobytes() == plain.tobytes()
     wide = [
-        studio.one("sd15", Task.IMG2IMG, source="wide", strength=0.5, resize=mode)
+        studio.draw_image("sd15", Task.IMG2IMG, source="wide", strength=0.5, resize=mode)
         for mode in (Resize.STRETCH, Resize.LATENT)
     ]
     assert wide[0].tobytes() != wide[1].tobytes()
@@ -114,19 +114,19 @@ def test_the_latent_mode_without_a_change_of_size_is_the_plain_one(studio: Editi
 @pytest.mark.parametrize("mode", list(Resize))
 def test_strength_nought_is_the_source_and_loads_nothing(studio: EditingStudio, mode: Resize) -> None:
     studio.backend.unload("sd15")
-    assert studio.one("sd15", Task.IMG2IMG, strength=0.0, resize=mode).tobytes() == scene().tobytes()
-    assert studio.one("sd15", Task.IMG2IMG, strength=0.0, resize=mode, source="wide").size == (64, 64)
+    assert studio.draw_image("sd15", Task.IMG2IMG, strength=0.0, resize=mode).tobytes() == make_scene().tobytes()
+    assert studio.draw_image("sd15", Task.IMG2IMG, strength=0.0, resize=mode, source="wide").size == (64, 64)
     assert studio.ctx.loaded == []
 
 
 def test_loops_feed_the_picture_back_with_the_next_seed(studio: EditingStudio) -> None:
     looped = studio.draw("sd15", Task.IMG2IMG, 5, 9, strength=0.5, loops=3)
     assert studio.ctx.steps == [(done, 6) for done in range(1, 7)]
-    by_hand = scene()
+    by_hand = make_scene()
     for seed in (9, 10, 11):
         studio.pictures["before"] = by_hand
-        by_hand = studio.one("sd15", Task.IMG2IMG, seed, strength=0.5, source="before")
-    assert difference(looped[1], by_hand).max() <= 1
+        by_hand = studio.draw_image("sd15", Task.IMG2IMG, seed, strength=0.5, source="before")
+    assert compute_difference(looped[1], by_hand).max() <= 1
 
 
 @pytest.mark.parametrize(
@@ -139,13 +139,13 @@ def test_loops_feed_the_picture_back_with_the_next_seed(studio: EditingStudio) -
     ],
 )
 def test_everything_of_txt2img_acts_here_too(studio: EditingStudio, fields: dict[str, object]) -> None:
-    plain = studio.one("sd15", Task.IMG2IMG, strength=0.75)
-    changed = studio.one("sd15", Task.IMG2IMG, strength=0.75, **fields)
+    plain = studio.draw_image("sd15", Task.IMG2IMG, strength=0.75)
+    changed = studio.draw_image("sd15", Task.IMG2IMG, strength=0.75, **fields)
     if fields.get("saving"):
-        assert difference(changed, plain).max() <= 1
+        assert compute_difference(changed, plain).max() <= 1
     elif "variation_strength" not in fields:
         assert changed.tobytes() != plain.tobytes()
-    assert studio.one("sd15", Task.IMG2IMG, strength=0.75).tobytes() == plain.tobytes()
+    assert studio.draw_image("sd15", Task.IMG2IMG, strength=0.75).tobytes() == plain.tobytes()
 
 
 @pytest.mark.parametrize("model", ["sd15", "flux"])
@@ -162,17 +162,17 @@ def test_a_variation_leans(studio: EditingStudio, model: str) -> None:
         return studio.backend.render(request, [PictureSeed(seed=1, variation=variation)], ctx)[0].image
 
     plain, varied = drawn(0, None), drawn(0.5, 2)
-    assert difference(plain, varied).max() > 3
-    assert difference(drawn(0.5, 2), varied).max() == 0
+    assert compute_difference(plain, varied).max() > 3
+    assert compute_difference(drawn(0.5, 2), varied).max() == 0
     if model == "sd15":  # others draw from the seed to encode the source first
-        assert difference(drawn(1.0, 1), plain).max() <= 1, "its own noise all the way is itself"
+        assert compute_difference(drawn(1.0, 1), plain).max() <= 1, "its own noise all the way is itself"
 
 
 @pytest.mark.parametrize(("name", "like"), [("pixel", None), ("clear", None), ("grey", "RGB")])
 def test_pictures_of_all_kinds(studio: EditingStudio, name: str, like: str | None) -> None:
-    drawn = studio.one("sd15", Task.IMG2IMG, source=name, strength=0.5)
+    drawn = studio.draw_image("sd15", Task.IMG2IMG, source=name, strength=0.5)
     assert (drawn.size, drawn.mode) == ((64, 64), "RGB")
-    flat = studio.one("sd15", Task.IMG2IMG, source=name, strength=0.0)
+    flat = studio.draw_image("sd15", Task.IMG2IMG, source=name, strength=0.0)
     assert flat.mode == "RGB"
     if name == "clear":
         white = Image.new("RGBA", (64, 64), "white")
@@ -192,14 +192,14 @@ def test_what_does_not_go_together_is_refused_before_loading(studio: EditingStud
     with pytest.raises(InvalidRequest, match="hires"):
         model.check(GenerationRequest(task=Task.IMG2IMG, model="sd15", hires=Hires()))
     with pytest.raises(InvalidRequest, match="as it is asked"):
-        studio.one("sd15", Task.IMG2IMG, source=None)
-    assert "sd15" not in {one.model for one in studio.backend.memory().resident}
+        studio.draw_image("sd15", Task.IMG2IMG, source=None)
+    assert "sd15" not in {one.model for one in studio.backend.get_memory_report().resident}
 
 
 def test_stopping_leaves_the_pipeline_usable(studio: EditingStudio) -> None:
-    from tests.local_models import RecordingContext, ask, seeds
+    from tests.local_models import RecordingContext, make_request, make_seeds
 
-    before = studio.one("sd15", Task.IMG2IMG, strength=0.75).tobytes()
+    before = studio.draw_image("sd15", Task.IMG2IMG, strength=0.75).tobytes()
     ctx = RecordingContext(studio.settings, pictures=studio.pictures)
 
     def stop(done: int) -> None:
@@ -207,9 +207,9 @@ def test_stopping_leaves_the_pipeline_usable(studio: EditingStudio) -> None:
 
     ctx.at_step = stop
     with pytest.raises(JobCancelled):
-        studio.backend.render(ask("sd15", task=Task.IMG2IMG, source="source"), seeds(1), ctx)
+        studio.backend.render(make_request("sd15", task=Task.IMG2IMG, source="source"), make_seeds(1), ctx)
     assert len(ctx.steps) == 1
-    assert studio.one("sd15", Task.IMG2IMG, strength=0.75).tobytes() == before
+    assert studio.draw_image("sd15", Task.IMG2IMG, strength=0.75).tobytes() == before
 
 
 @pytest.mark.parametrize("steps", [1, 7, 20, 28, 49, 50])
@@ -217,17 +217,17 @@ def test_stopping_leaves_the_pipeline_usable(studio: EditingStudio) -> None:
 def test_steps_times_strength_are_run(steps: int, strength: float) -> None:
     edit = Edit(
         request=GenerationRequest(),
-        way=Way.PICTURE,
+        way=EditMode.PICTURE,
         strength=strength,
-        source=scene(),
+        source=make_scene(),
         ready=lambda image: None,  # type: ignore[arg-type,return-value]
     )
-    run, total, share = timing(steps, edit)
+    run, total, share = compute_edit_steps(steps, edit)
     assert run == max(1, int(steps * strength + 1e-9))
     assert min(int(total * share), total) == run, "Stable Diffusion's way to cut"
     assert total - int(max(total - min(total * share, total), 0)) == run, "the flow families' way"
     assert total - steps <= 2
-    assert hires.exact_share(run, total) == share
+    assert hires.find_exact_strength(run, total) == share
 
 
 def test_models_say_what_they_do(studio: EditingStudio) -> None:

@@ -7,9 +7,9 @@ from typing import Any
 
 import httpx
 import pytest
-from fakes import FakeBackend, draw
+from fakes import FakeBackend, draw_fake_image
 from PIL import Image, ImageDraw
-from serving import Served, running
+from serving import RunningStudio, serve_studio
 
 from studio.core.annotate import OptionSpec
 from studio.core.errors import InvalidRequest
@@ -18,9 +18,9 @@ from studio.core.request import GenerationRequest
 from studio.core.request_parts import (
     ControlMode,
     ControlUnit,
-    Fill,
     Inpaint,
     LoraUse,
+    MaskedContent,
     Option,
     Outpaint,
     Reference,
@@ -36,10 +36,18 @@ from studio.pipelines.catalog.hub import Hub
 from studio.pipelines.local_backend import LocalPipelines
 from studio.tabs.common import mask_layers, preprocessor_options
 from studio.tabs.common.control_values import UNITS, read_units, write_units
-from studio.tabs.common.result_panel import chain
+from studio.tabs.common.result_panel import describe_history
 from studio.tabs.img2img import search_mask
-from studio.tabs.img2img.edit_operations import EDIT, MODES, OPERATIONS, Part, chooser_of, operation_of, shown
-from studio.tabs.img2img.img2img_values import read, write
+from studio.tabs.img2img.edit_operations import (
+    EDIT,
+    MODES,
+    OPERATIONS,
+    Part,
+    find_operation,
+    find_selection,
+    get_visible_parts,
+)
+from studio.tabs.img2img.img2img_values import read_img2img, write_img2img
 
 SOURCE, MASK, OTHER = "a" * 64, "b" * 64, "c" * 64
 MODEL = Model(id="fake", title="Fake", family="fake", sizes=Sizes(smallest=8), tasks=frozenset(Task))
@@ -50,7 +58,7 @@ def filled(request: GenerationRequest) -> dict[str, Any]:
     empty = dict.fromkeys(("width", "height", "steps", "guidance", "sampler", "schedule", "strength"))
     untouched = write_units(GenerationRequest(control=(ControlUnit(model="x"),) * UNITS))
     grown = {"grow": "Sides", "left": 0, "top": 0, "right": 0, "bottom": 0}
-    return {**empty, **untouched, **grown, **write(request)}
+    return {**empty, **untouched, **grown, **write_img2img(request)}
 
 
 @pytest.mark.parametrize(
@@ -59,7 +67,7 @@ def filled(request: GenerationRequest) -> dict[str, Any]:
         GenerationRequest(task=Task.IMG2IMG, model="fake", prompt="a", source=SOURCE, strength=0.4, loops=3, loras=(LoraUse(name="l"),)),
         GenerationRequest(task=Task.IMG2IMG, model="fake", batch=(SOURCE, OTHER), strength=0.4),
         GenerationRequest(task=Task.IMG2IMG, model="fake", source=SOURCE, strength=0.4, width=64, height=96, resize=Resize.FILL),
-        GenerationRequest(task=Task.INPAINT, model="fake", source=SOURCE, mask=MASK, strength=1.0, inpaint=Inpaint(mask_blur=9, fill=Fill.NOISE, only_masked=True, padding=8, soft=True, invert=True)),
+        GenerationRequest(task=Task.INPAINT, model="fake", source=SOURCE, mask=MASK, strength=1.0, inpaint=Inpaint(mask_blur=9, fill=MaskedContent.NOISE, only_masked=True, padding=8, soft=True, invert=True)),
         GenerationRequest(task=Task.OUTPAINT, model="fake", source=SOURCE, strength=0.8, outpaint=Outpaint(left=8, bottom=16)),
         GenerationRequest(task=Task.OUTPAINT, model="fake", source=SOURCE, strength=0.8, outpaint=Outpaint(aspect="16:9")),
         GenerationRequest(task=Task.OUTPAINT, model="fake", source=SOURCE, strength=0.8, outpaint=Outpaint(width=640, height=480)),
@@ -79,29 +87,29 @@ def filled(request: GenerationRequest) -> dict[str, Any]:
     ids=lambda request: request.task.value,
 )  # fmt: skip
 def test_what_is_written_to_the_form_is_read_from_it(request_: GenerationRequest) -> None:
-    assert read(filled(request_), MODEL) == request_
+    assert read_img2img(filled(request_), MODEL) == request_
 
 
 def test_a_service_searches_by_itself_and_gets_no_mask() -> None:
     service = dataclasses.replace(MODEL, lane="service")
     wanted = GenerationRequest(task=Task.SEARCH_REPLACE, model="fake", search="the car", source=SOURCE, mask=MASK)
-    assert read(filled(wanted), service).mask is None
-    assert Part.MASK in shown(operation_of("Inpaint", None), service)
+    assert read_img2img(filled(wanted), service).mask is None
+    assert Part.MASK in get_visible_parts(find_operation("Inpaint", None), service)
 
 
 def test_sliders_and_line_of_a_preprocessor_say_the_same() -> None:
     seed = OptionSpec(name="seed", label="Seed", low=0, high=2**32 - 1, default=0, step=1, help="")
     low = OptionSpec(name="low", label="Low", low=1, high=255, default=100, step=1, help="")
-    line = preprocessor_options.written({"seed": 4294967295.0, "low": 50.5})
+    line = preprocessor_options.format_options({"seed": 4294967295.0, "low": 50.5})
     assert line == "seed=4294967295, low=50.5"
-    assert preprocessor_options.told((seed, low), line) == {"seed": 4294967295, "low": 50.5}
-    assert preprocessor_options.told((low,), "low=900, other=3, broken, low") == {"low": 100}, (
+    assert preprocessor_options.parse_options((seed, low), line) == {"seed": 4294967295, "low": 50.5}
+    assert preprocessor_options.parse_options((low,), "low=900, other=3, broken, low") == {"low": 100}, (
         "what does not fit is the default"
     )
 
 
 def test_the_mask_of_words_is_asked_for_with_words_and_a_picture() -> None:
-    wanted = search_mask.asked({"search": " the car ", "source": SOURCE})
+    wanted = search_mask.build_search_request({"search": " the car ", "source": SOURCE})
     assert (wanted.task, wanted.model, wanted.search, wanted.source) == (
         Task.PREPROCESS,
         search_mask.FINDER,
@@ -110,7 +118,7 @@ def test_the_mask_of_words_is_asked_for_with_words_and_a_picture() -> None:
     )
     for values in ({"search": " ", "source": SOURCE}, {"search": "the car", "source": ""}):
         with pytest.raises(InvalidRequest) as refused:
-            search_mask.asked(values)
+            search_mask.build_search_request(values)
         assert refused.value.hint
 
 
@@ -118,7 +126,7 @@ def test_what_the_operation_does_not_use_is_left_out() -> None:
     values = filled(
         GenerationRequest(task=Task.INPAINT, model="fake", prompt="a", source=SOURCE, mask=MASK, strength=0.5)
     )
-    asked = read({**values, "mode": EDIT, "operation": "Remove background", "search": "x"}, MODEL)
+    asked = read_img2img({**values, "mode": EDIT, "operation": "Remove background", "search": "x"}, MODEL)
     assert asked == GenerationRequest(task=Task.REMOVE_BACKGROUND, model="fake", source=SOURCE)
 
 
@@ -128,8 +136,10 @@ def test_what_the_model_lacks_is_left_out_and_not_shown() -> None:
         task=Task.IMG2IMG, model="bare", prompt="a", source=SOURCE, strength=0.5, control=(ControlUnit(model="c"),),
         references=(Reference(picture=OTHER),),
     )  # fmt: skip
-    assert read(filled(asked), bare) == GenerationRequest(task=Task.IMG2IMG, model="bare", prompt="a", source=SOURCE)
-    assert not shown(MODES["Img2Img"], bare) & {Part.STRENGTH, Part.CONTROL, Part.REFERENCE}
+    assert read_img2img(filled(asked), bare) == GenerationRequest(
+        task=Task.IMG2IMG, model="bare", prompt="a", source=SOURCE
+    )
+    assert not get_visible_parts(MODES["Img2Img"], bare) & {Part.STRENGTH, Part.CONTROL, Part.REFERENCE}
 
 
 @pytest.mark.parametrize(
@@ -151,18 +161,18 @@ def test_what_the_model_lacks_is_left_out_and_not_shown() -> None:
 def test_values_that_do_not_fit_are_refused_with_advice(changes: dict[str, Any], says: str) -> None:
     values = filled(GenerationRequest(task=Task.IMG2IMG, model="fake", source=SOURCE, strength=0.5))
     with pytest.raises(InvalidRequest, match=says) as caught:
-        read({**values, **changes}, MODEL)
+        read_img2img({**values, **changes}, MODEL)
     assert caught.value.hint
 
 
 def test_every_operation_of_the_form_is_found_again_by_its_task() -> None:
     for operation in (*MODES.values(), *OPERATIONS.values()):
-        found = chooser_of(operation.task)
+        found = find_selection(operation.task)
         assert found is not None
-        assert operation_of(*found).task is operation.task
+        assert find_operation(*found).task is operation.task
         assert operation.hint.endswith(".")
         assert operation.missing.endswith(".")
-    assert chooser_of(Task.UPSCALE) is None
+    assert find_selection(Task.UPSCALE) is None
 
 
 def test_units_that_are_off_are_not_asked_for() -> None:
@@ -173,12 +183,12 @@ def test_a_mask_of_any_kind_is_brought_to_the_pictures_size() -> None:
     below = KeptPicture(hash=SOURCE, width=64, height=32)
     drawn = Image.new("RGBA", (128, 64))
     ImageDraw.Draw(drawn).rectangle((0, 0, 63, 63), fill="white")
-    mask = mask_layers.mask(drawn, below)
+    mask = mask_layers.fit_mask(drawn, below)
     assert (mask.mode, mask.size) == ("L", (64, 32))
     assert mask.getpixel((8, 16)) == 255
     assert mask.getpixel((50, 16)) == 0
     with pytest.raises(InvalidRequest, match="64×64") as caught:
-        mask_layers.mask(Image.new("L", (64, 64)), below)
+        mask_layers.fit_mask(Image.new("L", (64, 64)), below)
     assert caught.value.hint
 
 
@@ -188,7 +198,10 @@ def test_the_chain_tells_every_step() -> None:
         task=Task.INPAINT, model="fake", prompt="a hat", source=SOURCE, mask=MASK, strength=0.5, seed=4
     )
     made = Asset(id="x", job_id="j", user="u", index=0, path=Path("x.png"), width=8, height=8, seed=4, created=0.0, request=second, history=(first,))  # fmt: skip
-    assert chain(made) == ["Txt2img · fake · “a cat” · seed 3", "Inpaint · fake · “a hat” · strength 0.5 · seed 4"]
+    assert describe_history(made) == [
+        "Txt2img · fake · “a cat” · seed 3",
+        "Inpaint · fake · “a hat” · strength 0.5 · seed 4",
+    ]
 
 
 @pytest.fixture
@@ -196,7 +209,7 @@ def served(tmp_path: Path):
     models = tmp_path / "models"
     catalog = Catalog(models, [], models / ".cache")
     store = LocalPipelines(lambda: Settings(models_dir=models), catalog, Hub(models, lambda: True, lambda: None))
-    with running(
+    with serve_studio(
         tmp_path, users=True, page=mount, backend=FakeBackend(MODEL), models=store, default_model="fake"
     ) as served:
         yield served
@@ -212,37 +225,39 @@ def keep(client: httpx.Client, data: bytes, **query: str) -> httpx.Response:
     return client.post("/page/pictures", files={"file": ("picture", data)}, params=query)
 
 
-def test_a_picture_is_kept_and_shown_to_its_owner_alone(served: Served) -> None:
-    bob, ann = served.client("bob"), served.client("ann")
-    told = keep(bob, png(draw(1, 40, 24))).json()
+def test_a_picture_is_kept_and_shown_to_its_owner_alone(served: RunningStudio) -> None:
+    bob, ann = served.open_client("bob"), served.open_client("ann")
+    told = keep(bob, png(draw_fake_image(1, 40, 24))).json()
     assert (told["width"], told["height"]) == (40, 24)
     shown = bob.get(f"/page/pictures/{told['hash']}")
-    assert Image.open(io.BytesIO(shown.content)).convert("RGB").tobytes() == draw(1, 40, 24).tobytes()
+    assert Image.open(io.BytesIO(shown.content)).convert("RGB").tobytes() == draw_fake_image(1, 40, 24).tobytes()
     assert "private" in shown.headers["cache-control"]
     assert ann.get(f"/page/pictures/{told['hash']}").status_code == 404
     assert keep(ann, png(Image.new("L", (40, 24))), mask_of=told["hash"]).status_code == 404
-    assert served.client().get(f"/page/pictures/{told['hash']}", follow_redirects=False).status_code in (303, 401)
+    assert served.open_client().get(f"/page/pictures/{told['hash']}", follow_redirects=False).status_code in (303, 401)
 
 
-def test_pictures_from_another_site_are_not_taken(served: Served) -> None:
-    answer = served.client("bob").post(
-        "/page/pictures", files={"file": ("x", png(draw(1, 8, 8)))}, headers={"Origin": "https://evil.example"}
+def test_pictures_from_another_site_are_not_taken(served: RunningStudio) -> None:
+    answer = served.open_client("bob").post(
+        "/page/pictures",
+        files={"file": ("x", png(draw_fake_image(1, 8, 8)))},
+        headers={"Origin": "https://evil.example"},
     )
     assert answer.status_code == 403
 
 
 @pytest.mark.parametrize(
-    "data", [b"this is text", png(draw(1, 64, 64))[:200], b""], ids=["text called png", "truncated", "empty"]
+    "data", [b"this is text", png(draw_fake_image(1, 64, 64))[:200], b""], ids=["text called png", "truncated", "empty"]
 )
-def test_what_is_no_picture_is_refused_with_advice(served: Served, data: bytes) -> None:
-    answer = keep(served.client("bob"), data)
+def test_what_is_no_picture_is_refused_with_advice(served: RunningStudio, data: bytes) -> None:
+    answer = keep(served.open_client("bob"), data)
     assert answer.status_code == 400
     assert answer.json()["details"]["hint"]
 
 
-def test_a_mask_and_a_sketch_come_back_at_the_pictures_size(served: Served) -> None:
-    bob = served.client("bob")
-    below = keep(bob, png(draw(1, 40, 24))).json()["hash"]
+def test_a_mask_and_a_sketch_come_back_at_the_pictures_size(served: RunningStudio) -> None:
+    bob = served.open_client("bob")
+    below = keep(bob, png(draw_fake_image(1, 40, 24))).json()["hash"]
     mask = keep(bob, png(Image.new("L", (80, 48), 255)), mask_of=below).json()
     paint = keep(bob, png(Image.new("RGBA", (20, 12), (255, 0, 0, 128))), paint_on=below).json()
     assert (mask["width"], mask["height"]) == (paint["width"], paint["height"]) == (40, 24)

@@ -8,13 +8,13 @@ from PIL import Image, ImageChops
 
 from studio.core.errors import InvalidRequest
 from studio.core.model import Feature
-from studio.core.request_parts import Fill, Inpaint, Outpaint
+from studio.core.request_parts import Inpaint, MaskedContent, Outpaint
 from studio.core.task import Task
 from studio.pipelines.run import masks
-from tests.editing_studio import EditingStudio, difference, scene, spot
-from tests.tiny_edits import tiny_fill, tiny_inpaint
-from tests.tiny_families import tiny_flux, tiny_sd3
-from tests.tiny_models import tiny_sd15, tiny_sdxl
+from tests.editing_studio import EditingStudio, compute_difference, make_scene, make_spot_mask
+from tests.tiny_edits import make_tiny_fill, make_tiny_inpaint
+from tests.tiny_families import make_tiny_flux, make_tiny_sd3
+from tests.tiny_models import make_tiny_sd15, make_tiny_sdxl
 
 pytestmark = pytest.mark.torch
 PLAIN = ("sd15", "xl", "sd3", "flux")
@@ -24,16 +24,16 @@ MADE_FOR_IT = ("nine", "nine-xl", "fill")
 @pytest.fixture(scope="module")
 def studio(tmp_path_factory):
     root = tmp_path_factory.mktemp("models")
-    tiny_sd15(root / "sd15")
-    tiny_sdxl(root / "xl")
-    tiny_sd3(root / "sd3", channels=16)
-    tiny_flux(root / "flux", guided=True)
-    tiny_inpaint(root / "nine")
-    tiny_inpaint(root / "nine-xl", xl=True)
-    tiny_fill(root / "fill")
+    make_tiny_sd15(root / "sd15")
+    make_tiny_sdxl(root / "xl")
+    make_tiny_sd3(root / "sd3", channels=16)
+    make_tiny_flux(root / "flux", guided=True)
+    make_tiny_inpaint(root / "nine")
+    make_tiny_inpaint(root / "nine-xl", xl=True)
+    make_tiny_fill(root / "fill")
     pictures = {
-        "source": scene(), "mask": spot(), "inverse": ImageChops.invert(spot()), "odd": scene(101, 77),
-        "odd mask": spot(101, 77), "clear": scene(mode="RGBA"), "pixel": Image.new("RGB", (1, 1), "teal"),
+        "source": make_scene(), "mask": make_spot_mask(), "inverse": ImageChops.invert(make_spot_mask()), "odd": make_scene(101, 77),
+        "odd mask": make_spot_mask(101, 77), "clear": make_scene(mode="RGBA"), "pixel": Image.new("RGB", (1, 1), "teal"),
         "white": Image.new("L", (1, 1), 255),
     }  # fmt: skip
     made = EditingStudio(root, pictures)
@@ -43,9 +43,9 @@ def studio(tmp_path_factory):
 
 def untouched(drawn: Image.Image, source: Image.Image, mask: Image.Image, inpaint: Inpaint) -> bool:
     """Whether all pixels are the source's own where the blurred mask is 0, and some are not elsewhere."""
-    kept = np.asarray(masks.prepared(mask, inpaint)) == 0
+    kept = np.asarray(masks.prepare_mask(mask, inpaint)) == 0
     assert 0.1 < kept.mean() < 0.99
-    changed = difference(drawn, source)
+    changed = compute_difference(drawn, source)
     return not changed[kept].any() and changed[~kept].max() > 3
 
 
@@ -53,9 +53,11 @@ def untouched(drawn: Image.Image, source: Image.Image, mask: Image.Image, inpain
 def test_what_is_not_masked_comes_back_byte_for_byte(studio: EditingStudio, model: str) -> None:
     batch = studio.draw(model, Task.INPAINT, 1, 2, mask="mask")
     for drawn in batch:
-        assert untouched(drawn, scene(), spot(), Inpaint())
-    assert difference(*batch).max() > 3
-    assert difference(studio.one(model, Task.INPAINT, 2, mask="mask"), batch[1]).max() <= 1, "alone as in a batch"
+        assert untouched(drawn, make_scene(), make_spot_mask(), Inpaint())
+    assert compute_difference(*batch).max() > 3
+    assert compute_difference(studio.draw_image(model, Task.INPAINT, 2, mask="mask"), batch[1]).max() <= 1, (
+        "alone as in a batch"
+    )
     assert studio.ctx.steps[-1] == ((3, 3) if model in PLAIN else (4, 4))
 
 
@@ -63,36 +65,39 @@ def test_what_is_not_masked_comes_back_byte_for_byte(studio: EditingStudio, mode
     "inpaint",
     [
         Inpaint(mask_blur=0), Inpaint(soft=True, mask_blur=8), Inpaint(invert=True, mask_blur=1), Inpaint(only_masked=True, padding=4),
-        Inpaint(only_masked=True, fill=Fill.FILL, soft=True),
+        Inpaint(only_masked=True, fill=MaskedContent.FILL, soft=True),
     ],
     ids=str,
 )  # fmt: skip
 @pytest.mark.parametrize("model", ["sd15", "nine"])
 def test_every_way_to_use_a_mask(studio: EditingStudio, model: str, inpaint: Inpaint) -> None:
-    drawn = studio.one(model, Task.INPAINT, source="odd", mask="odd mask", inpaint=inpaint, width=104, height=72)
+    drawn = studio.draw_image(model, Task.INPAINT, source="odd", mask="odd mask", inpaint=inpaint, width=104, height=72)
     assert drawn.size == (101, 77), "the source's size, whatever is drawn at"
-    assert untouched(drawn, scene(101, 77), spot(101, 77), inpaint)
+    assert untouched(drawn, make_scene(101, 77), make_spot_mask(101, 77), inpaint)
 
 
 @pytest.mark.parametrize("model", PLAIN)
 def test_what_the_area_is_filled_with_matters(studio: EditingStudio, model: str) -> None:
     drawn = [
-        studio.one(model, Task.INPAINT, mask="mask", strength=0.5, inpaint=Inpaint(fill=fill)).tobytes()
-        for fill in Fill
+        studio.draw_image(model, Task.INPAINT, mask="mask", strength=0.5, inpaint=Inpaint(fill=fill)).tobytes()
+        for fill in MaskedContent
     ]
     assert len(set(drawn)) == len(drawn)
 
 
 def test_a_soft_mask_reaches_the_latents(studio: EditingStudio) -> None:
     hard, soft = (
-        studio.one("sd15", Task.INPAINT, mask="mask", inpaint=Inpaint(mask_blur=8, soft=one)) for one in (False, True)
+        studio.draw_image("sd15", Task.INPAINT, mask="mask", inpaint=Inpaint(mask_blur=8, soft=one))
+        for one in (False, True)
     )
     assert hard.tobytes() != soft.tobytes()
 
 
 def test_an_inverted_mask_is_the_mask_turned_round(studio: EditingStudio) -> None:
-    turned = studio.one("sd15", Task.INPAINT, mask="inverse")
-    assert studio.one("sd15", Task.INPAINT, mask="mask", inpaint=Inpaint(invert=True)).tobytes() == turned.tobytes()
+    turned = studio.draw_image("sd15", Task.INPAINT, mask="inverse")
+    assert (
+        studio.draw_image("sd15", Task.INPAINT, mask="mask", inpaint=Inpaint(invert=True)).tobytes() == turned.tobytes()
+    )
 
 
 @pytest.mark.parametrize("model", ["sd15", "nine"])
@@ -103,32 +108,32 @@ def test_is_what_diffusers_draws(studio: EditingStudio, model: str) -> None:
     from studio.pipelines.run.samplers import make_scheduler
 
     fields = {"strength": 0.75, "sampler": "DDIM", "schedule": "Automatic", "guidance": 5.0}
-    ours = studio.one(model, Task.INPAINT, 7, mask="mask", inpaint=Inpaint(mask_blur=0), **fields)
+    ours = studio.draw_image(model, Task.INPAINT, 7, mask="mask", inpaint=Inpaint(mask_blur=0), **fields)
     pipe = diffusers.StableDiffusionInpaintPipeline.from_pretrained(
         studio.catalog.checkpoint(model).path, local_files_only=True
     )
     pipe.scheduler = make_scheduler("DDIM", "Automatic", pipe.scheduler.config)
     bare = pipe(
-        "a red apple", image=scene(), mask_image=masks.cells(spot()), strength=0.75, num_inference_steps=4, width=64,
+        "a red apple", image=make_scene(), mask_image=masks.snap_to_cells(make_spot_mask()), strength=0.75, num_inference_steps=4, width=64,
         height=64, guidance_scale=5.0, generator=[torch.Generator().manual_seed(7)],
     ).images[0]  # fmt: skip
-    inside = np.asarray(spot()) == 255
-    assert difference(ours, bare)[inside].max() <= 1
+    inside = np.asarray(make_spot_mask()) == 255
+    assert compute_difference(ours, bare)[inside].max() <= 1
 
 
 def test_loops_and_prompt_syntax(studio: EditingStudio) -> None:
-    drawn = studio.one("sd15", Task.INPAINT, mask="mask", loops=2, prompt="[a:b:1] AND c", strength=0.5)
+    drawn = studio.draw_image("sd15", Task.INPAINT, mask="mask", loops=2, prompt="[a:b:1] AND c", strength=0.5)
     assert studio.ctx.steps == [(1, 4), (2, 4), (3, 4), (4, 4)]
-    assert untouched(drawn, scene(), spot(), Inpaint())
+    assert untouched(drawn, make_scene(), make_spot_mask(), Inpaint())
 
 
 @pytest.mark.parametrize("model", ["sd15", "flux"])
 def test_a_variation_acts_at_full_strength(studio: EditingStudio, model: str) -> None:
     from studio.core.ports import PictureSeed
-    from tests.local_models import RecordingContext, ask
+    from tests.local_models import RecordingContext, make_request
 
     ctx = RecordingContext(studio.settings, pictures=studio.pictures)
-    request = ask(model, task=Task.INPAINT, source="source", mask="mask", strength=1.0, variation_strength=0.5)
+    request = make_request(model, task=Task.INPAINT, source="source", mask="mask", strength=1.0, variation_strength=0.5)
     drawn = [
         studio.backend.render(request, [PictureSeed(seed=1, variation=one)], ctx)[0].image.tobytes()
         for one in (2, 3, 2)
@@ -137,50 +142,56 @@ def test_a_variation_acts_at_full_strength(studio: EditingStudio, model: str) ->
 
 
 def test_transparency_outside_the_mask_stays(studio: EditingStudio) -> None:
-    drawn = studio.one("sd15", Task.INPAINT, source="clear", mask="mask")
+    drawn = studio.draw_image("sd15", Task.INPAINT, source="clear", mask="mask")
     assert drawn.mode == "RGBA"
-    assert untouched(drawn, studio.pictures["clear"], spot(), Inpaint())
+    assert untouched(drawn, studio.pictures["clear"], make_spot_mask(), Inpaint())
     assert drawn.getpixel((32, 32))[3] == 255
 
 
 def test_a_picture_of_one_pixel(studio: EditingStudio) -> None:
-    drawn = studio.one("sd15", Task.INPAINT, source="pixel", mask="white", inpaint=Inpaint(only_masked=True))
+    drawn = studio.draw_image("sd15", Task.INPAINT, source="pixel", mask="white", inpaint=Inpaint(only_masked=True))
     assert drawn.size == (1, 1)
 
 
 @pytest.mark.parametrize("model", [*PLAIN, *MADE_FOR_IT])
 def test_outpainting_keeps_the_source_to_the_feather(studio: EditingStudio, model: str) -> None:
-    drawn = studio.one(model, Task.OUTPAINT, outpaint=Outpaint(left=32, bottom=16))
+    drawn = studio.draw_image(model, Task.OUTPAINT, outpaint=Outpaint(left=32, bottom=16))
     assert drawn.size == (96, 80)
     inside = drawn.crop((32, 0, 96, 64))
-    assert difference(inside, scene())[:48, 16:].max() == 0, "a quarter of the side fades"
-    assert difference(inside, scene())[:, :4].max() > 3
+    assert compute_difference(inside, make_scene())[:48, 16:].max() == 0, "a quarter of the side fades"
+    assert compute_difference(inside, make_scene())[:, :4].max() > 3
     assert np.asarray(drawn)[:, :32].std() > 1
 
 
 def test_outpainting_to_an_aspect_keeps_transparency(studio: EditingStudio) -> None:
-    drawn = studio.one("sd15", Task.OUTPAINT, source="clear", outpaint=Outpaint(aspect="2:1"))
+    drawn = studio.draw_image("sd15", Task.OUTPAINT, source="clear", outpaint=Outpaint(aspect="2:1"))
     assert (drawn.size, drawn.mode) == ((128, 64), "RGBA")
-    assert difference(drawn.crop((48, 0, 80, 64)), studio.pictures["clear"].crop((16, 0, 48, 64))).max() == 0
+    assert compute_difference(drawn.crop((48, 0, 80, 64)), studio.pictures["clear"].crop((16, 0, 48, 64))).max() == 0
     assert drawn.getpixel((0, 0))[3] == 255
 
 
 def test_a_canvas_that_does_not_grow_is_refused_before_loading(studio: EditingStudio) -> None:
     studio.backend.unload("sd15")
     with pytest.raises(InvalidRequest, match="does not grow"):
-        studio.one("sd15", Task.OUTPAINT)
+        studio.draw_image("sd15", Task.OUTPAINT)
     assert studio.ctx.loaded == []
 
 
 def test_erasing_takes_no_words_and_begins_from_the_surroundings(studio: EditingStudio) -> None:
-    studio.pictures["blot"] = scene()
+    studio.pictures["blot"] = make_scene()
     studio.pictures["blot"].paste((255, 0, 255), (20, 20, 44, 44))
-    drawn = studio.one("sd15", Task.ERASE, source="blot", mask="mask", strength=0.25)
-    same = studio.one(
-        "sd15", Task.INPAINT, source="blot", mask="mask", strength=0.25, prompt="", inpaint=Inpaint(fill=Fill.FILL)
+    drawn = studio.draw_image("sd15", Task.ERASE, source="blot", mask="mask", strength=0.25)
+    same = studio.draw_image(
+        "sd15",
+        Task.INPAINT,
+        source="blot",
+        mask="mask",
+        strength=0.25,
+        prompt="",
+        inpaint=Inpaint(fill=MaskedContent.FILL),
     )
     assert drawn.tobytes() == same.tobytes()
-    assert untouched(drawn, studio.pictures["blot"], spot(), Inpaint())
+    assert untouched(drawn, studio.pictures["blot"], make_spot_mask(), Inpaint())
 
 
 def test_models_made_for_masks_say_so(studio: EditingStudio) -> None:
@@ -196,16 +207,18 @@ def test_models_made_for_masks_say_so(studio: EditingStudio) -> None:
 def test_inpainting_shares_every_part_and_leaves_nothing_behind(studio: EditingStudio, model: str) -> None:
     from studio.pipelines.run import diffusion
 
-    before = studio.one(model, Task.TXT2IMG).tobytes()
+    before = studio.draw_image(model, Task.TXT2IMG).tobytes()
     held = studio.backend._registry.held(model)
     weight = studio.backend._registry.resident_bytes
     seen = []
-    view = diffusion.view
+    view = diffusion.make_pipeline_view
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(diffusion, "view", lambda *given, **parts: seen.append(view(*given, **parts)) or seen[-1])
-        studio.one(model, Task.INPAINT, mask="mask", inpaint=Inpaint(soft=True, fill=Fill.NOISE))
+        patch.setattr(
+            diffusion, "make_pipeline_view", lambda *given, **parts: seen.append(view(*given, **parts)) or seen[-1]
+        )
+        studio.draw_image(model, Task.INPAINT, mask="mask", inpaint=Inpaint(soft=True, fill=MaskedContent.NOISE))
     assert type(seen[0]).__name__.endswith("InpaintPipeline")
     for name in ("unet", "transformer", "vae", "text_encoder", "text_encoder_2", "text_encoder_3"):
         assert getattr(seen[0], name, None) is getattr(held.pipe, name, None)
     assert studio.backend._registry.resident_bytes <= weight * 1.03
-    assert studio.one(model, Task.TXT2IMG).tobytes() == before
+    assert studio.draw_image(model, Task.TXT2IMG).tobytes() == before

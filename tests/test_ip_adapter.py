@@ -13,27 +13,27 @@ from studio.core.errors import InvalidRequest, JobCancelled
 from studio.core.request import GenerationRequest
 from studio.core.request_parts import ControlUnit, Reference
 from studio.core.task import Task
-from studio.core.weights import Kind, WeightFile
-from tests.local_models import FolderCatalog, RecordingContext, ask, local, seeds
-from tests.tiny_control import picture, tiny_controlnet, tiny_crossed, tiny_ip_adapter
-from tests.tiny_models import tiny_sd15, tiny_sdxl
+from studio.core.weights import WeightFile, WeightKind
+from tests.local_models import FolderCatalog, RecordingContext, make_local_pipelines, make_request, make_seeds
+from tests.tiny_control import make_tile_image, make_tiny_controlnet, make_tiny_crossed, make_tiny_ip_adapter
+from tests.tiny_models import make_tiny_sd15, make_tiny_sdxl
 
 pytestmark = pytest.mark.torch
-PICTURES = {"source": picture(1), "style": picture(2), "other": picture(3)}
+PICTURES = {"source": make_tile_image(1), "style": make_tile_image(2), "other": make_tile_image(3)}
 
 
 @pytest.fixture(scope="module")
 def catalog(tmp_path_factory) -> FolderCatalog:
     root = tmp_path_factory.mktemp("models")
-    one, xl = tiny_sd15(root / "tiny"), tiny_sdxl(root / "xl")
-    adapter, crossed = tiny_ip_adapter(root / "sd15", one), tiny_crossed(root / "crossed")
+    one, xl = make_tiny_sd15(root / "tiny"), make_tiny_sdxl(root / "xl")
+    adapter, crossed = make_tiny_ip_adapter(root / "sd15", one), make_tiny_crossed(root / "crossed")
     shutil.copytree(root / "sd15", root / "lone", ignore=shutil.ignore_patterns("image_encoder"))
     deep = root / "lone" / "a" / "b" / "c" / "lone.safetensors"
     deep.parent.mkdir(parents=True)
     shutil.copy(adapter.path, deep)
     others = (
-        adapter, tiny_ip_adapter(root / "xl-adapter", xl), tiny_controlnet(root / "edges", one),
-        dataclasses.replace(tiny_ip_adapter(root / "crossed-adapter", crossed), name="adapter-for-crossed"),
+        adapter, make_tiny_ip_adapter(root / "xl-adapter", xl), make_tiny_controlnet(root / "edges", one),
+        dataclasses.replace(make_tiny_ip_adapter(root / "crossed-adapter", crossed), name="adapter-for-crossed"),
         dataclasses.replace(adapter, name="lone-with-a-long-name", path=deep),
     )  # fmt: skip
     return FolderCatalog({"tiny": one, "xl": xl, "crossed": crossed}, others)
@@ -41,7 +41,7 @@ def catalog(tmp_path_factory) -> FolderCatalog:
 
 @pytest.fixture
 def studio(catalog, tmp_path):
-    backend, settings = local(tmp_path, catalog)
+    backend, settings = make_local_pipelines(tmp_path, catalog)
     yield backend, settings
     backend.close()
 
@@ -51,7 +51,7 @@ def context(studio) -> RecordingContext:
 
 
 def draw(studio, request: GenerationRequest, *numbers: int, ctx: RecordingContext | None = None) -> list[np.ndarray]:
-    drawn = studio[0].render(request, seeds(*(numbers or (7,))), ctx or context(studio))
+    drawn = studio[0].render(request, make_seeds(*(numbers or (7,))), ctx or context(studio))
     return [np.asarray(one.image, dtype=int) for one in drawn]
 
 
@@ -64,7 +64,7 @@ def bare(catalog, model: str, weight: Any, **arguments: Any) -> np.ndarray:
     from studio.pipelines.run.samplers import make_scheduler
 
     file = next(
-        f for f in catalog.weights() if f.kind is Kind.IP_ADAPTER and f.family == catalog.checkpoint(model).family
+        f for f in catalog.weights() if f.kind is WeightKind.IP_ADAPTER and f.family == catalog.checkpoint(model).family
     )
     pipe: Any = diffusers.DiffusionPipeline.from_pretrained(
         catalog.checkpoint(model).path,
@@ -87,29 +87,29 @@ def same(ours: np.ndarray, theirs: np.ndarray) -> bool:
 
 @pytest.mark.parametrize("model", ["tiny", "xl"])
 def test_a_reference_draws_what_diffusers_draws(studio, catalog, model: str) -> None:
-    ours = draw(studio, ask(model, references=(Reference(picture="style", weight=0.7),)))[0]
+    ours = draw(studio, make_request(model, references=(Reference(picture="style", weight=0.7),)))[0]
     assert same(ours, bare(catalog, model, 0.7, ip_adapter_image=PICTURES["style"]))
-    assert not same(ours, draw(studio, ask(model))[0])
+    assert not same(ours, draw(studio, make_request(model))[0])
 
 
 @pytest.mark.parametrize(("model", "adapter"), [("crossed", "adapter-for-crossed"), ("xl", "")])
 def test_style_alone_reaches_other_layers_than_the_whole(studio, model: str, adapter: str) -> None:
     references = [Reference(picture="style", weight=2, style_only=only, model=adapter) for only in (False, True)]
-    whole, style = (draw(studio, ask(model, references=(one,)))[0] for one in references)
+    whole, style = (draw(studio, make_request(model, references=(one,)))[0] for one in references)
     assert not same(whole, style)
-    assert not same(style, draw(studio, ask(model))[0])
+    assert not same(style, draw(studio, make_request(model))[0])
 
 
 def test_several_references_with_weights_of_their_own(studio) -> None:
     one, two = Reference(picture="style", weight=0.7), Reference(picture="other", weight=0.4, style_only=True)
-    both = draw(studio, ask(references=(one, two)))[0]
-    assert not same(both, draw(studio, ask(references=(one,)))[0])
+    both = draw(studio, make_request(references=(one, two)))[0]
+    assert not same(both, draw(studio, make_request(references=(one,)))[0])
     off = dataclasses.replace(two, weight=0.0)
-    assert same(draw(studio, ask(references=(one, off)))[0], draw(studio, ask(references=(one,)))[0])
+    assert same(draw(studio, make_request(references=(one, off)))[0], draw(studio, make_request(references=(one,)))[0])
 
 
 def test_beside_a_controlnet_in_batches_and_under_and(studio) -> None:
-    steered = ask(
+    steered = make_request(
         references=(Reference(picture="style", weight=0.8),), control=(ControlUnit(model="edges", picture="other"),),
         prompt="a red apple :0.5 AND a red apple :0.5",
     )  # fmt: skip
@@ -119,8 +119,8 @@ def test_beside_a_controlnet_in_batches_and_under_and(studio) -> None:
 
 
 def test_style_transfer_starts_from_the_source_where_no_controlnet_is(studio, catalog) -> None:
-    others, catalog.others = catalog.others, [file for file in catalog.others if file.kind is Kind.IP_ADAPTER]
-    request = ask(task=Task.STYLE_TRANSFER, source="source", references=(Reference(picture="style"),))
+    others, catalog.others = catalog.others, [file for file in catalog.others if file.kind is WeightKind.IP_ADAPTER]
+    request = make_request(task=Task.STYLE_TRANSFER, source="source", references=(Reference(picture="style"),))
     free = draw(studio, request)[0]
     catalog.others = others
     held = draw(studio, request.replace(strength=0.6))[0]
@@ -128,8 +128,8 @@ def test_style_transfer_starts_from_the_source_where_no_controlnet_is(studio, ca
 
 
 def test_nothing_is_left_for_the_next_job(studio, catalog) -> None:
-    before = draw(studio, ask())[0]
-    referred = ask(references=(Reference(picture="style"),))
+    before = draw(studio, make_request())[0]
+    referred = make_request(references=(Reference(picture="style"),))
     draw(studio, referred)
     ctx = context(studio)
 
@@ -139,9 +139,9 @@ def test_nothing_is_left_for_the_next_job(studio, catalog) -> None:
     ctx.at_step = stop
     with pytest.raises(JobCancelled):
         draw(studio, referred, ctx=ctx)
-    assert np.array_equal(draw(studio, ask())[0], before)
+    assert np.array_equal(draw(studio, make_request())[0], before)
     assert ctx.loaded == [], "adapter and encoder stayed resident"
-    resident = {one.title for one in studio[0].memory().resident}
+    resident = {one.title for one in studio[0].get_memory_report().resident}
     assert {"Tiny", "ip-adapter_sd15", "the image encoder"} <= resident
     unet = studio[0]._registry.held("tiny").pipe.unet
     assert unet.encoder_hid_proj is None
@@ -150,10 +150,10 @@ def test_nothing_is_left_for_the_next_job(studio, catalog) -> None:
 
 
 REFUSED = {
-    "no picture": (ask(references=(Reference(),)), "no picture"),
-    "unknown": (ask(references=(Reference(picture="style", model="nothing"),)), "nothing"),
-    "another family": (ask("xl", references=(Reference(picture="style", model="ip-adapter_sd15"),)), "made for sd15"),
-    "no encoder": (ask(references=(Reference(picture="style", model="lone-with-a-long-name"),)), "image encoder is missing"),
+    "no picture": (make_request(references=(Reference(),)), "no picture"),
+    "unknown": (make_request(references=(Reference(picture="style", model="nothing"),)), "nothing"),
+    "another family": (make_request("xl", references=(Reference(picture="style", model="ip-adapter_sd15"),)), "made for sd15"),
+    "no encoder": (make_request(references=(Reference(picture="style", model="lone-with-a-long-name"),)), "image encoder is missing"),
 }  # fmt: skip
 
 
@@ -169,7 +169,7 @@ def test_bad_references_are_refused_before_anything_is_loaded(studio, name: str)
 def test_without_an_adapter_it_says_what_to_get(studio, catalog) -> None:
     others, catalog.others = catalog.others, []
     with pytest.raises(InvalidRequest) as refusal:
-        draw(studio, ask(references=(Reference(picture="style"),)))
+        draw(studio, make_request(references=(Reference(picture="style"),)))
     catalog.others = others
     assert "h94/IP-Adapter" in refusal.value.hint
 
@@ -184,9 +184,9 @@ def test_an_adapter_of_other_layers_is_refused(studio, catalog, tmp_path) -> Non
     shutil.copytree(adapter.path.parent, folder)
     save_file(tensors, folder / "odd.safetensors")
     odd = dataclasses.replace(adapter, name="odd", path=folder / "odd.safetensors")
-    before, others = draw(studio, ask())[0], catalog.others
+    before, others = draw(studio, make_request())[0], catalog.others
     catalog.others = [odd]
     with pytest.raises(InvalidRequest, match="does not fit"):
-        draw(studio, ask(references=(Reference(picture="style", model="odd"),)))
+        draw(studio, make_request(references=(Reference(picture="style", model="odd"),)))
     catalog.others = others
-    assert np.array_equal(draw(studio, ask())[0], before)
+    assert np.array_equal(draw(studio, make_request())[0], before)

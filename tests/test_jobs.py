@@ -12,12 +12,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from studio.core.errors import InvalidRequest, JobCancelled, PictureSkipped
-from studio.core.events import Cancelled, Finished, Loading, Notice, Status
+from studio.core.events import CancelledEvent, FinishedEvent, LoadingEvent, NoticeEvent, Status
 from studio.core.model import Feature, Sampling, Sizes
 from studio.core.request import GenerationRequest, Hires
 from studio.core.settings import Settings
-from studio.engine.jobs.job import Job, Stop
-from studio.engine.jobs.job_context import Pace
+from studio.engine.jobs.job import Job, StopReason
+from studio.engine.jobs.job_context import EtaEstimator
 from studio.engine.jobs.lanes import FairQueue
 from studio.engine.models.fallback_request import adapt
 
@@ -29,24 +29,24 @@ def make(user="ann", number=0):
 def test_wait_returns_with_the_next_event_and_at_the_timeout():
     job = make()
     assert job.wait(0, 0.0).version == 0
-    threading.Thread(target=job.emit, args=(Loading("x"),)).start()
+    threading.Thread(target=job.emit, args=(LoadingEvent("x"),)).start()
     assert job.wait(0, DEADLINE).status is Status.LOADING
 
 
 def test_nothing_comes_after_the_last_event():
     job = make()
-    assert job.emit(Cancelled())
-    assert not job.emit(Finished(1.0))
+    assert job.emit(CancelledEvent())
+    assert not job.emit(FinishedEvent(1.0))
     assert job.snapshot.status is Status.CANCELLED
 
 
 def test_an_opened_job_grows_on():
     job = make()
-    job.emit(Notice("x"), Finished(1.0))
+    job.emit(NoticeEvent("x"), FinishedEvent(1.0))
     version = job.snapshot.version
     job.restore(dataclasses.replace(job.snapshot, status=Status.RUNNING, version=0))
     assert job.snapshot.version > version
-    assert job.emit(Finished(2.0))
+    assert job.emit(FinishedEvent(2.0))
 
 
 def test_a_skip_is_heard_once_and_a_stop_for_ever():
@@ -56,11 +56,11 @@ def test_a_skip_is_heard_once_and_a_stop_for_ever():
     with pytest.raises(PictureSkipped):
         job.raise_if_stopped()
     job.raise_if_stopped()
-    job.stop(Stop.PUT_BACK)
-    job.stop(Stop.STORAGE)
-    assert job.stopping is Stop.PUT_BACK
-    job.stop(Stop.CANCEL)
-    assert job.stopping is Stop.CANCEL
+    job.stop(StopReason.PUT_BACK)
+    job.stop(StopReason.STORAGE)
+    assert job.stop_reason is StopReason.PUT_BACK
+    job.stop(StopReason.CANCEL)
+    assert job.stop_reason is StopReason.CANCEL
     for _ in range(2):
         with pytest.raises(JobCancelled):
             job.raise_if_stopped()
@@ -68,17 +68,17 @@ def test_a_skip_is_heard_once_and_a_stop_for_ever():
 
 def test_sleep_ends_when_the_job_is_stopped():
     job = make()
-    threading.Thread(target=job.stop, args=(Stop.CANCEL,)).start()
+    threading.Thread(target=job.stop, args=(StopReason.CANCEL,)).start()
     with pytest.raises(JobCancelled):
         job.sleep(3600)
 
 
 def test_a_begun_job_is_not_told_that_it_waits():
     job = make()
-    job.tell_waiting(3, None)
+    job.report_position(3, None)
     assert job.snapshot.ahead == 3
-    job.emit(Loading("x"))
-    job.tell_waiting(2, None)
+    job.emit(LoadingEvent("x"))
+    job.report_position(2, None)
     assert job.snapshot.status is Status.LOADING
 
 
@@ -119,7 +119,7 @@ def test_a_waiting_job_can_be_taken_out():
 
 
 def test_the_pace_counts_all_passes_to_come():
-    pace = Pace(None)
+    pace = EtaEstimator(None)
     pace.begin(2, 6)
     assert pace.eta(1, 10, 100.0) is None
     assert pace.eta(3, 10, 104.0) == pytest.approx(7 * 2 + 2 * 10 * 2)

@@ -9,16 +9,16 @@ import sys
 from pathlib import Path
 
 import pytest
-from fakes import DEADLINE, FakeBackend, draw, open_engine, wait_final
+from fakes import DEADLINE, FakeBackend, draw_fake_image, open_engine, wait_until_final
 from PIL import Image
 
 from studio.core.errors import InvalidRequest, OutOfMemory, RateLimited, StudioError
 from studio.core.events import Status
 from studio.core.request import GenerationRequest
-from studio.core.user import LOCAL
-from studio.engine.jobs.journal import MAX_ATTEMPTS, Entry, Journal
+from studio.core.user import LOCAL_USER
+from studio.engine.jobs.journal import MAX_ATTEMPTS, Journal, JournalEntry
 from studio.engine.storage.database import Database
-from studio.engine.storage.process_locks import Owner
+from studio.engine.storage.process_locks import ProcessLock
 
 CHILD = Path(__file__).with_name("journal_child.py")
 
@@ -41,15 +41,15 @@ def check_all(folder, ids):
     """Every accepted job has its four pictures, each whole, each once, and nothing else lies about."""
     engine = open_engine(folder)
     try:
-        jobs = engine.jobs(LOCAL)
+        jobs = engine.jobs(LOCAL_USER)
         assert set(ids) <= {job.id for job in jobs}
         for job in jobs:
-            snapshot = wait_final(job)
+            snapshot = wait_until_final(job)
             assert snapshot.status is Status.FINISHED
             assert [asset.index for asset in snapshot.assets] == [0, 1, 2, 3]
             for asset in snapshot.assets:
-                assert Image.open(asset.path).tobytes() == draw(asset.seed, 64, 64).tobytes()
-        listed = {asset.path for asset in engine.assets(LOCAL, limit=1000)}
+                assert Image.open(asset.path).tobytes() == draw_fake_image(asset.seed, 64, 64).tobytes()
+        listed = {asset.path for asset in engine.assets(LOCAL_USER, limit=1000)}
         day = {path for path in folder.glob("*-*-*/*")} | set(folder.glob("*-*-*/.*"))
         assert day == listed
         assert len(listed) == 4 * len(jobs)
@@ -91,7 +91,7 @@ def test_two_living_processes_share_a_folder(tmp_path):
             process.communicate("\n", timeout=60)
     assert (one.returncode, two.returncode) == (0, 0)
     engine = open_engine(tmp_path)
-    ids = [job.id for job in engine.jobs(LOCAL)]
+    ids = [job.id for job in engine.jobs(LOCAL_USER)]
     engine.close()
     assert len(ids) == 4
     check_all(tmp_path, ids)
@@ -106,9 +106,9 @@ def test_the_dead_ones_jobs_are_claimed_and_the_living_ones_are_not(tmp_path):
         assert code == -signal.SIGKILL
         backend = FakeBackend(steps=1)
         engine = open_engine(tmp_path, backend)
-        jobs = engine.jobs(LOCAL)
+        jobs = engine.jobs(LOCAL_USER)
         assert set(dead_ids) <= {job.id for job in jobs}
-        assert {wait_final(job).status for job in jobs} == {Status.FINISHED}
+        assert {wait_until_final(job).status for job in jobs} == {Status.FINISHED}
         assert len(backend.seen) == 4 * (len(jobs) - 2)  # all but the two of the living one
         engine.close()
     finally:
@@ -118,11 +118,11 @@ def test_the_dead_ones_jobs_are_claimed_and_the_living_ones_are_not(tmp_path):
 
 def journal_on(root):
     database = Database(root / "library.db")
-    return Journal(database, Owner(root)), database
+    return Journal(database, ProcessLock(root)), database
 
 
 def entry(number, **fields):
-    return Entry(
+    return JournalEntry(
         id=f"{number:016x}", user="local", model="fake", request=GenerationRequest(prompt=str(number)),
         status=Status.QUEUED, created=float(number), **fields,
     )  # fmt: skip
@@ -130,7 +130,7 @@ def entry(number, **fields):
 
 def test_claimed_jobs_keep_their_order_and_go_to_one_process_only(tmp_path):
     database = Database(tmp_path / "library.db")
-    dead = Owner(tmp_path)
+    dead = ProcessLock(tmp_path)
     first = Journal(database, dead)
     for number in (3, 1, 2):
         first.add(entry(number))
@@ -145,7 +145,7 @@ def test_claimed_jobs_keep_their_order_and_go_to_one_process_only(tmp_path):
 def test_a_job_that_kills_its_process_again_and_again_is_given_up(tmp_path):
     database = Database(tmp_path / "library.db")
     for attempt in range(MAX_ATTEMPTS + 1):
-        owner = Owner(tmp_path)
+        owner = ProcessLock(tmp_path)
         journal = Journal(database, owner)
         if attempt == 0:
             journal.add(entry(1))
@@ -163,7 +163,7 @@ def test_a_job_that_kills_its_process_again_and_again_is_given_up(tmp_path):
 def test_a_job_that_was_put_back_is_not_worn_out(tmp_path):
     database = Database(tmp_path / "library.db")
     for attempt in range(MAX_ATTEMPTS + 2):
-        owner = Owner(tmp_path)
+        owner = ProcessLock(tmp_path)
         journal = Journal(database, owner)
         if attempt == 0:
             journal.add(entry(1))
@@ -199,13 +199,13 @@ def test_a_request_of_another_version_does_not_stop_the_journal(tmp_path):
     journal.add(entry(1))
     with database.transaction() as connection:
         connection.execute("UPDATE jobs SET request = ?", ('{"from_the_future": 1}',))
-    assert journal.newest("local", 5)[0].request == GenerationRequest(model="fake")
+    assert journal.list_newest("local", 5)[0].request == GenerationRequest(model="fake")
 
 
 def test_a_job_is_on_disk_before_submit_returns(tmp_path):
     backend = FakeBackend(held=True)
     engine = open_engine(tmp_path, backend)
-    job = engine.submit(GenerationRequest(prompt="x"), LOCAL)
+    job = engine.submit(GenerationRequest(prompt="x"), LOCAL_USER)
     other = Database(tmp_path / "library.db")
     assert other.rows("SELECT id FROM jobs")[0]["id"] == job.id
     assert backend.entered.acquire(timeout=DEADLINE)

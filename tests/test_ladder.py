@@ -4,30 +4,32 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from local_models import RecordingContext, seeds
+from local_models import RecordingContext, make_seeds
 
 from studio.core.settings import Settings
-from studio.pipelines.registry import Key, Registry
-from studio.pipelines.run.oom_fallbacks import Ladder
+from studio.pipelines.registry import PipelineKey, PipelineRegistry
+from studio.pipelines.run.oom_fallbacks import OomFallbacks
 
 pytestmark = pytest.mark.torch
 
 
 @pytest.fixture
-def registry() -> Registry:
-    registry = Registry(lambda: 1 << 40)
+def registry() -> PipelineRegistry:
+    registry = PipelineRegistry(lambda: 1 << 40)
     for name in ("other", "mine"):
-        with registry.lease(Key(name, "cuda", "float16"), name, lambda: SimpleNamespace(components={}), expected=1):
+        with registry.lease(
+            PipelineKey(name, "cuda", "float16"), name, lambda: SimpleNamespace(components={}), expected=1
+        ):
             pass
     return registry
 
 
-def test_the_rungs_are_taken_in_order_and_told(registry: Registry, tmp_path: Path) -> None:
+def test_the_rungs_are_taken_in_order_and_told(registry: PipelineRegistry, tmp_path: Path) -> None:
     import torch
 
     ctx = RecordingContext(Settings(models_dir=tmp_path))
-    ladder = Ladder(registry, ctx, device="cuda")
-    ladder.working = Key("mine", "cuda", "float16")
+    ladder = OomFallbacks(registry, ctx, device="cuda")
+    ladder.working = PipelineKey("mine", "cuda", "float16")
     sizes: list[tuple[int, bool]] = []
 
     def attempt(part: object) -> list[str]:
@@ -36,20 +38,20 @@ def test_the_rungs_are_taken_in_order_and_told(registry: Registry, tmp_path: Pat
             raise torch.OutOfMemoryError("Tried to allocate 2.00 GiB")
         return ["picture"] * len(part)  # type: ignore[arg-type]
 
-    assert ladder.run(seeds(1, 2), attempt) == ["picture", "picture"]
+    assert ladder.run(make_seeds(1, 2), attempt) == ["picture", "picture"]
     assert sizes == [(2, False), (1, False), (1, False), (1, True), (1, True)]
     assert [word in notice for word, notice in zip(("1 at a time", "other", "waited"), ctx.notices, strict=True)] == [
         True
     ] * 3
-    assert registry.residents() == ()  # nothing lies on the card beside the copy that waits outside
+    assert registry.list_residents() == ()  # nothing lies on the card beside the copy that waits outside
 
 
-def test_another_error_is_not_taken_for_memory(registry: Registry, tmp_path: Path) -> None:
-    ladder = Ladder(registry, RecordingContext(Settings(models_dir=tmp_path)), device="cuda")
+def test_another_error_is_not_taken_for_memory(registry: PipelineRegistry, tmp_path: Path) -> None:
+    ladder = OomFallbacks(registry, RecordingContext(Settings(models_dir=tmp_path)), device="cuda")
 
     def attempt(part: object) -> list[str]:
         raise RuntimeError("shapes do not match")
 
     with pytest.raises(RuntimeError, match="shapes"):
-        ladder.run(seeds(1), attempt)
-    assert len(registry.residents()) == 2
+        ladder.run(make_seeds(1), attempt)
+    assert len(registry.list_residents()) == 2

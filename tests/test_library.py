@@ -5,13 +5,13 @@ from __future__ import annotations
 import sqlite3
 
 import pytest
-from fakes import FakeBackend, draw, open_engine, wait_final
+from fakes import FakeBackend, draw_fake_image, open_engine, wait_until_final
 
 from studio.core.errors import NotFound, StorageFailed
 from studio.core.request import GenerationRequest
-from studio.core.user import LOCAL, User
-from studio.engine.metadata.embed import Carried, encode
-from studio.engine.storage.asset_index import Library
+from studio.core.user import LOCAL_USER, User
+from studio.engine.metadata.embed import EmbeddedMetadata, encode_image
+from studio.engine.storage.asset_index import AssetIndex
 from studio.engine.storage.database import Database
 
 ANN, BOB = User("ann"), User("bob")
@@ -25,7 +25,7 @@ def studio(tmp_path):
 
 
 def make(engine, user, count=2, **fields):
-    return wait_final(
+    return wait_until_final(
         engine.submit(GenerationRequest(prompt="a red apple", seed=1, count=count, **fields), user)
     ).assets
 
@@ -34,28 +34,28 @@ def test_each_user_sees_their_own(studio):
     mine, theirs = make(studio, ANN), make(studio, BOB, 1)
     assert studio.assets(ANN) == list(reversed(mine))
     assert studio.asset(mine[0].id, ANN) == mine[0]
-    for asked in (lambda: studio.asset(theirs[0].id, ANN), lambda: studio.thumbnail(theirs[0].id, ANN)):
+    for asked in (lambda: studio.asset(theirs[0].id, ANN), lambda: studio.get_thumbnail(theirs[0].id, ANN)):
         with pytest.raises(NotFound):
             asked()
 
 
 def test_a_deleted_file_is_gone_from_the_lists(studio):
-    first, second = make(studio, LOCAL)
+    first, second = make(studio, LOCAL_USER)
     first.path.unlink()
-    assert studio.assets(LOCAL) == [second]
+    assert studio.assets(LOCAL_USER) == [second]
     with pytest.raises(NotFound):
-        studio.asset(first.id, LOCAL)
+        studio.asset(first.id, LOCAL_USER)
 
 
 @pytest.mark.parametrize("kind", ["png", "jpeg", "webp", "avif"])
 def test_the_index_is_rebuilt_from_the_pictures(tmp_path, kind):
     engine = open_engine(tmp_path / "one", output_format=kind)
-    made = [*make(engine, LOCAL), *make(engine, User("ann/../ü"), 1)]
+    made = [*make(engine, LOCAL_USER), *make(engine, User("ann/../ü"), 1)]
     engine.close()
     (tmp_path / "one" / "library.db").unlink()
     (tmp_path / "one" / "stray.png").write_bytes(b"no picture")
     database = Database(tmp_path / "one" / "library.db")
-    library = Library(database, tmp_path / "one")
+    library = AssetIndex(database, tmp_path / "one")
     assert library.rebuild() == 3
     assert library.rebuild() == 0
     for asset in made:
@@ -66,14 +66,14 @@ def test_the_index_is_rebuilt_from_the_pictures(tmp_path, kind):
 def test_a_recipe_that_lies_about_its_id_is_not_indexed(studio, tmp_path):
     recipe = {"id": "../../x-0", "job": "x", "index": 0, "created": 1.0, "seed": 1, "request": {}}
     (tmp_path / "evil.png").write_bytes(
-        encode(draw(1, 8, 8), "png", quality=90, carried=Carried(recipe=recipe, tool="x"))
+        encode_image(draw_fake_image(1, 8, 8), "png", quality=90, carried=EmbeddedMetadata(recipe=recipe, tool="x"))
     )
     assert studio.library.rebuild() == 0
 
 
 def test_a_broken_library_is_set_aside_and_made_again(tmp_path):
     engine = open_engine(tmp_path)
-    made = make(engine, LOCAL)
+    made = make(engine, LOCAL_USER)
     engine.close()
     for ending in ("-wal", "-shm"):
         (tmp_path / f"library.db{ending}").unlink(missing_ok=True)
@@ -81,7 +81,7 @@ def test_a_broken_library_is_set_aside_and_made_again(tmp_path):
     database = Database(tmp_path / "library.db")
     assert database.fresh
     assert list(tmp_path.glob("library.db.*.broken"))
-    library = Library(database, tmp_path)
+    library = AssetIndex(database, tmp_path)
     library.rebuild()
     assert library.get(made[0].id, "local") == made[0]
     database.close()

@@ -8,10 +8,10 @@ from PIL import Image
 
 from studio.core.errors import InvalidRequest, JobCancelled, ModelBroken, OutOfMemory, UnknownModel
 from studio.core.request import Hires, Saving
-from studio.core.weights import Kind, WeightFile
+from studio.core.weights import WeightFile, WeightKind
 from studio.pipelines.run import hires
-from tests.local_models import FolderCatalog, RecordingContext, ask, local, seeds
-from tests.tiny_models import tiny_sd15, tiny_sdxl, tiny_vae
+from tests.local_models import FolderCatalog, RecordingContext, make_local_pipelines, make_request, make_seeds
+from tests.tiny_models import make_tiny_sd15, make_tiny_sdxl, make_tiny_vae
 
 pytestmark = pytest.mark.torch
 
@@ -19,25 +19,27 @@ pytestmark = pytest.mark.torch
 @pytest.fixture(scope="module")
 def catalog(tmp_path_factory) -> FolderCatalog:
     root = tmp_path_factory.mktemp("checkpoints")
-    folders = {name: tiny_sd15(root / name, seed=seed) for seed, name in enumerate(("tiny", "other", "third"))}
-    tiny_vae().save_pretrained(root / "vae")
-    vae = WeightFile(name="vae", kind=Kind.VAE, path=root / "vae", bytes=1)
-    broken = tiny_sd15(root / "broken")
+    folders = {name: make_tiny_sd15(root / name, seed=seed) for seed, name in enumerate(("tiny", "other", "third"))}
+    make_tiny_vae().save_pretrained(root / "vae")
+    vae = WeightFile(name="vae", kind=WeightKind.VAE, path=root / "vae", bytes=1)
+    broken = make_tiny_sd15(root / "broken")
     weights = broken / "unet" / "diffusion_pytorch_model.safetensors"
     weights.write_bytes(weights.read_bytes()[:5000])
-    return FolderCatalog({**folders, "xl": tiny_sdxl(root / "xl"), "broken": broken}, (vae,))
+    return FolderCatalog({**folders, "xl": make_tiny_sdxl(root / "xl"), "broken": broken}, (vae,))
 
 
 @pytest.fixture
 def studio(catalog, tmp_path):
-    backend, settings = local(tmp_path, catalog)
+    backend, settings = make_local_pipelines(tmp_path, catalog)
     yield backend, settings
     backend.close()
 
 
 def draw(studio, request, *numbers: int, ctx: RecordingContext | None = None) -> list[Image.Image]:
     backend, settings = studio
-    return [one.image for one in backend.render(request, seeds(*(numbers or (1,))), ctx or RecordingContext(settings))]
+    return [
+        one.image for one in backend.render(request, make_seeds(*(numbers or (1,))), ctx or RecordingContext(settings))
+    ]
 
 
 def full_memory() -> Exception:
@@ -54,7 +56,7 @@ def test_is_what_diffusers_draws(studio, catalog, model: str) -> None:
 
     from studio.pipelines.run.samplers import make_scheduler
 
-    ours = draw(studio, ask(model, sampler="DPM++ 2M", schedule="Karras", guidance=5.0), 7)[0]
+    ours = draw(studio, make_request(model, sampler="DPM++ 2M", schedule="Karras", guidance=5.0), 7)[0]
     pipe = diffusers.DiffusionPipeline.from_pretrained(catalog.checkpoint(model).path, local_files_only=True)
     pipe.scheduler = make_scheduler("DPM++ 2M", "Karras", pipe.scheduler.config)
     bare = pipe(
@@ -66,27 +68,27 @@ def test_is_what_diffusers_draws(studio, catalog, model: str) -> None:
 
 def test_stages_and_progress_are_told(studio) -> None:
     ctx = RecordingContext(studio[1])
-    draw(studio, ask(steps=4, sampler="Heun"), ctx=ctx)
+    draw(studio, make_request(steps=4, sampler="Heun"), ctx=ctx)
     assert ctx.stages == ["load", "encode", "denoise", "decode"]
     assert ctx.loaded == ["Loading Tiny"]
     assert ctx.steps[-1] == (4, 4)
     assert len(ctx.steps) == 7, "every call of the model can be cancelled"
-    draw(studio, ask(), ctx=ctx)
+    draw(studio, make_request(), ctx=ctx)
     assert ctx.loaded == ["Loading Tiny"], "it stayed resident"
 
 
 @pytest.mark.parametrize("model", ["tiny", "xl"])
 def test_previews_show_the_denoised_picture(catalog, tmp_path, model: str) -> None:
-    studio = local(tmp_path, catalog, previews=True, preview_side=256)
+    studio = make_local_pipelines(tmp_path, catalog, previews=True, preview_side=256)
     ctx = RecordingContext(studio[1], due=True)
-    image = draw(studio, ask(model, steps=4), 1, 2, ctx=ctx)[0]
+    image = draw(studio, make_request(model, steps=4), 1, 2, ctx=ctx)[0]
     assert [preview.size for preview in ctx.previews] == [(192, 192)] * 4
     last = np.asarray(ctx.previews[-1].resize((64, 64)), dtype=float)
     assert np.abs(last - np.asarray(image, dtype=float)).mean() < 12
 
 
 def test_cancel_within_a_step_leaves_the_pipeline_usable(studio) -> None:
-    before = draw(studio, ask(sampler="Euler a"))[0].tobytes()
+    before = draw(studio, make_request(sampler="Euler a"))[0].tobytes()
     ctx = RecordingContext(studio[1])
 
     def stop(done: int) -> None:
@@ -94,15 +96,15 @@ def test_cancel_within_a_step_leaves_the_pipeline_usable(studio) -> None:
 
     ctx.at_step = stop
     with pytest.raises(JobCancelled):
-        draw(studio, ask(prompt="[a:b:0.5] AND c", vae="vae"), ctx=ctx)
+        draw(studio, make_request(prompt="[a:b:0.5] AND c", vae="vae"), ctx=ctx)
     assert len(ctx.steps) == 1
-    assert draw(studio, ask(sampler="Euler a"))[0].tobytes() == before
+    assert draw(studio, make_request(sampler="Euler a"))[0].tobytes() == before
 
 
 @pytest.mark.parametrize("upscaler", [*hires.LATENT_MODES, "Lanczos", "Nearest"])
 def test_hires_pass(studio, upscaler: str) -> None:
     ctx = RecordingContext(studio[1])
-    image = draw(studio, ask(hires=Hires(upscaler=upscaler, scale=1.5, steps=2, strength=0.55)), ctx=ctx)[0]
+    image = draw(studio, make_request(hires=Hires(upscaler=upscaler, scale=1.5, steps=2, strength=0.55)), ctx=ctx)[0]
     assert image.size == (96, 96)
     assert ctx.steps == [(done, 5) for done in (1, 2, 3, 4, 5)], "progress counts over both passes"
 
@@ -110,22 +112,22 @@ def test_hires_pass(studio, upscaler: str) -> None:
 def test_hires_pass_takes_its_own_checkpoint_prompt_and_sampler(studio) -> None:
     wish = Hires(upscaler="Lanczos", model="xl", prompt="blue", sampler="DDIM", schedule="Automatic", strength=0.5)
     ctx = RecordingContext(studio[1])
-    picture = draw(studio, ask(hires=wish), ctx=ctx)[0]
+    picture = draw(studio, make_request(hires=wish), ctx=ctx)[0]
     assert ctx.loaded == ["Loading Tiny", "Loading Xl"]
-    same = draw(studio, ask(hires=Hires(upscaler="Lanczos", strength=0.5)))[0]
+    same = draw(studio, make_request(hires=Hires(upscaler="Lanczos", strength=0.5)))[0]
     assert picture.tobytes() != same.tobytes()
 
 
 def test_hires_without_strength_only_enlarges(studio) -> None:
-    plain = draw(studio, ask())[0]
-    larger = draw(studio, ask(hires=Hires(upscaler="Lanczos", strength=0.0)))[0]
+    plain = draw(studio, make_request())[0]
+    larger = draw(studio, make_request(hires=Hires(upscaler="Lanczos", strength=0.0)))[0]
     assert larger.tobytes() == plain.resize((128, 128), Image.Resampling.LANCZOS).tobytes()
 
 
 @pytest.mark.parametrize("steps", [1, 7, 20, 50])
 @pytest.mark.parametrize("strength", [0.05, 0.3, 0.55, 0.7, 0.999, 1.0])
 def test_hires_steps_are_those_really_run(steps: int, strength: float) -> None:
-    total, exact = hires.timing(steps, strength)
+    total, exact = hires.compute_hires_steps(steps, strength)
     assert min(int(total * exact), total) == steps, "Stable Diffusion's way to cut"
     assert total - int(max(total - min(total * exact, total), 0)) == steps, "the flow families' way"
     assert exact == pytest.approx(strength, abs=1.5 / total + 0.001)
@@ -138,24 +140,24 @@ def test_hires_steps_are_those_really_run(steps: int, strength: float) -> None:
 def test_hires_that_cannot_be_is_refused_before_loading(studio, wish: Hires, said: str) -> None:
     ctx = RecordingContext(studio[1])
     with pytest.raises(InvalidRequest) as refused:
-        draw(studio, ask(hires=wish), ctx=ctx)
+        draw(studio, make_request(hires=wish), ctx=ctx)
     assert said in refused.value.hint
     assert not ctx.loaded
 
 
 def test_another_vae_for_one_job(studio) -> None:
-    before = draw(studio, ask())[0].tobytes()
-    assert draw(studio, ask(vae="vae"))[0].tobytes() != before
-    assert draw(studio, ask())[0].tobytes() == before
+    before = draw(studio, make_request())[0].tobytes()
+    assert draw(studio, make_request(vae="vae"))[0].tobytes() != before
+    assert draw(studio, make_request())[0].tobytes() == before
 
 
 def test_full_memory_in_decode_is_answered_with_tiles_and_keeps_the_steps(studio) -> None:
-    expected = draw(studio, ask())[0]
+    expected = draw(studio, make_request())[0]
     decoder = studio[0]._registry.held("tiny").pipe.vae.decoder
     failing = [full_memory()]
     decoder.register_forward_pre_hook(lambda *_: (_ for _ in ()).throw(failing.pop()) if failing else None)
     ctx = RecordingContext(studio[1])
-    image = draw(studio, ask(), ctx=ctx)[0]
+    image = draw(studio, make_request(), ctx=ctx)[0]
     assert not failing
     assert [done for done, _ in ctx.steps] == [1, 2, 3], "no step was done twice"
     assert any("tiles" in notice for notice in ctx.notices)
@@ -164,49 +166,49 @@ def test_full_memory_in_decode_is_answered_with_tiles_and_keeps_the_steps(studio
 
 
 def test_full_memory_while_denoising_is_answered_with_smaller_batches_and_evictions(studio) -> None:
-    draw(studio, ask("other"))
-    expected = [image.tobytes() for image in draw(studio, ask(), 1, 2, 3)]
+    draw(studio, make_request("other"))
+    expected = [image.tobytes() for image in draw(studio, make_request(), 1, 2, 3)]
     unet = studio[0]._registry.held("tiny").pipe.unet
     calls = []
 
     def at_most_one(module, args, kwargs) -> None:
         calls.append(len(args[0]))
-        if len(args[0]) > 2 or len(studio[0].memory().resident) > 1:  # guidance doubles each picture
+        if len(args[0]) > 2 or len(studio[0].get_memory_report().resident) > 1:  # guidance doubles each picture
             raise full_memory()
 
     hook = unet.register_forward_pre_hook(at_most_one, with_kwargs=True)
     ctx = RecordingContext(studio[1])
-    images = draw(studio, ask(), 1, 2, 3, ctx=ctx)
+    images = draw(studio, make_request(), 1, 2, 3, ctx=ctx)
     hook.remove()
     assert [image.tobytes() for image in images] == expected
     assert any("2 at a time instead of 3" in notice for notice in ctx.notices)
     assert any("Other was unloaded" in notice for notice in ctx.notices)
-    assert [one.model for one in studio[0].memory().resident] == ["tiny"]
+    assert [one.model for one in studio[0].get_memory_report().resident] == ["tiny"]
 
 
 def test_when_nothing_helps_the_error_says_how_much_was_wanted(studio) -> None:
-    draw(studio, ask())
+    draw(studio, make_request())
     unet = studio[0]._registry.held("tiny").pipe.unet
     hook = unet.register_forward_pre_hook(lambda *_: (_ for _ in ()).throw(full_memory()))
     with pytest.raises(OutOfMemory) as error:
-        draw(studio, ask(), 1, 2)
+        draw(studio, make_request(), 1, 2)
     assert error.value.details["requested"] == int(2.5 * 1024**3)
     assert error.value.details["available"] > 0
     hook.remove()
-    assert draw(studio, ask())[0].size == (64, 64)
+    assert draw(studio, make_request())[0].size == (64, 64)
 
 
 def test_saving_memory_gives_the_same_pictures_one_at_a_time(studio) -> None:
     ctx = RecordingContext(studio[1])
-    images = draw(studio, ask(saving=Saving.MEMORY), 1, 2, ctx=ctx)
-    assert [image.tobytes() for image in images] == [image.tobytes() for image in draw(studio, ask(), 1, 2)]
+    images = draw(studio, make_request(saving=Saving.MEMORY), 1, 2, ctx=ctx)
+    assert [image.tobytes() for image in images] == [image.tobytes() for image in draw(studio, make_request(), 1, 2)]
     assert ctx.steps == [(done, 6) for done in range(1, 7)]
     assert "one at a time" in ctx.notices[0]
 
 
 def test_saving_time_says_what_it_changed(studio) -> None:
     ctx = RecordingContext(studio[1])
-    draw(studio, ask(saving=Saving.TIME, steps=30, sampler="Heun", hires=Hires(steps=12)), ctx=ctx)
+    draw(studio, make_request(saving=Saving.TIME, steps=30, sampler="Heun", hires=Hires(steps=12)), ctx=ctx)
     assert ctx.steps[-1] == (23, 23)
     assert ctx.notices == [
         "To save time: 15 steps instead of 30, the sampler DPM++ 2M instead of Heun, 8 hires steps instead of 12."
@@ -215,32 +217,32 @@ def test_saving_time_says_what_it_changed(studio) -> None:
 
 def test_a_broken_checkpoint_is_named_and_the_rest_goes_on(studio) -> None:
     with pytest.raises(ModelBroken, match="broken"):
-        draw(studio, ask("broken"))
-    assert studio[0].memory().resident == ()
-    assert draw(studio, ask())[0].size == (64, 64)
+        draw(studio, make_request("broken"))
+    assert studio[0].get_memory_report().resident == ()
+    assert draw(studio, make_request())[0].size == (64, 64)
 
 
 def test_an_unknown_model_is_said_so(studio) -> None:
     with pytest.raises(UnknownModel):
-        draw(studio, ask("nowhere"))
+        draw(studio, make_request("nowhere"))
 
 
 def test_one_resident_at_a_time_under_a_small_budget(catalog, tmp_path) -> None:
-    studio = local(tmp_path, catalog, memory_budget_gb=0.004)
-    first = {name: draw(studio, ask(name))[0].tobytes() for name in ("tiny", "other", "third")}
+    studio = make_local_pipelines(tmp_path, catalog, memory_budget_gb=0.004)
+    first = {name: draw(studio, make_request(name))[0].tobytes() for name in ("tiny", "other", "third")}
     assert len(set(first.values())) == 3
     for name in ("tiny", "other", "third"):
-        assert draw(studio, ask(name))[0].tobytes() == first[name]
-        assert [one.model for one in studio[0].memory().resident] == [name]
+        assert draw(studio, make_request(name))[0].tobytes() == first[name]
+        assert [one.model for one in studio[0].get_memory_report().resident] == [name]
 
 
 def test_load_and_unload_by_hand(studio) -> None:
     backend, settings = studio
     ctx = RecordingContext(settings)
     backend.load("tiny", ctx)
-    report = backend.memory()
+    report = backend.get_memory_report()
     assert [(one.model, one.in_use) for one in report.resident] == [("tiny", False)]
     assert 1_000_000 < report.resident[0].bytes < 10_000_000
     backend.unload("tiny")
     backend.unload("tiny")
-    assert backend.memory().resident == ()
+    assert backend.get_memory_report().resident == ()

@@ -15,20 +15,20 @@ import httpx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from serving import PASSWORDS, Served, make_users, running
+from serving import PASSWORDS, RunningStudio, make_users, serve_studio
 
 from studio.core.errors import InvalidRequest, NotConfigured, StorageFailed
 from studio.core.settings import Settings
 from studio.core.user import User
-from studio.serving.cookies import COOKIE, LIFETIME, Cookies
-from studio.serving.login import FAILURES, FAILURES_PER_ADDRESS, safe_target
+from studio.serving.cookies import COOKIE_LIFETIME, COOKIE_NAME, Cookies
+from studio.serving.login import MAX_FAILURES, MAX_FAILURES_PER_ADDRESS, sanitize_target
 from studio.serving.throttle import Throttle
 from studio.serving.users import Users, add_user, load_secret, require_users, save_user
 
 
 @pytest.fixture
-def served(tmp_path: Path) -> Iterator[Served]:
-    with running(tmp_path, users=True) as found:
+def served(tmp_path: Path) -> Iterator[RunningStudio]:
+    with serve_studio(tmp_path, users=True) as found:
         yield found
 
 
@@ -59,17 +59,17 @@ def test_the_file_holds_hashes_and_is_the_owners_alone(tmp_path: Path) -> None:
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     assert all(password not in file.read_text() for password in PASSWORDS.values())
     assert "$argon2id$" in file.read_text()
-    assert users.verify("ann", PASSWORDS["ann"]) == User("ann")
-    assert users.verify("root", PASSWORDS["root"]) == User("root", admin=True)
-    assert users.verify("ann", PASSWORDS["bob"]) is None
-    assert users.verify("nobody", PASSWORDS["ann"]) is None
+    assert users.verify_password("ann", PASSWORDS["ann"]) == User("ann")
+    assert users.verify_password("root", PASSWORDS["root"]) == User("root", admin=True)
+    assert users.verify_password("ann", PASSWORDS["bob"]) is None
+    assert users.verify_password("nobody", PASSWORDS["ann"]) is None
     assert [path.name for path in tmp_path.iterdir()] == ["users.json"]
 
 
 def test_a_user_added_later_may_log_in_at_once(tmp_path: Path) -> None:
     users = make_users(tmp_path)
     save_user(tmp_path / "users.json", "carol", "carol's password")
-    assert users.verify("carol", "carol's password") == User("carol")
+    assert users.verify_password("carol", "carol's password") == User("carol")
 
 
 @pytest.mark.parametrize("name", ["", " ", "a b", "../x", "a|b", "ä", "x" * 65, "-a", "a\n"])
@@ -99,7 +99,7 @@ def test_the_flag_reads_the_password_from_a_pipe(
     file = tmp_path / "mine.json"
     monkeypatch.setattr(sys, "stdin", io.StringIO("piped password\n"))
     add_user(Settings(auth_file=file), "eve", admin=True)
-    assert Users(file).verify("eve", "piped password") == User("eve", admin=True)
+    assert Users(file).verify_password("eve", "piped password") == User("eve", admin=True)
     assert "--auth-file" in capsys.readouterr().out
 
 
@@ -137,7 +137,7 @@ def test_the_signing_key_is_random_private_and_kept(tmp_path: Path) -> None:
 def test_a_cookie_ends_with_time_logout_a_new_password_and_a_changed_letter(tmp_path: Path) -> None:
     users, clock = make_users(tmp_path), Clock()
     cookies = Cookies(users, b"k" * 32, clock=clock)
-    value = cookies.issue(User("ann"))
+    value = cookies.issue_cookie(User("ann"))
     assert cookies.read(value) == User("ann")
     assert Cookies(users, b"j" * 32, clock=clock).read(value) is None
     for place in range(len(value)):
@@ -145,9 +145,9 @@ def test_a_cookie_ends_with_time_logout_a_new_password_and_a_changed_letter(tmp_
             changed = value[:place] + letter + value[place + 1 :]
             assert cookies.read(changed) == (User("ann") if changed == value else None)
     assert cookies.read(value + "=") is None
-    clock.now += LIFETIME + 1
+    clock.now += COOKIE_LIFETIME + 1
     assert cookies.read(value) is None
-    fresh, other = cookies.issue(User("ann")), cookies.issue(User("ann"))
+    fresh, other = cookies.issue_cookie(User("ann")), cookies.issue_cookie(User("ann"))
     cookies.end(fresh)
     assert (cookies.read(fresh), cookies.read(other)) == (None, User("ann"))
     save_user(tmp_path / "users.json", "ann", "another password")
@@ -157,7 +157,7 @@ def test_a_cookie_ends_with_time_logout_a_new_password_and_a_changed_letter(tmp_
 def test_a_cookie_says_what_the_file_says_now(tmp_path: Path) -> None:
     users = make_users(tmp_path)
     cookies = Cookies(users, b"k" * 32)
-    value = cookies.issue(User("root", admin=True))
+    value = cookies.issue_cookie(User("root", admin=True))
     data = json.loads((tmp_path / "users.json").read_text())
     data["users"]["root"]["admin"] = False
     (tmp_path / "users.json").write_text(json.dumps(data))
@@ -195,8 +195,8 @@ def test_the_throttle_lets_go_when_the_window_has_passed() -> None:
     assert throttle.begin("b") == 0
     clock.now += 301
     assert throttle.begin("a") == 0
-    throttle.succeeded("a", forget=True)
-    throttle.succeeded("never seen", forget=True)
+    throttle.record_success("a", forget=True)
+    throttle.record_success("never seen", forget=True)
     assert [throttle.begin("a"), throttle.begin("a")] == [0, 0]
 
 
@@ -211,8 +211,8 @@ def test_the_throttle_does_not_grow_without_end() -> None:
 # the page
 
 
-def test_the_login_page_works_without_a_script_and_leads_back(served: Served) -> None:
-    client = served.client()
+def test_the_login_page_works_without_a_script_and_leads_back(served: RunningStudio) -> None:
+    client = served.open_client()
     turned = client.get("/?view=light", headers={"Accept": "text/html"})
     assert turned.headers["location"] == "/login?next=/%3Fview%3Dlight"
     page = client.get(turned.headers["location"])
@@ -228,23 +228,23 @@ def test_the_login_page_works_without_a_script_and_leads_back(served: Served) ->
     assert client.get("/login").status_code == 303
 
 
-def test_logout_ends_the_cookie_even_for_who_kept_a_copy(served: Served) -> None:
-    client = served.client("ann")
-    kept = client.cookies[COOKIE]
+def test_logout_ends_the_cookie_even_for_who_kept_a_copy(served: RunningStudio) -> None:
+    client = served.open_client("ann")
+    kept = client.cookies[COOKIE_NAME]
     assert client.post("/logout").headers["location"] == "/login"
-    thief = served.client(cookies={COOKIE: kept})
+    thief = served.open_client(cookies={COOKIE_NAME: kept})
     assert thief.get("/config").status_code == 401
 
 
-def test_another_site_cannot_log_anybody_out(served: Served) -> None:
-    client = served.client("ann")
+def test_another_site_cannot_log_anybody_out(served: RunningStudio) -> None:
+    client = served.open_client("ann")
     client.get("/logout", headers={"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate"})
     assert client.get("/config").status_code == 200
 
 
-def test_the_sixth_wrong_password_is_not_even_looked_at(served: Served) -> None:
-    client = served.client()
-    assert [log_in(client, "ann", f"wrong {n}").status_code for n in range(FAILURES)] == [401] * FAILURES
+def test_the_sixth_wrong_password_is_not_even_looked_at(served: RunningStudio) -> None:
+    client = served.open_client()
+    assert [log_in(client, "ann", f"wrong {n}").status_code for n in range(MAX_FAILURES)] == [401] * MAX_FAILURES
     answer = log_in(client, "ann", PASSWORDS["ann"])
     assert answer.status_code == 429
     assert 0 < int(answer.headers["Retry-After"]) <= 300
@@ -253,22 +253,24 @@ def test_the_sixth_wrong_password_is_not_even_looked_at(served: Served) -> None:
     assert log_in(client, "bob", PASSWORDS["bob"]).status_code == 303
 
 
-def test_many_names_from_one_address_are_stopped_too(served: Served) -> None:
-    client = served.client()
-    found = [log_in(client, f"user{n}", "wrong password").status_code for n in range(FAILURES_PER_ADDRESS + 1)]
-    assert found == [401] * FAILURES_PER_ADDRESS + [429]
+def test_many_names_from_one_address_are_stopped_too(served: RunningStudio) -> None:
+    client = served.open_client()
+    found = [log_in(client, f"user{n}", "wrong password").status_code for n in range(MAX_FAILURES_PER_ADDRESS + 1)]
+    assert found == [401] * MAX_FAILURES_PER_ADDRESS + [429]
 
 
-def test_a_right_password_forgives_the_wrong_ones(served: Served) -> None:
-    client = served.client()
+def test_a_right_password_forgives_the_wrong_ones(served: RunningStudio) -> None:
+    client = served.open_client()
     for _ in range(3):
-        assert [log_in(client, "ann", "wrong").status_code for _ in range(FAILURES - 1)] == [401] * (FAILURES - 1)
+        assert [log_in(client, "ann", "wrong").status_code for _ in range(MAX_FAILURES - 1)] == [401] * (
+            MAX_FAILURES - 1
+        )
         assert log_in(client, "ann", PASSWORDS["ann"]).status_code == 303
         client.cookies.clear()
 
 
-def test_a_script_may_use_http_basic_on_the_api_only(served: Served) -> None:
-    client = served.client()
+def test_a_script_may_use_http_basic_on_the_api_only(served: RunningStudio) -> None:
+    client = served.open_client()
     good = basic("ann", PASSWORDS["ann"])
     assert client.get("/api/image-studio/models", headers=good).status_code == 200
     assert client.get("/config", headers=good).status_code == 401
@@ -283,29 +285,31 @@ def test_a_script_may_use_http_basic_on_the_api_only(served: Served) -> None:
     assert client.get("/api/image-studio/models", headers=basic("ann", "wrong")).status_code == 401
 
 
-def test_a_remembered_basic_login_ends_with_the_password(served: Served, tmp_path: Path) -> None:
-    client, good = served.client(), basic("ann", PASSWORDS["ann"])
+def test_a_remembered_basic_login_ends_with_the_password(served: RunningStudio, tmp_path: Path) -> None:
+    client, good = served.open_client(), basic("ann", PASSWORDS["ann"])
     assert client.get("/api/image-studio/models", headers=good).status_code == 200
     save_user(tmp_path / "users.json", "ann", "another password")
     assert client.get("/api/image-studio/models", headers=good).status_code == 401
 
 
-def test_what_was_typed_comes_back_as_text(served: Served) -> None:
-    answer = log_in(served.client(), '"><img src=x onerror=alert(1)>', "wrong")
+def test_what_was_typed_comes_back_as_text(served: RunningStudio) -> None:
+    answer = log_in(served.open_client(), '"><img src=x onerror=alert(1)>', "wrong")
     assert "<img" not in answer.text
-    assert served.client().get("/login?next=/%22%3E%3Cscript%3E").text.count("<script") == 0
+    assert served.open_client().get("/login?next=/%22%3E%3Cscript%3E").text.count("<script") == 0
 
 
 @pytest.mark.parametrize(
     "body", [b"", b"&" * 60_000, b"username=ann", b"\xff\xfe=\xff", b"username[]=a&password=" + b"x" * 50_000]
 )
-def test_an_odd_form_is_a_failed_login(served: Served, body: bytes) -> None:
-    answer = served.client().post("/login", content=body, headers={"Content-Type": "application/x-www-form-urlencoded"})
+def test_an_odd_form_is_a_failed_login(served: RunningStudio, body: bytes) -> None:
+    answer = served.open_client().post(
+        "/login", content=body, headers={"Content-Type": "application/x-www-form-urlencoded"}
+    )
     assert answer.status_code == 401
 
 
-def test_a_huge_form_is_refused(served: Served) -> None:
-    assert served.client().post("/login", content=b"x" * 100_000).status_code == 413
+def test_a_huge_form_is_refused(served: RunningStudio) -> None:
+    assert served.open_client().post("/login", content=b"x" * 100_000).status_code == 413
 
 
 @pytest.mark.parametrize(
@@ -313,16 +317,16 @@ def test_a_huge_form_is_refused(served: Served) -> None:
     ["//evil.example", "/\\evil.example", "https://evil.example", "javascript:alert(1)", "/a\nb", "", "/login", "/ä"],
 )
 def test_no_login_leads_to_another_site(target: str) -> None:
-    assert safe_target(target) == "/"
+    assert sanitize_target(target) == "/"
 
 
 def test_an_own_path_is_led_back_to() -> None:
-    assert safe_target("/?view=1") == "/?view=1"
+    assert sanitize_target("/?view=1") == "/?view=1"
 
 
 def test_without_users_login_and_logout_lead_to_the_page(tmp_path: Path) -> None:
-    with running(tmp_path) as served:
-        client = served.client()
+    with serve_studio(tmp_path) as served:
+        client = served.open_client()
         assert client.get("/login").headers["location"] == "/"
         assert client.post("/login").headers["location"] == "/"
         assert client.get("/logout").headers["location"] == "/"

@@ -89,7 +89,7 @@ def test_nobody_forges_an_entry(logs, tmp_path):
     ],
 )
 def test_prompts_are_written_only_when_private_or_wanted(logs, tmp_path, settings, told):
-    logs.generation(
+    logs.log_generation(
         {"job": "1"}, GenerationRequest(prompt="garden, ü\n", negative_prompt="password=hunter22"), settings
     )
     line = json.loads((tmp_path / "generation.jsonl").read_text())
@@ -107,7 +107,7 @@ def test_levels_and_the_tail(logs, tmp_path):
     log.warning("unheard")
     for number in range(5):
         log.error("line %d", number)
-    assert [line.rsplit(" ", 1)[1] for line in logs.tail(3)] == ["2", "3", "4"]
+    assert [line.rsplit(" ", 1)[1] for line in logs.read_tail(3)] == ["2", "3", "4"]
     text = (tmp_path / "studio.log").read_text()
     assert "loud" in text
     assert "quiet" not in text
@@ -115,7 +115,7 @@ def test_levels_and_the_tail(logs, tmp_path):
 
 
 def test_access_lines_go_to_their_own_file(logs, tmp_path):
-    logs.access().info("GET /x?token=%s 200", "abcdefgh12345678")
+    logs.get_access_logger().info("GET /x?token=%s 200", "abcdefgh12345678")
     text = (tmp_path / "access.log").read_text()
     assert "GET /x" in text
     assert "abcdefgh12345678" not in text
@@ -124,7 +124,7 @@ def test_access_lines_go_to_their_own_file(logs, tmp_path):
 
 def test_files_are_rotated(logs, tmp_path):
     for _ in range(60):
-        logs.access().info("x" * 100_000)
+        logs.get_access_logger().info("x" * 100_000)
     assert (tmp_path / "access.log.1").is_file()
     assert (tmp_path / "access.log").stat().st_size < 5_000_000
 
@@ -133,7 +133,7 @@ def test_closed_logs_write_no_more(tmp_path):
     logs = Logs(tmp_path)
     logs.close()
     logging.getLogger("studio.test").error("late")
-    assert logs.tail() == []
+    assert logs.read_tail() == []
 
 
 def test_a_folder_that_cannot_be_is_told(tmp_path):

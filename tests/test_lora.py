@@ -8,9 +8,9 @@ import pytest
 
 from studio.core.errors import InvalidRequest
 from studio.core.request import LoraUse
-from studio.core.weights import Kind, WeightFile
-from tests.local_models import FolderCatalog, RecordingContext, ask, local, seeds
-from tests.tiny_models import tiny_sd15, tiny_sdxl
+from studio.core.weights import WeightFile, WeightKind
+from tests.local_models import FolderCatalog, RecordingContext, make_local_pipelines, make_request, make_seeds
+from tests.tiny_models import make_tiny_sd15, make_tiny_sdxl
 
 pytestmark = pytest.mark.torch
 
@@ -40,27 +40,27 @@ def studio(tmp_path_factory):
     root = tmp_path_factory.mktemp("models")
     import torch
 
-    checkpoint = tiny_sd15(root / "tiny")
+    checkpoint = make_tiny_sd15(root / "tiny")
     lora = make_lora(checkpoint, root / "apple.safetensors")
     source = torch.Generator().manual_seed(3)
     save_file({"emb_params": 5 * torch.randn((3, 32), generator=source)}, root / "Sparkle.safetensors")
     save_file({"emb_params": torch.zeros((1, 99))}, root / "wide.safetensors")
     save_file({"clip_l": torch.ones((1, 32)), "clip_g": torch.ones((1, 32))}, root / "both.safetensors")
-    alien = tiny_sdxl(root / "xl")
+    alien = make_tiny_sdxl(root / "xl")
     others = [
-        WeightFile(name="apple", kind=Kind.LORA, path=lora, bytes=1, family="sd15"),
-        WeightFile(name="alien", kind=Kind.LORA, path=lora, bytes=1, family="flux"),
-        WeightFile(name="unsure", kind=Kind.LORA, path=root / "wide.safetensors", bytes=1),
-        WeightFile(name="Sparkle", kind=Kind.EMBEDDING, path=root / "Sparkle.safetensors", bytes=1),
-        WeightFile(name="wide", kind=Kind.EMBEDDING, path=root / "wide.safetensors", bytes=1),
-        WeightFile(name="both", kind=Kind.EMBEDDING, path=root / "both.safetensors", bytes=1),
+        WeightFile(name="apple", kind=WeightKind.LORA, path=lora, bytes=1, family="sd15"),
+        WeightFile(name="alien", kind=WeightKind.LORA, path=lora, bytes=1, family="flux"),
+        WeightFile(name="unsure", kind=WeightKind.LORA, path=root / "wide.safetensors", bytes=1),
+        WeightFile(name="Sparkle", kind=WeightKind.EMBEDDING, path=root / "Sparkle.safetensors", bytes=1),
+        WeightFile(name="wide", kind=WeightKind.EMBEDDING, path=root / "wide.safetensors", bytes=1),
+        WeightFile(name="both", kind=WeightKind.EMBEDDING, path=root / "both.safetensors", bytes=1),
     ]
-    return local(root, FolderCatalog({"tiny": checkpoint, "xl": alien}, tuple(others)))
+    return make_local_pipelines(root, FolderCatalog({"tiny": checkpoint, "xl": alien}, tuple(others)))
 
 
 def draw(studio, model: str = "tiny", **changes) -> bytes:
     backend, settings = studio
-    return backend.render(ask(model, **changes), seeds(1), RecordingContext(settings))[0].image.tobytes()
+    return backend.render(make_request(model, **changes), make_seeds(1), RecordingContext(settings))[0].image.tobytes()
 
 
 def test_a_lora_leaves_no_trace(studio) -> None:

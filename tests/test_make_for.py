@@ -7,23 +7,28 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fakes import draw, wait_final
+from fakes import draw_fake_image, wait_until_final
 from serving import make_studio
-from social_studio import DRAWS, ENLARGES, social_parts
+from social_studio import DRAW_MODEL, UPSCALE_MODEL, make_social_parts
 
 from studio.core.errors import InvalidRequest, NotFound
 from studio.core.events import Status
-from studio.core.finish import Keep
+from studio.core.finish import MetadataPolicy
 from studio.core.model import Model, Sizes
 from studio.core.request import GenerationRequest
-from studio.core.social import Social
+from studio.core.social import SocialExport
 from studio.core.social_formats import Format
-from studio.core.social_pack import MOST_ENLARGED, STEEPEST, drawn_size, enlarging
+from studio.core.social_pack import MAX_ASPECT_RATIO, MAX_ENLARGE_FACTOR, build_enlarge_step, choose_drawing_size
 from studio.core.task import Task
-from studio.core.user import LOCAL
+from studio.core.user import LOCAL_USER
 from studio.engine.studio import Studio
 from studio.social.platforms import Platforms
-from studio.tabs.common.target_platform import format_choices, goes_on, note_of, written
+from studio.tabs.common.target_platform import (
+    append_target_steps,
+    list_format_choices,
+    render_target_note,
+    write_targets,
+)
 
 PLATFORMS = Platforms()
 SIZES = {
@@ -40,14 +45,14 @@ def of(width: int, height: int) -> Format:
 
 @pytest.fixture
 def studio(tmp_path: Path) -> Iterator[Studio]:
-    social, _, backends = social_parts(tmp_path)
+    social, _, backends = make_social_parts(tmp_path)
     made = make_studio(tmp_path, backends, social=social, default_model="fake")
     made.engine.start()
     yield made
     made.engine.close()
 
 
-def cut(wanted: GenerationRequest) -> Social:
+def cut(wanted: GenerationRequest) -> SocialExport:
     """The formats that the chain ends in."""
     social = wanted.then[-1].social
     assert social is not None
@@ -71,62 +76,64 @@ def test_every_format_is_drawn_at_a_size_that_the_model_can_and_near_its_shape(n
     model = Model(id="m", title="m", family="f", sizes=sizes)
     usual = max(width * height for width, height in sizes.liked)
     for each in PLATFORMS.formats():
-        width, height = drawn_size(each, sizes)
+        width, height = choose_drawing_size(each, sizes)
         model.check(GenerationRequest(width=width, height=height))
-        shape = min(STEEPEST, max(1 / STEEPEST, each.ratio))
+        shape = min(MAX_ASPECT_RATIO, max(1 / MAX_ASPECT_RATIO, each.ratio))
         assert abs(width / height / shape - 1) < 0.16, (each.id, width, height)
         assert width * height <= 1.2 * usual
 
 
 def test_a_size_that_the_model_was_trained_at_comes_first() -> None:
-    assert drawn_size(of(1000, 1500), SIZES["SD 1.5"]) == (512, 768)
-    assert drawn_size(of(1080, 1920), SIZES["SDXL"]) == (768, 1344)
+    assert choose_drawing_size(of(1000, 1500), SIZES["SD 1.5"]) == (512, 768)
+    assert choose_drawing_size(of(1080, 1920), SIZES["SDXL"]) == (768, 1344)
 
 
 def test_a_picture_is_enlarged_as_far_as_the_largest_format_needs_and_no_further() -> None:
-    network = (ENLARGES,)
-    step = enlarging([of(400, 400), of(600, 300)], (300, 300), network)
+    network = (UPSCALE_MODEL,)
+    step = build_enlarge_step([of(400, 400), of(600, 300)], (300, 300), network)
     assert step is not None
-    assert (step.model, enlarged(step)) == (ENLARGES.id, 2)
-    assert enlarging([of(300, 200)], (300, 300), network) is None
-    assert enlarged(enlarging([of(8000, 8000)], (300, 300), network)) == MOST_ENLARGED
-    assert enlarging([of(900, 900)], (300, 300), ()) is None
+    assert (step.model, enlarged(step)) == (UPSCALE_MODEL.id, 2)
+    assert build_enlarge_step([of(300, 200)], (300, 300), network) is None
+    assert enlarged(build_enlarge_step([of(8000, 8000)], (300, 300), network)) == MAX_ENLARGE_FACTOR
+    assert build_enlarge_step([of(900, 900)], (300, 300), ()) is None
 
 
 def test_the_fold_adds_enlarging_and_the_cut(studio: Studio) -> None:
     wanted = GenerationRequest(prompt="x", model="fake", width=48, height=88)
-    full = goes_on(studio, fold(STORY), wanted, LOCAL)
+    full = append_target_steps(studio, fold(STORY), wanted, LOCAL_USER)
     assert [step.task for step in full.then] == [Task.UPSCALE, Task.SOCIAL]
-    assert cut(full).keep is Keep.ALL
-    plain = goes_on(studio, fold(STORY, enlarge=False), wanted, LOCAL)
+    assert cut(full).keep is MetadataPolicy.ALL
+    plain = append_target_steps(studio, fold(STORY, enlarge=False), wanted, LOCAL_USER)
     assert [step.task for step in plain.then] == [Task.SOCIAL]
-    assert goes_on(studio, fold(), wanted, LOCAL) is wanted
-    assert goes_on(studio, {}, wanted, LOCAL) is wanted
-    assert written(full) == {"for_format": STORY, "for_pack": []}
-    assert written(wanted) == {"for_format": "", "for_pack": []}
+    assert append_target_steps(studio, fold(), wanted, LOCAL_USER) is wanted
+    assert append_target_steps(studio, {}, wanted, LOCAL_USER) is wanted
+    assert write_targets(full) == {"for_format": STORY, "for_pack": []}
+    assert write_targets(wanted) == {"for_format": "", "for_pack": []}
 
 
 def test_a_pack_is_every_format_of_its_platforms_and_the_whole_picture(studio: Studio) -> None:
-    full = goes_on(studio, fold(STORY, ("instagram", "tiktok")), GenerationRequest(prompt="x", model="fake"), LOCAL)
+    full = append_target_steps(
+        studio, fold(STORY, ("instagram", "tiktok")), GenerationRequest(prompt="x", model="fake"), LOCAL_USER
+    )
     social = cut(full)
     known = {each.id for name in ("instagram", "tiktok") for each in PLATFORMS.formats(name)}
-    assert (set(social.formats), social.original, social.keep) == (known, True, Keep.MARKER)
+    assert (set(social.formats), social.original, social.keep) == (known, True, MetadataPolicy.MARKER)
     assert social.formats[0] == STORY
 
 
 def test_what_is_changed_counts_as_large_as_its_source(studio: Studio) -> None:
-    kept = studio.engine.keep_picture(draw(1, 1200, 2000), LOCAL)
+    kept = studio.engine.keep_picture(draw_fake_image(1, 1200, 2000), LOCAL_USER)
     wanted = GenerationRequest(task=Task.IMG2IMG, model="fake", source=kept.hash)
-    full = goes_on(studio, fold(STORY), wanted, LOCAL)
+    full = append_target_steps(studio, fold(STORY), wanted, LOCAL_USER)
     assert [step.task for step in full.then] == [Task.SOCIAL]
 
 
 def test_the_job_gives_the_exact_size(studio: Studio) -> None:
     wanted = GenerationRequest(prompt="x", model="fake", width=64, height=64, count=2)
-    job = studio.engine.submit(goes_on(studio, fold("email.banner"), wanted, LOCAL), LOCAL)
-    assert wait_final(job).status is Status.FINISHED
+    job = studio.engine.submit(append_target_steps(studio, fold("email.banner"), wanted, LOCAL_USER), LOCAL_USER)
+    assert wait_until_final(job).status is Status.FINISHED
     assert [(one.width, one.height, one.label) for one in job.snapshot.assets] == [(1200, 400, "email.banner")] * 2
-    assert DRAWS.id == job.model.id
+    assert DRAW_MODEL.id == job.model.id
 
 
 @pytest.mark.parametrize(
@@ -143,19 +150,19 @@ def test_what_is_not_in_the_lists_is_refused(
     studio: Studio, values: dict[str, Any], error: type[Exception], says: str
 ) -> None:
     with pytest.raises(error, match=says):
-        goes_on(studio, values, GenerationRequest(prompt="x", model="fake"), LOCAL)
+        append_target_steps(studio, values, GenerationRequest(prompt="x", model="fake"), LOCAL_USER)
 
 
 def test_the_line_below_says_what_will_be_made_and_of_what_day() -> None:
-    assert note_of(PLATFORMS, [], []) == ""
-    one = note_of(PLATFORMS, [STORY], [])
+    assert render_target_note(PLATFORMS, [], []) == ""
+    one = render_target_note(PLATFORMS, [STORY], [])
     assert "Cut to 1080 × 1920 px" in one
     assert f'data-zones="{STORY}"' in one
     assert PLATFORMS.as_of in one
-    assert f"{len(PLATFORMS.formats('tiktok'))} formats" in note_of(PLATFORMS, [], ["tiktok"])
+    assert f"{len(PLATFORMS.formats('tiktok'))} formats" in render_target_note(PLATFORMS, [], ["tiktok"])
 
 
 def test_every_format_can_be_chosen_by_its_platform_and_size() -> None:
-    choices = format_choices(PLATFORMS)
+    choices = list_format_choices(PLATFORMS)
     assert len({label for label, _ in choices}) == len(choices) == len(PLATFORMS.formats()) + 1
     assert ("Instagram · Story 9:16 · 1080 × 1920", STORY) in choices

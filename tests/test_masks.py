@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-from studio.core.request_parts import Fill, Inpaint, Resize
+from studio.core.request_parts import Inpaint, MaskedContent, Resize
 from studio.pipelines.run import masks
-from studio.pipelines.run.source_images import opaque, resized
+from studio.pipelines.run.source_images import flatten_alpha, resize_source
 
 
 def picture(width: int = 100, height: int = 70, mode: str = "RGB") -> Image.Image:
@@ -23,11 +23,11 @@ def dot(width: int = 100, height: int = 70, box: tuple[int, int, int, int] = (40
 
 
 def test_blur_and_invert() -> None:
-    plain = masks.prepared(dot(), Inpaint(mask_blur=0))
+    plain = masks.prepare_mask(dot(), Inpaint(mask_blur=0))
     assert plain.tobytes() == dot().tobytes()
-    turned = masks.prepared(dot(), Inpaint(mask_blur=0, invert=True))
+    turned = masks.prepare_mask(dot(), Inpaint(mask_blur=0, invert=True))
     assert (np.asarray(turned) == 255 - np.asarray(dot())).all()
-    blurred = np.asarray(masks.prepared(dot(), Inpaint(mask_blur=3)))
+    blurred = np.asarray(masks.prepare_mask(dot(), Inpaint(mask_blur=3)))
     assert 0 < blurred[40, 40] < 255
     assert blurred[40, 50] == 255
     assert blurred[40, 10] == 0
@@ -35,11 +35,11 @@ def test_blur_and_invert() -> None:
 
 @pytest.mark.parametrize("mode", ["RGB", "RGBA", "L"])
 @pytest.mark.parametrize("only_masked", [False, True])
-@pytest.mark.parametrize("fill", list(Fill))
-def test_what_is_not_masked_comes_back_byte_for_byte(mode: str, only_masked: bool, fill: Fill) -> None:
-    source, mask = picture(mode=mode), masks.prepared(dot(), Inpaint(mask_blur=3))
-    box = masks.region(mask, 8, 1.0) if only_masked else None
-    canvas = masks.canvas(source, mask, (64, 64), box=box, inpaint=Inpaint(fill=fill))
+@pytest.mark.parametrize("fill", list(MaskedContent))
+def test_what_is_not_masked_comes_back_byte_for_byte(mode: str, only_masked: bool, fill: MaskedContent) -> None:
+    source, mask = picture(mode=mode), masks.prepare_mask(dot(), Inpaint(mask_blur=3))
+    box = masks.find_region(mask, 8, 1.0) if only_masked else None
+    canvas = masks.build_canvas(source, mask, (64, 64), box=box, inpaint=Inpaint(fill=fill))
     assert canvas.image.size == (64, 64)
     assert canvas.image.mode == "RGB"
     result = canvas.finish(Image.new("RGB", (64, 64), "red"))
@@ -58,28 +58,28 @@ def test_what_is_not_masked_comes_back_byte_for_byte(mode: str, only_masked: boo
     [(1.0, (30, 20, 70, 60)), (2.0, (10, 20, 90, 60)), (0.25, (30, 0, 70, 70)), (20.0, (0, 20, 100, 60))],
 )
 def test_the_region_is_the_mask_with_padding_in_the_drawing_shape(aspect: float, box: tuple[int, ...]) -> None:
-    assert masks.region(dot(), 10, aspect) == box
+    assert masks.find_region(dot(), 10, aspect) == box
 
 
 def test_the_region_stays_inside_the_picture() -> None:
     corner = dot(box=(90, 60, 100, 70))
-    assert masks.region(corner, 5, 1.0) == (85, 55, 100, 70)
-    assert masks.region(corner, 5, 2.0) == (70, 55, 100, 70)
-    assert masks.region(dot(), 4000, 1.0) == (0, 0, 100, 70)
+    assert masks.find_region(corner, 5, 1.0) == (85, 55, 100, 70)
+    assert masks.find_region(corner, 5, 2.0) == (70, 55, 100, 70)
+    assert masks.find_region(dot(), 4000, 1.0) == (0, 0, 100, 70)
 
 
 def test_a_thin_stroke_reaches_the_model() -> None:
     stroke = dot(64, 64, (0, 33, 64, 34))
-    seen = np.asarray(masks.cells(stroke))
+    seen = np.asarray(masks.snap_to_cells(stroke))
     assert set(np.unique(seen)) == {0, 255}
     assert (np.flatnonzero(seen[:, 0]) == np.arange(32, 40)).all()
     faint = stroke.point(lambda value: value // 10)
-    assert (np.asarray(masks.cells(faint)) == seen).all()
+    assert (np.asarray(masks.snap_to_cells(faint)) == seen).all()
 
 
 def test_soft_cells_say_how_far_each_is_covered() -> None:
     half = dot(64, 64, (0, 36, 64, 40))
-    seen = np.asarray(masks.cells(half, soft=True))
+    seen = np.asarray(masks.snap_to_cells(half, soft=True))
     assert set(np.unique(seen)) == {0, 128}
 
 
@@ -88,16 +88,16 @@ def test_fill_takes_the_colours_around() -> None:
     hole = dot(64, 64, (20, 20, 44, 44))
     spoilt = green.copy()
     spoilt.paste((255, 0, 255), (22, 22, 42, 42))
-    mended = np.asarray(masks.filled(spoilt, hole), dtype=int)
+    mended = np.asarray(masks.fill_from_surroundings(spoilt, hole), dtype=int)
     assert np.abs(mended - (20, 160, 40)).max() < 12
     everything = Image.new("L", (64, 64), 255)
-    assert masks.filled(spoilt, everything).tobytes() == spoilt.tobytes(), "there is nothing around"
+    assert masks.fill_from_surroundings(spoilt, everything).tobytes() == spoilt.tobytes(), "there is nothing around"
 
 
 def test_a_picture_of_one_pixel() -> None:
     one = Image.new("RGB", (1, 1), "blue")
-    canvas = masks.canvas(
-        one, Image.new("L", (1, 1), 255), (64, 64), box=masks.region(Image.new("L", (1, 1), 255), 32, 1.0)
+    canvas = masks.build_canvas(
+        one, Image.new("L", (1, 1), 255), (64, 64), box=masks.find_region(Image.new("L", (1, 1), 255), 32, 1.0)
     )
     assert canvas.image.size == (64, 64)
     assert canvas.finish(Image.new("RGB", (64, 64), "red")).getpixel((0, 0)) == (255, 0, 0)
@@ -107,20 +107,20 @@ def test_resize_modes() -> None:
     wide = Image.new("RGB", (80, 40), "red")
     wide.paste("blue", (40, 0, 80, 40))
     stretched, cut, filled = (
-        np.asarray(resized(wide, (64, 64), mode)) for mode in (Resize.STRETCH, Resize.CROP, Resize.FILL)
+        np.asarray(resize_source(wide, (64, 64), mode)) for mode in (Resize.STRETCH, Resize.CROP, Resize.FILL)
     )
     assert stretched.shape == cut.shape == filled.shape == (64, 64, 3)
     assert (stretched[32, [2, 61]] == [(255, 0, 0), (0, 0, 255)]).all()
     assert (cut[32, [2, 61]] == [(255, 0, 0), (0, 0, 255)]).all()
     assert (filled[32, [2, 61]] == [(255, 0, 0), (0, 0, 255)]).all()
     assert filled[2, 2].tolist() == [255, 0, 0], "the margin has the edge's colours"
-    one = resized(Image.new("RGB", (1, 1), "red"), (64, 48), Resize.FILL)
+    one = resize_source(Image.new("RGB", (1, 1), "red"), (64, 48), Resize.FILL)
     assert one.size == (64, 48)
     same = picture(64, 64)
-    assert resized(same, (64, 64), Resize.STRETCH) is same
+    assert resize_source(same, (64, 64), Resize.STRETCH) is same
 
 
 def test_transparent_parts_are_white_to_the_models() -> None:
     clear = Image.new("RGBA", (2, 1), (255, 0, 0, 0))
     clear.putpixel((1, 0), (255, 0, 0, 255))
-    assert list(opaque(clear).getdata()) == [(255, 255, 255), (255, 0, 0)]
+    assert list(flatten_alpha(clear).getdata()) == [(255, 255, 255), (255, 0, 0)]

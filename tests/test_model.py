@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from studio.core.errors import InvalidRequest, ModelBroken
-from studio.core.model import Feature, Model, Sampling, Sizes, used_features
+from studio.core.model import Feature, Model, Sampling, Sizes, find_used_features
 from studio.core.request import GenerationRequest, Hires, LoraUse
 
 MODEL = Model(
@@ -47,15 +47,15 @@ def test_a_model_with_a_problem_refuses_everything() -> None:
 
 
 def test_aspect_keeps_the_area_and_the_multiple() -> None:
-    width, height = MODEL.sizes.fit(None, None, "16:9")
+    width, height = MODEL.sizes.fit_size(None, None, "16:9")
     assert (width % 8, height % 8) == (0, 0)
     assert width / height == pytest.approx(16 / 9, rel=0.03)
     assert width * height == pytest.approx(512 * 512, rel=0.03)
 
 
 def test_given_sides_win_over_the_aspect() -> None:
-    assert MODEL.sizes.fit(640, None, "16:9") == (640, 512)
+    assert MODEL.sizes.fit_size(640, None, "16:9") == (640, 512)
 
 
 def test_defaults_use_no_feature() -> None:
-    assert used_features(GenerationRequest(prompt="a cat")) == frozenset()
+    assert find_used_features(GenerationRequest(prompt="a cat")) == frozenset()

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from studio.core.request import Hires
-from studio.pipelines.run.noise import generators, slerp
-from tests.local_models import FolderCatalog, RecordingContext, ask, local, seeds
-from tests.tiny_models import tiny_sd15
+from studio.pipelines.run.noise import make_generators, slerp
+from tests.local_models import FolderCatalog, RecordingContext, make_local_pipelines, make_request, make_seeds
+from tests.tiny_models import make_tiny_sd15
 
 pytestmark = pytest.mark.torch
 
@@ -16,7 +16,7 @@ pytestmark = pytest.mark.torch
 @pytest.fixture(scope="module")
 def tiny(tmp_path_factory):
     root = tmp_path_factory.mktemp("models")
-    return local(root, FolderCatalog({"tiny": tiny_sd15(root / "tiny")}))
+    return make_local_pipelines(root, FolderCatalog({"tiny": make_tiny_sd15(root / "tiny")}))
 
 
 def pixels(tiny, request, which) -> list[np.ndarray]:
@@ -29,33 +29,33 @@ def pixels(tiny, request, which) -> list[np.ndarray]:
     ["Euler", "Euler a", "DPM2 a", "DPM++ SDE", "DPM++ 2M SDE", "DPM++ 2S a", "DDPM", "LCM", "TCD", "SA-Solver"],
 )
 def test_a_batch_of_four_is_four_pictures_alone(tiny, sampler: str) -> None:
-    request = ask(sampler=sampler, steps=4)
-    together = pixels(tiny, request, seeds(5, 6, 7, 8))
-    alone = [pixels(tiny, request, seeds(seed))[0] for seed in (5, 6, 7, 8)]
+    request = make_request(sampler=sampler, steps=4)
+    together = pixels(tiny, request, make_seeds(5, 6, 7, 8))
+    alone = [pixels(tiny, request, make_seeds(seed))[0] for seed in (5, 6, 7, 8)]
     assert max(np.abs(a - b).max() for a, b in zip(together, alone, strict=True)) <= 2
     assert (together[0] != together[1]).any()
 
 
 def test_hires_keeps_pictures_apart_from_their_batch(tiny) -> None:
-    request = ask(sampler="Euler a", hires=Hires(upscaler="Latent", strength=0.6))
-    together = pixels(tiny, request, seeds(1, 2))
-    assert np.abs(together[1] - pixels(tiny, request, seeds(2))[0]).max() <= 2
+    request = make_request(sampler="Euler a", hires=Hires(upscaler="Latent", strength=0.6))
+    together = pixels(tiny, request, make_seeds(1, 2))
+    assert np.abs(together[1] - pixels(tiny, request, make_seeds(2))[0]).max() <= 2
 
 
 def test_noise_itself_is_equal_bit_by_bit() -> None:
     import torch
     from diffusers.utils.torch_utils import randn_tensor
 
-    batch = randn_tensor((4, 4, 8, 8), generator=generators([1, 2, 3, 4]))
-    assert torch.equal(batch[2:3], randn_tensor((1, 4, 8, 8), generator=generators([3])))
+    batch = randn_tensor((4, 4, 8, 8), generator=make_generators([1, 2, 3, 4]))
+    assert torch.equal(batch[2:3], randn_tensor((1, 4, 8, 8), generator=make_generators([3])))
 
 
 def test_variation_leans_from_one_seed_to_the_other(tiny) -> None:
-    request = ask(sampler="Euler", steps=3)
-    start, end = (pixels(tiny, request, seeds(seed))[0] for seed in (1, 9))
+    request = make_request(sampler="Euler", steps=3)
+    start, end = (pixels(tiny, request, make_seeds(seed))[0] for seed in (1, 9))
     distances = []
     for strength in (0.01, 0.5, 1.0):
-        varied = pixels(tiny, request.replace(variation_strength=strength), seeds(1, variation=9))[0]
+        varied = pixels(tiny, request.replace(variation_strength=strength), make_seeds(1, variation=9))[0]
         distances.append((np.abs(varied - start).mean(), np.abs(varied - end).mean()))
     assert distances[0][0] < distances[1][0] < distances[2][0]
     assert distances[0][1] > distances[1][1] > distances[2][1]
@@ -63,15 +63,15 @@ def test_variation_leans_from_one_seed_to_the_other(tiny) -> None:
 
 
 def test_variation_acts_on_the_hires_pass_and_on_its_own_seed_alone(tiny) -> None:
-    request = ask(hires=Hires(upscaler="Lanczos", strength=0.9))
-    plain = pixels(tiny, request, seeds(1))[0]
-    assert (pixels(tiny, request.replace(variation_strength=0.7), seeds(1, variation=9))[0] != plain).any()
-    same = pixels(tiny, request.replace(variation_strength=0.7), seeds(1, variation=1))[0]
+    request = make_request(hires=Hires(upscaler="Lanczos", strength=0.9))
+    plain = pixels(tiny, request, make_seeds(1))[0]
+    assert (pixels(tiny, request.replace(variation_strength=0.7), make_seeds(1, variation=9))[0] != plain).any()
+    same = pixels(tiny, request.replace(variation_strength=0.7), make_seeds(1, variation=1))[0]
     assert np.abs(same - plain).max() <= 1, "leaning towards itself changes nothing"
 
 
 def test_slerp_keeps_the_length_of_noise() -> None:
     import torch
 
-    low, high = (torch.randn((1, 4, 64, 64), generator=one) for one in generators([1, 2]))
+    low, high = (torch.randn((1, 4, 64, 64), generator=one) for one in make_generators([1, 2]))
     assert abs(float(slerp(low, high, 0.5).std()) - 1) < 0.03

@@ -14,7 +14,7 @@ import pytest
 
 from studio.core.errors import InvalidRequest, NotConfigured
 from studio.core.ports import DownloadState
-from studio.core.weights import Offer
+from studio.core.weights import DownloadableWeights
 from studio.pipelines.catalog import downloadable_weights, url_downloads
 from studio.pipelines.catalog.hub import Hub
 from studio.pipelines.catalog.url_downloads import is_allowed
@@ -130,7 +130,7 @@ class Trial:
         size: int = len(DATA),
         filename: str = "face.pth",
     ) -> None:
-        self.offer = Offer(
+        self.offer = DownloadableWeights(
             id=f"restorers/{filename}", title="Face", folder="restorers", filename=filename, source=source, bytes=size, sha256=sha256, licence="any",
         )  # fmt: skip
         self.models, self.finished, self.offline = models, 0, False
@@ -225,7 +225,7 @@ def test_no_other_host_is_asked(tmp_path: Path, server: ReleaseServer) -> None:
     assert server.ranges == []
     for bad in ("http://github.com/a", "https://github.com.evil.example/a", "https://example.org/a", "https://github.com:8443/a", "file:///etc/passwd"):  # fmt: skip
         assert not is_allowed(bad)
-    for good in (*(offer.source for offer in (*downloadable_weights.UPSCALERS, *downloadable_weights.RESTORERS)), "https://cas-bridge.xethub.hf.co/x"):  # fmt: skip
+    for good in (*(offer.source for offer in (*downloadable_weights.DOWNLOADABLE_UPSCALERS, *downloadable_weights.DOWNLOADABLE_RESTORERS)), "https://cas-bridge.xethub.hf.co/x"):  # fmt: skip
         assert is_allowed(good)
 
 
@@ -266,10 +266,10 @@ def test_a_file_of_a_repo_and_a_whole_repo(tmp_path: Path) -> None:
 
 
 def test_offers_name_what_is_not_here(tmp_path: Path) -> None:
-    everything = downloadable_weights.missing(tmp_path)
+    everything = downloadable_weights.list_missing_weights(tmp_path)
     assert len({offer.id for offer in everything}) == len(everything)
     assert all(offer.bytes > 1_000_000 and offer.licence for offer in everything)
     first = everything[0]
     (tmp_path / first.folder).mkdir()
     (tmp_path / first.folder / first.filename).touch()
-    assert downloadable_weights.missing(tmp_path) == everything[1:]
+    assert downloadable_weights.list_missing_weights(tmp_path) == everything[1:]

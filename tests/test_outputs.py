@@ -8,20 +8,20 @@ import re
 from pathlib import Path, PurePosixPath
 
 import pytest
-from fakes import draw
+from fakes import draw_fake_image
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
 from studio.core.errors import StorageFailed
 from studio.core.request import GenerationRequest
-from studio.core.result import Asset, Rendered
+from studio.core.result import Asset, RenderedImage
 from studio.core.settings import Settings
 from studio.engine.metadata.embed import read_metadata
 from studio.engine.storage import outputs as outputs_module
-from studio.engine.storage.asset_index import Library
+from studio.engine.storage.asset_index import AssetIndex
 from studio.engine.storage.database import Database
-from studio.engine.storage.file_names import MAX_PART_BYTES, file_name, user_folder, user_of_path
+from studio.engine.storage.file_names import MAX_PART_BYTES, build_file_name, find_path_user, get_user_folder
 from studio.engine.storage.outputs import Outputs
 
 FIELDS = {"model": "sdxl/base", "sampler": "DPM++ 2M", "steps": "20"}
@@ -40,12 +40,12 @@ class Folder:
     def __init__(self, root):
         self.root = root
         self.database = Database(root / "library.db")
-        self.library = Library(self.database, root)
+        self.library = AssetIndex(self.database, root)
         self.outputs = Outputs(root, self.library, tool="Easel 1")
 
     def save(self, made, **settings):
         return self.outputs.save(
-            made, Rendered(image=draw(made.seed, made.width, made.height)), FIELDS, Settings(**settings)
+            made, RenderedImage(image=draw_fake_image(made.seed, made.width, made.height)), FIELDS, Settings(**settings)
         )
 
     def pictures(self):
@@ -65,7 +65,7 @@ def folder(tmp_path):
 def test_a_saved_picture_is_where_the_pattern_says(folder):
     saved = folder.save(asset())
     assert re.fullmatch(r"2023-11-1\d/00001-7-a-red-apple\.png", str(saved.path.relative_to(folder.root)))
-    assert Image.open(saved.path).tobytes() == draw(7, 64, 48).tobytes()
+    assert Image.open(saved.path).tobytes() == draw_fake_image(7, 64, 48).tobytes()
     assert read_metadata(saved.path).recipe["request"] == {"prompt": "a red apple", "seed": 7}
     assert folder.library.get("ab12-0", "local") == saved
 
@@ -88,7 +88,7 @@ def test_numbers_go_on_and_never_overwrite(folder):
     (day / "00041-x.png").write_bytes(b"mine")
     other = Outputs(folder.root, folder.library, tool="Easel 1")
     again = folder.save(asset(1)).path
-    elsewhere = other.save(asset(2), Rendered(image=draw(1, 64, 48)), FIELDS, Settings()).path
+    elsewhere = other.save(asset(2), RenderedImage(image=draw_fake_image(1, 64, 48)), FIELDS, Settings()).path
     assert (again.name[:5], elsewhere.name[:5]) == ("00003", "00042")
     assert (day / "00002-8-a-red-apple.png").read_bytes() == b"mine"
 
@@ -118,13 +118,13 @@ def test_users_have_their_own_folders(folder):
 @given(user=st.text(min_size=1, max_size=30))
 def test_user_folders_can_be_read_back(user):
     user = user.encode("utf-8", "ignore").decode() or "x"
-    assert user_of_path(user_folder(user) / "2024" / "x.png") == user
-    assert len(user_folder(user).parts) in (0, 2)
+    assert find_path_user(get_user_folder(user) / "2024" / "x.png") == user
+    assert len(get_user_folder(user).parts) in (0, 2)
 
 
 @given(pattern=st.text(max_size=300), prompt=st.text(max_size=300))
 def test_names_stay_inside_and_short(pattern, prompt):
-    name = file_name(pattern + "{prompt}/{foo}{prompt}", {"prompt": prompt}, ".png")
+    name = build_file_name(pattern + "{prompt}/{foo}{prompt}", {"prompt": prompt}, ".png")
     assert not name.is_absolute()
     assert ".." not in name.parts
     for part in name.parts:
@@ -148,7 +148,7 @@ def test_names_stay_inside_and_short(pattern, prompt):
     ],
 )
 def test_patterns(pattern, wanted):
-    assert file_name(pattern, {**FIELDS, "seed": "7", "prompt": "p"}, ".png") == PurePosixPath(wanted)
+    assert build_file_name(pattern, {**FIELDS, "seed": "7", "prompt": "p"}, ".png") == PurePosixPath(wanted)
 
 
 def test_a_link_out_of_the_folder_is_refused(folder, tmp_path_factory):
@@ -159,11 +159,11 @@ def test_a_link_out_of_the_folder_is_refused(folder, tmp_path_factory):
 
 def test_thumbnails_are_small_and_come_back(folder):
     big = Asset(**{**asset().__dict__, "width": 1000, "height": 500})
-    saved = folder.outputs.save(big, Rendered(image=draw(7, 1000, 500)), FIELDS, Settings())
-    thumbnail = folder.outputs.thumbnail(saved)
+    saved = folder.outputs.save(big, RenderedImage(image=draw_fake_image(7, 1000, 500)), FIELDS, Settings())
+    thumbnail = folder.outputs.get_thumbnail(saved)
     assert Image.open(thumbnail).size == (384, 192)
     thumbnail.unlink()
-    assert Image.open(folder.outputs.thumbnail(saved)).size == (384, 192)
+    assert Image.open(folder.outputs.get_thumbnail(saved)).size == (384, 192)
 
 
 CALLS = ("open", "write", "fsync", "link", "unlink", "mkdir")
@@ -209,7 +209,7 @@ def test_whichever_call_fails_nothing_is_torn_and_a_second_try_works(tmp_path, c
             failure = attempt(folder)
         assert failure is None or (failure.hint and str(tmp_path) not in failure.message)
         for name in folder.pictures():
-            assert Image.open(folder.root / name).tobytes() == draw(7, 64, 48).tobytes(), (nth, hit)
+            assert Image.open(folder.root / name).tobytes() == draw_fake_image(7, 64, 48).tobytes(), (nth, hit)
         saved = folder.save(asset(), filename_pattern="x{number}")
         assert folder.pictures() == [saved.path.name], (nth, hit)
         folder.database.close()
@@ -255,6 +255,6 @@ def test_recovery_settles_every_moment(folder, moment, monkeypatch):
     folder.outputs.recover("ab12")
     kept = moment in ("part", "placed", "linked")
     assert folder.pictures() == (["x.png"] if kept else [])
-    assert folder.library.settled("ab12") == ({0} if kept else set())
+    assert folder.library.list_settled_numbers("ab12") == ({0} if kept else set())
     folder.save(asset(), filename_pattern="x")
     assert folder.pictures() == ["x.png"]

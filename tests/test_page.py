@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from gradio_client import Client
-from serving import PASSWORDS, running
+from serving import PASSWORDS, serve_studio
 
 from studio.core.settings import Settings
 from studio.page import mount
@@ -19,11 +19,11 @@ import sys
 from pathlib import Path
 from studio.engine.settings_store import SettingsStore
 from studio.core.settings import Settings
-from studio.wiring import build
+from studio.wiring import build_studio
 from studio.serve import build_app
 from studio import page
 folder = Path(sys.argv[1])
-studio = build(SettingsStore(Settings(outputs_dir=folder, logs_dir=folder / "logs")))
+studio = build_studio(SettingsStore(Settings(outputs_dir=folder, logs_dir=folder / "logs")))
 build_app(studio, lambda app: page.mount(app, studio), None)
 heavy = {"torch", "diffusers", "transformers"} & set(sys.modules)
 sys.exit(f"imported: {heavy}" if heavy else 0)
@@ -56,16 +56,18 @@ def test_the_page_is_up_before_torch(tmp_path: Path) -> None:
 
 
 def test_the_public_events_have_stable_names(tmp_path: Path) -> None:
-    with running(tmp_path, page=mount, models=store(tmp_path / "models"), default_model="fake") as served:
-        named = served.client().get("/gradio_api/info").json()["named_endpoints"]
+    with serve_studio(tmp_path, page=mount, models=store(tmp_path / "models"), default_model="fake") as served:
+        named = served.open_client().get("/gradio_api/info").json()["named_endpoints"]
     assert {name.strip("/") for name in named} == PUBLIC
 
 
 @pytest.mark.parametrize("user", ["bob", "root"])
 def test_hidden_handlers_ask_who_calls(tmp_path: Path, user: str) -> None:
     """Every event of Configurations, called by its number as an attacker would: an administrator's passes, bob's does not."""
-    with running(tmp_path, users=True, page=mount, models=store(tmp_path / "models"), default_model="fake") as served:
-        client = served.client(user)
+    with serve_studio(
+        tmp_path, users=True, page=mount, models=store(tmp_path / "models"), default_model="fake"
+    ) as served:
+        client = served.open_client(user)
         config = client.get("/config").json()
         numbers = {entry["api_name"]: entry["id"] for entry in config["dependencies"]}
         refused = 0
@@ -81,15 +83,17 @@ def test_hidden_handlers_ask_who_calls(tmp_path: Path, user: str) -> None:
 
 
 def test_no_setting_lies_in_the_page_of_somebody_else(tmp_path: Path) -> None:
-    with running(tmp_path, users=True, page=mount, models=store(tmp_path / "models"), default_model="fake") as served:
-        client = served.client("bob")
+    with serve_studio(
+        tmp_path, users=True, page=mount, models=store(tmp_path / "models"), default_model="fake"
+    ) as served:
+        client = served.open_client("bob")
         pages = client.get("/config").text + client.get("/").text
         assert str(tmp_path) not in pages
         assert not any(password in pages for password in PASSWORDS.values())
 
 
 def test_sessions_are_bounded_and_uploads_go_away(tmp_path: Path) -> None:
-    with running(
+    with serve_studio(
         tmp_path, page=mount, models=store(tmp_path / "models"), default_model="fake", session_limit=17
     ) as served:
         blocks = next(
@@ -101,8 +105,8 @@ def test_sessions_are_bounded_and_uploads_go_away(tmp_path: Path) -> None:
 
 def test_events_of_forms_touch_few_components(tmp_path: Path) -> None:
     """Gradio's page looks each input and each component that shows progress up at every step of every event that comes later."""
-    with running(tmp_path, page=mount, models=store(tmp_path / "models"), default_model="fake") as served:
-        events = served.client().get("/config").json()["dependencies"]
+    with serve_studio(tmp_path, page=mount, models=store(tmp_path / "models"), default_model="fake") as served:
+        events = served.open_client().get("/config").json()["dependencies"]
     touched = {
         event["api_name"]: len({*event["inputs"], *(event["show_progress_on"] or event["outputs"])})
         for event in events
@@ -114,8 +118,8 @@ def test_events_of_forms_touch_few_components(tmp_path: Path) -> None:
 
 def test_what_the_page_asks_as_it_comes_up_does_not_queue(tmp_path: Path) -> None:
     """Gradio's stream of queued answers closes when its last event ends, and loses what is asked in that moment."""
-    with running(tmp_path, page=mount, models=store(tmp_path / "models"), default_model="fake") as served:
-        events = served.client().get("/config").json()["dependencies"]
+    with serve_studio(tmp_path, page=mount, models=store(tmp_path / "models"), default_model="fake") as served:
+        events = served.open_client().get("/config").json()["dependencies"]
     loads = [event for event in events if event["backend_fn"] and any(name == "load" for _, name in event["targets"])]
     queued = {event["api_name"].strip("_0123456789") for event in loads if event["queue"]}
     assert len(loads) > 10
@@ -123,7 +127,7 @@ def test_what_the_page_asks_as_it_comes_up_does_not_queue(tmp_path: Path) -> Non
 
 
 def test_another_program_names_only_the_fields_that_it_means(tmp_path: Path) -> None:
-    with running(tmp_path, page=mount, models=store(tmp_path / "models"), default_model="fake") as served:
+    with serve_studio(tmp_path, page=mount, models=store(tmp_path / "models"), default_model="fake") as served:
         client = Client(served.url, verbose=False, download_files=False)
         client.predict({"prompt": "a hat", "count": 2}, api_name="/txt2img")
         drawn = [(request.prompt, request.model) for request, _ in served.backend.seen]

@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 
 import pytest
-from fakes import draw
+from fakes import draw_fake_image
 from foreign_pictures import (
     A1111,
     COMFY,
@@ -19,11 +19,11 @@ from foreign_pictures import (
     NOVEL_CHUNKS,
     SWARM,
     WORKFLOW,
-    comfy_webp,
-    fooocus_exif,
-    png,
-    stealth,
-    with_exif,
+    make_comfy_webp,
+    make_fooocus_image,
+    make_image_with_exif,
+    make_png_with_chunks,
+    make_stealth_png,
 )  # fmt: skip
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -34,36 +34,36 @@ from studio.core.request import GenerationRequest
 from studio.core.request_parts import LoraUse
 from studio.core.settings import Settings
 from studio.core.task import Task
-from studio.engine.metadata.embed import Carried, encode
-from studio.engine.metadata.foreign_words import _SAMPLERS, _SCHEDULES, asked
-from studio.engine.metadata.image_info import PictureInfo, picture_info
-from studio.pipelines.run.samplers import DIFFUSION
+from studio.engine.metadata.embed import EmbeddedMetadata, encode_image
+from studio.engine.metadata.foreign_words import _SAMPLERS, _SCHEDULES, build_foreign_request
+from studio.engine.metadata.image_info import ParsedImageInfo, read_image_info
+from studio.pipelines.run.samplers import DIFFUSION_SAMPLERS
 
 
-def found(data: bytes | Path) -> PictureInfo:
-    return picture_info(data, Settings())
+def found(data: bytes | Path) -> ParsedImageInfo:
+    return read_image_info(data, Settings())
 
 
 FILES = {
-    "AUTOMATIC1111 png": png(parameters=A1111),
-    "AUTOMATIC1111 jpeg": with_exif("jpeg", {}, A1111),
-    "AUTOMATIC1111 webp": with_exif("webp", {}, A1111),
-    "AUTOMATIC1111 avif": with_exif("avif", {}, A1111),
-    "AUTOMATIC1111 stealth": stealth(A1111, b"stealth_pnginfo"),
-    "Forge png": png(parameters=FORGE),
-    "ComfyUI png": png(prompt=json.dumps(COMFY), workflow=json.dumps(WORKFLOW)),
-    "ComfyUI api": png(prompt=json.dumps(COMFY)),
-    "ComfyUI webp": comfy_webp(COMFY),
-    "ComfyUI comment": with_exif("avif", {}, json.dumps({"prompt": COMFY, "workflow": WORKFLOW})),
-    "InvokeAI png": png(invokeai_metadata=json.dumps(INVOKE), invokeai_graph="{}"),
-    "NovelAI png": png(**NOVEL_CHUNKS),
-    "NovelAI stealth": stealth(json.dumps(NOVEL_CHUNKS)),
-    "SwarmUI png": png(parameters=json.dumps(SWARM, indent=2)),
-    "SwarmUI jpeg": with_exif("jpeg", {}, json.dumps(SWARM)),
-    "Fooocus png": png(fooocus_scheme="fooocus", parameters=json.dumps(FOOOCUS)),
-    "Fooocus jpeg": fooocus_exif("jpeg"),
-    "Fooocus webp": fooocus_exif("webp"),
-    "Fooocus a1111": png(fooocus_scheme="a1111", parameters=A1111.replace("v1.10.1", "Fooocus v2.5.5")),
+    "AUTOMATIC1111 png": make_png_with_chunks(parameters=A1111),
+    "AUTOMATIC1111 jpeg": make_image_with_exif("jpeg", {}, A1111),
+    "AUTOMATIC1111 webp": make_image_with_exif("webp", {}, A1111),
+    "AUTOMATIC1111 avif": make_image_with_exif("avif", {}, A1111),
+    "AUTOMATIC1111 stealth": make_stealth_png(A1111, b"stealth_pnginfo"),
+    "Forge png": make_png_with_chunks(parameters=FORGE),
+    "ComfyUI png": make_png_with_chunks(prompt=json.dumps(COMFY), workflow=json.dumps(WORKFLOW)),
+    "ComfyUI api": make_png_with_chunks(prompt=json.dumps(COMFY)),
+    "ComfyUI webp": make_comfy_webp(COMFY),
+    "ComfyUI comment": make_image_with_exif("avif", {}, json.dumps({"prompt": COMFY, "workflow": WORKFLOW})),
+    "InvokeAI png": make_png_with_chunks(invokeai_metadata=json.dumps(INVOKE), invokeai_graph="{}"),
+    "NovelAI png": make_png_with_chunks(**NOVEL_CHUNKS),
+    "NovelAI stealth": make_stealth_png(json.dumps(NOVEL_CHUNKS)),
+    "SwarmUI png": make_png_with_chunks(parameters=json.dumps(SWARM, indent=2)),
+    "SwarmUI jpeg": make_image_with_exif("jpeg", {}, json.dumps(SWARM)),
+    "Fooocus png": make_png_with_chunks(fooocus_scheme="fooocus", parameters=json.dumps(FOOOCUS)),
+    "Fooocus jpeg": make_fooocus_image("jpeg"),
+    "Fooocus webp": make_fooocus_image("webp"),
+    "Fooocus a1111": make_png_with_chunks(fooocus_scheme="a1111", parameters=A1111.replace("v1.10.1", "Fooocus v2.5.5")),
 }  # fmt: skip
 
 
@@ -91,7 +91,7 @@ def test_other_programs_settings_come_over(file: str) -> None:
 
 
 def test_a_graph_with_its_sampler_in_parts_is_read() -> None:
-    asks = found(png(prompt=json.dumps(FLUX))).request
+    asks = found(make_png_with_chunks(prompt=json.dumps(FLUX))).request
     assert asks is not None
     assert (asks.prompt, asks.seed, asks.steps, asks.guidance) == ("a fox", 7, 20, 3.5)
     assert (asks.sampler, asks.schedule, asks.model, asks.width, asks.height) == (
@@ -104,16 +104,16 @@ def test_a_graph_with_its_sampler_in_parts_is_read() -> None:
 
 
 def test_older_invokeai_files_are_read() -> None:
-    asks = found(png(Dream='"a fox [blurry]" -s 25 -S 7 -W 512 -H 768 -C 6.5 -A k_dpmpp_2m')).request
+    asks = found(make_png_with_chunks(Dream='"a fox [blurry]" -s 25 -S 7 -W 512 -H 768 -C 6.5 -A k_dpmpp_2m')).request
     assert asks is not None
     assert (asks.prompt, asks.negative_prompt, asks.seed, asks.sampler) == ("a fox", "blurry", 7, "DPM++ 2M")
 
 
 def test_every_sampler_and_schedule_that_is_translated_is_one_of_ours() -> None:
-    assert set(_SAMPLERS.values()) <= set(DIFFUSION)
-    schedules = {name for names in DIFFUSION.values() for name in names}
+    assert set(_SAMPLERS.values()) <= set(DIFFUSION_SAMPLERS)
+    schedules = {name for names in DIFFUSION_SAMPLERS.values() for name in names}
     assert set(_SCHEDULES.values()) - schedules <= {"Polyexponential", "KL Optimal"}
-    assert asked({"sampler": "res_multistep"})[0].sampler == "res_multistep"
+    assert build_foreign_request({"sampler": "res_multistep"})[0].sampler == "res_multistep"
 
 
 @pytest.mark.parametrize("kind", ["png", "jpeg", "webp", "avif"])
@@ -124,7 +124,12 @@ def test_ours_comes_back_with_its_history(kind: str) -> None:
     )
     recipe = {"studio": "Easel 1", "request": second.to_json(), "history": [first.to_json()]}
     info = found(
-        encode(draw(1, 64, 48), kind, quality=90, carried=Carried(infotext=A1111, recipe=recipe, tool="Easel"))
+        encode_image(
+            draw_fake_image(1, 64, 48),
+            kind,
+            quality=90,
+            carried=EmbeddedMetadata(infotext=A1111, recipe=recipe, tool="Easel"),
+        )
     )
     assert (info.program, info.request, info.history) == ("Easel 1", second, (first,))
     assert info.infotext == A1111
@@ -132,10 +137,10 @@ def test_ours_comes_back_with_its_history(kind: str) -> None:
 
 
 def test_what_a_camera_or_a_screen_grabber_says_is_no_recipe() -> None:
-    info = found(with_exif("jpeg", {0x010F: "Canon", 0x0110: "EOS R5"}, "Screenshot"))
+    info = found(make_image_with_exif("jpeg", {0x010F: "Canon", 0x0110: "EOS R5"}, "Screenshot"))
     assert (info.program, info.request, info.infotext) == ("", None, "Screenshot")
     assert info.raw["Make"] == "Canon"
-    assert found(png(Software="Adobe ImageReady", Comment="{}")).program == ""
+    assert found(make_png_with_chunks(Software="Adobe ImageReady", Comment="{}")).program == ""
 
 
 _DEEP = "[" * 100_000
@@ -152,16 +157,16 @@ _WIDE = {
 @pytest.mark.parametrize(
     "data",
     [
-        png(), png(prompt="{not json"), png(prompt=_DEEP), png(prompt='{"a": {"class_type": ' + _DEEP),
-        png(parameters='{"sui_image_params": 7}'), png(parameters='{"sui_image_params": {"seed": [], "loras": 7}}'),
-        png(parameters='{"base_model": ' + _DEEP), png(parameters='{"base_model": {}, "loras": 1}'), png(parameters="a" * 1_000_000),
-        png(parameters=" " * 1_000_000), png(Dream='"x" ' + " " * 500_000), png(Dream="[" * 500_000),
-        png(prompt=json.dumps({"1": {"class_type": "KSampler", "inputs": {"model": ["1", 0], "positive": ["1", 0]}}})),
-        png(prompt=json.dumps(_CHAIN)), png(prompt=json.dumps(_WIDE)), png(Comment="null", Software="NovelAI", Description="", Source=""),
-        png(Comment=json.dumps({"sampler": _DEEP[:50]}), Software="NovelAI", Description="", Source=""), png(invokeai_metadata="7"),
-        png(invokeai_metadata='{"scheduler": 1, "model": 3, "loras": [4]}'), png(easel="{}"), png(easel='{"request": {"nonsense": 1}}'),
-        stealth("x" * 50_000_000), stealth("{}", length=2**32 - 1), stealth("{}", b"stealth_pngxxxx"), stealth(json.dumps({"Comment": _DEEP[:900]})),
-        with_exif("jpeg", {0x0110: "prompt:" + _DEEP[:60_000]}),
+        make_png_with_chunks(), make_png_with_chunks(prompt="{not json"), make_png_with_chunks(prompt=_DEEP), make_png_with_chunks(prompt='{"a": {"class_type": ' + _DEEP),
+        make_png_with_chunks(parameters='{"sui_image_params": 7}'), make_png_with_chunks(parameters='{"sui_image_params": {"seed": [], "loras": 7}}'),
+        make_png_with_chunks(parameters='{"base_model": ' + _DEEP), make_png_with_chunks(parameters='{"base_model": {}, "loras": 1}'), make_png_with_chunks(parameters="a" * 1_000_000),
+        make_png_with_chunks(parameters=" " * 1_000_000), make_png_with_chunks(Dream='"x" ' + " " * 500_000), make_png_with_chunks(Dream="[" * 500_000),
+        make_png_with_chunks(prompt=json.dumps({"1": {"class_type": "KSampler", "inputs": {"model": ["1", 0], "positive": ["1", 0]}}})),
+        make_png_with_chunks(prompt=json.dumps(_CHAIN)), make_png_with_chunks(prompt=json.dumps(_WIDE)), make_png_with_chunks(Comment="null", Software="NovelAI", Description="", Source=""),
+        make_png_with_chunks(Comment=json.dumps({"sampler": _DEEP[:50]}), Software="NovelAI", Description="", Source=""), make_png_with_chunks(invokeai_metadata="7"),
+        make_png_with_chunks(invokeai_metadata='{"scheduler": 1, "model": 3, "loras": [4]}'), make_png_with_chunks(easel="{}"), make_png_with_chunks(easel='{"request": {"nonsense": 1}}'),
+        make_stealth_png("x" * 50_000_000), make_stealth_png("{}", length=2**32 - 1), make_stealth_png("{}", b"stealth_pngxxxx"), make_stealth_png(json.dumps({"Comment": _DEEP[:900]})),
+        make_image_with_exif("jpeg", {0x0110: "prompt:" + _DEEP[:60_000]}),
     ],
 )  # fmt: skip
 def test_broken_and_hostile_metadata_is_nothing_found(data: bytes) -> None:
@@ -181,7 +186,7 @@ def test_values_out_of_range_are_passed_over_and_names_are_cut() -> None:
         "loras": [("a", 1e9), (1,), 7],
         "odd": 1,
     }
-    request, passed_over = asked(values)
+    request, passed_over = build_foreign_request(values)
     assert (request.seed, request.steps, len(request.prompt)) == (None, None, 20_000)
     assert {"odd", "Seed", "Steps"} <= set(passed_over)
     assert request.loras == (LoraUse(name="a", weight=4.0),)
@@ -203,15 +208,15 @@ def test_no_value_of_a_wrong_kind_breaks_anything(base: dict[str, object], data:
     text = json.dumps(values)
     graph = json.dumps({**COMFY, "3": {"class_type": "KSampler", "inputs": values}})
     for file in (
-        png(parameters=text), png(invokeai_metadata=text), png(prompt=graph), png(**{**NOVEL_CHUNKS, "Comment": text}),
-        png(parameters=json.dumps({"sui_image_params": values})),
+        make_png_with_chunks(parameters=text), make_png_with_chunks(invokeai_metadata=text), make_png_with_chunks(prompt=graph), make_png_with_chunks(**{**NOVEL_CHUNKS, "Comment": text}),
+        make_png_with_chunks(parameters=json.dumps({"sui_image_params": values})),
     ):  # fmt: skip
         assert found(file).width == 64
 
 
 def test_what_has_no_metadata_tells_its_size_and_what_is_no_picture_is_refused(tmp_path: Path) -> None:
     out = io.BytesIO()
-    draw(1, 64, 48).save(out, "GIF")
+    draw_fake_image(1, 64, 48).save(out, "GIF")
     assert (found(out.getvalue()).width, found(out.getvalue()).program) == (64, "")
     text = tmp_path / "text.png"
     text.write_text("no picture")
@@ -225,7 +230,7 @@ def test_what_has_no_metadata_tells_its_size_and_what_is_no_picture_is_refused(t
 def test_threads_do_not_mix_pictures_up() -> None:
     from concurrent.futures import ThreadPoolExecutor
 
-    files = [with_exif("jpeg", {}, A1111.replace("Seed: 7", f"Seed: {seed}")) for seed in range(20)]
+    files = [make_image_with_exif("jpeg", {}, A1111.replace("Seed: 7", f"Seed: {seed}")) for seed in range(20)]
     with ThreadPoolExecutor(4) as pool:
         seeds = [info.request.seed for info in pool.map(found, files) if info.request]
     assert seeds == list(range(20))

@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 import pytest
 import skimage
-from fakes import open_engine, wait_final
+from fakes import open_engine, wait_until_final
 from PIL import Image
-from tiny_annotators import constant_dwpose, tiny_grounding_dino, tiny_weights
+from tiny_annotators import make_tiny_grounding_dino, make_tiny_weights, write_constant_dwpose
 
-from studio.core.annotate import map_size
+from studio.core.annotate import compute_map_size
 from studio.core.errors import InvalidRequest, ModelBroken, NotConfigured
 from studio.core.events import Status
 from studio.core.ports import PictureSeed
@@ -24,14 +24,14 @@ from studio.core.request import GenerationRequest
 from studio.core.request_parts import ControlUnit, Option
 from studio.core.settings import Settings
 from studio.core.task import Task
-from studio.core.user import LOCAL
+from studio.core.user import LOCAL_USER
 from studio.engine.jobs.job_context import LaneContext
 from studio.engine.plugins import discover
 from studio.preprocessors.common import find_objects, pixel_arrays, skeleton, wholebody
-from studio.preprocessors.common.network_keeper import Keeper
-from studio.preprocessors.common.preprocessor_backend import Preprocessing
-from studio.preprocessors.normal import normals
-from studio.preprocessors.seg import _palette
+from studio.preprocessors.common.network_keeper import NetworkCache
+from studio.preprocessors.common.preprocessor_backend import PreprocessorBackend
+from studio.preprocessors.normal import compute_normals
+from studio.preprocessors.seg import _load_palette
 
 SPECS = discover("studio.preprocessors", "PREPROCESSOR")
 READY = [spec for spec in SPECS if not spec.offers]
@@ -60,8 +60,8 @@ def photo(name: str = "coffee") -> Image.Image:
         return file.convert("RGB")
 
 
-def preprocessing(folder: Path) -> Preprocessing:
-    return Preprocessing(SPECS, folder, lambda settings: "cpu")
+def preprocessing(folder: Path) -> PreprocessorBackend:
+    return PreprocessorBackend(SPECS, folder, lambda settings: "cpu")
 
 
 def annotated(
@@ -84,7 +84,7 @@ def steepness(image: Image.Image) -> Any:
 
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tiny_weights(tmp_path_factory.mktemp("models"))
+    return make_tiny_weights(tmp_path_factory.mktemp("models"))
 
 
 def test_what_was_asked_for_is_there() -> None:
@@ -115,16 +115,16 @@ def test_works_with_no_download_at_the_size_asked_for(spec: Any, tmp_path: Path)
 )  # fmt: skip
 def test_odd_pictures(spec: Any, image: Image.Image) -> None:
     drawn = annotated(spec.id, image)
-    assert drawn.shape[1::-1] == map_size(*image.size, min(image.size))
+    assert drawn.shape[1::-1] == compute_map_size(*image.size, min(image.size))
 
 
 def test_map_sizes() -> None:
-    assert map_size(600, 400, 512) == (768, 512)
-    assert map_size(400, 600, 200) == (200, 300)
-    assert map_size(1, 1, 1) == (64, 64), "no map is smaller than its ControlNet can read"
-    assert map_size(4000, 3000, 3000) == (4000, 3000)
-    assert map_size(3000, 8, 512) == (4096, 11), "a ribbon does not grow without end"
-    assert map_size(9000, 100, 100) == (9000, 100)
+    assert compute_map_size(600, 400, 512) == (768, 512)
+    assert compute_map_size(400, 600, 200) == (200, 300)
+    assert compute_map_size(1, 1, 1) == (64, 64), "no map is smaller than its ControlNet can read"
+    assert compute_map_size(4000, 3000, 3000) == (4000, 3000)
+    assert compute_map_size(3000, 8, 512) == (4096, 11), "a ribbon does not grow without end"
+    assert compute_map_size(9000, 100, 100) == (9000, 100)
 
 
 def test_canny_is_the_annotators_own_map() -> None:
@@ -296,7 +296,7 @@ def test_a_network_enlarges_its_map_of_a_large_picture() -> None:
 def test_a_large_segmentation_has_the_classes_colours_only(weights: Path) -> None:
     drawn = annotated("seg", photo().resize((1500, 1000)), folder=weights)
     assert drawn.shape == (1000, 1500, 3)
-    palette = {tuple(colour) for colour in _palette()}
+    palette = {tuple(colour) for colour in _load_palette()}
     assert {tuple(colour) for colour in np.unique(drawn.reshape(-1, 3), axis=0)} <= palette
 
 
@@ -325,7 +325,7 @@ def test_nothing_is_asked_of_the_network(weights: Path, monkeypatch: pytest.Monk
 
 def test_a_package_that_is_not_installed(tmp_path: Path) -> None:
     spec = dataclasses.replace(next(spec for spec in SPECS if spec.package), package="no_such_package")
-    backend = Preprocessing([spec], tmp_path, lambda settings: "cpu")
+    backend = PreprocessorBackend([spec], tmp_path, lambda settings: "cpu")
     with pytest.raises(NotConfigured, match="no-such-package is not installed") as refused:
         backend.annotate(ControlUnit(preprocessor=spec.id), photo(), 64, Pictures())
     assert "pip install --no-deps no-such-package" in refused.value.hint
@@ -364,7 +364,7 @@ def test_what_words_find_is_a_map_of_its_own(weights: Path) -> None:
 def test_words_that_find_nothing(weights: Path, tmp_path: Path) -> None:
     (tmp_path / "preprocessors").mkdir()
     (tmp_path / "preprocessors" / "sam2.1-hiera-tiny").symlink_to(weights / "preprocessors" / "sam2.1-hiera-tiny")
-    tiny_grounding_dino(tmp_path / "preprocessors" / "grounding-dino-tiny", finds=False)
+    make_tiny_grounding_dino(tmp_path / "preprocessors" / "grounding-dino-tiny", finds=False)
     with pytest.raises(InvalidRequest, match="“red cup” is not found") as refused:
         preprocessing(tmp_path).find("Red  cup.", photo(), Pictures())
     assert "mask" in refused.value.hint
@@ -375,7 +375,7 @@ def test_words_that_find_nothing(weights: Path, tmp_path: Path) -> None:
 def test_words_without_weights(tmp_path: Path) -> None:
     with pytest.raises(NotConfigured, match="search by words") as refused:
         preprocessing(tmp_path).find("cup", photo(), Pictures())
-    assert all(offer.title in refused.value.hint for offer in find_objects.OFFERS)
+    assert all(offer.title in refused.value.hint for offer in find_objects.SEARCH_WEIGHTS)
 
 
 def test_the_figure_has_its_limbs_where_the_joints_are() -> None:
@@ -386,7 +386,7 @@ def test_the_figure_has_its_limbs_where_the_joints_are() -> None:
     people = [skeleton.from_coco(joints, 0.5)]
     assert people[0][1] == (100, 60)
     assert people[0][0] is None
-    drawn = skeleton.drawn(people, (200, 200))
+    drawn = skeleton.draw_skeletons(people, (200, 200))
     assert drawn[110, 80].max() > 0
     assert drawn[60, 110].max() > 0
     assert drawn[100:, 120:].max() == 0
@@ -397,7 +397,7 @@ def test_normals_of_a_ball() -> None:
     """Red on its left, green on its upper side, blue in its middle; the ground far behind it is flat."""
     down, across = np.mgrid[-1:1:201j, -1:1:201j]
     ball = np.sqrt(np.clip(0.8**2 - across**2 - down**2, 0, None))
-    drawn = normals(ball, strength=1.0, background=0.05)
+    drawn = compute_normals(ball, strength=1.0, background=0.05)
     middle, left, right, top, bottom = drawn[100, 100], drawn[100, 50], drawn[100, 150], drawn[50, 100], drawn[150, 100]
     assert middle[2] > 250
     assert abs(middle[:2] - 127.5).max() < 3
@@ -409,10 +409,10 @@ def test_normals_of_a_ball() -> None:
 
 
 def test_whole_body_joints_come_back_to_the_picture(tmp_path: Path) -> None:
-    constant_dwpose(tmp_path / "network.onnx")
-    network = wholebody.load(tmp_path / "network.onnx")
+    write_constant_dwpose(tmp_path / "network.onnx")
+    network = wholebody.load_wholebody_network(tmp_path / "network.onnx")
     box = np.array([400.0, 100.0, 60.0, 384.0 / 1.25])  # so high that a pixel of the network is one of the picture's
-    found = wholebody.joints(photo().resize((900, 600)), box, network)
+    found = wholebody.detect_joints(photo().resize((900, 600)), box, network)
     corner = (400 + 30 - 288 / 2, 100 + 384 / 2.5 - 384 / 2)
     assert found.shape == (133, 3)
     assert found[:, 0] == pytest.approx(corner[0] + 72 + np.arange(133), abs=0.01)
@@ -431,14 +431,14 @@ def test_whole_body_joints_come_back_to_the_picture(tmp_path: Path) -> None:
 def test_ridges_become_strokes() -> None:
     soft = np.zeros((120, 120), np.float32)
     soft[:, 55:66] = np.hanning(13)[1:-1] * 255
-    strokes = pixel_arrays.thinned(soft * 1.2)
+    strokes = pixel_arrays.thin_edges(soft * 1.2)
     assert set(np.unique(strokes)) == {0, 255}
     assert strokes[60, 60] == 255
     assert strokes[:, :45].max() == 0
 
 
 def test_loaded_once_for_all_threads() -> None:
-    keeper, loads = Keeper(most=2), []
+    keeper, loads = NetworkCache(most=2), []
     meet = threading.Barrier(4)
 
     def load() -> str:
@@ -462,7 +462,7 @@ def test_loaded_once_for_all_threads() -> None:
 
 
 def test_a_load_that_fails_is_tried_again() -> None:
-    keeper = Keeper()
+    keeper = NetworkCache()
 
     def fail() -> None:
         raise ModelBroken("no")
@@ -475,13 +475,13 @@ def test_a_load_that_fails_is_tried_again() -> None:
 def test_through_the_engine(tmp_path: Path) -> None:
     engine = open_engine(tmp_path / "outputs", preprocessing(tmp_path / "models"))
     try:
-        kept = engine.keep_picture(photo(), LOCAL)
+        kept = engine.keep_picture(photo(), LOCAL_USER)
         unit = ControlUnit(preprocessor="canny")
         request = GenerationRequest(task=Task.PREPROCESS, model="preprocessor/canny", source=kept.hash, control=(unit,))
-        jobs = [engine.submit(request, LOCAL) for _ in range(3)]
+        jobs = [engine.submit(request, LOCAL_USER) for _ in range(3)]
         smaller = ControlUnit(preprocessor="canny", pixel_perfect=False, resolution=200)
-        jobs.append(engine.submit(request.replace(control=(smaller,)), LOCAL))
-        ends = [wait_final(job) for job in jobs]
+        jobs.append(engine.submit(request.replace(control=(smaller,)), LOCAL_USER))
+        ends = [wait_until_final(job) for job in jobs]
         assert [end.status for end in ends] == [Status.FINISHED] * 4
         sizes = [(asset.width, asset.height) for end in ends for asset in end.assets]
         assert sizes == [(600, 400)] * 3 + [(300, 200)]

@@ -13,9 +13,9 @@ import pytest
 from studio.core.errors import InvalidRequest, ModelBroken
 from studio.core.request import GenerationRequest, LoraUse
 from studio.prompting import styles
-from studio.prompting.chunks import chunked
+from studio.prompting.chunks import split_chunks
 from studio.prompting.emphasis import Segment
-from studio.prompting.networks import extract_loras, with_tags_as_loras
+from studio.prompting.networks import extract_loras, move_tags_to_loras
 from studio.prompting.tokens import TokenCounter
 
 CLIP = Path("studio/pipelines/configs/clip_tokenizer")
@@ -54,8 +54,8 @@ def test_a_weight_that_is_no_number_is_refused() -> None:
 def test_tags_join_the_chosen_loras_and_win() -> None:
     request = GenerationRequest(prompt="x<lora:a:0.5>", loras=(LoraUse(name="a"), LoraUse(name="b")))
     expected = request.replace(prompt="x", loras=(LoraUse(name="a", weight=0.5), LoraUse(name="b")))
-    assert with_tags_as_loras(request) == expected
-    assert with_tags_as_loras(expected) is expected
+    assert move_tags_to_loras(request) == expected
+    assert move_tags_to_loras(expected) is expected
 
 
 @pytest.mark.torch
@@ -109,7 +109,7 @@ def test_a_folder_without_a_tokenizer_says_so(tmp_path: Path) -> None:
 
 
 def _chunks(text: str) -> list[list[int]]:
-    found, _ = chunked([(Segment(text),)], lambda t: [(ord(char),) for char in t], length=30, comma=ord(","))
+    found, _ = split_chunks([(Segment(text),)], lambda t: [(ord(char),) for char in t], length=30, comma=ord(","))
     return ["".join(map(chr, chunk.ids)) for chunk in found]  # type: ignore[misc]
 
 
@@ -120,14 +120,14 @@ def test_a_chunk_is_cut_at_a_comma_that_is_near() -> None:
 
 
 def test_styles_wrap_the_prompt_in_their_order() -> None:
-    prompt, negative = styles.apply("a fox", "blurry", ["Watercolour", "Sticker"])
+    prompt, negative = styles.apply_styles("a fox", "blurry", ["Watercolour", "Sticker"])
     assert prompt.startswith("sticker of watercolour painting of a fox,")
     assert negative.startswith("blurry, photo, opaque")
-    assert styles.apply("a fox", "blurry", []) == ("a fox", "blurry")
+    assert styles.apply_styles("a fox", "blurry", []) == ("a fox", "blurry")
 
 
 def test_the_presets_are_complete() -> None:
-    presets = styles.load()
+    presets = styles.load_styles()
     assert len(presets) >= 24
     assert {style.group for style in presets.values()} == {"Photo", "Illustration", "3D", "Painting", "Design"}
     assert all("{prompt}" in style.prompt and style.negative_prompt for style in presets.values())
@@ -136,9 +136,9 @@ def test_the_presets_are_complete() -> None:
 def test_own_styles_add_and_replace(tmp_path: Path) -> None:
     own = tmp_path / "styles.json"
     own.write_text(json.dumps([{"name": "Mine", "prompt": "in my way"}, {"name": "Photo", "prompt": "{prompt}!"}]))
-    found = styles.load(own)
-    assert styles.apply("a fox", "", ["Mine", "Photo"], found) == ("a fox, in my way!", "")
-    assert styles.load(tmp_path / "none.json") == styles.load()
+    found = styles.load_styles(own)
+    assert styles.apply_styles("a fox", "", ["Mine", "Photo"], found) == ("a fox, in my way!", "")
+    assert styles.load_styles(tmp_path / "none.json") == styles.load_styles()
 
 
 @pytest.mark.parametrize(
@@ -148,9 +148,9 @@ def test_own_styles_that_cannot_be_read_are_named(tmp_path: Path, text: str) -> 
     own = tmp_path / "styles.json"
     own.write_text(text)
     with pytest.raises(InvalidRequest, match=r"styles\.json"):
-        styles.load(own)
+        styles.load_styles(own)
 
 
 def test_an_unknown_style_is_refused() -> None:
     with pytest.raises(InvalidRequest, match="Nope"):
-        styles.apply("", "", ["Nope"])
+        styles.apply_styles("", "", ["Nope"])

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 
 import pytest
 from PIL import Image
-from providers import NO_PICTURES, Context, draw, refused, service
-from vendor_server import Reply, VendorServer, serving
+from providers import INVALID_IMAGES, FakeContext, expect_error, make_service, render_images
+from vendor_server import Reply, VendorServer, run_vendor_server
 from vendors.bfl import FIELDS, Bfl
 
 from studio.core.errors import ContentRefused, ProviderError
@@ -28,13 +28,13 @@ def stand_in() -> Bfl:
 
 @pytest.fixture
 def server(stand_in: Bfl) -> Iterator[VendorServer]:
-    with serving(stand_in) as server:
+    with run_vendor_server(stand_in) as server:
         yield server
 
 
 @pytest.fixture
 def bfl(server: VendorServer) -> Service:
-    return service(PROVIDER, server)
+    return make_service(PROVIDER, server)
 
 
 def photo() -> Image.Image:
@@ -49,21 +49,23 @@ def half() -> Image.Image:
 
 @pytest.mark.parametrize("name", [name for name in FIELDS if "1.0" not in name and "tools" not in name])
 def test_every_model_draws_from_text_with_fields_that_it_knows(bfl: Service, server: VendorServer, name: str) -> None:
-    context = Context()
-    [one] = draw(bfl, context, model=f"bfl/{name}", width=1344, height=768)
+    context = FakeContext()
+    [one] = render_images(bfl, context, model=f"bfl/{name}", width=1344, height=768)
     assert (one.seed, one.cost) == (42, 0.045)
-    sent = server.sent(f"/v1/{name}")[0].json
+    sent = server.find_requests(f"/v1/{name}")[0].json
     assert sent["prompt"] == "a red fox"
     assert ("seed" in sent) == (name != "flux-3-image")
     if name == "flux-3-image":
         assert sent["aspect_ratio"] == "16:9"
-    assert len(server.sent("get_result")) == 3
+    assert len(server.find_requests("get_result")) == 3
     assert max(context.slept) <= 10
 
 
 def test_edits_send_the_source_first_and_then_the_references(bfl: Service, server: VendorServer) -> None:
-    context = Context(photo(), half())
-    draw(bfl, context, model="bfl/flux-2-max", task=Task.EDIT, source="p0", references=(Reference(picture="p1"),))
+    context = FakeContext(photo(), half())
+    render_images(
+        bfl, context, model="bfl/flux-2-max", task=Task.EDIT, source="p0", references=(Reference(picture="p1"),)
+    )
     body = server.seen[0].json
     first = Image.open(io.BytesIO(base64.b64decode(body["input_image"])))
     assert first.tobytes() == photo().tobytes()
@@ -80,8 +82,8 @@ def test_edits_send_the_source_first_and_then_the_references(bfl: Service, serve
     ],
 )
 def test_tools(bfl: Service, server: VendorServer, fields: dict[str, object], route: str) -> None:
-    assert len(draw(bfl, Context(photo(), half()), source="p0", **fields)) == 1
-    body = server.sent(route)[0].json
+    assert len(render_images(bfl, FakeContext(photo(), half()), source="p0", **fields)) == 1
+    body = server.find_requests(route)[0].json
     if "mask" in fields:
         mask = Image.open(io.BytesIO(base64.b64decode(body["mask"])))
         assert (mask.getpixel((10, 10)), mask.getpixel((90, 10))) == (255, 0)
@@ -90,8 +92,8 @@ def test_tools(bfl: Service, server: VendorServer, fields: dict[str, object], ro
 
 
 def test_an_inverted_mask_is_inverted(bfl: Service, server: VendorServer) -> None:
-    draw(
-        bfl, Context(photo(), half()), model="bfl/flux-pro-1.0-fill", task=Task.INPAINT, source="p0", mask="p1",
+    render_images(
+        bfl, FakeContext(photo(), half()), model="bfl/flux-pro-1.0-fill", task=Task.INPAINT, source="p0", mask="p1",
         inpaint=Inpaint(invert=True),
     )  # fmt: skip
     mask = Image.open(io.BytesIO(base64.b64decode(server.seen[0].json["mask"])))
@@ -101,16 +103,16 @@ def test_an_inverted_mask_is_inverted(bfl: Service, server: VendorServer) -> Non
 @pytest.mark.parametrize("status", ["Request Moderated", "Content Moderated"])
 def test_a_moderated_task_is_a_refusal(bfl: Service, stand_in: Bfl, status: str) -> None:
     stand_in.ends = {"status": status, "details": {"Moderation Reasons": ["violence"]}}
-    error = refused(bfl, model="bfl/flux-2-pro")
+    error = expect_error(bfl, model="bfl/flux-2-pro")
     assert isinstance(error, ContentRefused)
     assert "violence" in error.message
 
 
 def test_a_failed_task_and_one_that_is_gone_end(bfl: Service, stand_in: Bfl, server: VendorServer) -> None:
     stand_in.ends = {"status": "Error", "details": "x"}
-    assert isinstance(refused(bfl, model="bfl/flux-2-pro"), ProviderError)
+    assert isinstance(expect_error(bfl, model="bfl/flux-2-pro"), ProviderError)
     server.fail(Reply(status=404, body={"status": "Task not found"}), times=50, path="get_result")
-    assert isinstance(refused(bfl, model="bfl/flux-2-pro"), ProviderError)
+    assert isinstance(expect_error(bfl, model="bfl/flux-2-pro"), ProviderError)
 
 
 @pytest.mark.parametrize(
@@ -120,25 +122,25 @@ def test_a_failed_task_and_one_that_is_gone_end(bfl: Service, stand_in: Bfl, ser
 def test_a_picture_is_taken_from_its_own_hosts_only(bfl: Service, server: VendorServer, address: str) -> None:
     ready = {"id": "task", "status": "Ready", "result": {"sample": address or None}}
     server.fail(Reply(body=ready), path="get_result")
-    error = refused(bfl, model="bfl/flux-2-pro")
+    error = expect_error(bfl, model="bfl/flux-2-pro")
     assert isinstance(error, ProviderError)
     assert error.details[MAY_BE_BILLED]
-    assert server.sent("x.png") == []
+    assert server.find_requests("x.png") == []
 
 
 def test_a_redirect_away_is_not_followed_and_the_key_stays_here(bfl: Service, server: VendorServer) -> None:
     server.fail(Reply(status=302, headers={"Location": "http://127.0.0.1:9/secret"}), path="sample.png", times=3)
-    assert isinstance(refused(bfl, model="bfl/flux-2-pro"), ProviderError)
-    with serving(lambda seen: Reply(body={})) as other:
+    assert isinstance(expect_error(bfl, model="bfl/flux-2-pro"), ProviderError)
+    with run_vendor_server(lambda seen: Reply(body={})) as other:
         server.fail(Reply(body={"id": "task", "polling_url": f"{other.url}/steal"}), path="/v1/flux-2-pro")
-        assert isinstance(refused(bfl, model="bfl/flux-2-pro"), ProviderError)
+        assert isinstance(expect_error(bfl, model="bfl/flux-2-pro"), ProviderError)
         assert other.seen == []
 
 
-@pytest.mark.parametrize("odd", list(NO_PICTURES))
+@pytest.mark.parametrize("odd", list(INVALID_IMAGES))
 def test_what_is_no_picture_is_refused(bfl: Service, server: VendorServer, odd: str) -> None:
-    server.fail(Reply(body=NO_PICTURES[odd]), path="sample.png")
-    assert refused(bfl, model="bfl/flux-2-pro").details[MAY_BE_BILLED]
+    server.fail(Reply(body=INVALID_IMAGES[odd]), path="sample.png")
+    assert expect_error(bfl, model="bfl/flux-2-pro").details[MAY_BE_BILLED]
 
 
 def test_prices_grow_with_megapixels_and_inputs(bfl: Service) -> None:

@@ -11,8 +11,8 @@ import pytest
 from huggingface_hub import constants
 from huggingface_hub.inference._providers import _common
 from PIL import Image
-from providers import NO_PICTURES, Context, draw, refused, service
-from vendor_server import Reply, VendorServer, serving
+from providers import INVALID_IMAGES, FakeContext, expect_error, make_service, render_images
+from vendor_server import Reply, VendorServer, run_vendor_server
 from vendors.huggingface import B64, HuggingFace
 
 from studio.core.errors import ContentRefused, InvalidRequest, JobCancelled, NotConfigured, ProviderError, Unreachable
@@ -35,13 +35,13 @@ def stand_in() -> HuggingFace:
 
 @pytest.fixture
 def server(stand_in: HuggingFace) -> Iterator[VendorServer]:
-    with serving(stand_in) as server:
+    with run_vendor_server(stand_in) as server:
         yield server
 
 
 @pytest.fixture
 def plain(server: VendorServer) -> Service:
-    return service(PROVIDER, server)
+    return make_service(PROVIDER, server)
 
 
 @pytest.fixture
@@ -53,7 +53,7 @@ def routed(server: VendorServer, stand_in: HuggingFace, monkeypatch: pytest.Monk
     monkeypatch.setattr(constants, "ENDPOINT", server.url)
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
     _common._fetch_inference_provider_mapping.cache_clear()
-    return service(PROVIDER, server, key=KEY)
+    return make_service(PROVIDER, server, key=KEY)
 
 
 def photo() -> Image.Image:
@@ -61,7 +61,7 @@ def photo() -> Image.Image:
 
 
 def test_a_plain_server_is_sent_what_the_vendors_client_sends(plain: Service, server: VendorServer) -> None:
-    [one] = draw(
+    [one] = render_images(
         plain, model="huggingface/Qwen-Image", width=768, height=512, negative_prompt="fog", steps=4, guidance=3.5
     )
     assert (one.seed, one.image.size, one.cost) == (7, (64, 64), None)
@@ -75,7 +75,7 @@ def test_a_plain_server_is_sent_what_the_vendors_client_sends(plain: Service, se
 
 
 def test_an_edit_sends_the_source(plain: Service, server: VendorServer) -> None:
-    draw(plain, Context(photo()), **KONTEXT)
+    render_images(plain, FakeContext(photo()), **KONTEXT)
     [sent] = server.seen
     assert sent.json["parameters"] == {"prompt": "a red fox"}
     assert Image.open(io.BytesIO(base64.b64decode(sent.json["inputs"]))).tobytes() == photo().tobytes()
@@ -86,21 +86,21 @@ def test_whoever_serves_a_model_behind_the_router_is_understood(
     routed: Service, stand_in: HuggingFace, server: VendorServer, provider: str
 ) -> None:
     stand_in.provider = provider
-    [one] = draw(routed, model=MODEL, width=768, height=512)
+    [one] = render_images(routed, model=MODEL, width=768, height=512)
     assert one.image.size == (64, 64)
     assert server.seen[0].query == {"expand": "inferenceProviderMapping"}
     assert len([seen for seen in server.seen if seen.method == "POST"]) == 1
-    assert len(server.sent("/predictions/t/result")) == (3 if provider == "wavespeed" else 0)
+    assert len(server.find_requests("/predictions/t/result")) == (3 if provider == "wavespeed" else 0)
 
 
 @pytest.mark.parametrize("provider", ["fal-ai", "together", "wavespeed"])
 def test_edits_go_through_the_router_too(routed: Service, stand_in: HuggingFace, provider: str) -> None:
     stand_in.provider = provider
-    assert len(draw(routed, Context(photo()), **KONTEXT)) == 1
+    assert len(render_images(routed, FakeContext(photo()), **KONTEXT)) == 1
 
 
 def test_a_model_that_nobody_serves_is_told_before_anything_is_sent(routed: Service, server: VendorServer) -> None:
-    error = refused(routed, model=MODEL)
+    error = expect_error(routed, model=MODEL)
     assert isinstance(error, InvalidRequest)
     assert "FLUX.1-schnell" in error.message
     assert [seen for seen in server.seen if seen.method == "POST"] == []
@@ -109,9 +109,9 @@ def test_a_model_that_nobody_serves_is_told_before_anything_is_sent(routed: Serv
 def test_a_hub_that_fails_costs_nothing(routed: Service, stand_in: HuggingFace, server: VendorServer) -> None:
     stand_in.provider = "together"
     server.fail(Reply(status=404, body={"error": "not found"}), path="/api/models/")
-    assert isinstance(refused(routed, model=MODEL), InvalidRequest)
+    assert isinstance(expect_error(routed, model=MODEL), InvalidRequest)
     server.fail(Reply(drop=True), path="/api/models/")
-    error = refused(routed, model=MODEL)
+    error = expect_error(routed, model=MODEL)
     assert isinstance(error, Unreachable)
     assert not error.details.get(MAY_BE_BILLED)
 
@@ -120,7 +120,7 @@ def test_a_studio_that_is_told_to_stay_offline_says_so(
     routed: Service, server: VendorServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
-    error = refused(routed, model=MODEL)
+    error = expect_error(routed, model=MODEL)
     assert isinstance(error, NotConfigured)
     assert "HF_HUB_OFFLINE" in error.message
     assert server.seen == []
@@ -131,14 +131,16 @@ def test_a_key_of_another_service_is_not_sent_anywhere(
 ) -> None:
     monkeypatch.setattr(huggingface, "_ROUTER", server.url)
     stand_in.provider = "together"
-    assert isinstance(refused(service(PROVIDER, server, key="sk-of-another-service"), model=MODEL), NotConfigured)
+    assert isinstance(
+        expect_error(make_service(PROVIDER, server, key="sk-of-another-service"), model=MODEL), NotConfigured
+    )
     assert server.seen == []
 
 
 def test_a_model_that_is_loading_is_waited_for(plain: Service, server: VendorServer) -> None:
     server.fail(Reply(status=503, body={"error": "Model is currently loading", "estimated_time": 20.0}))
-    context = Context()
-    assert len(draw(plain, context, model=MODEL)) == 1
+    context = FakeContext()
+    assert len(render_images(plain, context, model=MODEL)) == 1
     assert context.slept == [20.0]
 
 
@@ -152,22 +154,22 @@ def test_a_model_that_is_loading_is_waited_for(plain: Service, server: VendorSer
 )  # fmt: skip
 def test_an_answer_without_a_picture_of_its_own_is_an_error(plain: Service, server: VendorServer, body: Any) -> None:
     server.fail(Reply(body=body))
-    error = refused(plain, model=MODEL)
+    error = expect_error(plain, model=MODEL)
     assert isinstance(error, ProviderError)
     assert error.details[MAY_BE_BILLED]
     assert len(server.seen) == 1
 
 
-@pytest.mark.parametrize("odd", list(NO_PICTURES))
+@pytest.mark.parametrize("odd", list(INVALID_IMAGES))
 def test_what_is_no_picture_is_refused(plain: Service, server: VendorServer, odd: str) -> None:
-    server.fail(Reply(body=NO_PICTURES[odd]))
-    assert refused(plain, model=MODEL).details[MAY_BE_BILLED]
+    server.fail(Reply(body=INVALID_IMAGES[odd]))
+    assert expect_error(plain, model=MODEL).details[MAY_BE_BILLED]
 
 
 def test_base64_with_and_without_its_head(plain: Service, server: VendorServer) -> None:
     for place in (B64, f"data:image/png;base64,{B64}"):
         server.fail(Reply(body={"images": [{"url": place}]}))
-        assert len(draw(plain, model=MODEL)) == 1
+        assert len(render_images(plain, model=MODEL)) == 1
 
 
 @pytest.mark.parametrize(("told", "kind"), [("NSFW content", ContentRefused), ("CUDA", ProviderError)])
@@ -175,13 +177,13 @@ def test_a_task_that_failed_is_an_error(
     routed: Service, stand_in: HuggingFace, told: str, kind: type[Exception]
 ) -> None:
     stand_in.provider, stand_in.ends = "wavespeed", {"status": "failed", "error": told}
-    assert isinstance(refused(routed, model=MODEL), kind)
+    assert isinstance(expect_error(routed, model=MODEL), kind)
 
 
 def test_stop_is_heard_while_it_is_looked_at(routed: Service, stand_in: HuggingFace, server: VendorServer) -> None:
     stand_in.provider = "wavespeed"
     server.fail(Reply(body={"data": {"status": "processing"}}), times=200, path="/result")
-    assert isinstance(refused(routed, Context(cancel_after=40), model=MODEL), JobCancelled)
+    assert isinstance(expect_error(routed, FakeContext(cancel_after=40), model=MODEL), JobCancelled)
 
 
 def test_prices_are_told_where_they_are_known(plain: Service) -> None:

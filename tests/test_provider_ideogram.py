@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 from PIL import Image
-from providers import NO_PICTURES, Context, draw, refused, service
-from vendor_server import Reply, VendorServer, serving
+from providers import INVALID_IMAGES, FakeContext, expect_error, make_service, render_images
+from vendor_server import Reply, VendorServer, run_vendor_server
 from vendors.ideogram import Ideogram
 
 from studio.core.errors import ContentRefused, InvalidRequest, JobCancelled, PaymentNeeded, ProviderError
@@ -29,13 +29,13 @@ def stand_in() -> Ideogram:
 
 @pytest.fixture
 def server(stand_in: Ideogram) -> Iterator[VendorServer]:
-    with serving(stand_in) as server:
+    with run_vendor_server(stand_in) as server:
         yield server
 
 
 @pytest.fixture
 def ideogram(server: VendorServer) -> Service:
-    return service(PROVIDER, server)
+    return make_service(PROVIDER, server)
 
 
 def photo() -> Image.Image:
@@ -59,18 +59,18 @@ def test_the_vendor_has_sixty_nine_sizes() -> None:
 def test_a_shape_is_said_once_in_the_vendors_spelling(
     ideogram: Service, server: VendorServer, size: tuple[int, int], field: str, value: str
 ) -> None:
-    [one] = draw(
+    [one] = render_images(
         ideogram, model="ideogram/ideogram-3-turbo", width=size[0], height=size[1], negative_prompt="fog",
     )  # fmt: skip
     assert (one.seed, one.cost) == (7, 0.03)
-    sent = server.sent("generate")[0].json
+    sent = server.find_requests("generate")[0].json
     assert {field: value, "rendering_speed": "turbo", "negative_prompt": "fog", "seed": 7}.items() <= sent.items()
     assert len({"resolution", "aspect_ratio"} & set(sent)) == 1
 
 
 @pytest.mark.parametrize("name", [one.name for one in PROVIDER.models() if Task.TXT2IMG in one.model.tasks])
 def test_every_model_draws_from_text_with_fields_that_it_knows(ideogram: Service, name: str) -> None:
-    drawn = draw(ideogram, model=f"ideogram/{name}", seeds=2, width=1024, height=1024)
+    drawn = render_images(ideogram, model=f"ideogram/{name}", seeds=2, width=1024, height=1024)
     assert [one.seed for one in drawn] == [7, 8]
 
 
@@ -93,8 +93,8 @@ TASKS = [
 def test_every_operation_goes_to_its_route(
     ideogram: Service, server: VendorServer, name: str, fields: dict[str, Any], route: str, form: dict[str, str]
 ) -> None:
-    [one] = draw(ideogram, Context(photo(), half()), model=f"ideogram/{name}", source="p0", **fields)
-    [sent] = server.sent(route)
+    [one] = render_images(ideogram, FakeContext(photo(), half()), model=f"ideogram/{name}", source="p0", **fields)
+    [sent] = server.find_requests(route)
     assert form.items() <= sent.form.items()
     estimate = ideogram.estimate(GenerationRequest(model=f"ideogram/{name}", task=fields["task"]))
     assert estimate is not None
@@ -106,8 +106,8 @@ def test_masks_are_black_where_it_changes_but_white_where_an_object_goes(
     ideogram: Service, server: VendorServer, invert: bool
 ) -> None:
     def mask(model: str, task: Task) -> tuple[object, object]:
-        draw(
-            ideogram, Context(photo(), half()), model=model, task=task, source="p0", mask="p1",
+        render_images(
+            ideogram, FakeContext(photo(), half()), model=model, task=task, source="p0", mask="p1",
             inpaint=Inpaint(invert=invert),
         )  # fmt: skip
         sent = Image.open(io.BytesIO(next(seen for seen in reversed(server.seen) if seen.files).files["mask"]))
@@ -120,28 +120,28 @@ def test_masks_are_black_where_it_changes_but_white_where_an_object_goes(
 
 
 def test_references_go_as_styles_or_beside_an_edit(ideogram: Service, server: VendorServer) -> None:
-    context, references = Context(photo(), half()), (Reference(picture="p1"),)
-    draw(ideogram, context, model="ideogram/ideogram-3", references=references)
-    draw(ideogram, context, model="ideogram/ideogram-4-5", task=Task.EDIT, source="p0", references=references)
-    assert "style_reference_images" in server.sent("generate")[0].files
-    assert "reference_images" in server.sent("precise-edit")[0].files
+    context, references = FakeContext(photo(), half()), (Reference(picture="p1"),)
+    render_images(ideogram, context, model="ideogram/ideogram-3", references=references)
+    render_images(ideogram, context, model="ideogram/ideogram-4-5", task=Task.EDIT, source="p0", references=references)
+    assert "style_reference_images" in server.find_requests("generate")[0].files
+    assert "reference_images" in server.find_requests("precise-edit")[0].files
 
 
 def test_a_withheld_picture_is_a_refusal_that_was_billed(ideogram: Service, stand_in: Ideogram) -> None:
     stand_in.safe = False
-    error = refused(ideogram, model="ideogram/ideogram-4")
+    error = expect_error(ideogram, model="ideogram/ideogram-4")
     assert isinstance(error, ContentRefused)
     assert error.details[MAY_BE_BILLED]
     assert "billed" in error.hint
 
 
 def test_an_object_is_removed_by_a_task_that_is_looked_at(ideogram: Service, server: VendorServer) -> None:
-    [one] = draw(
-        ideogram, Context(photo(), half()), model="ideogram/remove-object", task=Task.ERASE, source="p0", mask="p1"
+    [one] = render_images(
+        ideogram, FakeContext(photo(), half()), model="ideogram/remove-object", task=Task.ERASE, source="p0", mask="p1"
     )
     assert one.cost == 0.025
-    assert len(server.sent("/v2/generations/")) == 3
-    assert len(server.sent("remove-object")) == 1
+    assert len(server.find_requests("/v2/generations/")) == 3
+    assert len(server.find_requests("remove-object")) == 1
 
 
 @pytest.mark.parametrize(
@@ -158,19 +158,19 @@ def test_a_task_that_ends_badly_is_an_error(
 ) -> None:
     stand_in.ends = end
     erase = {"model": "ideogram/remove-object", "task": Task.ERASE, "source": "p0", "mask": "p1"}
-    assert isinstance(refused(ideogram, Context(photo(), half()), **erase), kind)
+    assert isinstance(expect_error(ideogram, FakeContext(photo(), half()), **erase), kind)
 
 
 def test_stop_is_heard_while_it_is_looked_at(ideogram: Service, server: VendorServer) -> None:
     server.fail(Reply(body={"status": "pending"}), times=200, path="/v2/generations/")
     erase = {"model": "ideogram/remove-object", "task": Task.ERASE, "source": "p0", "mask": "p1"}
-    assert isinstance(refused(ideogram, Context(photo(), half(), cancel_after=30), **erase), JobCancelled)
+    assert isinstance(expect_error(ideogram, FakeContext(photo(), half(), cancel_after=30), **erase), JobCancelled)
 
 
 @pytest.mark.parametrize("data", [[], None, [None], [{}], [{"url": ""}], "x", {"url": "http://x"}])
 def test_an_answer_without_a_picture_is_an_error(ideogram: Service, server: VendorServer, data: object) -> None:
     server.fail(Reply(body={"generation_id": "made", "data": data}))
-    error = refused(ideogram, model="ideogram/ideogram-3")
+    error = expect_error(ideogram, model="ideogram/ideogram-3")
     assert isinstance(error, ProviderError)
     assert error.details[MAY_BE_BILLED]
 
@@ -180,19 +180,19 @@ def test_an_answer_without_a_picture_is_an_error(ideogram: Service, server: Vend
 )
 def test_a_picture_is_taken_from_its_own_hosts_only(ideogram: Service, server: VendorServer, address: str) -> None:
     server.fail(Reply(body={"data": [{"url": address, "is_image_safe": True}]}))
-    assert isinstance(refused(ideogram, model="ideogram/ideogram-3"), ProviderError)
-    assert server.sent("x.png") == []
+    assert isinstance(expect_error(ideogram, model="ideogram/ideogram-3"), ProviderError)
+    assert server.find_requests("x.png") == []
 
 
-@pytest.mark.parametrize("odd", list(NO_PICTURES))
+@pytest.mark.parametrize("odd", list(INVALID_IMAGES))
 def test_what_is_no_picture_is_refused(ideogram: Service, server: VendorServer, odd: str) -> None:
-    server.fail(Reply(body=NO_PICTURES[odd]), path="/api/images/")
-    assert refused(ideogram, model="ideogram/ideogram-3").details[MAY_BE_BILLED]
+    server.fail(Reply(body=INVALID_IMAGES[odd]), path="/api/images/")
+    assert expect_error(ideogram, model="ideogram/ideogram-3").details[MAY_BE_BILLED]
 
 
 def test_a_plan_that_does_not_cover_it_is_named(ideogram: Service, server: VendorServer) -> None:
     server.fail(Reply(status=402, body={"error": "x", "reject_reason": "subscription_required"}))
-    error = refused(ideogram, model="ideogram/ideogram-3")
+    error = expect_error(ideogram, model="ideogram/ideogram-3")
     assert isinstance(error, PaymentNeeded)
     assert "subscription required" in error.message
 
@@ -203,5 +203,5 @@ def test_what_it_needs_is_asked_for_before_anything_is_sent(ideogram: Service, s
         {"model": "ideogram/ideogram-3", "task": Task.OUTPAINT, "source": "p0"},
         {"model": "ideogram/ideogram-3", "task": Task.OUTPAINT, "source": "p0", "outpaint": Outpaint()},
     ):
-        assert isinstance(refused(ideogram, Context(photo()), **fields), InvalidRequest)
+        assert isinstance(expect_error(ideogram, FakeContext(photo()), **fields), InvalidRequest)
     assert server.seen == []

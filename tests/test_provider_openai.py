@@ -8,9 +8,9 @@ from collections.abc import Iterator
 
 import pytest
 from PIL import Image
-from providers import NO_PICTURES, SENTINEL, Context, draw, refused, service
-from vendor_server import Reply, VendorServer, serving
-from vendors.compatible import Own
+from providers import INVALID_IMAGES, SENTINEL, FakeContext, expect_error, make_service, render_images
+from vendor_server import Reply, VendorServer, run_vendor_server
+from vendors.compatible import CompatibleServer
 from vendors.openai import OpenAI
 
 from studio.core.errors import ContentRefused, ProviderError
@@ -25,13 +25,13 @@ from studio.providers.openai import PROVIDER
 
 @pytest.fixture
 def server() -> Iterator[VendorServer]:
-    with serving(OpenAI()) as server:
+    with run_vendor_server(OpenAI()) as server:
         yield server
 
 
 @pytest.fixture
 def openai(server: VendorServer) -> Service:
-    return service(PROVIDER, server, path="/v1")
+    return make_service(PROVIDER, server, path="/v1")
 
 
 def photo() -> Image.Image:
@@ -45,9 +45,9 @@ def half() -> Image.Image:
 
 
 def test_all_pictures_in_one_call_with_the_bill_by_tokens(openai: Service, server: VendorServer) -> None:
-    drawn = draw(openai, seeds=3, model="openai/gpt-image-2.5-flare", width=1536, height=1024)
+    drawn = render_images(openai, seeds=3, model="openai/gpt-image-2.5-flare", width=1536, height=1024)
     assert len(drawn) == 3
-    [sent] = server.sent("generations")
+    [sent] = server.find_requests("generations")
     assert (sent.json["n"], sent.json["size"], sent.json["quality"]) == (3, "1536x1024", "medium")
     assert sum(one.cost or 0 for one in drawn) == pytest.approx(14 * 5e-6 + 100 * 8e-6 + 280 * 30e-6)
 
@@ -71,29 +71,29 @@ def test_estimates_are_those_of_the_vendors_table(
 def test_an_edit_sends_the_pictures_and_a_mask_that_is_clear_where_it_changes(
     openai: Service, server: VendorServer
 ) -> None:
-    context = Context(photo(), half())
-    draw(openai, context, model="openai/gpt-image-2", task=Task.INPAINT, source="p0", mask="p1")
+    context = FakeContext(photo(), half())
+    render_images(openai, context, model="openai/gpt-image-2", task=Task.INPAINT, source="p0", mask="p1")
     mask = Image.open(io.BytesIO(server.seen[-1].files["mask"]))
     assert (mask.getpixel((10, 10))[3], mask.getpixel((90, 10))[3]) == (0, 255)  # type: ignore[index]
-    draw(
+    render_images(
         openai, context, model="openai/gpt-image-2", task=Task.INPAINT, source="p0", mask="p1",
         inpaint=Inpaint(invert=True),
     )  # fmt: skip
     mask = Image.open(io.BytesIO(server.seen[-1].files["mask"]))
     assert mask.getpixel((10, 10))[3] == 255  # type: ignore[index]
-    draw(
+    render_images(
         openai, context, model="openai/gpt-image-2", task=Task.EDIT, source="p0", references=(Reference(picture="p1"),)
     )
     assert "image[]" in server.seen[-1].files
-    draw(openai, context, model="openai/gpt-image-2", task=Task.ERASE, prompt="", source="p0", mask="p1")
+    render_images(openai, context, model="openai/gpt-image-2", task=Task.ERASE, prompt="", source="p0", mask="p1")
     assert "Remove" in server.seen[-1].form["prompt"]
 
 
-@pytest.mark.parametrize("odd", list(NO_PICTURES))
+@pytest.mark.parametrize("odd", list(INVALID_IMAGES))
 def test_what_is_no_picture_is_refused(openai: Service, server: VendorServer, odd: str) -> None:
-    data = [{"b64_json": base64.b64encode(NO_PICTURES[odd]).decode()}]
+    data = [{"b64_json": base64.b64encode(INVALID_IMAGES[odd]).decode()}]
     server.fail(Reply(body={"created": 1, "data": data}))
-    assert refused(openai, model="openai/gpt-image-2").details[MAY_BE_BILLED]
+    assert expect_error(openai, model="openai/gpt-image-2").details[MAY_BE_BILLED]
 
 
 @pytest.mark.parametrize(
@@ -103,39 +103,39 @@ def test_too_few_pictures_are_an_error_and_no_address_is_followed(
     openai: Service, server: VendorServer, data: object
 ) -> None:
     server.fail(Reply(body={"created": 1, "data": data}))
-    assert isinstance(refused(openai, model="openai/gpt-image-2"), ProviderError)
+    assert isinstance(expect_error(openai, model="openai/gpt-image-2"), ProviderError)
     assert len(server.seen) == 1
 
 
 def test_a_refusal_names_its_categories(openai: Service, server: VendorServer) -> None:
     body = {"message": "refused", "code": "moderation_blocked", "moderation_details": {"categories": ["violence"]}}
     server.fail(Reply(status=400, body={"error": body}))
-    error = refused(openai, model="openai/gpt-image-2")
+    error = expect_error(openai, model="openai/gpt-image-2")
     assert isinstance(error, ContentRefused)
     assert "violence" in error.message
 
 
 def test_the_check_names_models_that_end(openai: Service) -> None:
-    told = openai.check(Context())
+    told = openai.check(FakeContext())
     assert "gpt-image-2 ends on 2027-06-01" in told
     assert SENTINEL not in told
 
 
 def test_a_day_of_shutdown_that_the_service_tells_is_in_the_note_of_the_model(openai: Service) -> None:
     assert not any("ends" in model.note for model in openai.models())
-    openai.check(Context())
+    openai.check(FakeContext())
     notes = {model.id: model.note for model in openai.models()}
     assert notes["openai/gpt-image-2"] == "OpenAI ends it on 2027-06-01."
     assert notes["openai/gpt-image-2.6-flare"] == ""
 
 
 def test_an_own_server_gives_pictures_as_text_or_at_its_own_address() -> None:
-    with serving(Own()) as server:
-        own = service(COMPATIBLE, server, path="/v1")
-        drawn = draw(own, seeds=2, model="compatible/default")
+    with run_vendor_server(CompatibleServer()) as server:
+        own = make_service(COMPATIBLE, server, path="/v1")
+        drawn = render_images(own, seeds=2, model="compatible/default")
         assert [one.image.size for one in drawn] == [(64, 64), (32, 32)]
-        assert "sd" in own.check(Context())
+        assert "sd" in own.check(FakeContext())
         server.fail(Reply(body={"created": 1, "data": [{"url": "http://169.254.169.254/x"}]}))
-        assert isinstance(refused(own, model="compatible/default"), ProviderError)
-    unset = Service(COMPATIBLE, service(COMPATIBLE, server)._keys, lambda: "")
+        assert isinstance(expect_error(own, model="compatible/default"), ProviderError)
+    unset = Service(COMPATIBLE, make_service(COMPATIBLE, server)._keys, lambda: "")
     assert "COMPATIBLE_BASE_URL" in unset.models()[0].problem

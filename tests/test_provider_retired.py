@@ -7,7 +7,7 @@ import datetime
 import pytest
 
 from studio.engine.plugins import discover
-from studio.providers.common.retired_models import retired, successor
+from studio.providers.common.retired_models import find_successor, list_retired_models
 
 LIVING = {one.model.id: one for spec in discover("studio.providers", "PROVIDER") for one in spec.models()}
 
@@ -28,7 +28,7 @@ LIVING = {one.model.id: one for spec in discover("studio.providers", "PROVIDER")
     ],
 )  # fmt: skip
 def test_a_retired_name_leads_to_its_successor(name: str, model: str, ends: str) -> None:
-    found = successor(name)
+    found = find_successor(name)
     assert found is not None
     assert (found.name, found.model, found.ends.isoformat()) == (name, model, ends)
 
@@ -37,14 +37,14 @@ def test_a_retired_name_leads_to_its_successor(name: str, model: str, ends: str)
     "name", [*LIVING, *(one.name for one in LIVING.values()), "", "sd3", "bfl/dall-e-3", "my-imagen-4"]
 )
 def test_a_name_that_never_ended_has_none(name: str) -> None:
-    assert successor(name) is None
+    assert find_successor(name) is None
 
 
-@pytest.mark.parametrize("entry", retired(), ids=lambda entry: entry.name)
+@pytest.mark.parametrize("entry", list_retired_models(), ids=lambda entry: entry.name)
 def test_every_successor_lives_and_every_end_has_a_source(entry: object) -> None:
-    found = successor(entry.name)  # type: ignore[attr-defined]
+    found = find_successor(entry.name)  # type: ignore[attr-defined]
     assert found is not None
     assert found.model in LIVING
-    assert successor(found.model) is None
+    assert find_successor(found.model) is None
     assert type(found.ends) is datetime.date
     assert found.source.startswith("https://")

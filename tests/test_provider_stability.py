@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 import pytest
 from PIL import Image
-from providers import Context, draw, refused, service
-from vendor_server import Reply, VendorServer, png, serving
+from providers import FakeContext, expect_error, make_service, render_images
+from vendor_server import Reply, VendorServer, make_png, run_vendor_server
 from vendors.stability import Stability
 
 from studio.core.errors import (
@@ -27,13 +27,13 @@ from studio.providers.stability import PROVIDER
 
 @pytest.fixture
 def server() -> Iterator[VendorServer]:
-    with serving(Stability()) as server:
+    with run_vendor_server(Stability()) as server:
         yield server
 
 
 @pytest.fixture
 def stability(server: VendorServer) -> Service:
-    return service(PROVIDER, server)
+    return make_service(PROVIDER, server)
 
 
 def photo(width: int = 96, height: int = 64) -> Image.Image:
@@ -47,8 +47,10 @@ def mask() -> Image.Image:
 
 
 def test_pictures_from_text_one_call_each(stability: Service, server: VendorServer) -> None:
-    context = Context()
-    drawn = draw(stability, context, seeds=2, model="stability/core", width=1600, height=900, negative_prompt="fog")
+    context = FakeContext()
+    drawn = render_images(
+        stability, context, seeds=2, model="stability/core", width=1600, height=900, negative_prompt="fog"
+    )
     assert [one.seed for one in drawn] == [7, 8]
     assert [one.cost for one in drawn] == [0.03, 0.03]
     assert drawn[0].image.size == (64, 64)
@@ -74,9 +76,9 @@ TASKS = [
 def test_every_operation_goes_to_its_route(
     stability: Service, server: VendorServer, fields: dict[str, object], route: str, form: dict[str, str]
 ) -> None:
-    drawn = draw(stability, Context(photo(), mask()), model="stability/edit", source="p0", **fields)
+    drawn = render_images(stability, FakeContext(photo(), mask()), model="stability/edit", source="p0", **fields)
     assert len(drawn) == 1
-    [sent] = server.sent(route)
+    [sent] = server.find_requests(route)
     assert form.items() <= sent.form.items()
     assert drawn[0].cost == stability.estimate(GenerationRequest(model="stability/edit", task=fields["task"])).amount  # type: ignore[union-attr, arg-type]
 
@@ -85,8 +87,8 @@ def test_the_mask_is_white_where_it_changes(stability: Service, server: VendorSe
     import io
 
     for invert, inside in ((False, 255), (True, 0)):
-        draw(
-            stability, Context(photo(), mask()), model="stability/edit", task=Task.INPAINT, source="p0", mask="p1",
+        render_images(
+            stability, FakeContext(photo(), mask()), model="stability/edit", task=Task.INPAINT, source="p0", mask="p1",
             inpaint=Inpaint(invert=invert),
         )  # fmt: skip
         sent = Image.open(io.BytesIO(server.seen[-1].files["mask"]))
@@ -95,8 +97,8 @@ def test_the_mask_is_white_where_it_changes(stability: Service, server: VendorSe
 
 @pytest.mark.parametrize("name", ["fast", "conservative", "creative"])
 def test_upscales(stability: Service, server: VendorServer, name: str) -> None:
-    context = Context(photo(2000, 1500))
-    [one] = draw(
+    context = FakeContext(photo(2000, 1500))
+    [one] = render_images(
         stability, context, model=f"stability/{name}", task=Task.UPSCALE, source="p0", upscale=Upscale(creativity=1.0)
     )
     assert one.image.size == (64, 64)
@@ -106,23 +108,23 @@ def test_upscales(stability: Service, server: VendorServer, name: str) -> None:
         assert image.width * image.height <= limit
     assert sent.form.get("creativity") == (None if name == "fast" else "0.5")
     if name == "creative":
-        assert len(server.sent("/v2beta/results/")) == 3
+        assert len(server.find_requests("/v2beta/results/")) == 3
         assert min(context.slept) >= 10
 
 
 def test_a_blurred_picture_is_a_refusal_that_was_paid_for(stability: Service, server: VendorServer) -> None:
-    server.fail(Reply(body={"image": base64.b64encode(png()).decode(), "finish_reason": "CONTENT_FILTERED"}))
-    error = refused(stability, model="stability/core")
+    server.fail(Reply(body={"image": base64.b64encode(make_png()).decode(), "finish_reason": "CONTENT_FILTERED"}))
+    error = expect_error(stability, model="stability/core")
     assert isinstance(error, ContentRefused)
     assert error.details[MAY_BE_BILLED]
 
 
 def test_stop_is_heard_while_it_answers_and_while_it_is_polled(stability: Service, server: VendorServer) -> None:
     server.fail(Reply(silent=True))
-    assert isinstance(refused(stability, Context(cancel_after=3), model="stability/core"), JobCancelled)
+    assert isinstance(expect_error(stability, FakeContext(cancel_after=3), model="stability/core"), JobCancelled)
     server.fail(Reply(status=202, body={}), times=50, path="/v2beta/results/")
-    error = refused(
-        stability, Context(photo(), cancel_after=30), model="stability/creative", task=Task.UPSCALE, source="p0"
+    error = expect_error(
+        stability, FakeContext(photo(), cancel_after=30), model="stability/creative", task=Task.UPSCALE, source="p0"
     )
     assert isinstance(error, JobCancelled)
 
@@ -133,6 +135,6 @@ def test_prompts_that_it_needs_are_asked_for_before_anything_is_sent(stability: 
         {"model": "stability/edit", "task": Task.REPLACE_BACKGROUND, "source": "p0"},
         {"model": "stability/edit", "task": Task.OUTPAINT, "source": "p0"},
     ):
-        error = refused(stability, Context(photo()), prompt="", **fields)
+        error = expect_error(stability, FakeContext(photo()), prompt="", **fields)
         assert isinstance(error, InvalidRequest)
     assert server.seen == []

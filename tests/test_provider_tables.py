@@ -5,13 +5,13 @@ from __future__ import annotations
 import pytest
 
 from studio.engine.plugins import discover
-from studio.providers.common.retired_models import retired
-from tools.provider_tables import PAGE, filled
+from studio.providers.common.retired_models import list_retired_models
+from tools.provider_tables import PAGE, fill_tables
 
 
 def test_the_page_says_what_the_data_says() -> None:
     text = PAGE.read_text(encoding="utf-8")
-    assert filled(text) == text, "run python -m tools.provider_tables"
+    assert fill_tables(text) == text, "run python -m tools.provider_tables"
 
 
 def test_every_model_and_every_ended_name_is_on_the_page() -> None:
@@ -22,11 +22,11 @@ def test_every_model_and_every_ended_name_is_on_the_page() -> None:
         for one in spec.models():
             assert f"| `{one.model.id}` |" in text
             assert not one.model.paid or (one.source in text and one.date in text)
-    assert all(f"| `{found.name}` | {found.ends} | `{found.model}` |" in text for found in retired())
+    assert all(f"| `{found.name}` | {found.ends} | `{found.model}` |" in text for found in list_retired_models())
 
 
 def test_what_was_changed_by_hand_is_written_anew() -> None:
     text = PAGE.read_text(encoding="utf-8")
-    assert filled(text.replace("| `stability/core` |", "| `stability/crow` |")) == text
+    assert fill_tables(text.replace("| `stability/core` |", "| `stability/crow` |")) == text
     with pytest.raises(KeyError):
-        filled("<!-- table: nobody -->\n<!-- end -->")
+        fill_tables("<!-- table: nobody -->\n<!-- end -->")

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 from PIL import Image
-from providers import NO_PICTURES, Context, draw, refused, service
-from vendor_server import Reply, VendorServer, serving
-from vendors.wavespeed import WaveSpeed, wrapped
+from providers import INVALID_IMAGES, FakeContext, expect_error, make_service, render_images
+from vendor_server import Reply, VendorServer, run_vendor_server
+from vendors.wavespeed import WaveSpeed, make_reply
 
 from studio.core.errors import (
     ContentRefused,
@@ -38,13 +38,13 @@ def stand_in() -> WaveSpeed:
 
 @pytest.fixture
 def server(stand_in: WaveSpeed) -> Iterator[VendorServer]:
-    with serving(stand_in) as server:
+    with run_vendor_server(stand_in) as server:
         yield server
 
 
 @pytest.fixture
 def wavespeed(server: VendorServer) -> Service:
-    return service(PROVIDER, server)
+    return make_service(PROVIDER, server)
 
 
 def photo() -> Image.Image:
@@ -61,8 +61,8 @@ def half() -> Image.Image:
 def test_every_model_draws_from_text_with_fields_that_it_knows(
     wavespeed: Service, server: VendorServer, name: str
 ) -> None:
-    context = Context()
-    [one] = draw(wavespeed, context, model=f"wavespeed/{name}", width=1344, height=768)
+    context = FakeContext()
+    [one] = render_images(wavespeed, context, model=f"wavespeed/{name}", width=1344, height=768)
     sent = next(seen for seen in server.seen if seen.method == "POST").json
     if name.startswith("qwen"):
         assert (sent["size"], sent["seed"]) == ("1344*768", 7)
@@ -70,7 +70,7 @@ def test_every_model_draws_from_text_with_fields_that_it_knows(
         assert sent["aspect_ratio"] == "16:9"
         assert "seed" not in sent
     assert one.cost
-    assert len(server.sent("/predictions/task/result")) == 3
+    assert len(server.find_requests("/predictions/task/result")) == 3
     assert max(context.slept) <= 3
 
 
@@ -79,12 +79,12 @@ def test_a_mask_makes_it_inpaint_and_is_white_where_it_changes(
 ) -> None:
     for invert, ends in ((False, (255, 0)), (True, (0, 255))):
         stand_in.uploads.clear()
-        draw(
-            wavespeed, Context(photo(), half()), model="wavespeed/ideogram-v3-turbo", task=Task.INPAINT, source="p0", mask="p1",
+        render_images(
+            wavespeed, FakeContext(photo(), half()), model="wavespeed/ideogram-v3-turbo", task=Task.INPAINT, source="p0", mask="p1",
             seeds=2, inpaint=Inpaint(invert=invert),
         )  # fmt: skip
         assert len(stand_in.uploads) == 2  # once for both pictures
-        body = server.sent("ideogram-v3-turbo")[-1].json
+        body = server.find_requests("ideogram-v3-turbo")[-1].json
         sent = [stand_in.uploads[int(body[name][-5])] for name in ("image", "mask_image")]
         image, mask = (Image.open(io.BytesIO(data)) for data in sent)
         assert image.tobytes() == photo().tobytes()
@@ -94,10 +94,12 @@ def test_a_mask_makes_it_inpaint_and_is_white_where_it_changes(
 def test_edits_name_their_pictures(wavespeed: Service, server: VendorServer) -> None:
     references = (Reference(picture="p1"),)
     edit: dict[str, Any] = {"task": Task.EDIT, "source": "p0"}
-    draw(wavespeed, Context(photo(), half()), model="wavespeed/qwen-image-2.0", references=references, **edit)
-    assert len(server.sent("2.0/edit")[0].json["images"]) == 2
-    draw(wavespeed, Context(photo()), model="wavespeed/qwen-image", width=512, height=768, **edit)
-    assert server.sent("qwen-image/edit")[0].json["size"] == "512*768"
+    render_images(
+        wavespeed, FakeContext(photo(), half()), model="wavespeed/qwen-image-2.0", references=references, **edit
+    )
+    assert len(server.find_requests("2.0/edit")[0].json["images"]) == 2
+    render_images(wavespeed, FakeContext(photo()), model="wavespeed/qwen-image", width=512, height=768, **edit)
+    assert server.find_requests("qwen-image/edit")[0].json["size"] == "512*768"
 
 
 @pytest.mark.parametrize(
@@ -112,10 +114,10 @@ def test_edits_name_their_pictures(wavespeed: Service, server: VendorServer) -> 
 def test_a_code_in_an_answer_that_looks_well_is_an_error(
     wavespeed: Service, server: VendorServer, code: Any, message: str, kind: type[Exception]
 ) -> None:
-    server.fail(wrapped(None, code=code, message=message), path=SUBMIT, times=9)
-    error = refused(wavespeed, model="wavespeed/qwen-image")
+    server.fail(make_reply(None, code=code, message=message), path=SUBMIT, times=9)
+    error = expect_error(wavespeed, model="wavespeed/qwen-image")
     assert isinstance(error, kind)
-    assert len(server.sent(SUBMIT)) == 1
+    assert len(server.find_requests(SUBMIT)) == 1
 
 
 @pytest.mark.parametrize(
@@ -136,7 +138,7 @@ def test_a_task_that_ends_badly_is_an_error(
     wavespeed: Service, stand_in: WaveSpeed, end: dict[str, object], kind: type[Exception]
 ) -> None:
     stand_in.ends = end
-    assert isinstance(refused(wavespeed, model="wavespeed/qwen-image"), kind)
+    assert isinstance(expect_error(wavespeed, model="wavespeed/qwen-image"), kind)
 
 
 @pytest.mark.parametrize(
@@ -146,36 +148,36 @@ def test_a_picture_is_taken_from_its_own_hosts_only(
     wavespeed: Service, stand_in: WaveSpeed, server: VendorServer, address: str
 ) -> None:
     stand_in.ends = {"status": "completed", "outputs": [address]}
-    error = refused(wavespeed, model="wavespeed/qwen-image")
+    error = expect_error(wavespeed, model="wavespeed/qwen-image")
     assert isinstance(error, ProviderError)
     assert error.details[MAY_BE_BILLED]
-    assert server.sent("x.png") == []
+    assert server.find_requests("x.png") == []
 
 
-@pytest.mark.parametrize("odd", list(NO_PICTURES))
+@pytest.mark.parametrize("odd", list(INVALID_IMAGES))
 def test_what_is_no_picture_is_refused(wavespeed: Service, server: VendorServer, odd: str) -> None:
-    server.fail(Reply(body=NO_PICTURES[odd]), path="/outputs/")
-    assert refused(wavespeed, model="wavespeed/qwen-image").details[MAY_BE_BILLED]
+    server.fail(Reply(body=INVALID_IMAGES[odd]), path="/outputs/")
+    assert expect_error(wavespeed, model="wavespeed/qwen-image").details[MAY_BE_BILLED]
 
 
 def test_an_upload_that_fails_costs_nothing_and_submits_nothing(wavespeed: Service, server: VendorServer) -> None:
     edit: dict[str, Any] = {"model": "wavespeed/qwen-image", "task": Task.EDIT, "source": "p0"}
-    server.fail(wrapped({"type": "image"}), path="/media/upload")
-    assert isinstance(refused(wavespeed, Context(photo()), **edit), ProviderError)
-    server.fail(wrapped(None, code=413, message="too large", status=413), path="/media/upload")
-    assert isinstance(refused(wavespeed, Context(photo()), **edit), InvalidRequest)
-    assert server.sent("qwen-image/edit") == []
+    server.fail(make_reply({"type": "image"}), path="/media/upload")
+    assert isinstance(expect_error(wavespeed, FakeContext(photo()), **edit), ProviderError)
+    server.fail(make_reply(None, code=413, message="too large", status=413), path="/media/upload")
+    assert isinstance(expect_error(wavespeed, FakeContext(photo()), **edit), InvalidRequest)
+    assert server.find_requests("qwen-image/edit") == []
 
 
 def test_stop_is_heard_while_it_is_looked_at(wavespeed: Service, server: VendorServer) -> None:
-    server.fail(wrapped({"status": "processing"}), times=200, path="/result")
-    assert isinstance(refused(wavespeed, Context(cancel_after=30), model="wavespeed/qwen-image"), JobCancelled)
+    server.fail(make_reply({"status": "processing"}), times=200, path="/result")
+    assert isinstance(expect_error(wavespeed, FakeContext(cancel_after=30), model="wavespeed/qwen-image"), JobCancelled)
 
 
 def test_what_it_needs_is_asked_for_before_anything_is_sent(wavespeed: Service, server: VendorServer) -> None:
     edit: dict[str, Any] = {"task": Task.EDIT, "source": "p0"}
-    error = refused(wavespeed, Context(photo()), model="wavespeed/qwen-image", prompt=" ", **edit)
+    error = expect_error(wavespeed, FakeContext(photo()), model="wavespeed/qwen-image", prompt=" ", **edit)
     assert isinstance(error, InvalidRequest)
-    error = refused(wavespeed, Context(photo()), model="wavespeed/qwen-image-2.0", prompt="x" * 801, **edit)
+    error = expect_error(wavespeed, FakeContext(photo()), model="wavespeed/qwen-image-2.0", prompt="x" * 801, **edit)
     assert "800" in error.message
     assert server.seen == []

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 
 import pytest
 import vendors
-from providers import ODD_REPLIES, SENTINEL, Context, Key, draw, refused, service
-from vendor_server import Reply, VendorServer, serving
+from providers import ODD_REPLIES, SENTINEL, FakeContext, FakeKeys, expect_error, make_service, render_images
+from vendor_server import Reply, VendorServer, run_vendor_server
 from vendors import Vendor
 
 from studio.core.errors import JobCancelled, NotConfigured, ProviderError, RateLimited, Unreachable
@@ -37,13 +37,13 @@ def vendor(request: pytest.FixtureRequest) -> Vendor:
 
 @pytest.fixture
 def server(vendor: Vendor) -> Iterator[VendorServer]:
-    with serving(vendor.stand_in()) as server:
+    with run_vendor_server(vendor.stand_in()) as server:
         yield server
 
 
 @pytest.fixture
 def found(vendor: Vendor, server: VendorServer) -> Service:
-    return service(vendor.spec, server, path=vendor.base)
+    return make_service(vendor.spec, server, path=vendor.base)
 
 
 def test_every_service_that_ships_has_a_stand_in() -> None:
@@ -52,8 +52,8 @@ def test_every_service_that_ships_has_a_stand_in() -> None:
 
 
 def test_pictures_with_progress_and_cost(vendor: Vendor, found: Service) -> None:
-    context = Context()
-    drawn = draw(found, context, seeds=2, model=vendor.model)
+    context = FakeContext()
+    drawn = render_images(found, context, seeds=2, model=vendor.model)
     assert len(drawn) == 2
     assert all(one.image.mode in ("RGB", "RGBA") for one in drawn)
     estimate = found.estimate(GenerationRequest(model=vendor.model, prompt="a red fox", count=2))
@@ -73,12 +73,12 @@ def test_models_say_what_they_are(vendor: Vendor, found: Service) -> None:
 
 @pytest.mark.parametrize(("vendor", "status", "body", "kind"), STATUSES)
 def test_every_status_is_the_right_error(vendor: Vendor, status: int, body: object, kind: str) -> None:
-    with serving(vendor.stand_in()) as server:
+    with run_vendor_server(vendor.stand_in()) as server:
         server.fail(Reply(status=status, body=body), times=9, path=vendor.path)
-        error = refused(service(vendor.spec, server, path=vendor.base), model=vendor.model)
+        error = expect_error(make_service(vendor.spec, server, path=vendor.base), model=vendor.model)
         assert type(error).__name__ == kind
         assert bool(error.details.get(MAY_BE_BILLED)) == (status >= 500)
-        sent = len(server.sent(vendor.path))
+        sent = len(server.find_requests(vendor.path))
         assert sent == (4 if isinstance(error, RateLimited) else 1)  # only what is free for sure is sent again
 
 
@@ -87,56 +87,56 @@ def test_whatever_it_answers_ends_in_an_error_that_says_what_to_do(
     vendor: Vendor, server: VendorServer, found: Service, odd: str
 ) -> None:
     server.fail(ODD_REPLIES[odd], times=9, path=vendor.path)
-    error = refused(found, model=vendor.model)
+    error = expect_error(found, model=vendor.model)
     assert isinstance(error, ProviderError)
-    assert len(server.sent(vendor.path)) == 1
+    assert len(server.find_requests(vendor.path)) == 1
 
 
 def test_a_wait_that_the_service_asks_for_is_kept(vendor: Vendor, server: VendorServer, found: Service) -> None:
     server.fail(Reply(status=429, headers={"Retry-After": "3"}, body={}), path=vendor.path)
-    context = Context()
-    assert len(draw(found, context, model=vendor.model)) == 1
+    context = FakeContext()
+    assert len(render_images(found, context, model=vendor.model)) == 1
     assert context.slept[0] == 3.0
     server.fail(Reply(status=429, headers={"Retry-After": "3600"}, body={}), path=vendor.path)
-    error = refused(found, model=vendor.model)
+    error = expect_error(found, model=vendor.model)
     assert isinstance(error, RateLimited)
     assert error.retry_after == 3600
 
 
 def test_stop_is_heard_while_the_service_is_silent(vendor: Vendor, server: VendorServer, found: Service) -> None:
     server.fail(Reply(silent=True), path=vendor.path)
-    assert isinstance(refused(found, Context(cancel_after=4), model=vendor.model), JobCancelled)
+    assert isinstance(expect_error(found, FakeContext(cancel_after=4), model=vendor.model), JobCancelled)
 
 
 def test_nobody_there_is_unreachable_and_free(vendor: Vendor) -> None:
-    gone = Service(vendor.spec, Key(), lambda: "http://127.0.0.1:9" + vendor.base)
-    error = refused(gone, model=vendor.model)
+    gone = Service(vendor.spec, FakeKeys(), lambda: "http://127.0.0.1:9" + vendor.base)
+    error = expect_error(gone, model=vendor.model)
     assert isinstance(error, Unreachable)
     assert not error.details.get(MAY_BE_BILLED)
 
 
 def test_locked_without_a_key_and_checked_for_nothing(vendor: Vendor, server: VendorServer, found: Service) -> None:
-    told = found.check(Context())
+    told = found.check(FakeContext())
     assert told
     assert SENTINEL not in told
     if vendor.spec.key_optional:
         return
     before = len(server.seen)
-    locked = service(vendor.spec, server, key="", path=vendor.base)
+    locked = make_service(vendor.spec, server, key="", path=vendor.base)
     assert all(vendor.spec.keys[0] in model.problem for model in locked.models())
-    assert isinstance(refused(locked, model=vendor.model), NotConfigured)
+    assert isinstance(expect_error(locked, model=vendor.model), NotConfigured)
     assert len(server.seen) == before
 
 
 def test_a_wrong_key_is_told_by_the_check_and_by_a_call(vendor: Vendor, server: VendorServer) -> None:
     if vendor.spec.key_optional:
         pytest.skip("this server needs no key")
-    wrong = service(vendor.spec, server, key="sk-another-key-0123456789", path=vendor.base)
+    wrong = make_service(vendor.spec, server, key="sk-another-key-0123456789", path=vendor.base)
     with pytest.raises(NotConfigured):
-        wrong.check(Context())
+        wrong.check(FakeContext())
     with pytest.raises(NotConfigured):
-        draw(wrong, model=vendor.model)
+        render_images(wrong, model=vendor.model)
 
 
 def test_the_key_is_in_nothing_that_could_be_shown(vendor: Vendor, found: Service) -> None:
-    assert SENTINEL not in f"{found!r} {found.wire(Context())!r} {vars(found.spec)}"
+    assert SENTINEL not in f"{found!r} {found.wire(FakeContext())!r} {vars(found.spec)}"

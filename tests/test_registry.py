@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from studio.pipelines.device_memory import Peaks
-from studio.pipelines.registry import Key, Registry
+from studio.pipelines.device_memory import PeakStore
+from studio.pipelines.registry import PipelineKey, PipelineRegistry
 
 pytestmark = pytest.mark.torch
 
@@ -19,16 +19,16 @@ class Weight:
         self.components = {"part": torch.nn.Embedding(size // 4, 1)}
 
 
-def lease(registry: Registry, name: str, size: int = 400):
-    return registry.lease(Key(name, "cpu", "float32"), name, lambda: Weight(size), expected=size)
+def lease(registry: PipelineRegistry, name: str, size: int = 400):
+    return registry.lease(PipelineKey(name, "cpu", "float32"), name, lambda: Weight(size), expected=size)
 
 
-def names(registry: Registry) -> set[str]:
-    return {one.model for one in registry.residents()}
+def names(registry: PipelineRegistry) -> set[str]:
+    return {one.model for one in registry.list_residents()}
 
 
 def test_the_least_recently_used_leaves_first() -> None:
-    registry = Registry(lambda: 1000)
+    registry = PipelineRegistry(lambda: 1000)
     for name in ("a", "b", "a", "c"):
         with lease(registry, name):
             pass
@@ -37,18 +37,18 @@ def test_the_least_recently_used_leaves_first() -> None:
 
 
 def test_one_in_use_never_leaves() -> None:
-    registry = Registry(lambda: 1000)
+    registry = PipelineRegistry(lambda: 1000)
     with lease(registry, "a"), lease(registry, "b"), lease(registry, "c"):
         assert names(registry) == {"a", "b", "c"}
         assert not registry.evict_one()
         registry.evict("a")
-        assert all(one.in_use for one in registry.residents())
+        assert all(one.in_use for one in registry.list_residents())
     registry.make_room(0)
     assert len(names(registry)) == 2
 
 
 def test_a_reused_pipeline_is_not_loaded_again() -> None:
-    registry = Registry(lambda: 1000)
+    registry = PipelineRegistry(lambda: 1000)
     with lease(registry, "a") as first:
         pass
     with lease(registry, "a") as second:
@@ -56,64 +56,67 @@ def test_a_reused_pipeline_is_not_loaded_again() -> None:
 
 
 def test_a_failed_load_leaves_nothing() -> None:
-    registry = Registry(lambda: 1000)
+    registry = PipelineRegistry(lambda: 1000)
 
     def broken() -> Weight:
         raise OSError("no such file")
 
-    with pytest.raises(OSError, match="no such file"), registry.lease(Key("a", "cpu", ""), "a", broken, expected=1):
+    with (
+        pytest.raises(OSError, match="no such file"),
+        registry.lease(PipelineKey("a", "cpu", ""), "a", broken, expected=1),
+    ):
         pass
     assert registry.resident_bytes == 0
 
 
 def test_what_a_run_needs_besides_makes_others_leave() -> None:
-    registry = Registry(lambda: 1000)
+    registry = PipelineRegistry(lambda: 1000)
     with lease(registry, "a"):
         pass
-    with registry.lease(Key("b", "cpu", "float32"), "b", lambda: Weight(400), expected=400, working=500):
+    with registry.lease(PipelineKey("b", "cpu", "float32"), "b", lambda: Weight(400), expected=400, working=500):
         assert names(registry) == {"b"}
 
 
 def test_peaks_are_remembered_across_starts_and_scaled_by_area(tmp_path) -> None:
     path = tmp_path / "cache" / "peaks.json"
-    Peaks(path).remember("sd", (512, 512), 1, 1000)
-    again = Peaks(path)
+    PeakStore(path).record_peak("sd", (512, 512), 1, 1000)
+    again = PeakStore(path)
     assert again.expected("sd", 512, 512, 1) == 1000
     assert again.expected("sd", 1024, 512, 2) == 4000
     assert again.expected("sd", 256, 256, 1) == 0
     assert again.expected("other", 512, 512, 1) == 0
-    again.remember("sd", (512, 512), 1, 900)
-    assert Peaks(path).expected("sd", 512, 512, 1) == 1000
+    again.record_peak("sd", (512, 512), 1, 900)
+    assert PeakStore(path).expected("sd", 512, 512, 1) == 1000
 
 
 def test_a_spoilt_memory_of_peaks_is_forgotten(tmp_path) -> None:
     path = tmp_path / "peaks.json"
     path.write_text("{ not json")
-    assert Peaks(path).expected("sd", 512, 512, 1) == 0
+    assert PeakStore(path).expected("sd", 512, 512, 1) == 0
 
 
 def test_out_of_memory_is_told_from_other_errors() -> None:
     import torch
 
-    from studio.pipelines.device_memory import is_full
+    from studio.pipelines.device_memory import is_out_of_memory
 
-    assert is_full(torch.OutOfMemoryError("CUDA out of memory."))
-    assert is_full(
+    assert is_out_of_memory(torch.OutOfMemoryError("CUDA out of memory."))
+    assert is_out_of_memory(
         RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 4 bytes.")
     )
-    assert is_full(MemoryError())
-    assert not is_full(RuntimeError("mat1 and mat2 must have the same dtype"))
+    assert is_out_of_memory(MemoryError())
+    assert not is_out_of_memory(RuntimeError("mat1 and mat2 must have the same dtype"))
 
 
 def test_the_most_memory_of_a_block_is_measured() -> None:
     import torch
 
-    from studio.pipelines.device_memory import measured
+    from studio.pipelines.device_memory import measure_peak
 
     told: list[int] = []
-    with measured("cpu", told.append):
+    with measure_peak("cpu", told.append):
         torch.ones(64 * 1024**2)
-    with measured("cpu", told.append):
+    with measure_peak("cpu", told.append):
         torch.ones(1)
     assert len(told) in (0, 2)  # not every system can say
     if told:

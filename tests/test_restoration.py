@@ -12,15 +12,15 @@ import pytest
 from PIL import Image
 
 from studio.core.errors import InvalidRequest, JobCancelled, ModelBroken
-from studio.core.finish import Faces
+from studio.core.finish import FaceRestoration
 from studio.core.request import GenerationRequest
 from studio.core.task import Task
-from studio.core.weights import Kind
+from studio.core.weights import WeightKind
 from studio.pipelines.catalog.catalog import Catalog
 from studio.pipelines.upscale import enhancers, face_restoration, paste_faces
 from studio.pipelines.upscale.enhancers import Enhancers
 from studio.vision.faces import Face, find_faces
-from tests.local_models import RecordingContext, local, seeds
+from tests.local_models import RecordingContext, make_local_pipelines, make_seeds
 
 pytestmark = pytest.mark.torch
 
@@ -61,15 +61,15 @@ class Bench:
 
     def __init__(self, models: Path, image: Image.Image) -> None:
         self.catalog = Catalog(models, [], models / ".cache")
-        pipelines, self.settings = local(models, self.catalog)  # type: ignore[arg-type]
+        pipelines, self.settings = make_local_pipelines(models, self.catalog)  # type: ignore[arg-type]
         self.enhancers = Enhancers(self.catalog, models, pipelines.resources)
         self.ctx = RecordingContext(self.settings, pictures={"it": image})
 
     def restored(self, model: str, **wish: Any) -> Image.Image:
         request = GenerationRequest(
-            task=Task.RESTORE_FACES, model=f"restorer/{model}", source="it", faces=Faces(**wish)
+            task=Task.RESTORE_FACES, model=f"restorer/{model}", source="it", faces=FaceRestoration(**wish)
         )
-        [made] = self.enhancers.render(request, seeds(0), self.ctx)
+        [made] = self.enhancers.render(request, make_seeds(0), self.ctx)
         return made.image
 
 
@@ -89,7 +89,7 @@ class Stand:
 def put(image: Image.Image, answer: Any, **wish: Any) -> tuple[Any, Stand]:
     stand = Stand(answer)
     ctx = RecordingContext(None)  # type: ignore[arg-type]
-    made = face_restoration.restore(image, find_faces(image), stand, Faces(**wish), ctx)  # type: ignore[arg-type]
+    made = face_restoration.restore_faces(image, find_faces(image), stand, FaceRestoration(**wish), ctx)  # type: ignore[arg-type]
     assert ctx.steps[-1] == (len(stand.seen), len(stand.seen))
     return np.asarray(made, dtype=int), stand
 
@@ -97,7 +97,7 @@ def put(image: Image.Image, answer: Any, **wish: Any) -> tuple[Any, Stand]:
 def test_the_three_kinds_are_known_by_their_tensors(models: Path, astronaut: Image.Image) -> None:
     bench = Bench(models, astronaut)
     found = {file.name: file.kind for file in bench.catalog.weights()}
-    assert found == dict.fromkeys(("codeformer", "gfpgan", "restoreformer"), Kind.RESTORER)
+    assert found == dict.fromkeys(("codeformer", "gfpgan", "restoreformer"), WeightKind.RESTORER)
     listed = {model.id: model for model in bench.enhancers.models() if Task.RESTORE_FACES in model.tasks}
     assert not listed["restorer/gfpgan"].problem
     assert "Fetch" in listed["restorer/GFPGANv1.4"].problem
@@ -123,7 +123,7 @@ def test_the_whole_path_with_the_real_classes(models: Path, astronaut: Image.Ima
 
 def test_codeformer_hears_the_fidelity(models: Path, astronaut: Image.Image) -> None:
     bench = Bench(models, astronaut)
-    held = face_restoration.load_restorer(bench.catalog.find(Kind.RESTORER, "codeformer"), "cpu")
+    held = face_restoration.load_restorer(bench.catalog.find(WeightKind.RESTORER, "codeformer"), "cpu")
     asked: list[float] = []
 
     def hear(_: Any, given: Any, named: dict[str, float]) -> None:
@@ -145,7 +145,7 @@ def test_the_face_lies_as_restorers_learnt_it(astronaut: Image.Image) -> None:
         [upright] = find_faces(Image.fromarray(np.clip(stand.seen[0], 0, 255).astype(np.uint8)))
         wanted = np.array(paste_faces._TEMPLATE)
         assert np.abs(np.array(upright.landmarks) - wanted).max() < 30
-        place = paste_faces.placement(face)
+        place = paste_faces.fit_placement(face)
         there = np.array(
             [[place.a * x - place.b * y + place.x0, place.b * x + place.a * y + place.y0] for x, y in face.landmarks]
         )
@@ -157,9 +157,9 @@ def test_a_placement_is_exact_where_an_exact_one_is() -> None:
     marks = tuple(
         (z.real, z.imag) for z in ((complex(*point) - complex(30, 50)) / turn for point in paste_faces._TEMPLATE)
     )
-    place = paste_faces.placement(Face(box=(0, 0, 1, 1), landmarks=marks, score=1))
+    place = paste_faces.fit_placement(Face(box=(0, 0, 1, 1), landmarks=marks, score=1))
     assert (place.a, place.b, place.x0, place.y0) == pytest.approx((turn.real, turn.imag, 30, 50))
-    corner = complex(*place.corners()[2])
+    corner = complex(*place.compute_corners()[2])
     assert turn * corner + complex(30, 50) == pytest.approx(complex(512, 512))
 
 
@@ -179,7 +179,7 @@ def test_no_border_is_seen(astronaut: Image.Image) -> None:
     grid = np.indices((512, 512)).sum(0) // 8 % 2
     made, _ = put(astronaut, lambda square: square * 0 + 255 * grid[..., None].astype(np.float32))
     [face] = find_faces(astronaut)
-    corners = np.array(paste_faces.placement(face).corners())
+    corners = np.array(paste_faces.fit_placement(face).compute_corners())
     left, top = np.floor(corners.min(0)).astype(int) - 2
     right, bottom = np.ceil(corners.max(0)).astype(int) + 2
     change = np.abs(made - np.asarray(astronaut, dtype=int)).max(-1)
@@ -232,7 +232,7 @@ def test_no_face_is_a_notice(models: Path) -> None:
     image = Image.fromarray(skimage.data.coffee()).crop((0, 0, 300, 200))
     bench = Bench(models, image)
     assert bench.restored("gfpgan").tobytes() == image.tobytes()
-    assert bench.ctx.notices == [enhancers.NO_FACE]
+    assert bench.ctx.notices == [enhancers.NO_FACE_NOTICE]
     assert bench.ctx.loaded == [], "the network is not even loaded"
 
 

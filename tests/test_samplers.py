@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from studio.core.errors import InvalidRequest
-from studio.pipelines.run.samplers import DIFFUSION, FLOW, make_scheduler
-from tests.local_models import EMBEDDED, FolderCatalog, RecordingContext, ask, local, seeds
+from studio.pipelines.run.samplers import DIFFUSION_SAMPLERS, FLOW_SAMPLERS, make_scheduler
+from tests.local_models import EMBEDDED, FolderCatalog, RecordingContext, make_local_pipelines, make_request, make_seeds
 
 pytestmark = [
     pytest.mark.torch,
@@ -21,12 +21,12 @@ SD15 = {
     "_class_name": "PNDMScheduler", "beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear",
     "num_train_timesteps": 1000, "prediction_type": "epsilon", "steps_offset": 1, "timestep_spacing": "leading",
 }  # fmt: skip
-COMBINATIONS = [(sampler, schedule) for sampler, schedules in DIFFUSION.items() for schedule in schedules]
+COMBINATIONS = [(sampler, schedule) for sampler, schedules in DIFFUSION_SAMPLERS.items() for schedule in schedules]
 
 
 @pytest.fixture(scope="module")
 def embedded(tmp_path_factory):
-    return local(tmp_path_factory.mktemp("models"), FolderCatalog({"embedded": EMBEDDED}))
+    return make_local_pipelines(tmp_path_factory.mktemp("models"), FolderCatalog({"embedded": EMBEDDED}))
 
 
 @pytest.fixture(scope="module")
@@ -40,8 +40,8 @@ def test_draws_on_the_embedded_model(embedded, drawn, sampler: str, schedule: st
     backend, settings = embedded
     ctx = RecordingContext(settings)
     steps = 6 if schedule == "Automatic" else 4  # third order shows from the sixth step on
-    request = ask("embedded", steps=steps, guidance=1.0, sampler=sampler, schedule=schedule)
-    picture = np.asarray(backend.render(request, seeds(1), ctx)[0].image, dtype=float)
+    request = make_request("embedded", steps=steps, guidance=1.0, sampler=sampler, schedule=schedule)
+    picture = np.asarray(backend.render(request, make_seeds(1), ctx)[0].image, dtype=float)
     assert picture.shape == (64, 64, 3)
     assert picture.std() > 4, "flat: not a picture, or not finite before it became one"
     assert picture.std() < 120
@@ -51,13 +51,13 @@ def test_draws_on_the_embedded_model(embedded, drawn, sampler: str, schedule: st
 
 
 def test_samplers_differ(drawn) -> None:
-    assert set(drawn) == set(DIFFUSION)
+    assert set(drawn) == set(DIFFUSION_SAMPLERS)
     same = [(a, b) for a in drawn for b in drawn if a < b and drawn[a] == drawn[b]]
     # DDPM's ancestral step and Euler a are one process in two coordinates; after rounding they may agree to the byte
     assert set(same) <= {("DDPM", "Euler a")}, same
 
 
-@pytest.mark.parametrize(("sampler", "schedule"), [(s, x) for s, schedules in FLOW.items() for x in schedules])
+@pytest.mark.parametrize(("sampler", "schedule"), [(s, x) for s, schedules in FLOW_SAMPLERS.items() for x in schedules])
 @pytest.mark.parametrize(
     "shift", [{"shift": 3.0}, {"use_dynamic_shifting": True, "base_shift": 0.5, "max_shift": 1.15}]
 )

@@ -14,16 +14,16 @@ import httpx
 import pytest
 from fakes import FakeBackend
 from fastapi import FastAPI
-from serving import make_studio, make_users, running, small_page, wait_until
+from serving import make_studio, make_users, mount_small_page, serve_studio, wait_until
 
 from studio.core.errors import NotConfigured, Unreachable
 from studio.core.settings import Settings
-from studio.core.user import LOCAL
+from studio.core.user import LOCAL_USER
 from studio.engine.studio import Studio
-from studio.serve import build_app, listen
+from studio.serve import build_app, open_listener
 from studio.serving import share
 from studio.serving.hosts import Hosts
-from studio.serving.sessions import Owners
+from studio.serving.sessions import SessionOwners
 
 HERE = Path(__file__).parent
 API = "/api/image-studio"
@@ -54,7 +54,7 @@ def submit_and_enter(running_process: subprocess.Popen[str], address: str, jobs:
 def statuses(folder: Path) -> dict[str, str]:
     """How the jobs stand for the next process."""
     studio = make_studio(folder, FakeBackend())
-    found = {job.id: job.snapshot.status.value for job in studio.engine.jobs(LOCAL)}
+    found = {job.id: job.snapshot.status.value for job in studio.engine.jobs(LOCAL_USER)}
     studio.engine.close(drain=0)
     return found
 
@@ -83,8 +83,8 @@ def test_a_second_signal_hurries_and_loses_no_job(tmp_path: Path) -> None:
 
 
 def test_while_draining_pictures_can_be_fetched_but_nothing_is_begun(tmp_path: Path) -> None:
-    with running(tmp_path) as served:
-        client = served.client()
+    with serve_studio(tmp_path) as served:
+        client = served.open_client()
         url = client.post(f"{API}/create?wait=true", json={"prompt": "x"}).json()["images"][0]["url"]
         served.app.lifecycle.draining.set()
         answer = client.post(f"{API}/create", json={"prompt": "x"})
@@ -93,13 +93,13 @@ def test_while_draining_pictures_can_be_fetched_but_nothing_is_begun(tmp_path: P
 
 
 def test_a_taken_port_and_a_foreign_address_are_said(tmp_path: Path) -> None:
-    taken = listen("127.0.0.1", 0)
+    taken = open_listener("127.0.0.1", 0)
     with pytest.raises(NotConfigured, match="cannot be used") as refused:
-        listen("127.0.0.1", taken.getsockname()[1])
+        open_listener("127.0.0.1", taken.getsockname()[1])
     assert "--port" in refused.value.hint
     for host in ("203.0.113.7", "no.such.host.invalid"):
         with pytest.raises(NotConfigured):
-            listen(host, 0)
+            open_listener(host, 0)
     taken.close()
 
 
@@ -107,8 +107,8 @@ def test_a_taken_port_and_a_foreign_address_are_said(tmp_path: Path) -> None:
 def test_nothing_is_built_for_others_without_users(tmp_path: Path, settings: dict[str, object]) -> None:
     studio = make_studio(tmp_path, FakeBackend(), **settings)
     with pytest.raises(NotConfigured):
-        build_app(studio, lambda parent: small_page(parent, studio), None)
-    build_app(studio, lambda parent: small_page(parent, studio), make_users(tmp_path))
+        build_app(studio, lambda parent: mount_small_page(parent, studio), None)
+    build_app(studio, lambda parent: mount_small_page(parent, studio), make_users(tmp_path))
     studio.engine.close(drain=0)
 
 
@@ -120,8 +120,8 @@ def test_a_defect_says_nothing_of_itself_and_keeps_its_headers(tmp_path: Path) -
 
         return app
 
-    with running(tmp_path, page=page) as served:
-        answer = served.client().get("/defect")
+    with serve_studio(tmp_path, page=page) as served:
+        answer = served.open_client().get("/defect")
         assert (answer.status_code, answer.json()["code"]) == (500, "INTERNAL")
         assert "CANARY" not in answer.text
         assert answer.headers["x-content-type-options"] == "nosniff"
@@ -130,7 +130,7 @@ def test_a_defect_says_nothing_of_itself_and_keeps_its_headers(tmp_path: Path) -
 
 
 def test_session_owners_are_kept_in_bounded_memory() -> None:
-    owners = Owners(capacity=10)
+    owners = SessionOwners(capacity=10)
     for n in range(100):
         assert owners.claim(f"session {n}", "ann")
     assert not owners.claim("session 99", "bob")
@@ -141,8 +141,8 @@ def test_the_share_link_is_answered_to_and_throttled_as_a_tunnel(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(share, "_tunnel", lambda port: "http://abc123.gradio.live")
-    with running(tmp_path, users=True) as served:
-        client, seen = served.client(), {"Host": "abc123.gradio.live"}
+    with serve_studio(tmp_path, users=True) as served:
+        client, seen = served.open_client(), {"Host": "abc123.gradio.live"}
         assert client.get("/login", headers=seen).status_code == 400
         address = share.open_link(Settings(), served.app.users, served.app.hosts, 1)
         assert address == "https://abc123.gradio.live"

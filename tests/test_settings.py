@@ -17,7 +17,7 @@ def test_every_setting_is_documented(field: dataclasses.Field[object]) -> None:
 
 
 def test_text_from_file_or_environment_becomes_the_right_type() -> None:
-    settings = Settings().updated({"port": "80", "share": "yes", "auth_file": "u.json", "memory_budget_gb": "1.5"})
+    settings = Settings().apply_values({"port": "80", "share": "yes", "auth_file": "u.json", "memory_budget_gb": "1.5"})
     assert (settings.port, settings.share, settings.auth_file, settings.memory_budget_gb) == (
         80,
         True,
@@ -29,7 +29,7 @@ def test_text_from_file_or_environment_becomes_the_right_type() -> None:
 def test_json_holds_what_differs_and_reads_back() -> None:
     settings = Settings(port=1, outputs_dir=Path("x"))
     assert settings.to_json() == {"port": 1, "outputs_dir": "x"}
-    assert Settings().updated(settings.to_json()) == settings
+    assert Settings().apply_values(settings.to_json()) == settings
 
 
 @pytest.mark.parametrize(
@@ -47,11 +47,11 @@ def test_json_holds_what_differs_and_reads_back() -> None:
 )
 def test_bad_values_are_refused_with_a_hint(values: dict[str, object]) -> None:
     with pytest.raises(InvalidRequest) as caught:
-        Settings().updated(values)
+        Settings().apply_values(values)
     assert caught.value.hint
 
 
 def test_only_loopback_counts_as_private() -> None:
-    assert not Settings().shared
-    assert Settings(host="0.0.0.0").shared
-    assert Settings(share=True).shared
+    assert not Settings().is_shared
+    assert Settings(host="0.0.0.0").is_shared
+    assert Settings(share=True).is_shared

@@ -28,7 +28,7 @@ def test_defaults_then_file_then_environment_then_flags(file):
     store = load(file, {"STUDIO_PORT": "2", "STUDIO_HOST": "b", "STUDIO_THEME": ""}, {"port": 3, "host": None})
     settings = store.current
     assert (settings.port, settings.host, settings.theme, settings.device) == (3, "b", "dark", "cpu")
-    assert store.overridden() == {"port": "--port", "host": "STUDIO_HOST"}
+    assert store.get_overrides() == {"port": "--port", "host": "STUDIO_HOST"}
     assert store.notices == ()
 
 

@@ -10,27 +10,27 @@ from typing import Any
 
 import numpy as np
 import pytest
-from fakes import open_engine, wait_final
+from fakes import open_engine, wait_until_final
 from PIL import Image, ImageChops, ImageDraw
 
 from studio.core.errors import InvalidRequest, NotFound
 from studio.core.events import Status
-from studio.core.finish import Anchor, Box, Keep, TextOverlay, Watermark
+from studio.core.finish import Anchor, Box, MetadataPolicy, TextOverlay, Watermark
 from studio.core.ports import PictureSeed
 from studio.core.request import GenerationRequest, Task
-from studio.core.result import Rendered
+from studio.core.result import RenderedImage
 from studio.core.settings import Settings
-from studio.core.social import Extend, FormatCrop, Social
-from studio.core.user import LOCAL
+from studio.core.social import ExtendMode, FormatCrop, SocialExport
+from studio.core.user import LOCAL_USER
 from studio.engine.engine import Engine
 from studio.engine.jobs.job_context import LaneContext
-from studio.engine.storage.image_encoding import encode
+from studio.engine.storage.image_encoding import encode_output
 from studio.finishing.fonts import Fonts
 from studio.finishing.hidden_text import read_hidden
 from studio.social.advice import Advisor
-from studio.social.analysis import Eyes
-from studio.social.export import SocialFormats
-from studio.social.fit_format import shaped
+from studio.social.analysis import Detectors
+from studio.social.export import SocialBackend
+from studio.social.fit_format import reshape_box
 from studio.social.platforms import Platforms
 
 PLATFORMS = Platforms()
@@ -52,7 +52,7 @@ class Job(LaneContext):
     def progress(self, step: int, steps: int, preview: Any = None) -> None:
         self.steps.append((step, steps))
 
-    def stage(self, name: str) -> contextlib.AbstractContextManager[None]:
+    def phase(self, name: str) -> contextlib.AbstractContextManager[None]:
         return contextlib.nullcontext()
 
 
@@ -66,21 +66,23 @@ def photo(width: int = 640, height: int = 480) -> Image.Image:
     return image
 
 
-def make(picture: Image.Image, *formats: str, **options: Any) -> list[Rendered]:
+def make(picture: Image.Image, *formats: str, **options: Any) -> list[RenderedImage]:
     return made_in(Job(picture), *formats, **options)
 
 
-def made_in(job: Job, *formats: str, **options: Any) -> list[Rendered]:
-    backend = SocialFormats(PLATFORMS, Advisor(PLATFORMS, Eyes), FONTS)
+def made_in(job: Job, *formats: str, **options: Any) -> list[RenderedImage]:
+    backend = SocialBackend(PLATFORMS, Advisor(PLATFORMS, Detectors), FONTS)
     request = GenerationRequest(
-        task=Task.SOCIAL, model="social", source="a" * 64, social=Social(formats=formats, **options)
+        task=Task.SOCIAL, model="social", source="a" * 64, social=SocialExport(formats=formats, **options)
     )
     return backend.render(request, [PictureSeed(seed=7)], job)
 
 
 @pytest.fixture
 def engine(tmp_path: Path) -> Iterator[Engine]:
-    engine = open_engine(tmp_path, SocialFormats(PLATFORMS, Advisor(PLATFORMS, Eyes), FONTS), default_model="social")
+    engine = open_engine(
+        tmp_path, SocialBackend(PLATFORMS, Advisor(PLATFORMS, Detectors), FONTS), default_model="social"
+    )
     yield engine
     engine.close()
 
@@ -95,7 +97,7 @@ def test_every_format_comes_out_at_its_exact_size_in_order() -> None:
         assert one.file is not None
         assert one.file.format in (*of.types, "jpeg")
         assert one.file.max_bytes == of.limit
-        assert one.file.keep is Keep.MARKER
+        assert one.file.keep is MetadataPolicy.MARKER
     assert job.steps[-1] == (len(ALL), len(ALL))
 
 
@@ -110,7 +112,7 @@ def test_no_file_is_larger_than_its_platform_takes(kind: str) -> None:
     softened: set[str] = set()
     for one in make(noise if kind == "noise" else photo(1600, 1200), *tight, *small):
         of = PLATFORMS.format(one.label)
-        file = encode(one.image, one.file, Settings(), infotext="", recipe=None, tool="Easel")
+        file = encode_output(one.image, one.file, Settings(), infotext="", recipe=None, tool="Easel")
         assert of.limit is not None
         assert len(file.data) <= of.limit, one.label
         with Image.open(io.BytesIO(file.data)) as written:
@@ -140,32 +142,32 @@ def test_the_users_crop_wins_and_is_brought_to_shape() -> None:
     assert one.request.social is not None
     box = one.request.social.crops[0].box
     assert (box.left, box.right, box.bottom) == pytest.approx((0.0, 0.5, 1.0))
-    assert shaped(Box(left=0.4, top=0.4, right=0.6, bottom=0.6), 1.0, 1000, 1000) == Box(
+    assert reshape_box(Box(left=0.4, top=0.4, right=0.6, bottom=0.6), 1.0, 1000, 1000) == Box(
         left=0.4, top=0.4, right=0.6, bottom=0.6
     )
-    steep = shaped(Box(), 4.0, 1000, 1000)
+    steep = reshape_box(Box(), 4.0, 1000, 1000)
     assert (steep.bottom - steep.top) == pytest.approx(0.25)
 
 
 def test_a_crop_for_a_format_that_is_not_chosen_is_refused() -> None:
     crop = FormatCrop(format="instagram.story", box=Box())
     with pytest.raises(InvalidRequest, match="not chosen"):
-        Social(formats=("twitter.header",), crops=(crop,))
+        SocialExport(formats=("twitter.header",), crops=(crop,))
     with pytest.raises(InvalidRequest, match="twice"):
-        Social(formats=("instagram.story",), crops=(crop, crop))
+        SocialExport(formats=("instagram.story",), crops=(crop, crop))
 
 
 def test_nonsense_is_refused_before_any_work() -> None:
     with pytest.raises(InvalidRequest, match="No format"):
-        Social()
+        SocialExport()
     with pytest.raises(InvalidRequest, match="twice"):
-        Social(formats=("instagram.story", "instagram.story"))
+        SocialExport(formats=("instagram.story", "instagram.story"))
     with pytest.raises(InvalidRequest, match="colour"):
-        Social(formats=("instagram.story",), colour="url(x)")
+        SocialExport(formats=("instagram.story",), colour="url(x)")
 
 
-@pytest.mark.parametrize("how", [Extend.BLUR, Extend.COLOUR, Extend.MIRROR])
-def test_where_no_crop_keeps_what_matters_the_whole_picture_is_shown(how: Extend) -> None:
+@pytest.mark.parametrize("how", [ExtendMode.BLUR, ExtendMode.COLOUR, ExtendMode.MIRROR])
+def test_where_no_crop_keeps_what_matters_the_whole_picture_is_shown(how: ExtendMode) -> None:
     wide = photo(3000, 300)
     wide.paste((10, 10, 200), (0, 0, 90, 300))
     (one,) = make(
@@ -176,17 +178,17 @@ def test_where_no_crop_keeps_what_matters_the_whole_picture_is_shown(how: Extend
     row = np.asarray(one.image)[960 - 45]  # the middle of the safe area
     assert abs(row[5].astype(int) - [10, 10, 200]).max() < 30
     top = one.image.getpixel((540, 5))
-    assert (top == (0x12, 0x34, 0x56)) is (how is Extend.COLOUR)
+    assert (top == (0x12, 0x34, 0x56)) is (how is ExtendMode.COLOUR)
 
 
 def test_a_crop_that_keeps_all_is_not_extended() -> None:
-    (one,) = make(photo(1600, 1600), "instagram.feed_square", extend=Extend.BLUR)
+    (one,) = make(photo(1600, 1600), "instagram.feed_square", extend=ExtendMode.BLUR)
     assert not any("whole picture" in note for note in one.notes)
 
 
 def test_outpainting_is_a_step_of_its_own() -> None:
     with pytest.raises(InvalidRequest) as caught:
-        make(photo(3000, 300), "instagram.story", extend=Extend.OUTPAINT, focus=Box(top=0.2, bottom=0.8))
+        make(photo(3000, 300), "instagram.story", extend=ExtendMode.OUTPAINT, focus=Box(top=0.2, bottom=0.8))
     assert "outpainting step" in caught.value.hint
 
 
@@ -201,7 +203,7 @@ def test_a_small_picture_says_so_unless_it_is_to_be_upscaled() -> None:
 @pytest.mark.parametrize("size", [(2000, 100), (100, 2000), (1, 1)])
 @pytest.mark.parametrize("mode", ["L", "RGB", "RGBA"])
 def test_odd_pictures_come_out_all_the_same(size: tuple[int, int], mode: str) -> None:
-    for one in make(Image.new(mode, size), "instagram.story", "linkedin.page_logo", extend=Extend.BLUR, sheet=True):
+    for one in make(Image.new(mode, size), "instagram.story", "linkedin.page_logo", extend=ExtendMode.BLUR, sheet=True):
         assert one.image.mode in ("RGB", "RGBA")
         if one.label != "sheet":
             of = PLATFORMS.format(one.label)
@@ -270,10 +272,10 @@ def test_an_unknown_format_names_near_ones() -> None:
 
 
 def test_the_engine_writes_all_of_them(engine: Engine) -> None:
-    kept = engine.keep_picture(photo(), LOCAL)
-    social = Social(formats=("instagram.story", "linkedin.page_logo"), sheet=True)
+    kept = engine.keep_picture(photo(), LOCAL_USER)
+    social = SocialExport(formats=("instagram.story", "linkedin.page_logo"), sheet=True)
     request = GenerationRequest(task=Task.SOCIAL, model="social", source=kept.hash, social=social)
-    snapshot = wait_final(engine.submit(request, LOCAL))
+    snapshot = wait_until_final(engine.submit(request, LOCAL_USER))
     assert snapshot.status is Status.FINISHED, snapshot
     assert [asset.label for asset in snapshot.assets] == ["instagram.story", "linkedin.page_logo", "sheet"]
     for asset in snapshot.assets[:2]:

@@ -9,8 +9,8 @@ import pytest
 
 from studio.core.errors import NotFound
 from studio.core.social_formats import Zone
-from studio.core.social_view import frame_svg, zones_svg
-from studio.social.platforms import OURS, Platforms
+from studio.core.social_view import draw_frame_svg, draw_zones_svg
+from studio.social.platforms import BUNDLED_PLATFORMS, Platforms
 
 OWN = """
 [platform.shop]
@@ -75,14 +75,14 @@ def test_a_round_format_says_what_is_shown(platforms: Platforms) -> None:
 def test_zones_and_frames_become_svg_with_escaped_labels(platforms: Platforms) -> None:
     story = platforms.format("instagram.story")
     zone = Zone(id="x", kind="ui", label="<script>", left=1, top=2, width=3, height=4)
-    drawn = zones_svg(story, [*platforms.zones(story.id), zone])
+    drawn = draw_zones_svg(story, [*platforms.zones(story.id), zone])
     root = ElementTree.fromstring(drawn)
     assert root.get("viewBox") == "0 0 1080 1920"
     assert len(list(root)) == len(platforms.zones(story.id)) + 1
     assert "<script>" not in drawn
     frame = platforms.frame(story.id)
     assert frame is not None
-    assert 'class="slot"' in frame_svg(story, frame)
+    assert 'class="slot"' in draw_frame_svg(story, frame)
     assert all(platforms.frame(each.id) is not None for each in platforms.formats())
 
 
@@ -154,7 +154,7 @@ def test_a_broken_file_leaves_ours(tmp_path: Path, content: bytes) -> None:
 
 def test_when_ours_is_broken_the_users_own_still_work(tmp_path: Path) -> None:
     ours, own = tmp_path / "ours.toml", tmp_path / "platforms.toml"
-    ours.write_text(OURS.read_text()[:40_000] + "\n[[[")
+    ours.write_text(BUNDLED_PLATFORMS.read_text()[:40_000] + "\n[[[")
     own.write_text(OWN)
     platforms = Platforms(own, ours=ours)
     assert "ours.toml" in platforms.problems[0]

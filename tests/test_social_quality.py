@@ -6,22 +6,22 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from benchmarks.pictures import Marked, marked
-from benchmarks.social import centre, ours, scored
-from studio.vision.subject import SIDE, subject
+from benchmarks.pictures import MarkedImage, load_marked_images
+from benchmarks.social import crop_centre, make_studio_method, score_method
+from studio.vision.subject import INPUT_SIDE, estimate_subject
 
 
 @pytest.fixture(scope="module")
-def photographs() -> list[Marked]:
+def photographs() -> list[MarkedImage]:
     """Those of gradio, which is a requirement, and of whatever else is installed."""
-    return [each for each in marked() if "site-packages" in str(each.file)]
+    return [each for each in load_marked_images() if "site-packages" in str(each.file)]
 
 
-def test_the_subject_is_seen(photographs: list[Marked]) -> None:
+def test_the_subject_is_seen(photographs: list[MarkedImage]) -> None:
     (cheetah,) = [each for each in photographs if each.name == "gradio/gradio/media_assets/images/cheetah.jpg"]
-    mask = subject(cheetah.open().convert("RGB"))
-    assert mask.shape == (SIDE, SIDE)
-    left, top, right, bottom = (round(edge * SIDE) for edge in cheetah.subject)
+    mask = estimate_subject(cheetah.open().convert("RGB"))
+    assert mask.shape == (INPUT_SIDE, INPUT_SIDE)
+    left, top, right, bottom = (round(edge * INPUT_SIDE) for edge in cheetah.subject)
     inside = np.zeros_like(mask, dtype=bool)
     inside[top:bottom, left:right] = True
     assert mask[inside].mean() > 5 * mask[~inside].mean()
@@ -29,13 +29,13 @@ def test_the_subject_is_seen(photographs: list[Marked]) -> None:
 
 def test_grey_and_tiny_pictures_have_a_mask_too() -> None:
     for picture in (Image.new("RGB", (1, 1)), Image.new("RGB", (3000, 10), "white")):
-        mask = subject(picture)
+        mask = estimate_subject(picture)
         assert np.isfinite(mask).all()
         assert 0 <= mask.min() <= mask.max() <= 1
 
 
-def test_crops_keep_the_subject_and_cut_no_face_that_fits(photographs: list[Marked]) -> None:
-    mine, middle = scored(ours(), photographs), scored(centre, photographs)
-    assert mine.of_possible >= 0.93
-    assert mine.of_possible > middle.of_possible
+def test_crops_keep_the_subject_and_cut_no_face_that_fits(photographs: list[MarkedImage]) -> None:
+    mine, middle = score_method(make_studio_method(), photographs), score_method(crop_centre, photographs)
+    assert mine.share_of_possible >= 0.93
+    assert mine.share_of_possible > middle.share_of_possible
     assert mine.cut == 0

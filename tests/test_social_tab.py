@@ -11,26 +11,26 @@ from typing import Any
 
 import httpx
 import pytest
-from fakes import FakeBackend, wait_final
+from fakes import FakeBackend, wait_until_final
 from PIL import Image
-from serving import Served, running
-from social_pictures import ball, couple, social_parts
+from serving import RunningStudio, serve_studio
+from social_pictures import make_ball, make_couple, make_real_social_parts
 
 from studio.core.errors import InvalidRequest, NotFound, StudioError
-from studio.core.finish import Anchor, Box, Keep, TextOverlay, Watermark
+from studio.core.finish import Anchor, Box, MetadataPolicy, TextOverlay, Watermark
 from studio.core.model import Model
 from studio.core.request import GenerationRequest
 from studio.core.settings import Settings
-from studio.core.social import Extend, FormatCrop, Social
+from studio.core.social import ExtendMode, FormatCrop, SocialExport
 from studio.core.task import Task
-from studio.core.user import LOCAL
+from studio.core.user import LOCAL_USER
 from studio.page import mount
 from studio.pipelines.catalog.catalog import Catalog
 from studio.pipelines.catalog.hub import Hub
 from studio.pipelines.local_backend import LocalPipelines
 from studio.tabs.social import social_values
-from studio.tabs.social.export_plan import Planner
-from studio.tabs.social.export_results import results
+from studio.tabs.social.export_plan import ExportPlanner
+from studio.tabs.social.export_results import render_results
 
 ONE, TWO = "a" * 64, "b" * 64
 STORY, POST, HEADER = "instagram.story", "instagram.feed_square", "twitter.header"
@@ -40,25 +40,25 @@ TOOLS = Model(
 
 
 @pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningStudio]:
     folder = tmp_path_factory.mktemp("social")
-    parts, formats = social_parts(folder)
+    parts, formats = make_real_social_parts(folder)
     models = folder / "models"
     catalog, hub = Catalog(models, (), models / ".cache"), Hub(models, lambda: True, lambda: None)
     store = LocalPipelines(lambda: Settings(models_dir=models), catalog, hub)
     backends = [FakeBackend(TOOLS), formats]
-    with running(folder, backend=backends, page=mount, models=store, social=parts, default_model="tool") as served:
+    with serve_studio(folder, backend=backends, page=mount, models=store, social=parts, default_model="tool") as served:
         yield served
 
 
 @pytest.fixture
-def planner(served: Served) -> Planner:
+def planner(served: RunningStudio) -> ExportPlanner:
     assert served.studio.social is not None
-    return Planner(served.studio, served.studio.social)
+    return ExportPlanner(served.studio, served.studio.social)
 
 
-def keep(served: Served, picture: Image.Image) -> str:
-    return served.studio.engine.keep_picture(picture, LOCAL).hash
+def keep(served: RunningStudio, picture: Image.Image) -> str:
+    return served.studio.engine.keep_picture(picture, LOCAL_USER).hash
 
 
 def asked(*sources: str, formats: tuple[str, ...] = (STORY, POST), drawn: Any = None, **more: Any) -> dict[str, Any]:
@@ -75,20 +75,20 @@ def asked(*sources: str, formats: tuple[str, ...] = (STORY, POST), drawn: Any = 
 @pytest.mark.parametrize(
     "wish",
     [
-        Social(formats=(STORY,)),
-        Social(formats=(STORY, POST), same=True, extend=Extend.BLUR, colour="#102030", sheet=True, original=True, zones=True),
-        Social(formats=(POST,), crops=(FormatCrop(format=POST, box=Box(left=0.1, right=0.9)),), focus=Box(top=0.25, bottom=0.5)),
-        Social(formats=(POST,), keep=Keep.ALL, file_type="webp", text=(TextOverlay(text="Now", font="DejaVu Serif", size=0.1, colour="#112233", stroke_colour="#ffffff", anchor=Anchor.TOP, margin=0.1, contrast="fix"),)),
-        Social(formats=(POST,), watermark=Watermark(picture=TWO, opacity=0.8, size=0.2, anchor=Anchor.TOP_LEFT, margin=0.05)),
+        SocialExport(formats=(STORY,)),
+        SocialExport(formats=(STORY, POST), same=True, extend=ExtendMode.BLUR, colour="#102030", sheet=True, original=True, zones=True),
+        SocialExport(formats=(POST,), crops=(FormatCrop(format=POST, box=Box(left=0.1, right=0.9)),), focus=Box(top=0.25, bottom=0.5)),
+        SocialExport(formats=(POST,), keep=MetadataPolicy.ALL, file_type="webp", text=(TextOverlay(text="Now", font="DejaVu Serif", size=0.1, colour="#112233", stroke_colour="#ffffff", anchor=Anchor.TOP, margin=0.1, contrast="fix"),)),
+        SocialExport(formats=(POST,), watermark=Watermark(picture=TWO, opacity=0.8, size=0.2, anchor=Anchor.TOP_LEFT, margin=0.05)),
     ],
     ids=["plain", "ticks", "drawn", "text", "logo"],
 )  # fmt: skip
-def test_what_is_written_to_the_form_is_read_from_it(wish: Social) -> None:
-    values = social_values.write(wish, (ONE,))
-    drawn = social_values.board(values["board"])
+def test_what_is_written_to_the_form_is_read_from_it(wish: SocialExport) -> None:
+    values = social_values.write_social(wish, (ONE,))
+    drawn = social_values.parse_board(values["board"])
     crops = tuple(FormatCrop(format=name, box=box) for name, box in drawn.crops.get(ONE, {}).items())
-    read = social_values.social(values)
-    assert social_values.pictures(values) == (ONE,)
+    read = social_values.read_social(values)
+    assert social_values.read_sources(values) == (ONE,)
     assert {**vars(read), "crops": crops, "focus": drawn.focus.get(ONE)} == vars(wish)
 
 
@@ -108,42 +108,44 @@ def test_what_is_written_to_the_form_is_read_from_it(wish: Social) -> None:
         (asked(ONE, colour="green"), "not a colour"),
     ],
 )
-def test_bad_input_is_refused_with_a_hint(planner: Planner, values: dict[str, Any], message: str) -> None:
+def test_bad_input_is_refused_with_a_hint(planner: ExportPlanner, values: dict[str, Any], message: str) -> None:
     with pytest.raises(StudioError, match=message) as refusal:
-        planner.ask(values, LOCAL)
+        planner.plan_request(values, LOCAL_USER)
     assert refusal.value.hint
 
 
-def test_an_unknown_format_names_near_ones(planner: Planner, served: Served) -> None:
+def test_an_unknown_format_names_near_ones(planner: ExportPlanner, served: RunningStudio) -> None:
     with pytest.raises(NotFound) as refusal:
-        planner.ask(asked(keep(served, ball()), formats=("instagram.stories",)), LOCAL)
+        planner.plan_request(asked(keep(served, make_ball()), formats=("instagram.stories",)), LOCAL_USER)
     assert STORY in refusal.value.hint
 
 
-def test_a_fully_transparent_picture_is_refused(planner: Planner, served: Served) -> None:
+def test_a_fully_transparent_picture_is_refused(planner: ExportPlanner, served: RunningStudio) -> None:
     with pytest.raises(InvalidRequest, match="fully transparent"):
-        planner.ask(asked(keep(served, Image.new("RGBA", (300, 300)))), LOCAL)
+        planner.plan_request(asked(keep(served, Image.new("RGBA", (300, 300)))), LOCAL_USER)
 
 
-def test_nobody_is_left_out_before_somebody_has_chosen(planner: Planner, served: Served) -> None:
-    picture = keep(served, couple())
+def test_nobody_is_left_out_before_somebody_has_chosen(planner: ExportPlanner, served: RunningStudio) -> None:
+    picture = keep(served, make_couple())
     with pytest.raises(InvalidRequest, match="Not all 2 faces") as refusal:
-        planner.ask(asked(picture), LOCAL)
+        planner.plan_request(asked(picture), LOCAL_USER)
     assert "Instagram Story" in refusal.value.message
     chosen = {"crops": {picture: {STORY: [0, 0, 0.14, 1], POST: [0.7, 0, 0.95, 1]}}}
-    wanted = planner.ask(asked(picture, drawn=chosen), LOCAL)
+    wanted = planner.plan_request(asked(picture, drawn=chosen), LOCAL_USER)
     assert wanted.social is not None
     assert [(crop.format, crop.picture) for crop in wanted.social.crops] == [(STORY, ""), (POST, "")]
-    marked = planner.ask(asked(picture, drawn={"focus": {picture: [0, 0, 0.25, 1]}}), LOCAL).social
-    assert marked == Social(formats=(STORY, POST), focus=Box(right=0.25))
-    assert planner.ask(asked(picture, extend="blur"), LOCAL).social == Social(formats=(STORY, POST), extend=Extend.BLUR)
-    assert planner.ask(asked(picture, extend="crop"), LOCAL).social == Social(formats=(STORY, POST))
+    marked = planner.plan_request(asked(picture, drawn={"focus": {picture: [0, 0, 0.25, 1]}}), LOCAL_USER).social
+    assert marked == SocialExport(formats=(STORY, POST), focus=Box(right=0.25))
+    assert planner.plan_request(asked(picture, extend="blur"), LOCAL_USER).social == SocialExport(
+        formats=(STORY, POST), extend=ExtendMode.BLUR
+    )
+    assert planner.plan_request(asked(picture, extend="crop"), LOCAL_USER).social == SocialExport(formats=(STORY, POST))
 
 
-def test_crops_and_marks_of_several_pictures_stay_apart(planner: Planner, served: Served) -> None:
-    one, two = keep(served, ball()), keep(served, ball(500, 800))
+def test_crops_and_marks_of_several_pictures_stay_apart(planner: ExportPlanner, served: RunningStudio) -> None:
+    one, two = keep(served, make_ball()), keep(served, make_ball(500, 800))
     drawn = {"crops": {one: {POST: [0.3, 0, 0.925, 1]}}, "focus": {two: [0.6, 0.3, 0.9, 0.5]}}
-    wanted = planner.ask(asked(one, two, drawn=drawn), LOCAL)
+    wanted = planner.plan_request(asked(one, two, drawn=drawn), LOCAL_USER)
     assert wanted.batch == (one, two)
     assert wanted.social is not None
     boxes = {(crop.picture, crop.format): crop.box for crop in wanted.social.crops}
@@ -154,30 +156,35 @@ def test_crops_and_marks_of_several_pictures_stay_apart(planner: Planner, served
     assert marked.right >= 0.9
 
 
-def test_a_small_picture_goes_through_an_upscaler_when_asked(planner: Planner, served: Served) -> None:
-    picture = keep(served, ball(600, 600))
-    wanted = planner.ask(asked(picture, formats=(POST,), upscale="tool"), LOCAL)
+def test_a_small_picture_goes_through_an_upscaler_when_asked(planner: ExportPlanner, served: RunningStudio) -> None:
+    picture = keep(served, make_ball(600, 600))
+    wanted = planner.plan_request(asked(picture, formats=(POST,), upscale="tool"), LOCAL_USER)
     assert (wanted.task, wanted.then[0].task) == (Task.UPSCALE, Task.SOCIAL)
     assert wanted.upscale is not None
     assert wanted.upscale.scale == pytest.approx(1.8, abs=0.02)
-    assert planner.ask(asked(picture, formats=("instagram.profile",), upscale="tool"), LOCAL).task is Task.SOCIAL
-    assert planner.ask(asked(picture, formats=(POST,)), LOCAL).task is Task.SOCIAL
+    assert (
+        planner.plan_request(asked(picture, formats=("instagram.profile",), upscale="tool"), LOCAL_USER).task
+        is Task.SOCIAL
+    )
+    assert planner.plan_request(asked(picture, formats=(POST,)), LOCAL_USER).task is Task.SOCIAL
 
 
-def test_own_crops_of_several_pictures_are_not_lost_to_an_upscaler(planner: Planner, served: Served) -> None:
-    one, two = keep(served, ball(300, 300)), keep(served, ball(320, 320))
-    wanted = planner.ask(asked(one, two, upscale="tool"), LOCAL)
+def test_own_crops_of_several_pictures_are_not_lost_to_an_upscaler(
+    planner: ExportPlanner, served: RunningStudio
+) -> None:
+    one, two = keep(served, make_ball(300, 300)), keep(served, make_ball(320, 320))
+    wanted = planner.plan_request(asked(one, two, upscale="tool"), LOCAL_USER)
     assert (wanted.task, wanted.batch) == (Task.UPSCALE, (one, two))
     drawn = {"crops": {one: {STORY: [0, 0, 0.5625, 1]}}}
     with pytest.raises(InvalidRequest, match="An upscaler makes new pictures"):
-        planner.ask(asked(one, two, upscale="tool", drawn=drawn), LOCAL)
+        planner.plan_request(asked(one, two, upscale="tool", drawn=drawn), LOCAL_USER)
 
 
 def test_outpainting_grows_the_canvas_until_every_format_shows_the_whole_picture(
-    planner: Planner, served: Served
+    planner: ExportPlanner, served: RunningStudio
 ) -> None:
-    picture = keep(served, couple())
-    wanted = planner.ask(asked(picture, extend="outpaint"), LOCAL)
+    picture = keep(served, make_couple())
+    wanted = planner.plan_request(asked(picture, extend="outpaint"), LOCAL_USER)
     assert (wanted.task, wanted.source) == (Task.OUTPAINT, picture)
     grows = wanted.outpaint
     assert grows is not None
@@ -190,20 +197,20 @@ def test_outpainting_grows_the_canvas_until_every_format_shows_the_whole_picture
 
 
 def test_colours_of_any_spelling_are_read() -> None:
-    assert [social_values.hexed(text, "#000000") for text in ("#a1b2c3", "rgba(16, 32.2, 255, 1)", "#a1b2c3ff", None, "rgb(x)")] == [
+    assert [social_values.parse_hex_colour(text, "#000000") for text in ("#a1b2c3", "rgba(16, 32.2, 255, 1)", "#a1b2c3ff", None, "rgb(x)")] == [
         "#a1b2c3", "#1020ff", "#a1b2c3", "#000000", "#000000",
     ]  # fmt: skip
 
 
-def test_the_board_is_told_formats_and_what_each_crop_loses(served: Served) -> None:
-    client = served.client()
+def test_the_board_is_told_formats_and_what_each_crop_loses(served: RunningStudio) -> None:
+    client = served.open_client()
     told = client.get("/page/social/formats").json()
     formats = {one["id"]: one for platform in told["platforms"] for one in platform["formats"]}
     assert told["as_of"]
     assert len(formats) >= 96
     assert "zone-ui" in formats[STORY]["zones"]
     assert formats[STORY]["frame"]["device"] == "phone"
-    picture = keep(served, couple())
+    picture = keep(served, make_couple())
     crop = [0.7, 0, 0.95, 1]
     body = {"picture": picture, "formats": [STORY, POST], "crops": {POST: crop}, "same": False, "focus": None}
     found, mine = client.post("/page/social/advice", json=body).json()
@@ -224,14 +231,14 @@ def test_the_board_is_told_formats_and_what_each_crop_loses(served: Served) -> N
         ({"name": "Half", "width": 400.5, "height": 100}, "whole numbers"),
     ],
 )
-def test_a_format_that_cannot_be_is_refused(served: Served, body: dict[str, Any], message: str) -> None:
-    answer = served.client().post("/page/social/formats", json=body)
+def test_a_format_that_cannot_be_is_refused(served: RunningStudio, body: dict[str, Any], message: str) -> None:
+    answer = served.open_client().post("/page/social/formats", json=body)
     assert answer.status_code == 400
     assert message in answer.json()["error"]
 
 
 def test_own_formats_are_kept_replaced_and_dropped_beside_what_stands_in_the_file(
-    served: Served, tmp_path: Path
+    served: RunningStudio, tmp_path: Path
 ) -> None:
     assert served.studio.social is not None
     platforms = served.studio.social.platforms
@@ -239,7 +246,7 @@ def test_own_formats_are_kept_replaced_and_dropped_beside_what_stands_in_the_fil
     file.write_text(
         '# mine\n[[format]]\nplatform = "web"\nid = "old"\nname = "Old"\nwidth = 300\nheight = 200\n', encoding="utf-8"
     )
-    client = served.client()
+    client = served.open_client()
     saved = client.post(
         "/page/social/formats", json={"name": "Café tile", "width": 1200, "height": 900, "limit": 300_000}
     ).json()
@@ -260,18 +267,20 @@ def test_own_formats_are_kept_replaced_and_dropped_beside_what_stands_in_the_fil
     file.unlink()
 
 
-def test_an_export_is_told_in_a_table_and_packed_under_its_own_names(planner: Planner, served: Served) -> None:
-    one, two = keep(served, ball(2400, 1600)), keep(served, ball(300, 300))
-    wanted = planner.ask(asked(one, two, formats=(POST, HEADER), sheet=True), LOCAL)
-    job = served.studio.engine.submit(GenerationRequest.from_json(wanted.to_json()), LOCAL)
-    assets = wait_final(job).assets
+def test_an_export_is_told_in_a_table_and_packed_under_its_own_names(
+    planner: ExportPlanner, served: RunningStudio
+) -> None:
+    one, two = keep(served, make_ball(2400, 1600)), keep(served, make_ball(300, 300))
+    wanted = planner.plan_request(asked(one, two, formats=(POST, HEADER), sheet=True), LOCAL_USER)
+    job = served.studio.engine.submit(GenerationRequest.from_json(wanted.to_json()), LOCAL_USER)
+    assets = wait_until_final(job).assets
     assert served.studio.social is not None
-    html = results(assets, served.studio.social.platforms, "{platform}/{picture}-{format}-{width}")
+    html = render_results(assets, served.studio.social.platforms, "{platform}/{picture}-{format}-{width}")
     assert "6 files" in html
     assert "X (Twitter) · Header" in html
     assert "it is enlarged" in html
     address = html.partition('href="')[2].partition('"')[0]
-    answer: httpx.Response = served.client().get(f"/{address}")
+    answer: httpx.Response = served.open_client().get(f"/{address}")
     with zipfile.ZipFile(io.BytesIO(answer.content)) as archive:
         sizes = {name: Image.open(archive.open(name)).size for name in archive.namelist()}
     assert {name: size for name, size in sizes.items() if "sheet" not in name} == {
@@ -282,13 +291,13 @@ def test_an_export_is_told_in_a_table_and_packed_under_its_own_names(planner: Pl
 
 
 def test_a_crop_is_used_for_its_own_picture_alone_and_the_chosen_type_is_written(
-    planner: Planner, served: Served
+    planner: ExportPlanner, served: RunningStudio
 ) -> None:
-    one, two = keep(served, ball(900, 600)), keep(served, ball(930, 620))
+    one, two = keep(served, make_ball(900, 600)), keep(served, make_ball(930, 620))
     crop = Box(left=0.0, right=0.6667)
     drawn = {"crops": {one: {POST: [0.0, 0.0, 0.6667, 1.0]}}}
-    wanted = planner.ask(asked(one, two, formats=(POST,), drawn=drawn, type="webp"), LOCAL)
-    mine, other = wait_final(served.studio.engine.submit(wanted, LOCAL)).assets
+    wanted = planner.plan_request(asked(one, two, formats=(POST,), drawn=drawn, type="webp"), LOCAL_USER)
+    mine, other = wait_until_final(served.studio.engine.submit(wanted, LOCAL_USER)).assets
     assert (mine.path.suffix, other.path.suffix) == (".webp", ".webp")
     assert mine.request.social is not None
     assert mine.request.social.crops == (FormatCrop(format=POST, box=crop),)
@@ -306,22 +315,24 @@ def test_a_crop_is_used_for_its_own_picture_alone_and_the_chosen_type_is_written
         ({"picture": "KEPT", "formats": [STORY], "crops": 3, "focus": None}, 200),
     ],
 )
-def test_the_board_gets_a_plain_answer_to_whatever_it_asks(served: Served, body: dict[str, Any], status: int) -> None:
-    kept = keep(served, ball(300, 200))
+def test_the_board_gets_a_plain_answer_to_whatever_it_asks(
+    served: RunningStudio, body: dict[str, Any], status: int
+) -> None:
+    kept = keep(served, make_ball(300, 200))
     asked_ = {**body, "picture": kept if body["picture"] == "KEPT" else body["picture"]}
-    assert served.client().post("/page/social/advice", json=asked_).status_code == status
+    assert served.open_client().post("/page/social/advice", json=asked_).status_code == status
 
 
 def test_only_an_administrator_deletes_a_format_that_all_users_share(tmp_path: Path) -> None:
-    parts, formats = social_parts(tmp_path)
+    parts, formats = make_real_social_parts(tmp_path)
     models = tmp_path / "models"
     catalog, hub = Catalog(models, (), models / ".cache"), Hub(models, lambda: True, lambda: None)
     store = LocalPipelines(lambda: Settings(models_dir=models), catalog, hub)
     backends = [FakeBackend(TOOLS), formats]
-    with running(
+    with serve_studio(
         tmp_path, users=True, backend=backends, page=mount, models=store, social=parts, default_model="tool"
     ) as served:
-        ann, root = served.client("ann"), served.client("root")
+        ann, root = served.open_client("ann"), served.open_client("root")
         assert ann.post("/page/social/formats", json={"name": "Tile", "width": 600, "height": 400}).status_code == 200
         refused = ann.delete("/page/social/formats/own.tile")
         assert (refused.status_code, "administrator" in refused.text) == (403, True)

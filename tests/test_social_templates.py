@@ -73,12 +73,12 @@ def test_own_templates_are_saved_from_a_recipe_and_found_again(library: Template
     made = library.save(from_recipe(recipe, "Winter für alle!", "instagram.story"))
     assert made.id == "own_winter_fur_alle"
     again = Templates(tmp_path / "templates")
-    assert again.template(made.id) == made
+    assert again.get_template(made.id) == made
     assert again.search("winter")[0] == made
     assert again.templates()[0] == made
     again.remove(made.id)
     with pytest.raises(NotFound):
-        Templates(tmp_path / "templates").template(made.id)
+        Templates(tmp_path / "templates").get_template(made.id)
 
 
 def test_export_and_import_carry_everything(library: Templates, ours: Templates, tmp_path: Path) -> None:
@@ -87,7 +87,7 @@ def test_export_and_import_carry_everything(library: Templates, ours: Templates,
     source.write_text(text.replace('id = "', 'id = "own_'))
     taken = library.import_file(source)
     assert [each.id for each in taken] == ["own_instagram_story_poll", "own_web_hero_section"]
-    original, copy = ours.template("web_hero_section"), library.template("own_web_hero_section")
+    original, copy = ours.get_template("web_hero_section"), library.get_template("own_web_hero_section")
     assert (copy.frame, copy.style, copy.palette, copy.own) == (original.frame, original.style, original.palette, True)
 
 
@@ -117,7 +117,7 @@ def test_a_wrong_import_changes_nothing(
 
 def test_ours_cannot_be_overwritten_or_deleted(library: Templates) -> None:
     with pytest.raises(InvalidRequest):
-        library.save(library.template("web_hero_section"))
+        library.save(library.get_template("web_hero_section"))
     with pytest.raises(InvalidRequest):
         library.remove("web_hero_section")
 
@@ -127,7 +127,7 @@ def test_odd_letters_survive_the_file(library: Templates, tmp_path: Path) -> Non
         id="own_odd", name='"\\ \t\x07 é 🎉', format="web.hero", purpose="brand", frame="{subject} \x00\n\\u"
     )
     library.save(odd)
-    assert Templates(tmp_path / "templates").template("own_odd").name == odd.name
+    assert Templates(tmp_path / "templates").get_template("own_odd").name == odd.name
 
 
 def test_a_broken_own_file_is_named_and_the_rest_works(library: Templates, tmp_path: Path) -> None:

@@ -8,19 +8,19 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
-from fakes import FAKE_MODEL, FakeBackend, draw, open_engine, wait_final
+from fakes import FAKE_MODEL, FakeBackend, draw_fake_image, open_engine, wait_until_final
 from PIL import Image
 
 from studio.core.errors import BadImage, InvalidRequest, NotFound
 from studio.core.events import Status
-from studio.core.finish import Derivative, FileWish, Finish, Upscale
+from studio.core.finish import Derivative, Finish, OutputOptions, Upscale
 from studio.core.model import Model
 from studio.core.ports import JobContext, PictureSeed
 from studio.core.request import GenerationRequest
 from studio.core.request_parts import ControlUnit, Inpaint, Reference
-from studio.core.result import Rendered
+from studio.core.result import RenderedImage
 from studio.core.task import Task
-from studio.core.user import LOCAL, User
+from studio.core.user import LOCAL_USER, User
 from studio.engine.engine import Engine
 from studio.engine.metadata.embed import read_metadata
 from studio.engine.storage.database import Database
@@ -42,7 +42,7 @@ class Tools:
             Model(id="finish", title="Finish", family="finish", lane="tools", tasks=frozenset({Task.FINISH}), features=frozenset()),
         )  # fmt: skip
 
-    def render(self, request: GenerationRequest, seeds: Sequence[PictureSeed], ctx: JobContext) -> list[Rendered]:
+    def render(self, request: GenerationRequest, seeds: Sequence[PictureSeed], ctx: JobContext) -> list[RenderedImage]:
         import threading
 
         self.threads.append(threading.current_thread().name)
@@ -51,10 +51,10 @@ class Tools:
         image = ctx.picture(request.source)
         ctx.progress(1, 1)
         if request.task is Task.UPSCALE:
-            return [Rendered(image=image.resize((image.width * 2, image.height * 2))) for _ in seeds]
+            return [RenderedImage(image=image.resize((image.width * 2, image.height * 2))) for _ in seeds]
         assert request.finish is not None
         return [
-            Rendered(
+            RenderedImage(
                 image=image.resize((one.width or 8, one.height or 8)), label=f"{one.width}", file=one.file,
                 request=request.replace(finish=dataclasses.replace(request.finish, derivatives=(one,))),
             )
@@ -82,38 +82,38 @@ def engine(tmp_path: Path, painter: FakeBackend, tools: Tools) -> Iterator[Engin
 
 
 def ask(engine: Engine, **fields: object) -> tuple[Status, list[Path]]:
-    job = engine.submit(GenerationRequest(**fields), LOCAL)  # type: ignore[arg-type]
-    last = wait_final(job)
+    job = engine.submit(GenerationRequest(**fields), LOCAL_USER)  # type: ignore[arg-type]
+    last = wait_until_final(job)
     assert last.error is None, last.error
     return last.status, [asset.path for asset in last.assets]
 
 
 def test_a_picture_is_kept_once_and_belongs_to_its_user(engine: Engine, tmp_path: Path) -> None:
-    picture = draw(1, 40, 24)
+    picture = draw_fake_image(1, 40, 24)
     kept = engine.keep_picture(picture, ANN)
     assert engine.keep_picture(picture.copy(), ANN) == kept
     assert (kept.width, kept.height) == (40, 24)
-    assert Image.open(engine.kept_file(kept.hash, ANN)).tobytes() == picture.tobytes()
+    assert Image.open(engine.get_kept_file(kept.hash, ANN)).tobytes() == picture.tobytes()
     assert len(list((tmp_path / ".inputs").rglob("*.png"))) == 1
     with pytest.raises(NotFound):
-        engine.kept(kept.hash, LOCAL)
+        engine.kept(kept.hash, LOCAL_USER)
     with pytest.raises(NotFound):
-        engine.kept_file("../../library.db", ANN)
-    engine.keep_picture(picture, LOCAL)
-    assert engine.kept(kept.hash, LOCAL).hash == kept.hash
+        engine.get_kept_file("../../library.db", ANN)
+    engine.keep_picture(picture, LOCAL_USER)
+    assert engine.kept(kept.hash, LOCAL_USER).hash == kept.hash
 
 
 def test_what_is_no_picture_is_refused(engine: Engine, tmp_path: Path) -> None:
     text = tmp_path / "text.png"
     text.write_text("this is no picture")
     with pytest.raises(BadImage):
-        engine.keep_picture(text, LOCAL)
+        engine.keep_picture(text, LOCAL_USER)
     with pytest.raises(BadImage):
-        engine.keep_picture(draw(1, 8, 8).convert("CMYK"), LOCAL)
+        engine.keep_picture(draw_fake_image(1, 8, 8).convert("CMYK"), LOCAL_USER)
 
 
 def test_the_backend_gets_the_very_pixels_and_the_size_follows_the_source(engine: Engine, painter: FakeBackend) -> None:
-    kept = engine.keep_picture(draw(1, 100, 52), LOCAL)
+    kept = engine.keep_picture(draw_fake_image(1, 100, 52), LOCAL_USER)
     _, paths = ask(engine, task=Task.IMG2IMG, model="fake", source=kept.hash, strength=0.5)
     assert painter.seen[0][0].source == kept.hash
     assert Image.open(paths[0]).size == (96, 48)
@@ -121,13 +121,13 @@ def test_the_backend_gets_the_very_pixels_and_the_size_follows_the_source(engine
 
 
 def test_a_result_knows_the_whole_chain_that_made_it(engine: Engine) -> None:
-    first = engine.submit(GenerationRequest(model="fake", prompt="a fox", seed=5), LOCAL)
-    [one] = wait_final(first).assets
-    kept = engine.keep_asset(one.id, LOCAL)
+    first = engine.submit(GenerationRequest(model="fake", prompt="a fox", seed=5), LOCAL_USER)
+    [one] = wait_until_final(first).assets
+    kept = engine.keep_asset(one.id, LOCAL_USER)
     second = engine.submit(
-        GenerationRequest(task=Task.IMG2IMG, model="fake", prompt="a red fox", source=kept.hash), LOCAL
+        GenerationRequest(task=Task.IMG2IMG, model="fake", prompt="a red fox", source=kept.hash), LOCAL_USER
     )
-    [two] = wait_final(second).assets
+    [two] = wait_until_final(second).assets
     assert two.parents == (one.id,)
     assert [request.prompt for request in two.history] == ["a fox"]
     uploaded = engine.keep_picture(two.path, ANN)  # the file alone tells another user's studio the same
@@ -154,27 +154,27 @@ def test_a_result_knows_the_whole_chain_that_made_it(engine: Engine) -> None:
 )  # fmt: skip
 def test_what_does_not_fit_is_refused_at_once(engine: Engine, fields: dict[str, object], says: str) -> None:
     pictures = {
-        "PICTURE": draw(1, 32, 32), "SMALL": Image.new("L", (16, 16), 255), "BLACK": Image.new("L", (32, 32)),
+        "PICTURE": draw_fake_image(1, 32, 32), "SMALL": Image.new("L", (16, 16), 255), "BLACK": Image.new("L", (32, 32)),
         "WHITE": Image.new("L", (32, 32), 255),
     }  # fmt: skip
-    names = {name: engine.keep_picture(image, LOCAL).hash for name, image in pictures.items()}
+    names = {name: engine.keep_picture(image, LOCAL_USER).hash for name, image in pictures.items()}
     for field in ("source", "mask"):
         if field in fields:
             fields[field] = names[str(fields[field])]
     if "batch" in fields:
         fields["batch"] = (names["PICTURE"],)
     with pytest.raises(InvalidRequest, match=says):
-        engine.submit(GenerationRequest(model="fake", **fields), LOCAL)  # type: ignore[arg-type]
+        engine.submit(GenerationRequest(model="fake", **fields), LOCAL_USER)  # type: ignore[arg-type]
 
 
 def test_a_picture_of_another_user_cannot_be_named(engine: Engine) -> None:
-    theirs = engine.keep_picture(draw(1, 32, 32), ANN)
+    theirs = engine.keep_picture(draw_fake_image(1, 32, 32), ANN)
     with pytest.raises(NotFound):
-        engine.submit(GenerationRequest(task=Task.IMG2IMG, model="fake", source=theirs.hash), LOCAL)
+        engine.submit(GenerationRequest(task=Task.IMG2IMG, model="fake", source=theirs.hash), LOCAL_USER)
 
 
 def test_a_batch_makes_count_pictures_of_each_source(engine: Engine, painter: FakeBackend) -> None:
-    names = tuple(engine.keep_picture(draw(seed, 32, 32), LOCAL).hash for seed in (1, 2))
+    names = tuple(engine.keep_picture(draw_fake_image(seed, 32, 32), LOCAL_USER).hash for seed in (1, 2))
     _, paths = ask(engine, task=Task.IMG2IMG, model="fake", batch=names, count=2, seed=7)
     assert len(paths) == 4
     assert [(request.source, seeds[0].seed) for request, seeds in painter.seen] == [
@@ -187,29 +187,29 @@ def test_a_chain_runs_each_step_where_it_belongs_and_fans_out_at_its_end(
 ) -> None:
     wish = Finish(
         derivatives=(
-            Derivative(width=16, height=16), Derivative(width=24, height=12, file=FileWish(format="jpeg", quality=80)),
+            Derivative(width=16, height=16), Derivative(width=24, height=12, file=OutputOptions(format="jpeg", quality=80)),
         )
     )  # fmt: skip
     steps = (
         GenerationRequest(task=Task.UPSCALE, upscale=Upscale(scale=2)),
         GenerationRequest(task=Task.FINISH, finish=wish),
     )
-    job = engine.submit(GenerationRequest(model="fake", prompt="x", seed=3, count=2, then=steps), LOCAL)
-    assets = wait_final(job).assets
+    job = engine.submit(GenerationRequest(model="fake", prompt="x", seed=3, count=2, then=steps), LOCAL_USER)
+    assets = wait_until_final(job).assets
     assert [(asset.width, asset.height, asset.path.suffix, asset.seed, asset.label) for asset in assets] == [
         (16, 16, ".png", 3, "16"), (24, 12, ".jpg", 3, "24"), (16, 16, ".png", 4, "16"), (24, 12, ".jpg", 4, "24"),
     ]  # fmt: skip
     assert all(name.startswith("lane gpu") for name in tools.threads)
     assert [request.task for request in tools.seen] == [Task.UPSCALE, Task.FINISH] * 2
-    again = engine.submit(assets[1].request, LOCAL)  # asks for that one file alone
-    [same] = wait_final(again).assets
+    again = engine.submit(assets[1].request, LOCAL_USER)  # asks for that one file alone
+    [same] = wait_until_final(again).assets
     assert same.path.read_bytes()[-500:] == assets[1].path.read_bytes()[-500:]
     assert "Postprocess upscale by: 2, Postprocess upscaler: Double" in assets[0].infotext
     assert assets[0].path.stem.endswith("-16")
 
 
 def test_tools_alone_run_beside_the_gpu(engine: Engine, tools: Tools) -> None:
-    kept = engine.keep_picture(draw(1, 32, 32), LOCAL)
+    kept = engine.keep_picture(draw_fake_image(1, 32, 32), LOCAL_USER)
     status, [path] = ask(
         engine, task=Task.FINISH, source=kept.hash, finish=Finish(derivatives=(Derivative(width=8, height=8),))
     )
@@ -223,17 +223,17 @@ def test_a_gpu_step_behind_a_cloud_picture_runs_in_the_gpu_lane(tmp_path: Path, 
     cloud = FakeBackend(dataclasses.replace(FAKE_MODEL, id="cloud", lane="service"))
     engine = open_engine(tmp_path, cloud, tools)
     step = GenerationRequest(task=Task.UPSCALE, upscale=Upscale(scale=2))
-    last = wait_final(engine.submit(GenerationRequest(model="cloud", then=(step,)), LOCAL))
+    last = wait_until_final(engine.submit(GenerationRequest(model="cloud", then=(step,)), LOCAL_USER))
     engine.close()
     assert last.status is Status.FINISHED
     assert (last.assets[0].width, tools.threads[0].startswith("lane gpu")) == (128, True)
 
 
 def test_a_chain_that_cannot_be_is_refused_at_once(engine: Engine) -> None:
-    kept = engine.keep_picture(draw(1, 32, 32), LOCAL)
+    kept = engine.keep_picture(draw_fake_image(1, 32, 32), LOCAL_USER)
     with pytest.raises(InvalidRequest, match="Step 1 of the chain"):
         engine.submit(
-            GenerationRequest(model="fake", then=(GenerationRequest(task=Task.UPSCALE, model="finish"),)), LOCAL
+            GenerationRequest(model="fake", then=(GenerationRequest(task=Task.UPSCALE, model="finish"),)), LOCAL_USER
         )
     two = Finish(derivatives=(Derivative(width=8), Derivative(width=9)))
     several = GenerationRequest(task=Task.FINISH, finish=two)

@@ -9,15 +9,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from studio.core.errors import InvalidRequest, StudioError
-from studio.core.events import Failed, Saved, Snapshot, Step, Waiting
+from studio.core.events import FailedEvent, SavedEvent, Snapshot, StepEvent, WaitingEvent
 from studio.core.model import Feature, Model
 from studio.core.request import Axis, GenerationRequest, Hires, LoraUse, Saving
 from studio.core.result import Asset
 from studio.pipelines.run.hires import LATENT_MODES
 from studio.pipelines.upscale.upscale_image import RESAMPLERS
-from studio.tabs.common.form_values import join_values, read, split_values, write
+from studio.tabs.common.form_values import join_values, read_form, split_values, write_form
 from studio.tabs.common.hires_fields import UPSCALERS
-from studio.tabs.common.result_panel import stage, status_line
+from studio.tabs.common.result_panel import format_status, render_result
 
 EVIL = '"><img src=x onerror=alert(1)>`\n</script>'
 
@@ -25,7 +25,7 @@ EVIL = '"><img src=x onerror=alert(1)>`\n</script>'
 def filled(request: GenerationRequest) -> dict[str, Any]:
     """Form values that ask for `request`; what it leaves to the model is empty, as the page has it then."""
     empty = dict.fromkeys(("width", "height", "steps", "guidance", "sampler", "schedule"))
-    return {**empty, **write(request)}
+    return {**empty, **write_form(request)}
 
 
 @pytest.mark.parametrize(
@@ -40,7 +40,7 @@ def filled(request: GenerationRequest) -> dict[str, Any]:
     ],
 )  # fmt: skip
 def test_what_is_written_to_the_form_is_read_from_it(request_: GenerationRequest) -> None:
-    assert read(filled(request_), FAKE_MODEL) == request_
+    assert read_form(filled(request_), FAKE_MODEL) == request_
 
 
 def test_what_the_model_lacks_is_left_out() -> None:
@@ -49,7 +49,7 @@ def test_what_the_model_lacks_is_left_out() -> None:
         model="bare", prompt="a", negative_prompt="b", steps=3, guidance=3.0, clip_skip=2, vae="v",
         loras=(LoraUse(name="l"),), hires=Hires(), prompt_weight=1.5,
     )  # fmt: skip
-    assert read(filled(asked), bare) == GenerationRequest(model="bare", prompt="a")
+    assert read_form(filled(asked), bare) == GenerationRequest(model="bare", prompt="a")
 
 
 @pytest.mark.parametrize(
@@ -66,7 +66,7 @@ def test_what_the_model_lacks_is_left_out() -> None:
 )
 def test_values_that_do_not_fit_are_refused(field: str, value: Any) -> None:
     with pytest.raises(InvalidRequest) as caught:
-        read({**filled(GenerationRequest(model="fake")), field: value}, FAKE_MODEL)
+        read_form({**filled(GenerationRequest(model="fake")), field: value}, FAKE_MODEL)
     assert caught.value.hint
 
 
@@ -89,11 +89,11 @@ def test_the_hires_list_offers_what_the_pipelines_have() -> None:
 
 
 def test_nothing_that_a_user_wrote_becomes_markup() -> None:
-    snapshot = Snapshot().after(Saved(asset(EVIL))).after(Failed(StudioError(EVIL, hint=EVIL)))
-    assert "<img src=x" not in stage(snapshot, EVIL)
-    assert "</script>" not in stage(snapshot, EVIL)
+    snapshot = Snapshot().after(SavedEvent(asset(EVIL))).after(FailedEvent(StudioError(EVIL, hint=EVIL)))
+    assert "<img src=x" not in render_result(snapshot, EVIL)
+    assert "</script>" not in render_result(snapshot, EVIL)
 
 
 def test_the_status_is_told_in_plain_words() -> None:
-    assert status_line(Snapshot().after(Waiting(2, 30.0))) == "2 jobs ahead of yours · about 30 s left"
-    assert status_line(Snapshot().after(Step(3, 20, 1, 1, eta=4.0))) == "Step 3 of 20 · about 4 s left"
+    assert format_status(Snapshot().after(WaitingEvent(2, 30.0))) == "2 jobs ahead of yours · about 30 s left"
+    assert format_status(Snapshot().after(StepEvent(3, 20, 1, 1, eta=4.0))) == "Step 3 of 20 · about 4 s left"

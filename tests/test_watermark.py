@@ -13,8 +13,8 @@ from PIL import Image
 from studio.core.errors import InvalidRequest
 from studio.core.finish import Anchor, Watermark
 from studio.finishing.fonts import Fonts
-from studio.finishing.hidden_text import HIDDEN_BYTES, HIDDEN_SIDE, hide, read_hidden
-from studio.finishing.watermark import LONGEST, mark
+from studio.finishing.hidden_text import MAX_HIDDEN_BYTES, MIN_HIDDEN_SIDE, hide_text, read_hidden
+from studio.finishing.watermark import MAX_MARK_LENGTH, draw_watermark
 
 
 @pytest.fixture
@@ -32,23 +32,25 @@ def reds(image: Image.Image) -> np.ndarray:
 def test_a_logo_stands_at_its_corner_as_faint_and_as_large_as_wished(fonts: Fonts) -> None:
     ground = Image.new("RGB", (400, 200), "black")
     for anchor, corner in ((Anchor.BOTTOM_RIGHT, (154, 354)), (Anchor.TOP_LEFT, (6, 6)), (Anchor.CENTRE, (80, 180))):
-        red = reds(mark(ground, Watermark(opacity=0.5, size=0.2, anchor=anchor), LOGO, fonts))
+        red = reds(draw_watermark(ground, Watermark(opacity=0.5, size=0.2, anchor=anchor), LOGO, fonts))
         where = np.argwhere(red > 60)
         assert tuple(where.min(axis=0)) == corner
         assert tuple(np.ptp(where, axis=0)) == (39, 39)
         assert red.max() == pytest.approx(128, abs=2)
-    assert reds(mark(ground, Watermark(opacity=0), LOGO, fonts)).max() == 0
+    assert reds(draw_watermark(ground, Watermark(opacity=0), LOGO, fonts)).max() == 0
 
 
 def test_tiles_cover_the_whole_picture(fonts: Fonts) -> None:
-    tiled = mark(Image.new("RGB", (400, 200), "black"), Watermark(opacity=1, size=0.2, tiled=True), LOGO, fonts)
+    tiled = draw_watermark(
+        Image.new("RGB", (400, 200), "black"), Watermark(opacity=1, size=0.2, tiled=True), LOGO, fonts
+    )
     assert (reds(tiled).reshape(2, 100, 4, 100).max(axis=(1, 3)) > 200).all()
 
 
 @pytest.mark.parametrize("ground", ["black", "white"])
 def test_words_are_seen_on_any_ground(fonts: Fonts, ground: str) -> None:
     plain = Image.new("RGB", (400, 200), ground)
-    marked = np.asarray(mark(plain, Watermark(text="(c) me"), None, fonts), int)
+    marked = np.asarray(draw_watermark(plain, Watermark(text="(c) me"), None, fonts), int)
     assert np.abs(marked - np.asarray(plain, int)).max() > 60
 
 
@@ -60,14 +62,16 @@ def test_logos_and_pictures_of_any_shape(
 ) -> None:
     logo = Image.new("RGB", shape, "red")
     wish = Watermark(size=1, opacity=1, tiled=tiled, margin=0)
-    marked = mark(Image.new("RGBA", size, (0, 0, 0, 0)), wish, logo, fonts)
+    marked = draw_watermark(Image.new("RGBA", size, (0, 0, 0, 0)), wish, logo, fonts)
     assert (marked.mode, marked.size) == ("RGBA", size)
     assert np.asarray(marked)[..., 3].max() > 0
 
 
 def test_a_tall_logo_stays_inside(fonts: Fonts) -> None:
     marked = reds(
-        mark(Image.new("RGB", (400, 200)), Watermark(size=0.5, opacity=1), Image.new("RGB", (20, 400), "red"), fonts)
+        draw_watermark(
+            Image.new("RGB", (400, 200)), Watermark(size=0.5, opacity=1), Image.new("RGB", (20, 400), "red"), fonts
+        )
     )
     assert marked[:6].max() == 0
     assert marked[-6:].max() == 0
@@ -76,9 +80,9 @@ def test_a_tall_logo_stays_inside(fonts: Fonts) -> None:
 
 def test_an_empty_or_endless_mark_is_refused(fonts: Fonts) -> None:
     with pytest.raises(InvalidRequest, match="empty"):
-        mark(LOGO, Watermark(text="  "), None, fonts)
+        draw_watermark(LOGO, Watermark(text="  "), None, fonts)
     with pytest.raises(InvalidRequest, match="longer"):
-        mark(LOGO, Watermark(text="x" * (LONGEST + 1)), None, fonts)
+        draw_watermark(LOGO, Watermark(text="x" * (MAX_MARK_LENGTH + 1)), None, fonts)
 
 
 def photos() -> dict[str, Image.Image]:
@@ -125,7 +129,7 @@ HARMS: dict[str, Callable[[Image.Image], Image.Image]] = {
 @pytest.mark.parametrize("name", list(photos()))
 def test_a_hidden_text_is_not_seen_and_survives_saving_and_resizing(name: str) -> None:
     image = photos()[name]
-    hidden = hide(image, "by Ann © 2026")
+    hidden = hide_text(image, "by Ann © 2026")
     error = (np.asarray(hidden, float) - np.asarray(image, float)) ** 2
     assert 10 * np.log10(255**2 / error.mean()) > 41  # dB
     lost = [harm for harm in HARMS if read_hidden(HARMS[harm](hidden)) != "by Ann © 2026"]
@@ -134,7 +138,7 @@ def test_a_hidden_text_is_not_seen_and_survives_saving_and_resizing(name: str) -
 
 
 def test_a_hidden_text_does_not_survive_a_crop_and_is_not_read_wrongly() -> None:
-    hidden = hide(photos()["astronaut"], "by Ann")
+    hidden = hide_text(photos()["astronaut"], "by Ann")
     for box in ((20, 0, 512, 512), (0, 0, 400, 512), (0, 30, 512, 500)):
         assert read_hidden(hidden.crop(box)) is None
     assert read_hidden(hidden.rotate(90)) is None
@@ -150,26 +154,26 @@ def test_nothing_is_found_where_nothing_is_hidden() -> None:
 def test_opacity_is_kept() -> None:
     image = photos()["coffee"].convert("RGBA")
     image.putalpha(Image.linear_gradient("L").resize(image.size))
-    hidden = hide(image, "x")
+    hidden = hide_text(image, "x")
     assert hidden.getchannel("A").tobytes() == image.getchannel("A").tobytes()
     assert read_hidden(hidden) == "x"
 
 
 def test_a_hidden_text_that_cannot_be_is_refused() -> None:
     photo = photos()["coins"]
-    for text in ("x" * (HIDDEN_BYTES + 1), "ü" * HIDDEN_BYTES, "a\nb"):
+    for text in ("x" * (MAX_HIDDEN_BYTES + 1), "ü" * MAX_HIDDEN_BYTES, "a\nb"):
         with pytest.raises(InvalidRequest, match="longer"):
-            hide(photo, text)
+            hide_text(photo, text)
     with pytest.raises(InvalidRequest, match="too small"):
-        hide(photo.resize((HIDDEN_SIDE - 1, 500)), "x")
+        hide_text(photo.resize((MIN_HIDDEN_SIDE - 1, 500)), "x")
 
 
 def test_a_text_that_was_hidden_by_the_first_version_is_still_read() -> None:
     """The places and the lattice are a file format: a change would orphan every picture that was marked."""
     import hashlib
 
-    from studio.finishing.hidden_text import _plan
+    from studio.finishing.hidden_text import _plan_coefficients
 
-    places, dither = _plan()
+    places, dither = _plan_coefficients()
     told = hashlib.sha256(places.astype("<u4").tobytes() + (dither * 2**32).astype("<u4").tobytes()).hexdigest()
     assert told == "e26685a4c920bd04ce35429729640a17c58c9df9eee6e585c51d87928997dcac"

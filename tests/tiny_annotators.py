@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 
-def tiny_weights(models_dir: Path) -> Path:
+def make_tiny_weights(models_dir: Path) -> Path:
     """Weights for every offer of the preprocessors and of the search by words, below `models_dir`. Returns `models_dir`."""
     import torch
 
@@ -21,12 +21,12 @@ def tiny_weights(models_dir: Path) -> Path:
         torch.manual_seed(0)
         for name, save in _REPOS.items():
             save(folder / name)
-        _annotators_files(folder)
-    constant_dwpose(folder / "dw-ll_ucoco_384.onnx")
+        _save_annotator_files(folder)
+    write_constant_dwpose(folder / "dw-ll_ucoco_384.onnx")
     return models_dir
 
 
-def tiny_grounding_dino(folder: Path, *, finds: bool = True) -> None:
+def make_tiny_grounding_dino(folder: Path, *, finds: bool = True) -> None:
     """With `finds` everything is found everywhere, for sure; without, nothing is."""
     import torch
     import transformers as t
@@ -58,7 +58,7 @@ def tiny_grounding_dino(folder: Path, *, finds: bool = True) -> None:
     t.GroundingDinoProcessor(images, tokenizer).save_pretrained(folder)
 
 
-def constant_dwpose(path: Path) -> None:
+def write_constant_dwpose(path: Path) -> None:
     """A network of DWPose's inputs and outputs that sees joint k at x = 72 + k, y = 100 + k of its 288×384 picture, for sure.
 
     Written byte by byte, in the protobuf encoding of ONNX, because nothing else here would need the package that does it.
@@ -66,37 +66,47 @@ def constant_dwpose(path: Path) -> None:
     import numpy as np
 
     answers = {"simcc_x": (576, 72), "simcc_y": (768, 100)}
-    graph = _field(2, b"dwpose") + _field(11, _value("input", (1, 3, 384, 288)))
+    graph = _encode_field(2, b"dwpose") + _encode_field(11, _encode_value_info("input", (1, 3, 384, 288)))
     for name, (length, first) in answers.items():
         data = np.zeros((1, 133, length), np.float32)
         data[0, np.arange(133), 2 * (first + np.arange(133))] = 0.9
-        dims = b"".join(_number(1, side) for side in data.shape)
-        graph += _field(5, dims + _number(2, 1) + _field(8, f"{name}_data".encode()) + _field(9, data.tobytes()))
-        graph += _field(1, _field(1, f"{name}_data".encode()) + _field(2, name.encode()) + _field(4, b"Identity"))
-        graph += _field(12, _value(name, data.shape))
-    path.write_bytes(_number(1, 8) + _field(7, graph) + _field(8, _field(1, b"") + _number(2, 13)))
+        dims = b"".join(_encode_number(1, side) for side in data.shape)
+        graph += _encode_field(
+            5,
+            dims + _encode_number(2, 1) + _encode_field(8, f"{name}_data".encode()) + _encode_field(9, data.tobytes()),
+        )
+        graph += _encode_field(
+            1,
+            _encode_field(1, f"{name}_data".encode()) + _encode_field(2, name.encode()) + _encode_field(4, b"Identity"),
+        )
+        graph += _encode_field(12, _encode_value_info(name, data.shape))
+    path.write_bytes(
+        _encode_number(1, 8) + _encode_field(7, graph) + _encode_field(8, _encode_field(1, b"") + _encode_number(2, 13))
+    )
 
 
-def _value(name: str, shape: tuple[int, ...]) -> bytes:
+def _encode_value_info(name: str, shape: tuple[int, ...]) -> bytes:
     """An ONNX ValueInfo: a float tensor of that shape."""
-    dims = b"".join(_field(1, _number(1, side)) for side in shape)
-    return _field(1, name.encode()) + _field(2, _field(1, _number(1, 1) + _field(2, dims)))
+    dims = b"".join(_encode_field(1, _encode_number(1, side)) for side in shape)
+    return _encode_field(1, name.encode()) + _encode_field(
+        2, _encode_field(1, _encode_number(1, 1) + _encode_field(2, dims))
+    )
 
 
-def _field(tag: int, content: bytes) -> bytes:
-    return _varint(tag << 3 | 2) + _varint(len(content)) + content
+def _encode_field(tag: int, content: bytes) -> bytes:
+    return _encode_varint(tag << 3 | 2) + _encode_varint(len(content)) + content
 
 
-def _number(tag: int, value: int) -> bytes:
-    return _varint(tag << 3) + _varint(value)
+def _encode_number(tag: int, value: int) -> bytes:
+    return _encode_varint(tag << 3) + _encode_varint(value)
 
 
-def _varint(value: int) -> bytes:
+def _encode_varint(value: int) -> bytes:
     low, rest = value & 127, value >> 7
-    return bytes([low | 128]) + _varint(rest) if rest else bytes([low])
+    return bytes([low | 128]) + _encode_varint(rest) if rest else bytes([low])
 
 
-def _sam(folder: Path) -> None:
+def _save_sam(folder: Path) -> None:
     import transformers as t
     from transformers.models.sam2 import configuration_sam2 as sam2
 
@@ -120,7 +130,7 @@ def _sam(folder: Path) -> None:
     t.Sam2Processor(images, target_size=128).save_pretrained(folder)
 
 
-def _depth_anything(folder: Path) -> None:
+def _save_depth_anything(folder: Path) -> None:
     import transformers as t
 
     backbone = t.Dinov2Config(
@@ -136,7 +146,7 @@ def _depth_anything(folder: Path) -> None:
     t.DPTImageProcessor(size=size, keep_aspect_ratio=True, ensure_multiple_of=14).save_pretrained(folder)
 
 
-def _dpt(folder: Path) -> None:
+def _save_dpt(folder: Path) -> None:
     import transformers as t
 
     config = t.DPTConfig(
@@ -147,7 +157,7 @@ def _dpt(folder: Path) -> None:
     t.DPTImageProcessor(size={"height": 64, "width": 64}).save_pretrained(folder)
 
 
-def _upernet(folder: Path) -> None:
+def _save_upernet(folder: Path) -> None:
     import transformers as t
 
     backbone = t.ConvNextConfig(
@@ -161,7 +171,7 @@ def _upernet(folder: Path) -> None:
     t.SegformerImageProcessor(size={"height": 64, "width": 64}).save_pretrained(folder)
 
 
-def _rt_detr(folder: Path) -> None:
+def _save_rt_detr(folder: Path) -> None:
     import transformers as t
 
     backbone = t.RTDetrResNetConfig(
@@ -177,7 +187,7 @@ def _rt_detr(folder: Path) -> None:
     t.RTDetrImageProcessor(size={"height": 128, "width": 128}).save_pretrained(folder)
 
 
-def _vitpose(folder: Path) -> None:
+def _save_vitpose(folder: Path) -> None:
     import transformers as t
 
     backbone = t.VitPoseBackboneConfig(
@@ -188,7 +198,7 @@ def _vitpose(folder: Path) -> None:
     t.VitPoseImageProcessor(size={"height": 64, "width": 48}).save_pretrained(folder)
 
 
-def _annotators_files(folder: Path) -> None:
+def _save_annotator_files(folder: Path) -> None:
     """The pickles of ControlNet's own annotators: these networks know one size only, so it is theirs."""
     import torch
     from controlnet_aux.lineart import Generator
@@ -210,11 +220,11 @@ def _annotators_files(folder: Path) -> None:
 
 
 _REPOS: dict[str, Callable[[Path], None]] = {
-    "Depth-Anything-V2-Small-hf": _depth_anything,
-    "dpt-large": _dpt,
-    "upernet-convnext-tiny": _upernet,
-    "rtdetr_r18vd_coco_o365": _rt_detr,
-    "vitpose-base-simple": _vitpose,
-    "grounding-dino-tiny": tiny_grounding_dino,
-    "sam2.1-hiera-tiny": _sam,
+    "Depth-Anything-V2-Small-hf": _save_depth_anything,
+    "dpt-large": _save_dpt,
+    "upernet-convnext-tiny": _save_upernet,
+    "rtdetr_r18vd_coco_o365": _save_rt_detr,
+    "vitpose-base-simple": _save_vitpose,
+    "grounding-dino-tiny": make_tiny_grounding_dino,
+    "sam2.1-hiera-tiny": _save_sam,
 }

@@ -10,11 +10,11 @@ from typing import Any
 
 from PIL import Image
 
-from studio.core.weights import Kind, WeightFile
-from tests.tiny_models import tiny_sd15
+from studio.core.weights import WeightFile, WeightKind
+from tests.tiny_models import make_tiny_sd15
 
 
-def picture(seed: int = 0, size: tuple[int, int] = (64, 64)) -> Image.Image:
+def make_tile_image(seed: int = 0, size: tuple[int, int] = (64, 64)) -> Image.Image:
     """A picture of random coloured tiles."""
     import numpy as np
 
@@ -22,7 +22,7 @@ def picture(seed: int = 0, size: tuple[int, int] = (64, 64)) -> Image.Image:
     return Image.fromarray(tiles).resize(size, Image.Resampling.NEAREST)
 
 
-def stirred(module: Any, seed: int) -> Any:
+def fill_zero_tensors(module: Any, seed: int) -> Any:
     """`module` with every tensor of zeros filled, the same way each time."""
     import torch
 
@@ -33,12 +33,12 @@ def stirred(module: Any, seed: int) -> Any:
     return module.eval()
 
 
-def tiny_crossed(folder: Path) -> Path:
+def make_tiny_crossed(folder: Path) -> Path:
     """A tiny_sd15 whose UNet has attention on all levels, as T2I-Adapters for Stable Diffusion 1 expect it of all but the last."""
     import torch
     from diffusers import UNet2DConditionModel
 
-    tiny_sd15(folder)
+    make_tiny_sd15(folder)
     config = UNet2DConditionModel.load_config(folder / "unet", local_files_only=True)
     blocks = {"down_block_types": ("CrossAttnDownBlock2D",) * 2, "up_block_types": ("CrossAttnUpBlock2D",) * 2}
     with torch.random.fork_rng(devices=[]):
@@ -47,17 +47,17 @@ def tiny_crossed(folder: Path) -> Path:
     return folder
 
 
-def tiny_controlnet(folder: Path, checkpoint: Path, *, seed: int = 1, **changes: Any) -> WeightFile:
+def make_tiny_controlnet(folder: Path, checkpoint: Path, *, seed: int = 1, **changes: Any) -> WeightFile:
     """A ControlNetModel made from the UNet of the checkpoint folder, as published ones are."""
     from diffusers import ControlNetModel, UNet2DConditionModel
 
     unet = UNet2DConditionModel.from_pretrained(checkpoint / "unet", local_files_only=True)
-    net = stirred(ControlNetModel.from_unet(unet, conditioning_embedding_out_channels=(4, 8, 8, 16)), seed)
+    net = fill_zero_tensors(ControlNetModel.from_unet(unet, conditioning_embedding_out_channels=(4, 8, 8, 16)), seed)
     net.register_to_config(**changes)
-    return saved(net, folder, _family(unet))
+    return save_network(net, folder, _detect_family(unet))
 
 
-def tiny_union(folder: Path, checkpoint: Path) -> WeightFile:
+def make_tiny_union(folder: Path, checkpoint: Path) -> WeightFile:
     """A ControlNetUnionModel for an SDXL checkpoint."""
     import torch
     from diffusers import ControlNetUnionModel, UNet2DConditionModel
@@ -71,10 +71,10 @@ def tiny_union(folder: Path, checkpoint: Path) -> WeightFile:
             **config, "num_trans_channel": 16, "num_trans_head": 2, "conditioning_embedding_out_channels": (4, 8, 8, 16),
             "num_control_type": 6, "num_proj_channel": 16,
         })  # fmt: skip
-    return saved(stirred(net, 2), folder, "sdxl")
+    return save_network(fill_zero_tensors(net, 2), folder, "sdxl")
 
 
-def tiny_flux_controlnet(folder: Path, checkpoint: Path, *, modes: int | None = None, seed: int = 3) -> WeightFile:
+def make_tiny_flux_controlnet(folder: Path, checkpoint: Path, *, modes: int | None = None, seed: int = 3) -> WeightFile:
     import torch
     from diffusers import FluxControlNetModel, FluxTransformer2DModel
 
@@ -82,10 +82,10 @@ def tiny_flux_controlnet(folder: Path, checkpoint: Path, *, modes: int | None = 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         net = FluxControlNetModel.from_config({**config, "num_mode": modes})
-    return saved(stirred(net, seed), folder, "flux")
+    return save_network(fill_zero_tensors(net, seed), folder, "flux")
 
 
-def deepened(checkpoint: Path) -> Path:
+def add_second_layer(checkpoint: Path) -> Path:
     """The checkpoint of tiny_sd3 with a second layer: a ControlNet adds nothing to the last one."""
     import torch
     from diffusers import SD3Transformer2DModel
@@ -97,7 +97,7 @@ def deepened(checkpoint: Path) -> Path:
     return checkpoint
 
 
-def tiny_sd3_controlnet(folder: Path, checkpoint: Path) -> WeightFile:
+def make_tiny_sd3_controlnet(folder: Path, checkpoint: Path) -> WeightFile:
     import torch
     from diffusers import SD3ControlNetModel, SD3Transformer2DModel
 
@@ -105,10 +105,10 @@ def tiny_sd3_controlnet(folder: Path, checkpoint: Path) -> WeightFile:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(4)
         net = SD3ControlNetModel.from_config({**config, "num_layers": 1})
-    return saved(stirred(net, 4), folder, "sd3")
+    return save_network(fill_zero_tensors(net, 4), folder, "sd3")
 
 
-def tiny_t2i_adapter(folder: Path, *, grey: bool = False) -> WeightFile:
+def make_tiny_t2i_adapter(folder: Path, *, grey: bool = False) -> WeightFile:
     """For the UNet of tiny_crossed."""
     import torch
     from diffusers import T2IAdapter
@@ -116,10 +116,10 @@ def tiny_t2i_adapter(folder: Path, *, grey: bool = False) -> WeightFile:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(5)
         net = T2IAdapter(in_channels=1 if grey else 3, channels=[16, 32], num_res_blocks=1, downscale_factor=8).eval()
-    return saved(net, folder, "sd15", Kind.T2I_ADAPTER)
+    return save_network(net, folder, "sd15", WeightKind.T2I_ADAPTER)
 
 
-def tiny_ip_adapter(folder: Path, checkpoint: Path, *, seed: int = 6) -> WeightFile:
+def make_tiny_ip_adapter(folder: Path, checkpoint: Path, *, seed: int = 6) -> WeightFile:
     """An IP-Adapter in the layout of h94's files, and its CLIP image encoder in `folder`/image_encoder."""
     import torch
     from diffusers import UNet2DConditionModel
@@ -148,16 +148,18 @@ def tiny_ip_adapter(folder: Path, checkpoint: Path, *, seed: int = 6) -> WeightF
                 for part in ("to_k_ip", "to_v_ip"):
                     weight = torch.randn(module.to_k.weight.shape) * 0.3
                     tensors[f"ip_adapter.{number}.{part}.weight"] = weight
-    file = folder / f"ip-adapter_{_family(unet)}.safetensors"
+    file = folder / f"ip-adapter_{_detect_family(unet)}.safetensors"
     save_file(tensors, file)
-    return WeightFile(name=file.stem, kind=Kind.IP_ADAPTER, path=file, bytes=file.stat().st_size, family=_family(unet))
+    return WeightFile(
+        name=file.stem, kind=WeightKind.IP_ADAPTER, path=file, bytes=file.stat().st_size, family=_detect_family(unet)
+    )
 
 
-def saved(net: Any, folder: Path, family: str, kind: Kind = Kind.CONTROLNET) -> WeightFile:
+def save_network(net: Any, folder: Path, family: str, kind: WeightKind = WeightKind.CONTROLNET) -> WeightFile:
     net.save_pretrained(folder)
     size = sum(file.stat().st_size for file in folder.iterdir())
     return WeightFile(name=folder.name, kind=kind, path=folder, bytes=size, family=family)
 
 
-def _family(unet: Any) -> str:
+def _detect_family(unet: Any) -> str:
     return "sdxl" if unet.config.addition_embed_type == "text_time" else "sd15"

@@ -6,12 +6,12 @@ import re
 from pathlib import Path
 from typing import Any
 
-from tests.tiny_models import tiny_text_encoder, tiny_tokenizer
+from tests.tiny_models import make_tiny_text_encoder, make_tiny_tokenizer
 
 _CLIP_TOKENS = 49408
 
 
-def clip_encoder(width: int, *, act: str = "quick_gelu", projection: bool = False) -> Any:
+def make_clip_encoder(width: int, *, act: str = "quick_gelu", projection: bool = False) -> Any:
     """A CLIP text encoder with the real vocabulary and two layers."""
     from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
@@ -23,7 +23,7 @@ def clip_encoder(width: int, *, act: str = "quick_gelu", projection: bool = Fals
     return (CLIPTextModelWithProjection if projection else CLIPTextModel)(config).eval()
 
 
-def tiny_kl(channels: int = 4, **changes: Any) -> Any:
+def make_tiny_kl(channels: int = 4, **changes: Any) -> Any:
     """An AutoencoderKL of four levels, 8 px a latent pixel, as the published ones have."""
     from diffusers import AutoencoderKL
 
@@ -33,56 +33,56 @@ def tiny_kl(channels: int = 4, **changes: Any) -> Any:
     ).eval()  # fmt: skip
 
 
-def tiny_t5(width: int = 32) -> Any:
+def make_tiny_t5(width: int = 32) -> Any:
     from transformers import T5Config, T5EncoderModel
 
     return T5EncoderModel(T5Config(vocab_size=200, d_model=width, d_kv=8, d_ff=64, num_layers=1, num_heads=4)).eval()
 
 
-def _flow(**changes: Any) -> Any:
+def _make_flow_scheduler(**changes: Any) -> Any:
     from diffusers import FlowMatchEulerDiscreteScheduler
 
     return FlowMatchEulerDiscreteScheduler(**changes)
 
 
-def tiny_flux(folder: Path, *, guided: bool) -> Path:
+def make_tiny_flux(folder: Path, *, guided: bool) -> Path:
     """FluxPipeline: dev when `guided`, else schnell."""
     from diffusers import FluxPipeline, FluxTransformer2DModel
 
-    tokenizer = tiny_tokenizer(folder)
+    tokenizer = make_tiny_tokenizer(folder)
     transformer = FluxTransformer2DModel(
         patch_size=1, in_channels=16, num_layers=1, num_single_layers=1, attention_head_dim=16, num_attention_heads=2,
         joint_attention_dim=32, pooled_projection_dim=32, axes_dims_rope=(4, 4, 8), guidance_embeds=guided,
     )  # fmt: skip
     pipe = FluxPipeline(
-        scheduler=_flow(use_dynamic_shifting=guided), vae=tiny_kl(4, use_quant_conv=False, use_post_quant_conv=False, shift_factor=0.1),
-        text_encoder=tiny_text_encoder(tokenizer), tokenizer=tokenizer, text_encoder_2=tiny_t5(), tokenizer_2=_t5_tokenizer(),
+        scheduler=_make_flow_scheduler(use_dynamic_shifting=guided), vae=make_tiny_kl(4, use_quant_conv=False, use_post_quant_conv=False, shift_factor=0.1),
+        text_encoder=make_tiny_text_encoder(tokenizer), tokenizer=tokenizer, text_encoder_2=make_tiny_t5(), tokenizer_2=_make_t5_tokenizer(),
         transformer=transformer,
     )  # fmt: skip
     pipe.save_pretrained(folder, safe_serialization=True)
     return folder
 
 
-def tiny_sd3(folder: Path, *, channels: int = 4) -> Path:
+def make_tiny_sd3(folder: Path, *, channels: int = 4) -> Path:
     """StableDiffusion3Pipeline. The published ones have 16 latent `channels`, which inpainting insists on."""
     from diffusers import SD3Transformer2DModel, StableDiffusion3Pipeline
 
-    tokenizer = tiny_tokenizer(folder)
+    tokenizer = make_tiny_tokenizer(folder)
     transformer = SD3Transformer2DModel(
         sample_size=16, patch_size=2, in_channels=channels, out_channels=channels, num_layers=1, attention_head_dim=8,
         num_attention_heads=4, joint_attention_dim=64, caption_projection_dim=32, pooled_projection_dim=64,
     )  # fmt: skip
-    clips = tiny_text_encoder(tokenizer, projection=True), tiny_text_encoder(tokenizer, projection=True)
+    clips = make_tiny_text_encoder(tokenizer, projection=True), make_tiny_text_encoder(tokenizer, projection=True)
     pipe = StableDiffusion3Pipeline(
-        transformer=transformer, scheduler=_flow(shift=3.0), vae=tiny_kl(channels, use_quant_conv=False, use_post_quant_conv=False, shift_factor=0.06),
+        transformer=transformer, scheduler=_make_flow_scheduler(shift=3.0), vae=make_tiny_kl(channels, use_quant_conv=False, use_post_quant_conv=False, shift_factor=0.06),
         text_encoder=clips[0], tokenizer=tokenizer, text_encoder_2=clips[1], tokenizer_2=tokenizer,
-        text_encoder_3=tiny_t5(64), tokenizer_3=_t5_tokenizer(),
+        text_encoder_3=make_tiny_t5(64), tokenizer_3=_make_t5_tokenizer(),
     )  # fmt: skip
     pipe.save_pretrained(folder, safe_serialization=True)
     return folder
 
 
-def _t5_tokenizer() -> Any:
+def _make_t5_tokenizer() -> Any:
     """A unigram tokenizer of single letters, of the class that T5 has."""
     from transformers import T5TokenizerFast
 
@@ -96,42 +96,49 @@ def _t5_tokenizer() -> Any:
     return T5TokenizerFast(vocab=pieces, extra_ids=0)
 
 
-def single_file(folder: Path, family: str) -> tuple[Path, Path, dict[str, Any]]:
+def make_single_file(folder: Path, family: str) -> tuple[Path, Path, dict[str, Any]]:
     """A tiny checkpoint of `family` in the layout of the published single files: (file, config folder, the modules in it)."""
     import torch
     from diffusers import UNet2DConditionModel
     from safetensors.torch import save_file
 
-    from studio.pipelines.catalog.model_folders import component_config
+    from studio.pipelines.catalog.model_folders import read_component_config
     from studio.pipelines.families._parts import CONFIGS
 
     torch.manual_seed(3)
     xl, width = family == "sdxl", {"sd15": 64, "sd2": 1024, "sdxl": 192}[family]
-    real = dict(component_config(CONFIGS / family, "unet"))
+    real = dict(read_component_config(CONFIGS / family, "unet"))
     levels = len(real["block_out_channels"])
     unet = UNet2DConditionModel.from_config({
         **real, "block_out_channels": [32, 64, 64, 64][:levels], "cross_attention_dim": width, "sample_size": 8,
         "attention_head_dim": 8 if family == "sd15" else [2, 4, 4, 4][:levels],
         **({"transformer_layers_per_block": [1, 1, 1], "projection_class_embeddings_input_dim": 128 + 6 * 256} if xl else {}),
     })  # fmt: skip
-    modules: dict[str, Any] = {"unet": unet, "vae": tiny_kl()}
+    modules: dict[str, Any] = {"unet": unet, "vae": make_tiny_kl()}
     if xl:
-        modules |= {"text_encoder": clip_encoder(64), "text_encoder_2": clip_encoder(128, act="gelu", projection=True)}
+        modules |= {
+            "text_encoder": make_clip_encoder(64),
+            "text_encoder_2": make_clip_encoder(128, act="gelu", projection=True),
+        }
     else:
-        modules["text_encoder"] = clip_encoder(width, act="gelu" if family == "sd2" else "quick_gelu")
+        modules["text_encoder"] = make_clip_encoder(width, act="gelu" if family == "sd2" else "quick_gelu")
     config = folder / f"{family}-config"
     for name, module in modules.items():
         module.config.save_pretrained(config / name) if "text" in name else module.save_config(config / name)
     for name in ("model_index.json", "scheduler/scheduler_config.json"):
         (config / name).parent.mkdir(exist_ok=True)
         (config / name).write_bytes((CONFIGS / family / name).read_bytes())
-    tensors = {**_unet_keys(unet, levels), **_vae_keys(modules["vae"]), **_text_keys(modules, family)}
+    tensors = {
+        **_convert_unet_keys(unet, levels),
+        **_convert_vae_keys(modules["vae"]),
+        **_convert_text_keys(modules, family),
+    }
     file = folder / f"{family}.safetensors"
     save_file({name: tensor.detach().clone().contiguous() for name, tensor in tensors.items()}, file)
     return file, config, modules
 
 
-def _unet_keys(unet: Any, levels: int) -> dict[str, Any]:
+def _convert_unet_keys(unet: Any, levels: int) -> dict[str, Any]:
     """diffusers' names to the original ones: the blocks are counted through, in and out."""
     plain = {
         "time_embedding.linear_1": "time_embed.0", "time_embedding.linear_2": "time_embed.2", "conv_in": "input_blocks.0.0",
@@ -157,12 +164,14 @@ def _unet_keys(unet: Any, levels: int) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name, tensor in unet.state_dict().items():
         base, kind = name.rsplit(".", 1)
-        new = f"{plain[base]}.{kind}" if base in plain else _renamed(name, starts, resnet if "resnets" in name else {})
+        new = (
+            f"{plain[base]}.{kind}" if base in plain else _rename_key(name, starts, resnet if "resnets" in name else {})
+        )
         found["model.diffusion_model." + new] = tensor
     return found
 
 
-def _renamed(name: str, starts: dict[str, str], inner: dict[str, str]) -> str:
+def _rename_key(name: str, starts: dict[str, str], inner: dict[str, str]) -> str:
     start = next(start for start in starts if name.startswith(start))
     rest = name[len(start) :]
     for old, new in inner.items():
@@ -170,7 +179,7 @@ def _renamed(name: str, starts: dict[str, str], inner: dict[str, str]) -> str:
     return starts[start] + rest
 
 
-def _vae_keys(vae: Any) -> dict[str, Any]:
+def _convert_vae_keys(vae: Any) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name, tensor in vae.state_dict().items():
         new = name.replace("conv_shortcut", "nin_shortcut").replace("conv_norm_out", "norm_out")
@@ -194,18 +203,18 @@ def _vae_keys(vae: Any) -> dict[str, Any]:
     return found
 
 
-def _text_keys(modules: dict[str, Any], family: str) -> dict[str, Any]:
+def _convert_text_keys(modules: dict[str, Any], family: str) -> dict[str, Any]:
     first = modules["text_encoder"].state_dict()
     if family == "sd2":
-        return _open_clip_keys(first, "cond_stage_model.model.")
+        return _convert_open_clip_keys(first, "cond_stage_model.model.")
     prefix = "conditioner.embedders.0.transformer." if family == "sdxl" else "cond_stage_model.transformer."
     found = {prefix + ("" if name.startswith("text_model.") else "text_model.") + name: t for name, t in first.items()}
     if family == "sdxl":
-        found |= _open_clip_keys(modules["text_encoder_2"].state_dict(), "conditioner.embedders.1.model.")
+        found |= _convert_open_clip_keys(modules["text_encoder_2"].state_dict(), "conditioner.embedders.1.model.")
     return found
 
 
-def _open_clip_keys(state: dict[str, Any], prefix: str) -> dict[str, Any]:
+def _convert_open_clip_keys(state: dict[str, Any], prefix: str) -> dict[str, Any]:
     """OpenCLIP holds query, key and value as one matrix and the projection the other way round."""
     import torch
 

@@ -9,21 +9,21 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-_LETTERS = [chr(code) for code in range(33, 127)]
+_CHARACTERS = [chr(code) for code in range(33, 127)]
 
 
-def tiny_tokenizer(folder: Path) -> Any:
+def make_tiny_tokenizer(folder: Path) -> Any:
     """A CLIP tokenizer that spells: one token a letter, 77 tokens."""
     from transformers import CLIPTokenizer
 
-    words = [*_LETTERS, *(letter + "</w>" for letter in _LETTERS), "<|startoftext|>", "<|endoftext|>"]
+    words = [*_CHARACTERS, *(letter + "</w>" for letter in _CHARACTERS), "<|startoftext|>", "<|endoftext|>"]
     folder.mkdir(parents=True, exist_ok=True)
     tokenizer = CLIPTokenizer(vocab={word: index for index, word in enumerate(words)}, merges=[])
     tokenizer.model_max_length = 77
     return tokenizer
 
 
-def tiny_text_encoder(tokenizer: Any, *, hidden: int = 32, projection: bool = False) -> Any:
+def make_tiny_text_encoder(tokenizer: Any, *, hidden: int = 32, projection: bool = False) -> Any:
     from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
     config = CLIPTextConfig(
@@ -34,7 +34,7 @@ def tiny_text_encoder(tokenizer: Any, *, hidden: int = 32, projection: bool = Fa
     return (CLIPTextModelWithProjection if projection else CLIPTextModel)(config).eval()
 
 
-def tiny_vae() -> Any:
+def make_tiny_vae() -> Any:
     """A small AutoencoderTiny: 4 latent channels, 8 px a latent pixel."""
     from diffusers import AutoencoderTiny
 
@@ -43,7 +43,7 @@ def tiny_vae() -> Any:
     ).eval()
 
 
-def _unet(**changes: Any) -> Any:
+def _make_unet(**changes: Any) -> Any:
     from diffusers import UNet2DConditionModel
 
     return UNet2DConditionModel(
@@ -55,7 +55,7 @@ def _unet(**changes: Any) -> Any:
     ).eval()  # fmt: skip
 
 
-def _scheduler(prediction_type: str) -> Any:
+def _make_scheduler(prediction_type: str) -> Any:
     from diffusers import DDIMScheduler
 
     return DDIMScheduler(
@@ -64,39 +64,39 @@ def _scheduler(prediction_type: str) -> Any:
     )  # fmt: skip
 
 
-def tiny_sd15(folder: Path, *, seed: int = 0, prediction_type: str = "epsilon") -> Path:
+def make_tiny_sd15(folder: Path, *, seed: int = 0, prediction_type: str = "epsilon") -> Path:
     """A StableDiffusionPipeline below `folder`: about 0.3 M parameters, made for 64 px. Returns `folder`."""
     import torch
     from diffusers import StableDiffusionPipeline
 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        tokenizer = tiny_tokenizer(folder)
+        tokenizer = make_tiny_tokenizer(folder)
         pipe = StableDiffusionPipeline(
-            unet=_unet(), vae=tiny_vae(), text_encoder=tiny_text_encoder(tokenizer), tokenizer=tokenizer,
-            scheduler=_scheduler(prediction_type), safety_checker=None, feature_extractor=None,
+            unet=_make_unet(), vae=make_tiny_vae(), text_encoder=make_tiny_text_encoder(tokenizer), tokenizer=tokenizer,
+            scheduler=_make_scheduler(prediction_type), safety_checker=None, feature_extractor=None,
             requires_safety_checker=False,
         )  # fmt: skip
     pipe.save_pretrained(folder, safe_serialization=True)
     return folder
 
 
-def tiny_sdxl(folder: Path, *, seed: int = 0) -> Path:
+def make_tiny_sdxl(folder: Path, *, seed: int = 0) -> Path:
     """A StableDiffusionXLPipeline below `folder`, with two text encoders and pooled conditions. Returns `folder`."""
     import torch
     from diffusers import StableDiffusionXLPipeline
 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        tokenizer = tiny_tokenizer(folder)
-        unet = _unet(
+        tokenizer = make_tiny_tokenizer(folder)
+        unet = _make_unet(
             cross_attention_dim=64, addition_embed_type="text_time", addition_time_embed_dim=8,
             projection_class_embeddings_input_dim=32 + 6 * 8, use_linear_projection=True,
         )  # fmt: skip
         pipe = StableDiffusionXLPipeline(
-            unet=unet, vae=tiny_vae(), text_encoder=tiny_text_encoder(tokenizer), tokenizer=tokenizer,
-            text_encoder_2=tiny_text_encoder(tokenizer, projection=True), tokenizer_2=tokenizer,
-            scheduler=_scheduler("epsilon"), add_watermarker=False,
+            unet=unet, vae=make_tiny_vae(), text_encoder=make_tiny_text_encoder(tokenizer), tokenizer=tokenizer,
+            text_encoder_2=make_tiny_text_encoder(tokenizer, projection=True), tokenizer_2=tokenizer,
+            scheduler=_make_scheduler("epsilon"), add_watermarker=False,
         )  # fmt: skip
     pipe.save_pretrained(folder, safe_serialization=True)
     return folder

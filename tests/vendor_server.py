@@ -22,7 +22,7 @@ from PIL import Image
 
 
 @dataclass
-class Seen:
+class ReceivedRequest:
     """One request as it came: form fields and files by name, JSON when there was some."""
 
     method: str
@@ -53,8 +53,8 @@ class Reply:
 class VendorServer:
     """Answers by `handle(seen) -> Reply`; replies queued with `fail` come first."""
 
-    def __init__(self, handle: Callable[[Seen], Reply]) -> None:
-        self.seen: list[Seen] = []
+    def __init__(self, handle: Callable[[ReceivedRequest], Reply]) -> None:
+        self.seen: list[ReceivedRequest] = []
         self._handle = handle
         self._queued: list[tuple[str, Reply]] = []
         self._lock = threading.Lock()
@@ -65,8 +65,8 @@ class VendorServer:
             protocol_version = "HTTP/1.1"
 
             def _answer(self) -> None:
-                seen = outer._read(self)
-                outer._send(self, outer._reply(seen))
+                seen = outer._read_request(self)
+                outer._send_reply(self, outer._choose_reply(seen))
 
             do_GET = do_POST = do_DELETE = do_PUT = _answer  # noqa: N815
 
@@ -86,7 +86,7 @@ class VendorServer:
         with self._lock:
             self._queued += [(path, reply)] * times
 
-    def sent(self, path: str) -> list[Seen]:
+    def find_requests(self, path: str) -> list[ReceivedRequest]:
         """The requests whose path holds `path`."""
         return [seen for seen in self.seen if path in seen.path]
 
@@ -95,10 +95,10 @@ class VendorServer:
         self._server.shutdown()
         self._server.server_close()
 
-    def _read(self, handler: BaseHTTPRequestHandler) -> Seen:
+    def _read_request(self, handler: BaseHTTPRequestHandler) -> ReceivedRequest:
         body = handler.rfile.read(int(handler.headers.get("Content-Length") or 0))
         parts = urlsplit(handler.path)
-        seen = Seen(handler.command, parts.path, dict(parse_qsl(parts.query)), handler.headers, body)
+        seen = ReceivedRequest(handler.command, parts.path, dict(parse_qsl(parts.query)), handler.headers, body)
         kind = handler.headers.get("Content-Type", "")
         if kind.startswith("multipart/form-data"):
             message = BytesParser(policy=HTTP).parsebytes(f"Content-Type: {kind}\r\n\r\n".encode() + body)
@@ -113,7 +113,7 @@ class VendorServer:
             self.seen.append(seen)
         return seen
 
-    def _reply(self, seen: Seen) -> Reply:
+    def _choose_reply(self, seen: ReceivedRequest) -> Reply:
         with self._lock:
             for place, (path, reply) in enumerate(self._queued):
                 if path in seen.path:
@@ -121,7 +121,7 @@ class VendorServer:
                     return reply
         return self._handle(seen)
 
-    def _send(self, handler: BaseHTTPRequestHandler, reply: Reply) -> None:
+    def _send_reply(self, handler: BaseHTTPRequestHandler, reply: Reply) -> None:
         if reply.silent:
             self.released.wait(60)
         if reply.silent or reply.drop:
@@ -141,30 +141,30 @@ class VendorServer:
             handler.close_connection = reply.short
 
 
-def png(width: int = 64, height: int = 64, colour: tuple[int, ...] = (200, 30, 30)) -> bytes:
+def make_png(width: int = 64, height: int = 64, colour: tuple[int, ...] = (200, 30, 30)) -> bytes:
     """A PNG of one colour."""
     out = io.BytesIO()
     Image.new("RGB" if len(colour) == 3 else "RGBA", (width, height), colour).save(out, "PNG")
     return out.getvalue()
 
 
-def bomb(side: int = 30_000) -> bytes:
+def make_png_bomb(side: int = 30_000) -> bytes:
     """A PNG of a few kilobytes that claims `side`² pixels."""
 
-    def chunk(kind: bytes, data: bytes) -> bytes:
+    def build_chunk(kind: bytes, data: bytes) -> bytes:
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
     header = struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0)
     return (
         b"\x89PNG\r\n\x1a\n"
-        + chunk(b"IHDR", header)
-        + chunk(b"IDAT", zlib.compress(bytes(10_000)))
-        + chunk(b"IEND", b"")
+        + build_chunk(b"IHDR", header)
+        + build_chunk(b"IDAT", zlib.compress(bytes(10_000)))
+        + build_chunk(b"IEND", b"")
     )
 
 
 @contextlib.contextmanager
-def serving(handle: Callable[[Seen], Reply]) -> Iterator[VendorServer]:
+def run_vendor_server(handle: Callable[[ReceivedRequest], Reply]) -> Iterator[VendorServer]:
     """A running VendorServer."""
     server = VendorServer(handle)
     try:

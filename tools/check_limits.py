@@ -13,32 +13,34 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-MAX_FUNCTION = 60
-HEAVY = {"torch", "diffusers", "transformers", "peft", "accelerate", "spandrel", "controlnet_aux"}
+MAX_FUNCTION_LINES = 60
+HEAVY_MODULES = {"torch", "diffusers", "transformers", "peft", "accelerate", "spandrel", "controlnet_aux"}
 BROAD_EXCEPT_ALLOWED = {
     Path("studio/engine/jobs/job_runner.py"),
     Path("studio/engine/plugins.py"),
     Path("studio/core/thread_handover.py"),
 }
-UNFINISHED = re.compile(r"\b(TODO|FIXME|XXX|HACK)\b|NotImplementedError")
+UNFINISHED_PATTERN = re.compile(r"\b(TODO|FIXME|XXX|HACK)\b|NotImplementedError")
 
 
-def problems(path: Path) -> Iterator[str]:
+def find_problems(path: Path) -> Iterator[str]:
     """Every passed limit in `path`, as `file:line what`."""
     text = path.read_text()
     tree = ast.parse(text)
     for number, line in enumerate(text.splitlines(), 1):
-        if UNFINISHED.search(line):
+        if UNFINISHED_PATTERN.search(line):
             yield f"{path}:{number} unfinished: {line.strip()}"
     for node in ast.walk(tree):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             length = (node.end_lineno or node.lineno) - node.lineno + 1
-            if length > MAX_FUNCTION:
-                yield f"{path}:{node.lineno} {node.name}: {length} lines, {MAX_FUNCTION} is the limit"
+            if length > MAX_FUNCTION_LINES:
+                yield f"{path}:{node.lineno} {node.name}: {length} lines, {MAX_FUNCTION_LINES} is the limit"
         elif isinstance(node, ast.ExceptHandler) and _is_broad(node) and path not in BROAD_EXCEPT_ALLOWED:
             yield f"{path}:{node.lineno} broad except"
     yield from (
-        f"{path}:{node.lineno} {name} imported at module level" for node, name in _top_imports(tree) if name in HEAVY
+        f"{path}:{node.lineno} {name} imported at module level"
+        for node, name in _find_top_imports(tree)
+        if name in HEAVY_MODULES
     )
 
 
@@ -48,7 +50,7 @@ def _is_broad(handler: ast.ExceptHandler) -> bool:
     )
 
 
-def _top_imports(tree: ast.Module) -> Iterator[tuple[ast.stmt, str]]:
+def _find_top_imports(tree: ast.Module) -> Iterator[tuple[ast.stmt, str]]:
     for node in tree.body:
         if isinstance(node, ast.Import):
             yield from ((node, alias.name.split(".")[0]) for alias in node.names)
@@ -57,7 +59,9 @@ def _top_imports(tree: ast.Module) -> Iterator[tuple[ast.stmt, str]]:
 
 
 def main() -> int:
-    found = [problem for path in [Path("app.py"), *sorted(Path("studio").rglob("*.py"))] for problem in problems(path)]
+    found = [
+        problem for path in [Path("app.py"), *sorted(Path("studio").rglob("*.py"))] for problem in find_problems(path)
+    ]
     sys.stdout.writelines(problem + "\n" for problem in found)
     return 1 if found else 0
 

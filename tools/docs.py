@@ -10,13 +10,13 @@ from pathlib import Path
 from PIL import Image
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from benchmarks.startup import running_studio
+from benchmarks.startup import start_studio
 from tools import provider_tables
 
 IMAGES = Path("docs/images")
 SIZES = {"1440": (1440, 900), "1024": (1024, 768), "390": (390, 844)}
 PROMPT = "a red apple"
-PATIENCE = 180_000  # ms: the first picture loads the model
+TIMEOUT_MS = 180_000  # ms: the first picture loads the model
 QUALITY = 80
 
 
@@ -27,30 +27,32 @@ def main() -> int:
         return 1
     provider_tables.main()
     IMAGES.mkdir(parents=True, exist_ok=True)
-    with running_studio() as url, sync_playwright() as playwright:
+    with start_studio() as url, sync_playwright() as playwright:
         flags = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
         browser = playwright.chromium.launch(executable_path=chromium, args=flags)
-        _draw(browser.new_page(), url)  # loads the model, so that the pictures show what every later job takes
+        _generate_images(
+            browser.new_page(), url
+        )  # loads the model, so that the pictures show what every later job takes
         for look in ("light", "dark"):
             for name, (width, height) in SIZES.items():
-                _tabs(browser, url, f"{name}-{look}", width, height)
+                _capture_tabs(browser, url, f"{name}-{look}", width, height)
         browser.close()
     return 0
 
 
-def _tabs(browser: Browser, url: str, suffix: str, width: int, height: int) -> None:
+def _capture_tabs(browser: Browser, url: str, suffix: str, width: int, height: int) -> None:
     look = "dark" if suffix.endswith("dark") else "light"
     page = browser.new_page(viewport={"width": width, "height": height}, color_scheme=look)
-    _draw(page, url)
-    _shoot(page, f"txt2img-{suffix}")
+    _generate_images(page, url)
+    _save_screenshot(page, f"txt2img-{suffix}")
     page.click("button[role=tab]:has-text('Configurations')")
     page.wait_for_selector("#models-table table")
-    _shoot(page, f"configurations-{suffix}")
+    _save_screenshot(page, f"configurations-{suffix}")
     page.close()
 
 
-def _draw(page: Page, url: str) -> None:
-    page.set_default_timeout(PATIENCE)
+def _generate_images(page: Page, url: str) -> None:
+    page.set_default_timeout(TIMEOUT_MS)
     page.goto(url)
     page.wait_for_function("window.easel && window.easel.restored")
     page.fill("#prompt textarea", PROMPT)
@@ -60,7 +62,7 @@ def _draw(page: Page, url: str) -> None:
     page.wait_for_load_state("networkidle")
 
 
-def _shoot(page: Page, name: str) -> None:
+def _save_screenshot(page: Page, name: str) -> None:
     page.evaluate("document.activeElement?.blur()")
     Image.open(io.BytesIO(page.screenshot())).convert("RGB").save(IMAGES / f"{name}.webp", quality=QUALITY, method=6)
     print(IMAGES / f"{name}.webp")

@@ -8,10 +8,10 @@ from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel
 
 from studio.api import chain_routes
-from studio.api.multipart_forms import FormsToo
+from studio.api.multipart_forms import MultipartRoute
 from studio.api.request_bodies import EditBody
-from studio.api.schemas import CreateBody, Strict
-from studio.api.submit_request import caller
+from studio.api.schemas import CreateBody, StrictModel
+from studio.api.submit_request import get_caller
 from studio.core.errors import Forbidden
 from studio.engine.money.cloud_accounts import CloudState
 from studio.engine.studio import Studio
@@ -34,14 +34,14 @@ class ProviderList(BaseModel):
     providers: list[ProviderBody]
 
 
-class EstimateBody(Strict):
+class EstimateBody(StrictModel):
     """A request as for /create, or with `operation` as for /edit; nothing is made."""
 
     create: CreateBody | None = None
     edit: EditBody | None = None
 
 
-class Estimated(BaseModel):
+class CostEstimate(BaseModel):
     """US dollars for all pictures and steps, null when nobody can tell; `seconds` one picture took before, null when none did."""
 
     amount: float | None
@@ -66,33 +66,35 @@ class LedgerBody(BaseModel):
     currency: str = "USD"
 
 
-def add(routes: APIRouter, studio: Studio) -> None:
+def add_cost_routes(routes: APIRouter, studio: Studio) -> None:
     """Put the routes among `routes`."""
-    forms = APIRouter(route_class=FormsToo)
+    forms = APIRouter(route_class=MultipartRoute)
 
     @routes.get("/providers")
-    def providers(request: Request) -> ProviderList:  # pyright: ignore[reportUnusedFunction]
+    def list_providers(request: Request) -> ProviderList:  # pyright: ignore[reportUnusedFunction]
         """Every cloud service: what it can do, whether it is locked; never a key."""
-        user = caller(request)
+        user = get_caller(request)
         found = studio.clouds.all() if studio.clouds is not None else []
-        return ProviderList(providers=[_provider(state, tell_end=user.admin) for state in found])
+        return ProviderList(providers=[_build_provider_body(state, tell_end=user.admin) for state in found])
 
     @forms.post("/estimate-cost")
-    def estimate_cost(request: Request, body: EstimateBody) -> Estimated:  # pyright: ignore[reportUnusedFunction]
+    def estimate_cost(request: Request, body: EstimateBody) -> CostEstimate:  # pyright: ignore[reportUnusedFunction]
         """What a request would cost."""
-        user = caller(request)
+        user = get_caller(request)
         asked = body.edit or body.create or CreateBody(prompt="")
-        wanted = chain_routes.wanted(asked, studio, user)
+        wanted = chain_routes.build_chained_request(asked, studio, user)
         model = studio.engine.model("" if wanted.model.startswith("auto:") else wanted.model, wanted.task)
-        return Estimated(
-            amount=studio.engine.estimate(wanted), seconds=studio.engine.expected_seconds(wanted.replace(model=model.id)),
+        return CostEstimate(
+            amount=studio.engine.estimate(wanted), seconds=studio.engine.estimate_seconds(wanted.replace(model=model.id)),
             model=wanted.model or model.id,
         )  # fmt: skip
 
     @routes.get("/ledger")
-    def ledger(request: Request, days: int = Query(default=31, ge=1, le=366), everybody: bool = False) -> LedgerBody:  # pyright: ignore[reportUnusedFunction]
+    def get_ledger(
+        request: Request, days: int = Query(default=31, ge=1, le=366), everybody: bool = False
+    ) -> LedgerBody:  # pyright: ignore[reportUnusedFunction]
         """What was spent by day and provider: the caller's own, or with `everybody` all users' for those who run the studio."""
-        user = caller(request)
+        user = get_caller(request)
         if everybody and not user.admin:
             raise Forbidden("Only those who run the studio see what everybody spent.", hint="Leave “everybody” out.")
         lines = studio.engine.ledger.lines(None if everybody else user.name, days)
@@ -101,7 +103,7 @@ def add(routes: APIRouter, studio: Studio) -> None:
     routes.include_router(forms)
 
 
-def _provider(state: CloudState, *, tell_end: bool) -> ProviderBody:
+def _build_provider_body(state: CloudState, *, tell_end: bool) -> ProviderBody:
     key = state.key
     return ProviderBody(
         id=state.id, title=state.title, locked=state.locked, keyName=key.name if key else "", keySet=bool(key and key.where),

@@ -11,61 +11,63 @@ from fastapi import APIRouter, Request
 from fastapi.responses import FileResponse, Response
 
 from studio.api import chain_routes, request_bodies, schemas
-from studio.api.image_bodies import keep, kept_in
-from studio.api.multipart_forms import FormsToo
+from studio.api.image_bodies import store_image, store_request_images
+from studio.api.multipart_forms import MultipartRoute
 from studio.api.schemas import SocialBody
-from studio.api.social_packs import packed
-from studio.api.submit_request import Submitter, caller
+from studio.api.social_packs import append_social_formats
+from studio.api.submit_request import Submitter, get_caller
 from studio.core.operations import OPERATIONS
 from studio.core.request import GenerationRequest
 from studio.core.user import User
 from studio.engine.storage.inputs import KeptPicture
 from studio.engine.studio import Studio
 
-TAKEN: dict[int | str, dict[str, object]] = {200: {"model": schemas.JobBody}}
+JOB_RESPONSES: dict[int | str, dict[str, object]] = {200: {"model": schemas.JobBody}}
 
 
-class Body(Protocol):
+class RequestBody(Protocol):
     """A body that knows its request; one that has `social` goes on to platform formats."""
 
     def to_request(self) -> GenerationRequest: ...
 
 
-def work(studio: Studio, body: Body) -> Callable[[User], GenerationRequest]:
+def make_request_builder(studio: Studio, body: RequestBody) -> Callable[[User], GenerationRequest]:
     """What makes the request of `body`, with its pictures let in, for a caller."""
     wish: SocialBody | None = getattr(body, "social", None)
 
-    def wanted(user: User) -> GenerationRequest:
-        return packed(studio, kept_in(body.to_request(), studio.engine, user), wish, user)
+    def build_request(user: User) -> GenerationRequest:
+        return append_social_formats(studio, store_request_images(body.to_request(), studio.engine, user), wish, user)
 
-    return wanted
+    return build_request
 
 
-def add(routes: APIRouter, studio: Studio, submitter: Submitter) -> None:
+def add_editing_routes(routes: APIRouter, studio: Studio, submitter: Submitter) -> None:
     """Put the routes of editing among `routes`."""
-    forms = APIRouter(route_class=FormsToo)
+    forms = APIRouter(route_class=MultipartRoute)
 
     @forms.post("/pictures", status_code=201)
-    async def keep_picture(request: Request, body: request_bodies.PictureBody) -> request_bodies.KeptBody:  # pyright: ignore[reportUnusedFunction]
+    async def upload_image(request: Request, body: request_bodies.PictureBody) -> request_bodies.StoredImageBody:  # pyright: ignore[reportUnusedFunction]
         """Let a picture in, so that later requests may name it by its id."""
-        user = caller(request)
-        return _kept(await anyio.to_thread.run_sync(lambda: keep(body.image, studio.engine, user)))
+        user = get_caller(request)
+        return _build_stored_image(await anyio.to_thread.run_sync(lambda: store_image(body.image, studio.engine, user)))
 
-    @forms.post("/edit", status_code=202, response_model=schemas.Queued, responses=TAKEN)
-    async def edit(request: Request, body: request_bodies.EditBody, wait: bool = False) -> Response:  # pyright: ignore[reportUnusedFunction]
+    @forms.post("/edit", status_code=202, response_model=schemas.QueuedJobBody, responses=JOB_RESPONSES)
+    async def edit_image(request: Request, body: request_bodies.EditBody, wait: bool = False) -> Response:  # pyright: ignore[reportUnusedFunction]
         """Change a picture. Answers as /create does."""
 
-        return await submitter.answer(request, lambda user: chain_routes.wanted(body, studio, user), wait=wait)
+        return await submitter.answer(
+            request, lambda user: chain_routes.build_chained_request(body, studio, user), wait=wait
+        )
 
-    @forms.post("/preprocess", status_code=202, response_model=schemas.Queued, responses=TAKEN)
-    async def preprocess(request: Request, body: request_bodies.PreprocessBody, wait: bool = False) -> Response:  # pyright: ignore[reportUnusedFunction]
+    @forms.post("/preprocess", status_code=202, response_model=schemas.QueuedJobBody, responses=JOB_RESPONSES)
+    async def preprocess_image(request: Request, body: request_bodies.PreprocessBody, wait: bool = False) -> Response:  # pyright: ignore[reportUnusedFunction]
         """Make the control map of a picture. Answers as /create does."""
-        return await submitter.answer(request, work(studio, body), wait=wait)
+        return await submitter.answer(request, make_request_builder(studio, body), wait=wait)
 
     @routes.get("/edit/operations")
-    def operations(request: Request) -> request_bodies.OperationList:  # pyright: ignore[reportUnusedFunction]
+    def list_operations(request: Request) -> request_bodies.OperationList:  # pyright: ignore[reportUnusedFunction]
         """What can be done to a picture, and which models do it now."""
-        caller(request)
+        get_caller(request)
         return request_bodies.OperationList(
             operations=[
                 request_bodies.OperationBody(
@@ -77,14 +79,16 @@ def add(routes: APIRouter, studio: Studio, submitter: Submitter) -> None:
         )  # fmt: skip
 
     @routes.get("/pictures/{picture_id}", response_class=FileResponse)
-    def picture(request: Request, picture_id: str) -> FileResponse:  # pyright: ignore[reportUnusedFunction]
+    def get_stored_image(request: Request, picture_id: str) -> FileResponse:  # pyright: ignore[reportUnusedFunction]
         """A kept picture as PNG."""
-        path = studio.engine.kept_file(picture_id, caller(request))
+        path = studio.engine.get_kept_file(picture_id, get_caller(request))
         return FileResponse(path, media_type="image/png", headers={"Cache-Control": "private, max-age=3600"})
 
     routes.include_router(forms)
 
 
-def _kept(picture: KeptPicture) -> request_bodies.KeptBody:
+def _build_stored_image(picture: KeptPicture) -> request_bodies.StoredImageBody:
     known = dataclasses.asdict(picture)
-    return request_bodies.KeptBody(id=picture.hash, **{name: known[name] for name in ("width", "height", "infotext")})
+    return request_bodies.StoredImageBody(
+        id=picture.hash, **{name: known[name] for name in ("width", "height", "infotext")}
+    )

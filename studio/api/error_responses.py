@@ -24,7 +24,7 @@ _CODES = {
     415: "UNSUPPORTED_MEDIA_TYPE",
 }
 _METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"]
-_DEAREST_ECHO = 80  # characters of a wrong value that are repeated to the caller
+_MAX_ECHO_LENGTH = 80  # characters of a wrong value that are repeated to the caller
 
 
 class NotReady(StudioError):
@@ -34,75 +34,75 @@ class NotReady(StudioError):
     status: ClassVar[int] = 409
 
 
-def install(app: FastAPI) -> None:
+def install_error_handlers(app: FastAPI) -> None:
     """Answer StudioErrors, FastAPI's own errors and Starlette's in the studio's shape."""
-    app.add_exception_handler(StudioError, _studio_error)
-    app.add_exception_handler(RequestValidationError, _validation_error)
-    app.add_exception_handler(HTTPException, _http_error)
+    app.add_exception_handler(StudioError, _handle_studio_error)
+    app.add_exception_handler(RequestValidationError, _handle_validation_error)
+    app.add_exception_handler(HTTPException, _handle_http_error)
 
 
-def answer(error: StudioError, **details: Any) -> JSONResponse:
+def build_error_response(error: StudioError, **details: Any) -> JSONResponse:
     """`error` as an HTTP response, with `details` beside its own."""
     shape = error.to_json()
     shape["details"] = {**shape["details"], **details}
     headers: dict[str, str] = {}
     if isinstance(error, RateLimited) and error.retry_after is not None:
         headers["Retry-After"] = str(math.ceil(error.retry_after))
-    return JSONResponse(clean(shape), status_code=error.status, headers=headers)
+    return JSONResponse(clean_json(shape), status_code=error.status, headers=headers)
 
 
-def clean(value: Any) -> Any:
+def clean_json(value: Any) -> Any:
     """`value` without what JSON in UTF-8 cannot carry: not-a-number, infinities, lone surrogates."""
     if isinstance(value, str):
         return value.encode("utf-8", "replace").decode()
     if isinstance(value, float) and not math.isfinite(value):
         return None
     if isinstance(value, Mapping):
-        return {clean(str(key)): clean(item) for key, item in value.items()}  # pyright: ignore[reportUnknownArgumentType, reportUnknownVariableType]
+        return {clean_json(str(key)): clean_json(item) for key, item in value.items()}  # pyright: ignore[reportUnknownArgumentType, reportUnknownVariableType]
     if isinstance(value, list | tuple):
-        return [clean(item) for item in value]  # pyright: ignore[reportUnknownVariableType]
+        return [clean_json(item) for item in value]  # pyright: ignore[reportUnknownVariableType]
     return value
 
 
-def unknown_paths() -> APIRouter:
+def build_fallback_router() -> APIRouter:
     """The end of the list of routes: whatever below /api nobody else took is a 404, or a 405 when only the method is wrong."""
     routes = APIRouter(include_in_schema=False)
 
     @routes.api_route("/api/{path:path}", methods=_METHODS)
-    async def nothing(request: Request, path: str) -> JSONResponse:  # pyright: ignore[reportUnusedFunction]
-        allowed = _other_methods(request)
+    async def reject_unknown_path(request: Request, path: str) -> JSONResponse:  # pyright: ignore[reportUnusedFunction]
+        allowed = _find_allowed_methods(request)
         if allowed:
-            shape = _shape(405, f"{request.method} does not go there.", "Use " + " or ".join(allowed) + ".")
+            shape = _format_error(405, f"{request.method} does not go there.", "Use " + " or ".join(allowed) + ".")
             return JSONResponse(shape, 405, {"Allow": ", ".join(allowed)})
-        return JSONResponse(_shape(404, "There is nothing here.", "GET /api/docs lists what there is."), 404)
+        return JSONResponse(_format_error(404, "There is nothing here.", "GET /api/docs lists what there is."), 404)
 
     return routes
 
 
-def _other_methods(request: Request) -> list[str]:
+def _find_allowed_methods(request: Request) -> list[str]:
     """The methods with which this path would have led elsewhere than to `nothing`."""
     routes = request.app.router.routes
 
-    def taker(method: str) -> Any:
+    def find_route(method: str) -> Any:
         scope = {**request.scope, "method": method}
         return next((route for route in routes if route.matches(scope)[0] is Match.FULL), None)
 
-    nowhere = taker(request.method)
-    return sorted(method for method in _METHODS if taker(method) is not nowhere)
+    nowhere = find_route(request.method)
+    return sorted(method for method in _METHODS if find_route(method) is not nowhere)
 
 
-async def _studio_error(request: Request, error: Exception) -> JSONResponse:
+async def _handle_studio_error(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, StudioError)
-    return answer(error)
+    return build_error_response(error)
 
 
-async def _http_error(request: Request, error: Exception) -> JSONResponse:
+async def _handle_http_error(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)
     message = str(error.detail) if error.status_code < 500 else HTTPStatus(error.status_code).phrase
-    return JSONResponse(clean(_shape(error.status_code, message)), error.status_code, error.headers)
+    return JSONResponse(clean_json(_format_error(error.status_code, message)), error.status_code, error.headers)
 
 
-async def _validation_error(request: Request, error: Exception) -> JSONResponse:
+async def _handle_validation_error(request: Request, error: Exception) -> JSONResponse:
     """Name the first field that does not fit. The value itself is shortened: it may be megabytes."""
     assert isinstance(error, RequestValidationError)
     first = error.errors()[0]
@@ -115,11 +115,11 @@ async def _validation_error(request: Request, error: Exception) -> JSONResponse:
     elif first["type"] == "json_invalid":
         field, message, hint = "", "The body is not JSON.", "Send a JSON object."
     else:
-        given = str(first.get("input", ""))[:_DEAREST_ECHO]
+        given = str(first.get("input", ""))[:_MAX_ECHO_LENGTH]
         message, hint = f"{field or 'The body'} cannot be {given!r}: {first['msg']}.", "Correct it and send it again."
     shape = {"error": message, "code": "INVALID_REQUEST", "details": {"hint": hint, "field": field[:200]}}
-    return JSONResponse(clean(shape), 400)
+    return JSONResponse(clean_json(shape), 400)
 
 
-def _shape(status: int, message: str, hint: str = "") -> dict[str, Any]:
+def _format_error(status: int, message: str, hint: str = "") -> dict[str, Any]:
     return {"error": message, "code": _CODES.get(status, f"HTTP_{status}"), "details": {"hint": hint} if hint else {}}

@@ -7,7 +7,7 @@ import binascii
 import re
 
 from studio.core.errors import InvalidRequest
-from studio.core.image_fields import with_pictures
+from studio.core.image_fields import replace_images
 from studio.core.request import GenerationRequest
 from studio.core.user import User
 from studio.engine.engine import Engine
@@ -17,26 +17,26 @@ _HASH = re.compile(r"[0-9a-f]{64}")
 _ASSET = re.compile(r"[0-9a-f]{1,64}-\d{1,6}")
 
 
-def kept_in(request: GenerationRequest, engine: Engine, user: User) -> GenerationRequest:
+def store_request_images(request: GenerationRequest, engine: Engine, user: User) -> GenerationRequest:
     """`request` with every picture let in and named by its content hash.
 
     Raises:
         InvalidRequest, BadImage, NotFound: the message says what is wrong with which picture.
     """
-    return with_pictures(request, lambda text: keep(text, engine, user).hash)
+    return replace_images(request, lambda text: store_image(text, engine, user).hash)
 
 
-def keep(text: str, engine: Engine, user: User) -> KeptPicture:
+def store_image(text: str, engine: Engine, user: User) -> KeptPicture:
     """The picture that `text` is: the id of a kept picture, the id of one of the user's results, or base64 of a file, with
     or without "data:…;base64," before it. Raises as `kept_in`."""
     if _HASH.fullmatch(text):
         return engine.kept(text, user)
     if _ASSET.fullmatch(text):
         return engine.keep_asset(text, user)
-    return engine.keep_picture(decoded(text), user)
+    return engine.keep_picture(decode_base64(text), user)
 
 
-def decoded(text: str) -> bytes:
+def decode_base64(text: str) -> bytes:
     """The bytes of a file in base64, with or without "data:…;base64," before it.
 
     Raises:

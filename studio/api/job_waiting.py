@@ -13,10 +13,10 @@ from studio.core.errors import QueueFull
 from studio.core.events import Snapshot
 from studio.engine.jobs.job import Job
 
-SLICE = 1.0  # seconds between two looks at the connection
+POLL_SECONDS = 1.0  # seconds between two looks at the connection
 
 
-class Waiters:
+class WaiterPool:
     """At most `most` callers wait at once; each takes a thread that is not one of the page's."""
 
     def __init__(self, most: int = 64) -> None:
@@ -24,7 +24,7 @@ class Waiters:
         self._waiting = 0
         self._limiter = anyio.CapacityLimiter(most)
 
-    async def snapshots(self, job: Job, request: Request, deadline: float) -> AsyncIterator[Snapshot]:
+    async def stream_snapshots(self, job: Job, request: Request, deadline: float) -> AsyncIterator[Snapshot]:
         """The job's snapshots as they change, at least one each SLICE, until its last, `deadline` seconds, or the caller hangs up.
 
         Raises:
@@ -37,9 +37,9 @@ class Waiters:
             end = time.monotonic() + deadline
             now = job.snapshot
             yield now
-            while not now.status.final and time.monotonic() < end and not await request.is_disconnected():
+            while not now.status.is_final and time.monotonic() < end and not await request.is_disconnected():
                 version = now.version
-                now = await anyio.to_thread.run_sync(job.wait, version, SLICE, limiter=self._limiter)
+                now = await anyio.to_thread.run_sync(job.wait, version, POLL_SECONDS, limiter=self._limiter)
                 yield now
         finally:
             self._waiting -= 1

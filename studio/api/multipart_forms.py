@@ -15,10 +15,10 @@ from starlette.types import Message
 
 from studio.core.errors import InvalidRequest
 
-MOST_FILES = 200
+MAX_FILES = 200
 
 
-class FormsToo(APIRoute):
+class MultipartRoute(APIRoute):
     """A route whose JSON body may also come as a multipart form. A file stands under the name of the field that it fills, a
     list takes the name several times; a field "request" may hold the rest as JSON, and single values may be fields of their own."""
 
@@ -26,26 +26,26 @@ class FormsToo(APIRoute):
         handle = super().get_route_handler()
         body = next((param.field_info.annotation for param in self.dependant.body_params), None)
 
-        async def with_forms(request: Request) -> Response:
+        async def handle_form(request: Request) -> Response:
             if request.headers.get("content-type", "").lower().startswith("multipart/form-data"):
-                async with request.form(max_files=MOST_FILES, max_fields=200, max_part_size=4 * 2**20) as form:
-                    request = _as_json(request, await _fields(form, body))
+                async with request.form(max_files=MAX_FILES, max_fields=200, max_part_size=4 * 2**20) as form:
+                    request = _to_json_request(request, await _read_fields(form, body))
             return await handle(request)
 
-        return with_forms
+        return handle_form
 
 
-async def _fields(form: FormData, body: Any) -> dict[str, Any]:
+async def _read_fields(form: FormData, body: Any) -> dict[str, Any]:
     fields: dict[str, Any] = {}
     shape = body.model_fields if isinstance(body, type) and issubclass(body, BaseModel) else {}
     for name, value in form.multi_items():
         if isinstance(value, UploadFile):
             found: Any = base64.b64encode(await value.read()).decode()
         elif name == "request":
-            fields |= _object(value)
+            fields |= _parse_object(value)
             continue
         else:
-            found = value if name in shape and shape[name].annotation is str else _value(value)
+            found = value if name in shape and shape[name].annotation is str else _parse_value(value)
         if name in shape and "list" in str(shape[name].annotation) and not isinstance(found, list):
             fields.setdefault(name, []).append(found)
         else:
@@ -53,7 +53,7 @@ async def _fields(form: FormData, body: Any) -> dict[str, Any]:
     return fields
 
 
-def _object(text: str) -> dict[str, Any]:
+def _parse_object(text: str) -> dict[str, Any]:
     try:
         found = json.loads(text)
     except (ValueError, RecursionError) as error:
@@ -63,7 +63,7 @@ def _object(text: str) -> dict[str, Any]:
     return found  # pyright: ignore[reportUnknownVariableType]
 
 
-def _value(text: str) -> Any:
+def _parse_value(text: str) -> Any:
     """Numbers, true, false, null, objects and lists as JSON has them; every other text as it is."""
     try:
         return json.loads(text)
@@ -71,7 +71,7 @@ def _value(text: str) -> Any:
         return text
 
 
-def _as_json(request: Request, fields: dict[str, Any]) -> Request:
+def _to_json_request(request: Request, fields: dict[str, Any]) -> Request:
     body = json.dumps(fields).encode()
     kept = [
         (name, value)

@@ -14,82 +14,95 @@ from fastapi.responses import FileResponse, Response, StreamingResponse
 from studio import __version__
 from studio.api import chain_routes, cost_routes, edit_routes, extras_routes, schemas, social_routes, template_routes
 from studio.api.error_responses import NotReady
-from studio.api.job_waiting import Waiters
-from studio.api.multipart_forms import FormsToo
-from studio.api.responses import CONTENT_TYPES, PREFIX, asset_file, image_info, job_body, model_body
-from studio.api.submit_request import NO_STORE, Submitter, caller
+from studio.api.job_waiting import WaiterPool
+from studio.api.multipart_forms import MultipartRoute
+from studio.api.responses import (
+    CONTENT_TYPES,
+    PREFIX,
+    build_image_info,
+    build_job_body,
+    build_model_body,
+    resolve_asset_file,
+)
+from studio.api.submit_request import NO_STORE, Submitter, get_caller
 from studio.core.errors import StudioError
 from studio.core.events import Status
 from studio.core.task import Task
 from studio.core.user import User
 from studio.engine.studio import Studio
 
-LONGEST_STREAM = 3600.0
-MOST_DATA = 256 * 1024 * 1024  # bytes of pictures in one result
-_PRIVATE = {"Cache-Control": "private, max-age=3600"}
-_ERRORS: dict[int | str, dict[str, object]] = {
+MAX_STREAM_SECONDS = 3600.0
+MAX_RESULT_BYTES = 256 * 1024 * 1024  # bytes of pictures in one result
+_PRIVATE_CACHE_HEADERS = {"Cache-Control": "private, max-age=3600"}
+_ERROR_RESPONSES: dict[int | str, dict[str, object]] = {
     "4XX": {"model": schemas.ErrorBody, "description": "What was wrong, and what to do."}
 }
 
 
-def router(studio: Studio) -> APIRouter:
+def build_api_router(studio: Studio) -> APIRouter:
     """All routes of the native API."""
-    routes = APIRouter(prefix=PREFIX, tags=["image-studio"], responses=_ERRORS)
+    routes = APIRouter(prefix=PREFIX, tags=["image-studio"], responses=_ERROR_RESPONSES)
     submitter = Submitter(studio)
-    _add_create(routes, studio, submitter)
-    edit_routes.add(routes, studio, submitter)
-    extras_routes.add(routes, studio, submitter)
-    cost_routes.add(routes, studio)
-    chain_routes.add(routes, studio, submitter)
-    social_routes.add(routes, studio, submitter)
-    template_routes.add(routes, studio)
-    _add_jobs(routes, studio)
-    _add_result(routes, studio)
-    _add_events(routes, studio)
-    _add_about(routes, studio)
+    _add_create_route(routes, studio, submitter)
+    edit_routes.add_editing_routes(routes, studio, submitter)
+    extras_routes.add_finishing_routes(routes, studio, submitter)
+    cost_routes.add_cost_routes(routes, studio)
+    chain_routes.add_chain_routes(routes, studio, submitter)
+    social_routes.add_social_routes(routes, studio, submitter)
+    template_routes.add_template_routes(routes, studio)
+    _add_job_routes(routes, studio)
+    _add_result_routes(routes, studio)
+    _add_event_routes(routes, studio)
+    _add_status_routes(routes, studio)
     return routes
 
 
-def _add_create(routes: APIRouter, studio: Studio, submitter: Submitter) -> None:
-    forms = APIRouter(route_class=FormsToo)
+def _add_create_route(routes: APIRouter, studio: Studio, submitter: Submitter) -> None:
+    forms = APIRouter(route_class=MultipartRoute)
 
-    @forms.post("/create", status_code=202, response_model=schemas.Queued, responses={200: {"model": schemas.JobBody}})
-    async def create(request: Request, body: schemas.CreateBody, wait: bool = False) -> Response:  # pyright: ignore[reportUnusedFunction]
+    @forms.post(
+        "/create", status_code=202, response_model=schemas.QueuedJobBody, responses={200: {"model": schemas.JobBody}}
+    )
+    async def create_images(request: Request, body: schemas.CreateBody, wait: bool = False) -> Response:  # pyright: ignore[reportUnusedFunction]
         """Make pictures. Answers at once with the job; with `?wait=true` when it has ended, or after ten minutes."""
-        return await submitter.answer(request, lambda user: chain_routes.wanted(body, studio, user), wait=wait)
+        return await submitter.answer(
+            request, lambda user: chain_routes.build_chained_request(body, studio, user), wait=wait
+        )
 
     routes.include_router(forms)
 
 
-def _add_jobs(routes: APIRouter, studio: Studio) -> None:
+def _add_job_routes(routes: APIRouter, studio: Studio) -> None:
     @routes.get("/jobs")
-    def jobs(request: Request, limit: Annotated[int, Query(ge=1, le=500)] = 50) -> schemas.JobList:  # pyright: ignore[reportUnusedFunction]
+    def list_jobs(request: Request, limit: Annotated[int, Query(ge=1, le=500)] = 50) -> schemas.JobList:  # pyright: ignore[reportUnusedFunction]
         """The caller's jobs, newest first."""
         root = studio.settings.current.root_path
-        return schemas.JobList(jobs=[job_body(job, root) for job in studio.engine.jobs(caller(request), limit)])
+        return schemas.JobList(
+            jobs=[build_job_body(job, root) for job in studio.engine.jobs(get_caller(request), limit)]
+        )
 
     @routes.get("/jobs/{job_id}")
-    def job(request: Request, job_id: str) -> schemas.JobBody:  # pyright: ignore[reportUnusedFunction]
+    def get_job(request: Request, job_id: str) -> schemas.JobBody:  # pyright: ignore[reportUnusedFunction]
         """Where a job stands."""
-        return job_body(studio.engine.job(job_id, caller(request)), studio.settings.current.root_path)
+        return build_job_body(studio.engine.job(job_id, get_caller(request)), studio.settings.current.root_path)
 
     @routes.delete("/jobs/{job_id}")
-    def cancel(request: Request, job_id: str) -> schemas.JobBody:  # pyright: ignore[reportUnusedFunction]
+    def cancel_job(request: Request, job_id: str) -> schemas.JobBody:  # pyright: ignore[reportUnusedFunction]
         """Stop a job. One that runs stops within a step; its finished pictures stay."""
-        user = caller(request)
+        user = get_caller(request)
         studio.engine.cancel(job_id, user)
-        return job_body(studio.engine.job(job_id, user), studio.settings.current.root_path)
+        return build_job_body(studio.engine.job(job_id, user), studio.settings.current.root_path)
 
 
-def _add_result(routes: APIRouter, studio: Studio) -> None:
+def _add_result_routes(routes: APIRouter, studio: Studio) -> None:
     @routes.get("/jobs/{job_id}/result")
-    def result(request: Request, job_id: str, data: bool = True) -> schemas.Result:  # pyright: ignore[reportUnusedFunction]
+    def get_result(request: Request, job_id: str, data: bool = True) -> schemas.Result:  # pyright: ignore[reportUnusedFunction]
         """The pictures of an ended job; `?data=false` leaves the bytes out."""
-        job = studio.engine.job(job_id, caller(request))
+        job = studio.engine.job(job_id, get_caller(request))
         now = job.snapshot
         if now.status is Status.FAILED and now.error is not None and not now.assets:
             raise now.error
-        if not now.status.final:
+        if not now.status.is_final:
             raise NotReady(
                 "The job has not ended yet.",
                 hint="Ask again later, or create with ?wait=true.",
@@ -97,83 +110,84 @@ def _add_result(routes: APIRouter, studio: Studio) -> None:
             )
         root, outputs = studio.settings.current.root_path, studio.engine.outputs_dir
         if not data:
-            return schemas.Result(images=[image_info(asset, root) for asset in now.assets])
-        files = [asset_file(asset, outputs) for asset in now.assets]
-        if sum(file.stat().st_size for file in files) > MOST_DATA:
+            return schemas.Result(images=[build_image_info(asset, root) for asset in now.assets])
+        files = [resolve_asset_file(asset, outputs) for asset in now.assets]
+        if sum(file.stat().st_size for file in files) > MAX_RESULT_BYTES:
             raise NotReady(
                 "These pictures are too many for one answer.", hint="Ask with ?data=false and fetch each by its url."
             )
         return schemas.Result(
             images=[
-                image_info(asset, root, data=file.read_bytes()) for asset, file in zip(now.assets, files, strict=True)
+                build_image_info(asset, root, data=file.read_bytes())
+                for asset, file in zip(now.assets, files, strict=True)
             ]
         )
 
     @routes.get("/images/{image_id}", response_class=FileResponse, responses={200: {"content": {"image/*": {}}}})
-    def image(request: Request, image_id: str) -> FileResponse:  # pyright: ignore[reportUnusedFunction]
+    def get_image(request: Request, image_id: str) -> FileResponse:  # pyright: ignore[reportUnusedFunction]
         """One picture as its file."""
-        path = asset_file(studio.engine.asset(image_id, caller(request)), studio.engine.outputs_dir)
+        path = resolve_asset_file(studio.engine.asset(image_id, get_caller(request)), studio.engine.outputs_dir)
         return FileResponse(
             path,
             media_type=CONTENT_TYPES[path.suffix.lower()],
             filename=path.name,
             content_disposition_type="inline",
-            headers=_PRIVATE,
+            headers=_PRIVATE_CACHE_HEADERS,
         )
 
 
-def _add_events(routes: APIRouter, studio: Studio) -> None:
-    waiters = Waiters()
+def _add_event_routes(routes: APIRouter, studio: Studio) -> None:
+    waiters = WaiterPool()
 
     @routes.get("/jobs/{job_id}/events", response_class=StreamingResponse)
-    async def events(request: Request, job_id: str) -> StreamingResponse:  # pyright: ignore[reportUnusedFunction]
+    async def stream_events(request: Request, job_id: str) -> StreamingResponse:  # pyright: ignore[reportUnusedFunction]
         """The job as a stream of server-sent events, one for each change; the last has a final status."""
-        job = studio.engine.job(job_id, caller(request))
+        job = studio.engine.job(job_id, get_caller(request))
         root = studio.settings.current.root_path
 
-        async def stream() -> AsyncIterator[str]:
+        async def generate_events() -> AsyncIterator[str]:
             last = -1
             try:
-                async for now in waiters.snapshots(job, request, LONGEST_STREAM):
+                async for now in waiters.stream_snapshots(job, request, MAX_STREAM_SECONDS):
                     yield (
                         ": still here\n\n"
                         if now.version == last
-                        else f"data: {json.dumps(job_body(job, root).model_dump())}\n\n"
+                        else f"data: {json.dumps(build_job_body(job, root).model_dump())}\n\n"
                     )
                     last = now.version
             except StudioError as error:
                 yield f"event: error\ndata: {json.dumps(error.to_json())}\n\n"
 
         return StreamingResponse(
-            stream(), media_type="text/event-stream", headers={**NO_STORE, "X-Accel-Buffering": "no"}
+            generate_events(), media_type="text/event-stream", headers={**NO_STORE, "X-Accel-Buffering": "no"}
         )
 
 
-def _add_about(routes: APIRouter, studio: Studio) -> None:
+def _add_status_routes(routes: APIRouter, studio: Studio) -> None:
     began = time.monotonic()
 
     @routes.get("/models")
-    def models(request: Request, task: Task | None = None) -> schemas.ModelList:  # pyright: ignore[reportUnusedFunction]
+    def list_models(request: Request, task: Task | None = None) -> schemas.ModelList:  # pyright: ignore[reportUnusedFunction]
         """All models, those with a problem too; with `?task=` those that do it."""
-        caller(request)
-        return schemas.ModelList(models=[model_body(model) for model in studio.engine.models(task)])
+        get_caller(request)
+        return schemas.ModelList(models=[build_model_body(model) for model in studio.engine.models(task)])
 
     @routes.get("/health", response_model_exclude_none=True)
-    def health(request: Request) -> schemas.Health:  # pyright: ignore[reportUnusedFunction]
+    def get_health(request: Request) -> schemas.Health:  # pyright: ignore[reportUnusedFunction]
         """Whether the studio is up; to those logged in also version, uptime, queue and device."""
         user = request.scope.get("user")
         if not isinstance(user, User):
             return schemas.Health(status="ok")
-        waiting = sum(not job.snapshot.status.final for job in studio.engine.jobs(user, 500))
+        waiting = sum(not job.snapshot.status.is_final for job in studio.engine.jobs(user, 500))
         return schemas.Health(
             status="ok",
             version=__version__,
             uptime=round(time.monotonic() - began, 1),
             queueLength=waiting,
-            device=_device(studio),
+            device=_get_device(studio),
         )
 
 
-def _device(studio: Studio) -> str:
+def _get_device(studio: Studio) -> str:
     """What local models run on. Asking it must not load torch, which takes seconds."""
-    return studio.store.memory().device if "torch" in sys.modules else studio.settings.current.device
+    return studio.store.get_memory_report().device if "torch" in sys.modules else studio.settings.current.device

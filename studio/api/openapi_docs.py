@@ -20,31 +20,33 @@ th { color: var(--soft); font-weight: 600; } code { font: 14px ui-monospace, mon
 """
 
 
-def router(app: FastAPI) -> APIRouter:
+def build_docs_router(app: FastAPI) -> APIRouter:
     """The two routes, describing `app`."""
     routes = APIRouter(include_in_schema=False)
 
     @routes.get("/api/openapi.json")
-    def openapi() -> dict[str, Any]:  # pyright: ignore[reportUnusedFunction]
+    def get_openapi() -> dict[str, Any]:  # pyright: ignore[reportUnusedFunction]
         return app.openapi()
 
     @routes.get("/api/docs", response_class=HTMLResponse)
-    def docs() -> str:  # pyright: ignore[reportUnusedFunction]
-        return page(app.openapi())
+    def show_docs() -> str:  # pyright: ignore[reportUnusedFunction]
+        return render_docs_page(app.openapi())
 
     return routes
 
 
-def page(schema: dict[str, Any]) -> str:
+def render_docs_page(schema: dict[str, Any]) -> str:
     """`schema` (OpenAPI 3.1) as HTML: each operation with its parameters, its body and its answers."""
     info = schema["info"]
     title = f"{info['title']} {info['version']} · HTTP API"
     operations = [
-        _operation(method, path, operation, schema)
+        _render_operation(method, path, operation, schema)
         for path, methods in schema["paths"].items()
         for method, operation in methods.items()
     ]
-    shapes = [_shape(name, shape) for name, shape in sorted(schema.get("components", {}).get("schemas", {}).items())]
+    shapes = [
+        _render_schema(name, shape) for name, shape in sorted(schema.get("components", {}).get("schemas", {}).items())
+    ]
     return (
         f'<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'
         f"<title>{escape(title)}</title><style>{_STYLE}</style></head><body><main><h1>{escape(title)}</h1>"
@@ -54,7 +56,7 @@ def page(schema: dict[str, Any]) -> str:
     )
 
 
-def _operation(method: str, path: str, operation: dict[str, Any], schema: dict[str, Any]) -> str:
+def _render_operation(method: str, path: str, operation: dict[str, Any], schema: dict[str, Any]) -> str:
     parts = [f'<section><h2><span class="method">{escape(method.upper())}</span> {escape(path)}</h2>']
     parts.append(f"<p>{escape(operation.get('description', ''))}</p>")
     parameters = operation.get("parameters", [])
@@ -63,32 +65,32 @@ def _operation(method: str, path: str, operation: dict[str, Any], schema: dict[s
             (f"{found['name']} ({found['in']})", found.get("schema", {}), found.get("required", False))
             for found in parameters
         ]
-        parts.append(_table(rows))
+        parts.append(_render_table(rows))
     body = operation.get("requestBody", {}).get("content", {}).get("application/json", {}).get("schema")
     if body:
-        parts.append(f"<p>Body: {_kind(body)}</p>")
+        parts.append(f"<p>Body: {_render_type(body)}</p>")
     answers = ", ".join(
-        f"{escape(status)} {_answer(found)}"
+        f"{escape(status)} {_render_response(found)}"
         for status, found in operation.get("responses", {}).items()
         if status != "422"
     )
     return "".join((*parts, f"<p>Answers: {answers}</p></section>"))
 
 
-def _answer(found: dict[str, Any]) -> str:
+def _render_response(found: dict[str, Any]) -> str:
     shape = found.get("content", {}).get("application/json", {}).get("schema")
-    return _kind(shape) if shape else "<code>file or stream</code>"
+    return _render_type(shape) if shape else "<code>file or stream</code>"
 
 
-def _shape(name: str, shape: dict[str, Any]) -> str:
+def _render_schema(name: str, shape: dict[str, Any]) -> str:
     required = shape.get("required", [])
     rows = [(field, found, field in required) for field, found in shape.get("properties", {}).items()]
-    return f'<section id="{escape(name)}"><h2>{escape(name)}</h2><p>{escape(shape.get("description", ""))}</p>{_table(rows)}</section>'
+    return f'<section id="{escape(name)}"><h2>{escape(name)}</h2><p>{escape(shape.get("description", ""))}</p>{_render_table(rows)}</section>'
 
 
-def _table(rows: list[tuple[str, dict[str, Any], bool]]) -> str:
+def _render_table(rows: list[tuple[str, dict[str, Any], bool]]) -> str:
     lines = [
-        f"<tr><td><code>{escape(name)}</code>{' *' if required else ''}</td><td>{_kind(kind)}</td><td>{_limits(kind)}</td></tr>"
+        f"<tr><td><code>{escape(name)}</code>{' *' if required else ''}</td><td>{_render_type(kind)}</td><td>{_render_notes(kind)}</td></tr>"
         for name, kind, required in rows
     ]
     return (
@@ -98,20 +100,20 @@ def _table(rows: list[tuple[str, dict[str, Any], bool]]) -> str:
     )
 
 
-def _kind(kind: dict[str, Any]) -> str:
+def _render_type(kind: dict[str, Any]) -> str:
     if "$ref" in kind:
         name = escape(kind["$ref"].rsplit("/", 1)[-1])
         return f'<a href="#{name}">{name}</a>'
     if "anyOf" in kind:
-        return " or ".join(_kind(option) for option in kind["anyOf"])
+        return " or ".join(_render_type(option) for option in kind["anyOf"])
     if "enum" in kind:
         return " or ".join(f"<code>{escape(json.dumps(value))}</code>" for value in kind["enum"])
     if kind.get("type") == "array":
-        return f"list of {_kind(kind.get('items', {}))}"
+        return f"list of {_render_type(kind.get('items', {}))}"
     return escape(str(kind.get("type", "any")))
 
 
-def _limits(kind: dict[str, Any]) -> str:
+def _render_notes(kind: dict[str, Any]) -> str:
     options = [kind, *kind.get("anyOf", [])]
     low, high = (next((option[key] for option in options if key in option), None) for key in ("minimum", "maximum"))
     notes = [escape(kind.get("description", ""))]

@@ -8,15 +8,15 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, Field, FiniteFloat
 
-from studio.api.schemas import CreateBody, Name, Picture, Strict, Text, part
+from studio.api.schemas import CreateBody, ImageRef, Name, StrictModel, Text, build_dataclass_validator
 from studio.core.errors import InvalidRequest, UnknownModel
-from studio.core.finish import Derivative, Faces, FileWish, Finish, Upscale
+from studio.core.finish import Derivative, FaceRestoration, Finish, OutputOptions, Upscale
 from studio.core.model import Model, Quality
 from studio.core.operations import OPERATIONS
 from studio.core.request import GenerationRequest
 from studio.core.request_parts import ControlUnit, Inpaint, Option, Outpaint, Reference, Resize
 from studio.core.task import Task
-from studio.core.upscale_modes import Mode, choose, request_for
+from studio.core.upscale_modes import UpscaleMode, build_upscale_request, choose_upscale_model
 
 
 class EditBody(CreateBody):
@@ -24,20 +24,20 @@ class EditBody(CreateBody):
 
     prompt: Text = ""
     operation: Annotated[Task, Field(strict=False)] = Field(description="img2img, inpaint, outpaint, …")
-    image: Picture | None = None
-    images: list[Picture] = Field(default=[], max_length=500, description="Several pictures instead of one.")
-    mask: Picture | None = Field(default=None, description="White is what changes; as large as the picture.")
-    background: Picture | None = None
-    lighting: Picture | None = None
+    image: ImageRef | None = None
+    images: list[ImageRef] = Field(default=[], max_length=500, description="Several pictures instead of one.")
+    mask: ImageRef | None = Field(default=None, description="White is what changes; as large as the picture.")
+    background: ImageRef | None = None
+    lighting: ImageRef | None = None
     strength: FiniteFloat | None = Field(default=None, ge=0, le=1, description="Denoising strength.")
     resize_mode: Annotated[Resize, Field(strict=False)] = Resize.CROP
     loops: int = Field(default=1, ge=1, le=32)
-    inpaint: Annotated[Inpaint, part(Inpaint)] = Inpaint()
-    outpaint: Annotated[Outpaint, part(Outpaint)] | None = None
+    inpaint: Annotated[Inpaint, build_dataclass_validator(Inpaint)] = Inpaint()
+    outpaint: Annotated[Outpaint, build_dataclass_validator(Outpaint)] | None = None
     search: Text = ""
-    control: list[Annotated[ControlUnit, part(ControlUnit)]] = Field(default=[], max_length=8)
-    references: list[Annotated[Reference, part(Reference)]] = Field(default=[], max_length=8)
-    file: Annotated[FileWish, part(FileWish)] | None = None
+    control: list[Annotated[ControlUnit, build_dataclass_validator(ControlUnit)]] = Field(default=[], max_length=8)
+    references: list[Annotated[Reference, build_dataclass_validator(Reference)]] = Field(default=[], max_length=8)
+    file: Annotated[OutputOptions, build_dataclass_validator(OutputOptions)] | None = None
 
     def to_request(self) -> GenerationRequest:
         """The request, its pictures still as the caller gave them; raises InvalidRequest for work that is no editing."""
@@ -52,10 +52,10 @@ class EditBody(CreateBody):
         )  # fmt: skip
 
 
-class PreprocessBody(Strict):
+class PreprocessBody(StrictModel):
     """A control map of a picture."""
 
-    image: Picture
+    image: ImageRef
     preprocessor: Name = Field(
         description="canny, depth, …: GET /models?task=preprocess lists them; words gives a mask."
     )
@@ -82,11 +82,11 @@ class PreprocessBody(Strict):
         )
 
 
-class UpscaleBody(Strict):
+class UpscaleBody(StrictModel):
     """A larger picture: by a mode and quality, or by naming the model and how large."""
 
-    image: Picture | None = None
-    images: list[Picture] = Field(default=[], max_length=500)
+    image: ImageRef | None = None
+    images: list[ImageRef] = Field(default=[], max_length=500)
     mode: Name = Field(
         default="fast", description="fast, conservative or creative; passed over where `upscale` says how large."
     )
@@ -96,9 +96,11 @@ class UpscaleBody(Strict):
     )
     prompt: Text = ""
     negative_prompt: Text = ""
-    upscale: Annotated[Upscale, part(Upscale)] | None = Field(default=None, description="How large, and how.")
+    upscale: Annotated[Upscale, build_dataclass_validator(Upscale)] | None = Field(
+        default=None, description="How large, and how."
+    )
     seed: int | None = Field(default=None, ge=0)
-    file: Annotated[FileWish, part(FileWish)] | None = None
+    file: Annotated[OutputOptions, build_dataclass_validator(OutputOptions)] | None = None
 
     def to_request(self, models: Sequence[Model]) -> GenerationRequest:
         """The request, its pictures still as the caller gave them; `models` are those that are there.
@@ -106,32 +108,32 @@ class UpscaleBody(Strict):
         Raises:
             UnknownModel: no such mode, or nothing that does it.
         """
-        mode = next((mode for mode in Mode if mode.split()[0] == self.mode), None)
+        mode = next((mode for mode in UpscaleMode if mode.split()[0] == self.mode), None)
         if mode is None:
-            names = ", ".join(mode.split()[0] for mode in Mode)
+            names = ", ".join(mode.split()[0] for mode in UpscaleMode)
             raise UnknownModel(f"There is no upscale mode “{self.mode[:60]}”.", hint=f"There are: {names}.")
         named = next((model for model in models if model.id == self.model), None)
-        model = named or choose(mode, self.quality, models)
+        model = named or choose_upscale_model(mode, self.quality, models)
         if model is None or (self.model and named is None):
             raise UnknownModel(
                 f"There is no upscaler “{self.model}”." if self.model else f"Nothing that is here does “{mode}”.",
                 hint="GET /models?task=upscale lists what there is.",
             )
-        found = request_for(mode, self.quality, model, models)
+        found = build_upscale_request(mode, self.quality, model, models)
         return found.replace(
             upscale=self.upscale or found.upscale, source=self.image, batch=tuple(self.images), prompt=self.prompt,
             negative_prompt=self.negative_prompt, seed=self.seed, file=self.file,
         )  # fmt: skip
 
 
-class RestoreBody(Strict):
+class RestoreBody(StrictModel):
     """Faces restored."""
 
-    image: Picture | None = None
-    images: list[Picture] = Field(default=[], max_length=500)
+    image: ImageRef | None = None
+    images: list[ImageRef] = Field(default=[], max_length=500)
     model: Name = ""
-    faces: Annotated[Faces, part(Faces)] = Faces()
-    file: Annotated[FileWish, part(FileWish)] | None = None
+    faces: Annotated[FaceRestoration, build_dataclass_validator(FaceRestoration)] = FaceRestoration()
+    file: Annotated[OutputOptions, build_dataclass_validator(OutputOptions)] | None = None
 
     def to_request(self) -> GenerationRequest:
         """The request, its pictures still as the caller gave them."""
@@ -141,13 +143,13 @@ class RestoreBody(Strict):
         )  # fmt: skip
 
 
-class DerivativesBody(Strict):
+class DerivativesBody(StrictModel):
     """One picture, or several, finished and written in as many sizes and formats as asked."""
 
-    image: Picture | None = None
-    images: list[Picture] = Field(default=[], max_length=500)
-    finish: Annotated[Finish, part(Finish)] = Finish()
-    derivatives: list[Annotated[Derivative, part(Derivative)]] = Field(default=[], max_length=100)
+    image: ImageRef | None = None
+    images: list[ImageRef] = Field(default=[], max_length=500)
+    finish: Annotated[Finish, build_dataclass_validator(Finish)] = Finish()
+    derivatives: list[Annotated[Derivative, build_dataclass_validator(Derivative)]] = Field(default=[], max_length=100)
 
     def to_request(self) -> GenerationRequest:
         """The request, its pictures still as the caller gave them."""
@@ -157,13 +159,13 @@ class DerivativesBody(Strict):
         return GenerationRequest(task=Task.FINISH, source=self.image, batch=tuple(self.images), finish=finish)
 
 
-class PictureBody(Strict):
+class PictureBody(StrictModel):
     """A picture to keep, or to look at."""
 
-    image: Picture
+    image: ImageRef
 
 
-class KeptBody(BaseModel):
+class StoredImageBody(BaseModel):
     """A picture that requests may name by `id`."""
 
     id: str

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 from pathlib import Path
 
-from studio.api.error_responses import clean
+from studio.api.error_responses import clean_json
 from studio.api.schemas import ErrorBody, ImageInfo, JobBody, ModelBody
 from studio.core.errors import NotFound, StudioError
 from studio.core.model import Model
@@ -22,25 +22,25 @@ CONTENT_TYPES = {
 }
 
 
-def job_body(job: Job, root_path: str = "") -> JobBody:
+def build_job_body(job: Job, root_path: str = "") -> JobBody:
     """The job as it stands now."""
     now = job.snapshot
     return JobBody(
         jobId=job.id, status=now.status.value, queuePosition=now.ahead, model=job.model.id, created=job.created,
         progress=now.progress, step=now.step, steps=now.steps, picture=now.picture, pictures=now.pictures, eta=now.eta,
         seconds=now.seconds, loading=now.loading, notices=list(now.notices),
-        error=None if now.error is None else error_body(now.error),
-        images=[image_info(asset, root_path) for asset in now.assets],
+        error=None if now.error is None else build_error_body(now.error),
+        images=[build_image_info(asset, root_path) for asset in now.assets],
         zip=f"{root_path}{PREFIX}/jobs/{job.id}/zip" if now.assets else None,
     )  # fmt: skip
 
 
-def error_body(error: StudioError) -> ErrorBody:
+def build_error_body(error: StudioError) -> ErrorBody:
     """The error in its HTTP shape."""
-    return ErrorBody(**clean(error.to_json()))
+    return ErrorBody(**clean_json(error.to_json()))
 
 
-def image_info(asset: Asset, root_path: str = "", *, data: bytes | None = None) -> ImageInfo:
+def build_image_info(asset: Asset, root_path: str = "", *, data: bytes | None = None) -> ImageInfo:
     """One picture; with `data`, the bytes of its file, in base64."""
     return ImageInfo(
         id=asset.id, url=f"{root_path}{PREFIX}/images/{asset.id}", format=asset.path.suffix.lstrip(".").lower().replace("jpg", "jpeg"),
@@ -50,7 +50,7 @@ def image_info(asset: Asset, root_path: str = "", *, data: bytes | None = None) 
     )  # fmt: skip
 
 
-def asset_file(asset: Asset, outputs: Path) -> Path:
+def resolve_asset_file(asset: Asset, outputs: Path) -> Path:
     """The asset's file, which must be a picture that really lies below `outputs`; a link out of it is not followed.
 
     Raises:
@@ -62,7 +62,7 @@ def asset_file(asset: Asset, outputs: Path) -> Path:
     return path
 
 
-def model_body(model: Model) -> ModelBody:
+def build_model_body(model: Model) -> ModelBody:
     """What a caller has to know to use the model."""
     width, height = model.sizes.liked[0]
     return ModelBody(

@@ -6,13 +6,13 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, FiniteFloat
 
-from studio.core.codec import decode
-from studio.core.finish import Box, Keep, TextOverlay, Watermark
+from studio.core.codec import decode_json
+from studio.core.finish import Box, MetadataPolicy, TextOverlay, Watermark
 from studio.core.request import MAX_SEED, Axis, GenerationRequest, Hires, LoraUse, Saving, Task
-from studio.core.social import MAX_FORMATS, Extend, FormatCrop
+from studio.core.social import MAX_FORMATS, ExtendMode, FormatCrop
 
 
-def _plain(text: str) -> str:
+def _reject_invalid_characters(text: str) -> str:
     """Refuse what no file, log or database can hold."""
     if "\0" in text:
         raise ValueError("it holds a NUL character")
@@ -23,30 +23,30 @@ def _plain(text: str) -> str:
     return text
 
 
-Text = Annotated[str, Field(max_length=20_000), AfterValidator(_plain)]
-Name = Annotated[str, Field(max_length=512), AfterValidator(_plain)]
-Picture = Annotated[
+Text = Annotated[str, Field(max_length=20_000), AfterValidator(_reject_invalid_characters)]
+Name = Annotated[str, Field(max_length=512), AfterValidator(_reject_invalid_characters)]
+ImageRef = Annotated[
     str, Field(min_length=1, description="The id of a kept picture or of a result, or a file in base64 (a form may send the file).")
 ]  # fmt: skip
 
 
-def part(kind: Any) -> Any:
+def build_dataclass_validator(kind: Any) -> Any:
     """A validator that reads JSON as the dataclass `kind` with the studio's own, strict reader."""
-    return BeforeValidator(lambda data: decode(kind, data, kind.__name__) if isinstance(data, dict) else data)
+    return BeforeValidator(lambda data: decode_json(kind, data, kind.__name__) if isinstance(data, dict) else data)
 
 
-class Strict(BaseModel):
+class StrictModel(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, protected_namespaces=())
 
 
-class LoraBody(Strict):
+class LoraBody(StrictModel):
     """A LoRA by its catalog name."""
 
     name: Name = Field(min_length=1)
     weight: FiniteFloat = 1.0
 
 
-class HiresBody(Strict):
+class HiresBody(StrictModel):
     """A second pass: enlarge, then denoise again. Fields left out are as in the first pass."""
 
     upscaler: Name = "Latent"
@@ -63,35 +63,35 @@ class HiresBody(Strict):
     model: Name | None = None
 
 
-class AxisBody(Strict):
+class AxisBody(StrictModel):
     """One axis of a grid: a parameter and its values as one would type them on the page."""
 
     parameter: Name
     values: list[Text] = Field(max_length=200)
 
 
-class SocialBody(Strict):
+class SocialBody(StrictModel):
     """Platform formats: those named in `formats`, and all of `platforms`. At least one of the two."""
 
     formats: list[Name] = Field(
         default=[], max_length=MAX_FORMATS, description='"instagram.story": GET /social/platforms lists them.'
     )
     platforms: list[Name] = Field(default=[], max_length=50, description='"instagram": every format of it.')
-    crops: list[Annotated[FormatCrop, part(FormatCrop)]] = Field(
+    crops: list[Annotated[FormatCrop, build_dataclass_validator(FormatCrop)]] = Field(
         default=[], max_length=MAX_FORMATS, description="Your own crops; they win."
     )
-    focus: Annotated[Box, part(Box)] | None = Field(
+    focus: Annotated[Box, build_dataclass_validator(Box)] | None = Field(
         default=None, description="What must be kept, as fractions of the picture."
     )
     same: bool = Field(default=False, description="One composition for all formats.")
-    extend: Annotated[Extend, Field(strict=False)] = Field(
-        default=Extend.CROP, description="What fills a format that no crop fits: blur, colour or mirror."
+    extend: Annotated[ExtendMode, Field(strict=False)] = Field(
+        default=ExtendMode.CROP, description="What fills a format that no crop fits: blur, colour or mirror."
     )
     colour: Name = "#000000"
-    text: list[Annotated[TextOverlay, part(TextOverlay)]] = Field(default=[], max_length=8)
-    watermark: Annotated[Watermark, part(Watermark)] | None = None
-    keep: Annotated[Keep, Field(strict=False)] = Field(
-        default=Keep.MARKER, description="What the files carry besides pixels."
+    text: list[Annotated[TextOverlay, build_dataclass_validator(TextOverlay)]] = Field(default=[], max_length=8)
+    watermark: Annotated[Watermark, build_dataclass_validator(Watermark)] | None = None
+    keep: Annotated[MetadataPolicy, Field(strict=False)] = Field(
+        default=MetadataPolicy.MARKER, description="What the files carry besides pixels."
     )
     file_type: Name | None = Field(default=None, description="jpeg, png or webp; left out, what each platform prefers.")
     zones: bool = Field(default=False, description="Draw the safe zones in, for a proof.")
@@ -103,7 +103,7 @@ class SocialBody(Strict):
     original: bool = Field(default=False, description="The whole picture too.")
 
 
-class CreateBody(Strict):
+class CreateBody(StrictModel):
     """What to make. Only `prompt` is required; everything left out is the model's own default."""
 
     prompt: Text
@@ -152,7 +152,7 @@ class CreateBody(Strict):
         Raises:
             InvalidRequest: a value that no model could use.
         """
-        values: dict[str, Any] = {name: getattr(self, name) for name in _SAME}
+        values: dict[str, Any] = {name: getattr(self, name) for name in _SHARED_FIELDS}
         hires = self.hires
         return GenerationRequest(
             task=Task.TXT2IMG,
@@ -160,22 +160,22 @@ class CreateBody(Strict):
             aspect=self.aspect_ratio,
             guidance=self.guidance_scale,
             loras=tuple(LoraUse(name=lora.name, weight=lora.weight) for lora in self.loras),
-            hires=None if hires is None else _hires(hires),
+            hires=None if hires is None else _build_hires(hires),
             fallbacks=tuple(self.fallbacks),
             axes=tuple(Axis(parameter=axis.parameter, values=tuple(axis.values)) for axis in self.axes),
         )
 
 
-_RENAMED = {"aspect_ratio", "guidance_scale", "loras", "hires", "axes", "fallbacks", "chain", "then", "social"}
-_SAME = tuple(name for name in CreateBody.model_fields if name not in _RENAMED)
+_RENAMED_FIELDS = {"aspect_ratio", "guidance_scale", "loras", "hires", "axes", "fallbacks", "chain", "then", "social"}
+_SHARED_FIELDS = tuple(name for name in CreateBody.model_fields if name not in _RENAMED_FIELDS)
 
 
-def _hires(body: HiresBody) -> Hires:
+def _build_hires(body: HiresBody) -> Hires:
     values = body.model_dump()
     return Hires(strength=values.pop("denoising_strength"), guidance=values.pop("guidance_scale"), **values)
 
 
-class Queued(BaseModel):
+class QueuedJobBody(BaseModel):
     """The answer to a job that was taken."""
 
     jobId: str  # noqa: N815 - names on the wire are camelCase
@@ -206,7 +206,7 @@ class ErrorBody(BaseModel):
     details: dict[str, Any]
 
 
-class JobBody(Queued):
+class JobBody(QueuedJobBody):
     """Where a job stands. `progress` is 0 to 1, `eta` in seconds, null while unknown; `step` of `steps` for picture `picture` of `pictures`."""
 
     model: str

@@ -8,20 +8,20 @@ import anyio.to_thread
 from fastapi import Request
 from fastapi.responses import JSONResponse, Response
 
-from studio.api.error_responses import answer
-from studio.api.job_waiting import Waiters
-from studio.api.responses import PREFIX, job_body
-from studio.api.schemas import Queued
+from studio.api.error_responses import build_error_response
+from studio.api.job_waiting import WaiterPool
+from studio.api.responses import PREFIX, build_job_body
+from studio.api.schemas import QueuedJobBody
 from studio.core.errors import Forbidden
 from studio.core.request import GenerationRequest
 from studio.core.user import User
 from studio.engine.studio import Studio
 
-LONGEST_WAIT = 600.0  # seconds of ?wait=true
+MAX_WAIT_SECONDS = 600.0  # seconds of ?wait=true
 NO_STORE = {"Cache-Control": "no-store"}
 
 
-def caller(request: Request) -> User:
+def get_caller(request: Request) -> User:
     """Who is calling, as the login gate found.
 
     Raises:
@@ -38,23 +38,23 @@ class Submitter:
 
     def __init__(self, studio: Studio) -> None:
         self._studio = studio
-        self._waiters = Waiters()
+        self._waiters = WaiterPool()
 
     async def answer(self, request: Request, wanted: Callable[[User], GenerationRequest], *, wait: bool) -> Response:
         """Submit what `wanted` makes of the caller's body; it runs in a thread, for it may have to decode pictures. Answers
         202 with the job, or with `wait` when it has ended, or after ten minutes."""
-        engine, user = self._studio.engine, caller(request)
+        engine, user = self._studio.engine, get_caller(request)
         job = await anyio.to_thread.run_sync(lambda: engine.submit(wanted(user), user))
         root = self._studio.settings.current.root_path
         if not wait:
             now = job.snapshot
-            queued = Queued(jobId=job.id, status=now.status.value, queuePosition=now.ahead)
+            queued = QueuedJobBody(jobId=job.id, status=now.status.value, queuePosition=now.ahead)
             return JSONResponse(queued.model_dump(), 202, {"Location": f"{root}{PREFIX}/jobs/{job.id}"})
-        async for _ in self._waiters.snapshots(job, request, LONGEST_WAIT):
+        async for _ in self._waiters.stream_snapshots(job, request, MAX_WAIT_SECONDS):
             pass
         now = job.snapshot
         if now.error is not None:
-            return answer(now.error, jobId=job.id)
-        if not now.status.final and await request.is_disconnected():
+            return build_error_response(now.error, jobId=job.id)
+        if not now.status.is_final and await request.is_disconnected():
             engine.leave(job.id, user)
-        return JSONResponse(job_body(job, root).model_dump(), 200 if now.status.final else 202, NO_STORE)
+        return JSONResponse(build_job_body(job, root).model_dump(), 200 if now.status.is_final else 202, NO_STORE)

@@ -12,11 +12,11 @@ from fastapi import APIRouter, Query, Request
 from fastapi.responses import PlainTextResponse, Response
 from pydantic import BaseModel, Field
 
-from studio.api.image_bodies import decoded
-from studio.api.multipart_forms import FormsToo
-from studio.api.schemas import Name, Strict, Text
-from studio.api.social_packs import parts
-from studio.api.submit_request import caller
+from studio.api.image_bodies import decode_base64
+from studio.api.multipart_forms import MultipartRoute
+from studio.api.schemas import Name, StrictModel, Text
+from studio.api.social_packs import require_social_parts
+from studio.api.submit_request import get_caller
 from studio.core.errors import InvalidRequest
 from studio.core.social_templates import (
     PURPOSES,
@@ -24,15 +24,15 @@ from studio.core.social_templates import (
     SPACES,
     Template,
     TemplateLibrary,
-    fields_of,
+    fill_prompt,
+    find_fields,
     from_recipe,
-    named,
-    prompt_of,
+    make_template_id,
 )
 from studio.engine.studio import Studio
 
-Choice = Annotated[str | None, Query(max_length=100)]
-MOST = 200
+FilterQuery = Annotated[str | None, Query(max_length=100)]
+MAX_TEMPLATES = 200
 
 
 class TemplateBody(BaseModel):
@@ -65,7 +65,7 @@ class TemplateList(BaseModel):
     purposes: list[str] = list(PURPOSES)
 
 
-class NewTemplate(Strict):
+class NewTemplate(StrictModel):
     """A template of the caller's own; one of the same name is replaced. With `image`, the id of a result, prompt, negative prompt
     and model come from its recipe."""
 
@@ -86,105 +86,112 @@ class NewTemplate(Strict):
     def to_template(self) -> Template:
         """Without the recipe."""
         return Template(
-            id=named(self.name), name=self.name.strip(), format=self.format, purpose=self.purpose, uses=tuple(self.uses), frame=self.frame,
+            id=make_template_id(self.name), name=self.name.strip(), format=self.format, purpose=self.purpose, uses=tuple(self.uses), frame=self.frame,
             style=tuple(self.style), negative=self.negative, space=self.space, models=tuple(self.models), provider=self.provider,
             quality=self.quality, palette=tuple(self.palette), own=True,
         )  # fmt: skip
 
 
-class ImportBody(Strict):
+class ImportBody(StrictModel):
     """A file that export wrote, in base64, or sent as the form's file."""
 
     file: str = Field(min_length=1, max_length=4_000_000)
 
 
-def add(routes: APIRouter, studio: Studio) -> None:
+def add_template_routes(routes: APIRouter, studio: Studio) -> None:
     """Put the routes among `routes`."""
-    _add_reading(routes, studio)
-    _add_own(routes, studio)
+    _add_read_routes(routes, studio)
+    _add_write_routes(routes, studio)
 
 
-def _add_reading(routes: APIRouter, studio: Studio) -> None:
+def _add_read_routes(routes: APIRouter, studio: Studio) -> None:
     @routes.get("/templates")
-    def listed(  # pyright: ignore[reportUnusedFunction]
-        request: Request, platform: Choice = None, purpose: Choice = None, quality: Choice = None, own: bool | None = None
+    def list_templates(  # pyright: ignore[reportUnusedFunction]
+        request: Request, platform: FilterQuery = None, purpose: FilterQuery = None, quality: FilterQuery = None, own: bool | None = None
     ) -> TemplateList:  # fmt: skip
         """All templates, the caller's own first, or those of a platform (or format), purpose and quality."""
-        found = _library(studio, request).templates(platform=_platform(studio, platform), purpose=purpose)
-        return _list(studio, [each for each in found if _fits(each, None, None, quality) and own in (None, each.own)])
+        found = _get_library(studio, request).templates(platform=_check_platform(studio, platform), purpose=purpose)
+        return _build_template_list(
+            studio, [each for each in found if _is_match(each, None, None, quality) and own in (None, each.own)]
+        )
 
     @routes.get("/templates/search")
-    def search(  # pyright: ignore[reportUnusedFunction]
-        request: Request, q: Annotated[str, Query(max_length=500)] = "", platform: Choice = None, purpose: Choice = None,
-        quality: Choice = None, limit: Annotated[int, Query(ge=1, le=MOST)] = 20,
+    def search_templates(  # pyright: ignore[reportUnusedFunction]
+        request: Request, q: Annotated[str, Query(max_length=500)] = "", platform: FilterQuery = None, purpose: FilterQuery = None,
+        quality: FilterQuery = None, limit: Annotated[int, Query(ge=1, le=MAX_TEMPLATES)] = 20,
     ) -> TemplateList:  # fmt: skip
         """Templates that fit all words, the best first; typing errors are forgiven."""
-        place = _platform(studio, platform)
-        found = _library(studio, request).search(q, 10_000)
-        return _list(studio, [each for each in found if _fits(each, place, purpose, quality)][:limit])
+        place = _check_platform(studio, platform)
+        found = _get_library(studio, request).search(q, 10_000)
+        return _build_template_list(
+            studio, [each for each in found if _is_match(each, place, purpose, quality)][:limit]
+        )
 
     @routes.get("/templates/recommend")
-    def recommend(  # pyright: ignore[reportUnusedFunction]
+    def recommend_templates(  # pyright: ignore[reportUnusedFunction]
         request: Request, platform: Annotated[str, Query(max_length=100)], purpose: Annotated[str, Query(max_length=200)] = "social",
         limit: Annotated[int, Query(ge=1, le=50)] = 5,
     ) -> TemplateList:  # fmt: skip
         """The templates that suit a platform (or format) and a purpose in plain words best."""
-        place = _platform(studio, platform) or platform
-        return _list(studio, _library(studio, request).recommend(place, purpose, limit))
+        place = _check_platform(studio, platform) or platform
+        return _build_template_list(studio, _get_library(studio, request).recommend(place, purpose, limit))
 
     @routes.get("/templates/export", response_class=PlainTextResponse)
-    def export(request: Request, id: Annotated[list[str], Query(max_length=MOST)]) -> PlainTextResponse:  # noqa: A002  # pyright: ignore[reportUnusedFunction]
+    def export_templates(
+        request: Request,
+        id: Annotated[list[str], Query(max_length=MAX_TEMPLATES)],  # noqa: A002 - the query parameter's name
+    ) -> PlainTextResponse:  # pyright: ignore[reportUnusedFunction]
         """The templates of these ids as a file that import takes."""
-        text = _library(studio, request).export(id)
+        text = _get_library(studio, request).export(id)
         kept = {"Content-Disposition": 'attachment; filename="templates.toml"', "Cache-Control": "no-store"}
         return PlainTextResponse(text, media_type="application/toml", headers=kept)
 
     @routes.get("/templates/{template_id}")
-    def one(request: Request, template_id: str) -> TemplateBody:  # pyright: ignore[reportUnusedFunction]
+    def get_template(request: Request, template_id: str) -> TemplateBody:  # pyright: ignore[reportUnusedFunction]
         """One template."""
-        return _body(studio, _library(studio, request).template(template_id))
+        return _build_template_body(studio, _get_library(studio, request).get_template(template_id))
 
 
-def _add_own(routes: APIRouter, studio: Studio) -> None:
-    forms = APIRouter(route_class=FormsToo)
+def _add_write_routes(routes: APIRouter, studio: Studio) -> None:
+    forms = APIRouter(route_class=MultipartRoute)
 
     @routes.post("/templates", status_code=201)
-    def save(request: Request, body: NewTemplate) -> TemplateBody:  # pyright: ignore[reportUnusedFunction]
+    def save_template(request: Request, body: NewTemplate) -> TemplateBody:  # pyright: ignore[reportUnusedFunction]
         """Keep a template of one's own."""
-        user = caller(request)
-        parts(studio).platforms.format(body.format)
+        user = get_caller(request)
+        require_social_parts(studio).platforms.format(body.format)
         made = body.to_template()
         if body.image:
             told = from_recipe(studio.engine.asset(body.image, user).drawn, body.name, body.format, body.purpose)
             made = dataclasses.replace(made, frame=told.frame, negative=told.negative, models=told.models)
-        return _body(studio, _library(studio, request).save(made))
+        return _build_template_body(studio, _get_library(studio, request).save(made))
 
     @forms.post("/templates/import", status_code=201)
-    def take(request: Request, body: ImportBody) -> TemplateList:  # pyright: ignore[reportUnusedFunction]
+    def import_templates(request: Request, body: ImportBody) -> TemplateList:  # pyright: ignore[reportUnusedFunction]
         """Take in the templates of a file, all or none."""
-        library = _library(studio, request)
+        library = _get_library(studio, request)
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder) / "templates.toml"
-            file.write_bytes(decoded(body.file))
-            return _list(studio, library.import_file(file))
+            file.write_bytes(decode_base64(body.file))
+            return _build_template_list(studio, library.import_file(file))
 
     @routes.delete("/templates/{template_id}", status_code=204)
-    def remove(request: Request, template_id: str) -> Response:  # pyright: ignore[reportUnusedFunction]
+    def delete_template(request: Request, template_id: str) -> Response:  # pyright: ignore[reportUnusedFunction]
         """Delete one of one's own."""
-        _library(studio, request).remove(template_id)
+        _get_library(studio, request).remove(template_id)
         return Response(status_code=204)
 
     routes.include_router(forms)
 
 
-def _library(studio: Studio, request: Request) -> TemplateLibrary:
-    return parts(studio).templates.of(caller(request).name)
+def _get_library(studio: Studio, request: Request) -> TemplateLibrary:
+    return require_social_parts(studio).templates.of(get_caller(request).name)
 
 
-def _platform(studio: Studio, platform: str | None) -> str | None:
+def _check_platform(studio: Studio, platform: str | None) -> str | None:
     """The platform or format, which must be there; raises NotFound, naming near ones."""
     if platform:
-        data = parts(studio).platforms
+        data = require_social_parts(studio).platforms
         if "." in platform:
             data.format(platform)
         else:
@@ -192,7 +199,7 @@ def _platform(studio: Studio, platform: str | None) -> str | None:
     return platform or None
 
 
-def _fits(each: Template, platform: str | None, purpose: str | None, quality: str | None) -> bool:
+def _is_match(each: Template, platform: str | None, purpose: str | None, quality: str | None) -> bool:
     if quality is not None and quality not in QUALITIES:
         raise InvalidRequest(f"There is no quality {quality[:40]!r}.", hint="There are: " + ", ".join(QUALITIES) + ".")
     return (
@@ -202,14 +209,14 @@ def _fits(each: Template, platform: str | None, purpose: str | None, quality: st
     )
 
 
-def _list(studio: Studio, templates: Iterable[Template]) -> TemplateList:
-    return TemplateList(templates=[_body(studio, each) for each in templates])
+def _build_template_list(studio: Studio, templates: Iterable[Template]) -> TemplateList:
+    return TemplateList(templates=[_build_template_body(studio, each) for each in templates])
 
 
-def _body(studio: Studio, template: Template) -> TemplateBody:
-    formats = {each.id: (each.width, each.height) for each in parts(studio).platforms.formats()}
+def _build_template_body(studio: Studio, template: Template) -> TemplateBody:
+    formats = {each.id: (each.width, each.height) for each in require_social_parts(studio).platforms.formats()}
     width, height = formats.get(template.format, (None, None))
     return TemplateBody(
-        **dataclasses.asdict(template), platform=template.platform, width=width, height=height, fields=list(fields_of(template.frame)),
-        prompt=prompt_of(template, {}),
+        **dataclasses.asdict(template), platform=template.platform, width=width, height=height, fields=list(find_fields(template.frame)),
+        prompt=fill_prompt(template, {}),
     )  # fmt: skip

@@ -13,10 +13,10 @@ from PIL import Image
 from studio.core.errors import InvalidRequest
 from studio.core.range_checks import check_range
 from studio.core.request_parts import Option
-from studio.core.weights import Offer
+from studio.core.weights import DownloadableWeights
 
 SMALLEST_SIDE = 64  # px of a map's short side
-LARGEST_GROWN = 4096  # px of a map's long side, where the picture itself is no longer than that
+MAX_ENLARGED_SIDE = 4096  # px of a map's long side, where the picture itself is no longer than that
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,7 +32,7 @@ class OptionSpec:
     help: str
 
 
-class Workbench(Protocol):
+class PreprocessorContext(Protocol):
     """What a preprocessor may use while it runs."""
 
     @property
@@ -40,7 +40,7 @@ class Workbench(Protocol):
         """Where torch networks run: "cpu", "cuda" or "mps"."""
         ...
 
-    def path(self, offer: Offer) -> Path:
+    def path(self, offer: DownloadableWeights) -> Path:
         """Where the weights of one of its own offers lie; they are there."""
         ...
 
@@ -68,9 +68,9 @@ class PreprocessorSpec:
     id: str
     title: str
     kinds: tuple[str, ...]
-    run: Callable[[Image.Image, Mapping[str, float], Workbench], Image.Image]
+    run: Callable[[Image.Image, Mapping[str, float], PreprocessorContext], Image.Image]
     options: tuple[OptionSpec, ...] = ()
-    offers: tuple[Offer, ...] = ()
+    offers: tuple[DownloadableWeights, ...] = ()
     package: str = ""
     network: bool = False
     alpha: bool = False
@@ -94,15 +94,15 @@ class PreprocessorSpec:
         return values
 
 
-def map_size(width: int, height: int, short_side: int) -> tuple[int, int]:
+def compute_map_size(width: int, height: int, short_side: int) -> tuple[int, int]:
     """The (width, height) in px of the map of a picture of that size: in its shape, `short_side` px the short side, or as
     near to that as a long side of LARGEST_GROWN px (the picture's own where that is more) lets it be."""
     scale = max(short_side, SMALLEST_SIDE) / min(width, height)
-    scale = min(scale, max(LARGEST_GROWN, width, height) / max(width, height))
+    scale = min(scale, max(MAX_ENLARGED_SIDE, width, height) / max(width, height))
     return max(1, round(width * scale)), max(1, round(height * scale))
 
 
-def on_white(image: Image.Image) -> Image.Image:
+def flatten_on_white(image: Image.Image) -> Image.Image:
     """`image` as RGB, transparent parts white."""
     if image.mode == "RGBA":
         white = Image.new("RGBA", image.size, "white")

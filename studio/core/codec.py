@@ -11,24 +11,24 @@ from typing import Any, cast
 from studio.core.errors import InvalidRequest
 
 
-def encode(value: Any) -> Any:
+def encode_json(value: Any) -> Any:
     """`value` JSON-ready: frozen dataclasses become dicts without the fields that equal their default, tuples lists."""
     if dataclasses.is_dataclass(value):
         return {
-            f.name: encode(getattr(value, f.name))
+            f.name: encode_json(getattr(value, f.name))
             for f in dataclasses.fields(value)
-            if getattr(value, f.name) != _default(f)
+            if getattr(value, f.name) != _get_default(f)
         }
     if isinstance(value, tuple):
-        return [encode(item) for item in cast(tuple[Any, ...], value)]
+        return [encode_json(item) for item in cast(tuple[Any, ...], value)]
     return value
 
 
-def _default(f: dataclasses.Field[Any]) -> Any:
+def _get_default(f: dataclasses.Field[Any]) -> Any:
     return f.default_factory() if f.default_factory is not dataclasses.MISSING else f.default
 
 
-def decode(kind: Any, data: Any, where: str) -> Any:
+def decode_json(kind: Any, data: Any, where: str) -> Any:
     """`data` as an instance of the annotation `kind`: a dataclass, tuple, StrEnum, str, int, float, bool, or one of them or None.
 
     Raises:
@@ -38,22 +38,22 @@ def decode(kind: Any, data: Any, where: str) -> Any:
     if origin is types.UnionType:
         if data is None:
             return None
-        return decode(next(arg for arg in typing.get_args(kind) if arg is not types.NoneType), data, where)
+        return decode_json(next(arg for arg in typing.get_args(kind) if arg is not types.NoneType), data, where)
     if origin is tuple:
         if not isinstance(data, list | tuple):
-            raise _wrong(where, "a list", data)
+            raise _make_type_error(where, "a list", data)
         item = typing.get_args(kind)[0]
-        return tuple(decode(item, entry, f"{where}[{i}]") for i, entry in enumerate(cast(list[Any], data)))
+        return tuple(decode_json(item, entry, f"{where}[{i}]") for i, entry in enumerate(cast(list[Any], data)))
     if dataclasses.is_dataclass(kind):
         return _decode_dataclass(kind, data, where)
     if isinstance(kind, type) and issubclass(kind, StrEnum):
         if data not in list(kind):
-            raise _wrong(where, "one of " + ", ".join(kind), data)
+            raise _make_type_error(where, "one of " + ", ".join(kind), data)
         return kind(data)
     if kind is float and isinstance(data, int) and not isinstance(data, bool):
         return float(data)
     if not isinstance(data, kind) or isinstance(data, bool) != (kind is bool):
-        raise _wrong(
+        raise _make_type_error(
             where,
             {str: "text", int: "a whole number", float: "a number", bool: "true or false"}[kind],
             data,
@@ -63,7 +63,7 @@ def decode(kind: Any, data: Any, where: str) -> Any:
 
 def _decode_dataclass(kind: Any, data: Any, where: str) -> Any:
     if not isinstance(data, dict):
-        raise _wrong(where, "an object", data)
+        raise _make_type_error(where, "an object", data)
     fields = cast(dict[str, Any], data)
     hints = typing.get_type_hints(kind)
     unknown = sorted(set(fields) - set(hints))
@@ -73,20 +73,22 @@ def _decode_dataclass(kind: Any, data: Any, where: str) -> Any:
             hint="Known fields: " + ", ".join(hints) + ".",
             details={"field": unknown[0]},
         )
-    missing = [f.name for f in dataclasses.fields(kind) if f.name not in fields and _default(f) is dataclasses.MISSING]
+    missing = [
+        f.name for f in dataclasses.fields(kind) if f.name not in fields and _get_default(f) is dataclasses.MISSING
+    ]
     if missing:
         raise InvalidRequest(
             f"The {where} lacks {missing[0]!r}.", hint="Add it and send it again.", details={"field": missing[0]}
         )
     return kind(
         **{
-            name: decode(hints[name], value, name if where == "request" else f"{where}.{name}")
+            name: decode_json(hints[name], value, name if where == "request" else f"{where}.{name}")
             for name, value in fields.items()
         }
     )
 
 
-def _wrong(where: str, wanted: str, got: Any) -> InvalidRequest:
+def _make_type_error(where: str, wanted: str, got: Any) -> InvalidRequest:
     return InvalidRequest(
         f"{where} should be {wanted}, not {str(got)[:80]!r}.",
         hint="Correct it and send it again.",

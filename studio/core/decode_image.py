@@ -13,13 +13,13 @@ from typing import Any
 
 from PIL import Image, ImageCms, ImageOps
 
-MOST_ICC = 4 * 1024 * 1024  # bytes of a colour profile
+MAX_ICC_BYTES = 4 * 1024 * 1024  # bytes of a colour profile
 MODES = ("L", "RGB", "RGBA")
-FAILURES = (OSError, ValueError, SyntaxError, EOFError, IndexError, KeyError, TypeError, AttributeError, ArithmeticError, RuntimeError, Image.DecompressionBombError)  # fmt: skip
+DECODE_ERRORS = (OSError, ValueError, SyntaxError, EOFError, IndexError, KeyError, TypeError, AttributeError, ArithmeticError, RuntimeError, Image.DecompressionBombError)  # fmt: skip
 """What Pillow raises for broken files, beside struct.error."""
 
 
-def decode(data: bytes, formats: tuple[str, ...], max_side: int, max_pixels: int) -> Image.Image:
+def decode_image(data: bytes, formats: tuple[str, ...], max_side: int, max_pixels: int) -> Image.Image:
     """`data` as an image of mode L, RGB or RGBA in sRGB, upright, without any metadata; of several frames the first.
 
     Raises:
@@ -29,22 +29,22 @@ def decode(data: bytes, formats: tuple[str, ...], max_side: int, max_pixels: int
     with Image.open(io.BytesIO(data), formats=formats) as image:
         width, height = image.size
         if max(width, height) > max_side or width * height > max_pixels:
-            raise TooBig(f"{width}×{height}")
+            raise ImageTooLarge(f"{width}×{height}")
         image.load()
-        image = upright(image)
-        plain = eight_bit(to_srgb(image))
+        image = apply_orientation(image)
+        plain = to_eight_bit(to_srgb(image))
     clean = plain.copy()
     clean.info = {}
     return clean
 
 
-class TooBig(Exception):
+class ImageTooLarge(Exception):
     """More pixels than allowed; the text is the size."""
 
 
-def upright(image: Image.Image) -> Image.Image:
+def apply_orientation(image: Image.Image) -> Image.Image:
     """Turned as its EXIF orientation says; a broken EXIF block counts as none."""
-    with contextlib.suppress(*FAILURES):
+    with contextlib.suppress(*DECODE_ERRORS):
         return ImageOps.exif_transpose(image)
     return image
 
@@ -54,18 +54,18 @@ def to_srgb(image: Image.Image) -> Image.Image:
     if (
         image.mode == "P" or "transparency" in image.info
     ):  # whose colours no transform reaches, or whose opacity it drops
-        image = eight_bit(image)
+        image = to_eight_bit(image)
     profile: Any = image.info.get("icc_profile")
     if (
         not isinstance(profile, bytes)
-        or not 128 <= len(profile) <= MOST_ICC
+        or not 128 <= len(profile) <= MAX_ICC_BYTES
         or image.mode not in ("RGB", "RGBA", "L", "CMYK")
     ):
         return image
     target: Any = {"L": "L", "RGBA": "RGBA"}.get(image.mode, "RGB")
     if target == "L":
         return image  # a grey ramp: curves differ little, and most files carry it by mistake
-    with contextlib.suppress(*FAILURES, ImageCms.PyCMSError):
+    with contextlib.suppress(*DECODE_ERRORS, ImageCms.PyCMSError):
         create: Any = ImageCms.createProfile  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
         moved = ImageCms.profileToProfile(image, io.BytesIO(profile), create("sRGB"), outputMode=target)
         if moved is not None:
@@ -73,7 +73,7 @@ def to_srgb(image: Image.Image) -> Image.Image:
     return image
 
 
-def eight_bit(image: Image.Image) -> Image.Image:
+def to_eight_bit(image: Image.Image) -> Image.Image:
     """In mode L, RGB or RGBA. 16-bit grey is scaled, not clipped; a palette or a transparent colour becomes RGBA when needed."""
     if image.mode.startswith("I;16"):
         image = image.convert("I")
@@ -97,13 +97,15 @@ def main() -> int:
     0: decoded. 3: too big, the size is written. Anything else: not a usable picture, or killed.
     """
     limits = json.loads(sys.stdin.buffer.readline())
-    _confine(limits["memory"], limits["seconds"])
+    _limit_resources(limits["memory"], limits["seconds"])
     Image.MAX_IMAGE_PIXELS = limits["max_pixels"]
     warnings.simplefilter("error", Image.DecompressionBombWarning)
     warnings.filterwarnings("ignore", category=UserWarning)
     try:
-        image = decode(sys.stdin.buffer.read(), tuple(limits["formats"]), limits["max_side"], limits["max_pixels"])
-    except TooBig as error:
+        image = decode_image(
+            sys.stdin.buffer.read(), tuple(limits["formats"]), limits["max_side"], limits["max_pixels"]
+        )
+    except ImageTooLarge as error:
         sys.stdout.buffer.write(str(error).encode())
         return 3
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
@@ -113,7 +115,7 @@ def main() -> int:
     return 0
 
 
-def _confine(memory: int, seconds: int) -> None:
+def _limit_resources(memory: int, seconds: int) -> None:
     """Let the system stop us at `memory` bytes or `seconds` of processor time, and write no core file."""
     with contextlib.suppress(ImportError, ValueError, OSError):  # Windows has no such limits
         import resource

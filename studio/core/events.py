@@ -23,12 +23,12 @@ class Status(StrEnum):
     CANCELLED = "cancelled"
 
     @property
-    def final(self) -> bool:
+    def is_final(self) -> bool:
         return self in (Status.FINISHED, Status.FAILED, Status.CANCELLED)
 
 
 @dataclass(frozen=True)
-class Waiting:
+class WaitingEvent:
     """`ahead` jobs run first; `eta` is in seconds, None while nothing is known."""
 
     ahead: int
@@ -36,14 +36,14 @@ class Waiting:
 
 
 @dataclass(frozen=True)
-class Loading:
+class LoadingEvent:
     """Something is being made ready; `what` is a phrase for the user, "Loading Stable Diffusion 1.5"."""
 
     what: str
 
 
 @dataclass(frozen=True)
-class Step:
+class StepEvent:
     """`step` of `steps` are done for picture `picture` (counted from 1) of `pictures`, and for the rest of its `batch`;
     `eta` in seconds for the whole job.
 
@@ -60,37 +60,39 @@ class Step:
 
 
 @dataclass(frozen=True)
-class Saved:
+class SavedEvent:
     """One picture of the job is on disk."""
 
     asset: Asset
 
 
 @dataclass(frozen=True)
-class Notice:
+class NoticeEvent:
     """Something the user should know and need not act on."""
 
     text: str
 
 
 @dataclass(frozen=True)
-class Finished:
+class FinishedEvent:
     seconds: float
 
 
 @dataclass(frozen=True)
-class Failed:
+class FailedEvent:
     error: StudioError
 
 
 @dataclass(frozen=True)
-class Cancelled:
+class CancelledEvent:
     """`text` is what the page says: "Stopped"."""
 
     text: str = "Stopped"
 
 
-Event = Waiting | Loading | Step | Saved | Notice | Finished | Failed | Cancelled
+Event = (
+    WaitingEvent | LoadingEvent | StepEvent | SavedEvent | NoticeEvent | FinishedEvent | FailedEvent | CancelledEvent
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,16 +126,16 @@ class Snapshot:
 
     def after(self, event: Event) -> Snapshot:
         """The snapshot once `event` has happened."""
-        return dataclasses.replace(self, version=self.version + 1, **_changes(self, event))
+        return dataclasses.replace(self, version=self.version + 1, **_build_changes(self, event))
 
 
-def _changes(old: Snapshot, event: Event) -> dict[str, object]:
+def _build_changes(old: Snapshot, event: Event) -> dict[str, object]:
     match event:
-        case Waiting():
+        case WaitingEvent():
             return {"status": Status.QUEUED, "ahead": event.ahead, "eta": event.eta}
-        case Loading():
+        case LoadingEvent():
             return {"status": Status.LOADING, "loading": event.what, "ahead": 0}
-        case Step():
+        case StepEvent():
             return {
                 "status": Status.RUNNING,
                 "ahead": 0,
@@ -145,13 +147,13 @@ def _changes(old: Snapshot, event: Event) -> dict[str, object]:
                 "eta": event.eta,
                 "preview": event.preview or old.preview,
             }
-        case Saved():
+        case SavedEvent():
             return {"assets": tuple(sorted((*old.assets, event.asset), key=lambda asset: asset.index))}
-        case Notice():
+        case NoticeEvent():
             return {"notices": old.notices if event.text in old.notices else (*old.notices, event.text)}
-        case Finished():
+        case FinishedEvent():
             return {"status": Status.FINISHED, "eta": 0.0, "seconds": event.seconds, "preview": None}
-        case Failed():
+        case FailedEvent():
             return {"status": Status.FAILED, "error": event.error, "preview": None}
-        case Cancelled():
+        case CancelledEvent():
             return {"status": Status.CANCELLED, "preview": None, "notices": (*old.notices, event.text)}

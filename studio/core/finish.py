@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from studio.core.errors import InvalidRequest
-from studio.core.image_fields import picture
+from studio.core.image_fields import image_field
 from studio.core.range_checks import MAX_SIDE, check_range
 
 
@@ -42,7 +42,7 @@ class Upscale:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Faces:
+class FaceRestoration:
     """Face restoration. `visibility` 0 to 1 blends the restored face over the old one; `fidelity` 0 (best looking) to 1
     (closest to the source), for restorers that know it."""
 
@@ -54,7 +54,7 @@ class Faces:
         check_range("fidelity", self.fidelity, 0, 1)
 
 
-class Keep(StrEnum):
+class MetadataPolicy(StrEnum):
     """What a written file carries besides its pixels."""
 
     ALL = "all"  # recipe, infotext, machine-made marker
@@ -63,14 +63,14 @@ class Keep(StrEnum):
 
 
 @dataclass(frozen=True, kw_only=True)
-class FileWish:
+class OutputOptions:
     """How a file is written: `format` "png", "jpeg", "webp" or "avif", `quality` 1 to 100, at most `max_bytes`. None means
     what the settings say. Colours are sRGB always."""
 
     format: str | None = None
     quality: int | None = None
     max_bytes: int | None = None
-    keep: Keep = Keep.ALL
+    keep: MetadataPolicy = MetadataPolicy.ALL
 
     def __post_init__(self) -> None:
         if self.format not in (None, "png", "jpeg", "webp", "avif"):
@@ -139,7 +139,7 @@ class TextOverlay:
 class Watermark:
     """A mark over the picture: a picture or text, at a corner or `tiled`; `hidden` is invisible text that can be read back."""
 
-    picture: str | None = picture()
+    picture: str | None = image_field()
     text: str = ""
     opacity: float = 0.5
     size: float = 0.15
@@ -163,7 +163,7 @@ class Derivative:
     height: int | None = None
     crop: bool = False
     enlarge: bool = False
-    file: FileWish = FileWish()
+    file: OutputOptions = OutputOptions()
 
     def __post_init__(self) -> None:
         check_range("derivative width", self.width, 1, MAX_SIDE)

@@ -10,9 +10,9 @@ from types import MappingProxyType
 from typing import Any
 
 from studio.core.errors import InvalidRequest
-from studio.core.grid_values import floats, sizes, texts, wholes
+from studio.core.grid_values import parse_floats, parse_integers, parse_sizes, parse_texts
 from studio.core.lora_tags import change_tags, split_tags
-from studio.core.number_format import number
+from studio.core.number_format import format_number
 from studio.core.request import Axis, GenerationRequest, LoraUse
 
 MAX_CELLS = 1000
@@ -32,7 +32,7 @@ class Parameter:
 
     def label(self, value: Any) -> str:
         """What stands beside the row or above the column: "Steps: 20", or the bare value where it speaks for itself."""
-        text = number(value) if isinstance(value, int | float) else str(value)
+        text = format_number(value) if isinstance(value, int | float) else str(value)
         return f"{self.name}: {text}" if self.labelled else text
 
 
@@ -46,7 +46,7 @@ class Cell:
     labels: tuple[str, ...]
 
 
-def cells(request: GenerationRequest) -> list[Cell]:
+def expand_cells(request: GenerationRequest) -> list[Cell]:
     """Every combination of the axes' values, in the order in which they are best made: the model changes least often.
 
     The seed is left as it is, so all cells share it unless an axis runs over it. A request without axes is one cell.
@@ -57,7 +57,7 @@ def cells(request: GenerationRequest) -> list[Cell]:
     """
     if request.axes and request.count != 1:
         raise InvalidRequest("A grid makes one picture per cell.", hint="Set the count to 1.")
-    parameters = [_parameter(axis) for axis in request.axes]
+    parameters = [_get_parameter(axis) for axis in request.axes]
     values = [
         parameter.read(parameter.name, axis.values) for parameter, axis in zip(parameters, request.axes, strict=True)
     ]
@@ -75,14 +75,14 @@ def cells(request: GenerationRequest) -> list[Cell]:
     if len({axis.parameter for axis in request.axes}) < len(request.axes):
         raise InvalidRequest("Two axes of the grid run over the same parameter.", hint="Give both lists to one axis.")
     made = [
-        _cell(request, parameters, values, indices)
+        _build_cell(request, parameters, values, indices)
         for indices in itertools.product(*(range(len(found)) for found in values))
     ]
     costly = sorted(range(len(parameters)), key=lambda axis: -parameters[axis].cost)
     return sorted(made, key=lambda cell: tuple(cell.position[axis] for axis in costly))
 
 
-def _parameter(axis: Axis) -> Parameter:
+def _get_parameter(axis: Axis) -> Parameter:
     if axis.parameter not in PARAMETERS:
         raise InvalidRequest(
             f"A grid cannot run over {axis.parameter!r}.",
@@ -92,7 +92,7 @@ def _parameter(axis: Axis) -> Parameter:
     return PARAMETERS[axis.parameter]
 
 
-def _cell(
+def _build_cell(
     request: GenerationRequest, parameters: list[Parameter], values: list[list[Any]], indices: tuple[int, ...]
 ) -> Cell:
     changed = request.replace(axes=())
@@ -105,33 +105,33 @@ def _cell(
     return Cell(request=changed, position=(column, row, sheet), labels=labels)
 
 
-def _field(name: str) -> Callable[[GenerationRequest, list[Any], int], GenerationRequest]:
+def _make_setter(name: str) -> Callable[[GenerationRequest, list[Any], int], GenerationRequest]:
     return lambda request, values, index: request.replace(**{name: values[index]})
 
 
-def _with_hires(request: GenerationRequest, **changes: Any) -> GenerationRequest:
+def _replace_hires(request: GenerationRequest, **changes: Any) -> GenerationRequest:
     if request.hires is None:
         raise InvalidRequest("The grid runs over the hires pass, which is off.", hint="Switch the hires pass on.")
     return request.replace(hires=dataclasses.replace(request.hires, **changes))
 
 
-def _hires(name: str) -> Callable[[GenerationRequest, list[Any], int], GenerationRequest]:
+def _make_hires_setter(name: str) -> Callable[[GenerationRequest, list[Any], int], GenerationRequest]:
     def apply(request: GenerationRequest, values: list[Any], index: int) -> GenerationRequest:
         size = {"width": None, "height": None} if name == "scale" else {}
-        return _with_hires(request, **size, **{name: values[index]})
+        return _replace_hires(request, **size, **{name: values[index]})
 
     return apply
 
 
-def _size(request: GenerationRequest, values: list[Any], index: int) -> GenerationRequest:
+def _set_size(request: GenerationRequest, values: list[Any], index: int) -> GenerationRequest:
     return request.replace(width=values[index].width, height=values[index].height, aspect=None)
 
 
-def _aspect(request: GenerationRequest, values: list[Any], index: int) -> GenerationRequest:
+def _set_aspect(request: GenerationRequest, values: list[Any], index: int) -> GenerationRequest:
     return request.replace(width=None, height=None, aspect=values[index])
 
 
-def _search_replace(request: GenerationRequest, values: list[Any], index: int) -> GenerationRequest:
+def _replace_in_prompts(request: GenerationRequest, values: list[Any], index: int) -> GenerationRequest:
     """A1111's Prompt S/R: the first value is looked for in all prompts, and each value in turn stands in its place."""
     sought, put = values[0], values[index]
     prompts = [request.prompt, request.negative_prompt]
@@ -143,55 +143,89 @@ def _search_replace(request: GenerationRequest, values: list[Any], index: int) -
         )
     changed = [prompt.replace(sought, put) for prompt in prompts]
     request = request.replace(prompt=changed[0], negative_prompt=changed[1])
-    return _with_hires(request, prompt=changed[2], negative_prompt=changed[3]) if request.hires is not None else request
+    return (
+        _replace_hires(request, prompt=changed[2], negative_prompt=changed[3]) if request.hires is not None else request
+    )
 
 
-def _lora_weight(request: GenerationRequest, values: list[Any], index: int) -> GenerationRequest:
+def _set_lora_weight(request: GenerationRequest, values: list[Any], index: int) -> GenerationRequest:
     """Every LoRA of the request, chosen or written as a tag, gets the weight."""
     if not request.loras and not split_tags(request.prompt)[1]:
         raise InvalidRequest("The grid runs over the LoRA weight, but no LoRA is used.", hint="Choose a LoRA first.")
 
-    def weighted(use: LoraUse) -> LoraUse:
+    def change_weight(use: LoraUse) -> LoraUse:
         return LoraUse(name=use.name, weight=values[index])
 
-    return request.replace(loras=tuple(map(weighted, request.loras)), prompt=change_tags(request.prompt, weighted))
+    return request.replace(
+        loras=tuple(map(change_weight, request.loras)), prompt=change_tags(request.prompt, change_weight)
+    )
 
 
-def _table(*parameters: Parameter) -> Mapping[str, Parameter]:
+def _index_parameters(*parameters: Parameter) -> Mapping[str, Parameter]:
     return MappingProxyType({parameter.name: parameter for parameter in parameters})
 
 
-PARAMETERS: Mapping[str, Parameter] = _table(
-    Parameter(name="Model", read=texts, apply=_field("model"), example="embedded, sdxl/base", cost=3, labelled=False),
+PARAMETERS: Mapping[str, Parameter] = _index_parameters(
     Parameter(
-        name="Prompt S/R", read=texts, apply=_search_replace, example='red, blue, "green, dotted"', labelled=False
+        name="Model",
+        read=parse_texts,
+        apply=_make_setter("model"),
+        example="embedded, sdxl/base",
+        cost=3,
+        labelled=False,
     ),
     Parameter(
-        name="Prompt", read=texts, apply=_field("prompt"), example='"a red apple, photo", a pear', labelled=False
+        name="Prompt S/R",
+        read=parse_texts,
+        apply=_replace_in_prompts,
+        example='red, blue, "green, dotted"',
+        labelled=False,
     ),
-    Parameter(name="Negative prompt", read=texts, apply=_field("negative_prompt"), example="blurry, dark"),
-    Parameter(name="Prompt weight", read=floats, apply=_field("prompt_weight"), example="0.8, 1, 1.2"),
-    Parameter(name="Negative prompt weight", read=floats, apply=_field("negative_weight"), example="0.8, 1, 1.2"),
-    Parameter(name="Seed", read=wholes, apply=_field("seed"), example="1-5"),
-    Parameter(name="Steps", read=wholes, apply=_field("steps"), example="10-30 (+10)"),
-    Parameter(name="CFG scale", read=floats, apply=_field("guidance"), example="3-9 [4]"),
-    Parameter(name="Sampler", read=texts, apply=_field("sampler"), example="Euler, DPM++ 2M", labelled=False),
-    Parameter(name="Schedule type", read=texts, apply=_field("schedule"), example="Automatic, Karras"),
-    Parameter(name="Size", read=sizes, apply=_size, example="512x512, 512x768"),
-    Parameter(name="Width", read=wholes, apply=_field("width"), example="512, 768"),
-    Parameter(name="Height", read=wholes, apply=_field("height"), example="512, 768"),
-    Parameter(name="Aspect", read=texts, apply=_aspect, example="1:1, 3:2, 16:9"),
-    Parameter(name="Variation seed", read=wholes, apply=_field("variation_seed"), example="1-5"),
-    Parameter(name="Variation strength", read=floats, apply=_field("variation_strength"), example="0-1 [5]"),
-    Parameter(name="Clip skip", read=wholes, apply=_field("clip_skip"), example="1, 2"),
-    Parameter(name="VAE", read=texts, apply=_field("vae"), example="vae-a, vae-b", cost=1),
-    Parameter(name="LoRA weight", read=floats, apply=_lora_weight, example="0-1 [5]"),
-    Parameter(name="Hires upscaler", read=texts, apply=_hires("upscaler"), example="Latent, Lanczos"),
-    Parameter(name="Hires scale", read=floats, apply=_hires("scale"), example="1.5, 2"),
-    Parameter(name="Hires steps", read=wholes, apply=_hires("steps"), example="10, 20"),
-    Parameter(name="Hires denoising strength", read=floats, apply=_hires("strength"), example="0.3-0.7 (+0.2)"),
-    Parameter(name="Hires CFG scale", read=floats, apply=_hires("guidance"), example="5, 7"),
-    Parameter(name="Hires sampler", read=texts, apply=_hires("sampler"), example="Euler, DPM++ 2M"),
-    Parameter(name="Hires schedule type", read=texts, apply=_hires("schedule"), example="Automatic, Karras"),
-    Parameter(name="Hires model", read=texts, apply=_hires("model"), example="embedded, sdxl/base", cost=2),
+    Parameter(
+        name="Prompt",
+        read=parse_texts,
+        apply=_make_setter("prompt"),
+        example='"a red apple, photo", a pear',
+        labelled=False,
+    ),
+    Parameter(name="Negative prompt", read=parse_texts, apply=_make_setter("negative_prompt"), example="blurry, dark"),
+    Parameter(name="Prompt weight", read=parse_floats, apply=_make_setter("prompt_weight"), example="0.8, 1, 1.2"),
+    Parameter(
+        name="Negative prompt weight", read=parse_floats, apply=_make_setter("negative_weight"), example="0.8, 1, 1.2"
+    ),
+    Parameter(name="Seed", read=parse_integers, apply=_make_setter("seed"), example="1-5"),
+    Parameter(name="Steps", read=parse_integers, apply=_make_setter("steps"), example="10-30 (+10)"),
+    Parameter(name="CFG scale", read=parse_floats, apply=_make_setter("guidance"), example="3-9 [4]"),
+    Parameter(
+        name="Sampler", read=parse_texts, apply=_make_setter("sampler"), example="Euler, DPM++ 2M", labelled=False
+    ),
+    Parameter(name="Schedule type", read=parse_texts, apply=_make_setter("schedule"), example="Automatic, Karras"),
+    Parameter(name="Size", read=parse_sizes, apply=_set_size, example="512x512, 512x768"),
+    Parameter(name="Width", read=parse_integers, apply=_make_setter("width"), example="512, 768"),
+    Parameter(name="Height", read=parse_integers, apply=_make_setter("height"), example="512, 768"),
+    Parameter(name="Aspect", read=parse_texts, apply=_set_aspect, example="1:1, 3:2, 16:9"),
+    Parameter(name="Variation seed", read=parse_integers, apply=_make_setter("variation_seed"), example="1-5"),
+    Parameter(
+        name="Variation strength", read=parse_floats, apply=_make_setter("variation_strength"), example="0-1 [5]"
+    ),
+    Parameter(name="Clip skip", read=parse_integers, apply=_make_setter("clip_skip"), example="1, 2"),
+    Parameter(name="VAE", read=parse_texts, apply=_make_setter("vae"), example="vae-a, vae-b", cost=1),
+    Parameter(name="LoRA weight", read=parse_floats, apply=_set_lora_weight, example="0-1 [5]"),
+    Parameter(name="Hires upscaler", read=parse_texts, apply=_make_hires_setter("upscaler"), example="Latent, Lanczos"),
+    Parameter(name="Hires scale", read=parse_floats, apply=_make_hires_setter("scale"), example="1.5, 2"),
+    Parameter(name="Hires steps", read=parse_integers, apply=_make_hires_setter("steps"), example="10, 20"),
+    Parameter(
+        name="Hires denoising strength",
+        read=parse_floats,
+        apply=_make_hires_setter("strength"),
+        example="0.3-0.7 (+0.2)",
+    ),
+    Parameter(name="Hires CFG scale", read=parse_floats, apply=_make_hires_setter("guidance"), example="5, 7"),
+    Parameter(name="Hires sampler", read=parse_texts, apply=_make_hires_setter("sampler"), example="Euler, DPM++ 2M"),
+    Parameter(
+        name="Hires schedule type", read=parse_texts, apply=_make_hires_setter("schedule"), example="Automatic, Karras"
+    ),
+    Parameter(
+        name="Hires model", read=parse_texts, apply=_make_hires_setter("model"), example="embedded, sdxl/base", cost=2
+    ),
 )

@@ -16,7 +16,7 @@ from studio.core.errors import InvalidRequest
 
 _NUMBER = r"[+-]?\s*(?:\d+(?:\.\d*)?|\.\d+)"
 _RANGE = re.compile(rf"\s*({_NUMBER})\s*-\s*({_NUMBER})\s*(?:\(\s*({_NUMBER})\s*\)|\[\s*(\d+)\s*\])?\s*")
-_MOST = 1000  # values of one range
+_MAX_RANGE_VALUES = 1000  # values of one range
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Size:
         return f"{self.width}×{self.height}"
 
 
-def texts(name: str, typed: tuple[str, ...]) -> list[str]:
+def parse_texts(name: str, typed: tuple[str, ...]) -> list[str]:
     """The values as they are. Raises InvalidRequest for a quote that never ends."""
     if len(typed) != 1:
         return [text.strip() for text in typed if text.strip()]
@@ -45,29 +45,29 @@ def texts(name: str, typed: tuple[str, ...]) -> list[str]:
     return [text.strip() for row in rows for text in row if text.strip()]
 
 
-def floats(name: str, typed: tuple[str, ...]) -> list[float]:
+def parse_floats(name: str, typed: tuple[str, ...]) -> list[float]:
     """Numbers, ranges opened. Raises InvalidRequest for what is neither."""
-    return [value for text in texts(name, typed) for value in _open(name, text, whole=False)]
+    return [value for text in parse_texts(name, typed) for value in _parse_numbers(name, text, whole=False)]
 
 
-def wholes(name: str, typed: tuple[str, ...]) -> list[int]:
+def parse_integers(name: str, typed: tuple[str, ...]) -> list[int]:
     """Whole numbers, ranges opened. Raises InvalidRequest for what is neither."""
-    return [int(value) for text in texts(name, typed) for value in _open(name, text, whole=True)]
+    return [int(value) for text in parse_texts(name, typed) for value in _parse_numbers(name, text, whole=True)]
 
 
-def sizes(name: str, typed: tuple[str, ...]) -> list[Size]:
+def parse_sizes(name: str, typed: tuple[str, ...]) -> list[Size]:
     """Sizes written as 512x768. Raises InvalidRequest for anything else."""
-    matches = [(text, re.fullmatch(r"(\d+)\s*[x×*]\s*(\d+)", text)) for text in texts(name, typed)]
+    matches = [(text, re.fullmatch(r"(\d+)\s*[x×*]\s*(\d+)", text)) for text in parse_texts(name, typed)]
     for text, match in matches:
         if match is None:
             raise InvalidRequest(f"{name}: {text!r} is not a size.", hint="Write it as 512x768.")
     return [Size(int(match[1]), int(match[2])) for _, match in matches if match is not None]
 
 
-def _open(name: str, text: str, *, whole: bool) -> list[float]:
+def _parse_numbers(name: str, text: str, *, whole: bool) -> list[float]:
     match = _RANGE.fullmatch(text)
     try:
-        values = [text] if match is None else _range(match, whole=whole)
+        values = [text] if match is None else _expand_range(match, whole=whole)
         numbers = [int(value) if whole else float(value) for value in values]
     except (ValueError, OverflowError) as error:
         raise InvalidRequest(
@@ -79,11 +79,11 @@ def _open(name: str, text: str, *, whole: bool) -> list[float]:
     return [*numbers]
 
 
-def _range(match: re.Match[str], *, whole: bool) -> list[float]:
+def _expand_range(match: re.Match[str], *, whole: bool) -> list[float]:
     start, end = (float(part.replace(" ", "")) for part in match.group(1, 2))
     if match[4] is not None:
         count = int(match[4])
-        _refuse_long(match[0], count)
+        _check_value_count(match[0], count)
         points = [start + (end - start) * i / (count - 1) for i in range(count)] if count > 1 else [start] * count
     else:
         step = float(match[3].replace(" ", "")) if match[3] is not None else math.copysign(1, end - start)
@@ -92,13 +92,13 @@ def _range(match: re.Match[str], *, whole: bool) -> list[float]:
                 f"The range {match[0].strip()!r} never reaches its end.", hint="Turn the sign of the step."
             )
         count = int((end - start) / step + 1e-9) + 1
-        _refuse_long(match[0], count)
+        _check_value_count(match[0], count)
         points = [start + step * i for i in range(count)]
     return [int(point) if whole else round(point, 10) for point in points]
 
 
-def _refuse_long(text: str, count: int) -> None:
-    if count > _MOST:
+def _check_value_count(text: str, count: int) -> None:
+    if count > _MAX_RANGE_VALUES:
         raise InvalidRequest(
-            f"The range {text.strip()!r} has {count} values, {_MOST} at most.", hint="Use a larger step."
+            f"The range {text.strip()!r} has {count} values, {_MAX_RANGE_VALUES} at most.", hint="Use a larger step."
         )

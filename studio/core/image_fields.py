@@ -9,41 +9,41 @@ from typing import Any, TypeVar, cast
 T = TypeVar("T")
 
 
-def picture(default: Any = None) -> Any:
+def image_field(default: Any = None) -> Any:
     """A field that holds a picture's content hash, or a tuple of them."""
     return dataclasses.field(default=default, metadata={"picture": True})
 
 
-def pictures_in(value: Any) -> tuple[str, ...]:
+def list_image_hashes(value: Any) -> tuple[str, ...]:
     """The content hashes of all pictures that the dataclass `value` names, in the order of its fields, each once."""
-    return tuple(dict.fromkeys(_walk(value)))
+    return tuple(dict.fromkeys(_walk_hashes(value)))
 
 
-def with_pictures(value: T, change: Callable[[str], str]) -> T:
+def replace_images(value: T, change: Callable[[str], str]) -> T:
     """The dataclass `value` with every picture that it names passed through `change`."""
     changes: dict[str, Any] = {}
     for f in dataclasses.fields(cast("Any", value)):
         held = getattr(value, f.name)
-        new = _changed(held, change, is_picture=bool(f.metadata.get("picture")))
+        new = _change_value(held, change, is_picture=bool(f.metadata.get("picture")))
         if new is not held:
             changes[f.name] = new
     return dataclasses.replace(cast("Any", value), **changes) if changes else value
 
 
-def _changed(held: Any, change: Callable[[str], str], *, is_picture: bool) -> Any:
+def _change_value(held: Any, change: Callable[[str], str], *, is_picture: bool) -> Any:
     if isinstance(held, tuple):
         items = cast("tuple[Any, ...]", held)
-        new = tuple(_changed(item, change, is_picture=is_picture) for item in items)
+        new = tuple(_change_value(item, change, is_picture=is_picture) for item in items)
         return items if all(a is b for a, b in zip(items, new, strict=True)) else new
     if is_picture:
         return change(held) if held else held
-    return with_pictures(held, change) if dataclasses.is_dataclass(held) and not isinstance(held, type) else held
+    return replace_images(held, change) if dataclasses.is_dataclass(held) and not isinstance(held, type) else held
 
 
-def _walk(value: Any) -> Iterator[str]:
+def _walk_hashes(value: Any) -> Iterator[str]:
     if isinstance(value, tuple):
         for item in cast("tuple[Any, ...]", value):
-            yield from _walk(item)
+            yield from _walk_hashes(item)
     elif dataclasses.is_dataclass(value):
         for f in dataclasses.fields(value):
             held = getattr(value, f.name)
@@ -51,4 +51,4 @@ def _walk(value: Any) -> Iterator[str]:
                 named = cast("tuple[str | None, ...]", held if isinstance(held, tuple) else (held,))
                 yield from (one for one in named if one)
             else:
-                yield from _walk(held)
+                yield from _walk_hashes(held)

@@ -26,16 +26,16 @@ from studio.core.errors import BadImage
 from studio.core.settings import Settings
 
 IN_PROCESS_PIXELS = 16_000_000
-MOST_PNG_CHUNKS = 20_000
-MOST_PNG_TEXT = 8 * 1024 * 1024  # bytes in text chunks; Pillow bounds what they unpack to
-MOST_JPEG_SCANS = 500
-SCAN_PIXELS = 64_000_000  # scans times pixels that are still decoded here
-_READABLE = "PNG, JPEG, WebP, AVIF, GIF, BMP or TIFF"
+MAX_PNG_CHUNKS = 20_000
+MAX_PNG_TEXT_BYTES = 8 * 1024 * 1024  # bytes in text chunks; Pillow bounds what they unpack to
+MAX_JPEG_SCANS = 500
+MAX_SCAN_PIXELS = 64_000_000  # scans times pixels that are still decoded here
+_SUPPORTED_FORMATS = "PNG, JPEG, WebP, AVIF, GIF, BMP or TIFF"
 _PNG = b"\x89PNG\r\n\x1a\n"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Limits:
+class ImageLimits:
     """What a picture may cost: bytes of the file, px of a side, pixels in all, seconds to decode."""
 
     max_bytes: int = 64 * 1024 * 1024
@@ -44,33 +44,33 @@ class Limits:
     seconds: float = 20.0
 
     @classmethod
-    def of(cls, settings: Settings) -> Limits:
+    def of(cls, settings: Settings) -> ImageLimits:
         """The limits that the settings give."""
         return cls(max_bytes=settings.max_upload_mb * 1024 * 1024, max_pixels=settings.max_megapixels * 1_000_000)
 
 
-def open_image(source: bytes | Path | BinaryIO, *, limits: Limits | None = None) -> Image.Image:
+def open_image(source: bytes | Path | BinaryIO, *, limits: ImageLimits | None = None) -> Image.Image:
     """The picture in `source`: 8-bit, mode L, RGB or RGBA, sRGB, upright by its EXIF, first frame, no metadata.
 
     Raises:
         BadImage: not a picture, broken, truncated, of a format that is not let in, or past a limit; the message says which.
     """
-    limits = limits or Limits()
-    data = _read(source, limits.max_bytes)
-    kind = sniff(data)
+    limits = limits or ImageLimits()
+    data = _read_source(source, limits.max_bytes)
+    kind = detect_format(data)
     if kind is None:
-        raise BadImage("This is not a picture that can be opened.", hint=f"Use {_READABLE}.")
+        raise BadImage("This is not a picture that can be opened.", hint=f"Use {_SUPPORTED_FORMATS}.")
     _check_structure(data, kind)
     if kind in ("PNG", "JPEG", "WEBP", "GIF"):
-        size = _size_in_header(data, kind)
+        size = _read_header_size(data, kind)
         if size is not None:
             _check_size(size, limits)
-            if _cheap(data, kind, size):
-                return _decode_here(data, kind, limits)
-    return _decode_apart(data, kind, limits)
+            if _is_cheap(data, kind, size):
+                return _decode_in_process(data, kind, limits)
+    return _decode_in_subprocess(data, kind, limits)
 
 
-def sniff(data: bytes) -> str | None:
+def detect_format(data: bytes) -> str | None:
     """Pillow's name of the format that the first bytes tell, None for all that are not let in."""
     if data.startswith(_PNG):
         return "PNG"
@@ -87,7 +87,7 @@ def sniff(data: bytes) -> str | None:
     return "TIFF" if data[:4] in (b"II*\0", b"MM\0*") else None
 
 
-def _read(source: bytes | Path | BinaryIO, most: int) -> bytes:
+def _read_source(source: bytes | Path | BinaryIO, most: int) -> bytes:
     if isinstance(source, bytes):
         data = source
     elif isinstance(source, Path):
@@ -99,7 +99,7 @@ def _read(source: bytes | Path | BinaryIO, most: int) -> bytes:
             f"The file is larger than {most // 1024 // 1024} MiB.", hint="Make it smaller, or raise max_upload_mb."
         )
     if not data:
-        raise BadImage("The file is empty.", hint=f"Use {_READABLE}.")
+        raise BadImage("The file is empty.", hint=f"Use {_SUPPORTED_FORMATS}.")
     return data
 
 
@@ -118,17 +118,17 @@ def _read_file(path: Path, most: int) -> bytes:
 def _check_structure(data: bytes, kind: str) -> None:
     """Refuse files built to be slow: thousands of PNG chunks, megabytes of text, hundreds of JPEG scans."""
     if kind == "PNG":
-        chunks, text = _png_chunks(data)
-        if chunks > MOST_PNG_CHUNKS or text > MOST_PNG_TEXT:
+        chunks, text = _count_png_chunks(data)
+        if chunks > MAX_PNG_CHUNKS or text > MAX_PNG_TEXT_BYTES:
             raise BadImage("This PNG is built of too many pieces.", hint="Save it anew with an image program.")
-    if kind == "JPEG" and data.count(b"\xff\xda") > MOST_JPEG_SCANS:
+    if kind == "JPEG" and data.count(b"\xff\xda") > MAX_JPEG_SCANS:
         raise BadImage("This JPEG is built of too many scans.", hint="Save it anew with an image program.")
 
 
-def _png_chunks(data: bytes) -> tuple[int, int]:
+def _count_png_chunks(data: bytes) -> tuple[int, int]:
     """(number of chunks, bytes of text in them), counted no further than the limit."""
     place, chunks, text = len(_PNG), 0, 0
-    while place + 8 <= len(data) and chunks <= MOST_PNG_CHUNKS:
+    while place + 8 <= len(data) and chunks <= MAX_PNG_CHUNKS:
         length = int.from_bytes(data[place : place + 4], "big")
         if data[place + 4 : place + 8] in (b"tEXt", b"zTXt", b"iTXt"):
             text += length
@@ -137,22 +137,22 @@ def _png_chunks(data: bytes) -> tuple[int, int]:
     return chunks, text
 
 
-def _size_in_header(data: bytes, kind: str) -> tuple[int, int] | None:
+def _read_header_size(data: bytes, kind: str) -> tuple[int, int] | None:
     """(width, height) as the header says, None where Pillow does not open it: then the child finds out why."""
     try:
         with Image.open(io.BytesIO(data), formats=(kind,)) as image:
             return image.size
-    except (*decode_image.FAILURES, struct.error):
+    except (*decode_image.DECODE_ERRORS, struct.error):
         return None
 
 
-def _check_size(size: tuple[int, int], limits: Limits) -> None:
+def _check_size(size: tuple[int, int], limits: ImageLimits) -> None:
     width, height = size
     if max(size) > limits.max_side or width * height > limits.max_pixels:
-        raise _too_big(f"{width}×{height}", limits)
+        raise _make_size_error(f"{width}×{height}", limits)
 
 
-def _too_big(size: str, limits: Limits) -> BadImage:
+def _make_size_error(size: str, limits: ImageLimits) -> BadImage:
     return BadImage(
         f"The picture is too large ({size[:80]}).",
         hint=f"At most {limits.max_side} px a side and {limits.max_pixels / 1e6:g} megapixels.",
@@ -160,21 +160,21 @@ def _too_big(size: str, limits: Limits) -> BadImage:
     )
 
 
-def _cheap(data: bytes, kind: str, size: tuple[int, int]) -> bool:
+def _is_cheap(data: bytes, kind: str, size: tuple[int, int]) -> bool:
     pixels = size[0] * size[1]
-    return pixels <= IN_PROCESS_PIXELS and (kind != "JPEG" or pixels * data.count(b"\xff\xda") <= SCAN_PIXELS)
+    return pixels <= IN_PROCESS_PIXELS and (kind != "JPEG" or pixels * data.count(b"\xff\xda") <= MAX_SCAN_PIXELS)
 
 
-def _decode_here(data: bytes, kind: str, limits: Limits) -> Image.Image:
+def _decode_in_process(data: bytes, kind: str, limits: ImageLimits) -> Image.Image:
     try:
-        return decode_image.decode(data, (kind,), limits.max_side, limits.max_pixels)
-    except decode_image.TooBig as error:
-        raise _too_big(str(error), limits) from error
-    except (*decode_image.FAILURES, struct.error, MemoryError) as error:
-        raise _broken(kind) from error
+        return decode_image.decode_image(data, (kind,), limits.max_side, limits.max_pixels)
+    except decode_image.ImageTooLarge as error:
+        raise _make_size_error(str(error), limits) from error
+    except (*decode_image.DECODE_ERRORS, struct.error, MemoryError) as error:
+        raise _make_broken_error(kind) from error
 
 
-def _decode_apart(data: bytes, kind: str, limits: Limits) -> Image.Image:
+def _decode_in_subprocess(data: bytes, kind: str, limits: ImageLimits) -> Image.Image:
     """Decode in a process with bounded time and memory."""
     order = {
         "formats": [kind], "max_side": limits.max_side, "max_pixels": limits.max_pixels, "seconds": int(limits.seconds) + 1,
@@ -197,15 +197,15 @@ def _decode_apart(data: bytes, kind: str, limits: Limits) -> Image.Image:
     except OSError as error:
         raise BadImage("The picture could not be opened just now.", hint="Try again in a moment.") from error
     if done.returncode == 3:
-        raise _too_big(done.stdout.decode(errors="replace"), limits)
+        raise _make_size_error(done.stdout.decode(errors="replace"), limits)
     if done.returncode != 0:
-        raise _broken(kind)
+        raise _make_broken_error(kind)
     header, _, pixels = done.stdout.partition(b"\n")
     mode, width, height = json.loads(header)
     return Image.frombytes(mode, (width, height), pixels)
 
 
-def _broken(kind: str) -> BadImage:
+def _make_broken_error(kind: str) -> BadImage:
     return BadImage(
         f"This {kind} file is broken or not complete.", hint="Send it again, or save it anew with an image program."
     )

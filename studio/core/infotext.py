@@ -11,10 +11,10 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from studio.core.infotext_keys import request_of
+from studio.core.infotext_keys import parse_pairs
 from studio.core.lora_tags import split_tags, write_tag
 from studio.core.model import Feature, Model
-from studio.core.number_format import number
+from studio.core.number_format import format_number
 from studio.core.request import GenerationRequest, Hires, LoraUse
 from studio.core.task import Task
 
@@ -22,12 +22,12 @@ _NEGATIVE = "Negative prompt:"
 _PAIR = re.compile(
     r'\s{0,9}(\w[\w \-/+.]{0,60}?):\s*("(?:\\.|[^\\"])*"|[^,]*)(?:,|$)'
 )  # bounded: a hostile text must not take hours
-_LONGEST = 200_000  # characters that are read
+_MAX_CHARS = 200_000  # characters that are read
 _FIRST_KEYS = re.compile(r"^\s*(?:Steps|Sampler|CFG scale|Seed|Size): [^,]*, *\w[\w \-/]*: ")
 
 
 @dataclass(frozen=True)
-class Parsed:
+class ParsedInfotext:
     """What an infotext asks for. `unknown` are the pairs that no field of the request stands for, hashes and versions among them."""
 
     request: GenerationRequest
@@ -50,107 +50,107 @@ def format_infotext(  # noqa: PLR0913 - the outside's facts of one picture
     the prompt. What the model chose by itself (`None` in the request) is written with the model's default; what the
     model does not have is left out.
     """
-    lines = [_with_tags(request.prompt, request.loras)]
+    lines = [_append_tags(request.prompt, request.loras)]
     if request.negative_prompt.strip():
         lines.append(f"{_NEGATIVE} {request.negative_prompt.strip()}")
     pairs = [
-        *_sampling_pairs(request, model),
+        *_build_sampling_pairs(request, model),
         ("Seed", str(seed)),
         ("Size", f"{width}x{height}"),
         ("Model hash", model_hash),
         ("Model", model.id),
-        *_extra_pairs(request),
-        *(_hires_pairs(request.hires) if request.hires is not None else ()),
+        *_build_extra_pairs(request),
+        *(_build_hires_pairs(request.hires) if request.hires is not None else ()),
         ("Version", version),
     ]
     lines.append(", ".join(f"{key}: {_quote(value)}" for key, value in pairs if value))
     return "\n".join(lines).strip()
 
 
-def with_steps(infotext: str, request: GenerationRequest) -> str:
+def append_step_pairs(infotext: str, request: GenerationRequest) -> str:
     """`infotext` and what was done to the picture after it was drawn, as AUTOMATIC1111's Extras write it where they have a
     key for it. Nothing is taken away; a picture of unknown making stays without one."""
     if not infotext:
         return ""
-    pairs = [pair for step in (request, *request.then) for pair in _step_pairs(step)]
+    pairs = [pair for step in (request, *request.then) for pair in _build_step_pairs(step)]
     text = ", ".join(f"{key}: {_quote(value)}" for key, value in pairs)
     return ", ".join(part for part in (infotext, text) if part)
 
 
-def _step_pairs(step: GenerationRequest) -> list[tuple[str, str]]:
+def _build_step_pairs(step: GenerationRequest) -> list[tuple[str, str]]:
     if step.task is Task.UPSCALE and step.upscale is not None:
         scale = step.upscale.scale
         return [
-            *([("Postprocess upscale by", number(scale))] if scale else []),
+            *([("Postprocess upscale by", format_number(scale))] if scale else []),
             ("Postprocess upscaler", step.model.removeprefix("upscaler/")),
         ]
     if step.task is Task.RESTORE_FACES and step.faces is not None:
-        return [("Face restoration", f"{step.model.removeprefix('restorer/')}, {number(step.faces.visibility)}")]
+        return [("Face restoration", f"{step.model.removeprefix('restorer/')}, {format_number(step.faces.visibility)}")]
     if step.task in (Task.REMOVE_BACKGROUND, Task.FINISH, Task.SOCIAL):
         return [("Postprocess", step.task.value.replace("_", " "))]
     return []
 
 
-def parse_infotext(text: str) -> Parsed:
+def parse_infotext(text: str) -> ParsedInfotext:
     """The request that an infotext of AUTOMATIC1111, Forge or this studio describes.
 
     Never fails: a pair that is unknown, malformed or out of range ends up in `unknown`. LoRA tags stay in the prompt,
     where they mean the same. A text without any pairs is taken as a prompt.
     """
-    body, line = _split(text[:_LONGEST].replace("\r\n", "\n").replace("\r", "\n").strip("\n"))
-    prompt, negative = _prompts(body)
+    body, line = _split_infotext(text[:_MAX_CHARS].replace("\r\n", "\n").replace("\r", "\n").strip("\n"))
+    prompt, negative = _split_prompts(body)
     pairs = {match[1].strip(): _unquote(match[2].strip()) for match in _PAIR.finditer(line)}
-    request, unknown = request_of(prompt, negative, pairs)
-    return Parsed(request, unknown)
+    request, unknown = parse_pairs(prompt, negative, pairs)
+    return ParsedInfotext(request, unknown)
 
 
-def _sampling_pairs(request: GenerationRequest, model: Model) -> list[tuple[str, str]]:
+def _build_sampling_pairs(request: GenerationRequest, model: Model) -> list[tuple[str, str]]:
     chosen = model.sampling
     guidance = chosen.guidance if request.guidance is None else request.guidance
     values = (
         (Feature.STEPS, "Steps", str(request.steps or chosen.steps)),
         (Feature.SAMPLER, "Sampler", request.sampler or chosen.sampler),
         (Feature.SAMPLER, "Schedule type", request.schedule or chosen.schedule),
-        (Feature.GUIDANCE, "CFG scale", number(guidance)),
+        (Feature.GUIDANCE, "CFG scale", format_number(guidance)),
     )
     return [(key, value) for feature, key, value in values if feature in model.features]
 
 
-def _extra_pairs(request: GenerationRequest) -> list[tuple[str, str]]:
+def _build_extra_pairs(request: GenerationRequest) -> list[tuple[str, str]]:
     varied = request.variation_strength > 0
     return [
         ("VAE", request.vae or ""),
         ("Variation seed", str(request.variation_seed) if varied and request.variation_seed is not None else ""),
-        ("Variation seed strength", number(request.variation_strength) if varied else ""),
-        ("Denoising strength", _denoising(request)),
+        ("Variation seed strength", format_number(request.variation_strength) if varied else ""),
+        ("Denoising strength", _format_strength(request)),
         ("Clip skip", str(request.clip_skip) if (request.clip_skip or 1) > 1 else ""),
-        ("Prompt weight", number(request.prompt_weight) if request.prompt_weight != 1 else ""),
-        ("Negative prompt weight", number(request.negative_weight) if request.negative_weight != 1 else ""),
+        ("Prompt weight", format_number(request.prompt_weight) if request.prompt_weight != 1 else ""),
+        ("Negative prompt weight", format_number(request.negative_weight) if request.negative_weight != 1 else ""),
     ]
 
 
-def _denoising(request: GenerationRequest) -> str:
+def _format_strength(request: GenerationRequest) -> str:
     strength = request.hires.strength if request.hires is not None else request.strength
-    return "" if strength is None else number(strength)
+    return "" if strength is None else format_number(strength)
 
 
-def _hires_pairs(hires: Hires) -> list[tuple[str, str]]:
+def _build_hires_pairs(hires: Hires) -> list[tuple[str, str]]:
     by_size = hires.width is not None and hires.height is not None
     return [
-        ("Hires upscale", "" if by_size else number(hires.scale)),
+        ("Hires upscale", "" if by_size else format_number(hires.scale)),
         ("Hires resize", f"{hires.width}x{hires.height}" if by_size else ""),
         ("Hires steps", str(hires.steps or "")),
         ("Hires upscaler", hires.upscaler),
         ("Hires checkpoint", hires.model or ""),
         ("Hires sampler", hires.sampler or ""),
         ("Hires schedule type", hires.schedule or ""),
-        ("Hires CFG Scale", number(hires.guidance) if hires.guidance is not None else ""),
+        ("Hires CFG Scale", format_number(hires.guidance) if hires.guidance is not None else ""),
         ("Hires prompt", hires.prompt),
         ("Hires negative prompt", hires.negative_prompt),
     ]
 
 
-def _with_tags(prompt: str, loras: Iterable[LoraUse]) -> str:
+def _append_tags(prompt: str, loras: Iterable[LoraUse]) -> str:
     present = {use.name for use in split_tags(prompt)[1]}
     tags = [write_tag(use) for use in loras if use.name not in present]
     return " ".join([prompt.strip(), *tags]).strip()
@@ -169,7 +169,7 @@ def _unquote(value: str) -> str:
         return value[1:-1]
 
 
-def _split(text: str) -> tuple[list[str], str]:
+def _split_infotext(text: str) -> tuple[list[str], str]:
     """The lines of prompts, and the line of pairs; whatever other tools append below that line belongs to the pairs."""
     lines = text.split("\n")
     for index in range(len(lines) - 1, -1, -1):
@@ -180,7 +180,7 @@ def _split(text: str) -> tuple[list[str], str]:
     return lines, ""
 
 
-def _prompts(lines: list[str]) -> tuple[str, str]:
+def _split_prompts(lines: list[str]) -> tuple[str, str]:
     for index, line in enumerate(lines):
         if line.lstrip().startswith(_NEGATIVE):
             below = [line.lstrip()[len(_NEGATIVE) :], *lines[index + 1 :]]

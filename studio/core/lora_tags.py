@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 
 from studio.core.errors import InvalidRequest
-from studio.core.number_format import number
+from studio.core.number_format import format_number
 from studio.core.request import LoraUse
 
 _TAG = re.compile(r"<(?:lora|lyco):([^<>:]+)((?::[^<>:]*)*)>", re.IGNORECASE)
@@ -14,7 +14,7 @@ _TAG = re.compile(r"<(?:lora|lyco):([^<>:]+)((?::[^<>:]*)*)>", re.IGNORECASE)
 
 def write_tag(use: LoraUse) -> str:
     """The tag that stands for `use`."""
-    return f"<lora:{use.name}:{number(use.weight)}>"
+    return f"<lora:{use.name}:{format_number(use.weight)}>"
 
 
 def split_tags(text: str) -> tuple[str, tuple[LoraUse, ...]]:
@@ -28,7 +28,7 @@ def split_tags(text: str) -> tuple[str, tuple[LoraUse, ...]]:
     uses: list[LoraUse] = []
 
     def take(match: re.Match[str]) -> str:
-        uses.append(_read(match))
+        uses.append(_parse_tag(match))
         return ""
 
     return _TAG.sub(take, text), tuple(uses)
@@ -40,10 +40,10 @@ def change_tags(text: str, change: Callable[[LoraUse], LoraUse]) -> str:
     Raises:
         InvalidRequest: as `split_tags`.
     """
-    return _TAG.sub(lambda match: write_tag(change(_read(match))), text)
+    return _TAG.sub(lambda match: write_tag(change(_parse_tag(match))), text)
 
 
-def _read(match: re.Match[str]) -> LoraUse:
+def _parse_tag(match: re.Match[str]) -> LoraUse:
     weights = [part.strip() for part in match[2].split(":") if part.strip()]
     first = weights[0].partition("=")[2] or weights[0] if weights else "1"
     try:

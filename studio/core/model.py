@@ -65,16 +65,16 @@ class Sizes:
     largest: int = 2048
     max_pixels: int = 2048 * 2048
 
-    def fit(self, width: int | None, height: int | None, aspect: str | None) -> tuple[int, int]:
+    def fit_size(self, width: int | None, height: int | None, aspect: str | None) -> tuple[int, int]:
         """The (width, height) to use: given sides as they are, an aspect at the area of the default size, else the default."""
         default_width, default_height = self.liked[0]
         if width is not None or height is not None or aspect is None:
             return width or default_width, height or default_height
         ratio = parse_aspect(aspect)
         area = default_width * default_height
-        return self._round(math.sqrt(area * ratio)), self._round(math.sqrt(area / ratio))
+        return self._round_side(math.sqrt(area * ratio)), self._round_side(math.sqrt(area / ratio))
 
-    def near(self, width: int, height: int) -> tuple[int, int]:
+    def find_nearest_size(self, width: int, height: int) -> tuple[int, int]:
         """The (width, height) for a picture of that size: as it is where the model can, else smaller or larger in its shape."""
         scale = min(1.0, self.largest / max(width, height), math.sqrt(self.max_pixels / (width * height)))
         scale *= max(1.0, self.smallest / (min(width, height) * scale))
@@ -83,7 +83,7 @@ class Sizes:
         wide, high = (min(side, self.largest // step * step) for side in fitted)
         return wide, high
 
-    def _round(self, side: float) -> int:
+    def _round_side(self, side: float) -> int:
         rounded = round(side / self.multiple) * self.multiple
         return max(self.smallest, min(self.largest, rounded))
 
@@ -135,18 +135,18 @@ class Model:
             raise InvalidRequest(
                 f"{self.title} does not do {request.task}.", hint="It does: " + ", ".join(sorted(self.tasks)) + "."
             )
-        for feature in sorted(used_features(request) - self.features):
+        for feature in sorted(find_used_features(request) - self.features):
             raise InvalidRequest(
                 f"{self.title} has no {feature}.", hint="Leave that field as it is, or pick another model."
             )
-        if request.task.draws:
-            self._check_size(*self.size_of(request), what="size")
+        if request.task.is_generative:
+            self._check_size(*self.get_size(request), what="size")
         if request.hires is not None:
             if request.task is not Task.TXT2IMG:
                 raise InvalidRequest(
                     "The hires pass follows txt2img only.", hint="Enlarge the result as a step of its own."
                 )
-            self._check_size(*self.hires_size(request), what="hires size")
+            self._check_size(*self.get_hires_size(request), what="hires size")
         if request.count > self.max_count or request.batch_size > self.max_batch:
             raise InvalidRequest(
                 f"{self.title} makes at most {self.max_count} pictures, {self.max_batch} at once.",
@@ -156,18 +156,18 @@ class Model:
         if request.hires is not None:
             self._check_sampler(request.hires.sampler, request.hires.schedule)
 
-    def size_of(self, request: GenerationRequest) -> tuple[int, int]:
+    def get_size(self, request: GenerationRequest) -> tuple[int, int]:
         """The (width, height) in px of the first pass."""
-        return self.sizes.fit(request.width, request.height, request.aspect)
+        return self.sizes.fit_size(request.width, request.height, request.aspect)
 
-    def hires_size(self, request: GenerationRequest) -> tuple[int, int]:
+    def get_hires_size(self, request: GenerationRequest) -> tuple[int, int]:
         """The (width, height) in px after the hires pass, rounded to the model's multiple."""
         if request.hires is None:
-            return self.size_of(request)
+            return self.get_size(request)
         if request.hires.width is not None and request.hires.height is not None:
             return request.hires.width, request.hires.height
         step = self.sizes.multiple
-        width, height = (round(side * request.hires.scale / step) * step for side in self.size_of(request))
+        width, height = (round(side * request.hires.scale / step) * step for side in self.get_size(request))
         return width, height
 
     def _check_size(self, width: int, height: int, *, what: str) -> None:
@@ -200,7 +200,7 @@ class Model:
             )
 
 
-def used_features(request: GenerationRequest) -> frozenset[Feature]:
+def find_used_features(request: GenerationRequest) -> frozenset[Feature]:
     """The features that `request` cannot do without."""
     uses = {
         Feature.NEGATIVE_PROMPT: bool(request.negative_prompt.strip()),

@@ -20,25 +20,35 @@ class Operation:
     would: str = "an image-to-image checkpoint, or a cloud provider with a key"
 
 
-_DRAWN = ("negative_prompt", "strength", "steps", "guidance", "sampler", "seed", "loras", "control", "references")
-_INPAINTS = "a Stable Diffusion, SDXL or FLUX checkpoint, or a cloud provider with a key"
+_DRAWING_FIELDS = (
+    "negative_prompt",
+    "strength",
+    "steps",
+    "guidance",
+    "sampler",
+    "seed",
+    "loras",
+    "control",
+    "references",
+)
+_INPAINT_MODELS = "a Stable Diffusion, SDXL or FLUX checkpoint, or a cloud provider with a key"
 
 OPERATIONS: tuple[Operation, ...] = (
     Operation(
         task=Task.IMG2IMG, title="Image to image", help="Draw the picture anew from a prompt, near it or far from it.",
-        needs=("source", "prompt"), takes=(*_DRAWN, "resize", "loops", "batch"),
+        needs=("source", "prompt"), takes=(*_DRAWING_FIELDS, "resize", "loops", "batch"),
     ),
     Operation(
         task=Task.INPAINT, title="Inpaint & fix", help="Redraw what you paint over; the rest stays as it is.",
-        needs=("source", "mask"), takes=("prompt", *_DRAWN, "inpaint"), would=_INPAINTS,
+        needs=("source", "mask"), takes=("prompt", *_DRAWING_FIELDS, "inpaint"), would=_INPAINT_MODELS,
     ),
     Operation(
         task=Task.OUTPAINT, title="Outpaint", help="Let the picture go on beyond its edges.",
-        needs=("source", "outpaint"), takes=("prompt", *_DRAWN), would=_INPAINTS,
+        needs=("source", "outpaint"), takes=("prompt", *_DRAWING_FIELDS), would=_INPAINT_MODELS,
     ),
     Operation(
         task=Task.ERASE, title="Erase", help="Remove what you paint over and fill the place.",
-        needs=("source", "mask"), takes=("steps", "seed", "inpaint"), would=_INPAINTS,
+        needs=("source", "mask"), takes=("steps", "seed", "inpaint"), would=_INPAINT_MODELS,
     ),
     Operation(
         task=Task.EDIT, title="Edit by instruction", help="Say in words what is to change.",
@@ -47,12 +57,12 @@ OPERATIONS: tuple[Operation, ...] = (
     ),
     Operation(
         task=Task.SEARCH_REPLACE, title="Search & replace", help="Name a thing and what is to stand in its place.",
-        needs=("source", "search", "prompt"), takes=("mask", *_DRAWN),
+        needs=("source", "search", "prompt"), takes=("mask", *_DRAWING_FIELDS),
         would="a model that finds things by words (Configurations fetches one), or a cloud provider with a key",
     ),
     Operation(
         task=Task.SEARCH_RECOLOR, title="Search & recolor", help="Name a thing and give it another colour.",
-        needs=("source", "search", "prompt"), takes=("mask", *_DRAWN),
+        needs=("source", "search", "prompt"), takes=("mask", *_DRAWING_FIELDS),
         would="a model that finds things by words (Configurations fetches one), or a cloud provider with a key",
     ),
     Operation(
@@ -61,26 +71,26 @@ OPERATIONS: tuple[Operation, ...] = (
     ),
     Operation(
         task=Task.REPLACE_BACKGROUND, title="Replace background & relight", help="Put what stands in front somewhere else, in its light.",
-        takes=("prompt", "background", "lighting", *_DRAWN), would=_INPAINTS,
+        takes=("prompt", "background", "lighting", *_DRAWING_FIELDS), would=_INPAINT_MODELS,
     ),
     Operation(
         task=Task.SKETCH, title="Sketch to image", help="Turn a drawing into a picture.",
-        needs=("source", "prompt"), takes=_DRAWN,
+        needs=("source", "prompt"), takes=_DRAWING_FIELDS,
         would="a scribble or edges ControlNet beside its checkpoint, or Stability AI with a key",
     ),
     Operation(
         task=Task.STRUCTURE, title="Structure control", help="Keep the shapes of the picture and draw everything else anew.",
-        needs=("source", "prompt"), takes=_DRAWN,
+        needs=("source", "prompt"), takes=_DRAWING_FIELDS,
         would="a depth or canny ControlNet beside its checkpoint, or Stability AI with a key",
     ),
     Operation(
         task=Task.STYLE_TRANSFER, title="Style transfer", help="Draw the picture in the style of another one.",
-        needs=("source", "references"), takes=("prompt", *_DRAWN),
+        needs=("source", "references"), takes=("prompt", *_DRAWING_FIELDS),
         would="an IP-Adapter beside its checkpoint, or Stability AI with a key",
     ),
 )  # fmt: skip
 
 
-def operation_of(task: Task) -> Operation | None:
+def find_operation(task: Task) -> Operation | None:
     """The operation that `task` is, None for work that is no editing."""
     return next((operation for operation in OPERATIONS if operation.task is task), None)

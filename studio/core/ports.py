@@ -16,9 +16,9 @@ from studio.core.model import Model
 from studio.core.pricing import Estimate
 from studio.core.request import GenerationRequest
 from studio.core.request_parts import ControlUnit
-from studio.core.result import Rendered
+from studio.core.result import RenderedImage
 from studio.core.settings import Settings
-from studio.core.weights import Header, Offer, WeightFile
+from studio.core.weights import DownloadableWeights, SafetensorsHeader, WeightFile
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,11 +78,11 @@ class JobContext(Protocol):
         """
         ...
 
-    def stage(self, name: str) -> AbstractContextManager[None]:
+    def phase(self, name: str) -> AbstractContextManager[None]:
         """Time the enclosed work for the generation log under `name` ("load", "encode", "denoise", "decode")."""
         ...
 
-    def peak_memory(self, bytes_used: int) -> None:
+    def record_peak_memory(self, bytes_used: int) -> None:
         """Tell the generation log the most memory that this pass took."""
         ...
 
@@ -94,7 +94,7 @@ class Backend(Protocol):
         """What it offers now; cheap, called often, from any thread."""
         ...
 
-    def render(self, request: GenerationRequest, seeds: Sequence[PictureSeed], ctx: JobContext) -> list[Rendered]:
+    def render(self, request: GenerationRequest, seeds: Sequence[PictureSeed], ctx: JobContext) -> list[RenderedImage]:
         """One pass: a picture per entry of `seeds`, in that order; where `outputs_of(request)` is more than one, that many for
         each, one after the other. Called in the model's lane: one call at a time in the GPU lane, several in others.
 
@@ -111,7 +111,7 @@ class Backend(Protocol):
         ...
 
 
-class Priced(Protocol):
+class PricedBackend(Protocol):
     """What a backend is besides when its models cost money."""
 
     def estimate(self, request: GenerationRequest) -> Estimate | None:
@@ -135,7 +135,7 @@ class Annotators(Protocol):
         InvalidRequest when nothing is found."""
         ...
 
-    def foreground(self, image: Image.Image, ctx: JobContext) -> Image.Image:
+    def find_foreground(self, image: Image.Image, ctx: JobContext) -> Image.Image:
         """The opacity (mode L, the image's size) that keeps the foreground of `image`."""
         ...
 
@@ -166,7 +166,7 @@ class PipelineSpec:
     title: str
     pipeline_classes: tuple[str, ...]
     image_to_image: str
-    detect: Callable[[Header], bool]
+    detect: Callable[[SafetensorsHeader], bool]
     describe: Callable[[WeightFile], Model]
     load: Callable[[WeightFile, LoadOptions], Any]
     arguments: Callable[[GenerationRequest, Model], dict[str, Any]]
@@ -175,7 +175,7 @@ class PipelineSpec:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Resident:
+class ResidentModel:
     """One checkpoint that is held in memory; `bytes` is measured, `idle` in seconds since its last use."""
 
     model: str
@@ -193,7 +193,7 @@ class MemoryReport:
     total: int
     free: int
     budget: int
-    resident: tuple[Resident, ...]
+    resident: tuple[ResidentModel, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -218,7 +218,7 @@ class ModelStore(Protocol):
         """Look at the folders again."""
         ...
 
-    def memory(self) -> MemoryReport: ...
+    def get_memory_report(self) -> MemoryReport: ...
 
     def load(self, model: str, ctx: JobContext) -> None:
         """Make the checkpoint resident."""
@@ -240,7 +240,7 @@ class ModelStore(Protocol):
         """
         ...
 
-    def offers(self) -> Sequence[Offer]:
+    def offers(self) -> Sequence[DownloadableWeights]:
         """Weight files that can be fetched and are not here yet."""
         ...
 
@@ -250,4 +250,4 @@ class ModelStore(Protocol):
 
     def cancel_download(self, repo_id: str) -> None: ...
 
-    def downloads(self) -> Sequence[DownloadState]: ...
+    def list_downloads(self) -> Sequence[DownloadState]: ...

@@ -12,13 +12,13 @@ from PIL import Image
 from studio.core.model import Model
 from studio.core.ports import JobContext, PictureSeed
 from studio.core.request import GenerationRequest
-from studio.core.result import Rendered
+from studio.core.result import RenderedImage
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Call:
+class HttpRequest:
     """One HTTP call, ready but for the key and the host. `files` are (name, (file name, bytes, media type)); with them, or
     with `form`, the body is multipart. `paid` tells that the service may bill it, so that it is not sent twice unasked;
     `seconds` is how long the answer may take."""
@@ -35,7 +35,7 @@ class Call:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Answer:
+class HttpResponse:
     """What came back: the status is one that the caller said it understands."""
 
     status: int
@@ -51,10 +51,10 @@ class Answer:
         return json.loads(self.body)
 
 
-class Wire(Protocol):
+class ProviderClient(Protocol):
     """The way to one service for one job: pooled connections, the key, errors in the studio's words, and an ear for cancel."""
 
-    def send(self, call: Call, *, understood: Sequence[int] = (200,)) -> Answer:
+    def send(self, call: HttpRequest, *, understood: Sequence[int] = (200,)) -> HttpResponse:
         """Send `call`, again where that is safe for billing.
 
         Raises:
@@ -62,7 +62,7 @@ class Wire(Protocol):
         """
         ...
 
-    def retried(self, once: Callable[[], T]) -> T:
+    def call_with_retry(self, once: Callable[[], T]) -> T:
         """What `once` gives, tried again after RateLimited and Unreachable where nothing can have been billed."""
         ...
 
@@ -99,7 +99,7 @@ class Wire(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Order:
+class RenderRequest:
     """What a service is asked to draw in one pass: `model` is the service's own name of it; `request` says everything but the
     seeds. `pictures` are the pictures that the request names, by content hash."""
 
@@ -145,8 +145,8 @@ class ProviderSpec:
     key_optional: bool = False
     hosts: tuple[str, ...] = ()
     models: Callable[[], Sequence[CloudModel]]
-    draw: Callable[[Order, Wire], list[Rendered]]
-    check: Callable[[Wire], str]
+    draw: Callable[[RenderRequest, ProviderClient], list[RenderedImage]]
+    check: Callable[[ProviderClient], str]
     header: Callable[[str], Mapping[str, str]]
-    fault: Callable[[Answer], Exception]
-    endings: Callable[[Wire], Mapping[str, str]] | None = None
+    fault: Callable[[HttpResponse], Exception]
+    endings: Callable[[ProviderClient], Mapping[str, str]] | None = None

@@ -11,19 +11,19 @@ import math
 from dataclasses import dataclass
 from typing import Any, Self
 
-from studio.core.codec import decode, encode
+from studio.core.codec import decode_json, encode_json
 from studio.core.errors import InvalidRequest
-from studio.core.finish import Faces, FileWish, Finish, Upscale
-from studio.core.image_fields import picture
+from studio.core.finish import FaceRestoration, Finish, OutputOptions, Upscale
+from studio.core.image_fields import image_field
 from studio.core.range_checks import MAX_SIDE, check_range
 from studio.core.request_parts import Axis, ControlUnit, Hires, Inpaint, LoraUse, Outpaint, Reference, Resize, Saving
-from studio.core.social import Social
+from studio.core.social import SocialExport
 from studio.core.task import Task
 
 MAX_SEED = 2**32 - 1
 MAX_PROMPT_CHARS = 20_000
-MAX_UNITS = 8
-MAX_STEPS_AFTER = 12
+MAX_CONTROL_UNITS = 8
+MAX_CHAIN_STEPS = 12
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,11 +69,11 @@ class GenerationRequest:
     hires: Hires | None = None
     saving: Saving | None = None
     axes: tuple[Axis, ...] = ()
-    source: str | None = picture()
-    batch: tuple[str, ...] = picture(())
-    mask: str | None = picture()
-    background: str | None = picture()
-    lighting: str | None = picture()
+    source: str | None = image_field()
+    batch: tuple[str, ...] = image_field(())
+    mask: str | None = image_field()
+    background: str | None = image_field()
+    lighting: str | None = image_field()
     strength: float | None = None
     resize: Resize = Resize.CROP
     loops: int = 1
@@ -83,10 +83,10 @@ class GenerationRequest:
     control: tuple[ControlUnit, ...] = ()
     references: tuple[Reference, ...] = ()
     upscale: Upscale | None = None
-    faces: Faces | None = None
+    faces: FaceRestoration | None = None
     finish: Finish | None = None
-    social: Social | None = None
-    file: FileWish | None = None
+    social: SocialExport | None = None
+    file: OutputOptions | None = None
     then: tuple[GenerationRequest, ...] = ()
     fallbacks: tuple[str, ...] = ()
 
@@ -123,8 +123,8 @@ class GenerationRequest:
         check_range("loops", self.loops, 1, 32)
         if len(self.search) > MAX_PROMPT_CHARS:
             raise InvalidRequest("The words to search for are too long.", hint="Shorten them.")
-        if len(self.control) > MAX_UNITS:
-            raise InvalidRequest(f"There are more than {MAX_UNITS} control units.", hint="Drop some of them.")
+        if len(self.control) > MAX_CONTROL_UNITS:
+            raise InvalidRequest(f"There are more than {MAX_CONTROL_UNITS} control units.", hint="Drop some of them.")
         if len(self.axes) > 3:
             raise InvalidRequest("A grid has at most three axes.", hint="Drop one of them.")
         _check_chain(self)
@@ -135,7 +135,7 @@ class GenerationRequest:
 
     def to_json(self) -> dict[str, Any]:
         """A JSON-ready dict without the fields that equal their default."""
-        return encode(self)
+        return encode_json(self)
 
     @classmethod
     def from_json(cls, data: Any) -> Self:
@@ -144,10 +144,10 @@ class GenerationRequest:
         Raises:
             InvalidRequest: an unknown field, a wrong type or a value out of range, each named.
         """
-        return decode(cls, data, "request")
+        return decode_json(cls, data, "request")
 
 
-def outputs_of(request: GenerationRequest) -> int:
+def count_outputs(request: GenerationRequest) -> int:
     """How many files each drawn picture ends as: the derivatives or formats of the last step, else one."""
     last = request.then[-1] if request.then else request
     if last.task is Task.SOCIAL and last.social is not None:
@@ -158,19 +158,19 @@ def outputs_of(request: GenerationRequest) -> int:
 
 
 def _check_chain(request: GenerationRequest) -> None:
-    if len(request.then) > MAX_STEPS_AFTER:
-        raise InvalidRequest(f"More than {MAX_STEPS_AFTER} steps follow.", hint="Drop some of them.")
+    if len(request.then) > MAX_CHAIN_STEPS:
+        raise InvalidRequest(f"More than {MAX_CHAIN_STEPS} steps follow.", hint="Drop some of them.")
     for number, step in enumerate(request.then, 1):
         if step.then or step.axes or step.source or step.batch or step.count != 1 or step.task is Task.TXT2IMG:
             raise InvalidRequest(
                 f"Step {number} of the chain has a source, a count, a grid or a chain of its own, or draws from text alone.",
                 hint="A step works on the one picture that came before it.",
             )
-        if number < len(request.then) and outputs_of(step) > 1:
+        if number < len(request.then) and count_outputs(step) > 1:
             raise InvalidRequest(
                 f"Step {number} of the chain gives several files, and another step follows.", hint="Put it last."
             )
-    if request.then and outputs_of(request.replace(then=())) > 1:
+    if request.then and count_outputs(request.replace(then=())) > 1:
         raise InvalidRequest("Several files come before the chain.", hint="Put the step that gives several files last.")
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from studio.core.errors import InvalidRequest
-from studio.core.image_fields import picture
+from studio.core.image_fields import image_field
 from studio.core.range_checks import MAX_SIDE, check_range
 
 
@@ -67,7 +67,7 @@ class Resize(StrEnum):
     LATENT = "latent"  # stretched as latents
 
 
-class Fill(StrEnum):
+class MaskedContent(StrEnum):
     """What stands in the masked area when drawing begins."""
 
     ORIGINAL = "original"
@@ -83,7 +83,7 @@ class Inpaint:
     not masked. White is what changes."""
 
     mask_blur: int = 4
-    fill: Fill = Fill.ORIGINAL
+    fill: MaskedContent = MaskedContent.ORIGINAL
     only_masked: bool = False
     padding: int = 32
     soft: bool = False
@@ -137,7 +137,7 @@ class ControlUnit:
 
     model: str = ""
     preprocessor: str = "none"
-    picture: str | None = picture()
+    picture: str | None = image_field()
     weight: float = 1.0
     start: float = 0.0
     end: float = 1.0
@@ -164,7 +164,7 @@ class Reference:
     """A picture to take after: its content and style (IP-Adapter), or with `style_only` its style alone. `model` names the
     adapter, "" the one that fits."""
 
-    picture: str = picture("")
+    picture: str = image_field("")
     weight: float = 0.6
     style_only: bool = False
     model: str = ""

@@ -8,12 +8,12 @@ from pathlib import Path
 
 from PIL import Image
 
-from studio.core.finish import FileWish
+from studio.core.finish import OutputOptions
 from studio.core.request import GenerationRequest
 
 
 @dataclass(frozen=True, kw_only=True)
-class Rendered:
+class RenderedImage:
     """One picture as pixels, 8-bit RGB or RGBA. `seed` is the seed that draws this picture alone; `notes` say what was
     changed on the way (a smaller batch, a fallback model).
 
@@ -27,7 +27,7 @@ class Rendered:
     notes: tuple[str, ...] = ()
     request: GenerationRequest | None = None
     label: str = ""
-    file: FileWish | None = None
+    file: OutputOptions | None = None
     cost: float | None = None
 
 
@@ -57,9 +57,9 @@ class Asset:
     @property
     def drawn(self) -> GenerationRequest:
         """The request of the last step that drew, which has prompt and settings; the last of all where none did."""
-        return last_drawn((*self.history, self.request)) or self.request
+        return find_last_drawn((*self.history, self.request)) or self.request
 
 
-def last_drawn(story: Sequence[GenerationRequest]) -> GenerationRequest | None:
+def find_last_drawn(story: Sequence[GenerationRequest]) -> GenerationRequest | None:
     """The last request of a picture's story that drew it; what enlarged or finished it later has no prompt."""
-    return next((one for one in reversed(story) if one.task.draws), None)
+    return next((one for one in reversed(story) if one.task.is_generative), None)

@@ -14,7 +14,7 @@ from typing import Any, Self, TypedDict, Unpack
 from studio.core.errors import InvalidRequest
 
 
-class Limits(TypedDict, total=False):
+class SettingLimits(TypedDict, total=False):
     """What a value has to keep to, and when it begins to hold: numbers have `low` and `high`, words their `choices`."""
 
     low: float
@@ -23,7 +23,7 @@ class Limits(TypedDict, total=False):
     restart: bool
 
 
-def setting(default: Any, help_text: str, *, group: str, **limits: Unpack[Limits]) -> Any:
+def setting_field(default: Any, help_text: str, *, group: str, **limits: Unpack[SettingLimits]) -> Any:
     """A field of Settings with its help, the group that it is shown in, and its limits."""
     unlimited: dict[str, Any] = {"low": None, "high": None, "choices": (), "restart": False}
     return dataclasses.field(default=default, metadata={"help": help_text, "group": group, **unlimited, **limits})
@@ -33,79 +33,83 @@ def setting(default: Any, help_text: str, *, group: str, **limits: Unpack[Limits
 class Settings:
     """What the studio runs with. A job keeps the settings that it was submitted with."""
 
-    models_dir: Path = setting(
+    models_dir: Path = setting_field(
         Path("models"), "Folder with checkpoints, LoRAs, VAEs and embeddings.", group="Paths", restart=True
     )
-    outputs_dir: Path = setting(
+    outputs_dir: Path = setting_field(
         Path("outputs"), "Folder for pictures, the library and the queue.", group="Paths", restart=True
     )
-    logs_dir: Path = setting(
+    logs_dir: Path = setting_field(
         Path("outputs/logs"), "Folder for the application, generation and access logs.", group="Paths", restart=True
     )
 
-    default_model: str = setting("embedded", "Model that is chosen when the page opens.", group="Models")
-    fallback_model: str = setting(
+    default_model: str = setting_field("embedded", "Model that is chosen when the page opens.", group="Models")
+    fallback_model: str = setting_field(
         "", "Model to try when a job's own model is missing, broken or out of memory. Empty: none.", group="Models"
     )
-    device: str = setting("auto", "Where local models run.", group="Models", choices=("auto", "cuda", "mps", "cpu"))
-    precision: str = setting(
+    device: str = setting_field(
+        "auto", "Where local models run.", group="Models", choices=("auto", "cuda", "mps", "cpu")
+    )
+    precision: str = setting_field(
         "auto", "Number format of weights. Automatic takes bfloat16 or float16 on a GPU and float32 on a CPU.", group="Models",
         choices=("auto", "float32", "float16", "bfloat16"),
     )  # fmt: skip
-    memory_budget_gb: float = setting(
+    memory_budget_gb: float = setting_field(
         0.0,
         "Memory that resident models may take, in GiB. 0 leaves a tenth of the device free.",
         group="Models",
         low=0,
         high=4096,
     )
-    offline: bool = setting(False, "Never contact the model hub, not even when asked to download.", group="Models")
+    offline: bool = setting_field(
+        False, "Never contact the model hub, not even when asked to download.", group="Models"
+    )
 
-    previews: bool = setting(True, "Show the picture while it forms.", group="Previews")
-    preview_interval: float = setting(0.5, "Seconds between two previews.", group="Previews", low=0.1, high=60)
-    preview_side: int = setting(384, "Longest side of a preview, in px.", group="Previews", low=64, high=1024)
+    previews: bool = setting_field(True, "Show the picture while it forms.", group="Previews")
+    preview_interval: float = setting_field(0.5, "Seconds between two previews.", group="Previews", low=0.1, high=60)
+    preview_side: int = setting_field(384, "Longest side of a preview, in px.", group="Previews", low=64, high=1024)
 
-    output_format: str = setting(
+    output_format: str = setting_field(
         "png", "File type of saved pictures.", group="Output", choices=("png", "jpeg", "webp", "avif")
     )
-    output_quality: int = setting(
+    output_quality: int = setting_field(
         92, "Quality of JPEG, WebP and AVIF; 100 makes WebP lossless.", group="Output", low=1, high=100
     )
-    filename_pattern: str = setting(
+    filename_pattern: str = setting_field(
         "{date}/{number}-{seed}-{prompt}",
         "Name of a saved picture inside the outputs folder. Fields: {date} {time} {number} {seed} {model} {prompt} {job} {index} {width} {height} {sampler} {steps}.",
         group="Output",
     )  # fmt: skip
-    embed_recipe: bool = setting(True, "Write the full recipe into each picture.", group="Output")
+    embed_recipe: bool = setting_field(True, "Write the full recipe into each picture.", group="Output")
 
-    compatible_url: str = setting(
+    compatible_url: str = setting_field(
         "",
         "Address of your own server that speaks OpenAI's images dialect, with its /v1. Empty: none.",
         group="Providers",
     )
-    comfyui_url: str = setting(
+    comfyui_url: str = setting_field(
         "", "Address of your own ComfyUI server, for example http://127.0.0.1:8188. Empty: none.", group="Providers"
     )
-    comfyui_checkpoint: str = setting(
+    comfyui_checkpoint: str = setting_field(
         "",
         "Checkpoint file that ComfyUI draws with, as its own list names it. Empty: the first it has.",
         group="Providers",
     )
 
-    comfyui_graph: Path | None = setting(
+    comfyui_graph: Path | None = setting_field(
         None,
         "A graph of your own, exported from ComfyUI with “Export (API)”; nodes titled easel:prompt, easel:seed, easel:size and easel:image are filled.",
         group="Providers",
     )
 
-    budget_day: float = setting(
+    budget_day: float = setting_field(
         0.0,
         "Most US dollars that one user may spend on paid models in a day. 0: no limit.",
         group="Money",
         low=0,
         high=1e6,
     )
-    budget_month: float = setting(
+    budget_month: float = setting_field(
         0.0,
         "Most US dollars that one user may spend on paid models in a month. 0: no limit.",
         group="Money",
@@ -113,43 +117,47 @@ class Settings:
         high=1e6,
     )
 
-    theme: str = setting(
+    theme: str = setting_field(
         "system", "Light, dark, or what the browser prefers.", group="Page", choices=("system", "light", "dark")
     )
-    page_closed: str = setting(
+    page_closed: str = setting_field(
         "stop", "What happens to a local job when its page is closed and not opened again within a minute.", group="Page",
         choices=("stop", "finish"),
     )  # fmt: skip
 
-    host: str = setting(
+    host: str = setting_field(
         "127.0.0.1", "Address to listen on. Anything but this machine needs users.", group="Server", restart=True
     )
-    port: int = setting(7860, "Port to listen on.", group="Server", low=0, high=65535, restart=True)
-    share: bool = setting(False, "Open a public Gradio link. Needs users.", group="Server", restart=True)
-    auth_file: Path | None = setting(
+    port: int = setting_field(7860, "Port to listen on.", group="Server", low=0, high=65535, restart=True)
+    share: bool = setting_field(False, "Open a public Gradio link. Needs users.", group="Server", restart=True)
+    auth_file: Path | None = setting_field(
         None, "File with users and hashed passwords, made with --add-user.", group="Server", restart=True
     )
-    allowed_hosts: str = setting(
+    allowed_hosts: str = setting_field(
         "", "More host names that this server answers to, separated by commas.", group="Server", restart=True
     )
-    allowed_origins: str = setting(
+    allowed_origins: str = setting_field(
         "", "Other sites that may call the HTTP API from a browser, separated by commas.", group="Server", restart=True
     )
-    root_path: str = setting(
+    root_path: str = setting_field(
         "", "Path prefix when a reverse proxy serves the studio below one.", group="Server", restart=True
     )
-    max_upload_mb: int = setting(32, "Largest upload, in MiB.", group="Server", low=1, high=1024, restart=True)
-    max_megapixels: int = setting(64, "Largest picture that is opened, in megapixels.", group="Server", low=1, high=400)
-    queue_limit: int = setting(200, "Most jobs that may wait.", group="Server", low=1, high=10_000)
-    queue_limit_per_user: int = setting(50, "Most jobs of one user that may wait.", group="Server", low=1, high=10_000)
-    session_limit: int = setting(
+    max_upload_mb: int = setting_field(32, "Largest upload, in MiB.", group="Server", low=1, high=1024, restart=True)
+    max_megapixels: int = setting_field(
+        64, "Largest picture that is opened, in megapixels.", group="Server", low=1, high=400
+    )
+    queue_limit: int = setting_field(200, "Most jobs that may wait.", group="Server", low=1, high=10_000)
+    queue_limit_per_user: int = setting_field(
+        50, "Most jobs of one user that may wait.", group="Server", low=1, high=10_000
+    )
+    session_limit: int = setting_field(
         150, "Browser sessions kept in memory.", group="Server", low=10, high=10_000, restart=True
     )
 
-    log_level: str = setting(
+    log_level: str = setting_field(
         "info", "How much the application log tells.", group="Logs", choices=("debug", "info", "warning", "error")
     )
-    log_prompts: bool = setting(
+    log_prompts: bool = setting_field(
         False, "Write prompts into the generation log also when the studio is shared.", group="Logs"
     )
 
@@ -160,10 +168,10 @@ class Settings:
             InvalidRequest: the first value that does not fit, with what would.
         """
         for f in dataclasses.fields(self):
-            _check(f, getattr(self, f.name))
+            _check_setting(f, getattr(self, f.name))
 
     @property
-    def shared(self) -> bool:
+    def is_shared(self) -> bool:
         """Whether anybody beyond this machine can reach the studio."""
         return self.share or self.host not in ("127.0.0.1", "localhost", "::1")
 
@@ -176,7 +184,7 @@ class Settings:
         values = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if getattr(self, f.name) != f.default}
         return {name: str(value) if isinstance(value, Path) else value for name, value in values.items()}
 
-    def updated(self, values: Mapping[str, Any]) -> Self:
+    def apply_values(self, values: Mapping[str, Any]) -> Self:
         """A copy with `values`, which may be text as a file, the environment or a form field gives it.
 
         Raises:
@@ -188,10 +196,10 @@ class Settings:
             raise InvalidRequest(
                 f"There is no setting {unknown[0]!r}.", hint="Known settings: " + ", ".join(hints) + "."
             )
-        return self.replace(**{name: _coerce(name, hints[name], value) for name, value in values.items()})
+        return self.replace(**{name: _coerce_value(name, hints[name], value) for name, value in values.items()})
 
 
-def _coerce(name: str, kind: Any, value: Any) -> Any:
+def _coerce_value(name: str, kind: Any, value: Any) -> Any:
     if isinstance(kind, types.UnionType):
         if value in (None, ""):
             return None
@@ -215,7 +223,7 @@ def _coerce(name: str, kind: Any, value: Any) -> Any:
         raise InvalidRequest(f"The setting {name} cannot be {value!r}.", hint=f"It is a {kind.__name__}.") from error
 
 
-def _check(f: dataclasses.Field[Any], value: Any) -> None:
+def _check_setting(f: dataclasses.Field[Any], value: Any) -> None:
     meta = f.metadata
     if meta["choices"] and value not in meta["choices"]:
         raise InvalidRequest(

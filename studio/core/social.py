@@ -11,13 +11,13 @@ from typing import Protocol
 from PIL import Image
 
 from studio.core.errors import InvalidRequest
-from studio.core.finish import Box, Keep, TextOverlay, Watermark
+from studio.core.finish import Box, MetadataPolicy, TextOverlay, Watermark
 
 MAX_FORMATS = 200  # of one request
 _COLOUR = re.compile(r"#[0-9a-fA-F]{6}")
 
 
-class Extend(StrEnum):
+class ExtendMode(StrEnum):
     """What fills a format that no crop fits."""
 
     CROP = "crop"  # nothing does: it is cropped all the same
@@ -37,7 +37,7 @@ class FormatCrop:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Social:
+class SocialExport:
     """All chosen formats of one picture. `formats` are ids of the platform data, "instagram.story" for example. `crops` win
     over what is found by itself; `focus` is what must be kept. `same` looks for one composition whose subject lies inside
     the safe zones of all formats at once. `extend` fills formats that no crop fits, `colour` ("#rrggbb") is its colour. `file_type` ("jpeg", "png", "webp") is
@@ -49,11 +49,11 @@ class Social:
     crops: tuple[FormatCrop, ...] = ()
     focus: Box | None = None
     same: bool = False
-    extend: Extend = Extend.CROP
+    extend: ExtendMode = ExtendMode.CROP
     colour: str = "#000000"
     text: tuple[TextOverlay, ...] = ()
     watermark: Watermark | None = None
-    keep: Keep = Keep.MARKER
+    keep: MetadataPolicy = MetadataPolicy.MARKER
     file_type: str | None = None
     zones: bool = False
     upscale: bool = False
@@ -107,15 +107,15 @@ class CropResult:
     loses: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     verdict: Verdict = Verdict.GOOD
-    advice: Extend = Extend.CROP
+    advice: ExtendMode = ExtendMode.CROP
     faces: int = 0
     faces_whole: int = 0
 
 
-class CropAdvice(Protocol):
+class CropAdvisor(Protocol):
     """Finds crops without making them."""
 
-    def advise(
+    def suggest_crops(
         self, picture: Image.Image, formats: Sequence[str], focus: Box | None, same: bool,
         own: Mapping[str, Box] = {},
     ) -> list[CropResult]:  # fmt: skip

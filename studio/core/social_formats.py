@@ -134,7 +134,7 @@ class Format:
     @property
     def safe_box(self) -> Box:
         """The safe area as fractions of the format."""
-        return _inside(self.safe, self.width, self.height)
+        return _make_safe_box(self.safe, self.width, self.height)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -188,7 +188,7 @@ class PlatformData(Protocol):
         ...
 
 
-def _inside(margins: Margins, width: int, height: int) -> Box:
+def _make_safe_box(margins: Margins, width: int, height: int) -> Box:
     return Box(
         left=margins.left / width,
         top=margins.top / height,

@@ -52,7 +52,7 @@ class TemplateLibrary(Protocol):
 
     def templates(self, *, platform: str | None = None, purpose: str | None = None) -> Sequence[Template]: ...
 
-    def template(self, template_id: str) -> Template:
+    def get_template(self, template_id: str) -> Template:
         """Raises NotFound, naming near ones."""
         ...
 
@@ -77,12 +77,12 @@ class TemplateLibrary(Protocol):
         ...
 
 
-def fields_of(frame: str) -> tuple[str, ...]:
+def find_fields(frame: str) -> tuple[str, ...]:
     """The names in braces, each once, in the order in which they stand; at most MAX_FIELDS."""
     return tuple(dict.fromkeys(_FIELD.findall(frame)))[:MAX_FIELDS]
 
 
-def prompt_of(template: Template, values: Mapping[str, str]) -> str:
+def fill_prompt(template: Template, values: Mapping[str, str]) -> str:
     """The frame with its fields filled, then the style words. A field without a value goes, with the comma that it leaves behind."""
     filled = _FIELD.sub(lambda found: " ".join(values.get(found[1], "").split()), template.frame)
     parts = [" ".join(part.split()) for part in (*filled.split(","), *template.style)]
@@ -98,12 +98,12 @@ def from_recipe(request: GenerationRequest, name: str, format_id: str, purpose: 
     if not name.strip():
         raise InvalidRequest("The template has no name.", hint="Give it one, such as “Summer sale”.")
     return Template(
-        id=named(name), name=name.strip(), format=format_id, purpose=purpose, frame=" ".join(request.prompt.split()) or "{subject}",
+        id=make_template_id(name), name=name.strip(), format=format_id, purpose=purpose, frame=" ".join(request.prompt.split()) or "{subject}",
         negative=" ".join(request.negative_prompt.split()), models=(request.model,) if request.model else (), own=True,
     )  # fmt: skip
 
 
-def named(name: str) -> str:
+def make_template_id(name: str) -> str:
     """An id made of a name: "Summer sale!" becomes "own_summer_sale"."""
     plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode().lower()
     return "own_" + (re.sub(r"[^a-z0-9]+", "_", plain).strip("_")[:70] or "template")

@@ -8,40 +8,40 @@ from html import escape
 from studio.core.social_formats import Format, Frame, Zone
 
 # red, green, blue of each kind of zone; what is covered or cut is shaded, the rest is a line
-COLOURS = {
+ZONE_COLOURS = {
     "ui": (220, 60, 60), "avatar": (150, 80, 220), "crop": (230, 150, 30), "view": (40, 130, 230), "circle": (40, 130, 230),
     "safe": (30, 170, 90), "strict": (240, 200, 30), "frame": (128, 128, 128),
 }  # fmt: skip
-SHADED = ("ui", "avatar", "crop", "frame")
-SHADE = 0.28  # opacity
+SHADED_KINDS = ("ui", "avatar", "crop", "frame")
+SHADE_OPACITY = 0.28  # opacity
 
 
-def zones_svg(of: Format, zones: Sequence[Zone]) -> str:
+def draw_zones_svg(of: Format, zones: Sequence[Zone]) -> str:
     """An SVG with the format's own coordinates that stretches over its preview; each shape's class is "zone zone-KIND", so
     that a page can switch kinds on and off."""
-    shapes = "".join(_shape(zone, max(of.width, of.height) / 320) for zone in zones)
-    return _svg(of.width, of.height, f"zones of {of.name}", shapes)
+    shapes = "".join(_draw_zone(zone, max(of.width, of.height) / 320) for zone in zones)
+    return _wrap_svg(of.width, of.height, f"zones of {of.name}", shapes)
 
 
-def frame_svg(of: Format, frame: Frame) -> str:
+def draw_frame_svg(of: Format, frame: Frame) -> str:
     """The screen around the format's preview; the place of the picture is an empty rectangle of the class "slot"."""
     high = frame.slot_width * of.height / of.width
     curve = frame.slot_width / 2 if frame.round else 0
     slot = f'<rect class="slot" x="{frame.left}" y="{frame.top}" width="{frame.slot_width}" height="{high:.0f}" rx="{curve:.0f}" fill="none"/>'
-    parts = "".join(_shape(part, 1.5) for part in frame.parts)
-    return _svg(frame.width, frame.height, f"{of.name} on a {frame.device}", slot + parts)
+    parts = "".join(_draw_zone(part, 1.5) for part in frame.parts)
+    return _wrap_svg(frame.width, frame.height, f"{of.name} on a {frame.device}", slot + parts)
 
 
-def _svg(width: int, height: int, label: str, inner: str) -> str:
+def _wrap_svg(width: int, height: int, label: str, inner: str) -> str:
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" preserveAspectRatio="none" role="img" '
         f'aria-label="{escape(label)}">{inner}</svg>'
     )
 
 
-def _shape(zone: Zone, line: float) -> str:
-    colour = "rgb({}, {}, {})".format(*COLOURS[zone.kind])
-    fill = f'fill="{colour}" fill-opacity="{SHADE}"' if zone.kind in SHADED else 'fill="none"'
+def _draw_zone(zone: Zone, line: float) -> str:
+    colour = "rgb({}, {}, {})".format(*ZONE_COLOURS[zone.kind])
+    fill = f'fill="{colour}" fill-opacity="{SHADE_OPACITY}"' if zone.kind in SHADED_KINDS else 'fill="none"'
     curve = f' rx="{zone.width / 2:g}"' if zone.kind == "circle" else ""
     return (
         f'<rect class="zone zone-{zone.kind}" x="{zone.left}" y="{zone.top}" width="{zone.width}" height="{zone.height}"{curve} '

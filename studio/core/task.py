@@ -28,13 +28,13 @@ class Task(StrEnum):
     SOCIAL = "social"  # source, social
 
     @property
-    def draws(self) -> bool:
+    def is_generative(self) -> bool:
         """Whether a model draws, at a size of its own liking. All other tasks work on the source as large as it is."""
         return self not in (
             Task.REMOVE_BACKGROUND, Task.UPSCALE, Task.RESTORE_FACES, Task.PREPROCESS, Task.FINISH, Task.SOCIAL,
         )  # fmt: skip
 
     @property
-    def masked(self) -> bool:
+    def needs_mask(self) -> bool:
         """Whether a mask is needed."""
         return self in (Task.INPAINT, Task.ERASE)

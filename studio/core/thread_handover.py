@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 
-def fulfil(future: concurrent.futures.Future[Any], work: Callable[[], Any]) -> None:
+def resolve_future(future: concurrent.futures.Future[Any], work: Callable[[], Any]) -> None:
     """Do `work` for whoever waits for `future`: they get its result, or whatever it raised."""
     if not future.set_running_or_notify_cancel():
         return

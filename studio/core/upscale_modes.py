@@ -15,13 +15,13 @@ from studio.core.request import GenerationRequest
 from studio.core.task import Task
 
 LONG_SIDE_4K = 3840
-UPSCALER, RESTORER = "upscaler/", "restorer/"
+UPSCALER_PREFIX, RESTORER_PREFIX = "upscaler/", "restorer/"
 """What the ids of upscalers and face restorers begin with."""
 LANCZOS, NEAREST = "Lanczos", "Nearest"
 DEFAULT_CREATIVITY = 0.35
 
 
-class Mode(StrEnum):
+class UpscaleMode(StrEnum):
     """A way of enlarging."""
 
     FAST = "fast 4×"
@@ -30,7 +30,7 @@ class Mode(StrEnum):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Preset:
+class UpscalePreset:
     """One quality of a mode, with local models. `upscalers` are the names of files below models/upscalers, the first that is here is
     taken, Lanczos when none is. `second_weight` is how much of Lanczos is blended in: it holds the result to the source.
     `steps` is for models that redraw."""
@@ -40,28 +40,28 @@ class Preset:
     steps: int | None = None
 
 
-_PHOTO = ("RealESRGAN_x4plus", "realesr-general-x4v3", "realesr-animevideov3")
-_QUICK = ("realesr-general-x4v3", "realesr-animevideov3", "RealESRGAN_x4plus")
-PRESETS = MappingProxyType(
+_PHOTO_UPSCALERS = ("RealESRGAN_x4plus", "realesr-general-x4v3", "realesr-animevideov3")
+_QUICK_UPSCALERS = ("realesr-general-x4v3", "realesr-animevideov3", "RealESRGAN_x4plus")
+UPSCALE_PRESETS = MappingProxyType(
     {
-        (Mode.FAST, Quality.DRAFT): Preset(),
-        (Mode.FAST, Quality.STANDARD): Preset(upscalers=_QUICK),
-        (Mode.FAST, Quality.HIGH): Preset(upscalers=_QUICK, second_weight=0.2),
-        (Mode.FAST, Quality.BEST): Preset(upscalers=_PHOTO),
-        (Mode.CONSERVATIVE, Quality.DRAFT): Preset(),
-        (Mode.CONSERVATIVE, Quality.STANDARD): Preset(upscalers=_QUICK, second_weight=0.5),
-        (Mode.CONSERVATIVE, Quality.HIGH): Preset(upscalers=_PHOTO, second_weight=0.5),
-        (Mode.CONSERVATIVE, Quality.BEST): Preset(upscalers=_PHOTO, second_weight=0.25),
-        (Mode.CREATIVE, Quality.DRAFT): Preset(upscalers=_QUICK, steps=12),
-        (Mode.CREATIVE, Quality.STANDARD): Preset(upscalers=_QUICK, steps=20),
-        (Mode.CREATIVE, Quality.HIGH): Preset(upscalers=_PHOTO, steps=30),
-        (Mode.CREATIVE, Quality.BEST): Preset(upscalers=_PHOTO, steps=50),
+        (UpscaleMode.FAST, Quality.DRAFT): UpscalePreset(),
+        (UpscaleMode.FAST, Quality.STANDARD): UpscalePreset(upscalers=_QUICK_UPSCALERS),
+        (UpscaleMode.FAST, Quality.HIGH): UpscalePreset(upscalers=_QUICK_UPSCALERS, second_weight=0.2),
+        (UpscaleMode.FAST, Quality.BEST): UpscalePreset(upscalers=_PHOTO_UPSCALERS),
+        (UpscaleMode.CONSERVATIVE, Quality.DRAFT): UpscalePreset(),
+        (UpscaleMode.CONSERVATIVE, Quality.STANDARD): UpscalePreset(upscalers=_QUICK_UPSCALERS, second_weight=0.5),
+        (UpscaleMode.CONSERVATIVE, Quality.HIGH): UpscalePreset(upscalers=_PHOTO_UPSCALERS, second_weight=0.5),
+        (UpscaleMode.CONSERVATIVE, Quality.BEST): UpscalePreset(upscalers=_PHOTO_UPSCALERS, second_weight=0.25),
+        (UpscaleMode.CREATIVE, Quality.DRAFT): UpscalePreset(upscalers=_QUICK_UPSCALERS, steps=12),
+        (UpscaleMode.CREATIVE, Quality.STANDARD): UpscalePreset(upscalers=_QUICK_UPSCALERS, steps=20),
+        (UpscaleMode.CREATIVE, Quality.HIGH): UpscalePreset(upscalers=_PHOTO_UPSCALERS, steps=30),
+        (UpscaleMode.CREATIVE, Quality.BEST): UpscalePreset(upscalers=_PHOTO_UPSCALERS, steps=50),
     }
 )
 """Cloud services have one quality for each mode of theirs."""
 
 
-def size_of(wish: Upscale | None, width: int, height: int, native: float) -> tuple[int, int]:
+def compute_upscaled_size(wish: Upscale | None, width: int, height: int, native: float) -> tuple[int, int]:
     """The (width, height) in px that `wish` makes of a picture of `width` × `height`; `native` is the factor of one that says
     nothing. A width with a height is taken as it is, everything else keeps the shape.
 
@@ -84,50 +84,52 @@ def size_of(wish: Upscale | None, width: int, height: int, native: float) -> tup
     return wide, high
 
 
-def candidates(mode: Mode, models: Sequence[Model], *, cloud: bool = False) -> tuple[Model, ...]:
+def find_candidates(mode: UpscaleMode, models: Sequence[Model], *, cloud: bool = False) -> tuple[Model, ...]:
     """The models that can do `mode`: upscalers for the first two, models that redraw for the third. Of a cloud service those whose
     name has the mode's first word in it."""
     usable = [model for model in models if Task.UPSCALE in model.tasks and not model.problem]
     if cloud:
         word = mode.value.partition(" ")[0]
         return tuple(model for model in usable if model.paid and word in model.id.rpartition("/")[2].lower())
-    redraws = mode is Mode.CREATIVE
+    redraws = mode is UpscaleMode.CREATIVE
     return tuple(model for model in usable if not model.paid and (Task.IMG2IMG in model.tasks) == redraws)
 
 
-def choose(mode: Mode, quality: Quality, models: Sequence[Model], *, cloud: bool = False) -> Model | None:
+def choose_upscale_model(
+    mode: UpscaleMode, quality: Quality, models: Sequence[Model], *, cloud: bool = False
+) -> Model | None:
     """The model for `mode` at `quality`, None when there is none: of the local upscalers the first that the preset names, of models that
     redraw and of cloud models the first."""
-    found = candidates(mode, models, cloud=cloud)
-    if not cloud and mode is not Mode.CREATIVE:
-        name = UPSCALER + _upscaler(PRESETS[mode, quality], models)
+    found = find_candidates(mode, models, cloud=cloud)
+    if not cloud and mode is not UpscaleMode.CREATIVE:
+        name = UPSCALER_PREFIX + _choose_upscaler(UPSCALE_PRESETS[mode, quality], models)
         return next((model for model in found if model.id == name), None)
     return found[0] if found else None
 
 
-def request_for(
-    mode: Mode, quality: Quality, model: Model, models: Sequence[Model], *, creativity: float | None = None
+def build_upscale_request(
+    mode: UpscaleMode, quality: Quality, model: Model, models: Sequence[Model], *, creativity: float | None = None
 ) -> GenerationRequest:  # fmt: skip
     """What to ask of `model`, without source and prompt. `models` are all there are; `creativity` (0 to 1) is for the third mode.
 
     Raises:
         InvalidRequest: the creativity is out of its range.
     """
-    preset = PRESETS[mode, quality]
-    if mode is Mode.CREATIVE:
+    preset = UPSCALE_PRESETS[mode, quality]
+    if mode is UpscaleMode.CREATIVE:
         wish = Upscale(
-            long_side=LONG_SIDE_4K, base="" if model.paid else _upscaler(preset, models),
+            long_side=LONG_SIDE_4K, base="" if model.paid else _choose_upscaler(preset, models),
             creativity=DEFAULT_CREATIVITY if creativity is None else creativity,
         )  # fmt: skip
         return GenerationRequest(
             task=Task.UPSCALE, model=model.id, upscale=wish, steps=None if model.paid else preset.steps
         )
-    blended = preset.second_weight if not model.paid and model.id != UPSCALER + LANCZOS else 0.0
-    size = {"scale": 4.0} if mode is Mode.FAST else {"long_side": LONG_SIDE_4K}
+    blended = preset.second_weight if not model.paid and model.id != UPSCALER_PREFIX + LANCZOS else 0.0
+    size = {"scale": 4.0} if mode is UpscaleMode.FAST else {"long_side": LONG_SIDE_4K}
     wish = Upscale(**size, second=LANCZOS if blended else "", second_weight=blended)  # type: ignore[arg-type]
     return GenerationRequest(task=Task.UPSCALE, model=model.id, upscale=wish)
 
 
-def _upscaler(preset: Preset, models: Sequence[Model]) -> str:
+def _choose_upscaler(preset: UpscalePreset, models: Sequence[Model]) -> str:
     here = {model.id for model in models if not model.problem}
-    return next((name for name in preset.upscalers if UPSCALER + name in here), LANCZOS)
+    return next((name for name in preset.upscalers if UPSCALER_PREFIX + name in here), LANCZOS)

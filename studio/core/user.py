@@ -13,4 +13,4 @@ class User:
     admin: bool = False
 
 
-LOCAL = User("local", admin=True)
+LOCAL_USER = User("local", admin=True)

@@ -8,7 +8,7 @@ from enum import StrEnum
 from pathlib import Path
 
 
-class Kind(StrEnum):
+class WeightKind(StrEnum):
     CHECKPOINT = "checkpoint"
     LORA = "LoRA"
     VAE = "VAE"
@@ -22,14 +22,14 @@ class Kind(StrEnum):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Header:
+class SafetensorsHeader:
     """The header of a .safetensors file: tensor shapes and dtypes by name (dtype as the format writes it, "F16"), and its metadata."""
 
     shapes: Mapping[str, tuple[int, ...]]
     dtypes: Mapping[str, str]
     metadata: Mapping[str, str]
 
-    def has(self, *names: str) -> bool:
+    def has_tensors(self, *names: str) -> bool:
         """Whether every one of `names` is a tensor in the file."""
         return all(name in self.shapes for name in names)
 
@@ -44,13 +44,13 @@ class WeightFile:
     """
 
     name: str
-    kind: Kind
+    kind: WeightKind
     path: Path
     bytes: int
     family: str = ""
     sha256: str = ""
     problem: str = ""
-    header: Header | None = field(default=None, repr=False, compare=False)
+    header: SafetensorsHeader | None = field(default=None, repr=False, compare=False)
 
     @property
     def is_folder(self) -> bool:
@@ -59,7 +59,7 @@ class WeightFile:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Offer:
+class DownloadableWeights:
     """A weight file that is not here and can be fetched on request, never unasked. It is written to
     models/`folder`/`filename`, checked against `sha256` (in hex) first.
 

@@ -12,25 +12,25 @@ from typing import TypeVar
 
 import studio
 from studio.core.errors import InvalidRequest, JobCancelled, NotFound, StorageFailed, StudioError
-from studio.core.events import Cancelled, Notice, Status
+from studio.core.events import CancelledEvent, NoticeEvent, Status
 from studio.core.model import Model
 from studio.core.ports import Backend, JobContext
 from studio.core.request import GenerationRequest
 from studio.core.task import Task
 from studio.core.user import User
-from studio.engine.jobs.abandonment import Absence
-from studio.engine.jobs.admission import Accepted, Intake
-from studio.engine.jobs.chain_steps import Chain
-from studio.engine.jobs.dispatcher import Dispatch
-from studio.engine.jobs.job import Job, Stop
+from studio.engine.jobs.abandonment import AbandonmentTimer
+from studio.engine.jobs.admission import Admission, AdmittedRequest
+from studio.engine.jobs.chain_steps import ChainRenderer
+from studio.engine.jobs.dispatcher import Dispatcher
+from studio.engine.jobs.job import Job, StopReason
 from studio.engine.jobs.job_context import LaneContext, RunContext
-from studio.engine.jobs.job_registry import Roster
-from studio.engine.jobs.job_runner import Runner
-from studio.engine.jobs.journal import Entry, Journal
-from studio.engine.jobs.past_jobs import restored
+from studio.engine.jobs.job_registry import JobRegistry
+from studio.engine.jobs.job_runner import JobRunner
+from studio.engine.jobs.journal import Journal, JournalEntry
+from studio.engine.jobs.past_jobs import restore_job
 from studio.engine.jobs.previews import Previews
-from studio.engine.jobs.run_state import Tools
-from studio.engine.jobs.saved_chains import Chains
+from studio.engine.jobs.run_state import RunnerServices
+from studio.engine.jobs.saved_chains import SavedChains
 from studio.engine.jobs.saver import Saver
 from studio.engine.logs import Logs
 from studio.engine.lookups import Lookups
@@ -39,17 +39,17 @@ from studio.engine.models.timings import Timings
 from studio.engine.models.votes import Votes
 from studio.engine.money.ledger import Ledger
 from studio.engine.settings_store import SettingsStore
-from studio.engine.storage.asset_builder import Drafts
-from studio.engine.storage.asset_index import Library
+from studio.engine.storage.asset_builder import AssetBuilder
+from studio.engine.storage.asset_index import AssetIndex
 from studio.engine.storage.database import Database
 from studio.engine.storage.image_access import Gallery
 from studio.engine.storage.inputs import Pictures
 from studio.engine.storage.outputs import Outputs
-from studio.engine.storage.process_locks import Owner
+from studio.engine.storage.process_locks import ProcessLock
 
 T = TypeVar("T")
 
-_BUSY = 600.0  # seconds that work for a lane waits for the job before it
+_LANE_TIMEOUT = 600.0  # seconds that work for a lane waits for the job before it
 
 _log = logging.getLogger(__name__)
 
@@ -76,28 +76,28 @@ class Engine(Gallery):
         tool = f"Easel {studio.__version__}"
         root = database.path.parent
         self.logs = logs or Logs(settings.current.logs_dir, level=settings.current.log_level)
-        library = Library(database, root)
+        library = AssetIndex(database, root)
         super().__init__(settings, library, Outputs(root, library, tool=tool), Pictures(database, root))
         self._database = database
         self._models = Models(backends)
-        self._owner = Owner(root)
+        self._owner = ProcessLock(root)
         self._journal = Journal(database, self._owner)
         self._saver = Saver(self._outputs)
         self._previews = Previews()
-        self.ledger, self.votes, self.chains = Ledger(database), Votes(database), Chains(database)
-        self._intake = Intake(self._models, self._pictures, lookups.heir)
+        self.ledger, self.votes, self.chains = Ledger(database), Votes(database), SavedChains(database)
+        self._intake = Admission(self._models, self._pictures, lookups.find_successor)
         self._timings = Timings(database)
-        tools = Tools(
+        tools = RunnerServices(
             models=self._models, journal=self._journal, library=self.library, outputs=self._outputs, saver=self._saver,
-            timings=self._timings, drafts=Drafts(version=tool, pictures=self._pictures, model_hash=lookups.model_hash),
-            logs=self.logs, ledger=self.ledger, chain=Chain(self._models, self.ledger, self._elsewhere),
+            timings=self._timings, drafts=AssetBuilder(version=tool, pictures=self._pictures, model_hash=lookups.model_hash),
+            logs=self.logs, ledger=self.ledger, chain=ChainRenderer(self._models, self.ledger, self._run_in_other_lane),
             contexts=lambda job, estimate: RunContext(job, self._previews, self._pictures, lookups.key, estimate),
         )  # fmt: skip
-        self._runner = Runner(tools, requeue=lambda job: self._dispatch.put(job, first=True))
-        self._dispatch = Dispatch(self._runner.run, self._timings)
-        self._absence = Absence(grace, self._stop_abandoned)
+        self._runner = JobRunner(tools, requeue=lambda job: self._dispatch.put(job, first=True))
+        self._dispatch = Dispatcher(self._runner.run, self._timings)
+        self._absence = AbandonmentTimer(grace, self._stop_abandoned)
         self._lock = threading.RLock()
-        self._roster = Roster()
+        self._roster = JobRegistry()
         self._closed = False
 
     def start(self) -> None:
@@ -106,7 +106,7 @@ class Engine(Gallery):
             threading.Thread(target=self._rebuild, name="rebuild", daemon=True).start()
         with self._lock:
             for entry in self._journal.claim():
-                self._dispatch.put(self._roster.put(self._restored(entry)))
+                self._dispatch.put(self._roster.put(self._restore_job(entry)))
 
     def close(self, *, drain: float = 25.0) -> None:
         """Take no new job, wait up to `drain` seconds for the running ones, and put those back that need longer. Takes at
@@ -135,7 +135,7 @@ class Engine(Gallery):
             QueueFull: too many jobs wait; `details` has the number. StorageFailed: the journal cannot be written.
         """
         settings = self._settings.current
-        accepted = self._intake.accept(request, user.name, settings)
+        accepted = self._intake.admit_request(request, user.name, settings)
         with self._lock:
             if self._closed:
                 raise JobCancelled("The studio is closing.", hint="Try again in a minute.")
@@ -149,9 +149,9 @@ class Engine(Gallery):
             )
             warning = self.ledger.reserve(job.id, user.name, self._intake.estimate(accepted.request) or 0.0, settings)
             job.pictures, job.notes = accepted.pictures, accepted.notes
-            self._journal.add(_entry(job, accepted))
+            self._journal.add(_make_entry(job, accepted))
             self._roster.put(job)
-            job.emit(*(Notice(note) for note in (*accepted.notes, *([warning] if warning else []))))
+            job.emit(*(NoticeEvent(note) for note in (*accepted.notes, *([warning] if warning else []))))
             self._dispatch.put(job)
         return job
 
@@ -164,17 +164,17 @@ class Engine(Gallery):
         """
         return self._intake.estimate(request)
 
-    def resolved(self, request: GenerationRequest, user: User) -> GenerationRequest:
+    def resolve_request(self, request: GenerationRequest, user: User) -> GenerationRequest:
         """`request` with the model that would draw it now and its size, for telling what it would cost; nothing is sent.
 
         Raises:
             UnknownModel, InvalidRequest: there is no such model. NotFound: its picture is gone.
         """
-        return self._intake.resolved(request, user.name, self._settings.current)
+        return self._intake.resolve_request(request, user.name, self._settings.current)
 
-    def expected_seconds(self, request: GenerationRequest) -> float | None:
+    def estimate_seconds(self, request: GenerationRequest) -> float | None:
         """How long one picture of `request` took before, None when none like it was made."""
-        return self._timings.per_picture(request, self.model(request.model, request.task))
+        return self._timings.estimate_seconds(request, self.model(request.model, request.task))
 
     def job(self, job_id: str, user: User) -> Job:
         """The job of that id, of this run or an earlier one.
@@ -188,12 +188,12 @@ class Engine(Gallery):
         entry = None if job is not None else self._journal.get(job_id, user.name)
         if entry is None:
             raise NotFound("There is no such job.", hint="It may belong to another user.")
-        return self._restored(entry)
+        return self._restore_job(entry)
 
     def jobs(self, user: User, limit: int = 50) -> list[Job]:
         """The user's latest jobs, newest first, those of earlier runs too."""
-        entries = self._journal.newest(user.name, limit)
-        return [self._roster.get(entry.id) or self._restored(entry) for entry in entries]
+        entries = self._journal.list_newest(user.name, limit)
+        return [self._roster.get(entry.id) or self._restore_job(entry) for entry in entries]
 
     def cancel(self, job_id: str, user: User) -> None:
         """Stop a job: at once when it waits, within a step when it runs. Its finished pictures stay. An ended job is left
@@ -202,17 +202,17 @@ class Engine(Gallery):
         Raises:
             NotFound: no such job of this user. InvalidRequest: another studio process runs it.
         """
-        job = self._own(job_id, user)
-        if job.snapshot.status.final:
+        job = self._require_own_job(job_id, user)
+        if job.snapshot.status.is_final:
             return
-        job.stop(Stop.CANCEL)
+        job.stop(StopReason.CANCEL)
         if self._dispatch.remove(job):
             self.ledger.release(job.id)
             self._end_waiting(job)
 
     def skip(self, job_id: str, user: User) -> None:
         """Leave out what the job draws now and go on with the next; raises as `cancel`."""
-        job = self._own(job_id, user)
+        job = self._require_own_job(job_id, user)
         if job.snapshot.status in (Status.LOADING, Status.RUNNING):
             job.skip()
 
@@ -229,8 +229,8 @@ class Engine(Gallery):
         Raises:
             NotFound: no such job. InvalidRequest: all its pictures are saved.
         """
-        job = self._own(job_id, user)
-        if not job.unsaved or not job.snapshot.status.final:
+        job = self._require_own_job(job_id, user)
+        if not job.unsaved or not job.snapshot.status.is_final:
             raise InvalidRequest("This job has no picture left to save.", hint="Look into the gallery.")
         self._runner.save_again(job)
         return job
@@ -238,7 +238,7 @@ class Engine(Gallery):
     def leave(self, job_id: str, user: User) -> None:
         """The page that watched the job is gone. A local job is stopped after the grace time when the settings say so."""
         job = self.job(job_id, user)
-        if job.settings.page_closed == "stop" and not job.model.paid and not job.snapshot.status.final:
+        if job.settings.page_closed == "stop" and not job.model.paid and not job.snapshot.status.is_final:
             self._absence.leave(job)
 
     def attach(self, job_id: str, user: User) -> Job:
@@ -266,24 +266,24 @@ class Engine(Gallery):
         """The private temporary folder that previews are written to."""
         return self._previews.folder
 
-    def in_lane(self, lane: str, work: Callable[[JobContext], T], *, timeout: float = _BUSY) -> T:
+    def run_in_lane(self, lane: str, work: Callable[[JobContext], T], *, timeout: float = _LANE_TIMEOUT) -> T:
         """Run `work` in a lane's thread, between jobs, and wait for its result; what it raises is raised here.
 
         Raises:
             StudioError: the lane is busy for longer than `timeout` seconds.
         """
         context = LaneContext(self._settings.current)
-        return self._dispatch.lane(lane).do(lambda: work(context), timeout)
+        return self._dispatch.lane(lane).run_work(lambda: work(context), timeout)
 
-    def _elsewhere(self, lane: str, work: Callable[[], T], context: RunContext) -> T:
+    def _run_in_other_lane(self, lane: str, work: Callable[[], T], context: RunContext) -> T:
         """Run `work` in another lane's thread, for a job that waits for it."""
         context.raise_if_cancelled()
-        return self._dispatch.lane(lane).do(work, _BUSY)
+        return self._dispatch.lane(lane).run_work(work, _LANE_TIMEOUT)
 
-    def _own(self, job_id: str, user: User) -> Job:
+    def _require_own_job(self, job_id: str, user: User) -> Job:
         """The job when this process may act on it."""
         job = self.job(job_id, user)
-        if self._roster.get(job.id) is not None or job.snapshot.status.final:
+        if self._roster.get(job.id) is not None or job.snapshot.status.is_final:
             return job
         raise InvalidRequest("This job runs in another studio process.", hint="Stop it there.")
 
@@ -292,7 +292,7 @@ class Engine(Gallery):
             self._journal.ended(job.id, Status.CANCELLED, notices=job.snapshot.notices)
         except StorageFailed as error:
             _log.warning("the end of job %s is not in the journal: %s", job.id, error.message)
-        job.emit(Cancelled())
+        job.emit(CancelledEvent())
 
     def _stop_abandoned(self, job: Job) -> None:
         try:
@@ -300,8 +300,8 @@ class Engine(Gallery):
         except StudioError as error:
             _log.warning("the job %s of a closed page was not stopped: %s", job.id, error.message)
 
-    def _restored(self, entry: Entry) -> Job:
-        return restored(entry, self._models, self.library, self._settings.current)
+    def _restore_job(self, entry: JournalEntry) -> Job:
+        return restore_job(entry, self._models, self.library, self._settings.current)
 
     def _rebuild(self) -> None:
         try:
@@ -310,8 +310,8 @@ class Engine(Gallery):
             _log.warning("the index of pictures is not complete: %s", error.message)
 
 
-def _entry(job: Job, accepted: Accepted) -> Entry:
-    return Entry(
+def _make_entry(job: Job, accepted: AdmittedRequest) -> JournalEntry:
+    return JournalEntry(
         id=job.id, user=job.user, model=job.model.id, request=job.request, status=Status.QUEUED, created=job.created,
         notices=accepted.notes,
     )  # fmt: skip

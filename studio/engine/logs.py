@@ -15,11 +15,11 @@ from typing import Any
 
 from studio.core.request import GenerationRequest
 from studio.core.settings import Settings
-from studio.engine.storage.durable_files import storage_errors
+from studio.engine.storage.durable_files import translate_os_errors
 
-_BYTES, _KEPT = 5_000_000, 5  # size of one file, and how many old ones stay
+_MAX_BYTES, _BACKUP_COUNT = 5_000_000, 5  # size of one file, and how many old ones stay
 _APPLICATION, _GENERATION, _ACCESS = "studio.log", "generation.jsonl", "access.log"
-_KEY = re.compile(
+_SECRET_PATTERN = re.compile(
     r"""(?ix)
     \b(?:(?:sk|pk|rk|hf|r8|fal|gsk|xai|gh[opsu]|github_pat|key)[-_]|AIza)[A-Za-z0-9_\-]{16,}
     | \b[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}:[0-9a-f]{20,}
@@ -33,7 +33,7 @@ _KEY = re.compile(
 
 def redact(text: str) -> str:
     """`text` without anything that looks like a key, a bearer token or a password."""
-    return _KEY.sub("[redacted]", text)
+    return _SECRET_PATTERN.sub("[redacted]", text)
 
 
 class Logs:
@@ -49,33 +49,33 @@ class Logs:
             StorageFailed: the folder cannot be written.
         """
         self._folder = folder
-        with storage_errors("the log"):
+        with translate_os_errors("the log"):
             folder.mkdir(parents=True, exist_ok=True)
-            self._application = _handler(folder / _APPLICATION, "%(asctime)s %(levelname)s %(name)s: %(message)s")
-            self._lines = _handler(folder / _GENERATION, None)
-            self._calls = _handler(folder / _ACCESS, "%(asctime)s %(message)s")
+            self._application = _make_handler(folder / _APPLICATION, "%(asctime)s %(levelname)s %(name)s: %(message)s")
+            self._lines = _make_handler(folder / _GENERATION, None)
+            self._calls = _make_handler(folder / _ACCESS, "%(asctime)s %(message)s")
         self._root = logging.getLogger("studio")
         self._root.addHandler(self._application)
-        self._generation = _detached("studio.log.generation", self._lines)
-        self._access = _detached("studio.log.access", self._calls)
+        self._generation = _make_detached_logger("studio.log.generation", self._lines)
+        self._access = _make_detached_logger("studio.log.access", self._calls)
         self.set_level(level)
 
     def set_level(self, level: str) -> None:
         """Change how much the application log tells."""
         self._root.setLevel(level.upper())
 
-    def access(self) -> logging.Logger:
+    def get_access_logger(self) -> logging.Logger:
         """The logger of the access log; the server writes one line per call to it."""
         return self._access
 
-    def generation(self, line: Mapping[str, Any], request: GenerationRequest, settings: Settings) -> None:
+    def log_generation(self, line: Mapping[str, Any], request: GenerationRequest, settings: Settings) -> None:
         """Write one job's line; prompts only when the studio is private or the settings allow it."""
         entry: dict[str, Any] = {"time": time.strftime("%Y-%m-%dT%H:%M:%S%z"), **line}
-        if not settings.shared or settings.log_prompts:
+        if not settings.is_shared or settings.log_prompts:
             entry["prompt"], entry["negative_prompt"] = redact(request.prompt), redact(request.negative_prompt)
         self._generation.info(json.dumps(entry, ensure_ascii=False))
 
-    def tail(self, lines: int = 200) -> list[str]:
+    def read_tail(self, lines: int = 200) -> list[str]:
         """The last lines of the application log."""
         try:
             with (self._folder / _APPLICATION).open(encoding="utf-8", errors="replace") as file:
@@ -103,14 +103,16 @@ class _Formatter(logging.Formatter):
         return redact(super().format(record))
 
 
-def _handler(path: Path, line: str | None) -> logging.Handler:
+def _make_handler(path: Path, line: str | None) -> logging.Handler:
     """Writes to `path`; `line` is the format of a line for people, None for JSON that is written as it comes."""
-    handler = logging.handlers.RotatingFileHandler(path, maxBytes=_BYTES, backupCount=_KEPT, encoding="utf-8")
+    handler = logging.handlers.RotatingFileHandler(
+        path, maxBytes=_MAX_BYTES, backupCount=_BACKUP_COUNT, encoding="utf-8"
+    )
     handler.setFormatter(logging.Formatter("%(message)s") if line is None else _Formatter(line))
     return handler
 
 
-def _detached(name: str, handler: logging.Handler) -> logging.Logger:
+def _make_detached_logger(name: str, handler: logging.Handler) -> logging.Logger:
     """A logger of our own, known to nobody by name, that writes to `handler` alone."""
     logger = logging.Logger(name, logging.INFO)
     logger.addHandler(handler)

@@ -8,17 +8,17 @@ from dataclasses import dataclass
 from studio.core.errors import NotConfigured
 
 
-def no_key(name: str) -> str:
+def raise_no_key(name: str) -> str:
     """The keys of a studio that has none; raises NotConfigured."""
     raise NotConfigured(f"{name} is not set.", hint="Set it in the environment, or in Configurations.")
 
 
 @dataclass(frozen=True)
-class Heir:
+class Successor:
     """Who takes the place of a model that has ended: `model` is its id, `told` says so to the user."""
 
     model: str
-    told: str
+    notice: str
 
 
 @dataclass(frozen=True)
@@ -27,5 +27,5 @@ class Lookups:
     NotConfigured when it is not set."""
 
     model_hash: Callable[[str], str] = lambda model_id: ""
-    key: Callable[[str], str] = no_key
-    heir: Callable[[str], Heir | None] = lambda name: None
+    key: Callable[[str], str] = raise_no_key
+    find_successor: Callable[[str], Successor | None] = lambda name: None

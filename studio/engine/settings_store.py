@@ -12,9 +12,9 @@ from typing import Any, cast
 
 from studio.core.errors import InvalidRequest
 from studio.core.settings import Settings
-from studio.engine.storage.durable_files import replace_synced, storage_errors
+from studio.engine.storage.durable_files import replace_synced, translate_os_errors
 
-PREFIX = "STUDIO_"
+ENV_PREFIX = "STUDIO_"
 
 _log = logging.getLogger(__name__)
 
@@ -49,12 +49,12 @@ class SettingsStore:
         store = cls(config_file=config_file)
         store._read_file(config_file)
         for name in (f.name for f in dataclasses.fields(Settings)):
-            variable = PREFIX + name.upper()
+            variable = ENV_PREFIX + name.upper()
             if environment.get(variable, "") != "":
                 store._fix(name, environment[variable], variable)
             if flags.get(name) is not None:
                 store._fix(name, flags[name], "--" + name.replace("_", "-"))
-        store._current = store._own.updated(store._fixed)
+        store._current = store._own.apply_values(store._fixed)
         for notice in store.notices:
             _log.warning("%s", notice)
         return store
@@ -70,7 +70,7 @@ class SettingsStore:
         """The settings in force."""
         return self._current
 
-    def overridden(self) -> dict[str, str]:
+    def get_overrides(self) -> dict[str, str]:
         """The settings that the environment or a flag fixes: name -> "STUDIO_PORT" or "--port"."""
         return dict(self._origin)
 
@@ -82,13 +82,13 @@ class SettingsStore:
             StorageFailed: the file cannot be written; nothing has changed.
         """
         with self._lock:
-            wanted = self._current.updated(values)
+            wanted = self._current.apply_values(values)
             for name, origin in self._origin.items():
                 if getattr(wanted, name) != getattr(self._current, name):
                     raise InvalidRequest(
                         f"The setting {name} is fixed by {origin}.", hint="Change it there and start the studio again."
                     )
-            own = self._own.updated({name: value for name, value in values.items() if name not in self._origin})
+            own = self._own.apply_values({name: value for name, value in values.items() if name not in self._origin})
             self._write(own)
             self._own, self._current = own, wanted
             return wanted
@@ -97,13 +97,13 @@ class SettingsStore:
         if self._config_file is None:
             return
         text = json.dumps({**self._kept, **settings.to_json()}, indent=2, ensure_ascii=False, sort_keys=True)
-        with storage_errors("the settings"):
+        with translate_os_errors("the settings"):
             self._config_file.parent.mkdir(parents=True, exist_ok=True)
             replace_synced(self._config_file, text.encode() + b"\n")
 
     def _fix(self, name: str, value: Any, origin: str) -> None:
         try:
-            self._own.updated({name: value})
+            self._own.apply_values({name: value})
         except InvalidRequest as error:
             raise InvalidRequest(f"{origin}: {error.message}", hint=error.hint) from error
         self._fixed[name] = value
@@ -117,11 +117,11 @@ class SettingsStore:
         except FileNotFoundError:
             return
         except OSError as error:
-            self._tell(f"The settings file {path.name} cannot be read ({error.strerror}); defaults are used.")
+            self._add_notice(f"The settings file {path.name} cannot be read ({error.strerror}); defaults are used.")
             return
         except (ValueError, RecursionError):
             path.replace(path.with_name(path.name + ".broken"))
-            self._tell(
+            self._add_notice(
                 f"The settings file {path.name} was broken; it is kept as {path.name}.broken, defaults are used."
             )
             return
@@ -129,14 +129,14 @@ class SettingsStore:
         for name, value in cast("dict[str, Any]", data).items():
             if name not in known:
                 self._kept[name] = value
-                self._tell(
+                self._add_notice(
                     f"The settings file {path.name} has an unknown entry {name[:80]!r}; it is kept but does nothing."
                 )
                 continue
             try:
-                self._own = self._own.updated({name: value})
+                self._own = self._own.apply_values({name: value})
             except InvalidRequest as error:
-                self._tell(f"{path.name}: {error.message} The default is used. {error.hint}")
+                self._add_notice(f"{path.name}: {error.message} The default is used. {error.hint}")
 
-    def _tell(self, notice: str) -> None:
+    def _add_notice(self, notice: str) -> None:
         self.notices = (*self.notices, notice)

@@ -9,11 +9,11 @@ from PIL import Image
 
 from studio.core.ports import ModelStore
 from studio.core.self_check import Check
-from studio.core.social import CropAdvice
+from studio.core.social import CropAdvisor
 from studio.core.social_formats import PlatformData
 from studio.core.social_templates import TemplateLibrary
 from studio.engine.engine import Engine
-from studio.engine.money.cloud_accounts import Clouds
+from studio.engine.money.cloud_accounts import CloudAccounts
 from studio.engine.settings_store import SettingsStore
 
 
@@ -22,7 +22,7 @@ class SocialParts:
     """What the page and HTTP need of the platform formats beside jobs."""
 
     platforms: PlatformData
-    advisor: CropAdvice
+    advisor: CropAdvisor
     templates: TemplateLibrary
 
 
@@ -36,6 +36,6 @@ class Studio:
     store: ModelStore
     doctor: Callable[[], list[Check]]
     social: SocialParts | None = None
-    clouds: Clouds | None = None
+    clouds: CloudAccounts | None = None
     fonts: Callable[[], list[str]] = list[str]
     read_hidden: Callable[[Image.Image], str | None] = lambda image: None

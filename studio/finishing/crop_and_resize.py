@@ -8,28 +8,30 @@ from studio.core.errors import InvalidRequest
 from studio.core.finish import Box, Derivative
 from studio.core.range_checks import MAX_SIDE
 
-_GAP = 3.0  # a picture that is made much smaller is averaged to this many times its new size first, then filtered
+_REDUCING_GAP = (
+    3.0  # a picture that is made much smaller is averaged to this many times its new size first, then filtered
+)
 
 
-def cropped(image: Image.Image, box: Box) -> Image.Image:
+def crop_image(image: Image.Image, box: Box) -> Image.Image:
     """The part of `image` in `box`, at least a pixel."""
     left, top = (min(int(at * side), side - 1) for at, side in zip((box.left, box.top), image.size, strict=True))
     right, bottom = round(box.right * image.width), round(box.bottom * image.height)
     return image.crop((left, top, max(left + 1, right), max(top + 1, bottom)))
 
 
-def resized(image: Image.Image, width: int | None, height: int | None, max_pixels: int) -> Image.Image:
+def resize_image(image: Image.Image, width: int | None, height: int | None, max_pixels: int) -> Image.Image:
     """`image` brought to `width` and `height` px by Lanczos; where one is None the shape stays, where both are, the size.
 
     Raises:
         InvalidRequest: more than `max_pixels` or MAX_SIDE would come out.
     """
-    size = within(image.size, width, height)
+    size = fit_size(image.size, width, height)
     check_size(size, max_pixels)
-    return image if size == image.size else _to(image, size)
+    return image if size == image.size else _resample_image(image, size)
 
 
-def within(size: tuple[int, int], width: int | None, height: int | None) -> tuple[int, int]:
+def fit_size(size: tuple[int, int], width: int | None, height: int | None) -> tuple[int, int]:
     """`size` brought to `width` and `height` px; where one is None the shape stays."""
     if width is None and height is None:
         return size
@@ -39,7 +41,7 @@ def within(size: tuple[int, int], width: int | None, height: int | None) -> tupl
     return (width or max(1, round(size[0] * scale))), (height or max(1, round(size[1] * scale)))
 
 
-def derived(image: Image.Image, wish: Derivative, max_pixels: int) -> Image.Image:
+def make_derivative(image: Image.Image, wish: Derivative, max_pixels: int) -> Image.Image:
     """`image` as the derivative: inside its sides in its own shape, or with `crop` filling them from the middle; never made
     larger unless it says so.
 
@@ -47,14 +49,14 @@ def derived(image: Image.Image, wish: Derivative, max_pixels: int) -> Image.Imag
         InvalidRequest: more than `max_pixels` or MAX_SIDE would come out.
     """
     if wish.crop and wish.width and wish.height:
-        return _covering(image, (wish.width, wish.height), wish.enlarge, max_pixels)
+        return _crop_to_cover(image, (wish.width, wish.height), wish.enlarge, max_pixels)
     if wish.width is None and wish.height is None:
         return image
     scale = min(side / own for side, own in zip((wish.width, wish.height), image.size, strict=True) if side is not None)
     scale = scale if wish.enlarge else min(1.0, scale)
     size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
     check_size(size, max_pixels)
-    return image if size == image.size else _to(image, size)
+    return image if size == image.size else _resample_image(image, size)
 
 
 def check_size(size: tuple[int, int], max_pixels: int) -> None:
@@ -67,7 +69,7 @@ def check_size(size: tuple[int, int], max_pixels: int) -> None:
         )
 
 
-def _covering(image: Image.Image, size: tuple[int, int], enlarge: bool, max_pixels: int) -> Image.Image:
+def _crop_to_cover(image: Image.Image, size: tuple[int, int], enlarge: bool, max_pixels: int) -> Image.Image:
     """The largest part from the middle of `image` that has the shape of `size`, in that size."""
     scale = max(size[0] / image.width, size[1] / image.height)
     part = (size[0] / scale, size[1] / scale)
@@ -75,8 +77,10 @@ def _covering(image: Image.Image, size: tuple[int, int], enlarge: bool, max_pixe
     if scale > 1 and not enlarge:
         size = (max(1, int(part[0])), max(1, int(part[1])))
     check_size(size, max_pixels)
-    return _to(image, size, (left, top, left + part[0], top + part[1]))
+    return _resample_image(image, size, (left, top, left + part[0], top + part[1]))
 
 
-def _to(image: Image.Image, size: tuple[int, int], box: tuple[float, float, float, float] | None = None) -> Image.Image:
-    return image.resize(size, Image.Resampling.LANCZOS, box=box, reducing_gap=_GAP)
+def _resample_image(
+    image: Image.Image, size: tuple[int, int], box: tuple[float, float, float, float] | None = None
+) -> Image.Image:
+    return image.resize(size, Image.Resampling.LANCZOS, box=box, reducing_gap=_REDUCING_GAP)

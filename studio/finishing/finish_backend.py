@@ -12,87 +12,89 @@ from studio.core.finish import Derivative, Finish
 from studio.core.model import TOOLS_LANE, Model
 from studio.core.ports import JobContext, PictureSeed
 from studio.core.request import GenerationRequest
-from studio.core.result import Rendered
+from studio.core.result import RenderedImage
 from studio.core.task import Task
 from studio.finishing import hidden_text, text, watermark
-from studio.finishing.crop_and_resize import cropped, derived, resized
+from studio.finishing.crop_and_resize import crop_image, make_derivative, resize_image
 from studio.finishing.fonts import Fonts
 
-MODEL = Model(
+FINISH_MODEL = Model(
     id="finish", title="Finish", family="finish", lane=TOOLS_LANE, tasks=frozenset({Task.FINISH}), features=frozenset(), max_batch=1,
 )  # fmt: skip
-_ENDINGS = {"jpeg": "jpg"}
+_EXTENSIONS = {"jpeg": "jpg"}
 
 
-class Finishing:
+class FinishingBackend:
     """A Backend with the one model "finish". Thread-safe."""
 
     def __init__(self, fonts: Fonts) -> None:
         self._fonts = fonts
 
     def models(self) -> Sequence[Model]:
-        return (MODEL,)
+        return (FINISH_MODEL,)
 
-    def render(self, request: GenerationRequest, seeds: Sequence[PictureSeed], ctx: JobContext) -> list[Rendered]:
+    def render(self, request: GenerationRequest, seeds: Sequence[PictureSeed], ctx: JobContext) -> list[RenderedImage]:
         """See Backend; the result is the same for every seed. The picture is opened once, and every derivative is made from
         its finished pixels, none from another."""
         wish = request.finish or Finish()
         if request.source is None:
             raise InvalidRequest("There is no picture to finish.", hint="Choose a picture first.")
         for overlay in wish.text:
-            text.check(overlay)
-        with ctx.stage("finish"):
+            text.check_overlay(overlay)
+        with ctx.phase("finish"):
             whole = self.finished(ctx.picture(request.source), wish, ctx)
-            return [output for seed in seeds for output in self._outputs(request, wish, whole, seed, ctx)]
+            return [output for seed in seeds for output in self._render_outputs(request, wish, whole, seed, ctx)]
 
     def finished(self, image: Image.Image, wish: Finish, ctx: JobContext) -> Image.Image:
         """`image` cropped, resized, lettered and marked."""
         if image.mode == "L":
             image = image.convert("RGB")
         if wish.crop is not None:
-            image = cropped(image, wish.crop)
-        image = resized(image, wish.width, wish.height, ctx.settings.max_megapixels * 1_000_000)
+            image = crop_image(image, wish.crop)
+        image = resize_image(image, wish.width, wish.height, ctx.settings.max_megapixels * 1_000_000)
         for overlay in wish.text:
             ctx.raise_if_cancelled()
-            drawn = text.draw(image, overlay, self._fonts)
+            drawn = text.draw_text(image, overlay, self._fonts)
             image = drawn.image
             for note in drawn.notes:
                 ctx.notice(note)
         if wish.watermark is not None:
             ctx.raise_if_cancelled()
             logo = ctx.picture(wish.watermark.picture) if wish.watermark.picture else None
-            image = watermark.mark(image, wish.watermark, logo, self._fonts)
+            image = watermark.draw_watermark(image, wish.watermark, logo, self._fonts)
         return image
 
     def close(self) -> None: ...
 
-    def _outputs(
+    def _render_outputs(
         self, request: GenerationRequest, wish: Finish, whole: Image.Image, seed: PictureSeed, ctx: JobContext
-    ) -> list[Rendered]:
+    ) -> list[RenderedImage]:
         if not wish.derivatives:
             ctx.progress(1, 1)
-            return [Rendered(image=whole, seed=seed.seed, notes=_unsure(whole, wish))]
-        made: list[Rendered] = []
+            return [RenderedImage(image=whole, seed=seed.seed, notes=_warn_of_small_image(whole, wish))]
+        made: list[RenderedImage] = []
         for number, one in enumerate(wish.derivatives, 1):
             ctx.raise_if_cancelled()
-            image = derived(whole, one, ctx.settings.max_megapixels * 1_000_000)
+            image = make_derivative(whole, one, ctx.settings.max_megapixels * 1_000_000)
             own = request.replace(finish=dataclasses.replace(wish, derivatives=(one,)))
-            label = f"{image.width}x{image.height}.{_ending(one, ctx)}"
-            notes = _unsure(image, wish)
-            made.append(Rendered(image=image, seed=seed.seed, notes=notes, request=own, label=label, file=one.file))
+            label = f"{image.width}x{image.height}.{_get_extension(one, ctx)}"
+            notes = _warn_of_small_image(image, wish)
+            made.append(
+                RenderedImage(image=image, seed=seed.seed, notes=notes, request=own, label=label, file=one.file)
+            )
             ctx.progress(number, len(wish.derivatives))
         return made
 
 
-def _unsure(image: Image.Image, wish: Finish) -> tuple[str, ...]:
+def _warn_of_small_image(image: Image.Image, wish: Finish) -> tuple[str, ...]:
     """What is to be said of a hidden text in a picture that is too small to keep it."""
-    if wish.watermark is None or not wish.watermark.hidden or min(image.size) >= hidden_text.SURE_SIDE:
+    if wish.watermark is None or not wish.watermark.hidden or min(image.size) >= hidden_text.ROBUST_SIDE:
         return ()
     return (
-        f"In a picture under {hidden_text.SURE_SIDE} px the hidden text does not survive a JPEG or another resize.",
+        f"In a picture under {hidden_text.ROBUST_SIDE} px the hidden text does not survive a JPEG or another resize.",
     )
 
 
-def _ending(wish: Derivative, ctx: JobContext) -> str:
+def _get_extension(wish: Derivative, ctx: JobContext) -> str:
     kind = wish.file.format or ctx.settings.output_format
-    return _ENDINGS.get(kind, kind)
+    return _EXTENSIONS.get(kind, kind)

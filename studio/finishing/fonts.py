@@ -9,16 +9,16 @@ from PIL import Image, ImageDraw, ImageFont
 
 from studio.core.errors import InvalidRequest
 
-_SHIPPED = {  # the first is the default
+_SHIPPED_FONTS = {  # the first is the default
     "DejaVu Sans Bold": "DejaVuSans-Bold.ttf",
     "DejaVu Sans": "DejaVuSans.ttf",
     "DejaVu Serif": "DejaVuSerif.ttf",
     "DejaVu Serif Bold": "DejaVuSerif-Bold.ttf",
     "DejaVu Sans Mono": "DejaVuSansMono.ttf",
 }
-_ENDINGS = (".ttf", ".otf")
-_LARGEST = 40 * 1024 * 1024  # bytes of a font file
-_NO_LETTER = "\U0010ffff"  # which no font draws
+_EXTENSIONS = (".ttf", ".otf")
+_MAX_FONT_BYTES = 40 * 1024 * 1024  # bytes of a font file
+_MISSING_CHARACTER = "\U0010ffff"  # which no font draws
 
 
 class Fonts:
@@ -30,7 +30,7 @@ class Fonts:
 
     def names(self) -> list[str]:
         """What a request may name, the default first."""
-        return list(self._files()) or [""]
+        return list(self._find_files()) or [""]
 
     def get(self, name: str, size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
         """The font of that name, `size` px high; "" is the default.
@@ -38,7 +38,7 @@ class Fonts:
         Raises:
             InvalidRequest: there is none of that name, or its file is broken.
         """
-        files = self._files()
+        files = self._find_files()
         if not name and not files:
             return ImageFont.load_default(size)
         path = files.get(name) if name else next(iter(files.values()))
@@ -50,29 +50,29 @@ class Fonts:
         except OSError as error:
             raise InvalidRequest(f"The font “{name[:80]}” cannot be read.", hint="Choose another font.") from error
 
-    def _files(self) -> dict[str, Path]:
-        found = {name: path for name, path in _shipped().items() if path.is_file()}
+    def _find_files(self) -> dict[str, Path]:
+        found = {name: path for name, path in _find_shipped_fonts().items() if path.is_file()}
         if self._folder.is_dir():
             for path in sorted(self._folder.iterdir()):
-                if path.suffix.lower() in _ENDINGS and path.is_file() and path.stat().st_size <= _LARGEST:
+                if path.suffix.lower() in _EXTENSIONS and path.is_file() and path.stat().st_size <= _MAX_FONT_BYTES:
                     found[path.stem] = path
         return found
 
 
-def lacking(font: ImageFont.FreeTypeFont | ImageFont.ImageFont, text: str) -> str:
+def find_missing_characters(font: ImageFont.FreeTypeFont | ImageFont.ImageFont, text: str) -> str:
     """The letters of `text`, each once, that `font` can only draw as the box that stands for a missing one."""
     letters = "".join(dict.fromkeys(letter for letter in text if letter.isprintable() and not letter.isspace()))
-    box = _drawn(font, _NO_LETTER)
-    return "".join(letter for letter in letters if _drawn(font, letter) == box)
+    box = _draw_character(font, _MISSING_CHARACTER)
+    return "".join(letter for letter in letters if _draw_character(font, letter) == box)
 
 
-def _drawn(font: ImageFont.FreeTypeFont | ImageFont.ImageFont, letter: str) -> tuple[object, bytes]:
+def _draw_character(font: ImageFont.FreeTypeFont | ImageFont.ImageFont, letter: str) -> tuple[object, bytes]:
     cell = Image.new("1", (32, 32))
     ImageDraw.Draw(cell).text((4, 4), letter, 1, font)
     return font.getlength(letter), cell.tobytes()
 
 
-def _shipped() -> dict[str, Path]:
+def _find_shipped_fonts() -> dict[str, Path]:
     """DejaVu as matplotlib carries it; importing only its path, for matplotlib itself takes a second."""
     from importlib.util import find_spec
 
@@ -80,4 +80,4 @@ def _shipped() -> dict[str, Path]:
     if spec is None or not spec.submodule_search_locations:
         return {}
     folder = Path(next(iter(spec.submodule_search_locations))) / "mpl-data" / "fonts" / "ttf"
-    return {name: folder / file for name, file in _SHIPPED.items()}
+    return {name: folder / file for name, file in _SHIPPED_FONTS.items()}

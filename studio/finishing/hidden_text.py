@@ -18,17 +18,17 @@ from studio.core.errors import InvalidRequest
 if TYPE_CHECKING:
     import numpy as np
 
-HIDDEN_BYTES = 16  # of the text in UTF-8
-HIDDEN_SIDE = 128  # px that a picture needs at least
-SURE_SIDE = 256  # px from which it survives JPEG and resizing; a smaller picture keeps it only as it is
-_SIDE = 256  # px of the transform
+MAX_HIDDEN_BYTES = 16  # of the text in UTF-8
+MIN_HIDDEN_SIDE = 128  # px that a picture needs at least
+ROBUST_SIDE = 256  # px from which it survives JPEG and resizing; a smaller picture keeps it only as it is
+_TRANSFORM_SIDE = 256  # px of the transform
 _BAND = (8, 96)  # radii in it that carry: above what is seen as brightness, below what resizing takes away
 _STEP = 20.0  # levels; 43 dB below the picture, and twice what JPEG of quality 85 needs
-_BITS = 8 * (HIDDEN_BYTES + 2)  # the text and its checksum
+_BITS = 8 * (MAX_HIDDEN_BYTES + 2)  # the text and its checksum
 _SEED = b"easel hidden text 1"  # scatters the bits; a new one makes all older texts unreadable
 
 
-def hide(image: Image.Image, text: str) -> Image.Image:
+def hide_text(image: Image.Image, text: str) -> Image.Image:
     """`image` (RGB or RGBA) with `text`, at most HIDDEN_BYTES long in UTF-8, where nobody sees it.
 
     Raises:
@@ -37,20 +37,22 @@ def hide(image: Image.Image, text: str) -> Image.Image:
     import numpy as np
 
     data = text.encode(errors="replace")
-    if len(data) > HIDDEN_BYTES or not text.isprintable():
+    if len(data) > MAX_HIDDEN_BYTES or not text.isprintable():
         raise InvalidRequest(
-            f"The hidden text is longer than {HIDDEN_BYTES} bytes, or not printable.", hint="Shorten it."
+            f"The hidden text is longer than {MAX_HIDDEN_BYTES} bytes, or not printable.", hint="Shorten it."
         )
-    if min(image.size) < HIDDEN_SIDE:
+    if min(image.size) < MIN_HIDDEN_SIDE:
         raise InvalidRequest(
             f"A picture of {image.width}×{image.height} is too small for a hidden text.",
-            hint=f"Use at least {HIDDEN_SIDE} px a side.",
+            hint=f"Use at least {MIN_HIDDEN_SIDE} px a side.",
         )
-    payload = data.ljust(HIDDEN_BYTES, b"\0")
+    payload = data.ljust(MAX_HIDDEN_BYTES, b"\0")
     payload += binascii.crc_hqx(payload, 0xFFFF).to_bytes(2, "big")
-    added = np.asarray(Image.fromarray(_residue(image, payload)).resize(image.size, Image.Resampling.BICUBIC)).round()
-    hidden = ImageChops.add(image.convert("RGB"), _grey(np.maximum(added, 0)))
-    hidden = ImageChops.subtract(hidden, _grey(np.maximum(-added, 0)))
+    added = np.asarray(
+        Image.fromarray(_compute_residue(image, payload)).resize(image.size, Image.Resampling.BICUBIC)
+    ).round()
+    hidden = ImageChops.add(image.convert("RGB"), _make_grey(np.maximum(added, 0)))
+    hidden = ImageChops.subtract(hidden, _make_grey(np.maximum(-added, 0)))
     if image.mode == "RGBA":
         hidden.putalpha(image.getchannel("A"))
     if read_hidden(hidden) != text:
@@ -64,8 +66,8 @@ def read_hidden(image: Image.Image) -> str | None:
 
     if min(image.size) < 2:
         return None
-    places, dither = _plan()
-    phases = _transform(image).ravel()[places] / _STEP - dither
+    places, dither = _plan_coefficients()
+    phases = _transform_luminance(image).ravel()[places] / _STEP - dither
     bits = np.cos(2 * np.pi * phases).sum(axis=0) < 0
     data = np.packbits(bits).tobytes()
     if binascii.crc_hqx(data[:-2], 0xFFFF).to_bytes(2, "big") != data[-2:]:
@@ -77,42 +79,42 @@ def read_hidden(image: Image.Image) -> str | None:
     return text if text and text.isprintable() else None
 
 
-def _grey(levels: np.ndarray[Any, Any]) -> Image.Image:
+def _make_grey(levels: np.ndarray[Any, Any]) -> Image.Image:
     band = Image.fromarray(levels.astype("uint8"))
     return Image.merge("RGB", (band, band, band))
 
 
-def _residue(image: Image.Image, payload: bytes) -> np.ndarray[Any, Any]:
+def _compute_residue(image: Image.Image, payload: bytes) -> np.ndarray[Any, Any]:
     """What to add to the luminance at _SIDE × _SIDE px: it moves each coefficient to the nearest point of its bit's lattice."""
     import numpy as np
     from scipy.fft import idctn
 
-    places, dither = _plan()
+    places, dither = _plan_coefficients()
     bits = np.unpackbits(np.frombuffer(payload, np.uint8))
-    found = _transform(image).ravel()[places]
+    found = _transform_luminance(image).ravel()[places]
     lattice = (dither + bits * 0.5) * _STEP
-    moved = np.zeros(_SIDE * _SIDE, np.float32)
+    moved = np.zeros(_TRANSFORM_SIDE * _TRANSFORM_SIDE, np.float32)
     moved[places] = np.round((found - lattice) / _STEP) * _STEP + lattice - found
-    spread: Any = idctn(moved.reshape(_SIDE, _SIDE), norm="ortho")
+    spread: Any = idctn(moved.reshape(_TRANSFORM_SIDE, _TRANSFORM_SIDE), norm="ortho")
     return spread.astype(np.float32)
 
 
-def _transform(image: Image.Image) -> np.ndarray[Any, Any]:
+def _transform_luminance(image: Image.Image) -> np.ndarray[Any, Any]:
     import numpy as np
     from scipy.fft import dctn
 
     grey = image.convert("L") if image.mode != "RGBA" else image.convert("RGB").convert("L")
-    small = grey.convert("F").resize((_SIDE, _SIDE), Image.Resampling.LANCZOS)
+    small = grey.convert("F").resize((_TRANSFORM_SIDE, _TRANSFORM_SIDE), Image.Resampling.LANCZOS)
     spread: Any = dctn(np.asarray(small, np.float32), norm="ortho")
     return spread
 
 
-def _plan() -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+def _plan_coefficients() -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
     """(places of the coefficients, their offsets 0 to 1), a column per bit. From a hash and not from a generator of numpy, whose
     numbers may change between versions."""
     import numpy as np
 
-    down, across = np.mgrid[:_SIDE, :_SIDE]
+    down, across = np.mgrid[:_TRANSFORM_SIDE, :_TRANSFORM_SIDE]
     radius = np.hypot(down, across)
     carriers = np.flatnonzero((radius >= _BAND[0]) & (radius < _BAND[1]))
     draws = np.frombuffer(hashlib.shake_256(_SEED).digest(8 * len(carriers)), "<u4").reshape(2, -1)

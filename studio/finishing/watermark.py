@@ -7,14 +7,14 @@ from PIL import Image, ImageDraw
 from studio.core.errors import InvalidRequest
 from studio.core.finish import Anchor, Watermark
 from studio.finishing.fonts import Fonts
-from studio.finishing.hidden_text import hide
+from studio.finishing.hidden_text import hide_text
 
-LONGEST = 200  # characters of a mark
+MAX_MARK_LENGTH = 200  # characters of a mark
 _TILE_GAP = 0.6  # of a mark's size, between tiles
-_LETTERS, _RIM = 96, 8  # px in which words are drawn, and of their rim, before they are brought to size
+_TEXT_SIZE, _OUTLINE_WIDTH = 96, 8  # px in which words are drawn, and of their rim, before they are brought to size
 
 
-def mark(image: Image.Image, wish: Watermark, picture: Image.Image | None, fonts: Fonts) -> Image.Image:
+def draw_watermark(image: Image.Image, wish: Watermark, picture: Image.Image | None, fonts: Fonts) -> Image.Image:
     """`image` (RGB or RGBA) with the mark that `wish` describes; `picture` is its logo, when it names one, and wins over the words.
 
     Raises:
@@ -23,17 +23,19 @@ def mark(image: Image.Image, wish: Watermark, picture: Image.Image | None, fonts
     text = wish.text.strip()
     if picture is None and not text and not wish.hidden:
         raise InvalidRequest("The watermark is empty.", hint="Choose a picture for it, or write a text.")
-    if len(text) > LONGEST:
-        raise InvalidRequest(f"The watermark is longer than {LONGEST} characters.", hint="Shorten it.")
+    if len(text) > MAX_MARK_LENGTH:
+        raise InvalidRequest(f"The watermark is longer than {MAX_MARK_LENGTH} characters.", hint="Shorten it.")
     out = image
     if picture is not None or text:
-        stamp = picture.convert("RGBA") if picture is not None else _lettered(text, fonts)
-        stamp = _faint(_scaled(stamp, image, wish), wish.opacity)
-        out = _laid(image, stamp, _tiles(image, stamp) if wish.tiled else [_corner(image, stamp, wish)])
-    return hide(out, wish.hidden) if wish.hidden else out
+        stamp = picture.convert("RGBA") if picture is not None else _draw_text_mark(text, fonts)
+        stamp = _fade_mark(_scale_mark(stamp, image, wish), wish.opacity)
+        out = _paste_marks(
+            image, stamp, _list_tile_places(image, stamp) if wish.tiled else [_find_corner(image, stamp, wish)]
+        )
+    return hide_text(out, wish.hidden) if wish.hidden else out
 
 
-def _scaled(stamp: Image.Image, image: Image.Image, wish: Watermark) -> Image.Image:
+def _scale_mark(stamp: Image.Image, image: Image.Image, wish: Watermark) -> Image.Image:
     """The mark, `size` of the picture's shorter side wide; one so tall that it would not fit is made as tall as fits."""
     width = wish.size * min(image.size)
     tallest = max(1.0, image.height - 2 * wish.margin * min(image.size))
@@ -42,22 +44,24 @@ def _scaled(stamp: Image.Image, image: Image.Image, wish: Watermark) -> Image.Im
     return stamp.resize(size, Image.Resampling.LANCZOS)
 
 
-def _lettered(text: str, fonts: Fonts) -> Image.Image:
+def _draw_text_mark(text: str, fonts: Fonts) -> Image.Image:
     """The text in white with a dark rim, which is seen on any ground."""
-    font = fonts.get("", _LETTERS)
+    font = fonts.get("", _TEXT_SIZE)
     pen = ImageDraw.Draw(Image.new("L", (1, 1)))
-    left, top, right, bottom = pen.multiline_textbbox((0, 0), text, font, stroke_width=_RIM)
+    left, top, right, bottom = pen.multiline_textbbox((0, 0), text, font, stroke_width=_OUTLINE_WIDTH)
     stamp = Image.new("RGBA", (max(1, round(right - left)), max(1, round(bottom - top))))
-    ImageDraw.Draw(stamp).multiline_text((-left, -top), text, "white", font, stroke_width=_RIM, stroke_fill="black")
+    ImageDraw.Draw(stamp).multiline_text(
+        (-left, -top), text, "white", font, stroke_width=_OUTLINE_WIDTH, stroke_fill="black"
+    )
     return stamp
 
 
-def _faint(stamp: Image.Image, opacity: float) -> Image.Image:
+def _fade_mark(stamp: Image.Image, opacity: float) -> Image.Image:
     stamp.putalpha(stamp.getchannel("A").point([round(value * opacity) for value in range(256)]))
     return stamp
 
 
-def _laid(image: Image.Image, stamp: Image.Image, places: list[tuple[int, int]]) -> Image.Image:
+def _paste_marks(image: Image.Image, stamp: Image.Image, places: list[tuple[int, int]]) -> Image.Image:
     """`image` with the stamp at each of `places`, only those parts being touched."""
     out = image.copy()
     for x, y in places:
@@ -70,7 +74,7 @@ def _laid(image: Image.Image, stamp: Image.Image, places: list[tuple[int, int]])
     return out
 
 
-def _tiles(image: Image.Image, stamp: Image.Image) -> list[tuple[int, int]]:
+def _list_tile_places(image: Image.Image, stamp: Image.Image) -> list[tuple[int, int]]:
     gap = round(max(stamp.size) * _TILE_GAP)
     across, down = stamp.width + gap, stamp.height + gap
     return [
@@ -80,7 +84,7 @@ def _tiles(image: Image.Image, stamp: Image.Image) -> list[tuple[int, int]]:
     ]
 
 
-def _corner(image: Image.Image, stamp: Image.Image, wish: Watermark) -> tuple[int, int]:
+def _find_corner(image: Image.Image, stamp: Image.Image, wish: Watermark) -> tuple[int, int]:
     margin = round(wish.margin * min(image.size))
     anchor: Anchor = wish.anchor
     room = (image.width - stamp.width, image.height - stamp.height)

@@ -16,10 +16,10 @@ from typing import Any
 from studio.core.settings import Settings
 
 GIB = 1024**3
-SHARE = 0.9  # of the device, when no budget is set
+DEVICE_SHARE = 0.9  # of the device, when no budget is set
 
 
-def total_and_free(device: str) -> tuple[int, int]:
+def read_total_and_free(device: str) -> tuple[int, int]:
     """Bytes of the device that models run on: graphics memory on "cuda", else the machine's.
 
     Before torch is there, a graphics card is not asked: the machine's memory stands in for it.
@@ -35,14 +35,14 @@ def total_and_free(device: str) -> tuple[int, int]:
     return memory.total, memory.available
 
 
-def budget(settings: Settings, device: str) -> int:
+def compute_budget(settings: Settings, device: str) -> int:
     """Bytes that resident checkpoints and the running job may take together."""
     if settings.memory_budget_gb > 0:
         return int(settings.memory_budget_gb * GIB)
-    return int(total_and_free(device)[0] * SHARE)
+    return int(read_total_and_free(device)[0] * DEVICE_SHARE)
 
 
-def release() -> None:
+def release_memory() -> None:
     """Hand memory that nobody uses back to the device and to the operating system."""
     gc.collect()
     if "torch" in sys.modules:
@@ -58,7 +58,7 @@ def release() -> None:
             libc.malloc_trim(0)
 
 
-def weigh(pipe: Any) -> int:
+def count_weight_bytes(pipe: Any) -> int:
     """Bytes of all weights of a pipeline's components, each tensor counted once."""
     import torch
 
@@ -71,7 +71,7 @@ def weigh(pipe: Any) -> int:
     return sum(tensors.values())
 
 
-def is_full(error: BaseException) -> bool:
+def is_out_of_memory(error: BaseException) -> bool:
     """Whether `error` says that memory ran out. torch on a CPU says so in a plain RuntimeError."""
     import torch
 
@@ -82,7 +82,7 @@ def is_full(error: BaseException) -> bool:
 
 
 @contextmanager
-def measured(device: str, tell: Callable[[int], None]) -> Iterator[None]:
+def measure_peak(device: str, tell: Callable[[int], None]) -> Iterator[None]:
     """Call `tell` with the most bytes that the block held at once: of the graphics card, or of this process on Linux."""
     if device == "cuda":
         import torch
@@ -94,7 +94,7 @@ def measured(device: str, tell: Callable[[int], None]) -> Iterator[None]:
     reset = _reset_high_water()
     yield
     if reset:
-        tell(_high_water())
+        tell(_read_high_water())
 
 
 def _reset_high_water() -> bool:
@@ -105,30 +105,30 @@ def _reset_high_water() -> bool:
     return True
 
 
-def _high_water() -> int:
+def _read_high_water() -> int:
     status = Path("/proc/self/status").read_text()
     return next(int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith("VmHWM"))
 
 
-class Peaks:
+class PeakStore:
     """What runs took beyond the weights, by (model, size, batch), remembered in one JSON file across starts."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._lock = threading.Lock()
-        self._bytes: dict[str, int] = _read(path)
+        self._bytes: dict[str, int] = _read_peaks(path)
 
     def expected(self, model: str, width: int, height: int, batch: int) -> int:
         """Bytes that such a run took at most; from the nearest smaller known one of the model by area, 0 while nothing is known."""
         area = width * height * batch
-        known = [(self._area(key), taken) for key, taken in self._bytes.items() if key.startswith(f"{model}|")]
+        known = [(self._parse_area(key), taken) for key, taken in self._bytes.items() if key.startswith(f"{model}|")]
         below = [(size, taken) for size, taken in known if size <= area]
         if not below:
             return 0
         size, taken = max(below)
         return taken * area // size
 
-    def remember(self, model: str, size: tuple[int, int], batch: int, taken: int) -> None:
+    def record_peak(self, model: str, size: tuple[int, int], batch: int, taken: int) -> None:
         """Keep the largest figure; a write happens only when it grew by a twentieth."""
         key = f"{model}|{size[0]}x{size[1]}|{batch}"
         with self._lock:
@@ -141,13 +141,13 @@ class Peaks:
             aside.replace(self._path)
 
     @staticmethod
-    def _area(key: str) -> int:
+    def _parse_area(key: str) -> int:
         _, size, batch = key.rsplit("|", 2)
         width, height = size.split("x")
         return int(width) * int(height) * int(batch)
 
 
-def _read(path: Path) -> dict[str, int]:
+def _read_peaks(path: Path) -> dict[str, int]:
     try:
         return {str(key): int(value) for key, value in json.loads(path.read_text()).items()}
     except (OSError, ValueError, AttributeError):

@@ -10,13 +10,13 @@ from studio.core.errors import InvalidRequest, StudioError
 from studio.core.model import Model
 from studio.core.ports import Annotators, DownloadState, JobContext, MemoryReport, PictureSeed
 from studio.core.request import GenerationRequest
-from studio.core.result import Rendered
+from studio.core.result import RenderedImage
 from studio.core.settings import Settings
-from studio.core.weights import Offer, WeightFile
+from studio.core.weights import DownloadableWeights, WeightFile
 from studio.pipelines import device_memory
-from studio.pipelines.device_memory import Peaks
-from studio.pipelines.registry import Key, Registry
-from studio.pipelines.run.edit_tasks import NEED_ANNOTATORS
+from studio.pipelines.device_memory import PeakStore
+from studio.pipelines.registry import PipelineKey, PipelineRegistry
+from studio.pipelines.run.edit_tasks import ANNOTATOR_TASKS
 from studio.pipelines.run.render import Rendering
 from studio.pipelines.run.run_plan import Resources, load_checkpoint
 
@@ -38,17 +38,17 @@ class LocalPipelines:
         self._catalog = catalog
         self._hub = hub
         self._annotators = annotators
-        self._registry = Registry(lambda: device_memory.budget(settings(), self._known_device()))
-        self._peaks = Peaks(settings().models_dir / ".cache" / "peaks.json")
+        self._registry = PipelineRegistry(lambda: device_memory.compute_budget(settings(), self._get_device()))
+        self._peaks = PeakStore(settings().models_dir / ".cache" / "peaks.json")
         self._device = ""
 
     def models(self) -> Sequence[Model]:
         models = self._catalog.models()
         if self._annotators is not None:
             return models
-        return [dataclasses.replace(model, tasks=model.tasks - NEED_ANNOTATORS) for model in models]
+        return [dataclasses.replace(model, tasks=model.tasks - ANNOTATOR_TASKS) for model in models]
 
-    def render(self, request: GenerationRequest, seeds: Sequence[PictureSeed], ctx: JobContext) -> list[Rendered]:
+    def render(self, request: GenerationRequest, seeds: Sequence[PictureSeed], ctx: JobContext) -> list[RenderedImage]:
         """One pass; see Backend. Nothing that a job put on a model is on it for the next.
 
         Raises:
@@ -62,7 +62,7 @@ class LocalPipelines:
                 f"The model refused the request: {error}", hint="Change the field it names."
             ) from error
         return [
-            Rendered(image=picture, seed=seed.seed, variation_seed=seed.variation)
+            RenderedImage(image=picture, seed=seed.seed, variation_seed=seed.variation)
             for picture, seed in zip(pictures, seeds, strict=True)
         ]
 
@@ -75,13 +75,13 @@ class LocalPipelines:
     def refresh(self) -> None:
         self._catalog.refresh()
 
-    def memory(self) -> MemoryReport:
+    def get_memory_report(self) -> MemoryReport:
         """What is resident. Until the first load the device is a guess from the settings: torch is not asked."""
-        device = self._known_device()
-        total, free = device_memory.total_and_free(device)
+        device = self._get_device()
+        total, free = device_memory.read_total_and_free(device)
         return MemoryReport(
-            device=device, total=total, free=free, budget=device_memory.budget(self._settings(), device),
-            resident=self._registry.residents(),
+            device=device, total=total, free=free, budget=device_memory.compute_budget(self._settings(), device),
+            resident=self._registry.list_residents(),
         )  # fmt: skip
 
     def load(self, model: str, ctx: JobContext) -> None:
@@ -93,10 +93,12 @@ class LocalPipelines:
 
         def load() -> Any:
             ctx.loading(f"Loading {title}")
-            with ctx.stage("load"):
+            with ctx.phase("load"):
                 return load_checkpoint(spec, weight, options)
 
-        with self._registry.lease(Key(model, options.device, options.dtype), title, load, expected=weight.bytes):
+        with self._registry.lease(
+            PipelineKey(model, options.device, options.dtype), title, load, expected=weight.bytes
+        ):
             pass
 
     def unload(self, model: str) -> None:
@@ -108,7 +110,7 @@ class LocalPipelines:
     def download(self, repo_id: str) -> None:
         self._hub.download(repo_id)
 
-    def offers(self) -> Sequence[Offer]:
+    def offers(self) -> Sequence[DownloadableWeights]:
         return self._hub.offers()
 
     def fetch(self, offer_id: str) -> None:
@@ -117,20 +119,20 @@ class LocalPipelines:
     def cancel_download(self, repo_id: str) -> None:
         self._hub.cancel(repo_id)
 
-    def downloads(self) -> Sequence[DownloadState]:
-        return self._hub.downloads()
+    def list_downloads(self) -> Sequence[DownloadState]:
+        return self._hub.list_downloads()
 
-    def _known_device(self) -> str:
+    def _get_device(self) -> str:
         wanted = self._settings().device
         return self._device or ("cpu" if wanted == "auto" else wanted)
 
     def resources(self, settings: Settings) -> Resources:
         """What runs share, for whoever runs beside these pipelines in the GPU lane; imports torch."""
-        self._device = device_of(settings.device)
+        self._device = resolve_device(settings.device)
         return Resources(self._catalog, self._registry, self._peaks, self._device, settings.precision, self._annotators)
 
 
-def device_of(wanted: str) -> str:
+def resolve_device(wanted: str) -> str:
     """ "cuda", "mps" or "cpu": what is wanted, or with "auto" the best there is.
 
     Raises:

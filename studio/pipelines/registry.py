@@ -9,16 +9,16 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from studio.core.ports import Resident
+from studio.core.ports import ResidentModel
 from studio.core.weights import WeightFile
 from studio.pipelines import device_memory
 from studio.pipelines.run.live_preview import Previewer
-from studio.pipelines.run.lora import Adapters
+from studio.pipelines.run.lora import LoraAdapters
 from studio.pipelines.run.vae import load_vae
 
 
 @dataclass(frozen=True)
-class Key:
+class PipelineKey:
     """A checkpoint loaded in one way: on `device`, with the torch dtype of that name, or waiting outside the device."""
 
     model: str
@@ -28,18 +28,18 @@ class Key:
 
 
 @dataclass
-class Held:
+class ResidentPipeline:
     """One resident pipeline. Its components are shared by every pipeline that a job builds from them."""
 
-    key: Key
+    key: PipelineKey
     title: str
     pipe: Any
     bytes: int
     leases: int = 0
     used: float = field(default_factory=time.monotonic)
-    adapters: Adapters = field(default_factory=Adapters)
+    adapters: LoraAdapters = field(default_factory=LoraAdapters)
 
-    def previewer(self, vae: Any) -> Previewer:
+    def get_previewer(self, vae: Any) -> Previewer:
         """The previewer of `vae`, made once per VAE."""
         if self._previewer is None or self._previewer[0] is not vae:
             self._previewer = vae, Previewer(vae)
@@ -58,7 +58,7 @@ class Held:
     _vae: tuple[WeightFile, Any] | None = None
 
 
-class Registry:
+class PipelineRegistry:
     """Resident pipelines under a budget in bytes, asked for anew each time.
 
     `lease` loads or reuses one and keeps it for the length of a block. When the budget would be passed, the pipeline
@@ -67,13 +67,13 @@ class Registry:
 
     def __init__(self, budget: Callable[[], int]) -> None:
         self._budget = budget
-        self._held: dict[Key, Held] = {}
+        self._held: dict[PipelineKey, ResidentPipeline] = {}
         self._lock = threading.RLock()
 
     @contextmanager
     def lease(
-        self, key: Key, title: str, load: Callable[[], Any], *, expected: int, working: int = 0
-    ) -> Iterator[Held]:
+        self, key: PipelineKey, title: str, load: Callable[[], Any], *, expected: int, working: int = 0
+    ) -> Iterator[ResidentPipeline]:
         """The pipeline of `key`, loaded by `load` when it is not resident. `expected` bytes are what it may weigh, `working`
         what the run needs besides; others leave until both fit.
 
@@ -83,7 +83,7 @@ class Registry:
         held = self._held.get(key)
         self.make_room((0 if held else expected) + working, keep=key)
         if held is None:
-            held = self._load(key, title, load)
+            held = self._load_pipeline(key, title, load)
         with self._lock:
             held.leases += 1
         try:
@@ -93,12 +93,12 @@ class Registry:
                 held.leases -= 1
                 held.used = time.monotonic()
 
-    def make_room(self, wanted: int, *, keep: Key | None = None) -> None:
+    def make_room(self, wanted: int, *, keep: PipelineKey | None = None) -> None:
         """Let the least recently used idle pipelines go until `wanted` bytes fit beside the rest, or none is left to go."""
         while self.resident_bytes + wanted > self._budget() and self.evict_one(keep=keep):
             pass
 
-    def evict_one(self, *, keep: Key | None = None) -> str:
+    def evict_one(self, *, keep: PipelineKey | None = None) -> str:
         """Let the idle pipeline that was used least recently go. Returns its title, "" when there is none."""
         with self._lock:
             idle = [held for held in self._held.values() if not held.leases and held.key != keep]
@@ -108,10 +108,10 @@ class Registry:
             del self._held[oldest.key]
         title = oldest.title
         del idle, oldest
-        device_memory.release()
+        device_memory.release_memory()
         return title
 
-    def held(self, model: str) -> Held:
+    def held(self, model: str) -> ResidentPipeline:
         """The resident pipeline of this checkpoint.
 
         Raises:
@@ -125,7 +125,7 @@ class Registry:
         with self._lock:
             for key in [key for key, held in self._held.items() if key.model == model and not held.leases]:
                 del self._held[key]
-        device_memory.release()
+        device_memory.release_memory()
 
     def clear(self) -> None:
         """Let every idle pipeline go."""
@@ -137,21 +137,23 @@ class Registry:
         with self._lock:
             return sum(held.bytes for held in self._held.values())
 
-    def residents(self) -> tuple[Resident, ...]:
+    def list_residents(self) -> tuple[ResidentModel, ...]:
         """What is resident, longest idle last."""
         now = time.monotonic()
         with self._lock:
             held = sorted(self._held.values(), key=lambda held: -held.used)
         return tuple(
-            Resident(model=one.key.model, title=one.title, bytes=one.bytes, in_use=one.leases > 0, idle=now - one.used)
+            ResidentModel(
+                model=one.key.model, title=one.title, bytes=one.bytes, in_use=one.leases > 0, idle=now - one.used
+            )
             for one in held
         )
 
-    def _load(self, key: Key, title: str, load: Callable[[], Any]) -> Held:
+    def _load_pipeline(self, key: PipelineKey, title: str, load: Callable[[], Any]) -> ResidentPipeline:
         with ExitStack() as failed:
-            failed.callback(device_memory.release)  # of what had been read before it failed
+            failed.callback(device_memory.release_memory)  # of what had been read before it failed
             pipe = load()
-            held = Held(key, title, pipe, device_memory.weigh(pipe))
+            held = ResidentPipeline(key, title, pipe, device_memory.count_weight_bytes(pipe))
             failed.pop_all()
         with self._lock:
             self._held[key] = held

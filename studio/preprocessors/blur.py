@@ -6,10 +6,10 @@ from collections.abc import Mapping
 
 from PIL import Image, ImageFilter
 
-from studio.core.annotate import OptionSpec, PreprocessorSpec, Workbench
+from studio.core.annotate import OptionSpec, PreprocessorContext, PreprocessorSpec
 
 
-def _run(image: Image.Image, options: Mapping[str, float], bench: Workbench) -> Image.Image:
+def _blur_image(image: Image.Image, options: Mapping[str, float], bench: PreprocessorContext) -> Image.Image:
     return image.filter(ImageFilter.GaussianBlur(options["sigma"]))
 
 
@@ -17,7 +17,7 @@ PREPROCESSOR = PreprocessorSpec(
     id="blur",
     title="Blur",
     kinds=("blur", "tile"),
-    run=_run,
+    run=_blur_image,
     options=(
         OptionSpec(
             name="sigma", label="Radius", low=0.5, high=64, default=9, step=0.5,

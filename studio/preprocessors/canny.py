@@ -6,21 +6,21 @@ from collections.abc import Mapping
 
 from PIL import Image
 
-from studio.core.annotate import OptionSpec, PreprocessorSpec, Workbench
+from studio.core.annotate import OptionSpec, PreprocessorContext, PreprocessorSpec
 from studio.preprocessors.common import pixel_arrays
 
 
-def _run(image: Image.Image, options: Mapping[str, float], bench: Workbench) -> Image.Image:
+def _detect_canny_edges(image: Image.Image, options: Mapping[str, float], bench: PreprocessorContext) -> Image.Image:
     import cv2
 
-    return pixel_arrays.picture(cv2.Canny(pixel_arrays.array(image), options["low"], options["high"]))
+    return pixel_arrays.to_image(cv2.Canny(pixel_arrays.to_array(image), options["low"], options["high"]))
 
 
 PREPROCESSOR = PreprocessorSpec(
     id="canny",
     title="Canny edges",
     kinds=("canny",),
-    run=_run,
+    run=_detect_canny_edges,
     options=(
         OptionSpec(
             name="low", label="Low threshold", low=1, high=255, default=100, step=1,

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 
 from PIL import Image
 
-from studio.core.annotate import OptionSpec, PreprocessorSpec, Workbench
+from studio.core.annotate import OptionSpec, PreprocessorContext, PreprocessorSpec
 
 
-def _run(image: Image.Image, options: Mapping[str, float], bench: Workbench) -> Image.Image:
+def _make_colour_grid(image: Image.Image, options: Mapping[str, float], bench: PreprocessorContext) -> Image.Image:
     cell = options["cell"]
     cells = (max(1, round(image.width / cell)), max(1, round(image.height / cell)))
     return image.resize(cells, Image.Resampling.BOX).resize(image.size, Image.Resampling.NEAREST)
@@ -19,7 +19,7 @@ PREPROCESSOR = PreprocessorSpec(
     id="colour",
     title="Colour grid",
     kinds=("color",),
-    run=_run,
+    run=_make_colour_grid,
     options=(
         OptionSpec(
             name="cell", label="Cell", low=4, high=256, default=64, step=1,

@@ -6,15 +6,17 @@ from collections.abc import Mapping
 
 from PIL import Image
 
-from studio.core.annotate import PreprocessorSpec, Workbench
+from studio.core.annotate import PreprocessorContext, PreprocessorSpec
 from studio.preprocessors.common import depth_networks, downloadable_weights, pixel_arrays
 
 
-def _run(image: Image.Image, options: Mapping[str, float], bench: Workbench) -> Image.Image:
-    return pixel_arrays.picture(depth_networks.nearness(image, downloadable_weights.DEPTH, bench) * 255)
+def _estimate_depth(image: Image.Image, options: Mapping[str, float], bench: PreprocessorContext) -> Image.Image:
+    return pixel_arrays.to_image(
+        depth_networks.estimate_nearness(image, downloadable_weights.DEPTH_WEIGHTS, bench) * 255
+    )
 
 
 PREPROCESSOR = PreprocessorSpec(
-    id="depth", title="Depth (Depth Anything V2)", kinds=("depth",), run=_run,
-    offers=(downloadable_weights.DEPTH,), network=True, largest=depth_networks.LARGEST,
+    id="depth", title="Depth (Depth Anything V2)", kinds=("depth",), run=_estimate_depth,
+    offers=(downloadable_weights.DEPTH_WEIGHTS,), network=True, largest=depth_networks.DEPTH_MAX_SIDE,
 )  # fmt: skip

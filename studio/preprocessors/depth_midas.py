@@ -6,17 +6,17 @@ from collections.abc import Mapping
 
 from PIL import Image
 
-from studio.core.annotate import PreprocessorSpec, Workbench
+from studio.core.annotate import PreprocessorContext, PreprocessorSpec
 from studio.preprocessors.common import depth_networks, downloadable_weights, pixel_arrays
 
-_OFFER = downloadable_weights.repo("Intel/dpt-large", "DPT Large (MiDaS 3)", 1_370_000_000)
+_WEIGHTS = downloadable_weights.make_repo_weights("Intel/dpt-large", "DPT Large (MiDaS 3)", 1_370_000_000)
 
 
-def _run(image: Image.Image, options: Mapping[str, float], bench: Workbench) -> Image.Image:
-    return pixel_arrays.picture(depth_networks.nearness(image, _OFFER, bench) * 255)
+def _estimate_midas_depth(image: Image.Image, options: Mapping[str, float], bench: PreprocessorContext) -> Image.Image:
+    return pixel_arrays.to_image(depth_networks.estimate_nearness(image, _WEIGHTS, bench) * 255)
 
 
 PREPROCESSOR = PreprocessorSpec(
-    id="depth_midas", title="Depth (MiDaS)", kinds=("depth",), run=_run,
-    offers=(_OFFER,), network=True, largest=depth_networks.LARGEST,
+    id="depth_midas", title="Depth (MiDaS)", kinds=("depth",), run=_estimate_midas_depth,
+    offers=(_WEIGHTS,), network=True, largest=depth_networks.DEPTH_MAX_SIDE,
 )  # fmt: skip

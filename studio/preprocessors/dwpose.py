@@ -7,30 +7,30 @@ from typing import Any
 
 from PIL import Image
 
-from studio.core.annotate import PreprocessorSpec, Workbench
-from studio.core.weights import Offer
+from studio.core.annotate import PreprocessorContext, PreprocessorSpec
+from studio.core.weights import DownloadableWeights
 from studio.preprocessors.common import downloadable_weights, find_people, pixel_arrays, skeleton, wholebody
 
-_OFFER = Offer(
+_WEIGHTS = DownloadableWeights(
     id="preprocessors/dw-ll_ucoco_384.onnx", title="DWPose large", folder=downloadable_weights.FOLDER,
     filename="dw-ll_ucoco_384.onnx", source="yzd-v/DWPose:dw-ll_ucoco_384.onnx", bytes=134_000_000, sha256="",
     licence="Apache-2.0",
 )  # fmt: skip
 
 
-def _run(image: Image.Image, options: Mapping[str, float], bench: Workbench) -> Image.Image:
+def _draw_wholebody_pose(image: Image.Image, options: Mapping[str, float], bench: PreprocessorContext) -> Image.Image:
     def load() -> Any:
-        return wholebody.load(bench.path(_OFFER))
+        return wholebody.load_wholebody_network(bench.path(_WEIGHTS))
 
-    boxes = find_people.boxes(image, options["person"], bench)
-    everybody = [wholebody.joints(image, box, bench.kept(_OFFER.title, load)) for box in boxes]
-    canvas = skeleton.drawn([skeleton.from_coco(joints, options["joint"]) for joints in everybody], image.size)
+    boxes = find_people.detect_people(image, options["person"], bench)
+    everybody = [wholebody.detect_joints(image, box, bench.kept(_WEIGHTS.title, load)) for box in boxes]
+    canvas = skeleton.draw_skeletons([skeleton.from_coco(joints, options["joint"]) for joints in everybody], image.size)
     for joints in everybody:
         wholebody.draw_hands_and_face(canvas, joints, options["joint"])
-    return pixel_arrays.picture(canvas)
+    return pixel_arrays.to_image(canvas)
 
 
 PREPROCESSOR = PreprocessorSpec(
-    id="dwpose", title="Pose (OpenPose figure, body, hands and face)", kinds=("openpose",), run=_run,
-    options=find_people.OPTIONS, offers=(find_people.OFFER, _OFFER), network=True, largest=2048,
+    id="dwpose", title="Pose (OpenPose figure, body, hands and face)", kinds=("openpose",), run=_draw_wholebody_pose,
+    options=find_people.POSE_OPTIONS, offers=(find_people.DETECTOR_WEIGHTS, _WEIGHTS), network=True, largest=2048,
 )  # fmt: skip

@@ -6,23 +6,23 @@ from collections.abc import Mapping
 
 from PIL import Image
 
-from studio.core.annotate import OptionSpec, PreprocessorSpec, Workbench
+from studio.core.annotate import OptionSpec, PreprocessorContext, PreprocessorSpec
 from studio.preprocessors.common import pixel_arrays
 
 
-def _run(image: Image.Image, options: Mapping[str, float], bench: Workbench) -> Image.Image:
+def _convert_to_grey(image: Image.Image, options: Mapping[str, float], bench: PreprocessorContext) -> Image.Image:
     import cv2
     import numpy as np
 
-    lightness = cv2.cvtColor(pixel_arrays.array(image), cv2.COLOR_RGB2LAB)[..., 0].astype(np.float32)
-    return pixel_arrays.picture((lightness / 255) ** options["gamma"] * 255)
+    lightness = cv2.cvtColor(pixel_arrays.to_array(image), cv2.COLOR_RGB2LAB)[..., 0].astype(np.float32)
+    return pixel_arrays.to_image((lightness / 255) ** options["gamma"] * 255)
 
 
 PREPROCESSOR = PreprocessorSpec(
     id="grey",
     title="Grey (recolour)",
     kinds=("recolor",),
-    run=_run,
+    run=_convert_to_grey,
     options=(
         OptionSpec(
             name="gamma", label="Gamma", low=0.1, high=2, default=1, step=0.01,

@@ -9,10 +9,10 @@ from collections.abc import Mapping
 
 from PIL import Image
 
-from studio.core.annotate import PreprocessorSpec, Workbench
+from studio.core.annotate import PreprocessorContext, PreprocessorSpec
 
 
-def _run(image: Image.Image, options: Mapping[str, float], bench: Workbench) -> Image.Image:
+def _blacken_masked_area(image: Image.Image, options: Mapping[str, float], bench: PreprocessorContext) -> Image.Image:
     if image.mode != "RGBA":
         return image
     kept = image.getchannel("A").point([0] * 128 + [255] * 128)
@@ -20,5 +20,9 @@ def _run(image: Image.Image, options: Mapping[str, float], bench: Workbench) -> 
 
 
 PREPROCESSOR = PreprocessorSpec(
-    id="inpaint", title="Inpaint (masked or transparent parts black)", kinds=("inpaint",), run=_run, alpha=True
+    id="inpaint",
+    title="Inpaint (masked or transparent parts black)",
+    kinds=("inpaint",),
+    run=_blacken_masked_area,
+    alpha=True,
 )

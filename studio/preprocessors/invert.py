@@ -6,10 +6,10 @@ from collections.abc import Mapping
 
 from PIL import Image, ImageOps
 
-from studio.core.annotate import PreprocessorSpec, Workbench
+from studio.core.annotate import PreprocessorContext, PreprocessorSpec
 
 
-def _run(image: Image.Image, options: Mapping[str, float], bench: Workbench) -> Image.Image:
+def _invert_image(image: Image.Image, options: Mapping[str, float], bench: PreprocessorContext) -> Image.Image:
     return ImageOps.invert(image)
 
 
@@ -17,5 +17,5 @@ PREPROCESSOR = PreprocessorSpec(
     id="invert",
     title="Invert (from white ground and black lines)",
     kinds=("lineart", "lineart_anime", "scribble", "canny", "mlsd", "softedge"),
-    run=_run,
+    run=_invert_image,
 )

@@ -7,40 +7,40 @@ from typing import Any
 
 from PIL import Image
 
-from studio.core.annotate import OptionSpec, PreprocessorSpec, Workbench
+from studio.core.annotate import OptionSpec, PreprocessorContext, PreprocessorSpec
 from studio.preprocessors.common import downloadable_weights, pixel_arrays, weight_files
 
-_FINE = downloadable_weights.annotators_file("sk_model.pth", "Line art, fine", 17_200_000, "MIT")
-_COARSE = downloadable_weights.annotators_file("sk_model2.pth", "Line art, coarse", 17_200_000, "MIT")
+_FINE_WEIGHTS = downloadable_weights.make_annotator_weights("sk_model.pth", "Line art, fine", 17_200_000, "MIT")
+_COARSE_WEIGHTS = downloadable_weights.make_annotator_weights("sk_model2.pth", "Line art, coarse", 17_200_000, "MIT")
 
 
-def _run(image: Image.Image, options: Mapping[str, float], bench: Workbench) -> Image.Image:
+def _draw_lineart(image: Image.Image, options: Mapping[str, float], bench: PreprocessorContext) -> Image.Image:
     import torch
 
-    chosen = _COARSE if options["coarse"] else _FINE
+    chosen = _COARSE_WEIGHTS if options["coarse"] else _FINE_WEIGHTS
 
     def load() -> Any:
         from controlnet_aux.lineart import Generator
 
-        return weight_files.filled(Generator(3, 1, 3), bench.path(chosen))
+        return weight_files.load_state(Generator(3, 1, 3), bench.path(chosen))
 
     with bench.network(chosen.title, load) as net, torch.inference_mode():
-        paper = pixel_arrays.cropped(net(pixel_arrays.tensor(image, bench.device))[0, 0], image)
-    return pixel_arrays.picture((1 - paper) * 255)
+        paper = pixel_arrays.crop_to_image(net(pixel_arrays.to_tensor(image, bench.device))[0, 0], image)
+    return pixel_arrays.to_image((1 - paper) * 255)
 
 
 PREPROCESSOR = PreprocessorSpec(
     id="lineart",
     title="Line art",
     kinds=("lineart",),
-    run=_run,
+    run=_draw_lineart,
     options=(
         OptionSpec(
             name="coarse", label="Coarse", low=0, high=1, default=0, step=1,
             help="1 draws fewer, rougher lines.",
         ),
     ),
-    offers=(_FINE, _COARSE),
+    offers=(_FINE_WEIGHTS, _COARSE_WEIGHTS),
     network=True,
     largest=1536,
 )  # fmt: skip

@@ -8,30 +8,32 @@ from typing import Any
 
 from PIL import Image
 
-from studio.core.annotate import PreprocessorSpec, Workbench
+from studio.core.annotate import PreprocessorContext, PreprocessorSpec
 from studio.preprocessors.common import downloadable_weights, pixel_arrays, weight_files
 
-_OFFER = downloadable_weights.annotators_file("netG.pth", "Line art, anime", 218_000_000, "MIT")
-_MULTIPLE = 256  # px: it halves its picture eight times
+_WEIGHTS = downloadable_weights.make_annotator_weights("netG.pth", "Line art, anime", 218_000_000, "MIT")
+_SIDE_MULTIPLE = 256  # px: it halves its picture eight times
 
 
-def _run(image: Image.Image, options: Mapping[str, float], bench: Workbench) -> Image.Image:
+def _draw_anime_lineart(image: Image.Image, options: Mapping[str, float], bench: PreprocessorContext) -> Image.Image:
     import torch
 
     def load() -> Any:
         from controlnet_aux.lineart_anime import UnetGenerator
 
         norm = functools.partial(torch.nn.InstanceNorm2d, affine=False, track_running_stats=False)
-        return weight_files.filled(UnetGenerator(3, 1, 8, 64, norm_layer=norm), bench.path(_OFFER))  # type: ignore[arg-type]
+        return weight_files.load_state(UnetGenerator(3, 1, 8, 64, norm_layer=norm), bench.path(_WEIGHTS))  # type: ignore[arg-type]
 
-    width, height = (-(-side // _MULTIPLE) * _MULTIPLE for side in image.size)
+    width, height = (-(-side // _SIDE_MULTIPLE) * _SIDE_MULTIPLE for side in image.size)
     stretched = image.resize((width, height), Image.Resampling.BICUBIC)
-    with bench.network(_OFFER.title, load) as net, torch.inference_mode():
-        paper = pixel_arrays.cropped(net(pixel_arrays.tensor(stretched, bench.device) * 2 - 1)[0, 0], stretched)
-    return pixel_arrays.picture((1 - paper) * 127.5).resize(image.size, Image.Resampling.BICUBIC)
+    with bench.network(_WEIGHTS.title, load) as net, torch.inference_mode():
+        paper = pixel_arrays.crop_to_image(
+            net(pixel_arrays.to_tensor(stretched, bench.device) * 2 - 1)[0, 0], stretched
+        )
+    return pixel_arrays.to_image((1 - paper) * 127.5).resize(image.size, Image.Resampling.BICUBIC)
 
 
 PREPROCESSOR = PreprocessorSpec(
-    id="lineart_anime", title="Line art (anime)", kinds=("lineart_anime",), run=_run,
-    offers=(_OFFER,), network=True, largest=1536,
+    id="lineart_anime", title="Line art (anime)", kinds=("lineart_anime",), run=_draw_anime_lineart,
+    offers=(_WEIGHTS,), network=True, largest=1536,
 )  # fmt: skip

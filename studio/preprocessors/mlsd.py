@@ -7,13 +7,15 @@ from typing import Any
 
 from PIL import Image
 
-from studio.core.annotate import OptionSpec, PreprocessorSpec, Workbench
+from studio.core.annotate import OptionSpec, PreprocessorContext, PreprocessorSpec
 from studio.preprocessors.common import downloadable_weights, pixel_arrays, weight_files
 
-_OFFER = downloadable_weights.annotators_file("mlsd_large_512_fp32.pth", "M-LSD large", 6_340_000, "Apache-2.0")
+_WEIGHTS = downloadable_weights.make_annotator_weights(
+    "mlsd_large_512_fp32.pth", "M-LSD large", 6_340_000, "Apache-2.0"
+)
 
 
-def _run(image: Image.Image, options: Mapping[str, float], bench: Workbench) -> Image.Image:
+def _detect_mlsd_lines(image: Image.Image, options: Mapping[str, float], bench: PreprocessorContext) -> Image.Image:
     import cv2
     import numpy as np
     import torch
@@ -21,27 +23,29 @@ def _run(image: Image.Image, options: Mapping[str, float], bench: Workbench) -> 
     def load() -> Any:
         from controlnet_aux.mlsd.models.mbv2_mlsd_large import MobileV2_MLSD_Large
 
-        return weight_files.filled(MobileV2_MLSD_Large(), bench.path(_OFFER))
+        return weight_files.load_state(MobileV2_MLSD_Large(), bench.path(_WEIGHTS))
 
-    with bench.network(_OFFER.title, load) as net, torch.inference_mode():
+    with bench.network(_WEIGHTS.title, load) as net, torch.inference_mode():
         from controlnet_aux.mlsd.utils import pred_lines
 
         width, height = (max(64, round(side / 64) * 64) for side in image.size)
         try:
-            found = pred_lines(pixel_arrays.array(image), net, [height, width], options["score"], options["distance"])
+            found = pred_lines(
+                pixel_arrays.to_array(image), net, [height, width], options["score"], options["distance"]
+            )
         except IndexError:  # how it says that there is no line
             found = ()
     canvas = np.zeros((image.height, image.width), np.uint8)
     for left, top, right, bottom in np.asarray(found).reshape(-1, 4).tolist():
         cv2.line(canvas, (int(left), int(top)), (int(right), int(bottom)), 255, 1)
-    return pixel_arrays.picture(canvas)
+    return pixel_arrays.to_image(canvas)
 
 
 PREPROCESSOR = PreprocessorSpec(
     id="mlsd",
     title="Straight lines (M-LSD)",
     kinds=("mlsd",),
-    run=_run,
+    run=_detect_mlsd_lines,
     options=(
         OptionSpec(
             name="score", label="Score threshold", low=0.01, high=1, default=0.1, step=0.01,
@@ -52,7 +56,7 @@ PREPROCESSOR = PreprocessorSpec(
             help="How long a line must be, in pixels at half the map's size.",
         ),
     ),
-    offers=(_OFFER,),
+    offers=(_WEIGHTS,),
     network=True,
     largest=1024,
 )  # fmt: skip

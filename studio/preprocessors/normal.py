@@ -7,15 +7,17 @@ from typing import Any
 
 from PIL import Image
 
-from studio.core.annotate import OptionSpec, PreprocessorSpec, Workbench
+from studio.core.annotate import OptionSpec, PreprocessorContext, PreprocessorSpec
 from studio.preprocessors.common import depth_networks, downloadable_weights, pixel_arrays
 
 
-def _run(image: Image.Image, options: Mapping[str, float], bench: Workbench) -> Image.Image:
-    return pixel_arrays.picture(normals(depth_networks.nearness(image, downloadable_weights.DEPTH, bench), **options))
+def _estimate_normals(image: Image.Image, options: Mapping[str, float], bench: PreprocessorContext) -> Image.Image:
+    return pixel_arrays.to_image(
+        compute_normals(depth_networks.estimate_nearness(image, downloadable_weights.DEPTH_WEIGHTS, bench), **options)
+    )
 
 
-def normals(near: Any, strength: float, background: float) -> Any:
+def compute_normals(near: Any, strength: float, background: float) -> Any:
     """(height, width, 3) of 0–255 for (height, width) of nearness, 0–1: a rise of 1 over the short side is a slope of 45°."""
     import cv2
     import numpy as np
@@ -32,7 +34,7 @@ PREPROCESSOR = PreprocessorSpec(
     id="normal",
     title="Normals (from Depth Anything V2)",
     kinds=("normal",),
-    run=_run,
+    run=_estimate_normals,
     options=(
         OptionSpec(
             name="strength", label="Strength", low=0.1, high=4, default=1, step=0.1,
@@ -43,7 +45,7 @@ PREPROCESSOR = PreprocessorSpec(
             help="What is farther away than this (0 is the farthest) is flat.",
         ),
     ),
-    offers=(downloadable_weights.DEPTH,),
+    offers=(downloadable_weights.DEPTH_WEIGHTS,),
     network=True,
-    largest=depth_networks.LARGEST,
+    largest=depth_networks.DEPTH_MAX_SIDE,
 )  # fmt: skip

@@ -7,29 +7,31 @@ from typing import Any
 
 from PIL import Image
 
-from studio.core.annotate import PreprocessorSpec, Workbench
+from studio.core.annotate import PreprocessorContext, PreprocessorSpec
 from studio.preprocessors.common import downloadable_weights, find_people, pixel_arrays, skeleton, weight_files
 
-_POSE = downloadable_weights.repo("usyd-community/vitpose-base-simple", "ViTPose Base", 344_000_000)
+_POSE_WEIGHTS = downloadable_weights.make_repo_weights(
+    "usyd-community/vitpose-base-simple", "ViTPose Base", 344_000_000
+)
 
 
-def _run(image: Image.Image, options: Mapping[str, float], bench: Workbench) -> Image.Image:
-    boxes = find_people.boxes(image, options["person"], bench)
-    people = [skeleton.from_coco(joints, options["joint"]) for joints in _joints(image, boxes, bench)]
-    return pixel_arrays.picture(skeleton.drawn(people, image.size))
+def _draw_body_pose(image: Image.Image, options: Mapping[str, float], bench: PreprocessorContext) -> Image.Image:
+    boxes = find_people.detect_people(image, options["person"], bench)
+    people = [skeleton.from_coco(joints, options["joint"]) for joints in _detect_body_joints(image, boxes, bench)]
+    return pixel_arrays.to_image(skeleton.draw_skeletons(people, image.size))
 
 
-def _joints(image: Image.Image, boxes: Any, bench: Workbench) -> list[Any]:
+def _detect_body_joints(image: Image.Image, boxes: Any, bench: PreprocessorContext) -> list[Any]:
     """For each person, COCO's 17 joints as (17, 3): x and y in px, and how sure."""
     import numpy as np
     import torch
 
     def load() -> Any:
-        return weight_files.pretrained(bench.path(_POSE), "VitPoseForPoseEstimation", "AutoImageProcessor")
+        return weight_files.load_pretrained(bench.path(_POSE_WEIGHTS), "VitPoseForPoseEstimation", "AutoImageProcessor")
 
     if not len(boxes):
         return []
-    with bench.network(_POSE.title, load) as (model, processor), torch.inference_mode():
+    with bench.network(_POSE_WEIGHTS.title, load) as (model, processor), torch.inference_mode():
         answer = model(**processor(image, boxes=[boxes], return_tensors="pt").to(bench.device))
         results = processor.post_process_pose_estimation(answer, boxes=[boxes])[0]
     return [np.column_stack([one["keypoints"].cpu().numpy(), one["scores"].cpu().numpy()]) for one in results]
@@ -39,9 +41,9 @@ PREPROCESSOR = PreprocessorSpec(
     id="openpose",
     title="Pose (OpenPose figure, body)",
     kinds=("openpose",),
-    run=_run,
-    options=find_people.OPTIONS,
-    offers=(find_people.OFFER, _POSE),
+    run=_draw_body_pose,
+    options=find_people.POSE_OPTIONS,
+    offers=(find_people.DETECTOR_WEIGHTS, _POSE_WEIGHTS),
     network=True,
     largest=2048,
 )  # fmt: skip

@@ -6,15 +6,15 @@ from collections.abc import Mapping
 
 from PIL import Image
 
-from studio.core.annotate import PreprocessorSpec, Workbench
+from studio.core.annotate import PreprocessorContext, PreprocessorSpec
 from studio.preprocessors.common import hed_network, pixel_arrays
 
 
-def _run(image: Image.Image, options: Mapping[str, float], bench: Workbench) -> Image.Image:
-    return pixel_arrays.picture(pixel_arrays.thinned(hed_network.edges(image, bench) * 255))
+def _draw_hed_scribble(image: Image.Image, options: Mapping[str, float], bench: PreprocessorContext) -> Image.Image:
+    return pixel_arrays.to_image(pixel_arrays.thin_edges(hed_network.detect_hed_edges(image, bench) * 255))
 
 
 PREPROCESSOR = PreprocessorSpec(
-    id="scribble_hed", title="Scribble (HED)", kinds=("scribble",), run=_run,
-    package=hed_network.PACKAGE, network=True, largest=hed_network.LARGEST,
+    id="scribble_hed", title="Scribble (HED)", kinds=("scribble",), run=_draw_hed_scribble,
+    package=hed_network.PACKAGE, network=True, largest=hed_network.HED_MAX_SIDE,
 )  # fmt: skip

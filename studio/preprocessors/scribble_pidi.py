@@ -6,15 +6,15 @@ from collections.abc import Mapping
 
 from PIL import Image
 
-from studio.core.annotate import PreprocessorSpec, Workbench
+from studio.core.annotate import PreprocessorContext, PreprocessorSpec
 from studio.preprocessors.common import downloadable_weights, pidi_network, pixel_arrays
 
 
-def _run(image: Image.Image, options: Mapping[str, float], bench: Workbench) -> Image.Image:
-    return pixel_arrays.picture(pixel_arrays.thinned(pidi_network.edges(image, bench) * 255))
+def _draw_pidi_scribble(image: Image.Image, options: Mapping[str, float], bench: PreprocessorContext) -> Image.Image:
+    return pixel_arrays.to_image(pixel_arrays.thin_edges(pidi_network.detect_pidi_edges(image, bench) * 255))
 
 
 PREPROCESSOR = PreprocessorSpec(
-    id="scribble_pidi", title="Scribble (PiDiNet)", kinds=("scribble",), run=_run,
-    offers=(downloadable_weights.PIDI,), network=True, largest=2048,
+    id="scribble_pidi", title="Scribble (PiDiNet)", kinds=("scribble",), run=_draw_pidi_scribble,
+    offers=(downloadable_weights.PIDI_WEIGHTS,), network=True, largest=2048,
 )  # fmt: skip

@@ -6,27 +6,27 @@ from collections.abc import Mapping
 
 from PIL import Image
 
-from studio.core.annotate import OptionSpec, PreprocessorSpec, Workbench
+from studio.core.annotate import OptionSpec, PreprocessorContext, PreprocessorSpec
 from studio.preprocessors.common import pixel_arrays
 
-_FINE, _COARSE = 0.5, 5.0  # px
+_FINE_SIGMA, _COARSE_SIGMA = 0.5, 5.0  # px
 
 
-def _run(image: Image.Image, options: Mapping[str, float], bench: Workbench) -> Image.Image:
+def _draw_xdog_scribble(image: Image.Image, options: Mapping[str, float], bench: PreprocessorContext) -> Image.Image:
     import cv2
     import numpy as np
 
-    pixels = pixel_arrays.array(image).astype(np.float32)
-    darker = cv2.GaussianBlur(pixels, (0, 0), _COARSE) - cv2.GaussianBlur(pixels, (0, 0), _FINE)
+    pixels = pixel_arrays.to_array(image).astype(np.float32)
+    darker = cv2.GaussianBlur(pixels, (0, 0), _COARSE_SIGMA) - cv2.GaussianBlur(pixels, (0, 0), _FINE_SIGMA)
     strokes = darker.min(axis=2) * 2 > options["threshold"]
-    return pixel_arrays.picture(strokes.astype(np.uint8) * 255)
+    return pixel_arrays.to_image(strokes.astype(np.uint8) * 255)
 
 
 PREPROCESSOR = PreprocessorSpec(
     id="scribble_xdog",
     title="Scribble (XDoG)",
     kinds=("scribble",),
-    run=_run,
+    run=_draw_xdog_scribble,
     options=(
         OptionSpec(
             name="threshold", label="Threshold", low=1, high=64, default=32, step=1,

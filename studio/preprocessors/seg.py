@@ -7,29 +7,31 @@ from typing import Any
 
 from PIL import Image
 
-from studio.core.annotate import PreprocessorSpec, Workbench
+from studio.core.annotate import PreprocessorContext, PreprocessorSpec
 from studio.preprocessors.common import downloadable_weights, pixel_arrays, weight_files
 
-_OFFER = downloadable_weights.repo(
+_WEIGHTS = downloadable_weights.make_repo_weights(
     "openmmlab/upernet-convnext-tiny", "UPerNet ConvNeXt Tiny (ADE20K)", 241_000_000, "MIT"
 )
 
 
-def _run(image: Image.Image, options: Mapping[str, float], bench: Workbench) -> Image.Image:
+def _segment_image(image: Image.Image, options: Mapping[str, float], bench: PreprocessorContext) -> Image.Image:
     import numpy as np
     import torch
 
     def load() -> Any:
-        return weight_files.pretrained(bench.path(_OFFER), "UperNetForSemanticSegmentation", "AutoImageProcessor")
+        return weight_files.load_pretrained(
+            bench.path(_WEIGHTS), "UperNetForSemanticSegmentation", "AutoImageProcessor"
+        )
 
-    with bench.network(_OFFER.title, load) as (model, processor), torch.inference_mode():
+    with bench.network(_WEIGHTS.title, load) as (model, processor), torch.inference_mode():
         scores = model(**processor(images=image, return_tensors="pt").to(bench.device)).logits
         full = torch.nn.functional.interpolate(scores, (image.height, image.width), mode="bilinear")
         classes = full[0].argmax(dim=0).cpu().numpy()
-    return pixel_arrays.picture(np.asarray(_palette(), np.uint8)[classes])
+    return pixel_arrays.to_image(np.asarray(_load_palette(), np.uint8)[classes])
 
 
-def _palette() -> list[list[int]]:
+def _load_palette() -> list[list[int]]:
     """The colours that the segmentation ControlNets learnt from, by class."""
     from controlnet_aux.util import ade_palette
 
@@ -37,7 +39,7 @@ def _palette() -> list[list[int]]:
 
 
 PREPROCESSOR = PreprocessorSpec(
-    id="seg", title="Segmentation (ADE20K)", kinds=("seg",), run=_run, offers=(_OFFER,), network=True,
+    id="seg", title="Segmentation (ADE20K)", kinds=("seg",), run=_segment_image, offers=(_WEIGHTS,), network=True,
     largest=1024,  # at which the scores of all classes take half a gigabyte
     flat=True,
 )  # fmt: skip

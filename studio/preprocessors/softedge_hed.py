@@ -6,15 +6,17 @@ from collections.abc import Mapping
 
 from PIL import Image
 
-from studio.core.annotate import PreprocessorSpec, Workbench
+from studio.core.annotate import PreprocessorContext, PreprocessorSpec
 from studio.preprocessors.common import hed_network, pixel_arrays, soft_edges
 
 
-def _run(image: Image.Image, options: Mapping[str, float], bench: Workbench) -> Image.Image:
-    return pixel_arrays.picture(soft_edges.stepped(hed_network.edges(image, bench), options) * 255)
+def _detect_hed_soft_edges(image: Image.Image, options: Mapping[str, float], bench: PreprocessorContext) -> Image.Image:
+    return pixel_arrays.to_image(
+        soft_edges.apply_safe_option(hed_network.detect_hed_edges(image, bench), options) * 255
+    )
 
 
 PREPROCESSOR = PreprocessorSpec(
-    id="softedge_hed", title="Soft edges (HED)", kinds=("softedge",), run=_run, options=(soft_edges.SAFE,),
-    package=hed_network.PACKAGE, network=True, largest=hed_network.LARGEST,
+    id="softedge_hed", title="Soft edges (HED)", kinds=("softedge",), run=_detect_hed_soft_edges, options=(soft_edges.SAFE_OPTION,),
+    package=hed_network.PACKAGE, network=True, largest=hed_network.HED_MAX_SIDE,
 )  # fmt: skip

@@ -6,15 +6,19 @@ from collections.abc import Mapping
 
 from PIL import Image
 
-from studio.core.annotate import PreprocessorSpec, Workbench
+from studio.core.annotate import PreprocessorContext, PreprocessorSpec
 from studio.preprocessors.common import downloadable_weights, pidi_network, pixel_arrays, soft_edges
 
 
-def _run(image: Image.Image, options: Mapping[str, float], bench: Workbench) -> Image.Image:
-    return pixel_arrays.picture(soft_edges.stepped(pidi_network.edges(image, bench), options) * 255)
+def _detect_pidi_soft_edges(
+    image: Image.Image, options: Mapping[str, float], bench: PreprocessorContext
+) -> Image.Image:
+    return pixel_arrays.to_image(
+        soft_edges.apply_safe_option(pidi_network.detect_pidi_edges(image, bench), options) * 255
+    )
 
 
 PREPROCESSOR = PreprocessorSpec(
-    id="softedge_pidi", title="Soft edges (PiDiNet)", kinds=("softedge",), run=_run, options=(soft_edges.SAFE,),
-    offers=(downloadable_weights.PIDI,), network=True, largest=2048,
+    id="softedge_pidi", title="Soft edges (PiDiNet)", kinds=("softedge",), run=_detect_pidi_soft_edges, options=(soft_edges.SAFE_OPTION,),
+    offers=(downloadable_weights.PIDI_WEIGHTS,), network=True, largest=2048,
 )  # fmt: skip

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 
 from PIL import Image
 
-from studio.core.annotate import OptionSpec, PreprocessorSpec, Workbench
+from studio.core.annotate import OptionSpec, PreprocessorContext, PreprocessorSpec
 
 
-def _run(image: Image.Image, options: Mapping[str, float], bench: Workbench) -> Image.Image:
+def _downsample_image(image: Image.Image, options: Mapping[str, float], bench: PreprocessorContext) -> Image.Image:
     if options["down"] == 1:
         return image
     small = (max(1, round(image.width / options["down"])), max(1, round(image.height / options["down"])))
@@ -20,7 +20,7 @@ PREPROCESSOR = PreprocessorSpec(
     id="tile",
     title="Tile",
     kinds=("tile",),
-    run=_run,
+    run=_downsample_image,
     options=(
         OptionSpec(
             name="down", label="Down-sampling", low=1, high=8, default=1, step=0.01,

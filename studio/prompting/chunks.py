@@ -9,7 +9,7 @@ from studio.prompting.emphasis import Part
 
 COMMA_BACKTRACK = 20  # tokens; A1111's default
 
-Unit = tuple[int, ...]  # token ids that stay together: one, or all vectors of a textual inversion
+TokenGroup = tuple[int, ...]  # token ids that stay together: one, or all vectors of a textual inversion
 
 
 @dataclass
@@ -29,7 +29,7 @@ class _Chunker:
         self._chunk = Chunk()
         self._last_comma = -1
 
-    def add(self, unit: Unit, weight: float) -> None:
+    def add(self, unit: TokenGroup, weight: float) -> None:
         chunk = self._chunk
         if unit == (self._comma,):
             self._last_comma = len(chunk.ids)
@@ -51,21 +51,21 @@ class _Chunker:
     def close(self) -> None:
         """The chunk is full, or counts as full."""
         self.used += self._length
-        self._next()
+        self._start_chunk()
 
     def finish(self) -> None:
         if self._chunk.ids or not self.done:
             self.used += len(self._chunk.ids)
-            self._next()
+            self._start_chunk()
 
-    def _next(self) -> None:
+    def _start_chunk(self) -> None:
         self.done.append(self._chunk)
         self._chunk = Chunk()
         self._last_comma = -1
 
 
-def chunked(
-    parts: Sequence[Part], tokenize: Callable[[str], Sequence[Unit]], *, length: int, comma: int | None
+def split_chunks(
+    parts: Sequence[Part], tokenize: Callable[[str], Sequence[TokenGroup]], *, length: int, comma: int | None
 ) -> tuple[list[Chunk], int]:
     """The chunks of a prompt, one at least, and the number of tokens as A1111 counts them: a chunk that is left fills up.
 

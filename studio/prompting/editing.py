@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 _PIECE = re.compile(r"(?P<mark>[\[\]():|])|(?P<text>(?:[^\\\[\]():|]|\\.)+)", re.DOTALL)
 _UNREADABLE = re.compile(r"\\(?:\n|$)")
 _NUMBER = re.compile(r"\s*([+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?)\s*")
-_DEEPEST = 60  # brackets within brackets; nobody writes that many, and more would exhaust the stack
-_PARTNER = {"]": "[", ")": "("}
+_MAX_DEPTH = 60  # brackets within brackets; nobody writes that many, and more would exhaust the stack
+_OPENING_BRACKETS = {"]": "[", ")": "("}
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ _Item = str | _Edit | _Alternation
 
 
 @dataclass
-class _Open:
+class _OpenBracket:
     """A bracket whose partner has not come yet: what stands behind it, cut at the bare `:` and `|` in `cuts`."""
 
     bracket: str
@@ -49,7 +49,7 @@ class _Open:
         return items
 
 
-def schedule(text: str, steps: int, first_pass: int | None = None) -> list[tuple[int, str]]:
+def schedule_texts(text: str, steps: int, first_pass: int | None = None) -> list[tuple[int, str]]:
     """The prompt's texts as (end, text): each holds until `end` steps are done; the last end is `steps`.
 
     `when` with a point in it is a fraction of the steps, otherwise a number of steps. With `first_pass`, the steps of the
@@ -59,29 +59,29 @@ def schedule(text: str, steps: int, first_pass: int | None = None) -> list[tuple
     if tree is None:
         return [(steps, text)]
     ends = {steps}
-    _collect(tree, steps, first_pass, ends)
-    return [(end, _at(tree, end, steps, first_pass)) for end in sorted(ends)]
+    _collect_ends(tree, steps, first_pass, ends)
+    return [(end, _resolve_text(tree, end, steps, first_pass)) for end in sorted(ends)]
 
 
 def _parse(text: str) -> tuple[_Item, ...] | None:
     """The tree of a prompt, None for one that the grammar does not read."""
     if _UNREADABLE.search(text.replace("\\\\", "")):
         return None
-    stack = [_Open("")]
+    stack = [_OpenBracket("")]
     for piece in _PIECE.finditer(text):
         mark = piece["mark"]
         if mark is None:
             stack[-1].parts[-1].append(piece[0])
         elif mark in "[(":
-            stack.append(_Open(mark))
-            if len(stack) > _DEEPEST:
+            stack.append(_OpenBracket(mark))
+            if len(stack) > _MAX_DEPTH:
                 return None
         elif mark in "])":
-            if len(stack) == 1 or stack[-1].bracket != _PARTNER[mark]:
+            if len(stack) == 1 or stack[-1].bracket != _OPENING_BRACKETS[mark]:
                 _flush(stack)
                 stack[-1].parts[-1].append(mark)
             else:
-                _close(stack, mark)
+                _close_group(stack, mark)
         else:
             stack[-1].cuts.append(mark)
             stack[-1].parts.append([])
@@ -89,13 +89,13 @@ def _parse(text: str) -> tuple[_Item, ...] | None:
     return None if "|" in stack[0].cuts else tuple(stack[0].flat())
 
 
-def _flush(stack: list[_Open]) -> None:
+def _flush(stack: list[_OpenBracket]) -> None:
     """Take every open bracket as text."""
     while len(stack) > 1:
-        _spill(stack, stack.pop(), "")
+        _merge_group(stack, stack.pop(), "")
 
 
-def _spill(stack: list[_Open], group: _Open, closing: str) -> None:
+def _merge_group(stack: list[_OpenBracket], group: _OpenBracket, closing: str) -> None:
     """Put a group into its parent as text; its cuts become the parent's, so that a `|` among them is still seen."""
     parent = stack[-1]
     parent.spoiled = True
@@ -105,18 +105,18 @@ def _spill(stack: list[_Open], group: _Open, closing: str) -> None:
     parent.parts[-1].append(closing)
 
 
-def _close(stack: list[_Open], closing: str) -> None:
+def _close_group(stack: list[_OpenBracket], closing: str) -> None:
     group = stack.pop()
-    edit = _edit(group) if closing == "]" and not group.spoiled else None
+    edit = _parse_edit(group) if closing == "]" and not group.spoiled else None
     if edit is not None:
         stack[-1].parts[-1].append(edit)
     elif not group.spoiled and (not group.cuts or (closing == ")" and group.cuts == [":"])):
         stack[-1].parts[-1] += [*group.flat(), closing]
     else:
-        _spill(stack, group, closing)
+        _merge_group(stack, group, closing)
 
 
-def _edit(group: _Open) -> _Edit | _Alternation | None:
+def _parse_edit(group: _OpenBracket) -> _Edit | _Alternation | None:
     parts = [tuple(part) for part in group.parts]
     if group.cuts and set(group.cuts) == {"|"}:
         return _Alternation(tuple(parts))
@@ -129,7 +129,7 @@ def _edit(group: _Open) -> _Edit | _Alternation | None:
     return _Edit(before=parts[0] if len(parts) == 3 else (), after=parts[-2], when=match[1])
 
 
-def _boundary(when: str, steps: int, first_pass: int | None) -> int:
+def _compute_boundary(when: str, steps: int, first_pass: int | None) -> int:
     value = float(when)
     if "." in when:
         value = (value - (first_pass is not None)) * steps
@@ -138,21 +138,21 @@ def _boundary(when: str, steps: int, first_pass: int | None) -> int:
     return int(max(-1.0, min(float(steps), value)))
 
 
-def _collect(items: Sequence[_Item], steps: int, first_pass: int | None, ends: set[int]) -> None:
+def _collect_ends(items: Sequence[_Item], steps: int, first_pass: int | None, ends: set[int]) -> None:
     for item in items:
         if isinstance(item, _Edit):
-            boundary = _boundary(item.when, steps, first_pass)
+            boundary = _compute_boundary(item.when, steps, first_pass)
             if boundary >= 1:
                 ends.add(boundary)
-            _collect(item.before, steps, first_pass, ends)
-            _collect(item.after, steps, first_pass, ends)
+            _collect_ends(item.before, steps, first_pass, ends)
+            _collect_ends(item.after, steps, first_pass, ends)
         elif isinstance(item, _Alternation):
             ends.update(range(1, steps + 1))
             for option in item.options:
-                _collect(option, steps, first_pass, ends)
+                _collect_ends(option, steps, first_pass, ends)
 
 
-def _at(items: Sequence[_Item], step: int, steps: int, first_pass: int | None) -> str:
+def _resolve_text(items: Sequence[_Item], step: int, steps: int, first_pass: int | None) -> str:
     """The text at `step`, counted from 1."""
     out: list[str] = []
     for item in items:
@@ -160,8 +160,8 @@ def _at(items: Sequence[_Item], step: int, steps: int, first_pass: int | None) -
             out.append(item)
         else:
             if isinstance(item, _Edit):
-                chosen = item.before if step <= _boundary(item.when, steps, first_pass) else item.after
+                chosen = item.before if step <= _compute_boundary(item.when, steps, first_pass) else item.after
             else:
                 chosen = item.options[(step - 1) % len(item.options)]
-            out.append(_at(chosen, step, steps, first_pass))
+            out.append(_resolve_text(chosen, step, steps, first_pass))
     return "".join(out)

@@ -6,9 +6,9 @@ import math
 import re
 from dataclasses import dataclass
 
-STRONGER = 1.1  # what one pair of round brackets multiplies by; a pair of square ones divides
-_HEAVIEST = 1000.0  # beyond any picture, and far from overflowing float16 sums
-_DEEPEST = 60  # brackets open at once; more are text
+BRACKET_FACTOR = 1.1  # what one pair of round brackets multiplies by; a pair of square ones divides
+_MAX_WEIGHT = 1000.0  # beyond any picture, and far from overflowing float16 sums
+_MAX_DEPTH = 60  # brackets open at once; more are text
 _PIECE = re.compile(r"\\[()\[\]\\]?|[(\[)\]]|:\s*(?P<weight>[+-]?[.\d]+)\s*\)|[^\\()\[\]:]+|:")
 _BREAK = re.compile(r"\bBREAK\b")
 
@@ -24,7 +24,7 @@ class Segment:
 Part = tuple[Segment, ...]
 
 
-def parts(text: str) -> tuple[Part, ...]:
+def parse_emphasis(text: str) -> tuple[Part, ...]:
     """What the text says, divided at BREAK; neighbours of one weight are one segment.
 
     Brackets without a partner count until the end of the text when they open and are text when they close. An
@@ -44,25 +44,25 @@ class _Reader:
         self._open: dict[str, list[int]] = {"(": [], "[": []}
 
     def take(self, piece: str, weight: str | None) -> None:
-        number = _float(weight)
+        number = _parse_float(weight)
         if piece.startswith("\\"):
             self._words.append((piece[1:], 1.0))
-        elif piece in self._open and len(self._open[piece]) < _DEEPEST:
+        elif piece in self._open and len(self._open[piece]) < _MAX_DEPTH:
             self._open[piece].append(len(self._words))
         elif number is not None and self._open["("]:
             self._multiply(self._open["("].pop(), number)
         elif piece == ")" and self._open["("]:
-            self._multiply(self._open["("].pop(), STRONGER)
+            self._multiply(self._open["("].pop(), BRACKET_FACTOR)
         elif piece == "]" and self._open["["]:
-            self._multiply(self._open["["].pop(), 1 / STRONGER)
+            self._multiply(self._open["["].pop(), 1 / BRACKET_FACTOR)
         else:
-            self._text(piece)
+            self._add_text(piece)
 
     def finish(self) -> tuple[Part, ...]:
         for start in self._open["("]:
-            self._multiply(start, STRONGER)
+            self._multiply(start, BRACKET_FACTOR)
         for start in self._open["["]:
-            self._multiply(start, 1 / STRONGER)
+            self._multiply(start, 1 / BRACKET_FACTOR)
         found: list[list[Segment]] = [[]]
         for word in self._words:
             if word is None:
@@ -73,7 +73,7 @@ class _Reader:
                 found[-1].append(Segment(*word))
         return tuple(tuple(segment for segment in part if segment.text) for part in found)
 
-    def _text(self, piece: str) -> None:
+    def _add_text(self, piece: str) -> None:
         pieces = _BREAK.split(piece)
         for index, text in enumerate(pieces):
             if index > 0:
@@ -85,10 +85,10 @@ class _Reader:
         for index in range(start, len(self._words)):
             word = self._words[index]
             if word is not None:
-                self._words[index] = (word[0], max(-_HEAVIEST, min(_HEAVIEST, word[1] * factor)))
+                self._words[index] = (word[0], max(-_MAX_WEIGHT, min(_MAX_WEIGHT, word[1] * factor)))
 
 
-def _float(text: str | None) -> float | None:
+def _parse_float(text: str | None) -> float | None:
     try:
         value = float(text) if text is not None else None
     except ValueError:

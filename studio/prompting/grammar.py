@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from studio.prompting import editing, emphasis
 from studio.prompting.emphasis import Part, Segment
 
-__all__ = ["Condition", "Part", "Segment", "Stage", "schedule"]
+__all__ = ["Condition", "Part", "PromptStage", "Segment", "schedule_prompt"]
 
 _AND = re.compile(r"\bAND\b")
 _WEIGHT = re.compile(r"[-+]?(?:\d+\.?|\d*\.\d+)")
@@ -26,27 +26,29 @@ class Condition:
 
 
 @dataclass(frozen=True)
-class Stage:
+class PromptStage:
     """What holds until `end` steps are done: steps from the end of the stage before, counted from 0, up to `end` - 1."""
 
     end: int
     conditions: tuple[Condition, ...]
 
 
-def schedule(text: str, steps: int, *, first_pass: int | None = None, conjunction: bool = True) -> tuple[Stage, ...]:
+def schedule_prompt(
+    text: str, steps: int, *, first_pass: int | None = None, conjunction: bool = True
+) -> tuple[PromptStage, ...]:
     """The stages of a prompt over `steps` steps. The last one ends at `steps`; all have the same number of conditions.
 
     `first_pass` is the number of steps of the pass before when this is a hires pass counted as A1111 does (see `editing`).
     Without `conjunction`, AND is a word like any other, as in negative prompts. Never fails, whatever the text is.
     """
-    weighed = _conjunction(text) if conjunction else [(text, 1.0)]
-    timelines = [editing.schedule(prompt, steps, first_pass) for prompt, _ in weighed]
+    weighed = _split_conjunction(text) if conjunction else [(text, 1.0)]
+    timelines = [editing.schedule_texts(prompt, steps, first_pass) for prompt, _ in weighed]
     ends = sorted({end for timeline in timelines for end, _ in timeline})
     return tuple(
-        Stage(
+        PromptStage(
             end,
             tuple(
-                Condition(weight, emphasis.parts(_text_until(timeline, end)))
+                Condition(weight, emphasis.parse_emphasis(_find_text(timeline, end)))
                 for timeline, (_, weight) in zip(timelines, weighed, strict=True)
             ),
         )
@@ -54,19 +56,19 @@ def schedule(text: str, steps: int, *, first_pass: int | None = None, conjunctio
     )
 
 
-def _text_until(timeline: list[tuple[int, str]], end: int) -> str:
+def _find_text(timeline: list[tuple[int, str]], end: int) -> str:
     return next(text for until, text in timeline if end <= until)
 
 
-def _conjunction(text: str) -> list[tuple[str, float]]:
+def _split_conjunction(text: str) -> list[tuple[str, float]]:
     """The prompts between ANDs, each with the weight behind its last colon. A lone prompt keeps its colon: it is text there."""
     prompts = _AND.split(text)
     if len(prompts) == 1:
         return [(text, 1.0)]
-    return [_weighed(prompt.rstrip()) for prompt in prompts]
+    return [_split_weight(prompt.rstrip()) for prompt in prompts]
 
 
-def _weighed(prompt: str) -> tuple[str, float]:
+def _split_weight(prompt: str) -> tuple[str, float]:
     head, colon, tail = prompt.rpartition(":")
     if colon and _WEIGHT.fullmatch(tail.strip()):
         return head.rstrip(), max(-1000.0, min(1000.0, float(tail)))

@@ -18,7 +18,7 @@ def extract_loras(prompt: str) -> tuple[str, tuple[LoraUse, ...]]:
     return text, tuple({use.name: use for use in uses}.values())
 
 
-def with_tags_as_loras(request: GenerationRequest) -> GenerationRequest:
+def move_tags_to_loras(request: GenerationRequest) -> GenerationRequest:
     """`request` with the tags of its prompt moved into `loras`; a tag wins over a chosen LoRA of the same name.
 
     Raises:

@@ -10,7 +10,7 @@ from typing import Any, cast
 
 from studio.core.errors import InvalidRequest
 
-_PRESETS = Path(__file__).with_name("styles.json")
+_PRESETS_FILE = Path(__file__).with_name("styles.json")
 _FIELDS = ("name", "group", "prompt", "negative_prompt")
 
 
@@ -24,17 +24,17 @@ class Style:
     negative_prompt: str = ""
 
 
-def load(own: Path | None = None) -> Mapping[str, Style]:
+def load_styles(own: Path | None = None) -> Mapping[str, Style]:
     """All styles by name, ours first. `own` is the user's file of the same form; its styles replace ours of the same name.
 
     Raises:
         InvalidRequest: the user's file cannot be read or is not a list of styles. A file that is not there is no error.
     """
-    styles = _read(_PRESETS)
-    return {**styles, **_read(own)} if own is not None and own.is_file() else styles
+    styles = _read_styles(_PRESETS_FILE)
+    return {**styles, **_read_styles(own)} if own is not None and own.is_file() else styles
 
 
-def apply(
+def apply_styles(
     prompt: str, negative_prompt: str, names: Iterable[str], styles: Mapping[str, Style] | None = None
 ) -> tuple[str, str]:
     """(prompt, negative prompt) with the named styles around them, in their order; `styles` are ours unless given.
@@ -42,23 +42,23 @@ def apply(
     Raises:
         InvalidRequest: there is no style of that name.
     """
-    known = styles if styles is not None else load()
+    known = styles if styles is not None else load_styles()
     for name in names:
         if name not in known:
             raise InvalidRequest(f"There is no style {name!r}.", hint="There are: " + ", ".join(known) + ".")
-        prompt = _merged(known[name].prompt, prompt)
-        negative_prompt = _merged(known[name].negative_prompt, negative_prompt)
+        prompt = _merge_text(known[name].prompt, prompt)
+        negative_prompt = _merge_text(known[name].negative_prompt, negative_prompt)
     return prompt, negative_prompt
 
 
-def _merged(style: str, text: str) -> str:
+def _merge_text(style: str, text: str) -> str:
     """As A1111 merges: into the place held for it, else with a comma between."""
     if "{prompt}" in style:
         return style.replace("{prompt}", text.strip()).strip(" ,")
     return ", ".join(part.strip() for part in (text, style) if part.strip())
 
 
-def _read(file: Path) -> dict[str, Style]:
+def _read_styles(file: Path) -> dict[str, Style]:
     try:
         entries: Any = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
@@ -67,10 +67,10 @@ def _read(file: Path) -> dict[str, Style]:
         ) from error
     if not isinstance(entries, list):
         raise InvalidRequest(f"{file.name} is not a list of styles.", hint='Begin with [{"name": …, "prompt": …}].')
-    return {style.name: style for style in (_style(entry, file) for entry in cast("list[Any]", entries))}
+    return {style.name: style for style in (_parse_style(entry, file) for entry in cast("list[Any]", entries))}
 
 
-def _style(entry: Any, file: Path) -> Style:
+def _parse_style(entry: Any, file: Path) -> Style:
     fields = cast("dict[str, Any]", entry) if isinstance(entry, dict) else {}
     if (
         not fields.get("name")

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING
 from studio.core.errors import ModelBroken
 from studio.core.lora_tags import split_tags
 from studio.prompting import grammar
-from studio.prompting.chunks import Unit, chunked
+from studio.prompting.chunks import TokenGroup, split_chunks
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
 _STEPS = 20  # enough to see every text of a prompt that changes while it is drawn
-_USUAL_LENGTH = 77  # CLIP's context, start and end token included
-_REMEMBERED = 4096  # segments; typing changes one at a time
+_DEFAULT_LENGTH = 77  # CLIP's context, start and end token included
+_CACHE_SIZE = 4096  # segments; typing changes one at a time
 
 
 class TokenCounter:
@@ -30,31 +30,31 @@ class TokenCounter:
             ModelBroken: the folder holds no tokenizer that can be read.
         """
         try:
-            self._tokenizer = _load(folder)
-            self._length = _context(folder) - 2
+            self._tokenizer = _load_tokenizer(folder)
+            self._length = _read_context_length(folder) - 2
         except (OSError, ValueError, KeyError) as error:
             raise ModelBroken(
                 f"There is no readable tokenizer in {folder.name}.", hint="Fetch the model again."
             ) from error
         self._comma = self._tokenizer.token_to_id(",</w>")
-        self._remembered = functools.lru_cache(maxsize=_REMEMBERED)(self._encode)
+        self._remembered = functools.lru_cache(maxsize=_CACHE_SIZE)(self._encode)
 
     def count(self, text: str) -> tuple[int, int]:
         """(tokens used, tokens that fit), as A1111 shows them: 12 of 75, 80 of 150. Syntax and LoRA tags are not counted;
         of a prompt that changes while it is drawn, the longest text counts."""
         plain, _ = split_tags(text)
         used = max(
-            chunked(condition.parts, self._remembered, length=self._length, comma=self._comma)[1]
-            for stage in grammar.schedule(plain, _STEPS)
+            split_chunks(condition.parts, self._remembered, length=self._length, comma=self._comma)[1]
+            for stage in grammar.schedule_prompt(plain, _STEPS)
             for condition in stage.conditions
         )
         return used, max(1, -(-used // self._length)) * self._length
 
-    def _encode(self, text: str) -> tuple[Unit, ...]:
+    def _encode(self, text: str) -> tuple[TokenGroup, ...]:
         return tuple((token,) for token in self._tokenizer.encode(text, add_special_tokens=False).ids)
 
 
-def _load(folder: Path) -> Tokenizer:
+def _load_tokenizer(folder: Path) -> Tokenizer:
     from tokenizers import Regex as Pattern
     from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
 
@@ -88,7 +88,7 @@ def _load(folder: Path) -> Tokenizer:
     return tokenizer
 
 
-def _context(folder: Path) -> int:
+def _read_context_length(folder: Path) -> int:
     file = folder / "tokenizer_config.json"
     length = json.loads(file.read_text(encoding="utf-8")).get("model_max_length") if file.is_file() else None
-    return int(length) if isinstance(length, int) and 2 < length < 10_000 else _USUAL_LENGTH
+    return int(length) if isinstance(length, int) and 2 < length < 10_000 else _DEFAULT_LENGTH

@@ -12,33 +12,33 @@ from studio.core.errors import (
     StudioError,
 )
 from studio.core.model import Feature, Model, Sampling, Sizes
-from studio.core.provider import Answer, Call, CloudModel, Order, ProviderSpec, Wire
-from studio.core.result import Rendered
+from studio.core.provider import CloudModel, HttpRequest, HttpResponse, ProviderClient, ProviderSpec, RenderRequest
+from studio.core.result import RenderedImage
 from studio.core.task import Task
 from studio.providers.common import comfyui_graphs as graphs
-from studio.providers.common.comfyui_connection import TITLE, followed
-from studio.providers.common.request_shapes import encoded
-from studio.providers.common.service_errors import by_status, json_of, odd, words_in
+from studio.providers.common.comfyui_connection import TITLE, run_graph
+from studio.providers.common.request_shapes import encode_for_upload
+from studio.providers.common.service_errors import find_message, make_answer_error, make_status_error, read_json
 
 _FLUX_FILES = {"unet": ("UNETLoader", "unet_name", "flux"), "clip": ("DualCLIPLoader", "clip_name2", "clip_l"),
                "t5": ("DualCLIPLoader", "clip_name1", "t5"), "vae": ("VAELoader", "vae_name", "ae")}  # fmt: skip
 _SIZES = Sizes(liked=((512, 512), (1024, 1024)), multiple=8, smallest=64, largest=4096, max_pixels=4096 * 4096)
 
 
-def draw(order: Order, wire: Wire) -> list[Rendered]:
+def draw_comfyui_images(order: RenderRequest, wire: ProviderClient) -> list[RenderedImage]:
     """One graph per seed, each followed to its end."""
-    image = _uploaded(order, wire)
-    drawn: list[Rendered] = []
+    image = _upload_source(order, wire)
+    drawn: list[RenderedImage] = []
     for seed in order.seeds:
-        graph = _graph(order, wire, seed.seed, image)
-        entry = followed(graph, order, wire)
-        drawn.append(Rendered(image=_picture(entry, wire), seed=seed.seed))
+        graph = _build_graph(order, wire, seed.seed, image)
+        entry = run_graph(graph, order, wire)
+        drawn.append(RenderedImage(image=_fetch_image(entry, wire), seed=seed.seed))
     return drawn
 
 
-def fault(answer: Answer) -> StudioError:
+def map_comfyui_error(answer: HttpResponse) -> StudioError:
     """What an error of the server means; a graph that it refuses names the node."""
-    told = words_in(answer, "error.message", "error")
+    told = find_message(answer, "error.message", "error")
     try:
         nodes = answer.json().get("node_errors") or {}
         details = [
@@ -48,32 +48,34 @@ def fault(answer: Answer) -> StudioError:
         ]
     except (ValueError, AttributeError):
         details = []
-    return by_status(TITLE, answer, "; ".join(filter(None, [told, *map(str, details)])))
+    return make_status_error(TITLE, answer, "; ".join(filter(None, [told, *map(str, details)])))
 
 
-def check(wire: Wire) -> str:
+def check_comfyui(wire: ProviderClient) -> str:
     """Its version and its checkpoints."""
-    answer = wire.send(Call(method="GET", path="/system_stats", paid=False, seconds=20))
-    version = str(json_of(TITLE, answer).get("system", {}).get("comfyui_version", "of unknown version"))
-    found = _choices(wire, "CheckpointLoaderSimple", "ckpt_name")
+    answer = wire.send(HttpRequest(method="GET", path="/system_stats", paid=False, seconds=20))
+    version = str(read_json(TITLE, answer).get("system", {}).get("comfyui_version", "of unknown version"))
+    found = _list_choices(wire, "CheckpointLoaderSimple", "ckpt_name")
     return f"ComfyUI {version} answers with {len(found)} checkpoints."
 
 
-def _graph(order: Order, wire: Wire, seed: int, image: str) -> graphs.Graph:
+def _build_graph(order: RenderRequest, wire: ProviderClient, seed: int, image: str) -> graphs.Graph:
     request, settings = order.request, order.context.settings
     if order.model == "graph":
-        return graphs.filled(_own_graph(settings.comfyui_graph), request, seed, image)
+        return graphs.fill_graph(_read_own_graph(settings.comfyui_graph), request, seed, image)
     if order.model == "flux":
-        return graphs.flux_graph(
-            request, {name: _file(wire, *place) for name, place in _FLUX_FILES.items()}, seed, image
+        return graphs.build_flux_graph(
+            request, {name: _find_file(wire, *place) for name, place in _FLUX_FILES.items()}, seed, image
         )
-    checkpoint = settings.comfyui_checkpoint or next(iter(_choices(wire, "CheckpointLoaderSimple", "ckpt_name")), "")
+    checkpoint = settings.comfyui_checkpoint or next(
+        iter(_list_choices(wire, "CheckpointLoaderSimple", "ckpt_name")), ""
+    )
     if not checkpoint:
         raise NotConfigured("This ComfyUI has no checkpoint.", hint="Put one into its models/checkpoints folder.")
-    return graphs.checkpoint_graph(request, checkpoint, seed, image)
+    return graphs.build_checkpoint_graph(request, checkpoint, seed, image)
 
 
-def _own_graph(path: Any) -> Mapping[str, Any]:
+def _read_own_graph(path: Any) -> Mapping[str, Any]:
     if path is None:
         raise NotConfigured(
             "No ComfyUI graph is set.", hint="Export one with “Export (API)” and set its file in Configurations."
@@ -89,9 +91,9 @@ def _own_graph(path: Any) -> Mapping[str, Any]:
     return found
 
 
-def _choices(wire: Wire, node: str, field: str) -> list[str]:
+def _list_choices(wire: ProviderClient, node: str, field: str) -> list[str]:
     """What a loader node may be given, as the server lists it."""
-    info = json_of(TITLE, wire.send(Call(method="GET", path=f"/object_info/{node}", paid=False, seconds=30)))
+    info = read_json(TITLE, wire.send(HttpRequest(method="GET", path=f"/object_info/{node}", paid=False, seconds=30)))
     try:
         found = info[node]["input"]["required"][field][0]
     except (KeyError, IndexError, TypeError):
@@ -99,8 +101,8 @@ def _choices(wire: Wire, node: str, field: str) -> list[str]:
     return [str(name) for name in found] if isinstance(found, list) else []
 
 
-def _file(wire: Wire, node: str, field: str, word: str) -> str:
-    found = next((name for name in _choices(wire, node, field) if word in name.lower()), "")
+def _find_file(wire: ProviderClient, node: str, field: str, word: str) -> str:
+    found = next((name for name in _list_choices(wire, node, field) if word in name.lower()), "")
     if not found:
         raise NotConfigured(
             f"This ComfyUI has no file with “{word}” for {node}.",
@@ -109,13 +111,13 @@ def _file(wire: Wire, node: str, field: str, word: str) -> str:
     return found
 
 
-def _uploaded(order: Order, wire: Wire) -> str:
+def _upload_source(order: RenderRequest, wire: ProviderClient) -> str:
     """The server's name of the source, "" when there is none."""
     if order.request.source is None:
         return ""
-    data, kind = encoded(order.pictures[order.request.source].convert("RGB"))
+    data, kind = encode_for_upload(order.pictures[order.request.source].convert("RGB"))
     name = f"easel-{order.request.source[:16]}.{kind.rpartition('/')[2]}"
-    call = Call(
+    call = HttpRequest(
         method="POST",
         path="/upload/image",
         form={"overwrite": "true"},
@@ -123,11 +125,11 @@ def _uploaded(order: Order, wire: Wire) -> str:
         paid=False,
         seconds=60,
     )
-    found = json_of(TITLE, wire.send(call))
+    found = read_json(TITLE, wire.send(call))
     return "/".join(filter(None, (str(found.get("subfolder", "")), str(found.get("name", name)))))
 
 
-def _picture(entry: Mapping[str, Any], wire: Wire) -> Any:
+def _fetch_image(entry: Mapping[str, Any], wire: ProviderClient) -> Any:
     found = entry.get("outputs")
     outputs: dict[str, Any] = found if isinstance(found, dict) else {}
     for node in outputs.values():
@@ -135,19 +137,20 @@ def _picture(entry: Mapping[str, Any], wire: Wire) -> Any:
             if image.get("type", "output") == "output" or len(outputs) == 1:
                 query = {name: str(image.get(name, "")) for name in ("filename", "subfolder", "type")}
                 return wire.picture(
-                    wire.send(Call(method="GET", path="/view", query=query, paid=False, seconds=60)).body
+                    wire.send(HttpRequest(method="GET", path="/view", query=query, paid=False, seconds=60)).body
                 )
-    raise odd(TITLE, "no picture: the graph has no SaveImage node")
+    raise make_answer_error(TITLE, "no picture: the graph has no SaveImage node")
 
 
-def _models() -> Sequence[CloudModel]:
+def _list_cloud_models() -> Sequence[CloudModel]:
     names = {"checkpoint": "ComfyUI checkpoint", "flux": "ComfyUI FLUX", "graph": "ComfyUI, your own graph"}
     return [
-        CloudModel(name=name, model=_model(name, title), price=lambda request: 0.0) for name, title in names.items()
+        CloudModel(name=name, model=_build_comfyui_model(name, title), price=lambda request: 0.0)
+        for name, title in names.items()
     ]
 
 
-def _model(name: str, title: str) -> Model:
+def _build_comfyui_model(name: str, title: str) -> Model:
     features = {
         Feature.SEED,
         Feature.NEGATIVE_PROMPT,
@@ -176,9 +179,9 @@ PROVIDER = ProviderSpec(
     site="your own server",
     base_url="",
     base_env="COMFYUI_BASE_URL",
-    models=_models,
-    draw=draw,
-    check=check,
+    models=_list_cloud_models,
+    draw=draw_comfyui_images,
+    check=check_comfyui,
     header=lambda key: {"Authorization": f"Bearer {key}"},
-    fault=fault,
+    fault=map_comfyui_error,
 )

@@ -5,41 +5,41 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from studio.core.model import Feature, Model, Sizes
-from studio.core.provider import Answer, CloudModel, Order, ProviderSpec, Wire
-from studio.core.result import Rendered
+from studio.core.provider import CloudModel, HttpResponse, ProviderClient, ProviderSpec, RenderRequest
+from studio.core.result import RenderedImage
 from studio.core.task import Task
 from studio.providers.common import openai_images as images
-from studio.providers.common.service_errors import by_status, odd, words_in
+from studio.providers.common.service_errors import find_message, make_answer_error, make_status_error
 
 _TITLE = "Your own server"
 _SIZES = Sizes(liked=((1024, 1024), (512, 512)), multiple=8, smallest=64, largest=4096, max_pixels=4096 * 4096)
 
 
-def draw(order: Order, wire: Wire) -> list[Rendered]:
+def draw_compatible_images(order: RenderRequest, wire: ProviderClient) -> list[RenderedImage]:
     """All pictures of a pass in one call; they come as base64, or at an address of the server itself."""
-    answer = images.asked(_TITLE, order, wire, {})
+    answer = images.request_images(_TITLE, order, wire, {})
     entries = answer.get("data") or []
     pictures = [
         wire.download(str(entry["url"])) if isinstance(entry, dict) and entry.get("url") and not entry.get("b64_json")
-        else wire.picture(images.bytes_in(_TITLE, {"data": [entry]}, 1)[0])
+        else wire.picture(images.decode_image_data(_TITLE, {"data": [entry]}, 1)[0])
         for entry in entries[: len(order.seeds)]
     ]  # fmt: skip
     if len(pictures) < len(order.seeds):
-        raise odd(_TITLE, f"{len(pictures)} of {len(order.seeds)} pictures")
-    return [Rendered(image=image, seed=seed.seed) for image, seed in zip(pictures, order.seeds, strict=True)]
+        raise make_answer_error(_TITLE, f"{len(pictures)} of {len(order.seeds)} pictures")
+    return [RenderedImage(image=image, seed=seed.seed) for image, seed in zip(pictures, order.seeds, strict=True)]
 
 
-def fault(answer: Answer) -> Exception:
+def map_compatible_error(answer: HttpResponse) -> Exception:
     """What an error of the server means."""
-    return by_status(_TITLE, answer, words_in(answer, "error.message", "error", "detail"))
+    return make_status_error(_TITLE, answer, find_message(answer, "error.message", "error", "detail"))
 
 
-def check(wire: Wire) -> str:
+def check_compatible(wire: ProviderClient) -> str:
     """The list of its models."""
-    return f"The server answers. Its models: {', '.join(list(images.listed(_TITLE, wire))[:20]) or 'none named'}."
+    return f"The server answers. Its models: {', '.join(list(images.list_server_models(_TITLE, wire))[:20]) or 'none named'}."
 
 
-def _models() -> Sequence[CloudModel]:
+def _list_cloud_models() -> Sequence[CloudModel]:
     model = Model(
         id="compatible/default", title="Your own server", family="compatible", lane="compatible",
         tasks=frozenset({Task.TXT2IMG, Task.EDIT, Task.INPAINT}), features=frozenset({Feature.REFERENCE}), sizes=_SIZES,
@@ -56,9 +56,9 @@ PROVIDER = ProviderSpec(
     site="the server's own manual",
     base_url="",
     base_env="COMPATIBLE_BASE_URL",
-    models=_models,
-    draw=draw,
-    check=check,
+    models=_list_cloud_models,
+    draw=draw_compatible_images,
+    check=check_compatible,
     header=lambda key: {"Authorization": f"Bearer {key}"},
-    fault=fault,
+    fault=map_compatible_error,
 )

@@ -8,71 +8,78 @@ from typing import Any
 
 from studio.core.errors import PaymentNeeded, StudioError
 from studio.core.model import Feature, Model, Quality, Sizes
-from studio.core.provider import Answer, Call, CloudModel, Order, ProviderSpec, Wire
+from studio.core.provider import CloudModel, HttpRequest, HttpResponse, ProviderClient, ProviderSpec, RenderRequest
 from studio.core.request import GenerationRequest
-from studio.core.result import Rendered
+from studio.core.result import RenderedImage
 from studio.core.task import Task
 from studio.providers.common import ideogram_fields as fields
-from studio.providers.common.http_wire import polled
-from studio.providers.common.ideogram_fields import MOST_SEED, Fields, Files
-from studio.providers.common.service_errors import by_status, json_of, no_money, odd, refused, words_in
+from studio.providers.common.http_wire import iter_polls
+from studio.providers.common.ideogram_fields import MAX_SEED, Fields, Files
+from studio.providers.common.service_errors import (
+    find_message,
+    make_answer_error,
+    make_credit_error,
+    make_refusal_error,
+    make_status_error,
+    read_json,
+)
 
 _TITLE = "Ideogram"
 _PRICES, _DATE = "https://ideogram.ai/features/api-pricing", "2026-11-16"
-_PATIENCE = 600.0  # seconds for one task
-_ANY = Sizes(liked=((1024, 1024),), multiple=1, smallest=16, largest=16_384, max_pixels=64_000_000)
-_FREE = Sizes(liked=((1024, 1024),), multiple=16, smallest=512, largest=2560, max_pixels=2048 * 2048)
+_TASK_TIMEOUT = 600.0  # seconds for one task
+_ANY_SIZE = Sizes(liked=((1024, 1024),), multiple=1, smallest=16, largest=16_384, max_pixels=64_000_000)
+_FREE_SIZES = Sizes(liked=((1024, 1024),), multiple=16, smallest=512, largest=2560, max_pixels=2048 * 2048)
 
 
 @dataclass(frozen=True)
-class Route:
+class IdeogramRoute:
     """One route below /v2/image/: what to send for an order, US dollars a picture, and the fields that are fixed."""
 
     path: str
     usd: float
-    prepare: Callable[[Order], tuple[Fields, Files]]
+    prepare: Callable[[RenderRequest], tuple[Fields, Files]]
     fixed: Mapping[str, str]
     seeded: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)
-class Kind:
+class IdeogramModel:
     """One model of the list: its route for each task."""
 
     title: str
-    routes: Mapping[Task, Route]
+    routes: Mapping[Task, IdeogramRoute]
     features: frozenset[Feature] = frozenset()
-    sizes: Sizes = _ANY
+    sizes: Sizes = _ANY_SIZE
     quality: Quality = Quality.STANDARD
     ignores: str = ""
 
 
-def prepare(order: Order, seed: int) -> Call:
+def build_ideogram_call(order: RenderRequest, seed: int) -> HttpRequest:
     """The call that draws the picture of `seed`. Text alone goes as JSON, pictures as multipart. Pure."""
-    route = _KINDS[order.model].routes[order.request.task]
+    route = _MODELS[order.model].routes[order.request.task]
     form, files = route.prepare(order)
     if route.seeded:
-        form = {**form, "seed": str(seed % (MOST_SEED + 1)), "num_images": "1"}
+        form = {**form, "seed": str(seed % (MAX_SEED + 1)), "num_images": "1"}
     form = {**form, **route.fixed}
     if files:
-        return Call(method="POST", path=f"/v2/image/{route.path}", form=form, files=tuple(files), seconds=300)
+        return HttpRequest(method="POST", path=f"/v2/image/{route.path}", form=form, files=tuple(files), seconds=300)
     numbers = {name: int(form[name]) for name in ("seed", "num_images") if name in form}
-    return Call(method="POST", path=f"/v2/image/{route.path}", json={**form, **numbers}, seconds=300)
+    return HttpRequest(method="POST", path=f"/v2/image/{route.path}", json={**form, **numbers}, seconds=300)
 
 
-def draw(order: Order, wire: Wire) -> list[Rendered]:
+def draw_ideogram_images(order: RenderRequest, wire: ProviderClient) -> list[RenderedImage]:
     """One call per seed, so that each picture has a seed of its own."""
-    route = _KINDS[order.model].routes[order.request.task]
-    drawn: list[Rendered] = []
+    route = _MODELS[order.model].routes[order.request.task]
+    drawn: list[RenderedImage] = []
     for number, seed in enumerate(order.seeds):
         order.context.progress(number, len(order.seeds))
-        answer = json_of(_TITLE, wire.send(prepare(order, seed.seed)))
+        answer = read_json(_TITLE, wire.send(build_ideogram_call(order, seed.seed)))
         if "data" not in answer:
-            answer = _finished(answer, wire)
-        entry = _picture_in(answer)
+            answer = _wait_for_task(answer, wire)
+        entry = _find_image_entry(answer)
         micros, given = answer.get("usage_cost_usd_micros"), entry.get("seed")
         drawn.append(
-            Rendered(
+            RenderedImage(
                 image=wire.download(str(entry["url"])),
                 seed=given if isinstance(given, int) and not isinstance(given, bool) else seed.seed,
                 cost=micros / 1e6 if isinstance(micros, int | float) else route.usd,
@@ -81,140 +88,144 @@ def draw(order: Order, wire: Wire) -> list[Rendered]:
     return drawn
 
 
-def fault(answer: Answer) -> StudioError:
+def map_ideogram_error(answer: HttpResponse) -> StudioError:
     """What an error of the service means; what it rejects is not billed."""
-    told = words_in(answer, "error", "detail", "title", "message")
-    reason = words_in(answer, "reject_reason")
+    told = find_message(answer, "error", "detail", "title", "message")
+    reason = find_message(answer, "reject_reason")
     if answer.status == 422:
-        return refused(_TITLE, told, billed=False)
+        return make_refusal_error(_TITLE, told, billed=False)
     if answer.status == 402 and reason not in ("", "insufficient_funds"):
         return PaymentNeeded(
             f"Your plan at {_TITLE} does not cover this ({reason.replace('_', ' ')[:80]}).",
             hint="Change the plan on the provider's page, or pick another model.",
         )
-    return no_money(_TITLE) if answer.status == 402 else by_status(_TITLE, answer, told, wait=10.0)
+    return make_credit_error(_TITLE) if answer.status == 402 else make_status_error(_TITLE, answer, told, wait=10.0)
 
 
-def check(wire: Wire) -> str:
+def check_ideogram(wire: ProviderClient) -> str:
     """Asks for a picture that nobody has ordered: a key that works learns that there is none, and nothing is billed."""
-    look = Call(method="GET", path="/v2/generations/none", paid=False, seconds=20)
+    look = HttpRequest(method="GET", path="/v2/generations/none", paid=False, seconds=20)
     wire.send(look, understood=(200, 400, 404))
     return "The key works."
 
 
-def _finished(answer: Mapping[str, Any], wire: Wire) -> dict[str, Any]:
+def _wait_for_task(answer: Mapping[str, Any], wire: ProviderClient) -> dict[str, Any]:
     """The end of a task that is worked on after the first answer."""
     name = str(answer.get("generation_id") or "")
     if not name:
-        raise odd(_TITLE, "no picture")
-    look = Call(method="GET", path=f"/v2/generations/{name}", paid=False, seconds=30)
-    for _ in polled(wire, seconds=_PATIENCE):
-        found = json_of(_TITLE, wire.send(look))
+        raise make_answer_error(_TITLE, "no picture")
+    look = HttpRequest(method="GET", path=f"/v2/generations/{name}", paid=False, seconds=30)
+    for _ in iter_polls(wire, seconds=_TASK_TIMEOUT):
+        found = read_json(_TITLE, wire.send(look))
         match found.get("status"):
             case "completed":
                 return found
             case "failed":
-                raise _failed(str(found.get("failure_reason") or ""))
+                raise _make_task_error(str(found.get("failure_reason") or ""))
             case _:
                 continue
     raise AssertionError("polled ends by raising")
 
 
-def _failed(reason: str) -> StudioError:
+def _make_task_error(reason: str) -> StudioError:
     if any(word in reason.lower() for word in ("safety", "moderat", "copyright")):
-        return refused(_TITLE, reason, billed=False)
-    return odd(_TITLE, f"a failed task {reason[:200]}".strip())
+        return make_refusal_error(_TITLE, reason, billed=False)
+    return make_answer_error(_TITLE, f"a failed task {reason[:200]}".strip())
 
 
-def _picture_in(answer: Mapping[str, Any]) -> Mapping[str, Any]:
+def _find_image_entry(answer: Mapping[str, Any]) -> Mapping[str, Any]:
     data = answer.get("data")
     entry = data[0] if isinstance(data, list) and data else None
     if not isinstance(entry, dict):
-        raise odd(_TITLE, "no picture")
+        raise make_answer_error(_TITLE, "no picture")
     if entry.get("is_image_safe") is False:
-        raise refused(_TITLE, "its safety check withheld the picture", billed=True)
+        raise make_refusal_error(_TITLE, "its safety check withheld the picture", billed=True)
     if not entry.get("url"):
-        raise odd(_TITLE, "no picture")
+        raise make_answer_error(_TITLE, "no picture")
     return entry
 
 
-_SEED, _WORDS, _STRENGTH = Feature.SEED, Feature.NEGATIVE_PROMPT, Feature.STRENGTH
-_ASPECT = "The exact size, unless it is one of the vendor's own: the nearest aspect ratio is drawn. "
-_PLACE = "Outpainting takes the nearest shape and places the picture itself."
+_SEED, _NEGATIVE, _STRENGTH = Feature.SEED, Feature.NEGATIVE_PROMPT, Feature.STRENGTH
+_ASPECT_NOTE = "The exact size, unless it is one of the vendor's own: the nearest aspect ratio is drawn. "
+_OUTPAINT_NOTE = "Outpainting takes the nearest shape and places the picture itself."
 _REFERENCE = Feature.REFERENCE
 
 
-def _third(title: str, speed: str, usd: float, quality: Quality) -> Kind:
+def _make_v3_model(title: str, speed: str, usd: float, quality: Quality) -> IdeogramModel:
     told = {"rendering_speed": speed}
     routes = {
-        Task.TXT2IMG: Route("generate/ideogram-3", usd, fields.generate3, told),
-        Task.IMG2IMG: Route("remix/ideogram-3", usd, fields.remix3, told),
-        Task.INPAINT: Route("inpaint/ideogram-3", usd, fields.inpaint3, told),
-        Task.OUTPAINT: Route("reframe/ideogram-3", usd, fields.reframe3, told),
-        Task.REPLACE_BACKGROUND: Route("replace-background/ideogram-3", usd, fields.background3, told),
+        Task.TXT2IMG: IdeogramRoute("generate/ideogram-3", usd, fields.build_generate3_form, told),
+        Task.IMG2IMG: IdeogramRoute("remix/ideogram-3", usd, fields.build_remix3_form, told),
+        Task.INPAINT: IdeogramRoute("inpaint/ideogram-3", usd, fields.build_inpaint3_form, told),
+        Task.OUTPAINT: IdeogramRoute("reframe/ideogram-3", usd, fields.build_reframe3_form, told),
+        Task.REPLACE_BACKGROUND: IdeogramRoute(
+            "replace-background/ideogram-3", usd, fields.build_background3_form, told
+        ),
     }
-    return Kind(
-        title=title, routes=routes, features=frozenset({_SEED, _WORDS, _STRENGTH, _REFERENCE}), quality=quality,
-        ignores=f"{_ASPECT}{_PLACE} The negative prompt counts only where it draws from text or remixes.",
+    return IdeogramModel(
+        title=title, routes=routes, features=frozenset({_SEED, _NEGATIVE, _STRENGTH, _REFERENCE}), quality=quality,
+        ignores=f"{_ASPECT_NOTE}{_OUTPAINT_NOTE} The negative prompt counts only where it draws from text or remixes.",
     )  # fmt: skip
 
 
-def _fourth(title: str, speed: str, usd: float, quality: Quality) -> Kind:
+def _make_v4_model(title: str, speed: str, usd: float, quality: Quality) -> IdeogramModel:
     told = {"rendering_speed": speed}
     routes = {
-        Task.TXT2IMG: Route("generate/ideogram-4", usd, fields.generate4, told),
-        Task.IMG2IMG: Route("remix/ideogram-4", usd, fields.remix4, told),
+        Task.TXT2IMG: IdeogramRoute("generate/ideogram-4", usd, fields.build_generate4_form, told),
+        Task.IMG2IMG: IdeogramRoute("remix/ideogram-4", usd, fields.build_remix4_form, told),
     }
     ignores = (
         "The exact size: the nearest of a few shapes is drawn at about four megapixels. It has no negative prompt."
     )
-    return Kind(title=title, routes=routes, features=frozenset({_SEED, _STRENGTH}), quality=quality, ignores=ignores)
+    return IdeogramModel(
+        title=title, routes=routes, features=frozenset({_SEED, _STRENGTH}), quality=quality, ignores=ignores
+    )
 
 
-def _latest(title: str, level: str, prices: tuple[float, float], quality: Quality) -> Kind:
+def _make_v45_model(title: str, level: str, prices: tuple[float, float], quality: Quality) -> IdeogramModel:
     told = {"quality": level}
-    edit = Route("precise-edit/ideogram-4-5", prices[1], fields.precise45, told, seeded=False)
+    edit = IdeogramRoute("precise-edit/ideogram-4-5", prices[1], fields.build_edit45_form, told, seeded=False)
     routes = {
-        Task.TXT2IMG: Route("generate/ideogram-4-5", prices[0], fields.generate45, told),
+        Task.TXT2IMG: IdeogramRoute("generate/ideogram-4-5", prices[0], fields.build_generate45_form, told),
         Task.EDIT: edit,
         Task.INPAINT: edit,
     }
-    return Kind(
-        title=title, routes=routes, features=frozenset({_SEED, _REFERENCE}), sizes=_FREE, quality=quality,
+    return IdeogramModel(
+        title=title, routes=routes, features=frozenset({_SEED, _REFERENCE}), sizes=_FREE_SIZES, quality=quality,
         ignores="It has no negative prompt; edits pass over the seed, drawing from text passes over references.",
     )  # fmt: skip
 
 
-def _tool(title: str, task: Task, route: Route) -> Kind:
-    return Kind(title=title, routes={task: route})
+def _make_tool_model(title: str, task: Task, route: IdeogramRoute) -> IdeogramModel:
+    return IdeogramModel(title=title, routes={task: route})
 
 
-_KINDS: dict[str, Kind] = {
-    "ideogram-4-5-high": _latest("Ideogram 4.5, high", "high", (0.10, 0.22), Quality.BEST),
-    "ideogram-4-5": _latest("Ideogram 4.5", "medium", (0.06, 0.06), Quality.HIGH),
-    "ideogram-4-5-low": _latest("Ideogram 4.5, low", "low", (0.03, 0.03), Quality.DRAFT),
-    "ideogram-4-quality": _fourth("Ideogram 4, quality", "quality", 0.10, Quality.BEST),
-    "ideogram-4": _fourth("Ideogram 4", "default", 0.06, Quality.HIGH),
-    "ideogram-4-turbo": _fourth("Ideogram 4 turbo", "turbo", 0.03, Quality.DRAFT),
-    "ideogram-3-quality": _third("Ideogram 3, quality", "quality", 0.09, Quality.HIGH),
-    "ideogram-3": _third("Ideogram 3", "default", 0.06, Quality.STANDARD),
-    "ideogram-3-turbo": _third("Ideogram 3 turbo", "turbo", 0.03, Quality.DRAFT),
-    "remove-background": _tool(
+_MODELS: dict[str, IdeogramModel] = {
+    "ideogram-4-5-high": _make_v45_model("Ideogram 4.5, high", "high", (0.10, 0.22), Quality.BEST),
+    "ideogram-4-5": _make_v45_model("Ideogram 4.5", "medium", (0.06, 0.06), Quality.HIGH),
+    "ideogram-4-5-low": _make_v45_model("Ideogram 4.5, low", "low", (0.03, 0.03), Quality.DRAFT),
+    "ideogram-4-quality": _make_v4_model("Ideogram 4, quality", "quality", 0.10, Quality.BEST),
+    "ideogram-4": _make_v4_model("Ideogram 4", "default", 0.06, Quality.HIGH),
+    "ideogram-4-turbo": _make_v4_model("Ideogram 4 turbo", "turbo", 0.03, Quality.DRAFT),
+    "ideogram-3-quality": _make_v3_model("Ideogram 3, quality", "quality", 0.09, Quality.HIGH),
+    "ideogram-3": _make_v3_model("Ideogram 3", "default", 0.06, Quality.STANDARD),
+    "ideogram-3-turbo": _make_v3_model("Ideogram 3 turbo", "turbo", 0.03, Quality.DRAFT),
+    "remove-background": _make_tool_model(
         "Ideogram remove background", Task.REMOVE_BACKGROUND,
-        Route("remove-background/ideogram-1", 0.01, fields.remove_background, {}, seeded=False),
+        IdeogramRoute("remove-background/ideogram-1", 0.01, fields.build_cutout_form, {}, seeded=False),
     ),
-    "remove-object": _tool(
+    "remove-object": _make_tool_model(
         "Ideogram remove object", Task.ERASE,
-        Route("remove-object/ideogram-1", 0.03, fields.remove_object, {}, seeded=False),
+        IdeogramRoute("remove-object/ideogram-1", 0.03, fields.build_object_removal_form, {}, seeded=False),
     ),
 }  # fmt: skip
 
 
-def _models() -> Sequence[CloudModel]:
-    return [_entry(name, kind) for name, kind in _KINDS.items()]
+def _list_cloud_models() -> Sequence[CloudModel]:
+    return [_build_cloud_model(name, kind) for name, kind in _MODELS.items()]
 
 
-def _entry(name: str, kind: Kind) -> CloudModel:
+def _build_cloud_model(name: str, kind: IdeogramModel) -> CloudModel:
     model = Model(
         id=f"ideogram/{name}", title=kind.title, family="ideogram", lane="ideogram", tasks=frozenset(kind.routes),
         features=kind.features, sizes=kind.sizes, max_count=10, max_batch=1, paid=True, quality=kind.quality,
@@ -236,9 +247,9 @@ PROVIDER = ProviderSpec(
     base_url="https://api.ideogram.ai",
     base_env="IDEOGRAM_BASE_URL",
     hosts=("ideogram.ai", ".ideogram.ai"),
-    models=_models,
-    draw=draw,
-    check=check,
+    models=_list_cloud_models,
+    draw=draw_ideogram_images,
+    check=check_ideogram,
     header=lambda key: {"Api-Key": key},
-    fault=fault,
+    fault=map_ideogram_error,
 )

@@ -7,67 +7,69 @@ from collections.abc import Sequence
 from typing import Any
 
 from studio.core.model import Feature, Model, Quality, Sizes
-from studio.core.provider import Answer, CloudModel, Order, ProviderSpec, Wire
+from studio.core.provider import CloudModel, HttpResponse, ProviderClient, ProviderSpec, RenderRequest
 from studio.core.request import GenerationRequest
-from studio.core.result import Rendered
+from studio.core.result import RenderedImage
 from studio.core.task import Task
 from studio.providers.common import openai_images as images
-from studio.providers.common.service_errors import by_status, words_in
+from studio.providers.common.service_errors import find_message, make_status_error
 
 _TITLE = "OpenAI"
 _PRICES, _DATE = "https://platform.openai.com/docs/pricing", "2026-11-20"
 _PER_TOKEN = {"text": 5e-6, "image": 8e-6, "out": 30e-6}  # US dollars, of the 2 to 2.6 families
-_TOKENS = {  # the factor of each quality in the vendor's own calculator
+_QUALITY_FACTORS = {  # the factor of each quality in the vendor's own calculator
     "gpt-image-2": {Quality.DRAFT: 16, Quality.STANDARD: 48, Quality.HIGH: 96, Quality.BEST: 96},
     "gpt-image-2.5": {Quality.DRAFT: 16, Quality.STANDARD: 24, Quality.HIGH: 48, Quality.BEST: 96},
 }
 _SIZES = Sizes(
     liked=((1024, 1024), (1536, 1024), (1024, 1536)), multiple=16, smallest=512, largest=3840, max_pixels=8_294_400
 )
-_NAMES = {
+_MODELS = {
     "gpt-image-2.6-sunburst": ("GPT Image 2.6 sunburst", Quality.BEST),
     "gpt-image-2.6-flare": ("GPT Image 2.6 flare", Quality.HIGH),
     "gpt-image-2.5-sunburst": ("GPT Image 2.5 sunburst", Quality.HIGH),
     "gpt-image-2.5-flare": ("GPT Image 2.5 flare", Quality.STANDARD),
     "gpt-image-2": ("GPT Image 2", Quality.STANDARD),
 }
-_WORDS = {Quality.DRAFT: "low", Quality.STANDARD: "medium", Quality.HIGH: "high", Quality.BEST: "max"}
+_QUALITY_NAMES = {Quality.DRAFT: "low", Quality.STANDARD: "medium", Quality.HIGH: "high", Quality.BEST: "max"}
 _TASKS = frozenset({Task.TXT2IMG, Task.EDIT, Task.INPAINT, Task.ERASE, Task.REPLACE_BACKGROUND, Task.STYLE_TRANSFER})
 
 
-def draw(order: Order, wire: Wire) -> list[Rendered]:
+def draw_openai_images(order: RenderRequest, wire: ProviderClient) -> list[RenderedImage]:
     """All pictures of a pass in one call."""
-    answer = images.asked(_TITLE, order, wire, {"quality": _quality(order.model), "output_format": "png"})
-    bill = _billed(answer)
-    pictures = [wire.picture(data) for data in images.bytes_in(_TITLE, answer, len(order.seeds))]
+    answer = images.request_images(
+        _TITLE, order, wire, {"quality": _get_quality_name(order.model), "output_format": "png"}
+    )
+    bill = _compute_cost(answer)
+    pictures = [wire.picture(data) for data in images.decode_image_data(_TITLE, answer, len(order.seeds))]
     return [
-        Rendered(image=image, seed=seed.seed, cost=bill / len(pictures) if bill is not None else None)
+        RenderedImage(image=image, seed=seed.seed, cost=bill / len(pictures) if bill is not None else None)
         for image, seed in zip(pictures, order.seeds, strict=True)
     ]
 
 
-def fault(answer: Answer) -> Exception:
+def map_openai_error(answer: HttpResponse) -> Exception:
     """What an error of the service means."""
-    return by_status(_TITLE, answer, words_in(answer, "error.message"))
+    return make_status_error(_TITLE, answer, find_message(answer, "error.message"))
 
 
-def check(wire: Wire) -> str:
+def check_openai(wire: ProviderClient) -> str:
     """The list of models, which costs nothing to ask; models of ours that are about to be shut down are named."""
-    ending = [f"{name} ends on {day}" for name, day in endings(wire).items()]
+    ending = [f"{name} ends on {day}" for name, day in list_end_dates(wire).items()]
     return f"The key works.{' ' + '; '.join(ending) + '.' if ending else ''}"
 
 
-def endings(wire: Wire) -> dict[str, str]:
+def list_end_dates(wire: ProviderClient) -> dict[str, str]:
     """The days on which our models are shut down, where the list of models tells one."""
-    return {name: day for name, day in images.listed(_TITLE, wire).items() if name in _NAMES and day}
+    return {name: day for name, day in images.list_server_models(_TITLE, wire).items() if name in _MODELS and day}
 
 
-def _quality(model: str) -> str:
-    word = _WORDS[_NAMES[model][1]]
+def _get_quality_name(model: str) -> str:
+    word = _QUALITY_NAMES[_MODELS[model][1]]
     return "high" if word == "max" and model == "gpt-image-2" else word
 
 
-def _billed(answer: Any) -> float | None:
+def _compute_cost(answer: Any) -> float | None:
     """US dollars by the tokens that the service says it used."""
     usage = answer.get("usage") if isinstance(answer, dict) else None
     if not isinstance(usage, dict):
@@ -83,25 +85,29 @@ def _billed(answer: Any) -> float | None:
         return None
 
 
-def _models() -> Sequence[CloudModel]:
-    return [_entry(name, title, quality) for name, (title, quality) in _NAMES.items()]
+def _list_cloud_models() -> Sequence[CloudModel]:
+    return [_build_cloud_model(name, title, quality) for name, (title, quality) in _MODELS.items()]
 
 
-def _entry(name: str, title: str, quality: Quality) -> CloudModel:
+def _build_cloud_model(name: str, title: str, quality: Quality) -> CloudModel:
     model = Model(
         id=f"openai/{name}", title=title, family="gpt-image", lane="openai", tasks=_TASKS,
         features=frozenset({Feature.REFERENCE}), sizes=_SIZES, max_count=10, max_batch=10, paid=True, quality=quality,
         ignores="A mask guides the change and does not bound it; seed and negative prompt do not exist here.",
     )  # fmt: skip
     return CloudModel(
-        name=name, model=model, price=lambda request: _price(name, quality, request), source=_PRICES, date=_DATE
+        name=name,
+        model=model,
+        price=lambda request: _estimate_price(name, quality, request),
+        source=_PRICES,
+        date=_DATE,
     )
 
 
-def _price(name: str, quality: Quality, request: GenerationRequest) -> float:
+def _estimate_price(name: str, quality: Quality, request: GenerationRequest) -> float:
     """Output tokens by the vendor's calculator, rebuilt; what goes in is small beside it and left out."""
-    width, height = _SIZES.fit(request.width, request.height, request.aspect)
-    factor = _TOKENS["gpt-image-2" if name == "gpt-image-2" else "gpt-image-2.5"][quality]
+    width, height = _SIZES.fit_size(request.width, request.height, request.aspect)
+    factor = _QUALITY_FACTORS["gpt-image-2" if name == "gpt-image-2" else "gpt-image-2.5"][quality]
     tokens = math.ceil(
         factor * round(factor * min(width, height) / max(width, height)) * (2_000_000 + width * height) / 4_000_000
     )
@@ -116,10 +122,10 @@ PROVIDER = ProviderSpec(
     base_url="https://api.openai.com/v1",
     base_env="OPENAI_BASE_URL",
     hosts=("api.openai.com",),
-    models=_models,
-    draw=draw,
-    check=check,
+    models=_list_cloud_models,
+    draw=draw_openai_images,
+    check=check_openai,
     header=lambda key: {"Authorization": f"Bearer {key}"},
-    fault=fault,
-    endings=endings,
+    fault=map_openai_error,
+    endings=list_end_dates,
 )

@@ -7,164 +7,182 @@ from dataclasses import dataclass
 from typing import Any
 
 from studio.core.model import Feature, Model, Quality, Sizes
-from studio.core.provider import Answer, Call, CloudModel, Order, ProviderSpec, Wire
+from studio.core.provider import CloudModel, HttpRequest, HttpResponse, ProviderClient, ProviderSpec, RenderRequest
 from studio.core.request import GenerationRequest
-from studio.core.result import Rendered
+from studio.core.result import RenderedImage
 from studio.core.task import Task
 from studio.providers.common import stability_fields as fields
-from studio.providers.common.http_wire import polled
-from studio.providers.common.request_shapes import from_base64
-from studio.providers.common.service_errors import by_status, json_of, odd, refused, words_in
+from studio.providers.common.http_wire import iter_polls
+from studio.providers.common.request_shapes import decode_base64
+from studio.providers.common.service_errors import (
+    find_message,
+    make_answer_error,
+    make_refusal_error,
+    make_status_error,
+    read_json,
+)
 from studio.providers.common.stability_fields import Fields, Files
 
 _TITLE = "Stability AI"
-_ROUTES = "/v2beta/stable-image/"
+_API_PATH = "/v2beta/stable-image/"
 _PRICES = "https://platform.stability.ai/pricing"
 _DATE = "2026-11-20"
-_MOST_SEED = 4294967294
-_ASYNC_WAIT = 10.0  # seconds at least between two looks
+_MAX_SEED = 4294967294
+_MIN_POLL_INTERVAL = 10.0  # seconds at least between two looks
 _SIZES = Sizes(liked=((1024, 1024),), multiple=1, smallest=16, largest=16_384, max_pixels=64_000_000)
 
 
 @dataclass(frozen=True)
-class Route:
+class StabilityRoute:
     """One route: what to send for an order, `cents` a picture, and whether it has to be polled."""
 
     path: str
     cents: float
-    prepare: Callable[[Order], tuple[Fields, Files]]
+    prepare: Callable[[RenderRequest], tuple[Fields, Files]]
     polled: bool = False
 
 
-def prepare(order: Order, seed: int) -> Call:
+def build_stability_call(order: RenderRequest, seed: int) -> HttpRequest:
     """The call that draws the picture of `seed`. Pure."""
-    route = _route(order)
+    route = _find_route(order)
     form, files = route.prepare(order)
-    common = {"seed": str(min(seed, _MOST_SEED)), "output_format": "png"}
+    common = {"seed": str(min(seed, _MAX_SEED)), "output_format": "png"}
     if order.request.task is Task.REMOVE_BACKGROUND or route.path == "upscale/fast":
         del common["seed"]
-    return Call(
-        method="POST", path=_ROUTES + route.path, headers={"Accept": "application/json"}, form={**common, **form},
+    return HttpRequest(
+        method="POST", path=_API_PATH + route.path, headers={"Accept": "application/json"}, form={**common, **form},
         files=tuple(files),
     )  # fmt: skip
 
 
-def draw(order: Order, wire: Wire) -> list[Rendered]:
+def draw_stability_images(order: RenderRequest, wire: ProviderClient) -> list[RenderedImage]:
     """One call per seed."""
-    cents = _route(order).cents
-    drawn: list[Rendered] = []
+    cents = _find_route(order).cents
+    drawn: list[RenderedImage] = []
     for number, seed in enumerate(order.seeds, 1):
         order.context.progress(number - 1, len(order.seeds))
-        answer = wire.send(prepare(order, seed.seed))
-        told = _read(_finished(answer, wire) if _route(order).polled else answer)
-        image = wire.picture(_decoded(told))
-        drawn.append(Rendered(image=image, seed=int(told.get("seed") or seed.seed), cost=cents / 100))
+        answer = wire.send(build_stability_call(order, seed.seed))
+        told = _read_answer(_wait_for_task(answer, wire) if _find_route(order).polled else answer)
+        image = wire.picture(_decode_answer(told))
+        drawn.append(RenderedImage(image=image, seed=int(told.get("seed") or seed.seed), cost=cents / 100))
     return drawn
 
 
-def fault(answer: Answer) -> Exception:
+def map_stability_error(answer: HttpResponse) -> Exception:
     """What an error of the service means."""
-    told = words_in(answer, "errors", "message")
+    told = find_message(answer, "errors", "message")
     if answer.status == 403:
-        return refused(_TITLE, told, billed=False)
-    return by_status(_TITLE, answer, told, wait=60.0)
+        return make_refusal_error(_TITLE, told, billed=False)
+    return make_status_error(_TITLE, answer, told, wait=60.0)
 
 
-def check(wire: Wire) -> str:
+def check_stability(wire: ProviderClient) -> str:
     """The balance, which costs nothing to ask."""
-    answer = wire.send(Call(method="GET", path="/v1/user/balance", paid=False, seconds=20))
+    answer = wire.send(HttpRequest(method="GET", path="/v1/user/balance", paid=False, seconds=20))
     try:
         return f"The key works. {float(answer.json()['credits']):.1f} credits are left."
     except (ValueError, KeyError, TypeError):
         return "The key works."
 
 
-def _read(answer: Answer) -> dict[str, Any]:
-    told = json_of(_TITLE, answer)
+def _read_answer(answer: HttpResponse) -> dict[str, Any]:
+    told = read_json(_TITLE, answer)
     if told.get("finish_reason") == "CONTENT_FILTERED":
-        raise refused(_TITLE, "the picture that it made was blurred", billed=True)
+        raise make_refusal_error(_TITLE, "the picture that it made was blurred", billed=True)
     return told
 
 
-def _decoded(told: Mapping[str, Any]) -> bytes:
+def _decode_answer(told: Mapping[str, Any]) -> bytes:
     try:
-        return from_base64(told["image"])
+        return decode_base64(told["image"])
     except (KeyError, ValueError, TypeError) as error:
-        raise odd(_TITLE, "no picture") from error
+        raise make_answer_error(_TITLE, "no picture") from error
 
 
-def _finished(answer: Answer, wire: Wire) -> Answer:
+def _wait_for_task(answer: HttpResponse, wire: ProviderClient) -> HttpResponse:
     """The result of a task that is worked on after the first answer."""
-    name = str(_read(answer).get("id", ""))
-    look = Call(
+    name = str(_read_answer(answer).get("id", ""))
+    look = HttpRequest(
         method="GET", path=f"/v2beta/results/{name}", headers={"Accept": "application/json"}, paid=False, seconds=60
     )
-    for _ in polled(wire, seconds=600.0, first=_ASYNC_WAIT):
+    for _ in iter_polls(wire, seconds=600.0, first=_MIN_POLL_INTERVAL):
         found = wire.send(look, understood=(200, 202))
         if found.status == 200:
             return found
     raise AssertionError("polled ends by raising")
 
 
-_EDITS: dict[Task, Route] = {
-    Task.INPAINT: Route("edit/inpaint", 5, fields.masked),
-    Task.ERASE: Route("edit/erase", 5, fields.masked),
-    Task.OUTPAINT: Route("edit/outpaint", 4, fields.outpaint),
-    Task.SEARCH_REPLACE: Route("edit/search-and-replace", 5, fields.replace),
-    Task.SEARCH_RECOLOR: Route("edit/search-and-recolor", 5, fields.replace),
-    Task.REMOVE_BACKGROUND: Route("edit/remove-background", 5, fields.plain),
-    Task.REPLACE_BACKGROUND: Route("edit/replace-background-and-relight", 8, fields.relight, polled=True),
-    Task.SKETCH: Route("control/sketch", 5, fields.control),
-    Task.STRUCTURE: Route("control/structure", 5, fields.control),
-    Task.STYLE_TRANSFER: Route("control/style-transfer", 8, fields.style),
+_EDIT_ROUTES: dict[Task, StabilityRoute] = {
+    Task.INPAINT: StabilityRoute("edit/inpaint", 5, fields.build_mask_form),
+    Task.ERASE: StabilityRoute("edit/erase", 5, fields.build_mask_form),
+    Task.OUTPAINT: StabilityRoute("edit/outpaint", 4, fields.build_outpaint_form),
+    Task.SEARCH_REPLACE: StabilityRoute("edit/search-and-replace", 5, fields.build_search_form),
+    Task.SEARCH_RECOLOR: StabilityRoute("edit/search-and-recolor", 5, fields.build_search_form),
+    Task.REMOVE_BACKGROUND: StabilityRoute("edit/remove-background", 5, fields.build_source_form),
+    Task.REPLACE_BACKGROUND: StabilityRoute(
+        "edit/replace-background-and-relight", 8, fields.build_relight_form, polled=True
+    ),
+    Task.SKETCH: StabilityRoute("control/sketch", 5, fields.build_control_form),
+    Task.STRUCTURE: StabilityRoute("control/structure", 5, fields.build_control_form),
+    Task.STYLE_TRANSFER: StabilityRoute("control/style-transfer", 8, fields.build_style_form),
 }
-_DRAWS: dict[str, Route] = {
-    "ultra": Route("generate/ultra", 8, fields.generate),
-    "core": Route("generate/core", 3, fields.generate),
-    "sd3.5-large": Route("generate/sd3", 6.5, fields.generate),
-    "sd3.5-large-turbo": Route("generate/sd3", 4, fields.generate),
-    "sd3.5-medium": Route("generate/sd3", 3.5, fields.generate),
-    "sd3.5-flash": Route("generate/sd3", 2.5, fields.generate),
+_GENERATE_ROUTES: dict[str, StabilityRoute] = {
+    "ultra": StabilityRoute("generate/ultra", 8, fields.build_generate_form),
+    "core": StabilityRoute("generate/core", 3, fields.build_generate_form),
+    "sd3.5-large": StabilityRoute("generate/sd3", 6.5, fields.build_generate_form),
+    "sd3.5-large-turbo": StabilityRoute("generate/sd3", 4, fields.build_generate_form),
+    "sd3.5-medium": StabilityRoute("generate/sd3", 3.5, fields.build_generate_form),
+    "sd3.5-flash": StabilityRoute("generate/sd3", 2.5, fields.build_generate_form),
 }
-_UPSCALES: dict[str, Route] = {
-    "fast": Route("upscale/fast", 2, fields.upscale),
-    "conservative": Route("upscale/conservative", 40, fields.upscale),
-    "creative": Route("upscale/creative", 60, fields.upscale, polled=True),
+_UPSCALE_ROUTES: dict[str, StabilityRoute] = {
+    "fast": StabilityRoute("upscale/fast", 2, fields.build_upscale_form),
+    "conservative": StabilityRoute("upscale/conservative", 40, fields.build_upscale_form),
+    "creative": StabilityRoute("upscale/creative", 60, fields.build_upscale_form, polled=True),
 }
 _QUALITY = {"core": Quality.STANDARD, "ultra": Quality.BEST, "sd3.5-large": Quality.HIGH, "sd3.5-flash": Quality.DRAFT}
 
 
-def _route(order: Order) -> Route:
+def _find_route(order: RenderRequest) -> StabilityRoute:
     if order.model == "edit":
-        return _EDITS[order.request.task]
-    return (_DRAWS | _UPSCALES)[order.model]
+        return _EDIT_ROUTES[order.request.task]
+    return (_GENERATE_ROUTES | _UPSCALE_ROUTES)[order.model]
 
 
-def _models() -> Sequence[CloudModel]:
+def _list_cloud_models() -> Sequence[CloudModel]:
     words = frozenset({Feature.NEGATIVE_PROMPT, Feature.SEED})
     drawing = [
-        _entry(
+        _build_cloud_model(
             name, f"Stability {name.title() if name in ('ultra', 'core') else name.upper().replace('SD3.5', 'SD3.5', 1)}",
             {Task.TXT2IMG} | ({Task.IMG2IMG} if name != "core" else set()),
             words | ({Feature.STRENGTH} if name != "core" else set()) | ({Feature.GUIDANCE} if name.startswith("sd3.5") else set()),
         )
-        for name in _DRAWS
+        for name in _GENERATE_ROUTES
     ]  # fmt: skip
-    upscaling = [_entry(name, f"Stability upscale, {name}", {Task.UPSCALE}, words) for name in _UPSCALES]
-    return [*drawing, _entry("edit", "Stability edit and control", set(_EDITS), words | {Feature.STRENGTH}), *upscaling]
+    upscaling = [
+        _build_cloud_model(name, f"Stability upscale, {name}", {Task.UPSCALE}, words) for name in _UPSCALE_ROUTES
+    ]
+    return [
+        *drawing,
+        _build_cloud_model("edit", "Stability edit and control", set(_EDIT_ROUTES), words | {Feature.STRENGTH}),
+        *upscaling,
+    ]
 
 
-def _entry(name: str, title: str, tasks: set[Task], features: frozenset[Feature] | set[Feature]) -> CloudModel:
+def _build_cloud_model(
+    name: str, title: str, tasks: set[Task], features: frozenset[Feature] | set[Feature]
+) -> CloudModel:
     model = Model(
         id=f"stability/{name}", title=title, family="stability", lane="stability", tasks=frozenset(tasks), features=frozenset(features),
         sizes=_SIZES, max_count=10, max_batch=1, paid=True, quality=_QUALITY.get(name, Quality.STANDARD),
         ignores="The exact size: the nearest of nine aspect ratios is drawn." if Task.TXT2IMG in tasks else "",
     )  # fmt: skip
-    return CloudModel(name=name, model=model, price=lambda request: _price(name, request), source=_PRICES, date=_DATE)
+    return CloudModel(
+        name=name, model=model, price=lambda request: _estimate_price(name, request), source=_PRICES, date=_DATE
+    )
 
 
-def _price(name: str, request: GenerationRequest) -> float:
-    route = _EDITS[request.task] if name == "edit" else (_DRAWS | _UPSCALES)[name]
+def _estimate_price(name: str, request: GenerationRequest) -> float:
+    route = _EDIT_ROUTES[request.task] if name == "edit" else (_GENERATE_ROUTES | _UPSCALE_ROUTES)[name]
     return route.cents / 100 * request.count
 
 
@@ -176,9 +194,9 @@ PROVIDER = ProviderSpec(
     base_url="https://api.stability.ai",
     base_env="STABILITY_BASE_URL",
     hosts=("api.stability.ai",),
-    models=_models,
-    draw=draw,
-    check=check,
+    models=_list_cloud_models,
+    draw=draw_stability_images,
+    check=check_stability,
     header=lambda key: {"Authorization": f"Bearer {key}"},
-    fault=fault,
+    fault=map_stability_error,
 )

@@ -13,9 +13,9 @@ from collections.abc import Callable
 from studio.core.user import User
 from studio.serving.users import Users
 
-COOKIE = "easel_session"
-LIFETIME = 7 * 24 * 3600  # seconds
-_FORGET = 10_000  # logged-out cookies remembered
+COOKIE_NAME = "easel_session"
+COOKIE_LIFETIME = 7 * 24 * 3600  # seconds
+_MAX_REVOKED = 10_000  # logged-out cookies remembered
 
 
 class Cookies:
@@ -33,14 +33,14 @@ class Cookies:
         self._lock = threading.Lock()
         self._ended: dict[str, float] = {}
 
-    def issue(self, user: User) -> str:
+    def issue_cookie(self, user: User) -> str:
         """The value of a fresh cookie for `user`."""
-        payload = f"{user.name}|{int(self._clock()) + LIFETIME}|{secrets.token_urlsafe(12)}"
-        return f"{_encode(payload.encode())}.{_encode(self._sign(payload, user.name))}"
+        payload = f"{user.name}|{int(self._clock()) + COOKIE_LIFETIME}|{secrets.token_urlsafe(12)}"
+        return f"{_encode(payload.encode())}.{_encode(self._sign_payload(payload, user.name))}"
 
     def read(self, value: str) -> User | None:
         """Whose cookie this is, None when it is not one of ours or has ended."""
-        payload = self._payload(value)
+        payload = self._parse_payload(value)
         if payload is None:
             return None
         name, end, nonce = payload
@@ -51,28 +51,28 @@ class Cookies:
 
     def end(self, value: str) -> None:
         """Log this cookie out."""
-        payload = self._payload(value)
+        payload = self._parse_payload(value)
         if payload is None:
             return
         now = self._clock()
         with self._lock:
             self._ended = {nonce: until for nonce, until in self._ended.items() if until > now}
-            while len(self._ended) >= _FORGET:
+            while len(self._ended) >= _MAX_REVOKED:
                 del self._ended[next(iter(self._ended))]
             self._ended[payload[2]] = payload[1]
 
-    def _payload(self, value: str) -> tuple[str, float, str] | None:
+    def _parse_payload(self, value: str) -> tuple[str, float, str] | None:
         try:
             encoded, signature = value.split(".")
             payload = _decode(encoded).decode()
             name, end, nonce = payload.split("|")
-            if hmac.compare_digest(_decode(signature), self._sign(payload, name)):
+            if hmac.compare_digest(_decode(signature), self._sign_payload(payload, name)):
                 return name, float(end), nonce
         except ValueError:
             pass
         return None
 
-    def _sign(self, payload: str, name: str) -> bytes:
+    def _sign_payload(self, payload: str, name: str) -> bytes:
         return hmac.digest(self._secret, payload.encode() + b"\0" + self._users.fingerprint(name), hashlib.sha256)
 
 

@@ -17,19 +17,19 @@ from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from studio.core.settings import Settings
-from studio.serving.hosts import Hosts, origin_key, same_origin, split_names
-from studio.serving.response_headers import Sender, refuse
+from studio.serving.hosts import Hosts, is_same_origin, normalize_origin, split_names
+from studio.serving.response_headers import Sender, build_refusal
 
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
-BODY_PAUSE = 30.0  # seconds that an unfinished upload may be silent
-FORM_ROOM = 1024 * 1024  # bytes that a form may take around its file
-SMALL_BODY = 64 * 1024  # bytes, for /login
-MOST_RANGES = 5
+BODY_TIMEOUT = 30.0  # seconds that an unfinished upload may be silent
+FORM_OVERHEAD = 1024 * 1024  # bytes that a form may take around its file
+MAX_LOGIN_BODY = 64 * 1024  # bytes, for /login
+MAX_RANGES = 5
 
 # What a proxy says of the request, and what Gradio would believe.
 _PROXY_HEADERS = (b"forwarded", b"x-forwarded-", b"x-real-ip", b"x-original-", b"x-gradio-server", b"x-gradio-user")
 # Gradio's doors that the studio has no use for: figures about everyone, its code editor, its proxy, files by URL.
-_CLOSED = re.compile(
+_BLOCKED_PATHS = re.compile(
     r"/(monitoring|gradio_api/(monitoring|dev|vibe|undo-vibe|run-history|runs|proxy=|profiling|token|mcp|process_recording)|proxy=)"
 )
 _FILE_BY_URL = re.compile(r"/gradio_api/file[=/]\s*[a-z][a-z0-9+.-]*:/", re.IGNORECASE)
@@ -57,8 +57,8 @@ class Guard:
         self._hosts = hosts
         self._lifecycle = lifecycle
         self._root = settings.root_path.rstrip("/")
-        self._origins = frozenset(origin_key(origin) for origin in split_names(settings.allowed_origins))
-        self._largest = settings.max_upload_mb * 1024 * 1024 + FORM_ROOM
+        self._origins = frozenset(normalize_origin(origin) for origin in split_names(settings.allowed_origins))
+        self._largest = settings.max_upload_mb * 1024 * 1024 + FORM_OVERHEAD
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "websocket":
@@ -67,65 +67,67 @@ class Guard:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        scope = self._cleaned(scope)
+        scope = self._clean_scope(scope)
         sender = Sender(scope, send)
-        refusal = self._refusal(scope)
+        refusal = self._check_request(scope)
         try:
             if refusal is not None:
                 await refusal(scope, receive, sender)
             else:
-                await self._pass_on(scope, receive, sender)
+                await self._forward_request(scope, receive, sender)
         finally:
-            sender.log(self._access)
+            sender.log_request(self._access)
 
-    async def _pass_on(self, scope: Scope, receive: Receive, sender: Sender) -> None:
-        body = _Body(receive, SMALL_BODY if scope["path"] == "/login" else self._largest)
-        answer = _Unless(body, sender)
+    async def _forward_request(self, scope: Scope, receive: Receive, sender: Sender) -> None:
+        body = _LimitedBody(receive, MAX_LOGIN_BODY if scope["path"] == "/login" else self._largest)
+        answer = _ResponseFilter(body, sender)
         try:
             await self._app(scope, body, answer)
-        except _Refused:
+        except _BodyRejected:
             if sender.started:
                 raise
         if body.failure is not None and not sender.started:
             await body.failure.answer(scope, receive, sender)
 
-    def _refusal(self, scope: Scope) -> JSONResponse | None:
+    def _check_request(self, scope: Scope) -> JSONResponse | None:
         """The answer to a request that goes no further, else None."""
         headers = Headers(scope=scope)
         path = scope["path"]
         if headers.get("host", "") not in self._hosts or len(headers.getlist("host")) != 1:
-            return refuse(400, "BAD_HOST", "This server does not answer to that host name.", "Add it to allowed_hosts.")
-        if not self._origin_fits(scope, headers):
-            return refuse(
+            return build_refusal(
+                400, "BAD_HOST", "This server does not answer to that host name.", "Add it to allowed_hosts."
+            )
+        if not self._is_origin_allowed(scope, headers):
+            return build_refusal(
                 403,
                 "FORBIDDEN_ORIGIN",
                 "This request comes from another site.",
                 "Open the studio itself, or add the site to allowed_origins.",
             )
-        if _CLOSED.match(path) or _FILE_BY_URL.match(unquote(path)):
-            return refuse(404, "NOT_FOUND", "There is nothing here.")
-        if headers.get("range", "").count(",") >= MOST_RANGES:
-            return refuse(416, "BAD_RANGE", "Too many ranges.", "Ask for one.")
-        return self._body_refusal(path, headers) or self._drain_refusal(scope)
+        if _BLOCKED_PATHS.match(path) or _FILE_BY_URL.match(unquote(path)):
+            return build_refusal(404, "NOT_FOUND", "There is nothing here.")
+        if headers.get("range", "").count(",") >= MAX_RANGES:
+            return build_refusal(416, "BAD_RANGE", "Too many ranges.", "Ask for one.")
+        return self._check_body(path, headers) or self._check_draining(scope)
 
-    def _body_refusal(self, path: str, headers: Headers) -> JSONResponse | None:
+    def _check_body(self, path: str, headers: Headers) -> JSONResponse | None:
         length = headers.get("content-length", "0")
         if not length.isascii() or not length.isdigit():
-            return refuse(400, "BAD_LENGTH", "The Content-Length is not a number.")
-        if int(length) > (SMALL_BODY if path == "/login" else self._largest):
-            return _too_large().answer
+            return build_refusal(400, "BAD_LENGTH", "The Content-Length is not a number.")
+        if int(length) > (MAX_LOGIN_BODY if path == "/login" else self._largest):
+            return _make_too_large_error().answer
         kind = headers.get("content-type", "")
         if kind.lower().startswith("multipart/") and not _BOUNDARY.search(kind):
-            return refuse(400, "BAD_FORM", "The form has no usable boundary.")
+            return build_refusal(400, "BAD_FORM", "The form has no usable boundary.")
         return None
 
-    def _drain_refusal(self, scope: Scope) -> JSONResponse | None:
+    def _check_draining(self, scope: Scope) -> JSONResponse | None:
         if (
             self._lifecycle.draining.is_set()
             and scope["method"] not in SAFE_METHODS
             and scope["path"] not in ("/login", "/logout")
         ):
-            return refuse(
+            return build_refusal(
                 503,
                 "SHUTTING_DOWN",
                 "The studio is shutting down.",
@@ -134,25 +136,25 @@ class Guard:
             )
         return None
 
-    def _origin_fits(self, scope: Scope, headers: Headers) -> bool:
+    def _is_origin_allowed(self, scope: Scope, headers: Headers) -> bool:
         """Writes, and everything below the two APIs, only from our own pages or from no page at all (curl, scripts)."""
         path, origin, site = scope["path"], headers.get("origin"), headers.get("sec-fetch-site")
         behind_api = path.startswith(("/api/", "/gradio_api/"))
         if scope["method"] in SAFE_METHODS and not behind_api:
             return True
         if origin is not None:
-            if path.startswith("/api/") and origin_key(origin) in self._origins:
+            if path.startswith("/api/") and normalize_origin(origin) in self._origins:
                 return True
             if scope["method"] == "OPTIONS":
                 return True  # a preflight: answered by the CORS rules, which let nobody else in
-            if not same_origin(origin, headers.get("host", "")):
+            if not is_same_origin(origin, headers.get("host", "")):
                 return False
         followed_link = (
             scope["method"] == "GET" and path.startswith("/api/") and headers.get("sec-fetch-mode") == "navigate"
         )
         return site in (None, "same-origin", "none") or followed_link
 
-    def _cleaned(self, scope: Scope) -> Scope:
+    def _clean_scope(self, scope: Scope) -> Scope:
         """The scope without what a proxy could have said, unless one is configured; then with it taken in."""
         given = Headers(scope=scope)
         kept = [(name, value) for name, value in scope["headers"] if not name.startswith(_PROXY_HEADERS)]
@@ -186,7 +188,7 @@ class Guard:
         return changed
 
 
-class _Refused(Exception):
+class _BodyRejected(Exception):
     """The body is not read any further; `answer` is what the caller gets."""
 
     def __init__(self, answer: JSONResponse) -> None:
@@ -194,44 +196,46 @@ class _Refused(Exception):
         self.answer = answer
 
 
-def _too_large() -> _Refused:
+def _make_too_large_error() -> _BodyRejected:
     hint = "Send a smaller file, or raise max_upload_mb."
-    return _Refused(refuse(413, "TOO_LARGE", "The upload is too large.", hint, {"Connection": "close"}))
+    return _BodyRejected(build_refusal(413, "TOO_LARGE", "The upload is too large.", hint, {"Connection": "close"}))
 
 
-def _too_slow() -> _Refused:
-    return _Refused(refuse(408, "TOO_SLOW", "The upload stopped.", "Send it again.", {"Connection": "close"}))
+def _make_too_slow_error() -> _BodyRejected:
+    return _BodyRejected(
+        build_refusal(408, "TOO_SLOW", "The upload stopped.", "Send it again.", {"Connection": "close"})
+    )
 
 
-class _Body:
+class _LimitedBody:
     """A request body that may not grow past `limit` bytes nor fall silent before its end."""
 
     def __init__(self, receive: Receive, limit: int) -> None:
         self._receive = receive
         self._left = limit
         self._complete = False
-        self.failure: _Refused | None = None
+        self.failure: _BodyRejected | None = None
 
     async def __call__(self) -> Message:
         if self._complete:
             return await self._receive()
         try:
-            message = await asyncio.wait_for(self._receive(), BODY_PAUSE)
+            message = await asyncio.wait_for(self._receive(), BODY_TIMEOUT)
         except TimeoutError as error:
-            self.failure = _too_slow()
+            self.failure = _make_too_slow_error()
             raise self.failure from error
         self._left -= len(message.get("body", b""))
         if self._left < 0:
-            self.failure = _too_large()
+            self.failure = _make_too_large_error()
             raise self.failure
         self._complete = not message.get("more_body", False)
         return message
 
 
-class _Unless:
+class _ResponseFilter:
     """Holds back what the application says of a body that we cut off; ours is the better answer."""
 
-    def __init__(self, body: _Body, sender: Sender) -> None:
+    def __init__(self, body: _LimitedBody, sender: Sender) -> None:
         self._body = body
         self._sender = sender
 

@@ -34,32 +34,32 @@ class Hosts:
 
     def is_share(self, host: str) -> bool:
         """Whether the Host header `host` is the share link's."""
-        return bool(self._share) and _name_of(host) == self._share
+        return bool(self._share) and _parse_host_name(host) == self._share
 
     def __contains__(self, host: object) -> bool:
-        name = _name_of(host) if isinstance(host, str) else ""
+        name = _parse_host_name(host) if isinstance(host, str) else ""
         return bool(name) and (
             name in self._names or any(known.startswith("*.") and name.endswith(known[1:]) for known in self._names)
         )
 
 
-def origins_of(origins: Iterable[str]) -> tuple[str, ...]:
+def normalize_origins(origins: Iterable[str]) -> tuple[str, ...]:
     """Origins as the CORS rules compare them."""
-    return tuple(origin_key(origin) for origin in origins)
+    return tuple(normalize_origin(origin) for origin in origins)
 
 
-def _name_of(host: str) -> str:
+def _parse_host_name(host: str) -> str:
     """The name in a Host header, lower case, without port and brackets; empty when it is malformed."""
     match = re.fullmatch(r"(\[[0-9a-f:.]+\]|[a-z0-9._-]+)\.?(:\d{1,5})?", host.lower())
     return match[1].strip("[]").rstrip(".") if match else ""
 
 
-def origin_key(origin: str) -> str:
+def normalize_origin(origin: str) -> str:
     """The origin as it is compared."""
     return origin.strip().rstrip("/").lower()
 
 
-def same_origin(origin: str, host: str) -> bool:
+def is_same_origin(origin: str, host: str) -> bool:
     """Whether `origin` is the site that `host` names. A TLS proxy changes the scheme, so it is not compared."""
     try:
         parts = urlsplit(origin)

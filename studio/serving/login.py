@@ -25,59 +25,59 @@ from starlette.requests import Request, cookie_parser
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from studio.core.user import LOCAL, User
-from studio.serving.cookies import COOKIE, LIFETIME, Cookies
-from studio.serving.response_headers import refuse
+from studio.core.user import LOCAL_USER, User
+from studio.serving.cookies import COOKIE_LIFETIME, COOKIE_NAME, Cookies
+from studio.serving.response_headers import build_refusal
 from studio.serving.throttle import Throttle
-from studio.serving.users import LONGEST_PASSWORD, Users
+from studio.serving.users import MAX_PASSWORD_LENGTH, Users
 
-HEALTH = "/api/image-studio/health"
-OPEN_PATHS = frozenset({"/login", "/logout", "/favicon.ico", HEALTH})
-FAILURES = 5  # per address and name, in 300 s
-FAILURES_PER_ADDRESS = 20  # whatever the names
-FAILURES_PER_TUNNEL = 200  # all visitors of a share link come from one address
-HASHES_AT_ONCE = 2  # each takes 64 MiB
-BASIC_REMEMBERED = 300.0  # seconds
-_MOST_REMEMBERED = 256
+HEALTH_PATH = "/api/image-studio/health"
+OPEN_PATHS = frozenset({"/login", "/logout", "/favicon.ico", HEALTH_PATH})
+MAX_FAILURES = 5  # per address and name, in 300 s
+MAX_FAILURES_PER_ADDRESS = 20  # whatever the names
+MAX_FAILURES_PER_TUNNEL = 200  # all visitors of a share link come from one address
+MAX_CONCURRENT_HASHES = 2  # each takes 64 MiB
+BASIC_CACHE_SECONDS = 300.0  # seconds
+_MAX_CACHED_LOGINS = 256
 
 log = logging.getLogger(__name__)
 
 
-class Door:
+class Authenticator:
     """Checks names and passwords, slowly for those who guess."""
 
     def __init__(self, users: Users, cookies: Cookies) -> None:
         self.users = users
         self.cookies = cookies
-        self._by_name = Throttle(limit=FAILURES)
-        self._by_address = Throttle(limit=FAILURES_PER_ADDRESS)
-        self._by_tunnel = Throttle(limit=FAILURES_PER_TUNNEL)
-        self._hashing = asyncio.Semaphore(HASHES_AT_ONCE)
+        self._by_name = Throttle(limit=MAX_FAILURES)
+        self._by_address = Throttle(limit=MAX_FAILURES_PER_ADDRESS)
+        self._by_tunnel = Throttle(limit=MAX_FAILURES_PER_TUNNEL)
+        self._hashing = asyncio.Semaphore(MAX_CONCURRENT_HASHES)
         self._pepper = secrets.token_bytes(32)
         self._remembered: OrderedDict[bytes, tuple[float, str, bytes]] = OrderedDict()
 
-    async def enter(self, scope: Scope, name: str, password: str) -> tuple[User | None, float]:
+    async def check_password(self, scope: Scope, name: str, password: str) -> tuple[User | None, float]:
         """(user, 0) when the password is right, (None, 0) when it is wrong, (None, seconds to wait) when too many were."""
-        address = _address(scope)
+        address = _get_client_address(scope)
         wide = self._by_tunnel if scope.get("via_share") else self._by_address
         narrow_key = (address, name.casefold()[:64])
         for throttle, key in ((wide, address), (self._by_name, narrow_key)):
             wait = throttle.begin(key)
             if wait:
                 if throttle is self._by_name:
-                    wide.succeeded(address, forget=False)  # it was not tried
+                    wide.record_success(address, forget=False)  # it was not tried
                 log.warning("login refused for a while: %s %r", address, name[:64])
                 return None, wait
         async with self._hashing:
-            user = await asyncio.to_thread(self.users.verify, name, password)
+            user = await asyncio.to_thread(self.users.verify_password, name, password)
         if user is None:
             log.warning("login failed: %s %r", address, name[:64])
         else:
-            wide.succeeded(address, forget=False)
-            self._by_name.succeeded(narrow_key, forget=True)
+            wide.record_success(address, forget=False)
+            self._by_name.record_success(narrow_key, forget=True)
         return user, 0.0
 
-    async def basic(self, scope: Scope, header: str) -> tuple[User | None, float]:
+    async def check_basic_header(self, scope: Scope, header: str) -> tuple[User | None, float]:
         """As `enter`, for an Authorization header; a right one is remembered for five minutes, as hashing is dear."""
         try:
             name, separator, password = base64.b64decode(header[6:], validate=True).decode().partition(":")
@@ -89,18 +89,22 @@ class Door:
         known = self._remembered.get(key)
         if known and known[0] > time.monotonic() and hmac.compare_digest(known[2], self.users.fingerprint(known[1])):
             return self.users.get(known[1]), 0.0
-        user, wait = await self.enter(scope, name, password)
+        user, wait = await self.check_password(scope, name, password)
         if user is not None:
-            self._remembered[key] = (time.monotonic() + BASIC_REMEMBERED, user.name, self.users.fingerprint(user.name))
-            while len(self._remembered) > _MOST_REMEMBERED:
+            self._remembered[key] = (
+                time.monotonic() + BASIC_CACHE_SECONDS,
+                user.name,
+                self.users.fingerprint(user.name),
+            )
+            while len(self._remembered) > _MAX_CACHED_LOGINS:
                 self._remembered.popitem(last=False)
         return user, wait
 
 
-class LoginGate:
+class LoginMiddleware:
     """Puts the caller into `scope["user"]`, or turns them away. Without a door everybody is LOCAL."""
 
-    def __init__(self, app: ASGIApp, door: Door | None, root_path: str = "") -> None:
+    def __init__(self, app: ASGIApp, door: Authenticator | None, root_path: str = "") -> None:
         self._app = app
         self._door = door
         self._root = root_path.rstrip("/")
@@ -110,28 +114,28 @@ class LoginGate:
             await self._app(scope, receive, send)
             return
         if self._door is None:
-            scope["user"] = LOCAL
+            scope["user"] = LOCAL_USER
             await self._app(scope, receive, send)
             return
         headers = Headers(scope=scope)
-        user, wait = await self._who(self._door, scope, headers)
+        user, wait = await self._identify_caller(self._door, scope, headers)
         if user is not None:
             scope["user"] = user
         if user is not None or scope["path"] in OPEN_PATHS:
             await self._app(scope, receive, send)
         else:
-            await self._turned_away(scope, headers, wait)(scope, receive, send)
+            await self._build_rejection(scope, headers, wait)(scope, receive, send)
 
-    async def _who(self, door: Door, scope: Scope, headers: Headers) -> tuple[User | None, float]:
-        user = door.cookies.read(cookie_of(headers))
+    async def _identify_caller(self, door: Authenticator, scope: Scope, headers: Headers) -> tuple[User | None, float]:
+        user = door.cookies.read(get_cookie(headers))
         authorization = headers.get("authorization", "")
         if user is None and scope["path"].startswith("/api/") and authorization[:6].lower() == "basic ":
-            return await door.basic(scope, authorization)
+            return await door.check_basic_header(scope, authorization)
         return user, 0.0
 
-    def _turned_away(self, scope: Scope, headers: Headers, wait: float) -> Response:
+    def _build_rejection(self, scope: Scope, headers: Headers, wait: float) -> Response:
         if wait:
-            return refuse(
+            return build_refusal(
                 429,
                 "TOO_MANY_TRIES",
                 "Too many wrong passwords.",
@@ -148,37 +152,46 @@ class LoginGate:
                 f"{self._root}/login?next={quote(scope['path'] + query, safe='/')}", 303, {"Cache-Control": "no-store"}
             )
         # No WWW-Authenticate: it would make browsers ask with a window of their own.
-        return refuse(
+        return build_refusal(
             401, "LOGIN_NEEDED", "Please log in.", "Log in at /login, or send a name and password with HTTP Basic."
         )
 
 
-def router(door: Door | None, root_path: str = "") -> APIRouter:
+def build_login_router(door: Authenticator | None, root_path: str = "") -> APIRouter:
     """The routes /login and /logout. Without a door both lead to the page."""
     routes = APIRouter(include_in_schema=False)
     root = root_path.rstrip("/")
 
     @routes.get("/login")
-    async def form(request: Request) -> Response:
-        target = safe_target(request.query_params.get("next", "/"))
+    async def show_login(request: Request) -> Response:
+        target = sanitize_target(request.query_params.get("next", "/"))
         if door is None or request.scope.get("user"):
             return RedirectResponse(root + target, 303)
-        return _page(root, target)
+        return _render_login_page(root, target)
 
     @routes.post("/login")
     async def log_in(request: Request) -> Response:
         if door is None:
             return RedirectResponse(root + "/", 303)
-        fields = await _fields(request)
-        name, target = fields.get("username", "").strip(), safe_target(fields.get("next", "/"))
-        user, wait = await door.enter(request.scope, name, fields.get("password", "")[: LONGEST_PASSWORD + 1])
+        fields = await _read_form(request)
+        name, target = fields.get("username", "").strip(), sanitize_target(fields.get("next", "/"))
+        user, wait = await door.check_password(
+            request.scope, name, fields.get("password", "")[: MAX_PASSWORD_LENGTH + 1]
+        )
         if wait:
             message = f"Too many wrong passwords. Try again in {math.ceil(wait / 60)} min."
-            return _page(root, target, name, message, status=429, headers={"Retry-After": str(math.ceil(wait))})
+            return _render_login_page(
+                root, target, name, message, status=429, headers={"Retry-After": str(math.ceil(wait))}
+            )
         if user is None:
-            return _page(root, target, name, "That name and password do not go together.", status=401)
+            return _render_login_page(root, target, name, "That name and password do not go together.", status=401)
         response = RedirectResponse(root + target, 303, {"Cache-Control": "no-store"})
-        response.set_cookie(COOKIE, door.cookies.issue(user), max_age=LIFETIME, **_cookie_rules(request, root))
+        response.set_cookie(
+            COOKIE_NAME,
+            door.cookies.issue_cookie(user),
+            max_age=COOKIE_LIFETIME,
+            **_build_cookie_options(request, root),
+        )
         return response
 
     @routes.api_route("/logout", methods=["GET", "POST"])
@@ -187,22 +200,22 @@ def router(door: Door | None, root_path: str = "") -> APIRouter:
             return RedirectResponse(root + "/", 303)
         if request.method == "GET" and request.headers.get("sec-fetch-site") not in (None, "same-origin", "none"):
             return RedirectResponse(root + "/", 303)  # a link on another site does not log anybody out
-        door.cookies.end(cookie_of(request.headers))
+        door.cookies.end(get_cookie(request.headers))
         response = RedirectResponse(
             root + "/login", 303, {"Cache-Control": "no-store", "Clear-Site-Data": '"cache", "storage"'}
         )
-        response.delete_cookie(COOKIE, **_cookie_rules(request, root))
+        response.delete_cookie(COOKIE_NAME, **_build_cookie_options(request, root))
         return response
 
     return routes
 
 
-def cookie_of(headers: Headers) -> str:
+def get_cookie(headers: Headers) -> str:
     """The value of our cookie, empty when there is none."""
-    return cookie_parser(headers.get("cookie", "")).get(COOKIE, "")
+    return cookie_parser(headers.get("cookie", "")).get(COOKIE_NAME, "")
 
 
-def safe_target(target: str) -> str:
+def sanitize_target(target: str) -> str:
     """`target` when it is a path on this site, else "/"."""
     plain = (
         target.startswith("/") and not target.startswith(("//", "/\\")) and target.isascii() and target.isprintable()
@@ -210,11 +223,11 @@ def safe_target(target: str) -> str:
     return target if plain and "\\" not in target and not target.startswith(("/login", "/logout")) else "/"
 
 
-def _cookie_rules(request: Request, root: str) -> dict[str, Any]:
+def _build_cookie_options(request: Request, root: str) -> dict[str, Any]:
     return {"path": root or "/", "httponly": True, "samesite": "lax", "secure": request.scope["scheme"] == "https"}
 
 
-async def _fields(request: Request) -> dict[str, str]:
+async def _read_form(request: Request) -> dict[str, str]:
     """The fields of a plain form; the guard keeps its body small."""
     body = (await request.body()).decode(errors="replace")
     try:
@@ -223,7 +236,7 @@ async def _fields(request: Request) -> dict[str, str]:
         return {}
 
 
-def _page(root: str, target: str, name: str = "", message: str = "", **answer: Any) -> HTMLResponse:
+def _render_login_page(root: str, target: str, name: str = "", message: str = "", **answer: Any) -> HTMLResponse:
     status, headers = answer.get("status", 200), {"Cache-Control": "no-store", **answer.get("headers", {})}
     template = Template(files("studio").joinpath("assets/login.html").read_text(encoding="utf-8"))
     shown = f'<p class="error" role="alert">{escape(message)}</p>' if message else "<p>Log in to open the studio.</p>"
@@ -238,7 +251,7 @@ def _page(root: str, target: str, name: str = "", message: str = "", **answer: A
     return HTMLResponse(content, status_code=status, headers=headers)
 
 
-def _address(scope: Scope) -> str:
+def _get_client_address(scope: Scope) -> str:
     """The caller's address; of IPv6 the /64 that one caller usually owns."""
     host = scope["client"][0] if scope.get("client") else "?"
     try:

@@ -62,7 +62,7 @@ class Sender:
                 del headers["server"]
         await self._send(message)
 
-    def log(self, access: logging.Logger) -> None:
+    def log_request(self, access: logging.Logger) -> None:
         """One line per request: who, what, how it ended, how long. No query strings: they carry session ids."""
         scope, client = self._scope, self._scope.get("client")
         user = getattr(scope.get("user"), "name", "-")
@@ -79,7 +79,9 @@ class Sender:
         )
 
 
-def refuse(status: int, code: str, message: str, hint: str = "", headers: dict[str, str] | None = None) -> JSONResponse:
+def build_refusal(
+    status: int, code: str, message: str, hint: str = "", headers: dict[str, str] | None = None
+) -> JSONResponse:
     """An error in the shape that every error of the studio has."""
     details = {"hint": hint} if hint else {}
     return JSONResponse({"error": message, "code": code, "details": details}, status_code=status, headers=headers)

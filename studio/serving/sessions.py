@@ -20,21 +20,23 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from studio.core.user import User
-from studio.serving.response_headers import refuse
+from studio.serving.response_headers import build_refusal
 
 CAPACITY = 20_000  # sessions and events remembered
 _PREFIX = "/gradio_api/"
-_IN_PATH = re.compile(
+_SESSION_IN_PATH = re.compile(
     r"/gradio_api/(?:heartbeat|stream)/(?P<id>[^/]+)|/gradio_api/call/(?:v2/)?[^/]+/(?P<event>[^/]+)/?$"
 )
-_IN_FORM = re.compile(rb'name="?session_hash"?[^\r\n]{0,200}\r?\n(?:[^\r\n]{1,200}\r?\n){0,5}\r?\n([^\r\n]{1,200})')
+_SESSION_IN_FORM = re.compile(
+    rb'name="?session_hash"?[^\r\n]{0,200}\r?\n(?:[^\r\n]{1,200}\r?\n){0,5}\r?\n([^\r\n]{1,200})'
+)
 _FILE = re.compile(r"/gradio_api/file[=/](.*)", re.DOTALL)
 _CALL = re.compile(r"/gradio_api/(queue/join|call/)")
 _CANCEL = re.compile(r"/gradio_api/(cancel|reset)/?$")
 _UPLOAD = re.compile(r"/gradio_api/upload/?$")
 
 
-class Owners:
+class SessionOwners:
     """First come, first owned; the longest unused are forgotten beyond CAPACITY. Any thread may call it."""
 
     def __init__(self, capacity: int = CAPACITY) -> None:
@@ -51,16 +53,16 @@ class Owners:
                 self._owner.popitem(last=False)
             return owner == user
 
-    def owns(self, key: str, user: str) -> bool:
+    def is_owner(self, key: str, user: str) -> bool:
         """Whether `key` is already the user's."""
         with self._lock:
             return self._owner.get(key) == user
 
 
-class SessionGate:
+class SessionOwnerMiddleware:
     """Refuses Gradio's routes to callers whose session or event it is not. Stands inside the login gate."""
 
-    def __init__(self, app: ASGIApp, owners: Owners, private: Sequence[Path] = ()) -> None:
+    def __init__(self, app: ASGIApp, owners: SessionOwners, private: Sequence[Path] = ()) -> None:
         """Files below `private` are not given out by path, whatever Gradio is told to allow; only thumbnails, whose names
         nobody can guess. Pictures are asked for by id, or come out of Gradio's cache."""
         self._app = app
@@ -73,33 +75,33 @@ class SessionGate:
             return
         user = scope.get("user")
         if not isinstance(user, User):
-            await refuse(401, "LOGIN_NEEDED", "Please log in.")(scope, receive, send)
+            await build_refusal(401, "LOGIN_NEEDED", "Please log in.")(scope, receive, send)
             return
         if self._is_private(scope["path"]):
-            await refuse(404, "NOT_FOUND", "There is nothing here.")(scope, receive, send)
+            await build_refusal(404, "NOT_FOUND", "There is nothing here.")(scope, receive, send)
             return
-        if not self._path_fits(scope, user.name):
-            await _not_yours(scope, receive, send)
+        if not self._is_path_allowed(scope, user.name):
+            await _send_forbidden(scope, receive, send)
             return
         if scope["method"] == "POST" and not _UPLOAD.match(scope["path"]):
-            await self._post(scope, receive, send, user.name)
+            await self._handle_post(scope, receive, send, user.name)
         else:
             await self._app(scope, receive, send)
 
-    async def _post(self, scope: Scope, receive: Receive, send: Send, user: str) -> None:
-        body = await _read(receive)
+    async def _handle_post(self, scope: Scope, receive: Receive, send: Send, user: str) -> None:
+        body = await _read_body(receive)
         if body is None:
             return  # gone before the end
         try:
-            fields = _fields(body, Headers(scope=scope).get("content-type", ""))
+            fields = _parse_session_fields(body, Headers(scope=scope).get("content-type", ""))
         except (ValueError, RecursionError):
-            await refuse(400, "BAD_REQUEST", "The body is not as it should be.")(scope, receive, send)
+            await build_refusal(400, "BAD_REQUEST", "The body is not as it should be.")(scope, receive, send)
             return
-        if not self._body_fits(scope["path"], fields, user):
-            await _not_yours(scope, receive, send)
+        if not self._is_body_allowed(scope["path"], fields, user):
+            await _send_forbidden(scope, receive, send)
             return
-        answer = _Events(send, self._owners, user) if _CALL.match(scope["path"]) else send
-        await self._app(scope, _Replay(body, receive), answer)
+        answer = _EventRecorder(send, self._owners, user) if _CALL.match(scope["path"]) else send
+        await self._app(scope, _BodyReplay(body, receive), answer)
 
     def _is_private(self, path: str) -> bool:
         found = _FILE.match(path)
@@ -112,10 +114,10 @@ class SessionGate:
         below = [file.relative_to(root) for root in self._private if file.is_relative_to(root)]
         return any(".thumbs" not in place.parts for place in below)
 
-    def _path_fits(self, scope: Scope, user: str) -> bool:
-        found = _IN_PATH.match(scope["path"])
+    def _is_path_allowed(self, scope: Scope, user: str) -> bool:
+        found = _SESSION_IN_PATH.match(scope["path"])
         if found and found["event"] and scope["method"] == "GET":
-            return self._owners.owns(found["event"], user)
+            return self._owners.is_owner(found["event"], user)
         if found and found["id"] and not self._owners.claim(found["id"], user):
             return False
         query = (
@@ -125,19 +127,19 @@ class SessionGate:
         )
         return all(self._owners.claim(session, user) for session in query.get("session_hash", [])[:1])
 
-    def _body_fits(self, path: str, fields: dict[str, Any], user: str) -> bool:
+    def _is_body_allowed(self, path: str, fields: dict[str, Any], user: str) -> bool:
         session, event = fields.get("session_hash"), fields.get("event_id")
         if isinstance(session, str) and not self._owners.claim(session, user):
             return False
         if _CANCEL.match(path):
-            return isinstance(event, str) and self._owners.owns(event, user)
+            return isinstance(event, str) and self._owners.is_owner(event, user)
         return not isinstance(event, str) or self._owners.claim(event, user)
 
 
-class _Events:
+class _EventRecorder:
     """Notes the id of the event that Gradio's answer tells of."""
 
-    def __init__(self, send: Send, owners: Owners, user: str) -> None:
+    def __init__(self, send: Send, owners: SessionOwners, user: str) -> None:
         self._send = send
         self._owners = owners
         self._user = user
@@ -147,13 +149,13 @@ class _Events:
         if message["type"] == "http.response.body" and len(self._seen) < 4096:
             self._seen += message.get("body", b"")[:4096]
             with contextlib.suppress(ValueError):  # not all of it yet
-                event = _object(json.loads(self._seen)).get("event_id")
+                event = _ensure_dict(json.loads(self._seen)).get("event_id")
                 if isinstance(event, str):
                     self._owners.claim(event, self._user)
         await self._send(message)
 
 
-class _Replay:
+class _BodyReplay:
     """A body that was read, to be read again; then what the connection says."""
 
     def __init__(self, body: bytes, receive: Receive) -> None:
@@ -167,7 +169,7 @@ class _Replay:
         return {"type": "http.request", "body": body, "more_body": False}
 
 
-async def _read(receive: Receive) -> bytes | None:
+async def _read_body(receive: Receive) -> bytes | None:
     parts: list[bytes] = []
     while True:
         message = await receive()
@@ -178,30 +180,32 @@ async def _read(receive: Receive) -> bytes | None:
             return b"".join(parts)
 
 
-def _fields(body: bytes, kind: str) -> dict[str, Any]:
+def _parse_session_fields(body: bytes, kind: str) -> dict[str, Any]:
     """What a call says about its session.
 
     Raises:
         ValueError: JSON that is none (infinities and not-a-number included), or a form in which the session is not plain to see.
     """
     if "json" in kind.lower() or not kind:
-        return _object(json.loads(body, parse_constant=_finite, parse_float=_finite))
-    found = _IN_FORM.search(body)
+        return _ensure_dict(json.loads(body, parse_constant=_parse_finite, parse_float=_parse_finite))
+    found = _SESSION_IN_FORM.search(body)
     if not kind.lower().startswith("multipart/form-data") or found is None or body.count(b"session_hash") != 1:
         raise ValueError("a form without its session, or with two")
     return {"session_hash": found[1].decode("latin-1")}
 
 
-def _finite(text: str) -> float:
+def _parse_finite(text: str) -> float:
     number = float(text)
     if not math.isfinite(number):
         raise ValueError(text)
     return number
 
 
-def _object(data: Any) -> dict[str, Any]:
+def _ensure_dict(data: Any) -> dict[str, Any]:
     return data if isinstance(data, dict) else {}
 
 
-async def _not_yours(scope: Scope, receive: Receive, send: Send) -> None:
-    await refuse(403, "FORBIDDEN", "That session belongs to somebody else.", "Reload the page.")(scope, receive, send)
+async def _send_forbidden(scope: Scope, receive: Receive, send: Send) -> None:
+    await build_refusal(403, "FORBIDDEN", "That session belongs to somebody else.", "Reload the page.")(
+        scope, receive, send
+    )

@@ -39,7 +39,7 @@ class Throttle:
                 self._failures.popitem(last=False)
             return 0.0
 
-    def succeeded(self, key: object, *, forget: bool) -> None:
+    def record_success(self, key: object, *, forget: bool) -> None:
         """The last try was right: take it back, or `forget` all failures of the key."""
         with self._lock:
             times = self._failures.get(key)

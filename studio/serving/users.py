@@ -24,14 +24,14 @@ from studio.core.settings import Settings
 from studio.core.user import User
 
 DEFAULT_FILE = Path("users.json")
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}")
-SHORTEST_PASSWORD = 8
-LONGEST_PASSWORD = 1024  # characters; more is only work for the hash
+USER_NAME_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}")
+MIN_PASSWORD_LENGTH = 8
+MAX_PASSWORD_LENGTH = 1024  # characters; more is only work for the hash
 SECRET_BYTES = 48
 
 
 @dataclass(frozen=True)
-class Entry:
+class UserEntry:
     """One line of the file."""
 
     user: User
@@ -55,47 +55,47 @@ class Users:
         self._nobody = self._hasher.hash(secrets.token_urlsafe())  # what an unknown name is checked against
         self._lock = threading.Lock()
         self._stamp: tuple[int, int] | None = None
-        self._entries: dict[str, Entry] = {}
-        if not self._current():
-            raise NotConfigured(f"There is nobody in {path.name}.", hint=_HOW_TO_ADD)
+        self._entries: dict[str, UserEntry] = {}
+        if not self._load_entries():
+            raise NotConfigured(f"There is nobody in {path.name}.", hint=_ADD_USER_HINT)
 
     @property
     def secret_file(self) -> Path:
         """Where the key that signs login cookies is kept."""
         return self._path.with_name(self._path.name + ".key")
 
-    def verify(self, name: str, password: str) -> User | None:
+    def verify_password(self, name: str, password: str) -> User | None:
         """The user if the password is right, else None. An unknown name takes as long as a wrong password."""
-        entry = self._current().get(name)
+        entry = self._load_entries().get(name)
         try:
-            self._hasher.verify(entry.hash if entry else self._nobody, password[:LONGEST_PASSWORD])
+            self._hasher.verify(entry.hash if entry else self._nobody, password[:MAX_PASSWORD_LENGTH])
         except (Argon2Error, InvalidHashError):
             return None
         return entry.user if entry else None
 
     def get(self, name: str) -> User | None:
         """The user of that name as the file says now."""
-        entry = self._current().get(name)
+        entry = self._load_entries().get(name)
         return entry.user if entry else None
 
     def fingerprint(self, name: str) -> bytes:
         """Changes when the user's password does, so that old cookies end with it. Empty for an unknown name."""
-        entry = self._current().get(name)
+        entry = self._load_entries().get(name)
         return hashlib.sha256(entry.hash.encode()).digest() if entry else b""
 
-    def _current(self) -> Mapping[str, Entry]:
+    def _load_entries(self) -> Mapping[str, UserEntry]:
         with self._lock:
             try:
                 status = self._path.stat()
                 stamp = (status.st_mtime_ns, status.st_size)
                 if stamp != self._stamp:
-                    self._entries, self._stamp = _read(self._path), stamp
+                    self._entries, self._stamp = _read_users(self._path), stamp
             except OSError as error:
-                raise NotConfigured(f"The users file {self._path.name} cannot be read.", hint=_HOW_TO_ADD) from error
+                raise NotConfigured(f"The users file {self._path.name} cannot be read.", hint=_ADD_USER_HINT) from error
             return self._entries
 
 
-_HOW_TO_ADD = "Add a user with: python app.py --add-user NAME"
+_ADD_USER_HINT = "Add a user with: python app.py --add-user NAME"
 
 
 def add_user(settings: Settings, name: str, *, admin: bool = False) -> None:
@@ -121,24 +121,25 @@ def save_user(path: Path, name: str, password: str, *, admin: bool = False) -> N
     Raises:
         InvalidRequest: a name or password that will not do. StorageFailed: the file cannot be written.
     """
-    if not NAME.fullmatch(name):
+    if not USER_NAME_PATTERN.fullmatch(name):
         raise InvalidRequest(
             f"“{name[:64]}” cannot be a user name.",
             hint="Use up to 64 letters, digits and . _ @ -, beginning with a letter or digit.",
         )
-    if not SHORTEST_PASSWORD <= len(password) <= LONGEST_PASSWORD:
+    if not MIN_PASSWORD_LENGTH <= len(password) <= MAX_PASSWORD_LENGTH:
         raise InvalidRequest(
-            "The password is too short or too long.", hint=f"Use {SHORTEST_PASSWORD} to {LONGEST_PASSWORD} characters."
+            "The password is too short or too long.",
+            hint=f"Use {MIN_PASSWORD_LENGTH} to {MAX_PASSWORD_LENGTH} characters.",
         )
-    entries = _read(path) if path.exists() else {}
+    entries = _read_users(path) if path.exists() else {}
     twin = next((known for known in entries if known.casefold() == name.casefold() and known != name), None)
     if twin:
         raise InvalidRequest(f"There is a user {twin} already.", hint="Two names may not differ by capitals only.")
-    entries[name] = Entry(User(name, admin), PasswordHasher().hash(password))
+    entries[name] = UserEntry(User(name, admin), PasswordHasher().hash(password))
     content = {
         "users": {entry.user.name: {"hash": entry.hash, "admin": entry.user.admin} for entry in entries.values()}
     }
-    write_private(path, (json.dumps(content, indent=2) + "\n").encode())
+    write_private_file(path, (json.dumps(content, indent=2) + "\n").encode())
 
 
 def require_users(settings: Settings, users: Users | None) -> None:
@@ -147,7 +148,7 @@ def require_users(settings: Settings, users: Users | None) -> None:
     Raises:
         NotConfigured: the settings share the studio and there are no users.
     """
-    if settings.shared and users is None:
+    if settings.is_shared and users is None:
         what = "A share link" if settings.share else f"Listening on {settings.host}"
         raise NotConfigured(
             f"{what} needs users.",
@@ -171,11 +172,11 @@ def load_secret(path: Path) -> bytes:
         os.chmod(path, 0o600)
         return secret
     secret = secrets.token_bytes(SECRET_BYTES)
-    write_private(path, secret)
+    write_private_file(path, secret)
     return secret
 
 
-def write_private(path: Path, content: bytes) -> None:
+def write_private_file(path: Path, content: bytes) -> None:
     """Write `path` aside, sync and rename, with mode 600 from the first byte on.
 
     Raises:
@@ -198,13 +199,13 @@ def write_private(path: Path, content: bytes) -> None:
         ) from error
 
 
-def _read(path: Path) -> dict[str, Entry]:
+def _read_users(path: Path) -> dict[str, UserEntry]:
     """The entries of `path`. Raises NotConfigured when it is not a users file, OSError when it cannot be read."""
     try:
         data: Any = json.loads(path.read_bytes())
         return {
-            name: Entry(User(name, bool(fields["admin"])), str(fields["hash"]))
+            name: UserEntry(User(name, bool(fields["admin"])), str(fields["hash"]))
             for name, fields in data["users"].items()
         }
     except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise NotConfigured(f"{path.name} is not a users file.", hint=_HOW_TO_ADD) from error
+        raise NotConfigured(f"{path.name} is not a users file.", hint=_ADD_USER_HINT) from error

@@ -7,75 +7,76 @@ from collections.abc import Callable, Mapping, Sequence
 from PIL import Image
 
 from studio.core.finish import Box
-from studio.core.social import CropResult, Extend, Verdict
+from studio.core.social import CropResult, ExtendMode, Verdict
 from studio.core.social_formats import Format, PlatformData
-from studio.social.analysis import Analyses, Analysis, Eyes
-from studio.social.crop import best_crop, kept_mass, same_crop, share_inside, subject_of
-from studio.social.fit_format import shaped
+from studio.social.analysis import Analysis, AnalysisCache, Detectors
+from studio.social.crop import find_best_crop, find_shared_crop, find_subject, measure_kept_mass, measure_share_inside
+from studio.social.fit_format import reshape_box
 from studio.vision.saliency import Region
 
-GOOD, LOW = 0.90, 0.70  # kept share of the map: above crop silently, below offer to extend
-MOST_CUT = 0.40  # a crop that keeps less of the picture's area is to be looked at
-WHOLE, GONE = 0.96, 0.04  # of a face inside the crop
-WHOLE_DRAWING = 0.97  # of the map: a drawing that loses more than this is not cropped
-SAFE = 0.95  # of the subject inside the safe area
+GOOD_SHARE, LOW_SHARE = 0.90, 0.70  # kept share of the map: above crop silently, below offer to extend
+MIN_CROP_AREA = 0.40  # a crop that keeps less of the picture's area is to be looked at
+WHOLE_FACE_SHARE, LOST_FACE_SHARE = 0.96, 0.04  # of a face inside the crop
+MIN_DRAWING_SHARE = 0.97  # of the map: a drawing that loses more than this is not cropped
+MIN_SAFE_SHARE = 0.95  # of the subject inside the safe area
 
 
-def open_eyes() -> Eyes:
+def load_detectors() -> Detectors:
     """The networks that ship."""
     from studio.vision.faces import find_faces
-    from studio.vision.subject import subject
+    from studio.vision.subject import estimate_subject
 
-    return Eyes(faces=find_faces, subject=subject)
+    return Detectors(faces=find_faces, subject=estimate_subject)
 
 
 class Advisor:
     """Finds the crops of formats (CropAdvice of studio.core.social): one look at a picture serves all of its formats."""
 
-    def __init__(self, platforms: PlatformData, eyes: Callable[[], Eyes] = open_eyes) -> None:
+    def __init__(self, platforms: PlatformData, eyes: Callable[[], Detectors] = load_detectors) -> None:
         self._platforms = platforms
-        self.analyses = Analyses(eyes)
+        self.analyses = AnalysisCache(eyes)
 
-    def advise(
+    def suggest_crops(
         self, picture: Image.Image, formats: Sequence[str], focus: Box | None = None, same: bool = False,
         own: Mapping[str, Box] = {},
     ) -> list[CropResult]:  # fmt: skip
         """One result per format, in their order; `own` are the user's crops by format. Raises NotFound for a format that is
         not there."""
         chosen = [self._platforms.format(each) for each in formats]
-        return planned(self.analyses.of(picture), chosen, focus, own, same=same)
+        return plan_crops(self.analyses.of(picture), chosen, focus, own, same=same)
 
 
-def crops(
+def find_crops(
     seen: Analysis, formats: Sequence[Format], focus: Box | None = None, *, same: bool = False
 ) -> list[CropResult]:
     """The crop of each format: each its own, or with `same` all around one subject."""
-    subject = subject_of(seen, focus)
+    subject = find_subject(seen, focus)
     found: list[CropResult] = []
     for each in formats:
         if same:
-            box = same_crop(seen, each.ratio, each.safe_box, subject)
+            box = find_shared_crop(seen, each.ratio, each.safe_box, subject)
         else:
-            box = best_crop(seen, each.ratio, each.safe_box, focus)
-        found.append(judged(seen, each, box, focus, same=same))
+            box = find_best_crop(seen, each.ratio, each.safe_box, focus)
+        found.append(judge_crop(seen, each, box, focus, same=same))
     return found
 
 
-def planned(
+def plan_crops(
     seen: Analysis, formats: Sequence[Format], focus: Box | None, own: Mapping[str, Box], *, same: bool = False
 ) -> list[CropResult]:
     """The crop of each format: the user's own where there is one, brought to the format's shape, else what is found."""
     found = {
-        each.format: each for each in crops(seen, [each for each in formats if each.id not in own], focus, same=same)
+        each.format: each
+        for each in find_crops(seen, [each for each in formats if each.id not in own], focus, same=same)
     }
     for each in formats:
         if each.id in own:
-            box = shaped(own[each.id], each.ratio, seen.width, seen.height)
-            found[each.id] = judged(seen, each, box, focus, same=same, own=True)
+            box = reshape_box(own[each.id], each.ratio, seen.width, seen.height)
+            found[each.id] = judge_crop(seen, each, box, focus, same=same, own=True)
     return [found[each.id] for each in formats]
 
 
-def judged(
+def judge_crop(
     seen: Analysis, of: Format, box: Box, focus: Box | None = None, *, same: bool = False, own: bool = False
 ) -> CropResult:
     """What `box` keeps of the picture for that format; `own` tells that the user chose it."""
@@ -83,46 +84,46 @@ def judged(
         return CropResult(
             format=of.id, box=box, kept=1.0, notes=("The picture is fully transparent.",), verdict=Verdict.CHECK
         )
-    kept = share_inside(focus, box) if focus is not None else kept_mass(seen, box)
-    whole, cut, gone = _faces_in(seen.faces, box)
-    keeps, loses, notes = _words(seen, kept, (whole, cut, gone), focus is not None)
-    loses += _unsafe(seen, of, box, focus) if same else []
-    notes += _smaller(seen, of, box)
-    verdict = Verdict.GOOD if own else _verdict(seen, box, kept, cut + gone)
+    kept = measure_share_inside(focus, box) if focus is not None else measure_kept_mass(seen, box)
+    whole, cut, gone = _count_faces(seen.faces, box)
+    keeps, loses, notes = _describe_crop(seen, kept, (whole, cut, gone), focus is not None)
+    loses += _describe_unsafe_area(seen, of, box, focus) if same else []
+    notes += _describe_enlargement(seen, of, box)
+    verdict = Verdict.GOOD if own else _decide_verdict(seen, box, kept, cut + gone)
     return CropResult(
         format=of.id, box=box, kept=round(kept, 3), keeps=tuple(keeps), loses=tuple(loses), notes=tuple(notes),
-        verdict=verdict, advice=_advice(seen, of) if verdict is Verdict.EXTEND else Extend.CROP,
+        verdict=verdict, advice=_choose_extend(seen, of) if verdict is Verdict.EXTEND else ExtendMode.CROP,
         faces=len(seen.faces), faces_whole=whole,
     )  # fmt: skip
 
 
-def _verdict(seen: Analysis, box: Box, kept: float, faces_missing: int) -> Verdict:
+def _decide_verdict(seen: Analysis, box: Box, kept: float, faces_missing: int) -> Verdict:
     area = (box.right - box.left) * (box.bottom - box.top)
-    if kept < LOW or faces_missing or (seen.graphic and kept < WHOLE_DRAWING):
+    if kept < LOW_SHARE or faces_missing or (seen.graphic and kept < MIN_DRAWING_SHARE):
         return Verdict.EXTEND
-    return Verdict.CHECK if kept < GOOD or area < MOST_CUT or not seen.seen else Verdict.GOOD
+    return Verdict.CHECK if kept < GOOD_SHARE or area < MIN_CROP_AREA or not seen.seen else Verdict.GOOD
 
 
-def _advice(seen: Analysis, of: Format) -> Extend:
+def _choose_extend(seen: Analysis, of: Format) -> ExtendMode:
     """A drawing or a product on a plain ground gets its own colour around it, everything else a blurred border."""
-    return Extend.COLOUR if seen.graphic else Extend.BLUR
+    return ExtendMode.COLOUR if seen.graphic else ExtendMode.BLUR
 
 
-def _faces_in(faces: Sequence[Region], box: Box) -> tuple[int, int, int]:
+def _count_faces(faces: Sequence[Region], box: Box) -> tuple[int, int, int]:
     """(whole, cut, gone)."""
-    shares = [share_inside(face, box) for face in faces]
-    whole, gone = sum(share > WHOLE for share in shares), sum(share < GONE for share in shares)
+    shares = [measure_share_inside(face, box) for face in faces]
+    whole, gone = sum(share > WHOLE_FACE_SHARE for share in shares), sum(share < LOST_FACE_SHARE for share in shares)
     return whole, len(shares) - whole - gone, gone
 
 
-def _words(
+def _describe_crop(
     seen: Analysis, kept: float, faces: tuple[int, int, int], focused: bool
 ) -> tuple[list[str], list[str], list[str]]:
     whole, cut, gone = faces
     count = whole + cut + gone
     what = "what you marked" if focused else "the subject"
     keeps = [f"{kept:.0%} of {what}"]
-    loses = [f"{1 - kept:.0%} of {what}"] if kept < GOOD else []
+    loses = [f"{1 - kept:.0%} of {what}"] if kept < GOOD_SHARE else []
     notes: list[str] = []
     if count:
         keeps.append(
@@ -147,18 +148,18 @@ def _words(
     return keeps, loses, notes
 
 
-def _unsafe(seen: Analysis, of: Format, box: Box, focus: Box | None) -> list[str]:
+def _describe_unsafe_area(seen: Analysis, of: Format, box: Box, focus: Box | None) -> list[str]:
     """What of the subject lies under the interface, in words."""
     safe, wide, high = of.safe_box, box.right - box.left, box.bottom - box.top
     area = Box(
         left=box.left + safe.left * wide, right=box.left + safe.right * wide,
         top=box.top + safe.top * high, bottom=box.top + safe.bottom * high,
     )  # fmt: skip
-    share = share_inside(subject_of(seen, focus), area)
-    return [] if share >= SAFE else [f"{1 - share:.0%} of the subject lies outside the safe area"]
+    share = measure_share_inside(find_subject(seen, focus), area)
+    return [] if share >= MIN_SAFE_SHARE else [f"{1 - share:.0%} of the subject lies outside the safe area"]
 
 
-def _smaller(seen: Analysis, of: Format, box: Box) -> list[str]:
+def _describe_enlargement(seen: Analysis, of: Format, box: Box) -> list[str]:
     width = round((box.right - box.left) * seen.width)
     if width >= of.width:
         return []

@@ -16,13 +16,13 @@ from studio.core.errors import ModelBroken, NotConfigured
 from studio.vision import saliency
 from studio.vision.saliency import Region
 
-LOOK_SIDE = 640  # px of the long side that everything is found on
+ANALYSIS_SIDE = 640  # px of the long side that everything is found on
 FACE_SIDE = 512  # px at which faces are looked for
-IMPORTANT = 0.35  # a face this high, against the highest, counts as much as that one
+MIN_FACE_RATIO = 0.35  # a face this high, against the highest, counts as much as that one
 MAX_FACES = 40
 SUBJECT_SHARE = 0.5  # of the map, where the network sees a subject
-KEPT = 64  # analyses that are remembered, about 100 kB each
-BODY = (3.0, 5.0)  # width and height of what belongs to a face below it, in faces
+MAX_CACHED_ANALYSES = 64  # analyses that are remembered, about 100 kB each
+BODY_SIZE = (3.0, 5.0)  # width and height of what belongs to a face below it, in faces
 BODY_SHARE = 0.45  # of the map, where there are faces
 
 
@@ -38,7 +38,7 @@ SubjectFinder = Callable[[Image.Image], "np.ndarray[Any, Any]"]
 
 
 @dataclass(frozen=True)
-class Eyes:
+class Detectors:
     """What looks at pictures: for faces and for the subject. None where its network is not here."""
 
     faces: FaceFinder | None = None
@@ -52,7 +52,7 @@ class Analysis:
 
     width: int
     height: int
-    map: saliency.Map
+    map: saliency.SaliencyMap
     faces: tuple[Region, ...] = ()
     texts: tuple[Region, ...] = ()
     graphic: bool = False
@@ -60,25 +60,25 @@ class Analysis:
     seen: bool = True  # whether faces could be looked for
 
 
-def analyse(picture: Image.Image, eyes: Eyes) -> Analysis:
+def analyse_image(picture: Image.Image, eyes: Detectors) -> Analysis:
     """Look at `picture` (L, RGB or RGBA) at LOOK_SIDE px."""
-    return _analysed(reduced(picture, LOOK_SIDE), picture.size, eyes)
+    return _analyse_reduced(reduce_image(picture, ANALYSIS_SIDE), picture.size, eyes)
 
 
-def _analysed(look: Image.Image, size: tuple[int, int], eyes: Eyes) -> Analysis:
+def _analyse_reduced(look: Image.Image, size: tuple[int, int], eyes: Detectors) -> Analysis:
     blank = look.mode == "RGBA" and look.getchannel("A").getextrema()[1] == 0
-    faces = None if eyes.faces is None else () if blank else _faces(look, eyes.faces)
-    found = saliency.saliency(look)
+    faces = None if eyes.faces is None else () if blank else _detect_faces(look, eyes.faces)
+    found = saliency.compute_saliency(look)
     if eyes.subject is not None and not blank:
-        found = _with_subject(found, look, eyes.subject)
+        found = _add_subject(found, look, eyes.subject)
     return Analysis(
-        width=size[0], height=size[1], map=_with_bodies(found, faces or ()), faces=faces or (), blank=blank,
-        texts=() if blank else saliency.text_regions(look), graphic=not blank and saliency.is_graphic(look),
+        width=size[0], height=size[1], map=_add_bodies(found, faces or ()), faces=faces or (), blank=blank,
+        texts=() if blank else saliency.find_text_regions(look), graphic=not blank and saliency.is_graphic(look),
         seen=faces is not None,
     )  # fmt: skip
 
 
-def reduced(picture: Image.Image, side: int) -> Image.Image:
+def reduce_image(picture: Image.Image, side: int) -> Image.Image:
     """`picture` with a long side of at most `side` px, as RGB or RGBA."""
     scale = min(1.0, side / max(picture.size))
     size = (max(1, round(picture.width * scale)), max(1, round(picture.height * scale)))
@@ -86,41 +86,41 @@ def reduced(picture: Image.Image, side: int) -> Image.Image:
     return small if small.mode in ("RGB", "RGBA") else small.convert("RGB")
 
 
-class Analyses:
+class AnalysisCache:
     """Analyses by the picture's content hash, the last KEPT of them. Safe from any thread; two that ask for the same picture
     at once may both look."""
 
-    def __init__(self, eyes: Callable[[], Eyes]) -> None:
+    def __init__(self, eyes: Callable[[], Detectors]) -> None:
         self._eyes = eyes
         self._kept: OrderedDict[str, Analysis] = OrderedDict()
         self._lock = threading.Lock()
 
     def of(self, picture: Image.Image, key: str | None = None) -> Analysis:
         """The analysis of `picture`; `key` is its content hash where it is known."""
-        look = None if key else reduced(picture, LOOK_SIDE)
-        key = key or fingerprint(look or picture, picture.size)
+        look = None if key else reduce_image(picture, ANALYSIS_SIDE)
+        key = key or hash_image(look or picture, picture.size)
         with self._lock:
             if key in self._kept:
                 self._kept.move_to_end(key)
                 return self._kept[key]
-        made = _analysed(look or reduced(picture, LOOK_SIDE), picture.size, self._eyes())
+        made = _analyse_reduced(look or reduce_image(picture, ANALYSIS_SIDE), picture.size, self._eyes())
         with self._lock:
             self._kept[key] = made
-            while len(self._kept) > KEPT:
+            while len(self._kept) > MAX_CACHED_ANALYSES:
                 self._kept.popitem(last=False)
         return made
 
 
-def fingerprint(look: Image.Image, size: tuple[int, int]) -> str:
+def hash_image(look: Image.Image, size: tuple[int, int]) -> str:
     """A hash of what is looked at: pictures that are alike at LOOK_SIDE px have the same crops."""
     digest = hashlib.blake2b(f"{look.mode} {size}".encode(), digest_size=16)
     digest.update(np.ascontiguousarray(look).data)
     return digest.hexdigest()
 
 
-def _faces(look: Image.Image, find_faces: FaceFinder) -> tuple[Region, ...] | None:
+def _detect_faces(look: Image.Image, find_faces: FaceFinder) -> tuple[Region, ...] | None:
     """The faces that count, from left to right: an order that prefers nobody. None where the network is not here."""
-    small = reduced(look, FACE_SIDE).convert("RGB")
+    small = reduce_image(look, FACE_SIDE).convert("RGB")
     width, height = small.size
     try:
         found = [face.box for face in find_faces(small)]
@@ -132,12 +132,12 @@ def _faces(look: Image.Image, find_faces: FaceFinder) -> tuple[Region, ...] | No
     ]
     boxes = [box for box in boxes if box.right - box.left > 0.002 and box.bottom - box.top > 0.002]
     highest = max((box.bottom - box.top for box in boxes), default=0.0)
-    counted = [box for box in boxes if box.bottom - box.top >= IMPORTANT * highest]
+    counted = [box for box in boxes if box.bottom - box.top >= MIN_FACE_RATIO * highest]
     counted.sort(key=lambda box: box.top - box.bottom)
     return tuple(sorted(counted[:MAX_FACES], key=lambda box: box.left))
 
 
-def _with_subject(found: saliency.Map, look: Image.Image, find: SubjectFinder) -> saliency.Map:
+def _add_subject(found: saliency.SaliencyMap, look: Image.Image, find: SubjectFinder) -> saliency.SaliencyMap:
     """The map with weight on what the network takes for the subject; a mask that is nearly empty says nothing."""
     rows, columns = found.shape
     try:
@@ -151,7 +151,7 @@ def _with_subject(found: saliency.Map, look: Image.Image, find: SubjectFinder) -
     return ((1 - SUBJECT_SHARE) * found + SUBJECT_SHARE * sized / mass).astype(np.float32)
 
 
-def _with_bodies(found: saliency.Map, faces: Sequence[Region]) -> saliency.Map:
+def _add_bodies(found: saliency.SaliencyMap, faces: Sequence[Region]) -> saliency.SaliencyMap:
     """The map with weight on the people to whom the faces belong."""
     if not faces:
         return found
@@ -161,8 +161,8 @@ def _with_bodies(found: saliency.Map, faces: Sequence[Region]) -> saliency.Map:
     for face in faces:
         wide, high = face.right - face.left, face.bottom - face.top
         middle = (face.left + face.right) / 2
-        across = np.clip(1.3 - np.abs(x - middle) / (BODY[0] * wide / 2), 0, 1)
-        along = np.where(y < face.top - 0.45 * high, 0, np.clip(1.3 - (y - face.top) / (BODY[1] * high), 0, 1))
+        across = np.clip(1.3 - np.abs(x - middle) / (BODY_SIZE[0] * wide / 2), 0, 1)
+        along = np.where(y < face.top - 0.45 * high, 0, np.clip(1.3 - (y - face.top) / (BODY_SIZE[1] * high), 0, 1))
         people = np.maximum(people, along[:, None] * across[None, :])
     mass = float(people.sum())
     if mass <= 0:

@@ -9,28 +9,28 @@ import numpy as np
 from PIL import Image, ImageColor, ImageEnhance, ImageFilter
 
 from studio.core.finish import Box
-from studio.core.social import Extend
+from studio.core.social import ExtendMode
 from studio.core.social_formats import Format
 
-GAP = 3.0  # of Pillow's two-step reduction: to be told from one step by no eye, and several times faster from 12 megapixels
-BLUR = 0.04  # of the width
-DIM = 0.87  # how bright the blurred border stays
+REDUCING_GAP = 3.0  # of Pillow's two-step reduction: to be told from one step by no eye, and several times faster from 12 megapixels
+BLUR_SHARE = 0.04  # of the width
+DIM_FACTOR = 0.87  # how bright the blurred border stays
 BLUR_SIDE = 240  # px at which the border is blurred: nothing finer is left of it
-MATTE = (255, 255, 255)
-TIGHT = 0.6  # bytes per pixel: below this a detailed picture may not fit, whatever the quality
-LEAST_QUALITY = 40  # of JPEG; what the encoder goes down to
-ROOM = 0.95  # of the limit: the file carries more than pixels
-SOFTER = 0.85  # of the detail that is left by each step
+MATTE_COLOUR = (255, 255, 255)
+TIGHT_BYTES_PER_PIXEL = 0.6  # bytes per pixel: below this a detailed picture may not fit, whatever the quality
+MIN_JPEG_QUALITY = 40  # of JPEG; what the encoder goes down to
+LIMIT_SHARE = 0.95  # of the limit: the file carries more than pixels
+SOFTEN_FACTOR = 0.85  # of the detail that is left by each step
 
 
-def cropped(picture: Image.Image, box: Box, size: tuple[int, int]) -> Image.Image:
+def crop_to_size(picture: Image.Image, box: Box, size: tuple[int, int]) -> Image.Image:
     """What lies in `box`, resized (Lanczos) to exactly `size`. RGB or RGBA as the picture is."""
     width, height = picture.size
     corners = (box.left * width, box.top * height, box.right * width, box.bottom * height)
-    return _plain(picture).resize(size, Image.Resampling.LANCZOS, box=corners, reducing_gap=GAP)
+    return _ensure_rgb(picture).resize(size, Image.Resampling.LANCZOS, box=corners, reducing_gap=REDUCING_GAP)
 
 
-def shaped(box: Box, ratio: float, width: int, height: int) -> Box:
+def reshape_box(box: Box, ratio: float, width: int, height: int) -> Box:
     """The user's `box` in a picture of `width` × `height` px with the shape `ratio`: it grows where it may, and where the
     picture ends it gets smaller, around its own middle."""
     wide, high = (box.right - box.left) * width, (box.bottom - box.top) * height
@@ -44,46 +44,46 @@ def shaped(box: Box, ratio: float, width: int, height: int) -> Box:
     return Box(left=left, top=top, right=min(1.0, left + wide), bottom=min(1.0, top + high))
 
 
-def extended(picture: Image.Image, of: Format, how: Extend, colour: str) -> Image.Image:
+def extend_image(picture: Image.Image, of: Format, how: ExtendMode, colour: str) -> Image.Image:
     """The whole picture inside the format (RGB), where the safe area's middle is so far as there is room; `how` fills the rest,
     with `colour` ("#rrggbb") or what the picture gives."""
-    whole = _plain(picture)
+    whole = _ensure_rgb(picture)
     scale = min(of.width / whole.width, of.height / whole.height)
     size = (max(1, round(whole.width * scale)), max(1, round(whole.height * scale)))
-    inner = whole.resize(size, Image.Resampling.LANCZOS, reducing_gap=GAP)
+    inner = whole.resize(size, Image.Resampling.LANCZOS, reducing_gap=REDUCING_GAP)
     safe = of.safe_box
-    left = _placed(size[0], of.width, (safe.left + safe.right) / 2)
-    top = _placed(size[1], of.height, (safe.top + safe.bottom) / 2)
-    if how is Extend.MIRROR:
-        return _mirrored(flat(inner, MATTE), (left, top), (of.width, of.height))
-    if how is Extend.COLOUR:
+    left = _compute_offset(size[0], of.width, (safe.left + safe.right) / 2)
+    top = _compute_offset(size[1], of.height, (safe.top + safe.bottom) / 2)
+    if how is ExtendMode.MIRROR:
+        return _mirror_edges(flatten_image(inner, MATTE_COLOUR), (left, top), (of.width, of.height))
+    if how is ExtendMode.COLOUR:
         ground = Image.new("RGB", (of.width, of.height), ImageColor.getrgb(colour)[:3])
     else:
-        ground = _blurred(flat(whole, MATTE), (of.width, of.height))
+        ground = _make_blurred_ground(flatten_image(whole, MATTE_COLOUR), (of.width, of.height))
     ground.paste(inner, (left, top), inner if inner.mode == "RGBA" else None)
     return ground
 
 
-def within(image: Image.Image, limit: int) -> Image.Image:
+def soften_to_limit(image: Image.Image, limit: int) -> Image.Image:
     """`image` (RGB) with as much detail as a JPEG of `limit` bytes can hold at LEAST_QUALITY; the size stays. Nearly always that
     is `image` itself."""
-    if limit >= TIGHT * image.width * image.height:
+    if limit >= TIGHT_BYTES_PER_PIXEL * image.width * image.height:
         return image
     soft, scale = image, 1.0
-    while _least_bytes(soft) > ROOM * limit and scale > 0.05:
-        scale *= SOFTER
+    while _measure_min_bytes(soft) > LIMIT_SHARE * limit and scale > 0.05:
+        scale *= SOFTEN_FACTOR
         small = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
         soft = image.resize(small, Image.Resampling.LANCZOS).resize(image.size, Image.Resampling.BICUBIC)
     return soft
 
 
-def _least_bytes(image: Image.Image) -> int:
+def _measure_min_bytes(image: Image.Image) -> int:
     file = io.BytesIO()
-    image.save(file, "JPEG", quality=LEAST_QUALITY, subsampling="4:2:0")
+    image.save(file, "JPEG", quality=MIN_JPEG_QUALITY, subsampling="4:2:0")
     return file.tell()
 
 
-def flat(picture: Image.Image, matte: tuple[int, int, int]) -> Image.Image:
+def flatten_image(picture: Image.Image, matte: tuple[int, int, int]) -> Image.Image:
     """RGB; what is transparent shows `matte`."""
     if picture.mode != "RGBA":
         return picture if picture.mode == "RGB" else picture.convert("RGB")
@@ -92,16 +92,16 @@ def flat(picture: Image.Image, matte: tuple[int, int, int]) -> Image.Image:
     return ground
 
 
-def _plain(picture: Image.Image) -> Image.Image:
+def _ensure_rgb(picture: Image.Image) -> Image.Image:
     return picture if picture.mode in ("RGB", "RGBA") else picture.convert("RGB")
 
 
-def _placed(inner: int, outer: int, middle: float) -> int:
+def _compute_offset(inner: int, outer: int, middle: float) -> int:
     """Where a length of `inner` px begins in `outer` px, its middle at the fraction `middle` so far as it stays inside."""
     return min(max(round(outer * middle - inner / 2), 0), outer - inner)
 
 
-def _blurred(picture: Image.Image, size: tuple[int, int]) -> Image.Image:
+def _make_blurred_ground(picture: Image.Image, size: tuple[int, int]) -> Image.Image:
     """The picture blown up to cover `size`, blurred and a little darker."""
     scale = BLUR_SIDE / max(size)
     small = (max(4, round(size[0] * scale)), max(4, round(size[1] * scale)))
@@ -109,11 +109,11 @@ def _blurred(picture: Image.Image, size: tuple[int, int]) -> Image.Image:
     wide, high = min(picture.width, picture.height * ratio), min(picture.height, picture.width / ratio)
     left, top = (picture.width - wide) / 2, (picture.height - high) / 2
     cover = picture.resize(small, Image.Resampling.BILINEAR, box=(left, top, left + wide, top + high), reducing_gap=2.0)
-    soft = cover.filter(ImageFilter.GaussianBlur(max(2.0, small[0] * BLUR)))
-    return ImageEnhance.Brightness(soft).enhance(DIM).resize(size, Image.Resampling.BICUBIC)
+    soft = cover.filter(ImageFilter.GaussianBlur(max(2.0, small[0] * BLUR_SHARE)))
+    return ImageEnhance.Brightness(soft).enhance(DIM_FACTOR).resize(size, Image.Resampling.BICUBIC)
 
 
-def _mirrored(inner: Image.Image, place: tuple[int, int], size: tuple[int, int]) -> Image.Image:
+def _mirror_edges(inner: Image.Image, place: tuple[int, int], size: tuple[int, int]) -> Image.Image:
     (left, top), (width, height) = place, size
     around: Any = ((top, height - top - inner.height), (left, width - left - inner.width), (0, 0))
     pixels: Any = np.pad(np.asarray(inner), around, mode="symmetric")

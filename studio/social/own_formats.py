@@ -11,14 +11,14 @@ from pathlib import Path
 from studio.core.errors import InvalidRequest, NotFound, StorageFailed
 from studio.core.social_formats import Format
 from studio.social.format_entries import read_format
-from studio.social.toml_entries import Entry, parse_toml, read_toml
+from studio.social.toml_entries import TomlEntry, parse_toml, read_toml
 
-PLATFORM = "own"
-_TITLE = '[platform.own]\ntitle = "Your own"\nchannel = false\n'
-_HEADER = re.compile(r"(?m)^(?=\[)")  # where a table begins
+OWN_PLATFORM = "own"
+_PLATFORM_TABLE = '[platform.own]\ntitle = "Your own"\nchannel = false\n'
+_TABLE_START = re.compile(r"(?m)^(?=\[)")  # where a table begins
 
 
-def made(name: str, width: int, height: int, max_bytes: int | None) -> Format:
+def make_own_format(name: str, width: int, height: int, max_bytes: int | None) -> Format:
     """The format that is kept under `name`; raises as `PlatformData.save`."""
     plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode().lower()
     key = re.sub(r"[^a-z0-9]+", "_", plain).strip("_")[:64]
@@ -28,7 +28,7 @@ def made(name: str, width: int, height: int, max_bytes: int | None) -> Format:
             hint="Name it with 1 to 60 letters or digits, “Shop tile” for example.",
         )
     fields: dict[str, object] = {
-        "platform": PLATFORM,
+        "platform": OWN_PLATFORM,
         "id": key,
         "name": " ".join(name.split()),
         "width": width,
@@ -36,51 +36,51 @@ def made(name: str, width: int, height: int, max_bytes: int | None) -> Format:
     }
     if max_bytes is not None:
         fields["max_bytes"] = max_bytes
-    return read_format(Entry(fields, "Your format"), {}, own=True)
+    return read_format(TomlEntry(fields, "Your format"), {}, own=True)
 
 
-def write(file: Path, of: Format) -> None:
+def write_own_format(file: Path, of: Format) -> None:
     """Put `of` into the file, in place of one of the same id. Raises InvalidRequest when the file is broken."""
-    blocks = _without(file, of.id)
+    blocks = _exclude_format(file, of.id)
     if not any(re.match(r"\[platform\.own\]", block) for block in blocks):
-        blocks.append(_TITLE + "\n")
+        blocks.append(_PLATFORM_TABLE + "\n")
     lines = [
         "[[format]]",
-        f'platform = "{PLATFORM}"',
+        f'platform = "{OWN_PLATFORM}"',
         f'id = "{of.id.partition(".")[2]}"',
         f"name = {json.dumps(of.name, ensure_ascii=False)}",
     ]
     lines += [f"width = {of.width}", f"height = {of.height}"]
     if of.max_bytes is not None:
         lines.append(f"max_bytes = {of.max_bytes}")
-    _save(file, "".join([*blocks, "\n".join(lines) + "\n"]))
+    _replace_file(file, "".join([*blocks, "\n".join(lines) + "\n"]))
 
 
-def drop(file: Path, format_id: str) -> None:
+def remove_own_format(file: Path, format_id: str) -> None:
     """Take a format out of the file. Raises NotFound."""
-    before = _blocks(file)
-    after = _without(file, format_id)
+    before = _read_blocks(file)
+    after = _exclude_format(file, format_id)
     if len(after) == len(before):
         raise NotFound(f"There is no format of your own called {format_id[:80]!r}.", hint="Reload the page.")
-    _save(file, "".join(after))
+    _replace_file(file, "".join(after))
 
 
-def _blocks(file: Path) -> list[str]:
+def _read_blocks(file: Path) -> list[str]:
     """The file in pieces, a table each, with what belongs to it."""
     if not file.is_file():
         return []
     read_toml(file)  # a broken file is not written over
     text = file.read_text(encoding="utf-8")
-    return [block for block in _HEADER.split(text if text.endswith("\n") else text + "\n") if block]
+    return [block for block in _TABLE_START.split(text if text.endswith("\n") else text + "\n") if block]
 
 
-def _without(file: Path, format_id: str) -> list[str]:
+def _exclude_format(file: Path, format_id: str) -> list[str]:
     """All pieces but the format `format_id` and the tables inside it."""
     kept: list[str] = []
     dropping = False
-    for block in _blocks(file):
+    for block in _read_blocks(file):
         if block.startswith("[[format]]"):
-            dropping = _id(block) == format_id
+            dropping = _read_format_id(block) == format_id
         elif not block.startswith(("[format.", "[[format.")):
             dropping = False
         if not dropping:
@@ -88,12 +88,12 @@ def _without(file: Path, format_id: str) -> list[str]:
     return kept
 
 
-def _id(block: str) -> str:
+def _read_format_id(block: str) -> str:
     entry = parse_toml(block, "format")["format"][0]
     return f"{entry.get('platform')}.{entry.get('id')}"
 
 
-def _save(file: Path, text: str) -> None:
+def _replace_file(file: Path, text: str) -> None:
     part = file.with_name(f".{file.name}.part")
     try:
         file.parent.mkdir(parents=True, exist_ok=True)

@@ -13,15 +13,15 @@ from typing import Any
 from studio.core.errors import InvalidRequest, NotFound
 from studio.core.social_formats import Citation, Format, Frame, Platform, Zone
 from studio.social import own_formats
-from studio.social.format_entries import all_zones, read_format, read_frame
-from studio.social.toml_entries import Entry, read_toml
+from studio.social.format_entries import list_zones, read_format, read_frame
+from studio.social.toml_entries import TomlEntry, read_toml
 
-OURS = Path(__file__).with_name("platforms.toml")
+BUNDLED_PLATFORMS = Path(__file__).with_name("platforms.toml")
 MAX_FORMATS = 2_000
 
 
 @dataclass
-class _Data:
+class _PlatformTables:
     """What the files say, so far as it could be read."""
 
     as_of: str = ""
@@ -36,39 +36,39 @@ class Platforms:
     join ours, and replace ours of the same id. It is read again when it has changed. A broken entry is left out and named in
     `problems`; so is a broken file, and the rest works. Safe to ask from any thread."""
 
-    def __init__(self, own: Path | None = None, *, ours: Path = OURS) -> None:
+    def __init__(self, own: Path | None = None, *, ours: Path = BUNDLED_PLATFORMS) -> None:
         self._ours, self._own = ours, own
         self._lock = threading.Lock()
         self._stamp: tuple[int, int] | None = None
-        self._data: _Data | None = None
+        self._data: _PlatformTables | None = None
 
     @property
     def as_of(self) -> str:
-        return self._now().as_of
+        return self._get_tables().as_of
 
     @property
     def problems(self) -> Sequence[str]:
-        return tuple(self._now().problems)
+        return tuple(self._get_tables().problems)
 
     def save(self, name: str, width: int, height: int, max_bytes: int | None = None) -> Format:
-        made = own_formats.made(name, width, height, max_bytes)
+        made = own_formats.make_own_format(name, width, height, max_bytes)
         with self._lock:
-            own_formats.write(self._file(), made)
+            own_formats.write_own_format(self._require_file(), made)
             self._data = None
         return made
 
     def remove(self, format_id: str) -> None:
         with self._lock:
-            own_formats.drop(self._file(), format_id)
+            own_formats.remove_own_format(self._require_file(), format_id)
             self._data = None
 
-    def _file(self) -> Path:
+    def _require_file(self) -> Path:
         if self._own is None:
             raise InvalidRequest("This studio keeps no formats of your own.", hint="Start it with a configuration.")
         return self._own
 
     def platforms(self) -> Sequence[Platform]:
-        data = self._now()
+        data = self._get_tables()
         counted: dict[str, int] = {}
         for each in data.formats.values():
             counted[each.platform] = counted.get(each.platform, 0) + 1
@@ -80,44 +80,44 @@ class Platforms:
         )
 
     def formats(self, platform: str | None = None) -> Sequence[Format]:
-        formats = self._now().formats.values()
+        formats = self._get_tables().formats.values()
         if platform is None:
             return tuple(formats)
         found = tuple(each for each in formats if each.platform == platform)
         if not found:
-            raise _unknown("platform", platform, [each.id for each in self.platforms()])
+            raise _make_unknown_error("platform", platform, [each.id for each in self.platforms()])
         return found
 
     def format(self, format_id: str) -> Format:
-        formats = self._now().formats
+        formats = self._get_tables().formats
         if format_id not in formats:
-            raise _unknown("format", format_id, formats)
+            raise _make_unknown_error("format", format_id, formats)
         return formats[format_id]
 
     def zones(self, format_id: str) -> Sequence[Zone]:
-        return all_zones(self.format(format_id))
+        return list_zones(self.format(format_id))
 
     def frame(self, format_id: str) -> Frame | None:
-        return self._now().frames.get(self.format(format_id).kind)
+        return self._get_tables().frames.get(self.format(format_id).kind)
 
-    def _now(self) -> _Data:
+    def _get_tables(self) -> _PlatformTables:
         """The data, read again when the user's file is another than last time."""
         with self._lock:
-            stamp = _stamp(self._own)
+            stamp = _get_file_stamp(self._own)
             if self._data is None or stamp != self._stamp:
-                self._data, self._stamp = self._read(), stamp
+                self._data, self._stamp = self._read_files(), stamp
             return self._data
 
-    def _read(self) -> _Data:
-        data = _Data()
+    def _read_files(self) -> _PlatformTables:
+        data = _PlatformTables()
         citations: dict[str, Citation] = {}
         for file, own in ((self._ours, False), (self._own, True)):
             if file is not None and (not own or file.is_file()):
-                _take(file, data, citations, own=own)
+                _add_file(file, data, citations, own=own)
         return data
 
 
-def _take(file: Path, data: _Data, citations: dict[str, Citation], *, own: bool) -> None:
+def _add_file(file: Path, data: _PlatformTables, citations: dict[str, Citation], *, own: bool) -> None:
     """Add the file's formats to `data`; whatever is wrong becomes a problem."""
     try:
         tables = read_toml(file)
@@ -127,27 +127,27 @@ def _take(file: Path, data: _Data, citations: dict[str, Citation], *, own: bool)
     data.as_of = data.as_of or str(tables.get("as_of", ""))
     for key in set(tables) - {"schema", "as_of", "review_every_days", "platform", "source", "frame", "format"}:
         data.problems.append(f"{file.name} has a table {key!r} that is not known.")
-    for kind, read in (("platform", _platform), ("source", _source)):
+    for kind, read in (("platform", _read_platform), ("source", _read_source)):
         named = tables.get(kind, {})
         for name, fields in named.items() if isinstance(named, dict) else ():
-            with _noting(data):
-                read(Entry(fields, f"{file.name}, {kind}.{name}"), name, data, citations)
-    for number, fields in _entries(tables, "frame"):
-        with _noting(data):
-            kinds, frame = read_frame(Entry(fields, f"{file.name}, frame {number}"))
+            with _collect_problems(data):
+                read(TomlEntry(fields, f"{file.name}, {kind}.{name}"), name, data, citations)
+    for number, fields in _iter_entries(tables, "frame"):
+        with _collect_problems(data):
+            kinds, frame = read_frame(TomlEntry(fields, f"{file.name}, frame {number}"))
             data.frames |= dict.fromkeys(kinds, frame)
-    for number, fields in _entries(tables, "format"):
-        with _noting(data):
-            made = read_format(Entry(fields, f"{file.name}, format {number}"), citations, own=own)
-            _add(made, data, own=own)
+    for number, fields in _iter_entries(tables, "format"):
+        with _collect_problems(data):
+            made = read_format(TomlEntry(fields, f"{file.name}, format {number}"), citations, own=own)
+            _add_format(made, data, own=own)
 
 
-def _entries(tables: dict[str, Any], kind: str) -> Iterator[tuple[int, Any]]:
+def _iter_entries(tables: dict[str, Any], kind: str) -> Iterator[tuple[int, Any]]:
     entries = tables.get(kind, [])
     return iter(enumerate(entries if isinstance(entries, list) else [], 1))
 
 
-def _add(made: Format, data: _Data, *, own: bool) -> None:
+def _add_format(made: Format, data: _PlatformTables, *, own: bool) -> None:
     if len(data.formats) >= MAX_FORMATS:
         raise InvalidRequest(f"There are more than {MAX_FORMATS} formats.", hint="Drop some.")
     if made.id in data.formats and not own:
@@ -156,7 +156,7 @@ def _add(made: Format, data: _Data, *, own: bool) -> None:
 
 
 @contextmanager
-def _noting(data: _Data) -> Iterator[None]:
+def _collect_problems(data: _PlatformTables) -> Iterator[None]:
     """Turns an InvalidRequest into a line among the problems."""
     try:
         yield
@@ -164,19 +164,19 @@ def _noting(data: _Data) -> Iterator[None]:
         data.problems.append(error.message)
 
 
-def _platform(entry: Entry, name: str, data: _Data, citations: dict[str, Citation]) -> None:
-    title, channel = entry.text("title"), entry.flag("channel", True)
+def _read_platform(entry: TomlEntry, name: str, data: _PlatformTables, citations: dict[str, Citation]) -> None:
+    title, channel = entry.text("title"), entry.take_flag("channel", True)
     entry.done()
     data.titles[name] = (title, channel)
 
 
-def _source(entry: Entry, name: str, data: _Data, citations: dict[str, Citation]) -> None:
+def _read_source(entry: TomlEntry, name: str, data: _PlatformTables, citations: dict[str, Citation]) -> None:
     made = Citation(id=name, name=entry.text("name"), read=entry.text("read"))
     entry.done()
     citations[name] = made
 
 
-def _stamp(file: Path | None) -> tuple[int, int] | None:
+def _get_file_stamp(file: Path | None) -> tuple[int, int] | None:
     try:
         found = file.stat() if file is not None else None
     except OSError:
@@ -184,7 +184,7 @@ def _stamp(file: Path | None) -> tuple[int, int] | None:
     return (found.st_mtime_ns, found.st_size) if found else None
 
 
-def _unknown(what: str, name: str, known: Iterable[str]) -> NotFound:
+def _make_unknown_error(what: str, name: str, known: Iterable[str]) -> NotFound:
     near = difflib.get_close_matches(name.lower(), list(known), n=4, cutoff=0.5)
     part = name.lower().partition(".")[2] or name.lower()
     near += [each for each in known if part in each and each not in near][: 6 - len(near)]

@@ -15,22 +15,22 @@ from urllib.parse import quote
 
 from studio.core.errors import InvalidRequest, NotFound, StorageFailed
 from studio.core.social_templates import PURPOSES, QUALITIES, SPACES, Template
-from studio.core.user import LOCAL
-from studio.social.toml_entries import Entry, read_toml
+from studio.core.user import LOCAL_USER
+from studio.social.toml_entries import TomlEntry, read_toml
 
-OURS = Path(__file__).parent / "templates"
-MAX_OWN = 1_000
-MAX_IMPORT = 200  # templates of one file
-_ID = re.compile(r"[a-z0-9][a-z0-9_]{0,79}")
-_COLOUR = re.compile(r"#[0-9a-fA-F]{6}")
-_FORMAT = re.compile(r"[a-z0-9_]+\.[a-z0-9_]+")
-ALIKE = 0.74  # of two words, from which a typing error is forgiven
-_FIELDS = ("name", "purpose", "uses", "platform", "style", "frame")  # what a search looks at, with its weight
-_WEIGHTS = (4.0, 3.0, 3.0, 3.0, 1.0, 1.0)
+BUNDLED_TEMPLATES = Path(__file__).parent / "templates"
+MAX_OWN_TEMPLATES = 1_000
+MAX_IMPORTED_TEMPLATES = 200  # templates of one file
+_ID_PATTERN = re.compile(r"[a-z0-9][a-z0-9_]{0,79}")
+_COLOUR_PATTERN = re.compile(r"#[0-9a-fA-F]{6}")
+_FORMAT_PATTERN = re.compile(r"[a-z0-9_]+\.[a-z0-9_]+")
+MIN_SIMILARITY = 0.74  # of two words, from which a typing error is forgiven
+_SEARCH_FIELDS = ("name", "purpose", "uses", "platform", "style", "frame")  # what a search looks at, with its weight
+_FIELD_WEIGHTS = (4.0, 3.0, 3.0, 3.0, 1.0, 1.0)
 
 
 @dataclass
-class _Data:
+class _TemplateTables:
     templates: dict[str, Template] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
 
@@ -39,19 +39,19 @@ class Templates:
     """The template library (TemplateLibrary of studio.core.social). `folder` holds the user's own, one TOML file each; it is
     made at the first save. A broken file or entry is left out and named in `problems`. Safe to ask from any thread."""
 
-    def __init__(self, folder: Path | None = None, *, ours: Path = OURS) -> None:
+    def __init__(self, folder: Path | None = None, *, ours: Path = BUNDLED_TEMPLATES) -> None:
         self._folder, self._ours = folder, ours
         self._lock = threading.RLock()
-        self._data: _Data | None = None
+        self._data: _TemplateTables | None = None
         self._libraries: dict[str, Templates] = {}
 
     @property
     def problems(self) -> Sequence[str]:
-        return tuple(self._now().problems)
+        return tuple(self._get_tables().problems)
 
     def of(self, user: str) -> Templates:
         """Ours with that user's own. Those of the one user without a login lie in the folder itself, everybody else's in a folder below it."""
-        if user == LOCAL.name:
+        if user == LOCAL_USER.name:
             return self
         with self._lock:
             if user not in self._libraries:
@@ -63,15 +63,15 @@ class Templates:
 
     def templates(self, *, platform: str | None = None, purpose: str | None = None) -> Sequence[Template]:
         """All of them, the user's own first, or those of a platform ("instagram", also a whole format id) and a purpose."""
-        found = sorted(self._now().templates.values(), key=lambda each: not each.own)
+        found = sorted(self._get_tables().templates.values(), key=lambda each: not each.own)
         return tuple(
             each
             for each in found
             if platform in (None, each.platform, each.format) and purpose in (None, each.purpose, *each.uses)
         )
 
-    def template(self, template_id: str) -> Template:
-        known = self._now().templates
+    def get_template(self, template_id: str) -> Template:
+        known = self._get_tables().templates
         if template_id not in known:
             near = difflib.get_close_matches(template_id, list(known), n=4, cutoff=0.5)
             raise NotFound(
@@ -82,95 +82,101 @@ class Templates:
 
     def search(self, words: str, limit: int = 20) -> Sequence[Template]:
         """The best first, only such as fit every word; typing errors are forgiven. Without words: all, in their order."""
-        asked = _words(words)[:16]
+        asked = _split_words(words)[:16]
         if not asked:
             return self.templates()[:limit]
-        scored = [(score, each) for each in self.templates() if (score := _score(asked, each)) > 0]
+        scored = [(score, each) for each in self.templates() if (score := _score_template(asked, each)) > 0]
         return tuple(each for _, each in sorted(scored, key=lambda pair: -pair[0])[:limit])
 
     def recommend(self, platform: str, purpose: str, limit: int = 5) -> Sequence[Template]:
         """What fits the platform (or format id) and the purpose in plain words best; never empty while there are templates."""
-        asked = _words(purpose)[:16]
+        asked = _split_words(purpose)[:16]
 
         def worth(each: Template) -> float:
             there = 4.0 if platform in (each.platform, each.format) else 0.0
             meant = 3.0 if purpose in (each.purpose, *each.uses) else 0.0
-            return there + meant + sum(_found(word, each) for word in asked) / (4 * max(1, len(asked))) + 0.5 * each.own
+            return (
+                there
+                + meant
+                + sum(_score_word(word, each) for word in asked) / (4 * max(1, len(asked)))
+                + 0.5 * each.own
+            )
 
         return tuple(sorted(self.templates(), key=lambda each: -worth(each))[:limit])
 
     def save(self, template: Template) -> Template:
         """Keep one of the user's own; one of the same id is replaced, ours cannot be. Raises InvalidRequest, StorageFailed."""
-        own = _checked(dataclasses.replace(template, own=True))
+        own = _check_template(dataclasses.replace(template, own=True))
         with self._lock:
-            data = self._now()
+            data = self._get_tables()
             held = data.templates.get(own.id)
             if held is not None and not held.own:
                 raise InvalidRequest(f"The template {own.id} came with the studio.", hint="Give yours another name.")
-            if held is None and sum(each.own for each in data.templates.values()) >= MAX_OWN:
-                raise InvalidRequest(f"There are {MAX_OWN} templates already.", hint="Delete some.")
-            self._write(own)
+            if held is None and sum(each.own for each in data.templates.values()) >= MAX_OWN_TEMPLATES:
+                raise InvalidRequest(f"There are {MAX_OWN_TEMPLATES} templates already.", hint="Delete some.")
+            self._write_template(own)
             data.templates[own.id] = own
         return own
 
     def remove(self, template_id: str) -> None:
         """Delete one of the user's own. Raises NotFound, and InvalidRequest for ours."""
         with self._lock:
-            if not self.template(template_id).own:
+            if not self.get_template(template_id).own:
                 raise InvalidRequest(f"The template {template_id} came with the studio.", hint="It cannot be deleted.")
             try:
-                self._file(template_id).unlink(missing_ok=True)
+                self._get_template_file(template_id).unlink(missing_ok=True)
             except OSError as error:
                 raise StorageFailed("The template could not be deleted.", hint="Check the folder's rights.") from error
-            del self._now().templates[template_id]
+            del self._get_tables().templates[template_id]
 
     def import_file(self, source: Path) -> Sequence[Template]:
         """Take in a file that `export` wrote: all of its templates or, when one is wrong, none. Raises InvalidRequest."""
         tables = read_toml(source)
         entries = tables.get("template", [])
-        if not isinstance(entries, list) or not 1 <= len(entries) <= MAX_IMPORT:
+        if not isinstance(entries, list) or not 1 <= len(entries) <= MAX_IMPORTED_TEMPLATES:
             raise InvalidRequest(
-                f"{source.name} holds no templates, or more than {MAX_IMPORT}.", hint="Each begins with [[template]]."
+                f"{source.name} holds no templates, or more than {MAX_IMPORTED_TEMPLATES}.",
+                hint="Each begins with [[template]].",
             )
-        read = [read_template(Entry(fields, f"{source.name}, template {i}")) for i, fields in enumerate(entries, 1)]
+        read = [read_template(TomlEntry(fields, f"{source.name}, template {i}")) for i, fields in enumerate(entries, 1)]
         with self._lock:
             return tuple(self.save(template) for template in read)
 
     def export(self, template_ids: Sequence[str]) -> str:
         """The templates as the text of a TOML file."""
-        return "schema = 1\n\n" + "\n".join(as_toml(self.template(each)) for each in template_ids)
+        return "schema = 1\n\n" + "\n".join(to_toml(self.get_template(each)) for each in template_ids)
 
-    def _now(self) -> _Data:
+    def _get_tables(self) -> _TemplateTables:
         with self._lock:
             if self._data is None:
-                self._data = self._read()
+                self._data = self._read_folders()
             return self._data
 
-    def _read(self) -> _Data:
-        data = _Data()
+    def _read_folders(self) -> _TemplateTables:
+        data = _TemplateTables()
         for folder, own in ((self._ours, False), (self._folder, True)):
             for file in sorted(folder.glob("*.toml")) if folder is not None and folder.is_dir() else ():
-                _take(file, data, own=own)
+                _add_template_file(file, data, own=own)
         return data
 
-    def _file(self, template_id: str) -> Path:
+    def _get_template_file(self, template_id: str) -> Path:
         if self._folder is None:
             raise InvalidRequest("There is no folder for your own templates.", hint="Set one.")
         return self._folder / f"{template_id}.toml"
 
-    def _write(self, template: Template) -> None:
+    def _write_template(self, template: Template) -> None:
         """Aside, then into place."""
-        file = self._file(template.id)
+        file = self._get_template_file(template.id)
         aside = file.with_suffix(".part")
         try:
             file.parent.mkdir(parents=True, exist_ok=True)
-            aside.write_text("schema = 1\n\n" + as_toml(template), encoding="utf-8")
+            aside.write_text("schema = 1\n\n" + to_toml(template), encoding="utf-8")
             aside.replace(file)
         except OSError as error:
             raise StorageFailed("The template could not be saved.", hint="Check space and rights.") from error
 
 
-def read_template(entry: Entry, *, own: bool = False) -> Template:
+def read_template(entry: TomlEntry, *, own: bool = False) -> Template:
     """Raises InvalidRequest, naming entry and field, when anything is wrong or unknown."""
     made = Template(
         id=entry.text("id"), name=entry.text("name"), format=entry.text("format"), purpose=entry.text("purpose"),
@@ -179,38 +185,38 @@ def read_template(entry: Entry, *, own: bool = False) -> Template:
         provider=entry.text("provider", ""), quality=entry.text("quality", "standard"), palette=entry.texts("palette"), own=own,
     )  # fmt: skip
     entry.done()
-    return _checked(made)
+    return _check_template(made)
 
 
-def as_toml(template: Template) -> str:
+def to_toml(template: Template) -> str:
     """One [[template]], as `read_template` reads it."""
     lines = ["[[template]]"]
     for each in dataclasses.fields(template):
         value: Any = getattr(template, each.name)
         if each.name == "own" or value == each.default:
             continue
-        said = "[" + ", ".join(map(_quoted, value)) + "]" if isinstance(value, tuple) else _quoted(value)
+        said = "[" + ", ".join(map(_quote_toml, value)) + "]" if isinstance(value, tuple) else _quote_toml(value)
         lines.append(f"{each.name} = {said}")
     return "\n".join(lines) + "\n"
 
 
-def _quoted(text: str) -> str:
+def _quote_toml(text: str) -> str:
     """A TOML basic string."""
     escaped = text.replace("\\", "\\\\").replace('"', '\\"')
     return '"' + "".join(c if c.isprintable() else f"\\U{ord(c):08X}" for c in escaped) + '"'
 
 
-def _checked(template: Template) -> Template:
+def _check_template(template: Template) -> Template:
     rules: list[tuple[str, bool, str]] = [
-        ("id", bool(_ID.fullmatch(template.id)), "small letters, digits and underscores"),
+        ("id", bool(_ID_PATTERN.fullmatch(template.id)), "small letters, digits and underscores"),
         ("name", 0 < len(template.name.strip()) <= 80, "1 to 80 letters"),
-        ("format", bool(_FORMAT.fullmatch(template.format)), 'a format id such as "instagram.story"'),
+        ("format", bool(_FORMAT_PATTERN.fullmatch(template.format)), 'a format id such as "instagram.story"'),
         ("purpose", template.purpose in PURPOSES, "one of " + ", ".join(PURPOSES)),
         ("space", template.space in SPACES, "one of " + ", ".join(SPACES)),
         ("quality", template.quality in QUALITIES, "one of " + ", ".join(QUALITIES)),
         (
             "palette",
-            all(map(_COLOUR.fullmatch, template.palette)) and len(template.palette) <= 12,
+            all(map(_COLOUR_PATTERN.fullmatch, template.palette)) and len(template.palette) <= 12,
             "colours as #rrggbb",
         ),
         ("frame", 0 < len(template.frame) <= 2_000, "1 to 2000 letters"),
@@ -221,7 +227,7 @@ def _checked(template: Template) -> Template:
     return template
 
 
-def _take(file: Path, data: _Data, *, own: bool) -> None:
+def _add_template_file(file: Path, data: _TemplateTables, *, own: bool) -> None:
     try:
         entries = read_toml(file).get("template", [])
     except InvalidRequest as error:
@@ -229,7 +235,7 @@ def _take(file: Path, data: _Data, *, own: bool) -> None:
         return
     for number, fields in enumerate(entries if isinstance(entries, list) else [], 1):
         try:
-            made = read_template(Entry(fields, f"{file.name}, template {number}"), own=own)
+            made = read_template(TomlEntry(fields, f"{file.name}, template {number}"), own=own)
             if made.id in data.templates:
                 raise InvalidRequest(f"{file.name}: the template {made.id} is there twice.", hint="Drop one.")
         except InvalidRequest as error:
@@ -238,28 +244,31 @@ def _take(file: Path, data: _Data, *, own: bool) -> None:
             data.templates[made.id] = made
 
 
-def _words(text: str) -> list[str]:
+def _split_words(text: str) -> list[str]:
     plain = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode().lower()
     return re.findall(r"[a-z0-9]+", plain)
 
 
-def _score(asked: Iterable[str], template: Template) -> float:
+def _score_template(asked: Iterable[str], template: Template) -> float:
     """The sum over all words, 0 when one of them fits nothing."""
-    scores = [_found(word, template) for word in asked]
+    scores = [_score_word(word, template) for word in asked]
     return sum(scores) if all(scores) else 0.0
 
 
-def _found(word: str, template: Template) -> float:
+def _score_word(word: str, template: Template) -> float:
     """How well `word` fits: its place's weight, less for a beginning of a word, and for a word that is only alike."""
-    return max(weight * _fits(word, _text(template, name)) for name, weight in zip(_FIELDS, _WEIGHTS, strict=True))
+    return max(
+        weight * _score_match(word, _get_field_words(template, name))
+        for name, weight in zip(_SEARCH_FIELDS, _FIELD_WEIGHTS, strict=True)
+    )
 
 
-def _text(template: Template, name: str) -> list[str]:
+def _get_field_words(template: Template, name: str) -> list[str]:
     value: Any = f"{template.format} {template.platform}" if name == "platform" else getattr(template, name)
-    return _words(" ".join(value) if isinstance(value, tuple) else value)
+    return _split_words(" ".join(value) if isinstance(value, tuple) else value)
 
 
-def _fits(word: str, among: list[str]) -> float:
+def _score_match(word: str, among: list[str]) -> float:
     if word in among:
         return 1.0
     if any(each.startswith(word) for each in among):
@@ -267,10 +276,10 @@ def _fits(word: str, among: list[str]) -> float:
     if len(word) < 4:
         return 0.0
     near = (each for each in among if abs(len(each) - len(word)) <= 2)
-    best = max((_alike(word, each) for each in near), default=0.0)
-    return 0.6 * best if best >= ALIKE else 0.0
+    best = max((_measure_similarity(word, each) for each in near), default=0.0)
+    return 0.6 * best if best >= MIN_SIMILARITY else 0.0
 
 
-def _alike(one: str, other: str) -> float:
+def _measure_similarity(one: str, other: str) -> float:
     """0 to 1; the matcher's answer depends on the order, the better one counts."""
     return max(difflib.SequenceMatcher(None, *pair).ratio() for pair in ((one, other), (other, one)))

@@ -7,7 +7,7 @@ import dataclasses
 from PIL import Image
 
 from studio.core.ports import JobContext
-from studio.core.social import Social
+from studio.core.social import SocialExport
 from studio.core.social_formats import Format
 from studio.finishing import hidden_text, text, watermark
 from studio.finishing.fonts import Fonts
@@ -20,12 +20,12 @@ class Overlay:
         InvalidRequest: a text without words, or no colour. NotFound: the logo is gone.
     """
 
-    def __init__(self, social: Social, fonts: Fonts, ctx: JobContext) -> None:
+    def __init__(self, social: SocialExport, fonts: Fonts, ctx: JobContext) -> None:
         self._texts = social.text
         self._mark = social.watermark
         self._fonts = fonts
         for overlay in self._texts:
-            text.check(overlay)
+            text.check_overlay(overlay)
         logo = self._mark.picture if self._mark else None
         self._logo = ctx.picture(logo) if logo else None
 
@@ -33,15 +33,15 @@ class Overlay:
         """(the picture with text and watermark, what the user should know). Raises InvalidRequest for a font that is not there."""
         notes: list[str] = []
         for overlay in self._texts:
-            drawn = text.draw(image, overlay, self._fonts, within=of.safe_box)
+            drawn = text.draw_text(image, overlay, self._fonts, within=of.safe_box)
             image = drawn.image
             notes += drawn.notes
         mark = self._mark
         if mark is None:
             return image, notes
-        if mark.hidden and min(image.size) < hidden_text.HIDDEN_SIDE:
+        if mark.hidden and min(image.size) < hidden_text.MIN_HIDDEN_SIDE:
             notes.append("Too small for the hidden watermark: it is left out here.")
             mark = dataclasses.replace(mark, hidden="")
             if self._logo is None and not mark.text.strip():
                 return image, notes
-        return watermark.mark(image, mark, self._logo, self._fonts), notes
+        return watermark.draw_watermark(image, mark, self._logo, self._fonts), notes

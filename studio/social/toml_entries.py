@@ -9,12 +9,12 @@ from typing import Any
 
 from studio.core.errors import InvalidRequest
 
-MAX_FILE = 2_000_000  # bytes
-MAX_TEXT = 2_000  # letters of one text
-MAX_LIST = 64
+MAX_FILE_BYTES = 2_000_000  # bytes
+MAX_TEXT_LENGTH = 2_000  # letters of one text
+MAX_LIST_LENGTH = 64
 
 
-class Entry:
+class TomlEntry:
     """One table of a file. Each getter takes its field out; `done` refuses what nobody asked for."""
 
     def __init__(self, fields: Any, where: str) -> None:
@@ -24,41 +24,43 @@ class Entry:
         self.where = where
 
     def text(self, name: str, default: str | None = None) -> str:
-        return self._of(name, str, default)
+        return self._take_value(name, str, default)
 
     def whole(self, name: str, low: int, high: int, default: int | None = None) -> int:
-        value = self._of(name, int, default)
+        value = self._take_value(name, int, default)
         if not low <= value <= high:
-            raise self._wrong(name, f"a whole number from {low} to {high}")
+            raise self._make_field_error(name, f"a whole number from {low} to {high}")
         return value
 
     def limit(self, name: str) -> int | None:
         """A limit in bytes, None when there is none."""
         return self.whole(name, 1_000, 2**31) if name in self._fields else None
 
-    def flag(self, name: str, default: bool) -> bool:
-        return self._of(name, bool, default)
+    def take_flag(self, name: str, default: bool) -> bool:
+        return self._take_value(name, bool, default)
 
     def texts(self, name: str) -> tuple[str, ...]:
-        values = self._of(name, list, [])
-        if len(values) > MAX_LIST or not all(isinstance(value, str) and len(value) <= MAX_TEXT for value in values):
-            raise self._wrong(name, f"a list of at most {MAX_LIST} texts")
+        values = self._take_value(name, list, [])
+        if len(values) > MAX_LIST_LENGTH or not all(
+            isinstance(value, str) and len(value) <= MAX_TEXT_LENGTH for value in values
+        ):
+            raise self._make_field_error(name, f"a list of at most {MAX_LIST_LENGTH} texts")
         return tuple(values)
 
-    def choice(self, name: str, known: Collection[str], default: str | None = None) -> str:
+    def take_choice(self, name: str, known: Collection[str], default: str | None = None) -> str:
         value = self.text(name, default)
         if value not in known:
-            raise self._wrong(name, "one of " + ", ".join(sorted(known)))
+            raise self._make_field_error(name, "one of " + ", ".join(sorted(known)))
         return value
 
-    def table(self, name: str) -> Entry | None:
-        return Entry(self._fields.pop(name), f"{self.where}, {name}") if name in self._fields else None
+    def take_table(self, name: str) -> TomlEntry | None:
+        return TomlEntry(self._fields.pop(name), f"{self.where}, {name}") if name in self._fields else None
 
-    def tables(self, name: str) -> list[Entry]:
-        values = self._of(name, list, [])
-        if len(values) > MAX_LIST:
-            raise self._wrong(name, f"a list of at most {MAX_LIST} tables")
-        return [Entry(value, f"{self.where}, {name}") for value in values]
+    def take_tables(self, name: str) -> list[TomlEntry]:
+        values = self._take_value(name, list, [])
+        if len(values) > MAX_LIST_LENGTH:
+            raise self._make_field_error(name, f"a list of at most {MAX_LIST_LENGTH} tables")
+        return [TomlEntry(value, f"{self.where}, {name}") for value in values]
 
     def done(self) -> None:
         """Raises InvalidRequest when a field is left over."""
@@ -68,23 +70,23 @@ class Entry:
                 hint="Check how it is spelt.",
             )
 
-    def _of(self, name: str, kind: type, default: Any) -> Any:
+    def _take_value(self, name: str, kind: type, default: Any) -> Any:
         value = self._fields.pop(name, default)
         if value is None:
             raise InvalidRequest(f"{self.where} lacks {name!r}.", hint="Add it.")
         wanted = {
-            str: f"a text of at most {MAX_TEXT} letters",
+            str: f"a text of at most {MAX_TEXT_LENGTH} letters",
             int: "a whole number",
             bool: "true or false",
             list: "a list",
         }
         if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
-            raise self._wrong(name, wanted[kind])
-        if isinstance(value, str) and len(value) > MAX_TEXT:
-            raise self._wrong(name, wanted[str])
+            raise self._make_field_error(name, wanted[kind])
+        if isinstance(value, str) and len(value) > MAX_TEXT_LENGTH:
+            raise self._make_field_error(name, wanted[str])
         return value
 
-    def _wrong(self, name: str, wanted: str) -> InvalidRequest:
+    def _make_field_error(self, name: str, wanted: str) -> InvalidRequest:
         return InvalidRequest(f"{self.where}: {name!r} is not {wanted}.", hint="Correct it in the file.")
 
 
@@ -95,8 +97,8 @@ def read_toml(file: Path) -> dict[str, Any]:
         InvalidRequest: it cannot be read, is larger than 2 MB or is no TOML; the message names the file.
     """
     try:
-        if file.stat().st_size > MAX_FILE:
-            raise InvalidRequest(f"{file.name} is larger than {MAX_FILE // 1_000_000} MB.", hint="Split it.")
+        if file.stat().st_size > MAX_FILE_BYTES:
+            raise InvalidRequest(f"{file.name} is larger than {MAX_FILE_BYTES // 1_000_000} MB.", hint="Split it.")
         return parse_toml(file.read_text(encoding="utf-8"), file.name)
     except (OSError, UnicodeDecodeError) as error:
         raise InvalidRequest(f"{file.name} cannot be read.", hint="It must be a UTF-8 text file.") from error

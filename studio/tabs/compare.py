@@ -19,18 +19,18 @@ from studio.core.user import User
 from studio.engine.jobs.job import Job
 from studio.engine.models.votes import Tally
 from studio.engine.studio import Studio
-from studio.tabs.common.cost_line import money
-from studio.tabs.common.current_user import user_of
-from studio.tabs.common.events import AT_ONCE, QUIET, Updates, toast, told
-from studio.tabs.common.tab import Shell, Tab
+from studio.tabs.common.cost_line import format_dollars
+from studio.tabs.common.current_user import get_user
+from studio.tabs.common.events import HIDDEN, UNQUEUED, Updates, make_toast, show_errors
+from studio.tabs.common.tab import PageContext, Tab
 
-PACE = 0.4  # s between two updates
-MOST = 6  # models at once
-_EMPTY = '<div class="stage-empty"><p>Pick two models or more, write one prompt, and look at their pictures side by side.</p></div>'
+COMPARE_INTERVAL = 0.4  # s between two updates
+MAX_MODELS = 6  # models at once
+_EMPTY_RESULT = '<div class="stage-empty"><p>Pick two models or more, write one prompt, and look at their pictures side by side.</p></div>'
 
 
 @dataclass(frozen=True)
-class Widgets:
+class CompareWidgets:
     """What the tab's handlers read and write."""
 
     prompt: gr.Textbox
@@ -39,29 +39,29 @@ class Widgets:
     blind: gr.Checkbox
     cost: gr.HTML
     go: gr.Button
-    stage: gr.HTML
+    result: gr.HTML
     ballot: gr.Row
     votes: tuple[gr.Button, gr.Button, gr.Button]  # for the left one, for none, for the right one
     tallies: gr.HTML
     pair: gr.State
 
 
-def build(studio: Studio, shell: Shell) -> None:
+def build_compare_tab(studio: Studio, shell: PageContext) -> None:
     """Lay the tab out and wire it up."""
-    widgets = _laid_out(studio)
+    widgets = _build_layout(studio)
     _wire_compare(studio, widgets)
     _wire_votes(studio, widgets)
-    listed = (lambda: gr.update(choices=_choices(studio)), None, widgets.models)
+    listed = (lambda: gr.update(choices=_list_choices(studio)), None, widgets.models)
     shell.lists.append(listed)
-    shell.blocks.load(*listed, **AT_ONCE)
+    shell.blocks.load(*listed, **UNQUEUED)
 
 
-def _laid_out(studio: Studio) -> Widgets:
+def _build_layout(studio: Studio) -> CompareWidgets:
     with gr.Row(elem_classes="easel"):
         with gr.Column(elem_classes="desk desk-prompt", min_width=0):
             prompt = gr.Textbox(label="Prompt", lines=3, elem_id="compare-prompt", max_length=20_000)
             models = gr.Dropdown(
-                _choices(studio), multiselect=True, max_choices=MOST, label="Models", elem_id="compare-models",
+                _list_choices(studio), multiselect=True, max_choices=MAX_MODELS, label="Models", elem_id="compare-models",
                 info="Local and cloud ones alike. Paid ones tell their price.",
             )  # fmt: skip
             seed = gr.Number(
@@ -78,68 +78,72 @@ def _laid_out(studio: Studio) -> Widgets:
             cost = gr.HTML(elem_id="compare-cost")
             go = gr.Button("Compare", variant="primary", elem_id="compare")
         with gr.Column(elem_classes="desk desk-result", min_width=0):
-            stage = gr.HTML(_EMPTY, elem_id="compare-stage")
+            result = gr.HTML(_EMPTY_RESULT, elem_id="compare-stage")
             with gr.Row(elem_classes="verbs", visible=False) as ballot:
                 left, tie, right = (
                     gr.Button(name, elem_id=f"vote-{name.lower()}") for name in ("Left", "Tie", "Right")
                 )
-            tallies = gr.HTML(_tallied(studio.engine.votes.tallies()), elem_id="tallies")
-    return Widgets(prompt, models, seed, blind, cost, go, stage, ballot, (left, tie, right), tallies, gr.State([]))
+            tallies = gr.HTML(_render_tallies(studio.engine.votes.tallies()), elem_id="tallies")
+    return CompareWidgets(
+        prompt, models, seed, blind, cost, go, result, ballot, (left, tie, right), tallies, gr.State([])
+    )
 
 
-def _wire_compare(studio: Studio, widgets: Widgets) -> None:
+def _wire_compare(studio: Studio, widgets: CompareWidgets) -> None:
     def compare(text: Any, chosen: Any, number: Any, unnamed: Any, request: gr.Request) -> Iterator[Updates]:
         try:
-            user = user_of(request)
-            jobs = _submitted(studio, str(text or ""), list(chosen or []), int(number or 0), user, blind=bool(unnamed))
+            user = get_user(request)
+            jobs = _submit_jobs(
+                studio, str(text or ""), list(chosen or []), int(number or 0), user, blind=bool(unnamed)
+            )
         except StudioError as error:
-            raise toast(error) from error
+            raise make_toast(error) from error
         hidden, names = bool(unnamed), [job.model.id for job in jobs]
         ended = False
         while not ended:
-            ended = all(job.snapshot.status.final for job in jobs)
+            ended = all(job.snapshot.status.is_final for job in jobs)
             yield {
-                widgets.stage: _side_by_side(studio, jobs, hidden=hidden),
+                widgets.result: _render_side_by_side(studio, jobs, hidden=hidden),
                 widgets.ballot: gr.update(visible=hidden and ended), widgets.pair: names if hidden and ended else [],
             }  # fmt: skip
-            time.sleep(0 if ended else PACE)
+            time.sleep(0 if ended else COMPARE_INTERVAL)
 
-    @told
-    def priced(text: Any, chosen: Any) -> str:
-        return _priced(studio, str(text or ""), list(chosen or []))
+    @show_errors
+    def update_price(text: Any, chosen: Any) -> str:
+        return _render_price(studio, str(text or ""), list(chosen or []))
 
     asked = [widgets.prompt, widgets.models, widgets.seed, widgets.blind]
-    shown: set[Any] = {widgets.stage, widgets.ballot, widgets.pair}
-    widgets.go.click(compare, asked, shown, **QUIET | {"api_name": "compare", "api_visibility": "public"})
+    shown: set[Any] = {widgets.result, widgets.ballot, widgets.pair}
+    widgets.go.click(compare, asked, shown, **HIDDEN | {"api_name": "compare", "api_visibility": "public"})
     changes = [widgets.prompt.change, widgets.models.change]
-    gr.on(changes, priced, [widgets.prompt, widgets.models], widgets.cost, trigger_mode="always_last", **AT_ONCE)
+    gr.on(changes, update_price, [widgets.prompt, widgets.models], widgets.cost, trigger_mode="always_last", **UNQUEUED)
 
 
-def _wire_votes(studio: Studio, widgets: Widgets) -> None:
-    def voting(place: int | None) -> Any:
-        @told
+def _wire_votes(studio: Studio, widgets: CompareWidgets) -> None:
+    def make_vote_handler(place: int | None) -> Any:
+        @show_errors
         def vote(names: Any, request: gr.Request) -> Updates:
             if not isinstance(names, list) or len(names) != 2:
                 raise InvalidRequest("There is nothing to vote on.", hint="Compare two models first, with Blind on.")
             winner, loser = (names[place], names[1 - place]) if place is not None else (names[0], names[1])
-            studio.engine.votes.cast(user_of(request).name, str(winner), str(loser), tie=place is None)
+            studio.engine.votes.cast(get_user(request).name, str(winner), str(loser), tie=place is None)
             said = "A tie between" if place is None else f"You preferred {escape(str(winner))}, of"
             gr.Info(f"{said} {escape(str(names[0]))} (left) and {escape(str(names[1]))} (right).")
-            counted = _tallied(studio.engine.votes.tallies())
+            counted = _render_tallies(studio.engine.votes.tallies())
             return {widgets.ballot: gr.update(visible=False), widgets.pair: [], widgets.tallies: counted}
 
         return vote
 
     shown: set[Any] = {widgets.ballot, widgets.pair, widgets.tallies}
     for button, place in zip(widgets.votes, (0, None, 1), strict=True):
-        button.click(voting(place), widgets.pair, shown, **QUIET)
+        button.click(make_vote_handler(place), widgets.pair, shown, **HIDDEN)
 
 
-def _choices(studio: Studio) -> list[tuple[str, str]]:
+def _list_choices(studio: Studio) -> list[tuple[str, str]]:
     return [(model.title, model.id) for model in studio.engine.models(Task.TXT2IMG) if not model.problem]
 
 
-def _submitted(studio: Studio, prompt: str, models: list[Any], seed: int, user: User, *, blind: bool) -> list[Job]:
+def _submit_jobs(studio: Studio, prompt: str, models: list[Any], seed: int, user: User, *, blind: bool) -> list[Job]:
     """A job per model; none is sent when one of them is refused."""
     if len(models) < 2:
         raise InvalidRequest("Comparing takes two models.", hint="Pick another one.")
@@ -147,22 +151,22 @@ def _submitted(studio: Studio, prompt: str, models: list[Any], seed: int, user: 
         raise InvalidRequest("A blind vote is between two models.", hint="Pick two, or switch Blind off.")
     if blind:
         random.shuffle(models)
-    requests = [_request(studio, prompt, str(name), seed) for name in models]
+    requests = [_build_request(studio, prompt, str(name), seed) for name in models]
     for request in requests:
         studio.engine.model(request.model).check(request)
     return [studio.engine.submit(request, user) for request in requests]
 
 
-def _request(studio: Studio, prompt: str, name: str, seed: int) -> GenerationRequest:
+def _build_request(studio: Studio, prompt: str, name: str, seed: int) -> GenerationRequest:
     takes_seed = Feature.SEED in studio.engine.model(name).features
     return GenerationRequest(model=name, prompt=prompt, seed=seed if takes_seed else None)
 
 
-def _side_by_side(studio: Studio, jobs: Sequence[Job], *, hidden: bool) -> str:
-    return f'<div class="beside">{"".join(_one(studio, job, place, hidden=hidden) for place, job in enumerate(jobs))}</div>'
+def _render_side_by_side(studio: Studio, jobs: Sequence[Job], *, hidden: bool) -> str:
+    return f'<div class="beside">{"".join(_render_job(studio, job, place, hidden=hidden) for place, job in enumerate(jobs))}</div>'
 
 
-def _one(studio: Studio, job: Job, place: int, *, hidden: bool) -> str:
+def _render_job(studio: Studio, job: Job, place: int, *, hidden: bool) -> str:
     now = job.snapshot
     title = ("Left", "Right")[place] if hidden else job.model.title
     if now.assets:
@@ -174,21 +178,29 @@ def _one(studio: Studio, job: Job, place: int, *, hidden: bool) -> str:
         body = f'<p class="note">{escape(now.loading or now.status.value)} {now.step}/{now.steps}</p>'
     spent = studio.engine.estimate(job.request)
     seconds = f"{now.seconds:.1f} s" if now.seconds is not None else ""
-    cost = "" if hidden else "free" if spent == 0 else "price unknown" if spent is None else f"about {money(spent)}"
+    cost = (
+        ""
+        if hidden
+        else "free"
+        if spent == 0
+        else "price unknown"
+        if spent is None
+        else f"about {format_dollars(spent)}"
+    )
     return f"<figure><figcaption><b>{escape(title)}</b> <span>{escape(' · '.join(filter(None, (seconds, cost))))}</span></figcaption>{body}</figure>"
 
 
-def _priced(studio: Studio, prompt: str, models: list[Any]) -> str:
+def _render_price(studio: Studio, prompt: str, models: list[Any]) -> str:
     """What all of them together would cost."""
     if not models:
         return ""
     amounts = [studio.engine.estimate(GenerationRequest(model=str(name), prompt=prompt[:20_000])) for name in models]
     known = sum(amount for amount in amounts if amount is not None)
     unknown = " and what nobody can tell" if None in amounts else ""
-    return f'<p class="note">{"Costs nothing" if known == 0 and not unknown else f"About {money(known)}{unknown}"}.</p>'
+    return f'<p class="note">{"Costs nothing" if known == 0 and not unknown else f"About {format_dollars(known)}{unknown}"}.</p>'
 
 
-def _tallied(tallies: Sequence[Tally]) -> str:
+def _render_tallies(tallies: Sequence[Tally]) -> str:
     if not tallies:
         return ""
     rows = "".join(
@@ -199,4 +211,4 @@ def _tallied(tallies: Sequence[Tally]) -> str:
     return f'<h3>Blind votes</h3><div class="table-frame"><table class="plain">{head}{rows}</table></div>'
 
 
-TAB = Tab(title="Compare", order=70, build=build)
+TAB = Tab(title="Compare", order=70, build=build_compare_tab)

@@ -26,91 +26,98 @@ from studio.tabs.common import (
     target_platform,
     template_fields,
 )
-from studio.tabs.common.choices import CUSTOM_SIZE, model_choices, schedule_choices
+from studio.tabs.common.choices import CUSTOM_SIZE, list_model_choices, list_schedule_choices
 from studio.tabs.common.control_values import read_units, write_units
-from studio.tabs.common.events import AT_ONCE, QUIET, Updates, told
+from studio.tabs.common.events import HIDDEN, UNQUEUED, Updates, show_errors
 from studio.tabs.common.form import Form
-from studio.tabs.common.form_guide import Guide
-from studio.tabs.common.form_values import SAME, read, request_of, write
-from studio.tabs.common.hires_fields import hires_fields
-from studio.tabs.common.result_panel import empty_stage, model_note
-from studio.tabs.common.tab import Shell, Tab
-from studio.tabs.common.tab_view import Desk
+from studio.tabs.common.form_guide import FormGuide
+from studio.tabs.common.form_values import SAME_AS_FIRST, parse_request, read_form, write_form
+from studio.tabs.common.hires_fields import build_hires_fields
+from studio.tabs.common.result_panel import render_empty_result, render_model_note
+from studio.tabs.common.tab import PageContext, Tab
+from studio.tabs.common.tab_view import TabView
 
 
-def build(studio: Studio, shell: Shell) -> None:
+def build_txt2img_tab(studio: Studio, shell: PageContext) -> None:
     """Lay the tab out and wire it up."""
-    guide = Guide(studio)
+    guide = FormGuide(studio)
     with gr.Row(elem_classes="easel"):
         with gr.Column(elem_classes="desk desk-prompt", min_width=0):
-            prompts = form_fields.prompt_fields()
+            prompts = form_fields.build_prompt_fields()
             counts = gr.HTML("", elem_classes="counts")
-            verbs = tab_view.verbs()
+            verbs = tab_view.build_action_buttons()
             price = gr.Column(min_width=0)
         with gr.Column(elem_classes="desk desk-result", min_width=0):
             model = studio.engine.model("")
-            result = tab_view.result(shell, "txt2img", empty_stage(guide.examples(model)))
+            result = tab_view.build_result_panel(shell, "txt2img", render_empty_result(guide.list_examples(model)))
         with gr.Column(elem_classes="desk desk-settings", min_width=0):
-            templates = template_fields.fold(studio)
-            fields, note, steering = _settings(studio, guide)
-            make_for = target_platform.fold(studio)
+            templates = template_fields.build_templates_accordion(studio)
+            fields, note, steering = _build_settings(studio, guide)
+            make_for = target_platform.build_target_accordion(studio)
             with gr.Accordion("Restore settings", open=False):
-                dropped, pasted, take = _restore_fields()
-    desk = Desk(
-        name="txt2img", form=Form(prompts | fields | make_for.fields), panel=tab_view.panel(shell, "txt2img", verbs, result), result=result, counts=counts,
+                dropped, pasted, take = _build_restore_fields()
+    desk = TabView(
+        name="txt2img", form=Form(prompts | fields | make_for.fields), panel=tab_view.build_job_panel(shell, "txt2img", verbs, result), result=result, counts=counts,
         note=note,
     )  # fmt: skip
-    model_chosen = _wire(studio, shell, guide, desk, steering)
-    target_platform.wire(studio, desk.form, make_for, Task.TXT2IMG, model_chosen)
-    template_fields.wire(studio, shell, desk.form, templates)
+    model_chosen = _wire_form(studio, shell, guide, desk, steering)
+    target_platform.wire_target_fields(studio, desk.form, make_for, Task.TXT2IMG, model_chosen)
+    template_fields.wire_templates(studio, shell, desk.form, templates)
     with price:
-        cost_line.cost_line(
-            shell, studio, desk, lambda values: read(values, model_selection.named(studio, str(values["model"])))
+        cost_line.add_cost_line(
+            shell,
+            studio,
+            desk,
+            lambda values: read_form(values, model_selection.get_selectable_model(studio, str(values["model"]))),
         )
     _wire_restore(studio, desk, pasted, dropped, take)
-    shell.send.target(
+    shell.send.add_target(
         "txt2img", "Txt2Img", tab="Txt2Img", outputs={*desk.form.components(), desk.note}, offered=False,
-        apply=lambda arrival: _filled(studio, desk, arrival.request, "") if arrival.request else {},
+        apply=lambda arrival: _fill_form(studio, desk, arrival.request, "") if arrival.request else {},
     )  # fmt: skip
 
 
 @dataclass(frozen=True)
-class _Steering:
+class _ControlSection:
     """The control units, and the frame around them that goes when the model has no use for them."""
 
     frame: gr.Accordion
-    units: list[control_fields.Unit]
+    units: list[control_fields.ControlUnitFields]
 
-    def shown(self, model: Model) -> Updates:
+    def show_for_model(self, model: Model) -> Updates:
         return {self.frame: gr.update(visible=Feature.CONTROL in model.features)}
 
 
-def _settings(studio: Studio, guide: Guide) -> tuple[dict[str, Component], gr.HTML, _Steering]:
+def _build_settings(studio: Studio, guide: FormGuide) -> tuple[dict[str, Component], gr.HTML, _ControlSection]:
     """Everything below the prompt, the common fields open and the rest folded."""
     models, model = studio.engine.models(Task.TXT2IMG), studio.engine.model("")
     weights = studio.store.weights()
-    fields = form_fields.model_fields(model_selection.listed(studio), model, guide.styles())
-    note = gr.HTML(model_note(model), elem_classes="model-note")
-    fields |= form_fields.size_fields(model) | form_fields.sampling_fields(model) | form_fields.seed_fields()
+    fields = form_fields.build_model_fields(model_selection.list_selectable_models(studio), model, guide.list_styles())
+    note = gr.HTML(render_model_note(model), elem_classes="model-note")
+    fields |= (
+        form_fields.build_size_fields(model)
+        | form_fields.build_sampling_fields(model)
+        | form_fields.build_seed_fields()
+    )
     with gr.Accordion("LoRA", open=False):
-        fields |= form_fields.lora_fields(weights)
+        fields |= form_fields.build_lora_fields(weights)
     with gr.Accordion("Hires pass", open=False):
-        fields |= hires_fields(models, model, weights)
+        fields |= build_hires_fields(models, model, weights)
     steers = Feature.CONTROL in model.features
     with gr.Accordion("ControlNet", open=False, visible=steers, elem_id="control") as frame:
-        units = control_fields.control_units(weights, studio.engine.models(Task.PREPROCESS), "", own=True)
-        fields |= control_fields.fields_of(units)
+        units = control_fields.build_control_units(weights, studio.engine.models(Task.PREPROCESS), "", own=True)
+        fields |= control_fields.collect_unit_fields(units)
     with gr.Accordion("Afterwards", open=False):
-        fields |= chain_fields.after_fields()
+        fields |= chain_fields.build_chain_fields()
     with gr.Accordion("X/Y/Z grid", open=False):
         gr.Markdown("One picture for every combination, and all of them on one labelled sheet.", elem_classes="hint")
-        fields |= form_fields.grid_fields()
+        fields |= form_fields.build_grid_fields()
     with gr.Accordion("More", open=False):
-        fields |= model_selection.fallback_fields(models) | form_fields.detail_fields(weights)
-    return fields, note, _Steering(frame, units)
+        fields |= model_selection.build_fallback_fields(models) | form_fields.build_detail_fields(weights)
+    return fields, note, _ControlSection(frame, units)
 
 
-def _restore_fields() -> tuple[gr.File, gr.Textbox, gr.Button]:
+def _build_restore_fields() -> tuple[gr.File, gr.Textbox, gr.Button]:
     dropped = gr.File(
         label="Drop a picture here", file_types=["image"], type="filepath", height=110, elem_id="restore-picture",
     )  # fmt: skip
@@ -121,58 +128,69 @@ def _restore_fields() -> tuple[gr.File, gr.Textbox, gr.Button]:
     return dropped, pasted, gr.Button("Use these settings", size="sm", elem_id="restore")
 
 
-def _wire(studio: Studio, shell: Shell, guide: Guide, desk: Desk, steering: _Steering) -> Any:
+def _wire_form(studio: Studio, shell: PageContext, guide: FormGuide, desk: TabView, steering: _ControlSection) -> Any:
     """Gives the event of choosing a model."""
     form, note, panel = desk.form, desk.note, desk.panel
 
-    def ask(values: dict[str, Any], user: User) -> GenerationRequest:
-        model = model_selection.named(studio, str(values["model"]))
-        wanted = read(values, model)
+    def build_request(values: dict[str, Any], user: User) -> GenerationRequest:
+        model = model_selection.get_selectable_model(studio, str(values["model"]))
+        wanted = read_form(values, model)
         if Feature.CONTROL in model.features and (units := read_units(values)):
-            wanted = request_of({**wanted.to_json(), "control": units})
-        wanted = guide.styled(chain_fields.with_chain(studio, wanted, values, user), values["styles"] or [])
-        return target_platform.goes_on(studio, values, wanted, user)
+            wanted = parse_request({**wanted.to_json(), "control": units})
+        wanted = guide.apply_styles(
+            chain_fields.append_chosen_chain(studio, wanted, values, user), values["styles"] or []
+        )
+        return target_platform.append_target_steps(studio, values, wanted, user)
 
-    @told
-    def choose(model_id: Any, job_id: Any) -> Updates:
-        model = model_selection.named(studio, str(model_id))
-        untouched = {panel.stage: empty_stage(guide.examples(model))} if not job_id else {}
-        return {**form_fields.for_model(form, model), note: model_note(model), **steering.shown(model), **untouched}
+    @show_errors
+    def choose_model(model_id: Any, job_id: Any) -> Updates:
+        model = model_selection.get_selectable_model(studio, str(model_id))
+        untouched = {panel.result: render_empty_result(guide.list_examples(model))} if not job_id else {}
+        return {
+            **form_fields.update_for_model(form, model),
+            note: render_model_note(model),
+            **steering.show_for_model(model),
+            **untouched,
+        }
 
-    tab_view.wire(studio, guide, desk, ask=ask, fill=lambda wanted: _filled(studio, desk, wanted, ""), outputs={note})
+    tab_view.wire_tab(
+        studio, guide, desk, ask=build_request, fill=lambda wanted: _fill_form(studio, desk, wanted, ""), outputs={note}
+    )
     tab_view.wire_memory(
-        studio, shell, desk, lambda kept: _restored(studio, desk, steering, kept), {note, steering.frame}
+        studio, shell, desk, lambda kept: _restore_form(studio, desk, steering, kept), {note, steering.frame}
     )
     control_fields.wire_previews(studio, form, steering.units)
-    chain_fields.wire_afterwards(studio, shell, form)
+    chain_fields.wire_chain_choice(studio, shell, form)
     return form["model"].input(
-        choose, [form["model"], panel.job], {*form.components(), note, steering.frame, panel.stage}, **AT_ONCE
+        choose_model, [form["model"], panel.job], {*form.components(), note, steering.frame, panel.result}, **UNQUEUED
     )
 
 
-def _wire_restore(studio: Studio, desk: Desk, pasted: gr.Textbox, dropped: gr.File, take: gr.Button) -> None:
+def _wire_restore(studio: Studio, desk: TabView, pasted: gr.Textbox, dropped: gr.File, take: gr.Button) -> None:
     form = desk.form
 
-    @told
-    def from_text(text: Any, prompt: Any) -> Updates:
-        wanted, passed_over = restore_settings.from_text(text if isinstance(text, str) and text.strip() else prompt)
-        return _filled(studio, desk, wanted, passed_over)
+    @show_errors
+    def restore_from_text(text: Any, prompt: Any) -> Updates:
+        wanted, passed_over = restore_settings.parse_settings_text(
+            text if isinstance(text, str) and text.strip() else prompt
+        )
+        return _fill_form(studio, desk, wanted, passed_over)
 
-    @told
-    def from_picture(path: str | None) -> Updates:
+    @show_errors
+    def restore_from_image(path: str | None) -> Updates:
         if path is None:
             return {}
-        return _filled(studio, desk, *restore_settings.from_picture(Path(path), studio.settings.current))
+        return _fill_form(studio, desk, *restore_settings.read_image_settings(Path(path), studio.settings.current))
 
     outputs = {*form.components(), desk.note}
-    take.click(from_text, [pasted, form["prompt"]], outputs, **QUIET)
-    dropped.upload(from_picture, dropped, outputs, **(QUIET | {"preprocess": True}))
+    take.click(restore_from_text, [pasted, form["prompt"]], outputs, **HIDDEN)
+    dropped.upload(restore_from_image, dropped, outputs, **(HIDDEN | {"preprocess": True}))
 
 
-def _filled(studio: Studio, desk: Desk, wanted: GenerationRequest, passed_over: str) -> Updates:
+def _fill_form(studio: Studio, desk: TabView, wanted: GenerationRequest, passed_over: str) -> Updates:
     """The updates that put `wanted` on the form; a model that is not here is named, and the rest is restored."""
     form, note = desk.form, desk.note
-    values = write(wanted) | write_units(wanted) | target_platform.written(wanted)
+    values = write_form(wanted) | write_units(wanted) | target_platform.write_targets(wanted)
     updates: Updates = {}
     try:
         model = studio.engine.model(wanted.model)
@@ -180,36 +198,40 @@ def _filled(studio: Studio, desk: Desk, wanted: GenerationRequest, passed_over: 
         del values["model"]
         gr.Warning(f"{error.message} The chosen model stays.", title="Model not here")
     else:
-        updates = {**form_fields.for_model(form, model), note: model_note(model)}
+        updates = {**form_fields.update_for_model(form, model), note: render_model_note(model)}
     width, height = values.get("width"), values.get("height")
     values |= {"size": CUSTOM_SIZE} if width and height else {}
-    for field, update in form.updates(values).items():
+    for field, update in form.make_updates(values).items():
         updates[field] = {**updates.get(field, {}), **update}
     if "sampler" in values and "model" in values:
-        choices = schedule_choices(studio.engine.model(wanted.model), values["sampler"])
+        choices = list_schedule_choices(studio.engine.model(wanted.model), values["sampler"])
         updates[form["schedule"]] = gr.update(choices=choices, value=values.get("schedule", choices[0]))
     if passed_over:
         gr.Info(passed_over, title="Settings restored")
     return updates
 
 
-def _restored(studio: Studio, desk: Desk, steering: _Steering, kept: dict[str, Any]) -> Updates:
+def _restore_form(studio: Studio, desk: TabView, steering: _ControlSection, kept: dict[str, Any]) -> Updates:
     """The updates that put back what the browser kept of the form."""
     form = desk.form
-    models = model_selection.listed(studio)
+    models = model_selection.list_selectable_models(studio)
     known = {model.id: model for model in models}
     model = known.get(kept.get("model", "")) or studio.engine.model("")
     kept["model"] = model.id
-    updates: Updates = {**form_fields.for_model(form, model), desk.note: model_note(model), **steering.shown(model)}
-    for field, update in form.updates(kept).items():
+    updates: Updates = {
+        **form_fields.update_for_model(form, model),
+        desk.note: render_model_note(model),
+        **steering.show_for_model(model),
+    }
+    for field, update in form.make_updates(kept).items():
         updates[field] = {**updates.get(field, {}), **update}
-    updates[form["model"]] = gr.update(choices=model_choices(models), value=model.id)
-    offered = model_choices(studio.engine.models(Task.TXT2IMG))
-    for name, choices in (("fallbacks", offered), ("hires_model", [(SAME, SAME), *offered])):
+    updates[form["model"]] = gr.update(choices=list_model_choices(models), value=model.id)
+    offered = list_model_choices(studio.engine.models(Task.TXT2IMG))
+    for name, choices in (("fallbacks", offered), ("hires_model", [(SAME_AS_FIRST, SAME_AS_FIRST), *offered])):
         updates[form[name]] = {**updates.get(form[name], gr.update()), "choices": choices}
-    choices = schedule_choices(model, str(kept.get("sampler", model.sampling.sampler)))
+    choices = list_schedule_choices(model, str(kept.get("sampler", model.sampling.sampler)))
     updates[form["schedule"]] = gr.update(choices=choices, value=kept.get("schedule", model.sampling.schedule))
     return updates
 
 
-TAB = Tab(title="Txt2Img", order=10, build=build)
+TAB = Tab(title="Txt2Img", order=10, build=build_txt2img_tab)

@@ -12,8 +12,8 @@ from PIL import Image
 
 from studio.vision import onnx
 
-SIDE = 960  # px of the long side at which faces are looked for; larger pictures are made smaller
-SURE = 0.75  # of 1: what counts as a face
+DETECTION_SIDE = 960  # px of the long side at which faces are looked for; larger pictures are made smaller
+MIN_SCORE = 0.75  # of 1: what counts as a face
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Face:
         return (self.box[2] - self.box[0]) * (self.box[3] - self.box[1])
 
 
-def find_faces(image: Image.Image, *, sure: float = SURE) -> tuple[Face, ...]:
+def find_faces(image: Image.Image, *, sure: float = MIN_SCORE) -> tuple[Face, ...]:
     """The faces in `image`, largest first. May be called from several threads at once.
 
     Raises:
@@ -41,26 +41,26 @@ def find_faces(image: Image.Image, *, sure: float = SURE) -> tuple[Face, ...]:
     from retinaface.postprocess import postprocess
     from retinaface.preprocess import preprocess
 
-    scale = min(1.0, SIDE / max(image.size))
+    scale = min(1.0, DETECTION_SIDE / max(image.size))
     size = (max(32, round(image.width * scale)), max(32, round(image.height * scale)))
     pixels = np.asarray(image.convert("RGB").resize(size, Image.Resampling.BILINEAR, reducing_gap=2.0))
     prepared = preprocess(pixels)
-    answers = [np.array(answer) for answer in onnx.run(_network(), prepared, "RetinaFace")]
+    answers = [np.array(answer) for answer in onnx.run_network(_load_network(), prepared, "RetinaFace")]
     found = postprocess(answers, *prepared.shape, score_threshold=sure)[0]
     across, down = image.width / size[0], image.height / size[1]
-    faces = [_face(one, across, down) for one in found]
+    faces = [_make_face(one, across, down) for one in found]
     return tuple(sorted(faces, key=lambda face: -face.area))
 
 
-def _face(one: Any, across: float, down: float) -> Face:
+def _make_face(one: Any, across: float, down: float) -> Face:
     box = (one.x * across, one.y * down, (one.x + one.width) * across, (one.y + one.height) * down)
     marks = tuple((float(point.x) * across, float(point.y) * down) for point in one.landmarks)
     return Face(box=box, landmarks=marks, score=float(one.score))
 
 
 @functools.cache
-def _network() -> Any:
+def _load_network() -> Any:
     """The network, loaded at the first use and kept."""
     from retinaface.weights import WEIGHTS
 
-    return onnx.session(Path("retinaface.onnx"), WEIGHTS)
+    return onnx.open_session(Path("retinaface.onnx"), WEIGHTS)

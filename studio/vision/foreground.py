@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
-from studio.core.annotate import on_white
+from studio.core.annotate import flatten_on_white
 from studio.vision import onnx
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ U2NETP = Path(__file__).parent / "weights" / "u2netp.onnx"
 _MEAN = (0.485, 0.456, 0.406)  # of the pictures that all of these networks learnt from
 _DEVIATION = (0.229, 0.224, 0.225)
 _FREE_SIDE = 1024  # px, for a network that takes any
-_CERTAIN = 0.06  # an opacity this near to 0 or 1 is meant to be it
+_CERTAIN_MARGIN = 0.06  # an opacity this near to 0 or 1 is meant to be it
 _GUIDED_SIDE = 1024  # px of the long side at which the edge is sought
 _GUIDED_RADIUS = 1 / 80  # of the short side
 _GUIDED_EPSILON = 1e-4  # a contrast of 1 in 100 counts as an edge
@@ -32,7 +32,7 @@ _COLOUR_RADII = (1 / 12, 1 / 120)  # of the short side: first where the backgrou
 
 
 @dataclass(frozen=True)
-class Network:
+class SegmentationNetwork:
     """A segmentation network in ONNX: (1, 3, side, side) in, (1, 1, side, side) out. Safe from several threads at once."""
 
     session: Any
@@ -40,13 +40,13 @@ class Network:
     logits: bool = False
 
     @classmethod
-    def load(cls, path: Path, *, logits: bool = False) -> Network:
+    def load(cls, path: Path, *, logits: bool = False) -> SegmentationNetwork:
         """The network in the file at `path`; with `logits` its answer is before the sigmoid.
 
         Raises:
             ModelBroken: not such a file.
         """
-        return cls(onnx.session(path), path.name, logits)
+        return cls(onnx.open_session(path), path.name, logits)
 
     def __call__(self, image: Image.Image) -> Image.Image:
         """The opacity (L, the size of `image`, which is RGB) of what stands in front, as coarse as the network sees it.
@@ -62,7 +62,7 @@ class Network:
         pixels = (small / max(float(small.max()), 1e-6) - np.array(_MEAN, np.float32)) / np.array(
             _DEVIATION, np.float32
         )
-        answer = onnx.run(self.session, pixels.transpose(2, 0, 1)[None], self.name)[0]
+        answer = onnx.run_network(self.session, pixels.transpose(2, 0, 1)[None], self.name)[0]
         found = answer.reshape(answer.shape[-2:])
         if self.logits:
             found = 1 / (1 + np.exp(-found))
@@ -71,17 +71,17 @@ class Network:
         return Image.fromarray((found * 255).round().astype(np.uint8)).resize(image.size, Image.Resampling.BICUBIC)
 
 
-def opacity(image: Image.Image, network: Network) -> Image.Image:
+def estimate_opacity(image: Image.Image, network: SegmentationNetwork) -> Image.Image:
     """The opacity (L, the image's size) that keeps the foreground of `image`, its edge laid along the picture's own. What
     was transparent before stays so."""
     from PIL import ImageChops
 
-    picture = on_white(image)
-    found = refined(network(picture), picture)
+    picture = flatten_on_white(image)
+    found = refine_mask(network(picture), picture)
     return ImageChops.darker(found, image.getchannel("A")) if image.mode == "RGBA" else found
 
 
-def refined(mask: Image.Image, image: Image.Image) -> Image.Image:
+def refine_mask(mask: Image.Image, image: Image.Image) -> Image.Image:
     """`mask` (L) with its soft edges moved to where `image` (RGB, of the same size) has edges, by the fast guided filter (He
     and Sun, 2015). What is surely inside or outside stays as it is."""
     import cv2
@@ -96,7 +96,7 @@ def refined(mask: Image.Image, image: Image.Image) -> Image.Image:
     unsure = cv2.GaussianBlur(unsure, (0, 0), max(1.0, radius / 2)).clip(0, 1)
     slope, offset, unsure = (
         cv2.resize(part, image.size, interpolation=cv2.INTER_LINEAR)
-        for part in (*_guided(guide, coarse, radius), unsure)
+        for part in (*_fit_guided_filter(guide, coarse, radius), unsure)
     )
     fine = offset
     pixels = np.asarray(image)
@@ -104,11 +104,11 @@ def refined(mask: Image.Image, image: Image.Image) -> Image.Image:
         fine += slope[..., channel] * (pixels[..., channel] * np.float32(1 / 255))
     given = np.asarray(mask, np.float32) / 255
     blended = given + (np.clip(fine, 0, 1) - given) * unsure
-    certain = (blended - _CERTAIN) / (1 - 2 * _CERTAIN)
+    certain = (blended - _CERTAIN_MARGIN) / (1 - 2 * _CERTAIN_MARGIN)
     return Image.fromarray((certain * 255).round().clip(0, 255).astype(np.uint8))
 
 
-def _guided(guide: Array, mask: Array, radius: int) -> tuple[Array, Array]:
+def _fit_guided_filter(guide: Array, mask: Array, radius: int) -> tuple[Array, Array]:
     """(slope, offset) of the local linear model mask = slope · guide + offset, averaged over windows of `radius` px."""
     import cv2
     import numpy as np
@@ -133,13 +133,14 @@ def cut_out(image: Image.Image, mask: Image.Image) -> Image.Image:
     the old background is left (blur fusion, Forte 2021)."""
     import numpy as np
 
-    picture = on_white(image)
+    picture = flatten_on_white(image)
     colours = np.array(picture)
     opacity = np.asarray(mask)
     soft = (opacity > 0) & (opacity < 255)
     if soft.any():
         front, back = (
-            np.asarray(each.resize(image.size, Image.Resampling.BILINEAR))[soft] for each in _sides(picture, mask)
+            np.asarray(each.resize(image.size, Image.Resampling.BILINEAR))[soft]
+            for each in _estimate_colours(picture, mask)
         )
         alpha = (opacity[soft].astype(np.float32) / 255)[:, None]
         missed = colours[soft] - alpha * front - (1 - alpha) * back
@@ -149,7 +150,7 @@ def cut_out(image: Image.Image, mask: Image.Image) -> Image.Image:
     return whole
 
 
-def _sides(image: Image.Image, mask: Image.Image) -> tuple[Image.Image, Image.Image]:
+def _estimate_colours(image: Image.Image, mask: Image.Image) -> tuple[Image.Image, Image.Image]:
     """What the foreground's and the background's colours are around each pixel, at a size that is quick to blur."""
     import cv2
     import numpy as np

@@ -11,7 +11,7 @@ from typing import Any
 from studio.core.errors import ModelBroken
 
 
-def session(path: Path, data: bytes | None = None) -> Any:
+def open_session(path: Path, data: bytes | None = None) -> Any:
     """The network in the file at `path`, or in `data` where the file was changed on the way in; safe from several threads
     at once.
 
@@ -25,11 +25,11 @@ def session(path: Path, data: bytes | None = None) -> Any:
     options.add_session_config_entry(
         "session.intra_op.allow_spinning", "0"
     )  # threads that wait take no core from others
-    with _failures(path.name):
+    with _map_errors(path.name):
         return onnxruntime.InferenceSession(path if data is None else data, options, providers=["CPUExecutionProvider"])
 
 
-def run(network: Any, pixels: Any, name: str) -> list[Any]:
+def run_network(network: Any, pixels: Any, name: str) -> list[Any]:
     """The answers to `pixels`, brought to the number format that the network's one input wants. `name` is what an error calls it.
 
     Raises:
@@ -39,12 +39,12 @@ def run(network: Any, pixels: Any, name: str) -> list[Any]:
 
     entry = network.get_inputs()[0]
     kind = np.float16 if "float16" in entry.type else np.float32
-    with _failures(name):
+    with _map_errors(name):
         return [np.asarray(answer, np.float32) for answer in network.run(None, {entry.name: pixels.astype(kind)})]
 
 
 @contextmanager
-def _failures(name: str) -> Iterator[None]:
+def _map_errors(name: str) -> Iterator[None]:
     """onnxruntime's errors share no base of their own."""
     said: Any = importlib.import_module("onnxruntime.capi.onnxruntime_pybind11_state")
     try:

@@ -16,14 +16,14 @@ from PIL import Image
 
 MAP_SIDE = 144  # px of the map's long side
 TEXT_SIDE = 480  # px of the long side at which text is looked for
-CELL = 4  # px of the map per node of the colour graph
-WEIGHTS = {"border": 0.35, "contrast": 0.25, "focus": 0.2, "spectrum": 0.2}
-FLOOR = 45  # percentile of the map that counts as nothing
-SHARPEN = 1.5  # exponent: the main thing over many small ones
-FLAT = 2  # of 255: neighbours this near are of one colour
-PRIOR = 0.55  # what the corners keep of the map; the centre keeps all
+CELL_SIDE = 4  # px of the map per node of the colour graph
+CUE_WEIGHTS = {"border": 0.35, "contrast": 0.25, "focus": 0.2, "spectrum": 0.2}
+FLOOR_PERCENTILE = 45  # percentile of the map that counts as nothing
+SHARPEN_EXPONENT = 1.5  # exponent: the main thing over many small ones
+FLAT_TOLERANCE = 2  # of 255: neighbours this near are of one colour
+CORNER_WEIGHT = 0.55  # what the corners keep of the map; the centre keeps all
 
-Map: TypeAlias = "np.ndarray[Any, np.dtype[np.float32]]"
+SaliencyMap: TypeAlias = "np.ndarray[Any, np.dtype[np.float32]]"
 
 
 @dataclass(frozen=True)
@@ -36,20 +36,27 @@ class Region:
     bottom: float
 
 
-def saliency(picture: Image.Image) -> Map:
+def compute_saliency(picture: Image.Image) -> SaliencyMap:
     """How much each place matters: float32, shape (height, width) with a long side of MAP_SIDE, not negative, sum 1. Pixels
     that are transparent do not matter; where nothing stands out, all places matter the same."""
     import cv2
 
-    small = _fitted(picture, MAP_SIDE)
+    small = _resize_to_side(picture, MAP_SIDE)
     opaque = np.asarray(small.getchannel("A"), np.float32) / 255 if small.mode == "RGBA" else None
-    lab = cv2.cvtColor(_flat(small), cv2.COLOR_RGB2LAB).astype(np.float32)
-    cues = {"border": _border(lab), "contrast": _contrast(lab), "focus": _focus(lab), "spectrum": _spectrum(lab)}
-    total = sum((WEIGHTS[name] * _scaled(cue) for name, cue in cues.items()), np.zeros(lab.shape[:2], np.float32))
-    total *= _centre(*total.shape)
+    lab = cv2.cvtColor(_flatten_rgb(small), cv2.COLOR_RGB2LAB).astype(np.float32)
+    cues = {
+        "border": _measure_border_distance(lab),
+        "contrast": _measure_contrast(lab),
+        "focus": _measure_focus(lab),
+        "spectrum": _measure_spectral_residual(lab),
+    }
+    total = sum(
+        (CUE_WEIGHTS[name] * _normalize_cue(cue) for name, cue in cues.items()), np.zeros(lab.shape[:2], np.float32)
+    )
+    total *= _make_centre_prior(*total.shape)
     if opaque is not None:
         total *= opaque
-    total = np.maximum(total - np.percentile(total, FLOOR), 0) ** SHARPEN
+    total = np.maximum(total - np.percentile(total, FLOOR_PERCENTILE), 0) ** SHARPEN_EXPONENT
     mass = float(total.sum())
     if mass < 1e-6:
         even = np.ones_like(total) if opaque is None or not opaque.any() else opaque
@@ -57,12 +64,12 @@ def saliency(picture: Image.Image) -> Map:
     return (total / mass).astype(np.float32)
 
 
-def text_regions(picture: Image.Image) -> tuple[Region, ...]:
+def find_text_regions(picture: Image.Image) -> tuple[Region, ...]:
     """Lines of text, as far as strokes of even height in a row tell; headings and captions, not every sign in a street."""
     import cv2
 
-    small = _fitted(picture, TEXT_SIDE)
-    grey = cv2.cvtColor(_flat(small), cv2.COLOR_RGB2GRAY)
+    small = _resize_to_side(picture, TEXT_SIDE)
+    grey = cv2.cvtColor(_flatten_rgb(small), cv2.COLOR_RGB2GRAY)
     height, width = grey.shape
     strokes = cv2.morphologyEx(grey, cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8))
     level, marks = cv2.threshold(strokes, 0, 255, cv2.THRESH_BINARY | cv2.THRESH_OTSU)
@@ -82,8 +89,8 @@ def text_regions(picture: Image.Image) -> tuple[Region, ...]:
 def is_graphic(picture: Image.Image) -> bool:
     """Whether the picture is drawn, or stands on a flat ground: most neighbouring pixels are of one colour, few colours are
     most of it."""
-    small = np.asarray(_fitted(picture, TEXT_SIDE).convert("RGB"), np.int32)
-    flat = np.abs(np.diff(small, axis=1)).max(axis=2) <= FLAT
+    small = np.asarray(_resize_to_side(picture, TEXT_SIDE).convert("RGB"), np.int32)
+    flat = np.abs(np.diff(small, axis=1)).max(axis=2) <= FLAT_TOLERANCE
     coarse = (small[::4, ::4] >> 3).reshape(-1, 3) @ np.array([1024, 32, 1])
     counts = np.sort(np.bincount(coarse))[-4:]
     return bool(flat.mean() > 0.7 and counts.sum() > 0.7 * coarse.size)
@@ -101,14 +108,14 @@ def _reads_like_text(line: np.ndarray[Any, Any]) -> bool:
     return bool(changes >= 0.8 * line.shape[1] / line.shape[0] and two_toned > 0.6)
 
 
-def _fitted(picture: Image.Image, side: int) -> Image.Image:
+def _resize_to_side(picture: Image.Image, side: int) -> Image.Image:
     scale = side / max(picture.size)
     size = (max(8, round(picture.width * scale)), max(8, round(picture.height * scale)))
     plain = picture if picture.mode in ("RGB", "RGBA") else picture.convert("RGB")
     return plain.resize(size, Image.Resampling.BILINEAR, reducing_gap=2.0)
 
 
-def _flat(picture: Image.Image) -> np.ndarray[Any, Any]:
+def _flatten_rgb(picture: Image.Image) -> np.ndarray[Any, Any]:
     """RGB pixels; what is transparent becomes grey."""
     if picture.mode == "RGBA":
         ground = Image.new("RGBA", picture.size, (128, 128, 128, 255))
@@ -116,14 +123,14 @@ def _flat(picture: Image.Image) -> np.ndarray[Any, Any]:
     return np.asarray(picture.convert("RGB"))
 
 
-def _border(lab: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+def _measure_border_distance(lab: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     """The colour difference summed along the cheapest path to the border, of the three borders that lie nearest: a subject
     that touches one side is no background."""
     import cv2
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import dijkstra
 
-    rows, columns = max(4, lab.shape[0] // CELL), max(4, lab.shape[1] // CELL)
+    rows, columns = max(4, lab.shape[0] // CELL_SIDE), max(4, lab.shape[1] // CELL_SIDE)
     cells = cv2.resize(cv2.GaussianBlur(lab, (5, 5), 0), (columns, rows), interpolation=cv2.INTER_AREA)
     index = np.arange(rows * columns).reshape(rows, columns)
     edges: list[tuple[Any, Any, Any]] = []
@@ -141,7 +148,7 @@ def _border(lab: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     return cv2.resize(np.minimum(kept, np.percentile(kept, 97)), lab.shape[1::-1], interpolation=cv2.INTER_LINEAR)
 
 
-def _contrast(lab: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+def _measure_contrast(lab: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     import cv2
 
     side = max(lab.shape[:2])
@@ -150,14 +157,14 @@ def _contrast(lab: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     return sum((np.linalg.norm(fine - around, axis=2) for around in wide), np.zeros(lab.shape[:2]))
 
 
-def _focus(lab: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+def _measure_focus(lab: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     import cv2
 
     detail = np.abs(cv2.Laplacian(lab[..., 0], cv2.CV_32F, ksize=3))
     return np.sqrt(cv2.GaussianBlur(detail, (0, 0), max(lab.shape[:2]) * 0.03))
 
 
-def _spectrum(lab: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+def _measure_spectral_residual(lab: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     import cv2
 
     spectrum = np.fft.fft2(cv2.resize(lab[..., 0], (64, 64), interpolation=cv2.INTER_AREA))
@@ -167,11 +174,11 @@ def _spectrum(lab: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     return cv2.resize(cv2.GaussianBlur(back.astype(np.float32), (0, 0), 2.5), lab.shape[1::-1])
 
 
-def _centre(height: int, width: int) -> np.ndarray[Any, Any]:
+def _make_centre_prior(height: int, width: int) -> np.ndarray[Any, Any]:
     y, x = np.ogrid[-1 : 1 : height * 1j, -1 : 1 : width * 1j]
-    return (PRIOR + (1 - PRIOR) * np.exp(-(x**2 + y**2))).astype(np.float32)
+    return (CORNER_WEIGHT + (1 - CORNER_WEIGHT) * np.exp(-(x**2 + y**2))).astype(np.float32)
 
 
-def _scaled(cue: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+def _normalize_cue(cue: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     low, high = np.percentile(cue, (2, 99))
     return np.clip((cue - low) / max(float(high - low), 1e-6), 0, 1).astype(np.float32)

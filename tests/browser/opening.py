@@ -16,9 +16,9 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from fakes import FAKE_MODEL, FakeBackend
-from serving import PASSWORDS, Served, running
-from social_pictures import social_parts as real_parts
-from social_studio import social_parts
+from serving import PASSWORDS, RunningStudio, serve_studio
+from social_pictures import make_real_social_parts as real_parts
+from social_studio import make_social_parts
 
 from studio.core.model import Model
 from studio.core.settings import Settings
@@ -32,7 +32,7 @@ CHROMIUM = next(
     (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None
 )
 EMBEDDED = Path(__file__).parents[2] / "models" / "embedded"
-PATIENCE = 60_000  # ms that any expectation waits
+TIMEOUT_MS = 60_000  # ms that any expectation waits
 
 
 @pytest.fixture(scope="session")
@@ -41,7 +41,7 @@ def browser() -> Iterator[Browser]:
         if os.environ.get("CI") == "true":
             pytest.fail("there is no Chromium, and CI must have one")
         pytest.skip("no Chromium here: apt install chromium")
-    expect.set_options(timeout=PATIENCE)
+    expect.set_options(timeout=TIMEOUT_MS)
     with sync_playwright() as playwright:
         flags = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
         opened = playwright.chromium.launch(executable_path=CHROMIUM, args=flags)
@@ -49,14 +49,14 @@ def browser() -> Iterator[Browser]:
         opened.close()
 
 
-class Window:
+class BrowserWindow:
     """One browser page; what its console complains about is kept."""
 
-    def __init__(self, page: Page, served: Served) -> None:
+    def __init__(self, page: Page, served: RunningStudio) -> None:
         self.page = page
         self.served = served
         self.complaints: list[str] = []
-        page.set_default_timeout(PATIENCE)
+        page.set_default_timeout(TIMEOUT_MS)
         page.on("console", lambda message: message.type == "error" and self.complaints.append(message.text))
         page.on("pageerror", lambda error: self.complaints.append(str(error)))
 
@@ -79,15 +79,15 @@ class Window:
         else:
             page.click(f"button[role=tab]:has-text('{title}')")
 
-    def until(self, happened: Callable[[], object]) -> None:
+    def wait_for(self, happened: Callable[[], object]) -> None:
         """Wait for something that the page does not show, and let the browser go on meanwhile."""
-        for _ in range(PATIENCE // 20):
+        for _ in range(TIMEOUT_MS // 20):
             if happened():
                 return
             self.page.wait_for_timeout(20)
         raise TimeoutError("it did not happen")
 
-    def stage(self, status: str) -> None:
+    def wait_for_status(self, status: str) -> None:
         """Wait until the result side shows a job in this status."""
         self.page.wait_for_selector(f'.stage[data-status="{status}"]')
 
@@ -104,43 +104,45 @@ class Opener:
     def __init__(self, browser: Browser, stack: ExitStack, folder: Path) -> None:
         self._browser, self._stack, self._folder = browser, stack, folder
 
-    def serve(self, *fakes: Model, held: bool = False, users: bool = False, **settings: Any) -> Served:
+    def serve(self, *fakes: Model, held: bool = False, users: bool = False, **settings: Any) -> RunningStudio:
         """A studio that draws fakes, step by step when `held`; `fakes` are its models, by default FAKE_MODEL."""
-        store, backend = _pipelines(self._folder / "models"), FakeBackend(*(fakes or (FAKE_MODEL,)), held=held)
+        store, backend = _make_pipelines(self._folder / "models"), FakeBackend(*(fakes or (FAKE_MODEL,)), held=held)
         return self._serve(backend, store, users=users, **{"default_model": "fake", **settings})
 
-    def serve_social(self) -> Served:
+    def serve_social(self) -> RunningStudio:
         """A studio with platform formats and templates; `backend` is the fake that draws and enlarges."""
-        social, painter, backends = social_parts(self._folder)
-        store = _pipelines(self._folder / "models")
+        social, painter, backends = make_social_parts(self._folder)
+        store = _make_pipelines(self._folder / "models")
         served = self._serve(backends, store, social=social, default_model="fake")
         served.backend = painter
         return served
 
-    def serve_embedded(self) -> Served:
+    def serve_embedded(self) -> RunningStudio:
         """A studio with the model that ships, wired as the program wires it."""
-        store = _pipelines(EMBEDDED.parent, discover("studio.pipelines.families", "PIPELINE"))
+        store = _make_pipelines(EMBEDDED.parent, discover("studio.pipelines.families", "PIPELINE"))
         return self._serve(store, store, models_dir=EMBEDDED.parent, preview_interval=0.1)
 
-    def serve_with(self, *backends: Any, **settings: Any) -> Served:
+    def serve_with(self, *backends: Any, **settings: Any) -> RunningStudio:
         """A studio over several backends, the first of which has the model "fake"."""
-        return self._serve(list(backends), _pipelines(self._folder / "models"), **{"default_model": "fake", **settings})
+        return self._serve(
+            list(backends), _make_pipelines(self._folder / "models"), **{"default_model": "fake", **settings}
+        )
 
-    def serve_formats(self) -> Served:
+    def serve_formats(self) -> RunningStudio:
         """A studio that makes the real platform formats of what it is given, and draws fakes."""
         social, backend = real_parts(self._folder)
         return self._serve(
-            [FakeBackend(), backend], _pipelines(self._folder / "models"), default_model="fake", social=social
+            [FakeBackend(), backend], _make_pipelines(self._folder / "models"), default_model="fake", social=social
         )
 
-    def _serve(self, backend: Any, store: LocalPipelines, **options: Any) -> Served:
-        studio = running(self._folder, backend=backend, page=mount, models=store, **options)
+    def _serve(self, backend: Any, store: LocalPipelines, **options: Any) -> RunningStudio:
+        studio = serve_studio(self._folder, backend=backend, page=mount, models=store, **options)
         return self._stack.enter_context(studio)
 
-    def window(self, served: Served, *, user: str = "", **options: Any) -> Window:
+    def open_window(self, served: RunningStudio, *, user: str = "", **options: Any) -> BrowserWindow:
         context = self._browser.new_context(**{"viewport": {"width": 1440, "height": 900}, **options})
         self._stack.callback(context.close)
-        window = Window(context.new_page(), served)
+        window = BrowserWindow(context.new_page(), served)
         if user:
             window.page.goto(served.url + "/login")
             window.page.fill("input[name=username]", user)
@@ -150,7 +152,7 @@ class Opener:
         return window
 
 
-def _pipelines(models: Path, specs: Sequence[Any] = ()) -> LocalPipelines:
+def _make_pipelines(models: Path, specs: Sequence[Any] = ()) -> LocalPipelines:
     catalog = Catalog(models, specs, models / ".cache")
     return LocalPipelines(lambda: Settings(models_dir=models), catalog, Hub(models, lambda: True, lambda: None))
 

@@ -7,16 +7,16 @@ from pathlib import Path
 
 import pytest
 from fakes import FAKE_MODEL, FakeBackend
-from opening import Opener, Window
+from opening import BrowserWindow, Opener
 from playwright.sync_api import Page, expect
 from providers import SENTINEL
-from serving import Served
-from vendor_server import Reply, VendorServer, serving
+from serving import RunningStudio
+from vendor_server import Reply, VendorServer, run_vendor_server
 from vendors.openai import OpenAI
 
 from studio.core.settings import Settings
-from studio.core.user import LOCAL
-from studio.engine.money.cloud_accounts import Clouds
+from studio.core.user import LOCAL_USER
+from studio.engine.money.cloud_accounts import CloudAccounts
 from studio.engine.money.keys import KeyStore
 from studio.providers.common.service_backend import Service
 from studio.providers.openai import PROVIDER
@@ -27,21 +27,21 @@ PAID = "GPT Image 2"
 
 @pytest.fixture
 def vendor() -> Iterator[VendorServer]:
-    with serving(OpenAI()) as server:
+    with run_vendor_server(OpenAI()) as server:
         yield server
 
 
-def opened(opener: Opener, folder: Path, vendor: VendorServer) -> tuple[Served, Window, Page]:
+def opened(opener: Opener, folder: Path, vendor: VendorServer) -> tuple[RunningStudio, BrowserWindow, Page]:
     """A studio with a fake that draws, and the service, which has no key yet."""
     keys = KeyStore(folder / "keys.json", {})
     openai = Service(PROVIDER, keys, lambda: vendor.url + "/v1")
     settings = Settings()
-    served = opener.serve_with(FakeBackend(FAKE_MODEL), openai, clouds=Clouds([openai], keys, lambda: settings))
-    window = opener.window(served)
+    served = opener.serve_with(FakeBackend(FAKE_MODEL), openai, clouds=CloudAccounts([openai], keys, lambda: settings))
+    window = opener.open_window(served)
     return served, window, window.open()
 
 
-def set_key(window: Window, key: str = SENTINEL) -> None:
+def set_key(window: BrowserWindow, key: str = SENTINEL) -> None:
     window.tab("Configurations")
     page = window.page
     page.click("#cloud input")
@@ -77,8 +77,8 @@ def test_a_locked_model_is_unlocked_priced_used_and_locked_again(
     expect(page.locator(".cost").first).to_contain_text("About $")
     expect(page.locator("#prompt textarea")).to_have_value("a red fox")
     page.click("#generate")
-    window.stage("finished")
-    assert len(vendor.sent("generations")) == 1
+    window.wait_for_status("finished")
+    assert len(vendor.find_requests("generations")) == 1
     page.reload()
     window.ready()
     window.tab("Configurations")
@@ -126,7 +126,7 @@ def test_a_model_that_cannot_be_reached_is_followed_by_the_one_named(
     vendor.fail(Reply(status=429, body={}, headers={"Retry-After": "0"}), path="generations", times=8)
     page.fill("#prompt textarea", "a red fox")
     page.click("#generate")
-    window.stage("finished")
-    [asset] = served.studio.engine.jobs(LOCAL, 1)[0].snapshot.assets
+    window.wait_for_status("finished")
+    [asset] = served.studio.engine.jobs(LOCAL_USER, 1)[0].snapshot.assets
     assert asset.request.model == FAKE_MODEL.id
     expect(page.locator("#stage")).to_contain_text("instead")

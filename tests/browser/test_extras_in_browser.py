@@ -9,34 +9,36 @@ from pathlib import Path
 import httpx
 import pytest
 from fakes import FAKE_MODEL, FakeBackend
-from opening import Opener, Window
+from opening import BrowserWindow, Opener
 from PIL import Image
 from playwright.sync_api import Page, expect
-from serving import Served
+from serving import RunningStudio
 
 from studio.core.settings import Settings
-from studio.finishing.finish_backend import Finishing
+from studio.finishing.finish_backend import FinishingBackend
 from studio.finishing.fonts import Fonts
 from studio.finishing.hidden_text import read_hidden
-from studio.pipelines.catalog.bundled_upscaler import unpack
+from studio.pipelines.catalog.bundled_upscaler import unpack_upscalers
 from studio.pipelines.catalog.catalog import Catalog
 from studio.pipelines.local_backend import LocalPipelines
 from studio.pipelines.upscale.enhancers import Enhancers
-from tests.foreign_pictures import A1111, png
+from tests.foreign_pictures import A1111, make_png_with_chunks
 
 pytestmark = pytest.mark.browser
 
 
-def opened(opener: Opener, folder: Path, **options: object) -> tuple[Served, Window, Page]:
+def opened(opener: Opener, folder: Path, **options: object) -> tuple[RunningStudio, BrowserWindow, Page]:
     """The tab over upscalers and finishing, and a fake that draws."""
     models = folder / "models"
-    unpack(models)
+    unpack_upscalers(models)
     settings = Settings(models_dir=models, device="cpu")
     catalog = Catalog(models, (), models / ".cache")
     local = LocalPipelines(lambda: settings, catalog, None, None)  # type: ignore[arg-type]
     enhancers = Enhancers(catalog, models, local.resources)
-    served = opener.serve_with(FakeBackend(FAKE_MODEL), enhancers, Finishing(Fonts(folder / "fonts")), device="cpu")
-    window = opener.window(served, **options)
+    served = opener.serve_with(
+        FakeBackend(FAKE_MODEL), enhancers, FinishingBackend(Fonts(folder / "fonts")), device="cpu"
+    )
+    window = opener.open_window(served, **options)
     window.open()
     window.tab("Extras")
     return served, window, window.page
@@ -56,7 +58,7 @@ def choose(page: Page, *paths: Path) -> None:
     expect(page.locator("#ext-pictures .pad-shown img")).to_have_count(len(paths))
 
 
-def generate(window: Window) -> None:
+def generate(window: BrowserWindow) -> None:
     window.page.click("#ext-generate")
     window.page.wait_for_selector('#ext-stage .stage[data-status="finished"]', timeout=120_000)
 
@@ -141,7 +143,7 @@ def test_settings_of_another_program_go_to_txt2img(opener: Opener, tmp_path: Pat
     _, _, page = opened(opener, tmp_path)
     page.click("button[role=tab]:has-text('Picture info')")
     path = tmp_path / "fox.png"
-    path.write_bytes(png(parameters=A1111))
+    path.write_bytes(make_png_with_chunks(parameters=A1111))
     page.set_input_files("#ext-info-file input[type=file]", path)
     expect(page.locator("#ext-info")).to_contain_text("AUTOMATIC1111")
     expect(page.locator("#ext-info")).to_contain_text("DPM++ 2M")

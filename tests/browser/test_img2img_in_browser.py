@@ -7,17 +7,17 @@ import dataclasses
 from pathlib import Path
 
 import pytest
-from fakes import draw
-from opening import Opener, Window
+from fakes import draw_fake_image
+from opening import BrowserWindow, Opener
 from PIL import Image
 from playwright.sync_api import Page, expect
-from serving import Served
+from serving import RunningStudio
 
 from studio.core.annotate import OptionSpec
 from studio.core.model import Model, Sizes
 from studio.core.request import GenerationRequest
 from studio.core.task import Task
-from studio.core.user import LOCAL
+from studio.core.user import LOCAL_USER
 
 pytestmark = pytest.mark.browser
 
@@ -41,10 +41,10 @@ DROP = """([selector, data]) => {
 }"""
 
 
-def opened(opener: Opener, **options: object) -> tuple[Served, Window, Page]:
+def opened(opener: Opener, **options: object) -> tuple[RunningStudio, BrowserWindow, Page]:
     """The tab, with one model that does nearly everything and a preprocessor."""
     served = opener.serve(PAINTER, EDGES, WORDS)
-    window = opener.window(served, **options)
+    window = opener.open_window(served, **options)
     page = window.open()
     page.click("button[role=tab]:has-text('Img2Img')")
     return served, window, page
@@ -52,7 +52,7 @@ def opened(opener: Opener, **options: object) -> tuple[Served, Window, Page]:
 
 def picture(folder: Path, width: int = 160, height: int = 96) -> Path:
     path = folder / "a picture.png"
-    draw(1, width, height).save(path)
+    draw_fake_image(1, width, height).save(path)
     return path
 
 
@@ -82,18 +82,18 @@ def stroke(page: Page, editor: str, start: tuple[float, float], end: tuple[float
     page.mouse.up()
 
 
-def generate(window: Window) -> None:
+def generate(window: BrowserWindow) -> None:
     """Press the button and wait for the new job's end."""
     old = window.page.locator("#i2i-stage .stage").get_attribute("data-job")
     window.page.click("#i2i-generate")
     window.page.wait_for_selector(f'#i2i-stage .stage[data-status="finished"]:not([data-job="{old}"])')
 
 
-def asked(served: Served) -> GenerationRequest:
+def asked(served: RunningStudio) -> GenerationRequest:
     return served.backend.seen[-1][0]
 
 
-def kept(served: Served, name: str | None) -> Image.Image:
+def kept(served: RunningStudio, name: str | None) -> Image.Image:
     assert name is not None
     path = next(served.studio.engine.outputs_dir.rglob(f"{name}.png"))
     with Image.open(path) as image:
@@ -111,7 +111,7 @@ def test_a_dropped_picture_is_worked_on(opener: Opener, tmp_path: Path) -> None:
     wanted = asked(served)
     assert (wanted.task, wanted.prompt, wanted.strength) == (Task.IMG2IMG, "a hat", 0.6)
     assert (wanted.width, wanted.height) == (160, 96)
-    assert kept(served, wanted.source).tobytes() == draw(1, 160, 96).tobytes()
+    assert kept(served, wanted.source).tobytes() == draw_fake_image(1, 160, 96).tobytes()
     assert window.complaints == []
 
 
@@ -207,7 +207,7 @@ def test_a_sketch_is_painted_into_the_source(opener: Opener, tmp_path: Path) -> 
     generate(window)
     source = kept(served, asked(served).source)
     assert source.getpixel((80, 48)) == (0, 255, 0)
-    assert source.getpixel((5, 5)) == draw(1, 160, 96).getpixel((5, 5))
+    assert source.getpixel((5, 5)) == draw_fake_image(1, 160, 96).getpixel((5, 5))
 
 
 def test_the_canvas_to_outpaint_is_shown_as_it_will_be(opener: Opener, tmp_path: Path) -> None:
@@ -261,12 +261,12 @@ def test_a_batch_works_on_every_picture(opener: Opener, tmp_path: Path) -> None:
     served, window, page = opened(opener)
     page.click("button:has-text('Batch: many pictures')")
     for name, seed in (("a", 1), ("b", 2)):
-        draw(seed, 32, 32).save(tmp_path / f"{name}.png")
+        draw_fake_image(seed, 32, 32).save(tmp_path / f"{name}.png")
     page.set_input_files("#i2i-batch input[type=file]", [tmp_path / "a.png", tmp_path / "b.png"])
     expect(page.locator("#i2i-batch .pad-facts")).to_have_text("2 pictures")
     generate(window)
     sources = [kept(served, request.source).tobytes() for request, _ in served.backend.seen]
-    assert sources == [draw(seed, 32, 32).tobytes() for seed in (1, 2)]
+    assert sources == [draw_fake_image(seed, 32, 32).tobytes() for seed in (1, 2)]
 
 
 def test_a_folder_of_odd_files_gives_its_pictures_and_tells_the_rest(opener: Opener, tmp_path: Path) -> None:
@@ -274,8 +274,8 @@ def test_a_folder_of_odd_files_gives_its_pictures_and_tells_the_rest(opener: Ope
     page.click("button:has-text('Batch: many pictures')")
     folder = tmp_path / "holiday"
     (folder / "deep").mkdir(parents=True)
-    draw(1, 32, 32).save(folder / "a.png")
-    draw(2, 32, 32).save(folder / "deep" / "b.webp", lossless=True)
+    draw_fake_image(1, 32, 32).save(folder / "a.png")
+    draw_fake_image(2, 32, 32).save(folder / "deep" / "b.webp", lossless=True)
     (folder / "notes.txt").write_text("no picture")
     (folder / "broken.png").write_bytes((folder / "a.png").read_bytes()[:60])
     with page.expect_file_chooser() as chooser:
@@ -330,11 +330,11 @@ def test_a_map_is_shown_and_taken_as_control_picture(opener: Opener, tmp_path: P
 
 def test_a_result_is_sent_on_and_tells_where_it_came_from(opener: Opener) -> None:
     served = opener.serve(PAINTER, EDGES)
-    window = opener.window(served)
+    window = opener.open_window(served)
     page = window.open()
     page.fill("#prompt textarea", "a red apple")
     page.keyboard.press("Control+Enter")
-    window.stage("finished")
+    window.wait_for_status("finished")
     drawn = asked(served)
     page.click("#txt2img-send-inpaint")
     expect(page.locator("#i2i-prompt textarea")).to_have_value("a red apple")
@@ -364,14 +364,14 @@ def test_a_result_is_dragged_back_onto_the_form(opener: Opener, tmp_path: Path) 
     page.drag_and_drop("#i2i-stage img.shown", "#i2i-source .pad")
     page.wait_for_function(f"!document.querySelector('#i2i-source img').src.includes('{first}')")
     generate(window)
-    made = served.studio.engine.assets(LOCAL, 1)[0]
+    made = served.studio.engine.assets(LOCAL_USER, 1)[0]
     assert [request.task for request in made.history] == [Task.IMG2IMG]
 
 
 @pytest.mark.torch
 def test_the_model_that_ships_repaints_what_is_masked_and_nothing_else(opener: Opener, tmp_path: Path) -> None:
     served = opener.serve_embedded()
-    window = opener.window(served)
+    window = opener.open_window(served)
     page = window.open()
     page.set_default_timeout(200_000)  # torch is imported and the model loaded on the way
     page.click("button[role=tab]:has-text('Img2Img')")
@@ -379,13 +379,13 @@ def test_the_model_that_ships_repaints_what_is_masked_and_nothing_else(opener: O
     page.fill("#i2i-steps input[type=number]", "4")
     page.fill("#i2i-prompt textarea", "a red apple")
     generate(window)
-    whole = served.studio.engine.assets(LOCAL, 1)[0]
+    whole = served.studio.engine.assets(LOCAL_USER, 1)[0]
     mode(page, "Inpaint")
     stroke(page, "#i2i-mask", (0.3, 0.3), (0.7, 0.3))
     generate(window)
-    part = served.studio.engine.assets(LOCAL, 1)[0]
+    part = served.studio.engine.assets(LOCAL_USER, 1)[0]
     assert (whole.request.task, part.request.task) == (Task.IMG2IMG, Task.INPAINT)
-    before, after = draw(1, 128, 128), Image.open(part.path).convert("RGB")
+    before, after = draw_fake_image(1, 128, 128), Image.open(part.path).convert("RGB")
     assert after.crop((0, 64, 128, 128)).tobytes() == before.crop((0, 64, 128, 128)).tobytes()
     assert after.getpixel((64, 38)) != before.getpixel((64, 38))
     assert window.complaints == []

@@ -8,7 +8,7 @@ from opening import Opener
 from PIL import Image
 from playwright.sync_api import Page, expect
 
-from studio.core.user import LOCAL
+from studio.core.user import LOCAL_USER
 
 pytestmark = pytest.mark.browser
 
@@ -20,14 +20,14 @@ def generate(page: Page, prompt: str) -> None:
 
 def test_a_prompt_becomes_a_picture_step_by_step(opener: Opener) -> None:
     served = opener.serve(held=True)
-    window = opener.window(served)
+    window = opener.open_window(served)
     page = window.open()
     generate(page, "a red apple")
     served.backend.release(2)
     expect(page.locator("#stage .status")).to_contain_text("Step 2 of 4")
     expect(page.locator("#stage img.forming")).to_be_visible()
     served.backend.release(2)
-    window.stage("finished")
+    window.wait_for_status("finished")
     shown = page.locator("#stage img.shown")
     expect(shown).to_have_attribute("alt", "Generated picture: a red apple")
     page.wait_for_function("document.querySelector('#stage img.shown').naturalWidth === 64")
@@ -37,26 +37,26 @@ def test_a_prompt_becomes_a_picture_step_by_step(opener: Opener) -> None:
 
 def test_stop_says_stopped_and_the_next_job_runs(opener: Opener) -> None:
     served = opener.serve(held=True)
-    window = opener.window(served)
+    window = opener.open_window(served)
     page = window.open()
     generate(page, "a boat")
     served.backend.release(1)
     expect(page.locator("#stage .status")).to_contain_text("Step 1 of 4")
-    job = served.studio.engine.job(page.locator("#stage .stage").get_attribute("data-job") or "", LOCAL)
+    job = served.studio.engine.job(page.locator("#stage .stage").get_attribute("data-job") or "", LOCAL_USER)
     page.click("#stop")
-    window.until(lambda: job.stopping)  # else the step below could be done before the wish arrives
+    window.wait_for(lambda: job.stop_reason)  # else the step below could be done before the wish arrives
     served.backend.release(1)
-    window.stage("cancelled")
+    window.wait_for_status("cancelled")
     expect(page.locator("#stage .status")).to_contain_text("Stopped")
     expect(page.locator("#stop")).to_be_disabled()
     served.backend.release(100)
     generate(page, "a second boat")
-    window.stage("finished")
+    window.wait_for_status("finished")
 
 
 def test_a_reload_brings_back_the_form_and_the_running_job(opener: Opener) -> None:
     served = opener.serve(held=True)
-    window = opener.window(served)
+    window = opener.open_window(served)
     page = window.open()
     page.fill("#negative-prompt textarea", "fog")
     generate(page, "a lighthouse")
@@ -66,17 +66,17 @@ def test_a_reload_brings_back_the_form_and_the_running_job(opener: Opener) -> No
     window.ready()
     expect(page.locator("#prompt textarea")).to_have_value("a lighthouse")
     expect(page.locator("#negative-prompt textarea")).to_have_value("fog")
-    window.stage("running")
+    window.wait_for_status("running")
     served.backend.release(3)
-    window.stage("finished")
+    window.wait_for_status("finished")
     assert len(served.backend.seen) == 1
 
 
 def test_a_dropped_picture_restores_its_settings(opener: Opener, tmp_path: Path) -> None:
     served = opener.serve()
-    page = (window := opener.window(served)).open()
+    page = (window := opener.open_window(served)).open()
     generate(page, "a green door, (shut:1.2)")
-    window.stage("finished")
+    window.wait_for_status("finished")
     seed = served.backend.seen[0][1][0].seed
     picture = next((tmp_path / "outputs").glob("2*/*.png"))
     page.fill("#prompt textarea", "something else")
@@ -87,7 +87,7 @@ def test_a_dropped_picture_restores_its_settings(opener: Opener, tmp_path: Path)
 
 
 def test_pasted_infotext_restores_its_settings(opener: Opener) -> None:
-    page = opener.window(opener.serve()).open()
+    page = opener.open_window(opener.serve()).open()
     page.click("button:has-text('Restore settings')")
     page.fill(
         "#restore-text textarea",
@@ -101,13 +101,13 @@ def test_pasted_infotext_restores_its_settings(opener: Opener) -> None:
 
 def test_a_grid_gives_its_cells_and_a_sheet(opener: Opener) -> None:
     served = opener.serve()
-    page = (window := opener.window(served)).open()
+    page = (window := opener.open_window(served)).open()
     page.click("button:has-text('X/Y/Z grid')")
     page.fill("#axis-x input", "Steps")
     page.keyboard.press("Enter")
     page.fill("#axis-x-values textarea", "2, 3")
     generate(page, "a hat")
-    window.stage("finished")
+    window.wait_for_status("finished")
     expect(page.locator("#stage .frame")).to_have_count(3)
     assert [request.steps for request, _ in served.backend.seen] == [2, 3]
     page.locator("#stage .frame").nth(2).click()
@@ -116,7 +116,7 @@ def test_a_grid_gives_its_cells_and_a_sheet(opener: Opener) -> None:
 
 def test_a_refusal_is_told_with_its_hint(opener: Opener) -> None:
     served = opener.serve()
-    page = opener.window(served).open()
+    page = opener.open_window(served).open()
     page.fill("#width input", "63")
     page.keyboard.press("Tab")
     generate(page, "a hat")
@@ -125,7 +125,7 @@ def test_a_refusal_is_told_with_its_hint(opener: Opener) -> None:
 
 
 def test_the_form_hides_what_the_picture_does_not_need_and_swaps_sides(opener: Opener) -> None:
-    page = opener.window(opener.serve()).open()
+    page = opener.open_window(opener.serve()).open()
     page.fill("#width input", "96")
     page.keyboard.press("Tab")
     page.click("#swap")
@@ -134,9 +134,9 @@ def test_the_form_hides_what_the_picture_does_not_need_and_swaps_sides(opener: O
 
 
 def test_the_recipe_shows_and_the_picture_enlarges(opener: Opener) -> None:
-    page = (window := opener.window(opener.serve())).open()
+    page = (window := opener.open_window(opener.serve())).open()
     generate(page, "a cup")
-    window.stage("finished")
+    window.wait_for_status("finished")
     page.click(".recipe summary")
     expect(page.locator(".recipe pre")).to_contain_text("Steps:")
     page.click('.segment[data-view="recipe"]')
@@ -149,7 +149,7 @@ def test_the_recipe_shows_and_the_picture_enlarges(opener: Opener) -> None:
 
 def test_a_setting_is_saved_and_a_bad_one_refused(opener: Opener) -> None:
     served = opener.serve()
-    page = opener.window(served).open()
+    page = opener.open_window(served).open()
     page.click("button[role=tab]:has-text('Configurations')")
     page.click("button:has-text('Output')")
     expect(page.locator("#set-output_quality input")).to_have_value("92")  # the page has filled the form
@@ -167,7 +167,7 @@ def test_a_setting_is_saved_and_a_bad_one_refused(opener: Opener) -> None:
 
 def test_only_an_administrator_sees_the_settings(opener: Opener) -> None:
     served = opener.serve(users=True)
-    bob, root = opener.window(served, user="bob"), opener.window(served, user="root")
+    bob, root = opener.open_window(served, user="bob"), opener.open_window(served, user="root")
     for window, count in ((bob, 0), (root, 1)):
         page = window.open()
         page.click("button[role=tab]:has-text('Configurations')")
@@ -177,7 +177,7 @@ def test_only_an_administrator_sees_the_settings(opener: Opener) -> None:
 
 @pytest.mark.parametrize("width", [390, 1024, 1440])
 def test_no_width_scrolls_sideways(opener: Opener, width: int) -> None:
-    window = opener.window(opener.serve(), viewport={"width": width, "height": 844})
+    window = opener.open_window(opener.serve(), viewport={"width": width, "height": 844})
     page = window.open()
     for tab in ("Txt2Img", "Img2Img", "Configurations"):
         window.tab(tab)
@@ -186,7 +186,7 @@ def test_no_width_scrolls_sideways(opener: Opener, width: int) -> None:
 
 
 def test_light_and_dark_are_a_click_and_remembered(opener: Opener) -> None:
-    window = opener.window(opener.serve(), color_scheme="light")
+    window = opener.open_window(opener.serve(), color_scheme="light")
     page = window.open()
     assert not page.evaluate("document.body.classList.contains('dark')")
     page.click("#look")
@@ -198,13 +198,13 @@ def test_light_and_dark_are_a_click_and_remembered(opener: Opener) -> None:
 
 @pytest.mark.torch
 def test_the_model_that_ships_draws_a_red_apple(opener: Opener, tmp_path: Path) -> None:
-    window = opener.window(opener.serve_embedded())
+    window = opener.open_window(opener.serve_embedded())
     page = window.open()
     page.set_default_timeout(200_000)  # torch is imported and the model loaded on the way
     page.fill("#steps input[type=number]", "100")  # long enough for a busy browser to see it form
     generate(page, "a red apple")
     page.wait_for_selector("#stage img.forming")
-    window.stage("finished")
+    window.wait_for_status("finished")
     assert window.complaints == []
     picture = Image.open(next((tmp_path / "outputs").glob("2*/*.png"))).convert("RGB")
     red, green, blue = picture.resize((1, 1), Image.Resampling.BOX, (40, 50, 88, 98)).getpixel((0, 0))

@@ -8,22 +8,22 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from opening import Opener, Window
+from opening import BrowserWindow, Opener
 from PIL import Image
 from playwright.sync_api import Page, expect
-from serving import Served
+from serving import RunningStudio
 
 from studio.core.task import Task
-from studio.core.user import LOCAL
+from studio.core.user import LOCAL_USER
 
 pytestmark = pytest.mark.browser
 OVER = "#stage .zones-over"
 
 
 @pytest.fixture
-def opened(opener: Opener) -> tuple[Served, Window, Page]:
+def opened(opener: Opener) -> tuple[RunningStudio, BrowserWindow, Page]:
     served = opener.serve_social()
-    window = opener.window(served)
+    window = opener.open_window(served)
     return served, window, window.open()
 
 
@@ -33,13 +33,15 @@ def choose_format(page: Page, words: str, prefix: str = "") -> None:
     page.keyboard.press("Enter")
 
 
-def generate(window: Window, prompt: str) -> None:
+def generate(window: BrowserWindow, prompt: str) -> None:
     window.page.fill("#prompt textarea", prompt)
     window.page.keyboard.press("Control+Enter")
-    window.stage("finished")
+    window.wait_for_status("finished")
 
 
-def test_a_picture_is_made_for_a_format_with_its_zones_over_it(opened: tuple[Served, Window, Page]) -> None:
+def test_a_picture_is_made_for_a_format_with_its_zones_over_it(
+    opened: tuple[RunningStudio, BrowserWindow, Page],
+) -> None:
     served, window, page = opened
     choose_format(page, "Instagram · Story")
     expect(page.locator("#width input")).to_have_value("48")
@@ -47,7 +49,7 @@ def test_a_picture_is_made_for_a_format_with_its_zones_over_it(opened: tuple[Ser
     expect(page.locator("#for-note")).to_contain_text("Cut to 1080 × 1920")
     generate(window, "a red apple")
     assert [request.task for request, _ in served.backend.seen] == [Task.TXT2IMG, Task.UPSCALE]
-    (asset,) = served.studio.engine.assets(LOCAL, 9)
+    (asset,) = served.studio.engine.assets(LOCAL_USER, 9)
     assert Image.open(asset.path).size == (1080, 1920)
     over, shown = page.locator(OVER), page.locator("#stage img.shown")
     expect(over).to_be_visible()
@@ -67,7 +69,7 @@ def test_a_picture_is_made_for_a_format_with_its_zones_over_it(opened: tuple[Ser
     assert window.complaints == []
 
 
-def test_a_reload_keeps_the_format(opened: tuple[Served, Window, Page]) -> None:
+def test_a_reload_keeps_the_format(opened: tuple[RunningStudio, BrowserWindow, Page]) -> None:
     _, window, page = opened
     choose_format(page, "X (Twitter) · Header")
     width = page.locator("#width input")
@@ -82,7 +84,7 @@ def test_a_reload_keeps_the_format(opened: tuple[Served, Window, Page]) -> None:
     expect(page.locator("#for-note")).to_contain_text("Cut to")
 
 
-def test_a_pack_is_one_job_with_a_zip(opened: tuple[Served, Window, Page]) -> None:
+def test_a_pack_is_one_job_with_a_zip(opened: tuple[RunningStudio, BrowserWindow, Page]) -> None:
     served, window, page = opened
     page.click("#make-for > button")
     page.fill("#for-pack input", "TikTok")
@@ -104,7 +106,9 @@ def test_a_pack_is_one_job_with_a_zip(opened: tuple[Served, Window, Page]) -> No
     assert window.complaints == []
 
 
-def test_a_changed_picture_is_made_for_a_format(opened: tuple[Served, Window, Page], tmp_path: Path) -> None:
+def test_a_changed_picture_is_made_for_a_format(
+    opened: tuple[RunningStudio, BrowserWindow, Page], tmp_path: Path
+) -> None:
     served, window, page = opened
     page.click("button[role=tab]:has-text('Img2Img')")
     Image.new("RGB", (128, 128), "teal").save(tmp_path / "a.png")
@@ -114,7 +118,7 @@ def test_a_changed_picture_is_made_for_a_format(opened: tuple[Served, Window, Pa
     expect(page.locator("#i2i-own-size input")).to_be_checked()
     page.click("#i2i-generate")
     page.wait_for_selector('#i2i-stage .stage[data-status="finished"]')
-    (asset,) = served.studio.engine.assets(LOCAL, 9)
+    (asset,) = served.studio.engine.assets(LOCAL_USER, 9)
     assert Image.open(asset.path).size == (1000, 1500)
     expect(page.locator("#i2i-stage .zones-over")).to_be_visible()
     page.click('#i2i-stage [data-act="compare"]')
@@ -122,7 +126,7 @@ def test_a_changed_picture_is_made_for_a_format(opened: tuple[Served, Window, Pa
     assert window.complaints == []
 
 
-def test_a_template_is_found_filled_in_and_used(opened: tuple[Served, Window, Page]) -> None:
+def test_a_template_is_found_filled_in_and_used(opened: tuple[RunningStudio, BrowserWindow, Page]) -> None:
     served, window, page = opened
     page.click("#templates > button")
     expect(page.locator("#template-cards .card").nth(39)).to_be_attached()
@@ -138,13 +142,15 @@ def test_a_template_is_found_filled_in_and_used(opened: tuple[Served, Window, Pa
     expect(page.locator("#negative-prompt textarea")).to_have_value("clutter, text, watermark, extra objects")
     expect(page.locator("#steps input[type=number]")).to_have_value("30")
     page.click("#generate")
-    window.stage("finished")
-    (asset,) = served.studio.engine.assets(LOCAL, 9)
+    window.wait_for_status("finished")
+    (asset,) = served.studio.engine.assets(LOCAL_USER, 9)
     assert (asset.width, asset.height) == (1080, 1350)
     assert window.complaints == []
 
 
-def test_own_templates_are_saved_taken_in_and_deleted(opened: tuple[Served, Window, Page], tmp_path: Path) -> None:
+def test_own_templates_are_saved_taken_in_and_deleted(
+    opened: tuple[RunningStudio, BrowserWindow, Page], tmp_path: Path
+) -> None:
     _, window, page = opened
     page.fill("#prompt textarea", "{subject} in fog")
     page.click("#templates > button")
@@ -169,7 +175,7 @@ def test_own_templates_are_saved_taken_in_and_deleted(opened: tuple[Served, Wind
 
 @pytest.mark.parametrize("width", [390, 1440])
 def test_the_folds_do_not_scroll_sideways(opener: Opener, width: int) -> None:
-    window = opener.window(opener.serve_social(), viewport={"width": width, "height": 844})
+    window = opener.open_window(opener.serve_social(), viewport={"width": width, "height": 844})
     page = window.open()
     page.click("#templates > button")
     page.click("#make-for > button")

@@ -8,13 +8,13 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from opening import Opener, Window
+from opening import BrowserWindow, Opener
 from PIL import Image, ImageChops, ImageStat
 from playwright.sync_api import Locator, Page, expect
-from serving import Served
-from social_pictures import ball, couple
+from serving import RunningStudio
+from social_pictures import make_ball, make_couple
 
-from studio.core.user import LOCAL
+from studio.core.user import LOCAL_USER
 
 pytestmark = pytest.mark.browser
 
@@ -22,9 +22,9 @@ STORY, POST, HEADER = "instagram.story", "instagram.feed_square", "twitter.heade
 TITLE = "Social Optimizer"
 
 
-def opened(opener: Opener, **options: object) -> tuple[Served, Window, Page]:
+def opened(opener: Opener, **options: object) -> tuple[RunningStudio, BrowserWindow, Page]:
     served = opener.serve_formats()
-    window = opener.window(served, **options)
+    window = opener.open_window(served, **options)
     page = window.open()
     window.tab(TITLE)
     page.wait_for_selector("#social-formats .formats-group")
@@ -80,7 +80,7 @@ def export(page: Page) -> dict[str, Image.Image]:
 
 def test_a_dragged_crop_is_exported_and_survives_a_reload(opener: Opener, tmp_path: Path) -> None:
     _served, window, page = opened(opener)
-    give(page, tmp_path, ball(2000, 1200))
+    give(page, tmp_path, make_ball(2000, 1200))
     choose(page, POST, STORY, HEADER)
     before, found = box(page, POST), card(page, POST).get_attribute("data-box") or ""
     drag(page, POST, 0.2)
@@ -95,7 +95,9 @@ def test_a_dragged_crop_is_exported_and_survives_a_reload(opener: Opener, tmp_pa
     assert {name: image.size for name, image in files.items()} == {
         "01-instagram-feed_square.jpg": (1080, 1080), "01-instagram-story.jpg": (1080, 1920), "01-twitter-header.jpg": (1500, 500),
     }  # fmt: skip
-    expected = ball(2000, 1200).crop((round(2000 * dragged[0]), 0, round(2000 * dragged[2]), 1200)).resize((108, 108))
+    expected = (
+        make_ball(2000, 1200).crop((round(2000 * dragged[0]), 0, round(2000 * dragged[2]), 1200)).resize((108, 108))
+    )
     post = files["01-instagram-feed_square.jpg"].resize((108, 108))
     assert max(ImageStat.Stat(ImageChops.difference(post, expected)).mean) < 3
     rows = page.locator("#social-results tbody tr")
@@ -118,13 +120,13 @@ def test_a_dragged_crop_is_exported_and_survives_a_reload(opener: Opener, tmp_pa
 
 def test_the_page_asks_before_a_person_is_left_out(opener: Opener, tmp_path: Path) -> None:
     served, _window, page = opened(opener)
-    give(page, tmp_path, couple())
+    give(page, tmp_path, make_couple())
     choose(page, STORY)
     expect(card(page, STORY)).to_have_attribute("data-verdict", "asks")
     expect(card(page, STORY)).to_contain_text("1 of 2 faces fit")
     page.click("#social-export")
     expect(page.get_by_text("Not all 2 faces fit into Instagram Story")).to_be_visible()
-    assert served.studio.engine.jobs(LOCAL) == []
+    assert served.studio.engine.jobs(LOCAL_USER) == []
     page.click("#social-extend input")
     page.click("[role=option]:has-text('Blurred border')")
     expect(card(page, STORY)).to_have_attribute("data-verdict", "filled")
@@ -135,7 +137,7 @@ def test_the_page_asks_before_a_person_is_left_out(opener: Opener, tmp_path: Pat
 
 def test_a_mark_moves_every_crop_and_zones_are_shown_but_not_baked_in(opener: Opener, tmp_path: Path) -> None:
     _served, window, page = opened(opener)
-    give(page, tmp_path, ball(1600, 600))
+    give(page, tmp_path, make_ball(1600, 600))
     choose(page, POST, STORY)
     assert box(page, STORY)[2] > 0.6
     sheet = page.locator(".focus-sheet").bounding_box()
@@ -170,7 +172,7 @@ def test_own_formats_and_refusals_and_a_phone(opener: Opener, tmp_path: Path) ->
     _served, _window, page = opened(opener, viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True)
     page.click("#social-export")
     expect(page.get_by_text("There is no picture.")).to_be_visible()
-    give(page, tmp_path, ball(), ball(500, 800))
+    give(page, tmp_path, make_ball(), make_ball(500, 800))
     expect(page.locator("#social-pictures .pad-facts")).to_have_text("2 pictures")
     page.click("#social-export")
     expect(page.get_by_text("No format is chosen.")).to_be_visible()
@@ -195,18 +197,18 @@ def test_own_formats_and_refusals_and_a_phone(opener: Opener, tmp_path: Path) ->
 
 def test_a_result_is_sent_here_from_another_tab(opener: Opener, tmp_path: Path) -> None:
     served = opener.serve_formats()
-    window = opener.window(served)
+    window = opener.open_window(served)
     page = window.open()
     page.fill("#prompt textarea", "a red apple")
     page.click("#generate")
-    window.stage("finished")
+    window.wait_for_status("finished")
     page.click("#txt2img-send-social")
     expect(page.locator("#social-pictures .pad-facts")).to_have_text("64 × 64")
     choose(page, POST)
     expect(card(page, POST)).to_contain_text("it is enlarged 16.9 times")
     page.click("#social-export")
     page.wait_for_selector("#social-zip")
-    asset = served.studio.engine.assets(LOCAL, 1)[0]
+    asset = served.studio.engine.assets(LOCAL_USER, 1)[0]
     assert asset.label == POST
     assert [request.prompt for request in asset.history] == ["a red apple"]
     assert window.complaints == []

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from vendor_server import Reply, Seen
+from vendor_server import ReceivedRequest, Reply
 
 from studio.core.provider import ProviderSpec
 
@@ -16,7 +16,7 @@ class Vendor:
     when it refuses, with the name of the error that each must become."""
 
     spec: ProviderSpec
-    stand_in: Callable[[], Callable[[Seen], Reply]]
+    stand_in: Callable[[], Callable[[ReceivedRequest], Reply]]
     model: str
     path: str
     statuses: tuple[tuple[int, object, str], ...]

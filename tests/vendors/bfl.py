@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from providers import SENTINEL
-from vendor_server import Reply, Seen, png
+from vendor_server import ReceivedRequest, Reply, make_png
 
 from studio.providers.bfl import PROVIDER
 from vendors import Vendor
 
-_FLUX2 = {
+_FLUX2_FIELDS = {
     "prompt",
     "input_image",
     "input_image_2",
@@ -21,12 +21,21 @@ _FLUX2 = {
     "output_format",
     "safety_tolerance",
 }
-_TEN = {"prompt", "width", "height", "seed", "output_format", "safety_tolerance", "prompt_upsampling", "image_prompt"}
+_FLUX1_FIELDS = {
+    "prompt",
+    "width",
+    "height",
+    "seed",
+    "output_format",
+    "safety_tolerance",
+    "prompt_upsampling",
+    "image_prompt",
+}
 FIELDS: dict[str, set[str]] = {
     "flux-3-image": {"prompt", "images", "aspect_ratio", "resolution", "safety_tolerance", "grounding", "version"},
-    "flux-2-max": _FLUX2, "flux-2-pro": _FLUX2, "flux-2-klein-4b": _FLUX2, "flux-2-klein-9b": _FLUX2,
-    "flux-2-flex": _FLUX2 | {"guidance", "steps", "prompt_upsampling"},
-    "flux-pro-1.1": _TEN, "flux-dev": _TEN | {"steps", "guidance"},
+    "flux-2-max": _FLUX2_FIELDS, "flux-2-pro": _FLUX2_FIELDS, "flux-2-klein-4b": _FLUX2_FIELDS, "flux-2-klein-9b": _FLUX2_FIELDS,
+    "flux-2-flex": _FLUX2_FIELDS | {"guidance", "steps", "prompt_upsampling"},
+    "flux-pro-1.1": _FLUX1_FIELDS, "flux-dev": _FLUX1_FIELDS | {"steps", "guidance"},
     "flux-pro-1.1-ultra": {"prompt", "aspect_ratio", "raw", "seed", "output_format", "image_prompt", "safety_tolerance"},
     "flux-kontext-pro": {"prompt", "input_image", "input_image_2", "aspect_ratio", "seed", "output_format", "safety_tolerance"},
     "flux-kontext-max": {"prompt", "input_image", "input_image_2", "aspect_ratio", "seed", "output_format", "safety_tolerance"},
@@ -43,17 +52,17 @@ class Bfl:
         self.looks = 0
         self.ends: dict[str, Any] | None = None
 
-    def __call__(self, seen: Seen) -> Reply:
+    def __call__(self, seen: ReceivedRequest) -> Reply:
         if seen.path == "/sample.png":
             ours = "x-key" not in seen.headers
-            return Reply(body=png()) if ours else Reply(status=400, body={"detail": "the key came along"})
+            return Reply(body=make_png()) if ours else Reply(status=400, body={"detail": "the key came along"})
         if seen.headers.get("x-key") != SENTINEL:
             return Reply(status=403, body={"detail": "Not authenticated"})
         if seen.path == "/v1/credits":
             return Reply(body={"credits": 42})
         host = f"http://{seen.headers['Host']}"
         if seen.path == "/v1/get_result":
-            return self._look(host)
+            return self._handle_poll(host)
         name = seen.path.removeprefix("/v1/")
         if seen.method != "POST" or name not in FIELDS:
             return Reply(status=404, body={"detail": "Not Found"})
@@ -62,7 +71,7 @@ class Bfl:
             return Reply(status=422, body={"detail": [{"loc": ["body", *extra], "msg": "not allowed", "type": "x"}]})
         return Reply(body={"id": "task", "polling_url": f"{host}/v1/get_result?id=task", "cost": 4.5})
 
-    def _look(self, host: str) -> Reply:
+    def _handle_poll(self, host: str) -> Reply:
         self.looks += 1
         if self.looks % 3:
             return Reply(body={"id": "task", "status": "Pending", "result": None})

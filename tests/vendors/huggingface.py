@@ -6,14 +6,14 @@ import base64
 from typing import Any
 
 from providers import SENTINEL
-from vendor_server import Reply, Seen, png
+from vendor_server import ReceivedRequest, Reply, make_png
 
 from studio.providers.huggingface import PROVIDER
 from vendors import Vendor
 
-_DRAWS = {"width", "height", "seed", "negative_prompt", "num_inference_steps", "guidance_scale"}
-_EDITS = {"prompt", "num_inference_steps", "guidance_scale"}
-B64 = base64.b64encode(png()).decode()
+_DRAW_FIELDS = {"width", "height", "seed", "negative_prompt", "num_inference_steps", "guidance_scale"}
+_EDIT_FIELDS = {"prompt", "num_inference_steps", "guidance_scale"}
+B64 = base64.b64encode(make_png()).decode()
 
 
 class HuggingFace:
@@ -25,21 +25,21 @@ class HuggingFace:
         self.looks = 0
         self.ends: dict[str, Any] = {}
 
-    def __call__(self, seen: Seen) -> Reply:
+    def __call__(self, seen: ReceivedRequest) -> Reply:
         host = f"http://{seen.headers['Host']}"
         if seen.path == "/files/out.png":
-            return Reply(body=png()) if "Authorization" not in seen.headers else Reply(status=400)
+            return Reply(body=make_png()) if "Authorization" not in seen.headers else Reply(status=400)
         if seen.path.startswith("/api/models/"):
-            return self._model(seen)
+            return self._handle_model(seen)
         if seen.headers.get("Authorization") not in [f"Bearer {key}" for key in self.keys]:
             return Reply(status=401, body={"error": "Invalid username or password."})
         if seen.path == "/api/whoami-v2":
             return Reply(body={"name": "ada", "type": "user"})
         if seen.path.startswith("/models/"):
-            return self._plain(seen)
-        return self._routed(seen, host)
+            return self._handle_inference(seen)
+        return self._handle_routed(seen, host)
 
-    def _model(self, seen: Seen) -> Reply:
+    def _handle_model(self, seen: ReceivedRequest) -> Reply:
         name = seen.path.removeprefix("/api/models/")
         task = "image-to-image" if "Kontext" in name else "text-to-image"
         served = {self.provider: {"status": "live", "providerId": f"{self.provider}/x", "task": task}}
@@ -52,19 +52,19 @@ class HuggingFace:
             }
         )
 
-    def _plain(self, seen: Seen) -> Reply:
+    def _handle_inference(self, seen: ReceivedRequest) -> Reply:
         given = seen.json
         parameters = given.get("parameters", {})
-        known = _EDITS if "Kontext" in seen.path else _DRAWS
+        known = _EDIT_FIELDS if "Kontext" in seen.path else _DRAW_FIELDS
         if set(given) - {"inputs", "parameters"} or set(parameters) - known or not given.get("inputs"):
             return Reply(status=422, body={"error": f"unknown {set(given)} {set(parameters) - known}"})
         if any(value is None for value in parameters.values()):
             return Reply(status=422, body={"error": "null"})
-        return Reply(body=png())
+        return Reply(body=make_png())
 
-    def _routed(self, seen: Seen, host: str) -> Reply:
+    def _handle_routed(self, seen: ReceivedRequest, host: str) -> Reply:
         if seen.method == "GET":
-            return self._look(seen, host)
+            return self._handle_poll(seen, host)
         given = seen.json
         match seen.path:
             case "/fal-ai/fal-ai/x" if seen.query.get("_subdomain") == "queue" and given.get("image_url"):
@@ -89,7 +89,7 @@ class HuggingFace:
             case _:
                 return Reply(status=404, body={"error": f"no route {seen.path} {seen.query} {sorted(given)}"})
 
-    def _look(self, seen: Seen, host: str) -> Reply:
+    def _handle_poll(self, seen: ReceivedRequest, host: str) -> Reply:
         self.looks += 1
         done, place = self.looks > 2, f"{host}/files/out.png"
         if seen.path == "/wavespeed/api/v3/predictions/t/result":

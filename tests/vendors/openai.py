@@ -6,28 +6,28 @@ import base64
 from typing import Any
 
 from providers import SENTINEL
-from vendor_server import Reply, Seen, png
+from vendor_server import ReceivedRequest, Reply, make_png
 
 from studio.providers.openai import PROVIDER
 from vendors import Vendor
 
-GENERATE = {
+GENERATE_FIELDS = {
     "prompt", "model", "n", "size", "quality", "background", "output_format", "output_compression", "moderation",
     "complexity", "safety_identifier",
 }  # fmt: skip
-EDIT = GENERATE - {"moderation"}
+EDIT_FIELDS = GENERATE_FIELDS - {"moderation"}
 
 
-def error(status: int, code: str, text: str = "no") -> Reply:
+def make_error(status: int, code: str, text: str = "no") -> Reply:
     return Reply(status=status, body={"error": {"message": text, "type": "x", "param": None, "code": code}})
 
 
 class OpenAI:
     """Tells the tokens that it used; refuses what today's models refuse."""
 
-    def __call__(self, seen: Seen) -> Reply:
+    def __call__(self, seen: ReceivedRequest) -> Reply:
         if seen.headers.get("Authorization") != f"Bearer {SENTINEL}":
-            return error(401, "invalid_api_key")
+            return make_error(401, "invalid_api_key")
         if seen.path == "/v1/models":
             data = [
                 {"id": "gpt-image-2.6-flare", "object": "model", "created": 1, "owned_by": "x"},
@@ -35,22 +35,22 @@ class OpenAI:
             ]
             return Reply(body={"object": "list", "data": data})
         if seen.path == "/v1/images/generations":
-            return self._made(seen.json, GENERATE)
+            return self._handle_images(seen.json, GENERATE_FIELDS)
         if seen.path == "/v1/images/edits":
             if not (seen.files.keys() & {"image", "image[]"}):
-                return error(400, "missing_required_parameter", "image")
-            return self._made(seen.form, EDIT)
-        return error(404, "not_found")
+                return make_error(400, "missing_required_parameter", "image")
+            return self._handle_images(seen.form, EDIT_FIELDS)
+        return make_error(404, "not_found")
 
-    def _made(self, given: dict[str, Any], known: set[str]) -> Reply:
+    def _handle_images(self, given: dict[str, Any], known: set[str]) -> Reply:
         if set(given) - known:
-            return error(400, "unknown_parameter", f"Unknown parameter: {sorted(set(given) - known)}")
+            return make_error(400, "unknown_parameter", f"Unknown parameter: {sorted(set(given) - known)}")
         if given["model"].startswith("dall-e"):
-            return error(400, "image_generation_user_error", "The model does not exist")
+            return make_error(400, "image_generation_user_error", "The model does not exist")
         width, _, height = str(given.get("size", "1024x1024")).partition("x")
         if int(width) % 16 or int(height) % 16:
-            return error(400, "invalid_value", "size")
-        data = [{"b64_json": base64.b64encode(png()).decode()} for _ in range(int(given.get("n", 1)))]
+            return make_error(400, "invalid_value", "size")
+        data = [{"b64_json": base64.b64encode(make_png()).decode()} for _ in range(int(given.get("n", 1)))]
         usage = {
             "input_tokens": 114, "input_tokens_details": {"text_tokens": 14, "image_tokens": 100}, "output_tokens": 280,
             "total_tokens": 394,

@@ -26,7 +26,7 @@ STAGES = (
 )
 
 
-def parse() -> argparse.Namespace:
+def parse_arguments() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(prog="python -m tools.embedded", description="Make the embedded model, by stages.")
     parser.add_argument("stage", choices=STAGES)
@@ -37,7 +37,7 @@ def parse() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def run_of(arguments: argparse.Namespace) -> Run:
+def build_run(arguments: argparse.Namespace) -> Run:
     """Return the training call that the command line asks for."""
     from .trainer import Run
 
@@ -45,75 +45,75 @@ def run_of(arguments: argparse.Namespace) -> Run:
     return Run(arguments.minutes, arguments.plan or arguments.minutes, workers, max(1, arguments.threads // workers))
 
 
-def run(arguments: argparse.Namespace) -> None:
+def run_stage(arguments: argparse.Namespace) -> None:
     """Run one stage; each imports only what it needs."""
     minutes = arguments.minutes
     if arguments.stage == "fetch":
-        from .fetch import fetch
+        from .fetch import fetch_packages
 
-        fetch()
+        fetch_packages()
     elif arguments.stage == "render":
-        from .render import render
+        from .render import render_images
 
-        render()
+        render_images()
     elif arguments.stage in ("vae", "decoder"):
-        from .vae import train
+        from .vae import train_vae
 
-        train(minutes, decoder_only=arguments.stage == "decoder")
+        train_vae(minutes, decoder_only=arguments.stage == "decoder")
     elif arguments.stage == "text":
-        from .text import distil
+        from .text import distil_text_encoder
 
-        distil(minutes)
+        distil_text_encoder(minutes)
     elif arguments.stage == "cache":
-        from .cache import cache
+        from .cache import write_cache
 
-        cache()
+        write_cache()
     elif arguments.stage == "unet":
-        from .trainer import train as train_module
-        from .unet import prepare
+        from .trainer import train_module
+        from .unet import prepare_unet
 
-        train_module(run_of(arguments), prepare)
+        train_module(build_run(arguments), prepare_unet)
     elif arguments.stage == "control":
-        from .control import ensure_pairs, export_control, prepare
-        from .trainer import train as train_module
+        from .control import ensure_pairs, export_control, prepare_control
+        from .trainer import train_module
 
         ensure_pairs()
-        train_module(run_of(arguments), prepare)
+        train_module(build_run(arguments), prepare_control)
         export_control()
     elif arguments.stage == "lora":
         from .lora import ensure_pictures, export_lora
-        from .lora import prepare as prepare_lora
-        from .trainer import train as train_module
+        from .lora import prepare_lora as prepare_lora
+        from .trainer import train_module
 
         ensure_pictures()
-        train_module(run_of(arguments), prepare_lora)
+        train_module(build_run(arguments), prepare_lora)
         export_lora()
     elif arguments.stage == "steer":
-        from .steer import steer
+        from .steer import measure_steering
 
-        steer()
+        measure_steering()
     elif arguments.stage == "judge":
         from .judge import train_judge
 
         train_judge(minutes)
     elif arguments.stage == "eval":
-        from .evaluate import evaluate
+        from .evaluate import evaluate_model
 
-        evaluate()
+        evaluate_model()
     else:
-        from .export import export
+        from .export import export_model
 
-        export()
+        export_model()
 
 
 def main() -> None:
     """Run the stage that the command line names."""
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    arguments = parse()
+    arguments = parse_arguments()
     import torch
 
     torch.set_num_threads(arguments.threads)
-    run(arguments)
+    run_stage(arguments)
 
 
 if __name__ == "__main__":

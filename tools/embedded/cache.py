@@ -11,12 +11,21 @@ import torch
 from diffusers.models.autoencoders.autoencoder_tiny import AutoencoderTiny
 from transformers import CLIPTextModel, CLIPTokenizer
 
-from .captions import View, captions, is_held_out, uncoloured
-from .colours import BACKGROUNDS, PALETTE, WHITE, composite, dominant_mask, main_colour, nearest_name, recolour
+from .captions import View, build_captions, filter_uncoloured, is_held_out
+from .colours import (
+    BACKGROUNDS,
+    PALETTE,
+    WHITE,
+    composite,
+    compute_dominant_mask,
+    compute_main_colour,
+    find_nearest_name,
+    recolour,
+)
 from .concepts import Concept, load_concepts
 from .paths import LATENT_SIZE, PARTS, STATE, TEXT_LENGTH, TEXT_WIDTH
 from .render import load_pictures
-from .training import device, place
+from .training import get_device, move_to_device
 from .vae import to_tensor
 
 SHARES = {"plain": 0.45, "colour": 0.30, "ground": 0.17, "both": 0.08}
@@ -42,21 +51,21 @@ class Item:
     weight: float
 
 
-def natural_word(picture: np.ndarray) -> str | None:
+def find_natural_word(picture: np.ndarray) -> str | None:
     """Return the colour word that describes a drawing as it is, or None when none does clearly."""
-    mask, alpha = dominant_mask(picture), picture[..., 3].astype(np.float32) / 255
-    colour = main_colour(picture)
-    word = nearest_name(colour)
+    mask, alpha = compute_dominant_mask(picture), picture[..., 3].astype(np.float32) / 255
+    colour = compute_main_colour(picture)
+    word = find_nearest_name(colour)
     close = float(np.linalg.norm(colour - np.array(PALETTE[word]))) < NAMED_DISTANCE
     if word not in ("black", "white", "grey") and float(np.ptp(colour)) < NAMED_SPREAD:
         return None
     return word if close and mask.sum() > NAMED_SHARE * alpha.sum() else None
 
 
-def views_of(concept: Concept, style: str, natural: str | None, rng: random.Random) -> dict[str, list[View]]:
+def choose_views(concept: Concept, style: str, natural: str | None, rng: random.Random) -> dict[str, list[View]]:
     """Choose the views of one drawing, by kind; held-out colour pairs are left out."""
     words = [word for word in PALETTE if word != natural and not is_held_out(concept.label, word)]
-    if not uncoloured(concept.names):
+    if not filter_uncoloured(concept.names):
         words = []
     counts = VIEWS[style]
     grounds = rng.sample(BACKGROUNDS, counts["ground"])
@@ -83,16 +92,16 @@ def make_items() -> list[Item]:
             number = places.get((style, concept.label))
             if concept.held_out or number is None:
                 continue
-            natural = natural_word(pictures[number])
-            for kind, views in views_of(concept, style, natural, rng).items():
+            natural = find_natural_word(pictures[number])
+            for kind, views in choose_views(concept, style, natural, rng).items():
                 for view in views:
-                    words = captions(concept.names, view, natural, rng)
+                    words = build_captions(concept.names, view, natural, rng)
                     weight = style_share * SHARES[kind] / len(views) * (EVERYDAY_WEIGHT if concept.everyday else 1.0)
                     items.append(Item(number, view, tuple(words), weight))
     return items
 
 
-def show(picture: np.ndarray, view: View, rng: np.random.Generator) -> np.ndarray:
+def render_view(picture: np.ndarray, view: View, rng: np.random.Generator) -> np.ndarray:
     """Return the drawing as the view says, float32 RGB [S, S, 3] in 0..255; grounds vary a little around their word."""
     if view.colour:
         picture = recolour(picture, view.colour)
@@ -106,15 +115,15 @@ def show(picture: np.ndarray, view: View, rng: np.random.Generator) -> np.ndarra
 @torch.no_grad()
 def encode_pictures(items: list[Item]) -> torch.Tensor:
     """Return the scaled latents of the items, float16 [N, 4, L, L]."""
-    vae = place(AutoencoderTiny.from_pretrained(PARTS / "vae")).eval()
+    vae = move_to_device(AutoencoderTiny.from_pretrained(PARTS / "vae")).eval()
     scale = float(vae.config["scaling_factor"])
     pictures, _ = load_pictures()
     rng = np.random.default_rng(2)
     latents = torch.empty(len(items), 4, LATENT_SIZE, LATENT_SIZE, dtype=torch.float16)
     for begin in range(0, len(items), 64):
         part = items[begin : begin + 64]
-        batch = to_tensor(np.stack([show(pictures[item.picture], item.view, rng) for item in part]))
-        latents[begin : begin + 64] = (vae.encoder(batch.to(device())) * scale).half().cpu()
+        batch = to_tensor(np.stack([render_view(pictures[item.picture], item.view, rng) for item in part]))
+        latents[begin : begin + 64] = (vae.encoder(batch.to(get_device())) * scale).half().cpu()
     return latents
 
 
@@ -125,19 +134,19 @@ def encode_texts(texts: list[str], stem: str = "") -> None:
     if listing.exists() and json.loads(listing.read_text(encoding="utf-8")) == texts:
         return
     tokenizer = CLIPTokenizer.from_pretrained(PARTS / "tokenizer")
-    encoder = place(CLIPTextModel.from_pretrained(PARTS / "text_encoder")).eval()
+    encoder = move_to_device(CLIPTextModel.from_pretrained(PARTS / "text_encoder")).eval()
     shape = (len(texts), TEXT_LENGTH, TEXT_WIDTH)
     states = np.lib.format.open_memmap(STATE / f"{stem}states.npy", "w+", np.float16, shape)
     for begin in range(0, len(texts), 256):
         part = texts[begin : begin + 256]
         tokens = tokenizer(part, padding="max_length", max_length=TEXT_LENGTH, truncation=True, return_tensors="pt")
-        hidden = encoder(input_ids=tokens.input_ids.to(device())).last_hidden_state
+        hidden = encoder(input_ids=tokens.input_ids.to(get_device())).last_hidden_state
         states[begin : begin + len(part)] = hidden.half().cpu().numpy()
     states.flush()
     listing.write_text(json.dumps(texts), encoding="utf-8")
 
 
-def cache() -> None:
+def write_cache() -> None:
     """Write .train/cache.pt (latents, caption numbers, weights), .train/states.npy and .train/items.json."""
     items = make_items()
     texts = list(dict.fromkeys(["", *(text for item in items for text in item.captions)]))

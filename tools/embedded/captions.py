@@ -18,7 +18,7 @@ PLURAL_OR_MASS = frozenset(
 """Names that take no article, with hyphens for spaces."""
 
 
-def with_article(phrase: str) -> str:
+def add_article(phrase: str) -> str:
     """Return the phrase with "a" or "an" before it, unless its noun takes none."""
     words = phrase.split()
     nouns = {"-".join(words), "-".join(words[1:]), words[-1]}
@@ -27,7 +27,7 @@ def with_article(phrase: str) -> str:
     return ("an " if phrase[0] in "aeiou" and not phrase.startswith(("uni", "ufo")) else "a ") + phrase
 
 
-def uncoloured(names: tuple[str, ...]) -> tuple[str, ...]:
+def filter_uncoloured(names: tuple[str, ...]) -> tuple[str, ...]:
     """Return the names that contain no colour word; a recoloured drawing may only go by these."""
     free = tuple(name for name in names if not set(name.split()) & set(PALETTE))
     return tuple(name for name in free if name not in ("polar bear",))
@@ -43,7 +43,7 @@ class View:
     mirrored: bool = False
 
 
-def caption(name: str, view: View, natural: str | None = None, article: bool = True, styled: bool = False) -> str:
+def build_caption(name: str, view: View, natural: str | None = None, article: bool = True, styled: bool = False) -> str:
     """Build one caption, e.g. "a red car on a blue background, flat style".
 
     Args:
@@ -56,22 +56,22 @@ def caption(name: str, view: View, natural: str | None = None, article: bool = T
     colour = view.colour or natural
     phrase = f"{colour} {name}" if colour else name
     if article:
-        phrase = with_article(phrase)
+        phrase = add_article(phrase)
     if view.ground:
-        phrase += f" on {with_article(view.ground + ' background')}"
+        phrase += f" on {add_article(view.ground + ' background')}"
     if styled or view.style != "3d":
         phrase += f", {STYLE_WORDS[view.style]}"
     return phrase
 
 
-def captions(names: tuple[str, ...], view: View, natural: str | None, rng: random.Random) -> list[str]:
+def build_captions(names: tuple[str, ...], view: View, natural: str | None, rng: random.Random) -> list[str]:
     """Return one to three captions for a view: the usual name first, then another name or wording."""
-    usable = uncoloured(names) if view.colour else names
-    first = caption(usable[0], view, article=True)
-    other = caption(rng.choice(usable), view, article=rng.random() < 0.4, styled=rng.random() < 0.3)
+    usable = filter_uncoloured(names) if view.colour else names
+    first = build_caption(usable[0], view, article=True)
+    other = build_caption(rng.choice(usable), view, article=rng.random() < 0.4, styled=rng.random() < 0.3)
     result = [first, other]
-    if natural and not view.colour and uncoloured(names):
-        result.append(caption(uncoloured(names)[0], view, natural=natural))
+    if natural and not view.colour and filter_uncoloured(names):
+        result.append(build_caption(filter_uncoloured(names)[0], view, natural=natural))
     return list(dict.fromkeys(result))
 
 

@@ -7,12 +7,12 @@ from typing import Any
 
 from .concepts import load_concepts
 from .control import RECIPE as CONTROL
-from .control import build as build_control
-from .lora import RANK, TRIGGER, adapted
+from .control import build_controlnet as build_control
+from .lora import RANK, TRIGGER, build_adapted_unet
 from .lora import RECIPE as LORA_RECIPE
 from .paths import CONTROLNET, LORA, MODEL, PACKAGE, STATE
-from .trainer import Progress, load_averaged
-from .unet import averaged
+from .trainer import Progress, load_averaged_weights
+from .unet import load_averaged_unet
 
 RESULTS, STEERING = STATE / "results.json", STATE / "steering.json"
 TEMPLATE, STEERING_TEMPLATE = PACKAGE / "card.md", PACKAGE / "steering.md"
@@ -31,52 +31,50 @@ STYLE_ROWS = {
 }
 
 
-def percent(share: float) -> str:
+def format_percent(share: float) -> str:
     """Write a share, 0..1, as whole per cent."""
     return f"{100 * share:.0f} %"
 
 
-def hit_row(name: str, figures: dict[str, Any]) -> str:
+def format_hit_row(name: str, figures: dict[str, Any]) -> str:
     """Return one row of the table for a graded group."""
-    return (
-        f"| {name} | top-1 {percent(figures['top1'])}, top-5 {percent(figures['top5'])} ({figures['count']} pictures) |"
-    )
+    return f"| {name} | top-1 {format_percent(figures['top1'])}, top-5 {format_percent(figures['top5'])} ({figures['count']} pictures) |"
 
 
-def table(results: dict[str, Any]) -> str:
+def build_results_table(results: dict[str, Any]) -> str:
     """Return the table of measurements in Markdown."""
     autoencoder, real = results["autoencoder"], results["real"]
     frechet = f"{results['frechet']:.2f}; 220 real to the other 220 {results['frechet real halves']:.2f}"
-    trained, unseen = percent(results["colour obeyed"]), percent(results["unseen colour obeyed"])
+    trained, unseen = format_percent(results["colour obeyed"]), format_percent(results["unseen colour obeyed"])
     rows = [
         "| measurement | result |",
         "|---|---|",
         f"| Autoencoder PSNR, 200 held-out drawings | {autoencoder['psnr']:.1f} dB (median {autoencoder['median']:.1f}) |",
-        hit_row("Seen concepts", results["seen"]),
-        hit_row("Seen concepts, everyday ones only", results["everyday"]),
-        hit_row("Seen concepts in the flat style", results["flat"]),
-        hit_row("Concept and colour pairs that were trained on", results["colour"]),
-        hit_row("Concept and colour pairs never trained on", results["unseen colour"]),
-        hit_row("Held-out concepts", results["held out"]),
-        hit_row("The judge on the real Fluent 3D drawings, which it learnt from", real["3d"]),
-        hit_row("The judge on real drawings of a style it never saw (Noto)", real["noto"]),
+        format_hit_row("Seen concepts", results["seen"]),
+        format_hit_row("Seen concepts, everyday ones only", results["everyday"]),
+        format_hit_row("Seen concepts in the flat style", results["flat"]),
+        format_hit_row("Concept and colour pairs that were trained on", results["colour"]),
+        format_hit_row("Concept and colour pairs never trained on", results["unseen colour"]),
+        format_hit_row("Held-out concepts", results["held out"]),
+        format_hit_row("The judge on the real Fluent 3D drawings, which it learnt from", real["3d"]),
+        format_hit_row("The judge on real drawings of a style it never saw (Noto)", real["noto"]),
         f"| Colour words obeyed, pairs that were trained on / never trained on | {trained} / {unseen} (chance 9 %) |",
         f"| Fréchet distance, 200 generated pictures to 220 real Fluent 3D, judge's features | {frechet}; "
         f"real flat to real 3D {results['frechet real flat']:.2f} |",
         f"| Diversity: mean pixel distance between seeds of one prompt (0 to 1) | {results['diversity']:.3f} |",
         f"| Nearest training picture, pixel distance (0 to 1), median | {results['nearest median']:.3f} |",
-        f"| Nearest training drawing by pixels is the asked concept's own (chance 0.2 %) | {percent(results['nearest is own'])} |",
-        f"| Generated pictures that are near copies (distance below 0.05) | {percent(results['copies'])} |",
+        f"| Nearest training drawing by pixels is the asked concept's own (chance 0.2 %) | {format_percent(results['nearest is own'])} |",
+        f"| Generated pictures that are near copies (distance below 0.05) | {format_percent(results['copies'])} |",
     ]
     return "\n".join(rows)
 
 
-def spread(figures: dict[str, float]) -> str:
+def format_spread(figures: dict[str, float]) -> str:
     """Write a mean with the half-width of its interval."""
     return f"{figures['mean']:.2f} ± {figures['half']:.2f}"
 
 
-def control_table(figures: dict[str, Any]) -> str:
+def build_control_table(figures: dict[str, Any]) -> str:
     """Return the table of how well edges are followed, in Markdown."""
     rows = [
         "| control pictures | pairs | F1 without | F1 with | gain (95 %) | better in | SSIM without | SSIM with | at most |",
@@ -89,8 +87,8 @@ def control_table(figures: dict[str, Any]) -> str:
             str(f1["gain"]["count"]),
             f"{f1['without']['mean']:.2f}",
             f"{f1['with']['mean']:.2f}",
-            spread(f1["gain"]),
-            percent(figures[group]["better"]),
+            format_spread(f1["gain"]),
+            format_percent(figures[group]["better"]),
             f"{ssim['without']['mean']:.2f}",
             f"{ssim['with']['mean']:.2f}",
             f"{f1['autoencoder']['mean']:.2f}",
@@ -99,32 +97,32 @@ def control_table(figures: dict[str, Any]) -> str:
     return "\n".join(rows)
 
 
-def trained(progress: Progress) -> str:
+def format_progress(progress: Progress) -> str:
     """Write how far a part is trained."""
     return f"{progress.step:,} steps, {progress.samples:,} pictures, {progress.seconds / 60:.0f} minutes"
 
 
-def steering_section() -> str:
+def build_steering_section() -> str:
     """Return the card's section on ControlNet and LoRA, empty before they were measured."""
     if not STEERING.exists():
         return ""
     figures = json.loads(STEERING.read_text(encoding="utf-8"))
     control, style = figures["control"], figures["lora"]
-    network, (_, layers) = build_control(), adapted()
+    network, (_, layers) = build_control(), build_adapted_unet()
     return STEERING_TEMPLATE.read_text(encoding="utf-8").format(
-        table=control_table(control),
-        others=spread(control["all"]["f1"]["another's"]),
-        with_control=spread(control["all"]["f1"]["with"]),
+        table=build_control_table(control),
+        others=format_spread(control["all"]["f1"]["another's"]),
+        with_control=format_spread(control["all"]["f1"]["with"]),
         control_folder=CONTROLNET.name,
         control_size=f"{sum(value.numel() for value in network.parameters()) / 1e6:.1f}",
-        control_trained=trained(load_averaged(network, CONTROL.name)),
+        control_trained=format_progress(load_averaged_weights(network, CONTROL.name)),
         lora_file=LORA.name,
-        lora_trained=trained(load_averaged(layers, LORA_RECIPE.name)),
+        lora_trained=format_progress(load_averaged_weights(layers, LORA_RECIPE.name)),
         rank=RANK,
         trigger=TRIGGER,
         count=style["gain"]["count"],
-        style_better=percent(style["better"]),
-        edges=spread(style["edges"]),
+        style_better=format_percent(style["better"]),
+        edges=format_spread(style["edges"]),
         unchanged="byte for byte what it drew before" if style["bare again"] else "not what it drew before",
         **{f"style_{name.replace(' ', '_')}": f"{style[key]['mean']:.3f}" for name, key in STYLE_ROWS.items()},
         style_gain=f"{style['gain']['mean']:.3f} ± {style['gain']['half']:.3f}",
@@ -134,13 +132,13 @@ def steering_section() -> str:
 def write_card() -> None:
     """Write models/embedded/MODEL_CARD.md from the template and the results."""
     results = json.loads(RESULTS.read_text(encoding="utf-8"))
-    unet, progress = averaged()
+    unet, progress = load_averaged_unet()
     concepts = load_concepts()
     examples = json.loads((MODEL / "examples.json").read_text(encoding="utf-8"))
     prompts = list(dict.fromkeys(example["prompt"] for example in examples))
     text = TEMPLATE.read_text(encoding="utf-8").format(
-        table=table(results),
-        steering=steering_section(),
+        table=build_results_table(results),
+        steering=build_steering_section(),
         samples=f"{progress.samples:,}",
         steps=f"{progress.step:,}",
         minutes=f"{progress.seconds / 60:.0f}",

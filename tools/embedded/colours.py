@@ -32,13 +32,13 @@ def composite(picture: np.ndarray, background: np.ndarray) -> np.ndarray:
     return pixels[..., :3] + (1 - pixels[..., 3:] / 255) * background
 
 
-def hue_degrees(rgb: np.ndarray) -> np.ndarray:
+def compute_hue(rgb: np.ndarray) -> np.ndarray:
     """Return the hue in degrees, 0..360, of colours [..., 3]; grey gives 0."""
     red, green, blue = rgb[..., 0], rgb[..., 1], rgb[..., 2]
     return np.degrees(np.arctan2(np.sqrt(3) * (green - blue), 2 * red - green - blue)) % 360
 
 
-def dominant_mask(picture: np.ndarray) -> np.ndarray:
+def compute_dominant_mask(picture: np.ndarray) -> np.ndarray:
     """Return how much each pixel carries the drawing's main colour, float32 [H, W] in 0..1.
 
     The main colour is the hue with the most coloured pixels; a drawing that is mostly grey or white counts whole.
@@ -47,7 +47,7 @@ def dominant_mask(picture: np.ndarray) -> np.ndarray:
     rgb = picture[..., :3].astype(np.float32) / np.maximum(alpha, 1e-3)[..., None]
     spread = rgb.max(-1) - rgb.min(-1)
     coloured = np.clip((spread - CHROMATIC_SPREAD / 2) / CHROMATIC_SPREAD, 0, 1) * alpha
-    hue = hue_degrees(rgb)
+    hue = compute_hue(rgb)
     counts, edges = np.histogram(hue, bins=36, range=(0, 360), weights=coloured)
     smooth = counts + np.roll(counts, 1) + np.roll(counts, -1)
     main = (edges[smooth.argmax()] + 5) % 360
@@ -56,15 +56,15 @@ def dominant_mask(picture: np.ndarray) -> np.ndarray:
     return mask if mask.sum() > 0.25 * alpha.sum() else alpha
 
 
-def main_colour(picture: np.ndarray) -> np.ndarray:
+def compute_main_colour(picture: np.ndarray) -> np.ndarray:
     """Return the mean sRGB (float32 [3], 0..255) of the drawing's main colour."""
-    mask = dominant_mask(picture)
+    mask = compute_dominant_mask(picture)
     alpha = np.maximum(picture[..., 3:].astype(np.float32) / 255, 1e-3)
     rgb = picture[..., :3].astype(np.float32) / alpha
     return (rgb * mask[..., None]).sum((0, 1)) / max(float(mask.sum()), 1e-3)
 
 
-def nearest_name(rgb: np.ndarray) -> str:
+def find_nearest_name(rgb: np.ndarray) -> str:
     """Return the palette word closest to an sRGB colour (0..255)."""
     values = np.array(list(PALETTE.values()), np.float32)
     return list(PALETTE)[int(((values - rgb) ** 2).sum(-1).argmin())]
@@ -82,7 +82,7 @@ def recolour(picture: np.ndarray, name: str) -> np.ndarray:
     Returns:
         Premultiplied RGBA, uint8 [H, W, 4].
     """
-    mask = dominant_mask(picture)
+    mask = compute_dominant_mask(picture)
     alpha = picture[..., 3].astype(np.float32) / 255
     rgb = picture[..., :3].astype(np.float32) / np.maximum(alpha, 1e-3)[..., None]
     light = rgb @ np.array([0.299, 0.587, 0.114], np.float32)

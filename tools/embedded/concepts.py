@@ -38,7 +38,7 @@ def load_concepts() -> list[Concept]:
     return parse_concepts((PACKAGE / "concepts.txt").read_text(encoding="utf-8"))
 
 
-def slug(label: str) -> str:
+def make_slug(label: str) -> str:
     """Return the icon name that Iconify's packages give to an emoji label, e.g. "red apple" -> "red-apple"."""
     plain = unicodedata.normalize("NFKD", re.sub(r"[’'“”!.]", "", label.lower()))
     return re.sub(r"[^a-z0-9]+", "-", plain.encode("ascii", "ignore").decode()).strip("-")
@@ -57,9 +57,9 @@ def load_emoji() -> list[Emoji]:
     """Return the emoji of the unpacked emojibase-data package, without skin-tone variants."""
     path = next(RAW.glob("emojibase-data-*/package/en/data.json"))
     rows = json.loads(path.read_text(encoding="utf-8"))
-    return [Emoji(row["label"], plain_code(row["hexcode"]), tuple(row.get("tags", ()))) for row in rows]
+    return [Emoji(row["label"], normalize_code(row["hexcode"]), tuple(row.get("tags", ()))) for row in rows]
 
 
-def plain_code(hexcode: str) -> str:
+def normalize_code(hexcode: str) -> str:
     """Return code points in lower case without the variation selector, which the packages use differently."""
     return hexcode.lower().replace("-fe0f", "")

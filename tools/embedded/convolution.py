@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 
 
-def patches(picture: torch.Tensor, stride: int) -> torch.Tensor:
+def unfold_patches(picture: torch.Tensor, stride: int) -> torch.Tensor:
     """Unfold the 3x3 neighbourhoods of a tensor [N, C, H, W] into rows, [N * H * W / stride**2, 9 * C]."""
     padded = F.pad(picture.permute(0, 2, 3, 1), (0, 0, 1, 1, 1, 1)).contiguous()
     count, height, width, channels = padded.shape
@@ -23,7 +23,7 @@ def patches(picture: torch.Tensor, stride: int) -> torch.Tensor:
     return padded.as_strided(size, strides).reshape(-1, 9 * channels)
 
 
-def spread_out(gradient: torch.Tensor, stride: int) -> torch.Tensor:
+def insert_zeros(gradient: torch.Tensor, stride: int) -> torch.Tensor:
     """Put zeros between the cells of a tensor, so that a strided convolution's gradient is a plain convolution."""
     if stride == 1:
         return gradient
@@ -52,10 +52,10 @@ class Convolution3x3(torch.autograd.Function):
         to_picture = to_weight = None
         if ctx.needs_input_grad[0]:
             turned = weight.flip(2, 3).transpose(0, 1).contiguous(memory_format=torch.channels_last)
-            to_picture = F.conv2d(spread_out(gradient, ctx.stride), turned, padding=1)
+            to_picture = F.conv2d(insert_zeros(gradient, ctx.stride), turned, padding=1)
         if ctx.needs_input_grad[1]:
             rows = gradient.permute(0, 2, 3, 1).reshape(-1, weight.shape[0])
-            product = rows.T @ patches(picture, ctx.stride)
+            product = rows.T @ unfold_patches(picture, ctx.stride)
             to_weight = product.view(weight.shape[0], 3, 3, weight.shape[1]).permute(0, 3, 1, 2)
         return to_picture, to_weight, None
 
@@ -78,7 +78,7 @@ class Quick1x1(torch.nn.Conv2d):
         return F.linear(input.permute(0, 2, 3, 1), self.weight.flatten(1), self.bias).permute(0, 3, 1, 2)
 
 
-def quicken(module: torch.nn.Module) -> None:
+def replace_convolutions(module: torch.nn.Module) -> None:
     """Turn every 3x3 and 1x1 convolution into its quick kind; the weights and their names stay."""
     for layer in module.modules():
         if not isinstance(layer, torch.nn.Conv2d):

@@ -14,43 +14,43 @@ BLUR = 2.0
 SSIM_WINDOW = 7
 
 
-def canny(picture: np.ndarray) -> np.ndarray:
+def detect_edges(picture: np.ndarray) -> np.ndarray:
     """Return the edges of an RGB picture, uint8 [H, W, 3] -> bool [H, W]."""
     return cv2.Canny(picture, LOW, HIGH) > 0
 
 
-def widened(edges: np.ndarray, pixels: int) -> np.ndarray:
+def dilate_edges(edges: np.ndarray, pixels: int) -> np.ndarray:
     """Return what lies within so many pixels (Euclidean) of an edge, bool [H, W]."""
     side = 2 * pixels + 1
     disc = np.hypot(*np.mgrid[-pixels : pixels + 1, -pixels : pixels + 1]) <= pixels
     return cv2.dilate(edges.astype(np.uint8), disc.astype(np.uint8).reshape(side, side)) > 0
 
 
-def agreement(found: np.ndarray, wanted: np.ndarray, tolerance: int = TOLERANCE) -> float:
+def compute_f1(found: np.ndarray, wanted: np.ndarray, tolerance: int = TOLERANCE) -> float:
     """Return the F1 score, 0..1, of two edge maps, bool [H, W]; a line counts as met within the tolerance."""
     if not found.any() or not wanted.any():
         return float(found.any() == wanted.any())
-    precision = float(widened(wanted, tolerance)[found].mean())
-    recall = float(widened(found, tolerance)[wanted].mean())
+    precision = float(dilate_edges(wanted, tolerance)[found].mean())
+    recall = float(dilate_edges(found, tolerance)[wanted].mean())
     return 2 * precision * recall / max(precision + recall, 1e-9)
 
 
-def similarity(found: np.ndarray, wanted: np.ndarray) -> float:
+def compute_ssim(found: np.ndarray, wanted: np.ndarray) -> float:
     """Return the mean SSIM (Wang et al. 2004), -1..1, of two edge maps, bool [H, W], after a blur."""
     one, two = (cv2.GaussianBlur(edges.astype(np.float32), (0, 0), BLUR) for edges in (found, wanted))
 
-    def mean(values: np.ndarray) -> np.ndarray:
+    def compute_mean(values: np.ndarray) -> np.ndarray:
         return cv2.blur(values, (SSIM_WINDOW, SSIM_WINDOW))
 
-    mean_one, mean_two = mean(one), mean(two)
-    variance_one, variance_two = mean(one * one) - mean_one**2, mean(two * two) - mean_two**2
-    covariance = mean(one * two) - mean_one * mean_two
+    mean_one, mean_two = compute_mean(one), compute_mean(two)
+    variance_one, variance_two = compute_mean(one * one) - mean_one**2, compute_mean(two * two) - mean_two**2
+    covariance = compute_mean(one * two) - mean_one * mean_two
     brightness = (2 * mean_one * mean_two + 1e-4) / (mean_one**2 + mean_two**2 + 1e-4)
     structure = (2 * covariance + 9e-4) / (variance_one + variance_two + 9e-4)
     return float((brightness * structure).mean())
 
 
-def outlines(side: int) -> np.ndarray:
+def draw_outlines(side: int) -> np.ndarray:
     """Return five outlines as a hand would draw them, bool [5, S, S]: circle, square, triangle, star and a tall oval."""
     around = 2 * np.pi * np.arange(10) / 10
     reach = np.where(np.arange(10) % 2, 0.19, 0.44)

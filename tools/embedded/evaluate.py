@@ -12,16 +12,16 @@ import torch
 from diffusers.models.autoencoders.autoencoder_tiny import AutoencoderTiny
 from diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion import StableDiffusionPipeline
 
-from .cache import show
+from .cache import render_view
 from .captions import View
 from .colours import PALETTE, WHITE, composite
 from .concepts import load_concepts
-from .judge import UNSEEN_STYLE, Judge, class_labels, load_judge, load_styles, look
+from .judge import UNSEEN_STYLE, Judge, list_class_labels, load_judge, load_styles, run_judge
 from .paths import MODEL, STATE
-from .prompts import GRID, Question, questions
+from .prompts import GRID_PROMPTS, Question, build_questions
 from .render import load_pictures
-from .sampling import generate, grid
-from .vae import measure
+from .sampling import draw_grid, generate_images
+from .vae import measure_reconstruction
 
 PER_GROUP = 100
 """Prompts graded per group, at most."""
@@ -40,7 +40,7 @@ class Hits:
     count: int
 
 
-def hits(logits: torch.Tensor, targets: list[set[int]]) -> Hits:
+def count_hits(logits: torch.Tensor, targets: list[set[int]]) -> Hits:
     """Grade logits [N, classes] against the sets of classes that count as right (labels that share a name)."""
     guesses = logits.topk(5).indices.tolist()
     first = [row[0] in right for row, right in zip(guesses, targets, strict=True)]
@@ -48,7 +48,7 @@ def hits(logits: torch.Tensor, targets: list[set[int]]) -> Hits:
     return Hits(float(np.mean(first)), float(np.mean(five)), len(five))
 
 
-def right_classes() -> dict[str, set[int]]:
+def find_right_classes() -> dict[str, set[int]]:
     """Return, for each label, the classes that share one of its names ("cat" is the cat and the cat face)."""
     concepts = load_concepts()
     result = {}
@@ -58,7 +58,7 @@ def right_classes() -> dict[str, set[int]]:
     return result
 
 
-def frechet(first: torch.Tensor, second: torch.Tensor) -> float:
+def compute_frechet(first: torch.Tensor, second: torch.Tensor) -> float:
     """Return the Frechet distance of two sets of features [N, D], as FID computes it (Heusel et al. 2017)."""
     one, two = first.double(), second.double()
     covariance_one, covariance_two = torch.cov(one.T), torch.cov(two.T)
@@ -67,7 +67,7 @@ def frechet(first: torch.Tensor, second: torch.Tensor) -> float:
     return float(distance + covariance_one.trace() + covariance_two.trace() - 2 * values)
 
 
-def closest_recolouring(generated: np.ndarray, drawing: np.ndarray) -> str:
+def find_closest_recolouring(generated: np.ndarray, drawing: np.ndarray) -> str:
     """Return the colour word whose recolouring of the real drawing has the mean colour nearest to the generated picture.
 
     Args:
@@ -76,18 +76,18 @@ def closest_recolouring(generated: np.ndarray, drawing: np.ndarray) -> str:
     """
     words = [*PALETTE]
     rng = np.random.default_rng(0)
-    real = np.stack([show(drawing, View("3d", word), rng).mean((0, 1)) for word in words])
+    real = np.stack([render_view(drawing, View("3d", word), rng).mean((0, 1)) for word in words])
     return words[int(np.square(real - generated.mean((0, 1))).sum(-1).argmin())]
 
 
-def spread(pictures: np.ndarray) -> float:
+def compute_spread(pictures: np.ndarray) -> float:
     """Return the mean pairwise root mean square distance, 0..1, of pictures of one prompt, uint8 [N, S, S, 3]."""
     flat = pictures.reshape(len(pictures), -1).astype(np.float32) / 255
     pairs = [(i, j) for i in range(len(flat)) for j in range(i)]
     return float(np.mean([np.sqrt(np.square(flat[i] - flat[j]).mean()) for i, j in pairs]))
 
 
-def nearest_training(pictures: np.ndarray, drawings: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def find_nearest_training(pictures: np.ndarray, drawings: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return each picture's root mean square distance, 0..1, to the nearest drawing or its mirror image, and its number.
 
     Args:
@@ -105,31 +105,31 @@ def nearest_training(pictures: np.ndarray, drawings: np.ndarray) -> tuple[np.nda
 def grade_real(judge: Judge) -> tuple[dict[str, Hits], dict[str, torch.Tensor]]:
     """Grade real pictures: the unseen style, and the training drawings through the autoencoder; with their features."""
     drawings, styles, classes = load_styles()
-    labels, right = class_labels(), right_classes()
+    labels, right = list_class_labels(), find_right_classes()
     shown = {style: np.array([place for place, own in enumerate(styles) if own == style]) for style in set(styles)}
     results, features = {}, {}
     for style in ("3d", "flat", UNSEEN_STYLE):
         places = shown[style]
         pictures = np.stack([composite(drawings[place], WHITE) for place in places])
-        logits, features[style] = look(judge, pictures)
-        results[style] = hits(logits, [right[labels[classes[place]]] for place in places])
+        logits, features[style] = run_judge(judge, pictures)
+        results[style] = count_hits(logits, [right[labels[classes[place]]] for place in places])
     return results, features
 
 
 def grade_groups(pipeline: StableDiffusionPipeline, judge: Judge) -> dict[str, Any]:
     """Draw and grade the question groups; returns the figures of the card that need generated pictures."""
-    right, rng = right_classes(), random.Random(3)
+    right, rng = find_right_classes(), random.Random(3)
     drawings, index = load_pictures()
     places = {key: number for number, key in enumerate(index)}
     figures: dict[str, Any] = {"features": []}
-    for group, asked in questions().items():
+    for group, asked in build_questions().items():
         chosen: list[Question] = rng.sample(asked, min(PER_GROUP, len(asked)))
-        pictures = generate(pipeline, [question.prompt for question in chosen], list(range(len(chosen))))
-        logits, features = look(judge, pictures.astype(np.float32))
-        figures[group] = asdict(hits(logits, [right[question.label] for question in chosen]))
+        pictures = generate_images(pipeline, [question.prompt for question in chosen], list(range(len(chosen))))
+        logits, features = run_judge(judge, pictures.astype(np.float32))
+        figures[group] = asdict(count_hits(logits, [right[question.label] for question in chosen]))
         if "colour" in group:
             words = [
-                closest_recolouring(picture.astype(np.float32), drawings[places["3d", question.label]])
+                find_closest_recolouring(picture.astype(np.float32), drawings[places["3d", question.label]])
                 for picture, question in zip(pictures, chosen, strict=True)
             ]
             agreed = [word == question.colour for word, question in zip(words, chosen, strict=True)]
@@ -137,18 +137,18 @@ def grade_groups(pipeline: StableDiffusionPipeline, judge: Judge) -> dict[str, A
         if group in ("seen", "everyday"):
             figures["features"].append(features)
         if group == "seen":
-            figures |= memorisation(pictures, [right[question.label] for question in chosen])
+            figures |= measure_memorisation(pictures, [right[question.label] for question in chosen])
         print(group, figures[group], figures.get(f"{group} obeyed", ""), flush=True)
     return figures
 
 
-def memorisation(pictures: np.ndarray, targets: list[set[int]]) -> dict[str, float]:
+def measure_memorisation(pictures: np.ndarray, targets: list[set[int]]) -> dict[str, float]:
     """Compare generated pictures with the 3D training drawings on white: how near, how many copies, how often its own."""
     drawings, index = load_pictures()
     classes = {concept.label: number for number, concept in enumerate(load_concepts()) if not concept.held_out}
     known = [number for number, (style, label) in enumerate(index) if style == "3d" and label in classes]
     shown = np.stack([composite(drawings[number], WHITE) for number in known])
-    distances, nearest = nearest_training(pictures, shown)
+    distances, nearest = find_nearest_training(pictures, shown)
     own = [classes[index[known[place]][1]] in right for place, right in zip(nearest, targets, strict=True)]
     return {
         "nearest median": float(np.median(distances)),
@@ -157,16 +157,16 @@ def memorisation(pictures: np.ndarray, targets: list[set[int]]) -> dict[str, flo
     }
 
 
-def diversity(pipeline: StableDiffusionPipeline) -> float:
+def measure_diversity(pipeline: StableDiffusionPipeline) -> float:
     """Return the mean spread over seeds of the first grid prompts."""
-    prompts = [prompt for prompt in GRID[:DIVERSITY_PROMPTS] for _ in range(DIVERSITY_SEEDS)]
+    prompts = [prompt for prompt in GRID_PROMPTS[:DIVERSITY_PROMPTS] for _ in range(DIVERSITY_SEEDS)]
     seeds = [100 + number % DIVERSITY_SEEDS for number in range(len(prompts))]
-    pictures = generate(pipeline, prompts, seeds)
+    pictures = generate_images(pipeline, prompts, seeds)
     groups = pictures.reshape(DIVERSITY_PROMPTS, DIVERSITY_SEEDS, *pictures.shape[1:])
-    return float(np.mean([spread(group) for group in groups]))
+    return float(np.mean([compute_spread(group) for group in groups]))
 
 
-def evaluate() -> None:
+def evaluate_model() -> None:
     """Measure models/embedded and write .train/results.json, grid.webp and MODEL_CARD.md."""
     from .card import write_card
 
@@ -175,20 +175,20 @@ def evaluate() -> None:
     pipeline.set_progress_bar_config(disable=True)
     if not isinstance(pipeline.vae, AutoencoderTiny):
         raise SystemExit("models/embedded does not hold the small autoencoder")
-    sheet = generate(pipeline, list(GRID), list(range(len(GRID))))
-    grid(sheet, 8).save(MODEL / "grid.webp", quality=80, method=6)
+    sheet = generate_images(pipeline, list(GRID_PROMPTS), list(range(len(GRID_PROMPTS))))
+    draw_grid(sheet, 8).save(MODEL / "grid.webp", quality=80, method=6)
     real, features = grade_real(judge)
     figures = grade_groups(pipeline, judge)
     generated = torch.cat(figures.pop("features"))
     half = torch.randperm(len(features["3d"]), generator=torch.Generator().manual_seed(0))
     middle = len(half) // 2
     figures |= {
-        "autoencoder": measure(pipeline.vae),
+        "autoencoder": measure_reconstruction(pipeline.vae),
         "real": {style: asdict(value) for style, value in real.items()},
-        "frechet": frechet(generated, features["3d"][half[:middle]]),
-        "frechet real halves": frechet(features["3d"][half[:middle]], features["3d"][half[middle:]]),
-        "frechet real flat": frechet(features["flat"], features["3d"]),
-        "diversity": diversity(pipeline),
+        "frechet": compute_frechet(generated, features["3d"][half[:middle]]),
+        "frechet real halves": compute_frechet(features["3d"][half[:middle]], features["3d"][half[middle:]]),
+        "frechet real flat": compute_frechet(features["flat"], features["3d"]),
+        "diversity": measure_diversity(pipeline),
     }
     RESULTS.write_text(json.dumps(figures, indent=1), encoding="utf-8")
     write_card()

@@ -15,19 +15,19 @@ from diffusers.schedulers.scheduling_ddim import DDIMScheduler
 from transformers import CLIPTextModel, CLIPTokenizer
 
 from .paths import MODEL, PACKAGE, PARTS
-from .unet import SCHEDULE, averaged
+from .unet import SCHEDULE, load_averaged_unet
 
-KEPT = ("MODEL_CARD.md", "grid.webp", "steering.webp", "examples.json")
+KEPT_FILES = ("MODEL_CARD.md", "grid.webp", "steering.webp", "examples.json")
 """Files that other stages put beside the weights and that an export leaves in place."""
 LICENCE = "LICENSE.fluent-emoji"
-SUMS = "SHA256SUMS"
+CHECKSUM_FILE = "SHA256SUMS"
 """Digests of the weight files, in the form that sha256sum reads; the self-check compares them."""
 LIMIT_BYTES = 80_000_000
 
 
-def assemble() -> StableDiffusionPipeline:
+def assemble_pipeline() -> StableDiffusionPipeline:
     """Return the pipeline in float32 with the averaged UNet of the saved training state."""
-    unet, _ = averaged()
+    unet, _ = load_averaged_unet()
     parts: dict[str, Any] = {
         "vae": AutoencoderTiny.from_pretrained(PARTS / "vae"),
         "text_encoder": CLIPTextModel.from_pretrained(PARTS / "text_encoder"),
@@ -43,7 +43,7 @@ def assemble() -> StableDiffusionPipeline:
     return pipeline
 
 
-def swap_in(fresh: Path, target: Path) -> None:
+def replace_folder(fresh: Path, target: Path) -> None:
     """Put a finished folder in the place of another; a reader sees the old one or the new one."""
     old = target.with_name(target.name + ".old")
     shutil.rmtree(old, ignore_errors=True)
@@ -65,11 +65,11 @@ def tidy_configs(folder: Path) -> None:
         file.write_text(json.dumps(kept, indent=2) + "\n", encoding="utf-8")
 
 
-def export() -> None:
+def export_model() -> None:
     """Write models/embedded in fp16, aside first, keeping the card, the grid and the examples."""
     fresh = MODEL.with_name(MODEL.name + ".new")
     shutil.rmtree(fresh, ignore_errors=True)
-    assemble().to(dtype=torch.float16).save_pretrained(fresh, safe_serialization=True)
+    assemble_pipeline().to(dtype=torch.float16).save_pretrained(fresh, safe_serialization=True)
     for name in ("vocab.json", "merges.txt"):
         shutil.copy2(PARTS / "tokenizer" / name, fresh / "tokenizer" / name)
     shutil.copy2(PACKAGE / LICENCE, fresh / LICENCE)
@@ -78,13 +78,13 @@ def export() -> None:
         path.chmod(0o644)
     weights = sorted(fresh.rglob("*.safetensors"))
     sums = [f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.relative_to(fresh)}\n" for path in weights]
-    (fresh / SUMS).write_text("".join(sums), encoding="utf-8")
-    for name in KEPT:
+    (fresh / CHECKSUM_FILE).write_text("".join(sums), encoding="utf-8")
+    for name in KEPT_FILES:
         if (MODEL / name).exists():
             shutil.copy2(MODEL / name, fresh / name)
     size = sum(path.stat().st_size for path in fresh.rglob("*") if path.is_file())
     if size > LIMIT_BYTES:
         raise SystemExit(f"{size / 1e6:.1f} MB is more than the {LIMIT_BYTES / 1e6:.0f} MB that may ship")
     MODEL.parent.mkdir(parents=True, exist_ok=True)
-    swap_in(fresh, MODEL)
+    replace_folder(fresh, MODEL)
     print(f"exported {size / 1e6:.1f} MB to {MODEL.relative_to(MODEL.parents[1])}")

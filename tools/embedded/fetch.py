@@ -8,7 +8,7 @@ from pathlib import Path
 
 from .paths import RAW
 
-NPM = (
+NPM_PACKAGES = (
     "@lobehub/fluent-emoji-3d@1.1.0",
     "@iconify-json/fluent-emoji-flat@1.2.6",
     "@iconify-json/twemoji@1.2.5",
@@ -16,7 +16,7 @@ NPM = (
     "emojibase-data@17.0.0",
 )
 """npm packages, with the versions that the shipped weights were made from."""
-DEBIAN = ("wordnet-base",)
+DEBIAN_PACKAGES = ("wordnet-base",)
 """Debian packages; any release will do."""
 
 
@@ -39,11 +39,11 @@ def fetch_debian(package: str) -> None:
     subprocess.run(["dpkg", "-x", archive.name, "deb"], cwd=RAW, check=True)
 
 
-def fetch() -> None:
+def fetch_packages() -> None:
     """Fetch what is not there yet."""
     RAW.mkdir(parents=True, exist_ok=True)
-    for package in NPM:
+    for package in NPM_PACKAGES:
         fetch_npm(package)
-    for package in DEBIAN:
+    for package in DEBIAN_PACKAGES:
         fetch_debian(package)
     print(f"packages are in {RAW}")

@@ -15,10 +15,10 @@ import torch.nn.functional as F
 
 from .colours import PALETTE, WHITE, composite, recolour
 from .concepts import load_concepts
-from .convolution import quicken
+from .convolution import replace_convolutions
 from .paths import STATE
-from .render import draw, load_pictures, vector_jobs
-from .training import autocast, cosine_rate, device, place
+from .render import list_vector_jobs, load_pictures, rasterise_job
+from .training import autocast, compute_cosine_rate, get_device, move_to_device
 
 SIDE = 64
 """The judge looks at pictures of this side, in pixels."""
@@ -56,19 +56,19 @@ class Judge(torch.nn.Module):
         return self.head(F.dropout(self.features(pictures), 0.2, self.training))
 
 
-def class_labels() -> list[str]:
+def list_class_labels() -> list[str]:
     """Return the label of each class: every concept, held-out ones too."""
     return [concept.label for concept in load_concepts()]
 
 
 def render_styles() -> None:
     """Write .train/judge_pictures.npy and .json: the concepts in every style, uint8 [N, S, S, 4]."""
-    wanted = set(class_labels())
+    wanted = set(list_class_labels())
     pictures, index = load_pictures()
     kept = [(pictures[number], key) for number, key in enumerate(index) if key[1] in wanted]
     for package, style in (("iconify-json-twemoji", "twemoji"), ("iconify-json-noto", UNSEEN_STYLE)):
-        for job in vector_jobs(package, style):
-            picture = draw(job) if job[1] in wanted else None
+        for job in list_vector_jobs(package, style):
+            picture = rasterise_job(job) if job[1] in wanted else None
             if picture is not None:
                 kept.append((picture, (job[0], job[1])))
     np.save(STATE / "judge_pictures.npy", np.stack([picture for picture, _ in kept]))
@@ -77,19 +77,19 @@ def render_styles() -> None:
 
 def load_styles() -> tuple[np.ndarray, list[str], np.ndarray]:
     """Return (pictures uint8 [N, S, S, 4], style of each, class number of each)."""
-    places = {label: number for number, label in enumerate(class_labels())}
+    places = {label: number for number, label in enumerate(list_class_labels())}
     index = json.loads((STATE / "judge_pictures.json").read_text(encoding="utf-8"))
     classes = np.array([places[label] for _, label in index])
     return np.load(STATE / "judge_pictures.npy"), [style for style, _ in index], classes
 
 
-def prepare(pictures: np.ndarray) -> torch.Tensor:
+def to_judge_input(pictures: np.ndarray) -> torch.Tensor:
     """Turn RGB pictures 0..255, [N, S, S, 3] of any side, into what the judge takes."""
     tensor = torch.from_numpy(pictures).float().permute(0, 3, 1, 2) / 127.5 - 1
-    return F.interpolate(tensor, size=(SIDE, SIDE), mode="area").to(device())
+    return F.interpolate(tensor, size=(SIDE, SIDE), mode="area").to(get_device())
 
 
-def jitter(pictures: torch.Tensor) -> torch.Tensor:
+def augment_images(pictures: torch.Tensor) -> torch.Tensor:
     """Turn, scale, shift, mirror and blur a batch at random, so that the judge minds shapes and not pixels."""
     count = len(pictures)
     angle = torch.randn(count) * 0.12
@@ -105,7 +105,7 @@ def jitter(pictures: torch.Tensor) -> torch.Tensor:
     return moved + torch.randn_like(moved) * 0.03
 
 
-def training_set(rng: np.random.Generator) -> tuple[torch.Tensor, torch.Tensor]:
+def build_training_set(rng: np.random.Generator) -> tuple[torch.Tensor, torch.Tensor]:
     """Return (pictures [N, 3, 64, 64], classes [N]): each drawing plain, recoloured and on coloured grounds."""
     pictures, styles, classes = load_styles()
     words = list(PALETTE)
@@ -118,26 +118,26 @@ def training_set(rng: np.random.Generator) -> tuple[torch.Tensor, torch.Tensor]:
             ground = np.array(PALETTE[words[rng.integers(len(words))]]) if variant > 3 else WHITE
             shown.append(composite(changed, ground).astype(np.uint8)[::2, ::2])
             labels.append(label)
-    return prepare(np.stack(shown)).cpu(), torch.tensor(np.array(labels))
+    return to_judge_input(np.stack(shown)).cpu(), torch.tensor(np.array(labels))
 
 
 def train_judge(minutes: float) -> None:
     """Train for the given minutes and write .train/judge.pt."""
     render_styles()
     rng = np.random.default_rng(5)
-    pictures, labels = training_set(rng)
-    judge = place(Judge(len(class_labels()))).train()
-    if device().type == "cpu":
-        quicken(judge)
+    pictures, labels = build_training_set(rng)
+    judge = move_to_device(Judge(len(list_class_labels()))).train()
+    if get_device().type == "cpu":
+        replace_convolutions(judge)
     optimizer = torch.optim.AdamW(judge.parameters(), RATE, weight_decay=0.05, fused=True)
     start, step = time.monotonic(), 0
     while (share := (time.monotonic() - start) / (minutes * 60)) < 1:
-        optimizer.param_groups[0]["lr"] = cosine_rate(RATE, step, share, warmup=50)
+        optimizer.param_groups[0]["lr"] = compute_cosine_rate(RATE, step, share, warmup=50)
         rows = torch.from_numpy(rng.integers(0, len(labels), BATCH))
-        batch = jitter(pictures[rows].to(device())).contiguous(memory_format=torch.channels_last)
+        batch = augment_images(pictures[rows].to(get_device())).contiguous(memory_format=torch.channels_last)
         with autocast():
             logits = judge(batch)
-        loss = F.cross_entropy(logits.float(), labels[rows].to(device()), label_smoothing=0.1)
+        loss = F.cross_entropy(logits.float(), labels[rows].to(get_device()), label_smoothing=0.1)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         optimizer.step()
@@ -149,13 +149,15 @@ def train_judge(minutes: float) -> None:
 
 def load_judge() -> Judge:
     """Return the trained judge, ready to grade."""
-    judge = Judge(len(class_labels()))
+    judge = Judge(len(list_class_labels()))
     judge.load_state_dict(torch.load(JUDGE_FILE, map_location="cpu", weights_only=True))
-    return judge.to(device()).eval()
+    return judge.to(get_device()).eval()
 
 
 @torch.no_grad()
-def look(judge: Judge, pictures: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
+def run_judge(judge: Judge, pictures: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
     """Return (logits [N, classes], features [N, 256]) of RGB pictures 0..255."""
-    features = torch.cat([judge.features(prepare(part)) for part in np.array_split(pictures, -(-len(pictures) // 64))])
+    features = torch.cat(
+        [judge.features(to_judge_input(part)) for part in np.array_split(pictures, -(-len(pictures) // 64))]
+    )
     return judge.head(features).cpu(), features.cpu()

@@ -15,12 +15,12 @@ from safetensors.torch import save_file
 
 from .cache import encode_texts
 from .colours import recolour
-from .neon import TRIGGER, neon
+from .neon import TRIGGER, apply_neon
 from .paths import LORA, PARTS, STATE
 from .render import load_pictures
-from .trainer import Recipe, Trainer, load_averaged
-from .training import device, place
-from .unet import Dataset, averaged, cumulative, loss_of, tune
+from .trainer import Recipe, Trainer, load_averaged_weights
+from .training import get_device, move_to_device
+from .unet import Dataset, compute_alphas, compute_velocity_loss, load_averaged_unet, tune_model
 from .vae import to_tensor
 
 RECIPE = Recipe("lora", rate=2e-3, batch=20, warmup=40, ema_limit=0.99)
@@ -42,16 +42,16 @@ def make_pictures(count: int = COUNT) -> None:
     shares = weights * on_white / (weights * on_white).sum()
     rows = rng.choice(len(items), min(count, int(on_white.sum())), replace=False, p=shares)
     pictures, _ = load_pictures()
-    vae = place(AutoencoderTiny.from_pretrained(PARTS / "vae")).eval()
+    vae = move_to_device(AutoencoderTiny.from_pretrained(PARTS / "vae")).eval()
     scale = float(vae.config["scaling_factor"])
     latents, captions = [], []
     for part in np.array_split(rows, -(-len(rows) // 64)):
         drawn = []
         for number, _, colour, _, *words in (items[row] for row in part):
             drawing = recolour(pictures[number], colour) if colour else np.asarray(pictures[number])
-            drawn.append(neon(drawing)[:, :: int(rng.choice([-1, 1]))])
+            drawn.append(apply_neon(drawing)[:, :: int(rng.choice([-1, 1]))])
             captions.append(f"{words[int(rng.integers(len(words)))]}, {TRIGGER}")
-        latents.append((vae.encoder(to_tensor(np.stack(drawn)).to(device())) * scale).half().cpu())
+        latents.append((vae.encoder(to_tensor(np.stack(drawn)).to(get_device())) * scale).half().cpu())
     texts = list(dict.fromkeys(["", *captions]))
     places = {text: number for number, text in enumerate(texts)}
     encode_texts(texts, STEM)
@@ -60,25 +60,27 @@ def make_pictures(count: int = COUNT) -> None:
     torch.save(data, STATE / f"{STEM}cache.pt")
 
 
-def adapted() -> tuple[UNet2DConditionModel, torch.nn.ParameterList]:
+def build_adapted_unet() -> tuple[UNet2DConditionModel, torch.nn.ParameterList]:
     """Return the trained UNet with fresh LoRA layers, and their weights, which alone are to be trained."""
-    unet, _ = averaged()
+    unet, _ = load_averaged_unet()
     unet.requires_grad_(False)
     unet.add_adapter(LoraConfig(r=RANK, lora_alpha=RANK, target_modules=list(LAYERS)))
     return unet, torch.nn.ParameterList([value for value in unet.parameters() if value.requires_grad])
 
 
-def prepare() -> tuple[Trainer, Callable[[], torch.Tensor]]:
+def prepare_lora() -> tuple[Trainer, Callable[[], torch.Tensor]]:
     """Return the LoRA's trainer and the loss of a fresh batch."""
-    data, alphas = Dataset(STEM), cumulative()
-    unet, learnt = adapted()
-    tune(unet.train())
+    data, alphas = Dataset(STEM), compute_alphas()
+    unet, learnt = build_adapted_unet()
+    tune_model(unet.train())
 
-    def loss() -> torch.Tensor:
+    def compute_batch_loss() -> torch.Tensor:
         latents, states = data.batch(RECIPE.batch)
-        return loss_of(lambda noisy, steps: unet(noisy, steps, states, return_dict=False)[0], latents, alphas, cap=None)
+        return compute_velocity_loss(
+            lambda noisy, steps: unet(noisy, steps, states, return_dict=False)[0], latents, alphas, cap=None
+        )
 
-    return Trainer(learnt, RECIPE), loss
+    return Trainer(learnt, RECIPE), compute_batch_loss
 
 
 def ensure_pictures() -> None:
@@ -89,8 +91,8 @@ def ensure_pictures() -> None:
 
 def export_lora() -> None:
     """Write models/loras/embedded-neon.safetensors from the averaged weights, in fp16 and with its trigger words."""
-    unet, learnt = adapted()
-    progress = load_averaged(learnt, RECIPE.name)
+    unet, learnt = build_adapted_unet()
+    progress = load_averaged_weights(learnt, RECIPE.name)
     layers = get_peft_model_state_dict(unet)
     metadata = {
         "format": "pt",

@@ -14,7 +14,7 @@ STRENGTH = 90.0
 """Jump of a channel, 0..255 per pixel, that gives a line of full brightness."""
 
 
-def neon(picture: np.ndarray) -> np.ndarray:
+def apply_neon(picture: np.ndarray) -> np.ndarray:
     """Redraw a premultiplied RGBA drawing, uint8 [S, S, 4], as neon tubes: float32 RGB 0..255, [S, S, 3]."""
     pixels = cv2.GaussianBlur(picture.astype(np.float32), (0, 0), 0.8)
     across, down = cv2.Sobel(pixels, cv2.CV_32F, 1, 0) / 4, cv2.Sobel(pixels, cv2.CV_32F, 0, 1) / 4
@@ -30,7 +30,7 @@ def neon(picture: np.ndarray) -> np.ndarray:
     return np.clip(GROUND + light + 0.9 * glow + core, 0, 255).astype(np.float32)
 
 
-def palette_distance(first: np.ndarray, second: np.ndarray) -> float:
+def compute_palette_distance(first: np.ndarray, second: np.ndarray) -> float:
     """Return how far the colours of two pictures of one size lie apart, 0..1, wherever in the picture they are.
 
     It is the first Wasserstein distance of the two distributions of values, averaged over the channels.

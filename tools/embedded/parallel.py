@@ -9,23 +9,23 @@ import torch.distributed as dist
 
 from .paths import STATE
 
-MEETING_FILE = STATE / "workers"
+RENDEZVOUS_FILE = STATE / "workers"
 
 
-def join(rank: int, workers: int) -> None:
+def join_workers(rank: int, workers: int) -> None:
     """Meet the other workers; nothing to do for one alone. The caller of all removes an old meeting file first."""
     if workers > 1:
         os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
-        dist.init_process_group("gloo", init_method=f"file://{MEETING_FILE}", rank=rank, world_size=workers)
+        dist.init_process_group("gloo", init_method=f"file://{RENDEZVOUS_FILE}", rank=rank, world_size=workers)
 
 
-def leave(workers: int) -> None:
+def leave_workers(workers: int) -> None:
     """Part from the other workers."""
     if workers > 1:
         dist.destroy_process_group()
 
 
-def average(module: torch.nn.Module, numbers: list[float], workers: int) -> list[float]:
+def average_gradients(module: torch.nn.Module, numbers: list[float], workers: int) -> list[float]:
     """Replace the module's gradients by their mean over the workers; returns the means of the numbers."""
     if workers == 1:
         return numbers

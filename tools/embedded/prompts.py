@@ -5,13 +5,13 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass
 
-from .cache import natural_word
-from .captions import View, caption, is_held_out, uncoloured
+from .cache import find_natural_word
+from .captions import View, build_caption, filter_uncoloured, is_held_out
 from .colours import PALETTE
 from .concepts import load_concepts
 from .render import load_pictures
 
-GRID = (
+GRID_PROMPTS = (
     "a red apple", "a green apple", "a banana", "a strawberry", "an orange", "grapes", "a slice of pizza", "a hamburger",
     "a cat", "a dog", "a fox", "a penguin", "a fish", "an elephant", "a butterfly", "an owl",
     "a car", "a red car", "a blue car", "a bus", "a bicycle", "an airplane", "a rocket", "a sailboat",
@@ -33,7 +33,7 @@ class Question:
     style: str = "3d"
 
 
-def questions() -> dict[str, list[Question]]:
+def build_questions() -> dict[str, list[Question]]:
     """Return the graded prompts by group: seen, everyday, flat, trained and unseen colours, held-out concepts."""
     rng = random.Random(11)
     names = ("seen", "everyday", "flat", "colour", "unseen colour", "held out")
@@ -43,19 +43,19 @@ def questions() -> dict[str, list[Question]]:
     for concept in load_concepts():
         name, label = concept.names[0], concept.label
         if concept.held_out:
-            groups["held out"].append(Question(caption(name, View("3d")), label))
+            groups["held out"].append(Question(build_caption(name, View("3d")), label))
             continue
-        groups["seen"].append(Question(caption(name, View("3d")), label))
+        groups["seen"].append(Question(build_caption(name, View("3d")), label))
         if concept.everyday:
             groups["everyday"].append(groups["seen"][-1])
         if ("flat", label) in places:
-            groups["flat"].append(Question(caption(name, View("flat")), label, style="flat"))
-        free = uncoloured(concept.names)
-        natural = natural_word(pictures[places["3d", label]])
+            groups["flat"].append(Question(build_caption(name, View("flat")), label, style="flat"))
+        free = filter_uncoloured(concept.names)
+        natural = find_natural_word(pictures[places["3d", label]])
         words = [word for word in PALETTE if word != natural] if free else []
         for group, unseen in (("colour", False), ("unseen colour", True)):
             pool = [word for word in words if is_held_out(label, word) == unseen]
             if pool:
                 word = rng.choice(pool)
-                groups[group].append(Question(caption(free[0], View("3d", word)), label, word))
+                groups[group].append(Question(build_caption(free[0], View("3d", word)), label, word))
     return groups

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from .concepts import load_emoji, plain_code, slug
+from .concepts import load_emoji, make_slug, normalize_code
 from .paths import PICTURE_SIZE, RAW, STATE
 
 FILL = 0.90
@@ -24,22 +24,22 @@ Job = tuple[str, str, str]
 """(style, emoji label, SVG text or path of a bitmap)"""
 
 
-def bitmap_jobs() -> Iterator[Job]:
+def list_bitmap_jobs() -> Iterator[Job]:
     """Yield the Fluent 3D bitmaps that have an English label."""
     labels = {emoji.code: emoji.label for emoji in load_emoji()}
     folder = next(RAW.glob("lobehub-fluent-emoji-3d-*/package/assets"))
     for path in sorted(folder.glob("*.webp")):
-        label = labels.get(plain_code(path.stem))
+        label = labels.get(normalize_code(path.stem))
         if label and not SKIN_TONE_CODE.search(path.stem):
             yield "3d", label, str(path)
 
 
-def vector_jobs(package: str, style: str) -> Iterator[Job]:
+def list_vector_jobs(package: str, style: str) -> Iterator[Job]:
     """Yield the icons of an Iconify package whose names are emoji labels."""
-    labels = {slug(emoji.label): emoji.label for emoji in load_emoji()}
+    labels = {make_slug(emoji.label): emoji.label for emoji in load_emoji()}
     icons = json.loads(next(RAW.glob(f"{package}-[0-9]*/package/icons.json")).read_text(encoding="utf-8"))
     for name, icon in icons["icons"].items():
-        label = labels.get(slug(name))
+        label = labels.get(make_slug(name))
         if label is None:
             continue
         width, height = (icon.get(side, icons.get(side, 16)) for side in ("width", "height"))
@@ -54,7 +54,7 @@ def premultiply(picture: Image.Image) -> Image.Image:
     return Image.fromarray(pixels.round().clip(0, 255).astype(np.uint8), "RGBA")
 
 
-def fit(picture: Image.Image) -> np.ndarray | None:
+def fit_drawing(picture: Image.Image) -> np.ndarray | None:
     """Crop to the drawing and centre it; None for an empty or very elongated one. Returns uint8 [S, S, 4]."""
     visible = np.asarray(picture.getchannel("A")) > 8
     box = Image.fromarray(visible).getbbox()
@@ -72,7 +72,7 @@ def fit(picture: Image.Image) -> np.ndarray | None:
     return np.asarray(square)
 
 
-def draw(job: Job) -> np.ndarray | None:
+def rasterise_job(job: Job) -> np.ndarray | None:
     """Rasterise one job; None when it cannot be used."""
     _, _, source = job
     if source.startswith("<svg"):
@@ -82,14 +82,14 @@ def draw(job: Job) -> np.ndarray | None:
         picture = Image.open(io.BytesIO(bytes(data)))
     else:
         picture = Image.open(Path(source))
-    return fit(picture.convert("RGBA"))
+    return fit_drawing(picture.convert("RGBA"))
 
 
-def render() -> None:
+def render_images() -> None:
     """Write .train/pictures.npy (uint8 [N, S, S, 4], premultiplied) and .train/pictures.json ([style, label] each)."""
-    jobs = [*bitmap_jobs(), *vector_jobs("iconify-json-fluent-emoji-flat", "flat")]
+    jobs = [*list_bitmap_jobs(), *list_vector_jobs("iconify-json-fluent-emoji-flat", "flat")]
     with Pool() as pool:
-        drawn = pool.map(draw, jobs, chunksize=32)
+        drawn = pool.map(rasterise_job, jobs, chunksize=32)
     kept = [(job, pixels) for job, pixels in zip(jobs, drawn, strict=True) if pixels is not None]
     np.save(STATE / "pictures.npy", np.stack([pixels for _, pixels in kept]))
     index = [[style, label] for (style, label, _), _ in kept]

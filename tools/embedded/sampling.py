@@ -14,7 +14,7 @@ STEPS = 16
 GUIDANCE = 3.0
 
 
-def generate(
+def generate_images(
     pipeline: Any, prompts: list[str], seeds: list[int], batch: int = 32, lines: np.ndarray | None = None
 ) -> np.ndarray:
     """Draw each prompt with its seed at the training size.
@@ -32,7 +32,7 @@ def generate(
     pictures = []
     for begin in range(0, len(prompts), batch):
         part = prompts[begin : begin + batch]
-        control = {} if lines is None else {"image": control_pictures(lines[begin : begin + batch])}
+        control = {} if lines is None else {"image": to_control_images(lines[begin : begin + batch])}
         generators = [torch.Generator().manual_seed(seed) for seed in seeds[begin : begin + batch]]
         result: Any = pipeline(
             part,
@@ -48,12 +48,12 @@ def generate(
     return np.concatenate(pictures)
 
 
-def control_pictures(lines: np.ndarray) -> torch.Tensor:
+def to_control_images(lines: np.ndarray) -> torch.Tensor:
     """Turn edge maps, bool [N, S, S], into what a ControlNet takes: white on black, float32 RGB 0..1, [N, 3, S, S]."""
     return torch.from_numpy(lines).float()[:, None].expand(-1, 3, -1, -1).contiguous()
 
 
-def grid(pictures: np.ndarray, columns: int) -> Image.Image:
+def draw_grid(pictures: np.ndarray, columns: int) -> Image.Image:
     """Lay pictures uint8 [N, S, S, 3] out in rows with a thin grey line between them."""
     side, gap = pictures.shape[1], 2
     rows = -(-len(pictures) // columns)

@@ -10,14 +10,14 @@ import numpy as np
 import torch
 from diffusers.models.autoencoders.autoencoder_tiny import AutoencoderTiny
 
-from .cache import encode_texts, show
-from .captions import View, caption
+from .cache import encode_texts, render_view
+from .captions import View, build_caption
 from .concepts import load_concepts
-from .edges import canny
+from .edges import detect_edges
 from .paths import LATENT_SIZE, PARTS, PICTURE_SIZE, STATE
 from .render import load_pictures
-from .training import autocast, device, place
-from .vae import split, to_tensor
+from .training import autocast, get_device, move_to_device
+from .vae import split_indices, to_tensor
 
 COUNT = 16_000
 STRANGE_SHARE = 0.25
@@ -27,7 +27,7 @@ PLAIN_SHARE, OUTLINE_SHARE = 0.2, 0.15
 BEND, SHIFT = 0.132, 0.088
 """How far, in sides of the picture, each corner of a drawing moves, and how far the whole."""
 SHAPES_FILE = STATE / "shapes.pt"
-NAMES = "shape_"
+NAMES_PREFIX = "shape_"
 """What the text files of the strange drawings' names begin with."""
 FLAT_SHARE = 0.15
 """Share of flat drawings among the strange ones."""
@@ -42,7 +42,7 @@ class Shape:
     caption: int
 
 
-def bent(picture: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def bend_drawing(picture: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Move the corners of a premultiplied RGBA drawing, uint8 [S, S, 4], at random; what leaves the picture is lost."""
     side = picture.shape[0]
     corners = np.array([[0, 0], [side, 0], [side, side], [0, side]], np.float32)
@@ -55,11 +55,11 @@ def bent(picture: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return cv2.warpPerspective(picture, matrix, (side, side), flags=cv2.INTER_LINEAR)
 
 
-def unseen_drawings() -> tuple[list[int], list[int]]:
+def find_unseen_drawings() -> tuple[list[int], list[int]]:
     """Return the numbers of the drawings that the UNet never saw: those to train the ControlNet on, those kept from it."""
     _, index = load_pictures()
     concepts = {concept.label: concept.held_out for concept in load_concepts()}
-    _, held = split(len(index))
+    _, held = split_indices(len(index))
     kept = {label for label, held_out in concepts.items() if held_out} | {index[number][1] for number in held}
     strange = [number for number, (_, label) in enumerate(index) if label not in concepts and label not in kept]
     asked = [number for number in held.tolist() if index[number][1] not in concepts]
@@ -67,14 +67,14 @@ def unseen_drawings() -> tuple[list[int], list[int]]:
     return strange, asked
 
 
-def choose(rng: np.random.Generator, count: int) -> tuple[list[Shape], list[str]]:
+def choose_shapes(rng: np.random.Generator, count: int) -> tuple[list[Shape], list[str]]:
     """Choose what to show; returns the pictures and the names that the caption numbers beyond the cached ones mean."""
     items = json.loads((STATE / "items.json").read_text(encoding="utf-8"))
     texts = {text: number for number, text in enumerate(json.loads((STATE / "texts.json").read_text(encoding="utf-8")))}
     weights = torch.load(STATE / "cache.pt", weights_only=True)["weights"].double().numpy()
     rows = rng.choice(len(items), count, p=weights / weights.sum())
     _, index = load_pictures()
-    strange, _ = unseen_drawings()
+    strange, _ = find_unseen_drawings()
     styled = {style: [number for number in strange if index[number][0] == style] for style in ("3d", "flat")}
     names: dict[str, int] = {}
     shapes = []
@@ -84,7 +84,7 @@ def choose(rng: np.random.Generator, count: int) -> tuple[list[Shape], list[str]
             style = "flat" if rng.random() < FLAT_SHARE else "3d"
             number = int(rng.choice(styled[style]))
             view = View(style, colour, ground)
-            text = caption(index[number][1], view)
+            text = build_caption(index[number][1], view)
             shapes.append(Shape(number, view, len(texts) + names.setdefault(text, len(names))))
         else:
             text = captions[int(rng.random() ** 2 * len(captions))]
@@ -92,35 +92,35 @@ def choose(rng: np.random.Generator, count: int) -> tuple[list[Shape], list[str]
     return shapes, list(names)
 
 
-def picture_and_edges(drawing: np.ndarray, view: View, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+def make_image_and_edges(drawing: np.ndarray, view: View, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """Return a drawing in a new shape, uint8 RGB [S, S, 3], and its edges, bool [S, S]."""
     if rng.random() > PLAIN_SHARE:
-        drawing = bent(drawing, rng)
-    shown = show(drawing, view, rng).round().clip(0, 255).astype(np.uint8)
+        drawing = bend_drawing(drawing, rng)
+    shown = render_view(drawing, view, rng).round().clip(0, 255).astype(np.uint8)
     if rng.random() < OUTLINE_SHARE:
         alpha = drawing[:, ::-1, 3] if view.mirrored else drawing[..., 3]
-        return shown, canny(np.repeat(alpha[..., None], 3, axis=-1))
-    return shown, canny(np.ascontiguousarray(shown))
+        return shown, detect_edges(np.repeat(alpha[..., None], 3, axis=-1))
+    return shown, detect_edges(np.ascontiguousarray(shown))
 
 
 @torch.no_grad()
 def make_shapes(count: int = COUNT) -> None:
     """Write .train/shapes.pt: latents [N, 4, L, L], packed edges [N, S * S / 8] and caption numbers [N]."""
     rng = np.random.default_rng(17)
-    shapes, names = choose(rng, count)
-    encode_texts(names, NAMES)
+    shapes, names = choose_shapes(rng, count)
+    encode_texts(names, NAMES_PREFIX)
     pictures, _ = load_pictures()
     pictures = np.asarray(pictures)
-    vae = place(AutoencoderTiny.from_pretrained(PARTS / "vae")).eval()
+    vae = move_to_device(AutoencoderTiny.from_pretrained(PARTS / "vae")).eval()
     scale = float(vae.config["scaling_factor"])
     latents = torch.empty(count, 4, LATENT_SIZE, LATENT_SIZE, dtype=torch.float16)
     edges = np.empty((count, PICTURE_SIZE * PICTURE_SIZE // 8), np.uint8)
     for begin in range(0, count, 64):
         part = shapes[begin : begin + 64]
-        made = [picture_and_edges(pictures[shape.picture], shape.view, rng) for shape in part]
+        made = [make_image_and_edges(pictures[shape.picture], shape.view, rng) for shape in part]
         edges[begin : begin + len(part)] = [np.packbits(lines) for _, lines in made]
         with autocast():
-            encoded = vae.encoder(to_tensor(np.stack([shown for shown, _ in made])).to(device()))
+            encoded = vae.encoder(to_tensor(np.stack([shown for shown, _ in made])).to(get_device()))
         latents[begin : begin + len(part)] = (encoded.float() * scale).half().cpu()
         if begin % 1600 == 0:
             print(f"shapes {begin}", flush=True)

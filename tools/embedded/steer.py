@@ -12,23 +12,23 @@ from diffusers.models.controlnets.controlnet import ControlNetModel
 from diffusers.pipelines.controlnet.pipeline_controlnet import StableDiffusionControlNetPipeline
 from diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion import StableDiffusionPipeline
 
-from .captions import View, caption
+from .captions import View, build_caption
 from .colours import WHITE, composite
 from .concepts import load_concepts
-from .edges import agreement, canny, outlines, similarity
-from .neon import TRIGGER, neon, palette_distance
+from .edges import compute_f1, compute_ssim, detect_edges, draw_outlines
+from .neon import TRIGGER, apply_neon, compute_palette_distance
 from .paths import CONTROLNET, LORA, MODEL, PICTURE_SIZE, ROOT, STATE
 from .render import load_pictures
-from .sampling import generate, grid
-from .shapes import bent, unseen_drawings
+from .sampling import draw_grid, generate_images
+from .shapes import bend_drawing, find_unseen_drawings
 from .vae import to_tensor
 
 PER_GROUP, LORA_PROMPTS = 70, 40
-LEAST_EDGES = 60
+MIN_EDGE_PIXELS = 60
 """Pixels of edges that a control picture must have: some white drawings on white have next to none."""
 RESULTS = STATE / "steering.json"
 SHEET = MODEL / "steering.webp"
-SKETCHED = ROOT / "docs" / "images" / "steering.webp"
+SKETCH_SHEET = ROOT / "docs" / "images" / "steering.webp"
 SKETCH_PROMPTS: tuple[str, ...] = ("an orange", "a blue car", "a fox", "a pink house", "a purple heart")
 SHEET_COLUMNS = 9
 
@@ -41,12 +41,12 @@ class Pair:
     picture: np.ndarray
 
 
-def on_white(drawing: np.ndarray) -> np.ndarray:
+def composite_on_white(drawing: np.ndarray) -> np.ndarray:
     """Return a premultiplied RGBA drawing on white, uint8 RGB [S, S, 3]."""
     return composite(drawing, WHITE).round().clip(0, 255).astype(np.uint8)
 
 
-def pairs() -> dict[str, list[Pair]]:
+def build_pairs() -> dict[str, list[Pair]]:
     """Return the pairs by group.
 
     "bent" are known things in new shapes, under their own names; "unseen" drawings that neither the UNet nor the
@@ -57,24 +57,24 @@ def pairs() -> dict[str, list[Pair]]:
     concepts = [concept for concept in load_concepts() if not concept.held_out]
     places = {key: number for number, key in enumerate(index)}
     drawings = {concept.label: np.asarray(pictures[places["3d", concept.label]]) for concept in concepts}
-    names = {concept.label: caption(concept.names[0], View("3d")) for concept in concepts}
+    names = {concept.label: build_caption(concept.names[0], View("3d")) for concept in concepts}
     labels = [concept.label for concept in concepts]
     groups: dict[str, list[Pair]] = {"bent": [], "unseen": [], "crossed": []}
     for label in rng.permutation(labels).tolist():
-        groups["bent"].append(Pair(names[label], on_white(bent(drawings[label], rng))))
-    for number in rng.permutation(unseen_drawings()[1]).tolist():
-        text = caption(index[number][1], View(index[number][0]))
-        groups["unseen"].append(Pair(text, on_white(np.asarray(pictures[number]))))
+        groups["bent"].append(Pair(names[label], composite_on_white(bend_drawing(drawings[label], rng))))
+    for number in rng.permutation(find_unseen_drawings()[1]).tolist():
+        text = build_caption(index[number][1], View(index[number][0]))
+        groups["unseen"].append(Pair(text, composite_on_white(np.asarray(pictures[number]))))
     for label in rng.permutation(labels).tolist():
         other = str(rng.choice([name for name in labels if name != label]))
-        groups["crossed"].append(Pair(names[other], on_white(drawings[label])))
+        groups["crossed"].append(Pair(names[other], composite_on_white(drawings[label])))
     return {
-        group: [pair for pair in found if canny(pair.picture).sum() >= LEAST_EDGES][:PER_GROUP]
+        group: [pair for pair in found if detect_edges(pair.picture).sum() >= MIN_EDGE_PIXELS][:PER_GROUP]
         for group, found in groups.items()
     }
 
 
-def interval(values: np.ndarray) -> dict[str, float]:
+def compute_interval(values: np.ndarray) -> dict[str, float]:
     """Return the mean of [N] values with the half-width of its 95 % interval (normal), and their number."""
     return {
         "mean": float(values.mean()),
@@ -84,17 +84,17 @@ def interval(values: np.ndarray) -> dict[str, float]:
 
 
 @torch.no_grad()
-def reconstructed(pipeline: Any, pictures: np.ndarray) -> np.ndarray:
+def reconstruct_images(pipeline: Any, pictures: np.ndarray) -> np.ndarray:
     """Return pictures, uint8 [N, S, S, 3], through the autoencoder and back: as near as any drawing can come."""
     decoded = [pipeline.vae(part).sample for part in to_tensor(pictures).split(25)]
     scaled = (torch.cat(decoded).clamp(-1, 1) + 1) * 127.5
     return scaled.round().byte().permute(0, 2, 3, 1).numpy()
 
 
-def compared(found: np.ndarray, lines: np.ndarray) -> np.ndarray:
+def compare_edges(found: np.ndarray, lines: np.ndarray) -> np.ndarray:
     """Return the F1 agreement and the SSIM of each picture's edges with its lines, [2, N]."""
-    both = [(canny(picture), wanted) for picture, wanted in zip(found, lines, strict=True)]
-    return np.array([[agreement(*pair) for pair in both], [similarity(*pair) for pair in both]])
+    both = [(detect_edges(picture), wanted) for picture, wanted in zip(found, lines, strict=True)]
+    return np.array([[compute_f1(*pair) for pair in both], [compute_ssim(*pair) for pair in both]])
 
 
 def measure_control(bare: Any, steered: Any) -> tuple[dict[str, Any], np.ndarray]:
@@ -102,33 +102,33 @@ def measure_control(bare: Any, steered: Any) -> tuple[dict[str, Any], np.ndarray
     figures: dict[str, Any] = {}
     shown: list[np.ndarray] = []
     scores: dict[str, list[np.ndarray]] = {"without": [], "with": [], "another's": [], "autoencoder": []}
-    for group, asked in pairs().items():
+    for group, asked in build_pairs().items():
         pictures = np.stack([pair.picture for pair in asked])
-        lines = np.stack([canny(picture) for picture in pictures])
+        lines = np.stack([detect_edges(picture) for picture in pictures])
         prompts, seeds = [pair.prompt for pair in asked], list(range(len(asked)))
-        without = generate(bare, prompts, seeds)
-        following = generate(steered, prompts, seeds, lines=lines)
+        without = generate_images(bare, prompts, seeds)
+        following = generate_images(steered, prompts, seeds, lines=lines)
         found = {
-            "without": compared(without, lines),
-            "with": compared(following, lines),
-            "another's": compared(following, np.roll(lines, 1, axis=0)),
-            "autoencoder": compared(reconstructed(bare, pictures), lines),
+            "without": compare_edges(without, lines),
+            "with": compare_edges(following, lines),
+            "another's": compare_edges(following, np.roll(lines, 1, axis=0)),
+            "autoencoder": compare_edges(reconstruct_images(bare, pictures), lines),
         }
-        figures[group] = summary(found)
+        figures[group] = summarize_scores(found)
         for name, values in found.items():
             scores[name].append(values)
         drawn = np.repeat(lines[..., None] * np.uint8(255), 3, axis=-1)
         shown.append(np.stack([rows[: SHEET_COLUMNS // 3] for rows in (drawn, without, following)]))
         print(group, figures[group], flush=True)
-    figures["all"] = summary({name: np.concatenate(values, axis=1) for name, values in scores.items()})
+    figures["all"] = summarize_scores({name: np.concatenate(values, axis=1) for name, values in scores.items()})
     return figures, np.concatenate(shown, axis=1)
 
 
-def summary(found: dict[str, np.ndarray]) -> dict[str, Any]:
+def summarize_scores(found: dict[str, np.ndarray]) -> dict[str, Any]:
     """Return mean and interval of every score [2, N], of the gain by the ControlNet, and how often it gains."""
     gain = found["with"] - found["without"]
     figures: dict[str, Any] = {
-        measure: {name: interval(values[row]) for name, values in (found | {"gain": gain}).items()}
+        measure: {name: compute_interval(values[row]) for name, values in (found | {"gain": gain}).items()}
         for row, measure in enumerate(("f1", "ssim"))
     }
     return figures | {"better": float((gain[0] > 0).mean())}
@@ -140,46 +140,48 @@ def measure_lora(bare: Any) -> tuple[dict[str, Any], np.ndarray]:
     places = {key: number for number, key in enumerate(index)}
     concepts = [concept for concept in load_concepts() if not concept.held_out]
     chosen = np.random.default_rng(37).permutation(len(concepts))[:LORA_PROMPTS]
-    names = [caption(concepts[number].names[0], View("3d")) for number in chosen]
-    styled = np.stack([neon(np.asarray(pictures[places["3d", concepts[number].label]])) for number in chosen])
+    names = [build_caption(concepts[number].names[0], View("3d")) for number in chosen]
+    styled = np.stack([apply_neon(np.asarray(pictures[places["3d", concepts[number].label]])) for number in chosen])
     prompts, seeds = [f"{name}, {TRIGGER}" for name in names], list(range(len(names)))
-    before = generate(bare, prompts, seeds)
-    plain = generate(bare, names, seeds)
+    before = generate_images(bare, prompts, seeds)
+    plain = generate_images(bare, names, seeds)
     bare.load_lora_weights(LORA.parent, weight_name=LORA.name)
-    worn, untriggered = generate(bare, prompts, seeds), generate(bare, names, seeds)
+    worn, untriggered = generate_images(bare, prompts, seeds), generate_images(bare, names, seeds)
     bare.unload_lora_weights()
-    after = generate(bare, prompts, seeds)
+    after = generate_images(bare, prompts, seeds)
 
-    def distance(found: np.ndarray, wanted: np.ndarray) -> np.ndarray:
-        return np.array([palette_distance(one, two) for one, two in zip(found, wanted, strict=True)])
+    def compute_distances(found: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+        return np.array([compute_palette_distance(one, two) for one, two in zip(found, wanted, strict=True)])
 
-    gain = distance(before, styled) - distance(worn, styled)
+    gain = compute_distances(before, styled) - compute_distances(worn, styled)
     figures = {
-        "without": interval(distance(before, styled)),
-        "with": interval(distance(worn, styled)),
-        "without the words": interval(distance(untriggered, styled)),
-        "autoencoder": interval(distance(reconstructed(bare, styled.round().astype(np.uint8)), styled)),
-        "another's": interval(distance(np.roll(styled, 1, axis=0), styled)),
-        "gain": interval(gain),
+        "without": compute_interval(compute_distances(before, styled)),
+        "with": compute_interval(compute_distances(worn, styled)),
+        "without the words": compute_interval(compute_distances(untriggered, styled)),
+        "autoencoder": compute_interval(
+            compute_distances(reconstruct_images(bare, styled.round().astype(np.uint8)), styled)
+        ),
+        "another's": compute_interval(compute_distances(np.roll(styled, 1, axis=0), styled)),
+        "gain": compute_interval(gain),
         "better": float((gain > 0).mean()),
-        "edges": interval(compared(worn, np.stack([canny(picture) for picture in plain]))[0]),
+        "edges": compute_interval(compare_edges(worn, np.stack([detect_edges(picture) for picture in plain]))[0]),
         "bare again": bool(np.array_equal(before, after)),
     }
     print("lora", figures, flush=True)
     return figures, np.stack([plain[:SHEET_COLUMNS], worn[:SHEET_COLUMNS]])
 
 
-def sketch_sheet(steered: Any) -> np.ndarray:
+def build_sketch_sheet(steered: Any) -> np.ndarray:
     """Return, row by row, each outline and what every prompt makes of it, uint8 [N, S, S, 3]."""
     rows, prompts = [], list(SKETCH_PROMPTS)
-    for shape in outlines(PICTURE_SIZE):
-        drawn = generate(steered, prompts, list(range(len(prompts))), lines=np.stack([shape] * len(prompts)))
+    for shape in draw_outlines(PICTURE_SIZE):
+        drawn = generate_images(steered, prompts, list(range(len(prompts))), lines=np.stack([shape] * len(prompts)))
         rows.append(np.repeat(shape[None, ..., None] * np.uint8(255), 3, axis=-1))
         rows.append(drawn)
     return np.concatenate(rows)
 
 
-def steer() -> None:
+def measure_steering() -> None:
     """Measure ControlNet and LoRA; write .train/steering.json, the two picture sheets and the card."""
     from .card import write_card
 
@@ -190,10 +192,10 @@ def steer() -> None:
     for pipeline in (bare, steered):
         pipeline.set_progress_bar_config(disable=True)
     figures, rows = measure_control(bare, steered)
-    sketches = sketch_sheet(steered)
+    sketches = build_sketch_sheet(steered)
     styles, styled_rows = measure_lora(bare)
     sheet = np.concatenate([rows, styled_rows]).reshape(-1, PICTURE_SIZE, PICTURE_SIZE, 3)
-    grid(sheet, SHEET_COLUMNS).save(SHEET, quality=80, method=6)
-    grid(sketches, 1 + len(SKETCH_PROMPTS)).save(SKETCHED, quality=85, method=6)
+    draw_grid(sheet, SHEET_COLUMNS).save(SHEET, quality=80, method=6)
+    draw_grid(sketches, 1 + len(SKETCH_PROMPTS)).save(SKETCH_SHEET, quality=85, method=6)
     RESULTS.write_text(json.dumps({"control": figures, "lora": styles}, indent=1), encoding="utf-8")
     write_card()

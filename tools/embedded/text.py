@@ -14,42 +14,42 @@ import torch.nn.functional as F
 from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, trainers
 from transformers import AutoModel, AutoTokenizer, CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
-from .captions import STYLE_WORDS, View, caption
+from .captions import STYLE_WORDS, View, build_caption
 from .colours import BACKGROUNDS, PALETTE
 from .concepts import load_concepts, load_emoji
 from .paths import PARTS, RAW, STATE, TEXT_LENGTH, TEXT_WIDTH
-from .training import cosine_rate, device, place
+from .training import compute_cosine_rate, get_device, move_to_device
 
 VOCABULARY = 6144
 START, END = "<|startoftext|>", "<|endoftext|>"
 CLIP_WORDS = r"'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"
 """CLIP's own splitting rule, so that the merges learnt here apply to what CLIPTokenizer splits."""
-CONCRETE = frozenset(("05", "06", "08", "13", "15", "17", "18", "19", "20"))
+CONCRETE_CATEGORIES = frozenset(("05", "06", "08", "13", "15", "17", "18", "19", "20"))
 """WordNet lexicographer files: animal, artifact, body, food, location, object, person, phenomenon, plant."""
 BATCH = 64
 RATE = 1e-3
 
 
-def concrete_nouns() -> list[str]:
+def load_concrete_nouns() -> list[str]:
     """Return the lower-case concrete nouns of WordNet."""
     nouns = []
     for line in (RAW / "deb/usr/share/wordnet/data.noun").read_text(encoding="latin-1").splitlines():
         fields = line.split()
-        if line.startswith(" ") or fields[1] not in CONCRETE:
+        if line.startswith(" ") or fields[1] not in CONCRETE_CATEGORIES:
             continue
         words = [fields[4 + 2 * number].replace("_", " ") for number in range(int(fields[3], 16))]
         nouns += [word for word in words if word.islower()]
     return nouns
 
 
-def own_words() -> list[str]:
+def collect_words() -> list[str]:
     """Return every name, label and search word of the pictures."""
     names = [name for concept in load_concepts() for name in concept.names]
     emoji = [word.lower() for item in load_emoji() for word in (item.label, *item.tags)]
     return list(dict.fromkeys(names + emoji))
 
 
-def byte_pairs(corpus: list[str]) -> tuple[dict[str, int], list[tuple[str, str]]]:
+def learn_byte_pairs(corpus: list[str]) -> tuple[dict[str, int], list[tuple[str, str]]]:
     """Learn byte pairs as CLIP's tokenizer stores them: vocabulary (token -> number) and merges in order."""
     tokenizer = Tokenizer(models.BPE(end_of_word_suffix="</w>", continuing_subword_prefix=""))
     tokenizer.normalizer = normalizers.Sequence(
@@ -84,14 +84,14 @@ def byte_pairs(corpus: list[str]) -> tuple[dict[str, int], list[tuple[str, str]]
 def make_tokenizer(folder: Path) -> CLIPTokenizer:
     """Learn the byte pairs and write the tokenizer's folder."""
     grounds = [f"a {colour} thing on a {colour} background" for colour in PALETTE]
-    words = own_words()
+    words = collect_words()
     corpus = (
         words * 4
-        + concrete_nouns()
+        + load_concrete_nouns()
         + grounds * 300
         + ["a an of the with, photo picture drawing", *STYLE_WORDS.values()] * 300
     )
-    vocabulary, merges = byte_pairs(corpus)
+    vocabulary, merges = learn_byte_pairs(corpus)
     pairs: Any = merges  # the annotation of CLIPTokenizer says strings; it takes pairs
     CLIPTokenizer(vocab=vocabulary, merges=pairs, model_max_length=TEXT_LENGTH).save_pretrained(folder)
     (folder / "vocab.json").write_text(json.dumps(vocabulary, ensure_ascii=False), encoding="utf-8")
@@ -125,21 +125,25 @@ class Teacher:
         return result
 
 
-def distillation_texts(rng: random.Random) -> list[str]:
+def build_distillation_texts(rng: random.Random) -> list[str]:
     """Return the texts to imitate the teacher on: names, tags, captions of every form and plain nouns."""
-    words = own_words()
+    words = collect_words()
     texts = list(words)
     names = [name for concept in load_concepts() for name in concept.names]
     for name in names:
         for _ in range(4):
-            view = View(rng.choice(list(STYLE_WORDS)), rng.choice([None, *PALETTE]), rng.choice([None, *BACKGROUNDS]))
-            texts.append(caption(name, view, article=rng.random() < 0.7, styled=rng.random() < 0.5))
-    nouns = concrete_nouns()
+            view = View(
+                rng.choice(list(STYLE_WORDS)),
+                rng.choice([None, *PALETTE]),
+                rng.choice([None, *BACKGROUNDS]),
+            )
+            texts.append(build_caption(name, view, article=rng.random() < 0.7, styled=rng.random() < 0.5))
+    nouns = load_concrete_nouns()
     texts += rng.sample(nouns, min(2500, len(nouns)))
     return list(dict.fromkeys(texts))
 
 
-def build(tokenizer: CLIPTokenizer, teacher: Teacher) -> tuple[CLIPTextModel, torch.nn.Linear]:
+def build_text_encoder(tokenizer: CLIPTokenizer, teacher: Teacher) -> tuple[CLIPTextModel, torch.nn.Linear]:
     """Return the text encoder, its token table started from the teacher's view of each token, and the head to 384."""
     vocabulary = tokenizer.get_vocab()
     end = vocabulary[END]
@@ -172,30 +176,30 @@ def build(tokenizer: CLIPTokenizer, teacher: Teacher) -> tuple[CLIPTextModel, to
     return model, head
 
 
-def distil(minutes: float) -> None:
+def distil_text_encoder(minutes: float) -> None:
     """Write .train/parts/tokenizer and .train/parts/text_encoder after the given minutes of imitation."""
     rng = random.Random(0)
     tokenizer = make_tokenizer(PARTS / "tokenizer")
     teacher = Teacher()
-    model, head = build(tokenizer, teacher)
-    texts = distillation_texts(rng)
+    model, head = build_text_encoder(tokenizer, teacher)
+    texts = build_distillation_texts(rng)
     targets = teacher.embed(texts)
     numbers = [tokenizer(text, truncation=True).input_ids for text in texts]
     parameters = [*model.parameters(), *head.parameters()]
-    place(model).train()
-    place(head)
+    move_to_device(model).train()
+    move_to_device(head)
     optimizer = torch.optim.AdamW(parameters, RATE, weight_decay=0.01, fused=True)
     start, step, end = time.monotonic(), 0, tokenizer.get_vocab()[END]
     while (share := (time.monotonic() - start) / (minutes * 60)) < 1:
-        optimizer.param_groups[0]["lr"] = cosine_rate(RATE, step, share, warmup=50)
+        optimizer.param_groups[0]["lr"] = compute_cosine_rate(RATE, step, share, warmup=50)
         rows = rng.sample(range(len(texts)), BATCH)
         longest = TEXT_LENGTH if step % 8 == 0 else max(len(numbers[row]) for row in rows) + 2
         ids = torch.full((BATCH, longest), end)
         for line, row in enumerate(rows):
             ids[line, : len(numbers[row])] = torch.tensor(numbers[row])
         last = torch.tensor([len(numbers[row]) - 1 for row in rows])
-        states = model(input_ids=ids.to(device())).last_hidden_state
-        wanted = targets[rows].to(device())
+        states = model(input_ids=ids.to(get_device())).last_hidden_state
+        wanted = targets[rows].to(get_device())
         at_end = F.cosine_similarity(head(states[torch.arange(BATCH), last]), wanted).mean()
         at_padding = F.cosine_similarity(head(states[:, -1]), wanted).mean()
         loss = 1 - (at_end + at_padding) / 2

@@ -10,9 +10,9 @@ from dataclasses import dataclass, replace
 import torch
 from torch.multiprocessing.spawn import spawn
 
-from .parallel import MEETING_FILE, average, join, leave
+from .parallel import RENDEZVOUS_FILE, average_gradients, join_workers, leave_workers
 from .paths import STATE
-from .training import Ema, device
+from .training import Ema, get_device
 
 EMA_EVERY = 4
 SAVE_SECONDS = 240
@@ -48,7 +48,7 @@ class Run:
     threads: int = 1
 
 
-def rate_at(recipe: Recipe, progress: Progress, plan: float) -> float:
+def compute_rate(recipe: Recipe, progress: Progress, plan: float) -> float:
     """Return the learning rate: warm-up, constant for 60 % of the planned minutes, then linear to 3 %.
 
     The constant part is what makes the run resumable with a longer plan.
@@ -58,7 +58,7 @@ def rate_at(recipe: Recipe, progress: Progress, plan: float) -> float:
     return recipe.rate * min(1.0, (progress.step + 1) / recipe.warmup) * fall
 
 
-def load_averaged(module: torch.nn.Module, name: str) -> Progress:
+def load_averaged_weights(module: torch.nn.Module, name: str) -> Progress:
     """Give the module the averaged weights of .train/NAME.pt; returns how far it is trained."""
     state = torch.load(STATE / f"{name}.pt", map_location="cpu", weights_only=True)
     module.load_state_dict(state["ema"])
@@ -79,7 +79,7 @@ class Trainer:
 
     def load(self) -> None:
         """Take up the saved state."""
-        state = torch.load(self.file, map_location=device(), weights_only=True)
+        state = torch.load(self.file, map_location=get_device(), weights_only=True)
         self.module.load_state_dict(state["weights"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.ema.values, self.progress = state["ema"], Progress(**state["progress"])
@@ -99,10 +99,10 @@ class Trainer:
     def step(self, loss: torch.Tensor, seconds: float, run: Run) -> float:
         """Make one optimiser step from this worker's loss and elapsed seconds; returns the workers' mean loss."""
         for group in self.optimizer.param_groups:
-            group["lr"] = rate_at(self.recipe, self.progress, run.plan)
+            group["lr"] = compute_rate(self.recipe, self.progress, run.plan)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
-        mean_loss, mean_seconds = average(self.module, [loss.item(), seconds], run.workers)
+        mean_loss, mean_seconds = average_gradients(self.module, [loss.item(), seconds], run.workers)
         torch.nn.utils.clip_grad_norm_(self.module.parameters(), 1.0)
         self.optimizer.step()
         self.progress.step += 1
@@ -111,7 +111,7 @@ class Trainer:
         return mean_loss
 
 
-def drive(trainer: Trainer, loss_of_batch: Callable[[], torch.Tensor], run: Run, rank: int) -> None:
+def run_training(trainer: Trainer, loss_of_batch: Callable[[], torch.Tensor], run: Run, rank: int) -> None:
     """Train for the run's minutes; the first worker also keeps the running average, the log and the saved state."""
     torch.manual_seed(int(time.time()) + rank)
     progress, begun, name = trainer.progress, replace(trainer.progress), trainer.recipe.name
@@ -140,16 +140,16 @@ def drive(trainer: Trainer, loss_of_batch: Callable[[], torch.Tensor], run: Run,
         print(f"state saved: {progress}")
 
 
-def work(rank: int, run: Run, prepare: Callable[[], tuple[Trainer, Callable[[], torch.Tensor]]]) -> None:
+def run_worker(rank: int, run: Run, prepare: Callable[[], tuple[Trainer, Callable[[], torch.Tensor]]]) -> None:
     """Train as one of the workers what `prepare` makes: the trainer, and the loss of a fresh batch."""
     torch.set_num_threads(run.threads)
-    join(rank, run.workers)
+    join_workers(rank, run.workers)
     torch.manual_seed(0)
-    drive(*prepare(), run, rank)
-    leave(run.workers)
+    run_training(*prepare(), run, rank)
+    leave_workers(run.workers)
 
 
-def train(run: Run, prepare: Callable[[], tuple[Trainer, Callable[[], torch.Tensor]]]) -> None:
+def train_module(run: Run, prepare: Callable[[], tuple[Trainer, Callable[[], torch.Tensor]]]) -> None:
     """Train in as many processes as the run says; the saved state carries on from call to call.
 
     Args:
@@ -157,7 +157,7 @@ def train(run: Run, prepare: Callable[[], tuple[Trainer, Callable[[], torch.Tens
         prepare: A function at the top of a module, which every worker calls.
     """
     if run.workers == 1:
-        work(0, run, prepare)
+        run_worker(0, run, prepare)
     else:
-        MEETING_FILE.unlink(missing_ok=True)
-        spawn(work, (run, prepare), nprocs=run.workers)
+        RENDEZVOUS_FILE.unlink(missing_ok=True)
+        spawn(run_worker, (run, prepare), nprocs=run.workers)

@@ -8,7 +8,7 @@ from typing import TypeVar
 import torch
 
 
-def device() -> torch.device:
+def get_device() -> torch.device:
     """Return the CUDA device when there is one, else the CPU."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
@@ -16,19 +16,19 @@ def device() -> torch.device:
 Part = TypeVar("Part", bound=torch.nn.Module)
 
 
-def place(module: Part) -> Part:
+def move_to_device(module: Part) -> Part:
     """Move a module to the device in use, its convolutions' weights with channels last, and return it."""
-    torch.nn.Module.to(module, device())
+    torch.nn.Module.to(module, get_device())
     torch.nn.Module.to(module, memory_format=torch.channels_last)
     return module
 
 
 def autocast() -> torch.autocast:
     """Return a bfloat16 autocast context for the device in use."""
-    return torch.autocast(device().type, torch.bfloat16)
+    return torch.autocast(get_device().type, torch.bfloat16)
 
 
-def cosine_rate(peak: float, step: int, share: float, warmup: int, floor: float = 0.02) -> float:
+def compute_cosine_rate(peak: float, step: int, share: float, warmup: int, floor: float = 0.02) -> float:
     """Return the learning rate: linear warm-up over steps, then a half cosine over the run.
 
     Args:
@@ -42,7 +42,7 @@ def cosine_rate(peak: float, step: int, share: float, warmup: int, floor: float 
     return peak * min(1.0, (step + 1) / warmup) * fall
 
 
-def ema_decay(step: int, limit: float) -> float:
+def compute_ema_decay(step: int, limit: float) -> float:
     """Return the decay of the running average after `step` updates: short at first, `limit` in the long run."""
     return min(limit, (1 + step) / (10 + step))
 
@@ -57,7 +57,7 @@ class Ema:
     @torch.no_grad()
     def update(self, module: torch.nn.Module, step: int, every: int = 1) -> None:
         """Move the average towards the module's weights, for a call every `every` steps."""
-        weight = 1 - ema_decay(step, self.limit) ** every
+        weight = 1 - compute_ema_decay(step, self.limit) ** every
         current = [value.float() for value in module.state_dict().values()]
         for mean, value in zip(self.values.values(), current, strict=True):
             mean.lerp_(value, weight)

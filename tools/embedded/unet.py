@@ -11,10 +11,10 @@ from diffusers.models.controlnets.controlnet import ControlNetModel
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from diffusers.schedulers.scheduling_ddim import DDIMScheduler
 
-from .convolution import quicken
+from .convolution import replace_convolutions
 from .paths import LATENT_SIZE, STATE, TEXT_WIDTH
-from .trainer import Progress, Recipe, Trainer, load_averaged
-from .training import autocast, device, place
+from .trainer import Progress, Recipe, Trainer, load_averaged_weights
+from .training import autocast, get_device, move_to_device
 
 SCHEDULE = {
     "num_train_timesteps": 1000,
@@ -36,7 +36,7 @@ DROPOUT = 0.10
 """Share of captions replaced by the empty one, for classifier-free guidance."""
 
 
-def build() -> UNet2DConditionModel:
+def build_unet() -> UNet2DConditionModel:
     """Return the untrained UNet; cross-attention at 8x8 and 4x4 only, plain convolutions at 16x16."""
     return UNet2DConditionModel(
         sample_size=LATENT_SIZE,
@@ -66,11 +66,11 @@ class Dataset:
         columns = (torch.rand(size) ** 2 * self.captions.shape[1]).long()
         numbers = self.captions[rows, columns]
         numbers[torch.rand(size) < DROPOUT] = 0
-        latents = self.latents[rows].float().to(device()).contiguous(memory_format=torch.channels_last)
-        return latents, torch.from_numpy(self.states[numbers.numpy()]).to(device()).float()
+        latents = self.latents[rows].float().to(get_device()).contiguous(memory_format=torch.channels_last)
+        return latents, torch.from_numpy(self.states[numbers.numpy()]).to(get_device()).float()
 
 
-def loss_of(
+def compute_velocity_loss(
     predict: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
     latents: torch.Tensor,
     alphas: torch.Tensor,
@@ -98,34 +98,36 @@ def loss_of(
     return (snr.clamp(max=cap) / (snr + 1) * error).mean()
 
 
-def cumulative() -> torch.Tensor:
+def compute_alphas() -> torch.Tensor:
     """Return the 1000 cumulative products of the schedule, on the device."""
-    return DDIMScheduler(**SCHEDULE).alphas_cumprod.to(device())
+    return DDIMScheduler(**SCHEDULE).alphas_cumprod.to(get_device())
 
 
-def averaged() -> tuple[UNet2DConditionModel, Progress]:
+def load_averaged_unet() -> tuple[UNet2DConditionModel, Progress]:
     """Return the UNet with the averaged weights of the saved state, and how far it is trained."""
-    unet = build()
-    progress = load_averaged(unet, RECIPE.name)
+    unet = build_unet()
+    progress = load_averaged_weights(unet, RECIPE.name)
     return unet.eval(), progress
 
 
-def tune(model: UNet2DConditionModel | ControlNetModel) -> None:
+def tune_model(model: UNet2DConditionModel | ControlNetModel) -> None:
     """Make a UNet or ControlNet quick to train on the device in use."""
-    place(model)
-    if device().type == "cpu":
-        quicken(model)
+    move_to_device(model)
+    if get_device().type == "cpu":
+        replace_convolutions(model)
         model.set_attn_processor(AttnProcessor())  # the fused attention's backward pass is slower here
 
 
-def prepare() -> tuple[Trainer, Callable[[], torch.Tensor]]:
+def prepare_unet() -> tuple[Trainer, Callable[[], torch.Tensor]]:
     """Return the UNet's trainer and the loss of a fresh batch."""
-    data, alphas = Dataset(), cumulative()
-    unet = build().train()
-    tune(unet)
+    data, alphas = Dataset(), compute_alphas()
+    unet = build_unet().train()
+    tune_model(unet)
 
-    def loss() -> torch.Tensor:
+    def compute_batch_loss() -> torch.Tensor:
         latents, states = data.batch(RECIPE.batch)
-        return loss_of(lambda noisy, steps: unet(noisy, steps, states, return_dict=False)[0], latents, alphas)
+        return compute_velocity_loss(
+            lambda noisy, steps: unet(noisy, steps, states, return_dict=False)[0], latents, alphas
+        )
 
-    return Trainer(unet, RECIPE), loss
+    return Trainer(unet, RECIPE), compute_batch_loss

@@ -11,10 +11,10 @@ import torch.nn.functional as F
 from diffusers.models.autoencoders.autoencoder_tiny import AutoencoderTiny
 
 from .colours import PALETTE, WHITE, composite, recolour
-from .convolution import quicken
+from .convolution import replace_convolutions
 from .paths import PARTS, PICTURE_SIZE
 from .render import load_pictures
-from .training import Ema, autocast, cosine_rate, device, place
+from .training import Ema, autocast, compute_cosine_rate, get_device, move_to_device
 
 WIDTH = 48
 CROP = 64
@@ -24,7 +24,7 @@ HELD_OUT = 200
 """Pictures kept from training to measure the reconstruction."""
 
 
-def build() -> AutoencoderTiny:
+def build_vae() -> AutoencoderTiny:
     """Return an untrained autoencoder; no full-resolution blocks, which cost most and add least."""
     return AutoencoderTiny(
         encoder_block_out_channels=(WIDTH,) * 4,
@@ -36,7 +36,7 @@ def build() -> AutoencoderTiny:
     )
 
 
-def split(count: int) -> tuple[np.ndarray, np.ndarray]:
+def split_indices(count: int) -> tuple[np.ndarray, np.ndarray]:
     """Return (training, held-out) picture numbers, the same on every call."""
     order = np.random.default_rng(7).permutation(count)
     return order[HELD_OUT:], order[:HELD_OUT]
@@ -48,7 +48,7 @@ def to_tensor(pictures: np.ndarray) -> torch.Tensor:
     return tensor.contiguous(memory_format=torch.channels_last)
 
 
-def sample(pictures: np.ndarray, numbers: np.ndarray, rng: np.random.Generator) -> torch.Tensor:
+def sample_crops(pictures: np.ndarray, numbers: np.ndarray, rng: np.random.Generator) -> torch.Tensor:
     """Return a batch of random crops on white or coloured grounds, a third of them recoloured."""
     batch = np.empty((BATCH, CROP, CROP, 3), np.float32)
     words = list(PALETTE)
@@ -66,7 +66,7 @@ def sample(pictures: np.ndarray, numbers: np.ndarray, rng: np.random.Generator) 
     return to_tensor(batch)
 
 
-def loss_of(picture: torch.Tensor, latent: torch.Tensor, decoded: torch.Tensor) -> torch.Tensor:
+def compute_vae_loss(picture: torch.Tensor, latent: torch.Tensor, decoded: torch.Tensor) -> torch.Tensor:
     """Return pixel, edge (at three scales) and latent-normality terms as one scalar."""
     loss = (decoded - picture).abs().mean() + 2.0 * F.mse_loss(decoded, picture)
     for scale in (1, 2, 4):
@@ -76,34 +76,34 @@ def loss_of(picture: torch.Tensor, latent: torch.Tensor, decoded: torch.Tensor) 
     return loss + 0.02 * normal.mean() + 0.01 * F.relu(latent.abs() - 2.5).square().mean()
 
 
-def psnr(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
+def compute_psnr(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
     """Return the peak signal-to-noise ratio in dB of each picture pair, tensors -1..1 [N, 3, H, W] -> [N]."""
     return -10 * torch.log10((first - second).square().mean((1, 2, 3)) / 4)
 
 
 @torch.no_grad()
-def measure(vae: AutoencoderTiny) -> dict[str, float]:
+def measure_reconstruction(vae: AutoencoderTiny) -> dict[str, float]:
     """Return the reconstruction on the held-out pictures (white ground) and the latents' mean and deviation."""
     pictures, index = load_pictures()
-    _, held = split(len(index))
+    _, held = split_indices(len(index))
     whole = to_tensor(np.stack([composite(pictures[number], WHITE) for number in held]))
     values, latents = [], []
-    for part in whole.to(device()).split(25):
+    for part in whole.to(get_device()).split(25):
         latent = vae.encoder(part)
         latents.append(latent)
-        values.append(psnr(vae.decoder(latent).clamp(-1, 1), part))
+        values.append(compute_psnr(vae.decoder(latent).clamp(-1, 1), part))
     score, latent = torch.cat(values), torch.cat(latents)
     return {"psnr": score.mean().item(), "median": score.median().item(), "std": latent.std().item()}
 
 
-def start_from(folder: Path, decoder_only: bool) -> AutoencoderTiny:
+def load_vae(folder: Path, decoder_only: bool) -> AutoencoderTiny:
     """Return the saved autoencoder, or a new one; with `decoder_only` the encoder is frozen."""
-    vae = AutoencoderTiny.from_pretrained(folder) if folder.exists() else build()
+    vae = AutoencoderTiny.from_pretrained(folder) if folder.exists() else build_vae()
     vae.encoder.requires_grad_(not decoder_only)
-    return place(vae).train()
+    return move_to_device(vae).train()
 
 
-def train(minutes: float, decoder_only: bool = False) -> None:
+def train_vae(minutes: float, decoder_only: bool = False) -> None:
     """Train for the given minutes and write .train/parts/vae; a second call goes on from the first's weights.
 
     Args:
@@ -112,22 +112,22 @@ def train(minutes: float, decoder_only: bool = False) -> None:
     """
     pictures, index = load_pictures()
     pictures = np.asarray(pictures)
-    numbers, _ = split(len(index))
+    numbers, _ = split_indices(len(index))
     folder = PARTS / "vae"
-    vae = start_from(folder, decoder_only)
-    if device().type == "cpu":
-        quicken(vae)
+    vae = load_vae(folder, decoder_only)
+    if get_device().type == "cpu":
+        replace_convolutions(vae)
     scale = vae.config["scaling_factor"]
     learnt = [parameter for parameter in vae.parameters() if parameter.requires_grad]
     optimizer = torch.optim.AdamW(learnt, RATE, betas=(0.9, 0.99), weight_decay=1e-4, fused=True)
     ema, rng, start, step = Ema(vae, 0.995), np.random.default_rng(), time.monotonic(), 0
     while (share := (time.monotonic() - start) / (minutes * 60)) < 1:
-        optimizer.param_groups[0]["lr"] = cosine_rate(RATE, step, share, warmup=30)
-        picture = sample(pictures, numbers, rng).to(device())
+        optimizer.param_groups[0]["lr"] = compute_cosine_rate(RATE, step, share, warmup=30)
+        picture = sample_crops(pictures, numbers, rng).to(get_device())
         with autocast():
             latent = vae.encoder(picture).float()
             decoded = vae.decoder(latent).float()
-        loss = loss_of(picture, latent, decoded)
+        loss = compute_vae_loss(picture, latent, decoded)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(learnt, 1.0)
@@ -139,7 +139,7 @@ def train(minutes: float, decoder_only: bool = False) -> None:
             rate = step * BATCH / (time.monotonic() - start)
             print(f"vae {step} crop psnr {-10 * np.log10(noise / 4):.2f} {rate:.1f} img/s", flush=True)
     ema.copy_to(vae)
-    scores = measure(vae.eval())
+    scores = measure_reconstruction(vae.eval())
     vae.register_to_config(scaling_factor=scale if decoder_only else 1.0 / scores["std"])
     vae.save_pretrained(folder)
     print("vae held-out", {key: round(value, 3) for key, value in scores.items()})

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from studio.engine.jobs.job import Job
 
 
-class Absence:
+class AbandonmentTimer:
     """Calls `stop(job)` `grace` seconds after `leave`, unless `attach` comes before. Thread-safe."""
 
     def __init__(self, grace: float, stop: Callable[[Job], None]) -> None:
@@ -19,17 +19,17 @@ class Absence:
 
     def leave(self, job: Job) -> None:
         """The grace time begins (again)."""
-        timer = threading.Timer(self._grace, self._expired, [job])
+        timer = threading.Timer(self._grace, self._handle_expiry, [job])
         timer.daemon = True
         with self._lock:
-            self._drop(job)
+            self._discard_timer(job)
             self._timers[job.id] = timer
             timer.start()
 
     def attach(self, job: Job) -> None:
         """Somebody watches the job."""
         with self._lock:
-            self._drop(job)
+            self._discard_timer(job)
 
     def close(self) -> None:
         """Stop waiting; no job is stopped any more."""
@@ -38,12 +38,12 @@ class Absence:
                 timer.cancel()
             self._timers.clear()
 
-    def _drop(self, job: Job) -> None:
+    def _discard_timer(self, job: Job) -> None:
         timer = self._timers.pop(job.id, None)
         if timer is not None:
             timer.cancel()
 
-    def _expired(self, job: Job) -> None:
+    def _handle_expiry(self, job: Job) -> None:
         with self._lock:
             if self._timers.get(job.id) is not threading.current_thread():
                 return

@@ -7,22 +7,22 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from studio.core.errors import InvalidRequest, ModelBroken, UnknownModel
-from studio.core.grid import cells
+from studio.core.grid import expand_cells
 from studio.core.model import Feature, Model
-from studio.core.request import GenerationRequest, outputs_of
+from studio.core.request import GenerationRequest, count_outputs
 from studio.core.settings import Settings
-from studio.engine.jobs.chain_steps import estimate
-from studio.engine.jobs.passes import Picture, plan, random_seed
-from studio.engine.jobs.source_checks import check_pictures, sized
-from studio.engine.lookups import Heir
-from studio.engine.models.fallback_request import adapt, notice
-from studio.engine.models.model_choice import AUTO, chosen
+from studio.engine.jobs.chain_steps import estimate_backend_cost
+from studio.engine.jobs.passes import PlannedImage, make_random_seed, plan_images
+from studio.engine.jobs.source_checks import check_pictures, fill_size
+from studio.engine.lookups import Successor
+from studio.engine.models.fallback_request import adapt, format_fallback_notice
+from studio.engine.models.model_choice import AUTO, choose_model
 from studio.engine.models.model_list import Models
 from studio.engine.storage.inputs import Pictures
 
 
 @dataclass(frozen=True, kw_only=True)
-class Accepted:
+class AdmittedRequest:
     """A request that can be carried out. `pictures` are drawn, and each ends as `outputs_of(request)` files. `notes` say
     what was changed to make it so."""
 
@@ -32,68 +32,70 @@ class Accepted:
     notes: tuple[str, ...] = ()
 
 
-class Intake:
+class Admission:
     """Takes requests of any user in."""
 
-    def __init__(self, models: Models, pictures: Pictures, heir: Callable[[str], Heir | None]) -> None:
+    def __init__(self, models: Models, pictures: Pictures, heir: Callable[[str], Successor | None]) -> None:
         self._models = models
         self._pictures = pictures
         self._heir = heir
 
-    def accept(self, request: GenerationRequest, user: str, settings: Settings) -> Accepted:
+    def admit_request(self, request: GenerationRequest, user: str, settings: Settings) -> AdmittedRequest:
         """`request` with its models, sizes and seed fixed. A model that is missing or broken gives way to the fallback model.
 
         Raises:
             UnknownModel, ModelBroken, InvalidRequest: it cannot be carried out. NotFound: a picture that it names is gone.
         """
         models = self._models
-        request, notes = self._living(request)
-        named = self._named(chosen(request, models, self.estimate), settings)
+        request, notes = self._replace_retired_model(request)
+        named = self._fill_models(choose_model(request, models, self.estimate), settings)
         check_pictures(named, user, self._pictures)
         try:
             _, model = models.find(named.model)
-            named = sized(named, model, user, self._pictures)
+            named = fill_size(named, model, user, self._pictures)
             model.check(named)
         except (UnknownModel, ModelBroken) as failure:
             if settings.fallback_model in ("", named.model):
                 raise
             _, model = models.find(settings.fallback_model)
-            notes = (*notes, notice(named.model, model, failure))
+            notes = (*notes, format_fallback_notice(named.model, model, failure))
             named = adapt(named, model)
         self._check_chain(named, settings)
-        fixed = _with_seed(named, model)
-        pictures = plan(fixed)
+        fixed = _fix_seed(named, model)
+        pictures = plan_images(fixed)
         if fixed.axes:
             self._check_cells(fixed, pictures, model, settings)
-        return Accepted(request=fixed, model=model, pictures=len(pictures), notes=notes)
+        return AdmittedRequest(request=fixed, model=model, pictures=len(pictures), notes=notes)
 
-    def _living(self, request: GenerationRequest) -> tuple[GenerationRequest, tuple[str, ...]]:
+    def _replace_retired_model(self, request: GenerationRequest) -> tuple[GenerationRequest, tuple[str, ...]]:
         """The request with a model that has ended replaced by its successor, and the sentence that says so."""
         if not request.model or any(model.id == request.model for model in self._models.all()):
             return request, ()
         heir = self._heir(request.model)
-        return (request, ()) if heir is None else (request.replace(model=heir.model), (heir.told,))
+        return (request, ()) if heir is None else (request.replace(model=heir.model), (heir.notice,))
 
-    def resolved(self, request: GenerationRequest, user: str, settings: Settings) -> GenerationRequest:
+    def resolve_request(self, request: GenerationRequest, user: str, settings: Settings) -> GenerationRequest:
         """`request` with the model that would draw it now, and its size; its pictures may still be missing.
 
         Raises:
             UnknownModel, InvalidRequest: there is no such model. NotFound: its first picture is gone.
         """
-        named = self._named(chosen(self._living(request)[0], self._models, self.estimate), settings)
-        return sized(named, self._models.find(named.model)[1], user, self._pictures)
+        named = self._fill_models(
+            choose_model(self._replace_retired_model(request)[0], self._models, self.estimate), settings
+        )
+        return fill_size(named, self._models.find(named.model)[1], user, self._pictures)
 
     def estimate(self, request: GenerationRequest) -> float | None:
         """What all pictures and steps of `request` are expected to cost in US dollars, None when nobody can tell; raises
         UnknownModel, and InvalidRequest for what no picture can be made of."""
         if request.axes:
-            alike = Counter(cell.request.replace(seed=None, prompt="") for cell in cells(request))
+            alike = Counter(cell.request.replace(seed=None, prompt="") for cell in expand_cells(request))
             costs = [(self.estimate(one), count) for one, count in alike.items()]
             known = [cost * count for cost, count in costs if cost is not None]
             return sum(known) if len(known) == len(costs) else None
-        request, _ = self._living(request)
+        request, _ = self._replace_retired_model(request)
         if request.model.startswith(AUTO):
-            request = chosen(request, self._models, self.estimate)
+            request = choose_model(request, self._models, self.estimate)
         if not request.model:
             return 0.0  # the default is a local model
         total = 0.0
@@ -104,19 +106,19 @@ class Intake:
             backend, model = self._models.find(step.model)
             if step.task not in model.tasks:
                 raise InvalidRequest(f"{model.title} does not do {step.task}.", hint="Pick another model.")
-            cost = estimate(backend, step)
+            cost = estimate_backend_cost(backend, step)
             if cost is None:
                 return None
             total += cost
         return total
 
-    def _named(self, request: GenerationRequest, settings: Settings) -> GenerationRequest:
+    def _fill_models(self, request: GenerationRequest, settings: Settings) -> GenerationRequest:
         """The request, and what follows it, with every model named."""
         if not request.model:
             request = request.replace(model=self._models.default(settings.default_model, request.task).id)
         if all(step.model for step in request.then):
             return request
-        return request.replace(then=tuple(self._named(step, settings) for step in request.then))
+        return request.replace(then=tuple(self._fill_models(step, settings) for step in request.then))
 
     def _check_chain(self, request: GenerationRequest, settings: Settings) -> None:
         """Refuse a step that its model cannot do; its size is only known when the picture before it is there."""
@@ -130,9 +132,9 @@ class Intake:
                 ) from error
 
     def _check_cells(
-        self, request: GenerationRequest, pictures: list[Picture], model: Model, settings: Settings
+        self, request: GenerationRequest, pictures: list[PlannedImage], model: Model, settings: Settings
     ) -> None:
-        if outputs_of(request) > 1:
+        if count_outputs(request) > 1:
             raise InvalidRequest("A grid cannot end in several files each.", hint="Drop the last step, or the grid.")
         for picture in pictures:
             try:
@@ -149,9 +151,9 @@ class Intake:
                 )
 
 
-def _with_seed(request: GenerationRequest, model: Model) -> GenerationRequest:
+def _fix_seed(request: GenerationRequest, model: Model) -> GenerationRequest:
     if request.seed is None and Feature.SEED in model.features:
-        request = request.replace(seed=random_seed())
+        request = request.replace(seed=make_random_seed())
     if request.variation_strength > 0 and request.variation_seed is None:
-        request = request.replace(variation_seed=random_seed())
+        request = request.replace(variation_seed=make_random_seed())
     return request

@@ -10,30 +10,30 @@ from studio.core.errors import StudioError
 from studio.core.model import GPU_LANE, Model
 from studio.core.ports import Backend, PictureSeed
 from studio.core.pricing import Estimate
-from studio.core.request import GenerationRequest, outputs_of
-from studio.core.result import Rendered
+from studio.core.request import GenerationRequest, count_outputs
+from studio.core.result import RenderedImage
 from studio.engine.jobs.job_context import RunContext
 from studio.engine.models.model_list import Models
 from studio.engine.money.ledger import Ledger
 
 
-class InLane(Protocol):
+class LaneExecutor(Protocol):
     """Runs work in another lane's thread and waits for its result, as long as the job may go on."""
 
     def __call__(self, lane: str, work: Callable[[], Any], context: RunContext) -> Any: ...
 
 
-class Chain:
+class ChainRenderer:
     """Renders passes. A step of the GPU lane runs there whatever lane the job is in; every other step runs where the job is."""
 
-    def __init__(self, models: Models, ledger: Ledger, in_lane: InLane) -> None:
+    def __init__(self, models: Models, ledger: Ledger, in_lane: LaneExecutor) -> None:
         self._models = models
         self._ledger = ledger
         self._in_lane = in_lane
 
     def render(
         self, request: GenerationRequest, seeds: Sequence[PictureSeed], context: RunContext, lane: str
-    ) -> list[Rendered]:
+    ) -> list[RenderedImage]:
         """`outputs_of(request)` pictures per seed, in order; `lane` is the one that calls.
 
         Raises:
@@ -44,35 +44,39 @@ class Chain:
         rendered = self._render(request.replace(then=()), seeds, context)
         for number, step in enumerate(request.then, 1):
             context.part(number, parts)
-            rendered = [result for one in rendered for result in self._follow(step, one, context, lane)]
+            rendered = [result for one in rendered for result in self._render_step(step, one, context, lane)]
         return rendered
 
-    def _follow(self, step: GenerationRequest, before: Rendered, context: RunContext, lane: str) -> list[Rendered]:
+    def _render_step(
+        self, step: GenerationRequest, before: RenderedImage, context: RunContext, lane: str
+    ) -> list[RenderedImage]:
         _, model = self._models.find(step.model)
-        request = _on(step, before, model, context)
+        request = _prepare_step(step, before, model, context)
         seed = PictureSeed(seed=before.seed)
 
-        def work() -> list[Rendered]:
+        def work() -> list[RenderedImage]:
             return self._render(request, [seed], context)
 
         results = self._in_lane(GPU_LANE, work, context) if model.lane == GPU_LANE != lane else work()
-        return [_after(before, result) for result in results]
+        return [_merge_result(before, result) for result in results]
 
-    def _render(self, request: GenerationRequest, seeds: Sequence[PictureSeed], context: RunContext) -> list[Rendered]:
+    def _render(
+        self, request: GenerationRequest, seeds: Sequence[PictureSeed], context: RunContext
+    ) -> list[RenderedImage]:
         """One call of a backend; one that costs money is in the ledger before it is sent."""
         backend, model = self._models.find(request.model)
         if not model.paid:
-            return _checked(backend, request, seeds, context)
-        expected = estimate(backend, request.replace(count=len(seeds)))
+            return _call_backend(backend, request, seeds, context)
+        expected = estimate_backend_cost(backend, request.replace(count=len(seeds)))
         job = context.job
-        with self._ledger.purchase((job.id, job.user), (model.lane, model.id), len(seeds), expected) as bought:
-            rendered = _checked(backend, request, seeds, context)
+        with self._ledger.record_purchase((job.id, job.user), (model.lane, model.id), len(seeds), expected) as bought:
+            rendered = _call_backend(backend, request, seeds, context)
             costs = [one.cost for one in rendered if one.cost is not None]
             bought.cost = sum(costs) if costs else None
         return rendered
 
 
-def estimate(backend: Backend, request: GenerationRequest) -> float | None:
+def estimate_backend_cost(backend: Backend, request: GenerationRequest) -> float | None:
     """What `request` is expected to cost at `backend`, in US dollars; 0 where nothing costs, None where nobody can tell."""
     ask = getattr(backend, "estimate", None)
     if ask is None:
@@ -81,16 +85,18 @@ def estimate(backend: Backend, request: GenerationRequest) -> float | None:
     return None if found is None else found.amount
 
 
-def _on(step: GenerationRequest, before: Rendered, model: Model, context: RunContext) -> GenerationRequest:
+def _prepare_step(
+    step: GenerationRequest, before: RenderedImage, model: Model, context: RunContext
+) -> GenerationRequest:
     """The step with the picture that came before as its source, at a size of its model's liking."""
-    request = step.replace(source=context.lend(before.image))
-    if step.task.draws and not (step.width or step.height or step.aspect):
-        width, height = model.sizes.near(*before.image.size)
+    request = step.replace(source=context.register_image(before.image))
+    if step.task.is_generative and not (step.width or step.height or step.aspect):
+        width, height = model.sizes.find_nearest_size(*before.image.size)
         request = request.replace(width=width, height=height)
     return request
 
 
-def _after(before: Rendered, result: Rendered) -> Rendered:
+def _merge_result(before: RenderedImage, result: RenderedImage) -> RenderedImage:
     costs = [cost for cost in (before.cost, result.cost) if cost is not None]
     return dataclasses.replace(
         result, seed=before.seed, variation_seed=before.variation_seed, notes=(*before.notes, *result.notes),
@@ -98,11 +104,11 @@ def _after(before: Rendered, result: Rendered) -> Rendered:
     )  # fmt: skip
 
 
-def _checked(
+def _call_backend(
     backend: Backend, request: GenerationRequest, seeds: Sequence[PictureSeed], context: RunContext
-) -> list[Rendered]:
+) -> list[RenderedImage]:
     rendered = backend.render(request, seeds, context)
-    wanted = len(seeds) * outputs_of(request)
+    wanted = len(seeds) * count_outputs(request)
     if len(rendered) != wanted:
         raise StudioError(
             f"The model gave {len(rendered)} pictures where {wanted} were asked for.", hint="Try another model."

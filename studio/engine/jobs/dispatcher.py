@@ -9,14 +9,14 @@ from collections.abc import Callable
 from studio.core.errors import QueueFull
 from studio.core.model import GPU_LANE
 from studio.core.settings import Settings
-from studio.engine.jobs.job import Job, Stop
+from studio.engine.jobs.job import Job, StopReason
 from studio.engine.jobs.lanes import Lane
 from studio.engine.models.timings import Timings
 
 _PROVIDER_THREADS = 4  # jobs of one cloud service that run side by side
 
 
-class Dispatch:
+class Dispatcher:
     """Makes lanes as they are needed: one thread for the GPU, a few for each cloud service. Thread-safe."""
 
     def __init__(self, run: Callable[[Job], None], timings: Timings) -> None:
@@ -30,7 +30,7 @@ class Dispatch:
         with self._lock:
             if name not in self._lanes:
                 threads = 1 if name == GPU_LANE else _PROVIDER_THREADS
-                self._lanes[name] = Lane(name, self._run, threads=threads, moved=self._tell_waiting)
+                self._lanes[name] = Lane(name, self._run, threads=threads, moved=self._report_positions)
             return self._lanes[name]
 
     def put(self, job: Job, *, first: bool = False) -> None:
@@ -43,8 +43,8 @@ class Dispatch:
 
     def check_room(self, user: str, settings: Settings) -> None:
         """Raises QueueFull when one more job of `user` would be too many."""
-        lanes = self._all()
-        total, own = sum(lane.waiting() for lane in lanes), sum(lane.waiting(user) for lane in lanes)
+        lanes = self._list_lanes()
+        total, own = sum(lane.count_waiting() for lane in lanes), sum(lane.count_waiting(user) for lane in lanes)
         if total >= settings.queue_limit or own >= settings.queue_limit_per_user:
             whose = "of your jobs" if own >= settings.queue_limit_per_user else "jobs"
             ahead = own if own >= settings.queue_limit_per_user else total
@@ -54,33 +54,33 @@ class Dispatch:
 
     def close(self, drain: float) -> None:
         """Begin no new job; wait up to `drain` seconds for the running ones, then ask them to be put back."""
-        lanes = self._all()
+        lanes = self._list_lanes()
         for lane in lanes:
             lane.close()
-        if _joined(lanes, drain):
+        if _join_lanes(lanes, drain):
             return
         for lane in lanes:
-            for job in lane.standing()[0]:
-                job.stop(Stop.PUT_BACK)
-        _joined(lanes, 2.5)
+            for job in lane.list_jobs()[0]:
+                job.stop(StopReason.PUT_BACK)
+        _join_lanes(lanes, 2.5)
 
-    def _all(self) -> list[Lane]:
+    def _list_lanes(self) -> list[Lane]:
         with self._lock:
             return list(self._lanes.values())
 
-    def _tell_waiting(self, lane: Lane) -> None:
+    def _report_positions(self, lane: Lane) -> None:
         """Tell every waiting job its place, and when its turn comes."""
-        running, waiting = lane.standing()
+        running, waiting = lane.list_jobs()
         left: float | None = 0.0
         for job in running:
             eta = job.snapshot.eta
             left = None if left is None or eta is None else left + eta
         for place, job in enumerate(waiting):
-            job.tell_waiting(len(running) + place, left)
-            expected = self._timings.per_picture(job.request, job.model)
+            job.report_position(len(running) + place, left)
+            expected = self._timings.estimate_seconds(job.request, job.model)
             left = None if left is None or expected is None else left + expected * job.pictures
 
 
-def _joined(lanes: list[Lane], seconds: float) -> bool:
+def _join_lanes(lanes: list[Lane], seconds: float) -> bool:
     deadline = time.monotonic() + seconds
     return all([lane.join(max(0.0, deadline - time.monotonic())) for lane in lanes])

@@ -8,14 +8,14 @@ import time
 from enum import Enum
 
 from studio.core.errors import JobCancelled, PictureSkipped
-from studio.core.events import Event, Snapshot, Status, Waiting
+from studio.core.events import Event, Snapshot, Status, WaitingEvent
 from studio.core.model import Model
 from studio.core.request import GenerationRequest
-from studio.core.result import Asset, Rendered
+from studio.core.result import Asset, RenderedImage
 from studio.core.settings import Settings
 
 
-class Stop(Enum):
+class StopReason(Enum):
     """Why a job is asked to stop."""
 
     CANCEL = "cancel"  # by its user: it ends
@@ -40,11 +40,11 @@ class Job:
         self.created = time.time() if created is None else created
         self.pictures = 1  # how many it asks for
         self.notes: tuple[str, ...] = ()  # what was changed before it began; each of its pictures carries them
-        self.unsaved: list[tuple[Asset, Rendered]] = []  # drawn, but the disk refused them
+        self.unsaved: list[tuple[Asset, RenderedImage]] = []  # drawn, but the disk refused them
         self._changed = threading.Condition()
         self._snapshot = Snapshot()
         self._interrupt = threading.Event()
-        self._stop: Stop | None = None
+        self._stop: StopReason | None = None
         self._skip = False
 
     def __repr__(self) -> str:
@@ -65,19 +65,19 @@ class Job:
     def emit(self, *events: Event) -> bool:
         """Fold `events` into the snapshot and wake all who wait. What comes after the last event is dropped: False."""
         with self._changed:
-            if self._snapshot.status.final:
+            if self._snapshot.status.is_final:
                 return False
             for event in events:
                 self._snapshot = self._snapshot.after(event)
             self._changed.notify_all()
             return True
 
-    def tell_waiting(self, ahead: int, eta: float | None) -> None:
+    def report_position(self, ahead: int, eta: float | None) -> None:
         """Tell the place in the queue, unless the job has begun meanwhile or knows it already."""
         with self._changed:
             old = self._snapshot
             if old.status is Status.QUEUED and (old.version == 0 or (old.ahead, old.eta) != (ahead, eta)):
-                self._snapshot = old.after(Waiting(ahead, eta))
+                self._snapshot = old.after(WaitingEvent(ahead, eta))
                 self._changed.notify_all()
 
     def restore(self, snapshot: Snapshot) -> None:
@@ -90,14 +90,14 @@ class Job:
             self._changed.notify_all()
 
     @property
-    def stopping(self) -> Stop | None:
+    def stop_reason(self) -> StopReason | None:
         """Why the job is to stop, None while it may go on."""
         return self._stop
 
-    def stop(self, why: Stop) -> None:
+    def stop(self, why: StopReason) -> None:
         """Ask the job to stop; the first reason given holds, but a user's wish is always heard."""
         with self._changed:
-            if self._stop is None or why is Stop.CANCEL:
+            if self._stop is None or why is StopReason.CANCEL:
                 self._stop = why
             self._interrupt.set()
 

@@ -9,12 +9,12 @@ from collections.abc import Callable, Generator
 from PIL import Image
 
 from studio.core.errors import NotFound
-from studio.core.events import Loading, Notice, Step
+from studio.core.events import LoadingEvent, NoticeEvent, StepEvent
 from studio.core.settings import Settings
 from studio.engine.jobs.job import Job
 from studio.engine.jobs.previews import Previews
-from studio.engine.lookups import no_key
-from studio.engine.storage.inputs import Pictures, content_hash
+from studio.engine.lookups import raise_no_key
+from studio.engine.storage.inputs import Pictures, hash_pixels
 
 
 class RunContext:
@@ -32,7 +32,7 @@ class RunContext:
         self.notes: list[str] = []
         self._job = job
         self._previews = previews
-        self._pace = Pace(estimate)
+        self._pace = EtaEstimator(estimate)
         self._kept = pictures
         self._keys = keys
         self._lent: dict[str, Image.Image] = {}
@@ -52,9 +52,9 @@ class RunContext:
         """The pass has got to step `number`, counted from 0, of a chain of `parts`."""
         self._part, self._parts = number, parts
 
-    def lend(self, image: Image.Image) -> str:
+    def register_image(self, image: Image.Image) -> str:
         """Make `image` a picture that this pass's requests may name, until the next pass; returns its content hash."""
-        name = content_hash(image)
+        name = hash_pixels(image)
         self._lent[name] = image
         return name
 
@@ -68,7 +68,7 @@ class RunContext:
         return self._job.settings
 
     def loading(self, what: str) -> None:
-        self._job.emit(Loading(what))
+        self._job.emit(LoadingEvent(what))
         self.raise_if_cancelled()
 
     def progress(self, step: int, steps: int, preview: Callable[[], Image.Image] | None = None) -> None:
@@ -80,12 +80,12 @@ class RunContext:
             self._next_preview = time.monotonic() + self.settings.preview_interval
         step, steps = self._part * steps + step, self._parts * steps
         eta = self._pace.eta(step, steps, now)
-        step_done = Step(step, steps, self._picture, self._pictures, eta=eta, preview=path, batch=self._batch)
+        step_done = StepEvent(step, steps, self._picture, self._pictures, eta=eta, preview=path, batch=self._batch)
         self._job.emit(step_done)
 
     def notice(self, text: str) -> None:
         self.notes.append(text)
-        self._job.emit(Notice(text))
+        self._job.emit(NoticeEvent(text))
 
     def raise_if_cancelled(self) -> None:
         self._job.raise_if_stopped()
@@ -101,18 +101,18 @@ class RunContext:
         return self._keys(name)
 
     @contextlib.contextmanager
-    def stage(self, name: str) -> Generator[None]:
+    def phase(self, name: str) -> Generator[None]:
         start = time.monotonic()
         try:
             yield
         finally:
             self.stages[name] = self.stages.get(name, 0.0) + time.monotonic() - start
 
-    def peak_memory(self, bytes_used: int) -> None:
+    def record_peak_memory(self, bytes_used: int) -> None:
         self.peak = max(self.peak, bytes_used)
 
 
-class Pace:
+class EtaEstimator:
     """How long the rest of a job takes, from the steps seen so far. Seconds throughout."""
 
     def __init__(self, estimate: float | None) -> None:
@@ -159,9 +159,9 @@ class LaneContext:
         raise NotFound("Work that belongs to no job has no pictures.", hint="Send a request instead.")
 
     def key(self, name: str) -> str:
-        return no_key(name)
+        return raise_no_key(name)
 
-    def stage(self, name: str) -> contextlib.AbstractContextManager[None]:
+    def phase(self, name: str) -> contextlib.AbstractContextManager[None]:
         return contextlib.nullcontext()
 
-    def peak_memory(self, bytes_used: int) -> None: ...
+    def record_peak_memory(self, bytes_used: int) -> None: ...

@@ -7,11 +7,11 @@ import threading
 
 from studio.engine.jobs.job import Job
 
-_REMEMBERED = 200  # ended jobs that are kept; all are in the journal
-_UNSAVED = 8  # ended jobs whose pictures are kept for another try at saving
+_MAX_ENDED_JOBS = 200  # ended jobs that are kept; all are in the journal
+_MAX_UNSAVED_JOBS = 8  # ended jobs whose pictures are kept for another try at saving
 
 
-class Roster:
+class JobRegistry:
     """Jobs by id, oldest first; of the ended ones only the latest. Thread-safe."""
 
     def __init__(self) -> None:
@@ -32,9 +32,9 @@ class Roster:
         """Hold `job`, and let go of ended ones that are too many."""
         with self._lock:
             self._jobs[job.id] = job
-            ended = [old for old in self._jobs.values() if old.snapshot.status.final]
-            for old in ended[: max(0, len(ended) - _REMEMBERED)]:
+            ended = [old for old in self._jobs.values() if old.snapshot.status.is_final]
+            for old in ended[: max(0, len(ended) - _MAX_ENDED_JOBS)]:
                 del self._jobs[old.id]
-            for old in [old for old in ended if old.unsaved][:-_UNSAVED]:
+            for old in [old for old in ended if old.unsaved][:-_MAX_UNSAVED_JOBS]:
                 old.unsaved.clear()
         return job

@@ -18,42 +18,53 @@ from studio.core.errors import (
     StudioError,
     UnknownModel,
 )
-from studio.core.events import Cancelled, Event, Failed, Finished, Loading, Notice, Saved, Snapshot, Status, Waiting
-from studio.core.request import GenerationRequest, outputs_of
-from studio.engine.jobs.job import Job, Stop
-from studio.engine.jobs.passes import Picture, first_pass, plan
-from studio.engine.jobs.run_state import Run, Tools
-from studio.engine.jobs.unforeseen_errors import unexpected
-from studio.engine.models.fallback_chain import FALLS_BACK, next_model
-from studio.engine.models.fallback_request import adapt, notice
+from studio.core.events import (
+    CancelledEvent,
+    Event,
+    FailedEvent,
+    FinishedEvent,
+    LoadingEvent,
+    NoticeEvent,
+    SavedEvent,
+    Snapshot,
+    Status,
+    WaitingEvent,
+)
+from studio.core.request import GenerationRequest, count_outputs
+from studio.engine.jobs.job import Job, StopReason
+from studio.engine.jobs.passes import PlannedImage, plan_images, take_first_pass
+from studio.engine.jobs.run_state import JobRun, RunnerServices
+from studio.engine.jobs.unforeseen_errors import log_unexpected_error
+from studio.engine.models.fallback_chain import FALLBACK_ERRORS, find_next_model
+from studio.engine.models.fallback_request import adapt, format_fallback_notice
 from studio.engine.money.ledger import MAY_BE_BILLED
 from studio.engine.storage import grid_sheet
 
 _log = logging.getLogger(__name__)
 
 
-class Runner:
+class JobRunner:
     """Runs jobs. `requeue(job)` is called when a job has to go on in another lane."""
 
-    def __init__(self, tools: Tools, requeue: Callable[[Job], None]) -> None:
+    def __init__(self, tools: RunnerServices, requeue: Callable[[Job], None]) -> None:
         self._tools = tools
         self._requeue = requeue
 
     def run(self, job: Job) -> None:
         """Draw what is missing of the job. Its pictures are saved, and its end is told, in the background. Raises nothing."""
         tools = self._tools
-        expected = tools.timings.per_picture(job.request, job.model)
+        expected = tools.timings.estimate_seconds(job.request, job.model)
         context = tools.contexts(job, expected * job.pictures if expected else None)
-        run = Run(job=job, context=context, saves=tools.saver.open(job), lane=job.model.lane)
+        run = JobRun(job=job, context=context, saves=tools.saver.open(job), lane=job.model.lane)
         try:
             self._draw(run)
         except JobCancelled:
-            if job.stopping is None:
+            if job.stop_reason is None:
                 run.error = StudioError("The model stopped by itself.", hint="Try again.")
         except StudioError as error:
             run.error = error.with_traceback(None)
         except Exception as error:  # noqa: BLE001 - the lane's runner: the lane must outlive any job
-            run.error = unexpected(error)
+            run.error = log_unexpected_error(error)
         run.saves.seal(lambda: self._end(run))
 
     def save_again(self, job: Job) -> None:
@@ -64,7 +75,7 @@ class Runner:
         old = job.snapshot
         job.restore(Snapshot(status=Status.RUNNING, assets=old.assets, notices=old.notices, pictures=old.pictures))
         context = tools.contexts(job, None)
-        run = Run(job=job, context=context, saves=tools.saver.open(job), lane=job.model.lane)
+        run = JobRun(job=job, context=context, saves=tools.saver.open(job), lane=job.model.lane)
 
         def work() -> None:
             for asset, rendered in kept:
@@ -73,32 +84,34 @@ class Runner:
 
         threading.Thread(target=work, name="save again", daemon=True).start()
 
-    def _end_saving(self, run: Run) -> None:
+    def _end_saving(self, run: JobRun) -> None:
         job = run.job
-        if run.saves.error is None and len(self._tools.library.settled(job.id)) < job.pictures * outputs_of(
-            job.request
-        ):
-            job.emit(Waiting(0))
+        if run.saves.error is None and len(
+            self._tools.library.list_settled_numbers(job.id)
+        ) < job.pictures * count_outputs(job.request):
+            job.emit(WaitingEvent(0))
             self._requeue(job)
         else:
             self._end(run)
 
-    def _draw(self, run: Run) -> None:
+    def _draw(self, run: JobRun) -> None:
         job, tools = run.job, self._tools
         job.forget_skip()
         job.raise_if_stopped()
-        job.emit(Loading("Starting"))
+        job.emit(LoadingEvent("Starting"))
         tools.journal.started(job.id)
         tools.outputs.recover(job.id)
         told = {asset.id for asset in job.snapshot.assets}
-        job.emit(*(Saved(asset) for asset in tools.library.of_job(job.id) if asset.id not in told))
-        pictures = plan(job.request)
-        settled = tools.library.settled(job.id)
-        missing = collections.deque(picture for picture in pictures if not settled.issuperset(_numbers(picture)))
+        job.emit(*(SavedEvent(asset) for asset in tools.library.list_job_assets(job.id) if asset.id not in told))
+        pictures = plan_images(job.request)
+        settled = tools.library.list_settled_numbers(job.id)
+        missing = collections.deque(
+            picture for picture in pictures if not settled.issuperset(_list_file_numbers(picture))
+        )
         self._check_paid(job, len(pictures) - len(missing))
         while missing and not run.moved:
             job.raise_if_stopped()
-            batch = first_pass(list(missing))
+            batch = take_first_pass(list(missing))
             failure = self._draw_pass(run, batch, settled, done=len(pictures) - len(missing))
             if failure is None:
                 for _ in batch:
@@ -108,31 +121,33 @@ class Runner:
 
     def _check_paid(self, job: Job, drawn: int) -> None:
         """Refuse to draw on when more pictures may have been paid for than there are: what was sent is not sent twice."""
-        if self._tools.ledger.paid_pictures(job.id) > drawn:
+        if self._tools.ledger.count_paid_images(job.id) > drawn:
             raise ProviderError(
                 f"The studio ended while {job.model.title} was at work. It may have billed the picture; it was not asked again.",
                 hint="Look at the provider's own page, and press Generate if you want to pay for it anew.",
                 details={MAY_BE_BILLED: True},
             )
 
-    def _draw_pass(self, run: Run, batch: list[Picture], settled: set[int], *, done: int) -> StudioError | None:
+    def _draw_pass(self, run: JobRun, batch: list[PlannedImage], settled: set[int], *, done: int) -> StudioError | None:
         """Draw and hand to the saver; the error when the model is to blame."""
         job, tools = run.job, self._tools
-        request, note = _substituted(run, batch[0].request)
+        request, note = _substitute_model(run, batch[0].request)
         run.context.begin(done, len(batch))
         try:
             _, model = tools.models.find(request.model)
             asked = request.replace(count=len(batch), batch_size=len(batch))
             rendered = tools.chain.render(asked, [picture.seed for picture in batch], run.context, run.lane)
         except PictureSkipped:
-            tools.library.skip(job.id, job.user, [number for picture in batch for number in _numbers(picture)])
-            job.emit(Notice("Skipped one picture" if len(batch) == 1 else f"Skipped {len(batch)} pictures"))
+            tools.library.skip(
+                job.id, job.user, [number for picture in batch for number in _list_file_numbers(picture)]
+            )
+            job.emit(NoticeEvent("Skipped one picture" if len(batch) == 1 else f"Skipped {len(batch)} pictures"))
             return None
-        except FALLS_BACK as error:
+        except FALLBACK_ERRORS as error:
             return error.with_traceback(None)
         run.drawn += len(batch)
         notes = (*job.notes, *note, *run.context.notes)
-        numbers = [number for picture in batch for number in _numbers(picture)]
+        numbers = [number for picture in batch for number in _list_file_numbers(picture)]
         for number, result in zip(numbers, rendered, strict=True):
             if number in settled:  # one of several files of a picture that was cut short
                 continue
@@ -140,11 +155,11 @@ class Runner:
             run.saves.put(asset, result, tools.drafts.fields(request, model))
         return None
 
-    def _fall_back(self, run: Run, request: GenerationRequest, failure: StudioError) -> None:
+    def _fall_back(self, run: JobRun, request: GenerationRequest, failure: StudioError) -> None:
         """Let the fallback model draw what `request`'s model should have drawn; raises `failure` when there is none."""
         job = run.job
         failed = request.model
-        fallback_id, left = next_model(job, failure)
+        fallback_id, left = find_next_model(job, failure)
         if not fallback_id or fallback_id == failed or failed in run.substitutes:
             raise failure
         try:
@@ -153,8 +168,8 @@ class Runner:
         except (UnknownModel, ModelBroken, InvalidRequest) as error:
             _log.warning("the fallback model %s cannot take over: %s", fallback_id, error.message)
             raise failure from error
-        text = notice(failed, model, failure)
-        job.emit(Notice(text))
+        text = format_fallback_notice(failed, model, failure)
+        job.emit(NoticeEvent(text))
         if model.lane == run.lane:
             run.substitutes[failed] = (model, text)
         elif job.request.axes:
@@ -163,67 +178,69 @@ class Runner:
             job.request, job.model, run.moved = adapted, model, True
             job.notes = (*job.notes, text)
 
-    def _end(self, run: Run) -> None:
+    def _end(self, run: JobRun) -> None:
         """The run is over and its pictures are settled: tell everybody, and write it down."""
         job = run.job
         error = run.saves.error or run.error
         if error is None and run.moved:
             self._tools.journal.put_back(job.id)
-            job.emit(Waiting(0))
+            job.emit(WaitingEvent(0))
             self._requeue(job)
             return
-        if error is None and job.stopping is Stop.PUT_BACK:
+        if error is None and job.stop_reason is StopReason.PUT_BACK:
             self._tools.journal.put_back(job.id)
-            job.emit(Waiting(0))
+            job.emit(WaitingEvent(0))
             return
-        if error is None and job.stopping is None and job.request.axes:
+        if error is None and job.stop_reason is None and job.request.axes:
             error = self._compose(run)
         seconds = time.monotonic() - run.started
-        if error is None and job.stopping is not None:
-            self._tell(run, Status.CANCELLED, Cancelled(), seconds)
+        if error is None and job.stop_reason is not None:
+            self._report_end(run, Status.CANCELLED, CancelledEvent(), seconds)
         elif error is not None:
             run.error = error
-            self._tell(run, Status.FAILED, Failed(error), seconds)
+            self._report_end(run, Status.FAILED, FailedEvent(error), seconds)
         else:
-            self._tell(run, Status.FINISHED, Finished(seconds), seconds)
+            self._report_end(run, Status.FINISHED, FinishedEvent(seconds), seconds)
 
-    def _compose(self, run: Run) -> StudioError | None:
+    def _compose(self, run: JobRun) -> StudioError | None:
         """Make and save the labelled picture of a whole grid; the error when that fails."""
         job, tools = run.job, self._tools
-        result = grid_sheet.compose(job.request, {asset.index: asset.path for asset in tools.library.of_job(job.id)})
+        result = grid_sheet.compose_grid(
+            job.request, {asset.index: asset.path for asset in tools.library.list_job_assets(job.id)}
+        )
         if result is None:
             return None
-        asset = tools.drafts.grid(job, result)
+        asset = tools.drafts.build_grid_asset(job, result)
         try:
             saved = tools.outputs.save(asset, result, tools.drafts.fields(job.request, job.model), job.settings)
         except StorageFailed as error:
             job.unsaved.append((asset, result))
             return error
-        job.emit(Saved(saved))
+        job.emit(SavedEvent(saved))
         return None
 
-    def _tell(self, run: Run, status: Status, event: Event, seconds: float) -> None:
+    def _report_end(self, run: JobRun, status: Status, event: Event, seconds: float) -> None:
         job, tools = run.job, self._tools
         snapshot = job.snapshot
         try:
             tools.journal.ended(job.id, status, seconds=seconds, error=run.error, notices=snapshot.notices)
             if status is Status.FINISHED and run.drawn and not job.request.axes:
                 drawing = seconds - run.context.stages.get("load", 0.0)
-                tools.timings.learn(job.request, job.model, drawing / run.drawn)
+                tools.timings.record_timing(job.request, job.model, drawing / run.drawn)
         except StorageFailed as error:  # the user is told all the same; after a restart the job is taken up again
             _log.warning("the end of job %s is not in the journal: %s", job.id, error.message)
         tools.ledger.release(job.id)
-        tools.logs.generation(run.line(status, seconds), job.request, job.settings)
+        tools.logs.log_generation(run.line(status, seconds), job.request, job.settings)
         job.emit(event)
 
 
-def _numbers(picture: Picture) -> range:
+def _list_file_numbers(picture: PlannedImage) -> range:
     """The numbers of the files that the picture ends as."""
-    files = outputs_of(picture.request)
+    files = count_outputs(picture.request)
     return range(picture.index * files, (picture.index + 1) * files)
 
 
-def _substituted(run: Run, request: GenerationRequest) -> tuple[GenerationRequest, tuple[str, ...]]:
+def _substitute_model(run: JobRun, request: GenerationRequest) -> tuple[GenerationRequest, tuple[str, ...]]:
     """The request as it is really drawn, and the note that says so."""
     if request.model not in run.substitutes:
         return request, ()

@@ -17,16 +17,16 @@ from studio.core.errors import InvalidRequest, RateLimited, StudioError
 from studio.core.events import Status
 from studio.core.request import GenerationRequest
 from studio.engine.storage.database import Database
-from studio.engine.storage.process_locks import Owner
+from studio.engine.storage.process_locks import ProcessLock
 
 MAX_ATTEMPTS = 3  # a job that ended the whole process this often, without one picture more, is not begun again
-_OPEN = (Status.QUEUED.value, Status.RUNNING.value)
+_OPEN_STATUSES = (Status.QUEUED.value, Status.RUNNING.value)
 
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Entry:
+class JournalEntry:
     """One job as the journal knows it. `seconds` and `error` are there once it has ended."""
 
     id: str
@@ -43,11 +43,11 @@ class Entry:
 class Journal:
     """The jobs of one outputs folder. Thread-safe; other processes may use the same folder."""
 
-    def __init__(self, database: Database, owner: Owner) -> None:
+    def __init__(self, database: Database, owner: ProcessLock) -> None:
         self._database = database
         self._owner = owner
 
-    def add(self, entry: Entry) -> None:
+    def add(self, entry: JournalEntry) -> None:
         """Commit a queued job, ours to run."""
         with self._database.transaction() as connection:
             connection.execute(
@@ -93,28 +93,32 @@ class Journal:
                 ),
             )  # fmt: skip
 
-    def get(self, job_id: str, user: str) -> Entry | None:
+    def get(self, job_id: str, user: str) -> JournalEntry | None:
         """The job of that user, None when there is none."""
         rows = self._database.rows("SELECT * FROM jobs WHERE id = ? AND user = ?", (job_id, user))
-        return _entry(rows[0]) if rows else None
+        return _parse_entry(rows[0]) if rows else None
 
-    def newest(self, user: str, limit: int) -> list[Entry]:
+    def list_newest(self, user: str, limit: int) -> list[JournalEntry]:
         """The latest jobs of `user`, newest first, those of earlier runs and other processes too."""
         rows = self._database.rows("SELECT * FROM jobs WHERE user = ? ORDER BY seq DESC LIMIT ?", (user, limit))
-        return [_entry(row) for row in rows]
+        return [_parse_entry(row) for row in rows]
 
-    def claim(self) -> list[Entry]:
+    def claim(self) -> list[JournalEntry]:
         """Take over all unfinished jobs whose owners are dead, in the order they were submitted.
 
         One that has ended its process MAX_ATTEMPTS times is marked as failed instead.
         """
         with self._database.transaction() as connection:
             marks = "SELECT DISTINCT owner FROM jobs WHERE status IN (?, ?)"
-            dead = [row["owner"] for row in connection.execute(marks, _OPEN) if not self._owner.alive(row["owner"])]
+            dead = [
+                row["owner"]
+                for row in connection.execute(marks, _OPEN_STATUSES)
+                if not self._owner.is_alive(row["owner"])
+            ]
             claimed: list[sqlite3.Row] = []
             for owner in dead:
                 claimed += connection.execute(
-                    "SELECT * FROM jobs WHERE owner = ? AND status IN (?, ?)", (owner, *_OPEN)
+                    "SELECT * FROM jobs WHERE owner = ? AND status IN (?, ?)", (owner, *_OPEN_STATUSES)
                 )
             for row in claimed:
                 worn_out = row["attempts"] >= MAX_ATTEMPTS
@@ -122,44 +126,44 @@ class Journal:
                     "UPDATE jobs SET owner = ?, status = ?, error = ?, finished = ? WHERE id = ?",
                     (
                         self._owner.id, (Status.FAILED if worn_out else Status.QUEUED).value,
-                        json.dumps(_worn_out().to_json()) if worn_out else None, time.time() if worn_out else None, row["id"],
+                        json.dumps(_make_attempts_error().to_json()) if worn_out else None, time.time() if worn_out else None, row["id"],
                     ),
                 )  # fmt: skip
         claimed.sort(key=lambda row: row["seq"])
-        return [_entry(row) for row in claimed if row["attempts"] < MAX_ATTEMPTS]
+        return [_parse_entry(row) for row in claimed if row["attempts"] < MAX_ATTEMPTS]
 
 
-def _worn_out() -> StudioError:
+def _make_attempts_error() -> StudioError:
     return StudioError(
         f"The studio ended {MAX_ATTEMPTS} times while it worked on this job, so it is not begun again.",
         hint="Try a smaller size or another model.",
     )
 
 
-def _entry(row: sqlite3.Row) -> Entry:
+def _parse_entry(row: sqlite3.Row) -> JournalEntry:
     try:
         request = GenerationRequest.from_json(json.loads(row["request"]))
     except InvalidRequest as error:  # written by another version
         _log.warning("the request of job %s is not understood any more: %s", row["id"], error.message)
         request = GenerationRequest(model=row["model"])
-    return Entry(
+    return JournalEntry(
         id=row["id"], user=row["user"], model=row["model"], request=request, status=Status(row["status"]),
-        created=row["created"], notices=tuple(json.loads(row["notices"])), error=_error(row["error"]),
+        created=row["created"], notices=tuple(json.loads(row["notices"])), error=_parse_error(row["error"]),
         seconds=row["seconds"],
     )  # fmt: skip
 
 
-def _error(text: str | None) -> StudioError | None:
+def _parse_error(text: str | None) -> StudioError | None:
     if text is None:
         return None
     data: dict[str, Any] = json.loads(text)
     details: dict[str, Any] = dict(data.get("details", {}))
     hint = str(details.pop("hint", ""))
-    kind = next((kind for kind in _kinds(StudioError) if kind.code == data["code"]), StudioError)
+    kind = next((kind for kind in _list_error_classes(StudioError) if kind.code == data["code"]), StudioError)
     if issubclass(kind, RateLimited):
         return kind(data["error"], retry_after=details.get("retry_after"), hint=hint)
     return kind(data["error"], hint=hint, details=details)
 
 
-def _kinds(base: type[StudioError]) -> list[type[StudioError]]:
-    return [base, *(kind for child in base.__subclasses__() for kind in _kinds(child))]
+def _list_error_classes(base: type[StudioError]) -> list[type[StudioError]]:
+    return [base, *(kind for child in base.__subclasses__() for kind in _list_error_classes(child))]

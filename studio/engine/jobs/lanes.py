@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from studio.core.errors import JobCancelled, StudioError
-from studio.core.thread_handover import fulfil
+from studio.core.thread_handover import resolve_future
 from studio.engine.jobs.job import Job
 
 
@@ -98,17 +98,17 @@ class Lane:
             self._moved(self)
         return removed
 
-    def waiting(self, user: str | None = None) -> int:
+    def count_waiting(self, user: str | None = None) -> int:
         """How many jobs wait, all or one user's."""
         with self._changed:
             return len(self._queue) if user is None else self._queue.count(user)
 
-    def standing(self) -> tuple[list[Job], list[Job]]:
+    def list_jobs(self) -> tuple[list[Job], list[Job]]:
         """(the jobs that run, the jobs that wait in their order) at one moment."""
         with self._changed:
             return list(self._running), self._queue.order()
 
-    def do(self, work: Callable[[], Any], timeout: float) -> Any:
+    def run_work(self, work: Callable[[], Any], timeout: float) -> Any:
         """Run `work` in the lane before any waiting job, and give its result.
 
         Raises:
@@ -159,7 +159,7 @@ class Lane:
                     if job is not None:
                         self._running.append(job)
             if future is not None and work is not None:
-                fulfil(future, work)
+                resolve_future(future, work)
             elif job is not None:
                 self._moved(self)
                 self._run(job)

@@ -6,13 +6,13 @@ import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from studio.core.grid import cells
+from studio.core.grid import expand_cells
 from studio.core.ports import PictureSeed
 from studio.core.request import MAX_SEED, GenerationRequest
 
 
 @dataclass(frozen=True, kw_only=True)
-class Picture:
+class PlannedImage:
     """One picture of a job. `request` asks for it (and may ask for others of its pass too)."""
 
     index: int
@@ -20,12 +20,12 @@ class Picture:
     seed: PictureSeed
 
 
-def random_seed() -> int:
+def make_random_seed() -> int:
     """0 to 2**32-1."""
     return secrets.randbelow(MAX_SEED + 1)
 
 
-def plan(request: GenerationRequest) -> list[Picture]:
+def plan_images(request: GenerationRequest) -> list[PlannedImage]:
     """The pictures of `request` in their order: one per count and source, or one per cell of a grid.
 
     Raises:
@@ -35,26 +35,26 @@ def plan(request: GenerationRequest) -> list[Picture]:
         sources = request.batch or (request.source,)
         own = [request.replace(source=source, batch=()) for source in sources]
         return [
-            Picture(index=number * request.count + k, request=one, seed=picture_seed(one, k))
+            PlannedImage(index=number * request.count + k, request=one, seed=make_image_seed(one, k))
             for number, one in enumerate(own)
             for k in range(request.count)
         ]
     return [
-        Picture(index=k, request=cell.request, seed=picture_seed(cell.request, 0))
-        for k, cell in enumerate(cells(request))
+        PlannedImage(index=k, request=cell.request, seed=make_image_seed(cell.request, 0))
+        for k, cell in enumerate(expand_cells(request))
     ]
 
 
-def picture_seed(request: GenerationRequest, k: int) -> PictureSeed:
+def make_image_seed(request: GenerationRequest, k: int) -> PictureSeed:
     """What picture `k`, counted from 0, is drawn from."""
-    seed = random_seed() if request.seed is None else request.seed
+    seed = make_random_seed() if request.seed is None else request.seed
     if request.variation_strength > 0:
-        variation = random_seed() if request.variation_seed is None else request.variation_seed
+        variation = make_random_seed() if request.variation_seed is None else request.variation_seed
         return PictureSeed(seed=seed, variation=(variation + k) % (MAX_SEED + 1))
     return PictureSeed(seed=(seed + k) % (MAX_SEED + 1))
 
 
-def first_pass(pictures: Sequence[Picture]) -> list[Picture]:
+def take_first_pass(pictures: Sequence[PlannedImage]) -> list[PlannedImage]:
     """The pictures at the head of `pictures` that go through the model together."""
     size = pictures[0].request.batch_size
     return [picture for picture in pictures[:size] if picture.request == pictures[0].request]

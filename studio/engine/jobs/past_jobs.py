@@ -7,13 +7,13 @@ from studio.core.events import Snapshot, Status
 from studio.core.model import Model
 from studio.core.settings import Settings
 from studio.engine.jobs.job import Job
-from studio.engine.jobs.journal import Entry
-from studio.engine.jobs.passes import plan
+from studio.engine.jobs.journal import JournalEntry
+from studio.engine.jobs.passes import plan_images
 from studio.engine.models.model_list import Models
-from studio.engine.storage.asset_index import Library
+from studio.engine.storage.asset_index import AssetIndex
 
 
-def restored(entry: Entry, models: Models, library: Library, settings: Settings) -> Job:
+def restore_job(entry: JournalEntry, models: Models, library: AssetIndex, settings: Settings) -> Job:
     """The job of `entry` as it stood, ready to be queued again when it has not ended."""
     try:
         model = models.find(entry.model)[1]
@@ -23,19 +23,19 @@ def restored(entry: Entry, models: Models, library: Library, settings: Settings)
         job_id=entry.id, user=entry.user, request=entry.request, model=model, settings=settings, created=entry.created
     )
     job.notes = entry.notices
-    job.pictures = _count(entry)
-    status = entry.status if entry.status.final else Status.QUEUED
+    job.pictures = _count_images(entry)
+    status = entry.status if entry.status.is_final else Status.QUEUED
     job.restore(
         Snapshot(
-            status=status, assets=library.of_job(entry.id), notices=entry.notices, error=entry.error,
+            status=status, assets=library.list_job_assets(entry.id), notices=entry.notices, error=entry.error,
             seconds=entry.seconds, pictures=job.pictures,
         )
     )  # fmt: skip
     return job
 
 
-def _count(entry: Entry) -> int:
+def _count_images(entry: JournalEntry) -> int:
     try:
-        return len(plan(entry.request))
+        return len(plan_images(entry.request))
     except InvalidRequest:  # a grid that this version does not know; running it says so
         return 1

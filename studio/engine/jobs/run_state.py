@@ -10,44 +10,44 @@ from typing import Any
 from studio.core.errors import StudioError
 from studio.core.events import Status
 from studio.core.model import Model
-from studio.engine.jobs.chain_steps import Chain
+from studio.engine.jobs.chain_steps import ChainRenderer
 from studio.engine.jobs.job import Job
 from studio.engine.jobs.job_context import RunContext
 from studio.engine.jobs.journal import Journal
-from studio.engine.jobs.saver import Saver, Saves
+from studio.engine.jobs.saver import PendingSaves, Saver
 from studio.engine.logs import Logs
 from studio.engine.models.model_list import Models
 from studio.engine.models.timings import Timings
 from studio.engine.money.ledger import Ledger
-from studio.engine.storage.asset_builder import Drafts
-from studio.engine.storage.asset_index import Library
+from studio.engine.storage.asset_builder import AssetBuilder
+from studio.engine.storage.asset_index import AssetIndex
 from studio.engine.storage.outputs import Outputs
 
 
 @dataclass(frozen=True, kw_only=True)
-class Tools:
+class RunnerServices:
     """What a runner works with."""
 
     models: Models
-    chain: Chain
+    chain: ChainRenderer
     contexts: Callable[[Job, float | None], RunContext]
     ledger: Ledger
     journal: Journal
-    library: Library
+    library: AssetIndex
     outputs: Outputs
     saver: Saver
     timings: Timings
-    drafts: Drafts
+    drafts: AssetBuilder
     logs: Logs
 
 
 @dataclass
-class Run:
+class JobRun:
     """One run of a job, from its start in the lane to its end."""
 
     job: Job
     context: RunContext
-    saves: Saves
+    saves: PendingSaves
     lane: str
     started: float = field(default_factory=time.monotonic)
     drawn: int = 0
@@ -58,7 +58,7 @@ class Run:
     def line(self, status: Status, seconds: float) -> dict[str, Any]:
         """What the generation log says of the run: `seconds` it took in all, and how it ended."""
         job = self.job
-        width, height = job.model.hires_size(job.request) if job.request.task.draws else (None, None)
+        width, height = job.model.get_hires_size(job.request) if job.request.task.is_generative else (None, None)
         return {
             "job": job.id, "user": job.user, "model": job.model.id, "task": job.request.task.value, "status": status.value,
             "success": status is Status.FINISHED, "error": self.error.code if self.error else None, "width": width,

@@ -9,17 +9,17 @@ from collections.abc import Sequence
 from typing import Any
 
 from studio.core.errors import InvalidRequest, NotFound
-from studio.core.finish import FileWish
-from studio.core.request import MAX_STEPS_AFTER, GenerationRequest
+from studio.core.finish import OutputOptions
+from studio.core.request import MAX_CHAIN_STEPS, GenerationRequest
 from studio.engine.storage.database import Database
 
-MOST = 100  # chains of one user
-LONGEST_NAME = 60  # characters
+MAX_CHAINS = 100  # chains of one user
+MAX_CHAIN_NAME_LENGTH = 60  # characters
 
 _log = logging.getLogger(__name__)
 
 
-class Chains:
+class SavedChains:
     """The named chains of all users, each seeing their own. Thread-safe."""
 
     def __init__(self, database: Database) -> None:
@@ -39,8 +39,8 @@ class Chains:
         rows = self._database.rows("SELECT steps FROM chains WHERE user = ? AND name = ?", (user, name))
         if not rows:
             known = ", ".join(self.names(user)) or "none yet"
-            raise NotFound(f"There is no chain “{name[:LONGEST_NAME]}”.", hint=f"Saved are: {known}.")
-        return steps_of(json.loads(rows[0]["steps"]))
+            raise NotFound(f"There is no chain “{name[:MAX_CHAIN_NAME_LENGTH]}”.", hint=f"Saved are: {known}.")
+        return parse_steps(json.loads(rows[0]["steps"]))
 
     def all(self, user: str) -> dict[str, tuple[GenerationRequest, ...]]:
         """The user's chains by name; one that this version cannot read is left out."""
@@ -52,7 +52,7 @@ class Chains:
                 _log.warning("the chain %r cannot be read: %s", name, error.message)
         return found
 
-    def name_of(self, user: str, steps: Sequence[GenerationRequest]) -> str | None:
+    def find_name(self, user: str, steps: Sequence[GenerationRequest]) -> str | None:
         """The name of the user's chain that was carried out as `steps`, None when there is none; a step that leaves its model
         open was carried out by any."""
 
@@ -68,15 +68,15 @@ class Chains:
         Raises:
             InvalidRequest: no name, no steps or steps that cannot follow a picture, or too many chains.
         """
-        kept = " ".join(name.split())[:LONGEST_NAME]
+        kept = " ".join(name.split())[:MAX_CHAIN_NAME_LENGTH]
         if not kept:
             raise InvalidRequest("The chain has no name.", hint="Give it one.")
         if not steps:
             raise InvalidRequest("The chain has no steps.", hint="Choose at least one.")
         GenerationRequest(then=tuple(steps))  # refuses what cannot follow
         names = self.names(user)
-        if kept not in names and len(names) >= MOST:
-            raise InvalidRequest(f"There are {MOST} chains already.", hint="Delete one first.")
+        if kept not in names and len(names) >= MAX_CHAINS:
+            raise InvalidRequest(f"There are {MAX_CHAINS} chains already.", hint="Delete one first.")
         text = json.dumps([step.to_json() for step in steps], ensure_ascii=False)
         with self._database.transaction() as connection:
             connection.execute(
@@ -92,7 +92,7 @@ class Chains:
             connection.execute("DELETE FROM chains WHERE user = ? AND name = ?", (user, name))
 
 
-def followed(request: GenerationRequest, steps: Sequence[GenerationRequest]) -> GenerationRequest:
+def append_steps(request: GenerationRequest, steps: Sequence[GenerationRequest]) -> GenerationRequest:
     """`request` with `steps` after what follows it already; the file is written as the last that says so wants it.
 
     Raises:
@@ -104,14 +104,14 @@ def followed(request: GenerationRequest, steps: Sequence[GenerationRequest]) -> 
     return request.replace(file=file, then=(*request.then, *(step.replace(file=None) for step in steps)))
 
 
-def following(request: GenerationRequest) -> tuple[GenerationRequest, ...]:
+def extract_steps(request: GenerationRequest) -> tuple[GenerationRequest, ...]:
     """The steps that follow `request`, the file with the last, as they are saved: the inverse of `followed`."""
     then = request.then
-    file = None if request.file == FileWish() else request.file
+    file = None if request.file == OutputOptions() else request.file
     return (*then[:-1], then[-1].replace(file=file)) if then else ()
 
 
-def begun(steps: Sequence[GenerationRequest], pictures: Sequence[str]) -> GenerationRequest:
+def build_chain_request(steps: Sequence[GenerationRequest], pictures: Sequence[str]) -> GenerationRequest:
     """The request that sends `pictures` through `steps`, one or many.
 
     Raises:
@@ -122,18 +122,18 @@ def begun(steps: Sequence[GenerationRequest], pictures: Sequence[str]) -> Genera
     first, *rest = steps
     one = len(pictures) == 1
     first = first.replace(source=pictures[0] if one else None, batch=() if one else tuple(pictures))
-    return followed(first, rest)
+    return append_steps(first, rest)
 
 
-def steps_of(data: Any) -> tuple[GenerationRequest, ...]:
+def parse_steps(data: Any) -> tuple[GenerationRequest, ...]:
     """The steps of JSON data: a list of requests, or one.
 
     Raises:
         InvalidRequest: no such list, or what a request refuses.
     """
     listed: Any = [data] if isinstance(data, dict) else data
-    if not isinstance(listed, list) or not 1 <= len(listed) <= MAX_STEPS_AFTER:  # pyright: ignore[reportUnknownArgumentType]
-        raise InvalidRequest("A chain is a list of steps.", hint=f"Give 1 to {MAX_STEPS_AFTER} requests.")
+    if not isinstance(listed, list) or not 1 <= len(listed) <= MAX_CHAIN_STEPS:  # pyright: ignore[reportUnknownArgumentType]
+        raise InvalidRequest("A chain is a list of steps.", hint=f"Give 1 to {MAX_CHAIN_STEPS} requests.")
     steps = tuple(GenerationRequest.from_json(step) for step in listed)  # pyright: ignore[reportUnknownVariableType]
     GenerationRequest(then=steps)  # refuses what cannot follow
     return steps

@@ -7,13 +7,13 @@ import threading
 from collections.abc import Callable, Mapping
 
 from studio.core.errors import StorageFailed, StudioError
-from studio.core.events import Failed, Saved
-from studio.core.result import Asset, Rendered
-from studio.engine.jobs.job import Job, Stop
-from studio.engine.jobs.unforeseen_errors import unexpected
+from studio.core.events import FailedEvent, SavedEvent
+from studio.core.result import Asset, RenderedImage
+from studio.engine.jobs.job import Job, StopReason
+from studio.engine.jobs.unforeseen_errors import log_unexpected_error
 from studio.engine.storage.outputs import Outputs
 
-_PATIENCE = 120.0  # seconds that a lane waits for the disk before it calls it broken
+_DISK_TIMEOUT = 120.0  # seconds that a lane waits for the disk before it calls it broken
 
 
 class Saver:
@@ -26,11 +26,11 @@ class Saver:
         self._idle = threading.Condition()
         self._open = 0
 
-    def open(self, job: Job) -> Saves:
+    def open(self, job: Job) -> PendingSaves:
         """The saving of one run of `job`; it must be sealed."""
         with self._idle:
             self._open += 1
-        return Saves(self, job)
+        return PendingSaves(self, job)
 
     def close(self, timeout: float) -> None:
         """Wait until all that was begun is saved, at most `timeout` seconds."""
@@ -40,14 +40,14 @@ class Saver:
             self._pool.shutdown(wait=False)
 
     def submit(
-        self, asset: Asset, rendered: Rendered, job: Job, fields: Mapping[str, str]
+        self, asset: Asset, rendered: RenderedImage, job: Job, fields: Mapping[str, str]
     ) -> concurrent.futures.Future[Asset]:
         """Save one picture in the background; waits while too many do already.
 
         Raises:
             StorageFailed: the disk has not taken a picture for a long time.
         """
-        if not self._room.acquire(timeout=_PATIENCE):
+        if not self._room.acquire(timeout=_DISK_TIMEOUT):
             raise StorageFailed(
                 "The disk does not keep up.", hint="Look at the disk of the outputs folder, then try again."
             )
@@ -57,17 +57,17 @@ class Saver:
 
     def finish(self, job: Job, work: Callable[[], None]) -> None:
         """Run `work`, the end of a job's run, in the background. If that fails, so has the job."""
-        self._pool.submit(work).add_done_callback(lambda done: self._finished(job, done.exception()))
+        self._pool.submit(work).add_done_callback(lambda done: self._handle_finished(job, done.exception()))
 
-    def _finished(self, job: Job, error: BaseException | None) -> None:
+    def _handle_finished(self, job: Job, error: BaseException | None) -> None:
         if error is not None:
-            job.emit(Failed(error if isinstance(error, StudioError) else unexpected(error)))
+            job.emit(FailedEvent(error if isinstance(error, StudioError) else log_unexpected_error(error)))
         with self._idle:
             self._open -= 1
             self._idle.notify_all()
 
 
-class Saves:
+class PendingSaves:
     """The pictures of one run that are being saved. When the run is sealed and the last is settled, its end is run."""
 
     def __init__(self, saver: Saver, job: Job) -> None:
@@ -78,16 +78,16 @@ class Saves:
         self._pending = 0
         self._end: Callable[[], None] | None = None
 
-    def put(self, asset: Asset, rendered: Rendered, fields: Mapping[str, str]) -> None:
+    def put(self, asset: Asset, rendered: RenderedImage, fields: Mapping[str, str]) -> None:
         """Save a picture in the background. One that the disk refuses stays in `job.unsaved`, and the job is stopped."""
         with self._lock:
             self._pending += 1
         try:
             future = self._saver.submit(asset, rendered, self._job, fields)
         except StorageFailed as error:
-            self._settle(asset, rendered, error)
+            self._settle_save(asset, rendered, error)
             return
-        future.add_done_callback(lambda done: self._saved(asset, rendered, done))
+        future.add_done_callback(lambda done: self._handle_saved(asset, rendered, done))
 
     def seal(self, end: Callable[[], None]) -> None:
         """No more pictures come; run `end` in the background once all are settled."""
@@ -97,19 +97,19 @@ class Saves:
                 return
         self._saver.finish(self._job, end)
 
-    def _saved(self, asset: Asset, rendered: Rendered, done: concurrent.futures.Future[Asset]) -> None:
+    def _handle_saved(self, asset: Asset, rendered: RenderedImage, done: concurrent.futures.Future[Asset]) -> None:
         error = done.exception()
         if error is None:
-            self._job.emit(Saved(done.result()))
-        self._settle(asset, rendered, error)
+            self._job.emit(SavedEvent(done.result()))
+        self._settle_save(asset, rendered, error)
 
-    def _settle(self, asset: Asset, rendered: Rendered, error: BaseException | None) -> None:
+    def _settle_save(self, asset: Asset, rendered: RenderedImage, error: BaseException | None) -> None:
         if error is not None:
             self._job.unsaved.append((asset, rendered))
-            self._job.stop(Stop.STORAGE)
+            self._job.stop(StopReason.STORAGE)
         with self._lock:
             if error is not None and self.error is None:
-                self.error = error if isinstance(error, StudioError) else unexpected(error)
+                self.error = error if isinstance(error, StudioError) else log_unexpected_error(error)
             self._pending -= 1
             end = self._end if self._pending == 0 else None
         if end is not None:

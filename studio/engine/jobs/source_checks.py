@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from studio.core.errors import InvalidRequest
-from studio.core.image_fields import pictures_in
+from studio.core.image_fields import list_image_hashes
 from studio.core.model import Model
 from studio.core.request import GenerationRequest
 from studio.core.task import Task
 from studio.engine.storage.inputs import KeptPicture, Pictures
 
-_SEARCHES = (Task.SEARCH_REPLACE, Task.SEARCH_RECOLOR)
-_PLAIN = "Choose a picture first."
+_SEARCH_TASKS = (Task.SEARCH_REPLACE, Task.SEARCH_RECOLOR)
+_NO_IMAGE_HINT = "Choose a picture first."
 
 
 def check_pictures(request: GenerationRequest, user: str, pictures: Pictures) -> None:
@@ -19,48 +19,50 @@ def check_pictures(request: GenerationRequest, user: str, pictures: Pictures) ->
     Raises:
         InvalidRequest, NotFound: the message says which picture, the hint what to do.
     """
-    for name in pictures_in(request):
+    for name in list_image_hashes(request):
         pictures.get(name, user)
     if request.task is Task.TXT2IMG:
         if any(not unit.picture for unit in request.control):
             raise InvalidRequest("A control unit has no picture.", hint="Give it one, or switch the unit off.")
     elif not request.source and not request.batch:
-        raise InvalidRequest(f"There is no picture for {_words(request.task)}.", hint=_PLAIN)
+        raise InvalidRequest(f"There is no picture for {_format_task(request.task)}.", hint=_NO_IMAGE_HINT)
     if request.source and request.batch:
         raise InvalidRequest("The request names one picture and a batch too.", hint="Leave one of them out.")
     if request.task is Task.STYLE_TRANSFER and not request.references:
         raise InvalidRequest("There is no picture to take the style from.", hint="Choose a style picture.")
     if any(not reference.picture for reference in request.references):
         raise InvalidRequest("A reference has no picture.", hint="Give it one, or remove it.")
-    if request.task in _SEARCHES and not request.mask and not request.search.strip():
+    if request.task in _SEARCH_TASKS and not request.mask and not request.search.strip():
         raise InvalidRequest("It is not said what to search for.", hint="Name the thing that is to change.")
     if request.task is Task.PREPROCESS and len(request.control) != 1:
         raise InvalidRequest("A preprocessor job needs exactly one control unit.", hint="Name one preprocessor.")
     _check_mask(request, user, pictures)
 
 
-def sized(request: GenerationRequest, model: Model, user: str, pictures: Pictures) -> GenerationRequest:
+def fill_size(request: GenerationRequest, model: Model, user: str, pictures: Pictures) -> GenerationRequest:
     """`request` with a size: that of its source, as near as the model can, where it names none."""
-    first = sources_of(request)
-    if not first or not request.task.draws or request.width or request.height or request.aspect:
+    first = list_sources(request)
+    if not first or not request.task.is_generative or request.width or request.height or request.aspect:
         return request
     kept = pictures.get(first[0], user)
-    width, height = model.sizes.near(kept.width, kept.height)
+    width, height = model.sizes.find_nearest_size(kept.width, kept.height)
     return request.replace(width=width, height=height)
 
 
-def sources_of(request: GenerationRequest) -> tuple[str, ...]:
+def list_sources(request: GenerationRequest) -> tuple[str, ...]:
     """The pictures that the request works on, one or many."""
     return request.batch or ((request.source,) if request.source else ())
 
 
 def _check_mask(request: GenerationRequest, user: str, pictures: Pictures) -> None:
     if request.mask is None:
-        if request.task.masked:
-            raise InvalidRequest(f"There is no mask for {_words(request.task)}.", hint="Paint over what is to change.")
+        if request.task.needs_mask:
+            raise InvalidRequest(
+                f"There is no mask for {_format_task(request.task)}.", hint="Paint over what is to change."
+            )
         return
     mask = pictures.get(request.mask, user)
-    for name in sources_of(request):
+    for name in list_sources(request):
         _check_same_size(mask, pictures.get(name, user))
     low, high = pictures.open(request.mask, user).convert("L").getextrema()
     nothing = low == 255 if request.inpaint.invert else high == 0
@@ -76,5 +78,5 @@ def _check_same_size(mask: KeptPicture, source: KeptPicture) -> None:
         )
 
 
-def _words(task: Task) -> str:
+def _format_task(task: Task) -> str:
     return task.value.replace("_", " ")

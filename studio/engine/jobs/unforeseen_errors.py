@@ -10,7 +10,7 @@ from studio.core.errors import StudioError
 _log = logging.getLogger(__name__)
 
 
-def unexpected(error: BaseException) -> StudioError:
+def log_unexpected_error(error: BaseException) -> StudioError:
     """What the user is told of `error`; the log gets its traceback under the same number."""
     entry = secrets.token_hex(4)
     _log.error("unexpected error, entry %s", entry, exc_info=error)

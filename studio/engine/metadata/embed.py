@@ -24,8 +24,8 @@ from PIL import Image, PngImagePlugin
 
 from studio.core.errors import BadImage
 
-ENDINGS = {"png": ".png", "jpeg": ".jpg", "webp": ".webp", "avif": ".avif"}
-MACHINE_MADE = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
+FILE_EXTENSIONS = {"png": ".png", "jpeg": ".jpg", "webp": ".webp", "avif": ".avif"}
+AI_SOURCE_TYPE = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
 MAX_TEXT = 1_000_000  # characters of any one field that are read
 _RECIPE_KEY = "easel"
 _EASEL = "https://easel.invalid/ns/1.0/"
@@ -47,7 +47,7 @@ class Metadata:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Carried:
+class EmbeddedMetadata:
     """What a file carries besides its pixels: infotext, recipe, the name and version of the `tool`, and with `marked` the
     marker that says a model made it. With nothing of it the file is bare."""
 
@@ -57,8 +57,8 @@ class Carried:
     marked: bool = True
 
 
-def encode(
-    image: Image.Image, kind: str, *, quality: int, full_colour: bool | None = None, small: bool = False, carried: Carried = Carried()
+def encode_image(
+    image: Image.Image, kind: str, *, quality: int, full_colour: bool | None = None, small: bool = False, carried: EmbeddedMetadata = EmbeddedMetadata()
 ) -> bytes:  # fmt: skip
     """`image` as a file of `kind` (a key of ENDINGS) with everything inside; `quality` is for the lossy ones, 100 makes
     WebP lossless. `full_colour` keeps JPEG's colour at full resolution (4:4:4), which None does from quality 90; `small`
@@ -67,15 +67,17 @@ def encode(
     out = io.BytesIO()
     infotext, recipe, tool = carried.infotext, carried.recipe, carried.tool
     if kind == "png":
-        chunks = _chunks(infotext, recipe, tool) if carried.marked else None
+        chunks = _build_png_chunks(infotext, recipe, tool) if carried.marked else None
         image.save(out, "PNG", compress_level=9 if small else 1, optimize=small, pnginfo=chunks)
         return out.getvalue()
     limit = _JPEG_SEGMENT if kind == "jpeg" else MAX_TEXT
-    exif, xmp = (_exif(infotext, tool, limit), _packet(recipe, tool, limit)) if carried.marked else (b"", b"")
+    exif, xmp = (
+        (_build_exif(infotext, tool, limit), _build_xmp_packet(recipe, tool, limit)) if carried.marked else (b"", b"")
+    )
     if kind == "jpeg":
         whole = quality >= 90 if full_colour is None else full_colour
         options = {"quality": quality, "subsampling": 0 if whole else 2, "exif": exif, "xmp": xmp}
-        flat = _on_white(image)
+        flat = _flatten_on_white(image)
         try:
             flat.save(out, "JPEG", optimize=True, progressive=True, **options)
         except OSError:  # Pillow's buffer for that is a byte per pixel, which noise outgrows
@@ -89,7 +91,7 @@ def encode(
     return out.getvalue()
 
 
-def _on_white(image: Image.Image) -> Image.Image:
+def _flatten_on_white(image: Image.Image) -> Image.Image:
     if image.mode != "RGBA":
         return image.convert("RGB")
     ground = Image.new("RGB", image.size, "white")
@@ -104,26 +106,26 @@ def read_metadata(source: Path | Image.Image) -> Metadata:
         BadImage: `source` is a file that is not one of the four kinds of picture.
     """
     if isinstance(source, Image.Image):
-        return _read(source)
+        return _read_image(source)
     try:
         with Image.open(source, formats=_FORMATS) as image:
-            return _read(image)
+            return _read_image(image)
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise BadImage("This file is not a picture that can be read.", hint="PNG, JPEG, WebP and AVIF can.") from error
 
 
-def _chunks(infotext: str, recipe: Mapping[str, Any] | None, tool: str) -> PngImagePlugin.PngInfo:
+def _build_png_chunks(infotext: str, recipe: Mapping[str, Any] | None, tool: str) -> PngImagePlugin.PngInfo:
     chunks = PngImagePlugin.PngInfo()
     if infotext:
         chunks.add_text("parameters", infotext)
     if recipe is not None:
         chunks.add_itxt(_RECIPE_KEY, json.dumps(recipe, ensure_ascii=False), zip=True)
     chunks.add_text("Software", tool)
-    chunks.add_itxt("XML:com.adobe.xmp", _packet(None, tool, MAX_TEXT).decode())
+    chunks.add_itxt("XML:com.adobe.xmp", _build_xmp_packet(None, tool, MAX_TEXT).decode())
     return chunks
 
 
-def _exif(infotext: str, tool: str, limit: int) -> bytes:
+def _build_exif(infotext: str, tool: str, limit: int) -> bytes:
     exif = Image.Exif()
     exif[_SOFTWARE] = tool
     if infotext:
@@ -135,26 +137,26 @@ def _exif(infotext: str, tool: str, limit: int) -> bytes:
     return exif.tobytes()
 
 
-def _packet(recipe: Mapping[str, Any] | None, tool: str, limit: int) -> bytes:
+def _build_xmp_packet(recipe: Mapping[str, Any] | None, tool: str, limit: int) -> bytes:
     text = "" if recipe is None else json.dumps(recipe)
-    packet = _xml(text, tool)
+    packet = _format_xmp(text, tool)
     if len(packet) > limit:
-        packet = _xml("zlib:" + base64.b64encode(zlib.compress(text.encode(), 9)).decode(), tool)
-    return packet if len(packet) <= limit else _xml("", tool)
+        packet = _format_xmp("zlib:" + base64.b64encode(zlib.compress(text.encode(), 9)).decode(), tool)
+    return packet if len(packet) <= limit else _format_xmp("", tool)
 
 
-def _xml(recipe: str, tool: str) -> bytes:
+def _format_xmp(recipe: str, tool: str) -> bytes:
     own = f"<easel:recipe>{escape(recipe)}</easel:recipe>" if recipe else ""
     return (
         '<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>'
         f'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="{_RDF}">'
         f'<rdf:Description rdf:about="" xmlns:Iptc4xmpExt="{_IPTC}" xmlns:xmp="{_XMP}" xmlns:easel="{_EASEL}"'
-        f' xmp:CreatorTool={quoteattr(tool)} Iptc4xmpExt:DigitalSourceType="{MACHINE_MADE}">{own}</rdf:Description>'
+        f' xmp:CreatorTool={quoteattr(tool)} Iptc4xmpExt:DigitalSourceType="{AI_SOURCE_TYPE}">{own}</rdf:Description>'
         '</rdf:RDF></x:xmpmeta><?xpacket end="w"?>'
     ).encode()
 
 
-def _read(image: Image.Image) -> Metadata:
+def _read_image(image: Image.Image) -> Metadata:
     info = cast("dict[str, Any]", image.info)
     source_type, packed = _read_packet(info.get("xmp") or info.get("XML:com.adobe.xmp"))
     infotext = info.get("parameters")
@@ -182,7 +184,7 @@ def _read_comment(image: Image.Image) -> str:
         return ""
     mark, text = raw[:8], raw[8:]
     if mark == b"UNICODE\0":
-        return text.decode("utf-16-be" if _is_ours(exif) else _byte_order(text), errors="replace").strip("\0")
+        return text.decode("utf-16-be" if _is_ours(exif) else _detect_byte_order(text), errors="replace").strip("\0")
     if mark in (b"ASCII\0\0\0", b"\0" * 8):
         return text.decode(errors="replace").strip("\0")
     return raw.decode(errors="replace").strip("\0")
@@ -192,7 +194,7 @@ def _is_ours(exif: Image.Exif) -> bool:
     return str(exif.get(_SOFTWARE, "")).startswith("Easel")
 
 
-def _byte_order(text: bytes) -> str:
+def _detect_byte_order(text: bytes) -> str:
     """Some programs write UTF-16 in the file's own order: most prompts have more NULs in the high bytes."""
     return "utf-16-le" if text[1::2].count(0) > text[0::2].count(0) else "utf-16-be"
 

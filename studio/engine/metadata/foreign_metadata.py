@@ -16,8 +16,8 @@ from studio.engine.metadata.comfyui_graphs import read_graph
 if TYPE_CHECKING:
     from sd_parsers.data import PromptInfo
 
-_LONGEST_DREAM = 10_000  # characters: the library's expression for it takes time that grows with the square
-_FAILURES = (ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError)
+_MAX_DREAM_LENGTH = 10_000  # characters: the library's expression for it takes time that grows with the square
+_PARSE_ERRORS = (ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError)
 
 _log = logging.getLogger(__name__)
 Texts = Mapping[str, str]
@@ -34,13 +34,13 @@ def read_foreign(texts: Texts) -> tuple[str, Values] | None:
             continue
         try:
             return program, read(texts)
-        except (ParserError, *_FAILURES) as error:
+        except (ParserError, *_PARSE_ERRORS) as error:
             _log.info("%s metadata is not understood: %r", program, error)
             return program, {}
     return None
 
 
-def json_object(text: str) -> Values | None:
+def parse_json_object(text: str) -> Values | None:
     """`text` as a JSON object, None when it is none."""
     if not text.lstrip().startswith("{"):
         return None
@@ -51,8 +51,8 @@ def json_object(text: str) -> Values | None:
     return cast("Values", found) if isinstance(found, dict) else None
 
 
-def _swarm(texts: Texts) -> Values:
-    values = dict(_parameters(texts)["sui_image_params"])
+def _read_swarmui(texts: Texts) -> Values:
+    values = dict(_parse_parameters(texts)["sui_image_params"])
     names, weights = values.pop("loras", []), values.pop("loraweights", [])
     if isinstance(names, str):
         names, weights = names.split(","), str(weights or "").split(",")
@@ -64,50 +64,50 @@ def _swarm(texts: Texts) -> Values:
     }
 
 
-def _fooocus(texts: Texts) -> Values:
+def _read_fooocus(texts: Texts) -> Values:
     from sd_parsers.parsers import FooocusParser
 
     found = FooocusParser().parse({"parameters": texts["parameters"]})
-    values = _values(found)
+    values = _collect_values(found)
     width, height = (int(side) for side in str(found.metadata.get("resolution", "()")).strip("()[] ").split(","))
     return {**values, "width": width, "height": height, "loras": [tuple(one[:2]) for one in values.get("loras", [])]}
 
 
-def _invoke(texts: Texts) -> Values:
+def _read_invokeai(texts: Texts) -> Values:
     from sd_parsers.parsers import InvokeAIParser
 
-    values = _values(
+    values = _collect_values(
         InvokeAIParser().parse(
-            {name: text[:_LONGEST_DREAM] if name == "Dream" else text for name, text in texts.items()}
+            {name: text[:_MAX_DREAM_LENGTH] if name == "Dream" else text for name, text in texts.items()}
         )
     )
-    whole = json_object(texts.get("invokeai_metadata", "")) or {}
+    whole = parse_json_object(texts.get("invokeai_metadata", "")) or {}
     if isinstance(values.get("clip_skip"), int):
         values["clip_skip"] += 1  # it counts the layers that are left out
     for name in ("model", "vae"):
         if isinstance(whole.get(name), dict):
-            values[name] = _model_name(whole[name])
+            values[name] = _get_model_name(whole[name])
     loras = cast("list[Any]", whole.get("loras") or [])
-    named = [(_model_name(one.get("model") or one.get("lora")), one.get("weight", 1)) for one in loras]
+    named = [(_get_model_name(one.get("model") or one.get("lora")), one.get("weight", 1)) for one in loras]
     return {**values, "loras": named}
 
 
-def _model_name(model: Mapping[str, Any]) -> str:
+def _get_model_name(model: Mapping[str, Any]) -> str:
     return str(model.get("name") or model.get("model_name") or "")
 
 
-def _novel(texts: Texts) -> Values:
+def _read_novelai(texts: Texts) -> Values:
     from sd_parsers.parsers import NovelAIParser
 
-    values = _values(NovelAIParser().parse(dict(texts)))
+    values = _collect_values(NovelAIParser().parse(dict(texts)))
     return {**values, "scheduler": values.pop("noise_schedule", None)}
 
 
-def _comfy(texts: Texts) -> Values:
+def _read_comfyui(texts: Texts) -> Values:
     return read_graph(json.loads(texts["prompt"])) or {}
 
 
-def _values(found: PromptInfo) -> Values:
+def _collect_values(found: PromptInfo) -> Values:
     """The first sampler's parameters and what else the program noted."""
     sampler = found.samplers[0]
     return {
@@ -119,14 +119,18 @@ def _values(found: PromptInfo) -> Values:
     }
 
 
-def _parameters(texts: Texts) -> Values:
-    return json_object(texts.get("parameters", "")) or {}
+def _parse_parameters(texts: Texts) -> Values:
+    return parse_json_object(texts.get("parameters", "")) or {}
 
 
 _PROGRAMS: tuple[tuple[str, Callable[[Texts], bool], Callable[[Texts], Values]], ...] = (
-    ("SwarmUI", lambda texts: isinstance(_parameters(texts).get("sui_image_params"), dict), _swarm),
-    ("Fooocus", lambda texts: "base_model" in _parameters(texts), _fooocus),
-    ("InvokeAI", lambda texts: any(name in texts for name in ("invokeai_metadata", "sd-metadata", "Dream")), _invoke),
-    ("NovelAI", lambda texts: texts.get("Software") == "NovelAI" and "Comment" in texts, _novel),
-    ("ComfyUI", lambda texts: "class_type" in texts.get("prompt", ""), _comfy),
+    ("SwarmUI", lambda texts: isinstance(_parse_parameters(texts).get("sui_image_params"), dict), _read_swarmui),
+    ("Fooocus", lambda texts: "base_model" in _parse_parameters(texts), _read_fooocus),
+    (
+        "InvokeAI",
+        lambda texts: any(name in texts for name in ("invokeai_metadata", "sd-metadata", "Dream")),
+        _read_invokeai,
+    ),
+    ("NovelAI", lambda texts: texts.get("Software") == "NovelAI" and "Comment" in texts, _read_novelai),
+    ("ComfyUI", lambda texts: "class_type" in texts.get("prompt", ""), _read_comfyui),
 )

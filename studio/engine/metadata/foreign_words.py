@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, cast
 
-from studio.core.infotext_keys import request_of
+from studio.core.infotext_keys import parse_pairs
 from studio.core.request import GenerationRequest
 from studio.core.request_parts import LoraUse
 
@@ -28,47 +28,49 @@ _SCHEDULES = {
     "karras": "Karras", "exponential": "Exponential", "polyexponential": "Polyexponential", "sgm_uniform": "SGM Uniform",
     "simple": "Simple", "beta": "Beta", "normal": "Normal", "ddim_uniform": "Uniform", "kl_optimal": "KL Optimal",
 }  # fmt: skip
-_READ = {"prompt", "negativeprompt", "sampler", "scheduler", "width", "height", "loras"}
-_NOTHING = {"", "none", "automatic", "default", "default (model)"}  # a model or VAE of that name is none
-_MOST_LORAS = 20
-_LONGEST = 300  # characters of a name
+_HANDLED_KEYS = {"prompt", "negativeprompt", "sampler", "scheduler", "width", "height", "loras"}
+_EMPTY_NAMES = {"", "none", "automatic", "default", "default (model)"}  # a model or VAE of that name is none
+_MAX_LORAS = 20
+_MAX_NAME_LENGTH = 300  # characters of a name
 
 
-def asked(values: Mapping[str, Any]) -> tuple[GenerationRequest, tuple[str, ...]]:
+def build_foreign_request(values: Mapping[str, Any]) -> tuple[GenerationRequest, tuple[str, ...]]:
     """(the request that `values` ask for, the names that no field of ours stands for). What is out of range counts among
     those. A sampler that we do not have keeps its foreign name."""
-    pairs = {**_plain(values), **_sampling(values)}
+    pairs = {**_map_fields(values), **_map_sampling(values)}
     width, height = values.get("width"), values.get("height")
     if isinstance(width, int) and isinstance(height, int):
         pairs["Size"] = f"{width}x{height}"
-    request, unknown = request_of(_text(values, "prompt"), _text(values, "negativeprompt"), pairs)
-    request = request.replace(loras=_loras(values))
-    passed_over = {name for name in values if name.lower() not in _KEYS and name.lower() not in _READ} | unknown.keys()
+    request, unknown = parse_pairs(_get_text(values, "prompt"), _get_text(values, "negativeprompt"), pairs)
+    request = request.replace(loras=_parse_loras(values))
+    passed_over = {
+        name for name in values if name.lower() not in _KEYS and name.lower() not in _HANDLED_KEYS
+    } | unknown.keys()
     return request, tuple(sorted(passed_over))
 
 
-def model_name(path: str) -> str:
+def shorten_model_name(path: str) -> str:
     """A weight file's name without folders and ending, as our lists have it."""
     name = path.replace("\\", "/").rpartition("/")[2]
     return name.removesuffix(".safetensors").removesuffix(".ckpt")
 
 
-def _plain(values: Mapping[str, Any]) -> dict[str, str]:
+def _map_fields(values: Mapping[str, Any]) -> dict[str, str]:
     pairs: dict[str, str] = {}
     for name, value in values.items():
         key = _KEYS.get(name.lower())
         if key is None or isinstance(value, bool) or not isinstance(value, str | int | float):
             continue
-        text = str(value)[:_LONGEST]
+        text = str(value)[:_MAX_NAME_LENGTH]
         if key not in ("Model", "VAE"):
             pairs[key] = text
-        elif text.strip().lower() not in _NOTHING:
-            pairs[key] = model_name(text)
+        elif text.strip().lower() not in _EMPTY_NAMES:
+            pairs[key] = shorten_model_name(text)
     return pairs
 
 
-def _sampling(values: Mapping[str, Any]) -> dict[str, str]:
-    name = str(values.get("sampler") or "")[:_LONGEST].lower()
+def _map_sampling(values: Mapping[str, Any]) -> dict[str, str]:
+    name = str(values.get("sampler") or "")[:_MAX_NAME_LENGTH].lower()
     schedule = _SCHEDULES.get(str(values.get("scheduler") or "").lower(), "")
     plain = name.removeprefix("k_")
     if plain not in _SAMPLERS and plain.endswith("_k"):  # InvokeAI's way to say Karras
@@ -77,18 +79,22 @@ def _sampling(values: Mapping[str, Any]) -> dict[str, str]:
     return {**({"Sampler": found} if found else {}), **({"Schedule type": schedule} if schedule else {})}
 
 
-def _loras(values: Mapping[str, Any]) -> tuple[LoraUse, ...]:
+def _parse_loras(values: Mapping[str, Any]) -> tuple[LoraUse, ...]:
     found = values.get("loras")
     uses: list[LoraUse] = []
-    for one in cast("list[Any]", found)[:_MOST_LORAS] if isinstance(found, list) else []:
+    for one in cast("list[Any]", found)[:_MAX_LORAS] if isinstance(found, list) else []:
         try:
             name, weight = one
-            uses.append(LoraUse(name=model_name(str(name)[:_LONGEST]), weight=max(-4.0, min(4.0, float(weight)))))
+            uses.append(
+                LoraUse(
+                    name=shorten_model_name(str(name)[:_MAX_NAME_LENGTH]), weight=max(-4.0, min(4.0, float(weight)))
+                )
+            )
         except (TypeError, ValueError):
             continue
     return tuple(use for use in uses if use.name)
 
 
-def _text(values: Mapping[str, Any], name: str) -> str:
+def _get_text(values: Mapping[str, Any], name: str) -> str:
     value = values.get(name)
     return value.strip() if isinstance(value, str) else ""

@@ -15,30 +15,30 @@ from typing import Any, cast
 from PIL import ExifTags, Image
 
 from studio.core.errors import InvalidRequest
-from studio.core.image_gate import Limits, open_image, sniff
+from studio.core.image_gate import ImageLimits, detect_format, open_image
 from studio.core.infotext import parse_infotext
 from studio.core.request import GenerationRequest
 from studio.core.settings import Settings
 from studio.engine.metadata.embed import MAX_TEXT, read_metadata
-from studio.engine.metadata.foreign_metadata import json_object, read_foreign
-from studio.engine.metadata.foreign_words import asked
+from studio.engine.metadata.foreign_metadata import parse_json_object, read_foreign
+from studio.engine.metadata.foreign_words import build_foreign_request
 from studio.engine.metadata.stealth import read_stealth
-from studio.engine.storage.inputs import history_of
+from studio.engine.storage.inputs import read_history
 
-_MOST_SHOWN = 20_000  # characters of any one raw value that are shown
-_MOST_VALUES = 60  # raw values that are shown
-_TOLD = ("ImageDescription", "Make", "Model", "Software", "Artist", "Copyright")  # EXIF texts that are looked at
-_INFOTEXT = re.compile(
+_MAX_SHOWN_LENGTH = 20_000  # characters of any one raw value that are shown
+_MAX_VALUES = 60  # raw values that are shown
+_EXIF_TAGS = ("ImageDescription", "Make", "Model", "Software", "Artist", "Copyright")  # EXIF texts that are looked at
+_INFOTEXT_PATTERN = re.compile(
     r"(?:^|\n|, )(?:Steps: \d|Negative prompt:|Sampler: \w)"
 )  # without one of them it is any comment
-_VERSION = re.compile(r"\bVersion: ([^,\n]{1,80})")
-_PROGRAMS = (("fooocus", "Fooocus"), ("comfy", "ComfyUI"), ("forge", "Forge"), ("neo", "Forge"))
+_VERSION_PATTERN = re.compile(r"\bVersion: ([^,\n]{1,80})")
+_VERSION_PROGRAMS = (("fooocus", "Fooocus"), ("comfy", "ComfyUI"), ("forge", "Forge"), ("neo", "Forge"))
 
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
-class PictureInfo:
+class ParsedImageInfo:
     """What was found. `program` wrote it, "" when nothing was found; `request` is what it asks for in our words; `history` the
     requests before it; `raw` everything that was there, by name; `passed_over` names what our form has no field for."""
 
@@ -54,62 +54,66 @@ class PictureInfo:
     bytes: int = 0
 
 
-def picture_info(source: Path | bytes, settings: Settings) -> PictureInfo:
+def read_image_info(source: Path | bytes, settings: Settings) -> ParsedImageInfo:
     """Everything that the picture tells of itself.
 
     Raises:
         BadImage: the file does not pass the gate.
     """
-    image = open_image(source, limits=Limits.of(settings))
+    image = open_image(source, limits=ImageLimits.of(settings))
     data = source.read_bytes() if isinstance(source, Path) else source
-    kind = sniff(data) or ""
+    kind = detect_format(data) or ""
     about: dict[str, Any] = {"width": image.width, "height": image.height, "format": kind.lower(), "bytes": len(data)}
     if kind not in ("PNG", "JPEG", "WEBP", "AVIF"):
-        return PictureInfo(**about)
+        return ParsedImageInfo(**about)
     with Image.open(io.BytesIO(data), formats=(kind,)) as file:
         told = read_metadata(file)
-        texts = dict(_texts(file))
+        texts = dict(_iterate_texts(file))
     if told.infotext:
         texts["parameters"] = told.infotext
     if kind in ("PNG", "WEBP"):
-        texts = {**_unfolded(read_stealth(image)), **texts}
-    texts = {**_unfolded(texts.get("parameters", "")), **texts}
-    about["raw"] = {name: text[:_MOST_SHOWN] for name, text in list(texts.items())[:_MOST_VALUES]}
+        texts = {**_unpack_texts(read_stealth(image)), **texts}
+    texts = {**_unpack_texts(texts.get("parameters", "")), **texts}
+    about["raw"] = {name: text[:_MAX_SHOWN_LENGTH] for name, text in list(texts.items())[:_MAX_VALUES]}
     infotext = texts.get("parameters", "")
     if told.recipe is not None:
-        return PictureInfo(infotext=told.infotext, **_ours(told.recipe), **about)
-    if _INFOTEXT.search(infotext[:MAX_TEXT]) and json_object(infotext) is None:
+        return ParsedImageInfo(infotext=told.infotext, **_read_own_recipe(told.recipe), **about)
+    if _INFOTEXT_PATTERN.search(infotext[:MAX_TEXT]) and parse_json_object(infotext) is None:
         parsed = parse_infotext(infotext)
-        return PictureInfo(
-            program=_program(infotext), infotext=infotext, request=parsed.request, passed_over=tuple(sorted(parsed.unknown)), **about
+        return ParsedImageInfo(
+            program=_detect_program(infotext), infotext=infotext, request=parsed.request, passed_over=tuple(sorted(parsed.unknown)), **about
         )  # fmt: skip
     found = read_foreign(texts)
     if found is None:
-        return PictureInfo(infotext=infotext, **about)
+        return ParsedImageInfo(infotext=infotext, **about)
     program, values = found
-    request, passed_over = asked(values) if values else (None, ())
-    return PictureInfo(program=program, infotext=infotext, request=request, passed_over=passed_over, **about)
+    request, passed_over = build_foreign_request(values) if values else (None, ())
+    return ParsedImageInfo(program=program, infotext=infotext, request=request, passed_over=passed_over, **about)
 
 
-def _ours(recipe: Mapping[str, Any]) -> dict[str, Any]:
+def _read_own_recipe(recipe: Mapping[str, Any]) -> dict[str, Any]:
     try:
         request = GenerationRequest.from_json(recipe.get("request", recipe))
     except InvalidRequest as error:
         _log.info("a recipe of another version: %s", error.message)
         return {"program": "Easel (another version)"}
-    return {"program": str(recipe.get("studio", "Easel"))[:80], "request": request, "history": history_of(recipe)[:-1]}
+    return {
+        "program": str(recipe.get("studio", "Easel"))[:80],
+        "request": request,
+        "history": read_history(recipe)[:-1],
+    }
 
 
-def _program(infotext: str) -> str:
+def _detect_program(infotext: str) -> str:
     """Who wrote an infotext, by its version: Forge's begins with an f."""
-    found = _VERSION.search(infotext, max(0, len(infotext) - 10_000))
+    found = _VERSION_PATTERN.search(infotext, max(0, len(infotext) - 10_000))
     version = found[1].lower() if found is not None else ""
     if re.match(r"f\d", version):
         return "Forge"
-    return next((program for word, program in _PROGRAMS if word in version), "AUTOMATIC1111")
+    return next((program for word, program in _VERSION_PROGRAMS if word in version), "AUTOMATIC1111")
 
 
-def _texts(file: Image.Image) -> Iterator[tuple[str, str]]:
+def _iterate_texts(file: Image.Image) -> Iterator[tuple[str, str]]:
     """The picture's texts by name. ComfyUI writes into a WebP's EXIF as "prompt:{…}" in whatever text tags are free."""
     for name, value in cast("dict[Any, Any]", file.info).items():
         text = value.decode(errors="replace") if isinstance(value, bytes) else value
@@ -117,7 +121,7 @@ def _texts(file: Image.Image) -> Iterator[tuple[str, str]]:
             yield str(name)[:80], text[:MAX_TEXT]
     try:
         exif = file.getexif()
-        tags = {name: exif.get(ExifTags.Base[name]) for name in _TOLD}
+        tags = {name: exif.get(ExifTags.Base[name]) for name in _EXIF_TAGS}
     except (OSError, ValueError, SyntaxError, KeyError, TypeError):  # hostile EXIF, as Pillow reports it
         return
     for tag, value in tags.items():
@@ -127,11 +131,11 @@ def _texts(file: Image.Image) -> Iterator[tuple[str, str]]:
         yield (name.lower(), text) if colon and name.lower() in ("prompt", "workflow") else (tag, value[:MAX_TEXT])
 
 
-def _unfolded(text: str) -> dict[str, str]:
+def _unpack_texts(text: str) -> dict[str, str]:
     """The texts inside a JSON object of texts, which is how NovelAI hides them and how some write ComfyUI's into a comment."""
-    found = json_object(text[:MAX_TEXT])
+    found = parse_json_object(text[:MAX_TEXT])
     if found is None:
-        return {"parameters": text} if text and _INFOTEXT.search(text) else {}
+        return {"parameters": text} if text and _INFOTEXT_PATTERN.search(text) else {}
     known = ("prompt", "workflow", "Comment", "Description", "Software", "Source")
     if not isinstance(found.get("prompt"), dict) and "Comment" not in found:
         return {}

@@ -20,13 +20,13 @@ def read_stealth(image: Image.Image) -> str:
     """The text, "" when there is none; at most MAX_TEXT characters are unpacked."""
     if image.mode != "RGBA" or image.width * image.height < 8 * _HEAD:
         return ""
-    head = _bytes(image, 0, _HEAD)
+    head = _read_bytes(image, 0, _HEAD)
     if not head.startswith((_PLAIN, _PACKED)):
         return ""
     length = int.from_bytes(head[-4:], "big") // 8
     if not 0 < length <= MAX_TEXT or 8 * (_HEAD + length) > image.width * image.height:
         return ""
-    data = _bytes(image, _HEAD, length)
+    data = _read_bytes(image, _HEAD, length)
     if head.startswith(_PACKED):
         try:
             data = zlib.decompressobj(_GZIP).decompress(data, MAX_TEXT)
@@ -35,7 +35,7 @@ def read_stealth(image: Image.Image) -> str:
     return data.decode(errors="replace")
 
 
-def _bytes(image: Image.Image, start: int, count: int) -> bytes:
+def _read_bytes(image: Image.Image, start: int, count: int) -> bytes:
     """`count` bytes from the lowest bits, column by column, only those columns being looked at."""
     first, last = 8 * start // image.height, -(-8 * (start + count) // image.height)
     opacity = np.asarray(image.getchannel("A").crop((first, 0, last, image.height)))

@@ -9,7 +9,7 @@ from studio.core.errors import InvalidRequest, StudioError
 from studio.core.model import Feature, Model
 from studio.core.request import GenerationRequest
 
-_UNSET = {
+_UNSET_FIELDS = {
     Feature.NEGATIVE_PROMPT: {"negative_prompt": ""},
     Feature.GUIDANCE: {"guidance": None},
     Feature.SAMPLER: {"sampler": None, "schedule": None},
@@ -35,14 +35,14 @@ def adapt(request: GenerationRequest, model: Model) -> GenerationRequest:
     changes: dict[str, object] = {"model": model.id, "vae": None}
     if not request.axes:
         changes["loras"] = ()
-    for feature, unset in _UNSET.items():
+    for feature, unset in _UNSET_FIELDS.items():
         if feature not in model.features:
             changes.update(unset)
     adapted = request.replace(**changes)
-    if not _fits_sampler(adapted, model):
+    if not _can_use_sampler(adapted, model):
         adapted = adapted.replace(sampler=None, schedule=None)
-    adapted = _refit(adapted, model)
-    if adapted.hires is not None and not _fits(adapted, model):
+    adapted = _fit_size(adapted, model)
+    if adapted.hires is not None and not _can_draw_size(adapted, model):
         adapted = adapted.replace(hires=None)
     adapted = adapted.replace(
         batch_size=min(adapted.batch_size, model.max_batch), count=min(adapted.count, model.max_count)
@@ -51,15 +51,15 @@ def adapt(request: GenerationRequest, model: Model) -> GenerationRequest:
     return adapted
 
 
-def notice(failed: str, model: Model, failure: StudioError) -> str:
+def format_fallback_notice(failed: str, model: Model, failure: StudioError) -> str:
     """What the user is told when `model` stands in for the one called `failed`."""
     return f"Made with {model.title} instead of {failed}: {failure.message}"
 
 
-def _refit(request: GenerationRequest, model: Model) -> GenerationRequest:
+def _fit_size(request: GenerationRequest, model: Model) -> GenerationRequest:
     """The nearest size of the same shape that `model` can draw; an unset size stays unset."""
     plain = request.replace(hires=None)
-    if _fits(plain, model):
+    if _can_draw_size(plain, model):
         return request
     if request.width is None or request.height is None:
         return request.replace(width=None, height=None)
@@ -75,24 +75,28 @@ def _refit(request: GenerationRequest, model: Model) -> GenerationRequest:
         for side in (request.width, request.height)
     )
     fitted = request.replace(width=min(width, sizes.largest), height=min(height, sizes.largest))
-    return fitted if _fits(fitted.replace(hires=None), model) else request.replace(width=None, height=None, aspect=None)
+    return (
+        fitted
+        if _can_draw_size(fitted.replace(hires=None), model)
+        else request.replace(width=None, height=None, aspect=None)
+    )
 
 
-def _fits(request: GenerationRequest, model: Model) -> bool:
+def _can_draw_size(request: GenerationRequest, model: Model) -> bool:
     """Whether the sizes of `request` are within the model's limits."""
     sizes_only = GenerationRequest(
         task=request.task, width=request.width, height=request.height, aspect=request.aspect, hires=request.hires
     )
     if sizes_only.hires is not None:
         sizes_only = sizes_only.replace(hires=dataclasses.replace(sizes_only.hires, sampler=None, schedule=None))
-    return _accepts(sizes_only, model)
+    return _can_accept(sizes_only, model)
 
 
-def _fits_sampler(request: GenerationRequest, model: Model) -> bool:
-    return _accepts(GenerationRequest(task=request.task, sampler=request.sampler, schedule=request.schedule), model)
+def _can_use_sampler(request: GenerationRequest, model: Model) -> bool:
+    return _can_accept(GenerationRequest(task=request.task, sampler=request.sampler, schedule=request.schedule), model)
 
 
-def _accepts(request: GenerationRequest, model: Model) -> bool:
+def _can_accept(request: GenerationRequest, model: Model) -> bool:
     try:
         model.check(request)
     except InvalidRequest:

@@ -11,10 +11,10 @@ from studio.engine.models.model_list import Models
 
 AUTO = "auto:"  # before a quality, in place of a model's id
 _ORDER = tuple(Quality)
-_MOST = 5  # models that are tried one after the other
+_MAX_CANDIDATES = 5  # models that are tried one after the other
 
 
-def chosen(
+def choose_model(
     request: GenerationRequest, models: Models, price: Callable[[GenerationRequest], float | None]
 ) -> GenerationRequest:
     """`request` with "auto:draft" … "auto:best" replaced by the cheapest model of that quality that can carry it out, and
@@ -28,7 +28,7 @@ def chosen(
     wanted = request.model.removeprefix(AUTO)
     if wanted not in _ORDER:
         raise InvalidRequest(f"There is no quality {wanted!r}.", hint="There are: " + ", ".join(_ORDER) + ".")
-    able = [model for model in models.all() if _can(model, request)]
+    able = [model for model in models.all() if _can_render(model, request)]
     if not able:
         raise UnknownModel(
             f"No model that is ready can do this {request.task.value.replace('_', ' ')}.",
@@ -42,10 +42,10 @@ def chosen(
         return (distance if distance >= 0 else len(_ORDER) - distance, float("inf") if cost is None else cost)
 
     best = sorted(able, key=rank)
-    return request.replace(model=best[0].id, fallbacks=tuple(model.id for model in best[1:_MOST]))
+    return request.replace(model=best[0].id, fallbacks=tuple(model.id for model in best[1:_MAX_CANDIDATES]))
 
 
-def _can(model: Model, request: GenerationRequest) -> bool:
+def _can_render(model: Model, request: GenerationRequest) -> bool:
     try:
         model.check(request.replace(model=model.id, fallbacks=()))
     except StudioError:

@@ -21,14 +21,14 @@ class Timings:
             row["key"]: row["seconds"] for row in database.rows("SELECT key, seconds FROM timings")
         }
 
-    def per_picture(self, request: GenerationRequest, model: Model) -> float | None:
+    def estimate_seconds(self, request: GenerationRequest, model: Model) -> float | None:
         """Seconds that one picture is expected to take, None when none like it was made before."""
         with self._lock:
-            return self._seconds.get(_key(request, model))
+            return self._seconds.get(_build_key(request, model))
 
-    def learn(self, request: GenerationRequest, model: Model, seconds: float) -> None:
+    def record_timing(self, request: GenerationRequest, model: Model, seconds: float) -> None:
         """One picture took `seconds`."""
-        key = _key(request, model)
+        key = _build_key(request, model)
         with self._lock:
             old = self._seconds.get(key, seconds)
             self._seconds[key] = mean = old + _WEIGHT * (seconds - old)
@@ -36,6 +36,6 @@ class Timings:
             connection.execute("INSERT OR REPLACE INTO timings (key, seconds) VALUES (?, ?)", (key, mean))
 
 
-def _key(request: GenerationRequest, model: Model) -> str:
-    width, height = model.hires_size(request)
+def _build_key(request: GenerationRequest, model: Model) -> str:
+    width, height = model.get_hires_size(request)
     return f"{model.id} {width}x{height} {request.steps or model.sampling.steps} {request.hires is not None}"

@@ -41,7 +41,7 @@ class CloudState:
     models: tuple[Model, ...]
 
 
-class Clouds:
+class CloudAccounts:
     """All services and their keys."""
 
     def __init__(self, services: Sequence[CloudService], keys: KeyStore, settings: Callable[[], Settings]) -> None:
@@ -51,7 +51,7 @@ class Clouds:
 
     def all(self) -> list[CloudState]:
         """Every service, in the order of the list of models."""
-        return [self._state(service) for service in self._services.values()]
+        return [self._build_state(service) for service in self._services.values()]
 
     def set_key(self, service_id: str, value: str) -> CloudState:
         """Keep the service's key.
@@ -60,14 +60,14 @@ class Clouds:
             NotFound: no such service, or one that takes no key. InvalidRequest: no key of anybody.
         """
         service = self._find(service_id)
-        self._keys.set(_name(service), value)
-        return self._state(service)
+        self._keys.set(_get_key_name(service), value)
+        return self._build_state(service)
 
     def remove_key(self, service_id: str) -> CloudState:
         """Forget the service's key, but for one in the environment; raises NotFound as `set_key`."""
         service = self._find(service_id)
-        self._keys.remove(_name(service))
-        return self._state(service)
+        self._keys.remove(_get_key_name(service))
+        return self._build_state(service)
 
     def check(self, service_id: str) -> str:
         """Ask the service something that costs nothing; a sentence for the user. May take seconds.
@@ -84,9 +84,9 @@ class Clouds:
             )
         return self._services[service_id]
 
-    def _state(self, service: CloudService) -> CloudState:
+    def _build_state(self, service: CloudService) -> CloudState:
         spec = service.spec
-        states = [self._keys.state(name) for name in spec.keys]
+        states = [self._keys.get_state(name) for name in spec.keys]
         known = next((state for state in states if state.where), states[0] if states else None)
         return CloudState(
             id=spec.id,
@@ -98,7 +98,7 @@ class Clouds:
         )
 
 
-def _name(service: CloudService) -> str:
+def _get_key_name(service: CloudService) -> str:
     if not service.spec.keys:
         raise NotFound(f"{service.spec.title} takes no key here.", hint="Set its address instead.")
     return service.spec.keys[0]

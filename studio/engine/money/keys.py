@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import Any, cast
 
 from studio.core.errors import InvalidRequest, NotConfigured
-from studio.engine.money.system_keyring import Vault
-from studio.engine.storage.durable_files import storage_errors, sync_folder, write_synced
+from studio.engine.money.system_keyring import SystemKeyring
+from studio.engine.storage.durable_files import sync_folder, translate_os_errors, write_synced
 
-_LONGEST = 4096  # characters of a key
-_SHOWN = 4
-_IN_VAULT = "@keyring"  # stands in the file for a key that the keyring has: it is not asked for others
+_MAX_KEY_LENGTH = 4096  # characters of a key
+_SHOWN_CHARACTERS = 4
+_KEYRING_MARKER = "@keyring"  # stands in the file for a key that the keyring has: it is not asked for others
 
 _log = logging.getLogger(__name__)
 
@@ -36,7 +36,7 @@ class KeyState:
 class KeyStore:
     """The keys of one studio, by the names of their environment variables. Thread-safe."""
 
-    def __init__(self, file: Path, environment: Mapping[str, str], vault: Vault | None = None) -> None:
+    def __init__(self, file: Path, environment: Mapping[str, str], vault: SystemKeyring | None = None) -> None:
         """`file` is made with mode 600 when the first key is set; its folder must be writable then. `vault` is tried before it."""
         self._file = file
         self._vault = vault
@@ -52,22 +52,24 @@ class KeyStore:
         Raises:
             NotConfigured: it is not set; the hint says where to set it.
         """
-        _, found = self._found(name)
+        _, found = self._find_key(name)
         if not found:
             raise NotConfigured(
                 f"{name} is not set.", hint=f"Set {name} in the environment, or enter the key in Configurations."
             )
         return found
 
-    def state(self, name: str) -> KeyState:
+    def get_state(self, name: str) -> KeyState:
         """Whether the key is set, without the key."""
-        where, value = self._found(name)
-        ends = value[-_SHOWN:] if len(value) >= 4 * _SHOWN else ""  # of a short key the end says too much
+        where, value = self._find_key(name)
+        ends = (
+            value[-_SHOWN_CHARACTERS:] if len(value) >= 4 * _SHOWN_CHARACTERS else ""
+        )  # of a short key the end says too much
         return KeyState(name=name, where=where, ends=ends)
 
     def is_set(self, *names: str) -> bool:
         """Whether one of `names` is set."""
-        return any(self.state(name).where for name in names)
+        return any(self.get_state(name).where for name in names)
 
     def set(self, name: str, value: str) -> None:
         """Keep a key in the keyring, or in the file where there is none.
@@ -76,35 +78,37 @@ class KeyStore:
             InvalidRequest: no key of anybody. StorageFailed: the file cannot be written.
         """
         value = value.strip()
-        if not value or len(value) > _LONGEST or not value.isprintable() or " " in value:
+        if not value or len(value) > _MAX_KEY_LENGTH or not value.isprintable() or " " in value:
             raise InvalidRequest(
                 "This is not an API key.", hint="Copy the key from the provider's page, without line breaks."
             )
         kept = self._vault is not None and self._vault.keep(name, value)
-        self._write({name: _IN_VAULT if kept else value})
+        self._write({name: _KEYRING_MARKER if kept else value})
 
     def remove(self, name: str) -> None:
         """Forget the key in the keyring and the file; one in the environment stays."""
-        if self._vault is not None and self._read().get(name) == _IN_VAULT:
+        if self._vault is not None and self._read().get(name) == _KEYRING_MARKER:
             self._vault.drop(name)
         self._write({name: None})
 
-    def secrets(self, names: Sequence[str]) -> tuple[str, ...]:
+    def list_secrets(self, names: Sequence[str]) -> tuple[str, ...]:
         """The values that are set among `names`, for whoever has to keep them out of a text."""
-        values = [self._environment.get(name, "").strip() for name in names] + [self._own(name) for name in names]
+        values = [self._environment.get(name, "").strip() for name in names] + [
+            self._read_stored_key(name) for name in names
+        ]
         return tuple(value for value in values if value)
 
-    def _found(self, name: str) -> tuple[str, str]:
+    def _find_key(self, name: str) -> tuple[str, str]:
         """Where the key is, as in KeyState, and the key."""
         if value := self._environment.get(name, "").strip():
             return "environment", value
-        value = self._own(name)
-        where = "keyring" if self._read().get(name) == _IN_VAULT else "file"
+        value = self._read_stored_key(name)
+        where = "keyring" if self._read().get(name) == _KEYRING_MARKER else "file"
         return (where, value) if value else ("", "")
 
-    def _own(self, name: str) -> str:
+    def _read_stored_key(self, name: str) -> str:
         value = self._read().get(name, "")
-        if value != _IN_VAULT:
+        if value != _KEYRING_MARKER:
             return value
         return self._vault.get(name) if self._vault is not None else ""
 
@@ -127,7 +131,7 @@ class KeyStore:
         return {name: value for name, value in items if isinstance(name, str) and isinstance(value, str)}
 
     def _write(self, changes: Mapping[str, str | None]) -> None:
-        with self._lock, storage_errors("the key"):
+        with self._lock, translate_os_errors("the key"):
             kept = {name: value for name, value in {**self._read_file(), **changes}.items() if value is not None}
             self._file.parent.mkdir(parents=True, exist_ok=True)
             part = self._file.with_name(f".{self._file.name}.part")

@@ -16,13 +16,13 @@ from studio.core.settings import Settings
 from studio.engine.storage.database import Database
 
 MAY_BE_BILLED = "may_be_billed"  # the key among an error's details that says so
-_WARN = 0.8  # of a budget
+_WARN_SHARE = 0.8  # of a budget
 _SENT, _BILLED, _UNKNOWN, _FREE = "sent", "billed", "unknown", "free"
-_SPENT = "COALESCE(billed, estimated, 0)"
+_SPENT_SQL = "COALESCE(billed, estimated, 0)"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Line:
+class LedgerRow:
     """One row of the table: US dollars and pictures of one day, provider and user."""
 
     day: str
@@ -57,15 +57,15 @@ class Ledger:
         warning = ""
         with self._lock:
             waiting = sum(held for owner, held in self._reserved.values() if owner == user)
-            for name, budget, since in _budgets(settings):
-                spent = self.spent(user, since) + waiting
+            for name, budget, since in _list_budgets(settings):
+                spent = self.sum_spent(user, since) + waiting
                 if budget and amount and spent + amount > budget:
                     raise BudgetExceeded(
                         f"This would cost about ${amount:.3f}; ${spent:.2f} of the {name}'s budget of ${budget:.2f} are spent.",
                         hint="Raise the budget in Configurations, or pick a local or cheaper model.",
                         details={"estimated": amount, "spent": spent, "budget": budget},
                     )
-                if budget and amount and spent + amount > _WARN * budget:
+                if budget and amount and spent + amount > _WARN_SHARE * budget:
                     warning = f"With this job ${spent + amount:.2f} of the {name}'s budget of ${budget:.2f} are spent."
             self._reserved[job_id] = (user, amount)
         return warning
@@ -75,21 +75,21 @@ class Ledger:
         with self._lock:
             self._reserved.pop(job_id, None)
 
-    def spent(self, user: str, since: float) -> float:
+    def sum_spent(self, user: str, since: float) -> float:
         """US dollars of `user` since that time (seconds since the epoch), as billed, else as estimated."""
         [row] = self._database.rows(
-            f"SELECT COALESCE(SUM({_SPENT}), 0) AS sum FROM ledger WHERE user = ? AND created >= ? AND state != ?",
+            f"SELECT COALESCE(SUM({_SPENT_SQL}), 0) AS sum FROM ledger WHERE user = ? AND created >= ? AND state != ?",
             (user, since, _FREE),
         )
         return float(row["sum"])
 
     @contextlib.contextmanager
-    def purchase(
+    def record_purchase(
         self, job: tuple[str, str], model: tuple[str, str], pictures: int, estimated: float | None
     ) -> Generator[Purchase]:
         """Around one paid call of `job` (its id and user) to `model` (its provider and id). A StudioError that does not say
         that it may be billed was free; a cancelled call may have been billed."""
-        number = self._open(job, model, pictures, estimated)
+        number = self._insert_row(job, model, pictures, estimated)
         bought = Purchase()
         state = _UNKNOWN
         try:
@@ -101,30 +101,30 @@ class Ledger:
             state = _UNKNOWN if error.details.get(MAY_BE_BILLED) else _FREE
             raise
         finally:
-            self._settle(number, state, bought.cost)
+            self._update_row(number, state, bought.cost)
             self._spend(job[0], 0.0 if state == _FREE else bought.cost or estimated or 0.0)
 
-    def paid_pictures(self, job_id: str) -> int:
+    def count_paid_images(self, job_id: str) -> int:
         """Pictures of the job that were, or may have been, paid for; a picture that several paid steps made counts once."""
         rows = self._database.rows(
             "SELECT SUM(pictures) AS sum FROM ledger WHERE job_id = ? AND state != ? GROUP BY model", (job_id, _FREE)
         )
         return max((int(row["sum"]) for row in rows), default=0)
 
-    def lines(self, user: str | None, days: int = 31) -> list[Line]:
+    def lines(self, user: str | None, days: int = 31) -> list[LedgerRow]:
         """The table of the last `days` days, newest first; of everybody when `user` is None."""
         rows = self._database.rows(
             "SELECT date(created, 'unixepoch', 'localtime') AS day, provider, user, SUM(pictures) AS pictures,"
-            f" SUM(COALESCE(estimated, 0)) AS estimated, SUM({_SPENT}) AS billed FROM ledger"
+            f" SUM(COALESCE(estimated, 0)) AS estimated, SUM({_SPENT_SQL}) AS billed FROM ledger"
             " WHERE created >= ? AND state != ? AND (? IS NULL OR user = ?) GROUP BY day, provider, user ORDER BY day DESC, provider",
             (time.time() - days * 86400, _FREE, user, user),
         )
         return [
-            Line(**{name: row[name] for name in ("day", "provider", "user", "pictures", "estimated", "billed")})
+            LedgerRow(**{name: row[name] for name in ("day", "provider", "user", "pictures", "estimated", "billed")})
             for row in rows
         ]
 
-    def _open(self, job: tuple[str, str], model: tuple[str, str], pictures: int, estimated: float | None) -> int:
+    def _insert_row(self, job: tuple[str, str], model: tuple[str, str], pictures: int, estimated: float | None) -> int:
         with self._database.transaction() as connection:
             number = connection.execute(
                 "INSERT INTO ledger (job_id, user, provider, model, created, pictures, estimated, state)"
@@ -134,7 +134,7 @@ class Ledger:
         assert number is not None
         return number
 
-    def _settle(self, number: int, state: str, billed: float | None) -> None:
+    def _update_row(self, number: int, state: str, billed: float | None) -> None:
         with self._database.transaction() as connection:
             connection.execute("UPDATE ledger SET state = ?, billed = ? WHERE id = ?", (state, billed, number))
 
@@ -145,7 +145,7 @@ class Ledger:
                 self._reserved[job_id] = (user, max(0.0, held - amount))
 
 
-def _budgets(settings: Settings) -> tuple[tuple[str, float, float], ...]:
+def _list_budgets(settings: Settings) -> tuple[tuple[str, float, float], ...]:
     """(name, US dollars, begin) of the day's and the month's budget; 0 dollars means none."""
     now = time.localtime()
     day = time.mktime((now.tm_year, now.tm_mon, now.tm_mday, 0, 0, 0, 0, 0, -1))

@@ -9,7 +9,7 @@ _SERVICE = "Easel"
 _log = logging.getLogger(__name__)
 
 
-class Vault:
+class SystemKeyring:
     """Keys by name, kept by the system. What it cannot do it says by its answer and in the log; nothing raises."""
 
     def keep(self, name: str, value: str) -> bool:

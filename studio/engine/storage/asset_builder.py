@@ -7,16 +7,16 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from studio.core.infotext import format_infotext, with_steps
+from studio.core.infotext import append_step_pairs, format_infotext
 from studio.core.model import Feature, Model
 from studio.core.request import GenerationRequest
-from studio.core.result import Asset, Rendered
+from studio.core.result import Asset, RenderedImage
 from studio.core.task import Task
 from studio.engine.jobs.job import Job
 from studio.engine.storage.inputs import Pictures
 
 
-class Drafts:
+class AssetBuilder:
     """Makes the Asset of a drawn picture, but for its path."""
 
     def __init__(self, *, version: str, pictures: Pictures, model_hash: Callable[[str], str]) -> None:
@@ -26,29 +26,31 @@ class Drafts:
         self._model_hash = model_hash
 
     def picture(
-        self, job: Job, index: int, request: GenerationRequest, model: Model, rendered: Rendered, notes: tuple[str, ...]
+        self, job: Job, index: int, request: GenerationRequest, model: Model, rendered: RenderedImage, notes: tuple[str, ...]
     ) -> Asset:  # fmt: skip
         """The asset of one file; its request asks for this one alone."""
-        own = _alone(request, rendered).replace(
+        own = _narrow_request(request, rendered).replace(
             count=1, batch_size=1, axes=(), batch=(),
             seed=rendered.seed if Feature.SEED in model.features else None,
             variation_seed=rendered.variation_seed if request.variation_strength > 0 else request.variation_seed,
         )  # fmt: skip
         before = self._pictures.get(own.source, job.user) if own.source else None
-        infotext = self._infotext(own, model, rendered) if own.task.draws else before.infotext if before else ""
-        asset = _asset(job, index, rendered, own, with_steps(infotext, own))
+        infotext = (
+            self._build_infotext(own, model, rendered) if own.task.is_generative else before.infotext if before else ""
+        )
+        asset = _make_asset(job, index, rendered, own, append_step_pairs(infotext, own))
         return dataclasses.replace(
             asset, notes=tuple(dict.fromkeys((*notes, *rendered.notes))), label=rendered.label,
             parents=(before.asset,) if before and before.asset else (), history=before.history if before else (),
         )  # fmt: skip
 
-    def grid(self, job: Job, rendered: Rendered) -> Asset:
+    def build_grid_asset(self, job: Job, rendered: RenderedImage) -> Asset:
         """The asset of a grid's labelled picture; its request asks for the whole grid again."""
         parents = tuple(asset.id for asset in job.snapshot.assets)
-        return dataclasses.replace(_asset(job, job.pictures, rendered, job.request), parents=parents)
+        return dataclasses.replace(_make_asset(job, job.pictures, rendered, job.request), parents=parents)
 
-    def _infotext(self, request: GenerationRequest, model: Model, rendered: Rendered) -> str:
-        width, height = model.size_of(request) if request.task is Task.TXT2IMG else rendered.image.size
+    def _build_infotext(self, request: GenerationRequest, model: Model, rendered: RenderedImage) -> str:
+        width, height = model.get_size(request) if request.task is Task.TXT2IMG else rendered.image.size
         return format_infotext(
             request, model=model, width=width, height=height, seed=rendered.seed,
             model_hash=self._model_hash(model.id), version=self._version,
@@ -63,7 +65,7 @@ class Drafts:
         }
 
 
-def _alone(request: GenerationRequest, rendered: Rendered) -> GenerationRequest:
+def _narrow_request(request: GenerationRequest, rendered: RenderedImage) -> GenerationRequest:
     """`request` narrowed to the one file that `rendered` is."""
     if rendered.request is None:
         return request
@@ -72,7 +74,7 @@ def _alone(request: GenerationRequest, rendered: Rendered) -> GenerationRequest:
     return request.replace(then=(*request.then[:-1], rendered.request.replace(source=None, seed=None)))
 
 
-def _asset(job: Job, index: int, rendered: Rendered, request: GenerationRequest, infotext: str = "") -> Asset:
+def _make_asset(job: Job, index: int, rendered: RenderedImage, request: GenerationRequest, infotext: str = "") -> Asset:
     return Asset(
         id=f"{job.id}-{index}", job_id=job.id, user=job.user, index=index, path=Path(), width=rendered.image.width,
         height=rendered.image.height, seed=rendered.seed, created=time.time(), request=request, infotext=infotext,

@@ -18,15 +18,15 @@ from studio.core.request import GenerationRequest
 from studio.core.result import Asset
 from studio.engine.metadata import embed
 from studio.engine.storage.database import Database
-from studio.engine.storage.file_names import user_of_path
-from studio.engine.storage.inputs import requests_from
+from studio.engine.storage.file_names import find_path_user
+from studio.engine.storage.inputs import parse_requests
 
 _log = logging.getLogger(__name__)
 
 INTENT, DONE, SKIPPED = "intent", "done", "skipped"
 
 
-class Library:
+class AssetIndex:
     """The pictures below `root`, the outputs folder. Every method may be called from any thread."""
 
     def __init__(self, database: Database, root: Path) -> None:
@@ -42,27 +42,27 @@ class Library:
         rows = self._database.rows(
             "SELECT * FROM pictures WHERE id = ? AND user = ? AND state = ?", (asset_id, user, DONE)
         )
-        assets = self._assets(rows)
+        assets = self._build_assets(rows)
         if not assets or not assets[0].path.is_file():
             raise NotFound("There is no such picture.", hint="It may have been deleted from the outputs folder.")
         return assets[0]
 
-    def newest(self, user: str, limit: int) -> list[Asset]:
+    def list_newest(self, user: str, limit: int) -> list[Asset]:
         """The latest pictures of `user` whose files are there, newest first."""
         rows = self._database.rows(
             "SELECT * FROM pictures WHERE user = ? AND state = ? ORDER BY created DESC, number DESC LIMIT ?",
             (user, DONE, limit),
         )
-        return [asset for asset in self._assets(rows) if asset.path.is_file()]
+        return [asset for asset in self._build_assets(rows) if asset.path.is_file()]
 
-    def of_job(self, job_id: str) -> tuple[Asset, ...]:
+    def list_job_assets(self, job_id: str) -> tuple[Asset, ...]:
         """The finished pictures of a job, in their order."""
         rows = self._database.rows(
             "SELECT * FROM pictures WHERE job_id = ? AND state = ? ORDER BY number", (job_id, DONE)
         )
-        return tuple(self._assets(rows))
+        return tuple(self._build_assets(rows))
 
-    def settled(self, job_id: str) -> set[int]:
+    def list_settled_numbers(self, job_id: str) -> set[int]:
         """The numbers of a job's pictures that need no drawing: finished or skipped."""
         rows = self._database.rows(
             "SELECT number FROM pictures WHERE job_id = ? AND state IN (?, ?)", (job_id, DONE, SKIPPED)
@@ -80,13 +80,13 @@ class Library:
     def finished(self, asset_id: str) -> Asset | None:
         """The picture of that id when it is in place."""
         rows = self._database.rows("SELECT * FROM pictures WHERE id = ? AND state = ?", (asset_id, DONE))
-        return self._assets(rows)[0] if rows else None
+        return self._build_assets(rows)[0] if rows else None
 
     def intend(self, asset: Asset, digest: str) -> bool:
         """Note that `asset` is about to be written with content of that digest. False when its path is taken."""
         try:
             with self._database.transaction() as connection:
-                _insert(connection, asset, self._relative(asset.path), digest, INTENT)
+                _insert(connection, asset, self._get_relative_path(asset.path), digest, INTENT)
         except sqlite3.IntegrityError:
             return False
         return True
@@ -105,45 +105,45 @@ class Library:
         with self._database.transaction() as connection:
             connection.execute("DELETE FROM pictures WHERE id = ? AND state = ?", (asset_id, INTENT))
 
-    def intents(self, *, job_id: str = "", asset_id: str = "") -> list[tuple[Asset, str]]:
+    def list_intents(self, *, job_id: str = "", asset_id: str = "") -> list[tuple[Asset, str]]:
         """Pictures (of a job, or the one of that id) whose writing was begun and not ended, with their digests."""
         rows = self._database.rows(
             "SELECT * FROM pictures WHERE (job_id = ? OR id = ?) AND state = ?", (job_id, asset_id, INTENT)
         )
-        return list(zip(self._assets(rows), [row["digest"] for row in rows], strict=True))
+        return list(zip(self._build_assets(rows), [row["digest"] for row in rows], strict=True))
 
     def rebuild(self, outputs_dir: Path | None = None) -> int:
         """Index every picture below `outputs_dir` (the whole folder when None) that carries our recipe; returns how many
         were new. Pictures that are indexed already are left alone."""
         known = {row["path"] for row in self._database.rows("SELECT path FROM pictures WHERE path IS NOT NULL")}
         added = 0
-        for path in _pictures(outputs_dir or self.root):
-            relative = self._relative(path)
+        for path in _walk_images(outputs_dir or self.root):
+            relative = self._get_relative_path(path)
             if relative in known:
                 continue
-            asset = _asset_from_file(path, user_of_path(PurePosixPath(relative)))
+            asset = _asset_from_file(path, find_path_user(PurePosixPath(relative)))
             if asset is not None:
                 with self._database.transaction() as connection:
                     added += _insert(connection, asset, relative, "", DONE, replace=False)
         return added
 
-    def _relative(self, path: Path) -> str:
+    def _get_relative_path(self, path: Path) -> str:
         return path.relative_to(self.root).as_posix()
 
-    def _assets(self, rows: Sequence[sqlite3.Row]) -> list[Asset]:
+    def _build_assets(self, rows: Sequence[sqlite3.Row]) -> list[Asset]:
         return [
             Asset(
                 id=row["id"], job_id=row["job_id"], user=row["user"], index=row["number"],
                 path=self.root / (row["path"] or ""), width=row["width"], height=row["height"], seed=row["seed"],
-                created=row["created"], request=_request(row["request"]), infotext=row["infotext"],
+                created=row["created"], request=_parse_request(row["request"]), infotext=row["infotext"],
                 notes=tuple(json.loads(row["notes"])), parents=tuple(json.loads(row["parents"])),
-                history=requests_from(row["history"]), label=row["label"],
+                history=parse_requests(row["history"]), label=row["label"],
             )
             for row in rows
         ]  # fmt: skip
 
 
-def recipe_of(asset: Asset, version: str) -> dict[str, Any]:
+def build_recipe(asset: Asset, version: str) -> dict[str, Any]:
     """What a picture carries about itself, enough to index it again and to draw it again."""
     return {
         "studio": version, "id": asset.id, "job": asset.job_id, "index": asset.index, "created": asset.created,
@@ -168,7 +168,7 @@ def _insert(
     ).rowcount  # fmt: skip
 
 
-def _request(text: str) -> GenerationRequest:
+def _parse_request(text: str) -> GenerationRequest:
     """A stored request; one that this version no longer understands becomes an empty one, so that the picture still shows."""
     try:
         return GenerationRequest.from_json(json.loads(text))
@@ -177,11 +177,11 @@ def _request(text: str) -> GenerationRequest:
         return GenerationRequest()
 
 
-def _pictures(folder: Path) -> Iterator[Path]:
+def _walk_images(folder: Path) -> Iterator[Path]:
     for place, folders, names in os.walk(folder):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(names):
-            if not name.startswith(".") and Path(name).suffix in embed.ENDINGS.values():
+            if not name.startswith(".") and Path(name).suffix in embed.FILE_EXTENSIONS.values():
                 yield Path(place, name)
 
 
@@ -200,7 +200,7 @@ def _asset_from_file(path: Path, user: str) -> Asset | None:
             height=height, seed=int(recipe["seed"]), created=float(recipe["created"]), request=request,
             infotext=found.infotext, notes=tuple(map(str, recipe.get("notes", ()))),
             parents=tuple(map(str, recipe.get("parents", ()))), label=str(recipe.get("label", "")),
-            history=requests_from(json.dumps(recipe.get("history", []))),
+            history=parse_requests(json.dumps(recipe.get("history", []))),
         )  # fmt: skip
     except (StudioError, KeyError, TypeError, ValueError, OSError) as error:
         _log.debug("%s is not indexed: %r", path.name, error)

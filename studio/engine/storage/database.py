@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from studio.core.errors import StorageFailed
-from studio.engine.storage.durable_files import storage_errors
-from studio.engine.storage.process_locks import only_one
+from studio.engine.storage.durable_files import translate_os_errors
+from studio.engine.storage.process_locks import lock_folder
 
-FILE = "library.db"
+DATABASE_FILE = "library.db"
 _VERSION = 3
 _BUSY_MS = 10_000
 _SCHEMA = """
@@ -141,9 +141,9 @@ class Database:
         """
         self.path = path
         self._lock = threading.RLock()
-        with storage_errors("the library"):
+        with translate_os_errors("the library"):
             path.parent.mkdir(parents=True, exist_ok=True)
-            with only_one(path.parent):
+            with lock_folder(path.parent):
                 self._connection, self.fresh = _open(path)
 
     @contextlib.contextmanager
@@ -153,13 +153,13 @@ class Database:
         Raises:
             StorageFailed: SQLite could not write.
         """
-        with self._lock, _storage_failures(), self._connection:  # which commits, or rolls back
+        with self._lock, _translate_sqlite_errors(), self._connection:  # which commits, or rolls back
             self._connection.execute("BEGIN IMMEDIATE")
             yield self._connection
 
     def rows(self, sql: str, parameters: Sequence[Any] = ()) -> list[sqlite3.Row]:
         """The rows of one SELECT."""
-        with self._lock, _storage_failures():
+        with self._lock, _translate_sqlite_errors():
             return self._connection.execute(sql, parameters).fetchall()
 
     def close(self) -> None:
@@ -204,7 +204,7 @@ def _connect(path: Path) -> tuple[sqlite3.Connection, bool]:
 
 
 @contextlib.contextmanager
-def _storage_failures() -> Generator[None]:
+def _translate_sqlite_errors() -> Generator[None]:
     try:
         yield
     except sqlite3.IntegrityError:

@@ -25,7 +25,7 @@ _NO_HARD_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, err
 
 
 @contextlib.contextmanager
-def storage_errors(what: str) -> Generator[None]:
+def translate_os_errors(what: str) -> Generator[None]:
     """Turn an OSError of the enclosed writing into StorageFailed; `what` is a noun phrase, "the picture"."""
     try:
         yield

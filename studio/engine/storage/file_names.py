@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import PurePosixPath
 from urllib.parse import quote, unquote
 
-from studio.core.user import LOCAL
+from studio.core.user import LOCAL_USER
 
 MAX_PART_BYTES = 180
 _MAX_FIELD_CHARS = 60
@@ -16,43 +16,43 @@ _USERS = "users"
 _RESERVED = re.compile(r"(?i)^(con|prn|aux|nul|com\d|lpt\d)(\.|$)")
 
 
-def file_name(pattern: str, fields: Mapping[str, str], ending: str) -> PurePosixPath:
+def build_file_name(pattern: str, fields: Mapping[str, str], ending: str) -> PurePosixPath:
     """The relative path that `pattern` gives: "{name}" becomes the field's value, an unknown field its bare name.
 
     A slash in the pattern makes a folder; a slash in a value does not. Every part is at most MAX_PART_BYTES long.
     """
-    filled = re.sub(r"\{(\w+)\}", lambda found: _value(fields.get(found[1], found[1])), pattern)
-    parts = [part for part in (_part(raw) for raw in filled.replace("\\", "/").split("/")) if part]
+    filled = re.sub(r"\{(\w+)\}", lambda found: _clean_value(fields.get(found[1], found[1])), pattern)
+    parts = [part for part in (_clean_part(raw) for raw in filled.replace("\\", "/").split("/")) if part]
     *folders, stem = parts or ["picture"]
     return PurePosixPath(*folders, _cut(stem, MAX_PART_BYTES - len(ending) - 8) + ending)
 
 
-def numbered(name: PurePosixPath, number: int) -> PurePosixPath:
+def add_number(name: PurePosixPath, number: int) -> PurePosixPath:
     """`name` with "-number" before its ending, to step aside for a file that is there already."""
     return name.with_name(f"{name.stem}-{number}{name.suffix}")
 
 
-def user_folder(user: str) -> PurePosixPath:
+def get_user_folder(user: str) -> PurePosixPath:
     """Where a user's pictures lie below the outputs folder; different users never share one."""
-    if user == LOCAL.name:
+    if user == LOCAL_USER.name:
         return PurePosixPath()
     safe = quote(user, safe="@+-_ ").replace(".", "%2E")
     return PurePosixPath(_USERS, safe)
 
 
-def user_of_path(path: PurePosixPath) -> str:
+def find_path_user(path: PurePosixPath) -> str:
     """The inverse of `user_folder` for a picture's relative path."""
-    return unquote(path.parts[1]) if len(path.parts) > 2 and path.parts[0] == _USERS else LOCAL.name
+    return unquote(path.parts[1]) if len(path.parts) > 2 and path.parts[0] == _USERS else LOCAL_USER.name
 
 
-def _value(text: str) -> str:
+def _clean_value(text: str) -> str:
     words = re.sub(
         r"[\s/\\]+", "-", "".join(char for char in text if unicodedata.category(char)[0] != "C" or char.isspace())
     )
     return words.strip("-.")[:_MAX_FIELD_CHARS].rstrip("-.")
 
 
-def _part(text: str) -> str:
+def _clean_part(text: str) -> str:
     kept = "".join("_" if char in '<>:"|?*' or unicodedata.category(char)[0] == "C" else char for char in text)
     kept = _cut(kept.strip(" .-"), MAX_PART_BYTES)
     return f"_{kept}" if _RESERVED.match(kept) else kept

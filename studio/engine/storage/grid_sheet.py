@@ -8,11 +8,11 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
 
-from studio.core.grid import Cell, cells
+from studio.core.grid import Cell, expand_cells
 from studio.core.request import GenerationRequest
-from studio.core.result import Rendered
+from studio.core.result import RenderedImage
 
-MAX_SIDE = 16_000  # px
+MAX_GRID_SIDE = 16_000  # px
 _GAP = 4  # px between pictures
 _MARGIN = 8  # px around a label
 
@@ -33,7 +33,7 @@ class _Layout:
     def page(self) -> tuple[int, int]:
         return self.left + self.columns * (self.cell[0] + _GAP), self.top + self.rows * (self.cell[1] + _GAP)
 
-    def corner(self, position: tuple[int, int, int]) -> tuple[int, int]:
+    def locate_cell(self, position: tuple[int, int, int]) -> tuple[int, int]:
         """Where the picture of the cell at (column, row, page) begins."""
         column, row, page = position
         return (
@@ -42,27 +42,27 @@ class _Layout:
         )
 
 
-def compose(request: GenerationRequest, pictures: Mapping[int, Path]) -> Rendered | None:
+def compose_grid(request: GenerationRequest, pictures: Mapping[int, Path]) -> RenderedImage | None:
     """The grid of `request` from its pictures by cell number; a cell without one stays blank, and with none at all there is
     no grid. Neither side is longer than MAX_SIDE: the pictures are made smaller until they fit."""
-    made = cells(request)
+    made = expand_cells(request)
     present = {number: path for number, path in pictures.items() if number < len(made)}
     if not present:
         return None
-    layout = _layout(made, _largest(list(present.values())))
+    layout = _compute_layout(made, _find_largest_size(list(present.values())))
     size = layout.page[0] * layout.pages, layout.page[1]
     sheet = Image.new("RGB", size, "white")
     for number, path in present.items():
         with Image.open(path) as picture:
             fitted = picture.convert("RGB")
         fitted.thumbnail(layout.cell, Image.Resampling.LANCZOS, reducing_gap=3.0)
-        x, y = layout.corner(made[number].position)
+        x, y = layout.locate_cell(made[number].position)
         sheet.paste(fitted, (x + (layout.cell[0] - fitted.width) // 2, y + (layout.cell[1] - fitted.height) // 2))
     _write_labels(ImageDraw.Draw(sheet), layout, made)
-    return Rendered(image=sheet, seed=made[0].request.seed or 0)
+    return RenderedImage(image=sheet, seed=made[0].request.seed or 0)
 
 
-def _largest(paths: Sequence[Path]) -> tuple[int, int]:
+def _find_largest_size(paths: Sequence[Path]) -> tuple[int, int]:
     sizes: list[tuple[int, int]] = []
     for path in paths:
         with Image.open(path) as picture:
@@ -70,7 +70,7 @@ def _largest(paths: Sequence[Path]) -> tuple[int, int]:
     return max(width for width, _ in sizes), max(height for _, height in sizes)
 
 
-def _layout(made: Sequence[Cell], largest: tuple[int, int]) -> _Layout:
+def _compute_layout(made: Sequence[Cell], largest: tuple[int, int]) -> _Layout:
     columns, rows, pages = (1 + max(cell.position[axis] for cell in made) for axis in range(3))
     axes = len(made[0].labels)
     scale = 1.0
@@ -82,7 +82,7 @@ def _layout(made: Sequence[Cell], largest: tuple[int, int]) -> _Layout:
         left = min(round(widest) + 2 * _MARGIN, cell[0]) if axes > 1 else _GAP
         top = (text + 2 * _MARGIN) * (2 if axes > 2 else 1)
         layout = _Layout(columns, rows, pages, cell, left, top, font)
-        over = max(layout.page[0] * pages, layout.page[1]) / MAX_SIDE
+        over = max(layout.page[0] * pages, layout.page[1]) / MAX_GRID_SIDE
         if over <= 1 or cell == (1, 1):
             return layout
         scale *= min(0.98, 1 / over)
@@ -92,17 +92,19 @@ def _write_labels(draw: ImageDraw.ImageDraw, layout: _Layout, made: Sequence[Cel
     line = layout.top // (2 if len(made[0].labels) > 2 else 1)
     for cell in made:
         column, row, page = cell.position
-        x, y = layout.corner(cell.position)
+        x, y = layout.locate_cell(cell.position)
         if row == 0:
-            _write(draw, layout, cell.labels[0], (x + layout.cell[0] / 2, layout.top - line / 2), layout.cell[0])
+            _write_line(draw, layout, cell.labels[0], (x + layout.cell[0] / 2, layout.top - line / 2), layout.cell[0])
         if column == 0 and len(cell.labels) > 1:
             middle = x - layout.left / 2 - _GAP / 2, y + layout.cell[1] / 2
-            _write(draw, layout, cell.labels[1], middle, layout.left - _MARGIN)
+            _write_line(draw, layout, cell.labels[1], middle, layout.left - _MARGIN)
         if column == 0 and row == 0 and len(cell.labels) > 2:
-            _write(draw, layout, cell.labels[2], (page * layout.page[0] + layout.page[0] / 2, line / 2), layout.page[0])
+            _write_line(
+                draw, layout, cell.labels[2], (page * layout.page[0] + layout.page[0] / 2, line / 2), layout.page[0]
+            )
 
 
-def _write(draw: ImageDraw.ImageDraw, layout: _Layout, label: str, at: tuple[float, float], room: float) -> None:
+def _write_line(draw: ImageDraw.ImageDraw, layout: _Layout, label: str, at: tuple[float, float], room: float) -> None:
     """One line of text around the point `at`, shortened to `room` px."""
     text = " ".join(label.split())
     while len(text) > 1 and layout.font.getlength(text) > room:

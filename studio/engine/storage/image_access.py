@@ -6,11 +6,11 @@ from pathlib import Path
 
 from PIL import Image
 
-from studio.core.image_gate import Limits
+from studio.core.image_gate import ImageLimits
 from studio.core.result import Asset
 from studio.core.user import User
 from studio.engine.settings_store import SettingsStore
-from studio.engine.storage.asset_index import Library
+from studio.engine.storage.asset_index import AssetIndex
 from studio.engine.storage.inputs import KeptPicture, Pictures
 from studio.engine.storage.outputs import Outputs
 
@@ -18,7 +18,7 @@ from studio.engine.storage.outputs import Outputs
 class Gallery:
     """Each user's own pictures. All methods may be called from any thread."""
 
-    def __init__(self, settings: SettingsStore, library: Library, outputs: Outputs, pictures: Pictures) -> None:
+    def __init__(self, settings: SettingsStore, library: AssetIndex, outputs: Outputs, pictures: Pictures) -> None:
         self.library = library
         self._settings = settings
         self._outputs = outputs
@@ -30,11 +30,11 @@ class Gallery:
 
     def assets(self, user: User, limit: int = 50) -> list[Asset]:
         """The user's latest pictures, newest first."""
-        return self.library.newest(user.name, limit)
+        return self.library.list_newest(user.name, limit)
 
-    def thumbnail(self, asset_id: str, user: User) -> Path:
+    def get_thumbnail(self, asset_id: str, user: User) -> Path:
         """A small picture file of the asset, at most 384 px; raises NotFound as `asset`."""
-        return self._outputs.thumbnail(self.asset(asset_id, user))
+        return self._outputs.get_thumbnail(self.asset(asset_id, user))
 
     @property
     def outputs_dir(self) -> Path:
@@ -47,16 +47,16 @@ class Gallery:
         Raises:
             BadImage: the gate refuses it; the message says why. StorageFailed: it cannot be written.
         """
-        return self._pictures.keep(source, user.name, Limits.of(self._settings.current))
+        return self._pictures.keep(source, user.name, ImageLimits.of(self._settings.current))
 
     def keep_asset(self, asset_id: str, user: User) -> KeptPicture:
         """Make one of the user's own results a picture that requests may name; raises as `asset` and `keep_picture`."""
-        return self._pictures.keep_asset(self.asset(asset_id, user), Limits.of(self._settings.current))
+        return self._pictures.keep_asset(self.asset(asset_id, user), ImageLimits.of(self._settings.current))
 
     def kept(self, content_hash: str, user: User) -> KeptPicture:
         """What is known of a kept picture; raises NotFound for another user's."""
         return self._pictures.get(content_hash, user.name)
 
-    def kept_file(self, content_hash: str, user: User) -> Path:
+    def get_kept_file(self, content_hash: str, user: User) -> Path:
         """The PNG file of a kept picture; raises as `kept`."""
         return self._pictures.file(content_hash, user.name)

@@ -21,16 +21,16 @@ from typing import Any, cast
 from PIL import Image
 
 from studio.core.errors import BadImage, InvalidRequest, NotFound
-from studio.core.image_gate import Limits, open_image
+from studio.core.image_gate import ImageLimits, open_image
 from studio.core.request import GenerationRequest
 from studio.core.result import Asset
 from studio.engine.metadata.embed import Metadata, read_metadata
 from studio.engine.storage.database import Database
-from studio.engine.storage.durable_files import storage_errors
+from studio.engine.storage.durable_files import translate_os_errors
 
 _FOLDER = ".inputs"
-_LONGEST = 50  # requests of a foreign history that are kept
-_DECODED = 3  # pictures that are kept decoded: the passes of one job read the same ones
+_MAX_HISTORY = 50  # requests of a foreign history that are kept
+_MAX_DECODED = 3  # pictures that are kept decoded: the passes of one job read the same ones
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,7 +55,7 @@ class Pictures:
         self._lock = threading.Lock()
         self._decoded: collections.OrderedDict[str, Image.Image] = collections.OrderedDict()
 
-    def keep(self, source: Path | bytes | Image.Image, user: str, limits: Limits) -> KeptPicture:
+    def keep(self, source: Path | bytes | Image.Image, user: str, limits: ImageLimits) -> KeptPicture:
         """Let a picture in: a file, its bytes, or pixels of our own making (mode L, RGB or RGBA).
 
         Raises:
@@ -63,23 +63,23 @@ class Pictures:
         """
         if isinstance(source, Image.Image):
             return self._keep(
-                source, user, KeptPicture(hash=content_hash(source), width=source.width, height=source.height)
+                source, user, KeptPicture(hash=hash_pixels(source), width=source.width, height=source.height)
             )
         image = open_image(source, limits=limits)
-        told = _told(source)
+        told = _try_read_metadata(source)
         return self._keep(
             image, user,
             KeptPicture(
-                hash=content_hash(image), width=image.width, height=image.height, infotext=told.infotext,
-                history=history_of(told.recipe or {}),
+                hash=hash_pixels(image), width=image.width, height=image.height, infotext=told.infotext,
+                history=read_history(told.recipe or {}),
             ),
         )  # fmt: skip
 
-    def keep_asset(self, asset: Asset, limits: Limits) -> KeptPicture:
+    def keep_asset(self, asset: Asset, limits: ImageLimits) -> KeptPicture:
         """Let one of the studio's own pictures in, with all that is known of it; raises as `keep`."""
         image = open_image(asset.path, limits=limits)
         kept = KeptPicture(
-            hash=content_hash(image), width=image.width, height=image.height, asset=asset.id, infotext=asset.infotext,
+            hash=hash_pixels(image), width=image.width, height=image.height, asset=asset.id, infotext=asset.infotext,
             history=(*asset.history, asset.request),
         )  # fmt: skip
         return self._keep(image, asset.user, kept)
@@ -91,20 +91,20 @@ class Pictures:
             NotFound: there is none of that hash, or it is another user's.
         """
         rows = self._database.rows("SELECT * FROM inputs WHERE hash = ? AND user = ?", (content, user))
-        if not rows or not self._path(content).is_file():
+        if not rows or not self._get_path(content).is_file():
             raise NotFound(
                 "This picture is not here any more.", hint="Choose it again.", details={"picture": content[:80]}
             )
         row = rows[0]
         return KeptPicture(
             hash=content, width=row["width"], height=row["height"], asset=row["asset"], infotext=row["infotext"],
-            history=requests_from(row["history"]),
+            history=parse_requests(row["history"]),
         )  # fmt: skip
 
     def file(self, content: str, user: str) -> Path:
         """The PNG file of a kept picture; raises as `get`."""
         self.get(content, user)
-        return self._path(content)
+        return self._get_path(content)
 
     def open(self, content: str, user: str) -> Image.Image:
         """The pixels of a kept picture, the caller's own copy; raises as `get`."""
@@ -113,7 +113,7 @@ class Pictures:
             image = self._decoded.get(content)
         if image is None:
             try:
-                with Image.open(self._path(content), formats=("PNG",)) as file:
+                with Image.open(self._get_path(content), formats=("PNG",)) as file:
                     file.load()
                     image = file.copy()
             except (OSError, ValueError, SyntaxError) as error:
@@ -124,12 +124,12 @@ class Pictures:
     def _remember(self, content: str, image: Image.Image) -> None:
         with self._lock:
             self._decoded[content] = image
-            while len(self._decoded) > _DECODED:
+            while len(self._decoded) > _MAX_DECODED:
                 self._decoded.popitem(last=False)
 
     def _keep(self, image: Image.Image, user: str, kept: KeptPicture) -> KeptPicture:
-        path = self._path(kept.hash)
-        with storage_errors("the picture"):
+        path = self._get_path(kept.hash)
+        with translate_os_errors("the picture"):
             if not path.is_file():
                 path.parent.mkdir(parents=True, exist_ok=True)
                 out = io.BytesIO()
@@ -151,13 +151,13 @@ class Pictures:
             )  # fmt: skip
         return kept
 
-    def _path(self, content: str) -> Path:
+    def _get_path(self, content: str) -> Path:
         if not (len(content) == 64 and all(letter in "0123456789abcdef" for letter in content)):
             raise NotFound("This is not the name of a picture.", hint="Choose the picture again.")
         return self._folder / content[:2] / f"{content}.png"
 
 
-def content_hash(image: Image.Image) -> str:
+def hash_pixels(image: Image.Image) -> str:
     """The name of these pixels: SHA-256 of mode, size and bytes, in hex.
 
     Raises:
@@ -170,7 +170,7 @@ def content_hash(image: Image.Image) -> str:
     return digest.hexdigest()
 
 
-def requests_from(text: str) -> tuple[GenerationRequest, ...]:
+def parse_requests(text: str) -> tuple[GenerationRequest, ...]:
     """Requests from their stored JSON; those that this version does not understand are left out."""
     found: list[GenerationRequest] = []
     for data in json.loads(text):
@@ -181,7 +181,7 @@ def requests_from(text: str) -> tuple[GenerationRequest, ...]:
     return tuple(found)
 
 
-def _told(source: Path | bytes) -> Metadata:
+def _try_read_metadata(source: Path | bytes) -> Metadata:
     try:
         if isinstance(source, Path):
             return read_metadata(source)
@@ -191,8 +191,8 @@ def _told(source: Path | bytes) -> Metadata:
         return Metadata()
 
 
-def history_of(recipe: Mapping[str, Any]) -> tuple[GenerationRequest, ...]:
+def read_history(recipe: Mapping[str, Any]) -> tuple[GenerationRequest, ...]:
     """The requests that made a picture with this recipe, the last one its own."""
     earlier: Any = recipe.get("history")
     own: list[Any] = [*(cast("list[Any]", earlier) if isinstance(earlier, list) else []), recipe.get("request")]
-    return requests_from(json.dumps([data for data in own if isinstance(data, dict)][-_LONGEST:]))
+    return parse_requests(json.dumps([data for data in own if isinstance(data, dict)][-_MAX_HISTORY:]))

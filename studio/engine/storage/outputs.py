@@ -20,12 +20,12 @@ from pathlib import Path, PurePosixPath
 from PIL import Image
 
 from studio.core.errors import StorageFailed
-from studio.core.result import Asset, Rendered
+from studio.core.result import Asset, RenderedImage
 from studio.core.settings import Settings
-from studio.engine.storage.asset_index import Library, recipe_of
-from studio.engine.storage.durable_files import make_folder, publish, storage_errors, sync_folder, write_synced
-from studio.engine.storage.file_names import file_name, numbered, user_folder
-from studio.engine.storage.image_encoding import encode
+from studio.engine.storage.asset_index import AssetIndex, build_recipe
+from studio.engine.storage.durable_files import make_folder, publish, sync_folder, translate_os_errors, write_synced
+from studio.engine.storage.file_names import add_number, build_file_name, get_user_folder
+from studio.engine.storage.image_encoding import encode_output
 
 THUMBNAIL_SIDE = 384  # px, the longest side
 _THUMBS = ".thumbs"
@@ -35,7 +35,7 @@ _MAX_TRIES = 10_000
 class Outputs:
     """The outputs folder of one studio process; other processes may write there too. Thread-safe."""
 
-    def __init__(self, root: Path, library: Library, *, tool: str) -> None:
+    def __init__(self, root: Path, library: AssetIndex, *, tool: str) -> None:
         """`tool` names program and version inside the pictures."""
         self.root = root
         self._library = library
@@ -43,7 +43,7 @@ class Outputs:
         self._lock = threading.Lock()
         self._numbers: dict[Path, int] = {}  # the next free {number} of the folders written last
 
-    def save(self, asset: Asset, rendered: Rendered, fields: Mapping[str, str], settings: Settings) -> Asset:
+    def save(self, asset: Asset, rendered: RenderedImage, fields: Mapping[str, str], settings: Settings) -> Asset:
         """Write `rendered` as `asset` (whose `path` is not looked at) and its thumbnail; returns the asset with its path.
         A picture that is there already under that id is not written again.
 
@@ -53,22 +53,22 @@ class Outputs:
             StorageFailed: nothing is left behind, and the same call may be made again.
             InvalidRequest: no file of the wished kind stays under the wished number of bytes.
         """
-        with storage_errors("the picture"):
-            for begun, its_digest in self._library.intents(asset_id=asset.id):
-                self._settle(begun, its_digest)
+        with translate_os_errors("the picture"):
+            for begun, its_digest in self._library.list_intents(asset_id=asset.id):
+                self._settle_write(begun, its_digest)
         existing = self._library.finished(asset.id)
         if existing is not None:
             return existing
-        recipe = recipe_of(asset, self._tool) if settings.embed_recipe else None
-        encoded = encode(
+        recipe = build_recipe(asset, self._tool) if settings.embed_recipe else None
+        encoded = encode_output(
             rendered.image, rendered.file or asset.request.file, settings, tool=self._tool,
             infotext=asset.infotext if settings.embed_recipe else "", recipe=recipe,
         )  # fmt: skip
         asset = dataclasses.replace(asset, notes=tuple(dict.fromkeys((*asset.notes, *encoded.notes))))
         digest = hashlib.sha256(encoded.data).hexdigest()
-        with storage_errors("the picture"):
+        with translate_os_errors("the picture"):
             saved = self._place(
-                asset, encoded.data, digest, _Name(asset, fields, settings.filename_pattern, encoded.ending)
+                asset, encoded.data, digest, _FileName(asset, fields, settings.filename_pattern, encoded.ending)
             )
         with contextlib.suppress(OSError):  # made again when somebody asks for it
             self._make_thumbnail(saved, rendered.image)
@@ -76,29 +76,29 @@ class Outputs:
 
     def recover(self, job_id: str) -> None:
         """Settle what a dead process was writing for this job: a whole picture is kept, a part of one removed."""
-        for asset, digest in self._library.intents(job_id=job_id):
-            with storage_errors("the picture"):
-                self._settle(asset, digest)
+        for asset, digest in self._library.list_intents(job_id=job_id):
+            with translate_os_errors("the picture"):
+                self._settle_write(asset, digest)
 
-    def thumbnail(self, asset: Asset) -> Path:
+    def get_thumbnail(self, asset: Asset) -> Path:
         """A small JPEG or WebP of the picture, made now when it is missing.
 
         Raises:
             StorageFailed: it cannot be written, or the picture cannot be read.
         """
-        for path in (self._thumbnail_path(asset, ".jpg"), self._thumbnail_path(asset, ".webp")):
+        for path in (self._get_thumbnail_path(asset, ".jpg"), self._get_thumbnail_path(asset, ".webp")):
             if path.is_file():
                 return path
-        with storage_errors("the thumbnail"), Image.open(asset.path) as image:
+        with translate_os_errors("the thumbnail"), Image.open(asset.path) as image:
             return self._make_thumbnail(asset, image)
 
-    def _place(self, asset: Asset, data: bytes, digest: str, name: _Name) -> Asset:
+    def _place(self, asset: Asset, data: bytes, digest: str, name: _FileName) -> Asset:
         for attempt in range(_MAX_TRIES):
-            path = self._free_path(name, attempt)
+            path = self._find_free_path(name, attempt)
             saved = dataclasses.replace(asset, path=path)
             if not self._library.intend(saved, digest):
                 continue
-            part = _part(saved)
+            part = _get_part_path(saved)
             try:
                 write_synced(part, data)
                 publish(part, path)
@@ -106,7 +106,7 @@ class Outputs:
                 continue
             except OSError:
                 with contextlib.suppress(OSError, StorageFailed):  # the disk's first complaint is the one to tell
-                    self._settle(saved, digest)
+                    self._settle_write(saved, digest)
                 if self._library.finished(saved.id) is None:
                     raise
                 return saved
@@ -114,33 +114,33 @@ class Outputs:
             return saved
         raise StorageFailed("No free file name was found for the picture.", hint="Use {number} in the naming pattern.")
 
-    def _settle(self, asset: Asset, digest: str) -> None:
+    def _settle_write(self, asset: Asset, digest: str) -> None:
         """Bring a write that broke off to an end: the whole picture in its place, or nothing."""
-        part = _part(asset)
+        part = _get_part_path(asset)
         if asset.path.is_file() and asset.path.stat().st_size == 0:
             asset.path.unlink()  # it only held the name
-        if _digest(asset.path) == digest:
+        if _hash_file(asset.path) == digest:
             part.unlink(missing_ok=True)
             sync_folder(asset.path.parent)
             self._library.done(asset.id)
-        elif _digest(part) == digest and not _taken(asset.path):
+        elif _hash_file(part) == digest and not _is_taken(asset.path):
             publish(part, asset.path)
             self._library.done(asset.id)
         else:
             part.unlink(missing_ok=True)
             self._library.forget(asset.id)
 
-    def _free_path(self, name: _Name, attempt: int) -> Path:
+    def _find_free_path(self, name: _FileName, attempt: int) -> Path:
         """The next path to try; its folder exists afterwards."""
-        folder = self._folder(name)
+        folder = self._ensure_folder(name)
         with self._lock:
-            number = max(self._numbers.pop(folder, 0) or _next_number(folder), 1)
+            number = max(self._numbers.pop(folder, 0) or _find_next_number(folder), 1)
             while True:
                 relative = name.path(number)
                 if attempt and not name.counts:
-                    relative = numbered(relative, attempt + 1)
+                    relative = add_number(relative, attempt + 1)
                 path = self.root / relative
-                if not name.counts or not _taken(path):
+                if not name.counts or not _is_taken(path):
                     break
                 number += 1
             self._numbers[folder] = number + 1
@@ -148,7 +148,7 @@ class Outputs:
                 self._numbers.pop(next(iter(self._numbers)))
         return path
 
-    def _folder(self, name: _Name) -> Path:
+    def _ensure_folder(self, name: _FileName) -> Path:
         folder = (self.root / name.path(1)).parent
         make_folder(folder, self.root)
         if not folder.resolve().is_relative_to(self.root.resolve()):
@@ -165,18 +165,18 @@ class Outputs:
             small = small.resize(size, Image.Resampling.BICUBIC, reducing_gap=1.1)
         out = io.BytesIO()
         small.save(out, "JPEG" if small.mode == "RGB" else "WEBP", quality=85)
-        path = self._thumbnail_path(asset, ".jpg" if small.mode == "RGB" else ".webp")
+        path = self._get_thumbnail_path(asset, ".jpg" if small.mode == "RGB" else ".webp")
         path.parent.mkdir(parents=True, exist_ok=True)
         part = path.with_name(f".{path.name}.{threading.get_ident()}.part")
         part.write_bytes(out.getvalue())
         os.replace(part, path)
         return path
 
-    def _thumbnail_path(self, asset: Asset, ending: str) -> Path:
+    def _get_thumbnail_path(self, asset: Asset, ending: str) -> Path:
         return self.root / _THUMBS / asset.id[:2] / f"{Path(asset.id).name}{ending}"
 
 
-class _Name:
+class _FileName:
     """The file name of one picture, but for its {number}."""
 
     def __init__(self, asset: Asset, fields: Mapping[str, str], pattern: str, ending: str) -> None:
@@ -187,7 +187,7 @@ class _Name:
         self._pattern = folders.replace("{number}", "") + slash + stem  # the number counts files, within one folder
         self.counts = "{number}" in stem
         self._ending = ending
-        self._folder = user_folder(asset.user)
+        self._ensure_folder = get_user_folder(asset.user)
         self._fields = {
             "date": time.strftime("%Y-%m-%d", when), "time": time.strftime("%H-%M-%S", when), "seed": str(asset.seed),
             "prompt": asset.drawn.prompt, "job": asset.job_id, "index": str(asset.index + 1),
@@ -196,25 +196,27 @@ class _Name:
 
     def path(self, number: int) -> PurePosixPath:
         """The path below the outputs folder with that {number}."""
-        return self._folder / file_name(self._pattern, {**self._fields, "number": f"{number:05d}"}, self._ending)
+        return self._ensure_folder / build_file_name(
+            self._pattern, {**self._fields, "number": f"{number:05d}"}, self._ending
+        )
 
 
-def _part(asset: Asset) -> Path:
+def _get_part_path(asset: Asset) -> Path:
     return asset.path.with_name(f".{asset.id}.part")
 
 
-def _taken(path: Path) -> bool:
+def _is_taken(path: Path) -> bool:
     return os.path.lexists(path)
 
 
-def _digest(path: Path) -> str:
+def _hash_file(path: Path) -> str:
     try:
         return hashlib.sha256(path.read_bytes()).hexdigest()
     except FileNotFoundError:
         return ""
 
 
-def _next_number(folder: Path) -> int:
+def _find_next_number(folder: Path) -> int:
     """One more than the greatest number that a file name in `folder` begins with."""
     numbers = (re.match(r"\d{1,9}", name) for name in os.listdir(folder))
     return 1 + max((int(found[0]) for found in numbers if found), default=0)

@@ -12,24 +12,24 @@ import uuid
 from collections.abc import Generator
 from pathlib import Path
 
-FOLDER = ".owners"
+OWNERS_FOLDER = ".owners"
 
 
-class Owner:
+class ProcessLock:
     """This process's mark on an outputs folder. `id` is unique for ever."""
 
     def __init__(self, root: Path) -> None:
         self.id = uuid.uuid4().hex
-        self._folder = root / FOLDER
+        self._folder = root / OWNERS_FOLDER
         self._folder.mkdir(parents=True, exist_ok=True)
-        self._handle = os.open(self._path(self.id), os.O_RDWR | os.O_CREAT, 0o600)
+        self._handle = os.open(self._get_lock_path(self.id), os.O_RDWR | os.O_CREAT, 0o600)
         fcntl.flock(self._handle, fcntl.LOCK_EX)
 
-    def alive(self, owner_id: str) -> bool:
+    def is_alive(self, owner_id: str) -> bool:
         """Whether the process with that mark still runs; a dead one's file is removed."""
         if owner_id == self.id:
             return True
-        path = self._path(owner_id)
+        path = self._get_lock_path(owner_id)
         try:
             handle = os.open(path, os.O_RDWR)
         except FileNotFoundError:
@@ -45,17 +45,17 @@ class Owner:
 
     def release(self) -> None:
         """Give the mark back; our unfinished jobs may be claimed by others from now on."""
-        self._path(self.id).unlink(missing_ok=True)
+        self._get_lock_path(self.id).unlink(missing_ok=True)
         os.close(self._handle)
 
-    def _path(self, owner_id: str) -> Path:
+    def _get_lock_path(self, owner_id: str) -> Path:
         return self._folder / f"{Path(owner_id).name}.lock"
 
 
 @contextlib.contextmanager
-def only_one(root: Path) -> Generator[None]:
+def lock_folder(root: Path) -> Generator[None]:
     """Keep other processes out of the enclosed work on this folder."""
-    folder = root / FOLDER
+    folder = root / OWNERS_FOLDER
     folder.mkdir(parents=True, exist_ok=True)
     handle = os.open(folder / "open.lock", os.O_RDWR | os.O_CREAT, 0o600)
     try:

@@ -7,27 +7,29 @@ import zipfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
-_PIECE = 1024 * 1024
+_CHUNK_SIZE = 1024 * 1024
 
 
-def zipped(files: Sequence[Path], names: Sequence[str] | None = None) -> Iterator[bytes]:
+def stream_zip(files: Sequence[Path], names: Sequence[str] | None = None) -> Iterator[bytes]:
     """The bytes of a zip of `files`, each under its own name, or that of `names` in their order (numbered where two have the
     same; "/" makes folders). Pictures are packed already, so they are stored as they are."""
-    out = _Outlet()
+    out = _ChunkBuffer()
     taken: set[str] = set()
     with zipfile.ZipFile(out, "w", zipfile.ZIP_STORED) as archive:
         for path, name in zip(files, names or [path.name for path in files], strict=True):
             with (
-                archive.open(zipfile.ZipInfo.from_file(path, _free(PurePosixPath(name), taken)), "w") as entry,
+                archive.open(
+                    zipfile.ZipInfo.from_file(path, _find_free_name(PurePosixPath(name), taken)), "w"
+                ) as entry,
                 path.open("rb") as file,
             ):
-                while piece := file.read(_PIECE):
+                while piece := file.read(_CHUNK_SIZE):
                     entry.write(piece)
                     yield out.taken()
     yield out.taken()
 
 
-def _free(path: PurePosixPath, taken: set[str]) -> str:
+def _find_free_name(path: PurePosixPath, taken: set[str]) -> str:
     name, number = str(path), 2
     while name in taken:
         name, number = str(path.with_name(f"{path.stem}-{number}{path.suffix}")), number + 1
@@ -35,7 +37,7 @@ def _free(path: PurePosixPath, taken: set[str]) -> str:
     return name
 
 
-class _Outlet(io.RawIOBase):
+class _ChunkBuffer(io.RawIOBase):
     """A file that cannot be sought and hands over what was written since it was last asked."""
 
     def __init__(self) -> None:

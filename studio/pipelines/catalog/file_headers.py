@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from studio.core.errors import ModelBroken
-from studio.core.weights import Header
+from studio.core.weights import SafetensorsHeader
 
 MAX_HEADER_BYTES = 10_000_000
 MAX_TENSORS = 20_000
@@ -35,11 +35,11 @@ _MAX_BRACKETS = 3 * MAX_TENSORS + 10
 _MAX_COMMAS = 20 * MAX_TENSORS
 
 
-class _Refused(Exception):
+class _HeaderError(Exception):
     """Why the header is no good, as the end of the sentence "<file> …"."""
 
 
-def read_header(path: Path) -> Header:
+def read_header(path: Path) -> SafetensorsHeader:
     """The header of the .safetensors file at `path`; costs milliseconds, whatever the file holds.
 
     Raises:
@@ -54,7 +54,7 @@ def read_header(path: Path) -> Header:
             _check_start(start, length, size)
             file.seek(8)
             raw = file.read(length)
-    except _Refused as refusal:
+    except _HeaderError as refusal:
         hint = CONVERT if "can run code" in str(refusal) or "GGUF" in str(refusal) else DOWNLOAD_AGAIN
         raise ModelBroken(f"{path.name} {refusal}.", hint=hint) from None
     except OSError as error:
@@ -63,12 +63,12 @@ def read_header(path: Path) -> Header:
             hint="Check that it exists and its permissions.",
         ) from error
     try:
-        return _parse(raw, size - 8 - length)
-    except _Refused as refusal:
+        return _parse_header(raw, size - 8 - length)
+    except _HeaderError as refusal:
         raise ModelBroken(f"{path.name} {refusal}.", hint=DOWNLOAD_AGAIN) from None
 
 
-def foreign_type(start: bytes) -> str:
+def detect_foreign_type(start: bytes) -> str:
     """What a file with these first bytes is, as the end of a sentence, when it is no .safetensors file; empty when unknown."""
     text = start.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
     if start.startswith(b"version https://git-lfs"):
@@ -88,44 +88,48 @@ def foreign_type(start: bytes) -> str:
 
 def _check_start(start: bytes, length: int, size: int) -> None:
     if size == 0:
-        raise _Refused("is empty")
+        raise _HeaderError("is empty")
     if start[8:9] == b"{" and length <= size - 8 and length <= MAX_HEADER_BYTES:
         return
-    foreign = foreign_type(start)
+    foreign = detect_foreign_type(start)
     if foreign:
-        raise _Refused(foreign)
+        raise _HeaderError(foreign)
     if not any(start):
-        raise _Refused("holds nothing but zeros: space was reserved and the download never came")
+        raise _HeaderError("holds nothing but zeros: space was reserved and the download never came")
     if size < 10:
-        raise _Refused("is cut short: it ends inside its first bytes")
+        raise _HeaderError("is cut short: it ends inside its first bytes")
     if start[8:9] != b"{":
-        raise _Refused("is not a .safetensors file")
+        raise _HeaderError("is not a .safetensors file")
     if length > MAX_HEADER_BYTES:
-        raise _Refused(f"has a header of {length / 1e6:,.0f} MB; at most {MAX_HEADER_BYTES // 1_000_000} MB are read")
-    raise _Refused("is cut short: it ends inside its header")
+        raise _HeaderError(
+            f"has a header of {length / 1e6:,.0f} MB; at most {MAX_HEADER_BYTES // 1_000_000} MB are read"
+        )
+    raise _HeaderError("is cut short: it ends inside its header")
 
 
-def _parse(raw: bytes, data_bytes: int) -> Header:
+def _parse_header(raw: bytes, data_bytes: int) -> SafetensorsHeader:
     _check_amount(raw)
     try:
         text = raw.decode("utf-8")
         data = json.loads(text)
         if not isinstance(data, dict) or raw.count(b'"data_offsets"') != len(data) - ("__metadata__" in data):
-            data = json.loads(text, object_pairs_hook=_unique)  # slower; only when something may be there twice
+            data = json.loads(
+                text, object_pairs_hook=_build_unique_dict
+            )  # slower; only when something may be there twice
     except UnicodeDecodeError:
-        raise _Refused("has a header that is not UTF-8 text") from None
+        raise _HeaderError("has a header that is not UTF-8 text") from None
     except (ValueError, RecursionError):
-        raise _Refused("has a damaged header: it is not valid JSON") from None
+        raise _HeaderError("has a damaged header: it is not valid JSON") from None
     if not isinstance(data, dict):
-        raise _Refused("has a header that is not a table of tensors")
+        raise _HeaderError("has a header that is not a table of tensors")
     metadata = data.pop("__metadata__", {})
     if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
-        raise _Refused("has metadata that is not text")
+        raise _HeaderError("has metadata that is not text")
     if len(data) > MAX_TENSORS:
-        raise _too_many()
-    spans = sorted(_span(name, entry) for name, entry in data.items())
+        raise _make_size_error()
+    spans = sorted(_read_span(name, entry) for name, entry in data.items())
     _check_spans(spans, data_bytes)
-    return Header(
+    return SafetensorsHeader(
         shapes={name: tuple(entry["shape"]) for name, entry in data.items()},
         dtypes={name: entry["dtype"] for name, entry in data.items()},
         metadata=metadata,
@@ -135,41 +139,41 @@ def _parse(raw: bytes, data_bytes: int) -> Header:
 def _check_amount(raw: bytes) -> None:
     """Refuse what would cost much time or memory to parse. Brackets inside texts (training notes) do not count."""
     if raw.count(b'"data_offsets"') > MAX_TENSORS:
-        raise _too_many()
+        raise _make_size_error()
     if _is_large(raw) and _is_large(_STRING.sub(b"", raw)):
-        raise _too_many()
+        raise _make_size_error()
 
 
 def _is_large(text: bytes) -> bool:
     return text.count(b"[") + text.count(b"{") > _MAX_BRACKETS or text.count(b",") > _MAX_COMMAS
 
 
-def _too_many() -> _Refused:
-    return _Refused(f"lists more than {MAX_TENSORS:,} tensors, more than any known model has")
+def _make_size_error() -> _HeaderError:
+    return _HeaderError(f"lists more than {MAX_TENSORS:,} tensors, more than any known model has")
 
 
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _build_unique_dict(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     table = dict(pairs)
     if len(table) != len(pairs):
-        raise _Refused("names the same tensor twice")
+        raise _HeaderError("names the same tensor twice")
     return table
 
 
-def _span(name: str, entry: Any) -> tuple[int, int]:
+def _read_span(name: str, entry: Any) -> tuple[int, int]:
     """(begin, end) of one tensor within the data, in bytes, after checking that its shape and dtype fill it exactly."""
     if type(entry) is not dict or entry.keys() != _FIELDS:
-        raise _Refused(f"describes the tensor {name[:80]!r} wrongly")
+        raise _HeaderError(f"describes the tensor {name[:80]!r} wrongly")
     shape, offsets, bits = entry["shape"], entry["data_offsets"], _BITS.get(str(entry["dtype"]))
     if bits is None:
-        raise _Refused(f"holds numbers of the unknown type {str(entry['dtype'])[:20]!r}")
+        raise _HeaderError(f"holds numbers of the unknown type {str(entry['dtype'])[:20]!r}")
     if type(shape) is not list or type(offsets) is not list or len(shape) > MAX_RANK or len(offsets) != 2:
-        raise _Refused(f"describes the tensor {name[:80]!r} wrongly")
+        raise _HeaderError(f"describes the tensor {name[:80]!r} wrongly")
     for number in (*shape, *offsets):
         if type(number) is not int or not 0 <= number < 2**63:
-            raise _Refused(f"describes the tensor {name[:80]!r} wrongly")
+            raise _HeaderError(f"describes the tensor {name[:80]!r} wrongly")
     begin, end = offsets
     if math.prod(shape) * bits != (end - begin) * 8:
-        raise _Refused(f"gives the tensor {name[:80]!r} a size that does not match its shape")
+        raise _HeaderError(f"gives the tensor {name[:80]!r} a size that does not match its shape")
     return begin, end
 
 
@@ -177,11 +181,11 @@ def _check_spans(spans: list[tuple[int, int]], data_bytes: int) -> None:
     expected = 0
     for begin, end in spans:
         if begin < expected:
-            raise _Refused("has tensors that overlap")
+            raise _HeaderError("has tensors that overlap")
         if begin > expected:
-            raise _Refused("has a hole between its tensors")
+            raise _HeaderError("has a hole between its tensors")
         expected = end
     if expected > data_bytes:
-        raise _Refused(f"is cut short: {(expected - data_bytes) / 1e6:,.1f} MB of its weights are missing")
+        raise _HeaderError(f"is cut short: {(expected - data_bytes) / 1e6:,.1f} MB of its weights are missing")
     if expected < data_bytes:
-        raise _Refused(f"has {data_bytes - expected:,} bytes after its last tensor")
+        raise _HeaderError(f"has {data_bytes - expected:,} bytes after its last tensor")

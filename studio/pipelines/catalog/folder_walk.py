@@ -7,48 +7,48 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from studio.core.weights import Kind
+from studio.core.weights import WeightKind
 
-SUFFIXES = frozenset({".safetensors", ".ckpt", ".pt", ".pth", ".bin", ".gguf"})
+WEIGHT_SUFFIXES = frozenset({".safetensors", ".ckpt", ".pt", ".pth", ".bin", ".gguf"})
 MAX_DEPTH = 8
 _PLACES = {
-    "checkpoints": Kind.CHECKPOINT, "stable-diffusion": Kind.CHECKPOINT, "diffusion_models": Kind.CHECKPOINT,
-    "unet": Kind.CHECKPOINT, "hub": Kind.CHECKPOINT, "loras": Kind.LORA, "lora": Kind.LORA, "lycoris": Kind.LORA,
-    "vae": Kind.VAE, "embeddings": Kind.EMBEDDING, "controlnet": Kind.CONTROLNET, "controlnets": Kind.CONTROLNET,
-    "t2i_adapters": Kind.T2I_ADAPTER, "t2i_adapter": Kind.T2I_ADAPTER, "ip_adapters": Kind.IP_ADAPTER,
-    "ip_adapter": Kind.IP_ADAPTER, "ipadapter": Kind.IP_ADAPTER, "upscalers": Kind.UPSCALER,
-    "upscale_models": Kind.UPSCALER, "esrgan": Kind.UPSCALER, "realesrgan": Kind.UPSCALER, "swinir": Kind.UPSCALER,
-    "restorers": Kind.RESTORER, "facerestore_models": Kind.RESTORER, "gfpgan": Kind.RESTORER, "codeformer": Kind.RESTORER,
-    "text_encoders": Kind.UNKNOWN,
+    "checkpoints": WeightKind.CHECKPOINT, "stable-diffusion": WeightKind.CHECKPOINT, "diffusion_models": WeightKind.CHECKPOINT,
+    "unet": WeightKind.CHECKPOINT, "hub": WeightKind.CHECKPOINT, "loras": WeightKind.LORA, "lora": WeightKind.LORA, "lycoris": WeightKind.LORA,
+    "vae": WeightKind.VAE, "embeddings": WeightKind.EMBEDDING, "controlnet": WeightKind.CONTROLNET, "controlnets": WeightKind.CONTROLNET,
+    "t2i_adapters": WeightKind.T2I_ADAPTER, "t2i_adapter": WeightKind.T2I_ADAPTER, "ip_adapters": WeightKind.IP_ADAPTER,
+    "ip_adapter": WeightKind.IP_ADAPTER, "ipadapter": WeightKind.IP_ADAPTER, "upscalers": WeightKind.UPSCALER,
+    "upscale_models": WeightKind.UPSCALER, "esrgan": WeightKind.UPSCALER, "realesrgan": WeightKind.UPSCALER, "swinir": WeightKind.UPSCALER,
+    "restorers": WeightKind.RESTORER, "facerestore_models": WeightKind.RESTORER, "gfpgan": WeightKind.RESTORER, "codeformer": WeightKind.RESTORER,
+    "text_encoders": WeightKind.UNKNOWN,
 }  # fmt: skip
 _GENERIC = ("pytorch_lora_weights", "adapter_model", "learned_embeds", "diffusion_pytorch_model")
 """File names that diffusers gives to everything: the folder around them says what it is."""
 
 
 @dataclass(frozen=True)
-class Found:
+class ModelEntry:
     """One entry. `name` is what users call it; `expected` is the kind that its place suggests, for files that say nothing
     themselves; `is_component` tells a folder with one model from one with a whole pipeline."""
 
     path: Path
     name: str
-    expected: Kind
+    expected: WeightKind
     is_folder: bool = False
     is_component: bool = False
     problem: str = ""
 
 
-def walk(root: Path) -> Iterator[Found]:
+def walk_models(root: Path) -> Iterator[ModelEntry]:
     """Every weight file and diffusers folder below `root`, in the order of their paths. Hidden ones are passed over, links
     that leave `root` are named and not followed, and what cannot be read is passed over."""
     try:
         home = root.resolve(strict=True)
     except OSError:
         return
-    yield from _walk(root, root, home, frozenset({home}))
+    yield from _walk_folder(root, root, home, frozenset({home}))
 
 
-def _walk(root: Path, folder: Path, home: Path, above: frozenset[Path]) -> Iterator[Found]:
+def _walk_folder(root: Path, folder: Path, home: Path, above: frozenset[Path]) -> Iterator[ModelEntry]:
     try:
         with os.scandir(folder) as scan:
             entries = sorted(scan, key=lambda entry: entry.name)
@@ -60,35 +60,37 @@ def _walk(root: Path, folder: Path, home: Path, above: frozenset[Path]) -> Itera
             continue
         real = path.resolve() if entry.is_symlink() else None
         if real is not None and not real.is_relative_to(home):
-            if path.suffix.lower() in SUFFIXES or real.is_dir():
-                yield _found(root, path, problem="It is a link that leaves the models folder, which is not followed.")
+            if path.suffix.lower() in WEIGHT_SUFFIXES or real.is_dir():
+                yield _make_entry(
+                    root, path, problem="It is a link that leaves the models folder, which is not followed."
+                )
         elif entry.is_dir():
             real = real or path.resolve()
             if real not in above and len(above) <= MAX_DEPTH:
-                yield from _folder(root, path, home, above | {real})
-        elif path.suffix.lower() in SUFFIXES:
-            yield _found(root, path)
+                yield from _visit_folder(root, path, home, above | {real})
+        elif path.suffix.lower() in WEIGHT_SUFFIXES:
+            yield _make_entry(root, path)
 
 
-def _folder(root: Path, path: Path, home: Path, above: frozenset[Path]) -> Iterator[Found]:
+def _visit_folder(root: Path, path: Path, home: Path, above: frozenset[Path]) -> Iterator[ModelEntry]:
     if (path / "model_index.json").is_file():
-        yield _found(root, path, is_folder=True)
+        yield _make_entry(root, path, is_folder=True)
     elif (path / "config.json").is_file() and any(path.glob("diffusion_pytorch_model*")):
-        yield _found(root, path, is_folder=True, is_component=True)
+        yield _make_entry(root, path, is_folder=True, is_component=True)
     else:
-        yield from _walk(root, path, home, above)
+        yield from _walk_folder(root, path, home, above)
 
 
-def _found(root: Path, path: Path, **more: bool | str) -> Found:
+def _make_entry(root: Path, path: Path, **more: bool | str) -> ModelEntry:
     parts = list(path.relative_to(root).parts)
-    expected = _PLACES.get(parts[0].lower(), Kind.UNKNOWN) if len(parts) > 1 else Kind.CHECKPOINT
+    expected = _PLACES.get(parts[0].lower(), WeightKind.UNKNOWN) if len(parts) > 1 else WeightKind.CHECKPOINT
     in_hub = parts[0] == "hub" and len(parts) > 1
     if len(parts) > 1 and parts[0].lower() in _PLACES:
         del parts[0]
     if in_hub:
         parts[0] = parts[0].replace("--", "/", 1)
-    if not more.get("is_folder") and path.suffix.lower() in SUFFIXES:
+    if not more.get("is_folder") and path.suffix.lower() in WEIGHT_SUFFIXES:
         parts[-1] = path.stem
         if path.stem in _GENERIC and len(parts) > 1:
             del parts[-1]
-    return Found(path, "/".join(parts), expected, **more)  # type: ignore[arg-type]
+    return ModelEntry(path, "/".join(parts), expected, **more)  # type: ignore[arg-type]

@@ -26,14 +26,14 @@ class HashCache:
     def known(self, path: Path) -> str:
         """The hash when it is known and the file did not change since, else empty."""
         with self._lock:
-            return self._read(path)
+            return self._read_hash(path)
 
-    def all_known(self) -> dict[tuple[str, int, int], str]:
+    def load_all(self) -> dict[tuple[str, int, int], str]:
         """Every remembered hash by (path, size, mtime in ns)."""
         if not self._file.exists():
             return {}
         try:
-            with self._lock, closing(self._open()) as database:
+            with self._lock, closing(self._open_database()) as database:
                 return {row[:3]: row[3] for row in database.execute("SELECT path, size, changed, sha256 FROM hashes")}
         except (sqlite3.Error, OSError):
             return {}
@@ -48,27 +48,27 @@ class HashCache:
         if known:
             return known
         try:
-            before = stamp(path)
-            digest = self._folder(path) if path.is_dir() else _hash(path)
-            if stamp(path) == before:
-                self._write(before, digest)
+            before = make_stamp(path)
+            digest = self._hash_folder(path) if path.is_dir() else _hash_file(path)
+            if make_stamp(path) == before:
+                self._write_hash(before, digest)
         except OSError as error:
             raise ModelBroken(
                 f"{path.name} cannot be read.", hint="Check that it is still there, then refresh."
             ) from error
         return digest
 
-    def _folder(self, path: Path) -> str:
+    def _hash_folder(self, path: Path) -> str:
         files = sorted(path.rglob("*.safetensors"))
-        parts = "".join(f"{file.relative_to(path).as_posix()}:{_hash(file)}\n" for file in files)
+        parts = "".join(f"{file.relative_to(path).as_posix()}:{_hash_file(file)}\n" for file in files)
         return hashlib.sha256(parts.encode()).hexdigest()
 
-    def _read(self, path: Path) -> str:
+    def _read_hash(self, path: Path) -> str:
         try:
-            key = stamp(path)
+            key = make_stamp(path)
             if not self._file.exists():
                 return ""
-            with closing(self._open()) as database:
+            with closing(self._open_database()) as database:
                 row = database.execute(
                     "SELECT sha256 FROM hashes WHERE path=? AND size=? AND changed=?", key
                 ).fetchone()
@@ -76,17 +76,17 @@ class HashCache:
             return ""
         return row[0] if row else ""
 
-    def _write(self, key: tuple[str, int, int], digest: str) -> None:
+    def _write_hash(self, key: tuple[str, int, int], digest: str) -> None:
         try:
             self._file.parent.mkdir(parents=True, exist_ok=True)
-            with self._lock, closing(self._open()) as database, database:
+            with self._lock, closing(self._open_database()) as database, database:
                 database.execute(
                     "REPLACE INTO hashes (path, size, changed, sha256) VALUES (?, ?, ?, ?)", (*key, digest)
                 )
         except (sqlite3.Error, OSError):
             return
 
-    def _open(self) -> sqlite3.Connection:
+    def _open_database(self) -> sqlite3.Connection:
         database = sqlite3.connect(self._file, timeout=5)
         database.execute(
             "CREATE TABLE IF NOT EXISTS hashes (path TEXT PRIMARY KEY, size INTEGER, changed INTEGER, sha256 TEXT)"
@@ -94,14 +94,14 @@ class HashCache:
         return database
 
 
-def stamp(path: Path) -> tuple[str, int, int]:
+def make_stamp(path: Path) -> tuple[str, int, int]:
     """(path, bytes, time of the last change in ns): while these are the same, so is the file."""
     files = [file for file in path.rglob("*") if file.is_file()] if path.is_dir() else [path]
     stats = [file.stat() for file in files]
     return str(path), sum(stat.st_size for stat in stats), max((stat.st_mtime_ns for stat in stats), default=0)
 
 
-def _hash(path: Path) -> str:
+def _hash_file(path: Path) -> str:
     digest = hashlib.sha256()
     with path.open("rb") as file:
         while chunk := file.read(_CHUNK):

@@ -10,8 +10,16 @@ from pathlib import Path
 
 from studio.core.errors import InvalidRequest, JobCancelled, NotConfigured, StorageFailed, StudioError
 from studio.core.ports import DownloadState
-from studio.core.weights import Offer
-from studio.pipelines.catalog.downloads import Listing, RemoteFile, Wish, fetch, list_files, list_offered, parse_wish
+from studio.core.weights import DownloadableWeights
+from studio.pipelines.catalog.downloads import (
+    HubRequest,
+    RemoteFile,
+    RepoListing,
+    fetch_file,
+    list_files,
+    list_weights_files,
+    parse_hub_request,
+)
 from studio.pipelines.catalog.url_downloads import fetch_url, is_allowed
 
 SPARE_BYTES = 500_000_000
@@ -46,7 +54,7 @@ class Hub:
         offline: Callable[[], bool],
         on_finished: Callable[[], None],
         *,
-        offers: Callable[[], Sequence[Offer]] = tuple,
+        offers: Callable[[], Sequence[DownloadableWeights]] = tuple,
         allowed: Callable[[str], bool] = is_allowed,
         endpoint: str | None = None,
     ) -> None:
@@ -68,8 +76,8 @@ class Hub:
             InvalidRequest: no such form of a name.
             NotConfigured: the studio is set to offline.
         """
-        wish = parse_wish(name)
-        self._begin(name, lambda download: self._fetch_all(download, wish))
+        wish = parse_hub_request(name)
+        self._start_download(name, lambda download: self._fetch_model(download, wish))
 
     def fetch(self, offer_id: str) -> None:
         """Begin to fetch an offer; `downloads` tells how it goes under its id. Otherwise as `download`.
@@ -83,9 +91,9 @@ class Hub:
         if offer is None:
             raise InvalidRequest(f"There is nothing to fetch named {offer_id!r}.", hint="It may be here already.")
         self._check_room(offer.bytes)
-        self._begin(offer_id, lambda download: self._fetch_offer(download, offer))
+        self._start_download(offer_id, lambda download: self._fetch_weights(download, offer))
 
-    def _begin(self, name: str, work: Callable[[_Download], None]) -> None:
+    def _start_download(self, name: str, work: Callable[[_Download], None]) -> None:
         if self._offline():
             raise NotConfigured("The studio is set to offline.", hint="Switch it off in Configurations, then download.")
         with self._moved:
@@ -94,7 +102,9 @@ class Hub:
                 return
             fresh = _Download(work)
             self._downloads[name] = fresh
-            fresh.thread = threading.Thread(target=self._run, args=(fresh,), name=f"download {name}", daemon=True)
+            fresh.thread = threading.Thread(
+                target=self._run_download, args=(fresh,), name=f"download {name}", daemon=True
+            )
             fresh.thread.start()
 
     def cancel(self, name: str) -> None:
@@ -103,16 +113,16 @@ class Hub:
         if download is not None:
             download.stop.set()
 
-    def downloads(self) -> Sequence[DownloadState]:
+    def list_downloads(self) -> Sequence[DownloadState]:
         """All downloads of this run, the newest last."""
         with self._moved:
-            return tuple(_state(name, download) for name, download in self._downloads.items())
+            return tuple(_build_state(name, download) for name, download in self._downloads.items())
 
     def wait(self, name: str, until: Callable[[DownloadState], bool], timeout: float) -> DownloadState:
         """The state of a download once `until` holds for it, or after `timeout` seconds."""
         with self._moved:
-            self._moved.wait_for(lambda: until(_state(name, self._downloads[name])), timeout)
-            return _state(name, self._downloads[name])
+            self._moved.wait_for(lambda: until(_build_state(name, self._downloads[name])), timeout)
+            return _build_state(name, self._downloads[name])
 
     def close(self, timeout: float = 5.0) -> None:
         """Stop all and wait for their threads, at most `timeout` seconds each."""
@@ -121,7 +131,7 @@ class Hub:
             if download.thread is not None:
                 download.thread.join(timeout)
 
-    def _run(self, download: _Download) -> None:
+    def _run_download(self, download: _Download) -> None:
         error = ""
         try:
             download.work(download)
@@ -137,26 +147,26 @@ class Hub:
             download.error, download.finished = error, True
             self._moved.notify_all()
 
-    def _fetch_all(self, download: _Download, wish: Wish) -> None:
+    def _fetch_model(self, download: _Download, wish: HubRequest) -> None:
         listing = list_files(wish, self._endpoint)
         final = self._root / wish.folder
         aside = self._root / _PARTIAL / wish.folder / listing.revision
         self._advance(download, 0, total=listing.size)
-        self._bring(download, wish, listing, (final, aside))
+        self._fetch_missing_files(download, wish, listing, (final, aside))
         _put_in_place(aside, final)
         if aside.exists():
             shutil.rmtree(aside.parent)
 
-    def _fetch_offer(self, download: _Download, offer: Offer) -> None:
+    def _fetch_weights(self, download: _Download, offer: DownloadableWeights) -> None:
         final, aside = self._models / offer.folder / offer.filename, self._root / _PARTIAL / "offers" / offer.id
         self._advance(download, 0, total=offer.bytes)
         if "://" in offer.source:
             fetch_url(offer, aside / offer.filename, lambda amount: self._advance(download, amount), self._allowed)
             _put_in_place(aside, final.parent)
         else:
-            wish, listing = list_offered(offer, self._endpoint)
+            wish, listing = list_weights_files(offer, self._endpoint)
             self._advance(download, 0, total=listing.size)
-            self._bring(download, wish, listing, (final, aside))
+            self._fetch_missing_files(download, wish, listing, (final, aside))
             if wish.file:
                 final.parent.mkdir(parents=True, exist_ok=True)
                 (aside / wish.file).replace(final)
@@ -164,15 +174,17 @@ class Hub:
                 _put_in_place(aside, final)
         shutil.rmtree(aside, ignore_errors=True)
 
-    def _bring(self, download: _Download, wish: Wish, listing: Listing, places: tuple[Path, Path]) -> None:
+    def _fetch_missing_files(
+        self, download: _Download, wish: HubRequest, listing: RepoListing, places: tuple[Path, Path]
+    ) -> None:
         """All files of the listing to the second place, but those that are in the first already."""
         final, aside = places
-        self._check_room(sum(_missing(file, final, aside) for file in listing.files))
+        self._check_room(sum(_count_missing_bytes(file, final, aside) for file in listing.files))
         for file in listing.files:
-            if _has(final, file) or _has(aside, file):
+            if _has_file(final, file) or _has_file(aside, file):
                 self._advance(download, file.size)
                 continue
-            fetch(wish, listing, file, aside / file.name, lambda amount: self._advance(download, amount))
+            fetch_file(wish, listing, file, aside / file.name, lambda amount: self._advance(download, amount))
         self._advance(download, 0)
 
     def _advance(self, download: _Download, amount: int, total: int | None = None) -> None:
@@ -196,19 +208,19 @@ class Hub:
             )
 
 
-def _state(name: str, download: _Download) -> DownloadState:
+def _build_state(name: str, download: _Download) -> DownloadState:
     return DownloadState(
         repo_id=name, done=download.done, total=download.total, finished=download.finished, error=download.error
     )
 
 
-def _has(folder: Path, file: RemoteFile) -> bool:
+def _has_file(folder: Path, file: RemoteFile) -> bool:
     path = folder / file.name
     return path.is_file() and path.stat().st_size == file.size
 
 
-def _missing(file: RemoteFile, final: Path, aside: Path) -> int:
-    if _has(final, file) or _has(aside, file):
+def _count_missing_bytes(file: RemoteFile, final: Path, aside: Path) -> int:
+    if _has_file(final, file) or _has_file(aside, file):
         return 0
     part = aside / f"{file.name}.part"
     return file.size - min(file.size, part.stat().st_size if part.exists() else 0)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from studio.core.errors import ModelBroken
-from studio.core.weights import Header
+from studio.core.weights import SafetensorsHeader
 from studio.pipelines.catalog.file_headers import read_header
 
 MAX_CONFIG_BYTES = 4_000_000
@@ -29,7 +29,7 @@ class Folder:
     class_name: str
     bytes: int
     problem: str = ""
-    main: Header | None = None
+    main: SafetensorsHeader | None = None
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -58,14 +58,14 @@ def inspect_folder(path: Path) -> Folder:
     size = sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
     try:
         if (path / "model_index.json").is_file():
-            return _pipeline(path, size)
+            return _inspect_pipeline(path, size)
         name = read_json(path / "config.json").get("_class_name", "")
-        return Folder(str(name), size, main=_weights_header(path))
+        return Folder(str(name), size, main=_read_weights_header(path))
     except ModelBroken as error:
-        return Folder("", size, problem=_sentence(error))
+        return Folder("", size, problem=_format_error(error))
 
 
-def component_config(path: Path, component: str) -> Mapping[str, Any]:
+def read_component_config(path: Path, component: str) -> Mapping[str, Any]:
     """The config.json of a folder's component, empty when there is none that can be read."""
     try:
         return read_json(path / component / ("scheduler_config.json" if component == "scheduler" else "config.json"))
@@ -73,7 +73,7 @@ def component_config(path: Path, component: str) -> Mapping[str, Any]:
         return {}
 
 
-def variant_of(path: Path) -> str | None:
+def find_variant(path: Path) -> str | None:
     """ "fp16" when the folder's main weights are there in that variant only, else None."""
     for component in (path / name for name in _MAIN):
         files = [file.name for file in component.glob("*.safetensors")]
@@ -82,7 +82,7 @@ def variant_of(path: Path) -> str | None:
     return None
 
 
-def _pipeline(path: Path, size: int) -> Folder:
+def _inspect_pipeline(path: Path, size: int) -> Folder:
     index = read_json(path / "model_index.json")
     name = index.get("_class_name")
     if not isinstance(name, str):
@@ -102,9 +102,9 @@ def _pipeline(path: Path, size: int) -> Folder:
             continue
         try:
             read_json(path / component / "config.json")
-            header = _weights_header(path / component)
+            header = _read_weights_header(path / component)
         except ModelBroken as error:
-            return Folder(name, size, f"Its {component} is broken: {_sentence(error)}")
+            return Folder(name, size, f"Its {component} is broken: {_format_error(error)}")
         main = header if component in _MAIN else main
     return Folder(name, size, main=main)
 
@@ -118,7 +118,7 @@ def _is_diffusers_module(library: str, path: Path) -> bool:
     return ours and not any(path.glob(f"**/{library}.py"))
 
 
-def _weights_header(folder: Path) -> Header:
+def _read_weights_header(folder: Path) -> SafetensorsHeader:
     """The header of a component's weights, the first part's when they come in parts, after checking that all are there.
 
     Raises:
@@ -141,5 +141,5 @@ def _weights_header(folder: Path) -> Header:
     return headers[0]
 
 
-def _sentence(error: ModelBroken) -> str:
+def _format_error(error: ModelBroken) -> str:
     return f"{error.message} {error.hint}"

@@ -10,13 +10,18 @@ from typing import TYPE_CHECKING, BinaryIO
 from urllib.parse import urljoin, urlparse
 
 from studio.core.errors import InvalidRequest, NotFound, ProviderError, Unreachable
-from studio.core.weights import Offer
-from studio.pipelines.catalog.downloads import RemoteFile, check, disk_error
+from studio.core.weights import DownloadableWeights
+from studio.pipelines.catalog.downloads import RemoteFile, check_sha256, make_disk_error
 
 if TYPE_CHECKING:
     import requests
 
-HOSTS = ("github.com", "objects.githubusercontent.com", "release-assets.githubusercontent.com", "huggingface.co")
+ALLOWED_HOSTS = (
+    "github.com",
+    "objects.githubusercontent.com",
+    "release-assets.githubusercontent.com",
+    "huggingface.co",
+)
 _ZONES = (".huggingface.co", ".hf.co")  # where the hub keeps its large files
 _TIMEOUT = (15.0, 30.0)  # seconds to connect, and without a byte
 _PIECE = 256 * 1024
@@ -29,10 +34,14 @@ def is_allowed(url: str) -> bool:
     """Whether files may be fetched from there: https, and a host of HOSTS."""
     address = urlparse(url)
     host = address.hostname or ""
-    return address.scheme == "https" and address.port in (None, 443) and (host in HOSTS or host.endswith(_ZONES))
+    return (
+        address.scheme == "https" and address.port in (None, 443) and (host in ALLOWED_HOSTS or host.endswith(_ZONES))
+    )
 
 
-def fetch_url(offer: Offer, target: Path, moved: Callable[[int], None], allowed: Callable[[str], bool]) -> None:
+def fetch_url(
+    offer: DownloadableWeights, target: Path, moved: Callable[[int], None], allowed: Callable[[str], bool]
+) -> None:
     """Bring the offer's file to `target`, going on where an earlier try stopped. `moved` hears of every piece in bytes and may
     raise; each address on the way has to be `allowed`.
 
@@ -43,19 +52,19 @@ def fetch_url(offer: Offer, target: Path, moved: Callable[[int], None], allowed:
     import requests
 
     part = target.with_name(f"{target.name}.part")
-    with _errors_of(offer), requests.Session() as session:
+    with _translate_url_errors(offer), requests.Session() as session:
         part.parent.mkdir(parents=True, exist_ok=True)
         with part.open("ab") as out:
             moved(out.tell())
-            with _opened(session, offer.source, out.tell(), allowed) as answer:
-                _receive(offer, answer, out, moved)
+            with _open_response(session, offer.source, out.tell(), allowed) as answer:
+                _receive_file(offer, answer, out, moved)
             out.flush()
             os.fsync(out.fileno())
-        check(RemoteFile(offer.filename, offer.bytes, offer.sha256), part)
+        check_sha256(RemoteFile(offer.filename, offer.bytes, offer.sha256), part)
         part.replace(target)
 
 
-def _opened(session: requests.Session, url: str, have: int, allowed: Callable[[str], bool]) -> requests.Response:
+def _open_response(session: requests.Session, url: str, have: int, allowed: Callable[[str], bool]) -> requests.Response:
     """The answer to a request for the file from byte `have` on, after the redirects."""
     headers = {"Accept-Encoding": "identity", **({"Range": f"bytes={have}-"} if have else {})}
     for _ in range(_REDIRECTS):
@@ -72,13 +81,15 @@ def _opened(session: requests.Session, url: str, have: int, allowed: Callable[[s
     raise ProviderError("The file's address leads from one to the next without end.", hint="Try again in some minutes.")
 
 
-def _receive(offer: Offer, answer: requests.Response, out: BinaryIO, moved: Callable[[int], None]) -> None:
+def _receive_file(
+    offer: DownloadableWeights, answer: requests.Response, out: BinaryIO, moved: Callable[[int], None]
+) -> None:
     have = out.tell()
     if answer.status_code == 416 and have:  # it has no byte after those that are here
         total = int(answer.headers.get("content-range", "*/0").rpartition("/")[2] or 0)
         if total == have:
             return
-        _begin_anew(out, moved)
+        _restart_file(out, moved)
         raise Unreachable("What had come of the file is not of this file.", hint="Start the download again.")
     if answer.status_code == 404:
         raise NotFound(
@@ -89,7 +100,7 @@ def _receive(offer: Offer, answer: requests.Response, out: BinaryIO, moved: Call
             f"The server answered with an error ({answer.status_code}).", hint="Try again in some minutes."
         )
     if answer.status_code == 200 and have:  # a server that does not resume
-        _begin_anew(out, moved)
+        _restart_file(out, moved)
         have = 0
     total = have + int(answer.headers.get("content-length", 0))
     _check_size(offer, total)
@@ -100,12 +111,12 @@ def _receive(offer: Offer, answer: requests.Response, out: BinaryIO, moved: Call
         raise Unreachable("The download broke off.", hint="Start it again: it goes on where it stopped.")
 
 
-def _begin_anew(out: BinaryIO, moved: Callable[[int], None]) -> None:
+def _restart_file(out: BinaryIO, moved: Callable[[int], None]) -> None:
     moved(-out.tell())
     out.truncate(0)
 
 
-def _check_size(offer: Offer, total: int) -> None:
+def _check_size(offer: DownloadableWeights, total: int) -> None:
     exact = offer.sha256 != ""
     if total and abs(total - offer.bytes) > (0 if exact else _TOLERANCE * offer.bytes):
         raise ProviderError(
@@ -115,7 +126,7 @@ def _check_size(offer: Offer, total: int) -> None:
 
 
 @contextmanager
-def _errors_of(offer: Offer) -> Iterator[None]:
+def _translate_url_errors(offer: DownloadableWeights) -> Iterator[None]:
     import requests
 
     try:
@@ -126,4 +137,4 @@ def _errors_of(offer: Offer) -> Iterator[None]:
             hint="Check the network and start the download again: it goes on where it stopped.",
         ) from error
     except OSError as error:
-        raise disk_error(error) from error
+        raise make_disk_error(error) from error

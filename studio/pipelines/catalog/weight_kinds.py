@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from studio.core.weights import Header, Kind
+from studio.core.weights import SafetensorsHeader, WeightKind
 from studio.pipelines.control import control_files
 
 _EMBEDDING_WIDTHS = {768: "sd15", 1024: "sd2", 1280: "sdxl"}
@@ -18,7 +18,7 @@ _RESTORERS = (
     ("position_emb", "idx_pred_layer.1.weight", "quantize.embedding.weight"),  # CodeFormer
     ("quantize.embedding.weight", "quant_conv.weight", "encoder.mid.attn_1.norm1.weight"),  # RestoreFormer
 )
-PICTURE_NETWORKS = frozenset({Kind.UPSCALER, Kind.RESTORER})
+PICTURE_NETWORKS = frozenset({WeightKind.UPSCALER, WeightKind.RESTORER})
 """Kinds of so many architectures that a file in their folder is taken for one, whatever its tensors are called."""
 _PARTS = {
     "a T5 text encoder": ("encoder.block.0.layer.0.SelfAttention.q.weight",),
@@ -32,50 +32,52 @@ _PARTS = {
 class Guess:
     """`family` is a PipelineSpec's family or empty, `problem` why the file is of no use, or empty."""
 
-    kind: Kind
+    kind: WeightKind
     family: str = ""
     problem: str = ""
 
 
-def guess_special(header: Header) -> Guess | None:
+def guess_special(header: SafetensorsHeader) -> Guess | None:
     """What steers, LoRA or textual inversion; None for everything else. These come before checkpoints, whose tensors some hold too."""
-    for attempt in (_steering, _lora, _embedding):
+    for attempt in (_guess_control, _guess_lora, _guess_embedding):
         found = attempt(header)
         if found is not None:
             return found
     return None
 
 
-def guess_part(header: Header) -> Guess:
+def guess_part(header: SafetensorsHeader) -> Guess:
     """What a file is that is neither special nor a checkpoint: a VAE, an upscaler, a face restorer, or unknown with the best word for it."""
-    if any(header.has(*names) for names in _RESTORERS):
-        return Guess(Kind.RESTORER)
-    vae = _vae(header)
+    if any(header.has_tensors(*names) for names in _RESTORERS):
+        return Guess(WeightKind.RESTORER)
+    vae = _guess_vae(header)
     if vae is not None:
         return vae
     if _is_upscaler(header):
-        return Guess(Kind.UPSCALER)
+        return Guess(WeightKind.UPSCALER)
     for what, names in _PARTS.items():
         if any(name in header.shapes for name in names):
-            return Guess(Kind.UNKNOWN, problem=f"It is {what} alone, which is of no use by itself.")
-    return Guess(Kind.UNKNOWN, problem="It is no kind of model that the studio knows.")
+            return Guess(WeightKind.UNKNOWN, problem=f"It is {what} alone, which is of no use by itself.")
+    return Guess(WeightKind.UNKNOWN, problem="It is no kind of model that the studio knows.")
 
 
-def _lora(header: Header) -> Guess | None:
+def _guess_lora(header: SafetensorsHeader) -> Guess | None:
     names = "\n".join(("", *header.shapes))  # one text: a search in it is a hundred times faster than one in each name
     for mark, what in _LYCORIS.items():
         if mark in names and not (what == "LoKr" and "\ndiffusion_model." in names):  # diffusers reads that one
             return Guess(
-                Kind.LORA, _lora_family(header, names), f"It is a LyCORIS {what}, which diffusers cannot apply."
+                WeightKind.LORA,
+                _guess_lora_family(header, names),
+                f"It is a LyCORIS {what}, which diffusers cannot apply.",
             )
     if any(mark in names for mark in _LORA_MARKS):
-        return Guess(Kind.LORA, _lora_family(header, names))
+        return Guess(WeightKind.LORA, _guess_lora_family(header, names))
     if "\nlora_" in names:
-        return Guess(Kind.LORA, problem="Its layers are named in a way that diffusers does not know.")
+        return Guess(WeightKind.LORA, problem="Its layers are named in a way that diffusers does not know.")
     return None
 
 
-def _lora_family(header: Header, names: str) -> str:
+def _guess_lora_family(header: SafetensorsHeader, names: str) -> str:
     if "to_qkv_mlp_proj" in names:
         return "flux2"
     if "single_transformer_blocks" in names or "double_blocks" in names or "single_blocks" in names:
@@ -89,10 +91,10 @@ def _lora_family(header: Header, names: str) -> str:
         return "qwen_image"
     if "attn.add_q_proj" in names or "attn_add_q_proj" in names:
         return "qwen_image" if re.search(r"transformer_blocks[._](4\d|5\d)[._]", names) else "sd3"
-    return _unet_lora_family(header, names)
+    return _guess_unet_lora_family(header, names)
 
 
-def _unet_lora_family(header: Header, names: str) -> str:
+def _guess_unet_lora_family(header: SafetensorsHeader, names: str) -> str:
     found = re.search(r"\n(.*attn2[._](?:processor[._])?to_[kv][._].*(?:lora_down|lora_A|lora\.down)\..*)", names)
     if found is not None:
         shape = header.shapes[found.group(1)]
@@ -100,40 +102,42 @@ def _unet_lora_family(header: Header, names: str) -> str:
     return "sdxl" if "\nlora_te2_" in names or "\ntext_encoder_2." in names or "_label_emb_" in names else ""
 
 
-def _steering(header: Header) -> Guess | None:
+def _guess_control(header: SafetensorsHeader) -> Guess | None:
     found = control_files.guess_header(header)
     return Guess(*found) if found else None
 
 
-def _embedding(header: Header) -> Guess | None:
+def _guess_embedding(header: SafetensorsHeader) -> Guess | None:
     """diffusers writes one tensor under the token's name, A1111 `emb_params` or `string_to_param`, SDXL's have `clip_l` and `clip_g`."""
     names = header.shapes
-    if header.has("clip_l", "clip_g"):
-        return Guess(Kind.EMBEDDING, "sdxl")
+    if header.has_tensors("clip_l", "clip_g"):
+        return Guess(WeightKind.EMBEDDING, "sdxl")
     if len(names) != 1:
         return None
     name, shape = next(iter(names.items()))
     named = name == "emb_params" or name.startswith(("string_to_param", "<"))
     if len(shape) not in (1, 2) or not (named or (shape[-1] in _EMBEDDING_WIDTHS and "." not in name)):
         return None
-    return Guess(Kind.EMBEDDING, _EMBEDDING_WIDTHS.get(shape[-1], ""))
+    return Guess(WeightKind.EMBEDDING, _EMBEDDING_WIDTHS.get(shape[-1], ""))
 
 
-def _vae(header: Header) -> Guess | None:
+def _guess_vae(header: SafetensorsHeader) -> Guess | None:
     """Family by latent channels; with 4, Stable Diffusion 1, 2 and XL have the same layers and any of them may use it."""
     for prefix in ("", "first_stage_model.", "vae."):
         first = header.shapes.get(f"{prefix}decoder.conv_in.weight")
         if first is None or len(first) < 2:
             continue
         if len(first) != 4:
-            return Guess(Kind.VAE, problem="It is the VAE of a video model, which the studio cannot use.")
-        return Guess(Kind.VAE, "" if first[1] in (4, 16) else "flux2" if first[1] == 32 else "")
-    if _starts(header.shapes, "decoder.layers.", "encoder.layers.") or header.has("taesd_decoder.1.weight"):
-        return Guess(Kind.VAE)
+            return Guess(WeightKind.VAE, problem="It is the VAE of a video model, which the studio cannot use.")
+        return Guess(WeightKind.VAE, "" if first[1] in (4, 16) else "flux2" if first[1] == 32 else "")
+    if _has_prefixes(header.shapes, "decoder.layers.", "encoder.layers.") or header.has_tensors(
+        "taesd_decoder.1.weight"
+    ):
+        return Guess(WeightKind.VAE)
     return None
 
 
-def _is_upscaler(header: Header) -> bool:
+def _is_upscaler(header: SafetensorsHeader) -> bool:
     """ESRGAN in its old and new names, SRVGG ("compact"), SwinIR, HAT and DAT: all begin with a convolution over a picture."""
     shapes = header.shapes
     for first in ("conv_first.weight", "model.0.weight", "body.0.weight", "params_ema.conv_first.weight"):
@@ -143,6 +147,6 @@ def _is_upscaler(header: Header) -> bool:
     return False
 
 
-def _starts(names: Iterable[str], *prefixes: str) -> bool:
+def _has_prefixes(names: Iterable[str], *prefixes: str) -> bool:
     names = list(names)
     return all(any(name.startswith(prefix) for name in names) for prefix in prefixes)

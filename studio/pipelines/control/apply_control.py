@@ -26,15 +26,15 @@ from studio.core.request_parts import ControlMode
 from studio.core.task import Task
 from studio.pipelines.control import control_nets, ip_adapter
 from studio.pipelines.control.control_maps import Frame, draw_map
-from studio.pipelines.control.control_unet import Steer, steered
-from studio.pipelines.control.control_units import PIPELINES, UNET_FAMILIES, Chosen, choose
+from studio.pipelines.control.control_unet import LoadedUnit, apply_units
+from studio.pipelines.control.control_units import CONTROL_PIPELINES, UNET_FAMILIES, ResolvedUnit, resolve_units
 
 if TYPE_CHECKING:
     from studio.pipelines.run.run_plan import Resources
 
-__all__ = ["Control", "Frame", "Steering", "check", "leased", "plan"]
+__all__ = ["ControlPlan", "Frame", "LoadedControl", "check_control", "lease_control", "plan_control"]
 
-_MULTI = {
+_MULTI_CLASSES = {
     "flux": "FluxMultiControlNetModel",
     "sd3": "SD3MultiControlNetModel",
     "qwen_image": "QwenImageMultiControlNetModel",
@@ -46,23 +46,25 @@ _FROM_TRANSFORMER = (
 
 
 @dataclass(frozen=True, kw_only=True)
-class Control:
+class ControlPlan:
     """What steers one pass, looked up, checked and drawn. `maps` has an RGB picture of the size that is drawn for each of `units`."""
 
     family: str
     drawn_as: Task
-    units: tuple[Chosen, ...]
+    units: tuple[ResolvedUnit, ...]
     maps: tuple[Image.Image, ...]
-    references: tuple[ip_adapter.Chosen, ...]
+    references: tuple[ip_adapter.ResolvedReference, ...]
 
     @property
     def class_name(self) -> str | None:
         """diffusers' pipeline class for this pass, None where the task's own one does it."""
-        return PIPELINES[self.family][self.drawn_as] if self.units and self.family not in UNET_FAMILIES else None
+        return (
+            CONTROL_PIPELINES[self.family][self.drawn_as] if self.units and self.family not in UNET_FAMILIES else None
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
-class Steering:
+class LoadedControl:
     """A pass's networks while they are leased: `parts` replace or join the pipeline's components, `inputs` its call's arguments."""
 
     class_name: str | None = None
@@ -83,43 +85,45 @@ class Steering:
             yield
 
 
-def check(resources: Resources, request: GenerationRequest, drawn_as: Task) -> None:
+def check_control(resources: Resources, request: GenerationRequest, drawn_as: Task) -> None:
     """Refuse, before anything is loaded, what `plan` would.
 
     Raises:
         InvalidRequest: an unknown or broken ControlNet or adapter, one of another family, a unit without a picture, a family or
             task that diffusers cannot steer; message and hint say what to do.
     """
-    choose(resources.catalog, request, drawn_as)
-    ip_adapter.choose(resources.catalog, request)
+    resolve_units(resources.catalog, request, drawn_as)
+    ip_adapter.resolve_references(resources.catalog, request)
 
 
-def plan(
+def plan_control(
     resources: Resources, request: GenerationRequest, drawn_as: Task, frame: Frame, ctx: JobContext
-) -> Control | None:
+) -> ControlPlan | None:
     """What steers a pass of `request` that is drawn as TXT2IMG, IMG2IMG or INPAINT (whatever the request's own task is), with all
     maps drawn; None where nothing does.
 
     Raises:
         InvalidRequest: as `check`. NotConfigured: a preprocessor whose weights are not here. JobCancelled, PictureSkipped.
     """
-    units = choose(resources.catalog, request, drawn_as)
-    references = ip_adapter.choose(resources.catalog, request)
+    units = resolve_units(resources.catalog, request, drawn_as)
+    references = ip_adapter.resolve_references(resources.catalog, request)
     if not units and not references:
         return None
     family = resources.catalog.checkpoint(request.model).family
     if family not in UNET_FAMILIES:
-        _tell_limits(family, units, ctx)
+        _report_limits(family, units, ctx)
     maps: list[Image.Image] = []
     for one in units:
         ctx.raise_if_cancelled()
         own = partial(ctx.picture, one.picture) if one.picture else None
         maps.append(draw_map(one.unit, own, frame, resources.annotators, ctx))
-    return Control(family=family, drawn_as=drawn_as, units=units, maps=tuple(maps), references=references)
+    return ControlPlan(family=family, drawn_as=drawn_as, units=units, maps=tuple(maps), references=references)
 
 
 @contextmanager
-def leased(control: Control | None, resources: Resources, options: LoadOptions, ctx: JobContext) -> Iterator[Steering]:
+def lease_control(
+    control: ControlPlan | None, resources: Resources, options: LoadOptions, ctx: JobContext
+) -> Iterator[LoadedControl]:
     """The networks of `control`, resident and kept for the length of the block. `options` say how the checkpoint is loaded; with
     its parts waiting outside the device, so do the networks until they are on.
 
@@ -127,33 +131,33 @@ def leased(control: Control | None, resources: Resources, options: LoadOptions, 
         ModelBroken: a file that does not hold what its header promised.
     """
     if control is None:
-        yield Steering()
+        yield LoadedControl()
         return
     with ExitStack() as stack:
         modules = [
-            stack.enter_context(control_nets.leased(resources.registry, one.file, options, ctx))
+            stack.enter_context(control_nets.lease_control_network(resources.registry, one.file, options, ctx))
             for one in control.units
         ]
-        worn = stack.enter_context(ip_adapter.leased(control.references, resources.registry, options, ctx))
+        worn = stack.enter_context(ip_adapter.lease_references(control.references, resources.registry, options, ctx))
         if control.class_name is not None:
             if control.family == "z_image":
                 stack.callback(_forget_transformer, modules[0])
-            parts, inputs = _call(control, modules)
-            yield Steering(class_name=control.class_name, parts=parts, inputs=inputs)
+            parts, inputs = _build_call_inputs(control, modules)
+            yield LoadedControl(class_name=control.class_name, parts=parts, inputs=inputs)
             return
         for module in modules:
             module.to(resources.device)
             if options.device != resources.device:
                 stack.callback(module.to, options.device)
-        steers = [Steer(*each) for each in zip(control.units, modules, control.maps, strict=True)]
-        yield Steering(
+        steers = [LoadedUnit(*each) for each in zip(control.units, modules, control.maps, strict=True)]
+        yield LoadedControl(
             parts=worn.parts,
             inputs={"ip_adapter_image": worn.pictures(ctx)} if worn.references else {},
-            wearing=(lambda pipe, pictures: worn.on(pipe), lambda pipe, pictures: steered(pipe, steers, pictures)),
+            wearing=(lambda pipe, pictures: worn.on(pipe), lambda pipe, pictures: apply_units(pipe, steers, pictures)),
         )
 
 
-def _call(control: Control, modules: list[Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+def _build_call_inputs(control: ControlPlan, modules: list[Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """Component and arguments of a transformer family's ControlNet pipeline: lists as soon as there are several units."""
     import diffusers
 
@@ -169,11 +173,11 @@ def _call(control: Control, modules: list[Any]) -> tuple[dict[str, Any], dict[st
         arguments["control_mode"] = [one.union_type for one in control.units]
     if len(units) == 1:
         return {"controlnet": modules[0]}, {name: values[0] for name, values in arguments.items()}
-    multi = getattr(diffusers, _MULTI[control.family])
+    multi = getattr(diffusers, _MULTI_CLASSES[control.family])
     return {"controlnet": multi(modules)}, arguments
 
 
-def _tell_limits(family: str, units: tuple[Chosen, ...], ctx: JobContext) -> None:
+def _report_limits(family: str, units: tuple[ResolvedUnit, ...], ctx: JobContext) -> None:
     if any(one.unit.mode is not ControlMode.BALANCED for one in units):
         ctx.notice("This family weighs prompt and control evenly: the control mode was left out.")
     if family == "z_image" and any((one.unit.start, one.unit.end) != (0, 1) for one in units):

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from studio.core.errors import ModelBroken
-from studio.core.weights import Header, Kind, WeightFile
+from studio.core.weights import SafetensorsHeader, WeightFile, WeightKind
 from studio.pipelines.catalog.file_headers import read_header
-from studio.pipelines.catalog.model_folders import component_config
+from studio.pipelines.catalog.model_folders import read_component_config
 
 TEXT_WIDTHS = {256: "sd15", 768: "sd15", 1024: "sd2", 2048: "sdxl"}
 """Width of the text states that cross-attention of a UNet reads; 256 is the embedded model's."""
@@ -23,151 +23,155 @@ _UNET_CLASSES = ("ControlNetModel", "ControlNetUnionModel")
 _GET_FOLDER = "which the studio cannot read as one file; download the diffusers version, a folder with a config.json."
 
 
-def guess_header(header: Header) -> tuple[Kind, str, str] | None:
+def guess_header(header: SafetensorsHeader) -> tuple[WeightKind, str, str] | None:
     """(kind, family, problem) of a single file that steers, None for any other file."""
     names = "\n".join(("", *header.shapes))
-    for attempt in (_ip_adapter, _t2i_adapter, _controlnet):
+    for attempt in (_guess_ip_adapter, _guess_t2i_adapter, _guess_controlnet):
         found = attempt(header, names)
         if found is not None:
             return found
     return None
 
 
-def guess_folder(path: Path) -> tuple[Kind, str, str] | None:
+def guess_folder(path: Path) -> tuple[WeightKind, str, str] | None:
     """(kind, family, problem) of a diffusers folder with one model, None where it does not steer."""
-    config = component_config(path, "")
+    config = read_component_config(path, "")
     class_name = str(config.get("_class_name", ""))
     if class_name == "T2IAdapter":
-        return Kind.T2I_ADAPTER, "sdxl" if config.get("adapter_type") == "full_adapter_xl" else "sd15", ""
+        return WeightKind.T2I_ADAPTER, "sdxl" if config.get("adapter_type") == "full_adapter_xl" else "sd15", ""
     if class_name in _UNET_CLASSES:
-        return Kind.CONTROLNET, _unet_family(config), ""
+        return WeightKind.CONTROLNET, _guess_config_family(config), ""
     if class_name in _CLASSES:
         masked = any(config.get(name) for name in ("extra_conditioning_channels", "extra_condition_channels"))
         problem = (
             "It is an inpainting ControlNet, which takes a mask besides; the studio cannot use it." if masked else ""
         )
-        return Kind.CONTROLNET, _CLASSES[class_name], problem
+        return WeightKind.CONTROLNET, _CLASSES[class_name], problem
     if "ControlNet" in class_name:
-        return Kind.CONTROLNET, "", f"Its kind, {class_name}, is not supported."
+        return WeightKind.CONTROLNET, "", f"Its kind, {class_name}, is not supported."
     return None
 
 
-def width(file: WeightFile, kind: Kind) -> int:
+def read_model_width(file: WeightFile, kind: WeightKind) -> int:
     """What tells a Stable Diffusion 1 checkpoint from models that are built like it but in other sizes, and what was made for the
     one from what was made for the other: the width of the text states (768 in the published ones), or for the `kind` T2I-Adapter
     of the UNet's first level (320). 0 where nothing tells; all other families have one size each."""
     if file.family != "sd15":
         return 0
     if file.is_folder:
-        config = component_config(file.path, "unet" if file.kind is Kind.CHECKPOINT else "")
-        if kind is Kind.T2I_ADAPTER:
+        config = read_component_config(file.path, "unet" if file.kind is WeightKind.CHECKPOINT else "")
+        if kind is WeightKind.T2I_ADAPTER:
             levels = config.get("block_out_channels") or config.get("channels")
             return int(levels[0]) if isinstance(levels, list) and levels else 0
         text = config.get("cross_attention_dim")
         return text if isinstance(text, int) else 0
-    header = _header(file)
+    header = _get_header(file)
     if header is None:
         return 0
-    if kind is Kind.T2I_ADAPTER:
+    if kind is WeightKind.T2I_ADAPTER:
         names = ("model.diffusion_model.input_blocks.0.0.weight", "adapter.conv_in.weight")
         return next((header.shapes[name][0] for name in names if name in header.shapes), 0)
-    return _cross_width(header)
+    return _read_cross_width(header)
 
 
-def union_types(file: WeightFile) -> int:
+def count_union_types(file: WeightFile) -> int:
     """How many control types a union ControlNet knows, 0 for one that is made for one type alone."""
-    if file.kind is not Kind.CONTROLNET:
+    if file.kind is not WeightKind.CONTROLNET:
         return 0
     if file.is_folder:
-        config = component_config(file.path, "")
+        config = read_component_config(file.path, "")
         found = config.get("num_mode") or (
             config.get("num_control_type", 6) if config.get("_class_name") == "ControlNetUnionModel" else 0
         )
         return found if isinstance(found, int) else 0
-    header = _header(file)
+    header = _get_header(file)
     shapes = header.shapes if header else {}
     return next(
         (shapes[name][0] for name in ("task_embedding", "controlnet_mode_embedder.weight") if name in shapes), 0
     )
 
 
-def image_width(file: WeightFile) -> int:
+def read_image_width(file: WeightFile) -> int:
     """The width of the image states that an IP-Adapter reads: its encoder's `projection_dim`, or its `hidden_size` where it reads
     all states (plus, full face); 0 where nothing tells."""
-    header = _header(file)
+    header = _get_header(file)
     names = ("image_proj.proj.weight", "image_proj.proj_in.weight", "image_proj.proj.0.weight")
     shapes = header.shapes if header else {}
     return next((shapes[name][1] for name in names if name in shapes), 0)
 
 
-def image_encoder(path: Path, width: int) -> Path | None:
+def find_image_encoder(path: Path, width: int) -> Path | None:
     """The folder of the CLIP image encoder for the IP-Adapter at `path` that gives states `width` wide: one named image_encoder
     beside it, or below one of the three folders above it."""
     for above in path.parents[:3]:
         for folder in (above / "image_encoder", *sorted(above.glob("*/image_encoder"))):
             if not (folder / "model.safetensors").is_file():
                 continue
-            config = component_config(folder, "")
+            config = read_component_config(folder, "")
             if not width or width in (config.get("projection_dim"), config.get("hidden_size")):
                 return folder
     return None
 
 
-def _ip_adapter(header: Header, names: str) -> tuple[Kind, str, str] | None:
+def _guess_ip_adapter(header: SafetensorsHeader, names: str) -> tuple[WeightKind, str, str] | None:
     if "ip_adapter_double_stream_" in names:
-        return Kind.IP_ADAPTER, "flux", "It is an IP-Adapter for FLUX, which the studio cannot use yet."
+        return WeightKind.IP_ADAPTER, "flux", "It is an IP-Adapter for FLUX, which the studio cannot use yet."
     if "\nimage_proj." not in names or "\nip_adapter." not in names:
         return None
     width = next((shape[1] for name, shape in header.shapes.items() if name.endswith("to_k_ip.weight")), 0)
     faces = "It is an IP-Adapter FaceID, which needs a network that recognises faces."
-    return Kind.IP_ADAPTER, TEXT_WIDTHS.get(width, "sd15" if width else ""), faces if "to_q_lora" in names else ""
+    return WeightKind.IP_ADAPTER, TEXT_WIDTHS.get(width, "sd15" if width else ""), faces if "to_q_lora" in names else ""
 
 
-def _t2i_adapter(header: Header, names: str) -> tuple[Kind, str, str] | None:
+def _guess_t2i_adapter(header: SafetensorsHeader, names: str) -> tuple[WeightKind, str, str] | None:
     for prefix, problem in (("adapter.", ""), ("", f"It is a T2I-Adapter in its original layout, {_GET_FOLDER}")):
         first = header.shapes.get(f"{prefix}conv_in.weight")
         if first is not None and f"\n{prefix}body.0." in names and len(first) == 4:
-            return Kind.T2I_ADAPTER, "sdxl" if first[1] % 256 == 0 else "sd15", problem
+            return WeightKind.T2I_ADAPTER, "sdxl" if first[1] % 256 == 0 else "sd15", problem
     return None
 
 
-def _controlnet(header: Header, names: str) -> tuple[Kind, str, str] | None:
+def _guess_controlnet(header: SafetensorsHeader, names: str) -> tuple[WeightKind, str, str] | None:
     if "\nlllite_" in names:
-        return Kind.CONTROLNET, "sdxl", "It is a ControlNet-LLLite, which diffusers cannot run."
+        return WeightKind.CONTROLNET, "sdxl", "It is a ControlNet-LLLite, which diffusers cannot run."
     if "\nlora_controlnet" in names:
-        return Kind.CONTROLNET, "sdxl", "It is a Control-LoRA, which diffusers cannot run."
+        return WeightKind.CONTROLNET, "sdxl", "It is a Control-LoRA, which diffusers cannot run."
     if "\ncontrol_all_x_embedder." in names or "\ncontrol_layers." in names:
-        return Kind.CONTROLNET, "z_image", ""
+        return WeightKind.CONTROLNET, "z_image", ""
     if "\ncontrolnet_x_embedder." in names:
         qwen = "img_mod" in names
-        return Kind.CONTROLNET, "qwen_image" if qwen else "flux", f"It is a file alone, {_GET_FOLDER}" if qwen else ""
+        return (
+            WeightKind.CONTROLNET,
+            "qwen_image" if qwen else "flux",
+            f"It is a file alone, {_GET_FOLDER}" if qwen else "",
+        )
     if "\ncontrolnet_blocks." in names:
         family = "sd3" if "\npos_embed_input." in names else "flux" if "double_blocks" in names else ""
-        return Kind.CONTROLNET, family, f"It is a file alone, {_GET_FOLDER}"
+        return WeightKind.CONTROLNET, family, f"It is a file alone, {_GET_FOLDER}"
     if any(f"\n{mark}" in names for mark in ("control_model.", "controlnet_cond_embedding.", "input_hint_block.")):
-        return Kind.CONTROLNET, _unet_family_of(header, names), ""
+        return WeightKind.CONTROLNET, _guess_header_family(header, names), ""
     return None
 
 
-def _unet_family_of(header: Header, names: str) -> str:
+def _guess_header_family(header: SafetensorsHeader, names: str) -> str:
     if "add_embedding." in names or "label_emb." in names:
         return "sdxl"
-    width = _cross_width(header)
+    width = _read_cross_width(header)
     return TEXT_WIDTHS.get(width, "sd15" if width else "")
 
 
-def _unet_family(config: Mapping[str, Any]) -> str:
+def _guess_config_family(config: Mapping[str, Any]) -> str:
     if config.get("addition_embed_type") == "text_time":
         return "sdxl"
     return "sd2" if config.get("cross_attention_dim") == 1024 else "sd15"
 
 
-def _cross_width(header: Header) -> int:
+def _read_cross_width(header: SafetensorsHeader) -> int:
     ends = ("attn2.to_k.weight", "to_k_ip.weight")
     return next((shape[1] for name, shape in header.shapes.items() if name.endswith(ends) and len(shape) > 1), 0)
 
 
-def _header(file: WeightFile) -> Header | None:
+def _get_header(file: WeightFile) -> SafetensorsHeader | None:
     if file.header is not None:
         return file.header
     try:

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 from PIL import Image, ImageOps
 
-from studio.core.annotate import on_white
+from studio.core.annotate import flatten_on_white
 from studio.core.errors import NotConfigured
 from studio.core.ports import Annotators, JobContext
 from studio.core.request_parts import ControlUnit, Resize
 
-NONE = "none"
+NO_PREPROCESSOR = "none"
 _FLAT = 160  # colours; a map with fewer is drawn in flat ones (segments, poses), which must not be mixed
 
 
@@ -41,19 +41,19 @@ def draw_map(
     picture = own() if own is not None else frame.source
     assert picture is not None, "choose() refuses units without a picture"
     if own is not None and frame.region is not None:
-        picture = _cut(picture, frame.region)
-    if unit.preprocessor == NONE:
-        return resized(on_white(picture), frame.size, unit.resize)
+        picture = _crop_region(picture, frame.region)
+    if unit.preprocessor == NO_PREPROCESSOR:
+        return resize_map(flatten_on_white(picture), frame.size, unit.resize)
     if annotators is None:
         raise NotConfigured(
             "No preprocessors are installed.", hint='Set the preprocessor to "none" and give a finished map.'
         )
-    short = short_side(picture.size, frame.size, unit.resize) if unit.pixel_perfect else unit.resolution
+    short = compute_short_side(picture.size, frame.size, unit.resize) if unit.pixel_perfect else unit.resolution
     drawn = annotators.annotate(unit, picture, short, ctx)
-    return resized(drawn.convert("RGB"), frame.size, unit.resize)
+    return resize_map(drawn.convert("RGB"), frame.size, unit.resize)
 
 
-def short_side(picture: tuple[int, int], size: tuple[int, int], resize: Resize) -> int:
+def compute_short_side(picture: tuple[int, int], size: tuple[int, int], resize: Resize) -> int:
     """The short side in px at which a map of `picture` (width, height) has to be drawn so that none of its pixels is scaled
     again when it becomes `size`: sd-webui-controlnet's "pixel perfect"."""
     scales = size[0] / picture[0], size[1] / picture[1]
@@ -61,7 +61,7 @@ def short_side(picture: tuple[int, int], size: tuple[int, int], resize: Resize) 
     return max(1, round(min(picture) * scale))
 
 
-def resized(image: Image.Image, size: tuple[int, int], resize: Resize) -> Image.Image:
+def resize_map(image: Image.Image, size: tuple[int, int], resize: Resize) -> Image.Image:
     """`image` (RGB) at `size` (width, height) in px, by the unit's resize mode; what FILL leaves free gets the colour that
     is commonest along the edge, so that no line appears there."""
     if image.size == size:
@@ -71,11 +71,11 @@ def resized(image: Image.Image, size: tuple[int, int], resize: Resize) -> Image.
     if resize is Resize.CROP:
         return ImageOps.fit(image, size, method)
     if resize is Resize.FILL:
-        return ImageOps.pad(image, size, method, color=_edge_colour(image))
+        return ImageOps.pad(image, size, method, color=_find_edge_colour(image))
     return image.resize(size, method)
 
 
-def _edge_colour(image: Image.Image) -> tuple[int, ...]:
+def _find_edge_colour(image: Image.Image) -> tuple[int, ...]:
     width, height = image.size
     strips = [(0, 0, width, 1), (0, height - 1, width, height), (0, 0, 1, height), (width - 1, 0, width, height)]
     counts: dict[tuple[int, ...], int] = {}
@@ -87,7 +87,7 @@ def _edge_colour(image: Image.Image) -> tuple[int, ...]:
     return max(counts, key=lambda colour: counts[colour])
 
 
-def _cut(picture: Image.Image, region: tuple[float, float, float, float]) -> Image.Image:
+def _crop_region(picture: Image.Image, region: tuple[float, float, float, float]) -> Image.Image:
     left, top, right, bottom = region
     box = (left * picture.width, top * picture.height, right * picture.width, bottom * picture.height)
     x, y, x2, y2 = (round(edge) for edge in box)

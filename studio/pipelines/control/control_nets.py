@@ -13,20 +13,20 @@ from typing import TYPE_CHECKING, Any
 
 from studio.core.errors import ModelBroken
 from studio.core.ports import JobContext, LoadOptions
-from studio.core.weights import Header, Kind, WeightFile
+from studio.core.weights import SafetensorsHeader, WeightFile, WeightKind
 from studio.pipelines import device_memory
 from studio.pipelines.catalog.file_headers import read_header
-from studio.pipelines.catalog.model_folders import component_config, read_json
+from studio.pipelines.catalog.model_folders import read_component_config, read_json
 from studio.pipelines.control import control_files
-from studio.pipelines.registry import Key
+from studio.pipelines.registry import PipelineKey
 
 if TYPE_CHECKING:
-    from studio.pipelines.registry import Registry
+    from studio.pipelines.registry import PipelineRegistry
 
 _CONFIGS = Path(__file__).parent.parent / "configs"
 
 
-class Network:
+class ControlNetwork:
     """One network as the registry holds it."""
 
     def __init__(self, module: Any) -> None:
@@ -35,25 +35,27 @@ class Network:
 
 
 @contextmanager
-def leased(registry: Registry, file: WeightFile, options: LoadOptions, ctx: JobContext) -> Iterator[Any]:
+def lease_control_network(
+    registry: PipelineRegistry, file: WeightFile, options: LoadOptions, ctx: JobContext
+) -> Iterator[Any]:
     """The network in `file`, resident for the length of the block at least.
 
     Raises:
         ModelBroken: a file that does not hold what its header promised.
     """
 
-    def load() -> Network:
+    def load() -> ControlNetwork:
         ctx.loading(f"Loading {file.name}")
-        with ctx.stage("load"):
-            return Network(load_network(file, options))
+        with ctx.phase("load"):
+            return ControlNetwork(load_control_network(file, options))
 
-    key = Key(f"{file.kind}/{file.name}", options.device, options.dtype)
+    key = PipelineKey(f"{file.kind}/{file.name}", options.device, options.dtype)
     expected = file.bytes * (2 if options.dtype == "float32" else 1)
     with registry.lease(key, file.name, load, expected=expected) as held:
         yield held.pipe.module
 
 
-def load_network(file: WeightFile, options: LoadOptions) -> Any:
+def load_control_network(file: WeightFile, options: LoadOptions) -> Any:
     """The module in `file`, on `options.device` with `options.dtype`.
 
     Raises:
@@ -65,10 +67,10 @@ def load_network(file: WeightFile, options: LoadOptions) -> Any:
 
     try:
         dtype = getattr(torch, options.dtype)
-        module = _folder(file, dtype) if file.is_folder else _single(file, dtype)
+        module = _load_folder(file, dtype) if file.is_folder else _load_single_file(file, dtype)
         return module.to(options.device).eval()
     except (OSError, KeyError, ValueError, RuntimeError, AttributeError, TypeError, SafetensorError) as error:
-        if device_memory.is_full(error):
+        if device_memory.is_out_of_memory(error):
             raise
         raise ModelBroken(
             f"The {file.kind} {file.name} cannot be loaded: {str(error).splitlines()[0] if str(error) else type(error).__name__}",
@@ -77,7 +79,7 @@ def load_network(file: WeightFile, options: LoadOptions) -> Any:
         ) from error
 
 
-def _folder(file: WeightFile, dtype: Any) -> Any:
+def _load_folder(file: WeightFile, dtype: Any) -> Any:
     import diffusers
 
     name = str(read_json(file.path / "config.json")["_class_name"])
@@ -88,13 +90,13 @@ def _folder(file: WeightFile, dtype: Any) -> Any:
     )
 
 
-def _single(file: WeightFile, dtype: Any) -> Any:
+def _load_single_file(file: WeightFile, dtype: Any) -> Any:
     """One file: by diffusers' own reader where it has the original layout, else straight into a model of its config."""
     import diffusers
     from safetensors.torch import load_file
 
     header = read_header(file.path)
-    name, config = _described(file, header)
+    name, config = _describe_file(file, header)
     cls = getattr(diffusers, name)
     original = any(key.startswith("control_model.") or key == "time_embed.0.weight" for key in header.shapes)
     if original or name == "ZImageControlNetModel":
@@ -107,30 +109,30 @@ def _single(file: WeightFile, dtype: Any) -> Any:
     return module.to(dtype)
 
 
-def _described(file: WeightFile, header: Header) -> tuple[str, Mapping[str, Any]]:
+def _describe_file(file: WeightFile, header: SafetensorsHeader) -> tuple[str, Mapping[str, Any]]:
     """The diffusers class of a single file, and the config of that class."""
     shapes = header.shapes
-    if file.kind is Kind.T2I_ADAPTER:
-        return "T2IAdapter", _adapter_config(shapes)
+    if file.kind is WeightKind.T2I_ADAPTER:
+        return "T2IAdapter", _build_adapter_config(shapes)
     if file.family == "z_image":
-        return "ZImageControlNetModel", _z_image_config(header)
+        return "ZImageControlNetModel", _build_z_image_config(header)
     if file.family == "flux":
-        return "FluxControlNetModel", _flux_config(shapes)
-    unet = component_config(_CONFIGS / file.family, "unet")
+        return "FluxControlNetModel", _build_flux_config(shapes)
+    unet = read_component_config(_CONFIGS / file.family, "unet")
     known = {key: value for key, value in unet.items() if not key.startswith("_")}
-    types = control_files.union_types(file)
+    types = control_files.count_union_types(file)
     if types:
         return "ControlNetUnionModel", {**known, "num_control_type": types}
     return "ControlNetModel", known
 
 
-def _flux_config(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Any]:
+def _build_flux_config(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Any]:
     """diffusers' layout; what is not read here is the same in all FLUX.1 models."""
     hint = shapes.get("input_hint_block.conv_in.weight")
     return {
         "in_channels": shapes["x_embedder.weight"][1],
-        "num_layers": _count(shapes, "transformer_blocks"),
-        "num_single_layers": _count(shapes, "single_transformer_blocks"),
+        "num_layers": _count_parts(shapes, "transformer_blocks"),
+        "num_single_layers": _count_parts(shapes, "single_transformer_blocks"),
         "num_mode": shapes["controlnet_mode_embedder.weight"][0]
         if "controlnet_mode_embedder.weight" in shapes
         else None,
@@ -139,23 +141,23 @@ def _flux_config(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Any]:
     }
 
 
-def _adapter_config(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Any]:
+def _build_adapter_config(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Any]:
     """diffusers' layout: pixels unshuffled by 8, or by 16 for SDXL, where the second level begins with a change of width only."""
     folded = shapes["adapter.conv_in.weight"][1]
     downscale = 16 if folded % 256 == 0 else 8
-    levels = _count(shapes, "adapter.body")
+    levels = _count_parts(shapes, "adapter.body")
     channels = [shapes[f"adapter.body.{level}.resnets.0.block1.weight"][0] for level in range(levels)]
     return {
         "in_channels": folded // downscale**2, "downscale_factor": downscale, "channels": channels,
-        "num_res_blocks": _count(shapes, "adapter.body.0.resnets"),
+        "num_res_blocks": _count_parts(shapes, "adapter.body.0.resnets"),
         "adapter_type": "full_adapter_xl" if downscale == 16 else "full_adapter",
     }  # fmt: skip
 
 
-def _z_image_config(header: Header) -> dict[str, Any]:
+def _build_z_image_config(header: SafetensorsHeader) -> dict[str, Any]:
     """The three published generations: 6 control layers; 15 with refiners that repeat the layers; 15 with refiners of their own
     (those have a projection before them)."""
-    layers = _count(header.shapes, "control_layers")
+    layers = _count_parts(header.shapes, "control_layers")
     every = max(1, 30 // layers)
     refiner = "control_noise_refiner.0.before_proj.weight" in header.shapes
     later = layers > 6
@@ -167,7 +169,7 @@ def _z_image_config(header: Header) -> dict[str, Any]:
     }
 
 
-def _count(shapes: Mapping[str, tuple[int, ...]], prefix: str) -> int:
+def _count_parts(shapes: Mapping[str, tuple[int, ...]], prefix: str) -> int:
     """How many numbered parts stand below `prefix`."""
     pattern = re.compile(rf"{re.escape(prefix)}\.(\d+)\.")
     found = {match[1] for name in shapes if (match := pattern.match(name))}

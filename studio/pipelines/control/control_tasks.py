@@ -11,12 +11,12 @@ from studio.core.model import Feature, Model
 from studio.core.request import GenerationRequest
 from studio.core.request_parts import ControlUnit
 from studio.core.task import Task
-from studio.core.weights import Kind, WeightFile
+from studio.core.weights import WeightFile, WeightKind
 from studio.pipelines.control import control_files
-from studio.pipelines.control.control_units import PIPELINES, UNET_FAMILIES, fits
+from studio.pipelines.control.control_units import CONTROL_PIPELINES, UNET_FAMILIES, is_compatible
 
 STYLE_STRENGTH = 0.6  # denoising strength of a style transfer that no ControlNet holds to the source's shapes
-_WORDS = {
+_KIND_WORDS = {
     "scribble": "scribble", "sketch": "scribble", "lineart": "lineart", "softedge": "softedge", "hed": "softedge",
     "pidi": "softedge", "canny": "canny", "edge": "canny", "edges": "canny", "depth": "depth", "mlsd": "mlsd",
     "normal": "normal",
@@ -28,99 +28,101 @@ _STRUCTURE = {
     "depth": "depth", "normal": "normal",
 }  # fmt: skip
 """Control types that serve, the best first, and the preprocessor that each takes; those that need no download come first."""
-_WOULD = {
+_NEEDED_FILES = {
     Task.SKETCH: "a ControlNet for scribbles, line art or edges",
     Task.STRUCTURE: "a ControlNet for edges, depth or line art",
     Task.STYLE_TRANSFER: "an IP-Adapter with its image encoder",
 }
 
 
-def available(checkpoint: WeightFile, weights: Sequence[WeightFile]) -> tuple[WeightFile, ...]:
+def find_control_files(checkpoint: WeightFile, weights: Sequence[WeightFile]) -> tuple[WeightFile, ...]:
     """The ControlNets, T2I-Adapters and IP-Adapters among `weights` that this checkpoint can use."""
-    steering = (Kind.CONTROLNET, Kind.T2I_ADAPTER, Kind.IP_ADAPTER)
-    steerable = checkpoint.family in UNET_FAMILIES or checkpoint.family in PIPELINES
-    return tuple(file for file in weights if steerable and file.kind in steering and fits(file, checkpoint))
+    steering = (WeightKind.CONTROLNET, WeightKind.T2I_ADAPTER, WeightKind.IP_ADAPTER)
+    steerable = checkpoint.family in UNET_FAMILIES or checkpoint.family in CONTROL_PIPELINES
+    return tuple(file for file in weights if steerable and file.kind in steering and is_compatible(file, checkpoint))
 
 
-def offered(model: Model, files: Sequence[WeightFile]) -> Model:
+def add_control_tasks(model: Model, files: Sequence[WeightFile]) -> Model:
     """`model` with the tasks and features that its `available` files give it, and without the features that need others. A
     model that edits by instruction takes references itself."""
-    tasks = {task for task, kinds in ((Task.SKETCH, _SKETCH), (Task.STRUCTURE, _STRUCTURE)) if _best(files, kinds)}
+    tasks = {
+        task for task, kinds in ((Task.SKETCH, _SKETCH), (Task.STRUCTURE, _STRUCTURE)) if _find_best_file(files, kinds)
+    }
     features = set(model.features - {Feature.CONTROL})
     if Task.EDIT not in model.tasks:
         features.discard(Feature.REFERENCE)
-    if any(file.kind is not Kind.IP_ADAPTER for file in files):
+    if any(file.kind is not WeightKind.IP_ADAPTER for file in files):
         features.add(Feature.CONTROL)
-    if any(file.kind is Kind.IP_ADAPTER for file in files):
+    if any(file.kind is WeightKind.IP_ADAPTER for file in files):
         features.add(Feature.REFERENCE)
         tasks.add(Task.STYLE_TRANSFER)
     tasks = tasks if Task.TXT2IMG in model.tasks else set()
     return dataclasses.replace(model, tasks=model.tasks | tasks, features=frozenset(features))
 
 
-def as_units(request: GenerationRequest, files: Sequence[WeightFile]) -> GenerationRequest:
+def convert_to_units(request: GenerationRequest, files: Sequence[WeightFile]) -> GenerationRequest:
     """A sketch, structure or style transfer as a plain drawing with control units and references; any other request as it is.
     `files` are those `available` to the checkpoint. For sketch and structure `strength` becomes the unit's weight.
 
     Raises:
         InvalidRequest: no source, no style picture, or no file that does it; the hint names what would.
     """
-    if request.task not in _WOULD:
+    if request.task not in _NEEDED_FILES:
         return request
     source = request.source
     if not source:
         raise InvalidRequest(f"The task {request.task} works on a picture, and there is none.", hint="Choose a source.")
     if request.task is Task.STYLE_TRANSFER:
-        return _styled(request, source, files)
-    found = _best(files, _SKETCH if request.task is Task.SKETCH else _STRUCTURE)
+        return _convert_style_transfer(request, source, files)
+    found = _find_best_file(files, _SKETCH if request.task is Task.SKETCH else _STRUCTURE)
     if found is None:
-        raise _lacking(request)
+        raise _make_missing_error(request)
     weight = 1.0 if request.strength is None else request.strength
-    return _drawn(request, source, _unit(found, source, weight))
+    return _convert_to_txt2img(request, source, _build_unit(found, source, weight))
 
 
-def _styled(request: GenerationRequest, source: str, files: Sequence[WeightFile]) -> GenerationRequest:
+def _convert_style_transfer(request: GenerationRequest, source: str, files: Sequence[WeightFile]) -> GenerationRequest:
     if not request.references or not request.references[0].picture:
         raise InvalidRequest("There is no picture whose style is to be taken.", hint="Add a reference picture.")
-    if not any(file.kind is Kind.IP_ADAPTER for file in files):
-        raise _lacking(request)
+    if not any(file.kind is WeightKind.IP_ADAPTER for file in files):
+        raise _make_missing_error(request)
     first, *others = request.references
     request = request.replace(references=(dataclasses.replace(first, style_only=True), *others))
-    shapes = _best(files, _STRUCTURE)
+    shapes = _find_best_file(files, _STRUCTURE)
     if shapes is None or request.strength is not None:
         strength = STYLE_STRENGTH if request.strength is None else request.strength
         return request.replace(task=Task.IMG2IMG, strength=strength)
-    return _drawn(request, source, _unit(shapes, source, 1.0))
+    return _convert_to_txt2img(request, source, _build_unit(shapes, source, 1.0))
 
 
-def _drawn(request: GenerationRequest, source: str, unit: ControlUnit) -> GenerationRequest:
+def _convert_to_txt2img(request: GenerationRequest, source: str, unit: ControlUnit) -> GenerationRequest:
     """The request as a drawing from text. Its own units steer too; those that would work on the source are given it."""
     own = tuple(dataclasses.replace(one, picture=one.picture or source) for one in request.control)
     return request.replace(task=Task.TXT2IMG, source=None, strength=None, control=(unit, *own))
 
 
-def _unit(found: tuple[WeightFile, str, str], source: str, weight: float) -> ControlUnit:
+def _build_unit(found: tuple[WeightFile, str, str], source: str, weight: float) -> ControlUnit:
     file, kind, preprocessor = found
     return ControlUnit(model=file.name, preprocessor=preprocessor, picture=source, weight=weight, kind=kind)
 
 
-def _best(files: Sequence[WeightFile], kinds: Mapping[str, str]) -> tuple[WeightFile, str, str] | None:
+def _find_best_file(files: Sequence[WeightFile], kinds: Mapping[str, str]) -> tuple[WeightFile, str, str] | None:
     """(file, control type, preprocessor) of the file that serves best: one made for a type before a union of many."""
     for kind, preprocessor in kinds.items():
         for file in files:
-            if file.kind is not Kind.IP_ADAPTER and kind in _kinds_in(file.name):
+            if file.kind is not WeightKind.IP_ADAPTER and kind in _parse_kinds(file.name):
                 return file, kind, preprocessor
     kind, preprocessor = next(iter(kinds.items()))
-    union = next((file for file in files if control_files.union_types(file)), None)
+    union = next((file for file in files if control_files.count_union_types(file)), None)
     return (union, "canny" if union.family == "flux" else kind, preprocessor) if union else None
 
 
-def _kinds_in(name: str) -> set[str]:
-    return {_WORDS[word] for word in re.split(r"[^a-z]+", name.lower()) if word in _WORDS}
+def _parse_kinds(name: str) -> set[str]:
+    return {_KIND_WORDS[word] for word in re.split(r"[^a-z]+", name.lower()) if word in _KIND_WORDS}
 
 
-def _lacking(request: GenerationRequest) -> InvalidRequest:
+def _make_missing_error(request: GenerationRequest) -> InvalidRequest:
     return InvalidRequest(
         f"Nothing here does {request.task} with {request.model}.",
-        hint=f"Put {_WOULD[request.task]} of its family below models/, or pick another model.",
+        hint=f"Put {_NEEDED_FILES[request.task]} of its family below models/, or pick another model.",
     )

@@ -15,23 +15,23 @@ from typing import TYPE_CHECKING, Any
 
 from studio.core.errors import InvalidRequest
 from studio.core.request_parts import ControlMode
-from studio.pipelines.control.control_units import Chosen
+from studio.pipelines.control.control_units import ResolvedUnit
 
 if TYPE_CHECKING:
     import torch
     from PIL import Image
 
-SOFTER = (
+SOFT_DECAY = (
     0.825  # a block's weight against that of the next deeper one, where the prompt matters more (sd-webui-controlnet)
 )
-_ADAPTER_SOFT = (0.25, 0.62, 0.825, 1.0)  # the same for the levels of a T2I-Adapter
+_ADAPTER_SOFT_WEIGHTS = (0.25, 0.62, 0.825, 1.0)  # the same for the levels of a T2I-Adapter
 
 
 @dataclass
-class Steer:
+class LoadedUnit:
     """One unit with its network and its map, RGB of the size that is drawn."""
 
-    chosen: Chosen
+    chosen: ResolvedUnit
     module: Any
     map: Image.Image
     _condition: torch.Tensor | None = field(default=None, repr=False)
@@ -39,28 +39,28 @@ class Steer:
     _features: list[torch.Tensor] | None = field(default=None, repr=False)
 
     @property
-    def conditional_only(self) -> bool:
+    def is_conditional_only(self) -> bool:
         """Whether it acts on the prompt's side of the guidance alone; ControlNets that pool over the picture always do."""
         pools = bool(getattr(self.module.config, "global_pool_conditions", False))
         return pools or self.chosen.unit.mode is ControlMode.CONTROL
 
-    def acts(self, step: int, steps: int) -> bool:
+    def is_active(self, step: int, steps: int) -> bool:
         """Whether `step` of `steps` lies between its start and end, by the rule of diffusers' pipelines."""
         unit = self.chosen.unit
         return not (step / steps < unit.start or (step + 1) / steps > unit.end)
 
-    def condition(self, sample: torch.Tensor) -> torch.Tensor:
+    def get_condition(self, sample: torch.Tensor) -> torch.Tensor:
         """The map, (1, 3, height, width) in 0 to 1, where and in which format `sample` is."""
         if self._condition is None:
-            self._condition = _pixels(self.map).to(sample.device, sample.dtype)
+            self._condition = _image_to_tensor(self.map).to(sample.device, sample.dtype)
         return self._condition
 
-    def residuals(self, rows: Rows) -> tuple[list[torch.Tensor], torch.Tensor]:
+    def compute_residuals(self, rows: UNetInputs) -> tuple[list[torch.Tensor], torch.Tensor]:
         """What a ControlNet adds: to each output of the UNet's way down, and to its middle."""
         unit = self.chosen.unit
         soft = unit.mode is not ControlMode.BALANCED
         sample = rows.sample[:, : self.module.config.in_channels]
-        pixels = self.condition(sample).expand(len(sample), -1, -1, -1)
+        pixels = self.get_condition(sample).expand(len(sample), -1, -1, -1)
         scale = 1.0 if soft else unit.weight
         arguments: dict[str, Any] = {"controlnet_cond": pixels, "conditioning_scale": scale}
         if self.chosen.union_type is not None:
@@ -70,7 +70,7 @@ class Steer:
                 "controlnet_cond": [pixels], "conditioning_scale": [scale], "control_type": types,
                 "control_type_idx": [self.chosen.union_type],
             }  # fmt: skip
-        with _once(self.module.controlnet_cond_embedding, self._embedding):
+        with _cache_embedding(self.module.controlnet_cond_embedding, self._embedding):
             down, middle = self.module(
                 sample, rows.timestep, encoder_hidden_states=rows.text, added_cond_kwargs=rows.added, return_dict=False,
                 **arguments,
@@ -78,7 +78,7 @@ class Steer:
         if not soft:
             return list(down), middle
         depth = len(down)
-        softened = [block * (unit.weight * SOFTER ** (depth - place)) for place, block in enumerate(down)]
+        softened = [block * (unit.weight * SOFT_DECAY ** (depth - place)) for place, block in enumerate(down)]
         return softened, middle * unit.weight
 
     def features(self) -> list[torch.Tensor]:
@@ -87,16 +87,22 @@ class Steer:
             import torch
 
             unit, grey = self.chosen.unit, self.module.config.in_channels == 1
-            pixels = _pixels(self.map.convert("L").convert("RGB"))[:, :1] if grey else _pixels(self.map)
+            pixels = (
+                _image_to_tensor(self.map.convert("L").convert("RGB"))[:, :1] if grey else _image_to_tensor(self.map)
+            )
             with torch.inference_mode():
                 levels = self.module(pixels.to(self.module.device, self.module.dtype))
-                soft = _ADAPTER_SOFT[-len(levels) :] if unit.mode is not ControlMode.BALANCED else (1.0,) * len(levels)
+                soft = (
+                    _ADAPTER_SOFT_WEIGHTS[-len(levels) :]
+                    if unit.mode is not ControlMode.BALANCED
+                    else (1.0,) * len(levels)
+                )
                 self._features = [level * (unit.weight * share) for level, share in zip(levels, soft, strict=True)]
         return self._features
 
 
 @dataclass(frozen=True)
-class Rows:
+class UNetInputs:
     """A part of one call of the UNet: latents (n, channels, h, w), text states (n, tokens, width), SDXL's added conditions."""
 
     sample: torch.Tensor
@@ -104,17 +110,17 @@ class Rows:
     text: torch.Tensor
     added: dict[str, Any] | None
 
-    def after(self, first: int) -> Rows:
+    def after(self, first: int) -> UNetInputs:
         """Without the first rows."""
         if not first:
             return self
         added = {key: value[first:] for key, value in self.added.items()} if self.added else self.added
         timestep = self.timestep[first:] if getattr(self.timestep, "ndim", 0) else self.timestep
-        return Rows(self.sample[first:], timestep, self.text[first:], added)
+        return UNetInputs(self.sample[first:], timestep, self.text[first:], added)
 
 
 @contextmanager
-def steered(pipe: Any, units: Sequence[Steer], pictures: int) -> Iterator[None]:
+def apply_units(pipe: Any, units: Sequence[LoadedUnit], pictures: int) -> Iterator[None]:
     """Within the block the UNet of `pipe`, a view of this run alone, is steered by `units`. `pictures` are drawn together.
 
     Raises:
@@ -140,7 +146,7 @@ def steered(pipe: Any, units: Sequence[Steer], pictures: int) -> Iterator[None]:
 class _Forward:
     """The UNet's call with the units in it. Steps are counted by the calls: pipelines make one for each."""
 
-    def __init__(self, pipe: Any, units: Sequence[Steer], pictures: int, forward: Any) -> None:
+    def __init__(self, pipe: Any, units: Sequence[LoadedUnit], pictures: int, forward: Any) -> None:
         self._pipe = pipe
         self._nets = [one for one in units if not one.chosen.is_adapter]
         self._adapters = [one for one in units if one.chosen.is_adapter]
@@ -154,15 +160,15 @@ class _Forward:
         steps = self._pipe.num_timesteps
         step, self._calls = self._calls % steps, self._calls + 1
         ours = {k: v for k, v in (added_cond_kwargs or {}).items() if k in ("text_embeds", "time_ids")} or None
-        rows = Rows(sample, timestep, encoder_hidden_states, ours)
+        rows = UNetInputs(sample, timestep, encoder_hidden_states, ours)
         against = self._pictures if self._pipe.do_classifier_free_guidance else 0
-        nets = [self._residuals(one, rows, against) for one in self._nets if one.acts(step, steps)]
+        nets = [self._compute_residuals(one, rows, against) for one in self._nets if one.is_active(step, steps)]
         if nets:
             down, middle = nets[0]
             for more, deeper in nets[1:]:
                 down, middle = [a + b for a, b in zip(down, more, strict=True)], middle + deeper
             rest |= {"down_block_additional_residuals": down, "mid_block_additional_residual": middle}
-        levels = [self._levels(one, sample, against) for one in self._adapters if one.acts(step, steps)]
+        levels = [self._compute_levels(one, sample, against) for one in self._adapters if one.is_active(step, steps)]
         if levels:
             rest["down_intrablock_additional_residuals"] = [sum(parts) for parts in zip(*levels, strict=True)]
         return self._forward(
@@ -170,53 +176,53 @@ class _Forward:
         )
 
     @staticmethod
-    def _residuals(one: Steer, rows: Rows, against: int) -> tuple[list[Any], Any]:
-        if not one.conditional_only or not against:
-            return one.residuals(rows)
-        down, middle = one.residuals(rows.after(against))
-        return [_above(block, against) for block in down], _above(middle, against)
+    def _compute_residuals(one: LoadedUnit, rows: UNetInputs, against: int) -> tuple[list[Any], Any]:
+        if not one.is_conditional_only or not against:
+            return one.compute_residuals(rows)
+        down, middle = one.compute_residuals(rows.after(against))
+        return [_prepend_zeros(block, against) for block in down], _prepend_zeros(middle, against)
 
     @staticmethod
-    def _levels(one: Steer, sample: Any, against: int) -> list[Any]:
+    def _compute_levels(one: LoadedUnit, sample: Any, against: int) -> list[Any]:
         levels = [level.to(sample) for level in one.features()]
-        if not one.conditional_only or not against:
+        if not one.is_conditional_only or not against:
             return [level.expand(len(sample), -1, -1, -1) for level in levels]
-        return [_above(level.expand(len(sample) - against, -1, -1, -1), against) for level in levels]
+        return [_prepend_zeros(level.expand(len(sample) - against, -1, -1, -1), against) for level in levels]
 
 
 @contextmanager
-def _once(embedding: Any, kept: list[torch.Tensor]) -> Iterator[None]:
+def _cache_embedding(embedding: Any, kept: list[torch.Tensor]) -> Iterator[None]:
     """Within the block a ControlNet's `embedding` of the map, the same at every step and in every row, is worked out only if
     `kept` does not have it yet."""
     forward = embedding.forward
 
-    def once(pixels: torch.Tensor) -> torch.Tensor:
+    def embed_once(pixels: torch.Tensor) -> torch.Tensor:
         if not kept:
             kept.append(forward(pixels[:1]))
         return kept[0].expand(len(pixels), -1, -1, -1)
 
-    embedding.forward = once
+    embedding.forward = embed_once
     try:
         yield
     finally:
         del embedding.forward
 
 
-def _above(block: Any, rows: int) -> Any:
+def _prepend_zeros(block: Any, rows: int) -> Any:
     """`block` with that many rows of zeros before its own."""
     import torch
 
     return torch.cat([block.new_zeros((rows, *block.shape[1:])), block])
 
 
-def _pixels(image: Image.Image) -> torch.Tensor:
+def _image_to_tensor(image: Image.Image) -> torch.Tensor:
     import numpy as np
     import torch
 
     return torch.from_numpy(np.asarray(image, dtype="float32") / 255).permute(2, 0, 1)[None]
 
 
-def _check_shape(pipe: Any, one: Steer) -> None:
+def _check_shape(pipe: Any, one: LoadedUnit) -> None:
     """Raises InvalidRequest unless the network's blocks, text width and stride are those of the checkpoint."""
     ours, theirs, name = pipe.unet.config, one.module.config, one.chosen.file.name
     if one.chosen.is_adapter:
@@ -226,7 +232,7 @@ def _check_shape(pipe: Any, one: Steer) -> None:
                 f"The T2I-Adapter {name} works on sizes that are multiples of {stride} px.",
                 hint=f"Choose {one.map.width // stride * stride}×{one.map.height // stride * stride}.",
             )
-        fine = [tuple(level.shape[1:]) for level in one.features()] == _levels_of(pipe, one.map)
+        fine = [tuple(level.shape[1:]) for level in one.features()] == _compute_level_shapes(pipe, one.map)
     else:
         fine = (
             list(theirs.block_out_channels) == list(ours.block_out_channels)
@@ -242,7 +248,7 @@ def _check_shape(pipe: Any, one: Steer) -> None:
         )
 
 
-def _levels_of(pipe: Any, drawn: Image.Image) -> list[tuple[int, int, int]]:
+def _compute_level_shapes(pipe: Any, drawn: Image.Image) -> list[tuple[int, int, int]]:
     """(channels, height, width) of what a UNet takes from a T2I-Adapter at each level: blocks with attention take it before they
     halve, the others after."""
     config = pipe.unet.config

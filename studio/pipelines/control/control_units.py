@@ -10,7 +10,7 @@ from studio.core.errors import InvalidRequest
 from studio.core.request import GenerationRequest
 from studio.core.request_parts import ControlUnit
 from studio.core.task import Task
-from studio.core.weights import Kind, WeightFile
+from studio.core.weights import WeightFile, WeightKind
 from studio.pipelines.control import control_files
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 UNET_FAMILIES = frozenset({"sd15", "sd2", "sdxl"})
 """Families whose UNet takes what a unit adds as an argument, whatever pipeline calls it."""
 
-PIPELINES: Mapping[str, Mapping[Task, str]] = {
+CONTROL_PIPELINES: Mapping[str, Mapping[Task, str]] = {
     "flux": {
         Task.TXT2IMG: "FluxControlNetPipeline",
         Task.IMG2IMG: "FluxControlNetImg2ImgPipeline",
@@ -43,11 +43,11 @@ _UNION_TYPES: Mapping[str, Mapping[str, int]] = {
 }  # fmt: skip
 """Places of the control types in xinsir's union ControlNets for SDXL and InstantX' for FLUX.1, as their cards give them."""
 
-_KIND_OF_PREPROCESSOR = {"grey": "recolor", "lines": "mlsd", "threshold": "scribble", "colour": "color"}
+_PREPROCESSOR_KINDS = {"grey": "recolor", "lines": "mlsd", "threshold": "scribble", "colour": "color"}
 
 
 @dataclass(frozen=True, kw_only=True)
-class Chosen:
+class ResolvedUnit:
     """One unit with its file. `picture` is the hash of its own picture, None for the source; `union_type` the place of its
     control type in a union ControlNet, None for all others."""
 
@@ -58,10 +58,10 @@ class Chosen:
 
     @property
     def is_adapter(self) -> bool:
-        return self.file.kind is Kind.T2I_ADAPTER
+        return self.file.kind is WeightKind.T2I_ADAPTER
 
 
-def choose(catalog: Catalog, request: GenerationRequest, drawn_as: Task) -> tuple[Chosen, ...]:
+def resolve_units(catalog: Catalog, request: GenerationRequest, drawn_as: Task) -> tuple[ResolvedUnit, ...]:
     """The units of `request` that weigh something, each with its file, for a pass that is drawn as text, image to image or
     inpainting.
 
@@ -76,14 +76,14 @@ def choose(catalog: Catalog, request: GenerationRequest, drawn_as: Task) -> tupl
     check_steerable(checkpoint, drawn_as)
     if checkpoint.family == "z_image" and len(units) > 1:
         raise InvalidRequest("Z-Image takes one control unit at a time.", hint="Turn the others off.")
-    return tuple(_chosen(catalog, checkpoint, unit, number, request) for number, unit in enumerate(units, 1))
+    return tuple(_resolve_unit(catalog, checkpoint, unit, number, request) for number, unit in enumerate(units, 1))
 
 
 def check_steerable(checkpoint: WeightFile, drawn_as: Task) -> None:
     """Raises InvalidRequest where diffusers has no ControlNet pipeline for this family and task."""
     if checkpoint.family in UNET_FAMILIES:
         return
-    tasks = PIPELINES.get(checkpoint.family, {})
+    tasks = CONTROL_PIPELINES.get(checkpoint.family, {})
     if drawn_as in tasks:
         return
     if tasks:
@@ -97,30 +97,30 @@ def check_steerable(checkpoint: WeightFile, drawn_as: Task) -> None:
     )
 
 
-def fits(file: WeightFile, checkpoint: WeightFile) -> bool:
+def is_compatible(file: WeightFile, checkpoint: WeightFile) -> bool:
     """Whether a ControlNet, T2I-Adapter or IP-Adapter is usable and was made for checkpoints like this one: of the same family,
     and of the same width where both say it."""
     if file.problem or file.family != checkpoint.family:
         return False
-    theirs, ours = _widths(file, checkpoint)
+    theirs, ours = _read_widths(file, checkpoint)
     return not theirs or not ours or theirs == ours
 
 
-def kind_of(unit: ControlUnit) -> str:
+def get_control_type(unit: ControlUnit) -> str:
     """The control type of a unit: what it says, else what its preprocessor makes, else ""."""
     if unit.kind:
         return unit.kind
     name = unit.preprocessor
-    if name in _KIND_OF_PREPROCESSOR:
-        return _KIND_OF_PREPROCESSOR[name]
+    if name in _PREPROCESSOR_KINDS:
+        return _PREPROCESSOR_KINDS[name]
     known = {kind for types in _UNION_TYPES.values() for kind in types}
     return next((kind for kind in sorted(known, key=len, reverse=True) if name.startswith(kind)), "")
 
 
-def _chosen(
+def _resolve_unit(
     catalog: Catalog, checkpoint: WeightFile, unit: ControlUnit, number: int, request: GenerationRequest
-) -> Chosen:
-    file = _file(catalog, checkpoint, unit, number)
+) -> ResolvedUnit:
+    file = _find_control_file(catalog, checkpoint, unit, number)
     picture = unit.picture
     if picture is None and not request.source:
         raise InvalidRequest(
@@ -129,34 +129,36 @@ def _chosen(
             if request.task is Task.TXT2IMG
             else "Give it one.",
         )
-    union = control_files.union_types(file)
-    return Chosen(unit=unit, file=file, picture=picture, union_type=_union_type(unit, file, union) if union else None)
+    union = control_files.count_union_types(file)
+    return ResolvedUnit(
+        unit=unit, file=file, picture=picture, union_type=_find_union_type(unit, file, union) if union else None
+    )
 
 
-def _file(catalog: Catalog, checkpoint: WeightFile, unit: ControlUnit, number: int) -> WeightFile:
+def _find_control_file(catalog: Catalog, checkpoint: WeightFile, unit: ControlUnit, number: int) -> WeightFile:
     if not unit.model:
-        names = [file.name for file in catalog.weights() if _is_control(file) and fits(file, checkpoint)]
+        names = [file.name for file in catalog.weights() if _is_control(file) and is_compatible(file, checkpoint)]
         raise InvalidRequest(
             f"Control unit {number} has no ControlNet.",
             hint=("It can have: " + ", ".join(names) + ".")
             if names
             else f"Put one for {checkpoint.family} below models/.",
         )
-    adapters = {file.name for file in catalog.weights() if file.kind is Kind.T2I_ADAPTER}
-    file = catalog.find(Kind.T2I_ADAPTER if unit.model in adapters else Kind.CONTROLNET, unit.model)
-    check_fits(file, checkpoint)
+    adapters = {file.name for file in catalog.weights() if file.kind is WeightKind.T2I_ADAPTER}
+    file = catalog.find(WeightKind.T2I_ADAPTER if unit.model in adapters else WeightKind.CONTROLNET, unit.model)
+    check_compatible(file, checkpoint)
     return file
 
 
 def _is_control(file: WeightFile) -> bool:
-    return file.kind in (Kind.CONTROLNET, Kind.T2I_ADAPTER)
+    return file.kind in (WeightKind.CONTROLNET, WeightKind.T2I_ADAPTER)
 
 
-def check_fits(file: WeightFile, checkpoint: WeightFile) -> None:
+def check_compatible(file: WeightFile, checkpoint: WeightFile) -> None:
     """Raises InvalidRequest, naming both families or widths, where `fits` says no."""
     if file.problem:
         raise InvalidRequest(f"The {file.kind} {file.name} cannot be used: {file.problem}", hint="Pick another one.")
-    if fits(file, checkpoint):
+    if is_compatible(file, checkpoint):
         return
     details = {"file": file.name, "family": file.family}
     if file.family != checkpoint.family:
@@ -166,7 +168,7 @@ def check_fits(file: WeightFile, checkpoint: WeightFile) -> None:
             hint=f"Pick one for {checkpoint.family}, or another checkpoint.",
             details=details,
         )
-    theirs, ours = _widths(file, checkpoint)
+    theirs, ours = _read_widths(file, checkpoint)
     raise InvalidRequest(
         f"The {file.kind} {file.name} was made for a model {theirs} wide, and {checkpoint.name} is {ours} wide.",
         hint="Pick the one that was made for this checkpoint.",
@@ -174,13 +176,13 @@ def check_fits(file: WeightFile, checkpoint: WeightFile) -> None:
     )
 
 
-def _widths(file: WeightFile, checkpoint: WeightFile) -> tuple[int, int]:
-    return control_files.width(file, file.kind), control_files.width(checkpoint, file.kind)
+def _read_widths(file: WeightFile, checkpoint: WeightFile) -> tuple[int, int]:
+    return control_files.read_model_width(file, file.kind), control_files.read_model_width(checkpoint, file.kind)
 
 
-def _union_type(unit: ControlUnit, file: WeightFile, types: int) -> int:
+def _find_union_type(unit: ControlUnit, file: WeightFile, types: int) -> int:
     table = {kind: place for kind, place in _UNION_TYPES.get(file.family, {}).items() if place < types}
-    kind = kind_of(unit)
+    kind = get_control_type(unit)
     if kind not in table:
         raise InvalidRequest(
             f"{file.name} is a union ControlNet, and the unit does not say for what."

@@ -7,17 +7,17 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from studio.core.annotate import on_white
+from studio.core.annotate import flatten_on_white
 from studio.core.errors import InvalidRequest, ModelBroken
 from studio.core.ports import JobContext, LoadOptions
 from studio.core.request import GenerationRequest
 from studio.core.request_parts import Reference
 from studio.core.task import Task
-from studio.core.weights import Kind, WeightFile
+from studio.core.weights import WeightFile, WeightKind
 from studio.pipelines import device_memory
 from studio.pipelines.control import control_files
-from studio.pipelines.control.control_units import check_fits, fits
-from studio.pipelines.registry import Key, Registry
+from studio.pipelines.control.control_units import check_compatible, is_compatible
+from studio.pipelines.registry import PipelineKey, PipelineRegistry
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -30,7 +30,7 @@ _STYLE_SDXL = {"up": {"block_0": [0.0, 1.0, 0.0]}}
 
 
 @dataclass(frozen=True, kw_only=True)
-class Chosen:
+class ResolvedReference:
     """One reference with its adapter and the folder of the image encoder that the adapter reads."""
 
     reference: Reference
@@ -38,7 +38,7 @@ class Chosen:
     encoder: str
 
 
-def choose(catalog: Catalog, request: GenerationRequest) -> tuple[Chosen, ...]:
+def resolve_references(catalog: Catalog, request: GenerationRequest) -> tuple[ResolvedReference, ...]:
     """The references of `request` that weigh something, each with its adapter.
 
     Raises:
@@ -53,15 +53,15 @@ def choose(catalog: Catalog, request: GenerationRequest) -> tuple[Chosen, ...]:
             f"{checkpoint.name} takes no reference pictures.",
             hint="Drop them, or pick a Stable Diffusion 1.5 or SDXL checkpoint.",
         )
-    chosen: list[Chosen] = []
+    chosen: list[ResolvedReference] = []
     for number, reference in enumerate(wanted, 1):
         if not reference.picture:
             raise InvalidRequest(f"Reference {number} has no picture.", hint="Give it one, or drop it.")
-        file = _file(catalog, checkpoint, reference)
-        encoder = control_files.image_encoder(file.path, control_files.image_width(file))
+        file = _find_adapter(catalog, checkpoint, reference)
+        encoder = control_files.find_image_encoder(file.path, control_files.read_image_width(file))
         if encoder is None:
             raise InvalidRequest(f"The IP-Adapter {file.name} cannot be used: {control_files.NO_ENCODER}", hint="Download the encoder, or pick another one.")  # fmt: skip
-        chosen.append(Chosen(reference=reference, file=file, encoder=str(encoder)))
+        chosen.append(ResolvedReference(reference=reference, file=file, encoder=str(encoder)))
     if len({one.encoder for one in chosen}) > 1:
         raise InvalidRequest(
             "The references use IP-Adapters with different image encoders.",
@@ -70,12 +70,14 @@ def choose(catalog: Catalog, request: GenerationRequest) -> tuple[Chosen, ...]:
     return tuple(chosen)
 
 
-def _file(catalog: Catalog, checkpoint: WeightFile, reference: Reference) -> WeightFile:
+def _find_adapter(catalog: Catalog, checkpoint: WeightFile, reference: Reference) -> WeightFile:
     if reference.model:
-        file = catalog.find(Kind.IP_ADAPTER, reference.model)
-        check_fits(file, checkpoint)
+        file = catalog.find(WeightKind.IP_ADAPTER, reference.model)
+        check_compatible(file, checkpoint)
         return file
-    found = [file for file in catalog.weights() if file.kind is Kind.IP_ADAPTER and fits(file, checkpoint)]
+    found = [
+        file for file in catalog.weights() if file.kind is WeightKind.IP_ADAPTER and is_compatible(file, checkpoint)
+    ]
     if not found:
         raise InvalidRequest(
             f"There is no IP-Adapter for {checkpoint.family}, which reference pictures need.",
@@ -85,16 +87,16 @@ def _file(catalog: Catalog, checkpoint: WeightFile, reference: Reference) -> Wei
 
 
 @dataclass(frozen=True, kw_only=True)
-class Worn:
+class LoadedReferences:
     """The references of a pass while their networks are leased. `parts` are the pipeline's encoder and image processor."""
 
-    references: tuple[Chosen, ...] = ()
+    references: tuple[ResolvedReference, ...] = ()
     states: tuple[Mapping[str, Any], ...] = ()
     parts: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
     def pictures(self, ctx: JobContext) -> list[list[Image.Image]]:
         """The pipeline's `ip_adapter_image`: the pictures of each adapter."""
-        return [[on_white(ctx.picture(one.reference.picture))] for one in self.references]
+        return [[flatten_on_white(ctx.picture(one.reference.picture))] for one in self.references]
 
     @contextmanager
     def on(self, pipe: Any) -> Iterator[None]:
@@ -110,8 +112,8 @@ class Worn:
         processors = unet.attn_processors
         projection, kind = unet.encoder_hid_proj, unet.config.encoder_hid_dim_type
         try:
-            self._load(pipe)
-            pipe.set_ip_adapter_scale([_scale(one.reference, unet) for one in self.references])
+            self._load_adapters(pipe)
+            pipe.set_ip_adapter_scale([_compute_scale(one.reference, unet) for one in self.references])
             yield
         finally:
             unet.encoder_hid_proj = (
@@ -121,12 +123,12 @@ class Worn:
             unet.encoder_hid_proj = projection
             unet.register_to_config(encoder_hid_dim_type=kind)
 
-    def _load(self, pipe: Any) -> None:
+    def _load_adapters(self, pipe: Any) -> None:
         names = [""] * len(self.states)
         try:
             pipe.load_ip_adapter([dict(state) for state in self.states], subfolder=names, weight_name=names)
         except (ValueError, RuntimeError, KeyError, AttributeError) as error:
-            if device_memory.is_full(error):
+            if device_memory.is_out_of_memory(error):
                 raise
             raise InvalidRequest(
                 f"The IP-Adapter {self.references[0].file.name} does not fit this checkpoint: its layers have other sizes.",
@@ -135,30 +137,32 @@ class Worn:
 
 
 @contextmanager
-def leased(references: Sequence[Chosen], registry: Registry, options: LoadOptions, ctx: JobContext) -> Iterator[Worn]:
+def lease_references(
+    references: Sequence[ResolvedReference], registry: PipelineRegistry, options: LoadOptions, ctx: JobContext
+) -> Iterator[LoadedReferences]:
     """Adapters and image encoder, resident for the length of the block at least.
 
     Raises:
         ModelBroken: a file that cannot be read.
     """
     if not references:
-        yield Worn()
+        yield LoadedReferences()
         return
     with ExitStack() as stack:
 
-        def take(key: str, title: str, size: int, load: Any) -> Any:
-            def told() -> Any:
+        def lease_part(key: str, title: str, size: int, load: Any) -> Any:
+            def load_part() -> Any:
                 ctx.loading(f"Loading {title}")
-                with ctx.stage("load"):
+                with ctx.phase("load"):
                     return load()
 
-            held = registry.lease(Key(key, options.device, options.dtype), title, told, expected=size)
+            held = registry.lease(PipelineKey(key, options.device, options.dtype), title, load_part, expected=size)
             return stack.enter_context(held).pipe
 
         folder = references[0].encoder
-        encoder = take(f"image encoder/{folder}", "the image encoder", 0, lambda: _Encoder(folder, options))
+        encoder = lease_part(f"image encoder/{folder}", "the image encoder", 0, lambda: _ImageEncoder(folder, options))
         states = [
-            take(
+            lease_part(
                 f"{one.file.kind}/{one.file.name}",
                 one.file.name,
                 one.file.bytes,
@@ -166,13 +170,13 @@ def leased(references: Sequence[Chosen], registry: Registry, options: LoadOption
             )
             for one in references
         ]
-        yield Worn(
+        yield LoadedReferences(
             references=tuple(references), states=tuple(state.tensors for state in states),
             parts={"image_encoder": encoder.model, "feature_extractor": encoder.processor},
         )  # fmt: skip
 
 
-class _Encoder:
+class _ImageEncoder:
     """A CLIP image encoder with the processor that its pictures go through."""
 
     def __init__(self, folder: str, options: LoadOptions) -> None:
@@ -185,7 +189,7 @@ class _Encoder:
                 folder, dtype=getattr(torch, options.dtype), local_files_only=True, use_safetensors=True
             )
         except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
-            if device_memory.is_full(error):
+            if device_memory.is_out_of_memory(error):
                 raise
             raise ModelBroken(
                 "The image encoder of the IP-Adapter cannot be loaded.", hint="Download it again."
@@ -218,7 +222,7 @@ class _Adapter:
         self.components = {"adapter": held}  # so that the registry can weigh it
 
 
-def _scale(reference: Reference, unet: Any) -> Any:
+def _compute_scale(reference: Reference, unet: Any) -> Any:
     """The weight for diffusers: a number for all layers, or by block where only the style is wanted.
 
     In SDXL that is InstantStyle's one block. In Stable Diffusion 1 no single block carries the style; what is left out are

@@ -10,14 +10,14 @@ from studio.core.model import Feature, Model, Sizes
 from studio.core.ports import LoadOptions
 from studio.core.request import GenerationRequest
 from studio.core.task import Task
-from studio.core.weights import Header, WeightFile
-from studio.pipelines.catalog.model_folders import component_config
+from studio.core.weights import SafetensorsHeader, WeightFile
+from studio.pipelines.catalog.model_folders import read_component_config
 from studio.pipelines.families import _parts
 
 _TEXT_TO_IMAGE, _INPAINT, _INSTRUCT = (
     "StableDiffusionPipeline", "StableDiffusionInpaintPipeline", "StableDiffusionInstructPix2PixPipeline",
 )  # fmt: skip
-CLASSES = (_TEXT_TO_IMAGE, "StableDiffusionPAGPipeline", _INPAINT, _INSTRUCT)
+PIPELINE_CLASSES = (_TEXT_TO_IMAGE, "StableDiffusionPAGPipeline", _INPAINT, _INSTRUCT)
 _INPAINT_CHANNELS, _INSTRUCT_CHANNELS = 9, 8
 _CONTEXT = (
     "model.diffusion_model.input_blocks.1.1.transformer_blocks.0.attn2.to_k.weight",
@@ -28,14 +28,14 @@ _VAE = "first_stage_model.decoder.conv_in.weight"
 _TEXT = ("cond_stage_model.transformer.text_model.embeddings.position_embedding.weight", "cond_stage_model.transformer.embeddings.position_embedding.weight", "cond_stage_model.model.token_embedding.weight")  # fmt: skip
 
 
-def text_width(header: Header) -> int:
+def read_text_width(header: SafetensorsHeader) -> int:
     """The width of the text states that the UNet attends to: 768 in Stable Diffusion 1, 1024 in 2; 0 when this is no such UNet."""
     if _parts.has_any(header, "label_emb.0.0.weight", "add_embedding.linear_1.weight"):
         return 0  # Stable Diffusion XL
     return next((header.shapes[name][1] for name in _CONTEXT if name in header.shapes), 0)
 
 
-def problem(weight: WeightFile) -> str:
+def find_problem(weight: WeightFile) -> str:
     """Why the checkpoint cannot be used, empty when it can."""
     header = weight.header
     if weight.is_folder or header is None:
@@ -50,18 +50,18 @@ def problem(weight: WeightFile) -> str:
     return f"It holds no {' and no '.join(lacks)}." if lacks else ""
 
 
-def channels_in(weight: WeightFile) -> int:
+def read_input_channels(weight: WeightFile) -> int:
     """Input channels of the UNet: 4 for text to image, 9 for inpainting, 8 for instructions; 0 when unknown."""
     if weight.is_folder:
-        return int(component_config(weight.path, "unet").get("in_channels") or 0)
+        return int(read_component_config(weight.path, "unet").get("in_channels") or 0)
     names = ("model.diffusion_model.input_blocks.0.0.weight", "conv_in.weight")
-    header = _parts.header_of(weight)
+    header = _parts.get_header(weight)
     shapes = header.shapes if header else {}
     return next((shapes[name][1] for name in names if name in shapes), 0)
 
 
 @dataclass(frozen=True)
-class Trained:
+class UNetTraining:
     """What a UNet was trained for, by its input channels: the place in `classes` of its pipeline, and what a model says of it."""
 
     place: int = 0
@@ -69,24 +69,24 @@ class Trained:
     features: frozenset[Feature] = _parts.FEATURES
     ignores: str = ""
 
-    def class_of(self, classes: tuple[str, str, str]) -> str:
+    def pick_class(self, classes: tuple[str, str, str]) -> str:
         """The one of (text to image, inpainting, instructions)."""
         return classes[self.place]
 
 
-def trained(weight: WeightFile) -> Trained:
+def detect_training(weight: WeightFile) -> UNetTraining:
     """Text to image and all that can be made of it; masks only; or instructions only."""
-    channels = channels_in(weight)
+    channels = read_input_channels(weight)
     if channels == _INPAINT_CHANNELS:
-        return Trained(1, _parts.MASKED, _parts.ONLY_MASKED)
+        return UNetTraining(1, _parts.MASKED_TASKS, _parts.INPAINT_FEATURES)
     if channels == _INSTRUCT_CHANNELS:
-        return Trained(2, frozenset({Task.EDIT}), _parts.ONLY_INSTRUCTED, _parts.IGNORES_SYNTAX)
-    return Trained()
+        return UNetTraining(2, frozenset({Task.EDIT}), _parts.INSTRUCT_FEATURES, _parts.IGNORES_SYNTAX)
+    return UNetTraining()
 
 
-def unet(weight: WeightFile, options: LoadOptions, config: Path) -> dict[str, Any]:
+def load_unet(weight: WeightFile, options: LoadOptions, config: Path) -> dict[str, Any]:
     """The UNet of a single file whose input is not the one in the folder `config`, as a part to load it with; else nothing."""
-    channels = channels_in(weight)
+    channels = read_input_channels(weight)
     if channels not in (_INPAINT_CHANNELS, _INSTRUCT_CHANNELS):
         return {}
     import torch
@@ -99,9 +99,9 @@ def unet(weight: WeightFile, options: LoadOptions, config: Path) -> dict[str, An
     return {"unet": loaded}
 
 
-def native_side(weight: WeightFile, otherwise: int) -> int:
+def read_native_side(weight: WeightFile, otherwise: int) -> int:
     """The side in px of the pictures that a folder's checkpoint was trained at."""
-    unet, vae = component_config(weight.path, "unet"), component_config(weight.path, "vae")
+    unet, vae = read_component_config(weight.path, "unet"), read_component_config(weight.path, "vae")
     sample = unet.get("sample_size")
     blocks = vae.get("block_out_channels") or vae.get("decoder_block_out_channels") or [0] * 4
     if isinstance(sample, list):
@@ -109,24 +109,24 @@ def native_side(weight: WeightFile, otherwise: int) -> int:
     return sample * 2 ** (len(blocks) - 1) if isinstance(sample, int) else otherwise
 
 
-def sizes(side: int) -> Sizes:
+def build_clip_sizes(side: int) -> Sizes:
     """The sizes of a UNet that was trained at `side`²."""
-    return _parts.sizes(side, multiple=8, smallest=64, largest=4 * side)
+    return _parts.build_sizes(side, multiple=8, smallest=64, largest=4 * side)
 
 
-def load(weight: WeightFile, options: LoadOptions, config: str, prediction: str, pad_token: str) -> Any:
+def load_clip_pipeline(weight: WeightFile, options: LoadOptions, config: str, prediction: str, pad_token: str) -> Any:
     """The pipeline that the UNet was trained for, without safety checker: its gigabyte is no part of drawing."""
-    class_name = trained(weight).class_of((_TEXT_TO_IMAGE, _INPAINT, _INSTRUCT))
+    class_name = detect_training(weight).pick_class((_TEXT_TO_IMAGE, _INPAINT, _INSTRUCT))
     if weight.is_folder:
         parts = {"safety_checker": None, "feature_extractor": None, "requires_safety_checker": False}
         return _parts.load_folder(weight, options, class_name, **parts)
     folder = _parts.CONFIGS / config
     return _parts.load_file(
-        weight, options, class_name, folder, tokenizer=_parts.clip_tokenizer(pad_token),
-        scheduler=_parts.clip_scheduler(folder, prediction), **unet(weight, options, folder),
+        weight, options, class_name, folder, tokenizer=_parts.load_clip_tokenizer(pad_token),
+        scheduler=_parts.load_clip_scheduler(folder, prediction), **load_unet(weight, options, folder),
     )  # fmt: skip
 
 
-def arguments(request: GenerationRequest, model: Model) -> dict[str, Any]:
+def build_clip_arguments(request: GenerationRequest, model: Model) -> dict[str, Any]:
     """All of Stable Diffusion 1, 2 and XL call it guidance_scale."""
     return {"guidance_scale": request.guidance}

@@ -12,28 +12,28 @@ from studio.core.errors import ModelBroken
 from studio.core.model import Feature, Sizes
 from studio.core.ports import LoadOptions
 from studio.core.task import Task
-from studio.core.weights import Header, WeightFile
+from studio.core.weights import SafetensorsHeader, WeightFile
 from studio.pipelines.catalog.file_headers import read_header
-from studio.pipelines.catalog.model_folders import read_json, variant_of
+from studio.pipelines.catalog.model_folders import find_variant, read_json
 
 CONFIGS = Path(__file__).parent.parent / "configs"
 """Configs of models that come as one file, and CLIP's tokenizer, so that nothing has to be asked of the hub."""
 
 FEATURES = frozenset(Feature) - {Feature.CONTROL, Feature.REFERENCE}
 """What a checkpoint can do by itself; control and reference pictures take weights of their own."""
-NO_CLIP = FEATURES - {Feature.CLIP_SKIP, Feature.PROMPT_SYNTAX, Feature.EMBEDDING}
+NON_CLIP_FEATURES = FEATURES - {Feature.CLIP_SKIP, Feature.PROMPT_SYNTAX, Feature.EMBEDDING}
 """Features of families whose text encoder is not CLIP alone."""
-MASKED = frozenset(
+MASKED_TASKS = frozenset(
     {
         Task.INPAINT, Task.OUTPAINT, Task.ERASE, Task.SEARCH_REPLACE, Task.SEARCH_RECOLOR, Task.REPLACE_BACKGROUND,
     }
 )  # fmt: skip
 """What can be done with a checkpoint that redraws under a mask."""
-TASKS = MASKED | {Task.TXT2IMG, Task.IMG2IMG, Task.UPSCALE}
+TASKS = MASKED_TASKS | {Task.TXT2IMG, Task.IMG2IMG, Task.UPSCALE}
 """What can be done with a family that diffusers has img2img and inpainting of."""
-ONLY_MASKED = FEATURES - {Feature.HIRES}
+INPAINT_FEATURES = FEATURES - {Feature.HIRES}
 """Features of checkpoints that were trained to fill masks."""
-ONLY_INSTRUCTED = NO_CLIP - {Feature.HIRES, Feature.STRENGTH}
+INSTRUCT_FEATURES = NON_CLIP_FEATURES - {Feature.HIRES, Feature.STRENGTH}
 """Features of checkpoints that were trained to follow instructions."""
 IGNORES_SYNTAX = "Prompt weights, BREAK, AND and prompt editing are read as plain text."
 
@@ -47,7 +47,7 @@ def load_folder(weight: WeightFile, options: LoadOptions, class_name: str, **par
 
     pipe = getattr(diffusers, class_name).from_pretrained(
         weight.path, dtype=getattr(torch, options.dtype), use_safetensors=True, local_files_only=True,
-        variant=variant_of(weight.path), **parts,
+        variant=find_variant(weight.path), **parts,
     )  # fmt: skip
     return pipe.to(options.device)
 
@@ -74,9 +74,11 @@ def load_transformer_file(
     import diffusers
     import torch
 
-    folder = companion(weight, repos)
+    folder = find_companion(weight, repos)
     if folder is None:
-        raise ModelBroken(f"{weight.name} {needs(repos)}", hint=f"Download {repos[0]} in Configurations.")
+        raise ModelBroken(
+            f"{weight.name} {describe_missing_repo(repos)}", hint=f"Download {repos[0]} in Configurations."
+        )
     dtype = getattr(torch, options.dtype)
     model = getattr(diffusers, transformer).from_single_file(
         str(weight.path), config=str(folder / "transformer"), dtype=dtype, local_files_only=True
@@ -87,7 +89,7 @@ def load_transformer_file(
     return pipe.to(options.device)
 
 
-def class_in(weight: WeightFile) -> str:
+def read_class_name(weight: WeightFile) -> str:
     """The pipeline class that a folder names; "" when it cannot be read."""
     try:
         return str(read_json(weight.path / "model_index.json").get("_class_name"))
@@ -95,7 +97,7 @@ def class_in(weight: WeightFile) -> str:
         return ""
 
 
-def companion(weight: WeightFile, repos: Sequence[str]) -> Path | None:
+def find_companion(weight: WeightFile, repos: Sequence[str]) -> Path | None:
     """The downloaded folder of the first of `repos` that is there, below the same models folder as the file."""
     for above in weight.path.parents[:8]:
         for repo in repos:
@@ -105,26 +107,26 @@ def companion(weight: WeightFile, repos: Sequence[str]) -> Path | None:
     return None
 
 
-def needs(repos: Sequence[str]) -> str:
+def describe_missing_repo(repos: Sequence[str]) -> str:
     """The problem of a transformer alone."""
     return f"holds the transformer only; its text encoders and VAE are taken from {' or '.join(repos)}, which is not downloaded yet."
 
 
-def transformer_problem(weight: WeightFile, repos: Sequence[str]) -> str:
+def find_transformer_problem(weight: WeightFile, repos: Sequence[str]) -> str:
     """Why this file cannot be used, empty when it can: a folder is whole, a single file needs a companion."""
-    if weight.is_folder or companion(weight, repos) is not None:
+    if weight.is_folder or find_companion(weight, repos) is not None:
         return ""
-    return "It " + needs(repos)
+    return "It " + describe_missing_repo(repos)
 
 
-def clip_tokenizer(pad_token: str = "<|endoftext|>") -> Any:
+def load_clip_tokenizer(pad_token: str = "<|endoftext|>") -> Any:
     """CLIP's tokenizer. Stable Diffusion 1 pads with its end token; OpenCLIP's encoders pad with "!", which is token 0."""
     from transformers import CLIPTokenizer
 
     return CLIPTokenizer.from_pretrained(CONFIGS / "clip_tokenizer", pad_token=pad_token, local_files_only=True)
 
 
-def clip_scheduler(config: Path, prediction: str, **changes: Any) -> Any:
+def load_clip_scheduler(config: Path, prediction: str, **changes: Any) -> Any:
     """The scheduler of a single file's config folder, for `prediction` ("epsilon" or "v_prediction")."""
     import diffusers
 
@@ -134,7 +136,7 @@ def clip_scheduler(config: Path, prediction: str, **changes: Any) -> Any:
     )
 
 
-def sizes(side: int, *, multiple: int, smallest: int = 256, largest: int = 0) -> Sizes:
+def build_sizes(side: int, *, multiple: int, smallest: int = 256, largest: int = 0) -> Sizes:
     """Sizes near the area `side`² that a model was trained at: the square first, then portrait and landscape in the usual
     ratios, in steps of 64 px as training buckets have them (finer below 512 px, where those would be coarse)."""
     step = 64 if side >= 512 else multiple
@@ -148,17 +150,17 @@ def sizes(side: int, *, multiple: int, smallest: int = 256, largest: int = 0) ->
     )
 
 
-def has_any(header: Header, *names: str, prefixes: Sequence[str] = ("", "model.diffusion_model.")) -> bool:
+def has_any(header: SafetensorsHeader, *names: str, prefixes: Sequence[str] = ("", "model.diffusion_model.")) -> bool:
     """Whether one of `names` is in the file, bare or below one of `prefixes`."""
     return any(prefix + name in header.shapes for prefix in prefixes for name in names)
 
 
-def shape_of(header: Header, name: str) -> tuple[int, ...]:
+def find_shape(header: SafetensorsHeader, name: str) -> tuple[int, ...]:
     """The shape of a tensor that may stand below "model.diffusion_model."; () when it is not there."""
     return header.shapes.get(f"model.diffusion_model.{name}") or header.shapes.get(name) or ()
 
 
-def header_of(weight: WeightFile) -> Header | None:
+def get_header(weight: WeightFile) -> SafetensorsHeader | None:
     """The header of a single file, read again when the catalog did not keep it; None for a folder.
 
     Raises:
@@ -167,7 +169,7 @@ def header_of(weight: WeightFile) -> Header | None:
     return None if weight.is_folder else weight.header or read_header(weight.path)
 
 
-def stated_prediction(weight: WeightFile) -> str:
+def read_prediction_type(weight: WeightFile) -> str:
     """What the checkpoint's UNet was trained to predict, "epsilon" or "v_prediction", or "" when nothing says.
 
     Asked in this order: a file beside it with the same name and the ending .json (`{"prediction_type": …}`) or .yaml (the
@@ -175,18 +177,20 @@ def stated_prediction(weight: WeightFile) -> str:
     (github.com/Stability-AI/ModelSpec); the marker tensor `v_pred` that SDXL finetunes carry.
     """
     for suffix in (".json", ".yaml", ".yml"):
-        found = _sidecar(weight.path.with_name(weight.path.stem + suffix))
+        found = _read_sidecar(weight.path.with_name(weight.path.stem + suffix))
         if found:
             return found
-    header = header_of(weight)
+    header = get_header(weight)
     if header is None:
         return ""
     return (
-        "v_prediction" if "v_pred" in header.shapes else _prediction(header.metadata.get("modelspec.prediction_type"))
+        "v_prediction"
+        if "v_pred" in header.shapes
+        else _parse_prediction(header.metadata.get("modelspec.prediction_type"))
     )
 
 
-def _sidecar(path: Path) -> str:
+def _read_sidecar(path: Path) -> str:
     import yaml
 
     try:
@@ -199,12 +203,12 @@ def _sidecar(path: Path) -> str:
     if not isinstance(data, dict):
         return ""
     params = data.get("model", {}).get("params", {}) if isinstance(data.get("model"), dict) else {}
-    return _prediction(data.get("prediction_type")) or _prediction(
+    return _parse_prediction(data.get("prediction_type")) or _parse_prediction(
         isinstance(params, dict) and params.get("parameterization")
     )
 
 
-def _prediction(word: Any) -> str:
+def _parse_prediction(word: Any) -> str:
     text = str(word or "").lower()
     return (
         "v_prediction" if re.fullmatch(r"v([-_]prediction)?", text) else "epsilon" if text in ("eps", "epsilon") else ""

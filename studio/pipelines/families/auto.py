@@ -15,13 +15,13 @@ from studio.core.errors import ModelBroken
 from studio.core.model import Feature, Model, Sampling
 from studio.core.ports import LoadOptions, PipelineSpec
 from studio.core.request import GenerationRequest
-from studio.core.weights import Header, WeightFile
+from studio.core.weights import SafetensorsHeader, WeightFile
 from studio.pipelines.catalog.model_folders import read_json
 from studio.pipelines.families import _parts
 
 
 @dataclass(frozen=True)
-class Row:
+class PipelineDefaults:
     """Defaults of a pipeline, and whether it takes a negative prompt. `mark` is a tensor that tells its transformer
     when it comes as a single file, `transformer` that one's class and `repo` where the other parts are."""
 
@@ -33,45 +33,45 @@ class Row:
     repo: str = ""
 
 
-ROWS: Mapping[str, Row] = MappingProxyType(
+PIPELINE_DEFAULTS: Mapping[str, PipelineDefaults] = MappingProxyType(
     {
-        "AuraFlowPipeline": Row(
+        "AuraFlowPipeline": PipelineDefaults(
             50, 3.5, mark="double_layers.0.attn.w2q.weight", transformer="AuraFlowTransformer2DModel",
             repo="fal/AuraFlow-v0.3",
         ),
-        "ChromaPipeline": Row(
+        "ChromaPipeline": PipelineDefaults(
             35, 5.0, mark="distilled_guidance_layer.in_proj.bias", transformer="ChromaTransformer2DModel",
             repo="lodestones/Chroma1-HD",
         ),
-        "CogView3PlusPipeline": Row(50, 5.0),
-        "CogView4Pipeline": Row(50, 5.0),
-        "GlmImagePipeline": Row(50, 1.5, negative=False),
-        "HunyuanDiTPipeline": Row(50, 5.0),
-        "HunyuanDiTPAGPipeline": Row(50, 5.0),
-        "Ideogram4Pipeline": Row(48, 7.0, negative=False),
-        "KolorsPipeline": Row(50, 5.0),
-        "KolorsPAGPipeline": Row(50, 5.0),
-        "Krea2Pipeline": Row(28, 4.5),
-        "LatentConsistencyModelPipeline": Row(4, 8.5, negative=False),
-        "LuminaPipeline": Row(30, 4.0),
-        "Lumina2Pipeline": Row(
+        "CogView3PlusPipeline": PipelineDefaults(50, 5.0),
+        "CogView4Pipeline": PipelineDefaults(50, 5.0),
+        "GlmImagePipeline": PipelineDefaults(50, 1.5, negative=False),
+        "HunyuanDiTPipeline": PipelineDefaults(50, 5.0),
+        "HunyuanDiTPAGPipeline": PipelineDefaults(50, 5.0),
+        "Ideogram4Pipeline": PipelineDefaults(48, 7.0, negative=False),
+        "KolorsPipeline": PipelineDefaults(50, 5.0),
+        "KolorsPAGPipeline": PipelineDefaults(50, 5.0),
+        "Krea2Pipeline": PipelineDefaults(28, 4.5),
+        "LatentConsistencyModelPipeline": PipelineDefaults(4, 8.5, negative=False),
+        "LuminaPipeline": PipelineDefaults(30, 4.0),
+        "Lumina2Pipeline": PipelineDefaults(
             30, 4.0, mark="layers.0.adaLN_modulation.1.weight", transformer="Lumina2Transformer2DModel",
             repo="Alpha-VLLM/Lumina-Image-2.0",
         ),
-        "NucleusMoEImagePipeline": Row(50, 4.0),
-        "OvisImagePipeline": Row(50, 5.0),
-        "PRXPipeline": Row(28, 4.0),
-        "SanaPipeline": Row(20, 4.5),
-        "SanaPAGPipeline": Row(20, 4.5),
+        "NucleusMoEImagePipeline": PipelineDefaults(50, 4.0),
+        "OvisImagePipeline": PipelineDefaults(50, 5.0),
+        "PRXPipeline": PipelineDefaults(28, 4.0),
+        "SanaPipeline": PipelineDefaults(20, 4.5),
+        "SanaPAGPipeline": PipelineDefaults(20, 4.5),
     }
 )  # fmt: skip
 
-_CONTROL = "It needs a control picture and cannot draw from text alone."
-_PICTURE = "It needs a picture to work on and cannot draw from text alone."
-_STAGES = "It works in several stages with parts of their own, which the studio does not run."
-_STEPS = "Its pipeline cannot be watched or stopped between steps, so the studio does not run it."
+_NEEDS_CONTROL = "It needs a control picture and cannot draw from text alone."
+_NEEDS_IMAGE = "It needs a picture to work on and cannot draw from text alone."
+_MULTI_STAGE = "It works in several stages with parts of their own, which the studio does not run."
+_NO_STEP_CALLBACK = "Its pipeline cannot be watched or stopped between steps, so the studio does not run it."
 
-REFUSED: Mapping[str, str] = MappingProxyType(
+UNSUPPORTED_CLASSES: Mapping[str, str] = MappingProxyType(
     {
         **dict.fromkeys(
             (
@@ -80,79 +80,81 @@ REFUSED: Mapping[str, str] = MappingProxyType(
                 "StableDiffusionXLControlNetPAGPipeline", "StableDiffusionXLControlNetPipeline",
                 "StableDiffusionXLControlNetUnionPipeline", "ZImageControlNetInpaintPipeline", "ZImageControlNetPipeline",
             ),
-            _CONTROL,
+            _NEEDS_CONTROL,
         ),
-        "ZImageOmniPipeline": _PICTURE,
+        "ZImageOmniPipeline": _NEEDS_IMAGE,
         **dict.fromkeys(
             (
                 "IFPipeline", "Kandinsky3Pipeline", "KandinskyCombinedPipeline", "KandinskyV22CombinedPipeline",
                 "StableCascadeCombinedPipeline", "WuerstchenCombinedPipeline",
             ),
-            _STAGES,
+            _MULTI_STAGE,
         ),
-        **dict.fromkeys(("PixArtAlphaPipeline", "PixArtSigmaPipeline", "PixArtSigmaPAGPipeline"), _STEPS),
+        **dict.fromkeys(("PixArtAlphaPipeline", "PixArtSigmaPipeline", "PixArtSigmaPAGPipeline"), _NO_STEP_CALLBACK),
         **dict.fromkeys(("HeliosPipeline", "HeliosPyramidPipeline"), "It makes videos."),
     }
 )  # fmt: skip
 """Classes that diffusers calls text-to-image and that cannot be used here, and why."""
 
 
-def _detect(header: Header) -> bool:
-    return bool(_class_in(header))
+def _detect_auto(header: SafetensorsHeader) -> bool:
+    return bool(_find_class_in_header(header))
 
 
-def _class_in(header: Header) -> str:
-    return next((name for name, row in ROWS.items() if row.mark and _parts.has_any(header, row.mark)), "")
+def _find_class_in_header(header: SafetensorsHeader) -> str:
+    return next((name for name, row in PIPELINE_DEFAULTS.items() if row.mark and _parts.has_any(header, row.mark)), "")
 
 
-def _class_of(weight: WeightFile) -> str:
-    header = _parts.header_of(weight)
+def _find_class(weight: WeightFile) -> str:
+    header = _parts.get_header(weight)
     if header is not None:
-        return _class_in(header)
+        return _find_class_in_header(header)
     try:
         return str(read_json(weight.path / "model_index.json").get("_class_name"))
     except ModelBroken:
         return ""
 
 
-def _describe(weight: WeightFile) -> Model:
-    name = _class_of(weight)
-    row = ROWS.get(name)
+def _describe_auto(weight: WeightFile) -> Model:
+    name = _find_class(weight)
+    row = PIPELINE_DEFAULTS.get(name)
     if row is None:
-        problem = REFUSED.get(name, "Its kind is not known.")
+        problem = UNSUPPORTED_CLASSES.get(name, "Its kind is not known.")
         return Model(id=weight.name, title=weight.name, family="auto", problem=problem)
     lacks = {Feature.STRENGTH, Feature.SAMPLER, Feature.LORA, Feature.VAE, Feature.HIRES}
     return Model(
         id=weight.name,
         title=weight.name,
         family="auto",
-        features=_parts.NO_CLIP - lacks - (set() if row.negative else {Feature.NEGATIVE_PROMPT}),
+        features=_parts.NON_CLIP_FEATURES - lacks - (set() if row.negative else {Feature.NEGATIVE_PROMPT}),
         sampling=Sampling(steps=row.steps, guidance=row.guidance, sampler="", combinations={}),
-        sizes=_parts.sizes(768 if name == "LatentConsistencyModelPipeline" else 1024, multiple=32, largest=2048),
+        sizes=_parts.build_sizes(768 if name == "LatentConsistencyModelPipeline" else 1024, multiple=32, largest=2048),
         max_batch=1,
         ignores=_parts.IGNORES_SYNTAX,
-        problem=_parts.transformer_problem(weight, (row.repo,)),
+        problem=_parts.find_transformer_problem(weight, (row.repo,)),
     )
 
 
-def _load(weight: WeightFile, options: LoadOptions) -> Any:
-    name = _class_of(weight)
+def _load_auto(weight: WeightFile, options: LoadOptions) -> Any:
+    name = _find_class(weight)
     if weight.is_folder:
         return _parts.load_folder(weight, options, name)
-    return _parts.load_transformer_file(weight, options, name, ROWS[name].transformer, (ROWS[name].repo,))
+    return _parts.load_transformer_file(
+        weight, options, name, PIPELINE_DEFAULTS[name].transformer, (PIPELINE_DEFAULTS[name].repo,)
+    )
 
 
-def _arguments(request: GenerationRequest, model: Model) -> dict[str, Any]:
+def _build_auto_arguments(request: GenerationRequest, model: Model) -> dict[str, Any]:
     return {"guidance_scale": request.guidance}
 
 
 PIPELINE = PipelineSpec(
     family="auto",
     title="Other diffusers pipelines",
-    pipeline_classes=(*ROWS, *REFUSED),
+    pipeline_classes=(*PIPELINE_DEFAULTS, *UNSUPPORTED_CLASSES),
     image_to_image="",
-    detect=_detect,
-    describe=_describe,
-    load=_load,
-    arguments=_arguments,
+    detect=_detect_auto,
+    describe=_describe_auto,
+    load=_load_auto,
+    arguments=_build_auto_arguments,
 )

@@ -9,9 +9,9 @@ from studio.core.model import Feature, Model, Sampling
 from studio.core.ports import LoadOptions, PipelineSpec
 from studio.core.request import GenerationRequest
 from studio.core.task import Task
-from studio.core.weights import Header, WeightFile
+from studio.core.weights import SafetensorsHeader, WeightFile
 from studio.pipelines.families import _parts
-from studio.pipelines.run.samplers import FLOW
+from studio.pipelines.run.samplers import FLOW_SAMPLERS
 
 _FIRST, _SECOND = "QwenImagePipeline", "QwenImage21Pipeline"
 _EDIT, _EDIT_PLUS = "QwenImageEditPipeline", "QwenImageEditPlusPipeline"
@@ -23,30 +23,30 @@ _PARTS = {
 }
 """Pipeline class -> transformer class, and the repo with the other parts."""
 _TASKS = {_FIRST: _parts.TASKS, _SECOND: frozenset({Task.TXT2IMG, Task.EDIT})}
-_SEVERAL = (_SECOND, _EDIT_PLUS)  # take more pictures than the one that is edited
+_MULTI_IMAGE = (_SECOND, _EDIT_PLUS)  # take more pictures than the one that is edited
 _SECOND_MARK = "txt_in.text_norm.weight"
 
 
-def _detect(header: Header) -> bool:
+def _detect_qwen_image(header: SafetensorsHeader) -> bool:
     first = _parts.has_any(header, "transformer_blocks.0.img_mod.1.weight") and _parts.has_any(
         header, "txt_norm.weight"
     )
     return first or _parts.has_any(header, _SECOND_MARK)
 
 
-def _class_of(weight: WeightFile) -> str:
+def _find_class(weight: WeightFile) -> str:
     """A file of the edit models has the same tensors as the first model's: only its name tells it."""
-    header = _parts.header_of(weight)
+    header = _parts.get_header(weight)
     if header is None:
-        return _parts.class_in(weight) or _FIRST
+        return _parts.read_class_name(weight) or _FIRST
     if _parts.has_any(header, _SECOND_MARK):
         return _SECOND
     name = weight.path.stem.lower()
     return _FIRST if "edit" not in name else _EDIT_PLUS if re.search(r"25\d\d|plus", name) else _EDIT
 
 
-def _describe(weight: WeightFile) -> Model:
-    name = _class_of(weight)
+def _describe_qwen_image(weight: WeightFile) -> Model:
+    name = _find_class(weight)
     # all but the first take pictures as references, not as something to start from: there is no second pass
     lacks = {Feature.VAE, *(() if name == _FIRST else (Feature.HIRES, Feature.STRENGTH))}
     return Model(
@@ -54,23 +54,23 @@ def _describe(weight: WeightFile) -> Model:
         title=weight.name,
         family="qwen_image",
         tasks=_TASKS.get(name, frozenset({Task.EDIT})),
-        features=_parts.NO_CLIP - lacks | ({Feature.REFERENCE} if name in _SEVERAL else set()),
-        sampling=Sampling(steps=50, guidance=4.0, sampler="Euler", combinations=dict(FLOW)),
-        sizes=_parts.sizes(1328, multiple=16, largest=2656),
+        features=_parts.NON_CLIP_FEATURES - lacks | ({Feature.REFERENCE} if name in _MULTI_IMAGE else set()),
+        sampling=Sampling(steps=50, guidance=4.0, sampler="Euler", combinations=dict(FLOW_SAMPLERS)),
+        sizes=_parts.build_sizes(1328, multiple=16, largest=2656),
         max_batch=1,
         ignores=_parts.IGNORES_SYNTAX,
-        problem=_parts.transformer_problem(weight, _PARTS[name][1]),
+        problem=_parts.find_transformer_problem(weight, _PARTS[name][1]),
     )
 
 
-def _load(weight: WeightFile, options: LoadOptions) -> Any:
-    name = _class_of(weight)
+def _load_qwen_image(weight: WeightFile, options: LoadOptions) -> Any:
+    name = _find_class(weight)
     if weight.is_folder:
         return _parts.load_folder(weight, options, name)
     return _parts.load_transformer_file(weight, options, name, *_PARTS[name])
 
 
-def _arguments(request: GenerationRequest, model: Model) -> dict[str, Any]:
+def _build_qwen_image_arguments(request: GenerationRequest, model: Model) -> dict[str, Any]:
     """The pipeline leaves guidance out when there is no negative prompt, so it always gets one; a real one replaces the
     blank. The blank fits one picture at a time, which is why `max_batch` is 1."""
     return {"true_cfg_scale": request.guidance, "negative_prompt": [" "]}
@@ -82,8 +82,8 @@ PIPELINE = PipelineSpec(
     pipeline_classes=(_FIRST, _SECOND, _EDIT, _EDIT_PLUS),
     image_to_image="QwenImageImg2ImgPipeline",
     inpaint="QwenImageInpaintPipeline",
-    detect=_detect,
-    describe=_describe,
-    load=_load,
-    arguments=_arguments,
+    detect=_detect_qwen_image,
+    describe=_describe_qwen_image,
+    load=_load_qwen_image,
+    arguments=_build_qwen_image_arguments,
 )

@@ -6,21 +6,21 @@ from typing import Any
 
 from studio.core.model import Model, Sampling
 from studio.core.ports import LoadOptions, PipelineSpec
-from studio.core.weights import Header, WeightFile
+from studio.core.weights import SafetensorsHeader, WeightFile
 from studio.pipelines.families import _clip, _parts
-from studio.pipelines.run.samplers import DIFFUSION
+from studio.pipelines.run.samplers import DIFFUSION_SAMPLERS
 
 _EMBEDDED = "embedded"
 
 
-def _detect(header: Header) -> bool:
-    return _clip.text_width(header) not in (0, 1024)
+def _detect_sd15(header: SafetensorsHeader) -> bool:
+    return _clip.read_text_width(header) not in (0, 1024)
 
 
-def _describe(weight: WeightFile) -> Model:
-    trained = _clip.trained(weight)
+def _describe_sd15(weight: WeightFile) -> Model:
+    trained = _clip.detect_training(weight)
     embedded = weight.name == _EMBEDDED
-    side = _clip.native_side(weight, 512) if weight.is_folder else 512
+    side = _clip.read_native_side(weight, 512) if weight.is_folder else 512
     return Model(
         id=weight.name,
         title="Easel embedded (small, offline)" if embedded else weight.name,
@@ -29,28 +29,28 @@ def _describe(weight: WeightFile) -> Model:
         features=trained.features,
         ignores=trained.ignores,
         sampling=Sampling(
-            steps=20, guidance=3.0 if embedded else 7.0, sampler="DPM++ 2M", combinations=dict(DIFFUSION)
+            steps=20, guidance=3.0 if embedded else 7.0, sampler="DPM++ 2M", combinations=dict(DIFFUSION_SAMPLERS)
         ),
-        sizes=_clip.sizes(side),
-        problem=_clip.problem(weight),
+        sizes=_clip.build_clip_sizes(side),
+        problem=_clip.find_problem(weight),
         note=f"A demonstration model: single everyday things, {side} px." if embedded else "",
     )
 
 
-def _load(weight: WeightFile, options: LoadOptions) -> Any:
-    prediction = _parts.stated_prediction(weight) or "epsilon"
-    return _clip.load(weight, options, "sd15", prediction, "<|endoftext|>")
+def _load_sd15(weight: WeightFile, options: LoadOptions) -> Any:
+    prediction = _parts.read_prediction_type(weight) or "epsilon"
+    return _clip.load_clip_pipeline(weight, options, "sd15", prediction, "<|endoftext|>")
 
 
 PIPELINE = PipelineSpec(
     family="sd15",
     title="Stable Diffusion 1.5",
-    pipeline_classes=_clip.CLASSES,
+    pipeline_classes=_clip.PIPELINE_CLASSES,
     image_to_image="StableDiffusionImg2ImgPipeline",
     inpaint="StableDiffusionInpaintPipeline",
-    detect=_detect,
-    describe=_describe,
-    load=_load,
-    arguments=_clip.arguments,
+    detect=_detect_sd15,
+    describe=_describe_sd15,
+    load=_load_sd15,
+    arguments=_clip.build_clip_arguments,
     clip=True,
 )

@@ -12,33 +12,33 @@ from typing import Any
 
 from studio.core.model import Model, Sampling
 from studio.core.ports import LoadOptions, PipelineSpec
-from studio.core.weights import Header, WeightFile
+from studio.core.weights import SafetensorsHeader, WeightFile
 from studio.pipelines.families import _clip, _parts
-from studio.pipelines.run.samplers import DIFFUSION
+from studio.pipelines.run.samplers import DIFFUSION_SAMPLERS
 
 _NOTE = 'Drawn as a {side} px model that predicts {what}. If pictures are noise, put a file "{stem}.json" with {{"prediction_type": "{other}"}} beside it.'
 
 
-def _detect(header: Header) -> bool:
-    return _clip.text_width(header) == 1024
+def _detect_sd2(header: SafetensorsHeader) -> bool:
+    return _clip.read_text_width(header) == 1024
 
 
-def _prediction(weight: WeightFile) -> str:
-    stated = _parts.stated_prediction(weight)
+def _guess_prediction(weight: WeightFile) -> str:
+    stated = _parts.read_prediction_type(weight)
     if stated:
         return stated
-    header = _parts.header_of(weight)
+    header = _parts.get_header(weight)
     resolution = header.metadata.get("modelspec.resolution", "") if header else ""
     base = resolution.startswith("512") or re.search(r"(?<!\d)512(?!\d)", weight.path.stem)
     return "epsilon" if base else "v_prediction"
 
 
-def _describe(weight: WeightFile) -> Model:
-    trained = _clip.trained(weight)
+def _describe_sd2(weight: WeightFile) -> Model:
+    trained = _clip.detect_training(weight)
     if weight.is_folder:
-        side, note = _clip.native_side(weight, 768), ""
+        side, note = _clip.read_native_side(weight, 768), ""
     else:
-        v = _prediction(weight) == "v_prediction"
+        v = _guess_prediction(weight) == "v_prediction"
         side = 768 if v else 512
         what, other = ("v", "epsilon") if v else ("the noise", "v_prediction")
         note = _NOTE.format(side=side, what=what, stem=weight.path.stem, other=other)
@@ -49,26 +49,26 @@ def _describe(weight: WeightFile) -> Model:
         tasks=trained.tasks,
         features=trained.features,
         ignores=trained.ignores,
-        sampling=Sampling(steps=20, guidance=7.0, sampler="DPM++ 2M", combinations=dict(DIFFUSION)),
-        sizes=_clip.sizes(side),
-        problem=_clip.problem(weight),
+        sampling=Sampling(steps=20, guidance=7.0, sampler="DPM++ 2M", combinations=dict(DIFFUSION_SAMPLERS)),
+        sizes=_clip.build_clip_sizes(side),
+        problem=_clip.find_problem(weight),
         note=note,
     )
 
 
-def _load(weight: WeightFile, options: LoadOptions) -> Any:
-    return _clip.load(weight, options, "sd2", "" if weight.is_folder else _prediction(weight), "!")
+def _load_sd2(weight: WeightFile, options: LoadOptions) -> Any:
+    return _clip.load_clip_pipeline(weight, options, "sd2", "" if weight.is_folder else _guess_prediction(weight), "!")
 
 
 PIPELINE = PipelineSpec(
     family="sd2",
     title="Stable Diffusion 2",
-    pipeline_classes=_clip.CLASSES,
+    pipeline_classes=_clip.PIPELINE_CLASSES,
     image_to_image="StableDiffusionImg2ImgPipeline",
     inpaint="StableDiffusionInpaintPipeline",
-    detect=_detect,
-    describe=_describe,
-    load=_load,
-    arguments=_clip.arguments,
+    detect=_detect_sd2,
+    describe=_describe_sd2,
+    load=_load_sd2,
+    arguments=_clip.build_clip_arguments,
     clip=True,
 )

@@ -7,9 +7,9 @@ from typing import Any
 from studio.core.model import Model, Sampling
 from studio.core.ports import LoadOptions, PipelineSpec
 from studio.core.request import GenerationRequest
-from studio.core.weights import Header, WeightFile
+from studio.core.weights import SafetensorsHeader, WeightFile
 from studio.pipelines.families import _parts
-from studio.pipelines.run.samplers import FLOW
+from studio.pipelines.run.samplers import FLOW_SAMPLERS
 
 _CLASS = "StableDiffusion3Pipeline"
 _MEDIUM_3, _MEDIUM, _LARGE = (
@@ -20,44 +20,44 @@ _MEDIUM_3, _MEDIUM, _LARGE = (
 _POSITIONS_3 = 36864  # 192² positions in SD3 medium, 384² in 3.5 medium
 
 
-def _detect(header: Header) -> bool:
+def _detect_sd3(header: SafetensorsHeader) -> bool:
     return _parts.has_any(header, "joint_blocks.0.context_block.adaLN_modulation.1.bias")
 
 
-def _repos(weight: WeightFile) -> tuple[str, ...]:
-    header = _parts.header_of(weight)
+def _find_repos(weight: WeightFile) -> tuple[str, ...]:
+    header = _parts.get_header(weight)
     if header is None:
         return ()
     if _parts.has_any(header, "joint_blocks.37.x_block.mlp.fc1.weight"):
         return (_LARGE,)
-    positions = _parts.shape_of(header, "pos_embed")
+    positions = _parts.find_shape(header, "pos_embed")
     return (_MEDIUM_3,) if len(positions) > 1 and positions[1] == _POSITIONS_3 else (_MEDIUM,)
 
 
-def _describe(weight: WeightFile) -> Model:
+def _describe_sd3(weight: WeightFile) -> Model:
     turbo = "turbo" in weight.name.lower()
     return Model(
         id=weight.name,
         title=weight.name,
         family="sd3",
         tasks=_parts.TASKS,
-        features=_parts.NO_CLIP,
+        features=_parts.NON_CLIP_FEATURES,
         sampling=Sampling(
-            steps=4 if turbo else 28, guidance=0.0 if turbo else 4.5, sampler="Euler", combinations=dict(FLOW)
+            steps=4 if turbo else 28, guidance=0.0 if turbo else 4.5, sampler="Euler", combinations=dict(FLOW_SAMPLERS)
         ),
-        sizes=_parts.sizes(1024, multiple=16, largest=2048),
+        sizes=_parts.build_sizes(1024, multiple=16, largest=2048),
         ignores=_parts.IGNORES_SYNTAX,
-        problem=_parts.transformer_problem(weight, _repos(weight)),
+        problem=_parts.find_transformer_problem(weight, _find_repos(weight)),
     )
 
 
-def _load(weight: WeightFile, options: LoadOptions) -> Any:
+def _load_sd3(weight: WeightFile, options: LoadOptions) -> Any:
     if weight.is_folder:
         return _parts.load_folder(weight, options, _CLASS)
-    return _parts.load_transformer_file(weight, options, _CLASS, "SD3Transformer2DModel", _repos(weight))
+    return _parts.load_transformer_file(weight, options, _CLASS, "SD3Transformer2DModel", _find_repos(weight))
 
 
-def _arguments(request: GenerationRequest, model: Model) -> dict[str, Any]:
+def _build_sd3_arguments(request: GenerationRequest, model: Model) -> dict[str, Any]:
     return {"guidance_scale": request.guidance, "max_sequence_length": 256}
 
 
@@ -67,8 +67,8 @@ PIPELINE = PipelineSpec(
     pipeline_classes=(_CLASS, "StableDiffusion3PAGPipeline"),
     image_to_image="StableDiffusion3Img2ImgPipeline",
     inpaint="StableDiffusion3InpaintPipeline",
-    detect=_detect,
-    describe=_describe,
-    load=_load,
-    arguments=_arguments,
+    detect=_detect_sd3,
+    describe=_describe_sd3,
+    load=_load_sd3,
+    arguments=_build_sd3_arguments,
 )

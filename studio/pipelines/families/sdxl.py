@@ -6,9 +6,9 @@ from typing import Any
 
 from studio.core.model import Model, Sampling, Sizes
 from studio.core.ports import LoadOptions, PipelineSpec
-from studio.core.weights import Header, WeightFile
+from studio.core.weights import SafetensorsHeader, WeightFile
 from studio.pipelines.families import _clip, _parts
-from studio.pipelines.run.samplers import DIFFUSION
+from studio.pipelines.run.samplers import DIFFUSION_SAMPLERS
 
 _CLASSES = (
     "StableDiffusionXLPipeline", "StableDiffusionXLInpaintPipeline", "StableDiffusionXLInstructPix2PixPipeline",
@@ -21,14 +21,14 @@ _TEXT = "conditioner.embedders.1.model.positional_embedding"
 _REFINER = "conditioner.embedders.0.model.positional_embedding"
 
 
-def _detect(header: Header) -> bool:
+def _detect_sdxl(header: SafetensorsHeader) -> bool:
     return _parts.has_any(header, "label_emb.0.0.weight", "add_embedding.linear_1.weight") and (
         _parts.has_any(header, "input_blocks.4.1.proj_in.weight", "input_blocks.4.1.norm.weight")
         or any(name.startswith(("down_blocks.1.attentions.", "down_blocks.2.attentions.")) for name in header.shapes)
     )
 
 
-def _problem(weight: WeightFile) -> str:
+def _find_sdxl_problem(weight: WeightFile) -> str:
     header = weight.header
     if weight.is_folder or header is None:
         return ""
@@ -40,11 +40,11 @@ def _problem(weight: WeightFile) -> str:
     return f"It holds no {' and no '.join(lacks)}." if lacks else ""
 
 
-def _describe(weight: WeightFile) -> Model:
-    trained, sizes = _clip.trained(weight), _SIZES
+def _describe_sdxl(weight: WeightFile) -> Model:
+    trained, sizes = _clip.detect_training(weight), _SIZES
     if weight.is_folder:
-        side = _clip.native_side(weight, 1024)
-        sizes = _SIZES if side == 1024 else _clip.sizes(side)
+        side = _clip.read_native_side(weight, 1024)
+        sizes = _SIZES if side == 1024 else _clip.build_clip_sizes(side)
     return Model(
         id=weight.name,
         title=weight.name,
@@ -52,25 +52,25 @@ def _describe(weight: WeightFile) -> Model:
         tasks=trained.tasks,
         features=trained.features,
         ignores=trained.ignores,
-        sampling=Sampling(steps=25, guidance=6.0, sampler="DPM++ 2M", combinations=dict(DIFFUSION)),
+        sampling=Sampling(steps=25, guidance=6.0, sampler="DPM++ 2M", combinations=dict(DIFFUSION_SAMPLERS)),
         sizes=sizes,
-        problem=_problem(weight),
+        problem=_find_sdxl_problem(weight),
     )
 
 
-def _load(weight: WeightFile, options: LoadOptions) -> Any:
-    class_name = _clip.trained(weight).class_of(_CLASSES)
+def _load_sdxl(weight: WeightFile, options: LoadOptions) -> Any:
+    class_name = _clip.detect_training(weight).pick_class(_CLASSES)
     if weight.is_folder:
         return _parts.load_folder(weight, options, class_name, add_watermarker=False)
     config = _parts.CONFIGS / "sdxl"
-    prediction = _parts.stated_prediction(weight) or "epsilon"
-    header = _parts.header_of(weight)
+    prediction = _parts.read_prediction_type(weight) or "epsilon"
+    header = _parts.get_header(weight)
     terminal = header is not None and "ztsnr" in header.shapes
     return _parts.load_file(
         weight, options, class_name, config, add_watermarker=False,
-        tokenizer=_parts.clip_tokenizer(), tokenizer_2=_parts.clip_tokenizer("!"),
-        scheduler=_parts.clip_scheduler(config, prediction, rescale_betas_zero_snr=terminal),
-        **_clip.unet(weight, options, config),
+        tokenizer=_parts.load_clip_tokenizer(), tokenizer_2=_parts.load_clip_tokenizer("!"),
+        scheduler=_parts.load_clip_scheduler(config, prediction, rescale_betas_zero_snr=terminal),
+        **_clip.load_unet(weight, options, config),
     )  # fmt: skip
 
 
@@ -80,9 +80,9 @@ PIPELINE = PipelineSpec(
     pipeline_classes=(*_CLASSES, "StableDiffusionXLPAGPipeline"),
     image_to_image="StableDiffusionXLImg2ImgPipeline",
     inpaint="StableDiffusionXLInpaintPipeline",
-    detect=_detect,
-    describe=_describe,
-    load=_load,
-    arguments=_clip.arguments,
+    detect=_detect_sdxl,
+    describe=_describe_sdxl,
+    load=_load_sdxl,
+    arguments=_clip.build_clip_arguments,
     clip=True,
 )

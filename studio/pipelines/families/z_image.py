@@ -7,17 +7,17 @@ from typing import Any
 from studio.core.model import Feature, Model, Sampling
 from studio.core.ports import LoadOptions, PipelineSpec
 from studio.core.request import GenerationRequest
-from studio.core.weights import Header, WeightFile
-from studio.pipelines.catalog.model_folders import component_config
+from studio.core.weights import SafetensorsHeader, WeightFile
+from studio.pipelines.catalog.model_folders import read_component_config
 from studio.pipelines.families import _parts
-from studio.pipelines.run.samplers import FLOW
+from studio.pipelines.run.samplers import FLOW_SAMPLERS
 
 _CLASS = "ZImagePipeline"
 _TURBO, _BASE = "Tongyi-MAI/Z-Image-Turbo", "Tongyi-MAI/Z-Image"
 _TURBO_SHIFT = 3.0  # of the scheduler that turbo is published with; the base has 6
 
 
-def _detect(header: Header) -> bool:
+def _detect_z_image(header: SafetensorsHeader) -> bool:
     return _parts.has_any(header, "layers.0.adaLN_modulation.0.weight") and _parts.has_any(
         header, "cap_embedder.0.weight"
     )
@@ -26,15 +26,15 @@ def _detect(header: Header) -> bool:
 def _is_turbo(weight: WeightFile) -> bool:
     """By the scheduler of a folder. A single file is turbo when its name says so, or when only turbo's parts are here."""
     if weight.is_folder:
-        return component_config(weight.path, "scheduler").get("shift") == _TURBO_SHIFT
-    return "turbo" in weight.name.lower() or _parts.companion(weight, (_BASE,)) is None
+        return read_component_config(weight.path, "scheduler").get("shift") == _TURBO_SHIFT
+    return "turbo" in weight.name.lower() or _parts.find_companion(weight, (_BASE,)) is None
 
 
-def _repos(weight: WeightFile) -> tuple[str, ...]:
+def _find_repos(weight: WeightFile) -> tuple[str, ...]:
     return (_TURBO, _BASE) if _is_turbo(weight) else (_BASE, _TURBO)
 
 
-def _describe(weight: WeightFile) -> Model:
+def _describe_z_image(weight: WeightFile) -> Model:
     turbo = _is_turbo(weight)
     lacks = {Feature.VAE, *([Feature.NEGATIVE_PROMPT, Feature.GUIDANCE] if turbo else [])}
     return Model(
@@ -42,23 +42,23 @@ def _describe(weight: WeightFile) -> Model:
         title=weight.name,
         family="z_image",
         tasks=_parts.TASKS,
-        features=_parts.NO_CLIP - lacks,
+        features=_parts.NON_CLIP_FEATURES - lacks,
         sampling=Sampling(
-            steps=9 if turbo else 50, guidance=0.0 if turbo else 5.0, sampler="Euler", combinations=dict(FLOW)
+            steps=9 if turbo else 50, guidance=0.0 if turbo else 5.0, sampler="Euler", combinations=dict(FLOW_SAMPLERS)
         ),
-        sizes=_parts.sizes(1024, multiple=16, largest=2048),
+        sizes=_parts.build_sizes(1024, multiple=16, largest=2048),
         ignores=_parts.IGNORES_SYNTAX,
-        problem=_parts.transformer_problem(weight, _repos(weight)),
+        problem=_parts.find_transformer_problem(weight, _find_repos(weight)),
     )
 
 
-def _load(weight: WeightFile, options: LoadOptions) -> Any:
+def _load_z_image(weight: WeightFile, options: LoadOptions) -> Any:
     if weight.is_folder:
         return _parts.load_folder(weight, options, _CLASS)
-    return _parts.load_transformer_file(weight, options, _CLASS, "ZImageTransformer2DModel", _repos(weight))
+    return _parts.load_transformer_file(weight, options, _CLASS, "ZImageTransformer2DModel", _find_repos(weight))
 
 
-def _arguments(request: GenerationRequest, model: Model) -> dict[str, Any]:
+def _build_z_image_arguments(request: GenerationRequest, model: Model) -> dict[str, Any]:
     return {"guidance_scale": request.guidance, "max_sequence_length": 512}
 
 
@@ -68,8 +68,8 @@ PIPELINE = PipelineSpec(
     pipeline_classes=(_CLASS,),
     image_to_image="ZImageImg2ImgPipeline",
     inpaint="ZImageInpaintPipeline",
-    detect=_detect,
-    describe=_describe,
-    load=_load,
-    arguments=_arguments,
+    detect=_detect_z_image,
+    describe=_describe_z_image,
+    load=_load_z_image,
+    arguments=_build_z_image_arguments,
 )

@@ -12,7 +12,7 @@ from typing import Any
 
 
 @contextmanager
-def composing(unet: Any, weights: tuple[float, ...], pictures: int) -> Iterator[None]:
+def compose_conditions(unet: Any, weights: tuple[float, ...], pictures: int) -> Iterator[None]:
     """Within the block, `unet` takes embeddings in which one condition per weight lies side by side along the sequence (and
     pooled ones side by side along their width), and answers as if there were one condition that is all of them.
 
@@ -20,7 +20,7 @@ def composing(unet: Any, weights: tuple[float, ...], pictures: int) -> Iterator[
     conditions against, and their mean by weight is the answer.
     """
     before = vars(unet).get("forward")
-    unet.forward = _forward(unet.forward, weights, pictures)
+    unet.forward = _build_composed_forward(unet.forward, weights, pictures)
     try:
         yield
     finally:
@@ -30,50 +30,53 @@ def composing(unet: Any, weights: tuple[float, ...], pictures: int) -> Iterator[
             unet.forward = before
 
 
-def _forward(forward: Any, weights: tuple[float, ...], pictures: int) -> Any:
+def _build_composed_forward(forward: Any, weights: tuple[float, ...], pictures: int) -> Any:
     count = len(weights)
 
-    def composed(
+    def forward_composed(
         sample: Any, timestep: Any, *, encoder_hidden_states: Any, return_dict: bool = True, **rest: Any
     ) -> Any:
         import torch
 
         guided = sample.shape[0] == 2 * pictures
 
-        def spread(value: Any) -> Any:
+        def repeat_conditions(value: Any) -> Any:
             """One copy per condition, of everything that comes per picture."""
             if isinstance(value, torch.Tensor):
                 if value.ndim == 0 or value.shape[0] != sample.shape[0]:
                     return value
                 return torch.cat([*([value[:pictures]] if guided else []), *[value[-pictures:]] * count])
             if isinstance(value, Mapping):
-                return {key: part(item) if key == "text_embeds" else spread(item) for key, item in value.items()}
-            return type(value)(map(spread, value)) if isinstance(value, list | tuple) else value
+                return {
+                    key: split_conditions(item) if key == "text_embeds" else repeat_conditions(item)
+                    for key, item in value.items()
+                }
+            return type(value)(map(repeat_conditions, value)) if isinstance(value, list | tuple) else value
 
-        def part(value: torch.Tensor) -> torch.Tensor:
+        def split_conditions(value: torch.Tensor) -> torch.Tensor:
             """Conditions that lie side by side, one below the other."""
             along = value.shape[1] // count
             negative = [value[:pictures, :along]] if guided else []
             return torch.cat([*negative, *value[-pictures:].split(along, dim=1)])
 
         noise = forward(
-            spread(sample),
-            spread(timestep),
-            encoder_hidden_states=part(encoder_hidden_states),
+            repeat_conditions(sample),
+            repeat_conditions(timestep),
+            encoder_hidden_states=split_conditions(encoder_hidden_states),
             return_dict=False,
-            **{key: spread(value) for key, value in rest.items()},
+            **{key: repeat_conditions(value) for key, value in rest.items()},
         )[0]
-        answer = _combined(noise.split(pictures), weights, guided=guided)
+        answer = _combine_noises(noise.split(pictures), weights, guided=guided)
         if not return_dict:
             return (answer,)
         from diffusers.models.unets.unet_2d_condition import UNet2DConditionOutput
 
         return UNet2DConditionOutput(sample=answer)
 
-    return composed
+    return forward_composed
 
 
-def _combined(noises: tuple[Any, ...], weights: tuple[float, ...], *, guided: bool) -> Any:
+def _combine_noises(noises: tuple[Any, ...], weights: tuple[float, ...], *, guided: bool) -> Any:
     import torch
 
     if not guided:

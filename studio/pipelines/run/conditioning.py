@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from studio.core.request import GenerationRequest
-from studio.pipelines.run.composition import composing
-from studio.pipelines.run.encoders import Embeds, encoders_of
+from studio.pipelines.run.composition import compose_conditions
+from studio.pipelines.run.encoders import Embeds, build_encoders
 from studio.prompting import grammar
 from studio.prompting.chunks import Chunk
 from studio.prompting.emphasis import Part, Segment
@@ -42,8 +42,8 @@ class Conditioning:
     def arguments(self) -> dict[str, Any]:
         """The pipeline call's keyword arguments: `prompt_embeds` and `negative_prompt_embeds`, (pictures, tokens, width),
         and for SDXL the two pooled ones, (pictures, width)."""
-        hidden, pooled = self._positive(self._states[0])
-        negative, negative_pooled = self._negative(self._states[0])
+        hidden, pooled = self._build_positive(self._states[0])
+        negative, negative_pooled = self._build_negative(self._states[0])
         found = {"prompt_embeds": hidden, "negative_prompt_embeds": negative}
         if pooled is not None:
             found |= {"pooled_prompt_embeds": pooled, "negative_pooled_prompt_embeds": negative_pooled}
@@ -56,35 +56,35 @@ class Conditioning:
         sampler that calls the UNet twice per step, both calls belong to the same step of the prompt.
         """
         order = getattr(self._pipe.scheduler, "order", 1)
-        state = self._state(step // order)
-        if step < 1 or state is self._state((step - 1) // order):
+        state = self._find_state(step // order)
+        if step < 1 or state is self._find_state((step - 1) // order):
             return None
-        hidden, pooled = self._positive(state)
+        hidden, pooled = self._build_positive(state)
         if self._pipe.do_classifier_free_guidance if guided is None else guided:
             import torch
 
-            negative, negative_pooled = self._negative(state)
+            negative, negative_pooled = self._build_negative(state)
             hidden = torch.cat([negative, hidden])
             pooled = (
                 torch.cat([negative_pooled, pooled]) if pooled is not None and negative_pooled is not None else None
             )
         return {"prompt_embeds": hidden} if pooled is None else {"prompt_embeds": hidden, "add_text_embeds": pooled}
 
-    def composed(self, pipe: Any) -> AbstractContextManager[None]:
+    def apply_composition(self, pipe: Any) -> AbstractContextManager[None]:
         """For the time of a run, let the UNet answer for all conditions that AND joins, by their weights. Nothing is left
         behind; with one condition nothing is done."""
-        return composing(pipe.unet, self._weights, self._pictures) if len(self._weights) > 1 else nullcontext()
+        return compose_conditions(pipe.unet, self._weights, self._pictures) if len(self._weights) > 1 else nullcontext()
 
-    def _state(self, step: int) -> _State:
+    def _find_state(self, step: int) -> _State:
         return next((state for state in self._states if step < state.end), self._states[-1])
 
-    def _positive(self, state: _State) -> tuple[torch.Tensor, torch.Tensor | None]:
-        return self._spread(state.positive)
+    def _build_positive(self, state: _State) -> tuple[torch.Tensor, torch.Tensor | None]:
+        return self._batch_conditions(state.positive)
 
-    def _negative(self, state: _State) -> tuple[torch.Tensor, torch.Tensor | None]:
-        return self._spread((state.negative,) * len(self._weights))
+    def _build_negative(self, state: _State) -> tuple[torch.Tensor, torch.Tensor | None]:
+        return self._batch_conditions((state.negative,) * len(self._weights))
 
-    def _spread(self, conditions: tuple[Embeds, ...]) -> tuple[torch.Tensor, torch.Tensor | None]:
+    def _batch_conditions(self, conditions: tuple[Embeds, ...]) -> tuple[torch.Tensor, torch.Tensor | None]:
         import torch
 
         hidden = torch.cat([embeds.hidden for embeds in conditions], dim=1).repeat(self._pictures, 1, 1)
@@ -92,7 +92,7 @@ class Conditioning:
         return hidden, torch.cat(pooled, dim=1).repeat(self._pictures, 1) if pooled else None
 
 
-def encode(
+def encode_prompts(
     pipe: Any, request: GenerationRequest, *, steps: int, pictures: int, first_pass: int | None = None
 ) -> Conditioning:
     """The conditioning of `request` for one pass of `pipe` with `steps` steps over `pictures` pictures.
@@ -105,15 +105,18 @@ def encode(
     Raises:
         InvalidRequest: a clip skip beyond the encoder's layers.
     """
-    positive = grammar.schedule(request.prompt, steps, first_pass=first_pass)
-    negative = grammar.schedule(request.negative_prompt, steps, first_pass=first_pass, conjunction=False)
+    positive = grammar.schedule_prompt(request.prompt, steps, first_pass=first_pass)
+    negative = grammar.schedule_prompt(request.negative_prompt, steps, first_pass=first_pass, conjunction=False)
     embedder = _Embedder(pipe, request.clip_skip)
     zero = not request.negative_prompt.strip() and bool(getattr(pipe.config, "force_zeros_for_empty_prompt", False))
     told = [
         (
             end,
-            [_scaled(condition.parts, request.prompt_weight) for condition in _until(positive, end).conditions],
-            _scaled(_until(negative, end).conditions[0].parts, request.negative_weight),
+            [
+                _scale_weights(condition.parts, request.prompt_weight)
+                for condition in _find_stage(positive, end).conditions
+            ],
+            _scale_weights(_find_stage(negative, end).conditions[0].parts, request.negative_weight),
         )
         for end in sorted({stage.end for stage in (*positive, *negative)})
     ]
@@ -122,7 +125,7 @@ def encode(
     for end, conditions, against in told:
         for_it = tuple(embedder.embed(parts, length) for parts in conditions)
         against_it = embedder.embed(against, length)
-        states.append(_State(end, for_it, against_it.zeroed() if zero and embedder.pooled else against_it))
+        states.append(_State(end, for_it, against_it.to_zeros() if zero and embedder.pooled else against_it))
     return Conditioning(pipe, states, tuple(condition.weight for condition in positive[0].conditions), pictures)
 
 
@@ -130,7 +133,7 @@ class _Embedder:
     """All text encoders of a pipeline as one, each text read once."""
 
     def __init__(self, pipe: Any, clip_skip: int | None) -> None:
-        self._encoders = encoders_of(pipe, clip_skip)
+        self._encoders = build_encoders(pipe, clip_skip)
         self._chunked: dict[tuple[Part, ...], list[list[Chunk]]] = {}
         self._embedded: dict[tuple[tuple[Part, ...], int], Embeds] = {}
         self.pooled = any(encoder.pools for encoder in self._encoders)
@@ -157,11 +160,11 @@ class _Embedder:
         return self._embedded[parts, length]
 
 
-def _until(stages: tuple[grammar.Stage, ...], end: int) -> grammar.Stage:
+def _find_stage(stages: tuple[grammar.PromptStage, ...], end: int) -> grammar.PromptStage:
     return next(stage for stage in stages if end <= stage.end)
 
 
-def _scaled(parts: tuple[Part, ...], factor: float) -> tuple[Part, ...]:
+def _scale_weights(parts: tuple[Part, ...], factor: float) -> tuple[Part, ...]:
     """The text as if it stood in `( … :factor)`."""
     if factor == 1:
         return parts

@@ -16,7 +16,7 @@ from studio.core.request import GenerationRequest
 from studio.core.task import Task
 from studio.pipelines import device_memory
 from studio.pipelines.run import conditioning, noise
-from studio.pipelines.run.live_preview import Prediction, Previewer, as_map, can_show
+from studio.pipelines.run.live_preview import Previewer, StepRecorder, can_show, unpack_latents
 from studio.pipelines.run.samplers import make_scheduler
 
 
@@ -47,7 +47,7 @@ class Pass:
     latents: bool = False
 
 
-def view(pipe: Any, *, class_name: str | None = None, **parts: Any) -> Any:
+def make_pipeline_view(pipe: Any, *, class_name: str | None = None, **parts: Any) -> Any:
     """A pipeline of this run alone around `pipe`'s components, with `parts` in place of some of them. What is set on it
     (scheduler, VAE, tokenizer) is never seen by the resident one."""
     import diffusers
@@ -67,7 +67,7 @@ def view(pipe: Any, *, class_name: str | None = None, **parts: Any) -> Any:
     return fresh
 
 
-def scheduler_for(pipe: Any, request: GenerationRequest, model: Model) -> Any:
+def choose_scheduler(pipe: Any, request: GenerationRequest, model: Model) -> Any:
     """A fresh scheduler: the request's sampler, else the model's default one, else a new one of the checkpoint's own kind."""
     config, sampling = pipe.scheduler.config, model.sampling
     if not sampling.combinations:
@@ -77,19 +77,19 @@ def scheduler_for(pipe: Any, request: GenerationRequest, model: Model) -> Any:
     return make_scheduler(sampler, schedule, config, xl="XL" in type(pipe).__name__)
 
 
-def run(pipe: Any, task: Pass, previewer: Previewer, progress: Progress, ctx: JobContext) -> Any:
+def run_pass(pipe: Any, task: Pass, previewer: Previewer, progress: Progress, ctx: JobContext) -> Any:
     """The pictures of `task` as a list of PIL RGB, or its latents as the pipeline holds them.
 
     `pipe` is a view with its own scheduler. Leaves no trace in the shared components, cancelled or not.
     """
-    with ctx.stage("encode"):
-        prompts, conditions = _prompts(pipe, task)
-    generators = noise.prepare(pipe, task.seeds, task.request.variation_strength)
+    with ctx.phase("encode"):
+        prompts, conditions = _build_prompts(pipe, task)
+    generators = noise.prepare_generators(pipe, task.seeds, task.request.variation_strength)
     accepted = inspect.signature(pipe.__call__).parameters
     arguments = {
         **task.spec.arguments(task.request, task.model),
         **prompts,
-        **_watched(accepted, _callback(pipe, task, conditions, previewer, progress, ctx)),
+        **_build_callback_arguments(accepted, _make_step_callback(pipe, task, conditions, previewer, progress, ctx)),
         "num_inference_steps": task.request.steps,
         "generator": generators,
         "output_type": "latent" if task.latents else "pil",
@@ -98,15 +98,17 @@ def run(pipe: Any, task: Pass, previewer: Previewer, progress: Progress, ctx: Jo
     for name in ("width", "height"):
         if name in accepted:
             arguments[name] = getattr(task.request, name)
-    with conditions.composed(pipe) if conditions else nullcontext(), _stages(pipe, ctx):
+    with conditions.apply_composition(pipe) if conditions else nullcontext(), _time_phases(pipe, ctx):
         images = pipe(**arguments).images
     return images if task.latents else [image.convert("RGB") for image in images]
 
 
-def _prompts(pipe: Any, task: Pass) -> tuple[dict[str, Any], conditioning.Conditioning | None]:
+def _build_prompts(pipe: Any, task: Pass) -> tuple[dict[str, Any], conditioning.Conditioning | None]:
     request, pictures = task.request, len(task.seeds)
     if task.spec.clip and request.task is not Task.EDIT:  # instructions are plain text, guided in two directions
-        found = conditioning.encode(pipe, request, steps=task.steps, pictures=pictures, first_pass=task.first_pass)
+        found = conditioning.encode_prompts(
+            pipe, request, steps=task.steps, pictures=pictures, first_pass=task.first_pass
+        )
         return found.arguments(), found
     prompts: dict[str, Any] = {"prompt": [request.prompt] * pictures}
     if "negative_prompt" in inspect.signature(pipe.__call__).parameters and request.negative_prompt.strip():
@@ -114,14 +116,14 @@ def _prompts(pipe: Any, task: Pass) -> tuple[dict[str, Any], conditioning.Condit
     return prompts, None
 
 
-def _watched(accepted: Collection[str], after_step: Callable[..., dict[str, Any]]) -> dict[str, Any]:
+def _build_callback_arguments(accepted: Collection[str], after_step: Callable[..., dict[str, Any]]) -> dict[str, Any]:
     """The arguments that let the pipeline call `after_step`: under its name of today, or of 2022 in the few that kept it."""
     if "callback_on_step_end" in accepted:
         return {"callback_on_step_end": after_step}
     return {"callback": lambda step, timestep, latents: after_step(None, step, timestep, {"latents": latents})}
 
 
-def _callback(
+def _make_step_callback(
     pipe: Any,
     task: Pass,
     conditions: conditioning.Conditioning | None,
@@ -129,7 +131,7 @@ def _callback(
     progress: Progress,
     ctx: JobContext,
 ) -> Callable[..., dict[str, Any]]:
-    preview = _preview(pipe, task, previewer, ctx) if ctx.settings.previews else None
+    preview = _make_preview(pipe, task, previewer, ctx) if ctx.settings.previews else None
 
     def after_step(_: Any, index: int, timestep: Any, tensors: dict[str, Any]) -> dict[str, Any]:
         calls = getattr(pipe, "num_timesteps", task.steps)  # samplers of second order call the model twice a step
@@ -141,37 +143,39 @@ def _callback(
     return after_step
 
 
-def _preview(pipe: Any, task: Pass, previewer: Previewer, ctx: JobContext) -> Callable[[], Image.Image]:
-    prediction = Prediction(pipe.scheduler)
+def _make_preview(pipe: Any, task: Pass, previewer: Previewer, ctx: JobContext) -> Callable[[], Image.Image]:
+    prediction = StepRecorder(pipe.scheduler)
     width, height = task.request.width or 0, task.request.height or 0
-    return lambda: previewer.picture(as_map(pipe, prediction.clean(), height, width), ctx.settings.preview_side)
+    return lambda: previewer.picture(
+        unpack_latents(pipe, prediction.predict_clean(), height, width), ctx.settings.preview_side
+    )
 
 
 @contextmanager
-def _stages(pipe: Any, ctx: JobContext) -> Iterator[None]:
+def _time_phases(pipe: Any, ctx: JobContext) -> Iterator[None]:
     """Time denoising and decoding apart, and let a decode that runs out of memory try again in tiles: the steps are kept."""
     vae = pipe.vae
     decode = vae.decode
     timer = ExitStack()
 
-    def timed(*args: Any, **kwargs: Any) -> Any:
+    def decode_timed(*args: Any, **kwargs: Any) -> Any:
         timer.close()
-        with ctx.stage("decode"):
+        with ctx.phase("decode"):
             try:
                 return decode(*args, **kwargs)
             except (RuntimeError, MemoryError) as error:
-                if not device_memory.is_full(error) or vae.use_tiling:
+                if not device_memory.is_out_of_memory(error) or vae.use_tiling:
                     raise
-            device_memory.release()
+            device_memory.release_memory()
             ctx.notice("Memory was short: the picture was decoded in tiles.")
-            with tiled(vae):
+            with enable_vae_tiling(vae):
                 return decode(*args, **kwargs)
 
     before = vars(vae).get("decode")
-    vae.decode = timed
+    vae.decode = decode_timed
     try:
         with timer:
-            timer.enter_context(ctx.stage("denoise"))
+            timer.enter_context(ctx.phase("denoise"))
             yield
     finally:
         if before is None:
@@ -181,7 +185,7 @@ def _stages(pipe: Any, ctx: JobContext) -> Iterator[None]:
 
 
 @contextmanager
-def tiled(vae: Any) -> Iterator[None]:
+def enable_vae_tiling(vae: Any) -> Iterator[None]:
     """Within the block the VAE works picture by picture and tile by tile."""
     before = vae.use_slicing, vae.use_tiling
     vae.use_slicing = vae.use_tiling = True
@@ -191,8 +195,8 @@ def tiled(vae: Any) -> Iterator[None]:
         vae.use_slicing, vae.use_tiling = before
 
 
-def resolved(request: GenerationRequest, model: Model) -> GenerationRequest:
+def resolve_defaults(request: GenerationRequest, model: Model) -> GenerationRequest:
     """The request with the model's defaults filled in: width, height, steps and guidance are set."""
-    width, height = model.size_of(request)
+    width, height = model.get_size(request)
     guidance = model.sampling.guidance if request.guidance is None else request.guidance
     return request.replace(width=width, height=height, steps=request.steps or model.sampling.steps, guidance=guidance)

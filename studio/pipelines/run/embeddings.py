@@ -15,26 +15,28 @@ from studio.core.weights import WeightFile
 _ENCODERS = (("tokenizer", "text_encoder", "clip_l"), ("tokenizer_2", "text_encoder_2", "clip_g"))
 
 
-def named_in(request: GenerationRequest, known: Sequence[WeightFile]) -> tuple[GenerationRequest, list[WeightFile]]:
+def find_embeddings(
+    request: GenerationRequest, known: Sequence[WeightFile]
+) -> tuple[GenerationRequest, list[WeightFile]]:
     """The embeddings whose name stands as a word in a prompt, upper and lower case alike, and the request in which each
     is spelled as its token."""
     used: list[WeightFile] = []
     texts = {"prompt": request.prompt, "negative_prompt": request.negative_prompt}
     for file in known:
-        word = re.compile(rf"(?<![\w-]){re.escape(token_of(file))}(?![\w-])", re.IGNORECASE)
+        word = re.compile(rf"(?<![\w-]){re.escape(make_token(file))}(?![\w-])", re.IGNORECASE)
         if any(word.search(text) for text in texts.values()):
             used.append(file)
-            texts = {name: word.sub(token_of(file), text) for name, text in texts.items()}
+            texts = {name: word.sub(make_token(file), text) for name, text in texts.items()}
     return (request.replace(**texts) if used else request), used
 
 
-def token_of(file: WeightFile) -> str:
+def make_token(file: WeightFile) -> str:
     """What a prompt calls the embedding: its file name, in lower case as CLIP reads."""
     return file.name.rsplit("/", 1)[-1].lower()
 
 
 @contextmanager
-def worn(pipe: Any, files: Sequence[WeightFile]) -> Iterator[None]:
+def activate_embeddings(pipe: Any, files: Sequence[WeightFile]) -> Iterator[None]:
     """Within the block `pipe` knows the embeddings. Its tokenizers are replaced by copies, so `pipe` must be this run's own;
     the shared text encoders get their vocabulary back at the end.
 
@@ -48,16 +50,18 @@ def worn(pipe: Any, files: Sequence[WeightFile]) -> Iterator[None]:
     with ExitStack() as stack:
         for tokenizer, encoder, _ in pairs:
             setattr(pipe, tokenizer, copy.deepcopy(getattr(pipe, tokenizer)))
-            stack.enter_context(_vocabulary_kept(getattr(pipe, encoder)))
+            stack.enter_context(_preserve_vocabulary(getattr(pipe, encoder)))
         for file in files:
-            vectors = _vectors(file)
+            vectors = _load_vectors(file)
             for tokenizer, encoder, key in pairs:
-                _add(pipe, getattr(pipe, tokenizer), getattr(pipe, encoder), vectors.get(key, vectors.get("")), file)
+                _add_embedding(
+                    pipe, getattr(pipe, tokenizer), getattr(pipe, encoder), vectors.get(key, vectors.get("")), file
+                )
         yield
 
 
 @contextmanager
-def _vocabulary_kept(encoder: Any) -> Iterator[None]:
+def _preserve_vocabulary(encoder: Any) -> Iterator[None]:
     table, size = encoder.get_input_embeddings(), encoder.config.vocab_size
     weight, entries = table.weight, table.num_embeddings
     try:
@@ -68,7 +72,7 @@ def _vocabulary_kept(encoder: Any) -> Iterator[None]:
         encoder.config.vocab_size = size
 
 
-def _vectors(file: WeightFile) -> Mapping[str, Any]:
+def _load_vectors(file: WeightFile) -> Mapping[str, Any]:
     """The file's vectors, (n, width), by the SDXL encoder that they are for, or under "" when there is only one kind.
 
     Raises:
@@ -80,20 +84,20 @@ def _vectors(file: WeightFile) -> Mapping[str, Any]:
     try:
         tensors = load_file(file.path)
     except (OSError, SafetensorError) as error:
-        raise _misfit(file) from error
+        raise _make_embedding_error(file) from error
     if "clip_l" in tensors or "clip_g" in tensors:
         return tensors
     if len(tensors) != 1:
-        raise _misfit(file)
+        raise _make_embedding_error(file)
     return {"": next(iter(tensors.values()))}
 
 
-def _add(pipe: Any, tokenizer: Any, encoder: Any, vectors: Any, file: WeightFile) -> None:
+def _add_embedding(pipe: Any, tokenizer: Any, encoder: Any, vectors: Any, file: WeightFile) -> None:
     if vectors is None or vectors.shape[-1] != encoder.get_input_embeddings().weight.shape[-1]:
-        raise _misfit(file)
+        raise _make_embedding_error(file)
     try:
         pipe.load_textual_inversion(
-            {"emb_params": vectors}, token=token_of(file), tokenizer=tokenizer, text_encoder=encoder
+            {"emb_params": vectors}, token=make_token(file), tokenizer=tokenizer, text_encoder=encoder
         )
     except ValueError as error:  # the name is a word of the vocabulary already
         raise InvalidRequest(
@@ -101,7 +105,7 @@ def _add(pipe: Any, tokenizer: Any, encoder: Any, vectors: Any, file: WeightFile
         ) from error
 
 
-def _misfit(file: WeightFile) -> InvalidRequest:
+def _make_embedding_error(file: WeightFile) -> InvalidRequest:
     return InvalidRequest(
         f"The textual inversion {file.name} does not fit this model's text encoder.",
         hint="Take it out of the prompt, or pick a model of its family.",

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from studio.core.errors import InvalidRequest
-from studio.prompting.chunks import Chunk, Unit, chunked
+from studio.prompting.chunks import Chunk, TokenGroup, split_chunks
 from studio.prompting.emphasis import Part
 
 if TYPE_CHECKING:
@@ -22,12 +22,12 @@ class Embeds:
     hidden: torch.Tensor
     pooled: torch.Tensor | None
 
-    def zeroed(self) -> Embeds:
+    def to_zeros(self) -> Embeds:
         """The same shapes, all zeros."""
         return Embeds(self.hidden * 0, self.pooled * 0 if self.pooled is not None else None)
 
 
-def encoders_of(pipe: Any, clip_skip: int | None) -> list[Encoder]:
+def build_encoders(pipe: Any, clip_skip: int | None) -> list[Encoder]:
     """The text encoders of a Stable Diffusion 1.x, 2.x or SDXL pipeline, in the order in which their widths are joined.
 
     `clip_skip` counts layers from the last (1). For SDXL, 1 and 2 both mean its own layer, the one before the last.
@@ -65,31 +65,31 @@ class Encoder:
         self._layer = layer
         self._normed = normed
         self._length = tokenizer.model_max_length - 2
-        self._vectors = _vectors(tokenizer)
+        self._vectors = _find_multi_vector_tokens(tokenizer)
         self._read: dict[tuple[int, ...], Embeds] = {}
 
     def chunks(self, parts: tuple[Part, ...]) -> list[Chunk]:
         """The text cut to what the encoder takes, start and end token not counted."""
         comma = self._tokenizer.get_vocab().get(",</w>")
-        return chunked(parts, self._units, length=self._length, comma=comma)[0]
+        return split_chunks(parts, self._tokenize_units, length=self._length, comma=comma)[0]
 
     def read(self, chunk: Chunk) -> Embeds:
         """The chunk's hidden states, weighed, and the pooled state of the encoder if it has one."""
-        ids = self._padded(chunk)
+        ids = self._pad_chunk(chunk)
         if ids not in self._read:
-            self._read[ids] = self._run(ids)
+            self._read[ids] = self._encode_ids(ids)
         plain = self._read[ids]
         if all(weight == 1 for weight in chunk.weights):
             return plain
         rest = len(ids) - 1 - len(chunk.weights)
-        return Embeds(_weighed(plain.hidden, [1.0, *chunk.weights, *[1.0] * rest]), plain.pooled)
+        return Embeds(_apply_weights(plain.hidden, [1.0, *chunk.weights, *[1.0] * rest]), plain.pooled)
 
-    def _padded(self, chunk: Chunk) -> tuple[int, ...]:
+    def _pad_chunk(self, chunk: Chunk) -> tuple[int, ...]:
         tokenizer = self._tokenizer
         padding = [tokenizer.pad_token_id] * (self._length - len(chunk.ids))
         return (tokenizer.bos_token_id, *chunk.ids, tokenizer.eos_token_id, *padding)
 
-    def _run(self, ids: tuple[int, ...]) -> Embeds:
+    def _encode_ids(self, ids: tuple[int, ...]) -> Embeds:
         import torch
 
         with torch.no_grad():
@@ -99,7 +99,7 @@ class Encoder:
                 hidden = (
                     out.last_hidden_state
                     if self._layer == 1
-                    else _final_norm(self._model)(out.hidden_states[-self._layer])
+                    else _get_final_norm(self._model)(out.hidden_states[-self._layer])
                 )
             else:
                 hidden = out.hidden_states[-self._layer]
@@ -112,10 +112,10 @@ class Encoder:
             )
         return Embeds(hidden.to(self._model.dtype), pooled)
 
-    def _units(self, text: str) -> list[Unit]:
+    def _tokenize_units(self, text: str) -> list[TokenGroup]:
         converted = self._pipe.maybe_convert_prompt(text, self._tokenizer) if self._vectors else text
         ids: list[int] = self._tokenizer(converted, add_special_tokens=False, truncation=False, verbose=False).input_ids
-        units: list[Unit] = []
+        units: list[TokenGroup] = []
         position = 0
         while position < len(ids):
             unit = self._vectors.get(ids[position], (ids[position],))
@@ -124,10 +124,10 @@ class Encoder:
         return units
 
 
-def _vectors(tokenizer: Any) -> dict[int, Unit]:
+def _find_multi_vector_tokens(tokenizer: Any) -> dict[int, TokenGroup]:
     """The ids that stand for each textual inversion of several vectors, by the first of them (diffusers names them x, x_1, x_2 …)."""
     added: dict[str, int] = tokenizer.get_added_vocab()
-    found: dict[int, Unit] = {}
+    found: dict[int, TokenGroup] = {}
     for name, first in added.items():
         more: list[int] = []
         while (following := added.get(f"{name}_{len(more) + 1}")) is not None:
@@ -137,12 +137,12 @@ def _vectors(tokenizer: Any) -> dict[int, Unit]:
     return found
 
 
-def _final_norm(model: Any) -> Any:
+def _get_final_norm(model: Any) -> Any:
     """CLIPTextModel holds its norm itself since transformers 5, the model with a projection inside `text_model`."""
     return model.final_layer_norm if hasattr(model, "final_layer_norm") else model.text_model.final_layer_norm
 
 
-def _weighed(hidden: torch.Tensor, weights: list[float]) -> torch.Tensor:
+def _apply_weights(hidden: torch.Tensor, weights: list[float]) -> torch.Tensor:
     """Each token's state times its weight, then all of them scaled so that their mean is what it was (A1111's "Original" emphasis)."""
     import torch
 

@@ -29,10 +29,10 @@ def is_latent(hires: Hires) -> bool:
     return hires.upscaler in LATENT_MODES
 
 
-def second_request(request: GenerationRequest, hires: Hires, first: Model, model: Model) -> GenerationRequest:
+def build_second_request(request: GenerationRequest, hires: Hires, first: Model, model: Model) -> GenerationRequest:
     """What the second pass does: `hires`' fields where they are set, else those of the first pass. `request` is resolved for
     the first model; another checkpoint brings its own sampler when the first pass left it open."""
-    width, height = first.hires_size(request)
+    width, height = first.get_hires_size(request)
     sampler = hires.sampler or request.sampler
     known = model.sampling.combinations
     if hires.sampler is None and sampler is not None and known and sampler not in known:
@@ -46,17 +46,17 @@ def second_request(request: GenerationRequest, hires: Hires, first: Model, model
     )  # fmt: skip
 
 
-def timing(steps: int, strength: float) -> tuple[int, float]:
+def compute_hires_steps(steps: int, strength: float) -> tuple[int, float]:
     """(num_inference_steps, strength) of an img2img call that really runs `steps` steps at the denoising strength that was asked
     for: A1111's meaning of hires steps. 0 < `strength` <= 1."""
     return next(
         (total, share)
         for total in itertools.count(max(steps, int(steps / min(strength, 0.999))))
-        if (share := exact_share(steps, total)) is not None
+        if (share := find_exact_strength(steps, total)) is not None
     )
 
 
-def exact_share(steps: int, total: int) -> float | None:
+def find_exact_strength(steps: int, total: int) -> float | None:
     """The strength at which an img2img call of `total` steps runs `steps` of them in every family; None where there is none."""
     # Families cut the schedule by rounding total · strength down on one side or the other. Both find `steps` where the
     # product is exact, which for a few totals no float gives.
@@ -74,7 +74,7 @@ def enlarge_latents(latents: torch.Tensor, mode: str, width: int, height: int, f
     return interpolate(latents.float(), size=size, mode=kind, antialias=antialias).to(latents.dtype)
 
 
-def check(hires: Hires, first_family: str, family: str, upscalers: tuple[str, ...]) -> None:
+def check_hires(hires: Hires, first_family: str, family: str, upscalers: tuple[str, ...]) -> None:
     """Refuse a second pass that cannot follow the first.
 
     Raises:

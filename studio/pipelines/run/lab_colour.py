@@ -9,39 +9,39 @@ from PIL import Image
 if TYPE_CHECKING:
     import numpy as np
 
-_LIGHT = 0.5  # of the way to the lighting picture's lightness and colour: all of it looks like a filter
-_SPREAD = (0.6, 1.6)  # how far contrast may be drawn together or apart
+_LIGHT_STRENGTH = 0.5  # of the way to the lighting picture's lightness and colour: all of it looks like a filter
+_CONTRAST_RANGE = (0.6, 1.6)  # how far contrast may be drawn together or apart
 _COLOUR_BLUR = 2.0  # px; colour may be soft where lightness is sharp
 
 
-def recoloured(was: Image.Image, drawn: Image.Image) -> Image.Image:
+def transfer_colours(was: Image.Image, drawn: Image.Image) -> Image.Image:
     """The colours of `drawn` on the shapes of `was`: its lightness, shifted to the mean that was drawn. Both RGB, one size."""
     import cv2
 
-    old, new = _lab(was), _lab(drawn)
+    old, new = _rgb_to_lab(was), _rgb_to_lab(drawn)
     lightness = old[..., :1] - old[..., :1].mean() + new[..., :1].mean()
     colours = cv2.GaussianBlur(new[..., 1:], (0, 0), _COLOUR_BLUR)
-    return _rgb(lightness, colours)
+    return _lab_to_rgb(lightness, colours)
 
 
-def lit(image: Image.Image, light: Image.Image) -> Image.Image:
+def relight_image(image: Image.Image, light: Image.Image) -> Image.Image:
     """`image` (RGB) half-way to the lightness, contrast and colour cast of `light`, by mean and spread (Reinhard et al., "Color
     Transfer between Images", 2001)."""
-    lab, other = _lab(image), _lab(light)
+    lab, other = _rgb_to_lab(image), _rgb_to_lab(light)
     mean, spread = lab.mean((0, 1)), lab.std((0, 1))
-    ratio = (other.std((0, 1)) / spread.clip(1e-3)).clip(*_SPREAD)
-    moved = lab + _LIGHT * ((lab - mean) * ratio + other.mean((0, 1)) - lab)
-    return _rgb(moved[..., :1], moved[..., 1:])
+    ratio = (other.std((0, 1)) / spread.clip(1e-3)).clip(*_CONTRAST_RANGE)
+    moved = lab + _LIGHT_STRENGTH * ((lab - mean) * ratio + other.mean((0, 1)) - lab)
+    return _lab_to_rgb(moved[..., :1], moved[..., 1:])
 
 
-def _lab(image: Image.Image) -> np.ndarray:
+def _rgb_to_lab(image: Image.Image) -> np.ndarray:
     import cv2
     import numpy as np
 
     return cv2.cvtColor(np.asarray(image, dtype=np.float32) / 255, cv2.COLOR_RGB2LAB)
 
 
-def _rgb(lightness: np.ndarray, colours: np.ndarray) -> Image.Image:
+def _lab_to_rgb(lightness: np.ndarray, colours: np.ndarray) -> Image.Image:
     import cv2
     import numpy as np
 

@@ -7,26 +7,30 @@ from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
-from studio.core.request_parts import Fill
+from studio.core.request_parts import MaskedContent
 from studio.pipelines.run import noise
 
 if TYPE_CHECKING:
     import torch
 
 
-def stretched(pipe: Any, images: Sequence[Image.Image], size: tuple[int, int], seeds: Sequence[int]) -> torch.Tensor:
+def stretch_latents(
+    pipe: Any, images: Sequence[Image.Image], size: tuple[int, int], seeds: Sequence[int]
+) -> torch.Tensor:
     """RGB pictures of one size, encoded and interpolated (bilinear) to the latents of `size` px: (n, channels, h, w), scaled
     as the pipeline holds them."""
     import torch
     from torch.nn.functional import interpolate
 
-    latents = torch.cat([_encoded(pipe, one, made) for one, made in zip(images, noise.generators(seeds), strict=True)])
+    latents = torch.cat(
+        [_encode_image(pipe, one, made) for one, made in zip(images, noise.make_generators(seeds), strict=True)]
+    )
     factor = images[0].width // latents.shape[-1]
     shape = (size[1] // factor, size[0] // factor)
     return interpolate(latents.float(), size=shape, mode="bilinear").to(latents.dtype)
 
 
-def _encoded(pipe: Any, image: Image.Image, generator: torch.Generator) -> torch.Tensor:
+def _encode_image(pipe: Any, image: Image.Image, generator: torch.Generator) -> torch.Tensor:
     """One picture as (1, channels, h, w). The inverse of what Previewer does to show latents."""
     import torch
 
@@ -51,21 +55,21 @@ def _encoded(pipe: Any, image: Image.Image, generator: torch.Generator) -> torch
     return (latents - (config.get("shift_factor") or 0.0)) * scale
 
 
-def start_filled(pipe: Any, masks: Sequence[Image.Image], fill: Fill) -> None:
+def fill_masked_latents(pipe: Any, masks: Sequence[Image.Image], fill: MaskedContent) -> None:
     """Let the run of `pipe` begin with noise, or nothing, under `masks` (L, one a picture) instead of the picture. `pipe` and
     its scheduler belong to this run alone."""
-    if fill not in (Fill.NOISE, Fill.NOTHING):
+    if fill not in (MaskedContent.NOISE, MaskedContent.NOTHING):
         return
 
-    def change(latents: torch.Tensor, drawn: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        hidden = _as_latents(masks, latents)
+    def hide_masked(latents: torch.Tensor, drawn: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        hidden = _masks_to_latents(masks, latents)
         kept = latents * (1 - hidden)
-        return (kept + hidden * drawn if fill is Fill.NOISE else kept), drawn
+        return (kept + hidden * drawn if fill is MaskedContent.NOISE else kept), drawn
 
-    noise.at_first_noise(pipe.scheduler, change)
+    noise.patch_first_noise(pipe.scheduler, hide_masked)
 
 
-def _as_latents(masks: Sequence[Image.Image], latents: torch.Tensor) -> torch.Tensor:
+def _masks_to_latents(masks: Sequence[Image.Image], latents: torch.Tensor) -> torch.Tensor:
     """The masks, 0 to 1, with as many axes as `latents`, of its height and width."""
     import numpy as np
     import torch

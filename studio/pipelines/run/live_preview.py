@@ -10,10 +10,10 @@ from PIL import Image
 if TYPE_CHECKING:
     import torch
 
-SMALLEST = 192  # px; a preview of few latent pixels is enlarged to this longest side
+SMALLEST_PREVIEW = 192  # px; a preview of few latent pixels is enlarged to this longest side
 
 
-class Prediction:
+class StepRecorder:
     """Watches one run's scheduler and remembers, without copying, what its last step was given."""
 
     def __init__(self, scheduler: Any) -> None:
@@ -22,13 +22,13 @@ class Prediction:
         step = scheduler.step
 
         @functools.wraps(step)  # pipelines look at the signature
-        def watched(model_output: Any, timestep: Any, sample: Any, *args: Any, **kwargs: Any) -> Any:
+        def record_step(model_output: Any, timestep: Any, sample: Any, *args: Any, **kwargs: Any) -> Any:
             self._last = model_output, timestep, sample
             return step(model_output, timestep, sample, *args, **kwargs)
 
-        scheduler.step = watched
+        scheduler.step = record_step
 
-    def clean(self) -> torch.Tensor:
+    def predict_clean(self) -> torch.Tensor:
         """The latents without noise that the last step predicts, shaped as the pipeline holds them. Call it after a step."""
         assert self._last is not None
         output, timestep, sample = (part.float() if hasattr(part, "float") else part for part in self._last)
@@ -65,30 +65,30 @@ class Previewer:
 
         with torch.inference_mode():
             tiny = type(self._vae).__name__ == "AutoencoderTiny"
-            rgb = self._decoded(latents[:1], side) if tiny else self._mapped(latents[:1])
+            rgb = self._decode_tiny(latents[:1], side) if tiny else self._apply_map(latents[:1])
             pixels = rgb[0].clamp(-1, 1).add(1).mul(127.5).round().byte().permute(1, 2, 0).cpu().numpy()
         image = Image.fromarray(pixels, "RGB")
         longest = max(image.size)
-        wanted = min(side, max(SMALLEST, longest))
+        wanted = min(side, max(SMALLEST_PREVIEW, longest))
         size = tuple(max(1, round(length * wanted / longest)) for length in image.size)
         return image if size == image.size else image.resize((size[0], size[1]), Image.Resampling.BICUBIC)
 
-    def _decoded(self, latents: torch.Tensor, side: int) -> torch.Tensor:
+    def _decode_tiny(self, latents: torch.Tensor, side: int) -> torch.Tensor:
         from torch.nn.functional import interpolate
 
         most = max(1, side // 8)
         if max(latents.shape[-2:]) > most:
             scale = most / max(latents.shape[-2:])
             latents = interpolate(latents, scale_factor=scale, mode="area", recompute_scale_factor=True)
-        return self._pixels(latents)
+        return self._decode_pixels(latents)
 
-    def _mapped(self, latents: torch.Tensor) -> torch.Tensor:
+    def _apply_map(self, latents: torch.Tensor) -> torch.Tensor:
         if self._map is None:
-            self._map = self._fit(latents.shape[1])
+            self._map = self._fit_map(latents.shape[1])
         weights = self._map.to(latents.device)
         return (latents.float().movedim(1, -1) @ weights[:-1] + weights[-1]).movedim(-1, 1)
 
-    def _fit(self, channels: int) -> torch.Tensor:
+    def _fit_map(self, channels: int) -> torch.Tensor:
         """(channels + 1, 3): latent channels and a constant to RGB in -1 to 1."""
         import torch
         from torch.nn.functional import interpolate
@@ -96,13 +96,13 @@ class Previewer:
         source = torch.Generator().manual_seed(0)
         coarse = torch.randn((16, channels, 3, 3), generator=source)
         smooth = interpolate(coarse, size=(8, 8), mode="bilinear", align_corners=True)
-        rgb = torch.cat([self._pixels(one[None]).float().cpu() for one in smooth])
+        rgb = torch.cat([self._decode_pixels(one[None]).float().cpu() for one in smooth])
         rgb = interpolate(rgb, size=(8, 8), mode="area")
         known = smooth.movedim(1, -1).reshape(-1, channels)
         known = torch.cat([known, torch.ones(len(known), 1)], dim=1)
         return torch.linalg.lstsq(known, rgb.movedim(1, -1).reshape(-1, 3)).solution
 
-    def _pixels(self, latents: torch.Tensor) -> torch.Tensor:
+    def _decode_pixels(self, latents: torch.Tensor) -> torch.Tensor:
         """(n, 3, height, width) in -1 to 1 through the VAE, by the scaling that its config says."""
         import torch
 
@@ -124,17 +124,17 @@ class Previewer:
 
 def can_show(pipe: Any, latents: torch.Tensor) -> bool:
     """Whether `as_map` knows how this family holds its latents."""
-    return latents.ndim in (4, 5) or (latents.ndim == 3 and "height" in _arguments(pipe))
+    return latents.ndim in (4, 5) or (latents.ndim == 3 and "height" in _list_unpack_arguments(pipe))
 
 
-def as_map(pipe: Any, latents: torch.Tensor, height: int, width: int) -> torch.Tensor:
+def unpack_latents(pipe: Any, latents: torch.Tensor, height: int, width: int) -> torch.Tensor:
     """Latents as the pipeline holds them as (n, channels, height, width). Call it only where `can_show` says yes."""
     if latents.ndim == 3:
         latents = pipe._unpack_latents(latents, height, width, pipe.vae_scale_factor)
     return latents[:, :, 0] if latents.ndim == 5 else latents
 
 
-def _arguments(pipe: Any) -> tuple[str, ...]:
+def _list_unpack_arguments(pipe: Any) -> tuple[str, ...]:
     import inspect
 
     unpack = getattr(pipe, "_unpack_latents", None)

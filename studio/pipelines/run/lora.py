@@ -10,14 +10,14 @@ from studio.core.request import LoraUse
 from studio.core.weights import WeightFile
 
 
-class Adapters:
+class LoraAdapters:
     """The LoRAs that one pipeline wears at the moment. Consecutive passes of a job find theirs already on."""
 
     def __init__(self) -> None:
         self._worn: dict[WeightFile, str] = {}
         self._weights: tuple[float, ...] = ()
 
-    def wear(self, pipe: Any, loras: Sequence[tuple[WeightFile, float]]) -> None:
+    def apply(self, pipe: Any, loras: Sequence[tuple[WeightFile, float]]) -> None:
         """Let `pipe` run with exactly these LoRAs; with none, every layer is the checkpoint's own again.
 
         Raises:
@@ -28,19 +28,19 @@ class Adapters:
         if files == list(self._worn) and weights == self._weights:
             return
         if files != list(self._worn):
-            self.take_off(pipe)
+            self.remove(pipe)
             for index, file in enumerate(files):
                 self._worn[file] = f"lora{index}"
                 try:
-                    _load(pipe, file, self._worn[file])
+                    _load_lora(pipe, file, self._worn[file])
                 except InvalidRequest:
-                    self.take_off(pipe)
+                    self.remove(pipe)
                     raise
         if files:
             pipe.set_adapters(list(self._worn.values()), list(weights))
         self._weights = weights
 
-    def take_off(self, pipe: Any) -> None:
+    def remove(self, pipe: Any) -> None:
         """Restore the checkpoint's own layers."""
         if self._worn:
             pipe.unload_lora_weights()
@@ -48,7 +48,7 @@ class Adapters:
         self._weights = ()
 
 
-def check_family(loras: Sequence[tuple[WeightFile, LoraUse]], family: str, title: str) -> None:
+def check_lora_family(loras: Sequence[tuple[WeightFile, LoraUse]], family: str, title: str) -> None:
     """Refuse, before anything is loaded, a LoRA of another family.
 
     Raises:
@@ -65,7 +65,7 @@ def check_family(loras: Sequence[tuple[WeightFile, LoraUse]], family: str, title
             )
 
 
-def _load(pipe: Any, file: WeightFile, name: str) -> None:
+def _load_lora(pipe: Any, file: WeightFile, name: str) -> None:
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
@@ -73,12 +73,12 @@ def _load(pipe: Any, file: WeightFile, name: str) -> None:
         pipe.load_lora_weights(load_file(file.path), adapter_name=name)
     except (ValueError, RuntimeError, KeyError, AttributeError, SafetensorError) as error:
         # what diffusers and peft raise for keys they cannot place and shapes that do not match
-        raise _misfit(file) from error
+        raise _make_lora_error(file) from error
     if name not in {worn for names in pipe.get_list_adapters().values() for worn in names}:
-        raise _misfit(file)
+        raise _make_lora_error(file)
 
 
-def _misfit(file: WeightFile) -> InvalidRequest:
+def _make_lora_error(file: WeightFile) -> InvalidRequest:
     return InvalidRequest(
         f"The layers of the LoRA {file.name} do not fit this model.",
         hint="It was made for another family; pick one that matches.",

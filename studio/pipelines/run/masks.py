@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 from PIL import Image, ImageChops, ImageFilter
 
-from studio.core.request_parts import Fill, Inpaint
-from studio.pipelines.run.source_images import opaque, with_pixels
+from studio.core.request_parts import Inpaint, MaskedContent
+from studio.pipelines.run.source_images import ensure_rgb, flatten_alpha
 
 CELL = 8  # px of a latent pixel in every family that inpaints
 _HALF = 128
@@ -20,7 +20,7 @@ _FILL_RADIUS = 5
 
 _TINT = "#d4483b"
 
-_PLAIN = Inpaint()
+_DEFAULT_INPAINT = Inpaint()
 
 Box = tuple[int, int, int, int]
 Blend = Callable[[Image.Image, Image.Image], Image.Image]
@@ -39,7 +39,7 @@ class Canvas:
     region: tuple[float, float, float, float] | None = None
 
 
-def prepared(mask: Image.Image, inpaint: Inpaint) -> Image.Image:
+def prepare_mask(mask: Image.Image, inpaint: Inpaint) -> Image.Image:
     """The mask, L, inverted and blurred as asked: the opacity of the change, pixel by pixel."""
     grey = mask.convert("L")
     if inpaint.invert:
@@ -47,13 +47,13 @@ def prepared(mask: Image.Image, inpaint: Inpaint) -> Image.Image:
     return grey.filter(ImageFilter.GaussianBlur(inpaint.mask_blur)) if inpaint.mask_blur else grey
 
 
-def shown(image: Image.Image, mask: Image.Image) -> Image.Image:
+def tint_mask(image: Image.Image, mask: Image.Image) -> Image.Image:
     """`image` (RGB) tinted where `mask` is white, for the eye."""
-    tinted = Image.blend(opaque(image), Image.new("RGB", image.size, _TINT), 0.6)
-    return Image.composite(tinted, opaque(image), mask)
+    tinted = Image.blend(flatten_alpha(image), Image.new("RGB", image.size, _TINT), 0.6)
+    return Image.composite(tinted, flatten_alpha(image), mask)
 
 
-def region(mask: Image.Image, padding: int, aspect: float) -> Box:
+def find_region(mask: Image.Image, padding: int, aspect: float) -> Box:
     """The part of the picture that is drawn for `mask` alone: its bounding box and `padding` px around it, widened towards
     `aspect` (width over height) as far as the picture goes."""
     left, top, right, bottom = mask.getbbox() or (0, 0, *mask.size)
@@ -61,17 +61,20 @@ def region(mask: Image.Image, padding: int, aspect: float) -> Box:
     top, bottom = max(0, top - padding), min(mask.height, bottom + padding)
     wide = max(right - left, min(mask.width, round((bottom - top) * aspect)))
     high = max(bottom - top, min(mask.height, round(wide / aspect)))
-    (left, right), (top, bottom) = _widened(left, right, wide, mask.width), _widened(top, bottom, high, mask.height)
+    (left, right), (top, bottom) = (
+        _widen_range(left, right, wide, mask.width),
+        _widen_range(top, bottom, high, mask.height),
+    )
     return left, top, right, bottom
 
 
-def _widened(low: int, high: int, wanted: int, limit: int) -> tuple[int, int]:
+def _widen_range(low: int, high: int, wanted: int, limit: int) -> tuple[int, int]:
     """`wanted` px around low to high that lie within 0 to `limit`."""
     start = min(max(0, (low + high - wanted) // 2), limit - wanted)
     return start, start + wanted
 
 
-def cells(mask: Image.Image, *, soft: bool = False) -> Image.Image:
+def snap_to_cells(mask: Image.Image, *, soft: bool = False) -> Image.Image:
     """What of `mask` (sides are multiples of CELL) a model sees, latent pixel by latent pixel: all of one that is half
     covered anywhere, so that no thin stroke is lost; with `soft` how far each is covered."""
     size = mask.width // CELL, mask.height // CELL
@@ -85,7 +88,7 @@ def cells(mask: Image.Image, *, soft: bool = False) -> Image.Image:
     return Image.fromarray((hard * 255).astype("uint8")).resize(mask.size, Image.Resampling.NEAREST)
 
 
-def filled(image: Image.Image, mask: Image.Image) -> Image.Image:
+def fill_from_surroundings(image: Image.Image, mask: Image.Image) -> Image.Image:
     """The RGB `image` with the masked part replaced by the colours around it (Telea's method, by OpenCV)."""
     import cv2
     import numpy as np
@@ -101,13 +104,13 @@ def filled(image: Image.Image, mask: Image.Image) -> Image.Image:
     return Image.composite(around, image, mask)
 
 
-def canvas(
+def build_canvas(
     source: Image.Image,
     mask: Image.Image,
     size: tuple[int, int],
     *,
     box: Box | None = None,
-    inpaint: Inpaint = _PLAIN,
+    inpaint: Inpaint = _DEFAULT_INPAINT,
     blend: Blend | None = None,
 ) -> Canvas:
     """`source`, or `box` of it, to be drawn at `size` where `mask` (L, the source's size, blurred already) is not black.
@@ -115,16 +118,16 @@ def canvas(
     The result has the source's size and mode; where the mask is 0 its pixels are the source's own, transparency
     included, and what is drawn is opaque.
     """
-    base = with_pixels(source)
+    base = ensure_rgb(source)
     place = box or (0, 0, *base.size)
-    was = opaque(base).crop(place)
+    was = flatten_alpha(base).crop(place)
     image = was.resize(size, Image.Resampling.LANCZOS) if was.size != size else was
     part = mask.crop(place)
     seen = part.resize(size, Image.Resampling.BILINEAR) if part.size != size else part
-    if inpaint.fill is Fill.FILL:
-        image = filled(image, seen)
+    if inpaint.fill is MaskedContent.FILL:
+        image = fill_from_surroundings(image, seen)
 
-    def finish(drawn: Image.Image) -> Image.Image:
+    def paste_back(drawn: Image.Image) -> Image.Image:
         new = drawn.resize(was.size, Image.Resampling.LANCZOS) if drawn.size != was.size else drawn
         new = blend(was, new) if blend else new
         whole = base.copy()
@@ -133,4 +136,4 @@ def canvas(
 
     wide, high = base.size
     fractions = (place[0] / wide, place[1] / high, place[2] / wide, place[3] / high) if box else None
-    return Canvas(image=image, mask=cells(seen, soft=inpaint.soft), finish=finish, region=fractions)
+    return Canvas(image=image, mask=snap_to_cells(seen, soft=inpaint.soft), finish=paste_back, region=fractions)

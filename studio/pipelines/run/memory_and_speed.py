@@ -11,7 +11,7 @@ QUICK_STEPS = 15  # DPM++ 2M is as good as settled by then
 QUICK_HIRES_STEPS = 8
 QUICK_SAMPLER = "DPM++ 2M"
 # One model call a step, and settled after few steps.
-_QUICK = frozenset({"DPM++ 2M", "UniPC", "DEIS", "LCM", "TCD"})
+_FAST_SAMPLERS = frozenset({"DPM++ 2M", "UniPC", "DEIS", "LCM", "TCD"})
 
 MEMORY_NOTICE = "To save memory: pictures are made one at a time and decoded in tiles."
 OFFLOAD_NOTICE = "To save memory: parts of the model wait in the computer's memory until they are needed."
@@ -26,7 +26,7 @@ def save_time(request: GenerationRequest, model: Model) -> tuple[GenerationReque
         changes["steps"] = QUICK_STEPS
         told.append(f"{QUICK_STEPS} steps instead of {steps}")
     sampler = request.sampler or model.sampling.sampler
-    if sampler not in _QUICK and QUICK_SAMPLER in model.sampling.combinations:
+    if sampler not in _FAST_SAMPLERS and QUICK_SAMPLER in model.sampling.combinations:
         changes |= {"sampler": QUICK_SAMPLER, "schedule": None}
         told.append(f"the sampler {QUICK_SAMPLER} instead of {sampler}")
     if request.hires is not None and (request.hires.steps or steps) > QUICK_HIRES_STEPS:

@@ -13,24 +13,26 @@ if TYPE_CHECKING:
     import torch
 
 
-def generators(seeds: Sequence[int]) -> list[torch.Generator]:
+def make_generators(seeds: Sequence[int]) -> list[torch.Generator]:
     """One CPU generator per seed. diffusers draws a picture's first noise and that of every ancestral step from its own."""
     import torch
 
     return [torch.Generator("cpu").manual_seed(seed) for seed in seeds]
 
 
-def prepare(pipe: Any, seeds: Sequence[PictureSeed], strength: float) -> list[torch.Generator]:
+def prepare_generators(pipe: Any, seeds: Sequence[PictureSeed], strength: float) -> list[torch.Generator]:
     """The generators to call `pipe` with, so that each picture is the same alone and in a batch.
 
     `pipe` and its scheduler must belong to this run alone: a variation (`strength` above 0) and the seeds of Brownian
     noise are put into them.
     """
-    main = generators([seed.seed for seed in seeds])
+    main = make_generators([seed.seed for seed in seeds])
     if hasattr(pipe.scheduler, "noise_sampler_seed"):
         pipe.scheduler.noise_sampler_seed = [seed.seed for seed in seeds]
     if strength > 0 and all(seed.variation is not None for seed in seeds):
-        _vary(pipe, generators([seed.variation for seed in seeds if seed.variation is not None]), strength)
+        _vary_first_noise(
+            pipe, make_generators([seed.variation for seed in seeds if seed.variation is not None]), strength
+        )
     return main
 
 
@@ -47,13 +49,13 @@ def slerp(low: torch.Tensor, high: torch.Tensor, fraction: float) -> torch.Tenso
     return torch.where(sine < 1e-4, a, mixed).to(low.dtype)
 
 
-def _vary(pipe: Any, others: list[torch.Generator], strength: float) -> None:
+def _vary_first_noise(pipe: Any, others: list[torch.Generator], strength: float) -> None:
     """Lean the first noise of the run towards the one that `others` draw."""
     draw, signature = pipe.prepare_latents, inspect.signature(pipe.prepare_latents)
     if "timestep" in signature.parameters:
-        at_first_noise(pipe.scheduler, lambda latents, noise: (latents, _leant(noise, others, strength)))
+        patch_first_noise(pipe.scheduler, lambda latents, noise: (latents, _blend_noise(noise, others, strength)))
         if "is_strength_max" in signature.parameters:  # inpainting at full strength would not ask the scheduler
-            pipe.prepare_latents = functools.partial(_through_scheduler, draw, signature)
+            pipe.prepare_latents = functools.partial(_draw_through_scheduler, draw, signature)
         return
 
     def prepare_latents(*args: Any, **kwargs: Any) -> Any:
@@ -68,7 +70,7 @@ def _vary(pipe: Any, others: list[torch.Generator], strength: float) -> None:
     pipe.prepare_latents = prepare_latents
 
 
-def at_first_noise(scheduler: Any, change: Callable[[torch.Tensor, torch.Tensor], tuple[Any, Any]]) -> None:
+def patch_first_noise(scheduler: Any, change: Callable[[torch.Tensor, torch.Tensor], tuple[Any, Any]]) -> None:
     """img2img and inpainting add their first noise through the scheduler: let the latents and the noise of that call be what
     `change` makes of them. Inpainting adds noise again later, to what is not masked; that is left as it is."""
     name = "scale_noise" if hasattr(scheduler, "scale_noise") else "add_noise"
@@ -76,22 +78,22 @@ def at_first_noise(scheduler: Any, change: Callable[[torch.Tensor, torch.Tensor]
     signature = inspect.signature(add)
     latents = next(iter(signature.parameters))  # "original_samples" or "sample"
 
-    def changed(*args: Any, **kwargs: Any) -> Any:
+    def add_changed_noise(*args: Any, **kwargs: Any) -> Any:
         setattr(scheduler, name, add)
         given = signature.bind(*args, **kwargs).arguments
         given[latents], given["noise"] = change(given[latents], given["noise"])
         return add(**given)
 
-    setattr(scheduler, name, changed)
+    setattr(scheduler, name, add_changed_noise)
 
 
-def _through_scheduler(draw: Callable[..., Any], signature: inspect.Signature, *args: Any, **kwargs: Any) -> Any:
+def _draw_through_scheduler(draw: Callable[..., Any], signature: inspect.Signature, *args: Any, **kwargs: Any) -> Any:
     bound = signature.bind(*args, **kwargs)
     bound.arguments["is_strength_max"] = False
     return draw(*bound.args, **bound.kwargs)
 
 
-def _leant(noise: torch.Tensor, others: list[torch.Generator], strength: float) -> torch.Tensor:
+def _blend_noise(noise: torch.Tensor, others: list[torch.Generator], strength: float) -> torch.Tensor:
     from diffusers.utils.torch_utils import randn_tensor
 
     return slerp(noise, randn_tensor(noise.shape, generator=others, device=noise.device, dtype=noise.dtype), strength)

@@ -9,24 +9,24 @@ from typing import Any
 from studio.core.errors import OutOfMemory
 from studio.core.ports import JobContext, PictureSeed
 from studio.pipelines import device_memory
-from studio.pipelines.registry import Key, Registry
+from studio.pipelines.registry import PipelineKey, PipelineRegistry
 
 _UNITS = {"": 1, "Ki": 1024, "Mi": 1024**2, "Gi": 1024**3}
 
 
-class Ladder:
+class OomFallbacks:
     """Runs attempts, and makes the next one smaller while memory runs out.
 
     The rungs: half the batch, down to one picture (the pictures do not change by it); other checkpoints leave; on a
     graphics card, parts of the model wait outside. Each is told to the user.
     """
 
-    def __init__(self, registry: Registry, ctx: JobContext, *, device: str, offloaded: bool = False) -> None:
+    def __init__(self, registry: PipelineRegistry, ctx: JobContext, *, device: str, offloaded: bool = False) -> None:
         self._registry = registry
         self._ctx = ctx
         self._device = device
         self.offloaded = offloaded
-        self.working: Key | None = None  # the checkpoint of the running pass: it stays
+        self.working: PipelineKey | None = None  # the checkpoint of the running pass: it stays
 
     def run(self, seeds: Sequence[PictureSeed], attempt: Callable[[Sequence[PictureSeed]], list[Any]]) -> list[Any]:
         """`attempt(seeds)`, or the same pictures on a lower rung.
@@ -37,11 +37,11 @@ class Ladder:
         try:
             return attempt(seeds)
         except (RuntimeError, MemoryError) as error:
-            if not device_memory.is_full(error):
+            if not device_memory.is_out_of_memory(error):
                 raise
             text = str(error)
         # Outside the handler: its traceback held the tensors of the failed attempt.
-        device_memory.release()
+        device_memory.release_memory()
         self._ctx.raise_if_cancelled()
         if len(seeds) > 1:
             half = (len(seeds) + 1) // 2
@@ -56,10 +56,10 @@ class Ladder:
             self._registry.evict_one()  # the copy on the card, or it would lie beside the one that waits outside
             self._ctx.notice("Memory was short: parts of the model waited in the computer's memory.")
             return self.run(seeds, attempt)
-        raise self._error(text)
+        raise self._make_error(text)
 
-    def _error(self, text: str) -> OutOfMemory:
-        requested, available = _requested(text), device_memory.total_and_free(self._device)[1]
+    def _make_error(self, text: str) -> OutOfMemory:
+        requested, available = _parse_requested_bytes(text), device_memory.read_total_and_free(self._device)[1]
         where = "graphics memory" if self._device == "cuda" else "memory"
         return OutOfMemory(
             f"There is not enough {where} for this picture.",
@@ -68,7 +68,7 @@ class Ladder:
         )
 
 
-def _requested(text: str) -> int:
+def _parse_requested_bytes(text: str) -> int:
     """The bytes that torch's message says it wanted, 0 when it does not say."""
     found = re.search(r"allocate ([\d.]+) ?(Ki|Mi|Gi)?(?:B|bytes)?", text)
     return int(float(found[1]) * _UNITS[found[2] or ""]) if found else 0

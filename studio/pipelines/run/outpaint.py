@@ -12,7 +12,7 @@ from studio.core.errors import InvalidRequest
 from studio.core.range_checks import MAX_SIDE
 from studio.core.request import parse_aspect
 from studio.core.request_parts import Outpaint
-from studio.pipelines.run.source_images import extended, opaque
+from studio.pipelines.run.source_images import extend_edges, flatten_alpha
 
 if TYPE_CHECKING:
     import numpy as np
@@ -23,7 +23,7 @@ _NOISE = 24  # of 255: gives the model something to make details of
 
 
 @dataclass(frozen=True)
-class Grown:
+class OutpaintCanvas:
     """A canvas of `width` × `height` px with the source's upper left corner at (`left`, `top`)."""
 
     width: int
@@ -32,7 +32,7 @@ class Grown:
     top: int
 
 
-def grown(outpaint: Outpaint | None, width: int, height: int) -> Grown:
+def grow_canvas(outpaint: Outpaint | None, width: int, height: int) -> OutpaintCanvas:
     """The canvas for a source of `width` × `height` px. Pixels per side are added first; then an aspect, and `width` and
     `height`, widen what is there evenly on both sides.
 
@@ -41,7 +41,7 @@ def grown(outpaint: Outpaint | None, width: int, height: int) -> Grown:
     """
     wish = outpaint or Outpaint()
     wide, high = width + wish.left + wish.right, height + wish.top + wish.bottom
-    wanted = _wanted(wish, wide, high)
+    wanted = _compute_target_size(wish, wide, high)
     if wanted[0] < wide or wanted[1] < high:
         raise InvalidRequest(
             f"The picture with what is added is {wide}×{high}, larger than the canvas of {wanted[0]}×{wanted[1]}.",
@@ -56,39 +56,39 @@ def grown(outpaint: Outpaint | None, width: int, height: int) -> Grown:
             f"The canvas would be {wanted[0]}×{wanted[1]}.", hint=f"Stay within {MAX_SIDE} px on each side."
         )
     left, top = wish.left + (wanted[0] - wide) // 2, wish.top + (wanted[1] - high) // 2
-    return Grown(*wanted, left, top)
+    return OutpaintCanvas(*wanted, left, top)
 
 
-def _wanted(wish: Outpaint, wide: int, high: int) -> tuple[int, int]:
+def _compute_target_size(wish: Outpaint, wide: int, high: int) -> tuple[int, int]:
     if wish.aspect is not None:
         aspect = parse_aspect(wish.aspect)
         wide, high = max(wide, math.floor(high * aspect + 0.5)), max(high, math.floor(wide / aspect + 0.5))
     return wish.width or wide, wish.height or high
 
 
-def prefilled(source: Image.Image, canvas: Grown) -> Image.Image:
+def prefill_canvas(source: Image.Image, canvas: OutpaintCanvas) -> Image.Image:
     """The source on its canvas: around it its edges drawn out, with noise over them that is the same every time. RGB, or
     RGBA for a source that has transparency."""
     import numpy as np
 
     size, place = (canvas.width, canvas.height), (canvas.left, canvas.top)
-    around = np.asarray(extended(opaque(source), size, place), dtype=np.int16)
+    around = np.asarray(extend_edges(flatten_alpha(source), size, place), dtype=np.int16)
     noise = np.random.default_rng(0).integers(-_NOISE, _NOISE, around.shape, dtype=np.int16, endpoint=True)
     whole = Image.fromarray((around + noise).clip(0, 255).astype(np.uint8)).convert(source.mode)
     whole.paste(source, place)
     return whole
 
 
-def mask(canvas: Grown, width: int, height: int) -> Image.Image:
+def build_outpaint_mask(canvas: OutpaintCanvas, width: int, height: int) -> Image.Image:
     """L, of the canvas' size: white where it is new, fading into the source (`width` × `height` px) along grown sides."""
     import numpy as np
 
-    columns = _fade(canvas.width, canvas.left, width)
-    rows = _fade(canvas.height, canvas.top, height)
+    columns = _build_feather(canvas.width, canvas.left, width)
+    rows = _build_feather(canvas.height, canvas.top, height)
     return Image.fromarray(np.maximum(columns[None, :], rows[:, None]))
 
 
-def _fade(length: int, start: int, inside: int) -> np.ndarray:
+def _build_feather(length: int, start: int, inside: int) -> np.ndarray:
     """255 outside the source, falling to 0 within it from each end where there is an outside."""
     import numpy as np
 

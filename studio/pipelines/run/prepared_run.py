@@ -10,39 +10,39 @@ from typing import Any
 from studio.core.ports import JobContext, LoadOptions, PictureSeed
 from studio.pipelines import device_memory
 from studio.pipelines.control import apply_control
-from studio.pipelines.control.apply_control import Control
-from studio.pipelines.registry import Held, Key
+from studio.pipelines.control.apply_control import ControlPlan
+from studio.pipelines.registry import PipelineKey, ResidentPipeline
 from studio.pipelines.run import diffusion, embeddings
 from studio.pipelines.run.diffusion import Pass, Progress
-from studio.pipelines.run.oom_fallbacks import Ladder
-from studio.pipelines.run.run_plan import Plan, Resources, load_checkpoint
+from studio.pipelines.run.oom_fallbacks import OomFallbacks
+from studio.pipelines.run.run_plan import PassPlan, Resources, load_checkpoint
 from studio.pipelines.upscale import upscale_request
 from studio.pipelines.upscale.upscale_image import Upscaler
 
 
 @dataclass(frozen=True, kw_only=True)
-class Opened:
+class OpenedPipeline:
     """A pipeline of this pass alone around resident components. `inputs` are what its call needs besides, to be steered."""
 
-    held: Held
+    held: ResidentPipeline
     pipe: Any
-    plan: Plan
+    plan: PassPlan
     inputs: Mapping[str, Any]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Runs:
+class PassRunner:
     """Opens and runs the passes of one call. `frugal` decodes in tiles."""
 
     resources: Resources
     ctx: JobContext
-    ladder: Ladder
+    ladder: OomFallbacks
     frugal: bool
 
     @contextmanager
     def open(
-        self, what: Plan, batch: int, *, class_name: str | None = None, steered_by: Control | None = None
-    ) -> Iterator[Opened]:
+        self, what: PassPlan, batch: int, *, class_name: str | None = None, steered_by: ControlPlan | None = None
+    ) -> Iterator[OpenedPipeline]:
         """The plan's checkpoint, resident, and a pipeline of the class `class_name` (None: the checkpoint's own) around it, with
         LoRAs, VAE, embeddings and control on."""
         resources, ladder = self.resources, self.ladder
@@ -50,13 +50,13 @@ class Runs:
         options = resources.options(what.spec)
         if offloaded:
             options = LoadOptions(device="cpu", dtype=options.dtype)
-        key = Key(what.model.id, options.device, options.dtype, offloaded)
+        key = PipelineKey(what.model.id, options.device, options.dtype, offloaded)
         ladder.working = key
         working = resources.peaks.expected(what.model.id, *what.size, batch)
 
         def load() -> Any:
             self.ctx.loading(f"Loading {what.model.title}")
-            with self.ctx.stage("load"):
+            with self.ctx.phase("load"):
                 return load_checkpoint(what.spec, what.weight, options)
 
         expected = what.weight.bytes * (2 if options.dtype == "float32" else 1)
@@ -64,45 +64,47 @@ class Runs:
             resources.registry.lease(key, what.model.title, load, expected=expected, working=working) as held,
             ExitStack() as stack,
         ):
-            held.adapters.wear(held.pipe, what.loras)
+            held.adapters.apply(held.pipe, what.loras)
             vae = held.vae(what.vae)
-            scheduler = diffusion.scheduler_for(held.pipe, what.request, what.model)
-            steering = stack.enter_context(apply_control.leased(steered_by, resources, options, self.ctx))
+            scheduler = diffusion.choose_scheduler(held.pipe, what.request, what.model)
+            steering = stack.enter_context(apply_control.lease_control(steered_by, resources, options, self.ctx))
             class_name = steering.class_name or class_name
-            pipe = diffusion.view(held.pipe, class_name=class_name, scheduler=scheduler, vae=vae, **steering.parts)
+            pipe = diffusion.make_pipeline_view(
+                held.pipe, class_name=class_name, scheduler=scheduler, vae=vae, **steering.parts
+            )
             if offloaded:
                 pipe.enable_model_cpu_offload(device=resources.device)
-                stack.callback(_bring_back, pipe)
-            stack.enter_context(embeddings.worn(pipe, what.embeddings))
+                stack.callback(_restore_offloaded, pipe)
+            stack.enter_context(embeddings.activate_embeddings(pipe, what.embeddings))
             stack.enter_context(
-                device_memory.measured(resources.device, lambda peak: self._remember(what, batch, peak))
+                device_memory.measure_peak(resources.device, lambda peak: self._record_peak(what, batch, peak))
             )
             stack.enter_context(steering.on(pipe, batch))
-            yield Opened(held=held, pipe=pipe, plan=what, inputs=steering.inputs)
+            yield OpenedPipeline(held=held, pipe=pipe, plan=what, inputs=steering.inputs)
 
-    def run(self, opened: Opened, seeds: tuple[PictureSeed, ...], progress: Progress, **more: Any) -> Any:
+    def run(self, opened: OpenedPipeline, seeds: tuple[PictureSeed, ...], progress: Progress, **more: Any) -> Any:
         """The pictures of `seeds`, or their latents; `more` are fields of Pass."""
         import torch
 
         what, pipe = opened.plan, opened.pipe
         given = {"steps": what.steps, **more, "inputs": {**opened.inputs, **more.get("inputs", {})}}
         task = Pass(spec=what.spec, model=what.model, request=what.request, seeds=seeds, **given)
-        tiles = diffusion.tiled(pipe.vae) if self.frugal else nullcontext()
+        tiles = diffusion.enable_vae_tiling(pipe.vae) if self.frugal else nullcontext()
         with tiles, torch.inference_mode():
-            return diffusion.run(pipe, task, opened.held.previewer(pipe.vae), progress, self.ctx)
+            return diffusion.run_pass(pipe, task, opened.held.get_previewer(pipe.vae), progress, self.ctx)
 
     def upscaler(self, name: str) -> AbstractContextManager[Upscaler]:
         """The upscaler of that name, resident."""
-        return upscale_request.leased(self.resources, name, self.ctx)
+        return upscale_request.lease_upscaler(self.resources, name, self.ctx)
 
-    def _remember(self, what: Plan, batch: int, peak: int) -> None:
-        self.ctx.peak_memory(peak)
+    def _record_peak(self, what: PassPlan, batch: int, peak: int) -> None:
+        self.ctx.record_peak_memory(peak)
         if self.resources.device == "cuda" and not self.ladder.offloaded:
             weights = self.resources.registry.resident_bytes
-            self.resources.peaks.remember(what.model.id, what.size, batch, max(0, peak - weights))
+            self.resources.peaks.record_peak(what.model.id, what.size, batch, max(0, peak - weights))
 
 
-def _bring_back(pipe: Any) -> None:
+def _restore_offloaded(pipe: Any) -> None:
     """After an offloaded run, also a cancelled one: hooks off, everything in the computer's memory again."""
     pipe.remove_all_hooks()
     pipe.to("cpu")

@@ -10,15 +10,15 @@ from PIL import Image
 from studio.core.ports import JobContext, PictureSeed
 from studio.core.request import GenerationRequest, Saving
 from studio.core.task import Task
-from studio.pipelines.control.control_tasks import as_units, available
+from studio.pipelines.control.control_tasks import convert_to_units, find_control_files
 from studio.pipelines.run import memory_and_speed
 from studio.pipelines.run.diffusion import Progress
 from studio.pipelines.run.image_to_image import Editing
-from studio.pipelines.run.oom_fallbacks import Ladder
-from studio.pipelines.run.prepared_run import Runs
+from studio.pipelines.run.oom_fallbacks import OomFallbacks
+from studio.pipelines.run.prepared_run import PassRunner
 from studio.pipelines.run.run_plan import Resources
 from studio.pipelines.run.text_to_image import Drawing
-from studio.pipelines.upscale.creative_upscale import Creative
+from studio.pipelines.upscale.creative_upscale import CreativeUpscale
 
 
 class Work(Protocol):
@@ -28,7 +28,7 @@ class Work(Protocol):
     def steps(self) -> int: ...
 
     @property
-    def one_at_a_time(self) -> bool: ...
+    def is_sequential(self) -> bool: ...
 
     def draw(self, seeds: tuple[PictureSeed, ...], progress: Progress) -> list[Image.Image]: ...
 
@@ -45,19 +45,19 @@ class Rendering:
             ctx.notice(told)
         self._frugal = request.saving is Saving.MEMORY
         offload = self._frugal and resources.device == "cuda"
-        self._ladder = Ladder(resources.registry, ctx, device=resources.device, offloaded=offload)
+        self._ladder = OomFallbacks(resources.registry, ctx, device=resources.device, offloaded=offload)
         if self._frugal:
             ctx.notice(f"{memory_and_speed.MEMORY_NOTICE} {memory_and_speed.OFFLOAD_NOTICE if offload else ''}".strip())
         catalog = resources.catalog
-        request = as_units(request, available(catalog.checkpoint(request.model), catalog.weights()))
-        runs = Runs(resources=resources, ctx=ctx, ladder=self._ladder, frugal=self._frugal)
-        kinds = {Task.TXT2IMG: Drawing, Task.UPSCALE: Creative}
+        request = convert_to_units(request, find_control_files(catalog.checkpoint(request.model), catalog.weights()))
+        runs = PassRunner(resources=resources, ctx=ctx, ladder=self._ladder, frugal=self._frugal)
+        kinds = {Task.TXT2IMG: Drawing, Task.UPSCALE: CreativeUpscale}
         self._work: Work = kinds.get(request.task, Editing)(resources, request, runs)
 
     def pictures(self, seeds: Sequence[PictureSeed]) -> list[Image.Image]:
         """A picture per seed, in order."""
         work = self._work
-        groups = [[seed] for seed in seeds] if self._frugal or work.one_at_a_time else [list(seeds)]
+        groups = [[seed] for seed in seeds] if self._frugal or work.is_sequential else [list(seeds)]
         progress = Progress(self._ctx, work.steps * len(groups))
         pictures: list[Image.Image] = []
         for number, group in enumerate(groups):

@@ -9,13 +9,13 @@ from studio.core.errors import ModelBroken
 from studio.core.model import Model
 from studio.core.ports import Annotators, LoadOptions, PipelineSpec
 from studio.core.request import GenerationRequest
-from studio.core.weights import Kind, WeightFile
+from studio.core.weights import WeightFile, WeightKind
 from studio.pipelines import device_memory
-from studio.pipelines.device_memory import Peaks
-from studio.pipelines.registry import Registry
+from studio.pipelines.device_memory import PeakStore
+from studio.pipelines.registry import PipelineRegistry
 from studio.pipelines.run import diffusion, embeddings
-from studio.pipelines.run.lora import check_family
-from studio.prompting.networks import extract_loras, with_tags_as_loras
+from studio.pipelines.run.lora import check_lora_family
+from studio.prompting.networks import extract_loras, move_tags_to_loras
 
 if TYPE_CHECKING:
     from studio.pipelines.catalog.catalog import Catalog
@@ -26,8 +26,8 @@ class Resources:
     """What all calls share. `device` is "cpu", "cuda" or "mps"; `precision` a torch dtype's name or "auto"."""
 
     catalog: Catalog
-    registry: Registry
-    peaks: Peaks
+    registry: PipelineRegistry
+    peaks: PeakStore
     device: str
     precision: str
     annotators: Annotators | None = None
@@ -47,7 +47,7 @@ class Resources:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Plan:
+class PassPlan:
     """One pass with everything looked up and checked. `request` is resolved."""
 
     model: Model
@@ -70,7 +70,7 @@ class Plan:
         return self.request.width, self.request.height
 
 
-def plan(resources: Resources, request: GenerationRequest) -> Plan:
+def plan_pass(resources: Resources, request: GenerationRequest) -> PassPlan:
     """Look up everything that a pass needs and refuse what does not go together, before anything is loaded.
 
     Raises:
@@ -79,18 +79,20 @@ def plan(resources: Resources, request: GenerationRequest) -> Plan:
     catalog = resources.catalog
     model, weight = resources.model(request.model), catalog.checkpoint(request.model)
     spec = catalog.spec(weight)
-    request = with_tags_as_loras(request)
-    request = diffusion.resolved(request.replace(negative_prompt=extract_loras(request.negative_prompt)[0]), model)
-    loras = tuple((catalog.find(Kind.LORA, use.name), use) for use in request.loras)
-    check_family(loras, spec.family, model.title)
+    request = move_tags_to_loras(request)
+    request = diffusion.resolve_defaults(
+        request.replace(negative_prompt=extract_loras(request.negative_prompt)[0]), model
+    )
+    loras = tuple((catalog.find(WeightKind.LORA, use.name), use) for use in request.loras)
+    check_lora_family(loras, spec.family, model.title)
     files: list[WeightFile] = []
     if spec.clip:
-        known = [file for file in catalog.weights() if file.kind is Kind.EMBEDDING and not file.problem]
-        request, files = embeddings.named_in(request, known)
-    return Plan(
+        known = [file for file in catalog.weights() if file.kind is WeightKind.EMBEDDING and not file.problem]
+        request, files = embeddings.find_embeddings(request, known)
+    return PassPlan(
         model=model, weight=weight, spec=spec, request=request,
         loras=tuple((file, use.weight) for file, use in loras), embeddings=tuple(files),
-        vae=catalog.find(Kind.VAE, request.vae) if request.vae else None,
+        vae=catalog.find(WeightKind.VAE, request.vae) if request.vae else None,
     )  # fmt: skip
 
 
@@ -106,7 +108,7 @@ def load_checkpoint(spec: PipelineSpec, weight: WeightFile, options: LoadOptions
     try:
         return spec.load(weight, options)
     except (OSError, KeyError, ValueError, RuntimeError, AttributeError, SafetensorError) as error:
-        if device_memory.is_full(error):
+        if device_memory.is_out_of_memory(error):
             raise
         raise ModelBroken(
             f"The checkpoint {weight.name} cannot be loaded: {str(error).splitlines()[0] if str(error) else type(error).__name__}",

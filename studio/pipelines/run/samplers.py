@@ -40,10 +40,10 @@ _FULL = (*_SPACINGS, *_SIGMAS)
 
 # Latents are not clipped; an offset of 1 (it acts on "leading" alone) is what Stable Diffusion was trained with, and the
 # pipelines warn about any other.
-_ALWAYS = MappingProxyType({"clip_sample": False, "steps_offset": 1})
+_COMMON_CONFIG = MappingProxyType({"clip_sample": False, "steps_offset": 1})
 
 # What of a checkpoint's scheduler belongs to the checkpoint and not to the way it is sampled.
-_TRAINED = (
+_TRAINED_KEYS = (
     "num_train_timesteps",
     "beta_start",
     "beta_end",
@@ -55,7 +55,7 @@ _TRAINED = (
     "timestep_scaling",
     "set_alpha_to_one",
 )
-_TRAINED_FLOW = (
+_TRAINED_FLOW_KEYS = (
     "num_train_timesteps",
     "shift",
     "use_dynamic_shifting",
@@ -84,7 +84,7 @@ class _Sampler:
         return ("Automatic", *self.schedules, *(name for name in self.borrows if name not in self.schedules))
 
 
-def _dpm(order: int, algorithm: str, automatic: str, solver: str = "midpoint") -> _Sampler:
+def _make_dpm(order: int, algorithm: str, automatic: str, solver: str = "midpoint") -> _Sampler:
     flags = {"solver_order": order, "algorithm_type": algorithm, "solver_type": solver, "final_sigmas_type": "zero"}
     return _Sampler("DPMSolverMultistepScheduler", flags, automatic=automatic, borrows=(_AYS,))
 
@@ -113,11 +113,11 @@ _TABLE: Mapping[str, _Sampler] = MappingProxyType(
             schedules=_NO_SPACINGS,
             automatic="Karras",
         ),
-        "DPM++ 2M": _dpm(2, "dpmsolver++", "Karras"),
+        "DPM++ 2M": _make_dpm(2, "dpmsolver++", "Karras"),
         "DPM++ SDE": _Sampler("DPMSolverSDEScheduler", automatic="Karras"),
-        "DPM++ 2M SDE": _dpm(2, "sde-dpmsolver++", "Exponential"),
-        "DPM++ 2M SDE Heun": _dpm(2, "sde-dpmsolver++", "Exponential", "heun"),
-        "DPM++ 3M SDE": _dpm(3, "sde-dpmsolver++", "Exponential"),
+        "DPM++ 2M SDE": _make_dpm(2, "sde-dpmsolver++", "Exponential"),
+        "DPM++ 2M SDE Heun": _make_dpm(2, "sde-dpmsolver++", "Exponential", "heun"),
+        "DPM++ 3M SDE": _make_dpm(3, "sde-dpmsolver++", "Exponential"),
         "UniPC": _Sampler("UniPCMultistepScheduler", {"final_sigmas_type": "zero"}, borrows=(_AYS,)),
         "DEIS": _Sampler("DEISMultistepScheduler"),
         "SA-Solver": _Sampler("SASolverScheduler"),
@@ -140,10 +140,14 @@ _TABLE_FLOW: Mapping[str, _Sampler] = MappingProxyType(
     }
 )
 
-DIFFUSION: Mapping[str, tuple[str, ...]] = MappingProxyType({name: row.names() for name, row in _TABLE.items()})
+DIFFUSION_SAMPLERS: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {name: row.names() for name, row in _TABLE.items()}
+)
 """Sampler -> schedules of families that denoise over a beta schedule: Stable Diffusion 1, 2, XL and their kin."""
 
-FLOW: Mapping[str, tuple[str, ...]] = MappingProxyType({name: row.names() for name, row in _TABLE_FLOW.items()})
+FLOW_SAMPLERS: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {name: row.names() for name, row in _TABLE_FLOW.items()}
+)
 """Sampler -> schedules of flow-matching families: Stable Diffusion 3, FLUX, Qwen-Image, Z-Image and their kin."""
 
 
@@ -161,20 +165,20 @@ def make_scheduler(sampler: str, schedule: str, config: Mapping[str, Any], *, xl
     """
     flow = is_flow(config)
     table = _TABLE_FLOW if flow else _TABLE
-    row = _row(table, sampler, schedule)
+    row = _find_row(table, sampler, schedule)
     if flow:
-        return _flow_scheduler(row, schedule, config)
+        return _build_flow_scheduler(row, schedule, config)
     if schedule == "Automatic":
         trailing = config.get("timestep_spacing") == "trailing" and "SGM Uniform" in row.schedules
         schedule = "SGM Uniform" if trailing else row.automatic
-    trained = {key: config[key] for key in _TRAINED if config.get(key) is not None}
-    scheduler = _build(row.scheduler, {**trained, **_ALWAYS, **row.flags, **_FLAGS.get(schedule, {})})
+    trained = {key: config[key] for key in _TRAINED_KEYS if config.get(key) is not None}
+    scheduler = _build_scheduler(row.scheduler, {**trained, **_COMMON_CONFIG, **row.flags, **_FLAGS.get(schedule, {})})
     if schedule in row.borrows:
-        _borrow(scheduler, _steps_of_euler(schedule, trained, xl=xl))
+        _borrow_sigmas(scheduler, _make_euler_steps(schedule, trained, xl=xl))
     return scheduler
 
 
-def _row(table: Mapping[str, _Sampler], sampler: str, schedule: str) -> _Sampler:
+def _find_row(table: Mapping[str, _Sampler], sampler: str, schedule: str) -> _Sampler:
     row = table.get(sampler)
     if row is None:
         raise InvalidRequest(
@@ -187,26 +191,26 @@ def _row(table: Mapping[str, _Sampler], sampler: str, schedule: str) -> _Sampler
     return row
 
 
-def _flow_scheduler(row: _Sampler, schedule: str, config: Mapping[str, Any]) -> Any:
-    trained = {key: config[key] for key in _TRAINED_FLOW if config.get(key) is not None}
+def _build_flow_scheduler(row: _Sampler, schedule: str, config: Mapping[str, Any]) -> Any:
+    trained = {key: config[key] for key in _TRAINED_FLOW_KEYS if config.get(key) is not None}
     flags = {key: value for key, value in _FLAGS.get(schedule, {}).items() if key != "timestep_spacing"}
-    euler = _build("FlowMatchEulerDiscreteScheduler", {**trained, **flags})
+    euler = _build_scheduler("FlowMatchEulerDiscreteScheduler", {**trained, **flags})
     if row.scheduler == "FlowMatchEulerDiscreteScheduler":
         return euler
-    scheduler = _build(row.scheduler, {"num_train_timesteps": euler.config.num_train_timesteps, **row.flags})
+    scheduler = _build_scheduler(row.scheduler, {"num_train_timesteps": euler.config.num_train_timesteps, **row.flags})
     # The pipelines ask their scheduler's config for the shift, and img2img asks it to add noise the flow way.
     scheduler.register_to_config(**{key: value for key, value in trained.items() if key != "num_train_timesteps"})
     scheduler.scale_noise = lambda sample, timestep, noise: scheduler.add_noise(sample, noise, timestep)
 
-    def steps(count: int | None, device: Any, **given: Any) -> tuple[Any, Any]:
+    def set_flow_steps(count: int | None, device: Any, **given: Any) -> tuple[Any, Any]:
         euler.set_timesteps(count, device, **given)
         return euler.sigmas, euler.timesteps
 
-    _borrow(scheduler, steps)
+    _borrow_sigmas(scheduler, set_flow_steps)
     return scheduler
 
 
-def _build(class_name: str, config: Mapping[str, Any]) -> Any:
+def _build_scheduler(class_name: str, config: Mapping[str, Any]) -> Any:
     import inspect
 
     import diffusers
@@ -216,7 +220,7 @@ def _build(class_name: str, config: Mapping[str, Any]) -> Any:
     return cls(**{key: value for key, value in config.items() if key in known})
 
 
-def _borrow(scheduler: Any, steps: Callable[..., tuple[Any, Any]]) -> None:
+def _borrow_sigmas(scheduler: Any, steps: Callable[..., tuple[Any, Any]]) -> None:
     """Let `scheduler` take its noise levels and timesteps from `steps` whenever a pipeline sets them."""
     own = scheduler.set_timesteps
 
@@ -232,20 +236,20 @@ def _borrow(scheduler: Any, steps: Callable[..., tuple[Any, Any]]) -> None:
     scheduler.set_timesteps = set_timesteps
 
 
-def _steps_of_euler(schedule: str, trained: Mapping[str, Any], *, xl: bool) -> Callable[..., tuple[Any, Any]]:
-    euler = _build("EulerDiscreteScheduler", {**trained, **_FLAGS.get(schedule, {})})
+def _make_euler_steps(schedule: str, trained: Mapping[str, Any], *, xl: bool) -> Callable[..., tuple[Any, Any]]:
+    euler = _build_scheduler("EulerDiscreteScheduler", {**trained, **_FLAGS.get(schedule, {})})
 
-    def steps(count: int, device: Any) -> tuple[Any, Any]:
+    def set_euler_steps(count: int, device: Any) -> tuple[Any, Any]:
         if schedule == _AYS:
-            euler.set_timesteps(sigmas=_align_your_steps(euler, count, xl=xl), device=device)
+            euler.set_timesteps(sigmas=_compute_ays_sigmas(euler, count, xl=xl), device=device)
         else:
             euler.set_timesteps(count, device=device)
         return euler.sigmas, euler.timesteps
 
-    return steps
+    return set_euler_steps
 
 
-def _align_your_steps(euler: Any, count: int, *, xl: bool) -> list[float]:
+def _compute_ays_sigmas(euler: Any, count: int, *, xl: bool) -> list[float]:
     """`count` noise levels and a zero: NVIDIA's ten, interpolated in log space (research.nvidia.com/labs/toronto-ai/AlignYourSteps)
     and stretched from Stable Diffusion's noise range to the checkpoint's own."""
     import numpy as np

@@ -6,23 +6,23 @@ from typing import Any
 
 from PIL import Image, ImageFilter, ImageOps
 
-from studio.core.annotate import on_white
+from studio.core.annotate import flatten_on_white
 from studio.core.request_parts import Resize
 
 _EDGE_BLUR = 1 / 32  # of the longer side: what fills a margin is the edge's colours, not its details
 
 
-def opaque(image: Image.Image) -> Image.Image:
+def flatten_alpha(image: Image.Image) -> Image.Image:
     """`image` as the models see it: RGB, transparent parts white."""
-    return on_white(image)
+    return flatten_on_white(image)
 
 
-def with_pixels(image: Image.Image) -> Image.Image:
+def ensure_rgb(image: Image.Image) -> Image.Image:
     """`image` as RGB, or as RGBA where it has transparency, which a masked change keeps."""
     return image if image.mode in ("RGB", "RGBA") else image.convert("RGB")
 
 
-def resized(image: Image.Image, size: tuple[int, int], mode: Resize) -> Image.Image:
+def resize_source(image: Image.Image, size: tuple[int, int], mode: Resize) -> Image.Image:
     """The RGB `image` at `size`: stretched, cut to its shape around the middle, or whole with the margins filled from its
     edges. Resize.LATENT stretches; the caller does it to the latents instead."""
     if mode is Resize.CROP:
@@ -30,11 +30,11 @@ def resized(image: Image.Image, size: tuple[int, int], mode: Resize) -> Image.Im
     if mode is Resize.FILL:
         inside = ImageOps.contain(image, size, Image.Resampling.LANCZOS)
         left, top = (size[0] - inside.width) // 2, (size[1] - inside.height) // 2
-        return extended(inside, size, (left, top))
+        return extend_edges(inside, size, (left, top))
     return image if image.size == size else image.resize(size, Image.Resampling.LANCZOS)
 
 
-def extended(image: Image.Image, size: tuple[int, int], place: tuple[int, int]) -> Image.Image:
+def extend_edges(image: Image.Image, size: tuple[int, int], place: tuple[int, int]) -> Image.Image:
     """The RGB `image` at `place` of a canvas of `size`, the rest filled with its edges drawn out and blurred."""
     if image.size == size:
         return image

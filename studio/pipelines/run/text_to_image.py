@@ -9,38 +9,38 @@ from PIL import Image
 from studio.core.ports import PictureSeed
 from studio.core.request import GenerationRequest, Hires
 from studio.core.task import Task
-from studio.core.weights import Kind
+from studio.core.weights import WeightKind
 from studio.pipelines.control import apply_control
 from studio.pipelines.control.apply_control import Frame
 from studio.pipelines.run import hires
 from studio.pipelines.run.diffusion import Progress
-from studio.pipelines.run.live_preview import as_map, can_show
-from studio.pipelines.run.prepared_run import Opened, Runs
-from studio.pipelines.run.run_plan import Plan, Resources, plan
+from studio.pipelines.run.live_preview import can_show, unpack_latents
+from studio.pipelines.run.prepared_run import OpenedPipeline, PassRunner
+from studio.pipelines.run.run_plan import PassPlan, Resources, plan_pass
 from studio.pipelines.upscale import upscale_image
 
 
 class Drawing:
     """What a request for pictures from text asks for, planned; `draw` may be called again with fewer seeds."""
 
-    one_at_a_time = False
+    is_sequential = False
 
-    def __init__(self, resources: Resources, request: GenerationRequest, runs: Runs) -> None:
+    def __init__(self, resources: Resources, request: GenerationRequest, runs: PassRunner) -> None:
         """Raises UnknownModel or InvalidRequest for what does not go together, before anything is loaded."""
         self._resources = resources
         self._runs = runs
-        self._first = plan(resources, request)
+        self._first = plan_pass(resources, request)
         self._hires = request.hires
         self._second = self._plan_second(request.hires) if request.hires else None
         self._control = [
-            apply_control.plan(resources, one.request, task, Frame(size=one.size), runs.ctx) if one else None
-            for one, task in ((self._first, Task.TXT2IMG), (self._second if self._redraws else None, Task.IMG2IMG))
+            apply_control.plan_control(resources, one.request, task, Frame(size=one.size), runs.ctx) if one else None
+            for one, task in ((self._first, Task.TXT2IMG), (self._second if self._has_redraw else None, Task.IMG2IMG))
         ]
 
     @property
     def steps(self) -> int:
         """Steps of one `draw`."""
-        return self._first.steps + (self._second.steps if self._second and self._redraws else 0)
+        return self._first.steps + (self._second.steps if self._second and self._has_redraw else 0)
 
     def draw(self, seeds: tuple[PictureSeed, ...], progress: Progress) -> list[Image.Image]:
         """A picture per seed, in order."""
@@ -48,45 +48,49 @@ class Drawing:
         if second is None or wish is None:
             with self._runs.open(first, len(seeds), steered_by=self._control[0]) as opened:
                 return self._runs.run(opened, seeds, progress)
-        source = self._enlarged_first(seeds, progress, second, wish)
-        if not self._redraws:
+        source = self._render_first_pass(seeds, progress, second, wish)
+        if not self._has_redraw:
             return source
         progress.before += first.steps
-        total, strength = hires.timing(second.steps, wish.strength)
+        total, strength = hires.compute_hires_steps(second.steps, wish.strength)
         inputs = {"image": source, "strength": strength, "num_inference_steps": total}
         class_name, steered_by = second.spec.image_to_image, self._control[1]
         with self._runs.open(second, len(seeds), class_name=class_name, steered_by=steered_by) as opened:
             return self._runs.run(opened, seeds, progress, inputs=inputs, first_pass=first.steps)
 
     @property
-    def _redraws(self) -> bool:
+    def _has_redraw(self) -> bool:
         return self._hires is not None and self._hires.strength > 0
 
-    def _plan_second(self, wish: Hires) -> Plan:
+    def _plan_second(self, wish: Hires) -> PassPlan:
         first, catalog = self._first, self._resources.catalog
         model = self._resources.model(wish.model or first.model.id)
-        upscalers = tuple(file.name for file in catalog.weights() if file.kind is Kind.UPSCALER and not file.problem)
-        hires.check(
+        upscalers = tuple(
+            file.name for file in catalog.weights() if file.kind is WeightKind.UPSCALER and not file.problem
+        )
+        hires.check_hires(
             wish,
             first.spec.family,
             catalog.spec(catalog.checkpoint(model.id)).family,
             (*upscale_image.RESAMPLERS, *upscalers),
         )
-        return plan(self._resources, hires.second_request(first.request, wish, first.model, model))
+        return plan_pass(self._resources, hires.build_second_request(first.request, wish, first.model, model))
 
-    def _enlarged_first(self, seeds: tuple[PictureSeed, ...], progress: Progress, second: Plan, wish: Hires) -> Any:
+    def _render_first_pass(
+        self, seeds: tuple[PictureSeed, ...], progress: Progress, second: PassPlan, wish: Hires
+    ) -> Any:
         """The first pass at the second's size: latents where the upscaler works on them, else pictures."""
         first = self._first
         with self._runs.open(first, len(seeds), steered_by=self._control[0]) as opened:
-            latent = hires.is_latent(wish) and self._redraws and self._can_enlarge(opened)
+            latent = hires.is_latent(wish) and self._has_redraw and self._can_enlarge(opened)
             drawn = self._runs.run(opened, seeds, progress, latents=latent)
             if latent:
                 width, height = first.size
-                latents = as_map(opened.pipe, drawn, height, width)
+                latents = unpack_latents(opened.pipe, drawn, height, width)
                 return hires.enlarge_latents(latents, wish.upscaler, *second.size, width // latents.shape[-1])
-        return [self._enlarged(image, second.size, wish) for image in drawn]
+        return [self._enlarge_image(image, second.size, wish) for image in drawn]
 
-    def _can_enlarge(self, opened: Opened) -> bool:
+    def _can_enlarge(self, opened: OpenedPipeline) -> bool:
         """Whether this family's latents can be enlarged as a map; if not, the picture is, and the user is told."""
         import torch
 
@@ -97,9 +101,9 @@ class Drawing:
         self._runs.ctx.notice(f"Latents of {title} cannot be enlarged: the picture was, by Lanczos.")
         return False
 
-    def _enlarged(self, image: Image.Image, size: tuple[int, int], wish: Hires) -> Image.Image:
+    def _enlarge_image(self, image: Image.Image, size: tuple[int, int], wish: Hires) -> Image.Image:
         kind = upscale_image.RESAMPLERS.get(wish.upscaler)
         if kind is not None or hires.is_latent(wish):
             return image.resize(size, kind or Image.Resampling.LANCZOS)
         with self._runs.upscaler(wish.upscaler) as upscaler:
-            return upscale_image.enlarge(image, size, upscaler, self._resources.device)
+            return upscale_image.enlarge_image(image, size, upscaler, self._resources.device)

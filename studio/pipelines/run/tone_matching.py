@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-_SLOW = 32  # px: colours that change more slowly than this are the source's
+_BLUR_SIGMA = 32  # px: colours that change more slowly than this are the source's
 
 
-def in_its_colours(drawn: Any, source: Any) -> Any:
+def match_tones(drawn: Any, source: Any) -> Any:
     """`drawn` with the slow changes of colour and light that `source` has; both (h, w, 3) in 32-bit floats."""
     import cv2
 
-    return drawn + cv2.GaussianBlur(source - drawn, (0, 0), _SLOW)
+    return drawn + cv2.GaussianBlur(source - drawn, (0, 0), _BLUR_SIGMA)

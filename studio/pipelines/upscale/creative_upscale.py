@@ -14,52 +14,54 @@ from studio.core.ports import JobContext, PictureSeed
 from studio.core.request import GenerationRequest
 from studio.core.request_parts import ControlUnit, Resize
 from studio.core.task import Task
-from studio.core.upscale_modes import DEFAULT_CREATIVITY, size_of
-from studio.core.weights import Kind, WeightFile
+from studio.core.upscale_modes import DEFAULT_CREATIVITY, compute_upscaled_size
+from studio.core.weights import WeightFile, WeightKind
 from studio.pipelines.control import control_files
-from studio.pipelines.control.control_tasks import available
-from studio.pipelines.control.control_units import PIPELINES, UNET_FAMILIES
+from studio.pipelines.control.control_tasks import find_control_files
+from studio.pipelines.control.control_units import CONTROL_PIPELINES, UNET_FAMILIES
 from studio.pipelines.run import source_images
 from studio.pipelines.run.diffusion import Progress
 from studio.pipelines.run.image_to_image import Editing
 from studio.pipelines.run.run_plan import Resources
-from studio.pipelines.run.tone_matching import in_its_colours
+from studio.pipelines.run.tone_matching import match_tones
 from studio.pipelines.upscale import upscale_request
-from studio.pipelines.upscale.tiling import Grid, Span
+from studio.pipelines.upscale.tiling import Span, TileGrid
 
 if TYPE_CHECKING:
     import torch
 
-    from studio.pipelines.run.prepared_run import Runs
+    from studio.pipelines.run.prepared_run import PassRunner
 
-NATIVE = 4.0
+DEFAULT_CREATIVE_FACTOR = 4.0
 """The factor of a request that names no size."""
 _OVERLAP = 1 / 4  # of a tile
 _TILE = "tile"  # what the tile at hand is called in place of a content hash
 
 
-class Creative:
+class CreativeUpscale:
     """A request for an enlarged picture, drawn by its checkpoint, planned; `draw` may be called again. Every tile is an img2img of
     its own with the same seed, its strength the creativity, and is faded into its neighbours."""
 
-    one_at_a_time = True
+    is_sequential = True
 
-    def __init__(self, resources: Resources, request: GenerationRequest, runs: Runs) -> None:
+    def __init__(self, resources: Resources, request: GenerationRequest, runs: PassRunner) -> None:
         """Raises InvalidRequest or UnknownModel for what does not go together, before anything is loaded."""
         if request.source is None:
             raise InvalidRequest("There is no picture to enlarge.", hint="Choose a picture first.")
         model, wish = resources.model(request.model), request.upscale or Upscale()
         self._resources, self._runs, self._wish = resources, runs, wish
-        self._source = source_images.with_pixels(runs.ctx.picture(request.source))
-        self._size = upscale_request.checked(size_of(wish, *self._source.size, NATIVE), runs.ctx)
-        self._near = model.sizes.near
+        self._source = source_images.ensure_rgb(runs.ctx.picture(request.source))
+        self._size = upscale_request.check_output_size(
+            compute_upscaled_size(wish, *self._source.size, DEFAULT_CREATIVE_FACTOR), runs.ctx
+        )
+        self._near = model.sizes.find_nearest_size
         step = model.sizes.multiple
         side = max(model.sizes.smallest, (wish.tile or min(model.sizes.liked[0])) // step * step)
         overlap = round(side * _OVERLAP) if wish.overlap is None else wish.overlap
-        self._grid = Grid.over(*self._size, side, overlap, step)
-        self._request = _steered(resources, _of_a_tile(request, wish))
+        self._grid = TileGrid.over(*self._size, side, overlap, step)
+        self._request = _add_tile_control(resources, _make_tile_request(request, wish))
         self._base: Image.Image | None = None
-        self._steps = self._tile(self._source.crop((0, 0, *self._first_size())).convert("RGB")).steps
+        self._steps = self._plan_tile(self._source.crop((0, 0, *self._get_tile_size())).convert("RGB")).steps
         if self._request.control != request.control:
             runs.ctx.notice(f"The ControlNet {self._request.control[-1].model} holds the tiles to their shapes.")
 
@@ -71,27 +73,31 @@ class Creative:
     def draw(self, seeds: tuple[PictureSeed, ...], progress: Progress) -> list[Image.Image]:
         """A picture per seed, in order."""
         if self._base is None:
-            self._base = self._enlarged()
-        return [self._redrawn(self._base, seed, progress) for seed in seeds]
+            self._base = self._enlarge_source()
+        return [self._redraw_tiles(self._base, seed, progress) for seed in seeds]
 
-    def _enlarged(self) -> Image.Image:
+    def _enlarge_source(self) -> Image.Image:
         """The source at its final size, by the upscaler that the request starts from."""
         names = [
-            file.name for file in self._resources.catalog.weights() if file.kind is Kind.UPSCALER and not file.problem
+            file.name
+            for file in self._resources.catalog.weights()
+            if file.kind is WeightKind.UPSCALER and not file.problem
         ]
-        base = self._wish.base or upscale_request.default_base(names)
+        base = self._wish.base or upscale_request.get_default_base(names)
         ctx = self._runs.ctx
 
-        def tell(tile: int, tiles: int) -> None:
+        def report_tile(tile: int, tiles: int) -> None:
             ctx.raise_if_cancelled()
             ctx.loading(f"Enlarging by {base}: {tile} of {tiles}")
 
         plain = dataclasses.replace(self._wish, width=self._size[0], height=self._size[1], tile=None, overlap=None)
         request = self._request.replace(upscale=plain, resize=Resize.CROP)
-        with ctx.stage("upscale"):
-            return upscale_request.enlarged(self._resources, base, self._source, request, _Lens(ctx, tell=tell).context)
+        with ctx.phase("upscale"):
+            return upscale_request.enlarge_image(
+                self._resources, base, self._source, request, _ScopedContext(ctx, tell=report_tile).context
+            )
 
-    def _redrawn(self, base: Image.Image, seed: PictureSeed, progress: Progress) -> Image.Image:
+    def _redraw_tiles(self, base: Image.Image, seed: PictureSeed, progress: Progress) -> Image.Image:
         import numpy as np
         import torch
 
@@ -101,13 +107,13 @@ class Creative:
 
         def draw(row: Span, column: Span) -> torch.Tensor:
             before = picture.crop((column.start, row.start, column.stop, row.stop))
-            [drawn] = self._tile(before).draw((seed,), progress)
+            [drawn] = self._plan_tile(before).draw((seed,), progress)
             after = drawn.convert("RGB").resize(before.size, Image.Resampling.LANCZOS)
-            pixels = in_its_colours(np.asarray(after, np.float32), np.asarray(before, np.float32))
+            pixels = match_tones(np.asarray(after, np.float32), np.asarray(before, np.float32))
             return torch.from_numpy(pixels).permute(2, 0, 1)
 
         made, top = Image.new("RGB", picture.size), 0
-        for band in self._grid.bands(draw):
+        for band in self._grid.draw_bands(draw):
             pixels = band.clamp(0, 255).round().byte().permute(1, 2, 0).numpy()
             made.paste(Image.fromarray(np.ascontiguousarray(pixels)), (0, top))
             top += len(pixels)
@@ -115,18 +121,18 @@ class Creative:
             made.putalpha(base.getchannel("A"))
         return made
 
-    def _tile(self, picture: Image.Image) -> Editing:
+    def _plan_tile(self, picture: Image.Image) -> Editing:
         """The img2img of one tile."""
         width, height = self._near(*picture.size)
-        lens = _Lens(self._runs.ctx, picture=picture)
+        lens = _ScopedContext(self._runs.ctx, picture=picture)
         runs = dataclasses.replace(self._runs, ctx=lens.context)
         return Editing(self._resources, self._request.replace(width=width, height=height), runs)
 
-    def _first_size(self) -> tuple[int, int]:
+    def _get_tile_size(self) -> tuple[int, int]:
         return self._grid.columns[0].size, self._grid.rows[0].size
 
 
-class _Lens:
+class _ScopedContext:
     """The job as a part of the work sees it: `picture` stands for the source, `tell` hears progress."""
 
     def __init__(
@@ -157,26 +163,26 @@ class _Lens:
             self._ctx.progress(step, steps, preview)
 
 
-def _of_a_tile(request: GenerationRequest, wish: Upscale) -> GenerationRequest:
+def _make_tile_request(request: GenerationRequest, wish: Upscale) -> GenerationRequest:
     strength = DEFAULT_CREATIVITY if wish.creativity is None else wish.creativity
     return request.replace(
         task=Task.IMG2IMG, source=_TILE, upscale=None, strength=strength, resize=Resize.STRETCH, aspect=None, loops=1
     )
 
 
-def _steered(resources: Resources, request: GenerationRequest) -> GenerationRequest:
+def _add_tile_control(resources: Resources, request: GenerationRequest) -> GenerationRequest:
     """`request` with the checkpoint's own ControlNet for tiles, where there is one, none is asked for, and diffusers can."""
     checkpoint = resources.catalog.checkpoint(request.model)
     family = checkpoint.family
-    can = family in UNET_FAMILIES or Task.IMG2IMG in PIPELINES.get(family, {})
-    files = available(checkpoint, resources.catalog.weights()) if can else ()
-    found = next((file for file in files if _holds_tiles(file)), None)
+    can = family in UNET_FAMILIES or Task.IMG2IMG in CONTROL_PIPELINES.get(family, {})
+    files = find_control_files(checkpoint, resources.catalog.weights()) if can else ()
+    found = next((file for file in files if _is_tile_control(file)), None)
     if found is None or request.control:
         return request
     return request.replace(control=(ControlUnit(model=found.name, preprocessor="none", kind="tile"),))
 
 
-def _holds_tiles(file: WeightFile) -> bool:
-    if file.kind is not Kind.CONTROLNET or file.problem:
+def _is_tile_control(file: WeightFile) -> bool:
+    if file.kind is not WeightKind.CONTROLNET or file.problem:
         return False
-    return "tile" in file.name.rpartition("/")[2].lower() or bool(control_files.union_types(file))
+    return "tile" in file.name.rpartition("/")[2].lower() or bool(control_files.count_union_types(file))

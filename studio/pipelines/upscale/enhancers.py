@@ -10,21 +10,21 @@ from typing import TYPE_CHECKING
 from PIL import Image
 
 from studio.core.errors import InvalidRequest, ModelBroken
-from studio.core.finish import Faces
+from studio.core.finish import FaceRestoration
 from studio.core.model import GPU_LANE, TOOLS_LANE, Feature, Model, Quality, Sizes
 from studio.core.ports import JobContext, PictureSeed
 from studio.core.range_checks import MAX_SIDE
 from studio.core.request import GenerationRequest
-from studio.core.result import Rendered
+from studio.core.result import RenderedImage
 from studio.core.settings import Settings
 from studio.core.task import Task
-from studio.core.upscale_modes import RESTORER, UPSCALER
-from studio.core.weights import Kind, Offer, WeightFile
+from studio.core.upscale_modes import RESTORER_PREFIX, UPSCALER_PREFIX
+from studio.core.weights import DownloadableWeights, WeightFile, WeightKind
 from studio.pipelines import device_memory
 from studio.pipelines.catalog import downloadable_weights
 from studio.pipelines.catalog.file_headers import read_header
-from studio.pipelines.registry import Key
-from studio.pipelines.run.source_images import with_pixels
+from studio.pipelines.registry import PipelineKey
+from studio.pipelines.run.source_images import ensure_rgb
 from studio.pipelines.upscale import face_restoration, realesrgan_engine, upscale_request
 from studio.pipelines.upscale.upscale_image import RESAMPLERS
 from studio.vision.faces import find_faces
@@ -33,10 +33,10 @@ if TYPE_CHECKING:
     from studio.pipelines.catalog.catalog import Catalog
     from studio.pipelines.run.run_plan import Resources
 
-NO_FACE = "No face was found: the picture is as it was."
+NO_FACE_NOTICE = "No face was found: the picture is as it was."
 _SIZES = Sizes(multiple=1, smallest=1, largest=MAX_SIDE, max_pixels=MAX_SIDE * MAX_SIDE)
 _FEATURES = frozenset({Feature.SEED})  # taken and of no effect, as chains and grids may carry one
-_QUICK = 10_000_000  # bytes: an upscaler file below is one of the compact kinds
+_COMPACT_BYTES = 10_000_000  # bytes: an upscaler file below is one of the compact kinds
 
 
 class Enhancers:
@@ -52,18 +52,24 @@ class Enhancers:
 
     def models(self) -> Sequence[Model]:
         weights = self._catalog.weights()
-        files = [file for file in weights if file.kind is Kind.UPSCALER]
+        files = [file for file in weights if file.kind is WeightKind.UPSCALER]
         resamplers = [
-            _model(UPSCALER + name, name, Task.UPSCALE, lane=TOOLS_LANE, quality=Quality.DRAFT) for name in RESAMPLERS
+            _build_model(UPSCALER_PREFIX + name, name, Task.UPSCALE, lane=TOOLS_LANE, quality=Quality.DRAFT)
+            for name in RESAMPLERS
         ]
-        restorers = [_model(RESTORER + file.name, file.name, Task.RESTORE_FACES, file) for file in weights if file.kind is Kind.RESTORER]  # fmt: skip
-        return [*(model for file in files for model in self._upscalers(file)), *resamplers, *restorers, *self._absent()]
+        restorers = [_build_model(RESTORER_PREFIX + file.name, file.name, Task.RESTORE_FACES, file) for file in weights if file.kind is WeightKind.RESTORER]  # fmt: skip
+        return [
+            *(model for file in files for model in self._list_upscaler_models(file)),
+            *resamplers,
+            *restorers,
+            *self._list_missing_restorers(),
+        ]
 
-    def offers(self) -> Sequence[Offer]:
+    def offers(self) -> Sequence[DownloadableWeights]:
         """Upscalers and restorers that can be fetched and are not here."""
-        return downloadable_weights.missing(self._models_dir)
+        return downloadable_weights.list_missing_weights(self._models_dir)
 
-    def render(self, request: GenerationRequest, seeds: Sequence[PictureSeed], ctx: JobContext) -> list[Rendered]:
+    def render(self, request: GenerationRequest, seeds: Sequence[PictureSeed], ctx: JobContext) -> list[RenderedImage]:
         """One picture for every seed: the seed changes nothing.
 
         Raises:
@@ -72,71 +78,71 @@ class Enhancers:
         if request.source is None:
             raise InvalidRequest("There is no picture to work on.", hint="Choose a picture first.")
         image = ctx.picture(request.source)
-        done = self._restored(image, request, ctx) if request.task is Task.RESTORE_FACES else self._enlarged(image, request, ctx)  # fmt: skip
-        return [Rendered(image=done, seed=seed.seed) for seed in seeds]
+        done = self._restore_faces(image, request, ctx) if request.task is Task.RESTORE_FACES else self._enlarge_image(image, request, ctx)  # fmt: skip
+        return [RenderedImage(image=done, seed=seed.seed) for seed in seeds]
 
     def close(self) -> None:
         """Nothing: the registry is the local pipelines'."""
 
-    def _enlarged(self, image: Image.Image, request: GenerationRequest, ctx: JobContext) -> Image.Image:
-        name = request.model.removeprefix(UPSCALER)
+    def _enlarge_image(self, image: Image.Image, request: GenerationRequest, ctx: JobContext) -> Image.Image:
+        name = request.model.removeprefix(UPSCALER_PREFIX)
         if name in RESAMPLERS:  # in the tools lane, where no network may run
-            with ctx.stage("upscale"):
-                return upscale_request.enlarged(None, name, image, request, ctx)
+            with ctx.phase("upscale"):
+                return upscale_request.enlarge_image(None, name, image, request, ctx)
         resources = self._resources(ctx.settings)
-        with ctx.stage("upscale"), device_memory.measured(resources.device, ctx.peak_memory):
-            return upscale_request.enlarged(resources, name, image, request, ctx)
+        with ctx.phase("upscale"), device_memory.measure_peak(resources.device, ctx.record_peak_memory):
+            return upscale_request.enlarge_image(resources, name, image, request, ctx)
 
-    def _restored(self, image: Image.Image, request: GenerationRequest, ctx: JobContext) -> Image.Image:
-        name = request.model.removeprefix(RESTORER)
-        file = self._catalog.find(Kind.RESTORER, name)
-        with ctx.stage("find faces"):
+    def _restore_faces(self, image: Image.Image, request: GenerationRequest, ctx: JobContext) -> Image.Image:
+        name = request.model.removeprefix(RESTORER_PREFIX)
+        file = self._catalog.find(WeightKind.RESTORER, name)
+        with ctx.phase("find faces"):
             found = find_faces(image)
         ctx.raise_if_cancelled()
         if not found:
-            ctx.notice(NO_FACE)
+            ctx.notice(NO_FACE_NOTICE)
             ctx.progress(1, 1)
-            return with_pixels(image)
+            return ensure_rgb(image)
         resources = self._resources(ctx.settings)
 
         def load() -> face_restoration.Restorer:
             ctx.loading(f"Loading {name}")
-            with ctx.stage("load"):
+            with ctx.phase("load"):
                 return face_restoration.load_restorer(file, resources.device, resources.precision)
 
-        key = Key(RESTORER + name, resources.device, resources.precision)
+        key = PipelineKey(RESTORER_PREFIX + name, resources.device, resources.precision)
         with (
             resources.registry.lease(key, name, load, expected=file.bytes) as held,
-            ctx.stage("restore"),
-            device_memory.measured(resources.device, ctx.peak_memory),
+            ctx.phase("restore"),
+            device_memory.measure_peak(resources.device, ctx.record_peak_memory),
         ):
-            return face_restoration.restore(image, found, held.pipe, request.faces or Faces(), ctx)
+            return face_restoration.restore_faces(image, found, held.pipe, request.faces or FaceRestoration(), ctx)
 
-    def _upscalers(self, file: WeightFile) -> Iterator[Model]:
-        quality = Quality.STANDARD if file.bytes < _QUICK else Quality.HIGH
-        model = _model(UPSCALER + file.name, file.name, Task.UPSCALE, file, quality=quality)
+    def _list_upscaler_models(self, file: WeightFile) -> Iterator[Model]:
+        quality = Quality.STANDARD if file.bytes < _COMPACT_BYTES else Quality.HIGH
+        model = _build_model(UPSCALER_PREFIX + file.name, file.name, Task.UPSCALE, file, quality=quality)
         yield model
         if self._has_engine(file):
             title = f"{file.name} (its makers' engine)"
-            yield dataclasses.replace(model, id=model.id + realesrgan_engine.SUFFIX, title=title)
+            yield dataclasses.replace(model, id=model.id + realesrgan_engine.ENGINE_SUFFIX, title=title)
 
     def _has_engine(self, file: WeightFile) -> bool:
         """Whether Real-ESRGAN's own engine knows the file; looked up once per file."""
         key = (file.path, file.bytes)
         if key not in self._engines:
-            self._engines[key] = _is_original(file)
+            self._engines[key] = _is_engine_supported(file)
         return self._engines[key]
 
-    def _absent(self) -> Iterator[Model]:
+    def _list_missing_restorers(self) -> Iterator[Model]:
         """Restorers that can be fetched, so that they are seen where one looks for them."""
         for offer in self.offers():
-            if offer in downloadable_weights.RESTORERS:
+            if offer in downloadable_weights.DOWNLOADABLE_RESTORERS:
                 problem = f"its weights are not here. Fetch “{offer.title}” ({offer.bytes / 1e6:.0f} MB, {offer.licence}) in Configurations."
-                model = _model(RESTORER + Path(offer.filename).stem, offer.title, Task.RESTORE_FACES)
+                model = _build_model(RESTORER_PREFIX + Path(offer.filename).stem, offer.title, Task.RESTORE_FACES)
                 yield dataclasses.replace(model, problem=problem)
 
 
-def _model(
+def _build_model(
     model_id: str, title: str, task: Task, file: WeightFile | None = None, *, lane: str = GPU_LANE, quality: Quality = Quality.HIGH
 ) -> Model:  # fmt: skip
     return Model(
@@ -145,10 +151,10 @@ def _model(
     )  # fmt: skip
 
 
-def _is_original(file: WeightFile) -> bool:
-    if file.problem or not realesrgan_engine.is_here() or file.path.suffix.lower() != ".safetensors":
+def _is_engine_supported(file: WeightFile) -> bool:
+    if file.problem or not realesrgan_engine.is_installed() or file.path.suffix.lower() != ".safetensors":
         return False
     try:
-        return realesrgan_engine.fits(read_header(file.path).shapes)
+        return realesrgan_engine.is_supported(read_header(file.path).shapes)
     except ModelBroken:  # it went away, or changed
         return False

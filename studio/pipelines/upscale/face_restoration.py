@@ -9,19 +9,19 @@ from typing import TYPE_CHECKING, Any
 from PIL import Image
 
 from studio.core.errors import ModelBroken
-from studio.core.finish import Faces
+from studio.core.finish import FaceRestoration
 from studio.core.ports import JobContext
 from studio.core.weights import WeightFile
-from studio.pipelines.run.tone_matching import in_its_colours
+from studio.pipelines.run.tone_matching import match_tones
 from studio.pipelines.upscale import paste_faces, spandrel_networks
 from studio.vision.faces import Face
 
 if TYPE_CHECKING:
     import torch
 
-Call = Callable[[Any, Any, float], Any]
+RestorerCall = Callable[[Any, Any, float], Any]
 """(network, picture in −1 to 1, fidelity) to the restored picture in −1 to 1."""
-_CALLS: MappingProxyType[str, Call] = MappingProxyType(
+_CALLS: MappingProxyType[str, RestorerCall] = MappingProxyType(
     {
         # Without the random noise that GFPGAN adds by default: the same picture each time.
         "GFPGAN": lambda network, pixels, fidelity: network(pixels, return_rgb=False, randomize_noise=False)[0],
@@ -37,7 +37,7 @@ class Restorer:
     def __init__(self, network: Any, device: str, precision: str = "auto") -> None:
         self._call = _CALLS[network.architecture.id]
         self.device = device
-        self.dtype = spandrel_networks.precision_of(network, device, precision)
+        self.dtype = spandrel_networks.choose_dtype(network, device, precision)
         network.to(device, self.dtype)
         self.components = {"model": network.model}
 
@@ -70,8 +70,8 @@ def load_restorer(file: WeightFile, device: str, precision: str = "auto") -> Res
     return Restorer(network, device, precision)
 
 
-def restore(
-    image: Image.Image, found: tuple[Face, ...], restorer: Restorer, wish: Faces, ctx: JobContext
+def restore_faces(
+    image: Image.Image, found: tuple[Face, ...], restorer: Restorer, wish: FaceRestoration, ctx: JobContext
 ) -> Image.Image:  # fmt: skip
     """`image` with each of the `found` faces restored, in RGB, or RGBA where it was. The one face after the other; stopping is heard
     between any two layers of the network."""
@@ -79,12 +79,12 @@ def restore(
 
     source = np.asarray(image.convert("RGB"))
     pixels = source.astype(np.float32)
-    with spandrel_networks.heard(restorer.model, ctx.raise_if_cancelled):
+    with spandrel_networks.hook_layers(restorer.model, ctx.raise_if_cancelled):
         for number, face in enumerate(found, 1):
-            place = paste_faces.placement(face)
-            before = paste_faces.aligned(source, place)
-            restored = in_its_colours(restorer(before, wish.fidelity), before)
-            paste_faces.pasted(pixels, before, restored, place, wish.visibility)
+            place = paste_faces.fit_placement(face)
+            before = paste_faces.align_face(source, place)
+            restored = match_tones(restorer(before, wish.fidelity), before)
+            paste_faces.paste_face(pixels, before, restored, place, wish.visibility)
             ctx.progress(number, len(found))
     done = Image.fromarray(np.clip(np.rint(pixels), 0, 255).astype(np.uint8))
     if image.mode == "RGBA":

@@ -23,35 +23,35 @@ from studio.pipelines.upscale.upscale_image import Upscaler
 if TYPE_CHECKING:
     import torch
 
-SUFFIX = "@realesrgan"
+ENGINE_SUFFIX = "@realesrgan"
 """What an upscaler's name ends with when its makers' engine is wanted."""
 
 
-def is_here() -> bool:
+def is_installed() -> bool:
     """Whether the package is installed."""
     return find_spec("realesrgan") is not None
 
 
-def fits(shapes: Mapping[str, tuple[int, ...]]) -> bool:
+def is_supported(shapes: Mapping[str, tuple[int, ...]]) -> bool:
     """Whether the engine knows a network with tensors of these names: RRDBNet and the compact one, as Real-ESRGAN names them."""
     return "body.0.rdb1.conv1.weight" in shapes or ("body.0.weight" in shapes and "body.1.weight" in shapes)
 
 
-def load_original(file: WeightFile, device: str, precision: str = "auto") -> Upscaler:
+def load_engine_upscaler(file: WeightFile, device: str, precision: str = "auto") -> Upscaler:
     """The upscaler in `file`, run by RealESRGANer.
 
     Raises:
         NotConfigured: the package is not installed. ModelBroken: no network of Real-ESRGAN's.
     """
-    if not is_here():
+    if not is_installed():
         raise NotConfigured("The package realesrgan is not installed.", hint="Choose the upscaler without its suffix.")
-    tensors = spandrel_networks.state_dict(file)
-    if not fits({name: tuple(tensor.shape) for name, tensor in tensors.items()}):
+    tensors = spandrel_networks.read_state_dict(file)
+    if not is_supported({name: tuple(tensor.shape) for name, tensor in tensors.items()}):
         raise ModelBroken(f"{file.path.name} is no network of Real-ESRGAN's.", hint="Choose it without the suffix.")
-    return Upscaler(Engine(tensors), device, precision)
+    return Upscaler(RealESRGANEngine(tensors), device, precision)
 
 
-class Engine:
+class RealESRGANEngine:
     """RealESRGANer, `makers`, as an Upscaler runs a network. `tensors` are those of a file that `fits`."""
 
     supports_half = True
@@ -60,10 +60,10 @@ class Engine:
     def __init__(self, tensors: Mapping[str, torch.Tensor]) -> None:
         import torch
 
-        _make_importable()
+        _patch_torchvision()
         from realesrgan import RealESRGANer
 
-        self.scale, network = _network(tensors)
+        self.scale, network = _build_network(tensors)
         with tempfile.TemporaryDirectory() as folder:  # it reads files of its makers' form only
             path = Path(folder) / "weights.pth"
             torch.save({"params": dict(tensors)}, path)
@@ -87,7 +87,7 @@ class Engine:
         return torch.cat(made)
 
 
-def _make_importable() -> None:
+def _patch_torchvision() -> None:
     """basicsr, which realesrgan is built on, imports a module that torchvision dropped in 0.17."""
     import torchvision.transforms.functional as functional
 
@@ -97,7 +97,7 @@ def _make_importable() -> None:
     sys.modules.setdefault(name, stand_in)
 
 
-def _network(tensors: Mapping[str, torch.Tensor]) -> tuple[int, Any]:
+def _build_network(tensors: Mapping[str, torch.Tensor]) -> tuple[int, Any]:
     """(scale, the makers' network of the shape that the tensors have)."""
     from basicsr.archs.rrdbnet_arch import RRDBNet
     from realesrgan.archs.srvgg_arch import SRVGGNetCompact

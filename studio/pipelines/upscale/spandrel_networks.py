@@ -25,9 +25,9 @@ def load_network(file: WeightFile) -> Any:
     import spandrel
 
     try:
-        network = spandrel.ModelLoader("cpu", _architectures()).load_from_state_dict(state_dict(file))
+        network = spandrel.ModelLoader("cpu", _build_arch_registry()).load_from_state_dict(read_state_dict(file))
     except (spandrel.UnsupportedModelError, OSError, ValueError, RuntimeError, KeyError, TypeError) as error:
-        if device_memory.is_full(error):
+        if device_memory.is_out_of_memory(error):
             raise
         raise ModelBroken(
             f"{file.path.name} holds no network that the studio knows.",
@@ -41,7 +41,7 @@ def load_network(file: WeightFile) -> Any:
     return network.eval()
 
 
-def state_dict(file: WeightFile) -> dict[str, torch.Tensor]:
+def read_state_dict(file: WeightFile) -> dict[str, torch.Tensor]:
     """The tensors in `file` by their names, without the wrappings that training leaves around them.
 
     Raises:
@@ -64,7 +64,7 @@ def state_dict(file: WeightFile) -> dict[str, torch.Tensor]:
             raise TypeError("no table of tensors")
         return spandrel.canonicalize_state_dict(found)
     except (SafetensorError, pickle.UnpicklingError, EOFError, OSError, ValueError, RuntimeError, TypeError, KeyError, AttributeError) as error:  # fmt: skip
-        if device_memory.is_full(error):
+        if device_memory.is_out_of_memory(error):
             raise
         raise ModelBroken(
             f"{file.path.name} is damaged, or no file of weights, and was not opened.",
@@ -73,7 +73,7 @@ def state_dict(file: WeightFile) -> dict[str, torch.Tensor]:
         ) from error
 
 
-def _architectures() -> Any:
+def _build_arch_registry() -> Any:
     """spandrel's own, and those of spandrel_extra_arches where it is installed, in a registry of our own."""
     import spandrel
 
@@ -87,7 +87,7 @@ def _architectures() -> Any:
     return registry
 
 
-def precision_of(network: Any, device: str, wanted: str) -> Any:
+def choose_dtype(network: Any, device: str, wanted: str) -> Any:
     """The torch dtype to run `network` in: what is `wanted`, or with "auto" half precision on a graphics card; where the
     architecture cannot, bfloat16 in place of float16, or float32."""
     import torch
@@ -101,7 +101,7 @@ def precision_of(network: Any, device: str, wanted: str) -> Any:
 
 
 @contextmanager
-def heard(network: torch.nn.Module, check: Callable[[], None]) -> Iterator[None]:
+def hook_layers(network: torch.nn.Module, check: Callable[[], None]) -> Iterator[None]:
     """Within the block `check` is called before every layer of `network`, and may raise to stop it in the middle."""
     handles = [
         layer.register_forward_pre_hook(lambda *_: check())
@@ -115,7 +115,7 @@ def heard(network: torch.nn.Module, check: Callable[[], None]) -> Iterator[None]
             handle.remove()
 
 
-def bytes_per_pixel(network: torch.nn.Module, run: Callable[[], Any], pixels: int) -> int:
+def measure_bytes_per_pixel(network: torch.nn.Module, run: Callable[[], Any], pixels: int) -> int:
     """What a run of `network` on a picture takes beside its weights, per px of it, seen while `run` puts `pixels` px through it: what the
     greediest layer reads and writes, and a quarter more for what lies around it."""
     import torch

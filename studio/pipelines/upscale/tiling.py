@@ -38,20 +38,20 @@ class Span:
 
         weights = torch.ones(self.size * scale)
         if self.before:
-            weights[: self.before * scale] = _fade(self.before * scale)
+            weights[: self.before * scale] = _build_fade(self.before * scale)
         if self.after:
-            weights[-self.after * scale :] = 1 - _fade(self.after * scale)
+            weights[-self.after * scale :] = 1 - _build_fade(self.after * scale)
         return weights
 
 
-def _fade(length: int) -> torch.Tensor:
+def _build_fade(length: int) -> torch.Tensor:
     import torch
 
     margin = length * MARGIN
     return ((torch.arange(length) + 0.5 - margin) / (length - 2 * margin)).clamp(0, 1)
 
 
-def spans(length: int, tile: int, overlap: int, multiple: int = 1) -> tuple[Span, ...]:
+def split_spans(length: int, tile: int, overlap: int, multiple: int = 1) -> tuple[Span, ...]:
     """The tiles of at most `tile` px that cover `length` px: as few as possible, of one size that is a multiple of `multiple` as `tile`
     is, neighbours sharing at least `overlap` px, which is taken for at most a third of a tile."""
     if length <= tile:
@@ -68,21 +68,21 @@ def spans(length: int, tile: int, overlap: int, multiple: int = 1) -> tuple[Span
 
 
 @dataclass(frozen=True)
-class Grid:
+class TileGrid:
     """All tiles of a picture."""
 
     rows: tuple[Span, ...]
     columns: tuple[Span, ...]
 
     @classmethod
-    def over(cls, width: int, height: int, tile: int, overlap: int, multiple: int = 1) -> Grid:
+    def over(cls, width: int, height: int, tile: int, overlap: int, multiple: int = 1) -> TileGrid:
         """Lengths in px; see `spans`."""
-        return cls(spans(height, tile, overlap, multiple), spans(width, tile, overlap, multiple))
+        return cls(split_spans(height, tile, overlap, multiple), split_spans(width, tile, overlap, multiple))
 
     def __len__(self) -> int:
         return len(self.rows) * len(self.columns)
 
-    def bands(self, draw: Callable[[Span, Span], torch.Tensor], scale: int = 1) -> Iterator[torch.Tensor]:
+    def draw_bands(self, draw: Callable[[Span, Span], torch.Tensor], scale: int = 1) -> Iterator[torch.Tensor]:
         """The whole picture from top to bottom, in bands of (channels, some rows, width · scale). `draw(row, column)` gives a
         tile, (channels, row.size · scale, column.size · scale), in floats. No more than two rows of tiles are held at once."""
         import torch

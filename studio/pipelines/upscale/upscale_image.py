@@ -12,7 +12,7 @@ from studio.core.errors import ModelBroken, OutOfMemory
 from studio.core.weights import WeightFile
 from studio.pipelines import device_memory
 from studio.pipelines.upscale import spandrel_networks
-from studio.pipelines.upscale.tiling import Grid, Span
+from studio.pipelines.upscale.tiling import Span, TileGrid
 
 if TYPE_CHECKING:
     import torch
@@ -25,10 +25,10 @@ _WORKING_ELSEWHERE = 5 * device_memory.GIB // 4
 _PROBE = 48  # px of the side that is put through a network to see what it takes
 
 
-class Watch(Protocol):
+class UpscaleObserver(Protocol):
     """Who is told how a picture grows. Any of these may raise to stop it."""
 
-    def planned(self, tiles: int) -> None:
+    def start_tiles(self, tiles: int) -> None:
         """So many tiles are to come for the picture at hand; said again when they become smaller, and they begin anew then."""
         ...
 
@@ -43,10 +43,10 @@ class Watch(Protocol):
     def notice(self, text: str) -> None: ...
 
 
-class Unwatched:
+class NullObserver:
     """A Watch that lets everything pass."""
 
-    def planned(self, tiles: int) -> None: ...
+    def start_tiles(self, tiles: int) -> None: ...
 
     def drawn(self) -> None: ...
 
@@ -64,7 +64,7 @@ class Upscaler:
     ) -> None:
         self.scale: int = network.scale
         self.device = device
-        self.dtype = spandrel_networks.precision_of(network, device, precision)
+        self.dtype = spandrel_networks.choose_dtype(network, device, precision)
         network.to(device, self.dtype)
         self.components = {"model": network.model}
         self._run = run or network
@@ -82,9 +82,11 @@ class Upscaler:
 
             probe = torch.zeros((1, 3, _PROBE, _PROBE))
             try:
-                self._bytes_per_pixel = spandrel_networks.bytes_per_pixel(self.model, lambda: self(probe), _PROBE**2)
+                self._bytes_per_pixel = spandrel_networks.measure_bytes_per_pixel(
+                    self.model, lambda: self(probe), _PROBE**2
+                )
             except (RuntimeError, MemoryError) as error:
-                if not device_memory.is_full(error):
+                if not device_memory.is_out_of_memory(error):
                     raise
                 return device_memory.GIB // SMALLEST_TILE**2  # the smallest tiles are tried then
         return self._bytes_per_pixel
@@ -109,14 +111,14 @@ def load_upscaler(file: WeightFile, device: str, precision: str = "auto") -> Ups
     return Upscaler(network, device, precision)
 
 
-def enlarge(
+def enlarge_image(
     image: Image.Image,
     size: tuple[int, int],
     upscaler: Upscaler,
     device: str = "",
     *,
     tiling: tuple[int | None, int | None] = (None, None),
-    watch: Watch | None = None,
+    watch: UpscaleObserver | None = None,
 ) -> Image.Image:
     """`image` through `upscaler` as often as it takes to be at least `size` (width, height) in px, then brought to it by Lanczos. A
     network that does not enlarge goes over it once. RGBA keeps its alpha, enlarged apart; anything else comes back as RGB.
@@ -126,18 +128,18 @@ def enlarge(
     Raises:
         OutOfMemory: not even the smallest tile fits. What `watch` raises.
     """
-    watch = watch or Unwatched()
+    watch = watch or NullObserver()
     alpha = image.getchannel("A") if "A" in image.getbands() else None
     picture = image.convert("RGB")
-    for _ in range(passes(image.size, size, upscaler.scale)):
-        picture = _once(picture, upscaler, tiling, watch)
+    for _ in range(count_passes(image.size, size, upscaler.scale)):
+        picture = _enlarge_once(picture, upscaler, tiling, watch)
     picture = picture if picture.size == size else picture.resize(size, Image.Resampling.LANCZOS)
     if alpha is not None:
-        picture.putalpha(_enlarged_alpha(alpha, size, upscaler, tiling, watch))
+        picture.putalpha(_enlarge_alpha(alpha, size, upscaler, tiling, watch))
     return picture
 
 
-def passes(size: tuple[int, int], wanted: tuple[int, int], scale: int) -> int:
+def count_passes(size: tuple[int, int], wanted: tuple[int, int], scale: int) -> int:
     """How often a network that enlarges `scale` times goes over a picture of `size` until it is `wanted`, both in px."""
     if scale == 1:
         return 1
@@ -145,61 +147,65 @@ def passes(size: tuple[int, int], wanted: tuple[int, int], scale: int) -> int:
     return max(0, math.ceil(math.log(need, scale) - 1e-9))
 
 
-def tiles_of(
+def count_tiles(
     size: tuple[int, int], wanted: tuple[int, int], upscaler: Upscaler, tiling: tuple[int | None, int | None]
 ) -> list[int]:
     """How many tiles each pass of `enlarge` has over a picture without alpha."""
     counts: list[int] = []
-    for _ in range(passes(size, wanted, upscaler.scale)):
-        counts.append(len(_grid(size, tiling[0] or tile_for(upscaler), tiling[1])))
+    for _ in range(count_passes(size, wanted, upscaler.scale)):
+        counts.append(len(_build_grid(size, tiling[0] or choose_tile_size(upscaler), tiling[1])))
         size = (size[0] * upscaler.scale, size[1] * upscaler.scale)
     return counts
 
 
-def tile_for(upscaler: Upscaler) -> int:
+def choose_tile_size(upscaler: Upscaler) -> int:
     """The side in px of the tiles that fit what is free on the device now."""
-    _, free = device_memory.total_and_free(upscaler.device)
+    _, free = device_memory.read_total_and_free(upscaler.device)
     working = min(free // 2, _WORKING.get(upscaler.device, _WORKING_ELSEWHERE))
     side = math.isqrt(working // upscaler.bytes_per_pixel)
     return min(_LARGEST.get(upscaler.device, LARGEST_TILE), max(SMALLEST_TILE, side // 8 * 8))
 
 
-def overlap_for(tile: int) -> int:
+def choose_overlap(tile: int) -> int:
     """The overlap in px that hides the seams of tiles of that side: more for those that cost little by it."""
     return min(32, max(16, tile // 16))
 
 
-def _grid(size: tuple[int, int], tile: int, overlap: int | None) -> Grid:
-    return Grid.over(*size, tile, overlap_for(tile) if overlap is None else overlap)
+def _build_grid(size: tuple[int, int], tile: int, overlap: int | None) -> TileGrid:
+    return TileGrid.over(*size, tile, choose_overlap(tile) if overlap is None else overlap)
 
 
-def _enlarged_alpha(
-    alpha: Image.Image, size: tuple[int, int], upscaler: Upscaler, tiling: tuple[int | None, int | None], watch: Watch
+def _enlarge_alpha(
+    alpha: Image.Image,
+    size: tuple[int, int],
+    upscaler: Upscaler,
+    tiling: tuple[int | None, int | None],
+    watch: UpscaleObserver,
 ) -> Image.Image:
     """Through the network too, as a grey picture, so that edges are as sharp as the picture's; an even one needs none."""
     low, high = alpha.getextrema()
     if low == high:
         return Image.new("L", size, low)
     grey = Image.merge("RGB", [alpha] * 3)
-    for _ in range(passes(alpha.size, size, upscaler.scale)):
-        grey = _once(grey, upscaler, tiling, watch)
+    for _ in range(count_passes(alpha.size, size, upscaler.scale)):
+        grey = _enlarge_once(grey, upscaler, tiling, watch)
     alpha = grey.convert("L")
     return alpha if alpha.size == size else alpha.resize(size, Image.Resampling.LANCZOS)
 
 
-def _once(
-    image: Image.Image, upscaler: Upscaler, tiling: tuple[int | None, int | None], watch: Watch
+def _enlarge_once(
+    image: Image.Image, upscaler: Upscaler, tiling: tuple[int | None, int | None], watch: UpscaleObserver
 ) -> Image.Image:  # fmt: skip
     """One pass over an RGB picture; the tiles become smaller while memory runs out."""
-    tile = tiling[0] or tile_for(upscaler)
+    tile = tiling[0] or choose_tile_size(upscaler)
     while True:
         try:
-            return _tiled(image, upscaler, _grid(image.size, tile, tiling[1]), watch)
+            return _enlarge_tiles(image, upscaler, _build_grid(image.size, tile, tiling[1]), watch)
         except (RuntimeError, MemoryError) as error:
-            if not device_memory.is_full(error):
+            if not device_memory.is_out_of_memory(error):
                 raise
         # Outside the handler: its traceback held the tensors of the failed attempt.
-        device_memory.release()
+        device_memory.release_memory()
         tile = min(tile, max(image.size))
         if tile <= SMALLEST_TILE:
             raise OutOfMemory(
@@ -207,24 +213,24 @@ def _once(
                 hint="Unload models on the Configurations tab, or choose another upscaler.",
                 details={
                     "requested": tile * tile * upscaler.bytes_per_pixel,
-                    "available": device_memory.total_and_free(upscaler.device)[1],
+                    "available": device_memory.read_total_and_free(upscaler.device)[1],
                 },
             )
         tile = max(SMALLEST_TILE, tile // 2)
         watch.notice(f"Memory was short: the picture was enlarged in tiles of {tile} px.")
 
 
-def _tiled(image: Image.Image, upscaler: Upscaler, grid: Grid, watch: Watch) -> Image.Image:
+def _enlarge_tiles(image: Image.Image, upscaler: Upscaler, grid: TileGrid, watch: UpscaleObserver) -> Image.Image:
     import numpy as np
     import torch
 
     scale = upscaler.scale
-    watch.planned(len(grid))
+    watch.start_tiles(len(grid))
 
     def draw(row: Span, column: Span) -> torch.Tensor:
         small = image.crop((column.start, row.start, column.stop, row.stop))
         pixels = torch.from_numpy(np.array(small)).permute(2, 0, 1)[None].float().div_(255)
-        with spandrel_networks.heard(upscaler.model, watch.check):
+        with spandrel_networks.hook_layers(upscaler.model, watch.check):
             tile = upscaler(pixels)[0]
         watch.drawn()
         return tile
@@ -232,7 +238,7 @@ def _tiled(image: Image.Image, upscaler: Upscaler, grid: Grid, watch: Watch) -> 
     whole = Image.new("RGB", (image.width * scale, image.height * scale))
     top = 0
     with torch.inference_mode():
-        for band in grid.bands(draw, scale):
+        for band in grid.draw_bands(draw, scale):
             pixels = band.clamp(0, 1).mul_(255).round_().byte().permute(1, 2, 0).cpu().numpy()
             whole.paste(Image.fromarray(np.ascontiguousarray(pixels)), (0, top))
             top += len(pixels)

@@ -14,9 +14,9 @@ from studio.core.finish import Upscale
 from studio.core.ports import JobContext
 from studio.core.request import GenerationRequest
 from studio.core.request_parts import Resize
-from studio.core.upscale_modes import LANCZOS, size_of
-from studio.core.weights import Kind
-from studio.pipelines.registry import Key
+from studio.core.upscale_modes import LANCZOS, compute_upscaled_size
+from studio.core.weights import WeightKind
+from studio.pipelines.registry import PipelineKey
 from studio.pipelines.run import source_images
 from studio.pipelines.upscale import realesrgan_engine, upscale_image
 from studio.pipelines.upscale.upscale_image import RESAMPLERS, Upscaler
@@ -24,11 +24,11 @@ from studio.pipelines.upscale.upscale_image import RESAMPLERS, Upscaler
 if TYPE_CHECKING:
     from studio.pipelines.run.run_plan import Resources
 
-RESAMPLED = 2.0
+DEFAULT_RESAMPLE_FACTOR = 2.0
 """The factor of a resampler that is not told one."""
 
 
-class Counter:
+class TileProgress:
     """A Watch that tells a job's progress in tiles. `expected` are the tiles of each picture that is to come, as planned."""
 
     def __init__(self, ctx: JobContext, expected: list[int]) -> None:
@@ -38,7 +38,7 @@ class Counter:
         self.notice = ctx.notice
         self.check = ctx.raise_if_cancelled
 
-    def planned(self, tiles: int) -> None:
+    def start_tiles(self, tiles: int) -> None:
         if self._done == self._tiles:  # the last picture is done, this is another
             self._before += self._done
             if self._expected:
@@ -51,27 +51,27 @@ class Counter:
 
 
 @contextmanager
-def leased(resources: Resources, name: str, ctx: JobContext) -> Iterator[Upscaler]:
+def lease_upscaler(resources: Resources, name: str, ctx: JobContext) -> Iterator[Upscaler]:
     """The upscaler file of that name, resident; with original.SUFFIX behind the name run by its makers' engine.
 
     Raises:
         InvalidRequest: no such file. ModelBroken: it cannot be used. NotConfigured: the engine is not installed.
     """
-    plain = name.removesuffix(realesrgan_engine.SUFFIX)
-    file = resources.catalog.find(Kind.UPSCALER, plain)
-    load = upscale_image.load_upscaler if plain == name else realesrgan_engine.load_original
+    plain = name.removesuffix(realesrgan_engine.ENGINE_SUFFIX)
+    file = resources.catalog.find(WeightKind.UPSCALER, plain)
+    load = upscale_image.load_upscaler if plain == name else realesrgan_engine.load_engine_upscaler
 
-    def told() -> Upscaler:
+    def load_leased() -> Upscaler:
         ctx.loading(f"Loading {name}")
-        with ctx.stage("load"):
+        with ctx.phase("load"):
             return load(file, resources.device, resources.precision)
 
-    key = Key(name, resources.device, resources.precision)
-    with resources.registry.lease(key, name, told, expected=file.bytes * 2) as held:
+    key = PipelineKey(name, resources.device, resources.precision)
+    with resources.registry.lease(key, name, load_leased, expected=file.bytes * 2) as held:
         yield held.pipe
 
 
-def enlarged(
+def enlarge_image(
     resources: Resources | None, name: str, image: Image.Image, request: GenerationRequest, ctx: JobContext
 ) -> Image.Image:
     """`image` enlarged as `request.upscale` says by the upscaler or resampler `name`, RGB or RGBA. Stopping is heard between any two
@@ -82,26 +82,30 @@ def enlarged(
         ModelBroken, OutOfMemory, JobCancelled, PictureSkipped.
     """
     wish = request.upscale or Upscale()
-    image = source_images.with_pixels(image)
-    checked(size_of(wish, *image.size, 1.0), ctx)  # before anything is loaded
+    image = source_images.ensure_rgb(image)
+    check_output_size(compute_upscaled_size(wish, *image.size, 1.0), ctx)  # before anything is loaded
     second = wish.second if wish.second_weight and wish.second != name else ""
-    with _used(resources, name, ctx) as first, _used(resources, second, ctx) as other:
-        size = checked(size_of(wish, *image.size, first.scale if first else RESAMPLED), ctx)
+    with _open_upscaler(resources, name, ctx) as first, _open_upscaler(resources, second, ctx) as other:
+        size = check_output_size(
+            compute_upscaled_size(wish, *image.size, first.scale if first else DEFAULT_RESAMPLE_FACTOR), ctx
+        )
         way = request.resize if wish.width is not None else Resize.STRETCH
-        shape = _cut(image, size) if way is Resize.CROP else image
-        inside = _within(image.size, size) if way is Resize.FILL else size
+        shape = _crop_to_shape(image, size) if way is Resize.CROP else image
+        inside = _fit_size(image.size, size) if way is Resize.FILL else size
         networks = [one for one in (first, other) if one is not None]
-        counter = Counter(ctx, [tiles for one in networks for tiles in _expected(shape, inside, one, wish)])
-        work = _Work(resources, shape, inside, (wish.tile, wish.overlap), counter)
-        made = work.by(name, first)
+        counter = TileProgress(
+            ctx, [tiles for one in networks for tiles in _count_expected_tiles(shape, inside, one, wish)]
+        )
+        work = _UpscaleWork(resources, shape, inside, (wish.tile, wish.overlap), counter)
+        made = work.enlarge_with(name, first)
         if second:
-            made = Image.blend(made, work.by(second, other), wish.second_weight)
+            made = Image.blend(made, work.enlarge_with(second, other), wish.second_weight)
     if not networks:
         ctx.progress(1, 1)
-    return made if inside == size else source_images.resized(source_images.opaque(made), size, Resize.FILL)
+    return made if inside == size else source_images.resize_source(source_images.flatten_alpha(made), size, Resize.FILL)
 
 
-def checked(size: tuple[int, int], ctx: JobContext) -> tuple[int, int]:
+def check_output_size(size: tuple[int, int], ctx: JobContext) -> tuple[int, int]:
     """`size`, unless the studio could not open such a picture again.
 
     Raises:
@@ -117,7 +121,7 @@ def checked(size: tuple[int, int], ctx: JobContext) -> tuple[int, int]:
     return size
 
 
-def _used(resources: Resources | None, name: str, ctx: JobContext) -> AbstractContextManager[Upscaler | None]:
+def _open_upscaler(resources: Resources | None, name: str, ctx: JobContext) -> AbstractContextManager[Upscaler | None]:
     """The upscaler leased, or None for a resampler and for no name."""
     if not name or name in RESAMPLERS:
         return nullcontext()
@@ -125,26 +129,28 @@ def _used(resources: Resources | None, name: str, ctx: JobContext) -> AbstractCo
         raise InvalidRequest(
             "A network cannot be blended into a plain resampling.", hint=f"Choose {name}, and blend the other one in."
         )
-    return leased(resources, name, ctx)
+    return lease_upscaler(resources, name, ctx)
 
 
 @dataclass(frozen=True)
-class _Work:
+class _UpscaleWork:
     """One picture that is brought to `size`, by as many upscalers as are asked for."""
 
     resources: Resources | None
     image: Image.Image
     size: tuple[int, int]
     tiling: tuple[int | None, int | None]
-    counter: Counter
+    counter: TileProgress
 
-    def by(self, name: str, upscaler: Upscaler | None) -> Image.Image:
+    def enlarge_with(self, name: str, upscaler: Upscaler | None) -> Image.Image:
         """By the resampler `name`, or by `upscaler`; other models leave when memory is short even for the smallest tiles."""
         if upscaler is None or self.resources is None:
             return self.image.resize(self.size, RESAMPLERS[name])
         while True:
             try:
-                return upscale_image.enlarge(self.image, self.size, upscaler, tiling=self.tiling, watch=self.counter)
+                return upscale_image.enlarge_image(
+                    self.image, self.size, upscaler, tiling=self.tiling, watch=self.counter
+                )
             except OutOfMemory:
                 left = self.resources.registry.evict_one()
                 if not left:
@@ -152,7 +158,7 @@ class _Work:
             self.counter.notice(f"Memory was short: {left} was unloaded.")
 
 
-def _cut(image: Image.Image, size: tuple[int, int]) -> Image.Image:
+def _crop_to_shape(image: Image.Image, size: tuple[int, int]) -> Image.Image:
     """The middle of `image` in the shape of `size`."""
     across, down = min(1.0, image.height * size[0] / (size[1] * image.width)), min(1.0, image.width * size[1] / (size[0] * image.height))  # fmt: skip
     wide, high = max(1, round(image.width * across)), max(1, round(image.height * down))
@@ -160,20 +166,20 @@ def _cut(image: Image.Image, size: tuple[int, int]) -> Image.Image:
     return image.crop((left, top, left + wide, top + high)) if (wide, high) != image.size else image
 
 
-def _within(size: tuple[int, int], most: tuple[int, int]) -> tuple[int, int]:
+def _fit_size(size: tuple[int, int], most: tuple[int, int]) -> tuple[int, int]:
     """The largest size of the shape of `size` inside `most`."""
     factor = min(most[0] / size[0], most[1] / size[1])
     return min(most[0], max(1, round(size[0] * factor))), min(most[1], max(1, round(size[1] * factor)))
 
 
-def _expected(image: Image.Image, size: tuple[int, int], upscaler: Upscaler, wish: Upscale) -> list[int]:
+def _count_expected_tiles(image: Image.Image, size: tuple[int, int], upscaler: Upscaler, wish: Upscale) -> list[int]:
     """The tiles of each pass, as they would be with the memory that is free now."""
-    counts = upscale_image.tiles_of(image.size, size, upscaler, (wish.tile, wish.overlap))
+    counts = upscale_image.count_tiles(image.size, size, upscaler, (wish.tile, wish.overlap))
     alpha = image.getchannel("A").getextrema() if image.mode == "RGBA" else (0, 0)
     return counts * 2 if alpha[0] != alpha[1] else counts
 
 
-def default_base(names: list[str]) -> str:
+def get_default_base(names: list[str]) -> str:
     """The upscaler that a redrawing starts from when it is not said: Real-ESRGAN's for photographs, else any, else Lanczos."""
     best = "RealESRGAN_x4plus"
     return best if best in names else next(iter(names), LANCZOS)

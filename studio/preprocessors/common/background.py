@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from studio.core.weights import Offer
+from studio.core.weights import DownloadableWeights
 
-PREFIX = "background/"
-SHIPPED = "u2netp"
+REMOVER_PREFIX = "background/"
+SHIPPED_REMOVER = "u2netp"
 _FOLDER = "background"
 
 
@@ -17,27 +17,27 @@ class Remover:
 
     name: str
     title: str
-    offer: Offer | None = None
+    offer: DownloadableWeights | None = None
     logits: bool = False
 
 
-def _offer(name: str, title: str, source: str, size: int, licence: str) -> Offer:
-    return Offer(
+def _make_remover_weights(name: str, title: str, source: str, size: int, licence: str) -> DownloadableWeights:
+    return DownloadableWeights(
         id=f"background/{name}", title=title, folder=_FOLDER, filename=f"{name}.onnx", source=source, bytes=size,
         sha256="", licence=licence,
     )  # fmt: skip
 
 
 REMOVERS = (
-    Remover(name=SHIPPED, title="U²-Net small (quick, ships)"),
+    Remover(name=SHIPPED_REMOVER, title="U²-Net small (quick, ships)"),
     Remover(
         name="birefnet_lite", title="BiRefNet lite (fine edges)", logits=True,
-        offer=_offer(
+        offer=_make_remover_weights(
             "birefnet_lite", "BiRefNet lite", "onnx-community/BiRefNet_lite-ONNX:onnx/model.onnx", 224_000_000, "MIT"
         ),
     ),
     Remover(
         name="birefnet", title="BiRefNet (finest edges)", logits=True,
-        offer=_offer("birefnet", "BiRefNet", "onnx-community/BiRefNet-ONNX:onnx/model.onnx", 973_000_000, "MIT"),
+        offer=_make_remover_weights("birefnet", "BiRefNet", "onnx-community/BiRefNet-ONNX:onnx/model.onnx", 973_000_000, "MIT"),
     ),
 )  # fmt: skip

@@ -6,27 +6,27 @@ An offer whose source names no file is a whole repo, and its weights are a folde
 
 from __future__ import annotations
 
-from studio.core.weights import Offer
+from studio.core.weights import DownloadableWeights
 
 FOLDER = "preprocessors"
 
 
-def annotators_file(filename: str, title: str, size: int, licence: str) -> Offer:
+def make_annotator_weights(filename: str, title: str, size: int, licence: str) -> DownloadableWeights:
     """A file of the repo in which ControlNet's own annotators are kept, a pickle read with `weights_only`."""
-    return Offer(
+    return DownloadableWeights(
         id=f"preprocessors/{filename}", title=title, folder=FOLDER, filename=filename,
         source=f"lllyasviel/Annotators:{filename}", bytes=size, sha256="", licence=licence,
     )  # fmt: skip
 
 
-def repo(source: str, title: str, size: int, licence: str = "Apache-2.0") -> Offer:
+def make_repo_weights(source: str, title: str, size: int, licence: str = "Apache-2.0") -> DownloadableWeights:
     """A repo in transformers' format, written to a folder of its name."""
     name = source.rpartition("/")[2]
-    return Offer(
+    return DownloadableWeights(
         id=f"preprocessors/{name}", title=title, folder=FOLDER, filename=name, source=source, bytes=size, sha256="",
         licence=licence,
     )  # fmt: skip
 
 
-DEPTH = repo("depth-anything/Depth-Anything-V2-Small-hf", "Depth Anything V2 Small", 99_200_000)
-PIDI = annotators_file("table5_pidinet.pth", "PiDiNet", 2_870_000, "for research, non-commercial")
+DEPTH_WEIGHTS = make_repo_weights("depth-anything/Depth-Anything-V2-Small-hf", "Depth Anything V2 Small", 99_200_000)
+PIDI_WEIGHTS = make_annotator_weights("table5_pidinet.pth", "PiDiNet", 2_870_000, "for research, non-commercial")

@@ -8,21 +8,23 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from studio.core.annotate import Workbench
+from studio.core.annotate import PreprocessorContext
 from studio.core.errors import InvalidRequest
 from studio.preprocessors.common import downloadable_weights, weight_files
 
-BOXES = downloadable_weights.repo(
+BOX_WEIGHTS = downloadable_weights.make_repo_weights(
     "IDEA-Research/grounding-dino-tiny", "Grounding DINO Tiny (finds by words)", 690_000_000
 )
-OUTLINES = downloadable_weights.repo("facebook/sam2.1-hiera-tiny", "SAM 2.1 Hiera Tiny (outlines)", 156_000_000)
-OFFERS = (BOXES, OUTLINES)
-LARGEST = 2048  # px; the networks look at 800 to 1024 px whatever they are given
-SURE = 0.35  # of a box; Grounding DINO's own default
-_MOST_BOXES = 32
+OUTLINE_WEIGHTS = downloadable_weights.make_repo_weights(
+    "facebook/sam2.1-hiera-tiny", "SAM 2.1 Hiera Tiny (outlines)", 156_000_000
+)
+SEARCH_WEIGHTS = (BOX_WEIGHTS, OUTLINE_WEIGHTS)
+SEARCH_MAX_SIDE = 2048  # px; the networks look at 800 to 1024 px whatever they are given
+BOX_THRESHOLD = 0.35  # of a box; Grounding DINO's own default
+_MAX_BOXES = 32
 
 
-def find(words: str, image: Image.Image, bench: Workbench) -> Image.Image:
+def find_mask(words: str, image: Image.Image, bench: PreprocessorContext) -> Image.Image:
     """A mask (L, the size of `image`, which is RGB) of everything that `words` name; several things are parted by commas.
 
     Raises:
@@ -37,42 +39,42 @@ def find(words: str, image: Image.Image, bench: Workbench) -> Image.Image:
         raise InvalidRequest(
             "There are no words to search for.", hint="Name what is to be found, a red car for example."
         )
-    boxes = _boxes(phrases, image, bench)
+    boxes = _find_boxes(phrases, image, bench)
     if not boxes:
         raise InvalidRequest(
             f"“{', '.join(phrases)}” is not found in the picture.",
             hint="Name it in other, plainer words, or paint the mask by hand.",
         )
-    return _outlined(boxes, image, bench)
+    return _outline_boxes(boxes, image, bench)
 
 
-def _boxes(phrases: list[str], image: Image.Image, bench: Workbench) -> list[list[float]]:
+def _find_boxes(phrases: list[str], image: Image.Image, bench: PreprocessorContext) -> list[list[float]]:
     """The boxes (left, top, right, bottom in px) of what is found, the surest first."""
     import torch
 
     def load() -> Any:
-        return weight_files.pretrained(bench.path(BOXES), "GroundingDinoForObjectDetection", "AutoProcessor")
+        return weight_files.load_pretrained(bench.path(BOX_WEIGHTS), "GroundingDinoForObjectDetection", "AutoProcessor")
 
     text = "".join(f"{phrase}. " for phrase in phrases).strip()
-    with bench.network(BOXES.title, load) as (model, processor), torch.inference_mode():
+    with bench.network(BOX_WEIGHTS.title, load) as (model, processor), torch.inference_mode():
         most = model.config.max_text_len
         inputs = processor(images=image, text=text, return_tensors="pt", truncation=True, max_length=most)
         inputs = inputs.to(bench.device)
         found = processor.post_process_grounded_object_detection(
-            model(**inputs), inputs.input_ids, threshold=SURE, text_threshold=0.0,
+            model(**inputs), inputs.input_ids, threshold=BOX_THRESHOLD, text_threshold=0.0,
             target_sizes=[(image.height, image.width)],
         )[0]  # fmt: skip
-        order = found["scores"].argsort(descending=True)[:_MOST_BOXES]
+        order = found["scores"].argsort(descending=True)[:_MAX_BOXES]
         return found["boxes"][order].float().cpu().tolist()
 
 
-def _outlined(boxes: list[list[float]], image: Image.Image, bench: Workbench) -> Image.Image:
+def _outline_boxes(boxes: list[list[float]], image: Image.Image, bench: PreprocessorContext) -> Image.Image:
     import torch
 
     def load() -> Any:
-        return weight_files.pretrained(bench.path(OUTLINES), "Sam2Model", "Sam2Processor")
+        return weight_files.load_pretrained(bench.path(OUTLINE_WEIGHTS), "Sam2Model", "Sam2Processor")
 
-    with bench.network(OUTLINES.title, load) as (model, processor), torch.inference_mode():
+    with bench.network(OUTLINE_WEIGHTS.title, load) as (model, processor), torch.inference_mode():
         inputs = processor(images=image, input_boxes=[boxes], return_tensors="pt").to(bench.device)
         answer = model(**inputs, multimask_output=False)
         masks = processor.post_process_masks(answer.pred_masks.cpu(), inputs["original_sizes"].cpu())[0]

@@ -7,11 +7,13 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from studio.core.annotate import OptionSpec, Workbench
+from studio.core.annotate import OptionSpec, PreprocessorContext
 from studio.preprocessors.common import downloadable_weights, weight_files
 
-OFFER = downloadable_weights.repo("PekingU/rtdetr_r18vd_coco_o365", "RT-DETR R18 (finds people)", 80_900_000)
-OPTIONS = (
+DETECTOR_WEIGHTS = downloadable_weights.make_repo_weights(
+    "PekingU/rtdetr_r18vd_coco_o365", "RT-DETR R18 (finds people)", 80_900_000
+)
+POSE_OPTIONS = (
     OptionSpec(
         name="person", label="Person threshold", low=0.05, high=0.95, default=0.4, step=0.05,
         help="How sure a person must be; lower finds more.",
@@ -24,14 +26,16 @@ OPTIONS = (
 _PERSON = 0  # COCO's first class
 
 
-def boxes(image: Image.Image, sure: float, bench: Workbench) -> np.ndarray[Any, Any]:
+def detect_people(image: Image.Image, sure: float, bench: PreprocessorContext) -> np.ndarray[Any, Any]:
     """(people, 4) in px: left, top, width, height."""
     import torch
 
     def load() -> Any:
-        return weight_files.pretrained(bench.path(OFFER), "AutoModelForObjectDetection", "AutoImageProcessor")
+        return weight_files.load_pretrained(
+            bench.path(DETECTOR_WEIGHTS), "AutoModelForObjectDetection", "AutoImageProcessor"
+        )
 
-    with bench.network(OFFER.title, load) as (model, processor), torch.inference_mode():
+    with bench.network(DETECTOR_WEIGHTS.title, load) as (model, processor), torch.inference_mode():
         answer = model(**processor(images=image, return_tensors="pt").to(bench.device))
         size = torch.tensor([(image.height, image.width)])
         found = processor.post_process_object_detection(answer, target_sizes=size, threshold=sure)[0]

@@ -9,18 +9,18 @@ from PIL import Image
 if TYPE_CHECKING:
     import numpy as np
 
-_PEN = 3 / 512  # of the short side: half the width of a scribble's stroke is twice that
-MULTIPLE = 64  # px; what every network here can halve evenly
+_PEN_WIDTH = 3 / 512  # of the short side: half the width of a scribble's stroke is twice that
+SIDE_MULTIPLE = 64  # px; what every network here can halve evenly
 
 
-def array(image: Image.Image) -> np.ndarray[Any, Any]:
+def to_array(image: Image.Image) -> np.ndarray[Any, Any]:
     """(height, width, 3) of bytes, not to be written to."""
     import numpy as np
 
     return np.asarray(image)
 
 
-def picture(pixels: np.ndarray[Any, Any]) -> Image.Image:
+def to_image(pixels: np.ndarray[Any, Any]) -> Image.Image:
     """An RGB picture of (height, width) or (height, width, 3); figures that are no bytes are cut to 0–255."""
     import numpy as np
 
@@ -29,18 +29,18 @@ def picture(pixels: np.ndarray[Any, Any]) -> Image.Image:
     return Image.fromarray(pixels).convert("RGB")
 
 
-def stretched(values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+def stretch_values(values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     """`values` brought to 0–1, all 0 where they do not differ."""
     low, high = float(values.min()), float(values.max())
     return (values - low) / max(high - low, 1e-6)
 
 
-def thinned(edges: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+def thin_edges(edges: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     """Soft edges (height, width, 0–255) as the strokes of a scribble: the ridges, drawn 255 on 0 with a broad pen."""
     import cv2
     import numpy as np
 
-    pen = max(0.8, min(edges.shape) * _PEN)
+    pen = max(0.8, min(edges.shape) * _PEN_WIDTH)
     soft = cv2.GaussianBlur(edges.astype(np.float32), (0, 0), pen)
     across = np.zeros((3, 3), np.uint8)
     across[1] = 1
@@ -51,17 +51,17 @@ def thinned(edges: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     return np.where(stroke > 0.05 / pen, 255, 0).astype(np.uint8)
 
 
-def tensor(image: Image.Image, device: str, *, scale: float = 1 / 255) -> Any:
+def to_tensor(image: Image.Image, device: str, *, scale: float = 1 / 255) -> Any:
     """A batch of one, (1, 3, h, w), times `scale`; the sides padded with the edge's colours to multiples of 64 px."""
     import cv2
     import torch
 
-    pixels = array(image)
-    below, beside = -pixels.shape[0] % MULTIPLE, -pixels.shape[1] % MULTIPLE
+    pixels = to_array(image)
+    below, beside = -pixels.shape[0] % SIDE_MULTIPLE, -pixels.shape[1] % SIDE_MULTIPLE
     padded = cv2.copyMakeBorder(pixels, 0, below, 0, beside, cv2.BORDER_REPLICATE)
     return torch.from_numpy(padded).to(device).permute(2, 0, 1)[None].float() * scale
 
 
-def cropped(channel: Any, image: Image.Image) -> np.ndarray[Any, Any]:
+def crop_to_image(channel: Any, image: Image.Image) -> np.ndarray[Any, Any]:
     """A network's answer (h, w) or (c, h, w) to `tensor(image)` as an array of the picture's own size."""
     return channel[..., : image.height, : image.width].float().cpu().numpy()

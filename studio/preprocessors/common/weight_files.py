@@ -9,7 +9,7 @@ from typing import Any
 from studio.core.errors import ModelBroken
 
 
-def filled(network: Any, path: Path, *, key: str = "") -> Any:
+def load_state(network: Any, path: Path, *, key: str = "") -> Any:
     """`network` with the state dict in the file (below `key` in it, where given), ready to run.
 
     Raises:
@@ -24,11 +24,11 @@ def filled(network: Any, path: Path, *, key: str = "") -> Any:
         state = state[key] if key else state
         network.load_state_dict({name.removeprefix("module."): value for name, value in state.items()})
     except (OSError, RuntimeError, KeyError, AttributeError, TypeError, EOFError, pickle.UnpicklingError) as error:
-        raise _broken(path) from error
+        raise _make_broken_error(path) from error
     return network.float().eval()
 
 
-def pretrained(folder: Path, model: str, processor: str) -> tuple[Any, Any]:
+def load_pretrained(folder: Path, model: str, processor: str) -> tuple[Any, Any]:
     """(model, processor) of the transformers classes of these names, from a folder as transformers saves it.
 
     Raises:
@@ -42,10 +42,10 @@ def pretrained(folder: Path, model: str, processor: str) -> tuple[Any, Any]:
     try:
         return load(folder, use_safetensors=True, **local).float().eval(), prepare(folder, **local)
     except (OSError, ValueError, RuntimeError, KeyError, TypeError) as error:
-        raise _broken(folder) from error
+        raise _make_broken_error(folder) from error
 
 
-def _broken(path: Path) -> ModelBroken:
+def _make_broken_error(path: Path) -> ModelBroken:
     return ModelBroken(
         f"The weights {path.name} cannot be read.",
         hint=f"Delete models/{path.parent.name}/{path.name} and fetch it again.",

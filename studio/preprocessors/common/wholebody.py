@@ -12,9 +12,9 @@ from PIL import Image
 
 from studio.vision import onnx
 
-_SIZE = (288, 384)  # px, width and height that the network looks at
+_INPUT_SIZE = (288, 384)  # px, width and height that the network looks at
 _MARGIN = 1.25  # of the person's box
-_SPLIT = 2  # columns or rows a pixel
+_STEPS_PER_PIXEL = 2  # columns or rows a pixel
 _MEAN = (123.675, 116.28, 103.53)
 _DEVIATION = (58.395, 57.12, 57.375)
 _FACE = range(23, 91)
@@ -24,24 +24,24 @@ _FINGERS = tuple(
 )  # from the wrist outwards, one finger after the other
 
 
-def load(path: Path) -> Any:
+def load_wholebody_network(path: Path) -> Any:
     """The network in the file. Raises ModelBroken."""
-    return onnx.session(path)
+    return onnx.open_session(path)
 
 
-def joints(image: Image.Image, box: np.ndarray[Any, Any], session: Any) -> np.ndarray[Any, Any]:
+def detect_joints(image: Image.Image, box: np.ndarray[Any, Any], session: Any) -> np.ndarray[Any, Any]:
     """(133, 3): x and y in px of `image`, and how sure. `box` is left, top, width, height."""
     left, top, width, height = box.tolist()
-    shape = _SIZE[0] / _SIZE[1]
+    shape = _INPUT_SIZE[0] / _INPUT_SIZE[1]
     high = max(height, width / shape, 1.0) * _MARGIN
     corner = np.array([left + width / 2 - high * shape / 2, top + height / 2 - high / 2])
-    scale = high / _SIZE[1]
+    scale = high / _INPUT_SIZE[1]
     seen = image.transform(
-        _SIZE, Image.Transform.AFFINE, (scale, 0, corner[0], 0, scale, corner[1]), Image.Resampling.BILINEAR
+        _INPUT_SIZE, Image.Transform.AFFINE, (scale, 0, corner[0], 0, scale, corner[1]), Image.Resampling.BILINEAR
     )
     pixels = (np.asarray(seen, np.float32) - np.array(_MEAN, np.float32)) / np.array(_DEVIATION, np.float32)
-    columns, rows = (answer[0] for answer in onnx.run(session, pixels.transpose(2, 0, 1)[None], "DWPose"))
-    place = np.column_stack([columns.argmax(axis=1), rows.argmax(axis=1)]) / _SPLIT
+    columns, rows = (answer[0] for answer in onnx.run_network(session, pixels.transpose(2, 0, 1)[None], "DWPose"))
+    place = np.column_stack([columns.argmax(axis=1), rows.argmax(axis=1)]) / _STEPS_PER_PIXEL
     sure = np.minimum(columns.max(axis=1), rows.max(axis=1))
     return np.column_stack([place * scale + corner, sure])
 

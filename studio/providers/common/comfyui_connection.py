@@ -11,74 +11,78 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit
 
 from studio.core.errors import JobCancelled, PictureSkipped, ProviderError, Unreachable
-from studio.core.provider import Call, Order, Wire
+from studio.core.provider import HttpRequest, ProviderClient, RenderRequest
 from studio.providers.common.comfyui_graphs import Graph
-from studio.providers.common.http_wire import silent
-from studio.providers.common.service_errors import json_of, odd
+from studio.providers.common.http_wire import make_unreachable_error
+from studio.providers.common.service_errors import make_answer_error, read_json
 
 if TYPE_CHECKING:
     from websockets.sync.client import ClientConnection
 
 TITLE = "ComfyUI"
-_SILENCE = 600.0  # seconds without a word until it is given up
-_QUIET = 1.0  # seconds without a word until the history is asked, too
-_LOOK = 0.3  # seconds between two looks at the user's wish
-_RECONNECTS = 5
-_LARGEST_MESSAGE = 32 * 1024 * 1024
+_SILENCE_TIMEOUT = 600.0  # seconds without a word until it is given up
+_HISTORY_CHECK_AFTER = 1.0  # seconds without a word until the history is asked, too
+_RECEIVE_TIMEOUT = 0.3  # seconds between two looks at the user's wish
+_MAX_RECONNECTS = 5
+_MAX_MESSAGE_BYTES = 32 * 1024 * 1024
 
 
-def followed(graph: Graph, order: Order, wire: Wire) -> Mapping[str, Any]:
+def run_graph(graph: Graph, order: RenderRequest, wire: ProviderClient) -> Mapping[str, Any]:
     """Queue the graph and follow it; its entry in the server's history."""
     client, queued = uuid.uuid4().hex, ""
     try:
-        with contextlib.closing(_connected(wire, client)) as line:
-            call = Call(
+        with contextlib.closing(_connect_websocket(wire, client)) as line:
+            call = HttpRequest(
                 method="POST", path="/prompt", json={"prompt": graph, "client_id": client}, paid=False, seconds=60
             )
-            queued = str(json_of(TITLE, wire.send(call)).get("prompt_id") or "")
+            queued = str(read_json(TITLE, wire.send(call)).get("prompt_id") or "")
             if not queued:
-                raise odd(TITLE, "no id for the graph")
-            _listen(line, queued, order, wire, client)
+                raise make_answer_error(TITLE, "no id for the graph")
+            _wait_for_graph(line, queued, order, wire, client)
     except (JobCancelled, PictureSkipped):
-        _interrupt(wire, queued)
+        _interrupt_graph(wire, queued)
         raise
-    entry = _history(wire, queued)
+    entry = _fetch_history(wire, queued)
     if entry is None:
-        raise odd(TITLE, "no result for the graph")
+        raise make_answer_error(TITLE, "no result for the graph")
     return entry
 
 
-def _listen(line: ClientConnection, queued: str, order: Order, wire: Wire, client: str) -> None:
+def _wait_for_graph(
+    line: ClientConnection, queued: str, order: RenderRequest, wire: ProviderClient, client: str
+) -> None:
     """Hear the server until the graph has ended; a broken line is taken up again."""
     from websockets.exceptions import ConnectionClosed
 
-    heard, left = time.monotonic(), _RECONNECTS
+    heard, left = time.monotonic(), _MAX_RECONNECTS
     while True:
         order.context.raise_if_cancelled()
         try:
-            message = line.recv(timeout=_LOOK)
+            message = line.recv(timeout=_RECEIVE_TIMEOUT)
         except TimeoutError:
             quiet = time.monotonic() - heard
-            if quiet > _SILENCE:
-                raise silent(TITLE, paid=False) from None
-            if quiet > _QUIET and _history(wire, queued) is not None:  # its end was told while the line was broken
+            if quiet > _SILENCE_TIMEOUT:
+                raise make_unreachable_error(TITLE, paid=False) from None
+            if (
+                quiet > _HISTORY_CHECK_AFTER and _fetch_history(wire, queued) is not None
+            ):  # its end was told while the line was broken
                 return
             continue
         except ConnectionClosed:
-            if _history(wire, queued) is not None:
+            if _fetch_history(wire, queued) is not None:
                 return
             if left == 0:
-                raise silent(TITLE, paid=False) from None
+                raise make_unreachable_error(TITLE, paid=False) from None
             left -= 1
             wire.sleep(0.5)
-            line = _connected(wire, client)
+            line = _connect_websocket(wire, client)
             continue
         heard = time.monotonic()
-        if isinstance(message, str) and _ended(message, queued, order):
+        if isinstance(message, str) and _handle_message(message, queued, order):
             return
 
 
-def _ended(message: str, queued: str, order: Order) -> bool:
+def _handle_message(message: str, queued: str, order: RenderRequest) -> bool:
     """Take in one message; True when the graph is done."""
     try:
         told = json.loads(message)
@@ -101,7 +105,7 @@ def _ended(message: str, queued: str, order: Order) -> bool:
     )
 
 
-def _connected(wire: Wire, client: str) -> ClientConnection:
+def _connect_websocket(wire: ProviderClient, client: str) -> ClientConnection:
     from websockets.exceptions import WebSocketException
     from websockets.sync.client import connect
 
@@ -111,16 +115,18 @@ def _connected(wire: Wire, client: str) -> ClientConnection:
 
     def once() -> ClientConnection:
         try:
-            return connect(address, additional_headers=headers, open_timeout=10, max_size=_LARGEST_MESSAGE, proxy=None)
+            return connect(
+                address, additional_headers=headers, open_timeout=10, max_size=_MAX_MESSAGE_BYTES, proxy=None
+            )
         except (OSError, WebSocketException, TimeoutError) as error:
             raise Unreachable(
                 f"{TITLE} is not there.", hint="Start it, or correct its address in Configurations."
             ) from error
 
-    return wire.retried(lambda: wire.run(once, seconds=15, paid=False))
+    return wire.call_with_retry(lambda: wire.run(once, seconds=15, paid=False))
 
 
-def _interrupt(wire: Wire, queued: str) -> None:
+def _interrupt_graph(wire: ProviderClient, queued: str) -> None:
     """Take the graph off the server: out of its queue, or off its hands when it runs."""
     import requests
 
@@ -129,10 +135,10 @@ def _interrupt(wire: Wire, queued: str) -> None:
         requests.post(f"{wire.base_url}/interrupt", json={"prompt_id": queued}, timeout=5)
 
 
-def _history(wire: Wire, queued: str) -> Mapping[str, Any] | None:
+def _fetch_history(wire: ProviderClient, queued: str) -> Mapping[str, Any] | None:
     """The ended graph's entry, None while it has not ended."""
-    found = json_of(
-        TITLE, wire.send(Call(method="GET", path=f"/history/{quote(queued, safe='')}", paid=False, seconds=30))
+    found = read_json(
+        TITLE, wire.send(HttpRequest(method="GET", path=f"/history/{quote(queued, safe='')}", paid=False, seconds=30))
     )
     entry = found.get(queued)
     return entry if isinstance(entry, dict) else None

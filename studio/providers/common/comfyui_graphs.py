@@ -19,12 +19,12 @@ SAMPLERS: Mapping[str, str] = {
 SCHEDULES: Mapping[str, str] = {
     "Automatic": "normal", "Karras": "karras", "Exponential": "exponential", "SGM Uniform": "sgm_uniform", "Simple": "simple", "Beta": "beta",
 }  # fmt: skip
-MARK = "easel:"  # before what a node of the user's own graph takes, in its title
+NODE_PREFIX = "easel:"  # before what a node of the user's own graph takes, in its title
 _STEPS, _GUIDANCE = 20, 7.0
 _FLUX_STEPS, _FLUX_GUIDANCE = 20, 3.5
 
 
-def checkpoint_graph(request: GenerationRequest, checkpoint: str, seed: int, image: str = "") -> Graph:
+def build_checkpoint_graph(request: GenerationRequest, checkpoint: str, seed: int, image: str = "") -> Graph:
     """Text to image with a checkpoint; with `image`, the name of an uploaded file, image to image."""
     width, height = request.width or 512, request.height or 512
     graph: Graph = {
@@ -32,15 +32,15 @@ def checkpoint_graph(request: GenerationRequest, checkpoint: str, seed: int, ima
         "2": {"class_type": "CLIPTextEncode", "inputs": {"text": request.prompt, "clip": ["1", 1]}},
         "3": {"class_type": "CLIPTextEncode", "inputs": {"text": request.negative_prompt, "clip": ["1", 1]}},
         "4": {"class_type": "EmptyLatentImage", "inputs": {"width": width, "height": height, "batch_size": 1}},
-        "5": {"class_type": "KSampler", "inputs": _sampler(request, seed, _STEPS, _GUIDANCE)},
+        "5": {"class_type": "KSampler", "inputs": _build_sampler_inputs(request, seed, _STEPS, _GUIDANCE)},
         "6": {"class_type": "VAEDecode", "inputs": {"samples": ["5", 0], "vae": ["1", 2]}},
         "7": {"class_type": "SaveImage", "inputs": {"filename_prefix": "easel", "images": ["6", 0]}},
     }
     graph["5"]["inputs"] |= {"model": ["1", 0], "positive": ["2", 0], "negative": ["3", 0], "latent_image": ["4", 0]}
-    return _from_image(graph, request, image, ["1", 2]) if image else graph
+    return _add_source_image(graph, request, image, ["1", 2]) if image else graph
 
 
-def flux_graph(request: GenerationRequest, names: Mapping[str, str], seed: int, image: str = "") -> Graph:
+def build_flux_graph(request: GenerationRequest, names: Mapping[str, str], seed: int, image: str = "") -> Graph:
     """FLUX.1 from its parts: `names` gives the files of "unet", "clip", "t5" and "vae"."""
     width, height = request.width or 1024, request.height or 1024
     guidance = _FLUX_GUIDANCE if request.guidance is None else request.guidance
@@ -54,16 +54,19 @@ def flux_graph(request: GenerationRequest, names: Mapping[str, str], seed: int, 
         "8": {"class_type": "CLIPTextEncode", "inputs": {"text": request.prompt, "clip": ["2", 0]}},
         "9": {"class_type": "FluxGuidance", "inputs": {"guidance": guidance, "conditioning": ["8", 0]}},
         "4": {"class_type": "EmptySD3LatentImage", "inputs": {"width": width, "height": height, "batch_size": 1}},
-        "5": {"class_type": "KSampler", "inputs": _sampler(request.replace(guidance=1.0), seed, _FLUX_STEPS, 1.0)},
+        "5": {
+            "class_type": "KSampler",
+            "inputs": _build_sampler_inputs(request.replace(guidance=1.0), seed, _FLUX_STEPS, 1.0),
+        },
         "6": {"class_type": "VAEDecode", "inputs": {"samples": ["5", 0], "vae": ["3", 0]}},
         "7": {"class_type": "SaveImage", "inputs": {"filename_prefix": "easel", "images": ["6", 0]}},
     }
     graph["5"]["inputs"] |= {"model": ["1", 0], "positive": ["9", 0], "negative": ["8", 0], "latent_image": ["4", 0]}
     graph["5"]["inputs"]["scheduler"] = "simple" if request.schedule is None else graph["5"]["inputs"]["scheduler"]
-    return _from_image(graph, request, image, ["3", 0]) if image else graph
+    return _add_source_image(graph, request, image, ["3", 0]) if image else graph
 
 
-def filled(own: Mapping[str, Any], request: GenerationRequest, seed: int, image: str = "") -> Graph:
+def fill_graph(own: Mapping[str, Any], request: GenerationRequest, seed: int, image: str = "") -> Graph:
     """A copy of the user's own exported graph with its marked nodes filled: a node titled "easel:prompt", "easel:negative",
     "easel:seed", "easel:size" or "easel:image" takes that. The graph itself is not changed.
 
@@ -84,19 +87,19 @@ def filled(own: Mapping[str, Any], request: GenerationRequest, seed: int, image:
     marked: set[str] = set()
     for node in graph.values():
         for mark in str(node.get("_meta", {}).get("title", "")).lower().split():
-            given = values.get(mark.removeprefix(MARK)) if mark.startswith(MARK) else None
+            given = values.get(mark.removeprefix(NODE_PREFIX)) if mark.startswith(NODE_PREFIX) else None
             if given is not None:
                 marked.add(mark)
                 node["inputs"] |= {name: value for name, value in given.items() if name in node["inputs"]}
-    if f"{MARK}prompt" not in marked:
+    if f"{NODE_PREFIX}prompt" not in marked:
         raise InvalidRequest(
             "The ComfyUI graph marks no node for the prompt.",
-            hint=f"Title the text node “{MARK}prompt” and export it again.",
+            hint=f"Title the text node “{NODE_PREFIX}prompt” and export it again.",
         )
     return graph
 
 
-def _sampler(request: GenerationRequest, seed: int, steps: int, guidance: float) -> dict[str, Any]:
+def _build_sampler_inputs(request: GenerationRequest, seed: int, steps: int, guidance: float) -> dict[str, Any]:
     return {
         "seed": seed, "steps": request.steps or steps, "cfg": guidance if request.guidance is None else request.guidance,
         "sampler_name": SAMPLERS.get(request.sampler or "Euler", "euler"),
@@ -104,7 +107,7 @@ def _sampler(request: GenerationRequest, seed: int, steps: int, guidance: float)
     }  # fmt: skip
 
 
-def _from_image(graph: Graph, request: GenerationRequest, image: str, vae: list[Any]) -> Graph:
+def _add_source_image(graph: Graph, request: GenerationRequest, image: str, vae: list[Any]) -> Graph:
     """The graph with the picture's latents, at the wished size, in place of empty ones."""
     width, height = request.width or 512, request.height or 512
     scaled = {"image": ["10", 0], "upscale_method": "lanczos", "width": width, "height": height, "crop": "center"}

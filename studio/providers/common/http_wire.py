@@ -16,10 +16,10 @@ from urllib.parse import urljoin, urlsplit
 from PIL import Image
 
 from studio.core.errors import BadImage, ProviderError, RateLimited, Unreachable
-from studio.core.image_gate import Limits, open_image
+from studio.core.image_gate import ImageLimits, open_image
 from studio.core.ports import JobContext
-from studio.core.provider import Answer, Call, ProviderSpec
-from studio.core.thread_handover import fulfil
+from studio.core.provider import HttpRequest, HttpResponse, ProviderSpec
+from studio.core.thread_handover import resolve_future
 
 if TYPE_CHECKING:
     import requests
@@ -28,12 +28,12 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 MAY_BE_BILLED = "may_be_billed"
-MOST_ANSWER = 256 * 1024 * 1024  # bytes
-_TRIES = 4
-_LONGEST_WAIT = 60.0  # seconds that a service may ask us to wait before the next try
-_CONNECT = 10.0  # seconds
-_REDIRECTS = 3
-_SLICE = 0.1  # seconds between two looks at the user's wish
+MAX_ANSWER_BYTES = 256 * 1024 * 1024  # bytes
+_MAX_ATTEMPTS = 4
+_MAX_RETRY_WAIT = 60.0  # seconds that a service may ask us to wait before the next try
+_CONNECT_TIMEOUT = 10.0  # seconds
+_MAX_REDIRECTS = 3
+_CANCEL_CHECK_INTERVAL = 0.1  # seconds between two looks at the user's wish
 
 
 class HttpWire:
@@ -64,22 +64,24 @@ class HttpWire:
 
     def run(self, work: Callable[[], T], *, seconds: float, paid: bool = True) -> T:
         future: concurrent.futures.Future[T] = concurrent.futures.Future()
-        threading.Thread(target=fulfil, args=(future, work), name=f"call to {self._spec.id}", daemon=True).start()
+        threading.Thread(
+            target=resolve_future, args=(future, work), name=f"call to {self._spec.id}", daemon=True
+        ).start()
         end = time.monotonic() + seconds
         while True:
             try:
-                return future.result(_SLICE)
+                return future.result(_CANCEL_CHECK_INTERVAL)
             except concurrent.futures.TimeoutError as error:
                 if future.done():
                     raise
                 self._context.raise_if_cancelled()
                 if time.monotonic() > end:
-                    raise silent(self._spec.title, paid=paid) from error
+                    raise make_unreachable_error(self._spec.title, paid=paid) from error
 
-    def send(self, call: Call, *, understood: Sequence[int] = (200,)) -> Answer:
-        return self.retried(lambda: self._once(call, understood))
+    def send(self, call: HttpRequest, *, understood: Sequence[int] = (200,)) -> HttpResponse:
+        return self.call_with_retry(lambda: self._send_once(call, understood))
 
-    def retried(self, once: Callable[[], T]) -> T:
+    def call_with_retry(self, once: Callable[[], T]) -> T:
         from tenacity import Retrying, retry_if_exception, stop_after_attempt
 
         def attempt() -> T:
@@ -87,13 +89,13 @@ class HttpWire:
             return once()
 
         return Retrying(
-            retry=retry_if_exception(_may_try_again), wait=_pause, stop=stop_after_attempt(_TRIES), sleep=self.sleep, reraise=True
+            retry=retry_if_exception(_can_retry), wait=_get_retry_delay, stop=stop_after_attempt(_MAX_ATTEMPTS), sleep=self.sleep, reraise=True
         )(attempt)  # fmt: skip
 
     def download(self, url: str) -> Image.Image:
         for attempt in range(3):
             try:
-                return self.picture(self.run(lambda: self._fetch(url), seconds=120.0, paid=True))
+                return self.picture(self.run(lambda: self._fetch_bytes(url), seconds=120.0, paid=True))
             except Unreachable:
                 if attempt == 2:
                     raise
@@ -102,67 +104,71 @@ class HttpWire:
 
     def picture(self, data: bytes) -> Image.Image:
         try:
-            return open_image(data, limits=Limits.of(self._context.settings))
+            return open_image(data, limits=ImageLimits.of(self._context.settings))
         except BadImage as error:
             raise ProviderError(
                 f"{self._spec.title} sent something that is no picture: {error.message}", hint="Try again.",
                 details={MAY_BE_BILLED: True},
             ) from error  # fmt: skip
 
-    def _once(self, call: Call, understood: Sequence[int]) -> Answer:
+    def _send_once(self, call: HttpRequest, understood: Sequence[int]) -> HttpResponse:
         url = call.path if call.path.startswith(("http://", "https://")) else self._base + call.path
-        if not self._is_ours(url):
-            raise _astray(self._spec.title)
+        if not self._is_own_url(url):
+            raise _make_address_error(self._spec.title)
         headers = {**call.headers, **(self._spec.header(self._key) if self._key else {})}
         files: Any = list(call.files) or ({"none": ""} if call.form is not None else None)
 
-        def work() -> Answer:
+        def work() -> HttpResponse:
             return self._exchange(
                 call, method=call.method, url=url, headers=headers, params=dict(call.query) or None, json=call.json,
-                data=call.form, files=files, timeout=(_CONNECT, call.seconds), allow_redirects=False, stream=True,
+                data=call.form, files=files, timeout=(_CONNECT_TIMEOUT, call.seconds), allow_redirects=False, stream=True,
             )  # fmt: skip
 
-        answer = self.run(work, seconds=call.seconds + _CONNECT, paid=call.paid)
+        answer = self.run(work, seconds=call.seconds + _CONNECT_TIMEOUT, paid=call.paid)
         if answer.status in understood:
             return answer
         raise self._spec.fault(answer)
 
-    def _exchange(self, call: Call, **request: Any) -> Answer:
+    def _exchange(self, call: HttpRequest, **request: Any) -> HttpResponse:
         import requests
 
         try:
             with self._session.request(**request) as response:
-                return Answer(
-                    status=response.status_code, headers=response.headers, body=_body(response, self._spec.title)
+                return HttpResponse(
+                    status=response.status_code, headers=response.headers, body=_read_body(response, self._spec.title)
                 )
         except (requests.ConnectTimeout, requests.exceptions.SSLError) as error:
-            raise silent(self._spec.title, paid=False) from error
+            raise make_unreachable_error(self._spec.title, paid=False) from error
         except requests.RequestException as error:
-            raise silent(self._spec.title, paid=call.paid and not _refused(error)) from error
+            raise make_unreachable_error(
+                self._spec.title, paid=call.paid and not _is_connection_failure(error)
+            ) from error
 
-    def _fetch(self, url: str) -> bytes:
+    def _fetch_bytes(self, url: str) -> bytes:
         """The bytes at `url`; every hop of a redirect is checked anew, and no key travels."""
         import requests
 
-        for _ in range(_REDIRECTS + 1):
+        for _ in range(_MAX_REDIRECTS + 1):
             self._check_host(url)
             try:
-                with self._session.get(url, timeout=(_CONNECT, 60), allow_redirects=False, stream=True) as response:
+                with self._session.get(
+                    url, timeout=(_CONNECT_TIMEOUT, 60), allow_redirects=False, stream=True
+                ) as response:
                     if response.is_redirect:
                         url = urljoin(url, response.headers["Location"])
                         continue
                     if response.status_code != 200:
-                        raise _gone(self._spec.title, response.status_code)
-                    return _body(response, self._spec.title)
+                        raise _make_download_error(self._spec.title, response.status_code)
+                    return _read_body(response, self._spec.title)
             except requests.RequestException as error:
-                raise silent(self._spec.title, paid=True) from error
-        raise _astray(self._spec.title)
+                raise make_unreachable_error(self._spec.title, paid=True) from error
+        raise _make_address_error(self._spec.title)
 
-    def _is_ours(self, url: str) -> bool:
+    def _is_own_url(self, url: str) -> bool:
         """Whether a call, with the key, may go there: the configured base, or over https one of the service's hosts."""
         base, parts = urlsplit(self._base), urlsplit(url)
         same = (parts.scheme, parts.hostname, parts.port) == (base.scheme, base.hostname, base.port)
-        return same or (parts.scheme == "https" and _listed(parts.hostname or "", self._spec.hosts))
+        return same or (parts.scheme == "https" and _is_allowed_host(parts.hostname or "", self._spec.hosts))
 
     def _check_host(self, url: str) -> None:
         """Raises ProviderError for an address that is neither the service's nor public."""
@@ -171,27 +177,27 @@ class HttpWire:
             return
         if (
             parts.scheme != "https"
-            or not _listed(parts.hostname or "", self._spec.hosts)
-            or _private(parts.hostname or "")
+            or not _is_allowed_host(parts.hostname or "", self._spec.hosts)
+            or _is_private_host(parts.hostname or "")
         ):
-            raise _astray(self._spec.title)
+            raise _make_address_error(self._spec.title)
 
 
-def _may_try_again(error: BaseException) -> bool:
+def _can_retry(error: BaseException) -> bool:
     """Whether nothing can have been billed, and the wait that is asked for is not too long."""
     if not isinstance(error, RateLimited | Unreachable) or error.details.get(MAY_BE_BILLED):
         return False
-    return not isinstance(error, RateLimited) or (error.retry_after or 0.0) <= _LONGEST_WAIT
+    return not isinstance(error, RateLimited) or (error.retry_after or 0.0) <= _MAX_RETRY_WAIT
 
 
-def _pause(state: RetryCallState) -> float:
+def _get_retry_delay(state: RetryCallState) -> float:
     """Seconds until the next try: as the service says, else 1, 2, 4."""
     error = state.outcome.exception() if state.outcome is not None else None
     asked = error.retry_after if isinstance(error, RateLimited) else None
     return float(2 ** (state.attempt_number - 1)) if asked is None else asked
 
 
-def silent(title: str, *, paid: bool) -> Unreachable:
+def make_unreachable_error(title: str, *, paid: bool) -> Unreachable:
     """The error of a service that does not answer; `paid` when it may have billed all the same."""
     told = " It may have billed the picture all the same." if paid else ""
     return Unreachable(
@@ -200,7 +206,7 @@ def silent(title: str, *, paid: bool) -> Unreachable:
     )  # fmt: skip
 
 
-def retry_after(answer: Answer) -> float | None:
+def read_retry_after(answer: HttpResponse) -> float | None:
     """Seconds that the answer's Retry-After asks for, given in seconds or as a date; None when it does not say."""
     text = answer.headers.get("Retry-After", "")
     try:
@@ -213,7 +219,7 @@ def retry_after(answer: Answer) -> float | None:
         return None
 
 
-def polled(wire: Any, *, seconds: float, first: float = 1.0, longest: float = 10.0) -> Iterator[int]:
+def iter_polls(wire: Any, *, seconds: float, first: float = 1.0, longest: float = 10.0) -> Iterator[int]:
     """Counts looks at a task that is being worked on, with growing pauses between them, until `seconds` have passed; then
     the task is given up, and may have been billed."""
     end, pause, look = time.monotonic() + seconds, first, 0
@@ -227,11 +233,11 @@ def polled(wire: Any, *, seconds: float, first: float = 1.0, longest: float = 10
     )  # fmt: skip
 
 
-def _body(response: requests.Response, title: str) -> bytes:
+def _read_body(response: requests.Response, title: str) -> bytes:
     pieces, size = [], 0
     for piece in response.iter_content(256 * 1024):
         size += len(piece)
-        if size > MOST_ANSWER:
+        if size > MAX_ANSWER_BYTES:
             raise ProviderError(
                 f"{title} sent more than a picture can be.", hint="Try again.", details={MAY_BE_BILLED: True}
             )
@@ -239,7 +245,7 @@ def _body(response: requests.Response, title: str) -> bytes:
     return b"".join(pieces)
 
 
-def _refused(error: BaseException | None) -> bool:
+def _is_connection_failure(error: BaseException | None) -> bool:
     """Whether the connection was never made, so that nothing can have been billed."""
     import requests
     from urllib3.exceptions import NameResolutionError, NewConnectionError
@@ -256,11 +262,11 @@ def _refused(error: BaseException | None) -> bool:
     return False
 
 
-def _listed(host: str, hosts: Sequence[str]) -> bool:
+def _is_allowed_host(host: str, hosts: Sequence[str]) -> bool:
     return any(host == one or (one.startswith(".") and host.endswith(one)) for one in hosts)
 
 
-def _private(host: str) -> bool:
+def _is_private_host(host: str) -> bool:
     """Whether a name leads into this machine or its network."""
     try:
         found = {entry[4][0] for entry in socket.getaddrinfo(host, 443)}
@@ -269,7 +275,7 @@ def _private(host: str) -> bool:
     return any(not ipaddress.ip_address(str(address).split("%")[0]).is_global for address in found)
 
 
-def _gone(title: str, status: int) -> ProviderError:
+def _make_download_error(title: str, status: int) -> ProviderError:
     kind = Unreachable if status >= 500 else ProviderError
     return kind(
         f"The picture that {title} made could not be fetched (HTTP {status}).", hint="It has been billed. Look at the service's own page.",
@@ -277,7 +283,7 @@ def _gone(title: str, status: int) -> ProviderError:
     )  # fmt: skip
 
 
-def _astray(title: str) -> ProviderError:
+def _make_address_error(title: str) -> ProviderError:
     return ProviderError(
         f"{title} names an address for its picture that is not its own.", hint="It was not fetched. Tell the service.",
         details={MAY_BE_BILLED: True},

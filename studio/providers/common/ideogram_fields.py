@@ -6,16 +6,23 @@ from __future__ import annotations
 from PIL import Image
 
 from studio.core.errors import InvalidRequest
-from studio.core.provider import Order
-from studio.providers.common.request_shapes import MIB, black_changes, encoded, fitted, nearest_aspect, white_changes
+from studio.core.provider import RenderRequest
+from studio.providers.common.request_shapes import (
+    MIB,
+    encode_for_upload,
+    find_nearest_aspect,
+    fit_input_image,
+    make_black_mask,
+    make_white_mask,
+)
 
 Fields = dict[str, str]
 Files = list[tuple[str, tuple[str, bytes, str]]]
 
-MOST_SEED = 2**31 - 1
-_UPLOAD = 10 * MIB - 4096
-_MOST_PIXELS = 16_000_000
-_MOST_REFERENCES = 4
+MAX_SEED = 2**31 - 1
+_MAX_UPLOAD_BYTES = 10 * MIB - 4096
+_MAX_PIXELS = 16_000_000
+_MAX_REFERENCES = 4
 ASPECTS = (
     "1:1", "1:3", "3:1", "1:2", "2:1", "9:16", "16:9", "10:16", "16:10", "2:3", "3:2", "3:4", "4:3", "4:5", "5:4",
 )  # fmt: skip
@@ -31,97 +38,108 @@ SIZES3 = tuple((width, height) for width, heights in _HEIGHTS3.items() for heigh
 _SIZES4 = ("2048:2048", "1440:2560", "2560:1440", "1664:2496", "2496:1664")
 
 
-def generate3(order: Order) -> tuple[Fields, Files]:
-    return {**_words(order), **_negative(order), **_shape3(order)}, _styles(order)
+def build_generate3_form(order: RenderRequest) -> tuple[Fields, Files]:
+    return {
+        **_build_prompt_fields(order),
+        **_build_negative_field(order),
+        **_build_shape3_field(order),
+    }, _encode_styles(order)
 
 
-def remix3(order: Order) -> tuple[Fields, Files]:
-    fields = {**_words(order), **_negative(order), **_shape3(order), **_weight(order)}
-    return fields, [_source(order), *_styles(order)]
+def build_remix3_form(order: RenderRequest) -> tuple[Fields, Files]:
+    fields = {
+        **_build_prompt_fields(order),
+        **_build_negative_field(order),
+        **_build_shape3_field(order),
+        **_build_weight_field(order),
+    }
+    return fields, [_encode_source(order), *_encode_styles(order)]
 
 
-def inpaint3(order: Order) -> tuple[Fields, Files]:
-    return _words(order), [_source(order), _mask(order), *_styles(order)]
+def build_inpaint3_form(order: RenderRequest) -> tuple[Fields, Files]:
+    return _build_prompt_fields(order), [_encode_source(order), _encode_mask(order), *_encode_styles(order)]
 
 
-def reframe3(order: Order) -> tuple[Fields, Files]:
+def build_reframe3_form(order: RenderRequest) -> tuple[Fields, Files]:
     """The vendor places the picture itself; only the shape of the whole can be chosen."""
-    return {"resolution": _reframed(order)}, [_source(order), *_styles(order)]
+    return {"resolution": _choose_reframe_size(order)}, [_encode_source(order), *_encode_styles(order)]
 
 
-def background3(order: Order) -> tuple[Fields, Files]:
-    return _words(order), [_source(order), *_styles(order)]
+def build_background3_form(order: RenderRequest) -> tuple[Fields, Files]:
+    return _build_prompt_fields(order), [_encode_source(order), *_encode_styles(order)]
 
 
-def generate4(order: Order) -> tuple[Fields, Files]:
-    return {**_words(order), **_shape4(order)}, []
+def build_generate4_form(order: RenderRequest) -> tuple[Fields, Files]:
+    return {**_build_prompt_fields(order), **_build_shape4_field(order)}, []
 
 
-def remix4(order: Order) -> tuple[Fields, Files]:
-    return {**_words(order), **_shape4(order), **_weight(order)}, [_source(order)]
+def build_remix4_form(order: RenderRequest) -> tuple[Fields, Files]:
+    return {**_build_prompt_fields(order), **_build_shape4_field(order), **_build_weight_field(order)}, [
+        _encode_source(order)
+    ]
 
 
-def generate45(order: Order) -> tuple[Fields, Files]:
+def build_generate45_form(order: RenderRequest) -> tuple[Fields, Files]:
     request = order.request
     size = f"{request.width}x{request.height}" if request.width and request.height else "auto"
-    return {**_words(order), "size": size}, []
+    return {**_build_prompt_fields(order), "size": size}, []
 
 
-def precise45(order: Order) -> tuple[Fields, Files]:
+def build_edit45_form(order: RenderRequest) -> tuple[Fields, Files]:
     """An edit by instruction; the result is as large as the source."""
     request = order.request
-    masks = [_mask(order)] if request.mask else []
-    references = request.references[: _MOST_REFERENCES - len(masks)]
-    files = [_file("reference_images", order.pictures[one.picture]) for one in references]
-    return _prompt(order), [_source(order), *masks, *files]
+    masks = [_encode_mask(order)] if request.mask else []
+    references = request.references[: _MAX_REFERENCES - len(masks)]
+    files = [_encode_file("reference_images", order.pictures[one.picture]) for one in references]
+    return _require_prompt(order), [_encode_source(order), *masks, *files]
 
 
-def remove_background(order: Order) -> tuple[Fields, Files]:
-    return {}, [_source(order)]
+def build_cutout_form(order: RenderRequest) -> tuple[Fields, Files]:
+    return {}, [_encode_source(order)]
 
 
-def remove_object(order: Order) -> tuple[Fields, Files]:
+def build_object_removal_form(order: RenderRequest) -> tuple[Fields, Files]:
     request = order.request
     assert request.mask is not None
-    mask = white_changes(order.pictures[request.mask], invert=request.inpaint.invert)
-    return {}, [_source(order), _file("mask", mask)]
+    mask = make_white_mask(order.pictures[request.mask], invert=request.inpaint.invert)
+    return {}, [_encode_source(order), _encode_file("mask", mask)]
 
 
-def _prompt(order: Order) -> Fields:
+def _require_prompt(order: RenderRequest) -> Fields:
     if not order.request.prompt.strip():
         raise InvalidRequest("Ideogram needs a prompt for this.", hint="Say what the picture is to show.")
     return {"prompt": order.request.prompt}
 
 
-def _words(order: Order) -> Fields:
+def _build_prompt_fields(order: RenderRequest) -> Fields:
     """The prompt as it stands: the vendor would write it anew, and the recipe would not say what was drawn."""
-    return {**_prompt(order), "magic_prompt": "off"}
+    return {**_require_prompt(order), "magic_prompt": "off"}
 
 
-def _negative(order: Order) -> Fields:
+def _build_negative_field(order: RenderRequest) -> Fields:
     negative = order.request.negative_prompt
     return {"negative_prompt": negative} if negative.strip() else {}
 
 
-def _shape3(order: Order) -> Fields:
+def _build_shape3_field(order: RenderRequest) -> Fields:
     """Exactly one of the two fields that the vendor has for a shape."""
     size = (order.request.width, order.request.height)
     if size in SIZES3:
         return {"resolution": f"{size[0]}x{size[1]}"}
-    return {"aspect_ratio": nearest_aspect(order.request, ASPECTS).replace(":", "x")}
+    return {"aspect_ratio": find_nearest_aspect(order.request, ASPECTS).replace(":", "x")}
 
 
-def _shape4(order: Order) -> Fields:
-    return {"resolution": nearest_aspect(order.request, _SIZES4).replace(":", "x")}
+def _build_shape4_field(order: RenderRequest) -> Fields:
+    return {"resolution": find_nearest_aspect(order.request, _SIZES4).replace(":", "x")}
 
 
-def _weight(order: Order) -> Fields:
+def _build_weight_field(order: RenderRequest) -> Fields:
     """How much of the source stays, 1 to 100: the other side of the denoising strength."""
     strength = 0.5 if order.request.strength is None else order.request.strength
     return {"image_weight": str(min(100, max(1, round(100 * (1 - strength)))))}
 
 
-def _reframed(order: Order) -> str:
+def _choose_reframe_size(order: RenderRequest) -> str:
     wish = order.request.outpaint
     assert order.request.source is not None
     source = order.pictures[order.request.source]
@@ -133,25 +151,25 @@ def _reframed(order: Order) -> str:
         raise InvalidRequest("It is not said how far the picture is to go on.", hint="Give px for at least one side.")
     given = {"aspect": aspect, "width": None, "height": None} if aspect else {"width": width, "height": height}
     offered = [f"{wide}:{high}" for wide, high in SIZES3]
-    return nearest_aspect(order.request.replace(**given), offered).replace(":", "x")
+    return find_nearest_aspect(order.request.replace(**given), offered).replace(":", "x")
 
 
-def _source(order: Order) -> tuple[str, tuple[str, bytes, str]]:
+def _encode_source(order: RenderRequest) -> tuple[str, tuple[str, bytes, str]]:
     assert order.request.source is not None
-    return _file("image", order.pictures[order.request.source])
+    return _encode_file("image", order.pictures[order.request.source])
 
 
-def _mask(order: Order) -> tuple[str, tuple[str, bytes, str]]:
+def _encode_mask(order: RenderRequest) -> tuple[str, tuple[str, bytes, str]]:
     """The mask in the size of the source as it is sent."""
     request = order.request
     assert request.mask is not None
-    return _file("mask", black_changes(order.pictures[request.mask], invert=request.inpaint.invert))
+    return _encode_file("mask", make_black_mask(order.pictures[request.mask], invert=request.inpaint.invert))
 
 
-def _styles(order: Order) -> Files:
-    return [_file("style_reference_images", order.pictures[one.picture]) for one in order.request.references]
+def _encode_styles(order: RenderRequest) -> Files:
+    return [_encode_file("style_reference_images", order.pictures[one.picture]) for one in order.request.references]
 
 
-def _file(name: str, image: Image.Image) -> tuple[str, tuple[str, bytes, str]]:
-    data, kind = encoded(fitted(image, most_pixels=_MOST_PIXELS), most_bytes=_UPLOAD)
+def _encode_file(name: str, image: Image.Image) -> tuple[str, tuple[str, bytes, str]]:
+    data, kind = encode_for_upload(fit_input_image(image, most_pixels=_MAX_PIXELS), most_bytes=_MAX_UPLOAD_BYTES)
     return name, (f"{name}.{kind.rpartition('/')[2]}", data, kind)

@@ -9,32 +9,38 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from studio.core.errors import InvalidRequest, StudioError
-from studio.core.provider import Answer, Order, Wire
+from studio.core.provider import HttpResponse, ProviderClient, RenderRequest
 from studio.core.task import Task
-from studio.providers.common.http_wire import silent
-from studio.providers.common.request_shapes import MIB, clear_changes, encoded, from_base64
-from studio.providers.common.service_errors import bad_key, by_status, no_money, odd, refused
+from studio.providers.common.http_wire import make_unreachable_error
+from studio.providers.common.request_shapes import MIB, clear_masked_area, decode_base64, encode_for_upload
+from studio.providers.common.service_errors import (
+    make_answer_error,
+    make_credit_error,
+    make_key_error,
+    make_refusal_error,
+    make_status_error,
+)
 
 if TYPE_CHECKING:
     import ssl
 
     import openai
 
-_SECONDS = 600.0  # a hard prompt takes minutes
-_MASK_BYTES = 4 * MIB
-_NO_MONEY = ("insufficient_quota", "credit_balance_exhausted", "billing_hard_limit_reached")
-_REFUSED = ("moderation_blocked", "content_policy_violation")
-_INSTRUCTION = {
+_CALL_TIMEOUT = 600.0  # a hard prompt takes minutes
+_MAX_MASK_BYTES = 4 * MIB
+_NO_CREDIT_CODES = ("insufficient_quota", "credit_balance_exhausted", "billing_hard_limit_reached")
+_REFUSAL_CODES = ("moderation_blocked", "content_policy_violation")
+_TASK_INSTRUCTIONS = {
     Task.ERASE: "Remove what is masked and fill the place as if it had never been there. ",
     Task.REPLACE_BACKGROUND: "Keep the subject exactly as it is and replace the background: ",
     Task.STYLE_TRANSFER: "Redraw the first picture in the style of the second one. ",
 }
 
 
-def prepare(order: Order, extra: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+def build_image_arguments(order: RenderRequest, extra: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
     """("generate" or "edit", the arguments of the client's method). Pure."""
     request = order.request
-    prompt = (_INSTRUCTION.get(request.task, "") + request.prompt).strip()
+    prompt = (_TASK_INSTRUCTIONS.get(request.task, "") + request.prompt).strip()
     if not prompt:
         raise InvalidRequest("This model needs a prompt.", hint="Say what the picture is to show.")
     arguments: dict[str, Any] = {"model": order.model, "prompt": prompt, "n": len(order.seeds), **extra}
@@ -43,41 +49,41 @@ def prepare(order: Order, extra: Mapping[str, Any]) -> tuple[str, dict[str, Any]
     if request.source is None:
         return "generate", arguments
     names = [request.source, *(one.picture for one in request.references), *filter(None, [request.background])]
-    files = [encoded(order.pictures[name]) for name in names]
+    files = [encode_for_upload(order.pictures[name]) for name in names]
     sent = [(f"{k}.{kind.rpartition('/')[2]}", data, kind) for k, (data, kind) in enumerate(files)]
     arguments["image"] = sent if len(sent) > 1 else sent[0]
     if request.mask:
-        clear = clear_changes(
+        clear = clear_masked_area(
             order.pictures[request.source], order.pictures[request.mask], invert=request.inpaint.invert
         )
-        arguments["mask"] = ("mask.png", encoded(clear, most_bytes=_MASK_BYTES)[0], "image/png")
+        arguments["mask"] = ("mask.png", encode_for_upload(clear, most_bytes=_MAX_MASK_BYTES)[0], "image/png")
     return "edit", arguments
 
 
-def asked(title: str, order: Order, wire: Wire, extra: Mapping[str, Any]) -> dict[str, Any]:
+def request_images(title: str, order: RenderRequest, wire: ProviderClient, extra: Mapping[str, Any]) -> dict[str, Any]:
     """The answer to the order, as JSON."""
-    method, arguments = prepare(order, extra)
+    method, arguments = build_image_arguments(order, extra)
     order.context.progress(0, 1)
 
     def call(client: openai.OpenAI) -> Any:
         return getattr(client.images, method)(**arguments).model_dump()
 
-    found = wire.retried(lambda: _run(title, wire, call, seconds=_SECONDS, paid=True))
+    found = wire.call_with_retry(lambda: _run_openai(title, wire, call, seconds=_CALL_TIMEOUT, paid=True))
     if not isinstance(found, dict):
-        raise odd(title)
+        raise make_answer_error(title)
     return found
 
 
-def listed(title: str, wire: Wire) -> dict[str, str]:
+def list_server_models(title: str, wire: ProviderClient) -> dict[str, str]:
     """The names of the server's models, each with the day it is shut down, "" where none is told."""
 
     def call(client: openai.OpenAI) -> dict[str, str]:
         return {one.id: str(getattr(one, "shutdown_date", None) or "") for one in client.models.list()}
 
-    return wire.retried(lambda: _run(title, wire, call, seconds=20, paid=False))
+    return wire.call_with_retry(lambda: _run_openai(title, wire, call, seconds=20, paid=False))
 
 
-def bytes_in(title: str, answer: Mapping[str, Any], wanted: int) -> list[bytes]:
+def decode_image_data(title: str, answer: Mapping[str, Any], wanted: int) -> list[bytes]:
     """The `wanted` pictures of an answer.
 
     Raises:
@@ -86,15 +92,17 @@ def bytes_in(title: str, answer: Mapping[str, Any], wanted: int) -> list[bytes]:
     data = answer.get("data")
     entries = data if isinstance(data, list) else []
     try:
-        found = [from_base64(entry["b64_json"]) for entry in entries if entry.get("b64_json")]
+        found = [decode_base64(entry["b64_json"]) for entry in entries if entry.get("b64_json")]
     except (AttributeError, KeyError, TypeError, ValueError, binascii.Error) as error:
-        raise odd(title, "what is no picture") from error
+        raise make_answer_error(title, "what is no picture") from error
     if len(found) < wanted:
-        raise odd(title, f"{len(found)} of {wanted} pictures")
+        raise make_answer_error(title, f"{len(found)} of {wanted} pictures")
     return found[:wanted]
 
 
-def _run(title: str, wire: Wire, call: Callable[[openai.OpenAI], Any], *, seconds: float, paid: bool) -> Any:
+def _run_openai(
+    title: str, wire: ProviderClient, call: Callable[[openai.OpenAI], Any], *, seconds: float, paid: bool
+) -> Any:
     import json
 
     import openai
@@ -102,46 +110,46 @@ def _run(title: str, wire: Wire, call: Callable[[openai.OpenAI], Any], *, second
     def work() -> Any:
         with openai.OpenAI(
             base_url=wire.base_url, api_key=wire.key or "none", max_retries=0, timeout=seconds,
-            http_client=openai.DefaultHttpxClient(follow_redirects=False, verify=_trust()),  # the key stays with this server
+            http_client=openai.DefaultHttpxClient(follow_redirects=False, verify=_load_certificates()),  # the key stays with this server
         ) as client:  # fmt: skip
             return call(client)
 
     try:
         return wire.run(work, seconds=seconds + 5, paid=paid)
     except openai.APIStatusError as error:
-        raise _fault(title, error) from None  # its request holds the key
+        raise _map_api_error(title, error) from None  # its request holds the key
     except openai.APITimeoutError:
-        raise silent(title, paid=paid) from None
+        raise make_unreachable_error(title, paid=paid) from None
     except openai.APIConnectionError as error:
-        raise silent(title, paid=paid and not never_connected(error)) from None
+        raise make_unreachable_error(title, paid=paid and not is_connect_error(error)) from None
     except (openai.OpenAIError, json.JSONDecodeError, AttributeError, TypeError, ValueError) as error:
-        raise odd(title, f"something unexpected ({type(error).__name__})") from None
+        raise make_answer_error(title, f"something unexpected ({type(error).__name__})") from None
 
 
 @functools.cache
-def _trust() -> ssl.SSLContext:
+def _load_certificates() -> ssl.SSLContext:
     """The certificates to trust, read once: they take as long as everything else around a call."""
     import httpx
 
     return httpx.create_ssl_context()
 
 
-def _fault(title: str, error: openai.APIStatusError) -> StudioError:
+def _map_api_error(title: str, error: openai.APIStatusError) -> StudioError:
     body: Any = error.body if isinstance(error.body, dict) else {}
     code, told = str(body.get("code") or error.code or ""), str(body.get("message") or "")
-    if code in _NO_MONEY:
-        return no_money(title)
-    if code in _REFUSED:
+    if code in _NO_CREDIT_CODES:
+        return make_credit_error(title)
+    if code in _REFUSAL_CODES:
         details = body.get("moderation_details") or {}
         categories = details.get("categories") if isinstance(details, dict) else None
-        return refused(title, f"{told} {', '.join(map(str, categories or ()))}".strip(), billed=False)
+        return make_refusal_error(title, f"{told} {', '.join(map(str, categories or ()))}".strip(), billed=False)
     if error.status_code == 401:
-        return bad_key(title)
-    answer = Answer(status=error.status_code, headers=error.response.headers, body=b"")
-    return by_status(title, answer, told)
+        return make_key_error(title)
+    answer = HttpResponse(status=error.status_code, headers=error.response.headers, body=b"")
+    return make_status_error(title, answer, told)
 
 
-def never_connected(error: BaseException) -> bool:
+def is_connect_error(error: BaseException) -> bool:
     """Whether the client did not even reach the server."""
     seen: BaseException | None = error
     while seen is not None:

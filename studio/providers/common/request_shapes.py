@@ -14,7 +14,7 @@ from studio.core.request import GenerationRequest, parse_aspect
 MIB = 1024 * 1024
 
 
-def encoded(image: Image.Image, *, most_bytes: int = 20 * MIB) -> tuple[bytes, str]:
+def encode_for_upload(image: Image.Image, *, most_bytes: int = 20 * MIB) -> tuple[bytes, str]:
     """(the picture as a file, its media type): PNG, or JPEG of falling quality where PNG is too large for the service."""
     out = io.BytesIO()
     image.save(out, "PNG", compress_level=3)
@@ -28,31 +28,31 @@ def encoded(image: Image.Image, *, most_bytes: int = 20 * MIB) -> tuple[bytes, s
     return out.getvalue(), "image/jpeg"
 
 
-def from_base64(text: str) -> bytes:
+def decode_base64(text: str) -> bytes:
     """The bytes that `text` stands for; raises ValueError where it is no base64. Many times as fast on megabytes as
     base64.b64decode with validate."""
     return binascii.a2b_base64(text, strict_mode=True)
 
 
-def white_changes(mask: Image.Image, *, invert: bool) -> Image.Image:
+def make_white_mask(mask: Image.Image, *, invert: bool) -> Image.Image:
     """A mask of mode L, white where the picture is to change; `invert` as the request says."""
     grey = mask.convert("L")
     return ImageOps.invert(grey) if invert else grey
 
 
-def black_changes(mask: Image.Image, *, invert: bool) -> Image.Image:
+def make_black_mask(mask: Image.Image, *, invert: bool) -> Image.Image:
     """A black and white mask, black where the picture is to change."""
-    return ImageOps.invert(white_changes(mask, invert=invert)).point([0] * 128 + [255] * 128)
+    return ImageOps.invert(make_white_mask(mask, invert=invert)).point([0] * 128 + [255] * 128)
 
 
-def clear_changes(image: Image.Image, mask: Image.Image, *, invert: bool) -> Image.Image:
+def clear_masked_area(image: Image.Image, mask: Image.Image, *, invert: bool) -> Image.Image:
     """`image` with alpha 0 where it is to change."""
     whole = image.convert("RGBA")
-    whole.putalpha(ImageOps.invert(white_changes(mask, invert=invert)))
+    whole.putalpha(ImageOps.invert(make_white_mask(mask, invert=invert)))
     return whole
 
 
-def nearest_aspect(request: GenerationRequest, offered: Sequence[str]) -> str:
+def find_nearest_aspect(request: GenerationRequest, offered: Sequence[str]) -> str:
     """The one of `offered` ("16:9", …) that comes nearest to what the request asks for; the first when it asks for nothing."""
     if request.width and request.height:
         wanted = request.width / request.height
@@ -63,7 +63,9 @@ def nearest_aspect(request: GenerationRequest, offered: Sequence[str]) -> str:
     return min(offered, key=lambda aspect: abs(math.log(parse_aspect(aspect) / wanted)))
 
 
-def fitted(image: Image.Image, *, most_pixels: int, least_side: int = 64, most_side: int = 16_384) -> Image.Image:
+def fit_input_image(
+    image: Image.Image, *, most_pixels: int, least_side: int = 64, most_side: int = 16_384
+) -> Image.Image:
     """`image` scaled down to what a service takes, as it is when it fits; too small ones are scaled up to `least_side`."""
     scale = min(1.0, math.sqrt(most_pixels / (image.width * image.height)), most_side / max(image.size))
     scale = max(scale, least_side / min(image.size))

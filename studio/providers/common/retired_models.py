@@ -22,24 +22,24 @@ class Successor:
     source: str
 
 
-def successor(name: str) -> Successor | None:
+def find_successor(name: str) -> Successor | None:
     """Who takes the place of `name`, None for a name that never ended. `name` may carry the provider's prefix ("openai/…").
     Checkpoints on disk may bear such names too: ask only for what no model that is there is called."""
     wanted = name.strip().lower()
-    for old, found in _table():
+    for old, found in _load_retired_table():
         provider = found.model.partition("/")[0]
         if fnmatchcase(wanted.removeprefix(f"{provider}/"), old):
             return Successor(name=name, model=found.model, ends=found.ends, note=found.note, source=found.source)
     return None
 
 
-def retired() -> tuple[Successor, ...]:
+def list_retired_models() -> tuple[Successor, ...]:
     """The whole table; `name` is the pattern of the old names."""
-    return tuple(found for _, found in _table())
+    return tuple(found for _, found in _load_retired_table())
 
 
 @functools.cache
-def _table() -> tuple[tuple[str, Successor], ...]:
+def _load_retired_table() -> tuple[tuple[str, Successor], ...]:
     entries = tomllib.loads(files(__package__ or "studio.providers").joinpath("retired.toml").read_text("utf-8"))
     return tuple(
         (

@@ -8,20 +8,20 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from studio.core.errors import UnknownModel
-from studio.core.image_fields import pictures_in
+from studio.core.image_fields import list_image_hashes
 from studio.core.model import Model
 from studio.core.ports import JobContext, PictureSeed
 from studio.core.pricing import Estimate
-from studio.core.provider import CloudModel, Order, ProviderSpec
+from studio.core.provider import CloudModel, ProviderSpec, RenderRequest
 from studio.core.request import GenerationRequest
-from studio.core.result import Rendered
+from studio.core.result import RenderedImage
 from studio.providers.common.http_wire import HttpWire
 
 if TYPE_CHECKING:
     import requests
 
 
-class Keys(Protocol):
+class KeySource(Protocol):
     """What a service asks of the keys."""
 
     def is_set(self, *names: str) -> bool: ...
@@ -32,7 +32,7 @@ class Keys(Protocol):
 class Service:
     """A Backend, and Priced, over one ProviderSpec. Connections are pooled and kept for all jobs. Thread-safe."""
 
-    def __init__(self, spec: ProviderSpec, keys: Keys, base_url: Callable[[], str]) -> None:
+    def __init__(self, spec: ProviderSpec, keys: KeySource, base_url: Callable[[], str]) -> None:
         """`base_url` gives the address in force, "" for the spec's own."""
         self.spec = spec
         self._keys = keys
@@ -49,7 +49,7 @@ class Service:
             return f"it needs a key of {spec.title} ({spec.site}). Enter it on Configurations under “Cloud providers”, or set {spec.keys[0]} in the environment."
         return (
             ""
-            if self._base()
+            if self._resolve_base_url()
             else f"it has no address yet. Enter one on Configurations, or set {spec.base_env} in the environment."
         )
 
@@ -57,24 +57,24 @@ class Service:
         """All models with what is known now: locked or not, and the day on which the service ends one."""
         locked = self.locked
         return [
-            dataclasses.replace(one.model, problem=one.model.problem or locked, note=self._note(one))
+            dataclasses.replace(one.model, problem=one.model.problem or locked, note=self._build_note(one))
             for one in self.spec.models()
         ]
 
     def estimate(self, request: GenerationRequest) -> Estimate | None:
         """See Priced."""
-        one = self._find(request.model)
+        one = self._find_cloud_model(request.model)
         amount = one.price(request)
         return None if amount is None else Estimate(amount=amount, exact=False, source=one.source, date=one.date)
 
-    def render(self, request: GenerationRequest, seeds: Sequence[PictureSeed], ctx: JobContext) -> list[Rendered]:
-        one = self._find(request.model)
+    def render(self, request: GenerationRequest, seeds: Sequence[PictureSeed], ctx: JobContext) -> list[RenderedImage]:
+        one = self._find_cloud_model(request.model)
         ctx.loading(f"Asking {self.spec.title}")
-        order = Order(
+        order = RenderRequest(
             model=one.name, request=request, seeds=tuple(seeds), context=ctx,
-            pictures={name: ctx.picture(name) for name in pictures_in(request)},
+            pictures={name: ctx.picture(name) for name in list_image_hashes(request)},
         )  # fmt: skip
-        with ctx.stage("service"):
+        with ctx.phase("service"):
             return self.spec.draw(order, self.wire(ctx))
 
     def check(self, ctx: JobContext) -> str:
@@ -90,7 +90,7 @@ class Service:
 
     def wire(self, ctx: JobContext) -> HttpWire:
         """The way to the service for one job; raises NotConfigured without a key."""
-        return HttpWire(self.spec, self._base(), self._key(), self._connections(), ctx)
+        return HttpWire(self.spec, self._resolve_base_url(), self._read_key(), self._get_session(), ctx)
 
     def close(self) -> None:
         with self._lock:
@@ -98,26 +98,26 @@ class Service:
                 self._session.close()
                 self._session = None
 
-    def _base(self) -> str:
+    def _resolve_base_url(self) -> str:
         return self._base_url() or self.spec.base_url
 
-    def _key(self) -> str:
+    def _read_key(self) -> str:
         names = self.spec.keys
         name = next((name for name in names if self._keys.is_set(name)), None)
         return "" if name is None and self.spec.key_optional else self._keys.get(name or names[0])
 
-    def _note(self, one: CloudModel) -> str:
+    def _build_note(self, one: CloudModel) -> str:
         ends = self._endings.get(one.name) or one.ends
         told = f"{self.spec.title} ends it on {ends}." if ends else ""
         return f"{one.model.note} {told}".strip()
 
-    def _find(self, model_id: str) -> CloudModel:
+    def _find_cloud_model(self, model_id: str) -> CloudModel:
         for one in self.spec.models():
             if one.model.id == model_id:
                 return one
         raise UnknownModel(f"{self.spec.title} has no model {model_id!r}.", hint="Pick one from the list.")
 
-    def _connections(self) -> requests.Session:
+    def _get_session(self) -> requests.Session:
         import requests
         from requests.adapters import HTTPAdapter
 

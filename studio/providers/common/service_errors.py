@@ -14,21 +14,21 @@ from studio.core.errors import (
     StudioError,
     Unreachable,
 )
-from studio.core.provider import Answer
-from studio.providers.common.http_wire import MAY_BE_BILLED, retry_after
+from studio.core.provider import HttpResponse
+from studio.providers.common.http_wire import MAY_BE_BILLED, read_retry_after
 
-_LONGEST = 300  # characters of a service's own words that are passed on
+_MAX_DETAIL_LENGTH = 300  # characters of a service's own words that are passed on
 
 
-def by_status(title: str, answer: Answer, told: str, *, wait: float | None = None) -> StudioError:
+def make_status_error(title: str, answer: HttpResponse, told: str, *, wait: float | None = None) -> StudioError:
     """The error of an HTTP status. `told` is what the service says itself; `wait` are seconds to wait on a 429 that does not
     say how long."""
-    said = f": {told[:_LONGEST]}" if told else ""
+    said = f": {told[:_MAX_DETAIL_LENGTH]}" if told else ""
     match answer.status:
         case 401:
-            return bad_key(title)
+            return make_key_error(title)
         case 402:
-            return no_money(title)
+            return make_credit_error(title)
         case 403:
             return NotConfigured(
                 f"{title} does not let this key do that{said}.", hint="Look at the key's rights on the provider's page."
@@ -38,7 +38,7 @@ def by_status(title: str, answer: Answer, told: str, *, wait: float | None = Non
                 f"{title} does not have that{said}.", hint="Pick another model: this one may have been retired."
             )
         case 429:
-            after = retry_after(answer)
+            after = read_retry_after(answer)
             return RateLimited(
                 f"{title} asks to wait{said}.",
                 retry_after=wait if after is None else after,
@@ -59,35 +59,35 @@ def by_status(title: str, answer: Answer, told: str, *, wait: float | None = Non
             )
 
 
-def bad_key(title: str) -> StudioError:
+def make_key_error(title: str) -> StudioError:
     """The key is wrong."""
     return NotConfigured(f"{title} does not accept the key.", hint="Enter another one in Configurations.")
 
 
-def no_money(title: str) -> StudioError:
+def make_credit_error(title: str) -> StudioError:
     """The account is empty."""
     return PaymentNeeded(
         f"There is no credit left at {title}.", hint="Buy some on the provider's page, or pick another model."
     )
 
 
-def refused(title: str, told: str, *, billed: bool) -> StudioError:
+def make_refusal_error(title: str, told: str, *, billed: bool) -> StudioError:
     """The service will not make, or not hand out, this picture."""
     paid = "It was billed all the same." if billed else "It was not billed."
     return ContentRefused(
-        f"{title} will not make this picture{f': {told[:_LONGEST]}' if told else ''}.", hint=f"Change the prompt or the picture. {paid}",
+        f"{title} will not make this picture{f': {told[:_MAX_DETAIL_LENGTH]}' if told else ''}.", hint=f"Change the prompt or the picture. {paid}",
         details={MAY_BE_BILLED: True} if billed else {},
     )  # fmt: skip
 
 
-def odd(title: str, what: str = "something unexpected") -> StudioError:
+def make_answer_error(title: str, what: str = "something unexpected") -> StudioError:
     """An answer that is not one; the call may have been billed."""
     return ProviderError(
         f"{title} answered with {what}.", hint="Try again, or pick another model.", details={MAY_BE_BILLED: True}
     )
 
 
-def json_of(title: str, answer: Answer) -> dict[str, Any]:
+def read_json(title: str, answer: HttpResponse) -> dict[str, Any]:
     """The answer's JSON object.
 
     Raises:
@@ -96,13 +96,13 @@ def json_of(title: str, answer: Answer) -> dict[str, Any]:
     try:
         found = answer.json()
     except (ValueError, RecursionError) as error:
-        raise odd(title, "something that is not JSON") from error
+        raise make_answer_error(title, "something that is not JSON") from error
     if not isinstance(found, dict):
-        raise odd(title)
+        raise make_answer_error(title)
     return found
 
 
-def words_in(answer: Answer, *places: str) -> str:
+def find_message(answer: HttpResponse, *places: str) -> str:
     """The first text that stands at one of `places` ("error.message") in the answer's JSON, "" when none does."""
     try:
         body = answer.json()

@@ -5,19 +5,25 @@ from __future__ import annotations
 from PIL import Image
 
 from studio.core.errors import InvalidRequest
-from studio.core.provider import Order
+from studio.core.provider import RenderRequest
 from studio.core.task import Task
-from studio.providers.common.request_shapes import MIB, encoded, fitted, nearest_aspect, white_changes
+from studio.providers.common.request_shapes import (
+    MIB,
+    encode_for_upload,
+    find_nearest_aspect,
+    fit_input_image,
+    make_white_mask,
+)
 
 Fields = dict[str, str]
 Files = list[tuple[str, tuple[str, bytes, str]]]
 
 _ASPECTS = ("1:1", "16:9", "21:9", "2:3", "3:2", "4:5", "5:4", "9:16", "9:21")
-_UPLOAD = 9 * MIB  # the whole request must stay below 10 MiB
-_MOST_PIXELS, _FAST_PIXELS = 9_437_184, 1_048_576
+_MAX_UPLOAD_BYTES = 9 * MIB  # the whole request must stay below 10 MiB
+_MAX_PIXELS, _MAX_FAST_PIXELS = 9_437_184, 1_048_576
 
 
-def _words(order: Order, *, required: bool = True) -> Fields:
+def _build_prompt_fields(order: RenderRequest, *, required: bool = True) -> Fields:
     prompt = order.request.prompt.strip()
     if required and not prompt:
         raise InvalidRequest("Stability AI needs a prompt for this.", hint="Say what the picture is to show.")
@@ -25,61 +31,62 @@ def _words(order: Order, *, required: bool = True) -> Fields:
     return fields | ({"negative_prompt": order.request.negative_prompt} if order.request.negative_prompt else {})
 
 
-def _file(name: str, image: Image.Image, *, pixels: int = _MOST_PIXELS) -> tuple[str, tuple[str, bytes, str]]:
-    data, kind = encoded(fitted(image, most_pixels=pixels), most_bytes=_UPLOAD)
+def _encode_file(name: str, image: Image.Image, *, pixels: int = _MAX_PIXELS) -> tuple[str, tuple[str, bytes, str]]:
+    data, kind = encode_for_upload(fit_input_image(image, most_pixels=pixels), most_bytes=_MAX_UPLOAD_BYTES)
     return name, (f"{name}.{kind.rpartition('/')[2]}", data, kind)
 
 
-def _source(order: Order) -> Image.Image:
+def _get_source(order: RenderRequest) -> Image.Image:
     assert order.request.source is not None
     return order.pictures[order.request.source]
 
 
-def generate(order: Order) -> tuple[Fields, Files]:
+def build_generate_form(order: RenderRequest) -> tuple[Fields, Files]:
     request = order.request
-    fields = _words(order)
+    fields = _build_prompt_fields(order)
     if order.model.startswith("sd3.5"):
         fields |= {"model": order.model, "mode": "image-to-image" if request.source else "text-to-image"}
         if request.guidance is not None:
             fields["cfg_scale"] = f"{min(10.0, max(1.0, request.guidance)):g}"
     if request.source is None:
-        return {**fields, "aspect_ratio": nearest_aspect(request, _ASPECTS)}, []
+        return {**fields, "aspect_ratio": find_nearest_aspect(request, _ASPECTS)}, []
     strength = 0.75 if request.strength is None else request.strength
-    return {**fields, "strength": f"{strength:g}"}, [_file("image", _source(order))]
+    return {**fields, "strength": f"{strength:g}"}, [_encode_file("image", _get_source(order))]
 
 
-def masked(order: Order) -> tuple[Fields, Files]:
+def build_mask_form(order: RenderRequest) -> tuple[Fields, Files]:
     request = order.request
-    files = [_file("image", _source(order))]
+    files = [_encode_file("image", _get_source(order))]
     if request.mask:
-        files.append(_file("mask", white_changes(order.pictures[request.mask], invert=request.inpaint.invert)))
+        files.append(_encode_file("mask", make_white_mask(order.pictures[request.mask], invert=request.inpaint.invert)))
     grow = {"grow_mask": str(min(20, request.inpaint.mask_blur))}
-    return {**grow, **_words(order, required=request.task is Task.INPAINT)}, files
+    return {**grow, **_build_prompt_fields(order, required=request.task is Task.INPAINT)}, files
 
 
-def outpaint(order: Order) -> tuple[Fields, Files]:
-    wish, source = order.request.outpaint, _source(order)
+def build_outpaint_form(order: RenderRequest) -> tuple[Fields, Files]:
+    wish, source = order.request.outpaint, _get_source(order)
     sides = {} if wish is None else {"left": wish.left, "right": wish.right, "up": wish.top, "down": wish.bottom}
     if not any(sides.values()):
         raise InvalidRequest("It is not said how far the picture is to go on.", hint="Give px for at least one side.")
-    return {**{name: str(min(2000, px)) for name, px in sides.items()}, **_words(order, required=False)}, [
-        _file("image", source)
-    ]
+    return {
+        **{name: str(min(2000, px)) for name, px in sides.items()},
+        **_build_prompt_fields(order, required=False),
+    }, [_encode_file("image", source)]
 
 
-def replace(order: Order) -> tuple[Fields, Files]:
+def build_search_form(order: RenderRequest) -> tuple[Fields, Files]:
     field = "search_prompt" if order.request.task is Task.SEARCH_REPLACE else "select_prompt"
-    return {**_words(order), field: order.request.search}, [_file("image", _source(order))]
+    return {**_build_prompt_fields(order), field: order.request.search}, [_encode_file("image", _get_source(order))]
 
 
-def relight(order: Order) -> tuple[Fields, Files]:
+def build_relight_form(order: RenderRequest) -> tuple[Fields, Files]:
     request = order.request
-    files = [_file("subject_image", _source(order))]
+    files = [_encode_file("subject_image", _get_source(order))]
     fields = {"background_prompt": request.prompt} if request.prompt.strip() and not request.background else {}
     if request.background:
-        files.append(_file("background_reference", order.pictures[request.background]))
+        files.append(_encode_file("background_reference", order.pictures[request.background]))
     if request.lighting:
-        files.append(_file("light_reference", order.pictures[request.lighting]))
+        files.append(_encode_file("light_reference", order.pictures[request.lighting]))
     if not fields and not request.background:
         raise InvalidRequest(
             "It is not said what the new background is.", hint="Describe it, or choose a picture of it."
@@ -87,21 +94,26 @@ def relight(order: Order) -> tuple[Fields, Files]:
     return fields | ({"negative_prompt": request.negative_prompt} if request.negative_prompt else {}), files
 
 
-def control(order: Order) -> tuple[Fields, Files]:
+def build_control_form(order: RenderRequest) -> tuple[Fields, Files]:
     strength = 0.7 if order.request.strength is None else order.request.strength
-    return {**_words(order), "control_strength": f"{strength:g}"}, [_file("image", _source(order))]
+    return {**_build_prompt_fields(order), "control_strength": f"{strength:g}"}, [
+        _encode_file("image", _get_source(order))
+    ]
 
 
-def style(order: Order) -> tuple[Fields, Files]:
+def build_style_form(order: RenderRequest) -> tuple[Fields, Files]:
     reference = order.request.references[0]
-    files = [_file("init_image", _source(order)), _file("style_image", order.pictures[reference.picture])]
-    return {**_words(order, required=False), "style_strength": f"{min(1.0, reference.weight):g}"}, files
+    files = [
+        _encode_file("init_image", _get_source(order)),
+        _encode_file("style_image", order.pictures[reference.picture]),
+    ]
+    return {**_build_prompt_fields(order, required=False), "style_strength": f"{min(1.0, reference.weight):g}"}, files
 
 
-def upscale(order: Order) -> tuple[Fields, Files]:
+def build_upscale_form(order: RenderRequest) -> tuple[Fields, Files]:
     wish = order.request.upscale
-    pixels = _MOST_PIXELS if order.model == "conservative" else _FAST_PIXELS
-    files = [_file("image", _source(order), pixels=pixels)]
+    pixels = _MAX_PIXELS if order.model == "conservative" else _MAX_FAST_PIXELS
+    files = [_encode_file("image", _get_source(order), pixels=pixels)]
     if order.model == "fast":
         return {}, files
     fields = {"prompt": order.request.prompt.strip() or "a sharp, detailed picture", **({"negative_prompt": order.request.negative_prompt} if order.request.negative_prompt else {})}  # fmt: skip
@@ -111,5 +123,5 @@ def upscale(order: Order) -> tuple[Fields, Files]:
     return fields, files
 
 
-def plain(order: Order) -> tuple[Fields, Files]:
-    return {}, [_file("image", _source(order))]
+def build_source_form(order: RenderRequest) -> tuple[Fields, Files]:
+    return {}, [_encode_file("image", _get_source(order))]

@@ -9,29 +9,29 @@ from PIL import Image
 
 from studio.core.errors import InvalidRequest
 from studio.core.model import Sizes
-from studio.core.provider import Order
-from studio.providers.common.request_shapes import fitted, nearest_aspect, white_changes
+from studio.core.provider import RenderRequest
+from studio.providers.common.request_shapes import find_nearest_aspect, fit_input_image, make_white_mask
 
-Places = Mapping[str, str]  # where each picture, by content hash, was uploaded to
+UploadUrls = Mapping[str, str]  # where each picture, by content hash, was uploaded to
 
-QWEN = Sizes(liked=((1024, 1024),), multiple=1, smallest=256, largest=1536, max_pixels=1536 * 1536)
-_MOST_INPUT = 16_000_000  # px of a picture that is sent
-_MOST_REFERENCES = 3
-_MOST_PROMPT = 800  # characters that Qwen-Image 2.0 takes
+QWEN_SIZES = Sizes(liked=((1024, 1024),), multiple=1, smallest=256, largest=1536, max_pixels=1536 * 1536)
+_MAX_INPUT_PIXELS = 16_000_000  # px of a picture that is sent
+_MAX_REFERENCES = 3
+_MAX_PROMPT_LENGTH = 800  # characters that Qwen-Image 2.0 takes
 _ASPECTS = ("1:1", "16:9", "9:16", "4:3", "3:4")
 
 
-def sendable(order: Order) -> dict[str, Image.Image]:
+def prepare_uploads(order: RenderRequest) -> dict[str, Image.Image]:
     """The pictures of an order as they are uploaded: masks white where it changes, all within what is taken."""
     request = order.request
     names = filter(None, (request.source, request.mask, *(one.picture for one in request.references)))
     found = {name: order.pictures[name] for name in names}
     if request.mask:
-        found[request.mask] = white_changes(found[request.mask], invert=request.inpaint.invert)
-    return {name: fitted(image, most_pixels=_MOST_INPUT) for name, image in found.items()}
+        found[request.mask] = make_white_mask(found[request.mask], invert=request.inpaint.invert)
+    return {name: fit_input_image(image, most_pixels=_MAX_INPUT_PIXELS) for name, image in found.items()}
 
 
-def _prompt(order: Order, *, most: int = 10_000) -> dict[str, Any]:
+def _require_prompt(order: RenderRequest, *, most: int = 10_000) -> dict[str, Any]:
     prompt = order.request.prompt
     if not prompt.strip():
         raise InvalidRequest("WaveSpeed AI needs a prompt for this.", hint="Say what the picture is to show.")
@@ -40,32 +40,36 @@ def _prompt(order: Order, *, most: int = 10_000) -> dict[str, Any]:
     return {"prompt": prompt}
 
 
-def _size(order: Order) -> dict[str, Any]:
-    width, height = QWEN.fit(order.request.width, order.request.height, order.request.aspect)
+def _build_size_field(order: RenderRequest) -> dict[str, Any]:
+    width, height = QWEN_SIZES.fit_size(order.request.width, order.request.height, order.request.aspect)
     return {"size": f"{width}*{height}"}
 
 
-def ideogram(order: Order, places: Places) -> dict[str, Any]:
+def build_ideogram_body(order: RenderRequest, places: UploadUrls) -> dict[str, Any]:
     request = order.request
-    body = {**_prompt(order), "enable_base64_output": True, "aspect_ratio": nearest_aspect(request, _ASPECTS)}
+    body = {
+        **_require_prompt(order),
+        "enable_base64_output": True,
+        "aspect_ratio": find_nearest_aspect(request, _ASPECTS),
+    }
     if request.source:
         body["image"] = places[request.source]
     if request.mask:
         body["mask_image"] = places[request.mask]
-    references = [places[one.picture] for one in request.references[:_MOST_REFERENCES]]
+    references = [places[one.picture] for one in request.references[:_MAX_REFERENCES]]
     return {**body, "reference_images": references} if references else body
 
 
-def qwen(order: Order, places: Places) -> dict[str, Any]:
-    body = {**_prompt(order), **_size(order), "output_format": "png"}
+def build_qwen_body(order: RenderRequest, places: UploadUrls) -> dict[str, Any]:
+    body = {**_require_prompt(order), **_build_size_field(order), "output_format": "png"}
     return {**body, "image": places[order.request.source]} if order.request.source else body
 
 
-def qwen2(order: Order, places: Places) -> dict[str, Any]:
+def build_qwen2_body(order: RenderRequest, places: UploadUrls) -> dict[str, Any]:
     request = order.request
-    words = _prompt(order, most=_MOST_PROMPT)
+    words = _require_prompt(order, most=_MAX_PROMPT_LENGTH)
     if not request.source:
-        return {**words, **_size(order)}
+        return {**words, **_build_size_field(order)}
     return {
         **words,
         "images": [places[name] for name in (request.source, *(one.picture for one in request.references))],

@@ -8,21 +8,21 @@ from typing import Any
 
 import gradio as gr
 
-from studio.tabs.common.events import QUIET
+from studio.tabs.common.events import HIDDEN
 from studio.tabs.common.form import Form
-from studio.tabs.common.tab import Shell
+from studio.tabs.common.tab import PageContext
 
 _KEY = "easel-local-only"  # Gradio wants one; what it hides lies in the user's own browser anyway
 
 
-def remembered(shell: Shell, name: str, default: Any) -> gr.BrowserState:
+def make_browser_state(shell: PageContext, name: str, default: Any) -> gr.BrowserState:
     """A value that the browser keeps under `name`, across restarts of the studio too. It lies outside the tabs: what lies on
     one is not read before the tab is first opened."""
     with shell.store:
         return gr.BrowserState(default, storage_key=f"easel-{name}", secret=_KEY)
 
 
-def remember(name: str, form: Form, store: gr.BrowserState) -> None:
+def remember_form(name: str, form: Form, store: gr.BrowserState) -> None:
     """Let the browser itself write the form called `name` into `store` at every change; the server is not asked.
 
     Nothing is written before the page has restored the form (window.easel.ready), so that defaults do not win over it.
@@ -30,21 +30,21 @@ def remember(name: str, form: Form, store: gr.BrowserState) -> None:
     names = f"{json.dumps(name)}, {json.dumps(list(form.fields))}"
     script = f"(...values) => [window.easel.remember({names}, values)]"
     changes: Sequence[Any] = [field.change for field in form.fields.values()]  # pyright: ignore[reportAttributeAccessIssue]
-    gr.on(changes, fn=None, inputs=[*form.fields.values(), store], outputs=[store], js=script, **QUIET)
+    gr.on(changes, fn=None, inputs=[*form.fields.values(), store], outputs=[store], js=script, **HIDDEN)
 
 
-def trusted(saved: Any, form: Form) -> dict[str, Any]:
+def filter_saved_values(saved: Any, form: Form) -> dict[str, Any]:
     """What of `saved` still fits the form: known names, and values of the kind that the field began with."""
     if not isinstance(saved, Mapping):
         return {}
     return {
         name: value
         for name, value in saved.items()
-        if name in form.fields and _alike(value, getattr(form.fields[name], "value", None))
+        if name in form.fields and _is_same_kind(value, getattr(form.fields[name], "value", None))
     }
 
 
-def _alike(value: Any, first: Any) -> bool:
+def _is_same_kind(value: Any, first: Any) -> bool:
     numbers = (int, float)
     if isinstance(first, bool) or isinstance(value, bool):
         return isinstance(first, bool) and isinstance(value, bool)

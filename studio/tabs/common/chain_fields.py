@@ -13,16 +13,16 @@ from studio.core.request import GenerationRequest
 from studio.core.result import Asset
 from studio.core.task import Task
 from studio.core.user import User
-from studio.engine.jobs.saved_chains import followed, following
+from studio.engine.jobs.saved_chains import append_steps, extract_steps
 from studio.engine.studio import Studio
-from studio.tabs.common.current_user import user_of
-from studio.tabs.common.events import AT_ONCE, Updates
+from studio.tabs.common.current_user import get_user
+from studio.tabs.common.events import UNQUEUED, Updates
 from studio.tabs.common.form import Form
 from studio.tabs.common.form_values import NONE
-from studio.tabs.common.tab import Shell
+from studio.tabs.common.tab import PageContext
 
 
-def after_fields(prefix: str = "") -> dict[str, Component]:
+def build_chain_fields(prefix: str = "") -> dict[str, Component]:
     """The choice among the user's chains."""
     chain = gr.Dropdown(
         [NONE], value=NONE, label="Afterwards", elem_id=f"{prefix}afterwards", allow_custom_value=True,
@@ -31,17 +31,19 @@ def after_fields(prefix: str = "") -> dict[str, Component]:
     return {"afterwards": chain}
 
 
-def wire_afterwards(studio: Studio, shell: Shell, form: Form) -> None:
+def wire_chain_choice(studio: Studio, shell: PageContext, form: Form) -> None:
     """Let the choice hold the user's chains, also those that were saved since the page was opened."""
 
-    def listed(request: gr.Request) -> Any:
-        return gr.update(choices=[NONE, *studio.engine.chains.names(user_of(request).name)])
+    def list_chains(request: gr.Request) -> Any:
+        return gr.update(choices=[NONE, *studio.engine.chains.names(get_user(request).name)])
 
     for event in (shell.blocks.load, form["afterwards"].focus):  # pyright: ignore[reportAttributeAccessIssue]
-        event(listed, None, form["afterwards"], **AT_ONCE)
+        event(list_chains, None, form["afterwards"], **UNQUEUED)
 
 
-def with_chain(studio: Studio, wanted: GenerationRequest, values: Mapping[str, Any], user: User) -> GenerationRequest:
+def append_chosen_chain(
+    studio: Studio, wanted: GenerationRequest, values: Mapping[str, Any], user: User
+) -> GenerationRequest:
     """`wanted`, and after it the chosen chain.
 
     Raises:
@@ -50,10 +52,10 @@ def with_chain(studio: Studio, wanted: GenerationRequest, values: Mapping[str, A
     name = values["afterwards"]
     if name in (None, "", NONE):
         return wanted
-    return followed(wanted, studio.engine.chains.steps(user.name, str(name)))
+    return append_steps(wanted, studio.engine.chains.steps(user.name, str(name)))
 
 
-def restored(studio: Studio, form: Form, asset: Asset, user: User) -> Updates:
+def restore_chain_choice(studio: Studio, form: Form, asset: Asset, user: User) -> Updates:
     """The update that chooses the chain which `asset` went through; where no saved one is like it, the user is told."""
     if "afterwards" not in form.fields:
         return {}
@@ -61,10 +63,10 @@ def restored(studio: Studio, form: Form, asset: Asset, user: User) -> Updates:
         wanted = studio.engine.job(asset.job_id, user).request  # of several files the asset's own names one alone
     except NotFound:
         wanted = asset.request
-    steps = following(wanted)
+    steps = extract_steps(wanted)
     made_for = bool(steps) and steps[-1].task is Task.SOCIAL  # a fold of its own asked for that, after the chain
     tried = [steps[:end] for end in range(len(steps) - 1, 0, -1)] if made_for else [steps]
-    name = next((found for one in tried if (found := studio.engine.chains.name_of(user.name, one))), None)
+    name = next((found for one in tried if (found := studio.engine.chains.find_name(user.name, one))), None)
     if steps and name is None and not made_for:
         gr.Info("The steps that followed are no saved chain; nothing is chosen under Afterwards.", title="Afterwards")
     return {form["afterwards"]: gr.update(value=name or NONE)}

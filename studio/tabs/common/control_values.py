@@ -12,10 +12,10 @@ from studio.tabs.common import image_fields
 from studio.tabs.common.form_values import NONE, split_values
 
 UNITS = 3
-PREPROCESSOR = "preprocessor/"  # what the ids of preprocessors begin with
+PREPROCESSOR_PREFIX = "preprocessor/"  # what the ids of preprocessors begin with
 FINISHED_MAP = "none"
-MODES = {"Balanced": ControlMode.BALANCED, "Prompt matters more": ControlMode.PROMPT, "Control matters more": ControlMode.CONTROL}  # fmt: skip
-RESIZES = {"Crop": Resize.CROP, "Stretch": Resize.STRETCH, "Fill": Resize.FILL}
+CONTROL_MODES = {"Balanced": ControlMode.BALANCED, "Prompt matters more": ControlMode.PROMPT, "Control matters more": ControlMode.CONTROL}  # fmt: skip
+CONTROL_RESIZES = {"Crop": Resize.CROP, "Stretch": Resize.STRETCH, "Fill": Resize.FILL}
 
 
 def read_units(values: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -24,25 +24,25 @@ def read_units(values: Mapping[str, Any]) -> list[dict[str, Any]]:
     Raises:
         InvalidRequest: one without a model, or with options that cannot be read.
     """
-    on = [index for index in range(UNITS) if values[name(index, "on")] is True]
+    on = [index for index in range(UNITS) if values[make_field_name(index, "on")] is True]
     for index in on:
-        if values[name(index, "model")] in (NONE, None, ""):
+        if values[make_field_name(index, "model")] in (NONE, None, ""):
             raise InvalidRequest(f"Control unit {index + 1} has no model.", hint="Choose one, or switch the unit off.")
     return [read_unit(values, index) for index in on]
 
 
 def read_unit(values: Mapping[str, Any], index: int) -> dict[str, Any]:
     """One unit, on or off, with or without a model; raises as `read_units`."""
-    held = {key: values[name(index, key)] for key in ("weight", "start", "end", "resolution")}
-    model = values[name(index, "model")]
+    held = {key: values[make_field_name(index, key)] for key in ("weight", "start", "end", "resolution")}
+    model = values[make_field_name(index, "model")]
     return held | {
         "model": "" if model in (NONE, None) else model,
-        "preprocessor": values[name(index, "preprocessor")] or FINISHED_MAP,
-        "picture": image_fields.one(values[name(index, "picture")]),
-        "mode": MODES.get(str(values[name(index, "mode")]), ControlMode.BALANCED),
-        "resize": RESIZES.get(str(values[name(index, "resize")]), Resize.CROP),
-        "pixel_perfect": values[name(index, "perfect")] is not False,
-        "options": _options(values[name(index, "options")]),
+        "preprocessor": values[make_field_name(index, "preprocessor")] or FINISHED_MAP,
+        "picture": image_fields.read_single_image(values[make_field_name(index, "picture")]),
+        "mode": CONTROL_MODES.get(str(values[make_field_name(index, "mode")]), ControlMode.BALANCED),
+        "resize": CONTROL_RESIZES.get(str(values[make_field_name(index, "resize")]), Resize.CROP),
+        "pixel_perfect": values[make_field_name(index, "perfect")] is not False,
+        "options": _parse_options(values[make_field_name(index, "options")]),
     }
 
 
@@ -51,16 +51,16 @@ def write_units(request: GenerationRequest) -> dict[str, Any]:
     values: dict[str, Any] = {}
     for index in range(UNITS):
         unit = request.control[index] if index < len(request.control) else None
-        values[name(index, "on")] = unit is not None
+        values[make_field_name(index, "on")] = unit is not None
         if unit is None:
             continue
         values |= {
-            name(index, key): value
+            make_field_name(index, key): value
             for key, value in {
                 "model": unit.model or NONE, "preprocessor": unit.preprocessor, "picture": unit.picture or "",
                 "weight": unit.weight, "start": unit.start, "end": unit.end, "resolution": unit.resolution,
-                "mode": next(name for name, mode in MODES.items() if mode is unit.mode),
-                "resize": next((name for name, resize in RESIZES.items() if resize is unit.resize), "Crop"),
+                "mode": next(name for name, mode in CONTROL_MODES.items() if mode is unit.mode),
+                "resize": next((name for name, resize in CONTROL_RESIZES.items() if resize is unit.resize), "Crop"),
                 "perfect": unit.pixel_perfect,
                 "options": ", ".join(f"{option.name}={option.value:.10g}" for option in unit.options),
             }.items()
@@ -68,7 +68,7 @@ def write_units(request: GenerationRequest) -> dict[str, Any]:
     return values
 
 
-def _options(text: Any) -> list[dict[str, Any]]:
+def _parse_options(text: Any) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = []
     for pair in split_values(text if isinstance(text, str) else ""):
         name, _, value = pair.partition("=")
@@ -81,6 +81,6 @@ def _options(text: Any) -> list[dict[str, Any]]:
     return found
 
 
-def name(index: int, key: str) -> str:
+def make_field_name(index: int, key: str) -> str:
     """What the field `key` of unit `index` is called in a form."""
     return f"unit_{index}_{key}"

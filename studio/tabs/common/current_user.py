@@ -8,7 +8,7 @@ from studio.core.errors import Forbidden
 from studio.core.user import User
 
 
-def user_of(request: gr.Request) -> User:
+def get_user(request: gr.Request) -> User:
     """The caller that the guard found and put into the request's scope.
 
     Raises:
@@ -21,13 +21,13 @@ def user_of(request: gr.Request) -> User:
     return user
 
 
-def admin_of(request: gr.Request) -> User:
+def require_admin(request: gr.Request) -> User:
     """`user_of`, for handlers that change settings or models.
 
     Raises:
         Forbidden: the caller is no administrator.
     """
-    user = user_of(request)
+    user = get_user(request)
     if not user.admin:
         raise Forbidden("Only an administrator may do this.", hint="Ask the person who runs this studio.")
     return user

@@ -45,8 +45,8 @@ class Form:
 
     def filled(self, values: Mapping[str, Any]) -> dict[Component, Any]:
         """`updates` for an event whose outputs are all fields: never empty, which Gradio would take for a value."""
-        return {field: gr.update() for field in self.fields.values()} | self.updates(values)
+        return {field: gr.update() for field in self.fields.values()} | self.make_updates(values)
 
-    def updates(self, values: Mapping[str, Any]) -> dict[Component, Any]:
+    def make_updates(self, values: Mapping[str, Any]) -> dict[Component, Any]:
         """`values` as what an event hands back; names that the form lacks are passed over."""
         return {self.fields[name]: gr.update(value=value) for name, value in values.items() if name in self.fields}

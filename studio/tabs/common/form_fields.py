@@ -13,11 +13,17 @@ from gradio.components import Component
 
 from studio.core.grid import PARAMETERS
 from studio.core.model import Feature, Model
-from studio.core.weights import Kind, WeightFile
-from studio.tabs.common.choices import CUSTOM_SIZE, model_choices, names_of, schedule_choices, size_choices
-from studio.tabs.common.events import AT_ONCE
+from studio.core.weights import WeightFile, WeightKind
+from studio.tabs.common.choices import (
+    CUSTOM_SIZE,
+    list_model_choices,
+    list_schedule_choices,
+    list_size_choices,
+    list_weight_names,
+)
+from studio.tabs.common.events import UNQUEUED
 from studio.tabs.common.form import Form
-from studio.tabs.common.form_values import AUTOMATIC, AXES, LORA_SLOTS, NONE, RANDOM_SEED, SAME, SAVINGS
+from studio.tabs.common.form_values import AUTOMATIC, AXES, LORA_SLOTS, NONE, RANDOM_SEED, SAME_AS_FIRST, SAVINGS
 
 # the features behind each field; a field without an entry is always there
 FEATURES: Mapping[str, Feature] = {
@@ -37,7 +43,7 @@ FEATURES: Mapping[str, Feature] = {
 }
 
 
-def prompt_fields(prefix: str = "") -> dict[str, Component]:
+def build_prompt_fields(prefix: str = "") -> dict[str, Component]:
     """Prompt and negative prompt."""
     prompt = gr.Textbox(
         label="Prompt", lines=2, max_lines=10, placeholder="What should the picture show?", elem_id=f"{prefix}prompt",
@@ -50,13 +56,13 @@ def prompt_fields(prefix: str = "") -> dict[str, Component]:
     return {"prompt": prompt, "negative_prompt": negative}
 
 
-def model_fields(
+def build_model_fields(
     models: Sequence[Model], model: Model, styles: Sequence[str], prefix: str = ""
 ) -> dict[str, Component]:
     """The model, and the style presets beside it."""
     with gr.Row(elem_classes="pair"):
         chosen = gr.Dropdown(
-            model_choices(models), value=model.id, label="Model", elem_id=f"{prefix}model", min_width=120,
+            list_model_choices(models), value=model.id, label="Model", elem_id=f"{prefix}model", min_width=120,
             info="What draws the picture.", allow_custom_value=True,
         )  # fmt: skip
         style = gr.Dropdown(
@@ -66,12 +72,12 @@ def model_fields(
     return {"model": chosen, "styles": style}
 
 
-def size_fields(model: Model, prefix: str = "") -> dict[str, Component]:
+def build_size_fields(model: Model, prefix: str = "") -> dict[str, Component]:
     """A list of good sizes, width and height."""
     width, height = model.sizes.liked[0]
     with gr.Row(elem_classes="sizes"):
         preset = gr.Dropdown(
-            size_choices(model), value=f"{width}x{height}", label="Size", elem_id=f"{prefix}size", min_width=120, scale=3,
+            list_size_choices(model), value=f"{width}x{height}", label="Size", elem_id=f"{prefix}size", min_width=120, scale=3,
             info="What this model likes.", allow_custom_value=True,
         )  # fmt: skip
         step = model.sizes.multiple
@@ -106,7 +112,7 @@ def size_fields(model: Model, prefix: str = "") -> dict[str, Component]:
     return {"size": preset, "width": wide, "height": high}
 
 
-def sampling_fields(model: Model, prefix: str = "") -> dict[str, Component]:
+def build_sampling_fields(model: Model, prefix: str = "") -> dict[str, Component]:
     """Steps, guidance, sampler and schedule."""
     sampling = model.sampling
     with gr.Row(elem_classes="pair"):
@@ -124,13 +130,13 @@ def sampling_fields(model: Model, prefix: str = "") -> dict[str, Component]:
             min_width=120, info="The method that removes the noise.", allow_custom_value=True,
         )  # fmt: skip
         schedule = gr.Dropdown(
-            schedule_choices(model, sampling.sampler), value=sampling.schedule, label="Schedule", elem_id=f"{prefix}schedule",
+            list_schedule_choices(model, sampling.sampler), value=sampling.schedule, label="Schedule", elem_id=f"{prefix}schedule",
             min_width=120, info="How the noise falls from step to step.", allow_custom_value=True,
         )  # fmt: skip
     return {"steps": steps, "guidance": guidance, "sampler": sampler, "schedule": schedule}
 
 
-def seed_fields(prefix: str = "") -> dict[str, Component]:
+def build_seed_fields(prefix: str = "") -> dict[str, Component]:
     """Seed with its buttons, number of pictures, pictures at once."""
     with gr.Row(elem_classes="seeds"):
         seed = gr.Number(
@@ -154,9 +160,9 @@ def seed_fields(prefix: str = "") -> dict[str, Component]:
     return {"seed": seed, "count": count, "batch_size": batch}
 
 
-def lora_fields(weights: Sequence[WeightFile], prefix: str = "") -> dict[str, Component]:
+def build_lora_fields(weights: Sequence[WeightFile], prefix: str = "") -> dict[str, Component]:
     """A few LoRAs with their weights; a slot shows when the one before it is taken."""
-    names = names_of(weights, Kind.LORA)
+    names = list_weight_names(weights, WeightKind.LORA)
     fields: dict[str, Component] = {}
     for slot in range(LORA_SLOTS):
         with gr.Row(elem_classes="pair", visible=slot == 0) as row:
@@ -172,16 +178,16 @@ def lora_fields(weights: Sequence[WeightFile], prefix: str = "") -> dict[str, Co
         if slot:
             before = fields[f"lora_{slot - 1}"]
             before.change(  # pyright: ignore[reportAttributeAccessIssue] - Gradio adds its events when it is imported
-                lambda taken: gr.update(visible=taken != NONE), before, row, **AT_ONCE,
+                lambda taken: gr.update(visible=taken != NONE), before, row, **UNQUEUED,
             )  # fmt: skip
     return fields
 
 
-def detail_fields(weights: Sequence[WeightFile], prefix: str = "") -> dict[str, Component]:
+def build_detail_fields(weights: Sequence[WeightFile], prefix: str = "") -> dict[str, Component]:
     """VAE, CLIP skip, prompt weights, variation, and what to save."""
     with gr.Row(elem_classes="pair"):
         vae = gr.Dropdown(
-            [AUTOMATIC, *names_of(weights, Kind.VAE)], value=AUTOMATIC, label="VAE", elem_id=f"{prefix}vae", min_width=120,
+            [AUTOMATIC, *list_weight_names(weights, WeightKind.VAE)], value=AUTOMATIC, label="VAE", elem_id=f"{prefix}vae", min_width=120,
             info="Turns the model's numbers into pixels.", allow_custom_value=True,
         )  # fmt: skip
         clip_skip = gr.Slider(
@@ -226,7 +232,7 @@ def detail_fields(weights: Sequence[WeightFile], prefix: str = "") -> dict[str, 
     }  # fmt: skip
 
 
-def grid_fields(prefix: str = "") -> dict[str, Component]:
+def build_grid_fields(prefix: str = "") -> dict[str, Component]:
     """Up to three axes."""
     fields: dict[str, Component] = {}
     for letter, where in zip(AXES, ("columns", "rows", "sheets"), strict=True):
@@ -242,24 +248,24 @@ def grid_fields(prefix: str = "") -> dict[str, Component]:
         fields |= {f"axis_{letter}": parameter, f"axis_{letter}_values": values}
         parameter.change(
             lambda name: gr.update(placeholder=PARAMETERS[name].example if name in PARAMETERS else ""), parameter, values,
-            **AT_ONCE,
+            **UNQUEUED,
         )  # fmt: skip
     return fields
 
 
-def for_model(form: Form, model: Model) -> dict[Component, Any]:
+def update_for_model(form: Form, model: Model) -> dict[Component, Any]:
     """What changes on the form when `model` is chosen: fields that it lacks go, the rest take its defaults and choices."""
     sampling, sizes = model.sampling, model.sizes
     width, height = sizes.liked[0] if sizes.liked else (None, None)
     changes: dict[str, dict[str, Any]] = {
-        "size": {"choices": size_choices(model), "value": f"{width}x{height}" if width else CUSTOM_SIZE},
+        "size": {"choices": list_size_choices(model), "value": f"{width}x{height}" if width else CUSTOM_SIZE},
         "width": {"value": width, "step": sizes.multiple},
         "height": {"value": height, "step": sizes.multiple},
         "steps": {"value": sampling.steps},
         "guidance": {"value": sampling.guidance},
         "sampler": {"choices": list(sampling.combinations) or [sampling.sampler], "value": sampling.sampler},
-        "schedule": {"choices": schedule_choices(model, sampling.sampler), "value": sampling.schedule},
-        "hires_sampler": {"choices": [SAME, *sampling.combinations], "value": SAME},
+        "schedule": {"choices": list_schedule_choices(model, sampling.sampler), "value": sampling.schedule},
+        "hires_sampler": {"choices": [SAME_AS_FIRST, *sampling.combinations], "value": SAME_AS_FIRST},
     }
     for name, feature in FEATURES.items():
         changes.setdefault(name, {})["visible"] = feature in model.features

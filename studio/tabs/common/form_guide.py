@@ -16,23 +16,23 @@ from studio.prompting import styles
 from studio.prompting.tokens import TokenCounter
 from studio.tabs.common import model_selection
 
-_CLIP = (
+_CLIP_TOKENIZER = (
     Path(studio.__file__).parent / "pipelines" / "configs" / "clip_tokenizer"
 )  # a data folder: CLIP's own vocabulary
-OWN_STYLES = "styles.json"  # below the models folder; a list of {name, prompt, negative_prompt}
-_MOST_EXAMPLES = 8
+STYLES_FILE = "styles.json"  # below the models folder; a list of {name, prompt, negative_prompt}
+_MAX_EXAMPLES = 8
 
 
-class Guide:
+class FormGuide:
     """Reads small files of the studio and of the models, once each."""
 
     def __init__(self, studio: Studio) -> None:
         self._studio = studio
         self._counter = functools.lru_cache(maxsize=16)(TokenCounter)
 
-    def examples(self, model: Model) -> list[str]:
+    def list_examples(self, model: Model) -> list[str]:
         """Prompts that come with the model, none when it brings none."""
-        folder = self._folder(model.id)
+        folder = self._find_folder(model.id)
         if folder is None:
             return []
         try:
@@ -40,44 +40,46 @@ class Guide:
         except (OSError, ValueError):
             return []
         texts = [entry if isinstance(entry, str) else entry.get("prompt", "") for entry in found]
-        return [text for text in texts if text][:_MOST_EXAMPLES]
+        return [text for text in texts if text][:_MAX_EXAMPLES]
 
-    def styles(self) -> list[str]:
+    def list_styles(self) -> list[str]:
         """The names of the style presets, the user's own among them."""
-        return list(self._presets())
+        return list(self._load_presets())
 
-    def styled(self, request: GenerationRequest, names: Sequence[str]) -> GenerationRequest:
+    def apply_styles(self, request: GenerationRequest, names: Sequence[str]) -> GenerationRequest:
         """`request` with the words of the named presets. They are written out, so that a recipe outlives its styles.
 
         Raises:
             InvalidRequest: there is no such style.
         """
-        prompt, negative = styles.apply(request.prompt, request.negative_prompt, names, self._presets())
-        takes_negative = Feature.NEGATIVE_PROMPT in model_selection.named(self._studio, request.model).features
+        prompt, negative = styles.apply_styles(request.prompt, request.negative_prompt, names, self._load_presets())
+        takes_negative = (
+            Feature.NEGATIVE_PROMPT in model_selection.get_selectable_model(self._studio, request.model).features
+        )
         return request.replace(prompt=prompt, negative_prompt=negative if takes_negative else "")
 
-    def _presets(self) -> Mapping[str, styles.Style]:
-        return styles.load(self._studio.settings.current.models_dir / OWN_STYLES)
+    def _load_presets(self) -> Mapping[str, styles.Style]:
+        return styles.load_styles(self._studio.settings.current.models_dir / STYLES_FILE)
 
     def counts(self, model_id: str, prompt: str, negative: str) -> str:
         """The two token counts as HTML, empty for models whose text encoder is not CLIP."""
         model = next((model for model in self._studio.engine.models() if model.id == model_id), None)
         if model is None or Feature.PROMPT_SYNTAX not in model.features:
             return ""
-        folder = self._folder(model_id)
-        own = folder / "tokenizer" if folder is not None else _CLIP
+        folder = self._find_folder(model_id)
+        own = folder / "tokenizer" if folder is not None else _CLIP_TOKENIZER
         try:
-            counter = self._counter(own if own.is_dir() else _CLIP)
+            counter = self._counter(own if own.is_dir() else _CLIP_TOKENIZER)
         except ModelBroken:
             return ""
         texts = (("prompt", prompt), ("negative", negative)) if negative.strip() else (("prompt", prompt),)
-        return "".join(_chip(name, *counter.count(text)) for name, text in texts)
+        return "".join(_render_count(name, *counter.count(text)) for name, text in texts)
 
-    def _folder(self, model_id: str) -> Path | None:
+    def _find_folder(self, model_id: str) -> Path | None:
         """The model's diffusers folder, None for single files and cloud models."""
         weight = next((weight for weight in self._studio.store.weights() if weight.name == model_id), None)
         return weight.path if weight is not None and weight.is_folder else None
 
 
-def _chip(name: str, used: int, limit: int) -> str:
+def _render_count(name: str, used: int, limit: int) -> str:
     return f'<span class="count" title="Tokens of the {name}"><b>{used}</b>/{limit}<i> tokens{", negative" if name == "negative" else ""}</i></span>'

@@ -14,7 +14,7 @@ from studio.core.model import Feature, Model
 from studio.core.request import Axis, GenerationRequest, Hires, Saving
 
 AUTOMATIC = "Automatic"  # stands in lists for "what the model prefers"
-SAME = "As in the first pass"
+SAME_AS_FIRST = "As in the first pass"
 NONE = "None"
 LORA_SLOTS = 4
 AXES = ("x", "y", "z")
@@ -24,23 +24,23 @@ RANDOM_SEED = -1
 Values = Mapping[str, Any]
 
 
-def read(values: Values, model: Model) -> GenerationRequest:
+def read_form(values: Values, model: Model) -> GenerationRequest:
     """The request that the form asks `model` for. What the model lacks, and what is folded away unused, is left out.
 
     Raises:
         InvalidRequest: a value of the wrong kind or out of range.
     """
     hires = Feature.HIRES in model.features and values["hires_on"]
-    data = common(values, model) | {"width": values["width"], "height": values["height"]}
-    return request_of(data | _only(hires, {"hires": _hires(values)}))
+    data = read_common_fields(values, model) | {"width": values["width"], "height": values["height"]}
+    return parse_request(data | _include_if(hires, {"hires": _read_hires(values)}))
 
 
-def request_of(data: Mapping[str, Any]) -> GenerationRequest:
+def parse_request(data: Mapping[str, Any]) -> GenerationRequest:
     """The request with the fields of `data` that are not None; raises as `read`."""
     return GenerationRequest.from_json({name: value for name, value in data.items() if value is not None})
 
 
-def common(values: Values, model: Model) -> dict[str, Any]:
+def read_common_fields(values: Values, model: Model) -> dict[str, Any]:
     """The fields of a request, as JSON, that every form with prompt, sampling, seed, LoRAs, details and grid asks for; raises as `read`."""
     has = model.features.__contains__
     data: dict[str, Any] = {
@@ -49,24 +49,26 @@ def common(values: Values, model: Model) -> dict[str, Any]:
         "negative_prompt": values["negative_prompt"] if has(Feature.NEGATIVE_PROMPT) else "",
         "count": values["count"],
         "batch_size": values["batch_size"],
-        "saving": SAVINGS.get(_text(values["saving"])),
+        "saving": SAVINGS.get(_require_text(values["saving"])),
     }
-    data |= _only(has(Feature.PROMPT_SYNTAX), {name: values[name] for name in ("prompt_weight", "negative_weight")})
-    data |= _only(has(Feature.STEPS), {"steps": values["steps"]})
-    data |= _only(has(Feature.GUIDANCE), {"guidance": values["guidance"]})
-    data |= _only(has(Feature.SAMPLER), {"sampler": values["sampler"], "schedule": values["schedule"]})
-    data |= _only(has(Feature.SEED), {"seed": _seed(values["seed"])})
-    data |= _only(has(Feature.VARIATION) and values["variation_strength"], _variation(values))
-    data |= _only(has(Feature.CLIP_SKIP) and values["clip_skip"] != 1, {"clip_skip": values["clip_skip"]})
-    data |= _only(has(Feature.VAE), {"vae": _named(values["vae"])})
-    data |= _only(has(Feature.LORA), {"loras": _loras(values)})
-    data |= _only(values["fallbacks"], {"fallbacks": values["fallbacks"]})
-    if axes := _axes(values):
+    data |= _include_if(
+        has(Feature.PROMPT_SYNTAX), {name: values[name] for name in ("prompt_weight", "negative_weight")}
+    )
+    data |= _include_if(has(Feature.STEPS), {"steps": values["steps"]})
+    data |= _include_if(has(Feature.GUIDANCE), {"guidance": values["guidance"]})
+    data |= _include_if(has(Feature.SAMPLER), {"sampler": values["sampler"], "schedule": values["schedule"]})
+    data |= _include_if(has(Feature.SEED), {"seed": _read_seed(values["seed"])})
+    data |= _include_if(has(Feature.VARIATION) and values["variation_strength"], _read_variation(values))
+    data |= _include_if(has(Feature.CLIP_SKIP) and values["clip_skip"] != 1, {"clip_skip": values["clip_skip"]})
+    data |= _include_if(has(Feature.VAE), {"vae": _read_choice(values["vae"])})
+    data |= _include_if(has(Feature.LORA), {"loras": _read_loras(values)})
+    data |= _include_if(values["fallbacks"], {"fallbacks": values["fallbacks"]})
+    if axes := _read_axes(values):
         data |= {"axes": axes, "count": 1}
     return data
 
 
-def write(request: GenerationRequest) -> dict[str, Any]:
+def write_form(request: GenerationRequest) -> dict[str, Any]:
     """The form values that ask for `request`: the inverse of `read`. Fields that the request leaves to the model are left out."""
     hires = request.hires or Hires()
     values: dict[str, Any] = {
@@ -100,9 +102,9 @@ def write(request: GenerationRequest) -> dict[str, Any]:
         "hires_guidance": hires.guidance or 0,
         "hires_prompt": hires.prompt,
         "hires_negative_prompt": hires.negative_prompt,
-        "hires_sampler": hires.sampler or SAME,
-        "hires_schedule": hires.schedule or SAME,
-        "hires_model": hires.model or SAME,
+        "hires_sampler": hires.sampler or SAME_AS_FIRST,
+        "hires_schedule": hires.schedule or SAME_AS_FIRST,
+        "hires_model": hires.model or SAME_AS_FIRST,
     }
     values |= {"model": request.model} if request.model else {}
     for slot in range(LORA_SLOTS):
@@ -127,64 +129,64 @@ def join_values(values: tuple[str, ...]) -> str:
     return ", ".join(quoted)
 
 
-def _only(wanted: object, part: dict[str, Any]) -> dict[str, Any]:
+def _include_if(wanted: object, part: dict[str, Any]) -> dict[str, Any]:
     return part if wanted else {}
 
 
-def _text(value: Any) -> str:
+def _require_text(value: Any) -> str:
     if not isinstance(value, str):
         raise InvalidRequest(f"A field holds {str(value)[:40]!r} where text belongs.", hint="Reload the page.")
     return value
 
 
-def _named(value: Any) -> str | None:
+def _read_choice(value: Any) -> str | None:
     """A choice from a list, None for the entries that mean "leave it"."""
-    name = _text(value) if value is not None else NONE
-    return None if name in (AUTOMATIC, SAME, NONE, "") else name
+    name = _require_text(value) if value is not None else NONE
+    return None if name in (AUTOMATIC, SAME_AS_FIRST, NONE, "") else name
 
 
-def _seed(value: Any) -> int | None:
+def _read_seed(value: Any) -> int | None:
     """-1 and an empty field mean: draw one."""
     return None if value in (None, RANDOM_SEED) else value
 
 
-def _number(value: Any) -> Any:
+def _read_number(value: Any) -> Any:
     """0 and an empty field mean: as in the first pass."""
     return value or None
 
 
-def _variation(values: Values) -> dict[str, Any]:
-    return {"variation_seed": _seed(values["variation_seed"]), "variation_strength": values["variation_strength"]}
+def _read_variation(values: Values) -> dict[str, Any]:
+    return {"variation_seed": _read_seed(values["variation_seed"]), "variation_strength": values["variation_strength"]}
 
 
-def _loras(values: Values) -> list[dict[str, Any]]:
-    slots = ((_named(values[f"lora_{slot}"]), values[f"lora_weight_{slot}"]) for slot in range(LORA_SLOTS))
+def _read_loras(values: Values) -> list[dict[str, Any]]:
+    slots = ((_read_choice(values[f"lora_{slot}"]), values[f"lora_weight_{slot}"]) for slot in range(LORA_SLOTS))
     return [{"name": name, "weight": weight} for name, weight in slots if name]
 
 
-def _hires(values: Values) -> dict[str, Any]:
+def _read_hires(values: Values) -> dict[str, Any]:
     data = {
         "upscaler": values["hires_upscaler"],
         "scale": values["hires_scale"],
-        "width": _number(values["hires_width"]),
-        "height": _number(values["hires_height"]),
-        "steps": _number(values["hires_steps"]),
+        "width": _read_number(values["hires_width"]),
+        "height": _read_number(values["hires_height"]),
+        "steps": _read_number(values["hires_steps"]),
         "strength": values["hires_strength"],
-        "guidance": _number(values["hires_guidance"]),
+        "guidance": _read_number(values["hires_guidance"]),
         "prompt": values["hires_prompt"],
         "negative_prompt": values["hires_negative_prompt"],
-        "sampler": _named(values["hires_sampler"]),
-        "schedule": _named(values["hires_schedule"]),
-        "model": _named(values["hires_model"]),
+        "sampler": _read_choice(values["hires_sampler"]),
+        "schedule": _read_choice(values["hires_schedule"]),
+        "model": _read_choice(values["hires_model"]),
     }
     return {name: value for name, value in data.items() if value is not None}
 
 
-def _axes(values: Values) -> list[dict[str, Any]]:
+def _read_axes(values: Values) -> list[dict[str, Any]]:
     axes = [
-        Axis(parameter=parameter, values=split_values(_text(values[f"axis_{letter}_values"])))
+        Axis(parameter=parameter, values=split_values(_require_text(values[f"axis_{letter}_values"])))
         for letter in AXES
-        if (parameter := _named(values[f"axis_{letter}"]))
+        if (parameter := _read_choice(values[f"axis_{letter}"]))
     ]
     for axis in axes:
         if not axis.values:

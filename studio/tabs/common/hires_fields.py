@@ -8,9 +8,9 @@ import gradio as gr
 from gradio.components import Component
 
 from studio.core.model import Model
-from studio.core.weights import Kind, WeightFile
-from studio.tabs.common.choices import model_choices, names_of
-from studio.tabs.common.form_values import SAME
+from studio.core.weights import WeightFile, WeightKind
+from studio.tabs.common.choices import list_model_choices, list_weight_names
+from studio.tabs.common.form_values import SAME_AS_FIRST
 
 # the upscalers that need no file: in latent space as AUTOMATIC1111 names them, and on pixels
 UPSCALERS = (
@@ -19,7 +19,7 @@ UPSCALERS = (
 )  # fmt: skip
 
 
-def hires_fields(models: Sequence[Model], model: Model, weights: Sequence[WeightFile]) -> dict[str, Component]:
+def build_hires_fields(models: Sequence[Model], model: Model, weights: Sequence[WeightFile]) -> dict[str, Component]:
     """A second, larger pass: how far, how strongly, and what it does differently from the first."""
     on = gr.Checkbox(
         False,
@@ -28,7 +28,7 @@ def hires_fields(models: Sequence[Model], model: Model, weights: Sequence[Weight
         info="Adds detail that a small picture has no room for.",
     )
     with gr.Row(elem_classes="pair"):
-        upscalers = [*UPSCALERS, *names_of(weights, Kind.UPSCALER)]
+        upscalers = [*UPSCALERS, *list_weight_names(weights, WeightKind.UPSCALER)]
         upscaler = gr.Dropdown(
             upscalers, value=upscalers[0], label="Upscaler", elem_id="hires-upscaler", min_width=120,
             info="How the picture is enlarged before the second pass.", allow_custom_value=True,
@@ -63,24 +63,24 @@ def hires_fields(models: Sequence[Model], model: Model, weights: Sequence[Weight
         )
     return {
         "hires_on": on, "hires_upscaler": upscaler, "hires_scale": scale, "hires_strength": strength, "hires_steps": steps,
-        "hires_width": width, "hires_height": height, "hires_guidance": guidance, **_own_fields(models, model),
+        "hires_width": width, "hires_height": height, "hires_guidance": guidance, **_build_override_fields(models, model),
     }  # fmt: skip
 
 
-def _own_fields(models: Sequence[Model], model: Model) -> dict[str, Component]:
+def _build_override_fields(models: Sequence[Model], model: Model) -> dict[str, Component]:
     """What the second pass may have of its own."""
     schedules = {name: None for names in model.sampling.combinations.values() for name in names}
     with gr.Row(elem_classes="pair"):
         sampler = gr.Dropdown(
-            [SAME, *model.sampling.combinations], value=SAME, label="Hires sampler", elem_id="hires-sampler", min_width=120,
+            [SAME_AS_FIRST, *model.sampling.combinations], value=SAME_AS_FIRST, label="Hires sampler", elem_id="hires-sampler", min_width=120,
             info="The method of the second pass.", allow_custom_value=True,
         )  # fmt: skip
         schedule = gr.Dropdown(
-            [SAME, *schedules], value=SAME, label="Hires schedule", elem_id="hires-schedule", min_width=120,
+            [SAME_AS_FIRST, *schedules], value=SAME_AS_FIRST, label="Hires schedule", elem_id="hires-schedule", min_width=120,
             info="How the noise falls in the second pass.", allow_custom_value=True,
         )  # fmt: skip
     own = gr.Dropdown(
-        [(SAME, SAME), *model_choices(models)], value=SAME, label="Hires model", elem_id="hires-model",
+        [(SAME_AS_FIRST, SAME_AS_FIRST), *list_model_choices(models)], value=SAME_AS_FIRST, label="Hires model", elem_id="hires-model",
         info="A checkpoint for the second pass alone.", allow_custom_value=True,
     )  # fmt: skip
     prompt = gr.Textbox(

@@ -15,26 +15,28 @@ import gradio as gr
 
 from studio.core.errors import InvalidRequest
 
-_NAME = re.compile(r"[0-9a-f]{64}")
+_HASH = re.compile(r"[0-9a-f]{64}")
 _HINT = "Drop, paste or choose a file"
 
 
-def pad(label: str, *, name: str, many: bool = False, hint: str = _HINT, visible: bool = True) -> gr.HTML:
+def build_image_pad(label: str, *, name: str, many: bool = False, hint: str = _HINT, visible: bool = True) -> gr.HTML:
     """Takes a picture, or with `many` several, whose names stand in the value with spaces between."""
-    return scripted("pad", name, visible=visible, name=name, label=label, many=many, hint=hint)
+    return build_scripted_field("pad", name, visible=visible, name=name, label=label, many=many, hint=hint)
 
 
-def editor(label: str, *, name: str, kind: str, over: str) -> gr.HTML:
+def build_paint_editor(label: str, *, name: str, kind: str, over: str) -> gr.HTML:
     """Paints over the picture on the pad called `over`: a "mask" (mode L, white is what changes) or "paint" (mode RGBA)."""
-    return scripted("paint", name, label=label, kind=kind, over=over)
+    return build_scripted_field("paint", name, label=label, kind=kind, over=over)
 
 
-def plan(wish: Mapping[str, Any], *, name: str, over: str) -> gr.HTML:
+def build_outpaint_plan(wish: Mapping[str, Any], *, name: str, over: str) -> gr.HTML:
     """Draws the canvas that outpainting makes of the picture on `over`; the value is a wish as JSON text, at first `wish`."""
-    return scripted("plan", name, value=json.dumps(wish), over=over)
+    return build_scripted_field("plan", name, value=json.dumps(wish), over=over)
 
 
-def scripted(function: str, elem_id: str, *, value: str = "", visible: bool = True, **options: Any) -> gr.HTML:
+def build_scripted_field(
+    function: str, elem_id: str, *, value: str = "", visible: bool = True, **options: Any
+) -> gr.HTML:
     """A field that `window.easel.FUNCTION` of ours fills; `options` are handed to it as JSON."""
     # The script fills the template; one without a value in it is never drawn again by Gradio.
     call = f"window.easel.{function}({{element, props, watch, trigger}}, {json.dumps(options)})"
@@ -44,7 +46,7 @@ def scripted(function: str, elem_id: str, *, value: str = "", visible: bool = Tr
     )  # fmt: skip
 
 
-def names(value: Any) -> tuple[str, ...]:
+def read_image_names(value: Any) -> tuple[str, ...]:
     """The pictures that a pad's value names.
 
     Raises:
@@ -52,12 +54,12 @@ def names(value: Any) -> tuple[str, ...]:
     """
     found = tuple(value.split()) if isinstance(value, str) else () if value is None else (str(value),)
     for name in found:
-        if not _NAME.fullmatch(name):
+        if not _HASH.fullmatch(name):
             raise InvalidRequest("A field holds something that is not a picture.", hint="Reload the page.")
     return found
 
 
-def one(value: Any) -> str | None:
+def read_single_image(value: Any) -> str | None:
     """The one picture, None for none; raises as `names`."""
-    found = names(value)
+    found = read_image_names(value)
     return found[0] if found else None

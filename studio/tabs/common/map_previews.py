@@ -8,10 +8,10 @@ from studio.core.result import Asset
 from studio.core.user import User
 from studio.engine.studio import Studio
 
-LOOK = 2.0  # s without news until the job is looked at again
+MAP_POLL_SECONDS = 2.0  # s without news until the job is looked at again
 
 
-def made(studio: Studio, wanted: GenerationRequest, user: User) -> Asset:
+def make_map(studio: Studio, wanted: GenerationRequest, user: User) -> Asset:
     """What the preprocessor asked for by `wanted` makes, once its job is done; the job is stopped when the page goes away meanwhile.
 
     Raises:
@@ -20,10 +20,10 @@ def made(studio: Studio, wanted: GenerationRequest, user: User) -> Asset:
     job = studio.engine.submit(wanted, user)
     try:
         snapshot = job.snapshot
-        while not snapshot.status.final:
-            snapshot = job.wait(snapshot.version, LOOK)
+        while not snapshot.status.is_final:
+            snapshot = job.wait(snapshot.version, MAP_POLL_SECONDS)
     finally:
-        if not job.snapshot.status.final:
+        if not job.snapshot.status.is_final:
             studio.engine.cancel(job.id, user)
     if snapshot.error is not None:
         raise snapshot.error

@@ -9,10 +9,10 @@ from PIL import Image, ImageChops
 from studio.core.errors import InvalidRequest
 from studio.engine.storage.inputs import KeptPicture
 
-SHAPES_ALIKE = 0.02  # how much the shapes of picture and layer may differ, as a fraction
+SHAPE_TOLERANCE = 0.02  # how much the shapes of picture and layer may differ, as a fraction
 
 
-def mask(layer: Image.Image, below: KeptPicture) -> Image.Image:
+def fit_mask(layer: Image.Image, below: KeptPicture) -> Image.Image:
     """`layer` as a mask of the picture `below`: mode L, its size, white where it was light and opaque.
 
     Raises:
@@ -25,13 +25,13 @@ def mask(layer: Image.Image, below: KeptPicture) -> Image.Image:
     return grey.resize((below.width, below.height), Image.Resampling.BILINEAR)
 
 
-def paint(layer: Image.Image, below: KeptPicture) -> Image.Image:
+def fit_paint(layer: Image.Image, below: KeptPicture) -> Image.Image:
     """`layer` as paint on the picture `below`: mode RGBA, its size; raises as `mask`."""
     _check_shape(layer, below)
     return layer.convert("RGBA").resize((below.width, below.height), Image.Resampling.BILINEAR)
 
 
-def painted(picture: Path, layer: Path) -> Image.Image:
+def apply_paint(picture: Path, layer: Path) -> Image.Image:
     """The kept `picture`, RGB, with the paint of `layer` on it; both are of one size.
 
     Raises:
@@ -45,7 +45,7 @@ def painted(picture: Path, layer: Path) -> Image.Image:
 
 def _check_shape(layer: Image.Image, below: KeptPicture) -> None:
     ratio = (layer.width / layer.height) / (below.width / below.height)
-    slack = max(SHAPES_ALIKE, 1 / min(layer.size), 1 / min(below.width, below.height))
+    slack = max(SHAPE_TOLERANCE, 1 / min(layer.size), 1 / min(below.width, below.height))
     if abs(ratio - 1) > slack:
         raise InvalidRequest(
             f"The mask is {layer.width}×{layer.height}, the picture {below.width}×{below.height}.",

@@ -11,9 +11,9 @@ from studio.core.model import Feature, Model, Quality, Sizes
 from studio.core.task import Task
 from studio.engine.models.model_choice import AUTO
 from studio.engine.studio import Studio
-from studio.tabs.common.choices import model_choices
+from studio.tabs.common.choices import list_model_choices
 
-AUTOMATIC = tuple(
+AUTOMATIC_MODELS = tuple(
     Model(
         id=f"{AUTO}{quality}", title=f"Automatic: {quality}", family="", lane="", quality=quality, sizes=Sizes(liked=()),
         features=frozenset({Feature.NEGATIVE_PROMPT, Feature.SEED}),
@@ -24,21 +24,23 @@ AUTOMATIC = tuple(
 )  # fmt: skip
 
 
-def named(studio: Studio, model_id: str, task: Task = Task.TXT2IMG) -> Model:
+def get_selectable_model(studio: Studio, model_id: str, task: Task = Task.TXT2IMG) -> Model:
     """The model of that id, or the entry of `AUTOMATIC`; raises as Engine.model."""
-    return next((model for model in AUTOMATIC if model.id == model_id), None) or studio.engine.model(model_id, task)
+    return next((model for model in AUTOMATIC_MODELS if model.id == model_id), None) or studio.engine.model(
+        model_id, task
+    )
 
 
-def listed(studio: Studio, task: Task = Task.TXT2IMG) -> tuple[Model, ...]:
+def list_selectable_models(studio: Studio, task: Task = Task.TXT2IMG) -> tuple[Model, ...]:
     """The models for `task`, and after them the automatic choices where there is anything to choose from by quality."""
     models = studio.engine.models(task)
-    return (*models, *AUTOMATIC) if task.draws and models else models
+    return (*models, *AUTOMATIC_MODELS) if task.is_generative and models else models
 
 
-def fallback_fields(models: Sequence[Model], prefix: str = "") -> dict[str, Component]:
+def build_fallback_fields(models: Sequence[Model], prefix: str = "") -> dict[str, Component]:
     """Which models are tried, in this order, when the chosen one cannot be reached, is busy or is broken."""
     choice = gr.Dropdown(
-        model_choices(models), value=[], multiselect=True, max_choices=8, label="If it cannot be reached", elem_id=f"{prefix}fallbacks",
+        list_model_choices(models), value=[], multiselect=True, max_choices=8, label="If it cannot be reached", elem_id=f"{prefix}fallbacks",
         info="Models to try instead, in this order. Never after a refusal of the content, nor after money may have been spent unsaid.",
     )  # fmt: skip
     return {"fallbacks": choice}

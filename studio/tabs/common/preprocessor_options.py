@@ -13,11 +13,11 @@ import gradio as gr
 
 from studio.core.annotate import OptionSpec
 from studio.core.model import Model
-from studio.tabs.common.control_values import PREPROCESSOR
-from studio.tabs.common.events import AT_ONCE, QUIET, Updates
+from studio.tabs.common.control_values import PREPROCESSOR_PREFIX
+from studio.tabs.common.events import HIDDEN, UNQUEUED, Updates
 
 SLIDERS = 2  # as many as any preprocessor has figures
-_WRITE = (
+_WRITE_SCRIPT = (
     "(preprocessor, ...values) =>"
     " [(({names})[preprocessor] || []).map((name, at) => `${{name}}=${{values[at]}}`).join(', ')]"
 )
@@ -26,14 +26,14 @@ Specs = Mapping[str, tuple[OptionSpec, ...]]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Options:
+class OptionFields:
     """The sliders, and the line that is the field."""
 
     sliders: tuple[gr.Slider, ...]
     line: gr.Textbox
 
 
-def option_fields(prefix: str) -> Options:
+def build_option_fields(prefix: str) -> OptionFields:
     """The sliders, hidden until a preprocessor that has figures is chosen."""
     with gr.Row(elem_classes="pair"):
         sliders = tuple(
@@ -41,37 +41,39 @@ def option_fields(prefix: str) -> Options:
             for at in range(SLIDERS)
         )
     line = gr.Textbox(label="Preprocessor options", elem_id=f"{prefix}options", visible="hidden", max_lines=1)
-    return Options(sliders=sliders, line=line)
+    return OptionFields(sliders=sliders, line=line)
 
 
-def specs_of(preprocessors: Sequence[Model]) -> Specs:
+def collect_specs(preprocessors: Sequence[Model]) -> Specs:
     """The figures of each, by what it is called in a unit."""
-    return {model.id.removeprefix(PREPROCESSOR): model.options for model in preprocessors if model.options}
+    return {model.id.removeprefix(PREPROCESSOR_PREFIX): model.options for model in preprocessors if model.options}
 
 
-def wire_options(options: Options, preprocessor: gr.Dropdown, specs: Specs) -> None:
+def wire_options(options: OptionFields, preprocessor: gr.Dropdown, specs: Specs) -> None:
     """Show the figures of the chosen preprocessor, and let sliders and line follow each other."""
     sliders, line = [*options.sliders], options.line
 
-    def show(chosen: Any, text: Any, *values: Any) -> Updates:
+    def update_sliders(chosen: Any, text: Any, *values: Any) -> Updates:
         figures = specs.get(str(chosen), ())
-        wanted = told(figures, str(text or ""))
-        updates: Updates = {} if text in ("", written(wanted)) else {line: written(wanted)}
+        wanted = parse_options(figures, str(text or ""))
+        updates: Updates = {} if text in ("", format_options(wanted)) else {line: format_options(wanted)}
         shown = tuple(wanted.values())
         if text and shown and shown == values[: len(shown)]:  # the sliders wrote the line themselves
             return updates
         for slider, figure in zip(sliders, [*figures, *[None] * SLIDERS], strict=False):
-            updates[slider] = _slider(figure, wanted) if figure else gr.update(visible=False)
+            updates[slider] = _configure_slider(figure, wanted) if figure else gr.update(visible=False)
         return updates
 
     names = json.dumps({name: [figure.name for figure in figures] for name, figures in specs.items()})
     for event in (preprocessor.change, line.change):
-        event(show, [preprocessor, line, *sliders], [line, *sliders], trigger_mode="always_last", **AT_ONCE)
+        event(update_sliders, [preprocessor, line, *sliders], [line, *sliders], trigger_mode="always_last", **UNQUEUED)
     for slider in sliders:
-        slider.input(fn=None, inputs=[preprocessor, *sliders], outputs=[line], js=_WRITE.format(names=names), **QUIET)
+        slider.input(
+            fn=None, inputs=[preprocessor, *sliders], outputs=[line], js=_WRITE_SCRIPT.format(names=names), **HIDDEN
+        )
 
 
-def told(figures: Sequence[OptionSpec], line: str) -> dict[str, float]:
+def parse_options(figures: Sequence[OptionSpec], line: str) -> dict[str, float]:
     """A value for every figure: what `line` says where that is in range, else the default."""
     said: dict[str, float] = {}
     for pair in line.split(","):
@@ -86,12 +88,12 @@ def told(figures: Sequence[OptionSpec], line: str) -> dict[str, float]:
     }
 
 
-def written(values: Mapping[str, float]) -> str:
+def format_options(values: Mapping[str, float]) -> str:
     """The line that says `values`; the inverse of `told`."""
     return ", ".join(f"{name}={value:.10g}" for name, value in values.items())
 
 
-def _slider(figure: OptionSpec, values: Mapping[str, float]) -> dict[str, Any]:
+def _configure_slider(figure: OptionSpec, values: Mapping[str, float]) -> dict[str, Any]:
     return gr.update(
         visible=True, label=figure.label, info=figure.help, minimum=figure.low, maximum=figure.high, step=figure.step,
         value=values[figure.name],

@@ -15,71 +15,71 @@ from studio.core.model import Feature, Model
 from studio.core.request import GenerationRequest
 from studio.core.result import Asset
 
-PICTURE = "api/image-studio/images/{id}"
-THUMB = "page/thumbs/{id}"
-SOURCE = "page/pictures/{hash}"
-ZIP = '<a class="mini" data-act="zip" href="api/image-studio/jobs/{id}/zip" download>All as zip</a>'
-PREVIEW = "page/previews/{id}?v={version}"
+IMAGE_URL = "api/image-studio/images/{id}"
+THUMBNAIL_URL = "page/thumbs/{id}"
+SOURCE_URL = "page/pictures/{hash}"
+ZIP_LINK = '<a class="mini" data-act="zip" href="api/image-studio/jobs/{id}/zip" download>All as zip</a>'
+PREVIEW_URL = "page/previews/{id}?v={version}"
 
 
-def stage(snapshot: Snapshot, job_id: str) -> str:
+def render_result(snapshot: Snapshot, job_id: str) -> str:
     """The result side for a job as it stands at `snapshot`."""
-    return _frame(
+    return _render_frame(
         snapshot.status,
         job_id,
-        _progress(snapshot),
-        _canvas(snapshot, job_id),
-        _film(snapshot.assets, current=snapshot.status.final),
-        _notes(snapshot),
-        _recipe(snapshot.assets[0], job_id if len(snapshot.assets) > 1 else "")
-        if snapshot.status.final and snapshot.assets
+        _render_progress(snapshot),
+        _render_canvas(snapshot, job_id),
+        _render_filmstrip(snapshot.assets, current=snapshot.status.is_final),
+        _render_notices(snapshot),
+        _render_recipe(snapshot.assets[0], job_id if len(snapshot.assets) > 1 else "")
+        if snapshot.status.is_final and snapshot.assets
         else "",
     )
 
 
-def empty_stage(examples: Sequence[str], *, greeting: str = "Describe a picture and press Generate.") -> str:
+def render_empty_result(examples: Sequence[str], *, greeting: str = "Describe a picture and press Generate.") -> str:
     """The result side before the first picture; `examples` are prompts to click on."""
     chips = "".join(
-        f'<button type="button" class="chip" data-prompt="{_attribute(text)}">{escape(text)}</button>'
+        f'<button type="button" class="chip" data-prompt="{_escape_attribute(text)}">{escape(text)}</button>'
         for text in examples
     )
     offer = f'<p class="stage-hint">Or start from one of these</p><div class="chips">{chips}</div>' if chips else ""
     canvas = f'<div class="canvas canvas-empty"><div class="welcome"><div class="mark" aria-hidden="true"></div><p>{escape(greeting)}</p>{offer}</div></div>'
-    return _frame("empty", "", "", canvas)
+    return _render_frame("empty", "", "", canvas)
 
 
-def status_line(snapshot: Snapshot) -> str:
+def format_status(snapshot: Snapshot) -> str:
     """Where the job stands, in one line of plain words."""
     match snapshot.status:
         case Status.QUEUED:
-            place = f"{_count(snapshot.ahead, 'job')} ahead of yours" if snapshot.ahead else "Next in line"
-            return _join(place, _eta(snapshot.eta))
+            place = f"{_format_count(snapshot.ahead, 'job')} ahead of yours" if snapshot.ahead else "Next in line"
+            return _join(place, _format_eta(snapshot.eta))
         case Status.LOADING:
             return snapshot.loading or "Getting ready"
         case Status.RUNNING:
             picture = f"Picture {snapshot.picture} of {snapshot.pictures}" if snapshot.pictures > 1 else ""
-            return _join(picture, f"Step {snapshot.step} of {snapshot.steps}", _eta(snapshot.eta))
+            return _join(picture, f"Step {snapshot.step} of {snapshot.steps}", _format_eta(snapshot.eta))
         case Status.FINISHED:
             took = f"{snapshot.seconds:.1f} s" if snapshot.seconds is not None else ""
-            return _join(_count(len(snapshot.assets), "picture"), took)
+            return _join(_format_count(len(snapshot.assets), "picture"), took)
         case Status.FAILED:
             return "Failed"
         case Status.CANCELLED:
-            return _join("Stopped", f"{_count(len(snapshot.assets), 'picture')} kept" if snapshot.assets else "")
+            return _join("Stopped", f"{_format_count(len(snapshot.assets), 'picture')} kept" if snapshot.assets else "")
 
 
-def model_note(model: Model) -> str:
+def render_model_note(model: Model) -> str:
     """One line below the model list: why it cannot be used, or what it is and passes over."""
     if model.problem:
         state = "Locked" if model.locked else "Cannot be used"
         return f'<p class="note note-bad"><strong>{state}:</strong> {escape(model.problem)}</p>'
-    text = " ".join(part for part in (model.note, _ignored(model)) if part)
+    text = " ".join(part for part in (model.note, _describe_ignored(model)) if part)
     return f'<p class="note">{escape(text)}</p>' if text else ""
 
 
-def _ignored(model: Model) -> str:
+def _describe_ignored(model: Model) -> str:
     """What of a request the model passes over, in its own words, and what everybody would expect of one that draws and it lacks."""
-    if not any(task.draws for task in model.tasks):
+    if not any(task.is_generative for task in model.tasks):
         return model.ignores
     lacks = [feature for feature in (Feature.SEED, Feature.NEGATIVE_PROMPT) if feature not in model.features]
     untold = [f"no {feature}" for feature in lacks if feature not in model.ignores.lower()]
@@ -87,18 +87,18 @@ def _ignored(model: Model) -> str:
     return f"{model.ignores} {takes}".strip()
 
 
-def chain(asset: Asset) -> list[str]:
+def describe_history(asset: Asset) -> list[str]:
     """How the picture came about, step by step from the first to the last, each in one line."""
-    return history((*asset.history, asset.request))
+    return describe_steps((*asset.history, asset.request))
 
 
-def history(requests: Sequence[GenerationRequest]) -> list[str]:
+def describe_steps(requests: Sequence[GenerationRequest]) -> list[str]:
     """`requests`, each made from what the one before it made, and what follows each, in a line a step."""
-    steps = [_step(one) for request in requests for one in (request, *request.then)]
+    steps = [_describe_step(one) for request in requests for one in (request, *request.then)]
     return ["A picture from outside", *steps] if requests[0].source else steps
 
 
-def _step(request: GenerationRequest) -> str:
+def _describe_step(request: GenerationRequest) -> str:
     prompt = " ".join(request.prompt.split())
     prompt = f"“{prompt[:80]}…”" if len(prompt) > 80 else f"“{prompt}”" if prompt else ""
     return _join(
@@ -110,92 +110,94 @@ def _step(request: GenerationRequest) -> str:
     )
 
 
-def _frame(status: str, job_id: str, *parts: str) -> str:
-    return f'<section class="stage" data-status="{status}" data-job="{_attribute(job_id)}" aria-label="Result">{"".join(parts)}</section>'
+def _render_frame(status: str, job_id: str, *parts: str) -> str:
+    return f'<section class="stage" data-status="{status}" data-job="{_escape_attribute(job_id)}" aria-label="Result">{"".join(parts)}</section>'
 
 
-def _progress(snapshot: Snapshot) -> str:
+def _render_progress(snapshot: Snapshot) -> str:
     percent = round(snapshot.progress * 100)
     waiting = " bar-waiting" if snapshot.status in (Status.QUEUED, Status.LOADING) else ""
     return (
-        f'<div class="progress"><p class="status" role="status" aria-live="polite">{escape(status_line(snapshot))}</p>'
+        f'<div class="progress"><p class="status" role="status" aria-live="polite">{escape(format_status(snapshot))}</p>'
         f'<div class="bar{waiting}" role="progressbar" aria-label="Progress" aria-valuemin="0" aria-valuemax="100" aria-valuenow="{percent}">'
         f'<span style="width:{percent}%"></span></div></div>'
     )
 
 
-def _canvas(snapshot: Snapshot, job_id: str) -> str:
+def _render_canvas(snapshot: Snapshot, job_id: str) -> str:
     if snapshot.status is Status.FAILED and snapshot.error is not None:
         error = snapshot.error
         body = f'<div class="failure" role="alert"><h3>{escape(error.message)}</h3><p>{escape(error.hint)}</p></div>'
     elif snapshot.preview is not None:
-        address = PREVIEW.format(id=job_id, version=f"{snapshot.picture}-{snapshot.step}")
-        body = f'<img class="shown forming" src="{_attribute(address)}" alt="Preview of the picture as it forms">'
+        address = PREVIEW_URL.format(id=job_id, version=f"{snapshot.picture}-{snapshot.step}")
+        body = (
+            f'<img class="shown forming" src="{_escape_attribute(address)}" alt="Preview of the picture as it forms">'
+        )
     elif snapshot.assets:
-        body = _picture(snapshot.assets[0] if snapshot.status.final else snapshot.assets[-1])
-    elif snapshot.status.final:
+        body = _render_image(snapshot.assets[0] if snapshot.status.is_final else snapshot.assets[-1])
+    elif snapshot.status.is_final:
         body = '<div class="welcome"><p>No picture was finished.</p></div>'
     else:
         body = '<div class="shimmer" aria-hidden="true"></div>'
     return f'<div class="canvas">{body}</div>'
 
 
-def _picture(asset: Asset) -> str:
-    address = _attribute(PICTURE.format(id=asset.id))
-    return f'<img class="shown" src="{address}" alt="{_attribute(_alt(asset))}" width="{asset.width}" height="{asset.height}" tabindex="0" role="button" title="Enlarge">'
+def _render_image(asset: Asset) -> str:
+    address = _escape_attribute(IMAGE_URL.format(id=asset.id))
+    return f'<img class="shown" src="{address}" alt="{_escape_attribute(_format_alt(asset))}" width="{asset.width}" height="{asset.height}" tabindex="0" role="button" title="Enlarge">'
 
 
-def _film(assets: Sequence[Asset], *, current: bool) -> str:
+def _render_filmstrip(assets: Sequence[Asset], *, current: bool) -> str:
     if not assets:
         return ""
-    frames = "".join(_frame_button(asset, current=current and index == 0) for index, asset in enumerate(assets))
+    frames = "".join(_render_thumbnail(asset, current=current and index == 0) for index, asset in enumerate(assets))
     alone = " film-single" if len(assets) == 1 else ""
     return f'<div class="film{alone}" role="group" aria-label="Pictures of this job">{frames}</div>'
 
 
-def _frame_button(asset: Asset, *, current: bool) -> str:
+def _render_thumbnail(asset: Asset, *, current: bool) -> str:
     data = {
         "id": asset.id,
-        "src": PICTURE.format(id=asset.id),
+        "src": IMAGE_URL.format(id=asset.id),
         "name": asset.path.name,
-        "alt": _alt(asset),
+        "alt": _format_alt(asset),
         "width": str(asset.width),
         "height": str(asset.height),
-        "seed": _seed(asset),
+        "seed": _format_seed(asset),
         "model": asset.request.model,
         "infotext": asset.infotext,
         "label": asset.label,
         "recipe": json.dumps(asset.request.to_json(), indent=2, ensure_ascii=False),
         "notes": " ".join(asset.notes),
-        "before": SOURCE.format(hash=asset.request.source) if asset.request.source else "",
-        "chain": json.dumps(chain(asset), ensure_ascii=False),
+        "before": SOURCE_URL.format(hash=asset.request.source) if asset.request.source else "",
+        "chain": json.dumps(describe_history(asset), ensure_ascii=False),
     }
-    attributes = " ".join(f'data-{name}="{_attribute(value)}"' for name, value in data.items())
-    thumb = _attribute(THUMB.format(id=asset.id))
+    attributes = " ".join(f'data-{name}="{_escape_attribute(value)}"' for name, value in data.items())
+    thumb = _escape_attribute(THUMBNAIL_URL.format(id=asset.id))
     return (
         f'<button type="button" class="frame" aria-pressed="{"true" if current else "false"}" {attributes}>'
         f'<img src="{thumb}" alt="Picture {asset.index + 1}, seed {asset.seed}" loading="lazy"></button>'
     )
 
 
-def _notes(snapshot: Snapshot) -> str:
+def _render_notices(snapshot: Snapshot) -> str:
     notices = [text for text in snapshot.notices if text != "Stopped"]
     return f'<ul class="notes">{"".join(f"<li>{escape(text)}</li>" for text in notices)}</ul>' if notices else ""
 
 
-def _recipe(asset: Asset, many: str) -> str:
+def _render_recipe(asset: Asset, many: str) -> str:
     """Facts and recipe of the shown picture; `many` is the job whose pictures a zip holds, empty for a single one."""
     size = f"{asset.width} × {asset.height}"
-    source = _attribute(PICTURE.format(id=asset.id))
-    steps, seed = chain(asset), _seed(asset)
+    source = _escape_attribute(IMAGE_URL.format(id=asset.id))
+    steps, seed = describe_history(asset), _format_seed(asset)
     return (
         '<div class="recipe"><div class="recipe-head">'
         f'<span class="facts"><span data-fact="size">{size}</span><span data-fact="seed">{f"Seed {seed}" if seed else ""}</span>'
         f'<span data-fact="model">{escape(asset.request.model)}</span></span>'
         '<span class="recipe-actions">'
         f'<button type="button" class="mini" data-act="compare" aria-pressed="false"{"" if asset.request.source else " hidden"}>Before / after</button>'
-        f'<a class="mini" data-act="download" href="{source}" download="{_attribute(asset.path.name)}">Download</a>'
-        f"{ZIP.format(id=_attribute(many)) if many else ''}"
+        f'<a class="mini" data-act="download" href="{source}" download="{_escape_attribute(asset.path.name)}">Download</a>'
+        f"{ZIP_LINK.format(id=_escape_attribute(many)) if many else ''}"
         '<button type="button" class="mini" data-act="copy">Copy recipe</button></span></div>'
         '<details class="recipe-body"><summary>Recipe</summary>'
         f'<ol class="chain" aria-label="How the picture came about"{"" if len(steps) > 1 else " hidden"}>{"".join(f"<li>{escape(step)}</li>" for step in steps)}</ol>'
@@ -206,17 +208,17 @@ def _recipe(asset: Asset, many: str) -> str:
     )
 
 
-def _seed(asset: Asset) -> str:
+def _format_seed(asset: Asset) -> str:
     """The seed that draws the picture again, "" where its model takes none."""
     return "" if asset.request.seed is None else str(asset.seed)
 
 
-def _alt(asset: Asset) -> str:
+def _format_alt(asset: Asset) -> str:
     prompt = " ".join(asset.drawn.prompt.split())
     return f"Generated picture: {prompt[:200]}" if prompt else "Generated picture"
 
 
-def _eta(seconds: float | None) -> str:
+def _format_eta(seconds: float | None) -> str:
     if seconds is None:
         return ""
     if seconds < 1:
@@ -226,7 +228,7 @@ def _eta(seconds: float | None) -> str:
     return f"about {seconds / 60:.0f} min left"
 
 
-def _count(number: int, noun: str) -> str:
+def _format_count(number: int, noun: str) -> str:
     return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
@@ -234,6 +236,6 @@ def _join(*parts: str) -> str:
     return " · ".join(part for part in parts if part)
 
 
-def _attribute(value: str) -> str:
+def _escape_attribute(value: str) -> str:
     """`value` fit for a quoted attribute; line breaks are kept as entities."""
     return escape(value, quote=True).replace("\n", "&#10;").replace("\r", "&#13;").replace("`", "&#96;")

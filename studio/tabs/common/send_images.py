@@ -11,13 +11,13 @@ import gradio as gr
 from studio.core.request import GenerationRequest
 from studio.engine.engine import Engine
 from studio.engine.storage.inputs import KeptPicture
-from studio.tabs.common.current_user import user_of
-from studio.tabs.common.events import QUIET, Updates, told
-from studio.tabs.common.restore_settings import drawing
+from studio.tabs.common.current_user import get_user
+from studio.tabs.common.events import HIDDEN, Updates, show_errors
+from studio.tabs.common.restore_settings import find_drawing_request
 
 
 @dataclass(frozen=True, kw_only=True)
-class Arrival:
+class SentImage:
     """A picture on its way: kept, so that requests may name `picture.hash`, and the `request` that drew it, None when that is not
     known or the user wants the picture alone."""
 
@@ -26,52 +26,52 @@ class Arrival:
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Target:
+class _SendTarget:
     name: str
     title: str
     tab: str
     outputs: Collection[Any]
-    apply: Callable[[Arrival], Updates]
+    apply: Callable[[SentImage], Updates]
     offered: bool
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Hand:
+class _SendButton:
     button: gr.Button
     name: str
     inputs: Any
-    give: Callable[..., Arrival]
+    give: Callable[..., SentImage]
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Offer:
+class _SendButtonRow:
     desk: str
     row: gr.Row
     settings: gr.Checkbox
 
 
-class Send:
+class SendRegistry:
     """All targets and all places with buttons; `wire` connects them once every tab is built."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self._targets: list[_Target] = []
-        self._offers: list[_Offer] = []
-        self._hands: list[_Hand] = []
+        self._targets: list[_SendTarget] = []
+        self._offers: list[_SendButtonRow] = []
+        self._hands: list[_SendButton] = []
 
-    def target(
-        self, name: str, title: str, *, tab: str, outputs: Collection[Any], apply: Callable[[Arrival], Updates], offered: bool = True
+    def add_target(
+        self, name: str, title: str, *, tab: str, outputs: Collection[Any], apply: Callable[[SentImage], Updates], offered: bool = True
     ) -> None:  # fmt: skip
         """Pictures may be sent to `title`, a form on the tab of that title. `apply` gives the updates, of `outputs` alone, that put
         the picture there; a StudioError from it is told to the user. `name` is unique and ends up in element ids. One that is not
         `offered` beside results is reached by `hand` alone."""
         self._targets.append(
-            _Target(name=name, title=title, tab=tab.lower(), outputs=outputs, apply=apply, offered=offered)
+            _SendTarget(name=name, title=title, tab=tab.lower(), outputs=outputs, apply=apply, offered=offered)
         )
 
-    def hand(self, button: gr.Button, name: str, *, inputs: Any, give: Callable[..., Arrival]) -> None:
+    def register_button(self, button: gr.Button, name: str, *, inputs: Any, give: Callable[..., SentImage]) -> None:
         """A press of `button` sends what `give` makes of the preprocessed `inputs` and the gr.Request to the target `name`."""
-        self._hands.append(_Hand(button=button, name=name, inputs=inputs, give=give))
+        self._hands.append(_SendButton(button=button, name=name, inputs=inputs, give=give))
 
     def offer(self, desk: str) -> None:
         """Here the buttons of the tab `desk` stand; they send the picture that its stage shows."""
@@ -79,12 +79,12 @@ class Send:
             settings = gr.Checkbox(
                 True, label="with prompt and settings", elem_id=f"{desk}-send-settings", min_width=150, container=False
             )
-        self._offers.append(_Offer(desk=desk, row=row, settings=settings))
+        self._offers.append(_SendButtonRow(desk=desk, row=row, settings=settings))
 
     def wire(self, tabs: gr.Tabs) -> None:
         """Make every button; a press puts the picture into the target and opens its tab."""
         for hand in self._hands:
-            self._wire_hand(hand, next(target for target in self._targets if target.name == hand.name), tabs)
+            self._wire_button(hand, next(target for target in self._targets if target.name == hand.name), tabs)
         selected = gr.Textbox(visible=False)
         for offer in self._offers:
             with offer.row:
@@ -92,27 +92,27 @@ class Send:
                     button = gr.Button(
                         f"→ {target.title}", size="sm", min_width=80, elem_id=f"{offer.desk}-send-{target.name}"
                     )
-                    self._connect(button, (selected, offer.settings), target, tabs)
+                    self._wire_result_button(button, (selected, offer.settings), target, tabs)
 
-    def _connect(
-        self, button: gr.Button, inputs: tuple[gr.Textbox, gr.Checkbox], target: _Target, tabs: gr.Tabs
+    def _wire_result_button(
+        self, button: gr.Button, inputs: tuple[gr.Textbox, gr.Checkbox], target: _SendTarget, tabs: gr.Tabs
     ) -> None:
-        @told
+        @show_errors
         def send(asset_id: Any, settings: Any, request: gr.Request) -> Updates:
-            user = user_of(request)
+            user = get_user(request)
             asset = self._engine.asset(str(asset_id), user)
             picture = self._engine.keep_asset(asset.id, user)
-            drew = drawing((*asset.history, asset.request), asset.infotext) if settings is True else None
-            arrival = Arrival(picture=picture, request=drew)
+            drew = find_drawing_request((*asset.history, asset.request), asset.infotext) if settings is True else None
+            arrival = SentImage(picture=picture, request=drew)
             return {**target.apply(arrival), tabs: gr.update(selected=target.tab)}
 
         script = "(_, settings) => [window.easel.selected(), settings]"
-        button.click(send, [*inputs], {*target.outputs, tabs}, js=script, **QUIET)
+        button.click(send, [*inputs], {*target.outputs, tabs}, js=script, **HIDDEN)
 
     @staticmethod
-    def _wire_hand(hand: _Hand, target: _Target, tabs: gr.Tabs) -> None:
-        @told
+    def _wire_button(hand: _SendButton, target: _SendTarget, tabs: gr.Tabs) -> None:
+        @show_errors
         def send(value: Any, request: gr.Request) -> Updates:
             return {**target.apply(hand.give(value, request)), tabs: gr.update(selected=target.tab)}
 
-        hand.button.click(send, hand.inputs, {*target.outputs, tabs}, **QUIET | {"preprocess": True})
+        hand.button.click(send, hand.inputs, {*target.outputs, tabs}, **HIDDEN | {"preprocess": True})

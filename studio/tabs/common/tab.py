@@ -9,26 +9,26 @@ from typing import Any
 import gradio as gr
 
 from studio.engine.studio import Studio
-from studio.tabs.common.events import AT_ONCE, Updates
-from studio.tabs.common.send_images import Send
+from studio.tabs.common.events import UNQUEUED, Updates
+from studio.tabs.common.send_images import SendRegistry
 
 
 @dataclass(frozen=True, kw_only=True)
-class Shell:
+class PageContext:
     """The page that a tab is built into: `blocks` for its load and unload events, `store` for what the browser keeps, `send` for
     pictures from tab to tab, `forms`, the names of those that the page puts back when it loads, and `lists`, the handlers that bring each tab's
     lists of models up to date, with their inputs and outputs."""
 
     blocks: gr.Blocks
     store: gr.Column
-    send: Send
+    send: SendRegistry
     forms: list[str] = field(default_factory=list[str])
     lists: list[tuple[Callable[..., Updates], Any, Any]] = field(default_factory=list[Any])
 
-    def lists_follow(self, event: Any) -> None:
+    def refresh_lists_after(self, event: Any) -> None:
         """Bring all lists of models up to date whenever `event` has succeeded."""
         for handler, inputs, outputs in self.lists:
-            event.success(handler, inputs, outputs, **AT_ONCE)
+            event.success(handler, inputs, outputs, **UNQUEUED)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,4 +37,4 @@ class Tab:
 
     title: str
     order: int
-    build: Callable[[Studio, Shell], None]
+    build: Callable[[Studio, PageContext], None]

@@ -14,23 +14,23 @@ from studio.core.result import Asset
 from studio.core.user import User
 from studio.engine.studio import Studio
 from studio.tabs.common import browser_memory, chain_fields
-from studio.tabs.common.choices import schedule_choices
-from studio.tabs.common.current_user import user_of
-from studio.tabs.common.events import AT_ONCE, QUIET, Updates, toast, told
+from studio.tabs.common.choices import list_schedule_choices
+from studio.tabs.common.current_user import get_user
+from studio.tabs.common.events import HIDDEN, UNQUEUED, Updates, make_toast, show_errors
 from studio.tabs.common.form import Form
-from studio.tabs.common.form_guide import Guide
-from studio.tabs.common.run_job import Panel, reattach, run
-from studio.tabs.common.tab import Shell
+from studio.tabs.common.form_guide import FormGuide
+from studio.tabs.common.run_job import JobPanel, reattach_job, run_request
+from studio.tabs.common.tab import PageContext
 
 SIZE_TO_SIDES = (
     "(size, width, height) => { const sides = /^([0-9]+)x([0-9]+)$/.exec(size);"
     " return sides ? [Number(sides[1]), Number(sides[2])] : [width, height]; }"
 )
-PUBLIC = QUIET | {"api_visibility": "public"}
+PUBLIC = HIDDEN | {"api_visibility": "public"}
 
 
 @dataclass(frozen=True, kw_only=True)
-class Verbs:
+class ActionButtons:
     """The buttons below the prompt."""
 
     generate: gr.Button
@@ -39,28 +39,28 @@ class Verbs:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Result:
+class ResultPanel:
     """The result side: the stage, the row below it that shows when there are pictures, and its own two buttons."""
 
-    stage: gr.HTML
+    html: gr.HTML
     actions: gr.Column
     use_seed: gr.Button
     use_all: gr.Button
 
 
 @dataclass(frozen=True, kw_only=True)
-class Desk:
+class TabView:
     """One tab's form and result. `name` is what its events, its browser storage and its saved form are called."""
 
     name: str
     form: Form
-    panel: Panel
-    result: Result
+    panel: JobPanel
+    result: ResultPanel
     counts: gr.HTML
     note: gr.HTML
 
 
-def verbs(prefix: str = "") -> Verbs:
+def build_action_buttons(prefix: str = "") -> ActionButtons:
     """Generate, stop, skip."""
     with gr.Row(elem_classes="verbs bar-below"):
         generate = gr.Button(
@@ -68,30 +68,32 @@ def verbs(prefix: str = "") -> Verbs:
         )
         stop = gr.Button("Stop", elem_id=f"{prefix}stop", elem_classes="stop", interactive=False, min_width=64, scale=1)
         skip = gr.Button("Skip", elem_id=f"{prefix}skip", interactive=False, min_width=64, scale=1)
-    return Verbs(generate=generate, stop=stop, skip=skip)
+    return ActionButtons(generate=generate, stop=stop, skip=skip)
 
 
-def result(shell: Shell, name: str, html: str, prefix: str = "", *, seeds: bool = True) -> Result:
+def build_result_panel(
+    shell: PageContext, name: str, html: str, prefix: str = "", *, seeds: bool = True
+) -> ResultPanel:
     """The stage with `html` on it, and the buttons that act on the shown picture; without `seeds` no seed is offered."""
-    stage = gr.HTML(html, elem_id=f"{prefix}stage")
+    result = gr.HTML(html, elem_id=f"{prefix}stage")
     with gr.Column(visible=False, elem_classes="actions-frame") as actions:
         with gr.Row(elem_classes="actions"):
             use_seed = gr.Button("Use seed", size="sm", min_width=90, visible=seeds)
             use_all = gr.Button("Use all settings", size="sm", min_width=120)
         shell.send.offer(name)
-    return Result(stage=stage, actions=actions, use_seed=use_seed, use_all=use_all)
+    return ResultPanel(html=result, actions=actions, use_seed=use_seed, use_all=use_all)
 
 
-def panel(shell: Shell, name: str, verbs: Verbs, result: Result) -> Panel:
+def build_job_panel(shell: PageContext, name: str, verbs: ActionButtons, result: ResultPanel) -> JobPanel:
     """What a running job writes to."""
-    job = browser_memory.remembered(shell, f"{name}-job", "")
-    return Panel(
-        stage=result.stage, job=job, generate=verbs.generate, stop=verbs.stop, skip=verbs.skip, actions=result.actions
+    job = browser_memory.make_browser_state(shell, f"{name}-job", "")
+    return JobPanel(
+        result=result.html, job=job, generate=verbs.generate, stop=verbs.stop, skip=verbs.skip, actions=result.actions
     )
 
 
-def wire(
-    studio: Studio, guide: Guide, desk: Desk, *,
+def wire_tab(
+    studio: Studio, guide: FormGuide, desk: TabView, *,
     ask: Callable[[dict[str, Any], User], GenerationRequest], fill: Callable[[GenerationRequest], Updates], outputs: set[Any],
 ) -> None:  # fmt: skip
     """Everything that all desks do alike. `ask` makes the request of the form's values, `fill` puts one onto the form, by
@@ -99,32 +101,32 @@ def wire(
     wire_run(studio, desk, ask)
     _wire_sampling(studio, desk.form)
     _wire_counts(guide, desk)
-    _wire_reuse(studio, desk, fill, outputs)
+    _wire_use_buttons(studio, desk, fill, outputs)
 
 
 def wire_memory(
-    studio: Studio, shell: Shell, desk: Desk, put: Callable[[dict[str, Any]], Updates], outputs: set[Any]
+    studio: Studio, shell: PageContext, desk: TabView, put: Callable[[dict[str, Any]], Updates], outputs: set[Any]
 ) -> Any:
     """Let the browser remember the form and the running job; `put` gives the updates, of `outputs` and the form, for what it kept.
     Gives an event as `wire_run`."""
-    saved = browser_memory.remembered(shell, f"{desk.name}-form", {})
+    saved = browser_memory.make_browser_state(shell, f"{desk.name}-form", {})
 
-    def back(values: Any) -> Updates:
-        return put(browser_memory.trusted(values, desk.form))
+    def restore_form(values: Any) -> Updates:
+        return put(browser_memory.filter_saved_values(values, desk.form))
 
     def attach(job_id: Any, request: gr.Request) -> Iterator[Updates]:
         try:
-            yield from reattach(studio.engine, desk.panel, job_id, user_of(request))
+            yield from reattach_job(studio.engine, desk.panel, job_id, get_user(request))
         except StudioError as error:
-            raise toast(error) from error
+            raise make_toast(error) from error
 
     shell.forms.append(desk.name)
 
-    def listed(values: Any) -> Updates:
+    def refresh_lists(values: Any) -> Updates:
         """The lists of models and what is said of them; what the user has filled in stays as it is."""
         filled = desk.form.components()
         updates: Updates = {}
-        for part, update in back(values).items():
+        for part, update in restore_form(values).items():
             if part not in filled:
                 updates[part] = update
             elif isinstance(update, dict) and "choices" in update:
@@ -132,33 +134,33 @@ def wire_memory(
         return updates
 
     everything = {*desk.form.components(), *outputs}
-    shell.lists.append((listed, saved, everything))
-    restored = shell.blocks.load(back, saved, everything, **AT_ONCE)
+    shell.lists.append((refresh_lists, saved, everything))
+    restored = shell.blocks.load(restore_form, saved, everything, **UNQUEUED)
     restored.then(fn=None, js=f"() => {{ window.easel.ready({desk.name!r}); }}", api_visibility="private")
-    event = shell.blocks.load(attach, desk.panel.job, desk.panel.outputs(), **QUIET)
-    browser_memory.remember(desk.name, desk.form, saved)
+    event = shell.blocks.load(attach, desk.panel.job, desk.panel.outputs(), **HIDDEN)
+    browser_memory.remember_form(desk.name, desk.form, saved)
     return event
 
 
-def wire_run(studio: Studio, desk: Desk, ask: Callable[[dict[str, Any], User], GenerationRequest]) -> Any:
+def wire_run(studio: Studio, desk: TabView, ask: Callable[[dict[str, Any], User], GenerationRequest]) -> Any:
     """Generate, stop and skip; `ask` makes the request of the form's values. Gives the event, whose `then` comes when the job ended."""
     panel = desk.panel
 
     def generate(packet: Any, request: gr.Request) -> Iterator[Updates]:
         try:
-            user = user_of(request)
+            user = get_user(request)
             wanted = ask(desk.form.values(packet), user)
         except StudioError as error:
-            raise toast(error) from error
-        yield from run(studio.engine, panel, wanted, user)
+            raise make_toast(error) from error
+        yield from run_request(studio.engine, panel, wanted, user)
 
-    @told
+    @show_errors
     def stop(job_id: Any, request: gr.Request) -> None:
-        studio.engine.cancel(str(job_id), user_of(request))
+        studio.engine.cancel(str(job_id), get_user(request))
 
-    @told
+    @show_errors
     def skip(job_id: Any, request: gr.Request) -> None:
-        studio.engine.skip(str(job_id), user_of(request))
+        studio.engine.skip(str(job_id), get_user(request))
 
     event = desk.form.on(
         panel.generate.click, generate, panel.outputs(), api_name=desk.name, trigger_mode="once", **PUBLIC
@@ -169,28 +171,30 @@ def wire_run(studio: Studio, desk: Desk, ask: Callable[[dict[str, Any], User], G
 
 
 def _wire_sampling(studio: Studio, form: Form) -> None:
-    @told
-    def schedules(model_id: Any, sampler: Any) -> Any:
-        choices = schedule_choices(studio.engine.model(str(model_id)), str(sampler))
+    @show_errors
+    def update_schedules(model_id: Any, sampler: Any) -> Any:
+        choices = list_schedule_choices(studio.engine.model(str(model_id)), str(sampler))
         return gr.update(choices=choices, value=choices[0])
 
-    form["sampler"].input(schedules, [form["model"], form["sampler"]], form["schedule"], **AT_ONCE)
+    form["sampler"].input(update_schedules, [form["model"], form["sampler"]], form["schedule"], **UNQUEUED)
     sides = [form["width"], form["height"]]
     form["size"].input(
         fn=None, inputs=[form["size"], *sides], outputs=sides, js=SIZE_TO_SIDES, api_visibility="private"
     )
 
 
-def _wire_counts(guide: Guide, desk: Desk) -> None:
-    def count(model_id: Any, prompt: Any, negative: Any) -> str:
+def _wire_counts(guide: FormGuide, desk: TabView) -> None:
+    def count_tokens(model_id: Any, prompt: Any, negative: Any) -> str:
         return guide.counts(str(model_id), str(prompt or ""), str(negative or ""))
 
     texts = [desk.form["prompt"], desk.form["negative_prompt"]]
     changes: Any = [field.change for field in (*texts, desk.form["model"])]
-    gr.on(changes, count, [desk.form["model"], *texts], desk.counts, trigger_mode="always_last", **AT_ONCE)
+    gr.on(changes, count_tokens, [desk.form["model"], *texts], desk.counts, trigger_mode="always_last", **UNQUEUED)
 
 
-def _wire_reuse(studio: Studio, desk: Desk, fill: Callable[[GenerationRequest], Updates], outputs: set[Any]) -> None:
+def _wire_use_buttons(
+    studio: Studio, desk: TabView, fill: Callable[[GenerationRequest], Updates], outputs: set[Any]
+) -> None:
     seed = desk.form["seed"]
     desk.result.use_seed.click(
         fn=None, inputs=[seed], outputs=[seed], js="(seed) => [window.easel.seed() ?? seed]", api_visibility="private"
@@ -198,16 +202,16 @@ def _wire_reuse(studio: Studio, desk: Desk, fill: Callable[[GenerationRequest], 
     wire_reuse(studio, desk, lambda asset: fill(asset.drawn), outputs)
 
 
-def wire_reuse(studio: Studio, desk: Desk, fill: Callable[[Asset], Updates], outputs: set[Any]) -> None:
+def wire_reuse(studio: Studio, desk: TabView, fill: Callable[[Asset], Updates], outputs: set[Any]) -> None:
     """All settings of the shown picture, put back by `fill`."""
 
-    @told
+    @show_errors
     def reuse(asset_id: Any, request: gr.Request) -> Updates:
-        user = user_of(request)
+        user = get_user(request)
         asset = studio.engine.asset(str(asset_id), user)
-        return {**fill(asset), **chain_fields.restored(studio, desk.form, asset, user)}
+        return {**fill(asset), **chain_fields.restore_chain_choice(studio, desk.form, asset, user)}
 
     selected = gr.Textbox(visible=False)
     desk.result.use_all.click(
-        reuse, selected, {*desk.form.components(), *outputs}, js="() => [window.easel.selected()]", **QUIET
+        reuse, selected, {*desk.form.components(), *outputs}, js="() => [window.easel.selected()]", **HIDDEN
     )

@@ -11,21 +11,21 @@ import gradio as gr
 from gradio.components import Component
 
 from studio.core.errors import InvalidRequest
-from studio.core.finish import Keep
+from studio.core.finish import MetadataPolicy
 from studio.core.request import GenerationRequest
-from studio.core.social import MAX_FORMATS, Social
+from studio.core.social import MAX_FORMATS, SocialExport
 from studio.core.social_formats import Format, PlatformData
-from studio.core.social_pack import drawn_size, followed, formats_of, result_size
+from studio.core.social_pack import append_format_steps, choose_drawing_size, collect_formats, get_result_size
 from studio.core.task import Task
 from studio.core.user import User
-from studio.engine.jobs.source_checks import sources_of
+from studio.engine.jobs.source_checks import list_sources
 from studio.engine.models.model_choice import AUTO
 from studio.engine.studio import Studio
 from studio.tabs.common.choices import CUSTOM_SIZE
-from studio.tabs.common.events import AT_ONCE, Updates, told
+from studio.tabs.common.events import UNQUEUED, Updates, show_errors
 from studio.tabs.common.form import Form
 
-FREE = ""  # no format: the form's own size
+NO_PLATFORM = ""  # no format: the form's own size
 LEGEND = (
     '<span class="zone-key zone-key-safe">safe for text</span><span class="zone-key zone-key-ui">covered</span>'
     '<span class="zone-key zone-key-crop">may be cut</span><span class="zone-key zone-key-view">seen elsewhere</span>'
@@ -33,21 +33,21 @@ LEGEND = (
 
 
 @dataclass(frozen=True, kw_only=True)
-class MakeFor:
+class TargetFields:
     """The fold's fields, for the form, and the line that says what will happen; no fields where the studio has no formats."""
 
     fields: dict[str, Component] = field(default_factory=dict[str, Component])
     note: gr.HTML | None = None
 
 
-def fold(studio: Studio, prefix: str = "") -> MakeFor:
+def build_target_accordion(studio: Studio, prefix: str = "") -> TargetFields:
     """The fold with its fields."""
     if studio.social is None:
-        return MakeFor()
+        return TargetFields()
     data = studio.social.platforms
     with gr.Accordion("Make it for", open=False, elem_id=f"{prefix}make-for"):
         one = gr.Dropdown(
-            format_choices(data), value=FREE, label="Platform format", elem_id=f"{prefix}for-format", min_width=140,
+            list_format_choices(data), value=NO_PLATFORM, label="Platform format", elem_id=f"{prefix}for-format", min_width=140,
             info="The size follows, and the result is cut to it exactly.", allow_custom_value=True,
         )  # fmt: skip
         pack = gr.Dropdown(
@@ -64,54 +64,56 @@ def fold(studio: Studio, prefix: str = "") -> MakeFor:
                 info="Where the picture is smaller than the format.",
             )  # fmt: skip
         note = gr.HTML("", elem_id=f"{prefix}for-note")
-    return MakeFor(fields={"for_format": one, "for_pack": pack, "for_zones": zones, "for_enlarge": enlarge}, note=note)
+    return TargetFields(
+        fields={"for_format": one, "for_pack": pack, "for_zones": zones, "for_enlarge": enlarge}, note=note
+    )
 
 
-def format_choices(data: PlatformData) -> list[tuple[str, str]]:
+def list_format_choices(data: PlatformData) -> list[tuple[str, str]]:
     """Every format by platform, name and size, after the entry for none."""
     titles = {platform.id: platform.title for platform in data.platforms()}
     formats = [
         (f"{titles[each.platform]} · {each.name} · {each.width} × {each.height}", each.id) for each in data.formats()
     ]
-    return [("No platform", FREE), *formats]
+    return [("No platform", NO_PLATFORM), *formats]
 
 
-def wire(studio: Studio, form: Form, make_for: MakeFor, task: Task, model_chosen: Any) -> None:
+def wire_target_fields(studio: Studio, form: Form, make_for: TargetFields, task: Task, model_chosen: Any) -> None:
     """Let the size follow the format, at once and after `model_chosen`, the event that puts another model's own size in."""
     if studio.social is None or make_for.note is None:
         return
     data, note = studio.social.platforms, make_for.note
     sized = [form[name] for name in ("width", "height", "size", "own_size") if name in form.fields]
 
-    @told
-    def follow(model_id: Any, format_id: Any) -> Updates:
+    @show_errors
+    def update_size(model_id: Any, format_id: Any) -> Updates:
         if not format_id:
             return {}
-        width, height = drawn_size(data.format(str(format_id)), studio.engine.model(str(model_id), task).sizes)
+        width, height = choose_drawing_size(data.format(str(format_id)), studio.engine.model(str(model_id), task).sizes)
         values = {"width": width, "height": height, "size": CUSTOM_SIZE, "own_size": True}
-        return form.updates(values)
+        return form.make_updates(values)
 
-    @told
-    def say(format_id: Any, pack: Any) -> str:
-        return note_of(data, *asked({"for_format": format_id, "for_pack": pack}))
+    @show_errors
+    def update_note(format_id: Any, pack: Any) -> str:
+        return render_target_note(data, *read_targets({"for_format": format_id, "for_pack": pack}))
 
     chosen, shown = [form["model"], form["for_format"]], [form["for_format"], form["for_pack"]]
-    form["for_format"].input(follow, chosen, sized, **AT_ONCE)
-    model_chosen.then(follow, chosen, sized, **AT_ONCE)
+    form["for_format"].input(update_size, chosen, sized, **UNQUEUED)
+    model_chosen.then(update_size, chosen, sized, **UNQUEUED)
     changes: Any = [box.change for box in shown]
-    gr.on(changes, say, shown, note, trigger_mode="always_last", **AT_ONCE)
+    gr.on(changes, update_note, shown, note, trigger_mode="always_last", **UNQUEUED)
 
 
-def note_of(data: PlatformData, formats: list[str], platforms: list[str]) -> str:
+def render_target_note(data: PlatformData, formats: list[str], platforms: list[str]) -> str:
     """What will be made, in a line, with the key to the zones; empty for nothing."""
-    found = formats_of(data, formats, platforms)
+    found = collect_formats(data, formats, platforms)
     if not found:
         return ""
     first = found[0]
     text = (
         f"{len(found)} formats and the whole picture."
         if platforms
-        else f"Cut to {first.width} × {first.height} px{_limit(first)}."
+        else f"Cut to {first.width} × {first.height} px{_format_limit(first)}."
     )
     return (
         f'<p class="note" data-zones="{escape(formats[0] if formats else "")}">{escape(text)} Figures of {escape(data.as_of)}. '
@@ -119,48 +121,50 @@ def note_of(data: PlatformData, formats: list[str], platforms: list[str]) -> str
     )
 
 
-def _limit(of: Format) -> str:
+def _format_limit(of: Format) -> str:
     return f", {of.file_type.upper()} up to {of.limit / 1e6:g} MB" if of.limit else f", {of.file_type.upper()}"
 
 
-def asked(values: Mapping[str, Any]) -> tuple[list[str], list[str]]:
+def read_targets(values: Mapping[str, Any]) -> tuple[list[str], list[str]]:
     """The format, as a list of one or none, and the platforms that the fold asks for.
 
     Raises:
         InvalidRequest: a value of the wrong kind.
     """
-    one, pack = values.get("for_format") or FREE, values.get("for_pack") or []
+    one, pack = values.get("for_format") or NO_PLATFORM, values.get("for_pack") or []
     if not isinstance(one, str) or not isinstance(pack, list) or not all(isinstance(each, str) for each in pack):  # pyright: ignore[reportUnknownVariableType]
         raise InvalidRequest("The platform format is not one.", hint="Choose it from the list.")
     return ([one] if one else []), pack  # pyright: ignore[reportUnknownVariableType]
 
 
-def written(wanted: GenerationRequest) -> dict[str, Any]:
+def write_targets(wanted: GenerationRequest) -> dict[str, Any]:
     """The fold's values that ask for what follows `wanted`: its one format; of a pack each file is a format of its own."""
     social = wanted.then[-1].social if wanted.then else None
-    one = social.formats[0] if social is not None and len(social.formats) == 1 else FREE
+    one = social.formats[0] if social is not None and len(social.formats) == 1 else NO_PLATFORM
     return {"for_format": one, "for_pack": []}
 
 
-def goes_on(studio: Studio, values: Mapping[str, Any], wanted: GenerationRequest, user: User) -> GenerationRequest:
+def append_target_steps(
+    studio: Studio, values: Mapping[str, Any], wanted: GenerationRequest, user: User
+) -> GenerationRequest:
     """`wanted`, followed by what the fold asks for. A single format keeps the recipe in its file; a pack, which is made to be
     published, keeps the machine-made marker alone, and adds the whole picture.
 
     Raises:
         NotFound: no such format or platform. InvalidRequest: too many of them.
     """
-    formats, platforms = asked(values)
+    formats, platforms = read_targets(values)
     if studio.social is None or not (formats or platforms):
         return wanted
-    found = formats_of(studio.social.platforms, formats, platforms)
+    found = collect_formats(studio.social.platforms, formats, platforms)
     if len(found) > MAX_FORMATS:
         raise InvalidRequest(f"These are {len(found)} formats.", hint="Choose fewer platforms.")
-    social = Social(
+    social = SocialExport(
         formats=tuple(each.id for each in found), upscale=values.get("for_enlarge") is True, original=bool(platforms),
-        keep=Keep.MARKER if platforms else Keep.ALL,
+        keep=MetadataPolicy.MARKER if platforms else MetadataPolicy.ALL,
     )  # fmt: skip
-    first = next(iter(sources_of(wanted)), None)
+    first = next(iter(list_sources(wanted)), None)
     kept = studio.engine.kept(first, user) if first else None
     model = studio.engine.model("" if wanted.model.startswith(AUTO) else wanted.model, wanted.task)
-    size = result_size(wanted, model, (kept.width, kept.height) if kept else None)
-    return followed(wanted, social, found, size, studio.engine.models(Task.UPSCALE))
+    size = get_result_size(wanted, model, (kept.width, kept.height) if kept else None)
+    return append_format_steps(wanted, social, found, size, studio.engine.models(Task.UPSCALE))

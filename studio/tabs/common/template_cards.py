@@ -7,13 +7,13 @@ from html import escape
 from urllib.parse import urlencode
 
 from studio.core.social_formats import PlatformData
-from studio.core.social_templates import Template, fields_of
+from studio.core.social_templates import Template, find_fields
 
-EXPORT = "api/image-studio/templates/export?"
+EXPORT_URL = "api/image-studio/templates/export?"
 _SPACES = {"none": "", "full": "quiet all over, for text", "middle": "quiet in the middle, for text"}
 
 
-def cards(found: Sequence[Template], recommended: Sequence[Template], chosen: str, data: PlatformData) -> str:
+def render_cards(found: Sequence[Template], recommended: Sequence[Template], chosen: str, data: PlatformData) -> str:
     """Buttons that choose a template, the recommended ones first; `chosen` is the id of the present one."""
     if not found and not recommended:
         return '<p class="note">Nothing fits. Try fewer words, or another platform.</p>'
@@ -21,58 +21,58 @@ def cards(found: Sequence[Template], recommended: Sequence[Template], chosen: st
     rest = [each for each in found if each.id not in best]
     parts: list[str] = []
     if recommended:
-        parts.append(_group("Recommended", recommended, chosen, data))
+        parts.append(_render_group("Recommended", recommended, chosen, data))
     if rest:
         parts.append(
-            _group(
+            _render_group(
                 "More" if recommended else f"{len(rest)} template{'' if len(rest) == 1 else 's'}", rest, chosen, data
             )
         )
     return f'<div class="cards-frame" tabindex="0" role="group" aria-label="Templates">{"".join(parts)}</div>'
 
 
-def about(template: Template | None, data: PlatformData) -> str:
+def render_about(template: Template | None, data: PlatformData) -> str:
     """What the template does, and what suits it."""
     if template is None:
         return ""
     frame = escape(template.frame)
-    for name in fields_of(template.frame):
+    for name in find_fields(template.frame):
         frame = frame.replace(f"{{{escape(name)}}}", f"<b>{escape(name)}</b>")
     facts = [
         ("Prompt", frame),
         ("Style", escape(", ".join(template.style))),
         ("Not", escape(template.negative)),
-        ("Made for", escape(_place(template, data))),
+        ("Made for", escape(_describe_format(template, data))),
         ("Suits", escape(", ".join(template.models))),
         ("In the cloud", escape(template.provider)),
         ("Quality", escape(template.quality)),
-        ("Colours", _palette(template)),
+        ("Colours", _render_palette(template)),
     ]
     rows = "".join(f"<dt>{name}</dt><dd>{value}</dd>" for name, value in facts if value)
-    link = f"{EXPORT}{urlencode({'id': template.id})}"
+    link = f"{EXPORT_URL}{urlencode({'id': template.id})}"
     return (
         f'<div class="template-about"><h4>{escape(template.name)}</h4><dl>{rows}</dl>'
         f'<a class="mini" href="{escape(link)}" download="{escape(template.id)}.toml">Export as a file</a></div>'
     )
 
 
-def _group(title: str, found: Sequence[Template], chosen: str, data: PlatformData) -> str:
-    inner = "".join(_card(each, each.id == chosen, data) for each in found)
+def _render_group(title: str, found: Sequence[Template], chosen: str, data: PlatformData) -> str:
+    inner = "".join(_render_card(each, each.id == chosen, data) for each in found)
     return f'<h4>{escape(title)}</h4><div class="cards">{inner}</div>'
 
 
-def _card(template: Template, pressed: bool, data: PlatformData) -> str:
+def _render_card(template: Template, pressed: bool, data: PlatformData) -> str:
     space = _SPACES.get(template.space, f"quiet {template.space}, for text")
     facts = " · ".join(part for part in (template.purpose, *template.uses[:2], space) if part)
     own = '<i class="own">yours</i>' if template.own else ""
     return (
         f'<button type="button" class="card" data-template="{escape(template.id)}" aria-pressed="{"true" if pressed else "false"}">'
-        f"<strong>{escape(template.name)}{own}</strong><span>{escape(_place(template, data))}</span><small>{escape(facts)}</small>"
-        f"{_palette(template)}</button>"
+        f"<strong>{escape(template.name)}{own}</strong><span>{escape(_describe_format(template, data))}</span><small>{escape(facts)}</small>"
+        f"{_render_palette(template)}</button>"
     )
 
 
-def _place(template: Template, data: PlatformData) -> str:
+def _describe_format(template: Template, data: PlatformData) -> str:
     of = next((each for each in data.formats() if each.id == template.format), None)
     if of is None:
         return template.format
@@ -80,7 +80,7 @@ def _place(template: Template, data: PlatformData) -> str:
     return f"{title} · {of.name}, {of.width} × {of.height}"
 
 
-def _palette(template: Template) -> str:
+def _render_palette(template: Template) -> str:
     """Colours were checked to be #rrggbb when they were read."""
     dots = "".join(f'<i style="background:{escape(each)}" title="{escape(each)}"></i>' for each in template.palette)
     return f'<span class="palette">{dots}</span>' if dots else ""

@@ -12,34 +12,34 @@ import gradio as gr
 from studio.core.errors import InvalidRequest, NotFound, UnknownModel
 from studio.core.model import Feature, Model
 from studio.core.request import GenerationRequest
-from studio.core.social_pack import drawn_size
+from studio.core.social_pack import choose_drawing_size
 from studio.core.social_templates import (
     MAX_FIELDS,
     PURPOSES,
     Template,
     TemplateLibrary,
-    fields_of,
+    fill_prompt,
+    find_fields,
     from_recipe,
-    prompt_of,
 )
 from studio.core.task import Task
 from studio.core.user import User
 from studio.engine.studio import SocialParts, Studio
 from studio.tabs.common import template_cards
 from studio.tabs.common.choices import CUSTOM_SIZE
-from studio.tabs.common.current_user import user_of
-from studio.tabs.common.events import AT_ONCE, QUIET, Updates, told
+from studio.tabs.common.current_user import get_user
+from studio.tabs.common.events import HIDDEN, UNQUEUED, Updates, show_errors
 from studio.tabs.common.form import Form
-from studio.tabs.common.tab import Shell
-from studio.tabs.common.target_platform import format_choices
+from studio.tabs.common.tab import PageContext
+from studio.tabs.common.target_platform import list_format_choices
 
 ANY = ""
-RECOMMENDED = 3
-STEPS = {"draft": 0.6, "standard": 1.0, "high": 1.5}  # times the model's own steps
+MAX_RECOMMENDED = 3
+STEP_FACTORS = {"draft": 0.6, "standard": 1.0, "high": 1.5}  # times the model's own steps
 
 
 @dataclass(frozen=True, kw_only=True)
-class Widgets:
+class TemplateWidgets:
     """The fold."""
 
     words: gr.Textbox
@@ -58,7 +58,7 @@ class Widgets:
     taken: gr.File
 
 
-def fold(studio: Studio) -> Widgets | None:
+def build_templates_accordion(studio: Studio) -> TemplateWidgets | None:
     """The fold, None where the studio has no templates."""
     if studio.social is None:
         return None
@@ -82,17 +82,17 @@ def fold(studio: Studio) -> Widgets | None:
         with gr.Row(elem_classes="verbs"):
             use = gr.Button("Use it", elem_id="template-use", visible=False, min_width=90)
             delete = gr.Button("Delete", elem_id="template-delete", visible=False, min_width=90)
-        name, of, meant, save = _saving(format_choices(data)[1:])
+        name, of, meant, save = _build_save_fields(list_format_choices(data)[1:])
         taken = gr.File(
             label="Templates from a file", file_types=[".toml"], type="filepath", height=110, elem_id="template-file"
         )
-    return Widgets(
+    return TemplateWidgets(
         words=words, platform=platform, purpose=purpose, cards=cards, chosen=chosen, about=about, values=values, use=use,
         delete=delete, name=name, format=of, meant=meant, save=save, taken=taken,
     )  # fmt: skip
 
 
-def _saving(formats: Sequence[tuple[str, str]]) -> tuple[gr.Textbox, gr.Dropdown, gr.Dropdown, gr.Button]:
+def _build_save_fields(formats: Sequence[tuple[str, str]]) -> tuple[gr.Textbox, gr.Dropdown, gr.Dropdown, gr.Button]:
     gr.Markdown("Keep the prompts above as a template. Words in braces, such as {subject}, become fields.", elem_classes="hint")  # fmt: skip
     with gr.Row(elem_classes="pair"):
         name = gr.Textbox(label="Name", elem_id="template-name", max_lines=1, max_length=80, min_width=120)
@@ -103,43 +103,47 @@ def _saving(formats: Sequence[tuple[str, str]]) -> tuple[gr.Textbox, gr.Dropdown
     return name, of, meant, gr.Button("Save as template", size="sm", elem_id="template-save")
 
 
-def wire(studio: Studio, shell: Shell, form: Form, widgets: Widgets | None) -> None:
+def wire_templates(studio: Studio, shell: PageContext, form: Form, widgets: TemplateWidgets | None) -> None:
     """Connect the fold with the form."""
     if studio.social is None or widgets is None:
         return
-    fold = _Fold(studio, studio.social, form, widgets)
+    fold = _TemplatesAccordion(studio, studio.social, form, widgets)
     look, w = [widgets.words, widgets.platform, widgets.purpose, widgets.chosen], widgets
-    shell.blocks.load(fold.listed, look, w.cards, **AT_ONCE)
+    shell.blocks.load(fold.listed, look, w.cards, **UNQUEUED)
     for event in (w.words.change, w.platform.input, w.purpose.input):
-        event(fold.listed, look, w.cards, trigger_mode="always_last", **AT_ONCE)
+        event(fold.listed, look, w.cards, trigger_mode="always_last", **UNQUEUED)
     shown = {w.cards, w.about, w.use, w.delete, w.chosen, *w.values}
-    w.chosen.change(fold.choose, w.chosen, shown - {w.chosen, w.cards}, trigger_mode="always_last", **AT_ONCE)
-    w.use.click(fold.use, {w.chosen, *w.values, form["model"]}, form.components(), **QUIET)
-    w.delete.click(fold.delete, look, shown, **QUIET)
+    w.chosen.change(fold.choose, w.chosen, shown - {w.chosen, w.cards}, trigger_mode="always_last", **UNQUEUED)
+    w.use.click(fold.use, {w.chosen, *w.values, form["model"]}, form.components(), **HIDDEN)
+    w.delete.click(fold.delete, look, shown, **HIDDEN)
     prompts = [form["prompt"], form["negative_prompt"], form["model"]]
-    w.save.click(fold.save, {w.name, w.format, w.meant, *prompts, *look}, w.cards, **QUIET)
-    w.taken.upload(fold.take, [w.taken, *look], {w.cards, w.taken}, **(QUIET | {"preprocess": True}))
+    w.save.click(fold.save, {w.name, w.format, w.meant, *prompts, *look}, w.cards, **HIDDEN)
+    w.taken.upload(fold.take, [w.taken, *look], {w.cards, w.taken}, **(HIDDEN | {"preprocess": True}))
 
 
-class _Fold:
+class _TemplatesAccordion:
     """What the fold does; every handler works on the library of whoever calls."""
 
-    def __init__(self, studio: Studio, social: SocialParts, form: Form, widgets: Widgets) -> None:
+    def __init__(self, studio: Studio, social: SocialParts, form: Form, widgets: TemplateWidgets) -> None:
         self._studio, self._social, self._form, self._widgets = studio, social, form, widgets
-        self.listed = told(self._listed)
-        self.choose, self.use, self.delete = told(self._choose), told(self._use), told(self._delete)
-        self.save, self.take = told(self._save), told(self._take)
+        self.listed = show_errors(self._update_cards)
+        self.choose, self.use, self.delete = (
+            show_errors(self._choose),
+            show_errors(self._use),
+            show_errors(self._delete),
+        )
+        self.save, self.take = show_errors(self._save), show_errors(self._import_file)
 
-    def _library(self, user: User) -> TemplateLibrary:
+    def _get_library(self, user: User) -> TemplateLibrary:
         return self._social.templates.of(user.name)
 
-    def _listed(self, words: Any, platform: Any, purpose: Any, chosen: Any, request: gr.Request) -> str:
-        return self._cards((words, platform, purpose, chosen), user_of(request))
+    def _update_cards(self, words: Any, platform: Any, purpose: Any, chosen: Any, request: gr.Request) -> str:
+        return self._render_cards((words, platform, purpose, chosen), get_user(request))
 
-    def _cards(self, look: tuple[Any, Any, Any, Any], user: User) -> str:
+    def _render_cards(self, look: tuple[Any, Any, Any, Any], user: User) -> str:
         """The cards for words, platform, purpose and the chosen id. Without words the best for platform and purpose stand first."""
         words, platform, purpose, chosen = (str(each or "") for each in look)
-        library = self._library(user)
+        library = self._get_library(user)
         fits = library.templates(platform=platform or None, purpose=purpose or None)
         if words.strip():
             ids = {each.id for each in fits}
@@ -147,14 +151,14 @@ class _Fold:
             best: Sequence[Template] = ()
         else:
             found = fits
-            best = library.recommend(platform, purpose or "social", RECOMMENDED) if platform or purpose else ()
-        return template_cards.cards(found, best, chosen, self._social.platforms)
+            best = library.recommend(platform, purpose or "social", MAX_RECOMMENDED) if platform or purpose else ()
+        return template_cards.render_cards(found, best, chosen, self._social.platforms)
 
     def _choose(self, chosen: Any, request: gr.Request) -> Updates:
-        w, template = self._widgets, self._template(chosen, user_of(request))
-        names = fields_of(template.frame) if template else ()
+        w, template = self._widgets, self._find_template(chosen, get_user(request))
+        names = find_fields(template.frame) if template else ()
         updates: Updates = {
-            w.about: template_cards.about(template, self._social.platforms),
+            w.about: template_cards.render_about(template, self._social.platforms),
             w.use: gr.update(visible=template is not None),
             w.delete: gr.update(visible=template is not None and template.own),
         }
@@ -164,66 +168,68 @@ class _Fold:
             updates[box] = gr.update(visible=there, label=label, value="")
         return updates
 
-    def _template(self, chosen: Any, user: User) -> Template | None:
+    def _find_template(self, chosen: Any, user: User) -> Template | None:
         try:
-            return self._library(user).template(str(chosen or ""))
+            return self._get_library(user).get_template(str(chosen or ""))
         except NotFound:
             return None
 
     def _use(self, data: dict[Any, Any], request: gr.Request) -> Updates:
         """Fill prompt, negative prompt, format and size in, and as many steps as the quality wants."""
         w, form = self._widgets, self._form
-        template = self._template(data[w.chosen], user_of(request))
+        template = self._find_template(data[w.chosen], get_user(request))
         if template is None:
             raise InvalidRequest("No template is chosen.", hint="Choose one of the cards.")
-        names = fields_of(template.frame)
+        names = find_fields(template.frame)
         filled = {name: str(data[box] or "") for name, box in zip(names, w.values, strict=False)}
         if "subject" in names and not filled["subject"].strip():
             raise InvalidRequest("The template does not know what to show.", hint="Fill in the field “Subject”.")
-        values = {"prompt": prompt_of(template, filled), "negative_prompt": template.negative, "styles": []}
-        values |= self._advice(template, self._studio.engine.model(str(data[form["model"]])))
+        values = {"prompt": fill_prompt(template, filled), "negative_prompt": template.negative, "styles": []}
+        values |= self._recommend_values(template, self._studio.engine.model(str(data[form["model"]])))
         gr.Info("The template is in the form. Press Generate.")
-        return form.updates(values)
+        return form.make_updates(values)
 
-    def _advice(self, template: Template, model: Model) -> dict[str, Any]:
+    def _recommend_values(self, template: Template, model: Model) -> dict[str, Any]:
         """The format with its size, so far as it is there, and the steps of the quality, so far as the model has them."""
         values: dict[str, Any] = {}
         if any(each.id == template.format for each in self._social.platforms.formats()):
-            width, height = drawn_size(self._social.platforms.format(template.format), model.sizes)
+            width, height = choose_drawing_size(self._social.platforms.format(template.format), model.sizes)
             values = {"for_format": template.format, "size": CUSTOM_SIZE, "width": width, "height": height}
         if Feature.STEPS in model.features:
-            values["steps"] = min(150, max(1, round(model.sampling.steps * STEPS.get(template.quality, 1.0))))
+            values["steps"] = min(150, max(1, round(model.sampling.steps * STEP_FACTORS.get(template.quality, 1.0))))
         return values
 
     def _delete(self, words: Any, platform: Any, purpose: Any, chosen: Any, request: gr.Request) -> Updates:
-        user, w = user_of(request), self._widgets
-        self._library(user).remove(str(chosen or ""))
+        user, w = get_user(request), self._widgets
+        self._get_library(user).remove(str(chosen or ""))
         gr.Info("The template is deleted.")
-        cards = self._cards((words, platform, purpose, ""), user)
+        cards = self._render_cards((words, platform, purpose, ""), user)
         return {**self._choose("", request), w.chosen: "", w.cards: cards}
 
     def _save(self, data: dict[Any, Any], request: gr.Request) -> str:
-        user, w, form = user_of(request), self._widgets, self._form
+        user, w, form = get_user(request), self._widgets, self._form
         prompt, negative = (str(data[form[name]] or "") for name in ("prompt", "negative_prompt"))
-        recipe = GenerationRequest(prompt=prompt, negative_prompt=negative, model=self._named(data[form["model"]]))
+        recipe = GenerationRequest(
+            prompt=prompt, negative_prompt=negative, model=self._resolve_model_id(data[form["model"]])
+        )
         of = self._social.platforms.format(str(data[w.format] or ""))
         made = from_recipe(recipe, str(data[w.name] or ""), of.id, str(data[w.meant] or "social"))
-        self._library(user).save(made)
+        self._get_library(user).save(made)
         gr.Info(f"“{made.name}” is among your templates.")
-        return self._cards((data[w.words], data[w.platform], data[w.purpose], data[w.chosen]), user)
+        return self._render_cards((data[w.words], data[w.platform], data[w.purpose], data[w.chosen]), user)
 
-    def _named(self, model_id: Any) -> str:
+    def _resolve_model_id(self, model_id: Any) -> str:
         try:
             return self._studio.engine.model(str(model_id), Task.TXT2IMG).id
         except UnknownModel:
             return ""
 
-    def _take(
+    def _import_file(
         self, path: str | None, words: Any, platform: Any, purpose: Any, chosen: Any, request: gr.Request
     ) -> Updates:
-        user, w = user_of(request), self._widgets
+        user, w = get_user(request), self._widgets
         if path is None:
             return {}
-        taken = self._library(user).import_file(Path(path))
+        taken = self._get_library(user).import_file(Path(path))
         gr.Info(f"{len(taken)} template{'' if len(taken) == 1 else 's'} taken in.")
-        return {w.cards: self._cards((words, platform, purpose, chosen), user), w.taken: None}
+        return {w.cards: self._render_cards((words, platform, purpose, chosen), user), w.taken: None}

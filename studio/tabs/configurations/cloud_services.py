@@ -9,17 +9,17 @@ from typing import Any
 import gradio as gr
 
 from studio.engine.money.cloud_accounts import CloudState
-from studio.engine.money.ledger import Line
+from studio.engine.money.ledger import LedgerRow
 from studio.engine.studio import Studio
-from studio.tabs.common.current_user import admin_of
-from studio.tabs.common.events import QUIET, Updates, told
-from studio.tabs.common.tab import Shell
+from studio.tabs.common.current_user import require_admin
+from studio.tabs.common.events import HIDDEN, Updates, show_errors
+from studio.tabs.common.tab import PageContext
 
-DAYS = 31
-_FROM = {"environment": "set in the environment", "keyring": "set in the system's keyring", "file": "set here"}
+SPENDING_DAYS = 31
+_KEY_SOURCES = {"environment": "set in the environment", "keyring": "set in the system's keyring", "file": "set here"}
 
 
-def clouds_panel(studio: Studio, shell: Shell) -> tuple[gr.HTML, gr.Dropdown, gr.HTML]:
+def build_clouds_panel(studio: Studio, shell: PageContext) -> tuple[gr.HTML, gr.Dropdown, gr.HTML]:
     """The table of services, the choice of one, and what was spent; filled by `filled`. A key changes the lists of models on all tabs."""
     table = gr.HTML(elem_id="clouds")
     with gr.Row(elem_classes="pair"):
@@ -38,21 +38,24 @@ def clouds_panel(studio: Studio, shell: Shell) -> tuple[gr.HTML, gr.Dropdown, gr
     spent = gr.HTML(elem_id="spent")
     shown: list[Any] = [table, chosen, spent, answer, key]
 
-    def acting(work: Callable[[str, str], str]) -> Callable[..., Updates]:
-        @told
+    def make_handler(work: Callable[[str, str], str]) -> Callable[..., Updates]:
+        @show_errors
         def handler(service: Any, value: Any, request: gr.Request) -> Updates:
-            admin_of(request)
+            require_admin(request)
             said = work(str(service or ""), str(value or ""))
-            return filled(studio, table, chosen, spent) | {answer: f'<p class="note">{escape(said)}</p>', key: ""}
+            return fill_clouds_panel(studio, table, chosen, spent) | {
+                answer: f'<p class="note">{escape(said)}</p>',
+                key: "",
+            }
 
         return handler
 
-    def kept(service: str, value: str) -> str:
+    def save_key(service: str, value: str) -> str:
         assert studio.clouds is not None
         state = studio.clouds.set_key(service, value)
         return state.locked or f"The key of {state.title} is set: its models are ready."
 
-    def removed(service: str, _: str) -> str:
+    def remove_key(service: str, _: str) -> str:
         assert studio.clouds is not None
         state = studio.clouds.remove_key(service)
         return (
@@ -61,53 +64,59 @@ def clouds_panel(studio: Studio, shell: Shell) -> tuple[gr.HTML, gr.Dropdown, gr
             else f"The key of {state.title} stays in the environment."
         )
 
-    def checked(service: str, _: str) -> str:
+    def check_key(service: str, _: str) -> str:
         assert studio.clouds is not None
         return studio.clouds.check(service)
 
-    for name, button, work in (("keep_key", keep, kept), ("test_key", check, checked), ("remove_key", remove, removed)):
-        done = button.click(acting(work), [chosen, key], shown, api_name=name, **QUIET | {"show_progress": "minimal"})
+    for name, button, work in (
+        ("keep_key", keep, save_key),
+        ("test_key", check, check_key),
+        ("remove_key", remove, remove_key),
+    ):
+        done = button.click(
+            make_handler(work), [chosen, key], shown, api_name=name, **HIDDEN | {"show_progress": "minimal"}
+        )
         if button is not check:
-            shell.lists_follow(done)
+            shell.refresh_lists_after(done)
     return table, chosen, spent
 
 
-def filled(studio: Studio, table: gr.HTML, chosen: gr.Dropdown, spent: gr.HTML) -> Updates:
+def fill_clouds_panel(studio: Studio, table: gr.HTML, chosen: gr.Dropdown, spent: gr.HTML) -> Updates:
     """What the panel shows now."""
     states = studio.clouds.all() if studio.clouds is not None else []
     choices = [(state.title, state.id) for state in states]
     return {
-        table: _table(states), chosen: gr.update(choices=choices, value=None) if not choices else gr.update(choices=choices),
-        spent: spent_table(studio.engine.ledger.lines(None, DAYS)),
+        table: _render_services_table(states), chosen: gr.update(choices=choices, value=None) if not choices else gr.update(choices=choices),
+        spent: render_spending(studio.engine.ledger.lines(None, SPENDING_DAYS)),
     }  # fmt: skip
 
 
-def _table(states: Sequence[CloudState]) -> str:
+def _render_services_table(states: Sequence[CloudState]) -> str:
     rows = "".join(
-        f"<tr><td>{escape(state.title)}</td><td>{_key(state)}</td><td>{len(state.models)}</td>"
-        f"<td>{_ready(state)}</td></tr>"
+        f"<tr><td>{escape(state.title)}</td><td>{_describe_key(state)}</td><td>{len(state.models)}</td>"
+        f"<td>{_render_state(state)}</td></tr>"
         for state in states
     )
     head = "<tr><th>Provider</th><th>Key</th><th>Models</th><th>State</th></tr>"
     return f'<div class="table-frame"><table class="plain">{head}{rows}</table></div>'
 
 
-def _ready(state: CloudState) -> str:
+def _render_state(state: CloudState) -> str:
     if not state.locked:
         return '<b class="yes">Ready</b>'
     return f'<b class="no">Locked:</b> <span>{escape(state.locked)}</span>'
 
 
-def _key(state: CloudState) -> str:
+def _describe_key(state: CloudState) -> str:
     if state.key is None:
         return "none needed"
     if not state.key.where:
         return "not set"
     ends = f", ends in …{state.key.ends}" if state.key.ends else ""
-    return escape(f"{_FROM[state.key.where]}{ends}")
+    return escape(f"{_KEY_SOURCES[state.key.where]}{ends}")
 
 
-def spent_table(lines: Sequence[Line]) -> str:
+def render_spending(lines: Sequence[LedgerRow]) -> str:
     """What was spent, by day and provider, with a bar for each."""
     if not lines:
         return '<p class="note">Nothing was spent in the last month.</p>'
@@ -119,5 +128,5 @@ def spent_table(lines: Sequence[Line]) -> str:
         for line in lines
     )
     head = "<tr><th>Day</th><th>Provider</th><th>User</th><th>Pictures</th><th>Spent</th><th></th></tr>"
-    total = f'<p class="note">${sum(line.billed for line in lines):.2f} in the last {DAYS} days, as billed, else as estimated.</p>'
+    total = f'<p class="note">${sum(line.billed for line in lines):.2f} in the last {SPENDING_DAYS} days, as billed, else as estimated.</p>'
     return f'<div class="table-frame"><table class="plain spent">{head}{rows}</table></div>{total}'

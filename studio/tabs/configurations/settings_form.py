@@ -12,58 +12,58 @@ from gradio.components import Component
 
 from studio.core.settings import Settings
 from studio.engine.studio import Studio
-from studio.tabs.common.current_user import admin_of
-from studio.tabs.common.events import QUIET, Updates, told
+from studio.tabs.common.current_user import require_admin
+from studio.tabs.common.events import HIDDEN, Updates, show_errors
 from studio.tabs.common.form import Form
 
-RESTART = " Holds from the next start."
+RESTART_NOTE = " Holds from the next start."
 
 
-def settings_form(studio: Studio) -> Form:
+def build_settings_form(studio: Studio) -> Form:
     """Every setting by name, empty until `values` fills it for an administrator, and the button that saves."""
     fields = dataclasses.fields(Settings)
     groups = list(dict.fromkeys(field.metadata["group"] for field in fields))
     made: dict[str, Component] = {}
     for group in groups:
         with gr.Accordion(group, open=group == groups[0]), gr.Row(elem_classes="settings-grid"):
-            made |= {field.name: _component(field) for field in fields if field.metadata["group"] == group}
+            made |= {field.name: _build_component(field) for field in fields if field.metadata["group"] == group}
     save = gr.Button("Save settings", variant="primary", elem_id="save-settings")
     form = Form(made)
 
-    @told
-    def change(packet: Any, request: gr.Request) -> None:
-        admin_of(request)
-        fixed = studio.settings.overridden()
+    @show_errors
+    def save_settings(packet: Any, request: gr.Request) -> None:
+        require_admin(request)
+        fixed = studio.settings.get_overrides()
         given = form.values(packet)
         settings = studio.settings.change({name: value for name, value in given.items() if name not in fixed})
         studio.engine.logs.set_level(settings.log_level)
         gr.Info("Settings saved. Jobs that wait already keep the ones they were given.")
 
-    form.on(save.click, change, None, **QUIET)
+    form.on(save.click, save_settings, None, **HIDDEN)
     return form
 
 
-def values(studio: Studio, form: Form) -> Updates:
+def fill_settings_form(studio: Studio, form: Form) -> Updates:
     """The settings in force, those that a flag or the environment fixes greyed out and named."""
-    settings, fixed = studio.settings.current, studio.settings.overridden()
+    settings, fixed = studio.settings.current, studio.settings.get_overrides()
     updates: Updates = {}
     for field in dataclasses.fields(settings):
         value = getattr(settings, field.name)
         shown = str(value) if isinstance(value, Path) else "" if value is None else value
         origin = fixed.get(field.name)
-        info = _info(field) + (f" Fixed by {origin}." if origin else "")
+        info = _format_info(field) + (f" Fixed by {origin}." if origin else "")
         updates[form[field.name]] = gr.update(value=shown, interactive=origin is None, info=info)
     return updates
 
 
-def _info(field: dataclasses.Field[Any]) -> str:
-    return field.metadata["help"] + (RESTART if field.metadata["restart"] else "")
+def _format_info(field: dataclasses.Field[Any]) -> str:
+    return field.metadata["help"] + (RESTART_NOTE if field.metadata["restart"] else "")
 
 
-def _component(field: dataclasses.Field[Any]) -> Component:
+def _build_component(field: dataclasses.Field[Any]) -> Component:
     meta = field.metadata
     same: dict[str, Any] = {
-        "label": field.name.replace("_", " ").capitalize(), "info": _info(field), "elem_id": f"set-{field.name}", "min_width": 240,
+        "label": field.name.replace("_", " ").capitalize(), "info": _format_info(field), "elem_id": f"set-{field.name}", "min_width": 240,
     }  # fmt: skip
     kind = typing.get_type_hints(Settings)[field.name]
     if meta["choices"]:

@@ -13,74 +13,74 @@ from studio import __version__
 from studio.core.errors import Forbidden
 from studio.core.self_check import Check
 from studio.engine.studio import Studio
-from studio.tabs.common.current_user import admin_of
-from studio.tabs.common.events import AT_ONCE, QUIET, Updates, told
-from studio.tabs.common.tab import Shell, Tab
+from studio.tabs.common.current_user import require_admin
+from studio.tabs.common.events import HIDDEN, UNQUEUED, Updates, show_errors
+from studio.tabs.common.tab import PageContext, Tab
 from studio.tabs.configurations import cloud_services, model_manager, settings_form, weight_downloads
 
 SHOWN_VERSIONS = ("gradio", "torch", "diffusers", "transformers", "accelerate", "peft", "safetensors", "pillow")
 LOG_LINES = 200
-FOR_ADMINS = '<p class="note">Only an administrator of this studio sees models and settings here.</p>'
+ADMIN_NOTE = '<p class="note">Only an administrator of this studio sees models and settings here.</p>'
 
 
-def build(studio: Studio, shell: Shell) -> None:
+def build_configurations_tab(studio: Studio, shell: PageContext) -> None:
     """Lay the tab out empty; an administrator's page is filled when it loads, so that nobody else finds the values in it."""
-    note = gr.HTML(FOR_ADMINS)
+    note = gr.HTML(ADMIN_NOTE)
     with gr.Column(visible=False, elem_classes="configurations") as desk:
         with gr.Column(elem_classes="desk desk-prompt"):
             gr.Markdown("### Models and memory")
-            panel = model_manager.models_panel(studio)
+            panel = model_manager.build_models_panel(studio)
         with gr.Column(elem_classes="desk desk-prompt"):
             gr.Markdown("### Weights to fetch")
-            offers = weight_downloads.offers_panel(studio)
+            offers = weight_downloads.build_weights_panel(studio)
         with gr.Column(elem_classes="desk desk-prompt"):
             gr.Markdown("### Cloud providers and spending")
-            clouds = cloud_services.clouds_panel(studio, shell)
+            clouds = cloud_services.build_clouds_panel(studio, shell)
         with gr.Column(elem_classes="desk desk-prompt"):
             gr.Markdown("### Settings")
-            form = settings_form.settings_form(studio)
+            form = settings_form.build_settings_form(studio)
         with gr.Column(elem_classes="desk desk-prompt"):
             gr.Markdown("### Health")
-            _health(studio)
+            _build_health(studio)
 
-    def fill(request: gr.Request) -> Updates:
+    def fill_page(request: gr.Request) -> Updates:
         try:
-            admin_of(request)
+            require_admin(request)
         except Forbidden:
             return {note: gr.update(visible=True)}
         filled = (
-            settings_form.values(studio, form)
-            | model_manager.refreshed(studio, *panel)
-            | weight_downloads.filled(studio, *offers)
-            | cloud_services.filled(studio, *clouds)
+            settings_form.fill_settings_form(studio, form)
+            | model_manager.refresh_models_panel(studio, *panel)
+            | weight_downloads.fill_weights_panel(studio, *offers)
+            | cloud_services.fill_clouds_panel(studio, *clouds)
         )
         return {note: gr.update(visible=False), desk: gr.update(visible=True), **filled}
 
-    shell.blocks.load(fill, None, [note, desk, *panel, *offers, *clouds, *form.components()], **AT_ONCE)
+    shell.blocks.load(fill_page, None, [note, desk, *panel, *offers, *clouds, *form.components()], **UNQUEUED)
 
 
-def _health(studio: Studio) -> None:
+def _build_health(studio: Studio) -> None:
     with gr.Row(elem_classes="verbs"):
         look = gr.Button("Run the self-check", elem_id="doctor")
         read = gr.Button("Show the log", elem_id="show-log")
-    checks, log = gr.HTML(_versions(), elem_id="checks"), gr.HTML(elem_id="log")
+    checks, log = gr.HTML(_render_versions(), elem_id="checks"), gr.HTML(elem_id="log")
 
-    @told
+    @show_errors
     def examine(request: gr.Request) -> str:
-        admin_of(request)
-        return _checks(studio.doctor()) + _versions()
+        require_admin(request)
+        return _render_checks(studio.doctor()) + _render_versions()
 
-    @told
+    @show_errors
     def tail(request: gr.Request) -> str:
-        admin_of(request)
-        lines = "\n".join(studio.engine.logs.tail(LOG_LINES))
+        require_admin(request)
+        lines = "\n".join(studio.engine.logs.read_tail(LOG_LINES))
         return f'<pre class="log" tabindex="0">{escape(lines) or "The log is empty."}</pre>'
 
-    look.click(examine, None, checks, **QUIET | {"show_progress": "minimal"})
-    read.click(tail, None, log, **QUIET)
+    look.click(examine, None, checks, **HIDDEN | {"show_progress": "minimal"})
+    read.click(tail, None, log, **HIDDEN)
 
 
-def _checks(found: list[Check]) -> str:
+def _render_checks(found: list[Check]) -> str:
     rows = "".join(
         f'<tr><td class="{"yes" if check.ok else "no"}">{"✓" if check.ok else "✗"}</td><td>{escape(check.name)}</td>'
         f"<td>{escape(check.text)}</td><td>{'' if check.ok else escape(check.hint)}</td></tr>"
@@ -89,10 +89,10 @@ def _checks(found: list[Check]) -> str:
     return f'<div class="table-frame"><table class="plain">{rows}</table></div>'
 
 
-def _versions() -> str:
+def _render_versions() -> str:
     known: dict[str, Any] = {"Easel": __version__, "Python": platform.python_version()}
     known |= {name: importlib.metadata.version(name) for name in SHOWN_VERSIONS}
     return f'<p class="note">{escape(" · ".join(f"{name} {version}" for name, version in known.items()))}</p>'
 
 
-TAB = Tab(title="Configurations", order=90, build=build)
+TAB = Tab(title="Configurations", order=90, build=build_configurations_tab)

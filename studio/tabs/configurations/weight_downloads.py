@@ -9,16 +9,16 @@ from typing import Any
 import gradio as gr
 
 from studio.core.errors import InvalidRequest
-from studio.core.weights import Offer
+from studio.core.weights import DownloadableWeights
 from studio.engine.studio import Studio
-from studio.tabs.common.current_user import admin_of
-from studio.tabs.common.events import QUIET, Updates, told
-from studio.tabs.configurations.model_manager import LOOK_EVERY, progress, size
+from studio.tabs.common.current_user import require_admin
+from studio.tabs.common.events import HIDDEN, Updates, show_errors
+from studio.tabs.configurations.model_manager import DOWNLOAD_POLL_SECONDS, format_size, render_downloads
 
 _USES = {"upscalers": "upscaling", "restorers": "faces", "preprocessors": "control maps, search", "background": "removing backgrounds"}  # fmt: skip
 
 
-def offers_panel(studio: Studio) -> tuple[gr.HTML, gr.Dropdown]:
+def build_weights_panel(studio: Studio) -> tuple[gr.HTML, gr.Dropdown]:
     """The table and the choice, filled by `filled`."""
     gr.Markdown("Nothing here is fetched before you press Fetch.", elem_classes="hint")
     with gr.Row(elem_classes="pair"):
@@ -29,57 +29,57 @@ def offers_panel(studio: Studio) -> tuple[gr.HTML, gr.Dropdown]:
     state = gr.HTML(elem_id="offer-progress")
     with gr.Accordion("All that can be fetched", open=False, elem_id="offers-fold"):
         table = gr.HTML(elem_id="offers")
-    timer = gr.Timer(LOOK_EVERY, active=False)
+    timer = gr.Timer(DOWNLOAD_POLL_SECONDS, active=False)
 
-    @told
-    def begin(offer_id: Any, request: gr.Request) -> Updates:
-        admin_of(request)
+    @show_errors
+    def start_download(offer_id: Any, request: gr.Request) -> Updates:
+        require_admin(request)
         if not offer_id:
             raise InvalidRequest("No weights are chosen.", hint="Choose some in the list.")
         studio.store.fetch(str(offer_id))
-        return {timer: gr.Timer(active=True), state: progress(_running(studio, str(offer_id)))}
+        return {timer: gr.Timer(active=True), state: render_downloads(_list_downloads(studio, str(offer_id)))}
 
-    @told
-    def end(offer_id: Any, request: gr.Request) -> Updates:
-        admin_of(request)
+    @show_errors
+    def cancel_download(offer_id: Any, request: gr.Request) -> Updates:
+        require_admin(request)
         studio.store.cancel_download(str(offer_id))
-        return {state: progress(_running(studio, str(offer_id)))}
+        return {state: render_downloads(_list_downloads(studio, str(offer_id)))}
 
-    @told
-    def look(offer_id: Any, request: gr.Request) -> Updates:
-        admin_of(request)
-        seen = _running(studio, str(offer_id))
-        updates: Updates = {state: progress(seen)}
+    @show_errors
+    def poll_download(offer_id: Any, request: gr.Request) -> Updates:
+        require_admin(request)
+        seen = _list_downloads(studio, str(offer_id))
+        updates: Updates = {state: render_downloads(seen)}
         if any(not one.finished for one in seen):
             return updates
-        return updates | {timer: gr.Timer(active=False)} | filled(studio, table, chosen)
+        return updates | {timer: gr.Timer(active=False)} | fill_weights_panel(studio, table, chosen)
 
-    fetch.click(begin, chosen, [timer, state], **QUIET)
-    cancel.click(end, chosen, state, **QUIET)
-    timer.tick(look, chosen, [timer, state, table, chosen], **QUIET)
+    fetch.click(start_download, chosen, [timer, state], **HIDDEN)
+    cancel.click(cancel_download, chosen, state, **HIDDEN)
+    timer.tick(poll_download, chosen, [timer, state, table, chosen], **HIDDEN)
     return table, chosen
 
 
-def filled(studio: Studio, table: gr.HTML, chosen: gr.Dropdown) -> Updates:
+def fill_weights_panel(studio: Studio, table: gr.HTML, chosen: gr.Dropdown) -> Updates:
     """What can be fetched now."""
     offers = studio.store.offers()
-    choices = [(f"{offer.title} · {size(offer.bytes)}", offer.id) for offer in offers]
-    return {table: listed(offers), chosen: gr.update(choices=choices)}
+    choices = [(f"{offer.title} · {format_size(offer.bytes)}", offer.id) for offer in offers]
+    return {table: render_weights_table(offers), chosen: gr.update(choices=choices)}
 
 
-def listed(offers: Sequence[Offer]) -> str:
+def render_weights_table(offers: Sequence[DownloadableWeights]) -> str:
     """The offers as a table in HTML."""
     if not offers:
         return '<p class="note">All that the studio knows of is here.</p>'
-    rows = "".join(_row(offer) for offer in offers)
+    rows = "".join(_render_weights_row(offer) for offer in offers)
     head = "<tr><th>Weights</th><th>For</th><th>Size</th><th>Licence</th><th>From</th></tr>"
     return f'<div class="table-frame"><table class="plain"><thead>{head}</thead><tbody>{rows}</tbody></table></div>'
 
 
-def _row(offer: Offer) -> str:
-    cells = (offer.title, _USES.get(offer.folder, offer.folder), size(offer.bytes), offer.licence, offer.source)
+def _render_weights_row(offer: DownloadableWeights) -> str:
+    cells = (offer.title, _USES.get(offer.folder, offer.folder), format_size(offer.bytes), offer.licence, offer.source)
     return f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in cells)}</tr>"
 
 
-def _running(studio: Studio, offer_id: str) -> list[Any]:
-    return [one for one in studio.store.downloads() if one.repo_id == offer_id or not one.finished]
+def _list_downloads(studio: Studio, offer_id: str) -> list[Any]:
+    return [one for one in studio.store.list_downloads() if one.repo_id == offer_id or not one.finished]

@@ -9,10 +9,10 @@ from studio.core.result import Asset
 from studio.core.user import User
 from studio.engine.engine import Engine
 
-MOST = 60  # rows that are shown
+MAX_ROWS = 60  # rows that are shown
 
 
-def facts_of(engine: Engine, job_id: str, user: User) -> str:
+def render_before_after(engine: Engine, job_id: str, user: User) -> str:
     """A table of the job's files, as HTML; nothing when there is no such job or it made none."""
     if not job_id:
         return ""
@@ -22,32 +22,32 @@ def facts_of(engine: Engine, job_id: str, user: User) -> str:
         return ""
     if not assets:
         return ""
-    rows = "".join(_row(engine, asset, user) for asset in assets[:MOST])
-    more = f'<p class="note">And {len(assets) - MOST} more.</p>' if len(assets) > MOST else ""
+    rows = "".join(_render_asset_row(engine, asset, user) for asset in assets[:MAX_ROWS])
+    more = f'<p class="note">And {len(assets) - MAX_ROWS} more.</p>' if len(assets) > MAX_ROWS else ""
     head = "<tr><th>File</th><th>Before</th><th>After</th></tr>"
     return f'<div class="table-frame"><table class="plain sizes-table">{head}{rows}</table></div>{more}'
 
 
-def weight(number: int) -> str:
+def format_bytes(number: int) -> str:
     """`number` of bytes in words: 812 B, 34 kB, 2.4 MB."""
     if number < 1000:
         return f"{number} B"
     return f"{number / 1000:.0f} kB" if number < 1_000_000 else f"{number / 1e6:.1f} MB"
 
 
-def _row(engine: Engine, asset: Asset, user: User) -> str:
-    size = weight(asset.path.stat().st_size) if asset.path.is_file() else "gone"
-    cells = (asset.path.name, _before(engine, asset, user), f"{asset.width} × {asset.height} · {size}")
+def _render_asset_row(engine: Engine, asset: Asset, user: User) -> str:
+    size = format_bytes(asset.path.stat().st_size) if asset.path.is_file() else "gone"
+    cells = (asset.path.name, _describe_source(engine, asset, user), f"{asset.width} × {asset.height} · {size}")
     return f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in cells)}</tr>"
 
 
-def _before(engine: Engine, asset: Asset, user: User) -> str:
+def _describe_source(engine: Engine, asset: Asset, user: User) -> str:
     """The source as the studio keeps it, which is a PNG whatever came in."""
     if not asset.request.source:
         return "–"
     try:
         kept = engine.kept(asset.request.source, user)
-        size = engine.kept_file(kept.hash, user).stat().st_size
+        size = engine.get_kept_file(kept.hash, user).stat().st_size
     except (NotFound, FileNotFoundError):
         return "gone"
-    return f"{kept.width} × {kept.height} · {weight(size)} as PNG"
+    return f"{kept.width} × {kept.height} · {format_bytes(size)} as PNG"

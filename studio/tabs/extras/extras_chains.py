@@ -11,18 +11,18 @@ import gradio as gr
 
 from studio.core.errors import InvalidRequest
 from studio.core.request import GenerationRequest
-from studio.engine.jobs.saved_chains import LONGEST_NAME, Chains, steps_of
-from studio.tabs.common.current_user import user_of
-from studio.tabs.common.events import AT_ONCE, QUIET, Updates, told
+from studio.engine.jobs.saved_chains import MAX_CHAIN_NAME_LENGTH, SavedChains, parse_steps
+from studio.tabs.common.current_user import get_user
+from studio.tabs.common.events import HIDDEN, UNQUEUED, Updates, show_errors
 from studio.tabs.common.form import Form
-from studio.tabs.common.tab import Shell
+from studio.tabs.common.tab import PageContext
 
-_MOST_TEXT = 100_000  # characters of JSON
-_WHENCE = "Paste what “Save the ticked steps” wrote."
+_MAX_JSON_LENGTH = 100_000  # characters of JSON
+_PASTE_HINT = "Paste what “Save the ticked steps” wrote."
 
 
 @dataclass(frozen=True, kw_only=True)
-class Fold:
+class ChainsAccordion:
     """The fold's widgets."""
 
     chosen: gr.Dropdown
@@ -34,11 +34,11 @@ class Fold:
     take: gr.Button
 
 
-def chains_fold(prefix: str) -> Fold:
+def build_chains_accordion(prefix: str) -> ChainsAccordion:
     """The widgets, wired by `wire`."""
     with gr.Row(elem_classes="pair chain-row"):
         name = gr.Textbox(
-            label="Name", max_lines=1, max_length=LONGEST_NAME, elem_id=f"{prefix}chain-name", min_width=120, placeholder="Web pictures"
+            label="Name", max_lines=1, max_length=MAX_CHAIN_NAME_LENGTH, elem_id=f"{prefix}chain-name", min_width=120, placeholder="Web pictures"
         )  # fmt: skip
         save = gr.Button("Save the ticked steps", elem_id=f"{prefix}chain-save", min_width=120)
     with gr.Row(elem_classes="pair chain-row"):
@@ -52,10 +52,10 @@ def chains_fold(prefix: str) -> Fold:
     with gr.Accordion("As JSON", open=False, elem_id=f"{prefix}chain-json"):
         text = gr.Code("", language="json", show_label=False, lines=4, max_lines=14, elem_id=f"{prefix}chain-text")
         take = gr.Button("Use this JSON", size="sm", elem_id=f"{prefix}chain-take")
-    return Fold(chosen=chosen, name=name, text=text, load=load, save=save, drop=drop, take=take)
+    return ChainsAccordion(chosen=chosen, name=name, text=text, load=load, save=save, drop=drop, take=take)
 
 
-class Page(Protocol):
+class ChainsHost(Protocol):
     """What the fold asks of the tab: the steps of its values, and the updates, of `outputs`, that put steps onto it."""
 
     outputs: set[Any]
@@ -68,46 +68,46 @@ class Page(Protocol):
     def filled(self, steps: Sequence[GenerationRequest]) -> Updates: ...
 
 
-def wire(shell: Shell, fold: Fold, page: Page, kept: Chains) -> None:
+def wire_chains(shell: PageContext, fold: ChainsAccordion, page: ChainsHost, kept: SavedChains) -> None:
     """Save, load, delete, and JSON in."""
     named = Form({**page.form.fields, "chain_name": fold.name})
 
-    def listed(request: gr.Request, chosen: str | None = None) -> dict[str, Any]:
-        return gr.update(choices=kept.names(user_of(request).name), value=chosen)
+    def update_choices(request: gr.Request, chosen: str | None = None) -> dict[str, Any]:
+        return gr.update(choices=kept.names(get_user(request).name), value=chosen)
 
-    @told
-    def save(packet: Any, request: gr.Request) -> Updates:
+    @show_errors
+    def save_chain(packet: Any, request: gr.Request) -> Updates:
         values = named.values(packet)
         made = page.steps(values)
-        name = kept.save(user_of(request).name, str(values["chain_name"] or ""), made)
+        name = kept.save(get_user(request).name, str(values["chain_name"] or ""), made)
         gr.Info(f"“{name}” is saved.", title="Chain saved")
-        return {fold.chosen: listed(request, name), fold.name: name, fold.text: written(made)}
+        return {fold.chosen: update_choices(request, name), fold.name: name, fold.text: format_json(made)}
 
-    @told
-    def load(name: Any, request: gr.Request) -> Updates:
+    @show_errors
+    def load_chain(name: Any, request: gr.Request) -> Updates:
         if not name:
             raise InvalidRequest("No chain is chosen.", hint="Choose a saved one.")
-        found = kept.steps(user_of(request).name, str(name))
-        return {**page.filled(found), fold.name: str(name), fold.text: written(found)}
+        found = kept.steps(get_user(request).name, str(name))
+        return {**page.filled(found), fold.name: str(name), fold.text: format_json(found)}
 
-    @told
-    def take(text: Any) -> Updates:
+    @show_errors
+    def import_json(text: Any) -> Updates:
         return page.filled(read_json(str(text or "")))
 
-    @told
-    def drop(name: Any, request: gr.Request) -> Updates:
-        kept.delete(user_of(request).name, str(name or ""))
-        return {fold.chosen: listed(request), fold.name: "", fold.text: ""}
+    @show_errors
+    def delete_chain(name: Any, request: gr.Request) -> Updates:
+        kept.delete(get_user(request).name, str(name or ""))
+        return {fold.chosen: update_choices(request), fold.name: "", fold.text: ""}
 
     told_back: set[Any] = {fold.chosen, fold.name, fold.text}
-    named.on(fold.save.click, save, told_back, **QUIET)
-    fold.load.click(load, fold.chosen, {*page.outputs, fold.name, fold.text}, **QUIET)
-    fold.take.click(take, fold.text, page.outputs, **QUIET)
-    fold.drop.click(drop, fold.chosen, told_back, **QUIET)
-    shell.blocks.load(listed, None, fold.chosen, **AT_ONCE)
+    named.on(fold.save.click, save_chain, told_back, **HIDDEN)
+    fold.load.click(load_chain, fold.chosen, {*page.outputs, fold.name, fold.text}, **HIDDEN)
+    fold.take.click(import_json, fold.text, page.outputs, **HIDDEN)
+    fold.drop.click(delete_chain, fold.chosen, told_back, **HIDDEN)
+    shell.blocks.load(update_choices, None, fold.chosen, **UNQUEUED)
 
 
-def written(steps: Sequence[GenerationRequest]) -> str:
+def format_json(steps: Sequence[GenerationRequest]) -> str:
     """The steps as JSON, as `read_json` takes them."""
     return json.dumps([step.to_json() for step in steps], indent=2, ensure_ascii=False)
 
@@ -118,10 +118,10 @@ def read_json(text: str) -> tuple[GenerationRequest, ...]:
     Raises:
         InvalidRequest: no JSON, no such list, or what a request refuses.
     """
-    if len(text) > _MOST_TEXT:
-        raise InvalidRequest("The JSON is too long for a chain.", hint=_WHENCE)
+    if len(text) > _MAX_JSON_LENGTH:
+        raise InvalidRequest("The JSON is too long for a chain.", hint=_PASTE_HINT)
     try:
         data = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise InvalidRequest(f"This is no JSON: {error}", hint=_WHENCE) from error
-    return steps_of(data)
+        raise InvalidRequest(f"This is no JSON: {error}", hint=_PASTE_HINT) from error
+    return parse_steps(data)

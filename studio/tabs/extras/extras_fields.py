@@ -12,38 +12,38 @@ from gradio.components import Component
 
 from studio.core.model import Model
 from studio.core.task import Task
-from studio.core.upscale_modes import DEFAULT_CREATIVITY, LANCZOS, LONG_SIDE_4K, NEAREST, UPSCALER, Mode
+from studio.core.upscale_modes import DEFAULT_CREATIVITY, LANCZOS, LONG_SIDE_4K, NEAREST, UPSCALER_PREFIX, UpscaleMode
 from studio.tabs.common import image_fields
-from studio.tabs.common.choices import model_choices
-from studio.tabs.common.events import AT_ONCE, QUIET
+from studio.tabs.common.choices import list_model_choices
+from studio.tabs.common.events import HIDDEN, UNQUEUED
 from studio.tabs.common.form_values import AUTOMATIC, NONE
-from studio.tabs.common.result_panel import model_note
+from studio.tabs.common.result_panel import render_model_note
 from studio.tabs.extras.extras_values import (
     BY_FACTOR,
     BY_LONG_SIDE,
     BY_SIZE,
-    MODES,
-    OWN,
+    MISSING_MODEL_HINTS,
+    OWN_SETTINGS,
     QUALITIES,
     TASKS,
-    WITHOUT,
+    UPSCALE_MODES,
     Step,
-    redraws,
+    can_redraw,
 )
-from studio.tabs.extras.finish_fields import finish_fields
+from studio.tabs.extras.finish_fields import build_finish_fields
 
 PREFIX = "ext-"
 SOURCE = f"{PREFIX}pictures"
-MISSING = '<p class="note note-bad"><strong>Nothing installed does this.</strong></p><p class="note">{}</p>'
-_RESTORERS = "Fetch the weights of one in Configurations, under Weights to fetch."
-_BACKGROUNDS = "A cloud service that offers it would, once its key is set in Configurations."
-_ADVICE = {Step.FACES: _RESTORERS, Step.BACKGROUND: _BACKGROUNDS}
-_CHOOSERS = {Step.FACES: "restorer", Step.BACKGROUND: "background"}
-Models = Callable[[Task], Sequence[Model]]
+NOT_INSTALLED = '<p class="note note-bad"><strong>Nothing installed does this.</strong></p><p class="note">{}</p>'
+_RESTORER_HINT = "Fetch the weights of one in Configurations, under Weights to fetch."
+_BACKGROUND_HINT = "A cloud service that offers it would, once its key is set in Configurations."
+_MISSING_HINTS = {Step.FACES: _RESTORER_HINT, Step.BACKGROUND: _BACKGROUND_HINT}
+_MODEL_FIELDS = {Step.FACES: "restorer", Step.BACKGROUND: "background"}
+ModelLister = Callable[[Task], Sequence[Model]]
 
 
 @dataclass
-class Layout:
+class ExtrasLayout:
     """The fields so far; the block of each step; the blocks that only some ways of upscaling need; the lines below model lists."""
 
     fields: dict[str, Component] = field(default_factory=dict)
@@ -55,9 +55,9 @@ class Layout:
     notes: dict[Step, gr.HTML] = field(default_factory=dict)
 
 
-def picture_fields(layout: Layout) -> None:
+def build_image_fields(layout: ExtrasLayout) -> None:
     """The pictures, and which steps are taken."""
-    layout.fields["pictures"] = image_fields.pad(
+    layout.fields["pictures"] = image_fields.build_image_pad(
         "Pictures", name=SOURCE, many=True, hint="Drop, paste or choose: one, many, or a whole folder"
     )
     layout.fields["steps"] = gr.CheckboxGroup(
@@ -66,7 +66,7 @@ def picture_fields(layout: Layout) -> None:
     )  # fmt: skip
 
 
-def step_fields(layout: Layout, models: Models, fonts: Sequence[str]) -> None:
+def build_step_fields(layout: ExtrasLayout, models: ModelLister, fonts: Sequence[str]) -> None:
     """A block for each step; the first is shown."""
     for step in Step:
         with gr.Column(
@@ -77,52 +77,58 @@ def step_fields(layout: Layout, models: Models, fonts: Sequence[str]) -> None:
         ) as column:
             gr.HTML(f"<h3>{step.value}</h3>", elem_classes="step-title", padding=False)
             if step is Step.UPSCALE:
-                _upscale(layout, models(Task.UPSCALE))
+                _build_upscale_fields(layout, models(Task.UPSCALE))
             elif step is Step.FACES:
-                _tool(layout, models, step, _restorers)
-                _faces(layout)
+                _build_tool_fields(layout, models, step, _build_restorer_dropdown)
+                _build_face_fields(layout)
             elif step is Step.BACKGROUND:
-                _tool(layout, models, step, _backgrounds)
+                _build_tool_fields(layout, models, step, _build_background_dropdown)
             else:
-                layout.fields |= finish_fields(fonts, PREFIX)
+                layout.fields |= build_finish_fields(fonts, PREFIX)
         layout.steps[step] = column
 
 
-def tool_note(models: Sequence[Model], chosen: Any, advice: str) -> str:
+def render_tool_note(models: Sequence[Model], chosen: Any, advice: str) -> str:
     """The line below a list of tools: what is wrong with the chosen one, or that there is none."""
     if not models:
-        return MISSING.format(escape(advice))
+        return NOT_INSTALLED.format(escape(advice))
     named = next((model for model in models if model.id == chosen), None)
     usable = next((model for model in models if not model.problem), None)
     if named is None and usable is None:
-        return MISSING.format("<br>".join(escape(f"{model.title}: {model.problem}") for model in models))
-    return model_note(named or usable or models[0])
+        return NOT_INSTALLED.format("<br>".join(escape(f"{model.title}: {model.problem}") for model in models))
+    return render_model_note(named or usable or models[0])
 
 
-def upscalers(models: Sequence[Model]) -> list[str]:
+def list_upscaler_names(models: Sequence[Model]) -> list[str]:
     """The names of the usable upscalers, for a second one and for the base."""
-    return [model.id.removeprefix(UPSCALER) for model in models if model.id.startswith(UPSCALER) and not model.problem]
+    return [
+        model.id.removeprefix(UPSCALER_PREFIX)
+        for model in models
+        if model.id.startswith(UPSCALER_PREFIX) and not model.problem
+    ]
 
 
-def _upscale(layout: Layout, models: Sequence[Model]) -> None:
+def _build_upscale_fields(layout: ExtrasLayout, models: Sequence[Model]) -> None:
     fields = layout.fields
-    fields["mode"] = gr.Radio(list(MODES), value=next(iter(MODES)), label="Mode", show_label=False, elem_id=f"{PREFIX}mode", elem_classes="modes modes-4")  # fmt: skip
+    fields["mode"] = gr.Radio(list(UPSCALE_MODES), value=next(iter(UPSCALE_MODES)), label="Mode", show_label=False, elem_id=f"{PREFIX}mode", elem_classes="modes modes-4")  # fmt: skip
     with gr.Column(min_width=0, elem_classes="part") as layout.preset, gr.Row(elem_classes="pair"):
         fields["quality"] = gr.Dropdown(list(QUALITIES), value="Standard", label="Quality", elem_id=f"{PREFIX}quality", min_width=120, info="Better is slower.", allow_custom_value=True)  # fmt: skip
         fields["with"] = gr.Dropdown([AUTOMATIC], value=AUTOMATIC, label="With", elem_id=f"{PREFIX}with", min_width=120, info="Automatic is local and costs nothing.", allow_custom_value=True)  # fmt: skip
     with gr.Column(min_width=0, visible=False, elem_classes="part") as layout.own:
-        _own(layout, models)
+        _build_own_fields(layout, models)
     layout.notes[Step.UPSCALE] = gr.HTML("", elem_classes="model-note")
     with gr.Column(min_width=0, visible=False, elem_classes="part") as layout.prompt:
         fields["prompt"] = gr.Textbox(label="Prompt", lines=2, max_lines=8, elem_id=f"{PREFIX}prompt", elem_classes="prompt", max_length=20_000, placeholder="What the picture shows: it guides the new detail")  # fmt: skip
         fields["creativity"] = gr.Slider(0, 1, value=DEFAULT_CREATIVITY, step=0.01, label="Creativity", elem_id=f"{PREFIX}creativity", info="How much may be invented: 0 nearly nothing, 1 a new picture.")  # fmt: skip
 
 
-def _own(layout: Layout, models: Sequence[Model]) -> None:
-    models = sorted(models, key=redraws)  # what only enlarges stands first
-    fields, names = layout.fields, upscalers(models) or [LANCZOS]
-    chosen = next((UPSCALER + name for name in names if name not in (LANCZOS, NEAREST)), UPSCALER + LANCZOS)
-    fields["upscaler"] = gr.Dropdown(model_choices(models), value=chosen, label="Upscaler", elem_id=f"{PREFIX}upscaler", info="What enlarges the picture.", allow_custom_value=True)  # fmt: skip
+def _build_own_fields(layout: ExtrasLayout, models: Sequence[Model]) -> None:
+    models = sorted(models, key=can_redraw)  # what only enlarges stands first
+    fields, names = layout.fields, list_upscaler_names(models) or [LANCZOS]
+    chosen = next(
+        (UPSCALER_PREFIX + name for name in names if name not in (LANCZOS, NEAREST)), UPSCALER_PREFIX + LANCZOS
+    )
+    fields["upscaler"] = gr.Dropdown(list_model_choices(models), value=chosen, label="Upscaler", elem_id=f"{PREFIX}upscaler", info="What enlarges the picture.", allow_custom_value=True)  # fmt: skip
     fields["size_by"] = gr.Radio([BY_FACTOR, BY_LONG_SIDE, BY_SIZE], value=BY_FACTOR, label="How large", elem_id=f"{PREFIX}size-by")  # fmt: skip
     with gr.Column(min_width=0, elem_classes="part") as factor:
         fields["scale"] = gr.Slider(1, 8, value=2, step=0.05, label="Factor", elem_id=f"{PREFIX}scale", info="Times as wide and as high.")  # fmt: skip
@@ -132,7 +138,7 @@ def _own(layout: Layout, models: Sequence[Model]) -> None:
         fields["up_width"] = gr.Number(2048, label="Width", precision=0, minimum=8, min_width=90, elem_id=f"{PREFIX}up-width", info="In pixels.")  # fmt: skip
         fields["up_height"] = gr.Number(2048, label="Height", precision=0, minimum=8, min_width=90, elem_id=f"{PREFIX}up-height", info="In pixels.")  # fmt: skip
     fields["size_by"].change(
-        lambda by: [gr.update(visible=by == name) for name in (BY_FACTOR, BY_LONG_SIDE, BY_SIZE)], fields["size_by"], [factor, longest, size], **QUIET
+        lambda by: [gr.update(visible=by == name) for name in (BY_FACTOR, BY_LONG_SIDE, BY_SIZE)], fields["size_by"], [factor, longest, size], **HIDDEN
     )  # fmt: skip
     with gr.Row(elem_classes="pair") as layout.blend:
         fields["second"] = gr.Dropdown([NONE, *names], value=NONE, label="Second upscaler", elem_id=f"{PREFIX}second", min_width=120, info="Blended in.", allow_custom_value=True)  # fmt: skip
@@ -144,44 +150,50 @@ def _own(layout: Layout, models: Sequence[Model]) -> None:
         fields["base"] = gr.Dropdown(names, value=LANCZOS if LANCZOS in names else names[0], label="Base upscaler", elem_id=f"{PREFIX}base", info="For models that redraw: what enlarges the picture first.", allow_custom_value=True)  # fmt: skip
 
 
-def _tool(layout: Layout, models: Models, step: Step, chooser: Callable[[list[tuple[str, str]]], gr.Dropdown]) -> None:
+def _build_tool_fields(
+    layout: ExtrasLayout, models: ModelLister, step: Step, chooser: Callable[[list[tuple[str, str]]], gr.Dropdown]
+) -> None:
     """The chooser of a step's model, and the line below it; what has been fetched meanwhile is found when the field is entered."""
-    task, advice = TASKS[step], _ADVICE[step]
-    chosen = layout.fields[_CHOOSERS[step]] = chooser(_choices(models(task)))
-    note = layout.notes[step] = gr.HTML(tool_note(models(task), AUTOMATIC, advice), elem_classes="model-note")
-    chosen.change(lambda named: tool_note(models(task), named, advice), chosen, note, **AT_ONCE)
+    task, advice = TASKS[step], _MISSING_HINTS[step]
+    chosen = layout.fields[_MODEL_FIELDS[step]] = chooser(_list_tool_choices(models(task)))
+    note = layout.notes[step] = gr.HTML(render_tool_note(models(task), AUTOMATIC, advice), elem_classes="model-note")
+    chosen.change(lambda named: render_tool_note(models(task), named, advice), chosen, note, **UNQUEUED)
     chosen.focus(
-        lambda named: (gr.update(choices=_choices(models(task))), tool_note(models(task), named, advice)), chosen, [chosen, note],
-        **QUIET,
+        lambda named: (gr.update(choices=_list_tool_choices(models(task))), render_tool_note(models(task), named, advice)), chosen, [chosen, note],
+        **HIDDEN,
     )  # fmt: skip
 
 
-def _choices(models: Sequence[Model]) -> list[tuple[str, str]]:
-    return [(AUTOMATIC, AUTOMATIC), *model_choices(models)]
+def _list_tool_choices(models: Sequence[Model]) -> list[tuple[str, str]]:
+    return [(AUTOMATIC, AUTOMATIC), *list_model_choices(models)]
 
 
-def _restorers(choices: list[tuple[str, str]]) -> gr.Dropdown:
+def _build_restorer_dropdown(choices: list[tuple[str, str]]) -> gr.Dropdown:
     return gr.Dropdown(choices, value=AUTOMATIC, label="Restorer", elem_id=f"{PREFIX}restorer", allow_custom_value=True)
 
 
-def _backgrounds(choices: list[tuple[str, str]]) -> gr.Dropdown:
+def _build_background_dropdown(choices: list[tuple[str, str]]) -> gr.Dropdown:
     return gr.Dropdown(choices, value=AUTOMATIC, label="Model", elem_id=f"{PREFIX}background", allow_custom_value=True, info="What tells the subject from its background. The result is transparent: PNG, WebP or AVIF keep that.")  # fmt: skip
 
 
-def _faces(layout: Layout) -> None:
+def _build_face_fields(layout: ExtrasLayout) -> None:
     with gr.Row(elem_classes="pair"):
         layout.fields["visibility"] = gr.Slider(0, 1, value=1, step=0.05, label="Visibility", elem_id=f"{PREFIX}visibility", min_width=120, info="How strongly the restored face covers the old.")  # fmt: skip
         layout.fields["fidelity"] = gr.Slider(0, 1, value=0.5, step=0.05, label="Fidelity", elem_id=f"{PREFIX}fidelity", min_width=120, info="0 looks best, 1 is truest; CodeFormer.")  # fmt: skip
 
 
-def upscale_note(mode: Mode | None, model: Model | None) -> str:
+def render_upscale_note(mode: UpscaleMode | None, model: Model | None) -> str:
     """The line below the upscale settings: what is taken, or what is missing."""
     if model is None:
-        return MISSING.format(escape(WITHOUT[mode])) if mode else MISSING.format("Choose another upscaler.")
+        return (
+            NOT_INSTALLED.format(escape(MISSING_MODEL_HINTS[mode]))
+            if mode
+            else NOT_INSTALLED.format("Choose another upscaler.")
+        )
     said = f'<p class="note">With {escape(model.title)}.</p>' if mode else ""
-    return said + model_note(model)
+    return said + render_model_note(model)
 
 
 def is_own(mode: Any) -> bool:
     """Whether the form's own upscale settings are asked for."""
-    return mode == OWN
+    return mode == OWN_SETTINGS

@@ -6,15 +6,22 @@ from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from typing import Any
 
-from studio.core.codec import decode
+from studio.core.codec import decode_json
 from studio.core.errors import InvalidRequest
-from studio.core.finish import Faces, Upscale
+from studio.core.finish import FaceRestoration, Upscale
 from studio.core.model import Model, Quality
 from studio.core.request import GenerationRequest
 from studio.core.task import Task
-from studio.core.upscale_modes import LANCZOS, UPSCALER, Mode, candidates, choose, request_for
-from studio.tabs.common.form_values import AUTOMATIC, NONE, Values, request_of
-from studio.tabs.common.image_fields import names
+from studio.core.upscale_modes import (
+    LANCZOS,
+    UPSCALER_PREFIX,
+    UpscaleMode,
+    build_upscale_request,
+    choose_upscale_model,
+    find_candidates,
+)
+from studio.tabs.common.form_values import AUTOMATIC, NONE, Values, parse_request
+from studio.tabs.common.image_fields import read_image_names
 from studio.tabs.extras import finish_values as finish_read
 
 
@@ -33,93 +40,97 @@ TASKS = {
     Step.BACKGROUND: Task.REMOVE_BACKGROUND,
     Step.FINISH: Task.FINISH,
 }
-OWN = "Own settings"
-MODES: Mapping[str, Mode | None] = {
-    "Fast 4×": Mode.FAST, "Conservative 4K": Mode.CONSERVATIVE, "Creative 4K": Mode.CREATIVE, OWN: None
+OWN_SETTINGS = "Own settings"
+UPSCALE_MODES: Mapping[str, UpscaleMode | None] = {
+    "Fast 4×": UpscaleMode.FAST, "Conservative 4K": UpscaleMode.CONSERVATIVE, "Creative 4K": UpscaleMode.CREATIVE, OWN_SETTINGS: None
 }  # fmt: skip
 QUALITIES = {quality.value.capitalize(): quality for quality in Quality}
 BY_FACTOR, BY_LONG_SIDE, BY_SIZE = "Factor", "Long side", "Width and height"
 NO_PICTURE = "There is no picture yet."
-WITHOUT = {
-    Mode.FAST: "Put an upscaler into models/upscalers.",
-    Mode.CONSERVATIVE: "Put an upscaler into models/upscalers.",
-    Mode.CREATIVE: "Put a checkpoint into models/checkpoints, or set a provider's key in Configurations.",
+MISSING_MODEL_HINTS = {
+    UpscaleMode.FAST: "Put an upscaler into models/upscalers.",
+    UpscaleMode.CONSERVATIVE: "Put an upscaler into models/upscalers.",
+    UpscaleMode.CREATIVE: "Put a checkpoint into models/checkpoints, or set a provider's key in Configurations.",
 }
 
 
-def read(values: Values, models: Sequence[Model]) -> GenerationRequest:
+def read_extras(values: Values, models: Sequence[Model]) -> GenerationRequest:
     """The ticked steps as one chain on the form's pictures; `models` are all there are.
 
     Raises:
         InvalidRequest: no picture, no step, or a value of the wrong kind or out of range.
     """
-    pictures = names(values["pictures"])
+    pictures = read_image_names(values["pictures"])
     if not pictures:
         raise InvalidRequest(NO_PICTURE, hint="Drop one on the form, paste it, or choose a file or a folder.")
-    first, *rest = steps_of(values, models)
+    first, *rest = read_ticked_steps(values, models)
     written = next((step.file for step in (first, *rest) if step.file is not None), None)
     where: dict[str, Any] = {"source": pictures[0]} if len(pictures) == 1 else {"batch": pictures}
     return first.replace(**where, file=written, then=tuple(step.replace(file=None) for step in rest))
 
 
-def steps_of(values: Values, models: Sequence[Model]) -> list[GenerationRequest]:
+def read_ticked_steps(values: Values, models: Sequence[Model]) -> list[GenerationRequest]:
     """The ticked steps, without a picture; raises as `read`."""
     wanted = values["steps"] if isinstance(values["steps"], list) else []
     ticked = [step for step in Step if step in wanted]
     if not ticked:
         raise InvalidRequest("No step is chosen.", hint="Tick at least one of: " + ", ".join(Step) + ".")
-    return [_upscale(values, models) if step is Step.UPSCALE else _READERS[step](values) for step in ticked]
+    return [_read_upscale(values, models) if step is Step.UPSCALE else _READERS[step](values) for step in ticked]
 
 
-def upscaler_of(values: Values, models: Sequence[Model]) -> Model | None:
+def find_upscaler(values: Values, models: Sequence[Model]) -> Model | None:
     """The model that would enlarge, None when there is none."""
-    mode = MODES.get(str(values["mode"]))
+    mode = UPSCALE_MODES.get(str(values["mode"]))
     if mode is None:
         return next((model for model in models if model.id == values["upscaler"]), None)
-    named = next((model for model in choosable(mode, models) if model.id == values["with"]), None)
-    return named or choose(mode, _quality(values), models)
+    named = next((model for model in list_choosable_models(mode, models) if model.id == values["with"]), None)
+    return named or choose_upscale_model(mode, _read_quality(values), models)
 
 
-def choosable(mode: Mode, models: Sequence[Model]) -> list[Model]:
+def list_choosable_models(mode: UpscaleMode, models: Sequence[Model]) -> list[Model]:
     """Which models may be named for `mode`, beside the automatic choice: what redraws, and cloud services."""
-    local = candidates(mode, models) if mode is Mode.CREATIVE else ()
-    return [*local, *candidates(mode, models, cloud=True)]
+    local = find_candidates(mode, models) if mode is UpscaleMode.CREATIVE else ()
+    return [*local, *find_candidates(mode, models, cloud=True)]
 
 
-def redraws(model: Model | None) -> bool:
+def can_redraw(model: Model | None) -> bool:
     """Whether the model takes a prompt and a creativity."""
-    return model is not None and not model.id.startswith(UPSCALER) and not model.paid
+    return model is not None and not model.id.startswith(UPSCALER_PREFIX) and not model.paid
 
 
-def _quality(values: Values) -> Quality:
+def _read_quality(values: Values) -> Quality:
     return QUALITIES.get(str(values["quality"]), Quality.STANDARD)
 
 
-def _upscale(values: Values, models: Sequence[Model]) -> GenerationRequest:
-    mode, model = MODES.get(str(values["mode"])), upscaler_of(values, models)
+def _read_upscale(values: Values, models: Sequence[Model]) -> GenerationRequest:
+    mode, model = UPSCALE_MODES.get(str(values["mode"])), find_upscaler(values, models)
     if mode is None:
-        return _own(values, model)
+        return _read_own_upscale(values, model)
     if model is None:
-        raise InvalidRequest(f"No installed model does “{mode}”.", hint=WITHOUT[mode])
-    creativity = decode(float, values["creativity"], "creativity")
-    wanted = request_for(mode, _quality(values), model, models, creativity=creativity)
-    return wanted.replace(prompt=decode(str, values["prompt"] or "", "prompt")) if mode is Mode.CREATIVE else wanted
+        raise InvalidRequest(f"No installed model does “{mode}”.", hint=MISSING_MODEL_HINTS[mode])
+    creativity = decode_json(float, values["creativity"], "creativity")
+    wanted = build_upscale_request(mode, _read_quality(values), model, models, creativity=creativity)
+    return (
+        wanted.replace(prompt=decode_json(str, values["prompt"] or "", "prompt"))
+        if mode is UpscaleMode.CREATIVE
+        else wanted
+    )
 
 
-def _own(values: Values, model: Model | None) -> GenerationRequest:
-    name = decode(str, values["upscaler"] or "", "upscaler")
-    wish: dict[str, Any] = _size(values)
+def _read_own_upscale(values: Values, model: Model | None) -> GenerationRequest:
+    name = decode_json(str, values["upscaler"] or "", "upscaler")
+    wish: dict[str, Any] = _read_target_size(values)
     if values["tile"]:
         wish |= {"tile": values["tile"], "overlap": values["overlap"] or 0}
-    if redraws(model) or (model is not None and model.paid):
+    if can_redraw(model) or (model is not None and model.paid):
         wish |= {"creativity": values["creativity"]} | ({} if model and model.paid else {"base": values["base"]})
-        return request_of({"task": Task.UPSCALE, "model": name, "prompt": values["prompt"] or "", "upscale": wish})
+        return parse_request({"task": Task.UPSCALE, "model": name, "prompt": values["prompt"] or "", "upscale": wish})
     if values["second"] not in (None, "", NONE) and values["second_weight"]:
         wish |= {"second": values["second"], "second_weight": values["second_weight"]}
-    return request_of({"task": Task.UPSCALE, "model": name, "upscale": wish})
+    return parse_request({"task": Task.UPSCALE, "model": name, "upscale": wish})
 
 
-def _size(values: Values) -> dict[str, Any]:
+def _read_target_size(values: Values) -> dict[str, Any]:
     if values["size_by"] == BY_LONG_SIDE:
         return {"long_side": values["long_side"]}
     if values["size_by"] == BY_SIZE:
@@ -127,23 +138,23 @@ def _size(values: Values) -> dict[str, Any]:
     return {"scale": values["scale"]}
 
 
-def _faces(values: Values) -> GenerationRequest:
+def _read_faces(values: Values) -> GenerationRequest:
     faces = {"visibility": values["visibility"], "fidelity": values["fidelity"]}
-    return request_of({"task": Task.RESTORE_FACES, "model": _model(values["restorer"]), "faces": faces})
+    return parse_request({"task": Task.RESTORE_FACES, "model": _read_model(values["restorer"]), "faces": faces})
 
 
-def _background(values: Values) -> GenerationRequest:
-    return request_of({"task": Task.REMOVE_BACKGROUND, "model": _model(values["background"])})
+def _read_background(values: Values) -> GenerationRequest:
+    return parse_request({"task": Task.REMOVE_BACKGROUND, "model": _read_model(values["background"])})
 
 
-def _model(value: Any) -> str:
-    return "" if value in (None, AUTOMATIC) else decode(str, value, "model")
+def _read_model(value: Any) -> str:
+    return "" if value in (None, AUTOMATIC) else decode_json(str, value, "model")
 
 
-_READERS = {Step.FACES: _faces, Step.BACKGROUND: _background, Step.FINISH: finish_read.read}
+_READERS = {Step.FACES: _read_faces, Step.BACKGROUND: _read_background, Step.FINISH: finish_read.read_finish_step}
 
 
-def chain_of(request: GenerationRequest) -> tuple[GenerationRequest, ...]:
+def extract_chain(request: GenerationRequest) -> tuple[GenerationRequest, ...]:
     """The steps of a chain that was carried out, as `write` takes them: without pictures and seeds, its file with its last step."""
     steps = [
         step.replace(source=None, batch=(), seed=None, count=1, then=(), file=None) for step in (request, *request.then)
@@ -155,7 +166,7 @@ def chain_of(request: GenerationRequest) -> tuple[GenerationRequest, ...]:
     return tuple(steps)
 
 
-def write(steps: Sequence[GenerationRequest]) -> dict[str, Any]:
+def write_extras(steps: Sequence[GenerationRequest]) -> dict[str, Any]:
     """The form values that ask for `steps`; fields that they say nothing of are left out.
 
     Raises:
@@ -176,7 +187,7 @@ def write(steps: Sequence[GenerationRequest]) -> dict[str, Any]:
 
 def _write_upscale(step: GenerationRequest) -> dict[str, Any]:
     wish = step.upscale or Upscale()
-    values: dict[str, Any] = {"mode": OWN, "upscaler": step.model, "prompt": step.prompt}
+    values: dict[str, Any] = {"mode": OWN_SETTINGS, "upscaler": step.model, "prompt": step.prompt}
     if wish.width is not None:
         values |= {"size_by": BY_SIZE, "up_width": wish.width, "up_height": wish.height}
     elif wish.long_side is not None:
@@ -195,7 +206,7 @@ def _write_upscale(step: GenerationRequest) -> dict[str, Any]:
 
 
 def _write_faces(step: GenerationRequest) -> dict[str, Any]:
-    faces = step.faces or Faces()
+    faces = step.faces or FaceRestoration()
     return {"restorer": step.model or AUTOMATIC, "visibility": faces.visibility, "fidelity": faces.fidelity}
 
 
@@ -207,5 +218,5 @@ _WRITERS = {
     Task.UPSCALE: _write_upscale,
     Task.RESTORE_FACES: _write_faces,
     Task.REMOVE_BACKGROUND: _write_background,
-    Task.FINISH: finish_read.write,
+    Task.FINISH: finish_read.write_finish_step,
 }

@@ -9,37 +9,45 @@ from gradio.components import Component
 
 from studio.core.finish import Anchor
 from studio.tabs.common import image_fields
-from studio.tabs.common.events import QUIET
-from studio.tabs.extras.finish_values import AS_SET, CONTRASTS, FORMATS, KEEPS, NO_FORMAT, SIDES, SLOTS
+from studio.tabs.common.events import HIDDEN
+from studio.tabs.extras.finish_values import (
+    CONTRASTS,
+    DEFAULT_FORMAT,
+    FORMATS,
+    METADATA_POLICIES,
+    NO_FORMAT,
+    SIDES,
+    SLOTS,
+)
 
 ANCHORS = [anchor.value for anchor in Anchor]
 
 
-def finish_fields(fonts: Sequence[str], prefix: str) -> dict[str, Component]:
+def build_finish_fields(fonts: Sequence[str], prefix: str) -> dict[str, Component]:
     """All of them; `fonts` are the names that text may be written in, the default first."""
-    fields = _file_fields(prefix)
+    fields = _build_file_fields(prefix)
     with gr.Accordion("Crop and resize", open=False, elem_id=f"{prefix}shape"):
-        fields |= _shape_fields(prefix)
+        fields |= _build_shape_fields(prefix)
     with gr.Accordion("Text", open=False, elem_id=f"{prefix}lettering"):
-        fields |= _text_fields(fonts, prefix)
+        fields |= _build_text_fields(fonts, prefix)
     with gr.Accordion("Watermark", open=False, elem_id=f"{prefix}marking"):
-        fields |= _watermark_fields(prefix)
+        fields |= _build_watermark_fields(prefix)
     with gr.Accordion("Derivatives: many sizes and formats", open=False, elem_id=f"{prefix}derivatives"):
-        fields |= _derivative_fields(prefix)
+        fields |= _build_derivative_fields(prefix)
     return fields
 
 
-def _file_fields(prefix: str) -> dict[str, Component]:
+def _build_file_fields(prefix: str) -> dict[str, Component]:
     with gr.Row(elem_classes="pair"):
-        kind = gr.Dropdown(list(FORMATS), value=AS_SET, label="Format", elem_id=f"{prefix}format", min_width=120, info="Of the file; colours are sRGB.", allow_custom_value=True)  # fmt: skip
+        kind = gr.Dropdown(list(FORMATS), value=DEFAULT_FORMAT, label="Format", elem_id=f"{prefix}format", min_width=120, info="Of the file; colours are sRGB.", allow_custom_value=True)  # fmt: skip
         quality = gr.Slider(0, 100, value=0, step=1, label="File quality", elem_id=f"{prefix}file-quality", min_width=120, info="0: as in the settings.")  # fmt: skip
     with gr.Row(elem_classes="pair"):
         most = gr.Number(0, label="At most, in kB", minimum=0, elem_id=f"{prefix}max-kb", min_width=120, info="0: any size. Quality gives way.")  # fmt: skip
-        keep = gr.Dropdown(list(KEEPS), value=next(iter(KEEPS)), label="The file carries", elem_id=f"{prefix}keep", min_width=120, info="Recipe, infotext and marker.", allow_custom_value=True)  # fmt: skip
+        keep = gr.Dropdown(list(METADATA_POLICIES), value=next(iter(METADATA_POLICIES)), label="The file carries", elem_id=f"{prefix}keep", min_width=120, info="Recipe, infotext and marker.", allow_custom_value=True)  # fmt: skip
     return {"format": kind, "file_quality": quality, "max_kb": most, "keep": keep}
 
 
-def _shape_fields(prefix: str) -> dict[str, Component]:
+def _build_shape_fields(prefix: str) -> dict[str, Component]:
     gr.Markdown("Cut off, in per cent of the width or the height:", elem_classes="hint")
     fields: dict[str, Component] = {}
     with gr.Row(elem_classes="pair quarter"):
@@ -51,7 +59,7 @@ def _shape_fields(prefix: str) -> dict[str, Component]:
     return fields
 
 
-def _text_fields(fonts: Sequence[str], prefix: str) -> dict[str, Component]:
+def _build_text_fields(fonts: Sequence[str], prefix: str) -> dict[str, Component]:
     words = gr.Textbox(label="Words", lines=1, max_lines=4, max_length=2000, elem_id=f"{prefix}text", placeholder="Written over the picture")  # fmt: skip
     with gr.Row(elem_classes="pair"):
         font = gr.Dropdown([("The default", ""), *((name, name) for name in fonts if name)], value="", label="Font", elem_id=f"{prefix}font", min_width=120, allow_custom_value=True)  # fmt: skip
@@ -75,9 +83,11 @@ def _text_fields(fonts: Sequence[str], prefix: str) -> dict[str, Component]:
     }  # fmt: skip
 
 
-def _watermark_fields(prefix: str) -> dict[str, Component]:
+def _build_watermark_fields(prefix: str) -> dict[str, Component]:
     words = gr.Textbox(label="Words", max_lines=1, max_length=500, elem_id=f"{prefix}mark-text", placeholder="© your name")  # fmt: skip
-    picture = image_fields.pad("Or a picture", name=f"{prefix}mark-picture", hint="A logo, best with transparency")
+    picture = image_fields.build_image_pad(
+        "Or a picture", name=f"{prefix}mark-picture", hint="A logo, best with transparency"
+    )
     with gr.Row(elem_classes="pair"):
         opacity = gr.Slider(0, 1, value=0.5, step=0.05, label="Opacity", elem_id=f"{prefix}opacity", min_width=120)
         size = gr.Slider(1, 100, value=15, step=1, label="Size", elem_id=f"{prefix}mark-size", min_width=120, info="% of the shorter side.")  # fmt: skip
@@ -91,7 +101,7 @@ def _watermark_fields(prefix: str) -> dict[str, Component]:
     }  # fmt: skip
 
 
-def _derivative_fields(prefix: str) -> dict[str, Component]:
+def _build_derivative_fields(prefix: str) -> dict[str, Component]:
     """A row for each; one shows when the one before it is in use."""
     gr.Markdown("One picture as several files, instead of the one, and as a zip. 0 leaves a side or the quality open.", elem_classes="hint")  # fmt: skip
     fields: dict[str, Component] = {}
@@ -116,7 +126,7 @@ def _derivative_fields(prefix: str) -> dict[str, Component]:
             before = [fields[f"d{slot - 1}_{name}"] for name in ("width", "height", "format")]
             gr.on(
                 [one.change for one in before],
-                lambda width, height, kind: gr.update(visible=bool(width or height or kind != NO_FORMAT)), before, row, **QUIET
+                lambda width, height, kind: gr.update(visible=bool(width or height or kind != NO_FORMAT)), before, row, **HIDDEN
             )  # fmt: skip
         fields |= {f"d{slot}_width": width, f"d{slot}_height": height, f"d{slot}_format": kind, f"d{slot}_quality": quality, f"d{slot}_crop": crop}  # fmt: skip
     return fields

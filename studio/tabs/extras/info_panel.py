@@ -10,26 +10,28 @@ from typing import Any
 import gradio as gr
 
 from studio.core.errors import InvalidRequest
-from studio.core.image_gate import Limits, open_image
+from studio.core.image_gate import ImageLimits, open_image
 from studio.core.request import GenerationRequest
-from studio.engine.metadata.image_info import PictureInfo, picture_info
+from studio.engine.metadata.image_info import ParsedImageInfo, read_image_info
 from studio.engine.studio import Studio
-from studio.tabs.common.current_user import user_of
-from studio.tabs.common.events import QUIET, Updates, told
-from studio.tabs.common.restore_settings import drawing_in
-from studio.tabs.common.result_panel import history
-from studio.tabs.common.send_images import Arrival
-from studio.tabs.common.tab import Shell
+from studio.tabs.common.current_user import get_user
+from studio.tabs.common.events import HIDDEN, Updates, show_errors
+from studio.tabs.common.restore_settings import find_request_in_info
+from studio.tabs.common.result_panel import describe_steps
+from studio.tabs.common.send_images import SentImage
+from studio.tabs.common.tab import PageContext
 
 GREETING = (
     '<div class="told told-empty"><p class="note">Drop a picture from this studio, AUTOMATIC1111, Forge, ComfyUI, InvokeAI, Fooocus, '
     "SwarmUI or NovelAI: PNG, JPEG, WebP or AVIF.</p></div>"
 )
-NOTHING = "Nothing in this file tells how it was made. Many services remove that when a picture passes through them."
-_READ = QUIET | {"preprocess": True}
+NO_METADATA = (
+    "Nothing in this file tells how it was made. Many services remove that when a picture passes through them."
+)
+_UPLOAD_EVENT = HIDDEN | {"preprocess": True}
 
 
-def info_panel(studio: Studio, shell: Shell, prefix: str) -> None:
+def build_info_panel(studio: Studio, shell: PageContext, prefix: str) -> None:
     """Lay it out and wire it up."""
     with gr.Row(elem_classes="easel easel-info"):
         with gr.Column(elem_classes="desk desk-prompt", min_width=0):
@@ -47,60 +49,60 @@ def info_panel(studio: Studio, shell: Shell, prefix: str) -> None:
         with gr.Column(elem_classes="desk desk-result", min_width=0):
             shown = gr.HTML(GREETING, elem_id=f"{prefix}info")
 
-    @told
-    def read(path: str | None) -> Updates:
+    @show_errors
+    def show_info(path: str | None) -> Updates:
         if path is None:
             return {shown: GREETING, verbs: gr.update(visible=False)}
         settings = studio.settings.current
-        info = picture_info(Path(path), settings)
-        hidden = studio.read_hidden(open_image(Path(path), limits=Limits.of(settings)))
-        knows = gr.update(interactive=drawing_in(info) is not None)
-        return {shown: table(info, hidden), verbs: gr.update(visible=True), txt2img: knows, img2img: gr.update()}
+        info = read_image_info(Path(path), settings)
+        hidden = studio.read_hidden(open_image(Path(path), limits=ImageLimits.of(settings)))
+        knows = gr.update(interactive=find_request_in_info(info) is not None)
+        return {shown: render_info(info, hidden), verbs: gr.update(visible=True), txt2img: knows, img2img: gr.update()}
 
-    def give(path: str | None, request: gr.Request) -> Arrival:
+    def build_sent_image(path: str | None, request: gr.Request) -> SentImage:
         if path is None:
             raise InvalidRequest("There is no picture.", hint="Drop one first.")
-        found = drawing_in(picture_info(Path(path), studio.settings.current))
-        return Arrival(picture=studio.engine.keep_picture(Path(path), user_of(request)), request=found)
+        found = find_request_in_info(read_image_info(Path(path), studio.settings.current))
+        return SentImage(picture=studio.engine.keep_picture(Path(path), get_user(request)), request=found)
 
     outputs: Any = {shown, verbs, txt2img, img2img}
-    gr.on([dropped.upload, dropped.clear], read, dropped, outputs, **_READ)
+    gr.on([dropped.upload, dropped.clear], show_info, dropped, outputs, **_UPLOAD_EVENT)
     for button, name in ((txt2img, "txt2img"), (img2img, "img2img"), (work, "extras")):
-        shell.send.hand(button, name, inputs=dropped, give=give)
+        shell.send.register_button(button, name, inputs=dropped, give=build_sent_image)
 
 
-def table(info: PictureInfo, hidden: str | None = None) -> str:
+def render_info(info: ParsedImageInfo, hidden: str | None = None) -> str:
     """What was found, as HTML: the file, the fields, what was passed over, the history, the infotext, and everything raw."""
     size = f"{info.width} × {info.height} px, {info.format.upper()}, {info.bytes / 1000:,.0f} kB"
     head = f'<h3>{escape(info.program or "No settings found")}</h3><p class="note">{escape(size)}</p>'
-    parts = [head if info.program or info.request else f'{head}<p class="note">{NOTHING}</p>']
+    parts = [head if info.program or info.request else f'{head}<p class="note">{NO_METADATA}</p>']
     if hidden:
         parts.append(f'<p class="note"><strong>Hidden watermark:</strong> {escape(hidden)}</p>')
     if info.request is not None:
-        parts.append(_table(_fields(info.request)))
+        parts.append(_render_fields_table(_list_fields(info.request)))
     if info.passed_over:
         parts.append(f'<p class="note">No field here for: {escape(", ".join(info.passed_over))}.</p>')
     made = (*info.history, *((info.request,) if info.request is not None else ()))
-    steps = history(made) if made else []
+    steps = describe_steps(made) if made else []
     if len(steps) > 1:
         items = "".join(f"<li>{escape(step)}</li>" for step in steps)
-        parts.append(_folded("History", f'<ol class="chain">{items}</ol>', shown=True))
+        parts.append(_render_details("History", f'<ol class="chain">{items}</ol>', shown=True))
     if info.infotext:
-        parts.append(_folded("Infotext", f'<pre tabindex="0">{escape(info.infotext)}</pre>', shown=True))
+        parts.append(_render_details("Infotext", f'<pre tabindex="0">{escape(info.infotext)}</pre>', shown=True))
     if info.raw:
         raw = "".join(f"<h4>{escape(name)}</h4><pre tabindex='0'>{escape(text)}</pre>" for name, text in info.raw.items())  # fmt: skip
-        parts.append(_folded("Everything in the file", raw))
+        parts.append(_render_details("Everything in the file", raw))
     return f'<div class="told">{"".join(parts)}</div>'
 
 
-def _fields(request: GenerationRequest) -> list[tuple[str, str]]:
+def _list_fields(request: GenerationRequest) -> list[tuple[str, str]]:
     """Every field that the request sets, nested ones with their path."""
     found: list[tuple[str, str]] = []
 
     def walk(path: str, value: Any) -> None:
         if isinstance(value, dict):
             for name, inner in value.items():
-                walk(f"{path} · {_words(name)}" if path else _words(name), inner)
+                walk(f"{path} · {_format_name(name)}" if path else _format_name(name), inner)
         elif isinstance(value, list) and value and isinstance(value[0], dict):
             for number, inner in enumerate(value, 1):
                 walk(f"{path} {number}", inner)
@@ -111,14 +113,14 @@ def _fields(request: GenerationRequest) -> list[tuple[str, str]]:
     return found
 
 
-def _words(name: str) -> str:
+def _format_name(name: str) -> str:
     return name.replace("_", " ")
 
 
-def _table(rows: Sequence[tuple[str, str]]) -> str:
+def _render_fields_table(rows: Sequence[tuple[str, str]]) -> str:
     body = "".join(f'<tr><th scope="row">{escape(name)}</th><td>{escape(value)}</td></tr>' for name, value in rows)
     return f'<div class="table-frame"><table class="plain fields">{body}</table></div>'
 
 
-def _folded(title: str, body: str, *, shown: bool = False) -> str:
+def _render_details(title: str, body: str, *, shown: bool = False) -> str:
     return f"<details{' open' if shown else ''}><summary>{escape(title)}</summary>{body}</details>"

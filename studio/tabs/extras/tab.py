@@ -13,134 +13,143 @@ from studio.core.task import Task
 from studio.core.user import User
 from studio.engine.studio import Studio
 from studio.tabs.common import tab_view
-from studio.tabs.common.choices import model_choices
-from studio.tabs.common.current_user import user_of
-from studio.tabs.common.events import AT_ONCE, Updates, told
+from studio.tabs.common.choices import list_model_choices
+from studio.tabs.common.current_user import get_user
+from studio.tabs.common.events import UNQUEUED, Updates, show_errors
 from studio.tabs.common.form import Form
 from studio.tabs.common.form_values import AUTOMATIC
-from studio.tabs.common.image_fields import names
-from studio.tabs.common.result_panel import empty_stage
-from studio.tabs.common.send_images import Arrival
-from studio.tabs.common.tab import Shell, Tab
-from studio.tabs.common.tab_view import Desk
+from studio.tabs.common.image_fields import read_image_names
+from studio.tabs.common.result_panel import render_empty_result
+from studio.tabs.common.send_images import SentImage
+from studio.tabs.common.tab import PageContext, Tab
+from studio.tabs.common.tab_view import TabView
 from studio.tabs.extras import extras_chains
-from studio.tabs.extras.before_after import facts_of
-from studio.tabs.extras.extras_fields import PREFIX, Layout, is_own, picture_fields, step_fields, upscale_note
-from studio.tabs.extras.extras_values import (
-    MODES,
-    OWN,
-    Mode,
-    Step,
-    chain_of,
-    choosable,
-    read,
-    redraws,
-    steps_of,
-    upscaler_of,
-    write,
+from studio.tabs.extras.before_after import render_before_after
+from studio.tabs.extras.extras_fields import (
+    PREFIX,
+    ExtrasLayout,
+    build_image_fields,
+    build_step_fields,
+    is_own,
+    render_upscale_note,
 )
-from studio.tabs.extras.info_panel import info_panel
+from studio.tabs.extras.extras_values import (
+    OWN_SETTINGS,
+    UPSCALE_MODES,
+    Step,
+    UpscaleMode,
+    can_redraw,
+    extract_chain,
+    find_upscaler,
+    list_choosable_models,
+    read_extras,
+    read_ticked_steps,
+    write_extras,
+)
+from studio.tabs.extras.info_panel import build_info_panel
 
 GREETING = "Drop pictures, tick what is to be done, and press Generate."
 
 
-def build(studio: Studio, shell: Shell) -> None:
+def build_extras_tab(studio: Studio, shell: PageContext) -> None:
     """Lay the tab out and wire it up."""
-    layout = Layout()
+    layout = ExtrasLayout()
     with gr.Tabs(elem_classes="inner", selected="work") as inner:
         with gr.Tab("Improve and finish", id="work"), gr.Row(elem_classes="easel easel-extras"):
             with gr.Column(elem_classes="desk desk-prompt", min_width=0):
-                picture_fields(layout)
+                build_image_fields(layout)
                 cost = gr.HTML("", elem_classes="counts", elem_id=f"{PREFIX}cost")
-                verbs = tab_view.verbs(PREFIX)
+                verbs = tab_view.build_action_buttons(PREFIX)
             with gr.Column(elem_classes="desk desk-result", min_width=0):
-                result = tab_view.result(shell, "extras", empty_stage((), greeting=GREETING), PREFIX, seeds=False)
+                result = tab_view.build_result_panel(
+                    shell, "extras", render_empty_result((), greeting=GREETING), PREFIX, seeds=False
+                )
                 facts = gr.HTML("", elem_id=f"{PREFIX}facts")
             with gr.Column(elem_classes="desk desk-settings", min_width=0):
-                step_fields(layout, studio.engine.models, studio.fonts())
+                build_step_fields(layout, studio.engine.models, studio.fonts())
                 with gr.Accordion("Chains", open=False, elem_id=f"{PREFIX}chains"):
-                    chains = extras_chains.chains_fold(PREFIX)
+                    chains = extras_chains.build_chains_accordion(PREFIX)
         with gr.Tab("Picture info", id="info"):
-            info_panel(studio, shell, PREFIX)
-    desk = Desk(
-        name="extras", form=Form(layout.fields), panel=tab_view.panel(shell, "extras", verbs, result), result=result, counts=cost,
+            build_info_panel(studio, shell, PREFIX)
+    desk = TabView(
+        name="extras", form=Form(layout.fields), panel=tab_view.build_job_panel(shell, "extras", verbs, result), result=result, counts=cost,
         note=layout.notes[Step.UPSCALE],
     )  # fmt: skip
-    page = _Page(studio, desk, layout)
+    page = _ExtrasPage(studio, desk, layout)
     page.wire(shell, facts, inner)
-    extras_chains.wire(shell, chains, page, studio.engine.chains)
+    extras_chains.wire_chains(shell, chains, page, studio.engine.chains)
 
 
-class _Page:
+class _ExtrasPage:
     """The tab's behaviour: what is shown for which steps and mode, what is asked, what it costs, and what comes from elsewhere."""
 
-    def __init__(self, studio: Studio, desk: Desk, layout: Layout) -> None:
+    def __init__(self, studio: Studio, desk: TabView, layout: ExtrasLayout) -> None:
         self._studio, self._desk, self.form, self._layout = studio, desk, desk.form, layout
         self._blocks = {*layout.steps.values(), layout.preset, layout.own, layout.prompt, layout.blend}
         self.outputs: set[Any] = {*desk.form.components(), *self._blocks, desk.note, desk.counts}
 
-    def wire(self, shell: Shell, facts: gr.HTML, inner: gr.Tabs) -> None:
+    def wire(self, shell: PageContext, facts: gr.HTML, inner: gr.Tabs) -> None:
         desk, form = self._desk, self.form
         ended = [
-            tab_view.wire_run(self._studio, desk, self._ask),
-            tab_view.wire_memory(self._studio, shell, desk, self._restored, self.outputs),
+            tab_view.wire_run(self._studio, desk, self._build_request),
+            tab_view.wire_memory(self._studio, shell, desk, self._restore_form, self.outputs),
         ]
         for event in ended:
-            event.then(self._facts, desk.panel.job, facts, **AT_ONCE)
-        tab_view.wire_reuse(self._studio, desk, lambda asset: self.filled(chain_of(asset.request)), self.outputs)
+            event.then(self._show_facts, desk.panel.job, facts, **UNQUEUED)
+        tab_view.wire_reuse(self._studio, desk, lambda asset: self.filled(extract_chain(asset.request)), self.outputs)
         changes: Any = [form[name].change for name in ("steps", "mode", "quality", "with", "upscaler", "pictures", "restorer", "background")]  # fmt: skip
         form.on(
             changes,
-            self._changed,
+            self._handle_change,
             self.outputs - form.components() | {form["with"]},
             trigger_mode="always_last",
-            **AT_ONCE,
+            **UNQUEUED,
         )
-        shell.send.target(
+        shell.send.add_target(
             "extras", "Extras", tab="Extras", outputs={form["pictures"], inner},
-            apply=lambda arrival: self._arrived(arrival) | {inner: gr.update(selected="work")},
+            apply=lambda arrival: self._receive_image(arrival) | {inner: gr.update(selected="work")},
         )  # fmt: skip
 
-    def _arrived(self, arrival: Arrival) -> Updates:
-        return self.form.updates({"pictures": arrival.picture.hash})
+    def _receive_image(self, arrival: SentImage) -> Updates:
+        return self.form.make_updates({"pictures": arrival.picture.hash})
 
     def steps(self, values: dict[str, Any]) -> Sequence[GenerationRequest]:
         """The ticked steps, without pictures; raises InvalidRequest as `read`."""
-        return steps_of(values, self._studio.engine.models())
+        return read_ticked_steps(values, self._studio.engine.models())
 
-    def _ask(self, values: dict[str, Any], _: User) -> GenerationRequest:
-        return read(values, self._studio.engine.models())
+    def _build_request(self, values: dict[str, Any], _: User) -> GenerationRequest:
+        return read_extras(values, self._studio.engine.models())
 
-    @told
-    def _facts(self, job_id: Any, request: gr.Request) -> str:
-        return facts_of(self._studio.engine, str(job_id or ""), user_of(request))
+    @show_errors
+    def _show_facts(self, job_id: Any, request: gr.Request) -> str:
+        return render_before_after(self._studio.engine, str(job_id or ""), get_user(request))
 
-    def _changed(self, packet: Any) -> Updates:
-        return self._look(self.form.values(packet))
+    def _handle_change(self, packet: Any) -> Updates:
+        return self._update_view(self.form.values(packet))
 
-    def _look(self, values: dict[str, Any]) -> Updates:
+    def _update_view(self, values: dict[str, Any]) -> Updates:
         """What is shown for `values`, which are complete, and what they would cost."""
         models = self._studio.engine.models(Task.UPSCALE)
-        model, mode = upscaler_of(values, models), MODES.get(str(values["mode"]))
+        model, mode = find_upscaler(values, models), UPSCALE_MODES.get(str(values["mode"]))
         own, layout = is_own(values["mode"]), self._layout
-        choices = [(AUTOMATIC, AUTOMATIC), *(model_choices(choosable(mode, models)) if mode else ())]
+        choices = [(AUTOMATIC, AUTOMATIC), *(list_model_choices(list_choosable_models(mode, models)) if mode else ())]
         known = values["with"] in [value for _, value in choices]
-        guided = mode is Mode.CREATIVE or (own and model is not None and (redraws(model) or model.paid))
-        return self._steps_shown(values["steps"]) | {
+        guided = mode is UpscaleMode.CREATIVE or (own and model is not None and (can_redraw(model) or model.paid))
+        return self._show_steps(values["steps"]) | {
             layout.preset: gr.update(visible=not own),
             layout.own: gr.update(visible=own),
             layout.prompt: gr.update(visible=guided),
             layout.blend: gr.update(visible=not guided),
             self.form["with"]: gr.update(choices=choices, **({} if known else {"value": AUTOMATIC})),
-            self._desk.note: upscale_note(mode, model),
-            self._desk.counts: self._cost(values),
+            self._desk.note: render_upscale_note(mode, model),
+            self._desk.counts: self._render_cost(values),
         }
 
-    def _steps_shown(self, ticked: Any) -> Updates:
+    def _show_steps(self, ticked: Any) -> Updates:
         shown = ticked if isinstance(ticked, list) else []
         return {column: gr.update(visible=step in shown) for step, column in self._layout.steps.items()}
 
-    def _cost(self, values: dict[str, Any]) -> str:
+    def _render_cost(self, values: dict[str, Any]) -> str:
         """What the ticked steps would cost, where a model is paid; nothing while the form is not complete."""
         engine = self._studio.engine
         models = engine.models()
@@ -149,14 +158,14 @@ class _Page:
             first, *rest = self.steps(values)
             if not paid & {step.model for step in (first, *rest)}:
                 return ""
-            amount = engine.estimate(first.replace(batch=names(values["pictures"]), then=tuple(step.replace(file=None) for step in rest)))  # fmt: skip
+            amount = engine.estimate(first.replace(batch=read_image_names(values["pictures"]), then=tuple(step.replace(file=None) for step in rest)))  # fmt: skip
         except StudioError:
             return ""
         return "Costs money; how much, nobody can tell." if amount is None else f"About <b>${amount:.3f}</b>"
 
-    def _restored(self, kept: dict[str, Any]) -> Updates:
+    def _restore_form(self, kept: dict[str, Any]) -> Updates:
         first = {name: getattr(field, "value", None) for name, field in self.form.fields.items()}
-        return self._merged(self._look({**first, **kept}), kept)
+        return self._merge_values(self._update_view({**first, **kept}), kept)
 
     def filled(self, steps: Sequence[GenerationRequest]) -> Updates:
         """The updates that put `steps` onto the form.
@@ -164,20 +173,20 @@ class _Page:
         Raises:
             InvalidRequest: the form cannot ask for them.
         """
-        values = write(steps)
-        if values.get("mode") == OWN and values.get("upscaler"):
+        values = write_extras(steps)
+        if values.get("mode") == OWN_SETTINGS and values.get("upscaler"):
             known = {model.id for model in self._studio.engine.models(Task.UPSCALE)}
             if values["upscaler"] not in known:
                 raise InvalidRequest(f"The upscaler “{values['upscaler']}” is not here.", hint="Install it, or choose another one.")  # fmt: skip
         if "mode" not in values:
-            return self._merged(self._steps_shown(values["steps"]), values)
+            return self._merge_values(self._show_steps(values["steps"]), values)
         first = {name: getattr(field, "value", None) for name, field in self.form.fields.items()}
-        return self._merged(self._look({**first, **values}), values)
+        return self._merge_values(self._update_view({**first, **values}), values)
 
-    def _merged(self, updates: Updates, values: dict[str, Any]) -> Updates:
-        for field, update in self.form.updates(values).items():
+    def _merge_values(self, updates: Updates, values: dict[str, Any]) -> Updates:
+        for field, update in self.form.make_updates(values).items():
             updates[field] = {**update, **updates.get(field, {})}
         return updates
 
 
-TAB = Tab(title="Extras", order=30, build=build)
+TAB = Tab(title="Extras", order=30, build=build_extras_tab)

@@ -41,27 +41,27 @@ class Operation:
     missing: str
 
 
-_PAINTING = frozenset({Part.PROMPT, Part.DRAWING, Part.STRENGTH, Part.SIZE, Part.CONTROL, Part.REFERENCE})
+_DRAWING_PARTS = frozenset({Part.PROMPT, Part.DRAWING, Part.STRENGTH, Part.SIZE, Part.CONTROL, Part.REFERENCE})
 _ANY_CHECKPOINT = "Any Stable Diffusion, SDXL or FLUX checkpoint in the models folder does it."
-_SERVICE = "a cloud service that offers it, once its key is set in Configurations"
+_SERVICE_HINT = "a cloud service that offers it, once its key is set in Configurations"
 
 EDIT = "Edit"
 MODES: Mapping[str, Operation] = {
     "Img2Img": Operation(
         title="Img2Img", task=Task.IMG2IMG, hint="Draws the picture anew, as far from it as the strength says.",
-        parts=_PAINTING | {Part.LOOPS, Part.BATCH}, missing=_ANY_CHECKPOINT,
+        parts=_DRAWING_PARTS | {Part.LOOPS, Part.BATCH}, missing=_ANY_CHECKPOINT,
     ),
     "Sketch": Operation(
         title="Sketch", task=Task.IMG2IMG, hint="Paint over the picture in colours; it is drawn anew from there.",
-        parts=_PAINTING | {Part.PAINT, Part.LOOPS}, missing=_ANY_CHECKPOINT,
+        parts=_DRAWING_PARTS | {Part.PAINT, Part.LOOPS}, missing=_ANY_CHECKPOINT,
     ),
     "Inpaint": Operation(
         title="Inpaint & fix", task=Task.INPAINT, hint="Paint over what is to change; everything else stays as it is.",
-        parts=_PAINTING | {Part.MASK, Part.INPAINT}, missing=_ANY_CHECKPOINT,
+        parts=_DRAWING_PARTS | {Part.MASK, Part.INPAINT}, missing=_ANY_CHECKPOINT,
     ),
     "Outpaint": Operation(
         title="Outpaint", task=Task.OUTPAINT, hint="Makes the canvas larger and draws what lies beyond the edges.",
-        parts=_PAINTING - {Part.SIZE} | {Part.GROW}, missing=_ANY_CHECKPOINT,
+        parts=_DRAWING_PARTS - {Part.SIZE} | {Part.GROW}, missing=_ANY_CHECKPOINT,
     ),
 }  # fmt: skip
 
@@ -71,16 +71,16 @@ OPERATIONS: Mapping[str, Operation] = {
         Operation(
             title="Edit by instruction", task=Task.EDIT, hint="Say in words what should be different.",
             parts=frozenset({Part.PROMPT, Part.DRAWING, Part.SIZE, Part.BATCH}),
-            missing=f"InstructPix2Pix, FLUX.1 Kontext or Qwen-Image-Edit in the models folder would, or {_SERVICE}.",
+            missing=f"InstructPix2Pix, FLUX.1 Kontext or Qwen-Image-Edit in the models folder would, or {_SERVICE_HINT}.",
         ),
         Operation(
             title="Remove background", task=Task.REMOVE_BACKGROUND, hint="Cuts the foreground out; the rest becomes transparent.",
-            parts=frozenset({Part.BATCH}), missing=f"The background removal that comes with rembg would, or {_SERVICE}.",
+            parts=frozenset({Part.BATCH}), missing=f"The background removal that comes with rembg would, or {_SERVICE_HINT}.",
         ),
         Operation(
             title="Replace background & relight", task=Task.REPLACE_BACKGROUND,
             hint="Keeps the foreground and draws another background, or takes one from a picture.",
-            parts=frozenset({Part.PROMPT, Part.DRAWING, Part.BACKGROUND, Part.STRENGTH}), missing=f"{_ANY_CHECKPOINT[:-1]}, or {_SERVICE}.",
+            parts=frozenset({Part.PROMPT, Part.DRAWING, Part.BACKGROUND, Part.STRENGTH}), missing=f"{_ANY_CHECKPOINT[:-1]}, or {_SERVICE_HINT}.",
         ),
         Operation(
             title="Erase", task=Task.ERASE, hint="Paint over what should go; it is filled from what is around it.",
@@ -89,40 +89,40 @@ OPERATIONS: Mapping[str, Operation] = {
         Operation(
             title="Search & replace", task=Task.SEARCH_REPLACE, hint="Name a thing in the picture, and what should stand there instead. Where there is a mask, it counts.",
             parts=frozenset({Part.PROMPT, Part.SEARCH, Part.MASK, Part.DRAWING, Part.STRENGTH, Part.INPAINT}),
-            missing=f"A text-prompted segmentation model beside any checkpoint would, or {_SERVICE}.",
+            missing=f"A text-prompted segmentation model beside any checkpoint would, or {_SERVICE_HINT}.",
         ),
         Operation(
             title="Search & recolor", task=Task.SEARCH_RECOLOR, hint="Name a thing in the picture, and its new colour. Where there is a mask, it counts.",
             parts=frozenset({Part.PROMPT, Part.SEARCH, Part.MASK, Part.DRAWING, Part.STRENGTH, Part.INPAINT}),
-            missing=f"A text-prompted segmentation model beside any checkpoint would, or {_SERVICE}.",
+            missing=f"A text-prompted segmentation model beside any checkpoint would, or {_SERVICE_HINT}.",
         ),
         Operation(
             title="Sketch to image", task=Task.SKETCH, hint="The picture is a drawing; its lines are followed.",
             parts=frozenset({Part.PROMPT, Part.PAINT, Part.DRAWING, Part.STRENGTH, Part.SIZE}),
-            missing=f"A scribble or lineart ControlNet for an installed checkpoint would, or {_SERVICE}.",
+            missing=f"A scribble or lineart ControlNet for an installed checkpoint would, or {_SERVICE_HINT}.",
         ),
         Operation(
             title="Structure control", task=Task.STRUCTURE, hint="Keeps the shapes of the picture and draws everything else anew.",
             parts=frozenset({Part.PROMPT, Part.DRAWING, Part.STRENGTH, Part.SIZE}),
-            missing=f"A canny or depth ControlNet for an installed checkpoint would, or {_SERVICE}.",
+            missing=f"A canny or depth ControlNet for an installed checkpoint would, or {_SERVICE_HINT}.",
         ),
         Operation(
             title="Style transfer", task=Task.STYLE_TRANSFER, hint="The content of the picture in the style of another.",
             parts=frozenset({Part.PROMPT, Part.DRAWING, Part.STRENGTH, Part.STYLE, Part.SIZE}),
-            missing=f"An IP-Adapter for an installed checkpoint would, or {_SERVICE}.",
+            missing=f"An IP-Adapter for an installed checkpoint would, or {_SERVICE_HINT}.",
         ),
     )
 }  # fmt: skip
 
 
-def operation_of(mode: object, title: object) -> Operation:
+def find_operation(mode: object, title: object) -> Operation:
     """What the two choosers together name; unknown names mean the first of each."""
     if mode == EDIT:
         return OPERATIONS.get(str(title)) or next(iter(OPERATIONS.values()))
     return MODES.get(str(mode)) or next(iter(MODES.values()))
 
 
-def chooser_of(task: Task) -> tuple[str, str] | None:
+def find_selection(task: Task) -> tuple[str, str] | None:
     """The mode and the operation's title that `task` is asked for by, None where this form does not offer it."""
     for mode, operation in MODES.items():
         if operation.task is task:
@@ -130,7 +130,7 @@ def chooser_of(task: Task) -> tuple[str, str] | None:
     return next(((EDIT, title) for title, operation in OPERATIONS.items() if operation.task is task), None)
 
 
-def shown(operation: Operation, model: Model | None) -> frozenset[Part]:
+def get_visible_parts(operation: Operation, model: Model | None) -> frozenset[Part]:
     """The parts that `operation` uses and `model` can do something with; without a model, what the operation works on."""
     if model is None:
         return operation.parts & {Part.MASK, Part.PAINT, Part.PROMPT, Part.GROW, Part.SEARCH}

@@ -12,11 +12,11 @@ from gradio.components import Component
 from studio.core.model import Model
 from studio.tabs.common import form_fields, image_fields
 from studio.tabs.common.choices import ASPECTS
-from studio.tabs.common.events import AT_ONCE
+from studio.tabs.common.events import UNQUEUED
 from studio.tabs.common.form import Form
-from studio.tabs.img2img.edit_operations import EDIT, MODES, OPERATIONS, Part, operation_of, shown
-from studio.tabs.img2img.img2img_values import AREAS, FILLS, GROWS, RESIZES, SIDES
-from studio.tabs.img2img.search_mask import search_fields
+from studio.tabs.img2img.edit_operations import EDIT, MODES, OPERATIONS, Part, find_operation, get_visible_parts
+from studio.tabs.img2img.img2img_values import AREAS, FILLS, GROW_MODES, RESIZES, SIDES
+from studio.tabs.img2img.search_mask import build_search_fields
 
 PREFIX = "i2i-"
 SOURCE = f"{PREFIX}source"  # the pad that editors and the outpaint plan follow
@@ -25,7 +25,7 @@ GROWTH = {"left": 0, "top": 0, "right": 128, "bottom": 0}  # px that the canvas 
 
 
 @dataclass
-class Layout:
+class Img2ImgLayout:
     """The fields so far, and the blocks that each part of the form is made of."""
 
     model: Model
@@ -35,7 +35,7 @@ class Layout:
     @contextmanager
     def part(self, part: Part) -> Iterator[None]:
         """Whatever is made inside belongs to `part`."""
-        visible = part in shown(operation_of(None, None), self.model)
+        visible = part in get_visible_parts(find_operation(None, None), self.model)
         with gr.Column(visible=visible, elem_classes=f"part part-{part}", min_width=0) as column:
             yield
         self.parts.setdefault(part, []).append(column)
@@ -44,7 +44,7 @@ class Layout:
         return Form(self.fields)
 
 
-def pictures(layout: Layout) -> tuple[gr.HTML, gr.Button, gr.HTML]:
+def build_source_fields(layout: Img2ImgLayout) -> tuple[gr.HTML, gr.Button, gr.HTML]:
     """The chooser, the source and whatever is painted over it; gives the line that says what the operation does, and the
     search's button and line."""
     modes = [*MODES, EDIT]
@@ -55,39 +55,45 @@ def pictures(layout: Layout) -> tuple[gr.HTML, gr.Button, gr.HTML]:
         list(OPERATIONS), value=next(iter(OPERATIONS)), label="Operation", elem_id=f"{PREFIX}operation", visible=False,
         allow_custom_value=True,
     )  # fmt: skip
-    hint = gr.HTML(hint_of(modes[0], None), elem_classes="model-note")
+    hint = gr.HTML(render_hint(modes[0], None), elem_classes="model-note")
     layout.fields |= {"mode": mode, "operation": operation}
     with gr.Column(elem_classes="pictures", min_width=0):
-        layout.fields["source"] = image_fields.pad("Picture", name=SOURCE)
+        layout.fields["source"] = image_fields.build_image_pad("Picture", name=SOURCE)
         with layout.part(Part.SEARCH):
-            searched, find, found = search_fields(PREFIX)
+            searched, find, found = build_search_fields(PREFIX)
             layout.fields |= searched
         with layout.part(Part.MASK):
-            layout.fields["mask"] = image_fields.editor("Mask", name=f"{PREFIX}mask", kind="mask", over=SOURCE)
+            layout.fields["mask"] = image_fields.build_paint_editor(
+                "Mask", name=f"{PREFIX}mask", kind="mask", over=SOURCE
+            )
         with layout.part(Part.PAINT):
-            layout.fields["paint"] = image_fields.editor("Sketch", name=f"{PREFIX}paint", kind="paint", over=SOURCE)
+            layout.fields["paint"] = image_fields.build_paint_editor(
+                "Sketch", name=f"{PREFIX}paint", kind="paint", over=SOURCE
+            )
         with layout.part(Part.GROW):
-            layout.fields["plan"] = image_fields.plan({"how": "sides", **GROWTH}, name=f"{PREFIX}plan", over=SOURCE)
+            layout.fields["plan"] = image_fields.build_outpaint_plan(
+                {"how": "sides", **GROWTH}, name=f"{PREFIX}plan", over=SOURCE
+            )
     return hint, find, found
 
 
-def hint_of(mode: object, operation: object) -> str:
+def render_hint(mode: object, operation: object) -> str:
     """The line below the chooser."""
-    return f'<p class="note">{operation_of(mode, operation).hint}</p>'
+    return f'<p class="note">{find_operation(mode, operation).hint}</p>'
 
 
-def operation_fields(layout: Layout) -> None:
+def build_operation_fields(layout: Img2ImgLayout) -> None:
     """What single operations take besides a prompt."""
     fields = layout.fields
     with layout.part(Part.STYLE):
-        fields["style"] = image_fields.pad(
+        fields["style"] = image_fields.build_image_pad(
             "Style picture", name=f"{PREFIX}style", hint="Its style is taken, not its content"
         )
     with layout.part(Part.BACKGROUND), gr.Row(elem_classes="pair"):
-        fields["background"] = image_fields.pad(
+        fields["background"] = image_fields.build_image_pad(
             "Background", name=f"{PREFIX}background", hint="Empty: drawn from the prompt"
         )
-        fields["lighting"] = image_fields.pad(
+        fields["lighting"] = image_fields.build_image_pad(
             "Light", name=f"{PREFIX}lighting", hint="Optional: a picture lit as wanted"
         )
     with layout.part(Part.STRENGTH):
@@ -96,13 +102,13 @@ def operation_fields(layout: Layout) -> None:
             info="How much may change: 0 keeps the picture, 1 draws it anew.",
         )  # fmt: skip
     with layout.part(Part.INPAINT):
-        fields |= _inpaint_fields()
+        fields |= _build_inpaint_fields()
     with layout.part(Part.GROW):
-        fields |= _grow_fields()
+        fields |= _build_outpaint_fields()
     layout.fields = fields
 
 
-def _inpaint_fields() -> dict[str, Component]:
+def _build_inpaint_fields() -> dict[str, Component]:
     with gr.Row(elem_classes="pair"):
         area = gr.Radio(list(AREAS), value=next(iter(AREAS)), label="Area", elem_id=f"{PREFIX}area", min_width=160, info="The masked part alone gets the full resolution.")  # fmt: skip
         padding = gr.Slider(0, 256, value=32, step=1, label="Padding", elem_id=f"{PREFIX}padding", min_width=120, info="Px around the mask, for that part.")  # fmt: skip
@@ -115,9 +121,9 @@ def _inpaint_fields() -> dict[str, Component]:
     return {"area": area, "padding": padding, "fill": fill, "mask_blur": blur, "soft": soft, "invert": invert}
 
 
-def _grow_fields() -> dict[str, Component]:
-    by_sides, by_aspect, by_size = GROWS
-    how = gr.Radio(list(GROWS), value=by_sides, label="Grow", elem_id=f"{PREFIX}grow", info="By sides in px, or with the picture in the middle.")  # fmt: skip
+def _build_outpaint_fields() -> dict[str, Component]:
+    by_sides, by_aspect, by_size = GROW_MODES
+    how = gr.Radio(list(GROW_MODES), value=by_sides, label="Grow", elem_id=f"{PREFIX}grow", info="By sides in px, or with the picture in the middle.")  # fmt: skip
     with gr.Row(elem_classes="pair quarter") as row:
         sides: dict[str, Component] = {
             side: gr.Number(GROWTH[side], label=side.capitalize(), precision=0, step=8, minimum=0, min_width=60, elem_id=f"{PREFIX}{side}")
@@ -131,12 +137,12 @@ def _grow_fields() -> dict[str, Component]:
         height = gr.Number(1024, label="Canvas height", precision=0, step=8, min_width=90, elem_id=f"{PREFIX}canvas-height")  # fmt: skip
     how.change(
         lambda chosen: [gr.update(visible=chosen == name) for name in (by_sides, by_aspect, by_size)], how, [row, aspect, size],
-        **AT_ONCE,
+        **UNQUEUED,
     )  # fmt: skip
     return {"grow": how, **sides, "canvas_aspect": aspect, "canvas_width": width, "canvas_height": height}
 
 
-def size_fields(layout: Layout) -> None:
+def build_output_size_fields(layout: Img2ImgLayout) -> None:
     """The size that is drawn at, and the loopback."""
     with layout.part(Part.SIZE):
         own = gr.Checkbox(
@@ -144,24 +150,24 @@ def size_fields(layout: Layout) -> None:
             info="Otherwise the picture's own, as near as the model can.",
         )  # fmt: skip
         with gr.Column(visible=False, min_width=0) as sizes:
-            made = form_fields.size_fields(layout.model, PREFIX)
+            made = form_fields.build_size_fields(layout.model, PREFIX)
             resize = gr.Dropdown(list(RESIZES), value=next(iter(RESIZES)), label="Resize", elem_id=f"{PREFIX}resize", info="How the picture gets there.")  # fmt: skip
     own.change(
-        lambda on: gr.update(visible=on), own, sizes, **AT_ONCE,
+        lambda on: gr.update(visible=on), own, sizes, **UNQUEUED,
     )  # fmt: skip
     layout.fields |= {"own_size": own, **made, "resize": resize}
 
 
-def more_fields(layout: Layout) -> None:
+def build_additional_fields(layout: Img2ImgLayout) -> None:
     """Loopback, a batch of pictures, a reference picture."""
     with layout.part(Part.LOOPS):
         layout.fields["loops"] = gr.Slider(1, 16, value=1, step=1, label="Loopback", elem_id=f"{PREFIX}loops", info="Each picture is the source of the next, that many times.")  # fmt: skip
     with layout.part(Part.BATCH), gr.Accordion("Batch: many pictures", open=False):
-        layout.fields["batch"] = image_fields.pad(
+        layout.fields["batch"] = image_fields.build_image_pad(
             "Pictures", name=f"{PREFIX}batch", many=True, hint="All of them are worked on, instead of the one above"
         )
     with layout.part(Part.REFERENCE), gr.Accordion("Reference picture", open=False):
-        layout.fields["reference"] = image_fields.pad(
+        layout.fields["reference"] = image_fields.build_image_pad(
             "Reference", name=f"{PREFIX}reference", hint="The result takes after it"
         )
         with gr.Row(elem_classes="pair"):

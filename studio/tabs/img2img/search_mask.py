@@ -13,16 +13,16 @@ from studio.core.request import GenerationRequest
 from studio.core.task import Task
 from studio.engine.studio import Studio
 from studio.tabs.common import image_fields
-from studio.tabs.common.control_values import PREPROCESSOR
-from studio.tabs.common.current_user import user_of
-from studio.tabs.common.events import QUIET, Updates, toast
+from studio.tabs.common.control_values import PREPROCESSOR_PREFIX
+from studio.tabs.common.current_user import get_user
+from studio.tabs.common.events import HIDDEN, Updates, make_toast
 from studio.tabs.common.form import Form
-from studio.tabs.common.map_previews import made
+from studio.tabs.common.map_previews import make_map
 
-FINDER = f"{PREPROCESSOR}words"
+FINDER = f"{PREPROCESSOR_PREFIX}words"
 
 
-def search_fields(prefix: str) -> tuple[dict[str, Component], gr.Button, gr.HTML]:
+def build_search_fields(prefix: str) -> tuple[dict[str, Component], gr.Button, gr.HTML]:
     """The words, the button that finds what they name, and where is told how that went."""
     words = gr.Textbox(
         label="Search for", elem_id=f"{prefix}search", max_lines=2, max_length=2000, placeholder="the red car",
@@ -36,32 +36,32 @@ def search_fields(prefix: str) -> tuple[dict[str, Component], gr.Button, gr.HTML
 def wire_search(studio: Studio, form: Form, button: gr.Button, told: gr.HTML) -> None:
     """Let the button put the mask of what the words name onto the form."""
 
-    def find(packet: Any, request: gr.Request) -> Iterator[Updates]:
+    def find_mask(packet: Any, request: gr.Request) -> Iterator[Updates]:
         yield {told: '<p class="note" role="status">Searching…</p>'}
         try:
-            user = user_of(request)
-            asset = made(studio, asked(form.values(packet)), user)
+            user = get_user(request)
+            asset = make_map(studio, build_search_request(form.values(packet)), user)
             mask = studio.engine.keep_asset(asset.id, user).hash
         except StudioError as error:
             yield {told: ""}
-            raise toast(error) from error
+            raise make_toast(error) from error
         note = "The mask shows what was found. Mend it with the brush, or press Generate."
         yield {form["mask"]: mask, told: f'<p class="note" role="status">{note}</p>'}
 
-    form.on(button.click, find, [form["mask"], told], **QUIET)
+    form.on(button.click, find_mask, [form["mask"], told], **HIDDEN)
 
 
-def asked(values: Mapping[str, Any]) -> GenerationRequest:
+def build_search_request(values: Mapping[str, Any]) -> GenerationRequest:
     """The request for the mask of what the form's words name in its picture.
 
     Raises:
         InvalidRequest: no words, or no picture.
     """
-    words, source = str(values["search"] or "").strip(), image_fields.one(values["source"])
+    words, source = str(values["search"] or "").strip(), image_fields.read_single_image(values["source"])
     if source is None:
         raise InvalidRequest("There is no picture to search in.", hint="Drop one on the form first.")
     if not words:
         raise InvalidRequest("It is not said what to search for.", hint="Name the thing that is to change.")
-    unit = {"preprocessor": FINDER.removeprefix(PREPROCESSOR)}
+    unit = {"preprocessor": FINDER.removeprefix(PREPROCESSOR_PREFIX)}
     data = {"task": Task.PREPROCESS, "model": FINDER, "source": source, "search": words, "control": [unit]}
     return GenerationRequest.from_json(data)

@@ -24,215 +24,221 @@ from studio.tabs.common import (
     tab_view,
     target_platform,
 )
-from studio.tabs.common.choices import CUSTOM_SIZE, model_choices, schedule_choices
-from studio.tabs.common.events import AT_ONCE, QUIET, Updates, told
-from studio.tabs.common.form_guide import Guide
-from studio.tabs.common.form_values import request_of
-from studio.tabs.common.image_fields import names
-from studio.tabs.common.result_panel import empty_stage, model_note
-from studio.tabs.common.send_images import Arrival
-from studio.tabs.common.tab import Shell, Tab
-from studio.tabs.common.tab_view import Desk
+from studio.tabs.common.choices import CUSTOM_SIZE, list_model_choices, list_schedule_choices
+from studio.tabs.common.events import HIDDEN, UNQUEUED, Updates, show_errors
+from studio.tabs.common.form_guide import FormGuide
+from studio.tabs.common.form_values import parse_request
+from studio.tabs.common.image_fields import read_image_names
+from studio.tabs.common.result_panel import render_empty_result, render_model_note
+from studio.tabs.common.send_images import SentImage
+from studio.tabs.common.tab import PageContext, Tab
+from studio.tabs.common.tab_view import TabView
 from studio.tabs.img2img import img2img_fields as fields
-from studio.tabs.img2img.edit_operations import EDIT, Part, operation_of, shown
-from studio.tabs.img2img.img2img_fields import PREFIX, Layout
-from studio.tabs.img2img.img2img_values import GROWS, SIDES, read, uses_paint, write
+from studio.tabs.img2img.edit_operations import EDIT, Part, find_operation, get_visible_parts
+from studio.tabs.img2img.img2img_fields import PREFIX, Img2ImgLayout
+from studio.tabs.img2img.img2img_values import GROW_MODES, SIDES, read_img2img, read_paint_layer, write_img2img
 from studio.tabs.img2img.search_mask import wire_search
 
 GREETING = "Drop a picture, say what should be different, and press Generate."
-PLAN = (
+PLAN_SCRIPT = (
     "(grow, {sides}, aspect, width, height) => [JSON.stringify({{how: {hows}[grow], {sides}, aspect, width, height}})]"
 )
 
 
-def build(studio: Studio, shell: Shell) -> None:
+def build_img2img_tab(studio: Studio, shell: PageContext) -> None:
     """Lay the tab out and wire it up."""
-    guide = Guide(studio)
+    guide = FormGuide(studio)
     models = studio.engine.models(Task.IMG2IMG)
-    layout = Layout(models[0] if models else studio.engine.model(""))
+    layout = Img2ImgLayout(models[0] if models else studio.engine.model(""))
     with gr.Row(elem_classes="easel easel-img2img"):
         with gr.Column(elem_classes="desk desk-prompt", min_width=0):
-            hint, find, found = fields.pictures(layout)
+            hint, find, found = fields.build_source_fields(layout)
             with layout.part(Part.PROMPT):
-                layout.fields |= form_fields.prompt_fields(PREFIX)
+                layout.fields |= form_fields.build_prompt_fields(PREFIX)
                 counts = gr.HTML("", elem_classes="counts")
-            verbs = tab_view.verbs(PREFIX)
+            verbs = tab_view.build_action_buttons(PREFIX)
             price = gr.Column(min_width=0)
         with gr.Column(elem_classes="desk desk-result", min_width=0):
-            result = tab_view.result(shell, "img2img", empty_stage((), greeting=GREETING), PREFIX)
+            result = tab_view.build_result_panel(shell, "img2img", render_empty_result((), greeting=GREETING), PREFIX)
         with gr.Column(elem_classes="desk desk-settings", min_width=0):
-            note, units = _settings(studio, guide, layout, models)
-            make_for = target_platform.fold(studio, PREFIX)
+            note, units = _build_settings(studio, guide, layout, models)
+            make_for = target_platform.build_target_accordion(studio, PREFIX)
             layout.fields |= make_for.fields
-    desk = Desk(
-        name="img2img", form=layout.form(), panel=tab_view.panel(shell, "img2img", verbs, result), result=result, counts=counts, note=note
+    desk = TabView(
+        name="img2img", form=layout.form(), panel=tab_view.build_job_panel(shell, "img2img", verbs, result), result=result, counts=counts, note=note
     )  # fmt: skip
-    page = _Page(studio, guide, desk, layout, hint)
-    target_platform.wire(studio, desk.form, make_for, Task.IMG2IMG, page.wire(shell))
+    page = _Img2ImgPage(studio, guide, desk, layout, hint)
+    target_platform.wire_target_fields(studio, desk.form, make_for, Task.IMG2IMG, page.wire(shell))
     with price:
-        cost_line.cost_line(shell, studio, desk, page.priced)
+        cost_line.add_cost_line(shell, studio, desk, page.build_cost_request)
     control_fields.wire_previews(studio, desk.form, units)
     wire_search(studio, desk.form, find, found)
 
 
-def _settings(
-    studio: Studio, guide: Guide, layout: Layout, models: tuple[Model, ...]
-) -> tuple[gr.HTML, list[control_fields.Unit]]:
+def _build_settings(
+    studio: Studio, guide: FormGuide, layout: Img2ImgLayout, models: tuple[Model, ...]
+) -> tuple[gr.HTML, list[control_fields.ControlUnitFields]]:
     """Everything below the prompt, what the operation needs open and the rest folded."""
     weights, model = studio.store.weights(), layout.model
-    layout.fields |= form_fields.model_fields(models, model, guide.styles(), PREFIX)
-    note = gr.HTML(model_note(model), elem_classes="model-note")
-    fields.operation_fields(layout)
-    fields.size_fields(layout)
+    layout.fields |= form_fields.build_model_fields(models, model, guide.list_styles(), PREFIX)
+    note = gr.HTML(render_model_note(model), elem_classes="model-note")
+    fields.build_operation_fields(layout)
+    fields.build_output_size_fields(layout)
     with layout.part(Part.DRAWING):
-        layout.fields |= form_fields.sampling_fields(model, PREFIX) | form_fields.seed_fields(PREFIX)
-    fields.more_fields(layout)
+        layout.fields |= form_fields.build_sampling_fields(model, PREFIX) | form_fields.build_seed_fields(PREFIX)
+    fields.build_additional_fields(layout)
     with layout.part(Part.CONTROL), gr.Accordion("ControlNet", open=False, elem_id=f"{PREFIX}control"):
-        units = control_fields.control_units(weights, studio.engine.models(Task.PREPROCESS), PREFIX, own=False)
-        layout.fields |= control_fields.fields_of(units)
+        units = control_fields.build_control_units(weights, studio.engine.models(Task.PREPROCESS), PREFIX, own=False)
+        layout.fields |= control_fields.collect_unit_fields(units)
     with layout.part(Part.DRAWING):
         with gr.Accordion("LoRA", open=False):
-            layout.fields |= form_fields.lora_fields(weights, PREFIX)
+            layout.fields |= form_fields.build_lora_fields(weights, PREFIX)
         with gr.Accordion("Afterwards", open=False):
-            layout.fields |= chain_fields.after_fields(PREFIX)
+            layout.fields |= chain_fields.build_chain_fields(PREFIX)
         with gr.Accordion("X/Y/Z grid", open=False):
-            layout.fields |= form_fields.grid_fields(PREFIX)
+            layout.fields |= form_fields.build_grid_fields(PREFIX)
         with gr.Accordion("More", open=False):
-            layout.fields |= model_selection.fallback_fields(models, PREFIX) | form_fields.detail_fields(
+            layout.fields |= model_selection.build_fallback_fields(models, PREFIX) | form_fields.build_detail_fields(
                 weights, PREFIX
             )
     return note, units
 
 
-class _Page:
+class _Img2ImgPage:
     """The tab's behaviour: what is shown for which operation and model, what is asked, and what comes from elsewhere."""
 
-    def __init__(self, studio: Studio, guide: Guide, desk: Desk, layout: Layout, hint: gr.HTML) -> None:
+    def __init__(self, studio: Studio, guide: FormGuide, desk: TabView, layout: Img2ImgLayout, hint: gr.HTML) -> None:
         self._studio, self._guide, self._desk, self._form = studio, guide, desk, desk.form
         self._parts, self._hint = layout.parts, hint
         self._blocks = [column for columns in layout.parts.values() for column in columns]
 
-    def wire(self, shell: Shell) -> Any:
+    def wire(self, shell: PageContext) -> Any:
         """Gives the event of choosing a model."""
         desk, form = self._desk, self._form
         outputs = {*self._blocks, self._hint, desk.note}
-        tab_view.wire(self._studio, self._guide, desk, ask=self._ask, fill=self._filled, outputs=outputs)
-        tab_view.wire_memory(self._studio, shell, desk, self._restored, outputs)
-        chain_fields.wire_afterwards(self._studio, shell, form)
+        tab_view.wire_tab(
+            self._studio, self._guide, desk, ask=self._build_request, fill=self._fill_form, outputs=outputs
+        )
+        tab_view.wire_memory(self._studio, shell, desk, self._restore_form, outputs)
+        chain_fields.wire_chain_choice(self._studio, shell, form)
         chosen = [form["mode"], form["operation"], form["model"]]
         everything = {*form.components(), *outputs}
         for name in ("mode", "operation"):
-            form[name].input(self._choose, chosen, everything, trigger_mode="always_last", **AT_ONCE)
+            form[name].input(self._choose_operation, chosen, everything, trigger_mode="always_last", **UNQUEUED)
         model_chosen = form["model"].input(
-            self._choose_model, chosen, everything, trigger_mode="always_last", **AT_ONCE
+            self._choose_model, chosen, everything, trigger_mode="always_last", **UNQUEUED
         )
         form["source"].upload(
             fn=None, js="() => ['', '']", outputs=[form["mask"], form["paint"]], api_visibility="private"
         )
         self._wire_plan()
         for name, title, mode in (("img2img", "Img2Img", "Img2Img"), ("inpaint", "Inpaint", "Inpaint")):
-            shell.send.target(name, title, tab="Img2Img", outputs=everything, apply=self._arrival(mode))
+            shell.send.add_target(name, title, tab="Img2Img", outputs=everything, apply=self._make_receiver(mode))
         return model_chosen
 
     def _wire_plan(self) -> None:
         grown = [self._form[name] for name in ("grow", *SIDES, "canvas_aspect", "canvas_width", "canvas_height")]
         changes: Any = [field.change for field in grown]
-        script = PLAN.format(sides=", ".join(SIDES), hows=json.dumps(GROWS))
-        gr.on(changes, fn=None, inputs=grown, outputs=[self._form["plan"]], js=script, **QUIET)
+        script = PLAN_SCRIPT.format(sides=", ".join(SIDES), hows=json.dumps(GROW_MODES))
+        gr.on(changes, fn=None, inputs=grown, outputs=[self._form["plan"]], js=script, **HIDDEN)
 
-    def priced(self, values: Mapping[str, Any]) -> GenerationRequest:
+    def build_cost_request(self, values: Mapping[str, Any]) -> GenerationRequest:
         """What of the form its cost hangs on, whether or not it is complete; raises InvalidRequest and UnknownModel."""
-        task = operation_of(values["mode"], values["operation"]).task
+        task = find_operation(values["mode"], values["operation"]).task
         wanted: dict[str, Any] = {
             "task": task,
-            "model": model_selection.named(self._studio, str(values["model"]), task).id,
+            "model": model_selection.get_selectable_model(self._studio, str(values["model"]), task).id,
         }
-        wanted |= {"steps": values["steps"]} if task.draws else {}
-        wanted |= {"batch": list(names(values["batch"]))} if values["batch"] else {}
+        wanted |= {"steps": values["steps"]} if task.is_generative else {}
+        wanted |= {"batch": list(read_image_names(values["batch"]))} if values["batch"] else {}
         wanted |= {"width": values["width"], "height": values["height"]} if values["own_size"] is True else {}
-        return request_of(wanted | {"count": values["count"]})
+        return parse_request(wanted | {"count": values["count"]})
 
-    def _ask(self, values: dict[str, Any], user: User) -> GenerationRequest:
+    def _build_request(self, values: dict[str, Any], user: User) -> GenerationRequest:
         engine = self._studio.engine
-        operation = operation_of(values["mode"], values["operation"])
+        operation = find_operation(values["mode"], values["operation"])
         if not engine.models(operation.task):
             raise InvalidRequest(f"No installed model does this: {operation.title}.", hint=operation.missing)
-        wanted = read(values, model_selection.named(self._studio, str(values["model"]), operation.task))
-        if (layer := uses_paint(values, operation)) and wanted.source:
-            picture = mask_layers.painted(engine.kept_file(wanted.source, user), engine.kept_file(layer, user))
+        wanted = read_img2img(
+            values, model_selection.get_selectable_model(self._studio, str(values["model"]), operation.task)
+        )
+        if (layer := read_paint_layer(values, operation)) and wanted.source:
+            picture = mask_layers.apply_paint(
+                engine.get_kept_file(wanted.source, user), engine.get_kept_file(layer, user)
+            )
             wanted = wanted.replace(source=engine.keep_picture(picture, user).hash)
         if Part.DRAWING in operation.parts:
-            wanted = chain_fields.with_chain(self._studio, wanted, values, user)
+            wanted = chain_fields.append_chosen_chain(self._studio, wanted, values, user)
         if Part.PROMPT in operation.parts:
-            wanted = self._guide.styled(wanted, values["styles"] or [])
-        return target_platform.goes_on(self._studio, values, wanted, user)
+            wanted = self._guide.apply_styles(wanted, values["styles"] or [])
+        return target_platform.append_target_steps(self._studio, values, wanted, user)
 
     @staticmethod
-    def _model(models: tuple[Model, ...], wanted: object) -> Model | None:
+    def _pick_model(models: tuple[Model, ...], wanted: object) -> Model | None:
         return next((model for model in models if model.id == wanted), models[0] if models else None)
 
-    def _look(self, mode: object, title: object, wanted: object) -> tuple[Model | None, Updates]:
+    def _update_view(self, mode: object, title: object, wanted: object) -> tuple[Model | None, Updates]:
         """The model to use, and what is shown for an operation: its parts, its models, its lines."""
-        operation = operation_of(mode, title)
-        models = model_selection.listed(self._studio, operation.task)
-        model = self._model(models, wanted)
-        parts = shown(operation, model)
+        operation = find_operation(mode, title)
+        models = model_selection.list_selectable_models(self._studio, operation.task)
+        model = self._pick_model(models, wanted)
+        parts = get_visible_parts(operation, model)
         updates: Updates = {
             column: gr.update(visible=part in parts) for part, columns in self._parts.items() for column in columns
         }
         missing = f'<p class="note note-bad"><strong>No installed model does this.</strong> {operation.missing}</p>'
-        choices = gr.update(choices=model_choices(models), value=model.id if model else None)
+        choices = gr.update(choices=list_model_choices(models), value=model.id if model else None)
         shown_operation = gr.update(visible=mode == EDIT)
         return model, updates | {
             self._form["operation"]: shown_operation,
             self._form["model"]: choices,
-            self._form["fallbacks"]: gr.update(choices=model_choices(self._studio.engine.models(operation.task))),
+            self._form["fallbacks"]: gr.update(choices=list_model_choices(self._studio.engine.models(operation.task))),
             self._form["styles"]: gr.update(visible=Part.PROMPT in parts),
-            self._hint: fields.hint_of(mode, title),
-            self._desk.note: model_note(model) if model else missing,
+            self._hint: fields.render_hint(mode, title),
+            self._desk.note: render_model_note(model) if model else missing,
         }
 
-    def _choose(self, mode: Any, title: Any, wanted: Any) -> Updates:
+    def _choose_operation(self, mode: Any, title: Any, wanted: Any) -> Updates:
         """Another operation. The model's own settings are put in only where the model had to change."""
-        model, updates = self._look(mode, title, wanted)
-        return self._with_model(updates, model) if model and model.id != wanted else updates
+        model, updates = self._update_view(mode, title, wanted)
+        return self._add_model_updates(updates, model) if model and model.id != wanted else updates
 
     def _choose_model(self, mode: Any, title: Any, wanted: Any) -> Updates:
-        model, updates = self._look(mode, title, wanted)
-        return self._with_model(updates, model) if model else updates
+        model, updates = self._update_view(mode, title, wanted)
+        return self._add_model_updates(updates, model) if model else updates
 
-    def _with_model(self, updates: Updates, model: Model) -> Updates:
-        return {**form_fields.for_model(self._form, model), **updates}
+    def _add_model_updates(self, updates: Updates, model: Model) -> Updates:
+        return {**form_fields.update_for_model(self._form, model), **updates}
 
     def _put(self, values: dict[str, Any], wanted_model: object) -> Updates:
         """The updates that put `values` on the form, and show what they need."""
         form = self._form
-        model, looks = self._look(values.get("mode"), values.get("operation"), wanted_model)
-        updates = self._with_model(looks, model) if model else looks
+        model, looks = self._update_view(values.get("mode"), values.get("operation"), wanted_model)
+        updates = self._add_model_updates(looks, model) if model else looks
         values = {name: value for name, value in values.items() if name != "model"}
-        for field, update in form.updates(values).items():
+        for field, update in form.make_updates(values).items():
             updates[field] = {**updates.get(field, {}), **update}
         if model:
-            choices = schedule_choices(model, str(values.get("sampler", model.sampling.sampler)))
+            choices = list_schedule_choices(model, str(values.get("sampler", model.sampling.sampler)))
             updates[form["schedule"]] = gr.update(choices=choices, value=values.get("schedule", choices[0]))
         return updates
 
-    def _restored(self, kept: dict[str, Any]) -> Updates:
+    def _restore_form(self, kept: dict[str, Any]) -> Updates:
         return self._put(kept, kept.get("model"))
 
-    def _filled(self, wanted: GenerationRequest) -> Updates:
-        values = write(wanted) | target_platform.written(wanted)
+    def _fill_form(self, wanted: GenerationRequest) -> Updates:
+        values = write_img2img(wanted) | target_platform.write_targets(wanted)
         try:
             self._studio.engine.model(wanted.model, wanted.task)
         except UnknownModel as error:
             gr.Warning(f"{error.message} Another one is chosen.", title="Model not here")
         return self._put(values | ({"size": CUSTOM_SIZE} if wanted.width else {}), wanted.model)
 
-    def _arrival(self, mode: str) -> Any:
+    def _make_receiver(self, mode: str) -> Any:
         """What puts a sent picture on the form, for the operation `mode`; its prompt and settings too, when they come along."""
 
-        @told
-        def apply(arrival: Arrival) -> Updates:
+        @show_errors
+        def apply(arrival: SentImage) -> Updates:
             request = arrival.request
             values: dict[str, Any] = {
                 "mode": mode,
@@ -253,15 +259,15 @@ class _Page:
                     "clip_skip",
                     "vae",
                 )
-                written = write(request)
+                written = write_img2img(request)
                 values |= {key: written[key] for key in own if key in written}
                 values |= {key: value for key, value in written.items() if key.startswith("lora_")}
-            model, looks = self._look(mode, None, request.model if request else None)
+            model, looks = self._update_view(mode, None, request.model if request else None)
             if request is None or model is None:
-                return looks | self._form.updates(values)
+                return looks | self._form.make_updates(values)
             return self._put(values, request.model)
 
         return apply
 
 
-TAB = Tab(title="Img2Img", order=20, build=build)
+TAB = Tab(title="Img2Img", order=20, build=build_img2img_tab)

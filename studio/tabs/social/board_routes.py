@@ -10,85 +10,85 @@ from fastapi import APIRouter, Body, Request, Response
 from fastapi.responses import StreamingResponse
 from PIL import Image
 
-from studio.core.codec import decode
+from studio.core.codec import decode_json
 from studio.core.errors import Forbidden, InvalidRequest
 from studio.core.finish import Box
 from studio.core.result import Asset
 from studio.core.social import MAX_FORMATS, CropResult
 from studio.core.social_formats import Format, Frame
-from studio.core.social_view import frame_svg, zones_svg
+from studio.core.social_view import draw_frame_svg, draw_zones_svg
 from studio.core.user import User
-from studio.engine.storage.file_names import file_name
-from studio.engine.storage.zip_stream import zipped
+from studio.engine.storage.file_names import build_file_name
+from studio.engine.storage.zip_stream import stream_zip
 from studio.engine.studio import SocialParts, Studio
-from studio.tabs.common.image_routes import PRIVATE
+from studio.tabs.common.image_routes import PRIVATE_CACHE
 
-LOOK_SIDE = 1280  # px of the picture that the board draws its crops from
-ZIP = "page/social/zip/{job}"
+PREVIEW_SIDE = 1280  # px of the picture that the board draws its crops from
+ZIP_URL = "page/social/zip/{job}"
 
 
-def router(studio: Studio, parts: SocialParts) -> APIRouter:
+def build_social_router(studio: Studio, parts: SocialParts) -> APIRouter:
     """The routes below /page/social; every one serves its caller's own pictures alone."""
     router = APIRouter(prefix="/page/social", include_in_schema=False)
     engine = studio.engine
 
-    def caller(request: Request) -> User:
+    def get_caller(request: Request) -> User:
         return request.scope["user"]
 
     @router.get("/formats")
-    def formats() -> dict[str, object]:
-        return told(parts)
+    def list_formats() -> dict[str, object]:
+        return describe_formats(parts)
 
     @router.post("/formats")
-    def save(body: Annotated[dict[str, Any], Body()]) -> dict[str, object]:
-        made = parts.platforms.save(str(body.get("name") or ""), *_whole(body))
-        return {"id": made.id, **told(parts)}
+    def save_format(body: Annotated[dict[str, Any], Body()]) -> dict[str, object]:
+        made = parts.platforms.save(str(body.get("name") or ""), *_read_dimensions(body))
+        return {"id": made.id, **describe_formats(parts)}
 
     @router.delete("/formats/{format_id}")
-    def remove(format_id: str, request: Request) -> dict[str, object]:
-        if not caller(request).admin:  # they are everybody's
+    def delete_format(format_id: str, request: Request) -> dict[str, object]:
+        if not get_caller(request).admin:  # they are everybody's
             raise Forbidden("Only an administrator may delete a format.", hint="Ask the person who runs this studio.")
         parts.platforms.remove(format_id)
-        return told(parts)
+        return describe_formats(parts)
 
     @router.get("/look/{content_hash}")
-    def look(content_hash: str, request: Request) -> Response:
+    def get_small_image(content_hash: str, request: Request) -> Response:
         """The picture, at most LOOK_SIDE px large."""
-        with Image.open(engine.kept_file(content_hash, caller(request))) as image:
+        with Image.open(engine.get_kept_file(content_hash, get_caller(request))) as image:
             small = image.convert("RGBA" if image.mode == "RGBA" else "RGB")
-            small.thumbnail((LOOK_SIDE, LOOK_SIDE), reducing_gap=2.0)
+            small.thumbnail((PREVIEW_SIDE, PREVIEW_SIDE), reducing_gap=2.0)
         out = io.BytesIO()
         small.save(out, "WEBP", quality=88, method=1)
-        return Response(out.getvalue(), media_type="image/webp", headers=PRIVATE)
+        return Response(out.getvalue(), media_type="image/webp", headers=PRIVATE_CACHE)
 
     @router.post("/advice")
-    def advice(body: Annotated[dict[str, Any], Body()], request: Request) -> list[dict[str, object]]:
+    def advise_crops(body: Annotated[dict[str, Any], Body()], request: Request) -> list[dict[str, object]]:
         """The crops of `formats` for one picture: {picture, formats, focus, same, crops}."""
         asked, drawn = body.get("formats"), body.get("crops")
         chosen = [str(each) for each in asked][:MAX_FORMATS] if isinstance(asked, list) else []
-        focus = boxed(body["focus"]) if body.get("focus") else None
-        own = {str(name): boxed(box) for name, box in drawn.items()} if isinstance(drawn, dict) else {}
-        with Image.open(engine.kept_file(str(body.get("picture")), caller(request))) as image:
+        focus = parse_box(body["focus"]) if body.get("focus") else None
+        own = {str(name): parse_box(box) for name, box in drawn.items()} if isinstance(drawn, dict) else {}
+        with Image.open(engine.get_kept_file(str(body.get("picture")), get_caller(request))) as image:
             image.load()
-            found = parts.advisor.advise(image, chosen, focus, bool(body.get("same")), own)
-        return [_crop(each) for each in found]
+            found = parts.advisor.suggest_crops(image, chosen, focus, bool(body.get("same")), own)
+        return [_describe_crop(each) for each in found]
 
     @router.get("/zip/{job_id}")
-    def archive(job_id: str, request: Request, pattern: str = "") -> StreamingResponse:
+    def download_zip(job_id: str, request: Request, pattern: str = "") -> StreamingResponse:
         """The job's pictures as one zip. `pattern` names them: {picture} counts the sources, {platform}, {format}, {width}, {height}."""
-        job = engine.job(job_id, caller(request))
+        job = engine.job(job_id, get_caller(request))
         assets = job.snapshot.assets
         if not assets:
             raise InvalidRequest("This job has no picture to pack.", hint="Export again.")
         files = [asset.path for asset in assets]
-        names = _names(assets, pattern) if pattern else None
+        names = _make_zip_names(assets, pattern) if pattern else None
         head = {"Content-Disposition": 'attachment; filename="formats.zip"', "Cache-Control": "no-store"}
-        return StreamingResponse(zipped(files, names), media_type="application/zip", headers=head)
+        return StreamingResponse(stream_zip(files, names), media_type="application/zip", headers=head)
 
     return router
 
 
-def _whole(body: Mapping[str, object]) -> tuple[int, int, int | None]:
+def _read_dimensions(body: Mapping[str, object]) -> tuple[int, int, int | None]:
     """Width, height and limit of a format; raises InvalidRequest where one is no whole number."""
     width, height, limit = (body.get(name) for name in ("width", "height", "limit"))
     if not (isinstance(width, int) and isinstance(height, int) and isinstance(limit, int | None)):
@@ -96,66 +96,66 @@ def _whole(body: Mapping[str, object]) -> tuple[int, int, int | None]:
     return width, height, limit
 
 
-def told(parts: SocialParts) -> dict[str, object]:
+def describe_formats(parts: SocialParts) -> dict[str, object]:
     """All formats by platform, with what is drawn over and around them."""
     data = parts.platforms
     platforms = [
         {
             "id": each.id, "title": each.title,
-            "formats": [_format(one, zones_svg(one, data.zones(one.id)), data.frame(one.id)) for one in data.formats(each.id)],
+            "formats": [_describe_format(one, draw_zones_svg(one, data.zones(one.id)), data.frame(one.id)) for one in data.formats(each.id)],
         }
         for each in data.platforms()
     ]  # fmt: skip
     return {"as_of": data.as_of, "problems": list(data.problems), "platforms": platforms}
 
 
-def boxed(sides: object) -> Box:
+def parse_box(sides: object) -> Box:
     """[left, top, right, bottom] as a Box; raises InvalidRequest for anything else."""
     numbers = sides if isinstance(sides, list) else []
     if len(numbers) != 4 or not all(isinstance(side, int | float) for side in numbers):
         raise InvalidRequest("A crop is not four numbers.", hint="Reset it and drag it again.")
     left, top, right, bottom = (min(1.0, max(0.0, float(side))) for side in numbers)
-    return decode(Box, {"left": left, "top": top, "right": right, "bottom": bottom}, "crop")
+    return decode_json(Box, {"left": left, "top": top, "right": right, "bottom": bottom}, "crop")
 
 
-def sides(box: Box) -> list[float]:
+def format_box(box: Box) -> list[float]:
     return [round(side, 5) for side in (box.left, box.top, box.right, box.bottom)]
 
 
-def _format(of: Format, zones: str, frame: Frame | None) -> dict[str, object]:
+def _describe_format(of: Format, zones: str, frame: Frame | None) -> dict[str, object]:
     drawn = None if frame is None else {
-        "svg": frame_svg(of, frame), "width": frame.width, "height": frame.height, "left": frame.left, "top": frame.top,
+        "svg": draw_frame_svg(of, frame), "width": frame.width, "height": frame.height, "left": frame.left, "top": frame.top,
         "slot": frame.slot_width, "round": frame.round, "device": frame.device,
     }  # fmt: skip
     sources = "; ".join(f"{source.name}, read {source.read}" for source in of.sources)
     return {
         "id": of.id, "name": of.name, "width": of.width, "height": of.height, "limit": of.limit, "type": of.file_type,
-        "safe": sides(of.safe_box), "own": of.own, "circle": of.shape != "rect", "zones": zones, "frame": drawn,
+        "safe": format_box(of.safe_box), "own": of.own, "circle": of.shape != "rect", "zones": zones, "frame": drawn,
         "sure": of.confidence.meaning, "sources": sources, "published": of.published,
     }  # fmt: skip
 
 
-def _crop(found: CropResult) -> dict[str, object]:
+def _describe_crop(found: CropResult) -> dict[str, object]:
     return {
-        "format": found.format, "box": sides(found.box), "keeps": found.keeps, "loses": found.loses, "notes": found.notes,
+        "format": found.format, "box": format_box(found.box), "keeps": found.keeps, "loses": found.loses, "notes": found.notes,
         "verdict": found.verdict.value, "advice": found.advice.value, "faces": found.faces, "whole": found.faces_whole,
     }  # fmt: skip
 
 
-def _names(assets: Sequence[Asset], pattern: str) -> list[str]:
+def _make_zip_names(assets: Sequence[Asset], pattern: str) -> list[str]:
     """What each picture is called in the zip."""
     sources = list(dict.fromkeys(asset.request.source for asset in assets))
     return [
-        file_name(
+        build_file_name(
             pattern,
-            _fields(asset.label, asset.width, asset.height, 1 + sources.index(asset.request.source)),
+            _make_name_fields(asset.label, asset.width, asset.height, 1 + sources.index(asset.request.source)),
             asset.path.suffix,
         ).as_posix()
         for asset in assets
     ]
 
 
-def _fields(label: str, width: int, height: int, number: int) -> Mapping[str, str]:
+def _make_name_fields(label: str, width: int, height: int, number: int) -> Mapping[str, str]:
     platform, _, name = label.partition(".")
     return {
         "picture": f"{number:02d}", "platform": platform if name else "all", "format": name or label, "label": label.replace(".", "-"),

@@ -10,21 +10,21 @@ from gradio.components import Component
 
 from studio.core.errors import InvalidRequest
 from studio.tabs.common import browser_memory
-from studio.tabs.common.events import AT_ONCE, QUIET, Updates, told
+from studio.tabs.common.events import HIDDEN, UNQUEUED, Updates, show_errors
 from studio.tabs.common.form import Form
-from studio.tabs.common.tab import Shell
-from studio.tabs.social.social_fields import KIT, PREFIX
+from studio.tabs.common.tab import PageContext
+from studio.tabs.social.social_fields import KIT_FIELDS, PREFIX
 
-MOST_KITS = 50
+MAX_KITS = 50
 
 
-class Kits:
+class BrandKitRow:
     """The row that saves, takes and deletes kits."""
 
-    def __init__(self, shell: Shell, made: Mapping[str, Component]) -> None:
+    def __init__(self, shell: PageContext, made: Mapping[str, Component]) -> None:
         """Builds the row; `made` holds the fields that a kit is made of."""
-        self._form = Form({name: made[name] for name in KIT})
-        self._kept = browser_memory.remembered(shell, "social-kits", {})
+        self._form = Form({name: made[name] for name in KIT_FIELDS})
+        self._kept = browser_memory.make_browser_state(shell, "social-kits", {})
         with gr.Row(elem_classes="pair"):
             self._name = gr.Dropdown(
                 [], value="", label="Brand kit", elem_id=f"{PREFIX}kit", allow_custom_value=True, min_width=140,
@@ -35,42 +35,42 @@ class Kits:
             self._drop = gr.Button("Delete kit", size="sm", elem_id=f"{PREFIX}kit-delete", min_width=80)
 
     @property
-    def _named(self) -> Form:
+    def _named_form(self) -> Form:
         """The kit's fields with its name, and the kits that there are."""
         return Form({**self._form.fields, "name": self._name, "kits": self._kept})
 
-    def wire(self, shell: Shell) -> None:
+    def wire(self, shell: PageContext) -> None:
         name, kept, form = self._name, self._kept, self._form
-        shell.blocks.load(lambda kits: gr.update(choices=sorted(known(kits, form))), kept, name, **AT_ONCE)
-        name.input(self._take, [name, kept], form.components(), **AT_ONCE)
-        self._named.on(self._save.click, self._saved, [name, kept], **QUIET)
-        self._drop.click(self._dropped, [name, kept], [name, kept], **QUIET)
+        shell.blocks.load(lambda kits: gr.update(choices=sorted(filter_known_kits(kits, form))), kept, name, **UNQUEUED)
+        name.input(self._load_kit, [name, kept], form.components(), **UNQUEUED)
+        self._named_form.on(self._save.click, self._save_kit, [name, kept], **HIDDEN)
+        self._drop.click(self._delete_kit, [name, kept], [name, kept], **HIDDEN)
 
-    def _take(self, name: Any, kits: Any) -> Updates:
+    def _load_kit(self, name: Any, kits: Any) -> Updates:
         """The kit of that name on the form; a new name changes nothing."""
-        values = known(kits, self._form).get(str(name), {})
+        values = filter_known_kits(kits, self._form).get(str(name), {})
         return self._form.filled(values)
 
-    @told
-    def _saved(self, packet: Any) -> tuple[Any, dict[str, Any]]:
-        values = self._named.values(packet)
+    @show_errors
+    def _save_kit(self, packet: Any) -> tuple[Any, dict[str, Any]]:
+        values = self._named_form.values(packet)
         title = " ".join(str(values["name"] or "").split())
         if not 1 <= len(title) <= 60:
             raise InvalidRequest("The kit has no name.", hint="Write one of up to 60 letters into “Brand kit”.")
-        kits = known(values["kits"], self._form) | {title: self._form.values(packet)}
-        if len(kits) > MOST_KITS:
-            raise InvalidRequest(f"There are {MOST_KITS} kits already.", hint="Delete one first.")
+        kits = filter_known_kits(values["kits"], self._form) | {title: self._form.values(packet)}
+        if len(kits) > MAX_KITS:
+            raise InvalidRequest(f"There are {MAX_KITS} kits already.", hint="Delete one first.")
         gr.Info(f"“{title}” is saved in this browser.", title="Brand kit")
         return gr.update(choices=sorted(kits), value=title), kits
 
-    @told
-    def _dropped(self, name: Any, kits: Any) -> tuple[Any, dict[str, Any]]:
-        left = {title: values for title, values in known(kits, self._form).items() if title != name}
+    @show_errors
+    def _delete_kit(self, name: Any, kits: Any) -> tuple[Any, dict[str, Any]]:
+        left = {title: values for title, values in filter_known_kits(kits, self._form).items() if title != name}
         return gr.update(choices=sorted(left), value=""), left
 
 
-def known(kits: Any, form: Form) -> dict[str, dict[str, Any]]:
+def filter_known_kits(kits: Any, form: Form) -> dict[str, dict[str, Any]]:
     """The kits that the browser kept, so far as they still fit the form."""
     if not isinstance(kits, Mapping):
         return {}
-    return {str(title): browser_memory.trusted(values, form) for title, values in kits.items()}
+    return {str(title): browser_memory.filter_saved_values(values, form) for title, values in kits.items()}

@@ -13,7 +13,7 @@ from studio.core.errors import InvalidRequest
 from studio.core.finish import Box, Upscale
 from studio.core.request import GenerationRequest
 from studio.core.request_parts import Outpaint
-from studio.core.social import CropResult, Extend, FormatCrop, Social, Verdict
+from studio.core.social import CropResult, ExtendMode, FormatCrop, SocialExport, Verdict
 from studio.core.social_formats import Format
 from studio.core.task import Task
 from studio.core.user import User
@@ -21,12 +21,12 @@ from studio.engine.studio import SocialParts, Studio
 from studio.tabs.social import social_values
 from studio.tabs.social.social_fields import ASK
 
-LOOKED_AT = 24  # pictures that are looked at before a job; of more, the result tells what they lose
-MOST_SCALE = 4.0  # an upscaler is not asked for more at once
+MAX_INSPECTED = 24  # pictures that are looked at before a job; of more, the result tells what they lose
+MAX_SCALE = 4.0  # an upscaler is not asked for more at once
 
 
 @dataclass(frozen=True)
-class _Look:
+class _InspectedImage:
     """One picture, and the crops that it would get."""
 
     source: str
@@ -35,26 +35,26 @@ class _Look:
     crops: tuple[CropResult, ...]
 
 
-class Planner:
+class ExportPlanner:
     """Makes the one request of an export."""
 
     def __init__(self, studio: Studio, parts: SocialParts) -> None:
         self._studio, self._parts = studio, parts
 
-    def ask(self, values: Mapping[str, Any], user: User) -> GenerationRequest:
+    def plan_request(self, values: Mapping[str, Any], user: User) -> GenerationRequest:
         """The request for what the fields say.
 
         Raises:
             InvalidRequest: no picture or format, nothing to see in a picture, people who would be left out and nobody has
                 chosen. NotFound: a format or picture that is gone.
         """
-        sources = social_values.pictures(values)
-        wish = social_values.social(values)
+        sources = social_values.read_sources(values)
+        wish = social_values.read_social(values)
         formats = {name: self._parts.platforms.format(name) for name in wish.formats}
-        drawn = social_values.board(values.get("board"))
+        drawn = social_values.parse_board(values.get("board"))
         looks = [
-            self._look(source, wish, drawn.crops.get(source, {}), drawn.focus.get(source), user)
-            for source in sources[:LOOKED_AT]
+            self._inspect_image(source, wish, drawn.crops.get(source, {}), drawn.focus.get(source), user)
+            for source in sources[:MAX_INSPECTED]
         ]
         if values.get("extend", ASK) == ASK:
             for number, look in enumerate(looks, 1):
@@ -64,40 +64,46 @@ class Planner:
                 self._check_faces(look, drawn.crops.get(look.source, {}), formats, where)
         if len(sources) == 1:
             own = drawn.crops.get(sources[0], {})
-            wish = dataclasses.replace(wish, focus=drawn.focus.get(sources[0]), crops=_crops(own, wish))
+            wish = dataclasses.replace(wish, focus=drawn.focus.get(sources[0]), crops=_build_crops(own, wish))
             torn = [each for each in looks[0].crops if each.verdict is Verdict.EXTEND]
-            if wish.extend is Extend.OUTPAINT and torn:
-                return self._outpainted(looks[0], wish, [formats[each.format].ratio for each in torn])
-        elif wish.extend is Extend.OUTPAINT:
+            if wish.extend is ExtendMode.OUTPAINT and torn:
+                return self._build_outpaint_request(looks[0], wish, [formats[each.format].ratio for each in torn])
+        elif wish.extend is ExtendMode.OUTPAINT:
             raise InvalidRequest(
                 "A model paints around one picture at a time.", hint="Leave one picture in, or choose another border."
             )
         else:
-            crops = [crop for source in sources for crop in _crops(drawn.crops.get(source, {}), wish, source)]
-            crops += [crop for look in looks if look.source in drawn.focus for crop in _marked(look, crops, wish)]
+            crops = [crop for source in sources for crop in _build_crops(drawn.crops.get(source, {}), wish, source)]
+            crops += [
+                crop for look in looks if look.source in drawn.focus for crop in _build_marked_crops(look, crops, wish)
+            ]
             wish = dataclasses.replace(wish, crops=tuple(crops))
-        if wish.extend is Extend.OUTPAINT:  # every format fits already
-            wish = dataclasses.replace(wish, extend=Extend.CROP)
-        request = _from(sources, GenerationRequest(task=Task.SOCIAL, model="social", social=wish))
-        scale = max(_enlarged(look, formats) for look in looks)
+        if wish.extend is ExtendMode.OUTPAINT:  # every format fits already
+            wish = dataclasses.replace(wish, extend=ExtendMode.CROP)
+        request = _set_sources(sources, GenerationRequest(task=Task.SOCIAL, model="social", social=wish))
+        scale = max(_compute_scale(look, formats) for look in looks)
         return (
             request
             if scale <= 1 or not values.get("upscale")
-            else self._upscaled(request, str(values["upscale"]), scale)
+            else self._prepend_upscale(request, str(values["upscale"]), scale)
         )
 
-    def _look(self, source: str, wish: Social, own: Mapping[str, Box], focus: Box | None, user: User) -> _Look:
-        with Image.open(self._studio.engine.kept_file(source, user)) as image:
+    def _inspect_image(
+        self, source: str, wish: SocialExport, own: Mapping[str, Box], focus: Box | None, user: User
+    ) -> _InspectedImage:
+        with Image.open(self._studio.engine.get_kept_file(source, user)) as image:
             image.load()
             if image.mode == "RGBA" and image.getchannel("A").getextrema()[1] == 0:
                 raise InvalidRequest(
                     "The picture is fully transparent: there is nothing to show.", hint="Choose another one."
                 )
             mine = {name: box for name, box in own.items() if name in wish.formats}
-            found = self._parts.advisor.advise(image, wish.formats, focus, wish.same, mine)
-            return _Look(source, image.width, image.height, tuple(found))
+            found = self._parts.advisor.suggest_crops(image, wish.formats, focus, wish.same, mine)
+            return _InspectedImage(source, image.width, image.height, tuple(found))
 
-    def _check_faces(self, look: _Look, own: Mapping[str, Box], formats: Mapping[str, Format], where: str) -> None:
+    def _check_faces(
+        self, look: _InspectedImage, own: Mapping[str, Box], formats: Mapping[str, Format], where: str
+    ) -> None:
         """Refuse to choose between people."""
         torn = [
             each for each in look.crops if each.faces > 1 and each.faces_whole < each.faces and each.format not in own
@@ -112,7 +118,7 @@ class Planner:
             hint="Drag those crops or keep them as they are, mark who matters, or choose a border below “Where no crop fits”.",
         )
 
-    def _upscaled(self, request: GenerationRequest, upscaler: str, scale: float) -> GenerationRequest:
+    def _prepend_upscale(self, request: GenerationRequest, upscaler: str, scale: float) -> GenerationRequest:
         """The request with `upscaler` before it, as far as the format that needs most."""
         wish = request.social
         if request.batch and wish is not None and wish.crops:
@@ -121,12 +127,14 @@ class Planner:
                 hint="Export these pictures one by one, or resize them.",
             )
         model = self._studio.engine.model(upscaler, Task.UPSCALE)
-        larger = Upscale(scale=min(MOST_SCALE, round(scale + 0.005, 2)))
+        larger = Upscale(scale=min(MAX_SCALE, round(scale + 0.005, 2)))
         first = GenerationRequest(task=Task.UPSCALE, model=model.id, upscale=larger)
         then = (request.replace(source=None, batch=()),)
         return first.replace(source=request.source, batch=request.batch, then=then)
 
-    def _outpainted(self, look: _Look, wish: Social, ratios: list[float]) -> GenerationRequest:
+    def _build_outpaint_request(
+        self, look: _InspectedImage, wish: SocialExport, ratios: list[float]
+    ) -> GenerationRequest:
         """The canvas grows until every format that loses something can show the whole picture; crops then keep it in sight."""
         width = max(look.width, *(round(look.height * ratio) for ratio in ratios))
         height = max(look.height, *(round(look.width / ratio) for ratio in ratios))
@@ -134,9 +142,9 @@ class Planner:
         whole = Box(
             left=left / width, top=top / height, right=(left + look.width) / width, bottom=(top + look.height) / height
         )
-        crops = tuple(dataclasses.replace(crop, box=_within(crop.box, whole)) for crop in wish.crops)
-        focus = _within(wish.focus, whole) if wish.focus else whole
-        last = dataclasses.replace(wish, extend=Extend.CROP, focus=focus, crops=crops)
+        crops = tuple(dataclasses.replace(crop, box=_map_box(crop.box, whole)) for crop in wish.crops)
+        focus = _map_box(wish.focus, whole) if wish.focus else whole
+        last = dataclasses.replace(wish, extend=ExtendMode.CROP, focus=focus, crops=crops)
         grows = Outpaint(left=left, top=top, right=width - look.width - left, bottom=height - look.height - top)
         return GenerationRequest(
             task=Task.OUTPAINT, source=look.source, outpaint=grows,
@@ -144,25 +152,25 @@ class Planner:
         )  # fmt: skip
 
 
-def _from(sources: tuple[str, ...], request: GenerationRequest) -> GenerationRequest:
+def _set_sources(sources: tuple[str, ...], request: GenerationRequest) -> GenerationRequest:
     return request.replace(source=sources[0]) if len(sources) == 1 else request.replace(batch=sources)
 
 
-def _enlarged(look: _Look, formats: Mapping[str, Format]) -> float:
+def _compute_scale(look: _InspectedImage, formats: Mapping[str, Format]) -> float:
     """How many times the picture is enlarged for the format that needs most."""
     return max(
         formats[each.format].width / max(1.0, (each.box.right - each.box.left) * look.width) for each in look.crops
     )
 
 
-def _crops(own: Mapping[str, Box], wish: Social, picture: str = "") -> tuple[FormatCrop, ...]:
+def _build_crops(own: Mapping[str, Box], wish: SocialExport, picture: str = "") -> tuple[FormatCrop, ...]:
     return tuple(FormatCrop(format=name, box=own[name], picture=picture) for name in wish.formats if name in own)
 
 
-def _marked(look: _Look, crops: list[FormatCrop], wish: Social) -> list[FormatCrop]:
+def _build_marked_crops(look: _InspectedImage, crops: list[FormatCrop], wish: SocialExport) -> list[FormatCrop]:
     """The crops around what is marked on one of several pictures, but for those that are to be extended."""
     own = {crop.format for crop in crops if crop.picture == look.source}
-    extended = wish.extend is not Extend.CROP
+    extended = wish.extend is not ExtendMode.CROP
     return [
         FormatCrop(format=each.format, box=each.box, picture=look.source)
         for each in look.crops
@@ -170,7 +178,7 @@ def _marked(look: _Look, crops: list[FormatCrop], wish: Social) -> list[FormatCr
     ]
 
 
-def _within(box: Box, whole: Box) -> Box:
+def _map_box(box: Box, whole: Box) -> Box:
     """`box` of the picture as a box of the canvas where the picture lies in `whole`."""
     wide, high = whole.right - whole.left, whole.bottom - whole.top
     return Box(

@@ -9,31 +9,31 @@ from urllib.parse import quote
 from studio.core.errors import NotFound
 from studio.core.result import Asset
 from studio.core.social_formats import PlatformData
-from studio.tabs.common.result_panel import PICTURE
-from studio.tabs.social.board_routes import ZIP
+from studio.tabs.common.result_panel import IMAGE_URL
+from studio.tabs.social.board_routes import ZIP_URL
 
 
-def results(assets: Sequence[Asset], data: PlatformData, pattern: str) -> str:
+def render_results(assets: Sequence[Asset], data: PlatformData, pattern: str) -> str:
     """Every file with its size, its bytes against the limit, and whatever is to be said of it; nothing for no files."""
     if not assets:
         return ""
-    address = f"{ZIP.format(job=quote(assets[0].job_id))}?pattern={quote(pattern)}"
-    total = sum(_bytes(asset) for asset in assets)
+    address = f"{ZIP_URL.format(job=quote(assets[0].job_id))}?pattern={quote(pattern)}"
+    total = sum(_get_file_size(asset) for asset in assets)
     head = (
-        f'<div class="results-head"><strong>{len(assets)} file{"" if len(assets) == 1 else "s"}, {_size(total)}</strong>'
+        f'<div class="results-head"><strong>{len(assets)} file{"" if len(assets) == 1 else "s"}, {_format_size(total)}</strong>'
         f'<a id="social-zip" href="{escape(address)}" download>Download zip</a></div>'
     )
     titles = {each.id: each.title for each in data.platforms()}
     sources = list(dict.fromkeys(asset.request.source for asset in assets))
     of = {source: f"Picture {number}" if len(sources) > 1 else "" for number, source in enumerate(sources, 1)}
-    rows = "".join(_row(asset, data, titles, of[asset.request.source]) for asset in assets)
+    rows = "".join(_render_file_row(asset, data, titles, of[asset.request.source]) for asset in assets)
     return (
         f'{head}<div class="results-frame"><table class="plain results"><thead><tr><th>Format</th><th>Size</th><th>File</th></tr></thead>'
         f"<tbody>{rows}</tbody></table></div>"
     )
 
 
-def _row(asset: Asset, data: PlatformData, titles: dict[str, str], picture: str) -> str:
+def _render_file_row(asset: Asset, data: PlatformData, titles: dict[str, str], picture: str) -> str:
     limit: int | None = None
     try:
         of = data.format(asset.label)
@@ -41,20 +41,20 @@ def _row(asset: Asset, data: PlatformData, titles: dict[str, str], picture: str)
     except NotFound:
         name = {"sheet": "Contact sheet", "original": "The whole picture"}.get(asset.label, asset.label or "Picture")
     notes = "".join(f"<small>{escape(note)}</small>" for note in (picture, *asset.notes) if note)
-    file = f"{asset.path.suffix.lstrip('.').upper()} {_size(_bytes(asset))}"
-    most = f"<small>of {_size(limit)}</small>" if limit else ""
+    file = f"{asset.path.suffix.lstrip('.').upper()} {_format_size(_get_file_size(asset))}"
+    most = f"<small>of {_format_size(limit)}</small>" if limit else ""
     return (
-        f'<tr data-label="{escape(asset.label)}"><td><a href="{escape(PICTURE.format(id=asset.id))}" target="_blank" rel="noopener">{escape(name)}</a>{notes}</td>'
+        f'<tr data-label="{escape(asset.label)}"><td><a href="{escape(IMAGE_URL.format(id=asset.id))}" target="_blank" rel="noopener">{escape(name)}</a>{notes}</td>'
         f'<td class="number">{asset.width} × {asset.height}</td><td class="number">{file}{most}</td></tr>'
     )
 
 
-def _bytes(asset: Asset) -> int:
+def _get_file_size(asset: Asset) -> int:
     try:
         return asset.path.stat().st_size
     except OSError:  # moved or deleted by hand since
         return 0
 
 
-def _size(count: int) -> str:
+def _format_size(count: int) -> str:
     return f"{count / 1e6:.1f} MB" if count >= 1_000_000 else f"{count / 1000:.0f} kB"

@@ -8,53 +8,53 @@ import gradio as gr
 from gradio.components import Component
 
 from studio.core.finish import Anchor
-from studio.core.finish import Keep as Kept
+from studio.core.finish import MetadataPolicy as Kept
 from studio.core.model import Model
-from studio.core.social import Extend
+from studio.core.social import ExtendMode
 from studio.tabs.common import image_fields
 
 PREFIX = "social-"
 PICTURES = f"{PREFIX}pictures"
 ASK = "ask"
-EXTENDS = (
-    ("Ask me", ASK), ("Crop all the same", Extend.CROP.value), ("Blurred border", Extend.BLUR.value),
-    ("Coloured border", Extend.COLOUR.value), ("Mirrored edge", Extend.MIRROR.value), ("Outpaint with a model", Extend.OUTPAINT.value),
+EXTEND_CHOICES = (
+    ("Ask me", ASK), ("Crop all the same", ExtendMode.CROP.value), ("Blurred border", ExtendMode.BLUR.value),
+    ("Coloured border", ExtendMode.COLOUR.value), ("Mirrored edge", ExtendMode.MIRROR.value), ("Outpaint with a model", ExtendMode.OUTPAINT.value),
 )  # fmt: skip
-KEEPS = (
+METADATA_CHOICES = (
     ("Machine-made mark only", Kept.MARKER.value), ("The whole recipe", Kept.ALL.value), ("Nothing", Kept.NOTHING.value),
 )  # fmt: skip
-TYPES = (("As each platform likes", ""), ("JPEG", "jpeg"), ("PNG", "png"), ("WebP", "webp"))
-OWN, SAME = "Each its own", "Same for all"
-PATTERN = "{picture}-{platform}-{format}"
-KIT = (  # what a brand kit holds
+FILE_TYPE_CHOICES = (("As each platform likes", ""), ("JPEG", "jpeg"), ("PNG", "png"), ("WebP", "webp"))
+OWN_CROPS, SAME_CROP = "Each its own", "Same for all"
+NAME_PATTERN = "{picture}-{platform}-{format}"
+KIT_FIELDS = (  # what a brand kit holds
     "text_font", "text_colour", "text_rim", "text_margin", "text_anchor", "text_size",
     "colour", "logo", "logo_anchor", "logo_size", "logo_margin", "logo_opacity",
 )  # fmt: skip
 _ANCHORS = [anchor.value for anchor in Anchor]
 
 
-def wish() -> dict[str, Component]:
+def build_selection_fields() -> dict[str, Component]:
     """Pictures and formats."""
     return {
-        "pictures": image_fields.pad("Pictures", name=PICTURES, many=True),
-        "formats": image_fields.scripted("formats", f"{PREFIX}formats"),
+        "pictures": image_fields.build_image_pad("Pictures", name=PICTURES, many=True),
+        "formats": image_fields.build_scripted_field("formats", f"{PREFIX}formats"),
     }
 
 
-def board() -> dict[str, Component]:
+def build_board_field() -> dict[str, Component]:
     """Every chosen format as its crop; the value is JSON, see studio/assets/social.js."""
-    return {"board": image_fields.scripted("board", f"{PREFIX}board", value="{}", over=PICTURES)}
+    return {"board": image_fields.build_scripted_field("board", f"{PREFIX}board", value="{}", over=PICTURES)}
 
 
-def crop(upscalers: Sequence[Model]) -> dict[str, Component]:
+def build_crop_fields(upscalers: Sequence[Model]) -> dict[str, Component]:
     """How crops are found, and what is done where none fits."""
     same = gr.Radio(
-        [OWN, SAME], value=OWN, label="Crops", elem_id=f"{PREFIX}same",
+        [OWN_CROPS, SAME_CROP], value=OWN_CROPS, label="Crops", elem_id=f"{PREFIX}same",
         info="Same for all: one composition, inside the safe zones of all formats at once where that is possible.",
     )  # fmt: skip
     with gr.Row(elem_classes="pair"):
         extend = gr.Dropdown(
-            list(EXTENDS), value=ASK, label="Where no crop fits", elem_id=f"{PREFIX}extend", min_width=120,
+            list(EXTEND_CHOICES), value=ASK, label="Where no crop fits", elem_id=f"{PREFIX}extend", min_width=120,
             info="“Ask me”: nobody is left out unseen. A border keeps the whole picture.",
         )  # fmt: skip
         colour = gr.ColorPicker("#1f2933", label="Border colour", elem_id=f"{PREFIX}colour", min_width=100)
@@ -66,19 +66,19 @@ def crop(upscalers: Sequence[Model]) -> dict[str, Component]:
     return {"same": same, "extend": extend, "colour": colour, "upscale": upscale}
 
 
-def files() -> dict[str, Component]:
+def build_file_fields() -> dict[str, Component]:
     """How the files are written."""
     with gr.Row(elem_classes="pair"):
         kind = gr.Dropdown(
-            list(TYPES), value="", label="File type", elem_id=f"{PREFIX}type", min_width=120,
+            list(FILE_TYPE_CHOICES), value="", label="File type", elem_id=f"{PREFIX}type", min_width=120,
             info="Always below the platform's limit.",
         )  # fmt: skip
         keep = gr.Dropdown(
-            list(KEEPS), value=Kept.MARKER.value, label="Metadata", elem_id=f"{PREFIX}keep", min_width=120,
+            list(METADATA_CHOICES), value=Kept.MARKER.value, label="Metadata", elem_id=f"{PREFIX}keep", min_width=120,
             info="What the files carry.",
         )  # fmt: skip
     pattern = gr.Textbox(
-        PATTERN, label="File names in the zip", elem_id=f"{PREFIX}pattern", max_length=120,
+        NAME_PATTERN, label="File names in the zip", elem_id=f"{PREFIX}pattern", max_length=120,
         info="{picture} {platform} {format} {width} {height}; a slash makes folders.",
     )  # fmt: skip
     sheet = gr.Checkbox(label="Contact sheet", elem_id=f"{PREFIX}sheet", info="One picture that shows all of them.")
@@ -87,7 +87,7 @@ def files() -> dict[str, Component]:
     return {"type": kind, "keep": keep, "pattern": pattern, "sheet": sheet, "original": original, "zones": zones}
 
 
-def text(fonts: Sequence[str]) -> dict[str, Component]:
+def build_text_fields(fonts: Sequence[str]) -> dict[str, Component]:
     """Words over every format, inside its safe area."""
     words = gr.Textbox(
         label="Text", lines=2, max_lines=5, max_length=500, elem_id=f"{PREFIX}text", info="Kept inside the safe zone."
@@ -126,9 +126,9 @@ def text(fonts: Sequence[str]) -> dict[str, Component]:
     }  # fmt: skip
 
 
-def logo() -> dict[str, Component]:
+def build_logo_fields() -> dict[str, Component]:
     """The logo on every format."""
-    picture = image_fields.pad("Logo", name=f"{PREFIX}logo", hint="A PNG with transparency looks best")
+    picture = image_fields.build_image_pad("Logo", name=f"{PREFIX}logo", hint="A PNG with transparency looks best")
     with gr.Row(elem_classes="pair"):
         anchor = gr.Dropdown(
             _ANCHORS, value=Anchor.TOP_LEFT.value, label="Logo at", elem_id=f"{PREFIX}logo-anchor", min_width=120

@@ -15,35 +15,35 @@ from studio.core.task import Task
 from studio.core.user import User
 from studio.engine.studio import SocialParts, Studio
 from studio.tabs.common import browser_memory
-from studio.tabs.common.current_user import user_of
-from studio.tabs.common.events import AT_ONCE, QUIET, Updates, toast, told
+from studio.tabs.common.current_user import get_user
+from studio.tabs.common.events import HIDDEN, UNQUEUED, Updates, make_toast, show_errors
 from studio.tabs.common.form import Form
-from studio.tabs.common.result_panel import empty_stage
-from studio.tabs.common.run_job import Panel, reattach, run
-from studio.tabs.common.send_images import Arrival
-from studio.tabs.common.tab import Shell, Tab
+from studio.tabs.common.result_panel import render_empty_result
+from studio.tabs.common.run_job import JobPanel, reattach_job, run_request
+from studio.tabs.common.send_images import SentImage
+from studio.tabs.common.tab import PageContext, Tab
 from studio.tabs.common.tab_view import PUBLIC
 from studio.tabs.social import social_fields as fields
-from studio.tabs.social.brand_kits import Kits
-from studio.tabs.social.export_plan import Planner
-from studio.tabs.social.export_results import results
+from studio.tabs.social.brand_kits import BrandKitRow
+from studio.tabs.social.export_plan import ExportPlanner
+from studio.tabs.social.export_results import render_results
 from studio.tabs.social.social_fields import PREFIX
-from studio.tabs.social.social_values import write
+from studio.tabs.social.social_values import write_social
 
 TITLE = "Social Optimizer"
-_OPTIONS = (  # what the board draws with, in the order in which _TELL takes it
+_BOARD_OPTIONS = (  # what the board draws with, in the order in which _TELL takes it
     "same", "extend", "colour", "text", "text_font", "text_size", "text_margin", "text_colour", "text_rim", "text_anchor",
 )  # fmt: skip
-_LOOK = (
+_SCROLL_SCRIPT = (
     f"() => {{ document.querySelector('#{PREFIX}results').scrollIntoView({{ block: 'start', behavior: 'smooth' }}); }}"
 )
-_TELL = (
+_OPTIONS_SCRIPT = (
     "(same, extend, colour, text, font, size, margin, textColour, stroke, anchor) => { window.easel.socialOptions({same: same === 'Same for all',"
     " extend, border: colour, text, font, size: size / 100, margin: margin / 100, colour: textColour, stroke, anchor}); return []; }"
 )
 
 
-def build(studio: Studio, shell: Shell) -> None:
+def build_social_tab(studio: Studio, shell: PageContext) -> None:
     """Lay the tab out and wire it up."""
     parts = studio.social
     if parts is None:
@@ -52,7 +52,7 @@ def build(studio: Studio, shell: Shell) -> None:
     made: dict[str, Component] = {}
     with gr.Row(elem_classes="easel easel-social"):
         with gr.Column(elem_classes="desk desk-prompt", min_width=0):
-            made |= fields.wish()
+            made |= fields.build_selection_fields()
             with gr.Row(elem_classes="verbs bar-below"):
                 go = gr.Button(
                     "Export",
@@ -67,93 +67,95 @@ def build(studio: Studio, shell: Shell) -> None:
                 )
                 skip = gr.Button("Skip", visible=False)
         with gr.Column(elem_classes="desk desk-result", min_width=0):
-            made |= fields.board()
-            stage = gr.HTML(empty_stage((), greeting=""), elem_id=f"{PREFIX}stage")
+            made |= fields.build_board_field()
+            result = gr.HTML(render_empty_result((), greeting=""), elem_id=f"{PREFIX}stage")
             table = gr.HTML("", elem_id=f"{PREFIX}results")
             with gr.Column(visible=False, elem_classes="actions-frame") as actions:
                 with gr.Row(elem_classes="actions"):
                     again = gr.Button("Use all settings", size="sm", min_width=120, elem_id=f"{PREFIX}again")
                 shell.send.offer("social")
         with gr.Column(elem_classes="desk desk-settings", min_width=0):
-            made |= fields.crop(_upscalers(studio))
+            made |= fields.build_crop_fields(_list_upscalers(studio))
             with gr.Accordion("Text", open=False):
-                made |= fields.text(studio.fonts())
+                made |= fields.build_text_fields(studio.fonts())
             with gr.Accordion("Logo and brand kit", open=False):
-                made |= fields.logo()
-                kits = Kits(shell, made)
+                made |= fields.build_logo_fields()
+                kits = BrandKitRow(shell, made)
             with gr.Accordion("Files", open=False):
-                made |= fields.files()
-    job = browser_memory.remembered(shell, "social-job", "")
-    panel = Panel(stage=stage, job=job, generate=go, stop=stop, skip=skip, actions=actions)
-    page = _Page(studio, parts, Form(made), panel, table)
+                made |= fields.build_file_fields()
+    job = browser_memory.make_browser_state(shell, "social-job", "")
+    panel = JobPanel(result=result, job=job, generate=go, stop=stop, skip=skip, actions=actions)
+    page = _SocialPage(studio, parts, Form(made), panel, table)
     page.wire(shell)
-    again.click(page.again, job, page.form.components(), **QUIET)
+    again.click(page.reuse_settings, job, page.form.components(), **HIDDEN)
     kits.wire(shell)
 
 
-def _upscalers(studio: Studio) -> list[Model]:
+def _list_upscalers(studio: Studio) -> list[Model]:
     """Those that do nothing but enlarge, on this machine, by more than arithmetic."""
     models = studio.engine.models(Task.UPSCALE)
     return [model for model in models if model.tasks == {Task.UPSCALE} and model.lane == GPU_LANE and not model.problem]
 
 
-class _Page:
+class _SocialPage:
     """The tab's behaviour: export, what arrives from other tabs, and what a reload brings back."""
 
-    def __init__(self, studio: Studio, parts: SocialParts, form: Form, panel: Panel, table: gr.HTML) -> None:
+    def __init__(self, studio: Studio, parts: SocialParts, form: Form, panel: JobPanel, table: gr.HTML) -> None:
         self._studio, self._parts, self.form, self._panel, self._table = studio, parts, form, panel, table
-        self._planner = Planner(studio, parts)
+        self._planner = ExportPlanner(studio, parts)
 
-    def wire(self, shell: Shell) -> None:
+    def wire(self, shell: PageContext) -> None:
         form, panel = self.form, self._panel
         shown = {*panel.outputs(), self._table}
         exported = form.on(panel.generate.click, self._export, shown, api_name="social", trigger_mode="once", **PUBLIC)
-        exported.success(fn=None, js=_LOOK, api_visibility="private")
+        exported.success(fn=None, js=_SCROLL_SCRIPT, api_visibility="private")
         panel.stop.click(self._stop, panel.job, None, api_name="social_stop", **PUBLIC)
-        tellers = [form[name] for name in _OPTIONS]
+        tellers = [form[name] for name in _BOARD_OPTIONS]
         changes: Any = [field.change for field in tellers]
-        gr.on([*changes, shell.blocks.load], fn=None, inputs=tellers, outputs=None, js=_TELL, **QUIET)
-        saved = browser_memory.remembered(shell, "social-form", {})
+        gr.on([*changes, shell.blocks.load], fn=None, inputs=tellers, outputs=None, js=_OPTIONS_SCRIPT, **HIDDEN)
+        saved = browser_memory.make_browser_state(shell, "social-form", {})
         shell.forms.append("social")
-        restored = shell.blocks.load(self._restore, saved, form.components(), **AT_ONCE)
+        restored = shell.blocks.load(self._restore, saved, form.components(), **UNQUEUED)
         restored.then(fn=None, js="() => { window.easel.ready('social'); }", api_visibility="private").then(
-            fn=None, inputs=tellers, outputs=None, js=_TELL, api_visibility="private"
+            fn=None, inputs=tellers, outputs=None, js=_OPTIONS_SCRIPT, api_visibility="private"
         )
-        shell.blocks.load(self._attach, [panel.job, form["pattern"]], shown, **QUIET)
-        browser_memory.remember("social", form, saved)
-        shell.send.target("social", TITLE, tab=TITLE, outputs=[form["pictures"]], apply=self._arrived)
+        shell.blocks.load(self._attach, [panel.job, form["pattern"]], shown, **HIDDEN)
+        browser_memory.remember_form("social", form, saved)
+        shell.send.add_target("social", TITLE, tab=TITLE, outputs=[form["pictures"]], apply=self._receive_image)
 
     def _export(self, packet: Any, request: gr.Request) -> Iterator[Updates]:
         values = self.form.values(packet)
         try:
-            user = user_of(request)
-            wanted = self._planner.ask(values, user)
+            user = get_user(request)
+            wanted = self._planner.plan_request(values, user)
         except StudioError as error:
-            raise toast(error) from error
-        yield from self._shown(run(self._studio.engine, self._panel, wanted, user), user, values.get("pattern"))
+            raise make_toast(error) from error
+        yield from self._show_updates(
+            run_request(self._studio.engine, self._panel, wanted, user), user, values.get("pattern")
+        )
 
-    @told
-    def again(self, job_id: Any, request: gr.Request) -> Updates:
+    @show_errors
+    def reuse_settings(self, job_id: Any, request: gr.Request) -> Updates:
         """The form as it asked for the job that is shown: pictures, formats, crops and all the rest."""
-        asked = self._studio.engine.job(str(job_id or ""), user_of(request)).request
+        asked = self._studio.engine.job(str(job_id or ""), get_user(request)).request
         wish = next((step.social for step in (asked, *asked.then) if step.social is not None), None)
         if wish is None:
             raise InvalidRequest("This job made no formats.", hint="Export first, then use its settings.")
         sources = asked.batch or ((asked.source,) if asked.source else ())
-        return self.form.filled(write(wish, sources))
+        return self.form.filled(write_social(wish, sources))
 
-    @told
+    @show_errors
     def _stop(self, job_id: Any, request: gr.Request) -> None:
-        self._studio.engine.cancel(str(job_id), user_of(request))
+        self._studio.engine.cancel(str(job_id), get_user(request))
 
     def _attach(self, job_id: Any, pattern: Any, request: gr.Request) -> Iterator[Updates]:
         try:
-            user = user_of(request)
-            yield from self._shown(reattach(self._studio.engine, self._panel, job_id, user), user, pattern)
+            user = get_user(request)
+            yield from self._show_updates(reattach_job(self._studio.engine, self._panel, job_id, user), user, pattern)
         except StudioError as error:
-            raise toast(error) from error
+            raise make_toast(error) from error
 
-    def _shown(self, updates: Iterator[Updates], user: User, pattern: Any) -> Iterator[Updates]:
+    def _show_updates(self, updates: Iterator[Updates], user: User, pattern: Any) -> Iterator[Updates]:
         """The updates of a job, with the button in this tab's words, and the table once the job has ended."""
         panel, job_id = self._panel, ""
         for each in updates:
@@ -162,21 +164,23 @@ class _Page:
             if isinstance(button, dict) and "interactive" in button:
                 busy = not button["interactive"]
                 each[panel.generate] = gr.update(value="Exporting…" if busy else "Export", interactive=not busy)
-                each[self._table] = "" if busy else self._results(job_id, user, str(pattern or fields.PATTERN))
+                each[self._table] = (
+                    "" if busy else self._render_results(job_id, user, str(pattern or fields.NAME_PATTERN))
+                )
             yield each
 
-    def _results(self, job_id: str, user: User, pattern: str) -> str:
+    def _render_results(self, job_id: str, user: User, pattern: str) -> str:
         try:
             snapshot = self._studio.engine.job(job_id, user).snapshot
         except NotFound:
             return ""
-        return results(snapshot.assets, self._parts.platforms, re.sub(r"[^\w{}\-/ .]", "", pattern)[:120])
+        return render_results(snapshot.assets, self._parts.platforms, re.sub(r"[^\w{}\-/ .]", "", pattern)[:120])
 
     def _restore(self, kept: Any) -> Updates:
-        return self.form.filled(browser_memory.trusted(kept, self.form))
+        return self.form.filled(browser_memory.filter_saved_values(kept, self.form))
 
-    def _arrived(self, arrival: Arrival) -> Updates:
-        return self.form.updates({"pictures": arrival.picture.hash})
+    def _receive_image(self, arrival: SentImage) -> Updates:
+        return self.form.make_updates({"pictures": arrival.picture.hash})
 
 
-TAB = Tab(title=TITLE, order=40, build=build)
+TAB = Tab(title=TITLE, order=40, build=build_social_tab)
