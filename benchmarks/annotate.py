@@ -1,4 +1,4 @@
-"""Canny of a 12-megapixel picture: what ours costs over the annotator's own call."""
+"""Canny of a 12-megapixel image: what ours costs over the annotator's own call."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Our time over the bare call of the vendor's own client, per picture: OpenAI's, against a server on loopback that answers at once."""
+"""Our time over the bare call of the vendor's own client, per image: OpenAI's, against a server on loopback that answers at once."""
 
 from __future__ import annotations
 
@@ -35,21 +35,21 @@ REQUEST = GenerationRequest(model="openai/gpt-image-2", prompt="a red fox", widt
 
 def rows() -> list[Row]:
     grain = Image.effect_noise((SIDE // 4, SIDE // 4), 60).convert("RGB")
-    picture = grain.resize((SIDE, SIDE), Image.Resampling.BICUBIC)  # as fine as what models draw, two megabytes as PNG
+    image = grain.resize((SIDE, SIDE), Image.Resampling.BICUBIC)  # as fine as what models draw, two megabytes as PNG
     out = io.BytesIO()
-    picture.save(out, "PNG")
+    image.save(out, "PNG")
     body = {"created": 1, "data": [{"b64_json": base64.b64encode(out.getvalue()).decode()}]}
     sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
     vendor: Any = importlib.import_module("vendor_server")  # the tests' own
     server = vendor.VendorServer(lambda seen: vendor.Reply(body=body))
     try:
         with tempfile.TemporaryDirectory() as folder:
-            return _measure(Path(folder), server, out.getvalue(), picture)
+            return _measure(Path(folder), server, out.getvalue(), image)
     finally:
         server.close()
 
 
-def _measure(folder: Path, server: Any, data: bytes, picture: Image.Image) -> list[Row]:
+def _measure(folder: Path, server: Any, data: bytes, image: Image.Image) -> list[Row]:
     settings = SettingsStore(build_base_settings(folder))
     keys = KeyStore(folder / "keys.json", {"OPENAI_API_KEY": "sk-of-nobody-000000000000"})
     service = Service(PROVIDER, keys, lambda: f"{server.url}/v1")
@@ -59,7 +59,7 @@ def _measure(folder: Path, server: Any, data: bytes, picture: Image.Image) -> li
         "ours": lambda: time_job(engine, REQUEST),
         "bare": _build_bare_call(server),
         "decode": lambda: Image.open(io.BytesIO(data)).load(),
-        "encode": lambda: picture.save(io.BytesIO(), "PNG", compress_level=1),
+        "encode": lambda: image.save(io.BytesIO(), "PNG", compress_level=1),
     }
     try:
         for work in works.values():
@@ -80,11 +80,11 @@ def _build_row(clock: str, ms: dict[str, float]) -> Row:
         f"{SIDE}×{SIDE}, median of {ROUNDS}: ours {ms['ours']:.0f} ms, bare {ms['bare']:.0f} ms, decode {ms['decode']:.0f} ms,"
         f" encode {ms['encode']:.0f} ms; ratio {ms['ours'] / (ms['ours'] - over):.2f}"
     )
-    return Row(f"a cloud picture beyond the bare SDK call, decode and encode, {clock}", over, 25, " ms", note)
+    return Row(f"a cloud image beyond the bare SDK call, decode and encode, {clock}", over, 25, " ms", note)
 
 
 def _build_bare_call(server: Any) -> Callable[[], object]:
-    """The vendor's own client, kept between calls as its manual says, with the picture's bytes in hand at the end."""
+    """The vendor's own client, kept between calls as its manual says, with the image's bytes in hand at the end."""
     import openai
 
     client = openai.OpenAI(base_url=f"{server.url}/v1", api_key="sk-of-nobody-000000000000", max_retries=0)

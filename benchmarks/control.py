@@ -33,8 +33,8 @@ def rows() -> list[Row]:
         studio = build_studio(SettingsStore(build_base_settings(Path(folder))))
         studio.engine.start()
         try:
-            picture = studio.engine.keep_picture(_draw_control_map(), LOCAL_USER).hash
-            steered = REQUEST.replace(control=(ControlUnit(model=NET, picture=picture),))
+            image = studio.engine.keep_image(_draw_control_map(), LOCAL_USER).hash
+            steered = REQUEST.replace(control=(ControlUnit(model=NET, image=image),))
             return [_measure_memory(studio, steered), _measure_time(studio.engine, steered)]
         finally:
             studio.engine.close()
@@ -48,7 +48,7 @@ def _draw_control_map() -> Image.Image:
 
 
 def _measure_memory(studio: Studio, steered: GenerationRequest) -> Row:
-    """Resident memory of the process after steered pictures, the network's own weights aside, against that after txt2img alone."""
+    """Resident memory of the process after steered images, the network's own weights aside, against that after txt2img alone."""
     process = psutil.Process()
     for _ in range(3):
         time_job(studio.engine)
@@ -72,7 +72,7 @@ def _measure_time(engine: Engine, steered: GenerationRequest) -> Row:
 
 
 def _build_bare_call() -> Callable[[], float]:
-    """A function that draws the same picture with diffusers' ControlNet pipeline and returns the seconds."""
+    """A function that draws the same image with diffusers' ControlNet pipeline and returns the seconds."""
     import torch
 
     diffusers: Any = importlib.import_module("diffusers")  # exports by name at run time

@@ -3,7 +3,7 @@
 The photograph is skimage's astronaut enlarged to 4000 × 3000 with fine grain laid over it, for no package holds a free one of that size.
 Both sides begin
 with the same decoded pixels and end with the bytes of four files; each runs five times in turn, the fastest counts. Ours carry recipe,
-infotext and marker, and average a picture to three times its new size before they filter it, which the bare side does not.
+infotext and marker, and average an image to three times its new size before they filter it, which the bare side does not.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from PIL import Image
 
 from benchmarks.report import Row
 from studio.core.finish import Derivative, Finish, OutputOptions
-from studio.core.ports import PictureSeed
+from studio.core.ports import ImageSeed
 from studio.core.request import GenerationRequest
 from studio.core.settings import Settings
 from studio.core.task import Task
@@ -61,7 +61,7 @@ def _render_ours(image: Image.Image) -> list[bytes]:
     request = GenerationRequest(task=Task.FINISH, source="photograph", finish=wish)
     context: Any = _Context(image)
     with tempfile.TemporaryDirectory() as folder:
-        made = FinishingBackend(Fonts(Path(folder))).render(request, [PictureSeed(seed=1)], context)
+        made = FinishingBackend(Fonts(Path(folder))).render(request, [ImageSeed(seed=1)], context)
     return [
         encode_output(
             one.image, one.file, Settings(), infotext="a photograph\nSteps: 4", recipe={"request": one.request.to_json()} if one.request else None, tool="Easel"
@@ -71,7 +71,7 @@ def _render_ours(image: Image.Image) -> list[bytes]:
 
 
 def _render_bare(image: Image.Image) -> list[bytes]:
-    """What one writes with Pillow alone: Lanczos from the whole picture, each file as ours are set."""
+    """What one writes with Pillow alone: Lanczos from the whole image, each file as ours are set."""
     options: dict[str, dict[str, Any]] = {
         "jpeg": {"subsampling": 0, "optimize": True, "progressive": True}, "webp": {"method": 4}, "png": {"compress_level": 1}, "avif": {"speed": 8},
     }  # fmt: skip
@@ -102,7 +102,7 @@ class _Context:
     def __init__(self, image: Image.Image) -> None:
         self._image = image
 
-    def picture(self, content_hash: str) -> Image.Image:
+    def load_image(self, content_hash: str) -> Image.Image:
         return self._image.copy()
 
     def progress(self, step: int, steps: int, preview: object = None) -> None: ...

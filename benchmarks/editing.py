@@ -1,4 +1,4 @@
-"""Work on pictures: our time over the bare diffusers call, and the memory that it adds to a checkpoint that draws already."""
+"""Work on images: our time over the bare diffusers call, and the memory that it adds to a checkpoint that draws already."""
 
 from __future__ import annotations
 
@@ -49,8 +49,8 @@ def _make_mask() -> Image.Image:
 
 def _build_requests(engine: Engine) -> tuple[Any, Any]:
     """An img2img and an inpaint request."""
-    source = engine.keep_picture(_make_source(), LOCAL_USER).hash
-    mask = engine.keep_picture(_make_mask(), LOCAL_USER).hash
+    source = engine.keep_image(_make_source(), LOCAL_USER).hash
+    mask = engine.keep_image(_make_mask(), LOCAL_USER).hash
     edit = REQUEST.replace(task=Task.IMG2IMG, source=source, strength=STRENGTH)
     return edit, edit.replace(task=Task.INPAINT, mask=mask, inpaint=Inpaint(mask_blur=4))
 

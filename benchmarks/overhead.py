@@ -1,4 +1,4 @@
-"""Our time over the bare diffusers call, on the embedded model: whole pictures, single steps, and everything around them."""
+"""Our time over the bare diffusers call, on the embedded model: whole images, single steps, and everything around them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from PIL import Image
 from benchmarks.report import Row
 from studio.core.events import Status
 from studio.core.model import Model
-from studio.core.ports import JobContext, PictureSeed
+from studio.core.ports import ImageSeed, JobContext
 from studio.core.request import GenerationRequest
 from studio.core.result import RenderedImage
 from studio.core.settings import Settings
@@ -49,19 +49,19 @@ def build_base_settings(folder: Path) -> Settings:
 
 
 def time_job(engine: Engine, request: GenerationRequest = REQUEST) -> float:
-    """One picture through the front door; wall seconds from submit to the file being there."""
+    """One image through the front door; wall seconds from submit to the file being there."""
     begin = time.perf_counter()
     job = engine.submit(request, LOCAL_USER)
     give_up = time.monotonic() + DEADLINE
     while not job.snapshot.status.is_final and time.monotonic() < give_up:
         job.wait(job.snapshot.version, 1.0)
     if job.snapshot.status is not Status.FINISHED:
-        raise RuntimeError(f"the picture was not made: {job.snapshot.error}")
+        raise RuntimeError(f"the image was not made: {job.snapshot.error}")
     return time.perf_counter() - begin
 
 
 def build_bare_call() -> Callable[[int], float]:
-    """A function that makes the same picture with diffusers alone in `steps` steps and returns the seconds."""
+    """A function that makes the same image with diffusers alone in `steps` steps and returns the seconds."""
     import torch
 
     diffusers: Any = importlib.import_module("diffusers")  # exports by name at run time
@@ -123,12 +123,12 @@ def _measure_overhead() -> Row:
         time_job(engine)
         ours = statistics.median(_measure_cpu(lambda: time_job(engine)) for _ in range(ROUNDS))
         encode = statistics.median(
-            _measure_cpu(lambda: _StaticBackend.picture.save(io.BytesIO(), "PNG", compress_level=1))
+            _measure_cpu(lambda: _StaticBackend.image.save(io.BytesIO(), "PNG", compress_level=1))
             for _ in range(ROUNDS)
         )
         engine.close()
     note = f"CPU {ours * 1000:.0f} ms, of it {encode * 1000:.0f} ms encoding 512×512"
-    return Row("CPU around a picture, submit to file", (ours - encode) * 1000, 60, " ms", note)
+    return Row("CPU around an image, submit to file", (ours - encode) * 1000, 60, " ms", note)
 
 
 def _measure_cpu(work: Callable[[], object]) -> float:
@@ -138,16 +138,16 @@ def _measure_cpu(work: Callable[[], object]) -> float:
 
 
 class _StaticBackend:
-    """A backend that has its picture already, so that only the studio's own work is left."""
+    """A backend that has its image already, so that only the studio's own work is left."""
 
-    picture = Image.effect_noise((512, 512), 60).convert("RGB")
+    image = Image.effect_noise((512, 512), 60).convert("RGB")
 
     def models(self) -> Sequence[Model]:
         return (Model(id="embedded", title="still", family="sd15", max_batch=1),)
 
-    def render(self, request: GenerationRequest, seeds: Sequence[PictureSeed], ctx: JobContext) -> list[RenderedImage]:
+    def render(self, request: GenerationRequest, seeds: Sequence[ImageSeed], ctx: JobContext) -> list[RenderedImage]:
         for step in range(STEPS):
             ctx.progress(step + 1, STEPS)
-        return [RenderedImage(image=self.picture, seed=seed.seed) for seed in seeds]
+        return [RenderedImage(image=self.image, seed=seed.seed) for seed in seeds]
 
     def close(self) -> None: ...

@@ -1,6 +1,6 @@
 """Crops against libvips' attention crop, smartcrop.py and the centre on marked photographs, and how long formats take.
 
-Needs `python -m benchmarks.pictures` once, and `pip install pyvips pyvips-binary smartcrop` for the two to compare with.
+Needs `python -m benchmarks.images` once, and `pip install pyvips pyvips-binary smartcrop` for the two to compare with.
 `python -m benchmarks.social` prints the table of both halves; `python -m benchmarks social` the figures that have a bar.
 """
 
@@ -18,9 +18,9 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from benchmarks.pictures import Corners, MarkedImage, load_marked_images
+from benchmarks.images import Corners, MarkedImage, load_marked_images
 from benchmarks.report import Row
-from studio.core.ports import PictureSeed
+from studio.core.ports import ImageSeed
 from studio.core.request import GenerationRequest, Task
 from studio.core.settings import Settings
 from studio.core.social import SocialExport
@@ -45,7 +45,7 @@ Method = Callable[[Image.Image, float], Corners]
 
 @dataclass
 class Score:
-    """Over all pictures and ratios: shares of main faces cut (of those that a window of the shape can hold, and of all) and
+    """Over all images and ratios: shares of main faces cut (of those that a window of the shape can hold, and of all) and
     lost, mean share of the subject kept, what the best place would keep, and how often it is whole."""
 
     cut: float
@@ -69,29 +69,29 @@ class Score:
         return f"| {name} | {shares} | {self.milliseconds:.0f} |"
 
 
-def score_method(method: Method, pictures: list[MarkedImage]) -> Score:
+def score_method(method: Method, images: list[MarkedImage]) -> Score:
     faces: list[tuple[float, bool]] = []  # share inside, and whether the window can hold the face
     subjects: list[float] = []
     possible: list[float] = []
     spent = 0.0
-    for marks in pictures:
-        picture = marks.open()
+    for marks in images:
+        image = marks.open()
         highest = max((bottom - top for _, top, _, bottom in marks.faces), default=0)
         main = [face for face in marks.faces if face[3] - face[1] >= MAIN_FACE_SHARE * highest]
         for ratio in RATIOS:
             begin = time.perf_counter()
-            crop = method(picture, ratio)
+            crop = method(image, ratio)
             spent += time.perf_counter() - begin
             faces += [(compute_share_inside(face, crop), _can_hold(face, crop)) for face in main]
             subjects.append(compute_share_inside(marks.subject, crop))
             possible.append(
-                max(compute_share_inside(marks.subject, place) for place in list_crop_windows(picture, ratio))
+                max(compute_share_inside(marks.subject, place) for place in list_crop_windows(image, ratio))
             )
     return Score(
         cut=statistics.fmean(LOST_SHARE < share < WHOLE_SHARE for share, fits in faces if fits),
         cut_of_all=statistics.fmean(LOST_SHARE < share < WHOLE_SHARE for share, _ in faces), lost=statistics.fmean(share <= LOST_SHARE for share, _ in faces),
         kept=statistics.fmean(subjects), possible=statistics.fmean(possible), whole=statistics.fmean(share >= 0.98 for share in subjects),
-        milliseconds=1000 * spent / len(pictures),
+        milliseconds=1000 * spent / len(images),
     )  # fmt: skip
 
 
@@ -99,9 +99,9 @@ def _can_hold(face: Corners, crop: Corners) -> bool:
     return face[2] - face[0] <= crop[2] - crop[0] and face[3] - face[1] <= crop[3] - crop[1]
 
 
-def list_crop_windows(picture: Image.Image, ratio: float) -> list[Corners]:
+def list_crop_windows(image: Image.Image, ratio: float) -> list[Corners]:
     """All places of the largest window of that shape."""
-    frame = fit_window(picture.width, picture.height, ratio)
+    frame = fit_window(image.width, image.height, ratio)
     boxes = [frame.box(float(start)) for start in np.linspace(0, 1 - frame.length, 101)]
     return [(box.left, box.top, box.right, box.bottom) for box in boxes]
 
@@ -117,49 +117,49 @@ def make_studio_method() -> Method:
     eyes = load_detectors()
     last: list[tuple[Image.Image, Analysis]] = []
 
-    def crop(picture: Image.Image, ratio: float) -> Corners:
-        if not last or last[0][0] is not picture:
-            last[:] = [(picture, analyse_image(picture, eyes))]
+    def crop(image: Image.Image, ratio: float) -> Corners:
+        if not last or last[0][0] is not image:
+            last[:] = [(image, analyse_image(image, eyes))]
         box = find_best_crop(last[0][1], ratio)
         return box.left, box.top, box.right, box.bottom
 
     return crop
 
 
-def crop_centre(picture: Image.Image, ratio: float) -> Corners:
-    frame = fit_window(picture.width, picture.height, ratio)
+def crop_centre(image: Image.Image, ratio: float) -> Corners:
+    frame = fit_window(image.width, image.height, ratio)
     box = frame.box((1 - frame.length) / 2)
     return box.left, box.top, box.right, box.bottom
 
 
-def crop_attention(picture: Image.Image, ratio: float) -> Corners:
+def crop_attention(source: Image.Image, ratio: float) -> Corners:
     """libvips' own: the window of that shape around the most salient point."""
     import pyvips  # pyright: ignore[reportMissingImports]
 
-    width, height = _compute_largest_size(picture, ratio)
-    image = pyvips.Image.new_from_array(np.asarray(picture.convert("RGB")))
+    width, height = _compute_largest_size(source, ratio)
+    image = pyvips.Image.new_from_array(np.asarray(source.convert("RGB")))
     cropped = image.smartcrop(width, height, interesting="attention")
-    return _to_corners(picture, -cropped.xoffset, -cropped.yoffset, width, height)
+    return _to_corners(source, -cropped.xoffset, -cropped.yoffset, width, height)
 
 
-def crop_smartcrop(picture: Image.Image, ratio: float) -> Corners:
+def crop_smartcrop(image: Image.Image, ratio: float) -> Corners:
     """smartcrop.py with its own prescaling; held to the largest window, which favours what it keeps."""
     import smartcrop  # pyright: ignore[reportMissingImports]
 
-    width, height = _compute_largest_size(picture, ratio)
-    found = smartcrop.SmartCrop().crop(picture.convert("RGB"), width, height, min_scale=1.0)["top_crop"]
-    return _to_corners(picture, found["x"], found["y"], found["width"], found["height"])
+    width, height = _compute_largest_size(image, ratio)
+    found = smartcrop.SmartCrop().crop(image.convert("RGB"), width, height, min_scale=1.0)["top_crop"]
+    return _to_corners(image, found["x"], found["y"], found["width"], found["height"])
 
 
-def _compute_largest_size(picture: Image.Image, ratio: float) -> tuple[int, int]:
-    frame = fit_window(picture.width, picture.height, ratio)
+def _compute_largest_size(image: Image.Image, ratio: float) -> tuple[int, int]:
+    frame = fit_window(image.width, image.height, ratio)
     if frame.along_x:
-        return max(1, round(picture.width * frame.length)), picture.height
-    return picture.width, max(1, round(picture.height * frame.length))
+        return max(1, round(image.width * frame.length)), image.height
+    return image.width, max(1, round(image.height * frame.length))
 
 
-def _to_corners(picture: Image.Image, left: float, top: float, width: float, height: float) -> Corners:
-    wide, high = picture.size
+def _to_corners(image: Image.Image, left: float, top: float, width: float, height: float) -> Corners:
+    wide, high = image.size
     return left / wide, top / high, (left + width) / wide, (top + height) / high
 
 
@@ -173,13 +173,13 @@ METHODS: dict[str, Callable[[], Method]] = {
 
 def rows() -> list[Row]:
     """The bars: quality on the half that nothing was tuned on, then times and files."""
-    pictures = [each for each in load_marked_images() if each.is_held_out]
-    if len(pictures) < 30:
-        raise SystemExit("Run python -m benchmarks.pictures first: the marked pictures are not here.")
-    scores = {name: score_method(make(), pictures) for name, make in METHODS.items()}
+    images = [each for each in load_marked_images() if each.is_held_out]
+    if len(images) < 30:
+        raise SystemExit("Run python -m benchmarks.images first: the marked images are not here.")
+    scores = {name: score_method(make(), images) for name, make in METHODS.items()}
     mine, others = scores["Easel"], [score for name, score in scores.items() if name != "Easel"]
     rival = scores["libvips attention"]
-    said = f"{100 * mine.share_of_possible:.1f} % (of all {100 * mine.kept:.1f} %), {len(pictures)} pictures"
+    said = f"{100 * mine.share_of_possible:.1f} % (of all {100 * mine.kept:.1f} %), {len(images)} images"
     faces = f"{mine.cut:.3f} / {rival.cut:.3f}; with faces larger than the crop {mine.cut_of_all:.3f} / {rival.cut_of_all:.3f}"
     return [
         Row("subject lost, of what could be kept", 100 * (1 - mine.share_of_possible), 7, " %", said),
@@ -209,7 +209,7 @@ def _measure_times() -> list[Row]:
         task=Task.SOCIAL, model="social", source="0", social=SocialExport(formats=tuple(each.id for each in chosen))
     )
     begin = time.process_time()  # others may be busy on the machine
-    made = backend.render(request, [PictureSeed(seed=0)], _Context(photo))
+    made = backend.render(request, [ImageSeed(seed=0)], _Context(photo))
     files = [
         encode_output(one.image, one.file, Settings(), infotext="", recipe=None, tool="Easel").data for one in made
     ]
@@ -242,13 +242,13 @@ def _measure_times() -> list[Row]:
 
 
 class _Context(LaneContext):
-    """A job with one picture."""
+    """A job with one image."""
 
     def __init__(self, photo: Image.Image) -> None:
         super().__init__(Settings())
         self._photo = photo
 
-    def picture(self, content_hash: str) -> Image.Image:
+    def load_image(self, content_hash: str) -> Image.Image:
         return self._photo.copy()
 
 
@@ -264,11 +264,11 @@ def _is_wrong(data: bytes, of: Format) -> bool:
 
 
 def main() -> int:
-    pictures = load_marked_images()
+    images = load_marked_images()
     halves = {True: "the half that nothing was tuned on", False: "the half that was tuned on"}
     for untouched in (True, False):
-        half = [each for each in pictures if each.is_held_out is untouched]
-        print(f"\n{len(half)} pictures, {halves[untouched]}, {len(RATIOS)} shapes each\n")
+        half = [each for each in images if each.is_held_out is untouched]
+        print(f"\n{len(half)} images, {halves[untouched]}, {len(RATIOS)} shapes each\n")
         print(
             "| method | main faces cut that fit | cut of all | lost | subject kept, of what is possible | of all | whole | ms for all shapes |"
         )

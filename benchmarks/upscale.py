@@ -65,12 +65,12 @@ def _compare_bare(upscaler: Upscaler, image: Image.Image) -> Row:
     bare, tiled = time_alternately(
         lambda: upscaler(pixels), lambda: enlarge_image(image, size, upscaler, tiling=(TILE, None))
     )
-    note = f"{image.width}×{image.height} px in tiles of {TILE}, picture to picture"
+    note = f"{image.width}×{image.height} px in tiles of {TILE}, image to image"
     return Row("tiled upscale over the bare network at once", tiled / bare, 1.15, "×", note)
 
 
 def _compare_original(folder: Path, upscaler: Upscaler, image: Image.Image) -> list[Row]:
-    """Against the makers' engine as they call it: `enhance` of a picture, as each does it by itself, and with tiles of one size."""
+    """Against the makers' engine as they call it: `enhance` of an image, as each does it by itself, and with tiles of one size."""
     engine: Any = RealESRGANEngine(read_state_dict(_build_weight_file(folder, FAST_MODEL))).makers
     given, size = np.asarray(image)[..., ::-1].copy(), (image.width * 4, image.height * 4)
     made: list[Row] = []
@@ -89,7 +89,7 @@ def _compare_original(folder: Path, upscaler: Upscaler, image: Image.Image) -> l
         made.append(Row(f"over RealESRGANer, {what}", our_time / their_time, 1.0, "×"))
         if not tile:
             mean = np.abs(kept["theirs"].astype(int) - kept["ours"]).mean()
-            made.append(Row("mean difference from RealESRGANer's picture", float(mean), 1, "/255"))
+            made.append(Row("mean difference from RealESRGANer's image", float(mean), 1, "/255"))
     return made
 
 

@@ -1,5 +1,5 @@
 """Real-ESRGAN beside Lanczos on photographs that lie inside packages: made four times smaller, enlarged again, and compared with what they
-were. `python -m benchmarks upscale_quality` prints the figures that have a bar, and writes docs/upscale.md's table and pictures anew.
+were. `python -m benchmarks upscale_quality` prints the figures that have a bar, and writes docs/upscale.md's table and images anew.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ UPSCALERS = ("RealESRGAN_x4plus", "realesr-animevideov3")
 SHOWN_PHOTOS = ("cat", "temple", "astronaut")
 SHEET = ("given", "Lanczos", "RealESRGAN_x4plus", "original")
 CROP = 148
-"""px of each picture on the sheet of all photographs."""
+"""px of each image on the sheet of all photographs."""
 METHODS = ("Lanczos", *UPSCALERS)
 SCALE = 4
 PAGE = Path("docs/upscale.md")
@@ -68,19 +68,19 @@ def rows() -> list[Row]:
 
 
 def load_photos() -> Iterator[tuple[str, Image.Image]]:
-    """(name, RGB picture of sides that four divides), of the packages that are here."""
+    """(name, RGB image of sides that four divides), of the packages that are here."""
     for name, (package, path, box) in PHOTOS.items():
         spec = importlib.util.find_spec(package)
         file = Path(next(iter(spec.submodule_search_locations or []), "")) / path if spec else Path()
         if not file.is_file():
             continue
         with Image.open(file) as image:
-            picture = image.convert("RGB")
+            source = image.convert("RGB")
         if box is None:  # a large photograph: its own fine noise would be all that is compared
-            picture = picture.reduce(2)
-            left, top = (picture.width - 320) // 2, (picture.height - 320) // 2
-            box = (left, top, left + 320, top + 320) if min(left, top) >= 0 else (0, 0, picture.width // 4 * 4, picture.height // 4 * 4)  # fmt: skip
-        yield name, picture.crop(box)
+            source = source.reduce(2)
+            left, top = (source.width - 320) // 2, (source.height - 320) // 2
+            box = (left, top, left + 320, top + 320) if min(left, top) >= 0 else (0, 0, source.width // 4 * 4, source.height // 4 * 4)  # fmt: skip
+        yield name, source.crop(box)
 
 
 def measure_quality(photo: Image.Image, image: Image.Image) -> tuple[float, ...]:
@@ -102,7 +102,7 @@ def _compute_slope(grey: Any) -> float:
 
 
 def compute_gmsd(first: Any, second: Any) -> float:
-    """Gradient magnitude similarity deviation of two grey pictures in 0 to 255, with the paper's Prewitt filters at half the size and its
+    """Gradient magnitude similarity deviation of two grey images in 0 to 255, with the paper's Prewitt filters at half the size and its
     constant 170."""
     from scipy.ndimage import prewitt, uniform_filter
 

@@ -22,7 +22,7 @@ MIN_VERSIONS = {
     "gradio": "6.31", "diffusers": "0.42.1", "torch": "2.13", "transformers": "5.20", "pillow": "13", "starlette": "1.3.1",
     "safetensors": "0.8", "huggingface_hub": "2.4", "peft": "0.19", "accelerate": "1.13",
 }  # fmt: skip
-MIN_FREE_DISK = 2 * 2**30  # bytes: a day of pictures and one small download
+MIN_FREE_DISK = 2 * 2**30  # bytes: a day of images and one small download
 HUB_TIMEOUT = 3.0  # seconds
 
 

@@ -14,7 +14,7 @@ from gradio.components import Component
 import studio as package
 from studio.engine.plugins import discover
 from studio.engine.studio import Studio
-from studio.tabs.common import image_routes as pictures
+from studio.tabs.common import image_routes as images
 from studio.tabs.common.send_images import SendRegistry
 from studio.tabs.common.tab import PageContext, Tab
 from studio.tabs.social import board_routes as social
@@ -70,7 +70,7 @@ def _report_to(anchor: Component, blocks: gr.Blocks) -> None:
 def mount(app: FastAPI, studio: Studio) -> FastAPI:
     """Put the page at "/" of `app`, whose guard has found out who calls."""
     settings = studio.settings.current
-    app.include_router(pictures.build_page_router(studio))
+    app.include_router(images.build_page_router(studio))
     if studio.social is not None:
         app.include_router(social.build_social_router(studio, studio.social))
     blocks, shell = build_page(studio)

@@ -100,7 +100,7 @@ def _find_successor(name: str) -> Successor | None:
 
 
 def _get_short_hash(catalog: Catalog, model_id: str) -> str:
-    """The checkpoint's hash when somebody asked for it before; hashing gigabytes is not done on the way to a picture."""
+    """The checkpoint's hash when somebody asked for it before; hashing gigabytes is not done on the way to an image."""
     try:
         return catalog.checkpoint(model_id).sha256[:SHORT_HASH_LENGTH]
     except UnknownModel:  # a cloud model

@@ -1,4 +1,4 @@
-"""ComfyUI as its clients see it: a queue over HTTP, what happens over a real WebSocket, pictures from /view."""
+"""ComfyUI as its clients see it: a queue over HTTP, what happens over a real WebSocket, images from /view."""
 
 from __future__ import annotations
 

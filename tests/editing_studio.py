@@ -1,4 +1,4 @@
-"""Local pipelines over the real catalog, and pictures to work on."""
+"""Local pipelines over the real catalog, and images to work on."""
 
 from __future__ import annotations
 
@@ -21,23 +21,23 @@ SIDE = 64
 
 
 class EditingStudio:
-    """LocalPipelines on the CPU over the models below `root`. Requests name pictures by the keys of `pictures`."""
+    """LocalPipelines on the CPU over the models below `root`. Requests name images by the keys of `images`."""
 
-    def __init__(self, root: Path, pictures: Mapping[str, Image.Image], annotators: Annotators | None = None) -> None:
+    def __init__(self, root: Path, images: Mapping[str, Image.Image], annotators: Annotators | None = None) -> None:
         self.settings = Settings(models_dir=root, device="cpu", previews=False)
         self.catalog = Catalog(root, discover("studio.pipelines.families", "PIPELINE"), root / ".cache")
         self.backend = LocalPipelines(lambda: self.settings, self.catalog, None, annotators)  # type: ignore[arg-type]
-        self.pictures = dict(pictures)
+        self.images = dict(images)
         self.ctx = RecordingContext(self.settings)
 
     def draw(self, model: str, task: Task, *numbers: int, **fields: object) -> list[Image.Image]:
-        """A picture for each seed of `numbers` (one of seed 1 by default), in few steps; `ctx` is new each time."""
+        """An image for each seed of `numbers` (one of seed 1 by default), in few steps; `ctx` is new each time."""
         request = GenerationRequest(**{
             "model": model, "task": task, "prompt": "a red apple", "steps": 4, "width": SIDE, "height": SIDE,
             "source": None if task is Task.TXT2IMG else "source", **fields,
         })  # type: ignore[arg-type]  # fmt: skip
         self.backend.models()
-        self.ctx = RecordingContext(self.settings, pictures=self.pictures)
+        self.ctx = RecordingContext(self.settings, images=self.images)
         rendered = self.backend.render(request, make_seeds(*(numbers or (1,))), self.ctx)
         assert [one.seed for one in rendered] == list(numbers or (1,))
         return [one.image for one in rendered]
@@ -47,7 +47,7 @@ class EditingStudio:
 
 
 def make_scene(width: int = SIDE, height: int = SIDE, mode: str = "RGB") -> Image.Image:
-    """A smooth picture with some grain."""
+    """A smooth image with some grain."""
     across, down = np.meshgrid(np.linspace(0, 255, width), np.linspace(255, 0, height))
     grain = np.random.default_rng(5).integers(0, 12, (height, width))
     pixels = np.stack([across, down, (across + down) / 2, np.full_like(across, 200)], axis=-1) + grain[..., None]

@@ -13,7 +13,7 @@ from PIL import Image
 
 from studio.core.events import Snapshot
 from studio.core.model import Model, Sizes
-from studio.core.ports import Backend, JobContext, PictureSeed
+from studio.core.ports import Backend, ImageSeed, JobContext
 from studio.core.request import GenerationRequest
 from studio.core.result import RenderedImage
 from studio.core.settings import Settings
@@ -27,7 +27,7 @@ DEADLINE = 20.0  # seconds that any test waits for anything
 
 
 def draw_fake_image(seed: int, width: int, height: int, variation: int | None = None) -> Image.Image:
-    """The picture that the fake always draws from that seed: one colour per 8 px tile."""
+    """The image that the fake always draws from that seed: one colour per 8 px tile."""
     data = hashlib.shake_128(f"{seed}/{variation}".encode()).digest(3 * ((width + 7) // 8) * ((height + 7) // 8))
     tiles = Image.frombytes("RGB", ((width + 7) // 8, (height + 7) // 8), data)
     return tiles.resize((width, height), Image.Resampling.NEAREST)
@@ -46,7 +46,7 @@ class FakeBackend:
         self.held = held
         self.asleep = asleep
         self.fail: Callable[[GenerationRequest, int], BaseException | None] = lambda request, step: None
-        self.seen: list[tuple[GenerationRequest, tuple[PictureSeed, ...]]] = []
+        self.seen: list[tuple[GenerationRequest, tuple[ImageSeed, ...]]] = []
         self.steps_done = 0
         self.threads: set[str] = set()
         self.closed = False
@@ -60,7 +60,7 @@ class FakeBackend:
         """Let the fake do that many steps more."""
         self._gate.release(steps)
 
-    def render(self, request: GenerationRequest, seeds: Sequence[PictureSeed], ctx: JobContext) -> list[RenderedImage]:
+    def render(self, request: GenerationRequest, seeds: Sequence[ImageSeed], ctx: JobContext) -> list[RenderedImage]:
         self.seen.append((request, tuple(seeds)))
         self.threads.add(threading.current_thread().name)
         model = next(model for model in self.list if model.id == request.model)

@@ -11,7 +11,7 @@ from PIL import Image
 
 from studio.core.errors import InvalidRequest, NotFound, UnknownModel
 from studio.core.model import Model, Sampling, Sizes
-from studio.core.ports import Annotators, JobContext, LoadOptions, PictureSeed, PipelineSpec
+from studio.core.ports import Annotators, ImageSeed, JobContext, LoadOptions, PipelineSpec
 from studio.core.request import GenerationRequest
 from studio.core.request_parts import ControlUnit
 from studio.core.settings import Settings
@@ -24,14 +24,14 @@ EMBEDDED = Path(__file__).parent.parent / "models" / "embedded"
 
 
 class RecordingContext:
-    """A JobContext. `at_step(done)` may raise to stop the run; `due` says whether previews are asked for; `pictures` are
+    """A JobContext. `at_step(done)` may raise to stop the run; `due` says whether previews are asked for; `images` are
     those that requests may name, by any name."""
 
     def __init__(
-        self, settings: Settings, *, due: bool = False, pictures: Mapping[str, Image.Image] | None = None
+        self, settings: Settings, *, due: bool = False, images: Mapping[str, Image.Image] | None = None
     ) -> None:
         self.settings = settings
-        self.pictures = dict(pictures or {})
+        self.images = dict(images or {})
         self.due = due
         self.steps: list[tuple[int, int]] = []
         self.previews: list[Image.Image] = []
@@ -59,10 +59,10 @@ class RecordingContext:
     def sleep(self, seconds: float) -> None:
         raise AssertionError("a local model has nothing to sleep for")
 
-    def picture(self, content_hash: str) -> Image.Image:
-        if content_hash not in self.pictures:
-            raise NotFound(f"There is no picture {content_hash!r}.")
-        return self.pictures[content_hash].copy()
+    def load_image(self, content_hash: str) -> Image.Image:
+        if content_hash not in self.images:
+            raise NotFound(f"There is no image {content_hash!r}.")
+        return self.images[content_hash].copy()
 
     def key(self, name: str) -> str:
         raise AssertionError("a local model has no use for a key")
@@ -114,8 +114,8 @@ class FolderCatalog:
 
 
 class FakeAnnotators:
-    """Annotators that know where things are: `found` is what any words name (mode L), `front` any picture's foreground. Both
-    are made the picture's size. `asked` records the words."""
+    """Annotators that know where things are: `found` is what any words name (mode L), `front` any image's foreground. Both
+    are made the image's size. `asked` records the words."""
 
     def __init__(self, found: Image.Image, front: Image.Image | None = None) -> None:
         self.found, self.front = found, front or found
@@ -141,8 +141,8 @@ def make_local_pipelines(
     return LocalPipelines(lambda: settings, catalog, None, annotators), settings  # type: ignore[arg-type]
 
 
-def make_seeds(*numbers: int, variation: int | None = None) -> list[PictureSeed]:
-    return [PictureSeed(seed=number, variation=variation) for number in numbers]
+def make_seeds(*numbers: int, variation: int | None = None) -> list[ImageSeed]:
+    return [ImageSeed(seed=number, variation=variation) for number in numbers]
 
 
 def make_request(model: str = "tiny", **changes: Any) -> GenerationRequest:

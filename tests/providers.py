@@ -10,7 +10,7 @@ from PIL import Image
 from vendor_server import Reply, VendorServer, make_png, make_png_bomb
 
 from studio.core.errors import JobCancelled, NotConfigured, StudioError
-from studio.core.ports import PictureSeed
+from studio.core.ports import ImageSeed
 from studio.core.provider import ProviderSpec
 from studio.core.request import GenerationRequest
 from studio.core.result import RenderedImage
@@ -38,9 +38,9 @@ class FakeKeys:
 class FakeContext:
     """A JobContext that records; `cancel_after` looks it says that the user stopped the job. Waiting takes no time."""
 
-    def __init__(self, *pictures: Image.Image, cancel_after: int | None = None) -> None:
+    def __init__(self, *images: Image.Image, cancel_after: int | None = None) -> None:
         self.settings = Settings()
-        self.pictures = {f"p{number}": image for number, image in enumerate(pictures)}
+        self.images = {f"p{number}": image for number, image in enumerate(images)}
         self.slept: list[float] = []
         self.steps: list[tuple[int, int]] = []
         self.notes: list[str] = []
@@ -65,8 +65,8 @@ class FakeContext:
         self.slept.append(seconds)
         self.raise_if_cancelled()
 
-    def picture(self, content_hash: str) -> Image.Image:
-        return self.pictures[content_hash].copy()
+    def load_image(self, content_hash: str) -> Image.Image:
+        return self.images[content_hash].copy()
 
     def key(self, name: str) -> str:
         raise AssertionError("a service takes its key from the keys")
@@ -89,7 +89,7 @@ def render_images(
 ) -> list[RenderedImage]:
     """Render one request there."""
     request = GenerationRequest(**{"prompt": "a red fox", **fields})
-    return found.render(request, [PictureSeed(seed=7 + k) for k in range(seeds)], context or FakeContext())
+    return found.render(request, [ImageSeed(seed=7 + k) for k in range(seeds)], context or FakeContext())
 
 
 def expect_error(found: Service, context: FakeContext | None = None, **fields: Any) -> StudioError:
@@ -120,4 +120,4 @@ ODD_REPLIES: Mapping[str, Reply] = {
     "418": Reply(status=418, body=b""),
     "redirect": Reply(status=302, headers={"Location": "http://169.254.169.254/latest/meta-data/"}),
 }
-INVALID_IMAGES = {"text": b"this is no picture", "half": make_png()[:60], "bomb": make_png_bomb(), "svg": b"<svg/>"}
+INVALID_IMAGES = {"text": b"this is no image", "half": make_png()[:60], "bomb": make_png_bomb(), "svg": b"<svg/>"}

@@ -8,7 +8,7 @@ from pathlib import Path
 from fakes import FakeBackend
 
 from studio.core.model import Model, Sizes
-from studio.core.ports import Backend, JobContext, PictureSeed
+from studio.core.ports import Backend, ImageSeed, JobContext
 from studio.core.request import GenerationRequest
 from studio.core.result import RenderedImage
 from studio.core.task import Task
@@ -33,11 +33,11 @@ UPSCALE_MODEL = Model(
 class FakeUpscalingBackend(FakeBackend):
     """The fake, which enlarges too."""
 
-    def render(self, request: GenerationRequest, seeds: Sequence[PictureSeed], ctx: JobContext) -> list[RenderedImage]:
+    def render(self, request: GenerationRequest, seeds: Sequence[ImageSeed], ctx: JobContext) -> list[RenderedImage]:
         if request.task is not Task.UPSCALE:
             return super().render(request, seeds, ctx)
         self.seen.append((request, tuple(seeds)))
-        source = ctx.picture(request.source or "")
+        source = ctx.load_image(request.source or "")
         return [
             RenderedImage(image=source.resize(compute_upscaled_size(request.upscale, *source.size, 4.0))) for _ in seeds
         ]

@@ -1,4 +1,4 @@
-"""The native API's work on pictures, over a real server: by id, base64 and form."""
+"""The native API's work on images, over a real server: by id, base64 and form."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from studio.api.request_bodies import EditBody
 from studio.core.finish import FaceRestoration, Finish
 from studio.core.model import Model
 from studio.core.operations import OPERATIONS
-from studio.core.ports import JobContext, PictureSeed
+from studio.core.ports import ImageSeed, JobContext
 from studio.core.request import GenerationRequest, count_outputs
 from studio.core.request_parts import ControlUnit, Inpaint, Outpaint, Reference, Resize
 from studio.core.result import RenderedImage
@@ -31,9 +31,9 @@ DOES = frozenset(Task) - {Task.ERASE}
 class Painter(FakeBackend):
     """The fake, doing every task but one; each result is its source, darker."""
 
-    def render(self, request: GenerationRequest, seeds: Sequence[PictureSeed], ctx: JobContext) -> list[RenderedImage]:
+    def render(self, request: GenerationRequest, seeds: Sequence[ImageSeed], ctx: JobContext) -> list[RenderedImage]:
         self.seen.append((request, tuple(seeds)))
-        source = ctx.picture(request.source) if request.source else draw_fake_image(1, 8, 8)
+        source = ctx.load_image(request.source) if request.source else draw_fake_image(1, 8, 8)
         files = range(len(seeds) * count_outputs(request))
         return [
             RenderedImage(image=source.point(lambda value: value // 2), label=f"n{n}", request=request) for n in files
@@ -57,17 +57,17 @@ def text(image: Image.Image) -> str:
     return base64.b64encode(png(image)).decode()
 
 
-def test_a_picture_is_kept_and_named_by_its_id(served: RunningStudio) -> None:
+def test_a_image_is_kept_and_named_by_its_id(served: RunningStudio) -> None:
     ann, bob = served.open_client("ann"), served.open_client("bob")
-    kept = ann.post(f"{API}/pictures", json={"image": text(draw_fake_image(1, 24, 16))})
+    kept = ann.post(f"{API}/inputs", json={"image": text(draw_fake_image(1, 24, 16))})
     assert kept.status_code == 201
     assert (kept.json()["width"], kept.json()["height"]) == (24, 16)
     name = kept.json()["id"]
-    by_form = ann.post(f"{API}/pictures", files={"image": ("a.png", png(draw_fake_image(1, 24, 16)), "image/png")})
+    by_form = ann.post(f"{API}/inputs", files={"image": ("a.png", png(draw_fake_image(1, 24, 16)), "image/png")})
     assert by_form.json() == kept.json()
-    picture = ann.get(f"{API}/pictures/{name}")
-    assert Image.open(io.BytesIO(picture.content)).tobytes() == draw_fake_image(1, 24, 16).tobytes()
-    assert bob.get(f"{API}/pictures/{name}").status_code == 404
+    image = ann.get(f"{API}/inputs/{name}")
+    assert Image.open(io.BytesIO(image.content)).tobytes() == draw_fake_image(1, 24, 16).tobytes()
+    assert bob.get(f"{API}/inputs/{name}").status_code == 404
     edit = {"operation": "img2img", "prompt": "x", "image": name}
     assert bob.post(f"{API}/edit", json=edit).status_code == 404
     assert ann.post(f"{API}/edit?wait=true", json=edit).status_code == 200
@@ -100,7 +100,7 @@ def test_every_field_of_an_edit_reaches_the_request() -> None:
         {
             "operation": "outpaint", "prompt": "p", "image": "i", "images": ["j"], "mask": "m", "background": "b", "lighting": "l",
             "strength": 0.25, "resize_mode": "fill", "loops": 2, "inpaint": {"invert": True}, "outpaint": {"left": 8},
-            "search": "s", "control": [{"model": "c", "picture": "u"}], "references": [{"picture": "r"}],
+            "search": "s", "control": [{"model": "c", "image": "u"}], "references": [{"image": "r"}],
             "file": {"format": "webp"},
         }
     )  # fmt: skip
@@ -115,7 +115,7 @@ def test_every_field_of_an_edit_reaches_the_request() -> None:
     )
     assert (request.strength, request.resize, request.loops, request.search) == (0.25, Resize.FILL, 2, "s")
     assert (request.inpaint, request.outpaint) == (Inpaint(invert=True), Outpaint(left=8))
-    assert (request.control, request.references) == ((ControlUnit(model="c", picture="u"),), (Reference(picture="r"),))
+    assert (request.control, request.references) == ((ControlUnit(model="c", image="u"),), (Reference(image="r"),))
     assert request.file is not None
 
 
@@ -124,9 +124,9 @@ def test_every_field_of_an_edit_reaches_the_request() -> None:
     [
         ({"operation": "upscale", "image": "ID"}, "not an editing operation"),
         ({"operation": "paint"}, "operation"),
-        ({"operation": "img2img"}, "no picture"),
+        ({"operation": "img2img"}, "no image"),
         ({"operation": "img2img", "image": "not base64!"}, "neither an id nor base64"),
-        ({"operation": "img2img", "image": base64.b64encode(b"text").decode()}, "not a picture"),
+        ({"operation": "img2img", "image": base64.b64encode(b"text").decode()}, "not an image"),
         ({"operation": "img2img", "image": "ID", "strength": 2}, "strength"),
         ({"operation": "img2img", "image": "ID", "inpaint": {"mask_blurr": 1}}, "mask_blurr"),
         ({"operation": "img2img", "image": "ID", "control": [{"weight": 9}]}, "weight"),
@@ -136,7 +136,7 @@ def test_every_field_of_an_edit_reaches_the_request() -> None:
 )  # fmt: skip
 def test_bad_edits_are_refused_at_once_and_say_why(served: RunningStudio, body: dict[str, object], says: str) -> None:
     ann = served.open_client("ann")
-    name = ann.post(f"{API}/pictures", json={"image": text(draw_fake_image(1, 24, 16))}).json()["id"]
+    name = ann.post(f"{API}/inputs", json={"image": text(draw_fake_image(1, 24, 16))}).json()["id"]
     filled = {key: name if value == "ID" else value for key, value in body.items()}
     answer = ann.post(f"{API}/edit", json=filled)
     assert 400 <= answer.status_code < 500
@@ -161,7 +161,7 @@ def test_preprocess_restore_and_derivatives(served: RunningStudio) -> None:
         *served.backend.list,
         Model(id="preprocessor/canny", title="Canny", family="", tasks=frozenset({Task.PREPROCESS}), features=frozenset()),
     )  # fmt: skip
-    name = ann.post(f"{API}/pictures", json={"image": text(draw_fake_image(1, 24, 16))}).json()["id"]
+    name = ann.post(f"{API}/inputs", json={"image": text(draw_fake_image(1, 24, 16))}).json()["id"]
     body = {"image": name, "preprocessor": "canny", "options": {"low": 50}}
     assert ann.post(f"{API}/preprocess?wait=true", json=body).status_code == 200
     [unit] = served.backend.seen[-1][0].control

@@ -1,4 +1,4 @@
-"""Providers, estimates, ledger, upscale and picture info over HTTP; a sentinel key that must turn up nowhere."""
+"""Providers, estimates, ledger, upscale and image info over HTTP; a sentinel key that must turn up nowhere."""
 
 from __future__ import annotations
 
@@ -101,20 +101,20 @@ def test_a_sentinel_key_turns_up_nowhere(served: RunningStudio, tmp_path: Path) 
 
 def test_upscale_by_mode_and_by_model(served: RunningStudio) -> None:
     ann = served.open_client("ann")
-    picture = base64.b64encode(encode_image(draw_fake_image(1, 64, 64), "png", quality=90)).decode()
-    done = ann.post(f"{API}/upscale?wait=true", json={"image": picture, "quality": "draft"})
+    image = base64.b64encode(encode_image(draw_fake_image(1, 64, 64), "png", quality=90)).decode()
+    done = ann.post(f"{API}/upscale?wait=true", json={"image": image, "quality": "draft"})
     assert done.status_code == 200, done.text
     request = served.backend[0].seen[-1][0]
     assert (request.model, request.upscale.scale) == ("upscaler/Lanczos", 4)
     ann.post(
-        f"{API}/upscale?wait=true", json={"image": picture, "model": "upscaler/Lanczos", "upscale": {"long_side": 100}}
+        f"{API}/upscale?wait=true", json={"image": image, "model": "upscaler/Lanczos", "upscale": {"long_side": 100}}
     )
     assert served.backend[0].seen[-1][0].upscale.long_side == 100
-    assert ann.post(f"{API}/upscale", json={"image": picture, "mode": "magic"}).status_code == 404
-    assert ann.post(f"{API}/upscale", json={"image": picture, "mode": "creative"}).status_code == 404
+    assert ann.post(f"{API}/upscale", json={"image": image, "mode": "magic"}).status_code == 404
+    assert ann.post(f"{API}/upscale", json={"image": image, "mode": "creative"}).status_code == 404
 
 
-def test_picture_info(served: RunningStudio) -> None:
+def test_image_info(served: RunningStudio) -> None:
     data = encode_image(
         draw_fake_image(1, 64, 48),
         "webp",

@@ -44,7 +44,7 @@ def create(client: httpx.Client, wait: bool = True, **body: Any) -> httpx.Respon
     return client.post(f"{API}/create", params={"wait": str(wait).lower()}, json={"prompt": "a red apple", **body})
 
 
-def test_a_prompt_is_enough_for_a_picture(served: RunningStudio) -> None:
+def test_a_prompt_is_enough_for_a_image(served: RunningStudio) -> None:
     client = served.open_client()
     answer = create(client, wait=False)
     assert answer.status_code == 202
@@ -56,9 +56,9 @@ def test_a_prompt_is_enough_for_a_picture(served: RunningStudio) -> None:
     (image,) = client.get(place + "/result").json()["images"]
     assert {"url", "imageData", "format", "width", "height", "seed", "infotext"} <= set(image)
     file = base64.b64decode(image["imageData"])
-    with Image.open(io.BytesIO(file)) as picture:
-        assert picture.format == "PNG"
-        assert picture.tobytes() == draw_fake_image(image["seed"], 64, 64).tobytes()
+    with Image.open(io.BytesIO(file)) as source:
+        assert source.format == "PNG"
+        assert source.tobytes() == draw_fake_image(image["seed"], 64, 64).tobytes()
     assert client.get(image["url"]).content == file
     assert "a red apple" in image["infotext"]
     (light,) = client.get(place + "/result", params={"data": "false"}).json()["images"]
@@ -93,7 +93,7 @@ def test_each_output_format_has_its_type(tmp_path: Path, kind: str) -> None:
         assert client.get(image["url"]).headers["content-type"] == f"image/{kind}"
 
 
-def test_a_picture_that_was_moved_or_swapped_for_a_link_is_gone(tmp_path: Path) -> None:
+def test_a_image_that_was_moved_or_swapped_for_a_link_is_gone(tmp_path: Path) -> None:
     with serve_studio(tmp_path) as served:
         client = served.open_client()
         image = create(client).json()["images"][0]

@@ -1,4 +1,4 @@
-"""Platform formats and templates over a real server: pictures made into formats, what there is to know of them, own templates."""
+"""Platform formats and templates over a real server: images made into formats, what there is to know of them, own templates."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def sizes(job: dict[str, Any]) -> dict[str, tuple[int, int]]:
     return {image["label"]: (image["width"], image["height"]) for image in job["images"]}
 
 
-def test_a_picture_becomes_formats_and_a_zip(served: RunningStudio) -> None:
+def test_a_image_becomes_formats_and_a_zip(served: RunningStudio) -> None:
     ann = served.open_client("ann")
     asked = {"formats": [STORY, SMALL], "sheet": True}
     job = done(
@@ -66,21 +66,21 @@ def test_a_picture_becomes_formats_and_a_zip(served: RunningStudio) -> None:
     assert any("is enlarged" in note for note in job["images"][0]["notes"])
 
 
-def test_a_form_sends_several_pictures_and_the_rest_as_json(served: RunningStudio) -> None:
+def test_a_form_sends_several_images_and_the_rest_as_json(served: RunningStudio) -> None:
     files = [("images", (f"{n}.png", png(draw_fake_image(n, 500, 500)))) for n in (1, 2)]
     data = {"formats": SMALL, "request": '{"keep": "nothing"}'}
     job = done(served.open_client("ann").post(f"{API}/social/optimize?wait=true", data=data, files=files))
     assert [image["label"] for image in job["images"]] == [SMALL, SMALL]
 
 
-def test_every_picture_has_crops_and_a_file_type_of_its_own(served: RunningStudio) -> None:
+def test_every_image_has_crops_and_a_file_type_of_its_own(served: RunningStudio) -> None:
     ann = served.open_client("ann")
     halves = Image.new("RGB", (800, 400), "red")
     halves.paste("blue", (400, 0, 800, 400))
     kept = [
-        ann.post(f"{API}/pictures", json={"image": text(image)}).json()["id"] for image in (halves, halves.rotate(180))
+        ann.post(f"{API}/inputs", json={"image": text(image)}).json()["id"] for image in (halves, halves.rotate(180))
     ]
-    right = {"format": SMALL, "box": {"left": 0.5}, "picture": kept[0]}
+    right = {"format": SMALL, "box": {"left": 0.5}, "image": kept[0]}
     body = {"formats": [SMALL], "images": kept, "crops": [right], "file_type": "webp"}
     job = done(ann.post(f"{API}/social/optimize?wait=true", json=body))
     first = Image.open(io.BytesIO(ann.get(job["images"][0]["url"]).content))
@@ -96,7 +96,7 @@ def test_all_formats_of_a_platform(served: RunningStudio) -> None:
     assert sizes(job) == {each["id"]: (each["width"], each["height"]) for each in listed}
 
 
-def test_a_small_picture_is_enlarged_by_a_network_when_asked(served: RunningStudio) -> None:
+def test_a_small_image_is_enlarged_by_a_network_when_asked(served: RunningStudio) -> None:
     body = {"formats": [SMALL], "image": text(draw_fake_image(1, 200, 200)), "upscale": True}
     job = done(served.open_client("ann").post(f"{API}/social/optimize?wait=true", json=body))
     ((request, _),) = served.backend.seen
@@ -112,7 +112,7 @@ def test_a_small_picture_is_enlarged_by_a_network_when_asked(served: RunningStud
         ({"platforms": ["instagramm"], "image": "P"}, 404, "instagram"),
         ({"image": "P"}, 400, "Choose at least one"),
         ({"formats": [SMALL]}, 400, "Send one"),
-        ({"formats": [SMALL], "image": "no picture!"}, 400, "base64"),
+        ({"formats": [SMALL], "image": "no image!"}, 400, "base64"),
         ({"formats": [SMALL], "image": "P", "extend": "outpaint"}, 400, "POST /edit"),
         ({"formats": [SMALL], "image": "P", "extend": "stretch"}, 400, "extend"),
         ({"formats": [SMALL], "image": "P", "colour": "red"}, 400, "#rrggbb"),

@@ -148,7 +148,7 @@ UNFIT = {
     "refiner": (sdxl() | {"conditioner.embedders.0.model.positional_embedding": (77, 1280)}, "refiner"),
     "flux": (SINGLE_FILES["flux"][0], "black-forest-labs/FLUX.1-schnell"),
     "flux fill": (SINGLE_FILES["flux"][0] | {"img_in.weight": (3072, 384)}, "FLUX.1-Fill-dev"),
-    "flux control": (SINGLE_FILES["flux"][0] | {"img_in.weight": (3072, 128)}, "control picture"),
+    "flux control": (SINGLE_FILES["flux"][0] | {"img_in.weight": (3072, 128)}, "control image"),
     "sd3": (SINGLE_FILES["sd3"][0], "stable-diffusion-3-medium-diffusers"),
     "flux2": (SINGLE_FILES["flux2"][0], "FLUX.2-dev"),
     "chroma": (SINGLE_FILES["chroma"][0], "Chroma1-HD"),

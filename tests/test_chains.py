@@ -1,4 +1,4 @@
-"""Named chains: kept per user, refused when they could not run, and carried out after a picture."""
+"""Named chains: kept per user, refused when they could not run, and carried out after an image."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from studio.engine.jobs.saved_chains import MAX_CHAINS, SavedChains, append_step
 from studio.engine.storage.database import Database
 from studio.finishing.finish_backend import FinishingBackend
 from studio.finishing.fonts import Fonts
-from tests.foreign_pictures import make_png_with_chunks
+from tests.foreign_images import make_png_with_chunks
 
 SMALL = GenerationRequest(
     task=Task.FINISH, finish=Finish(derivatives=(Derivative(width=16), Derivative(width=8))), file=OutputOptions(format="webp")
@@ -33,18 +33,18 @@ def chains(tmp_path: Path) -> SavedChains:
 
 
 def test_a_chain_is_kept_under_its_name_for_its_user_alone(chains: SavedChains) -> None:
-    assert chains.save("ann", "  web \n pictures ", [SMALL]) == "web pictures"
+    assert chains.save("ann", "  web \n images ", [SMALL]) == "web images"
     chains.save("ann", "Again", [SMALL, SMALL.replace(finish=None)][1:])
-    assert chains.names("ann") == ["Again", "web pictures"]
-    assert chains.steps("ann", "web pictures") == (SMALL,)
+    assert chains.names("ann") == ["Again", "web images"]
+    assert chains.steps("ann", "web images") == (SMALL,)
     assert chains.names("bob") == []
     with pytest.raises(NotFound) as unknown:
-        chains.steps("bob", "web pictures")
+        chains.steps("bob", "web images")
     assert "none yet" in unknown.value.hint
     chains.save("ann", "Again", [SMALL])
     assert chains.steps("ann", "Again") == (SMALL,), "what had the name is replaced"
     chains.delete("ann", "Again")
-    assert chains.names("ann") == ["web pictures"]
+    assert chains.names("ann") == ["web images"]
 
 
 def test_what_could_not_run_is_not_kept(chains: SavedChains) -> None:
@@ -129,18 +129,18 @@ def test_chains_through_http(served: RunningStudio) -> None:
     assert len(made["images"]) == 2
     then = ann.post(f"{API}/create?wait=true", json={"prompt": "a cat", "then": [SMALL.to_json()]}).json()
     assert len(then["images"]) == 2
-    picture = base64.b64encode(make_png_with_chunks()).decode()
-    through = ann.post(f"{API}/chains/web?wait=true", json={"images": [picture]}).json()
+    source = base64.b64encode(make_png_with_chunks()).decode()
+    through = ann.post(f"{API}/chains/web?wait=true", json={"images": [source]}).json()
     assert [image["width"] for image in through["images"]] == [16, 8]
     assert ann.post(f"{API}/chains/web", json={}).status_code == 400
     missing = bob.post(f"{API}/create", json={"prompt": "a cat", "chain": "web"})
     assert (missing.status_code, missing.json()["details"]["hint"]) == (404, "Saved are: none yet.")
-    logo = SMALL.to_json() | {"finish": {"watermark": {"picture": picture}}}
+    logo = SMALL.to_json() | {"finish": {"watermark": {"image": source}}}
     named = ann.put(f"{API}/chains/with/logo", json={"steps": [logo]}).json()["steps"][0]["finish"]["watermark"][
-        "picture"
+        "image"
     ]
-    assert named == ann.post(f"{API}/pictures", json={"image": picture}).json()["id"]
-    theirs = SMALL.to_json() | {"finish": {"watermark": {"picture": named}}}
+    assert named == ann.post(f"{API}/inputs", json={"image": source}).json()["id"]
+    theirs = SMALL.to_json() | {"finish": {"watermark": {"image": named}}}
     assert bob.put(f"{API}/chains/mine", json={"steps": [theirs]}).status_code == 404
     odd = ann.put(f"{API}/chains/web", json={"steps": [{"task": "txt2img"}]})
     assert odd.status_code == 400

@@ -34,8 +34,8 @@ def sdxl(tmp_path_factory: pytest.TempPathFactory) -> Any:
     return _pipe(make_tiny_sdxl(tmp_path_factory.mktemp("sdxl")))
 
 
-def _encode(pipe: Any, prompt: str, *, pictures: int = 1, steps: int = 4, **fields: Any) -> Conditioning:
-    return encode_prompts(pipe, GenerationRequest(prompt=prompt, **fields), steps=steps, pictures=pictures)
+def _encode(pipe: Any, prompt: str, *, images: int = 1, steps: int = 4, **fields: Any) -> Conditioning:
+    return encode_prompts(pipe, GenerationRequest(prompt=prompt, **fields), steps=steps, images=images)
 
 
 def _hidden(pipe: Any, prompt: str, **fields: Any) -> Any:
@@ -48,7 +48,7 @@ def _run(
     *,
     steps: int = 4,
     guidance: float = 5.0,
-    pictures: int = 1,
+    images: int = 1,
     seen: list[Any] | None = None,
 ) -> Any:
     """Latents of a real run; `seen` gets the embeddings that the UNet was given at each call."""
@@ -60,7 +60,7 @@ def _run(
         if seen is not None:
             seen.append((kwargs["encoder_hidden_states"], kwargs.get("added_cond_kwargs")))
 
-    latents = torch.randn(pictures, 4, 8, 8, generator=torch.Generator().manual_seed(0))
+    latents = torch.randn(images, 4, 8, 8, generator=torch.Generator().manual_seed(0))
     hook = pipe.unet.register_forward_pre_hook(look, with_kwargs=True)
     try:
         with conditioning.apply_composition(pipe):
@@ -73,7 +73,7 @@ def _run(
 
 
 def test_a_plain_prompt_is_what_diffusers_makes_of_it(sd: Any) -> None:
-    found = _encode(sd, "a red cat", negative_prompt="blurry", pictures=2).arguments()
+    found = _encode(sd, "a red cat", negative_prompt="blurry", images=2).arguments()
     positive, negative = sd.encode_prompt("a red cat", "cpu", 2, True, "blurry")
     torch.testing.assert_close(found["prompt_embeds"], positive, atol=1e-5, rtol=0)
     torch.testing.assert_close(found["negative_prompt_embeds"], negative, atol=1e-5, rtol=0)
@@ -92,7 +92,7 @@ def test_the_embedded_model_reads_prompts_as_diffusers_does() -> None:
 
 
 def test_a_plain_prompt_is_what_diffusers_makes_of_it_for_sdxl(sdxl: Any) -> None:
-    found = _encode(sdxl, "a red cat", negative_prompt="blurry", pictures=2).arguments()
+    found = _encode(sdxl, "a red cat", negative_prompt="blurry", images=2).arguments()
     expected = sdxl.encode_prompt("a red cat", num_images_per_prompt=2, negative_prompt="blurry")
     names = ("prompt_embeds", "negative_prompt_embeds", "pooled_prompt_embeds", "negative_pooled_prompt_embeds")
     for name, tensor in zip(names, expected, strict=True):
@@ -175,16 +175,16 @@ def test_editing_swaps_exactly_at_its_step(family: str, guidance: float, request
     seen: list[Any] = []
     _run(
         pipe,
-        _encode(pipe, "a [cat:dog:2]", negative_prompt="[x:y:1]", pictures=2),
+        _encode(pipe, "a [cat:dog:2]", negative_prompt="[x:y:1]", images=2),
         guidance=guidance,
-        pictures=2,
+        images=2,
         seen=seen,
     )
     guided = guidance > 1
     assert len(seen) == 4
     for step, (hidden, added) in enumerate(seen):
         now = _encode(
-            pipe, "a cat" if step < 2 else "a dog", negative_prompt="x" if step < 1 else "y", pictures=2
+            pipe, "a cat" if step < 2 else "a dog", negative_prompt="x" if step < 1 else "y", images=2
         ).arguments()
         names = ["negative_prompt_embeds", "prompt_embeds"] if guided else ["prompt_embeds"]
         torch.testing.assert_close(hidden, torch.cat([now[name] for name in names]))
@@ -211,10 +211,10 @@ def test_both_calls_of_a_second_order_sampler_belong_to_one_step(sd: Any) -> Non
 @pytest.mark.parametrize("guidance", [5.0, 1.0])
 def test_the_same_prompt_twice_is_that_prompt(family: str, guidance: float, request: pytest.FixtureRequest) -> None:
     pipe = request.getfixturevalue(family)
-    alone = _run(pipe, _encode(pipe, "a cat", pictures=2), guidance=guidance, pictures=2)
-    joined = _run(pipe, _encode(pipe, "a cat AND a cat:0", pictures=2), guidance=guidance, pictures=2)
-    halves = _run(pipe, _encode(pipe, "a cat:0.5 AND a cat:0.5", pictures=2), guidance=guidance, pictures=2)
-    other = _run(pipe, _encode(pipe, "a cat AND a dog:-0.5", pictures=2), guidance=guidance, pictures=2)
+    alone = _run(pipe, _encode(pipe, "a cat", images=2), guidance=guidance, images=2)
+    joined = _run(pipe, _encode(pipe, "a cat AND a cat:0", images=2), guidance=guidance, images=2)
+    halves = _run(pipe, _encode(pipe, "a cat:0.5 AND a cat:0.5", images=2), guidance=guidance, images=2)
+    other = _run(pipe, _encode(pipe, "a cat AND a dog:-0.5", images=2), guidance=guidance, images=2)
     torch.testing.assert_close(joined, alone, atol=1e-4, rtol=1e-4)
     torch.testing.assert_close(halves, alone, atol=1e-4, rtol=1e-4)
     assert not torch.allclose(other, alone, atol=1e-4)

@@ -32,8 +32,8 @@ from tests.tiny_control import (
 from tests.tiny_models import make_tiny_sd15, make_tiny_sdxl
 
 pytestmark = pytest.mark.torch
-PICTURES = {"source": make_tile_image(1), "other": make_tile_image(2), "mask": Image.new("L", (64, 64), 0)}
-PICTURES["mask"].paste(255, (0, 0, 32, 64))
+IMAGES = {"source": make_tile_image(1), "other": make_tile_image(2), "mask": Image.new("L", (64, 64), 0)}
+IMAGES["mask"].paste(255, (0, 0, 32, 64))
 
 
 @pytest.fixture(scope="module")
@@ -56,13 +56,13 @@ def catalog(tmp_path_factory) -> FolderCatalog:
 
 @pytest.fixture
 def studio(catalog, tmp_path):
-    backend, settings = make_local_pipelines(tmp_path, catalog, FakeAnnotators(PICTURES["mask"]))
+    backend, settings = make_local_pipelines(tmp_path, catalog, FakeAnnotators(IMAGES["mask"]))
     yield backend, settings
     backend.close()
 
 
 def context(studio) -> RecordingContext:
-    return RecordingContext(studio[1], pictures=PICTURES)
+    return RecordingContext(studio[1], images=IMAGES)
 
 
 def draw(studio, request: GenerationRequest, *numbers: int, ctx: RecordingContext | None = None) -> list[np.ndarray]:
@@ -71,7 +71,7 @@ def draw(studio, request: GenerationRequest, *numbers: int, ctx: RecordingContex
 
 
 def unit(model: str = "canny", **changes: Any) -> ControlUnit:
-    return ControlUnit(**{"model": model, "picture": "other", **changes})
+    return ControlUnit(**{"model": model, "image": "other", **changes})
 
 
 def bare(
@@ -123,7 +123,7 @@ def test_one_unit_draws_what_diffusers_control_pipeline_draws(studio, catalog, m
     net, xl = ("xl-canny", "XL") if model == "xl" else ("canny", "")
     request = make_request(model, steps=4, control=(unit(net, weight=0.7, start=0.25, end=0.75),))
     theirs = bare(
-        catalog, model, f"StableDiffusion{xl}ControlNetPipeline", [net], request, image=PICTURES["other"],
+        catalog, model, f"StableDiffusion{xl}ControlNetPipeline", [net], request, image=IMAGES["other"],
         controlnet_conditioning_scale=0.7, control_guidance_start=0.25, control_guidance_end=0.75,
     )  # fmt: skip
     ours = draw(studio, request)[0]
@@ -133,8 +133,8 @@ def test_one_unit_draws_what_diffusers_control_pipeline_draws(studio, catalog, m
 
 def test_three_units_draw_what_diffusers_draws_with_three(studio, catalog) -> None:
     names, weights = ["canny", "depth", "canny"], [0.5, 0.9, 0.3]
-    maps = [PICTURES["other"], PICTURES["source"], PICTURES["source"]]
-    units = (unit("canny", weight=0.5, end=0.5), unit("depth", weight=0.9, picture="source"), unit("canny", weight=0.3, picture="source"))  # fmt: skip
+    maps = [IMAGES["other"], IMAGES["source"], IMAGES["source"]]
+    units = (unit("canny", weight=0.5, end=0.5), unit("depth", weight=0.9, image="source"), unit("canny", weight=0.3, image="source"))  # fmt: skip
     request = make_request(steps=4, control=units)
     theirs = bare(
         catalog, "tiny", "StableDiffusionControlNetPipeline", names, request, image=maps,
@@ -145,17 +145,17 @@ def test_three_units_draw_what_diffusers_draws_with_three(studio, catalog) -> No
 
 def test_image_to_image_and_inpainting_are_steered_as_diffusers_does(studio, catalog) -> None:
     request = make_request(
-        task=Task.IMG2IMG, steps=4, strength=0.5, source="source", control=(unit(picture=None, preprocessor="canny"),)
+        task=Task.IMG2IMG, steps=4, strength=0.5, source="source", control=(unit(image=None, preprocessor="canny"),)
     )
-    grey = PICTURES["source"].convert("L").convert("RGB")  # the annotators' map
+    grey = IMAGES["source"].convert("L").convert("RGB")  # the annotators' map
     theirs = bare(
-        catalog, "tiny", "StableDiffusionControlNetImg2ImgPipeline", ["canny"], request, image=PICTURES["source"],
+        catalog, "tiny", "StableDiffusionControlNetImg2ImgPipeline", ["canny"], request, image=IMAGES["source"],
         control_image=grey, strength=0.5, controlnet_conditioning_scale=1.0,
     )  # fmt: skip
     assert same(draw(studio, request)[0], theirs)
     masked = request.replace(task=Task.INPAINT, mask="mask", inpaint=Inpaint(mask_blur=0), control=(unit(),))
     changed = draw(studio, masked)[0]
-    assert np.array_equal(changed[:, 32:], np.asarray(PICTURES["source"], dtype=int)[:, 32:]), "unmasked pixels stay"
+    assert np.array_equal(changed[:, 32:], np.asarray(IMAGES["source"], dtype=int)[:, 32:]), "unmasked pixels stay"
     assert not same(changed, draw(studio, masked.replace(control=()))[0])
 
 
@@ -163,7 +163,7 @@ def test_a_union_controlnet_is_told_its_type(studio, catalog) -> None:
     request = make_request("xl", control=(unit("xl-union", preprocessor="none", kind="canny", weight=0.8),))
     theirs = bare(
         catalog, "xl", "StableDiffusionXLControlNetUnionPipeline", ["xl-union"], request,
-        control_image=PICTURES["other"], control_mode=3, controlnet_conditioning_scale=0.8,
+        control_image=IMAGES["other"], control_mode=3, controlnet_conditioning_scale=0.8,
     )  # fmt: skip
     ours = draw(studio, request)[0]
     assert same(ours, theirs)
@@ -176,7 +176,7 @@ def test_a_union_controlnet_is_told_its_type(studio, catalog) -> None:
 @pytest.mark.parametrize("name", ["sketch", "grey"])
 def test_a_t2i_adapter_draws_what_diffusers_draws(studio, catalog, name: str) -> None:
     request = make_request("crossed", control=(unit(name, weight=0.9),))
-    image = PICTURES["other"].convert("L") if name == "grey" else PICTURES["other"]
+    image = IMAGES["other"].convert("L") if name == "grey" else IMAGES["other"]
     theirs = bare(catalog, "crossed", "StableDiffusionAdapterPipeline", [name], request, image=image, adapter_conditioning_scale=0.9)  # fmt: skip
     ours = draw(studio, request)[0]
     assert same(ours, theirs)
@@ -214,7 +214,7 @@ def test_what_each_block_is_given(catalog, name: str, mode: str) -> None:
 
     file, model = catalog.find(_kind(catalog, name), name), "crossed" if name == "sketch" else "tiny"
     module = _net(file)
-    chosen = ResolvedUnit(unit=ControlUnit(model=name, mode=ControlMode(mode), weight=0.5), file=file, picture=None)
+    chosen = ResolvedUnit(unit=ControlUnit(model=name, mode=ControlMode(mode), weight=0.5), file=file, image=None)
     balanced = dataclasses.replace(chosen, unit=dataclasses.replace(chosen.unit, mode=ControlMode.BALANCED))
 
     def given(one: ResolvedUnit) -> list[torch.Tensor]:
@@ -226,7 +226,7 @@ def test_what_each_block_is_given(catalog, name: str, mode: str) -> None:
         pipe.unet.forward = lambda sample, timestep, **rest: seen.update(rest)
         generator = torch.Generator().manual_seed(0)
         sample, text = torch.randn(4, 4, 8, 8, generator=generator), torch.randn(4, 5, 32, generator=generator)
-        with apply_units(pipe, [LoadedUnit(one, module, PICTURES["source"])], 2), torch.inference_mode():
+        with apply_units(pipe, [LoadedUnit(one, module, IMAGES["source"])], 2), torch.inference_mode():
             pipe.unet(sample, torch.tensor(500), encoder_hidden_states=text)
         levels = seen.get("down_intrablock_additional_residuals")
         return levels or [*seen["down_block_additional_residuals"], seen["mid_block_additional_residual"]]
@@ -253,7 +253,7 @@ def test_conditions_joined_by_and_are_each_steered(studio, model: str) -> None:
     assert not same(plain, other)
 
 
-def test_a_batch_and_a_second_order_sampler_are_steered_as_single_pictures(studio) -> None:
+def test_a_batch_and_a_second_order_sampler_are_steered_as_single_images(studio) -> None:
     request = make_request(
         "crossed",
         sampler="Heun",
@@ -305,7 +305,7 @@ REFUSED = {
     "broken": (make_request(control=(unit("broken"),)), "cut short"),
     "another family": (make_request(control=(unit("foreign"),)), "made for flux"),
     "another width": (make_request(control=(unit("narrow"),)), "48 wide"),
-    "no picture": (make_request(control=(unit(picture=None),)), "has no picture"),
+    "no image": (make_request(control=(unit(image=None),)), "has no image"),
     "union without type": (make_request("xl", control=(unit("xl-union"),)), "does not say"),
     "union of another type": (make_request("xl", control=(unit("xl-union", kind="tile"),)), "knows no tile"),
 }
@@ -352,7 +352,7 @@ def test_a_unit_of_no_weight_is_off(studio) -> None:
 
 def test_a_sketch_is_drawn(studio) -> None:
     request = make_request("crossed", task=Task.SKETCH, source="source", strength=0.9)
-    by_hand = unit("sketch", picture="source", weight=0.9, preprocessor="scribble_xdog")
+    by_hand = unit("sketch", image="source", weight=0.9, preprocessor="scribble_xdog")
     drawn = draw(studio, request)[0]
     assert np.array_equal(drawn, draw(studio, make_request("crossed", control=(by_hand,)))[0])
     assert not same(drawn, draw(studio, make_request("crossed"))[0])

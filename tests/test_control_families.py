@@ -26,7 +26,7 @@ from tests.tiny_families import make_tiny_flux, make_tiny_sd3
 from tests.tiny_models import make_tiny_sd15
 
 pytestmark = pytest.mark.torch
-PICTURES = {"source": make_tile_image(1), "other": make_tile_image(2), "mask": Image.new("L", (64, 64), 255)}
+IMAGES = {"source": make_tile_image(1), "other": make_tile_image(2), "mask": Image.new("L", (64, 64), 255)}
 
 
 @pytest.fixture(scope="module")
@@ -37,13 +37,13 @@ def studio(tmp_path_factory):
     make_tiny_flux_controlnet(root / "controlnet" / "flux-union", flux, modes=7)
     make_tiny_sd3_controlnet(root / "controlnet" / "sd3-canny", sd3)
     make_tiny_controlnet(root / "controlnet" / "sd15-canny", make_tiny_sd15(root / "sd15"))
-    studio = EditingStudio(root, PICTURES)
+    studio = EditingStudio(root, IMAGES)
     yield studio
     studio.backend.close()
 
 
 def unit(model: str, **changes: Any) -> ControlUnit:
-    return ControlUnit(**{"model": model, "picture": "other", **changes})
+    return ControlUnit(**{"model": model, "image": "other", **changes})
 
 
 def draw(
@@ -89,7 +89,7 @@ def test_flux_draws_what_diffusers_draws(studio) -> None:
     )
     pipe.scheduler = make_scheduler("Euler", "Automatic", pipe.scheduler.config)
     bare = pipe(
-        "a red apple", control_image=PICTURES["other"], controlnet_conditioning_scale=0.8, control_guidance_end=0.5,
+        "a red apple", control_image=IMAGES["other"], controlnet_conditioning_scale=0.8, control_guidance_end=0.5,
         num_inference_steps=4, guidance_scale=3.5, width=64, height=64, generator=[torch.Generator().manual_seed(1)],
     ).images[0]  # fmt: skip
     ours = draw(studio, "flux", unit("flux-canny", weight=0.8, end=0.5))
@@ -123,11 +123,11 @@ def test_a_net_of_another_family_is_refused(studio) -> None:
 
 def test_the_embedded_model_is_steered_by_its_own_edges() -> None:
     """The shipped pair, as a user meets it: structure control by name."""
-    studio = EditingStudio(EMBEDDED.parent, PICTURES, FakeAnnotators(PICTURES["mask"]))
+    studio = EditingStudio(EMBEDDED.parent, IMAGES, FakeAnnotators(IMAGES["mask"]))
     model = next(model for model in studio.catalog.models() if model.id == "embedded")
     assert {Task.SKETCH, Task.STRUCTURE} < model.tasks
     structure = studio.draw("embedded", Task.STRUCTURE, width=128, height=128, strength=0.8)[0]
-    by_hand = unit("embedded-edges", preprocessor="canny", picture="source", weight=0.8)
+    by_hand = unit("embedded-edges", preprocessor="canny", image="source", weight=0.8)
     asked = studio.draw("embedded", Task.TXT2IMG, width=128, height=128, control=(by_hand,))[0]
     assert structure.tobytes() == asked.tobytes()
     assert structure.tobytes() != studio.draw("embedded", Task.TXT2IMG, width=128, height=128)[0].tobytes()

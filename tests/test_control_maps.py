@@ -44,7 +44,7 @@ def test_resizing_a_map_keeps_flat_colours_and_fills_with_the_edges_own() -> Non
     assert control_maps.resize_map(flat, (20, 20), Resize.CROP).getpixel((2, 10)) == (200, 0, 0)
 
 
-def test_the_units_own_picture_is_cut_to_the_region_that_is_drawn() -> None:
+def test_the_units_own_image_is_cut_to_the_region_that_is_drawn() -> None:
     own = Image.new("RGB", (100, 50), "black")
     own.paste("white", (50, 0, 100, 50))
     frame = control_maps.Frame(size=(16, 16), source=own, region=(0.5, 0.0, 1.0, 1.0))

@@ -29,7 +29,7 @@ def test_a_sketch_becomes_a_unit_that_follows_it() -> None:
     drawn = control_tasks.convert_to_units(SKETCHED, nets)
     assert (drawn.task, drawn.source, drawn.strength) == (Task.TXT2IMG, None, None)
     (one,) = drawn.control
-    assert (one.model, one.picture, one.weight) == ("control_v11p_sd15_scribble", "source", 0.6)
+    assert (one.model, one.image, one.weight) == ("control_v11p_sd15_scribble", "source", 0.6)
     assert one.preprocessor == "scribble_xdog"
     shapes = control_tasks.convert_to_units(
         SKETCHED.replace(task=Task.STRUCTURE), [file("embedded-edges"), file("my_depth")]
@@ -41,13 +41,13 @@ def test_a_sketch_becomes_a_unit_that_follows_it() -> None:
 
 def test_style_transfer_takes_shapes_from_a_controlnet_or_from_the_source() -> None:
     request = SKETCHED.replace(
-        task=Task.STYLE_TRANSFER, strength=None, references=(Reference(picture="style", weight=0.8),)
+        task=Task.STYLE_TRANSFER, strength=None, references=(Reference(image="style", weight=0.8),)
     )
     adapter = file("ip-adapter_sd15", WeightKind.IP_ADAPTER)
     held = control_tasks.convert_to_units(request, [adapter, file("canny")])
     assert held.task is Task.TXT2IMG
-    assert held.control[0].picture == "source"
-    assert held.references == (Reference(picture="style", weight=0.8, style_only=True),)
+    assert held.control[0].image == "source"
+    assert held.references == (Reference(image="style", weight=0.8, style_only=True),)
     free = control_tasks.convert_to_units(request, [adapter])
     assert (free.task, free.source, free.strength) == (Task.IMG2IMG, "source", control_tasks.STYLE_STRENGTH)
     for lacking, files in ((request, []), (request.replace(references=()), [adapter]), (SKETCHED, [adapter])):

@@ -22,18 +22,18 @@ from studio.tabs.common.result_panel import render_model_note
 
 
 @pytest.mark.parametrize(
-    ("amount", "pictures", "seconds", "said"),
+    ("amount", "images", "seconds", "said"),
     [
         (None, 1, None, "Nobody can tell the price beforehand."),
-        (0.0, 4, 0.84, "Free, about 0.8 s a picture."),
-        (0.0, 1, 61.7, "Free, about 62 s a picture."),
-        (0.21, 1, None, "About $0.21 for 1 picture."),
-        (0.036, 12, None, "About $0.036 for 12 pictures."),
-        (0.0004, 1, None, "About less than $0.001 for 1 picture."),
+        (0.0, 4, 0.84, "Free, about 0.8 s an image."),
+        (0.0, 1, 61.7, "Free, about 62 s an image."),
+        (0.21, 1, None, "About $0.21 for 1 image."),
+        (0.036, 12, None, "About $0.036 for 12 images."),
+        (0.0004, 1, None, "About less than $0.001 for 1 image."),
     ],
 )
-def test_price_and_pace_in_words(amount: float | None, pictures: int, seconds: float | None, said: str) -> None:
-    assert cost_line.format_estimate(amount, pictures, seconds) == said
+def test_price_and_pace_in_words(amount: float | None, images: int, seconds: float | None, said: str) -> None:
+    assert cost_line.format_estimate(amount, images, seconds) == said
 
 
 def test_a_batch_and_a_grid_add_up(tmp_path: Path) -> None:
@@ -44,12 +44,12 @@ def test_a_batch_and_a_grid_add_up(tmp_path: Path) -> None:
             price = studio.engine.estimate(one)
             assert price
             assert cost_line.format_dollars(price) in cost_line.render_estimate(studio, one)
-            assert f"{cost_line.format_dollars(2 * price)} for 2 pictures" in cost_line.render_estimate(
+            assert f"{cost_line.format_dollars(2 * price)} for 2 images" in cost_line.render_estimate(
                 studio, one.replace(count=2)
             )
             grid = one.replace(axes=(_axis("Size", "1024x1024", "512x512"),))
             dear, cheap = price, studio.engine.estimate(one.replace(width=512, height=512)) or 0.0
-            assert f"{cost_line.format_dollars(dear + cheap)} for 2 pictures" in cost_line.render_estimate(studio, grid)
+            assert f"{cost_line.format_dollars(dear + cheap)} for 2 images" in cost_line.render_estimate(studio, grid)
             assert "Free" in cost_line.render_estimate(studio, GenerationRequest(model="fake"))
             assert server.seen == [], "nothing is asked of the service"
         finally:

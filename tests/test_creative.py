@@ -1,4 +1,4 @@
-"""Enlarged pictures that a checkpoint draws anew, tile by tile."""
+"""Enlarged images that a checkpoint draws anew, tile by tile."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Bench:
         path = folder / "upscalers" / "realesr-animevideov3.safetensors"
         file = WeightFile(name="fast", kind=WeightKind.UPSCALER, path=path, bytes=path.stat().st_size)
         self.backend, settings = make_local_pipelines(folder, FolderCatalog({"tiny": folder / "tiny"}, (file,)))
-        self.ctx = RecordingContext(settings, pictures={"it": image})
+        self.ctx = RecordingContext(settings, images={"it": image})
 
     def up(self, *numbers: int, steps: int = 4, model: str = "tiny", **wish: Any) -> list[Image.Image]:
         values = {"scale": 3, "base": "Lanczos", "creativity": 0.5, **wish}
@@ -85,7 +85,7 @@ def test_shapes_and_colours_stay_the_sources(folder: Path, photo: Image.Image, m
 
 
 def test_no_seam_is_left(folder: Path, photo: Image.Image) -> None:
-    """Along the columns where tiles begin and end, the picture steps no more than it does elsewhere."""
+    """Along the columns where tiles begin and end, the image steps no more than it does elsewhere."""
     [made] = Bench(folder, photo).up()
     steps = np.abs(np.diff(pixels(made), axis=1)).mean(axis=(0, 2))
     grid = TileGrid.over(150, 90, 64, 16, 8)

@@ -36,11 +36,11 @@ def studio(tmp_path_factory):
     make_tiny_kontext(root / "kontext")
     cut_out = make_scene()
     cut_out.putalpha(make_spot_mask())
-    pictures = {
+    images = {
         "source": make_scene(), "mask": make_spot_mask(), "cut out": cut_out, "beach": Image.new("RGB", (90, 50), "orange"),
         "night": Image.new("RGB", (20, 20), (10, 10, 60)), "odd": make_scene(101, 77), "odd mask": make_spot_mask(101, 77),
     }  # fmt: skip
-    made = EditingStudio(root, pictures, FakeAnnotators(make_spot_mask()))
+    made = EditingStudio(root, images, FakeAnnotators(make_spot_mask()))
     yield made
     made.backend.close()
 
@@ -74,7 +74,7 @@ def test_recolouring_takes_colours_and_leaves_shapes(studio: EditingStudio) -> N
     assert compute_difference(recoloured, make_scene())[middle].max() > 5
 
 
-def test_recoloured_pictures_have_the_new_colours_on_the_old_shapes() -> None:
+def test_recoloured_images_have_the_new_colours_on_the_old_shapes() -> None:
     grey = Image.fromarray(np.tile(np.linspace(60, 180, 64).astype(np.uint8)[:, None, None], (1, 64, 3)))
     red = Image.new("RGB", (64, 64), (170, 60, 60))
     mixed = np.asarray(lab_colour.transfer_colours(grey, red), dtype=int)
@@ -99,7 +99,7 @@ def test_a_new_background_is_drawn_behind_the_foreground(studio: EditingStudio) 
     assert changed[~front].max() > 20
 
 
-def test_a_picture_for_a_background_is_pasted_and_nothing_loaded(studio: EditingStudio) -> None:
+def test_a_image_for_a_background_is_pasted_and_nothing_loaded(studio: EditingStudio) -> None:
     studio.backend.unload("sd15")
     drawn = studio.draw_image("sd15", Task.REPLACE_BACKGROUND, background="beach")
     assert studio.ctx.loaded == []
@@ -114,7 +114,7 @@ def test_a_picture_for_a_background_is_pasted_and_nothing_loaded(studio: Editing
     assert gentle.tobytes() != drawn.tobytes()
 
 
-def test_a_picture_that_is_cut_out_is_its_own_foreground(studio: EditingStudio) -> None:
+def test_a_image_that_is_cut_out_is_its_own_foreground(studio: EditingStudio) -> None:
     drawn = studio.draw_image("sd15", Task.REPLACE_BACKGROUND, source="cut out", background="beach")
     assert drawn.mode == "RGB"
     front = np.asarray(make_spot_mask()) == 255
@@ -124,14 +124,14 @@ def test_a_picture_that_is_cut_out_is_its_own_foreground(studio: EditingStudio) 
 
 def test_words_and_foreground_are_looked_for_once_and_before_loading(studio: EditingStudio) -> None:
     finder = FakeAnnotators(make_spot_mask())
-    other = EditingStudio(studio.settings.models_dir, studio.pictures, finder)
+    other = EditingStudio(studio.settings.models_dir, studio.images, finder)
     other.draw("sd15", Task.SEARCH_REPLACE, 1, 2, search="the ball", loops=2)
     assert finder.asked == ["the ball"]
     other.draw("sd15", Task.SEARCH_REPLACE, search="the ball", mask="mask", inpaint=Inpaint(mask_blur=0))
     assert finder.asked == ["the ball"], "a mask that was looked at counts"
 
     def nothing(words: str, image: Image.Image, ctx: object) -> Image.Image:
-        raise InvalidRequest("There is no unicorn in the picture.")
+        raise InvalidRequest("There is no unicorn in the image.")
 
     finder.find = nothing  # type: ignore[method-assign]
     other.backend.unload("sd15")
@@ -151,7 +151,7 @@ def test_what_was_found_is_shown_before_anything_is_drawn(studio: EditingStudio)
         width=64,
         height=64,
     )
-    ctx = RecordingContext(studio.settings, due=True, pictures=studio.pictures)
+    ctx = RecordingContext(studio.settings, due=True, images=studio.images)
     studio.backend.render(request, make_seeds(1), ctx)
     assert ctx.steps[0] == (0, 4)
     seen = compute_difference(ctx.previews[0], make_scene())
@@ -177,12 +177,12 @@ def test_models_that_follow_instructions(studio: EditingStudio, model: str) -> N
     assert studio.ctx.steps == [(done, 8) for done in range(1, 9)], "one after the other, every step seen"
     assert compute_difference(*drawn).max() > 3
     assert studio.draw_image(model, Task.EDIT, 2, prompt="make it AND [blue:red:0.5]").tobytes() == drawn[1].tobytes()
-    studio.pictures["other"] = make_scene().rotate(90)
+    studio.images["other"] = make_scene().rotate(90)
     assert studio.draw_image(model, Task.EDIT, 2, source="other").tobytes() != drawn[1].tobytes()
 
 
 @pytest.mark.parametrize("mode", list(Resize))
-def test_instructions_on_a_picture_of_another_shape(studio: EditingStudio, mode: Resize) -> None:
+def test_instructions_on_a_image_of_another_shape(studio: EditingStudio, mode: Resize) -> None:
     assert studio.draw_image("pix2pix", Task.EDIT, source="odd", resize=mode).size == (SIDE, SIDE)
 
 
@@ -197,7 +197,7 @@ def test_a_mask_holds_an_instruction_to_its_place(studio: EditingStudio) -> None
 
 def test_control_units_do_not_go_with_instructions(studio: EditingStudio) -> None:
     with pytest.raises(InvalidRequest, match="instruction"):
-        studio.draw_image("pix2pix", Task.EDIT, control=(ControlUnit(model="x", picture="mask"),))
+        studio.draw_image("pix2pix", Task.EDIT, control=(ControlUnit(model="x", image="mask"),))
     assert studio.ctx.loaded == []
 
 
@@ -247,7 +247,7 @@ def test_the_shipped_model_edits_and_keeps_no_trace(tmp_path: Path) -> None:
     make_lora(EMBEDDED, tmp_path / "loras" / "apple.safetensors")
     studio = EditingStudio(tmp_path, {"mask": make_spot_mask(128, 128)})
     size = {"width": 128, "height": 128, "steps": 2}
-    studio.pictures["source"] = bare = studio.draw_image("embedded", Task.TXT2IMG, **size)
+    studio.images["source"] = bare = studio.draw_image("embedded", Task.TXT2IMG, **size)
     weight = studio.backend._registry.resident_bytes
     lora = {"loras": (LoraUse(name="apple"),), "strength": 0.5, **size}
     plain = studio.draw_image("embedded", Task.IMG2IMG, strength=0.5, **size)
@@ -260,7 +260,7 @@ def test_the_shipped_model_edits_and_keeps_no_trace(tmp_path: Path) -> None:
     assert studio.backend._registry.resident_bytes <= weight * 1.03
 
 
-def test_a_model_that_takes_one_picture_says_so(studio: EditingStudio) -> None:
-    with pytest.raises(InvalidRequest, match="takes one picture"):
-        studio.draw_image("pix2pix", Task.EDIT, references=(Reference(picture="beach"),))
+def test_a_model_that_takes_one_image_says_so(studio: EditingStudio) -> None:
+    with pytest.raises(InvalidRequest, match="takes one image"):
+        studio.draw_image("pix2pix", Task.EDIT, references=(Reference(image="beach"),))
     assert studio.ctx.loaded == []

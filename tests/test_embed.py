@@ -1,4 +1,4 @@
-"""What is written into a picture is read back, by us and by programs that know nothing of us."""
+"""What is written into an image is read back, by us and by programs that know nothing of us."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def opened(data):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_everything_comes_back(kind, tmp_path):
-    path = tmp_path / f"picture{FILE_EXTENSIONS[kind]}"
+    path = tmp_path / f"image{FILE_EXTENSIONS[kind]}"
     path.write_bytes(made(kind))
     for source in (path, opened(path.read_bytes())):
         found = read_metadata(source)
@@ -111,7 +111,7 @@ def test_jpeg_takes_what_its_segments_hold():
 @pytest.mark.parametrize(
     "data", [b"", b"GIF89a" + b"\0" * 50, b"\x89PNG\r\n\x1a\n", b"<html>", made("png")[:40], b"RIFF\0\0\0\0WEBPVP8 "]
 )
-def test_no_picture_is_refused(data, tmp_path):
+def test_no_image_is_refused(data, tmp_path):
     path = tmp_path / "x.png"
     path.write_bytes(data)
     with pytest.raises(BadImage):

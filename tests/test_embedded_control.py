@@ -43,7 +43,7 @@ def steered(bare: Any) -> Any:
 
 
 def draw(pipeline: Any, prompts: list[str], **more: Any) -> np.ndarray:
-    """One picture per prompt, uint8 RGB [N, 128, 128, 3], the same on every call."""
+    """One image per prompt, uint8 RGB [N, 128, 128, 3], the same on every call."""
     result = pipeline(
         prompts,
         num_inference_steps=8,
@@ -72,16 +72,12 @@ def test_card_tells_how_well_they_steer() -> None:
     assert (MODELS / "embedded" / "steering.webp").stat().st_size <= 200_000
 
 
-def test_pictures_follow_the_lines_of_the_control_picture(bare: Any, steered: Any) -> None:
+def test_images_follow_the_lines_of_the_control_image(bare: Any, steered: Any) -> None:
     lines = draw_outlines(128)
     without = draw(bare, list(PROMPTS))
     following = draw(steered, list(PROMPTS), image=to_control_images(lines))
-    before = np.array(
-        [compute_f1(detect_edges(picture), wanted) for picture, wanted in zip(without, lines, strict=True)]
-    )
-    after = np.array(
-        [compute_f1(detect_edges(picture), wanted) for picture, wanted in zip(following, lines, strict=True)]
-    )
+    before = np.array([compute_f1(detect_edges(image), wanted) for image, wanted in zip(without, lines, strict=True)])
+    after = np.array([compute_f1(detect_edges(image), wanted) for image, wanted in zip(following, lines, strict=True)])
     assert after.mean() > before.mean() + 0.2
     assert (after > before).sum() >= 4
 

@@ -78,10 +78,10 @@ def test_an_example_draws_something(
         generator=torch.Generator().manual_seed(int(str(example["seed"]))),
         output_type="np",
     )
-    picture = np.asarray(result.images[0])
-    assert picture.shape == (height, width, 3)
-    assert np.isfinite(picture).all()
-    assert picture.std() > 0.05
+    image = np.asarray(result.images[0])
+    assert image.shape == (height, width, 3)
+    assert np.isfinite(image).all()
+    assert image.std() > 0.05
 
 
 def test_card_tells_measurements_data_and_limits() -> None:

@@ -16,7 +16,7 @@ from tools.embedded.control import CONDITIONING_CHANNELS, roughen_edges  # noqa:
 from tools.embedded.convolution import replace_convolutions  # noqa: E402
 from tools.embedded.edges import compute_f1, compute_ssim, detect_edges, draw_outlines  # noqa: E402
 from tools.embedded.neon import GROUND, apply_neon, compute_palette_distance  # noqa: E402
-from tools.embedded.paths import LATENT_FACTOR, LATENT_SIZE, PICTURE_SIZE, TEXT_WIDTH  # noqa: E402
+from tools.embedded.paths import IMAGE_SIZE, LATENT_FACTOR, LATENT_SIZE, TEXT_WIDTH  # noqa: E402
 from tools.embedded.sampling import to_control_images  # noqa: E402
 from tools.embedded.shapes import bend_drawing, make_image_and_edges  # noqa: E402
 from tools.embedded.trainer import Progress, Recipe, Run, Trainer, compute_rate, load_averaged_weights  # noqa: E402
@@ -27,13 +27,13 @@ pytestmark = pytest.mark.torch
 
 def square(side: int = 64) -> np.ndarray:
     """An opaque red square in the middle, premultiplied RGBA, uint8 [side, side, 4]."""
-    picture = np.zeros((side, side, 4), np.uint8)
-    picture[side // 4 : -side // 4, side // 4 : -side // 4] = (220, 40, 40, 255)
-    return picture
+    image = np.zeros((side, side, 4), np.uint8)
+    image[side // 4 : -side // 4, side // 4 : -side // 4] = (220, 40, 40, 255)
+    return image
 
 
 def test_edges_agree_with_themselves_and_with_near_ones_only() -> None:
-    lines = draw_outlines(PICTURE_SIZE)
+    lines = draw_outlines(IMAGE_SIZE)
     for one in lines:
         assert compute_f1(one, one) == pytest.approx(1.0)
         assert compute_ssim(one, one) == pytest.approx(1.0)
@@ -51,7 +51,7 @@ def test_agreement_is_the_harmonic_mean_of_both_directions() -> None:
     assert compute_f1(half, wanted) == pytest.approx(2 / 3)  # precision 1, recall 1/2
 
 
-def test_control_pictures_are_white_on_black() -> None:
+def test_control_images_are_white_on_black() -> None:
     tensor = to_control_images(draw_outlines(32))
     assert tensor.shape == (5, 3, 32, 32)
     assert set(tensor.unique().tolist()) == {0.0, 1.0}
@@ -60,12 +60,12 @@ def test_control_pictures_are_white_on_black() -> None:
 def test_bending_moves_the_drawing_and_keeps_it_premultiplied() -> None:
     drawing = square()
     moved = [bend_drawing(drawing, np.random.default_rng(seed)) for seed in range(8)]
-    assert all(picture.shape == drawing.shape for picture in moved)
-    assert all((picture[..., :3].max(-1) <= picture[..., 3]).all() for picture in moved)
-    assert len({picture.tobytes() for picture in moved}) == len(moved)
+    assert all(image.shape == drawing.shape for image in moved)
+    assert all((image[..., :3].max(-1) <= image[..., 3]).all() for image in moved)
+    assert len({image.tobytes() for image in moved}) == len(moved)
 
 
-def test_pairs_hold_the_edges_of_their_picture() -> None:
+def test_pairs_hold_the_edges_of_their_image() -> None:
     from tools.embedded.captions import View
 
     for seed in range(6):
@@ -109,7 +109,7 @@ def test_conditioning_has_the_stride_of_the_autoencoder_and_starts_without_effec
     unet = build_unet().eval()
     control = ControlNetModel.from_unet(unet, conditioning_embedding_out_channels=CONDITIONING_CHANNELS).eval()
     latents, states = torch.randn(1, 4, LATENT_SIZE, LATENT_SIZE), torch.randn(1, 7, TEXT_WIDTH)
-    lines = to_control_images(draw_outlines(PICTURE_SIZE)[:1])
+    lines = to_control_images(draw_outlines(IMAGE_SIZE)[:1])
     with torch.no_grad():
         down, middle = control(latents, 500, states, lines, return_dict=False)
         plain = unet(latents, 500, states, return_dict=False)[0]
@@ -128,10 +128,10 @@ def test_frozen_quick_convolutions_pass_gradients_and_get_none() -> None:
     layer = torch.nn.Conv2d(4, 4, 3, padding=1)
     replace_convolutions(layer)
     layer.requires_grad_(False)
-    picture = torch.randn(1, 4, 8, 8, requires_grad=True)
-    layer(picture).float().square().mean().backward()
-    assert picture.grad is not None
-    assert float(picture.grad.abs().max()) > 0
+    image = torch.randn(1, 4, 8, 8, requires_grad=True)
+    layer(image).float().square().mean().backward()
+    assert image.grad is not None
+    assert float(image.grad.abs().max()) > 0
     assert layer.weight.grad is None
 
 

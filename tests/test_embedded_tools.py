@@ -22,10 +22,10 @@ def disc(colour: tuple[int, int, int]) -> np.ndarray:
     rows, columns = np.mgrid[:32, :32]
     inside = (rows - 16) ** 2 + (columns - 16) ** 2 < 144
     light = 0.8 + 0.2 * columns / 31
-    picture = np.zeros((32, 32, 4), np.uint8)
-    picture[..., :3] = np.array(colour) * light[..., None] * inside[..., None]
-    picture[..., 3] = inside * 255
-    return picture
+    image = np.zeros((32, 32, 4), np.uint8)
+    image[..., :3] = np.array(colour) * light[..., None] * inside[..., None]
+    image[..., 3] = inside * 255
+    return image
 
 
 def test_concept_lines_are_read() -> None:
@@ -117,10 +117,10 @@ def test_quick_convolutions_agree_with_the_library(stride: int) -> None:
     plain = torch.nn.Sequential(torch.nn.Conv2d(4, 8, 3, stride, 1), torch.nn.Conv2d(8, 4, 1))
     quick = copy.deepcopy(plain)
     replace_convolutions(quick)
-    picture = torch.randn(2, 4, 8, 8)
+    image = torch.randn(2, 4, 8, 8)
     gradients = []
     for module in (plain, quick):
-        given = picture.clone().requires_grad_()
+        given = image.clone().requires_grad_()
         with torch.autocast("cpu", torch.bfloat16):
             module(given).float().square().mean().backward()
         assert given.grad is not None

@@ -198,7 +198,7 @@ def test_nothing_that_the_pixels_bring_along_is_written(kind: str) -> None:
     assert b"ecret" not in bare.data
     assert b"profile" not in bare.data
     assert "icc_profile" not in opened(bare).info
-    assert image.info["comment"] == b"secret"  # the caller's picture is left as it is
+    assert image.info["comment"] == b"secret"  # the caller's image is left as it is
 
 
 @pytest.mark.parametrize(("kind", "side"), [("webp", 16_384), ("jpeg", 65_536)])

@@ -62,7 +62,7 @@ def pixels(asset):
     return Image.open(asset.path).convert("RGB").tobytes()
 
 
-def test_a_job_ends_with_all_its_pictures_saved(studio):
+def test_a_job_ends_with_all_its_images_saved(studio):
     backend = FakeBackend()
     engine = studio(backend)
     job = engine.submit(ask(count=5, batch_size=2, seed=MAX_SEED - 1), LOCAL_USER)
@@ -76,7 +76,7 @@ def test_a_job_ends_with_all_its_pictures_saved(studio):
     assert backend.threads == {"lane gpu 0"}
 
 
-def test_an_asset_asks_for_its_picture_alone(studio):
+def test_an_asset_asks_for_its_image_alone(studio):
     engine = studio()
     third = wait_until_final(
         engine.submit(ask(count=3, batch_size=3, variation_strength=0.3, variation_seed=9), LOCAL_USER)
@@ -140,8 +140,8 @@ def test_progress_grows_and_eta_is_told(studio):
     backend = FakeBackend(steps=5, held=True)
     job = studio(backend).submit(ask(count=2), LOCAL_USER)
     backend.release(7)
-    snapshot = wait_for_snapshot(job, lambda seen: (seen.picture, seen.step) == (2, 2))
-    assert (snapshot.steps, snapshot.pictures) == (5, 2)
+    snapshot = wait_for_snapshot(job, lambda seen: (seen.image, seen.step) == (2, 2))
+    assert (snapshot.steps, snapshot.images) == (5, 2)
     assert snapshot.progress == pytest.approx(0.7)
     assert snapshot.eta is not None
     assert snapshot.eta >= 0
@@ -149,12 +149,12 @@ def test_progress_grows_and_eta_is_told(studio):
     assert wait_until_final(job).status is Status.FINISHED
 
 
-def test_cancel_works_within_a_step_and_keeps_finished_pictures(studio):
+def test_cancel_works_within_a_step_and_keeps_finished_images(studio):
     backend = FakeBackend(steps=4, held=True)
     engine = studio(backend)
     job = engine.submit(ask(count=3), LOCAL_USER)
     backend.release(5)
-    wait_for_snapshot(job, lambda seen: (seen.picture, seen.step) == (2, 1))
+    wait_for_snapshot(job, lambda seen: (seen.image, seen.step) == (2, 1))
     engine.cancel(job.id, LOCAL_USER)
     backend.release(1)
     snapshot = wait_until_final(job)
@@ -193,7 +193,7 @@ def test_skip_drops_one_pass_and_goes_on(studio):
     engine = studio(backend)
     job = engine.submit(ask(count=3), LOCAL_USER)
     backend.release(3)
-    wait_for_snapshot(job, lambda seen: (seen.picture, seen.step) == (2, 1))
+    wait_for_snapshot(job, lambda seen: (seen.image, seen.step) == (2, 1))
     engine.skip(job.id, LOCAL_USER)
     backend.release(3)
     snapshot = wait_until_final(job)
@@ -324,7 +324,7 @@ def test_an_unforeseen_error_is_told_by_number_and_the_lane_lives_on(studio, tmp
     assert wait_until_final(engine.submit(ask(seed=2), LOCAL_USER)).status is Status.FINISHED
 
 
-def test_a_backend_that_gives_too_few_pictures_is_found_out(studio):
+def test_a_backend_that_gives_too_few_images_is_found_out(studio):
     class Short(FakeBackend):
         def render(self, request, seeds, ctx):
             return super().render(request, seeds, ctx)[1:]
@@ -332,7 +332,7 @@ def test_a_backend_that_gives_too_few_pictures_is_found_out(studio):
     assert wait_until_final(studio(Short()).submit(ask(count=2, batch_size=2), LOCAL_USER)).status is Status.FAILED
 
 
-def test_a_full_disk_keeps_the_pictures_for_another_try(studio, monkeypatch):
+def test_a_full_disk_keeps_the_images_for_another_try(studio, monkeypatch):
     backend = FakeBackend()
     engine = studio(backend)
 
@@ -357,7 +357,7 @@ def test_a_full_disk_keeps_the_pictures_for_another_try(studio, monkeypatch):
         engine.retry_save(job.id, LOCAL_USER)
 
 
-def test_a_grid_is_one_job_with_a_labelled_picture_at_its_end(studio):
+def test_a_grid_is_one_job_with_a_labelled_image_at_its_end(studio):
     backend = FakeBackend()
     engine = studio(backend)
     axes = (Axis(parameter="Seed", values=("1-3",)), Axis(parameter="Steps", values=("4", "5")))

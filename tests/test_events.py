@@ -21,7 +21,7 @@ def fold(*events: object) -> Snapshot:
     return snapshot
 
 
-def test_progress_runs_over_all_pictures() -> None:
+def test_progress_runs_over_all_images() -> None:
     assert fold(StepEvent(5, 10, 2, 4)).progress == (1 + 0.5) / 4
     assert fold(StepEvent(5, 10, 1, 4, batch=2)).progress == 2 * 0.5 / 4
     assert fold(StepEvent(10, 10, 4, 4), FinishedEvent(3.0)).progress == 1.0

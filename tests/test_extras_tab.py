@@ -43,7 +43,7 @@ from studio.tabs.extras.extras_values import (
     read_ticked_steps,
     write_extras,
 )
-from tests.foreign_pictures import A1111, make_png_with_chunks
+from tests.foreign_images import A1111, make_png_with_chunks
 
 ONE, TWO = "a" * 64, "b" * 64
 LANCZOS = Model(
@@ -82,7 +82,7 @@ UPSCALE = GenerationRequest(
     task=Task.UPSCALE, model=ESRGAN.id, upscale=Upscale(scale=2, second="Lanczos", second_weight=0.25)
 )
 TEXT = TextOverlay(text="Hello", size=0.1, colour="#ff0000", stroke=0.05, stroke_colour="#00ff00", anchor=Anchor.TOP, contrast="fix")  # fmt: skip
-MARK = Watermark(picture=TWO, opacity=0.3, size=0.2, anchor=Anchor.TOP_LEFT, tiled=True, hidden="mine")
+MARK = Watermark(image=TWO, opacity=0.3, size=0.2, anchor=Anchor.TOP_LEFT, tiled=True, hidden="mine")
 FINISH = GenerationRequest(
     task=Task.FINISH,
     finish=Finish(crop=Box(left=0.1, top=0, right=0.9, bottom=1), width=640, text=(TEXT,), watermark=MARK),
@@ -108,14 +108,14 @@ FINISH = GenerationRequest(
 def test_what_is_written_to_the_form_is_read_from_it(first: dict[str, Any], steps: list[GenerationRequest]) -> None:
     values = {**first, **write_extras(steps)}
     assert read_ticked_steps(values, MODELS) == steps
-    asked = read_extras({**values, "pictures": f"{ONE} {TWO}"}, MODELS)
+    asked = read_extras({**values, "images": f"{ONE} {TWO}"}, MODELS)
     assert asked.batch == (ONE, TWO)
     assert extract_chain(asked.replace(seed=3)) == tuple(steps), "a chain that was carried out goes back onto the form"
 
 
 @pytest.mark.parametrize("title", [title for title, mode in UPSCALE_MODES.items() if mode])
 def test_each_mode_finds_its_model_and_says_how_large(first: dict[str, Any], title: str) -> None:
-    values = {**first, "pictures": ONE, "mode": title, "prompt": "a cat"}
+    values = {**first, "images": ONE, "mode": title, "prompt": "a cat"}
     asked = read_extras(values, MODELS)
     wish = asked.upscale
     assert asked.source == ONE
@@ -142,11 +142,11 @@ def test_better_quality_is_another_choice_and_cloud_models_only_by_name(first: d
 
 def test_what_cannot_be_done_is_refused_with_advice(first: dict[str, Any]) -> None:
     for values, models, words in (
-        ({"pictures": ""}, MODELS, "no picture"),
-        ({"pictures": ONE, "steps": []}, MODELS, "No step"),
-        ({"pictures": ONE, "mode": "Creative 4K"}, (LANCZOS,), "creative"),
-        ({"pictures": ONE, "steps": ["Finish"], "crop_left": "wide"}, MODELS, "crop"),
-        ({"pictures": ONE, "mode": OWN_SETTINGS, "scale": 99}, MODELS, "scale"),
+        ({"images": ""}, MODELS, "no image"),
+        ({"images": ONE, "steps": []}, MODELS, "No step"),
+        ({"images": ONE, "mode": "Creative 4K"}, (LANCZOS,), "creative"),
+        ({"images": ONE, "steps": ["Finish"], "crop_left": "wide"}, MODELS, "crop"),
+        ({"images": ONE, "mode": OWN_SETTINGS, "scale": 99}, MODELS, "scale"),
     ):
         with pytest.raises(InvalidRequest, match=f"(?i){words}") as refused:
             read_extras({**first, **values}, models)
@@ -183,7 +183,7 @@ def test_bytes_in_words() -> None:
     ]
 
 
-def test_picture_info_is_a_table_and_says_when_there_is_none(tmp_path: Path) -> None:
+def test_image_info_is_a_table_and_says_when_there_is_none(tmp_path: Path) -> None:
     path = tmp_path / "fox.png"
     path.write_bytes(make_png_with_chunks(parameters=A1111 + "<b>"))
     shown = info_panel.render_info(read_image_info(path, Settings()), hidden="made by <me>")
@@ -197,7 +197,7 @@ def test_picture_info_is_a_table_and_says_when_there_is_none(tmp_path: Path) -> 
     assert "Nothing in this file" in info_panel.render_info(read_image_info(path, Settings()))
 
 
-def test_settings_come_from_a_picture_but_not_from_any_comment(tmp_path: Path) -> None:
+def test_settings_come_from_a_image_but_not_from_any_comment(tmp_path: Path) -> None:
     path = tmp_path / "fox.png"
     path.write_bytes(make_png_with_chunks(parameters="a holiday"))
     with pytest.raises(BadImage, match="carries no settings"):
@@ -219,7 +219,7 @@ def test_offers_are_listed_with_size_and_licence() -> None:
     assert "is here" in weight_downloads.render_weights_table([])
 
 
-def test_settings_come_from_the_request_that_drew_the_picture() -> None:
+def test_settings_come_from_the_request_that_drew_the_image() -> None:
     drew = GenerationRequest(prompt="a fox", seed=3)
     assert find_drawing_request((drew, UPSCALE, FINISH), "") is drew, "what enlarged it has no prompt"
     foreign = find_drawing_request((UPSCALE,), A1111)

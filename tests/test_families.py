@@ -233,7 +233,7 @@ def test_the_classes_are_exactly_diffusers_own() -> None:
     assert len(others) == len(set(claimed)) - len(OURS), "every class that draws from text"
     for name in others:
         call = inspect.signature(getattr(diffusers, name).__call__).parameters
-        assert "image" in call, "those that work on a picture"
+        assert "image" in call, "those that work on an image"
         assert {"callback_on_step_end", "callback"} & set(call), "which can be watched"
     shared = {name for name in claimed if claimed.count(name) > 1}
     assert shared == set(_clip.PIPELINE_CLASSES), "told apart by detect"

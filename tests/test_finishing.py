@@ -14,7 +14,7 @@ from providers import FakeContext
 from studio.core.errors import InvalidRequest, JobCancelled
 from studio.core.events import Status
 from studio.core.finish import Box, Derivative, Finish, MetadataPolicy, OutputOptions, TextOverlay, Watermark
-from studio.core.ports import PictureSeed
+from studio.core.ports import ImageSeed
 from studio.core.request import GenerationRequest
 from studio.core.result import RenderedImage
 from studio.core.task import Task
@@ -41,7 +41,7 @@ def finished(
 ) -> tuple[list[RenderedImage], FakeContext]:
     context = FakeContext(image, *more)
     request = GenerationRequest(task=Task.FINISH, source="p0", finish=wish)
-    return FinishingBackend(fonts).render(request, [PictureSeed(seed=1)], context), context
+    return FinishingBackend(fonts).render(request, [ImageSeed(seed=1)], context), context
 
 
 def one(fonts: Fonts, image: Image.Image, wish: Finish, *more: Image.Image) -> Image.Image:
@@ -76,7 +76,7 @@ def test_derivatives_are_each_their_own_and_never_larger(fonts: Fonts) -> None:
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1000, 50), (3, 900)])
-def test_strange_pictures(fonts: Fonts, size: tuple[int, int]) -> None:
+def test_strange_images(fonts: Fonts, size: tuple[int, int]) -> None:
     image = Image.new("RGBA", size, (10, 20, 30, 0))
     wish = Finish(
         text=(TextOverlay(text="Hello", contrast="fix"),), watermark=Watermark(text="me"),
@@ -111,7 +111,7 @@ def test_a_covering_crop_takes_the_middle_and_keeps_the_shape(fonts: Fonts) -> N
         Finish(derivatives=(Derivative(width=16_384, height=16_384, crop=True, enlarge=True),)),
     ],
 )  # fmt: skip
-def test_a_picture_that_would_fill_the_memory_is_refused_before_it_is_made(fonts: Fonts, wish: Finish) -> None:
+def test_a_image_that_would_fill_the_memory_is_refused_before_it_is_made(fonts: Fonts, wish: Finish) -> None:
     with pytest.raises(InvalidRequest, match="too large"):
         one(fonts, photo(30, 900) if wish.width else photo(900, 30), wish)
 
@@ -121,7 +121,7 @@ def test_stopping_stops_between_the_parts(fonts: Fonts) -> None:
     context = FakeContext(photo(), cancel_after=3)
     with pytest.raises(JobCancelled):
         FinishingBackend(fonts).render(
-            GenerationRequest(task=Task.FINISH, source="p0", finish=wish), [PictureSeed(seed=1)], context
+            GenerationRequest(task=Task.FINISH, source="p0", finish=wish), [ImageSeed(seed=1)], context
         )
     assert len(context.steps) < 5
 
@@ -151,7 +151,7 @@ def _source(kind: str) -> tuple[bytes, tuple[int, int, int]]:
 def test_every_kind_of_source_becomes_every_kind_of_file(tmp_path: Path, fonts: Fonts, kind: str) -> None:
     data, red = _source(kind)
     engine = open_engine(tmp_path / "out", FinishingBackend(fonts))
-    kept = engine.keep_picture(data, LOCAL_USER)
+    kept = engine.keep_image(data, LOCAL_USER)
     wish = Finish(
         derivatives=tuple(
             Derivative(width=20, file=OutputOptions(format=name, max_bytes=50_000, keep=MetadataPolicy.MARKER)) for name in ("png", "jpeg", "webp", "avif")
@@ -182,7 +182,7 @@ def test_a_job_hides_its_text_in_every_derivative_and_names_a_limit_that_cannot_
     tmp_path: Path, fonts: Fonts
 ) -> None:
     engine = open_engine(tmp_path / "out", FinishingBackend(fonts))
-    kept = engine.keep_picture(photo(), LOCAL_USER)
+    kept = engine.keep_image(photo(), LOCAL_USER)
     files = (
         OutputOptions(format="jpeg", quality=85),
         OutputOptions(format="webp", quality=80),

@@ -1,4 +1,4 @@
-"""Background removal, by the network that ships, on real photographs and on odd pictures."""
+"""Background removal, by the network that ships, on real photographs and on odd images."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ import pytest
 import skimage
 from fakes import open_engine, wait_until_final
 from PIL import Image
-from test_preprocessors import Pictures, photo, preprocessing
+from test_preprocessors import Images, photo, preprocessing
 
 from studio.core.errors import ModelBroken, NotConfigured
 from studio.core.events import Status
-from studio.core.ports import PictureSeed
+from studio.core.ports import ImageSeed
 from studio.core.request import GenerationRequest
 from studio.core.task import Task
 from studio.core.user import LOCAL_USER
@@ -42,7 +42,7 @@ def test_the_cup_stays_and_the_table_goes(network: foreground.SegmentationNetwor
         assert corner.max() < 10
 
 
-def test_the_edge_lies_where_the_picture_has_it(network: foreground.SegmentationNetwork) -> None:
+def test_the_edge_lies_where_the_image_has_it(network: foreground.SegmentationNetwork) -> None:
     """A disc on a ground: after refinement the opacity agrees with the disc better than the network's own."""
     height, width = 600, 600
     down, across = np.mgrid[:height, :width]
@@ -71,7 +71,7 @@ def test_no_rim_of_the_old_background_is_left() -> None:
     assert (cut[sure][:, :3] == (220, 20, 20)).all()
 
 
-def test_a_large_picture_is_cut_at_its_own_size(network: foreground.SegmentationNetwork) -> None:
+def test_a_large_image_is_cut_at_its_own_size(network: foreground.SegmentationNetwork) -> None:
     image = photo().resize((3000, 2000))
     cut = foreground.cut_out(image, foreground.estimate_opacity(image, network))
     assert cut.size == image.size
@@ -93,7 +93,7 @@ def test_what_was_transparent_stays_so(network: foreground.SegmentationNetwork) 
     [Image.new("RGB", (1, 1), "red"), Image.new("L", (50, 30), 99), Image.new("RGBA", (9, 700)), Image.new("RGB", (3000, 3))],
     ids=["1x1", "grey", "transparent", "very wide"],
 )  # fmt: skip
-def test_odd_pictures(image: Image.Image, network: foreground.SegmentationNetwork) -> None:
+def test_odd_images(image: Image.Image, network: foreground.SegmentationNetwork) -> None:
     cut = foreground.cut_out(image, foreground.estimate_opacity(image, network))
     assert cut.mode == "RGBA"
     assert cut.size == image.size
@@ -110,7 +110,7 @@ def test_a_file_that_is_no_network(content: bytes, tmp_path: Path) -> None:
 
 
 def test_four_threads_share_one_network(tmp_path: Path) -> None:
-    ctx = Pictures()
+    ctx = Images()
     loaded: list[str] = []
     ctx.loading = loaded.append  # type: ignore[method-assign]
     backend = preprocessing(tmp_path)
@@ -122,15 +122,15 @@ def test_four_threads_share_one_network(tmp_path: Path) -> None:
 
 
 def test_another_network_is_offered_and_used_once_it_is_there(tmp_path: Path) -> None:
-    ctx = Pictures(source=photo())
+    ctx = Images(source=photo())
     backend = preprocessing(tmp_path)
     request = GenerationRequest(task=Task.REMOVE_BACKGROUND, model="background/birefnet_lite", source="source")
     with pytest.raises(NotConfigured, match="BiRefNet lite") as refused:
-        backend.render(request, [PictureSeed(seed=0)], ctx)
+        backend.render(request, [ImageSeed(seed=0)], ctx)
     assert "224 MB, MIT" in refused.value.hint
     (tmp_path / "background").mkdir()
     (tmp_path / "background" / "birefnet_lite.onnx").symlink_to(foreground.U2NETP)
-    made = backend.render(request, [PictureSeed(seed=0)], ctx)[0].image
+    made = backend.render(request, [ImageSeed(seed=0)], ctx)[0].image
     assert made.mode == "RGBA"
     assert not next(model for model in backend.models() if model.id == request.model).problem
 
@@ -139,7 +139,7 @@ def test_through_the_engine(tmp_path: Path) -> None:
     engine = open_engine(tmp_path / "outputs", preprocessing(tmp_path / "models"))
     try:
         with Image.open(Path(skimage.__file__).parent / "data" / "astronaut.png") as file:
-            kept = engine.keep_picture(file, LOCAL_USER)
+            kept = engine.keep_image(file, LOCAL_USER)
         request = GenerationRequest(task=Task.REMOVE_BACKGROUND, model="background/u2netp", source=kept.hash)
         end = wait_until_final(engine.submit(request, LOCAL_USER))
         assert end.status is Status.FINISHED

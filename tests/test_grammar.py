@@ -108,8 +108,8 @@ def test_and_joins_conditions_with_their_weights() -> None:
 
 
 def test_a_lone_prompt_and_a_negative_prompt_keep_colons_and_ands() -> None:
-    (stage,) = grammar.schedule_prompt("a picture, 16:9", 10)
-    assert (stage.conditions[0].weight, stage.conditions[0].parts[0][0].text) == (1.0, "a picture, 16:9")
+    (stage,) = grammar.schedule_prompt("an image, 16:9", 10)
+    assert (stage.conditions[0].weight, stage.conditions[0].parts[0][0].text) == (1.0, "an image, 16:9")
     (stage,) = grammar.schedule_prompt("this AND that", 10, conjunction=False)
     assert len(stage.conditions) == 1
 

@@ -105,7 +105,7 @@ def test_every_parameter_takes_its_own_example(name: str) -> None:
         (_grid(("Size", "512")), "not a size"),
         (_grid(("Hires steps", "5"), base=BASE.replace(hires=None)), "hires pass"),
         (_grid(("LoRA weight", "1"), base=GenerationRequest(prompt="x")), "no LoRA"),
-        (_grid(("Steps", "1, 2"), base=BASE.replace(count=2)), "one picture"),
+        (_grid(("Steps", "1, 2"), base=BASE.replace(count=2)), "one image"),
     ],
 )
 def test_what_cannot_be_made_is_refused(request_: GenerationRequest, said: str) -> None:

@@ -408,7 +408,7 @@ def test_a_component_call_as_a_form_needs_the_own_session_too(closed: RunningStu
     )
 
 
-def test_one_users_jobs_and_pictures_are_not_anothers(closed: RunningStudio) -> None:
+def test_one_users_jobs_and_images_are_not_anothers(closed: RunningStudio) -> None:
     ann, bob = closed.open_client("ann"), closed.open_client("bob")
     job = ann.post("/api/image-studio/create?wait=true", json={"prompt": "ann's"}).json()
     image, theirs = job["images"][0]["id"], "/api/image-studio/jobs/" + job["jobId"]
@@ -424,11 +424,11 @@ def test_files_of_the_studio_are_not_given_out_by_path(tmp_path: Path) -> None:
     with serve_studio(tmp_path, page=generous_page) as served:
         client = served.open_client()
         client.post("/api/image-studio/create?wait=true", json={"prompt": "x"})
-        pictures = list((tmp_path / "outputs").rglob("*.png"))
-        assert pictures
+        images = list((tmp_path / "outputs").rglob("*.png"))
+        assert images
         (tmp_path / "way-in").symlink_to(tmp_path / "outputs")
         for file in (
-            *pictures,
+            *images,
             tmp_path / "outputs" / "library.db",
             tmp_path / "logs" / "studio.log",
             tmp_path / "way-in" / "library.db",
@@ -503,7 +503,7 @@ def test_each_request_leaves_a_line_without_its_query(tmp_path: Path) -> None:
     assert "own password" not in text
 
 
-def test_a_real_picture_passes_through_the_page(served: RunningStudio) -> None:
+def test_a_real_image_passes_through_the_page(served: RunningStudio) -> None:
     buffer = io.BytesIO()
     Image.new("RGB", (8, 8)).save(buffer, "PNG")
     client = served.open_client()

@@ -1,4 +1,4 @@
-"""The picture gate against real pictures of every kind and against files made to break it."""
+"""The image gate against real images of every kind and against files made to break it."""
 
 from __future__ import annotations
 
@@ -127,7 +127,7 @@ def flipped(data: bytes, step: int) -> bytes:
 HOSTILE: dict[str, Callable[[], bytes]] = {
     "nothing": lambda: b"",
     "one byte": lambda: b"\x89",
-    "text": lambda: b"a picture, honestly",
+    "text": lambda: b"an image, honestly",
     "html": lambda: b"<html><script>alert(1)</script></html>",
     "svg": lambda: b'<svg xmlns="http://www.w3.org/2000/svg" onload="alert(1)"/>',
     "eps": lambda: b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n",
@@ -195,7 +195,7 @@ MAY_OPEN = {
     "jpeg of many scans",
     "png text bomb",
 }
-"""Of these a decoder may make a picture; what counts is that they cost little and end well."""
+"""Of these a decoder may make an image; what counts is that they cost little and end well."""
 
 
 def tried(data: bytes) -> tuple[BadImage | None, Image.Image | None]:
@@ -215,7 +215,7 @@ def test_the_corpus_is_large_enough() -> None:
 
 
 @pytest.mark.parametrize("name", WANTED)
-def test_pictures_come_out_plain(name: str) -> None:
+def test_images_come_out_plain(name: str) -> None:
     data, mode = WANTED[name]
     image = open_image(data)
     assert image.mode == mode
@@ -248,7 +248,7 @@ def test_the_pixels_are_the_files(data: bytes) -> None:
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "WEBP", "PNG", "TIFF"])
-def test_a_turned_picture_stands_upright(kind: str) -> None:
+def test_a_turned_image_stands_upright(kind: str) -> None:
     assert gradient().size == (48, 32)
     assert open_image(oriented(kind)).size == (32, 48)
 

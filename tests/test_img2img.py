@@ -28,11 +28,11 @@ def studio(tmp_path_factory):
     make_tiny_sdxl(root / "xl")
     make_tiny_sd3(root / "sd3")
     make_tiny_flux(root / "flux", guided=True)
-    pictures = {
+    images = {
         "source": make_scene(), "wide": make_scene(96, 48), "pixel": Image.new("RGB", (1, 1), "teal"),
         "clear": make_scene(mode="RGBA"), "grey": make_scene(mode="L"),
     }  # fmt: skip
-    made = EditingStudio(root, pictures)
+    made = EditingStudio(root, images)
     yield made
     made.backend.close()
 
@@ -119,12 +119,12 @@ def test_strength_nought_is_the_source_and_loads_nothing(studio: EditingStudio, 
     assert studio.ctx.loaded == []
 
 
-def test_loops_feed_the_picture_back_with_the_next_seed(studio: EditingStudio) -> None:
+def test_loops_feed_the_image_back_with_the_next_seed(studio: EditingStudio) -> None:
     looped = studio.draw("sd15", Task.IMG2IMG, 5, 9, strength=0.5, loops=3)
     assert studio.ctx.steps == [(done, 6) for done in range(1, 7)]
     by_hand = make_scene()
     for seed in (9, 10, 11):
-        studio.pictures["before"] = by_hand
+        studio.images["before"] = by_hand
         by_hand = studio.draw_image("sd15", Task.IMG2IMG, seed, strength=0.5, source="before")
     assert compute_difference(looped[1], by_hand).max() <= 1
 
@@ -150,7 +150,7 @@ def test_everything_of_txt2img_acts_here_too(studio: EditingStudio, fields: dict
 
 @pytest.mark.parametrize("model", ["sd15", "flux"])
 def test_a_variation_leans(studio: EditingStudio, model: str) -> None:
-    from studio.core.ports import PictureSeed
+    from studio.core.ports import ImageSeed
     from tests.local_models import RecordingContext
 
     def drawn(strength: float, variation: int | None) -> Image.Image:
@@ -158,8 +158,8 @@ def test_a_variation_leans(studio: EditingStudio, model: str) -> None:
             model=model, task=Task.IMG2IMG, prompt="x", steps=4, width=64, height=64, source="source",
             variation_strength=strength, strength=0.75, sampler="DPM++ 2M",
         )  # fmt: skip
-        ctx = RecordingContext(studio.settings, pictures=studio.pictures)
-        return studio.backend.render(request, [PictureSeed(seed=1, variation=variation)], ctx)[0].image
+        ctx = RecordingContext(studio.settings, images=studio.images)
+        return studio.backend.render(request, [ImageSeed(seed=1, variation=variation)], ctx)[0].image
 
     plain, varied = drawn(0, None), drawn(0.5, 2)
     assert compute_difference(plain, varied).max() > 3
@@ -169,14 +169,14 @@ def test_a_variation_leans(studio: EditingStudio, model: str) -> None:
 
 
 @pytest.mark.parametrize(("name", "like"), [("pixel", None), ("clear", None), ("grey", "RGB")])
-def test_pictures_of_all_kinds(studio: EditingStudio, name: str, like: str | None) -> None:
+def test_images_of_all_kinds(studio: EditingStudio, name: str, like: str | None) -> None:
     drawn = studio.draw_image("sd15", Task.IMG2IMG, source=name, strength=0.5)
     assert (drawn.size, drawn.mode) == ((64, 64), "RGB")
     flat = studio.draw_image("sd15", Task.IMG2IMG, source=name, strength=0.0)
     assert flat.mode == "RGB"
     if name == "clear":
         white = Image.new("RGBA", (64, 64), "white")
-        white.alpha_composite(studio.pictures["clear"])
+        white.alpha_composite(studio.images["clear"])
         assert flat.tobytes() == white.convert("RGB").tobytes(), "transparent parts are white"
 
 
@@ -200,7 +200,7 @@ def test_stopping_leaves_the_pipeline_usable(studio: EditingStudio) -> None:
     from tests.local_models import RecordingContext, make_request, make_seeds
 
     before = studio.draw_image("sd15", Task.IMG2IMG, strength=0.75).tobytes()
-    ctx = RecordingContext(studio.settings, pictures=studio.pictures)
+    ctx = RecordingContext(studio.settings, images=studio.images)
 
     def stop(done: int) -> None:
         raise JobCancelled("Stopped")
@@ -217,7 +217,7 @@ def test_stopping_leaves_the_pipeline_usable(studio: EditingStudio) -> None:
 def test_steps_times_strength_are_run(steps: int, strength: float) -> None:
     edit = Edit(
         request=GenerationRequest(),
-        way=EditMode.PICTURE,
+        way=EditMode.IMAGE,
         strength=strength,
         source=make_scene(),
         ready=lambda image: None,  # type: ignore[arg-type,return-value]

@@ -29,7 +29,7 @@ from studio.core.request_parts import (
 from studio.core.result import Asset
 from studio.core.settings import Settings
 from studio.core.task import Task
-from studio.engine.storage.inputs import KeptPicture
+from studio.engine.storage.inputs import KeptImage
 from studio.page import mount
 from studio.pipelines.catalog.catalog import Catalog
 from studio.pipelines.catalog.hub import Hub
@@ -77,11 +77,11 @@ def filled(request: GenerationRequest) -> dict[str, Any]:
         GenerationRequest(task=Task.SEARCH_RECOLOR, model="fake", prompt="red", search="the car", source=SOURCE, mask=MASK, strength=0.9),
         GenerationRequest(task=Task.REPLACE_BACKGROUND, model="fake", prompt="a beach", source=SOURCE, background=OTHER, lighting=MASK, strength=0.5),
         GenerationRequest(task=Task.REMOVE_BACKGROUND, model="fake", source=SOURCE),
-        GenerationRequest(task=Task.STYLE_TRANSFER, model="fake", source=SOURCE, strength=0.5, references=(Reference(picture=OTHER, style_only=True),)),
-        GenerationRequest(task=Task.IMG2IMG, model="fake", source=SOURCE, strength=0.5, references=(Reference(picture=OTHER, weight=0.3),)),
+        GenerationRequest(task=Task.STYLE_TRANSFER, model="fake", source=SOURCE, strength=0.5, references=(Reference(image=OTHER, style_only=True),)),
+        GenerationRequest(task=Task.IMG2IMG, model="fake", source=SOURCE, strength=0.5, references=(Reference(image=OTHER, weight=0.3),)),
         GenerationRequest(task=Task.IMG2IMG, model="fake", source=SOURCE, strength=0.5, control=(
             ControlUnit(model="canny", preprocessor="canny", weight=0.7, start=0.1, end=0.9, mode=ControlMode.PROMPT, resize=Resize.FILL, pixel_perfect=False, resolution=256, options=(Option(name="low", value=50.5),)),
-            ControlUnit(model="depth", picture=OTHER),
+            ControlUnit(model="depth", image=OTHER),
         )),
     ],
     ids=lambda request: request.task.value,
@@ -108,7 +108,7 @@ def test_sliders_and_line_of_a_preprocessor_say_the_same() -> None:
     )
 
 
-def test_the_mask_of_words_is_asked_for_with_words_and_a_picture() -> None:
+def test_the_mask_of_words_is_asked_for_with_words_and_a_image() -> None:
     wanted = search_mask.build_search_request({"search": " the car ", "source": SOURCE})
     assert (wanted.task, wanted.model, wanted.search, wanted.source) == (
         Task.PREPROCESS,
@@ -134,7 +134,7 @@ def test_what_the_model_lacks_is_left_out_and_not_shown() -> None:
     bare = Model(id="bare", title="Bare", family="x", features=frozenset({Feature.SEED}), tasks=frozenset(Task))
     asked = GenerationRequest(
         task=Task.IMG2IMG, model="bare", prompt="a", source=SOURCE, strength=0.5, control=(ControlUnit(model="c"),),
-        references=(Reference(picture=OTHER),),
+        references=(Reference(image=OTHER),),
     )  # fmt: skip
     assert read_img2img(filled(asked), bare) == GenerationRequest(
         task=Task.IMG2IMG, model="bare", prompt="a", source=SOURCE
@@ -145,9 +145,9 @@ def test_what_the_model_lacks_is_left_out_and_not_shown() -> None:
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
-        ({"source": ""}, "no picture"),
-        ({"source": "../../etc/passwd"}, "not a picture"),
-        ({"source": 7}, "not a picture"),
+        ({"source": ""}, "no image"),
+        ({"source": "../../etc/passwd"}, "not an image"),
+        ({"source": 7}, "not an image"),
         ({"mode": "Inpaint"}, "mask is empty"),
         ({"mode": "Outpaint"}, "does not grow"),
         ({"mode": EDIT, "operation": "Style transfer"}, "style"),
@@ -179,8 +179,8 @@ def test_units_that_are_off_are_not_asked_for() -> None:
     assert read_units(filled(GenerationRequest(task=Task.IMG2IMG, source=SOURCE))) == []
 
 
-def test_a_mask_of_any_kind_is_brought_to_the_pictures_size() -> None:
-    below = KeptPicture(hash=SOURCE, width=64, height=32)
+def test_a_mask_of_any_kind_is_brought_to_the_images_size() -> None:
+    below = KeptImage(hash=SOURCE, width=64, height=32)
     drawn = Image.new("RGBA", (128, 64))
     ImageDraw.Draw(drawn).rectangle((0, 0, 63, 63), fill="white")
     mask = mask_layers.fit_mask(drawn, below)
@@ -225,7 +225,7 @@ def keep(client: httpx.Client, data: bytes, **query: str) -> httpx.Response:
     return client.post("/page/pictures", files={"file": ("picture", data)}, params=query)
 
 
-def test_a_picture_is_kept_and_shown_to_its_owner_alone(served: RunningStudio) -> None:
+def test_a_image_is_kept_and_shown_to_its_owner_alone(served: RunningStudio) -> None:
     bob, ann = served.open_client("bob"), served.open_client("ann")
     told = keep(bob, png(draw_fake_image(1, 40, 24))).json()
     assert (told["width"], told["height"]) == (40, 24)
@@ -237,7 +237,7 @@ def test_a_picture_is_kept_and_shown_to_its_owner_alone(served: RunningStudio) -
     assert served.open_client().get(f"/page/pictures/{told['hash']}", follow_redirects=False).status_code in (303, 401)
 
 
-def test_pictures_from_another_site_are_not_taken(served: RunningStudio) -> None:
+def test_images_from_another_site_are_not_taken(served: RunningStudio) -> None:
     answer = served.open_client("bob").post(
         "/page/pictures",
         files={"file": ("x", png(draw_fake_image(1, 8, 8)))},
@@ -249,13 +249,13 @@ def test_pictures_from_another_site_are_not_taken(served: RunningStudio) -> None
 @pytest.mark.parametrize(
     "data", [b"this is text", png(draw_fake_image(1, 64, 64))[:200], b""], ids=["text called png", "truncated", "empty"]
 )
-def test_what_is_no_picture_is_refused_with_advice(served: RunningStudio, data: bytes) -> None:
+def test_what_is_no_image_is_refused_with_advice(served: RunningStudio, data: bytes) -> None:
     answer = keep(served.open_client("bob"), data)
     assert answer.status_code == 400
     assert answer.json()["details"]["hint"]
 
 
-def test_a_mask_and_a_sketch_come_back_at_the_pictures_size(served: RunningStudio) -> None:
+def test_a_mask_and_a_sketch_come_back_at_the_images_size(served: RunningStudio) -> None:
     bob = served.open_client("bob")
     below = keep(bob, png(draw_fake_image(1, 40, 24))).json()["hash"]
     mask = keep(bob, png(Image.new("L", (80, 48), 255)), mask_of=below).json()

@@ -1,4 +1,4 @@
-"""Infotext: ours read back, and what other people's pictures carry."""
+"""Infotext: ours read back, and what other people's images carry."""
 
 from __future__ import annotations
 

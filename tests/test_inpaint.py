@@ -31,12 +31,12 @@ def studio(tmp_path_factory):
     make_tiny_inpaint(root / "nine")
     make_tiny_inpaint(root / "nine-xl", xl=True)
     make_tiny_fill(root / "fill")
-    pictures = {
+    images = {
         "source": make_scene(), "mask": make_spot_mask(), "inverse": ImageChops.invert(make_spot_mask()), "odd": make_scene(101, 77),
         "odd mask": make_spot_mask(101, 77), "clear": make_scene(mode="RGBA"), "pixel": Image.new("RGB", (1, 1), "teal"),
         "white": Image.new("L", (1, 1), 255),
     }  # fmt: skip
-    made = EditingStudio(root, pictures)
+    made = EditingStudio(root, images)
     yield made
     made.backend.close()
 
@@ -129,14 +129,13 @@ def test_loops_and_prompt_syntax(studio: EditingStudio) -> None:
 
 @pytest.mark.parametrize("model", ["sd15", "flux"])
 def test_a_variation_acts_at_full_strength(studio: EditingStudio, model: str) -> None:
-    from studio.core.ports import PictureSeed
+    from studio.core.ports import ImageSeed
     from tests.local_models import RecordingContext, make_request
 
-    ctx = RecordingContext(studio.settings, pictures=studio.pictures)
+    ctx = RecordingContext(studio.settings, images=studio.images)
     request = make_request(model, task=Task.INPAINT, source="source", mask="mask", strength=1.0, variation_strength=0.5)
     drawn = [
-        studio.backend.render(request, [PictureSeed(seed=1, variation=one)], ctx)[0].image.tobytes()
-        for one in (2, 3, 2)
+        studio.backend.render(request, [ImageSeed(seed=1, variation=one)], ctx)[0].image.tobytes() for one in (2, 3, 2)
     ]
     assert drawn[0] == drawn[2] != drawn[1]
 
@@ -144,11 +143,11 @@ def test_a_variation_acts_at_full_strength(studio: EditingStudio, model: str) ->
 def test_transparency_outside_the_mask_stays(studio: EditingStudio) -> None:
     drawn = studio.draw_image("sd15", Task.INPAINT, source="clear", mask="mask")
     assert drawn.mode == "RGBA"
-    assert untouched(drawn, studio.pictures["clear"], make_spot_mask(), Inpaint())
+    assert untouched(drawn, studio.images["clear"], make_spot_mask(), Inpaint())
     assert drawn.getpixel((32, 32))[3] == 255
 
 
-def test_a_picture_of_one_pixel(studio: EditingStudio) -> None:
+def test_a_image_of_one_pixel(studio: EditingStudio) -> None:
     drawn = studio.draw_image("sd15", Task.INPAINT, source="pixel", mask="white", inpaint=Inpaint(only_masked=True))
     assert drawn.size == (1, 1)
 
@@ -166,7 +165,7 @@ def test_outpainting_keeps_the_source_to_the_feather(studio: EditingStudio, mode
 def test_outpainting_to_an_aspect_keeps_transparency(studio: EditingStudio) -> None:
     drawn = studio.draw_image("sd15", Task.OUTPAINT, source="clear", outpaint=Outpaint(aspect="2:1"))
     assert (drawn.size, drawn.mode) == ((128, 64), "RGBA")
-    assert compute_difference(drawn.crop((48, 0, 80, 64)), studio.pictures["clear"].crop((16, 0, 48, 64))).max() == 0
+    assert compute_difference(drawn.crop((48, 0, 80, 64)), studio.images["clear"].crop((16, 0, 48, 64))).max() == 0
     assert drawn.getpixel((0, 0))[3] == 255
 
 
@@ -178,8 +177,8 @@ def test_a_canvas_that_does_not_grow_is_refused_before_loading(studio: EditingSt
 
 
 def test_erasing_takes_no_words_and_begins_from_the_surroundings(studio: EditingStudio) -> None:
-    studio.pictures["blot"] = make_scene()
-    studio.pictures["blot"].paste((255, 0, 255), (20, 20, 44, 44))
+    studio.images["blot"] = make_scene()
+    studio.images["blot"].paste((255, 0, 255), (20, 20, 44, 44))
     drawn = studio.draw_image("sd15", Task.ERASE, source="blot", mask="mask", strength=0.25)
     same = studio.draw_image(
         "sd15",
@@ -191,7 +190,7 @@ def test_erasing_takes_no_words_and_begins_from_the_surroundings(studio: Editing
         inpaint=Inpaint(fill=MaskedContent.FILL),
     )
     assert drawn.tobytes() == same.tobytes()
-    assert untouched(drawn, studio.pictures["blot"], make_spot_mask(), Inpaint())
+    assert untouched(drawn, studio.images["blot"], make_spot_mask(), Inpaint())
 
 
 def test_models_made_for_masks_say_so(studio: EditingStudio) -> None:

@@ -1,4 +1,4 @@
-"""Reference pictures through tiny IP-Adapters, against diffusers' own loading of them, and off again without a trace."""
+"""Reference images through tiny IP-Adapters, against diffusers' own loading of them, and off again without a trace."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.tiny_control import make_tile_image, make_tiny_controlnet, make_tiny_
 from tests.tiny_models import make_tiny_sd15, make_tiny_sdxl
 
 pytestmark = pytest.mark.torch
-PICTURES = {"source": make_tile_image(1), "style": make_tile_image(2), "other": make_tile_image(3)}
+IMAGES = {"source": make_tile_image(1), "style": make_tile_image(2), "other": make_tile_image(3)}
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +47,7 @@ def studio(catalog, tmp_path):
 
 
 def context(studio) -> RecordingContext:
-    return RecordingContext(studio[1], pictures=PICTURES)
+    return RecordingContext(studio[1], images=IMAGES)
 
 
 def draw(studio, request: GenerationRequest, *numbers: int, ctx: RecordingContext | None = None) -> list[np.ndarray]:
@@ -87,21 +87,21 @@ def same(ours: np.ndarray, theirs: np.ndarray) -> bool:
 
 @pytest.mark.parametrize("model", ["tiny", "xl"])
 def test_a_reference_draws_what_diffusers_draws(studio, catalog, model: str) -> None:
-    ours = draw(studio, make_request(model, references=(Reference(picture="style", weight=0.7),)))[0]
-    assert same(ours, bare(catalog, model, 0.7, ip_adapter_image=PICTURES["style"]))
+    ours = draw(studio, make_request(model, references=(Reference(image="style", weight=0.7),)))[0]
+    assert same(ours, bare(catalog, model, 0.7, ip_adapter_image=IMAGES["style"]))
     assert not same(ours, draw(studio, make_request(model))[0])
 
 
 @pytest.mark.parametrize(("model", "adapter"), [("crossed", "adapter-for-crossed"), ("xl", "")])
 def test_style_alone_reaches_other_layers_than_the_whole(studio, model: str, adapter: str) -> None:
-    references = [Reference(picture="style", weight=2, style_only=only, model=adapter) for only in (False, True)]
+    references = [Reference(image="style", weight=2, style_only=only, model=adapter) for only in (False, True)]
     whole, style = (draw(studio, make_request(model, references=(one,)))[0] for one in references)
     assert not same(whole, style)
     assert not same(style, draw(studio, make_request(model))[0])
 
 
 def test_several_references_with_weights_of_their_own(studio) -> None:
-    one, two = Reference(picture="style", weight=0.7), Reference(picture="other", weight=0.4, style_only=True)
+    one, two = Reference(image="style", weight=0.7), Reference(image="other", weight=0.4, style_only=True)
     both = draw(studio, make_request(references=(one, two)))[0]
     assert not same(both, draw(studio, make_request(references=(one,)))[0])
     off = dataclasses.replace(two, weight=0.0)
@@ -110,7 +110,7 @@ def test_several_references_with_weights_of_their_own(studio) -> None:
 
 def test_beside_a_controlnet_in_batches_and_under_and(studio) -> None:
     steered = make_request(
-        references=(Reference(picture="style", weight=0.8),), control=(ControlUnit(model="edges", picture="other"),),
+        references=(Reference(image="style", weight=0.8),), control=(ControlUnit(model="edges", image="other"),),
         prompt="a red apple :0.5 AND a red apple :0.5",
     )  # fmt: skip
     together = draw(studio, steered, 1, 2)
@@ -120,7 +120,7 @@ def test_beside_a_controlnet_in_batches_and_under_and(studio) -> None:
 
 def test_style_transfer_starts_from_the_source_where_no_controlnet_is(studio, catalog) -> None:
     others, catalog.others = catalog.others, [file for file in catalog.others if file.kind is WeightKind.IP_ADAPTER]
-    request = make_request(task=Task.STYLE_TRANSFER, source="source", references=(Reference(picture="style"),))
+    request = make_request(task=Task.STYLE_TRANSFER, source="source", references=(Reference(image="style"),))
     free = draw(studio, request)[0]
     catalog.others = others
     held = draw(studio, request.replace(strength=0.6))[0]
@@ -129,7 +129,7 @@ def test_style_transfer_starts_from_the_source_where_no_controlnet_is(studio, ca
 
 def test_nothing_is_left_for_the_next_job(studio, catalog) -> None:
     before = draw(studio, make_request())[0]
-    referred = make_request(references=(Reference(picture="style"),))
+    referred = make_request(references=(Reference(image="style"),))
     draw(studio, referred)
     ctx = context(studio)
 
@@ -150,10 +150,10 @@ def test_nothing_is_left_for_the_next_job(studio, catalog) -> None:
 
 
 REFUSED = {
-    "no picture": (make_request(references=(Reference(),)), "no picture"),
-    "unknown": (make_request(references=(Reference(picture="style", model="nothing"),)), "nothing"),
-    "another family": (make_request("xl", references=(Reference(picture="style", model="ip-adapter_sd15"),)), "made for sd15"),
-    "no encoder": (make_request(references=(Reference(picture="style", model="lone-with-a-long-name"),)), "image encoder is missing"),
+    "no image": (make_request(references=(Reference(),)), "no image"),
+    "unknown": (make_request(references=(Reference(image="style", model="nothing"),)), "nothing"),
+    "another family": (make_request("xl", references=(Reference(image="style", model="ip-adapter_sd15"),)), "made for sd15"),
+    "no encoder": (make_request(references=(Reference(image="style", model="lone-with-a-long-name"),)), "image encoder is missing"),
 }  # fmt: skip
 
 
@@ -169,7 +169,7 @@ def test_bad_references_are_refused_before_anything_is_loaded(studio, name: str)
 def test_without_an_adapter_it_says_what_to_get(studio, catalog) -> None:
     others, catalog.others = catalog.others, []
     with pytest.raises(InvalidRequest) as refusal:
-        draw(studio, make_request(references=(Reference(picture="style"),)))
+        draw(studio, make_request(references=(Reference(image="style"),)))
     catalog.others = others
     assert "h94/IP-Adapter" in refusal.value.hint
 
@@ -187,6 +187,6 @@ def test_an_adapter_of_other_layers_is_refused(studio, catalog, tmp_path) -> Non
     before, others = draw(studio, make_request())[0], catalog.others
     catalog.others = [odd]
     with pytest.raises(InvalidRequest, match="does not fit"):
-        draw(studio, make_request(references=(Reference(picture="style", model="odd"),)))
+        draw(studio, make_request(references=(Reference(image="style", model="odd"),)))
     catalog.others = others
     assert np.array_equal(draw(studio, make_request())[0], before)

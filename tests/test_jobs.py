@@ -11,7 +11,7 @@ from fakes import DEADLINE, FAKE_MODEL
 from hypothesis import given
 from hypothesis import strategies as st
 
-from studio.core.errors import InvalidRequest, JobCancelled, PictureSkipped
+from studio.core.errors import ImageSkipped, InvalidRequest, JobCancelled
 from studio.core.events import CancelledEvent, FinishedEvent, LoadingEvent, NoticeEvent, Status
 from studio.core.model import Feature, Sampling, Sizes
 from studio.core.request import GenerationRequest, Hires
@@ -53,7 +53,7 @@ def test_a_skip_is_heard_once_and_a_stop_for_ever():
     job = make()
     job.raise_if_stopped()
     job.skip()
-    with pytest.raises(PictureSkipped):
+    with pytest.raises(ImageSkipped):
         job.raise_if_stopped()
     job.raise_if_stopped()
     job.stop(StopReason.PUT_BACK)

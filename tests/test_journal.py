@@ -38,7 +38,7 @@ def told(process):
 
 
 def check_all(folder, ids):
-    """Every accepted job has its four pictures, each whole, each once, and nothing else lies about."""
+    """Every accepted job has its four images, each whole, each once, and nothing else lies about."""
     engine = open_engine(folder)
     try:
         jobs = engine.jobs(LOCAL_USER)
@@ -85,7 +85,7 @@ def test_two_living_processes_share_a_folder(tmp_path):
     try:
         for process in (one, two):
             lines = [process.stdout.readline() for _ in range(3)]
-            assert lines[-1] == "done 8\n"  # its own eight pictures, none of the other's
+            assert lines[-1] == "done 8\n"  # its own eight images, none of the other's
     finally:
         for process in (one, two):
             process.communicate("\n", timeout=60)

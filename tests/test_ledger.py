@@ -17,7 +17,7 @@ from keyring.errors import KeyringLocked
 from studio.core.errors import BudgetExceeded, ContentRefused, NotConfigured, UnknownModel, Unreachable
 from studio.core.events import Status
 from studio.core.model import Quality
-from studio.core.ports import JobContext, PictureSeed
+from studio.core.ports import ImageSeed, JobContext
 from studio.core.pricing import Estimate
 from studio.core.request import GenerationRequest
 from studio.core.result import RenderedImage
@@ -36,14 +36,14 @@ OTHER = dataclasses.replace(CLOUD, id="other", title="Other", lane="elsewhere", 
 
 
 class Shop(FakeBackend):
-    """A fake cloud service: ten cents a picture, billed as eleven."""
+    """A fake cloud service: ten cents an image, billed as eleven."""
 
     price = 0.10
 
     def estimate(self, request: GenerationRequest) -> Estimate | None:
         return Estimate(amount=self.price * request.count)
 
-    def render(self, request: GenerationRequest, seeds: Sequence[PictureSeed], ctx: JobContext) -> list[RenderedImage]:
+    def render(self, request: GenerationRequest, seeds: Sequence[ImageSeed], ctx: JobContext) -> list[RenderedImage]:
         return [dataclasses.replace(one, cost=0.11) for one in super().render(request, seeds, ctx)]
 
 
@@ -69,7 +69,7 @@ def test_what_was_billed_stands_in_the_ledger(engine: Engine) -> None:
     assert engine.estimate(GenerationRequest(model="fake", count=3)) == 0
     assert wait_until_final(engine.submit(request, LOCAL_USER)).status is Status.FINISHED
     [line] = engine.ledger.lines("local")
-    assert (line.provider, line.pictures) == ("service", 3)
+    assert (line.provider, line.images) == ("service", 3)
     assert (line.estimated, line.billed) == (pytest.approx(0.30), pytest.approx(0.33))
     assert engine.ledger.lines("ann") == []
     wait_until_final(engine.submit(GenerationRequest(model="fake"), LOCAL_USER))

@@ -1,4 +1,4 @@
-"""The index tells each user of their own pictures, and can be made again from the pictures."""
+"""The index tells each user of their own images, and can be made again from the images."""
 
 from __future__ import annotations
 
@@ -48,12 +48,12 @@ def test_a_deleted_file_is_gone_from_the_lists(studio):
 
 
 @pytest.mark.parametrize("kind", ["png", "jpeg", "webp", "avif"])
-def test_the_index_is_rebuilt_from_the_pictures(tmp_path, kind):
+def test_the_index_is_rebuilt_from_the_images(tmp_path, kind):
     engine = open_engine(tmp_path / "one", output_format=kind)
     made = [*make(engine, LOCAL_USER), *make(engine, User("ann/../ü"), 1)]
     engine.close()
     (tmp_path / "one" / "library.db").unlink()
-    (tmp_path / "one" / "stray.png").write_bytes(b"no picture")
+    (tmp_path / "one" / "stray.png").write_bytes(b"no image")
     database = Database(tmp_path / "one" / "library.db")
     library = AssetIndex(database, tmp_path / "one")
     assert library.rebuild() == 3

@@ -78,7 +78,7 @@ def test_stages_and_progress_are_told(studio) -> None:
 
 
 @pytest.mark.parametrize("model", ["tiny", "xl"])
-def test_previews_show_the_denoised_picture(catalog, tmp_path, model: str) -> None:
+def test_previews_show_the_denoised_image(catalog, tmp_path, model: str) -> None:
     studio = make_local_pipelines(tmp_path, catalog, previews=True, preview_side=256)
     ctx = RecordingContext(studio[1], due=True)
     image = draw(studio, make_request(model, steps=4), 1, 2, ctx=ctx)[0]
@@ -112,10 +112,10 @@ def test_hires_pass(studio, upscaler: str) -> None:
 def test_hires_pass_takes_its_own_checkpoint_prompt_and_sampler(studio) -> None:
     wish = Hires(upscaler="Lanczos", model="xl", prompt="blue", sampler="DDIM", schedule="Automatic", strength=0.5)
     ctx = RecordingContext(studio[1])
-    picture = draw(studio, make_request(hires=wish), ctx=ctx)[0]
+    image = draw(studio, make_request(hires=wish), ctx=ctx)[0]
     assert ctx.loaded == ["Loading Tiny", "Loading Xl"]
     same = draw(studio, make_request(hires=Hires(upscaler="Lanczos", strength=0.5)))[0]
-    assert picture.tobytes() != same.tobytes()
+    assert image.tobytes() != same.tobytes()
 
 
 def test_hires_without_strength_only_enlarges(studio) -> None:
@@ -173,7 +173,7 @@ def test_full_memory_while_denoising_is_answered_with_smaller_batches_and_evicti
 
     def at_most_one(module, args, kwargs) -> None:
         calls.append(len(args[0]))
-        if len(args[0]) > 2 or len(studio[0].get_memory_report().resident) > 1:  # guidance doubles each picture
+        if len(args[0]) > 2 or len(studio[0].get_memory_report().resident) > 1:  # guidance doubles each image
             raise full_memory()
 
     hook = unet.register_forward_pre_hook(at_most_one, with_kwargs=True)
@@ -198,7 +198,7 @@ def test_when_nothing_helps_the_error_says_how_much_was_wanted(studio) -> None:
     assert draw(studio, make_request())[0].size == (64, 64)
 
 
-def test_saving_memory_gives_the_same_pictures_one_at_a_time(studio) -> None:
+def test_saving_memory_gives_the_same_images_one_at_a_time(studio) -> None:
     ctx = RecordingContext(studio[1])
     images = draw(studio, make_request(saving=Saving.MEMORY), 1, 2, ctx=ctx)
     assert [image.tobytes() for image in images] == [image.tobytes() for image in draw(studio, make_request(), 1, 2)]

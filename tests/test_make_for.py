@@ -88,7 +88,7 @@ def test_a_size_that_the_model_was_trained_at_comes_first() -> None:
     assert choose_drawing_size(of(1080, 1920), SIZES["SDXL"]) == (768, 1344)
 
 
-def test_a_picture_is_enlarged_as_far_as_the_largest_format_needs_and_no_further() -> None:
+def test_a_image_is_enlarged_as_far_as_the_largest_format_needs_and_no_further() -> None:
     network = (UPSCALE_MODEL,)
     step = build_enlarge_step([of(400, 400), of(600, 300)], (300, 300), network)
     assert step is not None
@@ -111,7 +111,7 @@ def test_the_fold_adds_enlarging_and_the_cut(studio: Studio) -> None:
     assert write_targets(wanted) == {"for_format": "", "for_pack": []}
 
 
-def test_a_pack_is_every_format_of_its_platforms_and_the_whole_picture(studio: Studio) -> None:
+def test_a_pack_is_every_format_of_its_platforms_and_the_whole_image(studio: Studio) -> None:
     full = append_target_steps(
         studio, fold(STORY, ("instagram", "tiktok")), GenerationRequest(prompt="x", model="fake"), LOCAL_USER
     )
@@ -122,7 +122,7 @@ def test_a_pack_is_every_format_of_its_platforms_and_the_whole_picture(studio: S
 
 
 def test_what_is_changed_counts_as_large_as_its_source(studio: Studio) -> None:
-    kept = studio.engine.keep_picture(draw_fake_image(1, 1200, 2000), LOCAL_USER)
+    kept = studio.engine.keep_image(draw_fake_image(1, 1200, 2000), LOCAL_USER)
     wanted = GenerationRequest(task=Task.IMG2IMG, model="fake", source=kept.hash)
     full = append_target_steps(studio, fold(STORY), wanted, LOCAL_USER)
     assert [step.task for step in full.then] == [Task.SOCIAL]

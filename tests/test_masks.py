@@ -1,4 +1,4 @@
-"""Masks as pure picture work: what is drawn, where, and what comes back untouched."""
+"""Masks as pure image work: what is drawn, where, and what comes back untouched."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from studio.pipelines.run import masks
 from studio.pipelines.run.source_images import flatten_alpha, resize_source
 
 
-def picture(width: int = 100, height: int = 70, mode: str = "RGB") -> Image.Image:
+def image(width: int = 100, height: int = 70, mode: str = "RGB") -> Image.Image:
     noise = np.random.default_rng(1).integers(0, 256, (height, width, len(mode)), dtype=np.uint8)
     return Image.fromarray(noise.squeeze())
 
@@ -37,7 +37,7 @@ def test_blur_and_invert() -> None:
 @pytest.mark.parametrize("only_masked", [False, True])
 @pytest.mark.parametrize("fill", list(MaskedContent))
 def test_what_is_not_masked_comes_back_byte_for_byte(mode: str, only_masked: bool, fill: MaskedContent) -> None:
-    source, mask = picture(mode=mode), masks.prepare_mask(dot(), Inpaint(mask_blur=3))
+    source, mask = image(mode=mode), masks.prepare_mask(dot(), Inpaint(mask_blur=3))
     box = masks.find_region(mask, 8, 1.0) if only_masked else None
     canvas = masks.build_canvas(source, mask, (64, 64), box=box, inpaint=Inpaint(fill=fill))
     assert canvas.image.size == (64, 64)
@@ -61,7 +61,7 @@ def test_the_region_is_the_mask_with_padding_in_the_drawing_shape(aspect: float,
     assert masks.find_region(dot(), 10, aspect) == box
 
 
-def test_the_region_stays_inside_the_picture() -> None:
+def test_the_region_stays_inside_the_image() -> None:
     corner = dot(box=(90, 60, 100, 70))
     assert masks.find_region(corner, 5, 1.0) == (85, 55, 100, 70)
     assert masks.find_region(corner, 5, 2.0) == (70, 55, 100, 70)
@@ -94,7 +94,7 @@ def test_fill_takes_the_colours_around() -> None:
     assert masks.fill_from_surroundings(spoilt, everything).tobytes() == spoilt.tobytes(), "there is nothing around"
 
 
-def test_a_picture_of_one_pixel() -> None:
+def test_a_image_of_one_pixel() -> None:
     one = Image.new("RGB", (1, 1), "blue")
     canvas = masks.build_canvas(
         one, Image.new("L", (1, 1), 255), (64, 64), box=masks.find_region(Image.new("L", (1, 1), 255), 32, 1.0)
@@ -116,7 +116,7 @@ def test_resize_modes() -> None:
     assert filled[2, 2].tolist() == [255, 0, 0], "the margin has the edge's colours"
     one = resize_source(Image.new("RGB", (1, 1), "red"), (64, 48), Resize.FILL)
     assert one.size == (64, 48)
-    same = picture(64, 64)
+    same = image(64, 64)
     assert resize_source(same, (64, 64), Resize.STRETCH) is same
 
 

@@ -1,4 +1,4 @@
-"""Picture k of a batch is the picture of its own seed alone."""
+"""Image k of a batch is the image of its own seed alone."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def pixels(tiny, request, which) -> list[np.ndarray]:
     "sampler",
     ["Euler", "Euler a", "DPM2 a", "DPM++ SDE", "DPM++ 2M SDE", "DPM++ 2S a", "DDPM", "LCM", "TCD", "SA-Solver"],
 )
-def test_a_batch_of_four_is_four_pictures_alone(tiny, sampler: str) -> None:
+def test_a_batch_of_four_is_four_images_alone(tiny, sampler: str) -> None:
     request = make_request(sampler=sampler, steps=4)
     together = pixels(tiny, request, make_seeds(5, 6, 7, 8))
     alone = [pixels(tiny, request, make_seeds(seed))[0] for seed in (5, 6, 7, 8)]
@@ -36,7 +36,7 @@ def test_a_batch_of_four_is_four_pictures_alone(tiny, sampler: str) -> None:
     assert (together[0] != together[1]).any()
 
 
-def test_hires_keeps_pictures_apart_from_their_batch(tiny) -> None:
+def test_hires_keeps_images_apart_from_their_batch(tiny) -> None:
     request = make_request(sampler="Euler a", hires=Hires(upscaler="Latent", strength=0.6))
     together = pixels(tiny, request, make_seeds(1, 2))
     assert np.abs(together[1] - pixels(tiny, request, make_seeds(2))[0]).max() <= 2

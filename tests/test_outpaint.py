@@ -57,7 +57,7 @@ def test_the_mask_covers_what_is_new_and_fades_into_grown_sides_only() -> None:
     fade = mask[30, 40:65].astype(int)
     assert (np.diff(fade) < 0).all()
     assert fade[-1] == 0
-    assert (mask[:, 65:] == 0).all(), "the other sides are the picture's own to the last pixel"
+    assert (mask[:, 65:] == 0).all(), "the other sides are the image's own to the last pixel"
 
 
 @pytest.mark.parametrize("mode", ["RGB", "RGBA"])

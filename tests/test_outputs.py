@@ -1,4 +1,4 @@
-"""Pictures are whole, named safely, never twice, and a disk that fails leaves nothing behind, whichever call it fails at."""
+"""Images are whole, named safely, never twice, and a disk that fails leaves nothing behind, whichever call it fails at."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Folder:
             made, RenderedImage(image=draw_fake_image(made.seed, made.width, made.height)), FIELDS, Settings(**settings)
         )
 
-    def pictures(self):
+    def images(self):
         return sorted(
             str(path.relative_to(self.root)) for path in self.root.rglob("*")
             if path.is_file() and not re.match(r"library\.db|\.thumbs|\.owners", str(path.relative_to(self.root)))
@@ -62,7 +62,7 @@ def folder(tmp_path):
     opened.database.close()
 
 
-def test_a_saved_picture_is_where_the_pattern_says(folder):
+def test_a_saved_image_is_where_the_pattern_says(folder):
     saved = folder.save(asset())
     assert re.fullmatch(r"2023-11-1\d/00001-7-a-red-apple\.png", str(saved.path.relative_to(folder.root)))
     assert Image.open(saved.path).tobytes() == draw_fake_image(7, 64, 48).tobytes()
@@ -106,7 +106,7 @@ def test_a_foreign_file_is_not_overwritten(folder):
 
 def test_saving_twice_writes_once(folder):
     assert folder.save(asset()) == folder.save(asset())
-    assert len(folder.pictures()) == 1
+    assert len(folder.images()) == 1
 
 
 def test_users_have_their_own_folders(folder):
@@ -191,7 +191,7 @@ def failing(monkeypatch, nth, code):
 
 
 def attempt(folder):
-    """Save one picture; the error when that fails."""
+    """Save one image; the error when that fails."""
     try:
         folder.save(asset(), filename_pattern="x{number}")
     except StorageFailed as error:
@@ -208,10 +208,10 @@ def test_whichever_call_fails_nothing_is_torn_and_a_second_try_works(tmp_path, c
             hit = failing(patch, nth, code)
             failure = attempt(folder)
         assert failure is None or (failure.hint and str(tmp_path) not in failure.message)
-        for name in folder.pictures():
+        for name in folder.images():
             assert Image.open(folder.root / name).tobytes() == draw_fake_image(7, 64, 48).tobytes(), (nth, hit)
         saved = folder.save(asset(), filename_pattern="x{number}")
-        assert folder.pictures() == [saved.path.name], (nth, hit)
+        assert folder.images() == [saved.path.name], (nth, hit)
         folder.database.close()
         if not hit:
             break
@@ -226,7 +226,7 @@ def test_a_file_system_without_hard_links(folder, monkeypatch):
     monkeypatch.setattr(os, "link", refuse)
     (folder.root / "fixed.png").write_bytes(b"mine")
     assert folder.save(asset(), filename_pattern="fixed").path.name == "fixed-2.png"
-    assert folder.pictures() == ["fixed-2.png", "fixed.png"]
+    assert folder.images() == ["fixed-2.png", "fixed.png"]
 
 
 @pytest.mark.parametrize("moment", ["before", "part", "placed", "linked", "torn"])
@@ -254,7 +254,7 @@ def test_recovery_settles_every_moment(folder, moment, monkeypatch):
     monkeypatch.undo()
     folder.outputs.recover("ab12")
     kept = moment in ("part", "placed", "linked")
-    assert folder.pictures() == (["x.png"] if kept else [])
+    assert folder.images() == (["x.png"] if kept else [])
     assert folder.library.list_settled_numbers("ab12") == ({0} if kept else set())
     folder.save(asset(), filename_pattern="x")
-    assert folder.pictures() == ["x.png"]
+    assert folder.images() == ["x.png"]

@@ -19,7 +19,7 @@ from tiny_annotators import make_tiny_grounding_dino, make_tiny_weights, write_c
 from studio.core.annotate import compute_map_size
 from studio.core.errors import InvalidRequest, ModelBroken, NotConfigured
 from studio.core.events import Status
-from studio.core.ports import PictureSeed
+from studio.core.ports import ImageSeed
 from studio.core.request import GenerationRequest
 from studio.core.request_parts import ControlUnit, Option
 from studio.core.settings import Settings
@@ -43,15 +43,15 @@ ASKED_FOR = {
 }  # fmt: skip
 
 
-class Pictures(LaneContext):
-    """A job context that holds pictures by name."""
+class Images(LaneContext):
+    """A job context that holds images by name."""
 
-    def __init__(self, **pictures: Image.Image) -> None:
+    def __init__(self, **images: Image.Image) -> None:
         super().__init__(Settings(device="cpu"))
-        self.pictures = pictures
+        self.images = images
 
-    def picture(self, content_hash: str) -> Image.Image:
-        return self.pictures[content_hash].copy()
+    def load_image(self, content_hash: str) -> Image.Image:
+        return self.images[content_hash].copy()
 
 
 def photo(name: str = "coffee") -> Image.Image:
@@ -71,7 +71,7 @@ def annotated(
     unit = ControlUnit(
         preprocessor=name, options=tuple(Option(name=key, value=value) for key, value in options.items())
     )
-    drawn = preprocessing(folder).annotate(unit, image, short_side or min(image.size), Pictures())
+    drawn = preprocessing(folder).annotate(unit, image, short_side or min(image.size), Images())
     assert drawn.mode == "RGB"
     return np.asarray(drawn).astype(int)
 
@@ -113,7 +113,7 @@ def test_works_with_no_download_at_the_size_asked_for(spec: Any, tmp_path: Path)
     ],
     ids=["1x1", "grey", "transparent", "very wide", "very high"],
 )  # fmt: skip
-def test_odd_pictures(spec: Any, image: Image.Image) -> None:
+def test_odd_images(spec: Any, image: Image.Image) -> None:
     drawn = annotated(spec.id, image)
     assert drawn.shape[1::-1] == compute_map_size(*image.size, min(image.size))
 
@@ -136,7 +136,7 @@ def test_canny_is_the_annotators_own_map() -> None:
 
 
 @pytest.mark.parametrize("name", ["canny", "softedge_hed", "scribble_hed", "lines"])
-def test_edges_are_where_the_picture_has_them(name: str) -> None:
+def test_edges_are_where_the_image_has_them(name: str) -> None:
     image = photo("astronaut").resize((384, 384))
     drawn = annotated(name, image)[..., 0] > 127
     assert 0.005 < drawn.mean() < 0.4
@@ -204,21 +204,21 @@ def test_inpaint_is_black_where_it_is_masked() -> None:
     image = photo().resize((96, 64))
     mask = Image.new("L", image.size)
     mask.paste(255, (10, 10, 40, 30))
-    ctx = Pictures(source=image, mask=mask)
+    ctx = Images(source=image, mask=mask)
     unit = ControlUnit(preprocessor="inpaint")
     request = GenerationRequest(
         task=Task.PREPROCESS, model="preprocessor/inpaint", source="source", mask="mask", control=(unit,)
     )
-    drawn = np.asarray(preprocessing(Path("none")).render(request, [PictureSeed(seed=0)], ctx)[0].image)
+    drawn = np.asarray(preprocessing(Path("none")).render(request, [ImageSeed(seed=0)], ctx)[0].image)
     inside = np.asarray(mask) > 0
     assert drawn[inside].max() == 0
     assert (drawn[~inside] == np.asarray(image)[~inside]).all()
     edges = request.replace(model="preprocessor/canny", control=(ControlUnit(preprocessor="canny"),))
-    drawn = preprocessing(Path("none")).render(edges, [PictureSeed(seed=0)], ctx)[0].image
+    drawn = preprocessing(Path("none")).render(edges, [ImageSeed(seed=0)], ctx)[0].image
     assert (np.asarray(drawn) == annotated("canny", image)).all(), "a mask is nothing to the others"
-    ctx.pictures["mask"] = Image.new("L", (5, 5))
+    ctx.images["mask"] = Image.new("L", (5, 5))
     with pytest.raises(InvalidRequest, match="96×64"):
-        preprocessing(Path("none")).render(request, [PictureSeed(seed=0)], ctx)
+        preprocessing(Path("none")).render(request, [ImageSeed(seed=0)], ctx)
 
 
 def test_transparent_parts_count_as_white() -> None:
@@ -239,7 +239,7 @@ def test_options_that_there_are_not() -> None:
     assert "canny" in refused.value.hint
 
 
-def test_none_is_the_picture_itself() -> None:
+def test_none_is_the_image_itself() -> None:
     assert (annotated("none", photo()) == np.asarray(photo())).all()
     assert annotated("none", photo(), 100).shape == (100, 150, 3)
 
@@ -248,7 +248,7 @@ def test_none_is_the_picture_itself() -> None:
 def test_without_its_weights_it_says_what_to_fetch(spec: Any, tmp_path: Path) -> None:
     backend = preprocessing(tmp_path)
     with pytest.raises(NotConfigured) as refused:
-        backend.annotate(ControlUnit(preprocessor=spec.id), photo(), 256, Pictures())
+        backend.annotate(ControlUnit(preprocessor=spec.id), photo(), 256, Images())
     for offer in spec.offers:
         assert offer.title in refused.value.hint
         assert offer.licence in refused.value.hint
@@ -283,7 +283,7 @@ def test_nothing_found_is_a_black_map(name: str, weights: Path) -> None:
 
 
 @pytest.mark.torch
-def test_a_network_enlarges_its_map_of_a_large_picture() -> None:
+def test_a_network_enlarges_its_map_of_a_large_image() -> None:
     image = Image.new("RGB", (2400, 300), "white")
     image.paste("black", (1200, 0, 2400, 300))
     drawn = annotated("softedge_hed", image)[..., 0]
@@ -319,7 +319,7 @@ def test_nothing_is_asked_of_the_network(weights: Path, monkeypatch: pytest.Monk
     monkeypatch.setattr(socket, "getaddrinfo", lambda *address, **rest: asked.append(address))
     for spec in WEIGHTED:
         annotated(spec.id, photo(), 64, folder=weights)
-    preprocessing(weights).find("cup", photo(), Pictures())
+    preprocessing(weights).find("cup", photo(), Images())
     assert not asked
 
 
@@ -327,7 +327,7 @@ def test_a_package_that_is_not_installed(tmp_path: Path) -> None:
     spec = dataclasses.replace(next(spec for spec in SPECS if spec.package), package="no_such_package")
     backend = PreprocessorBackend([spec], tmp_path, lambda settings: "cpu")
     with pytest.raises(NotConfigured, match="no-such-package is not installed") as refused:
-        backend.annotate(ControlUnit(preprocessor=spec.id), photo(), 64, Pictures())
+        backend.annotate(ControlUnit(preprocessor=spec.id), photo(), 64, Images())
     assert "pip install --no-deps no-such-package" in refused.value.hint
     assert "no-such-package" in backend.models()[0].problem
 
@@ -337,7 +337,7 @@ def test_words_find_a_mask(weights: Path) -> None:
     backend = preprocessing(weights)
     for image in (photo(), photo().convert("RGBA").resize((90, 60)), photo().resize((2400, 300))):
         size = image.size
-        mask = backend.find("a red cup, spoon", image, Pictures())
+        mask = backend.find("a red cup, spoon", image, Images())
         assert mask.mode == "L"
         assert mask.size == image.size == size
         assert set(np.unique(np.asarray(mask))) <= {0, 255}
@@ -348,7 +348,7 @@ def test_what_words_find_is_a_map_of_its_own(weights: Path) -> None:
     backend = preprocessing(weights)
     model = next(model for model in backend.models() if model.id == "preprocessor/words")
     assert not model.problem
-    pictures = Pictures(source=photo())
+    images = Images(source=photo())
     request = GenerationRequest(
         task=Task.PREPROCESS,
         model=model.id,
@@ -356,8 +356,8 @@ def test_what_words_find_is_a_map_of_its_own(weights: Path) -> None:
         search="a cup",
         control=(ControlUnit(preprocessor="words"),),
     )
-    (map_,) = backend.render(request, [PictureSeed(seed=1)], pictures)
-    assert map_.image.tobytes() == backend.find("a cup", photo(), pictures).tobytes()
+    (map_,) = backend.render(request, [ImageSeed(seed=1)], images)
+    assert map_.image.tobytes() == backend.find("a cup", photo(), images).tobytes()
 
 
 @pytest.mark.torch
@@ -366,15 +366,15 @@ def test_words_that_find_nothing(weights: Path, tmp_path: Path) -> None:
     (tmp_path / "preprocessors" / "sam2.1-hiera-tiny").symlink_to(weights / "preprocessors" / "sam2.1-hiera-tiny")
     make_tiny_grounding_dino(tmp_path / "preprocessors" / "grounding-dino-tiny", finds=False)
     with pytest.raises(InvalidRequest, match="“red cup” is not found") as refused:
-        preprocessing(tmp_path).find("Red  cup.", photo(), Pictures())
+        preprocessing(tmp_path).find("Red  cup.", photo(), Images())
     assert "mask" in refused.value.hint
     with pytest.raises(InvalidRequest, match="no words"):
-        preprocessing(tmp_path).find(" . ", photo(), Pictures())
+        preprocessing(tmp_path).find(" . ", photo(), Images())
 
 
 def test_words_without_weights(tmp_path: Path) -> None:
     with pytest.raises(NotConfigured, match="search by words") as refused:
-        preprocessing(tmp_path).find("cup", photo(), Pictures())
+        preprocessing(tmp_path).find("cup", photo(), Images())
     assert all(offer.title in refused.value.hint for offer in find_objects.SEARCH_WEIGHTS)
 
 
@@ -408,10 +408,10 @@ def test_normals_of_a_ball() -> None:
     assert drawn[5, 5] == pytest.approx((127.5, 127.5, 255))
 
 
-def test_whole_body_joints_come_back_to_the_picture(tmp_path: Path) -> None:
+def test_whole_body_joints_come_back_to_the_image(tmp_path: Path) -> None:
     write_constant_dwpose(tmp_path / "network.onnx")
     network = wholebody.load_wholebody_network(tmp_path / "network.onnx")
-    box = np.array([400.0, 100.0, 60.0, 384.0 / 1.25])  # so high that a pixel of the network is one of the picture's
+    box = np.array([400.0, 100.0, 60.0, 384.0 / 1.25])  # so high that a pixel of the network is one of the image's
     found = wholebody.detect_joints(photo().resize((900, 600)), box, network)
     corner = (400 + 30 - 288 / 2, 100 + 384 / 2.5 - 384 / 2)
     assert found.shape == (133, 3)
@@ -475,7 +475,7 @@ def test_a_load_that_fails_is_tried_again() -> None:
 def test_through_the_engine(tmp_path: Path) -> None:
     engine = open_engine(tmp_path / "outputs", preprocessing(tmp_path / "models"))
     try:
-        kept = engine.keep_picture(photo(), LOCAL_USER)
+        kept = engine.keep_image(photo(), LOCAL_USER)
         unit = ControlUnit(preprocessor="canny")
         request = GenerationRequest(task=Task.PREPROCESS, model="preprocessor/canny", source=kept.hash, control=(unit,))
         jobs = [engine.submit(request, LOCAL_USER) for _ in range(3)]
@@ -493,4 +493,4 @@ def test_a_model_and_another_preprocessor() -> None:
     unit = ControlUnit(preprocessor="tile")
     request = GenerationRequest(task=Task.PREPROCESS, model="preprocessor/canny", source="s", control=(unit,))
     with pytest.raises(InvalidRequest, match="tile"):
-        preprocessing(Path("none")).render(request, [PictureSeed(seed=0)], Pictures(s=photo()))
+        preprocessing(Path("none")).render(request, [ImageSeed(seed=0)], Images(s=photo()))

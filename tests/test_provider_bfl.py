@@ -64,7 +64,7 @@ def test_every_model_draws_from_text_with_fields_that_it_knows(bfl: Service, ser
 def test_edits_send_the_source_first_and_then_the_references(bfl: Service, server: VendorServer) -> None:
     context = FakeContext(photo(), half())
     render_images(
-        bfl, context, model="bfl/flux-2-max", task=Task.EDIT, source="p0", references=(Reference(picture="p1"),)
+        bfl, context, model="bfl/flux-2-max", task=Task.EDIT, source="p0", references=(Reference(image="p1"),)
     )
     body = server.seen[0].json
     first = Image.open(io.BytesIO(base64.b64decode(body["input_image"])))
@@ -119,7 +119,7 @@ def test_a_failed_task_and_one_that_is_gone_end(bfl: Service, stand_in: Bfl, ser
     "address",
     ["http://169.254.169.254/x.png", "https://evil.example/x.png", "file:///etc/passwd", "ftp://api.bfl.ai/x", ""],
 )
-def test_a_picture_is_taken_from_its_own_hosts_only(bfl: Service, server: VendorServer, address: str) -> None:
+def test_a_image_is_taken_from_its_own_hosts_only(bfl: Service, server: VendorServer, address: str) -> None:
     ready = {"id": "task", "status": "Ready", "result": {"sample": address or None}}
     server.fail(Reply(body=ready), path="get_result")
     error = expect_error(bfl, model="bfl/flux-2-pro")
@@ -138,7 +138,7 @@ def test_a_redirect_away_is_not_followed_and_the_key_stays_here(bfl: Service, se
 
 
 @pytest.mark.parametrize("odd", list(INVALID_IMAGES))
-def test_what_is_no_picture_is_refused(bfl: Service, server: VendorServer, odd: str) -> None:
+def test_what_is_no_image_is_refused(bfl: Service, server: VendorServer, odd: str) -> None:
     server.fail(Reply(body=INVALID_IMAGES[odd]), path="sample.png")
     assert expect_error(bfl, model="bfl/flux-2-pro").details[MAY_BE_BILLED]
 

@@ -79,7 +79,7 @@ def test_an_edit_sends_the_source_first_then_the_references_then_the_words(
     gemini: Service, server: VendorServer
 ) -> None:
     context = FakeContext(photo(), photo().rotate(180))
-    render_images(gemini, context, model=MODEL, task=Task.EDIT, source="p0", references=(Reference(picture="p1"),))
+    render_images(gemini, context, model=MODEL, task=Task.EDIT, source="p0", references=(Reference(image="p1"),))
     parts = server.seen[0].json["contents"][0]["parts"]
     assert [next(iter(part)) for part in parts] == ["inlineData", "inlineData", "text"]
     first = Image.open(io.BytesIO(base64.urlsafe_b64decode(parts[0]["inlineData"]["data"])))
@@ -106,7 +106,7 @@ def test_a_prompt_that_is_blocked_is_refused_and_free(gemini: Service, server: V
 @pytest.mark.parametrize(
     "reason", ["SAFETY", "RECITATION", "PROHIBITED_CONTENT", "IMAGE_SAFETY", "IMAGE_PROHIBITED_CONTENT", "IMAGE_RECITATION"]
 )  # fmt: skip
-def test_a_picture_that_is_held_back_is_refused_and_says_whether_it_was_billed(
+def test_a_image_that_is_held_back_is_refused_and_says_whether_it_was_billed(
     gemini: Service, server: VendorServer, reason: str
 ) -> None:
     server.fail(make_image_reply(finishReason=reason, content=None))
@@ -119,7 +119,7 @@ def test_a_picture_that_is_held_back_is_refused_and_says_whether_it_was_billed(
 
 
 @pytest.mark.parametrize("reason", ["NO_IMAGE", "IMAGE_OTHER", "MAX_TOKENS", "STOP"])
-def test_no_picture_is_an_error(gemini: Service, server: VendorServer, reason: str) -> None:
+def test_no_image_is_an_error(gemini: Service, server: VendorServer, reason: str) -> None:
     server.fail(make_image_reply(finishReason=reason, content=None))
     found = expect_error(gemini, model=MODEL)
     assert type(found) is ProviderError
@@ -137,7 +137,7 @@ def test_an_answer_in_words_is_shown(gemini: Service, server: VendorServer) -> N
 @pytest.mark.parametrize(
     "body", [{}, {"candidates": []}, {"candidates": [{}]}, {"candidates": "x"}, {"candidates": [{"content": {"parts": [7]}}]}]
 )  # fmt: skip
-def test_an_answer_without_a_picture_is_an_error(gemini: Service, server: VendorServer, body: Any) -> None:
+def test_an_answer_without_a_image_is_an_error(gemini: Service, server: VendorServer, body: Any) -> None:
     server.fail(Reply(body=body))
     found = expect_error(gemini, model=MODEL)
     assert isinstance(found, ProviderError)
@@ -146,7 +146,7 @@ def test_an_answer_without_a_picture_is_an_error(gemini: Service, server: Vendor
 
 
 @pytest.mark.parametrize("odd", list(INVALID_IMAGES))
-def test_what_is_no_picture_is_refused(gemini: Service, server: VendorServer, odd: str) -> None:
+def test_what_is_no_image_is_refused(gemini: Service, server: VendorServer, odd: str) -> None:
     data = base64.b64encode(INVALID_IMAGES[odd]).decode()
     server.fail(make_image_reply(content={"parts": [{"inlineData": {"mimeType": "image/png", "data": data}}]}))
     assert expect_error(gemini, model=MODEL).details[MAY_BE_BILLED]

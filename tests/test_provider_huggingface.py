@@ -152,7 +152,7 @@ def test_a_model_that_is_loading_is_waited_for(plain: Service, server: VendorSer
         {"data": {"urls": {"get": None}}}, {"request_id": "r", "response_url": "x"}, {"output": None},
     ],
 )  # fmt: skip
-def test_an_answer_without_a_picture_of_its_own_is_an_error(plain: Service, server: VendorServer, body: Any) -> None:
+def test_an_answer_without_a_image_of_its_own_is_an_error(plain: Service, server: VendorServer, body: Any) -> None:
     server.fail(Reply(body=body))
     error = expect_error(plain, model=MODEL)
     assert isinstance(error, ProviderError)
@@ -161,7 +161,7 @@ def test_an_answer_without_a_picture_of_its_own_is_an_error(plain: Service, serv
 
 
 @pytest.mark.parametrize("odd", list(INVALID_IMAGES))
-def test_what_is_no_picture_is_refused(plain: Service, server: VendorServer, odd: str) -> None:
+def test_what_is_no_image_is_refused(plain: Service, server: VendorServer, odd: str) -> None:
     server.fail(Reply(body=INVALID_IMAGES[odd]))
     assert expect_error(plain, model=MODEL).details[MAY_BE_BILLED]
 

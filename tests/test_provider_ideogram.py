@@ -1,4 +1,4 @@
-"""What is peculiar to Ideogram: black masks, two fields for a shape, pictures that are withheld and billed, tasks to wait for."""
+"""What is peculiar to Ideogram: black masks, two fields for a shape, images that are withheld and billed, tasks to wait for."""
 
 from __future__ import annotations
 
@@ -120,14 +120,14 @@ def test_masks_are_black_where_it_changes_but_white_where_an_object_goes(
 
 
 def test_references_go_as_styles_or_beside_an_edit(ideogram: Service, server: VendorServer) -> None:
-    context, references = FakeContext(photo(), half()), (Reference(picture="p1"),)
+    context, references = FakeContext(photo(), half()), (Reference(image="p1"),)
     render_images(ideogram, context, model="ideogram/ideogram-3", references=references)
     render_images(ideogram, context, model="ideogram/ideogram-4-5", task=Task.EDIT, source="p0", references=references)
     assert "style_reference_images" in server.find_requests("generate")[0].files
     assert "reference_images" in server.find_requests("precise-edit")[0].files
 
 
-def test_a_withheld_picture_is_a_refusal_that_was_billed(ideogram: Service, stand_in: Ideogram) -> None:
+def test_a_withheld_image_is_a_refusal_that_was_billed(ideogram: Service, stand_in: Ideogram) -> None:
     stand_in.safe = False
     error = expect_error(ideogram, model="ideogram/ideogram-4")
     assert isinstance(error, ContentRefused)
@@ -168,7 +168,7 @@ def test_stop_is_heard_while_it_is_looked_at(ideogram: Service, server: VendorSe
 
 
 @pytest.mark.parametrize("data", [[], None, [None], [{}], [{"url": ""}], "x", {"url": "http://x"}])
-def test_an_answer_without_a_picture_is_an_error(ideogram: Service, server: VendorServer, data: object) -> None:
+def test_an_answer_without_a_image_is_an_error(ideogram: Service, server: VendorServer, data: object) -> None:
     server.fail(Reply(body={"generation_id": "made", "data": data}))
     error = expect_error(ideogram, model="ideogram/ideogram-3")
     assert isinstance(error, ProviderError)
@@ -178,14 +178,14 @@ def test_an_answer_without_a_picture_is_an_error(ideogram: Service, server: Vend
 @pytest.mark.parametrize(
     "address", ["http://169.254.169.254/x.png", "https://evil.example/x.png", "file:///etc/passwd"]
 )
-def test_a_picture_is_taken_from_its_own_hosts_only(ideogram: Service, server: VendorServer, address: str) -> None:
+def test_a_image_is_taken_from_its_own_hosts_only(ideogram: Service, server: VendorServer, address: str) -> None:
     server.fail(Reply(body={"data": [{"url": address, "is_image_safe": True}]}))
     assert isinstance(expect_error(ideogram, model="ideogram/ideogram-3"), ProviderError)
     assert server.find_requests("x.png") == []
 
 
 @pytest.mark.parametrize("odd", list(INVALID_IMAGES))
-def test_what_is_no_picture_is_refused(ideogram: Service, server: VendorServer, odd: str) -> None:
+def test_what_is_no_image_is_refused(ideogram: Service, server: VendorServer, odd: str) -> None:
     server.fail(Reply(body=INVALID_IMAGES[odd]), path="/api/images/")
     assert expect_error(ideogram, model="ideogram/ideogram-3").details[MAY_BE_BILLED]
 

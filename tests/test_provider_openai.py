@@ -44,7 +44,7 @@ def half() -> Image.Image:
     return found
 
 
-def test_all_pictures_in_one_call_with_the_bill_by_tokens(openai: Service, server: VendorServer) -> None:
+def test_all_images_in_one_call_with_the_bill_by_tokens(openai: Service, server: VendorServer) -> None:
     drawn = render_images(openai, seeds=3, model="openai/gpt-image-2.5-flare", width=1536, height=1024)
     assert len(drawn) == 3
     [sent] = server.find_requests("generations")
@@ -68,7 +68,7 @@ def test_estimates_are_those_of_the_vendors_table(
     assert found.amount == pytest.approx(2 * price, abs=2e-4)
 
 
-def test_an_edit_sends_the_pictures_and_a_mask_that_is_clear_where_it_changes(
+def test_an_edit_sends_the_images_and_a_mask_that_is_clear_where_it_changes(
     openai: Service, server: VendorServer
 ) -> None:
     context = FakeContext(photo(), half())
@@ -82,7 +82,7 @@ def test_an_edit_sends_the_pictures_and_a_mask_that_is_clear_where_it_changes(
     mask = Image.open(io.BytesIO(server.seen[-1].files["mask"]))
     assert mask.getpixel((10, 10))[3] == 255  # type: ignore[index]
     render_images(
-        openai, context, model="openai/gpt-image-2", task=Task.EDIT, source="p0", references=(Reference(picture="p1"),)
+        openai, context, model="openai/gpt-image-2", task=Task.EDIT, source="p0", references=(Reference(image="p1"),)
     )
     assert "image[]" in server.seen[-1].files
     render_images(openai, context, model="openai/gpt-image-2", task=Task.ERASE, prompt="", source="p0", mask="p1")
@@ -90,7 +90,7 @@ def test_an_edit_sends_the_pictures_and_a_mask_that_is_clear_where_it_changes(
 
 
 @pytest.mark.parametrize("odd", list(INVALID_IMAGES))
-def test_what_is_no_picture_is_refused(openai: Service, server: VendorServer, odd: str) -> None:
+def test_what_is_no_image_is_refused(openai: Service, server: VendorServer, odd: str) -> None:
     data = [{"b64_json": base64.b64encode(INVALID_IMAGES[odd]).decode()}]
     server.fail(Reply(body={"created": 1, "data": data}))
     assert expect_error(openai, model="openai/gpt-image-2").details[MAY_BE_BILLED]
@@ -99,7 +99,7 @@ def test_what_is_no_picture_is_refused(openai: Service, server: VendorServer, od
 @pytest.mark.parametrize(
     "data", [[], None, [{}], [{"url": "https://evil.example/a.png"}], [{"b64_json": "%%%"}], "x", [7]]
 )
-def test_too_few_pictures_are_an_error_and_no_address_is_followed(
+def test_too_few_images_are_an_error_and_no_address_is_followed(
     openai: Service, server: VendorServer, data: object
 ) -> None:
     server.fail(Reply(body={"created": 1, "data": data}))
@@ -129,7 +129,7 @@ def test_a_day_of_shutdown_that_the_service_tells_is_in_the_note_of_the_model(op
     assert notes["openai/gpt-image-2.6-flare"] == ""
 
 
-def test_an_own_server_gives_pictures_as_text_or_at_its_own_address() -> None:
+def test_an_own_server_gives_images_as_text_or_at_its_own_address() -> None:
     with run_vendor_server(CompatibleServer()) as server:
         own = make_service(COMPATIBLE, server, path="/v1")
         drawn = render_images(own, seeds=2, model="compatible/default")

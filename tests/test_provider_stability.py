@@ -46,7 +46,7 @@ def mask() -> Image.Image:
     return found
 
 
-def test_pictures_from_text_one_call_each(stability: Service, server: VendorServer) -> None:
+def test_images_from_text_one_call_each(stability: Service, server: VendorServer) -> None:
     context = FakeContext()
     drawn = render_images(
         stability, context, seeds=2, model="stability/core", width=1600, height=900, negative_prompt="fog"
@@ -68,7 +68,7 @@ TASKS = [
     ({"task": Task.REPLACE_BACKGROUND}, "edit/replace-background-and-relight", {"background_prompt": "a red fox"}),
     ({"task": Task.SKETCH, "strength": 0.25}, "control/sketch", {"control_strength": "0.25"}),
     ({"task": Task.STRUCTURE}, "control/structure", {"control_strength": "0.7"}),
-    ({"task": Task.STYLE_TRANSFER, "references": (Reference(picture="p1"),)}, "control/style-transfer", {"style_strength": "0.6"}),
+    ({"task": Task.STYLE_TRANSFER, "references": (Reference(image="p1"),)}, "control/style-transfer", {"style_strength": "0.6"}),
 ]  # fmt: skip
 
 
@@ -112,7 +112,7 @@ def test_upscales(stability: Service, server: VendorServer, name: str) -> None:
         assert min(context.slept) >= 10
 
 
-def test_a_blurred_picture_is_a_refusal_that_was_paid_for(stability: Service, server: VendorServer) -> None:
+def test_a_blurred_image_is_a_refusal_that_was_paid_for(stability: Service, server: VendorServer) -> None:
     server.fail(Reply(body={"image": base64.b64encode(make_png()).decode(), "finish_reason": "CONTENT_FILTERED"}))
     error = expect_error(stability, model="stability/core")
     assert isinstance(error, ContentRefused)

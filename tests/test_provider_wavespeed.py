@@ -83,7 +83,7 @@ def test_a_mask_makes_it_inpaint_and_is_white_where_it_changes(
             wavespeed, FakeContext(photo(), half()), model="wavespeed/ideogram-v3-turbo", task=Task.INPAINT, source="p0", mask="p1",
             seeds=2, inpaint=Inpaint(invert=invert),
         )  # fmt: skip
-        assert len(stand_in.uploads) == 2  # once for both pictures
+        assert len(stand_in.uploads) == 2  # once for both images
         body = server.find_requests("ideogram-v3-turbo")[-1].json
         sent = [stand_in.uploads[int(body[name][-5])] for name in ("image", "mask_image")]
         image, mask = (Image.open(io.BytesIO(data)) for data in sent)
@@ -91,8 +91,8 @@ def test_a_mask_makes_it_inpaint_and_is_white_where_it_changes(
         assert (mask.getpixel((10, 10)), mask.getpixel((90, 10))) == ends
 
 
-def test_edits_name_their_pictures(wavespeed: Service, server: VendorServer) -> None:
-    references = (Reference(picture="p1"),)
+def test_edits_name_their_images(wavespeed: Service, server: VendorServer) -> None:
+    references = (Reference(image="p1"),)
     edit: dict[str, Any] = {"task": Task.EDIT, "source": "p0"}
     render_images(
         wavespeed, FakeContext(photo(), half()), model="wavespeed/qwen-image-2.0", references=references, **edit
@@ -144,7 +144,7 @@ def test_a_task_that_ends_badly_is_an_error(
 @pytest.mark.parametrize(
     "address", ["http://169.254.169.254/x.png", "https://evil.cloudfront.net/x.png", "ftp://api.wavespeed.ai/x.png"]
 )
-def test_a_picture_is_taken_from_its_own_hosts_only(
+def test_a_image_is_taken_from_its_own_hosts_only(
     wavespeed: Service, stand_in: WaveSpeed, server: VendorServer, address: str
 ) -> None:
     stand_in.ends = {"status": "completed", "outputs": [address]}
@@ -155,7 +155,7 @@ def test_a_picture_is_taken_from_its_own_hosts_only(
 
 
 @pytest.mark.parametrize("odd", list(INVALID_IMAGES))
-def test_what_is_no_picture_is_refused(wavespeed: Service, server: VendorServer, odd: str) -> None:
+def test_what_is_no_image_is_refused(wavespeed: Service, server: VendorServer, odd: str) -> None:
     server.fail(Reply(body=INVALID_IMAGES[odd]), path="/outputs/")
     assert expect_error(wavespeed, model="wavespeed/qwen-image").details[MAY_BE_BILLED]
 

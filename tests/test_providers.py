@@ -51,7 +51,7 @@ def test_every_service_that_ships_has_a_stand_in() -> None:
     assert ids == {vendor.spec.id for vendor in VENDORS.values()} | {"comfyui"}  # which has a server of its own
 
 
-def test_pictures_with_progress_and_cost(vendor: Vendor, found: Service) -> None:
+def test_images_with_progress_and_cost(vendor: Vendor, found: Service) -> None:
     context = FakeContext()
     drawn = render_images(found, context, seeds=2, model=vendor.model)
     assert len(drawn) == 2

@@ -63,7 +63,7 @@ class Bench:
         self.catalog = Catalog(models, [], models / ".cache")
         pipelines, self.settings = make_local_pipelines(models, self.catalog)  # type: ignore[arg-type]
         self.enhancers = Enhancers(self.catalog, models, pipelines.resources)
-        self.ctx = RecordingContext(self.settings, pictures={"it": image})
+        self.ctx = RecordingContext(self.settings, images={"it": image})
 
     def restored(self, model: str, **wish: Any) -> Image.Image:
         request = GenerationRequest(
@@ -118,7 +118,7 @@ def test_the_whole_path_with_the_real_classes(models: Path, astronaut: Image.Ima
     assert bench.ctx.loaded == [f"Loading {model}"]
     assert bench.ctx.steps == [(1, 1)]
     if model == "gfpgan":  # which draws noise of its own when it is let
-        assert np.array_equal(made, np.asarray(bench.restored(model), dtype=int)), "the same picture each time"
+        assert np.array_equal(made, np.asarray(bench.restored(model), dtype=int)), "the same image each time"
 
 
 def test_codeformer_hears_the_fidelity(models: Path, astronaut: Image.Image) -> None:
@@ -138,7 +138,7 @@ def test_codeformer_hears_the_fidelity(models: Path, astronaut: Image.Image) -> 
 
 
 def test_the_face_lies_as_restorers_learnt_it(astronaut: Image.Image) -> None:
-    """Brought upright, the landmarks are at the template's places to within a few px, whichever way the picture is turned."""
+    """Brought upright, the landmarks are at the template's places to within a few px, whichever way the image is turned."""
     for turned in (astronaut, astronaut.rotate(25, Image.Resampling.BICUBIC), astronaut.resize((1536, 1536))):
         [face] = find_faces(turned)
         _, stand = put(turned, lambda square: square)
@@ -263,5 +263,5 @@ def test_a_file_that_is_no_restorer_is_named(models: Path, astronaut: Image.Imag
     bench = Bench(tmp_path, astronaut)
     with pytest.raises(ModelBroken, match=r"none\.safetensors"):
         bench.restored("none")
-    with pytest.raises(InvalidRequest, match="odd"):  # a picture upscaler is listed as one, wherever it lies
+    with pytest.raises(InvalidRequest, match="odd"):  # an image upscaler is listed as one, wherever it lies
         bench.restored("odd")

@@ -31,7 +31,7 @@ def embedded(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def drawn() -> dict[str, bytes]:
-    """The picture of each sampler on its automatic schedule."""
+    """The image of each sampler on its automatic schedule."""
     return {}
 
 
@@ -41,13 +41,13 @@ def test_draws_on_the_embedded_model(embedded, drawn, sampler: str, schedule: st
     ctx = RecordingContext(settings)
     steps = 6 if schedule == "Automatic" else 4  # third order shows from the sixth step on
     request = make_request("embedded", steps=steps, guidance=1.0, sampler=sampler, schedule=schedule)
-    picture = np.asarray(backend.render(request, make_seeds(1), ctx)[0].image, dtype=float)
-    assert picture.shape == (64, 64, 3)
-    assert picture.std() > 4, "flat: not a picture, or not finite before it became one"
-    assert picture.std() < 120
+    image = np.asarray(backend.render(request, make_seeds(1), ctx)[0].image, dtype=float)
+    assert image.shape == (64, 64, 3)
+    assert image.std() > 4, "flat: not an image, or not finite before it became one"
+    assert image.std() < 120
     assert ctx.steps[-1] == (steps, steps)
     if schedule == "Automatic":
-        drawn[sampler] = picture.tobytes()
+        drawn[sampler] = image.tobytes()
 
 
 def test_samplers_differ(drawn) -> None:
@@ -61,7 +61,7 @@ def test_samplers_differ(drawn) -> None:
 @pytest.mark.parametrize(
     "shift", [{"shift": 3.0}, {"use_dynamic_shifting": True, "base_shift": 0.5, "max_shift": 1.15}]
 )
-def test_flow_samplers_reach_the_clean_picture(sampler: str, schedule: str, shift: dict) -> None:
+def test_flow_samplers_reach_the_clean_image(sampler: str, schedule: str, shift: dict) -> None:
     """A model that knows the answer is followed to it: velocity = noise - clean."""
     import torch
 

@@ -82,7 +82,7 @@ def test_a_second_signal_hurries_and_loses_no_job(tmp_path: Path) -> None:
     assert statuses(tmp_path) == dict.fromkeys(ids, "queued")
 
 
-def test_while_draining_pictures_can_be_fetched_but_nothing_is_begun(tmp_path: Path) -> None:
+def test_while_draining_images_can_be_fetched_but_nothing_is_begun(tmp_path: Path) -> None:
     with serve_studio(tmp_path) as served:
         client = served.open_client()
         url = client.post(f"{API}/create?wait=true", json={"prompt": "x"}).json()["images"][0]["url"]

@@ -107,9 +107,9 @@ def test_hair_and_chin_are_kept_where_they_fit() -> None:
 
 def test_when_not_all_faces_fit_nobody_is_chosen_silently() -> None:
     platforms = Platforms()
-    picture = Image.effect_noise((1600, 900), 90).convert("RGB")
+    image = Image.effect_noise((1600, 900), 90).convert("RGB")
     advisor = Advisor(platforms, lambda: seeing((0.05, 0.4, 0.15, 0.6), (0.85, 0.4, 0.95, 0.6)))
-    square, wide = advisor.suggest_crops(picture, ["instagram.feed_square", "youtube.thumbnail_hd"])
+    square, wide = advisor.suggest_crops(image, ["instagram.feed_square", "youtube.thumbnail_hd"])
     assert (square.verdict, square.advice, square.faces, square.faces_whole) == (Verdict.EXTEND, ExtendMode.BLUR, 2, 1)
     assert any("1 of 2 faces fit" in note for note in square.notes)
     assert "1 face" in square.loses
@@ -132,42 +132,42 @@ def test_light_and_dark_faces_are_chosen_by_place_alone() -> None:
 
 
 @pytest.mark.parametrize("ratio", [1.0, 9 / 16])
-def test_a_mirrored_picture_has_a_mirrored_crop(ratio: float) -> None:
-    picture = scene(900, 500, (0.3, 0.5, 0.1), (0.75, 0.3, 0.04))
-    plain = find_best_crop(analyse_image(picture, Detectors()), ratio)
-    mirrored = find_best_crop(analyse_image(ImageOps.mirror(picture), Detectors()), ratio)
+def test_a_mirrored_image_has_a_mirrored_crop(ratio: float) -> None:
+    image = scene(900, 500, (0.3, 0.5, 0.1), (0.75, 0.3, 0.04))
+    plain = find_best_crop(analyse_image(image, Detectors()), ratio)
+    mirrored = find_best_crop(analyse_image(ImageOps.mirror(image), Detectors()), ratio)
     assert mirrored.left == pytest.approx(1 - plain.right, abs=0.02)
 
 
 @pytest.mark.parametrize("ratio", [1.0, 9 / 16, 3.0])
 def test_half_the_size_has_the_same_crop(ratio: float) -> None:
-    picture = scene(1600, 1000, (0.7, 0.4, 0.1))
-    half = picture.resize((800, 500), Image.Resampling.LANCZOS)
+    image = scene(1600, 1000, (0.7, 0.4, 0.1))
+    half = image.resize((800, 500), Image.Resampling.LANCZOS)
     whole, small = (
-        find_best_crop(analyse_image(picture, Detectors()), ratio),
+        find_best_crop(analyse_image(image, Detectors()), ratio),
         find_best_crop(analyse_image(half, Detectors()), ratio),
     )
     assert region(small) == pytest.approx(region(whole), abs=0.02)
 
 
 def test_what_the_user_marks_wins_over_faces() -> None:
-    picture = scene(1600, 800, (0.1, 0.5, 0.05))
+    image = scene(1600, 800, (0.1, 0.5, 0.05))
     advisor = Advisor(Platforms(), lambda: seeing((0.05, 0.4, 0.15, 0.6)))
     marked = Box(left=0.8, top=0.3, right=0.95, bottom=0.6)
-    (found,) = advisor.suggest_crops(picture, ["instagram.story"], focus=marked)
+    (found,) = advisor.suggest_crops(image, ["instagram.story"], focus=marked)
     assert measure_share_inside(marked, found.box) > 0.99
     assert found.loses == ("1 face",)
 
 
 def test_one_composition_lies_inside_the_safe_zones_of_all() -> None:
     platforms = Platforms()
-    picture = scene(4000, 3000, (0.42, 0.45, 0.06))
+    image = scene(4000, 3000, (0.42, 0.45, 0.06))
     advisor = Advisor(platforms, Detectors)
     chosen = ["instagram.story", "tiktok.photo_9x16", "instagram.feed_square", "facebook.feed_portrait"]
-    found = advisor.suggest_crops(picture, chosen, focus=Box(left=0.36, top=0.37, right=0.48, bottom=0.53), same=True)
+    found = advisor.suggest_crops(image, chosen, focus=Box(left=0.36, top=0.37, right=0.48, bottom=0.53), same=True)
     assert all(not any("safe area" in lost for lost in each.loses) for each in found)
     (banner,) = advisor.suggest_crops(
-        picture, ["linkedin.profile_banner"], focus=Box(left=0.1, top=0.1, right=0.6, bottom=0.9), same=True
+        image, ["linkedin.profile_banner"], focus=Box(left=0.1, top=0.1, right=0.6, bottom=0.9), same=True
     )
     assert any("outside the safe area" in lost for lost in banner.loses)
 
@@ -181,7 +181,7 @@ def test_the_same_crop_puts_the_subject_where_it_is_safe() -> None:
     assert middle == pytest.approx((story.safe_box.top + story.safe_box.bottom) / 2)
 
 
-def test_a_transparent_picture_says_so_and_counts_what_is_opaque() -> None:
+def test_a_transparent_image_says_so_and_counts_what_is_opaque() -> None:
     advisor = Advisor(Platforms(), Detectors)
     (nothing,) = advisor.suggest_crops(Image.new("RGBA", (400, 300)), ["instagram.story"])
     assert "fully transparent" in nothing.notes[0]
@@ -199,7 +199,7 @@ def test_without_the_network_for_faces_it_is_said() -> None:
     assert found.verdict is not Verdict.GOOD
 
 
-def test_a_picture_smaller_than_the_format_says_so_and_an_unknown_format_is_refused() -> None:
+def test_a_image_smaller_than_the_format_says_so_and_an_unknown_format_is_refused() -> None:
     advisor = Advisor(Platforms(), Detectors)
     (small,) = advisor.suggest_crops(scene(540, 540), ["instagram.feed_square"])
     assert any("enlarged 2.0 times" in note for note in small.notes)
@@ -207,7 +207,7 @@ def test_a_picture_smaller_than_the_format_says_so_and_an_unknown_format_is_refu
         advisor.suggest_crops(scene(20, 20), ["instagram.nothing"])
 
 
-def test_analyses_are_made_once_per_picture() -> None:
+def test_analyses_are_made_once_per_image() -> None:
     looked: list[tuple[int, int]] = []
 
     def find(image: Image.Image) -> list[FoundFace]:
@@ -215,9 +215,9 @@ def test_analyses_are_made_once_per_picture() -> None:
         return []
 
     advisor = Advisor(Platforms(), lambda: Detectors(faces=find))
-    picture = scene(700, 500, (0.3, 0.5, 0.1))
-    advisor.suggest_crops(picture, ["instagram.story", "twitter.header"])
-    advisor.suggest_crops(picture.copy(), ["instagram.feed_square"])
+    source = scene(700, 500, (0.3, 0.5, 0.1))
+    advisor.suggest_crops(source, ["instagram.story", "twitter.header"])
+    advisor.suggest_crops(source.copy(), ["instagram.feed_square"])
     assert len(looked) == 1
     advisor.suggest_crops(scene(700, 500, (0.7, 0.5, 0.1)), ["instagram.story"])
     assert len(looked) == 2
@@ -234,12 +234,12 @@ def test_the_map_finds_the_disc_and_sums_to_one() -> None:
 
 
 def test_text_is_found_and_kept_whole() -> None:
-    picture = scene(900, 600)
-    ImageDraw.Draw(picture).text((480, 260), "Opening on Saturday", fill="white", font_size=40)
-    (line,) = find_text_regions(picture)
+    image = scene(900, 600)
+    ImageDraw.Draw(image).text((480, 260), "Opening on Saturday", fill="white", font_size=40)
+    (line,) = find_text_regions(image)
     assert line.left == pytest.approx(480 / 900, abs=0.03)
     assert not find_text_regions(scene(900, 600, (0.5, 0.5, 0.2)))
-    box = find_best_crop(analyse_image(picture, Detectors()), 1.0)
+    box = find_best_crop(analyse_image(image, Detectors()), 1.0)
     assert measure_share_inside(line, box) > 0.98
 
 

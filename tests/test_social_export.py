@@ -16,7 +16,7 @@ from PIL import Image, ImageChops, ImageDraw
 from studio.core.errors import InvalidRequest, NotFound
 from studio.core.events import Status
 from studio.core.finish import Anchor, Box, MetadataPolicy, TextOverlay, Watermark
-from studio.core.ports import PictureSeed
+from studio.core.ports import ImageSeed
 from studio.core.request import GenerationRequest, Task
 from studio.core.result import RenderedImage
 from studio.core.settings import Settings
@@ -39,14 +39,14 @@ ALL = tuple(each.id for each in PLATFORMS.formats())
 
 
 class Job(LaneContext):
-    """A job with one picture; records progress."""
+    """A job with one image; records progress."""
 
-    def __init__(self, picture: Image.Image) -> None:
+    def __init__(self, image: Image.Image) -> None:
         super().__init__(Settings())
-        self.image = picture
+        self.image = image
         self.steps: list[tuple[int, int]] = []
 
-    def picture(self, content_hash: str) -> Image.Image:
+    def load_image(self, content_hash: str) -> Image.Image:
         return self.image.copy()
 
     def progress(self, step: int, steps: int, preview: Any = None) -> None:
@@ -66,8 +66,8 @@ def photo(width: int = 640, height: int = 480) -> Image.Image:
     return image
 
 
-def make(picture: Image.Image, *formats: str, **options: Any) -> list[RenderedImage]:
-    return made_in(Job(picture), *formats, **options)
+def make(image: Image.Image, *formats: str, **options: Any) -> list[RenderedImage]:
+    return made_in(Job(image), *formats, **options)
 
 
 def made_in(job: Job, *formats: str, **options: Any) -> list[RenderedImage]:
@@ -75,7 +75,7 @@ def made_in(job: Job, *formats: str, **options: Any) -> list[RenderedImage]:
     request = GenerationRequest(
         task=Task.SOCIAL, model="social", source="a" * 64, social=SocialExport(formats=formats, **options)
     )
-    return backend.render(request, [PictureSeed(seed=7)], job)
+    return backend.render(request, [ImageSeed(seed=7)], job)
 
 
 @pytest.fixture
@@ -167,14 +167,14 @@ def test_nonsense_is_refused_before_any_work() -> None:
 
 
 @pytest.mark.parametrize("how", [ExtendMode.BLUR, ExtendMode.COLOUR, ExtendMode.MIRROR])
-def test_where_no_crop_keeps_what_matters_the_whole_picture_is_shown(how: ExtendMode) -> None:
+def test_where_no_crop_keeps_what_matters_the_whole_image_is_shown(how: ExtendMode) -> None:
     wide = photo(3000, 300)
     wide.paste((10, 10, 200), (0, 0, 90, 300))
     (one,) = make(
         wide, "instagram.story", extend=how, colour="#123456", focus=Box(left=0.0, right=1.0, top=0.2, bottom=0.8)
     )
     assert one.image.size == (1080, 1920)
-    assert any("whole picture" in note for note in one.notes)
+    assert any("whole image" in note for note in one.notes)
     row = np.asarray(one.image)[960 - 45]  # the middle of the safe area
     assert abs(row[5].astype(int) - [10, 10, 200]).max() < 30
     top = one.image.getpixel((540, 5))
@@ -183,7 +183,7 @@ def test_where_no_crop_keeps_what_matters_the_whole_picture_is_shown(how: Extend
 
 def test_a_crop_that_keeps_all_is_not_extended() -> None:
     (one,) = make(photo(1600, 1600), "instagram.feed_square", extend=ExtendMode.BLUR)
-    assert not any("whole picture" in note for note in one.notes)
+    assert not any("whole image" in note for note in one.notes)
 
 
 def test_outpainting_is_a_step_of_its_own() -> None:
@@ -192,7 +192,7 @@ def test_outpainting_is_a_step_of_its_own() -> None:
     assert "outpainting step" in caught.value.hint
 
 
-def test_a_small_picture_says_so_unless_it_is_to_be_upscaled() -> None:
+def test_a_small_image_says_so_unless_it_is_to_be_upscaled() -> None:
     (plain,) = make(photo(300, 300), "instagram.feed_square")
     (asked,) = make(photo(300, 300), "instagram.feed_square", upscale=True)
     assert any("enlarged 3.6 times" in note for note in plain.notes)
@@ -202,7 +202,7 @@ def test_a_small_picture_says_so_unless_it_is_to_be_upscaled() -> None:
 
 @pytest.mark.parametrize("size", [(2000, 100), (100, 2000), (1, 1)])
 @pytest.mark.parametrize("mode", ["L", "RGB", "RGBA"])
-def test_odd_pictures_come_out_all_the_same(size: tuple[int, int], mode: str) -> None:
+def test_odd_images_come_out_all_the_same(size: tuple[int, int], mode: str) -> None:
     for one in make(Image.new(mode, size), "instagram.story", "linkedin.page_logo", extend=ExtendMode.BLUR, sheet=True):
         assert one.image.mode in ("RGB", "RGBA")
         if one.label != "sheet":
@@ -254,13 +254,11 @@ def test_zones_are_drawn_only_when_asked_for() -> None:
 
 
 def test_sheet_and_original_follow() -> None:
-    picture = photo()
-    *_, sheet, original = make(
-        picture, "instagram.story", "twitter.header", "youtube.banner", sheet=True, original=True
-    )
+    image = photo()
+    *_, sheet, original = make(image, "instagram.story", "twitter.header", "youtube.banner", sheet=True, original=True)
     assert (sheet.label, original.label) == ("sheet", "original")
     assert sheet.image.width > 600
-    assert original.image.tobytes() == picture.tobytes()
+    assert original.image.tobytes() == image.tobytes()
     assert original.file is not None
     assert original.file.max_bytes is None
 
@@ -272,7 +270,7 @@ def test_an_unknown_format_names_near_ones() -> None:
 
 
 def test_the_engine_writes_all_of_them(engine: Engine) -> None:
-    kept = engine.keep_picture(photo(), LOCAL_USER)
+    kept = engine.keep_image(photo(), LOCAL_USER)
     social = SocialExport(formats=("instagram.story", "linkedin.page_logo"), sheet=True)
     request = GenerationRequest(task=Task.SOCIAL, model="social", source=kept.hash, social=social)
     snapshot = wait_until_final(engine.submit(request, LOCAL_USER))

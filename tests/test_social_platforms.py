@@ -64,7 +64,7 @@ def test_limits_and_types_are_those_that_pass_everywhere(platforms: Platforms) -
     assert platforms.format("youtube.thumbnail").limit == 2_000_000
     assert platforms.format("youtube.banner").limit == 6_291_456
     assert platforms.format("linkedin.page_logo").file_type == "png"
-    assert platforms.format("linkedin.document_slide").file_type == "jpeg"  # a PDF's page is a still picture here
+    assert platforms.format("linkedin.document_slide").file_type == "jpeg"  # a PDF's page is a still image here
 
 
 def test_a_round_format_says_what_is_shown(platforms: Platforms) -> None:

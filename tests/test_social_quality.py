@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from benchmarks.pictures import MarkedImage, load_marked_images
+from benchmarks.images import MarkedImage, load_marked_images
 from benchmarks.social import crop_centre, make_studio_method, score_method
 from studio.vision.subject import INPUT_SIDE, estimate_subject
 
@@ -27,9 +27,9 @@ def test_the_subject_is_seen(photographs: list[MarkedImage]) -> None:
     assert mask[inside].mean() > 5 * mask[~inside].mean()
 
 
-def test_grey_and_tiny_pictures_have_a_mask_too() -> None:
-    for picture in (Image.new("RGB", (1, 1)), Image.new("RGB", (3000, 10), "white")):
-        mask = estimate_subject(picture)
+def test_grey_and_tiny_images_have_a_mask_too() -> None:
+    for image in (Image.new("RGB", (1, 1)), Image.new("RGB", (3000, 10), "white")):
+        mask = estimate_subject(image)
         assert np.isfinite(mask).all()
         assert 0 <= mask.min() <= mask.max() <= 1
 

@@ -14,7 +14,7 @@ import pytest
 from fakes import FakeBackend, wait_until_final
 from PIL import Image
 from serving import RunningStudio, serve_studio
-from social_pictures import make_ball, make_couple, make_real_social_parts
+from social_images import make_ball, make_couple, make_real_social_parts
 
 from studio.core.errors import InvalidRequest, NotFound, StudioError
 from studio.core.finish import Anchor, Box, MetadataPolicy, TextOverlay, Watermark
@@ -57,14 +57,14 @@ def planner(served: RunningStudio) -> ExportPlanner:
     return ExportPlanner(served.studio, served.studio.social)
 
 
-def keep(served: RunningStudio, picture: Image.Image) -> str:
-    return served.studio.engine.keep_picture(picture, LOCAL_USER).hash
+def keep(served: RunningStudio, image: Image.Image) -> str:
+    return served.studio.engine.keep_image(image, LOCAL_USER).hash
 
 
 def asked(*sources: str, formats: tuple[str, ...] = (STORY, POST), drawn: Any = None, **more: Any) -> dict[str, Any]:
     """Values of the form."""
     return {
-        "pictures": " ".join(sources),
+        "images": " ".join(sources),
         "formats": " ".join(formats),
         "board": json.dumps(drawn or {}),
         "extend": "ask",
@@ -79,7 +79,7 @@ def asked(*sources: str, formats: tuple[str, ...] = (STORY, POST), drawn: Any = 
         SocialExport(formats=(STORY, POST), same=True, extend=ExtendMode.BLUR, colour="#102030", sheet=True, original=True, zones=True),
         SocialExport(formats=(POST,), crops=(FormatCrop(format=POST, box=Box(left=0.1, right=0.9)),), focus=Box(top=0.25, bottom=0.5)),
         SocialExport(formats=(POST,), keep=MetadataPolicy.ALL, file_type="webp", text=(TextOverlay(text="Now", font="DejaVu Serif", size=0.1, colour="#112233", stroke_colour="#ffffff", anchor=Anchor.TOP, margin=0.1, contrast="fix"),)),
-        SocialExport(formats=(POST,), watermark=Watermark(picture=TWO, opacity=0.8, size=0.2, anchor=Anchor.TOP_LEFT, margin=0.05)),
+        SocialExport(formats=(POST,), watermark=Watermark(image=TWO, opacity=0.8, size=0.2, anchor=Anchor.TOP_LEFT, margin=0.05)),
     ],
     ids=["plain", "ticks", "drawn", "text", "logo"],
 )  # fmt: skip
@@ -95,9 +95,9 @@ def test_what_is_written_to_the_form_is_read_from_it(wish: SocialExport) -> None
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        (asked(), "no picture"),
+        (asked(), "no image"),
         (asked(ONE, formats=()), "No format is chosen"),
-        (asked("not a picture"), "not a picture"),
+        (asked("not an image"), "not an image"),
         (asked(ONE, drawn=[1]), "not here any more"),
         (asked(ONE) | {"board": "{"}, "cannot be read"),
         (asked(ONE, formats=("instagram.sotry",)), "instagram.sotry"),
@@ -120,35 +120,35 @@ def test_an_unknown_format_names_near_ones(planner: ExportPlanner, served: Runni
     assert STORY in refusal.value.hint
 
 
-def test_a_fully_transparent_picture_is_refused(planner: ExportPlanner, served: RunningStudio) -> None:
+def test_a_fully_transparent_image_is_refused(planner: ExportPlanner, served: RunningStudio) -> None:
     with pytest.raises(InvalidRequest, match="fully transparent"):
         planner.plan_request(asked(keep(served, Image.new("RGBA", (300, 300)))), LOCAL_USER)
 
 
 def test_nobody_is_left_out_before_somebody_has_chosen(planner: ExportPlanner, served: RunningStudio) -> None:
-    picture = keep(served, make_couple())
+    image = keep(served, make_couple())
     with pytest.raises(InvalidRequest, match="Not all 2 faces") as refusal:
-        planner.plan_request(asked(picture), LOCAL_USER)
+        planner.plan_request(asked(image), LOCAL_USER)
     assert "Instagram Story" in refusal.value.message
-    chosen = {"crops": {picture: {STORY: [0, 0, 0.14, 1], POST: [0.7, 0, 0.95, 1]}}}
-    wanted = planner.plan_request(asked(picture, drawn=chosen), LOCAL_USER)
+    chosen = {"crops": {image: {STORY: [0, 0, 0.14, 1], POST: [0.7, 0, 0.95, 1]}}}
+    wanted = planner.plan_request(asked(image, drawn=chosen), LOCAL_USER)
     assert wanted.social is not None
-    assert [(crop.format, crop.picture) for crop in wanted.social.crops] == [(STORY, ""), (POST, "")]
-    marked = planner.plan_request(asked(picture, drawn={"focus": {picture: [0, 0, 0.25, 1]}}), LOCAL_USER).social
+    assert [(crop.format, crop.image) for crop in wanted.social.crops] == [(STORY, ""), (POST, "")]
+    marked = planner.plan_request(asked(image, drawn={"focus": {image: [0, 0, 0.25, 1]}}), LOCAL_USER).social
     assert marked == SocialExport(formats=(STORY, POST), focus=Box(right=0.25))
-    assert planner.plan_request(asked(picture, extend="blur"), LOCAL_USER).social == SocialExport(
+    assert planner.plan_request(asked(image, extend="blur"), LOCAL_USER).social == SocialExport(
         formats=(STORY, POST), extend=ExtendMode.BLUR
     )
-    assert planner.plan_request(asked(picture, extend="crop"), LOCAL_USER).social == SocialExport(formats=(STORY, POST))
+    assert planner.plan_request(asked(image, extend="crop"), LOCAL_USER).social == SocialExport(formats=(STORY, POST))
 
 
-def test_crops_and_marks_of_several_pictures_stay_apart(planner: ExportPlanner, served: RunningStudio) -> None:
+def test_crops_and_marks_of_several_images_stay_apart(planner: ExportPlanner, served: RunningStudio) -> None:
     one, two = keep(served, make_ball()), keep(served, make_ball(500, 800))
     drawn = {"crops": {one: {POST: [0.3, 0, 0.925, 1]}}, "focus": {two: [0.6, 0.3, 0.9, 0.5]}}
     wanted = planner.plan_request(asked(one, two, drawn=drawn), LOCAL_USER)
     assert wanted.batch == (one, two)
     assert wanted.social is not None
-    boxes = {(crop.picture, crop.format): crop.box for crop in wanted.social.crops}
+    boxes = {(crop.image, crop.format): crop.box for crop in wanted.social.crops}
     assert set(boxes) == {(one, POST), (two, STORY), (two, POST)}
     assert boxes[one, POST] == Box(left=0.3, right=0.925)
     marked = boxes[two, POST]
@@ -156,36 +156,34 @@ def test_crops_and_marks_of_several_pictures_stay_apart(planner: ExportPlanner, 
     assert marked.right >= 0.9
 
 
-def test_a_small_picture_goes_through_an_upscaler_when_asked(planner: ExportPlanner, served: RunningStudio) -> None:
-    picture = keep(served, make_ball(600, 600))
-    wanted = planner.plan_request(asked(picture, formats=(POST,), upscale="tool"), LOCAL_USER)
+def test_a_small_image_goes_through_an_upscaler_when_asked(planner: ExportPlanner, served: RunningStudio) -> None:
+    image = keep(served, make_ball(600, 600))
+    wanted = planner.plan_request(asked(image, formats=(POST,), upscale="tool"), LOCAL_USER)
     assert (wanted.task, wanted.then[0].task) == (Task.UPSCALE, Task.SOCIAL)
     assert wanted.upscale is not None
     assert wanted.upscale.scale == pytest.approx(1.8, abs=0.02)
     assert (
-        planner.plan_request(asked(picture, formats=("instagram.profile",), upscale="tool"), LOCAL_USER).task
+        planner.plan_request(asked(image, formats=("instagram.profile",), upscale="tool"), LOCAL_USER).task
         is Task.SOCIAL
     )
-    assert planner.plan_request(asked(picture, formats=(POST,)), LOCAL_USER).task is Task.SOCIAL
+    assert planner.plan_request(asked(image, formats=(POST,)), LOCAL_USER).task is Task.SOCIAL
 
 
-def test_own_crops_of_several_pictures_are_not_lost_to_an_upscaler(
-    planner: ExportPlanner, served: RunningStudio
-) -> None:
+def test_own_crops_of_several_images_are_not_lost_to_an_upscaler(planner: ExportPlanner, served: RunningStudio) -> None:
     one, two = keep(served, make_ball(300, 300)), keep(served, make_ball(320, 320))
     wanted = planner.plan_request(asked(one, two, upscale="tool"), LOCAL_USER)
     assert (wanted.task, wanted.batch) == (Task.UPSCALE, (one, two))
     drawn = {"crops": {one: {STORY: [0, 0, 0.5625, 1]}}}
-    with pytest.raises(InvalidRequest, match="An upscaler makes new pictures"):
+    with pytest.raises(InvalidRequest, match="An upscaler makes new images"):
         planner.plan_request(asked(one, two, upscale="tool", drawn=drawn), LOCAL_USER)
 
 
-def test_outpainting_grows_the_canvas_until_every_format_shows_the_whole_picture(
+def test_outpainting_grows_the_canvas_until_every_format_shows_the_whole_image(
     planner: ExportPlanner, served: RunningStudio
 ) -> None:
-    picture = keep(served, make_couple())
-    wanted = planner.plan_request(asked(picture, extend="outpaint"), LOCAL_USER)
-    assert (wanted.task, wanted.source) == (Task.OUTPAINT, picture)
+    image = keep(served, make_couple())
+    wanted = planner.plan_request(asked(image, extend="outpaint"), LOCAL_USER)
+    assert (wanted.task, wanted.source) == (Task.OUTPAINT, image)
     grows = wanted.outpaint
     assert grows is not None
     assert (grows.left, grows.right) == (0, 0)
@@ -210,15 +208,15 @@ def test_the_board_is_told_formats_and_what_each_crop_loses(served: RunningStudi
     assert len(formats) >= 96
     assert "zone-ui" in formats[STORY]["zones"]
     assert formats[STORY]["frame"]["device"] == "phone"
-    picture = keep(served, make_couple())
+    image = keep(served, make_couple())
     crop = [0.7, 0, 0.95, 1]
-    body = {"picture": picture, "formats": [STORY, POST], "crops": {POST: crop}, "same": False, "focus": None}
+    body = {"picture": image, "formats": [STORY, POST], "crops": {POST: crop}, "same": False, "focus": None}
     found, mine = client.post("/page/social/advice", json=body).json()
     assert (found["verdict"], found["faces"], found["whole"]) == ("extend", 2, 1)
     assert any("1 of 2 faces" in note for note in found["notes"])
     assert (mine["verdict"], mine["box"]) == ("good", crop)
     assert mine["loses"]
-    small = Image.open(io.BytesIO(client.get(f"/page/social/look/{picture}").content))
+    small = Image.open(io.BytesIO(client.get(f"/page/social/look/{image}").content))
     assert small.size == (1280, 320)
 
 
@@ -290,7 +288,7 @@ def test_an_export_is_told_in_a_table_and_packed_under_its_own_names(
     assert len(sizes) == 6
 
 
-def test_a_crop_is_used_for_its_own_picture_alone_and_the_chosen_type_is_written(
+def test_a_crop_is_used_for_its_own_image_alone_and_the_chosen_type_is_written(
     planner: ExportPlanner, served: RunningStudio
 ) -> None:
     one, two = keep(served, make_ball(900, 600)), keep(served, make_ball(930, 620))

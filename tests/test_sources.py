@@ -1,4 +1,4 @@
-"""Pictures that requests work on: kept once, each user's own, refused early when they do not fit."""
+"""Images that requests work on: kept once, each user's own, refused early when they do not fit."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from studio.core.errors import BadImage, InvalidRequest, NotFound
 from studio.core.events import Status
 from studio.core.finish import Derivative, Finish, OutputOptions, Upscale
 from studio.core.model import Model
-from studio.core.ports import JobContext, PictureSeed
+from studio.core.ports import ImageSeed, JobContext
 from studio.core.request import GenerationRequest
 from studio.core.request_parts import ControlUnit, Inpaint, Reference
 from studio.core.result import RenderedImage
@@ -42,13 +42,13 @@ class Tools:
             Model(id="finish", title="Finish", family="finish", lane="tools", tasks=frozenset({Task.FINISH}), features=frozenset()),
         )  # fmt: skip
 
-    def render(self, request: GenerationRequest, seeds: Sequence[PictureSeed], ctx: JobContext) -> list[RenderedImage]:
+    def render(self, request: GenerationRequest, seeds: Sequence[ImageSeed], ctx: JobContext) -> list[RenderedImage]:
         import threading
 
         self.threads.append(threading.current_thread().name)
         self.seen.append(request)
         assert request.source is not None
-        image = ctx.picture(request.source)
+        image = ctx.load_image(request.source)
         ctx.progress(1, 1)
         if request.task is Task.UPSCALE:
             return [RenderedImage(image=image.resize((image.width * 2, image.height * 2))) for _ in seeds]
@@ -88,32 +88,32 @@ def ask(engine: Engine, **fields: object) -> tuple[Status, list[Path]]:
     return last.status, [asset.path for asset in last.assets]
 
 
-def test_a_picture_is_kept_once_and_belongs_to_its_user(engine: Engine, tmp_path: Path) -> None:
-    picture = draw_fake_image(1, 40, 24)
-    kept = engine.keep_picture(picture, ANN)
-    assert engine.keep_picture(picture.copy(), ANN) == kept
+def test_a_image_is_kept_once_and_belongs_to_its_user(engine: Engine, tmp_path: Path) -> None:
+    image = draw_fake_image(1, 40, 24)
+    kept = engine.keep_image(image, ANN)
+    assert engine.keep_image(image.copy(), ANN) == kept
     assert (kept.width, kept.height) == (40, 24)
-    assert Image.open(engine.get_kept_file(kept.hash, ANN)).tobytes() == picture.tobytes()
+    assert Image.open(engine.get_kept_file(kept.hash, ANN)).tobytes() == image.tobytes()
     assert len(list((tmp_path / ".inputs").rglob("*.png"))) == 1
     with pytest.raises(NotFound):
         engine.kept(kept.hash, LOCAL_USER)
     with pytest.raises(NotFound):
         engine.get_kept_file("../../library.db", ANN)
-    engine.keep_picture(picture, LOCAL_USER)
+    engine.keep_image(image, LOCAL_USER)
     assert engine.kept(kept.hash, LOCAL_USER).hash == kept.hash
 
 
-def test_what_is_no_picture_is_refused(engine: Engine, tmp_path: Path) -> None:
+def test_what_is_no_image_is_refused(engine: Engine, tmp_path: Path) -> None:
     text = tmp_path / "text.png"
-    text.write_text("this is no picture")
+    text.write_text("this is no image")
     with pytest.raises(BadImage):
-        engine.keep_picture(text, LOCAL_USER)
+        engine.keep_image(text, LOCAL_USER)
     with pytest.raises(BadImage):
-        engine.keep_picture(draw_fake_image(1, 8, 8).convert("CMYK"), LOCAL_USER)
+        engine.keep_image(draw_fake_image(1, 8, 8).convert("CMYK"), LOCAL_USER)
 
 
 def test_the_backend_gets_the_very_pixels_and_the_size_follows_the_source(engine: Engine, painter: FakeBackend) -> None:
-    kept = engine.keep_picture(draw_fake_image(1, 100, 52), LOCAL_USER)
+    kept = engine.keep_image(draw_fake_image(1, 100, 52), LOCAL_USER)
     _, paths = ask(engine, task=Task.IMG2IMG, model="fake", source=kept.hash, strength=0.5)
     assert painter.seen[0][0].source == kept.hash
     assert Image.open(paths[0]).size == (96, 48)
@@ -130,7 +130,7 @@ def test_a_result_knows_the_whole_chain_that_made_it(engine: Engine) -> None:
     [two] = wait_until_final(second).assets
     assert two.parents == (one.id,)
     assert [request.prompt for request in two.history] == ["a fox"]
-    uploaded = engine.keep_picture(two.path, ANN)  # the file alone tells another user's studio the same
+    uploaded = engine.keep_image(two.path, ANN)  # the file alone tells another user's studio the same
     assert [request.prompt for request in uploaded.history] == ["a fox", "a red fox"]
     assert engine.library.get(two.id, "local") == two
     assert engine.library.rebuild() == 0
@@ -139,42 +139,42 @@ def test_a_result_knows_the_whole_chain_that_made_it(engine: Engine) -> None:
 @pytest.mark.parametrize(
     ("fields", "says"),
     [
-        ({"task": Task.IMG2IMG}, "no picture for img2img"),
-        ({"task": Task.INPAINT, "source": "PICTURE"}, "no mask"),
-        ({"task": Task.INPAINT, "source": "PICTURE", "mask": "SMALL"}, "The mask is 16×16, the picture 32×32"),
-        ({"task": Task.INPAINT, "source": "PICTURE", "mask": "BLACK"}, "mask is empty"),
-        ({"task": Task.INPAINT, "source": "PICTURE", "mask": "WHITE", "inpaint": Inpaint(invert=True)}, "mask is empty"),
-        ({"task": Task.IMG2IMG, "source": "PICTURE", "batch": ("PICTURE",)}, "a batch too"),
-        ({"task": Task.TXT2IMG, "control": (ControlUnit(model="x"),)}, "control unit has no picture"),
-        ({"task": Task.IMG2IMG, "source": "PICTURE", "references": (Reference(),)}, "reference has no picture"),
-        ({"task": Task.SEARCH_REPLACE, "source": "PICTURE"}, "not said what to search"),
-        ({"task": Task.STYLE_TRANSFER, "source": "PICTURE"}, "no picture to take the style"),
-        ({"task": Task.PREPROCESS, "source": "PICTURE"}, "exactly one control unit"),
+        ({"task": Task.IMG2IMG}, "no image for img2img"),
+        ({"task": Task.INPAINT, "source": "IMAGE"}, "no mask"),
+        ({"task": Task.INPAINT, "source": "IMAGE", "mask": "SMALL"}, "The mask is 16×16, the image 32×32"),
+        ({"task": Task.INPAINT, "source": "IMAGE", "mask": "BLACK"}, "mask is empty"),
+        ({"task": Task.INPAINT, "source": "IMAGE", "mask": "WHITE", "inpaint": Inpaint(invert=True)}, "mask is empty"),
+        ({"task": Task.IMG2IMG, "source": "IMAGE", "batch": ("IMAGE",)}, "a batch too"),
+        ({"task": Task.TXT2IMG, "control": (ControlUnit(model="x"),)}, "control unit has no image"),
+        ({"task": Task.IMG2IMG, "source": "IMAGE", "references": (Reference(),)}, "reference has no image"),
+        ({"task": Task.SEARCH_REPLACE, "source": "IMAGE"}, "not said what to search"),
+        ({"task": Task.STYLE_TRANSFER, "source": "IMAGE"}, "no image to take the style"),
+        ({"task": Task.PREPROCESS, "source": "IMAGE"}, "exactly one control unit"),
     ],
 )  # fmt: skip
 def test_what_does_not_fit_is_refused_at_once(engine: Engine, fields: dict[str, object], says: str) -> None:
-    pictures = {
-        "PICTURE": draw_fake_image(1, 32, 32), "SMALL": Image.new("L", (16, 16), 255), "BLACK": Image.new("L", (32, 32)),
+    images = {
+        "IMAGE": draw_fake_image(1, 32, 32), "SMALL": Image.new("L", (16, 16), 255), "BLACK": Image.new("L", (32, 32)),
         "WHITE": Image.new("L", (32, 32), 255),
     }  # fmt: skip
-    names = {name: engine.keep_picture(image, LOCAL_USER).hash for name, image in pictures.items()}
+    names = {name: engine.keep_image(image, LOCAL_USER).hash for name, image in images.items()}
     for field in ("source", "mask"):
         if field in fields:
             fields[field] = names[str(fields[field])]
     if "batch" in fields:
-        fields["batch"] = (names["PICTURE"],)
+        fields["batch"] = (names["IMAGE"],)
     with pytest.raises(InvalidRequest, match=says):
         engine.submit(GenerationRequest(model="fake", **fields), LOCAL_USER)  # type: ignore[arg-type]
 
 
-def test_a_picture_of_another_user_cannot_be_named(engine: Engine) -> None:
-    theirs = engine.keep_picture(draw_fake_image(1, 32, 32), ANN)
+def test_a_image_of_another_user_cannot_be_named(engine: Engine) -> None:
+    theirs = engine.keep_image(draw_fake_image(1, 32, 32), ANN)
     with pytest.raises(NotFound):
         engine.submit(GenerationRequest(task=Task.IMG2IMG, model="fake", source=theirs.hash), LOCAL_USER)
 
 
-def test_a_batch_makes_count_pictures_of_each_source(engine: Engine, painter: FakeBackend) -> None:
-    names = tuple(engine.keep_picture(draw_fake_image(seed, 32, 32), LOCAL_USER).hash for seed in (1, 2))
+def test_a_batch_makes_count_images_of_each_source(engine: Engine, painter: FakeBackend) -> None:
+    names = tuple(engine.keep_image(draw_fake_image(seed, 32, 32), LOCAL_USER).hash for seed in (1, 2))
     _, paths = ask(engine, task=Task.IMG2IMG, model="fake", batch=names, count=2, seed=7)
     assert len(paths) == 4
     assert [(request.source, seeds[0].seed) for request, seeds in painter.seen] == [
@@ -209,7 +209,7 @@ def test_a_chain_runs_each_step_where_it_belongs_and_fans_out_at_its_end(
 
 
 def test_tools_alone_run_beside_the_gpu(engine: Engine, tools: Tools) -> None:
-    kept = engine.keep_picture(draw_fake_image(1, 32, 32), LOCAL_USER)
+    kept = engine.keep_image(draw_fake_image(1, 32, 32), LOCAL_USER)
     status, [path] = ask(
         engine, task=Task.FINISH, source=kept.hash, finish=Finish(derivatives=(Derivative(width=8, height=8),))
     )
@@ -219,7 +219,7 @@ def test_tools_alone_run_beside_the_gpu(engine: Engine, tools: Tools) -> None:
     assert engine.model("", Task.FINISH).id == "finish"
 
 
-def test_a_gpu_step_behind_a_cloud_picture_runs_in_the_gpu_lane(tmp_path: Path, tools: Tools) -> None:
+def test_a_gpu_step_behind_a_cloud_image_runs_in_the_gpu_lane(tmp_path: Path, tools: Tools) -> None:
     cloud = FakeBackend(dataclasses.replace(FAKE_MODEL, id="cloud", lane="service"))
     engine = open_engine(tmp_path, cloud, tools)
     step = GenerationRequest(task=Task.UPSCALE, upscale=Upscale(scale=2))
@@ -230,7 +230,7 @@ def test_a_gpu_step_behind_a_cloud_picture_runs_in_the_gpu_lane(tmp_path: Path, 
 
 
 def test_a_chain_that_cannot_be_is_refused_at_once(engine: Engine) -> None:
-    kept = engine.keep_picture(draw_fake_image(1, 32, 32), LOCAL_USER)
+    kept = engine.keep_image(draw_fake_image(1, 32, 32), LOCAL_USER)
     with pytest.raises(InvalidRequest, match="Step 1 of the chain"):
         engine.submit(
             GenerationRequest(model="fake", then=(GenerationRequest(task=Task.UPSCALE, model="finish"),)), LOCAL_USER

@@ -1,4 +1,4 @@
-"""Words over a picture: where they stand, that they fit, and that they can be read."""
+"""Words over an image: where they stand, that they fit, and that they can be read."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def fonts(tmp_path: Path) -> Fonts:
     (Anchor.TOP_LEFT, 0, 0), (Anchor.TOP, 1, 0), (Anchor.TOP_RIGHT, 2, 0), (Anchor.LEFT, 0, 1), (Anchor.CENTRE, 1, 1),
     (Anchor.RIGHT, 2, 1), (Anchor.BOTTOM_LEFT, 0, 2), (Anchor.BOTTOM, 1, 2), (Anchor.BOTTOM_RIGHT, 2, 2),
 ])  # fmt: skip
-def test_words_stand_where_they_are_to_stand_and_inside_the_picture(
+def test_words_stand_where_they_are_to_stand_and_inside_the_image(
     fonts: Fonts, anchor: Anchor, across: int, down: int
 ) -> None:
     drawn = draw_text(Image.new("RGB", (600, 300), "black"), TextOverlay(text="Hello", anchor=anchor, stroke=0), fonts)
@@ -59,7 +59,7 @@ def test_a_line_break_is_kept(fonts: Fonts) -> None:
 
 @pytest.mark.parametrize("size", [(40, 12), (1, 1), (2, 300)])
 def test_what_cannot_fit_is_cut_off_and_said(fonts: Fonts, size: tuple[int, int]) -> None:
-    drawn = draw_text(Image.new("RGB", size), TextOverlay(text="far too much for so small a picture " * 55), fonts)
+    drawn = draw_text(Image.new("RGB", size), TextOverlay(text="far too much for so small an image " * 55), fonts)
     assert drawn.image.size == size
     assert any("does not fit" in note for note in drawn.notes)
 

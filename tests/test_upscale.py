@@ -1,4 +1,4 @@
-"""Picture upscalers in tiles."""
+"""Image upscalers in tiles."""
 
 from __future__ import annotations
 

@@ -70,7 +70,7 @@ class Bench:
         pipelines, self.settings = make_local_pipelines(models, self.catalog, **settings)  # type: ignore[arg-type]
         self.pipelines = pipelines
         self.enhancers = Enhancers(self.catalog, models, pipelines.resources)
-        self.ctx = RecordingContext(self.settings, pictures={"it": image})
+        self.ctx = RecordingContext(self.settings, images={"it": image})
 
     def up(self, model: str = FAST, resize: Resize = Resize.CROP, **wish: Any) -> Image.Image:
         request = GenerationRequest(
@@ -132,18 +132,18 @@ def test_tiles_cover_everything_and_their_weights_add_up(length: int, tile: int,
     assert total == pytest.approx(np.ones(length * 2), abs=1e-6)
 
 
-def test_bands_put_an_unchanged_picture_together_exactly() -> None:
+def test_bands_put_an_unchanged_image_together_exactly() -> None:
     import torch
 
-    picture = torch.rand(3, 143, 201)
+    image = torch.rand(3, 143, 201)
     grid = TileGrid.over(201, 143, 64, 16)
-    bands = grid.draw_bands(lambda row, column: picture[:, row.start : row.stop, column.start : column.stop].clone())
-    assert torch.allclose(torch.cat(list(bands), dim=1), picture, atol=1e-6)
+    bands = grid.draw_bands(lambda row, column: image[:, row.start : row.stop, column.start : column.stop].clone())
+    assert torch.allclose(torch.cat(list(bands), dim=1), image, atol=1e-6)
 
 
 @pytest.mark.parametrize(("name", "most", "mean"), [(FAST, 2, 0.02), ("RealESRGAN_x4plus_anime_6B", 40, 0.2)])
 def test_tiles_leave_no_seam(models: Path, photo: Image.Image, name: str, most: int, mean: float) -> None:
-    """Against the whole picture at once; and along the tiles' borders the picture steps no more than it does elsewhere."""
+    """Against the whole image at once; and along the tiles' borders the image steps no more than it does elsewhere."""
     image = photo.crop((0, 0, 112, 72))
     upscaler = load_upscaler(weight(models, name), "cpu")
     size = (image.width * 4, image.height * 4)
@@ -282,8 +282,8 @@ def test_tiles_become_smaller_by_themselves_and_then_it_is_said(models: Path, ph
     made = enlarge_image(photo, (640, 480), upscaler, tiling=(160, None), watch=Watch())
     assert max(tried) == 160
     assert bench.ctx.notices == [
-        "Memory was short: the picture was enlarged in tiles of 80 px.",
-        "Memory was short: the picture was enlarged in tiles of 64 px.",
+        "Memory was short: the image was enlarged in tiles of 80 px.",
+        "Memory was short: the image was enlarged in tiles of 64 px.",
     ]
     whole = enlarge_image(photo, (640, 480), load_upscaler(weight(models), "cpu"))
     assert np.abs(pixels(made) - pixels(whole)).mean() < 0.1

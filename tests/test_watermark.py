@@ -40,7 +40,7 @@ def test_a_logo_stands_at_its_corner_as_faint_and_as_large_as_wished(fonts: Font
     assert reds(draw_watermark(ground, Watermark(opacity=0), LOGO, fonts)).max() == 0
 
 
-def test_tiles_cover_the_whole_picture(fonts: Fonts) -> None:
+def test_tiles_cover_the_whole_image(fonts: Fonts) -> None:
     tiled = draw_watermark(
         Image.new("RGB", (400, 200), "black"), Watermark(opacity=1, size=0.2, tiled=True), LOGO, fonts
     )
@@ -57,7 +57,7 @@ def test_words_are_seen_on_any_ground(fonts: Fonts, ground: str) -> None:
 @pytest.mark.parametrize("shape", [(5, 500), (500, 5), (1, 1)])
 @pytest.mark.parametrize("size", [(400, 200), (1, 1), (1000, 50), (30, 900)])
 @pytest.mark.parametrize("tiled", [False, True])
-def test_logos_and_pictures_of_any_shape(
+def test_logos_and_images_of_any_shape(
     fonts: Fonts, shape: tuple[int, int], size: tuple[int, int], tiled: bool
 ) -> None:
     logo = Image.new("RGB", shape, "red")
@@ -169,7 +169,7 @@ def test_a_hidden_text_that_cannot_be_is_refused() -> None:
 
 
 def test_a_text_that_was_hidden_by_the_first_version_is_still_read() -> None:
-    """The places and the lattice are a file format: a change would orphan every picture that was marked."""
+    """The places and the lattice are a file format: a change would orphan every image that was marked."""
     import hashlib
 
     from studio.finishing.hidden_text import _plan_coefficients

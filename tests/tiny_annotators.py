@@ -59,7 +59,7 @@ def make_tiny_grounding_dino(folder: Path, *, finds: bool = True) -> None:
 
 
 def write_constant_dwpose(path: Path) -> None:
-    """A network of DWPose's inputs and outputs that sees joint k at x = 72 + k, y = 100 + k of its 288×384 picture, for sure.
+    """A network of DWPose's inputs and outputs that sees joint k at x = 72 + k, y = 100 + k of its 288×384 image, for sure.
 
     Written byte by byte, in the protobuf encoding of ONNX, because nothing else here would need the package that does it.
     """

@@ -15,7 +15,7 @@ from tests.tiny_models import make_tiny_sd15
 
 
 def make_tile_image(seed: int = 0, size: tuple[int, int] = (64, 64)) -> Image.Image:
-    """A picture of random coloured tiles."""
+    """An image of random coloured tiles."""
     import numpy as np
 
     tiles = np.random.default_rng(seed).integers(0, 255, (4, 4, 3), dtype="uint8")

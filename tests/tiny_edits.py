@@ -1,4 +1,4 @@
-"""Tiny random-weight checkpoints that were made for pictures: masks (nine channels, FLUX Fill) and instructions (pix2pix, Kontext)."""
+"""Tiny random-weight checkpoints that were made for images: masks (nine channels, FLUX Fill) and instructions (pix2pix, Kontext)."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from tests.tiny_models import make_tiny_sd15, make_tiny_sdxl
 
 
 def make_tiny_inpaint(folder: Path, *, xl: bool = False) -> Path:
-    """A checkpoint with a UNet of nine input channels: latents, mask and masked picture."""
+    """A checkpoint with a UNet of nine input channels: latents, mask and masked image."""
     return _save_widened(
         folder, 9, "StableDiffusionXLInpaintPipeline" if xl else "StableDiffusionInpaintPipeline", xl=xl
     )
 
 
 def make_tiny_pix2pix(folder: Path, *, xl: bool = False) -> Path:
-    """A checkpoint with a UNet of eight input channels: latents and picture."""
+    """A checkpoint with a UNet of eight input channels: latents and image."""
     kind = "InstructPix2PixPipeline"
     return _save_widened(folder, 8, f"StableDiffusionXL{kind}" if xl else f"StableDiffusion{kind}", xl=xl)
 
@@ -30,12 +30,12 @@ def make_tiny_kontext(folder: Path) -> Path:
 
 
 def make_tiny_fill(folder: Path) -> Path:
-    """FLUX.1 Fill, whose transformer takes mask and masked picture beside the noise."""
+    """FLUX.1 Fill, whose transformer takes mask and masked image beside the noise."""
     from diffusers import FluxTransformer2DModel
 
     make_tiny_flux(folder, guided=True)
     config = FluxTransformer2DModel.load_config(folder / "transformer")
-    wide = {**config, "in_channels": 16 + 16 + 256, "out_channels": 16}  # noise, masked picture, the mask's 16 × 16 px
+    wide = {**config, "in_channels": 16 + 16 + 256, "out_channels": 16}  # noise, masked image, the mask's 16 × 16 px
     FluxTransformer2DModel.from_config(wide).save_pretrained(folder / "transformer")
     return _set_pipeline_class(folder, "FluxFillPipeline")
 

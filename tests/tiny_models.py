@@ -1,6 +1,6 @@
 """Real diffusers checkpoints with tiny random weights, saved as folders for the real loader.
 
-Their pictures mean nothing, but every class, config and file is of the kind that a large checkpoint has. The weights are
+Their images mean nothing, but every class, config and file is of the kind that a large checkpoint has. The weights are
 drawn from `seed`, so that two seeds are two checkpoints.
 """
 

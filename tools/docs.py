@@ -1,4 +1,4 @@
-"""`make docs`: pictures of Txt2Img and Configurations, made by the real studio with the embedded model, and the tables of providers."""
+"""`make docs`: images of Txt2Img and Configurations, made by the real studio with the embedded model, and the tables of providers."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tools import provider_tables
 IMAGES = Path("docs/images")
 SIZES = {"1440": (1440, 900), "1024": (1024, 768), "390": (390, 844)}
 PROMPT = "a red apple"
-TIMEOUT_MS = 180_000  # ms: the first picture loads the model
+TIMEOUT_MS = 180_000  # ms: the first image loads the model
 QUALITY = 80
 
 
@@ -30,9 +30,7 @@ def main() -> int:
     with start_studio() as url, sync_playwright() as playwright:
         flags = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
         browser = playwright.chromium.launch(executable_path=chromium, args=flags)
-        _generate_images(
-            browser.new_page(), url
-        )  # loads the model, so that the pictures show what every later job takes
+        _generate_images(browser.new_page(), url)  # loads the model, so that the images show what every later job takes
         for look in ("light", "dark"):
             for name, (width, height) in SIZES.items():
                 _capture_tabs(browser, url, f"{name}-{look}", width, height)

@@ -43,7 +43,7 @@ def _render_keys() -> str:
 
 
 def _render_models(spec: ProviderSpec) -> str:
-    rows = ["| model | does | takes | US dollars a picture | passes over |", "|---|---|---|---|---|"]
+    rows = ["| model | does | takes | US dollars an image | passes over |", "|---|---|---|---|---|"]
     models = spec.models()
     for one in models:
         does = ", ".join(sorted(task.replace("_", " ") for task in one.model.tasks))
@@ -55,7 +55,7 @@ def _render_models(spec: ProviderSpec) -> str:
 
 
 def _format_price(one: CloudModel) -> str:
-    """What one picture of the model's own size costs, from the cheapest of its tasks to the dearest."""
+    """What one image of the model's own size costs, from the cheapest of its tasks to the dearest."""
     found = [one.price(GenerationRequest(task=task, model=one.model.id)) for task in sorted(one.model.tasks)]
     known = sorted({round(amount, 4) for amount in found if amount is not None})
     if not known:

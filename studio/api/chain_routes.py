@@ -1,4 +1,4 @@
-"""The routes of named chains: steps that follow a picture, kept to be used again."""
+"""The routes of named chains: steps that follow an image, kept to be used again."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ from studio.engine.studio import Studio
 
 
 class ChainBody(StrictModel):
-    """The steps, each a request as recipes hold them, without a picture."""
+    """The steps, each a request as recipes hold them, without an image."""
 
     steps: list[dict[str, Any]] = Field(min_length=1, max_length=12)
 
 
 class ChainRunBody(StrictModel):
-    """The pictures that go through a chain."""
+    """The images that go through a chain."""
 
     image: ImageRef | None = None
     images: list[ImageRef] = Field(default=[], max_length=500)
@@ -69,7 +69,7 @@ def add_chain_routes(routes: APIRouter, studio: Studio, submitter: Submitter) ->
 
     @routes.put("/chains/{name:path}")
     def save_chain(request: Request, name: str, body: ChainBody) -> Chain:  # pyright: ignore[reportUnusedFunction]
-        """Keep steps under a name, in the place of what had it. Their pictures are let in, and named by their ids from then on."""
+        """Keep steps under a name, in the place of what had it. Their images are let in, and named by their ids from then on."""
         user = get_caller(request)
         steps = [store_request_images(step, studio.engine, user) for step in parse_steps(body.steps)]
         return build_chain(kept.save(user.name, name, steps), steps)
@@ -86,12 +86,12 @@ def add_chain_routes(routes: APIRouter, studio: Studio, submitter: Submitter) ->
         responses={200: {"model": schemas.JobBody}},
     )
     async def run_chain(request: Request, name: str, body: ChainRunBody, wait: bool = False) -> Response:  # pyright: ignore[reportUnusedFunction]
-        """Send pictures through a chain. Answers as /create does."""
+        """Send images through a chain. Answers as /create does."""
 
         def build_request(user: User) -> GenerationRequest:
-            pictures = [body.image] if body.image else body.images
+            images = [body.image] if body.image else body.images
             return store_request_images(
-                saved_chains.build_chain_request(kept.steps(user.name, name), pictures), studio.engine, user
+                saved_chains.build_chain_request(kept.steps(user.name, name), images), studio.engine, user
             )
 
         return await submitter.answer(request, build_request, wait=wait)
@@ -101,10 +101,10 @@ def add_chain_routes(routes: APIRouter, studio: Studio, submitter: Submitter) ->
 
 def build_chained_request(body: CreateBody, studio: Studio, user: User) -> GenerationRequest:
     """The request of `body` with the steps that it wants after it, those of its chain, its own, then platform formats;
-    its pictures let in.
+    its images let in.
 
     Raises:
-        NotFound: no such chain, or picture. InvalidRequest, BadImage: the message says what is wrong.
+        NotFound: no such chain, or image. InvalidRequest, BadImage: the message says what is wrong.
     """
     steps = studio.engine.chains.steps(user.name, body.chain) if body.chain else ()
     own = parse_steps(body.then) if body.then else ()

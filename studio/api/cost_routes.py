@@ -42,7 +42,7 @@ class EstimateBody(StrictModel):
 
 
 class CostEstimate(BaseModel):
-    """US dollars for all pictures and steps, null when nobody can tell; `seconds` one picture took before, null when none did."""
+    """US dollars for all images and steps, null when nobody can tell; `seconds` one image took before, null when none did."""
 
     amount: float | None
     currency: str = "USD"

@@ -1,4 +1,4 @@
-"""The routes of changing a picture: keep one, edit it, make a control map of it, list what can be done."""
+"""The routes of changing an image: keep one, edit it, make a control map of it, list what can be done."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from studio.api.submit_request import Submitter, get_caller
 from studio.core.operations import OPERATIONS
 from studio.core.request import GenerationRequest
 from studio.core.user import User
-from studio.engine.storage.inputs import KeptPicture
+from studio.engine.storage.inputs import KeptImage
 from studio.engine.studio import Studio
 
 JOB_RESPONSES: dict[int | str, dict[str, object]] = {200: {"model": schemas.JobBody}}
@@ -32,7 +32,7 @@ class RequestBody(Protocol):
 
 
 def make_request_builder(studio: Studio, body: RequestBody) -> Callable[[User], GenerationRequest]:
-    """What makes the request of `body`, with its pictures let in, for a caller."""
+    """What makes the request of `body`, with its images let in, for a caller."""
     wish: SocialBody | None = getattr(body, "social", None)
 
     def build_request(user: User) -> GenerationRequest:
@@ -45,15 +45,16 @@ def add_editing_routes(routes: APIRouter, studio: Studio, submitter: Submitter) 
     """Put the routes of editing among `routes`."""
     forms = APIRouter(route_class=MultipartRoute)
 
-    @forms.post("/pictures", status_code=201)
-    async def upload_image(request: Request, body: request_bodies.PictureBody) -> request_bodies.StoredImageBody:  # pyright: ignore[reportUnusedFunction]
-        """Let a picture in, so that later requests may name it by its id."""
+    @forms.post("/pictures", status_code=201, include_in_schema=False)  # its name until version 0.2
+    @forms.post("/inputs", status_code=201)
+    async def upload_image(request: Request, body: request_bodies.ImageBody) -> request_bodies.StoredImageBody:  # pyright: ignore[reportUnusedFunction]
+        """Let an image in, so that later requests may name it by its id."""
         user = get_caller(request)
         return _build_stored_image(await anyio.to_thread.run_sync(lambda: store_image(body.image, studio.engine, user)))
 
     @forms.post("/edit", status_code=202, response_model=schemas.QueuedJobBody, responses=JOB_RESPONSES)
     async def edit_image(request: Request, body: request_bodies.EditBody, wait: bool = False) -> Response:  # pyright: ignore[reportUnusedFunction]
-        """Change a picture. Answers as /create does."""
+        """Change an image. Answers as /create does."""
 
         return await submitter.answer(
             request, lambda user: chain_routes.build_chained_request(body, studio, user), wait=wait
@@ -61,12 +62,12 @@ def add_editing_routes(routes: APIRouter, studio: Studio, submitter: Submitter) 
 
     @forms.post("/preprocess", status_code=202, response_model=schemas.QueuedJobBody, responses=JOB_RESPONSES)
     async def preprocess_image(request: Request, body: request_bodies.PreprocessBody, wait: bool = False) -> Response:  # pyright: ignore[reportUnusedFunction]
-        """Make the control map of a picture. Answers as /create does."""
+        """Make the control map of an image. Answers as /create does."""
         return await submitter.answer(request, make_request_builder(studio, body), wait=wait)
 
     @routes.get("/edit/operations")
     def list_operations(request: Request) -> request_bodies.OperationList:  # pyright: ignore[reportUnusedFunction]
-        """What can be done to a picture, and which models do it now."""
+        """What can be done to an image, and which models do it now."""
         get_caller(request)
         return request_bodies.OperationList(
             operations=[
@@ -78,17 +79,18 @@ def add_editing_routes(routes: APIRouter, studio: Studio, submitter: Submitter) 
             ]
         )  # fmt: skip
 
-    @routes.get("/pictures/{picture_id}", response_class=FileResponse)
-    def get_stored_image(request: Request, picture_id: str) -> FileResponse:  # pyright: ignore[reportUnusedFunction]
-        """A kept picture as PNG."""
-        path = studio.engine.get_kept_file(picture_id, get_caller(request))
+    @routes.get("/pictures/{image_id}", response_class=FileResponse, include_in_schema=False)
+    @routes.get("/inputs/{image_id}", response_class=FileResponse)
+    def get_stored_image(request: Request, image_id: str) -> FileResponse:  # pyright: ignore[reportUnusedFunction]
+        """A kept image as PNG."""
+        path = studio.engine.get_kept_file(image_id, get_caller(request))
         return FileResponse(path, media_type="image/png", headers={"Cache-Control": "private, max-age=3600"})
 
     routes.include_router(forms)
 
 
-def _build_stored_image(picture: KeptPicture) -> request_bodies.StoredImageBody:
-    known = dataclasses.asdict(picture)
+def _build_stored_image(image: KeptImage) -> request_bodies.StoredImageBody:
+    known = dataclasses.asdict(image)
     return request_bodies.StoredImageBody(
-        id=picture.hash, **{name: known[name] for name in ("width", "height", "infotext")}
+        id=image.hash, **{name: known[name] for name in ("width", "height", "infotext")}
     )

@@ -1,4 +1,4 @@
-"""The routes of finished pictures: larger, restored, in many sizes, as a zip."""
+"""The routes of finished images: larger, restored, in many sizes, as a zip."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def add_finishing_routes(routes: APIRouter, studio: Studio, submitter: Submitter
 
     @forms.post("/upscale", status_code=202, response_model=schemas.QueuedJobBody, responses=JOB_RESPONSES)
     async def upscale_image(request: Request, body: request_bodies.UpscaleBody, wait: bool = False) -> Response:  # pyright: ignore[reportUnusedFunction]
-        """Enlarge a picture. Answers as /create does."""
+        """Enlarge an image. Answers as /create does."""
 
         def build_request(user: User) -> GenerationRequest:
             return store_request_images(body.to_request(studio.engine.models(Task.UPSCALE)), studio.engine, user)
@@ -39,26 +39,26 @@ def add_finishing_routes(routes: APIRouter, studio: Studio, submitter: Submitter
         return await submitter.answer(request, build_request, wait=wait)
 
     @forms.post("/png-info")
-    def read_png_info(request: Request, body: request_bodies.PictureBody) -> request_bodies.PictureInfoBody:  # pyright: ignore[reportUnusedFunction]
-        """What a picture tells of its making: ours, AUTOMATIC1111's, ComfyUI's and others'."""
+    def read_png_info(request: Request, body: request_bodies.ImageBody) -> request_bodies.ImageInfoBody:  # pyright: ignore[reportUnusedFunction]
+        """What an image tells of its making: ours, AUTOMATIC1111's, ComfyUI's and others'."""
         get_caller(request)
         return _read_image_info(studio, body.image)
 
     @forms.post("/restore-faces", status_code=202, response_model=schemas.QueuedJobBody, responses=JOB_RESPONSES)
     async def restore_faces(request: Request, body: request_bodies.RestoreBody, wait: bool = False) -> Response:  # pyright: ignore[reportUnusedFunction]
-        """Restore the faces in a picture. Answers as /create does."""
+        """Restore the faces in an image. Answers as /create does."""
         return await submitter.answer(request, make_request_builder(studio, body), wait=wait)
 
     @forms.post("/derivatives", status_code=202, response_model=schemas.QueuedJobBody, responses=JOB_RESPONSES)
     async def create_derivatives(
         request: Request, body: request_bodies.DerivativesBody, wait: bool = False
     ) -> Response:  # pyright: ignore[reportUnusedFunction]
-        """Finish a picture and write it in several sizes and formats. Answers as /create does; the files come as a zip too."""
+        """Finish an image and write it in several sizes and formats. Answers as /create does; the files come as a zip too."""
         return await submitter.answer(request, make_request_builder(studio, body), wait=wait)
 
     @routes.get("/jobs/{job_id}/zip", response_class=StreamingResponse)
     def download_zip(request: Request, job_id: str) -> StreamingResponse:  # pyright: ignore[reportUnusedFunction]
-        """All pictures of a job in one zip."""
+        """All images of a job in one zip."""
         return build_zip_response(studio, job_id, request)
 
     routes.include_router(forms)
@@ -68,12 +68,12 @@ def build_zip_response(studio: Studio, job_id: str, request: Request) -> Streami
     """The job's files as a zip that is made while it is sent.
 
     Raises:
-        NotFound: no such job, or it has no picture.
+        NotFound: no such job, or it has no image.
     """
     job = studio.engine.job(job_id, get_caller(request))
     files = [resolve_asset_file(asset, studio.engine.outputs_dir) for asset in job.snapshot.assets]
     if not files:
-        raise NotFound("This job has no pictures.", hint="Wait until it has made some.")
+        raise NotFound("This job has no images.", hint="Wait until it has made some.")
     name = re.sub(r"[^0-9A-Za-z-]", "", job.id)
     return StreamingResponse(
         _stream_zip(files), media_type="application/zip",
@@ -81,12 +81,12 @@ def build_zip_response(studio: Studio, job_id: str, request: Request) -> Streami
     )  # fmt: skip
 
 
-def _read_image_info(studio: Studio, text: str) -> request_bodies.PictureInfoBody:
+def _read_image_info(studio: Studio, text: str) -> request_bodies.ImageInfoBody:
     settings = studio.settings.current
     data = decode_base64(text)
     info = read_image_info(data, settings)
     hidden = studio.read_hidden(open_image(data, limits=ImageLimits.of(settings)))
-    return request_bodies.PictureInfoBody(
+    return request_bodies.ImageInfoBody(
         program=info.program, infotext=info.infotext, request=info.request.to_json() if info.request else None,
         history=[one.to_json() for one in info.history], raw=dict(info.raw), passedOver=list(info.passed_over), hidden=hidden,
         width=info.width, height=info.height, format=info.format, bytes=info.bytes,

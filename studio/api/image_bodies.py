@@ -1,4 +1,4 @@
-"""Pictures in bodies: by the id that an earlier answer gave, or as base64 of a file."""
+"""Images in bodies: by the id that an earlier answer gave, or as base64 of a file."""
 
 from __future__ import annotations
 
@@ -11,29 +11,29 @@ from studio.core.image_fields import replace_images
 from studio.core.request import GenerationRequest
 from studio.core.user import User
 from studio.engine.engine import Engine
-from studio.engine.storage.inputs import KeptPicture
+from studio.engine.storage.inputs import KeptImage
 
 _HASH = re.compile(r"[0-9a-f]{64}")
 _ASSET = re.compile(r"[0-9a-f]{1,64}-\d{1,6}")
 
 
 def store_request_images(request: GenerationRequest, engine: Engine, user: User) -> GenerationRequest:
-    """`request` with every picture let in and named by its content hash.
+    """`request` with every image let in and named by its content hash.
 
     Raises:
-        InvalidRequest, BadImage, NotFound: the message says what is wrong with which picture.
+        InvalidRequest, BadImage, NotFound: the message says what is wrong with which image.
     """
     return replace_images(request, lambda text: store_image(text, engine, user).hash)
 
 
-def store_image(text: str, engine: Engine, user: User) -> KeptPicture:
-    """The picture that `text` is: the id of a kept picture, the id of one of the user's results, or base64 of a file, with
+def store_image(text: str, engine: Engine, user: User) -> KeptImage:
+    """The image that `text` is: the id of a kept image, the id of one of the user's results, or base64 of a file, with
     or without "data:…;base64," before it. Raises as `kept_in`."""
     if _HASH.fullmatch(text):
         return engine.kept(text, user)
     if _ASSET.fullmatch(text):
         return engine.keep_asset(text, user)
-    return engine.keep_picture(decode_base64(text), user)
+    return engine.keep_image(decode_base64(text), user)
 
 
 def decode_base64(text: str) -> bytes:
@@ -47,5 +47,5 @@ def decode_base64(text: str) -> bytes:
         return base64.b64decode(data, validate=True)
     except (binascii.Error, ValueError) as error:
         raise InvalidRequest(
-            "A picture is neither an id nor base64.", hint="Send the id from POST /pictures, or the file in base64."
+            "An image is neither an id nor base64.", hint="Send the id from POST /inputs, or the file in base64."
         ) from error

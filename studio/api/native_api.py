@@ -32,7 +32,7 @@ from studio.core.user import User
 from studio.engine.studio import Studio
 
 MAX_STREAM_SECONDS = 3600.0
-MAX_RESULT_BYTES = 256 * 1024 * 1024  # bytes of pictures in one result
+MAX_RESULT_BYTES = 256 * 1024 * 1024  # bytes of images in one result
 _PRIVATE_CACHE_HEADERS = {"Cache-Control": "private, max-age=3600"}
 _ERROR_RESPONSES: dict[int | str, dict[str, object]] = {
     "4XX": {"model": schemas.ErrorBody, "description": "What was wrong, and what to do."}
@@ -64,7 +64,7 @@ def _add_create_route(routes: APIRouter, studio: Studio, submitter: Submitter) -
         "/create", status_code=202, response_model=schemas.QueuedJobBody, responses={200: {"model": schemas.JobBody}}
     )
     async def create_images(request: Request, body: schemas.CreateBody, wait: bool = False) -> Response:  # pyright: ignore[reportUnusedFunction]
-        """Make pictures. Answers at once with the job; with `?wait=true` when it has ended, or after ten minutes."""
+        """Make images. Answers at once with the job; with `?wait=true` when it has ended, or after ten minutes."""
         return await submitter.answer(
             request, lambda user: chain_routes.build_chained_request(body, studio, user), wait=wait
         )
@@ -88,7 +88,7 @@ def _add_job_routes(routes: APIRouter, studio: Studio) -> None:
 
     @routes.delete("/jobs/{job_id}")
     def cancel_job(request: Request, job_id: str) -> schemas.JobBody:  # pyright: ignore[reportUnusedFunction]
-        """Stop a job. One that runs stops within a step; its finished pictures stay."""
+        """Stop a job. One that runs stops within a step; its finished images stay."""
         user = get_caller(request)
         studio.engine.cancel(job_id, user)
         return build_job_body(studio.engine.job(job_id, user), studio.settings.current.root_path)
@@ -97,7 +97,7 @@ def _add_job_routes(routes: APIRouter, studio: Studio) -> None:
 def _add_result_routes(routes: APIRouter, studio: Studio) -> None:
     @routes.get("/jobs/{job_id}/result")
     def get_result(request: Request, job_id: str, data: bool = True) -> schemas.Result:  # pyright: ignore[reportUnusedFunction]
-        """The pictures of an ended job; `?data=false` leaves the bytes out."""
+        """The images of an ended job; `?data=false` leaves the bytes out."""
         job = studio.engine.job(job_id, get_caller(request))
         now = job.snapshot
         if now.status is Status.FAILED and now.error is not None and not now.assets:
@@ -114,7 +114,7 @@ def _add_result_routes(routes: APIRouter, studio: Studio) -> None:
         files = [resolve_asset_file(asset, outputs) for asset in now.assets]
         if sum(file.stat().st_size for file in files) > MAX_RESULT_BYTES:
             raise NotReady(
-                "These pictures are too many for one answer.", hint="Ask with ?data=false and fetch each by its url."
+                "These images are too many for one answer.", hint="Ask with ?data=false and fetch each by its url."
             )
         return schemas.Result(
             images=[
@@ -125,7 +125,7 @@ def _add_result_routes(routes: APIRouter, studio: Studio) -> None:
 
     @routes.get("/images/{image_id}", response_class=FileResponse, responses={200: {"content": {"image/*": {}}}})
     def get_image(request: Request, image_id: str) -> FileResponse:  # pyright: ignore[reportUnusedFunction]
-        """One picture as its file."""
+        """One image as its file."""
         path = resolve_asset_file(studio.engine.asset(image_id, get_caller(request)), studio.engine.outputs_dir)
         return FileResponse(
             path,

@@ -92,7 +92,7 @@ class FormatList(BaseModel):
 
 
 class FrameBody(BaseModel):
-    """A sketch of a screen in its own px: the picture is `slotWidth` wide from (`left`, `top`)."""
+    """A sketch of a screen in its own px: the image is `slotWidth` wide from (`left`, `top`)."""
 
     device: str
     width: int

@@ -1,4 +1,4 @@
-"""The bodies of work on pictures. Parts of a request are the studio's own dataclasses, checked by their own rules."""
+"""The bodies of work on images. Parts of a request are the studio's own dataclasses, checked by their own rules."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ class EditBody(CreateBody):
     prompt: Text = ""
     operation: Annotated[Task, Field(strict=False)] = Field(description="img2img, inpaint, outpaint, …")
     image: ImageRef | None = None
-    images: list[ImageRef] = Field(default=[], max_length=500, description="Several pictures instead of one.")
-    mask: ImageRef | None = Field(default=None, description="White is what changes; as large as the picture.")
+    images: list[ImageRef] = Field(default=[], max_length=500, description="Several images instead of one.")
+    mask: ImageRef | None = Field(default=None, description="White is what changes; as large as the image.")
     background: ImageRef | None = None
     lighting: ImageRef | None = None
     strength: FiniteFloat | None = Field(default=None, ge=0, le=1, description="Denoising strength.")
@@ -40,7 +40,7 @@ class EditBody(CreateBody):
     file: Annotated[OutputOptions, build_dataclass_validator(OutputOptions)] | None = None
 
     def to_request(self) -> GenerationRequest:
-        """The request, its pictures still as the caller gave them; raises InvalidRequest for work that is no editing."""
+        """The request, its images still as the caller gave them; raises InvalidRequest for work that is no editing."""
         if self.operation not in {operation.task for operation in OPERATIONS}:
             names = ", ".join(operation.task for operation in OPERATIONS)
             raise InvalidRequest(f"{self.operation} is not an editing operation.", hint=f"There are: {names}.")
@@ -53,7 +53,7 @@ class EditBody(CreateBody):
 
 
 class PreprocessBody(StrictModel):
-    """A control map of a picture."""
+    """A control map of an image."""
 
     image: ImageRef
     preprocessor: Name = Field(
@@ -61,12 +61,12 @@ class PreprocessBody(StrictModel):
     )
     search: Text = Field(default="", description="What the mask of `words` is to show.")
     resolution: int | None = Field(
-        default=None, ge=64, le=4096, description="px of the short side; left out: the picture's own."
+        default=None, ge=64, le=4096, description="px of the short side; left out: the image's own."
     )
     options: dict[str, FiniteFloat] = Field(default={})
 
     def to_request(self) -> GenerationRequest:
-        """The request, its picture still as the caller gave it."""
+        """The request, its image still as the caller gave it."""
         if self.preprocessor == "words" and not self.search.strip():
             raise InvalidRequest("It is not said what to search for.", hint="Name it in `search`.")
         unit = ControlUnit(
@@ -83,7 +83,7 @@ class PreprocessBody(StrictModel):
 
 
 class UpscaleBody(StrictModel):
-    """A larger picture: by a mode and quality, or by naming the model and how large."""
+    """A larger image: by a mode and quality, or by naming the model and how large."""
 
     image: ImageRef | None = None
     images: list[ImageRef] = Field(default=[], max_length=500)
@@ -103,7 +103,7 @@ class UpscaleBody(StrictModel):
     file: Annotated[OutputOptions, build_dataclass_validator(OutputOptions)] | None = None
 
     def to_request(self, models: Sequence[Model]) -> GenerationRequest:
-        """The request, its pictures still as the caller gave them; `models` are those that are there.
+        """The request, its images still as the caller gave them; `models` are those that are there.
 
         Raises:
             UnknownModel: no such mode, or nothing that does it.
@@ -136,7 +136,7 @@ class RestoreBody(StrictModel):
     file: Annotated[OutputOptions, build_dataclass_validator(OutputOptions)] | None = None
 
     def to_request(self) -> GenerationRequest:
-        """The request, its pictures still as the caller gave them."""
+        """The request, its images still as the caller gave them."""
         return GenerationRequest(
             task=Task.RESTORE_FACES, model=self.model, source=self.image, batch=tuple(self.images), faces=self.faces,
             file=self.file,
@@ -144,7 +144,7 @@ class RestoreBody(StrictModel):
 
 
 class DerivativesBody(StrictModel):
-    """One picture, or several, finished and written in as many sizes and formats as asked."""
+    """One image, or several, finished and written in as many sizes and formats as asked."""
 
     image: ImageRef | None = None
     images: list[ImageRef] = Field(default=[], max_length=500)
@@ -152,21 +152,21 @@ class DerivativesBody(StrictModel):
     derivatives: list[Annotated[Derivative, build_dataclass_validator(Derivative)]] = Field(default=[], max_length=100)
 
     def to_request(self) -> GenerationRequest:
-        """The request, its pictures still as the caller gave them."""
+        """The request, its images still as the caller gave them."""
         finish = self.finish
         if self.derivatives:
             finish = dataclasses.replace(finish, derivatives=tuple(self.derivatives))
         return GenerationRequest(task=Task.FINISH, source=self.image, batch=tuple(self.images), finish=finish)
 
 
-class PictureBody(StrictModel):
-    """A picture to keep, or to look at."""
+class ImageBody(StrictModel):
+    """An image to keep, or to look at."""
 
     image: ImageRef
 
 
 class StoredImageBody(BaseModel):
-    """A picture that requests may name by `id`."""
+    """An image that requests may name by `id`."""
 
     id: str
     width: int
@@ -174,8 +174,8 @@ class StoredImageBody(BaseModel):
     infotext: str
 
 
-class PictureInfoBody(BaseModel):
-    """What a picture tells of its making: which program wrote it, its infotext, the settings as a request of ours (as JSON of
+class ImageInfoBody(BaseModel):
+    """What an image tells of its making: which program wrote it, its infotext, the settings as a request of ours (as JSON of
     the recipe), everything else as it stood there, and a hidden watermark."""
 
     program: str

@@ -27,7 +27,7 @@ def build_job_body(job: Job, root_path: str = "") -> JobBody:
     now = job.snapshot
     return JobBody(
         jobId=job.id, status=now.status.value, queuePosition=now.ahead, model=job.model.id, created=job.created,
-        progress=now.progress, step=now.step, steps=now.steps, picture=now.picture, pictures=now.pictures, eta=now.eta,
+        progress=now.progress, step=now.step, steps=now.steps, picture=now.image, pictures=now.images, eta=now.eta,
         seconds=now.seconds, loading=now.loading, notices=list(now.notices),
         error=None if now.error is None else build_error_body(now.error),
         images=[build_image_info(asset, root_path) for asset in now.assets],
@@ -41,7 +41,7 @@ def build_error_body(error: StudioError) -> ErrorBody:
 
 
 def build_image_info(asset: Asset, root_path: str = "", *, data: bytes | None = None) -> ImageInfo:
-    """One picture; with `data`, the bytes of its file, in base64."""
+    """One image; with `data`, the bytes of its file, in base64."""
     return ImageInfo(
         id=asset.id, url=f"{root_path}{PREFIX}/images/{asset.id}", format=asset.path.suffix.lstrip(".").lower().replace("jpg", "jpeg"),
         width=asset.width, height=asset.height, seed=asset.seed, infotext=asset.infotext,
@@ -51,14 +51,14 @@ def build_image_info(asset: Asset, root_path: str = "", *, data: bytes | None = 
 
 
 def resolve_asset_file(asset: Asset, outputs: Path) -> Path:
-    """The asset's file, which must be a picture that really lies below `outputs`; a link out of it is not followed.
+    """The asset's file, which must be an image that really lies below `outputs`; a link out of it is not followed.
 
     Raises:
         NotFound: it is gone, or it is no such file.
     """
     path = asset.path.resolve()
     if not path.is_relative_to(outputs.resolve()) or path.suffix.lower() not in CONTENT_TYPES or not path.is_file():
-        raise NotFound("The file of this picture is gone.", hint="It may have been moved or deleted by hand.")
+        raise NotFound("The file of this image is gone.", hint="It may have been moved or deleted by hand.")
     return path
 
 

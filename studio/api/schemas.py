@@ -26,7 +26,7 @@ def _reject_invalid_characters(text: str) -> str:
 Text = Annotated[str, Field(max_length=20_000), AfterValidator(_reject_invalid_characters)]
 Name = Annotated[str, Field(max_length=512), AfterValidator(_reject_invalid_characters)]
 ImageRef = Annotated[
-    str, Field(min_length=1, description="The id of a kept picture or of a result, or a file in base64 (a form may send the file).")
+    str, Field(min_length=1, description="The id of a kept image or of a result, or a file in base64 (a form may send the file).")
 ]  # fmt: skip
 
 
@@ -81,7 +81,7 @@ class SocialBody(StrictModel):
         default=[], max_length=MAX_FORMATS, description="Your own crops; they win."
     )
     focus: Annotated[Box, build_dataclass_validator(Box)] | None = Field(
-        default=None, description="What must be kept, as fractions of the picture."
+        default=None, description="What must be kept, as fractions of the image."
     )
     same: bool = Field(default=False, description="One composition for all formats.")
     extend: Annotated[ExtendMode, Field(strict=False)] = Field(
@@ -97,10 +97,10 @@ class SocialBody(StrictModel):
     zones: bool = Field(default=False, description="Draw the safe zones in, for a proof.")
     upscale: bool = Field(
         default=False,
-        description="Enlarge a picture that is smaller than a format with the best upscaler that is here.",
+        description="Enlarge an image that is smaller than a format with the best upscaler that is here.",
     )
     sheet: bool = Field(default=False, description="A contact sheet too.")
-    original: bool = Field(default=False, description="The whole picture too.")
+    original: bool = Field(default=False, description="The whole image too.")
 
 
 class CreateBody(StrictModel):
@@ -114,8 +114,8 @@ class CreateBody(StrictModel):
     width: int | None = Field(default=None, description="px")
     height: int | None = Field(default=None, description="px")
     aspect_ratio: Name | None = Field(default=None, description='"16:9"; instead of width and height')
-    count: int = Field(default=1, ge=1, le=1000, description="Pictures to make; picture k has the seed + k.")
-    batch_size: int = Field(default=1, ge=1, le=64, description="Pictures drawn together; faster, same pictures.")
+    count: int = Field(default=1, ge=1, le=1000, description="Images to make; image k has the seed + k.")
+    batch_size: int = Field(default=1, ge=1, le=64, description="Images drawn together; faster, same images.")
     seed: int | None = Field(default=None, ge=0, le=MAX_SEED, description="Left out: random.")
     variation_seed: int | None = Field(default=None, ge=0, le=MAX_SEED)
     variation_strength: FiniteFloat = Field(default=0.0, ge=0, le=1)
@@ -140,7 +140,7 @@ class CreateBody(StrictModel):
     then: list[dict[str, Any]] = Field(
         default=[],
         max_length=12,
-        description="Steps that follow, each on the picture before it: requests as recipes hold them.",
+        description="Steps that follow, each on the image before it: requests as recipes hold them.",
     )
     social: SocialBody | None = Field(
         default=None, description="Go on to these platform formats; with one format and no size, the size follows it."
@@ -184,7 +184,7 @@ class QueuedJobBody(BaseModel):
 
 
 class ImageInfo(BaseModel):
-    """One finished picture. `imageData` is base64 of the file, and only in results."""
+    """One finished image. `imageData` is base64 of the file, and only in results."""
 
     id: str
     url: str
@@ -193,7 +193,7 @@ class ImageInfo(BaseModel):
     height: int
     seed: int
     infotext: str
-    label: str = Field(default="", description='Which of several files of one picture: "instagram.story".')
+    label: str = Field(default="", description='Which of several files of one image: "instagram.story".')
     notes: list[str] = Field(default=[], description="What was changed on the way.")
     imageData: str | None = None  # noqa: N815
 
@@ -207,7 +207,7 @@ class ErrorBody(BaseModel):
 
 
 class JobBody(QueuedJobBody):
-    """Where a job stands. `progress` is 0 to 1, `eta` in seconds, null while unknown; `step` of `steps` for picture `picture` of `pictures`."""
+    """Where a job stands. `progress` is 0 to 1, `eta` in seconds, null while unknown; `step` of `steps` for image number `picture` of `pictures`."""
 
     model: str
     created: float
@@ -222,7 +222,7 @@ class JobBody(QueuedJobBody):
     notices: list[str]
     error: ErrorBody | None
     images: list[ImageInfo]
-    zip: str | None = Field(default=None, description="Where all pictures so far lie as one zip.")
+    zip: str | None = Field(default=None, description="Where all images so far lie as one zip.")
 
 
 class JobList(BaseModel):

@@ -53,12 +53,12 @@ def append_social_formats(
     return append_format_steps(wanted, social, formats, size, studio.engine.models(Task.UPSCALE))
 
 
-def build_social_request(studio: Studio, body: SocialBody, pictures: list[str], user: User) -> GenerationRequest:
-    """The formats of pictures that are there; raises as `packed`, and what letting a picture in raises."""
+def build_social_request(studio: Studio, body: SocialBody, images: list[str], user: User) -> GenerationRequest:
+    """The formats of images that are there; raises as `packed`, and what letting an image in raises."""
     social, formats = _build_social(studio, body, user)
-    kept = [store_image(text, studio.engine, user) for text in pictures]
+    kept = [store_image(text, studio.engine, user) for text in images]
     if not kept:
-        raise InvalidRequest("There is no picture.", hint="Send one as “image”, or several as “images”.")
+        raise InvalidRequest("There is no image.", hint="Send one as “image”, or several as “images”.")
     smallest = min(((one.width, one.height) for one in kept), key=lambda size: size[0] * size[1])
     enlarge = build_enlarge_step(formats, smallest, studio.engine.models(Task.UPSCALE)) if social.upscale else None
     cut = GenerationRequest(task=Task.SOCIAL, model=SOCIAL_MODEL, social=social)
@@ -72,7 +72,7 @@ def _build_social(studio: Studio, body: SocialBody, user: User) -> tuple[SocialE
     formats = collect_formats(require_social_parts(studio).platforms, body.formats, body.platforms)
     if body.extend is ExtendMode.OUTPAINT:
         raise InvalidRequest(
-            "Formats are cut out of a picture; nothing is painted around it here.",
+            "Formats are cut out of an image; nothing is painted around it here.",
             hint="Outpaint first with POST /edit, or fill with blur, colour or mirror.",
         )
     social = SocialExport(

@@ -1,4 +1,4 @@
-"""The routes of platform formats: what there is, with its limits and zones, and pictures made into it."""
+"""The routes of platform formats: what there is, with its limits and zones, and images made into it."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _SVG_RESPONSES: dict[int | str, dict[str, object]] = {200: {"content": {"image/s
 
 
 class OptimizeBody(SocialBody):
-    """One picture or several, and the formats to make of each."""
+    """One image or several, and the formats to make of each."""
 
     image: ImageRef | None = None
     images: list[ImageRef] = Field(default=[], max_length=500)
@@ -45,11 +45,9 @@ def add_social_routes(routes: APIRouter, studio: Studio, submitter: Submitter) -
 
     @forms.post("/social/optimize", status_code=202, response_model=schemas.QueuedJobBody, responses=JOB_RESPONSES)
     async def optimize_images(request: Request, body: OptimizeBody, wait: bool = False) -> Response:  # pyright: ignore[reportUnusedFunction]
-        """Make platform formats of pictures. Answers as /create does; `zip` of the job is where all files lie as one zip."""
-        pictures = [*([body.image] if body.image else []), *body.images]
-        return await submitter.answer(
-            request, lambda user: build_social_request(studio, body, pictures, user), wait=wait
-        )
+        """Make platform formats of images. Answers as /create does; `zip` of the job is where all files lie as one zip."""
+        images = [*([body.image] if body.image else []), *body.images]
+        return await submitter.answer(request, lambda user: build_social_request(studio, body, images, user), wait=wait)
 
     routes.include_router(forms)
     _add_platform_routes(routes, studio)
@@ -100,7 +98,7 @@ def _add_drawing_routes(routes: APIRouter, studio: Studio) -> None:
 
     @routes.get("/social/formats/{format_id}/frame.svg", response_class=Response, responses=_SVG_RESPONSES)
     def draw_frame(request: Request, format_id: str) -> Response:  # pyright: ignore[reportUnusedFunction]
-        """The screen around a format, with an empty place for the picture."""
+        """The screen around a format, with an empty place for the image."""
         get_caller(request)
         data = require_social_parts(studio).platforms
         found = data.frame(format_id)

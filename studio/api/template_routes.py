@@ -37,7 +37,7 @@ MAX_TEMPLATES = 200
 
 class TemplateBody(BaseModel):
     """`frame` is a prompt with `fields` in braces, `style` words that follow it; `prompt` is both with empty fields. `space` is where
-    the picture stays quiet for text. `models` and `provider` are advice."""
+    the image stays quiet for text. `models` and `provider` are advice."""
 
     id: str
     name: str

@@ -1,40 +1,40 @@
-// Platform formats on the page: the zones over the shown picture, and the cards of templates.
+// Platform formats on the page: the zones over the shown image, and the cards of templates.
 (() => {
   const easel = (window.easel = window.easel || {});
   const find = (selector, root = document) => root.querySelector(selector);
 
-  // The format of the shown picture: its own once it is made, the chosen one while it forms.
-  const formatOf = (desk, picture) => {
-    if (picture.classList.contains("forming")) return find("[data-zones]", desk)?.dataset.zones || "";
+  // The format of the shown image: its own once it is made, the chosen one while it forms.
+  const formatOf = (desk, image) => {
+    if (image.classList.contains("forming")) return find("[data-zones]", desk)?.dataset.zones || "";
     const label = find('.stage .frame[aria-pressed="true"]', desk)?.dataset.label || "";
-    return label.includes(".") ? label : "";  // a contact sheet or the whole picture has no zones
+    return label.includes(".") ? label : "";  // a contact sheet or the whole image has no zones
   };
-  // Where the pixels lie inside the picture's box, which may be larger than they are.
-  const place = (over, picture) => {
-    const [wide, high] = [picture.naturalWidth || picture.width, picture.naturalHeight || picture.height];
+  // Where the pixels lie inside the image's box, which may be larger than they are.
+  const place = (over, image) => {
+    const [wide, high] = [image.naturalWidth || image.width, image.naturalHeight || image.height];
     if (!wide || !high) return;
-    const scale = Math.min(picture.offsetWidth / wide, picture.offsetHeight / high);
+    const scale = Math.min(image.offsetWidth / wide, image.offsetHeight / high);
     const [width, height] = [wide * scale, high * scale];
-    const left = picture.offsetLeft + (picture.offsetWidth - width) / 2;
-    const top = picture.offsetTop + (picture.offsetHeight - height) / 2;
+    const left = image.offsetLeft + (image.offsetWidth - width) / 2;
+    const top = image.offsetTop + (image.offsetHeight - height) / 2;
     over.style.cssText = `left:${left}px;top:${top}px;width:${width}px;height:${height}px`;
   };
   const lay = (desk) => {
-    const picture = find(".stage .canvas img.shown", desk);
+    const image = find(".stage .canvas img.shown", desk);
     const before = find(".stage .zones-over", desk);
     const on = find(".show-zones input", desk)?.checked ?? !desk.classList.contains("easel-social");  // a fold that was never opened has no box yet
-    const format = picture && on ? formatOf(desk, picture) : "";
+    const format = image && on ? formatOf(desk, image) : "";
     const source = format && `api/image-studio/social/formats/${encodeURIComponent(format)}/zones.svg`;
-    if (before && before.dataset.src === source && before.picture === picture) return place(before, picture);
+    if (before && before.dataset.src === source && before.image === image) return place(before, image);
     before?.remove();
     if (!source) return;
-    const over = easel.make("img", { class: "zones-over", src: source, alt: "Zones of the format over the picture" });
+    const over = easel.make("img", { class: "zones-over", src: source, alt: "Zones of the format over the image" });
     over.dataset.src = source;
-    over.picture = picture;
-    picture.addEventListener("load", () => place(over, picture));
-    new ResizeObserver(() => place(over, picture)).observe(picture);
-    picture.parentElement.append(over);
-    place(over, picture);
+    over.image = image;
+    image.addEventListener("load", () => place(over, image));
+    new ResizeObserver(() => place(over, image)).observe(image);
+    image.parentElement.append(over);
+    place(over, image);
   };
   const layAll = () => document.querySelectorAll(".easel").forEach(lay);
 

@@ -1,8 +1,8 @@
-// Painting over a picture: a mask (white is what changes) or a sketch in colours. Brush and eraser, undo and redo, zoom and
+// Painting over an image: a mask (white is what changes) or a sketch in colours. Brush and eraser, undo and redo, zoom and
 // pan, by mouse, pen, fingers or keys. The value is the name of the kept mask, or of the kept layer of paint.
 (() => {
   const easel = (window.easel = window.easel || {});
-  const MOST_SIDE = 2048;   // px that are painted on; the studio brings the layer to the picture's own size
+  const MOST_SIDE = 2048;   // px that are painted on; the studio brings the layer to the image's own size
   const MOST_UNDO = 40;
   const REST = 700;         // ms after a stroke until it is handed in
   const MASK_COLOUR = "#00b7ff";
@@ -11,10 +11,10 @@
     const mask = kind === "mask";
     const button = (text, label, act, more = {}) => easel.make("button", { type: "button", class: "mini", "aria-label": label, title: label, onclick: act, ...more }, text);
     const sheet = easel.make("div", { class: "paint-sheet" });
-    const picture = easel.make("img", { alt: "", draggable: "false" });
+    const image = easel.make("img", { alt: "", draggable: "false" });
     const canvas = easel.make("canvas", { class: mask ? "paint-mask" : "paint-colour" });
     const ring = easel.make("i", { class: "paint-ring", hidden: true });
-    sheet.append(picture, canvas);
+    sheet.append(image, canvas);
     const view = easel.make("div", {
       class: "paint-view", tabindex: "0", role: "application",
       "aria-label": `${label}. Arrow keys move the brush, Space paints, E erases, [ and ] change the size, Control Z undoes, plus and minus zoom.`,
@@ -24,7 +24,7 @@
     const file = easel.make("input", { type: "file", accept: "image/*", hidden: true, tabindex: "-1", "aria-label": "Mask file" });
     const brush = button("Brush", "Brush (B)", () => choose("brush"));
     const eraser = button("Eraser", "Eraser (E)", () => choose("eraser"));
-    const hand = button("Move", "Move the picture (H)", () => choose("hand"));
+    const hand = button("Move", "Move the image (H)", () => choose("hand"));
     const undoes = button("↶", "Undo (Ctrl+Z)", () => step(undone, redone));
     const redoes = button("↷", "Redo (Ctrl+Shift+Z)", () => step(redone, undone));
     const wider = button("⤢", "Larger", () => widen(!root.classList.contains("wide")), { class: "mini paint-wider" });
@@ -33,7 +33,7 @@
       brush, eraser, size, ...(mask ? [] : [colour]), undoes, redoes,
       button("Clear", "Clear everything", () => whole((context) => context.clearRect(0, 0, canvas.width, canvas.height))),
       ...(mask ? [button("Invert", "Invert the mask", invert), button("Load", "Load a mask from a file", () => file.click())] : []),
-      hand, button("−", "Zoom out", () => zoom(1 / 1.4)), button("Fit", "Show the whole picture", fit), button("+", "Zoom in", () => zoom(1.4)), wider, status);
+      hand, button("−", "Zoom out", () => zoom(1 / 1.4)), button("Fit", "Show the whole image", fit), button("+", "Zoom in", () => zoom(1.4)), wider, status);
     const root = easel.make("div", { class: "paint", role: "group", "aria-label": label }, bar, view, file);
     element.replaceChildren(root);
 
@@ -44,17 +44,17 @@
     let stroke = null, key = null;
     const fingers = new Map();
 
-    // The picture below, and the layer at its size.
+    // The image below, and the layer at its size.
     const below = (hash) => {
       if (hash === source) return;
       source = hash;
       ready = false;
       root.classList.toggle("paint-idle", !hash);
       if (!hash) return;
-      picture.onload = () => {
-        const shrink = Math.min(1, MOST_SIDE / Math.max(picture.naturalWidth, picture.naturalHeight));
-        canvas.width = before.width = Math.max(1, Math.round(picture.naturalWidth * shrink));
-        canvas.height = before.height = Math.max(1, Math.round(picture.naturalHeight * shrink));
+      image.onload = () => {
+        const shrink = Math.min(1, MOST_SIDE / Math.max(image.naturalWidth, image.naturalHeight));
+        canvas.width = before.width = Math.max(1, Math.round(image.naturalWidth * shrink));
+        canvas.height = before.height = Math.max(1, Math.round(image.naturalHeight * shrink));
         undone.length = redone.length = 0;
         ready = true;
         saved = "";
@@ -62,7 +62,7 @@
         restore();
         marks();
       };
-      picture.src = easel.address(hash);
+      image.src = easel.address(hash);
     };
     const restore = () => {
       const wanted = String(props.value || "");
@@ -298,7 +298,7 @@
     marks();
   };
 
-  // The canvas as outpainting will make it: the picture, and around it what is to be drawn.
+  // The canvas as outpainting will make it: the image, and around it what is to be drawn.
   easel.plan = ({ element, props, watch }, { over }) => {
     const frame = easel.make("div", { class: "plan", role: "img" });
     const text = easel.make("p", { class: "note", role: "status" });

@@ -1,16 +1,16 @@
-// Pads: fields for pictures. A picture is dropped, pasted, chosen, photographed or dragged from a result; the studio keeps it
+// Pads: fields for images. An image is dropped, pasted, chosen, photographed or dragged from a result; the studio keeps it
 // at once and the field's value is its name there (several names with spaces between, in a pad for many).
 (() => {
   const easel = (window.easel = window.easel || {});
   const NAME = /^[0-9a-f]{64}$/;
   const pads = new Map();      // name of the pad -> { value, take }
-  const listeners = new Map(); // name of the pad -> node that shows its picture too -> its function
+  const listeners = new Map(); // name of the pad -> node that shows its image too -> its function
   easel.address = (hash) => `page/pictures/${hash}`;
 
-  // Send a picture to be kept. `query` may name the picture that a mask or a drawing belongs to.
+  // Send an image to be kept. `query` may name the image that a mask or a drawing belongs to.
   easel.keep = (body, query = "") => easel.pending((async () => {
     const form = new FormData();
-    if (body) form.append("file", body, "picture");
+    if (body) form.append("file", body, "image");
     let answer;
     try {
       answer = await fetch(`page/pictures${query}`, { method: "POST", body: body ? form : undefined });
@@ -18,17 +18,17 @@
       throw Object.assign(new Error("The studio did not answer."), { hint: "Check that it still runs, then try again." });
     }
     const told = await answer.json().catch(() => ({}));
-    if (!answer.ok) throw Object.assign(new Error(told.error || "The picture was not taken."), { hint: told.details?.hint || "" });
+    if (!answer.ok) throw Object.assign(new Error(told.error || "The image was not taken."), { hint: told.details?.hint || "" });
     return told;
   })());
 
-  // `listener` learns of every picture that lies on the pad called `name`, the present one at once, while `node` is on the page.
+  // `listener` learns of every image that lies on the pad called `name`, the present one at once, while `node` is on the page.
   easel.follow = (name, node, listener) => {
     if (!listeners.has(name)) listeners.set(name, new Map());
     listeners.get(name).set(node, listener);
     listener(pads.get(name)?.value() || "");
   };
-  // The same for all pictures of a pad for many.
+  // The same for all images of a pad for many.
   easel.followAll = (name, node, listener) => easel.follow(name, node, () => listener(pads.get(name)?.all() || []));
   const announce = (name, hash) => listeners.get(name)?.forEach((listener, node, all) => {
     if (node.isConnected) listener(hash);
@@ -70,7 +70,7 @@
     const video = easel.make("video", { autoplay: true, playsinline: true });
     video.muted = true;
     video.srcObject = stream;
-    const shoot = easel.make("button", { type: "button", class: "mini" }, "Take the picture");
+    const shoot = easel.make("button", { type: "button", class: "mini" }, "Take the image");
     const cancel = easel.make("button", { type: "button", class: "mini" }, "Cancel");
     const dialog = easel.make("dialog", { class: "camera", "aria-label": "Camera" }, video, easel.make("div", { class: "pad-tools" }, shoot, cancel));
     shoot.addEventListener("click", () => {
@@ -110,9 +110,9 @@
     const draw = () => {
       const held = names();
       root.classList.toggle("pad-full", held.length > 0);
-      facts.textContent = held.length > 1 ? `${held.length} pictures` : "";
+      facts.textContent = held.length > 1 ? `${held.length} images` : "";
       shown.replaceChildren(...held.slice(0, 60).map((hash, index) => {
-        const image = easel.make("img", { src: easel.address(hash), alt: many ? `Picture ${index + 1} of ${held.length}` : label, draggable: "false" });
+        const image = easel.make("img", { src: easel.address(hash), alt: many ? `Image ${index + 1} of ${held.length}` : label, draggable: "false" });
         image.addEventListener("load", () => { if (held.length === 1) facts.textContent = `${image.naturalWidth} × ${image.naturalHeight}`; });
         image.addEventListener("error", () => { put(names().filter((one) => one !== hash).join(" "), true); });
         return image;
@@ -159,11 +159,11 @@
       event.preventDefault();
       root.classList.remove("pad-over");
       const { files, asset } = dragged(event.dataTransfer);
-      if (asset) taken([["the picture", () => easel.keep(null, `?asset=${asset}`)]]);  // with its story, which the browser's copy of the file may lack
+      if (asset) taken([["the image", () => easel.keep(null, `?asset=${asset}`)]]);  // with its story, which the browser's copy of the file may lack
       else {
         const found = await files;
         if (found.length) take(found);
-        else easel.refuse("There is no picture in what was dropped.", "Drop a picture file.");
+        else easel.refuse("There is no image in what was dropped.", "Drop an image file.");
       }
     });
     watch("value", draw);
@@ -171,7 +171,7 @@
     draw();
   };
 
-  // A pasted picture goes to the pad that has the focus, else to the first empty one in sight, else to the first.
+  // A pasted image goes to the pad that has the focus, else to the first empty one in sight, else to the first.
   document.addEventListener("paste", (event) => {
     const files = [...(event.clipboardData?.files || [])].filter((file) => file.type.startsWith("image/"));
     if (!files.length) return;

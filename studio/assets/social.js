@@ -1,12 +1,12 @@
 // The Social Optimizer: a list of formats to choose from, and a board that shows each chosen one as the crop that it will be. Crops are drawn here,
-// from one small picture and a rectangle, so that dragging needs no answer from the studio; what a crop keeps and loses is the studio's word.
+// from one small image and a rectangle, so that dragging needs no answer from the studio; what a crop keeps and loses is the studio's word.
 (() => {
   const easel = (window.easel = window.easel || {});
   const { make } = easel;
   const PAUSE = 300;       // ms of quiet before the studio is asked
-  const HIGHEST = 300;     // px of a card's picture
-  const LEAST = 0.08;      // of the picture: a crop is not made smaller
-  const PLAIN = { text: "", font: "", size: 0.07, margin: 0.05, colour: "#ffffff", stroke: "#000000", anchor: "bottom" };  // the words over a picture
+  const HIGHEST = 300;     // px of a card's image
+  const LEAST = 0.08;      // of the image: a crop is not made smaller
+  const PLAIN = { text: "", font: "", size: 0.07, margin: 0.05, colour: "#ffffff", stroke: "#000000", anchor: "bottom" };  // the words over an image
   const clamp = (value, low, high) => Math.min(Math.max(value, low), Math.max(low, high));
   const parsed = (text) => { try { return JSON.parse(text) || {}; } catch { return {}; } };
   const told = async (address, options) => {
@@ -114,7 +114,7 @@
     known().then(build, (error) => easel.refuse(error.message, error.hint));
   };
 
-  // The board. Its value is JSON: {crops: {picture: {format: [left, top, right, bottom]}}, focus: {picture: box}, view: {zones, frame}}.
+  // The board. Its value is JSON: {crops: {image: {format: [left, top, right, bottom]}}, focus: {image: box}, view: {zones, frame}}.
   easel.board = ({ element, props, watch }, { over }) => {
     let state = parsed(props.value), hash = "", images = [], size = null, timer = 0, turn = 0, marking = null;
     const found = new Map();  // what the studio said of a crop, by everything that it depends on
@@ -125,8 +125,8 @@
     const key = (id) => JSON.stringify([hash, id, focus(), shared.options.same, own(id) || null]);
     const save = () => { props.value = JSON.stringify(state); };
 
-    const strip = make("div", { class: "board-strip", role: "group", "aria-label": "Pictures" });
-    const source = make("img", { alt: "The picture", draggable: "false" });
+    const strip = make("div", { class: "board-strip", role: "group", "aria-label": "Images" });
+    const source = make("img", { alt: "The image", draggable: "false" });
     const mark = make("i", { class: "focus-box", hidden: true });
     const sheet = make("div", { class: "focus-sheet", tabindex: "0", role: "application", "aria-label": "What matters: drag a box around it, or click on it." }, source, mark);
     const clear = make("button", { type: "button", class: "mini", onclick: () => focused(null) }, "Forget the mark");
@@ -193,7 +193,7 @@
         of, inner, crop, device, said, words, ground, zones, box: null,
         keep: button("Keep this crop", "Keep this crop", () => { if (node.box) moved(node, node.box); }),
         back: button("Reset", "Back to the crop that was found", () => { delete state.crops[hash][of.id]; save(); draw(); }),
-        extend: button("Extend …", "Keep the whole picture, with something around it", () => { const choice = document.querySelector("#social-extend input"); choice?.scrollIntoView({ block: "center" }); choice?.focus(); }),
+        extend: button("Extend …", "Keep the whole image, with something around it", () => { const choice = document.querySelector("#social-extend input"); choice?.scrollIntoView({ block: "center" }); choice?.focus(); }),
         smaller: button("+", "Show less", () => zoom(node, 1 / 1.15)),
         larger: button("−", "Show more", () => zoom(node, 1.15)),
       };
@@ -254,7 +254,7 @@
       });
     };
 
-    // Where the picture lies in its card: the crop fills it, or the whole picture stands in it with something around.
+    // Where the image lies in its card: the crop fills it, or the whole image stands in it with something around.
     const arrange = (node) => {
       const { of, inner, box } = node;
       const [wide, high] = node.filled ? fitted(of) : [1 / (box[2] - box[0]), 1 / (box[3] - box[1])];
@@ -309,7 +309,7 @@
       const loses = advice?.loses.length ? `Loses ${advice.loses.join(", ")}. ` : "";
       const notes = advice ? advice.notes.join(" ") : "";
       const start = asks ? "Who should be in it? " : mine ? "Your crop. " : "";
-      node.said.textContent = node.filled ? "Nothing is lost: the whole picture, extended." : `${start}${loses}${notes}` || (advice ? `Keeps ${advice.keeps.join(", ")}.` : "");
+      node.said.textContent = node.filled ? "Nothing is lost: the whole image, extended." : `${start}${loses}${notes}` || (advice ? `Keeps ${advice.keeps.join(", ")}.` : "");
       write(node);
     };
     // The text where it will stand, roughly: the studio's own letters are drawn at export.
@@ -347,7 +347,7 @@
       root.classList.toggle("board-idle", !hash);
       root.classList.toggle("board-zones", Boolean(looks.zones));
       root.querySelectorAll("[data-view]").forEach((one) => one.setAttribute("aria-pressed", String(Boolean(looks[one.dataset.view]))));
-      hint.textContent = !hash ? "Drop a picture on the left, choose formats, and every crop is shown here." : chosen.length ? "" : "Choose formats on the left.";
+      hint.textContent = !hash ? "Drop an image on the left, choose formats, and every crop is shown here." : chosen.length ? "" : "Choose formats on the left.";
       hint.hidden = !hint.textContent;
       tools.hidden = !chosen.length;
       place(focus());
@@ -399,12 +399,12 @@
       source.onload = () => { size = [source.naturalWidth, source.naturalHeight]; draw(); };
       source.src = address(hash);
     };
-    const pictures = (names) => {
+    const showImages = (names) => {
       images = names;
-      strip.replaceChildren(...images.slice(0, 60).map((name, index) => make("button", { type: "button", "data-hash": name, "aria-label": `Picture ${index + 1} of ${images.length}`, onclick: () => show(name) }, make("img", { src: address(name), alt: "", loading: "lazy" }))));
+      strip.replaceChildren(...images.slice(0, 60).map((name, index) => make("button", { type: "button", "data-hash": name, "aria-label": `Image ${index + 1} of ${images.length}`, onclick: () => show(name) }, make("img", { src: address(name), alt: "", loading: "lazy" }))));
       show(images.includes(hash) ? hash : images[0]);
     };
-    easel.followAll(over, root, pictures);
+    easel.followAll(over, root, showImages);
     listeners.set(root, draw);
     watch("value", () => { const next = parsed(props.value); if (JSON.stringify(next) !== JSON.stringify(state)) { state = next; draw(); } });
     known().then(draw, () => {});

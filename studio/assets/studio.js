@@ -1,4 +1,4 @@
-// What the page does without asking the server: keys, examples, the picture strip, recipes, before and after, light and dark.
+// What the page does without asking the server: keys, examples, the image strip, recipes, before and after, light and dark.
 // A desk is one tab's form and stage; all of this works on the desk that is shown.
 (() => {
   const easel = (window.easel = window.easel || {});
@@ -41,7 +41,7 @@
     setTimeout(() => toast.remove(), 12000);
   };
 
-  // Work that must be done before a job may begin: pictures and masks on their way to the studio.
+  // Work that must be done before a job may begin: images and masks on their way to the studio.
   const pending = new Set();
   easel.pending = (promise) => {
     pending.add(promise);
@@ -61,12 +61,12 @@
     const root = frame.closest(".stage");
     root.querySelectorAll(".frame").forEach((other) => other.setAttribute("aria-pressed", String(other === frame)));
     const data = frame.dataset;
-    const picture = find(".canvas img.shown", root);
-    if (!picture) return;
-    picture.src = data.src;
-    picture.alt = data.alt;
-    picture.width = data.width;
-    picture.height = data.height;
+    const image = find(".canvas img.shown", root);
+    if (!image) return;
+    image.src = data.src;
+    image.alt = data.alt;
+    image.width = data.width;
+    image.height = data.height;
     const recipe = find(".recipe", root);
     if (!recipe) return;
     find('[data-fact="size"]', recipe).textContent = `${data.width} × ${data.height}`;
@@ -101,7 +101,7 @@
     button.setAttribute("aria-pressed", String(on));
     if (!on) return;
     const shown = find("img.shown", canvas);
-    const before = easel.make("img", { src: current(root).dataset.before, alt: "The picture before" });
+    const before = easel.make("img", { src: current(root).dataset.before, alt: "The image before" });
     const after = easel.make("img", { src: shown.src, alt: "" });
     const slider = easel.make("input", { type: "range", min: "0", max: "100", value: "50", "aria-label": "Before and after" });
     const factor = easel.make("output", {}, "1×");
@@ -117,7 +117,7 @@
     zooms.append(easel.make("button", { type: "button", class: "mini", "aria-label": "Zoom out", onclick: () => zoom(0.5) }, "−"), factor,
       easel.make("button", { type: "button", class: "mini", "aria-label": "Zoom in", onclick: () => zoom(2) }, "+"));
     slider.addEventListener("input", () => cover.style.setProperty("--at", `${slider.value}%`));
-    // What lies under the pointer stays there while zooming, and the pointer moves over the enlarged picture.
+    // What lies under the pointer stays there while zooming, and the pointer moves over the enlarged image.
     slider.addEventListener("pointermove", (event) => {
       const box = cover.getBoundingClientRect();
       cover.style.setProperty("--x", `${(100 * (event.clientX - box.left)) / box.width}%`);
@@ -145,11 +145,11 @@
     setTimeout(() => (button.textContent = before), 1500);
   };
 
-  const enlarge = (picture) => {
-    const large = easel.make("img", { src: picture.src, alt: picture.alt });
-    const dialog = easel.make("dialog", { class: "lightbox", "aria-label": picture.alt }, large);
+  const enlarge = (image) => {
+    const large = easel.make("img", { src: image.src, alt: image.alt });
+    const dialog = easel.make("dialog", { class: "lightbox", "aria-label": image.alt }, large);
     dialog.addEventListener("click", () => dialog.close());
-    dialog.addEventListener("close", () => { dialog.remove(); picture.focus(); });
+    dialog.addEventListener("close", () => { dialog.remove(); image.focus(); });
     document.body.append(dialog);
     dialog.showModal();
   };
@@ -172,7 +172,7 @@
     else if (target.closest("#look")) look(document.body.classList.contains("dark") ? "light" : "dark", true);
   });
 
-  // Generate waits for pictures that are still on their way.
+  // Generate waits for images that are still on their way.
   document.addEventListener("click", async (event) => {
     const button = event.target.closest?.("button.generate, button.waits");
     if (!button) return;
@@ -209,7 +209,7 @@
     if (keep) try { localStorage.setItem("easel-look", wanted); } catch { /* private mode */ }
   };
   // Gradio's buttons take no label of their own for those who cannot see the sign; tabs are built when they are first opened.
-  const names = { swap: "Swap width and height", "seed-random": "Draw a new seed each time", "seed-reuse": "Use the shown picture's seed" };
+  const names = { swap: "Swap width and height", "seed-random": "Draw a new seed each time", "seed-reuse": "Use the shown image's seed" };
   const label = () => document.querySelectorAll("button.icon:not([aria-label])").forEach((button) => {
     const text = Object.entries(names).find(([name]) => button.id.endsWith(name))?.[1] || "";
     button.setAttribute("aria-label", text);

@@ -16,7 +16,7 @@ from studio.core.request_parts import Option
 from studio.core.weights import DownloadableWeights
 
 SMALLEST_SIDE = 64  # px of a map's short side
-MAX_ENLARGED_SIDE = 4096  # px of a map's long side, where the picture itself is no longer than that
+MAX_ENLARGED_SIDE = 4096  # px of a map's long side, where the image itself is no longer than that
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,12 +56,12 @@ class PreprocessorContext(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class PreprocessorSpec:
-    """One annotator. `run` gets the picture at the size that the map is wanted in, RGB (RGBA with `alpha`, where it has
+    """One annotator. `run` gets the image at the size that the map is wanted in, RGB (RGBA with `alpha`, where it has
     transparent parts), a value for every option, and the workbench; it gives an RGB map of the same size.
 
     `kinds` are the control types that the map serves ("canny", "depth", …). `offers` are the weights that it needs, all of
     them; `package` the installed package whose data it reads. With `network` it runs a torch network, and so in the GPU
-    lane. A picture whose long side passes `largest` px (0: no limit) is annotated smaller and its map enlarged; without new
+    lane. An image whose long side passes `largest` px (0: no limit) is annotated smaller and its map enlarged; without new
     colours in between where it is `flat`, made of areas of one colour each.
     """
 
@@ -95,8 +95,8 @@ class PreprocessorSpec:
 
 
 def compute_map_size(width: int, height: int, short_side: int) -> tuple[int, int]:
-    """The (width, height) in px of the map of a picture of that size: in its shape, `short_side` px the short side, or as
-    near to that as a long side of LARGEST_GROWN px (the picture's own where that is more) lets it be."""
+    """The (width, height) in px of the map of an image of that size: in its shape, `short_side` px the short side, or as
+    near to that as a long side of LARGEST_GROWN px (the image's own where that is more) lets it be."""
     scale = max(short_side, SMALLEST_SIDE) / min(width, height)
     scale = min(scale, max(MAX_ENLARGED_SIDE, width, height) / max(width, height))
     return max(1, round(width * scale)), max(1, round(height * scale))

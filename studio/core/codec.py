@@ -64,7 +64,7 @@ def decode_json(kind: Any, data: Any, where: str) -> Any:
 def _decode_dataclass(kind: Any, data: Any, where: str) -> Any:
     if not isinstance(data, dict):
         raise _make_type_error(where, "an object", data)
-    fields = cast(dict[str, Any], data)
+    fields = _rename_old_fields(kind, cast(dict[str, Any], data))
     hints = typing.get_type_hints(kind)
     unknown = sorted(set(fields) - set(hints))
     if unknown:
@@ -86,6 +86,14 @@ def _decode_dataclass(kind: Any, data: Any, where: str) -> Any:
             for name, value in fields.items()
         }
     )
+
+
+def _rename_old_fields(kind: Any, data: dict[str, Any]) -> dict[str, Any]:
+    """`data` with the field names of earlier versions replaced by today's; a name of today wins over its old one."""
+    renamed = {
+        old: f.name for f in dataclasses.fields(kind) if (old := f.metadata.get("old_name")) and f.name not in data
+    }
+    return {renamed.get(name, name): value for name, value in data.items()}
 
 
 def _make_type_error(where: str, wanted: str, got: Any) -> InvalidRequest:

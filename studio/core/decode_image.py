@@ -1,4 +1,4 @@
-"""Decode one picture file to plain 8-bit pixels: used in this process for small harmless ones, and run as a program of its
+"""Decode one image file to plain 8-bit pixels: used in this process for small harmless ones, and run as a program of its
 own (`python decode.py`, see `main`) for all others, so that it may be killed. Imports nothing of the studio.
 """
 
@@ -94,7 +94,7 @@ def to_eight_bit(image: Image.Image) -> Image.Image:
 def main() -> int:
     """Read one JSON line of limits and then the file from standard input; write one JSON line and the raw pixels.
 
-    0: decoded. 3: too big, the size is written. Anything else: not a usable picture, or killed.
+    0: decoded. 3: too big, the size is written. Anything else: not a usable image, or killed.
     """
     limits = json.loads(sys.stdin.buffer.readline())
     _limit_resources(limits["memory"], limits["seconds"])

@@ -2,9 +2,9 @@
 
 StudioError
 ├── InvalidRequest          the request cannot be carried out as it stands
-│   └── BadImage            a picture that the gate does not let in
+│   └── BadImage            an image that the gate does not let in
 ├── Forbidden               the caller may not do this
-├── NotFound                no such job or picture, or not this user's
+├── NotFound                no such job or image, or not this user's
 ├── UnknownModel            no model of that name
 ├── NotConfigured           a key, a package or a setting is missing
 ├── ModelBroken             a weight file that cannot be used
@@ -12,13 +12,13 @@ StudioError
 ├── StorageFailed           the disk is full or may not be written
 ├── ProviderError           a cloud service, or the hub, answered with an error
 │   ├── RateLimited         too many calls; carries retry_after
-│   ├── ContentRefused      the service will not make this picture
+│   ├── ContentRefused      the service will not make this image
 │   ├── PaymentNeeded       no credit left there
 │   └── Unreachable         no answer: network, time-out, server down
 ├── QueueFull               too many jobs wait already
 ├── BudgetExceeded          the user's budget would be passed
 ├── JobCancelled            the user stopped the job
-└── PictureSkipped          the user skipped this picture; the job goes on
+└── ImageSkipped          the user skipped this image; the job goes on
 
 `message` and `hint` are shown to the user as they are; neither ever holds a key, a traceback or a path outside the studio.
 """
@@ -142,6 +142,6 @@ class JobCancelled(StudioError):
     status = 409
 
 
-class PictureSkipped(StudioError):
+class ImageSkipped(StudioError):
     code = "SKIPPED"
     status = 409

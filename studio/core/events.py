@@ -44,16 +44,16 @@ class LoadingEvent:
 
 @dataclass(frozen=True)
 class StepEvent:
-    """`step` of `steps` are done for picture `picture` (counted from 1) of `pictures`, and for the rest of its `batch`;
+    """`step` of `steps` are done for image `image` (counted from 1) of `images`, and for the rest of its `batch`;
     `eta` in seconds for the whole job.
 
-    `preview` is a small picture file, or None when there is no new one.
+    `preview` is a small image file, or None when there is no new one.
     """
 
     step: int
     steps: int
-    picture: int
-    pictures: int
+    image: int
+    images: int
     eta: float | None = None
     preview: Path | None = None
     batch: int = 1
@@ -61,7 +61,7 @@ class StepEvent:
 
 @dataclass(frozen=True)
 class SavedEvent:
-    """One picture of the job is on disk."""
+    """One image of the job is on disk."""
 
     asset: Asset
 
@@ -106,8 +106,8 @@ class Snapshot:
     loading: str = ""
     step: int = 0
     steps: int = 0
-    picture: int = 0
-    pictures: int = 0
+    image: int = 0
+    images: int = 0
     batch: int = 1
     preview: Path | None = None
     assets: tuple[Asset, ...] = ()
@@ -120,9 +120,9 @@ class Snapshot:
         """0 to 1 over the whole job."""
         if self.status is Status.FINISHED:
             return 1.0
-        if not self.pictures or not self.steps:
+        if not self.images or not self.steps:
             return 0.0
-        return min(1.0, (max(self.picture - 1, 0) + self.batch * self.step / self.steps) / self.pictures)
+        return min(1.0, (max(self.image - 1, 0) + self.batch * self.step / self.steps) / self.images)
 
     def after(self, event: Event) -> Snapshot:
         """The snapshot once `event` has happened."""
@@ -141,8 +141,8 @@ def _build_changes(old: Snapshot, event: Event) -> dict[str, object]:
                 "ahead": 0,
                 "step": event.step,
                 "steps": event.steps,
-                "picture": event.picture,
-                "pictures": event.pictures,
+                "image": event.image,
+                "images": event.images,
                 "batch": event.batch,
                 "eta": event.eta,
                 "preview": event.preview or old.preview,

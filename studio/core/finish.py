@@ -1,4 +1,4 @@
-"""The parts of a request that work on a finished picture: enlarge, restore faces, finish, write."""
+"""The parts of a request that work on a finished image: enlarge, restore faces, finish, write."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from studio.core.range_checks import MAX_SIDE, check_range
 @dataclass(frozen=True, kw_only=True)
 class Upscale:
     """How much larger: `scale` times, or to `long_side` px, or to `width` × `height` px (the last given wins in that order).
-    `second` is another upscaler, blended in by `second_weight` (0 to 1). `tile` and `overlap` in px of the small picture,
+    `second` is another upscaler, blended in by `second_weight` (0 to 1). `tile` and `overlap` in px of the small image,
     None for what fits the memory. `creativity` (0 to 1) is how much a model that redraws may change; `base` names the
     upscaler that it starts from."""
 
@@ -83,7 +83,7 @@ class OutputOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class Box:
-    """A part of a picture, as fractions of its width and height, 0 to 1."""
+    """A part of an image, as fractions of its width and height, 0 to 1."""
 
     left: float = 0.0
     top: float = 0.0
@@ -98,7 +98,7 @@ class Box:
 
 
 class Anchor(StrEnum):
-    """Where something stands in a picture."""
+    """Where something stands in an image."""
 
     TOP_LEFT = "top left"
     TOP = "top"
@@ -113,7 +113,7 @@ class Anchor(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class TextOverlay:
-    """Words over a picture. `size` as a fraction of the picture's height; `stroke` as a fraction of the letters' size; `margin`
+    """Words over an image. `size` as a fraction of the image's height; `stroke` as a fraction of the letters' size; `margin`
     as a fraction of the shorter side; colours "#rrggbb"; `font` "" for the one that ships. `contrast` "check" tells when it
     is too low to read, "fix" puts a shade beneath."""
 
@@ -137,9 +137,9 @@ class TextOverlay:
 
 @dataclass(frozen=True, kw_only=True)
 class Watermark:
-    """A mark over the picture: a picture or text, at a corner or `tiled`; `hidden` is invisible text that can be read back."""
+    """A mark over the image: an image or text, at a corner or `tiled`; `hidden` is invisible text that can be read back."""
 
-    picture: str | None = image_field()
+    image: str | None = image_field(old_name="picture")
     text: str = ""
     opacity: float = 0.5
     size: float = 0.15
@@ -156,8 +156,8 @@ class Watermark:
 
 @dataclass(frozen=True, kw_only=True)
 class Derivative:
-    """One more file of the picture: within `width` × `height` px (None: free), or cropped to fill it with `crop`. It is never
-    larger than the picture unless `enlarge` says so."""
+    """One more file of the image: within `width` × `height` px (None: free), or cropped to fill it with `crop`. It is never
+    larger than the image unless `enlarge` says so."""
 
     width: int | None = None
     height: int | None = None
@@ -172,7 +172,7 @@ class Derivative:
 
 @dataclass(frozen=True, kw_only=True)
 class Finish:
-    """What is done to a finished picture, in this order: crop, resize (`width`, `height` px; one alone keeps the shape),
+    """What is done to a finished image, in this order: crop, resize (`width`, `height` px; one alone keeps the shape),
     text, watermark; then the derivatives, when there are any, instead of the one file."""
 
     crop: Box | None = None

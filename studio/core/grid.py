@@ -38,7 +38,7 @@ class Parameter:
 
 @dataclass(frozen=True, kw_only=True)
 class Cell:
-    """One picture of the grid: its request (count 1, no axes), where it lies (column, row, sheet; 0 where there is no such
+    """One image of the grid: its request (count 1, no axes), where it lies (column, row, sheet; 0 where there is no such
     axis), and a label per axis of the grid, in the axes' order."""
 
     request: GenerationRequest
@@ -53,10 +53,10 @@ def expand_cells(request: GenerationRequest) -> list[Cell]:
 
     Raises:
         InvalidRequest: an unknown parameter, values that cannot be read or do not fit, the same parameter twice, more
-            than one picture per cell, or more than MAX_CELLS cells.
+            than one image per cell, or more than MAX_CELLS cells.
     """
     if request.axes and request.count != 1:
-        raise InvalidRequest("A grid makes one picture per cell.", hint="Set the count to 1.")
+        raise InvalidRequest("A grid makes one image per cell.", hint="Set the count to 1.")
     parameters = [_get_parameter(axis) for axis in request.axes]
     values = [
         parameter.read(parameter.name, axis.values) for parameter, axis in zip(parameters, request.axes, strict=True)

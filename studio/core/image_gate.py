@@ -1,4 +1,4 @@
-"""The one gate through which every picture enters the studio.
+"""The one gate through which every image enters the studio.
 
 Each file is looked at as bytes first (format, size, number of chunks and scans), then by its header (sides, pixels), then
 decoded. Where the line runs: PNG, JPEG, WebP and GIF of up to 16 megapixels whose decoding is cheap for sure are decoded
@@ -36,7 +36,7 @@ _PNG = b"\x89PNG\r\n\x1a\n"
 
 @dataclass(frozen=True, kw_only=True)
 class ImageLimits:
-    """What a picture may cost: bytes of the file, px of a side, pixels in all, seconds to decode."""
+    """What an image may cost: bytes of the file, px of a side, pixels in all, seconds to decode."""
 
     max_bytes: int = 64 * 1024 * 1024
     max_side: int = 16_384
@@ -50,16 +50,16 @@ class ImageLimits:
 
 
 def open_image(source: bytes | Path | BinaryIO, *, limits: ImageLimits | None = None) -> Image.Image:
-    """The picture in `source`: 8-bit, mode L, RGB or RGBA, sRGB, upright by its EXIF, first frame, no metadata.
+    """The image in `source`: 8-bit, mode L, RGB or RGBA, sRGB, upright by its EXIF, first frame, no metadata.
 
     Raises:
-        BadImage: not a picture, broken, truncated, of a format that is not let in, or past a limit; the message says which.
+        BadImage: not an image, broken, truncated, of a format that is not let in, or past a limit; the message says which.
     """
     limits = limits or ImageLimits()
     data = _read_source(source, limits.max_bytes)
     kind = detect_format(data)
     if kind is None:
-        raise BadImage("This is not a picture that can be opened.", hint=f"Use {_SUPPORTED_FORMATS}.")
+        raise BadImage("This is not an image that can be opened.", hint=f"Use {_SUPPORTED_FORMATS}.")
     _check_structure(data, kind)
     if kind in ("PNG", "JPEG", "WEBP", "GIF"):
         size = _read_header_size(data, kind)
@@ -109,10 +109,10 @@ def _read_file(path: Path, most: int) -> bytes:
         descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
         with os.fdopen(descriptor, "rb") as file:
             if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-                raise BadImage("This is not a file.", hint="Choose a picture file.")
+                raise BadImage("This is not a file.", hint="Choose an image file.")
             return file.read(most + 1)
     except (OSError, ValueError) as error:
-        raise BadImage("The picture file cannot be read.", hint="Check that it is still there.") from error
+        raise BadImage("The image file cannot be read.", hint="Check that it is still there.") from error
 
 
 def _check_structure(data: bytes, kind: str) -> None:
@@ -154,7 +154,7 @@ def _check_size(size: tuple[int, int], limits: ImageLimits) -> None:
 
 def _make_size_error(size: str, limits: ImageLimits) -> BadImage:
     return BadImage(
-        f"The picture is too large ({size[:80]}).",
+        f"The image is too large ({size[:80]}).",
         hint=f"At most {limits.max_side} px a side and {limits.max_pixels / 1e6:g} megapixels.",
         details={"max_side": limits.max_side, "max_pixels": limits.max_pixels},
     )
@@ -192,10 +192,10 @@ def _decode_in_subprocess(data: bytes, kind: str, limits: ImageLimits) -> Image.
         )
     except subprocess.TimeoutExpired as error:
         raise BadImage(
-            "The picture took too long to open.", hint="Save it anew with an image program, or make it smaller."
+            "The image took too long to open.", hint="Save it anew with an image program, or make it smaller."
         ) from error
     except OSError as error:
-        raise BadImage("The picture could not be opened just now.", hint="Try again in a moment.") from error
+        raise BadImage("The image could not be opened just now.", hint="Try again in a moment.") from error
     if done.returncode == 3:
         raise _make_size_error(done.stdout.decode(errors="replace"), limits)
     if done.returncode != 0:

@@ -1,4 +1,4 @@
-"""A request as AUTOMATIC1111's infotext and back: the text that its pictures carry and that people pass around.
+"""A request as AUTOMATIC1111's infotext and back: the text that its images carry and that people pass around.
 
 The grammar is the one of its `infotext_utils`: the prompt, a line "Negative prompt: …", then one line of "Key: value" pairs
 divided by commas, a value being quoted as JSON when it holds a comma, a colon or a line break.
@@ -34,7 +34,7 @@ class ParsedInfotext:
     unknown: dict[str, str]
 
 
-def format_infotext(  # noqa: PLR0913 - the outside's facts of one picture
+def format_infotext(  # noqa: PLR0913 - the outside's facts of one image
     request: GenerationRequest,
     *,
     model: Model,
@@ -44,9 +44,9 @@ def format_infotext(  # noqa: PLR0913 - the outside's facts of one picture
     model_hash: str = "",
     version: str = "",
 ) -> str:
-    """The infotext of one picture that `request` made.
+    """The infotext of one image that `request` made.
 
-    `width` and `height` in px are those of the first pass, `seed` is the picture's own. LoRAs are written as tags behind
+    `width` and `height` in px are those of the first pass, `seed` is the image's own. LoRAs are written as tags behind
     the prompt. What the model chose by itself (`None` in the request) is written with the model's default; what the
     model does not have is left out.
     """
@@ -68,8 +68,8 @@ def format_infotext(  # noqa: PLR0913 - the outside's facts of one picture
 
 
 def append_step_pairs(infotext: str, request: GenerationRequest) -> str:
-    """`infotext` and what was done to the picture after it was drawn, as AUTOMATIC1111's Extras write it where they have a
-    key for it. Nothing is taken away; a picture of unknown making stays without one."""
+    """`infotext` and what was done to the image after it was drawn, as AUTOMATIC1111's Extras write it where they have a
+    key for it. Nothing is taken away; an image of unknown making stays without one."""
     if not infotext:
         return ""
     pairs = [pair for step in (request, *request.then) for pair in _build_step_pairs(step)]

@@ -32,11 +32,11 @@ class Feature(StrEnum):
     EMBEDDING = "textual inversion"
     STRENGTH = "denoising strength"
     CONTROL = "ControlNet"
-    REFERENCE = "reference picture"
+    REFERENCE = "reference image"
 
 
 class Quality(StrEnum):
-    """How good a model's pictures are, roughly, for choosing one automatically."""
+    """How good a model's images are, roughly, for choosing one automatically."""
 
     DRAFT = "draft"
     STANDARD = "standard"
@@ -75,7 +75,7 @@ class Sizes:
         return self._round_side(math.sqrt(area * ratio)), self._round_side(math.sqrt(area / ratio))
 
     def find_nearest_size(self, width: int, height: int) -> tuple[int, int]:
-        """The (width, height) for a picture of that size: as it is where the model can, else smaller or larger in its shape."""
+        """The (width, height) for an image of that size: as it is where the model can, else smaller or larger in its shape."""
         scale = min(1.0, self.largest / max(width, height), math.sqrt(self.max_pixels / (width * height)))
         scale *= max(1.0, self.smallest / (min(width, height) * scale))
         step = self.multiple
@@ -93,7 +93,7 @@ class Model:
     """One entry of the model list, local or cloud.
 
     `id` is stable and what requests name; `lane` is where its jobs run: "gpu" for local pipelines, else the provider's
-    id. `paid` tells that its pictures cost money. `problem` is set when the model shows up but cannot be used, and says why and what to do. `ignores` says in one
+    id. `paid` tells that its images cost money. `problem` is set when the model shows up but cannot be used, and says why and what to do. `ignores` says in one
     sentence what of a request this model passes over silently (A1111 prompt syntax, for example). `options` are the figures that a
     preprocessor can be given.
     """
@@ -149,7 +149,7 @@ class Model:
             self._check_size(*self.get_hires_size(request), what="hires size")
         if request.count > self.max_count or request.batch_size > self.max_batch:
             raise InvalidRequest(
-                f"{self.title} makes at most {self.max_count} pictures, {self.max_batch} at once.",
+                f"{self.title} makes at most {self.max_count} images, {self.max_batch} at once.",
                 hint="Ask for fewer.",
             )
         self._check_sampler(request.sampler, request.schedule)

@@ -35,7 +35,7 @@ _INPAINT_MODELS = "a Stable Diffusion, SDXL or FLUX checkpoint, or a cloud provi
 
 OPERATIONS: tuple[Operation, ...] = (
     Operation(
-        task=Task.IMG2IMG, title="Image to image", help="Draw the picture anew from a prompt, near it or far from it.",
+        task=Task.IMG2IMG, title="Image to image", help="Draw the image anew from a prompt, near it or far from it.",
         needs=("source", "prompt"), takes=(*_DRAWING_FIELDS, "resize", "loops", "batch"),
     ),
     Operation(
@@ -43,7 +43,7 @@ OPERATIONS: tuple[Operation, ...] = (
         needs=("source", "mask"), takes=("prompt", *_DRAWING_FIELDS, "inpaint"), would=_INPAINT_MODELS,
     ),
     Operation(
-        task=Task.OUTPAINT, title="Outpaint", help="Let the picture go on beyond its edges.",
+        task=Task.OUTPAINT, title="Outpaint", help="Let the image go on beyond its edges.",
         needs=("source", "outpaint"), takes=("prompt", *_DRAWING_FIELDS), would=_INPAINT_MODELS,
     ),
     Operation(
@@ -74,17 +74,17 @@ OPERATIONS: tuple[Operation, ...] = (
         takes=("prompt", "background", "lighting", *_DRAWING_FIELDS), would=_INPAINT_MODELS,
     ),
     Operation(
-        task=Task.SKETCH, title="Sketch to image", help="Turn a drawing into a picture.",
+        task=Task.SKETCH, title="Sketch to image", help="Turn a drawing into an image.",
         needs=("source", "prompt"), takes=_DRAWING_FIELDS,
         would="a scribble or edges ControlNet beside its checkpoint, or Stability AI with a key",
     ),
     Operation(
-        task=Task.STRUCTURE, title="Structure control", help="Keep the shapes of the picture and draw everything else anew.",
+        task=Task.STRUCTURE, title="Structure control", help="Keep the shapes of the image and draw everything else anew.",
         needs=("source", "prompt"), takes=_DRAWING_FIELDS,
         would="a depth or canny ControlNet beside its checkpoint, or Stability AI with a key",
     ),
     Operation(
-        task=Task.STYLE_TRANSFER, title="Style transfer", help="Draw the picture in the style of another one.",
+        task=Task.STYLE_TRANSFER, title="Style transfer", help="Draw the image in the style of another one.",
         needs=("source", "references"), takes=("prompt", *_DRAWING_FIELDS),
         would="an IP-Adapter beside its checkpoint, or Stability AI with a key",
     ),

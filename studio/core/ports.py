@@ -1,4 +1,4 @@
-"""The seams: what the engine expects of whatever makes pictures, and what those may expect of the engine.
+"""The seams: what the engine expects of whatever makes images, and what those may expect of the engine.
 
 The engine imports no plug-in and a plug-in imports no engine; both know this file only.
 """
@@ -22,8 +22,8 @@ from studio.core.weights import DownloadableWeights, SafetensorsHeader, WeightFi
 
 
 @dataclass(frozen=True, kw_only=True)
-class PictureSeed:
-    """What one picture's noise is drawn from. `variation` is None without a variation."""
+class ImageSeed:
+    """What one image's noise is drawn from. `variation` is None without a variation."""
 
     seed: int
     variation: int | None = None
@@ -46,7 +46,7 @@ class JobContext(Protocol):
 
         Raises:
             JobCancelled: the user stopped the job.
-            PictureSkipped: the user skipped this pass.
+            ImageSkipped: the user skipped this pass.
         """
         ...
 
@@ -55,15 +55,15 @@ class JobContext(Protocol):
         ...
 
     def raise_if_cancelled(self) -> None:
-        """Raises JobCancelled or PictureSkipped as `progress` does."""
+        """Raises JobCancelled or ImageSkipped as `progress` does."""
         ...
 
     def sleep(self, seconds: float) -> None:
         """Wait, and stop waiting the moment the job is cancelled (then raises as `progress` does)."""
         ...
 
-    def picture(self, content_hash: str) -> Image.Image:
-        """A picture that the request names: 8-bit L, RGB or RGBA, upright. The caller's own copy.
+    def load_image(self, content_hash: str) -> Image.Image:
+        """An image that the request names: 8-bit L, RGB or RGBA, upright. The caller's own copy.
 
         Raises:
             NotFound: it is gone.
@@ -88,18 +88,18 @@ class JobContext(Protocol):
 
 
 class Backend(Protocol):
-    """Something that makes pictures for its models: all local pipelines are one, every cloud service is one."""
+    """Something that makes images for its models: all local pipelines are one, every cloud service is one."""
 
     def models(self) -> Sequence[Model]:
         """What it offers now; cheap, called often, from any thread."""
         ...
 
-    def render(self, request: GenerationRequest, seeds: Sequence[PictureSeed], ctx: JobContext) -> list[RenderedImage]:
-        """One pass: a picture per entry of `seeds`, in that order; where `outputs_of(request)` is more than one, that many for
+    def render(self, request: GenerationRequest, seeds: Sequence[ImageSeed], ctx: JobContext) -> list[RenderedImage]:
+        """One pass: an image per entry of `seeds`, in that order; where `outputs_of(request)` is more than one, that many for
         each, one after the other. Called in the model's lane: one call at a time in the GPU lane, several in others.
 
         `request.seed`, `count`, `batch_size`, `batch`, `axes`, `then` and `file` are the engine's business and are not looked
-        at here; every other field is, and None means the model's default. Pictures come from `ctx.picture`.
+        at here; every other field is, and None means the model's default. Images come from `ctx.image`.
 
         Raises:
             StudioError: anything the user should read. Foreign exceptions are mapped before they get here.
@@ -115,7 +115,7 @@ class PricedBackend(Protocol):
     """What a backend is besides when its models cost money."""
 
     def estimate(self, request: GenerationRequest) -> Estimate | None:
-        """What `request`, with all its pictures, is expected to cost; None when nobody can tell. Pure."""
+        """What `request`, with all its images, is expected to cost; None when nobody can tell. Pure."""
         ...
 
 

@@ -1,4 +1,4 @@
-"""What a picture costs."""
+"""What an image costs."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ from typing import Any, Protocol, TypeVar
 from PIL import Image
 
 from studio.core.model import Model
-from studio.core.ports import JobContext, PictureSeed
+from studio.core.ports import ImageSeed, JobContext
 from studio.core.request import GenerationRequest
 from studio.core.result import RenderedImage
 
@@ -67,11 +67,11 @@ class ProviderClient(Protocol):
         ...
 
     def download(self, url: str) -> Image.Image:
-        """The picture at `url`, which must be on a host that the service uses; checked, decoded and without metadata."""
+        """The image at `url`, which must be on a host that the service uses; checked, decoded and without metadata."""
         ...
 
-    def picture(self, data: bytes) -> Image.Image:
-        """The picture in an answer, through the studio's gate."""
+    def decode_image(self, data: bytes) -> Image.Image:
+        """The image in an answer, through the studio's gate."""
         ...
 
     def sleep(self, seconds: float) -> None:
@@ -101,12 +101,12 @@ class ProviderClient(Protocol):
 @dataclass(frozen=True, kw_only=True)
 class RenderRequest:
     """What a service is asked to draw in one pass: `model` is the service's own name of it; `request` says everything but the
-    seeds. `pictures` are the pictures that the request names, by content hash."""
+    seeds. `images` are the images that the request names, by content hash."""
 
     model: str
     request: GenerationRequest
-    seeds: tuple[PictureSeed, ...]
-    pictures: Mapping[str, Image.Image]
+    seeds: tuple[ImageSeed, ...]
+    images: Mapping[str, Image.Image]
     context: JobContext
 
 
@@ -130,7 +130,7 @@ class ProviderSpec:
 
     `keys` are the environment variables that its key may stand in, the first one preferred; with `key_optional` it may do
     without. `base_url` is where it lives; the environment variable `base_env` and the setting of that name move it. `hosts` are
-    the names (or ".suffix") that results are downloaded from. `models` gives its models, `draw` makes the pictures of an
+    the names (or ".suffix") that results are downloaded from. `models` gives its models, `draw` makes the images of an
     order, one per seed, `check` asks something that costs nothing and returns a sentence for the user. `header` puts a key
     into headers. `fault` gives the error that an answer of the service means. `endings` asks, at no cost, on which day
     (YYYY-MM-DD) the service shuts its models down, by its own names of them; None where it does not tell.

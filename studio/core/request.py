@@ -1,6 +1,6 @@
-"""The one request: everything that affects a picture, frozen, and its way to JSON and back.
+"""The one request: everything that affects an image, frozen, and its way to JSON and back.
 
-The page builds it, the HTTP dialects build it, the journal stores it, the picture carries it. `None` always means "what
+The page builds it, the HTTP dialects build it, the journal stores it, the image carries it. `None` always means "what
 the model prefers". A new field costs one line here and travels everywhere by itself.
 """
 
@@ -30,15 +30,15 @@ MAX_CHAIN_STEPS = 12
 class GenerationRequest:
     """What to make. Lengths in px, `seed` 0 to 2**32-1, `guidance` the CFG scale, `clip_skip` counted as A1111 does (1 = last layer).
 
-    `count` is the number of pictures; `batch_size` how many of them go through the model together, which changes speed
-    and memory but not the pictures: picture k is drawn from seed + k. With `variation_strength` above 0 all pictures
+    `count` is the number of images; `batch_size` how many of them go through the model together, which changes speed
+    and memory but not the images: image k is drawn from seed + k. With `variation_strength` above 0 all images
     start from `seed` and lean towards `variation_seed` + k by that fraction. `axes` turns the request into a grid job:
-    one picture per combination.
+    one image per combination.
 
-    Pictures are named by content hash. Work on a picture takes `source`; `batch` names several instead, and each of them
-    gets its `count` pictures. In a mask white is what changes. `strength` is the denoising strength, 0 to 1 (for sketch and
-    structure: how closely the source is followed). `loops` feeds each picture back as the source that many times.
-    Tasks with a mask and searches give a picture of the source's size, `width` and `height` being the size that is drawn at.
+    Images are named by content hash. Work on an image takes `source`; `batch` names several instead, and each of them
+    gets its `count` images. In a mask white is what changes. `strength` is the denoising strength, 0 to 1 (for sketch and
+    structure: how closely the source is followed). `loops` feeds each image back as the source that many times.
+    Tasks with a mask and searches give an image of the source's size, `width` and `height` being the size that is drawn at.
 
     `then` are requests that follow, each working on what came before; they name no source of their own. `file` says how
     the result is written where that is not to be as the settings say. `fallbacks` are models to try in this order when the
@@ -148,7 +148,7 @@ class GenerationRequest:
 
 
 def count_outputs(request: GenerationRequest) -> int:
-    """How many files each drawn picture ends as: the derivatives or formats of the last step, else one."""
+    """How many files each drawn image ends as: the derivatives or formats of the last step, else one."""
     last = request.then[-1] if request.then else request
     if last.task is Task.SOCIAL and last.social is not None:
         return last.social.outputs
@@ -164,7 +164,7 @@ def _check_chain(request: GenerationRequest) -> None:
         if step.then or step.axes or step.source or step.batch or step.count != 1 or step.task is Task.TXT2IMG:
             raise InvalidRequest(
                 f"Step {number} of the chain has a source, a count, a grid or a chain of its own, or draws from text alone.",
-                hint="A step works on the one picture that came before it.",
+                hint="A step works on the one image that came before it.",
             )
         if number < len(request.then) and count_outputs(step) > 1:
             raise InvalidRequest(

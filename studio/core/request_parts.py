@@ -1,6 +1,6 @@
-"""The parts of a request that steer how a picture is drawn: LoRAs, hires pass, grid axes, inpainting, control.
+"""The parts of a request that steer how an image is drawn: LoRAs, hires pass, grid axes, inpainting, control.
 
-Pictures are named by their content hash (see studio.core.image_fields); a field that holds one is made with `picture()`.
+Images are named by their content hash (see studio.core.image_fields); a field that holds one is made with `image_field()`.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ class LoraUse:
 
 @dataclass(frozen=True, kw_only=True)
 class Hires:
-    """A second pass: enlarge the first picture and denoise it again.
+    """A second pass: enlarge the first image and denoise it again.
 
-    `upscaler` names a latent mode or a picture upscaler. `width` and `height`, both in px, win over `scale`. Every other
+    `upscaler` names a latent mode or an image upscaler. `width` and `height`, both in px, win over `scale`. Every other
     field that is None is taken from the first pass. `strength` is the denoising strength, 0 to 1.
     """
 
@@ -59,11 +59,11 @@ class Axis:
 
 
 class Resize(StrEnum):
-    """How a picture is brought to another size."""
+    """How an image is brought to another size."""
 
     STRETCH = "stretch"
     CROP = "crop"
-    FILL = "fill"  # whole picture inside, the rest filled with its edge colours
+    FILL = "fill"  # whole image inside, the rest filled with its edge colours
     LATENT = "latent"  # stretched as latents
 
 
@@ -114,7 +114,7 @@ class Outpaint:
 
 
 class ControlMode(StrEnum):
-    """Which of prompt and control picture wins."""
+    """Which of prompt and control image wins."""
 
     BALANCED = "balanced"
     PROMPT = "prompt"
@@ -131,13 +131,13 @@ class Option:
 
 @dataclass(frozen=True, kw_only=True)
 class ControlUnit:
-    """One ControlNet (or T2I-Adapter) and the picture that steers. `picture` None means the source; `preprocessor` "none"
-    takes the picture as the finished map. `start` and `end` are fractions of the steps. `kind` names the control type for
+    """One ControlNet (or T2I-Adapter) and the image that steers. `image` None means the source; `preprocessor` "none"
+    takes the image as the finished map. `start` and `end` are fractions of the steps. `kind` names the control type for
     a union ControlNet, "" lets the preprocessor tell. `resolution` in px of the map's short side; with `pixel_perfect` the drawing's own."""
 
     model: str = ""
     preprocessor: str = "none"
-    picture: str | None = image_field()
+    image: str | None = image_field(old_name="picture")
     weight: float = 1.0
     start: float = 0.0
     end: float = 1.0
@@ -161,10 +161,10 @@ class ControlUnit:
 
 @dataclass(frozen=True, kw_only=True)
 class Reference:
-    """A picture to take after: its content and style (IP-Adapter), or with `style_only` its style alone. `model` names the
+    """An image to take after: its content and style (IP-Adapter), or with `style_only` its style alone. `model` names the
     adapter, "" the one that fits."""
 
-    picture: str = image_field("")
+    image: str = image_field("", old_name="picture")
     weight: float = 0.6
     style_only: bool = False
     model: str = ""

@@ -14,10 +14,10 @@ from studio.core.request import GenerationRequest
 
 @dataclass(frozen=True, kw_only=True)
 class RenderedImage:
-    """One picture as pixels, 8-bit RGB or RGBA. `seed` is the seed that draws this picture alone; `notes` say what was
+    """One image as pixels, 8-bit RGB or RGBA. `seed` is the seed that draws this image alone; `notes` say what was
     changed on the way (a smaller batch, a fallback model).
 
-    Where one picture ends as several files, `request` asks for this one alone, `label` names it ("instagram.story") and
+    Where one image ends as several files, `request` asks for this one alone, `label` names it ("instagram.story") and
     `file` says how it is written. `cost` is what a service billed for it, in US dollars, None where it did not say.
     """
 
@@ -33,7 +33,7 @@ class RenderedImage:
 
 @dataclass(frozen=True, kw_only=True)
 class Asset:
-    """One saved picture. `request` asks for exactly this picture (count 1, its own seed); `id` is what HTTP and page name it by.
+    """One saved image. `request` asks for exactly this image (count 1, its own seed); `id` is what HTTP and page name it by.
 
     `parents` are the assets that it was made from, `history` the requests that made its source, the first one first.
     """
@@ -61,5 +61,5 @@ class Asset:
 
 
 def find_last_drawn(story: Sequence[GenerationRequest]) -> GenerationRequest | None:
-    """The last request of a picture's story that drew it; what enlarged or finished it later has no prompt."""
+    """The last request of an image's story that drew it; what enlarged or finished it later has no prompt."""
     return next((one for one in reversed(story) if one.task.is_generative), None)

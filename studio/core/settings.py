@@ -37,7 +37,7 @@ class Settings:
         Path("models"), "Folder with checkpoints, LoRAs, VAEs and embeddings.", group="Paths", restart=True
     )
     outputs_dir: Path = setting_field(
-        Path("outputs"), "Folder for pictures, the library and the queue.", group="Paths", restart=True
+        Path("outputs"), "Folder for images, the library and the queue.", group="Paths", restart=True
     )
     logs_dir: Path = setting_field(
         Path("outputs/logs"), "Folder for the application, generation and access logs.", group="Paths", restart=True
@@ -65,22 +65,22 @@ class Settings:
         False, "Never contact the model hub, not even when asked to download.", group="Models"
     )
 
-    previews: bool = setting_field(True, "Show the picture while it forms.", group="Previews")
+    previews: bool = setting_field(True, "Show the image while it forms.", group="Previews")
     preview_interval: float = setting_field(0.5, "Seconds between two previews.", group="Previews", low=0.1, high=60)
     preview_side: int = setting_field(384, "Longest side of a preview, in px.", group="Previews", low=64, high=1024)
 
     output_format: str = setting_field(
-        "png", "File type of saved pictures.", group="Output", choices=("png", "jpeg", "webp", "avif")
+        "png", "File type of saved images.", group="Output", choices=("png", "jpeg", "webp", "avif")
     )
     output_quality: int = setting_field(
         92, "Quality of JPEG, WebP and AVIF; 100 makes WebP lossless.", group="Output", low=1, high=100
     )
     filename_pattern: str = setting_field(
         "{date}/{number}-{seed}-{prompt}",
-        "Name of a saved picture inside the outputs folder. Fields: {date} {time} {number} {seed} {model} {prompt} {job} {index} {width} {height} {sampler} {steps}.",
+        "Name of a saved image inside the outputs folder. Fields: {date} {time} {number} {seed} {model} {prompt} {job} {index} {width} {height} {sampler} {steps}.",
         group="Output",
     )  # fmt: skip
-    embed_recipe: bool = setting_field(True, "Write the full recipe into each picture.", group="Output")
+    embed_recipe: bool = setting_field(True, "Write the full recipe into each image.", group="Output")
 
     compatible_url: str = setting_field(
         "",
@@ -144,7 +144,7 @@ class Settings:
     )
     max_upload_mb: int = setting_field(32, "Largest upload, in MiB.", group="Server", low=1, high=1024, restart=True)
     max_megapixels: int = setting_field(
-        64, "Largest picture that is opened, in megapixels.", group="Server", low=1, high=400
+        64, "Largest image that is opened, in megapixels.", group="Server", low=1, high=400
     )
     queue_limit: int = setting_field(200, "Most jobs that may wait.", group="Server", low=1, high=10_000)
     queue_limit_per_user: int = setting_field(

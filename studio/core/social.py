@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
 
@@ -29,21 +29,21 @@ class ExtendMode(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class FormatCrop:
-    """The user's own crop for one format; of the picture with the content hash `picture` alone, or of every one ("")."""
+    """The user's own crop for one format; of the image with the content hash `image` alone, or of every one ("")."""
 
     format: str
     box: Box
-    picture: str = ""
+    image: str = field(default="", metadata={"old_name": "picture"})
 
 
 @dataclass(frozen=True, kw_only=True)
 class SocialExport:
-    """All chosen formats of one picture. `formats` are ids of the platform data, "instagram.story" for example. `crops` win
+    """All chosen formats of one image. `formats` are ids of the platform data, "instagram.story" for example. `crops` win
     over what is found by itself; `focus` is what must be kept. `same` looks for one composition whose subject lies inside
     the safe zones of all formats at once. `extend` fills formats that no crop fits, `colour` ("#rrggbb") is its colour. `file_type` ("jpeg", "png", "webp") is
     written instead of what each platform prefers.
-    `upscale` enlarges a picture that is smaller than a format with Lanczos and says nothing. `sheet` adds a contact sheet,
-    `original` the whole picture. `zones` bakes the safe zones in, for a proof."""
+    `upscale` enlarges an image that is smaller than a format with Lanczos and says nothing. `sheet` adds a contact sheet,
+    `original` the whole image. `zones` bakes the safe zones in, for a proof."""
 
     formats: tuple[str, ...] = ()
     crops: tuple[FormatCrop, ...] = ()
@@ -67,7 +67,7 @@ class SocialExport:
             raise InvalidRequest(
                 f"More than {MAX_FORMATS} formats are chosen, or one of them twice.", hint="Choose each format once."
             )
-        cut = [(crop.format, crop.picture) for crop in self.crops]
+        cut = [(crop.format, crop.image) for crop in self.crops]
         stray = [each[0] for each in cut if each[0] not in self.formats or cut.count(each) > 1]
         if stray:
             raise InvalidRequest(
@@ -83,7 +83,7 @@ class SocialExport:
 
     @property
     def outputs(self) -> int:
-        """How many files one picture ends as."""
+        """How many files one image ends as."""
         return len(self.formats) + self.sheet + self.original
 
 
@@ -97,7 +97,7 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class CropResult:
-    """The crop for one format. `box` in fractions of the picture; `kept` is the share of the subject inside it, 0 to 1.
+    """The crop for one format. `box` in fractions of the image; `kept` is the share of the subject inside it, 0 to 1.
     `keeps` and `loses` say in words what is inside and what is not; `advice` is what would lose nothing."""
 
     format: str
@@ -116,7 +116,7 @@ class CropAdvisor(Protocol):
     """Finds crops without making them."""
 
     def suggest_crops(
-        self, picture: Image.Image, formats: Sequence[str], focus: Box | None, same: bool,
+        self, image: Image.Image, formats: Sequence[str], focus: Box | None, same: bool,
         own: Mapping[str, Box] = {},
     ) -> list[CropResult]:  # fmt: skip
         """One result per format, in their order; `own` are the user's crops by format, which are judged and not changed but

@@ -41,7 +41,7 @@ class Margins:
 
 @dataclass(frozen=True, kw_only=True)
 class Zone:
-    """A rectangle in px of the format. `kind`: "ui" covered by the interface, "avatar" covered by a profile picture, "crop"
+    """A rectangle in px of the format. `kind`: "ui" covered by the interface, "avatar" covered by a profile image, "crop"
     may be cut off, "view" what another surface shows, "safe" and "strict" where text, faces and logos are free, "circle"
     what remains of a round format."""
 
@@ -57,7 +57,7 @@ class Zone:
 
 @dataclass(frozen=True, kw_only=True)
 class Frame:
-    """Where a picture stands on a screen, as a sketch in px of the device: the picture is `slot_width` wide from (`left`, `top`)
+    """Where an image stands on a screen, as a sketch in px of the device: the image is `slot_width` wide from (`left`, `top`)
     and as high as its shape makes it. `round` shows a circle of it. `parts` are what stands around it, kind "frame"."""
 
     device: str  # "phone" or "computer"
@@ -81,7 +81,7 @@ class Citation:
 
 @dataclass(frozen=True, kw_only=True)
 class Format:
-    """One kind of picture that a platform takes. `id` is "platform.name", sizes in px, limits in bytes (None: none known).
+    """One kind of image that a platform takes. `id` is "platform.name", sizes in px, limits in bytes (None: none known).
 
     `types` are the file types that it takes, the preferred one first; `api_…` what publishing tools may send. `target_bytes`
     is what is aimed at where the limit itself is not sensible. `safe` are the margins for text, faces and logos, `strict` the

@@ -1,4 +1,4 @@
-"""From a picture to platform formats within one job: at which size it is drawn, how far it is enlarged, what is cut out of it."""
+"""From an image to platform formats within one job: at which size it is drawn, how far it is enlarged, what is cut out of it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from studio.core.upscale_modes import LANCZOS, UPSCALER_PREFIX, UpscaleMode, cho
 SOCIAL_MODEL = "social"
 MAX_ENLARGE_FACTOR = 4.0  # times by a network, which is what they are trained for; what is left is plain resampling
 MAX_ASPECT_RATIO = (
-    2.5  # width over height, or height over width, that models draw well; steeper formats are cut out of such a picture
+    2.5  # width over height, or height over width, that models draw well; steeper formats are cut out of such an image
 )
 RATIO_TOLERANCE = 0.03  # by which a shape that the model likes may differ from the format's
 
@@ -45,8 +45,8 @@ def collect_formats(platforms: PlatformData, formats: Sequence[str], of_platform
 def append_format_steps(
     wanted: GenerationRequest, social: SocialExport, formats: Sequence[Format], size: tuple[int, int], upscalers: Sequence[Model]
 ) -> GenerationRequest:  # fmt: skip
-    """`wanted`, whose pictures are `size` px large, followed by what makes `formats` of it: the best upscaler that is here where
-    the picture is smaller than one of them and `social.upscale` is set, then the cut.
+    """`wanted`, whose images are `size` px large, followed by what makes `formats` of it: the best upscaler that is here where
+    the image is smaller than one of them and `social.upscale` is set, then the cut.
 
     Raises:
         InvalidRequest: `wanted` ends in several files already, or in too many steps.
@@ -57,7 +57,7 @@ def append_format_steps(
 
 
 def get_result_size(wanted: GenerationRequest, model: Model, source: tuple[int, int] | None) -> tuple[int, int]:
-    """The (width, height) of the pictures that `model` makes for `wanted`; `source` is the size of what it works on, if anything."""
+    """The (width, height) of the images that `model` makes for `wanted`; `source` is the size of what it works on, if anything."""
     if source is not None and (wanted.task.needs_mask or not wanted.task.is_generative):
         return source
     if source is not None and not (wanted.width or wanted.height or wanted.aspect):
@@ -68,7 +68,7 @@ def get_result_size(wanted: GenerationRequest, model: Model, source: tuple[int, 
 def build_enlarge_step(
     formats: Sequence[Format], size: tuple[int, int], upscalers: Sequence[Model]
 ) -> GenerationRequest | None:
-    """The step that makes a picture of `size` large enough for `formats`, None where it is, or where there is nothing better
+    """The step that makes an image of `size` large enough for `formats`, None where it is, or where there is nothing better
     than plain resampling, which the cut does itself."""
     factor = max((max(each.width / size[0], each.height / size[1]) for each in formats), default=1.0)
     factor = min(factor, MAX_ENLARGE_FACTOR, MAX_SIDE / max(size))

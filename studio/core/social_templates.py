@@ -22,7 +22,7 @@ _FIELD = re.compile(r"\{([a-zA-Z][a-zA-Z0-9_ ]{0,39})\}")
 @dataclass(frozen=True, kw_only=True)
 class Template:
     """A starting point for one purpose on one format. `frame` is a prompt with fields in braces, "{subject}" among them;
-    `style` words that follow it. `space` is where the picture stays quiet for text: top, bottom, left, right, middle,
+    `style` words that follow it. `space` is where the image stays quiet for text: top, bottom, left, right, middle,
     full (a poster of text) or none. `models` and `provider` are advice; `palette` are colours "#rrggbb"."""
 
     id: str

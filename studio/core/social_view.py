@@ -24,7 +24,7 @@ def draw_zones_svg(of: Format, zones: Sequence[Zone]) -> str:
 
 
 def draw_frame_svg(of: Format, frame: Frame) -> str:
-    """The screen around the format's preview; the place of the picture is an empty rectangle of the class "slot"."""
+    """The screen around the format's preview; the place of the image is an empty rectangle of the class "slot"."""
     high = frame.slot_width * of.height / of.width
     curve = frame.slot_width / 2 if frame.round else 0
     slot = f'<rect class="slot" x="{frame.left}" y="{frame.top}" width="{frame.slot_width}" height="{high:.0f}" rx="{curve:.0f}" fill="none"/>'

@@ -1,4 +1,4 @@
-"""How large an upscaled picture becomes, and the three ways of enlarging one, in four qualities each, as requests."""
+"""How large an upscaled image becomes, and the three ways of enlarging one, in four qualities each, as requests."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ UPSCALE_PRESETS = MappingProxyType(
 
 
 def compute_upscaled_size(wish: Upscale | None, width: int, height: int, native: float) -> tuple[int, int]:
-    """The (width, height) in px that `wish` makes of a picture of `width` × `height`; `native` is the factor of one that says
+    """The (width, height) in px that `wish` makes of an image of `width` × `height`; `native` is the factor of one that says
     nothing. A width with a height is taken as it is, everything else keeps the shape.
 
     Raises:
@@ -77,7 +77,7 @@ def compute_upscaled_size(wish: Upscale | None, width: int, height: int, native:
     wide, high = max(1, round(width * factor)), max(1, round(height * factor))
     if max(wide, high) > MAX_SIDE:
         raise InvalidRequest(
-            f"The picture would become {wide}×{high}; no side may pass {MAX_SIDE} px.",
+            f"The image would become {wide}×{high}; no side may pass {MAX_SIDE} px.",
             hint=f"Ask for a factor of {MAX_SIDE / max(width, height):.3g} at most, or for a size.",
             details={"width": wide, "height": high, "most": MAX_SIDE},
         )

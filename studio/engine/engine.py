@@ -1,4 +1,4 @@
-"""The one door: whoever wants a picture goes through here, and whoever makes one is called from here."""
+"""The one door: whoever wants an image goes through here, and whoever makes one is called from here."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ from studio.engine.storage.asset_builder import AssetBuilder
 from studio.engine.storage.asset_index import AssetIndex
 from studio.engine.storage.database import Database
 from studio.engine.storage.image_access import Gallery
-from studio.engine.storage.inputs import Pictures
+from studio.engine.storage.inputs import Images
 from studio.engine.storage.outputs import Outputs
 from studio.engine.storage.process_locks import ProcessLock
 
@@ -58,7 +58,7 @@ class Engine(Gallery):
     """Takes requests, runs them, and tells how they stand. All methods may be called from any thread and return quickly,
     but for `in_lane` and `close`.
 
-    Pictures, journal and index lie in the folder of `database`; a change of the outputs folder holds from the next start.
+    Images, journal and index lie in the folder of `database`; a change of the outputs folder holds from the next start.
     """
 
     def __init__(
@@ -77,7 +77,7 @@ class Engine(Gallery):
         root = database.path.parent
         self.logs = logs or Logs(settings.current.logs_dir, level=settings.current.log_level)
         library = AssetIndex(database, root)
-        super().__init__(settings, library, Outputs(root, library, tool=tool), Pictures(database, root))
+        super().__init__(settings, library, Outputs(root, library, tool=tool), Images(database, root))
         self._database = database
         self._models = Models(backends)
         self._owner = ProcessLock(root)
@@ -85,13 +85,13 @@ class Engine(Gallery):
         self._saver = Saver(self._outputs)
         self._previews = Previews()
         self.ledger, self.votes, self.chains = Ledger(database), Votes(database), SavedChains(database)
-        self._intake = Admission(self._models, self._pictures, lookups.find_successor)
+        self._intake = Admission(self._models, self._images, lookups.find_successor)
         self._timings = Timings(database)
         tools = RunnerServices(
             models=self._models, journal=self._journal, library=self.library, outputs=self._outputs, saver=self._saver,
-            timings=self._timings, drafts=AssetBuilder(version=tool, pictures=self._pictures, model_hash=lookups.model_hash),
+            timings=self._timings, drafts=AssetBuilder(version=tool, images=self._images, model_hash=lookups.model_hash),
             logs=self.logs, ledger=self.ledger, chain=ChainRenderer(self._models, self.ledger, self._run_in_other_lane),
-            contexts=lambda job, estimate: RunContext(job, self._previews, self._pictures, lookups.key, estimate),
+            contexts=lambda job, estimate: RunContext(job, self._previews, self._images, lookups.key, estimate),
         )  # fmt: skip
         self._runner = JobRunner(tools, requeue=lambda job: self._dispatch.put(job, first=True))
         self._dispatch = Dispatcher(self._runner.run, self._timings)
@@ -101,7 +101,7 @@ class Engine(Gallery):
         self._closed = False
 
     def start(self) -> None:
-        """Take up the unfinished jobs of dead processes, in their order; index the pictures when the index is new."""
+        """Take up the unfinished jobs of dead processes, in their order; index the images when the index is new."""
         if self._database.fresh:
             threading.Thread(target=self._rebuild, name="rebuild", daemon=True).start()
         with self._lock:
@@ -130,7 +130,7 @@ class Engine(Gallery):
 
         Raises:
             UnknownModel, ModelBroken, InvalidRequest: the request cannot be carried out as it stands.
-            NotFound: a picture that it names is not there, or another user's.
+            NotFound: an image that it names is not there, or another user's.
             BudgetExceeded: the user's budget would be passed.
             QueueFull: too many jobs wait; `details` has the number. StorageFailed: the journal cannot be written.
         """
@@ -148,7 +148,7 @@ class Engine(Gallery):
                 settings=settings,
             )
             warning = self.ledger.reserve(job.id, user.name, self._intake.estimate(accepted.request) or 0.0, settings)
-            job.pictures, job.notes = accepted.pictures, accepted.notes
+            job.images, job.notes = accepted.images, accepted.notes
             self._journal.add(_make_entry(job, accepted))
             self._roster.put(job)
             job.emit(*(NoticeEvent(note) for note in (*accepted.notes, *([warning] if warning else []))))
@@ -156,7 +156,7 @@ class Engine(Gallery):
         return job
 
     def estimate(self, request: GenerationRequest) -> float | None:
-        """What the whole of `request` is expected to cost in US dollars, all its pictures and steps; 0 for local models,
+        """What the whole of `request` is expected to cost in US dollars, all its images and steps; 0 for local models,
         None when nobody can tell.
 
         Raises:
@@ -168,12 +168,12 @@ class Engine(Gallery):
         """`request` with the model that would draw it now and its size, for telling what it would cost; nothing is sent.
 
         Raises:
-            UnknownModel, InvalidRequest: there is no such model. NotFound: its picture is gone.
+            UnknownModel, InvalidRequest: there is no such model. NotFound: its image is gone.
         """
         return self._intake.resolve_request(request, user.name, self._settings.current)
 
     def estimate_seconds(self, request: GenerationRequest) -> float | None:
-        """How long one picture of `request` took before, None when none like it was made."""
+        """How long one image of `request` took before, None when none like it was made."""
         return self._timings.estimate_seconds(request, self.model(request.model, request.task))
 
     def job(self, job_id: str, user: User) -> Job:
@@ -196,7 +196,7 @@ class Engine(Gallery):
         return [self._roster.get(entry.id) or self._restore_job(entry) for entry in entries]
 
     def cancel(self, job_id: str, user: User) -> None:
-        """Stop a job: at once when it waits, within a step when it runs. Its finished pictures stay. An ended job is left
+        """Stop a job: at once when it waits, within a step when it runs. Its finished images stay. An ended job is left
         as it is.
 
         Raises:
@@ -224,14 +224,14 @@ class Engine(Gallery):
             self.cancel(job.id, user)
 
     def retry_save(self, job_id: str, user: User) -> Job:
-        """Write the pictures that the disk refused once more; nothing is drawn again but what never was.
+        """Write the images that the disk refused once more; nothing is drawn again but what never was.
 
         Raises:
-            NotFound: no such job. InvalidRequest: all its pictures are saved.
+            NotFound: no such job. InvalidRequest: all its images are saved.
         """
         job = self._require_own_job(job_id, user)
         if not job.unsaved or not job.snapshot.status.is_final:
-            raise InvalidRequest("This job has no picture left to save.", hint="Look into the gallery.")
+            raise InvalidRequest("This job has no image left to save.", hint="Look into the gallery.")
         self._runner.save_again(job)
         return job
 
@@ -307,7 +307,7 @@ class Engine(Gallery):
         try:
             self.library.rebuild()
         except StorageFailed as error:
-            _log.warning("the index of pictures is not complete: %s", error.message)
+            _log.warning("the index of images is not complete: %s", error.message)
 
 
 def _make_entry(job: Job, accepted: AdmittedRequest) -> JournalEntry:

@@ -1,4 +1,4 @@
-"""Sizes and parts of a picture: cropped, resized, and cut to a derivative."""
+"""Sizes and parts of an image: cropped, resized, and cut to a derivative."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from studio.core.finish import Box, Derivative
 from studio.core.range_checks import MAX_SIDE
 
 _REDUCING_GAP = (
-    3.0  # a picture that is made much smaller is averaged to this many times its new size first, then filtered
+    3.0  # an image that is made much smaller is averaged to this many times its new size first, then filtered
 )
 
 
@@ -60,10 +60,10 @@ def make_derivative(image: Image.Image, wish: Derivative, max_pixels: int) -> Im
 
 
 def check_size(size: tuple[int, int], max_pixels: int) -> None:
-    """Raises InvalidRequest when a picture of `size` would pass `max_pixels` or MAX_SIDE."""
+    """Raises InvalidRequest when an image of `size` would pass `max_pixels` or MAX_SIDE."""
     if max(size) > MAX_SIDE or size[0] * size[1] > max_pixels:
         raise InvalidRequest(
-            f"A picture of {size[0]}×{size[1]} would be too large.",
+            f"An image of {size[0]}×{size[1]} would be too large.",
             hint=f"At most {MAX_SIDE} px a side and {max_pixels / 1e6:g} megapixels.",
             details={"width": size[0], "height": size[1]},
         )

@@ -1,4 +1,4 @@
-"""Finishing as a backend of the engine: crop, resize, text, watermark, and all derivatives of one picture."""
+"""Finishing as a backend of the engine: crop, resize, text, watermark, and all derivatives of one image."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from PIL import Image
 from studio.core.errors import InvalidRequest
 from studio.core.finish import Derivative, Finish
 from studio.core.model import TOOLS_LANE, Model
-from studio.core.ports import JobContext, PictureSeed
+from studio.core.ports import ImageSeed, JobContext
 from studio.core.request import GenerationRequest
 from studio.core.result import RenderedImage
 from studio.core.task import Task
@@ -33,16 +33,16 @@ class FinishingBackend:
     def models(self) -> Sequence[Model]:
         return (FINISH_MODEL,)
 
-    def render(self, request: GenerationRequest, seeds: Sequence[PictureSeed], ctx: JobContext) -> list[RenderedImage]:
-        """See Backend; the result is the same for every seed. The picture is opened once, and every derivative is made from
+    def render(self, request: GenerationRequest, seeds: Sequence[ImageSeed], ctx: JobContext) -> list[RenderedImage]:
+        """See Backend; the result is the same for every seed. The image is opened once, and every derivative is made from
         its finished pixels, none from another."""
         wish = request.finish or Finish()
         if request.source is None:
-            raise InvalidRequest("There is no picture to finish.", hint="Choose a picture first.")
+            raise InvalidRequest("There is no image to finish.", hint="Choose an image first.")
         for overlay in wish.text:
             text.check_overlay(overlay)
         with ctx.phase("finish"):
-            whole = self.finished(ctx.picture(request.source), wish, ctx)
+            whole = self.finished(ctx.load_image(request.source), wish, ctx)
             return [output for seed in seeds for output in self._render_outputs(request, wish, whole, seed, ctx)]
 
     def finished(self, image: Image.Image, wish: Finish, ctx: JobContext) -> Image.Image:
@@ -60,14 +60,14 @@ class FinishingBackend:
                 ctx.notice(note)
         if wish.watermark is not None:
             ctx.raise_if_cancelled()
-            logo = ctx.picture(wish.watermark.picture) if wish.watermark.picture else None
+            logo = ctx.load_image(wish.watermark.image) if wish.watermark.image else None
             image = watermark.draw_watermark(image, wish.watermark, logo, self._fonts)
         return image
 
     def close(self) -> None: ...
 
     def _render_outputs(
-        self, request: GenerationRequest, wish: Finish, whole: Image.Image, seed: PictureSeed, ctx: JobContext
+        self, request: GenerationRequest, wish: Finish, whole: Image.Image, seed: ImageSeed, ctx: JobContext
     ) -> list[RenderedImage]:
         if not wish.derivatives:
             ctx.progress(1, 1)
@@ -87,11 +87,11 @@ class FinishingBackend:
 
 
 def _warn_of_small_image(image: Image.Image, wish: Finish) -> tuple[str, ...]:
-    """What is to be said of a hidden text in a picture that is too small to keep it."""
+    """What is to be said of a hidden text in an image that is too small to keep it."""
     if wish.watermark is None or not wish.watermark.hidden or min(image.size) >= hidden_text.ROBUST_SIDE:
         return ()
     return (
-        f"In a picture under {hidden_text.ROBUST_SIDE} px the hidden text does not survive a JPEG or another resize.",
+        f"In an image under {hidden_text.ROBUST_SIDE} px the hidden text does not survive a JPEG or another resize.",
     )
 
 

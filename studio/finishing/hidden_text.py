@@ -1,8 +1,8 @@
-"""A text in a picture that nobody sees and a function reads back.
+"""A text in an image that nobody sees and a function reads back.
 
 Quantization index modulation (Chen and Wornell, IEEE Transactions on Information Theory 47, 2001) of the cosine transform of the
-luminance, taken at 256 × 256 px whatever the picture's own size: so the text survives resizing down to SURE_SIDE, and JPEG of quality 60 on
-the way. It does not survive cropping, rotation, or drawing over the picture.
+luminance, taken at 256 × 256 px whatever the image's own size: so the text survives resizing down to SURE_SIDE, and JPEG of quality 60 on
+the way. It does not survive cropping, rotation, or drawing over the image.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
     import numpy as np
 
 MAX_HIDDEN_BYTES = 16  # of the text in UTF-8
-MIN_HIDDEN_SIDE = 128  # px that a picture needs at least
-ROBUST_SIDE = 256  # px from which it survives JPEG and resizing; a smaller picture keeps it only as it is
+MIN_HIDDEN_SIDE = 128  # px that an image needs at least
+ROBUST_SIDE = 256  # px from which it survives JPEG and resizing; a smaller image keeps it only as it is
 _TRANSFORM_SIDE = 256  # px of the transform
 _BAND = (8, 96)  # radii in it that carry: above what is seen as brightness, below what resizing takes away
-_STEP = 20.0  # levels; 43 dB below the picture, and twice what JPEG of quality 85 needs
+_STEP = 20.0  # levels; 43 dB below the image, and twice what JPEG of quality 85 needs
 _BITS = 8 * (MAX_HIDDEN_BYTES + 2)  # the text and its checksum
 _SEED = b"easel hidden text 1"  # scatters the bits; a new one makes all older texts unreadable
 
@@ -32,7 +32,7 @@ def hide_text(image: Image.Image, text: str) -> Image.Image:
     """`image` (RGB or RGBA) with `text`, at most HIDDEN_BYTES long in UTF-8, where nobody sees it.
 
     Raises:
-        InvalidRequest: the text is too long or not printable, the picture too small, or too extreme to carry it.
+        InvalidRequest: the text is too long or not printable, the image too small, or too extreme to carry it.
     """
     import numpy as np
 
@@ -43,7 +43,7 @@ def hide_text(image: Image.Image, text: str) -> Image.Image:
         )
     if min(image.size) < MIN_HIDDEN_SIDE:
         raise InvalidRequest(
-            f"A picture of {image.width}×{image.height} is too small for a hidden text.",
+            f"An image of {image.width}×{image.height} is too small for a hidden text.",
             hint=f"Use at least {MIN_HIDDEN_SIDE} px a side.",
         )
     payload = data.ljust(MAX_HIDDEN_BYTES, b"\0")
@@ -56,12 +56,12 @@ def hide_text(image: Image.Image, text: str) -> Image.Image:
     if image.mode == "RGBA":
         hidden.putalpha(image.getchannel("A"))
     if read_hidden(hidden) != text:
-        raise InvalidRequest("This picture cannot carry a hidden text.", hint="It is too dark or too bright all over.")
+        raise InvalidRequest("This image cannot carry a hidden text.", hint="It is too dark or too bright all over.")
     return hidden
 
 
 def read_hidden(image: Image.Image) -> str | None:
-    """The text that `hide` put into the picture, None when there is none that can be read any more. About 0.03 s."""
+    """The text that `hide` put into the image, None when there is none that can be read any more. About 0.03 s."""
     import numpy as np
 
     if min(image.size) < 2:

@@ -1,4 +1,4 @@
-"""Words over a picture: wrapped, placed, and checked for contrast against what lies beneath them."""
+"""Words over an image: wrapped, placed, and checked for contrast against what lies beneath them."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class _TextLayout:
 
 
 def draw_text(image: Image.Image, overlay: TextOverlay, fonts: Fonts, *, within: Box | None = None) -> DrawnText:
-    """`overlay` over `image` (RGB or RGBA), inside `within` (the whole picture when None). Letters that do not fit are made
+    """`overlay` over `image` (RGB or RGBA), inside `within` (the whole image when None). Letters that do not fit are made
     smaller, down to 8 px; what does not fit then is cut off, and `notes` say so.
 
     Raises:
@@ -66,7 +66,7 @@ def draw_text(image: Image.Image, overlay: TextOverlay, fonts: Fonts, *, within:
     box = (round(x), round(y), round(x + words.size[0]), round(y + words.size[1]))
     seen = (max(0, box[0] - 2), max(0, box[1] - 2), min(image.width, box[2] + 2), min(image.height, box[3] + 2))
     if seen[0] >= seen[2] or seen[1] >= seen[3]:
-        return DrawnText(image, 1.0, box, (*notes, f"“{overlay.text[:40]}” lies outside the picture."))
+        return DrawnText(image, 1.0, box, (*notes, f"“{overlay.text[:40]}” lies outside the image."))
     place = (x - words.ink[0] - seen[0], y - words.ink[1] - seen[1])
     letters = Image.new("L", (seen[2] - seen[0], seen[3] - seen[1]))
     ImageDraw.Draw(letters).multiline_text(place, words.lines, 255, **words.options())
@@ -114,7 +114,7 @@ def _fit_text(image: Image.Image, overlay: TextOverlay, fonts: Fonts, area: _Are
     missing = find_missing_characters(fonts.get(overlay.font, _CHECK_FONT_SIZE), overlay.text)
     notes = [f"The font has no letters for “{missing}”."] if missing else []
     if words.size[0] > room[0] or words.size[1] > room[1]:
-        notes.append(f"“{overlay.text[:40]}…” does not fit into the picture whole.")
+        notes.append(f"“{overlay.text[:40]}…” does not fit into the image whole.")
         lines = words.lines.split("\n")
         kept = max(1, int(len(lines) * room[1] / words.size[1]))
         if kept < len(lines):

@@ -1,4 +1,4 @@
-"""A mark over a picture: a picture or words, at a corner or tiled; and one that is not seen (see studio.finishing.hidden_text)."""
+"""A mark over an image: an image or words, at a corner or tiled; and one that is not seen (see studio.finishing.hidden_text)."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ _TILE_GAP = 0.6  # of a mark's size, between tiles
 _TEXT_SIZE, _OUTLINE_WIDTH = 96, 8  # px in which words are drawn, and of their rim, before they are brought to size
 
 
-def draw_watermark(image: Image.Image, wish: Watermark, picture: Image.Image | None, fonts: Fonts) -> Image.Image:
-    """`image` (RGB or RGBA) with the mark that `wish` describes; `picture` is its logo, when it names one, and wins over the words.
+def draw_watermark(image: Image.Image, wish: Watermark, source: Image.Image | None, fonts: Fonts) -> Image.Image:
+    """`image` (RGB or RGBA) with the mark that `wish` describes; `image` is its logo, when it names one, and wins over the words.
 
     Raises:
-        InvalidRequest: it is empty, or the picture cannot hold the hidden text.
+        InvalidRequest: it is empty, or the image cannot hold the hidden text.
     """
     text = wish.text.strip()
-    if picture is None and not text and not wish.hidden:
-        raise InvalidRequest("The watermark is empty.", hint="Choose a picture for it, or write a text.")
+    if source is None and not text and not wish.hidden:
+        raise InvalidRequest("The watermark is empty.", hint="Choose an image for it, or write a text.")
     if len(text) > MAX_MARK_LENGTH:
         raise InvalidRequest(f"The watermark is longer than {MAX_MARK_LENGTH} characters.", hint="Shorten it.")
     out = image
-    if picture is not None or text:
-        stamp = picture.convert("RGBA") if picture is not None else _draw_text_mark(text, fonts)
+    if source is not None or text:
+        stamp = source.convert("RGBA") if source is not None else _draw_text_mark(text, fonts)
         stamp = _fade_mark(_scale_mark(stamp, image, wish), wish.opacity)
         out = _paste_marks(
             image, stamp, _list_tile_places(image, stamp) if wish.tiled else [_find_corner(image, stamp, wish)]
@@ -36,7 +36,7 @@ def draw_watermark(image: Image.Image, wish: Watermark, picture: Image.Image | N
 
 
 def _scale_mark(stamp: Image.Image, image: Image.Image, wish: Watermark) -> Image.Image:
-    """The mark, `size` of the picture's shorter side wide; one so tall that it would not fit is made as tall as fits."""
+    """The mark, `size` of the image's shorter side wide; one so tall that it would not fit is made as tall as fits."""
     width = wish.size * min(image.size)
     tallest = max(1.0, image.height - 2 * wish.margin * min(image.size))
     scale = min(width / stamp.width, tallest / stamp.height)

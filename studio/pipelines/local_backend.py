@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from studio.core.errors import InvalidRequest, StudioError
 from studio.core.model import Model
-from studio.core.ports import Annotators, DownloadState, JobContext, MemoryReport, PictureSeed
+from studio.core.ports import Annotators, DownloadState, ImageSeed, JobContext, MemoryReport
 from studio.core.request import GenerationRequest
 from studio.core.result import RenderedImage
 from studio.core.settings import Settings
@@ -48,22 +48,22 @@ class LocalPipelines:
             return models
         return [dataclasses.replace(model, tasks=model.tasks - ANNOTATOR_TASKS) for model in models]
 
-    def render(self, request: GenerationRequest, seeds: Sequence[PictureSeed], ctx: JobContext) -> list[RenderedImage]:
+    def render(self, request: GenerationRequest, seeds: Sequence[ImageSeed], ctx: JobContext) -> list[RenderedImage]:
         """One pass; see Backend. Nothing that a job put on a model is on it for the next.
 
         Raises:
-            OutOfMemory, ModelBroken, InvalidRequest, JobCancelled, PictureSkipped.
+            OutOfMemory, ModelBroken, InvalidRequest, JobCancelled, ImageSkipped.
         """
         resources = self.resources(ctx.settings)
         try:
-            pictures = Rendering(resources, request, ctx).pictures(seeds)
+            images = Rendering(resources, request, ctx).render_images(seeds)
         except ValueError as error:  # how diffusers complains about arguments that do not go together
             raise InvalidRequest(
                 f"The model refused the request: {error}", hint="Change the field it names."
             ) from error
         return [
-            RenderedImage(image=picture, seed=seed.seed, variation_seed=seed.variation)
-            for picture, seed in zip(pictures, seeds, strict=True)
+            RenderedImage(image=image, seed=seed.seed, variation_seed=seed.variation)
+            for image, seed in zip(images, seeds, strict=True)
         ]
 
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""The picture blurred: where colours and light are, without the shapes' edges."""
+"""The image blurred: where colours and light are, without the shapes' edges."""
 
 from __future__ import annotations
 

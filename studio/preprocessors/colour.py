@@ -1,4 +1,4 @@
-"""The picture as a coarse grid of colours, for the colour T2I-Adapter: where which colour goes."""
+"""The image as a coarse grid of colours, for the colour T2I-Adapter: where which colour goes."""
 
 from __future__ import annotations
 

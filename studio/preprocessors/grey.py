@@ -1,4 +1,4 @@
-"""The picture's light without its colours, for recolouring."""
+"""The image's light without its colours, for recolouring."""
 
 from __future__ import annotations
 

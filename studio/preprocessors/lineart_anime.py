@@ -1,4 +1,4 @@
-"""Line art as of drawn pictures, by the network of Anime2Sketch (Xiang et al., 2021)."""
+"""Line art as of drawn images, by the network of Anime2Sketch (Xiang et al., 2021)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from studio.core.annotate import PreprocessorContext, PreprocessorSpec
 from studio.preprocessors.common import downloadable_weights, pixel_arrays, weight_files
 
 _WEIGHTS = downloadable_weights.make_annotator_weights("netG.pth", "Line art, anime", 218_000_000, "MIT")
-_SIDE_MULTIPLE = 256  # px: it halves its picture eight times
+_SIDE_MULTIPLE = 256  # px: it halves its image eight times
 
 
 def _draw_anime_lineart(image: Image.Image, options: Mapping[str, float], bench: PreprocessorContext) -> Image.Image:

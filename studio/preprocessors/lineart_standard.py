@@ -9,7 +9,7 @@ from PIL import Image
 from studio.core.annotate import OptionSpec, PreprocessorContext, PreprocessorSpec
 from studio.preprocessors.common import pixel_arrays
 
-_MIN_MEDIAN = 16.0  # keeps an empty picture from having its noise drawn
+_MIN_MEDIAN = 16.0  # keeps an empty image from having its noise drawn
 
 
 def _draw_standard_lineart(image: Image.Image, options: Mapping[str, float], bench: PreprocessorContext) -> Image.Image:

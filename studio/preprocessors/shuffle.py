@@ -1,4 +1,4 @@
-"""The picture's colours and style without its shapes: pixels moved along a smooth random field."""
+"""The image's colours and style without its shapes: pixels moved along a smooth random field."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ PREPROCESSOR = PreprocessorSpec(
     options=(
         OptionSpec(
             name="seed", label="Seed", low=0, high=2**32 - 1, default=0, step=1,
-            help="Another number shuffles the picture another way.",
+            help="Another number shuffles the image another way.",
         ),
     ),
 )  # fmt: skip

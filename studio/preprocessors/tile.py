@@ -1,4 +1,4 @@
-"""For the tile ControlNet: the picture with its finest detail taken out, for the model to draw anew."""
+"""For the tile ControlNet: the image with its finest detail taken out, for the model to draw anew."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ PREPROCESSOR = PreprocessorSpec(
     options=(
         OptionSpec(
             name="down", label="Down-sampling", low=1, high=8, default=1, step=0.01,
-            help="How many times smaller the picture is made on the way; 1 leaves it as it is.",
+            help="How many times smaller the image is made on the way; 1 leaves it as it is.",
         ),
     ),
 )  # fmt: skip

@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 
 BRACKET_FACTOR = 1.1  # what one pair of round brackets multiplies by; a pair of square ones divides
-_MAX_WEIGHT = 1000.0  # beyond any picture, and far from overflowing float16 sums
+_MAX_WEIGHT = 1000.0  # beyond any image, and far from overflowing float16 sums
 _MAX_DEPTH = 60  # brackets open at once; more are text
 _PIECE = re.compile(r"\\[()\[\]\\]?|[(\[)\]]|:\s*(?P<weight>[+-]?[.\d]+)\s*\)|[^\\()\[\]:]+|:")
 _BREAK = re.compile(r"\bBREAK\b")

@@ -39,7 +39,7 @@ _ASPECTS_ULTRA = ("16:9", "21:9", "4:3", "3:2", "1:1", "2:3", "3:4", "9:16", "9:
 _ASPECTS_KONTEXT = ("1:1", "7:3", "16:9", "4:3", "3:2", "2:3", "3:4", "9:16", "3:7")
 _PRICES, _DATE = "https://bfl.ai/pricing", "2026-11-20"
 _TASK_TIMEOUT = 600.0  # seconds for one task
-_MAX_INPUT_PIXELS = 16_000_000  # px of a picture that is sent
+_MAX_INPUT_PIXELS = 16_000_000  # px of an image that is sent
 _FREE_SIZES = Sizes(liked=((1024, 1024),), multiple=16, smallest=64, largest=4096, max_pixels=4_000_000)
 _PRO11_SIZES = Sizes(liked=((1024, 1024),), multiple=32, smallest=256, largest=1440, max_pixels=1440 * 1440)
 _ANY_SIZE = Sizes(liked=((1024, 1024),), multiple=1, smallest=16, largest=16_384, max_pixels=64_000_000)
@@ -59,7 +59,7 @@ class BflModel:
 
 
 def build_bfl_call(order: RenderRequest, seed: int) -> HttpRequest:
-    """The call that submits the picture of `seed`. Pure."""
+    """The call that submits the image of `seed`. Pure."""
     kind = _MODELS[order.model]
     body = kind.body(order)
     if Feature.SEED in kind.features:
@@ -118,7 +118,7 @@ def _wait_for_task(task: Mapping[str, Any], wire: ProviderClient) -> Mapping[str
         if status == "Ready":
             result = found.get("result")
             if not isinstance(result, dict) or not result.get("sample"):
-                raise make_answer_error(_TITLE, "no picture")
+                raise make_answer_error(_TITLE, "no image")
             return result
         if status in _FAILED_STATUSES and not (status == "Task not found" and count < 4):
             raise _make_task_error(status, json.dumps(found.get("details") or ""))
@@ -139,22 +139,20 @@ def _encode_base64(image: Image.Image) -> str:
 
 def _encode_source(order: RenderRequest) -> str:
     assert order.request.source is not None
-    return _encode_base64(order.pictures[order.request.source])
+    return _encode_base64(order.images[order.request.source])
 
 
 def _build_prompt_field(order: RenderRequest, *, required: bool = True) -> dict[str, Any]:
     if required and not order.request.prompt.strip():
-        raise InvalidRequest(f"{_TITLE} needs a prompt for this.", hint="Say what the picture is to show.")
+        raise InvalidRequest(f"{_TITLE} needs a prompt for this.", hint="Say what the image is to show.")
     return {"prompt": order.request.prompt}
 
 
 def _encode_inputs(order: RenderRequest, first: str = "input_image") -> dict[str, Any]:
     """The source and the references as input_image, input_image_2, …"""
     request = order.request
-    names = [name for name in (request.source, *(one.picture for one in request.references)) if name]
-    return {
-        first if k == 0 else f"{first}_{k + 1}": _encode_base64(order.pictures[name]) for k, name in enumerate(names)
-    }
+    names = [name for name in (request.source, *(one.image for one in request.references)) if name]
+    return {first if k == 0 else f"{first}_{k + 1}": _encode_base64(order.images[name]) for k, name in enumerate(names)}
 
 
 def _build_size_fields(order: RenderRequest, sizes: Sizes) -> dict[str, Any]:
@@ -209,7 +207,7 @@ def _build_fill_body(order: RenderRequest) -> dict[str, Any]:
     request = order.request
     body = {**_build_prompt_field(order, required=False), "image": _encode_source(order), "output_format": "png"}
     if request.mask:
-        body["mask"] = _encode_base64(make_white_mask(order.pictures[request.mask], invert=request.inpaint.invert))
+        body["mask"] = _encode_base64(make_white_mask(order.images[request.mask], invert=request.inpaint.invert))
     body |= {} if request.guidance is None else {"guidance": min(100.0, max(1.5, request.guidance))}
     return body | ({} if request.steps is None else {"steps": min(50, max(15, request.steps))})
 
@@ -218,7 +216,7 @@ def _build_expand_body(order: RenderRequest) -> dict[str, Any]:
     wish = order.request.outpaint
     sides = {side: min(2048, getattr(wish, side)) for side in ("top", "bottom", "left", "right")} if wish else {}
     if not any(sides.values()):
-        raise InvalidRequest("It is not said how far the picture is to go on.", hint="Give px for at least one side.")
+        raise InvalidRequest("It is not said how far the image is to go on.", hint="Give px for at least one side.")
     return {
         **_build_prompt_field(order, required=False),
         "image": _encode_source(order),
@@ -230,7 +228,7 @@ def _build_expand_body(order: RenderRequest) -> dict[str, Any]:
 def _build_erase_body(order: RenderRequest) -> dict[str, Any]:
     body: dict[str, Any] = {"image": _encode_source(order), "output_format": "png"}
     assert order.request.mask is not None
-    mask = make_white_mask(order.pictures[order.request.mask], invert=order.request.inpaint.invert)
+    mask = make_white_mask(order.images[order.request.mask], invert=order.request.inpaint.invert)
     return {**body, "mask": _encode_base64(mask), "dilate_pixels": min(25, order.request.inpaint.mask_blur)}
 
 

@@ -1,4 +1,4 @@
-"""A ComfyUI server of one's own: graphs are queued, followed over its WebSocket, and their pictures fetched; Stop interrupts it."""
+"""A ComfyUI server of one's own: graphs are queued, followed over its WebSocket, and their images fetched; Stop interrupts it."""
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ def _upload_source(order: RenderRequest, wire: ProviderClient) -> str:
     """The server's name of the source, "" when there is none."""
     if order.request.source is None:
         return ""
-    data, kind = encode_for_upload(order.pictures[order.request.source].convert("RGB"))
+    data, kind = encode_for_upload(order.images[order.request.source].convert("RGB"))
     name = f"easel-{order.request.source[:16]}.{kind.rpartition('/')[2]}"
     call = HttpRequest(
         method="POST",
@@ -136,10 +136,10 @@ def _fetch_image(entry: Mapping[str, Any], wire: ProviderClient) -> Any:
         for image in node.get("images", []) if isinstance(node, dict) else ():
             if image.get("type", "output") == "output" or len(outputs) == 1:
                 query = {name: str(image.get(name, "")) for name in ("filename", "subfolder", "type")}
-                return wire.picture(
+                return wire.decode_image(
                     wire.send(HttpRequest(method="GET", path="/view", query=query, paid=False, seconds=60)).body
                 )
-    raise make_answer_error(TITLE, "no picture: the graph has no SaveImage node")
+    raise make_answer_error(TITLE, "no image: the graph has no SaveImage node")
 
 
 def _list_cloud_models() -> Sequence[CloudModel]:

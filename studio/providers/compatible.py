@@ -16,17 +16,17 @@ _SIZES = Sizes(liked=((1024, 1024), (512, 512)), multiple=8, smallest=64, larges
 
 
 def draw_compatible_images(order: RenderRequest, wire: ProviderClient) -> list[RenderedImage]:
-    """All pictures of a pass in one call; they come as base64, or at an address of the server itself."""
+    """All images of a pass in one call; they come as base64, or at an address of the server itself."""
     answer = images.request_images(_TITLE, order, wire, {})
     entries = answer.get("data") or []
-    pictures = [
+    sources = [
         wire.download(str(entry["url"])) if isinstance(entry, dict) and entry.get("url") and not entry.get("b64_json")
-        else wire.picture(images.decode_image_data(_TITLE, {"data": [entry]}, 1)[0])
+        else wire.decode_image(images.decode_image_data(_TITLE, {"data": [entry]}, 1)[0])
         for entry in entries[: len(order.seeds)]
     ]  # fmt: skip
-    if len(pictures) < len(order.seeds):
-        raise make_answer_error(_TITLE, f"{len(pictures)} of {len(order.seeds)} pictures")
-    return [RenderedImage(image=image, seed=seed.seed) for image, seed in zip(pictures, order.seeds, strict=True)]
+    if len(sources) < len(order.seeds):
+        raise make_answer_error(_TITLE, f"{len(sources)} of {len(order.seeds)} images")
+    return [RenderedImage(image=image, seed=seed.seed) for image, seed in zip(sources, order.seeds, strict=True)]
 
 
 def map_compatible_error(answer: HttpResponse) -> Exception:

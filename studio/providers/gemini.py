@@ -1,4 +1,4 @@
-"""Google Gemini's image models through its own client: pictures from text, edits in words with references. A refusal comes as an
+"""Google Gemini's image models through its own client: images from text, edits in words with references. A refusal comes as an
 answer that looks well, and the bill by the tokens that the answer counts."""
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _TITLE = "Google Gemini"
 _PRICES, _DATE = "https://ai.google.dev/gemini-api/docs/pricing", "2026-11-20"
 _VERSION = "v1"
 _CALL_TIMEOUT = 300.0
-_MAX_UPLOAD_BYTES = 14 * MIB  # all pictures of a call; 20 MB of base64 is the limit
+_MAX_UPLOAD_BYTES = 14 * MIB  # all images of a call; 20 MB of base64 is the limit
 _MAX_PIXELS = 16_000_000
 _BASIC_ASPECTS = ("1:1", "2:3", "3:2", "3:4", "4:3", "4:5", "5:4", "9:16", "16:9", "21:9")
 _WIDE_ASPECTS = (*_BASIC_ASPECTS, "1:4", "4:1", "1:8", "8:1")
@@ -45,14 +45,14 @@ _ANY_SIZE = Sizes(liked=((1024, 1024),), multiple=1, smallest=16, largest=16_384
 _STEP_PIXELS = {"1K": 2**21, "2K": 2**23, "4K": math.inf}  # px up to which each step is the nearest
 _TASK_INSTRUCTIONS = {
     Task.REPLACE_BACKGROUND: "Keep the subject exactly as it is and replace the background: ",
-    Task.STYLE_TRANSFER: "Redraw the first picture in the style of the second one. ",
+    Task.STYLE_TRANSFER: "Redraw the first image in the style of the second one. ",
 }
 _SAFETY_REASONS = ("SAFETY", "RECITATION", "PROHIBITED_CONTENT", "BLOCKLIST", "SPII", "MODEL_ARMOR", "JAILBREAK")
 
 
 @dataclass(frozen=True, kw_only=True)
 class GeminiModel:
-    """One model: US dollars a picture by resolution step, and per token of words in, pictures out and words out."""
+    """One model: US dollars an image by resolution step, and per token of words in, images out and words out."""
 
     title: str
     usd: Mapping[str, float]
@@ -67,10 +67,10 @@ def build_gemini_arguments(order: RenderRequest) -> dict[str, Any]:
     request, kind = order.request, _MODELS[order.model]
     prompt = (_TASK_INSTRUCTIONS.get(request.task, "") + request.prompt).strip()
     if not prompt:
-        raise InvalidRequest("Google Gemini needs a prompt.", hint="Say what the picture is to show.")
-    references = (one.picture for one in request.references)
+        raise InvalidRequest("Google Gemini needs a prompt.", hint="Say what the image is to show.")
+    references = (one.image for one in request.references)
     names = [name for name in (request.source, request.background, request.lighting, *references) if name]
-    parts: list[dict[str, Any]] = [{"inline_data": _encode_inline(order.pictures[name], len(names))} for name in names]
+    parts: list[dict[str, Any]] = [{"inline_data": _encode_inline(order.images[name], len(names))} for name in names]
     shape: dict[str, str] = {}
     if request.source is None or request.width or request.aspect:
         shape["aspect_ratio"] = find_nearest_aspect(request, kind.aspects)
@@ -84,7 +84,7 @@ def build_gemini_arguments(order: RenderRequest) -> dict[str, Any]:
 
 
 def draw_gemini_images(order: RenderRequest, wire: ProviderClient) -> list[RenderedImage]:
-    """One call per picture; the service gives no more at once."""
+    """One call per image; the service gives no more at once."""
     arguments = build_gemini_arguments(order)
     drawn: list[RenderedImage] = []
     for number, seed in enumerate(order.seeds):
@@ -94,7 +94,7 @@ def draw_gemini_images(order: RenderRequest, wire: ProviderClient) -> list[Rende
             return client.models.generate_content(**arguments)
 
         answer = wire.call_with_retry(lambda call=call: _run_genai(wire, call))
-        image = wire.picture(_extract_image(answer))
+        image = wire.decode_image(_extract_image(answer))
         drawn.append(RenderedImage(image=image, seed=seed.seed, cost=_compute_cost(_MODELS[order.model], answer)))
     return drawn
 
@@ -105,7 +105,7 @@ def map_gemini_error(answer: HttpResponse) -> StudioError:
     if answer.status == 400 and ("API_KEY_INVALID" in details or "api key not valid" in told.lower()):
         return make_key_error(_TITLE)
     if answer.status == 429 and "limit: 0" in told:
-        return make_credit_error(_TITLE)  # no picture model is in the free tier
+        return make_credit_error(_TITLE)  # no image model is in the free tier
     return make_status_error(_TITLE, answer, told, wait=_parse_retry_delay(details))
 
 
@@ -166,7 +166,7 @@ def _parse_retry_delay(details: str) -> float | None:
 
 
 def _extract_image(answer: GenerateContentResponse) -> bytes:
-    """The picture of an answer.
+    """The image of an answer.
 
     Raises:
         ContentRefused: the service will not make it. ProviderError: it answered in words, or not at all.
@@ -177,7 +177,7 @@ def _extract_image(answer: GenerateContentResponse) -> bytes:
         if feedback is not None and feedback.block_reason:
             told = feedback.block_reason_message or _get_enum_name(feedback.block_reason)
             raise make_refusal_error(_TITLE, told, billed=False)
-        raise make_answer_error(_TITLE, "no picture")
+        raise make_answer_error(_TITLE, "no image")
     parts = (candidate.content.parts if candidate.content else None) or []
     shown = [part for part in parts if not part.thought]
     for part in shown:
@@ -190,10 +190,10 @@ def _extract_image(answer: GenerateContentResponse) -> bytes:
         raise make_refusal_error(_TITLE, words or reason, billed=bool(usage and usage.candidates_token_count))
     if words:
         raise ProviderError(
-            f"{_TITLE} answered in words: {words[:300]}", hint="Ask for a picture more plainly. The words may be billed.",
+            f"{_TITLE} answered in words: {words[:300]}", hint="Ask for an image more plainly. The words may be billed.",
             details={MAY_BE_BILLED: True},
         )  # fmt: skip
-    raise make_answer_error(_TITLE, f"no picture ({reason})" if reason else "no picture")
+    raise make_answer_error(_TITLE, f"no image ({reason})" if reason else "no image")
 
 
 def _get_enum_name(reason: Any) -> str:
@@ -205,12 +205,12 @@ def _compute_cost(kind: GeminiModel, answer: GenerateContentResponse) -> float |
     usage = answer.usage_metadata
     if usage is None or not usage.candidates_token_count:
         return None
-    words_in_, picture, words_out = kind.tokens
+    words_in_, image, words_out = kind.tokens
     details = usage.candidates_tokens_details or []
     drawn = sum(one.token_count or 0 for one in details if _get_enum_name(one.modality) == "IMAGE")
     drawn = drawn if details else usage.candidates_token_count
     said = max(0, usage.candidates_token_count - drawn) + (usage.thoughts_token_count or 0)
-    return (usage.prompt_token_count or 0) * words_in_ + drawn * picture + said * words_out
+    return (usage.prompt_token_count or 0) * words_in_ + drawn * image + said * words_out
 
 
 def _encode_inline(image: Image.Image, share: int) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Hugging Face Inference Providers. Its client picks the provider and words the call; sending it and fetching the picture is ours,
+"""Hugging Face Inference Providers. Its client picks the provider and words the call; sending it and fetching the image is ours,
 because the client follows any redirect and any address, waits without an end and does not hear cancel."""
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _ROUTER = "https://router.huggingface.co"
 _PRICES, _DATE = "https://huggingface.co/docs/inference-providers/pricing", "2026-11-20"
 _TASK_TIMEOUT = 600.0  # seconds for one task
 _MAX_SEED = 2**31 - 1
-_MAX_INPUT_PIXELS = 4_000_000  # px of a picture that is sent
+_MAX_INPUT_PIXELS = 4_000_000  # px of an image that is sent
 _SIZES = Sizes(liked=((1024, 1024),), multiple=16, smallest=256, largest=2048, max_pixels=4_194_304)
 _SAFETY_WORDS = ("nsfw", "safety", "moderat", "content policy")
 
@@ -60,7 +60,7 @@ class ProviderCall:
 
 
 def build_provider_call(order: RenderRequest, seed: int, base_url: str, key: str) -> ProviderCall:
-    """The call that draws the picture of `seed`. Asks the hub who serves the model when `base_url` is the vendor's own; any other
+    """The call that draws the image of `seed`. Asks the hub who serves the model when `base_url` is the vendor's own; any other
     is taken as a server of the plain kind ("hf-inference"), which serves /models/NAME.
 
     Raises:
@@ -86,7 +86,7 @@ def build_provider_call(order: RenderRequest, seed: int, base_url: str, key: str
 def draw_huggingface_images(order: RenderRequest, wire: ProviderClient) -> list[RenderedImage]:
     """One call per seed."""
     if not order.request.prompt.strip():
-        raise InvalidRequest(f"{_TITLE} needs a prompt.", hint="Say what the picture is to show.")
+        raise InvalidRequest(f"{_TITLE} needs a prompt.", hint="Say what the image is to show.")
     if wire.base_url == _ROUTER and not wire.key.startswith("hf_"):
         raise make_key_error(_TITLE)  # the client would take it for a key of another service
     drawn: list[RenderedImage] = []
@@ -121,14 +121,14 @@ def check_huggingface(wire: ProviderClient) -> str:
 
 
 def _build_inputs(order: RenderRequest, kind: HubModel, seed: int) -> tuple[Any, dict[str, Any]]:
-    """What the client's two methods for pictures hand on: (inputs, parameters)."""
+    """What the client's two methods for images hand on: (inputs, parameters)."""
     from huggingface_hub.inference._common import MimeBytes
 
     request = order.request
     steered = {"num_inference_steps": request.steps, "guidance_scale": request.guidance}
     if kind.task is Task.EDIT:
         assert request.source is not None
-        data, media = encode_for_upload(fit_input_image(order.pictures[request.source], most_pixels=_MAX_INPUT_PIXELS))
+        data, media = encode_for_upload(fit_input_image(order.images[request.source], most_pixels=_MAX_INPUT_PIXELS))
         return MimeBytes(data, mime_type=media), {"prompt": request.prompt, **steered}
     width, height = _SIZES.fit_size(request.width, request.height, request.aspect)
     negative = request.negative_prompt.strip() or None
@@ -161,9 +161,9 @@ def _resolve_call(order: RenderRequest, seed: int, wire: ProviderClient) -> Prov
 
 
 def _read_image(answer: HttpResponse, ready: ProviderCall, wire: ProviderClient) -> Image.Image:
-    """The picture in an answer: itself, in base64, at an address, or made by a task that has to be waited for."""
+    """The image in an answer: itself, in base64, at an address, or made by a task that has to be waited for."""
     if answer.headers.get("Content-Type", "").startswith("image/"):
-        return wire.picture(answer.body)
+        return wire.decode_image(answer.body)
     told = read_json(_TITLE, answer)
     data, task = told.get("data"), told.get("response_url")
     if isinstance(data, dict) and isinstance(data.get("urls"), dict):
@@ -209,7 +209,7 @@ def _parse_path(address: Any) -> str:
 
 
 def _find_image_text(told: Mapping[str, Any]) -> str:
-    """The address, or the base64 text, of the first picture in any of the providers' shapes."""
+    """The address, or the base64 text, of the first image in any of the providers' shapes."""
     for name in ("images", "data", "outputs", "output"):
         found = told.get(name)
         first = found[0] if isinstance(found, list) and found else found
@@ -217,16 +217,16 @@ def _find_image_text(told: Mapping[str, Any]) -> str:
             first = first.get("b64_json") or first.get("url")
         if isinstance(first, str) and first:
             return first
-    raise make_answer_error(_TITLE, "no picture")
+    raise make_answer_error(_TITLE, "no image")
 
 
 def _load_image(place: str, wire: ProviderClient) -> Image.Image:
     if "://" in place[:10]:
         return wire.download(place)
     try:
-        return wire.picture(decode_base64(place.rpartition("base64,")[2]))
+        return wire.decode_image(decode_base64(place.rpartition("base64,")[2]))
     except ValueError as error:
-        raise make_answer_error(_TITLE, "no picture") from error
+        raise make_answer_error(_TITLE, "no image") from error
 
 
 def _read_loading_time(answer: HttpResponse) -> float:
@@ -282,7 +282,7 @@ PROVIDER = ProviderSpec(
     site="huggingface.co/settings/tokens",
     base_url=_ROUTER,
     base_env="HF_INFERENCE_BASE_URL",
-    # After its own: where the providers behind it put their pictures.
+    # After its own: where the providers behind it put their images.
     hosts=(
         "huggingface.co",
         "router.huggingface.co",

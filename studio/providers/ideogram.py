@@ -1,4 +1,4 @@
-"""Ideogram 3, 4 and 4.5 by the vendor's second dialect: pictures from text, remixes, edits with black masks, tools."""
+"""Ideogram 3, 4 and 4.5 by the vendor's second dialect: images from text, remixes, edits with black masks, tools."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _FREE_SIZES = Sizes(liked=((1024, 1024),), multiple=16, smallest=512, largest=25
 
 @dataclass(frozen=True)
 class IdeogramRoute:
-    """One route below /v2/image/: what to send for an order, US dollars a picture, and the fields that are fixed."""
+    """One route below /v2/image/: what to send for an order, US dollars an image, and the fields that are fixed."""
 
     path: str
     usd: float
@@ -55,7 +55,7 @@ class IdeogramModel:
 
 
 def build_ideogram_call(order: RenderRequest, seed: int) -> HttpRequest:
-    """The call that draws the picture of `seed`. Text alone goes as JSON, pictures as multipart. Pure."""
+    """The call that draws the image of `seed`. Text alone goes as JSON, images as multipart. Pure."""
     route = _MODELS[order.model].routes[order.request.task]
     form, files = route.prepare(order)
     if route.seeded:
@@ -68,7 +68,7 @@ def build_ideogram_call(order: RenderRequest, seed: int) -> HttpRequest:
 
 
 def draw_ideogram_images(order: RenderRequest, wire: ProviderClient) -> list[RenderedImage]:
-    """One call per seed, so that each picture has a seed of its own."""
+    """One call per seed, so that each image has a seed of its own."""
     route = _MODELS[order.model].routes[order.request.task]
     drawn: list[RenderedImage] = []
     for number, seed in enumerate(order.seeds):
@@ -103,7 +103,7 @@ def map_ideogram_error(answer: HttpResponse) -> StudioError:
 
 
 def check_ideogram(wire: ProviderClient) -> str:
-    """Asks for a picture that nobody has ordered: a key that works learns that there is none, and nothing is billed."""
+    """Asks for an image that nobody has ordered: a key that works learns that there is none, and nothing is billed."""
     look = HttpRequest(method="GET", path="/v2/generations/none", paid=False, seconds=20)
     wire.send(look, understood=(200, 400, 404))
     return "The key works."
@@ -113,7 +113,7 @@ def _wait_for_task(answer: Mapping[str, Any], wire: ProviderClient) -> dict[str,
     """The end of a task that is worked on after the first answer."""
     name = str(answer.get("generation_id") or "")
     if not name:
-        raise make_answer_error(_TITLE, "no picture")
+        raise make_answer_error(_TITLE, "no image")
     look = HttpRequest(method="GET", path=f"/v2/generations/{name}", paid=False, seconds=30)
     for _ in iter_polls(wire, seconds=_TASK_TIMEOUT):
         found = read_json(_TITLE, wire.send(look))
@@ -137,17 +137,17 @@ def _find_image_entry(answer: Mapping[str, Any]) -> Mapping[str, Any]:
     data = answer.get("data")
     entry = data[0] if isinstance(data, list) and data else None
     if not isinstance(entry, dict):
-        raise make_answer_error(_TITLE, "no picture")
+        raise make_answer_error(_TITLE, "no image")
     if entry.get("is_image_safe") is False:
-        raise make_refusal_error(_TITLE, "its safety check withheld the picture", billed=True)
+        raise make_refusal_error(_TITLE, "its safety check withheld the image", billed=True)
     if not entry.get("url"):
-        raise make_answer_error(_TITLE, "no picture")
+        raise make_answer_error(_TITLE, "no image")
     return entry
 
 
 _SEED, _NEGATIVE, _STRENGTH = Feature.SEED, Feature.NEGATIVE_PROMPT, Feature.STRENGTH
 _ASPECT_NOTE = "The exact size, unless it is one of the vendor's own: the nearest aspect ratio is drawn. "
-_OUTPAINT_NOTE = "Outpainting takes the nearest shape and places the picture itself."
+_OUTPAINT_NOTE = "Outpainting takes the nearest shape and places the image itself."
 _REFERENCE = Feature.REFERENCE
 
 

@@ -1,4 +1,4 @@
-"""OpenAI's image models through its own client: pictures from text, edits with references and masks."""
+"""OpenAI's image models through its own client: images from text, edits with references and masks."""
 
 from __future__ import annotations
 
@@ -36,15 +36,15 @@ _TASKS = frozenset({Task.TXT2IMG, Task.EDIT, Task.INPAINT, Task.ERASE, Task.REPL
 
 
 def draw_openai_images(order: RenderRequest, wire: ProviderClient) -> list[RenderedImage]:
-    """All pictures of a pass in one call."""
+    """All images of a pass in one call."""
     answer = images.request_images(
         _TITLE, order, wire, {"quality": _get_quality_name(order.model), "output_format": "png"}
     )
     bill = _compute_cost(answer)
-    pictures = [wire.picture(data) for data in images.decode_image_data(_TITLE, answer, len(order.seeds))]
+    sources = [wire.decode_image(data) for data in images.decode_image_data(_TITLE, answer, len(order.seeds))]
     return [
-        RenderedImage(image=image, seed=seed.seed, cost=bill / len(pictures) if bill is not None else None)
-        for image, seed in zip(pictures, order.seeds, strict=True)
+        RenderedImage(image=image, seed=seed.seed, cost=bill / len(sources) if bill is not None else None)
+        for image, seed in zip(sources, order.seeds, strict=True)
     ]
 
 

@@ -1,4 +1,4 @@
-"""Stability AI: Ultra, Core and SD3.5, its editing, control and upscale routes. One picture per call, multipart always."""
+"""Stability AI: Ultra, Core and SD3.5, its editing, control and upscale routes. One image per call, multipart always."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _SIZES = Sizes(liked=((1024, 1024),), multiple=1, smallest=16, largest=16_384, m
 
 @dataclass(frozen=True)
 class StabilityRoute:
-    """One route: what to send for an order, `cents` a picture, and whether it has to be polled."""
+    """One route: what to send for an order, `cents` an image, and whether it has to be polled."""
 
     path: str
     cents: float
@@ -43,7 +43,7 @@ class StabilityRoute:
 
 
 def build_stability_call(order: RenderRequest, seed: int) -> HttpRequest:
-    """The call that draws the picture of `seed`. Pure."""
+    """The call that draws the image of `seed`. Pure."""
     route = _find_route(order)
     form, files = route.prepare(order)
     common = {"seed": str(min(seed, _MAX_SEED)), "output_format": "png"}
@@ -63,7 +63,7 @@ def draw_stability_images(order: RenderRequest, wire: ProviderClient) -> list[Re
         order.context.progress(number - 1, len(order.seeds))
         answer = wire.send(build_stability_call(order, seed.seed))
         told = _read_answer(_wait_for_task(answer, wire) if _find_route(order).polled else answer)
-        image = wire.picture(_decode_answer(told))
+        image = wire.decode_image(_decode_answer(told))
         drawn.append(RenderedImage(image=image, seed=int(told.get("seed") or seed.seed), cost=cents / 100))
     return drawn
 
@@ -88,7 +88,7 @@ def check_stability(wire: ProviderClient) -> str:
 def _read_answer(answer: HttpResponse) -> dict[str, Any]:
     told = read_json(_TITLE, answer)
     if told.get("finish_reason") == "CONTENT_FILTERED":
-        raise make_refusal_error(_TITLE, "the picture that it made was blurred", billed=True)
+        raise make_refusal_error(_TITLE, "the image that it made was blurred", billed=True)
     return told
 
 
@@ -96,7 +96,7 @@ def _decode_answer(told: Mapping[str, Any]) -> bytes:
     try:
         return decode_base64(told["image"])
     except (KeyError, ValueError, TypeError) as error:
-        raise make_answer_error(_TITLE, "no picture") from error
+        raise make_answer_error(_TITLE, "no image") from error
 
 
 def _wait_for_task(answer: HttpResponse, wire: ProviderClient) -> HttpResponse:

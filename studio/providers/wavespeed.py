@@ -1,4 +1,4 @@
-"""WaveSpeed AI: Ideogram V3 and Qwen-Image. Pictures are uploaded first, tasks submitted once and polled; every answer comes in
+"""WaveSpeed AI: Ideogram V3 and Qwen-Image. Images are uploaded first, tasks submitted once and polled; every answer comes in
 an envelope with a code of its own."""
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class WaveSpeedModel:
 
 
 def build_wavespeed_call(order: RenderRequest, seed: int, places: UploadUrls) -> HttpRequest:
-    """The call that submits the picture of `seed`; `places` are the addresses of the pictures that the request names. Pure."""
+    """The call that submits the image of `seed`; `places` are the addresses of the images that the request names. Pure."""
     kind = _MODELS[order.model]
     body = kind.body(order, places)
     if Feature.SEED in kind.features:
@@ -66,9 +66,9 @@ def build_wavespeed_call(order: RenderRequest, seed: int, places: UploadUrls) ->
 
 
 def draw_wavespeed_images(order: RenderRequest, wire: ProviderClient) -> list[RenderedImage]:
-    """One task per seed; the pictures that all of them work on are uploaded once."""
+    """One task per seed; the images that all of them work on are uploaded once."""
     kind = _MODELS[order.model]
-    kind.body(order, dict.fromkeys(order.pictures, ""))  # what cannot be asked for is refused before anything is sent
+    kind.body(order, dict.fromkeys(order.images, ""))  # what cannot be asked for is refused before anything is sent
     places = {name: _upload_image(image, wire) for name, image in fields.prepare_uploads(order).items()}
     drawn: list[RenderedImage] = []
     for number, seed in enumerate(order.seeds):
@@ -176,31 +176,31 @@ def _make_task_error(status: str, told: str) -> StudioError:
 def _find_output(found: Mapping[str, Any]) -> str:
     flags, outputs = found.get("has_nsfw_contents"), found.get("outputs")
     if isinstance(flags, list) and any(flag is True for flag in flags):
-        raise make_refusal_error(_TITLE, "it calls the picture that it made unsafe", billed=True)
+        raise make_refusal_error(_TITLE, "it calls the image that it made unsafe", billed=True)
     if not (isinstance(outputs, list) and outputs and isinstance(outputs[0], str)):
-        raise make_answer_error(_TITLE, "no picture")
+        raise make_answer_error(_TITLE, "no image")
     return outputs[0]
 
 
 def _load_image(output: str, wire: ProviderClient) -> Image.Image:
-    """An output is an address, or the picture itself in base64."""
+    """An output is an address, or the image itself in base64."""
     if "://" in output[:10]:
         return wire.download(output)
     try:
-        return wire.picture(decode_base64(output.rpartition("base64,")[2]))
+        return wire.decode_image(decode_base64(output.rpartition("base64,")[2]))
     except ValueError as error:
-        raise make_answer_error(_TITLE, "no picture") from error
+        raise make_answer_error(_TITLE, "no image") from error
 
 
 def _upload_image(image: Image.Image, wire: ProviderClient) -> str:
-    """The address of a picture on the service's own store, where it is kept for some days."""
+    """The address of an image on the service's own store, where it is kept for some days."""
     data, kind = encode_for_upload(image)
-    file = ("file", (f"picture.{kind.rpartition('/')[2]}", data, kind))
+    file = ("file", (f"image.{kind.rpartition('/')[2]}", data, kind))
     path = f"{_API}/media/upload/binary"
     answer = wire.send(HttpRequest(method="POST", path=path, form={}, files=(file,), paid=False, seconds=120))
     address = _read_data(answer).get("download_url")
     if not isinstance(address, str) or not address:
-        raise make_answer_error(_TITLE, "no address for the picture")
+        raise make_answer_error(_TITLE, "no address for the image")
     return address
 
 

@@ -64,7 +64,7 @@ class SessionOwnerMiddleware:
 
     def __init__(self, app: ASGIApp, owners: SessionOwners, private: Sequence[Path] = ()) -> None:
         """Files below `private` are not given out by path, whatever Gradio is told to allow; only thumbnails, whose names
-        nobody can guess. Pictures are asked for by id, or come out of Gradio's cache."""
+        nobody can guess. Images are asked for by id, or come out of Gradio's cache."""
         self._app = app
         self._owners = owners
         self._private = tuple(path.resolve() for path in private)

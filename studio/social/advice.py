@@ -15,7 +15,7 @@ from studio.social.fit_format import reshape_box
 from studio.vision.saliency import Region
 
 GOOD_SHARE, LOW_SHARE = 0.90, 0.70  # kept share of the map: above crop silently, below offer to extend
-MIN_CROP_AREA = 0.40  # a crop that keeps less of the picture's area is to be looked at
+MIN_CROP_AREA = 0.40  # a crop that keeps less of the image's area is to be looked at
 WHOLE_FACE_SHARE, LOST_FACE_SHARE = 0.96, 0.04  # of a face inside the crop
 MIN_DRAWING_SHARE = 0.97  # of the map: a drawing that loses more than this is not cropped
 MIN_SAFE_SHARE = 0.95  # of the subject inside the safe area
@@ -30,20 +30,20 @@ def load_detectors() -> Detectors:
 
 
 class Advisor:
-    """Finds the crops of formats (CropAdvice of studio.core.social): one look at a picture serves all of its formats."""
+    """Finds the crops of formats (CropAdvice of studio.core.social): one look at an image serves all of its formats."""
 
     def __init__(self, platforms: PlatformData, eyes: Callable[[], Detectors] = load_detectors) -> None:
         self._platforms = platforms
         self.analyses = AnalysisCache(eyes)
 
     def suggest_crops(
-        self, picture: Image.Image, formats: Sequence[str], focus: Box | None = None, same: bool = False,
+        self, image: Image.Image, formats: Sequence[str], focus: Box | None = None, same: bool = False,
         own: Mapping[str, Box] = {},
     ) -> list[CropResult]:  # fmt: skip
         """One result per format, in their order; `own` are the user's crops by format. Raises NotFound for a format that is
         not there."""
         chosen = [self._platforms.format(each) for each in formats]
-        return plan_crops(self.analyses.of(picture), chosen, focus, own, same=same)
+        return plan_crops(self.analyses.of(image), chosen, focus, own, same=same)
 
 
 def find_crops(
@@ -79,10 +79,10 @@ def plan_crops(
 def judge_crop(
     seen: Analysis, of: Format, box: Box, focus: Box | None = None, *, same: bool = False, own: bool = False
 ) -> CropResult:
-    """What `box` keeps of the picture for that format; `own` tells that the user chose it."""
+    """What `box` keeps of the image for that format; `own` tells that the user chose it."""
     if seen.blank:
         return CropResult(
-            format=of.id, box=box, kept=1.0, notes=("The picture is fully transparent.",), verdict=Verdict.CHECK
+            format=of.id, box=box, kept=1.0, notes=("The image is fully transparent.",), verdict=Verdict.CHECK
         )
     kept = measure_share_inside(focus, box) if focus is not None else measure_kept_mass(seen, box)
     whole, cut, gone = _count_faces(seen.faces, box)
@@ -138,11 +138,9 @@ def _describe_crop(
     if gone:
         loses.append(f"{gone} {'face' if gone == 1 else 'faces'}")
     if count > 1 and cut + gone:
-        notes.append(
-            f"{whole} of {count} faces fit. Move the crop to choose, or extend the picture to keep all of them."
-        )
+        notes.append(f"{whole} of {count} faces fit. Move the crop to choose, or extend the image to keep all of them.")
     elif cut:
-        notes.append("The face is larger than this format shows. Extend the picture to keep all of it.")
+        notes.append("The face is larger than this format shows. Extend the image to keep all of it.")
     if not seen.seen:
         notes.append("Nobody looked for faces: the network for it is not installed.")
     return keeps, loses, notes

@@ -1,4 +1,4 @@
-"""What matters in a picture, found once and used for all of its formats."""
+"""What matters in an image, found once and used for all of its formats."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ SubjectFinder = Callable[[Image.Image], "np.ndarray[Any, Any]"]
 
 @dataclass(frozen=True)
 class Detectors:
-    """What looks at pictures: for faces and for the subject. None where its network is not here."""
+    """What looks at images: for faces and for the subject. None where its network is not here."""
 
     faces: FaceFinder | None = None
     subject: SubjectFinder | None = None
@@ -47,7 +47,7 @@ class Detectors:
 
 @dataclass(frozen=True)
 class Analysis:
-    """One picture of `width` × `height` px. `map` has sum 1 (see studio.vision.saliency); `faces` are those that count, all
+    """One image of `width` × `height` px. `map` has sum 1 (see studio.vision.saliency); `faces` are those that count, all
     the same; `texts` lines of text; `graphic` tells flat drawings from photographs, `blank` that nothing is to be seen."""
 
     width: int
@@ -60,9 +60,9 @@ class Analysis:
     seen: bool = True  # whether faces could be looked for
 
 
-def analyse_image(picture: Image.Image, eyes: Detectors) -> Analysis:
-    """Look at `picture` (L, RGB or RGBA) at LOOK_SIDE px."""
-    return _analyse_reduced(reduce_image(picture, ANALYSIS_SIDE), picture.size, eyes)
+def analyse_image(image: Image.Image, eyes: Detectors) -> Analysis:
+    """Look at `image` (L, RGB or RGBA) at LOOK_SIDE px."""
+    return _analyse_reduced(reduce_image(image, ANALYSIS_SIDE), image.size, eyes)
 
 
 def _analyse_reduced(look: Image.Image, size: tuple[int, int], eyes: Detectors) -> Analysis:
@@ -78,16 +78,16 @@ def _analyse_reduced(look: Image.Image, size: tuple[int, int], eyes: Detectors) 
     )  # fmt: skip
 
 
-def reduce_image(picture: Image.Image, side: int) -> Image.Image:
-    """`picture` with a long side of at most `side` px, as RGB or RGBA."""
-    scale = min(1.0, side / max(picture.size))
-    size = (max(1, round(picture.width * scale)), max(1, round(picture.height * scale)))
-    small = picture.resize(size, Image.Resampling.BILINEAR, reducing_gap=1.5) if size != picture.size else picture
+def reduce_image(image: Image.Image, side: int) -> Image.Image:
+    """`image` with a long side of at most `side` px, as RGB or RGBA."""
+    scale = min(1.0, side / max(image.size))
+    size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
+    small = image.resize(size, Image.Resampling.BILINEAR, reducing_gap=1.5) if size != image.size else image
     return small if small.mode in ("RGB", "RGBA") else small.convert("RGB")
 
 
 class AnalysisCache:
-    """Analyses by the picture's content hash, the last KEPT of them. Safe from any thread; two that ask for the same picture
+    """Analyses by the image's content hash, the last KEPT of them. Safe from any thread; two that ask for the same image
     at once may both look."""
 
     def __init__(self, eyes: Callable[[], Detectors]) -> None:
@@ -95,15 +95,15 @@ class AnalysisCache:
         self._kept: OrderedDict[str, Analysis] = OrderedDict()
         self._lock = threading.Lock()
 
-    def of(self, picture: Image.Image, key: str | None = None) -> Analysis:
-        """The analysis of `picture`; `key` is its content hash where it is known."""
-        look = None if key else reduce_image(picture, ANALYSIS_SIDE)
-        key = key or hash_image(look or picture, picture.size)
+    def of(self, image: Image.Image, key: str | None = None) -> Analysis:
+        """The analysis of `image`; `key` is its content hash where it is known."""
+        look = None if key else reduce_image(image, ANALYSIS_SIDE)
+        key = key or hash_image(look or image, image.size)
         with self._lock:
             if key in self._kept:
                 self._kept.move_to_end(key)
                 return self._kept[key]
-        made = _analyse_reduced(look or reduce_image(picture, ANALYSIS_SIDE), picture.size, self._eyes())
+        made = _analyse_reduced(look or reduce_image(image, ANALYSIS_SIDE), image.size, self._eyes())
         with self._lock:
             self._kept[key] = made
             while len(self._kept) > MAX_CACHED_ANALYSES:
@@ -112,7 +112,7 @@ class AnalysisCache:
 
 
 def hash_image(look: Image.Image, size: tuple[int, int]) -> str:
-    """A hash of what is looked at: pictures that are alike at LOOK_SIDE px have the same crops."""
+    """A hash of what is looked at: images that are alike at LOOK_SIDE px have the same crops."""
     digest = hashlib.blake2b(f"{look.mode} {size}".encode(), digest_size=16)
     digest.update(np.ascontiguousarray(look).data)
     return digest.hexdigest()

@@ -1,4 +1,4 @@
-"""Which part of a picture becomes a format: the largest window of its shape, at the place that keeps what matters.
+"""Which part of an image becomes a format: the largest window of its shape, at the place that keeps what matters.
 
 A window of the largest size can move along one side only, so all of its places are tried. Faces come first: a window that
 cuts a face is taken only where the face is larger than the window. Among the rest, what counts is how much of the map lies
@@ -24,7 +24,7 @@ HEAD_LEVELS = (1.0, 0.4, 0.0)  # of HEAD, the largest that fits is protected
 EYE_BAND = (0.3, 0.55)  # of the face, from its top: what is kept when not even the face fits
 CUT_TOLERANCE = 0.04  # a face may stick out this much and counts as whole
 WEIGHT_KEPT, WEIGHT_SAFE, WEIGHT_EDGE, WEIGHT_CENTRE, WEIGHT_TEXT = 0.6, 0.4, 0.5, 0.15, 0.3
-EDGE_WIDTH = 0.03  # of the picture's side, at the window's ends
+EDGE_WIDTH = 0.03  # of the image's side, at the window's ends
 WHOLE_FACE_SCORE, CUT_FACE_SCORE = 2.0, -20.0
 WHOLE_BOX = Box()
 
@@ -33,7 +33,7 @@ Profile = np.ndarray[Any, Any]
 
 @dataclass(frozen=True)
 class CropWindow:
-    """A crop as fractions of the picture, and whether it moves along x. `length` is its share of that side."""
+    """A crop as fractions of the image, and whether it moves along x. `length` is its share of that side."""
 
     along_x: bool
     length: float
@@ -45,7 +45,7 @@ class CropWindow:
 
 
 def fit_window(width: int, height: int, ratio: float) -> CropWindow:
-    """The largest window of `ratio` (width over height) in a picture of `width` × `height` px."""
+    """The largest window of `ratio` (width over height) in an image of `width` × `height` px."""
     own = width / height
     return CropWindow(True, min(1.0, ratio / own)) if ratio <= own else CropWindow(False, min(1.0, own / ratio))
 
@@ -61,7 +61,7 @@ def find_best_crop(seen: Analysis, ratio: float, safe: Box = WHOLE_BOX, focus: B
     if focus is not None:
         score += 10 * _measure_inside(starts, frame, _get_side(focus, frame))
         score -= _measure_off_centre(starts, frame, safe, _get_middle(_get_side(focus, frame)))
-    # Of equal places the one nearest the middle: neither side of the picture is preferred.
+    # Of equal places the one nearest the middle: neither side of the image is preferred.
     score -= 1e-4 * np.abs(starts - (1 - frame.length) / 2)
     return frame.box(float(starts[int(np.argmax(score))]))
 
@@ -74,7 +74,7 @@ def can_fit_faces(seen: Analysis, frame: CropWindow) -> bool:
 
 
 def find_shared_crop(seen: Analysis, ratio: float, safe: Box, subject: Box) -> Box:
-    """The crop of `ratio` whose safe area has the middle of `subject` in its own middle, as far as the picture reaches."""
+    """The crop of `ratio` whose safe area has the middle of `subject` in its own middle, as far as the image reaches."""
     frame = fit_window(seen.width, seen.height, ratio)
     low, high = _get_side(safe, frame)
     return frame.box(_get_middle(_get_side(subject, frame)) - frame.length * (low + high) / 2)
@@ -209,7 +209,7 @@ def _choose_head_level(faces: Sequence[Region], frame: CropWindow) -> float:
 
 
 def _get_head_span(face: Region, frame: CropWindow, level: float) -> tuple[float, float]:
-    """The interval of the face with `level` of its head, inside the picture."""
+    """The interval of the face with `level` of its head, inside the image."""
     wide, high = face.right - face.left, face.bottom - face.top
     if frame.along_x:
         return max(0.0, face.left - level * HEAD_MARGINS[0] * wide), min(

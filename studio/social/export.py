@@ -1,4 +1,4 @@
-"""The backend that turns a picture into platform formats."""
+"""The backend that turns an image into platform formats."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from PIL import Image
 from studio.core.errors import InvalidRequest
 from studio.core.finish import OutputOptions
 from studio.core.model import TOOLS_LANE, Feature, Model
-from studio.core.ports import JobContext, PictureSeed
+from studio.core.ports import ImageSeed, JobContext
 from studio.core.request import GenerationRequest, Task
 from studio.core.result import RenderedImage
 from studio.core.social import CropResult, ExtendMode, FormatCrop, SocialExport, Verdict
@@ -37,7 +37,7 @@ class _ExportJob:
 
     request: GenerationRequest
     social: SocialExport
-    picture: Image.Image
+    image: Image.Image
     chosen: tuple[Format, ...]
     plans: tuple[CropResult, ...]
     overlay: Overlay
@@ -45,7 +45,7 @@ class _ExportJob:
 
 class SocialBackend:
     """A Backend with the one model "social". Each format is one Rendered, of exactly the format's size; `label` is its id,
-    `file` what its platform takes. The picture is decoded once and looked at once."""
+    `file` what its platform takes. The image is decoded once and looked at once."""
 
     def __init__(self, platforms: Platforms, advisor: Advisor, fonts: Fonts) -> None:
         self._platforms = platforms
@@ -55,17 +55,17 @@ class SocialBackend:
     def models(self) -> Sequence[Model]:
         return (SOCIAL_MODEL,)
 
-    def render(self, request: GenerationRequest, seeds: Sequence[PictureSeed], ctx: JobContext) -> list[RenderedImage]:
+    def render(self, request: GenerationRequest, seeds: Sequence[ImageSeed], ctx: JobContext) -> list[RenderedImage]:
         social = request.social
         if social is None or request.source is None:
             raise InvalidRequest(
-                "There is no picture or no format to make.", hint="Give a source picture and choose platform formats."
+                "There is no image or no format to make.", hint="Give a source image and choose platform formats."
             )
         chosen = tuple(self._platforms.format(each) for each in social.formats)
-        picture = ctx.picture(request.source)
+        image = ctx.load_image(request.source)
         with ctx.phase("analyse"):
-            plans = self._plan_formats(picture, request.source, chosen, social)
-        job = _ExportJob(request, social, picture, chosen, plans, Overlay(social, self._fonts, ctx))
+            plans = self._plan_formats(image, request.source, chosen, social)
+        job = _ExportJob(request, social, image, chosen, plans, Overlay(social, self._fonts, ctx))
         made = list(self._render_all(job, ctx))
         return [dataclasses.replace(one, seed=seed.seed) for seed in seeds for one in made]
 
@@ -73,16 +73,16 @@ class SocialBackend:
         """Nothing is held."""
 
     def _plan_formats(
-        self, picture: Image.Image, source: str, chosen: Sequence[Format], social: SocialExport
+        self, image: Image.Image, source: str, chosen: Sequence[Format], social: SocialExport
     ) -> tuple[CropResult, ...]:
         """The crop of each format: the user's own, else what was found."""
-        seen = self._advisor.analyses.of(picture, source)
-        general = {crop.format: crop.box for crop in social.crops if not crop.picture}
-        own = general | {crop.format: crop.box for crop in social.crops if crop.picture == source}
+        seen = self._advisor.analyses.of(image, source)
+        general = {crop.format: crop.box for crop in social.crops if not crop.image}
+        own = general | {crop.format: crop.box for crop in social.crops if crop.image == source}
         plans = tuple(plan_crops(seen, chosen, social.focus, own, same=social.same))
         if social.extend is ExtendMode.OUTPAINT and any(plan.verdict is Verdict.EXTEND for plan in plans):
             raise InvalidRequest(
-                "Formats are cut out of a picture that is there; nothing is painted around it here.",
+                "Formats are cut out of an image that is there; nothing is painted around it here.",
                 hint="Put an outpainting step with a model before this one, or fill with blur, colour or mirror.",
             )
         return plans
@@ -104,7 +104,7 @@ class SocialBackend:
             ctx.progress(len(job.chosen) + 1, steps)
         if social.original:
             first = dataclasses.replace(social, formats=social.formats[:1], crops=(), sheet=False)
-            yield _render_extra(job, job.picture.copy(), ORIGINAL_LABEL, first)
+            yield _render_extra(job, job.image.copy(), ORIGINAL_LABEL, first)
             ctx.progress(steps, steps)
 
 
@@ -113,10 +113,10 @@ def _render_format(job: _ExportJob, of: Format, plan: CropResult) -> RenderedIma
     notes = [*plan.notes, *(f"Lost: {what}." for what in plan.loses)]
     extend = social.extend is not ExtendMode.CROP and plan.verdict is Verdict.EXTEND
     if extend:
-        image = extend_image(job.picture, of, social.extend, social.colour)
-        notes = [f"No crop keeps what matters: the whole picture, filled with {_FILL_NAMES[social.extend]}."]
+        image = extend_image(job.image, of, social.extend, social.colour)
+        notes = [f"No crop keeps what matters: the whole image, filled with {_FILL_NAMES[social.extend]}."]
     else:
-        image = crop_to_size(job.picture, plan.box, (of.width, of.height))
+        image = crop_to_size(job.image, plan.box, (of.width, of.height))
         if social.upscale:
             notes = [note for note in notes if "is enlarged" not in note]
     kind = social.file_type or of.file_type

@@ -1,4 +1,4 @@
-"""A picture brought to a format: cropped and resized in one step, or whole with something around it."""
+"""An image brought to a format: cropped and resized in one step, or whole with something around it."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ BLUR_SHARE = 0.04  # of the width
 DIM_FACTOR = 0.87  # how bright the blurred border stays
 BLUR_SIDE = 240  # px at which the border is blurred: nothing finer is left of it
 MATTE_COLOUR = (255, 255, 255)
-TIGHT_BYTES_PER_PIXEL = 0.6  # bytes per pixel: below this a detailed picture may not fit, whatever the quality
+TIGHT_BYTES_PER_PIXEL = 0.6  # bytes per pixel: below this a detailed image may not fit, whatever the quality
 MIN_JPEG_QUALITY = 40  # of JPEG; what the encoder goes down to
 LIMIT_SHARE = 0.95  # of the limit: the file carries more than pixels
 SOFTEN_FACTOR = 0.85  # of the detail that is left by each step
 
 
-def crop_to_size(picture: Image.Image, box: Box, size: tuple[int, int]) -> Image.Image:
-    """What lies in `box`, resized (Lanczos) to exactly `size`. RGB or RGBA as the picture is."""
-    width, height = picture.size
+def crop_to_size(image: Image.Image, box: Box, size: tuple[int, int]) -> Image.Image:
+    """What lies in `box`, resized (Lanczos) to exactly `size`. RGB or RGBA as the image is."""
+    width, height = image.size
     corners = (box.left * width, box.top * height, box.right * width, box.bottom * height)
-    return _ensure_rgb(picture).resize(size, Image.Resampling.LANCZOS, box=corners, reducing_gap=REDUCING_GAP)
+    return _ensure_rgb(image).resize(size, Image.Resampling.LANCZOS, box=corners, reducing_gap=REDUCING_GAP)
 
 
 def reshape_box(box: Box, ratio: float, width: int, height: int) -> Box:
-    """The user's `box` in a picture of `width` × `height` px with the shape `ratio`: it grows where it may, and where the
-    picture ends it gets smaller, around its own middle."""
+    """The user's `box` in an image of `width` × `height` px with the shape `ratio`: it grows where it may, and where the
+    image ends it gets smaller, around its own middle."""
     wide, high = (box.right - box.left) * width, (box.bottom - box.top) * height
     if abs(wide / high / ratio - 1) < 0.005:
         return box
@@ -44,10 +44,10 @@ def reshape_box(box: Box, ratio: float, width: int, height: int) -> Box:
     return Box(left=left, top=top, right=min(1.0, left + wide), bottom=min(1.0, top + high))
 
 
-def extend_image(picture: Image.Image, of: Format, how: ExtendMode, colour: str) -> Image.Image:
-    """The whole picture inside the format (RGB), where the safe area's middle is so far as there is room; `how` fills the rest,
-    with `colour` ("#rrggbb") or what the picture gives."""
-    whole = _ensure_rgb(picture)
+def extend_image(image: Image.Image, of: Format, how: ExtendMode, colour: str) -> Image.Image:
+    """The whole image inside the format (RGB), where the safe area's middle is so far as there is room; `how` fills the rest,
+    with `colour` ("#rrggbb") or what the image gives."""
+    whole = _ensure_rgb(image)
     scale = min(of.width / whole.width, of.height / whole.height)
     size = (max(1, round(whole.width * scale)), max(1, round(whole.height * scale)))
     inner = whole.resize(size, Image.Resampling.LANCZOS, reducing_gap=REDUCING_GAP)
@@ -83,17 +83,17 @@ def _measure_min_bytes(image: Image.Image) -> int:
     return file.tell()
 
 
-def flatten_image(picture: Image.Image, matte: tuple[int, int, int]) -> Image.Image:
+def flatten_image(image: Image.Image, matte: tuple[int, int, int]) -> Image.Image:
     """RGB; what is transparent shows `matte`."""
-    if picture.mode != "RGBA":
-        return picture if picture.mode == "RGB" else picture.convert("RGB")
-    ground = Image.new("RGB", picture.size, matte)
-    ground.paste(picture, mask=picture.getchannel("A"))
+    if image.mode != "RGBA":
+        return image if image.mode == "RGB" else image.convert("RGB")
+    ground = Image.new("RGB", image.size, matte)
+    ground.paste(image, mask=image.getchannel("A"))
     return ground
 
 
-def _ensure_rgb(picture: Image.Image) -> Image.Image:
-    return picture if picture.mode in ("RGB", "RGBA") else picture.convert("RGB")
+def _ensure_rgb(image: Image.Image) -> Image.Image:
+    return image if image.mode in ("RGB", "RGBA") else image.convert("RGB")
 
 
 def _compute_offset(inner: int, outer: int, middle: float) -> int:
@@ -101,14 +101,14 @@ def _compute_offset(inner: int, outer: int, middle: float) -> int:
     return min(max(round(outer * middle - inner / 2), 0), outer - inner)
 
 
-def _make_blurred_ground(picture: Image.Image, size: tuple[int, int]) -> Image.Image:
-    """The picture blown up to cover `size`, blurred and a little darker."""
+def _make_blurred_ground(image: Image.Image, size: tuple[int, int]) -> Image.Image:
+    """The image blown up to cover `size`, blurred and a little darker."""
     scale = BLUR_SIDE / max(size)
     small = (max(4, round(size[0] * scale)), max(4, round(size[1] * scale)))
     ratio = size[0] / size[1]
-    wide, high = min(picture.width, picture.height * ratio), min(picture.height, picture.width / ratio)
-    left, top = (picture.width - wide) / 2, (picture.height - high) / 2
-    cover = picture.resize(small, Image.Resampling.BILINEAR, box=(left, top, left + wide, top + high), reducing_gap=2.0)
+    wide, high = min(image.width, image.height * ratio), min(image.height, image.width / ratio)
+    left, top = (image.width - wide) / 2, (image.height - high) / 2
+    cover = image.resize(small, Image.Resampling.BILINEAR, box=(left, top, left + wide, top + high), reducing_gap=2.0)
     soft = cover.filter(ImageFilter.GaussianBlur(max(2.0, small[0] * BLUR_SHARE)))
     return ImageEnhance.Brightness(soft).enhance(DIM_FACTOR).resize(size, Image.Resampling.BICUBIC)
 

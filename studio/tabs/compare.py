@@ -26,7 +26,7 @@ from studio.tabs.common.tab import PageContext, Tab
 
 COMPARE_INTERVAL = 0.4  # s between two updates
 MAX_MODELS = 6  # models at once
-_EMPTY_RESULT = '<div class="stage-empty"><p>Pick two models or more, write one prompt, and look at their pictures side by side.</p></div>'
+_EMPTY_RESULT = '<div class="stage-empty"><p>Pick two models or more, write one prompt, and look at their images side by side.</p></div>'
 
 
 @dataclass(frozen=True)

@@ -110,7 +110,7 @@ def _build_settings(studio: Studio, guide: FormGuide) -> tuple[dict[str, Compone
     with gr.Accordion("Afterwards", open=False):
         fields |= chain_fields.build_chain_fields()
     with gr.Accordion("X/Y/Z grid", open=False):
-        gr.Markdown("One picture for every combination, and all of them on one labelled sheet.", elem_classes="hint")
+        gr.Markdown("One image for every combination, and all of them on one labelled sheet.", elem_classes="hint")
         fields |= form_fields.build_grid_fields()
     with gr.Accordion("More", open=False):
         fields |= model_selection.build_fallback_fields(models) | form_fields.build_detail_fields(weights)
@@ -119,7 +119,7 @@ def _build_settings(studio: Studio, guide: FormGuide) -> tuple[dict[str, Compone
 
 def _build_restore_fields() -> tuple[gr.File, gr.Textbox, gr.Button]:
     dropped = gr.File(
-        label="Drop a picture here", file_types=["image"], type="filepath", height=110, elem_id="restore-picture",
+        label="Drop an image here", file_types=["image"], type="filepath", height=110, elem_id="restore-picture",
     )  # fmt: skip
     pasted = gr.Textbox(
         label="Or paste its infotext", lines=3, max_lines=8, elem_id="restore-text", max_length=100_000,

@@ -1,1 +1,1 @@
-"""Small networks that look at a picture: faces, foreground, saliency. They ship with packages and run on a CPU."""
+"""Small networks that look at an image: faces, foreground, saliency. They ship with packages and run on a CPU."""

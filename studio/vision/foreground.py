@@ -1,4 +1,4 @@
-"""What stands in front: its opacity by a network in ONNX, its edge by the picture itself, its colours without the background's.
+"""What stands in front: its opacity by a network in ONNX, its edge by the image itself, its colours without the background's.
 
 `u2netp.onnx` ships: U²-Net small (Qin et al., 2020), Apache-2.0, the file that rembg uses.
 """
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     Array = np.ndarray[Any, Any]
 
 U2NETP = Path(__file__).parent / "weights" / "u2netp.onnx"
-_MEAN = (0.485, 0.456, 0.406)  # of the pictures that all of these networks learnt from
+_MEAN = (0.485, 0.456, 0.406)  # of the images that all of these networks learnt from
 _DEVIATION = (0.229, 0.224, 0.225)
 _FREE_SIDE = 1024  # px, for a network that takes any
 _CERTAIN_MARGIN = 0.06  # an opacity this near to 0 or 1 is meant to be it
@@ -72,12 +72,12 @@ class SegmentationNetwork:
 
 
 def estimate_opacity(image: Image.Image, network: SegmentationNetwork) -> Image.Image:
-    """The opacity (L, the image's size) that keeps the foreground of `image`, its edge laid along the picture's own. What
+    """The opacity (L, the image's size) that keeps the foreground of `image`, its edge laid along the image's own. What
     was transparent before stays so."""
     from PIL import ImageChops
 
-    picture = flatten_on_white(image)
-    found = refine_mask(network(picture), picture)
+    source = flatten_on_white(image)
+    found = refine_mask(network(source), source)
     return ImageChops.darker(found, image.getchannel("A")) if image.mode == "RGBA" else found
 
 
@@ -133,14 +133,14 @@ def cut_out(image: Image.Image, mask: Image.Image) -> Image.Image:
     the old background is left (blur fusion, Forte 2021)."""
     import numpy as np
 
-    picture = flatten_on_white(image)
-    colours = np.array(picture)
+    source = flatten_on_white(image)
+    colours = np.array(source)
     opacity = np.asarray(mask)
     soft = (opacity > 0) & (opacity < 255)
     if soft.any():
         front, back = (
             np.asarray(each.resize(image.size, Image.Resampling.BILINEAR))[soft]
-            for each in _estimate_colours(picture, mask)
+            for each in _estimate_colours(source, mask)
         )
         alpha = (opacity[soft].astype(np.float32) / 255)[:, None]
         missed = colours[soft] - alpha * front - (1 - alpha) * back

@@ -1,6 +1,6 @@
-"""Where a picture draws the eye, and where text stands in it: plain image processing, no network, some milliseconds.
+"""Where an image draws the eye, and where text stands in it: plain image processing, no network, some milliseconds.
 
-The map is a sum of four classic cues on a picture of MAP_SIDE px: distance from the colours of the border along paths
+The map is a sum of four classic cues on an image of MAP_SIDE px: distance from the colours of the border along paths
 (geodesic saliency: Wei et al., ECCV 2012), contrast with the surroundings at two scales (Itti et al., 1998), detail that is
 in focus, and what the log spectrum does not expect (spectral residual: Hou and Zhang, CVPR 2007). No cue knows skin colours,
 and none prefers light to dark: a crop must not choose between people.
@@ -28,7 +28,7 @@ SaliencyMap: TypeAlias = "np.ndarray[Any, np.dtype[np.float32]]"
 
 @dataclass(frozen=True)
 class Region:
-    """A rectangle as fractions of the picture."""
+    """A rectangle as fractions of the image."""
 
     left: float
     top: float
@@ -36,12 +36,12 @@ class Region:
     bottom: float
 
 
-def compute_saliency(picture: Image.Image) -> SaliencyMap:
+def compute_saliency(image: Image.Image) -> SaliencyMap:
     """How much each place matters: float32, shape (height, width) with a long side of MAP_SIDE, not negative, sum 1. Pixels
     that are transparent do not matter; where nothing stands out, all places matter the same."""
     import cv2
 
-    small = _resize_to_side(picture, MAP_SIDE)
+    small = _resize_to_side(image, MAP_SIDE)
     opaque = np.asarray(small.getchannel("A"), np.float32) / 255 if small.mode == "RGBA" else None
     lab = cv2.cvtColor(_flatten_rgb(small), cv2.COLOR_RGB2LAB).astype(np.float32)
     cues = {
@@ -64,11 +64,11 @@ def compute_saliency(picture: Image.Image) -> SaliencyMap:
     return (total / mass).astype(np.float32)
 
 
-def find_text_regions(picture: Image.Image) -> tuple[Region, ...]:
+def find_text_regions(image: Image.Image) -> tuple[Region, ...]:
     """Lines of text, as far as strokes of even height in a row tell; headings and captions, not every sign in a street."""
     import cv2
 
-    small = _resize_to_side(picture, TEXT_SIDE)
+    small = _resize_to_side(image, TEXT_SIDE)
     grey = cv2.cvtColor(_flatten_rgb(small), cv2.COLOR_RGB2GRAY)
     height, width = grey.shape
     strokes = cv2.morphologyEx(grey, cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8))
@@ -86,10 +86,10 @@ def find_text_regions(picture: Image.Image) -> tuple[Region, ...]:
     return tuple(found)
 
 
-def is_graphic(picture: Image.Image) -> bool:
-    """Whether the picture is drawn, or stands on a flat ground: most neighbouring pixels are of one colour, few colours are
+def is_graphic(image: Image.Image) -> bool:
+    """Whether the image is drawn, or stands on a flat ground: most neighbouring pixels are of one colour, few colours are
     most of it."""
-    small = np.asarray(_resize_to_side(picture, TEXT_SIDE).convert("RGB"), np.int32)
+    small = np.asarray(_resize_to_side(image, TEXT_SIDE).convert("RGB"), np.int32)
     flat = np.abs(np.diff(small, axis=1)).max(axis=2) <= FLAT_TOLERANCE
     coarse = (small[::4, ::4] >> 3).reshape(-1, 3) @ np.array([1024, 32, 1])
     counts = np.sort(np.bincount(coarse))[-4:]
@@ -108,19 +108,19 @@ def _reads_like_text(line: np.ndarray[Any, Any]) -> bool:
     return bool(changes >= 0.8 * line.shape[1] / line.shape[0] and two_toned > 0.6)
 
 
-def _resize_to_side(picture: Image.Image, side: int) -> Image.Image:
-    scale = side / max(picture.size)
-    size = (max(8, round(picture.width * scale)), max(8, round(picture.height * scale)))
-    plain = picture if picture.mode in ("RGB", "RGBA") else picture.convert("RGB")
+def _resize_to_side(image: Image.Image, side: int) -> Image.Image:
+    scale = side / max(image.size)
+    size = (max(8, round(image.width * scale)), max(8, round(image.height * scale)))
+    plain = image if image.mode in ("RGB", "RGBA") else image.convert("RGB")
     return plain.resize(size, Image.Resampling.BILINEAR, reducing_gap=2.0)
 
 
-def _flatten_rgb(picture: Image.Image) -> np.ndarray[Any, Any]:
+def _flatten_rgb(image: Image.Image) -> np.ndarray[Any, Any]:
     """RGB pixels; what is transparent becomes grey."""
-    if picture.mode == "RGBA":
-        ground = Image.new("RGBA", picture.size, (128, 128, 128, 255))
-        picture = Image.alpha_composite(ground, picture)
-    return np.asarray(picture.convert("RGB"))
+    if image.mode == "RGBA":
+        ground = Image.new("RGBA", image.size, (128, 128, 128, 255))
+        image = Image.alpha_composite(ground, image)
+    return np.asarray(image.convert("RGB"))
 
 
 def _measure_border_distance(lab: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:

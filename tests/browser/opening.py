@@ -17,7 +17,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from fakes import FAKE_MODEL, FakeBackend
 from serving import PASSWORDS, RunningStudio, serve_studio
-from social_pictures import make_real_social_parts as real_parts
+from social_images import make_real_social_parts as real_parts
 from social_studio import make_social_parts
 
 from studio.core.model import Model

@@ -1,4 +1,4 @@
-"""Keys, prices, pictures and votes in a real Chromium, with OpenAI's client against a server on loopback."""
+"""Keys, prices, images and votes in a real Chromium, with OpenAI's client against a server on loopback."""
 
 from __future__ import annotations
 

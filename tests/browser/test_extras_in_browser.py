@@ -22,7 +22,7 @@ from studio.pipelines.catalog.bundled_upscaler import unpack_upscalers
 from studio.pipelines.catalog.catalog import Catalog
 from studio.pipelines.local_backend import LocalPipelines
 from studio.pipelines.upscale.enhancers import Enhancers
-from tests.foreign_pictures import A1111, make_png_with_chunks
+from tests.foreign_images import A1111, make_png_with_chunks
 
 pytestmark = pytest.mark.browser
 
@@ -54,8 +54,8 @@ def photo(folder: Path, name: str = "cup.png", side: int = 64) -> Path:
 
 
 def choose(page: Page, *paths: Path) -> None:
-    page.set_input_files("#ext-pictures input[type=file]", paths)
-    expect(page.locator("#ext-pictures .pad-shown img")).to_have_count(len(paths))
+    page.set_input_files("#ext-images input[type=file]", paths)
+    expect(page.locator("#ext-images .pad-shown img")).to_have_count(len(paths))
 
 
 def generate(window: BrowserWindow) -> None:
@@ -141,7 +141,7 @@ def test_hidden_text_goes_in_and_is_read_back(opener: Opener, tmp_path: Path) ->
 
 def test_settings_of_another_program_go_to_txt2img(opener: Opener, tmp_path: Path) -> None:
     _, _, page = opened(opener, tmp_path)
-    page.click("button[role=tab]:has-text('Picture info')")
+    page.click("button[role=tab]:has-text('Image info')")
     path = tmp_path / "fox.png"
     path.write_bytes(make_png_with_chunks(parameters=A1111))
     page.set_input_files("#ext-info-file input[type=file]", path)

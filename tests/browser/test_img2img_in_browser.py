@@ -1,4 +1,4 @@
-"""Img2Img in a real Chromium: real pictures dropped, real masks painted, and what of it reaches the backend."""
+"""Img2Img in a real Chromium: real images dropped, real masks painted, and what of it reaches the backend."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ WORDS = Model(
 DROP = """([selector, data]) => {
   const bytes = Uint8Array.from(atob(data), (letter) => letter.charCodeAt(0));
   const transfer = new DataTransfer();
-  transfer.items.add(new File([bytes], "a picture.png", { type: "image/png" }));
+  transfer.items.add(new File([bytes], "an image.png", { type: "image/png" }));
   for (const type of ["dragover", "drop"])
     document.querySelector(selector).dispatchEvent(new DragEvent(type, { bubbles: true, cancelable: true, dataTransfer: transfer }));
 }"""
@@ -50,8 +50,8 @@ def opened(opener: Opener, **options: object) -> tuple[RunningStudio, BrowserWin
     return served, window, page
 
 
-def picture(folder: Path, width: int = 160, height: int = 96) -> Path:
-    path = folder / "a picture.png"
+def image(folder: Path, width: int = 160, height: int = 96) -> Path:
+    path = folder / "an image.png"
     draw_fake_image(1, width, height).save(path)
     return path
 
@@ -72,7 +72,7 @@ def operation(page: Page, name: str) -> None:
 
 
 def stroke(page: Page, editor: str, start: tuple[float, float], end: tuple[float, float]) -> None:
-    """A line with the mouse; places as fractions of the shown picture."""
+    """A line with the mouse; places as fractions of the shown image."""
     box = page.locator(f"{editor} .paint-sheet canvas").bounding_box()
     assert box is not None
     (x0, y0), (x1, y1) = ((box["x"] + box["width"] * x, box["y"] + box["height"] * y) for x, y in (start, end))
@@ -100,9 +100,9 @@ def kept(served: RunningStudio, name: str | None) -> Image.Image:
         return image.copy()
 
 
-def test_a_dropped_picture_is_worked_on(opener: Opener, tmp_path: Path) -> None:
+def test_a_dropped_image_is_worked_on(opener: Opener, tmp_path: Path) -> None:
     served, window, page = opened(opener)
-    data = base64.b64encode(picture(tmp_path).read_bytes()).decode()
+    data = base64.b64encode(image(tmp_path).read_bytes()).decode()
     page.wait_for_selector("#i2i-source .pad-drop")
     page.evaluate(DROP, ["#i2i-source .pad", data])
     expect(page.locator("#i2i-source .pad-facts")).to_have_text("160 × 96")
@@ -117,7 +117,7 @@ def test_a_dropped_picture_is_worked_on(opener: Opener, tmp_path: Path) -> None:
 
 def test_a_painted_mask_says_what_changes_and_survives_a_reload(opener: Opener, tmp_path: Path) -> None:
     served, window, page = opened(opener)
-    choose(page, picture(tmp_path))
+    choose(page, image(tmp_path))
     mode(page, "Inpaint")
     stroke(page, "#i2i-mask", (0.25, 0.5), (0.75, 0.5))
     generate(window)
@@ -140,7 +140,7 @@ def test_a_painted_mask_says_what_changes_and_survives_a_reload(opener: Opener, 
 
 def test_the_mask_is_undone_erased_inverted_loaded_and_cleared(opener: Opener, tmp_path: Path) -> None:
     served, window, page = opened(opener)
-    choose(page, picture(tmp_path))
+    choose(page, image(tmp_path))
     mode(page, "Inpaint")
     stroke(page, "#i2i-mask", (0.25, 0.25), (0.75, 0.25))
     stroke(page, "#i2i-mask", (0.25, 0.75), (0.75, 0.75))
@@ -173,7 +173,7 @@ def test_the_mask_is_undone_erased_inverted_loaded_and_cleared(opener: Opener, t
 
 def test_the_mask_is_painted_by_keys_alone(opener: Opener, tmp_path: Path) -> None:
     served, window, page = opened(opener)
-    choose(page, picture(tmp_path))
+    choose(page, image(tmp_path))
     mode(page, "Inpaint")
     page.focus("#i2i-mask .paint-view")
     page.keyboard.press("]")
@@ -185,7 +185,7 @@ def test_the_mask_is_painted_by_keys_alone(opener: Opener, tmp_path: Path) -> No
 
 def test_fingers_paint_on_a_phone_and_nothing_scrolls_sideways(opener: Opener, tmp_path: Path) -> None:
     served, window, page = opened(opener, viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True)
-    choose(page, picture(tmp_path))
+    choose(page, image(tmp_path))
     for name in ("Sketch", "Outpaint", "Edit", "Inpaint"):
         mode(page, name)
         expect(page.locator(".modes label:has(:checked)")).to_have_text(name)
@@ -200,7 +200,7 @@ def test_fingers_paint_on_a_phone_and_nothing_scrolls_sideways(opener: Opener, t
 
 def test_a_sketch_is_painted_into_the_source(opener: Opener, tmp_path: Path) -> None:
     served, window, page = opened(opener)
-    choose(page, picture(tmp_path))
+    choose(page, image(tmp_path))
     mode(page, "Sketch")
     page.fill("#i2i-paint input[type=color]", "#00ff00")
     stroke(page, "#i2i-paint", (0.25, 0.5), (0.75, 0.5))
@@ -212,7 +212,7 @@ def test_a_sketch_is_painted_into_the_source(opener: Opener, tmp_path: Path) -> 
 
 def test_the_canvas_to_outpaint_is_shown_as_it_will_be(opener: Opener, tmp_path: Path) -> None:
     served, window, page = opened(opener)
-    choose(page, picture(tmp_path))
+    choose(page, image(tmp_path))
     mode(page, "Outpaint")
     expect(page.locator("#i2i-plan .note")).to_contain_text("288 × 96")
     page.fill("#i2i-top input", "32")
@@ -226,7 +226,7 @@ def test_the_canvas_to_outpaint_is_shown_as_it_will_be(opener: Opener, tmp_path:
 
 def test_only_what_the_operation_uses_is_shown(opener: Opener, tmp_path: Path) -> None:
     served, window, page = opened(opener)
-    choose(page, picture(tmp_path))
+    choose(page, image(tmp_path))
     operation(page, "Remove background")
     expect(page.locator("#i2i-prompt")).to_have_count(0)
     expect(page.locator("#i2i-steps")).to_have_count(0)
@@ -245,46 +245,46 @@ def test_only_what_the_operation_uses_is_shown(opener: Opener, tmp_path: Path) -
 def test_what_cannot_be_worked_on_is_refused_with_advice(opener: Opener, tmp_path: Path) -> None:
     served, _, page = opened(opener)
     page.click("#i2i-generate")
-    expect(page.get_by_text("There is no picture yet")).to_be_visible()
+    expect(page.get_by_text("There is no image yet")).to_be_visible()
     text = tmp_path / "text.png"
-    text.write_text("not a picture")
+    text.write_text("not an image")
     page.set_input_files("#i2i-source input[type=file]", text)
-    expect(page.locator(".refusal")).to_contain_text("not a picture that can be opened")
-    choose(page, picture(tmp_path))
+    expect(page.locator(".refusal")).to_contain_text("not an image that can be opened")
+    choose(page, image(tmp_path))
     mode(page, "Inpaint")
     page.click("#i2i-generate")
     expect(page.get_by_text("The mask is empty")).to_be_visible()
     assert served.backend.seen == []
 
 
-def test_a_batch_works_on_every_picture(opener: Opener, tmp_path: Path) -> None:
+def test_a_batch_works_on_every_image(opener: Opener, tmp_path: Path) -> None:
     served, window, page = opened(opener)
-    page.click("button:has-text('Batch: many pictures')")
+    page.click("button:has-text('Batch: many images')")
     for name, seed in (("a", 1), ("b", 2)):
         draw_fake_image(seed, 32, 32).save(tmp_path / f"{name}.png")
     page.set_input_files("#i2i-batch input[type=file]", [tmp_path / "a.png", tmp_path / "b.png"])
-    expect(page.locator("#i2i-batch .pad-facts")).to_have_text("2 pictures")
+    expect(page.locator("#i2i-batch .pad-facts")).to_have_text("2 images")
     generate(window)
     sources = [kept(served, request.source).tobytes() for request, _ in served.backend.seen]
     assert sources == [draw_fake_image(seed, 32, 32).tobytes() for seed in (1, 2)]
 
 
-def test_a_folder_of_odd_files_gives_its_pictures_and_tells_the_rest(opener: Opener, tmp_path: Path) -> None:
+def test_a_folder_of_odd_files_gives_its_images_and_tells_the_rest(opener: Opener, tmp_path: Path) -> None:
     served, window, page = opened(opener)
-    page.click("button:has-text('Batch: many pictures')")
+    page.click("button:has-text('Batch: many images')")
     folder = tmp_path / "holiday"
     (folder / "deep").mkdir(parents=True)
     draw_fake_image(1, 32, 32).save(folder / "a.png")
     draw_fake_image(2, 32, 32).save(folder / "deep" / "b.webp", lossless=True)
-    (folder / "notes.txt").write_text("no picture")
+    (folder / "notes.txt").write_text("no image")
     (folder / "broken.png").write_bytes((folder / "a.png").read_bytes()[:60])
     with page.expect_file_chooser() as chooser:
         page.click("#i2i-batch .pad-ways .pad-folder")
     chooser.value.set_files(folder)
-    expect(page.locator("#i2i-batch .pad-facts")).to_have_text("2 pictures")
+    expect(page.locator("#i2i-batch .pad-facts")).to_have_text("2 images")
     expect(page.locator("#i2i-batch .pad-skips")).to_contain_text("2 of 4 files skipped")
     rows = page.locator("#i2i-batch .pad-skips tr")
-    expect(rows.filter(has_text="holiday/notes.txt")).to_contain_text("not a picture")
+    expect(rows.filter(has_text="holiday/notes.txt")).to_contain_text("not an image")
     expect(rows.filter(has_text="holiday/broken.png")).to_have_count(1)
     generate(window)
     assert len(served.backend.seen) == 2
@@ -292,7 +292,7 @@ def test_a_folder_of_odd_files_gives_its_pictures_and_tells_the_rest(opener: Ope
 
 def test_words_find_a_mask_that_is_shown_before_anything_is_painted(opener: Opener, tmp_path: Path) -> None:
     served, window, page = opened(opener)
-    choose(page, picture(tmp_path))
+    choose(page, image(tmp_path))
     operation(page, "Search & replace")
     page.click("#i2i-find")
     expect(page.get_by_text("It is not said what to search for")).to_be_visible()
@@ -308,9 +308,9 @@ def test_words_find_a_mask_that_is_shown_before_anything_is_painted(opener: Open
     assert kept(served, painted.mask or "").convert("L").getbbox() is not None
 
 
-def test_a_map_is_shown_and_taken_as_control_picture(opener: Opener, tmp_path: Path) -> None:
+def test_a_map_is_shown_and_taken_as_control_image(opener: Opener, tmp_path: Path) -> None:
     served, _, page = opened(opener)
-    choose(page, picture(tmp_path))
+    choose(page, image(tmp_path))
     page.click("#i2i-control > button:has-text('ControlNet')")
     page.click("button:has-text('Control unit 1')")
     page.fill("#i2i-unit-0-preprocessor input", "Edges")
@@ -324,8 +324,8 @@ def test_a_map_is_shown_and_taken_as_control_picture(opener: Opener, tmp_path: P
     assert (asked(served).task, unit.preprocessor, unit.options[0].value) == (Task.PREPROCESS, "edges", 50)
     assert [(option.name, option.value) for option in unit.options] == [("low", 50), ("high", 200)]
     page.click("#i2i-unit-0-use")
-    expect(page.locator("#i2i-unit-0-picture .pad-full")).to_have_count(1)
-    expect(page.locator("#i2i-unit-0-preprocessor input")).to_have_value("None: the picture is the map")
+    expect(page.locator("#i2i-unit-0-image .pad-full")).to_have_count(1)
+    expect(page.locator("#i2i-unit-0-preprocessor input")).to_have_value("None: the image is the map")
 
 
 def test_a_result_is_sent_on_and_tells_where_it_came_from(opener: Opener) -> None:
@@ -358,7 +358,7 @@ def test_a_result_is_sent_on_and_tells_where_it_came_from(opener: Opener) -> Non
 
 def test_a_result_is_dragged_back_onto_the_form(opener: Opener, tmp_path: Path) -> None:
     served, window, page = opened(opener)
-    choose(page, picture(tmp_path))
+    choose(page, image(tmp_path))
     generate(window)
     first = asked(served).source
     page.drag_and_drop("#i2i-stage img.shown", "#i2i-source .pad")
@@ -375,7 +375,7 @@ def test_the_model_that_ships_repaints_what_is_masked_and_nothing_else(opener: O
     page = window.open()
     page.set_default_timeout(200_000)  # torch is imported and the model loaded on the way
     page.click("button[role=tab]:has-text('Img2Img')")
-    choose(page, picture(tmp_path, 128, 128))
+    choose(page, image(tmp_path, 128, 128))
     page.fill("#i2i-steps input[type=number]", "4")
     page.fill("#i2i-prompt textarea", "a red apple")
     generate(window)

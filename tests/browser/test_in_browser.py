@@ -18,7 +18,7 @@ def generate(page: Page, prompt: str) -> None:
     page.keyboard.press("Control+Enter")
 
 
-def test_a_prompt_becomes_a_picture_step_by_step(opener: Opener) -> None:
+def test_a_prompt_becomes_a_image_step_by_step(opener: Opener) -> None:
     served = opener.serve(held=True)
     window = opener.open_window(served)
     page = window.open()
@@ -29,7 +29,7 @@ def test_a_prompt_becomes_a_picture_step_by_step(opener: Opener) -> None:
     served.backend.release(2)
     window.wait_for_status("finished")
     shown = page.locator("#stage img.shown")
-    expect(shown).to_have_attribute("alt", "Generated picture: a red apple")
+    expect(shown).to_have_attribute("alt", "Generated image: a red apple")
     page.wait_for_function("document.querySelector('#stage img.shown').naturalWidth === 64")
     assert page.locator("#generate").inner_text() == "Generate"
     assert window.complaints == []
@@ -72,16 +72,16 @@ def test_a_reload_brings_back_the_form_and_the_running_job(opener: Opener) -> No
     assert len(served.backend.seen) == 1
 
 
-def test_a_dropped_picture_restores_its_settings(opener: Opener, tmp_path: Path) -> None:
+def test_a_dropped_image_restores_its_settings(opener: Opener, tmp_path: Path) -> None:
     served = opener.serve()
     page = (window := opener.open_window(served)).open()
     generate(page, "a green door, (shut:1.2)")
     window.wait_for_status("finished")
     seed = served.backend.seen[0][1][0].seed
-    picture = next((tmp_path / "outputs").glob("2*/*.png"))
+    image = next((tmp_path / "outputs").glob("2*/*.png"))
     page.fill("#prompt textarea", "something else")
     page.click("button:has-text('Restore settings')")
-    page.set_input_files("#restore-picture input[type=file]", picture)
+    page.set_input_files("#restore-image input[type=file]", image)
     expect(page.locator("#prompt textarea")).to_have_value("a green door, (shut:1.2)")
     expect(page.locator("#seed input")).to_have_value(str(seed))
 
@@ -124,7 +124,7 @@ def test_a_refusal_is_told_with_its_hint(opener: Opener) -> None:
     assert served.backend.seen == []
 
 
-def test_the_form_hides_what_the_picture_does_not_need_and_swaps_sides(opener: Opener) -> None:
+def test_the_form_hides_what_the_image_does_not_need_and_swaps_sides(opener: Opener) -> None:
     page = opener.open_window(opener.serve()).open()
     page.fill("#width input", "96")
     page.keyboard.press("Tab")
@@ -133,7 +133,7 @@ def test_the_form_hides_what_the_picture_does_not_need_and_swaps_sides(opener: O
     expect(page.locator("#height input")).to_have_value("96")
 
 
-def test_the_recipe_shows_and_the_picture_enlarges(opener: Opener) -> None:
+def test_the_recipe_shows_and_the_image_enlarges(opener: Opener) -> None:
     page = (window := opener.open_window(opener.serve())).open()
     generate(page, "a cup")
     window.wait_for_status("finished")
@@ -206,7 +206,7 @@ def test_the_model_that_ships_draws_a_red_apple(opener: Opener, tmp_path: Path) 
     page.wait_for_selector("#stage img.forming")
     window.wait_for_status("finished")
     assert window.complaints == []
-    picture = Image.open(next((tmp_path / "outputs").glob("2*/*.png"))).convert("RGB")
-    red, green, blue = picture.resize((1, 1), Image.Resampling.BOX, (40, 50, 88, 98)).getpixel((0, 0))
-    assert picture.size == (128, 128)
+    image = Image.open(next((tmp_path / "outputs").glob("2*/*.png"))).convert("RGB")
+    red, green, blue = image.resize((1, 1), Image.Resampling.BOX, (40, 50, 88, 98)).getpixel((0, 0))
+    assert image.size == (128, 128)
     assert red > 1.5 * max(green, blue)

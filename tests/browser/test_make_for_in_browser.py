@@ -39,7 +39,7 @@ def generate(window: BrowserWindow, prompt: str) -> None:
     window.wait_for_status("finished")
 
 
-def test_a_picture_is_made_for_a_format_with_its_zones_over_it(
+def test_a_image_is_made_for_a_format_with_its_zones_over_it(
     opened: tuple[RunningStudio, BrowserWindow, Page],
 ) -> None:
     served, window, page = opened
@@ -54,11 +54,11 @@ def test_a_picture_is_made_for_a_format_with_its_zones_over_it(
     over, shown = page.locator(OVER), page.locator("#stage img.shown")
     expect(over).to_be_visible()
     page.wait_for_function(f"document.querySelector('{OVER}').naturalWidth > 0")
-    box, picture = over.bounding_box(), shown.bounding_box()
+    box, image = over.bounding_box(), shown.bounding_box()
     assert box is not None
-    assert picture is not None
+    assert image is not None
     assert abs(box["width"] / box["height"] - 1080 / 1920) < 0.02
-    assert box["width"] <= picture["width"] + 1
+    assert box["width"] <= image["width"] + 1
     page.uncheck("#for-zones input")
     expect(over).to_have_count(0)
     page.check("#for-zones input")
@@ -106,7 +106,7 @@ def test_a_pack_is_one_job_with_a_zip(opened: tuple[RunningStudio, BrowserWindow
     assert window.complaints == []
 
 
-def test_a_changed_picture_is_made_for_a_format(
+def test_a_changed_image_is_made_for_a_format(
     opened: tuple[RunningStudio, BrowserWindow, Page], tmp_path: Path
 ) -> None:
     served, window, page = opened

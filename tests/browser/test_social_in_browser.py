@@ -12,7 +12,7 @@ from opening import BrowserWindow, Opener
 from PIL import Image, ImageChops, ImageStat
 from playwright.sync_api import Locator, Page, expect
 from serving import RunningStudio
-from social_pictures import make_ball, make_couple
+from social_images import make_ball, make_couple
 
 from studio.core.user import LOCAL_USER
 
@@ -31,11 +31,11 @@ def opened(opener: Opener, **options: object) -> tuple[RunningStudio, BrowserWin
     return served, window, page
 
 
-def give(page: Page, folder: Path, *pictures: Image.Image) -> None:
-    files = [folder / f"{number}.png" for number in range(len(pictures))]
-    for file, image in zip(files, pictures, strict=True):
+def give(page: Page, folder: Path, *images: Image.Image) -> None:
+    files = [folder / f"{number}.png" for number in range(len(images))]
+    for file, image in zip(files, images, strict=True):
         image.save(file)
-    page.set_input_files("#social-pictures input[type=file]", files)
+    page.set_input_files("#social-images input[type=file]", files)
 
 
 def choose(page: Page, *formats: str) -> None:
@@ -56,7 +56,7 @@ def box(page: Page, name: str) -> list[float]:
 
 
 def drag(page: Page, name: str, across: float) -> None:
-    """Move the picture in its crop by that part of the crop's width."""
+    """Move the image in its crop by that part of the crop's width."""
     crop = card(page, name).locator(".crop")
     crop.scroll_into_view_if_needed()
     frame = crop.bounding_box()
@@ -171,9 +171,9 @@ def test_a_mark_moves_every_crop_and_zones_are_shown_but_not_baked_in(opener: Op
 def test_own_formats_and_refusals_and_a_phone(opener: Opener, tmp_path: Path) -> None:
     _served, _window, page = opened(opener, viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True)
     page.click("#social-export")
-    expect(page.get_by_text("There is no picture.")).to_be_visible()
+    expect(page.get_by_text("There is no image.")).to_be_visible()
     give(page, tmp_path, make_ball(), make_ball(500, 800))
-    expect(page.locator("#social-pictures .pad-facts")).to_have_text("2 pictures")
+    expect(page.locator("#social-images .pad-facts")).to_have_text("2 images")
     page.click("#social-export")
     expect(page.get_by_text("No format is chosen.")).to_be_visible()
     page.click(".formats-own summary")
@@ -203,7 +203,7 @@ def test_a_result_is_sent_here_from_another_tab(opener: Opener, tmp_path: Path) 
     page.click("#generate")
     window.wait_for_status("finished")
     page.click("#txt2img-send-social")
-    expect(page.locator("#social-pictures .pad-facts")).to_have_text("64 × 64")
+    expect(page.locator("#social-images .pad-facts")).to_have_text("64 × 64")
     choose(page, POST)
     expect(card(page, POST)).to_contain_text("it is enlarged 16.9 times")
     page.click("#social-export")

@@ -1,4 +1,4 @@
-"""Black Forest Labs: x-key, submit once, poll where it says, a signed address for the picture; bodies as its OpenAPI file says."""
+"""Black Forest Labs: x-key, submit once, poll where it says, a signed address for the image; bodies as its OpenAPI file says."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A server of one's own that speaks the images dialect: no key, an address for one picture and base64 for the next."""
+"""A server of one's own that speaks the images dialect: no key, an address for one image and base64 for the next."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from vendors import Vendor
 
 
 class CompatibleServer:
-    """Serves its pictures itself."""
+    """Serves its images itself."""
 
     def __call__(self, seen: ReceivedRequest) -> Reply:
         if seen.path == "/v1/models":

@@ -81,11 +81,11 @@ def run_stage(arguments: argparse.Namespace) -> None:
         train_module(build_run(arguments), prepare_control)
         export_control()
     elif arguments.stage == "lora":
-        from .lora import ensure_pictures, export_lora
+        from .lora import ensure_images, export_lora
         from .lora import prepare_lora as prepare_lora
         from .trainer import train_module
 
-        ensure_pictures()
+        ensure_images()
         train_module(build_run(arguments), prepare_lora)
         export_lora()
     elif arguments.stage == "steer":

@@ -24,7 +24,7 @@ from .colours import (
 )
 from .concepts import Concept, load_concepts
 from .paths import LATENT_SIZE, PARTS, STATE, TEXT_LENGTH, TEXT_WIDTH
-from .render import load_pictures
+from .render import load_images
 from .training import get_device, move_to_device
 from .vae import to_tensor
 
@@ -43,18 +43,18 @@ NAMED_SPREAD = 60.0
 
 @dataclass(frozen=True)
 class Item:
-    """One training picture: which drawing, how shown, its captions and how often it is drawn on."""
+    """One training image: which drawing, how shown, its captions and how often it is drawn on."""
 
-    picture: int
+    image: int
     view: View
     captions: tuple[str, ...]
     weight: float
 
 
-def find_natural_word(picture: np.ndarray) -> str | None:
+def find_natural_word(image: np.ndarray) -> str | None:
     """Return the colour word that describes a drawing as it is, or None when none does clearly."""
-    mask, alpha = compute_dominant_mask(picture), picture[..., 3].astype(np.float32) / 255
-    colour = compute_main_colour(picture)
+    mask, alpha = compute_dominant_mask(image), image[..., 3].astype(np.float32) / 255
+    colour = compute_main_colour(image)
     word = find_nearest_name(colour)
     close = float(np.linalg.norm(colour - np.array(PALETTE[word]))) < NAMED_DISTANCE
     if word not in ("black", "white", "grey") and float(np.ptp(colour)) < NAMED_SPREAD:
@@ -82,9 +82,9 @@ def choose_views(concept: Concept, style: str, natural: str | None, rng: random.
 
 
 def make_items() -> list[Item]:
-    """Return every training picture of every concept that is not held out."""
+    """Return every training image of every concept that is not held out."""
     rng = random.Random(1)
-    pictures, index = load_pictures()
+    images, index = load_images()
     places = {key: number for number, key in enumerate(index)}
     items = []
     for concept in load_concepts():
@@ -92,7 +92,7 @@ def make_items() -> list[Item]:
             number = places.get((style, concept.label))
             if concept.held_out or number is None:
                 continue
-            natural = find_natural_word(pictures[number])
+            natural = find_natural_word(images[number])
             for kind, views in choose_views(concept, style, natural, rng).items():
                 for view in views:
                     words = build_captions(concept.names, view, natural, rng)
@@ -101,28 +101,28 @@ def make_items() -> list[Item]:
     return items
 
 
-def render_view(picture: np.ndarray, view: View, rng: np.random.Generator) -> np.ndarray:
+def render_view(image: np.ndarray, view: View, rng: np.random.Generator) -> np.ndarray:
     """Return the drawing as the view says, float32 RGB [S, S, 3] in 0..255; grounds vary a little around their word."""
     if view.colour:
-        picture = recolour(picture, view.colour)
+        image = recolour(image, view.colour)
     ground = WHITE
     if view.ground:
         ground = np.clip(np.array(PALETTE[view.ground]) + rng.normal(0, 8, 3), 0, 255)
-    shown = composite(picture, ground)
+    shown = composite(image, ground)
     return shown[:, ::-1] if view.mirrored else shown
 
 
 @torch.no_grad()
-def encode_pictures(items: list[Item]) -> torch.Tensor:
+def encode_images(items: list[Item]) -> torch.Tensor:
     """Return the scaled latents of the items, float16 [N, 4, L, L]."""
     vae = move_to_device(AutoencoderTiny.from_pretrained(PARTS / "vae")).eval()
     scale = float(vae.config["scaling_factor"])
-    pictures, _ = load_pictures()
+    images, _ = load_images()
     rng = np.random.default_rng(2)
     latents = torch.empty(len(items), 4, LATENT_SIZE, LATENT_SIZE, dtype=torch.float16)
     for begin in range(0, len(items), 64):
         part = items[begin : begin + 64]
-        batch = to_tensor(np.stack([render_view(pictures[item.picture], item.view, rng) for item in part]))
+        batch = to_tensor(np.stack([render_view(images[item.image], item.view, rng) for item in part]))
         latents[begin : begin + 64] = (vae.encoder(batch.to(get_device())) * scale).half().cpu()
     return latents
 
@@ -155,10 +155,10 @@ def write_cache() -> None:
     rows = [[places[text] for text in item.captions] for item in items]
     numbers = torch.tensor([row + row[:1] * (most - len(row)) for row in rows])
     encode_texts(texts)
-    latents = encode_pictures(items)
+    latents = encode_images(items)
     weights = torch.tensor([item.weight for item in items])
     torch.save({"latents": latents, "captions": numbers, "weights": weights}, STATE / "cache.pt")
-    listing = [[item.picture, item.view.style, item.view.colour, item.view.ground, *item.captions] for item in items]
+    listing = [[item.image, item.view.style, item.view.colour, item.view.ground, *item.captions] for item in items]
     (STATE / "items.json").write_text(json.dumps(listing), encoding="utf-8")
     mean, deviation = latents.float().mean((0, 2, 3)).tolist(), latents.float().std((0, 2, 3)).tolist()
-    print(f"{len(items)} pictures, {len(texts)} captions, latent mean {mean}, deviation {deviation}")
+    print(f"{len(items)} images, {len(texts)} captions, latent mean {mean}, deviation {deviation}")

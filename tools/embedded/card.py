@@ -38,7 +38,7 @@ def format_percent(share: float) -> str:
 
 def format_hit_row(name: str, figures: dict[str, Any]) -> str:
     """Return one row of the table for a graded group."""
-    return f"| {name} | top-1 {format_percent(figures['top1'])}, top-5 {format_percent(figures['top5'])} ({figures['count']} pictures) |"
+    return f"| {name} | top-1 {format_percent(figures['top1'])}, top-5 {format_percent(figures['top5'])} ({figures['count']} images) |"
 
 
 def build_results_table(results: dict[str, Any]) -> str:
@@ -59,12 +59,12 @@ def build_results_table(results: dict[str, Any]) -> str:
         format_hit_row("The judge on the real Fluent 3D drawings, which it learnt from", real["3d"]),
         format_hit_row("The judge on real drawings of a style it never saw (Noto)", real["noto"]),
         f"| Colour words obeyed, pairs that were trained on / never trained on | {trained} / {unseen} (chance 9 %) |",
-        f"| Fréchet distance, 200 generated pictures to 220 real Fluent 3D, judge's features | {frechet}; "
+        f"| Fréchet distance, 200 generated images to 220 real Fluent 3D, judge's features | {frechet}; "
         f"real flat to real 3D {results['frechet real flat']:.2f} |",
         f"| Diversity: mean pixel distance between seeds of one prompt (0 to 1) | {results['diversity']:.3f} |",
-        f"| Nearest training picture, pixel distance (0 to 1), median | {results['nearest median']:.3f} |",
+        f"| Nearest training image, pixel distance (0 to 1), median | {results['nearest median']:.3f} |",
         f"| Nearest training drawing by pixels is the asked concept's own (chance 0.2 %) | {format_percent(results['nearest is own'])} |",
-        f"| Generated pictures that are near copies (distance below 0.05) | {format_percent(results['copies'])} |",
+        f"| Generated images that are near copies (distance below 0.05) | {format_percent(results['copies'])} |",
     ]
     return "\n".join(rows)
 
@@ -77,7 +77,7 @@ def format_spread(figures: dict[str, float]) -> str:
 def build_control_table(figures: dict[str, Any]) -> str:
     """Return the table of how well edges are followed, in Markdown."""
     rows = [
-        "| control pictures | pairs | F1 without | F1 with | gain (95 %) | better in | SSIM without | SSIM with | at most |",
+        "| control images | pairs | F1 without | F1 with | gain (95 %) | better in | SSIM without | SSIM with | at most |",
         "|---|---|---|---|---|---|---|---|---|",
     ]
     for group, name in GROUPS.items():
@@ -99,7 +99,7 @@ def build_control_table(figures: dict[str, Any]) -> str:
 
 def format_progress(progress: Progress) -> str:
     """Write how far a part is trained."""
-    return f"{progress.step:,} steps, {progress.samples:,} pictures, {progress.seconds / 60:.0f} minutes"
+    return f"{progress.step:,} steps, {progress.samples:,} images, {progress.seconds / 60:.0f} minutes"
 
 
 def build_steering_section() -> str:

@@ -26,9 +26,9 @@ HUE_WINDOW = 50.0
 """Degrees around the dominant hue that are recoloured with it."""
 
 
-def composite(picture: np.ndarray, background: np.ndarray) -> np.ndarray:
-    """Lay a premultiplied RGBA picture (uint8 [H, W, 4]) over one colour (0..255); float32 [H, W, 3] in 0..255."""
-    pixels = picture.astype(np.float32)
+def composite(image: np.ndarray, background: np.ndarray) -> np.ndarray:
+    """Lay a premultiplied RGBA image (uint8 [H, W, 4]) over one colour (0..255); float32 [H, W, 3] in 0..255."""
+    pixels = image.astype(np.float32)
     return pixels[..., :3] + (1 - pixels[..., 3:] / 255) * background
 
 
@@ -38,13 +38,13 @@ def compute_hue(rgb: np.ndarray) -> np.ndarray:
     return np.degrees(np.arctan2(np.sqrt(3) * (green - blue), 2 * red - green - blue)) % 360
 
 
-def compute_dominant_mask(picture: np.ndarray) -> np.ndarray:
+def compute_dominant_mask(image: np.ndarray) -> np.ndarray:
     """Return how much each pixel carries the drawing's main colour, float32 [H, W] in 0..1.
 
     The main colour is the hue with the most coloured pixels; a drawing that is mostly grey or white counts whole.
     """
-    alpha = picture[..., 3].astype(np.float32) / 255
-    rgb = picture[..., :3].astype(np.float32) / np.maximum(alpha, 1e-3)[..., None]
+    alpha = image[..., 3].astype(np.float32) / 255
+    rgb = image[..., :3].astype(np.float32) / np.maximum(alpha, 1e-3)[..., None]
     spread = rgb.max(-1) - rgb.min(-1)
     coloured = np.clip((spread - CHROMATIC_SPREAD / 2) / CHROMATIC_SPREAD, 0, 1) * alpha
     hue = compute_hue(rgb)
@@ -56,11 +56,11 @@ def compute_dominant_mask(picture: np.ndarray) -> np.ndarray:
     return mask if mask.sum() > 0.25 * alpha.sum() else alpha
 
 
-def compute_main_colour(picture: np.ndarray) -> np.ndarray:
+def compute_main_colour(image: np.ndarray) -> np.ndarray:
     """Return the mean sRGB (float32 [3], 0..255) of the drawing's main colour."""
-    mask = compute_dominant_mask(picture)
-    alpha = np.maximum(picture[..., 3:].astype(np.float32) / 255, 1e-3)
-    rgb = picture[..., :3].astype(np.float32) / alpha
+    mask = compute_dominant_mask(image)
+    alpha = np.maximum(image[..., 3:].astype(np.float32) / 255, 1e-3)
+    rgb = image[..., :3].astype(np.float32) / alpha
     return (rgb * mask[..., None]).sum((0, 1)) / max(float(mask.sum()), 1e-3)
 
 
@@ -70,21 +70,21 @@ def find_nearest_name(rgb: np.ndarray) -> str:
     return list(PALETTE)[int(((values - rgb) ** 2).sum(-1).argmin())]
 
 
-def recolour(picture: np.ndarray, name: str) -> np.ndarray:
+def recolour(image: np.ndarray, name: str) -> np.ndarray:
     """Give the drawing's main colour another one, keeping its light and shade.
 
     Pixels darker than the main colour's median become shades of the target, lighter ones tints of it.
 
     Args:
-        picture: Premultiplied RGBA, uint8 [H, W, 4].
+        image: Premultiplied RGBA, uint8 [H, W, 4].
         name: A word of PALETTE.
 
     Returns:
         Premultiplied RGBA, uint8 [H, W, 4].
     """
-    mask = compute_dominant_mask(picture)
-    alpha = picture[..., 3].astype(np.float32) / 255
-    rgb = picture[..., :3].astype(np.float32) / np.maximum(alpha, 1e-3)[..., None]
+    mask = compute_dominant_mask(image)
+    alpha = image[..., 3].astype(np.float32) / 255
+    rgb = image[..., :3].astype(np.float32) / np.maximum(alpha, 1e-3)[..., None]
     light = rgb @ np.array([0.299, 0.587, 0.114], np.float32)
     solid = mask > 0.5 * max(float(mask.max()), 1e-3)
     median = max(float(np.median(light[solid])), 1.0)
@@ -95,4 +95,4 @@ def recolour(picture: np.ndarray, name: str) -> np.ndarray:
     painted = shade + (255 - shade) * highlight
     weight = np.clip(mask / np.maximum(alpha, 1e-3), 0, 1)[..., None]
     mixed = (rgb + (painted - rgb) * weight) * alpha[..., None]
-    return np.concatenate([mixed.round().clip(0, 255).astype(np.uint8), picture[..., 3:]], -1)
+    return np.concatenate([mixed.round().clip(0, 255).astype(np.uint8), image[..., 3:]], -1)

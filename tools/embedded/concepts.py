@@ -1,4 +1,4 @@
-"""The concept list (concepts.txt) joined with the emoji data that names the pictures."""
+"""The concept list (concepts.txt) joined with the emoji data that names the images."""
 
 from __future__ import annotations
 

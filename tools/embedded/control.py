@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from diffusers.models.controlnets.controlnet import ControlNetModel
 
-from .paths import CONTROLNET, PICTURE_SIZE, STATE, TEXT_LENGTH, TEXT_WIDTH
+from .paths import CONTROLNET, IMAGE_SIZE, STATE, TEXT_LENGTH, TEXT_WIDTH
 from .shapes import NAMES_PREFIX, SHAPES_FILE, make_shapes
 from .trainer import Recipe, Trainer, load_averaged_weights
 from .training import get_device
@@ -21,7 +21,7 @@ CONDITIONING_CHANNELS = (8, 24, 48, 96)
 DROPOUT = 0.3
 """Share of captions replaced by the empty one: then only the edges say what is drawn."""
 ERASED_SHARE, THICKENED_SHARE = 0.25, 0.3
-"""Share of edge pictures with a hole, and of those with the lines of a broad pen."""
+"""Share of edge images with a hole, and of those with the lines of a broad pen."""
 
 
 def build_controlnet() -> ControlNetModel:
@@ -33,7 +33,7 @@ def build_controlnet() -> ControlNetModel:
 
 
 def roughen_edges(edges: torch.Tensor) -> torch.Tensor:
-    """Make edge pictures [B, 1, S, S] of 0 and 1 less perfect: some with a hole, some with broader lines."""
+    """Make edge images [B, 1, S, S] of 0 and 1 less perfect: some with a hole, some with broader lines."""
     count, _, side, _ = edges.shape
     broad = F.max_pool2d(edges, 2, stride=1, padding=1)[..., :side, :side]
     edges = torch.where(torch.rand(count, 1, 1, 1) < THICKENED_SHARE, broad, edges)
@@ -68,7 +68,7 @@ class ControlDataset:
         numbers = self.captions[rows]
         numbers[torch.rand(size) < DROPOUT] = 0
         latents = self.latents[rows].float().to(get_device()).contiguous(memory_format=torch.channels_last)
-        lines = np.unpackbits(self.edges[rows].numpy(), axis=1).reshape(size, 1, PICTURE_SIZE, PICTURE_SIZE)
+        lines = np.unpackbits(self.edges[rows].numpy(), axis=1).reshape(size, 1, IMAGE_SIZE, IMAGE_SIZE)
         edges = roughen_edges(torch.from_numpy(lines).float()).expand(-1, 3, -1, -1)
         edges = edges.to(get_device()).contiguous(memory_format=torch.channels_last)
         return latents, self.states(numbers.numpy()), edges
@@ -116,4 +116,4 @@ def export_control() -> None:
     control.save_pretrained(CONTROLNET, safe_serialization=True)
     for path in CONTROLNET.glob("*.safetensors"):
         path.chmod(0o644)
-    print(f"exported {CONTROLNET.name} after {progress.samples:,} pictures")
+    print(f"exported {CONTROLNET.name} after {progress.samples:,} images")

@@ -13,9 +13,9 @@ import torch
 import torch.nn.functional as F
 
 
-def unfold_patches(picture: torch.Tensor, stride: int) -> torch.Tensor:
+def unfold_patches(image: torch.Tensor, stride: int) -> torch.Tensor:
     """Unfold the 3x3 neighbourhoods of a tensor [N, C, H, W] into rows, [N * H * W / stride**2, 9 * C]."""
-    padded = F.pad(picture.permute(0, 2, 3, 1), (0, 0, 1, 1, 1, 1)).contiguous()
+    padded = F.pad(image.permute(0, 2, 3, 1), (0, 0, 1, 1, 1, 1)).contiguous()
     count, height, width, channels = padded.shape
     by_row, by_column = padded.stride(1), padded.stride(2)
     size = (count, (height - 3) // stride + 1, (width - 3) // stride + 1, 3, 3, channels)
@@ -38,26 +38,26 @@ class Convolution3x3(torch.autograd.Function):
     """3x3 convolution, stride 1 or 2, padding 1, without bias, for sides that the stride divides."""
 
     @staticmethod
-    def forward(ctx: Any, picture: torch.Tensor, weight: torch.Tensor, stride: int) -> torch.Tensor:
+    def forward(ctx: Any, image: torch.Tensor, weight: torch.Tensor, stride: int) -> torch.Tensor:
         """Convolve [N, C, H, W] with [O, C, 3, 3]."""
-        ctx.save_for_backward(picture, weight)
+        ctx.save_for_backward(image, weight)
         ctx.stride = stride
-        return F.conv2d(picture, weight, padding=1, stride=stride)
+        return F.conv2d(image, weight, padding=1, stride=stride)
 
     @staticmethod
     def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor | None, torch.Tensor | None, None]:
-        """Return the gradients of the picture and of the weights, each only when it is asked for."""
-        picture, weight = ctx.saved_tensors
+        """Return the gradients of the image and of the weights, each only when it is asked for."""
+        image, weight = ctx.saved_tensors
         (gradient,) = gradients
-        to_picture = to_weight = None
+        to_image = to_weight = None
         if ctx.needs_input_grad[0]:
             turned = weight.flip(2, 3).transpose(0, 1).contiguous(memory_format=torch.channels_last)
-            to_picture = F.conv2d(insert_zeros(gradient, ctx.stride), turned, padding=1)
+            to_image = F.conv2d(insert_zeros(gradient, ctx.stride), turned, padding=1)
         if ctx.needs_input_grad[1]:
             rows = gradient.permute(0, 2, 3, 1).reshape(-1, weight.shape[0])
-            product = rows.T @ unfold_patches(picture, ctx.stride)
+            product = rows.T @ unfold_patches(image, ctx.stride)
             to_weight = product.view(weight.shape[0], 3, 3, weight.shape[1]).permute(0, 3, 1, 2)
-        return to_picture, to_weight, None
+        return to_image, to_weight, None
 
 
 class Quick3x3(torch.nn.Conv2d):

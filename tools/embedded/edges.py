@@ -1,4 +1,4 @@
-"""Edges as the studio's canny preprocessor draws them, and how well the edges of two pictures agree."""
+"""Edges as the studio's canny preprocessor draws them, and how well the edges of two images agree."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ BLUR = 2.0
 SSIM_WINDOW = 7
 
 
-def detect_edges(picture: np.ndarray) -> np.ndarray:
-    """Return the edges of an RGB picture, uint8 [H, W, 3] -> bool [H, W]."""
-    return cv2.Canny(picture, LOW, HIGH) > 0
+def detect_edges(image: np.ndarray) -> np.ndarray:
+    """Return the edges of an RGB image, uint8 [H, W, 3] -> bool [H, W]."""
+    return cv2.Canny(image, LOW, HIGH) > 0
 
 
 def dilate_edges(edges: np.ndarray, pixels: int) -> np.ndarray:

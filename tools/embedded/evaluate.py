@@ -19,7 +19,7 @@ from .concepts import load_concepts
 from .judge import UNSEEN_STYLE, Judge, list_class_labels, load_judge, load_styles, run_judge
 from .paths import MODEL, STATE
 from .prompts import GRID_PROMPTS, Question, build_questions
-from .render import load_pictures
+from .render import load_images
 from .sampling import draw_grid, generate_images
 from .vae import measure_reconstruction
 
@@ -27,13 +27,13 @@ PER_GROUP = 100
 """Prompts graded per group, at most."""
 DIVERSITY_PROMPTS, DIVERSITY_SEEDS = 12, 6
 NEAR_DISTANCE = 0.05
-"""Root mean square pixel distance, 0..1, under which a generated picture counts as a copy of a training picture."""
+"""Root mean square pixel distance, 0..1, under which a generated image counts as a copy of a training image."""
 RESULTS = STATE / "results.json"
 
 
 @dataclass(frozen=True)
 class Hits:
-    """Share of pictures whose concept is the judge's first guess, or among its first five, and how many were graded."""
+    """Share of images whose concept is the judge's first guess, or among its first five, and how many were graded."""
 
     top1: float
     top5: float
@@ -68,7 +68,7 @@ def compute_frechet(first: torch.Tensor, second: torch.Tensor) -> float:
 
 
 def find_closest_recolouring(generated: np.ndarray, drawing: np.ndarray) -> str:
-    """Return the colour word whose recolouring of the real drawing has the mean colour nearest to the generated picture.
+    """Return the colour word whose recolouring of the real drawing has the mean colour nearest to the generated image.
 
     Args:
         generated: RGB 0..255, [S, S, 3].
@@ -80,75 +80,75 @@ def find_closest_recolouring(generated: np.ndarray, drawing: np.ndarray) -> str:
     return words[int(np.square(real - generated.mean((0, 1))).sum(-1).argmin())]
 
 
-def compute_spread(pictures: np.ndarray) -> float:
-    """Return the mean pairwise root mean square distance, 0..1, of pictures of one prompt, uint8 [N, S, S, 3]."""
-    flat = pictures.reshape(len(pictures), -1).astype(np.float32) / 255
+def compute_spread(images: np.ndarray) -> float:
+    """Return the mean pairwise root mean square distance, 0..1, of images of one prompt, uint8 [N, S, S, 3]."""
+    flat = images.reshape(len(images), -1).astype(np.float32) / 255
     pairs = [(i, j) for i in range(len(flat)) for j in range(i)]
     return float(np.mean([np.sqrt(np.square(flat[i] - flat[j]).mean()) for i, j in pairs]))
 
 
-def find_nearest_training(pictures: np.ndarray, drawings: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return each picture's root mean square distance, 0..1, to the nearest drawing or its mirror image, and its number.
+def find_nearest_training(images: np.ndarray, drawings: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return each image's root mean square distance, 0..1, to the nearest drawing or its mirror image, and its number.
 
     Args:
-        pictures: Generated, uint8 RGB [N, S, S, 3].
+        images: Generated, uint8 RGB [N, S, S, 3].
         drawings: On white, float RGB 0..255, [M, S, S, 3].
     """
     small = drawings[:, ::2, ::2].reshape(len(drawings), -1) / 255
     mirrored = drawings[:, ::2, ::-2].reshape(len(drawings), -1) / 255
     known = torch.from_numpy(np.concatenate([small, mirrored]).astype(np.float32))
-    asked = torch.from_numpy(pictures[:, ::2, ::2].reshape(len(pictures), -1).astype(np.float32) / 255)
+    asked = torch.from_numpy(images[:, ::2, ::2].reshape(len(images), -1).astype(np.float32) / 255)
     nearest = torch.cdist(asked, known).min(1)
     return (nearest.values / known.shape[1] ** 0.5).numpy(), (nearest.indices % len(drawings)).numpy()
 
 
 def grade_real(judge: Judge) -> tuple[dict[str, Hits], dict[str, torch.Tensor]]:
-    """Grade real pictures: the unseen style, and the training drawings through the autoencoder; with their features."""
+    """Grade real images: the unseen style, and the training drawings through the autoencoder; with their features."""
     drawings, styles, classes = load_styles()
     labels, right = list_class_labels(), find_right_classes()
     shown = {style: np.array([place for place, own in enumerate(styles) if own == style]) for style in set(styles)}
     results, features = {}, {}
     for style in ("3d", "flat", UNSEEN_STYLE):
         places = shown[style]
-        pictures = np.stack([composite(drawings[place], WHITE) for place in places])
-        logits, features[style] = run_judge(judge, pictures)
+        images = np.stack([composite(drawings[place], WHITE) for place in places])
+        logits, features[style] = run_judge(judge, images)
         results[style] = count_hits(logits, [right[labels[classes[place]]] for place in places])
     return results, features
 
 
 def grade_groups(pipeline: StableDiffusionPipeline, judge: Judge) -> dict[str, Any]:
-    """Draw and grade the question groups; returns the figures of the card that need generated pictures."""
+    """Draw and grade the question groups; returns the figures of the card that need generated images."""
     right, rng = find_right_classes(), random.Random(3)
-    drawings, index = load_pictures()
+    drawings, index = load_images()
     places = {key: number for number, key in enumerate(index)}
     figures: dict[str, Any] = {"features": []}
     for group, asked in build_questions().items():
         chosen: list[Question] = rng.sample(asked, min(PER_GROUP, len(asked)))
-        pictures = generate_images(pipeline, [question.prompt for question in chosen], list(range(len(chosen))))
-        logits, features = run_judge(judge, pictures.astype(np.float32))
+        images = generate_images(pipeline, [question.prompt for question in chosen], list(range(len(chosen))))
+        logits, features = run_judge(judge, images.astype(np.float32))
         figures[group] = asdict(count_hits(logits, [right[question.label] for question in chosen]))
         if "colour" in group:
             words = [
-                find_closest_recolouring(picture.astype(np.float32), drawings[places["3d", question.label]])
-                for picture, question in zip(pictures, chosen, strict=True)
+                find_closest_recolouring(image.astype(np.float32), drawings[places["3d", question.label]])
+                for image, question in zip(images, chosen, strict=True)
             ]
             agreed = [word == question.colour for word, question in zip(words, chosen, strict=True)]
             figures[f"{group} obeyed"] = float(np.mean(agreed))
         if group in ("seen", "everyday"):
             figures["features"].append(features)
         if group == "seen":
-            figures |= measure_memorisation(pictures, [right[question.label] for question in chosen])
+            figures |= measure_memorisation(images, [right[question.label] for question in chosen])
         print(group, figures[group], figures.get(f"{group} obeyed", ""), flush=True)
     return figures
 
 
-def measure_memorisation(pictures: np.ndarray, targets: list[set[int]]) -> dict[str, float]:
-    """Compare generated pictures with the 3D training drawings on white: how near, how many copies, how often its own."""
-    drawings, index = load_pictures()
+def measure_memorisation(images: np.ndarray, targets: list[set[int]]) -> dict[str, float]:
+    """Compare generated images with the 3D training drawings on white: how near, how many copies, how often its own."""
+    drawings, index = load_images()
     classes = {concept.label: number for number, concept in enumerate(load_concepts()) if not concept.held_out}
     known = [number for number, (style, label) in enumerate(index) if style == "3d" and label in classes]
     shown = np.stack([composite(drawings[number], WHITE) for number in known])
-    distances, nearest = find_nearest_training(pictures, shown)
+    distances, nearest = find_nearest_training(images, shown)
     own = [classes[index[known[place]][1]] in right for place, right in zip(nearest, targets, strict=True)]
     return {
         "nearest median": float(np.median(distances)),
@@ -161,8 +161,8 @@ def measure_diversity(pipeline: StableDiffusionPipeline) -> float:
     """Return the mean spread over seeds of the first grid prompts."""
     prompts = [prompt for prompt in GRID_PROMPTS[:DIVERSITY_PROMPTS] for _ in range(DIVERSITY_SEEDS)]
     seeds = [100 + number % DIVERSITY_SEEDS for number in range(len(prompts))]
-    pictures = generate_images(pipeline, prompts, seeds)
-    groups = pictures.reshape(DIVERSITY_PROMPTS, DIVERSITY_SEEDS, *pictures.shape[1:])
+    images = generate_images(pipeline, prompts, seeds)
+    groups = images.reshape(DIVERSITY_PROMPTS, DIVERSITY_SEEDS, *images.shape[1:])
     return float(np.mean([compute_spread(group) for group in groups]))
 
 

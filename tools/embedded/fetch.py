@@ -1,4 +1,4 @@
-"""Stage "fetch": download and unpack the packages that hold pictures, names and words."""
+"""Stage "fetch": download and unpack the packages that hold images, names and words."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ from .cache import encode_texts
 from .colours import recolour
 from .neon import TRIGGER, apply_neon
 from .paths import LORA, PARTS, STATE
-from .render import load_pictures
+from .render import load_images
 from .trainer import Recipe, Trainer, load_averaged_weights
 from .training import get_device, move_to_device
 from .unet import Dataset, compute_alphas, compute_velocity_loss, load_averaged_unet, tune_model
@@ -33,7 +33,7 @@ STEM = "neon_"
 
 
 @torch.no_grad()
-def make_pictures(count: int = COUNT) -> None:
+def make_images(count: int = COUNT) -> None:
     """Write .train/neon_cache.pt and .train/neon_states.npy: drawings in the style, with captions that end in its words."""
     rng = np.random.default_rng(23)
     items = json.loads((STATE / "items.json").read_text(encoding="utf-8"))
@@ -41,14 +41,14 @@ def make_pictures(count: int = COUNT) -> None:
     on_white = np.array([item[3] is None for item in items])
     shares = weights * on_white / (weights * on_white).sum()
     rows = rng.choice(len(items), min(count, int(on_white.sum())), replace=False, p=shares)
-    pictures, _ = load_pictures()
+    images, _ = load_images()
     vae = move_to_device(AutoencoderTiny.from_pretrained(PARTS / "vae")).eval()
     scale = float(vae.config["scaling_factor"])
     latents, captions = [], []
     for part in np.array_split(rows, -(-len(rows) // 64)):
         drawn = []
         for number, _, colour, _, *words in (items[row] for row in part):
-            drawing = recolour(pictures[number], colour) if colour else np.asarray(pictures[number])
+            drawing = recolour(images[number], colour) if colour else np.asarray(images[number])
             drawn.append(apply_neon(drawing)[:, :: int(rng.choice([-1, 1]))])
             captions.append(f"{words[int(rng.integers(len(words)))]}, {TRIGGER}")
         latents.append((vae.encoder(to_tensor(np.stack(drawn)).to(get_device())) * scale).half().cpu())
@@ -83,10 +83,10 @@ def prepare_lora() -> tuple[Trainer, Callable[[], torch.Tensor]]:
     return Trainer(learnt, RECIPE), compute_batch_loss
 
 
-def ensure_pictures() -> None:
-    """Make the training pictures unless they are there."""
+def ensure_images() -> None:
+    """Make the training images unless they are there."""
     if not (STATE / f"{STEM}cache.pt").exists():
-        make_pictures()
+        make_images()
 
 
 def export_lora() -> None:
@@ -107,4 +107,4 @@ def export_lora() -> None:
     weights = {f"unet.{name}": value.detach().half().contiguous() for name, value in layers.items()}
     save_file(weights, LORA, metadata=metadata)
     LORA.chmod(0o644)
-    print(f"exported {LORA.name}, {LORA.stat().st_size / 1e6:.1f} MB, after {progress.samples:,} pictures")
+    print(f"exported {LORA.name}, {LORA.stat().st_size / 1e6:.1f} MB, after {progress.samples:,} images")

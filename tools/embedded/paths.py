@@ -13,11 +13,11 @@ MODEL = ROOT / "models" / "embedded"
 CONTROLNET = ROOT / "models" / "controlnet" / "embedded-edges"
 LORA = ROOT / "models" / "loras" / "embedded-neon.safetensors"
 
-PICTURE_SIZE = 128
-"""Side of every training picture, in pixels."""
+IMAGE_SIZE = 128
+"""Side of every training image, in pixels."""
 LATENT_FACTOR = 8
 """Pixels per latent cell, per side."""
-LATENT_SIZE = PICTURE_SIZE // LATENT_FACTOR
+LATENT_SIZE = IMAGE_SIZE // LATENT_FACTOR
 TEXT_WIDTH = 256
 """Channels of the text encoder's states."""
 TEXT_LENGTH = 77

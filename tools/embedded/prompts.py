@@ -9,7 +9,7 @@ from .cache import find_natural_word
 from .captions import View, build_caption, filter_uncoloured, is_held_out
 from .colours import PALETTE
 from .concepts import load_concepts
-from .render import load_pictures
+from .render import load_images
 
 GRID_PROMPTS = (
     "a red apple", "a green apple", "a banana", "a strawberry", "an orange", "grapes", "a slice of pizza", "a hamburger",
@@ -38,7 +38,7 @@ def build_questions() -> dict[str, list[Question]]:
     rng = random.Random(11)
     names = ("seen", "everyday", "flat", "colour", "unseen colour", "held out")
     groups: dict[str, list[Question]] = {group: [] for group in names}
-    pictures, index = load_pictures()
+    images, index = load_images()
     places = {key: number for number, key in enumerate(index)}
     for concept in load_concepts():
         name, label = concept.names[0], concept.label
@@ -51,7 +51,7 @@ def build_questions() -> dict[str, list[Question]]:
         if ("flat", label) in places:
             groups["flat"].append(Question(build_caption(name, View("flat")), label, style="flat"))
         free = filter_uncoloured(concept.names)
-        natural = find_natural_word(pictures[places["3d", label]])
+        natural = find_natural_word(images[places["3d", label]])
         words = [word for word in PALETTE if word != natural] if free else []
         for group, unseen in (("colour", False), ("unseen colour", True)):
             pool = [word for word in words if is_held_out(label, word) == unseen]

@@ -1,4 +1,4 @@
-"""Stage "render": every package picture as a 128 px premultiplied RGBA array."""
+"""Stage "render": every package image as a 128 px premultiplied RGBA array."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ import numpy as np
 from PIL import Image
 
 from .concepts import load_emoji, make_slug, normalize_code
-from .paths import PICTURE_SIZE, RAW, STATE
+from .paths import IMAGE_SIZE, RAW, STATE
 
 FILL = 0.90
-"""Share of the picture's side that the longer side of the drawing takes."""
+"""Share of the image's side that the longer side of the drawing takes."""
 MAX_ELONGATION = 4.5
 SKIN_TONE_CODE = re.compile(r"1f3f[b-f]")
 
@@ -47,28 +47,28 @@ def list_vector_jobs(package: str, style: str) -> Iterator[Job]:
         yield style, label, f'<svg {namespaces} viewBox="0 0 {width} {height}">{icon["body"]}</svg>'
 
 
-def premultiply(picture: Image.Image) -> Image.Image:
-    """Return an RGBA picture whose colours are multiplied by alpha, so that resizing leaves no fringe."""
-    pixels = np.asarray(picture).astype(np.float32)
+def premultiply(image: Image.Image) -> Image.Image:
+    """Return an RGBA image whose colours are multiplied by alpha, so that resizing leaves no fringe."""
+    pixels = np.asarray(image).astype(np.float32)
     pixels[..., :3] *= pixels[..., 3:] / 255
     return Image.fromarray(pixels.round().clip(0, 255).astype(np.uint8), "RGBA")
 
 
-def fit_drawing(picture: Image.Image) -> np.ndarray | None:
+def fit_drawing(image: Image.Image) -> np.ndarray | None:
     """Crop to the drawing and centre it; None for an empty or very elongated one. Returns uint8 [S, S, 4]."""
-    visible = np.asarray(picture.getchannel("A")) > 8
+    visible = np.asarray(image.getchannel("A")) > 8
     box = Image.fromarray(visible).getbbox()
     if box is None:
         return None
-    picture = premultiply(picture.crop(box))
-    longer = max(picture.size)
-    if longer > MAX_ELONGATION * min(picture.size):
+    image = premultiply(image.crop(box))
+    longer = max(image.size)
+    if longer > MAX_ELONGATION * min(image.size):
         return None
-    scale = FILL * PICTURE_SIZE / longer
-    width, height = (max(1, round(side * scale)) for side in picture.size)
-    square = Image.new("RGBA", (PICTURE_SIZE, PICTURE_SIZE), (0, 0, 0, 0))
-    corner = ((PICTURE_SIZE - width) // 2, (PICTURE_SIZE - height) // 2)
-    square.paste(picture.resize((width, height), Image.Resampling.LANCZOS), corner)
+    scale = FILL * IMAGE_SIZE / longer
+    width, height = (max(1, round(side * scale)) for side in image.size)
+    square = Image.new("RGBA", (IMAGE_SIZE, IMAGE_SIZE), (0, 0, 0, 0))
+    corner = ((IMAGE_SIZE - width) // 2, (IMAGE_SIZE - height) // 2)
+    square.paste(image.resize((width, height), Image.Resampling.LANCZOS), corner)
     return np.asarray(square)
 
 
@@ -78,11 +78,11 @@ def rasterise_job(job: Job) -> np.ndarray | None:
     if source.startswith("<svg"):
         import resvg_py
 
-        data = resvg_py.svg_to_bytes(svg_string=source, width=PICTURE_SIZE * 2, skip_system_fonts=True)
-        picture = Image.open(io.BytesIO(bytes(data)))
+        data = resvg_py.svg_to_bytes(svg_string=source, width=IMAGE_SIZE * 2, skip_system_fonts=True)
+        image = Image.open(io.BytesIO(bytes(data)))
     else:
-        picture = Image.open(Path(source))
-    return fit_drawing(picture.convert("RGBA"))
+        image = Image.open(Path(source))
+    return fit_drawing(image.convert("RGBA"))
 
 
 def render_images() -> None:
@@ -94,10 +94,10 @@ def render_images() -> None:
     np.save(STATE / "pictures.npy", np.stack([pixels for _, pixels in kept]))
     index = [[style, label] for (style, label, _), _ in kept]
     (STATE / "pictures.json").write_text(json.dumps(index), encoding="utf-8")
-    print(f"rendered {len(kept)} of {len(jobs)} pictures")
+    print(f"rendered {len(kept)} of {len(jobs)} images")
 
 
-def load_pictures() -> tuple[np.ndarray, list[tuple[str, str]]]:
-    """Return (pictures uint8 [N, S, S, 4], [(style, label), ...]) as `render` wrote them."""
+def load_images() -> tuple[np.ndarray, list[tuple[str, str]]]:
+    """Return (images uint8 [N, S, S, 4], [(style, label), ...]) as `render` wrote them."""
     index = json.loads((STATE / "pictures.json").read_text(encoding="utf-8"))
     return np.load(STATE / "pictures.npy", mmap_mode="r"), [(style, label) for style, label in index]

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from .paths import PICTURE_SIZE
+from .paths import IMAGE_SIZE
 
 STEPS = 16
 GUIDANCE = 3.0
@@ -29,7 +29,7 @@ def generate_images(
     Returns:
         uint8 RGB [N, S, S, 3].
     """
-    pictures = []
+    images = []
     for begin in range(0, len(prompts), batch):
         part = prompts[begin : begin + batch]
         control = {} if lines is None else {"image": to_control_images(lines[begin : begin + batch])}
@@ -38,14 +38,14 @@ def generate_images(
             part,
             num_inference_steps=STEPS,
             guidance_scale=GUIDANCE,
-            width=PICTURE_SIZE,
-            height=PICTURE_SIZE,
+            width=IMAGE_SIZE,
+            height=IMAGE_SIZE,
             generator=generators,
             output_type="np",
             **control,
         )
-        pictures.append((np.asarray(result.images) * 255).round().astype(np.uint8))
-    return np.concatenate(pictures)
+        images.append((np.asarray(result.images) * 255).round().astype(np.uint8))
+    return np.concatenate(images)
 
 
 def to_control_images(lines: np.ndarray) -> torch.Tensor:
@@ -53,12 +53,12 @@ def to_control_images(lines: np.ndarray) -> torch.Tensor:
     return torch.from_numpy(lines).float()[:, None].expand(-1, 3, -1, -1).contiguous()
 
 
-def draw_grid(pictures: np.ndarray, columns: int) -> Image.Image:
-    """Lay pictures uint8 [N, S, S, 3] out in rows with a thin grey line between them."""
-    side, gap = pictures.shape[1], 2
-    rows = -(-len(pictures) // columns)
+def draw_grid(images: np.ndarray, columns: int) -> Image.Image:
+    """Lay images uint8 [N, S, S, 3] out in rows with a thin grey line between them."""
+    side, gap = images.shape[1], 2
+    rows = -(-len(images) // columns)
     sheet = Image.new("RGB", (columns * (side + gap) - gap, rows * (side + gap) - gap), (190, 190, 190))
-    for number, picture in enumerate(pictures):
+    for number, image in enumerate(images):
         row, column = divmod(number, columns)
-        sheet.paste(Image.fromarray(picture), (column * (side + gap), row * (side + gap)))
+        sheet.paste(Image.fromarray(image), (column * (side + gap), row * (side + gap)))
     return sheet

@@ -1,4 +1,4 @@
-"""Pairs of a picture and its edges for the ControlNet: drawings bent into new shapes, encoded once."""
+"""Pairs of an image and its edges for the ControlNet: drawings bent into new shapes, encoded once."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from .cache import encode_texts, render_view
 from .captions import View, build_caption
 from .concepts import load_concepts
 from .edges import detect_edges
-from .paths import LATENT_SIZE, PARTS, PICTURE_SIZE, STATE
-from .render import load_pictures
+from .paths import IMAGE_SIZE, LATENT_SIZE, PARTS, STATE
+from .render import load_images
 from .training import autocast, get_device, move_to_device
 from .vae import split_indices, to_tensor
 
@@ -23,9 +23,9 @@ COUNT = 16_000
 STRANGE_SHARE = 0.25
 """Share of drawings that the UNet never saw: only the edges tell their shape."""
 PLAIN_SHARE, OUTLINE_SHARE = 0.2, 0.15
-"""Share of pictures that keep their shape, and of those shown by their outline alone, as a scribble would."""
+"""Share of images that keep their shape, and of those shown by their outline alone, as a scribble would."""
 BEND, SHIFT = 0.132, 0.088
-"""How far, in sides of the picture, each corner of a drawing moves, and how far the whole."""
+"""How far, in sides of the image, each corner of a drawing moves, and how far the whole."""
 SHAPES_FILE = STATE / "shapes.pt"
 NAMES_PREFIX = "shape_"
 """What the text files of the strange drawings' names begin with."""
@@ -35,16 +35,16 @@ FLAT_SHARE = 0.15
 
 @dataclass(frozen=True)
 class Shape:
-    """One picture to make: which drawing, how shown, and the number of its caption."""
+    """One image to make: which drawing, how shown, and the number of its caption."""
 
-    picture: int
+    image: int
     view: View
     caption: int
 
 
-def bend_drawing(picture: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Move the corners of a premultiplied RGBA drawing, uint8 [S, S, 4], at random; what leaves the picture is lost."""
-    side = picture.shape[0]
+def bend_drawing(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Move the corners of a premultiplied RGBA drawing, uint8 [S, S, 4], at random; what leaves the image is lost."""
+    side = image.shape[0]
     corners = np.array([[0, 0], [side, 0], [side, side], [0, side]], np.float32)
     middle = side / 2
     angle, scale = rng.normal(0, 0.25), rng.uniform(0.65, 1.1)
@@ -52,12 +52,12 @@ def bend_drawing(picture: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     moved = (corners - middle) @ turn.T + middle + rng.uniform(-BEND, BEND, (4, 2)) * side
     moved += rng.uniform(-SHIFT, SHIFT, (1, 2)) * side
     matrix = cv2.getPerspectiveTransform(corners, moved.astype(np.float32))
-    return cv2.warpPerspective(picture, matrix, (side, side), flags=cv2.INTER_LINEAR)
+    return cv2.warpPerspective(image, matrix, (side, side), flags=cv2.INTER_LINEAR)
 
 
 def find_unseen_drawings() -> tuple[list[int], list[int]]:
     """Return the numbers of the drawings that the UNet never saw: those to train the ControlNet on, those kept from it."""
-    _, index = load_pictures()
+    _, index = load_images()
     concepts = {concept.label: concept.held_out for concept in load_concepts()}
     _, held = split_indices(len(index))
     kept = {label for label, held_out in concepts.items() if held_out} | {index[number][1] for number in held}
@@ -68,12 +68,12 @@ def find_unseen_drawings() -> tuple[list[int], list[int]]:
 
 
 def choose_shapes(rng: np.random.Generator, count: int) -> tuple[list[Shape], list[str]]:
-    """Choose what to show; returns the pictures and the names that the caption numbers beyond the cached ones mean."""
+    """Choose what to show; returns the images and the names that the caption numbers beyond the cached ones mean."""
     items = json.loads((STATE / "items.json").read_text(encoding="utf-8"))
     texts = {text: number for number, text in enumerate(json.loads((STATE / "texts.json").read_text(encoding="utf-8")))}
     weights = torch.load(STATE / "cache.pt", weights_only=True)["weights"].double().numpy()
     rows = rng.choice(len(items), count, p=weights / weights.sum())
-    _, index = load_pictures()
+    _, index = load_images()
     strange, _ = find_unseen_drawings()
     styled = {style: [number for number in strange if index[number][0] == style] for style in ("3d", "flat")}
     names: dict[str, int] = {}
@@ -109,15 +109,15 @@ def make_shapes(count: int = COUNT) -> None:
     rng = np.random.default_rng(17)
     shapes, names = choose_shapes(rng, count)
     encode_texts(names, NAMES_PREFIX)
-    pictures, _ = load_pictures()
-    pictures = np.asarray(pictures)
+    images, _ = load_images()
+    images = np.asarray(images)
     vae = move_to_device(AutoencoderTiny.from_pretrained(PARTS / "vae")).eval()
     scale = float(vae.config["scaling_factor"])
     latents = torch.empty(count, 4, LATENT_SIZE, LATENT_SIZE, dtype=torch.float16)
-    edges = np.empty((count, PICTURE_SIZE * PICTURE_SIZE // 8), np.uint8)
+    edges = np.empty((count, IMAGE_SIZE * IMAGE_SIZE // 8), np.uint8)
     for begin in range(0, count, 64):
         part = shapes[begin : begin + 64]
-        made = [make_image_and_edges(pictures[shape.picture], shape.view, rng) for shape in part]
+        made = [make_image_and_edges(images[shape.image], shape.view, rng) for shape in part]
         edges[begin : begin + len(part)] = [np.packbits(lines) for _, lines in made]
         with autocast():
             encoded = vae.encoder(to_tensor(np.stack([shown for shown, _ in made])).to(get_device()))

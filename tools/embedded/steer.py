@@ -1,4 +1,4 @@
-"""Stage "steer": whether the ControlNet and the LoRA do what they are for, in figures and pictures, for the model card."""
+"""Stage "steer": whether the ControlNet and the LoRA do what they are for, in figures and images, for the model card."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from .colours import WHITE, composite
 from .concepts import load_concepts
 from .edges import compute_f1, compute_ssim, detect_edges, draw_outlines
 from .neon import TRIGGER, apply_neon, compute_palette_distance
-from .paths import CONTROLNET, LORA, MODEL, PICTURE_SIZE, ROOT, STATE
-from .render import load_pictures
+from .paths import CONTROLNET, IMAGE_SIZE, LORA, MODEL, ROOT, STATE
+from .render import load_images
 from .sampling import draw_grid, generate_images
 from .shapes import bend_drawing, find_unseen_drawings
 from .vae import to_tensor
 
 PER_GROUP, LORA_PROMPTS = 70, 40
 MIN_EDGE_PIXELS = 60
-"""Pixels of edges that a control picture must have: some white drawings on white have next to none."""
+"""Pixels of edges that a control image must have: some white drawings on white have next to none."""
 RESULTS = STATE / "steering.json"
 SHEET = MODEL / "steering.webp"
 SKETCH_SHEET = ROOT / "docs" / "images" / "steering.webp"
@@ -35,10 +35,10 @@ SHEET_COLUMNS = 9
 
 @dataclass(frozen=True)
 class Pair:
-    """What to draw and the picture (uint8 RGB [S, S, 3]) whose edges to follow."""
+    """What to draw and the image (uint8 RGB [S, S, 3]) whose edges to follow."""
 
     prompt: str
-    picture: np.ndarray
+    image: np.ndarray
 
 
 def composite_on_white(drawing: np.ndarray) -> np.ndarray:
@@ -53,10 +53,10 @@ def build_pairs() -> dict[str, list[Pair]]:
     ControlNet was trained on, under their names; "crossed" the edges of one known thing with the name of another.
     """
     rng = np.random.default_rng(31)
-    pictures, index = load_pictures()
+    images, index = load_images()
     concepts = [concept for concept in load_concepts() if not concept.held_out]
     places = {key: number for number, key in enumerate(index)}
-    drawings = {concept.label: np.asarray(pictures[places["3d", concept.label]]) for concept in concepts}
+    drawings = {concept.label: np.asarray(images[places["3d", concept.label]]) for concept in concepts}
     names = {concept.label: build_caption(concept.names[0], View("3d")) for concept in concepts}
     labels = [concept.label for concept in concepts]
     groups: dict[str, list[Pair]] = {"bent": [], "unseen": [], "crossed": []}
@@ -64,12 +64,12 @@ def build_pairs() -> dict[str, list[Pair]]:
         groups["bent"].append(Pair(names[label], composite_on_white(bend_drawing(drawings[label], rng))))
     for number in rng.permutation(find_unseen_drawings()[1]).tolist():
         text = build_caption(index[number][1], View(index[number][0]))
-        groups["unseen"].append(Pair(text, composite_on_white(np.asarray(pictures[number]))))
+        groups["unseen"].append(Pair(text, composite_on_white(np.asarray(images[number]))))
     for label in rng.permutation(labels).tolist():
         other = str(rng.choice([name for name in labels if name != label]))
         groups["crossed"].append(Pair(names[other], composite_on_white(drawings[label])))
     return {
-        group: [pair for pair in found if detect_edges(pair.picture).sum() >= MIN_EDGE_PIXELS][:PER_GROUP]
+        group: [pair for pair in found if detect_edges(pair.image).sum() >= MIN_EDGE_PIXELS][:PER_GROUP]
         for group, found in groups.items()
     }
 
@@ -84,16 +84,16 @@ def compute_interval(values: np.ndarray) -> dict[str, float]:
 
 
 @torch.no_grad()
-def reconstruct_images(pipeline: Any, pictures: np.ndarray) -> np.ndarray:
-    """Return pictures, uint8 [N, S, S, 3], through the autoencoder and back: as near as any drawing can come."""
-    decoded = [pipeline.vae(part).sample for part in to_tensor(pictures).split(25)]
+def reconstruct_images(pipeline: Any, images: np.ndarray) -> np.ndarray:
+    """Return images, uint8 [N, S, S, 3], through the autoencoder and back: as near as any drawing can come."""
+    decoded = [pipeline.vae(part).sample for part in to_tensor(images).split(25)]
     scaled = (torch.cat(decoded).clamp(-1, 1) + 1) * 127.5
     return scaled.round().byte().permute(0, 2, 3, 1).numpy()
 
 
 def compare_edges(found: np.ndarray, lines: np.ndarray) -> np.ndarray:
-    """Return the F1 agreement and the SSIM of each picture's edges with its lines, [2, N]."""
-    both = [(detect_edges(picture), wanted) for picture, wanted in zip(found, lines, strict=True)]
+    """Return the F1 agreement and the SSIM of each image's edges with its lines, [2, N]."""
+    both = [(detect_edges(image), wanted) for image, wanted in zip(found, lines, strict=True)]
     return np.array([[compute_f1(*pair) for pair in both], [compute_ssim(*pair) for pair in both]])
 
 
@@ -103,8 +103,8 @@ def measure_control(bare: Any, steered: Any) -> tuple[dict[str, Any], np.ndarray
     shown: list[np.ndarray] = []
     scores: dict[str, list[np.ndarray]] = {"without": [], "with": [], "another's": [], "autoencoder": []}
     for group, asked in build_pairs().items():
-        pictures = np.stack([pair.picture for pair in asked])
-        lines = np.stack([detect_edges(picture) for picture in pictures])
+        images = np.stack([pair.image for pair in asked])
+        lines = np.stack([detect_edges(image) for image in images])
         prompts, seeds = [pair.prompt for pair in asked], list(range(len(asked)))
         without = generate_images(bare, prompts, seeds)
         following = generate_images(steered, prompts, seeds, lines=lines)
@@ -112,7 +112,7 @@ def measure_control(bare: Any, steered: Any) -> tuple[dict[str, Any], np.ndarray
             "without": compare_edges(without, lines),
             "with": compare_edges(following, lines),
             "another's": compare_edges(following, np.roll(lines, 1, axis=0)),
-            "autoencoder": compare_edges(reconstruct_images(bare, pictures), lines),
+            "autoencoder": compare_edges(reconstruct_images(bare, images), lines),
         }
         figures[group] = summarize_scores(found)
         for name, values in found.items():
@@ -136,12 +136,12 @@ def summarize_scores(found: dict[str, np.ndarray]) -> dict[str, Any]:
 
 def measure_lora(bare: Any) -> tuple[dict[str, Any], np.ndarray]:
     """Return the figures of the LoRA, and rows of the first prompts, without and with it. Leaves the pipeline bare."""
-    pictures, index = load_pictures()
+    images, index = load_images()
     places = {key: number for number, key in enumerate(index)}
     concepts = [concept for concept in load_concepts() if not concept.held_out]
     chosen = np.random.default_rng(37).permutation(len(concepts))[:LORA_PROMPTS]
     names = [build_caption(concepts[number].names[0], View("3d")) for number in chosen]
-    styled = np.stack([apply_neon(np.asarray(pictures[places["3d", concepts[number].label]])) for number in chosen])
+    styled = np.stack([apply_neon(np.asarray(images[places["3d", concepts[number].label]])) for number in chosen])
     prompts, seeds = [f"{name}, {TRIGGER}" for name in names], list(range(len(names)))
     before = generate_images(bare, prompts, seeds)
     plain = generate_images(bare, names, seeds)
@@ -164,7 +164,7 @@ def measure_lora(bare: Any) -> tuple[dict[str, Any], np.ndarray]:
         "another's": compute_interval(compute_distances(np.roll(styled, 1, axis=0), styled)),
         "gain": compute_interval(gain),
         "better": float((gain > 0).mean()),
-        "edges": compute_interval(compare_edges(worn, np.stack([detect_edges(picture) for picture in plain]))[0]),
+        "edges": compute_interval(compare_edges(worn, np.stack([detect_edges(image) for image in plain]))[0]),
         "bare again": bool(np.array_equal(before, after)),
     }
     print("lora", figures, flush=True)
@@ -174,7 +174,7 @@ def measure_lora(bare: Any) -> tuple[dict[str, Any], np.ndarray]:
 def build_sketch_sheet(steered: Any) -> np.ndarray:
     """Return, row by row, each outline and what every prompt makes of it, uint8 [N, S, S, 3]."""
     rows, prompts = [], list(SKETCH_PROMPTS)
-    for shape in draw_outlines(PICTURE_SIZE):
+    for shape in draw_outlines(IMAGE_SIZE):
         drawn = generate_images(steered, prompts, list(range(len(prompts))), lines=np.stack([shape] * len(prompts)))
         rows.append(np.repeat(shape[None, ..., None] * np.uint8(255), 3, axis=-1))
         rows.append(drawn)
@@ -182,7 +182,7 @@ def build_sketch_sheet(steered: Any) -> np.ndarray:
 
 
 def measure_steering() -> None:
-    """Measure ControlNet and LoRA; write .train/steering.json, the two picture sheets and the card."""
+    """Measure ControlNet and LoRA; write .train/steering.json, the two image sheets and the card."""
     from .card import write_card
 
     bare = StableDiffusionPipeline.from_pretrained(MODEL, use_safetensors=True).to(torch.float32)
@@ -194,7 +194,7 @@ def measure_steering() -> None:
     figures, rows = measure_control(bare, steered)
     sketches = build_sketch_sheet(steered)
     styles, styled_rows = measure_lora(bare)
-    sheet = np.concatenate([rows, styled_rows]).reshape(-1, PICTURE_SIZE, PICTURE_SIZE, 3)
+    sheet = np.concatenate([rows, styled_rows]).reshape(-1, IMAGE_SIZE, IMAGE_SIZE, 3)
     draw_grid(sheet, SHEET_COLUMNS).save(SHEET, quality=80, method=6)
     draw_grid(sketches, 1 + len(SKETCH_PROMPTS)).save(SKETCH_SHEET, quality=85, method=6)
     RESULTS.write_text(json.dumps({"control": figures, "lora": styles}, indent=1), encoding="utf-8")

@@ -43,7 +43,7 @@ def load_concrete_nouns() -> list[str]:
 
 
 def collect_words() -> list[str]:
-    """Return every name, label and search word of the pictures."""
+    """Return every name, label and search word of the images."""
     names = [name for concept in load_concepts() for name in concept.names]
     emoji = [word.lower() for item in load_emoji() for word in (item.label, *item.tags)]
     return list(dict.fromkeys(names + emoji))
@@ -89,7 +89,7 @@ def make_tokenizer(folder: Path) -> CLIPTokenizer:
         words * 4
         + load_concrete_nouns()
         + grounds * 300
-        + ["a an of the with, photo picture drawing", *STYLE_WORDS.values()] * 300
+        + ["a an of the with, photo image drawing", *STYLE_WORDS.values()] * 300
     )
     vocabulary, merges = learn_byte_pairs(corpus)
     pairs: Any = merges  # the annotation of CLIPTokenizer says strings; it takes pairs

@@ -31,7 +31,7 @@ class Recipe:
 
 @dataclass
 class Progress:
-    """How far the training is: optimiser steps, pictures seen and seconds spent, over all calls."""
+    """How far the training is: optimiser steps, images seen and seconds spent, over all calls."""
 
     step: int = 0
     samples: int = 0

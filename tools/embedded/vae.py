@@ -12,8 +12,8 @@ from diffusers.models.autoencoders.autoencoder_tiny import AutoencoderTiny
 
 from .colours import PALETTE, WHITE, composite, recolour
 from .convolution import replace_convolutions
-from .paths import PARTS, PICTURE_SIZE
-from .render import load_pictures
+from .paths import IMAGE_SIZE, PARTS
+from .render import load_images
 from .training import Ema, autocast, compute_cosine_rate, get_device, move_to_device
 
 WIDTH = 48
@@ -21,7 +21,7 @@ CROP = 64
 BATCH = 16
 RATE = 1.5e-3
 HELD_OUT = 200
-"""Pictures kept from training to measure the reconstruction."""
+"""Images kept from training to measure the reconstruction."""
 
 
 def build_vae() -> AutoencoderTiny:
@@ -37,56 +37,56 @@ def build_vae() -> AutoencoderTiny:
 
 
 def split_indices(count: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return (training, held-out) picture numbers, the same on every call."""
+    """Return (training, held-out) image numbers, the same on every call."""
     order = np.random.default_rng(7).permutation(count)
     return order[HELD_OUT:], order[:HELD_OUT]
 
 
-def to_tensor(pictures: np.ndarray) -> torch.Tensor:
-    """Turn RGB pictures 0..255, [N, H, W, 3], into a channels-last tensor -1..1, [N, 3, H, W]."""
-    tensor = torch.from_numpy(pictures / 127.5 - 1).float().permute(0, 3, 1, 2)
+def to_tensor(images: np.ndarray) -> torch.Tensor:
+    """Turn RGB images 0..255, [N, H, W, 3], into a channels-last tensor -1..1, [N, 3, H, W]."""
+    tensor = torch.from_numpy(images / 127.5 - 1).float().permute(0, 3, 1, 2)
     return tensor.contiguous(memory_format=torch.channels_last)
 
 
-def sample_crops(pictures: np.ndarray, numbers: np.ndarray, rng: np.random.Generator) -> torch.Tensor:
+def sample_crops(images: np.ndarray, numbers: np.ndarray, rng: np.random.Generator) -> torch.Tensor:
     """Return a batch of random crops on white or coloured grounds, a third of them recoloured."""
     batch = np.empty((BATCH, CROP, CROP, 3), np.float32)
     words = list(PALETTE)
     for row, number in enumerate(rng.choice(numbers, BATCH)):
-        top, left = rng.integers(0, PICTURE_SIZE - CROP + 1, 2)
-        picture = pictures[number]
+        top, left = rng.integers(0, IMAGE_SIZE - CROP + 1, 2)
+        image = images[number]
         if rng.random() < 0.33:
-            picture = recolour(picture, words[rng.integers(len(words))])
-        picture = picture[top : top + CROP, left : left + CROP]
+            image = recolour(image, words[rng.integers(len(words))])
+        image = image[top : top + CROP, left : left + CROP]
         ground = WHITE
         if rng.random() < 0.4:
             ground = np.clip(np.array(PALETTE[words[rng.integers(len(words))]]) + rng.normal(0, 12, 3), 0, 255)
-        crop = composite(picture, ground)
+        crop = composite(image, ground)
         batch[row] = crop[:, ::-1] if rng.random() < 0.5 else crop
     return to_tensor(batch)
 
 
-def compute_vae_loss(picture: torch.Tensor, latent: torch.Tensor, decoded: torch.Tensor) -> torch.Tensor:
+def compute_vae_loss(image: torch.Tensor, latent: torch.Tensor, decoded: torch.Tensor) -> torch.Tensor:
     """Return pixel, edge (at three scales) and latent-normality terms as one scalar."""
-    loss = (decoded - picture).abs().mean() + 2.0 * F.mse_loss(decoded, picture)
+    loss = (decoded - image).abs().mean() + 2.0 * F.mse_loss(decoded, image)
     for scale in (1, 2, 4):
-        difference = F.avg_pool2d(decoded - picture, scale)
+        difference = F.avg_pool2d(decoded - image, scale)
         loss = loss + 0.3 * (difference.diff(dim=-1).abs().mean() + difference.diff(dim=-2).abs().mean())
     normal = latent.mean((0, 2, 3)).square() + (latent.std((0, 2, 3)) - 1).square()
     return loss + 0.02 * normal.mean() + 0.01 * F.relu(latent.abs() - 2.5).square().mean()
 
 
 def compute_psnr(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
-    """Return the peak signal-to-noise ratio in dB of each picture pair, tensors -1..1 [N, 3, H, W] -> [N]."""
+    """Return the peak signal-to-noise ratio in dB of each image pair, tensors -1..1 [N, 3, H, W] -> [N]."""
     return -10 * torch.log10((first - second).square().mean((1, 2, 3)) / 4)
 
 
 @torch.no_grad()
 def measure_reconstruction(vae: AutoencoderTiny) -> dict[str, float]:
-    """Return the reconstruction on the held-out pictures (white ground) and the latents' mean and deviation."""
-    pictures, index = load_pictures()
+    """Return the reconstruction on the held-out images (white ground) and the latents' mean and deviation."""
+    images, index = load_images()
     _, held = split_indices(len(index))
-    whole = to_tensor(np.stack([composite(pictures[number], WHITE) for number in held]))
+    whole = to_tensor(np.stack([composite(images[number], WHITE) for number in held]))
     values, latents = [], []
     for part in whole.to(get_device()).split(25):
         latent = vae.encoder(part)
@@ -110,8 +110,8 @@ def train_vae(minutes: float, decoder_only: bool = False) -> None:
         minutes: Wall-clock minutes.
         decoder_only: Leave the encoder as it is, so that cached latents and a trained UNet stay valid.
     """
-    pictures, index = load_pictures()
-    pictures = np.asarray(pictures)
+    images, index = load_images()
+    images = np.asarray(images)
     numbers, _ = split_indices(len(index))
     folder = PARTS / "vae"
     vae = load_vae(folder, decoder_only)
@@ -123,11 +123,11 @@ def train_vae(minutes: float, decoder_only: bool = False) -> None:
     ema, rng, start, step = Ema(vae, 0.995), np.random.default_rng(), time.monotonic(), 0
     while (share := (time.monotonic() - start) / (minutes * 60)) < 1:
         optimizer.param_groups[0]["lr"] = compute_cosine_rate(RATE, step, share, warmup=30)
-        picture = sample_crops(pictures, numbers, rng).to(get_device())
+        image = sample_crops(images, numbers, rng).to(get_device())
         with autocast():
-            latent = vae.encoder(picture).float()
+            latent = vae.encoder(image).float()
             decoded = vae.decoder(latent).float()
-        loss = compute_vae_loss(picture, latent, decoded)
+        loss = compute_vae_loss(image, latent, decoded)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(learnt, 1.0)
@@ -135,7 +135,7 @@ def train_vae(minutes: float, decoder_only: bool = False) -> None:
         step += 1
         ema.update(vae, step)
         if step % 100 == 0:
-            noise = F.mse_loss(decoded.detach().clamp(-1, 1), picture).item()
+            noise = F.mse_loss(decoded.detach().clamp(-1, 1), image).item()
             rate = step * BATCH / (time.monotonic() - start)
             print(f"vae {step} crop psnr {-10 * np.log10(noise / 4):.2f} {rate:.1f} img/s", flush=True)
     ema.copy_to(vae)

@@ -1,4 +1,4 @@
-"""Taking a request in: its model found and asked, its pictures looked at, its seed fixed, all before any wait and any cost."""
+"""Taking a request in: its model found and asked, its images looked at, its seed fixed, all before any wait and any cost."""
 
 from __future__ import annotations
 
@@ -13,46 +13,46 @@ from studio.core.request import GenerationRequest, count_outputs
 from studio.core.settings import Settings
 from studio.engine.jobs.chain_steps import estimate_backend_cost
 from studio.engine.jobs.passes import PlannedImage, make_random_seed, plan_images
-from studio.engine.jobs.source_checks import check_pictures, fill_size
+from studio.engine.jobs.source_checks import check_images, fill_size
 from studio.engine.lookups import Successor
 from studio.engine.models.fallback_request import adapt, format_fallback_notice
 from studio.engine.models.model_choice import AUTO, choose_model
 from studio.engine.models.model_list import Models
-from studio.engine.storage.inputs import Pictures
+from studio.engine.storage.inputs import Images
 
 
 @dataclass(frozen=True, kw_only=True)
 class AdmittedRequest:
-    """A request that can be carried out. `pictures` are drawn, and each ends as `outputs_of(request)` files. `notes` say
+    """A request that can be carried out. `images` are drawn, and each ends as `outputs_of(request)` files. `notes` say
     what was changed to make it so."""
 
     request: GenerationRequest
     model: Model
-    pictures: int
+    images: int
     notes: tuple[str, ...] = ()
 
 
 class Admission:
     """Takes requests of any user in."""
 
-    def __init__(self, models: Models, pictures: Pictures, heir: Callable[[str], Successor | None]) -> None:
+    def __init__(self, models: Models, images: Images, heir: Callable[[str], Successor | None]) -> None:
         self._models = models
-        self._pictures = pictures
+        self._images = images
         self._heir = heir
 
     def admit_request(self, request: GenerationRequest, user: str, settings: Settings) -> AdmittedRequest:
         """`request` with its models, sizes and seed fixed. A model that is missing or broken gives way to the fallback model.
 
         Raises:
-            UnknownModel, ModelBroken, InvalidRequest: it cannot be carried out. NotFound: a picture that it names is gone.
+            UnknownModel, ModelBroken, InvalidRequest: it cannot be carried out. NotFound: an image that it names is gone.
         """
         models = self._models
         request, notes = self._replace_retired_model(request)
         named = self._fill_models(choose_model(request, models, self.estimate), settings)
-        check_pictures(named, user, self._pictures)
+        check_images(named, user, self._images)
         try:
             _, model = models.find(named.model)
-            named = fill_size(named, model, user, self._pictures)
+            named = fill_size(named, model, user, self._images)
             model.check(named)
         except (UnknownModel, ModelBroken) as failure:
             if settings.fallback_model in ("", named.model):
@@ -62,10 +62,10 @@ class Admission:
             named = adapt(named, model)
         self._check_chain(named, settings)
         fixed = _fix_seed(named, model)
-        pictures = plan_images(fixed)
+        images = plan_images(fixed)
         if fixed.axes:
-            self._check_cells(fixed, pictures, model, settings)
-        return AdmittedRequest(request=fixed, model=model, pictures=len(pictures), notes=notes)
+            self._check_cells(fixed, images, model, settings)
+        return AdmittedRequest(request=fixed, model=model, images=len(images), notes=notes)
 
     def _replace_retired_model(self, request: GenerationRequest) -> tuple[GenerationRequest, tuple[str, ...]]:
         """The request with a model that has ended replaced by its successor, and the sentence that says so."""
@@ -75,19 +75,19 @@ class Admission:
         return (request, ()) if heir is None else (request.replace(model=heir.model), (heir.notice,))
 
     def resolve_request(self, request: GenerationRequest, user: str, settings: Settings) -> GenerationRequest:
-        """`request` with the model that would draw it now, and its size; its pictures may still be missing.
+        """`request` with the model that would draw it now, and its size; its images may still be missing.
 
         Raises:
-            UnknownModel, InvalidRequest: there is no such model. NotFound: its first picture is gone.
+            UnknownModel, InvalidRequest: there is no such model. NotFound: its first image is gone.
         """
         named = self._fill_models(
             choose_model(self._replace_retired_model(request)[0], self._models, self.estimate), settings
         )
-        return fill_size(named, self._models.find(named.model)[1], user, self._pictures)
+        return fill_size(named, self._models.find(named.model)[1], user, self._images)
 
     def estimate(self, request: GenerationRequest) -> float | None:
-        """What all pictures and steps of `request` are expected to cost in US dollars, None when nobody can tell; raises
-        UnknownModel, and InvalidRequest for what no picture can be made of."""
+        """What all images and steps of `request` are expected to cost in US dollars, None when nobody can tell; raises
+        UnknownModel, and InvalidRequest for what no image can be made of."""
         if request.axes:
             alike = Counter(cell.request.replace(seed=None, prompt="") for cell in expand_cells(request))
             costs = [(self.estimate(one), count) for one, count in alike.items()]
@@ -99,8 +99,8 @@ class Admission:
         if not request.model:
             return 0.0  # the default is a local model
         total = 0.0
-        pictures = request.count * max(1, len(request.batch))
-        for step in (request.replace(count=pictures, batch=()), *(one.replace(count=pictures) for one in request.then)):
+        images = request.count * max(1, len(request.batch))
+        for step in (request.replace(count=images, batch=()), *(one.replace(count=images) for one in request.then)):
             if not step.model:
                 continue
             backend, model = self._models.find(step.model)
@@ -121,7 +121,7 @@ class Admission:
         return request.replace(then=tuple(self._fill_models(step, settings) for step in request.then))
 
     def _check_chain(self, request: GenerationRequest, settings: Settings) -> None:
-        """Refuse a step that its model cannot do; its size is only known when the picture before it is there."""
+        """Refuse a step that its model cannot do; its size is only known when the image before it is there."""
         for number, step in enumerate(request.then, 1):
             _, model = self._models.find(step.model)
             try:
@@ -132,14 +132,14 @@ class Admission:
                 ) from error
 
     def _check_cells(
-        self, request: GenerationRequest, pictures: list[PlannedImage], model: Model, settings: Settings
+        self, request: GenerationRequest, images: list[PlannedImage], model: Model, settings: Settings
     ) -> None:
         if count_outputs(request) > 1:
             raise InvalidRequest("A grid cannot end in several files each.", hint="Drop the last step, or the grid.")
-        for picture in pictures:
+        for image in images:
             try:
-                _, own = self._models.find(picture.request.model)
-                own.check(picture.request)
+                _, own = self._models.find(image.request.model)
+                own.check(image.request)
             except (UnknownModel, ModelBroken):
                 if not settings.fallback_model:
                     raise

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from studio.core.errors import StudioError
 from studio.core.model import GPU_LANE, Model
-from studio.core.ports import Backend, PictureSeed
+from studio.core.ports import Backend, ImageSeed
 from studio.core.pricing import Estimate
 from studio.core.request import GenerationRequest, count_outputs
 from studio.core.result import RenderedImage
@@ -32,9 +32,9 @@ class ChainRenderer:
         self._in_lane = in_lane
 
     def render(
-        self, request: GenerationRequest, seeds: Sequence[PictureSeed], context: RunContext, lane: str
+        self, request: GenerationRequest, seeds: Sequence[ImageSeed], context: RunContext, lane: str
     ) -> list[RenderedImage]:
-        """`outputs_of(request)` pictures per seed, in order; `lane` is the one that calls.
+        """`outputs_of(request)` images per seed, in order; `lane` is the one that calls.
 
         Raises:
             what the backends raise.
@@ -52,7 +52,7 @@ class ChainRenderer:
     ) -> list[RenderedImage]:
         _, model = self._models.find(step.model)
         request = _prepare_step(step, before, model, context)
-        seed = PictureSeed(seed=before.seed)
+        seed = ImageSeed(seed=before.seed)
 
         def work() -> list[RenderedImage]:
             return self._render(request, [seed], context)
@@ -61,7 +61,7 @@ class ChainRenderer:
         return [_merge_result(before, result) for result in results]
 
     def _render(
-        self, request: GenerationRequest, seeds: Sequence[PictureSeed], context: RunContext
+        self, request: GenerationRequest, seeds: Sequence[ImageSeed], context: RunContext
     ) -> list[RenderedImage]:
         """One call of a backend; one that costs money is in the ledger before it is sent."""
         backend, model = self._models.find(request.model)
@@ -88,7 +88,7 @@ def estimate_backend_cost(backend: Backend, request: GenerationRequest) -> float
 def _prepare_step(
     step: GenerationRequest, before: RenderedImage, model: Model, context: RunContext
 ) -> GenerationRequest:
-    """The step with the picture that came before as its source, at a size of its model's liking."""
+    """The step with the image that came before as its source, at a size of its model's liking."""
     request = step.replace(source=context.register_image(before.image))
     if step.task.is_generative and not (step.width or step.height or step.aspect):
         width, height = model.sizes.find_nearest_size(*before.image.size)
@@ -105,12 +105,12 @@ def _merge_result(before: RenderedImage, result: RenderedImage) -> RenderedImage
 
 
 def _call_backend(
-    backend: Backend, request: GenerationRequest, seeds: Sequence[PictureSeed], context: RunContext
+    backend: Backend, request: GenerationRequest, seeds: Sequence[ImageSeed], context: RunContext
 ) -> list[RenderedImage]:
     rendered = backend.render(request, seeds, context)
     wanted = len(seeds) * count_outputs(request)
     if len(rendered) != wanted:
         raise StudioError(
-            f"The model gave {len(rendered)} pictures where {wanted} were asked for.", hint="Try another model."
+            f"The model gave {len(rendered)} images where {wanted} were asked for.", hint="Try another model."
         )
     return rendered

@@ -78,7 +78,7 @@ class Dispatcher:
         for place, job in enumerate(waiting):
             job.report_position(len(running) + place, left)
             expected = self._timings.estimate_seconds(job.request, job.model)
-            left = None if left is None or expected is None else left + expected * job.pictures
+            left = None if left is None or expected is None else left + expected * job.images
 
 
 def _join_lanes(lanes: list[Lane], seconds: float) -> bool:

@@ -7,7 +7,7 @@ import threading
 import time
 from enum import Enum
 
-from studio.core.errors import JobCancelled, PictureSkipped
+from studio.core.errors import ImageSkipped, JobCancelled
 from studio.core.events import Event, Snapshot, Status, WaitingEvent
 from studio.core.model import Model
 from studio.core.request import GenerationRequest
@@ -20,7 +20,7 @@ class StopReason(Enum):
 
     CANCEL = "cancel"  # by its user: it ends
     PUT_BACK = "put back"  # the studio closes: it waits in the journal for the next start
-    STORAGE = "storage"  # its pictures cannot be saved: drawing more of them is for nothing
+    STORAGE = "storage"  # its images cannot be saved: drawing more of them is for nothing
 
 
 class Job:
@@ -38,8 +38,8 @@ class Job:
         self.model = model
         self.settings = settings
         self.created = time.time() if created is None else created
-        self.pictures = 1  # how many it asks for
-        self.notes: tuple[str, ...] = ()  # what was changed before it began; each of its pictures carries them
+        self.images = 1  # how many it asks for
+        self.notes: tuple[str, ...] = ()  # what was changed before it began; each of its images carries them
         self.unsaved: list[tuple[Asset, RenderedImage]] = []  # drawn, but the disk refused them
         self._changed = threading.Condition()
         self._snapshot = Snapshot()
@@ -108,7 +108,7 @@ class Job:
             self._interrupt.set()
 
     def raise_if_stopped(self) -> None:
-        """Raises JobCancelled when the job is to stop, PictureSkipped (once for each wish) when the pass is."""
+        """Raises JobCancelled when the job is to stop, ImageSkipped (once for each wish) when the pass is."""
         if not self._interrupt.is_set():
             return
         with self._changed:
@@ -117,7 +117,7 @@ class Job:
             self._interrupt.clear()
             if self._skip:
                 self._skip = False
-                raise PictureSkipped("Skipped")
+                raise ImageSkipped("Skipped")
 
     def sleep(self, seconds: float) -> None:
         """Wait `seconds`, or until the job is interrupted; raises as `raise_if_stopped`."""

@@ -14,7 +14,7 @@ from studio.core.settings import Settings
 from studio.engine.jobs.job import Job
 from studio.engine.jobs.previews import Previews
 from studio.engine.lookups import raise_no_key
-from studio.engine.storage.inputs import Pictures, hash_pixels
+from studio.engine.storage.inputs import Images, hash_pixels
 
 
 class RunContext:
@@ -24,7 +24,7 @@ class RunContext:
     """
 
     def __init__(
-        self, job: Job, previews: Previews, pictures: Pictures, keys: Callable[[str], str], estimate: float | None
+        self, job: Job, previews: Previews, images: Images, keys: Callable[[str], str], estimate: float | None
     ) -> None:
         """`estimate` is what the whole job is expected to take, in seconds."""
         self.stages: dict[str, float] = {}
@@ -33,17 +33,17 @@ class RunContext:
         self._job = job
         self._previews = previews
         self._pace = EtaEstimator(estimate)
-        self._kept = pictures
+        self._kept = images
         self._keys = keys
         self._lent: dict[str, Image.Image] = {}
         self._part, self._parts = 0, 1
-        self._picture, self._pictures, self._batch = 1, job.pictures, 1
+        self._image, self._images, self._batch = 1, job.images, 1
         self._next_preview = 0.0
 
     def begin(self, done: int, size: int) -> None:
-        """A pass of `size` pictures begins after `done` ones."""
-        self._picture, self._batch = done + 1, size
-        self._pace.begin(size, self._pictures - done)
+        """A pass of `size` images begins after `done` ones."""
+        self._image, self._batch = done + 1, size
+        self._pace.begin(size, self._images - done)
         self.notes = []
         self._lent.clear()
         self._part, self._parts = 0, 1
@@ -53,7 +53,7 @@ class RunContext:
         self._part, self._parts = number, parts
 
     def register_image(self, image: Image.Image) -> str:
-        """Make `image` a picture that this pass's requests may name, until the next pass; returns its content hash."""
+        """Make `image` an image that this pass's requests may name, until the next pass; returns its content hash."""
         name = hash_pixels(image)
         self._lent[name] = image
         return name
@@ -80,7 +80,7 @@ class RunContext:
             self._next_preview = time.monotonic() + self.settings.preview_interval
         step, steps = self._part * steps + step, self._parts * steps
         eta = self._pace.eta(step, steps, now)
-        step_done = StepEvent(step, steps, self._picture, self._pictures, eta=eta, preview=path, batch=self._batch)
+        step_done = StepEvent(step, steps, self._image, self._images, eta=eta, preview=path, batch=self._batch)
         self._job.emit(step_done)
 
     def notice(self, text: str) -> None:
@@ -93,7 +93,7 @@ class RunContext:
     def sleep(self, seconds: float) -> None:
         self._job.sleep(seconds)
 
-    def picture(self, content_hash: str) -> Image.Image:
+    def load_image(self, content_hash: str) -> Image.Image:
         lent = self._lent.get(content_hash)
         return lent.copy() if lent is not None else self._kept.open(content_hash, self._job.user)
 
@@ -122,7 +122,7 @@ class EtaEstimator:
         self._size, self._left = 1, 1
 
     def begin(self, size: int, left: int) -> None:
-        """A pass of `size` of the `left` pictures begins."""
+        """A pass of `size` of the `left` images begins."""
         self._first = None
         self._size, self._left = size, left
 
@@ -155,8 +155,8 @@ class LaneContext:
     def sleep(self, seconds: float) -> None:
         time.sleep(seconds)
 
-    def picture(self, content_hash: str) -> Image.Image:
-        raise NotFound("Work that belongs to no job has no pictures.", hint="Send a request instead.")
+    def load_image(self, content_hash: str) -> Image.Image:
+        raise NotFound("Work that belongs to no job has no images.", hint="Send a request instead.")
 
     def key(self, name: str) -> str:
         return raise_no_key(name)

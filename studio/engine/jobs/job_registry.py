@@ -8,7 +8,7 @@ import threading
 from studio.engine.jobs.job import Job
 
 _MAX_ENDED_JOBS = 200  # ended jobs that are kept; all are in the journal
-_MAX_UNSAVED_JOBS = 8  # ended jobs whose pictures are kept for another try at saving
+_MAX_UNSAVED_JOBS = 8  # ended jobs whose images are kept for another try at saving
 
 
 class JobRegistry:

@@ -9,10 +9,10 @@ import time
 from collections.abc import Callable
 
 from studio.core.errors import (
+    ImageSkipped,
     InvalidRequest,
     JobCancelled,
     ModelBroken,
-    PictureSkipped,
     ProviderError,
     StorageFailed,
     StudioError,
@@ -51,10 +51,10 @@ class JobRunner:
         self._requeue = requeue
 
     def run(self, job: Job) -> None:
-        """Draw what is missing of the job. Its pictures are saved, and its end is told, in the background. Raises nothing."""
+        """Draw what is missing of the job. Its images are saved, and its end is told, in the background. Raises nothing."""
         tools = self._tools
         expected = tools.timings.estimate_seconds(job.request, job.model)
-        context = tools.contexts(job, expected * job.pictures if expected else None)
+        context = tools.contexts(job, expected * job.images if expected else None)
         run = JobRun(job=job, context=context, saves=tools.saver.open(job), lane=job.model.lane)
         try:
             self._draw(run)
@@ -73,7 +73,7 @@ class JobRunner:
         tools.journal.put_back(job.id)
         kept, job.unsaved = job.unsaved, []
         old = job.snapshot
-        job.restore(Snapshot(status=Status.RUNNING, assets=old.assets, notices=old.notices, pictures=old.pictures))
+        job.restore(Snapshot(status=Status.RUNNING, assets=old.assets, notices=old.notices, images=old.images))
         context = tools.contexts(job, None)
         run = JobRun(job=job, context=context, saves=tools.saver.open(job), lane=job.model.lane)
 
@@ -88,7 +88,7 @@ class JobRunner:
         job = run.job
         if run.saves.error is None and len(
             self._tools.library.list_settled_numbers(job.id)
-        ) < job.pictures * count_outputs(job.request):
+        ) < job.images * count_outputs(job.request):
             job.emit(WaitingEvent(0))
             self._requeue(job)
         else:
@@ -103,16 +103,14 @@ class JobRunner:
         tools.outputs.recover(job.id)
         told = {asset.id for asset in job.snapshot.assets}
         job.emit(*(SavedEvent(asset) for asset in tools.library.list_job_assets(job.id) if asset.id not in told))
-        pictures = plan_images(job.request)
+        images = plan_images(job.request)
         settled = tools.library.list_settled_numbers(job.id)
-        missing = collections.deque(
-            picture for picture in pictures if not settled.issuperset(_list_file_numbers(picture))
-        )
-        self._check_paid(job, len(pictures) - len(missing))
+        missing = collections.deque(image for image in images if not settled.issuperset(_list_file_numbers(image)))
+        self._check_paid(job, len(images) - len(missing))
         while missing and not run.moved:
             job.raise_if_stopped()
             batch = take_first_pass(list(missing))
-            failure = self._draw_pass(run, batch, settled, done=len(pictures) - len(missing))
+            failure = self._draw_pass(run, batch, settled, done=len(images) - len(missing))
             if failure is None:
                 for _ in batch:
                     missing.popleft()
@@ -120,10 +118,10 @@ class JobRunner:
                 self._fall_back(run, batch[0].request, failure)
 
     def _check_paid(self, job: Job, drawn: int) -> None:
-        """Refuse to draw on when more pictures may have been paid for than there are: what was sent is not sent twice."""
+        """Refuse to draw on when more images may have been paid for than there are: what was sent is not sent twice."""
         if self._tools.ledger.count_paid_images(job.id) > drawn:
             raise ProviderError(
-                f"The studio ended while {job.model.title} was at work. It may have billed the picture; it was not asked again.",
+                f"The studio ended while {job.model.title} was at work. It may have billed the image; it was not asked again.",
                 hint="Look at the provider's own page, and press Generate if you want to pay for it anew.",
                 details={MAY_BE_BILLED: True},
             )
@@ -136,22 +134,20 @@ class JobRunner:
         try:
             _, model = tools.models.find(request.model)
             asked = request.replace(count=len(batch), batch_size=len(batch))
-            rendered = tools.chain.render(asked, [picture.seed for picture in batch], run.context, run.lane)
-        except PictureSkipped:
-            tools.library.skip(
-                job.id, job.user, [number for picture in batch for number in _list_file_numbers(picture)]
-            )
-            job.emit(NoticeEvent("Skipped one picture" if len(batch) == 1 else f"Skipped {len(batch)} pictures"))
+            rendered = tools.chain.render(asked, [image.seed for image in batch], run.context, run.lane)
+        except ImageSkipped:
+            tools.library.skip(job.id, job.user, [number for image in batch for number in _list_file_numbers(image)])
+            job.emit(NoticeEvent("Skipped one image" if len(batch) == 1 else f"Skipped {len(batch)} images"))
             return None
         except FALLBACK_ERRORS as error:
             return error.with_traceback(None)
         run.drawn += len(batch)
         notes = (*job.notes, *note, *run.context.notes)
-        numbers = [number for picture in batch for number in _list_file_numbers(picture)]
+        numbers = [number for image in batch for number in _list_file_numbers(image)]
         for number, result in zip(numbers, rendered, strict=True):
-            if number in settled:  # one of several files of a picture that was cut short
+            if number in settled:  # one of several files of an image that was cut short
                 continue
-            asset = tools.drafts.picture(job, number, request, model, result, notes)
+            asset = tools.drafts.build_asset(job, number, request, model, result, notes)
             run.saves.put(asset, result, tools.drafts.fields(request, model))
         return None
 
@@ -179,7 +175,7 @@ class JobRunner:
             job.notes = (*job.notes, text)
 
     def _end(self, run: JobRun) -> None:
-        """The run is over and its pictures are settled: tell everybody, and write it down."""
+        """The run is over and its images are settled: tell everybody, and write it down."""
         job = run.job
         error = run.saves.error or run.error
         if error is None and run.moved:
@@ -203,7 +199,7 @@ class JobRunner:
             self._report_end(run, Status.FINISHED, FinishedEvent(seconds), seconds)
 
     def _compose(self, run: JobRun) -> StudioError | None:
-        """Make and save the labelled picture of a whole grid; the error when that fails."""
+        """Make and save the labelled image of a whole grid; the error when that fails."""
         job, tools = run.job, self._tools
         result = grid_sheet.compose_grid(
             job.request, {asset.index: asset.path for asset in tools.library.list_job_assets(job.id)}
@@ -234,10 +230,10 @@ class JobRunner:
         job.emit(event)
 
 
-def _list_file_numbers(picture: PlannedImage) -> range:
-    """The numbers of the files that the picture ends as."""
-    files = count_outputs(picture.request)
-    return range(picture.index * files, (picture.index + 1) * files)
+def _list_file_numbers(image: PlannedImage) -> range:
+    """The numbers of the files that the image ends as."""
+    files = count_outputs(image.request)
+    return range(image.index * files, (image.index + 1) * files)
 
 
 def _substitute_model(run: JobRun, request: GenerationRequest) -> tuple[GenerationRequest, tuple[str, ...]]:

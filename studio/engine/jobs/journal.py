@@ -19,7 +19,7 @@ from studio.core.request import GenerationRequest
 from studio.engine.storage.database import Database
 from studio.engine.storage.process_locks import ProcessLock
 
-MAX_ATTEMPTS = 3  # a job that ended the whole process this often, without one picture more, is not begun again
+MAX_ATTEMPTS = 3  # a job that ended the whole process this often, without one image more, is not begun again
 _OPEN_STATUSES = (Status.QUEUED.value, Status.RUNNING.value)
 
 _log = logging.getLogger(__name__)

@@ -1,4 +1,4 @@
-"""What pictures a request asks for, each with its own seed, and how they are grouped into passes."""
+"""What images a request asks for, each with its own seed, and how they are grouped into passes."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from studio.core.grid import expand_cells
-from studio.core.ports import PictureSeed
+from studio.core.ports import ImageSeed
 from studio.core.request import MAX_SEED, GenerationRequest
 
 
 @dataclass(frozen=True, kw_only=True)
 class PlannedImage:
-    """One picture of a job. `request` asks for it (and may ask for others of its pass too)."""
+    """One image of a job. `request` asks for it (and may ask for others of its pass too)."""
 
     index: int
     request: GenerationRequest
-    seed: PictureSeed
+    seed: ImageSeed
 
 
 def make_random_seed() -> int:
@@ -26,7 +26,7 @@ def make_random_seed() -> int:
 
 
 def plan_images(request: GenerationRequest) -> list[PlannedImage]:
-    """The pictures of `request` in their order: one per count and source, or one per cell of a grid.
+    """The images of `request` in their order: one per count and source, or one per cell of a grid.
 
     Raises:
         InvalidRequest: the axes make no grid.
@@ -45,16 +45,16 @@ def plan_images(request: GenerationRequest) -> list[PlannedImage]:
     ]
 
 
-def make_image_seed(request: GenerationRequest, k: int) -> PictureSeed:
-    """What picture `k`, counted from 0, is drawn from."""
+def make_image_seed(request: GenerationRequest, k: int) -> ImageSeed:
+    """What image `k`, counted from 0, is drawn from."""
     seed = make_random_seed() if request.seed is None else request.seed
     if request.variation_strength > 0:
         variation = make_random_seed() if request.variation_seed is None else request.variation_seed
-        return PictureSeed(seed=seed, variation=(variation + k) % (MAX_SEED + 1))
-    return PictureSeed(seed=(seed + k) % (MAX_SEED + 1))
+        return ImageSeed(seed=seed, variation=(variation + k) % (MAX_SEED + 1))
+    return ImageSeed(seed=(seed + k) % (MAX_SEED + 1))
 
 
-def take_first_pass(pictures: Sequence[PlannedImage]) -> list[PlannedImage]:
-    """The pictures at the head of `pictures` that go through the model together."""
-    size = pictures[0].request.batch_size
-    return [picture for picture in pictures[:size] if picture.request == pictures[0].request]
+def take_first_pass(images: Sequence[PlannedImage]) -> list[PlannedImage]:
+    """The images at the head of `images` that go through the model together."""
+    size = images[0].request.batch_size
+    return [image for image in images[:size] if image.request == images[0].request]

@@ -23,12 +23,12 @@ def restore_job(entry: JournalEntry, models: Models, library: AssetIndex, settin
         job_id=entry.id, user=entry.user, request=entry.request, model=model, settings=settings, created=entry.created
     )
     job.notes = entry.notices
-    job.pictures = _count_images(entry)
+    job.images = _count_images(entry)
     status = entry.status if entry.status.is_final else Status.QUEUED
     job.restore(
         Snapshot(
             status=status, assets=library.list_job_assets(entry.id), notices=entry.notices, error=entry.error,
-            seconds=entry.seconds, pictures=job.pictures,
+            seconds=entry.seconds, images=job.images,
         )
     )  # fmt: skip
     return job

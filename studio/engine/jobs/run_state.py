@@ -63,7 +63,7 @@ class JobRun:
             "job": job.id, "user": job.user, "model": job.model.id, "task": job.request.task.value, "status": status.value,
             "success": status is Status.FINISHED, "error": self.error.code if self.error else None, "width": width,
             "height": height, "steps": job.request.steps or job.model.sampling.steps, "pictures": self.drawn,
-            "asked": job.pictures, "seconds": round(seconds, 3),
+            "asked": job.images, "seconds": round(seconds, 3),
             "stages": {name: round(took, 4) for name, took in self.context.stages.items()},
             "peak_memory": self.context.peak,
         }  # fmt: skip

@@ -66,7 +66,7 @@ class SavedChains:
         """Keep `steps` under `name`, in the place of what had that name; gives the name as it is kept.
 
         Raises:
-            InvalidRequest: no name, no steps or steps that cannot follow a picture, or too many chains.
+            InvalidRequest: no name, no steps or steps that cannot follow an image, or too many chains.
         """
         kept = " ".join(name.split())[:MAX_CHAIN_NAME_LENGTH]
         if not kept:
@@ -111,17 +111,17 @@ def extract_steps(request: GenerationRequest) -> tuple[GenerationRequest, ...]:
     return (*then[:-1], then[-1].replace(file=file)) if then else ()
 
 
-def build_chain_request(steps: Sequence[GenerationRequest], pictures: Sequence[str]) -> GenerationRequest:
-    """The request that sends `pictures` through `steps`, one or many.
+def build_chain_request(steps: Sequence[GenerationRequest], images: Sequence[str]) -> GenerationRequest:
+    """The request that sends `images` through `steps`, one or many.
 
     Raises:
-        InvalidRequest: no pictures.
+        InvalidRequest: no images.
     """
-    if not pictures:
-        raise InvalidRequest("There is no picture to send through the chain.", hint="Give one, or several.")
+    if not images:
+        raise InvalidRequest("There is no image to send through the chain.", hint="Give one, or several.")
     first, *rest = steps
-    one = len(pictures) == 1
-    first = first.replace(source=pictures[0] if one else None, batch=() if one else tuple(pictures))
+    one = len(images) == 1
+    first = first.replace(source=images[0] if one else None, batch=() if one else tuple(images))
     return append_steps(first, rest)
 
 

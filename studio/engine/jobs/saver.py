@@ -17,7 +17,7 @@ _DISK_TIMEOUT = 120.0  # seconds that a lane waits for the disk before it calls 
 
 
 class Saver:
-    """A few threads that write pictures. At most `backlog` pictures wait; then the lanes wait too."""
+    """A few threads that write images. At most `backlog` images wait; then the lanes wait too."""
 
     def __init__(self, outputs: Outputs, *, threads: int = 2, backlog: int = 6) -> None:
         self._outputs = outputs
@@ -42,10 +42,10 @@ class Saver:
     def submit(
         self, asset: Asset, rendered: RenderedImage, job: Job, fields: Mapping[str, str]
     ) -> concurrent.futures.Future[Asset]:
-        """Save one picture in the background; waits while too many do already.
+        """Save one image in the background; waits while too many do already.
 
         Raises:
-            StorageFailed: the disk has not taken a picture for a long time.
+            StorageFailed: the disk has not taken an image for a long time.
         """
         if not self._room.acquire(timeout=_DISK_TIMEOUT):
             raise StorageFailed(
@@ -68,7 +68,7 @@ class Saver:
 
 
 class PendingSaves:
-    """The pictures of one run that are being saved. When the run is sealed and the last is settled, its end is run."""
+    """The images of one run that are being saved. When the run is sealed and the last is settled, its end is run."""
 
     def __init__(self, saver: Saver, job: Job) -> None:
         self.error: StudioError | None = None
@@ -79,7 +79,7 @@ class PendingSaves:
         self._end: Callable[[], None] | None = None
 
     def put(self, asset: Asset, rendered: RenderedImage, fields: Mapping[str, str]) -> None:
-        """Save a picture in the background. One that the disk refuses stays in `job.unsaved`, and the job is stopped."""
+        """Save an image in the background. One that the disk refuses stays in `job.unsaved`, and the job is stopped."""
         with self._lock:
             self._pending += 1
         try:
@@ -90,7 +90,7 @@ class PendingSaves:
         future.add_done_callback(lambda done: self._handle_saved(asset, rendered, done))
 
     def seal(self, end: Callable[[], None]) -> None:
-        """No more pictures come; run `end` in the background once all are settled."""
+        """No more images come; run `end` in the background once all are settled."""
         with self._lock:
             if self._pending:
                 self._end = end

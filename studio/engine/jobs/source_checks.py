@@ -1,4 +1,4 @@
-"""The pictures of a request looked at before it is taken: is each there, is the mask one, how large will the result be."""
+"""The images of a request looked at before it is taken: is each there, is the mask one, how large will the result be."""
 
 from __future__ import annotations
 
@@ -7,74 +7,74 @@ from studio.core.image_fields import list_image_hashes
 from studio.core.model import Model
 from studio.core.request import GenerationRequest
 from studio.core.task import Task
-from studio.engine.storage.inputs import KeptPicture, Pictures
+from studio.engine.storage.inputs import Images, KeptImage
 
 _SEARCH_TASKS = (Task.SEARCH_REPLACE, Task.SEARCH_RECOLOR)
-_NO_IMAGE_HINT = "Choose a picture first."
+_NO_IMAGE_HINT = "Choose an image first."
 
 
-def check_pictures(request: GenerationRequest, user: str, pictures: Pictures) -> None:
-    """Refuse a request that lacks a picture, names one that is not there, or has a mask that does not fit.
+def check_images(request: GenerationRequest, user: str, images: Images) -> None:
+    """Refuse a request that lacks an image, names one that is not there, or has a mask that does not fit.
 
     Raises:
-        InvalidRequest, NotFound: the message says which picture, the hint what to do.
+        InvalidRequest, NotFound: the message says which image, the hint what to do.
     """
     for name in list_image_hashes(request):
-        pictures.get(name, user)
+        images.get(name, user)
     if request.task is Task.TXT2IMG:
-        if any(not unit.picture for unit in request.control):
-            raise InvalidRequest("A control unit has no picture.", hint="Give it one, or switch the unit off.")
+        if any(not unit.image for unit in request.control):
+            raise InvalidRequest("A control unit has no image.", hint="Give it one, or switch the unit off.")
     elif not request.source and not request.batch:
-        raise InvalidRequest(f"There is no picture for {_format_task(request.task)}.", hint=_NO_IMAGE_HINT)
+        raise InvalidRequest(f"There is no image for {_format_task(request.task)}.", hint=_NO_IMAGE_HINT)
     if request.source and request.batch:
-        raise InvalidRequest("The request names one picture and a batch too.", hint="Leave one of them out.")
+        raise InvalidRequest("The request names one image and a batch too.", hint="Leave one of them out.")
     if request.task is Task.STYLE_TRANSFER and not request.references:
-        raise InvalidRequest("There is no picture to take the style from.", hint="Choose a style picture.")
-    if any(not reference.picture for reference in request.references):
-        raise InvalidRequest("A reference has no picture.", hint="Give it one, or remove it.")
+        raise InvalidRequest("There is no image to take the style from.", hint="Choose a style image.")
+    if any(not reference.image for reference in request.references):
+        raise InvalidRequest("A reference has no image.", hint="Give it one, or remove it.")
     if request.task in _SEARCH_TASKS and not request.mask and not request.search.strip():
         raise InvalidRequest("It is not said what to search for.", hint="Name the thing that is to change.")
     if request.task is Task.PREPROCESS and len(request.control) != 1:
         raise InvalidRequest("A preprocessor job needs exactly one control unit.", hint="Name one preprocessor.")
-    _check_mask(request, user, pictures)
+    _check_mask(request, user, images)
 
 
-def fill_size(request: GenerationRequest, model: Model, user: str, pictures: Pictures) -> GenerationRequest:
+def fill_size(request: GenerationRequest, model: Model, user: str, images: Images) -> GenerationRequest:
     """`request` with a size: that of its source, as near as the model can, where it names none."""
     first = list_sources(request)
     if not first or not request.task.is_generative or request.width or request.height or request.aspect:
         return request
-    kept = pictures.get(first[0], user)
+    kept = images.get(first[0], user)
     width, height = model.sizes.find_nearest_size(kept.width, kept.height)
     return request.replace(width=width, height=height)
 
 
 def list_sources(request: GenerationRequest) -> tuple[str, ...]:
-    """The pictures that the request works on, one or many."""
+    """The images that the request works on, one or many."""
     return request.batch or ((request.source,) if request.source else ())
 
 
-def _check_mask(request: GenerationRequest, user: str, pictures: Pictures) -> None:
+def _check_mask(request: GenerationRequest, user: str, images: Images) -> None:
     if request.mask is None:
         if request.task.needs_mask:
             raise InvalidRequest(
                 f"There is no mask for {_format_task(request.task)}.", hint="Paint over what is to change."
             )
         return
-    mask = pictures.get(request.mask, user)
+    mask = images.get(request.mask, user)
     for name in list_sources(request):
-        _check_same_size(mask, pictures.get(name, user))
-    low, high = pictures.open(request.mask, user).convert("L").getextrema()
+        _check_same_size(mask, images.get(name, user))
+    low, high = images.open(request.mask, user).convert("L").getextrema()
     nothing = low == 255 if request.inpaint.invert else high == 0
     if nothing:
         raise InvalidRequest("The mask is empty: nothing would change.", hint="Paint over what is to change.")
 
 
-def _check_same_size(mask: KeptPicture, source: KeptPicture) -> None:
+def _check_same_size(mask: KeptImage, source: KeptImage) -> None:
     if (mask.width, mask.height) != (source.width, source.height):
         raise InvalidRequest(
-            f"The mask is {mask.width}×{mask.height}, the picture {source.width}×{source.height}.",
-            hint="Use a mask of the picture's size.",
+            f"The mask is {mask.width}×{mask.height}, the image {source.width}×{source.height}.",
+            hint="Use a mask of the image's size.",
         )
 
 

@@ -1,4 +1,4 @@
-"""A ComfyUI graph as the values that one picture was drawn with."""
+"""A ComfyUI graph as the values that one image was drawn with."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def _copy_valid_nodes(graph: object) -> _Nodes:
 
 
 def _list_links(nodes: _Nodes) -> list[list[Any]]:
-    """The graph's links as a workflow lists them, which is not there in pictures made through the API."""
+    """The graph's links as a workflow lists them, which is not there in images made through the API."""
     return [
         [number, source[0], source[1], name, 0, slot.upper()]
         for name, node in nodes.items()

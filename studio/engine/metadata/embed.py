@@ -1,8 +1,8 @@
-"""The recipe inside the picture, and back out of it, for PNG, JPEG, WebP and AVIF.
+"""The recipe inside the image, and back out of it, for PNG, JPEG, WebP and AVIF.
 
 What is written: AUTOMATIC1111's infotext (PNG: the text chunk "parameters"; else EXIF UserComment as UTF-16BE behind the
 "UNICODE" mark, as piexif does), our full recipe as JSON (PNG: the text chunk "easel"; else an XMP property), and in every
-picture an XMP packet with the IPTC digital source type that marks it as made by a model
+image an XMP packet with the IPTC digital source type that marks it as made by a model
 (http://cv.iptc.org/newscodes/digitalsourcetype/).
 """
 
@@ -39,7 +39,7 @@ _FORMATS = ("PNG", "JPEG", "WEBP", "AVIF")
 
 @dataclass(frozen=True, kw_only=True)
 class Metadata:
-    """What a picture tells about its making. `recipe` is ours, as JSON; `source_type` the IPTC digital source type."""
+    """What an image tells about its making. `recipe` is ours, as JSON; `source_type` the IPTC digital source type."""
 
     infotext: str = ""
     recipe: dict[str, Any] | None = None
@@ -103,7 +103,7 @@ def read_metadata(source: Path | Image.Image) -> Metadata:
     """What `source` carries; empty fields where it carries nothing. Only the head of the file is read, no pixels.
 
     Raises:
-        BadImage: `source` is a file that is not one of the four kinds of picture.
+        BadImage: `source` is a file that is not one of the four kinds of image.
     """
     if isinstance(source, Image.Image):
         return _read_image(source)
@@ -111,7 +111,7 @@ def read_metadata(source: Path | Image.Image) -> Metadata:
         with Image.open(source, formats=_FORMATS) as image:
             return _read_image(image)
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise BadImage("This file is not a picture that can be read.", hint="PNG, JPEG, WebP and AVIF can.") from error
+        raise BadImage("This file is not an image that can be read.", hint="PNG, JPEG, WebP and AVIF can.") from error
 
 
 def _build_png_chunks(infotext: str, recipe: Mapping[str, Any] | None, tool: str) -> PngImagePlugin.PngInfo:

@@ -1,4 +1,4 @@
-"""What other programs wrote into a picture, as plain values: through the parsers of sd-parsers for InvokeAI, Fooocus, NovelAI and
+"""What other programs wrote into an image, as plain values: through the parsers of sd-parsers for InvokeAI, Fooocus, NovelAI and
 ComfyUI, directly for SwarmUI, which no library knows.
 
 The parsers are given texts and never the file: what sd-parsers itself does with files keeps the last one in a variable of its module.
@@ -25,7 +25,7 @@ Values = dict[str, Any]
 
 
 def read_foreign(texts: Texts) -> tuple[str, Values] | None:
-    """(the program, the values that it drew with under lower-case names) from the picture's texts by name; "parameters" is
+    """(the program, the values that it drew with under lower-case names) from the image's texts by name; "parameters" is
     a PNG's chunk or the EXIF comment. The values are empty where only the program is recognized. None when nothing is."""
     from sd_parsers.exceptions import ParserError
 

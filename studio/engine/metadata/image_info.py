@@ -1,4 +1,4 @@
-"""What a picture tells of its making: ours, AUTOMATIC1111's and Forge's infotext, and what ComfyUI, InvokeAI, Fooocus, SwarmUI and NovelAI
+"""What an image tells of its making: ours, AUTOMATIC1111's and Forge's infotext, and what ComfyUI, InvokeAI, Fooocus, SwarmUI and NovelAI
 write (see studio.engine.metadata.foreign_metadata), in PNG, JPEG, WebP and AVIF."""
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class ParsedImageInfo:
 
 
 def read_image_info(source: Path | bytes, settings: Settings) -> ParsedImageInfo:
-    """Everything that the picture tells of itself.
+    """Everything that the image tells of itself.
 
     Raises:
         BadImage: the file does not pass the gate.
@@ -114,7 +114,7 @@ def _detect_program(infotext: str) -> str:
 
 
 def _iterate_texts(file: Image.Image) -> Iterator[tuple[str, str]]:
-    """The picture's texts by name. ComfyUI writes into a WebP's EXIF as "prompt:{…}" in whatever text tags are free."""
+    """The image's texts by name. ComfyUI writes into a WebP's EXIF as "prompt:{…}" in whatever text tags are free."""
     for name, value in cast("dict[Any, Any]", file.info).items():
         text = value.decode(errors="replace") if isinstance(value, bytes) else value
         if isinstance(text, str) and name not in ("exif", "icc_profile"):

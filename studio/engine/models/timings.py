@@ -1,4 +1,4 @@
-"""How long pictures took, remembered across runs, to tell waiting users when their turn comes."""
+"""How long images took, remembered across runs, to tell waiting users when their turn comes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _WEIGHT = 0.3  # of the newest measurement in the running mean
 
 
 class Timings:
-    """Seconds per picture by model, size and steps. Thread-safe."""
+    """Seconds per image by model, size and steps. Thread-safe."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -22,12 +22,12 @@ class Timings:
         }
 
     def estimate_seconds(self, request: GenerationRequest, model: Model) -> float | None:
-        """Seconds that one picture is expected to take, None when none like it was made before."""
+        """Seconds that one image is expected to take, None when none like it was made before."""
         with self._lock:
             return self._seconds.get(_build_key(request, model))
 
     def record_timing(self, request: GenerationRequest, model: Model, seconds: float) -> None:
-        """One picture took `seconds`."""
+        """One image took `seconds`."""
         key = _build_key(request, model)
         with self._lock:
             old = self._seconds.get(key, seconds)

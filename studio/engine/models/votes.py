@@ -1,4 +1,4 @@
-"""Which of two models' pictures was preferred, when nobody was told whose was whose."""
+"""Which of two models' images was preferred, when nobody was told whose was whose."""
 
 from __future__ import annotations
 

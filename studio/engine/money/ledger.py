@@ -1,4 +1,4 @@
-"""What pictures of paid models were expected to cost and what was billed: per job, provider, day and user; and the budgets.
+"""What images of paid models were expected to cost and what was billed: per job, provider, day and user; and the budgets.
 
 A line is on disk before a paid call is sent, so that after a crash it is known that money may have been spent.
 """
@@ -11,7 +11,7 @@ import time
 from collections.abc import Generator
 from dataclasses import dataclass
 
-from studio.core.errors import BudgetExceeded, JobCancelled, PictureSkipped, StudioError
+from studio.core.errors import BudgetExceeded, ImageSkipped, JobCancelled, StudioError
 from studio.core.settings import Settings
 from studio.engine.storage.database import Database
 
@@ -23,7 +23,7 @@ _SPENT_SQL = "COALESCE(billed, estimated, 0)"
 
 @dataclass(frozen=True, kw_only=True)
 class LedgerRow:
-    """One row of the table: US dollars and pictures of one day, provider and user."""
+    """One row of the table: US dollars and images of one day, provider and user."""
 
     day: str
     provider: str
@@ -85,17 +85,17 @@ class Ledger:
 
     @contextlib.contextmanager
     def record_purchase(
-        self, job: tuple[str, str], model: tuple[str, str], pictures: int, estimated: float | None
+        self, job: tuple[str, str], model: tuple[str, str], images: int, estimated: float | None
     ) -> Generator[Purchase]:
         """Around one paid call of `job` (its id and user) to `model` (its provider and id). A StudioError that does not say
         that it may be billed was free; a cancelled call may have been billed."""
-        number = self._insert_row(job, model, pictures, estimated)
+        number = self._insert_row(job, model, images, estimated)
         bought = Purchase()
         state = _UNKNOWN
         try:
             yield bought
             state = _BILLED
-        except (JobCancelled, PictureSkipped):
+        except (JobCancelled, ImageSkipped):
             raise
         except StudioError as error:
             state = _UNKNOWN if error.details.get(MAY_BE_BILLED) else _FREE
@@ -105,7 +105,7 @@ class Ledger:
             self._spend(job[0], 0.0 if state == _FREE else bought.cost or estimated or 0.0)
 
     def count_paid_images(self, job_id: str) -> int:
-        """Pictures of the job that were, or may have been, paid for; a picture that several paid steps made counts once."""
+        """Images of the job that were, or may have been, paid for; an image that several paid steps made counts once."""
         rows = self._database.rows(
             "SELECT SUM(pictures) AS sum FROM ledger WHERE job_id = ? AND state != ? GROUP BY model", (job_id, _FREE)
         )
@@ -124,12 +124,12 @@ class Ledger:
             for row in rows
         ]
 
-    def _insert_row(self, job: tuple[str, str], model: tuple[str, str], pictures: int, estimated: float | None) -> int:
+    def _insert_row(self, job: tuple[str, str], model: tuple[str, str], images: int, estimated: float | None) -> int:
         with self._database.transaction() as connection:
             number = connection.execute(
                 "INSERT INTO ledger (job_id, user, provider, model, created, pictures, estimated, state)"
                 " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-                (*job, *model, time.time(), pictures, estimated, _SENT),
+                (*job, *model, time.time(), images, estimated, _SENT),
             ).lastrowid
         assert number is not None
         return number

@@ -1,4 +1,4 @@
-"""Assets as they will be saved: the recipe of each picture, in our words and in A1111's."""
+"""Assets as they will be saved: the recipe of each image, in our words and in A1111's."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from studio.core.request import GenerationRequest
 from studio.core.result import Asset, RenderedImage
 from studio.core.task import Task
 from studio.engine.jobs.job import Job
-from studio.engine.storage.inputs import Pictures
+from studio.engine.storage.inputs import Images
 
 
 class AssetBuilder:
-    """Makes the Asset of a drawn picture, but for its path."""
+    """Makes the Asset of a drawn image, but for its path."""
 
-    def __init__(self, *, version: str, pictures: Pictures, model_hash: Callable[[str], str]) -> None:
-        """`pictures` know where a source came from. `model_hash` gives a model's short hash at once, or "" while it is not known."""
+    def __init__(self, *, version: str, images: Images, model_hash: Callable[[str], str]) -> None:
+        """`images` know where a source came from. `model_hash` gives a model's short hash at once, or "" while it is not known."""
         self._version = version
-        self._pictures = pictures
+        self._images = images
         self._model_hash = model_hash
 
-    def picture(
+    def build_asset(
         self, job: Job, index: int, request: GenerationRequest, model: Model, rendered: RenderedImage, notes: tuple[str, ...]
     ) -> Asset:  # fmt: skip
         """The asset of one file; its request asks for this one alone."""
@@ -34,7 +34,7 @@ class AssetBuilder:
             seed=rendered.seed if Feature.SEED in model.features else None,
             variation_seed=rendered.variation_seed if request.variation_strength > 0 else request.variation_seed,
         )  # fmt: skip
-        before = self._pictures.get(own.source, job.user) if own.source else None
+        before = self._images.get(own.source, job.user) if own.source else None
         infotext = (
             self._build_infotext(own, model, rendered) if own.task.is_generative else before.infotext if before else ""
         )
@@ -45,9 +45,9 @@ class AssetBuilder:
         )  # fmt: skip
 
     def build_grid_asset(self, job: Job, rendered: RenderedImage) -> Asset:
-        """The asset of a grid's labelled picture; its request asks for the whole grid again."""
+        """The asset of a grid's labelled image; its request asks for the whole grid again."""
         parents = tuple(asset.id for asset in job.snapshot.assets)
-        return dataclasses.replace(_make_asset(job, job.pictures, rendered, job.request), parents=parents)
+        return dataclasses.replace(_make_asset(job, job.images, rendered, job.request), parents=parents)
 
     def _build_infotext(self, request: GenerationRequest, model: Model, rendered: RenderedImage) -> str:
         width, height = model.get_size(request) if request.task is Task.TXT2IMG else rendered.image.size

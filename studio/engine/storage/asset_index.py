@@ -1,4 +1,4 @@
-"""The index of pictures: which there are, whose, and what made them. It can be rebuilt from the pictures themselves."""
+"""The index of images: which there are, whose, and what made them. It can be rebuilt from the images themselves."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ INTENT, DONE, SKIPPED = "intent", "done", "skipped"
 
 
 class AssetIndex:
-    """The pictures below `root`, the outputs folder. Every method may be called from any thread."""
+    """The images below `root`, the outputs folder. Every method may be called from any thread."""
 
     def __init__(self, database: Database, root: Path) -> None:
         self._database = database
         self.root = root
 
     def get(self, asset_id: str, user: str) -> Asset:
-        """One picture of `user`.
+        """One image of `user`.
 
         Raises:
             NotFound: there is none of that id, it is another user's, or its file was deleted.
@@ -44,11 +44,11 @@ class AssetIndex:
         )
         assets = self._build_assets(rows)
         if not assets or not assets[0].path.is_file():
-            raise NotFound("There is no such picture.", hint="It may have been deleted from the outputs folder.")
+            raise NotFound("There is no such image.", hint="It may have been deleted from the outputs folder.")
         return assets[0]
 
     def list_newest(self, user: str, limit: int) -> list[Asset]:
-        """The latest pictures of `user` whose files are there, newest first."""
+        """The latest images of `user` whose files are there, newest first."""
         rows = self._database.rows(
             "SELECT * FROM pictures WHERE user = ? AND state = ? ORDER BY created DESC, number DESC LIMIT ?",
             (user, DONE, limit),
@@ -56,21 +56,21 @@ class AssetIndex:
         return [asset for asset in self._build_assets(rows) if asset.path.is_file()]
 
     def list_job_assets(self, job_id: str) -> tuple[Asset, ...]:
-        """The finished pictures of a job, in their order."""
+        """The finished images of a job, in their order."""
         rows = self._database.rows(
             "SELECT * FROM pictures WHERE job_id = ? AND state = ? ORDER BY number", (job_id, DONE)
         )
         return tuple(self._build_assets(rows))
 
     def list_settled_numbers(self, job_id: str) -> set[int]:
-        """The numbers of a job's pictures that need no drawing: finished or skipped."""
+        """The numbers of a job's images that need no drawing: finished or skipped."""
         rows = self._database.rows(
             "SELECT number FROM pictures WHERE job_id = ? AND state IN (?, ?)", (job_id, DONE, SKIPPED)
         )
         return {row["number"] for row in rows}
 
     def skip(self, job_id: str, user: str, numbers: Sequence[int]) -> None:
-        """Remember that the user did not want these pictures."""
+        """Remember that the user did not want these images."""
         with self._database.transaction() as connection:
             connection.executemany(
                 "INSERT OR REPLACE INTO pictures (id, job_id, user, number, state) VALUES (?, ?, ?, ?, ?)",
@@ -78,7 +78,7 @@ class AssetIndex:
             )
 
     def finished(self, asset_id: str) -> Asset | None:
-        """The picture of that id when it is in place."""
+        """The image of that id when it is in place."""
         rows = self._database.rows("SELECT * FROM pictures WHERE id = ? AND state = ?", (asset_id, DONE))
         return self._build_assets(rows)[0] if rows else None
 
@@ -92,7 +92,7 @@ class AssetIndex:
         return True
 
     def done(self, asset_id: str) -> None:
-        """Note that the picture is in place; its job has got on, so that its attempts count from the start again."""
+        """Note that the image is in place; its job has got on, so that its attempts count from the start again."""
         with self._database.transaction() as connection:
             connection.execute("UPDATE pictures SET state = ? WHERE id = ?", (DONE, asset_id))
             connection.execute(
@@ -106,15 +106,15 @@ class AssetIndex:
             connection.execute("DELETE FROM pictures WHERE id = ? AND state = ?", (asset_id, INTENT))
 
     def list_intents(self, *, job_id: str = "", asset_id: str = "") -> list[tuple[Asset, str]]:
-        """Pictures (of a job, or the one of that id) whose writing was begun and not ended, with their digests."""
+        """Images (of a job, or the one of that id) whose writing was begun and not ended, with their digests."""
         rows = self._database.rows(
             "SELECT * FROM pictures WHERE (job_id = ? OR id = ?) AND state = ?", (job_id, asset_id, INTENT)
         )
         return list(zip(self._build_assets(rows), [row["digest"] for row in rows], strict=True))
 
     def rebuild(self, outputs_dir: Path | None = None) -> int:
-        """Index every picture below `outputs_dir` (the whole folder when None) that carries our recipe; returns how many
-        were new. Pictures that are indexed already are left alone."""
+        """Index every image below `outputs_dir` (the whole folder when None) that carries our recipe; returns how many
+        were new. Images that are indexed already are left alone."""
         known = {row["path"] for row in self._database.rows("SELECT path FROM pictures WHERE path IS NOT NULL")}
         added = 0
         for path in _walk_images(outputs_dir or self.root):
@@ -144,7 +144,7 @@ class AssetIndex:
 
 
 def build_recipe(asset: Asset, version: str) -> dict[str, Any]:
-    """What a picture carries about itself, enough to index it again and to draw it again."""
+    """What an image carries about itself, enough to index it again and to draw it again."""
     return {
         "studio": version, "id": asset.id, "job": asset.job_id, "index": asset.index, "created": asset.created,
         "seed": asset.seed, "request": asset.request.to_json(), "notes": list(asset.notes), "parents": list(asset.parents),
@@ -169,7 +169,7 @@ def _insert(
 
 
 def _parse_request(text: str) -> GenerationRequest:
-    """A stored request; one that this version no longer understands becomes an empty one, so that the picture still shows."""
+    """A stored request; one that this version no longer understands becomes an empty one, so that the image still shows."""
     try:
         return GenerationRequest.from_json(json.loads(text))
     except InvalidRequest as error:
@@ -186,7 +186,7 @@ def _walk_images(folder: Path) -> Iterator[Path]:
 
 
 def _asset_from_file(path: Path, user: str) -> Asset | None:
-    """The picture as its own recipe tells it; None when it carries none of ours."""
+    """The image as its own recipe tells it; None when it carries none of ours."""
     try:
         found = embed.read_metadata(path)
         recipe = found.recipe or {}

@@ -1,4 +1,4 @@
-"""library.db in the outputs folder: the journal of jobs and the index of pictures, in SQLite.
+"""library.db in the outputs folder: the journal of jobs and the index of images, in SQLite.
 
 WAL, so that readers never wait for a writer; synchronous=FULL, so that a commit survives a power cut (half a millisecond).
 """
@@ -133,7 +133,7 @@ class Database:
     def __init__(self, path: Path) -> None:
         """Open the file, make its folder and tables when they are missing.
 
-        A file that is no database is moved aside as `.broken`; the pictures themselves carry all that is needed to
+        A file that is no database is moved aside as `.broken`; the images themselves carry all that is needed to
         rebuild the index.
 
         Raises:

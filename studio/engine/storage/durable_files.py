@@ -26,7 +26,7 @@ _NO_HARD_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, err
 
 @contextlib.contextmanager
 def translate_os_errors(what: str) -> Generator[None]:
-    """Turn an OSError of the enclosed writing into StorageFailed; `what` is a noun phrase, "the picture"."""
+    """Turn an OSError of the enclosed writing into StorageFailed; `what` is a noun phrase, "the image"."""
     try:
         yield
     except OSError as error:

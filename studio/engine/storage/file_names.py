@@ -1,4 +1,4 @@
-"""File names for pictures, from a pattern with fields: always inside the outputs folder, always fit for any file system."""
+"""File names for images, from a pattern with fields: always inside the outputs folder, always fit for any file system."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def build_file_name(pattern: str, fields: Mapping[str, str], ending: str) -> Pur
     """
     filled = re.sub(r"\{(\w+)\}", lambda found: _clean_value(fields.get(found[1], found[1])), pattern)
     parts = [part for part in (_clean_part(raw) for raw in filled.replace("\\", "/").split("/")) if part]
-    *folders, stem = parts or ["picture"]
+    *folders, stem = parts or ["image"]
     return PurePosixPath(*folders, _cut(stem, MAX_PART_BYTES - len(ending) - 8) + ending)
 
 
@@ -33,7 +33,7 @@ def add_number(name: PurePosixPath, number: int) -> PurePosixPath:
 
 
 def get_user_folder(user: str) -> PurePosixPath:
-    """Where a user's pictures lie below the outputs folder; different users never share one."""
+    """Where a user's images lie below the outputs folder; different users never share one."""
     if user == LOCAL_USER.name:
         return PurePosixPath()
     safe = quote(user, safe="@+-_ ").replace(".", "%2E")
@@ -41,7 +41,7 @@ def get_user_folder(user: str) -> PurePosixPath:
 
 
 def find_path_user(path: PurePosixPath) -> str:
-    """The inverse of `user_folder` for a picture's relative path."""
+    """The inverse of `user_folder` for an image's relative path."""
     return unquote(path.parts[1]) if len(path.parts) > 2 and path.parts[0] == _USERS else LOCAL_USER.name
 
 

@@ -1,4 +1,4 @@
-"""The labelled picture of a grid: columns by the first axis, rows by the second, pages by the third side by side."""
+"""The labelled image of a grid: columns by the first axis, rows by the second, pages by the third side by side."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from studio.core.request import GenerationRequest
 from studio.core.result import RenderedImage
 
 MAX_GRID_SIDE = 16_000  # px
-_GAP = 4  # px between pictures
+_GAP = 4  # px between images
 _MARGIN = 8  # px around a label
 
 
@@ -34,7 +34,7 @@ class _Layout:
         return self.left + self.columns * (self.cell[0] + _GAP), self.top + self.rows * (self.cell[1] + _GAP)
 
     def locate_cell(self, position: tuple[int, int, int]) -> tuple[int, int]:
-        """Where the picture of the cell at (column, row, page) begins."""
+        """Where the image of the cell at (column, row, page) begins."""
         column, row, page = position
         return (
             page * self.page[0] + self.left + column * (self.cell[0] + _GAP),
@@ -42,19 +42,19 @@ class _Layout:
         )
 
 
-def compose_grid(request: GenerationRequest, pictures: Mapping[int, Path]) -> RenderedImage | None:
-    """The grid of `request` from its pictures by cell number; a cell without one stays blank, and with none at all there is
-    no grid. Neither side is longer than MAX_SIDE: the pictures are made smaller until they fit."""
+def compose_grid(request: GenerationRequest, images: Mapping[int, Path]) -> RenderedImage | None:
+    """The grid of `request` from its images by cell number; a cell without one stays blank, and with none at all there is
+    no grid. Neither side is longer than MAX_SIDE: the images are made smaller until they fit."""
     made = expand_cells(request)
-    present = {number: path for number, path in pictures.items() if number < len(made)}
+    present = {number: path for number, path in images.items() if number < len(made)}
     if not present:
         return None
     layout = _compute_layout(made, _find_largest_size(list(present.values())))
     size = layout.page[0] * layout.pages, layout.page[1]
     sheet = Image.new("RGB", size, "white")
     for number, path in present.items():
-        with Image.open(path) as picture:
-            fitted = picture.convert("RGB")
+        with Image.open(path) as image:
+            fitted = image.convert("RGB")
         fitted.thumbnail(layout.cell, Image.Resampling.LANCZOS, reducing_gap=3.0)
         x, y = layout.locate_cell(made[number].position)
         sheet.paste(fitted, (x + (layout.cell[0] - fitted.width) // 2, y + (layout.cell[1] - fitted.height) // 2))
@@ -65,8 +65,8 @@ def compose_grid(request: GenerationRequest, pictures: Mapping[int, Path]) -> Re
 def _find_largest_size(paths: Sequence[Path]) -> tuple[int, int]:
     sizes: list[tuple[int, int]] = []
     for path in paths:
-        with Image.open(path) as picture:
-            sizes.append(picture.size)
+        with Image.open(path) as image:
+            sizes.append(image.size)
     return max(width for width, _ in sizes), max(height for _, height in sizes)
 
 

@@ -1,7 +1,7 @@
-"""A picture as a file of the wished kind, under a wished number of bytes at the best quality that fits.
+"""An image as a file of the wished kind, under a wished number of bytes at the best quality that fits.
 
 The ladder below a limit was measured. JPEG: full colour resolution (4:4:4) down to quality 82, then halved colour (4:2:0) down to 15. PNG: packed
-harder, then as a palette where 256 colours hold the picture exactly, and only then as another kind: JPEG, or WebP where transparency is
+harder, then as a palette where 256 colours hold the image exactly, and only then as another kind: JPEG, or WebP where transparency is
 to be kept. The bytes that are counted are those of the finished file, with all that it carries.
 """
 
@@ -44,7 +44,7 @@ def encode_output(
     marker inside as far as the wish keeps them, and nothing else.
 
     Raises:
-        InvalidRequest: the format cannot hold a picture of that size, or no quality brings the file under the wished number
+        InvalidRequest: the format cannot hold an image of that size, or no quality brings the file under the wished number
             of bytes; `details` has the smallest reached.
     """
     wish = wish or OutputOptions()
@@ -69,7 +69,7 @@ def encode_output(
 
 
 class _Writer:
-    """One picture on its way into a file."""
+    """One image on its way into a file."""
 
     def __init__(self, image: Image.Image, carried: embed.EmbeddedMetadata) -> None:
         self._image = image
@@ -97,7 +97,7 @@ class _Writer:
             smallest = min(smallest, len(data))
         told = "" if not (self._carried.infotext or self._carried.recipe) else ", or keep less than the whole recipe"
         raise InvalidRequest(
-            f"The picture does not fit into {limit:,} bytes: {smallest:,} is the least.",
+            f"The image does not fit into {limit:,} bytes: {smallest:,} is the least.",
             hint=f"Allow more bytes, make it smaller{told}.",
             details={"max_bytes": limit, "smallest": smallest},
         )
@@ -136,7 +136,7 @@ def encode_under_limit(limit: int, low: int, high: int, write: Callable[[int], b
 
 
 def convert_to_palette(image: Image.Image) -> Image.Image | None:
-    """The same pixels as a picture with a palette (mode P), None when they have more than 256 colours."""
+    """The same pixels as an image with a palette (mode P), None when they have more than 256 colours."""
     if image.mode not in ("RGB", "RGBA"):
         return None
     found = cast("list[tuple[int, tuple[int, ...]]] | None", image.getcolors(_MAX_COLOURS))
@@ -171,7 +171,7 @@ def _check_side(image: Image.Image, kind: str) -> None:
     most = _MAX_SIDES.get(kind)
     if most is not None and max(image.size) > most:
         raise InvalidRequest(
-            f"{_get_format_title(kind)} holds at most {most:,} px a side; the picture has {image.width}×{image.height}.",
+            f"{_get_format_title(kind)} holds at most {most:,} px a side; the image has {image.width}×{image.height}.",
             hint="Choose PNG, or make it smaller.",
         )
 
@@ -186,7 +186,7 @@ def _strip_metadata(image: Image.Image) -> Image.Image:
 
 
 def _has_transparency(image: Image.Image) -> bool:
-    """Whether any of the picture can be seen through."""
+    """Whether any of the image can be seen through."""
     return image.mode == "RGBA" and image.getextrema()[3][0] < 255  # type: ignore[index]
 
 

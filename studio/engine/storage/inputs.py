@@ -1,7 +1,7 @@
-"""The pictures that requests work on: let in through the one gate, kept once by content, each user's own.
+"""The images that requests work on: let in through the one gate, kept once by content, each user's own.
 
 They lie below the outputs folder in .inputs, so that a job of yesterday still finds its source, and carry nothing but
-pixels; where a picture came from is kept beside them in the library.
+pixels; where an image came from is kept beside them in the library.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ from studio.engine.storage.durable_files import translate_os_errors
 
 _FOLDER = ".inputs"
 _MAX_HISTORY = 50  # requests of a foreign history that are kept
-_MAX_DECODED = 3  # pictures that are kept decoded: the passes of one job read the same ones
+_MAX_DECODED = 3  # images that are kept decoded: the passes of one job read the same ones
 
 
 @dataclass(frozen=True, kw_only=True)
-class KeptPicture:
-    """A picture that requests may name by `hash`. `asset` is the studio's own picture that it is, "" for a foreign one;
+class KeptImage:
+    """An image that requests may name by `hash`. `asset` is the studio's own image that it is, "" for a foreign one;
     `history` the requests that made it, the first one first; `infotext` what it said about its making."""
 
     hash: str
@@ -46,8 +46,8 @@ class KeptPicture:
     history: tuple[GenerationRequest, ...] = ()
 
 
-class Pictures:
-    """The kept pictures of all users. Thread-safe."""
+class Images:
+    """The kept images of all users. Thread-safe."""
 
     def __init__(self, database: Database, root: Path) -> None:
         self._database = database
@@ -55,59 +55,57 @@ class Pictures:
         self._lock = threading.Lock()
         self._decoded: collections.OrderedDict[str, Image.Image] = collections.OrderedDict()
 
-    def keep(self, source: Path | bytes | Image.Image, user: str, limits: ImageLimits) -> KeptPicture:
-        """Let a picture in: a file, its bytes, or pixels of our own making (mode L, RGB or RGBA).
+    def keep(self, source: Path | bytes | Image.Image, user: str, limits: ImageLimits) -> KeptImage:
+        """Let an image in: a file, its bytes, or pixels of our own making (mode L, RGB or RGBA).
 
         Raises:
             BadImage: the gate refuses it. StorageFailed: it cannot be written.
         """
         if isinstance(source, Image.Image):
             return self._keep(
-                source, user, KeptPicture(hash=hash_pixels(source), width=source.width, height=source.height)
+                source, user, KeptImage(hash=hash_pixels(source), width=source.width, height=source.height)
             )
         image = open_image(source, limits=limits)
         told = _try_read_metadata(source)
         return self._keep(
             image, user,
-            KeptPicture(
+            KeptImage(
                 hash=hash_pixels(image), width=image.width, height=image.height, infotext=told.infotext,
                 history=read_history(told.recipe or {}),
             ),
         )  # fmt: skip
 
-    def keep_asset(self, asset: Asset, limits: ImageLimits) -> KeptPicture:
-        """Let one of the studio's own pictures in, with all that is known of it; raises as `keep`."""
+    def keep_asset(self, asset: Asset, limits: ImageLimits) -> KeptImage:
+        """Let one of the studio's own images in, with all that is known of it; raises as `keep`."""
         image = open_image(asset.path, limits=limits)
-        kept = KeptPicture(
+        kept = KeptImage(
             hash=hash_pixels(image), width=image.width, height=image.height, asset=asset.id, infotext=asset.infotext,
             history=(*asset.history, asset.request),
         )  # fmt: skip
         return self._keep(image, asset.user, kept)
 
-    def get(self, content: str, user: str) -> KeptPicture:
-        """What is known of a kept picture.
+    def get(self, content: str, user: str) -> KeptImage:
+        """What is known of a kept image.
 
         Raises:
             NotFound: there is none of that hash, or it is another user's.
         """
         rows = self._database.rows("SELECT * FROM inputs WHERE hash = ? AND user = ?", (content, user))
         if not rows or not self._get_path(content).is_file():
-            raise NotFound(
-                "This picture is not here any more.", hint="Choose it again.", details={"picture": content[:80]}
-            )
+            raise NotFound("This image is not here any more.", hint="Choose it again.", details={"image": content[:80]})
         row = rows[0]
-        return KeptPicture(
+        return KeptImage(
             hash=content, width=row["width"], height=row["height"], asset=row["asset"], infotext=row["infotext"],
             history=parse_requests(row["history"]),
         )  # fmt: skip
 
     def file(self, content: str, user: str) -> Path:
-        """The PNG file of a kept picture; raises as `get`."""
+        """The PNG file of a kept image; raises as `get`."""
         self.get(content, user)
         return self._get_path(content)
 
     def open(self, content: str, user: str) -> Image.Image:
-        """The pixels of a kept picture, the caller's own copy; raises as `get`."""
+        """The pixels of a kept image, the caller's own copy; raises as `get`."""
         self.get(content, user)
         with self._lock:
             image = self._decoded.get(content)
@@ -117,7 +115,7 @@ class Pictures:
                     file.load()
                     image = file.copy()
             except (OSError, ValueError, SyntaxError) as error:
-                raise NotFound("A kept picture cannot be read any more.", hint="Choose it again.") from error
+                raise NotFound("A kept image cannot be read any more.", hint="Choose it again.") from error
             self._remember(content, image)
         return image.copy()
 
@@ -127,9 +125,9 @@ class Pictures:
             while len(self._decoded) > _MAX_DECODED:
                 self._decoded.popitem(last=False)
 
-    def _keep(self, image: Image.Image, user: str, kept: KeptPicture) -> KeptPicture:
+    def _keep(self, image: Image.Image, user: str, kept: KeptImage) -> KeptImage:
         path = self._get_path(kept.hash)
-        with translate_os_errors("the picture"):
+        with translate_os_errors("the image"):
             if not path.is_file():
                 path.parent.mkdir(parents=True, exist_ok=True)
                 out = io.BytesIO()
@@ -153,7 +151,7 @@ class Pictures:
 
     def _get_path(self, content: str) -> Path:
         if not (len(content) == 64 and all(letter in "0123456789abcdef" for letter in content)):
-            raise NotFound("This is not the name of a picture.", hint="Choose the picture again.")
+            raise NotFound("This is not the name of an image.", hint="Choose the image again.")
         return self._folder / content[:2] / f"{content}.png"
 
 
@@ -192,7 +190,7 @@ def _try_read_metadata(source: Path | bytes) -> Metadata:
 
 
 def read_history(recipe: Mapping[str, Any]) -> tuple[GenerationRequest, ...]:
-    """The requests that made a picture with this recipe, the last one its own."""
+    """The requests that made an image with this recipe, the last one its own."""
     earlier: Any = recipe.get("history")
     own: list[Any] = [*(cast("list[Any]", earlier) if isinstance(earlier, list) else []), recipe.get("request")]
     return parse_requests(json.dumps([data for data in own if isinstance(data, dict)][-_MAX_HISTORY:]))

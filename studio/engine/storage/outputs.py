@@ -1,6 +1,6 @@
-"""Writing pictures: named by the user's pattern, with the recipe inside, whole or not at all, none twice.
+"""Writing images: named by the user's pattern, with the recipe inside, whole or not at all, none twice.
 
-The index learns of a picture before it is written (an intent with the content's digest) and once more when it is in place,
+The index learns of an image before it is written (an intent with the content's digest) and once more when it is in place,
 so that after a crash `recover` knows for each what became of it.
 """
 
@@ -36,7 +36,7 @@ class Outputs:
     """The outputs folder of one studio process; other processes may write there too. Thread-safe."""
 
     def __init__(self, root: Path, library: AssetIndex, *, tool: str) -> None:
-        """`tool` names program and version inside the pictures."""
+        """`tool` names program and version inside the images."""
         self.root = root
         self._library = library
         self._tool = tool
@@ -45,7 +45,7 @@ class Outputs:
 
     def save(self, asset: Asset, rendered: RenderedImage, fields: Mapping[str, str], settings: Settings) -> Asset:
         """Write `rendered` as `asset` (whose `path` is not looked at) and its thumbnail; returns the asset with its path.
-        A picture that is there already under that id is not written again.
+        An image that is there already under that id is not written again.
 
         `fields` are those of the naming pattern that the asset does not tell itself.
 
@@ -53,7 +53,7 @@ class Outputs:
             StorageFailed: nothing is left behind, and the same call may be made again.
             InvalidRequest: no file of the wished kind stays under the wished number of bytes.
         """
-        with translate_os_errors("the picture"):
+        with translate_os_errors("the image"):
             for begun, its_digest in self._library.list_intents(asset_id=asset.id):
                 self._settle_write(begun, its_digest)
         existing = self._library.finished(asset.id)
@@ -66,7 +66,7 @@ class Outputs:
         )  # fmt: skip
         asset = dataclasses.replace(asset, notes=tuple(dict.fromkeys((*asset.notes, *encoded.notes))))
         digest = hashlib.sha256(encoded.data).hexdigest()
-        with translate_os_errors("the picture"):
+        with translate_os_errors("the image"):
             saved = self._place(
                 asset, encoded.data, digest, _FileName(asset, fields, settings.filename_pattern, encoded.ending)
             )
@@ -75,16 +75,16 @@ class Outputs:
         return saved
 
     def recover(self, job_id: str) -> None:
-        """Settle what a dead process was writing for this job: a whole picture is kept, a part of one removed."""
+        """Settle what a dead process was writing for this job: a whole image is kept, a part of one removed."""
         for asset, digest in self._library.list_intents(job_id=job_id):
-            with translate_os_errors("the picture"):
+            with translate_os_errors("the image"):
                 self._settle_write(asset, digest)
 
     def get_thumbnail(self, asset: Asset) -> Path:
-        """A small JPEG or WebP of the picture, made now when it is missing.
+        """A small JPEG or WebP of the image, made now when it is missing.
 
         Raises:
-            StorageFailed: it cannot be written, or the picture cannot be read.
+            StorageFailed: it cannot be written, or the image cannot be read.
         """
         for path in (self._get_thumbnail_path(asset, ".jpg"), self._get_thumbnail_path(asset, ".webp")):
             if path.is_file():
@@ -112,10 +112,10 @@ class Outputs:
                 return saved
             self._library.done(saved.id)
             return saved
-        raise StorageFailed("No free file name was found for the picture.", hint="Use {number} in the naming pattern.")
+        raise StorageFailed("No free file name was found for the image.", hint="Use {number} in the naming pattern.")
 
     def _settle_write(self, asset: Asset, digest: str) -> None:
-        """Bring a write that broke off to an end: the whole picture in its place, or nothing."""
+        """Bring a write that broke off to an end: the whole image in its place, or nothing."""
         part = _get_part_path(asset)
         if asset.path.is_file() and asset.path.stat().st_size == 0:
             asset.path.unlink()  # it only held the name
@@ -177,13 +177,13 @@ class Outputs:
 
 
 class _FileName:
-    """The file name of one picture, but for its {number}."""
+    """The file name of one image, but for its {number}."""
 
     def __init__(self, asset: Asset, fields: Mapping[str, str], pattern: str, ending: str) -> None:
         when = time.localtime(asset.created)
         folders, slash, stem = pattern.replace("\\", "/").rpartition("/")
         if asset.label and "{label}" not in stem:
-            stem += "-{label}"  # one of several files of one picture
+            stem += "-{label}"  # one of several files of one image
         self._pattern = folders.replace("{number}", "") + slash + stem  # the number counts files, within one folder
         self.counts = "{number}" in stem
         self._ending = ending

@@ -21,7 +21,7 @@ from studio.pipelines.catalog import folder_walk
 from studio.pipelines.catalog.file_headers import CONVERT, detect_foreign_type, read_header
 from studio.pipelines.catalog.hashes import HashCache, make_stamp
 from studio.pipelines.catalog.model_folders import Folder, inspect_folder
-from studio.pipelines.catalog.weight_kinds import PICTURE_NETWORKS, Guess, guess_part, guess_special
+from studio.pipelines.catalog.weight_kinds import IMAGE_NETWORKS, Guess, guess_part, guess_special
 from studio.pipelines.control import control_files, control_tasks
 
 
@@ -175,7 +175,7 @@ class Catalog:
             elif found.path.suffix.lower() == ".safetensors":
                 header = read_header(found.path)
                 guess = guess_special(header) or self._guess_checkpoint(header) or guess_part(header)
-                if guess.kind is WeightKind.UNKNOWN and found.expected in PICTURE_NETWORKS:
+                if guess.kind is WeightKind.UNKNOWN and found.expected in IMAGE_NETWORKS:
                     guess = Guess(found.expected)  # one of many architectures: the loader tells when it is opened
             else:
                 guess = _guess_pickle(found)
@@ -243,7 +243,7 @@ class Catalog:
 
 def _guess_pickle(found: folder_walk.ModelEntry) -> Guess:
     """Pickles are only named here. Upscalers and restorers are opened later, by a reader that runs no code from them."""
-    if found.expected in PICTURE_NETWORKS and found.path.suffix.lower() in (".pth", ".pt"):
+    if found.expected in IMAGE_NETWORKS and found.path.suffix.lower() in (".pth", ".pt"):
         return Guess(found.expected)
     with found.path.open("rb") as file:
         what = (

@@ -18,7 +18,7 @@ _RESTORERS = (
     ("position_emb", "idx_pred_layer.1.weight", "quantize.embedding.weight"),  # CodeFormer
     ("quantize.embedding.weight", "quant_conv.weight", "encoder.mid.attn_1.norm1.weight"),  # RestoreFormer
 )
-PICTURE_NETWORKS = frozenset({WeightKind.UPSCALER, WeightKind.RESTORER})
+IMAGE_NETWORKS = frozenset({WeightKind.UPSCALER, WeightKind.RESTORER})
 """Kinds of so many architectures that a file in their folder is taken for one, whatever its tensors are called."""
 _PARTS = {
     "a T5 text encoder": ("encoder.block.0.layer.0.SelfAttention.q.weight",),
@@ -138,7 +138,7 @@ def _guess_vae(header: SafetensorsHeader) -> Guess | None:
 
 
 def _is_upscaler(header: SafetensorsHeader) -> bool:
-    """ESRGAN in its old and new names, SRVGG ("compact"), SwinIR, HAT and DAT: all begin with a convolution over a picture."""
+    """ESRGAN in its old and new names, SRVGG ("compact"), SwinIR, HAT and DAT: all begin with a convolution over an image."""
     shapes = header.shapes
     for first in ("conv_first.weight", "model.0.weight", "body.0.weight", "params_ema.conv_first.weight"):
         shape = shapes.get(first)

@@ -1,10 +1,10 @@
-"""What steers a pass besides its prompt: ControlNets, T2I-Adapters, reference pictures. Used in this order:
+"""What steers a pass besides its prompt: ControlNets, T2I-Adapters, reference images. Used in this order:
 
     request = control_tasks.as_units(request, …)                 # sketch, structure, style transfer: plain drawings now
     control = plan(resources, request, drawn_as, frame, ctx)     # before the checkpoint is leased; None: nothing steers
     with leased(control, resources, options, ctx) as steering:   # within the checkpoint's lease
         pipe = view(held.pipe, class_name=steering.class_name or …, **steering.parts)
-        with steering.on(pipe, pictures):
+        with steering.on(pipe, images):
             the pipeline's call, with steering.inputs among its arguments
 
 Nothing of it is left on the resident components afterwards.
@@ -47,7 +47,7 @@ _FROM_TRANSFORMER = (
 
 @dataclass(frozen=True, kw_only=True)
 class ControlPlan:
-    """What steers one pass, looked up, checked and drawn. `maps` has an RGB picture of the size that is drawn for each of `units`."""
+    """What steers one pass, looked up, checked and drawn. `maps` has an RGB image of the size that is drawn for each of `units`."""
 
     family: str
     drawn_as: Task
@@ -73,15 +73,15 @@ class LoadedControl:
     wearing: tuple[Callable[[Any, int], AbstractContextManager[None]], ...] = ()
 
     @contextmanager
-    def on(self, pipe: Any, pictures: int) -> Iterator[None]:
-        """Within the block `pipe`, a view with `parts`, is steered; `pictures` are drawn together.
+    def on(self, pipe: Any, images: int) -> Iterator[None]:
+        """Within the block `pipe`, a view with `parts`, is steered; `images` are drawn together.
 
         Raises:
             InvalidRequest: a network that turns out not to fit the checkpoint.
         """
         with ExitStack() as stack:
             for wear in self.wearing:
-                stack.enter_context(wear(pipe, pictures))
+                stack.enter_context(wear(pipe, images))
             yield
 
 
@@ -89,7 +89,7 @@ def check_control(resources: Resources, request: GenerationRequest, drawn_as: Ta
     """Refuse, before anything is loaded, what `plan` would.
 
     Raises:
-        InvalidRequest: an unknown or broken ControlNet or adapter, one of another family, a unit without a picture, a family or
+        InvalidRequest: an unknown or broken ControlNet or adapter, one of another family, a unit without an image, a family or
             task that diffusers cannot steer; message and hint say what to do.
     """
     resolve_units(resources.catalog, request, drawn_as)
@@ -103,7 +103,7 @@ def plan_control(
     maps drawn; None where nothing does.
 
     Raises:
-        InvalidRequest: as `check`. NotConfigured: a preprocessor whose weights are not here. JobCancelled, PictureSkipped.
+        InvalidRequest: as `check`. NotConfigured: a preprocessor whose weights are not here. JobCancelled, ImageSkipped.
     """
     units = resolve_units(resources.catalog, request, drawn_as)
     references = ip_adapter.resolve_references(resources.catalog, request)
@@ -115,7 +115,7 @@ def plan_control(
     maps: list[Image.Image] = []
     for one in units:
         ctx.raise_if_cancelled()
-        own = partial(ctx.picture, one.picture) if one.picture else None
+        own = partial(ctx.load_image, one.image) if one.image else None
         maps.append(draw_map(one.unit, own, frame, resources.annotators, ctx))
     return ControlPlan(family=family, drawn_as=drawn_as, units=units, maps=tuple(maps), references=references)
 
@@ -152,8 +152,8 @@ def lease_control(
         steers = [LoadedUnit(*each) for each in zip(control.units, modules, control.maps, strict=True)]
         yield LoadedControl(
             parts=worn.parts,
-            inputs={"ip_adapter_image": worn.pictures(ctx)} if worn.references else {},
-            wearing=(lambda pipe, pictures: worn.on(pipe), lambda pipe, pictures: apply_units(pipe, steers, pictures)),
+            inputs={"ip_adapter_image": worn.load_images(ctx)} if worn.references else {},
+            wearing=(lambda pipe, images: worn.on(pipe), lambda pipe, images: apply_units(pipe, steers, images)),
         )
 
 

@@ -1,4 +1,4 @@
-"""The picture that steers, as a map of the size that is drawn."""
+"""The image that steers, as a map of the size that is drawn."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ _FLAT = 160  # colours; a map with fewer is drawn in flat ones (segments, poses)
 
 @dataclass(frozen=True, kw_only=True)
 class Frame:
-    """What is drawn: `size` (width, height) in px. `region`, left, top, right and bottom as fractions of the whole picture, where
-    only that part of it is drawn: maps of a unit's own picture are cut to it, the source comes cut already."""
+    """What is drawn: `size` (width, height) in px. `region`, left, top, right and bottom as fractions of the whole image, where
+    only that part of it is drawn: maps of a unit's own image are cut to it, the source comes cut already."""
 
     size: tuple[int, int]
     source: Image.Image | None = None
@@ -33,32 +33,32 @@ def draw_map(
     annotators: Annotators | None,
     ctx: JobContext,
 ) -> Image.Image:
-    """The unit's map, RGB of `frame.size`: of its own picture, or of the frame's source for None.
+    """The unit's map, RGB of `frame.size`: of its own image, or of the frame's source for None.
 
     Raises:
         NotConfigured: a preprocessor is asked for and there are none; what `annotate` raises.
     """
-    picture = own() if own is not None else frame.source
-    assert picture is not None, "choose() refuses units without a picture"
+    image = own() if own is not None else frame.source
+    assert image is not None, "choose() refuses units without an image"
     if own is not None and frame.region is not None:
-        picture = _crop_region(picture, frame.region)
+        image = _crop_region(image, frame.region)
     if unit.preprocessor == NO_PREPROCESSOR:
-        return resize_map(flatten_on_white(picture), frame.size, unit.resize)
+        return resize_map(flatten_on_white(image), frame.size, unit.resize)
     if annotators is None:
         raise NotConfigured(
             "No preprocessors are installed.", hint='Set the preprocessor to "none" and give a finished map.'
         )
-    short = compute_short_side(picture.size, frame.size, unit.resize) if unit.pixel_perfect else unit.resolution
-    drawn = annotators.annotate(unit, picture, short, ctx)
+    short = compute_short_side(image.size, frame.size, unit.resize) if unit.pixel_perfect else unit.resolution
+    drawn = annotators.annotate(unit, image, short, ctx)
     return resize_map(drawn.convert("RGB"), frame.size, unit.resize)
 
 
-def compute_short_side(picture: tuple[int, int], size: tuple[int, int], resize: Resize) -> int:
-    """The short side in px at which a map of `picture` (width, height) has to be drawn so that none of its pixels is scaled
+def compute_short_side(image: tuple[int, int], size: tuple[int, int], resize: Resize) -> int:
+    """The short side in px at which a map of `image` (width, height) has to be drawn so that none of its pixels is scaled
     again when it becomes `size`: sd-webui-controlnet's "pixel perfect"."""
-    scales = size[0] / picture[0], size[1] / picture[1]
+    scales = size[0] / image[0], size[1] / image[1]
     scale = min(scales) if resize is Resize.FILL else max(scales)
-    return max(1, round(min(picture) * scale))
+    return max(1, round(min(image) * scale))
 
 
 def resize_map(image: Image.Image, size: tuple[int, int], resize: Resize) -> Image.Image:
@@ -87,8 +87,8 @@ def _find_edge_colour(image: Image.Image) -> tuple[int, ...]:
     return max(counts, key=lambda colour: counts[colour])
 
 
-def _crop_region(picture: Image.Image, region: tuple[float, float, float, float]) -> Image.Image:
+def _crop_region(image: Image.Image, region: tuple[float, float, float, float]) -> Image.Image:
     left, top, right, bottom = region
-    box = (left * picture.width, top * picture.height, right * picture.width, bottom * picture.height)
+    box = (left * image.width, top * image.height, right * image.width, bottom * image.height)
     x, y, x2, y2 = (round(edge) for edge in box)
-    return picture.crop((x, y, max(x + 1, x2), max(y + 1, y2)))
+    return image.crop((x, y, max(x + 1, x2), max(y + 1, y2)))

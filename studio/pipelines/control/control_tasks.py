@@ -65,13 +65,13 @@ def convert_to_units(request: GenerationRequest, files: Sequence[WeightFile]) ->
     `files` are those `available` to the checkpoint. For sketch and structure `strength` becomes the unit's weight.
 
     Raises:
-        InvalidRequest: no source, no style picture, or no file that does it; the hint names what would.
+        InvalidRequest: no source, no style image, or no file that does it; the hint names what would.
     """
     if request.task not in _NEEDED_FILES:
         return request
     source = request.source
     if not source:
-        raise InvalidRequest(f"The task {request.task} works on a picture, and there is none.", hint="Choose a source.")
+        raise InvalidRequest(f"The task {request.task} works on an image, and there is none.", hint="Choose a source.")
     if request.task is Task.STYLE_TRANSFER:
         return _convert_style_transfer(request, source, files)
     found = _find_best_file(files, _SKETCH if request.task is Task.SKETCH else _STRUCTURE)
@@ -82,8 +82,8 @@ def convert_to_units(request: GenerationRequest, files: Sequence[WeightFile]) ->
 
 
 def _convert_style_transfer(request: GenerationRequest, source: str, files: Sequence[WeightFile]) -> GenerationRequest:
-    if not request.references or not request.references[0].picture:
-        raise InvalidRequest("There is no picture whose style is to be taken.", hint="Add a reference picture.")
+    if not request.references or not request.references[0].image:
+        raise InvalidRequest("There is no image whose style is to be taken.", hint="Add a reference image.")
     if not any(file.kind is WeightKind.IP_ADAPTER for file in files):
         raise _make_missing_error(request)
     first, *others = request.references
@@ -97,13 +97,13 @@ def _convert_style_transfer(request: GenerationRequest, source: str, files: Sequ
 
 def _convert_to_txt2img(request: GenerationRequest, source: str, unit: ControlUnit) -> GenerationRequest:
     """The request as a drawing from text. Its own units steer too; those that would work on the source are given it."""
-    own = tuple(dataclasses.replace(one, picture=one.picture or source) for one in request.control)
+    own = tuple(dataclasses.replace(one, image=one.image or source) for one in request.control)
     return request.replace(task=Task.TXT2IMG, source=None, strength=None, control=(unit, *own))
 
 
 def _build_unit(found: tuple[WeightFile, str, str], source: str, weight: float) -> ControlUnit:
     file, kind, preprocessor = found
-    return ControlUnit(model=file.name, preprocessor=preprocessor, picture=source, weight=weight, kind=kind)
+    return ControlUnit(model=file.name, preprocessor=preprocessor, image=source, weight=weight, kind=kind)
 
 
 def _find_best_file(files: Sequence[WeightFile], kinds: Mapping[str, str]) -> tuple[WeightFile, str, str] | None:

@@ -2,7 +2,7 @@
 
 diffusers' ControlNet pipelines say "control" or "prompt" for all units at once, know no T2I-Adapter beside a ControlNet, no union
 ControlNet beside a plain one, and no AND. Here each unit has its own mode, start and end; and since AND is put around the
-UNet later, every condition that it joins asks the ControlNet for itself. With one balanced unit the pictures are, bit for bit,
+UNet later, every condition that it joins asks the ControlNet for itself. With one balanced unit the images are, bit for bit,
 those of the ControlNet pipeline.
 """
 
@@ -40,7 +40,7 @@ class LoadedUnit:
 
     @property
     def is_conditional_only(self) -> bool:
-        """Whether it acts on the prompt's side of the guidance alone; ControlNets that pool over the picture always do."""
+        """Whether it acts on the prompt's side of the guidance alone; ControlNets that pool over the image always do."""
         pools = bool(getattr(self.module.config, "global_pool_conditions", False))
         return pools or self.chosen.unit.mode is ControlMode.CONTROL
 
@@ -120,8 +120,8 @@ class UNetInputs:
 
 
 @contextmanager
-def apply_units(pipe: Any, units: Sequence[LoadedUnit], pictures: int) -> Iterator[None]:
-    """Within the block the UNet of `pipe`, a view of this run alone, is steered by `units`. `pictures` are drawn together.
+def apply_units(pipe: Any, units: Sequence[LoadedUnit], images: int) -> Iterator[None]:
+    """Within the block the UNet of `pipe`, a view of this run alone, is steered by `units`. `images` are drawn together.
 
     Raises:
         InvalidRequest: a network that was made for another UNet or VAE.
@@ -133,7 +133,7 @@ def apply_units(pipe: Any, units: Sequence[LoadedUnit], pictures: int) -> Iterat
         _check_shape(pipe, one)
     unet = pipe.unet
     before = vars(unet).get("forward")
-    unet.forward = _Forward(pipe, units, pictures, unet.forward)
+    unet.forward = _Forward(pipe, units, images, unet.forward)
     try:
         yield
     finally:
@@ -146,11 +146,11 @@ def apply_units(pipe: Any, units: Sequence[LoadedUnit], pictures: int) -> Iterat
 class _Forward:
     """The UNet's call with the units in it. Steps are counted by the calls: pipelines make one for each."""
 
-    def __init__(self, pipe: Any, units: Sequence[LoadedUnit], pictures: int, forward: Any) -> None:
+    def __init__(self, pipe: Any, units: Sequence[LoadedUnit], images: int, forward: Any) -> None:
         self._pipe = pipe
         self._nets = [one for one in units if not one.chosen.is_adapter]
         self._adapters = [one for one in units if one.chosen.is_adapter]
-        self._pictures = pictures
+        self._images = images
         self._forward = forward
         self._calls = 0
 
@@ -161,7 +161,7 @@ class _Forward:
         step, self._calls = self._calls % steps, self._calls + 1
         ours = {k: v for k, v in (added_cond_kwargs or {}).items() if k in ("text_embeds", "time_ids")} or None
         rows = UNetInputs(sample, timestep, encoder_hidden_states, ours)
-        against = self._pictures if self._pipe.do_classifier_free_guidance else 0
+        against = self._images if self._pipe.do_classifier_free_guidance else 0
         nets = [self._compute_residuals(one, rows, against) for one in self._nets if one.is_active(step, steps)]
         if nets:
             down, middle = nets[0]

@@ -1,4 +1,4 @@
-"""Control units looked up and judged before anything is loaded: the file, whether it fits the checkpoint, the picture."""
+"""Control units looked up and judged before anything is loaded: the file, whether it fits the checkpoint, the image."""
 
 from __future__ import annotations
 
@@ -48,12 +48,12 @@ _PREPROCESSOR_KINDS = {"grey": "recolor", "lines": "mlsd", "threshold": "scribbl
 
 @dataclass(frozen=True, kw_only=True)
 class ResolvedUnit:
-    """One unit with its file. `picture` is the hash of its own picture, None for the source; `union_type` the place of its
+    """One unit with its file. `image` is the hash of its own image, None for the source; `union_type` the place of its
     control type in a union ControlNet, None for all others."""
 
     unit: ControlUnit
     file: WeightFile
-    picture: str | None
+    image: str | None
     union_type: int | None = None
 
     @property
@@ -66,7 +66,7 @@ def resolve_units(catalog: Catalog, request: GenerationRequest, drawn_as: Task) 
     inpainting.
 
     Raises:
-        InvalidRequest: an unknown or broken ControlNet, one that does not fit the checkpoint, a unit without a picture, a
+        InvalidRequest: an unknown or broken ControlNet, one that does not fit the checkpoint, a unit without an image, a
             family or a task that diffusers cannot steer; the hint says what to do.
     """
     units = [unit for unit in request.control if unit.weight > 0]
@@ -121,17 +121,17 @@ def _resolve_unit(
     catalog: Catalog, checkpoint: WeightFile, unit: ControlUnit, number: int, request: GenerationRequest
 ) -> ResolvedUnit:
     file = _find_control_file(catalog, checkpoint, unit, number)
-    picture = unit.picture
-    if picture is None and not request.source:
+    image = unit.image
+    if image is None and not request.source:
         raise InvalidRequest(
-            f"Control unit {number} has no picture.",
-            hint="Give the unit a picture of its own, or turn it off."
+            f"Control unit {number} has no image.",
+            hint="Give the unit an image of its own, or turn it off."
             if request.task is Task.TXT2IMG
             else "Give it one.",
         )
     union = control_files.count_union_types(file)
     return ResolvedUnit(
-        unit=unit, file=file, picture=picture, union_type=_find_union_type(unit, file, union) if union else None
+        unit=unit, file=file, image=image, union_type=_find_union_type(unit, file, union) if union else None
     )
 
 

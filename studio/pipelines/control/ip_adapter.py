@@ -1,4 +1,4 @@
-"""Reference pictures: IP-Adapters on a run's own pipeline, and off again with every layer of the checkpoint as it was."""
+"""Reference images: IP-Adapters on a run's own pipeline, and off again with every layer of the checkpoint as it was."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def resolve_references(catalog: Catalog, request: GenerationRequest) -> tuple[Re
     """The references of `request` that weigh something, each with its adapter.
 
     Raises:
-        InvalidRequest: a reference without a picture, an adapter that is unknown or does not fit, a family without adapters.
+        InvalidRequest: a reference without an image, an adapter that is unknown or does not fit, a family without adapters.
     """
     wanted = [reference for reference in request.references if reference.weight > 0]
     if not wanted or request.task is Task.EDIT:  # models that edit by instruction look at the references themselves
@@ -50,13 +50,13 @@ def resolve_references(catalog: Catalog, request: GenerationRequest) -> tuple[Re
     checkpoint = catalog.checkpoint(request.model)
     if checkpoint.family not in _FAMILIES:
         raise InvalidRequest(
-            f"{checkpoint.name} takes no reference pictures.",
+            f"{checkpoint.name} takes no reference images.",
             hint="Drop them, or pick a Stable Diffusion 1.5 or SDXL checkpoint.",
         )
     chosen: list[ResolvedReference] = []
     for number, reference in enumerate(wanted, 1):
-        if not reference.picture:
-            raise InvalidRequest(f"Reference {number} has no picture.", hint="Give it one, or drop it.")
+        if not reference.image:
+            raise InvalidRequest(f"Reference {number} has no image.", hint="Give it one, or drop it.")
         file = _find_adapter(catalog, checkpoint, reference)
         encoder = control_files.find_image_encoder(file.path, control_files.read_image_width(file))
         if encoder is None:
@@ -80,7 +80,7 @@ def _find_adapter(catalog: Catalog, checkpoint: WeightFile, reference: Reference
     ]
     if not found:
         raise InvalidRequest(
-            f"There is no IP-Adapter for {checkpoint.family}, which reference pictures need.",
+            f"There is no IP-Adapter for {checkpoint.family}, which reference images need.",
             hint="Put one (h94/IP-Adapter on the hub) with its image encoder below models/ip_adapters/.",
         )
     return min(found, key=lambda file: (len(file.name), file.name))  # the plain one; variants have longer names
@@ -94,9 +94,9 @@ class LoadedReferences:
     states: tuple[Mapping[str, Any], ...] = ()
     parts: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
-    def pictures(self, ctx: JobContext) -> list[list[Image.Image]]:
-        """The pipeline's `ip_adapter_image`: the pictures of each adapter."""
-        return [[flatten_on_white(ctx.picture(one.reference.picture))] for one in self.references]
+    def load_images(self, ctx: JobContext) -> list[list[Image.Image]]:
+        """The pipeline's `ip_adapter_image`: the images of each adapter."""
+        return [[flatten_on_white(ctx.load_image(one.reference.image))] for one in self.references]
 
     @contextmanager
     def on(self, pipe: Any) -> Iterator[None]:
@@ -177,7 +177,7 @@ def lease_references(
 
 
 class _ImageEncoder:
-    """A CLIP image encoder with the processor that its pictures go through."""
+    """A CLIP image encoder with the processor that its images go through."""
 
     def __init__(self, folder: str, options: LoadOptions) -> None:
         import torch

@@ -100,7 +100,7 @@ def load_unet(weight: WeightFile, options: LoadOptions, config: Path) -> dict[st
 
 
 def read_native_side(weight: WeightFile, otherwise: int) -> int:
-    """The side in px of the pictures that a folder's checkpoint was trained at."""
+    """The side in px of the images that a folder's checkpoint was trained at."""
     unet, vae = read_component_config(weight.path, "unet"), read_component_config(weight.path, "vae")
     sample = unet.get("sample_size")
     blocks = vae.get("block_out_channels") or vae.get("decoder_block_out_channels") or [0] * 4

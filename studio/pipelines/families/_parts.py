@@ -20,7 +20,7 @@ CONFIGS = Path(__file__).parent.parent / "configs"
 """Configs of models that come as one file, and CLIP's tokenizer, so that nothing has to be asked of the hub."""
 
 FEATURES = frozenset(Feature) - {Feature.CONTROL, Feature.REFERENCE}
-"""What a checkpoint can do by itself; control and reference pictures take weights of their own."""
+"""What a checkpoint can do by itself; control and reference images take weights of their own."""
 NON_CLIP_FEATURES = FEATURES - {Feature.CLIP_SKIP, Feature.PROMPT_SYNTAX, Feature.EMBEDDING}
 """Features of families whose text encoder is not CLIP alone."""
 MASKED_TASKS = frozenset(

@@ -66,8 +66,8 @@ PIPELINE_DEFAULTS: Mapping[str, PipelineDefaults] = MappingProxyType(
     }
 )  # fmt: skip
 
-_NEEDS_CONTROL = "It needs a control picture and cannot draw from text alone."
-_NEEDS_IMAGE = "It needs a picture to work on and cannot draw from text alone."
+_NEEDS_CONTROL = "It needs a control image and cannot draw from text alone."
+_NEEDS_IMAGE = "It needs an image to work on and cannot draw from text alone."
 _MULTI_STAGE = "It works in several stages with parts of their own, which the studio does not run."
 _NO_STEP_CALLBACK = "Its pipeline cannot be watched or stopped between steps, so the studio does not run it."
 

@@ -17,7 +17,7 @@ from studio.pipelines.run.samplers import FLOW_SAMPLERS
 
 _SCHNELL, _DEV = "black-forest-labs/FLUX.1-schnell", "black-forest-labs/FLUX.1-dev"
 _KONTEXT, _FILL = "black-forest-labs/FLUX.1-Kontext-dev", "black-forest-labs/FLUX.1-Fill-dev"
-_CHANNELS, _FILL_CHANNELS = 64, 384  # a mask and the picture under it come beside the noise
+_CHANNELS, _FILL_CHANNELS = 64, 384  # a mask and the image under it come beside the noise
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ def _detect_variant(weight: WeightFile) -> _FluxVariant:
 
 def _find_flux_problem(weight: WeightFile) -> str:
     if _read_channels(weight) not in (0, _CHANNELS, _FILL_CHANNELS):
-        return "It needs a control picture in a way that the studio does not run."
+        return "It needs a control image in a way that the studio does not run."
     return _parts.find_transformer_problem(weight, _detect_variant(weight).repos)
 
 

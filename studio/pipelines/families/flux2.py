@@ -49,7 +49,7 @@ def _is_distilled(weight: WeightFile) -> bool:
 
 def _describe_flux2(weight: WeightFile) -> Model:
     distilled = _is_distilled(weight)
-    # its pipelines take pictures as references, not as something to start from: there is no second pass
+    # its pipelines take images as references, not as something to start from: there is no second pass
     lacks = {
         Feature.STRENGTH,
         Feature.NEGATIVE_PROMPT,

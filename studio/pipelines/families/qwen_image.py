@@ -23,7 +23,7 @@ _PARTS = {
 }
 """Pipeline class -> transformer class, and the repo with the other parts."""
 _TASKS = {_FIRST: _parts.TASKS, _SECOND: frozenset({Task.TXT2IMG, Task.EDIT})}
-_MULTI_IMAGE = (_SECOND, _EDIT_PLUS)  # take more pictures than the one that is edited
+_MULTI_IMAGE = (_SECOND, _EDIT_PLUS)  # take more images than the one that is edited
 _SECOND_MARK = "txt_in.text_norm.weight"
 
 
@@ -47,7 +47,7 @@ def _find_class(weight: WeightFile) -> str:
 
 def _describe_qwen_image(weight: WeightFile) -> Model:
     name = _find_class(weight)
-    # all but the first take pictures as references, not as something to start from: there is no second pass
+    # all but the first take images as references, not as something to start from: there is no second pass
     lacks = {Feature.VAE, *(() if name == _FIRST else (Feature.HIRES, Feature.STRENGTH))}
     return Model(
         id=weight.name,
@@ -72,7 +72,7 @@ def _load_qwen_image(weight: WeightFile, options: LoadOptions) -> Any:
 
 def _build_qwen_image_arguments(request: GenerationRequest, model: Model) -> dict[str, Any]:
     """The pipeline leaves guidance out when there is no negative prompt, so it always gets one; a real one replaces the
-    blank. The blank fits one picture at a time, which is why `max_batch` is 1."""
+    blank. The blank fits one image at a time, which is why `max_batch` is 1."""
     return {"true_cfg_scale": request.guidance, "negative_prompt": [" "]}
 
 

@@ -16,7 +16,7 @@ from studio.core.weights import SafetensorsHeader, WeightFile
 from studio.pipelines.families import _clip, _parts
 from studio.pipelines.run.samplers import DIFFUSION_SAMPLERS
 
-_NOTE = 'Drawn as a {side} px model that predicts {what}. If pictures are noise, put a file "{stem}.json" with {{"prediction_type": "{other}"}} beside it.'
+_NOTE = 'Drawn as a {side} px model that predicts {what}. If images are noise, put a file "{stem}.json" with {{"prediction_type": "{other}"}} beside it.'
 
 
 def _detect_sd2(header: SafetensorsHeader) -> bool:

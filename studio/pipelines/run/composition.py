@@ -12,7 +12,7 @@ from typing import Any
 
 
 @contextmanager
-def compose_conditions(unet: Any, weights: tuple[float, ...], pictures: int) -> Iterator[None]:
+def compose_conditions(unet: Any, weights: tuple[float, ...], images: int) -> Iterator[None]:
     """Within the block, `unet` takes embeddings in which one condition per weight lies side by side along the sequence (and
     pooled ones side by side along their width), and answers as if there were one condition that is all of them.
 
@@ -20,7 +20,7 @@ def compose_conditions(unet: Any, weights: tuple[float, ...], pictures: int) -> 
     conditions against, and their mean by weight is the answer.
     """
     before = vars(unet).get("forward")
-    unet.forward = _build_composed_forward(unet.forward, weights, pictures)
+    unet.forward = _build_composed_forward(unet.forward, weights, images)
     try:
         yield
     finally:
@@ -30,7 +30,7 @@ def compose_conditions(unet: Any, weights: tuple[float, ...], pictures: int) -> 
             unet.forward = before
 
 
-def _build_composed_forward(forward: Any, weights: tuple[float, ...], pictures: int) -> Any:
+def _build_composed_forward(forward: Any, weights: tuple[float, ...], images: int) -> Any:
     count = len(weights)
 
     def forward_composed(
@@ -38,14 +38,14 @@ def _build_composed_forward(forward: Any, weights: tuple[float, ...], pictures: 
     ) -> Any:
         import torch
 
-        guided = sample.shape[0] == 2 * pictures
+        guided = sample.shape[0] == 2 * images
 
         def repeat_conditions(value: Any) -> Any:
-            """One copy per condition, of everything that comes per picture."""
+            """One copy per condition, of everything that comes per image."""
             if isinstance(value, torch.Tensor):
                 if value.ndim == 0 or value.shape[0] != sample.shape[0]:
                     return value
-                return torch.cat([*([value[:pictures]] if guided else []), *[value[-pictures:]] * count])
+                return torch.cat([*([value[:images]] if guided else []), *[value[-images:]] * count])
             if isinstance(value, Mapping):
                 return {
                     key: split_conditions(item) if key == "text_embeds" else repeat_conditions(item)
@@ -56,8 +56,8 @@ def _build_composed_forward(forward: Any, weights: tuple[float, ...], pictures: 
         def split_conditions(value: torch.Tensor) -> torch.Tensor:
             """Conditions that lie side by side, one below the other."""
             along = value.shape[1] // count
-            negative = [value[:pictures, :along]] if guided else []
-            return torch.cat([*negative, *value[-pictures:].split(along, dim=1)])
+            negative = [value[:images, :along]] if guided else []
+            return torch.cat([*negative, *value[-images:].split(along, dim=1)])
 
         noise = forward(
             repeat_conditions(sample),
@@ -66,7 +66,7 @@ def _build_composed_forward(forward: Any, weights: tuple[float, ...], pictures: 
             return_dict=False,
             **{key: repeat_conditions(value) for key, value in rest.items()},
         )[0]
-        answer = _combine_noises(noise.split(pictures), weights, guided=guided)
+        answer = _combine_noises(noise.split(images), weights, guided=guided)
         if not return_dict:
             return (answer,)
         from diffusers.models.unets.unet_2d_condition import UNet2DConditionOutput

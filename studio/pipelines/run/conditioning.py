@@ -28,20 +28,20 @@ class _State:
 
 
 class Conditioning:
-    """The embeddings of one pass over `pictures` pictures, and how they change on the way.
+    """The embeddings of one pass over `images` images, and how they change on the way.
 
     Several conditions (AND) lie side by side along the sequence, `composed` takes them apart again inside the UNet.
     """
 
-    def __init__(self, pipe: Any, states: Sequence[_State], weights: tuple[float, ...], pictures: int) -> None:
+    def __init__(self, pipe: Any, states: Sequence[_State], weights: tuple[float, ...], images: int) -> None:
         self._pipe = pipe
         self._states = tuple(states)
         self._weights = weights
-        self._pictures = pictures
+        self._images = images
 
     def arguments(self) -> dict[str, Any]:
-        """The pipeline call's keyword arguments: `prompt_embeds` and `negative_prompt_embeds`, (pictures, tokens, width),
-        and for SDXL the two pooled ones, (pictures, width)."""
+        """The pipeline call's keyword arguments: `prompt_embeds` and `negative_prompt_embeds`, (images, tokens, width),
+        and for SDXL the two pooled ones, (images, width)."""
         hidden, pooled = self._build_positive(self._states[0])
         negative, negative_pooled = self._build_negative(self._states[0])
         found = {"prompt_embeds": hidden, "negative_prompt_embeds": negative}
@@ -73,7 +73,7 @@ class Conditioning:
     def apply_composition(self, pipe: Any) -> AbstractContextManager[None]:
         """For the time of a run, let the UNet answer for all conditions that AND joins, by their weights. Nothing is left
         behind; with one condition nothing is done."""
-        return compose_conditions(pipe.unet, self._weights, self._pictures) if len(self._weights) > 1 else nullcontext()
+        return compose_conditions(pipe.unet, self._weights, self._images) if len(self._weights) > 1 else nullcontext()
 
     def _find_state(self, step: int) -> _State:
         return next((state for state in self._states if step < state.end), self._states[-1])
@@ -87,15 +87,15 @@ class Conditioning:
     def _batch_conditions(self, conditions: tuple[Embeds, ...]) -> tuple[torch.Tensor, torch.Tensor | None]:
         import torch
 
-        hidden = torch.cat([embeds.hidden for embeds in conditions], dim=1).repeat(self._pictures, 1, 1)
+        hidden = torch.cat([embeds.hidden for embeds in conditions], dim=1).repeat(self._images, 1, 1)
         pooled = [embeds.pooled for embeds in conditions if embeds.pooled is not None]
-        return hidden, torch.cat(pooled, dim=1).repeat(self._pictures, 1) if pooled else None
+        return hidden, torch.cat(pooled, dim=1).repeat(self._images, 1) if pooled else None
 
 
 def encode_prompts(
-    pipe: Any, request: GenerationRequest, *, steps: int, pictures: int, first_pass: int | None = None
+    pipe: Any, request: GenerationRequest, *, steps: int, images: int, first_pass: int | None = None
 ) -> Conditioning:
-    """The conditioning of `request` for one pass of `pipe` with `steps` steps over `pictures` pictures.
+    """The conditioning of `request` for one pass of `pipe` with `steps` steps over `images` images.
 
     LoRA tags are to be taken out before. `first_pass`, the steps of the pass before, makes this a hires pass whose
     editing counts on as A1111's does; without it, editing counts from this pass's own first step. All conditions get
@@ -126,7 +126,7 @@ def encode_prompts(
         for_it = tuple(embedder.embed(parts, length) for parts in conditions)
         against_it = embedder.embed(against, length)
         states.append(_State(end, for_it, against_it.to_zeros() if zero and embedder.pooled else against_it))
-    return Conditioning(pipe, states, tuple(condition.weight for condition in positive[0].conditions), pictures)
+    return Conditioning(pipe, states, tuple(condition.weight for condition in positive[0].conditions), images)
 
 
 class _Embedder:

@@ -1,4 +1,4 @@
-"""One run of any family's pipeline: own scheduler, own noise, progress after every step, pictures out."""
+"""One run of any family's pipeline: own scheduler, own noise, progress after every step, images out."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 from PIL import Image
 
 from studio.core.model import Model
-from studio.core.ports import JobContext, PictureSeed, PipelineSpec
+from studio.core.ports import ImageSeed, JobContext, PipelineSpec
 from studio.core.request import GenerationRequest
 from studio.core.task import Task
 from studio.pipelines import device_memory
@@ -35,12 +35,12 @@ class Progress:
 @dataclass(frozen=True, kw_only=True)
 class Pass:
     """One pass. `request` says everything in full (steps, guidance, sizes are set); `steps` are those that are really run;
-    `inputs` are further arguments of the pipeline call; `latents` asks for latents instead of pictures."""
+    `inputs` are further arguments of the pipeline call; `latents` asks for latents instead of images."""
 
     spec: PipelineSpec
     model: Model
     request: GenerationRequest
-    seeds: tuple[PictureSeed, ...]
+    seeds: tuple[ImageSeed, ...]
     steps: int
     first_pass: int | None = None
     inputs: Mapping[str, Any] = field(default_factory=dict)
@@ -62,7 +62,7 @@ def make_pipeline_view(pipe: Any, *, class_name: str | None = None, **parts: Any
     channels = fresh.vae.config.get("latent_channels") or fresh.vae.config.get("z_dim")
     if channels and hasattr(
         fresh, "image_processor"
-    ):  # by it latents are told from pictures; some classes forget to set it
+    ):  # by it latents are told from images; some classes forget to set it
         fresh.image_processor.register_to_config(vae_latent_channels=channels)
     return fresh
 
@@ -78,7 +78,7 @@ def choose_scheduler(pipe: Any, request: GenerationRequest, model: Model) -> Any
 
 
 def run_pass(pipe: Any, task: Pass, previewer: Previewer, progress: Progress, ctx: JobContext) -> Any:
-    """The pictures of `task` as a list of PIL RGB, or its latents as the pipeline holds them.
+    """The images of `task` as a list of PIL RGB, or its latents as the pipeline holds them.
 
     `pipe` is a view with its own scheduler. Leaves no trace in the shared components, cancelled or not.
     """
@@ -104,15 +104,13 @@ def run_pass(pipe: Any, task: Pass, previewer: Previewer, progress: Progress, ct
 
 
 def _build_prompts(pipe: Any, task: Pass) -> tuple[dict[str, Any], conditioning.Conditioning | None]:
-    request, pictures = task.request, len(task.seeds)
+    request, images = task.request, len(task.seeds)
     if task.spec.clip and request.task is not Task.EDIT:  # instructions are plain text, guided in two directions
-        found = conditioning.encode_prompts(
-            pipe, request, steps=task.steps, pictures=pictures, first_pass=task.first_pass
-        )
+        found = conditioning.encode_prompts(pipe, request, steps=task.steps, images=images, first_pass=task.first_pass)
         return found.arguments(), found
-    prompts: dict[str, Any] = {"prompt": [request.prompt] * pictures}
+    prompts: dict[str, Any] = {"prompt": [request.prompt] * images}
     if "negative_prompt" in inspect.signature(pipe.__call__).parameters and request.negative_prompt.strip():
-        prompts["negative_prompt"] = [request.negative_prompt] * pictures
+        prompts["negative_prompt"] = [request.negative_prompt] * images
     return prompts, None
 
 
@@ -146,7 +144,7 @@ def _make_step_callback(
 def _make_preview(pipe: Any, task: Pass, previewer: Previewer, ctx: JobContext) -> Callable[[], Image.Image]:
     prediction = StepRecorder(pipe.scheduler)
     width, height = task.request.width or 0, task.request.height or 0
-    return lambda: previewer.picture(
+    return lambda: previewer.decode_preview(
         unpack_latents(pipe, prediction.predict_clean(), height, width), ctx.settings.preview_side
     )
 
@@ -167,7 +165,7 @@ def _time_phases(pipe: Any, ctx: JobContext) -> Iterator[None]:
                 if not device_memory.is_out_of_memory(error) or vae.use_tiling:
                     raise
             device_memory.release_memory()
-            ctx.notice("Memory was short: the picture was decoded in tiles.")
+            ctx.notice("Memory was short: the image was decoded in tiles.")
             with enable_vae_tiling(vae):
                 return decode(*args, **kwargs)
 
@@ -186,7 +184,7 @@ def _time_phases(pipe: Any, ctx: JobContext) -> Iterator[None]:
 
 @contextmanager
 def enable_vae_tiling(vae: Any) -> Iterator[None]:
-    """Within the block the VAE works picture by picture and tile by tile."""
+    """Within the block the VAE works image by image and tile by tile."""
     before = vae.use_slicing, vae.use_tiling
     vae.use_slicing = vae.use_tiling = True
     try:

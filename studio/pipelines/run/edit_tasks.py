@@ -1,4 +1,4 @@
-"""Every task that works on a picture, said as one kind of thing: what is given to the pipeline, how strongly, and what is
+"""Every task that works on an image, said as one kind of thing: what is given to the pipeline, how strongly, and what is
 made of its answer."""
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from studio.pipelines.run.source_images import flatten_alpha, resize_source
 class EditMode(Enum):
     """How a pipeline is entered."""
 
-    PICTURE = auto()  # the source with noise on it
+    IMAGE = auto()  # the source with noise on it
     MASK = auto()  # the same, held to a mask
     INSTRUCTION = auto()  # the source beside the noise, strength has no meaning
 
@@ -66,7 +66,7 @@ class EditContext:
     def asked(self) -> Annotators:
         """Raises NotConfigured without annotators."""
         if self.annotators is None:
-            raise NotConfigured("Nothing here finds things in pictures.", hint="Paint a mask and use inpaint.")
+            raise NotConfigured("Nothing here finds things in images.", hint="Paint a mask and use inpaint.")
         return self.annotators
 
 
@@ -74,34 +74,34 @@ def plan_edit(request: GenerationRequest, tools: EditContext) -> Edit:
     """The edit that `request` asks for. Its width and height are set. Finding a region by words, or the foreground, happens here.
 
     Raises:
-        InvalidRequest: no source, a task that pictures do not pass through here, or what the annotators raise.
+        InvalidRequest: no source, a task that images do not pass through here, or what the annotators raise.
     """
     make = _EDIT_PLANNERS.get(request.task)
     if make is None or request.source is None:
-        raise InvalidRequest(f"{tools.model.title} cannot do {request.task} as it is asked.", hint="Choose a picture.")
-    return make(request, tools.ctx.picture(request.source), tools)
+        raise InvalidRequest(f"{tools.model.title} cannot do {request.task} as it is asked.", hint="Choose an image.")
+    return make(request, tools.ctx.load_image(request.source), tools)
 
 
 def _plan_img2img(request: GenerationRequest, source: Image.Image, tools: EditContext) -> Edit:
     size, latent = _get_size(request), request.resize is Resize.LATENT
 
     def prepare_canvas(image: Image.Image) -> Canvas:
-        picture = flatten_alpha(image)
-        side = tools.model.sizes.find_nearest_size(*picture.size) if latent and picture.size != size else size
-        return Canvas(image=resize_source(picture, side, request.resize), finish=lambda drawn: drawn)
+        source = flatten_alpha(image)
+        side = tools.model.sizes.find_nearest_size(*source.size) if latent and source.size != size else size
+        return Canvas(image=resize_source(source, side, request.resize), finish=lambda drawn: drawn)
 
     strength = tools.strength(request, 0.75)
     if strength == 0:
         latent = False
     return Edit(
-        request=request, way=EditMode.PICTURE, strength=strength, source=source, ready=prepare_canvas, latent=latent
+        request=request, way=EditMode.IMAGE, strength=strength, source=source, ready=prepare_canvas, latent=latent
     )
 
 
 def _plan_inpaint(request: GenerationRequest, source: Image.Image, tools: EditContext) -> Edit:
     if request.mask is None:
         raise InvalidRequest("There is no mask.", hint="Paint over what is to change.")
-    mask = masks.prepare_mask(tools.ctx.picture(request.mask), request.inpaint)
+    mask = masks.prepare_mask(tools.ctx.load_image(request.mask), request.inpaint)
     return _plan_masked(request, source, mask, tools, tools.strength(request, 0.75))
 
 
@@ -139,11 +139,11 @@ def _plan_replace_background(request: GenerationRequest, source: Image.Image, to
     front = source.convert("RGB")
     opacity = source.getchannel("A") if transparent else tools.asked().find_foreground(front, tools.ctx)
     if request.lighting:
-        front = lab_colour.relight_image(front, flatten_alpha(tools.ctx.picture(request.lighting)))
+        front = lab_colour.relight_image(front, flatten_alpha(tools.ctx.load_image(request.lighting)))
     behind = ImageChops.invert(opacity)
     if request.background is None:
         return _plan_masked(request, front, behind, tools, tools.strength(request, 1.0))
-    back = ImageOps.fit(flatten_alpha(tools.ctx.picture(request.background)), front.size, Image.Resampling.LANCZOS)
+    back = ImageOps.fit(flatten_alpha(tools.ctx.load_image(request.background)), front.size, Image.Resampling.LANCZOS)
     pasted = Image.composite(front, back, opacity)
     size, own = _get_size(request), front.size
 
@@ -160,21 +160,21 @@ def _plan_replace_background(request: GenerationRequest, source: Image.Image, to
             f"{tools.model.title} draws masked parts only.", hint="Leave the strength open, or pick another model."
         )
     return Edit(
-        request=request, way=EditMode.PICTURE, strength=request.strength or 0.0, source=pasted, ready=prepare_canvas
+        request=request, way=EditMode.IMAGE, strength=request.strength or 0.0, source=pasted, ready=prepare_canvas
     )
 
 
 def _plan_instruction(request: GenerationRequest, source: Image.Image, tools: EditContext) -> Edit:
-    """The whole picture by instruction; with a mask, the rest stays as it was."""
+    """The whole image by instruction; with a mask, the rest stays as it was."""
     size = _get_size(request)
-    mask = masks.prepare_mask(tools.ctx.picture(request.mask), request.inpaint) if request.mask else None
+    mask = masks.prepare_mask(tools.ctx.load_image(request.mask), request.inpaint) if request.mask else None
 
     def prepare_canvas(image: Image.Image) -> Canvas:
         if mask is not None:
             return masks.build_canvas(image, mask, size)
         return Canvas(image=resize_source(flatten_alpha(image), size, request.resize), finish=lambda drawn: drawn)
 
-    references = tuple(flatten_alpha(tools.ctx.picture(one.picture)) for one in request.references)
+    references = tuple(flatten_alpha(tools.ctx.load_image(one.image)) for one in request.references)
     return Edit(
         request=request, way=EditMode.INSTRUCTION, strength=1.0, source=source, ready=prepare_canvas, references=references
     )  # fmt: skip
@@ -204,7 +204,7 @@ def _plan_masked(
 def _find_mask(request: GenerationRequest, source: Image.Image, tools: EditContext) -> Image.Image:
     """The mask that was looked at already; else that of what is searched for, shown before anything is drawn."""
     if request.mask is not None:
-        return masks.prepare_mask(tools.ctx.picture(request.mask), request.inpaint)
+        return masks.prepare_mask(tools.ctx.load_image(request.mask), request.inpaint)
     found = tools.asked().find(request.search, flatten_alpha(source), tools.ctx)
     tools.ctx.progress(0, request.steps or tools.model.sampling.steps, lambda: masks.tint_mask(source, found))
     return masks.prepare_mask(found, request.inpaint)

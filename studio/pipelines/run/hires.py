@@ -1,4 +1,4 @@
-"""The second pass: the first one's latents or pictures enlarged, and denoised again."""
+"""The second pass: the first one's latents or images enlarged, and denoised again."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ LATENT_MODES: dict[str, tuple[str, bool]] = {
 
 
 def is_latent(hires: Hires) -> bool:
-    """Whether the pass enlarges latents rather than pictures."""
+    """Whether the pass enlarges latents rather than images."""
     return hires.upscaler in LATENT_MODES
 
 

@@ -1,4 +1,4 @@
-"""Pictures from pictures: img2img, masks and instructions, in as many loops as are asked for."""
+"""Images from images: img2img, masks and instructions, in as many loops as are asked for."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 from PIL import Image
 
 from studio.core.errors import InvalidRequest
-from studio.core.ports import PictureSeed
+from studio.core.ports import ImageSeed
 from studio.core.request import MAX_SEED, GenerationRequest
 from studio.core.task import Task
 from studio.pipelines.control import apply_control
@@ -21,11 +21,11 @@ from studio.pipelines.run.masks import Canvas
 from studio.pipelines.run.prepared_run import OpenedPipeline, PassRunner
 from studio.pipelines.run.run_plan import Resources, plan_pass
 
-_DRAWN_AS = MappingProxyType({EditMode.PICTURE: Task.IMG2IMG, EditMode.MASK: Task.INPAINT})
+_DRAWN_AS = MappingProxyType({EditMode.IMAGE: Task.IMG2IMG, EditMode.MASK: Task.INPAINT})
 
 
 class Editing:
-    """What a request for work on a picture asks for, planned; `draw` may be called again with fewer seeds."""
+    """What a request for work on an image asks for, planned; `draw` may be called again with fewer seeds."""
 
     def __init__(self, resources: Resources, request: GenerationRequest, runs: PassRunner) -> None:
         """Raises InvalidRequest or what the annotators raise, before anything is loaded."""
@@ -47,12 +47,12 @@ class Editing:
 
     @property
     def is_sequential(self) -> bool:
-        """Pipelines that follow instructions take several pictures as references for one drawing."""
+        """Pipelines that follow instructions take several images as references for one drawing."""
         return self._edit.way is EditMode.INSTRUCTION
 
-    def draw(self, seeds: tuple[PictureSeed, ...], progress: Progress) -> list[Image.Image]:
-        """A picture per seed, in order. Loop k draws from seed + k, as A1111 does: the same noise again and again leaves its
-        pattern in the picture."""
+    def draw(self, seeds: tuple[ImageSeed, ...], progress: Progress) -> list[Image.Image]:
+        """An image per seed, in order. Loop k draws from seed + k, as A1111 does: the same noise again and again leaves its
+        pattern in the image."""
         sources = [self._edit.source] * len(seeds)
         for loop in range(self._loops):
             canvases = self._prepare_canvases(sources)
@@ -81,22 +81,22 @@ class Editing:
             raise InvalidRequest("Control units do not steer an edit by instruction.", hint="Turn them off.")
         if request.references and self._plan.spec.clip:
             raise InvalidRequest(
-                f"{self._plan.model.title} takes one picture, the one that it edits.", hint="Leave the references out."
+                f"{self._plan.model.title} takes one image, the one that it edits.", hint="Leave the references out."
             )
         return None
 
     def _draw_images(
-        self, canvases: list[Canvas], seeds: tuple[PictureSeed, ...], progress: Progress
+        self, canvases: list[Canvas], seeds: tuple[ImageSeed, ...], progress: Progress
     ) -> list[Image.Image]:
         spec = self._plan.spec
-        entered = {EditMode.PICTURE: spec.image_to_image, EditMode.MASK: spec.inpaint, EditMode.INSTRUCTION: None}
+        entered = {EditMode.IMAGE: spec.image_to_image, EditMode.MASK: spec.inpaint, EditMode.INSTRUCTION: None}
         class_name = None if self._own_class else entered[self._edit.way]
         with self._runs.open(self._plan, len(seeds), class_name=class_name, steered_by=self._control) as opened:
             inputs = self._build_inputs(opened, canvases, seeds)
             return self._runs.run(opened, seeds, progress, steps=self._run, inputs=inputs)
 
     def _build_inputs(
-        self, opened: OpenedPipeline, canvases: list[Canvas], seeds: tuple[PictureSeed, ...]
+        self, opened: OpenedPipeline, canvases: list[Canvas], seeds: tuple[ImageSeed, ...]
     ) -> dict[str, Any]:
         edit, pipe = self._edit, opened.pipe
         images: Any = [canvas.image for canvas in canvases]
@@ -130,5 +130,5 @@ def compute_edit_steps(steps: int, edit: Edit) -> tuple[int, int, float]:
     return run, total, share
 
 
-def _offset_seed(seed: PictureSeed, loop: int) -> PictureSeed:
-    return PictureSeed(seed=(seed.seed + loop) % (MAX_SEED + 1), variation=seed.variation)
+def _offset_seed(seed: ImageSeed, loop: int) -> ImageSeed:
+    return ImageSeed(seed=(seed.seed + loop) % (MAX_SEED + 1), variation=seed.variation)

@@ -1,4 +1,4 @@
-"""Colours of one picture for another, in CIE L*a*b*: lightness stays apart from colour there."""
+"""Colours of one image for another, in CIE L*a*b*: lightness stays apart from colour there."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from PIL import Image
 if TYPE_CHECKING:
     import numpy as np
 
-_LIGHT_STRENGTH = 0.5  # of the way to the lighting picture's lightness and colour: all of it looks like a filter
+_LIGHT_STRENGTH = 0.5  # of the way to the lighting image's lightness and colour: all of it looks like a filter
 _CONTRAST_RANGE = (0.6, 1.6)  # how far contrast may be drawn together or apart
 _COLOUR_BLUR = 2.0  # px; colour may be soft where lightness is sharp
 

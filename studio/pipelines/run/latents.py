@@ -1,4 +1,4 @@
-"""Pictures as latents, and what stands in a mask's latents when drawing begins."""
+"""Images as latents, and what stands in a mask's latents when drawing begins."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 def stretch_latents(
     pipe: Any, images: Sequence[Image.Image], size: tuple[int, int], seeds: Sequence[int]
 ) -> torch.Tensor:
-    """RGB pictures of one size, encoded and interpolated (bilinear) to the latents of `size` px: (n, channels, h, w), scaled
+    """RGB images of one size, encoded and interpolated (bilinear) to the latents of `size` px: (n, channels, h, w), scaled
     as the pipeline holds them."""
     import torch
     from torch.nn.functional import interpolate
@@ -31,7 +31,7 @@ def stretch_latents(
 
 
 def _encode_image(pipe: Any, image: Image.Image, generator: torch.Generator) -> torch.Tensor:
-    """One picture as (1, channels, h, w). The inverse of what Previewer does to show latents."""
+    """One image as (1, channels, h, w). The inverse of what Previewer does to show latents."""
     import torch
 
     vae, config = pipe.vae, pipe.vae.config
@@ -56,7 +56,7 @@ def _encode_image(pipe: Any, image: Image.Image, generator: torch.Generator) -> 
 
 
 def fill_masked_latents(pipe: Any, masks: Sequence[Image.Image], fill: MaskedContent) -> None:
-    """Let the run of `pipe` begin with noise, or nothing, under `masks` (L, one a picture) instead of the picture. `pipe` and
+    """Let the run of `pipe` begin with noise, or nothing, under `masks` (L, one an image) instead of the image. `pipe` and
     its scheduler belong to this run alone."""
     if fill not in (MaskedContent.NOISE, MaskedContent.NOTHING):
         return

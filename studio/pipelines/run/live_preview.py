@@ -1,4 +1,4 @@
-"""The picture while it forms: the denoised picture that the current step predicts, made visible cheaply."""
+"""The image while it forms: the denoised image that the current step predicts, made visible cheaply."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class StepRecorder:
 
 
 class Previewer:
-    """Latents of one VAE's space as small RGB pictures.
+    """Latents of one VAE's space as small RGB images.
 
     A tiny VAE decodes them itself. For any other the best linear map from latent channels to RGB is found once, by
     decoding a few random latents and least squares.
@@ -59,7 +59,7 @@ class Previewer:
         self._decode = vae.decode
         self._map: torch.Tensor | None = None
 
-    def picture(self, latents: torch.Tensor, side: int) -> Image.Image:
+    def decode_preview(self, latents: torch.Tensor, side: int) -> Image.Image:
         """The first of `latents` (n, channels, height, width), its longest side at most `side` px."""
         import torch
 

@@ -1,4 +1,4 @@
-"""Masks: what the user painted, what of it the model sees, and how the drawn part comes back into the picture.
+"""Masks: what the user painted, what of it the model sees, and how the drawn part comes back into the image.
 
 In a mask white is what changes.
 """
@@ -24,13 +24,13 @@ _DEFAULT_INPAINT = Inpaint()
 
 Box = tuple[int, int, int, int]
 Blend = Callable[[Image.Image, Image.Image], Image.Image]
-"""(what was there, what was drawn) -> what comes into the picture; RGB, of one size."""
+"""(what was there, what was drawn) -> what comes into the image; RGB, of one size."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Canvas:
-    """One picture made ready for the pipeline: `image` (RGB) and `mask` (L) at the size that is drawn at. `finish` makes
-    the result of what was drawn there. `region` is set where only a part of the picture is drawn: left, top, right and
+    """One image made ready for the pipeline: `image` (RGB) and `mask` (L) at the size that is drawn at. `finish` makes
+    the result of what was drawn there. `region` is set where only a part of the image is drawn: left, top, right and
     bottom as fractions of the whole."""
 
     image: Image.Image
@@ -54,8 +54,8 @@ def tint_mask(image: Image.Image, mask: Image.Image) -> Image.Image:
 
 
 def find_region(mask: Image.Image, padding: int, aspect: float) -> Box:
-    """The part of the picture that is drawn for `mask` alone: its bounding box and `padding` px around it, widened towards
-    `aspect` (width over height) as far as the picture goes."""
+    """The part of the image that is drawn for `mask` alone: its bounding box and `padding` px around it, widened towards
+    `aspect` (width over height) as far as the image goes."""
     left, top, right, bottom = mask.getbbox() or (0, 0, *mask.size)
     left, right = max(0, left - padding), min(mask.width, right + padding)
     top, bottom = max(0, top - padding), min(mask.height, bottom + padding)

@@ -13,7 +13,7 @@ QUICK_SAMPLER = "DPM++ 2M"
 # One model call a step, and settled after few steps.
 _FAST_SAMPLERS = frozenset({"DPM++ 2M", "UniPC", "DEIS", "LCM", "TCD"})
 
-MEMORY_NOTICE = "To save memory: pictures are made one at a time and decoded in tiles."
+MEMORY_NOTICE = "To save memory: images are made one at a time and decoded in tiles."
 OFFLOAD_NOTICE = "To save memory: parts of the model wait in the computer's memory until they are needed."
 
 

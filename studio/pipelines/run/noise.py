@@ -1,4 +1,4 @@
-"""Noise that belongs to the picture and not to its batch: drawn on the CPU, one generator a picture."""
+"""Noise that belongs to the image and not to its batch: drawn on the CPU, one generator an image."""
 
 from __future__ import annotations
 
@@ -7,21 +7,21 @@ import inspect
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from studio.core.ports import PictureSeed
+from studio.core.ports import ImageSeed
 
 if TYPE_CHECKING:
     import torch
 
 
 def make_generators(seeds: Sequence[int]) -> list[torch.Generator]:
-    """One CPU generator per seed. diffusers draws a picture's first noise and that of every ancestral step from its own."""
+    """One CPU generator per seed. diffusers draws an image's first noise and that of every ancestral step from its own."""
     import torch
 
     return [torch.Generator("cpu").manual_seed(seed) for seed in seeds]
 
 
-def prepare_generators(pipe: Any, seeds: Sequence[PictureSeed], strength: float) -> list[torch.Generator]:
-    """The generators to call `pipe` with, so that each picture is the same alone and in a batch.
+def prepare_generators(pipe: Any, seeds: Sequence[ImageSeed], strength: float) -> list[torch.Generator]:
+    """The generators to call `pipe` with, so that each image is the same alone and in a batch.
 
     `pipe` and its scheduler must belong to this run alone: a variation (`strength` above 0) and the seeds of Brownian
     noise are put into them.

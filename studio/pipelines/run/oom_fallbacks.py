@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from studio.core.errors import OutOfMemory
-from studio.core.ports import JobContext, PictureSeed
+from studio.core.ports import ImageSeed, JobContext
 from studio.pipelines import device_memory
 from studio.pipelines.registry import PipelineKey, PipelineRegistry
 
@@ -17,7 +17,7 @@ _UNITS = {"": 1, "Ki": 1024, "Mi": 1024**2, "Gi": 1024**3}
 class OomFallbacks:
     """Runs attempts, and makes the next one smaller while memory runs out.
 
-    The rungs: half the batch, down to one picture (the pictures do not change by it); other checkpoints leave; on a
+    The rungs: half the batch, down to one image (the images do not change by it); other checkpoints leave; on a
     graphics card, parts of the model wait outside. Each is told to the user.
     """
 
@@ -28,8 +28,8 @@ class OomFallbacks:
         self.offloaded = offloaded
         self.working: PipelineKey | None = None  # the checkpoint of the running pass: it stays
 
-    def run(self, seeds: Sequence[PictureSeed], attempt: Callable[[Sequence[PictureSeed]], list[Any]]) -> list[Any]:
-        """`attempt(seeds)`, or the same pictures on a lower rung.
+    def run(self, seeds: Sequence[ImageSeed], attempt: Callable[[Sequence[ImageSeed]], list[Any]]) -> list[Any]:
+        """`attempt(seeds)`, or the same images on a lower rung.
 
         Raises:
             OutOfMemory: the last rung failed too; `requested` and `available` in its details, in bytes.
@@ -45,7 +45,7 @@ class OomFallbacks:
         self._ctx.raise_if_cancelled()
         if len(seeds) > 1:
             half = (len(seeds) + 1) // 2
-            self._ctx.notice(f"Memory was short: pictures were made {half} at a time instead of {len(seeds)}.")
+            self._ctx.notice(f"Memory was short: images were made {half} at a time instead of {len(seeds)}.")
             return self.run(seeds[:half], attempt) + self.run(seeds[half:], attempt)
         left = self._registry.evict_one(keep=self.working)
         if left:
@@ -62,7 +62,7 @@ class OomFallbacks:
         requested, available = _parse_requested_bytes(text), device_memory.read_total_and_free(self._device)[1]
         where = "graphics memory" if self._device == "cuda" else "memory"
         return OutOfMemory(
-            f"There is not enough {where} for this picture.",
+            f"There is not enough {where} for this image.",
             hint="Choose a smaller size, leave out the hires pass, or pick a smaller model.",
             details={"requested": requested, "available": available},
         )

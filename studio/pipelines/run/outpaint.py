@@ -1,4 +1,4 @@
-"""How far a picture's canvas grows, and what stands on the new part before it is drawn."""
+"""How far an image's canvas grows, and what stands on the new part before it is drawn."""
 
 from __future__ import annotations
 
@@ -44,8 +44,8 @@ def grow_canvas(outpaint: Outpaint | None, width: int, height: int) -> OutpaintC
     wanted = _compute_target_size(wish, wide, high)
     if wanted[0] < wide or wanted[1] < high:
         raise InvalidRequest(
-            f"The picture with what is added is {wide}×{high}, larger than the canvas of {wanted[0]}×{wanted[1]}.",
-            hint="Outpainting only adds. Ask for a larger canvas, or crop the picture first.",
+            f"The image with what is added is {wide}×{high}, larger than the canvas of {wanted[0]}×{wanted[1]}.",
+            hint="Outpainting only adds. Ask for a larger canvas, or crop the image first.",
         )
     if wanted == (width, height):
         raise InvalidRequest(

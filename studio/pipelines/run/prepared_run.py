@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager, nullco
 from dataclasses import dataclass
 from typing import Any
 
-from studio.core.ports import JobContext, LoadOptions, PictureSeed
+from studio.core.ports import ImageSeed, JobContext, LoadOptions
 from studio.pipelines import device_memory
 from studio.pipelines.control import apply_control
 from studio.pipelines.control.apply_control import ControlPlan
@@ -82,8 +82,8 @@ class PassRunner:
             stack.enter_context(steering.on(pipe, batch))
             yield OpenedPipeline(held=held, pipe=pipe, plan=what, inputs=steering.inputs)
 
-    def run(self, opened: OpenedPipeline, seeds: tuple[PictureSeed, ...], progress: Progress, **more: Any) -> Any:
-        """The pictures of `seeds`, or their latents; `more` are fields of Pass."""
+    def run(self, opened: OpenedPipeline, seeds: tuple[ImageSeed, ...], progress: Progress, **more: Any) -> Any:
+        """The images of `seeds`, or their latents; `more` are fields of Pass."""
         import torch
 
         what, pipe = opened.plan, opened.pipe

@@ -1,4 +1,4 @@
-"""One call of `render`, from the request to pictures: what kind of work it is, in which portions, and what if memory ends."""
+"""One call of `render`, from the request to images: what kind of work it is, in which portions, and what if memory ends."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Protocol
 
 from PIL import Image
 
-from studio.core.ports import JobContext, PictureSeed
+from studio.core.ports import ImageSeed, JobContext
 from studio.core.request import GenerationRequest, Saving
 from studio.core.task import Task
 from studio.pipelines.control.control_tasks import convert_to_units, find_control_files
@@ -30,11 +30,11 @@ class Work(Protocol):
     @property
     def is_sequential(self) -> bool: ...
 
-    def draw(self, seeds: tuple[PictureSeed, ...], progress: Progress) -> list[Image.Image]: ...
+    def draw(self, seeds: tuple[ImageSeed, ...], progress: Progress) -> list[Image.Image]: ...
 
 
 class Rendering:
-    """One pass of the engine: `pictures(seeds)` may be called once."""
+    """One pass of the engine: `images(seeds)` may be called once."""
 
     def __init__(self, resources: Resources, request: GenerationRequest, ctx: JobContext) -> None:
         """Raises what planning raises: nothing is loaded yet."""
@@ -54,17 +54,17 @@ class Rendering:
         kinds = {Task.TXT2IMG: Drawing, Task.UPSCALE: CreativeUpscale}
         self._work: Work = kinds.get(request.task, Editing)(resources, request, runs)
 
-    def pictures(self, seeds: Sequence[PictureSeed]) -> list[Image.Image]:
-        """A picture per seed, in order."""
+    def render_images(self, seeds: Sequence[ImageSeed]) -> list[Image.Image]:
+        """An image per seed, in order."""
         work = self._work
         groups = [[seed] for seed in seeds] if self._frugal or work.is_sequential else [list(seeds)]
         progress = Progress(self._ctx, work.steps * len(groups))
-        pictures: list[Image.Image] = []
+        images: list[Image.Image] = []
         for number, group in enumerate(groups):
 
-            def attempt(part: Sequence[PictureSeed], before: int = number * work.steps) -> list[Image.Image]:
+            def attempt(part: Sequence[ImageSeed], before: int = number * work.steps) -> list[Image.Image]:
                 progress.before = before
                 return work.draw(tuple(part), progress)
 
-            pictures += self._ladder.run(group, attempt)
-        return pictures
+            images += self._ladder.run(group, attempt)
+        return images

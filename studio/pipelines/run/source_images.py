@@ -1,4 +1,4 @@
-"""The picture that a request works on, at the size that is drawn at."""
+"""The image that a request works on, at the size that is drawn at."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pictures from text: one pass, or two with the first one's result enlarged in between."""
+"""Images from text: one pass, or two with the first one's result enlarged in between."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 from PIL import Image
 
-from studio.core.ports import PictureSeed
+from studio.core.ports import ImageSeed
 from studio.core.request import GenerationRequest, Hires
 from studio.core.task import Task
 from studio.core.weights import WeightKind
@@ -21,7 +21,7 @@ from studio.pipelines.upscale import upscale_image
 
 
 class Drawing:
-    """What a request for pictures from text asks for, planned; `draw` may be called again with fewer seeds."""
+    """What a request for images from text asks for, planned; `draw` may be called again with fewer seeds."""
 
     is_sequential = False
 
@@ -42,8 +42,8 @@ class Drawing:
         """Steps of one `draw`."""
         return self._first.steps + (self._second.steps if self._second and self._has_redraw else 0)
 
-    def draw(self, seeds: tuple[PictureSeed, ...], progress: Progress) -> list[Image.Image]:
-        """A picture per seed, in order."""
+    def draw(self, seeds: tuple[ImageSeed, ...], progress: Progress) -> list[Image.Image]:
+        """An image per seed, in order."""
         first, second, wish = self._first, self._second, self._hires
         if second is None or wish is None:
             with self._runs.open(first, len(seeds), steered_by=self._control[0]) as opened:
@@ -77,9 +77,9 @@ class Drawing:
         return plan_pass(self._resources, hires.build_second_request(first.request, wish, first.model, model))
 
     def _render_first_pass(
-        self, seeds: tuple[PictureSeed, ...], progress: Progress, second: PassPlan, wish: Hires
+        self, seeds: tuple[ImageSeed, ...], progress: Progress, second: PassPlan, wish: Hires
     ) -> Any:
-        """The first pass at the second's size: latents where the upscaler works on them, else pictures."""
+        """The first pass at the second's size: latents where the upscaler works on them, else images."""
         first = self._first
         with self._runs.open(first, len(seeds), steered_by=self._control[0]) as opened:
             latent = hires.is_latent(wish) and self._has_redraw and self._can_enlarge(opened)
@@ -91,14 +91,14 @@ class Drawing:
         return [self._enlarge_image(image, second.size, wish) for image in drawn]
 
     def _can_enlarge(self, opened: OpenedPipeline) -> bool:
-        """Whether this family's latents can be enlarged as a map; if not, the picture is, and the user is told."""
+        """Whether this family's latents can be enlarged as a map; if not, the image is, and the user is told."""
         import torch
 
         dimensions = 3 if hasattr(opened.pipe, "_unpack_latents") else 4
         if can_show(opened.pipe, torch.empty([0] * dimensions)):
             return True
         title = opened.plan.spec.title
-        self._runs.ctx.notice(f"Latents of {title} cannot be enlarged: the picture was, by Lanczos.")
+        self._runs.ctx.notice(f"Latents of {title} cannot be enlarged: the image was, by Lanczos.")
         return False
 
     def _enlarge_image(self, image: Image.Image, size: tuple[int, int], wish: Hires) -> Image.Image:

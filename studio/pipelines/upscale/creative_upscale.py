@@ -1,4 +1,4 @@
-"""An enlarged picture drawn anew in tiles by an image-to-image checkpoint: new details after a prompt, in the old shapes."""
+"""An enlarged image drawn anew in tiles by an image-to-image checkpoint: new details after a prompt, in the old shapes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from PIL import Image
 
 from studio.core.errors import InvalidRequest
 from studio.core.finish import Upscale
-from studio.core.ports import JobContext, PictureSeed
+from studio.core.ports import ImageSeed, JobContext
 from studio.core.request import GenerationRequest
 from studio.core.request_parts import ControlUnit, Resize
 from studio.core.task import Task
@@ -39,7 +39,7 @@ _TILE = "tile"  # what the tile at hand is called in place of a content hash
 
 
 class CreativeUpscale:
-    """A request for an enlarged picture, drawn by its checkpoint, planned; `draw` may be called again. Every tile is an img2img of
+    """A request for an enlarged image, drawn by its checkpoint, planned; `draw` may be called again. Every tile is an img2img of
     its own with the same seed, its strength the creativity, and is faded into its neighbours."""
 
     is_sequential = True
@@ -47,10 +47,10 @@ class CreativeUpscale:
     def __init__(self, resources: Resources, request: GenerationRequest, runs: PassRunner) -> None:
         """Raises InvalidRequest or UnknownModel for what does not go together, before anything is loaded."""
         if request.source is None:
-            raise InvalidRequest("There is no picture to enlarge.", hint="Choose a picture first.")
+            raise InvalidRequest("There is no image to enlarge.", hint="Choose an image first.")
         model, wish = resources.model(request.model), request.upscale or Upscale()
         self._resources, self._runs, self._wish = resources, runs, wish
-        self._source = source_images.ensure_rgb(runs.ctx.picture(request.source))
+        self._source = source_images.ensure_rgb(runs.ctx.load_image(request.source))
         self._size = upscale_request.check_output_size(
             compute_upscaled_size(wish, *self._source.size, DEFAULT_CREATIVE_FACTOR), runs.ctx
         )
@@ -70,8 +70,8 @@ class CreativeUpscale:
         """Steps of one `draw`."""
         return self._steps * len(self._grid)
 
-    def draw(self, seeds: tuple[PictureSeed, ...], progress: Progress) -> list[Image.Image]:
-        """A picture per seed, in order."""
+    def draw(self, seeds: tuple[ImageSeed, ...], progress: Progress) -> list[Image.Image]:
+        """An image per seed, in order."""
         if self._base is None:
             self._base = self._enlarge_source()
         return [self._redraw_tiles(self._base, seed, progress) for seed in seeds]
@@ -97,22 +97,22 @@ class CreativeUpscale:
                 self._resources, base, self._source, request, _ScopedContext(ctx, tell=report_tile).context
             )
 
-    def _redraw_tiles(self, base: Image.Image, seed: PictureSeed, progress: Progress) -> Image.Image:
+    def _redraw_tiles(self, base: Image.Image, seed: ImageSeed, progress: Progress) -> Image.Image:
         import numpy as np
         import torch
 
         if self._steps == 0:
             return base
-        picture = base.convert("RGB")
+        image = base.convert("RGB")
 
         def draw(row: Span, column: Span) -> torch.Tensor:
-            before = picture.crop((column.start, row.start, column.stop, row.stop))
+            before = image.crop((column.start, row.start, column.stop, row.stop))
             [drawn] = self._plan_tile(before).draw((seed,), progress)
             after = drawn.convert("RGB").resize(before.size, Image.Resampling.LANCZOS)
             pixels = match_tones(np.asarray(after, np.float32), np.asarray(before, np.float32))
             return torch.from_numpy(pixels).permute(2, 0, 1)
 
-        made, top = Image.new("RGB", picture.size), 0
+        made, top = Image.new("RGB", image.size), 0
         for band in self._grid.draw_bands(draw):
             pixels = band.clamp(0, 255).round().byte().permute(1, 2, 0).numpy()
             made.paste(Image.fromarray(np.ascontiguousarray(pixels)), (0, top))
@@ -121,10 +121,10 @@ class CreativeUpscale:
             made.putalpha(base.getchannel("A"))
         return made
 
-    def _plan_tile(self, picture: Image.Image) -> Editing:
+    def _plan_tile(self, image: Image.Image) -> Editing:
         """The img2img of one tile."""
-        width, height = self._near(*picture.size)
-        lens = _ScopedContext(self._runs.ctx, picture=picture)
+        width, height = self._near(*image.size)
+        lens = _ScopedContext(self._runs.ctx, image=image)
         runs = dataclasses.replace(self._runs, ctx=lens.context)
         return Editing(self._resources, self._request.replace(width=width, height=height), runs)
 
@@ -133,13 +133,13 @@ class CreativeUpscale:
 
 
 class _ScopedContext:
-    """The job as a part of the work sees it: `picture` stands for the source, `tell` hears progress."""
+    """The job as a part of the work sees it: `image` stands for the source, `tell` hears progress."""
 
     def __init__(
-        self, ctx: JobContext, *, picture: Image.Image | None = None, tell: Callable[[int, int], None] | None = None
+        self, ctx: JobContext, *, image: Image.Image | None = None, tell: Callable[[int, int], None] | None = None
     ) -> None:
         self._ctx = ctx
-        self._picture = picture
+        self._image = image
         self._tell = tell
 
     @property
@@ -151,10 +151,10 @@ class _ScopedContext:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._ctx, name)
 
-    def picture(self, content_hash: str) -> Image.Image:
-        if content_hash == _TILE and self._picture is not None:
-            return self._picture.copy()
-        return self._ctx.picture(content_hash)
+    def load_image(self, content_hash: str) -> Image.Image:
+        if content_hash == _TILE and self._image is not None:
+            return self._image.copy()
+        return self._ctx.load_image(content_hash)
 
     def progress(self, step: int, steps: int, preview: Callable[[], Image.Image] | None = None) -> None:
         if self._tell is not None:

@@ -12,7 +12,7 @@ from PIL import Image
 from studio.core.errors import InvalidRequest, ModelBroken
 from studio.core.finish import FaceRestoration
 from studio.core.model import GPU_LANE, TOOLS_LANE, Feature, Model, Quality, Sizes
-from studio.core.ports import JobContext, PictureSeed
+from studio.core.ports import ImageSeed, JobContext
 from studio.core.range_checks import MAX_SIDE
 from studio.core.request import GenerationRequest
 from studio.core.result import RenderedImage
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from studio.pipelines.catalog.catalog import Catalog
     from studio.pipelines.run.run_plan import Resources
 
-NO_FACE_NOTICE = "No face was found: the picture is as it was."
+NO_FACE_NOTICE = "No face was found: the image is as it was."
 _SIZES = Sizes(multiple=1, smallest=1, largest=MAX_SIDE, max_pixels=MAX_SIDE * MAX_SIDE)
 _FEATURES = frozenset({Feature.SEED})  # taken and of no effect, as chains and grids may carry one
 _COMPACT_BYTES = 10_000_000  # bytes: an upscaler file below is one of the compact kinds
@@ -69,15 +69,15 @@ class Enhancers:
         """Upscalers and restorers that can be fetched and are not here."""
         return downloadable_weights.list_missing_weights(self._models_dir)
 
-    def render(self, request: GenerationRequest, seeds: Sequence[PictureSeed], ctx: JobContext) -> list[RenderedImage]:
-        """One picture for every seed: the seed changes nothing.
+    def render(self, request: GenerationRequest, seeds: Sequence[ImageSeed], ctx: JobContext) -> list[RenderedImage]:
+        """One image for every seed: the seed changes nothing.
 
         Raises:
-            InvalidRequest, ModelBroken, NotConfigured, OutOfMemory, JobCancelled, PictureSkipped.
+            InvalidRequest, ModelBroken, NotConfigured, OutOfMemory, JobCancelled, ImageSkipped.
         """
         if request.source is None:
-            raise InvalidRequest("There is no picture to work on.", hint="Choose a picture first.")
-        image = ctx.picture(request.source)
+            raise InvalidRequest("There is no image to work on.", hint="Choose an image first.")
+        image = ctx.load_image(request.source)
         done = self._restore_faces(image, request, ctx) if request.task is Task.RESTORE_FACES else self._enlarge_image(image, request, ctx)  # fmt: skip
         return [RenderedImage(image=done, seed=seed.seed) for seed in seeds]
 

@@ -20,10 +20,10 @@ if TYPE_CHECKING:
     import torch
 
 RestorerCall = Callable[[Any, Any, float], Any]
-"""(network, picture in −1 to 1, fidelity) to the restored picture in −1 to 1."""
+"""(network, image in −1 to 1, fidelity) to the restored image in −1 to 1."""
 _CALLS: MappingProxyType[str, RestorerCall] = MappingProxyType(
     {
-        # Without the random noise that GFPGAN adds by default: the same picture each time.
+        # Without the random noise that GFPGAN adds by default: the same image each time.
         "GFPGAN": lambda network, pixels, fidelity: network(pixels, return_rgb=False, randomize_noise=False)[0],
         "CodeFormer": lambda network, pixels, fidelity: network(pixels, weight=fidelity)[0],
         "RestoreFormer": lambda network, pixels, fidelity: network(pixels)[0],

@@ -13,12 +13,12 @@ _FRAME = 64  # px at the square's edges over which a restored face fades in
 _TEMPLATE = (
     (192.98138, 239.94708), (318.90277, 240.1936), (256.63416, 314.01935), (201.26117, 371.41043), (313.08905, 371.15118),
 )  # fmt: skip
-"""Where the landmarks lie in the pictures that restorers learnt from, FFHQ at 512 px (facexlib's figures)."""
+"""Where the landmarks lie in the images that restorers learnt from, FFHQ at 512 px (facexlib's figures)."""
 
 
 @dataclass(frozen=True)
 class Placement:
-    """A turn, a scale and a shift that bring a picture's face into the square: (x, y) goes to (a·x − b·y + x0, b·x + a·y + y0)."""
+    """A turn, a scale and a shift that bring an image's face into the square: (x, y) goes to (a·x − b·y + x0, b·x + a·y + y0)."""
 
     a: float
     b: float
@@ -27,7 +27,7 @@ class Placement:
 
     @property
     def scale(self) -> float:
-        """Px of the square for each px of the picture."""
+        """Px of the square for each px of the image."""
         return math.hypot(self.a, self.b)
 
     def to_matrix(self) -> Any:
@@ -37,7 +37,7 @@ class Placement:
         return np.array([[self.a, -self.b, self.x0], [self.b, self.a, self.y0]])
 
     def compute_corners(self) -> list[tuple[float, float]]:
-        """The square's corners in the picture."""
+        """The square's corners in the image."""
         square = self.scale**2
         return [
             ((self.a * (x - self.x0) + self.b * (y - self.y0)) / square, (self.a * (y - self.y0) - self.b * (x - self.x0)) / square)
@@ -58,7 +58,7 @@ def fit_placement(face: Face) -> Placement:
 
 
 def align_face(pixels: Any, place: Placement) -> Any:
-    """The face of (h, w, 3) `pixels` in the square, (512, 512, 3) in 32-bit floats; beyond the picture's edge its last px go on."""
+    """The face of (h, w, 3) `pixels` in the square, (512, 512, 3) in 32-bit floats; beyond the image's edge its last px go on."""
     import cv2
     import numpy as np
 
@@ -105,7 +105,7 @@ def paste_face(pixels: Any, before: Any, restored: Any, place: Placement, visibi
 
 
 def _soften_details(square: Any, scale: float) -> Any:
-    """Without the details that a picture with 1 / `scale` times the px cannot hold."""
+    """Without the details that an image with 1 / `scale` times the px cannot hold."""
     import cv2
 
     return cv2.GaussianBlur(square, (0, 0), 0.3 * math.sqrt(scale**2 - 1)) if scale > 1.2 else square

@@ -1,6 +1,6 @@
-"""Real-ESRGAN run by its makers' own engine, the package realesrgan, instead of spandrel: the same weights, the same pictures.
+"""Real-ESRGAN run by its makers' own engine, the package realesrgan, instead of spandrel: the same weights, the same images.
 
-The engine's own tiles are not used, as their edges show; ours hold one picture for it after the other.
+The engine's own tiles are not used, as their edges show; ours hold one image for it after the other.
 """
 
 from __future__ import annotations
@@ -80,8 +80,8 @@ class RealESRGANEngine:
         import torch
 
         made: list[torch.Tensor] = []
-        for picture in pixels:
-            self.makers.pre_process(picture.permute(1, 2, 0).float().cpu().numpy())
+        for image in pixels:
+            self.makers.pre_process(image.permute(1, 2, 0).float().cpu().numpy())
             self.makers.process()
             made.append(self.makers.post_process())
         return torch.cat(made)
@@ -105,7 +105,7 @@ def _build_network(tensors: Mapping[str, torch.Tensor]) -> tuple[int, Any]:
     numbers = {int(found[1]) for name in tensors if (found := re.match(r"body\.(\d+)\.", name))}
     if "conv_first.weight" in tensors:
         features, channels = tensors["conv_first.weight"].shape[:2]
-        scale = {3: 4, 12: 2, 48: 1}[channels]  # smaller factors begin by folding the picture
+        scale = {3: 4, 12: 2, 48: 1}[channels]  # smaller factors begin by folding the image
         grow = tensors["body.0.rdb1.conv1.weight"].shape[0]
         return scale, RRDBNet(3, 3, scale=scale, num_feat=features, num_block=len(numbers), num_grow_ch=grow)
     features, last = tensors["body.0.weight"].shape[0], max(numbers)

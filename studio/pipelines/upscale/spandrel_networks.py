@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def load_network(file: WeightFile) -> Any:
-    """spandrel's descriptor of the picture network in `file`, on the CPU in 32-bit floats. Nothing in a file is ever executed: a
+    """spandrel's descriptor of the image network in `file`, on the CPU in 32-bit floats. Nothing in a file is ever executed: a
     pickle is read with torch's own `weights_only`, which builds tensors and nothing else.
 
     Raises:
@@ -116,7 +116,7 @@ def hook_layers(network: torch.nn.Module, check: Callable[[], None]) -> Iterator
 
 
 def measure_bytes_per_pixel(network: torch.nn.Module, run: Callable[[], Any], pixels: int) -> int:
-    """What a run of `network` on a picture takes beside its weights, per px of it, seen while `run` puts `pixels` px through it: what the
+    """What a run of `network` on an image takes beside its weights, per px of it, seen while `run` puts `pixels` px through it: what the
     greediest layer reads and writes, and a quarter more for what lies around it."""
     import torch
 

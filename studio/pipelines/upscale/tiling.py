@@ -1,4 +1,4 @@
-"""A picture cut into tiles that overlap, and the answers put together so that no seam is left.
+"""An image cut into tiles that overlap, and the answers put together so that no seam is left.
 
 A network sees too little at a tile's edge. So neighbours share `overlap` px: the outermost of them are thrown away, and only
 the middle ones, which both tiles know well, fade from one tile into the other.
@@ -21,7 +21,7 @@ MARGIN = 3 / 8
 @dataclass(frozen=True)
 class Span:
     """A tile along one axis, in px: `start` to `stop`, of which `before` and `after` are shared with its neighbours (0 at the
-    picture's edge)."""
+    image's edge)."""
 
     start: int
     stop: int
@@ -69,7 +69,7 @@ def split_spans(length: int, tile: int, overlap: int, multiple: int = 1) -> tupl
 
 @dataclass(frozen=True)
 class TileGrid:
-    """All tiles of a picture."""
+    """All tiles of an image."""
 
     rows: tuple[Span, ...]
     columns: tuple[Span, ...]
@@ -83,7 +83,7 @@ class TileGrid:
         return len(self.rows) * len(self.columns)
 
     def draw_bands(self, draw: Callable[[Span, Span], torch.Tensor], scale: int = 1) -> Iterator[torch.Tensor]:
-        """The whole picture from top to bottom, in bands of (channels, some rows, width · scale). `draw(row, column)` gives a
+        """The whole image from top to bottom, in bands of (channels, some rows, width · scale). `draw(row, column)` gives a
         tile, (channels, row.size · scale, column.size · scale), in floats. No more than two rows of tiles are held at once."""
         import torch
 

@@ -1,4 +1,4 @@
-"""Pictures made larger: by resampling, or by an upscaler file in tiles."""
+"""Images made larger: by resampling, or by an upscaler file in tiles."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import torch
 
 RESAMPLERS = {"Lanczos": Image.Resampling.LANCZOS, "Nearest": Image.Resampling.NEAREST}
-SMALLEST_TILE, LARGEST_TILE = 64, 320  # px of the small picture; a CPU is a third slower with larger ones
+SMALLEST_TILE, LARGEST_TILE = 64, 320  # px of the small image; a CPU is a third slower with larger ones
 _LARGEST = {"cuda": 1024}
 _WORKING = {"cuda": 4 * device_memory.GIB}  # bytes that one tile may take, however much is free
 _WORKING_ELSEWHERE = 5 * device_memory.GIB // 4
@@ -26,10 +26,10 @@ _PROBE = 48  # px of the side that is put through a network to see what it takes
 
 
 class UpscaleObserver(Protocol):
-    """Who is told how a picture grows. Any of these may raise to stop it."""
+    """Who is told how an image grows. Any of these may raise to stop it."""
 
     def start_tiles(self, tiles: int) -> None:
-        """So many tiles are to come for the picture at hand; said again when they become smaller, and they begin anew then."""
+        """So many tiles are to come for the image at hand; said again when they become smaller, and they begin anew then."""
         ...
 
     def drawn(self) -> None:
@@ -56,7 +56,7 @@ class NullObserver:
 
 
 class Upscaler:
-    """A picture upscaler on its device: `scale` times larger. `components` is what the registry weighs. `network` is a descriptor of
+    """An image upscaler on its device: `scale` times larger. `components` is what the registry weighs. `network` is a descriptor of
     spandrel's, `run` another way through its weights than its own."""
 
     def __init__(
@@ -76,7 +76,7 @@ class Upscaler:
 
     @property
     def bytes_per_pixel(self) -> int:
-        """What a tile takes beside the weights, per px of the small picture; measured once, on a small one."""
+        """What a tile takes beside the weights, per px of the small image; measured once, on a small one."""
         if not self._bytes_per_pixel:
             import torch
 
@@ -103,11 +103,11 @@ def load_upscaler(file: WeightFile, device: str, precision: str = "auto") -> Ups
     """The file through spandrel, on `device`.
 
     Raises:
-        ModelBroken: no architecture that spandrel knows, or no picture upscaler.
+        ModelBroken: no architecture that spandrel knows, or no image upscaler.
     """
     network = spandrel_networks.load_network(file)
     if network.input_channels != 3 or network.output_channels != 3 or network.purpose == "FaceSR":
-        raise ModelBroken(f"{file.path.name} is not an upscaler for pictures.", hint="Pick another upscaler.")
+        raise ModelBroken(f"{file.path.name} is not an upscaler for images.", hint="Pick another upscaler.")
     return Upscaler(network, device, precision)
 
 
@@ -123,24 +123,24 @@ def enlarge_image(
     """`image` through `upscaler` as often as it takes to be at least `size` (width, height) in px, then brought to it by Lanczos. A
     network that does not enlarge goes over it once. RGBA keeps its alpha, enlarged apart; anything else comes back as RGB.
 
-    `tiling` is (tile, overlap) in px of the small picture, None for what fits the free memory. `device` is the upscaler's own.
+    `tiling` is (tile, overlap) in px of the small image, None for what fits the free memory. `device` is the upscaler's own.
 
     Raises:
         OutOfMemory: not even the smallest tile fits. What `watch` raises.
     """
     watch = watch or NullObserver()
     alpha = image.getchannel("A") if "A" in image.getbands() else None
-    picture = image.convert("RGB")
+    source = image.convert("RGB")
     for _ in range(count_passes(image.size, size, upscaler.scale)):
-        picture = _enlarge_once(picture, upscaler, tiling, watch)
-    picture = picture if picture.size == size else picture.resize(size, Image.Resampling.LANCZOS)
+        source = _enlarge_once(source, upscaler, tiling, watch)
+    source = source if source.size == size else source.resize(size, Image.Resampling.LANCZOS)
     if alpha is not None:
-        picture.putalpha(_enlarge_alpha(alpha, size, upscaler, tiling, watch))
-    return picture
+        source.putalpha(_enlarge_alpha(alpha, size, upscaler, tiling, watch))
+    return source
 
 
 def count_passes(size: tuple[int, int], wanted: tuple[int, int], scale: int) -> int:
-    """How often a network that enlarges `scale` times goes over a picture of `size` until it is `wanted`, both in px."""
+    """How often a network that enlarges `scale` times goes over an image of `size` until it is `wanted`, both in px."""
     if scale == 1:
         return 1
     need = max(wanted[0] / size[0], wanted[1] / size[1])
@@ -150,7 +150,7 @@ def count_passes(size: tuple[int, int], wanted: tuple[int, int], scale: int) -> 
 def count_tiles(
     size: tuple[int, int], wanted: tuple[int, int], upscaler: Upscaler, tiling: tuple[int | None, int | None]
 ) -> list[int]:
-    """How many tiles each pass of `enlarge` has over a picture without alpha."""
+    """How many tiles each pass of `enlarge` has over an image without alpha."""
     counts: list[int] = []
     for _ in range(count_passes(size, wanted, upscaler.scale)):
         counts.append(len(_build_grid(size, tiling[0] or choose_tile_size(upscaler), tiling[1])))
@@ -182,7 +182,7 @@ def _enlarge_alpha(
     tiling: tuple[int | None, int | None],
     watch: UpscaleObserver,
 ) -> Image.Image:
-    """Through the network too, as a grey picture, so that edges are as sharp as the picture's; an even one needs none."""
+    """Through the network too, as a grey image, so that edges are as sharp as the image's; an even one needs none."""
     low, high = alpha.getextrema()
     if low == high:
         return Image.new("L", size, low)
@@ -196,7 +196,7 @@ def _enlarge_alpha(
 def _enlarge_once(
     image: Image.Image, upscaler: Upscaler, tiling: tuple[int | None, int | None], watch: UpscaleObserver
 ) -> Image.Image:  # fmt: skip
-    """One pass over an RGB picture; the tiles become smaller while memory runs out."""
+    """One pass over an RGB image; the tiles become smaller while memory runs out."""
     tile = tiling[0] or choose_tile_size(upscaler)
     while True:
         try:
@@ -209,7 +209,7 @@ def _enlarge_once(
         tile = min(tile, max(image.size))
         if tile <= SMALLEST_TILE:
             raise OutOfMemory(
-                f"There is not enough memory to enlarge this picture, even in tiles of {tile} px.",
+                f"There is not enough memory to enlarge this image, even in tiles of {tile} px.",
                 hint="Unload models on the Configurations tab, or choose another upscaler.",
                 details={
                     "requested": tile * tile * upscaler.bytes_per_pixel,
@@ -217,7 +217,7 @@ def _enlarge_once(
                 },
             )
         tile = max(SMALLEST_TILE, tile // 2)
-        watch.notice(f"Memory was short: the picture was enlarged in tiles of {tile} px.")
+        watch.notice(f"Memory was short: the image was enlarged in tiles of {tile} px.")
 
 
 def _enlarge_tiles(image: Image.Image, upscaler: Upscaler, grid: TileGrid, watch: UpscaleObserver) -> Image.Image:

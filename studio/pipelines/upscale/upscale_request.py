@@ -29,7 +29,7 @@ DEFAULT_RESAMPLE_FACTOR = 2.0
 
 
 class TileProgress:
-    """A Watch that tells a job's progress in tiles. `expected` are the tiles of each picture that is to come, as planned."""
+    """A Watch that tells a job's progress in tiles. `expected` are the tiles of each image that is to come, as planned."""
 
     def __init__(self, ctx: JobContext, expected: list[int]) -> None:
         self._ctx = ctx
@@ -39,7 +39,7 @@ class TileProgress:
         self.check = ctx.raise_if_cancelled
 
     def start_tiles(self, tiles: int) -> None:
-        if self._done == self._tiles:  # the last picture is done, this is another
+        if self._done == self._tiles:  # the last image is done, this is another
             self._before += self._done
             if self._expected:
                 self._expected.pop(0)
@@ -78,8 +78,8 @@ def enlarge_image(
     layers of a network. Without `resources` there are resamplers only, and torch is not needed.
 
     Raises:
-        InvalidRequest: an unknown upscaler, or a size beyond what pictures may have.
-        ModelBroken, OutOfMemory, JobCancelled, PictureSkipped.
+        InvalidRequest: an unknown upscaler, or a size beyond what images may have.
+        ModelBroken, OutOfMemory, JobCancelled, ImageSkipped.
     """
     wish = request.upscale or Upscale()
     image = source_images.ensure_rgb(image)
@@ -106,7 +106,7 @@ def enlarge_image(
 
 
 def check_output_size(size: tuple[int, int], ctx: JobContext) -> tuple[int, int]:
-    """`size`, unless the studio could not open such a picture again.
+    """`size`, unless the studio could not open such an image again.
 
     Raises:
         InvalidRequest: more megapixels than the settings let in.
@@ -114,8 +114,8 @@ def check_output_size(size: tuple[int, int], ctx: JobContext) -> tuple[int, int]
     most = ctx.settings.max_megapixels
     if size[0] * size[1] > most * 1_000_000:
         raise InvalidRequest(
-            f"The picture would become {size[0]}×{size[1]}, more than {most} megapixels.",
-            hint="Ask for a smaller factor or size, or raise the largest picture in Configurations.",
+            f"The image would become {size[0]}×{size[1]}, more than {most} megapixels.",
+            hint="Ask for a smaller factor or size, or raise the largest image in Configurations.",
             details={"width": size[0], "height": size[1], "most": most},
         )
     return size
@@ -134,7 +134,7 @@ def _open_upscaler(resources: Resources | None, name: str, ctx: JobContext) -> A
 
 @dataclass(frozen=True)
 class _UpscaleWork:
-    """One picture that is brought to `size`, by as many upscalers as are asked for."""
+    """One image that is brought to `size`, by as many upscalers as are asked for."""
 
     resources: Resources | None
     image: Image.Image

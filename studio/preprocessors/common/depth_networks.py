@@ -17,7 +17,7 @@ DEPTH_MAX_SIDE = 2048  # px; the networks look at some 500 px whatever they are 
 def estimate_nearness(
     image: Image.Image, offer: DownloadableWeights, bench: PreprocessorContext
 ) -> np.ndarray[Any, Any]:
-    """(height, width) of 0–1: 1 is the nearest point of the picture, 0 the farthest."""
+    """(height, width) of 0–1: 1 is the nearest point of the image, 0 the farthest."""
     import torch
 
     def load() -> Any:

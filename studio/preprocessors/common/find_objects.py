@@ -1,4 +1,4 @@
-"""What words name in a picture: boxes by Grounding DINO (Liu et al., 2023), their outlines by SAM 2.1 (Ravi et al., 2024)."""
+"""What words name in an image: boxes by Grounding DINO (Liu et al., 2023), their outlines by SAM 2.1 (Ravi et al., 2024)."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def find_mask(words: str, image: Image.Image, bench: PreprocessorContext) -> Ima
     boxes = _find_boxes(phrases, image, bench)
     if not boxes:
         raise InvalidRequest(
-            f"“{', '.join(phrases)}” is not found in the picture.",
+            f"“{', '.join(phrases)}” is not found in the image.",
             hint="Name it in other, plainer words, or paint the mask by hand.",
         )
     return _outline_boxes(boxes, image, bench)

@@ -1,4 +1,4 @@
-"""People in a picture, by RT-DETR (Zhao et al., 2024), for the pose annotators."""
+"""People in an image, by RT-DETR (Zhao et al., 2024), for the pose annotators."""
 
 from __future__ import annotations
 

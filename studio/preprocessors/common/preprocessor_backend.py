@@ -13,7 +13,7 @@ from PIL import Image, ImageFilter, ImageOps
 from studio.core.annotate import PreprocessorSpec, compute_map_size, flatten_on_white
 from studio.core.errors import InvalidRequest, NotConfigured, OutOfMemory
 from studio.core.model import GPU_LANE, TOOLS_LANE, Feature, Model, Sizes
-from studio.core.ports import JobContext, PictureSeed
+from studio.core.ports import ImageSeed, JobContext
 from studio.core.range_checks import MAX_SIDE
 from studio.core.request import GenerationRequest, Task
 from studio.core.request_parts import ControlUnit
@@ -77,14 +77,14 @@ class PreprocessorBackend:
             )
         )
 
-    def render(self, request: GenerationRequest, seeds: Sequence[PictureSeed], ctx: JobContext) -> list[RenderedImage]:
-        """One map, or one picture without its background, for every seed: the seed changes nothing.
+    def render(self, request: GenerationRequest, seeds: Sequence[ImageSeed], ctx: JobContext) -> list[RenderedImage]:
+        """One map, or one image without its background, for every seed: the seed changes nothing.
 
         Raises:
-            InvalidRequest, NotConfigured, ModelBroken, OutOfMemory, JobCancelled, PictureSkipped.
+            InvalidRequest, NotConfigured, ModelBroken, OutOfMemory, JobCancelled, ImageSkipped.
         """
         if request.task is Task.REMOVE_BACKGROUND:
-            image = ctx.picture(_require_source(request))
+            image = ctx.load_image(_require_source(request))
             opacity = self._compute_opacity(request.model.removeprefix(background.REMOVER_PREFIX), image, ctx)
             done = foreground.cut_out(image, opacity)
         else:
@@ -96,7 +96,7 @@ class PreprocessorBackend:
         self._keeper.clear()
 
     def annotate(self, unit: ControlUnit, image: Image.Image, short_side: int, ctx: JobContext) -> Image.Image:
-        """See Annotators. "none" gives the picture itself at that size. Parts of an RGBA picture that are transparent count as
+        """See Annotators. "none" gives the image itself at that size. Parts of an RGBA image that are transparent count as
         masked for "inpaint", as white for all others."""
         if unit.preprocessor == NO_PREPROCESSOR:
             return flatten_on_white(image).resize(compute_map_size(*image.size, short_side), Image.Resampling.LANCZOS)
@@ -113,11 +113,11 @@ class PreprocessorBackend:
     def find(self, words: str, image: Image.Image, ctx: JobContext) -> Image.Image:
         """See Annotators. Several things are parted by commas; the mask has a small margin. Runs torch networks, so call it in the GPU lane."""
         self._require_weights("The search by words", find_objects.SEARCH_WEIGHTS)
-        picture = flatten_on_white(image).copy()
-        picture.thumbnail((find_objects.SEARCH_MAX_SIDE, find_objects.SEARCH_MAX_SIDE))
+        source = flatten_on_white(image).copy()
+        source.thumbnail((find_objects.SEARCH_MAX_SIDE, find_objects.SEARCH_MAX_SIDE))
         with ctx.phase("find"), _map_memory_errors():
             mask = find_objects.find_mask(
-                words, picture, _JobWorkbench(self._keeper, self._get_weights_path, self._device(ctx.settings), ctx)
+                words, source, _JobWorkbench(self._keeper, self._get_weights_path, self._device(ctx.settings), ctx)
             )
         ctx.raise_if_cancelled()
         if mask.size != image.size:
@@ -136,11 +136,11 @@ class PreprocessorBackend:
             raise InvalidRequest(
                 f"The model is {request.model} and the preprocessor {unit.preprocessor}.", hint="Name the same in both."
             )
-        image = ctx.picture(unit.picture or _require_source(request))
+        image = ctx.load_image(unit.image or _require_source(request))
         if named == SEARCH_MASK:
             return self.find(request.search, image, ctx)
         if request.mask is not None and self._specs[named].alpha:
-            image = _apply_mask(image, ctx.picture(request.mask))
+            image = _apply_mask(image, ctx.load_image(request.mask))
         short_side = min(image.size) if unit.pixel_perfect else unit.resolution
         own = ControlUnit(preprocessor=named, options=unit.options)
         return self.annotate(own, image, short_side, ctx)
@@ -151,14 +151,14 @@ class PreprocessorBackend:
         size = compute_map_size(*image.size, short_side)
         shrink = min(1.0, spec.largest / max(size)) if spec.largest else 1.0
         worked = (max(1, round(size[0] * shrink)), max(1, round(size[1] * shrink)))
-        picture = image if spec.alpha and image.mode == "RGBA" else flatten_on_white(image)
-        if picture.size != worked:
-            grows = worked[0] > picture.width
-            picture = picture.resize(worked, Image.Resampling.LANCZOS if grows else Image.Resampling.BOX)
+        source = image if spec.alpha and image.mode == "RGBA" else flatten_on_white(image)
+        if source.size != worked:
+            grows = worked[0] > source.width
+            source = source.resize(worked, Image.Resampling.LANCZOS if grows else Image.Resampling.BOX)
         ctx.raise_if_cancelled()
         device = self._device(ctx.settings) if spec.network else "cpu"
         with ctx.phase("annotate"), _map_memory_errors():
-            drawn = spec.run(picture, values, _JobWorkbench(self._keeper, self._get_weights_path, device, ctx))
+            drawn = spec.run(source, values, _JobWorkbench(self._keeper, self._get_weights_path, device, ctx))
         ctx.raise_if_cancelled()
         if drawn.size == size:
             return drawn
@@ -237,14 +237,14 @@ def _map_memory_errors() -> Iterator[None]:
         # torch says so in a RuntimeError of its own, on a CPU in a plain one.
         if isinstance(error, MemoryError) or "memory" in str(error).lower():
             raise OutOfMemory(
-                "There is not enough memory for this picture.", hint="Choose a lower resolution, or unload a model."
+                "There is not enough memory for this image.", hint="Choose a lower resolution, or unload a model."
             ) from error
         raise
 
 
 def _require_source(request: GenerationRequest) -> str:
     if request.source is None:
-        raise InvalidRequest("There is no picture to work on.", hint="Give a source.")
+        raise InvalidRequest("There is no image to work on.", hint="Give a source.")
     return request.source
 
 
@@ -252,8 +252,8 @@ def _apply_mask(image: Image.Image, mask: Image.Image) -> Image.Image:
     """`image` as RGBA, transparent where `mask` is white."""
     if mask.size != image.size:
         raise InvalidRequest(
-            f"The mask is {mask.width}×{mask.height} and the picture {image.width}×{image.height}.",
-            hint="Make the mask of the picture's size.",
+            f"The mask is {mask.width}×{mask.height} and the image {image.width}×{image.height}.",
+            hint="Make the mask of the image's size.",
         )
     cut = image.convert("RGBA")
     cut.putalpha(ImageOps.invert(mask.convert("L")))

@@ -11,7 +11,7 @@ from studio.core.annotate import OptionSpec
 
 SAFE_OPTION = OptionSpec(
     name="safe", label="Safe", low=0, high=1, default=0, step=1,
-    help="1 keeps three levels of grey only, so that nothing of the picture shines through the edges.",
+    help="1 keeps three levels of grey only, so that nothing of the image shines through the edges.",
 )  # fmt: skip
 
 

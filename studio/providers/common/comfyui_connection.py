@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit
 
-from studio.core.errors import JobCancelled, PictureSkipped, ProviderError, Unreachable
+from studio.core.errors import ImageSkipped, JobCancelled, ProviderError, Unreachable
 from studio.core.provider import HttpRequest, ProviderClient, RenderRequest
 from studio.providers.common.comfyui_graphs import Graph
 from studio.providers.common.http_wire import make_unreachable_error
@@ -39,7 +39,7 @@ def run_graph(graph: Graph, order: RenderRequest, wire: ProviderClient) -> Mappi
             if not queued:
                 raise make_answer_error(TITLE, "no id for the graph")
             _wait_for_graph(line, queued, order, wire, client)
-    except (JobCancelled, PictureSkipped):
+    except (JobCancelled, ImageSkipped):
         _interrupt_graph(wire, queued)
         raise
     entry = _fetch_history(wire, queued)

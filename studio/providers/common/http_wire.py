@@ -95,19 +95,19 @@ class HttpWire:
     def download(self, url: str) -> Image.Image:
         for attempt in range(3):
             try:
-                return self.picture(self.run(lambda: self._fetch_bytes(url), seconds=120.0, paid=True))
+                return self.decode_image(self.run(lambda: self._fetch_bytes(url), seconds=120.0, paid=True))
             except Unreachable:
                 if attempt == 2:
                     raise
                 self.sleep(0.5)
         raise AssertionError("the last attempt returns or raises")
 
-    def picture(self, data: bytes) -> Image.Image:
+    def decode_image(self, data: bytes) -> Image.Image:
         try:
             return open_image(data, limits=ImageLimits.of(self._context.settings))
         except BadImage as error:
             raise ProviderError(
-                f"{self._spec.title} sent something that is no picture: {error.message}", hint="Try again.",
+                f"{self._spec.title} sent something that is no image: {error.message}", hint="Try again.",
                 details={MAY_BE_BILLED: True},
             ) from error  # fmt: skip
 
@@ -199,7 +199,7 @@ def _get_retry_delay(state: RetryCallState) -> float:
 
 def make_unreachable_error(title: str, *, paid: bool) -> Unreachable:
     """The error of a service that does not answer; `paid` when it may have billed all the same."""
-    told = " It may have billed the picture all the same." if paid else ""
+    told = " It may have billed the image all the same." if paid else ""
     return Unreachable(
         f"{title} did not answer.{told}", hint="Check the network, look at the service's status page, or pick another model.",
         details={MAY_BE_BILLED: True} if paid else {},
@@ -228,7 +228,7 @@ def iter_polls(wire: Any, *, seconds: float, first: float = 1.0, longest: float 
         wire.sleep(pause)
         pause, look = min(longest, pause * 1.5), look + 1
     raise Unreachable(
-        "The service did not finish the picture in time. It may have billed it all the same.",
+        "The service did not finish the image in time. It may have billed it all the same.",
         hint="Look at the service's own page before you try again.", details={MAY_BE_BILLED: True},
     )  # fmt: skip
 
@@ -239,7 +239,7 @@ def _read_body(response: requests.Response, title: str) -> bytes:
         size += len(piece)
         if size > MAX_ANSWER_BYTES:
             raise ProviderError(
-                f"{title} sent more than a picture can be.", hint="Try again.", details={MAY_BE_BILLED: True}
+                f"{title} sent more than an image can be.", hint="Try again.", details={MAY_BE_BILLED: True}
             )
         pieces.append(piece)
     return b"".join(pieces)
@@ -278,13 +278,13 @@ def _is_private_host(host: str) -> bool:
 def _make_download_error(title: str, status: int) -> ProviderError:
     kind = Unreachable if status >= 500 else ProviderError
     return kind(
-        f"The picture that {title} made could not be fetched (HTTP {status}).", hint="It has been billed. Look at the service's own page.",
+        f"The image that {title} made could not be fetched (HTTP {status}).", hint="It has been billed. Look at the service's own page.",
         details={MAY_BE_BILLED: True},
     )  # fmt: skip
 
 
 def _make_address_error(title: str) -> ProviderError:
     return ProviderError(
-        f"{title} names an address for its picture that is not its own.", hint="It was not fetched. Tell the service.",
+        f"{title} names an address for its image that is not its own.", hint="It was not fetched. Tell the service.",
         details={MAY_BE_BILLED: True},
     )  # fmt: skip

@@ -1,4 +1,4 @@
-"""What each of Ideogram's routes is sent: pure functions from an order to form fields and files. A mask is black where the picture
+"""What each of Ideogram's routes is sent: pure functions from an order to form fields and files. A mask is black where the image
 changes, but white where an object is removed."""
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def build_inpaint3_form(order: RenderRequest) -> tuple[Fields, Files]:
 
 
 def build_reframe3_form(order: RenderRequest) -> tuple[Fields, Files]:
-    """The vendor places the picture itself; only the shape of the whole can be chosen."""
+    """The vendor places the image itself; only the shape of the whole can be chosen."""
     return {"resolution": _choose_reframe_size(order)}, [_encode_source(order), *_encode_styles(order)]
 
 
@@ -90,7 +90,7 @@ def build_edit45_form(order: RenderRequest) -> tuple[Fields, Files]:
     request = order.request
     masks = [_encode_mask(order)] if request.mask else []
     references = request.references[: _MAX_REFERENCES - len(masks)]
-    files = [_encode_file("reference_images", order.pictures[one.picture]) for one in references]
+    files = [_encode_file("reference_images", order.images[one.image]) for one in references]
     return _require_prompt(order), [_encode_source(order), *masks, *files]
 
 
@@ -101,13 +101,13 @@ def build_cutout_form(order: RenderRequest) -> tuple[Fields, Files]:
 def build_object_removal_form(order: RenderRequest) -> tuple[Fields, Files]:
     request = order.request
     assert request.mask is not None
-    mask = make_white_mask(order.pictures[request.mask], invert=request.inpaint.invert)
+    mask = make_white_mask(order.images[request.mask], invert=request.inpaint.invert)
     return {}, [_encode_source(order), _encode_file("mask", mask)]
 
 
 def _require_prompt(order: RenderRequest) -> Fields:
     if not order.request.prompt.strip():
-        raise InvalidRequest("Ideogram needs a prompt for this.", hint="Say what the picture is to show.")
+        raise InvalidRequest("Ideogram needs a prompt for this.", hint="Say what the image is to show.")
     return {"prompt": order.request.prompt}
 
 
@@ -142,13 +142,13 @@ def _build_weight_field(order: RenderRequest) -> Fields:
 def _choose_reframe_size(order: RenderRequest) -> str:
     wish = order.request.outpaint
     assert order.request.source is not None
-    source = order.pictures[order.request.source]
+    source = order.images[order.request.source]
     width, height, aspect = source.width, source.height, None
     if wish is not None:
         width, height = width + wish.left + wish.right, height + wish.top + wish.bottom
         width, height, aspect = wish.width or width, wish.height or height, wish.aspect
     if (width, height) == source.size and not aspect:
-        raise InvalidRequest("It is not said how far the picture is to go on.", hint="Give px for at least one side.")
+        raise InvalidRequest("It is not said how far the image is to go on.", hint="Give px for at least one side.")
     given = {"aspect": aspect, "width": None, "height": None} if aspect else {"width": width, "height": height}
     offered = [f"{wide}:{high}" for wide, high in SIZES3]
     return find_nearest_aspect(order.request.replace(**given), offered).replace(":", "x")
@@ -156,18 +156,18 @@ def _choose_reframe_size(order: RenderRequest) -> str:
 
 def _encode_source(order: RenderRequest) -> tuple[str, tuple[str, bytes, str]]:
     assert order.request.source is not None
-    return _encode_file("image", order.pictures[order.request.source])
+    return _encode_file("image", order.images[order.request.source])
 
 
 def _encode_mask(order: RenderRequest) -> tuple[str, tuple[str, bytes, str]]:
     """The mask in the size of the source as it is sent."""
     request = order.request
     assert request.mask is not None
-    return _encode_file("mask", make_black_mask(order.pictures[request.mask], invert=request.inpaint.invert))
+    return _encode_file("mask", make_black_mask(order.images[request.mask], invert=request.inpaint.invert))
 
 
 def _encode_styles(order: RenderRequest) -> Files:
-    return [_encode_file("style_reference_images", order.pictures[one.picture]) for one in order.request.references]
+    return [_encode_file("style_reference_images", order.images[one.image]) for one in order.request.references]
 
 
 def _encode_file(name: str, image: Image.Image) -> tuple[str, tuple[str, bytes, str]]:

@@ -33,7 +33,7 @@ _REFUSAL_CODES = ("moderation_blocked", "content_policy_violation")
 _TASK_INSTRUCTIONS = {
     Task.ERASE: "Remove what is masked and fill the place as if it had never been there. ",
     Task.REPLACE_BACKGROUND: "Keep the subject exactly as it is and replace the background: ",
-    Task.STYLE_TRANSFER: "Redraw the first picture in the style of the second one. ",
+    Task.STYLE_TRANSFER: "Redraw the first image in the style of the second one. ",
 }
 
 
@@ -42,19 +42,19 @@ def build_image_arguments(order: RenderRequest, extra: Mapping[str, Any]) -> tup
     request = order.request
     prompt = (_TASK_INSTRUCTIONS.get(request.task, "") + request.prompt).strip()
     if not prompt:
-        raise InvalidRequest("This model needs a prompt.", hint="Say what the picture is to show.")
+        raise InvalidRequest("This model needs a prompt.", hint="Say what the image is to show.")
     arguments: dict[str, Any] = {"model": order.model, "prompt": prompt, "n": len(order.seeds), **extra}
     if request.width and request.height:
         arguments["size"] = f"{request.width}x{request.height}"
     if request.source is None:
         return "generate", arguments
-    names = [request.source, *(one.picture for one in request.references), *filter(None, [request.background])]
-    files = [encode_for_upload(order.pictures[name]) for name in names]
+    names = [request.source, *(one.image for one in request.references), *filter(None, [request.background])]
+    files = [encode_for_upload(order.images[name]) for name in names]
     sent = [(f"{k}.{kind.rpartition('/')[2]}", data, kind) for k, (data, kind) in enumerate(files)]
     arguments["image"] = sent if len(sent) > 1 else sent[0]
     if request.mask:
         clear = clear_masked_area(
-            order.pictures[request.source], order.pictures[request.mask], invert=request.inpaint.invert
+            order.images[request.source], order.images[request.mask], invert=request.inpaint.invert
         )
         arguments["mask"] = ("mask.png", encode_for_upload(clear, most_bytes=_MAX_MASK_BYTES)[0], "image/png")
     return "edit", arguments
@@ -84,7 +84,7 @@ def list_server_models(title: str, wire: ProviderClient) -> dict[str, str]:
 
 
 def decode_image_data(title: str, answer: Mapping[str, Any], wanted: int) -> list[bytes]:
-    """The `wanted` pictures of an answer.
+    """The `wanted` images of an answer.
 
     Raises:
         ProviderError: it holds fewer, or what is no base64.
@@ -94,9 +94,9 @@ def decode_image_data(title: str, answer: Mapping[str, Any], wanted: int) -> lis
     try:
         found = [decode_base64(entry["b64_json"]) for entry in entries if entry.get("b64_json")]
     except (AttributeError, KeyError, TypeError, ValueError, binascii.Error) as error:
-        raise make_answer_error(title, "what is no picture") from error
+        raise make_answer_error(title, "what is no image") from error
     if len(found) < wanted:
-        raise make_answer_error(title, f"{len(found)} of {wanted} pictures")
+        raise make_answer_error(title, f"{len(found)} of {wanted} images")
     return found[:wanted]
 
 

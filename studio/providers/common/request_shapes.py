@@ -1,4 +1,4 @@
-"""What several services ask for in the same way: encoded pictures, masks of either polarity, the nearest of a few aspects."""
+"""What several services ask for in the same way: encoded images, masks of either polarity, the nearest of a few aspects."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ MIB = 1024 * 1024
 
 
 def encode_for_upload(image: Image.Image, *, most_bytes: int = 20 * MIB) -> tuple[bytes, str]:
-    """(the picture as a file, its media type): PNG, or JPEG of falling quality where PNG is too large for the service."""
+    """(the image as a file, its media type): PNG, or JPEG of falling quality where PNG is too large for the service."""
     out = io.BytesIO()
     image.save(out, "PNG", compress_level=3)
     if out.tell() <= most_bytes:
@@ -35,13 +35,13 @@ def decode_base64(text: str) -> bytes:
 
 
 def make_white_mask(mask: Image.Image, *, invert: bool) -> Image.Image:
-    """A mask of mode L, white where the picture is to change; `invert` as the request says."""
+    """A mask of mode L, white where the image is to change; `invert` as the request says."""
     grey = mask.convert("L")
     return ImageOps.invert(grey) if invert else grey
 
 
 def make_black_mask(mask: Image.Image, *, invert: bool) -> Image.Image:
-    """A black and white mask, black where the picture is to change."""
+    """A black and white mask, black where the image is to change."""
     return ImageOps.invert(make_white_mask(mask, invert=invert)).point([0] * 128 + [255] * 128)
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 from studio.core.errors import UnknownModel
 from studio.core.image_fields import list_image_hashes
 from studio.core.model import Model
-from studio.core.ports import JobContext, PictureSeed
+from studio.core.ports import ImageSeed, JobContext
 from studio.core.pricing import Estimate
 from studio.core.provider import CloudModel, ProviderSpec, RenderRequest
 from studio.core.request import GenerationRequest
@@ -67,12 +67,12 @@ class Service:
         amount = one.price(request)
         return None if amount is None else Estimate(amount=amount, exact=False, source=one.source, date=one.date)
 
-    def render(self, request: GenerationRequest, seeds: Sequence[PictureSeed], ctx: JobContext) -> list[RenderedImage]:
+    def render(self, request: GenerationRequest, seeds: Sequence[ImageSeed], ctx: JobContext) -> list[RenderedImage]:
         one = self._find_cloud_model(request.model)
         ctx.loading(f"Asking {self.spec.title}")
         order = RenderRequest(
             model=one.name, request=request, seeds=tuple(seeds), context=ctx,
-            pictures={name: ctx.picture(name) for name in list_image_hashes(request)},
+            images={name: ctx.load_image(name) for name in list_image_hashes(request)},
         )  # fmt: skip
         with ctx.phase("service"):
             return self.spec.draw(order, self.wire(ctx))

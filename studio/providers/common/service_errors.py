@@ -50,7 +50,7 @@ def make_status_error(title: str, answer: HttpResponse, told: str, *, wait: floa
             )
         case status if status >= 500:
             return Unreachable(
-                f"{title} has trouble (HTTP {status}){said}.", hint="Try again later. It may have billed the picture.",
+                f"{title} has trouble (HTTP {status}){said}.", hint="Try again later. It may have billed the image.",
                 details={MAY_BE_BILLED: True},
             )  # fmt: skip
         case status:
@@ -72,10 +72,10 @@ def make_credit_error(title: str) -> StudioError:
 
 
 def make_refusal_error(title: str, told: str, *, billed: bool) -> StudioError:
-    """The service will not make, or not hand out, this picture."""
+    """The service will not make, or not hand out, this image."""
     paid = "It was billed all the same." if billed else "It was not billed."
     return ContentRefused(
-        f"{title} will not make this picture{f': {told[:_MAX_DETAIL_LENGTH]}' if told else ''}.", hint=f"Change the prompt or the picture. {paid}",
+        f"{title} will not make this image{f': {told[:_MAX_DETAIL_LENGTH]}' if told else ''}.", hint=f"Change the prompt or the image. {paid}",
         details={MAY_BE_BILLED: True} if billed else {},
     )  # fmt: skip
 

@@ -26,7 +26,7 @@ _MAX_PIXELS, _MAX_FAST_PIXELS = 9_437_184, 1_048_576
 def _build_prompt_fields(order: RenderRequest, *, required: bool = True) -> Fields:
     prompt = order.request.prompt.strip()
     if required and not prompt:
-        raise InvalidRequest("Stability AI needs a prompt for this.", hint="Say what the picture is to show.")
+        raise InvalidRequest("Stability AI needs a prompt for this.", hint="Say what the image is to show.")
     fields = {"prompt": prompt} if prompt else {}
     return fields | ({"negative_prompt": order.request.negative_prompt} if order.request.negative_prompt else {})
 
@@ -38,7 +38,7 @@ def _encode_file(name: str, image: Image.Image, *, pixels: int = _MAX_PIXELS) ->
 
 def _get_source(order: RenderRequest) -> Image.Image:
     assert order.request.source is not None
-    return order.pictures[order.request.source]
+    return order.images[order.request.source]
 
 
 def build_generate_form(order: RenderRequest) -> tuple[Fields, Files]:
@@ -58,7 +58,7 @@ def build_mask_form(order: RenderRequest) -> tuple[Fields, Files]:
     request = order.request
     files = [_encode_file("image", _get_source(order))]
     if request.mask:
-        files.append(_encode_file("mask", make_white_mask(order.pictures[request.mask], invert=request.inpaint.invert)))
+        files.append(_encode_file("mask", make_white_mask(order.images[request.mask], invert=request.inpaint.invert)))
     grow = {"grow_mask": str(min(20, request.inpaint.mask_blur))}
     return {**grow, **_build_prompt_fields(order, required=request.task is Task.INPAINT)}, files
 
@@ -67,7 +67,7 @@ def build_outpaint_form(order: RenderRequest) -> tuple[Fields, Files]:
     wish, source = order.request.outpaint, _get_source(order)
     sides = {} if wish is None else {"left": wish.left, "right": wish.right, "up": wish.top, "down": wish.bottom}
     if not any(sides.values()):
-        raise InvalidRequest("It is not said how far the picture is to go on.", hint="Give px for at least one side.")
+        raise InvalidRequest("It is not said how far the image is to go on.", hint="Give px for at least one side.")
     return {
         **{name: str(min(2000, px)) for name, px in sides.items()},
         **_build_prompt_fields(order, required=False),
@@ -84,12 +84,12 @@ def build_relight_form(order: RenderRequest) -> tuple[Fields, Files]:
     files = [_encode_file("subject_image", _get_source(order))]
     fields = {"background_prompt": request.prompt} if request.prompt.strip() and not request.background else {}
     if request.background:
-        files.append(_encode_file("background_reference", order.pictures[request.background]))
+        files.append(_encode_file("background_reference", order.images[request.background]))
     if request.lighting:
-        files.append(_encode_file("light_reference", order.pictures[request.lighting]))
+        files.append(_encode_file("light_reference", order.images[request.lighting]))
     if not fields and not request.background:
         raise InvalidRequest(
-            "It is not said what the new background is.", hint="Describe it, or choose a picture of it."
+            "It is not said what the new background is.", hint="Describe it, or choose an image of it."
         )
     return fields | ({"negative_prompt": request.negative_prompt} if request.negative_prompt else {}), files
 
@@ -105,7 +105,7 @@ def build_style_form(order: RenderRequest) -> tuple[Fields, Files]:
     reference = order.request.references[0]
     files = [
         _encode_file("init_image", _get_source(order)),
-        _encode_file("style_image", order.pictures[reference.picture]),
+        _encode_file("style_image", order.images[reference.image]),
     ]
     return {**_build_prompt_fields(order, required=False), "style_strength": f"{min(1.0, reference.weight):g}"}, files
 
@@ -116,7 +116,7 @@ def build_upscale_form(order: RenderRequest) -> tuple[Fields, Files]:
     files = [_encode_file("image", _get_source(order), pixels=pixels)]
     if order.model == "fast":
         return {}, files
-    fields = {"prompt": order.request.prompt.strip() or "a sharp, detailed picture", **({"negative_prompt": order.request.negative_prompt} if order.request.negative_prompt else {})}  # fmt: skip
+    fields = {"prompt": order.request.prompt.strip() or "a sharp, detailed image", **({"negative_prompt": order.request.negative_prompt} if order.request.negative_prompt else {})}  # fmt: skip
     if wish is not None and wish.creativity is not None:
         low, high = (0.2, 0.5) if order.model == "conservative" else (0.1, 0.5)
         fields["creativity"] = f"{low + (high - low) * wish.creativity:g}"

@@ -1,4 +1,4 @@
-"""What WaveSpeed's models are sent: pure functions from an order, and the addresses of its pictures, to JSON."""
+"""What WaveSpeed's models are sent: pure functions from an order, and the addresses of its images, to JSON."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from studio.core.model import Sizes
 from studio.core.provider import RenderRequest
 from studio.providers.common.request_shapes import find_nearest_aspect, fit_input_image, make_white_mask
 
-UploadUrls = Mapping[str, str]  # where each picture, by content hash, was uploaded to
+UploadUrls = Mapping[str, str]  # where each image, by content hash, was uploaded to
 
 QWEN_SIZES = Sizes(liked=((1024, 1024),), multiple=1, smallest=256, largest=1536, max_pixels=1536 * 1536)
-_MAX_INPUT_PIXELS = 16_000_000  # px of a picture that is sent
+_MAX_INPUT_PIXELS = 16_000_000  # px of an image that is sent
 _MAX_REFERENCES = 3
 _MAX_PROMPT_LENGTH = 800  # characters that Qwen-Image 2.0 takes
 _ASPECTS = ("1:1", "16:9", "9:16", "4:3", "3:4")
 
 
 def prepare_uploads(order: RenderRequest) -> dict[str, Image.Image]:
-    """The pictures of an order as they are uploaded: masks white where it changes, all within what is taken."""
+    """The images of an order as they are uploaded: masks white where it changes, all within what is taken."""
     request = order.request
-    names = filter(None, (request.source, request.mask, *(one.picture for one in request.references)))
-    found = {name: order.pictures[name] for name in names}
+    names = filter(None, (request.source, request.mask, *(one.image for one in request.references)))
+    found = {name: order.images[name] for name in names}
     if request.mask:
         found[request.mask] = make_white_mask(found[request.mask], invert=request.inpaint.invert)
     return {name: fit_input_image(image, most_pixels=_MAX_INPUT_PIXELS) for name, image in found.items()}
@@ -34,7 +34,7 @@ def prepare_uploads(order: RenderRequest) -> dict[str, Image.Image]:
 def _require_prompt(order: RenderRequest, *, most: int = 10_000) -> dict[str, Any]:
     prompt = order.request.prompt
     if not prompt.strip():
-        raise InvalidRequest("WaveSpeed AI needs a prompt for this.", hint="Say what the picture is to show.")
+        raise InvalidRequest("WaveSpeed AI needs a prompt for this.", hint="Say what the image is to show.")
     if len(prompt) > most:
         raise InvalidRequest(f"The prompt is longer than the {most} characters of this model.", hint="Shorten it.")
     return {"prompt": prompt}
@@ -56,7 +56,7 @@ def build_ideogram_body(order: RenderRequest, places: UploadUrls) -> dict[str, A
         body["image"] = places[request.source]
     if request.mask:
         body["mask_image"] = places[request.mask]
-    references = [places[one.picture] for one in request.references[:_MAX_REFERENCES]]
+    references = [places[one.image] for one in request.references[:_MAX_REFERENCES]]
     return {**body, "reference_images": references} if references else body
 
 
@@ -72,5 +72,5 @@ def build_qwen2_body(order: RenderRequest, places: UploadUrls) -> dict[str, Any]
         return {**words, **_build_size_field(order)}
     return {
         **words,
-        "images": [places[name] for name in (request.source, *(one.picture for one in request.references))],
+        "images": [places[name] for name in (request.source, *(one.image for one in request.references))],
     }

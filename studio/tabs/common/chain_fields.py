@@ -1,4 +1,4 @@
-"""What happens to every picture once it is drawn: a chain that was saved in Extras."""
+"""What happens to every image once it is drawn: a chain that was saved in Extras."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def build_chain_fields(prefix: str = "") -> dict[str, Component]:
     """The choice among the user's chains."""
     chain = gr.Dropdown(
         [NONE], value=NONE, label="Afterwards", elem_id=f"{prefix}afterwards", allow_custom_value=True,
-        info="A chain saved in Extras is carried out on every picture: upscale, finish, other sizes.",
+        info="A chain saved in Extras is carried out on every image: upscale, finish, other sizes.",
     )  # fmt: skip
     return {"afterwards": chain}
 

@@ -1,4 +1,4 @@
-"""The control units of a form: a ControlNet or adapter each, its picture, and how strongly it steers."""
+"""The control units of a form: a ControlNet or adapter each, its image, and how strongly it steers."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class ControlUnitFields:
 def build_control_units(
     weights: Sequence[WeightFile], preprocessors: Sequence[Model], prefix: str, *, own: bool
 ) -> list[ControlUnitFields]:
-    """UNITS accordions. With `own` every unit needs a picture of its own, else an empty one means the source."""
+    """UNITS accordions. With `own` every unit needs an image of its own, else an empty one means the source."""
     made: list[ControlUnitFields] = []
     for index in range(UNITS):
         with gr.Accordion(f"Control unit {index + 1}", open=False, elem_id=f"{prefix}unit-{index}"):
@@ -67,7 +67,7 @@ def build_control_units(
                     elem_classes="waits",
                 )
                 use = gr.Button(
-                    "Use as control picture",
+                    "Use as control image",
                     size="sm",
                     min_width=150,
                     visible=False,
@@ -89,7 +89,7 @@ def _build_unit_fields(
     nets = sorted(
         {*list_weight_names(weights, WeightKind.CONTROLNET), *list_weight_names(weights, WeightKind.T2I_ADAPTER)}
     )
-    on = gr.Checkbox(False, label="Use this unit", elem_id=f"{prefix}on", info="Steers the picture by another one.")
+    on = gr.Checkbox(False, label="Use this unit", elem_id=f"{prefix}on", info="Steers the image by another one.")
     with gr.Row(elem_classes="pair"):
         model = gr.Dropdown(
             [NONE, *nets], value=NONE, label="Control model", elem_id=f"{prefix}model", min_width=120, allow_custom_value=True,
@@ -97,10 +97,10 @@ def _build_unit_fields(
         )  # fmt: skip
         preprocessor = gr.Dropdown(
             list_preprocessor_choices(preprocessors), value=FINISHED_MAP, label="Preprocessor", elem_id=f"{prefix}preprocessor",
-            min_width=120, allow_custom_value=True, info="Turns the picture into a map first.",
+            min_width=120, allow_custom_value=True, info="Turns the image into a map first.",
         )  # fmt: skip
-    hint = "Drop, paste or choose a file" if own else "Empty: the source picture"
-    picture = image_fields.build_image_pad("Control picture", name=f"{prefix}picture", hint=hint)
+    hint = "Drop, paste or choose a file" if own else "Empty: the source image"
+    image = image_fields.build_image_pad("Control image", name=f"{prefix}image", hint=hint)
     with gr.Row(elem_classes="pair"):
         weight = gr.Slider(
             0, 2, value=1, step=0.05, label="Weight", elem_id=f"{prefix}weight", min_width=120, info="How strongly."
@@ -120,24 +120,24 @@ def _build_unit_fields(
     options = build_option_fields(prefix)
     wire_options(options, preprocessor, collect_specs(preprocessors))
     made = {
-        "on": on, "model": model, "preprocessor": preprocessor, "picture": picture, "weight": weight, "start": start,
+        "on": on, "model": model, "preprocessor": preprocessor, "image": image, "weight": weight, "start": start,
         "end": end, "mode": mode, "resize": resize, "perfect": perfect, "resolution": resolution, "options": options.line,
     }  # fmt: skip
     return {make_field_name(index, key): field for key, field in made.items()}
 
 
 def list_preprocessor_choices(preprocessors: Sequence[Model]) -> list[tuple[str, str]]:
-    """Title and name of each that draws maps; the first takes the picture as the finished map."""
+    """Title and name of each that draws maps; the first takes the image as the finished map."""
     named = [
         (one.title, one.id.removeprefix(PREPROCESSOR_PREFIX))
         for one in preprocessors
         if one.family == PREPROCESSOR_FAMILY and not one.problem
     ]
-    return [("None: the picture is the map", FINISHED_MAP), *named]
+    return [("None: the image is the map", FINISHED_MAP), *named]
 
 
 def wire_previews(studio: Studio, form: Form, units: Sequence[ControlUnitFields]) -> None:
-    """Let every unit's “Preview map” draw the map that its preprocessor makes, and “Use” take it as the control picture."""
+    """Let every unit's “Preview map” draw the map that its preprocessor makes, and “Use” take it as the control image."""
     for unit in units:
         _wire_preview(studio, form, unit)
 
@@ -159,12 +159,12 @@ def _wire_preview(studio: Studio, form: Form, unit: ControlUnitFields) -> None:
         kept = studio.engine.keep_asset(str(asset_id), get_user(request))
         fields = unit.fields
         return {
-            fields[make_field_name(unit.index, "picture")]: kept.hash,
+            fields[make_field_name(unit.index, "image")]: kept.hash,
             fields[make_field_name(unit.index, "preprocessor")]: FINISHED_MAP,
         }
 
     form.on(unit.preview.click, preview_map, [unit.map, latest, unit.use], **HIDDEN)
-    fields = [unit.fields[make_field_name(unit.index, key)] for key in ("picture", "preprocessor")]
+    fields = [unit.fields[make_field_name(unit.index, key)] for key in ("image", "preprocessor")]
     unit.use.click(use_map, latest, fields, **HIDDEN)
 
 
@@ -172,9 +172,9 @@ def _build_map_request(values: Mapping[str, Any], index: int) -> GenerationReque
     unit = read_unit(values, index) | {"model": ""}
     if unit["preprocessor"] == FINISHED_MAP:
         raise InvalidRequest("This unit has no preprocessor.", hint="Choose one to see its map.")
-    source = unit.pop("picture") or image_fields.read_single_image(values.get("source"))
+    source = unit.pop("image") or image_fields.read_single_image(values.get("source"))
     if source is None:
-        raise InvalidRequest("There is no picture to make a map of.", hint="Choose a control picture first.")
+        raise InvalidRequest("There is no image to make a map of.", hint="Choose a control image first.")
     return GenerationRequest.from_json(
         {
             "task": Task.PREPROCESS,

@@ -38,7 +38,7 @@ def read_unit(values: Mapping[str, Any], index: int) -> dict[str, Any]:
     return held | {
         "model": "" if model in (NONE, None) else model,
         "preprocessor": values[make_field_name(index, "preprocessor")] or FINISHED_MAP,
-        "picture": image_fields.read_single_image(values[make_field_name(index, "picture")]),
+        "image": image_fields.read_single_image(values[make_field_name(index, "image")]),
         "mode": CONTROL_MODES.get(str(values[make_field_name(index, "mode")]), ControlMode.BALANCED),
         "resize": CONTROL_RESIZES.get(str(values[make_field_name(index, "resize")]), Resize.CROP),
         "pixel_perfect": values[make_field_name(index, "perfect")] is not False,
@@ -57,7 +57,7 @@ def write_units(request: GenerationRequest) -> dict[str, Any]:
         values |= {
             make_field_name(index, key): value
             for key, value in {
-                "model": unit.model or NONE, "preprocessor": unit.preprocessor, "picture": unit.picture or "",
+                "model": unit.model or NONE, "preprocessor": unit.preprocessor, "image": unit.image or "",
                 "weight": unit.weight, "start": unit.start, "end": unit.end, "resolution": unit.resolution,
                 "mode": next(name for name, mode in CONTROL_MODES.items() if mode is unit.mode),
                 "resize": next((name for name, resize in CONTROL_RESIZES.items() if resize is unit.resize), "Crop"),

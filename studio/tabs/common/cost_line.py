@@ -62,10 +62,10 @@ def add_cost_line(
 def render_estimate(studio: Studio, request: GenerationRequest, user: User = LOCAL_USER) -> str:
     """The line for `request`, as HTML; nothing is sent for it. Raises what the engine refuses it with."""
     found = studio.engine.resolve_request(request, user)
-    pictures = max(1, len(request.batch)) * request.count
+    images = max(1, len(request.batch)) * request.count
     for axis in request.axes:
-        pictures *= len(axis.values)
-    line = format_estimate(studio.engine.estimate(found), pictures, studio.engine.estimate_seconds(found))
+        images *= len(axis.values)
+    line = format_estimate(studio.engine.estimate(found), images, studio.engine.estimate_seconds(found))
     taken = f" Drawn with {studio.engine.model(found.model).title}." if request.model.startswith(AUTO) else ""
     return _render_note(line + taken)
 
@@ -87,16 +87,16 @@ def _render_note(text: str) -> str:
     return f'<p class="note">{escape(text)}</p>' if text else ""
 
 
-def format_estimate(amount: float | None, pictures: int, seconds: float | None) -> str:
-    """`amount` US dollars (None: unknown) for all `pictures`, and the seconds that one took before, as a sentence."""
+def format_estimate(amount: float | None, images: int, seconds: float | None) -> str:
+    """`amount` US dollars (None: unknown) for all `images`, and the seconds that one took before, as a sentence."""
     if amount is None:
         price = "Nobody can tell the price beforehand"
     elif amount == 0:
         price = "Free"
     else:
-        price = f"About {format_dollars(amount)} for {pictures} {'picture' if pictures == 1 else 'pictures'}"
-    pace = f", about {seconds:.1f} s a picture" if seconds is not None and seconds < 10 else ""
-    pace = f", about {seconds:.0f} s a picture" if seconds is not None and seconds >= 10 else pace
+        price = f"About {format_dollars(amount)} for {images} {'image' if images == 1 else 'images'}"
+    pace = f", about {seconds:.1f} s an image" if seconds is not None and seconds < 10 else ""
+    pace = f", about {seconds:.0f} s an image" if seconds is not None and seconds >= 10 else pace
     return f"{price}{pace}."
 
 

@@ -46,7 +46,7 @@ FEATURES: Mapping[str, Feature] = {
 def build_prompt_fields(prefix: str = "") -> dict[str, Component]:
     """Prompt and negative prompt."""
     prompt = gr.Textbox(
-        label="Prompt", lines=2, max_lines=10, placeholder="What should the picture show?", elem_id=f"{prefix}prompt",
+        label="Prompt", lines=2, max_lines=10, placeholder="What should the image show?", elem_id=f"{prefix}prompt",
         elem_classes="prompt", max_length=20_000, autofocus=True,
     )  # fmt: skip
     negative = gr.Textbox(
@@ -63,7 +63,7 @@ def build_model_fields(
     with gr.Row(elem_classes="pair"):
         chosen = gr.Dropdown(
             list_model_choices(models), value=model.id, label="Model", elem_id=f"{prefix}model", min_width=120,
-            info="What draws the picture.", allow_custom_value=True,
+            info="What draws the image.", allow_custom_value=True,
         )  # fmt: skip
         style = gr.Dropdown(
             list(styles), value=[], multiselect=True, label="Styles", elem_id=f"{prefix}styles", min_width=120,
@@ -137,7 +137,7 @@ def build_sampling_fields(model: Model, prefix: str = "") -> dict[str, Component
 
 
 def build_seed_fields(prefix: str = "") -> dict[str, Component]:
-    """Seed with its buttons, number of pictures, pictures at once."""
+    """Seed with its buttons, number of images, images at once."""
     with gr.Row(elem_classes="seeds"):
         seed = gr.Number(
             RANDOM_SEED, label="Seed", precision=0, min_width=90, scale=4, elem_id=f"{prefix}seed",
@@ -146,7 +146,7 @@ def build_seed_fields(prefix: str = "") -> dict[str, Component]:
         random = gr.Button("⚄", elem_classes="icon", elem_id=f"{prefix}seed-random", min_width=40, scale=0)
         reuse = gr.Button("♻", elem_classes="icon", elem_id=f"{prefix}seed-reuse", min_width=40, scale=0)
         count = gr.Number(
-            1, label="Pictures", precision=0, minimum=1, maximum=1000, min_width=64, scale=2, elem_id=f"{prefix}count",
+            1, label="Images", precision=0, minimum=1, maximum=1000, min_width=64, scale=2, elem_id=f"{prefix}count",
             info="How many.",
         )  # fmt: skip
         batch = gr.Number(
@@ -212,7 +212,7 @@ def build_detail_fields(weights: Sequence[WeightFile], prefix: str = "") -> dict
     with gr.Row(elem_classes="pair"):
         strength = gr.Slider(
             0, 1, value=0, step=0.01, label="Variation strength", elem_id=f"{prefix}variation-strength", min_width=120,
-            info="Above 0, pictures lean from the seed towards the variation seed.",
+            info="Above 0, images lean from the seed towards the variation seed.",
         )  # fmt: skip
         seed = gr.Number(
             RANDOM_SEED,
@@ -224,7 +224,7 @@ def build_detail_fields(weights: Sequence[WeightFile], prefix: str = "") -> dict
         )
     saving = gr.Radio(
         list(SAVINGS), value=next(iter(SAVINGS)), label="Optimise", elem_id=f"{prefix}saving",
-        info="Memory: one picture at a time, decoded in tiles. Time: few steps, fast sampler. The result says what changed.",
+        info="Memory: one image at a time, decoded in tiles. Time: few steps, fast sampler. The result says what changed.",
     )  # fmt: skip
     return {
         "vae": vae, "clip_skip": clip_skip, "prompt_weight": weight, "negative_weight": negative,

@@ -23,15 +23,15 @@ def build_hires_fields(models: Sequence[Model], model: Model, weights: Sequence[
     """A second, larger pass: how far, how strongly, and what it does differently from the first."""
     on = gr.Checkbox(
         False,
-        label="Enlarge the picture and draw it again",
+        label="Enlarge the image and draw it again",
         elem_id="hires-on",
-        info="Adds detail that a small picture has no room for.",
+        info="Adds detail that a small image has no room for.",
     )
     with gr.Row(elem_classes="pair"):
         upscalers = [*UPSCALERS, *list_weight_names(weights, WeightKind.UPSCALER)]
         upscaler = gr.Dropdown(
             upscalers, value=upscalers[0], label="Upscaler", elem_id="hires-upscaler", min_width=120,
-            info="How the picture is enlarged before the second pass.", allow_custom_value=True,
+            info="How the image is enlarged before the second pass.", allow_custom_value=True,
         )  # fmt: skip
         scale = gr.Slider(
             1, 4, value=2, step=0.05, label="Scale", elem_id="hires-scale", min_width=120, info="Times the first size."
@@ -39,7 +39,7 @@ def build_hires_fields(models: Sequence[Model], model: Model, weights: Sequence[
     with gr.Row(elem_classes="pair"):
         strength = gr.Slider(
             0, 1, value=0.7, step=0.01, label="Denoising strength", elem_id="hires-strength", min_width=120,
-            info="How much may change: 0 keeps the picture, 1 draws it anew.",
+            info="How much may change: 0 keeps the image, 1 draws it anew.",
         )  # fmt: skip
         steps = gr.Slider(
             0,

@@ -1,6 +1,6 @@
-"""Fields for pictures. Their value is a name: the hash under which the studio keeps the picture, "" for none.
+"""Fields for images. Their value is a name: the hash under which the studio keeps the image, "" for none.
 
-They are Gradio's own HTML component with a script of ours (studio/assets/pictures.js, paint.js): a picture is kept the moment
+They are Gradio's own HTML component with a script of ours (studio/assets/pictures.js, paint.js): an image is kept the moment
 it is dropped, and travels as a name from then on. The event `upload` fires when the user, not the page, changes a pad.
 """
 
@@ -20,17 +20,17 @@ _HINT = "Drop, paste or choose a file"
 
 
 def build_image_pad(label: str, *, name: str, many: bool = False, hint: str = _HINT, visible: bool = True) -> gr.HTML:
-    """Takes a picture, or with `many` several, whose names stand in the value with spaces between."""
+    """Takes an image, or with `many` several, whose names stand in the value with spaces between."""
     return build_scripted_field("pad", name, visible=visible, name=name, label=label, many=many, hint=hint)
 
 
 def build_paint_editor(label: str, *, name: str, kind: str, over: str) -> gr.HTML:
-    """Paints over the picture on the pad called `over`: a "mask" (mode L, white is what changes) or "paint" (mode RGBA)."""
+    """Paints over the image on the pad called `over`: a "mask" (mode L, white is what changes) or "paint" (mode RGBA)."""
     return build_scripted_field("paint", name, label=label, kind=kind, over=over)
 
 
 def build_outpaint_plan(wish: Mapping[str, Any], *, name: str, over: str) -> gr.HTML:
-    """Draws the canvas that outpainting makes of the picture on `over`; the value is a wish as JSON text, at first `wish`."""
+    """Draws the canvas that outpainting makes of the image on `over`; the value is a wish as JSON text, at first `wish`."""
     return build_scripted_field("plan", name, value=json.dumps(wish), over=over)
 
 
@@ -47,7 +47,7 @@ def build_scripted_field(
 
 
 def read_image_names(value: Any) -> tuple[str, ...]:
-    """The pictures that a pad's value names.
+    """The images that a pad's value names.
 
     Raises:
         InvalidRequest: the value is none of ours.
@@ -55,11 +55,11 @@ def read_image_names(value: Any) -> tuple[str, ...]:
     found = tuple(value.split()) if isinstance(value, str) else () if value is None else (str(value),)
     for name in found:
         if not _HASH.fullmatch(name):
-            raise InvalidRequest("A field holds something that is not a picture.", hint="Reload the page.")
+            raise InvalidRequest("A field holds something that is not an image.", hint="Reload the page.")
     return found
 
 
 def read_single_image(value: Any) -> str | None:
-    """The one picture, None for none; raises as `names`."""
+    """The one image, None for none; raises as `names`."""
     found = read_image_names(value)
     return found[0] if found else None

@@ -1,4 +1,4 @@
-"""The picture files that the page shows by address, and the one way in for pictures that a form works on."""
+"""The image files that the page shows by address, and the one way in for images that a form works on."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from fastapi.responses import FileResponse
 from studio.core.errors import InvalidRequest
 from studio.core.image_gate import ImageLimits, open_image
 from studio.core.user import User
-from studio.engine.storage.inputs import KeptPicture
+from studio.engine.storage.inputs import KeptImage
 from studio.engine.studio import Studio
 from studio.tabs.common import mask_layers
 
@@ -16,7 +16,7 @@ PRIVATE_CACHE = {"Cache-Control": "private, max-age=3600"}
 
 
 def build_page_router(studio: Studio) -> APIRouter:
-    """The routes below /page; every one serves its caller's own pictures alone."""
+    """The routes below /page; every one serves its caller's own images alone."""
     router = APIRouter(prefix="/page", include_in_schema=False)
     engine = studio.engine
 
@@ -29,7 +29,7 @@ def build_page_router(studio: Studio) -> APIRouter:
 
     @router.get("/previews/{job_id}")
     def get_preview(job_id: str, request: Request) -> Response:
-        """The picture as it forms; nothing (204) once the job has ended, which a page that is a moment behind need not be told loudly."""
+        """The image as it forms; nothing (204) once the job has ended, which a page that is a moment behind need not be told loudly."""
         path = engine.job(job_id, get_caller(request)).snapshot.preview
         if path is None or not path.is_file():
             return Response(status_code=204)
@@ -45,22 +45,22 @@ def build_page_router(studio: Studio) -> APIRouter:
     def keep_image(
         request: Request, file: UploadFile | None = None, asset: str = "", mask_of: str = "", paint_on: str = ""
     ) -> dict[str, object]:
-        """Keep a picture: the file, or the result `asset`. The file may be a mask of, or paint on, a picture kept before."""
+        """Keep an image: the file, or the result `asset`. The file may be a mask of, or paint on, an image kept before."""
         user = get_caller(request)
         if asset:
             return _describe_image(engine.keep_asset(asset, user))
         if file is None:
-            raise InvalidRequest("There is no picture in this request.", hint="Send one as “file”.")
+            raise InvalidRequest("There is no image in this request.", hint="Send one as “file”.")
         data = file.file.read()
         if not (mask_of or paint_on):
-            return _describe_image(engine.keep_picture(data, user))
+            return _describe_image(engine.keep_image(data, user))
         below = engine.kept(mask_of or paint_on, user)
         image = open_image(data, limits=ImageLimits.of(studio.settings.current))
         layer = mask_layers.fit_mask(image, below) if mask_of else mask_layers.fit_paint(image, below)
-        return _describe_image(engine.keep_picture(layer, user))
+        return _describe_image(engine.keep_image(layer, user))
 
     return router
 
 
-def _describe_image(kept: KeptPicture) -> dict[str, object]:
+def _describe_image(kept: KeptImage) -> dict[str, object]:
     return {"hash": kept.hash, "width": kept.width, "height": kept.height}

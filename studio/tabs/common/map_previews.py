@@ -1,4 +1,4 @@
-"""A map that the page needs before the picture: of a control unit, or of what words name."""
+"""A map that the page needs before the image: of a control unit, or of what words name."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Settings back from a picture or from its infotext."""
+"""Settings back from an image or from its infotext."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ def parse_settings_text(text: Any) -> tuple[GenerationRequest, str]:
         InvalidRequest: there is nothing to read.
     """
     if not isinstance(text, str) or not text.strip():
-        raise InvalidRequest("There is no text to read the settings from.", hint="Paste a picture's infotext.")
+        raise InvalidRequest("There is no text to read the settings from.", hint="Paste an image's infotext.")
     parsed = parse_infotext(text)
     return parsed.request, _describe_ignored(parsed.unknown)
 
 
 def read_image_settings(path: Path, settings: Settings) -> tuple[GenerationRequest, str]:
-    """The request that drew a picture file, whichever program wrote it, and a sentence on what was passed over.
+    """The request that drew an image file, whichever program wrote it, and a sentence on what was passed over.
 
     Raises:
         BadImage: the file does not pass the gate, or carries no settings.
@@ -37,18 +37,18 @@ def read_image_settings(path: Path, settings: Settings) -> tuple[GenerationReque
     info = read_image_info(path, settings)
     drew = find_request_in_info(info)
     if drew is None:
-        raise BadImage("This picture carries no settings.", hint="Pictures lose them when a service re-encodes them.")
+        raise BadImage("This image carries no settings.", hint="Images lose them when a service re-encodes them.")
     return drew, _describe_ignored(info.passed_over)
 
 
 def find_request_in_info(info: ParsedImageInfo) -> GenerationRequest | None:
-    """The request that drew the picture, None when the file does not tell."""
+    """The request that drew the image, None when the file does not tell."""
     told = info.infotext if info.program else ""  # else it is any comment
     return find_drawing_request((*info.history, *((info.request,) if info.request else ())), told)
 
 
 def find_drawing_request(story: Sequence[GenerationRequest], infotext: str) -> GenerationRequest | None:
-    """The request of a picture's story that drew it; where another program did, what its infotext says; None when nothing is known."""
+    """The request of an image's story that drew it; where another program did, what its infotext says; None when nothing is known."""
     return find_last_drawn(story) or (parse_infotext(infotext).request if infotext.strip() else None)
 
 

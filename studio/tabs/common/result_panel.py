@@ -1,6 +1,6 @@
-"""The result side as HTML: progress, the picture as it forms, the finished pictures, their recipe.
+"""The result side as HTML: progress, the image as it forms, the finished images, their recipe.
 
-Pictures are addresses of the HTTP API, never bytes. Every word that comes from a user, a file or a model is escaped here.
+Images are addresses of the HTTP API, never bytes. Every word that comes from a user, a file or a model is escaped here.
 studio/assets/studio.js answers the clicks inside.
 """
 
@@ -37,8 +37,8 @@ def render_result(snapshot: Snapshot, job_id: str) -> str:
     )
 
 
-def render_empty_result(examples: Sequence[str], *, greeting: str = "Describe a picture and press Generate.") -> str:
-    """The result side before the first picture; `examples` are prompts to click on."""
+def render_empty_result(examples: Sequence[str], *, greeting: str = "Describe an image and press Generate.") -> str:
+    """The result side before the first image; `examples` are prompts to click on."""
     chips = "".join(
         f'<button type="button" class="chip" data-prompt="{_escape_attribute(text)}">{escape(text)}</button>'
         for text in examples
@@ -57,15 +57,15 @@ def format_status(snapshot: Snapshot) -> str:
         case Status.LOADING:
             return snapshot.loading or "Getting ready"
         case Status.RUNNING:
-            picture = f"Picture {snapshot.picture} of {snapshot.pictures}" if snapshot.pictures > 1 else ""
-            return _join(picture, f"Step {snapshot.step} of {snapshot.steps}", _format_eta(snapshot.eta))
+            image = f"Image {snapshot.image} of {snapshot.images}" if snapshot.images > 1 else ""
+            return _join(image, f"Step {snapshot.step} of {snapshot.steps}", _format_eta(snapshot.eta))
         case Status.FINISHED:
             took = f"{snapshot.seconds:.1f} s" if snapshot.seconds is not None else ""
-            return _join(_format_count(len(snapshot.assets), "picture"), took)
+            return _join(_format_count(len(snapshot.assets), "image"), took)
         case Status.FAILED:
             return "Failed"
         case Status.CANCELLED:
-            return _join("Stopped", f"{_format_count(len(snapshot.assets), 'picture')} kept" if snapshot.assets else "")
+            return _join("Stopped", f"{_format_count(len(snapshot.assets), 'image')} kept" if snapshot.assets else "")
 
 
 def render_model_note(model: Model) -> str:
@@ -88,14 +88,14 @@ def _describe_ignored(model: Model) -> str:
 
 
 def describe_history(asset: Asset) -> list[str]:
-    """How the picture came about, step by step from the first to the last, each in one line."""
+    """How the image came about, step by step from the first to the last, each in one line."""
     return describe_steps((*asset.history, asset.request))
 
 
 def describe_steps(requests: Sequence[GenerationRequest]) -> list[str]:
     """`requests`, each made from what the one before it made, and what follows each, in a line a step."""
     steps = [_describe_step(one) for request in requests for one in (request, *request.then)]
-    return ["A picture from outside", *steps] if requests[0].source else steps
+    return ["An image from outside", *steps] if requests[0].source else steps
 
 
 def _describe_step(request: GenerationRequest) -> str:
@@ -129,14 +129,12 @@ def _render_canvas(snapshot: Snapshot, job_id: str) -> str:
         error = snapshot.error
         body = f'<div class="failure" role="alert"><h3>{escape(error.message)}</h3><p>{escape(error.hint)}</p></div>'
     elif snapshot.preview is not None:
-        address = PREVIEW_URL.format(id=job_id, version=f"{snapshot.picture}-{snapshot.step}")
-        body = (
-            f'<img class="shown forming" src="{_escape_attribute(address)}" alt="Preview of the picture as it forms">'
-        )
+        address = PREVIEW_URL.format(id=job_id, version=f"{snapshot.image}-{snapshot.step}")
+        body = f'<img class="shown forming" src="{_escape_attribute(address)}" alt="Preview of the image as it forms">'
     elif snapshot.assets:
         body = _render_image(snapshot.assets[0] if snapshot.status.is_final else snapshot.assets[-1])
     elif snapshot.status.is_final:
-        body = '<div class="welcome"><p>No picture was finished.</p></div>'
+        body = '<div class="welcome"><p>No image was finished.</p></div>'
     else:
         body = '<div class="shimmer" aria-hidden="true"></div>'
     return f'<div class="canvas">{body}</div>'
@@ -152,7 +150,7 @@ def _render_filmstrip(assets: Sequence[Asset], *, current: bool) -> str:
         return ""
     frames = "".join(_render_thumbnail(asset, current=current and index == 0) for index, asset in enumerate(assets))
     alone = " film-single" if len(assets) == 1 else ""
-    return f'<div class="film{alone}" role="group" aria-label="Pictures of this job">{frames}</div>'
+    return f'<div class="film{alone}" role="group" aria-label="Images of this job">{frames}</div>'
 
 
 def _render_thumbnail(asset: Asset, *, current: bool) -> str:
@@ -176,7 +174,7 @@ def _render_thumbnail(asset: Asset, *, current: bool) -> str:
     thumb = _escape_attribute(THUMBNAIL_URL.format(id=asset.id))
     return (
         f'<button type="button" class="frame" aria-pressed="{"true" if current else "false"}" {attributes}>'
-        f'<img src="{thumb}" alt="Picture {asset.index + 1}, seed {asset.seed}" loading="lazy"></button>'
+        f'<img src="{thumb}" alt="Image {asset.index + 1}, seed {asset.seed}" loading="lazy"></button>'
     )
 
 
@@ -186,7 +184,7 @@ def _render_notices(snapshot: Snapshot) -> str:
 
 
 def _render_recipe(asset: Asset, many: str) -> str:
-    """Facts and recipe of the shown picture; `many` is the job whose pictures a zip holds, empty for a single one."""
+    """Facts and recipe of the shown image; `many` is the job whose images a zip holds, empty for a single one."""
     size = f"{asset.width} × {asset.height}"
     source = _escape_attribute(IMAGE_URL.format(id=asset.id))
     steps, seed = describe_history(asset), _format_seed(asset)
@@ -200,7 +198,7 @@ def _render_recipe(asset: Asset, many: str) -> str:
         f"{ZIP_LINK.format(id=_escape_attribute(many)) if many else ''}"
         '<button type="button" class="mini" data-act="copy">Copy recipe</button></span></div>'
         '<details class="recipe-body"><summary>Recipe</summary>'
-        f'<ol class="chain" aria-label="How the picture came about"{"" if len(steps) > 1 else " hidden"}>{"".join(f"<li>{escape(step)}</li>" for step in steps)}</ol>'
+        f'<ol class="chain" aria-label="How the image came about"{"" if len(steps) > 1 else " hidden"}>{"".join(f"<li>{escape(step)}</li>" for step in steps)}</ol>'
         '<div class="segments" role="group" aria-label="Recipe format">'
         '<button type="button" class="segment" data-view="infotext" aria-pressed="true">Infotext</button>'
         '<button type="button" class="segment" data-view="recipe" aria-pressed="false">JSON</button></div>'
@@ -209,13 +207,13 @@ def _render_recipe(asset: Asset, many: str) -> str:
 
 
 def _format_seed(asset: Asset) -> str:
-    """The seed that draws the picture again, "" where its model takes none."""
+    """The seed that draws the image again, "" where its model takes none."""
     return "" if asset.request.seed is None else str(asset.seed)
 
 
 def _format_alt(asset: Asset) -> str:
     prompt = " ".join(asset.drawn.prompt.split())
-    return f"Generated picture: {prompt[:200]}" if prompt else "Generated picture"
+    return f"Generated image: {prompt[:200]}" if prompt else "Generated image"
 
 
 def _format_eta(seconds: float | None) -> str:

@@ -1,4 +1,4 @@
-"""From a click to a picture: submit or attach, then one update after the other until the job ends."""
+"""From a click to an image: submit or attach, then one update after the other until the job ends."""
 
 from __future__ import annotations
 
@@ -118,4 +118,4 @@ def _make_idle_updates(panel: JobPanel, job: Job, snapshot: Snapshot) -> Updates
 
 
 def _can_skip(snapshot: Snapshot) -> bool:
-    return snapshot.status is Status.RUNNING and snapshot.pictures > 1
+    return snapshot.status is Status.RUNNING and snapshot.images > 1

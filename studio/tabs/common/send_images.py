@@ -1,4 +1,4 @@
-"""Send a result to another form. A tab says where pictures may go (`target`) and where the buttons stand (`offer`)."""
+"""Send a result to another form. A tab says where images may go (`target`) and where the buttons stand (`offer`)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import gradio as gr
 
 from studio.core.request import GenerationRequest
 from studio.engine.engine import Engine
-from studio.engine.storage.inputs import KeptPicture
+from studio.engine.storage.inputs import KeptImage
 from studio.tabs.common.current_user import get_user
 from studio.tabs.common.events import HIDDEN, Updates, show_errors
 from studio.tabs.common.restore_settings import find_drawing_request
@@ -18,10 +18,10 @@ from studio.tabs.common.restore_settings import find_drawing_request
 
 @dataclass(frozen=True, kw_only=True)
 class SentImage:
-    """A picture on its way: kept, so that requests may name `picture.hash`, and the `request` that drew it, None when that is not
-    known or the user wants the picture alone."""
+    """An image on its way: kept, so that requests may name `image.hash`, and the `request` that drew it, None when that is not
+    known or the user wants the image alone."""
 
-    picture: KeptPicture
+    image: KeptImage
     request: GenerationRequest | None
 
 
@@ -62,8 +62,8 @@ class SendRegistry:
     def add_target(
         self, name: str, title: str, *, tab: str, outputs: Collection[Any], apply: Callable[[SentImage], Updates], offered: bool = True
     ) -> None:  # fmt: skip
-        """Pictures may be sent to `title`, a form on the tab of that title. `apply` gives the updates, of `outputs` alone, that put
-        the picture there; a StudioError from it is told to the user. `name` is unique and ends up in element ids. One that is not
+        """Images may be sent to `title`, a form on the tab of that title. `apply` gives the updates, of `outputs` alone, that put
+        the image there; a StudioError from it is told to the user. `name` is unique and ends up in element ids. One that is not
         `offered` beside results is reached by `hand` alone."""
         self._targets.append(
             _SendTarget(name=name, title=title, tab=tab.lower(), outputs=outputs, apply=apply, offered=offered)
@@ -74,7 +74,7 @@ class SendRegistry:
         self._hands.append(_SendButton(button=button, name=name, inputs=inputs, give=give))
 
     def offer(self, desk: str) -> None:
-        """Here the buttons of the tab `desk` stand; they send the picture that its stage shows."""
+        """Here the buttons of the tab `desk` stand; they send the image that its stage shows."""
         with gr.Row(elem_classes="send") as row:
             settings = gr.Checkbox(
                 True, label="with prompt and settings", elem_id=f"{desk}-send-settings", min_width=150, container=False
@@ -82,7 +82,7 @@ class SendRegistry:
         self._offers.append(_SendButtonRow(desk=desk, row=row, settings=settings))
 
     def wire(self, tabs: gr.Tabs) -> None:
-        """Make every button; a press puts the picture into the target and opens its tab."""
+        """Make every button; a press puts the image into the target and opens its tab."""
         for hand in self._hands:
             self._wire_button(hand, next(target for target in self._targets if target.name == hand.name), tabs)
         selected = gr.Textbox(visible=False)
@@ -101,9 +101,9 @@ class SendRegistry:
         def send(asset_id: Any, settings: Any, request: gr.Request) -> Updates:
             user = get_user(request)
             asset = self._engine.asset(str(asset_id), user)
-            picture = self._engine.keep_asset(asset.id, user)
+            image = self._engine.keep_asset(asset.id, user)
             drew = find_drawing_request((*asset.history, asset.request), asset.infotext) if settings is True else None
-            arrival = SentImage(picture=picture, request=drew)
+            arrival = SentImage(image=image, request=drew)
             return {**target.apply(arrival), tabs: gr.update(selected=target.tab)}
 
         script = "(_, settings) => [window.easel.selected(), settings]"

@@ -40,7 +40,7 @@ class ActionButtons:
 
 @dataclass(frozen=True, kw_only=True)
 class ResultPanel:
-    """The result side: the stage, the row below it that shows when there are pictures, and its own two buttons."""
+    """The result side: the stage, the row below it that shows when there are images, and its own two buttons."""
 
     html: gr.HTML
     actions: gr.Column
@@ -74,7 +74,7 @@ def build_action_buttons(prefix: str = "") -> ActionButtons:
 def build_result_panel(
     shell: PageContext, name: str, html: str, prefix: str = "", *, seeds: bool = True
 ) -> ResultPanel:
-    """The stage with `html` on it, and the buttons that act on the shown picture; without `seeds` no seed is offered."""
+    """The stage with `html` on it, and the buttons that act on the shown image; without `seeds` no seed is offered."""
     result = gr.HTML(html, elem_id=f"{prefix}stage")
     with gr.Column(visible=False, elem_classes="actions-frame") as actions:
         with gr.Row(elem_classes="actions"):
@@ -203,7 +203,7 @@ def _wire_use_buttons(
 
 
 def wire_reuse(studio: Studio, desk: TabView, fill: Callable[[Asset], Updates], outputs: set[Any]) -> None:
-    """All settings of the shown picture, put back by `fill`."""
+    """All settings of the shown image, put back by `fill`."""
 
     @show_errors
     def reuse(asset_id: Any, request: gr.Request) -> Updates:

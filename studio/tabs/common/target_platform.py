@@ -57,11 +57,11 @@ def build_target_accordion(studio: Studio, prefix: str = "") -> TargetFields:
         with gr.Row(elem_classes="pair"):
             zones = gr.Checkbox(
                 True, label="Show the zones", elem_id=f"{prefix}for-zones", elem_classes="show-zones", min_width=140,
-                info="Drawn over the picture here, never into the file.",
+                info="Drawn over the image here, never into the file.",
             )  # fmt: skip
             enlarge = gr.Checkbox(
                 True, label="Enlarge with an upscaler", elem_id=f"{prefix}for-enlarge", min_width=140,
-                info="Where the picture is smaller than the format.",
+                info="Where the image is smaller than the format.",
             )  # fmt: skip
         note = gr.HTML("", elem_id=f"{prefix}for-note")
     return TargetFields(
@@ -111,7 +111,7 @@ def render_target_note(data: PlatformData, formats: list[str], platforms: list[s
         return ""
     first = found[0]
     text = (
-        f"{len(found)} formats and the whole picture."
+        f"{len(found)} formats and the whole image."
         if platforms
         else f"Cut to {first.width} × {first.height} px{_format_limit(first)}."
     )
@@ -148,7 +148,7 @@ def append_target_steps(
     studio: Studio, values: Mapping[str, Any], wanted: GenerationRequest, user: User
 ) -> GenerationRequest:
     """`wanted`, followed by what the fold asks for. A single format keeps the recipe in its file; a pack, which is made to be
-    published, keeps the machine-made marker alone, and adds the whole picture.
+    published, keeps the machine-made marker alone, and adds the whole image.
 
     Raises:
         NotFound: no such format or platform. InvalidRequest: too many of them.

@@ -122,11 +122,11 @@ def render_spending(lines: Sequence[LedgerRow]) -> str:
         return '<p class="note">Nothing was spent in the last month.</p>'
     most = max(line.billed for line in lines) or 1.0
     rows = "".join(
-        f"<tr><td>{escape(line.day)}</td><td>{escape(line.provider)}</td><td>{escape(line.user)}</td><td>{line.pictures}</td>"
+        f"<tr><td>{escape(line.day)}</td><td>{escape(line.provider)}</td><td>{escape(line.user)}</td><td>{line.images}</td>"
         f"<td>${line.billed:.3f}</td><td><span class='bar' style='inline-size:{100 * line.billed / most:.0f}%' role='img'"
         f" aria-label='{100 * line.billed / most:.0f} percent of the largest'></span></td></tr>"
         for line in lines
     )
-    head = "<tr><th>Day</th><th>Provider</th><th>User</th><th>Pictures</th><th>Spent</th><th></th></tr>"
+    head = "<tr><th>Day</th><th>Provider</th><th>User</th><th>Images</th><th>Spent</th><th></th></tr>"
     total = f'<p class="note">${sum(line.billed for line in lines):.2f} in the last {SPENDING_DAYS} days, as billed, else as estimated.</p>'
     return f'<div class="table-frame"><table class="plain spent">{head}{rows}</table></div>{total}'

@@ -38,7 +38,7 @@ def build_chains_accordion(prefix: str) -> ChainsAccordion:
     """The widgets, wired by `wire`."""
     with gr.Row(elem_classes="pair chain-row"):
         name = gr.Textbox(
-            label="Name", max_lines=1, max_length=MAX_CHAIN_NAME_LENGTH, elem_id=f"{prefix}chain-name", min_width=120, placeholder="Web pictures"
+            label="Name", max_lines=1, max_length=MAX_CHAIN_NAME_LENGTH, elem_id=f"{prefix}chain-name", min_width=120, placeholder="Web images"
         )  # fmt: skip
         save = gr.Button("Save the ticked steps", elem_id=f"{prefix}chain-save", min_width=120)
     with gr.Row(elem_classes="pair chain-row"):

@@ -1,4 +1,4 @@
-"""The fields of Extras: pictures, steps, and what upscaling, faces and background take. Finish has a file of its own."""
+"""The fields of Extras: images, steps, and what upscaling, faces and background take. Finish has a file of its own."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from studio.tabs.extras.extras_values import (
 from studio.tabs.extras.finish_fields import build_finish_fields
 
 PREFIX = "ext-"
-SOURCE = f"{PREFIX}pictures"
+SOURCE = f"{PREFIX}images"
 NOT_INSTALLED = '<p class="note note-bad"><strong>Nothing installed does this.</strong></p><p class="note">{}</p>'
 _RESTORER_HINT = "Fetch the weights of one in Configurations, under Weights to fetch."
 _BACKGROUND_HINT = "A cloud service that offers it would, once its key is set in Configurations."
@@ -56,9 +56,9 @@ class ExtrasLayout:
 
 
 def build_image_fields(layout: ExtrasLayout) -> None:
-    """The pictures, and which steps are taken."""
-    layout.fields["pictures"] = image_fields.build_image_pad(
-        "Pictures", name=SOURCE, many=True, hint="Drop, paste or choose: one, many, or a whole folder"
+    """The images, and which steps are taken."""
+    layout.fields["images"] = image_fields.build_image_pad(
+        "Images", name=SOURCE, many=True, hint="Drop, paste or choose: one, many, or a whole folder"
     )
     layout.fields["steps"] = gr.CheckboxGroup(
         [step.value for step in Step], value=[Step.UPSCALE.value], label="Steps", elem_id=f"{PREFIX}steps", elem_classes="ticks",
@@ -118,8 +118,8 @@ def _build_upscale_fields(layout: ExtrasLayout, models: Sequence[Model]) -> None
         _build_own_fields(layout, models)
     layout.notes[Step.UPSCALE] = gr.HTML("", elem_classes="model-note")
     with gr.Column(min_width=0, visible=False, elem_classes="part") as layout.prompt:
-        fields["prompt"] = gr.Textbox(label="Prompt", lines=2, max_lines=8, elem_id=f"{PREFIX}prompt", elem_classes="prompt", max_length=20_000, placeholder="What the picture shows: it guides the new detail")  # fmt: skip
-        fields["creativity"] = gr.Slider(0, 1, value=DEFAULT_CREATIVITY, step=0.01, label="Creativity", elem_id=f"{PREFIX}creativity", info="How much may be invented: 0 nearly nothing, 1 a new picture.")  # fmt: skip
+        fields["prompt"] = gr.Textbox(label="Prompt", lines=2, max_lines=8, elem_id=f"{PREFIX}prompt", elem_classes="prompt", max_length=20_000, placeholder="What the image shows: it guides the new detail")  # fmt: skip
+        fields["creativity"] = gr.Slider(0, 1, value=DEFAULT_CREATIVITY, step=0.01, label="Creativity", elem_id=f"{PREFIX}creativity", info="How much may be invented: 0 nearly nothing, 1 a new image.")  # fmt: skip
 
 
 def _build_own_fields(layout: ExtrasLayout, models: Sequence[Model]) -> None:
@@ -128,7 +128,7 @@ def _build_own_fields(layout: ExtrasLayout, models: Sequence[Model]) -> None:
     chosen = next(
         (UPSCALER_PREFIX + name for name in names if name not in (LANCZOS, NEAREST)), UPSCALER_PREFIX + LANCZOS
     )
-    fields["upscaler"] = gr.Dropdown(list_model_choices(models), value=chosen, label="Upscaler", elem_id=f"{PREFIX}upscaler", info="What enlarges the picture.", allow_custom_value=True)  # fmt: skip
+    fields["upscaler"] = gr.Dropdown(list_model_choices(models), value=chosen, label="Upscaler", elem_id=f"{PREFIX}upscaler", info="What enlarges the image.", allow_custom_value=True)  # fmt: skip
     fields["size_by"] = gr.Radio([BY_FACTOR, BY_LONG_SIDE, BY_SIZE], value=BY_FACTOR, label="How large", elem_id=f"{PREFIX}size-by")  # fmt: skip
     with gr.Column(min_width=0, elem_classes="part") as factor:
         fields["scale"] = gr.Slider(1, 8, value=2, step=0.05, label="Factor", elem_id=f"{PREFIX}scale", info="Times as wide and as high.")  # fmt: skip
@@ -147,7 +147,7 @@ def _build_own_fields(layout: ExtrasLayout, models: Sequence[Model]) -> None:
         with gr.Row(elem_classes="pair"):
             fields["tile"] = gr.Number(0, label="Tile", precision=0, minimum=0, maximum=4096, min_width=90, elem_id=f"{PREFIX}tile", info="Px; 0: what fits the memory.")  # fmt: skip
             fields["overlap"] = gr.Number(32, label="Overlap", precision=0, minimum=0, maximum=512, min_width=90, elem_id=f"{PREFIX}overlap", info="Px, for tiles of your own.")  # fmt: skip
-        fields["base"] = gr.Dropdown(names, value=LANCZOS if LANCZOS in names else names[0], label="Base upscaler", elem_id=f"{PREFIX}base", info="For models that redraw: what enlarges the picture first.", allow_custom_value=True)  # fmt: skip
+        fields["base"] = gr.Dropdown(names, value=LANCZOS if LANCZOS in names else names[0], label="Base upscaler", elem_id=f"{PREFIX}base", info="For models that redraw: what enlarges the image first.", allow_custom_value=True)  # fmt: skip
 
 
 def _build_tool_fields(

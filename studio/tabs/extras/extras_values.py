@@ -26,7 +26,7 @@ from studio.tabs.extras import finish_values as finish_read
 
 
 class Step(StrEnum):
-    """What the form can do to a picture, in the order in which it is done."""
+    """What the form can do to an image, in the order in which it is done."""
 
     UPSCALE = "Upscale"
     FACES = "Restore faces"
@@ -46,7 +46,7 @@ UPSCALE_MODES: Mapping[str, UpscaleMode | None] = {
 }  # fmt: skip
 QUALITIES = {quality.value.capitalize(): quality for quality in Quality}
 BY_FACTOR, BY_LONG_SIDE, BY_SIZE = "Factor", "Long side", "Width and height"
-NO_PICTURE = "There is no picture yet."
+NO_IMAGE = "There is no image yet."
 MISSING_MODEL_HINTS = {
     UpscaleMode.FAST: "Put an upscaler into models/upscalers.",
     UpscaleMode.CONSERVATIVE: "Put an upscaler into models/upscalers.",
@@ -55,22 +55,22 @@ MISSING_MODEL_HINTS = {
 
 
 def read_extras(values: Values, models: Sequence[Model]) -> GenerationRequest:
-    """The ticked steps as one chain on the form's pictures; `models` are all there are.
+    """The ticked steps as one chain on the form's images; `models` are all there are.
 
     Raises:
-        InvalidRequest: no picture, no step, or a value of the wrong kind or out of range.
+        InvalidRequest: no image, no step, or a value of the wrong kind or out of range.
     """
-    pictures = read_image_names(values["pictures"])
-    if not pictures:
-        raise InvalidRequest(NO_PICTURE, hint="Drop one on the form, paste it, or choose a file or a folder.")
+    images = read_image_names(values["images"])
+    if not images:
+        raise InvalidRequest(NO_IMAGE, hint="Drop one on the form, paste it, or choose a file or a folder.")
     first, *rest = read_ticked_steps(values, models)
     written = next((step.file for step in (first, *rest) if step.file is not None), None)
-    where: dict[str, Any] = {"source": pictures[0]} if len(pictures) == 1 else {"batch": pictures}
+    where: dict[str, Any] = {"source": images[0]} if len(images) == 1 else {"batch": images}
     return first.replace(**where, file=written, then=tuple(step.replace(file=None) for step in rest))
 
 
 def read_ticked_steps(values: Values, models: Sequence[Model]) -> list[GenerationRequest]:
-    """The ticked steps, without a picture; raises as `read`."""
+    """The ticked steps, without an image; raises as `read`."""
     wanted = values["steps"] if isinstance(values["steps"], list) else []
     ticked = [step for step in Step if step in wanted]
     if not ticked:
@@ -155,7 +155,7 @@ _READERS = {Step.FACES: _read_faces, Step.BACKGROUND: _read_background, Step.FIN
 
 
 def extract_chain(request: GenerationRequest) -> tuple[GenerationRequest, ...]:
-    """The steps of a chain that was carried out, as `write` takes them: without pictures and seeds, its file with its last step."""
+    """The steps of a chain that was carried out, as `write` takes them: without images and seeds, its file with its last step."""
     steps = [
         step.replace(source=None, batch=(), seed=None, count=1, then=(), file=None) for step in (request, *request.then)
     ]

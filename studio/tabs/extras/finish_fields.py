@@ -60,12 +60,12 @@ def _build_shape_fields(prefix: str) -> dict[str, Component]:
 
 
 def _build_text_fields(fonts: Sequence[str], prefix: str) -> dict[str, Component]:
-    words = gr.Textbox(label="Words", lines=1, max_lines=4, max_length=2000, elem_id=f"{prefix}text", placeholder="Written over the picture")  # fmt: skip
+    words = gr.Textbox(label="Words", lines=1, max_lines=4, max_length=2000, elem_id=f"{prefix}text", placeholder="Written over the image")  # fmt: skip
     with gr.Row(elem_classes="pair"):
         font = gr.Dropdown([("The default", ""), *((name, name) for name in fonts if name)], value="", label="Font", elem_id=f"{prefix}font", min_width=120, allow_custom_value=True)  # fmt: skip
         anchor = gr.Dropdown(ANCHORS, value=Anchor.BOTTOM.value, label="Position", elem_id=f"{prefix}text-anchor", min_width=120, allow_custom_value=True)  # fmt: skip
     with gr.Row(elem_classes="pair"):
-        size = gr.Slider(0.5, 50, value=8, step=0.5, label="Size", elem_id=f"{prefix}text-size", min_width=120, info="% of the picture's height.")  # fmt: skip
+        size = gr.Slider(0.5, 50, value=8, step=0.5, label="Size", elem_id=f"{prefix}text-size", min_width=120, info="% of the image's height.")  # fmt: skip
         stroke = gr.Slider(0, 50, value=6, step=0.5, label="Stroke", elem_id=f"{prefix}stroke", min_width=120, info="% of the letters' size.")  # fmt: skip
     with gr.Row(elem_classes="pair"):
         colour = gr.ColorPicker(
@@ -85,25 +85,25 @@ def _build_text_fields(fonts: Sequence[str], prefix: str) -> dict[str, Component
 
 def _build_watermark_fields(prefix: str) -> dict[str, Component]:
     words = gr.Textbox(label="Words", max_lines=1, max_length=500, elem_id=f"{prefix}mark-text", placeholder="© your name")  # fmt: skip
-    picture = image_fields.build_image_pad(
-        "Or a picture", name=f"{prefix}mark-picture", hint="A logo, best with transparency"
+    image = image_fields.build_image_pad(
+        "Or an image", name=f"{prefix}mark-image", hint="A logo, best with transparency"
     )
     with gr.Row(elem_classes="pair"):
         opacity = gr.Slider(0, 1, value=0.5, step=0.05, label="Opacity", elem_id=f"{prefix}opacity", min_width=120)
         size = gr.Slider(1, 100, value=15, step=1, label="Size", elem_id=f"{prefix}mark-size", min_width=120, info="% of the shorter side.")  # fmt: skip
     with gr.Row(elem_classes="pair"):
         anchor = gr.Dropdown(ANCHORS, value=Anchor.BOTTOM_RIGHT.value, label="Position", elem_id=f"{prefix}mark-anchor", min_width=120, allow_custom_value=True)  # fmt: skip
-        tiled = gr.Checkbox(False, label="Tiled", elem_id=f"{prefix}tiled", min_width=120, info="All over the picture.")
-    hidden = gr.Textbox(label="Hidden text", max_lines=1, max_length=200, elem_id=f"{prefix}hidden", info="Invisible; Picture info reads it back.")  # fmt: skip
+        tiled = gr.Checkbox(False, label="Tiled", elem_id=f"{prefix}tiled", min_width=120, info="All over the image.")
+    hidden = gr.Textbox(label="Hidden text", max_lines=1, max_length=200, elem_id=f"{prefix}hidden", info="Invisible; Image info reads it back.")  # fmt: skip
     return {
-        "mark_text": words, "mark_picture": picture, "opacity": opacity, "mark_size": size, "mark_anchor": anchor,
+        "mark_text": words, "mark_image": image, "opacity": opacity, "mark_size": size, "mark_anchor": anchor,
         "tiled": tiled, "hidden": hidden,
     }  # fmt: skip
 
 
 def _build_derivative_fields(prefix: str) -> dict[str, Component]:
     """A row for each; one shows when the one before it is in use."""
-    gr.Markdown("One picture as several files, instead of the one, and as a zip. 0 leaves a side or the quality open.", elem_classes="hint")  # fmt: skip
+    gr.Markdown("One image as several files, instead of the one, and as a zip. 0 leaves a side or the quality open.", elem_classes="hint")  # fmt: skip
     fields: dict[str, Component] = {}
     for slot in range(SLOTS):
         with gr.Row(elem_classes="derivative", visible=slot == 0) as row:

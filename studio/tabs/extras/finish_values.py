@@ -109,16 +109,16 @@ def _read_text_overlay(values: Values) -> list[dict[str, Any]] | None:
 
 
 def _read_watermark(values: Values) -> dict[str, Any] | None:
-    words, hidden, picture = (
+    words, hidden, image = (
         values["mark_text"] or "",
         values["hidden"] or "",
-        read_single_image(values["mark_picture"]),
+        read_single_image(values["mark_image"]),
     )
-    if not (words or hidden or picture):
+    if not (words or hidden or image):
         return None
     return _drop_none(
         {
-            "picture": picture,
+            "image": image,
             "text": words,
             "opacity": values["opacity"],
             "size": _read_number(values, "mark_size") / 100,
@@ -167,7 +167,7 @@ def _write_text_overlay(text: TextOverlay) -> dict[str, Any]:
 
 def _write_watermark(mark: Watermark) -> dict[str, Any]:
     return {
-        "mark_text": mark.text, "mark_picture": mark.picture or "", "opacity": mark.opacity, "mark_size": _to_percent(mark.size),
+        "mark_text": mark.text, "mark_image": mark.image or "", "opacity": mark.opacity, "mark_size": _to_percent(mark.size),
         "mark_anchor": mark.anchor.value, "tiled": mark.tiled, "hidden": mark.hidden,
     }  # fmt: skip
 

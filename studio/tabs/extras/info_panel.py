@@ -1,4 +1,4 @@
-"""Picture info: what a picture tells of its making, and its settings handed to another form."""
+"""Image info: what an image tells of its making, and its settings handed to another form."""
 
 from __future__ import annotations
 
@@ -22,12 +22,10 @@ from studio.tabs.common.send_images import SentImage
 from studio.tabs.common.tab import PageContext
 
 GREETING = (
-    '<div class="told told-empty"><p class="note">Drop a picture from this studio, AUTOMATIC1111, Forge, ComfyUI, InvokeAI, Fooocus, '
+    '<div class="told told-empty"><p class="note">Drop an image from this studio, AUTOMATIC1111, Forge, ComfyUI, InvokeAI, Fooocus, '
     "SwarmUI or NovelAI: PNG, JPEG, WebP or AVIF.</p></div>"
 )
-NO_METADATA = (
-    "Nothing in this file tells how it was made. Many services remove that when a picture passes through them."
-)
+NO_METADATA = "Nothing in this file tells how it was made. Many services remove that when an image passes through them."
 _UPLOAD_EVENT = HIDDEN | {"preprocess": True}
 
 
@@ -36,7 +34,7 @@ def build_info_panel(studio: Studio, shell: PageContext, prefix: str) -> None:
     with gr.Row(elem_classes="easel easel-info"):
         with gr.Column(elem_classes="desk desk-prompt", min_width=0):
             dropped = gr.File(
-                label="Drop a picture here",
+                label="Drop an image here",
                 file_types=["image"],
                 type="filepath",
                 height=150,
@@ -61,9 +59,9 @@ def build_info_panel(studio: Studio, shell: PageContext, prefix: str) -> None:
 
     def build_sent_image(path: str | None, request: gr.Request) -> SentImage:
         if path is None:
-            raise InvalidRequest("There is no picture.", hint="Drop one first.")
+            raise InvalidRequest("There is no image.", hint="Drop one first.")
         found = find_request_in_info(read_image_info(Path(path), studio.settings.current))
-        return SentImage(picture=studio.engine.keep_picture(Path(path), get_user(request)), request=found)
+        return SentImage(image=studio.engine.keep_image(Path(path), get_user(request)), request=found)
 
     outputs: Any = {shown, verbs, txt2img, img2img}
     gr.on([dropped.upload, dropped.clear], show_info, dropped, outputs, **_UPLOAD_EVENT)

@@ -1,4 +1,4 @@
-"""Extras: pictures enlarged, faces restored, backgrounds removed, files finished, one step after the other; and picture info."""
+"""Extras: images enlarged, faces restored, backgrounds removed, files finished, one step after the other; and image info."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ from studio.tabs.extras.extras_values import (
 )
 from studio.tabs.extras.info_panel import build_info_panel
 
-GREETING = "Drop pictures, tick what is to be done, and press Generate."
+GREETING = "Drop images, tick what is to be done, and press Generate."
 
 
 def build_extras_tab(studio: Studio, shell: PageContext) -> None:
@@ -69,7 +69,7 @@ def build_extras_tab(studio: Studio, shell: PageContext) -> None:
                 build_step_fields(layout, studio.engine.models, studio.fonts())
                 with gr.Accordion("Chains", open=False, elem_id=f"{PREFIX}chains"):
                     chains = extras_chains.build_chains_accordion(PREFIX)
-        with gr.Tab("Picture info", id="info"):
+        with gr.Tab("Image info", id="info"):
             build_info_panel(studio, shell, PREFIX)
     desk = TabView(
         name="extras", form=Form(layout.fields), panel=tab_view.build_job_panel(shell, "extras", verbs, result), result=result, counts=cost,
@@ -97,7 +97,7 @@ class _ExtrasPage:
         for event in ended:
             event.then(self._show_facts, desk.panel.job, facts, **UNQUEUED)
         tab_view.wire_reuse(self._studio, desk, lambda asset: self.filled(extract_chain(asset.request)), self.outputs)
-        changes: Any = [form[name].change for name in ("steps", "mode", "quality", "with", "upscaler", "pictures", "restorer", "background")]  # fmt: skip
+        changes: Any = [form[name].change for name in ("steps", "mode", "quality", "with", "upscaler", "images", "restorer", "background")]  # fmt: skip
         form.on(
             changes,
             self._handle_change,
@@ -106,15 +106,15 @@ class _ExtrasPage:
             **UNQUEUED,
         )
         shell.send.add_target(
-            "extras", "Extras", tab="Extras", outputs={form["pictures"], inner},
+            "extras", "Extras", tab="Extras", outputs={form["images"], inner},
             apply=lambda arrival: self._receive_image(arrival) | {inner: gr.update(selected="work")},
         )  # fmt: skip
 
     def _receive_image(self, arrival: SentImage) -> Updates:
-        return self.form.make_updates({"pictures": arrival.picture.hash})
+        return self.form.make_updates({"images": arrival.image.hash})
 
     def steps(self, values: dict[str, Any]) -> Sequence[GenerationRequest]:
-        """The ticked steps, without pictures; raises InvalidRequest as `read`."""
+        """The ticked steps, without images; raises InvalidRequest as `read`."""
         return read_ticked_steps(values, self._studio.engine.models())
 
     def _build_request(self, values: dict[str, Any], _: User) -> GenerationRequest:
@@ -158,7 +158,7 @@ class _ExtrasPage:
             first, *rest = self.steps(values)
             if not paid & {step.model for step in (first, *rest)}:
                 return ""
-            amount = engine.estimate(first.replace(batch=read_image_names(values["pictures"]), then=tuple(step.replace(file=None) for step in rest)))  # fmt: skip
+            amount = engine.estimate(first.replace(batch=read_image_names(values["images"]), then=tuple(step.replace(file=None) for step in rest)))  # fmt: skip
         except StudioError:
             return ""
         return "Costs money; how much, nobody can tell." if amount is None else f"About <b>${amount:.3f}</b>"

@@ -1,4 +1,4 @@
-"""What can be done to a picture: the modes and operations of Img2Img, each with the part of the form that it uses."""
+"""What can be done to an image: the modes and operations of Img2Img, each with the part of the form that it uses."""
 
 from __future__ import annotations
 
@@ -48,11 +48,11 @@ _SERVICE_HINT = "a cloud service that offers it, once its key is set in Configur
 EDIT = "Edit"
 MODES: Mapping[str, Operation] = {
     "Img2Img": Operation(
-        title="Img2Img", task=Task.IMG2IMG, hint="Draws the picture anew, as far from it as the strength says.",
+        title="Img2Img", task=Task.IMG2IMG, hint="Draws the image anew, as far from it as the strength says.",
         parts=_DRAWING_PARTS | {Part.LOOPS, Part.BATCH}, missing=_ANY_CHECKPOINT,
     ),
     "Sketch": Operation(
-        title="Sketch", task=Task.IMG2IMG, hint="Paint over the picture in colours; it is drawn anew from there.",
+        title="Sketch", task=Task.IMG2IMG, hint="Paint over the image in colours; it is drawn anew from there.",
         parts=_DRAWING_PARTS | {Part.PAINT, Part.LOOPS}, missing=_ANY_CHECKPOINT,
     ),
     "Inpaint": Operation(
@@ -79,7 +79,7 @@ OPERATIONS: Mapping[str, Operation] = {
         ),
         Operation(
             title="Replace background & relight", task=Task.REPLACE_BACKGROUND,
-            hint="Keeps the foreground and draws another background, or takes one from a picture.",
+            hint="Keeps the foreground and draws another background, or takes one from an image.",
             parts=frozenset({Part.PROMPT, Part.DRAWING, Part.BACKGROUND, Part.STRENGTH}), missing=f"{_ANY_CHECKPOINT[:-1]}, or {_SERVICE_HINT}.",
         ),
         Operation(
@@ -87,27 +87,27 @@ OPERATIONS: Mapping[str, Operation] = {
             parts=frozenset({Part.MASK, Part.DRAWING}), missing=_ANY_CHECKPOINT,
         ),
         Operation(
-            title="Search & replace", task=Task.SEARCH_REPLACE, hint="Name a thing in the picture, and what should stand there instead. Where there is a mask, it counts.",
+            title="Search & replace", task=Task.SEARCH_REPLACE, hint="Name a thing in the image, and what should stand there instead. Where there is a mask, it counts.",
             parts=frozenset({Part.PROMPT, Part.SEARCH, Part.MASK, Part.DRAWING, Part.STRENGTH, Part.INPAINT}),
             missing=f"A text-prompted segmentation model beside any checkpoint would, or {_SERVICE_HINT}.",
         ),
         Operation(
-            title="Search & recolor", task=Task.SEARCH_RECOLOR, hint="Name a thing in the picture, and its new colour. Where there is a mask, it counts.",
+            title="Search & recolor", task=Task.SEARCH_RECOLOR, hint="Name a thing in the image, and its new colour. Where there is a mask, it counts.",
             parts=frozenset({Part.PROMPT, Part.SEARCH, Part.MASK, Part.DRAWING, Part.STRENGTH, Part.INPAINT}),
             missing=f"A text-prompted segmentation model beside any checkpoint would, or {_SERVICE_HINT}.",
         ),
         Operation(
-            title="Sketch to image", task=Task.SKETCH, hint="The picture is a drawing; its lines are followed.",
+            title="Sketch to image", task=Task.SKETCH, hint="The image is a drawing; its lines are followed.",
             parts=frozenset({Part.PROMPT, Part.PAINT, Part.DRAWING, Part.STRENGTH, Part.SIZE}),
             missing=f"A scribble or lineart ControlNet for an installed checkpoint would, or {_SERVICE_HINT}.",
         ),
         Operation(
-            title="Structure control", task=Task.STRUCTURE, hint="Keeps the shapes of the picture and draws everything else anew.",
+            title="Structure control", task=Task.STRUCTURE, hint="Keeps the shapes of the image and draws everything else anew.",
             parts=frozenset({Part.PROMPT, Part.DRAWING, Part.STRENGTH, Part.SIZE}),
             missing=f"A canny or depth ControlNet for an installed checkpoint would, or {_SERVICE_HINT}.",
         ),
         Operation(
-            title="Style transfer", task=Task.STYLE_TRANSFER, hint="The content of the picture in the style of another.",
+            title="Style transfer", task=Task.STYLE_TRANSFER, hint="The content of the image in the style of another.",
             parts=frozenset({Part.PROMPT, Part.DRAWING, Part.STRENGTH, Part.STYLE, Part.SIZE}),
             missing=f"An IP-Adapter for an installed checkpoint would, or {_SERVICE_HINT}.",
         ),

@@ -57,8 +57,8 @@ def build_source_fields(layout: Img2ImgLayout) -> tuple[gr.HTML, gr.Button, gr.H
     )  # fmt: skip
     hint = gr.HTML(render_hint(modes[0], None), elem_classes="model-note")
     layout.fields |= {"mode": mode, "operation": operation}
-    with gr.Column(elem_classes="pictures", min_width=0):
-        layout.fields["source"] = image_fields.build_image_pad("Picture", name=SOURCE)
+    with gr.Column(elem_classes="images", min_width=0):
+        layout.fields["source"] = image_fields.build_image_pad("Image", name=SOURCE)
         with layout.part(Part.SEARCH):
             searched, find, found = build_search_fields(PREFIX)
             layout.fields |= searched
@@ -87,19 +87,19 @@ def build_operation_fields(layout: Img2ImgLayout) -> None:
     fields = layout.fields
     with layout.part(Part.STYLE):
         fields["style"] = image_fields.build_image_pad(
-            "Style picture", name=f"{PREFIX}style", hint="Its style is taken, not its content"
+            "Style image", name=f"{PREFIX}style", hint="Its style is taken, not its content"
         )
     with layout.part(Part.BACKGROUND), gr.Row(elem_classes="pair"):
         fields["background"] = image_fields.build_image_pad(
             "Background", name=f"{PREFIX}background", hint="Empty: drawn from the prompt"
         )
         fields["lighting"] = image_fields.build_image_pad(
-            "Light", name=f"{PREFIX}lighting", hint="Optional: a picture lit as wanted"
+            "Light", name=f"{PREFIX}lighting", hint="Optional: an image lit as wanted"
         )
     with layout.part(Part.STRENGTH):
         fields["strength"] = gr.Slider(
             0, 1, value=0.6, step=0.01, label="Denoising strength", elem_id=f"{PREFIX}strength",
-            info="How much may change: 0 keeps the picture, 1 draws it anew.",
+            info="How much may change: 0 keeps the image, 1 draws it anew.",
         )  # fmt: skip
     with layout.part(Part.INPAINT):
         fields |= _build_inpaint_fields()
@@ -123,7 +123,7 @@ def _build_inpaint_fields() -> dict[str, Component]:
 
 def _build_outpaint_fields() -> dict[str, Component]:
     by_sides, by_aspect, by_size = GROW_MODES
-    how = gr.Radio(list(GROW_MODES), value=by_sides, label="Grow", elem_id=f"{PREFIX}grow", info="By sides in px, or with the picture in the middle.")  # fmt: skip
+    how = gr.Radio(list(GROW_MODES), value=by_sides, label="Grow", elem_id=f"{PREFIX}grow", info="By sides in px, or with the image in the middle.")  # fmt: skip
     with gr.Row(elem_classes="pair quarter") as row:
         sides: dict[str, Component] = {
             side: gr.Number(GROWTH[side], label=side.capitalize(), precision=0, step=8, minimum=0, min_width=60, elem_id=f"{PREFIX}{side}")
@@ -146,12 +146,12 @@ def build_output_size_fields(layout: Img2ImgLayout) -> None:
     """The size that is drawn at, and the loopback."""
     with layout.part(Part.SIZE):
         own = gr.Checkbox(
-            False, label="Another size than the picture's", elem_id=f"{PREFIX}own-size",
-            info="Otherwise the picture's own, as near as the model can.",
+            False, label="Another size than the image's", elem_id=f"{PREFIX}own-size",
+            info="Otherwise the image's own, as near as the model can.",
         )  # fmt: skip
         with gr.Column(visible=False, min_width=0) as sizes:
             made = form_fields.build_size_fields(layout.model, PREFIX)
-            resize = gr.Dropdown(list(RESIZES), value=next(iter(RESIZES)), label="Resize", elem_id=f"{PREFIX}resize", info="How the picture gets there.")  # fmt: skip
+            resize = gr.Dropdown(list(RESIZES), value=next(iter(RESIZES)), label="Resize", elem_id=f"{PREFIX}resize", info="How the image gets there.")  # fmt: skip
     own.change(
         lambda on: gr.update(visible=on), own, sizes, **UNQUEUED,
     )  # fmt: skip
@@ -159,14 +159,14 @@ def build_output_size_fields(layout: Img2ImgLayout) -> None:
 
 
 def build_additional_fields(layout: Img2ImgLayout) -> None:
-    """Loopback, a batch of pictures, a reference picture."""
+    """Loopback, a batch of images, a reference image."""
     with layout.part(Part.LOOPS):
-        layout.fields["loops"] = gr.Slider(1, 16, value=1, step=1, label="Loopback", elem_id=f"{PREFIX}loops", info="Each picture is the source of the next, that many times.")  # fmt: skip
-    with layout.part(Part.BATCH), gr.Accordion("Batch: many pictures", open=False):
+        layout.fields["loops"] = gr.Slider(1, 16, value=1, step=1, label="Loopback", elem_id=f"{PREFIX}loops", info="Each image is the source of the next, that many times.")  # fmt: skip
+    with layout.part(Part.BATCH), gr.Accordion("Batch: many images", open=False):
         layout.fields["batch"] = image_fields.build_image_pad(
-            "Pictures", name=f"{PREFIX}batch", many=True, hint="All of them are worked on, instead of the one above"
+            "Images", name=f"{PREFIX}batch", many=True, hint="All of them are worked on, instead of the one above"
         )
-    with layout.part(Part.REFERENCE), gr.Accordion("Reference picture", open=False):
+    with layout.part(Part.REFERENCE), gr.Accordion("Reference image", open=False):
         layout.fields["reference"] = image_fields.build_image_pad(
             "Reference", name=f"{PREFIX}reference", hint="The result takes after it"
         )

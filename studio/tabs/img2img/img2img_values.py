@@ -16,12 +16,12 @@ from studio.tabs.img2img.edit_operations import Operation, Part, find_operation,
 
 RESIZES = {"Crop": Resize.CROP, "Stretch": Resize.STRETCH, "Fill": Resize.FILL, "Latent": Resize.LATENT}
 FILLS = {
-    "The picture": MaskedContent.ORIGINAL,
+    "The image": MaskedContent.ORIGINAL,
     "Colours around": MaskedContent.FILL,
     "Noise": MaskedContent.NOISE,
     "Nothing": MaskedContent.NOTHING,
 }
-AREAS = {"Whole picture": False, "Only masked": True}
+AREAS = {"Whole image": False, "Only masked": True}
 GROW_MODES = {"Sides": "sides", "Aspect": "aspect", "Size": "size"}
 SIDES = ("left", "top", "right", "bottom")
 
@@ -30,7 +30,7 @@ def read_img2img(values: Values, model: Model) -> GenerationRequest:
     """The request that the form asks `model` for; parts that the operation does not use or the model lacks are left out.
 
     Raises:
-        InvalidRequest: a value of the wrong kind or out of range, or no picture.
+        InvalidRequest: a value of the wrong kind or out of range, or no image.
     """
     operation = find_operation(values["mode"], values["operation"])
     parts = get_visible_parts(operation, model)
@@ -51,7 +51,7 @@ def _read_images(values: Values, parts: frozenset[Part]) -> dict[str, Any]:
     if batch:
         return {"batch": list(batch)}
     if source is None:
-        raise InvalidRequest("There is no picture yet.", hint="Drop one on the form, paste it, or choose a file.")
+        raise InvalidRequest("There is no image yet.", hint="Drop one on the form, paste it, or choose a file.")
     return {"source": source}
 
 
@@ -97,16 +97,16 @@ def _read_size(values: Values) -> dict[str, Any]:
 def _read_style(values: Values) -> dict[str, Any]:
     style = read_single_image(values["style"])
     if style is None:
-        raise InvalidRequest("There is no picture to take the style from.", hint="Choose a style picture.")
-    return {"references": [{"picture": style, "style_only": True}]}
+        raise InvalidRequest("There is no image to take the style from.", hint="Choose a style image.")
+    return {"references": [{"image": style, "style_only": True}]}
 
 
 def _read_reference(values: Values) -> dict[str, Any]:
-    picture = read_single_image(values["reference"])
-    if picture is None:
+    image = read_single_image(values["reference"])
+    if image is None:
         return {}
     style = values["reference_style"] is True
-    return {"references": [{"picture": picture, "weight": values["reference_weight"], "style_only": style}]}
+    return {"references": [{"image": image, "weight": values["reference_weight"], "style_only": style}]}
 
 
 _READERS = {
@@ -139,8 +139,8 @@ def write_img2img(request: GenerationRequest) -> dict[str, Any]:
         "batch": " ".join(request.batch),
         "background": request.background or "",
         "lighting": request.lighting or "",
-        "style": reference.picture if reference and Part.STYLE in find_operation(*chosen).parts else "",
-        "reference": reference.picture if reference and Part.REFERENCE in find_operation(*chosen).parts else "",
+        "style": reference.image if reference and Part.STYLE in find_operation(*chosen).parts else "",
+        "reference": reference.image if reference and Part.REFERENCE in find_operation(*chosen).parts else "",
         "reference_weight": reference.weight if reference else 0.6,
         "reference_style": bool(reference and reference.style_only),
         "search": request.search,

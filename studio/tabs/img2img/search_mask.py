@@ -26,7 +26,7 @@ def build_search_fields(prefix: str) -> tuple[dict[str, Component], gr.Button, g
     """The words, the button that finds what they name, and where is told how that went."""
     words = gr.Textbox(
         label="Search for", elem_id=f"{prefix}search", max_lines=2, max_length=2000, placeholder="the red car",
-        info="The thing in the picture that is to change; several with commas between.",
+        info="The thing in the image that is to change; several with commas between.",
     )  # fmt: skip
     button = gr.Button("Find it and show the mask", size="sm", elem_id=f"{prefix}find", elem_classes="waits")
     told = gr.HTML("", elem_id=f"{prefix}found")
@@ -52,14 +52,14 @@ def wire_search(studio: Studio, form: Form, button: gr.Button, told: gr.HTML) ->
 
 
 def build_search_request(values: Mapping[str, Any]) -> GenerationRequest:
-    """The request for the mask of what the form's words name in its picture.
+    """The request for the mask of what the form's words name in its image.
 
     Raises:
-        InvalidRequest: no words, or no picture.
+        InvalidRequest: no words, or no image.
     """
     words, source = str(values["search"] or "").strip(), image_fields.read_single_image(values["source"])
     if source is None:
-        raise InvalidRequest("There is no picture to search in.", hint="Drop one on the form first.")
+        raise InvalidRequest("There is no image to search in.", hint="Drop one on the form first.")
     if not words:
         raise InvalidRequest("It is not said what to search for.", hint="Name the thing that is to change.")
     unit = {"preprocessor": FINDER.removeprefix(PREPROCESSOR_PREFIX)}

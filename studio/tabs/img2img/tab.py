@@ -1,4 +1,4 @@
-"""Image to image: a picture changed by a model, whole, where it is masked, beyond its edges, or as an instruction says."""
+"""Image to image: an image changed by a model, whole, where it is masked, beyond its edges, or as an instruction says."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ from studio.tabs.img2img.img2img_fields import PREFIX, Img2ImgLayout
 from studio.tabs.img2img.img2img_values import GROW_MODES, SIDES, read_img2img, read_paint_layer, write_img2img
 from studio.tabs.img2img.search_mask import wire_search
 
-GREETING = "Drop a picture, say what should be different, and press Generate."
+GREETING = "Drop an image, say what should be different, and press Generate."
 PLAN_SCRIPT = (
     "(grow, {sides}, aspect, width, height) => [JSON.stringify({{how: {hows}[grow], {sides}, aspect, width, height}})]"
 )
@@ -163,10 +163,10 @@ class _Img2ImgPage:
             values, model_selection.get_selectable_model(self._studio, str(values["model"]), operation.task)
         )
         if (layer := read_paint_layer(values, operation)) and wanted.source:
-            picture = mask_layers.apply_paint(
+            image = mask_layers.apply_paint(
                 engine.get_kept_file(wanted.source, user), engine.get_kept_file(layer, user)
             )
-            wanted = wanted.replace(source=engine.keep_picture(picture, user).hash)
+            wanted = wanted.replace(source=engine.keep_image(image, user).hash)
         if Part.DRAWING in operation.parts:
             wanted = chain_fields.append_chosen_chain(self._studio, wanted, values, user)
         if Part.PROMPT in operation.parts:
@@ -235,14 +235,14 @@ class _Img2ImgPage:
         return self._put(values | ({"size": CUSTOM_SIZE} if wanted.width else {}), wanted.model)
 
     def _make_receiver(self, mode: str) -> Any:
-        """What puts a sent picture on the form, for the operation `mode`; its prompt and settings too, when they come along."""
+        """What puts a sent image on the form, for the operation `mode`; its prompt and settings too, when they come along."""
 
         @show_errors
         def apply(arrival: SentImage) -> Updates:
             request = arrival.request
             values: dict[str, Any] = {
                 "mode": mode,
-                "source": arrival.picture.hash,
+                "source": arrival.image.hash,
                 "mask": "",
                 "paint": "",
                 "batch": "",

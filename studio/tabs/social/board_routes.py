@@ -1,4 +1,4 @@
-"""What the Social Optimizer's board asks for while it is used: formats with their zones, small pictures, crops, the zip under one's own names."""
+"""What the Social Optimizer's board asks for while it is used: formats with their zones, small images, crops, the zip under one's own names."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ from studio.engine.storage.zip_stream import stream_zip
 from studio.engine.studio import SocialParts, Studio
 from studio.tabs.common.image_routes import PRIVATE_CACHE
 
-PREVIEW_SIDE = 1280  # px of the picture that the board draws its crops from
+PREVIEW_SIDE = 1280  # px of the image that the board draws its crops from
 ZIP_URL = "page/social/zip/{job}"
 
 
 def build_social_router(studio: Studio, parts: SocialParts) -> APIRouter:
-    """The routes below /page/social; every one serves its caller's own pictures alone."""
+    """The routes below /page/social; every one serves its caller's own images alone."""
     router = APIRouter(prefix="/page/social", include_in_schema=False)
     engine = studio.engine
 
@@ -53,7 +53,7 @@ def build_social_router(studio: Studio, parts: SocialParts) -> APIRouter:
 
     @router.get("/look/{content_hash}")
     def get_small_image(content_hash: str, request: Request) -> Response:
-        """The picture, at most LOOK_SIDE px large."""
+        """The image, at most LOOK_SIDE px large."""
         with Image.open(engine.get_kept_file(content_hash, get_caller(request))) as image:
             small = image.convert("RGBA" if image.mode == "RGBA" else "RGB")
             small.thumbnail((PREVIEW_SIDE, PREVIEW_SIDE), reducing_gap=2.0)
@@ -63,7 +63,7 @@ def build_social_router(studio: Studio, parts: SocialParts) -> APIRouter:
 
     @router.post("/advice")
     def advise_crops(body: Annotated[dict[str, Any], Body()], request: Request) -> list[dict[str, object]]:
-        """The crops of `formats` for one picture: {picture, formats, focus, same, crops}."""
+        """The crops of `formats` for one image: {image, formats, focus, same, crops}."""
         asked, drawn = body.get("formats"), body.get("crops")
         chosen = [str(each) for each in asked][:MAX_FORMATS] if isinstance(asked, list) else []
         focus = parse_box(body["focus"]) if body.get("focus") else None
@@ -75,11 +75,11 @@ def build_social_router(studio: Studio, parts: SocialParts) -> APIRouter:
 
     @router.get("/zip/{job_id}")
     def download_zip(job_id: str, request: Request, pattern: str = "") -> StreamingResponse:
-        """The job's pictures as one zip. `pattern` names them: {picture} counts the sources, {platform}, {format}, {width}, {height}."""
+        """The job's images as one zip. `pattern` names them: {image} counts the sources, {platform}, {format}, {width}, {height}."""
         job = engine.job(job_id, get_caller(request))
         assets = job.snapshot.assets
         if not assets:
-            raise InvalidRequest("This job has no picture to pack.", hint="Export again.")
+            raise InvalidRequest("This job has no image to pack.", hint="Export again.")
         files = [asset.path for asset in assets]
         names = _make_zip_names(assets, pattern) if pattern else None
         head = {"Content-Disposition": 'attachment; filename="formats.zip"', "Cache-Control": "no-store"}
@@ -143,7 +143,7 @@ def _describe_crop(found: CropResult) -> dict[str, object]:
 
 
 def _make_zip_names(assets: Sequence[Asset], pattern: str) -> list[str]:
-    """What each picture is called in the zip."""
+    """What each image is called in the zip."""
     sources = list(dict.fromkeys(asset.request.source for asset in assets))
     return [
         build_file_name(

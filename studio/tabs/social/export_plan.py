@@ -1,4 +1,4 @@
-"""What an export needs beside its wish: a look at every picture, so that what would go wrong is told before anything waits."""
+"""What an export needs beside its wish: a look at every image, so that what would go wrong is told before anything waits."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from studio.engine.studio import SocialParts, Studio
 from studio.tabs.social import social_values
 from studio.tabs.social.social_fields import ASK
 
-MAX_INSPECTED = 24  # pictures that are looked at before a job; of more, the result tells what they lose
+MAX_INSPECTED = 24  # images that are looked at before a job; of more, the result tells what they lose
 MAX_SCALE = 4.0  # an upscaler is not asked for more at once
 
 
 @dataclass(frozen=True)
 class _InspectedImage:
-    """One picture, and the crops that it would get."""
+    """One image, and the crops that it would get."""
 
     source: str
     width: int
@@ -45,8 +45,8 @@ class ExportPlanner:
         """The request for what the fields say.
 
         Raises:
-            InvalidRequest: no picture or format, nothing to see in a picture, people who would be left out and nobody has
-                chosen. NotFound: a format or picture that is gone.
+            InvalidRequest: no image or format, nothing to see in an image, people who would be left out and nobody has
+                chosen. NotFound: a format or image that is gone.
         """
         sources = social_values.read_sources(values)
         wish = social_values.read_social(values)
@@ -60,7 +60,7 @@ class ExportPlanner:
             for number, look in enumerate(looks, 1):
                 if look.source in drawn.focus:  # the user said who matters
                     continue
-                where = f" of picture {number}" if len(sources) > 1 else ""
+                where = f" of image {number}" if len(sources) > 1 else ""
                 self._check_faces(look, drawn.crops.get(look.source, {}), formats, where)
         if len(sources) == 1:
             own = drawn.crops.get(sources[0], {})
@@ -70,7 +70,7 @@ class ExportPlanner:
                 return self._build_outpaint_request(looks[0], wish, [formats[each.format].ratio for each in torn])
         elif wish.extend is ExtendMode.OUTPAINT:
             raise InvalidRequest(
-                "A model paints around one picture at a time.", hint="Leave one picture in, or choose another border."
+                "A model paints around one image at a time.", hint="Leave one image in, or choose another border."
             )
         else:
             crops = [crop for source in sources for crop in _build_crops(drawn.crops.get(source, {}), wish, source)]
@@ -95,7 +95,7 @@ class ExportPlanner:
             image.load()
             if image.mode == "RGBA" and image.getchannel("A").getextrema()[1] == 0:
                 raise InvalidRequest(
-                    "The picture is fully transparent: there is nothing to show.", hint="Choose another one."
+                    "The image is fully transparent: there is nothing to show.", hint="Choose another one."
                 )
             mine = {name: box for name, box in own.items() if name in wish.formats}
             found = self._parts.advisor.suggest_crops(image, wish.formats, focus, wish.same, mine)
@@ -123,8 +123,8 @@ class ExportPlanner:
         wish = request.social
         if request.batch and wish is not None and wish.crops:
             raise InvalidRequest(
-                "An upscaler makes new pictures, and your crops of several old ones do not fit them.",
-                hint="Export these pictures one by one, or resize them.",
+                "An upscaler makes new images, and your crops of several old ones do not fit them.",
+                hint="Export these images one by one, or resize them.",
             )
         model = self._studio.engine.model(upscaler, Task.UPSCALE)
         larger = Upscale(scale=min(MAX_SCALE, round(scale + 0.005, 2)))
@@ -135,7 +135,7 @@ class ExportPlanner:
     def _build_outpaint_request(
         self, look: _InspectedImage, wish: SocialExport, ratios: list[float]
     ) -> GenerationRequest:
-        """The canvas grows until every format that loses something can show the whole picture; crops then keep it in sight."""
+        """The canvas grows until every format that loses something can show the whole image; crops then keep it in sight."""
         width = max(look.width, *(round(look.height * ratio) for ratio in ratios))
         height = max(look.height, *(round(look.width / ratio) for ratio in ratios))
         left, top = (width - look.width) // 2, (height - look.height) // 2
@@ -157,29 +157,29 @@ def _set_sources(sources: tuple[str, ...], request: GenerationRequest) -> Genera
 
 
 def _compute_scale(look: _InspectedImage, formats: Mapping[str, Format]) -> float:
-    """How many times the picture is enlarged for the format that needs most."""
+    """How many times the image is enlarged for the format that needs most."""
     return max(
         formats[each.format].width / max(1.0, (each.box.right - each.box.left) * look.width) for each in look.crops
     )
 
 
-def _build_crops(own: Mapping[str, Box], wish: SocialExport, picture: str = "") -> tuple[FormatCrop, ...]:
-    return tuple(FormatCrop(format=name, box=own[name], picture=picture) for name in wish.formats if name in own)
+def _build_crops(own: Mapping[str, Box], wish: SocialExport, image: str = "") -> tuple[FormatCrop, ...]:
+    return tuple(FormatCrop(format=name, box=own[name], image=image) for name in wish.formats if name in own)
 
 
 def _build_marked_crops(look: _InspectedImage, crops: list[FormatCrop], wish: SocialExport) -> list[FormatCrop]:
-    """The crops around what is marked on one of several pictures, but for those that are to be extended."""
-    own = {crop.format for crop in crops if crop.picture == look.source}
+    """The crops around what is marked on one of several images, but for those that are to be extended."""
+    own = {crop.format for crop in crops if crop.image == look.source}
     extended = wish.extend is not ExtendMode.CROP
     return [
-        FormatCrop(format=each.format, box=each.box, picture=look.source)
+        FormatCrop(format=each.format, box=each.box, image=look.source)
         for each in look.crops
         if each.format not in own and not (extended and each.verdict is Verdict.EXTEND)
     ]
 
 
 def _map_box(box: Box, whole: Box) -> Box:
-    """`box` of the picture as a box of the canvas where the picture lies in `whole`."""
+    """`box` of the image as a box of the canvas where the image lies in `whole`."""
     wide, high = whole.right - whole.left, whole.bottom - whole.top
     return Box(
         left=whole.left + box.left * wide, top=whole.top + box.top * high,

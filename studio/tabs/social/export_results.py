@@ -25,7 +25,7 @@ def render_results(assets: Sequence[Asset], data: PlatformData, pattern: str) ->
     )
     titles = {each.id: each.title for each in data.platforms()}
     sources = list(dict.fromkeys(asset.request.source for asset in assets))
-    of = {source: f"Picture {number}" if len(sources) > 1 else "" for number, source in enumerate(sources, 1)}
+    of = {source: f"Image {number}" if len(sources) > 1 else "" for number, source in enumerate(sources, 1)}
     rows = "".join(_render_file_row(asset, data, titles, of[asset.request.source]) for asset in assets)
     return (
         f'{head}<div class="results-frame"><table class="plain results"><thead><tr><th>Format</th><th>Size</th><th>File</th></tr></thead>'
@@ -33,14 +33,14 @@ def render_results(assets: Sequence[Asset], data: PlatformData, pattern: str) ->
     )
 
 
-def _render_file_row(asset: Asset, data: PlatformData, titles: dict[str, str], picture: str) -> str:
+def _render_file_row(asset: Asset, data: PlatformData, titles: dict[str, str], image: str) -> str:
     limit: int | None = None
     try:
         of = data.format(asset.label)
         name, limit = f"{titles.get(of.platform, of.platform)} · {of.name}", of.limit
     except NotFound:
-        name = {"sheet": "Contact sheet", "original": "The whole picture"}.get(asset.label, asset.label or "Picture")
-    notes = "".join(f"<small>{escape(note)}</small>" for note in (picture, *asset.notes) if note)
+        name = {"sheet": "Contact sheet", "original": "The whole image"}.get(asset.label, asset.label or "Image")
+    notes = "".join(f"<small>{escape(note)}</small>" for note in (image, *asset.notes) if note)
     file = f"{asset.path.suffix.lstrip('.').upper()} {_format_size(_get_file_size(asset))}"
     most = f"<small>of {_format_size(limit)}</small>" if limit else ""
     return (

@@ -14,7 +14,7 @@ from studio.core.social import ExtendMode
 from studio.tabs.common import image_fields
 
 PREFIX = "social-"
-PICTURES = f"{PREFIX}pictures"
+IMAGES = f"{PREFIX}images"
 ASK = "ask"
 EXTEND_CHOICES = (
     ("Ask me", ASK), ("Crop all the same", ExtendMode.CROP.value), ("Blurred border", ExtendMode.BLUR.value),
@@ -34,16 +34,16 @@ _ANCHORS = [anchor.value for anchor in Anchor]
 
 
 def build_selection_fields() -> dict[str, Component]:
-    """Pictures and formats."""
+    """Images and formats."""
     return {
-        "pictures": image_fields.build_image_pad("Pictures", name=PICTURES, many=True),
+        "images": image_fields.build_image_pad("Images", name=IMAGES, many=True),
         "formats": image_fields.build_scripted_field("formats", f"{PREFIX}formats"),
     }
 
 
 def build_board_field() -> dict[str, Component]:
     """Every chosen format as its crop; the value is JSON, see studio/assets/social.js."""
-    return {"board": image_fields.build_scripted_field("board", f"{PREFIX}board", value="{}", over=PICTURES)}
+    return {"board": image_fields.build_scripted_field("board", f"{PREFIX}board", value="{}", over=IMAGES)}
 
 
 def build_crop_fields(upscalers: Sequence[Model]) -> dict[str, Component]:
@@ -55,12 +55,12 @@ def build_crop_fields(upscalers: Sequence[Model]) -> dict[str, Component]:
     with gr.Row(elem_classes="pair"):
         extend = gr.Dropdown(
             list(EXTEND_CHOICES), value=ASK, label="Where no crop fits", elem_id=f"{PREFIX}extend", min_width=120,
-            info="“Ask me”: nobody is left out unseen. A border keeps the whole picture.",
+            info="“Ask me”: nobody is left out unseen. A border keeps the whole image.",
         )  # fmt: skip
         colour = gr.ColorPicker("#1f2933", label="Border colour", elem_id=f"{PREFIX}colour", min_width=100)
     upscale = gr.Dropdown(
         [("Resize it, and say so", ""), *((f"Upscale with {model.title}", model.id) for model in upscalers)], value="",
-        label="A picture that is too small", elem_id=f"{PREFIX}upscale",
+        label="An image that is too small", elem_id=f"{PREFIX}upscale",
         info="An upscaler draws finer detail, and takes its time.",
     )  # fmt: skip
     return {"same": same, "extend": extend, "colour": colour, "upscale": upscale}
@@ -79,10 +79,10 @@ def build_file_fields() -> dict[str, Component]:
         )  # fmt: skip
     pattern = gr.Textbox(
         NAME_PATTERN, label="File names in the zip", elem_id=f"{PREFIX}pattern", max_length=120,
-        info="{picture} {platform} {format} {width} {height}; a slash makes folders.",
+        info="{image} {platform} {format} {width} {height}; a slash makes folders.",
     )  # fmt: skip
-    sheet = gr.Checkbox(label="Contact sheet", elem_id=f"{PREFIX}sheet", info="One picture that shows all of them.")
-    original = gr.Checkbox(label="The whole picture, too", elem_id=f"{PREFIX}original")
+    sheet = gr.Checkbox(label="Contact sheet", elem_id=f"{PREFIX}sheet", info="One image that shows all of them.")
+    original = gr.Checkbox(label="The whole image, too", elem_id=f"{PREFIX}original")
     zones = gr.Checkbox(label="Bake the safe zones in", elem_id=f"{PREFIX}zones", info="For a proof, not for posting.")
     return {"type": kind, "keep": keep, "pattern": pattern, "sheet": sheet, "original": original, "zones": zones}
 
@@ -128,7 +128,7 @@ def build_text_fields(fonts: Sequence[str]) -> dict[str, Component]:
 
 def build_logo_fields() -> dict[str, Component]:
     """The logo on every format."""
-    picture = image_fields.build_image_pad("Logo", name=f"{PREFIX}logo", hint="A PNG with transparency looks best")
+    image = image_fields.build_image_pad("Logo", name=f"{PREFIX}logo", hint="A PNG with transparency looks best")
     with gr.Row(elem_classes="pair"):
         anchor = gr.Dropdown(
             _ANCHORS, value=Anchor.TOP_LEFT.value, label="Logo at", elem_id=f"{PREFIX}logo-anchor", min_width=120
@@ -150,4 +150,4 @@ def build_logo_fields() -> dict[str, Component]:
         opacity = gr.Slider(
             10, 100, value=100, step=5, label="Opacity", info="%", elem_id=f"{PREFIX}logo-opacity", min_width=120
         )
-    return {"logo": picture, "logo_anchor": anchor, "logo_size": size, "logo_margin": margin, "logo_opacity": opacity}
+    return {"logo": image, "logo_anchor": anchor, "logo_size": size, "logo_margin": margin, "logo_opacity": opacity}

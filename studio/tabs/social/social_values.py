@@ -22,17 +22,17 @@ _RGB_FUNCTION = re.compile(r"rgba?\(([^)]*)\)")
 
 @dataclass(frozen=True)
 class Board:
-    """What the user drew: own crops and marks, by picture (a content hash)."""
+    """What the user drew: own crops and marks, by image (a content hash)."""
 
     crops: Mapping[str, Mapping[str, Box]]
     focus: Mapping[str, Box]
 
 
 def read_sources(values: Mapping[str, Any]) -> tuple[str, ...]:
-    """The pictures that are worked on. Raises InvalidRequest when there is none."""
-    found = image_fields.read_image_names(values.get("pictures"))
+    """The images that are worked on. Raises InvalidRequest when there is none."""
+    found = image_fields.read_image_names(values.get("images"))
     if not found:
-        raise InvalidRequest("There is no picture.", hint="Drop one, or send one here from another tab.")
+        raise InvalidRequest("There is no image.", hint="Drop one, or send one here from another tab.")
     return found
 
 
@@ -51,7 +51,7 @@ def parse_board(text: object) -> Board:
 
 
 def read_social(values: Mapping[str, Any]) -> SocialExport:
-    """What is the same for all pictures. Raises InvalidRequest, when no format is chosen for example."""
+    """What is the same for all images. Raises InvalidRequest, when no format is chosen for example."""
     extend = str(values.get("extend") or ASK)
     formats = tuple(dict.fromkeys(str(values.get("formats") or "").split()))
     return SocialExport(
@@ -67,11 +67,11 @@ def write_social(wish: SocialExport, sources: tuple[str, ...]) -> dict[str, Any]
     """The fields' values that ask for `wish` of `sources`; the inverse of `social` and `board`."""
     crops: dict[str, dict[str, list[float]]] = {}
     for crop in wish.crops:
-        for source in [crop.picture] if crop.picture else sources:
+        for source in [crop.image] if crop.image else sources:
             crops.setdefault(source, {})[crop.format] = format_box(crop.box)
     focus = {source: format_box(wish.focus) for source in sources} if wish.focus else {}
     values: dict[str, Any] = {
-        "pictures": " ".join(sources), "formats": " ".join(wish.formats), "board": json.dumps({"crops": crops, "focus": focus}),
+        "images": " ".join(sources), "formats": " ".join(wish.formats), "board": json.dumps({"crops": crops, "focus": focus}),
         "same": SAME_CROP if wish.same else OWN_CROPS, "extend": wish.extend.value, "colour": wish.colour,
         "keep": wish.keep.value, "type": wish.file_type or "", "zones": wish.zones, "sheet": wish.sheet, "original": wish.original,
         "text": "", "logo": "",
@@ -82,9 +82,9 @@ def write_social(wish: SocialExport, sources: tuple[str, ...]) -> dict[str, Any]
             "text_margin": text.margin * 100, "text_colour": text.colour, "text_rim": text.stroke_colour,
             "text_shade": text.contrast == "fix",
         }  # fmt: skip
-    if (mark := wish.watermark) is not None and mark.picture:
+    if (mark := wish.watermark) is not None and mark.image:
         values |= {
-            "logo": mark.picture, "logo_anchor": mark.anchor.value, "logo_size": mark.size * 100,
+            "logo": mark.image, "logo_anchor": mark.anchor.value, "logo_size": mark.size * 100,
             "logo_margin": mark.margin * 100, "logo_opacity": mark.opacity * 100,
         }  # fmt: skip
     return values
@@ -117,11 +117,11 @@ def _read_text(values: Mapping[str, Any]) -> tuple[TextOverlay, ...]:
 
 
 def _read_logo(values: Mapping[str, Any]) -> Watermark | None:
-    picture = image_fields.read_single_image(values.get("logo"))
-    if picture is None:
+    image = image_fields.read_single_image(values.get("logo"))
+    if image is None:
         return None
     return Watermark(
-        picture=picture, opacity=_read_fraction(values, "logo_opacity", 100), size=_read_fraction(values, "logo_size", 14),
+        image=image, opacity=_read_fraction(values, "logo_opacity", 100), size=_read_fraction(values, "logo_size", 14),
         anchor=_parse_choice(Anchor, values.get("logo_anchor") or Anchor.TOP_LEFT), margin=_read_fraction(values, "logo_margin", 4),
     )  # fmt: skip
 

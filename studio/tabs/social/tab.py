@@ -1,4 +1,4 @@
-"""Social Optimizer: one picture or many, brought to every platform."""
+"""Social Optimizer: one image or many, brought to every platform."""
 
 from __future__ import annotations
 
@@ -121,7 +121,7 @@ class _SocialPage:
         )
         shell.blocks.load(self._attach, [panel.job, form["pattern"]], shown, **HIDDEN)
         browser_memory.remember_form("social", form, saved)
-        shell.send.add_target("social", TITLE, tab=TITLE, outputs=[form["pictures"]], apply=self._receive_image)
+        shell.send.add_target("social", TITLE, tab=TITLE, outputs=[form["images"]], apply=self._receive_image)
 
     def _export(self, packet: Any, request: gr.Request) -> Iterator[Updates]:
         values = self.form.values(packet)
@@ -136,7 +136,7 @@ class _SocialPage:
 
     @show_errors
     def reuse_settings(self, job_id: Any, request: gr.Request) -> Updates:
-        """The form as it asked for the job that is shown: pictures, formats, crops and all the rest."""
+        """The form as it asked for the job that is shown: images, formats, crops and all the rest."""
         asked = self._studio.engine.job(str(job_id or ""), get_user(request)).request
         wish = next((step.social for step in (asked, *asked.then) if step.social is not None), None)
         if wish is None:
@@ -180,7 +180,7 @@ class _SocialPage:
         return self.form.filled(browser_memory.filter_saved_values(kept, self.form))
 
     def _receive_image(self, arrival: SentImage) -> Updates:
-        return self.form.make_updates({"pictures": arrival.picture.hash})
+        return self.form.make_updates({"images": arrival.image.hash})
 
 
 TAB = Tab(title=TITLE, order=40, build=build_social_tab)

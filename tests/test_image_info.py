@@ -1,4 +1,4 @@
-"""What pictures of other programs tell (see foreign_pictures), what ours tell, and what hostile ones cannot do."""
+"""What images of other programs tell (see foreign_images), what ours tell, and what hostile ones cannot do."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from fakes import draw_fake_image
-from foreign_pictures import (
+from foreign_images import (
     A1111,
     COMFY,
     FLUX,
@@ -214,12 +214,12 @@ def test_no_value_of_a_wrong_kind_breaks_anything(base: dict[str, object], data:
         assert found(file).width == 64
 
 
-def test_what_has_no_metadata_tells_its_size_and_what_is_no_picture_is_refused(tmp_path: Path) -> None:
+def test_what_has_no_metadata_tells_its_size_and_what_is_no_image_is_refused(tmp_path: Path) -> None:
     out = io.BytesIO()
     draw_fake_image(1, 64, 48).save(out, "GIF")
     assert (found(out.getvalue()).width, found(out.getvalue()).program) == (64, "")
     text = tmp_path / "text.png"
-    text.write_text("no picture")
+    text.write_text("no image")
     with pytest.raises(BadImage):
         found(text)
     path = tmp_path / "picture.png"
@@ -227,7 +227,7 @@ def test_what_has_no_metadata_tells_its_size_and_what_is_no_picture_is_refused(t
     assert found(path).bytes == len(FILES["ComfyUI png"])
 
 
-def test_threads_do_not_mix_pictures_up() -> None:
+def test_threads_do_not_mix_images_up() -> None:
     from concurrent.futures import ThreadPoolExecutor
 
     files = [make_image_with_exif("jpeg", {}, A1111.replace("Seed: 7", f"Seed: {seed}")) for seed in range(20)]

@@ -1,4 +1,4 @@
-"""Pictures as other programs write them, built by hand after their sources and documentation, for none of them runs here: the same
+"""Images as other programs write them, built by hand after their sources and documentation, for none of them runs here: the same
 chunks, EXIF tags and JSON structure, but no file of theirs."""
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ def make_png_with_chunks(image: Image.Image | None = None, **chunks: str) -> byt
 
 
 def make_image_with_exif(kind: str, tags: dict[int, str], comment: str = "") -> bytes:
-    """A picture of `kind` with text tags at the root of its EXIF, and a user comment as piexif writes it."""
+    """An image of `kind` with text tags at the root of its EXIF, and a user comment as piexif writes it."""
     exif = Image.Exif()
     for tag, text in tags.items():
         exif[tag] = text

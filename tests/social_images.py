@@ -1,4 +1,4 @@
-"""The platform formats as the program wires them, and pictures for them."""
+"""The platform formats as the program wires them, and images for them."""
 
 from __future__ import annotations
 
