@@ -1,4 +1,5 @@
-"""Our time over the bare call of the vendor's own client, per image: OpenAI's, against a server on loopback that answers at once."""
+"""Our time over the bare call of the vendor's own client, per image: OpenAI's, against a server on loopback that
+answers at once."""
 
 from __future__ import annotations
 
@@ -77,8 +78,8 @@ def _measure(folder: Path, server: Any, data: bytes, image: Image.Image) -> list
 def _build_row(clock: str, ms: dict[str, float]) -> Row:
     over = ms["ours"] - ms["bare"] - ms["decode"] - ms["encode"]
     note = (
-        f"{SIDE}×{SIDE}, median of {ROUNDS}: ours {ms['ours']:.0f} ms, bare {ms['bare']:.0f} ms, decode {ms['decode']:.0f} ms,"
-        f" encode {ms['encode']:.0f} ms; ratio {ms['ours'] / (ms['ours'] - over):.2f}"
+        f"{SIDE}×{SIDE}, median of {ROUNDS}: ours {ms['ours']:.0f} ms, bare {ms['bare']:.0f} ms, decode"
+        f" {ms['decode']:.0f} ms, encode {ms['encode']:.0f} ms; ratio {ms['ours'] / (ms['ours'] - over):.2f}"
     )
     return Row(f"a cloud image beyond the bare SDK call, decode and encode, {clock}", over, 25, " ms", note)
 

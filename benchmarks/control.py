@@ -48,7 +48,8 @@ def _draw_control_map() -> Image.Image:
 
 
 def _measure_memory(studio: Studio, steered: GenerationRequest) -> Row:
-    """Resident memory of the process after steered images, the network's own weights aside, against that after txt2img alone."""
+    """Resident memory of the process after steered images, the network's own weights aside, against that after txt2img
+    alone."""
     process = psutil.Process()
     for _ in range(3):
         time_job(studio.engine)
@@ -90,9 +91,12 @@ def _build_bare_call() -> Callable[[], float]:
         begin = time.perf_counter()
         with torch.inference_mode():
             pipe(
-                REQUEST.prompt, image=drawn, num_inference_steps=REQUEST.steps, guidance_scale=REQUEST.guidance,
+                REQUEST.prompt,
+                image=drawn,
+                num_inference_steps=REQUEST.steps,
+                guidance_scale=REQUEST.guidance,
                 generator=torch.Generator("cpu").manual_seed(1),
-            )  # fmt: skip
+            )
         return time.perf_counter() - begin
 
     return call

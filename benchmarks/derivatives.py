@@ -1,9 +1,9 @@
 """Four derivatives of a 12-megapixel photograph against Pillow's bare resize and encode of the same files.
 
-The photograph is skimage's astronaut enlarged to 4000 × 3000 with fine grain laid over it, for no package holds a free one of that size.
-Both sides begin
-with the same decoded pixels and end with the bytes of four files; each runs five times in turn, the fastest counts. Ours carry recipe,
-infotext and marker, and average an image to three times its new size before they filter it, which the bare side does not.
+The photograph is skimage's astronaut enlarged to 4000 × 3000 with fine grain laid over it, for no package holds a free
+one of that size. Both sides begin with the same decoded pixels and end with the bytes of four files; each runs five
+times in turn, the fastest counts. Ours carry recipe, infotext and marker, and average an image to three times its new
+size before they filter it, which the bare side does not.
 """
 
 from __future__ import annotations
@@ -64,17 +64,25 @@ def _render_ours(image: Image.Image) -> list[bytes]:
         made = FinishingBackend(Fonts(Path(folder))).render(request, [ImageSeed(seed=1)], context)
     return [
         encode_output(
-            one.image, one.file, Settings(), infotext="a photograph\nSteps: 4", recipe={"request": one.request.to_json()} if one.request else None, tool="Easel"
+            one.image,
+            one.file,
+            Settings(),
+            infotext="a photograph\nSteps: 4",
+            recipe={"request": one.request.to_json()} if one.request else None,
+            tool="Easel",
         ).data
         for one in made
-    ]  # fmt: skip
+    ]
 
 
 def _render_bare(image: Image.Image) -> list[bytes]:
     """What one writes with Pillow alone: Lanczos from the whole image, each file as ours are set."""
     options: dict[str, dict[str, Any]] = {
-        "jpeg": {"subsampling": 0, "optimize": True, "progressive": True}, "webp": {"method": 4}, "png": {"compress_level": 1}, "avif": {"speed": 8},
-    }  # fmt: skip
+        "jpeg": {"subsampling": 0, "optimize": True, "progressive": True},
+        "webp": {"method": 4},
+        "png": {"compress_level": 1},
+        "avif": {"speed": 8},
+    }
     files: list[bytes] = []
     for side, kind, quality in _SIZES:
         out = io.BytesIO()

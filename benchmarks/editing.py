@@ -1,4 +1,5 @@
-"""Work on images: our time over the bare diffusers call, and the memory that it adds to a checkpoint that draws already."""
+"""Work on images: our time over the bare diffusers call, and the memory that it adds to a checkpoint that draws
+already."""
 
 from __future__ import annotations
 
@@ -110,9 +111,13 @@ def _build_bare_call(class_name: str, **inputs: Any) -> Callable[[], float]:
         begin = time.perf_counter()
         with torch.inference_mode():
             pipe(
-                REQUEST.prompt, num_inference_steps=REQUEST.steps, strength=STRENGTH, guidance_scale=REQUEST.guidance,
-                generator=torch.Generator("cpu").manual_seed(1), **inputs,
-            )  # fmt: skip
+                REQUEST.prompt,
+                num_inference_steps=REQUEST.steps,
+                strength=STRENGTH,
+                guidance_scale=REQUEST.guidance,
+                generator=torch.Generator("cpu").manual_seed(1),
+                **inputs,
+            )
         return time.perf_counter() - begin
 
     return call

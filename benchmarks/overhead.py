@@ -1,4 +1,5 @@
-"""Our time over the bare diffusers call, on the embedded model: whole images, single steps, and everything around them."""
+"""Our time over the bare diffusers call, on the embedded model: whole images, single steps, and everything around
+them."""
 
 from __future__ import annotations
 

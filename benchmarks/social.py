@@ -1,7 +1,8 @@
 """Crops against libvips' attention crop, smartcrop.py and the centre on marked photographs, and how long formats take.
 
 Needs `python -m benchmarks.images` once, and `pip install pyvips pyvips-binary smartcrop` for the two to compare with.
-`python -m benchmarks.social` prints the table of both halves; `python -m benchmarks social` the figures that have a bar.
+`python -m benchmarks.social` prints the table of both halves; `python -m benchmarks social` the figures that have a
+bar.
 """
 
 from __future__ import annotations
@@ -45,8 +46,8 @@ Method = Callable[[Image.Image, float], Corners]
 
 @dataclass
 class Score:
-    """Over all images and ratios: shares of main faces cut (of those that a window of the shape can hold, and of all) and
-    lost, mean share of the subject kept, what the best place would keep, and how often it is whole."""
+    """Over all images and ratios: shares of main faces cut (of those that a window of the shape can hold, and of all)
+    and lost, mean share of the subject kept, what the best place would keep, and how often it is whole."""
 
     cut: float
     cut_of_all: float
@@ -89,10 +90,13 @@ def score_method(method: Method, images: list[MarkedImage]) -> Score:
             )
     return Score(
         cut=statistics.fmean(LOST_SHARE < share < WHOLE_SHARE for share, fits in faces if fits),
-        cut_of_all=statistics.fmean(LOST_SHARE < share < WHOLE_SHARE for share, _ in faces), lost=statistics.fmean(share <= LOST_SHARE for share, _ in faces),
-        kept=statistics.fmean(subjects), possible=statistics.fmean(possible), whole=statistics.fmean(share >= 0.98 for share in subjects),
+        cut_of_all=statistics.fmean(LOST_SHARE < share < WHOLE_SHARE for share, _ in faces),
+        lost=statistics.fmean(share <= LOST_SHARE for share, _ in faces),
+        kept=statistics.fmean(subjects),
+        possible=statistics.fmean(possible),
+        whole=statistics.fmean(share >= 0.98 for share in subjects),
         milliseconds=1000 * spent / len(images),
-    )  # fmt: skip
+    )
 
 
 def _can_hold(face: Corners, crop: Corners) -> bool:
@@ -180,7 +184,10 @@ def rows() -> list[Row]:
     mine, others = scores["Easel"], [score for name, score in scores.items() if name != "Easel"]
     rival = scores["libvips attention"]
     said = f"{100 * mine.share_of_possible:.1f} % (of all {100 * mine.kept:.1f} %), {len(images)} images"
-    faces = f"{mine.cut:.3f} / {rival.cut:.3f}; with faces larger than the crop {mine.cut_of_all:.3f} / {rival.cut_of_all:.3f}"
+    faces = (
+        f"{mine.cut:.3f} / {rival.cut:.3f}; with faces larger than the crop {mine.cut_of_all:.3f} /"
+        f" {rival.cut_of_all:.3f}"
+    )
     return [
         Row("subject lost, of what could be kept", 100 * (1 - mine.share_of_possible), 7, " %", said),
         Row("main faces cut that fit / libvips attention", mine.cut / rival.cut, 1 / 3, note=faces),
@@ -270,7 +277,8 @@ def main() -> int:
         half = [each for each in images if each.is_held_out is untouched]
         print(f"\n{len(half)} images, {halves[untouched]}, {len(RATIOS)} shapes each\n")
         print(
-            "| method | main faces cut that fit | cut of all | lost | subject kept, of what is possible | of all | whole | ms for all shapes |"
+            "| method | main faces cut that fit | cut of all | lost | subject kept, of what is possible | of all |"
+            " whole | ms for all shapes |"
         )
         print("|---|---|---|---|---|---|---|---|")
         for name, make in METHODS.items():

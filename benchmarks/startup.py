@@ -47,7 +47,8 @@ def _measure_page_seconds() -> float:
 
 @contextlib.contextmanager
 def start_studio() -> Iterator[str]:
-    """The real app in a process of its own on a free port and an empty outputs folder; yields its URL once it answers."""
+    """The real app in a process of its own on a free port and an empty outputs folder; yields its URL once it
+    answers."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]

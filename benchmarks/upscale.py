@@ -1,6 +1,8 @@
-"""Enlarging: tiles over the bare network, ours over RealESRGANer, and the memory that two megapixels take, each in a process of its own.
+"""Enlarging: tiles over the bare network, ours over RealESRGANer, and the memory that two megapixels take, each in a
+process of its own.
 
-Figures are the best of alternating rounds on the same machine; the network is realesr-animevideov3, which a CPU runs in seconds.
+Figures are the best of alternating rounds on the same machine; the network is realesr-animevideov3, which a CPU runs in
+seconds.
 """
 
 from __future__ import annotations
@@ -70,7 +72,8 @@ def _compare_bare(upscaler: Upscaler, image: Image.Image) -> Row:
 
 
 def _compare_original(folder: Path, upscaler: Upscaler, image: Image.Image) -> list[Row]:
-    """Against the makers' engine as they call it: `enhance` of an image, as each does it by itself, and with tiles of one size."""
+    """Against the makers' engine as they call it: `enhance` of an image, as each does it by itself, and with tiles of
+    one size."""
     engine: Any = RealESRGANEngine(read_state_dict(_build_weight_file(folder, FAST_MODEL))).makers
     given, size = np.asarray(image)[..., ::-1].copy(), (image.width * 4, image.height * 4)
     made: list[Row] = []
@@ -101,16 +104,22 @@ def _measure_memory(folder: str) -> list[Row]:
     ):
         told = subprocess.run(
             [sys.executable, "-m", "benchmarks.upscale", folder, name, *map(str, size)],
-            check=True, capture_output=True, text=True,
-        )  # fmt: skip
+            check=True,
+            capture_output=True,
+            text=True,
+        )
         figures = json.loads(told.stdout.splitlines()[-1])
-        note = f"{what}, tiles of {figures['tile']} px; the whole process, {figures['before']:.2f} GiB of it before the first tile"
+        note = (
+            f"{what}, tiles of {figures['tile']} px; the whole process, {figures['before']:.2f} GiB of it before the"
+            " first tile"
+        )
         made.append(Row(f"peak memory of 4×, {name}", figures["peak"], 2.5, " GiB", note))
     return made
 
 
 def time_alternately(first: Callable[[], Any], second: Callable[[], Any]) -> tuple[float, float]:
-    """The least seconds of each, turn about, after one of each that is not counted: what else the machine does only adds."""
+    """The least seconds of each, turn about, after one of each that is not counted: what else the machine does only
+    adds."""
     times: tuple[list[float], list[float]] = ([], [])
     for number in range(ROUNDS + 1):
         for work, taken in zip((first, second), times, strict=True):

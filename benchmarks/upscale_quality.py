@@ -1,5 +1,6 @@
-"""Real-ESRGAN beside Lanczos on photographs that lie inside packages: made four times smaller, enlarged again, and compared with what they
-were. `python -m benchmarks upscale_quality` prints the figures that have a bar, and writes docs/upscale.md's table and images anew.
+"""Real-ESRGAN beside Lanczos on photographs that lie inside packages: made four times smaller, enlarged again, and
+compared with what they were. `python -m benchmarks upscale_quality` prints the figures that have a bar, and writes
+docs/upscale.md's table and images anew.
 """
 
 from __future__ import annotations
@@ -79,13 +80,18 @@ def load_photos() -> Iterator[tuple[str, Image.Image]]:
         if box is None:  # a large photograph: its own fine noise would be all that is compared
             source = source.reduce(2)
             left, top = (source.width - 320) // 2, (source.height - 320) // 2
-            box = (left, top, left + 320, top + 320) if min(left, top) >= 0 else (0, 0, source.width // 4 * 4, source.height // 4 * 4)  # fmt: skip
+            box = (
+                (left, top, left + 320, top + 320)
+                if min(left, top) >= 0
+                else (0, 0, source.width // 4 * 4, source.height // 4 * 4)
+            )
         yield name, source.crop(box)
 
 
 def measure_quality(photo: Image.Image, image: Image.Image) -> tuple[float, ...]:
-    """(PSNR in dB, SSIM, GMSD, sharpness): more of the first two is nearer to the original px by px; less GMSD is more like it to the eye
-    (Xue et al., 2014); sharpness is the mean slope between neighbouring px over the original's, 1 being as sharp."""
+    """(PSNR in dB, SSIM, GMSD, sharpness): more of the first two is nearer to the original px by px; less GMSD is more
+    like it to the eye (Xue et al., 2014); sharpness is the mean slope between neighbouring px over the original's, 1
+    being as sharp."""
     from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
     first, second = np.asarray(photo), np.asarray(image)
@@ -102,8 +108,8 @@ def _compute_slope(grey: Any) -> float:
 
 
 def compute_gmsd(first: Any, second: Any) -> float:
-    """Gradient magnitude similarity deviation of two grey images in 0 to 255, with the paper's Prewitt filters at half the size and its
-    constant 170."""
+    """Gradient magnitude similarity deviation of two grey images in 0 to 255, with the paper's Prewitt filters at half
+    the size and its constant 170."""
     from scipy.ndimage import prewitt, uniform_filter
 
     slopes = []
@@ -146,7 +152,8 @@ def _draw_comparison(photo: Image.Image, small: Image.Image, made: dict[str, Ima
 
 
 def _draw_strip(name: str, photo: Image.Image, small: Image.Image, made: dict[str, Image.Image]) -> Image.Image:
-    """The middle of one photograph as it was given, as each method made it, and as it was; px for px, under its name."""
+    """The middle of one photograph as it was given, as each method made it, and as it was; px for px, under its
+    name."""
     shown = {"given": small.resize(photo.size, Image.Resampling.NEAREST), **made, "original": photo}
     strip = Image.new("RGB", (len(SHEET) * (CROP + 3) + 9, CROP + 18), "white")
     side = min(CROP, *photo.size)
@@ -189,8 +196,17 @@ def _compute_mean(scores: Scores, method: str) -> tuple[float, ...]:
 
 def _build_rows(scores: Scores) -> list[Row]:
     plain, best = _compute_mean(scores, "Lanczos"), _compute_mean(scores, UPSCALERS[0])
-    told = f"PSNR {best[0]:.1f} against {plain[0]:.1f} dB, SSIM {best[1]:.3f} against {plain[1]:.3f}, GMSD {best[2]:.3f} against {plain[2]:.3f}"
+    told = (
+        f"PSNR {best[0]:.1f} against {plain[0]:.1f} dB, SSIM {best[1]:.3f} against {plain[1]:.3f}, GMSD {best[2]:.3f}"
+        f" against {plain[2]:.3f}"
+    )
     return [
         Row("photographs that could not be compared, of ten", max(0, 10 - len(scores)), 0),
-        Row("sharpness that x4plus misses, over what Lanczos misses", abs(1 - best[3]) / abs(1 - plain[3]), 0.6, "×", told),
-    ]  # fmt: skip
+        Row(
+            "sharpness that x4plus misses, over what Lanczos misses",
+            abs(1 - best[3]) / abs(1 - plain[3]),
+            0.6,
+            "×",
+            told,
+        ),
+    ]

@@ -19,9 +19,17 @@ from studio.core.settings import Settings
 
 # The oldest versions that are known to work together; Pillow 12 lacks two critical and thirteen high-severity fixes.
 MIN_VERSIONS = {
-    "gradio": "6.31", "diffusers": "0.42.1", "torch": "2.13", "transformers": "5.20", "pillow": "13", "starlette": "1.3.1",
-    "safetensors": "0.8", "huggingface_hub": "2.4", "peft": "0.19", "accelerate": "1.13",
-}  # fmt: skip
+    "gradio": "6.31",
+    "diffusers": "0.42.1",
+    "torch": "2.13",
+    "transformers": "5.20",
+    "pillow": "13",
+    "starlette": "1.3.1",
+    "safetensors": "0.8",
+    "huggingface_hub": "2.4",
+    "peft": "0.19",
+    "accelerate": "1.13",
+}
 MIN_FREE_DISK = 2 * 2**30  # bytes: a day of images and one small download
 HUB_TIMEOUT = 3.0  # seconds
 

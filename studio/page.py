@@ -25,7 +25,9 @@ UPLOAD_CLEANUP = (3600, 6 * 3600)  # s: how often old uploads are looked for, an
 
 HEADER = """
 <header class="top">
-  <a class="brand" href="./" aria-label="Easel, start page"><span class="mark" aria-hidden="true"></span><span>Easel</span></a>
+  <a class="brand" href="./" aria-label="Easel, start page">
+    <span class="mark" aria-hidden="true"></span><span>Easel</span>
+  </a>
   <nav class="top-links" aria-label="More">
     <a href="api/docs" target="_blank" rel="noopener">API</a>{logout}
     <button type="button" class="look" id="look" aria-label="Switch between light and dark">◐</button>
@@ -59,8 +61,8 @@ def build_page(studio: Studio) -> tuple[gr.Blocks, PageContext]:
 def _report_to(anchor: Component, blocks: gr.Blocks) -> None:
     """Let events that show no veil report their progress to `anchor` alone.
 
-    At each step of any event Gradio's page looks for every component that an event ever reported to, through the whole tree; with
-    the hundred fields of each form as such that took seven of the ten seconds in which the page came up.
+    At each step of any event Gradio's page looks for every component that an event ever reported to, through the whole
+    tree; with the hundred fields of each form as such that took seven of the ten seconds in which the page came up.
     """
     for event in blocks.fns.values():
         if event.show_progress == "hidden":
@@ -75,12 +77,23 @@ def mount(app: FastAPI, studio: Studio) -> FastAPI:
         app.include_router(social.build_social_router(studio, studio.social))
     blocks, shell = build_page(studio)
     return gr.mount_gradio_app(
-        app, blocks, path="/", auth_dependency=lambda request: request.scope["user"].name,
-        root_path=settings.root_path or None, max_file_size=settings.max_upload_mb * 2**20, show_error=False,
-        enable_monitoring=False, run_history=False, footer_links=[], favicon_path=str(ASSETS / "mark.svg"),
+        app,
+        blocks,
+        path="/",
+        auth_dependency=lambda request: request.scope["user"].name,
+        root_path=settings.root_path or None,
+        max_file_size=settings.max_upload_mb * 2**20,
+        show_error=False,
+        enable_monitoring=False,
+        run_history=False,
+        footer_links=[],
+        favicon_path=str(ASSETS / "mark.svg"),
         theme=build_theme(),
-        css_paths=[ASSETS / "studio.css", ASSETS / "social.css"], head=_render_head(settings.theme, shell.forms), ssr_mode=False, pwa=False,
-    )  # fmt: skip
+        css_paths=[ASSETS / "studio.css", ASSETS / "social.css"],
+        head=_render_head(settings.theme, shell.forms),
+        ssr_mode=False,
+        pwa=False,
+    )
 
 
 def build_theme() -> themes.Base:
@@ -88,13 +101,22 @@ def build_theme() -> themes.Base:
     sans = ["ui-sans-serif", "system-ui", "-apple-system", "Segoe UI", "Roboto", "sans-serif"]
     mono = ["ui-monospace", "SFMono-Regular", "Menlo", "Consolas", "monospace"]
     return themes.Base(
-        primary_hue=themes.colors.orange, neutral_hue=themes.colors.stone, font=sans, font_mono=mono,
-        radius_size=themes.sizes.radius_md, spacing_size=themes.sizes.spacing_sm, text_size=themes.sizes.text_sm,
-    )  # fmt: skip
+        primary_hue=themes.colors.orange,
+        neutral_hue=themes.colors.stone,
+        font=sans,
+        font_mono=mono,
+        radius_size=themes.sizes.radius_md,
+        spacing_size=themes.sizes.spacing_sm,
+        text_size=themes.sizes.text_sm,
+    )
 
 
 def _render_head(look: str, forms: Sequence[str]) -> str:
-    """The page's own scripts, inline because Gradio serves no other file of ours, the look to begin with, and the forms to restore."""
+    """The page's own scripts, inline because Gradio serves no other file of ours, the look to begin with, and the forms
+    to restore."""
     scripts = "\n".join((ASSETS / name).read_text(encoding="utf-8") for name in SCRIPTS)
     viewport = '<meta name="viewport" content="width=device-width, initial-scale=1">'
-    return f'{viewport}<script>window.easelLook = "{look}"; window.easelForms = {json.dumps(list(forms))};\n{scripts}</script>'
+    return (
+        f'{viewport}<script>window.easelLook = "{look}"; window.easelForms ='
+        f" {json.dumps(list(forms))};\n{scripts}</script>"
+    )

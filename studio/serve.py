@@ -56,7 +56,8 @@ class StudioApp(FastAPI):
 
 
 def build_app(studio: Studio, page: Callable[[FastAPI], FastAPI], users: Users | None) -> StudioApp:
-    """The whole application: guard, CORS, login gate, session gate, login page, HTTP API, and the page that `page` mounts.
+    """The whole application: guard, CORS, login gate, session gate, login page, HTTP API, and the page that `page`
+    mounts.
 
     Raises:
         NotConfigured: the settings open the studio to others and there are no users.
@@ -65,7 +66,8 @@ def build_app(studio: Studio, page: Callable[[FastAPI], FastAPI], users: Users |
     require_users(settings, users)
     app = StudioApp(settings, users, studio.engine.logs.get_access_logger())
     door = Authenticator(users, Cookies(users, load_secret(users.secret_file))) if users else None
-    # The last one added stands outermost. Gradio finds CORSMiddleware here and leaves out its own, which mirrors any origin.
+    # The last one added stands outermost. Gradio finds CORSMiddleware here and leaves out its own, which mirrors any
+    # origin.
     private = [
         settings.outputs_dir,
         settings.logs_dir,

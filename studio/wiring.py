@@ -57,9 +57,11 @@ def build_studio(settings: SettingsStore) -> Studio:
         device=lambda now: resolve_device(now.device),
     )
     hub = Hub(
-        current.models_dir, lambda: settings.current.offline, catalog.refresh,
+        current.models_dir,
+        lambda: settings.current.offline,
+        catalog.refresh,
         offers=lambda: [*preprocessing.offers(), *enhancers.offers()],
-    )  # fmt: skip
+    )
     local = LocalPipelines(lambda: settings.current, catalog, hub, preprocessing)
     enhancers = Enhancers(catalog, current.models_dir, local.resources)
     platforms = Platforms(own / "platforms.toml")
@@ -73,10 +75,15 @@ def build_studio(settings: SettingsStore) -> Studio:
         lookups=Lookups(model_hash=lambda model_id: _get_short_hash(catalog, model_id), find_successor=_find_successor),
     )
     return Studio(
-        engine, settings, store=local, doctor=lambda: doctor.run_checks(settings.current),
+        engine,
+        settings,
+        store=local,
+        doctor=lambda: doctor.run_checks(settings.current),
         social=SocialParts(platforms, advisor, Templates(own / "templates")),
-        clouds=CloudAccounts(services, keys, lambda: settings.current), fonts=fonts.names, read_hidden=read_hidden,
-    )  # fmt: skip
+        clouds=CloudAccounts(services, keys, lambda: settings.current),
+        fonts=fonts.names,
+        read_hidden=read_hidden,
+    )
 
 
 def _build_service(spec: ProviderSpec, keys: KeyStore, settings: SettingsStore) -> Service:

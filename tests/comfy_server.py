@@ -15,22 +15,46 @@ from fastapi.responses import JSONResponse, Response
 from vendor_server import make_png
 
 KNOWN_NODES = {
-    "CheckpointLoaderSimple": {"ckpt_name"}, "CLIPTextEncode": {"text", "clip"}, "EmptyLatentImage": {"width", "height", "batch_size"},
-    "KSampler": {"seed", "steps", "cfg", "sampler_name", "scheduler", "denoise", "model", "positive", "negative", "latent_image"},
-    "VAEDecode": {"samples", "vae"}, "VAEEncode": {"pixels", "vae"}, "SaveImage": {"filename_prefix", "images"}, "LoadImage": {"image"},
-    "ImageScale": {"image", "upscale_method", "width", "height", "crop"}, "UNETLoader": {"unet_name", "weight_dtype"},
-    "DualCLIPLoader": {"clip_name1", "clip_name2", "type"}, "VAELoader": {"vae_name"}, "FluxGuidance": {"guidance", "conditioning"},
+    "CheckpointLoaderSimple": {"ckpt_name"},
+    "CLIPTextEncode": {"text", "clip"},
+    "EmptyLatentImage": {"width", "height", "batch_size"},
+    "KSampler": {
+        "seed",
+        "steps",
+        "cfg",
+        "sampler_name",
+        "scheduler",
+        "denoise",
+        "model",
+        "positive",
+        "negative",
+        "latent_image",
+    },
+    "VAEDecode": {"samples", "vae"},
+    "VAEEncode": {"pixels", "vae"},
+    "SaveImage": {"filename_prefix", "images"},
+    "LoadImage": {"image"},
+    "ImageScale": {"image", "upscale_method", "width", "height", "crop"},
+    "UNETLoader": {"unet_name", "weight_dtype"},
+    "DualCLIPLoader": {"clip_name1", "clip_name2", "type"},
+    "VAELoader": {"vae_name"},
+    "FluxGuidance": {"guidance", "conditioning"},
     "EmptySD3LatentImage": {"width", "height", "batch_size"},
-}  # fmt: skip
+}
 NODE_CHOICES = {
-    "CheckpointLoaderSimple": {"ckpt_name": ["foxes.safetensors", "b.safetensors"]}, "UNETLoader": {"unet_name": ["flux1-dev.safetensors"]},
-    "DualCLIPLoader": {"clip_name1": ["t5xxl.safetensors", "clip_l.safetensors"], "clip_name2": ["t5xxl.safetensors", "clip_l.safetensors"]},
+    "CheckpointLoaderSimple": {"ckpt_name": ["foxes.safetensors", "b.safetensors"]},
+    "UNETLoader": {"unet_name": ["flux1-dev.safetensors"]},
+    "DualCLIPLoader": {
+        "clip_name1": ["t5xxl.safetensors", "clip_l.safetensors"],
+        "clip_name2": ["t5xxl.safetensors", "clip_l.safetensors"],
+    },
     "VAELoader": {"vae_name": ["ae.safetensors"]},
-}  # fmt: skip
+}
 
 
 class ComfyServer:
-    """One server. `plan` is what happens to the next graph: "run", "error", "hang", "drop" (the line breaks, the graph goes on)."""
+    """One server. `plan` is what happens to the next graph: "run", "error", "hang", "drop" (the line breaks, the graph
+    goes on)."""
 
     def __init__(self) -> None:
         self.graphs: list[dict[str, Any]] = []

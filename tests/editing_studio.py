@@ -32,10 +32,18 @@ class EditingStudio:
 
     def draw(self, model: str, task: Task, *numbers: int, **fields: object) -> list[Image.Image]:
         """An image for each seed of `numbers` (one of seed 1 by default), in few steps; `ctx` is new each time."""
-        request = GenerationRequest(**{
-            "model": model, "task": task, "prompt": "a red apple", "steps": 4, "width": SIDE, "height": SIDE,
-            "source": None if task is Task.TXT2IMG else "source", **fields,
-        })  # type: ignore[arg-type]  # fmt: skip
+        request = GenerationRequest(
+            **{
+                "model": model,
+                "task": task,
+                "prompt": "a red apple",
+                "steps": 4,
+                "width": SIDE,
+                "height": SIDE,
+                "source": None if task is Task.TXT2IMG else "source",
+                **fields,
+            }
+        )  # type: ignore[arg-type]
         self.backend.models()
         self.ctx = RecordingContext(self.settings, images=self.images)
         rendered = self.backend.render(request, make_seeds(*(numbers or (1,))), self.ctx)

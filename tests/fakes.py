@@ -36,8 +36,9 @@ def draw_fake_image(seed: int, width: int, height: int, variation: int | None = 
 class FakeBackend:
     """A Backend that draws at once, or step by step under a test's hand.
 
-    With `held` each step waits for one `release()`; with `asleep` it waits, as a cloud service does, until it is cancelled. `fail(request, step)` may return an error to raise at that step.
-    `seen` records (request, seeds) of every pass, `steps_done` counts steps, `threads` the threads that rendered.
+    With `held` each step waits for one `release()`; with `asleep` it waits, as a cloud service does, until it is
+    cancelled. `fail(request, step)` may return an error to raise at that step. `seen` records (request, seeds) of every
+    pass, `steps_done` counts steps, `threads` the threads that rendered.
     """
 
     def __init__(self, *models: Model, steps: int = 4, held: bool = False, asleep: bool = False) -> None:
@@ -95,9 +96,11 @@ def open_engine(root: Path, *backends: Backend, grace: float = 60.0, **settings:
     """A started engine on the folder `root`, with a FakeBackend unless others are given."""
     values = {"outputs_dir": root, "logs_dir": root / "logs", "default_model": "fake", **settings}
     engine = Engine(
-        settings=SettingsStore(Settings(**values)), backends=backends or (FakeBackend(),),
-        database=Database(root / "library.db"), grace=grace,
-    )  # fmt: skip
+        settings=SettingsStore(Settings(**values)),
+        backends=backends or (FakeBackend(),),
+        database=Database(root / "library.db"),
+        grace=grace,
+    )
     engine.start()
     return engine
 

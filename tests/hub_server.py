@@ -16,9 +16,9 @@ REVISION = "0123456789abcdef0123456789abcdef01234567"
 
 @dataclass
 class HubServer:
-    """`repos` maps a repo to its files. `gate` holds back all but the first half of each big file until it is set; `break_after`
-    cuts a connection after that many bytes, `breaks` times. `spoilt` promises other
-    contents than it sends. `status` answers everything about a repo with that status."""
+    """`repos` maps a repo to its files. `gate` holds back all but the first half of each big file until it is set;
+    `break_after` cuts a connection after that many bytes, `breaks` times. `spoilt` promises other contents than it
+    sends. `status` answers everything about a repo with that status."""
 
     repos: Mapping[str, Mapping[str, bytes]]
     status: dict[str, int] = field(default_factory=dict)
@@ -87,11 +87,13 @@ class _Handler(BaseHTTPRequestHandler):
     def info(self, repo: str) -> dict[str, Any]:
         files = self.server_hub.repos[repo]
         return {
-            "id": repo, "sha": REVISION, "siblings": [
+            "id": repo,
+            "sha": REVISION,
+            "siblings": [
                 {"rfilename": name, "size": self.server_hub.claimed.get(name, len(data)), **self.build_lfs(name, data)}
                 for name, data in files.items()
             ],
-        }  # fmt: skip
+        }
 
     def build_lfs(self, name: str, data: bytes) -> dict[str, Any]:
         if not name.endswith(".safetensors"):

@@ -1,7 +1,7 @@
 """A studio process for test_journal: submits or takes up jobs, and kills itself with SIGKILL at a named moment.
 
-Arguments: outputs folder, moment ("none", or the name of a function below and the how-manieth call of it), number of jobs to
-submit, and "stay" to wait for a line on standard input before it ends. Prints the ids of its jobs, then "done".
+Arguments: outputs folder, moment ("none", or the name of a function below and the how-manieth call of it), number of
+jobs to submit, and "stay" to wait for a line on standard input before it ends. Prints the ids of its jobs, then "done".
 """
 
 from __future__ import annotations
@@ -54,9 +54,16 @@ def report_line(text: str) -> None:
 
 
 OWNERS = {
-    "started": Journal, "intend": AssetIndex, "write_synced": outputs, "publish": outputs, "link": os, "unlink": os,
-    "done": AssetIndex, "ended": Journal, "render": FakeBackend,
-}  # fmt: skip
+    "started": Journal,
+    "intend": AssetIndex,
+    "write_synced": outputs,
+    "publish": outputs,
+    "link": os,
+    "unlink": os,
+    "done": AssetIndex,
+    "ended": Journal,
+    "render": FakeBackend,
+}
 
 
 def main(folder: str, moment: str, count: str, stay: str) -> None:

@@ -106,16 +106,22 @@ class FolderCatalog:
     def spec(self, weight: WeightFile) -> PipelineSpec:
         classes = ("StableDiffusionXLPipeline",) if weight.family == "sdxl" else ("StableDiffusionPipeline",)
         return PipelineSpec(
-            family=weight.family, title=weight.family, pipeline_classes=classes,
+            family=weight.family,
+            title=weight.family,
+            pipeline_classes=classes,
             image_to_image=classes[0].replace("Pipeline", "Img2ImgPipeline"),
-            inpaint=classes[0].replace("Pipeline", "InpaintPipeline"), detect=lambda header: False, describe=_describe,
-            load=_load, arguments=lambda request, model: {"guidance_scale": request.guidance}, clip=True,
-        )  # fmt: skip
+            inpaint=classes[0].replace("Pipeline", "InpaintPipeline"),
+            detect=lambda header: False,
+            describe=_describe,
+            load=_load,
+            arguments=lambda request, model: {"guidance_scale": request.guidance},
+            clip=True,
+        )
 
 
 class FakeAnnotators:
-    """Annotators that know where things are: `found` is what any words name (mode L), `front` any image's foreground. Both
-    are made the image's size. `asked` records the words."""
+    """Annotators that know where things are: `found` is what any words name (mode L), `front` any image's foreground.
+    Both are made the image's size. `asked` records the words."""
 
     def __init__(self, found: Image.Image, front: Image.Image | None = None) -> None:
         self.found, self.front = found, front or found
@@ -160,9 +166,14 @@ def _make_weight_file(name: str, path: Path) -> WeightFile:
 
 def _describe(weight: WeightFile) -> Model:
     return Model(
-        id=weight.name, title=weight.name.title(), family=weight.family, sizes=Sizes(liked=((64, 64),)),
-        tasks=_parts.TASKS, features=_parts.FEATURES, sampling=Sampling(steps=3, guidance=4.0, sampler="Euler", combinations=dict(DIFFUSION_SAMPLERS)),
-    )  # fmt: skip
+        id=weight.name,
+        title=weight.name.title(),
+        family=weight.family,
+        sizes=Sizes(liked=((64, 64),)),
+        tasks=_parts.TASKS,
+        features=_parts.FEATURES,
+        sampling=Sampling(steps=3, guidance=4.0, sampler="Euler", combinations=dict(DIFFUSION_SAMPLERS)),
+    )
 
 
 def _load(weight: WeightFile, options: LoadOptions) -> Any:

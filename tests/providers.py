@@ -1,4 +1,5 @@
-"""What the tests of all cloud services share: a service pointed at a server on loopback, and the faults that each must survive."""
+"""What the tests of all cloud services share: a service pointed at a server on loopback, and the faults that each must
+survive."""
 
 from __future__ import annotations
 

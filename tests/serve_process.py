@@ -1,4 +1,5 @@
-"""A studio in a process of its own, for tests that send it signals: serve_process.py FOLDER [held]. Prints its address, then "entered"."""
+"""A studio in a process of its own, for tests that send it signals: serve_process.py FOLDER [held]. Prints its address,
+then "entered"."""
 
 from __future__ import annotations
 

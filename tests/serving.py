@@ -1,4 +1,5 @@
-"""A whole studio for the tests of serving: real engine, real guard, a real Gradio page, a real uvicorn on loopback; only the backend draws fakes."""
+"""A whole studio for the tests of serving: real engine, real guard, a real Gradio page, a real uvicorn on loopback;
+only the backend draws fakes."""
 
 from __future__ import annotations
 
@@ -33,11 +34,16 @@ class EmptyStore:
 
 
 def make_studio(
-    folder: Path, backend: Backend | list[Backend], *, models: Any = None, social: Any = None, clouds: Any = None,
+    folder: Path,
+    backend: Backend | list[Backend],
+    *,
+    models: Any = None,
+    social: Any = None,
+    clouds: Any = None,
     **settings: Any,
-) -> Studio:  # fmt: skip
-    """A studio on `folder` with one backend, or several; its engine is not started yet. `models` is its ModelStore, by default an
-    empty one; `social` its SocialParts and `clouds` its Clouds, by default none."""
+) -> Studio:
+    """A studio on `folder` with one backend, or several; its engine is not started yet. `models` is its ModelStore, by
+    default an empty one; `social` its SocialParts and `clouds` its Clouds, by default none."""
     store = SettingsStore(
         Settings(
             **{

@@ -1,4 +1,5 @@
-"""Platform formats for studios in tests: the real data, export and templates; the eyes see nothing, which is fast, and a fake draws."""
+"""Platform formats for studios in tests: the real data, export and templates; the eyes see nothing, which is fast, and
+a fake draws."""
 
 from __future__ import annotations
 
@@ -22,9 +23,12 @@ from studio.social.platforms import Platforms
 from studio.social.templates import Templates
 
 DRAW_MODEL = Model(
-    id="fake", title="Fake", family="fake", tasks=frozenset({Task.TXT2IMG, Task.IMG2IMG}),
+    id="fake",
+    title="Fake",
+    family="fake",
+    tasks=frozenset({Task.TXT2IMG, Task.IMG2IMG}),
     sizes=Sizes(liked=((64, 64),), multiple=8, smallest=8),
-)  # fmt: skip
+)
 UPSCALE_MODEL = Model(
     id="upscaler/realesr-general-x4v3", title="Real-ESRGAN", family="upscaler", tasks=frozenset({Task.UPSCALE})
 )

@@ -84,9 +84,15 @@ def test_an_edit_by_form_and_by_base64_is_the_same_request(served: RunningStudio
     assert one.status_code == 200, one.text
     two = ann.post(
         f"{API}/edit?wait=true",
-        data={"operation": "inpaint", "prompt": "7", "strength": "0.5", "seed": "3", "request": '{"inpaint": {"mask_blur": 2}}'},
+        data={
+            "operation": "inpaint",
+            "prompt": "7",
+            "strength": "0.5",
+            "seed": "3",
+            "request": '{"inpaint": {"mask_blur": 2}}',
+        },
         files={"image": ("a.png", png(draw_fake_image(1, 24, 16))), "mask": ("m.png", png(mask))},
-    )  # fmt: skip
+    )
     assert two.status_code == 200, two.text
     requests = [request for request, _ in served.backend.seen]
     assert requests[0] == requests[1]
@@ -98,12 +104,24 @@ def test_an_edit_by_form_and_by_base64_is_the_same_request(served: RunningStudio
 def test_every_field_of_an_edit_reaches_the_request() -> None:
     body = EditBody.model_validate(
         {
-            "operation": "outpaint", "prompt": "p", "image": "i", "images": ["j"], "mask": "m", "background": "b", "lighting": "l",
-            "strength": 0.25, "resize_mode": "fill", "loops": 2, "inpaint": {"invert": True}, "outpaint": {"left": 8},
-            "search": "s", "control": [{"model": "c", "image": "u"}], "references": [{"image": "r"}],
+            "operation": "outpaint",
+            "prompt": "p",
+            "image": "i",
+            "images": ["j"],
+            "mask": "m",
+            "background": "b",
+            "lighting": "l",
+            "strength": 0.25,
+            "resize_mode": "fill",
+            "loops": 2,
+            "inpaint": {"invert": True},
+            "outpaint": {"left": 8},
+            "search": "s",
+            "control": [{"model": "c", "image": "u"}],
+            "references": [{"image": "r"}],
             "file": {"format": "webp"},
         }
-    )  # fmt: skip
+    )
     request = body.to_request()
     assert request.task is Task.OUTPAINT
     assert (request.source, request.batch, request.mask, request.background, request.lighting) == (
@@ -133,7 +151,7 @@ def test_every_field_of_an_edit_reaches_the_request() -> None:
         ({"operation": "img2img", "image": "ID", "mask": "f" * 64}, "not here any more"),
         ({"operation": "erase", "image": "ID", "mask": "ID"}, "no model for erase"),
     ],
-)  # fmt: skip
+)
 def test_bad_edits_are_refused_at_once_and_say_why(served: RunningStudio, body: dict[str, object], says: str) -> None:
     ann = served.open_client("ann")
     name = ann.post(f"{API}/inputs", json={"image": text(draw_fake_image(1, 24, 16))}).json()["id"]
@@ -159,8 +177,10 @@ def test_preprocess_restore_and_derivatives(served: RunningStudio) -> None:
     ann = served.open_client("ann")
     served.backend.list = (
         *served.backend.list,
-        Model(id="preprocessor/canny", title="Canny", family="", tasks=frozenset({Task.PREPROCESS}), features=frozenset()),
-    )  # fmt: skip
+        Model(
+            id="preprocessor/canny", title="Canny", family="", tasks=frozenset({Task.PREPROCESS}), features=frozenset()
+        ),
+    )
     name = ann.post(f"{API}/inputs", json={"image": text(draw_fake_image(1, 24, 16))}).json()["id"]
     body = {"image": name, "preprocessor": "canny", "options": {"low": 50}}
     assert ann.post(f"{API}/preprocess?wait=true", json=body).status_code == 200

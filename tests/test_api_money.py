@@ -86,9 +86,12 @@ def test_a_sentinel_key_turns_up_nowhere(served: RunningStudio, tmp_path: Path) 
     ann = served.open_client("ann")
     answers = [ann.post(f"{API}/create?wait=true", json={"prompt": "x", "model": "stability/core"}).text]
     for reply in (
-        Reply(status=401, body={"errors": [f"bad key {SENTINEL}"]}), Reply(status=400, body={"errors": ["no"]}),
-        Reply(status=500, body=b"<html>"), Reply(drop=True), Reply(status=429, headers={"Retry-After": "999"}, body={}),
-    ):  # fmt: skip
+        Reply(status=401, body={"errors": [f"bad key {SENTINEL}"]}),
+        Reply(status=400, body={"errors": ["no"]}),
+        Reply(status=500, body=b"<html>"),
+        Reply(drop=True),
+        Reply(status=429, headers={"Retry-After": "999"}, body={}),
+    ):
         served.vendor.fail(reply, times=5)  # type: ignore[attr-defined]
         answers.append(ann.post(f"{API}/create?wait=true", json={"prompt": "x", "model": "stability/core"}).text)
         served.vendor._queued.clear()  # type: ignore[attr-defined]

@@ -255,22 +255,52 @@ def test_frameworks_errors_have_our_shape(
 def test_every_field_reaches_the_request() -> None:
     body = CreateBody.model_validate(
         {
-            "prompt": "p", "negative_prompt": "n", "prompt_weight": 1.1, "negative_weight": 0.9, "model": "m", "aspect_ratio": "16:9",
-            "count": 2, "batch_size": 2, "seed": 3, "variation_seed": 4, "variation_strength": 0.5, "steps": 6, "guidance_scale": 7,
-            "sampler": "Euler", "schedule": "Karras", "clip_skip": 2, "vae": "v", "loras": [{"name": "l", "weight": 0.5}],
-            "hires": {"scale": 1.5, "denoising_strength": 0.4, "guidance_scale": 5}, "saving": "time", "fallbacks": ["b"],
+            "prompt": "p",
+            "negative_prompt": "n",
+            "prompt_weight": 1.1,
+            "negative_weight": 0.9,
+            "model": "m",
+            "aspect_ratio": "16:9",
+            "count": 2,
+            "batch_size": 2,
+            "seed": 3,
+            "variation_seed": 4,
+            "variation_strength": 0.5,
+            "steps": 6,
+            "guidance_scale": 7,
+            "sampler": "Euler",
+            "schedule": "Karras",
+            "clip_skip": 2,
+            "vae": "v",
+            "loras": [{"name": "l", "weight": 0.5}],
+            "hires": {"scale": 1.5, "denoising_strength": 0.4, "guidance_scale": 5},
+            "saving": "time",
+            "fallbacks": ["b"],
             "axes": [{"parameter": "Steps", "values": ["1", "2"]}],
         }
-    )  # fmt: skip
+    )
     request = body.to_request()
     assert (request.aspect, request.guidance, request.saving) == ("16:9", 7.0, Saving.TIME)
     assert request.loras == (LoraUse(name="l", weight=0.5),)
     assert request.hires == Hires(scale=1.5, strength=0.4, guidance=5.0)
     assert request.axes[0].values == ("1", "2")
     edited = {
-        "task", "source", "batch", "mask", "background", "lighting", "strength", "resize", "loops", "inpaint", "outpaint", "search",
-        "control", "references", "file",
-    }  # fmt: skip
+        "task",
+        "source",
+        "batch",
+        "mask",
+        "background",
+        "lighting",
+        "strength",
+        "resize",
+        "loops",
+        "inpaint",
+        "outpaint",
+        "search",
+        "control",
+        "references",
+        "file",
+    }
     elsewhere = {"upscale", "faces", "finish", "social", "then"}
     missing = set(GenerationRequest.__dataclass_fields__) - set(request.to_json())
     assert missing == {"width", "height"} | edited | elsewhere
@@ -287,8 +317,15 @@ def test_the_documentation_needs_no_other_server(served: RunningStudio) -> None:
     for field in CreateBody.model_fields:
         assert f"<code>{field}</code>" in page
     assert {path.removeprefix(API) for path in schema["paths"]} >= {
-        "/create", "/jobs", "/jobs/{job_id}", "/jobs/{job_id}/result", "/jobs/{job_id}/events", "/images/{image_id}", "/models", "/health",
-    }  # fmt: skip
+        "/create",
+        "/jobs",
+        "/jobs/{job_id}",
+        "/jobs/{job_id}/result",
+        "/jobs/{job_id}/events",
+        "/images/{image_id}",
+        "/models",
+        "/health",
+    }
 
 
 def test_what_json_cannot_carry_is_cleaned() -> None:
@@ -304,16 +341,35 @@ ANYTHING = st.recursive(
 NEARLY = st.fixed_dictionaries(
     {"prompt": st.text(max_size=50)},
     optional={
-        "width": st.integers(-8, 40).map(lambda n: n * 8) | ANYTHING, "height": st.integers(0, 40).map(lambda n: n * 8),
-        "aspect_ratio": st.sampled_from(["1:1", "16:9", "0:0", "1:1e9", "nan:1", ":"]) | st.text(max_size=8), "count": st.integers(-1, 3),
-        "batch_size": st.integers(0, 4), "seed": st.integers(-1, 2**33), "variation_strength": st.floats(), "variation_seed": st.integers(0, 9),
-        "steps": st.integers(0, 50), "guidance_scale": st.floats(), "sampler": st.sampled_from(["Euler", "Nope", ""]), "clip_skip": st.integers(0, 30),
-        "vae": st.text(max_size=5), "loras": st.lists(st.fixed_dictionaries({"name": st.text(max_size=9)}), max_size=2) | ANYTHING,
+        "width": st.integers(-8, 40).map(lambda n: n * 8) | ANYTHING,
+        "height": st.integers(0, 40).map(lambda n: n * 8),
+        "aspect_ratio": st.sampled_from(["1:1", "16:9", "0:0", "1:1e9", "nan:1", ":"]) | st.text(max_size=8),
+        "count": st.integers(-1, 3),
+        "batch_size": st.integers(0, 4),
+        "seed": st.integers(-1, 2**33),
+        "variation_strength": st.floats(),
+        "variation_seed": st.integers(0, 9),
+        "steps": st.integers(0, 50),
+        "guidance_scale": st.floats(),
+        "sampler": st.sampled_from(["Euler", "Nope", ""]),
+        "clip_skip": st.integers(0, 30),
+        "vae": st.text(max_size=5),
+        "loras": st.lists(st.fixed_dictionaries({"name": st.text(max_size=9)}), max_size=2) | ANYTHING,
         "hires": st.fixed_dictionaries({"scale": st.floats(), "width": st.none() | st.integers(0, 512)}) | ANYTHING,
-        "axes": st.lists(st.fixed_dictionaries({"parameter": st.sampled_from(["Steps", "Seed", "Nope"]), "values": st.lists(st.text(max_size=5), max_size=3)}), max_size=4),
-        "prompt_weight": st.floats(), "saving": st.sampled_from(["time", "memory", "x"]), "model": st.sampled_from(["", "fake", "x\0"]),
+        "axes": st.lists(
+            st.fixed_dictionaries(
+                {
+                    "parameter": st.sampled_from(["Steps", "Seed", "Nope"]),
+                    "values": st.lists(st.text(max_size=5), max_size=3),
+                }
+            ),
+            max_size=4,
+        ),
+        "prompt_weight": st.floats(),
+        "saving": st.sampled_from(["time", "memory", "x"]),
+        "model": st.sampled_from(["", "fake", "x\0"]),
     },
-)  # fmt: skip
+)
 
 
 @settings(

@@ -1,4 +1,5 @@
-"""Platform formats and templates over a real server: images made into formats, what there is to know of them, own templates."""
+"""Platform formats and templates over a real server: images made into formats, what there is to know of them, own
+templates."""
 
 from __future__ import annotations
 

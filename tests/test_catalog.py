@@ -29,7 +29,8 @@ _VAE = "first_stage_model.decoder.conv_in.weight"
 
 
 def write(path: Path, shapes: dict[str, tuple[int, ...]], metadata: dict[str, str] | None = None) -> Path:
-    """A .safetensors file of zero bytes with these F16 tensors; the data is a hole in the file, so that size costs nothing."""
+    """A .safetensors file of zero bytes with these F16 tensors; the data is a hole in the file, so that size costs
+    nothing."""
     table: dict[str, object] = {"__metadata__": metadata} if metadata else {}
     offset = 0
     for name, shape in shapes.items():
@@ -53,10 +54,13 @@ def sd(width: int, channels: int = 4, **more: tuple[int, ...]) -> dict[str, tupl
 
 def sdxl(**more: tuple[int, ...]) -> dict[str, tuple[int, ...]]:
     return {
-        UNET + "label_emb.0.0.weight": (1280, 2816), UNET + "input_blocks.4.1.proj_in.weight": (640, 640),
-        UNET + "input_blocks.0.0.weight": (320, 4, 3, 3), _VAE: (512, 4, 3, 3),
-        "conditioner.embedders.1.model.positional_embedding": (77, 1280), **more,
-    }  # fmt: skip
+        UNET + "label_emb.0.0.weight": (1280, 2816),
+        UNET + "input_blocks.4.1.proj_in.weight": (640, 640),
+        UNET + "input_blocks.0.0.weight": (320, 4, 3, 3),
+        _VAE: (512, 4, 3, 3),
+        "conditioner.embedders.1.model.positional_embedding": (77, 1280),
+        **more,
+    }
 
 
 def lora(name: str, width: int = 768) -> dict[str, tuple[int, ...]]:
@@ -85,35 +89,109 @@ SINGLE_FILES: dict[str, tuple[dict[str, tuple[int, ...]], WeightKind, str]] = {
     "sd15": (sd(768), WeightKind.CHECKPOINT, "sd15"),
     "sd2": (sd(1024), WeightKind.CHECKPOINT, "sd2"),
     "sdxl": (sdxl(), WeightKind.CHECKPOINT, "sdxl"),
-    "sd3": ({UNET + "joint_blocks.0.context_block.adaLN_modulation.1.bias": (9216,), UNET + "pos_embed": (1, 36864, 1536)}, WeightKind.CHECKPOINT, "sd3"),
-    "flux": ({"double_blocks.0.img_attn.norm.key_norm.scale": (128,), "img_in.weight": (3072, 64)}, WeightKind.CHECKPOINT, "flux"),
-    "flux2": ({"single_stream_modulation.lin.weight": (18432, 6144), "double_blocks.0.img_attn.norm.key_norm.scale": (128,)}, WeightKind.CHECKPOINT, "flux2"),
-    "chroma": ({"distilled_guidance_layer.in_proj.bias": (5120,), "double_blocks.0.img_attn.norm.key_norm.scale": (128,)}, WeightKind.CHECKPOINT, "auto"),
-    "qwen": ({"transformer_blocks.0.img_mod.1.weight": (18432, 3072), "txt_norm.weight": (3584,)}, WeightKind.CHECKPOINT, "qwen_image"),
-    "z_image": ({"layers.0.adaLN_modulation.0.weight": (15360, 256), "cap_embedder.0.weight": (2560,)}, WeightKind.CHECKPOINT, "z_image"),
-    "kohya sd15": (lora("lora_unet_down_blocks_0_attentions_0_transformer_blocks_0_attn2_to_k"), WeightKind.LORA, "sd15"),
-    "kohya sd2": (lora("lora_unet_down_blocks_0_attentions_0_transformer_blocks_0_attn2_to_k", 1024), WeightKind.LORA, "sd2"),
+    "sd3": (
+        {UNET + "joint_blocks.0.context_block.adaLN_modulation.1.bias": (9216,), UNET + "pos_embed": (1, 36864, 1536)},
+        WeightKind.CHECKPOINT,
+        "sd3",
+    ),
+    "flux": (
+        {"double_blocks.0.img_attn.norm.key_norm.scale": (128,), "img_in.weight": (3072, 64)},
+        WeightKind.CHECKPOINT,
+        "flux",
+    ),
+    "flux2": (
+        {"single_stream_modulation.lin.weight": (18432, 6144), "double_blocks.0.img_attn.norm.key_norm.scale": (128,)},
+        WeightKind.CHECKPOINT,
+        "flux2",
+    ),
+    "chroma": (
+        {"distilled_guidance_layer.in_proj.bias": (5120,), "double_blocks.0.img_attn.norm.key_norm.scale": (128,)},
+        WeightKind.CHECKPOINT,
+        "auto",
+    ),
+    "qwen": (
+        {"transformer_blocks.0.img_mod.1.weight": (18432, 3072), "txt_norm.weight": (3584,)},
+        WeightKind.CHECKPOINT,
+        "qwen_image",
+    ),
+    "z_image": (
+        {"layers.0.adaLN_modulation.0.weight": (15360, 256), "cap_embedder.0.weight": (2560,)},
+        WeightKind.CHECKPOINT,
+        "z_image",
+    ),
+    "kohya sd15": (
+        lora("lora_unet_down_blocks_0_attentions_0_transformer_blocks_0_attn2_to_k"),
+        WeightKind.LORA,
+        "sd15",
+    ),
+    "kohya sd2": (
+        lora("lora_unet_down_blocks_0_attentions_0_transformer_blocks_0_attn2_to_k", 1024),
+        WeightKind.LORA,
+        "sd2",
+    ),
     "kohya sdxl": (lora("lora_unet_input_blocks_4_1_transformer_blocks_0_attn2_to_k", 2048), WeightKind.LORA, "sdxl"),
-    "peft sd15": ({"unet.down_blocks.0.attentions.0.transformer_blocks.0.attn2.to_k.lora_A.weight": (4, 768), "unet.down_blocks.0.attentions.0.transformer_blocks.0.attn2.to_k.lora_B.weight": (320, 4)}, WeightKind.LORA, "sd15"),
+    "peft sd15": (
+        {
+            "unet.down_blocks.0.attentions.0.transformer_blocks.0.attn2.to_k.lora_A.weight": (4, 768),
+            "unet.down_blocks.0.attentions.0.transformer_blocks.0.attn2.to_k.lora_B.weight": (320, 4),
+        },
+        WeightKind.LORA,
+        "sd15",
+    ),
     "sdxl text lora": (lora("lora_te2_text_model_encoder_layers_0_mlp_fc1", 1280), WeightKind.LORA, "sdxl"),
     "kohya flux": (lora("lora_unet_double_blocks_0_img_attn_proj", 3072), WeightKind.LORA, "flux"),
-    "peft flux": ({"transformer.single_transformer_blocks.0.attn.to_k.lora_A.weight": (4, 3072)}, WeightKind.LORA, "flux"),
-    "flux2 lora": ({"diffusion_model.double_blocks.0.img_attn.proj.lora_A.weight": (4, 6144)}, WeightKind.LORA, "flux2"),
+    "peft flux": (
+        {"transformer.single_transformer_blocks.0.attn.to_k.lora_A.weight": (4, 3072)},
+        WeightKind.LORA,
+        "flux",
+    ),
+    "flux2 lora": (
+        {"diffusion_model.double_blocks.0.img_attn.proj.lora_A.weight": (4, 6144)},
+        WeightKind.LORA,
+        "flux2",
+    ),
     "sd3 lora": ({"transformer.transformer_blocks.0.attn.add_q_proj.lora_A.weight": (4, 1536)}, WeightKind.LORA, "sd3"),
-    "qwen lora": ({"transformer.transformer_blocks.0.img_mod.1.lora_A.weight": (4, 3072)}, WeightKind.LORA, "qwen_image"),
+    "qwen lora": (
+        {"transformer.transformer_blocks.0.img_mod.1.lora_A.weight": (4, 3072)},
+        WeightKind.LORA,
+        "qwen_image",
+    ),
     "z_image lora": ({"diffusion_model.layers.0.attention.to_q.lora_A.weight": (4, 3840)}, WeightKind.LORA, "z_image"),
     "a1111 embedding": ({"emb_params": (2, 768)}, WeightKind.EMBEDDING, "sd15"),
     "diffusers embedding": ({"<cat-toy>": (1024,)}, WeightKind.EMBEDDING, "sd2"),
     "sdxl embedding": ({"clip_l": (2, 768), "clip_g": (2, 1280)}, WeightKind.EMBEDDING, "sdxl"),
-    "controlnet": ({"control_model.time_embed.0.weight": (1280, 320), "control_model.input_blocks.1.1.transformer_blocks.0.attn2.to_k.weight": (320, 768)}, WeightKind.CONTROLNET, "sd15"),
-    "diffusers controlnet xl": ({"controlnet_cond_embedding.conv_in.weight": (16, 3, 3, 3), "down_blocks.1.attentions.0.transformer_blocks.0.attn2.to_k.weight": (640, 2048), "add_embedding.linear_1.weight": (1280, 2816)}, WeightKind.CONTROLNET, "sdxl"),
+    "controlnet": (
+        {
+            "control_model.time_embed.0.weight": (1280, 320),
+            "control_model.input_blocks.1.1.transformer_blocks.0.attn2.to_k.weight": (320, 768),
+        },
+        WeightKind.CONTROLNET,
+        "sd15",
+    ),
+    "diffusers controlnet xl": (
+        {
+            "controlnet_cond_embedding.conv_in.weight": (16, 3, 3, 3),
+            "down_blocks.1.attentions.0.transformer_blocks.0.attn2.to_k.weight": (640, 2048),
+            "add_embedding.linear_1.weight": (1280, 2816),
+        },
+        WeightKind.CONTROLNET,
+        "sdxl",
+    ),
     "vae": ({"decoder.conv_in.weight": (512, 4, 3, 3), "encoder.conv_in.weight": (128, 3, 3, 3)}, WeightKind.VAE, ""),
     "ldm vae": ({_VAE: (512, 4, 3, 3)}, WeightKind.VAE, ""),
     "taesd": ({"decoder.layers.0.weight": (64, 4, 3, 3), "encoder.layers.0.weight": (64, 3, 3, 3)}, WeightKind.VAE, ""),
-    "esrgan": ({"conv_first.weight": (64, 3, 3, 3), "body.0.rdb1.conv1.weight": (32, 64, 3, 3)}, WeightKind.UPSCALER, ""),
-    "old esrgan": ({"model.0.weight": (64, 3, 3, 3), "model.1.sub.0.RDB1.conv1.0.weight": (32, 64, 3, 3)}, WeightKind.UPSCALER, ""),
+    "esrgan": (
+        {"conv_first.weight": (64, 3, 3, 3), "body.0.rdb1.conv1.weight": (32, 64, 3, 3)},
+        WeightKind.UPSCALER,
+        "",
+    ),
+    "old esrgan": (
+        {"model.0.weight": (64, 3, 3, 3), "model.1.sub.0.RDB1.conv1.0.weight": (32, 64, 3, 3)},
+        WeightKind.UPSCALER,
+        "",
+    ),
     "compact": ({"body.0.weight": (64, 3, 3, 3), "body.1.weight": (64,)}, WeightKind.UPSCALER, ""),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", SINGLE_FILES)
@@ -144,7 +222,13 @@ def test_a_file_of_no_use_says_what_it_is(models: Path, look: Callable[[], Catal
 UNFIT = {
     "no vae": ({k: v for k, v in sd(768).items() if k != _VAE}, "no VAE"),
     "no text": ({k: v for k, v in sd(768).items() if k != _CLIP}, "no text encoder"),
-    "unet alone": ({"conv_in.weight": (320, 4, 3, 3), "down_blocks.0.attentions.0.transformer_blocks.0.attn2.to_k.weight": (320, 768)}, "UNet alone"),
+    "unet alone": (
+        {
+            "conv_in.weight": (320, 4, 3, 3),
+            "down_blocks.0.attentions.0.transformer_blocks.0.attn2.to_k.weight": (320, 768),
+        },
+        "UNet alone",
+    ),
     "refiner": (sdxl() | {"conditioner.embedders.0.model.positional_embedding": (77, 1280)}, "refiner"),
     "flux": (SINGLE_FILES["flux"][0], "black-forest-labs/FLUX.1-schnell"),
     "flux fill": (SINGLE_FILES["flux"][0] | {"img_in.weight": (3072, 384)}, "FLUX.1-Fill-dev"),
@@ -154,11 +238,13 @@ UNFIT = {
     "chroma": (SINGLE_FILES["chroma"][0], "Chroma1-HD"),
     "z_image": (SINGLE_FILES["z_image"][0], "Z-Image-Turbo"),
     "qwen": (SINGLE_FILES["qwen"][0], "Qwen/Qwen-Image"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", UNFIT)
-def test_a_checkpoint_that_cannot_draw_is_listed_with_the_reason(models: Path, look: Callable[[], Catalog], name: str) -> None:  # fmt: skip
+def test_a_checkpoint_that_cannot_draw_is_listed_with_the_reason(
+    models: Path, look: Callable[[], Catalog], name: str
+) -> None:
     shapes, word = UNFIT[name]
     write(models / "file.safetensors", shapes)
     (model,) = look().models()
@@ -189,12 +275,15 @@ def test_a_checkpoint_does_what_its_input_was_made_for(models: Path, look: Calla
 @pytest.mark.parametrize(
     ("class_name", "family", "task"),
     [
-        ("FluxKontextPipeline", "flux", Task.EDIT), ("FluxFillPipeline", "flux", Task.INPAINT),
-        ("QwenImageEditPipeline", "qwen_image", Task.EDIT), ("QwenImageEditPlusPipeline", "qwen_image", Task.EDIT),
-        ("QwenImage21Pipeline", "qwen_image", Task.EDIT), ("Flux2Pipeline", "flux2", Task.EDIT),
+        ("FluxKontextPipeline", "flux", Task.EDIT),
+        ("FluxFillPipeline", "flux", Task.INPAINT),
+        ("QwenImageEditPipeline", "qwen_image", Task.EDIT),
+        ("QwenImageEditPlusPipeline", "qwen_image", Task.EDIT),
+        ("QwenImage21Pipeline", "qwen_image", Task.EDIT),
+        ("Flux2Pipeline", "flux2", Task.EDIT),
         ("StableDiffusionInstructPix2PixPipeline", "sd15", Task.EDIT),
     ],
-)  # fmt: skip
+)
 def test_a_folder_does_what_its_pipeline_does(
     models: Path, look: Callable[[], Catalog], class_name: str, family: str, task: Task
 ) -> None:
@@ -217,8 +306,9 @@ def test_a_transformer_alone_is_usable_once_its_companion_is_there(models: Path,
     (folder / "model_index.json").write_text('{"_class_name": "FluxPipeline"}')
     catalog.refresh()
     assert {model.id: model.problem for model in catalog.models()} == {
-        "deep/tuned": "", "black-forest-labs/FLUX.1-schnell": "",
-    }  # fmt: skip
+        "deep/tuned": "",
+        "black-forest-labs/FLUX.1-schnell": "",
+    }
 
 
 def test_names_are_paths_below_their_folder(models: Path, look: Callable[[], Catalog]) -> None:
@@ -230,9 +320,13 @@ def test_names_are_paths_below_their_folder(models: Path, look: Callable[[], Cat
     write(models / "twice.safetensors", sd(768))
     write(models / ".hidden" / "secret.safetensors", sd(768))
     assert [(file.kind, file.name) for file in look().weights()] == [
-        (WeightKind.CHECKPOINT, "a/one.v2"), (WeightKind.CHECKPOINT, "org/name/file"), (WeightKind.CHECKPOINT, "twice"),
-        (WeightKind.CHECKPOINT, "twice.safetensors"), (WeightKind.LORA, "other"), (WeightKind.LORA, "style"),
-    ]  # fmt: skip
+        (WeightKind.CHECKPOINT, "a/one.v2"),
+        (WeightKind.CHECKPOINT, "org/name/file"),
+        (WeightKind.CHECKPOINT, "twice"),
+        (WeightKind.CHECKPOINT, "twice.safetensors"),
+        (WeightKind.LORA, "other"),
+        (WeightKind.LORA, "style"),
+    ]
 
 
 def test_pickles_are_listed_and_not_opened(models: Path, look: Callable[[], Catalog]) -> None:
@@ -323,16 +417,25 @@ def _edit(folder: Path, **changes: object) -> None:
 
 
 SPOILT = {
-    _drop_unet: "weights are missing", _pickle_unet: "pickle", _cut_vae: "cut short", _drop_config: "cannot be read",
-    _drop_tokenizer: "tokenizer is missing", _lose_a_part: "00001-of-00002", _own_pipeline: "own pipeline code",
-    _own_component: "own code", _masked_component: "own code", _unknown_class: "NobodyPipeline",
+    _drop_unet: "weights are missing",
+    _pickle_unet: "pickle",
+    _cut_vae: "cut short",
+    _drop_config: "cannot be read",
+    _drop_tokenizer: "tokenizer is missing",
+    _lose_a_part: "00001-of-00002",
+    _own_pipeline: "own pipeline code",
+    _own_component: "own code",
+    _masked_component: "own code",
+    _unknown_class: "NobodyPipeline",
     lambda folder: (folder / "model_index.json").write_text("{"): "cannot be read",
     lambda folder: (folder / "model_index.json").write_text("[]"): "not a table",
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("spoil", SPOILT, ids=[word.replace(" ", "-") for word in SPOILT.values()])
-def test_a_folder_that_is_not_whole_says_what_is_wrong(models: Path, look: Callable[[], Catalog], spoil: Callable[[Path], object]) -> None:  # fmt: skip
+def test_a_folder_that_is_not_whole_says_what_is_wrong(
+    models: Path, look: Callable[[], Catalog], spoil: Callable[[Path], object]
+) -> None:
     spoil(make_tiny_sd15(models / "model"))
     catalog = look()
     (model,) = catalog.models()
@@ -344,7 +447,9 @@ def test_a_folder_that_is_not_whole_says_what_is_wrong(models: Path, look: Calla
             catalog.spec(weight)
 
 
-def test_the_prediction_of_stable_diffusion_2_comes_from_note_metadata_and_name(models: Path, look: Callable[[], Catalog]) -> None:  # fmt: skip
+def test_the_prediction_of_stable_diffusion_2_comes_from_note_metadata_and_name(
+    models: Path, look: Callable[[], Catalog]
+) -> None:
     write(models / "plain.safetensors", sd(1024))
     write(models / "noted.safetensors", sd(1024))
     (models / "noted.json").write_text('{"prediction_type": "epsilon"}')
@@ -356,8 +461,14 @@ def test_the_prediction_of_stable_diffusion_2_comes_from_note_metadata_and_name(
     write(models / "odd.safetensors", sd(1024))
     (models / "odd.json").write_text("[1, 2")
     assert {model.id: model.sizes.liked[0][0] for model in look().models()} == {
-        "plain": 768, "noted": 512, "yaml": 768, "spec": 512, "small": 512, "v2-1_512-ema-pruned": 512, "odd": 768,
-    }  # fmt: skip
+        "plain": 768,
+        "noted": 512,
+        "yaml": 768,
+        "spec": 512,
+        "small": 512,
+        "v2-1_512-ema-pruned": 512,
+        "odd": 768,
+    }
 
 
 def test_find_forgives_case_and_folder_and_names_the_nearest(models: Path, look: Callable[[], Catalog]) -> None:
@@ -378,7 +489,9 @@ def test_find_forgives_case_and_folder_and_names_the_nearest(models: Path, look:
         catalog.checkpoint("anime/WaterColour")
 
 
-def test_refresh_sees_new_changed_and_vanished_files_and_reads_no_other(models: Path, look: Callable[[], Catalog], monkeypatch: pytest.MonkeyPatch) -> None:  # fmt: skip
+def test_refresh_sees_new_changed_and_vanished_files_and_reads_no_other(
+    models: Path, look: Callable[[], Catalog], monkeypatch: pytest.MonkeyPatch
+) -> None:
     read: list[str] = []
     real = catalog_module.read_header
     monkeypatch.setattr(catalog_module, "read_header", lambda path: read.append(path.name) or real(path))
@@ -454,9 +567,9 @@ def test_looking_imports_no_torch(models: Path) -> None:
     write(models / "a.safetensors", sd(768))
     write(models / "b.safetensors", SINGLE_FILES["flux"][0])
     code = (
-        "import sys, pathlib; from studio.engine.plugins import discover; from studio.pipelines.catalog.catalog import Catalog;"
-        "c = Catalog(pathlib.Path(sys.argv[1]), discover('studio.pipelines.families', 'PIPELINE'), pathlib.Path(sys.argv[1]));"
-        "assert len(c.models()) == 2, c.models();"
-        "assert not {'torch', 'diffusers', 'transformers', 'huggingface_hub'} & set(sys.modules)"
+        "import sys, pathlib; from studio.engine.plugins import discover; from studio.pipelines.catalog.catalog import"
+        " Catalog;c = Catalog(pathlib.Path(sys.argv[1]), discover('studio.pipelines.families', 'PIPELINE'),"
+        " pathlib.Path(sys.argv[1]));assert len(c.models()) == 2, c.models();assert not {'torch', 'diffusers',"
+        " 'transformers', 'huggingface_hub'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code, str(models)], check=True, cwd=Path(__file__).parent.parent, timeout=60)

@@ -23,8 +23,10 @@ from studio.finishing.fonts import Fonts
 from tests.foreign_images import make_png_with_chunks
 
 SMALL = GenerationRequest(
-    task=Task.FINISH, finish=Finish(derivatives=(Derivative(width=16), Derivative(width=8))), file=OutputOptions(format="webp")
-)  # fmt: skip
+    task=Task.FINISH,
+    finish=Finish(derivatives=(Derivative(width=16), Derivative(width=8))),
+    file=OutputOptions(format="webp"),
+)
 
 
 @pytest.fixture

@@ -1,4 +1,5 @@
-"""Cloud providers and spending on Configurations: keys by their ends only, administrators only, and a table that adds up."""
+"""Cloud providers and spending on Configurations: keys by their ends only, administrators only, and a table that adds
+up."""
 
 from __future__ import annotations
 
@@ -43,8 +44,10 @@ def served(tmp_path: Path, vendor: VendorServer) -> Iterator[RunningStudio]:
     service = Service(PROVIDER, keys, lambda: f"{vendor.url}/v1")
     models = tmp_path / "models"
     store = LocalPipelines(
-        lambda: Settings(models_dir=models), Catalog(models, [], models / ".cache"), Hub(models, lambda: True, lambda: None)
-    )  # fmt: skip
+        lambda: Settings(models_dir=models),
+        Catalog(models, [], models / ".cache"),
+        Hub(models, lambda: True, lambda: None),
+    )
     with ExitStack() as stack:
         served = stack.enter_context(
             serve_studio(
@@ -105,10 +108,12 @@ def state(**changes: Any) -> CloudState:
 def test_the_table_tells_where_a_key_is_from() -> None:
     table = _render_services_table(
         [
-            state(title="<i>"), state(key=KeyState(name="K"), locked="it needs a key"),
-            state(key=KeyState(name="K", where="environment")), state(key=KeyState(name="K", where="file", ends="1234")),
+            state(title="<i>"),
+            state(key=KeyState(name="K"), locked="it needs a key"),
+            state(key=KeyState(name="K", where="environment")),
+            state(key=KeyState(name="K", where="file", ends="1234")),
         ]
-    )  # fmt: skip
+    )
     assert "<i>" not in table
     for words in (
         "none needed",

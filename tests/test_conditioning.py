@@ -65,9 +65,15 @@ def _run(
     try:
         with conditioning.apply_composition(pipe):
             return pipe(
-                **conditioning.arguments(), num_inference_steps=steps, guidance_scale=guidance, width=64, height=64, latents=latents,
-                output_type="latent", callback_on_step_end=on_step,
-            ).images  # fmt: skip
+                **conditioning.arguments(),
+                num_inference_steps=steps,
+                guidance_scale=guidance,
+                width=64,
+                height=64,
+                latents=latents,
+                output_type="latent",
+                callback_on_step_end=on_step,
+            ).images
     finally:
         hook.remove()
 

@@ -41,14 +41,20 @@ def catalog(tmp_path_factory) -> FolderCatalog:
     root = tmp_path_factory.mktemp("models")
     one, xl, crossed = make_tiny_sd15(root / "tiny"), make_tiny_sdxl(root / "xl"), make_tiny_crossed(root / "crossed")
     nets = (
-        make_tiny_controlnet(root / "canny", one), make_tiny_controlnet(root / "depth", one, seed=2),
+        make_tiny_controlnet(root / "canny", one),
+        make_tiny_controlnet(root / "depth", one, seed=2),
         make_tiny_controlnet(root / "shuffle", one, global_pool_conditions=True),
-        make_tiny_controlnet(root / "xl-canny", xl), make_tiny_union(root / "xl-union", xl), make_tiny_t2i_adapter(root / "sketch"),
-        make_tiny_t2i_adapter(root / "grey", grey=True), make_tiny_controlnet(root / "crossed-canny", crossed),
-        WeightFile(name="broken", kind=WeightKind.CONTROLNET, path=root, bytes=1, family="sd15", problem="It is cut short."),
+        make_tiny_controlnet(root / "xl-canny", xl),
+        make_tiny_union(root / "xl-union", xl),
+        make_tiny_t2i_adapter(root / "sketch"),
+        make_tiny_t2i_adapter(root / "grey", grey=True),
+        make_tiny_controlnet(root / "crossed-canny", crossed),
+        WeightFile(
+            name="broken", kind=WeightKind.CONTROLNET, path=root, bytes=1, family="sd15", problem="It is cut short."
+        ),
         WeightFile(name="foreign", kind=WeightKind.CONTROLNET, path=root, bytes=1, family="flux"),
         dataclasses.replace(make_tiny_controlnet(root / "narrow", make_tiny_sd15(root / "other")), name="narrow"),
-    )  # fmt: skip
+    )
     config = root / "narrow" / "config.json"
     config.write_text(config.read_text().replace('"cross_attention_dim": 32', '"cross_attention_dim": 48'))
     return FolderCatalog({"tiny": one, "xl": xl, "crossed": crossed}, nets)
@@ -91,9 +97,12 @@ def bare(
     pipe.scheduler = make_scheduler("Euler", "Automatic", pipe.scheduler.config)
     with torch.inference_mode():
         image = pipe(
-            request.prompt, num_inference_steps=request.steps, guidance_scale=4.0,
-            generator=[torch.Generator().manual_seed(7)], **arguments,
-        ).images[0]  # fmt: skip
+            request.prompt,
+            num_inference_steps=request.steps,
+            guidance_scale=4.0,
+            generator=[torch.Generator().manual_seed(7)],
+            **arguments,
+        ).images[0]
     return np.asarray(image, dtype=int)
 
 
@@ -123,9 +132,16 @@ def test_one_unit_draws_what_diffusers_control_pipeline_draws(studio, catalog, m
     net, xl = ("xl-canny", "XL") if model == "xl" else ("canny", "")
     request = make_request(model, steps=4, control=(unit(net, weight=0.7, start=0.25, end=0.75),))
     theirs = bare(
-        catalog, model, f"StableDiffusion{xl}ControlNetPipeline", [net], request, image=IMAGES["other"],
-        controlnet_conditioning_scale=0.7, control_guidance_start=0.25, control_guidance_end=0.75,
-    )  # fmt: skip
+        catalog,
+        model,
+        f"StableDiffusion{xl}ControlNetPipeline",
+        [net],
+        request,
+        image=IMAGES["other"],
+        controlnet_conditioning_scale=0.7,
+        control_guidance_start=0.25,
+        control_guidance_end=0.75,
+    )
     ours = draw(studio, request)[0]
     assert same(ours, theirs)
     assert not same(ours, draw(studio, request.replace(control=()))[0]), "it steers"
@@ -134,12 +150,23 @@ def test_one_unit_draws_what_diffusers_control_pipeline_draws(studio, catalog, m
 def test_three_units_draw_what_diffusers_draws_with_three(studio, catalog) -> None:
     names, weights = ["canny", "depth", "canny"], [0.5, 0.9, 0.3]
     maps = [IMAGES["other"], IMAGES["source"], IMAGES["source"]]
-    units = (unit("canny", weight=0.5, end=0.5), unit("depth", weight=0.9, image="source"), unit("canny", weight=0.3, image="source"))  # fmt: skip
+    units = (
+        unit("canny", weight=0.5, end=0.5),
+        unit("depth", weight=0.9, image="source"),
+        unit("canny", weight=0.3, image="source"),
+    )
     request = make_request(steps=4, control=units)
     theirs = bare(
-        catalog, "tiny", "StableDiffusionControlNetPipeline", names, request, image=maps,
-        controlnet_conditioning_scale=weights, control_guidance_start=[0.0] * 3, control_guidance_end=[0.5, 1.0, 1.0],
-    )  # fmt: skip
+        catalog,
+        "tiny",
+        "StableDiffusionControlNetPipeline",
+        names,
+        request,
+        image=maps,
+        controlnet_conditioning_scale=weights,
+        control_guidance_start=[0.0] * 3,
+        control_guidance_end=[0.5, 1.0, 1.0],
+    )
     assert same(draw(studio, request)[0], theirs)
 
 
@@ -149,9 +176,16 @@ def test_image_to_image_and_inpainting_are_steered_as_diffusers_does(studio, cat
     )
     grey = IMAGES["source"].convert("L").convert("RGB")  # the annotators' map
     theirs = bare(
-        catalog, "tiny", "StableDiffusionControlNetImg2ImgPipeline", ["canny"], request, image=IMAGES["source"],
-        control_image=grey, strength=0.5, controlnet_conditioning_scale=1.0,
-    )  # fmt: skip
+        catalog,
+        "tiny",
+        "StableDiffusionControlNetImg2ImgPipeline",
+        ["canny"],
+        request,
+        image=IMAGES["source"],
+        control_image=grey,
+        strength=0.5,
+        controlnet_conditioning_scale=1.0,
+    )
     assert same(draw(studio, request)[0], theirs)
     masked = request.replace(task=Task.INPAINT, mask="mask", inpaint=Inpaint(mask_blur=0), control=(unit(),))
     changed = draw(studio, masked)[0]
@@ -162,9 +196,15 @@ def test_image_to_image_and_inpainting_are_steered_as_diffusers_does(studio, cat
 def test_a_union_controlnet_is_told_its_type(studio, catalog) -> None:
     request = make_request("xl", control=(unit("xl-union", preprocessor="none", kind="canny", weight=0.8),))
     theirs = bare(
-        catalog, "xl", "StableDiffusionXLControlNetUnionPipeline", ["xl-union"], request,
-        control_image=IMAGES["other"], control_mode=3, controlnet_conditioning_scale=0.8,
-    )  # fmt: skip
+        catalog,
+        "xl",
+        "StableDiffusionXLControlNetUnionPipeline",
+        ["xl-union"],
+        request,
+        control_image=IMAGES["other"],
+        control_mode=3,
+        controlnet_conditioning_scale=0.8,
+    )
     ours = draw(studio, request)[0]
     assert same(ours, theirs)
     depth = request.replace(control=(unit("xl-union", kind="depth", weight=0.8),))
@@ -177,7 +217,15 @@ def test_a_union_controlnet_is_told_its_type(studio, catalog) -> None:
 def test_a_t2i_adapter_draws_what_diffusers_draws(studio, catalog, name: str) -> None:
     request = make_request("crossed", control=(unit(name, weight=0.9),))
     image = IMAGES["other"].convert("L") if name == "grey" else IMAGES["other"]
-    theirs = bare(catalog, "crossed", "StableDiffusionAdapterPipeline", [name], request, image=image, adapter_conditioning_scale=0.9)  # fmt: skip
+    theirs = bare(
+        catalog,
+        "crossed",
+        "StableDiffusionAdapterPipeline",
+        [name],
+        request,
+        image=image,
+        adapter_conditioning_scale=0.9,
+    )
     ours = draw(studio, request)[0]
     assert same(ours, theirs)
     both = draw(studio, request.replace(control=(*request.control, unit("crossed-canny"))))[0]
@@ -205,7 +253,9 @@ def test_modes_weigh_blocks_and_sides_of_the_guidance(studio) -> None:
     assert same(*unguided), "without guidance there is one side only"
 
 
-@pytest.mark.parametrize(("name", "mode"), [("canny", "control"), ("canny", "prompt"), ("shuffle", "balanced"), ("sketch", "control")])  # fmt: skip
+@pytest.mark.parametrize(
+    ("name", "mode"), [("canny", "control"), ("canny", "prompt"), ("shuffle", "balanced"), ("sketch", "control")]
+)
 def test_what_each_block_is_given(catalog, name: str, mode: str) -> None:
     import torch
 

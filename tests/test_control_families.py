@@ -89,9 +89,16 @@ def test_flux_draws_what_diffusers_draws(studio) -> None:
     )
     pipe.scheduler = make_scheduler("Euler", "Automatic", pipe.scheduler.config)
     bare = pipe(
-        "a red apple", control_image=IMAGES["other"], controlnet_conditioning_scale=0.8, control_guidance_end=0.5,
-        num_inference_steps=4, guidance_scale=3.5, width=64, height=64, generator=[torch.Generator().manual_seed(1)],
-    ).images[0]  # fmt: skip
+        "a red apple",
+        control_image=IMAGES["other"],
+        controlnet_conditioning_scale=0.8,
+        control_guidance_end=0.5,
+        num_inference_steps=4,
+        guidance_scale=3.5,
+        width=64,
+        height=64,
+        generator=[torch.Generator().manual_seed(1)],
+    ).images[0]
     ours = draw(studio, "flux", unit("flux-canny", weight=0.8, end=0.5))
     assert np.abs(ours - np.asarray(bare, dtype=int)).max() <= 1
 

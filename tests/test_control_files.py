@@ -40,24 +40,97 @@ def look(tmp_path: Path) -> Callable[[], Catalog]:
 
 
 HEADERS: dict[str, tuple[dict[str, tuple[int, ...]], WeightKind, str, str]] = {
-    "diffusers sd15": ({"controlnet_cond_embedding.conv_in.weight": (16, 3, 3, 3), TO_K: (320, 768)}, WeightKind.CONTROLNET, "sd15", ""),
-    "diffusers sd2": ({"controlnet_cond_embedding.conv_in.weight": (16, 3, 3, 3), TO_K: (320, 1024)}, WeightKind.CONTROLNET, "sd2", ""),
-    "original, bare": ({"input_hint_block.0.weight": (16, 3, 3, 3), "input_blocks.1.1.transformer_blocks.0.attn2.to_k.weight": (320, 768)}, WeightKind.CONTROLNET, "sd15", ""),
+    "diffusers sd15": (
+        {"controlnet_cond_embedding.conv_in.weight": (16, 3, 3, 3), TO_K: (320, 768)},
+        WeightKind.CONTROLNET,
+        "sd15",
+        "",
+    ),
+    "diffusers sd2": (
+        {"controlnet_cond_embedding.conv_in.weight": (16, 3, 3, 3), TO_K: (320, 1024)},
+        WeightKind.CONTROLNET,
+        "sd2",
+        "",
+    ),
+    "original, bare": (
+        {
+            "input_hint_block.0.weight": (16, 3, 3, 3),
+            "input_blocks.1.1.transformer_blocks.0.attn2.to_k.weight": (320, 768),
+        },
+        WeightKind.CONTROLNET,
+        "sd15",
+        "",
+    ),
     "lllite": ({"lllite_unet_input_blocks_4_1.down.0.weight": (4, 4)}, WeightKind.CONTROLNET, "sdxl", "LLLite"),
-    "control lora": ({"lora_controlnet": (1,), "input_hint_block.0.weight": (16, 3, 3, 3)}, WeightKind.CONTROLNET, "sdxl", "Control-LoRA"),
-    "flux": ({"controlnet_x_embedder.weight": (3072, 64), "transformer_blocks.0.norm1_context.linear.weight": (4, 4)}, WeightKind.CONTROLNET, "flux", ""),
-    "flux, original": ({"controlnet_blocks.0.weight": (4, 4), "double_blocks.0.img_attn.norm.key_norm.scale": (128,)}, WeightKind.CONTROLNET, "flux", "diffusers version"),
-    "qwen": ({"controlnet_x_embedder.weight": (4, 4), "transformer_blocks.0.img_mod.1.weight": (4, 4)}, WeightKind.CONTROLNET, "qwen_image", "diffusers version"),
-    "sd3": ({"controlnet_blocks.0.weight": (4, 4), "pos_embed_input.proj.weight": (4, 4, 2, 2)}, WeightKind.CONTROLNET, "sd3", "diffusers version"),
-    "z-image": ({"control_all_x_embedder.2-1.weight": (3840, 64), "control_layers.0.after_proj.weight": (4, 4)}, WeightKind.CONTROLNET, "z_image", ""),
-    "t2i": ({"adapter.conv_in.weight": (320, 192, 3, 3), "adapter.body.0.resnets.0.block1.weight": (320, 320, 3, 3)}, WeightKind.T2I_ADAPTER, "sd15", ""),
-    "t2i xl": ({"adapter.conv_in.weight": (320, 768, 3, 3), "adapter.body.0.resnets.0.block1.weight": (320, 320, 3, 3)}, WeightKind.T2I_ADAPTER, "sdxl", ""),
-    "t2i, original": ({"conv_in.weight": (320, 192, 3, 3), "body.0.block1.weight": (320, 320, 3, 3)}, WeightKind.T2I_ADAPTER, "sd15", "original layout"),
+    "control lora": (
+        {"lora_controlnet": (1,), "input_hint_block.0.weight": (16, 3, 3, 3)},
+        WeightKind.CONTROLNET,
+        "sdxl",
+        "Control-LoRA",
+    ),
+    "flux": (
+        {"controlnet_x_embedder.weight": (3072, 64), "transformer_blocks.0.norm1_context.linear.weight": (4, 4)},
+        WeightKind.CONTROLNET,
+        "flux",
+        "",
+    ),
+    "flux, original": (
+        {"controlnet_blocks.0.weight": (4, 4), "double_blocks.0.img_attn.norm.key_norm.scale": (128,)},
+        WeightKind.CONTROLNET,
+        "flux",
+        "diffusers version",
+    ),
+    "qwen": (
+        {"controlnet_x_embedder.weight": (4, 4), "transformer_blocks.0.img_mod.1.weight": (4, 4)},
+        WeightKind.CONTROLNET,
+        "qwen_image",
+        "diffusers version",
+    ),
+    "sd3": (
+        {"controlnet_blocks.0.weight": (4, 4), "pos_embed_input.proj.weight": (4, 4, 2, 2)},
+        WeightKind.CONTROLNET,
+        "sd3",
+        "diffusers version",
+    ),
+    "z-image": (
+        {"control_all_x_embedder.2-1.weight": (3840, 64), "control_layers.0.after_proj.weight": (4, 4)},
+        WeightKind.CONTROLNET,
+        "z_image",
+        "",
+    ),
+    "t2i": (
+        {"adapter.conv_in.weight": (320, 192, 3, 3), "adapter.body.0.resnets.0.block1.weight": (320, 320, 3, 3)},
+        WeightKind.T2I_ADAPTER,
+        "sd15",
+        "",
+    ),
+    "t2i xl": (
+        {"adapter.conv_in.weight": (320, 768, 3, 3), "adapter.body.0.resnets.0.block1.weight": (320, 320, 3, 3)},
+        WeightKind.T2I_ADAPTER,
+        "sdxl",
+        "",
+    ),
+    "t2i, original": (
+        {"conv_in.weight": (320, 192, 3, 3), "body.0.block1.weight": (320, 320, 3, 3)},
+        WeightKind.T2I_ADAPTER,
+        "sd15",
+        "original layout",
+    ),
     "ip without encoder": (FACE, WeightKind.IP_ADAPTER, "sd15", "image encoder is missing"),
-    "ip xl": ({**FACE, "ip_adapter.1.to_k_ip.weight": (640, 2048)}, WeightKind.IP_ADAPTER, "sdxl", "image encoder is missing"),
+    "ip xl": (
+        {**FACE, "ip_adapter.1.to_k_ip.weight": (640, 2048)},
+        WeightKind.IP_ADAPTER,
+        "sdxl",
+        "image encoder is missing",
+    ),
     "face id": ({**FACE, "ip_adapter.0.to_q_lora.down.weight": (128, 320)}, WeightKind.IP_ADAPTER, "sd15", "FaceID"),
-    "ip flux": ({"double_blocks.0.processor.ip_adapter_double_stream_k_proj.weight": (3072, 4096)}, WeightKind.IP_ADAPTER, "flux", "FLUX"),
-}  # fmt: skip
+    "ip flux": (
+        {"double_blocks.0.processor.ip_adapter_double_stream_k_proj.weight": (3072, 4096)},
+        WeightKind.IP_ADAPTER,
+        "flux",
+        "FLUX",
+    ),
+}
 
 
 @pytest.mark.parametrize("name", HEADERS)
@@ -73,13 +146,28 @@ def test_a_file_is_known_by_its_header(tmp_path: Path, look: Callable[[], Catalo
 CONFIGS: dict[str, tuple[dict[str, Any], WeightKind, str, str]] = {
     "sd15": ({"_class_name": "ControlNetModel", "cross_attention_dim": 768}, WeightKind.CONTROLNET, "sd15", ""),
     "sd2": ({"_class_name": "ControlNetModel", "cross_attention_dim": 1024}, WeightKind.CONTROLNET, "sd2", ""),
-    "sdxl": ({"_class_name": "ControlNetModel", "cross_attention_dim": 2048, "addition_embed_type": "text_time"}, WeightKind.CONTROLNET, "sdxl", ""),
-    "union": ({"_class_name": "ControlNetUnionModel", "addition_embed_type": "text_time"}, WeightKind.CONTROLNET, "sdxl", ""),
+    "sdxl": (
+        {"_class_name": "ControlNetModel", "cross_attention_dim": 2048, "addition_embed_type": "text_time"},
+        WeightKind.CONTROLNET,
+        "sdxl",
+        "",
+    ),
+    "union": (
+        {"_class_name": "ControlNetUnionModel", "addition_embed_type": "text_time"},
+        WeightKind.CONTROLNET,
+        "sdxl",
+        "",
+    ),
     "qwen": ({"_class_name": "QwenImageControlNetModel"}, WeightKind.CONTROLNET, "qwen_image", ""),
-    "sd3 inpainting": ({"_class_name": "SD3ControlNetModel", "extra_conditioning_channels": 1}, WeightKind.CONTROLNET, "sd3", "inpainting"),
+    "sd3 inpainting": (
+        {"_class_name": "SD3ControlNetModel", "extra_conditioning_channels": 1},
+        WeightKind.CONTROLNET,
+        "sd3",
+        "inpainting",
+    ),
     "hunyuan": ({"_class_name": "HunyuanDiT2DControlNetModel"}, WeightKind.CONTROLNET, "", "not supported"),
     "t2i xl": ({"_class_name": "T2IAdapter", "adapter_type": "full_adapter_xl"}, WeightKind.T2I_ADAPTER, "sdxl", ""),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", CONFIGS)
@@ -125,7 +213,7 @@ def test_an_ip_adapter_is_whole_with_its_encoder_as_soon_as_that_is_there(
 def loaded(file: Path, family: str, kind: WeightKind = WeightKind.CONTROLNET) -> Any:
     return control_nets.load_control_network(
         WeightFile(name=file.stem, kind=kind, path=file, bytes=1, family=family), OPTIONS
-    )  # fmt: skip
+    )
 
 
 def assert_same(ours: Any, theirs: Any) -> None:

@@ -62,8 +62,10 @@ def test_a_locked_model_says_how_to_unlock_it_and_stands_last() -> None:
     assert "<strong>Locked:</strong> it needs a key: set A_KEY." in render_model_note(locked)
     assert "<strong>Cannot be used:</strong>" in render_model_note(broken)
     assert choices.list_model_choices([locked, broken, FAKE_MODEL]) == [
-        (FAKE_MODEL.title, FAKE_MODEL.id), ("B (locked)", "a/b"), ("C (cannot be used)", "c")
-    ]  # fmt: skip
+        (FAKE_MODEL.title, FAKE_MODEL.id),
+        ("B (locked)", "a/b"),
+        ("C (cannot be used)", "c"),
+    ]
 
 
 def test_what_a_model_passes_over_is_said_once() -> None:

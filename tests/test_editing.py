@@ -37,9 +37,14 @@ def studio(tmp_path_factory):
     cut_out = make_scene()
     cut_out.putalpha(make_spot_mask())
     images = {
-        "source": make_scene(), "mask": make_spot_mask(), "cut out": cut_out, "beach": Image.new("RGB", (90, 50), "orange"),
-        "night": Image.new("RGB", (20, 20), (10, 10, 60)), "odd": make_scene(101, 77), "odd mask": make_spot_mask(101, 77),
-    }  # fmt: skip
+        "source": make_scene(),
+        "mask": make_spot_mask(),
+        "cut out": cut_out,
+        "beach": Image.new("RGB", (90, 50), "orange"),
+        "night": Image.new("RGB", (20, 20), (10, 10, 60)),
+        "odd": make_scene(101, 77),
+        "odd mask": make_spot_mask(101, 77),
+    }
     made = EditingStudio(root, images, FakeAnnotators(make_spot_mask()))
     yield made
     made.backend.close()

@@ -1,4 +1,5 @@
-"""The ControlNet and the LoRA that ship with the embedded model: they load by plain diffusers, steer, and leave no trace."""
+"""The ControlNet and the LoRA that ship with the embedded model: they load by plain diffusers, steer, and leave no
+trace."""
 
 from __future__ import annotations
 

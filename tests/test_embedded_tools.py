@@ -10,7 +10,14 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from tools.embedded.captions import View, add_article, build_caption, build_captions, filter_uncoloured, is_held_out  # noqa: E402
+from tools.embedded.captions import (  # noqa: E402
+    View,
+    add_article,
+    build_caption,
+    build_captions,
+    filter_uncoloured,
+    is_held_out,
+)
 from tools.embedded.colours import PALETTE, composite, find_nearest_name, recolour  # noqa: E402
 from tools.embedded.concepts import load_concepts, make_slug, parse_concepts  # noqa: E402
 from tools.embedded.convolution import replace_convolutions  # noqa: E402

@@ -30,9 +30,13 @@ from studio.engine.storage import outputs as outputs_module
 
 ANN, BOB = User("ann"), User("bob")
 SMALL = Model(
-    id="small", title="Small", family="fake", features=frozenset({Feature.SEED}),
-    sizes=Sizes(liked=((32, 32),), smallest=16, largest=48, max_pixels=48 * 48), max_batch=1,
-)  # fmt: skip
+    id="small",
+    title="Small",
+    family="fake",
+    features=frozenset({Feature.SEED}),
+    sizes=Sizes(liked=((32, 32),), smallest=16, largest=48, max_pixels=48 * 48),
+    max_batch=1,
+)
 CLOUD = dataclasses.replace(FAKE_MODEL, id="cloud", title="Cloud", lane="service", paid=True)
 
 

@@ -50,8 +50,12 @@ LANCZOS = Model(
     id="upscaler/Lanczos", title="Lanczos", family="upscaler", lane=GPU_LANE, tasks=frozenset({Task.UPSCALE})
 )
 ESRGAN = Model(
-    id="upscaler/realesrgan-x4plus", title="Real-ESRGAN", family="upscaler", lane=GPU_LANE, tasks=frozenset({Task.UPSCALE})
-)  # fmt: skip
+    id="upscaler/realesrgan-x4plus",
+    title="Real-ESRGAN",
+    family="upscaler",
+    lane=GPU_LANE,
+    tasks=frozenset({Task.UPSCALE}),
+)
 PAINTER = Model(
     id="sdxl",
     title="SDXL",
@@ -81,13 +85,15 @@ def first() -> dict[str, Any]:
 UPSCALE = GenerationRequest(
     task=Task.UPSCALE, model=ESRGAN.id, upscale=Upscale(scale=2, second="Lanczos", second_weight=0.25)
 )
-TEXT = TextOverlay(text="Hello", size=0.1, colour="#ff0000", stroke=0.05, stroke_colour="#00ff00", anchor=Anchor.TOP, contrast="fix")  # fmt: skip
+TEXT = TextOverlay(
+    text="Hello", size=0.1, colour="#ff0000", stroke=0.05, stroke_colour="#00ff00", anchor=Anchor.TOP, contrast="fix"
+)
 MARK = Watermark(image=TWO, opacity=0.3, size=0.2, anchor=Anchor.TOP_LEFT, tiled=True, hidden="mine")
 FINISH = GenerationRequest(
     task=Task.FINISH,
     finish=Finish(crop=Box(left=0.1, top=0, right=0.9, bottom=1), width=640, text=(TEXT,), watermark=MARK),
     file=OutputOptions(format="jpeg", quality=80, max_bytes=200_000, keep=MetadataPolicy.MARKER),
-)  # fmt: skip
+)
 
 
 @pytest.mark.parametrize(
@@ -96,15 +102,41 @@ FINISH = GenerationRequest(
         [UPSCALE],
         [UPSCALE.replace(upscale=Upscale(long_side=3840))],
         [UPSCALE.replace(upscale=Upscale(width=800, height=600, tile=256, overlap=16))],
-        [GenerationRequest(task=Task.UPSCALE, model="sdxl", prompt="a cat", upscale=Upscale(scale=2, creativity=0.6, base="realesrgan-x4plus"))],
-        [GenerationRequest(task=Task.RESTORE_FACES, model="restorer/gfpgan", faces=FaceRestoration(visibility=0.5, fidelity=0.75))],
+        [
+            GenerationRequest(
+                task=Task.UPSCALE,
+                model="sdxl",
+                prompt="a cat",
+                upscale=Upscale(scale=2, creativity=0.6, base="realesrgan-x4plus"),
+            )
+        ],
+        [
+            GenerationRequest(
+                task=Task.RESTORE_FACES, model="restorer/gfpgan", faces=FaceRestoration(visibility=0.5, fidelity=0.75)
+            )
+        ],
         [GenerationRequest(task=Task.REMOVE_BACKGROUND, model="background/u2netp")],
         [FINISH],
-        [GenerationRequest(task=Task.FINISH, finish=Finish(derivatives=(Derivative(width=640), Derivative(height=90, crop=True, file=OutputOptions(format="avif", quality=50)))))],
-        [UPSCALE, GenerationRequest(task=Task.RESTORE_FACES, faces=FaceRestoration()), GenerationRequest(task=Task.REMOVE_BACKGROUND), FINISH],
+        [
+            GenerationRequest(
+                task=Task.FINISH,
+                finish=Finish(
+                    derivatives=(
+                        Derivative(width=640),
+                        Derivative(height=90, crop=True, file=OutputOptions(format="avif", quality=50)),
+                    )
+                ),
+            )
+        ],
+        [
+            UPSCALE,
+            GenerationRequest(task=Task.RESTORE_FACES, faces=FaceRestoration()),
+            GenerationRequest(task=Task.REMOVE_BACKGROUND),
+            FINISH,
+        ],
     ],
     ids=lambda steps: "+".join(step.task.value for step in steps),
-)  # fmt: skip
+)
 def test_what_is_written_to_the_form_is_read_from_it(first: dict[str, Any], steps: list[GenerationRequest]) -> None:
     values = {**first, **write_extras(steps)}
     assert read_ticked_steps(values, MODELS) == steps
@@ -129,7 +161,15 @@ def test_each_mode_finds_its_model_and_says_how_large(first: dict[str, Any], tit
 
 
 def test_better_quality_is_another_choice_and_cloud_models_only_by_name(first: dict[str, Any]) -> None:
-    cloud = Model(id="svc/creative", title="Cloud", family="x", lane="svc", paid=True, quality=Quality.BEST, tasks=frozenset({Task.UPSCALE}))  # fmt: skip
+    cloud = Model(
+        id="svc/creative",
+        title="Cloud",
+        family="x",
+        lane="svc",
+        paid=True,
+        quality=Quality.BEST,
+        tasks=frozenset({Task.UPSCALE}),
+    )
     models = (*MODELS, cloud)
     values = {**first, "mode": "Creative 4K", "quality": "Best"}
     automatic = find_upscaler(values, models)
@@ -208,9 +248,15 @@ def test_settings_come_from_a_image_but_not_from_any_comment(tmp_path: Path) -> 
 
 def test_offers_are_listed_with_size_and_licence() -> None:
     offer = DownloadableWeights(
-        id="upscalers/x.pth", title="X <plus>", folder="upscalers", filename="x.pth", source="https://example.org/x.pth",
-        bytes=67_000_000, sha256="", licence="BSD-3-Clause",
-    )  # fmt: skip
+        id="upscalers/x.pth",
+        title="X <plus>",
+        folder="upscalers",
+        filename="x.pth",
+        source="https://example.org/x.pth",
+        bytes=67_000_000,
+        sha256="",
+        licence="BSD-3-Clause",
+    )
     shown = weight_downloads.render_weights_table([offer])
     assert "X &lt;plus&gt;" in shown
     assert "63.9 MiB" in shown

@@ -130,7 +130,9 @@ def _use_configs(tmp_path: Path, family: str, config: Path, monkeypatch: pytest.
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float8_e4m3fn"])
-def test_files_in_small_number_formats_load_in_the_asked_one(tmp_path: Path, dtype: str, monkeypatch: pytest.MonkeyPatch) -> None:  # fmt: skip
+def test_files_in_small_number_formats_load_in_the_asked_one(
+    tmp_path: Path, dtype: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     import torch
     from safetensors.torch import load_file, save_file
 
@@ -177,7 +179,8 @@ def test_a_pickle_in_a_folder_is_not_taken_even_when_asked_directly(tmp_path: Pa
 
 
 def test_a_transformer_file_takes_its_other_parts_from_the_companion(tmp_path: Path) -> None:
-    """In diffusers' own names, which its single-file loader takes too; the conversion of other names is diffusers' business."""
+    """In diffusers' own names, which its single-file loader takes too; the conversion of other names is diffusers'
+    business."""
     import torch
     from diffusers import FluxTransformer2DModel
     from safetensors.torch import load_file, save_file
@@ -200,10 +203,17 @@ def test_a_transformer_file_takes_its_other_parts_from_the_companion(tmp_path: P
 
 
 PARAMETERS = {
-    ("sd15", "unet"): 859.5, ("sd2", "unet"): 865.9, ("sdxl", "unet"): 2567.5, ("sd15", "text_encoder"): 123.1,
-    ("sd2", "text_encoder"): 340.4, ("sdxl", "text_encoder"): 123.1, ("sdxl", "text_encoder_2"): 694.7,
-    ("sd15", "vae"): 83.7, ("sd2", "vae"): 83.7, ("sdxl", "vae"): 83.7,
-}  # fmt: skip
+    ("sd15", "unet"): 859.5,
+    ("sd2", "unet"): 865.9,
+    ("sdxl", "unet"): 2567.5,
+    ("sd15", "text_encoder"): 123.1,
+    ("sd2", "text_encoder"): 340.4,
+    ("sdxl", "text_encoder"): 123.1,
+    ("sdxl", "text_encoder_2"): 694.7,
+    ("sd15", "vae"): 83.7,
+    ("sd2", "vae"): 83.7,
+    ("sdxl", "vae"): 83.7,
+}
 """Millions, as published."""
 
 

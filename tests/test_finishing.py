@@ -63,10 +63,12 @@ def test_crop_comes_before_resize_and_the_shape_stays_unless_both_sides_are_give
 def test_derivatives_are_each_their_own_and_never_larger(fonts: Fonts) -> None:
     wish = Finish(
         derivatives=(
-            Derivative(width=100, file=OutputOptions(format="webp")), Derivative(width=80, height=80, crop=True),
-            Derivative(width=5000), Derivative(width=5000, height=2500, crop=True),
+            Derivative(width=100, file=OutputOptions(format="webp")),
+            Derivative(width=80, height=80, crop=True),
+            Derivative(width=5000),
+            Derivative(width=5000, height=2500, crop=True),
         )
-    )  # fmt: skip
+    )
     made, context = finished(fonts, photo(400, 200), wish)
     assert [each.image.size for each in made] == [(100, 50), (80, 80), (400, 200), (400, 200)]
     assert [each.label for each in made] == ["100x50.webp", "80x80.png", "400x200.png", "400x200.png"]
@@ -79,9 +81,10 @@ def test_derivatives_are_each_their_own_and_never_larger(fonts: Fonts) -> None:
 def test_strange_images(fonts: Fonts, size: tuple[int, int]) -> None:
     image = Image.new("RGBA", size, (10, 20, 30, 0))
     wish = Finish(
-        text=(TextOverlay(text="Hello", contrast="fix"),), watermark=Watermark(text="me"),
+        text=(TextOverlay(text="Hello", contrast="fix"),),
+        watermark=Watermark(text="me"),
         derivatives=(Derivative(width=64, height=64, crop=True), Derivative(width=64)),
-    )  # fmt: skip
+    )
     made, _ = finished(fonts, image, wish)
     assert len(made) == 2
     assert made[0].image.mode == "RGBA"
@@ -107,10 +110,12 @@ def test_a_covering_crop_takes_the_middle_and_keeps_the_shape(fonts: Fonts) -> N
 @pytest.mark.parametrize(
     "wish",
     [
-        Finish(width=16_384), Finish(width=16_384, height=16_384), Finish(derivatives=(Derivative(height=16_384, enlarge=True),)),
+        Finish(width=16_384),
+        Finish(width=16_384, height=16_384),
+        Finish(derivatives=(Derivative(height=16_384, enlarge=True),)),
         Finish(derivatives=(Derivative(width=16_384, height=16_384, crop=True, enlarge=True),)),
     ],
-)  # fmt: skip
+)
 def test_a_image_that_would_fill_the_memory_is_refused_before_it_is_made(fonts: Fonts, wish: Finish) -> None:
     with pytest.raises(InvalidRequest, match="too large"):
         one(fonts, photo(30, 900) if wish.width else photo(900, 30), wish)
@@ -154,9 +159,10 @@ def test_every_kind_of_source_becomes_every_kind_of_file(tmp_path: Path, fonts: 
     kept = engine.keep_image(data, LOCAL_USER)
     wish = Finish(
         derivatives=tuple(
-            Derivative(width=20, file=OutputOptions(format=name, max_bytes=50_000, keep=MetadataPolicy.MARKER)) for name in ("png", "jpeg", "webp", "avif")
+            Derivative(width=20, file=OutputOptions(format=name, max_bytes=50_000, keep=MetadataPolicy.MARKER))
+            for name in ("png", "jpeg", "webp", "avif")
         )
-    )  # fmt: skip
+    )
     job = engine.submit(GenerationRequest(task=Task.FINISH, model="finish", source=kept.hash, finish=wish), LOCAL_USER)
     snapshot = wait_until_final(job)
     assert snapshot.status is Status.FINISHED

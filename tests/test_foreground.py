@@ -90,9 +90,14 @@ def test_what_was_transparent_stays_so(network: foreground.SegmentationNetwork) 
 
 @pytest.mark.parametrize(
     "image",
-    [Image.new("RGB", (1, 1), "red"), Image.new("L", (50, 30), 99), Image.new("RGBA", (9, 700)), Image.new("RGB", (3000, 3))],
+    [
+        Image.new("RGB", (1, 1), "red"),
+        Image.new("L", (50, 30), 99),
+        Image.new("RGBA", (9, 700)),
+        Image.new("RGB", (3000, 3)),
+    ],
     ids=["1x1", "grey", "transparent", "very wide"],
-)  # fmt: skip
+)
 def test_odd_images(image: Image.Image, network: foreground.SegmentationNetwork) -> None:
     cut = foreground.cut_out(image, foreground.estimate_opacity(image, network))
     assert cut.mode == "RGBA"

@@ -61,10 +61,18 @@ EMPHASES = [
     (
         "a (((house:1.3)) [on] a (hill:0.5), sun, (((sky))).",
         [
-            ("a ", 1.0), ("house", 1.573), (" ", 1.1), ("on", 1.0), (" a ", 1.1), ("hill", 0.55), (", sun, ", 1.1), ("sky", 1.4641), (".", 1.1),
+            ("a ", 1.0),
+            ("house", 1.573),
+            (" ", 1.1),
+            ("on", 1.0),
+            (" a ", 1.1),
+            ("hill", 0.55),
+            (", sun, ", 1.1),
+            ("sky", 1.4641),
+            (".", 1.1),
         ],
     ),
-]  # fmt: skip
+]
 
 PROMPTS = st.text(alphabet=st.sampled_from("ab1.5 ,:|()[]\\\nANDBREK<>"), max_size=60) | st.text(max_size=40)
 

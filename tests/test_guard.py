@@ -1,4 +1,5 @@
-"""What must not come in, against a real server with a real Gradio page: Gradio's own open doors shut, its safe ones kept safe."""
+"""What must not come in, against a real server with a real Gradio page: Gradio's own open doors shut, its safe ones
+kept safe."""
 
 from __future__ import annotations
 
@@ -173,9 +174,8 @@ def test_a_senseless_length_is_refused(served: RunningStudio, length: bytes) -> 
 def test_a_form_without_a_usable_boundary_is_refused(served: RunningStudio, boundary: str) -> None:
     answer = raw(
         served,
-        b"POST /gradio_api/upload HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\nContent-Type: multipart/form-data; boundary="
-        + boundary.encode()
-        + b"\r\n\r\nxx",
+        b"POST /gradio_api/upload HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\nContent-Type:"
+        b" multipart/form-data; boundary=" + boundary.encode() + b"\r\n\r\nxx",
     )
     assert answer.split()[1] in (b"400", b"431")
 
@@ -195,9 +195,12 @@ def test_every_answer_carries_the_security_headers(served: RunningStudio, path: 
 
 def test_a_proxys_headers_are_ignored_without_a_proxy(served: RunningStudio) -> None:
     lies = {
-        "X-Forwarded-Host": "evil.example", "X-Forwarded-Proto": "https", "X-Gradio-Server": "http://evil.example",
-        "Forwarded": "host=evil.example", "X-Original-URL": "/config",
-    }  # fmt: skip
+        "X-Forwarded-Host": "evil.example",
+        "X-Forwarded-Proto": "https",
+        "X-Gradio-Server": "http://evil.example",
+        "Forwarded": "host=evil.example",
+        "X-Original-URL": "/config",
+    }
     for path in ("/", "/config", "/gradio_api/info"):
         answer = served.open_client().get(path, headers=lies).text
         assert "evil.example" not in answer
@@ -207,11 +210,20 @@ def test_a_proxys_headers_are_ignored_without_a_proxy(served: RunningStudio) -> 
 @pytest.mark.parametrize(
     "path",
     [
-        "/monitoring", "/monitoring/summary", "/monitoring/x", "/gradio_api/dev/reload", "/gradio_api/vibe-code", "/gradio_api/token",
-        "/gradio_api/runs", "/gradio_api/proxy=http://127.0.0.1/", "/gradio_api/profiling/summary",
-        "/gradio_api/file=http://127.0.0.1:1/", "/gradio_api/file=https:/evil.example/x", "/gradio_api/file%3Dhttp%3A//evil.example/",
+        "/monitoring",
+        "/monitoring/summary",
+        "/monitoring/x",
+        "/gradio_api/dev/reload",
+        "/gradio_api/vibe-code",
+        "/gradio_api/token",
+        "/gradio_api/runs",
+        "/gradio_api/proxy=http://127.0.0.1/",
+        "/gradio_api/profiling/summary",
+        "/gradio_api/file=http://127.0.0.1:1/",
+        "/gradio_api/file=https:/evil.example/x",
+        "/gradio_api/file%3Dhttp%3A//evil.example/",
     ],
-)  # fmt: skip
+)
 def test_doors_that_the_studio_does_not_use_are_shut(served: RunningStudio, path: str) -> None:
     assert served.open_client().get(path).status_code == 404
 
@@ -236,14 +248,26 @@ def test_thousands_of_ranges_are_refused(served: RunningStudio) -> None:
 @pytest.mark.parametrize(
     "path",
     [
-        "/gradio_api/file=/etc/passwd", "/gradio_api/file=../../../../etc/passwd", "/gradio_api/file=%2e%2e%2fetc%2fpasswd",
-        "/gradio_api/file=%2Fetc%2Fpasswd", "/gradio_api/file=file:///etc/passwd", "/gradio_api/file/etc/passwd", "/static/../../etc/passwd",
-        "/static/%2e%2e/%2e%2e/etc/passwd", "/assets/..%2f..%2fetc%2fpasswd", "/svelte/../../../etc/passwd", "/file=/etc/passwd",
-        "/gradio_api/custom_component/x/client/component/..%2f..%2fetc%2fpasswd", "/gradio_api/file=/etc/passwd%00.png",
-        "/gradio_api/file=C:\\windows\\win.ini", "/gradio_api/file=\\\\host\\share", "/gradio_api/stream/a/b/1/..%2f..%2fetc%2fpasswd",
-        "/api/image-studio/images/..%2f..%2fetc%2fpasswd", "/api/image-studio/images//etc/passwd",
+        "/gradio_api/file=/etc/passwd",
+        "/gradio_api/file=../../../../etc/passwd",
+        "/gradio_api/file=%2e%2e%2fetc%2fpasswd",
+        "/gradio_api/file=%2Fetc%2Fpasswd",
+        "/gradio_api/file=file:///etc/passwd",
+        "/gradio_api/file/etc/passwd",
+        "/static/../../etc/passwd",
+        "/static/%2e%2e/%2e%2e/etc/passwd",
+        "/assets/..%2f..%2fetc%2fpasswd",
+        "/svelte/../../../etc/passwd",
+        "/file=/etc/passwd",
+        "/gradio_api/custom_component/x/client/component/..%2f..%2fetc%2fpasswd",
+        "/gradio_api/file=/etc/passwd%00.png",
+        "/gradio_api/file=C:\\windows\\win.ini",
+        "/gradio_api/file=\\\\host\\share",
+        "/gradio_api/stream/a/b/1/..%2f..%2fetc%2fpasswd",
+        "/api/image-studio/images/..%2f..%2fetc%2fpasswd",
+        "/api/image-studio/images//etc/passwd",
     ],
-)  # fmt: skip
+)
 def test_no_path_leads_to_a_file_outside(served: RunningStudio, path: str) -> None:
     parts = urlsplit(served.url)
     connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=DEADLINE)
@@ -339,14 +363,47 @@ def test_without_a_login_no_function_runs_by_its_index(closed: RunningStudio) ->
 
 
 ROUTES = [
-    "/", "/config", "/config/", "/theme.css", "/robots.txt", "/manifest.json", "/static/img/logo.svg", "/assets/x.js", "/gradio_api/info",
-    "/gradio_api/user", "/gradio_api/app_id", "/gradio_api/login_check", "/gradio_api/startup-events", "/gradio_api/heartbeat/x",
-    "/gradio_api/queue/data?session_hash=x", "/gradio_api/queue/status", "/gradio_api/upload_progress?upload_id=x", "/gradio_api/file=x",
-    "/gradio_api/openapi.json", "/gradio_api/deep_link?session_hash=x", "/api/docs", "/api/openapi.json", "/api/nothing",
-    "/api/image-studio/jobs", "/api/image-studio/jobs/x", "/api/image-studio/jobs/x/result", "/api/image-studio/jobs/x/events",
-    "/api/image-studio/images/x", "/api/image-studio/models", "/docs", "/redoc", "/openapi.json", "//", "/login/", "/login/x", "/LOGIN",
-    "/api/image-studio/health/", "/api/image-studio/health/../jobs", "/favicon.ico/x", "/logout/",
-]  # fmt: skip
+    "/",
+    "/config",
+    "/config/",
+    "/theme.css",
+    "/robots.txt",
+    "/manifest.json",
+    "/static/img/logo.svg",
+    "/assets/x.js",
+    "/gradio_api/info",
+    "/gradio_api/user",
+    "/gradio_api/app_id",
+    "/gradio_api/login_check",
+    "/gradio_api/startup-events",
+    "/gradio_api/heartbeat/x",
+    "/gradio_api/queue/data?session_hash=x",
+    "/gradio_api/queue/status",
+    "/gradio_api/upload_progress?upload_id=x",
+    "/gradio_api/file=x",
+    "/gradio_api/openapi.json",
+    "/gradio_api/deep_link?session_hash=x",
+    "/api/docs",
+    "/api/openapi.json",
+    "/api/nothing",
+    "/api/image-studio/jobs",
+    "/api/image-studio/jobs/x",
+    "/api/image-studio/jobs/x/result",
+    "/api/image-studio/jobs/x/events",
+    "/api/image-studio/images/x",
+    "/api/image-studio/models",
+    "/docs",
+    "/redoc",
+    "/openapi.json",
+    "//",
+    "/login/",
+    "/login/x",
+    "/LOGIN",
+    "/api/image-studio/health/",
+    "/api/image-studio/health/../jobs",
+    "/favicon.ico/x",
+    "/logout/",
+]
 
 
 @pytest.mark.parametrize("path", ROUTES)

@@ -46,7 +46,10 @@ def test_what_the_library_writes_is_read(tmp_path: Path) -> None:
     import torch
     from safetensors.torch import save_file
 
-    tensors = {name: torch.zeros(3, 5, dtype=getattr(torch, name)) for name in ("float32", "bfloat16", "int64", "bool", "float8_e4m3fn")}  # fmt: skip
+    tensors = {
+        name: torch.zeros(3, 5, dtype=getattr(torch, name))
+        for name in ("float32", "bfloat16", "int64", "bool", "float8_e4m3fn")
+    }
     save_file({**tensors, "empty": torch.zeros(0, 4)}, tmp_path / "real.safetensors", metadata={"format": "pt"})
     header = read_header(tmp_path / "real.safetensors")
     assert set(header.shapes) == {*tensors, "empty"}
@@ -84,7 +87,13 @@ BAD: dict[str, tuple[bytes, str]] = {
     "not utf-8": (pack(b'{"\xff\xfe": 1}'), "not UTF-8"),
     "overlap": (pack({"a": tensor("U8", [8], 0, 8), "b": tensor("U8", [8], 4, 12)}, bytes(12)), "overlap"),
     "hole": (pack({"a": tensor("U8", [4], 0, 4), "b": tensor("U8", [4], 8, 12)}, bytes(12)), "hole"),
-    "twice": (pack(b'{"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1]},"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1]}}', b"0"), "same tensor twice"),
+    "twice": (
+        pack(
+            b'{"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1]},"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1]}}',
+            b"0",
+        ),
+        "same tensor twice",
+    ),
     "wrong size": (pack({"a": tensor("F32", [2, 2], 0, 8)}, bytes(8)), "does not match its shape"),
     "unknown dtype": (pack({"a": tensor("F7", [1], 0, 1)}, b"0"), "unknown type"),
     "negative": (pack({"a": tensor("U8", [-1], 0, 1)}, b"0"), "wrongly"),
@@ -94,7 +103,7 @@ BAD: dict[str, tuple[bytes, str]] = {
     "more fields": (pack({"a": {**tensor("U8", [1], 0, 1), "code": "x"}}, b"0"), "wrongly"),
     "list for a tensor": (pack({"a": [1, 2]}), "wrongly"),
     "metadata of numbers": (pack({"__metadata__": {"a": 1}}), "metadata"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", BAD)
@@ -128,12 +137,18 @@ def test_a_pickle_is_never_run(tmp_path: Path, as_zip: bool) -> None:
 
 
 AMOUNTS = {
-    "300,000 tensors": b"{" + b",".join(b'"t%d":{"dtype":"U8","shape":[0],"data_offsets":[0,0]}' % i for i in range(300_000)) + b"}",
-    "too many": b"{" + b",".join(b'"t%d":{"dtype":"U8","shape":[0],"data_offsets":[0,0]}' % i for i in range(MAX_TENSORS + 20)) + b"}",
+    "300,000 tensors": (
+        b"{" + b",".join(b'"t%d":{"dtype":"U8","shape":[0],"data_offsets":[0,0]}' % i for i in range(300_000)) + b"}"
+    ),
+    "too many": (
+        b"{"
+        + b",".join(b'"t%d":{"dtype":"U8","shape":[0],"data_offsets":[0,0]}' % i for i in range(MAX_TENSORS + 20))
+        + b"}"
+    ),
     "empty lists": b'{"a":[' + b"[]," * 3_000_000 + b"[]]}",
     "empty tables": b'{"a":[' + b"{}," * 3_000_000 + b"{}]}",
     "numbers": b'{"a":[' + b"0," * 4_000_000 + b"0]}",
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", AMOUNTS)

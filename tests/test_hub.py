@@ -20,14 +20,23 @@ PIECE = 64 * 1024
 BIG = os.urandom(1_000_000)
 SMALL = os.urandom(3000)
 REPO = {
-    "model_index.json": b"{}", "README.md": b"no", "unet/config.json": b"{}", "unet/diffusion_pytorch_model.safetensors": BIG,
-    "unet/diffusion_pytorch_model.bin": b"pickle", "vae/config.json": b"{}", "vae/diffusion_pytorch_model.safetensors": SMALL,
-    "all-in-one.safetensors": b"x" * 50, "custom.py": b"import os",
-}  # fmt: skip
+    "model_index.json": b"{}",
+    "README.md": b"no",
+    "unet/config.json": b"{}",
+    "unet/diffusion_pytorch_model.safetensors": BIG,
+    "unet/diffusion_pytorch_model.bin": b"pickle",
+    "vae/config.json": b"{}",
+    "vae/diffusion_pytorch_model.safetensors": SMALL,
+    "all-in-one.safetensors": b"x" * 50,
+    "custom.py": b"import os",
+}
 WANTED = {
-    "model_index.json", "unet/config.json", "unet/diffusion_pytorch_model.safetensors", "vae/config.json",
+    "model_index.json",
+    "unet/config.json",
+    "unet/diffusion_pytorch_model.safetensors",
+    "vae/config.json",
     "vae/diffusion_pytorch_model.safetensors",
-}  # fmt: skip
+}
 
 
 @pytest.fixture(autouse=True)
@@ -150,7 +159,9 @@ def test_a_spoilt_file_is_thrown_away(models: Path, server: HubServer) -> None:
     assert trial.run("org/lora").error == ""
 
 
-@pytest.mark.parametrize(("status", "word"), [(401, "HF_TOKEN"), (403, "terms"), (404, "spelling"), (500, "error (500)")])  # fmt: skip
+@pytest.mark.parametrize(
+    ("status", "word"), [(401, "HF_TOKEN"), (403, "terms"), (404, "spelling"), (500, "error (500)")]
+)
 def test_refusals_say_what_to_do(models: Path, server: HubServer, status: int, word: str) -> None:
     server.status["org/model"] = status
     state = Trial(models, server).run()
@@ -186,7 +197,9 @@ def test_offline_nothing_is_asked(models: Path, server: HubServer) -> None:
     assert server.requests == []
 
 
-def test_the_token_comes_from_the_environment_alone_and_is_not_logged(models: Path, server: HubServer, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, tmp_path: Path) -> None:  # fmt: skip
+def test_the_token_comes_from_the_environment_alone_and_is_not_logged(
+    models: Path, server: HubServer, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
     from huggingface_hub import constants
 
     (tmp_path / "token").write_text("hf_from_a_file")
@@ -214,7 +227,20 @@ def test_names(text: str, wish: HubRequest) -> None:
     assert parse_hub_request(text) == wish
 
 
-@pytest.mark.parametrize("text", ["", "name", "../etc/passwd", "org/name/../../x.safetensors", "org/name/model.ckpt", "a b/c", "org/na--me", "/etc/passwd", "org/"])  # fmt: skip
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "name",
+        "../etc/passwd",
+        "org/name/../../x.safetensors",
+        "org/name/model.ckpt",
+        "a b/c",
+        "org/na--me",
+        "/etc/passwd",
+        "org/",
+    ],
+)
 def test_what_is_no_name(text: str) -> None:
     with pytest.raises(InvalidRequest):
         parse_hub_request(text)
@@ -234,12 +260,27 @@ def test_one_set_of_weights_is_chosen() -> None:
     }
     partly = both[:-1]
     assert {file.name for file in choose_files(wish, partly)} == {index, "unet/a.safetensors", "vae/b.safetensors"}
-    parts = _files(index, "t/m-00001-of-00002.safetensors", "t/m-00002-of-00002.safetensors", "t/m.safetensors.index.json", "t/m.safetensors.index.fp16.json")  # fmt: skip
+    parts = _files(
+        index,
+        "t/m-00001-of-00002.safetensors",
+        "t/m-00002-of-00002.safetensors",
+        "t/m.safetensors.index.json",
+        "t/m.safetensors.index.fp16.json",
+    )
     assert {file.name for file in choose_files(wish, parts)} == {file.name for file in parts[:-1]}
 
 
 def test_what_could_leave_the_folder_or_run_is_not_chosen() -> None:
-    nasty = _files("model_index.json", "../../evil.safetensors", "/etc/x.json", "unet/a.safetensors", "unet/code.py", ".git/config.json", "unet/..\\x.json", "C:/x.json")  # fmt: skip
+    nasty = _files(
+        "model_index.json",
+        "../../evil.safetensors",
+        "/etc/x.json",
+        "unet/a.safetensors",
+        "unet/code.py",
+        ".git/config.json",
+        "unet/..\\x.json",
+        "C:/x.json",
+    )
     assert {file.name for file in choose_files(HubRequest("org/name"), nasty)} == {
         "model_index.json",
         "unet/a.safetensors",

@@ -24,7 +24,7 @@ from foreign_images import (
     make_image_with_exif,
     make_png_with_chunks,
     make_stealth_png,
-)  # fmt: skip
+)
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -63,8 +63,10 @@ FILES = {
     "Fooocus png": make_png_with_chunks(fooocus_scheme="fooocus", parameters=json.dumps(FOOOCUS)),
     "Fooocus jpeg": make_fooocus_image("jpeg"),
     "Fooocus webp": make_fooocus_image("webp"),
-    "Fooocus a1111": make_png_with_chunks(fooocus_scheme="a1111", parameters=A1111.replace("v1.10.1", "Fooocus v2.5.5")),
-}  # fmt: skip
+    "Fooocus a1111": make_png_with_chunks(
+        fooocus_scheme="a1111", parameters=A1111.replace("v1.10.1", "Fooocus v2.5.5")
+    ),
+}
 
 
 @pytest.mark.parametrize("file", list(FILES))
@@ -145,30 +147,62 @@ def test_what_a_camera_or_a_screen_grabber_says_is_no_recipe() -> None:
 
 _DEEP = "[" * 100_000
 _CHAIN = {
-    str(number): {"class_type": "KSampler", "inputs": {"steps": 1, "cfg": 1, "sampler_name": "euler", "model": [str(number + 1), 0],
-                  "positive": [str(number + 1), 0], "negative": [str(number + 1), 0]}}
+    str(number): {
+        "class_type": "KSampler",
+        "inputs": {
+            "steps": 1,
+            "cfg": 1,
+            "sampler_name": "euler",
+            "model": [str(number + 1), 0],
+            "positive": [str(number + 1), 0],
+            "negative": [str(number + 1), 0],
+        },
+    }
     for number in range(5_000)
-}  # fmt: skip
+}
 _WIDE = {
-    str(number): {"class_type": "Mix", "inputs": {f"in{other}": [str(other), 0] for other in range(0, 400, 7)}} for number in range(400)
-} | {"k": COMFY["3"] | {"inputs": COMFY["3"]["inputs"] | {"positive": ["0", 0], "negative": ["1", 0], "model": ["2", 0]}}}  # fmt: skip
+    str(number): {"class_type": "Mix", "inputs": {f"in{other}": [str(other), 0] for other in range(0, 400, 7)}}
+    for number in range(400)
+} | {
+    "k": COMFY["3"] | {"inputs": COMFY["3"]["inputs"] | {"positive": ["0", 0], "negative": ["1", 0], "model": ["2", 0]}}
+}
 
 
 @pytest.mark.parametrize(
     "data",
     [
-        make_png_with_chunks(), make_png_with_chunks(prompt="{not json"), make_png_with_chunks(prompt=_DEEP), make_png_with_chunks(prompt='{"a": {"class_type": ' + _DEEP),
-        make_png_with_chunks(parameters='{"sui_image_params": 7}'), make_png_with_chunks(parameters='{"sui_image_params": {"seed": [], "loras": 7}}'),
-        make_png_with_chunks(parameters='{"base_model": ' + _DEEP), make_png_with_chunks(parameters='{"base_model": {}, "loras": 1}'), make_png_with_chunks(parameters="a" * 1_000_000),
-        make_png_with_chunks(parameters=" " * 1_000_000), make_png_with_chunks(Dream='"x" ' + " " * 500_000), make_png_with_chunks(Dream="[" * 500_000),
-        make_png_with_chunks(prompt=json.dumps({"1": {"class_type": "KSampler", "inputs": {"model": ["1", 0], "positive": ["1", 0]}}})),
-        make_png_with_chunks(prompt=json.dumps(_CHAIN)), make_png_with_chunks(prompt=json.dumps(_WIDE)), make_png_with_chunks(Comment="null", Software="NovelAI", Description="", Source=""),
-        make_png_with_chunks(Comment=json.dumps({"sampler": _DEEP[:50]}), Software="NovelAI", Description="", Source=""), make_png_with_chunks(invokeai_metadata="7"),
-        make_png_with_chunks(invokeai_metadata='{"scheduler": 1, "model": 3, "loras": [4]}'), make_png_with_chunks(easel="{}"), make_png_with_chunks(easel='{"request": {"nonsense": 1}}'),
-        make_stealth_png("x" * 50_000_000), make_stealth_png("{}", length=2**32 - 1), make_stealth_png("{}", b"stealth_pngxxxx"), make_stealth_png(json.dumps({"Comment": _DEEP[:900]})),
+        make_png_with_chunks(),
+        make_png_with_chunks(prompt="{not json"),
+        make_png_with_chunks(prompt=_DEEP),
+        make_png_with_chunks(prompt='{"a": {"class_type": ' + _DEEP),
+        make_png_with_chunks(parameters='{"sui_image_params": 7}'),
+        make_png_with_chunks(parameters='{"sui_image_params": {"seed": [], "loras": 7}}'),
+        make_png_with_chunks(parameters='{"base_model": ' + _DEEP),
+        make_png_with_chunks(parameters='{"base_model": {}, "loras": 1}'),
+        make_png_with_chunks(parameters="a" * 1_000_000),
+        make_png_with_chunks(parameters=" " * 1_000_000),
+        make_png_with_chunks(Dream='"x" ' + " " * 500_000),
+        make_png_with_chunks(Dream="[" * 500_000),
+        make_png_with_chunks(
+            prompt=json.dumps({"1": {"class_type": "KSampler", "inputs": {"model": ["1", 0], "positive": ["1", 0]}}})
+        ),
+        make_png_with_chunks(prompt=json.dumps(_CHAIN)),
+        make_png_with_chunks(prompt=json.dumps(_WIDE)),
+        make_png_with_chunks(Comment="null", Software="NovelAI", Description="", Source=""),
+        make_png_with_chunks(
+            Comment=json.dumps({"sampler": _DEEP[:50]}), Software="NovelAI", Description="", Source=""
+        ),
+        make_png_with_chunks(invokeai_metadata="7"),
+        make_png_with_chunks(invokeai_metadata='{"scheduler": 1, "model": 3, "loras": [4]}'),
+        make_png_with_chunks(easel="{}"),
+        make_png_with_chunks(easel='{"request": {"nonsense": 1}}'),
+        make_stealth_png("x" * 50_000_000),
+        make_stealth_png("{}", length=2**32 - 1),
+        make_stealth_png("{}", b"stealth_pngxxxx"),
+        make_stealth_png(json.dumps({"Comment": _DEEP[:900]})),
         make_image_with_exif("jpeg", {0x0110: "prompt:" + _DEEP[:60_000]}),
     ],
-)  # fmt: skip
+)
 def test_broken_and_hostile_metadata_is_nothing_found(data: bytes) -> None:
     info = found(data)
     assert info.request is None or not info.request.prompt
@@ -208,9 +242,12 @@ def test_no_value_of_a_wrong_kind_breaks_anything(base: dict[str, object], data:
     text = json.dumps(values)
     graph = json.dumps({**COMFY, "3": {"class_type": "KSampler", "inputs": values}})
     for file in (
-        make_png_with_chunks(parameters=text), make_png_with_chunks(invokeai_metadata=text), make_png_with_chunks(prompt=graph), make_png_with_chunks(**{**NOVEL_CHUNKS, "Comment": text}),
+        make_png_with_chunks(parameters=text),
+        make_png_with_chunks(invokeai_metadata=text),
+        make_png_with_chunks(prompt=graph),
+        make_png_with_chunks(**{**NOVEL_CHUNKS, "Comment": text}),
         make_png_with_chunks(parameters=json.dumps({"sui_image_params": values})),
-    ):  # fmt: skip
+    ):
         assert found(file).width == 64
 
 

@@ -296,10 +296,14 @@ def test_what_is_no_plain_file_is_not_opened(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("limits", "data"),
     [
-        (ImageLimits(max_bytes=100), PNG), (ImageLimits(max_side=40), PNG), (ImageLimits(max_pixels=1000), PNG),
-        (ImageLimits(max_side=40), TIFF), (ImageLimits(max_pixels=1000), AVIF), (ImageLimits(max_pixels=400), BMP),
+        (ImageLimits(max_bytes=100), PNG),
+        (ImageLimits(max_side=40), PNG),
+        (ImageLimits(max_pixels=1000), PNG),
+        (ImageLimits(max_side=40), TIFF),
+        (ImageLimits(max_pixels=1000), AVIF),
+        (ImageLimits(max_pixels=400), BMP),
     ],
-)  # fmt: skip
+)
 def test_each_limit_holds_here_and_in_the_child(limits: ImageLimits, data: bytes) -> None:
     with pytest.raises(BadImage, match="large"):
         open_image(data, limits=limits)

@@ -29,9 +29,12 @@ def studio(tmp_path_factory):
     make_tiny_sd3(root / "sd3")
     make_tiny_flux(root / "flux", guided=True)
     images = {
-        "source": make_scene(), "wide": make_scene(96, 48), "pixel": Image.new("RGB", (1, 1), "teal"),
-        "clear": make_scene(mode="RGBA"), "grey": make_scene(mode="L"),
-    }  # fmt: skip
+        "source": make_scene(),
+        "wide": make_scene(96, 48),
+        "pixel": Image.new("RGB", (1, 1), "teal"),
+        "clear": make_scene(mode="RGBA"),
+        "grey": make_scene(mode="L"),
+    }
     made = EditingStudio(root, images)
     yield made
     made.backend.close()
@@ -49,9 +52,13 @@ def test_is_what_diffusers_draws(studio: EditingStudio, model: str) -> None:
     pipe = cls.from_pretrained(studio.catalog.checkpoint(model).path, local_files_only=True)
     pipe.scheduler = make_scheduler("DPM++ 2M", "Karras", pipe.scheduler.config)
     bare = pipe(
-        "a red apple", image=make_scene(), strength=0.5, num_inference_steps=4, guidance_scale=5.0,
+        "a red apple",
+        image=make_scene(),
+        strength=0.5,
+        num_inference_steps=4,
+        guidance_scale=5.0,
         generator=[torch.Generator().manual_seed(7)],
-    ).images[0]  # fmt: skip
+    ).images[0]
     assert compute_difference(ours, bare).max() <= 1
     assert studio.ctx.steps == [(1, 2), (2, 2)]
 
@@ -155,9 +162,17 @@ def test_a_variation_leans(studio: EditingStudio, model: str) -> None:
 
     def drawn(strength: float, variation: int | None) -> Image.Image:
         request = GenerationRequest(
-            model=model, task=Task.IMG2IMG, prompt="x", steps=4, width=64, height=64, source="source",
-            variation_strength=strength, strength=0.75, sampler="DPM++ 2M",
-        )  # fmt: skip
+            model=model,
+            task=Task.IMG2IMG,
+            prompt="x",
+            steps=4,
+            width=64,
+            height=64,
+            source="source",
+            variation_strength=strength,
+            strength=0.75,
+            sampler="DPM++ 2M",
+        )
         ctx = RecordingContext(studio.settings, images=studio.images)
         return studio.backend.render(request, [ImageSeed(seed=1, variation=variation)], ctx)[0].image
 

@@ -54,7 +54,8 @@ MODEL = Model(id="fake", title="Fake", family="fake", sizes=Sizes(smallest=8), t
 
 
 def filled(request: GenerationRequest) -> dict[str, Any]:
-    """Form values that ask for `request`, what it leaves to the model empty, and the units' untouched fields as the page has them."""
+    """Form values that ask for `request`, what it leaves to the model empty, and the units' untouched fields as the
+    page has them."""
     empty = dict.fromkeys(("width", "height", "steps", "guidance", "sampler", "schedule", "strength"))
     untouched = write_units(GenerationRequest(control=(ControlUnit(model="x"),) * UNITS))
     grown = {"grow": "Sides", "left": 0, "top": 0, "right": 0, "bottom": 0}
@@ -64,28 +65,98 @@ def filled(request: GenerationRequest) -> dict[str, Any]:
 @pytest.mark.parametrize(
     "request_",
     [
-        GenerationRequest(task=Task.IMG2IMG, model="fake", prompt="a", source=SOURCE, strength=0.4, loops=3, loras=(LoraUse(name="l"),)),
+        GenerationRequest(
+            task=Task.IMG2IMG,
+            model="fake",
+            prompt="a",
+            source=SOURCE,
+            strength=0.4,
+            loops=3,
+            loras=(LoraUse(name="l"),),
+        ),
         GenerationRequest(task=Task.IMG2IMG, model="fake", batch=(SOURCE, OTHER), strength=0.4),
-        GenerationRequest(task=Task.IMG2IMG, model="fake", source=SOURCE, strength=0.4, width=64, height=96, resize=Resize.FILL),
-        GenerationRequest(task=Task.INPAINT, model="fake", source=SOURCE, mask=MASK, strength=1.0, inpaint=Inpaint(mask_blur=9, fill=MaskedContent.NOISE, only_masked=True, padding=8, soft=True, invert=True)),
-        GenerationRequest(task=Task.OUTPAINT, model="fake", source=SOURCE, strength=0.8, outpaint=Outpaint(left=8, bottom=16)),
-        GenerationRequest(task=Task.OUTPAINT, model="fake", source=SOURCE, strength=0.8, outpaint=Outpaint(aspect="16:9")),
-        GenerationRequest(task=Task.OUTPAINT, model="fake", source=SOURCE, strength=0.8, outpaint=Outpaint(width=640, height=480)),
+        GenerationRequest(
+            task=Task.IMG2IMG, model="fake", source=SOURCE, strength=0.4, width=64, height=96, resize=Resize.FILL
+        ),
+        GenerationRequest(
+            task=Task.INPAINT,
+            model="fake",
+            source=SOURCE,
+            mask=MASK,
+            strength=1.0,
+            inpaint=Inpaint(mask_blur=9, fill=MaskedContent.NOISE, only_masked=True, padding=8, soft=True, invert=True),
+        ),
+        GenerationRequest(
+            task=Task.OUTPAINT, model="fake", source=SOURCE, strength=0.8, outpaint=Outpaint(left=8, bottom=16)
+        ),
+        GenerationRequest(
+            task=Task.OUTPAINT, model="fake", source=SOURCE, strength=0.8, outpaint=Outpaint(aspect="16:9")
+        ),
+        GenerationRequest(
+            task=Task.OUTPAINT, model="fake", source=SOURCE, strength=0.8, outpaint=Outpaint(width=640, height=480)
+        ),
         GenerationRequest(task=Task.EDIT, model="fake", prompt="make it winter", source=SOURCE),
         GenerationRequest(task=Task.ERASE, model="fake", source=SOURCE, mask=MASK),
-        GenerationRequest(task=Task.SEARCH_REPLACE, model="fake", prompt="a bus", search="the car", source=SOURCE, strength=0.9),
-        GenerationRequest(task=Task.SEARCH_RECOLOR, model="fake", prompt="red", search="the car", source=SOURCE, mask=MASK, strength=0.9),
-        GenerationRequest(task=Task.REPLACE_BACKGROUND, model="fake", prompt="a beach", source=SOURCE, background=OTHER, lighting=MASK, strength=0.5),
+        GenerationRequest(
+            task=Task.SEARCH_REPLACE, model="fake", prompt="a bus", search="the car", source=SOURCE, strength=0.9
+        ),
+        GenerationRequest(
+            task=Task.SEARCH_RECOLOR,
+            model="fake",
+            prompt="red",
+            search="the car",
+            source=SOURCE,
+            mask=MASK,
+            strength=0.9,
+        ),
+        GenerationRequest(
+            task=Task.REPLACE_BACKGROUND,
+            model="fake",
+            prompt="a beach",
+            source=SOURCE,
+            background=OTHER,
+            lighting=MASK,
+            strength=0.5,
+        ),
         GenerationRequest(task=Task.REMOVE_BACKGROUND, model="fake", source=SOURCE),
-        GenerationRequest(task=Task.STYLE_TRANSFER, model="fake", source=SOURCE, strength=0.5, references=(Reference(image=OTHER, style_only=True),)),
-        GenerationRequest(task=Task.IMG2IMG, model="fake", source=SOURCE, strength=0.5, references=(Reference(image=OTHER, weight=0.3),)),
-        GenerationRequest(task=Task.IMG2IMG, model="fake", source=SOURCE, strength=0.5, control=(
-            ControlUnit(model="canny", preprocessor="canny", weight=0.7, start=0.1, end=0.9, mode=ControlMode.PROMPT, resize=Resize.FILL, pixel_perfect=False, resolution=256, options=(Option(name="low", value=50.5),)),
-            ControlUnit(model="depth", image=OTHER),
-        )),
+        GenerationRequest(
+            task=Task.STYLE_TRANSFER,
+            model="fake",
+            source=SOURCE,
+            strength=0.5,
+            references=(Reference(image=OTHER, style_only=True),),
+        ),
+        GenerationRequest(
+            task=Task.IMG2IMG,
+            model="fake",
+            source=SOURCE,
+            strength=0.5,
+            references=(Reference(image=OTHER, weight=0.3),),
+        ),
+        GenerationRequest(
+            task=Task.IMG2IMG,
+            model="fake",
+            source=SOURCE,
+            strength=0.5,
+            control=(
+                ControlUnit(
+                    model="canny",
+                    preprocessor="canny",
+                    weight=0.7,
+                    start=0.1,
+                    end=0.9,
+                    mode=ControlMode.PROMPT,
+                    resize=Resize.FILL,
+                    pixel_perfect=False,
+                    resolution=256,
+                    options=(Option(name="low", value=50.5),),
+                ),
+                ControlUnit(model="depth", image=OTHER),
+            ),
+        ),
     ],
     ids=lambda request: request.task.value,
-)  # fmt: skip
+)
 def test_what_is_written_to_the_form_is_read_from_it(request_: GenerationRequest) -> None:
     assert read_img2img(filled(request_), MODEL) == request_
 
@@ -133,9 +204,14 @@ def test_what_the_operation_does_not_use_is_left_out() -> None:
 def test_what_the_model_lacks_is_left_out_and_not_shown() -> None:
     bare = Model(id="bare", title="Bare", family="x", features=frozenset({Feature.SEED}), tasks=frozenset(Task))
     asked = GenerationRequest(
-        task=Task.IMG2IMG, model="bare", prompt="a", source=SOURCE, strength=0.5, control=(ControlUnit(model="c"),),
+        task=Task.IMG2IMG,
+        model="bare",
+        prompt="a",
+        source=SOURCE,
+        strength=0.5,
+        control=(ControlUnit(model="c"),),
         references=(Reference(image=OTHER),),
-    )  # fmt: skip
+    )
     assert read_img2img(filled(asked), bare) == GenerationRequest(
         task=Task.IMG2IMG, model="bare", prompt="a", source=SOURCE
     )
@@ -197,7 +273,19 @@ def test_the_chain_tells_every_step() -> None:
     second = GenerationRequest(
         task=Task.INPAINT, model="fake", prompt="a hat", source=SOURCE, mask=MASK, strength=0.5, seed=4
     )
-    made = Asset(id="x", job_id="j", user="u", index=0, path=Path("x.png"), width=8, height=8, seed=4, created=0.0, request=second, history=(first,))  # fmt: skip
+    made = Asset(
+        id="x",
+        job_id="j",
+        user="u",
+        index=0,
+        path=Path("x.png"),
+        width=8,
+        height=8,
+        seed=4,
+        created=0.0,
+        request=second,
+        history=(first,),
+    )
     assert describe_history(made) == [
         "Txt2img · fake · “a cat” · seed 3",
         "Inpaint · fake · “a hat” · strength 0.5 · seed 4",

@@ -19,11 +19,12 @@ A1111 = """photo of a (red:1.2) fox, sitting
 second line, with a colon: here
 Negative prompt: blurry, (worst quality:1.4),
 lowres
-Steps: 30, Sampler: DPM++ 2M, Schedule type: Karras, CFG scale: 7.5, Seed: 4294967295, Size: 512x768, Model hash: 6ce0161689, \
-Model: v1-5-pruned-emaonly, VAE hash: 735e4c3a44, VAE: vae-ft-mse-840000.safetensors, Variation seed: 12, \
-Variation seed strength: 0.3, Denoising strength: 0.45, Clip skip: 2, Hires Module 1: Use same choices, Hires prompt: "a fox, \\"sharp\\"", \
-Hires upscale: 1.5, Hires steps: 12, Hires upscaler: R-ESRGAN 4x+, Hires sampler: Euler a, Hires schedule type: Beta, \
-Hires CFG Scale: 5, Hires checkpoint: other model, Lora hashes: "detail: 0123abcd, style: 89ef", Version: v1.10.1"""
+Steps: 30, Sampler: DPM++ 2M, Schedule type: Karras, CFG scale: 7.5, Seed: 4294967295, Size: 512x768, Model hash: \
+6ce0161689, Model: v1-5-pruned-emaonly, VAE hash: 735e4c3a44, VAE: vae-ft-mse-840000.safetensors, Variation seed: \
+12, Variation seed strength: 0.3, Denoising strength: 0.45, Clip skip: 2, Hires Module 1: Use same choices, Hires \
+prompt: "a fox, \\"sharp\\"", Hires upscale: 1.5, Hires steps: 12, Hires upscaler: R-ESRGAN 4x+, Hires sampler: \
+Euler a, Hires schedule type: Beta, Hires CFG Scale: 5, Hires checkpoint: other model, Lora hashes: "detail: \
+0123abcd, style: 89ef", Version: v1.10.1"""
 
 OLD = """1girl, <lora:detail:0.7>
 Negative prompt: bad hands
@@ -31,8 +32,8 @@ Steps: 20, Sampler: DPM++ 2M SDE Karras, CFG scale: 7, Seed: 1, Size: 640x512, M
 Hires resize: 1280x1024, Hires steps: 0, Hires upscaler: Latent (nearest-exact)"""
 
 FORGE_FLUX = """a lighthouse
-Steps: 20, Sampler: Euler, Schedule type: Simple, CFG scale: 1, Distilled CFG Scale: 3.5, Seed: 7, Size: 896x1152, Model: flux1-dev, \
-Diffusion in Low Bits: Automatic, Module 1: ae, Version: f2.0.1v1.10.1"""
+Steps: 20, Sampler: Euler, Schedule type: Simple, CFG scale: 1, Distilled CFG Scale: 3.5, Seed: 7, Size: 896x1152, \
+Model: flux1-dev, Diffusion in Low Bits: Automatic, Module 1: ae, Version: f2.0.1v1.10.1"""
 
 TEMPLATED = """a cat
 Steps: 12, Sampler: Heun, CFG scale: 4, Seed: 5, Size: 512x512, Model: m
@@ -58,10 +59,17 @@ def test_every_known_key_of_a1111_is_read() -> None:
         clip_skip=2,
         vae="vae-ft-mse-840000.safetensors",
         hires=Hires(
-            upscaler="R-ESRGAN 4x+", scale=1.5, steps=12, strength=0.45, guidance=5, prompt='a fox, "sharp"', sampler="Euler a",
-            schedule="Beta", model="other model",
+            upscaler="R-ESRGAN 4x+",
+            scale=1.5,
+            steps=12,
+            strength=0.45,
+            guidance=5,
+            prompt='a fox, "sharp"',
+            sampler="Euler a",
+            schedule="Beta",
+            model="other model",
         ),
-    )  # fmt: skip
+    )
     assert parsed.unknown == {
         "Model hash": "6ce0161689",
         "VAE hash": "735e4c3a44",
@@ -113,16 +121,20 @@ def test_what_does_not_fit_is_handed_back_and_harms_nothing() -> None:
 
 def test_ours_is_written_as_a1111_writes() -> None:
     request = GenerationRequest(
-        prompt="a fox", negative_prompt="bad", steps=20, guidance=7.0, loras=(LoraUse(name="fur", weight=0.8),), clip_skip=2,
+        prompt="a fox",
+        negative_prompt="bad",
+        steps=20,
+        guidance=7.0,
+        loras=(LoraUse(name="fur", weight=0.8),),
+        clip_skip=2,
         hires=Hires(scale=2, upscaler="Latent", strength=0.5),
-    )  # fmt: skip
+    )
     model = Model(id="tiny", title="Tiny", family="sd15")
-    assert format_infotext(
-        request, model=model, width=512, height=640, seed=9, model_hash="abc", version="easel 0.1"
-    ) == (
-        "a fox <lora:fur:0.8>\nNegative prompt: bad\n"
-        "Steps: 20, Sampler: Euler, Schedule type: Automatic, CFG scale: 7, Seed: 9, Size: 512x640, Model hash: abc, Model: tiny, "
-        "Denoising strength: 0.5, Clip skip: 2, Hires upscale: 2, Hires upscaler: Latent, Version: easel 0.1"
+    assert (
+        format_infotext(request, model=model, width=512, height=640, seed=9, model_hash="abc", version="easel 0.1")
+        == "a fox <lora:fur:0.8>\nNegative prompt: bad\nSteps: 20, Sampler: Euler, Schedule type: Automatic, CFG scale:"
+        " 7, Seed: 9, Size: 512x640, Model hash: abc, Model: tiny, Denoising strength: 0.5, Clip skip: 2, Hires"
+        " upscale: 2, Hires upscaler: Latent, Version: easel 0.1"
     )
 
 
@@ -153,16 +165,34 @@ def _floats(low: float, high: float) -> st.SearchStrategy[float]:
 
 
 _HIRES = st.builds(
-    Hires, upscaler=_NAMES, scale=_floats(1, 8), steps=st.none() | st.integers(1, 99), strength=_floats(0, 1),
-    guidance=st.none() | _floats(0.1, 30), prompt=_PROMPTS, negative_prompt=_PROMPTS, sampler=st.none() | _SAMPLERS,
-    schedule=st.none() | _SCHEDULES, model=st.none() | _NAMES.filter(lambda name: not name.startswith("Use same")),
-) | st.builds(Hires, width=st.integers(8, 4096), height=st.integers(8, 4096))  # fmt: skip
+    Hires,
+    upscaler=_NAMES,
+    scale=_floats(1, 8),
+    steps=st.none() | st.integers(1, 99),
+    strength=_floats(0, 1),
+    guidance=st.none() | _floats(0.1, 30),
+    prompt=_PROMPTS,
+    negative_prompt=_PROMPTS,
+    sampler=st.none() | _SAMPLERS,
+    schedule=st.none() | _SCHEDULES,
+    model=st.none() | _NAMES.filter(lambda name: not name.startswith("Use same")),
+) | st.builds(Hires, width=st.integers(8, 4096), height=st.integers(8, 4096))
 _REQUESTS = st.builds(
-    GenerationRequest, prompt=_PROMPTS, negative_prompt=_PROMPTS, prompt_weight=_floats(-4, 4), negative_weight=_floats(-4, 4),
-    variation_seed=st.none() | st.integers(0, 2**32 - 1), variation_strength=_floats(0, 1), steps=st.integers(1, 1000),
-    guidance=_floats(0, 100), sampler=_SAMPLERS, schedule=_SCHEDULES, clip_skip=st.none() | st.integers(2, 24), vae=st.none() | _NAMES,
+    GenerationRequest,
+    prompt=_PROMPTS,
+    negative_prompt=_PROMPTS,
+    prompt_weight=_floats(-4, 4),
+    negative_weight=_floats(-4, 4),
+    variation_seed=st.none() | st.integers(0, 2**32 - 1),
+    variation_strength=_floats(0, 1),
+    steps=st.integers(1, 1000),
+    guidance=_floats(0, 100),
+    sampler=_SAMPLERS,
+    schedule=_SCHEDULES,
+    clip_skip=st.none() | st.integers(2, 24),
+    vae=st.none() | _NAMES,
     hires=st.none() | _HIRES,
-)  # fmt: skip
+)
 
 
 @settings(deadline=None)
@@ -172,7 +202,7 @@ def test_what_is_written_is_read_back(request: GenerationRequest, seed: int) -> 
     varied = request.variation_strength > 0
     expected = request.replace(
         model=MODEL.id, width=640, height=512, seed=seed, variation_seed=request.variation_seed if varied else None
-    )  # fmt: skip
+    )
     assert parse_infotext(text).request == expected
     assert parse_infotext(text).unknown == {"Model hash": "aa", "Version": "v"}
 

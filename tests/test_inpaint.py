@@ -32,10 +32,15 @@ def studio(tmp_path_factory):
     make_tiny_inpaint(root / "nine-xl", xl=True)
     make_tiny_fill(root / "fill")
     images = {
-        "source": make_scene(), "mask": make_spot_mask(), "inverse": ImageChops.invert(make_spot_mask()), "odd": make_scene(101, 77),
-        "odd mask": make_spot_mask(101, 77), "clear": make_scene(mode="RGBA"), "pixel": Image.new("RGB", (1, 1), "teal"),
+        "source": make_scene(),
+        "mask": make_spot_mask(),
+        "inverse": ImageChops.invert(make_spot_mask()),
+        "odd": make_scene(101, 77),
+        "odd mask": make_spot_mask(101, 77),
+        "clear": make_scene(mode="RGBA"),
+        "pixel": Image.new("RGB", (1, 1), "teal"),
         "white": Image.new("L", (1, 1), 255),
-    }  # fmt: skip
+    }
     made = EditingStudio(root, images)
     yield made
     made.backend.close()
@@ -64,11 +69,14 @@ def test_what_is_not_masked_comes_back_byte_for_byte(studio: EditingStudio, mode
 @pytest.mark.parametrize(
     "inpaint",
     [
-        Inpaint(mask_blur=0), Inpaint(soft=True, mask_blur=8), Inpaint(invert=True, mask_blur=1), Inpaint(only_masked=True, padding=4),
+        Inpaint(mask_blur=0),
+        Inpaint(soft=True, mask_blur=8),
+        Inpaint(invert=True, mask_blur=1),
+        Inpaint(only_masked=True, padding=4),
         Inpaint(only_masked=True, fill=MaskedContent.FILL, soft=True),
     ],
     ids=str,
-)  # fmt: skip
+)
 @pytest.mark.parametrize("model", ["sd15", "nine"])
 def test_every_way_to_use_a_mask(studio: EditingStudio, model: str, inpaint: Inpaint) -> None:
     drawn = studio.draw_image(model, Task.INPAINT, source="odd", mask="odd mask", inpaint=inpaint, width=104, height=72)
@@ -114,9 +122,16 @@ def test_is_what_diffusers_draws(studio: EditingStudio, model: str) -> None:
     )
     pipe.scheduler = make_scheduler("DDIM", "Automatic", pipe.scheduler.config)
     bare = pipe(
-        "a red apple", image=make_scene(), mask_image=masks.snap_to_cells(make_spot_mask()), strength=0.75, num_inference_steps=4, width=64,
-        height=64, guidance_scale=5.0, generator=[torch.Generator().manual_seed(7)],
-    ).images[0]  # fmt: skip
+        "a red apple",
+        image=make_scene(),
+        mask_image=masks.snap_to_cells(make_spot_mask()),
+        strength=0.75,
+        num_inference_steps=4,
+        width=64,
+        height=64,
+        guidance_scale=5.0,
+        generator=[torch.Generator().manual_seed(7)],
+    ).images[0]
     inside = np.asarray(make_spot_mask()) == 255
     assert compute_difference(ours, bare)[inside].max() <= 1
 

@@ -32,10 +32,12 @@ def catalog(tmp_path_factory) -> FolderCatalog:
     deep.parent.mkdir(parents=True)
     shutil.copy(adapter.path, deep)
     others = (
-        adapter, make_tiny_ip_adapter(root / "xl-adapter", xl), make_tiny_controlnet(root / "edges", one),
+        adapter,
+        make_tiny_ip_adapter(root / "xl-adapter", xl),
+        make_tiny_controlnet(root / "edges", one),
         dataclasses.replace(make_tiny_ip_adapter(root / "crossed-adapter", crossed), name="adapter-for-crossed"),
         dataclasses.replace(adapter, name="lone-with-a-long-name", path=deep),
-    )  # fmt: skip
+    )
     return FolderCatalog({"tiny": one, "xl": xl, "crossed": crossed}, others)
 
 
@@ -75,9 +77,14 @@ def bare(catalog, model: str, weight: Any, **arguments: Any) -> np.ndarray:
     pipe.set_ip_adapter_scale(weight)
     pipe.scheduler = make_scheduler("Euler", "Automatic", pipe.scheduler.config)
     image = pipe(
-        "a red apple", num_inference_steps=3, guidance_scale=4.0, width=64, height=64,
-        generator=[torch.Generator().manual_seed(7)], **arguments,
-    ).images[0]  # fmt: skip
+        "a red apple",
+        num_inference_steps=3,
+        guidance_scale=4.0,
+        width=64,
+        height=64,
+        generator=[torch.Generator().manual_seed(7)],
+        **arguments,
+    ).images[0]
     return np.asarray(image, dtype=int)
 
 
@@ -110,9 +117,10 @@ def test_several_references_with_weights_of_their_own(studio) -> None:
 
 def test_beside_a_controlnet_in_batches_and_under_and(studio) -> None:
     steered = make_request(
-        references=(Reference(image="style", weight=0.8),), control=(ControlUnit(model="edges", image="other"),),
+        references=(Reference(image="style", weight=0.8),),
+        control=(ControlUnit(model="edges", image="other"),),
         prompt="a red apple :0.5 AND a red apple :0.5",
-    )  # fmt: skip
+    )
     together = draw(studio, steered, 1, 2)
     alone = draw(studio, steered.replace(prompt="a red apple"), 2)[0]
     assert np.abs(together[1] - alone).max() <= 2
@@ -152,9 +160,15 @@ def test_nothing_is_left_for_the_next_job(studio, catalog) -> None:
 REFUSED = {
     "no image": (make_request(references=(Reference(),)), "no image"),
     "unknown": (make_request(references=(Reference(image="style", model="nothing"),)), "nothing"),
-    "another family": (make_request("xl", references=(Reference(image="style", model="ip-adapter_sd15"),)), "made for sd15"),
-    "no encoder": (make_request(references=(Reference(image="style", model="lone-with-a-long-name"),)), "image encoder is missing"),
-}  # fmt: skip
+    "another family": (
+        make_request("xl", references=(Reference(image="style", model="ip-adapter_sd15"),)),
+        "made for sd15",
+    ),
+    "no encoder": (
+        make_request(references=(Reference(image="style", model="lone-with-a-long-name"),)),
+        "image encoder is missing",
+    ),
+}
 
 
 @pytest.mark.parametrize("name", REFUSED)

@@ -128,16 +128,30 @@ def test_the_pace_counts_all_passes_to_come():
 
 
 BIG = GenerationRequest(
-    prompt="x", negative_prompt="y", width=1024, height=512, guidance=5.0, sampler="Euler", schedule="Karras", steps=9,
-    clip_skip=2, vae="v", hires=Hires(), batch_size=8, seed=3,
-)  # fmt: skip
+    prompt="x",
+    negative_prompt="y",
+    width=1024,
+    height=512,
+    guidance=5.0,
+    sampler="Euler",
+    schedule="Karras",
+    steps=9,
+    clip_skip=2,
+    vae="v",
+    hires=Hires(),
+    batch_size=8,
+    seed=3,
+)
 
 
 def test_a_request_is_fitted_to_a_poorer_model():
     poor = dataclasses.replace(
-        FAKE_MODEL, id="poor", features=frozenset({Feature.SEED, Feature.STEPS}), max_batch=2,
+        FAKE_MODEL,
+        id="poor",
+        features=frozenset({Feature.SEED, Feature.STEPS}),
+        max_batch=2,
         sizes=Sizes(liked=((128, 128),), smallest=64, largest=256, max_pixels=256 * 256),
-    )  # fmt: skip
+    )
     adapted = adapt(BIG, poor)
     assert adapted == GenerationRequest(prompt="x", model="poor", width=256, height=128, steps=9, batch_size=2, seed=3)
 

@@ -26,9 +26,12 @@ CHILD = Path(__file__).with_name("journal_child.py")
 def start(folder, moment="none", count=2, stay="go"):
     return subprocess.Popen(
         [sys.executable, str(CHILD), str(folder), moment, str(count), stay],
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=CHILD.parent.parent,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=CHILD.parent.parent,
         env={"PYTHONPATH": f"{CHILD.parent.parent}:{CHILD.parent}", "PATH": "/usr/bin:/bin"},
-    )  # fmt: skip
+    )
 
 
 def told(process):
@@ -58,9 +61,20 @@ def check_all(folder, ids):
 
 
 MOMENTS = [
-    "started:1", "render:1", "render:3", "intend:1", "intend:6", "write_synced:1", "write_synced:3", "publish:2", "link:2",
-    "unlink:2", "done:1", "done:4", "ended:1",
-]  # fmt: skip
+    "started:1",
+    "render:1",
+    "render:3",
+    "intend:1",
+    "intend:6",
+    "write_synced:1",
+    "write_synced:3",
+    "publish:2",
+    "link:2",
+    "unlink:2",
+    "done:1",
+    "done:4",
+    "ended:1",
+]
 
 
 @pytest.mark.parametrize("moment", MOMENTS)
@@ -123,9 +137,14 @@ def journal_on(root):
 
 def entry(number, **fields):
     return JournalEntry(
-        id=f"{number:016x}", user="local", model="fake", request=GenerationRequest(prompt=str(number)),
-        status=Status.QUEUED, created=float(number), **fields,
-    )  # fmt: skip
+        id=f"{number:016x}",
+        user="local",
+        model="fake",
+        request=GenerationRequest(prompt=str(number)),
+        status=Status.QUEUED,
+        created=float(number),
+        **fields,
+    )
 
 
 def test_claimed_jobs_keep_their_order_and_go_to_one_process_only(tmp_path):

@@ -269,9 +269,11 @@ def test_a_model_that_has_ended_gives_way_to_its_successor_and_says_so(tmp_path:
 
     settings = Settings(outputs_dir=tmp_path, logs_dir=tmp_path / "logs", default_model="fake")
     engine = Engine(
-        settings=SettingsStore(settings), backends=[FakeBackend(), Shop(CLOUD)], database=Database(tmp_path / "library.db"),
+        settings=SettingsStore(settings),
+        backends=[FakeBackend(), Shop(CLOUD)],
+        database=Database(tmp_path / "library.db"),
         lookups=Lookups(find_successor=heir),
-    )  # fmt: skip
+    )
     engine.start()
     last = wait_until_final(engine.submit(GenerationRequest(model="dall-e-3"), LOCAL_USER))
     assert last.assets[0].request.model == "cloud"

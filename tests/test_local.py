@@ -60,9 +60,13 @@ def test_is_what_diffusers_draws(studio, catalog, model: str) -> None:
     pipe = diffusers.DiffusionPipeline.from_pretrained(catalog.checkpoint(model).path, local_files_only=True)
     pipe.scheduler = make_scheduler("DPM++ 2M", "Karras", pipe.scheduler.config)
     bare = pipe(
-        "a red apple", num_inference_steps=3, width=64, height=64, guidance_scale=5.0,
+        "a red apple",
+        num_inference_steps=3,
+        width=64,
+        height=64,
+        guidance_scale=5.0,
         generator=[torch.Generator().manual_seed(7)],
-    ).images[0]  # fmt: skip
+    ).images[0]
     assert np.abs(np.asarray(ours, dtype=int) - np.asarray(bare, dtype=int)).max() <= 1
 
 

@@ -1,5 +1,5 @@
-"""A hundred jobs at once over all cloud services, one answer in ten a fault: none is lost, and none is sent twice after it may have
-been billed."""
+"""A hundred jobs at once over all cloud services, one answer in ten a fault: none is lost, and none is sent twice after
+it may have been billed."""
 
 from __future__ import annotations
 

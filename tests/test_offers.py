@@ -1,4 +1,5 @@
-"""Offered weights fetched over real HTTP from servers of our own: a hub, and one that redirects as GitHub's releases do."""
+"""Offered weights fetched over real HTTP from servers of our own: a hub, and one that redirects as GitHub's releases
+do."""
 
 from __future__ import annotations
 
@@ -22,14 +23,21 @@ from tests.hub_server import HubServer
 
 DATA = os.urandom(900_000)
 REPO = {
-    "config.json": b"{}", "preprocessor_config.json": b"{}", "model.safetensors": DATA, "model.fp16.safetensors": b"half",
-    "pytorch_model.bin": b"pickle", "onnx/model.safetensors": b"other", "table.pth": DATA, "README.md": b"",
-}  # fmt: skip
+    "config.json": b"{}",
+    "preprocessor_config.json": b"{}",
+    "model.safetensors": DATA,
+    "model.fp16.safetensors": b"half",
+    "pytorch_model.bin": b"pickle",
+    "onnx/model.safetensors": b"other",
+    "table.pth": DATA,
+    "README.md": b"",
+}
 
 
 class ReleaseServer:
-    """Answers /release/… with a redirect to /data/…. `gate` holds back the second half until it is set; `break_after` cuts the first answers
-    there, `breaks` of them; without `resumes` it always sends everything. `elsewhere` is where it redirects to instead."""
+    """Answers /release/… with a redirect to /data/…. `gate` holds back the second half until it is set; `break_after`
+    cuts the first answers there, `breaks` of them; without `resumes` it always sends everything. `elsewhere` is where
+    it redirects to instead."""
 
     def __init__(self) -> None:
         self.gate: threading.Event | None = None
@@ -81,7 +89,14 @@ class ReleaseServer:
         handler.send_response(status)
         handler.send_header("Content-Length", str(len(body)))
         if status in (206, 416):
-            handler.send_header("Content-Range", f"bytes {start}-{len(self.data) - 1}/{len(self.data)}" if status == 206 else f"bytes */{len(self.data)}")  # fmt: skip
+            handler.send_header(
+                "Content-Range",
+                (
+                    f"bytes {start}-{len(self.data) - 1}/{len(self.data)}"
+                    if status == 206
+                    else f"bytes */{len(self.data)}"
+                ),
+            )
         handler.end_headers()
         self._send(handler, body)
 
@@ -131,14 +146,25 @@ class Trial:
         filename: str = "face.pth",
     ) -> None:
         self.offer = DownloadableWeights(
-            id=f"restorers/{filename}", title="Face", folder="restorers", filename=filename, source=source, bytes=size, sha256=sha256, licence="any",
-        )  # fmt: skip
+            id=f"restorers/{filename}",
+            title="Face",
+            folder="restorers",
+            filename=filename,
+            source=source,
+            bytes=size,
+            sha256=sha256,
+            licence="any",
+        )
         self.models, self.finished, self.offline = models, 0, False
         self.file = models / "restorers" / filename
         self.hub = Hub(
-            models, lambda: self.offline, self._count, endpoint=address,
-            offers=lambda: () if self.file.exists() else (self.offer,), allowed=lambda url: url.startswith(address),
-        )  # fmt: skip
+            models,
+            lambda: self.offline,
+            self._count,
+            endpoint=address,
+            offers=lambda: () if self.file.exists() else (self.offer,),
+            allowed=lambda url: url.startswith(address),
+        )
 
     def _count(self) -> None:
         self.finished += 1
@@ -223,9 +249,21 @@ def test_no_other_host_is_asked(tmp_path: Path, server: ReleaseServer) -> None:
     server.elsewhere = "http://127.0.0.1:1/elsewhere"
     assert "not fetched from 127.0.0.1" in one.run().error
     assert server.ranges == []
-    for bad in ("http://github.com/a", "https://github.com.evil.example/a", "https://example.org/a", "https://github.com:8443/a", "file:///etc/passwd"):  # fmt: skip
+    for bad in (
+        "http://github.com/a",
+        "https://github.com.evil.example/a",
+        "https://example.org/a",
+        "https://github.com:8443/a",
+        "file:///etc/passwd",
+    ):
         assert not is_allowed(bad)
-    for good in (*(offer.source for offer in (*downloadable_weights.DOWNLOADABLE_UPSCALERS, *downloadable_weights.DOWNLOADABLE_RESTORERS)), "https://cas-bridge.xethub.hf.co/x"):  # fmt: skip
+    for good in (
+        *(
+            offer.source
+            for offer in (*downloadable_weights.DOWNLOADABLE_UPSCALERS, *downloadable_weights.DOWNLOADABLE_RESTORERS)
+        ),
+        "https://cas-bridge.xethub.hf.co/x",
+    ):
         assert is_allowed(good)
 
 

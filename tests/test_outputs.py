@@ -1,4 +1,5 @@
-"""Images are whole, named safely, never twice, and a disk that fails leaves nothing behind, whichever call it fails at."""
+"""Images are whole, named safely, never twice, and a disk that fails leaves nothing behind, whichever call it fails
+at."""
 
 from __future__ import annotations
 
@@ -29,9 +30,18 @@ FIELDS = {"model": "sdxl/base", "sampler": "DPM++ 2M", "steps": "20"}
 
 def asset(index=0, user="local", prompt="a red apple", job="ab12"):
     return Asset(
-        id=f"{job}-{index}", job_id=job, user=user, index=index, path=Path(), width=64, height=48, seed=7 + index,
-        created=1_700_000_000.0, request=GenerationRequest(prompt=prompt, seed=7 + index), infotext="a red apple\nSteps: 20",
-    )  # fmt: skip
+        id=f"{job}-{index}",
+        job_id=job,
+        user=user,
+        index=index,
+        path=Path(),
+        width=64,
+        height=48,
+        seed=7 + index,
+        created=1_700_000_000.0,
+        request=GenerationRequest(prompt=prompt, seed=7 + index),
+        infotext="a red apple\nSteps: 20",
+    )
 
 
 class Folder:
@@ -50,9 +60,10 @@ class Folder:
 
     def images(self):
         return sorted(
-            str(path.relative_to(self.root)) for path in self.root.rglob("*")
+            str(path.relative_to(self.root))
+            for path in self.root.rglob("*")
             if path.is_file() and not re.match(r"library\.db|\.thumbs|\.owners", str(path.relative_to(self.root)))
-        )  # fmt: skip
+        )
 
 
 @pytest.fixture

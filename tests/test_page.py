@@ -63,7 +63,8 @@ def test_the_public_events_have_stable_names(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("user", ["bob", "root"])
 def test_hidden_handlers_ask_who_calls(tmp_path: Path, user: str) -> None:
-    """Every event of Configurations, called by its number as an attacker would: an administrator's passes, bob's does not."""
+    """Every event of Configurations, called by its number as an attacker would: an administrator's passes, bob's does
+    not."""
     with serve_studio(
         tmp_path, users=True, page=mount, models=store(tmp_path / "models"), default_model="fake"
     ) as served:
@@ -104,7 +105,8 @@ def test_sessions_are_bounded_and_uploads_go_away(tmp_path: Path) -> None:
 
 
 def test_events_of_forms_touch_few_components(tmp_path: Path) -> None:
-    """Gradio's page looks each input and each component that shows progress up at every step of every event that comes later."""
+    """Gradio's page looks each input and each component that shows progress up at every step of every event that comes
+    later."""
     with serve_studio(tmp_path, page=mount, models=store(tmp_path / "models"), default_model="fake") as served:
         events = served.open_client().get("/config").json()["dependencies"]
     touched = {

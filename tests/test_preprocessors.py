@@ -38,9 +38,20 @@ READY = [spec for spec in SPECS if not spec.offers]
 QUICK = [spec for spec in READY if not spec.network]
 WEIGHTED = [spec for spec in SPECS if spec.offers]
 ASKED_FOR = {
-    "canny", "depth", "openpose", "seg", "scribble", "softedge", "lineart", "lineart_anime", "mlsd", "normal", "shuffle",
-    "tile", "inpaint",
-}  # fmt: skip
+    "canny",
+    "depth",
+    "openpose",
+    "seg",
+    "scribble",
+    "softedge",
+    "lineart",
+    "lineart_anime",
+    "mlsd",
+    "normal",
+    "shuffle",
+    "tile",
+    "inpaint",
+}
 
 
 class Images(LaneContext):
@@ -55,7 +66,8 @@ class Images(LaneContext):
 
 
 def photo(name: str = "coffee") -> Image.Image:
-    """A photograph that comes with scikit-image: a cup on a table (600×400), or a woman before a rocket ("astronaut", 512×512)."""
+    """A photograph that comes with scikit-image: a cup on a table (600×400), or a woman before a rocket ("astronaut",
+    512×512)."""
     with Image.open(Path(skimage.__file__).parent / "data" / f"{name}.png") as file:
         return file.convert("RGB")
 
@@ -108,11 +120,14 @@ def test_works_with_no_download_at_the_size_asked_for(spec: Any, tmp_path: Path)
 @pytest.mark.parametrize(
     "image",
     [
-        Image.new("RGB", (1, 1), "red"), Image.new("L", (90, 70), 128), Image.new("RGBA", (80, 100), (9, 9, 9, 0)),
-        Image.new("RGB", (3000, 8), "blue"), Image.linear_gradient("L").resize((7, 900)),
+        Image.new("RGB", (1, 1), "red"),
+        Image.new("L", (90, 70), 128),
+        Image.new("RGBA", (80, 100), (9, 9, 9, 0)),
+        Image.new("RGB", (3000, 8), "blue"),
+        Image.linear_gradient("L").resize((7, 900)),
     ],
     ids=["1x1", "grey", "transparent", "very wide", "very high"],
-)  # fmt: skip
+)
 def test_odd_images(spec: Any, image: Image.Image) -> None:
     drawn = annotated(spec.id, image)
     assert drawn.shape[1::-1] == compute_map_size(*image.size, min(image.size))
@@ -156,10 +171,12 @@ def test_lines_are_drawn_where_it_is_dark(name: str) -> None:
 @pytest.mark.parametrize(
     ("name", "option", "more", "less"),
     [
-        ("canny", "high", 110, 250), ("scribble_xdog", "threshold", 8, 60), ("lines", "length", 0.02, 0.3),
+        ("canny", "high", 110, 250),
+        ("scribble_xdog", "threshold", 8, 60),
+        ("lines", "length", 0.02, 0.3),
         ("lineart_standard", "threshold", 0, 60),
     ],
-)  # fmt: skip
+)
 def test_options_draw_more_or_less(name: str, option: str, more: float, less: float) -> None:
     image = photo("astronaut").resize((256, 256))
     assert annotated(name, image, **{option: more}).sum() > 1.1 * annotated(name, image, **{option: less}).sum()
@@ -271,8 +288,10 @@ def test_runs_its_own_weights(spec: Any, weights: Path) -> None:
 
 
 _EAGER = {
-    "openpose": {"person": 0.05, "joint": 0.05}, "dwpose": {"person": 0.05}, "mlsd": {"score": 0.01, "distance": 0.01},
-}  # fmt: skip
+    "openpose": {"person": 0.05, "joint": 0.05},
+    "dwpose": {"person": 0.05},
+    "mlsd": {"score": 0.01, "distance": 0.01},
+}
 
 
 @pytest.mark.torch

@@ -94,7 +94,10 @@ def test_many_threads_count_alike() -> None:
 
 
 def test_counting_needs_no_torch() -> None:
-    code = f"import sys; from pathlib import Path; from studio.prompting.tokens import TokenCounter; TokenCounter(Path({str(CLIP)!r})).count('x'); print('torch' in sys.modules)"
+    code = (
+        "import sys; from pathlib import Path; from studio.prompting.tokens import TokenCounter;"
+        f" TokenCounter(Path({str(CLIP)!r})).count('x'); print('torch' in sys.modules)"
+    )
     assert (
         subprocess.run(
             [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120

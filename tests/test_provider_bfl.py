@@ -93,9 +93,14 @@ def test_tools(bfl: Service, server: VendorServer, fields: dict[str, object], ro
 
 def test_an_inverted_mask_is_inverted(bfl: Service, server: VendorServer) -> None:
     render_images(
-        bfl, FakeContext(photo(), half()), model="bfl/flux-pro-1.0-fill", task=Task.INPAINT, source="p0", mask="p1",
+        bfl,
+        FakeContext(photo(), half()),
+        model="bfl/flux-pro-1.0-fill",
+        task=Task.INPAINT,
+        source="p0",
+        mask="p1",
         inpaint=Inpaint(invert=True),
-    )  # fmt: skip
+    )
     mask = Image.open(io.BytesIO(base64.b64decode(server.seen[0].json["mask"])))
     assert (mask.getpixel((10, 10)), mask.getpixel((90, 10))) == (0, 255)
 

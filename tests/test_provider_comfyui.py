@@ -34,9 +34,18 @@ def test_text_to_image_with_progress(running: tuple[ComfyServer, Service]) -> No
     server, service = running
     context = FakeContext()
     drawn = render_images(
-        service, context, seeds=2, model="comfyui/checkpoint", negative_prompt="fog", width=640, height=512, steps=12, guidance=5.0,
-        sampler="DPM++ 2M", schedule="Karras",
-    )  # fmt: skip
+        service,
+        context,
+        seeds=2,
+        model="comfyui/checkpoint",
+        negative_prompt="fog",
+        width=640,
+        height=512,
+        steps=12,
+        guidance=5.0,
+        sampler="DPM++ 2M",
+        schedule="Karras",
+    )
     assert [one.seed for one in drawn] == [7, 8]
     assert drawn[0].image.size == (64, 64)
     assert context.steps == [(1, 4), (2, 4), (3, 4), (4, 4)] * 2

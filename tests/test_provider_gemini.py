@@ -1,4 +1,5 @@
-"""What is peculiar to Google Gemini: refusals that look well, answers in words, the bill by tokens, delays inside the body."""
+"""What is peculiar to Google Gemini: refusals that look well, answers in words, the bill by tokens, delays inside the
+body."""
 
 from __future__ import annotations
 
@@ -104,8 +105,9 @@ def test_a_prompt_that_is_blocked_is_refused_and_free(gemini: Service, server: V
 
 
 @pytest.mark.parametrize(
-    "reason", ["SAFETY", "RECITATION", "PROHIBITED_CONTENT", "IMAGE_SAFETY", "IMAGE_PROHIBITED_CONTENT", "IMAGE_RECITATION"]
-)  # fmt: skip
+    "reason",
+    ["SAFETY", "RECITATION", "PROHIBITED_CONTENT", "IMAGE_SAFETY", "IMAGE_PROHIBITED_CONTENT", "IMAGE_RECITATION"],
+)
 def test_a_image_that_is_held_back_is_refused_and_says_whether_it_was_billed(
     gemini: Service, server: VendorServer, reason: str
 ) -> None:
@@ -135,8 +137,9 @@ def test_an_answer_in_words_is_shown(gemini: Service, server: VendorServer) -> N
 
 
 @pytest.mark.parametrize(
-    "body", [{}, {"candidates": []}, {"candidates": [{}]}, {"candidates": "x"}, {"candidates": [{"content": {"parts": [7]}}]}]
-)  # fmt: skip
+    "body",
+    [{}, {"candidates": []}, {"candidates": [{}]}, {"candidates": "x"}, {"candidates": [{"content": {"parts": [7]}}]}],
+)
 def test_an_answer_without_a_image_is_an_error(gemini: Service, server: VendorServer, body: Any) -> None:
     server.fail(Reply(body=body))
     found = expect_error(gemini, model=MODEL)
@@ -163,9 +166,11 @@ def test_the_environment_does_not_move_the_calls(
     gemini: Service, server: VendorServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name, value in {
-        "GOOGLE_GENAI_USE_VERTEXAI": "true", "GOOGLE_GENAI_API_VERSION": "beta", "GOOGLE_API_KEY": "another",
+        "GOOGLE_GENAI_USE_VERTEXAI": "true",
+        "GOOGLE_GENAI_API_VERSION": "beta",
+        "GOOGLE_API_KEY": "another",
         "GOOGLE_GEMINI_BASE_URL": "http://127.0.0.1:9",
-    }.items():  # fmt: skip
+    }.items():
         monkeypatch.setenv(name, value)
     assert len(render_images(gemini, model=MODEL)) == 1
     assert server.seen[0].path == "/v1/models/gemini-nano-banana-2.1:generateContent"

@@ -1,4 +1,5 @@
-"""What is peculiar to Hugging Face: a hub that names the provider, a router, and each provider's own shape of an answer."""
+"""What is peculiar to Hugging Face: a hub that names the provider, a router, and each provider's own shape of an
+answer."""
 
 from __future__ import annotations
 
@@ -68,8 +69,13 @@ def test_a_plain_server_is_sent_what_the_vendors_client_sends(plain: Service, se
     [sent] = server.seen
     assert sent.path == "/models/Qwen/Qwen-Image"
     parameters = {
-        "width": 768, "height": 512, "seed": 7, "negative_prompt": "fog", "num_inference_steps": 4, "guidance_scale": 3.5,
-    }  # fmt: skip
+        "width": 768,
+        "height": 512,
+        "seed": 7,
+        "negative_prompt": "fog",
+        "num_inference_steps": 4,
+        "guidance_scale": 3.5,
+    }
     assert sent.json == {"inputs": "a red fox", "parameters": parameters}
     assert sent.headers["Accept"] == "image/png"
 
@@ -147,11 +153,18 @@ def test_a_model_that_is_loading_is_waited_for(plain: Service, server: VendorSer
 @pytest.mark.parametrize(
     "body",
     [
-        {"images": [{"url": "http://169.254.169.254/x.png"}]}, {"output": "https://evil.example/x.png"},
-        {"output": ["file:///etc/passwd"]}, {"images": []}, {"images": [None]}, {"data": [{}]}, {"data": [{"b64_json": "%%"}]},
-        {"data": {"urls": {"get": None}}}, {"request_id": "r", "response_url": "x"}, {"output": None},
+        {"images": [{"url": "http://169.254.169.254/x.png"}]},
+        {"output": "https://evil.example/x.png"},
+        {"output": ["file:///etc/passwd"]},
+        {"images": []},
+        {"images": [None]},
+        {"data": [{}]},
+        {"data": [{"b64_json": "%%"}]},
+        {"data": {"urls": {"get": None}}},
+        {"request_id": "r", "response_url": "x"},
+        {"output": None},
     ],
-)  # fmt: skip
+)
 def test_an_answer_without_a_image_of_its_own_is_an_error(plain: Service, server: VendorServer, body: Any) -> None:
     server.fail(Reply(body=body))
     error = expect_error(plain, model=MODEL)

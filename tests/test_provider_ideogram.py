@@ -1,4 +1,5 @@
-"""What is peculiar to Ideogram: black masks, two fields for a shape, images that are withheld and billed, tasks to wait for."""
+"""What is peculiar to Ideogram: black masks, two fields for a shape, images that are withheld and billed, tasks to wait
+for."""
 
 from __future__ import annotations
 
@@ -54,14 +55,22 @@ def test_the_vendor_has_sixty_nine_sizes() -> None:
 
 @pytest.mark.parametrize(
     ("size", "field", "value"),
-    [((1312, 736), "resolution", "1312x736"), ((1600, 900), "aspect_ratio", "16x9"), ((None, None), "aspect_ratio", "1x1")],
-)  # fmt: skip
+    [
+        ((1312, 736), "resolution", "1312x736"),
+        ((1600, 900), "aspect_ratio", "16x9"),
+        ((None, None), "aspect_ratio", "1x1"),
+    ],
+)
 def test_a_shape_is_said_once_in_the_vendors_spelling(
     ideogram: Service, server: VendorServer, size: tuple[int, int], field: str, value: str
 ) -> None:
     [one] = render_images(
-        ideogram, model="ideogram/ideogram-3-turbo", width=size[0], height=size[1], negative_prompt="fog",
-    )  # fmt: skip
+        ideogram,
+        model="ideogram/ideogram-3-turbo",
+        width=size[0],
+        height=size[1],
+        negative_prompt="fog",
+    )
     assert (one.seed, one.cost) == (7, 0.03)
     sent = server.find_requests("generate")[0].json
     assert {field: value, "rendering_speed": "turbo", "negative_prompt": "fog", "seed": 7}.items() <= sent.items()
@@ -77,14 +86,29 @@ def test_every_model_draws_from_text_with_fields_that_it_knows(ideogram: Service
 TASKS = [
     ("ideogram-3", {"task": Task.IMG2IMG, "strength": 0.25}, "remix/ideogram-3", {"image_weight": "75"}),
     ("ideogram-3", {"task": Task.INPAINT, "mask": "p1"}, "inpaint/ideogram-3", {"rendering_speed": "default"}),
-    ("ideogram-3", {"task": Task.OUTPAINT, "outpaint": Outpaint(right=18)}, "reframe/ideogram-3", {"resolution": "1312x736"}),
-    ("ideogram-3", {"task": Task.OUTPAINT, "outpaint": Outpaint(aspect="1:3")}, "reframe/ideogram-3", {"resolution": "512x1536"}),
+    (
+        "ideogram-3",
+        {"task": Task.OUTPAINT, "outpaint": Outpaint(right=18)},
+        "reframe/ideogram-3",
+        {"resolution": "1312x736"},
+    ),
+    (
+        "ideogram-3",
+        {"task": Task.OUTPAINT, "outpaint": Outpaint(aspect="1:3")},
+        "reframe/ideogram-3",
+        {"resolution": "512x1536"},
+    ),
     ("ideogram-3-quality", {"task": Task.REPLACE_BACKGROUND}, "replace-background/ideogram-3", {"prompt": "a red fox"}),
-    ("ideogram-4", {"task": Task.IMG2IMG, "width": 96, "height": 64}, "remix/ideogram-4", {"resolution": "2496x1664", "image_weight": "50"}),
+    (
+        "ideogram-4",
+        {"task": Task.IMG2IMG, "width": 96, "height": 64},
+        "remix/ideogram-4",
+        {"resolution": "2496x1664", "image_weight": "50"},
+    ),
     ("ideogram-4-5-low", {"task": Task.EDIT}, "precise-edit/ideogram-4-5", {"quality": "low"}),
     ("ideogram-4-5", {"task": Task.INPAINT, "mask": "p1"}, "precise-edit/ideogram-4-5", {"quality": "medium"}),
     ("remove-background", {"task": Task.REMOVE_BACKGROUND}, "remove-background/ideogram-1", {}),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(
@@ -107,9 +131,14 @@ def test_masks_are_black_where_it_changes_but_white_where_an_object_goes(
 ) -> None:
     def mask(model: str, task: Task) -> tuple[object, object]:
         render_images(
-            ideogram, FakeContext(photo(), half()), model=model, task=task, source="p0", mask="p1",
+            ideogram,
+            FakeContext(photo(), half()),
+            model=model,
+            task=task,
+            source="p0",
+            mask="p1",
             inpaint=Inpaint(invert=invert),
-        )  # fmt: skip
+        )
         sent = Image.open(io.BytesIO(next(seen for seen in reversed(server.seen) if seen.files).files["mask"]))
         return sent.getpixel((10, 10)), sent.getpixel((90, 10))
 

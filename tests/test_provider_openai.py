@@ -55,10 +55,12 @@ def test_all_images_in_one_call_with_the_bill_by_tokens(openai: Service, server:
 @pytest.mark.parametrize(
     ("name", "size", "price"),
     [
-        ("gpt-image-2.5-flare", (1024, 1024), 0.0132), ("gpt-image-2.5-sunburst", (1024, 1024), 0.0527),
-        ("gpt-image-2.6-sunburst", (2048, 2048), 0.4282), ("gpt-image-2", (1536, 1024), 0.0412),
+        ("gpt-image-2.5-flare", (1024, 1024), 0.0132),
+        ("gpt-image-2.5-sunburst", (1024, 1024), 0.0527),
+        ("gpt-image-2.6-sunburst", (2048, 2048), 0.4282),
+        ("gpt-image-2", (1536, 1024), 0.0412),
     ],
-)  # fmt: skip
+)
 def test_estimates_are_those_of_the_vendors_table(
     openai: Service, name: str, size: tuple[int, int], price: float
 ) -> None:
@@ -76,9 +78,14 @@ def test_an_edit_sends_the_images_and_a_mask_that_is_clear_where_it_changes(
     mask = Image.open(io.BytesIO(server.seen[-1].files["mask"]))
     assert (mask.getpixel((10, 10))[3], mask.getpixel((90, 10))[3]) == (0, 255)  # type: ignore[index]
     render_images(
-        openai, context, model="openai/gpt-image-2", task=Task.INPAINT, source="p0", mask="p1",
+        openai,
+        context,
+        model="openai/gpt-image-2",
+        task=Task.INPAINT,
+        source="p0",
+        mask="p1",
         inpaint=Inpaint(invert=True),
-    )  # fmt: skip
+    )
     mask = Image.open(io.BytesIO(server.seen[-1].files["mask"]))
     assert mask.getpixel((10, 10))[3] == 255  # type: ignore[index]
     render_images(

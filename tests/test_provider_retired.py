@@ -15,18 +15,22 @@ LIVING = {one.model.id: one for spec in discover("studio.providers", "PROVIDER")
 @pytest.mark.parametrize(
     ("name", "model", "ends"),
     [
-        ("dall-e-3", "openai/gpt-image-2.5-flare", "2026-05-12"), ("openai/dall-e-2", "openai/gpt-image-2.5-flare", "2026-05-12"),
-        (" DALL-E-3 ", "openai/gpt-image-2.5-flare", "2026-05-12"), ("gpt-image-1", "openai/gpt-image-2", "2026-10-23"),
-        ("gpt-image-1-mini", "openai/gpt-image-2.5-flare", "2026-12-01"), ("gpt-image-1.5", "openai/gpt-image-2", "2026-12-01"),
+        ("dall-e-3", "openai/gpt-image-2.5-flare", "2026-05-12"),
+        ("openai/dall-e-2", "openai/gpt-image-2.5-flare", "2026-05-12"),
+        (" DALL-E-3 ", "openai/gpt-image-2.5-flare", "2026-05-12"),
+        ("gpt-image-1", "openai/gpt-image-2", "2026-10-23"),
+        ("gpt-image-1-mini", "openai/gpt-image-2.5-flare", "2026-12-01"),
+        ("gpt-image-1.5", "openai/gpt-image-2", "2026-12-01"),
         ("imagen-4.0-generate-001", "gemini/gemini-nano-banana-2.1", "2026-08-17"),
         ("imagen-4.0-ultra-generate-001", "gemini/gemini-3-pro-image", "2026-08-17"),
         ("gemini-2.5-flash-image-preview", "gemini/gemini-nano-banana-2.1", "2026-06-25"),
         ("gemini/gemini-3-pro-image-preview", "gemini/gemini-3-pro-image", "2026-06-25"),
         ("gemini-3.1-flash-image", "gemini/gemini-nano-banana-2.1", "2026-10-29"),
-        ("sd3-large", "stability/sd3.5-large", "2025-04-17"), ("sd3-medium", "stability/sd3.5-medium", "2025-04-17"),
+        ("sd3-large", "stability/sd3.5-large", "2025-04-17"),
+        ("sd3-medium", "stability/sd3.5-medium", "2025-04-17"),
         ("sd3-large-turbo", "stability/sd3.5-large-turbo", "2025-04-17"),
     ],
-)  # fmt: skip
+)
 def test_a_retired_name_leads_to_its_successor(name: str, model: str, ends: str) -> None:
     found = find_successor(name)
     assert found is not None

@@ -68,8 +68,12 @@ TASKS = [
     ({"task": Task.REPLACE_BACKGROUND}, "edit/replace-background-and-relight", {"background_prompt": "a red fox"}),
     ({"task": Task.SKETCH, "strength": 0.25}, "control/sketch", {"control_strength": "0.25"}),
     ({"task": Task.STRUCTURE}, "control/structure", {"control_strength": "0.7"}),
-    ({"task": Task.STYLE_TRANSFER, "references": (Reference(image="p1"),)}, "control/style-transfer", {"style_strength": "0.6"}),
-]  # fmt: skip
+    (
+        {"task": Task.STYLE_TRANSFER, "references": (Reference(image="p1"),)},
+        "control/style-transfer",
+        {"style_strength": "0.6"},
+    ),
+]
 
 
 @pytest.mark.parametrize(("fields", "route", "form"), TASKS, ids=[route for _, route, _ in TASKS])
@@ -88,9 +92,14 @@ def test_the_mask_is_white_where_it_changes(stability: Service, server: VendorSe
 
     for invert, inside in ((False, 255), (True, 0)):
         render_images(
-            stability, FakeContext(photo(), mask()), model="stability/edit", task=Task.INPAINT, source="p0", mask="p1",
+            stability,
+            FakeContext(photo(), mask()),
+            model="stability/edit",
+            task=Task.INPAINT,
+            source="p0",
+            mask="p1",
             inpaint=Inpaint(invert=invert),
-        )  # fmt: skip
+        )
         sent = Image.open(io.BytesIO(server.seen[-1].files["mask"]))
         assert (sent.getpixel((20, 20)), sent.getpixel((80, 50))) == (inside, 255 - inside)
 

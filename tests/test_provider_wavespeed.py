@@ -80,9 +80,15 @@ def test_a_mask_makes_it_inpaint_and_is_white_where_it_changes(
     for invert, ends in ((False, (255, 0)), (True, (0, 255))):
         stand_in.uploads.clear()
         render_images(
-            wavespeed, FakeContext(photo(), half()), model="wavespeed/ideogram-v3-turbo", task=Task.INPAINT, source="p0", mask="p1",
-            seeds=2, inpaint=Inpaint(invert=invert),
-        )  # fmt: skip
+            wavespeed,
+            FakeContext(photo(), half()),
+            model="wavespeed/ideogram-v3-turbo",
+            task=Task.INPAINT,
+            source="p0",
+            mask="p1",
+            seeds=2,
+            inpaint=Inpaint(invert=invert),
+        )
         assert len(stand_in.uploads) == 2  # once for both images
         body = server.find_requests("ideogram-v3-turbo")[-1].json
         sent = [stand_in.uploads[int(body[name][-5])] for name in ("image", "mask_image")]
@@ -105,12 +111,18 @@ def test_edits_name_their_images(wavespeed: Service, server: VendorServer) -> No
 @pytest.mark.parametrize(
     ("code", "message", "kind"),
     [
-        (1200, "moderated", ContentRefused), (1400, "missing", InvalidRequest), (1402, "media", InvalidRequest),
-        (5003, "unavailable", Unreachable), (5004, "timed out", Unreachable), (401, "key", NotConfigured),
-        (429, "slow down", RateLimited), (400, "Insufficient balance", PaymentNeeded), (1403, "failed", ProviderError),
+        (1200, "moderated", ContentRefused),
+        (1400, "missing", InvalidRequest),
+        (1402, "media", InvalidRequest),
+        (5003, "unavailable", Unreachable),
+        (5004, "timed out", Unreachable),
+        (401, "key", NotConfigured),
+        (429, "slow down", RateLimited),
+        (400, "Insufficient balance", PaymentNeeded),
+        (1403, "failed", ProviderError),
         ("x", "odd", ProviderError),
     ],
-)  # fmt: skip
+)
 def test_a_code_in_an_answer_that_looks_well_is_an_error(
     wavespeed: Service, server: VendorServer, code: Any, message: str, kind: type[Exception]
 ) -> None:

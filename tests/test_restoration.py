@@ -1,5 +1,5 @@
-"""Face restoration from end to end. The networks are of the real classes and untrained, since no trained one can be had offline: what
-is tested is that faces are found, brought upright, put through, and put back; not how good they look."""
+"""Face restoration from end to end. The networks are of the real classes and untrained, since no trained one can be had
+offline: what is tested is that faces are found, brought upright, put through, and put back; not how good they look."""
 
 from __future__ import annotations
 
@@ -138,7 +138,8 @@ def test_codeformer_hears_the_fidelity(models: Path, astronaut: Image.Image) -> 
 
 
 def test_the_face_lies_as_restorers_learnt_it(astronaut: Image.Image) -> None:
-    """Brought upright, the landmarks are at the template's places to within a few px, whichever way the image is turned."""
+    """Brought upright, the landmarks are at the template's places to within a few px, whichever way the image is
+    turned."""
     for turned in (astronaut, astronaut.rotate(25, Image.Resampling.BICUBIC), astronaut.resize((1536, 1536))):
         [face] = find_faces(turned)
         _, stand = put(turned, lambda square: square)

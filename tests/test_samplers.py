@@ -18,9 +18,15 @@ pytestmark = [
 ]
 
 SD15 = {
-    "_class_name": "PNDMScheduler", "beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear",
-    "num_train_timesteps": 1000, "prediction_type": "epsilon", "steps_offset": 1, "timestep_spacing": "leading",
-}  # fmt: skip
+    "_class_name": "PNDMScheduler",
+    "beta_start": 0.00085,
+    "beta_end": 0.012,
+    "beta_schedule": "scaled_linear",
+    "num_train_timesteps": 1000,
+    "prediction_type": "epsilon",
+    "steps_offset": 1,
+    "timestep_spacing": "leading",
+}
 COMBINATIONS = [(sampler, schedule) for sampler, schedules in DIFFUSION_SAMPLERS.items() for schedule in schedules]
 
 
@@ -124,5 +130,8 @@ def test_each_scheduler_is_fresh() -> None:
 
 
 def test_tables_need_no_torch() -> None:
-    code = "import sys, studio.pipelines.run.samplers, studio.pipelines.local_backend; sys.exit('torch' in sys.modules or 'diffusers' in sys.modules)"
+    code = (
+        "import sys, studio.pipelines.run.samplers, studio.pipelines.local_backend; sys.exit('torch' in sys.modules or"
+        " 'diffusers' in sys.modules)"
+    )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

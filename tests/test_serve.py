@@ -34,8 +34,12 @@ def process(folder: Path, *flags: str) -> Iterator[tuple[subprocess.Popen[str], 
     """A studio in its own process, and its address."""
     started = subprocess.Popen(
         [sys.executable, str(HERE / "serve_process.py"), str(folder), *flags],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=HERE.parent, env={**os.environ, "PYTHONPATH": f"{HERE}:{HERE.parent}"},
-    )  # fmt: skip
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=HERE.parent,
+        env={**os.environ, "PYTHONPATH": f"{HERE}:{HERE.parent}"},
+    )
     try:
         assert started.stdout is not None
         yield started, started.stdout.readline().strip()

@@ -47,10 +47,15 @@ def test_a_change_is_on_disk_and_comes_back(file):
 @pytest.mark.parametrize(
     "values",
     [
-        {"theme": "pink"}, {"nonsense": 1}, {"port": 99999}, {"port": "x"}, {"filename_pattern": "a\r\nb"},
-        {"theme": "dark", "port": -1}, {"host": "a\x00b"},
+        {"theme": "pink"},
+        {"nonsense": 1},
+        {"port": 99999},
+        {"port": "x"},
+        {"filename_pattern": "a\r\nb"},
+        {"theme": "dark", "port": -1},
+        {"host": "a\x00b"},
     ],
-)  # fmt: skip
+)
 def test_a_wrong_value_changes_nothing(file, values):
     store = load(file)
     before = store.current

@@ -36,7 +36,7 @@ ONE, TWO = "a" * 64, "b" * 64
 STORY, POST, HEADER = "instagram.story", "instagram.feed_square", "twitter.header"
 TOOLS = Model(
     id="tool", title="Tool", family="fake", tasks=frozenset({Task.TXT2IMG, Task.UPSCALE, Task.OUTPAINT}), lane="tools"
-)  # fmt: skip
+)
 
 
 @pytest.fixture(scope="module")
@@ -76,13 +76,43 @@ def asked(*sources: str, formats: tuple[str, ...] = (STORY, POST), drawn: Any = 
     "wish",
     [
         SocialExport(formats=(STORY,)),
-        SocialExport(formats=(STORY, POST), same=True, extend=ExtendMode.BLUR, colour="#102030", sheet=True, original=True, zones=True),
-        SocialExport(formats=(POST,), crops=(FormatCrop(format=POST, box=Box(left=0.1, right=0.9)),), focus=Box(top=0.25, bottom=0.5)),
-        SocialExport(formats=(POST,), keep=MetadataPolicy.ALL, file_type="webp", text=(TextOverlay(text="Now", font="DejaVu Serif", size=0.1, colour="#112233", stroke_colour="#ffffff", anchor=Anchor.TOP, margin=0.1, contrast="fix"),)),
-        SocialExport(formats=(POST,), watermark=Watermark(image=TWO, opacity=0.8, size=0.2, anchor=Anchor.TOP_LEFT, margin=0.05)),
+        SocialExport(
+            formats=(STORY, POST),
+            same=True,
+            extend=ExtendMode.BLUR,
+            colour="#102030",
+            sheet=True,
+            original=True,
+            zones=True,
+        ),
+        SocialExport(
+            formats=(POST,),
+            crops=(FormatCrop(format=POST, box=Box(left=0.1, right=0.9)),),
+            focus=Box(top=0.25, bottom=0.5),
+        ),
+        SocialExport(
+            formats=(POST,),
+            keep=MetadataPolicy.ALL,
+            file_type="webp",
+            text=(
+                TextOverlay(
+                    text="Now",
+                    font="DejaVu Serif",
+                    size=0.1,
+                    colour="#112233",
+                    stroke_colour="#ffffff",
+                    anchor=Anchor.TOP,
+                    margin=0.1,
+                    contrast="fix",
+                ),
+            ),
+        ),
+        SocialExport(
+            formats=(POST,), watermark=Watermark(image=TWO, opacity=0.8, size=0.2, anchor=Anchor.TOP_LEFT, margin=0.05)
+        ),
     ],
     ids=["plain", "ticks", "drawn", "text", "logo"],
-)  # fmt: skip
+)
 def test_what_is_written_to_the_form_is_read_from_it(wish: SocialExport) -> None:
     values = social_values.write_social(wish, (ONE,))
     drawn = social_values.parse_board(values["board"])
@@ -195,9 +225,16 @@ def test_outpainting_grows_the_canvas_until_every_format_shows_the_whole_image(
 
 
 def test_colours_of_any_spelling_are_read() -> None:
-    assert [social_values.parse_hex_colour(text, "#000000") for text in ("#a1b2c3", "rgba(16, 32.2, 255, 1)", "#a1b2c3ff", None, "rgb(x)")] == [
-        "#a1b2c3", "#1020ff", "#a1b2c3", "#000000", "#000000",
-    ]  # fmt: skip
+    assert [
+        social_values.parse_hex_colour(text, "#000000")
+        for text in ("#a1b2c3", "rgba(16, 32.2, 255, 1)", "#a1b2c3ff", None, "rgb(x)")
+    ] == [
+        "#a1b2c3",
+        "#1020ff",
+        "#a1b2c3",
+        "#000000",
+        "#000000",
+    ]
 
 
 def test_the_board_is_told_formats_and_what_each_crop_loses(served: RunningStudio) -> None:
@@ -282,9 +319,11 @@ def test_an_export_is_told_in_a_table_and_packed_under_its_own_names(
     with zipfile.ZipFile(io.BytesIO(answer.content)) as archive:
         sizes = {name: Image.open(archive.open(name)).size for name in archive.namelist()}
     assert {name: size for name, size in sizes.items() if "sheet" not in name} == {
-        "instagram/01-feed_square-1080.jpg": (1080, 1080), "instagram/02-feed_square-1080.jpg": (1080, 1080),
-        "twitter/01-header-1500.jpg": (1500, 500), "twitter/02-header-1500.jpg": (1500, 500),
-    }  # fmt: skip
+        "instagram/01-feed_square-1080.jpg": (1080, 1080),
+        "instagram/02-feed_square-1080.jpg": (1080, 1080),
+        "twitter/01-header-1500.jpg": (1500, 500),
+        "twitter/02-header-1500.jpg": (1500, 500),
+    }
     assert len(sizes) == 6
 
 

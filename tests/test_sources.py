@@ -38,9 +38,22 @@ class Tools:
 
     def models(self) -> Sequence[Model]:
         return (
-            Model(id="upscaler/Double", title="Double", family="upscaler", tasks=frozenset({Task.UPSCALE}), features=frozenset()),
-            Model(id="finish", title="Finish", family="finish", lane="tools", tasks=frozenset({Task.FINISH}), features=frozenset()),
-        )  # fmt: skip
+            Model(
+                id="upscaler/Double",
+                title="Double",
+                family="upscaler",
+                tasks=frozenset({Task.UPSCALE}),
+                features=frozenset(),
+            ),
+            Model(
+                id="finish",
+                title="Finish",
+                family="finish",
+                lane="tools",
+                tasks=frozenset({Task.FINISH}),
+                features=frozenset(),
+            ),
+        )
 
     def render(self, request: GenerationRequest, seeds: Sequence[ImageSeed], ctx: JobContext) -> list[RenderedImage]:
         import threading
@@ -55,11 +68,13 @@ class Tools:
         assert request.finish is not None
         return [
             RenderedImage(
-                image=image.resize((one.width or 8, one.height or 8)), label=f"{one.width}", file=one.file,
+                image=image.resize((one.width or 8, one.height or 8)),
+                label=f"{one.width}",
+                file=one.file,
                 request=request.replace(finish=dataclasses.replace(request.finish, derivatives=(one,))),
             )
             for one in request.finish.derivatives
-        ]  # fmt: skip
+        ]
 
     def close(self) -> None: ...
 
@@ -151,12 +166,14 @@ def test_a_result_knows_the_whole_chain_that_made_it(engine: Engine) -> None:
         ({"task": Task.STYLE_TRANSFER, "source": "IMAGE"}, "no image to take the style"),
         ({"task": Task.PREPROCESS, "source": "IMAGE"}, "exactly one control unit"),
     ],
-)  # fmt: skip
+)
 def test_what_does_not_fit_is_refused_at_once(engine: Engine, fields: dict[str, object], says: str) -> None:
     images = {
-        "IMAGE": draw_fake_image(1, 32, 32), "SMALL": Image.new("L", (16, 16), 255), "BLACK": Image.new("L", (32, 32)),
+        "IMAGE": draw_fake_image(1, 32, 32),
+        "SMALL": Image.new("L", (16, 16), 255),
+        "BLACK": Image.new("L", (32, 32)),
         "WHITE": Image.new("L", (32, 32), 255),
-    }  # fmt: skip
+    }
     names = {name: engine.keep_image(image, LOCAL_USER).hash for name, image in images.items()}
     for field in ("source", "mask"):
         if field in fields:
@@ -178,8 +195,11 @@ def test_a_batch_makes_count_images_of_each_source(engine: Engine, painter: Fake
     _, paths = ask(engine, task=Task.IMG2IMG, model="fake", batch=names, count=2, seed=7)
     assert len(paths) == 4
     assert [(request.source, seeds[0].seed) for request, seeds in painter.seen] == [
-        (names[0], 7), (names[0], 8), (names[1], 7), (names[1], 8)
-    ]  # fmt: skip
+        (names[0], 7),
+        (names[0], 8),
+        (names[1], 7),
+        (names[1], 8),
+    ]
 
 
 def test_a_chain_runs_each_step_where_it_belongs_and_fans_out_at_its_end(
@@ -187,9 +207,10 @@ def test_a_chain_runs_each_step_where_it_belongs_and_fans_out_at_its_end(
 ) -> None:
     wish = Finish(
         derivatives=(
-            Derivative(width=16, height=16), Derivative(width=24, height=12, file=OutputOptions(format="jpeg", quality=80)),
+            Derivative(width=16, height=16),
+            Derivative(width=24, height=12, file=OutputOptions(format="jpeg", quality=80)),
         )
-    )  # fmt: skip
+    )
     steps = (
         GenerationRequest(task=Task.UPSCALE, upscale=Upscale(scale=2)),
         GenerationRequest(task=Task.FINISH, finish=wish),
@@ -197,8 +218,11 @@ def test_a_chain_runs_each_step_where_it_belongs_and_fans_out_at_its_end(
     job = engine.submit(GenerationRequest(model="fake", prompt="x", seed=3, count=2, then=steps), LOCAL_USER)
     assets = wait_until_final(job).assets
     assert [(asset.width, asset.height, asset.path.suffix, asset.seed, asset.label) for asset in assets] == [
-        (16, 16, ".png", 3, "16"), (24, 12, ".jpg", 3, "24"), (16, 16, ".png", 4, "16"), (24, 12, ".jpg", 4, "24"),
-    ]  # fmt: skip
+        (16, 16, ".png", 3, "16"),
+        (24, 12, ".jpg", 3, "24"),
+        (16, 16, ".png", 4, "16"),
+        (24, 12, ".jpg", 4, "24"),
+    ]
     assert all(name.startswith("lane gpu") for name in tools.threads)
     assert [request.task for request in tools.seen] == [Task.UPSCALE, Task.FINISH] * 2
     again = engine.submit(assets[1].request, LOCAL_USER)  # asks for that one file alone
@@ -248,8 +272,8 @@ def test_a_library_of_the_first_version_is_brought_up_to_date(tmp_path: Path) ->
     Database(path).close()
     connection = sqlite3.connect(path)
     connection.executescript(
-        "DROP TABLE inputs; DROP TABLE ledger; DROP TABLE votes; DROP TABLE chains; ALTER TABLE pictures DROP COLUMN history; ALTER TABLE pictures DROP COLUMN label;"
-        " PRAGMA user_version = 1;"
+        "DROP TABLE inputs; DROP TABLE ledger; DROP TABLE votes; DROP TABLE chains; ALTER TABLE pictures DROP COLUMN"
+        " history; ALTER TABLE pictures DROP COLUMN label; PRAGMA user_version = 1;"
     )
     connection.close()
     database = Database(path)

@@ -32,13 +32,29 @@ def filled(request: GenerationRequest) -> dict[str, Any]:
     "request_",
     [
         GenerationRequest(model="fake", prompt="a cat", width=64, height=64),
-        GenerationRequest(model="fake", prompt="a", seed=7, steps=3, guidance=2.5, sampler="Euler", schedule="Karras", count=4, batch_size=2),
+        GenerationRequest(
+            model="fake",
+            prompt="a",
+            seed=7,
+            steps=3,
+            guidance=2.5,
+            sampler="Euler",
+            schedule="Karras",
+            count=4,
+            batch_size=2,
+        ),
         GenerationRequest(model="fake", negative_prompt="b", loras=(LoraUse(name="x", weight=0.5), LoraUse(name="y"))),
-        GenerationRequest(model="fake", variation_seed=9, variation_strength=0.25, clip_skip=2, vae="soft", saving=Saving.MEMORY),
-        GenerationRequest(model="fake", hires=Hires(upscaler="Lanczos", scale=1.5, steps=4, prompt="more", model="other")),
-        GenerationRequest(model="fake", axes=(Axis(parameter="Steps", values=("1", "2")), Axis(parameter="Seed", values=("3",)))),
+        GenerationRequest(
+            model="fake", variation_seed=9, variation_strength=0.25, clip_skip=2, vae="soft", saving=Saving.MEMORY
+        ),
+        GenerationRequest(
+            model="fake", hires=Hires(upscaler="Lanczos", scale=1.5, steps=4, prompt="more", model="other")
+        ),
+        GenerationRequest(
+            model="fake", axes=(Axis(parameter="Steps", values=("1", "2")), Axis(parameter="Seed", values=("3",)))
+        ),
     ],
-)  # fmt: skip
+)
 def test_what_is_written_to_the_form_is_read_from_it(request_: GenerationRequest) -> None:
     assert read_form(filled(request_), FAKE_MODEL) == request_
 
@@ -46,9 +62,17 @@ def test_what_is_written_to_the_form_is_read_from_it(request_: GenerationRequest
 def test_what_the_model_lacks_is_left_out() -> None:
     bare = Model(id="bare", title="Bare", family="x", features=frozenset({Feature.SEED}))
     asked = GenerationRequest(
-        model="bare", prompt="a", negative_prompt="b", steps=3, guidance=3.0, clip_skip=2, vae="v",
-        loras=(LoraUse(name="l"),), hires=Hires(), prompt_weight=1.5,
-    )  # fmt: skip
+        model="bare",
+        prompt="a",
+        negative_prompt="b",
+        steps=3,
+        guidance=3.0,
+        clip_skip=2,
+        vae="v",
+        loras=(LoraUse(name="l"),),
+        hires=Hires(),
+        prompt_weight=1.5,
+    )
     assert read_form(filled(asked), bare) == GenerationRequest(model="bare", prompt="a")
 
 
@@ -78,9 +102,19 @@ def test_axis_values_survive_the_text_field(values: tuple[str, ...]) -> None:
 def asset(prompt: str) -> Asset:
     request = GenerationRequest(model="fake", prompt=prompt)
     return Asset(
-        id="job-0", job_id="job", user="local", index=0, path=Path(f"{EVIL}.png"), width=64, height=64, seed=1, created=0.0,
-        request=request, infotext=f"{prompt}\nSteps: 1", notes=(EVIL,),
-    )  # fmt: skip
+        id="job-0",
+        job_id="job",
+        user="local",
+        index=0,
+        path=Path(f"{EVIL}.png"),
+        width=64,
+        height=64,
+        seed=1,
+        created=0.0,
+        request=request,
+        infotext=f"{prompt}\nSteps: 1",
+        notes=(EVIL,),
+    )
 
 
 def test_the_hires_list_offers_what_the_pipelines_have() -> None:

@@ -20,14 +20,18 @@ EVIL = Template(
 @pytest.mark.parametrize(
     ("frame", "values", "prompt"),
     [
-        ("{subject}, {setting}, soft light", {"subject": "a cup", "setting": "a desk"}, "a cup, a desk, soft light, film"),
+        (
+            "{subject}, {setting}, soft light",
+            {"subject": "a cup", "setting": "a desk"},
+            "a cup, a desk, soft light, film",
+        ),
         ("{subject}, {setting}, soft light", {"subject": "a cup"}, "a cup, soft light, film"),
         ("{subject} in {place}", {"subject": "  a \n cup "}, "a cup in, film"),
         ("{subject}", {"subject": "{setting}"}, "{setting}, film"),
         ("no field", {"subject": "a cup"}, "no field, film"),
         ("{subject}", {}, "film"),
     ],
-)  # fmt: skip
+)
 def test_a_frame_is_filled_and_what_is_empty_goes_with_its_comma(
     frame: str, values: dict[str, str], prompt: str
 ) -> None:

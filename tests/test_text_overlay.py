@@ -21,10 +21,20 @@ def fonts(tmp_path: Path) -> Fonts:
     return Fonts(tmp_path / "fonts")
 
 
-@pytest.mark.parametrize(("anchor", "across", "down"), [
-    (Anchor.TOP_LEFT, 0, 0), (Anchor.TOP, 1, 0), (Anchor.TOP_RIGHT, 2, 0), (Anchor.LEFT, 0, 1), (Anchor.CENTRE, 1, 1),
-    (Anchor.RIGHT, 2, 1), (Anchor.BOTTOM_LEFT, 0, 2), (Anchor.BOTTOM, 1, 2), (Anchor.BOTTOM_RIGHT, 2, 2),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("anchor", "across", "down"),
+    [
+        (Anchor.TOP_LEFT, 0, 0),
+        (Anchor.TOP, 1, 0),
+        (Anchor.TOP_RIGHT, 2, 0),
+        (Anchor.LEFT, 0, 1),
+        (Anchor.CENTRE, 1, 1),
+        (Anchor.RIGHT, 2, 1),
+        (Anchor.BOTTOM_LEFT, 0, 2),
+        (Anchor.BOTTOM, 1, 2),
+        (Anchor.BOTTOM_RIGHT, 2, 2),
+    ],
+)
 def test_words_stand_where_they_are_to_stand_and_inside_the_image(
     fonts: Fonts, anchor: Anchor, across: int, down: int
 ) -> None:
@@ -120,10 +130,13 @@ def test_a_clear_ground_counts_as_white_and_as_black(fonts: Fonts) -> None:
 @pytest.mark.parametrize(
     "overlay",
     [
-        TextOverlay(text="  "), TextOverlay(text="x", colour="red"), TextOverlay(text="x", font="No Such Font"),
-        TextOverlay(text="x", stroke_colour="#12"), TextOverlay(text="x" * (MAX_TEXT_LENGTH + 1)),
+        TextOverlay(text="  "),
+        TextOverlay(text="x", colour="red"),
+        TextOverlay(text="x", font="No Such Font"),
+        TextOverlay(text="x", stroke_colour="#12"),
+        TextOverlay(text="x" * (MAX_TEXT_LENGTH + 1)),
     ],
-)  # fmt: skip
+)
 def test_words_that_cannot_be_drawn_are_refused(fonts: Fonts, overlay: TextOverlay) -> None:
     with pytest.raises(InvalidRequest):
         draw_text(Image.new("RGB", (64, 64)), overlay, fonts)

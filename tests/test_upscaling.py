@@ -1,4 +1,5 @@
-"""Upscalers from end to end: tiles without seams, memory, stopping, alpha, and the weights that come inside a package."""
+"""Upscalers from end to end: tiles without seams, memory, stopping, alpha, and the weights that come inside a
+package."""
 
 from __future__ import annotations
 
@@ -88,7 +89,8 @@ def pixels(image: Image.Image) -> Any:
 
 
 def test_the_bundled_weights_are_the_published_ones_and_written_once(models: Path) -> None:
-    """The figures were counted from the makers' own files' shapes: 23 and 6 blocks, and the compact network's 16 layers."""
+    """The figures were counted from the makers' own files' shapes: 23 and 6 blocks, and the compact network's 16
+    layers."""
     from safetensors import safe_open
 
     counts = {}

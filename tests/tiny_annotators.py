@@ -12,7 +12,8 @@ from typing import Any
 
 
 def make_tiny_weights(models_dir: Path) -> Path:
-    """Weights for every offer of the preprocessors and of the search by words, below `models_dir`. Returns `models_dir`."""
+    """Weights for every offer of the preprocessors and of the search by words, below `models_dir`. Returns
+    `models_dir`."""
     import torch
 
     folder = models_dir / "preprocessors"
@@ -34,19 +35,37 @@ def make_tiny_grounding_dino(folder: Path, *, finds: bool = True) -> None:
     words = "[PAD] [UNK] [CLS] [SEP] . , a red cup spoon".split()
     tokenizer = t.BertTokenizer(vocab={word: index for index, word in enumerate(words)})
     vision = t.SwinConfig(
-        image_size=64, patch_size=4, embed_dim=8, depths=[1, 1, 1, 1], num_heads=[1, 1, 2, 2], window_size=4,
+        image_size=64,
+        patch_size=4,
+        embed_dim=8,
+        depths=[1, 1, 1, 1],
+        num_heads=[1, 1, 2, 2],
+        window_size=4,
         out_features=["stage2", "stage3", "stage4"],
-    )  # fmt: skip
+    )
     text = t.BertConfig(
-        vocab_size=len(words), hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=32,
+        vocab_size=len(words),
+        hidden_size=16,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        intermediate_size=32,
         max_position_embeddings=64,
-    )  # fmt: skip
+    )
     model = t.GroundingDinoForObjectDetection(
         t.GroundingDinoConfig(
-            backbone_config=vision, text_config=text, num_queries=12, d_model=32, max_text_len=32, encoder_layers=1,
-            encoder_ffn_dim=32, encoder_attention_heads=4, decoder_layers=2, decoder_ffn_dim=32, decoder_attention_heads=4,
+            backbone_config=vision,
+            text_config=text,
+            num_queries=12,
+            d_model=32,
+            max_text_len=32,
+            encoder_layers=1,
+            encoder_ffn_dim=32,
+            encoder_attention_heads=4,
+            decoder_layers=2,
+            decoder_ffn_dim=32,
+            decoder_attention_heads=4,
         )
-    )  # fmt: skip
+    )
     # A score is the product of what the decoder says of a box and what the encoder says of a word: made constant here.
     said = (model.model.decoder.layer_norm, model.model.encoder.layers[-1].text_enhancer_layer.layer_norm_after)
     with torch.no_grad():
@@ -59,9 +78,11 @@ def make_tiny_grounding_dino(folder: Path, *, finds: bool = True) -> None:
 
 
 def write_constant_dwpose(path: Path) -> None:
-    """A network of DWPose's inputs and outputs that sees joint k at x = 72 + k, y = 100 + k of its 288×384 image, for sure.
+    """A network of DWPose's inputs and outputs that sees joint k at x = 72 + k, y = 100 + k of its 288×384 image, for
+    sure.
 
-    Written byte by byte, in the protobuf encoding of ONNX, because nothing else here would need the package that does it.
+    Written byte by byte, in the protobuf encoding of ONNX, because nothing else here would need the package that does
+    it.
     """
     import numpy as np
 
@@ -111,15 +132,22 @@ def _save_sam(folder: Path) -> None:
     from transformers.models.sam2 import configuration_sam2 as sam2
 
     hiera = sam2.Sam2HieraDetConfig(
-        image_size=[128, 128], hidden_size=12, num_attention_heads=1, blocks_per_stage=[1, 1, 2, 1],
-        embed_dim_per_stage=[12, 24, 48, 96], num_attention_heads_per_stage=[1, 2, 4, 8],
-        window_size_per_stage=[8, 4, 4, 4], global_attention_blocks=[3],
+        image_size=[128, 128],
+        hidden_size=12,
+        num_attention_heads=1,
+        blocks_per_stage=[1, 1, 2, 1],
+        embed_dim_per_stage=[12, 24, 48, 96],
+        num_attention_heads_per_stage=[1, 2, 4, 8],
+        window_size_per_stage=[8, 4, 4, 4],
+        global_attention_blocks=[3],
         window_positional_embedding_background_size=[4, 4],
-    )  # fmt: skip
+    )
     vision = sam2.Sam2VisionConfig(
-        backbone_config=hiera, backbone_channel_list=[96, 48, 24, 12], fpn_hidden_size=32,
+        backbone_config=hiera,
+        backbone_channel_list=[96, 48, 24, 12],
+        fpn_hidden_size=32,
         backbone_feature_sizes=[[32, 32], [16, 16], [8, 8]],
-    )  # fmt: skip
+    )
     prompt = sam2.Sam2PromptEncoderConfig(image_size=128, patch_size=16, hidden_size=32, mask_input_channels=8)
     decoder = sam2.Sam2MaskDecoderConfig(
         hidden_size=32, mlp_dim=32, num_hidden_layers=2, num_attention_heads=2, iou_head_hidden_dim=32, iou_head_depth=2
@@ -134,13 +162,24 @@ def _save_depth_anything(folder: Path) -> None:
     import transformers as t
 
     backbone = t.Dinov2Config(
-        hidden_size=32, num_hidden_layers=2, num_attention_heads=2, intermediate_size=64, image_size=28, patch_size=14,
-        out_features=["stage1", "stage2"], reshape_hidden_states=False,
-    )  # fmt: skip
+        hidden_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=64,
+        image_size=28,
+        patch_size=14,
+        out_features=["stage1", "stage2"],
+        reshape_hidden_states=False,
+    )
     config = t.DepthAnythingConfig(
-        backbone_config=backbone, reassemble_hidden_size=32, patch_size=14, neck_hidden_sizes=[8, 8],
-        reassemble_factors=[1, 0.5], fusion_hidden_size=8, head_hidden_size=8,
-    )  # fmt: skip
+        backbone_config=backbone,
+        reassemble_hidden_size=32,
+        patch_size=14,
+        neck_hidden_sizes=[8, 8],
+        reassemble_factors=[1, 0.5],
+        fusion_hidden_size=8,
+        head_hidden_size=8,
+    )
     t.DepthAnythingForDepthEstimation(config).save_pretrained(folder)
     size = {"height": 56, "width": 56}
     t.DPTImageProcessor(size=size, keep_aspect_ratio=True, ensure_multiple_of=14).save_pretrained(folder)
@@ -150,9 +189,16 @@ def _save_dpt(folder: Path) -> None:
     import transformers as t
 
     config = t.DPTConfig(
-        hidden_size=32, num_hidden_layers=4, num_attention_heads=2, intermediate_size=64, image_size=64, patch_size=16,
-        backbone_out_indices=[0, 1, 2, 3], neck_hidden_sizes=[8, 8, 8, 8], fusion_hidden_size=8,
-    )  # fmt: skip
+        hidden_size=32,
+        num_hidden_layers=4,
+        num_attention_heads=2,
+        intermediate_size=64,
+        image_size=64,
+        patch_size=16,
+        backbone_out_indices=[0, 1, 2, 3],
+        neck_hidden_sizes=[8, 8, 8, 8],
+        fusion_hidden_size=8,
+    )
     t.DPTForDepthEstimation(config).save_pretrained(folder)
     t.DPTImageProcessor(size={"height": 64, "width": 64}).save_pretrained(folder)
 
@@ -164,9 +210,13 @@ def _save_upernet(folder: Path) -> None:
         depths=[1, 1, 1, 1], hidden_sizes=[8, 8, 16, 16], out_features=["stage1", "stage2", "stage3", "stage4"]
     )
     config = t.UperNetConfig(
-        backbone_config=backbone, hidden_size=16, pool_scales=[1, 2], num_labels=150, auxiliary_in_channels=16,
+        backbone_config=backbone,
+        hidden_size=16,
+        pool_scales=[1, 2],
+        num_labels=150,
+        auxiliary_in_channels=16,
         auxiliary_channels=16,
-    )  # fmt: skip
+    )
     t.UperNetForSemanticSegmentation(config).save_pretrained(folder)
     t.SegformerImageProcessor(size={"height": 64, "width": 64}).save_pretrained(folder)
 
@@ -175,14 +225,26 @@ def _save_rt_detr(folder: Path) -> None:
     import transformers as t
 
     backbone = t.RTDetrResNetConfig(
-        embedding_size=8, hidden_sizes=[8, 8, 16, 16], depths=[1, 1, 1, 1], layer_type="basic",
+        embedding_size=8,
+        hidden_sizes=[8, 8, 16, 16],
+        depths=[1, 1, 1, 1],
+        layer_type="basic",
         out_features=["stage2", "stage3", "stage4"],
-    )  # fmt: skip
+    )
     config = t.RTDetrConfig(
-        backbone_config=backbone, encoder_hidden_dim=32, encoder_in_channels=[8, 16, 16], encoder_ffn_dim=32,
-        encoder_attention_heads=2, d_model=32, decoder_in_channels=[32, 32, 32], decoder_ffn_dim=32, decoder_layers=2,
-        decoder_attention_heads=2, num_queries=30, num_labels=2,
-    )  # fmt: skip
+        backbone_config=backbone,
+        encoder_hidden_dim=32,
+        encoder_in_channels=[8, 16, 16],
+        encoder_ffn_dim=32,
+        encoder_attention_heads=2,
+        d_model=32,
+        decoder_in_channels=[32, 32, 32],
+        decoder_ffn_dim=32,
+        decoder_layers=2,
+        decoder_attention_heads=2,
+        num_queries=30,
+        num_labels=2,
+    )
     t.RTDetrForObjectDetection(config).save_pretrained(folder)
     t.RTDetrImageProcessor(size={"height": 128, "width": 128}).save_pretrained(folder)
 
@@ -191,9 +253,13 @@ def _save_vitpose(folder: Path) -> None:
     import transformers as t
 
     backbone = t.VitPoseBackboneConfig(
-        image_size=[64, 48], patch_size=[16, 16], hidden_size=16, num_hidden_layers=1, num_attention_heads=2,
+        image_size=[64, 48],
+        patch_size=[16, 16],
+        hidden_size=16,
+        num_hidden_layers=1,
+        num_attention_heads=2,
         out_features=["stage1"],
-    )  # fmt: skip
+    )
     t.VitPoseForPoseEstimation(t.VitPoseConfig(backbone_config=backbone, num_labels=17)).save_pretrained(folder)
     t.VitPoseImageProcessor(size={"height": 64, "width": 48}).save_pretrained(folder)
 

@@ -34,7 +34,8 @@ def fill_zero_tensors(module: Any, seed: int) -> Any:
 
 
 def make_tiny_crossed(folder: Path) -> Path:
-    """A tiny_sd15 whose UNet has attention on all levels, as T2I-Adapters for Stable Diffusion 1 expect it of all but the last."""
+    """A tiny_sd15 whose UNet has attention on all levels, as T2I-Adapters for Stable Diffusion 1 expect it of all but
+    the last."""
     import torch
     from diffusers import UNet2DConditionModel
 
@@ -67,10 +68,16 @@ def make_tiny_union(folder: Path, checkpoint: Path) -> WeightFile:
         torch.manual_seed(0)
         # from_unet of this class wants the published layout of blocks
         config = {key: value for key, value in unet.config.items() if not key.startswith("_")}
-        net = ControlNetUnionModel.from_config({
-            **config, "num_trans_channel": 16, "num_trans_head": 2, "conditioning_embedding_out_channels": (4, 8, 8, 16),
-            "num_control_type": 6, "num_proj_channel": 16,
-        })  # fmt: skip
+        net = ControlNetUnionModel.from_config(
+            {
+                **config,
+                "num_trans_channel": 16,
+                "num_trans_head": 2,
+                "conditioning_embedding_out_channels": (4, 8, 8, 16),
+                "num_control_type": 6,
+                "num_proj_channel": 16,
+            }
+        )
     return save_network(fill_zero_tensors(net, 2), folder, "sdxl")
 
 
@@ -132,10 +139,15 @@ def make_tiny_ip_adapter(folder: Path, checkpoint: Path, *, seed: int = 6) -> We
         torch.manual_seed(seed)
         encoder = CLIPVisionModelWithProjection(
             CLIPVisionConfig(
-                hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=2, image_size=32,
-                patch_size=16, projection_dim=image,
+                hidden_size=32,
+                intermediate_size=64,
+                num_hidden_layers=2,
+                num_attention_heads=2,
+                image_size=32,
+                patch_size=16,
+                projection_dim=image,
             )
-        )  # fmt: skip
+        )
         encoder.save_pretrained(folder / "image_encoder")
         tensors = {
             "image_proj.proj.weight": torch.randn(4 * text, image),

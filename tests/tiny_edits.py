@@ -1,4 +1,5 @@
-"""Tiny random-weight checkpoints that were made for images: masks (nine channels, FLUX Fill) and instructions (pix2pix, Kontext)."""
+"""Tiny random-weight checkpoints that were made for images: masks (nine channels, FLUX Fill) and instructions (pix2pix,
+Kontext)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Tiny random-weight pipelines of the larger families, and Stable Diffusion 1, 2 and XL as single files in their original layout."""
+"""Tiny random-weight pipelines of the larger families, and Stable Diffusion 1, 2 and XL as single files in their
+original layout."""
 
 from __future__ import annotations
 
@@ -16,10 +17,18 @@ def make_clip_encoder(width: int, *, act: str = "quick_gelu", projection: bool =
     from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
     config = CLIPTextConfig(
-        vocab_size=_CLIP_TOKENS, hidden_size=width, intermediate_size=2 * width, num_hidden_layers=2,
-        num_attention_heads=width // 64 or 1, max_position_embeddings=77, hidden_act=act, projection_dim=width,
-        bos_token_id=0, eos_token_id=2, pad_token_id=1,
-    )  # fmt: skip
+        vocab_size=_CLIP_TOKENS,
+        hidden_size=width,
+        intermediate_size=2 * width,
+        num_hidden_layers=2,
+        num_attention_heads=width // 64 or 1,
+        max_position_embeddings=77,
+        hidden_act=act,
+        projection_dim=width,
+        bos_token_id=0,
+        eos_token_id=2,
+        pad_token_id=1,
+    )
     return (CLIPTextModelWithProjection if projection else CLIPTextModel)(config).eval()
 
 
@@ -28,9 +37,14 @@ def make_tiny_kl(channels: int = 4, **changes: Any) -> Any:
     from diffusers import AutoencoderKL
 
     return AutoencoderKL(
-        block_out_channels=(8, 8, 16, 16), down_block_types=("DownEncoderBlock2D",) * 4,
-        up_block_types=("UpDecoderBlock2D",) * 4, layers_per_block=2, latent_channels=channels, norm_num_groups=4, **changes,
-    ).eval()  # fmt: skip
+        block_out_channels=(8, 8, 16, 16),
+        down_block_types=("DownEncoderBlock2D",) * 4,
+        up_block_types=("UpDecoderBlock2D",) * 4,
+        layers_per_block=2,
+        latent_channels=channels,
+        norm_num_groups=4,
+        **changes,
+    ).eval()
 
 
 def make_tiny_t5(width: int = 32) -> Any:
@@ -51,14 +65,26 @@ def make_tiny_flux(folder: Path, *, guided: bool) -> Path:
 
     tokenizer = make_tiny_tokenizer(folder)
     transformer = FluxTransformer2DModel(
-        patch_size=1, in_channels=16, num_layers=1, num_single_layers=1, attention_head_dim=16, num_attention_heads=2,
-        joint_attention_dim=32, pooled_projection_dim=32, axes_dims_rope=(4, 4, 8), guidance_embeds=guided,
-    )  # fmt: skip
+        patch_size=1,
+        in_channels=16,
+        num_layers=1,
+        num_single_layers=1,
+        attention_head_dim=16,
+        num_attention_heads=2,
+        joint_attention_dim=32,
+        pooled_projection_dim=32,
+        axes_dims_rope=(4, 4, 8),
+        guidance_embeds=guided,
+    )
     pipe = FluxPipeline(
-        scheduler=_make_flow_scheduler(use_dynamic_shifting=guided), vae=make_tiny_kl(4, use_quant_conv=False, use_post_quant_conv=False, shift_factor=0.1),
-        text_encoder=make_tiny_text_encoder(tokenizer), tokenizer=tokenizer, text_encoder_2=make_tiny_t5(), tokenizer_2=_make_t5_tokenizer(),
+        scheduler=_make_flow_scheduler(use_dynamic_shifting=guided),
+        vae=make_tiny_kl(4, use_quant_conv=False, use_post_quant_conv=False, shift_factor=0.1),
+        text_encoder=make_tiny_text_encoder(tokenizer),
+        tokenizer=tokenizer,
+        text_encoder_2=make_tiny_t5(),
+        tokenizer_2=_make_t5_tokenizer(),
         transformer=transformer,
-    )  # fmt: skip
+    )
     pipe.save_pretrained(folder, safe_serialization=True)
     return folder
 
@@ -69,15 +95,29 @@ def make_tiny_sd3(folder: Path, *, channels: int = 4) -> Path:
 
     tokenizer = make_tiny_tokenizer(folder)
     transformer = SD3Transformer2DModel(
-        sample_size=16, patch_size=2, in_channels=channels, out_channels=channels, num_layers=1, attention_head_dim=8,
-        num_attention_heads=4, joint_attention_dim=64, caption_projection_dim=32, pooled_projection_dim=64,
-    )  # fmt: skip
+        sample_size=16,
+        patch_size=2,
+        in_channels=channels,
+        out_channels=channels,
+        num_layers=1,
+        attention_head_dim=8,
+        num_attention_heads=4,
+        joint_attention_dim=64,
+        caption_projection_dim=32,
+        pooled_projection_dim=64,
+    )
     clips = make_tiny_text_encoder(tokenizer, projection=True), make_tiny_text_encoder(tokenizer, projection=True)
     pipe = StableDiffusion3Pipeline(
-        transformer=transformer, scheduler=_make_flow_scheduler(shift=3.0), vae=make_tiny_kl(channels, use_quant_conv=False, use_post_quant_conv=False, shift_factor=0.06),
-        text_encoder=clips[0], tokenizer=tokenizer, text_encoder_2=clips[1], tokenizer_2=tokenizer,
-        text_encoder_3=make_tiny_t5(64), tokenizer_3=_make_t5_tokenizer(),
-    )  # fmt: skip
+        transformer=transformer,
+        scheduler=_make_flow_scheduler(shift=3.0),
+        vae=make_tiny_kl(channels, use_quant_conv=False, use_post_quant_conv=False, shift_factor=0.06),
+        text_encoder=clips[0],
+        tokenizer=tokenizer,
+        text_encoder_2=clips[1],
+        tokenizer_2=tokenizer,
+        text_encoder_3=make_tiny_t5(64),
+        tokenizer_3=_make_t5_tokenizer(),
+    )
     pipe.save_pretrained(folder, safe_serialization=True)
     return folder
 
@@ -97,7 +137,8 @@ def _make_t5_tokenizer() -> Any:
 
 
 def make_single_file(folder: Path, family: str) -> tuple[Path, Path, dict[str, Any]]:
-    """A tiny checkpoint of `family` in the layout of the published single files: (file, config folder, the modules in it)."""
+    """A tiny checkpoint of `family` in the layout of the published single files: (file, config folder, the modules in
+    it)."""
     import torch
     from diffusers import UNet2DConditionModel
     from safetensors.torch import save_file
@@ -109,11 +150,20 @@ def make_single_file(folder: Path, family: str) -> tuple[Path, Path, dict[str, A
     xl, width = family == "sdxl", {"sd15": 64, "sd2": 1024, "sdxl": 192}[family]
     real = dict(read_component_config(CONFIGS / family, "unet"))
     levels = len(real["block_out_channels"])
-    unet = UNet2DConditionModel.from_config({
-        **real, "block_out_channels": [32, 64, 64, 64][:levels], "cross_attention_dim": width, "sample_size": 8,
-        "attention_head_dim": 8 if family == "sd15" else [2, 4, 4, 4][:levels],
-        **({"transformer_layers_per_block": [1, 1, 1], "projection_class_embeddings_input_dim": 128 + 6 * 256} if xl else {}),
-    })  # fmt: skip
+    unet = UNet2DConditionModel.from_config(
+        {
+            **real,
+            "block_out_channels": [32, 64, 64, 64][:levels],
+            "cross_attention_dim": width,
+            "sample_size": 8,
+            "attention_head_dim": 8 if family == "sd15" else [2, 4, 4, 4][:levels],
+            **(
+                {"transformer_layers_per_block": [1, 1, 1], "projection_class_embeddings_input_dim": 128 + 6 * 256}
+                if xl
+                else {}
+            ),
+        }
+    )
     modules: dict[str, Any] = {"unet": unet, "vae": make_tiny_kl()}
     if xl:
         modules |= {
@@ -141,13 +191,22 @@ def make_single_file(folder: Path, family: str) -> tuple[Path, Path, dict[str, A
 def _convert_unet_keys(unet: Any, levels: int) -> dict[str, Any]:
     """diffusers' names to the original ones: the blocks are counted through, in and out."""
     plain = {
-        "time_embedding.linear_1": "time_embed.0", "time_embedding.linear_2": "time_embed.2", "conv_in": "input_blocks.0.0",
-        "conv_norm_out": "out.0", "conv_out": "out.2", "add_embedding.linear_1": "label_emb.0.0", "add_embedding.linear_2": "label_emb.0.2",
-    }  # fmt: skip
+        "time_embedding.linear_1": "time_embed.0",
+        "time_embedding.linear_2": "time_embed.2",
+        "conv_in": "input_blocks.0.0",
+        "conv_norm_out": "out.0",
+        "conv_out": "out.2",
+        "add_embedding.linear_1": "label_emb.0.0",
+        "add_embedding.linear_2": "label_emb.0.2",
+    }
     resnet = {
-        "norm1": "in_layers.0", "conv1": "in_layers.2", "norm2": "out_layers.0", "conv2": "out_layers.3",
-        "time_emb_proj": "emb_layers.1", "conv_shortcut": "skip_connection",
-    }  # fmt: skip
+        "norm1": "in_layers.0",
+        "conv1": "in_layers.2",
+        "norm2": "out_layers.0",
+        "conv2": "out_layers.3",
+        "time_emb_proj": "emb_layers.1",
+        "conv_shortcut": "skip_connection",
+    }
     starts: dict[str, str] = {"mid_block.attentions.0.": "middle_block.1."}
     for level in range(levels):
         for layer in range(2):
@@ -221,10 +280,18 @@ def _convert_open_clip_keys(state: dict[str, Any], prefix: str) -> dict[str, Any
     state = {name.removeprefix("text_model."): tensor for name, tensor in state.items()}
     found: dict[str, Any] = {}
     names = {
-        "embeddings.token_embedding.weight": "token_embedding.weight", "embeddings.position_embedding.weight": "positional_embedding",
-        "final_layer_norm.weight": "ln_final.weight", "final_layer_norm.bias": "ln_final.bias",
-    }  # fmt: skip
-    inner = {"layer_norm1": "ln_1", "layer_norm2": "ln_2", "mlp.fc1": "mlp.c_fc", "mlp.fc2": "mlp.c_proj", "self_attn.out_proj": "attn.out_proj"}  # fmt: skip
+        "embeddings.token_embedding.weight": "token_embedding.weight",
+        "embeddings.position_embedding.weight": "positional_embedding",
+        "final_layer_norm.weight": "ln_final.weight",
+        "final_layer_norm.bias": "ln_final.bias",
+    }
+    inner = {
+        "layer_norm1": "ln_1",
+        "layer_norm2": "ln_2",
+        "mlp.fc1": "mlp.c_fc",
+        "mlp.fc2": "mlp.c_proj",
+        "self_attn.out_proj": "attn.out_proj",
+    }
     for name, tensor in state.items():
         layer = re.match(r"encoder\.layers\.(\d+)\.(.+)\.(weight|bias)$", name)
         if name in names:

@@ -27,10 +27,17 @@ def make_tiny_text_encoder(tokenizer: Any, *, hidden: int = 32, projection: bool
     from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
     config = CLIPTextConfig(
-        vocab_size=len(tokenizer), hidden_size=hidden, intermediate_size=2 * hidden, num_hidden_layers=3,
-        num_attention_heads=4, max_position_embeddings=77, projection_dim=hidden,
-        bos_token_id=tokenizer.bos_token_id, eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.eos_token_id,
-    )  # fmt: skip
+        vocab_size=len(tokenizer),
+        hidden_size=hidden,
+        intermediate_size=2 * hidden,
+        num_hidden_layers=3,
+        num_attention_heads=4,
+        max_position_embeddings=77,
+        projection_dim=hidden,
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.eos_token_id,
+    )
     return (CLIPTextModelWithProjection if projection else CLIPTextModel)(config).eval()
 
 
@@ -47,21 +54,33 @@ def _make_unet(**changes: Any) -> Any:
     from diffusers import UNet2DConditionModel
 
     return UNet2DConditionModel(
-        sample_size=8, layers_per_block=1, norm_num_groups=8, attention_head_dim=8, **{
-            "block_out_channels": (16, 32), "cross_attention_dim": 32,
-            "down_block_types": ("DownBlock2D", "CrossAttnDownBlock2D"), "up_block_types": ("CrossAttnUpBlock2D", "UpBlock2D"),
+        sample_size=8,
+        layers_per_block=1,
+        norm_num_groups=8,
+        attention_head_dim=8,
+        **{
+            "block_out_channels": (16, 32),
+            "cross_attention_dim": 32,
+            "down_block_types": ("DownBlock2D", "CrossAttnDownBlock2D"),
+            "up_block_types": ("CrossAttnUpBlock2D", "UpBlock2D"),
             **changes,
-        }
-    ).eval()  # fmt: skip
+        },
+    ).eval()
 
 
 def _make_scheduler(prediction_type: str) -> Any:
     from diffusers import DDIMScheduler
 
     return DDIMScheduler(
-        beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", clip_sample=False, set_alpha_to_one=False,
-        steps_offset=1, prediction_type=prediction_type, timestep_spacing="leading",
-    )  # fmt: skip
+        beta_start=0.00085,
+        beta_end=0.012,
+        beta_schedule="scaled_linear",
+        clip_sample=False,
+        set_alpha_to_one=False,
+        steps_offset=1,
+        prediction_type=prediction_type,
+        timestep_spacing="leading",
+    )
 
 
 def make_tiny_sd15(folder: Path, *, seed: int = 0, prediction_type: str = "epsilon") -> Path:
@@ -73,10 +92,15 @@ def make_tiny_sd15(folder: Path, *, seed: int = 0, prediction_type: str = "epsil
         torch.manual_seed(seed)
         tokenizer = make_tiny_tokenizer(folder)
         pipe = StableDiffusionPipeline(
-            unet=_make_unet(), vae=make_tiny_vae(), text_encoder=make_tiny_text_encoder(tokenizer), tokenizer=tokenizer,
-            scheduler=_make_scheduler(prediction_type), safety_checker=None, feature_extractor=None,
+            unet=_make_unet(),
+            vae=make_tiny_vae(),
+            text_encoder=make_tiny_text_encoder(tokenizer),
+            tokenizer=tokenizer,
+            scheduler=_make_scheduler(prediction_type),
+            safety_checker=None,
+            feature_extractor=None,
             requires_safety_checker=False,
-        )  # fmt: skip
+        )
     pipe.save_pretrained(folder, safe_serialization=True)
     return folder
 
@@ -90,13 +114,21 @@ def make_tiny_sdxl(folder: Path, *, seed: int = 0) -> Path:
         torch.manual_seed(seed)
         tokenizer = make_tiny_tokenizer(folder)
         unet = _make_unet(
-            cross_attention_dim=64, addition_embed_type="text_time", addition_time_embed_dim=8,
-            projection_class_embeddings_input_dim=32 + 6 * 8, use_linear_projection=True,
-        )  # fmt: skip
+            cross_attention_dim=64,
+            addition_embed_type="text_time",
+            addition_time_embed_dim=8,
+            projection_class_embeddings_input_dim=32 + 6 * 8,
+            use_linear_projection=True,
+        )
         pipe = StableDiffusionXLPipeline(
-            unet=unet, vae=make_tiny_vae(), text_encoder=make_tiny_text_encoder(tokenizer), tokenizer=tokenizer,
-            text_encoder_2=make_tiny_text_encoder(tokenizer, projection=True), tokenizer_2=tokenizer,
-            scheduler=_make_scheduler("epsilon"), add_watermarker=False,
-        )  # fmt: skip
+            unet=unet,
+            vae=make_tiny_vae(),
+            text_encoder=make_tiny_text_encoder(tokenizer),
+            tokenizer=tokenizer,
+            text_encoder_2=make_tiny_text_encoder(tokenizer, projection=True),
+            tokenizer_2=tokenizer,
+            scheduler=_make_scheduler("epsilon"),
+            add_watermarker=False,
+        )
     pipe.save_pretrained(folder, safe_serialization=True)
     return folder

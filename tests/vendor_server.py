@@ -1,5 +1,5 @@
-"""A real HTTP server on loopback for the tests of cloud services: strict where the vendor is, able to fail in every way, and it
-remembers what it was sent."""
+"""A real HTTP server on loopback for the tests of cloud services: strict where the vendor is, able to fail in every
+way, and it remembers what it was sent."""
 
 from __future__ import annotations
 
@@ -40,7 +40,8 @@ class ReceivedRequest:
 
 @dataclass
 class Reply:
-    """What to answer. `short` promises more bytes than it sends, `silent` never answers, `drop` hangs up without a word."""
+    """What to answer. `short` promises more bytes than it sends, `silent` never answers, `drop` hangs up without a
+    word."""
 
     status: int = 200
     body: Any = b""

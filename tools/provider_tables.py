@@ -16,8 +16,8 @@ _TABLE_PATTERN = re.compile(r"(<!-- table: (\S+) -->\n).*?(<!-- end -->)", re.DO
 
 
 def fill_tables(text: str) -> str:
-    """`text` with every part between `<!-- table: NAME -->` and `<!-- end -->` written anew; raises KeyError for a name that
-    no table has."""
+    """`text` with every part between `<!-- table: NAME -->` and `<!-- end -->` written anew; raises KeyError for a name
+    that no table has."""
     tables: Mapping[str, Callable[[], str]] = {"keys": _render_keys, "retired": _render_retired} | {
         spec.id: lambda spec=spec: _render_models(spec) for spec in _load_specs()
     }

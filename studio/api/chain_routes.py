@@ -69,7 +69,8 @@ def add_chain_routes(routes: APIRouter, studio: Studio, submitter: Submitter) ->
 
     @routes.put("/chains/{name:path}")
     def save_chain(request: Request, name: str, body: ChainBody) -> Chain:  # pyright: ignore[reportUnusedFunction]
-        """Keep steps under a name, in the place of what had it. Their images are let in, and named by their ids from then on."""
+        """Keep steps under a name, in the place of what had it. Their images are let in, and named by their ids from
+        then on."""
         user = get_caller(request)
         steps = [store_request_images(step, studio.engine, user) for step in parse_steps(body.steps)]
         return build_chain(kept.save(user.name, name, steps), steps)

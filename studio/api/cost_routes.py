@@ -18,8 +18,8 @@ from studio.engine.studio import Studio
 
 
 class ProviderBody(BaseModel):
-    """One cloud service or own server. `locked` says how to unlock it, empty when it is ready; of its key only whether it is
-    set, where, and its last characters."""
+    """One cloud service or own server. `locked` says how to unlock it, empty when it is ready; of its key only whether
+    it is set, where, and its last characters."""
 
     id: str
     title: str
@@ -42,7 +42,8 @@ class EstimateBody(StrictModel):
 
 
 class CostEstimate(BaseModel):
-    """US dollars for all images and steps, null when nobody can tell; `seconds` one image took before, null when none did."""
+    """US dollars for all images and steps, null when nobody can tell; `seconds` one image took before, null when none
+    did."""
 
     amount: float | None
     currency: str = "USD"
@@ -85,15 +86,17 @@ def add_cost_routes(routes: APIRouter, studio: Studio) -> None:
         wanted = chain_routes.build_chained_request(asked, studio, user)
         model = studio.engine.model("" if wanted.model.startswith("auto:") else wanted.model, wanted.task)
         return CostEstimate(
-            amount=studio.engine.estimate(wanted), seconds=studio.engine.estimate_seconds(wanted.replace(model=model.id)),
+            amount=studio.engine.estimate(wanted),
+            seconds=studio.engine.estimate_seconds(wanted.replace(model=model.id)),
             model=wanted.model or model.id,
-        )  # fmt: skip
+        )
 
     @routes.get("/ledger")
     def get_ledger(
         request: Request, days: int = Query(default=31, ge=1, le=366), everybody: bool = False
     ) -> LedgerBody:  # pyright: ignore[reportUnusedFunction]
-        """What was spent by day and provider: the caller's own, or with `everybody` all users' for those who run the studio."""
+        """What was spent by day and provider: the caller's own, or with `everybody` all users' for those who run the
+        studio."""
         user = get_caller(request)
         if everybody and not user.admin:
             raise Forbidden("Only those who run the studio see what everybody spent.", hint="Leave “everybody” out.")
@@ -106,10 +109,20 @@ def add_cost_routes(routes: APIRouter, studio: Studio) -> None:
 def _build_provider_body(state: CloudState, *, tell_end: bool) -> ProviderBody:
     key = state.key
     return ProviderBody(
-        id=state.id, title=state.title, locked=state.locked, keyName=key.name if key else "", keySet=bool(key and key.where),
+        id=state.id,
+        title=state.title,
+        locked=state.locked,
+        keyName=key.name if key else "",
+        keySet=bool(key and key.where),
         keyEnds=key.ends if key and tell_end else "",
         models=[
-            {"id": model.id, "title": model.title, "tasks": sorted(model.tasks), "features": sorted(model.features), "quality": model.quality}
+            {
+                "id": model.id,
+                "title": model.title,
+                "tasks": sorted(model.tasks),
+                "features": sorted(model.features),
+                "quality": model.quality,
+            }
             for model in state.models
         ],
-    )  # fmt: skip
+    )

@@ -72,12 +72,17 @@ def add_editing_routes(routes: APIRouter, studio: Studio, submitter: Submitter) 
         return request_bodies.OperationList(
             operations=[
                 request_bodies.OperationBody(
-                    operation=one.task.value, title=one.title, help=one.help, needs=list(one.needs), takes=list(one.takes),
-                    models=[model.id for model in studio.engine.models(one.task) if not model.problem], would=one.would,
+                    operation=one.task.value,
+                    title=one.title,
+                    help=one.help,
+                    needs=list(one.needs),
+                    takes=list(one.takes),
+                    models=[model.id for model in studio.engine.models(one.task) if not model.problem],
+                    would=one.would,
                 )
                 for one in OPERATIONS
             ]
-        )  # fmt: skip
+        )
 
     @routes.get("/pictures/{image_id}", response_class=FileResponse, include_in_schema=False)
     @routes.get("/inputs/{image_id}", response_class=FileResponse)

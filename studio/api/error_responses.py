@@ -65,7 +65,8 @@ def clean_json(value: Any) -> Any:
 
 
 def build_fallback_router() -> APIRouter:
-    """The end of the list of routes: whatever below /api nobody else took is a 404, or a 405 when only the method is wrong."""
+    """The end of the list of routes: whatever below /api nobody else took is a 404, or a 405 when only the method is
+    wrong."""
     routes = APIRouter(include_in_schema=False)
 
     @routes.api_route("/api/{path:path}", methods=_METHODS)

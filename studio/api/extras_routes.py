@@ -53,7 +53,8 @@ def add_finishing_routes(routes: APIRouter, studio: Studio, submitter: Submitter
     async def create_derivatives(
         request: Request, body: request_bodies.DerivativesBody, wait: bool = False
     ) -> Response:  # pyright: ignore[reportUnusedFunction]
-        """Finish an image and write it in several sizes and formats. Answers as /create does; the files come as a zip too."""
+        """Finish an image and write it in several sizes and formats. Answers as /create does; the files come as a zip
+        too."""
         return await submitter.answer(request, make_request_builder(studio, body), wait=wait)
 
     @routes.get("/jobs/{job_id}/zip", response_class=StreamingResponse)
@@ -76,9 +77,10 @@ def build_zip_response(studio: Studio, job_id: str, request: Request) -> Streami
         raise NotFound("This job has no images.", hint="Wait until it has made some.")
     name = re.sub(r"[^0-9A-Za-z-]", "", job.id)
     return StreamingResponse(
-        _stream_zip(files), media_type="application/zip",
+        _stream_zip(files),
+        media_type="application/zip",
         headers={"Content-Disposition": f'attachment; filename="easel-{name}.zip"', "Cache-Control": "no-store"},
-    )  # fmt: skip
+    )
 
 
 def _read_image_info(studio: Studio, text: str) -> request_bodies.ImageInfoBody:
@@ -87,10 +89,18 @@ def _read_image_info(studio: Studio, text: str) -> request_bodies.ImageInfoBody:
     info = read_image_info(data, settings)
     hidden = studio.read_hidden(open_image(data, limits=ImageLimits.of(settings)))
     return request_bodies.ImageInfoBody(
-        program=info.program, infotext=info.infotext, request=info.request.to_json() if info.request else None,
-        history=[one.to_json() for one in info.history], raw=dict(info.raw), passedOver=list(info.passed_over), hidden=hidden,
-        width=info.width, height=info.height, format=info.format, bytes=info.bytes,
-    )  # fmt: skip
+        program=info.program,
+        infotext=info.infotext,
+        request=info.request.to_json() if info.request else None,
+        history=[one.to_json() for one in info.history],
+        raw=dict(info.raw),
+        passedOver=list(info.passed_over),
+        hidden=hidden,
+        width=info.width,
+        height=info.height,
+        format=info.format,
+        bytes=info.bytes,
+    )
 
 
 def _stream_zip(files: list[Path]) -> Iterator[bytes]:

@@ -1,4 +1,5 @@
-"""Waiting for a job without holding up anybody else: in threads of its own, in slices, hearing when the caller hangs up."""
+"""Waiting for a job without holding up anybody else: in threads of its own, in slices, hearing when the caller hangs
+up."""
 
 from __future__ import annotations
 
@@ -25,7 +26,8 @@ class WaiterPool:
         self._limiter = anyio.CapacityLimiter(most)
 
     async def stream_snapshots(self, job: Job, request: Request, deadline: float) -> AsyncIterator[Snapshot]:
-        """The job's snapshots as they change, at least one each SLICE, until its last, `deadline` seconds, or the caller hangs up.
+        """The job's snapshots as they change, at least one each SLICE, until its last, `deadline` seconds, or the
+        caller hangs up.
 
         Raises:
             QueueFull: too many wait already.

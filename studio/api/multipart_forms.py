@@ -19,8 +19,9 @@ MAX_FILES = 200
 
 
 class MultipartRoute(APIRoute):
-    """A route whose JSON body may also come as a multipart form. A file stands under the name of the field that it fills, a
-    list takes the name several times; a field "request" may hold the rest as JSON, and single values may be fields of their own."""
+    """A route whose JSON body may also come as a multipart form. A file stands under the name of the field that it
+    fills, a list takes the name several times; a field "request" may hold the rest as JSON, and single values may be
+    fields of their own."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         handle = super().get_route_handler()

@@ -10,9 +10,15 @@ from fastapi import APIRouter, FastAPI
 from fastapi.responses import HTMLResponse
 
 _STYLE = """
-:root { color-scheme: light dark; --line: color-mix(in srgb, currentColor 18%, transparent); --soft: color-mix(in srgb, currentColor 65%, transparent); }
+:root {
+  color-scheme: light dark;
+  --line: color-mix(in srgb, currentColor 18%, transparent);
+  --soft: color-mix(in srgb, currentColor 65%, transparent);
+}
 body { max-width: 960px; margin: 0 auto; padding: 32px 20px 80px; font: 16px/1.55 system-ui, sans-serif; }
-h1 { margin-bottom: 0; } section { border-top: 1px solid var(--line); padding: 18px 0; } h2 { font-size: 18px; margin: 0; overflow-wrap: anywhere; }
+h1 { margin-bottom: 0; }
+section { border-top: 1px solid var(--line); padding: 18px 0; }
+h2 { font-size: 18px; margin: 0; overflow-wrap: anywhere; }
 .method { display: inline-block; min-width: 4.5em; font: 700 14px ui-monospace, monospace; }
 table { border-collapse: collapse; width: 100%; margin: 10px 0; font-size: 14px; display: block; overflow-x: auto; }
 th, td { text-align: left; vertical-align: top; padding: 5px 12px 5px 0; border-bottom: 1px solid var(--line); }
@@ -48,7 +54,8 @@ def render_docs_page(schema: dict[str, Any]) -> str:
         _render_schema(name, shape) for name, shape in sorted(schema.get("components", {}).get("schemas", {}).items())
     ]
     return (
-        f'<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'
+        f'<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width,'
+        f' initial-scale=1">'
         f"<title>{escape(title)}</title><style>{_STYLE}</style></head><body><main><h1>{escape(title)}</h1>"
         '<p>The machine-readable form is <a href="openapi.json">openapi.json</a>. Every error has the shape '
         "<code>{&quot;error&quot;, &quot;code&quot;, &quot;details&quot;}</code>.</p>"
@@ -85,12 +92,16 @@ def _render_response(found: dict[str, Any]) -> str:
 def _render_schema(name: str, shape: dict[str, Any]) -> str:
     required = shape.get("required", [])
     rows = [(field, found, field in required) for field, found in shape.get("properties", {}).items()]
-    return f'<section id="{escape(name)}"><h2>{escape(name)}</h2><p>{escape(shape.get("description", ""))}</p>{_render_table(rows)}</section>'
+    return (
+        f'<section id="{escape(name)}"><h2>{escape(name)}</h2>'
+        f"<p>{escape(shape.get('description', ''))}</p>{_render_table(rows)}</section>"
+    )
 
 
 def _render_table(rows: list[tuple[str, dict[str, Any], bool]]) -> str:
     lines = [
-        f"<tr><td><code>{escape(name)}</code>{' *' if required else ''}</td><td>{_render_type(kind)}</td><td>{_render_notes(kind)}</td></tr>"
+        f"<tr><td><code>{escape(name)}</code>{' *' if required else ''}</td>"
+        f"<td>{_render_type(kind)}</td><td>{_render_notes(kind)}</td></tr>"
         for name, kind, required in rows
     ]
     return (

@@ -34,7 +34,8 @@ class MarginsBody(BaseModel):
 
 
 class ZoneBody(BaseModel):
-    """`kind`: ui, avatar (covered), crop (may be cut off), view (what another surface shows), safe, strict, circle, frame."""
+    """`kind`: ui, avatar (covered), crop (may be cut off), view (what another surface shows), safe, strict, circle,
+    frame."""
 
     id: str
     kind: str
@@ -53,8 +54,8 @@ class CitationBody(BaseModel):
 
 
 class FormatBody(BaseModel):
-    """One format. `limit` is the smallest of all byte limits, `fileType` what it is written as; `confidence` A (the platform says
-    so) to D (an estimate). `published` is false where the platform states no such size."""
+    """One format. `limit` is the smallest of all byte limits, `fileType` what it is written as; `confidence` A (the
+    platform says so) to D (an estimate). `published` is false where the platform states no such size."""
 
     id: str
     platform: str
@@ -120,14 +121,34 @@ def build_platform_body(platform: Platform) -> PlatformBody:
 def build_format_body(of: Format, zones: Sequence[Zone] | None = None) -> FormatBody:
     """The format as JSON, with `zones` in place of those of its own alone."""
     return FormatBody(
-        id=of.id, platform=of.platform, name=of.name, kind=of.kind, width=of.width, height=of.height, ratio=round(of.ratio, 4),
-        shape=of.shape, types=list(of.types), fileType=of.file_type, limit=of.limit, maxBytes=of.max_bytes,
-        apiTypes=list(of.api_types), apiMaxBytes=of.api_max_bytes, targetBytes=of.target_bytes,
-        safe=MarginsBody(**dataclasses.asdict(of.safe)), strict=MarginsBody(**dataclasses.asdict(of.strict)) if of.strict else None,
-        zones=[build_zone_body(zone) for zone in (of.zones if zones is None else zones)], accepts=of.accepts, minPx=of.min_px, maxPx=of.max_px,
-        published=of.published, confidence=of.confidence.value, confidenceMeans=of.confidence.meaning,
-        sources=[CitationBody(**dataclasses.asdict(source)) for source in of.sources], note=of.note, own=of.own,
-    )  # fmt: skip
+        id=of.id,
+        platform=of.platform,
+        name=of.name,
+        kind=of.kind,
+        width=of.width,
+        height=of.height,
+        ratio=round(of.ratio, 4),
+        shape=of.shape,
+        types=list(of.types),
+        fileType=of.file_type,
+        limit=of.limit,
+        maxBytes=of.max_bytes,
+        apiTypes=list(of.api_types),
+        apiMaxBytes=of.api_max_bytes,
+        targetBytes=of.target_bytes,
+        safe=MarginsBody(**dataclasses.asdict(of.safe)),
+        strict=MarginsBody(**dataclasses.asdict(of.strict)) if of.strict else None,
+        zones=[build_zone_body(zone) for zone in (of.zones if zones is None else zones)],
+        accepts=of.accepts,
+        minPx=of.min_px,
+        maxPx=of.max_px,
+        published=of.published,
+        confidence=of.confidence.value,
+        confidenceMeans=of.confidence.meaning,
+        sources=[CitationBody(**dataclasses.asdict(source)) for source in of.sources],
+        note=of.note,
+        own=of.own,
+    )
 
 
 def build_zone_body(zone: Zone) -> ZoneBody:
@@ -138,6 +159,12 @@ def build_zone_body(zone: Zone) -> ZoneBody:
 def build_frame_body(frame: Frame) -> FrameBody:
     """The sketch as JSON."""
     return FrameBody(
-        device=frame.device, width=frame.width, height=frame.height, left=frame.left, top=frame.top, slotWidth=frame.slot_width,
-        round=frame.round, parts=[build_zone_body(part) for part in frame.parts],
-    )  # fmt: skip
+        device=frame.device,
+        width=frame.width,
+        height=frame.height,
+        left=frame.left,
+        top=frame.top,
+        slotWidth=frame.slot_width,
+        round=frame.round,
+        parts=[build_zone_body(part) for part in frame.parts],
+    )

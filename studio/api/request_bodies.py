@@ -20,7 +20,8 @@ from studio.core.upscale_modes import UpscaleMode, build_upscale_request, choose
 
 
 class EditBody(CreateBody):
-    """An editing operation. Which fields it needs, GET /edit/operations tells; what is left out is the model's own default."""
+    """An editing operation. Which fields it needs, GET /edit/operations tells; what is left out is the model's own
+    default."""
 
     prompt: Text = ""
     operation: Annotated[Task, Field(strict=False)] = Field(description="img2img, inpaint, outpaint, …")
@@ -44,12 +45,27 @@ class EditBody(CreateBody):
         if self.operation not in {operation.task for operation in OPERATIONS}:
             names = ", ".join(operation.task for operation in OPERATIONS)
             raise InvalidRequest(f"{self.operation} is not an editing operation.", hint=f"There are: {names}.")
-        return super().to_request().replace(
-            task=self.operation, source=self.image, batch=tuple(self.images), mask=self.mask, background=self.background,
-            lighting=self.lighting, strength=self.strength, resize=self.resize_mode, loops=self.loops,
-            inpaint=self.inpaint, outpaint=self.outpaint, search=self.search, control=tuple(self.control),
-            references=tuple(self.references), file=self.file,
-        )  # fmt: skip
+        return (
+            super()
+            .to_request()
+            .replace(
+                task=self.operation,
+                source=self.image,
+                batch=tuple(self.images),
+                mask=self.mask,
+                background=self.background,
+                lighting=self.lighting,
+                strength=self.strength,
+                resize=self.resize_mode,
+                loops=self.loops,
+                inpaint=self.inpaint,
+                outpaint=self.outpaint,
+                search=self.search,
+                control=tuple(self.control),
+                references=tuple(self.references),
+                file=self.file,
+            )
+        )
 
 
 class PreprocessBody(StrictModel):
@@ -70,9 +86,11 @@ class PreprocessBody(StrictModel):
         if self.preprocessor == "words" and not self.search.strip():
             raise InvalidRequest("It is not said what to search for.", hint="Name it in `search`.")
         unit = ControlUnit(
-            preprocessor=self.preprocessor, pixel_perfect=self.resolution is None, resolution=self.resolution or 512,
+            preprocessor=self.preprocessor,
+            pixel_perfect=self.resolution is None,
+            resolution=self.resolution or 512,
             options=tuple(Option(name=name, value=value) for name, value in self.options.items()),
-        )  # fmt: skip
+        )
         return GenerationRequest(
             task=Task.PREPROCESS,
             model=f"preprocessor/{self.preprocessor}",
@@ -121,9 +139,14 @@ class UpscaleBody(StrictModel):
             )
         found = build_upscale_request(mode, self.quality, model, models)
         return found.replace(
-            upscale=self.upscale or found.upscale, source=self.image, batch=tuple(self.images), prompt=self.prompt,
-            negative_prompt=self.negative_prompt, seed=self.seed, file=self.file,
-        )  # fmt: skip
+            upscale=self.upscale or found.upscale,
+            source=self.image,
+            batch=tuple(self.images),
+            prompt=self.prompt,
+            negative_prompt=self.negative_prompt,
+            seed=self.seed,
+            file=self.file,
+        )
 
 
 class RestoreBody(StrictModel):
@@ -138,9 +161,13 @@ class RestoreBody(StrictModel):
     def to_request(self) -> GenerationRequest:
         """The request, its images still as the caller gave them."""
         return GenerationRequest(
-            task=Task.RESTORE_FACES, model=self.model, source=self.image, batch=tuple(self.images), faces=self.faces,
+            task=Task.RESTORE_FACES,
+            model=self.model,
+            source=self.image,
+            batch=tuple(self.images),
+            faces=self.faces,
             file=self.file,
-        )  # fmt: skip
+        )
 
 
 class DerivativesBody(StrictModel):
@@ -175,8 +202,8 @@ class StoredImageBody(BaseModel):
 
 
 class ImageInfoBody(BaseModel):
-    """What an image tells of its making: which program wrote it, its infotext, the settings as a request of ours (as JSON of
-    the recipe), everything else as it stood there, and a hidden watermark."""
+    """What an image tells of its making: which program wrote it, its infotext, the settings as a request of ours (as
+    JSON of the recipe), everything else as it stood there, and a hidden watermark."""
 
     program: str
     infotext: str
@@ -192,7 +219,8 @@ class ImageInfoBody(BaseModel):
 
 
 class OperationBody(BaseModel):
-    """An editing operation, the fields it `needs` and `takes`, and the models that do it now. `would` names what could."""
+    """An editing operation, the fields it `needs` and `takes`, and the models that do it now. `would` names what
+    could."""
 
     operation: str
     title: str

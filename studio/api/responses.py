@@ -26,13 +26,24 @@ def build_job_body(job: Job, root_path: str = "") -> JobBody:
     """The job as it stands now."""
     now = job.snapshot
     return JobBody(
-        jobId=job.id, status=now.status.value, queuePosition=now.ahead, model=job.model.id, created=job.created,
-        progress=now.progress, step=now.step, steps=now.steps, picture=now.image, pictures=now.images, eta=now.eta,
-        seconds=now.seconds, loading=now.loading, notices=list(now.notices),
+        jobId=job.id,
+        status=now.status.value,
+        queuePosition=now.ahead,
+        model=job.model.id,
+        created=job.created,
+        progress=now.progress,
+        step=now.step,
+        steps=now.steps,
+        picture=now.image,
+        pictures=now.images,
+        eta=now.eta,
+        seconds=now.seconds,
+        loading=now.loading,
+        notices=list(now.notices),
         error=None if now.error is None else build_error_body(now.error),
         images=[build_image_info(asset, root_path) for asset in now.assets],
         zip=f"{root_path}{PREFIX}/jobs/{job.id}/zip" if now.assets else None,
-    )  # fmt: skip
+    )
 
 
 def build_error_body(error: StudioError) -> ErrorBody:
@@ -43,11 +54,17 @@ def build_error_body(error: StudioError) -> ErrorBody:
 def build_image_info(asset: Asset, root_path: str = "", *, data: bytes | None = None) -> ImageInfo:
     """One image; with `data`, the bytes of its file, in base64."""
     return ImageInfo(
-        id=asset.id, url=f"{root_path}{PREFIX}/images/{asset.id}", format=asset.path.suffix.lstrip(".").lower().replace("jpg", "jpeg"),
-        width=asset.width, height=asset.height, seed=asset.seed, infotext=asset.infotext,
-        label=asset.label, notes=list(asset.notes),
+        id=asset.id,
+        url=f"{root_path}{PREFIX}/images/{asset.id}",
+        format=asset.path.suffix.lstrip(".").lower().replace("jpg", "jpeg"),
+        width=asset.width,
+        height=asset.height,
+        seed=asset.seed,
+        infotext=asset.infotext,
+        label=asset.label,
+        notes=list(asset.notes),
         imageData=None if data is None else base64.b64encode(data).decode(),
-    )  # fmt: skip
+    )
 
 
 def resolve_asset_file(asset: Asset, outputs: Path) -> Path:
@@ -66,11 +83,22 @@ def build_model_body(model: Model) -> ModelBody:
     """What a caller has to know to use the model."""
     width, height = model.sizes.liked[0]
     return ModelBody(
-        id=model.id, title=model.title, family=model.family, tasks=sorted(model.tasks), features=sorted(model.features),
+        id=model.id,
+        title=model.title,
+        family=model.family,
+        tasks=sorted(model.tasks),
+        features=sorted(model.features),
         default={
-            "width": width, "height": height, "steps": model.sampling.steps, "guidance_scale": model.sampling.guidance,
-            "sampler": model.sampling.sampler, "schedule": model.sampling.schedule,
+            "width": width,
+            "height": height,
+            "steps": model.sampling.steps,
+            "guidance_scale": model.sampling.guidance,
+            "sampler": model.sampling.sampler,
+            "schedule": model.sampling.schedule,
         },
-        sizes=list(model.sizes.liked), samplers={name: list(found) for name, found in model.sampling.combinations.items()},
-        maxCount=model.max_count, maxBatch=model.max_batch, problem=model.problem,
-    )  # fmt: skip
+        sizes=list(model.sizes.liked),
+        samplers={name: list(found) for name, found in model.sampling.combinations.items()},
+        maxCount=model.max_count,
+        maxBatch=model.max_batch,
+        problem=model.problem,
+    )

@@ -26,8 +26,12 @@ def _reject_invalid_characters(text: str) -> str:
 Text = Annotated[str, Field(max_length=20_000), AfterValidator(_reject_invalid_characters)]
 Name = Annotated[str, Field(max_length=512), AfterValidator(_reject_invalid_characters)]
 ImageRef = Annotated[
-    str, Field(min_length=1, description="The id of a kept image or of a result, or a file in base64 (a form may send the file).")
-]  # fmt: skip
+    str,
+    Field(
+        min_length=1,
+        description="The id of a kept image or of a result, or a file in base64 (a form may send the file).",
+    ),
+]
 
 
 def build_dataclass_validator(kind: Any) -> Any:
@@ -207,7 +211,8 @@ class ErrorBody(BaseModel):
 
 
 class JobBody(QueuedJobBody):
-    """Where a job stands. `progress` is 0 to 1, `eta` in seconds, null while unknown; `step` of `steps` for image number `picture` of `pictures`."""
+    """Where a job stands. `progress` is 0 to 1, `eta` in seconds, null while unknown; `step` of `steps` for image
+    number `picture` of `pictures`."""
 
     model: str
     created: float

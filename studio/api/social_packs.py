@@ -76,8 +76,19 @@ def _build_social(studio: Studio, body: SocialBody, user: User) -> tuple[SocialE
             hint="Outpaint first with POST /edit, or fill with blur, colour or mirror.",
         )
     social = SocialExport(
-        formats=tuple(each.id for each in formats), crops=tuple(body.crops), focus=body.focus, same=body.same, extend=body.extend,
-        colour=body.colour, text=tuple(body.text), watermark=body.watermark, keep=body.keep, file_type=body.file_type, zones=body.zones, upscale=body.upscale,
-        sheet=body.sheet, original=body.original,
-    )  # fmt: skip
+        formats=tuple(each.id for each in formats),
+        crops=tuple(body.crops),
+        focus=body.focus,
+        same=body.same,
+        extend=body.extend,
+        colour=body.colour,
+        text=tuple(body.text),
+        watermark=body.watermark,
+        keep=body.keep,
+        file_type=body.file_type,
+        zones=body.zones,
+        upscale=body.upscale,
+        sheet=body.sheet,
+        original=body.original,
+    )
     return replace_images(social, lambda text: store_image(text, studio.engine, user).hash), formats

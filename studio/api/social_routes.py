@@ -45,7 +45,8 @@ def add_social_routes(routes: APIRouter, studio: Studio, submitter: Submitter) -
 
     @forms.post("/social/optimize", status_code=202, response_model=schemas.QueuedJobBody, responses=JOB_RESPONSES)
     async def optimize_images(request: Request, body: OptimizeBody, wait: bool = False) -> Response:  # pyright: ignore[reportUnusedFunction]
-        """Make platform formats of images. Answers as /create does; `zip` of the job is where all files lie as one zip."""
+        """Make platform formats of images. Answers as /create does; `zip` of the job is where all files lie as one
+        zip."""
         images = [*([body.image] if body.image else []), *body.images]
         return await submitter.answer(request, lambda user: build_social_request(studio, body, images, user), wait=wait)
 
@@ -82,9 +83,11 @@ def _add_platform_routes(routes: APIRouter, studio: Studio) -> None:
         found = data.formats(platform)
         about = build_platform_body(_find_platform(data, platform))
         return PlatformSpecs(
-            **about.model_dump(), asOf=data.as_of, specs=[build_format_body(each, data.zones(each.id)) for each in found],
+            **about.model_dump(),
+            asOf=data.as_of,
+            specs=[build_format_body(each, data.zones(each.id)) for each in found],
             frames={each.id: build_frame_body(frame) for each in found if (frame := data.frame(each.id)) is not None},
-        )  # fmt: skip
+        )
 
 
 def _add_drawing_routes(routes: APIRouter, studio: Studio) -> None:

@@ -41,8 +41,8 @@ class Submitter:
         self._waiters = WaiterPool()
 
     async def answer(self, request: Request, wanted: Callable[[User], GenerationRequest], *, wait: bool) -> Response:
-        """Submit what `wanted` makes of the caller's body; it runs in a thread, for it may have to decode images. Answers
-        202 with the job, or with `wait` when it has ended, or after ten minutes."""
+        """Submit what `wanted` makes of the caller's body; it runs in a thread, for it may have to decode images.
+        Answers 202 with the job, or with `wait` when it has ended, or after ten minutes."""
         engine, user = self._studio.engine, get_caller(request)
         job = await anyio.to_thread.run_sync(lambda: engine.submit(wanted(user), user))
         root = self._studio.settings.current.root_path

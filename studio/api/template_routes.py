@@ -36,8 +36,8 @@ MAX_TEMPLATES = 200
 
 
 class TemplateBody(BaseModel):
-    """`frame` is a prompt with `fields` in braces, `style` words that follow it; `prompt` is both with empty fields. `space` is where
-    the image stays quiet for text. `models` and `provider` are advice."""
+    """`frame` is a prompt with `fields` in braces, `style` words that follow it; `prompt` is both with empty fields.
+    `space` is where the image stays quiet for text. `models` and `provider` are advice."""
 
     id: str
     name: str
@@ -66,8 +66,8 @@ class TemplateList(BaseModel):
 
 
 class NewTemplate(StrictModel):
-    """A template of the caller's own; one of the same name is replaced. With `image`, the id of a result, prompt, negative prompt
-    and model come from its recipe."""
+    """A template of the caller's own; one of the same name is replaced. With `image`, the id of a result, prompt,
+    negative prompt and model come from its recipe."""
 
     name: Name = Field(min_length=1)
     format: Name
@@ -86,10 +86,21 @@ class NewTemplate(StrictModel):
     def to_template(self) -> Template:
         """Without the recipe."""
         return Template(
-            id=make_template_id(self.name), name=self.name.strip(), format=self.format, purpose=self.purpose, uses=tuple(self.uses), frame=self.frame,
-            style=tuple(self.style), negative=self.negative, space=self.space, models=tuple(self.models), provider=self.provider,
-            quality=self.quality, palette=tuple(self.palette), own=True,
-        )  # fmt: skip
+            id=make_template_id(self.name),
+            name=self.name.strip(),
+            format=self.format,
+            purpose=self.purpose,
+            uses=tuple(self.uses),
+            frame=self.frame,
+            style=tuple(self.style),
+            negative=self.negative,
+            space=self.space,
+            models=tuple(self.models),
+            provider=self.provider,
+            quality=self.quality,
+            palette=tuple(self.palette),
+            own=True,
+        )
 
 
 class ImportBody(StrictModel):
@@ -107,8 +118,12 @@ def add_template_routes(routes: APIRouter, studio: Studio) -> None:
 def _add_read_routes(routes: APIRouter, studio: Studio) -> None:
     @routes.get("/templates")
     def list_templates(  # pyright: ignore[reportUnusedFunction]
-        request: Request, platform: FilterQuery = None, purpose: FilterQuery = None, quality: FilterQuery = None, own: bool | None = None
-    ) -> TemplateList:  # fmt: skip
+        request: Request,
+        platform: FilterQuery = None,
+        purpose: FilterQuery = None,
+        quality: FilterQuery = None,
+        own: bool | None = None,
+    ) -> TemplateList:
         """All templates, the caller's own first, or those of a platform (or format), purpose and quality."""
         found = _get_library(studio, request).templates(platform=_check_platform(studio, platform), purpose=purpose)
         return _build_template_list(
@@ -117,9 +132,13 @@ def _add_read_routes(routes: APIRouter, studio: Studio) -> None:
 
     @routes.get("/templates/search")
     def search_templates(  # pyright: ignore[reportUnusedFunction]
-        request: Request, q: Annotated[str, Query(max_length=500)] = "", platform: FilterQuery = None, purpose: FilterQuery = None,
-        quality: FilterQuery = None, limit: Annotated[int, Query(ge=1, le=MAX_TEMPLATES)] = 20,
-    ) -> TemplateList:  # fmt: skip
+        request: Request,
+        q: Annotated[str, Query(max_length=500)] = "",
+        platform: FilterQuery = None,
+        purpose: FilterQuery = None,
+        quality: FilterQuery = None,
+        limit: Annotated[int, Query(ge=1, le=MAX_TEMPLATES)] = 20,
+    ) -> TemplateList:
         """Templates that fit all words, the best first; typing errors are forgiven."""
         place = _check_platform(studio, platform)
         found = _get_library(studio, request).search(q, 10_000)
@@ -129,9 +148,11 @@ def _add_read_routes(routes: APIRouter, studio: Studio) -> None:
 
     @routes.get("/templates/recommend")
     def recommend_templates(  # pyright: ignore[reportUnusedFunction]
-        request: Request, platform: Annotated[str, Query(max_length=100)], purpose: Annotated[str, Query(max_length=200)] = "social",
+        request: Request,
+        platform: Annotated[str, Query(max_length=100)],
+        purpose: Annotated[str, Query(max_length=200)] = "social",
         limit: Annotated[int, Query(ge=1, le=50)] = 5,
-    ) -> TemplateList:  # fmt: skip
+    ) -> TemplateList:
         """The templates that suit a platform (or format) and a purpose in plain words best."""
         place = _check_platform(studio, platform) or platform
         return _build_template_list(studio, _get_library(studio, request).recommend(place, purpose, limit))
@@ -217,6 +238,10 @@ def _build_template_body(studio: Studio, template: Template) -> TemplateBody:
     formats = {each.id: (each.width, each.height) for each in require_social_parts(studio).platforms.formats()}
     width, height = formats.get(template.format, (None, None))
     return TemplateBody(
-        **dataclasses.asdict(template), platform=template.platform, width=width, height=height, fields=list(find_fields(template.frame)),
+        **dataclasses.asdict(template),
+        platform=template.platform,
+        width=width,
+        height=height,
+        fields=list(find_fields(template.frame)),
         prompt=fill_prompt(template, {}),
-    )  # fmt: skip
+    )

@@ -21,7 +21,8 @@ MAX_ENLARGED_SIDE = 4096  # px of a map's long side, where the image itself is n
 
 @dataclass(frozen=True, kw_only=True)
 class OptionSpec:
-    """A figure that a preprocessor can be given, from `low` to `high` in steps of `step`; `help` says in plain words what it does."""
+    """A figure that a preprocessor can be given, from `low` to `high` in steps of `step`; `help` says in plain words
+    what it does."""
 
     name: str
     label: str
@@ -59,10 +60,10 @@ class PreprocessorSpec:
     """One annotator. `run` gets the image at the size that the map is wanted in, RGB (RGBA with `alpha`, where it has
     transparent parts), a value for every option, and the workbench; it gives an RGB map of the same size.
 
-    `kinds` are the control types that the map serves ("canny", "depth", …). `offers` are the weights that it needs, all of
-    them; `package` the installed package whose data it reads. With `network` it runs a torch network, and so in the GPU
-    lane. An image whose long side passes `largest` px (0: no limit) is annotated smaller and its map enlarged; without new
-    colours in between where it is `flat`, made of areas of one colour each.
+    `kinds` are the control types that the map serves ("canny", "depth", …). `offers` are the weights that it needs, all
+    of them; `package` the installed package whose data it reads. With `network` it runs a torch network, and so in the
+    GPU lane. An image whose long side passes `largest` px (0: no limit) is annotated smaller and its map enlarged;
+    without new colours in between where it is `flat`, made of areas of one colour each.
     """
 
     id: str
@@ -95,8 +96,8 @@ class PreprocessorSpec:
 
 
 def compute_map_size(width: int, height: int, short_side: int) -> tuple[int, int]:
-    """The (width, height) in px of the map of an image of that size: in its shape, `short_side` px the short side, or as
-    near to that as a long side of LARGEST_GROWN px (the image's own where that is more) lets it be."""
+    """The (width, height) in px of the map of an image of that size: in its shape, `short_side` px the short side, or
+    as near to that as a long side of LARGEST_GROWN px (the image's own where that is more) lets it be."""
     scale = max(short_side, SMALLEST_SIDE) / min(width, height)
     scale = min(scale, max(MAX_ENLARGED_SIDE, width, height) / max(width, height))
     return max(1, round(width * scale)), max(1, round(height * scale))

@@ -29,7 +29,8 @@ def _get_default(f: dataclasses.Field[Any]) -> Any:
 
 
 def decode_json(kind: Any, data: Any, where: str) -> Any:
-    """`data` as an instance of the annotation `kind`: a dataclass, tuple, StrEnum, str, int, float, bool, or one of them or None.
+    """`data` as an instance of the annotation `kind`: a dataclass, tuple, StrEnum, str, int, float, bool, or one of
+    them or None.
 
     Raises:
         InvalidRequest: an unknown or missing field, or a wrong type; `where` and the field's name tell the place.

@@ -1,5 +1,5 @@
-"""Decode one image file to plain 8-bit pixels: used in this process for small harmless ones, and run as a program of its
-own (`python decode.py`, see `main`) for all others, so that it may be killed. Imports nothing of the studio.
+"""Decode one image file to plain 8-bit pixels: used in this process for small harmless ones, and run as a program of
+its own (`python decode.py`, see `main`) for all others, so that it may be killed. Imports nothing of the studio.
 """
 
 from __future__ import annotations
@@ -15,7 +15,19 @@ from PIL import Image, ImageCms, ImageOps
 
 MAX_ICC_BYTES = 4 * 1024 * 1024  # bytes of a colour profile
 MODES = ("L", "RGB", "RGBA")
-DECODE_ERRORS = (OSError, ValueError, SyntaxError, EOFError, IndexError, KeyError, TypeError, AttributeError, ArithmeticError, RuntimeError, Image.DecompressionBombError)  # fmt: skip
+DECODE_ERRORS = (
+    OSError,
+    ValueError,
+    SyntaxError,
+    EOFError,
+    IndexError,
+    KeyError,
+    TypeError,
+    AttributeError,
+    ArithmeticError,
+    RuntimeError,
+    Image.DecompressionBombError,
+)
 """What Pillow raises for broken files, beside struct.error."""
 
 
@@ -74,7 +86,8 @@ def to_srgb(image: Image.Image) -> Image.Image:
 
 
 def to_eight_bit(image: Image.Image) -> Image.Image:
-    """In mode L, RGB or RGBA. 16-bit grey is scaled, not clipped; a palette or a transparent colour becomes RGBA when needed."""
+    """In mode L, RGB or RGBA. 16-bit grey is scaled, not clipped; a palette or a transparent colour becomes RGBA when
+    needed."""
     if image.mode.startswith("I;16"):
         image = image.convert("I")
     if image.mode == "I":

@@ -20,7 +20,8 @@ StudioError
 ├── JobCancelled            the user stopped the job
 └── ImageSkipped          the user skipped this image; the job goes on
 
-`message` and `hint` are shown to the user as they are; neither ever holds a key, a traceback or a path outside the studio.
+`message` and `hint` are shown to the user as they are; neither ever holds a key, a traceback or a path outside the
+studio.
 """
 
 from __future__ import annotations

@@ -12,10 +12,10 @@ from studio.core.range_checks import MAX_SIDE, check_range
 
 @dataclass(frozen=True, kw_only=True)
 class Upscale:
-    """How much larger: `scale` times, or to `long_side` px, or to `width` × `height` px (the last given wins in that order).
-    `second` is another upscaler, blended in by `second_weight` (0 to 1). `tile` and `overlap` in px of the small image,
-    None for what fits the memory. `creativity` (0 to 1) is how much a model that redraws may change; `base` names the
-    upscaler that it starts from."""
+    """How much larger: `scale` times, or to `long_side` px, or to `width` × `height` px (the last given wins in that
+    order). `second` is another upscaler, blended in by `second_weight` (0 to 1). `tile` and `overlap` in px of the
+    small image, None for what fits the memory. `creativity` (0 to 1) is how much a model that redraws may change;
+    `base` names the upscaler that it starts from."""
 
     scale: float | None = None
     long_side: int | None = None
@@ -64,8 +64,8 @@ class MetadataPolicy(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class OutputOptions:
-    """How a file is written: `format` "png", "jpeg", "webp" or "avif", `quality` 1 to 100, at most `max_bytes`. None means
-    what the settings say. Colours are sRGB always."""
+    """How a file is written: `format` "png", "jpeg", "webp" or "avif", `quality` 1 to 100, at most `max_bytes`. None
+    means what the settings say. Colours are sRGB always."""
 
     format: str | None = None
     quality: int | None = None
@@ -113,9 +113,9 @@ class Anchor(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class TextOverlay:
-    """Words over an image. `size` as a fraction of the image's height; `stroke` as a fraction of the letters' size; `margin`
-    as a fraction of the shorter side; colours "#rrggbb"; `font` "" for the one that ships. `contrast` "check" tells when it
-    is too low to read, "fix" puts a shade beneath."""
+    """Words over an image. `size` as a fraction of the image's height; `stroke` as a fraction of the letters' size;
+    `margin` as a fraction of the shorter side; colours "#rrggbb"; `font` "" for the one that ships. `contrast` "check"
+    tells when it is too low to read, "fix" puts a shade beneath."""
 
     text: str = ""
     font: str = ""
@@ -137,7 +137,8 @@ class TextOverlay:
 
 @dataclass(frozen=True, kw_only=True)
 class Watermark:
-    """A mark over the image: an image or text, at a corner or `tiled`; `hidden` is invisible text that can be read back."""
+    """A mark over the image: an image or text, at a corner or `tiled`; `hidden` is invisible text that can be read
+    back."""
 
     image: str | None = image_field(old_name="picture")
     text: str = ""
@@ -156,8 +157,8 @@ class Watermark:
 
 @dataclass(frozen=True, kw_only=True)
 class Derivative:
-    """One more file of the image: within `width` × `height` px (None: free), or cropped to fill it with `crop`. It is never
-    larger than the image unless `enlarge` says so."""
+    """One more file of the image: within `width` × `height` px (None: free), or cropped to fill it with `crop`. It is
+    never larger than the image unless `enlarge` says so."""
 
     width: int | None = None
     height: int | None = None

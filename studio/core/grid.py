@@ -20,8 +20,9 @@ MAX_CELLS = 1000
 
 @dataclass(frozen=True, kw_only=True)
 class Parameter:
-    """Something an axis can run over. `read` turns what the user typed into values, `apply` puts the i-th of them into a
-    request, `example` is typed text that shows how. Of two axes, the one with the higher `cost` changes less often."""
+    """Something an axis can run over. `read` turns what the user typed into values, `apply` puts the i-th of them into
+    a request, `example` is typed text that shows how. Of two axes, the one with the higher `cost` changes less often.
+    """
 
     name: str
     read: Callable[[str, tuple[str, ...]], list[Any]]
@@ -38,8 +39,8 @@ class Parameter:
 
 @dataclass(frozen=True, kw_only=True)
 class Cell:
-    """One image of the grid: its request (count 1, no axes), where it lies (column, row, sheet; 0 where there is no such
-    axis), and a label per axis of the grid, in the axes' order."""
+    """One image of the grid: its request (count 1, no axes), where it lies (column, row, sheet; 0 where there is no
+    such axis), and a label per axis of the grid, in the axes' order."""
 
     request: GenerationRequest
     position: tuple[int, int, int]

@@ -1,7 +1,7 @@
 """The values of an axis as AUTOMATIC1111's users type them: lists, ranges and quotes.
 
-One typed text is a list divided by commas, with quotes around what holds a comma itself. Several texts are one value each
-(ranges among them are still opened). Ranges: `1-5`, `1-10 (+3)` with a step, `1-10 [4]` with a number of values.
+One typed text is a list divided by commas, with quotes around what holds a comma itself. Several texts are one value
+each (ranges among them are still opened). Ranges: `1-5`, `1-10 (+3)` with a step, `1-10 [4]` with a number of values.
 """
 
 from __future__ import annotations

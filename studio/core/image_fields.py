@@ -10,7 +10,8 @@ T = TypeVar("T")
 
 
 def image_field(default: Any = None, *, old_name: str = "") -> Any:
-    """A field that holds an image's content hash, or a tuple of them. `old_name` is what recipes of earlier versions call it."""
+    """A field that holds an image's content hash, or a tuple of them. `old_name` is what recipes of earlier versions
+    call it."""
     return dataclasses.field(default=default, metadata={"image": True, "old_name": old_name})
 
 

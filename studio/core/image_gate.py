@@ -1,9 +1,10 @@
 """The one gate through which every image enters the studio.
 
-Each file is looked at as bytes first (format, size, number of chunks and scans), then by its header (sides, pixels), then
-decoded. Where the line runs: PNG, JPEG, WebP and GIF of up to 16 megapixels whose decoding is cheap for sure are decoded
-here, in milliseconds; everything else (AVIF, TIFF, BMP, anything larger, JPEGs of many scans) in a process of its own with
-limits on time and memory, which costs about 0.15 s and can be killed. What comes out is pixels only: no metadata passes.
+Each file is looked at as bytes first (format, size, number of chunks and scans), then by its header (sides, pixels),
+then decoded. Where the line runs: PNG, JPEG, WebP and GIF of up to 16 megapixels whose decoding is cheap for sure are
+decoded here, in milliseconds; everything else (AVIF, TIFF, BMP, anything larger, JPEGs of many scans) in a process of
+its own with limits on time and memory, which costs about 0.15 s and can be killed. What comes out is pixels only: no
+metadata passes.
 """
 
 from __future__ import annotations
@@ -53,7 +54,8 @@ def open_image(source: bytes | Path | BinaryIO, *, limits: ImageLimits | None = 
     """The image in `source`: 8-bit, mode L, RGB or RGBA, sRGB, upright by its EXIF, first frame, no metadata.
 
     Raises:
-        BadImage: not an image, broken, truncated, of a format that is not let in, or past a limit; the message says which.
+        BadImage: not an image, broken, truncated, of a format that is not let in, or past a limit; the message says
+            which.
     """
     limits = limits or ImageLimits()
     data = _read_source(source, limits.max_bytes)
@@ -177,9 +179,12 @@ def _decode_in_process(data: bytes, kind: str, limits: ImageLimits) -> Image.Ima
 def _decode_in_subprocess(data: bytes, kind: str, limits: ImageLimits) -> Image.Image:
     """Decode in a process with bounded time and memory."""
     order = {
-        "formats": [kind], "max_side": limits.max_side, "max_pixels": limits.max_pixels, "seconds": int(limits.seconds) + 1,
+        "formats": [kind],
+        "max_side": limits.max_side,
+        "max_pixels": limits.max_pixels,
+        "seconds": int(limits.seconds) + 1,
         "memory": 768 * 1024 * 1024 + len(data) * 2 + limits.max_pixels * 20,
-    }  # fmt: skip
+    }
     program = [sys.executable, "-I", str(Path(decode_image.__file__))]
     try:
         done = subprocess.run(

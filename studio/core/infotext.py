@@ -1,7 +1,7 @@
 """A request as AUTOMATIC1111's infotext and back: the text that its images carry and that people pass around.
 
-The grammar is the one of its `infotext_utils`: the prompt, a line "Negative prompt: …", then one line of "Key: value" pairs
-divided by commas, a value being quoted as JSON when it holds a comma, a colon or a line break.
+The grammar is the one of its `infotext_utils`: the prompt, a line "Negative prompt: …", then one line of "Key: value"
+pairs divided by commas, a value being quoted as JSON when it holds a comma, a colon or a line break.
 """
 
 from __future__ import annotations
@@ -28,7 +28,8 @@ _FIRST_KEYS = re.compile(r"^\s*(?:Steps|Sampler|CFG scale|Seed|Size): [^,]*, *\w
 
 @dataclass(frozen=True)
 class ParsedInfotext:
-    """What an infotext asks for. `unknown` are the pairs that no field of the request stands for, hashes and versions among them."""
+    """What an infotext asks for. `unknown` are the pairs that no field of the request stands for, hashes and versions
+    among them."""
 
     request: GenerationRequest
     unknown: dict[str, str]
@@ -68,8 +69,8 @@ def format_infotext(  # noqa: PLR0913 - the outside's facts of one image
 
 
 def append_step_pairs(infotext: str, request: GenerationRequest) -> str:
-    """`infotext` and what was done to the image after it was drawn, as AUTOMATIC1111's Extras write it where they have a
-    key for it. Nothing is taken away; an image of unknown making stays without one."""
+    """`infotext` and what was done to the image after it was drawn, as AUTOMATIC1111's Extras write it where they have
+    a key for it. Nothing is taken away; an image of unknown making stays without one."""
     if not infotext:
         return ""
     pairs = [pair for step in (request, *request.then) for pair in _build_step_pairs(step)]

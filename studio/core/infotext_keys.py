@@ -11,9 +11,19 @@ from studio.core.request import MAX_PROMPT_CHARS, GenerationRequest, Hires
 
 # Before its version 1.9 the schedule was a part of the sampler's name: "DPM++ 2M Karras".
 SCHEDULES = (
-    "Karras", "Exponential", "Polyexponential", "SGM Uniform", "KL Optimal", "Align Your Steps", "Simple", "Normal", "Uniform", "Beta",
-    "Turbo", "Automatic",
-)  # fmt: skip
+    "Karras",
+    "Exponential",
+    "Polyexponential",
+    "SGM Uniform",
+    "KL Optimal",
+    "Align Your Steps",
+    "Simple",
+    "Normal",
+    "Uniform",
+    "Beta",
+    "Turbo",
+    "Automatic",
+)
 
 Changes = dict[str, Any]
 

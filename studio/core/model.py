@@ -46,7 +46,8 @@ class Quality(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Sampling:
-    """A model's defaults, and the samplers and schedules that it may be given; `combinations` maps sampler to schedules."""
+    """A model's defaults, and the samplers and schedules that it may be given; `combinations` maps sampler to
+    schedules."""
 
     steps: int = 20
     guidance: float = 7.0
@@ -66,7 +67,8 @@ class Sizes:
     max_pixels: int = 2048 * 2048
 
     def fit_size(self, width: int | None, height: int | None, aspect: str | None) -> tuple[int, int]:
-        """The (width, height) to use: given sides as they are, an aspect at the area of the default size, else the default."""
+        """The (width, height) to use: given sides as they are, an aspect at the area of the default size, else the
+        default."""
         default_width, default_height = self.liked[0]
         if width is not None or height is not None or aspect is None:
             return width or default_width, height or default_height
@@ -75,13 +77,18 @@ class Sizes:
         return self._round_side(math.sqrt(area * ratio)), self._round_side(math.sqrt(area / ratio))
 
     def find_nearest_size(self, width: int, height: int) -> tuple[int, int]:
-        """The (width, height) for an image of that size: as it is where the model can, else smaller or larger in its shape."""
+        """The (width, height) for an image of that size: as it is where the model can, else smaller or larger in its
+        shape."""
         scale = min(1.0, self.largest / max(width, height), math.sqrt(self.max_pixels / (width * height)))
         scale *= max(1.0, self.smallest / (min(width, height) * scale))
         step = self.multiple
         fitted = (max(self.smallest, math.floor(side * scale / step) * step) for side in (width, height))
         wide, high = (min(side, self.largest // step * step) for side in fitted)
         return wide, high
+
+    def round_down(self, side: int) -> int:
+        """The largest allowed multiple that `side` px reaches, at least one."""
+        return side // self.multiple * self.multiple or self.multiple
 
     def _round_side(self, side: float) -> int:
         rounded = round(side / self.multiple) * self.multiple
@@ -93,9 +100,9 @@ class Model:
     """One entry of the model list, local or cloud.
 
     `id` is stable and what requests name; `lane` is where its jobs run: "gpu" for local pipelines, else the provider's
-    id. `paid` tells that its images cost money. `problem` is set when the model shows up but cannot be used, and says why and what to do. `ignores` says in one
-    sentence what of a request this model passes over silently (A1111 prompt syntax, for example). `options` are the figures that a
-    preprocessor can be given.
+    id. `paid` tells that its images cost money. `problem` is set when the model shows up but cannot be used, and says
+    why and what to do. `ignores` says in one sentence what of a request this model passes over silently (A1111 prompt
+    syntax, for example). `options` are the figures that a preprocessor can be given.
     """
 
     id: str
@@ -175,7 +182,7 @@ class Model:
         if width % sizes.multiple or height % sizes.multiple:
             raise InvalidRequest(
                 f"The {what} {width}×{height} is not a multiple of {sizes.multiple} px.",
-                hint=f"{width // sizes.multiple * sizes.multiple or sizes.multiple}×{height // sizes.multiple * sizes.multiple or sizes.multiple} would do.",
+                hint=f"{sizes.round_down(width)}×{sizes.round_down(height)} would do.",
             )
         if not (
             sizes.smallest <= min(width, height)
@@ -184,7 +191,10 @@ class Model:
         ):
             raise InvalidRequest(
                 f"The {what} {width}×{height} is outside what {self.title} can draw.",
-                hint=f"Sides from {sizes.smallest} to {sizes.largest} px, at most {sizes.max_pixels / 1e6:.1f} megapixels.",
+                hint=(
+                    f"Sides from {sizes.smallest} to {sizes.largest} px, at most {sizes.max_pixels / 1e6:.1f}"
+                    " megapixels."
+                ),
             )
 
     def _check_sampler(self, sampler: str | None, schedule: str | None) -> None:

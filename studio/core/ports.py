@@ -95,11 +95,12 @@ class Backend(Protocol):
         ...
 
     def render(self, request: GenerationRequest, seeds: Sequence[ImageSeed], ctx: JobContext) -> list[RenderedImage]:
-        """One pass: an image per entry of `seeds`, in that order; where `outputs_of(request)` is more than one, that many for
-        each, one after the other. Called in the model's lane: one call at a time in the GPU lane, several in others.
+        """One pass: an image per entry of `seeds`, in that order; where `outputs_of(request)` is more than one, that
+        many for each, one after the other. Called in the model's lane: one call at a time in the GPU lane, several in
+        others.
 
-        `request.seed`, `count`, `batch_size`, `batch`, `axes`, `then` and `file` are the engine's business and are not looked
-        at here; every other field is, and None means the model's default. Images come from `ctx.image`.
+        `request.seed`, `count`, `batch_size`, `batch`, `axes`, `then` and `file` are the engine's business and are not
+        looked at here; every other field is, and None means the model's default. Images come from `ctx.image`.
 
         Raises:
             StudioError: anything the user should read. Foreign exceptions are mapped before they get here.
@@ -126,13 +127,14 @@ class Annotators(Protocol):
         """The map of `unit.preprocessor` for `image`, its short side near `short_side` px, RGB, of the image's shape.
 
         Raises:
-            InvalidRequest: no such preprocessor. NotConfigured: its weights are not here; the hint says how to get them.
+            InvalidRequest: no such preprocessor. NotConfigured: its weights are not here; the hint says how to get
+                them.
         """
         ...
 
     def find(self, words: str, image: Image.Image, ctx: JobContext) -> Image.Image:
-        """A mask (mode L, the image's size, white where it is) of what `words` name in `image`; raises as `annotate`, and
-        InvalidRequest when nothing is found."""
+        """A mask (mode L, the image's size, white where it is) of what `words` name in `image`; raises as `annotate`,
+        and InvalidRequest when nothing is found."""
         ...
 
     def find_foreground(self, image: Image.Image, ctx: JobContext) -> Image.Image:
@@ -152,14 +154,15 @@ class LoadOptions:
 class PipelineSpec:
     """One diffusers family, described without weights; one file below studio/pipelines/ defines one as PIPELINE.
 
-    `pipeline_classes` are the `_class_name`s in model_index.json that belong to it; the first is its text-to-image class.
-    `image_to_image` names the class of the hires pass and of img2img, `inpaint` that of masked work; a checkpoint that does
-    not draw from text is loaded as what it is, and so is one that is given instructions. `detect` knows the family's single files by their
-    header. `describe` says what the checkpoint can do, reading nothing but small config files. `load` gives the
-    text-to-image pipeline, on the CPU or on `options.device`, with `options.dtype`; torch and diffusers are imported inside.
-    `arguments` gives the keyword arguments of the pipeline call that are peculiar to the family (guidance under its
-    name there, the maximal text length); prompts, latents, steps, size and callbacks are filled in for it. `clip` tells
-    that A1111's prompt syntax applies: the family takes `prompt_embeds` from CLIP text encoders.
+    `pipeline_classes` are the `_class_name`s in model_index.json that belong to it; the first is its text-to-image
+    class. `image_to_image` names the class of the hires pass and of img2img, `inpaint` that of masked work; a
+    checkpoint that does not draw from text is loaded as what it is, and so is one that is given instructions. `detect`
+    knows the family's single files by their header. `describe` says what the checkpoint can do, reading nothing but
+    small config files. `load` gives the text-to-image pipeline, on the CPU or on `options.device`, with
+    `options.dtype`; torch and diffusers are imported inside. `arguments` gives the keyword arguments of the pipeline
+    call that are peculiar to the family (guidance under its name there, the maximal text length); prompts, latents,
+    steps, size and callbacks are filled in for it. `clip` tells that A1111's prompt syntax applies: the family takes
+    `prompt_embeds` from CLIP text encoders.
     """
 
     family: str
@@ -208,7 +211,8 @@ class DownloadState:
 
 
 class ModelStore(Protocol):
-    """What the Configurations tab may do with local models. `load` and `unload` run in the GPU lane; the rest from any thread."""
+    """What the Configurations tab may do with local models. `load` and `unload` run in the GPU lane; the rest from any
+    thread."""
 
     def weights(self) -> Sequence[WeightFile]:
         """All weight files found, usable or not."""

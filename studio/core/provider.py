@@ -19,9 +19,9 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, kw_only=True)
 class HttpRequest:
-    """One HTTP call, ready but for the key and the host. `files` are (name, (file name, bytes, media type)); with them, or
-    with `form`, the body is multipart. `paid` tells that the service may bill it, so that it is not sent twice unasked;
-    `seconds` is how long the answer may take."""
+    """One HTTP call, ready but for the key and the host. `files` are (name, (file name, bytes, media type)); with them,
+    or with `form`, the body is multipart. `paid` tells that the service may bill it, so that it is not sent twice
+    unasked; `seconds` is how long the answer may take."""
 
     method: str
     path: str
@@ -52,7 +52,8 @@ class HttpResponse:
 
 
 class ProviderClient(Protocol):
-    """The way to one service for one job: pooled connections, the key, errors in the studio's words, and an ear for cancel."""
+    """The way to one service for one job: pooled connections, the key, errors in the studio's words, and an ear for
+    cancel."""
 
     def send(self, call: HttpRequest, *, understood: Sequence[int] = (200,)) -> HttpResponse:
         """Send `call`, again where that is safe for billing.
@@ -89,8 +90,8 @@ class ProviderClient(Protocol):
         ...
 
     def run(self, work: Callable[[], T], *, seconds: float, paid: bool = True) -> T:
-        """Run a blocking call of a vendor's own client beside this thread, which hears cancel meanwhile. The call itself goes
-        on then, and what it brings is dropped. What it raises is raised here.
+        """Run a blocking call of a vendor's own client beside this thread, which hears cancel meanwhile. The call
+        itself goes on then, and what it brings is dropped. What it raises is raised here.
 
         Raises:
             Unreachable: no answer within `seconds`. JobCancelled: the user stopped the job.
@@ -100,8 +101,8 @@ class ProviderClient(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class RenderRequest:
-    """What a service is asked to draw in one pass: `model` is the service's own name of it; `request` says everything but the
-    seeds. `images` are the images that the request names, by content hash."""
+    """What a service is asked to draw in one pass: `model` is the service's own name of it; `request` says everything
+    but the seeds. `images` are the images that the request names, by content hash."""
 
     model: str
     request: GenerationRequest
@@ -113,8 +114,8 @@ class RenderRequest:
 @dataclass(frozen=True, kw_only=True)
 class CloudModel:
     """One model of a service. `name` is the service's name of it; `model` what the studio's list shows (its id is
-    "provider/name"). `price` gives US dollars for a whole request, None where nobody can tell; `source` and `date` say where
-    it was read. `ends` is the day it is shut down (YYYY-MM-DD), "" while none is known."""
+    "provider/name"). `price` gives US dollars for a whole request, None where nobody can tell; `source` and `date` say
+    where it was read. `ends` is the day it is shut down (YYYY-MM-DD), "" while none is known."""
 
     name: str
     model: Model
@@ -128,12 +129,13 @@ class CloudModel:
 class ProviderSpec:
     """A cloud service, or a kind of own server.
 
-    `keys` are the environment variables that its key may stand in, the first one preferred; with `key_optional` it may do
-    without. `base_url` is where it lives; the environment variable `base_env` and the setting of that name move it. `hosts` are
-    the names (or ".suffix") that results are downloaded from. `models` gives its models, `draw` makes the images of an
-    order, one per seed, `check` asks something that costs nothing and returns a sentence for the user. `header` puts a key
-    into headers. `fault` gives the error that an answer of the service means. `endings` asks, at no cost, on which day
-    (YYYY-MM-DD) the service shuts its models down, by its own names of them; None where it does not tell.
+    `keys` are the environment variables that its key may stand in, the first one preferred; with `key_optional` it may
+    do without. `base_url` is where it lives; the environment variable `base_env` and the setting of that name move it.
+    `hosts` are the names (or ".suffix") that results are downloaded from. `models` gives its models, `draw` makes the
+    images of an order, one per seed, `check` asks something that costs nothing and returns a sentence for the user.
+    `header` puts a key into headers. `fault` gives the error that an answer of the service means. `endings` asks, at no
+    cost, on which day (YYYY-MM-DD) the service shuts its models down, by its own names of them; None where it does not
+    tell.
     """
 
     id: str

@@ -28,7 +28,8 @@ MAX_CHAIN_STEPS = 12
 
 @dataclass(frozen=True, kw_only=True)
 class GenerationRequest:
-    """What to make. Lengths in px, `seed` 0 to 2**32-1, `guidance` the CFG scale, `clip_skip` counted as A1111 does (1 = last layer).
+    """What to make. Lengths in px, `seed` 0 to 2**32-1, `guidance` the CFG scale, `clip_skip` counted as A1111 does (1
+    = last layer).
 
     `count` is the number of images; `batch_size` how many of them go through the model together, which changes speed
     and memory but not the images: image k is drawn from seed + k. With `variation_strength` above 0 all images
@@ -36,13 +37,14 @@ class GenerationRequest:
     one image per combination.
 
     Images are named by content hash. Work on an image takes `source`; `batch` names several instead, and each of them
-    gets its `count` images. In a mask white is what changes. `strength` is the denoising strength, 0 to 1 (for sketch and
-    structure: how closely the source is followed). `loops` feeds each image back as the source that many times.
-    Tasks with a mask and searches give an image of the source's size, `width` and `height` being the size that is drawn at.
+    gets its `count` images. In a mask white is what changes. `strength` is the denoising strength, 0 to 1 (for sketch
+    and structure: how closely the source is followed). `loops` feeds each image back as the source that many times.
+    Tasks with a mask and searches give an image of the source's size, `width` and `height` being the size that is drawn
+    at.
 
     `then` are requests that follow, each working on what came before; they name no source of their own. `file` says how
-    the result is written where that is not to be as the settings say. `fallbacks` are models to try in this order when the
-    chosen one cannot be reached, is busy or is broken.
+    the result is written where that is not to be as the settings say. `fallbacks` are models to try in this order when
+    the chosen one cannot be reached, is busy or is broken.
     """
 
     task: Task = Task.TXT2IMG
@@ -163,7 +165,8 @@ def _check_chain(request: GenerationRequest) -> None:
     for number, step in enumerate(request.then, 1):
         if step.then or step.axes or step.source or step.batch or step.count != 1 or step.task is Task.TXT2IMG:
             raise InvalidRequest(
-                f"Step {number} of the chain has a source, a count, a grid or a chain of its own, or draws from text alone.",
+                f"Step {number} of the chain has a source, a count, a grid or a chain of its own, or draws from text"
+                " alone.",
                 hint="A step works on the one image that came before it.",
             )
         if number < len(request.then) and count_outputs(step) > 1:

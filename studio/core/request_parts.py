@@ -1,6 +1,7 @@
 """The parts of a request that steer how an image is drawn: LoRAs, hires pass, grid axes, inpainting, control.
 
-Images are named by their content hash (see studio.core.image_fields); a field that holds one is made with `image_field()`.
+Images are named by their content hash (see studio.core.image_fields); a field that holds one is made with
+`image_field()`.
 """
 
 from __future__ import annotations
@@ -78,9 +79,9 @@ class MaskedContent(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Inpaint:
-    """How a mask is used. Lengths in px of the source. `only_masked` draws the masked area and `padding` around it at the
-    full working size; `soft` lets the change fade with a grey mask instead of ending at its edge; `invert` redraws what is
-    not masked. White is what changes."""
+    """How a mask is used. Lengths in px of the source. `only_masked` draws the masked area and `padding` around it at
+    the full working size; `soft` lets the change fade with a grey mask instead of ending at its edge; `invert` redraws
+    what is not masked. White is what changes."""
 
     mask_blur: int = 4
     fill: MaskedContent = MaskedContent.ORIGINAL
@@ -96,7 +97,8 @@ class Inpaint:
 
 @dataclass(frozen=True, kw_only=True)
 class Outpaint:
-    """Where the canvas grows: px on each side, or to an aspect, or to `width` × `height`, the source staying in the middle."""
+    """Where the canvas grows: px on each side, or to an aspect, or to `width` × `height`, the source staying in the
+    middle."""
 
     left: int = 0
     top: int = 0
@@ -133,7 +135,8 @@ class Option:
 class ControlUnit:
     """One ControlNet (or T2I-Adapter) and the image that steers. `image` None means the source; `preprocessor` "none"
     takes the image as the finished map. `start` and `end` are fractions of the steps. `kind` names the control type for
-    a union ControlNet, "" lets the preprocessor tell. `resolution` in px of the map's short side; with `pixel_perfect` the drawing's own."""
+    a union ControlNet, "" lets the preprocessor tell. `resolution` in px of the map's short side; with `pixel_perfect`
+    the drawing's own."""
 
     model: str = ""
     preprocessor: str = "none"
@@ -161,8 +164,8 @@ class ControlUnit:
 
 @dataclass(frozen=True, kw_only=True)
 class Reference:
-    """An image to take after: its content and style (IP-Adapter), or with `style_only` its style alone. `model` names the
-    adapter, "" the one that fits."""
+    """An image to take after: its content and style (IP-Adapter), or with `style_only` its style alone. `model` names
+    the adapter, "" the one that fits."""
 
     image: str = image_field("", old_name="picture")
     weight: float = 0.6

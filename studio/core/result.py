@@ -33,7 +33,8 @@ class RenderedImage:
 
 @dataclass(frozen=True, kw_only=True)
 class Asset:
-    """One saved image. `request` asks for exactly this image (count 1, its own seed); `id` is what HTTP and page name it by.
+    """One saved image. `request` asks for exactly this image (count 1, its own seed); `id` is what HTTP and page name
+    it by.
 
     `parents` are the assets that it was made from, `history` the requests that made its source, the first one first.
     """

@@ -1,5 +1,5 @@
-"""Every setting of the studio, frozen: default, range, choices and help text together, so that page, file, environment and
-flags all read them from here."""
+"""Every setting of the studio, frozen: default, range, choices and help text together, so that page, file, environment
+and flags all read them from here."""
 
 from __future__ import annotations
 
@@ -51,9 +51,11 @@ class Settings:
         "auto", "Where local models run.", group="Models", choices=("auto", "cuda", "mps", "cpu")
     )
     precision: str = setting_field(
-        "auto", "Number format of weights. Automatic takes bfloat16 or float16 on a GPU and float32 on a CPU.", group="Models",
+        "auto",
+        "Number format of weights. Automatic takes bfloat16 or float16 on a GPU and float32 on a CPU.",
+        group="Models",
         choices=("auto", "float32", "float16", "bfloat16"),
-    )  # fmt: skip
+    )
     memory_budget_gb: float = setting_field(
         0.0,
         "Memory that resident models may take, in GiB. 0 leaves a tenth of the device free.",
@@ -77,9 +79,10 @@ class Settings:
     )
     filename_pattern: str = setting_field(
         "{date}/{number}-{seed}-{prompt}",
-        "Name of a saved image inside the outputs folder. Fields: {date} {time} {number} {seed} {model} {prompt} {job} {index} {width} {height} {sampler} {steps}.",
+        "Name of a saved image inside the outputs folder. Fields: {date} {time} {number} {seed} {model} {prompt} {job}"
+        " {index} {width} {height} {sampler} {steps}.",
         group="Output",
-    )  # fmt: skip
+    )
     embed_recipe: bool = setting_field(True, "Write the full recipe into each image.", group="Output")
 
     compatible_url: str = setting_field(
@@ -98,7 +101,8 @@ class Settings:
 
     comfyui_graph: Path | None = setting_field(
         None,
-        "A graph of your own, exported from ComfyUI with “Export (API)”; nodes titled easel:prompt, easel:seed, easel:size and easel:image are filled.",
+        "A graph of your own, exported from ComfyUI with “Export (API)”; nodes titled easel:prompt, easel:seed,"
+        " easel:size and easel:image are filled.",
         group="Providers",
     )
 
@@ -121,9 +125,11 @@ class Settings:
         "system", "Light, dark, or what the browser prefers.", group="Page", choices=("system", "light", "dark")
     )
     page_closed: str = setting_field(
-        "stop", "What happens to a local job when its page is closed and not opened again within a minute.", group="Page",
+        "stop",
+        "What happens to a local job when its page is closed and not opened again within a minute.",
+        group="Page",
         choices=("stop", "finish"),
-    )  # fmt: skip
+    )
 
     host: str = setting_field(
         "127.0.0.1", "Address to listen on. Anything but this machine needs users.", group="Server", restart=True

@@ -38,12 +38,12 @@ class FormatCrop:
 
 @dataclass(frozen=True, kw_only=True)
 class SocialExport:
-    """All chosen formats of one image. `formats` are ids of the platform data, "instagram.story" for example. `crops` win
-    over what is found by itself; `focus` is what must be kept. `same` looks for one composition whose subject lies inside
-    the safe zones of all formats at once. `extend` fills formats that no crop fits, `colour` ("#rrggbb") is its colour. `file_type` ("jpeg", "png", "webp") is
-    written instead of what each platform prefers.
-    `upscale` enlarges an image that is smaller than a format with Lanczos and says nothing. `sheet` adds a contact sheet,
-    `original` the whole image. `zones` bakes the safe zones in, for a proof."""
+    """All chosen formats of one image. `formats` are ids of the platform data, "instagram.story" for example. `crops`
+    win over what is found by itself; `focus` is what must be kept. `same` looks for one composition whose subject lies
+    inside the safe zones of all formats at once. `extend` fills formats that no crop fits, `colour` ("#rrggbb") is its
+    colour. `file_type` ("jpeg", "png", "webp") is written instead of what each platform prefers. `upscale` enlarges an
+    image that is smaller than a format with Lanczos and says nothing. `sheet` adds a contact sheet, `original` the
+    whole image. `zones` bakes the safe zones in, for a proof."""
 
     formats: tuple[str, ...] = ()
     crops: tuple[FormatCrop, ...] = ()
@@ -116,9 +116,13 @@ class CropAdvisor(Protocol):
     """Finds crops without making them."""
 
     def suggest_crops(
-        self, image: Image.Image, formats: Sequence[str], focus: Box | None, same: bool,
+        self,
+        image: Image.Image,
+        formats: Sequence[str],
+        focus: Box | None,
+        same: bool,
         own: Mapping[str, Box] = {},
-    ) -> list[CropResult]:  # fmt: skip
-        """One result per format, in their order; `own` are the user's crops by format, which are judged and not changed but
-        for their shape. Raises NotFound for a format that is not there."""
+    ) -> list[CropResult]:
+        """One result per format, in their order; `own` are the user's crops by format, which are judged and not changed
+        but for their shape. Raises NotFound for a format that is not there."""
         ...

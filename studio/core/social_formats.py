@@ -41,9 +41,9 @@ class Margins:
 
 @dataclass(frozen=True, kw_only=True)
 class Zone:
-    """A rectangle in px of the format. `kind`: "ui" covered by the interface, "avatar" covered by a profile image, "crop"
-    may be cut off, "view" what another surface shows, "safe" and "strict" where text, faces and logos are free, "circle"
-    what remains of a round format."""
+    """A rectangle in px of the format. `kind`: "ui" covered by the interface, "avatar" covered by a profile image,
+    "crop" may be cut off, "view" what another surface shows, "safe" and "strict" where text, faces and logos are free,
+    "circle" what remains of a round format."""
 
     id: str
     kind: str
@@ -57,8 +57,9 @@ class Zone:
 
 @dataclass(frozen=True, kw_only=True)
 class Frame:
-    """Where an image stands on a screen, as a sketch in px of the device: the image is `slot_width` wide from (`left`, `top`)
-    and as high as its shape makes it. `round` shows a circle of it. `parts` are what stands around it, kind "frame"."""
+    """Where an image stands on a screen, as a sketch in px of the device: the image is `slot_width` wide from (`left`,
+    `top`) and as high as its shape makes it. `round` shows a circle of it. `parts` are what stands around it, kind
+    "frame"."""
 
     device: str  # "phone" or "computer"
     width: int
@@ -81,12 +82,13 @@ class Citation:
 
 @dataclass(frozen=True, kw_only=True)
 class Format:
-    """One kind of image that a platform takes. `id` is "platform.name", sizes in px, limits in bytes (None: none known).
+    """One kind of image that a platform takes. `id` is "platform.name", sizes in px, limits in bytes (None: none
+    known).
 
-    `types` are the file types that it takes, the preferred one first; `api_…` what publishing tools may send. `target_bytes`
-    is what is aimed at where the limit itself is not sensible. `safe` are the margins for text, faces and logos, `strict` the
-    tighter ones of the platform's own advertisement template. `published` is False where the platform states no such size.
-    `own` tells that it comes from the user's file.
+    `types` are the file types that it takes, the preferred one first; `api_…` what publishing tools may send.
+    `target_bytes` is what is aimed at where the limit itself is not sensible. `safe` are the margins for text, faces
+    and logos, `strict` the tighter ones of the platform's own advertisement template. `published` is False where the
+    platform states no such size. `own` tells that it comes from the user's file.
     """
 
     id: str
@@ -139,7 +141,8 @@ class Format:
 
 @dataclass(frozen=True, kw_only=True)
 class Platform:
-    """One platform and how many formats it has. `channel` is False for what is no social network (web, e-mail, one's own)."""
+    """One platform and how many formats it has. `channel` is False for what is no social network (web, e-mail, one's
+    own)."""
 
     id: str
     title: str
@@ -151,8 +154,8 @@ class PlatformData(Protocol):
     """The platforms and their formats, as the page and HTTP may ask for them."""
 
     def save(self, name: str, width: int, height: int, max_bytes: int | None = None) -> Format:
-        """Keep a format of the user's own, `width` × `height` px; one of the same name is replaced. Raises InvalidRequest for
-        a name without letters or digits, a size out of range, a shape steeper than 20:1."""
+        """Keep a format of the user's own, `width` × `height` px; one of the same name is replaced. Raises
+        InvalidRequest for a name without letters or digits, a size out of range, a shape steeper than 20:1."""
         ...
 
     def remove(self, format_id: str) -> None:

@@ -1,4 +1,5 @@
-"""From an image to platform formats within one job: at which size it is drawn, how far it is enlarged, what is cut out of it."""
+"""From an image to platform formats within one job: at which size it is drawn, how far it is enlarged, what is cut out
+of it."""
 
 from __future__ import annotations
 
@@ -22,8 +23,9 @@ RATIO_TOLERANCE = 0.03  # by which a shape that the model likes may differ from 
 
 
 def choose_drawing_size(of: Format, sizes: Sizes) -> tuple[int, int]:
-    """The (width, height) at which a model draws for a format: one that it was trained at where the shape is nearly the format's,
-    else the format's shape at the area that it likes. Networks draw two heads where they are asked for more than that."""
+    """The (width, height) at which a model draws for a format: one that it was trained at where the shape is nearly the
+    format's, else the format's shape at the area that it likes. Networks draw two heads where they are asked for more
+    than that."""
     alike = [size for size in sizes.liked if abs(size[0] / size[1] / of.ratio - 1) <= RATIO_TOLERANCE]
     if alike:
         return alike[0]
@@ -43,10 +45,14 @@ def collect_formats(platforms: PlatformData, formats: Sequence[str], of_platform
 
 
 def append_format_steps(
-    wanted: GenerationRequest, social: SocialExport, formats: Sequence[Format], size: tuple[int, int], upscalers: Sequence[Model]
-) -> GenerationRequest:  # fmt: skip
-    """`wanted`, whose images are `size` px large, followed by what makes `formats` of it: the best upscaler that is here where
-    the image is smaller than one of them and `social.upscale` is set, then the cut.
+    wanted: GenerationRequest,
+    social: SocialExport,
+    formats: Sequence[Format],
+    size: tuple[int, int],
+    upscalers: Sequence[Model],
+) -> GenerationRequest:
+    """`wanted`, whose images are `size` px large, followed by what makes `formats` of it: the best upscaler that is
+    here where the image is smaller than one of them and `social.upscale` is set, then the cut.
 
     Raises:
         InvalidRequest: `wanted` ends in several files already, or in too many steps.
@@ -57,7 +63,8 @@ def append_format_steps(
 
 
 def get_result_size(wanted: GenerationRequest, model: Model, source: tuple[int, int] | None) -> tuple[int, int]:
-    """The (width, height) of the images that `model` makes for `wanted`; `source` is the size of what it works on, if anything."""
+    """The (width, height) of the images that `model` makes for `wanted`; `source` is the size of what it works on, if
+    anything."""
     if source is not None and (wanted.task.needs_mask or not wanted.task.is_generative):
         return source
     if source is not None and not (wanted.width or wanted.height or wanted.aspect):
@@ -68,8 +75,8 @@ def get_result_size(wanted: GenerationRequest, model: Model, source: tuple[int, 
 def build_enlarge_step(
     formats: Sequence[Format], size: tuple[int, int], upscalers: Sequence[Model]
 ) -> GenerationRequest | None:
-    """The step that makes an image of `size` large enough for `formats`, None where it is, or where there is nothing better
-    than plain resampling, which the cut does itself."""
+    """The step that makes an image of `size` large enough for `formats`, None where it is, or where there is nothing
+    better than plain resampling, which the cut does itself."""
     factor = max((max(each.width / size[0], each.height / size[1]) for each in formats), default=1.0)
     factor = min(factor, MAX_ENLARGE_FACTOR, MAX_SIDE / max(size))
     model = choose_upscale_model(UpscaleMode.FAST, Quality.STANDARD, upscalers)

@@ -21,9 +21,9 @@ _FIELD = re.compile(r"\{([a-zA-Z][a-zA-Z0-9_ ]{0,39})\}")
 
 @dataclass(frozen=True, kw_only=True)
 class Template:
-    """A starting point for one purpose on one format. `frame` is a prompt with fields in braces, "{subject}" among them;
-    `style` words that follow it. `space` is where the image stays quiet for text: top, bottom, left, right, middle,
-    full (a poster of text) or none. `models` and `provider` are advice; `palette` are colours "#rrggbb"."""
+    """A starting point for one purpose on one format. `frame` is a prompt with fields in braces, "{subject}" among
+    them; `style` words that follow it. `space` is where the image stays quiet for text: top, bottom, left, right,
+    middle, full (a poster of text) or none. `models` and `provider` are advice; `palette` are colours "#rrggbb"."""
 
     id: str
     name: str
@@ -83,14 +83,16 @@ def find_fields(frame: str) -> tuple[str, ...]:
 
 
 def fill_prompt(template: Template, values: Mapping[str, str]) -> str:
-    """The frame with its fields filled, then the style words. A field without a value goes, with the comma that it leaves behind."""
+    """The frame with its fields filled, then the style words. A field without a value goes, with the comma that it
+    leaves behind."""
     filled = _FIELD.sub(lambda found: " ".join(values.get(found[1], "").split()), template.frame)
     parts = [" ".join(part.split()) for part in (*filled.split(","), *template.style)]
     return ", ".join(part for part in parts if part)
 
 
 def from_recipe(request: GenerationRequest, name: str, format_id: str, purpose: str = "social") -> Template:
-    """A template of the user's own with the prompt of `request`; fields in braces stay fields. It is not looked at before it is saved.
+    """A template of the user's own with the prompt of `request`; fields in braces stay fields. It is not looked at
+    before it is saved.
 
     Raises:
         InvalidRequest: there is no name.
@@ -98,9 +100,15 @@ def from_recipe(request: GenerationRequest, name: str, format_id: str, purpose: 
     if not name.strip():
         raise InvalidRequest("The template has no name.", hint="Give it one, such as “Summer sale”.")
     return Template(
-        id=make_template_id(name), name=name.strip(), format=format_id, purpose=purpose, frame=" ".join(request.prompt.split()) or "{subject}",
-        negative=" ".join(request.negative_prompt.split()), models=(request.model,) if request.model else (), own=True,
-    )  # fmt: skip
+        id=make_template_id(name),
+        name=name.strip(),
+        format=format_id,
+        purpose=purpose,
+        frame=" ".join(request.prompt.split()) or "{subject}",
+        negative=" ".join(request.negative_prompt.split()),
+        models=(request.model,) if request.model else (),
+        own=True,
+    )
 
 
 def make_template_id(name: str) -> str:

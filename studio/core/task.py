@@ -31,8 +31,13 @@ class Task(StrEnum):
     def is_generative(self) -> bool:
         """Whether a model draws, at a size of its own liking. All other tasks work on the source as large as it is."""
         return self not in (
-            Task.REMOVE_BACKGROUND, Task.UPSCALE, Task.RESTORE_FACES, Task.PREPROCESS, Task.FINISH, Task.SOCIAL,
-        )  # fmt: skip
+            Task.REMOVE_BACKGROUND,
+            Task.UPSCALE,
+            Task.RESTORE_FACES,
+            Task.PREPROCESS,
+            Task.FINISH,
+            Task.SOCIAL,
+        )
 
     @property
     def needs_mask(self) -> bool:

@@ -31,9 +31,9 @@ class UpscaleMode(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class UpscalePreset:
-    """One quality of a mode, with local models. `upscalers` are the names of files below models/upscalers, the first that is here is
-    taken, Lanczos when none is. `second_weight` is how much of Lanczos is blended in: it holds the result to the source.
-    `steps` is for models that redraw."""
+    """One quality of a mode, with local models. `upscalers` are the names of files below models/upscalers, the first
+    that is here is taken, Lanczos when none is. `second_weight` is how much of Lanczos is blended in: it holds the
+    result to the source. `steps` is for models that redraw."""
 
     upscalers: tuple[str, ...] = ()
     second_weight: float = 0.0
@@ -62,8 +62,8 @@ UPSCALE_PRESETS = MappingProxyType(
 
 
 def compute_upscaled_size(wish: Upscale | None, width: int, height: int, native: float) -> tuple[int, int]:
-    """The (width, height) in px that `wish` makes of an image of `width` × `height`; `native` is the factor of one that says
-    nothing. A width with a height is taken as it is, everything else keeps the shape.
+    """The (width, height) in px that `wish` makes of an image of `width` × `height`; `native` is the factor of one that
+    says nothing. A width with a height is taken as it is, everything else keeps the shape.
 
     Raises:
         InvalidRequest: a side would pass MAX_SIDE; the hint says what would do.
@@ -85,8 +85,8 @@ def compute_upscaled_size(wish: Upscale | None, width: int, height: int, native:
 
 
 def find_candidates(mode: UpscaleMode, models: Sequence[Model], *, cloud: bool = False) -> tuple[Model, ...]:
-    """The models that can do `mode`: upscalers for the first two, models that redraw for the third. Of a cloud service those whose
-    name has the mode's first word in it."""
+    """The models that can do `mode`: upscalers for the first two, models that redraw for the third. Of a cloud service
+    those whose name has the mode's first word in it."""
     usable = [model for model in models if Task.UPSCALE in model.tasks and not model.problem]
     if cloud:
         word = mode.value.partition(" ")[0]
@@ -98,8 +98,8 @@ def find_candidates(mode: UpscaleMode, models: Sequence[Model], *, cloud: bool =
 def choose_upscale_model(
     mode: UpscaleMode, quality: Quality, models: Sequence[Model], *, cloud: bool = False
 ) -> Model | None:
-    """The model for `mode` at `quality`, None when there is none: of the local upscalers the first that the preset names, of models that
-    redraw and of cloud models the first."""
+    """The model for `mode` at `quality`, None when there is none: of the local upscalers the first that the preset
+    names, of models that redraw and of cloud models the first."""
     found = find_candidates(mode, models, cloud=cloud)
     if not cloud and mode is not UpscaleMode.CREATIVE:
         name = UPSCALER_PREFIX + _choose_upscaler(UPSCALE_PRESETS[mode, quality], models)
@@ -109,8 +109,9 @@ def choose_upscale_model(
 
 def build_upscale_request(
     mode: UpscaleMode, quality: Quality, model: Model, models: Sequence[Model], *, creativity: float | None = None
-) -> GenerationRequest:  # fmt: skip
-    """What to ask of `model`, without source and prompt. `models` are all there are; `creativity` (0 to 1) is for the third mode.
+) -> GenerationRequest:
+    """What to ask of `model`, without source and prompt. `models` are all there are; `creativity` (0 to 1) is for the
+    third mode.
 
     Raises:
         InvalidRequest: the creativity is out of its range.
@@ -118,9 +119,10 @@ def build_upscale_request(
     preset = UPSCALE_PRESETS[mode, quality]
     if mode is UpscaleMode.CREATIVE:
         wish = Upscale(
-            long_side=LONG_SIDE_4K, base="" if model.paid else _choose_upscaler(preset, models),
+            long_side=LONG_SIDE_4K,
+            base="" if model.paid else _choose_upscaler(preset, models),
             creativity=DEFAULT_CREATIVITY if creativity is None else creativity,
-        )  # fmt: skip
+        )
         return GenerationRequest(
             task=Task.UPSCALE, model=model.id, upscale=wish, steps=None if model.paid else preset.steps
         )

@@ -23,7 +23,8 @@ class WeightKind(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class SafetensorsHeader:
-    """The header of a .safetensors file: tensor shapes and dtypes by name (dtype as the format writes it, "F16"), and its metadata."""
+    """The header of a .safetensors file: tensor shapes and dtypes by name (dtype as the format writes it, "F16"), and
+    its metadata."""
 
     shapes: Mapping[str, tuple[int, ...]]
     dtypes: Mapping[str, str]
@@ -63,8 +64,8 @@ class DownloadableWeights:
     """A weight file that is not here and can be fetched on request, never unasked. It is written to
     models/`folder`/`filename`, checked against `sha256` (in hex) first.
 
-    `source` is "repo_id:path/in/repo" for the hub, or an https URL; `bytes` its size, `licence` its licence in words, with
-    "non-commercial" in it where that is so. `id` is what Configurations and HTTP name it by.
+    `source` is "repo_id:path/in/repo" for the hub, or an https URL; `bytes` its size, `licence` its licence in words,
+    with "non-commercial" in it where that is so. `id` is what Configurations and HTTP name it by.
     """
 
     id: str

@@ -55,8 +55,8 @@ _log = logging.getLogger(__name__)
 
 
 class Engine(Gallery):
-    """Takes requests, runs them, and tells how they stand. All methods may be called from any thread and return quickly,
-    but for `in_lane` and `close`.
+    """Takes requests, runs them, and tells how they stand. All methods may be called from any thread and return
+    quickly, but for `in_lane` and `close`.
 
     Images, journal and index lie in the folder of `database`; a change of the outputs folder holds from the next start.
     """
@@ -88,11 +88,18 @@ class Engine(Gallery):
         self._intake = Admission(self._models, self._images, lookups.find_successor)
         self._timings = Timings(database)
         tools = RunnerServices(
-            models=self._models, journal=self._journal, library=self.library, outputs=self._outputs, saver=self._saver,
-            timings=self._timings, drafts=AssetBuilder(version=tool, images=self._images, model_hash=lookups.model_hash),
-            logs=self.logs, ledger=self.ledger, chain=ChainRenderer(self._models, self.ledger, self._run_in_other_lane),
+            models=self._models,
+            journal=self._journal,
+            library=self.library,
+            outputs=self._outputs,
+            saver=self._saver,
+            timings=self._timings,
+            drafts=AssetBuilder(version=tool, images=self._images, model_hash=lookups.model_hash),
+            logs=self.logs,
+            ledger=self.ledger,
+            chain=ChainRenderer(self._models, self.ledger, self._run_in_other_lane),
             contexts=lambda job, estimate: RunContext(job, self._previews, self._images, lookups.key, estimate),
-        )  # fmt: skip
+        )
         self._runner = JobRunner(tools, requeue=lambda job: self._dispatch.put(job, first=True))
         self._dispatch = Dispatcher(self._runner.run, self._timings)
         self._absence = AbandonmentTimer(grace, self._stop_abandoned)
@@ -109,8 +116,8 @@ class Engine(Gallery):
                 self._dispatch.put(self._roster.put(self._restore_job(entry)))
 
     def close(self, *, drain: float = 25.0) -> None:
-        """Take no new job, wait up to `drain` seconds for the running ones, and put those back that need longer. Takes at
-        most five seconds more than `drain`."""
+        """Take no new job, wait up to `drain` seconds for the running ones, and put those back that need longer. Takes
+        at most five seconds more than `drain`."""
         with self._lock:
             if self._closed:
                 return
@@ -165,7 +172,8 @@ class Engine(Gallery):
         return self._intake.estimate(request)
 
     def resolve_request(self, request: GenerationRequest, user: User) -> GenerationRequest:
-        """`request` with the model that would draw it now and its size, for telling what it would cost; nothing is sent.
+        """`request` with the model that would draw it now and its size, for telling what it would cost; nothing is
+        sent.
 
         Raises:
             UnknownModel, InvalidRequest: there is no such model. NotFound: its image is gone.
@@ -236,7 +244,8 @@ class Engine(Gallery):
         return job
 
     def leave(self, job_id: str, user: User) -> None:
-        """The page that watched the job is gone. A local job is stopped after the grace time when the settings say so."""
+        """The page that watched the job is gone. A local job is stopped after the grace time when the settings say
+        so."""
         job = self.job(job_id, user)
         if job.settings.page_closed == "stop" and not job.model.paid and not job.snapshot.status.is_final:
             self._absence.leave(job)
@@ -312,6 +321,11 @@ class Engine(Gallery):
 
 def _make_entry(job: Job, accepted: AdmittedRequest) -> JournalEntry:
     return JournalEntry(
-        id=job.id, user=job.user, model=job.model.id, request=job.request, status=Status.QUEUED, created=job.created,
+        id=job.id,
+        user=job.user,
+        model=job.model.id,
+        request=job.request,
+        status=Status.QUEUED,
+        created=job.created,
         notices=accepted.notes,
-    )  # fmt: skip
+    )

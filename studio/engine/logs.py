@@ -1,4 +1,5 @@
-"""Three logs in one folder: what the program does, one JSON line per job, and who called what. No key ever gets into one."""
+"""Three logs in one folder: what the program does, one JSON line per job, and who called what. No key ever gets into
+one."""
 
 from __future__ import annotations
 
@@ -86,8 +87,10 @@ class Logs:
     def close(self) -> None:
         """Let the files go."""
         for logger, handler in (
-            (self._root, self._application), (self._generation, self._lines), (self._access, self._calls),
-        ):  # fmt: skip
+            (self._root, self._application),
+            (self._generation, self._lines),
+            (self._access, self._calls),
+        ):
             logger.removeHandler(handler)
             with contextlib.suppress(OSError):
                 handler.close()

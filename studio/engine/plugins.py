@@ -14,8 +14,8 @@ _log = logging.getLogger(__name__)
 def discover(package: str | ModuleType, constant: str) -> list[Any]:
     """The values of `constant` in the modules of `package`, in the order of the modules' names.
 
-    A module without that constant is a helper and passed over, and so is one whose name begins with an underscore. One that
-    cannot be imported is logged and left out: it takes nothing else down.
+    A module without that constant is a helper and passed over, and so is one whose name begins with an underscore. One
+    that cannot be imported is logged and left out: it takes nothing else down.
     """
     folder = importlib.import_module(package) if isinstance(package, str) else package
     found: list[Any] = []

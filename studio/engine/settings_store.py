@@ -40,8 +40,8 @@ class SettingsStore:
     def load(cls, config_file: Path, environment: Mapping[str, str], flags: Mapping[str, Any]) -> SettingsStore:
         """Read all four sources. Flags that are None were not given.
 
-        What is wrong with the file is told in `notices` and never fatal: a file that is no JSON is renamed to `.broken`,
-        an unknown entry is kept aside, a value that does not fit gives way to the default.
+        What is wrong with the file is told in `notices` and never fatal: a file that is no JSON is renamed to
+        `.broken`, an unknown entry is kept aside, a value that does not fit gives way to the default.
 
         Raises:
             InvalidRequest: a value in the environment or among the flags does not fit.
@@ -61,7 +61,8 @@ class SettingsStore:
 
     @property
     def folder(self) -> Path:
-        """Where the studio's private files lie: keys, the user's own formats and templates. It need not be there yet."""
+        """Where the studio's private files lie: keys, the user's own formats and templates. It need not be there
+        yet."""
         beside = self._config_file.parent if self._config_file is not None else self._current.outputs_dir
         return beside / "user"
 

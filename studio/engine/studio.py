@@ -28,8 +28,8 @@ class SocialParts:
 
 @dataclass(frozen=True)
 class Studio:
-    """The running studio. `doctor` looks at everything that could be wrong and may take seconds. `fonts` names what text can be
-    written in, `read_hidden` gives the text that is hidden in an image."""
+    """The running studio. `doctor` looks at everything that could be wrong and may take seconds. `fonts` names what
+    text can be written in, `read_hidden` gives the text that is hidden in an image."""
 
     engine: Engine
     settings: SettingsStore

@@ -1,1 +1,2 @@
-"""What is done to a finished image with no model: crop, resize, text, watermark, and reading what others wrote into theirs."""
+"""What is done to a finished image with no model: crop, resize, text, watermark, and reading what others wrote into
+theirs."""

@@ -1,7 +1,7 @@
 """Whether letters can be read where they stand, and the shade that lets them be.
 
-Contrast is the ratio of the Web Content Accessibility Guidelines 2.2, 1 to 21 (https://www.w3.org/TR/WCAG22/#dfn-contrast-ratio); 4.5 is
-what they ask of text.
+Contrast is the ratio of the Web Content Accessibility Guidelines 2.2, 1 to 21
+(https://www.w3.org/TR/WCAG22/#dfn-contrast-ratio); 4.5 is what they ask of text.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ def compute_contrast_ratio(one: tuple[float, float, float], other: tuple[float, 
 
 
 def measure_least_contrast(ground: Image.Image, letters: Image.Image, colour: str, stroke_colour: str | None) -> float:
-    """The contrast where `letters` (mode L, as large as `ground`) are hardest to read. With a stroke they may be read against
-    that as well. What can be seen through counts as white and as black, whichever is worse."""
+    """The contrast where `letters` (mode L, as large as `ground`) are hardest to read. With a stroke they may be read
+    against that as well. What can be seen through counts as white and as black, whichever is worse."""
     import numpy as np
 
     there = np.asarray(letters.filter(ImageFilter.MaxFilter(_EDGE_WINDOW))) > 0
@@ -46,12 +46,14 @@ def measure_least_contrast(ground: Image.Image, letters: Image.Image, colour: st
 def add_shade(
     image: Image.Image, box: tuple[int, int, int, int], letters: Image.Image, colour: str, margin: int
 ) -> float:
-    """Lay a soft shade into `image` beneath the `letters` in `box`, as faint as is enough: black under light ones, white
-    under dark ones. Returns the contrast that is reached."""
+    """Lay a soft shade into `image` beneath the `letters` in `box`, as faint as is enough: black under light ones,
+    white under dark ones. Returns the contrast that is reached."""
     around = (
-        max(0, box[0] - 2 * margin), max(0, box[1] - 2 * margin),
-        min(image.width, box[2] + 2 * margin), min(image.height, box[3] + 2 * margin),
-    )  # fmt: skip
+        max(0, box[0] - 2 * margin),
+        max(0, box[1] - 2 * margin),
+        min(image.width, box[2] + 2 * margin),
+        min(image.height, box[3] + 2 * margin),
+    )
     place = (box[0] - around[0], box[1] - around[1])
     ground = image.crop(around)
     inner = (

@@ -21,7 +21,8 @@ def crop_image(image: Image.Image, box: Box) -> Image.Image:
 
 
 def resize_image(image: Image.Image, width: int | None, height: int | None, max_pixels: int) -> Image.Image:
-    """`image` brought to `width` and `height` px by Lanczos; where one is None the shape stays, where both are, the size.
+    """`image` brought to `width` and `height` px by Lanczos; where one is None the shape stays, where both are, the
+    size.
 
     Raises:
         InvalidRequest: more than `max_pixels` or MAX_SIDE would come out.
@@ -42,8 +43,8 @@ def fit_size(size: tuple[int, int], width: int | None, height: int | None) -> tu
 
 
 def make_derivative(image: Image.Image, wish: Derivative, max_pixels: int) -> Image.Image:
-    """`image` as the derivative: inside its sides in its own shape, or with `crop` filling them from the middle; never made
-    larger unless it says so.
+    """`image` as the derivative: inside its sides in its own shape, or with `crop` filling them from the middle; never
+    made larger unless it says so.
 
     Raises:
         InvalidRequest: more than `max_pixels` or MAX_SIDE would come out.

@@ -19,8 +19,14 @@ from studio.finishing.crop_and_resize import crop_image, make_derivative, resize
 from studio.finishing.fonts import Fonts
 
 FINISH_MODEL = Model(
-    id="finish", title="Finish", family="finish", lane=TOOLS_LANE, tasks=frozenset({Task.FINISH}), features=frozenset(), max_batch=1,
-)  # fmt: skip
+    id="finish",
+    title="Finish",
+    family="finish",
+    lane=TOOLS_LANE,
+    tasks=frozenset({Task.FINISH}),
+    features=frozenset(),
+    max_batch=1,
+)
 _EXTENSIONS = {"jpeg": "jpg"}
 
 
@@ -34,8 +40,8 @@ class FinishingBackend:
         return (FINISH_MODEL,)
 
     def render(self, request: GenerationRequest, seeds: Sequence[ImageSeed], ctx: JobContext) -> list[RenderedImage]:
-        """See Backend; the result is the same for every seed. The image is opened once, and every derivative is made from
-        its finished pixels, none from another."""
+        """See Backend; the result is the same for every seed. The image is opened once, and every derivative is made
+        from its finished pixels, none from another."""
         wish = request.finish or Finish()
         if request.source is None:
             raise InvalidRequest("There is no image to finish.", hint="Choose an image first.")

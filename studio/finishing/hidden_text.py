@@ -1,8 +1,8 @@
 """A text in an image that nobody sees and a function reads back.
 
-Quantization index modulation (Chen and Wornell, IEEE Transactions on Information Theory 47, 2001) of the cosine transform of the
-luminance, taken at 256 × 256 px whatever the image's own size: so the text survives resizing down to SURE_SIDE, and JPEG of quality 60 on
-the way. It does not survive cropping, rotation, or drawing over the image.
+Quantization index modulation (Chen and Wornell, IEEE Transactions on Information Theory 47, 2001) of the cosine
+transform of the luminance, taken at 256 × 256 px whatever the image's own size: so the text survives resizing down to
+SURE_SIDE, and JPEG of quality 60 on the way. It does not survive cropping, rotation, or drawing over the image.
 """
 
 from __future__ import annotations
@@ -85,7 +85,8 @@ def _make_grey(levels: np.ndarray[Any, Any]) -> Image.Image:
 
 
 def _compute_residue(image: Image.Image, payload: bytes) -> np.ndarray[Any, Any]:
-    """What to add to the luminance at _SIDE × _SIDE px: it moves each coefficient to the nearest point of its bit's lattice."""
+    """What to add to the luminance at _SIDE × _SIDE px: it moves each coefficient to the nearest point of its bit's
+    lattice."""
     import numpy as np
     from scipy.fft import idctn
 
@@ -110,8 +111,8 @@ def _transform_luminance(image: Image.Image) -> np.ndarray[Any, Any]:
 
 
 def _plan_coefficients() -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
-    """(places of the coefficients, their offsets 0 to 1), a column per bit. From a hash and not from a generator of numpy, whose
-    numbers may change between versions."""
+    """(places of the coefficients, their offsets 0 to 1), a column per bit. From a hash and not from a generator of
+    numpy, whose numbers may change between versions."""
     import numpy as np
 
     down, across = np.mgrid[:_TRANSFORM_SIDE, :_TRANSFORM_SIDE]

@@ -23,8 +23,8 @@ _Area = tuple[float, float, float, float]
 
 @dataclass(frozen=True)
 class DrawnText:
-    """`image` with the words on it; `contrast` where they are hardest to read; `box` (left, top, right, bottom) in px where they
-    stand; `notes` for the user."""
+    """`image` with the words on it; `contrast` where they are hardest to read; `box` (left, top, right, bottom) in px
+    where they stand; `notes` for the user."""
 
     image: Image.Image
     contrast: float
@@ -48,13 +48,16 @@ class _TextLayout:
 
     def options(self) -> dict[str, Any]:
         return {
-            "font": self.font, "spacing": round(self.font.size * _LINE_SPACING), "align": self.align, "stroke_width": self.stroke,
-        }  # fmt: skip
+            "font": self.font,
+            "spacing": round(self.font.size * _LINE_SPACING),
+            "align": self.align,
+            "stroke_width": self.stroke,
+        }
 
 
 def draw_text(image: Image.Image, overlay: TextOverlay, fonts: Fonts, *, within: Box | None = None) -> DrawnText:
-    """`overlay` over `image` (RGB or RGBA), inside `within` (the whole image when None). Letters that do not fit are made
-    smaller, down to 8 px; what does not fit then is cut off, and `notes` say so.
+    """`overlay` over `image` (RGB or RGBA), inside `within` (the whole image when None). Letters that do not fit are
+    made smaller, down to 8 px; what does not fit then is cut off, and `notes` say so.
 
     Raises:
         InvalidRequest: no text, no such font or colour.
@@ -77,7 +80,8 @@ def draw_text(image: Image.Image, overlay: TextOverlay, fonts: Fonts, *, within:
         found = contrast.add_shade(out, seen, letters, overlay.colour, round(words.font.size * 0.35))
     elif found < contrast.MIN_CONTRAST:
         notes.append(
-            f"“{overlay.text[:40]}” is hard to read there: its contrast is {found:.1f}, {contrast.MIN_CONTRAST:g} is wanted."
+            f"“{overlay.text[:40]}” is hard to read there: its contrast is {found:.1f}, {contrast.MIN_CONTRAST:g} is"
+            " wanted."
         )
     _write_text(out, seen, place, words, overlay)
     return DrawnText(out, found, box, tuple(notes))
@@ -176,7 +180,8 @@ def _write_text(
     words: _TextLayout,
     overlay: TextOverlay,
 ) -> None:
-    """Write the words into the part `seen` of `out`. Over transparency they are composed, so that no letter has a dark rim."""
+    """Write the words into the part `seen` of `out`. Over transparency they are composed, so that no letter has a dark
+    rim."""
     options = {**words.options(), "fill": overlay.colour, "stroke_fill": overlay.stroke_colour}
     part = out.crop(seen)
     if out.mode == "RGBA":

@@ -1,4 +1,5 @@
-"""A mark over an image: an image or words, at a corner or tiled; and one that is not seen (see studio.finishing.hidden_text)."""
+"""A mark over an image: an image or words, at a corner or tiled; and one that is not seen (see
+studio.finishing.hidden_text)."""
 
 from __future__ import annotations
 
@@ -15,7 +16,8 @@ _TEXT_SIZE, _OUTLINE_WIDTH = 96, 8  # px in which words are drawn, and of their 
 
 
 def draw_watermark(image: Image.Image, wish: Watermark, source: Image.Image | None, fonts: Fonts) -> Image.Image:
-    """`image` (RGB or RGBA) with the mark that `wish` describes; `image` is its logo, when it names one, and wins over the words.
+    """`image` (RGB or RGBA) with the mark that `wish` describes; `image` is its logo, when it names one, and wins over
+    the words.
 
     Raises:
         InvalidRequest: it is empty, or the image cannot hold the hidden text.

@@ -83,7 +83,8 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 @contextmanager
 def measure_peak(device: str, tell: Callable[[int], None]) -> Iterator[None]:
-    """Call `tell` with the most bytes that the block held at once: of the graphics card, or of this process on Linux."""
+    """Call `tell` with the most bytes that the block held at once: of the graphics card, or of this process on
+    Linux."""
     if device == "cuda":
         import torch
 
@@ -119,7 +120,8 @@ class PeakStore:
         self._bytes: dict[str, int] = _read_peaks(path)
 
     def expected(self, model: str, width: int, height: int, batch: int) -> int:
-        """Bytes that such a run took at most; from the nearest smaller known one of the model by area, 0 while nothing is known."""
+        """Bytes that such a run took at most; from the nearest smaller known one of the model by area, 0 while nothing
+        is known."""
         area = width * height * batch
         known = [(self._parse_area(key), taken) for key, taken in self._bytes.items() if key.startswith(f"{model}|")]
         below = [(size, taken) for size, taken in known if size <= area]

@@ -80,9 +80,12 @@ class LocalPipelines:
         device = self._get_device()
         total, free = device_memory.read_total_and_free(device)
         return MemoryReport(
-            device=device, total=total, free=free, budget=device_memory.compute_budget(self._settings(), device),
+            device=device,
+            total=total,
+            free=free,
+            budget=device_memory.compute_budget(self._settings(), device),
             resident=self._registry.list_residents(),
-        )  # fmt: skip
+        )
 
     def load(self, model: str, ctx: JobContext) -> None:
         resources = self.resources(ctx.settings)

@@ -74,8 +74,8 @@ class PipelineRegistry:
     def lease(
         self, key: PipelineKey, title: str, load: Callable[[], Any], *, expected: int, working: int = 0
     ) -> Iterator[ResidentPipeline]:
-        """The pipeline of `key`, loaded by `load` when it is not resident. `expected` bytes are what it may weigh, `working`
-        what the run needs besides; others leave until both fit.
+        """The pipeline of `key`, loaded by `load` when it is not resident. `expected` bytes are what it may weigh,
+        `working` what the run needs besides; others leave until both fit.
 
         Raises:
             what `load` raises; memory is then where it was before.
@@ -94,7 +94,8 @@ class PipelineRegistry:
                 held.used = time.monotonic()
 
     def make_room(self, wanted: int, *, keep: PipelineKey | None = None) -> None:
-        """Let the least recently used idle pipelines go until `wanted` bytes fit beside the rest, or none is left to go."""
+        """Let the least recently used idle pipelines go until `wanted` bytes fit beside the rest, or none is left to
+        go."""
         while self.resident_bytes + wanted > self._budget() and self.evict_one(keep=keep):
             pass
 

@@ -20,8 +20,13 @@ PREPROCESSOR = PreprocessorSpec(
     run=_blur_image,
     options=(
         OptionSpec(
-            name="sigma", label="Radius", low=0.5, high=64, default=9, step=0.5,
+            name="sigma",
+            label="Radius",
+            low=0.5,
+            high=64,
+            default=9,
+            step=0.5,
             help="How strong the blur is, in pixels of the map.",
         ),
     ),
-)  # fmt: skip
+)

@@ -23,12 +23,22 @@ PREPROCESSOR = PreprocessorSpec(
     run=_detect_canny_edges,
     options=(
         OptionSpec(
-            name="low", label="Low threshold", low=1, high=255, default=100, step=1,
+            name="low",
+            label="Low threshold",
+            low=1,
+            high=255,
+            default=100,
+            step=1,
             help="A weaker edge than this is dropped, unless it continues a strong one; lower finds more.",
         ),
         OptionSpec(
-            name="high", label="High threshold", low=1, high=255, default=200, step=1,
+            name="high",
+            label="High threshold",
+            low=1,
+            high=255,
+            default=200,
+            step=1,
             help="An edge stronger than this is always kept.",
         ),
     ),
-)  # fmt: skip
+)

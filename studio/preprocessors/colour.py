@@ -22,8 +22,13 @@ PREPROCESSOR = PreprocessorSpec(
     run=_make_colour_grid,
     options=(
         OptionSpec(
-            name="cell", label="Cell", low=4, high=256, default=64, step=1,
+            name="cell",
+            label="Cell",
+            low=4,
+            high=256,
+            default=64,
+            step=1,
             help="Side of a cell in pixels of the map.",
         ),
     ),
-)  # fmt: skip
+)

@@ -17,6 +17,11 @@ def _estimate_depth(image: Image.Image, options: Mapping[str, float], bench: Pre
 
 
 PREPROCESSOR = PreprocessorSpec(
-    id="depth", title="Depth (Depth Anything V2)", kinds=("depth",), run=_estimate_depth,
-    offers=(downloadable_weights.DEPTH_WEIGHTS,), network=True, largest=depth_networks.DEPTH_MAX_SIDE,
-)  # fmt: skip
+    id="depth",
+    title="Depth (Depth Anything V2)",
+    kinds=("depth",),
+    run=_estimate_depth,
+    offers=(downloadable_weights.DEPTH_WEIGHTS,),
+    network=True,
+    largest=depth_networks.DEPTH_MAX_SIDE,
+)

@@ -1,4 +1,5 @@
-"""Depth by DPT-Large (Ranftl et al., 2021), of the MiDaS family that the older depth ControlNets learnt from: near is white."""
+"""Depth by DPT-Large (Ranftl et al., 2021), of the MiDaS family that the older depth ControlNets learnt from: near is
+white."""
 
 from __future__ import annotations
 
@@ -17,6 +18,11 @@ def _estimate_midas_depth(image: Image.Image, options: Mapping[str, float], benc
 
 
 PREPROCESSOR = PreprocessorSpec(
-    id="depth_midas", title="Depth (MiDaS)", kinds=("depth",), run=_estimate_midas_depth,
-    offers=(_WEIGHTS,), network=True, largest=depth_networks.DEPTH_MAX_SIDE,
-)  # fmt: skip
+    id="depth_midas",
+    title="Depth (MiDaS)",
+    kinds=("depth",),
+    run=_estimate_midas_depth,
+    offers=(_WEIGHTS,),
+    network=True,
+    largest=depth_networks.DEPTH_MAX_SIDE,
+)

@@ -12,10 +12,15 @@ from studio.core.weights import DownloadableWeights
 from studio.preprocessors.common import downloadable_weights, find_people, pixel_arrays, skeleton, wholebody
 
 _WEIGHTS = DownloadableWeights(
-    id="preprocessors/dw-ll_ucoco_384.onnx", title="DWPose large", folder=downloadable_weights.FOLDER,
-    filename="dw-ll_ucoco_384.onnx", source="yzd-v/DWPose:dw-ll_ucoco_384.onnx", bytes=134_000_000, sha256="",
+    id="preprocessors/dw-ll_ucoco_384.onnx",
+    title="DWPose large",
+    folder=downloadable_weights.FOLDER,
+    filename="dw-ll_ucoco_384.onnx",
+    source="yzd-v/DWPose:dw-ll_ucoco_384.onnx",
+    bytes=134_000_000,
+    sha256="",
     licence="Apache-2.0",
-)  # fmt: skip
+)
 
 
 def _draw_wholebody_pose(image: Image.Image, options: Mapping[str, float], bench: PreprocessorContext) -> Image.Image:
@@ -31,6 +36,12 @@ def _draw_wholebody_pose(image: Image.Image, options: Mapping[str, float], bench
 
 
 PREPROCESSOR = PreprocessorSpec(
-    id="dwpose", title="Pose (OpenPose figure, body, hands and face)", kinds=("openpose",), run=_draw_wholebody_pose,
-    options=find_people.POSE_OPTIONS, offers=(find_people.DETECTOR_WEIGHTS, _WEIGHTS), network=True, largest=2048,
-)  # fmt: skip
+    id="dwpose",
+    title="Pose (OpenPose figure, body, hands and face)",
+    kinds=("openpose",),
+    run=_draw_wholebody_pose,
+    options=find_people.POSE_OPTIONS,
+    offers=(find_people.DETECTOR_WEIGHTS, _WEIGHTS),
+    network=True,
+    largest=2048,
+)

@@ -25,8 +25,13 @@ PREPROCESSOR = PreprocessorSpec(
     run=_convert_to_grey,
     options=(
         OptionSpec(
-            name="gamma", label="Gamma", low=0.1, high=2, default=1, step=0.01,
+            name="gamma",
+            label="Gamma",
+            low=0.1,
+            high=2,
+            default=1,
+            step=0.01,
             help="Below 1 makes the map brighter, above 1 darker.",
         ),
     ),
-)  # fmt: skip
+)

@@ -1,6 +1,7 @@
 """For the inpaint ControlNet: the image, black where it is to be drawn anew.
 
-Black stands for the −1 that the network wants there, which an image cannot hold; who feeds the network puts it in by the mask.
+Black stands for the −1 that the network wants there, which an image cannot hold; who feeds the network puts it in by
+the mask.
 """
 
 from __future__ import annotations

@@ -36,11 +36,16 @@ PREPROCESSOR = PreprocessorSpec(
     run=_draw_lineart,
     options=(
         OptionSpec(
-            name="coarse", label="Coarse", low=0, high=1, default=0, step=1,
+            name="coarse",
+            label="Coarse",
+            low=0,
+            high=1,
+            default=0,
+            step=1,
             help="1 draws fewer, rougher lines.",
         ),
     ),
     offers=(_FINE_WEIGHTS, _COARSE_WEIGHTS),
     network=True,
     largest=1536,
-)  # fmt: skip
+)

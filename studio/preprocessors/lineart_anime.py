@@ -34,6 +34,11 @@ def _draw_anime_lineart(image: Image.Image, options: Mapping[str, float], bench:
 
 
 PREPROCESSOR = PreprocessorSpec(
-    id="lineart_anime", title="Line art (anime)", kinds=("lineart_anime",), run=_draw_anime_lineart,
-    offers=(_WEIGHTS,), network=True, largest=1536,
-)  # fmt: skip
+    id="lineart_anime",
+    title="Line art (anime)",
+    kinds=("lineart_anime",),
+    run=_draw_anime_lineart,
+    offers=(_WEIGHTS,),
+    network=True,
+    largest=1536,
+)

@@ -30,12 +30,22 @@ PREPROCESSOR = PreprocessorSpec(
     run=_draw_standard_lineart,
     options=(
         OptionSpec(
-            name="sigma", label="Width", low=0.5, high=20, default=6, step=0.5,
+            name="sigma",
+            label="Width",
+            low=0.5,
+            high=20,
+            default=6,
+            step=0.5,
             help="How broad a line may be, in pixels of blur.",
         ),
         OptionSpec(
-            name="threshold", label="Threshold", low=0, high=64, default=8, step=1,
+            name="threshold",
+            label="Threshold",
+            low=0,
+            high=64,
+            default=8,
+            step=1,
             help="What is less dark than this does not count when the lines' strength is set.",
         ),
     ),
-)  # fmt: skip
+)

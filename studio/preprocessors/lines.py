@@ -32,8 +32,13 @@ PREPROCESSOR = PreprocessorSpec(
     run=_detect_lsd_lines,
     options=(
         OptionSpec(
-            name="length", label="Shortest line", low=0.01, high=0.5, default=0.06, step=0.01,
+            name="length",
+            label="Shortest line",
+            low=0.01,
+            high=0.5,
+            default=0.06,
+            step=0.01,
             help="Shorter lines are left out; a fraction of the image's short side.",
         ),
     ),
-)  # fmt: skip
+)

@@ -48,15 +48,25 @@ PREPROCESSOR = PreprocessorSpec(
     run=_detect_mlsd_lines,
     options=(
         OptionSpec(
-            name="score", label="Score threshold", low=0.01, high=1, default=0.1, step=0.01,
+            name="score",
+            label="Score threshold",
+            low=0.01,
+            high=1,
+            default=0.1,
+            step=0.01,
             help="How sure a line must be; lower finds more.",
         ),
         OptionSpec(
-            name="distance", label="Distance threshold", low=0.01, high=20, default=0.1, step=0.01,
+            name="distance",
+            label="Distance threshold",
+            low=0.01,
+            high=20,
+            default=0.1,
+            step=0.01,
             help="How long a line must be, in pixels at half the map's size.",
         ),
     ),
     offers=(_WEIGHTS,),
     network=True,
     largest=1024,
-)  # fmt: skip
+)

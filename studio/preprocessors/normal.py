@@ -1,4 +1,5 @@
-"""Normals from the slopes of a depth map: red faces left, green up, blue the viewer, as the normal ControlNets have it."""
+"""Normals from the slopes of a depth map: red faces left, green up, blue the viewer, as the normal ControlNets have
+it."""
 
 from __future__ import annotations
 
@@ -18,7 +19,8 @@ def _estimate_normals(image: Image.Image, options: Mapping[str, float], bench: P
 
 
 def compute_normals(near: Any, strength: float, background: float) -> Any:
-    """(height, width, 3) of 0–255 for (height, width) of nearness, 0–1: a rise of 1 over the short side is a slope of 45°."""
+    """(height, width, 3) of 0–255 for (height, width) of nearness, 0–1: a rise of 1 over the short side is a slope of
+    45°."""
     import cv2
     import numpy as np
 
@@ -37,15 +39,25 @@ PREPROCESSOR = PreprocessorSpec(
     run=_estimate_normals,
     options=(
         OptionSpec(
-            name="strength", label="Strength", low=0.1, high=4, default=1, step=0.1,
+            name="strength",
+            label="Strength",
+            low=0.1,
+            high=4,
+            default=1,
+            step=0.1,
             help="Higher makes slopes look steeper.",
         ),
         OptionSpec(
-            name="background", label="Background threshold", low=0, high=1, default=0.1, step=0.01,
+            name="background",
+            label="Background threshold",
+            low=0,
+            high=1,
+            default=0.1,
+            step=0.01,
             help="What is farther away than this (0 is the farthest) is flat.",
         ),
     ),
     offers=(downloadable_weights.DEPTH_WEIGHTS,),
     network=True,
     largest=depth_networks.DEPTH_MAX_SIDE,
-)  # fmt: skip
+)

@@ -46,4 +46,4 @@ PREPROCESSOR = PreprocessorSpec(
     offers=(find_people.DETECTOR_WEIGHTS, _POSE_WEIGHTS),
     network=True,
     largest=2048,
-)  # fmt: skip
+)

@@ -15,6 +15,11 @@ def _draw_hed_scribble(image: Image.Image, options: Mapping[str, float], bench: 
 
 
 PREPROCESSOR = PreprocessorSpec(
-    id="scribble_hed", title="Scribble (HED)", kinds=("scribble",), run=_draw_hed_scribble,
-    package=hed_network.PACKAGE, network=True, largest=hed_network.HED_MAX_SIDE,
-)  # fmt: skip
+    id="scribble_hed",
+    title="Scribble (HED)",
+    kinds=("scribble",),
+    run=_draw_hed_scribble,
+    package=hed_network.PACKAGE,
+    network=True,
+    largest=hed_network.HED_MAX_SIDE,
+)

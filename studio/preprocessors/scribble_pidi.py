@@ -15,6 +15,11 @@ def _draw_pidi_scribble(image: Image.Image, options: Mapping[str, float], bench:
 
 
 PREPROCESSOR = PreprocessorSpec(
-    id="scribble_pidi", title="Scribble (PiDiNet)", kinds=("scribble",), run=_draw_pidi_scribble,
-    offers=(downloadable_weights.PIDI_WEIGHTS,), network=True, largest=2048,
-)  # fmt: skip
+    id="scribble_pidi",
+    title="Scribble (PiDiNet)",
+    kinds=("scribble",),
+    run=_draw_pidi_scribble,
+    offers=(downloadable_weights.PIDI_WEIGHTS,),
+    network=True,
+    largest=2048,
+)

@@ -29,8 +29,13 @@ PREPROCESSOR = PreprocessorSpec(
     run=_draw_xdog_scribble,
     options=(
         OptionSpec(
-            name="threshold", label="Threshold", low=1, high=64, default=32, step=1,
+            name="threshold",
+            label="Threshold",
+            low=1,
+            high=64,
+            default=32,
+            step=1,
             help="How much darker than its surroundings a stroke must be; lower draws more.",
         ),
     ),
-)  # fmt: skip
+)

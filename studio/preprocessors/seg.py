@@ -39,7 +39,12 @@ def _load_palette() -> list[list[int]]:
 
 
 PREPROCESSOR = PreprocessorSpec(
-    id="seg", title="Segmentation (ADE20K)", kinds=("seg",), run=_segment_image, offers=(_WEIGHTS,), network=True,
+    id="seg",
+    title="Segmentation (ADE20K)",
+    kinds=("seg",),
+    run=_segment_image,
+    offers=(_WEIGHTS,),
+    network=True,
     largest=1024,  # at which the scores of all classes take half a gigabyte
     flat=True,
-)  # fmt: skip
+)

@@ -41,8 +41,13 @@ PREPROCESSOR = PreprocessorSpec(
     run=_shuffle_image,
     options=(
         OptionSpec(
-            name="seed", label="Seed", low=0, high=2**32 - 1, default=0, step=1,
+            name="seed",
+            label="Seed",
+            low=0,
+            high=2**32 - 1,
+            default=0,
+            step=1,
             help="Another number shuffles the image another way.",
         ),
     ),
-)  # fmt: skip
+)

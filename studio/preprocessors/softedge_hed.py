@@ -17,6 +17,12 @@ def _detect_hed_soft_edges(image: Image.Image, options: Mapping[str, float], ben
 
 
 PREPROCESSOR = PreprocessorSpec(
-    id="softedge_hed", title="Soft edges (HED)", kinds=("softedge",), run=_detect_hed_soft_edges, options=(soft_edges.SAFE_OPTION,),
-    package=hed_network.PACKAGE, network=True, largest=hed_network.HED_MAX_SIDE,
-)  # fmt: skip
+    id="softedge_hed",
+    title="Soft edges (HED)",
+    kinds=("softedge",),
+    run=_detect_hed_soft_edges,
+    options=(soft_edges.SAFE_OPTION,),
+    package=hed_network.PACKAGE,
+    network=True,
+    largest=hed_network.HED_MAX_SIDE,
+)

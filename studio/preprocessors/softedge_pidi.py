@@ -19,6 +19,12 @@ def _detect_pidi_soft_edges(
 
 
 PREPROCESSOR = PreprocessorSpec(
-    id="softedge_pidi", title="Soft edges (PiDiNet)", kinds=("softedge",), run=_detect_pidi_soft_edges, options=(soft_edges.SAFE_OPTION,),
-    offers=(downloadable_weights.PIDI_WEIGHTS,), network=True, largest=2048,
-)  # fmt: skip
+    id="softedge_pidi",
+    title="Soft edges (PiDiNet)",
+    kinds=("softedge",),
+    run=_detect_pidi_soft_edges,
+    options=(soft_edges.SAFE_OPTION,),
+    offers=(downloadable_weights.PIDI_WEIGHTS,),
+    network=True,
+    largest=2048,
+)

@@ -25,8 +25,13 @@ PREPROCESSOR = PreprocessorSpec(
     run=_threshold_image,
     options=(
         OptionSpec(
-            name="threshold", label="Threshold", low=0, high=255, default=0, step=1,
+            name="threshold",
+            label="Threshold",
+            low=0,
+            high=255,
+            default=0,
+            step=1,
             help="Brighter becomes white; 0 finds the best value by itself (Otsu's method).",
         ),
     ),
-)  # fmt: skip
+)

@@ -23,8 +23,13 @@ PREPROCESSOR = PreprocessorSpec(
     run=_downsample_image,
     options=(
         OptionSpec(
-            name="down", label="Down-sampling", low=1, high=8, default=1, step=0.01,
+            name="down",
+            label="Down-sampling",
+            low=1,
+            high=8,
+            default=1,
+            step=0.01,
             help="How many times smaller the image is made on the way; 1 leaves it as it is.",
         ),
     ),
-)  # fmt: skip
+)

@@ -67,10 +67,11 @@ class _Chunker:
 def split_chunks(
     parts: Sequence[Part], tokenize: Callable[[str], Sequence[TokenGroup]], *, length: int, comma: int | None
 ) -> tuple[list[Chunk], int]:
-    """The chunks of a prompt, one at least, and the number of tokens as A1111 counts them: a chunk that is left fills up.
+    """The chunks of a prompt, one at least, and the number of tokens as A1111 counts them: a chunk that is left fills
+    up.
 
-    `length` is what a chunk holds; `comma` the id of ",": a chunk that would be cut within COMMA_BACKTRACK tokens behind
-    a comma is cut at the comma. Each part begins a chunk of its own.
+    `length` is what a chunk holds; `comma` the id of ",": a chunk that would be cut within COMMA_BACKTRACK tokens
+    behind a comma is cut at the comma. Each part begins a chunk of its own.
     """
     chunker = _Chunker(length, comma)
     for index, part in enumerate(parts):

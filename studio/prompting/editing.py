@@ -1,7 +1,8 @@
 """Prompt editing `[from:to:when]` and alternation `[a|b]`: which text stands in the prompt at which step.
 
-The rules are those of AUTOMATIC1111's prompt_parser, the odd ones too: a bracket without its partner is text, and a prompt
-that its grammar cannot read at all (a `|` outside of square brackets, for example) is taken as it stands, nothing edited.
+The rules are those of AUTOMATIC1111's prompt_parser, the odd ones too: a bracket without its partner is text, and a
+prompt that its grammar cannot read at all (a `|` outside of square brackets, for example) is taken as it stands,
+nothing edited.
 """
 
 from __future__ import annotations
@@ -52,8 +53,9 @@ class _OpenBracket:
 def schedule_texts(text: str, steps: int, first_pass: int | None = None) -> list[tuple[int, str]]:
     """The prompt's texts as (end, text): each holds until `end` steps are done; the last end is `steps`.
 
-    `when` with a point in it is a fraction of the steps, otherwise a number of steps. With `first_pass`, the steps of the
-    pass before, this is a hires pass as A1111 counts it: fractions from 1 to 2 and step numbers beyond `first_pass` fall into it.
+    `when` with a point in it is a fraction of the steps, otherwise a number of steps. With `first_pass`, the steps of
+    the pass before, this is a hires pass as A1111 counts it: fractions from 1 to 2 and step numbers beyond `first_pass`
+    fall into it.
     """
     tree = _parse(text)
     if tree is None:

@@ -1,6 +1,8 @@
-"""AUTOMATIC1111's prompt grammar as one thing: a prompt and a number of steps go in, the conditions of every step come out.
+"""AUTOMATIC1111's prompt grammar as one thing: a prompt and a number of steps go in, the conditions of every step come
+out.
 
-First `AND` divides the prompt, then editing and alternation choose each condition's text at each step, then emphasis weighs its words.
+First `AND` divides the prompt, then editing and alternation choose each condition's text at each step, then emphasis
+weighs its words.
 """
 
 from __future__ import annotations
@@ -27,7 +29,8 @@ class Condition:
 
 @dataclass(frozen=True)
 class PromptStage:
-    """What holds until `end` steps are done: steps from the end of the stage before, counted from 0, up to `end` - 1."""
+    """What holds until `end` steps are done: steps from the end of the stage before, counted from 0, up to `end` -
+    1."""
 
     end: int
     conditions: tuple[Condition, ...]
@@ -38,8 +41,9 @@ def schedule_prompt(
 ) -> tuple[PromptStage, ...]:
     """The stages of a prompt over `steps` steps. The last one ends at `steps`; all have the same number of conditions.
 
-    `first_pass` is the number of steps of the pass before when this is a hires pass counted as A1111 does (see `editing`).
-    Without `conjunction`, AND is a word like any other, as in negative prompts. Never fails, whatever the text is.
+    `first_pass` is the number of steps of the pass before when this is a hires pass counted as A1111 does (see
+    `editing`). Without `conjunction`, AND is a word like any other, as in negative prompts. Never fails, whatever the
+    text is.
     """
     weighed = _split_conjunction(text) if conjunction else [(text, 1.0)]
     timelines = [editing.schedule_texts(prompt, steps, first_pass) for prompt, _ in weighed]
@@ -61,7 +65,8 @@ def _find_text(timeline: list[tuple[int, str]], end: int) -> str:
 
 
 def _split_conjunction(text: str) -> list[tuple[str, float]]:
-    """The prompts between ANDs, each with the weight behind its last colon. A lone prompt keeps its colon: it is text there."""
+    """The prompts between ANDs, each with the weight behind its last colon. A lone prompt keeps its colon: it is text
+    there."""
     prompts = _AND.split(text)
     if len(prompts) == 1:
         return [(text, 1.0)]

@@ -1,4 +1,5 @@
-"""Style presets: ready-made words around a prompt. Ours are in styles.json beside this file; users add or replace their own."""
+"""Style presets: ready-made words around a prompt. Ours are in styles.json beside this file; users add or replace their
+own."""
 
 from __future__ import annotations
 
@@ -16,7 +17,8 @@ _FIELDS = ("name", "group", "prompt", "negative_prompt")
 
 @dataclass(frozen=True, kw_only=True)
 class Style:
-    """A preset. `{prompt}` in its texts is where the user's own text goes; without it, the style's words come behind."""
+    """A preset. `{prompt}` in its texts is where the user's own text goes; without it, the style's words come
+    behind."""
 
     name: str
     group: str = "My styles"
@@ -25,7 +27,8 @@ class Style:
 
 
 def load_styles(own: Path | None = None) -> Mapping[str, Style]:
-    """All styles by name, ours first. `own` is the user's file of the same form; its styles replace ours of the same name.
+    """All styles by name, ours first. `own` is the user's file of the same form; its styles replace ours of the same
+    name.
 
     Raises:
         InvalidRequest: the user's file cannot be read or is not a list of styles. A file that is not there is no error.

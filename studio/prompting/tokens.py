@@ -21,7 +21,8 @@ _CACHE_SIZE = 4096  # segments; typing changes one at a time
 
 
 class TokenCounter:
-    """Counts with the tokenizer in a folder (tokenizer.json, or CLIP's vocab.json and merges.txt). Safe to use from any thread."""
+    """Counts with the tokenizer in a folder (tokenizer.json, or CLIP's vocab.json and merges.txt). Safe to use from any
+    thread."""
 
     def __init__(self, folder: Path) -> None:
         """Read the tokenizer.
@@ -40,8 +41,8 @@ class TokenCounter:
         self._remembered = functools.lru_cache(maxsize=_CACHE_SIZE)(self._encode)
 
     def count(self, text: str) -> tuple[int, int]:
-        """(tokens used, tokens that fit), as A1111 shows them: 12 of 75, 80 of 150. Syntax and LoRA tags are not counted;
-        of a prompt that changes while it is drawn, the longest text counts."""
+        """(tokens used, tokens that fit), as A1111 shows them: 12 of 75, 80 of 150. Syntax and LoRA tags are not
+        counted; of a prompt that changes while it is drawn, the longest text counts."""
         plain, _ = split_tags(text)
         used = max(
             split_chunks(condition.parts, self._remembered, length=self._length, comma=self._comma)[1]

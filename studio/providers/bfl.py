@@ -47,7 +47,8 @@ _ANY_SIZE = Sizes(liked=((1024, 1024),), multiple=1, smallest=16, largest=16_384
 
 @dataclass(frozen=True, kw_only=True)
 class BflModel:
-    """One route: the body that an order becomes, the models' limits, and US dollars of (the first, each further) megapixel."""
+    """One route: the body that an order becomes, the models' limits, and US dollars of (the first, each further)
+    megapixel."""
 
     title: str
     body: Callable[[RenderRequest], dict[str, Any]]
@@ -77,10 +78,11 @@ def draw_bfl_images(order: RenderRequest, wire: ProviderClient) -> list[Rendered
         cost = task.get("cost")
         drawn.append(
             RenderedImage(
-                image=wire.download(str(result.get("sample", ""))), seed=int(result.get("seed") or seed.seed),
+                image=wire.download(str(result.get("sample", ""))),
+                seed=int(result.get("seed") or seed.seed),
                 cost=float(cost) / 100 if isinstance(cost, int | float) else None,
             )
-        )  # fmt: skip
+        )
     return drawn
 
 
@@ -233,13 +235,23 @@ def _build_erase_body(order: RenderRequest) -> dict[str, Any]:
 
 
 def _make_bfl_model(
-    title: str, body: Callable[[RenderRequest], dict[str, Any]], tasks: str, price: tuple[float, float], sizes: Sizes,
-    *features: Feature, quality: Quality = Quality.STANDARD,
-) -> BflModel:  # fmt: skip
+    title: str,
+    body: Callable[[RenderRequest], dict[str, Any]],
+    tasks: str,
+    price: tuple[float, float],
+    sizes: Sizes,
+    *features: Feature,
+    quality: Quality = Quality.STANDARD,
+) -> BflModel:
     return BflModel(
-        title=title, body=body, tasks=frozenset(map(Task, tasks.split())), features=frozenset(features), sizes=sizes,
-        price=price, quality=quality,
-    )  # fmt: skip
+        title=title,
+        body=body,
+        tasks=frozenset(map(Task, tasks.split())),
+        features=frozenset(features),
+        sizes=sizes,
+        price=price,
+        quality=quality,
+    )
 
 
 _S, _G, _N, _R = Feature.SEED, Feature.GUIDANCE, Feature.STEPS, Feature.REFERENCE
@@ -294,10 +306,21 @@ def _list_cloud_models() -> Sequence[CloudModel]:
 
 def _build_cloud_model(name: str, kind: BflModel) -> CloudModel:
     model = Model(
-        id=f"bfl/{name}", title=kind.title, family="flux", lane="bfl", tasks=kind.tasks, features=kind.features, sizes=kind.sizes,
-        max_count=10, max_batch=1, paid=True, quality=kind.quality,
-        ignores="The exact size: the nearest aspect ratio is drawn." if kind.sizes is _ANY_SIZE and Task.TXT2IMG in kind.tasks else "",
-    )  # fmt: skip
+        id=f"bfl/{name}",
+        title=kind.title,
+        family="flux",
+        lane="bfl",
+        tasks=kind.tasks,
+        features=kind.features,
+        sizes=kind.sizes,
+        max_count=10,
+        max_batch=1,
+        paid=True,
+        quality=kind.quality,
+        ignores="The exact size: the nearest aspect ratio is drawn."
+        if kind.sizes is _ANY_SIZE and Task.TXT2IMG in kind.tasks
+        else "",
+    )
 
     def price(request: GenerationRequest) -> float:
         first, more = kind.price

@@ -1,4 +1,5 @@
-"""A ComfyUI server of one's own: graphs are queued, followed over its WebSocket, and their images fetched; Stop interrupts it."""
+"""A ComfyUI server of one's own: graphs are queued, followed over its WebSocket, and their images fetched; Stop
+interrupts it."""
 
 from __future__ import annotations
 
@@ -20,8 +21,12 @@ from studio.providers.common.comfyui_connection import TITLE, run_graph
 from studio.providers.common.request_shapes import encode_for_upload
 from studio.providers.common.service_errors import find_message, make_answer_error, make_status_error, read_json
 
-_FLUX_FILES = {"unet": ("UNETLoader", "unet_name", "flux"), "clip": ("DualCLIPLoader", "clip_name2", "clip_l"),
-               "t5": ("DualCLIPLoader", "clip_name1", "t5"), "vae": ("VAELoader", "vae_name", "ae")}  # fmt: skip
+_FLUX_FILES = {
+    "unet": ("UNETLoader", "unet_name", "flux"),
+    "clip": ("DualCLIPLoader", "clip_name2", "clip_l"),
+    "t5": ("DualCLIPLoader", "clip_name1", "t5"),
+    "vae": ("VAELoader", "vae_name", "ae"),
+}
 _SIZES = Sizes(liked=((512, 512), (1024, 1024)), multiple=8, smallest=64, largest=4096, max_pixels=4096 * 4096)
 
 
@@ -165,10 +170,18 @@ def _build_comfyui_model(name: str, title: str) -> Model:
         features = {Feature.SEED, Feature.NEGATIVE_PROMPT, Feature.STRENGTH}
     combinations = {sampler: tuple(graphs.SCHEDULES) for sampler in graphs.SAMPLERS}
     return Model(
-        id=f"comfyui/{name}", title=title, family="comfyui", lane="comfyui", tasks=frozenset({Task.TXT2IMG, Task.IMG2IMG}),
-        features=frozenset(features), sampling=Sampling(combinations=combinations), sizes=_SIZES, max_count=50, max_batch=1,
+        id=f"comfyui/{name}",
+        title=title,
+        family="comfyui",
+        lane="comfyui",
+        tasks=frozenset({Task.TXT2IMG, Task.IMG2IMG}),
+        features=frozenset(features),
+        sampling=Sampling(combinations=combinations),
+        sizes=_SIZES,
+        max_count=50,
+        max_batch=1,
         ignores="LoRAs and A1111's prompt syntax beyond what ComfyUI itself reads.",
-    )  # fmt: skip
+    )
 
 
 PROVIDER = ProviderSpec(

@@ -20,10 +20,13 @@ def draw_compatible_images(order: RenderRequest, wire: ProviderClient) -> list[R
     answer = images.request_images(_TITLE, order, wire, {})
     entries = answer.get("data") or []
     sources = [
-        wire.download(str(entry["url"])) if isinstance(entry, dict) and entry.get("url") and not entry.get("b64_json")
-        else wire.decode_image(images.decode_image_data(_TITLE, {"data": [entry]}, 1)[0])
+        (
+            wire.download(str(entry["url"]))
+            if isinstance(entry, dict) and entry.get("url") and not entry.get("b64_json")
+            else wire.decode_image(images.decode_image_data(_TITLE, {"data": [entry]}, 1)[0])
+        )
         for entry in entries[: len(order.seeds)]
-    ]  # fmt: skip
+    ]
     if len(sources) < len(order.seeds):
         raise make_answer_error(_TITLE, f"{len(sources)} of {len(order.seeds)} images")
     return [RenderedImage(image=image, seed=seed.seed) for image, seed in zip(sources, order.seeds, strict=True)]
@@ -36,15 +39,25 @@ def map_compatible_error(answer: HttpResponse) -> Exception:
 
 def check_compatible(wire: ProviderClient) -> str:
     """The list of its models."""
-    return f"The server answers. Its models: {', '.join(list(images.list_server_models(_TITLE, wire))[:20]) or 'none named'}."
+    return (
+        "The server answers. Its models:"
+        f" {', '.join(list(images.list_server_models(_TITLE, wire))[:20]) or 'none named'}."
+    )
 
 
 def _list_cloud_models() -> Sequence[CloudModel]:
     model = Model(
-        id="compatible/default", title="Your own server", family="compatible", lane="compatible",
-        tasks=frozenset({Task.TXT2IMG, Task.EDIT, Task.INPAINT}), features=frozenset({Feature.REFERENCE}), sizes=_SIZES,
-        max_count=10, max_batch=10, ignores="What the images dialect has no field for: seed, negative prompt, steps.",
-    )  # fmt: skip
+        id="compatible/default",
+        title="Your own server",
+        family="compatible",
+        lane="compatible",
+        tasks=frozenset({Task.TXT2IMG, Task.EDIT, Task.INPAINT}),
+        features=frozenset({Feature.REFERENCE}),
+        sizes=_SIZES,
+        max_count=10,
+        max_batch=10,
+        ignores="What the images dialect has no field for: seed, negative prompt, steps.",
+    )
     return [CloudModel(name="default", model=model, price=lambda request: 0.0)]
 
 

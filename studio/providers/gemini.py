@@ -1,5 +1,5 @@
-"""Google Gemini's image models through its own client: images from text, edits in words with references. A refusal comes as an
-answer that looks well, and the bill by the tokens that the answer counts."""
+"""Google Gemini's image models through its own client: images from text, edits in words with references. A refusal
+comes as an answer that looks well, and the bill by the tokens that the answer counts."""
 
 from __future__ import annotations
 
@@ -144,8 +144,10 @@ def _run_genai(
 
 def _build_answer(error: Any) -> HttpResponse:
     return HttpResponse(
-        status=int(error.code or 0), headers=getattr(error.response, "headers", {}), body=json.dumps(error.details).encode()
-    )  # fmt: skip
+        status=int(error.code or 0),
+        headers=getattr(error.response, "headers", {}),
+        body=json.dumps(error.details).encode(),
+    )
 
 
 def _read_error_details(answer: HttpResponse) -> str:
@@ -190,9 +192,10 @@ def _extract_image(answer: GenerateContentResponse) -> bytes:
         raise make_refusal_error(_TITLE, words or reason, billed=bool(usage and usage.candidates_token_count))
     if words:
         raise ProviderError(
-            f"{_TITLE} answered in words: {words[:300]}", hint="Ask for an image more plainly. The words may be billed.",
+            f"{_TITLE} answered in words: {words[:300]}",
+            hint="Ask for an image more plainly. The words may be billed.",
             details={MAY_BE_BILLED: True},
-        )  # fmt: skip
+        )
     raise make_answer_error(_TITLE, f"no image ({reason})" if reason else "no image")
 
 
@@ -229,20 +232,32 @@ def _choose_resolution(kind: GeminiModel, request: GenerationRequest) -> str:
 _PER_MILLION = 1e-6
 _MODELS: dict[str, GeminiModel] = {
     "gemini-nano-banana-2.1": GeminiModel(
-        title="Gemini Nano Banana 2.1", usd={"1K": 0.0336, "2K": 0.0504, "4K": 0.0756}, tokens=(1.5 * _PER_MILLION, 30 * _PER_MILLION, 7.5 * _PER_MILLION),
-        quality=Quality.HIGH, aspects=_WIDE_ASPECTS,
+        title="Gemini Nano Banana 2.1",
+        usd={"1K": 0.0336, "2K": 0.0504, "4K": 0.0756},
+        tokens=(1.5 * _PER_MILLION, 30 * _PER_MILLION, 7.5 * _PER_MILLION),
+        quality=Quality.HIGH,
+        aspects=_WIDE_ASPECTS,
     ),
     "gemini-3-pro-image": GeminiModel(
-        title="Gemini 3 Pro Image", usd={"1K": 0.134, "2K": 0.134, "4K": 0.24}, tokens=(2 * _PER_MILLION, 120 * _PER_MILLION, 0), quality=Quality.BEST,
+        title="Gemini 3 Pro Image",
+        usd={"1K": 0.134, "2K": 0.134, "4K": 0.24},
+        tokens=(2 * _PER_MILLION, 120 * _PER_MILLION, 0),
+        quality=Quality.BEST,
     ),
     "gemini-3.1-flash-lite-image": GeminiModel(
-        title="Gemini 3.1 Flash Lite Image", usd={"1K": 0.0336}, tokens=(0.25 * _PER_MILLION, 30 * _PER_MILLION, 0), quality=Quality.DRAFT,
+        title="Gemini 3.1 Flash Lite Image",
+        usd={"1K": 0.0336},
+        tokens=(0.25 * _PER_MILLION, 30 * _PER_MILLION, 0),
+        quality=Quality.DRAFT,
     ),
     "gemini-2.5-flash-image": GeminiModel(
-        title="Gemini 2.5 Flash Image", usd={"1K": 0.039}, tokens=(0.3 * _PER_MILLION, 30 * _PER_MILLION, 0), quality=Quality.STANDARD,
+        title="Gemini 2.5 Flash Image",
+        usd={"1K": 0.039},
+        tokens=(0.3 * _PER_MILLION, 30 * _PER_MILLION, 0),
+        quality=Quality.STANDARD,
         ends="2027-03-15",
     ),
-}  # fmt: skip
+}
 
 
 def _list_cloud_models() -> Sequence[CloudModel]:
@@ -251,11 +266,22 @@ def _list_cloud_models() -> Sequence[CloudModel]:
 
 def _build_cloud_model(name: str, kind: GeminiModel) -> CloudModel:
     model = Model(
-        id=f"gemini/{name}", title=kind.title, family="gemini", lane="gemini", features=frozenset({Feature.REFERENCE}),
+        id=f"gemini/{name}",
+        title=kind.title,
+        family="gemini",
+        lane="gemini",
+        features=frozenset({Feature.REFERENCE}),
         tasks=frozenset({Task.TXT2IMG, Task.EDIT, Task.REPLACE_BACKGROUND, Task.STYLE_TRANSFER}),
-        sizes=_ANY_SIZE, max_count=10, max_batch=1, paid=True, quality=kind.quality,
-        ignores="The exact size: the nearest aspect ratio and step of resolution is drawn. Seed and negative prompt do not exist here.",
-    )  # fmt: skip
+        sizes=_ANY_SIZE,
+        max_count=10,
+        max_batch=1,
+        paid=True,
+        quality=kind.quality,
+        ignores=(
+            "The exact size: the nearest aspect ratio and step of resolution is drawn. Seed and negative prompt do not"
+            " exist here."
+        ),
+    )
 
     def price(request: GenerationRequest) -> float:
         return kind.usd[_choose_resolution(kind, request) if len(kind.usd) > 1 else "1K"] * request.count

@@ -1,5 +1,5 @@
-"""Hugging Face Inference Providers. Its client picks the provider and words the call; sending it and fetching the image is ours,
-because the client follows any redirect and any address, waits without an end and does not hear cancel."""
+"""Hugging Face Inference Providers. Its client picks the provider and words the call; sending it and fetching the image
+is ours, because the client follows any redirect and any address, waits without an end and does not hear cancel."""
 
 from __future__ import annotations
 
@@ -53,15 +53,16 @@ class HubModel:
 
 @dataclass(frozen=True)
 class ProviderCall:
-    """A call as the vendor's client words it for one provider; `prefix` stands before the paths that the provider names."""
+    """A call as the vendor's client words it for one provider; `prefix` stands before the paths that the provider
+    names."""
 
     call: HttpRequest
     prefix: str
 
 
 def build_provider_call(order: RenderRequest, seed: int, base_url: str, key: str) -> ProviderCall:
-    """The call that draws the image of `seed`. Asks the hub who serves the model when `base_url` is the vendor's own; any other
-    is taken as a server of the plain kind ("hf-inference"), which serves /models/NAME.
+    """The call that draws the image of `seed`. Asks the hub who serves the model when `base_url` is the vendor's own;
+    any other is taken as a server of the plain kind ("hf-inference"), which serves /models/NAME.
 
     Raises:
         ValueError: nobody serves the model for this task.
@@ -133,8 +134,12 @@ def _build_inputs(order: RenderRequest, kind: HubModel, seed: int) -> tuple[Any,
     width, height = _SIZES.fit_size(request.width, request.height, request.aspect)
     negative = request.negative_prompt.strip() or None
     return request.prompt, {
-        "negative_prompt": negative, "width": width, "height": height, "seed": seed % (_MAX_SEED + 1), **steered,
-    }  # fmt: skip
+        "negative_prompt": negative,
+        "width": width,
+        "height": height,
+        "seed": seed % (_MAX_SEED + 1),
+        **steered,
+    }
 
 
 def _resolve_call(order: RenderRequest, seed: int, wire: ProviderClient) -> ProviderCall:
@@ -238,22 +243,34 @@ def _read_loading_time(answer: HttpResponse) -> float:
 
 _WITH_NEGATIVE = frozenset({Feature.SEED, Feature.STEPS, Feature.GUIDANCE, Feature.NEGATIVE_PROMPT})
 _MODELS: dict[str, HubModel] = {
-    "FLUX.2-dev": HubModel(repo="black-forest-labs/FLUX.2-dev", title="FLUX.2 dev (Hugging Face)", quality=Quality.HIGH),
+    "FLUX.2-dev": HubModel(
+        repo="black-forest-labs/FLUX.2-dev", title="FLUX.2 dev (Hugging Face)", quality=Quality.HIGH
+    ),
     "FLUX.1-dev": HubModel(repo="black-forest-labs/FLUX.1-dev", title="FLUX.1 dev (Hugging Face)", usd=0.025),
     "FLUX.1-schnell": HubModel(
         repo="black-forest-labs/FLUX.1-schnell", title="FLUX.1 schnell (Hugging Face)", usd=0.003, quality=Quality.DRAFT
     ),
     "FLUX.1-Kontext-dev": HubModel(
-        repo="black-forest-labs/FLUX.1-Kontext-dev", title="FLUX.1 Kontext dev (Hugging Face)", task=Task.EDIT,
-        features=frozenset({Feature.STEPS, Feature.GUIDANCE}), ignores="The size follows the source. It has no seed here.",
+        repo="black-forest-labs/FLUX.1-Kontext-dev",
+        title="FLUX.1 Kontext dev (Hugging Face)",
+        task=Task.EDIT,
+        features=frozenset({Feature.STEPS, Feature.GUIDANCE}),
+        ignores="The size follows the source. It has no seed here.",
     ),
     "Qwen-Image": HubModel(
-        repo="Qwen/Qwen-Image", title="Qwen-Image (Hugging Face)", features=_WITH_NEGATIVE, quality=Quality.HIGH, ignores="",
+        repo="Qwen/Qwen-Image",
+        title="Qwen-Image (Hugging Face)",
+        features=_WITH_NEGATIVE,
+        quality=Quality.HIGH,
+        ignores="",
     ),
     "stable-diffusion-3.5-large": HubModel(
-        repo="stabilityai/stable-diffusion-3.5-large", title="Stable Diffusion 3.5 large (Hugging Face)", features=_WITH_NEGATIVE, ignores="",
+        repo="stabilityai/stable-diffusion-3.5-large",
+        title="Stable Diffusion 3.5 large (Hugging Face)",
+        features=_WITH_NEGATIVE,
+        ignores="",
     ),
-}  # fmt: skip
+}
 
 
 def _list_cloud_models() -> Sequence[CloudModel]:
@@ -263,10 +280,19 @@ def _list_cloud_models() -> Sequence[CloudModel]:
 def _build_cloud_model(name: str, kind: HubModel) -> CloudModel:
     passed = "Whether seed, steps and guidance count is up to the provider that serves it."
     model = Model(
-        id=f"huggingface/{name}", title=kind.title, family="huggingface", lane="huggingface", tasks=frozenset({kind.task}),
-        features=kind.features, sizes=_SIZES, max_count=10, max_batch=1, paid=True, quality=kind.quality,
+        id=f"huggingface/{name}",
+        title=kind.title,
+        family="huggingface",
+        lane="huggingface",
+        tasks=frozenset({kind.task}),
+        features=kind.features,
+        sizes=_SIZES,
+        max_count=10,
+        max_batch=1,
+        paid=True,
+        quality=kind.quality,
         ignores=f"{kind.ignores} {passed}".strip(),
-    )  # fmt: skip
+    )
 
     def price(request: GenerationRequest) -> float | None:
         width, height = _SIZES.fit_size(request.width, request.height, request.aspect)

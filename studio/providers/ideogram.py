@@ -163,9 +163,12 @@ def _make_v3_model(title: str, speed: str, usd: float, quality: Quality) -> Ideo
         ),
     }
     return IdeogramModel(
-        title=title, routes=routes, features=frozenset({_SEED, _NEGATIVE, _STRENGTH, _REFERENCE}), quality=quality,
+        title=title,
+        routes=routes,
+        features=frozenset({_SEED, _NEGATIVE, _STRENGTH, _REFERENCE}),
+        quality=quality,
         ignores=f"{_ASPECT_NOTE}{_OUTPAINT_NOTE} The negative prompt counts only where it draws from text or remixes.",
-    )  # fmt: skip
+    )
 
 
 def _make_v4_model(title: str, speed: str, usd: float, quality: Quality) -> IdeogramModel:
@@ -191,9 +194,13 @@ def _make_v45_model(title: str, level: str, prices: tuple[float, float], quality
         Task.INPAINT: edit,
     }
     return IdeogramModel(
-        title=title, routes=routes, features=frozenset({_SEED, _REFERENCE}), sizes=_FREE_SIZES, quality=quality,
+        title=title,
+        routes=routes,
+        features=frozenset({_SEED, _REFERENCE}),
+        sizes=_FREE_SIZES,
+        quality=quality,
         ignores="It has no negative prompt; edits pass over the seed, drawing from text passes over references.",
-    )  # fmt: skip
+    )
 
 
 def _make_tool_model(title: str, task: Task, route: IdeogramRoute) -> IdeogramModel:
@@ -211,14 +218,16 @@ _MODELS: dict[str, IdeogramModel] = {
     "ideogram-3": _make_v3_model("Ideogram 3", "default", 0.06, Quality.STANDARD),
     "ideogram-3-turbo": _make_v3_model("Ideogram 3 turbo", "turbo", 0.03, Quality.DRAFT),
     "remove-background": _make_tool_model(
-        "Ideogram remove background", Task.REMOVE_BACKGROUND,
+        "Ideogram remove background",
+        Task.REMOVE_BACKGROUND,
         IdeogramRoute("remove-background/ideogram-1", 0.01, fields.build_cutout_form, {}, seeded=False),
     ),
     "remove-object": _make_tool_model(
-        "Ideogram remove object", Task.ERASE,
+        "Ideogram remove object",
+        Task.ERASE,
         IdeogramRoute("remove-object/ideogram-1", 0.03, fields.build_object_removal_form, {}, seeded=False),
     ),
-}  # fmt: skip
+}
 
 
 def _list_cloud_models() -> Sequence[CloudModel]:
@@ -227,10 +236,19 @@ def _list_cloud_models() -> Sequence[CloudModel]:
 
 def _build_cloud_model(name: str, kind: IdeogramModel) -> CloudModel:
     model = Model(
-        id=f"ideogram/{name}", title=kind.title, family="ideogram", lane="ideogram", tasks=frozenset(kind.routes),
-        features=kind.features, sizes=kind.sizes, max_count=10, max_batch=1, paid=True, quality=kind.quality,
+        id=f"ideogram/{name}",
+        title=kind.title,
+        family="ideogram",
+        lane="ideogram",
+        tasks=frozenset(kind.routes),
+        features=kind.features,
+        sizes=kind.sizes,
+        max_count=10,
+        max_batch=1,
+        paid=True,
+        quality=kind.quality,
         ignores=kind.ignores,
-    )  # fmt: skip
+    )
 
     def price(request: GenerationRequest) -> float | None:
         route = kind.routes.get(request.task)

@@ -91,10 +91,19 @@ def _list_cloud_models() -> Sequence[CloudModel]:
 
 def _build_cloud_model(name: str, title: str, quality: Quality) -> CloudModel:
     model = Model(
-        id=f"openai/{name}", title=title, family="gpt-image", lane="openai", tasks=_TASKS,
-        features=frozenset({Feature.REFERENCE}), sizes=_SIZES, max_count=10, max_batch=10, paid=True, quality=quality,
+        id=f"openai/{name}",
+        title=title,
+        family="gpt-image",
+        lane="openai",
+        tasks=_TASKS,
+        features=frozenset({Feature.REFERENCE}),
+        sizes=_SIZES,
+        max_count=10,
+        max_batch=10,
+        paid=True,
+        quality=quality,
         ignores="A mask guides the change and does not bound it; seed and negative prompt do not exist here.",
-    )  # fmt: skip
+    )
     return CloudModel(
         name=name,
         model=model,

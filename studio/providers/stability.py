@@ -1,4 +1,5 @@
-"""Stability AI: Ultra, Core and SD3.5, its editing, control and upscale routes. One image per call, multipart always."""
+"""Stability AI: Ultra, Core and SD3.5, its editing, control and upscale routes. One image per call, multipart
+always."""
 
 from __future__ import annotations
 
@@ -50,9 +51,12 @@ def build_stability_call(order: RenderRequest, seed: int) -> HttpRequest:
     if order.request.task is Task.REMOVE_BACKGROUND or route.path == "upscale/fast":
         del common["seed"]
     return HttpRequest(
-        method="POST", path=_API_PATH + route.path, headers={"Accept": "application/json"}, form={**common, **form},
+        method="POST",
+        path=_API_PATH + route.path,
+        headers={"Accept": "application/json"},
+        form={**common, **form},
         files=tuple(files),
-    )  # fmt: skip
+    )
 
 
 def draw_stability_images(order: RenderRequest, wire: ProviderClient) -> list[RenderedImage]:
@@ -152,12 +156,15 @@ def _list_cloud_models() -> Sequence[CloudModel]:
     words = frozenset({Feature.NEGATIVE_PROMPT, Feature.SEED})
     drawing = [
         _build_cloud_model(
-            name, f"Stability {name.title() if name in ('ultra', 'core') else name.upper().replace('SD3.5', 'SD3.5', 1)}",
+            name,
+            f"Stability {name.title() if name in ('ultra', 'core') else name.upper().replace('SD3.5', 'SD3.5', 1)}",
             {Task.TXT2IMG} | ({Task.IMG2IMG} if name != "core" else set()),
-            words | ({Feature.STRENGTH} if name != "core" else set()) | ({Feature.GUIDANCE} if name.startswith("sd3.5") else set()),
+            words
+            | ({Feature.STRENGTH} if name != "core" else set())
+            | ({Feature.GUIDANCE} if name.startswith("sd3.5") else set()),
         )
         for name in _GENERATE_ROUTES
-    ]  # fmt: skip
+    ]
     upscaling = [
         _build_cloud_model(name, f"Stability upscale, {name}", {Task.UPSCALE}, words) for name in _UPSCALE_ROUTES
     ]
@@ -172,10 +179,19 @@ def _build_cloud_model(
     name: str, title: str, tasks: set[Task], features: frozenset[Feature] | set[Feature]
 ) -> CloudModel:
     model = Model(
-        id=f"stability/{name}", title=title, family="stability", lane="stability", tasks=frozenset(tasks), features=frozenset(features),
-        sizes=_SIZES, max_count=10, max_batch=1, paid=True, quality=_QUALITY.get(name, Quality.STANDARD),
+        id=f"stability/{name}",
+        title=title,
+        family="stability",
+        lane="stability",
+        tasks=frozenset(tasks),
+        features=frozenset(features),
+        sizes=_SIZES,
+        max_count=10,
+        max_batch=1,
+        paid=True,
+        quality=_QUALITY.get(name, Quality.STANDARD),
         ignores="The exact size: the nearest of nine aspect ratios is drawn." if Task.TXT2IMG in tasks else "",
-    )  # fmt: skip
+    )
     return CloudModel(
         name=name, model=model, price=lambda request: _estimate_price(name, request), source=_PRICES, date=_DATE
     )

@@ -1,5 +1,5 @@
-"""WaveSpeed AI: Ideogram V3 and Qwen-Image. Images are uploaded first, tasks submitted once and polled; every answer comes in
-an envelope with a code of its own."""
+"""WaveSpeed AI: Ideogram V3 and Qwen-Image. Images are uploaded first, tasks submitted once and polled; every answer
+comes in an envelope with a code of its own."""
 
 from __future__ import annotations
 
@@ -57,7 +57,8 @@ class WaveSpeedModel:
 
 
 def build_wavespeed_call(order: RenderRequest, seed: int, places: UploadUrls) -> HttpRequest:
-    """The call that submits the image of `seed`; `places` are the addresses of the images that the request names. Pure."""
+    """The call that submits the image of `seed`; `places` are the addresses of the images that the request names.
+    Pure."""
     kind = _MODELS[order.model]
     body = kind.body(order, places)
     if Feature.SEED in kind.features:
@@ -207,10 +208,15 @@ def _upload_image(image: Image.Image, wire: ProviderClient) -> str:
 def _make_ideogram_model(speed: str, usd: float, quality: Quality) -> WaveSpeedModel:
     route = f"ideogram-ai/ideogram-v3-{speed}"
     return WaveSpeedModel(
-        title=f"Ideogram V3 {speed} (WaveSpeed)", routes={Task.TXT2IMG: route, Task.INPAINT: route}, body=fields.build_ideogram_body, usd=usd,
-        sizes=_ANY_SIZE, features=frozenset({Feature.REFERENCE}), quality=quality,
+        title=f"Ideogram V3 {speed} (WaveSpeed)",
+        routes={Task.TXT2IMG: route, Task.INPAINT: route},
+        body=fields.build_ideogram_body,
+        usd=usd,
+        sizes=_ANY_SIZE,
+        features=frozenset({Feature.REFERENCE}),
+        quality=quality,
         ignores="The exact size: the nearest of five aspect ratios is drawn. It has no seed and no negative prompt.",
-    )  # fmt: skip
+    )
 
 
 _NO_NEGATIVE = "It has no negative prompt."
@@ -219,21 +225,39 @@ _MODELS: dict[str, WaveSpeedModel] = {
     "ideogram-v3-balanced": _make_ideogram_model("balanced", 0.06, Quality.STANDARD),
     "ideogram-v3-turbo": _make_ideogram_model("turbo", 0.03, Quality.DRAFT),
     "qwen-image-2.0": WaveSpeedModel(
-        title="Qwen-Image 2.0 (WaveSpeed)", body=fields.build_qwen2_body, usd=0.03, sizes=QWEN_SIZES, quality=Quality.HIGH,
-        routes={Task.TXT2IMG: "wavespeed-ai/qwen-image-2.0/text-to-image", Task.EDIT: "wavespeed-ai/qwen-image-2.0/edit"},
+        title="Qwen-Image 2.0 (WaveSpeed)",
+        body=fields.build_qwen2_body,
+        usd=0.03,
+        sizes=QWEN_SIZES,
+        quality=Quality.HIGH,
+        routes={
+            Task.TXT2IMG: "wavespeed-ai/qwen-image-2.0/text-to-image",
+            Task.EDIT: "wavespeed-ai/qwen-image-2.0/edit",
+        },
         features=frozenset({Feature.SEED, Feature.REFERENCE}),
         ignores=f"{_NO_NEGATIVE} References count only in edits, and an edit chooses its size itself.",
     ),
     "qwen-image-2512": WaveSpeedModel(
-        title="Qwen-Image 2512 (WaveSpeed)", body=fields.build_qwen_body, usd=0.02, sizes=QWEN_SIZES, quality=Quality.STANDARD,
-        routes={Task.TXT2IMG: "wavespeed-ai/qwen-image/text-to-image-2512"}, features=frozenset({Feature.SEED}), ignores=_NO_NEGATIVE,
+        title="Qwen-Image 2512 (WaveSpeed)",
+        body=fields.build_qwen_body,
+        usd=0.02,
+        sizes=QWEN_SIZES,
+        quality=Quality.STANDARD,
+        routes={Task.TXT2IMG: "wavespeed-ai/qwen-image/text-to-image-2512"},
+        features=frozenset({Feature.SEED}),
+        ignores=_NO_NEGATIVE,
     ),
     "qwen-image": WaveSpeedModel(
-        title="Qwen-Image (WaveSpeed)", body=fields.build_qwen_body, usd=0.02, sizes=QWEN_SIZES, quality=Quality.STANDARD,
+        title="Qwen-Image (WaveSpeed)",
+        body=fields.build_qwen_body,
+        usd=0.02,
+        sizes=QWEN_SIZES,
+        quality=Quality.STANDARD,
         routes={Task.TXT2IMG: "wavespeed-ai/qwen-image/text-to-image", Task.EDIT: "wavespeed-ai/qwen-image/edit"},
-        features=frozenset({Feature.SEED}), ignores=_NO_NEGATIVE,
+        features=frozenset({Feature.SEED}),
+        ignores=_NO_NEGATIVE,
     ),
-}  # fmt: skip
+}
 
 
 def _list_cloud_models() -> Sequence[CloudModel]:
@@ -242,10 +266,19 @@ def _list_cloud_models() -> Sequence[CloudModel]:
 
 def _build_cloud_model(name: str, kind: WaveSpeedModel) -> CloudModel:
     model = Model(
-        id=f"wavespeed/{name}", title=kind.title, family="qwen-image" if name.startswith("qwen") else "ideogram", lane="wavespeed",
-        tasks=frozenset(kind.routes), features=kind.features, sizes=kind.sizes, max_count=10, max_batch=1, paid=True,
-        quality=kind.quality, ignores=kind.ignores,
-    )  # fmt: skip
+        id=f"wavespeed/{name}",
+        title=kind.title,
+        family="qwen-image" if name.startswith("qwen") else "ideogram",
+        lane="wavespeed",
+        tasks=frozenset(kind.routes),
+        features=kind.features,
+        sizes=kind.sizes,
+        max_count=10,
+        max_batch=1,
+        paid=True,
+        quality=kind.quality,
+        ignores=kind.ignores,
+    )
 
     def price(request: GenerationRequest) -> float:
         return kind.usd * request.count

@@ -1,4 +1,5 @@
-"""The login cookie: name, end and a random number, signed. Nothing about it is kept on the server but who logged out."""
+"""The login cookie: name, end and a random number, signed. Nothing about it is kept on the server but who logged
+out."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Who is calling: the login page, the session cookie, HTTP Basic for scripts, and the gate that asks for one of them."""
+"""Who is calling: the login page, the session cookie, HTTP Basic for scripts, and the gate that asks for one of
+them."""
 
 from __future__ import annotations
 
@@ -57,7 +58,8 @@ class Authenticator:
         self._remembered: OrderedDict[bytes, tuple[float, str, bytes]] = OrderedDict()
 
     async def check_password(self, scope: Scope, name: str, password: str) -> tuple[User | None, float]:
-        """(user, 0) when the password is right, (None, 0) when it is wrong, (None, seconds to wait) when too many were."""
+        """(user, 0) when the password is right, (None, 0) when it is wrong, (None, seconds to wait) when too many
+        were."""
         address = _get_client_address(scope)
         wide = self._by_tunnel if scope.get("via_share") else self._by_address
         narrow_key = (address, name.casefold()[:64])

@@ -63,8 +63,8 @@ class SessionOwnerMiddleware:
     """Refuses Gradio's routes to callers whose session or event it is not. Stands inside the login gate."""
 
     def __init__(self, app: ASGIApp, owners: SessionOwners, private: Sequence[Path] = ()) -> None:
-        """Files below `private` are not given out by path, whatever Gradio is told to allow; only thumbnails, whose names
-        nobody can guess. Images are asked for by id, or come out of Gradio's cache."""
+        """Files below `private` are not given out by path, whatever Gradio is told to allow; only thumbnails, whose
+        names nobody can guess. Images are asked for by id, or come out of Gradio's cache."""
         self._app = app
         self._owners = owners
         self._private = tuple(path.resolve() for path in private)
@@ -184,7 +184,8 @@ def _parse_session_fields(body: bytes, kind: str) -> dict[str, Any]:
     """What a call says about its session.
 
     Raises:
-        ValueError: JSON that is none (infinities and not-a-number included), or a form in which the session is not plain to see.
+        ValueError: JSON that is none (infinities and not-a-number included), or a form in which the session is not
+            plain to see.
     """
     if "json" in kind.lower() or not kind:
         return _ensure_dict(json.loads(body, parse_constant=_parse_finite, parse_float=_parse_finite))

@@ -9,7 +9,8 @@ from collections.abc import Callable
 
 
 class Throttle:
-    """At most `limit` failures per key in `window` seconds. Any thread may call it; at most `capacity` keys are kept."""
+    """At most `limit` failures per key in `window` seconds. Any thread may call it; at most `capacity` keys are
+    kept."""
 
     def __init__(
         self, *, limit: int, window: float = 300.0, capacity: int = 10_000, clock: Callable[[], float] = time.monotonic

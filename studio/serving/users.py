@@ -99,7 +99,8 @@ _ADD_USER_HINT = "Add a user with: python app.py --add-user NAME"
 
 
 def add_user(settings: Settings, name: str, *, admin: bool = False) -> None:
-    """What `--add-user NAME` does: ask for the password (one line of standard input when that is no terminal) and save it.
+    """What `--add-user NAME` does: ask for the password (one line of standard input when that is no terminal) and save
+    it.
 
     Raises:
         InvalidRequest: a name or password that will not do. StorageFailed: the file cannot be written.
@@ -116,7 +117,8 @@ def add_user(settings: Settings, name: str, *, admin: bool = False) -> None:
 
 
 def save_user(path: Path, name: str, password: str, *, admin: bool = False) -> None:
-    """Add a user to `path`, or give an existing one a new password; the file is made when missing, readable by its owner only.
+    """Add a user to `path`, or give an existing one a new password; the file is made when missing, readable by its
+    owner only.
 
     Raises:
         InvalidRequest: a name or password that will not do. StorageFailed: the file cannot be written.

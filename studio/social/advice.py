@@ -37,11 +37,15 @@ class Advisor:
         self.analyses = AnalysisCache(eyes)
 
     def suggest_crops(
-        self, image: Image.Image, formats: Sequence[str], focus: Box | None = None, same: bool = False,
+        self,
+        image: Image.Image,
+        formats: Sequence[str],
+        focus: Box | None = None,
+        same: bool = False,
         own: Mapping[str, Box] = {},
-    ) -> list[CropResult]:  # fmt: skip
-        """One result per format, in their order; `own` are the user's crops by format. Raises NotFound for a format that is
-        not there."""
+    ) -> list[CropResult]:
+        """One result per format, in their order; `own` are the user's crops by format. Raises NotFound for a format
+        that is not there."""
         chosen = [self._platforms.format(each) for each in formats]
         return plan_crops(self.analyses.of(image), chosen, focus, own, same=same)
 
@@ -91,10 +95,17 @@ def judge_crop(
     notes += _describe_enlargement(seen, of, box)
     verdict = Verdict.GOOD if own else _decide_verdict(seen, box, kept, cut + gone)
     return CropResult(
-        format=of.id, box=box, kept=round(kept, 3), keeps=tuple(keeps), loses=tuple(loses), notes=tuple(notes),
-        verdict=verdict, advice=_choose_extend(seen, of) if verdict is Verdict.EXTEND else ExtendMode.CROP,
-        faces=len(seen.faces), faces_whole=whole,
-    )  # fmt: skip
+        format=of.id,
+        box=box,
+        kept=round(kept, 3),
+        keeps=tuple(keeps),
+        loses=tuple(loses),
+        notes=tuple(notes),
+        verdict=verdict,
+        advice=_choose_extend(seen, of) if verdict is Verdict.EXTEND else ExtendMode.CROP,
+        faces=len(seen.faces),
+        faces_whole=whole,
+    )
 
 
 def _decide_verdict(seen: Analysis, box: Box, kept: float, faces_missing: int) -> Verdict:
@@ -150,9 +161,11 @@ def _describe_unsafe_area(seen: Analysis, of: Format, box: Box, focus: Box | Non
     """What of the subject lies under the interface, in words."""
     safe, wide, high = of.safe_box, box.right - box.left, box.bottom - box.top
     area = Box(
-        left=box.left + safe.left * wide, right=box.left + safe.right * wide,
-        top=box.top + safe.top * high, bottom=box.top + safe.bottom * high,
-    )  # fmt: skip
+        left=box.left + safe.left * wide,
+        right=box.left + safe.right * wide,
+        top=box.top + safe.top * high,
+        bottom=box.top + safe.bottom * high,
+    )
     share = measure_share_inside(find_subject(seen, focus), area)
     return [] if share >= MIN_SAFE_SHARE else [f"{1 - share:.0%} of the subject lies outside the safe area"]
 
@@ -162,5 +175,6 @@ def _describe_enlargement(seen: Analysis, of: Format, box: Box) -> list[str]:
     if width >= of.width:
         return []
     return [
-        f"The crop is {width} px wide and the format {of.width} px: it is enlarged {of.width / max(1, width):.1f} times."
+        f"The crop is {width} px wide and the format {of.width} px: it is enlarged {of.width / max(1, width):.1f}"
+        " times."
     ]

@@ -47,8 +47,9 @@ class Detectors:
 
 @dataclass(frozen=True)
 class Analysis:
-    """One image of `width` × `height` px. `map` has sum 1 (see studio.vision.saliency); `faces` are those that count, all
-    the same; `texts` lines of text; `graphic` tells flat drawings from photographs, `blank` that nothing is to be seen."""
+    """One image of `width` × `height` px. `map` has sum 1 (see studio.vision.saliency); `faces` are those that count,
+    all the same; `texts` lines of text; `graphic` tells flat drawings from photographs, `blank` that nothing is to be
+    seen."""
 
     width: int
     height: int
@@ -72,10 +73,15 @@ def _analyse_reduced(look: Image.Image, size: tuple[int, int], eyes: Detectors) 
     if eyes.subject is not None and not blank:
         found = _add_subject(found, look, eyes.subject)
     return Analysis(
-        width=size[0], height=size[1], map=_add_bodies(found, faces or ()), faces=faces or (), blank=blank,
-        texts=() if blank else saliency.find_text_regions(look), graphic=not blank and saliency.is_graphic(look),
+        width=size[0],
+        height=size[1],
+        map=_add_bodies(found, faces or ()),
+        faces=faces or (),
+        blank=blank,
+        texts=() if blank else saliency.find_text_regions(look),
+        graphic=not blank and saliency.is_graphic(look),
         seen=faces is not None,
-    )  # fmt: skip
+    )
 
 
 def reduce_image(image: Image.Image, side: int) -> Image.Image:
@@ -87,8 +93,8 @@ def reduce_image(image: Image.Image, side: int) -> Image.Image:
 
 
 class AnalysisCache:
-    """Analyses by the image's content hash, the last KEPT of them. Safe from any thread; two that ask for the same image
-    at once may both look."""
+    """Analyses by the image's content hash, the last KEPT of them. Safe from any thread; two that ask for the same
+    image at once may both look."""
 
     def __init__(self, eyes: Callable[[], Detectors]) -> None:
         self._eyes = eyes

@@ -15,7 +15,8 @@ MAX_COLUMNS = 6
 
 
 def draw_zones(image: Image.Image, of: Format) -> Image.Image:
-    """A copy of `image` (of the format's size) with its zones drawn in: for a proof, never for the file that goes out."""
+    """A copy of `image` (of the format's size) with its zones drawn in: for a proof, never for the file that goes
+    out."""
     layer = Image.new("RGBA", image.size, (0, 0, 0, 0))
     draw = ImageDraw.Draw(layer)
     font = ImageFont.load_default(max(10, min(of.width, of.height) // 40))

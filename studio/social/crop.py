@@ -1,8 +1,8 @@
 """Which part of an image becomes a format: the largest window of its shape, at the place that keeps what matters.
 
-A window of the largest size can move along one side only, so all of its places are tried. Faces come first: a window that
-cuts a face is taken only where the face is larger than the window. Among the rest, what counts is how much of the map lies
-inside, how much of that inside the safe area, and how little of it is cut by the edge.
+A window of the largest size can move along one side only, so all of its places are tried. Faces come first: a window
+that cuts a face is taken only where the face is larger than the window. Among the rest, what counts is how much of the
+map lies inside, how much of that inside the safe area, and how little of it is cut by the edge.
 """
 
 from __future__ import annotations
@@ -51,8 +51,8 @@ def fit_window(width: int, height: int, ratio: float) -> CropWindow:
 
 
 def find_best_crop(seen: Analysis, ratio: float, safe: Box = WHOLE_BOX, focus: Box | None = None) -> Box:
-    """The crop of `ratio` that keeps most of what matters, `safe` being the safe area as fractions of the crop. `focus` is
-    what the user wants kept; it wins over faces."""
+    """The crop of `ratio` that keeps most of what matters, `safe` being the safe area as fractions of the crop. `focus`
+    is what the user wants kept; it wins over faces."""
     frame = fit_window(seen.width, seen.height, ratio)
     starts = np.linspace(0, 1 - frame.length, POSITION_COUNT)
     score = _score_faces(seen, frame, safe, starts)
@@ -67,14 +67,15 @@ def find_best_crop(seen: Analysis, ratio: float, safe: Box = WHOLE_BOX, focus: B
 
 
 def can_fit_faces(seen: Analysis, frame: CropWindow) -> bool:
-    """Whether one place shows all faces whole. Where none does, the map has no say: what is lighter, sharper or nearer to
-    what a network learnt must not choose between people."""
+    """Whether one place shows all faces whole. Where none does, the map has no say: what is lighter, sharper or nearer
+    to what a network learnt must not choose between people."""
     sides = [_get_side(face, frame) for face in seen.faces]
     return not sides or max(side[1] for side in sides) - min(side[0] for side in sides) <= frame.length
 
 
 def find_shared_crop(seen: Analysis, ratio: float, safe: Box, subject: Box) -> Box:
-    """The crop of `ratio` whose safe area has the middle of `subject` in its own middle, as far as the image reaches."""
+    """The crop of `ratio` whose safe area has the middle of `subject` in its own middle, as far as the image
+    reaches."""
     frame = fit_window(seen.width, seen.height, ratio)
     low, high = _get_side(safe, frame)
     return frame.box(_get_middle(_get_side(subject, frame)) - frame.length * (low + high) / 2)
@@ -253,6 +254,8 @@ def _measure_face_share(region: Region, faces: Sequence[Region]) -> float:
 
 def _unite_regions(regions: Sequence[Region]) -> Box:
     return Box(
-        left=min(region.left for region in regions), top=min(region.top for region in regions),
-        right=max(region.right for region in regions), bottom=max(region.bottom for region in regions),
-    )  # fmt: skip
+        left=min(region.left for region in regions),
+        top=min(region.top for region in regions),
+        right=max(region.right for region in regions),
+        bottom=max(region.bottom for region in regions),
+    )

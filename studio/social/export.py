@@ -24,9 +24,14 @@ from studio.social.platforms import Platforms
 from studio.social.text_overlay import Overlay
 
 SOCIAL_MODEL = Model(
-    id="social", title="Platform formats", family="social", lane=TOOLS_LANE, tasks=frozenset({Task.SOCIAL}),
-    features=frozenset[Feature](), max_batch=1,
-)  # fmt: skip
+    id="social",
+    title="Platform formats",
+    family="social",
+    lane=TOOLS_LANE,
+    tasks=frozenset({Task.SOCIAL}),
+    features=frozenset[Feature](),
+    max_batch=1,
+)
 JPEG_QUALITY = 93  # of JPEG: every platform encodes again, and more than this is lost on it
 SHEET_LABEL, ORIGINAL_LABEL = "sheet", "original"
 
@@ -44,8 +49,8 @@ class _ExportJob:
 
 
 class SocialBackend:
-    """A Backend with the one model "social". Each format is one Rendered, of exactly the format's size; `label` is its id,
-    `file` what its platform takes. The image is decoded once and looked at once."""
+    """A Backend with the one model "social". Each format is one Rendered, of exactly the format's size; `label` is its
+    id, `file` what its platform takes. The image is decoded once and looked at once."""
 
     def __init__(self, platforms: Platforms, advisor: Advisor, fonts: Fonts) -> None:
         self._platforms = platforms

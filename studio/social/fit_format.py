@@ -12,7 +12,8 @@ from studio.core.finish import Box
 from studio.core.social import ExtendMode
 from studio.core.social_formats import Format
 
-REDUCING_GAP = 3.0  # of Pillow's two-step reduction: to be told from one step by no eye, and several times faster from 12 megapixels
+# of Pillow's two-step reduction: to be told from one step by no eye, and several times faster from 12 megapixels
+REDUCING_GAP = 3.0
 BLUR_SHARE = 0.04  # of the width
 DIM_FACTOR = 0.87  # how bright the blurred border stays
 BLUR_SIDE = 240  # px at which the border is blurred: nothing finer is left of it
@@ -31,8 +32,8 @@ def crop_to_size(image: Image.Image, box: Box, size: tuple[int, int]) -> Image.I
 
 
 def reshape_box(box: Box, ratio: float, width: int, height: int) -> Box:
-    """The user's `box` in an image of `width` × `height` px with the shape `ratio`: it grows where it may, and where the
-    image ends it gets smaller, around its own middle."""
+    """The user's `box` in an image of `width` × `height` px with the shape `ratio`: it grows where it may, and where
+    the image ends it gets smaller, around its own middle."""
     wide, high = (box.right - box.left) * width, (box.bottom - box.top) * height
     if abs(wide / high / ratio - 1) < 0.005:
         return box
@@ -45,8 +46,8 @@ def reshape_box(box: Box, ratio: float, width: int, height: int) -> Box:
 
 
 def extend_image(image: Image.Image, of: Format, how: ExtendMode, colour: str) -> Image.Image:
-    """The whole image inside the format (RGB), where the safe area's middle is so far as there is room; `how` fills the rest,
-    with `colour` ("#rrggbb") or what the image gives."""
+    """The whole image inside the format (RGB), where the safe area's middle is so far as there is room; `how` fills the
+    rest, with `colour` ("#rrggbb") or what the image gives."""
     whole = _ensure_rgb(image)
     scale = min(of.width / whole.width, of.height / whole.height)
     size = (max(1, round(whole.width * scale)), max(1, round(whole.height * scale)))
@@ -65,8 +66,8 @@ def extend_image(image: Image.Image, of: Format, how: ExtendMode, colour: str) -
 
 
 def soften_to_limit(image: Image.Image, limit: int) -> Image.Image:
-    """`image` (RGB) with as much detail as a JPEG of `limit` bytes can hold at LEAST_QUALITY; the size stays. Nearly always that
-    is `image` itself."""
+    """`image` (RGB) with as much detail as a JPEG of `limit` bytes can hold at LEAST_QUALITY; the size stays. Nearly
+    always that is `image` itself."""
     if limit >= TIGHT_BYTES_PER_PIXEL * image.width * image.height:
         return image
     soft, scale = image, 1.0
@@ -97,7 +98,8 @@ def _ensure_rgb(image: Image.Image) -> Image.Image:
 
 
 def _compute_offset(inner: int, outer: int, middle: float) -> int:
-    """Where a length of `inner` px begins in `outer` px, its middle at the fraction `middle` so far as it stays inside."""
+    """Where a length of `inner` px begins in `outer` px, its middle at the fraction `middle` so far as it stays
+    inside."""
     return min(max(round(outer * middle - inner / 2), 0), outer - inner)
 
 

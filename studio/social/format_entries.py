@@ -24,17 +24,31 @@ def read_format(entry: TomlEntry, citations: Mapping[str, Citation], *, own: boo
     if not 1 / MAX_ASPECT <= width / height <= MAX_ASPECT:
         raise InvalidRequest(f"{entry.where} is too steep.", hint=f"Stay between 1:{MAX_ASPECT} and {MAX_ASPECT}:1.")
     made = Format(
-        id=f"{platform}.{name}", platform=platform, name=entry.text("name"), kind=entry.text("kind", "own"),
-        width=width, height=height, shape=entry.take_choice("shape", FORMAT_SHAPES, "rect"), types=_read_types(entry, "types") or ("jpeg",),
-        max_bytes=entry.limit("max_bytes"), target_bytes=entry.limit("target_bytes"),
-        api_types=_read_types(entry, "api_types"), api_max_bytes=entry.limit("api_max_bytes"),
-        safe=_read_margins(entry, "safe", width, height) or Margins(), strict=_read_margins(entry, "safe_strict", width, height),
+        id=f"{platform}.{name}",
+        platform=platform,
+        name=entry.text("name"),
+        kind=entry.text("kind", "own"),
+        width=width,
+        height=height,
+        shape=entry.take_choice("shape", FORMAT_SHAPES, "rect"),
+        types=_read_types(entry, "types") or ("jpeg",),
+        max_bytes=entry.limit("max_bytes"),
+        target_bytes=entry.limit("target_bytes"),
+        api_types=_read_types(entry, "api_types"),
+        api_max_bytes=entry.limit("api_max_bytes"),
+        safe=_read_margins(entry, "safe", width, height) or Margins(),
+        strict=_read_margins(entry, "safe_strict", width, height),
         zones=tuple(_read_zone(zone, width, height) for zone in entry.take_tables("zones"))
         + tuple(_read_zone(view, width, height, kind="view") for view in entry.take_tables("views")),
-        accepts=entry.text("accepts", ""), min_px=entry.text("min_px", ""), max_px=entry.text("max_px", ""),
-        published=entry.take_flag("published", True), confidence=_read_confidence(entry), note=entry.text("note", ""),
-        sources=tuple(_find_citation(source, citations, entry.where) for source in entry.texts("sources")), own=own,
-    )  # fmt: skip
+        accepts=entry.text("accepts", ""),
+        min_px=entry.text("min_px", ""),
+        max_px=entry.text("max_px", ""),
+        published=entry.take_flag("published", True),
+        confidence=_read_confidence(entry),
+        note=entry.text("note", ""),
+        sources=tuple(_find_citation(source, citations, entry.where) for source in entry.texts("sources")),
+        own=own,
+    )
     entry.done()
     return made
 
@@ -62,20 +76,30 @@ def read_frame(entry: TomlEntry) -> tuple[tuple[str, ...], Frame]:
     kinds = entry.texts("kinds")
     width, height = (entry.whole(side, MIN_SIDE, MAX_SIDE) for side in ("width", "height"))
     frame = Frame(
-        device=entry.take_choice("device", ("phone", "computer")), width=width, height=height,
-        left=entry.whole("x", 0, width - 1), top=entry.whole("y", 0, height - 1), slot_width=entry.whole("w", 1, width),
+        device=entry.take_choice("device", ("phone", "computer")),
+        width=width,
+        height=height,
+        left=entry.whole("x", 0, width - 1),
+        top=entry.whole("y", 0, height - 1),
+        slot_width=entry.whole("w", 1, width),
         round=entry.take_flag("round", False),
         parts=tuple(_read_zone(part, width, height, kind="frame") for part in entry.take_tables("parts")),
-    )  # fmt: skip
+    )
     entry.done()
     return kinds, frame
 
 
 def _make_inner_zone(margins: Margins, of: Format, kind: str, label: str) -> Zone:
     return Zone(
-        id=kind, kind=kind, label=label, left=margins.left, top=margins.top, confidence=of.confidence,
-        width=of.width - margins.left - margins.right, height=of.height - margins.top - margins.bottom,
-    )  # fmt: skip
+        id=kind,
+        kind=kind,
+        label=label,
+        left=margins.left,
+        top=margins.top,
+        confidence=of.confidence,
+        width=of.width - margins.left - margins.right,
+        height=of.height - margins.top - margins.bottom,
+    )
 
 
 def _read_name(entry: TomlEntry, field: str) -> str:
@@ -110,10 +134,15 @@ def _read_margins(entry: TomlEntry, field: str, width: int, height: int) -> Marg
 
 def _read_zone(table: TomlEntry, width: int, height: int, kind: str = "") -> Zone:
     zone = Zone(
-        id=table.text("id", "part" if kind == "frame" else None), kind=kind or table.take_choice("kind", ("ui", "avatar", "crop")), label=table.text("label"),
-        left=table.whole("x", 0, width - 1), top=table.whole("y", 0, height - 1),
-        width=table.whole("w", 1, width), height=table.whole("h", 1, height), confidence=_read_confidence(table),
-    )  # fmt: skip
+        id=table.text("id", "part" if kind == "frame" else None),
+        kind=kind or table.take_choice("kind", ("ui", "avatar", "crop")),
+        label=table.text("label"),
+        left=table.whole("x", 0, width - 1),
+        top=table.whole("y", 0, height - 1),
+        width=table.whole("w", 1, width),
+        height=table.whole("h", 1, height),
+        confidence=_read_confidence(table),
+    )
     table.done()
     if zone.left + zone.width > width or zone.top + zone.height > height:
         raise InvalidRequest(f"{table.where} ({zone.id}) reaches out of the format.", hint="Make it smaller.")

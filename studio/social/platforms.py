@@ -1,4 +1,5 @@
-"""The platforms and their formats: ours in platforms.toml beside this file, the user's own in a file of the same form."""
+"""The platforms and their formats: ours in platforms.toml beside this file, the user's own in a file of the same
+form."""
 
 from __future__ import annotations
 
@@ -32,9 +33,9 @@ class _PlatformTables:
 
 
 class Platforms:
-    """The platform data (PlatformData of studio.core.social). `own` is the user's file, which need not be there: its formats
-    join ours, and replace ours of the same id. It is read again when it has changed. A broken entry is left out and named in
-    `problems`; so is a broken file, and the rest works. Safe to ask from any thread."""
+    """The platform data (PlatformData of studio.core.social). `own` is the user's file, which need not be there: its
+    formats join ours, and replace ours of the same id. It is read again when it has changed. A broken entry is left out
+    and named in `problems`; so is a broken file, and the rest works. Safe to ask from any thread."""
 
     def __init__(self, own: Path | None = None, *, ours: Path = BUNDLED_PLATFORMS) -> None:
         self._ours, self._own = ours, own

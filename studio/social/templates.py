@@ -1,4 +1,5 @@
-"""Templates: ours in templates/*.toml beside this file, one file per group; the user's own in a folder, one file each."""
+"""Templates: ours in templates/*.toml beside this file, one file per group; the user's own in a folder, one file
+each."""
 
 from __future__ import annotations
 
@@ -36,8 +37,9 @@ class _TemplateTables:
 
 
 class Templates:
-    """The template library (TemplateLibrary of studio.core.social). `folder` holds the user's own, one TOML file each; it is
-    made at the first save. A broken file or entry is left out and named in `problems`. Safe to ask from any thread."""
+    """The template library (TemplateLibrary of studio.core.social). `folder` holds the user's own, one TOML file each;
+    it is made at the first save. A broken file or entry is left out and named in `problems`. Safe to ask from any
+    thread."""
 
     def __init__(self, folder: Path | None = None, *, ours: Path = BUNDLED_TEMPLATES) -> None:
         self._folder, self._ours = folder, ours
@@ -50,7 +52,8 @@ class Templates:
         return tuple(self._get_tables().problems)
 
     def of(self, user: str) -> Templates:
-        """Ours with that user's own. Those of the one user without a login lie in the folder itself, everybody else's in a folder below it."""
+        """Ours with that user's own. Those of the one user without a login lie in the folder itself, everybody else's
+        in a folder below it."""
         if user == LOCAL_USER.name:
             return self
         with self._lock:
@@ -62,7 +65,8 @@ class Templates:
             return self._libraries[user]
 
     def templates(self, *, platform: str | None = None, purpose: str | None = None) -> Sequence[Template]:
-        """All of them, the user's own first, or those of a platform ("instagram", also a whole format id) and a purpose."""
+        """All of them, the user's own first, or those of a platform ("instagram", also a whole format id) and a
+        purpose."""
         found = sorted(self._get_tables().templates.values(), key=lambda each: not each.own)
         return tuple(
             each
@@ -81,7 +85,8 @@ class Templates:
         return known[template_id]
 
     def search(self, words: str, limit: int = 20) -> Sequence[Template]:
-        """The best first, only such as fit every word; typing errors are forgiven. Without words: all, in their order."""
+        """The best first, only such as fit every word; typing errors are forgiven. Without words: all, in their
+        order."""
         asked = _split_words(words)[:16]
         if not asked:
             return self.templates()[:limit]
@@ -89,7 +94,8 @@ class Templates:
         return tuple(each for _, each in sorted(scored, key=lambda pair: -pair[0])[:limit])
 
     def recommend(self, platform: str, purpose: str, limit: int = 5) -> Sequence[Template]:
-        """What fits the platform (or format id) and the purpose in plain words best; never empty while there are templates."""
+        """What fits the platform (or format id) and the purpose in plain words best; never empty while there are
+        templates."""
         asked = _split_words(purpose)[:16]
 
         def worth(each: Template) -> float:
@@ -105,7 +111,8 @@ class Templates:
         return tuple(sorted(self.templates(), key=lambda each: -worth(each))[:limit])
 
     def save(self, template: Template) -> Template:
-        """Keep one of the user's own; one of the same id is replaced, ours cannot be. Raises InvalidRequest, StorageFailed."""
+        """Keep one of the user's own; one of the same id is replaced, ours cannot be. Raises InvalidRequest,
+        StorageFailed."""
         own = _check_template(dataclasses.replace(template, own=True))
         with self._lock:
             data = self._get_tables()
@@ -130,7 +137,8 @@ class Templates:
             del self._get_tables().templates[template_id]
 
     def import_file(self, source: Path) -> Sequence[Template]:
-        """Take in a file that `export` wrote: all of its templates or, when one is wrong, none. Raises InvalidRequest."""
+        """Take in a file that `export` wrote: all of its templates or, when one is wrong, none. Raises
+        InvalidRequest."""
         tables = read_toml(source)
         entries = tables.get("template", [])
         if not isinstance(entries, list) or not 1 <= len(entries) <= MAX_IMPORTED_TEMPLATES:
@@ -179,11 +187,21 @@ class Templates:
 def read_template(entry: TomlEntry, *, own: bool = False) -> Template:
     """Raises InvalidRequest, naming entry and field, when anything is wrong or unknown."""
     made = Template(
-        id=entry.text("id"), name=entry.text("name"), format=entry.text("format"), purpose=entry.text("purpose"),
-        uses=entry.texts("uses"), frame=entry.text("frame", "{subject}"), style=entry.texts("style"),
-        negative=entry.text("negative", ""), space=entry.text("space", "none"), models=entry.texts("models"),
-        provider=entry.text("provider", ""), quality=entry.text("quality", "standard"), palette=entry.texts("palette"), own=own,
-    )  # fmt: skip
+        id=entry.text("id"),
+        name=entry.text("name"),
+        format=entry.text("format"),
+        purpose=entry.text("purpose"),
+        uses=entry.texts("uses"),
+        frame=entry.text("frame", "{subject}"),
+        style=entry.texts("style"),
+        negative=entry.text("negative", ""),
+        space=entry.text("space", "none"),
+        models=entry.texts("models"),
+        provider=entry.text("provider", ""),
+        quality=entry.text("quality", "standard"),
+        palette=entry.texts("palette"),
+        own=own,
+    )
     entry.done()
     return _check_template(made)
 

@@ -30,7 +30,8 @@ class Overlay:
         self._logo = ctx.load_image(logo) if logo else None
 
     def over(self, image: Image.Image, of: Format) -> tuple[Image.Image, list[str]]:
-        """(the image with text and watermark, what the user should know). Raises InvalidRequest for a font that is not there."""
+        """(the image with text and watermark, what the user should know). Raises InvalidRequest for a font that is not
+        there."""
         notes: list[str] = []
         for overlay in self._texts:
             drawn = text.draw_text(image, overlay, self._fonts, within=of.safe_box)

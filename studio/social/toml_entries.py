@@ -1,4 +1,5 @@
-"""Entries of a TOML file read strictly: every field of a known name, type and range, or the entry is refused with its name."""
+"""Entries of a TOML file read strictly: every field of a known name, type and range, or the entry is refused with its
+name."""
 
 from __future__ import annotations
 

@@ -26,7 +26,10 @@ from studio.tabs.common.tab import PageContext, Tab
 
 COMPARE_INTERVAL = 0.4  # s between two updates
 MAX_MODELS = 6  # models at once
-_EMPTY_RESULT = '<div class="stage-empty"><p>Pick two models or more, write one prompt, and look at their images side by side.</p></div>'
+_EMPTY_RESULT = (
+    '<div class="stage-empty"><p>Pick two models or more, write one prompt, and look at their images side by'
+    " side.</p></div>"
+)
 
 
 @dataclass(frozen=True)
@@ -61,9 +64,13 @@ def _build_layout(studio: Studio) -> CompareWidgets:
         with gr.Column(elem_classes="desk desk-prompt", min_width=0):
             prompt = gr.Textbox(label="Prompt", lines=3, elem_id="compare-prompt", max_length=20_000)
             models = gr.Dropdown(
-                _list_choices(studio), multiselect=True, max_choices=MAX_MODELS, label="Models", elem_id="compare-models",
+                _list_choices(studio),
+                multiselect=True,
+                max_choices=MAX_MODELS,
+                label="Models",
+                elem_id="compare-models",
                 info="Local and cloud ones alike. Paid ones tell their price.",
-            )  # fmt: skip
+            )
             seed = gr.Number(
                 label="Seed",
                 value=1,
@@ -104,8 +111,9 @@ def _wire_compare(studio: Studio, widgets: CompareWidgets) -> None:
             ended = all(job.snapshot.status.is_final for job in jobs)
             yield {
                 widgets.result: _render_side_by_side(studio, jobs, hidden=hidden),
-                widgets.ballot: gr.update(visible=hidden and ended), widgets.pair: names if hidden and ended else [],
-            }  # fmt: skip
+                widgets.ballot: gr.update(visible=hidden and ended),
+                widgets.pair: names if hidden and ended else [],
+            }
             time.sleep(0 if ended else COMPARE_INTERVAL)
 
     @show_errors
@@ -163,7 +171,8 @@ def _build_request(studio: Studio, prompt: str, name: str, seed: int) -> Generat
 
 
 def _render_side_by_side(studio: Studio, jobs: Sequence[Job], *, hidden: bool) -> str:
-    return f'<div class="beside">{"".join(_render_job(studio, job, place, hidden=hidden) for place, job in enumerate(jobs))}</div>'
+    columns = "".join(_render_job(studio, job, place, hidden=hidden) for place, job in enumerate(jobs))
+    return f'<div class="beside">{columns}</div>'
 
 
 def _render_job(studio: Studio, job: Job, place: int, *, hidden: bool) -> str:
@@ -187,7 +196,10 @@ def _render_job(studio: Studio, job: Job, place: int, *, hidden: bool) -> str:
         if spent is None
         else f"about {format_dollars(spent)}"
     )
-    return f"<figure><figcaption><b>{escape(title)}</b> <span>{escape(' · '.join(filter(None, (seconds, cost))))}</span></figcaption>{body}</figure>"
+    return (
+        f"<figure><figcaption><b>{escape(title)}</b>"
+        f" <span>{escape(' · '.join(filter(None, (seconds, cost))))}</span></figcaption>{body}</figure>"
+    )
 
 
 def _render_price(studio: Studio, prompt: str, models: list[Any]) -> str:
@@ -197,7 +209,8 @@ def _render_price(studio: Studio, prompt: str, models: list[Any]) -> str:
     amounts = [studio.engine.estimate(GenerationRequest(model=str(name), prompt=prompt[:20_000])) for name in models]
     known = sum(amount for amount in amounts if amount is not None)
     unknown = " and what nobody can tell" if None in amounts else ""
-    return f'<p class="note">{"Costs nothing" if known == 0 and not unknown else f"About {format_dollars(known)}{unknown}"}.</p>'
+    price = "Costs nothing" if known == 0 and not unknown else f"About {format_dollars(known)}{unknown}"
+    return f'<p class="note">{price}.</p>'
 
 
 def _render_tallies(tallies: Sequence[Tally]) -> str:

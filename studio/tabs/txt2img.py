@@ -57,9 +57,13 @@ def build_txt2img_tab(studio: Studio, shell: PageContext) -> None:
             with gr.Accordion("Restore settings", open=False):
                 dropped, pasted, take = _build_restore_fields()
     desk = TabView(
-        name="txt2img", form=Form(prompts | fields | make_for.fields), panel=tab_view.build_job_panel(shell, "txt2img", verbs, result), result=result, counts=counts,
+        name="txt2img",
+        form=Form(prompts | fields | make_for.fields),
+        panel=tab_view.build_job_panel(shell, "txt2img", verbs, result),
+        result=result,
+        counts=counts,
         note=note,
-    )  # fmt: skip
+    )
     model_chosen = _wire_form(studio, shell, guide, desk, steering)
     target_platform.wire_target_fields(studio, desk.form, make_for, Task.TXT2IMG, model_chosen)
     template_fields.wire_templates(studio, shell, desk.form, templates)
@@ -72,9 +76,13 @@ def build_txt2img_tab(studio: Studio, shell: PageContext) -> None:
         )
     _wire_restore(studio, desk, pasted, dropped, take)
     shell.send.add_target(
-        "txt2img", "Txt2Img", tab="Txt2Img", outputs={*desk.form.components(), desk.note}, offered=False,
+        "txt2img",
+        "Txt2Img",
+        tab="Txt2Img",
+        outputs={*desk.form.components(), desk.note},
+        offered=False,
         apply=lambda arrival: _fill_form(studio, desk, arrival.request, "") if arrival.request else {},
-    )  # fmt: skip
+    )
 
 
 @dataclass(frozen=True)
@@ -119,12 +127,20 @@ def _build_settings(studio: Studio, guide: FormGuide) -> tuple[dict[str, Compone
 
 def _build_restore_fields() -> tuple[gr.File, gr.Textbox, gr.Button]:
     dropped = gr.File(
-        label="Drop an image here", file_types=["image"], type="filepath", height=110, elem_id="restore-picture",
-    )  # fmt: skip
+        label="Drop an image here",
+        file_types=["image"],
+        type="filepath",
+        height=110,
+        elem_id="restore-picture",
+    )
     pasted = gr.Textbox(
-        label="Or paste its infotext", lines=3, max_lines=8, elem_id="restore-text", max_length=100_000,
+        label="Or paste its infotext",
+        lines=3,
+        max_lines=8,
+        elem_id="restore-text",
+        max_length=100_000,
         info="As AUTOMATIC1111, Forge and this studio write it.",
-    )  # fmt: skip
+    )
     return dropped, pasted, gr.Button("Use these settings", size="sm", elem_id="restore")
 
 

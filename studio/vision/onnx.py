@@ -12,8 +12,8 @@ from studio.core.errors import ModelBroken
 
 
 def open_session(path: Path, data: bytes | None = None) -> Any:
-    """The network in the file at `path`, or in `data` where the file was changed on the way in; safe from several threads
-    at once.
+    """The network in the file at `path`, or in `data` where the file was changed on the way in; safe from several
+    threads at once.
 
     Raises:
         ModelBroken: not such a file.
@@ -30,7 +30,8 @@ def open_session(path: Path, data: bytes | None = None) -> Any:
 
 
 def run_network(network: Any, pixels: Any, name: str) -> list[Any]:
-    """The answers to `pixels`, brought to the number format that the network's one input wants. `name` is what an error calls it.
+    """The answers to `pixels`, brought to the number format that the network's one input wants. `name` is what an error
+    calls it.
 
     Raises:
         ModelBroken: a network for something else.
@@ -50,7 +51,12 @@ def _map_errors(name: str) -> Iterator[None]:
     try:
         yield
     except (
-        said.Fail, said.InvalidArgument, said.InvalidGraph, said.InvalidProtobuf, said.NoSuchFile, said.NotImplemented,
+        said.Fail,
+        said.InvalidArgument,
+        said.InvalidGraph,
+        said.InvalidProtobuf,
+        said.NoSuchFile,
+        said.NotImplemented,
         said.RuntimeException,
-    ) as error:  # fmt: skip
+    ) as error:
         raise ModelBroken(f"The network {name} cannot be used.", hint="Delete it and fetch it again.") from error

@@ -1,9 +1,9 @@
 """Where an image draws the eye, and where text stands in it: plain image processing, no network, some milliseconds.
 
 The map is a sum of four classic cues on an image of MAP_SIDE px: distance from the colours of the border along paths
-(geodesic saliency: Wei et al., ECCV 2012), contrast with the surroundings at two scales (Itti et al., 1998), detail that is
-in focus, and what the log spectrum does not expect (spectral residual: Hou and Zhang, CVPR 2007). No cue knows skin colours,
-and none prefers light to dark: a crop must not choose between people.
+(geodesic saliency: Wei et al., ECCV 2012), contrast with the surroundings at two scales (Itti et al., 1998), detail
+that is in focus, and what the log spectrum does not expect (spectral residual: Hou and Zhang, CVPR 2007). No cue knows
+skin colours, and none prefers light to dark: a crop must not choose between people.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ class Region:
 
 
 def compute_saliency(image: Image.Image) -> SaliencyMap:
-    """How much each place matters: float32, shape (height, width) with a long side of MAP_SIDE, not negative, sum 1. Pixels
-    that are transparent do not matter; where nothing stands out, all places matter the same."""
+    """How much each place matters: float32, shape (height, width) with a long side of MAP_SIDE, not negative, sum 1.
+    Pixels that are transparent do not matter; where nothing stands out, all places matter the same."""
     import cv2
 
     small = _resize_to_side(image, MAP_SIDE)
@@ -65,7 +65,8 @@ def compute_saliency(image: Image.Image) -> SaliencyMap:
 
 
 def find_text_regions(image: Image.Image) -> tuple[Region, ...]:
-    """Lines of text, as far as strokes of even height in a row tell; headings and captions, not every sign in a street."""
+    """Lines of text, as far as strokes of even height in a row tell; headings and captions, not every sign in a
+    street."""
     import cv2
 
     small = _resize_to_side(image, TEXT_SIDE)
@@ -87,8 +88,8 @@ def find_text_regions(image: Image.Image) -> tuple[Region, ...]:
 
 
 def is_graphic(image: Image.Image) -> bool:
-    """Whether the image is drawn, or stands on a flat ground: most neighbouring pixels are of one colour, few colours are
-    most of it."""
+    """Whether the image is drawn, or stands on a flat ground: most neighbouring pixels are of one colour, few colours
+    are most of it."""
     small = np.asarray(_resize_to_side(image, TEXT_SIDE).convert("RGB"), np.int32)
     flat = np.abs(np.diff(small, axis=1)).max(axis=2) <= FLAT_TOLERANCE
     coarse = (small[::4, ::4] >> 3).reshape(-1, 3) @ np.array([1024, 32, 1])
@@ -124,8 +125,8 @@ def _flatten_rgb(image: Image.Image) -> np.ndarray[Any, Any]:
 
 
 def _measure_border_distance(lab: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    """The colour difference summed along the cheapest path to the border, of the three borders that lie nearest: a subject
-    that touches one side is no background."""
+    """The colour difference summed along the cheapest path to the border, of the three borders that lie nearest: a
+    subject that touches one side is no background."""
     import cv2
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import dijkstra

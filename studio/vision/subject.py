@@ -1,7 +1,9 @@
-"""What an image is about, as a soft mask, in a twentieth of a second on two cores: the foreground network on a small input.
+"""What an image is about, as a soft mask, in a twentieth of a second on two cores: the foreground network on a small
+input.
 
-U²-Net is fully convolutional, but its file declares an input of 320 × 320 px, for which it takes five times as long. The
-declaration is changed on the way in; the coarser answer costs a crop half a point of the subject kept (benchmarks/social.py).
+U²-Net is fully convolutional, but its file declares an input of 320 × 320 px, for which it takes five times as long.
+The declaration is changed on the way in; the coarser answer costs a crop half a point of the subject kept
+(benchmarks/social.py).
 """
 
 from __future__ import annotations

@@ -25,19 +25,30 @@ CAN = frozenset(Task) - {Task.PREPROCESS, Task.STYLE_TRANSFER}
 PAINTER = Model(id="fake", title="Fake", family="fake", tasks=CAN, sizes=Sizes(liked=((64, 64),), smallest=8))
 FIGURE = OptionSpec(name="low", label="Low", low=1, high=255, default=100, step=1, help="Below it there is no edge.")
 EDGES = Model(
-    id="preprocessor/edges", title="Edges", family="preprocessor", lane="tools", tasks=frozenset({Task.PREPROCESS}),
-    features=frozenset(), options=(FIGURE, dataclasses.replace(FIGURE, name="high", label="High", default=200)),
-)  # fmt: skip
+    id="preprocessor/edges",
+    title="Edges",
+    family="preprocessor",
+    lane="tools",
+    tasks=frozenset({Task.PREPROCESS}),
+    features=frozenset(),
+    options=(FIGURE, dataclasses.replace(FIGURE, name="high", label="High", default=200)),
+)
 WORDS = Model(
-    id="preprocessor/words", title="Mask by words", family="search", tasks=frozenset({Task.PREPROCESS}),
-    features=frozenset(), sizes=Sizes(liked=((160, 96),)),
-)  # fmt: skip
+    id="preprocessor/words",
+    title="Mask by words",
+    family="search",
+    tasks=frozenset({Task.PREPROCESS}),
+    features=frozenset(),
+    sizes=Sizes(liked=((160, 96),)),
+)
 DROP = """([selector, data]) => {
   const bytes = Uint8Array.from(atob(data), (letter) => letter.charCodeAt(0));
   const transfer = new DataTransfer();
   transfer.items.add(new File([bytes], "an image.png", { type: "image/png" }));
   for (const type of ["dragover", "drop"])
-    document.querySelector(selector).dispatchEvent(new DragEvent(type, { bubbles: true, cancelable: true, dataTransfer: transfer }));
+    document.querySelector(selector).dispatchEvent(
+      new DragEvent(type, { bubbles: true, cancelable: true, dataTransfer: transfer }),
+    );
 }"""
 
 
@@ -129,8 +140,8 @@ def test_a_painted_mask_says_what_changes_and_survives_a_reload(opener: Opener, 
     page.click("button[role=tab]:has-text('Img2Img')")
     expect(page.locator(".modes label:has(:checked)")).to_have_text("Inpaint")
     page.wait_for_function(
-        "(() => { const canvas = document.querySelector('#i2i-mask canvas');"
-        " return canvas && canvas.width === 160 && canvas.getContext('2d').getImageData(80, 48, 1, 1).data[3] > 250; })()"
+        "(() => { const canvas = document.querySelector('#i2i-mask canvas'); return canvas && canvas.width === 160 &&"
+        " canvas.getContext('2d').getImageData(80, 48, 1, 1).data[3] > 250; })()"
     )
     before = asked(served)
     generate(window)

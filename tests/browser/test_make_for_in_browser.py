@@ -138,7 +138,10 @@ def test_a_template_is_found_filled_in_and_used(opened: tuple[RunningStudio, Bro
     expect(page.get_by_text("Fill in the field")).to_be_visible()
     page.get_by_label("Subject").fill("a tea pot")
     page.click("#template-use")
-    expect(page.locator("#prompt textarea")).to_have_value("a tea pot, single product, soft shadow, calm backdrop, empty lower third, empty space in the lower part, studio photograph, soft shadow, clean backdrop, sharp focus, warm tones")  # fmt: skip
+    expect(page.locator("#prompt textarea")).to_have_value(
+        "a tea pot, single product, soft shadow, calm backdrop, empty lower third, empty space in the lower part,"
+        " studio photograph, soft shadow, clean backdrop, sharp focus, warm tones"
+    )
     expect(page.locator("#negative-prompt textarea")).to_have_value("clutter, text, watermark, extra objects")
     expect(page.locator("#steps input[type=number]")).to_have_value("30")
     page.click("#generate")

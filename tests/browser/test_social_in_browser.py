@@ -93,8 +93,10 @@ def test_a_dragged_crop_is_exported_and_survives_a_reload(opener: Opener, tmp_pa
     assert box(page, STORY)[0] == pytest.approx(untouched[0] - 0.02, abs=0.002)
     files = export(page)
     assert {name: image.size for name, image in files.items()} == {
-        "01-instagram-feed_square.jpg": (1080, 1080), "01-instagram-story.jpg": (1080, 1920), "01-twitter-header.jpg": (1500, 500),
-    }  # fmt: skip
+        "01-instagram-feed_square.jpg": (1080, 1080),
+        "01-instagram-story.jpg": (1080, 1920),
+        "01-twitter-header.jpg": (1500, 500),
+    }
     expected = (
         make_ball(2000, 1200).crop((round(2000 * dragged[0]), 0, round(2000 * dragged[2]), 1200)).resize((108, 108))
     )

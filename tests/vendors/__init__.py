@@ -12,8 +12,8 @@ from studio.core.provider import ProviderSpec
 
 @dataclass(frozen=True)
 class Vendor:
-    """A service and its stand-in. `model` draws from text; `path` is where that call goes; `statuses` are what it answers
-    when it refuses, with the name of the error that each must become."""
+    """A service and its stand-in. `model` draws from text; `path` is where that call goes; `statuses` are what it
+    answers when it refuses, with the name of the error that each must become."""
 
     spec: ProviderSpec
     stand_in: Callable[[], Callable[[ReceivedRequest], Reply]]

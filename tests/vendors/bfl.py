@@ -1,4 +1,5 @@
-"""Black Forest Labs: x-key, submit once, poll where it says, a signed address for the image; bodies as its OpenAPI file says."""
+"""Black Forest Labs: x-key, submit once, poll where it says, a signed address for the image; bodies as its OpenAPI file
+says."""
 
 from __future__ import annotations
 
@@ -33,16 +34,55 @@ _FLUX1_FIELDS = {
 }
 FIELDS: dict[str, set[str]] = {
     "flux-3-image": {"prompt", "images", "aspect_ratio", "resolution", "safety_tolerance", "grounding", "version"},
-    "flux-2-max": _FLUX2_FIELDS, "flux-2-pro": _FLUX2_FIELDS, "flux-2-klein-4b": _FLUX2_FIELDS, "flux-2-klein-9b": _FLUX2_FIELDS,
+    "flux-2-max": _FLUX2_FIELDS,
+    "flux-2-pro": _FLUX2_FIELDS,
+    "flux-2-klein-4b": _FLUX2_FIELDS,
+    "flux-2-klein-9b": _FLUX2_FIELDS,
     "flux-2-flex": _FLUX2_FIELDS | {"guidance", "steps", "prompt_upsampling"},
-    "flux-pro-1.1": _FLUX1_FIELDS, "flux-dev": _FLUX1_FIELDS | {"steps", "guidance"},
-    "flux-pro-1.1-ultra": {"prompt", "aspect_ratio", "raw", "seed", "output_format", "image_prompt", "safety_tolerance"},
-    "flux-kontext-pro": {"prompt", "input_image", "input_image_2", "aspect_ratio", "seed", "output_format", "safety_tolerance"},
-    "flux-kontext-max": {"prompt", "input_image", "input_image_2", "aspect_ratio", "seed", "output_format", "safety_tolerance"},
+    "flux-pro-1.1": _FLUX1_FIELDS,
+    "flux-dev": _FLUX1_FIELDS | {"steps", "guidance"},
+    "flux-pro-1.1-ultra": {
+        "prompt",
+        "aspect_ratio",
+        "raw",
+        "seed",
+        "output_format",
+        "image_prompt",
+        "safety_tolerance",
+    },
+    "flux-kontext-pro": {
+        "prompt",
+        "input_image",
+        "input_image_2",
+        "aspect_ratio",
+        "seed",
+        "output_format",
+        "safety_tolerance",
+    },
+    "flux-kontext-max": {
+        "prompt",
+        "input_image",
+        "input_image_2",
+        "aspect_ratio",
+        "seed",
+        "output_format",
+        "safety_tolerance",
+    },
     "flux-pro-1.0-fill": {"image", "mask", "prompt", "steps", "guidance", "seed", "output_format", "safety_tolerance"},
-    "flux-pro-1.0-expand": {"image", "top", "bottom", "left", "right", "prompt", "seed", "output_format", "steps", "guidance"},
+    "flux-pro-1.0-expand": {
+        "image",
+        "top",
+        "bottom",
+        "left",
+        "right",
+        "prompt",
+        "seed",
+        "output_format",
+        "steps",
+        "guidance",
+    },
     "flux-tools/erase-v1": {"image", "mask", "dilate_pixels", "safety_tolerance", "output_format", "seed"},
-}  # fmt: skip
+}
 
 
 class Bfl:
@@ -81,12 +121,19 @@ class Bfl:
 
 
 VENDOR = Vendor(
-    spec=PROVIDER, stand_in=Bfl, model="bfl/flux-2-pro", path="/v1/flux-2-pro",
+    spec=PROVIDER,
+    stand_in=Bfl,
+    model="bfl/flux-2-pro",
+    path="/v1/flux-2-pro",
     statuses=(
-        (400, {"detail": "reference too large"}, "InvalidRequest"), (402, {"detail": "no credits"}, "PaymentNeeded"),
-        (403, {"detail": "Not authenticated"}, "NotConfigured"), (404, {"detail": "Not Found"}, "InvalidRequest"),
+        (400, {"detail": "reference too large"}, "InvalidRequest"),
+        (402, {"detail": "no credits"}, "PaymentNeeded"),
+        (403, {"detail": "Not authenticated"}, "NotConfigured"),
+        (404, {"detail": "Not Found"}, "InvalidRequest"),
         (422, {"detail": [{"loc": ["body"], "msg": "bad", "type": "x"}]}, "InvalidRequest"),
         (422, {"status": "Request Moderated", "details": "no"}, "ContentRefused"),
-        (429, {"detail": "too many"}, "RateLimited"), (500, {}, "Unreachable"), (503, {}, "Unreachable"),
+        (429, {"detail": "too many"}, "RateLimited"),
+        (500, {}, "Unreachable"),
+        (503, {}, "Unreachable"),
     ),
-)  # fmt: skip
+)

@@ -33,9 +33,16 @@ class CompatibleServer:
 
 
 VENDOR = Vendor(
-    spec=PROVIDER, stand_in=CompatibleServer, model="compatible/default", path="/images/generations", base="/v1",
+    spec=PROVIDER,
+    stand_in=CompatibleServer,
+    model="compatible/default",
+    path="/images/generations",
+    base="/v1",
     statuses=(
-        (400, {"error": "bad size"}, "InvalidRequest"), (401, {}, "NotConfigured"), (404, {"detail": "x"}, "InvalidRequest"),
-        (429, {}, "RateLimited"), (500, {}, "Unreachable"),
+        (400, {"error": "bad size"}, "InvalidRequest"),
+        (401, {}, "NotConfigured"),
+        (404, {"detail": "x"}, "InvalidRequest"),
+        (429, {}, "RateLimited"),
+        (500, {}, "Unreachable"),
     ),
-)  # fmt: skip
+)

@@ -20,9 +20,12 @@ MODELS: dict[str, tuple[set[str], set[str]]] = {
     "gemini-2.5-flash-image": (set(), _ASPECT_RATIOS),
 }
 USAGE = {
-    "promptTokenCount": 8, "candidatesTokenCount": 1130, "totalTokenCount": 1188, "thoughtsTokenCount": 50,
+    "promptTokenCount": 8,
+    "candidatesTokenCount": 1130,
+    "totalTokenCount": 1188,
+    "thoughtsTokenCount": 50,
     "candidatesTokensDetails": [{"modality": "IMAGE", "tokenCount": 1120}],
-}  # fmt: skip
+}
 
 
 def make_error(status: int, word: str, text: str, *details: dict[str, Any]) -> Reply:
@@ -46,8 +49,8 @@ def make_image_reply(**candidate: Any) -> Reply:
 
 
 class Gemini:
-    """Says what is wrong with a body that it does not know. Both spellings of a field are taken, as the vendor does; the client
-    leaves one in its own."""
+    """Says what is wrong with a body that it does not know. Both spellings of a field are taken, as the vendor does;
+    the client leaves one in its own."""
 
     def __call__(self, seen: ReceivedRequest) -> Reply:
         if seen.headers.get("x-goog-api-key") != SENTINEL:
@@ -84,7 +87,10 @@ class Gemini:
 
 _DELAY = {"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": "11s"}
 VENDOR = Vendor(
-    spec=PROVIDER, stand_in=Gemini, model="gemini/gemini-nano-banana-2.1", path=":generateContent",
+    spec=PROVIDER,
+    stand_in=Gemini,
+    model="gemini/gemini-nano-banana-2.1",
+    path=":generateContent",
     statuses=(
         (400, make_error(400, "INVALID_ARGUMENT", "bad").body, "InvalidRequest"),
         (400, make_error(400, "INVALID_ARGUMENT", "x", {"reason": "API_KEY_INVALID"}).body, "NotConfigured"),
@@ -94,7 +100,8 @@ VENDOR = Vendor(
         (404, make_error(404, "NOT_FOUND", "x").body, "InvalidRequest"),
         (429, make_error(429, "RESOURCE_EXHAUSTED", "quota", _DELAY).body, "RateLimited"),
         (429, make_error(429, "RESOURCE_EXHAUSTED", "free tier, limit: 0", _DELAY).body, "PaymentNeeded"),
-        (500, make_error(500, "INTERNAL", "x").body, "Unreachable"), (503, make_error(503, "UNAVAILABLE", "x").body, "Unreachable"),
+        (500, make_error(500, "INTERNAL", "x").body, "Unreachable"),
+        (503, make_error(503, "UNAVAILABLE", "x").body, "Unreachable"),
         (504, make_error(504, "DEADLINE_EXCEEDED", "x").body, "Unreachable"),
     ),
-)  # fmt: skip
+)

@@ -1,4 +1,5 @@
-"""Hugging Face: the hub that tells who serves a model, the plain inference route, and the providers' own shapes behind the router."""
+"""Hugging Face: the hub that tells who serves a model, the plain inference route, and the providers' own shapes behind
+the router."""
 
 from __future__ import annotations
 
@@ -103,14 +104,23 @@ class HuggingFace:
 
 
 VENDOR = Vendor(
-    spec=PROVIDER, stand_in=HuggingFace, model="huggingface/FLUX.1-schnell", path="/models/black-forest-labs/FLUX.1-schnell",
+    spec=PROVIDER,
+    stand_in=HuggingFace,
+    model="huggingface/FLUX.1-schnell",
+    path="/models/black-forest-labs/FLUX.1-schnell",
     statuses=(
-        (400, {"error": "bad parameters"}, "InvalidRequest"), (400, {"error": "NSFW content detected"}, "ContentRefused"),
+        (400, {"error": "bad parameters"}, "InvalidRequest"),
+        (400, {"error": "NSFW content detected"}, "ContentRefused"),
         (401, {"error": "Invalid credentials"}, "NotConfigured"),
         (402, {"error": "You have exceeded your monthly included credits"}, "PaymentNeeded"),
-        (403, {"error": "missing permission: Inference Providers"}, "NotConfigured"), (404, {"error": "x"}, "InvalidRequest"),
-        (413, {}, "InvalidRequest"), (422, {"error": "x"}, "InvalidRequest"), (429, {"error": "x"}, "RateLimited"),
-        (500, {"error": "x"}, "Unreachable"), (502, {"error": "x"}, "Unreachable"), (503, {"error": "x"}, "Unreachable"),
+        (403, {"error": "missing permission: Inference Providers"}, "NotConfigured"),
+        (404, {"error": "x"}, "InvalidRequest"),
+        (413, {}, "InvalidRequest"),
+        (422, {"error": "x"}, "InvalidRequest"),
+        (429, {"error": "x"}, "RateLimited"),
+        (500, {"error": "x"}, "Unreachable"),
+        (502, {"error": "x"}, "Unreachable"),
+        (503, {"error": "x"}, "Unreachable"),
         (504, {"error": "x"}, "Unreachable"),
     ),
-)  # fmt: skip
+)

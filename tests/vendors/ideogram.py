@@ -1,4 +1,5 @@
-"""Ideogram's second dialect: Api-Key, JSON or multipart, lower-case words, one of two fields for a shape, known fields only."""
+"""Ideogram's second dialect: Api-Key, JSON or multipart, lower-case words, one of two fields for a shape, known fields
+only."""
 
 from __future__ import annotations
 
@@ -29,12 +30,13 @@ ROUTES: dict[str, tuple[set[str], set[str]]] = {
     "generate/ideogram-4": ({"prompt"}, _COMMON_FIELDS | {"resolution"}),
     "remix/ideogram-4": ({"image", "prompt"}, _COMMON_FIELDS | {"resolution", "image_weight"}),
     "generate/ideogram-4-5": (
-        {"prompt"}, {"size", "quality", "images", "mask", "magic_prompt", "seed", "num_images"},
+        {"prompt"},
+        {"size", "quality", "images", "mask", "magic_prompt", "seed", "num_images"},
     ),
     "precise-edit/ideogram-4-5": ({"image", "prompt"}, {"mask", "reference_images", "quality"}),
     "remove-background/ideogram-1": ({"image"}, set()),
     "remove-object/ideogram-1": ({"image", "mask"}, set()),
-}  # fmt: skip
+}
 _SIZES = {f"{width}x{height}" for width, height in SIZES3}
 _LARGE_SIZES = {"2048x2048", "1440x2560", "2560x1440", "1664x2496", "2496x1664"}
 _ASPECTS = {
@@ -117,9 +119,12 @@ class Ideogram:
     def _build_entry(self, host: str, given: dict[str, Any]) -> dict[str, Any]:
         address = f"{host}/api/images/ephemeral/x.png?exp=1&sig=2" if self.safe else None
         return {
-            "url": address, "prompt": given.get("prompt", ""), "resolution": "1024x1024", "seed": int(given.get("seed", 3)),
+            "url": address,
+            "prompt": given.get("prompt", ""),
+            "resolution": "1024x1024",
+            "seed": int(given.get("seed", 3)),
             "is_image_safe": self.safe,
-        }  # fmt: skip
+        }
 
     def _handle_poll(self, host: str) -> Reply:
         self.looks += 1
@@ -140,15 +145,22 @@ class Ideogram:
 
 
 VENDOR = Vendor(
-    spec=PROVIDER, stand_in=Ideogram, model="ideogram/ideogram-3", path="/v2/image/generate/ideogram-3",
+    spec=PROVIDER,
+    stand_in=Ideogram,
+    model="ideogram/ideogram-3",
+    path="/v2/image/generate/ideogram-3",
     statuses=(
         (400, {"type": "x", "title": "Bad Request", "status": 400, "detail": "bad"}, "InvalidRequest"),
         (401, {"error": "No authorization token provided"}, "NotConfigured"),
         (402, {"error": "x", "reject_reason": "insufficient_funds"}, "PaymentNeeded"),
         (402, {"error": "x", "reject_reason": "daily_limit"}, "PaymentNeeded"),
-        (403, {"error": "x"}, "NotConfigured"), (404, {"error": "x"}, "InvalidRequest"), (413, {}, "InvalidRequest"),
-        (415, {"title": "Unsupported Media Type"}, "InvalidRequest"), (422, {"error": "failed the safety check"}, "ContentRefused"),
+        (403, {"error": "x"}, "NotConfigured"),
+        (404, {"error": "x"}, "InvalidRequest"),
+        (413, {}, "InvalidRequest"),
+        (415, {"title": "Unsupported Media Type"}, "InvalidRequest"),
+        (422, {"error": "failed the safety check"}, "ContentRefused"),
         (429, {"error": "x", "reject_reason": "inflight_limit", "max_inflight_requests": 10}, "RateLimited"),
-        (500, {}, "Unreachable"), (503, {}, "Unreachable"),
+        (500, {}, "Unreachable"),
+        (503, {}, "Unreachable"),
     ),
-)  # fmt: skip
+)

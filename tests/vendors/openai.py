@@ -1,4 +1,5 @@
-"""OpenAI's images API: bearer key, JSON for generations, multipart for edits, no field of the older models, base64 only."""
+"""OpenAI's images API: bearer key, JSON for generations, multipart for edits, no field of the older models, base64
+only."""
 
 from __future__ import annotations
 
@@ -12,9 +13,18 @@ from studio.providers.openai import PROVIDER
 from vendors import Vendor
 
 GENERATE_FIELDS = {
-    "prompt", "model", "n", "size", "quality", "background", "output_format", "output_compression", "moderation",
-    "complexity", "safety_identifier",
-}  # fmt: skip
+    "prompt",
+    "model",
+    "n",
+    "size",
+    "quality",
+    "background",
+    "output_format",
+    "output_compression",
+    "moderation",
+    "complexity",
+    "safety_identifier",
+}
 EDIT_FIELDS = GENERATE_FIELDS - {"moderation"}
 
 
@@ -52,23 +62,40 @@ class OpenAI:
             return make_error(400, "invalid_value", "size")
         data = [{"b64_json": base64.b64encode(make_png()).decode()} for _ in range(int(given.get("n", 1)))]
         usage = {
-            "input_tokens": 114, "input_tokens_details": {"text_tokens": 14, "image_tokens": 100}, "output_tokens": 280,
+            "input_tokens": 114,
+            "input_tokens_details": {"text_tokens": 14, "image_tokens": 100},
+            "output_tokens": 280,
             "total_tokens": 394,
-        }  # fmt: skip
+        }
         return Reply(body={"created": 1, "output_format": "png", "data": data, "usage": usage})
 
 
 VENDOR = Vendor(
-    spec=PROVIDER, stand_in=OpenAI, model="openai/gpt-image-2.5-flare", path="/images/generations", base="/v1",
+    spec=PROVIDER,
+    stand_in=OpenAI,
+    model="openai/gpt-image-2.5-flare",
+    path="/images/generations",
+    base="/v1",
     statuses=(
         (400, {"error": {"message": "bad", "code": "invalid_value"}}, "InvalidRequest"),
-        (400, {"error": {"message": "no", "code": "moderation_blocked", "moderation_details": {"categories": ["violence"]}}}, "ContentRefused"),
+        (
+            400,
+            {
+                "error": {
+                    "message": "no",
+                    "code": "moderation_blocked",
+                    "moderation_details": {"categories": ["violence"]},
+                }
+            },
+            "ContentRefused",
+        ),
         (401, {"error": {"message": "x", "code": "invalid_api_key"}}, "NotConfigured"),
         (403, {"error": {"message": "verify your organization"}}, "NotConfigured"),
         (404, {"error": {"message": "x", "code": "model_not_found"}}, "InvalidRequest"),
         (429, {"error": {"message": "x", "code": "insufficient_quota"}}, "PaymentNeeded"),
         (429, {"error": {"message": "x", "code": "credit_balance_exhausted"}}, "PaymentNeeded"),
         (429, {"error": {"message": "x", "code": "rate_limit_exceeded"}}, "RateLimited"),
-        (500, {"error": {"message": "x"}}, "Unreachable"), (503, {"error": {"message": "x"}}, "Unreachable"),
+        (500, {"error": {"message": "x"}}, "Unreachable"),
+        (503, {"error": {"message": "x"}}, "Unreachable"),
     ),
-)  # fmt: skip
+)

@@ -1,4 +1,5 @@
-"""Stability AI: multipart only, a bearer key, required and known fields of each route, two looks before an async task is done."""
+"""Stability AI: multipart only, a bearer key, required and known fields of each route, two looks before an async task
+is done."""
 
 from __future__ import annotations
 
@@ -15,9 +16,15 @@ BASE = "/v2beta/stable-image/"
 COMMON_FIELDS = {"seed", "output_format"}
 PROMPT_FIELDS = {"prompt", "negative_prompt"}
 ROUTES: dict[str, tuple[set[str], set[str]]] = {
-    "generate/ultra": ({"prompt"}, COMMON_FIELDS | PROMPT_FIELDS | {"aspect_ratio", "image", "strength", "style_preset"}),
+    "generate/ultra": (
+        {"prompt"},
+        COMMON_FIELDS | PROMPT_FIELDS | {"aspect_ratio", "image", "strength", "style_preset"},
+    ),
     "generate/core": ({"prompt"}, COMMON_FIELDS | PROMPT_FIELDS | {"aspect_ratio", "style_preset"}),
-    "generate/sd3": ({"prompt"}, COMMON_FIELDS | PROMPT_FIELDS | {"aspect_ratio", "image", "strength", "mode", "model", "cfg_scale"}),
+    "generate/sd3": (
+        {"prompt"},
+        COMMON_FIELDS | PROMPT_FIELDS | {"aspect_ratio", "image", "strength", "mode", "model", "cfg_scale"},
+    ),
     "upscale/fast": ({"image"}, {"output_format"}),
     "upscale/conservative": ({"image", "prompt"}, COMMON_FIELDS | PROMPT_FIELDS | {"creativity"}),
     "upscale/creative": ({"image", "prompt"}, COMMON_FIELDS | PROMPT_FIELDS | {"creativity", "style_preset"}),
@@ -28,12 +35,13 @@ ROUTES: dict[str, tuple[set[str], set[str]]] = {
     "edit/search-and-replace": ({"image", "prompt", "search_prompt"}, COMMON_FIELDS | PROMPT_FIELDS | {"grow_mask"}),
     "edit/search-and-recolor": ({"image", "prompt", "select_prompt"}, COMMON_FIELDS | PROMPT_FIELDS | {"grow_mask"}),
     "edit/replace-background-and-relight": (
-        {"subject_image"}, COMMON_FIELDS | {"negative_prompt", "background_prompt", "background_reference", "light_reference"},
+        {"subject_image"},
+        COMMON_FIELDS | {"negative_prompt", "background_prompt", "background_reference", "light_reference"},
     ),
     "control/sketch": ({"image", "prompt"}, COMMON_FIELDS | PROMPT_FIELDS | {"control_strength"}),
     "control/structure": ({"image", "prompt"}, COMMON_FIELDS | PROMPT_FIELDS | {"control_strength"}),
     "control/style-transfer": ({"init_image", "style_image"}, COMMON_FIELDS | PROMPT_FIELDS | {"style_strength"}),
-}  # fmt: skip
+}
 POLLED_ROUTES = ("upscale/creative", "edit/replace-background-and-relight")
 
 
@@ -77,11 +85,20 @@ class Stability:
 
 
 VENDOR = Vendor(
-    spec=PROVIDER, stand_in=Stability, model="stability/core", path="generate/core",
+    spec=PROVIDER,
+    stand_in=Stability,
+    model="stability/core",
+    path="generate/core",
     statuses=(
-        (400, {"errors": ["image: too small"]}, "InvalidRequest"), (401, {}, "NotConfigured"), (402, {}, "PaymentNeeded"),
-        (403, {"errors": ["moderated"]}, "ContentRefused"), (404, {}, "InvalidRequest"), (413, {}, "InvalidRequest"),
-        (422, {"errors": ["language"]}, "InvalidRequest"), (429, {}, "RateLimited"), (500, {}, "Unreachable"),
+        (400, {"errors": ["image: too small"]}, "InvalidRequest"),
+        (401, {}, "NotConfigured"),
+        (402, {}, "PaymentNeeded"),
+        (403, {"errors": ["moderated"]}, "ContentRefused"),
+        (404, {}, "InvalidRequest"),
+        (413, {}, "InvalidRequest"),
+        (422, {"errors": ["language"]}, "InvalidRequest"),
+        (429, {}, "RateLimited"),
+        (500, {}, "Unreachable"),
         (503, {}, "Unreachable"),
     ),
-)  # fmt: skip
+)

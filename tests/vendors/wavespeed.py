@@ -1,4 +1,5 @@
-"""WaveSpeed: bearer key, an envelope around everything, uploads before use, asterisks in sizes, two looks before a task is done."""
+"""WaveSpeed: bearer key, an envelope around everything, uploads before use, asterisks in sizes, two looks before a task
+is done."""
 
 from __future__ import annotations
 
@@ -12,8 +13,15 @@ from studio.providers.wavespeed import PROVIDER
 from vendors import Vendor
 
 _IDEOGRAM3_FIELDS = {
-    "prompt", "image", "mask_image", "style", "aspect_ratio", "reference_images", "enable_base64_output", "enable_safety_checker",
-}  # fmt: skip
+    "prompt",
+    "image",
+    "mask_image",
+    "style",
+    "aspect_ratio",
+    "reference_images",
+    "enable_base64_output",
+    "enable_safety_checker",
+}
 _QWEN_FIELDS = {"prompt", "size", "seed", "output_format", "enable_sync_mode"}
 FIELDS: dict[str, set[str]] = {
     **dict.fromkeys(
@@ -83,12 +91,23 @@ class WaveSpeed:
 
 
 VENDOR = Vendor(
-    spec=PROVIDER, stand_in=WaveSpeed, model="wavespeed/qwen-image", path="/qwen-image/text-to-image",
+    spec=PROVIDER,
+    stand_in=WaveSpeed,
+    model="wavespeed/qwen-image",
+    path="/qwen-image/text-to-image",
     statuses=(
-        (400, {"code": 1400, "message": "missing parameter"}, "InvalidRequest"), (400, {"code": 1401, "message": "bad"}, "InvalidRequest"),
-        (400, {"code": 1200, "message": "moderated"}, "ContentRefused"), (400, {"code": 400, "message": "Insufficient balance"}, "PaymentNeeded"),
-        (401, {"code": 401, "message": "x"}, "NotConfigured"), (402, {}, "PaymentNeeded"), (403, {"message": "no credits"}, "PaymentNeeded"),
-        (403, {"message": "forbidden"}, "NotConfigured"), (404, {"code": 404, "message": "x"}, "InvalidRequest"), (413, {}, "InvalidRequest"),
-        (429, {"code": 429, "message": "too many"}, "RateLimited"), (500, {"code": 5000, "message": "x"}, "Unreachable"), (503, {}, "Unreachable"),
+        (400, {"code": 1400, "message": "missing parameter"}, "InvalidRequest"),
+        (400, {"code": 1401, "message": "bad"}, "InvalidRequest"),
+        (400, {"code": 1200, "message": "moderated"}, "ContentRefused"),
+        (400, {"code": 400, "message": "Insufficient balance"}, "PaymentNeeded"),
+        (401, {"code": 401, "message": "x"}, "NotConfigured"),
+        (402, {}, "PaymentNeeded"),
+        (403, {"message": "no credits"}, "PaymentNeeded"),
+        (403, {"message": "forbidden"}, "NotConfigured"),
+        (404, {"code": 404, "message": "x"}, "InvalidRequest"),
+        (413, {}, "InvalidRequest"),
+        (429, {"code": 429, "message": "too many"}, "RateLimited"),
+        (500, {"code": 5000, "message": "x"}, "Unreachable"),
+        (503, {}, "Unreachable"),
     ),
-)  # fmt: skip
+)

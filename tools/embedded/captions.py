@@ -9,11 +9,11 @@ from .colours import PALETTE
 
 STYLE_WORDS = {"3d": "3d style", "flat": "flat style"}
 PLURAL_OR_MASS = frozenset(
-    "cherries grapes blueberries peanuts bread pancakes cheese bacon french-fries fries popcorn salad rice ramen noodles "
-    "spaghetti pasta sushi chocolate honey milk coffee tea beer soda flowers leaves corn broccoli garlic planet-earth "
-    "fire lightning glasses sunglasses jeans trousers gloves socks shorts headphones books scissors crossed-swords "
-    "swords clapping-hands lips footprints musical-notes thumbs-up soap yarn saturn earth clover lettuce poop "
-    "fork-and-knife".split()
+    "cherries grapes blueberries peanuts bread pancakes cheese bacon french-fries fries popcorn salad rice ramen"
+    " noodles spaghetti pasta sushi chocolate honey milk coffee tea beer soda flowers leaves corn broccoli garlic"
+    " planet-earth fire lightning glasses sunglasses jeans trousers gloves socks shorts headphones books scissors"
+    " crossed-swords swords clapping-hands lips footprints musical-notes thumbs-up soap yarn saturn earth clover"
+    " lettuce poop fork-and-knife".split()
 )
 """Names that take no article, with hyphens for spaces."""
 

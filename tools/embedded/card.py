@@ -38,7 +38,10 @@ def format_percent(share: float) -> str:
 
 def format_hit_row(name: str, figures: dict[str, Any]) -> str:
     """Return one row of the table for a graded group."""
-    return f"| {name} | top-1 {format_percent(figures['top1'])}, top-5 {format_percent(figures['top5'])} ({figures['count']} images) |"
+    return (
+        f"| {name} | top-1 {format_percent(figures['top1'])}, top-5 {format_percent(figures['top5'])}"
+        f" ({figures['count']} images) |"
+    )
 
 
 def build_results_table(results: dict[str, Any]) -> str:
@@ -49,7 +52,10 @@ def build_results_table(results: dict[str, Any]) -> str:
     rows = [
         "| measurement | result |",
         "|---|---|",
-        f"| Autoencoder PSNR, 200 held-out drawings | {autoencoder['psnr']:.1f} dB (median {autoencoder['median']:.1f}) |",
+        (
+            f"| Autoencoder PSNR, 200 held-out drawings | {autoencoder['psnr']:.1f} dB (median"
+            f" {autoencoder['median']:.1f}) |"
+        ),
         format_hit_row("Seen concepts", results["seen"]),
         format_hit_row("Seen concepts, everyday ones only", results["everyday"]),
         format_hit_row("Seen concepts in the flat style", results["flat"]),
@@ -59,11 +65,16 @@ def build_results_table(results: dict[str, Any]) -> str:
         format_hit_row("The judge on the real Fluent 3D drawings, which it learnt from", real["3d"]),
         format_hit_row("The judge on real drawings of a style it never saw (Noto)", real["noto"]),
         f"| Colour words obeyed, pairs that were trained on / never trained on | {trained} / {unseen} (chance 9 %) |",
-        f"| Fréchet distance, 200 generated images to 220 real Fluent 3D, judge's features | {frechet}; "
-        f"real flat to real 3D {results['frechet real flat']:.2f} |",
+        (
+            f"| Fréchet distance, 200 generated images to 220 real Fluent 3D, judge's features | {frechet}; "
+            f"real flat to real 3D {results['frechet real flat']:.2f} |"
+        ),
         f"| Diversity: mean pixel distance between seeds of one prompt (0 to 1) | {results['diversity']:.3f} |",
         f"| Nearest training image, pixel distance (0 to 1), median | {results['nearest median']:.3f} |",
-        f"| Nearest training drawing by pixels is the asked concept's own (chance 0.2 %) | {format_percent(results['nearest is own'])} |",
+        (
+            "| Nearest training drawing by pixels is the asked concept's own (chance 0.2 %) |"
+            f" {format_percent(results['nearest is own'])} |"
+        ),
         f"| Generated images that are near copies (distance below 0.05) | {format_percent(results['copies'])} |",
     ]
     return "\n".join(rows)
@@ -77,7 +88,10 @@ def format_spread(figures: dict[str, float]) -> str:
 def build_control_table(figures: dict[str, Any]) -> str:
     """Return the table of how well edges are followed, in Markdown."""
     rows = [
-        "| control images | pairs | F1 without | F1 with | gain (95 %) | better in | SSIM without | SSIM with | at most |",
+        (
+            "| control images | pairs | F1 without | F1 with | gain (95 %) | better in | SSIM without | SSIM with | at"
+            " most |"
+        ),
         "|---|---|---|---|---|---|---|---|---|",
     ]
     for group, name in GROUPS.items():

@@ -21,7 +21,8 @@ class Concept:
 
 
 def parse_concepts(text: str) -> list[Concept]:
-    """Read the lines "label | name, name" of concepts.txt; "!" before it marks a held-out concept, "+" an everyday one."""
+    """Read the lines "label | name, name" of concepts.txt; "!" before it marks a held-out concept, "+" an everyday
+    one."""
     concepts = []
     for line in text.splitlines():
         line = line.strip()

@@ -51,7 +51,8 @@ def compute_ssim(found: np.ndarray, wanted: np.ndarray) -> float:
 
 
 def draw_outlines(side: int) -> np.ndarray:
-    """Return five outlines as a hand would draw them, bool [5, S, S]: circle, square, triangle, star and a tall oval."""
+    """Return five outlines as a hand would draw them, bool [5, S, S]: circle, square, triangle, star and a tall
+    oval."""
     around = 2 * np.pi * np.arange(10) / 10
     reach = np.where(np.arange(10) % 2, 0.19, 0.44)
     corners = (

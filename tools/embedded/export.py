@@ -54,7 +54,8 @@ def replace_folder(fresh: Path, target: Path) -> None:
 
 
 def tidy_configs(folder: Path) -> None:
-    """Drop what diffusers warns about and local paths, and let transformers load the text encoder in float32 unless told otherwise."""
+    """Drop what diffusers warns about and local paths, and let transformers load the text encoder in float32 unless
+    told otherwise."""
     for part, change in (
         ("vae", {"block_out_channels": None, "_name_or_path": None}),
         ("text_encoder", {"dtype": "float32"}),

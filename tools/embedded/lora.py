@@ -34,7 +34,8 @@ STEM = "neon_"
 
 @torch.no_grad()
 def make_images(count: int = COUNT) -> None:
-    """Write .train/neon_cache.pt and .train/neon_states.npy: drawings in the style, with captions that end in its words."""
+    """Write .train/neon_cache.pt and .train/neon_states.npy: drawings in the style, with captions that end in its
+    words."""
     rng = np.random.default_rng(23)
     items = json.loads((STATE / "items.json").read_text(encoding="utf-8"))
     weights = torch.load(STATE / "cache.pt", weights_only=True)["weights"].double().numpy()

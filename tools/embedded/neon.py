@@ -1,4 +1,5 @@
-"""The demonstration style: glowing lines in a drawing's own colours on a dark ground, and how near an image is to it."""
+"""The demonstration style: glowing lines in a drawing's own colours on a dark ground, and how near an image is to
+it."""
 
 from __future__ import annotations
 

@@ -56,7 +56,8 @@ def bend_drawing(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def find_unseen_drawings() -> tuple[list[int], list[int]]:
-    """Return the numbers of the drawings that the UNet never saw: those to train the ControlNet on, those kept from it."""
+    """Return the numbers of the drawings that the UNet never saw: those to train the ControlNet on, those kept from
+    it."""
     _, index = load_images()
     concepts = {concept.label: concept.held_out for concept in load_concepts()}
     _, held = split_indices(len(index))

@@ -1,4 +1,5 @@
-"""Stage "steer": whether the ControlNet and the LoRA do what they are for, in figures and images, for the model card."""
+"""Stage "steer": whether the ControlNet and the LoRA do what they are for, in figures and images, for the model
+card."""
 
 from __future__ import annotations
 

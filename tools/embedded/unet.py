@@ -82,7 +82,8 @@ def compute_velocity_loss(
         predict: From noisy latents and time steps to the velocity.
         latents: Clean, [B, 4, L, L].
         alphas: The 1000 cumulative products of the schedule.
-        cap: Gamma of the min-SNR weighting; None weighs every step alike, which minds the noisy ones, where shapes arise.
+        cap: Gamma of the min-SNR weighting; None weighs every step alike, which minds the noisy ones, where shapes
+            arise.
     """
     steps = torch.randint(0, len(alphas), (len(latents),), device=latents.device)
     alpha = alphas[steps][:, None, None, None]

@@ -1,4 +1,5 @@
-"""Taking a request in: its model found and asked, its images looked at, its seed fixed, all before any wait and any cost."""
+"""Taking a request in: its model found and asked, its images looked at, its seed fixed, all before any wait and any
+cost."""
 
 from __future__ import annotations
 
@@ -41,10 +42,12 @@ class Admission:
         self._heir = heir
 
     def admit_request(self, request: GenerationRequest, user: str, settings: Settings) -> AdmittedRequest:
-        """`request` with its models, sizes and seed fixed. A model that is missing or broken gives way to the fallback model.
+        """`request` with its models, sizes and seed fixed. A model that is missing or broken gives way to the fallback
+        model.
 
         Raises:
-            UnknownModel, ModelBroken, InvalidRequest: it cannot be carried out. NotFound: an image that it names is gone.
+            UnknownModel, ModelBroken, InvalidRequest: it cannot be carried out. NotFound: an image that it names is
+                gone.
         """
         models = self._models
         request, notes = self._replace_retired_model(request)

@@ -24,7 +24,8 @@ class LaneExecutor(Protocol):
 
 
 class ChainRenderer:
-    """Renders passes. A step of the GPU lane runs there whatever lane the job is in; every other step runs where the job is."""
+    """Renders passes. A step of the GPU lane runs there whatever lane the job is in; every other step runs where the
+    job is."""
 
     def __init__(self, models: Models, ledger: Ledger, in_lane: LaneExecutor) -> None:
         self._models = models
@@ -77,7 +78,8 @@ class ChainRenderer:
 
 
 def estimate_backend_cost(backend: Backend, request: GenerationRequest) -> float | None:
-    """What `request` is expected to cost at `backend`, in US dollars; 0 where nothing costs, None where nobody can tell."""
+    """What `request` is expected to cost at `backend`, in US dollars; 0 where nothing costs, None where nobody can
+    tell."""
     ask = getattr(backend, "estimate", None)
     if ask is None:
         return 0.0
@@ -99,9 +101,12 @@ def _prepare_step(
 def _merge_result(before: RenderedImage, result: RenderedImage) -> RenderedImage:
     costs = [cost for cost in (before.cost, result.cost) if cost is not None]
     return dataclasses.replace(
-        result, seed=before.seed, variation_seed=before.variation_seed, notes=(*before.notes, *result.notes),
+        result,
+        seed=before.seed,
+        variation_seed=before.variation_seed,
+        notes=(*before.notes, *result.notes),
         cost=sum(costs) if costs else None,
-    )  # fmt: skip
+    )
 
 
 def _call_backend(

@@ -30,8 +30,15 @@ class Job:
     """
 
     def __init__(
-        self, *, job_id: str, user: str, request: GenerationRequest, model: Model, settings: Settings, created: float | None = None
-    ) -> None:  # fmt: skip
+        self,
+        *,
+        job_id: str,
+        user: str,
+        request: GenerationRequest,
+        model: Model,
+        settings: Settings,
+        created: float | None = None,
+    ) -> None:
         self.id = job_id
         self.user = user
         self.request = request

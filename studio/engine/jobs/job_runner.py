@@ -51,7 +51,8 @@ class JobRunner:
         self._requeue = requeue
 
     def run(self, job: Job) -> None:
-        """Draw what is missing of the job. Its images are saved, and its end is told, in the background. Raises nothing."""
+        """Draw what is missing of the job. Its images are saved, and its end is told, in the background. Raises
+        nothing."""
         tools = self._tools
         expected = tools.timings.estimate_seconds(job.request, job.model)
         context = tools.contexts(job, expected * job.images if expected else None)
@@ -121,7 +122,8 @@ class JobRunner:
         """Refuse to draw on when more images may have been paid for than there are: what was sent is not sent twice."""
         if self._tools.ledger.count_paid_images(job.id) > drawn:
             raise ProviderError(
-                f"The studio ended while {job.model.title} was at work. It may have billed the image; it was not asked again.",
+                f"The studio ended while {job.model.title} was at work. It may have billed the image; it was not asked"
+                " again.",
                 hint="Look at the provider's own page, and press Generate if you want to pay for it anew.",
                 details={MAY_BE_BILLED: True},
             )

@@ -54,10 +54,16 @@ class Journal:
                 "INSERT INTO jobs (id, user, model, request, status, notices, created, owner)"
                 " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
                 (
-                    entry.id, entry.user, entry.model, json.dumps(entry.request.to_json()), Status.QUEUED.value,
-                    json.dumps(entry.notices), entry.created, self._owner.id,
+                    entry.id,
+                    entry.user,
+                    entry.model,
+                    json.dumps(entry.request.to_json()),
+                    Status.QUEUED.value,
+                    json.dumps(entry.notices),
+                    entry.created,
+                    self._owner.id,
                 ),
-            )  # fmt: skip
+            )
 
     def started(self, job_id: str) -> None:
         """The job runs from now on."""
@@ -88,10 +94,14 @@ class Journal:
             connection.execute(
                 "UPDATE jobs SET status = ?, finished = ?, seconds = ?, error = ?, notices = ? WHERE id = ?",
                 (
-                    status.value, time.time(), seconds, json.dumps(error.to_json(), default=str) if error else None,
-                    json.dumps(notices), job_id,
+                    status.value,
+                    time.time(),
+                    seconds,
+                    json.dumps(error.to_json(), default=str) if error else None,
+                    json.dumps(notices),
+                    job_id,
                 ),
-            )  # fmt: skip
+            )
 
     def get(self, job_id: str, user: str) -> JournalEntry | None:
         """The job of that user, None when there is none."""
@@ -125,10 +135,13 @@ class Journal:
                 connection.execute(
                     "UPDATE jobs SET owner = ?, status = ?, error = ?, finished = ? WHERE id = ?",
                     (
-                        self._owner.id, (Status.FAILED if worn_out else Status.QUEUED).value,
-                        json.dumps(_make_attempts_error().to_json()) if worn_out else None, time.time() if worn_out else None, row["id"],
+                        self._owner.id,
+                        (Status.FAILED if worn_out else Status.QUEUED).value,
+                        json.dumps(_make_attempts_error().to_json()) if worn_out else None,
+                        time.time() if worn_out else None,
+                        row["id"],
                     ),
-                )  # fmt: skip
+                )
         claimed.sort(key=lambda row: row["seq"])
         return [_parse_entry(row) for row in claimed if row["attempts"] < MAX_ATTEMPTS]
 
@@ -147,10 +160,16 @@ def _parse_entry(row: sqlite3.Row) -> JournalEntry:
         _log.warning("the request of job %s is not understood any more: %s", row["id"], error.message)
         request = GenerationRequest(model=row["model"])
     return JournalEntry(
-        id=row["id"], user=row["user"], model=row["model"], request=request, status=Status(row["status"]),
-        created=row["created"], notices=tuple(json.loads(row["notices"])), error=_parse_error(row["error"]),
+        id=row["id"],
+        user=row["user"],
+        model=row["model"],
+        request=request,
+        status=Status(row["status"]),
+        created=row["created"],
+        notices=tuple(json.loads(row["notices"])),
+        error=_parse_error(row["error"]),
         seconds=row["seconds"],
-    )  # fmt: skip
+    )
 
 
 def _parse_error(text: str | None) -> StudioError | None:

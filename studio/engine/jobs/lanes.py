@@ -68,7 +68,8 @@ class Lane:
     """One queue and the threads that serve it. Thread-safe."""
 
     def __init__(self, name: str, run: Callable[[Job], None], *, threads: int, moved: Callable[[Lane], None]) -> None:
-        """`run` carries out a job and raises nothing; `moved` is called, outside every lock, when the queue has changed."""
+        """`run` carries out a job and raises nothing; `moved` is called, outside every lock, when the queue has
+        changed."""
         self.name = name
         self._run = run
         self._moved = moved

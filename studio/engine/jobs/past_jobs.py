@@ -27,10 +27,14 @@ def restore_job(entry: JournalEntry, models: Models, library: AssetIndex, settin
     status = entry.status if entry.status.is_final else Status.QUEUED
     job.restore(
         Snapshot(
-            status=status, assets=library.list_job_assets(entry.id), notices=entry.notices, error=entry.error,
-            seconds=entry.seconds, images=job.images,
+            status=status,
+            assets=library.list_job_assets(entry.id),
+            notices=entry.notices,
+            error=entry.error,
+            seconds=entry.seconds,
+            images=job.images,
         )
-    )  # fmt: skip
+    )
     return job
 
 

@@ -25,8 +25,8 @@ class Previews:
         self._count = 0
 
     def write(self, job_id: str, image: Image.Image, side: int) -> Path | None:
-        """A file with `image`, its longer side at most `side` px; None when it cannot be written (a preview is no reason
-        to fail)."""
+        """A file with `image`, its longer side at most `side` px; None when it cannot be written (a preview is no
+        reason to fail)."""
         with self._lock:
             self._count += 1
             path = self.folder / f"{job_id}-{self._count}.jpg"

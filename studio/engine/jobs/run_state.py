@@ -60,10 +60,19 @@ class JobRun:
         job = self.job
         width, height = job.model.get_hires_size(job.request) if job.request.task.is_generative else (None, None)
         return {
-            "job": job.id, "user": job.user, "model": job.model.id, "task": job.request.task.value, "status": status.value,
-            "success": status is Status.FINISHED, "error": self.error.code if self.error else None, "width": width,
-            "height": height, "steps": job.request.steps or job.model.sampling.steps, "pictures": self.drawn,
-            "asked": job.images, "seconds": round(seconds, 3),
+            "job": job.id,
+            "user": job.user,
+            "model": job.model.id,
+            "task": job.request.task.value,
+            "status": status.value,
+            "success": status is Status.FINISHED,
+            "error": self.error.code if self.error else None,
+            "width": width,
+            "height": height,
+            "steps": job.request.steps or job.model.sampling.steps,
+            "pictures": self.drawn,
+            "asked": job.images,
+            "seconds": round(seconds, 3),
             "stages": {name: round(took, 4) for name, took in self.context.stages.items()},
             "peak_memory": self.context.peak,
-        }  # fmt: skip
+        }

@@ -53,8 +53,8 @@ class SavedChains:
         return found
 
     def find_name(self, user: str, steps: Sequence[GenerationRequest]) -> str | None:
-        """The name of the user's chain that was carried out as `steps`, None when there is none; a step that leaves its model
-        open was carried out by any."""
+        """The name of the user's chain that was carried out as `steps`, None when there is none; a step that leaves its
+        model open was carried out by any."""
 
         def alike(kept: Sequence[GenerationRequest]) -> bool:
             pairs = zip(kept, steps, strict=False)

@@ -1,4 +1,5 @@
-"""The images of a request looked at before it is taken: is each there, is the mask one, how large will the result be."""
+"""The images of a request looked at before it is taken: is each there, is the mask one, how large will the result
+be."""
 
 from __future__ import annotations
 

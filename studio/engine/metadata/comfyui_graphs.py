@@ -13,8 +13,8 @@ _Nodes = dict[str, dict[str, Any]]
 
 
 def read_graph(graph: object) -> dict[str, Any] | None:
-    """The values of the first sampler in `graph`, a prompt as ComfyUI's API takes it, with its prompts, model, size and LoRAs;
-    None when there is none that can be read."""
+    """The values of the first sampler in `graph`, a prompt as ComfyUI's API takes it, with its prompts, model, size and
+    LoRAs; None when there is none that can be read."""
     from sd_parsers.exceptions import ParserError
     from sd_parsers.parsers import ComfyUIParser
 
@@ -32,10 +32,13 @@ def read_graph(graph: object) -> dict[str, Any] | None:
         return None
     sampler = samplers[0]
     values: dict[str, Any] = {
-        **_find_size(nodes), **sampler.parameters, "sampler": sampler.name, "loras": _list_loras(nodes),
+        **_find_size(nodes),
+        **sampler.parameters,
+        "sampler": sampler.name,
+        "loras": _list_loras(nodes),
         "prompt": ", ".join(one.value for one in sampler.prompts),
         "negativeprompt": ", ".join(one.value for one in sampler.negative_prompts),
-    }  # fmt: skip
+    }
     named = sampler.model.name if sampler.model is not None else _find_input(nodes, "unet_name")
     return values | ({"model": named} if isinstance(named, str) else {})
 
@@ -64,11 +67,14 @@ def _list_links(nodes: _Nodes) -> list[list[Any]]:
 
 
 def _strip_links(nodes: _Nodes) -> _Nodes:
-    """The nodes without the inputs that are links, but for samplers': the library takes a link called "model" for a file."""
+    """The nodes without the inputs that are links, but for samplers': the library takes a link called "model" for a
+    file."""
     return {
-        name: {**node, "inputs": {slot: value for slot, value in node["inputs"].items() if not isinstance(value, list)}}
-        if "sampler_name" not in node["inputs"]
-        else node
+        name: (
+            {**node, "inputs": {slot: value for slot, value in node["inputs"].items() if not isinstance(value, list)}}
+            if "sampler_name" not in node["inputs"]
+            else node
+        )
         for name, node in nodes.items()
     }
 

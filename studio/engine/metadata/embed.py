@@ -1,8 +1,8 @@
 """The recipe inside the image, and back out of it, for PNG, JPEG, WebP and AVIF.
 
-What is written: AUTOMATIC1111's infotext (PNG: the text chunk "parameters"; else EXIF UserComment as UTF-16BE behind the
-"UNICODE" mark, as piexif does), our full recipe as JSON (PNG: the text chunk "easel"; else an XMP property), and in every
-image an XMP packet with the IPTC digital source type that marks it as made by a model
+What is written: AUTOMATIC1111's infotext (PNG: the text chunk "parameters"; else EXIF UserComment as UTF-16BE behind
+the "UNICODE" mark, as piexif does), our full recipe as JSON (PNG: the text chunk "easel"; else an XMP property), and in
+every image an XMP packet with the IPTC digital source type that marks it as made by a model
 (http://cv.iptc.org/newscodes/digitalsourcetype/).
 """
 
@@ -48,8 +48,8 @@ class Metadata:
 
 @dataclass(frozen=True, kw_only=True)
 class EmbeddedMetadata:
-    """What a file carries besides its pixels: infotext, recipe, the name and version of the `tool`, and with `marked` the
-    marker that says a model made it. With nothing of it the file is bare."""
+    """What a file carries besides its pixels: infotext, recipe, the name and version of the `tool`, and with `marked`
+    the marker that says a model made it. With nothing of it the file is bare."""
 
     infotext: str = ""
     recipe: Mapping[str, Any] | None = None
@@ -58,12 +58,19 @@ class EmbeddedMetadata:
 
 
 def encode_image(
-    image: Image.Image, kind: str, *, quality: int, full_colour: bool | None = None, small: bool = False, carried: EmbeddedMetadata = EmbeddedMetadata()
-) -> bytes:  # fmt: skip
+    image: Image.Image,
+    kind: str,
+    *,
+    quality: int,
+    full_colour: bool | None = None,
+    small: bool = False,
+    carried: EmbeddedMetadata = EmbeddedMetadata(),
+) -> bytes:
     """`image` as a file of `kind` (a key of ENDINGS) with everything inside; `quality` is for the lossy ones, 100 makes
-    WebP lossless. `full_colour` keeps JPEG's colour at full resolution (4:4:4), which None does from quality 90; `small`
-    packs a PNG as hard as it goes, which takes ten times as long. JPEG has no transparency: it is laid on white. It cannot hold more than 64 kB of either text either; what is longer than that even
-    when packed is left out."""
+    WebP lossless. `full_colour` keeps JPEG's colour at full resolution (4:4:4), which None does from quality 90;
+    `small` packs a PNG as hard as it goes, which takes ten times as long. JPEG has no transparency: it is laid on
+    white. It cannot hold more than 64 kB of either text either; what is longer than that even when packed is left out.
+    """
     out = io.BytesIO()
     infotext, recipe, tool = carried.infotext, carried.recipe, carried.tool
     if kind == "png":
@@ -84,8 +91,15 @@ def encode_image(
             out = io.BytesIO()
             flat.save(out, "JPEG", **options)
     elif kind == "webp":
-        image.save(out, "WEBP", quality=quality if quality < 100 else 0, lossless=quality == 100,
-                   method=0 if quality == 100 else 4, exif=exif, xmp=xmp)  # fmt: skip
+        image.save(
+            out,
+            "WEBP",
+            quality=quality if quality < 100 else 0,
+            lossless=quality == 100,
+            method=0 if quality == 100 else 4,
+            exif=exif,
+            xmp=xmp,
+        )
     else:
         image.save(out, "AVIF", quality=quality, speed=8, exif=exif, xmp=xmp)
     return out.getvalue()

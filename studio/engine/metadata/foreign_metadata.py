@@ -1,7 +1,8 @@
-"""What other programs wrote into an image, as plain values: through the parsers of sd-parsers for InvokeAI, Fooocus, NovelAI and
-ComfyUI, directly for SwarmUI, which no library knows.
+"""What other programs wrote into an image, as plain values: through the parsers of sd-parsers for InvokeAI, Fooocus,
+NovelAI and ComfyUI, directly for SwarmUI, which no library knows.
 
-The parsers are given texts and never the file: what sd-parsers itself does with files keeps the last one in a variable of its module.
+The parsers are given texts and never the file: what sd-parsers itself does with files keeps the last one in a variable
+of its module.
 """
 
 from __future__ import annotations
@@ -25,8 +26,9 @@ Values = dict[str, Any]
 
 
 def read_foreign(texts: Texts) -> tuple[str, Values] | None:
-    """(the program, the values that it drew with under lower-case names) from the image's texts by name; "parameters" is
-    a PNG's chunk or the EXIF comment. The values are empty where only the program is recognized. None when nothing is."""
+    """(the program, the values that it drew with under lower-case names) from the image's texts by name; "parameters"
+    is a PNG's chunk or the EXIF comment. The values are empty where only the program is recognized. None when nothing
+    is."""
     from sd_parsers.exceptions import ParserError
 
     for program, looks_like, read in _PROGRAMS:

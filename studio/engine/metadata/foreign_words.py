@@ -10,24 +10,68 @@ from studio.core.request import GenerationRequest
 from studio.core.request_parts import LoraUse
 
 _KEYS = {  # names that programs use, in the words of an infotext
-    "steps": "Steps", "cfg_scale": "CFG scale", "cfgscale": "CFG scale", "cfg": "CFG scale", "scale": "CFG scale",
-    "guidance_scale": "CFG scale", "seed": "Seed", "noise_seed": "Seed", "rand_seed": "Seed", "model": "Model", "base_model": "Model",
-    "clip_skip": "Clip skip", "vae": "VAE", "vae_name": "VAE", "variationseed": "Variation seed",
+    "steps": "Steps",
+    "cfg_scale": "CFG scale",
+    "cfgscale": "CFG scale",
+    "cfg": "CFG scale",
+    "scale": "CFG scale",
+    "guidance_scale": "CFG scale",
+    "seed": "Seed",
+    "noise_seed": "Seed",
+    "rand_seed": "Seed",
+    "model": "Model",
+    "base_model": "Model",
+    "clip_skip": "Clip skip",
+    "vae": "VAE",
+    "vae_name": "VAE",
+    "variationseed": "Variation seed",
     "variationseedstrength": "Variation seed strength",
-}  # fmt: skip
+}
 _SAMPLERS = {  # ComfyUI's (which Fooocus and SwarmUI use), InvokeAI's and NovelAI's names, without their "k_"
-    "euler": "Euler", "euler_ancestral": "Euler a", "euler_a": "Euler a", "heun": "Heun", "heunpp2": "Heun", "lms": "LMS",
-    "dpm_2": "DPM2", "dpm_2_ancestral": "DPM2 a", "kdpm_2": "DPM2", "kdpm_2_a": "DPM2 a",
-    "dpmpp_2m": "DPM++ 2M", "dpmpp_sde": "DPM++ SDE", "dpmpp_sde_gpu": "DPM++ SDE",
-    "dpmpp_2m_sde": "DPM++ 2M SDE", "dpmpp_2m_sde_gpu": "DPM++ 2M SDE", "dpmpp_2m_sde_heun": "DPM++ 2M SDE Heun",
-    "dpmpp_3m_sde": "DPM++ 3M SDE", "dpmpp_3m_sde_gpu": "DPM++ 3M SDE", "dpmpp_2s_ancestral": "DPM++ 2S a", "dpmpp_2s": "DPM++ 2S a",
-    "ddim": "DDIM", "ddim_v3": "DDIM", "ddpm": "DDPM", "uni_pc": "UniPC", "uni_pc_bh2": "UniPC", "unipc": "UniPC", "deis": "DEIS",
-    "sa_solver": "SA-Solver", "lcm": "LCM", "tcd": "TCD", "pndm": "PLMS", "plms": "PLMS",
-}  # fmt: skip
+    "euler": "Euler",
+    "euler_ancestral": "Euler a",
+    "euler_a": "Euler a",
+    "heun": "Heun",
+    "heunpp2": "Heun",
+    "lms": "LMS",
+    "dpm_2": "DPM2",
+    "dpm_2_ancestral": "DPM2 a",
+    "kdpm_2": "DPM2",
+    "kdpm_2_a": "DPM2 a",
+    "dpmpp_2m": "DPM++ 2M",
+    "dpmpp_sde": "DPM++ SDE",
+    "dpmpp_sde_gpu": "DPM++ SDE",
+    "dpmpp_2m_sde": "DPM++ 2M SDE",
+    "dpmpp_2m_sde_gpu": "DPM++ 2M SDE",
+    "dpmpp_2m_sde_heun": "DPM++ 2M SDE Heun",
+    "dpmpp_3m_sde": "DPM++ 3M SDE",
+    "dpmpp_3m_sde_gpu": "DPM++ 3M SDE",
+    "dpmpp_2s_ancestral": "DPM++ 2S a",
+    "dpmpp_2s": "DPM++ 2S a",
+    "ddim": "DDIM",
+    "ddim_v3": "DDIM",
+    "ddpm": "DDPM",
+    "uni_pc": "UniPC",
+    "uni_pc_bh2": "UniPC",
+    "unipc": "UniPC",
+    "deis": "DEIS",
+    "sa_solver": "SA-Solver",
+    "lcm": "LCM",
+    "tcd": "TCD",
+    "pndm": "PLMS",
+    "plms": "PLMS",
+}
 _SCHEDULES = {
-    "karras": "Karras", "exponential": "Exponential", "polyexponential": "Polyexponential", "sgm_uniform": "SGM Uniform",
-    "simple": "Simple", "beta": "Beta", "normal": "Normal", "ddim_uniform": "Uniform", "kl_optimal": "KL Optimal",
-}  # fmt: skip
+    "karras": "Karras",
+    "exponential": "Exponential",
+    "polyexponential": "Polyexponential",
+    "sgm_uniform": "SGM Uniform",
+    "simple": "Simple",
+    "beta": "Beta",
+    "normal": "Normal",
+    "ddim_uniform": "Uniform",
+    "kl_optimal": "KL Optimal",
+}
 _HANDLED_KEYS = {"prompt", "negativeprompt", "sampler", "scheduler", "width", "height", "loras"}
 _EMPTY_NAMES = {"", "none", "automatic", "default", "default (model)"}  # a model or VAE of that name is none
 _MAX_LORAS = 20
@@ -35,8 +79,8 @@ _MAX_NAME_LENGTH = 300  # characters of a name
 
 
 def build_foreign_request(values: Mapping[str, Any]) -> tuple[GenerationRequest, tuple[str, ...]]:
-    """(the request that `values` ask for, the names that no field of ours stands for). What is out of range counts among
-    those. A sampler that we do not have keeps its foreign name."""
+    """(the request that `values` ask for, the names that no field of ours stands for). What is out of range counts
+    among those. A sampler that we do not have keeps its foreign name."""
     pairs = {**_map_fields(values), **_map_sampling(values)}
     width, height = values.get("width"), values.get("height")
     if isinstance(width, int) and isinstance(height, int):

@@ -1,5 +1,5 @@
-"""What an image tells of its making: ours, AUTOMATIC1111's and Forge's infotext, and what ComfyUI, InvokeAI, Fooocus, SwarmUI and NovelAI
-write (see studio.engine.metadata.foreign_metadata), in PNG, JPEG, WebP and AVIF."""
+"""What an image tells of its making: ours, AUTOMATIC1111's and Forge's infotext, and what ComfyUI, InvokeAI, Fooocus,
+SwarmUI and NovelAI write (see studio.engine.metadata.foreign_metadata), in PNG, JPEG, WebP and AVIF."""
 
 from __future__ import annotations
 
@@ -39,8 +39,9 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, kw_only=True)
 class ParsedImageInfo:
-    """What was found. `program` wrote it, "" when nothing was found; `request` is what it asks for in our words; `history` the
-    requests before it; `raw` everything that was there, by name; `passed_over` names what our form has no field for."""
+    """What was found. `program` wrote it, "" when nothing was found; `request` is what it asks for in our words;
+    `history` the requests before it; `raw` everything that was there, by name; `passed_over` names what our form has no
+    field for."""
 
     program: str = ""
     infotext: str = ""
@@ -81,8 +82,12 @@ def read_image_info(source: Path | bytes, settings: Settings) -> ParsedImageInfo
     if _INFOTEXT_PATTERN.search(infotext[:MAX_TEXT]) and parse_json_object(infotext) is None:
         parsed = parse_infotext(infotext)
         return ParsedImageInfo(
-            program=_detect_program(infotext), infotext=infotext, request=parsed.request, passed_over=tuple(sorted(parsed.unknown)), **about
-        )  # fmt: skip
+            program=_detect_program(infotext),
+            infotext=infotext,
+            request=parsed.request,
+            passed_over=tuple(sorted(parsed.unknown)),
+            **about,
+        )
     found = read_foreign(texts)
     if found is None:
         return ParsedImageInfo(infotext=infotext, **about)
@@ -132,7 +137,8 @@ def _iterate_texts(file: Image.Image) -> Iterator[tuple[str, str]]:
 
 
 def _unpack_texts(text: str) -> dict[str, str]:
-    """The texts inside a JSON object of texts, which is how NovelAI hides them and how some write ComfyUI's into a comment."""
+    """The texts inside a JSON object of texts, which is how NovelAI hides them and how some write ComfyUI's into a
+    comment."""
     found = parse_json_object(text[:MAX_TEXT])
     if found is None:
         return {"parameters": text} if text and _INFOTEXT_PATTERN.search(text) else {}

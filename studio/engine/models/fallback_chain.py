@@ -20,8 +20,8 @@ FALLBACK_ERRORS = (*_LOCAL_FAILURES, *_REMOTE_FAILURES)
 
 
 def find_next_model(job: Job, failure: StudioError) -> tuple[str, tuple[str, ...]]:
-    """(the model to try after `failure`, "" for none; those that are left after it). Nothing is tried once money may have
-    been spent: the user decides whether to spend it twice."""
+    """(the model to try after `failure`, "" for none; those that are left after it). Nothing is tried once money may
+    have been spent: the user decides whether to spend it twice."""
     if failure.details.get(MAY_BE_BILLED):
         return "", ()
     chain = job.request.fallbacks

@@ -17,8 +17,8 @@ _MAX_CANDIDATES = 5  # models that are tried one after the other
 def choose_model(
     request: GenerationRequest, models: Models, price: Callable[[GenerationRequest], float | None]
 ) -> GenerationRequest:
-    """`request` with "auto:draft" … "auto:best" replaced by the cheapest model of that quality that can carry it out, and
-    the next ones as its fallbacks. Where no model has the quality, the nearest above and then below is taken.
+    """`request` with "auto:draft" … "auto:best" replaced by the cheapest model of that quality that can carry it out,
+    and the next ones as its fallbacks. Where no model has the quality, the nearest above and then below is taken.
 
     Raises:
         InvalidRequest: no such quality. UnknownModel: nothing can carry the request out.

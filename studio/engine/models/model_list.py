@@ -50,10 +50,11 @@ class Models:
         for model in [*(m for m in models if m.id == preferred), *usable, *models]:
             return model
         raise UnknownModel(
-            f"There is no model for {task.value.replace('_', ' ')}." if models or task is not Task.TXT2IMG
+            f"There is no model for {task.value.replace('_', ' ')}."
+            if models or task is not Task.TXT2IMG
             else "There is no model that can be used.",
             hint="Put a model that does it into the models folder, or set a provider's key in Configurations.",
-        )  # fmt: skip
+        )
 
     def close(self) -> None:
         """Close every backend."""

@@ -43,9 +43,9 @@ class Votes:
     def tallies(self) -> list[Tally]:
         """The votes of everybody, per pair of models."""
         rows = self._database.rows(
-            "SELECT MIN(winner, loser) AS first, MAX(winner, loser) AS second,"
-            " SUM(NOT tie AND winner < loser) AS for_first, SUM(NOT tie AND winner > loser) AS for_second, SUM(tie) AS ties"
-            " FROM votes GROUP BY first, second ORDER BY COUNT(*) DESC, first, second"
+            "SELECT MIN(winner, loser) AS first, MAX(winner, loser) AS second, SUM(NOT tie AND winner < loser) AS"
+            " for_first, SUM(NOT tie AND winner > loser) AS for_second, SUM(tie) AS ties FROM votes GROUP BY first,"
+            " second ORDER BY COUNT(*) DESC, first, second"
         )
         return [
             Tally(**{name: row[name] for name in ("first", "second", "for_first", "for_second", "ties")})

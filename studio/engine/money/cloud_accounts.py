@@ -1,4 +1,5 @@
-"""The cloud services as page and HTTP see them: locked or not, their keys by their last characters, and a check that costs nothing."""
+"""The cloud services as page and HTTP see them: locked or not, their keys by their last characters, and a check that
+costs nothing."""
 
 from __future__ import annotations
 

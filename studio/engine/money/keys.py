@@ -1,5 +1,6 @@
-"""API keys: from the environment, from the system's keyring, or from a private file that only this user may read. A key leaves here to
-a provider for the moment of a call, and to nobody else; everybody else learns whether it is set, and its last four characters."""
+"""API keys: from the environment, from the system's keyring, or from a private file that only this user may read. A key
+leaves here to a provider for the moment of a call, and to nobody else; everybody else learns whether it is set, and its
+last four characters."""
 
 from __future__ import annotations
 
@@ -26,7 +27,8 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, kw_only=True)
 class KeyState:
-    """What may be told of a key. `where` is "environment", "keyring", "file" or "" when it is not set; `ends` its last characters."""
+    """What may be told of a key. `where` is "environment", "keyring", "file" or "" when it is not set; `ends` its last
+    characters."""
 
     name: str
     where: str = ""
@@ -37,7 +39,8 @@ class KeyStore:
     """The keys of one studio, by the names of their environment variables. Thread-safe."""
 
     def __init__(self, file: Path, environment: Mapping[str, str], vault: SystemKeyring | None = None) -> None:
-        """`file` is made with mode 600 when the first key is set; its folder must be writable then. `vault` is tried before it."""
+        """`file` is made with mode 600 when the first key is set; its folder must be writable then. `vault` is tried
+        before it."""
         self._file = file
         self._vault = vault
         self._environment = environment

@@ -1,4 +1,5 @@
-"""What images of paid models were expected to cost and what was billed: per job, provider, day and user; and the budgets.
+"""What images of paid models were expected to cost and what was billed: per job, provider, day and user; and the
+budgets.
 
 A line is on disk before a paid call is sent, so that after a crash it is known that money may have been spent.
 """
@@ -34,7 +35,8 @@ class LedgerRow:
 
 
 class Purchase:
-    """One paid call in the making; `cost` is what the service says it billed, in US dollars, None while it has not said."""
+    """One paid call in the making; `cost` is what the service says it billed, in US dollars, None while it has not
+    said."""
 
     def __init__(self) -> None:
         self.cost: float | None = None
@@ -61,7 +63,8 @@ class Ledger:
                 spent = self.sum_spent(user, since) + waiting
                 if budget and amount and spent + amount > budget:
                     raise BudgetExceeded(
-                        f"This would cost about ${amount:.3f}; ${spent:.2f} of the {name}'s budget of ${budget:.2f} are spent.",
+                        f"This would cost about ${amount:.3f}; ${spent:.2f} of the {name}'s budget of ${budget:.2f} are"
+                        " spent.",
                         hint="Raise the budget in Configurations, or pick a local or cheaper model.",
                         details={"estimated": amount, "spent": spent, "budget": budget},
                     )
@@ -87,8 +90,8 @@ class Ledger:
     def record_purchase(
         self, job: tuple[str, str], model: tuple[str, str], images: int, estimated: float | None
     ) -> Generator[Purchase]:
-        """Around one paid call of `job` (its id and user) to `model` (its provider and id). A StudioError that does not say
-        that it may be billed was free; a cancelled call may have been billed."""
+        """Around one paid call of `job` (its id and user) to `model` (its provider and id). A StudioError that does not
+        say that it may be billed was free; a cancelled call may have been billed."""
         number = self._insert_row(job, model, images, estimated)
         bought = Purchase()
         state = _UNKNOWN
@@ -105,7 +108,8 @@ class Ledger:
             self._spend(job[0], 0.0 if state == _FREE else bought.cost or estimated or 0.0)
 
     def count_paid_images(self, job_id: str) -> int:
-        """Images of the job that were, or may have been, paid for; an image that several paid steps made counts once."""
+        """Images of the job that were, or may have been, paid for; an image that several paid steps made counts
+        once."""
         rows = self._database.rows(
             "SELECT SUM(pictures) AS sum FROM ledger WHERE job_id = ? AND state != ? GROUP BY model", (job_id, _FREE)
         )
@@ -115,8 +119,8 @@ class Ledger:
         """The table of the last `days` days, newest first; of everybody when `user` is None."""
         rows = self._database.rows(
             "SELECT date(created, 'unixepoch', 'localtime') AS day, provider, user, SUM(pictures) AS pictures,"
-            f" SUM(COALESCE(estimated, 0)) AS estimated, SUM({_SPENT_SQL}) AS billed FROM ledger"
-            " WHERE created >= ? AND state != ? AND (? IS NULL OR user = ?) GROUP BY day, provider, user ORDER BY day DESC, provider",
+            f" SUM(COALESCE(estimated, 0)) AS estimated, SUM({_SPENT_SQL}) AS billed FROM ledger WHERE created >= ? AND"
+            " state != ? AND (? IS NULL OR user = ?) GROUP BY day, provider, user ORDER BY day DESC, provider",
             (time.time() - days * 86400, _FREE, user, user),
         )
         return [

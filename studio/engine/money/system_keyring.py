@@ -1,4 +1,5 @@
-"""The system's keyring, where there is one that keeps things safe: Keychain, Credential Manager, Secret Service, KWallet."""
+"""The system's keyring, where there is one that keeps things safe: Keychain, Credential Manager, Secret Service,
+KWallet."""
 
 from __future__ import annotations
 

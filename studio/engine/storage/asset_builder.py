@@ -20,29 +20,42 @@ class AssetBuilder:
     """Makes the Asset of a drawn image, but for its path."""
 
     def __init__(self, *, version: str, images: Images, model_hash: Callable[[str], str]) -> None:
-        """`images` know where a source came from. `model_hash` gives a model's short hash at once, or "" while it is not known."""
+        """`images` know where a source came from. `model_hash` gives a model's short hash at once, or "" while it is
+        not known."""
         self._version = version
         self._images = images
         self._model_hash = model_hash
 
     def build_asset(
-        self, job: Job, index: int, request: GenerationRequest, model: Model, rendered: RenderedImage, notes: tuple[str, ...]
-    ) -> Asset:  # fmt: skip
+        self,
+        job: Job,
+        index: int,
+        request: GenerationRequest,
+        model: Model,
+        rendered: RenderedImage,
+        notes: tuple[str, ...],
+    ) -> Asset:
         """The asset of one file; its request asks for this one alone."""
         own = _narrow_request(request, rendered).replace(
-            count=1, batch_size=1, axes=(), batch=(),
+            count=1,
+            batch_size=1,
+            axes=(),
+            batch=(),
             seed=rendered.seed if Feature.SEED in model.features else None,
             variation_seed=rendered.variation_seed if request.variation_strength > 0 else request.variation_seed,
-        )  # fmt: skip
+        )
         before = self._images.get(own.source, job.user) if own.source else None
         infotext = (
             self._build_infotext(own, model, rendered) if own.task.is_generative else before.infotext if before else ""
         )
         asset = _make_asset(job, index, rendered, own, append_step_pairs(infotext, own))
         return dataclasses.replace(
-            asset, notes=tuple(dict.fromkeys((*notes, *rendered.notes))), label=rendered.label,
-            parents=(before.asset,) if before and before.asset else (), history=before.history if before else (),
-        )  # fmt: skip
+            asset,
+            notes=tuple(dict.fromkeys((*notes, *rendered.notes))),
+            label=rendered.label,
+            parents=(before.asset,) if before and before.asset else (),
+            history=before.history if before else (),
+        )
 
     def build_grid_asset(self, job: Job, rendered: RenderedImage) -> Asset:
         """The asset of a grid's labelled image; its request asks for the whole grid again."""
@@ -52,9 +65,14 @@ class AssetBuilder:
     def _build_infotext(self, request: GenerationRequest, model: Model, rendered: RenderedImage) -> str:
         width, height = model.get_size(request) if request.task is Task.TXT2IMG else rendered.image.size
         return format_infotext(
-            request, model=model, width=width, height=height, seed=rendered.seed,
-            model_hash=self._model_hash(model.id), version=self._version,
-        )  # fmt: skip
+            request,
+            model=model,
+            width=width,
+            height=height,
+            seed=rendered.seed,
+            model_hash=self._model_hash(model.id),
+            version=self._version,
+        )
 
     def fields(self, request: GenerationRequest, model: Model) -> dict[str, str]:
         """What the naming pattern may use beyond the asset."""
@@ -76,6 +94,15 @@ def _narrow_request(request: GenerationRequest, rendered: RenderedImage) -> Gene
 
 def _make_asset(job: Job, index: int, rendered: RenderedImage, request: GenerationRequest, infotext: str = "") -> Asset:
     return Asset(
-        id=f"{job.id}-{index}", job_id=job.id, user=job.user, index=index, path=Path(), width=rendered.image.width,
-        height=rendered.image.height, seed=rendered.seed, created=time.time(), request=request, infotext=infotext,
-    )  # fmt: skip
+        id=f"{job.id}-{index}",
+        job_id=job.id,
+        user=job.user,
+        index=index,
+        path=Path(),
+        width=rendered.image.width,
+        height=rendered.image.height,
+        seed=rendered.seed,
+        created=time.time(),
+        request=request,
+        infotext=infotext,
+    )

@@ -133,23 +133,41 @@ class AssetIndex:
     def _build_assets(self, rows: Sequence[sqlite3.Row]) -> list[Asset]:
         return [
             Asset(
-                id=row["id"], job_id=row["job_id"], user=row["user"], index=row["number"],
-                path=self.root / (row["path"] or ""), width=row["width"], height=row["height"], seed=row["seed"],
-                created=row["created"], request=_parse_request(row["request"]), infotext=row["infotext"],
-                notes=tuple(json.loads(row["notes"])), parents=tuple(json.loads(row["parents"])),
-                history=parse_requests(row["history"]), label=row["label"],
+                id=row["id"],
+                job_id=row["job_id"],
+                user=row["user"],
+                index=row["number"],
+                path=self.root / (row["path"] or ""),
+                width=row["width"],
+                height=row["height"],
+                seed=row["seed"],
+                created=row["created"],
+                request=_parse_request(row["request"]),
+                infotext=row["infotext"],
+                notes=tuple(json.loads(row["notes"])),
+                parents=tuple(json.loads(row["parents"])),
+                history=parse_requests(row["history"]),
+                label=row["label"],
             )
             for row in rows
-        ]  # fmt: skip
+        ]
 
 
 def build_recipe(asset: Asset, version: str) -> dict[str, Any]:
     """What an image carries about itself, enough to index it again and to draw it again."""
     return {
-        "studio": version, "id": asset.id, "job": asset.job_id, "index": asset.index, "created": asset.created,
-        "seed": asset.seed, "request": asset.request.to_json(), "notes": list(asset.notes), "parents": list(asset.parents),
-        "history": [request.to_json() for request in asset.history], "label": asset.label,
-    }  # fmt: skip
+        "studio": version,
+        "id": asset.id,
+        "job": asset.job_id,
+        "index": asset.index,
+        "created": asset.created,
+        "seed": asset.seed,
+        "request": asset.request.to_json(),
+        "notes": list(asset.notes),
+        "parents": list(asset.parents),
+        "history": [request.to_json() for request in asset.history],
+        "label": asset.label,
+    }
 
 
 def _insert(
@@ -159,17 +177,33 @@ def _insert(
         connection.execute("DELETE FROM pictures WHERE id = ? AND state != ?", (asset.id, DONE))
     return connection.execute(
         f"INSERT {'' if replace else 'OR IGNORE '}INTO pictures (id, job_id, user, number, state, path, digest, width,"
-        " height, seed, created, request, infotext, notes, parents, history, label) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        " height, seed, created, request, infotext, notes, parents, history, label) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?,"
+        " ?, ?, ?, ?, ?, ?, ?, ?)",
         (
-            asset.id, asset.job_id, asset.user, asset.index, state, relative, digest, asset.width, asset.height, asset.seed,
-            asset.created, json.dumps(asset.request.to_json()), asset.infotext, json.dumps(asset.notes),
-            json.dumps(asset.parents), json.dumps([request.to_json() for request in asset.history]), asset.label,
+            asset.id,
+            asset.job_id,
+            asset.user,
+            asset.index,
+            state,
+            relative,
+            digest,
+            asset.width,
+            asset.height,
+            asset.seed,
+            asset.created,
+            json.dumps(asset.request.to_json()),
+            asset.infotext,
+            json.dumps(asset.notes),
+            json.dumps(asset.parents),
+            json.dumps([request.to_json() for request in asset.history]),
+            asset.label,
         ),
-    ).rowcount  # fmt: skip
+    ).rowcount
 
 
 def _parse_request(text: str) -> GenerationRequest:
-    """A stored request; one that this version no longer understands becomes an empty one, so that the image still shows."""
+    """A stored request; one that this version no longer understands becomes an empty one, so that the image still
+    shows."""
     try:
         return GenerationRequest.from_json(json.loads(text))
     except InvalidRequest as error:
@@ -196,12 +230,22 @@ def _asset_from_file(path: Path, user: str) -> Asset | None:
         if not re.fullmatch(r"[0-9a-f]{1,64}-\d{1,6}", str(recipe["id"])):
             raise ValueError("no id of ours")
         return Asset(
-            id=str(recipe["id"]), job_id=str(recipe["job"]), user=user, index=int(recipe["index"]), path=path, width=width,
-            height=height, seed=int(recipe["seed"]), created=float(recipe["created"]), request=request,
-            infotext=found.infotext, notes=tuple(map(str, recipe.get("notes", ()))),
-            parents=tuple(map(str, recipe.get("parents", ()))), label=str(recipe.get("label", "")),
+            id=str(recipe["id"]),
+            job_id=str(recipe["job"]),
+            user=user,
+            index=int(recipe["index"]),
+            path=path,
+            width=width,
+            height=height,
+            seed=int(recipe["seed"]),
+            created=float(recipe["created"]),
+            request=request,
+            infotext=found.infotext,
+            notes=tuple(map(str, recipe.get("notes", ()))),
+            parents=tuple(map(str, recipe.get("parents", ()))),
+            label=str(recipe.get("label", "")),
             history=parse_requests(json.dumps(recipe.get("history", []))),
-        )  # fmt: skip
+        )
     except (StudioError, KeyError, TypeError, ValueError, OSError) as error:
         _log.debug("%s is not indexed: %r", path.name, error)
         return None

@@ -1,6 +1,7 @@
 """library.db in the outputs folder: the journal of jobs and the index of images, in SQLite.
 
-WAL, so that readers never wait for a writer; synchronous=FULL, so that a commit survives a power cut (half a millisecond).
+WAL, so that readers never wait for a writer; synchronous=FULL, so that a commit survives a power cut (half a
+millisecond).
 """
 
 from __future__ import annotations

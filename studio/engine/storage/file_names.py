@@ -1,4 +1,5 @@
-"""File names for images, from a pattern with fields: always inside the outputs folder, always fit for any file system."""
+"""File names for images, from a pattern with fields: always inside the outputs folder, always fit for any file
+system."""
 
 from __future__ import annotations
 

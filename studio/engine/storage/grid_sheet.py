@@ -43,8 +43,8 @@ class _Layout:
 
 
 def compose_grid(request: GenerationRequest, images: Mapping[int, Path]) -> RenderedImage | None:
-    """The grid of `request` from its images by cell number; a cell without one stays blank, and with none at all there is
-    no grid. Neither side is longer than MAX_SIDE: the images are made smaller until they fit."""
+    """The grid of `request` from its images by cell number; a cell without one stays blank, and with none at all there
+    is no grid. Neither side is longer than MAX_SIDE: the images are made smaller until they fit."""
     made = expand_cells(request)
     present = {number: path for number, path in images.items() if number < len(made)}
     if not present:

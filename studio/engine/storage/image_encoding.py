@@ -1,8 +1,9 @@
 """An image as a file of the wished kind, under a wished number of bytes at the best quality that fits.
 
-The ladder below a limit was measured. JPEG: full colour resolution (4:4:4) down to quality 82, then halved colour (4:2:0) down to 15. PNG: packed
-harder, then as a palette where 256 colours hold the image exactly, and only then as another kind: JPEG, or WebP where transparency is
-to be kept. The bytes that are counted are those of the finished file, with all that it carries.
+The ladder below a limit was measured. JPEG: full colour resolution (4:4:4) down to quality 82, then halved colour
+(4:2:0) down to 15. PNG: packed harder, then as a palette where 256 colours hold the image exactly, and only then as
+another kind: JPEG, or WebP where transparency is to be kept. The bytes that are counted are those of the finished file,
+with all that it carries.
 """
 
 from __future__ import annotations
@@ -38,14 +39,20 @@ class EncodedImage:
 
 
 def encode_output(
-    image: Image.Image, wish: OutputOptions | None, settings: Settings, *, infotext: str, recipe: Mapping[str, Any] | None, tool: str
-) -> EncodedImage:  # fmt: skip
-    """`image` (RGB, RGBA or L, sRGB) as `wish` says, else as the settings say, with infotext, recipe and the machine-made
-    marker inside as far as the wish keeps them, and nothing else.
+    image: Image.Image,
+    wish: OutputOptions | None,
+    settings: Settings,
+    *,
+    infotext: str,
+    recipe: Mapping[str, Any] | None,
+    tool: str,
+) -> EncodedImage:
+    """`image` (RGB, RGBA or L, sRGB) as `wish` says, else as the settings say, with infotext, recipe and the
+    machine-made marker inside as far as the wish keeps them, and nothing else.
 
     Raises:
-        InvalidRequest: the format cannot hold an image of that size, or no quality brings the file under the wished number
-            of bytes; `details` has the smallest reached.
+        InvalidRequest: the format cannot hold an image of that size, or no quality brings the file under the wished
+            number of bytes; `details` has the smallest reached.
     """
     wish = wish or OutputOptions()
     kind = wish.format or settings.output_format
@@ -115,8 +122,9 @@ class _Writer:
 
 
 def encode_under_limit(limit: int, low: int, high: int, write: Callable[[int], bytes]) -> bytes:
-    """The file of the highest quality from `low` to `high` that `write` brings to at most `limit` bytes, else the one of
-    `low`. The logarithm of the size is nearly a line over quality, so the next try is where that line meets the limit."""
+    """The file of the highest quality from `low` to `high` that `write` brings to at most `limit` bytes, else the one
+    of `low`. The logarithm of the size is nearly a line over quality, so the next try is where that line meets the
+    limit."""
     best = write(high)
     if len(best) <= limit or high <= low:
         return best

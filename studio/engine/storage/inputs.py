@@ -68,20 +68,28 @@ class Images:
         image = open_image(source, limits=limits)
         told = _try_read_metadata(source)
         return self._keep(
-            image, user,
+            image,
+            user,
             KeptImage(
-                hash=hash_pixels(image), width=image.width, height=image.height, infotext=told.infotext,
+                hash=hash_pixels(image),
+                width=image.width,
+                height=image.height,
+                infotext=told.infotext,
                 history=read_history(told.recipe or {}),
             ),
-        )  # fmt: skip
+        )
 
     def keep_asset(self, asset: Asset, limits: ImageLimits) -> KeptImage:
         """Let one of the studio's own images in, with all that is known of it; raises as `keep`."""
         image = open_image(asset.path, limits=limits)
         kept = KeptImage(
-            hash=hash_pixels(image), width=image.width, height=image.height, asset=asset.id, infotext=asset.infotext,
+            hash=hash_pixels(image),
+            width=image.width,
+            height=image.height,
+            asset=asset.id,
+            infotext=asset.infotext,
             history=(*asset.history, asset.request),
-        )  # fmt: skip
+        )
         return self._keep(image, asset.user, kept)
 
     def get(self, content: str, user: str) -> KeptImage:
@@ -95,9 +103,13 @@ class Images:
             raise NotFound("This image is not here any more.", hint="Choose it again.", details={"image": content[:80]})
         row = rows[0]
         return KeptImage(
-            hash=content, width=row["width"], height=row["height"], asset=row["asset"], infotext=row["infotext"],
+            hash=content,
+            width=row["width"],
+            height=row["height"],
+            asset=row["asset"],
+            infotext=row["infotext"],
             history=parse_requests(row["history"]),
-        )  # fmt: skip
+        )
 
     def file(self, content: str, user: str) -> Path:
         """The PNG file of a kept image; raises as `get`."""
@@ -143,10 +155,16 @@ class Images:
                 "INSERT OR REPLACE INTO inputs (hash, user, width, height, created, asset, infotext, history)"
                 " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
                 (
-                    kept.hash, user, kept.width, kept.height, time.time(), kept.asset, kept.infotext,
+                    kept.hash,
+                    user,
+                    kept.width,
+                    kept.height,
+                    time.time(),
+                    kept.asset,
+                    kept.infotext,
                     json.dumps([request.to_json() for request in kept.history]),
                 ),
-            )  # fmt: skip
+            )
         return kept
 
     def _get_path(self, content: str) -> Path:

@@ -1,7 +1,7 @@
 """Writing images: named by the user's pattern, with the recipe inside, whole or not at all, none twice.
 
-The index learns of an image before it is written (an intent with the content's digest) and once more when it is in place,
-so that after a crash `recover` knows for each what became of it.
+The index learns of an image before it is written (an intent with the content's digest) and once more when it is in
+place, so that after a crash `recover` knows for each what became of it.
 """
 
 from __future__ import annotations
@@ -44,8 +44,8 @@ class Outputs:
         self._numbers: dict[Path, int] = {}  # the next free {number} of the folders written last
 
     def save(self, asset: Asset, rendered: RenderedImage, fields: Mapping[str, str], settings: Settings) -> Asset:
-        """Write `rendered` as `asset` (whose `path` is not looked at) and its thumbnail; returns the asset with its path.
-        An image that is there already under that id is not written again.
+        """Write `rendered` as `asset` (whose `path` is not looked at) and its thumbnail; returns the asset with its
+        path. An image that is there already under that id is not written again.
 
         `fields` are those of the naming pattern that the asset does not tell itself.
 
@@ -61,9 +61,13 @@ class Outputs:
             return existing
         recipe = build_recipe(asset, self._tool) if settings.embed_recipe else None
         encoded = encode_output(
-            rendered.image, rendered.file or asset.request.file, settings, tool=self._tool,
-            infotext=asset.infotext if settings.embed_recipe else "", recipe=recipe,
-        )  # fmt: skip
+            rendered.image,
+            rendered.file or asset.request.file,
+            settings,
+            tool=self._tool,
+            infotext=asset.infotext if settings.embed_recipe else "",
+            recipe=recipe,
+        )
         asset = dataclasses.replace(asset, notes=tuple(dict.fromkeys((*asset.notes, *encoded.notes))))
         digest = hashlib.sha256(encoded.data).hexdigest()
         with translate_os_errors("the image"):
@@ -189,10 +193,17 @@ class _FileName:
         self._ending = ending
         self._ensure_folder = get_user_folder(asset.user)
         self._fields = {
-            "date": time.strftime("%Y-%m-%d", when), "time": time.strftime("%H-%M-%S", when), "seed": str(asset.seed),
-            "prompt": asset.drawn.prompt, "job": asset.job_id, "index": str(asset.index + 1),
-            "width": str(asset.width), "height": str(asset.height), "label": asset.label.replace(".", "-"), **fields,
-        }  # fmt: skip
+            "date": time.strftime("%Y-%m-%d", when),
+            "time": time.strftime("%H-%M-%S", when),
+            "seed": str(asset.seed),
+            "prompt": asset.drawn.prompt,
+            "job": asset.job_id,
+            "index": str(asset.index + 1),
+            "width": str(asset.width),
+            "height": str(asset.height),
+            "label": asset.label.replace(".", "-"),
+            **fields,
+        }
 
     def path(self, number: int) -> PurePosixPath:
         """The path below the outputs folder with that {number}."""

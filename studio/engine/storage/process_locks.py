@@ -1,4 +1,5 @@
-"""Which studio processes are alive on an outputs folder: each holds a lock on a file of its own for as long as it lives.
+"""Which studio processes are alive on an outputs folder: each holds a lock on a file of its own for as long as it
+lives.
 
 The kernel drops the lock with the process, however it ends; a process number alone could have been given to another.
 """

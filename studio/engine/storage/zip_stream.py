@@ -11,8 +11,8 @@ _CHUNK_SIZE = 1024 * 1024
 
 
 def stream_zip(files: Sequence[Path], names: Sequence[str] | None = None) -> Iterator[bytes]:
-    """The bytes of a zip of `files`, each under its own name, or that of `names` in their order (numbered where two have the
-    same; "/" makes folders). Images are packed already, so they are stored as they are."""
+    """The bytes of a zip of `files`, each under its own name, or that of `names` in their order (numbered where two
+    have the same; "/" makes folders). Images are packed already, so they are stored as they are."""
     out = _ChunkBuffer()
     taken: set[str] = set()
     with zipfile.ZipFile(out, "w", zipfile.ZIP_STORED) as archive:

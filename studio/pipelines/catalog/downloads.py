@@ -1,4 +1,5 @@
-"""Fetching from the model hub: what of a repo is wanted, one file at a time, with resume, check sum and clear errors."""
+"""Fetching from the model hub: what of a repo is wanted, one file at a time, with resume, check sum and clear
+errors."""
 
 from __future__ import annotations
 
@@ -89,8 +90,8 @@ def list_files(wish: HubRequest, endpoint: str | None) -> RepoListing:
 
 
 def list_weights_files(offer: DownloadableWeights, endpoint: str | None) -> tuple[HubRequest, RepoListing]:
-    """The one file that the offer names in a repo, or of a repo without a file what transformers reads of it: its configs and one set of
-    safetensors weights. Raises as `list_files`."""
+    """The one file that the offer names in a repo, or of a repo without a file what transformers reads of it: its
+    configs and one set of safetensors weights. Raises as `list_files`."""
     repo, _, file = offer.source.partition(":")
     wish = HubRequest(repo, file)
     listing = _list_all_files(wish, endpoint)
@@ -117,8 +118,8 @@ def _list_all_files(wish: HubRequest, endpoint: str | None) -> RepoListing:
 
 
 def choose_files(wish: HubRequest, files: Sequence[RemoteFile]) -> list[RemoteFile]:
-    """Of a diffusers repo the configs and one set of safetensors weights, half precision where all of it is there; of any
-    other its only .safetensors file.
+    """Of a diffusers repo the configs and one set of safetensors weights, half precision where all of it is there; of
+    any other its only .safetensors file.
 
     Raises:
         InvalidRequest: nothing that can be used; the hint says what could be asked for.
@@ -140,7 +141,8 @@ def choose_files(wish: HubRequest, files: Sequence[RemoteFile]) -> list[RemoteFi
 def fetch_file(
     wish: HubRequest, listing: RepoListing, file: RemoteFile, target: Path, moved: Callable[[int], None]
 ) -> None:
-    """Bring `file` to `target`, going on where an earlier try stopped. `moved` hears of every piece in bytes and may raise.
+    """Bring `file` to `target`, going on where an earlier try stopped. `moved` hears of every piece in bytes and may
+    raise.
 
     Raises:
         NotFound, NotConfigured, Unreachable, ProviderError, StorageFailed: as they come.
@@ -189,7 +191,10 @@ def translate_hub_errors(wish: HubRequest) -> Iterator[None]:
     except (httpx2.HTTPError, TimeoutError, ConnectionError) as error:
         raise Unreachable(
             "The model hub does not answer.",
-            hint="Check the network and start the download again: it goes on where it stopped. Models can also be copied into models/ by hand.",
+            hint=(
+                "Check the network and start the download again: it goes on where it stopped. Models can also be copied"
+                " into models/ by hand."
+            ),
         ) from error
     except OSError as error:
         raise make_disk_error(error) from error
@@ -213,7 +218,8 @@ def make_disk_error(error: OSError) -> Exception:
 def _download_rest(
     wish: HubRequest, listing: RepoListing, file: RemoteFile, out: BinaryIO, have: int, moved: Callable[[int], None]
 ) -> None:
-    """huggingface_hub's own download function resumes within one call only, so the two public halves of it are used here."""
+    """huggingface_hub's own download function resumes within one call only, so the two public halves of it are used
+    here."""
     from huggingface_hub import get_hf_file_metadata, hf_hub_url
     from huggingface_hub.file_download import http_get
     from huggingface_hub.utils import build_hf_headers
@@ -249,7 +255,8 @@ def _make_progress_bar(moved: Callable[[int], None]) -> Any:
 
 
 def check_sha256(file: RemoteFile, path: Path) -> None:
-    """Raises ProviderError, and throws the file away, when it is not what `sha256` says; with none known everything passes."""
+    """Raises ProviderError, and throws the file away, when it is not what `sha256` says; with none known everything
+    passes."""
     if not file.sha256:
         return
     digest = hashlib.sha256()

@@ -1,9 +1,10 @@
-"""The checkpoint gate: reads what a .safetensors file says about itself, without reading a weight and without trusting it.
+"""The checkpoint gate: reads what a .safetensors file says about itself, without reading a weight and without trusting
+it.
 
-The layout is eight bytes of little-endian length, that many bytes of JSON, then the tensors one after another without gaps
-(https://huggingface.co/docs/safetensors). Everything is checked before a library opens the file: a header with very many
-tensors keeps the library busy for seconds and takes hundreds of megabytes, and other file types under this name are common
-after a failed download.
+The layout is eight bytes of little-endian length, that many bytes of JSON, then the tensors one after another without
+gaps (https://huggingface.co/docs/safetensors). Everything is checked before a library opens the file: a header with
+very many tensors keeps the library busy for seconds and takes hundreds of megabytes, and other file types under this
+name are common after a failed download.
 """
 
 from __future__ import annotations
@@ -25,10 +26,29 @@ DOWNLOAD_AGAIN = "Download it again; the file is not what its maker published."
 CONVERT = "Look for the .safetensors version of this model, or convert it with a tool that you trust."
 
 _BITS = {
-    "F4": 4, "F6_E2M3": 6, "F6_E3M2": 6, "BOOL": 8, "U8": 8, "I8": 8, "F8_E4M3": 8, "F8_E5M2": 8, "F8_E8M0": 8,
-    "F8_E4M3FNUZ": 8, "F8_E5M2FNUZ": 8, "U16": 16, "I16": 16, "F16": 16, "BF16": 16, "U32": 32, "I32": 32, "F32": 32,
-    "U64": 64, "I64": 64, "F64": 64, "C64": 64,
-}  # fmt: skip
+    "F4": 4,
+    "F6_E2M3": 6,
+    "F6_E3M2": 6,
+    "BOOL": 8,
+    "U8": 8,
+    "I8": 8,
+    "F8_E4M3": 8,
+    "F8_E5M2": 8,
+    "F8_E8M0": 8,
+    "F8_E4M3FNUZ": 8,
+    "F8_E5M2FNUZ": 8,
+    "U16": 16,
+    "I16": 16,
+    "F16": 16,
+    "BF16": 16,
+    "U32": 32,
+    "I32": 32,
+    "F32": 32,
+    "U64": 64,
+    "I64": 64,
+    "F64": 64,
+    "C64": 64,
+}
 _FIELDS = {"dtype", "shape", "data_offsets"}
 _STRING = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
 _MAX_BRACKETS = 3 * MAX_TENSORS + 10
@@ -69,7 +89,8 @@ def read_header(path: Path) -> SafetensorsHeader:
 
 
 def detect_foreign_type(start: bytes) -> str:
-    """What a file with these first bytes is, as the end of a sentence, when it is no .safetensors file; empty when unknown."""
+    """What a file with these first bytes is, as the end of a sentence, when it is no .safetensors file; empty when
+    unknown."""
     text = start.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
     if start.startswith(b"version https://git-lfs"):
         return "is a Git LFS pointer: a note where the weights should be, not the weights"

@@ -1,4 +1,5 @@
-"""Walking models/: which files and folders are entries, what they are called, and what their place says they should be."""
+"""Walking models/: which files and folders are entries, what they are called, and what their place says they should
+be."""
 
 from __future__ import annotations
 
@@ -12,23 +13,42 @@ from studio.core.weights import WeightKind
 WEIGHT_SUFFIXES = frozenset({".safetensors", ".ckpt", ".pt", ".pth", ".bin", ".gguf"})
 MAX_DEPTH = 8
 _PLACES = {
-    "checkpoints": WeightKind.CHECKPOINT, "stable-diffusion": WeightKind.CHECKPOINT, "diffusion_models": WeightKind.CHECKPOINT,
-    "unet": WeightKind.CHECKPOINT, "hub": WeightKind.CHECKPOINT, "loras": WeightKind.LORA, "lora": WeightKind.LORA, "lycoris": WeightKind.LORA,
-    "vae": WeightKind.VAE, "embeddings": WeightKind.EMBEDDING, "controlnet": WeightKind.CONTROLNET, "controlnets": WeightKind.CONTROLNET,
-    "t2i_adapters": WeightKind.T2I_ADAPTER, "t2i_adapter": WeightKind.T2I_ADAPTER, "ip_adapters": WeightKind.IP_ADAPTER,
-    "ip_adapter": WeightKind.IP_ADAPTER, "ipadapter": WeightKind.IP_ADAPTER, "upscalers": WeightKind.UPSCALER,
-    "upscale_models": WeightKind.UPSCALER, "esrgan": WeightKind.UPSCALER, "realesrgan": WeightKind.UPSCALER, "swinir": WeightKind.UPSCALER,
-    "restorers": WeightKind.RESTORER, "facerestore_models": WeightKind.RESTORER, "gfpgan": WeightKind.RESTORER, "codeformer": WeightKind.RESTORER,
+    "checkpoints": WeightKind.CHECKPOINT,
+    "stable-diffusion": WeightKind.CHECKPOINT,
+    "diffusion_models": WeightKind.CHECKPOINT,
+    "unet": WeightKind.CHECKPOINT,
+    "hub": WeightKind.CHECKPOINT,
+    "loras": WeightKind.LORA,
+    "lora": WeightKind.LORA,
+    "lycoris": WeightKind.LORA,
+    "vae": WeightKind.VAE,
+    "embeddings": WeightKind.EMBEDDING,
+    "controlnet": WeightKind.CONTROLNET,
+    "controlnets": WeightKind.CONTROLNET,
+    "t2i_adapters": WeightKind.T2I_ADAPTER,
+    "t2i_adapter": WeightKind.T2I_ADAPTER,
+    "ip_adapters": WeightKind.IP_ADAPTER,
+    "ip_adapter": WeightKind.IP_ADAPTER,
+    "ipadapter": WeightKind.IP_ADAPTER,
+    "upscalers": WeightKind.UPSCALER,
+    "upscale_models": WeightKind.UPSCALER,
+    "esrgan": WeightKind.UPSCALER,
+    "realesrgan": WeightKind.UPSCALER,
+    "swinir": WeightKind.UPSCALER,
+    "restorers": WeightKind.RESTORER,
+    "facerestore_models": WeightKind.RESTORER,
+    "gfpgan": WeightKind.RESTORER,
+    "codeformer": WeightKind.RESTORER,
     "text_encoders": WeightKind.UNKNOWN,
-}  # fmt: skip
+}
 _GENERIC = ("pytorch_lora_weights", "adapter_model", "learned_embeds", "diffusion_pytorch_model")
 """File names that diffusers gives to everything: the folder around them says what it is."""
 
 
 @dataclass(frozen=True)
 class ModelEntry:
-    """One entry. `name` is what users call it; `expected` is the kind that its place suggests, for files that say nothing
-    themselves; `is_component` tells a folder with one model from one with a whole pipeline."""
+    """One entry. `name` is what users call it; `expected` is the kind that its place suggests, for files that say
+    nothing themselves; `is_component` tells a folder with one model from one with a whole pipeline."""
 
     path: Path
     name: str
@@ -39,8 +59,8 @@ class ModelEntry:
 
 
 def walk_models(root: Path) -> Iterator[ModelEntry]:
-    """Every weight file and diffusers folder below `root`, in the order of their paths. Hidden ones are passed over, links
-    that leave `root` are named and not followed, and what cannot be read is passed over."""
+    """Every weight file and diffusers folder below `root`, in the order of their paths. Hidden ones are passed over,
+    links that leave `root` are named and not followed, and what cannot be read is passed over."""
     try:
         home = root.resolve(strict=True)
     except OSError:

@@ -39,7 +39,8 @@ class HashCache:
             return {}
 
     def sha256(self, path: Path) -> str:
-        """The file's hash in hex; a folder's is the hash of its weight files' names and hashes. Seconds for each gigabyte.
+        """The file's hash in hex; a folder's is the hash of its weight files' names and hashes. Seconds for each
+        gigabyte.
 
         Raises:
             ModelBroken: the file cannot be read.

@@ -41,11 +41,12 @@ class _Download:
 
 
 class Hub:
-    """Downloads below `models_dir`: models of the hub into hub/, offers where they say. `offline` is asked before each; `on_finished` is called
-    after one that came through.
+    """Downloads below `models_dir`: models of the hub into hub/, offers where they say. `offline` is asked before each;
+    `on_finished` is called after one that came through.
 
-    What arrives is kept aside until it is whole, so that no half model is ever listed. `offers` are all weights that are offered now, `allowed`
-    tells the addresses that they may come from. `endpoint` is the hub's address, huggingface_hub's own (HF_ENDPOINT) when None. Safe from any thread.
+    What arrives is kept aside until it is whole, so that no half model is ever listed. `offers` are all weights that
+    are offered now, `allowed` tells the addresses that they may come from. `endpoint` is the hub's address,
+    huggingface_hub's own (HF_ENDPOINT) when None. Safe from any thread.
     """
 
     def __init__(
@@ -69,8 +70,8 @@ class Hub:
         self._moved = threading.Condition()
 
     def download(self, name: str) -> None:
-        """Begin to fetch "org/name", or "org/name/file.safetensors". Returns at once; `downloads` tells how it goes, also when
-        it fails. Does nothing when it is under way already; goes on where an earlier try stopped.
+        """Begin to fetch "org/name", or "org/name/file.safetensors". Returns at once; `downloads` tells how it goes,
+        also when it fails. Does nothing when it is under way already; goes on where an earlier try stopped.
 
         Raises:
             InvalidRequest: no such form of a name.
@@ -227,7 +228,8 @@ def _count_missing_bytes(file: RemoteFile, final: Path, aside: Path) -> int:
 
 
 def _put_in_place(aside: Path, final: Path) -> None:
-    """Move what came to where it is listed, the index of a pipeline last: without it the folder is not taken for one."""
+    """Move what came to where it is listed, the index of a pipeline last: without it the folder is not taken for
+    one."""
     files = [path for path in aside.rglob("*") if path.is_file() and path.suffix != ".part"]
     for path in sorted(files, key=lambda path: path.name == "model_index.json"):
         target = final / path.relative_to(aside)

@@ -1,4 +1,5 @@
-"""Looking at a diffusers folder without loading it: whose it is, whether it is whole, whether it wants to run its own code."""
+"""Looking at a diffusers folder without loading it: whose it is, whether it is whole, whether it wants to run its own
+code."""
 
 from __future__ import annotations
 
@@ -23,8 +24,8 @@ _MAIN = ("transformer", "unet", "prior", "decoder")
 
 @dataclass(frozen=True)
 class Folder:
-    """What a diffusers folder is. `class_name` is its pipeline's or, for a single component, its model's class; `main` is
-    the header of its UNet or transformer; `bytes` are those of its files."""
+    """What a diffusers folder is. `class_name` is its pipeline's or, for a single component, its model's class; `main`
+    is the header of its UNet or transformer; `bytes` are those of its files."""
 
     class_name: str
     bytes: int
@@ -54,7 +55,8 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def inspect_folder(path: Path) -> Folder:
-    """What the folder with a model_index.json, or with one component's config.json, holds. Never raises for its content."""
+    """What the folder with a model_index.json, or with one component's config.json, holds. Never raises for its
+    content."""
     size = sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
     try:
         if (path / "model_index.json").is_file():
@@ -110,7 +112,8 @@ def _inspect_pipeline(path: Path, size: int) -> Folder:
 
 
 def _is_diffusers_module(library: str, path: Path) -> bool:
-    """Whether this is one of diffusers' own pipeline packages ("stable_diffusion") and not a file that the folder brings."""
+    """Whether this is one of diffusers' own pipeline packages ("stable_diffusion") and not a file that the folder
+    brings."""
     found = importlib.util.find_spec("diffusers")  # finds the package without importing it
     if found is None or found.origin is None or not library.isidentifier():
         return False

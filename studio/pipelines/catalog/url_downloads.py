@@ -42,8 +42,8 @@ def is_allowed(url: str) -> bool:
 def fetch_url(
     offer: DownloadableWeights, target: Path, moved: Callable[[int], None], allowed: Callable[[str], bool]
 ) -> None:
-    """Bring the offer's file to `target`, going on where an earlier try stopped. `moved` hears of every piece in bytes and may
-    raise; each address on the way has to be `allowed`.
+    """Bring the offer's file to `target`, going on where an earlier try stopped. `moved` hears of every piece in bytes
+    and may raise; each address on the way has to be `allowed`.
 
     Raises:
         InvalidRequest, NotFound, Unreachable, ProviderError, StorageFailed: as they come.
@@ -120,7 +120,8 @@ def _check_size(offer: DownloadableWeights, total: int) -> None:
     exact = offer.sha256 != ""
     if total and abs(total - offer.bytes) > (0 if exact else _TOLERANCE * offer.bytes):
         raise ProviderError(
-            f"{offer.filename} is of {total:,} bytes there, not of the {offer.bytes:,} that were offered, and was not fetched.",
+            f"{offer.filename} is of {total:,} bytes there, not of the {offer.bytes:,} that were offered, and was not"
+            " fetched.",
             hint="Download it by hand if you trust it.",
         )
 

@@ -1,4 +1,5 @@
-"""What a weight file is, told from the names and shapes of its tensors. Checkpoints are told by their families' `detect`."""
+"""What a weight file is, told from the names and shapes of its tensors. Checkpoints are told by their families'
+`detect`."""
 
 from __future__ import annotations
 
@@ -11,7 +12,18 @@ from studio.pipelines.control import control_files
 
 _EMBEDDING_WIDTHS = {768: "sd15", 1024: "sd2", 1280: "sdxl"}
 _FLUX2_WIDTHS = (4096, 6144)  # klein 9B and dev; FLUX.1 is 3072 wide
-_LORA_MARKS = (".lora_down.", ".lora_up.", ".lora_A.", ".lora_B.", ".lora.down.", ".lora.up.", "_lora.down.", "_lora.up.", "lora_linear_layer", ".lokr_w")  # fmt: skip
+_LORA_MARKS = (
+    ".lora_down.",
+    ".lora_up.",
+    ".lora_A.",
+    ".lora_B.",
+    ".lora.down.",
+    ".lora.up.",
+    "_lora.down.",
+    "_lora.up.",
+    "lora_linear_layer",
+    ".lokr_w",
+)
 _LYCORIS = {".hada_w1": "LoHa", ".lokr_w1": "LoKr", ".oft_blocks": "OFT", ".oft_diag": "OFT", ".on_input": "IA3"}
 _RESTORERS = (
     ("stylegan_decoder.style_mlp.1.weight", "toRGB.0.weight"),  # GFPGAN
@@ -38,7 +50,8 @@ class Guess:
 
 
 def guess_special(header: SafetensorsHeader) -> Guess | None:
-    """What steers, LoRA or textual inversion; None for everything else. These come before checkpoints, whose tensors some hold too."""
+    """What steers, LoRA or textual inversion; None for everything else. These come before checkpoints, whose tensors
+    some hold too."""
     for attempt in (_guess_control, _guess_lora, _guess_embedding):
         found = attempt(header)
         if found is not None:
@@ -47,7 +60,8 @@ def guess_special(header: SafetensorsHeader) -> Guess | None:
 
 
 def guess_part(header: SafetensorsHeader) -> Guess:
-    """What a file is that is neither special nor a checkpoint: a VAE, an upscaler, a face restorer, or unknown with the best word for it."""
+    """What a file is that is neither special nor a checkpoint: a VAE, an upscaler, a face restorer, or unknown with the
+    best word for it."""
     if any(header.has_tensors(*names) for names in _RESTORERS):
         return Guess(WeightKind.RESTORER)
     vae = _guess_vae(header)
@@ -108,7 +122,8 @@ def _guess_control(header: SafetensorsHeader) -> Guess | None:
 
 
 def _guess_embedding(header: SafetensorsHeader) -> Guess | None:
-    """diffusers writes one tensor under the token's name, A1111 `emb_params` or `string_to_param`, SDXL's have `clip_l` and `clip_g`."""
+    """diffusers writes one tensor under the token's name, A1111 `emb_params` or `string_to_param`, SDXL's have `clip_l`
+    and `clip_g`."""
     names = header.shapes
     if header.has_tensors("clip_l", "clip_g"):
         return Guess(WeightKind.EMBEDDING, "sdxl")
@@ -122,7 +137,8 @@ def _guess_embedding(header: SafetensorsHeader) -> Guess | None:
 
 
 def _guess_vae(header: SafetensorsHeader) -> Guess | None:
-    """Family by latent channels; with 4, Stable Diffusion 1, 2 and XL have the same layers and any of them may use it."""
+    """Family by latent channels; with 4, Stable Diffusion 1, 2 and XL have the same layers and any of them may use
+    it."""
     for prefix in ("", "first_stage_model.", "vae."):
         first = header.shapes.get(f"{prefix}decoder.conv_in.weight")
         if first is None or len(first) < 2:
@@ -138,7 +154,8 @@ def _guess_vae(header: SafetensorsHeader) -> Guess | None:
 
 
 def _is_upscaler(header: SafetensorsHeader) -> bool:
-    """ESRGAN in its old and new names, SRVGG ("compact"), SwinIR, HAT and DAT: all begin with a convolution over an image."""
+    """ESRGAN in its old and new names, SRVGG ("compact"), SwinIR, HAT and DAT: all begin with a convolution over an
+    image."""
     shapes = header.shapes
     for first in ("conv_first.weight", "model.0.weight", "body.0.weight", "params_ema.conv_first.weight"):
         shape = shapes.get(first)

@@ -40,14 +40,22 @@ _MULTI_CLASSES = {
     "qwen_image": "QwenImageMultiControlNetModel",
 }
 _FROM_TRANSFORMER = (
-    "t_scale", "t_embedder", "all_x_embedder", "cap_embedder", "rope_embedder", "noise_refiner", "context_refiner",
-    "x_pad_token", "cap_pad_token",
-)  # fmt: skip
+    "t_scale",
+    "t_embedder",
+    "all_x_embedder",
+    "cap_embedder",
+    "rope_embedder",
+    "noise_refiner",
+    "context_refiner",
+    "x_pad_token",
+    "cap_pad_token",
+)
 
 
 @dataclass(frozen=True, kw_only=True)
 class ControlPlan:
-    """What steers one pass, looked up, checked and drawn. `maps` has an RGB image of the size that is drawn for each of `units`."""
+    """What steers one pass, looked up, checked and drawn. `maps` has an RGB image of the size that is drawn for each of
+    `units`."""
 
     family: str
     drawn_as: Task
@@ -65,7 +73,8 @@ class ControlPlan:
 
 @dataclass(frozen=True, kw_only=True)
 class LoadedControl:
-    """A pass's networks while they are leased: `parts` replace or join the pipeline's components, `inputs` its call's arguments."""
+    """A pass's networks while they are leased: `parts` replace or join the pipeline's components, `inputs` its call's
+    arguments."""
 
     class_name: str | None = None
     parts: Mapping[str, Any] = field(default_factory=dict[str, Any])
@@ -89,8 +98,8 @@ def check_control(resources: Resources, request: GenerationRequest, drawn_as: Ta
     """Refuse, before anything is loaded, what `plan` would.
 
     Raises:
-        InvalidRequest: an unknown or broken ControlNet or adapter, one of another family, a unit without an image, a family or
-            task that diffusers cannot steer; message and hint say what to do.
+        InvalidRequest: an unknown or broken ControlNet or adapter, one of another family, a unit without an image, a
+            family or task that diffusers cannot steer; message and hint say what to do.
     """
     resolve_units(resources.catalog, request, drawn_as)
     ip_adapter.resolve_references(resources.catalog, request)
@@ -99,11 +108,12 @@ def check_control(resources: Resources, request: GenerationRequest, drawn_as: Ta
 def plan_control(
     resources: Resources, request: GenerationRequest, drawn_as: Task, frame: Frame, ctx: JobContext
 ) -> ControlPlan | None:
-    """What steers a pass of `request` that is drawn as TXT2IMG, IMG2IMG or INPAINT (whatever the request's own task is), with all
-    maps drawn; None where nothing does.
+    """What steers a pass of `request` that is drawn as TXT2IMG, IMG2IMG or INPAINT (whatever the request's own task
+    is), with all maps drawn; None where nothing does.
 
     Raises:
-        InvalidRequest: as `check`. NotConfigured: a preprocessor whose weights are not here. JobCancelled, ImageSkipped.
+        InvalidRequest: as `check`. NotConfigured: a preprocessor whose weights are not here. JobCancelled,
+            ImageSkipped.
     """
     units = resolve_units(resources.catalog, request, drawn_as)
     references = ip_adapter.resolve_references(resources.catalog, request)
@@ -124,8 +134,8 @@ def plan_control(
 def lease_control(
     control: ControlPlan | None, resources: Resources, options: LoadOptions, ctx: JobContext
 ) -> Iterator[LoadedControl]:
-    """The networks of `control`, resident and kept for the length of the block. `options` say how the checkpoint is loaded; with
-    its parts waiting outside the device, so do the networks until they are on.
+    """The networks of `control`, resident and kept for the length of the block. `options` say how the checkpoint is
+    loaded; with its parts waiting outside the device, so do the networks until they are on.
 
     Raises:
         ModelBroken: a file that does not hold what its header promised.
@@ -158,7 +168,8 @@ def lease_control(
 
 
 def _build_call_inputs(control: ControlPlan, modules: list[Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Component and arguments of a transformer family's ControlNet pipeline: lists as soon as there are several units."""
+    """Component and arguments of a transformer family's ControlNet pipeline: lists as soon as there are several
+    units."""
     import diffusers
 
     units = [one.unit for one in control.units]

@@ -1,4 +1,5 @@
-"""ControlNets, T2I-Adapters and IP-Adapters as files: what they are, for which family, told from headers and small configs."""
+"""ControlNets, T2I-Adapters and IP-Adapters as files: what they are, for which family, told from headers and small
+configs."""
 
 from __future__ import annotations
 
@@ -16,9 +17,11 @@ TEXT_WIDTHS = {256: "sd15", 768: "sd15", 1024: "sd2", 2048: "sdxl"}
 
 NO_ENCODER = "Its image encoder is missing: put the folder image_encoder of the adapter's own repository beside it."
 _CLASSES = {
-    "FluxControlNetModel": "flux", "SD3ControlNetModel": "sd3", "QwenImageControlNetModel": "qwen_image",
+    "FluxControlNetModel": "flux",
+    "SD3ControlNetModel": "sd3",
+    "QwenImageControlNetModel": "qwen_image",
     "ZImageControlNetModel": "z_image",
-}  # fmt: skip
+}
 _UNET_CLASSES = ("ControlNetModel", "ControlNetUnionModel")
 _GET_FOLDER = "which the studio cannot read as one file; download the diffusers version, a folder with a config.json."
 
@@ -53,9 +56,10 @@ def guess_folder(path: Path) -> tuple[WeightKind, str, str] | None:
 
 
 def read_model_width(file: WeightFile, kind: WeightKind) -> int:
-    """What tells a Stable Diffusion 1 checkpoint from models that are built like it but in other sizes, and what was made for the
-    one from what was made for the other: the width of the text states (768 in the published ones), or for the `kind` T2I-Adapter
-    of the UNet's first level (320). 0 where nothing tells; all other families have one size each."""
+    """What tells a Stable Diffusion 1 checkpoint from models that are built like it but in other sizes, and what was
+    made for the one from what was made for the other: the width of the text states (768 in the published ones), or for
+    the `kind` T2I-Adapter of the UNet's first level (320). 0 where nothing tells; all other families have one size
+    each."""
     if file.family != "sd15":
         return 0
     if file.is_folder:
@@ -92,8 +96,8 @@ def count_union_types(file: WeightFile) -> int:
 
 
 def read_image_width(file: WeightFile) -> int:
-    """The width of the image states that an IP-Adapter reads: its encoder's `projection_dim`, or its `hidden_size` where it reads
-    all states (plus, full face); 0 where nothing tells."""
+    """The width of the image states that an IP-Adapter reads: its encoder's `projection_dim`, or its `hidden_size`
+    where it reads all states (plus, full face); 0 where nothing tells."""
     header = _get_header(file)
     names = ("image_proj.proj.weight", "image_proj.proj_in.weight", "image_proj.proj.0.weight")
     shapes = header.shapes if header else {}
@@ -101,8 +105,8 @@ def read_image_width(file: WeightFile) -> int:
 
 
 def find_image_encoder(path: Path, width: int) -> Path | None:
-    """The folder of the CLIP image encoder for the IP-Adapter at `path` that gives states `width` wide: one named image_encoder
-    beside it, or below one of the three folders above it."""
+    """The folder of the CLIP image encoder for the IP-Adapter at `path` that gives states `width` wide: one named
+    image_encoder beside it, or below one of the three folders above it."""
     for above in path.parents[:3]:
         for folder in (above / "image_encoder", *sorted(above.glob("*/image_encoder"))):
             if not (folder / "model.safetensors").is_file():

@@ -18,8 +18,9 @@ _FLAT = 160  # colours; a map with fewer is drawn in flat ones (segments, poses)
 
 @dataclass(frozen=True, kw_only=True)
 class Frame:
-    """What is drawn: `size` (width, height) in px. `region`, left, top, right and bottom as fractions of the whole image, where
-    only that part of it is drawn: maps of a unit's own image are cut to it, the source comes cut already."""
+    """What is drawn: `size` (width, height) in px. `region`, left, top, right and bottom as fractions of the whole
+    image, where only that part of it is drawn: maps of a unit's own image are cut to it, the source comes cut already.
+    """
 
     size: tuple[int, int]
     source: Image.Image | None = None
@@ -54,16 +55,16 @@ def draw_map(
 
 
 def compute_short_side(image: tuple[int, int], size: tuple[int, int], resize: Resize) -> int:
-    """The short side in px at which a map of `image` (width, height) has to be drawn so that none of its pixels is scaled
-    again when it becomes `size`: sd-webui-controlnet's "pixel perfect"."""
+    """The short side in px at which a map of `image` (width, height) has to be drawn so that none of its pixels is
+    scaled again when it becomes `size`: sd-webui-controlnet's "pixel perfect"."""
     scales = size[0] / image[0], size[1] / image[1]
     scale = min(scales) if resize is Resize.FILL else max(scales)
     return max(1, round(min(image) * scale))
 
 
 def resize_map(image: Image.Image, size: tuple[int, int], resize: Resize) -> Image.Image:
-    """`image` (RGB) at `size` (width, height) in px, by the unit's resize mode; what FILL leaves free gets the colour that
-    is commonest along the edge, so that no line appears there."""
+    """`image` (RGB) at `size` (width, height) in px, by the unit's resize mode; what FILL leaves free gets the colour
+    that is commonest along the edge, so that no line appears there."""
     if image.size == size:
         return image
     flat = image.getcolors(_FLAT) is not None

@@ -73,7 +73,8 @@ def load_control_network(file: WeightFile, options: LoadOptions) -> Any:
         if device_memory.is_out_of_memory(error):
             raise
         raise ModelBroken(
-            f"The {file.kind} {file.name} cannot be loaded: {str(error).splitlines()[0] if str(error) else type(error).__name__}",
+            f"The {file.kind} {file.name} cannot be loaded:"
+            f" {str(error).splitlines()[0] if str(error) else type(error).__name__}",
             hint="Download it again, or pick another one.",
             details={"file": file.path.name},
         ) from error
@@ -133,30 +134,33 @@ def _build_flux_config(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Any]:
         "in_channels": shapes["x_embedder.weight"][1],
         "num_layers": _count_parts(shapes, "transformer_blocks"),
         "num_single_layers": _count_parts(shapes, "single_transformer_blocks"),
-        "num_mode": shapes["controlnet_mode_embedder.weight"][0]
-        if "controlnet_mode_embedder.weight" in shapes
-        else None,
+        "num_mode": (
+            shapes["controlnet_mode_embedder.weight"][0] if "controlnet_mode_embedder.weight" in shapes else None
+        ),
         "guidance_embeds": "time_text_embed.guidance_embedder.linear_1.weight" in shapes,
         "conditioning_embedding_channels": None if hint is None else shapes["input_hint_block.conv_out.weight"][0],
     }
 
 
 def _build_adapter_config(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Any]:
-    """diffusers' layout: pixels unshuffled by 8, or by 16 for SDXL, where the second level begins with a change of width only."""
+    """diffusers' layout: pixels unshuffled by 8, or by 16 for SDXL, where the second level begins with a change of
+    width only."""
     folded = shapes["adapter.conv_in.weight"][1]
     downscale = 16 if folded % 256 == 0 else 8
     levels = _count_parts(shapes, "adapter.body")
     channels = [shapes[f"adapter.body.{level}.resnets.0.block1.weight"][0] for level in range(levels)]
     return {
-        "in_channels": folded // downscale**2, "downscale_factor": downscale, "channels": channels,
+        "in_channels": folded // downscale**2,
+        "downscale_factor": downscale,
+        "channels": channels,
         "num_res_blocks": _count_parts(shapes, "adapter.body.0.resnets"),
         "adapter_type": "full_adapter_xl" if downscale == 16 else "full_adapter",
-    }  # fmt: skip
+    }
 
 
 def _build_z_image_config(header: SafetensorsHeader) -> dict[str, Any]:
-    """The three published generations: 6 control layers; 15 with refiners that repeat the layers; 15 with refiners of their own
-    (those have a projection before them)."""
+    """The three published generations: 6 control layers; 15 with refiners that repeat the layers; 15 with refiners of
+    their own (those have a projection before them)."""
     layers = _count_parts(header.shapes, "control_layers")
     every = max(1, 30 // layers)
     refiner = "control_noise_refiner.0.before_proj.weight" in header.shapes

@@ -1,4 +1,5 @@
-"""Sketch, structure and style transfer as control units and references: what a checkpoint offers, and how it is asked."""
+"""Sketch, structure and style transfer as control units and references: what a checkpoint offers, and how it is
+asked."""
 
 from __future__ import annotations
 
@@ -17,17 +18,32 @@ from studio.pipelines.control.control_units import CONTROL_PIPELINES, UNET_FAMIL
 
 STYLE_STRENGTH = 0.6  # denoising strength of a style transfer that no ControlNet holds to the source's shapes
 _KIND_WORDS = {
-    "scribble": "scribble", "sketch": "scribble", "lineart": "lineart", "softedge": "softedge", "hed": "softedge",
-    "pidi": "softedge", "canny": "canny", "edge": "canny", "edges": "canny", "depth": "depth", "mlsd": "mlsd",
+    "scribble": "scribble",
+    "sketch": "scribble",
+    "lineart": "lineart",
+    "softedge": "softedge",
+    "hed": "softedge",
+    "pidi": "softedge",
+    "canny": "canny",
+    "edge": "canny",
+    "edges": "canny",
+    "depth": "depth",
+    "mlsd": "mlsd",
     "normal": "normal",
-}  # fmt: skip
+}
 """Words in the names of ControlNets, and the control type that they mean."""
 _SKETCH = {"scribble": "scribble_xdog", "lineart": "lineart_standard", "softedge": "softedge_hed", "canny": "canny"}
 _STRUCTURE = {
-    "canny": "canny", "softedge": "softedge_hed", "lineart": "lineart_standard", "mlsd": "lines", "scribble": "scribble_hed",
-    "depth": "depth", "normal": "normal",
-}  # fmt: skip
-"""Control types that serve, the best first, and the preprocessor that each takes; those that need no download come first."""
+    "canny": "canny",
+    "softedge": "softedge_hed",
+    "lineart": "lineart_standard",
+    "mlsd": "lines",
+    "scribble": "scribble_hed",
+    "depth": "depth",
+    "normal": "normal",
+}
+"""Control types that serve, the best first, and the preprocessor that each takes; those that need no download come
+first."""
 _NEEDED_FILES = {
     Task.SKETCH: "a ControlNet for scribbles, line art or edges",
     Task.STRUCTURE: "a ControlNet for edges, depth or line art",
@@ -43,8 +59,8 @@ def find_control_files(checkpoint: WeightFile, weights: Sequence[WeightFile]) ->
 
 
 def add_control_tasks(model: Model, files: Sequence[WeightFile]) -> Model:
-    """`model` with the tasks and features that its `available` files give it, and without the features that need others. A
-    model that edits by instruction takes references itself."""
+    """`model` with the tasks and features that its `available` files give it, and without the features that need
+    others. A model that edits by instruction takes references itself."""
     tasks = {
         task for task, kinds in ((Task.SKETCH, _SKETCH), (Task.STRUCTURE, _STRUCTURE)) if _find_best_file(files, kinds)
     }
@@ -61,8 +77,9 @@ def add_control_tasks(model: Model, files: Sequence[WeightFile]) -> Model:
 
 
 def convert_to_units(request: GenerationRequest, files: Sequence[WeightFile]) -> GenerationRequest:
-    """A sketch, structure or style transfer as a plain drawing with control units and references; any other request as it is.
-    `files` are those `available` to the checkpoint. For sketch and structure `strength` becomes the unit's weight.
+    """A sketch, structure or style transfer as a plain drawing with control units and references; any other request as
+    it is. `files` are those `available` to the checkpoint. For sketch and structure `strength` becomes the unit's
+    weight.
 
     Raises:
         InvalidRequest: no source, no style image, or no file that does it; the hint names what would.

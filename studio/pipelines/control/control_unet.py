@@ -1,9 +1,10 @@
-"""ControlNets and T2I-Adapters on a UNet: what they add is worked out inside its call, so that every pipeline around it is steered.
+"""ControlNets and T2I-Adapters on a UNet: what they add is worked out inside its call, so that every pipeline around it
+is steered.
 
-diffusers' ControlNet pipelines say "control" or "prompt" for all units at once, know no T2I-Adapter beside a ControlNet, no union
-ControlNet beside a plain one, and no AND. Here each unit has its own mode, start and end; and since AND is put around the
-UNet later, every condition that it joins asks the ControlNet for itself. With one balanced unit the images are, bit for bit,
-those of the ControlNet pipeline.
+diffusers' ControlNet pipelines say "control" or "prompt" for all units at once, know no T2I-Adapter beside a
+ControlNet, no union ControlNet beside a plain one, and no AND. Here each unit has its own mode, start and end; and
+since AND is put around the UNet later, every condition that it joins asks the ControlNet for itself. With one balanced
+unit the images are, bit for bit, those of the ControlNet pipeline.
 """
 
 from __future__ import annotations
@@ -40,7 +41,8 @@ class LoadedUnit:
 
     @property
     def is_conditional_only(self) -> bool:
-        """Whether it acts on the prompt's side of the guidance alone; ControlNets that pool over the image always do."""
+        """Whether it acts on the prompt's side of the guidance alone; ControlNets that pool over the image always
+        do."""
         pools = bool(getattr(self.module.config, "global_pool_conditions", False))
         return pools or self.chosen.unit.mode is ControlMode.CONTROL
 
@@ -67,14 +69,20 @@ class LoadedUnit:
             types = sample.new_zeros((len(sample), self.module.config.num_control_type))
             types[:, self.chosen.union_type] = 1
             arguments = {
-                "controlnet_cond": [pixels], "conditioning_scale": [scale], "control_type": types,
+                "controlnet_cond": [pixels],
+                "conditioning_scale": [scale],
+                "control_type": types,
                 "control_type_idx": [self.chosen.union_type],
-            }  # fmt: skip
+            }
         with _cache_embedding(self.module.controlnet_cond_embedding, self._embedding):
             down, middle = self.module(
-                sample, rows.timestep, encoder_hidden_states=rows.text, added_cond_kwargs=rows.added, return_dict=False,
+                sample,
+                rows.timestep,
+                encoder_hidden_states=rows.text,
+                added_cond_kwargs=rows.added,
+                return_dict=False,
                 **arguments,
-            )  # fmt: skip
+            )
         if not soft:
             return list(down), middle
         depth = len(down)
@@ -82,7 +90,8 @@ class LoadedUnit:
         return softened, middle * unit.weight
 
     def features(self) -> list[torch.Tensor]:
-        """What a T2I-Adapter adds to each level of the UNet's way down, (1, channels, height, width); worked out once."""
+        """What a T2I-Adapter adds to each level of the UNet's way down, (1, channels, height, width); worked out
+        once."""
         if self._features is None:
             import torch
 
@@ -103,7 +112,8 @@ class LoadedUnit:
 
 @dataclass(frozen=True)
 class UNetInputs:
-    """A part of one call of the UNet: latents (n, channels, h, w), text states (n, tokens, width), SDXL's added conditions."""
+    """A part of one call of the UNet: latents (n, channels, h, w), text states (n, tokens, width), SDXL's added
+    conditions."""
 
     sample: torch.Tensor
     timestep: Any
@@ -121,7 +131,8 @@ class UNetInputs:
 
 @contextmanager
 def apply_units(pipe: Any, units: Sequence[LoadedUnit], images: int) -> Iterator[None]:
-    """Within the block the UNet of `pipe`, a view of this run alone, is steered by `units`. `images` are drawn together.
+    """Within the block the UNet of `pipe`, a view of this run alone, is steered by `units`. `images` are drawn
+    together.
 
     Raises:
         InvalidRequest: a network that was made for another UNet or VAE.
@@ -192,8 +203,8 @@ class _Forward:
 
 @contextmanager
 def _cache_embedding(embedding: Any, kept: list[torch.Tensor]) -> Iterator[None]:
-    """Within the block a ControlNet's `embedding` of the map, the same at every step and in every row, is worked out only if
-    `kept` does not have it yet."""
+    """Within the block a ControlNet's `embedding` of the map, the same at every step and in every row, is worked out
+    only if `kept` does not have it yet."""
     forward = embedding.forward
 
     def embed_once(pixels: torch.Tensor) -> torch.Tensor:
@@ -249,8 +260,8 @@ def _check_shape(pipe: Any, one: LoadedUnit) -> None:
 
 
 def _compute_level_shapes(pipe: Any, drawn: Image.Image) -> list[tuple[int, int, int]]:
-    """(channels, height, width) of what a UNet takes from a T2I-Adapter at each level: blocks with attention take it before they
-    halve, the others after."""
+    """(channels, height, width) of what a UNet takes from a T2I-Adapter at each level: blocks with attention take it
+    before they halve, the others after."""
     config = pipe.unet.config
     height, width = drawn.height // pipe.vae_scale_factor, drawn.width // pipe.vae_scale_factor
     found: list[tuple[int, int, int]] = []

@@ -33,15 +33,36 @@ CONTROL_PIPELINES: Mapping[str, Mapping[Task, str]] = {
 
 _UNION_TYPES: Mapping[str, Mapping[str, int]] = {
     "sdxl": {
-        "openpose": 0, "depth": 1, "softedge": 2, "scribble": 2, "canny": 3, "lineart": 3, "lineart_anime": 3, "mlsd": 3,
-        "normal": 4, "seg": 5, "tile": 6, "blur": 6, "inpaint": 7,
+        "openpose": 0,
+        "depth": 1,
+        "softedge": 2,
+        "scribble": 2,
+        "canny": 3,
+        "lineart": 3,
+        "lineart_anime": 3,
+        "mlsd": 3,
+        "normal": 4,
+        "seg": 5,
+        "tile": 6,
+        "blur": 6,
+        "inpaint": 7,
     },
     "flux": {
-        "canny": 0, "lineart": 0, "lineart_anime": 0, "softedge": 0, "mlsd": 0, "tile": 1, "depth": 2, "blur": 3,
-        "openpose": 4, "recolor": 5, "lq": 6,
+        "canny": 0,
+        "lineart": 0,
+        "lineart_anime": 0,
+        "softedge": 0,
+        "mlsd": 0,
+        "tile": 1,
+        "depth": 2,
+        "blur": 3,
+        "openpose": 4,
+        "recolor": 5,
+        "lq": 6,
     },
-}  # fmt: skip
-"""Places of the control types in xinsir's union ControlNets for SDXL and InstantX' for FLUX.1, as their cards give them."""
+}
+"""Places of the control types in xinsir's union ControlNets for SDXL and InstantX' for FLUX.1, as their cards give
+them."""
 
 _PREPROCESSOR_KINDS = {"grey": "recolor", "lines": "mlsd", "threshold": "scribble", "colour": "color"}
 
@@ -62,12 +83,12 @@ class ResolvedUnit:
 
 
 def resolve_units(catalog: Catalog, request: GenerationRequest, drawn_as: Task) -> tuple[ResolvedUnit, ...]:
-    """The units of `request` that weigh something, each with its file, for a pass that is drawn as text, image to image or
-    inpainting.
+    """The units of `request` that weigh something, each with its file, for a pass that is drawn as text, image to image
+    or inpainting.
 
     Raises:
-        InvalidRequest: an unknown or broken ControlNet, one that does not fit the checkpoint, a unit without an image, a
-            family or a task that diffusers cannot steer; the hint says what to do.
+        InvalidRequest: an unknown or broken ControlNet, one that does not fit the checkpoint, a unit without an image,
+            a family or a task that diffusers cannot steer; the hint says what to do.
     """
     units = [unit for unit in request.control if unit.weight > 0]
     if not units:
@@ -98,8 +119,8 @@ def check_steerable(checkpoint: WeightFile, drawn_as: Task) -> None:
 
 
 def is_compatible(file: WeightFile, checkpoint: WeightFile) -> bool:
-    """Whether a ControlNet, T2I-Adapter or IP-Adapter is usable and was made for checkpoints like this one: of the same family,
-    and of the same width where both say it."""
+    """Whether a ControlNet, T2I-Adapter or IP-Adapter is usable and was made for checkpoints like this one: of the same
+    family, and of the same width where both say it."""
     if file.problem or file.family != checkpoint.family:
         return False
     theirs, ours = _read_widths(file, checkpoint)
@@ -125,9 +146,9 @@ def _resolve_unit(
     if image is None and not request.source:
         raise InvalidRequest(
             f"Control unit {number} has no image.",
-            hint="Give the unit an image of its own, or turn it off."
-            if request.task is Task.TXT2IMG
-            else "Give it one.",
+            hint=(
+                "Give the unit an image of its own, or turn it off." if request.task is Task.TXT2IMG else "Give it one."
+            ),
         )
     union = control_files.count_union_types(file)
     return ResolvedUnit(
@@ -140,9 +161,11 @@ def _find_control_file(catalog: Catalog, checkpoint: WeightFile, unit: ControlUn
         names = [file.name for file in catalog.weights() if _is_control(file) and is_compatible(file, checkpoint)]
         raise InvalidRequest(
             f"Control unit {number} has no ControlNet.",
-            hint=("It can have: " + ", ".join(names) + ".")
-            if names
-            else f"Put one for {checkpoint.family} below models/.",
+            hint=(
+                ("It can have: " + ", ".join(names) + ".")
+                if names
+                else f"Put one for {checkpoint.family} below models/."
+            ),
         )
     adapters = {file.name for file in catalog.weights() if file.kind is WeightKind.T2I_ADAPTER}
     file = catalog.find(WeightKind.T2I_ADAPTER if unit.model in adapters else WeightKind.CONTROLNET, unit.model)
@@ -185,9 +208,11 @@ def _find_union_type(unit: ControlUnit, file: WeightFile, types: int) -> int:
     kind = get_control_type(unit)
     if kind not in table:
         raise InvalidRequest(
-            f"{file.name} is a union ControlNet, and the unit does not say for what."
-            if not kind
-            else f"The union ControlNet {file.name} knows no {kind}.",
+            (
+                f"{file.name} is a union ControlNet, and the unit does not say for what."
+                if not kind
+                else f"The union ControlNet {file.name} knows no {kind}."
+            ),
             hint="Set its control type to one of: " + ", ".join(table) + ".",
         )
     return table[kind]

@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 
 _FAMILIES = ("sd15", "sdxl")
 _STYLE_SDXL = {"up": {"block_0": [0.0, 1.0, 0.0]}}
-"""The one attention that carries style in SDXL (InstantStyle, arXiv 2404.02733), as diffusers writes it; times the weight."""
+"""The one attention that carries style in SDXL (InstantStyle, arXiv 2404.02733), as diffusers writes it; times the
+weight."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +43,8 @@ def resolve_references(catalog: Catalog, request: GenerationRequest) -> tuple[Re
     """The references of `request` that weigh something, each with its adapter.
 
     Raises:
-        InvalidRequest: a reference without an image, an adapter that is unknown or does not fit, a family without adapters.
+        InvalidRequest: a reference without an image, an adapter that is unknown or does not fit, a family without
+            adapters.
     """
     wanted = [reference for reference in request.references if reference.weight > 0]
     if not wanted or request.task is Task.EDIT:  # models that edit by instruction look at the references themselves
@@ -60,7 +62,10 @@ def resolve_references(catalog: Catalog, request: GenerationRequest) -> tuple[Re
         file = _find_adapter(catalog, checkpoint, reference)
         encoder = control_files.find_image_encoder(file.path, control_files.read_image_width(file))
         if encoder is None:
-            raise InvalidRequest(f"The IP-Adapter {file.name} cannot be used: {control_files.NO_ENCODER}", hint="Download the encoder, or pick another one.")  # fmt: skip
+            raise InvalidRequest(
+                f"The IP-Adapter {file.name} cannot be used: {control_files.NO_ENCODER}",
+                hint="Download the encoder, or pick another one.",
+            )
         chosen.append(ResolvedReference(reference=reference, file=file, encoder=str(encoder)))
     if len({one.encoder for one in chosen}) > 1:
         raise InvalidRequest(
@@ -88,7 +93,8 @@ def _find_adapter(catalog: Catalog, checkpoint: WeightFile, reference: Reference
 
 @dataclass(frozen=True, kw_only=True)
 class LoadedReferences:
-    """The references of a pass while their networks are leased. `parts` are the pipeline's encoder and image processor."""
+    """The references of a pass while their networks are leased. `parts` are the pipeline's encoder and image
+    processor."""
 
     references: tuple[ResolvedReference, ...] = ()
     states: tuple[Mapping[str, Any], ...] = ()
@@ -131,7 +137,8 @@ class LoadedReferences:
             if device_memory.is_out_of_memory(error):
                 raise
             raise InvalidRequest(
-                f"The IP-Adapter {self.references[0].file.name} does not fit this checkpoint: its layers have other sizes.",
+                f"The IP-Adapter {self.references[0].file.name} does not fit this checkpoint: its layers have other"
+                " sizes.",
                 hint="Pick the one that was made for this checkpoint.",
             ) from error
 
@@ -171,9 +178,10 @@ def lease_references(
             for one in references
         ]
         yield LoadedReferences(
-            references=tuple(references), states=tuple(state.tensors for state in states),
+            references=tuple(references),
+            states=tuple(state.tensors for state in states),
             parts={"image_encoder": encoder.model, "feature_extractor": encoder.processor},
-        )  # fmt: skip
+        )
 
 
 class _ImageEncoder:
@@ -201,7 +209,8 @@ class _ImageEncoder:
 
 
 class _Adapter:
-    """The tensors of an IP-Adapter, by its two parts as diffusers wants them. They wait on the CPU: each run's UNet gets copies."""
+    """The tensors of an IP-Adapter, by its two parts as diffusers wants them. They wait on the CPU: each run's UNet
+    gets copies."""
 
     def __init__(self, file: WeightFile, options: LoadOptions) -> None:
         import torch
@@ -225,8 +234,8 @@ class _Adapter:
 def _compute_scale(reference: Reference, unet: Any) -> Any:
     """The weight for diffusers: a number for all layers, or by block where only the style is wanted.
 
-    In SDXL that is InstantStyle's one block. In Stable Diffusion 1 no single block carries the style; what is left out are
-    the deepest attentions, which carry the layout.
+    In SDXL that is InstantStyle's one block. In Stable Diffusion 1 no single block carries the style; what is left out
+    are the deepest attentions, which carry the layout.
     """
     if not reference.style_only:
         return reference.weight

@@ -1,4 +1,5 @@
-"""Single files of Stable Diffusion 1 and 2, which have one layout: what is in them, and how they are described and loaded."""
+"""Single files of Stable Diffusion 1 and 2, which have one layout: what is in them, and how they are described and
+loaded."""
 
 from __future__ import annotations
 
@@ -15,8 +16,10 @@ from studio.pipelines.catalog.model_folders import read_component_config
 from studio.pipelines.families import _parts
 
 _TEXT_TO_IMAGE, _INPAINT, _INSTRUCT = (
-    "StableDiffusionPipeline", "StableDiffusionInpaintPipeline", "StableDiffusionInstructPix2PixPipeline",
-)  # fmt: skip
+    "StableDiffusionPipeline",
+    "StableDiffusionInpaintPipeline",
+    "StableDiffusionInstructPix2PixPipeline",
+)
 PIPELINE_CLASSES = (_TEXT_TO_IMAGE, "StableDiffusionPAGPipeline", _INPAINT, _INSTRUCT)
 _INPAINT_CHANNELS, _INSTRUCT_CHANNELS = 9, 8
 _CONTEXT = (
@@ -25,11 +28,16 @@ _CONTEXT = (
     "down_blocks.1.attentions.0.transformer_blocks.0.attn2.to_k.weight",
 )
 _VAE = "first_stage_model.decoder.conv_in.weight"
-_TEXT = ("cond_stage_model.transformer.text_model.embeddings.position_embedding.weight", "cond_stage_model.transformer.embeddings.position_embedding.weight", "cond_stage_model.model.token_embedding.weight")  # fmt: skip
+_TEXT = (
+    "cond_stage_model.transformer.text_model.embeddings.position_embedding.weight",
+    "cond_stage_model.transformer.embeddings.position_embedding.weight",
+    "cond_stage_model.model.token_embedding.weight",
+)
 
 
 def read_text_width(header: SafetensorsHeader) -> int:
-    """The width of the text states that the UNet attends to: 768 in Stable Diffusion 1, 1024 in 2; 0 when this is no such UNet."""
+    """The width of the text states that the UNet attends to: 768 in Stable Diffusion 1, 1024 in 2; 0 when this is no
+    such UNet."""
     if _parts.has_any(header, "label_emb.0.0.weight", "add_embedding.linear_1.weight"):
         return 0  # Stable Diffusion XL
     return next((header.shapes[name][1] for name in _CONTEXT if name in header.shapes), 0)
@@ -62,7 +70,8 @@ def read_input_channels(weight: WeightFile) -> int:
 
 @dataclass(frozen=True)
 class UNetTraining:
-    """What a UNet was trained for, by its input channels: the place in `classes` of its pipeline, and what a model says of it."""
+    """What a UNet was trained for, by its input channels: the place in `classes` of its pipeline, and what a model says
+    of it."""
 
     place: int = 0
     tasks: frozenset[Task] = _parts.TASKS
@@ -85,7 +94,8 @@ def detect_training(weight: WeightFile) -> UNetTraining:
 
 
 def load_unet(weight: WeightFile, options: LoadOptions, config: Path) -> dict[str, Any]:
-    """The UNet of a single file whose input is not the one in the folder `config`, as a part to load it with; else nothing."""
+    """The UNet of a single file whose input is not the one in the folder `config`, as a part to load it with; else
+    nothing."""
     channels = read_input_channels(weight)
     if channels not in (_INPAINT_CHANNELS, _INSTRUCT_CHANNELS):
         return {}
@@ -93,9 +103,12 @@ def load_unet(weight: WeightFile, options: LoadOptions, config: Path) -> dict[st
     from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 
     loaded = UNet2DConditionModel.from_single_file(
-        str(weight.path), config=str(config / "unet"), in_channels=channels, dtype=getattr(torch, options.dtype),
+        str(weight.path),
+        config=str(config / "unet"),
+        in_channels=channels,
+        dtype=getattr(torch, options.dtype),
         local_files_only=True,
-    )  # fmt: skip
+    )
     return {"unet": loaded}
 
 
@@ -122,9 +135,14 @@ def load_clip_pipeline(weight: WeightFile, options: LoadOptions, config: str, pr
         return _parts.load_folder(weight, options, class_name, **parts)
     folder = _parts.CONFIGS / config
     return _parts.load_file(
-        weight, options, class_name, folder, tokenizer=_parts.load_clip_tokenizer(pad_token),
-        scheduler=_parts.load_clip_scheduler(folder, prediction), **load_unet(weight, options, folder),
-    )  # fmt: skip
+        weight,
+        options,
+        class_name,
+        folder,
+        tokenizer=_parts.load_clip_tokenizer(pad_token),
+        scheduler=_parts.load_clip_scheduler(folder, prediction),
+        **load_unet(weight, options, folder),
+    )
 
 
 def build_clip_arguments(request: GenerationRequest, model: Model) -> dict[str, Any]:

@@ -25,9 +25,14 @@ NON_CLIP_FEATURES = FEATURES - {Feature.CLIP_SKIP, Feature.PROMPT_SYNTAX, Featur
 """Features of families whose text encoder is not CLIP alone."""
 MASKED_TASKS = frozenset(
     {
-        Task.INPAINT, Task.OUTPAINT, Task.ERASE, Task.SEARCH_REPLACE, Task.SEARCH_RECOLOR, Task.REPLACE_BACKGROUND,
+        Task.INPAINT,
+        Task.OUTPAINT,
+        Task.ERASE,
+        Task.SEARCH_REPLACE,
+        Task.SEARCH_RECOLOR,
+        Task.REPLACE_BACKGROUND,
     }
-)  # fmt: skip
+)
 """What can be done with a checkpoint that redraws under a mask."""
 TASKS = MASKED_TASKS | {Task.TXT2IMG, Task.IMG2IMG, Task.UPSCALE}
 """What can be done with a family that diffusers has img2img and inpainting of."""
@@ -41,14 +46,19 @@ _RATIOS = ((3, 4), (2, 3), (9, 16))
 
 
 def load_folder(weight: WeightFile, options: LoadOptions, class_name: str, **parts: Any) -> Any:
-    """The pipeline in a diffusers folder: safetensors only, no network, no code from the folder. `parts` replace components."""
+    """The pipeline in a diffusers folder: safetensors only, no network, no code from the folder. `parts` replace
+    components."""
     import diffusers
     import torch
 
     pipe = getattr(diffusers, class_name).from_pretrained(
-        weight.path, dtype=getattr(torch, options.dtype), use_safetensors=True, local_files_only=True,
-        variant=find_variant(weight.path), **parts,
-    )  # fmt: skip
+        weight.path,
+        dtype=getattr(torch, options.dtype),
+        use_safetensors=True,
+        local_files_only=True,
+        variant=find_variant(weight.path),
+        **parts,
+    )
     return pipe.to(options.device)
 
 
@@ -109,7 +119,10 @@ def find_companion(weight: WeightFile, repos: Sequence[str]) -> Path | None:
 
 def describe_missing_repo(repos: Sequence[str]) -> str:
     """The problem of a transformer alone."""
-    return f"holds the transformer only; its text encoders and VAE are taken from {' or '.join(repos)}, which is not downloaded yet."
+    return (
+        f"holds the transformer only; its text encoders and VAE are taken from {' or '.join(repos)}, which is not"
+        " downloaded yet."
+    )
 
 
 def find_transformer_problem(weight: WeightFile, repos: Sequence[str]) -> str:
@@ -120,7 +133,8 @@ def find_transformer_problem(weight: WeightFile, repos: Sequence[str]) -> str:
 
 
 def load_clip_tokenizer(pad_token: str = "<|endoftext|>") -> Any:
-    """CLIP's tokenizer. Stable Diffusion 1 pads with its end token; OpenCLIP's encoders pad with "!", which is token 0."""
+    """CLIP's tokenizer. Stable Diffusion 1 pads with its end token; OpenCLIP's encoders pad with "!", which is token
+    0."""
     from transformers import CLIPTokenizer
 
     return CLIPTokenizer.from_pretrained(CONFIGS / "clip_tokenizer", pad_token=pad_token, local_files_only=True)
@@ -137,8 +151,8 @@ def load_clip_scheduler(config: Path, prediction: str, **changes: Any) -> Any:
 
 
 def build_sizes(side: int, *, multiple: int, smallest: int = 256, largest: int = 0) -> Sizes:
-    """Sizes near the area `side`² that a model was trained at: the square first, then portrait and landscape in the usual
-    ratios, in steps of 64 px as training buckets have them (finer below 512 px, where those would be coarse)."""
+    """Sizes near the area `side`² that a model was trained at: the square first, then portrait and landscape in the
+    usual ratios, in steps of 64 px as training buckets have them (finer below 512 px, where those would be coarse)."""
     step = 64 if side >= 512 else multiple
     liked = [(side, side)]
     for a, b in _RATIOS:
@@ -172,8 +186,8 @@ def get_header(weight: WeightFile) -> SafetensorsHeader | None:
 def read_prediction_type(weight: WeightFile) -> str:
     """What the checkpoint's UNet was trained to predict, "epsilon" or "v_prediction", or "" when nothing says.
 
-    Asked in this order: a file beside it with the same name and the ending .json (`{"prediction_type": …}`) or .yaml (the
-    same, or the original training config's `parameterization`); the metadata by the ModelSpec standard
+    Asked in this order: a file beside it with the same name and the ending .json (`{"prediction_type": …}`) or .yaml
+    (the same, or the original training config's `parameterization`); the metadata by the ModelSpec standard
     (github.com/Stability-AI/ModelSpec); the marker tensor `v_pred` that SDXL finetunes carry.
     """
     for suffix in (".json", ".yaml", ".yml"):

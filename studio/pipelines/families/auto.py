@@ -1,7 +1,8 @@
 """Every other text-to-image pipeline of diffusers, by its class name and with what all of them have in common.
 
-They keep the sampler that their maker chose. A family that deserves more gets a file of its own. The classes are listed here, and not asked
-of diffusers, because describing a model must not import it; a test holds the list equal to diffusers' own.
+They keep the sampler that their maker chose. A family that deserves more gets a file of its own. The classes are listed
+here, and not asked of diffusers, because describing a model must not import it; a test holds the list equal to
+diffusers' own.
 """
 
 from __future__ import annotations
@@ -36,11 +37,17 @@ class PipelineDefaults:
 PIPELINE_DEFAULTS: Mapping[str, PipelineDefaults] = MappingProxyType(
     {
         "AuraFlowPipeline": PipelineDefaults(
-            50, 3.5, mark="double_layers.0.attn.w2q.weight", transformer="AuraFlowTransformer2DModel",
+            50,
+            3.5,
+            mark="double_layers.0.attn.w2q.weight",
+            transformer="AuraFlowTransformer2DModel",
             repo="fal/AuraFlow-v0.3",
         ),
         "ChromaPipeline": PipelineDefaults(
-            35, 5.0, mark="distilled_guidance_layer.in_proj.bias", transformer="ChromaTransformer2DModel",
+            35,
+            5.0,
+            mark="distilled_guidance_layer.in_proj.bias",
+            transformer="ChromaTransformer2DModel",
             repo="lodestones/Chroma1-HD",
         ),
         "CogView3PlusPipeline": PipelineDefaults(50, 5.0),
@@ -55,7 +62,10 @@ PIPELINE_DEFAULTS: Mapping[str, PipelineDefaults] = MappingProxyType(
         "LatentConsistencyModelPipeline": PipelineDefaults(4, 8.5, negative=False),
         "LuminaPipeline": PipelineDefaults(30, 4.0),
         "Lumina2Pipeline": PipelineDefaults(
-            30, 4.0, mark="layers.0.adaLN_modulation.1.weight", transformer="Lumina2Transformer2DModel",
+            30,
+            4.0,
+            mark="layers.0.adaLN_modulation.1.weight",
+            transformer="Lumina2Transformer2DModel",
             repo="Alpha-VLLM/Lumina-Image-2.0",
         ),
         "NucleusMoEImagePipeline": PipelineDefaults(50, 4.0),
@@ -64,7 +74,7 @@ PIPELINE_DEFAULTS: Mapping[str, PipelineDefaults] = MappingProxyType(
         "SanaPipeline": PipelineDefaults(20, 4.5),
         "SanaPAGPipeline": PipelineDefaults(20, 4.5),
     }
-)  # fmt: skip
+)
 
 _NEEDS_CONTROL = "It needs a control image and cannot draw from text alone."
 _NEEDS_IMAGE = "It needs an image to work on and cannot draw from text alone."
@@ -75,25 +85,37 @@ UNSUPPORTED_CLASSES: Mapping[str, str] = MappingProxyType(
     {
         **dict.fromkeys(
             (
-                "CogView4ControlPipeline", "FluxControlNetPipeline", "FluxControlPipeline", "QwenImageControlNetPipeline",
-                "StableDiffusion3ControlNetPipeline", "StableDiffusionControlNetPAGPipeline", "StableDiffusionControlNetPipeline",
-                "StableDiffusionXLControlNetPAGPipeline", "StableDiffusionXLControlNetPipeline",
-                "StableDiffusionXLControlNetUnionPipeline", "ZImageControlNetInpaintPipeline", "ZImageControlNetPipeline",
+                "CogView4ControlPipeline",
+                "FluxControlNetPipeline",
+                "FluxControlPipeline",
+                "QwenImageControlNetPipeline",
+                "StableDiffusion3ControlNetPipeline",
+                "StableDiffusionControlNetPAGPipeline",
+                "StableDiffusionControlNetPipeline",
+                "StableDiffusionXLControlNetPAGPipeline",
+                "StableDiffusionXLControlNetPipeline",
+                "StableDiffusionXLControlNetUnionPipeline",
+                "ZImageControlNetInpaintPipeline",
+                "ZImageControlNetPipeline",
             ),
             _NEEDS_CONTROL,
         ),
         "ZImageOmniPipeline": _NEEDS_IMAGE,
         **dict.fromkeys(
             (
-                "IFPipeline", "Kandinsky3Pipeline", "KandinskyCombinedPipeline", "KandinskyV22CombinedPipeline",
-                "StableCascadeCombinedPipeline", "WuerstchenCombinedPipeline",
+                "IFPipeline",
+                "Kandinsky3Pipeline",
+                "KandinskyCombinedPipeline",
+                "KandinskyV22CombinedPipeline",
+                "StableCascadeCombinedPipeline",
+                "WuerstchenCombinedPipeline",
             ),
             _MULTI_STAGE,
         ),
         **dict.fromkeys(("PixArtAlphaPipeline", "PixArtSigmaPipeline", "PixArtSigmaPAGPipeline"), _NO_STEP_CALLBACK),
         **dict.fromkeys(("HeliosPipeline", "HeliosPyramidPipeline"), "It makes videos."),
     }
-)  # fmt: skip
+)
 """Classes that diffusers calls text-to-image and that cannot be used here, and why."""
 
 

@@ -1,5 +1,5 @@
-"""FLUX.1: schnell is distilled to four steps without guidance, dev takes its guidance as an input; Fill draws under masks,
-Kontext follows instructions."""
+"""FLUX.1: schnell is distilled to four steps without guidance, dev takes its guidance as an input; Fill draws under
+masks, Kontext follows instructions."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """Stable Diffusion 2.0 and 2.1, in two trainings that the tensors do not tell apart.
 
-The base models draw 512 px and predict the noise; the others draw 768 px and predict v. What the file, or a note beside it,
-says wins; next its size in px by the ModelSpec metadata; last "512" in the name, as the published base files have it.
-Without any of these it is taken for a 768 px v model, which most finetunes come from.
+The base models draw 512 px and predict the noise; the others draw 768 px and predict v. What the file, or a note beside
+it, says wins; next its size in px by the ModelSpec metadata; last "512" in the name, as the published base files have
+it. Without any of these it is taken for a 768 px v model, which most finetunes come from.
 """
 
 from __future__ import annotations
@@ -16,7 +16,10 @@ from studio.core.weights import SafetensorsHeader, WeightFile
 from studio.pipelines.families import _clip, _parts
 from studio.pipelines.run.samplers import DIFFUSION_SAMPLERS
 
-_NOTE = 'Drawn as a {side} px model that predicts {what}. If images are noise, put a file "{stem}.json" with {{"prediction_type": "{other}"}} beside it.'
+_NOTE = (
+    'Drawn as a {side} px model that predicts {what}. If images are noise, put a file "{stem}.json" with'
+    ' {{"prediction_type": "{other}"}} beside it.'
+)
 
 
 def _detect_sd2(header: SafetensorsHeader) -> bool:

@@ -11,9 +11,21 @@ from studio.pipelines.families import _clip, _parts
 from studio.pipelines.run.samplers import DIFFUSION_SAMPLERS
 
 _CLASSES = (
-    "StableDiffusionXLPipeline", "StableDiffusionXLInpaintPipeline", "StableDiffusionXLInstructPix2PixPipeline",
-)  # fmt: skip
-_TRAINED = ((1024, 1024), (896, 1152), (1152, 896), (832, 1216), (1216, 832), (768, 1344), (1344, 768), (640, 1536), (1536, 640))  # fmt: skip
+    "StableDiffusionXLPipeline",
+    "StableDiffusionXLInpaintPipeline",
+    "StableDiffusionXLInstructPix2PixPipeline",
+)
+_TRAINED = (
+    (1024, 1024),
+    (896, 1152),
+    (1152, 896),
+    (832, 1216),
+    (1216, 832),
+    (768, 1344),
+    (1344, 768),
+    (640, 1536),
+    (1536, 640),
+)
 """The commonest buckets of the SDXL report (arXiv 2307.01952, appendix I)."""
 _SIZES = Sizes(liked=_TRAINED, multiple=8, smallest=256, largest=4096, max_pixels=4096 * 4096)
 _VAE = "first_stage_model.decoder.conv_in.weight"
@@ -67,11 +79,16 @@ def _load_sdxl(weight: WeightFile, options: LoadOptions) -> Any:
     header = _parts.get_header(weight)
     terminal = header is not None and "ztsnr" in header.shapes
     return _parts.load_file(
-        weight, options, class_name, config, add_watermarker=False,
-        tokenizer=_parts.load_clip_tokenizer(), tokenizer_2=_parts.load_clip_tokenizer("!"),
+        weight,
+        options,
+        class_name,
+        config,
+        add_watermarker=False,
+        tokenizer=_parts.load_clip_tokenizer(),
+        tokenizer_2=_parts.load_clip_tokenizer("!"),
         scheduler=_parts.load_clip_scheduler(config, prediction, rescale_betas_zero_snr=terminal),
         **_clip.load_unet(weight, options, config),
-    )  # fmt: skip
+    )
 
 
 PIPELINE = PipelineSpec(

@@ -24,7 +24,8 @@ def _detect_z_image(header: SafetensorsHeader) -> bool:
 
 
 def _is_turbo(weight: WeightFile) -> bool:
-    """By the scheduler of a folder. A single file is turbo when its name says so, or when only turbo's parts are here."""
+    """By the scheduler of a folder. A single file is turbo when its name says so, or when only turbo's parts are
+    here."""
     if weight.is_folder:
         return read_component_config(weight.path, "scheduler").get("shift") == _TURBO_SHIFT
     return "turbo" in weight.name.lower() or _parts.find_companion(weight, (_BASE,)) is None

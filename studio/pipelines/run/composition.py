@@ -1,7 +1,7 @@
 """AND inside the UNet: several conditions answered for in one call, so that the pipeline around it need not know.
 
-Composition by weights as in "Compositional Visual Generation with Composable Diffusion Models" (Liu et al., 2022) and in A1111:
-noise = negative + guidance · Σ weight · (condition − negative).
+Composition by weights as in "Compositional Visual Generation with Composable Diffusion Models" (Liu et al., 2022) and
+in A1111: noise = negative + guidance · Σ weight · (condition − negative).
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from typing import Any
 
 @contextmanager
 def compose_conditions(unet: Any, weights: tuple[float, ...], images: int) -> Iterator[None]:
-    """Within the block, `unet` takes embeddings in which one condition per weight lies side by side along the sequence (and
-    pooled ones side by side along their width), and answers as if there were one condition that is all of them.
+    """Within the block, `unet` takes embeddings in which one condition per weight lies side by side along the sequence
+    (and pooled ones side by side along their width), and answers as if there were one condition that is all of them.
 
     The batch is [negative; positive] with guidance and just the positive without; then there is nothing to measure the
     conditions against, and their mean by weight is the answer.

@@ -1,4 +1,5 @@
-"""Prompts as what the UNet reads: AUTOMATIC1111's weights, long prompts, clip skip, editing and AND for every family with CLIP encoders."""
+"""Prompts as what the UNet reads: AUTOMATIC1111's weights, long prompts, clip skip, editing and AND for every family
+with CLIP encoders."""
 
 from __future__ import annotations
 
@@ -50,7 +51,8 @@ class Conditioning:
         return found
 
     def at_step(self, step: int, *, guided: bool | None = None) -> dict[str, Any] | None:
-        """What `callback_on_step_end`, called with `step` - 1, returns so that `step` reads its own embeddings; None if they stay.
+        """What `callback_on_step_end`, called with `step` - 1, returns so that `step` reads its own embeddings; None if
+        they stay.
 
         `guided` tells that the pipeline runs negative and positive as one batch; by default the pipeline is asked. Of a
         sampler that calls the UNet twice per step, both calls belong to the same step of the prompt.
@@ -71,8 +73,8 @@ class Conditioning:
         return {"prompt_embeds": hidden} if pooled is None else {"prompt_embeds": hidden, "add_text_embeds": pooled}
 
     def apply_composition(self, pipe: Any) -> AbstractContextManager[None]:
-        """For the time of a run, let the UNet answer for all conditions that AND joins, by their weights. Nothing is left
-        behind; with one condition nothing is done."""
+        """For the time of a run, let the UNet answer for all conditions that AND joins, by their weights. Nothing is
+        left behind; with one condition nothing is done."""
         return compose_conditions(pipe.unet, self._weights, self._images) if len(self._weights) > 1 else nullcontext()
 
     def _find_state(self, step: int) -> _State:
@@ -145,7 +147,8 @@ class _Embedder:
         return max(map(len, self._chunked[parts]))
 
     def embed(self, parts: tuple[Part, ...], length: int) -> Embeds:
-        """The text as `length` chunks, the missing ones empty; the encoders' widths side by side, pooled from the first chunk."""
+        """The text as `length` chunks, the missing ones empty; the encoders' widths side by side, pooled from the first
+        chunk."""
         import torch
 
         if (parts, length) not in self._embedded:

@@ -34,8 +34,8 @@ class Progress:
 
 @dataclass(frozen=True, kw_only=True)
 class Pass:
-    """One pass. `request` says everything in full (steps, guidance, sizes are set); `steps` are those that are really run;
-    `inputs` are further arguments of the pipeline call; `latents` asks for latents instead of images."""
+    """One pass. `request` says everything in full (steps, guidance, sizes are set); `steps` are those that are really
+    run; `inputs` are further arguments of the pipeline call; `latents` asks for latents instead of images."""
 
     spec: PipelineSpec
     model: Model
@@ -68,7 +68,8 @@ def make_pipeline_view(pipe: Any, *, class_name: str | None = None, **parts: Any
 
 
 def choose_scheduler(pipe: Any, request: GenerationRequest, model: Model) -> Any:
-    """A fresh scheduler: the request's sampler, else the model's default one, else a new one of the checkpoint's own kind."""
+    """A fresh scheduler: the request's sampler, else the model's default one, else a new one of the checkpoint's own
+    kind."""
     config, sampling = pipe.scheduler.config, model.sampling
     if not sampling.combinations:
         return type(pipe.scheduler).from_config(config)
@@ -115,7 +116,8 @@ def _build_prompts(pipe: Any, task: Pass) -> tuple[dict[str, Any], conditioning.
 
 
 def _build_callback_arguments(accepted: Collection[str], after_step: Callable[..., dict[str, Any]]) -> dict[str, Any]:
-    """The arguments that let the pipeline call `after_step`: under its name of today, or of 2022 in the few that kept it."""
+    """The arguments that let the pipeline call `after_step`: under its name of today, or of 2022 in the few that kept
+    it."""
     if "callback_on_step_end" in accepted:
         return {"callback_on_step_end": after_step}
     return {"callback": lambda step, timestep, latents: after_step(None, step, timestep, {"latents": latents})}
@@ -151,7 +153,8 @@ def _make_preview(pipe: Any, task: Pass, previewer: Previewer, ctx: JobContext) 
 
 @contextmanager
 def _time_phases(pipe: Any, ctx: JobContext) -> Iterator[None]:
-    """Time denoising and decoding apart, and let a decode that runs out of memory try again in tiles: the steps are kept."""
+    """Time denoising and decoding apart, and let a decode that runs out of memory try again in tiles: the steps are
+    kept."""
     vae = pipe.vae
     decode = vae.decode
     timer = ExitStack()

@@ -1,5 +1,5 @@
-"""Every task that works on an image, said as one kind of thing: what is given to the pipeline, how strongly, and what is
-made of its answer."""
+"""Every task that works on an image, said as one kind of thing: what is given to the pipeline, how strongly, and what
+is made of its answer."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ class EditMode(Enum):
 
 @dataclass(frozen=True, kw_only=True)
 class Edit:
-    """`request` is what is drawn, its prompt and size among it. `ready` makes a source ready, once per loop; `strength` 0
-    draws nothing. `fill` acts on latents (NOISE, NOTHING). With `latent` the source is resized as latents."""
+    """`request` is what is drawn, its prompt and size among it. `ready` makes a source ready, once per loop; `strength`
+    0 draws nothing. `fill` acts on latents (NOISE, NOTHING). With `latent` the source is resized as latents."""
 
     request: GenerationRequest
     way: EditMode
@@ -71,7 +71,8 @@ class EditContext:
 
 
 def plan_edit(request: GenerationRequest, tools: EditContext) -> Edit:
-    """The edit that `request` asks for. Its width and height are set. Finding a region by words, or the foreground, happens here.
+    """The edit that `request` asks for. Its width and height are set. Finding a region by words, or the foreground,
+    happens here.
 
     Raises:
         InvalidRequest: no source, a task that images do not pass through here, or what the annotators raise.
@@ -133,8 +134,8 @@ def _plan_search_recolor(request: GenerationRequest, source: Image.Image, tools:
 
 
 def _plan_replace_background(request: GenerationRequest, source: Image.Image, tools: EditContext) -> Edit:
-    """The foreground is lit by `lighting`; behind it comes the `background`, with strength drawn over gently as a whole,
-    or what the prompt says."""
+    """The foreground is lit by `lighting`; behind it comes the `background`, with strength drawn over gently as a
+    whole, or what the prompt says."""
     transparent = source.mode == "RGBA" and source.getchannel("A").getextrema() != (255, 255)  # cut out already
     front = source.convert("RGB")
     opacity = source.getchannel("A") if transparent else tools.asked().find_foreground(front, tools.ctx)
@@ -176,8 +177,13 @@ def _plan_instruction(request: GenerationRequest, source: Image.Image, tools: Ed
 
     references = tuple(flatten_alpha(tools.ctx.load_image(one.image)) for one in request.references)
     return Edit(
-        request=request, way=EditMode.INSTRUCTION, strength=1.0, source=source, ready=prepare_canvas, references=references
-    )  # fmt: skip
+        request=request,
+        way=EditMode.INSTRUCTION,
+        strength=1.0,
+        source=source,
+        ready=prepare_canvas,
+        references=references,
+    )
 
 
 def _plan_masked(
@@ -197,8 +203,14 @@ def _plan_masked(
         return masks.build_canvas(image, mask, size, box=box, inpaint=seen, blend=blend)
 
     return Edit(
-        request=request, way=EditMode.MASK, strength=strength, source=source, ready=prepare_canvas, fill=inpaint.fill, soft=soft
-    )  # fmt: skip
+        request=request,
+        way=EditMode.MASK,
+        strength=strength,
+        source=source,
+        ready=prepare_canvas,
+        fill=inpaint.fill,
+        soft=soft,
+    )
 
 
 def _find_mask(request: GenerationRequest, source: Image.Image, tools: EditContext) -> Image.Image:

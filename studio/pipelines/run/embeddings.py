@@ -37,8 +37,8 @@ def make_token(file: WeightFile) -> str:
 
 @contextmanager
 def activate_embeddings(pipe: Any, files: Sequence[WeightFile]) -> Iterator[None]:
-    """Within the block `pipe` knows the embeddings. Its tokenizers are replaced by copies, so `pipe` must be this run's own;
-    the shared text encoders get their vocabulary back at the end.
+    """Within the block `pipe` knows the embeddings. Its tokenizers are replaced by copies, so `pipe` must be this run's
+    own; the shared text encoders get their vocabulary back at the end.
 
     Raises:
         InvalidRequest: an embedding whose width is not that of the text encoder.

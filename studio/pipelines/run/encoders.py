@@ -125,7 +125,8 @@ class Encoder:
 
 
 def _find_multi_vector_tokens(tokenizer: Any) -> dict[int, TokenGroup]:
-    """The ids that stand for each textual inversion of several vectors, by the first of them (diffusers names them x, x_1, x_2 …)."""
+    """The ids that stand for each textual inversion of several vectors, by the first of them (diffusers names them x,
+    x_1, x_2 …)."""
     added: dict[str, int] = tokenizer.get_added_vocab()
     found: dict[int, TokenGroup] = {}
     for name, first in added.items():
@@ -143,7 +144,8 @@ def _get_final_norm(model: Any) -> Any:
 
 
 def _apply_weights(hidden: torch.Tensor, weights: list[float]) -> torch.Tensor:
-    """Each token's state times its weight, then all of them scaled so that their mean is what it was (A1111's "Original" emphasis)."""
+    """Each token's state times its weight, then all of them scaled so that their mean is what it was (A1111's
+    "Original" emphasis)."""
     import torch
 
     exact = hidden.float()

@@ -30,8 +30,8 @@ def is_latent(hires: Hires) -> bool:
 
 
 def build_second_request(request: GenerationRequest, hires: Hires, first: Model, model: Model) -> GenerationRequest:
-    """What the second pass does: `hires`' fields where they are set, else those of the first pass. `request` is resolved for
-    the first model; another checkpoint brings its own sampler when the first pass left it open."""
+    """What the second pass does: `hires`' fields where they are set, else those of the first pass. `request` is
+    resolved for the first model; another checkpoint brings its own sampler when the first pass left it open."""
     width, height = first.get_hires_size(request)
     sampler = hires.sampler or request.sampler
     known = model.sampling.combinations
@@ -39,16 +39,22 @@ def build_second_request(request: GenerationRequest, hires: Hires, first: Model,
         sampler = None  # the other checkpoint's family lacks the first pass's sampler
     schedule = hires.schedule or (request.schedule if sampler == request.sampler else None)
     return request.replace(
-        model=model.id, width=width, height=height, steps=hires.steps or request.steps,
-        prompt=hires.prompt or request.prompt, negative_prompt=hires.negative_prompt or request.negative_prompt,
+        model=model.id,
+        width=width,
+        height=height,
+        steps=hires.steps or request.steps,
+        prompt=hires.prompt or request.prompt,
+        negative_prompt=hires.negative_prompt or request.negative_prompt,
         guidance=request.guidance if hires.guidance is None else hires.guidance,
-        sampler=sampler, schedule=schedule, hires=None,
-    )  # fmt: skip
+        sampler=sampler,
+        schedule=schedule,
+        hires=None,
+    )
 
 
 def compute_hires_steps(steps: int, strength: float) -> tuple[int, float]:
-    """(num_inference_steps, strength) of an img2img call that really runs `steps` steps at the denoising strength that was asked
-    for: A1111's meaning of hires steps. 0 < `strength` <= 1."""
+    """(num_inference_steps, strength) of an img2img call that really runs `steps` steps at the denoising strength that
+    was asked for: A1111's meaning of hires steps. 0 < `strength` <= 1."""
     return next(
         (total, share)
         for total in itertools.count(max(steps, int(steps / min(strength, 0.999))))
@@ -57,7 +63,8 @@ def compute_hires_steps(steps: int, strength: float) -> tuple[int, float]:
 
 
 def find_exact_strength(steps: int, total: int) -> float | None:
-    """The strength at which an img2img call of `total` steps runs `steps` of them in every family; None where there is none."""
+    """The strength at which an img2img call of `total` steps runs `steps` of them in every family; None where there is
+    none."""
     # Families cut the schedule by rounding total · strength down on one side or the other. Both find `steps` where the
     # product is exact, which for a few totals no float gives.
     share = steps / total

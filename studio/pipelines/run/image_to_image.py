@@ -51,8 +51,8 @@ class Editing:
         return self._edit.way is EditMode.INSTRUCTION
 
     def draw(self, seeds: tuple[ImageSeed, ...], progress: Progress) -> list[Image.Image]:
-        """An image per seed, in order. Loop k draws from seed + k, as A1111 does: the same noise again and again leaves its
-        pattern in the image."""
+        """An image per seed, in order. Loop k draws from seed + k, as A1111 does: the same noise again and again leaves
+        its pattern in the image."""
         sources = [self._edit.source] * len(seeds)
         for loop in range(self._loops):
             canvases = self._prepare_canvases(sources)

@@ -15,7 +15,8 @@ _COLOUR_BLUR = 2.0  # px; colour may be soft where lightness is sharp
 
 
 def transfer_colours(was: Image.Image, drawn: Image.Image) -> Image.Image:
-    """The colours of `drawn` on the shapes of `was`: its lightness, shifted to the mean that was drawn. Both RGB, one size."""
+    """The colours of `drawn` on the shapes of `was`: its lightness, shifted to the mean that was drawn. Both RGB, one
+    size."""
     import cv2
 
     old, new = _rgb_to_lab(was), _rgb_to_lab(drawn)
@@ -25,8 +26,8 @@ def transfer_colours(was: Image.Image, drawn: Image.Image) -> Image.Image:
 
 
 def relight_image(image: Image.Image, light: Image.Image) -> Image.Image:
-    """`image` (RGB) half-way to the lightness, contrast and colour cast of `light`, by mean and spread (Reinhard et al., "Color
-    Transfer between Images", 2001)."""
+    """`image` (RGB) half-way to the lightness, contrast and colour cast of `light`, by mean and spread (Reinhard et
+    al., "Color Transfer between Images", 2001)."""
     lab, other = _rgb_to_lab(image), _rgb_to_lab(light)
     mean, spread = lab.mean((0, 1)), lab.std((0, 1))
     ratio = (other.std((0, 1)) / spread.clip(1e-3)).clip(*_CONTRAST_RANGE)

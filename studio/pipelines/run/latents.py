@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 def stretch_latents(
     pipe: Any, images: Sequence[Image.Image], size: tuple[int, int], seeds: Sequence[int]
 ) -> torch.Tensor:
-    """RGB images of one size, encoded and interpolated (bilinear) to the latents of `size` px: (n, channels, h, w), scaled
-    as the pipeline holds them."""
+    """RGB images of one size, encoded and interpolated (bilinear) to the latents of `size` px: (n, channels, h, w),
+    scaled as the pipeline holds them."""
     import torch
     from torch.nn.functional import interpolate
 
@@ -56,8 +56,8 @@ def _encode_image(pipe: Any, image: Image.Image, generator: torch.Generator) -> 
 
 
 def fill_masked_latents(pipe: Any, masks: Sequence[Image.Image], fill: MaskedContent) -> None:
-    """Let the run of `pipe` begin with noise, or nothing, under `masks` (L, one an image) instead of the image. `pipe` and
-    its scheduler belong to this run alone."""
+    """Let the run of `pipe` begin with noise, or nothing, under `masks` (L, one an image) instead of the image. `pipe`
+    and its scheduler belong to this run alone."""
     if fill not in (MaskedContent.NOISE, MaskedContent.NOTHING):
         return
 

@@ -29,7 +29,8 @@ class StepRecorder:
         scheduler.step = record_step
 
     def predict_clean(self) -> torch.Tensor:
-        """The latents without noise that the last step predicts, shaped as the pipeline holds them. Call it after a step."""
+        """The latents without noise that the last step predicts, shaped as the pipeline holds them. Call it after a
+        step."""
         assert self._last is not None
         output, timestep, sample = (part.float() if hasattr(part, "float") else part for part in self._last)
         scheduler = self._scheduler

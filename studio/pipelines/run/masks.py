@@ -54,8 +54,8 @@ def tint_mask(image: Image.Image, mask: Image.Image) -> Image.Image:
 
 
 def find_region(mask: Image.Image, padding: int, aspect: float) -> Box:
-    """The part of the image that is drawn for `mask` alone: its bounding box and `padding` px around it, widened towards
-    `aspect` (width over height) as far as the image goes."""
+    """The part of the image that is drawn for `mask` alone: its bounding box and `padding` px around it, widened
+    towards `aspect` (width over height) as far as the image goes."""
     left, top, right, bottom = mask.getbbox() or (0, 0, *mask.size)
     left, right = max(0, left - padding), min(mask.width, right + padding)
     top, bottom = max(0, top - padding), min(mask.height, bottom + padding)
@@ -113,7 +113,8 @@ def build_canvas(
     inpaint: Inpaint = _DEFAULT_INPAINT,
     blend: Blend | None = None,
 ) -> Canvas:
-    """`source`, or `box` of it, to be drawn at `size` where `mask` (L, the source's size, blurred already) is not black.
+    """`source`, or `box` of it, to be drawn at `size` where `mask` (L, the source's size, blurred already) is not
+    black.
 
     The result has the source's size and mode; where the mask is 0 its pixels are the source's own, transparency
     included, and what is drawn is opaque.

@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 
 
 def make_generators(seeds: Sequence[int]) -> list[torch.Generator]:
-    """One CPU generator per seed. diffusers draws an image's first noise and that of every ancestral step from its own."""
+    """One CPU generator per seed. diffusers draws an image's first noise and that of every ancestral step from its
+    own."""
     import torch
 
     return [torch.Generator("cpu").manual_seed(seed) for seed in seeds]
@@ -71,8 +72,8 @@ def _vary_first_noise(pipe: Any, others: list[torch.Generator], strength: float)
 
 
 def patch_first_noise(scheduler: Any, change: Callable[[torch.Tensor, torch.Tensor], tuple[Any, Any]]) -> None:
-    """img2img and inpainting add their first noise through the scheduler: let the latents and the noise of that call be what
-    `change` makes of them. Inpainting adds noise again later, to what is not masked; that is left as it is."""
+    """img2img and inpainting add their first noise through the scheduler: let the latents and the noise of that call be
+    what `change` makes of them. Inpainting adds noise again later, to what is not masked; that is left as it is."""
     name = "scale_noise" if hasattr(scheduler, "scale_noise") else "add_noise"
     add = getattr(scheduler, name)
     signature = inspect.signature(add)

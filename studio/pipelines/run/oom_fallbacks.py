@@ -1,4 +1,5 @@
-"""What is done, in this order, when memory runs out in the middle of a run. Decoding in tiles comes before all of it, inside the run."""
+"""What is done, in this order, when memory runs out in the middle of a run. Decoding in tiles comes before all of it,
+inside the run."""
 
 from __future__ import annotations
 

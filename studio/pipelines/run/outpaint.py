@@ -33,8 +33,8 @@ class OutpaintCanvas:
 
 
 def grow_canvas(outpaint: Outpaint | None, width: int, height: int) -> OutpaintCanvas:
-    """The canvas for a source of `width` × `height` px. Pixels per side are added first; then an aspect, and `width` and
-    `height`, widen what is there evenly on both sides.
+    """The canvas for a source of `width` × `height` px. Pixels per side are added first; then an aspect, and `width`
+    and `height`, widen what is there evenly on both sides.
 
     Raises:
         InvalidRequest: nothing grows, a canvas smaller than the source, or one beyond MAX_SIDE.
@@ -67,8 +67,8 @@ def _compute_target_size(wish: Outpaint, wide: int, high: int) -> tuple[int, int
 
 
 def prefill_canvas(source: Image.Image, canvas: OutpaintCanvas) -> Image.Image:
-    """The source on its canvas: around it its edges drawn out, with noise over them that is the same every time. RGB, or
-    RGBA for a source that has transparency."""
+    """The source on its canvas: around it its edges drawn out, with noise over them that is the same every time. RGB,
+    or RGBA for a source that has transparency."""
     import numpy as np
 
     size, place = (canvas.width, canvas.height), (canvas.left, canvas.top)
@@ -80,7 +80,8 @@ def prefill_canvas(source: Image.Image, canvas: OutpaintCanvas) -> Image.Image:
 
 
 def build_outpaint_mask(canvas: OutpaintCanvas, width: int, height: int) -> Image.Image:
-    """L, of the canvas' size: white where it is new, fading into the source (`width` × `height` px) along grown sides."""
+    """L, of the canvas' size: white where it is new, fading into the source (`width` × `height` px) along grown
+    sides."""
     import numpy as np
 
     columns = _build_feather(canvas.width, canvas.left, width)

@@ -22,7 +22,8 @@ from studio.pipelines.upscale.upscale_image import Upscaler
 
 @dataclass(frozen=True, kw_only=True)
 class OpenedPipeline:
-    """A pipeline of this pass alone around resident components. `inputs` are what its call needs besides, to be steered."""
+    """A pipeline of this pass alone around resident components. `inputs` are what its call needs besides, to be
+    steered."""
 
     held: ResidentPipeline
     pipe: Any
@@ -43,8 +44,8 @@ class PassRunner:
     def open(
         self, what: PassPlan, batch: int, *, class_name: str | None = None, steered_by: ControlPlan | None = None
     ) -> Iterator[OpenedPipeline]:
-        """The plan's checkpoint, resident, and a pipeline of the class `class_name` (None: the checkpoint's own) around it, with
-        LoRAs, VAE, embeddings and control on."""
+        """The plan's checkpoint, resident, and a pipeline of the class `class_name` (None: the checkpoint's own) around
+        it, with LoRAs, VAE, embeddings and control on."""
         resources, ladder = self.resources, self.ladder
         offloaded = ladder.offloaded
         options = resources.options(what.spec)

@@ -1,4 +1,5 @@
-"""One call of `render`, from the request to images: what kind of work it is, in which portions, and what if memory ends."""
+"""One call of `render`, from the request to images: what kind of work it is, in which portions, and what if memory
+ends."""
 
 from __future__ import annotations
 

@@ -38,8 +38,8 @@ class Resources:
         return next(model for model in self.catalog.models() if model.id == model_id)
 
     def options(self, spec: PipelineSpec) -> LoadOptions:
-        """Where and how to load: float16 for the CLIP families on a graphics card, whose weights were made in it, bfloat16
-        for the rest, float32 on a CPU."""
+        """Where and how to load: float16 for the CLIP families on a graphics card, whose weights were made in it,
+        bfloat16 for the rest, float32 on a CPU."""
         precision = self.precision
         if precision == "auto":
             precision = "float32" if self.device == "cpu" else "float16" if spec.clip else "bfloat16"
@@ -90,10 +90,14 @@ def plan_pass(resources: Resources, request: GenerationRequest) -> PassPlan:
         known = [file for file in catalog.weights() if file.kind is WeightKind.EMBEDDING and not file.problem]
         request, files = embeddings.find_embeddings(request, known)
     return PassPlan(
-        model=model, weight=weight, spec=spec, request=request,
-        loras=tuple((file, use.weight) for file, use in loras), embeddings=tuple(files),
+        model=model,
+        weight=weight,
+        spec=spec,
+        request=request,
+        loras=tuple((file, use.weight) for file, use in loras),
+        embeddings=tuple(files),
         vae=catalog.find(WeightKind.VAE, request.vae) if request.vae else None,
-    )  # fmt: skip
+    )
 
 
 def load_checkpoint(spec: PipelineSpec, weight: WeightFile, options: LoadOptions) -> Any:
@@ -111,7 +115,8 @@ def load_checkpoint(spec: PipelineSpec, weight: WeightFile, options: LoadOptions
         if device_memory.is_out_of_memory(error):
             raise
         raise ModelBroken(
-            f"The checkpoint {weight.name} cannot be loaded: {str(error).splitlines()[0] if str(error) else type(error).__name__}",
+            f"The checkpoint {weight.name} cannot be loaded:"
+            f" {str(error).splitlines()[0] if str(error) else type(error).__name__}",
             hint="Download it again, or pick another model.",
             details={"file": weight.path.name},
         ) from error

@@ -15,7 +15,8 @@ from typing import Any
 
 from studio.core.errors import InvalidRequest
 
-# What a schedule is in diffusers' words. Full-range noise scales ("linspace") are what k-diffusion's formulas start from.
+# What a schedule is in diffusers' words. Full-range noise scales ("linspace") are what k-diffusion's formulas start
+# from.
 _SPACINGS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
     {
         "Uniform": {"timestep_spacing": "linspace"},
@@ -38,7 +39,8 @@ _FLAGS = MappingProxyType({**_SPACINGS, **_SIGMAS})
 _NO_SPACINGS = ("Uniform", *_SIGMAS)  # single-step DPM-Solver++ knows no timestep_spacing
 _FULL = (*_SPACINGS, *_SIGMAS)
 
-# Latents are not clipped; an offset of 1 (it acts on "leading" alone) is what Stable Diffusion was trained with, and the
+# Latents are not clipped; an offset of 1 (it acts on "leading" alone) is what Stable Diffusion was trained with, and
+# the
 # pipelines warn about any other.
 _COMMON_CONFIG = MappingProxyType({"clip_sample": False, "steps_offset": 1})
 
@@ -250,8 +252,9 @@ def _make_euler_steps(schedule: str, trained: Mapping[str, Any], *, xl: bool) ->
 
 
 def _compute_ays_sigmas(euler: Any, count: int, *, xl: bool) -> list[float]:
-    """`count` noise levels and a zero: NVIDIA's ten, interpolated in log space (research.nvidia.com/labs/toronto-ai/AlignYourSteps)
-    and stretched from Stable Diffusion's noise range to the checkpoint's own."""
+    """`count` noise levels and a zero: NVIDIA's ten, interpolated in log space
+    (research.nvidia.com/labs/toronto-ai/AlignYourSteps) and stretched from Stable Diffusion's noise range to the
+    checkpoint's own."""
     import numpy as np
     from diffusers.schedulers.scheduling_utils import AysSchedules
 

@@ -23,8 +23,8 @@ def ensure_rgb(image: Image.Image) -> Image.Image:
 
 
 def resize_source(image: Image.Image, size: tuple[int, int], mode: Resize) -> Image.Image:
-    """The RGB `image` at `size`: stretched, cut to its shape around the middle, or whole with the margins filled from its
-    edges. Resize.LATENT stretches; the caller does it to the latents instead."""
+    """The RGB `image` at `size`: stretched, cut to its shape around the middle, or whole with the margins filled from
+    its edges. Resize.LATENT stretches; the caller does it to the latents instead."""
     if mode is Resize.CROP:
         return ImageOps.fit(image, size, Image.Resampling.LANCZOS)
     if mode is Resize.FILL:

@@ -11,7 +11,8 @@ from studio.core.weights import WeightFile
 
 
 def load_vae(file: WeightFile, own: Any) -> Any:
-    """The VAE in `file`, on the device and in the number format of the checkpoint's `own`, whose config a single file takes.
+    """The VAE in `file`, on the device and in the number format of the checkpoint's `own`, whose config a single file
+    takes.
 
     Raises:
         InvalidRequest: a VAE for another latent space.
@@ -32,7 +33,8 @@ def load_vae(file: WeightFile, own: Any) -> Any:
         raise ModelBroken(f"The VAE {file.name} cannot be used with this model.", hint="Pick another VAE.") from error
     if vae.config.latent_channels != own.config.latent_channels:
         raise InvalidRequest(
-            f"The VAE {file.name} has {vae.config.latent_channels} latent channels, the model {own.config.latent_channels}.",
+            f"The VAE {file.name} has {vae.config.latent_channels} latent channels, the model"
+            f" {own.config.latent_channels}.",
             hint="Pick a VAE of the model's family.",
         )
     return vae.to(own.device, own.dtype).eval()

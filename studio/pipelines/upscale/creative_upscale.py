@@ -1,4 +1,5 @@
-"""An enlarged image drawn anew in tiles by an image-to-image checkpoint: new details after a prompt, in the old shapes."""
+"""An enlarged image drawn anew in tiles by an image-to-image checkpoint: new details after a prompt, in the old
+shapes."""
 
 from __future__ import annotations
 
@@ -39,8 +40,8 @@ _TILE = "tile"  # what the tile at hand is called in place of a content hash
 
 
 class CreativeUpscale:
-    """A request for an enlarged image, drawn by its checkpoint, planned; `draw` may be called again. Every tile is an img2img of
-    its own with the same seed, its strength the creativity, and is faded into its neighbours."""
+    """A request for an enlarged image, drawn by its checkpoint, planned; `draw` may be called again. Every tile is an
+    img2img of its own with the same seed, its strength the creativity, and is faded into its neighbours."""
 
     is_sequential = True
 
@@ -171,7 +172,8 @@ def _make_tile_request(request: GenerationRequest, wish: Upscale) -> GenerationR
 
 
 def _add_tile_control(resources: Resources, request: GenerationRequest) -> GenerationRequest:
-    """`request` with the checkpoint's own ControlNet for tiles, where there is one, none is asked for, and diffusers can."""
+    """`request` with the checkpoint's own ControlNet for tiles, where there is one, none is asked for, and diffusers
+    can."""
     checkpoint = resources.catalog.checkpoint(request.model)
     family = checkpoint.family
     can = family in UNET_FAMILIES or Task.IMG2IMG in CONTROL_PIPELINES.get(family, {})

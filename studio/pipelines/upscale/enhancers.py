@@ -40,9 +40,9 @@ _COMPACT_BYTES = 10_000_000  # bytes: an upscaler file below is one of the compa
 
 
 class Enhancers:
-    """A Backend over the upscaler and restorer files in `catalog`. `resources` gives what runs share with the other local models,
-    the registry and its memory budget among it; it is asked in the GPU lane only, and torch is not imported before. Weights that
-    are not below `models_dir` are offered."""
+    """A Backend over the upscaler and restorer files in `catalog`. `resources` gives what runs share with the other
+    local models, the registry and its memory budget among it; it is asked in the GPU lane only, and torch is not
+    imported before. Weights that are not below `models_dir` are offered."""
 
     def __init__(self, catalog: Catalog, models_dir: Path, resources: Callable[[Settings], Resources]) -> None:
         self._catalog = catalog
@@ -57,7 +57,11 @@ class Enhancers:
             _build_model(UPSCALER_PREFIX + name, name, Task.UPSCALE, lane=TOOLS_LANE, quality=Quality.DRAFT)
             for name in RESAMPLERS
         ]
-        restorers = [_build_model(RESTORER_PREFIX + file.name, file.name, Task.RESTORE_FACES, file) for file in weights if file.kind is WeightKind.RESTORER]  # fmt: skip
+        restorers = [
+            _build_model(RESTORER_PREFIX + file.name, file.name, Task.RESTORE_FACES, file)
+            for file in weights
+            if file.kind is WeightKind.RESTORER
+        ]
         return [
             *(model for file in files for model in self._list_upscaler_models(file)),
             *resamplers,
@@ -78,7 +82,11 @@ class Enhancers:
         if request.source is None:
             raise InvalidRequest("There is no image to work on.", hint="Choose an image first.")
         image = ctx.load_image(request.source)
-        done = self._restore_faces(image, request, ctx) if request.task is Task.RESTORE_FACES else self._enlarge_image(image, request, ctx)  # fmt: skip
+        done = (
+            self._restore_faces(image, request, ctx)
+            if request.task is Task.RESTORE_FACES
+            else self._enlarge_image(image, request, ctx)
+        )
         return [RenderedImage(image=done, seed=seed.seed) for seed in seeds]
 
     def close(self) -> None:
@@ -137,18 +145,34 @@ class Enhancers:
         """Restorers that can be fetched, so that they are seen where one looks for them."""
         for offer in self.offers():
             if offer in downloadable_weights.DOWNLOADABLE_RESTORERS:
-                problem = f"its weights are not here. Fetch “{offer.title}” ({offer.bytes / 1e6:.0f} MB, {offer.licence}) in Configurations."
+                problem = (
+                    f"its weights are not here. Fetch “{offer.title}” ({offer.bytes / 1e6:.0f} MB, {offer.licence}) in"
+                    " Configurations."
+                )
                 model = _build_model(RESTORER_PREFIX + Path(offer.filename).stem, offer.title, Task.RESTORE_FACES)
                 yield dataclasses.replace(model, problem=problem)
 
 
 def _build_model(
-    model_id: str, title: str, task: Task, file: WeightFile | None = None, *, lane: str = GPU_LANE, quality: Quality = Quality.HIGH
-) -> Model:  # fmt: skip
+    model_id: str,
+    title: str,
+    task: Task,
+    file: WeightFile | None = None,
+    *,
+    lane: str = GPU_LANE,
+    quality: Quality = Quality.HIGH,
+) -> Model:
     return Model(
-        id=model_id, title=title, family=model_id.partition("/")[0], lane=lane, tasks=frozenset({task}), features=_FEATURES,
-        sizes=_SIZES, quality=quality, problem=file.problem if file else "",
-    )  # fmt: skip
+        id=model_id,
+        title=title,
+        family=model_id.partition("/")[0],
+        lane=lane,
+        tasks=frozenset({task}),
+        features=_FEATURES,
+        sizes=_SIZES,
+        quality=quality,
+        problem=file.problem if file else "",
+    )
 
 
 def _is_engine_supported(file: WeightFile) -> bool:

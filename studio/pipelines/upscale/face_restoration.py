@@ -72,9 +72,9 @@ def load_restorer(file: WeightFile, device: str, precision: str = "auto") -> Res
 
 def restore_faces(
     image: Image.Image, found: tuple[Face, ...], restorer: Restorer, wish: FaceRestoration, ctx: JobContext
-) -> Image.Image:  # fmt: skip
-    """`image` with each of the `found` faces restored, in RGB, or RGBA where it was. The one face after the other; stopping is heard
-    between any two layers of the network."""
+) -> Image.Image:
+    """`image` with each of the `found` faces restored, in RGB, or RGBA where it was. The one face after the other;
+    stopping is heard between any two layers of the network."""
     import numpy as np
 
     source = np.asarray(image.convert("RGB"))

@@ -11,14 +11,19 @@ from studio.vision.faces import Face
 FACE_SIDE = 512  # px of the square that restorers work on
 _FRAME = 64  # px at the square's edges over which a restored face fades in
 _TEMPLATE = (
-    (192.98138, 239.94708), (318.90277, 240.1936), (256.63416, 314.01935), (201.26117, 371.41043), (313.08905, 371.15118),
-)  # fmt: skip
+    (192.98138, 239.94708),
+    (318.90277, 240.1936),
+    (256.63416, 314.01935),
+    (201.26117, 371.41043),
+    (313.08905, 371.15118),
+)
 """Where the landmarks lie in the images that restorers learnt from, FFHQ at 512 px (facexlib's figures)."""
 
 
 @dataclass(frozen=True)
 class Placement:
-    """A turn, a scale and a shift that bring an image's face into the square: (x, y) goes to (a·x − b·y + x0, b·x + a·y + y0)."""
+    """A turn, a scale and a shift that bring an image's face into the square: (x, y) goes to (a·x − b·y + x0, b·x + a·y
+    + y0)."""
 
     a: float
     b: float
@@ -40,13 +45,17 @@ class Placement:
         """The square's corners in the image."""
         square = self.scale**2
         return [
-            ((self.a * (x - self.x0) + self.b * (y - self.y0)) / square, (self.a * (y - self.y0) - self.b * (x - self.x0)) / square)
+            (
+                (self.a * (x - self.x0) + self.b * (y - self.y0)) / square,
+                (self.a * (y - self.y0) - self.b * (x - self.x0)) / square,
+            )
             for x, y in ((0, 0), (FACE_SIDE, 0), (FACE_SIDE, FACE_SIDE), (0, FACE_SIDE))
-        ]  # fmt: skip
+        ]
 
 
 def fit_placement(face: Face) -> Placement:
-    """What brings the face's five landmarks nearest to the template's, by least squares over all turns, scales and shifts."""
+    """What brings the face's five landmarks nearest to the template's, by least squares over all turns, scales and
+    shifts."""
     import numpy as np
 
     # As complex numbers such a map is z ↦ c·z + d, and the best c is one division.
@@ -58,7 +67,8 @@ def fit_placement(face: Face) -> Placement:
 
 
 def align_face(pixels: Any, place: Placement) -> Any:
-    """The face of (h, w, 3) `pixels` in the square, (512, 512, 3) in 32-bit floats; beyond the image's edge its last px go on."""
+    """The face of (h, w, 3) `pixels` in the square, (512, 512, 3) in 32-bit floats; beyond the image's edge its last px
+    go on."""
     import cv2
     import numpy as np
 
@@ -79,8 +89,8 @@ def align_face(pixels: Any, place: Placement) -> Any:
 
 
 def paste_face(pixels: Any, before: Any, restored: Any, place: Placement, visibility: float) -> None:
-    """Put the square `restored` in place of `before`, what `aligned` gave, into (h, w, 3) 32-bit float `pixels`, which are changed. It
-    fades in from the square's edges; outside of them no px changes."""
+    """Put the square `restored` in place of `before`, what `aligned` gave, into (h, w, 3) 32-bit float `pixels`, which
+    are changed. It fades in from the square's edges; outside of them no px changes."""
     import cv2
     import numpy as np
 

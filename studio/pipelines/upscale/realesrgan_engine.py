@@ -1,4 +1,5 @@
-"""Real-ESRGAN run by its makers' own engine, the package realesrgan, instead of spandrel: the same weights, the same images.
+"""Real-ESRGAN run by its makers' own engine, the package realesrgan, instead of spandrel: the same weights, the same
+images.
 
 The engine's own tiles are not used, as their edges show; ours hold one image for it after the other.
 """
@@ -33,7 +34,8 @@ def is_installed() -> bool:
 
 
 def is_supported(shapes: Mapping[str, tuple[int, ...]]) -> bool:
-    """Whether the engine knows a network with tensors of these names: RRDBNet and the compact one, as Real-ESRGAN names them."""
+    """Whether the engine knows a network with tensors of these names: RRDBNet and the compact one, as Real-ESRGAN names
+    them."""
     return "body.0.rdb1.conv1.weight" in shapes or ("body.0.weight" in shapes and "body.1.weight" in shapes)
 
 

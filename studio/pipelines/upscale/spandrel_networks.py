@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
 
 def load_network(file: WeightFile) -> Any:
-    """spandrel's descriptor of the image network in `file`, on the CPU in 32-bit floats. Nothing in a file is ever executed: a
-    pickle is read with torch's own `weights_only`, which builds tensors and nothing else.
+    """spandrel's descriptor of the image network in `file`, on the CPU in 32-bit floats. Nothing in a file is ever
+    executed: a pickle is read with torch's own `weights_only`, which builds tensors and nothing else.
 
     Raises:
         ModelBroken: damaged, foreign, or of no architecture that the loader knows; the file is named.
@@ -63,7 +63,17 @@ def read_state_dict(file: WeightFile) -> dict[str, torch.Tensor]:
         if not isinstance(found, dict):
             raise TypeError("no table of tensors")
         return spandrel.canonicalize_state_dict(found)
-    except (SafetensorError, pickle.UnpicklingError, EOFError, OSError, ValueError, RuntimeError, TypeError, KeyError, AttributeError) as error:  # fmt: skip
+    except (
+        SafetensorError,
+        pickle.UnpicklingError,
+        EOFError,
+        OSError,
+        ValueError,
+        RuntimeError,
+        TypeError,
+        KeyError,
+        AttributeError,
+    ) as error:
         if device_memory.is_out_of_memory(error):
             raise
         raise ModelBroken(
@@ -88,8 +98,8 @@ def _build_arch_registry() -> Any:
 
 
 def choose_dtype(network: Any, device: str, wanted: str) -> Any:
-    """The torch dtype to run `network` in: what is `wanted`, or with "auto" half precision on a graphics card; where the
-    architecture cannot, bfloat16 in place of float16, or float32."""
+    """The torch dtype to run `network` in: what is `wanted`, or with "auto" half precision on a graphics card; where
+    the architecture cannot, bfloat16 in place of float16, or float32."""
     import torch
 
     name = {"cpu": "float32", "mps": "float32"}.get(device, "float16") if wanted == "auto" else wanted
@@ -116,8 +126,8 @@ def hook_layers(network: torch.nn.Module, check: Callable[[], None]) -> Iterator
 
 
 def measure_bytes_per_pixel(network: torch.nn.Module, run: Callable[[], Any], pixels: int) -> int:
-    """What a run of `network` on an image takes beside its weights, per px of it, seen while `run` puts `pixels` px through it: what the
-    greediest layer reads and writes, and a quarter more for what lies around it."""
+    """What a run of `network` on an image takes beside its weights, per px of it, seen while `run` puts `pixels` px
+    through it: what the greediest layer reads and writes, and a quarter more for what lies around it."""
     import torch
 
     most = 0
@@ -127,7 +137,9 @@ def measure_bytes_per_pixel(network: torch.nn.Module, run: Callable[[], Any], pi
         tensors = [one for one in (*given, answer) if isinstance(one, torch.Tensor)]
         most = max(most, sum(one.nbytes for one in tensors))
 
-    handles = [layer.register_forward_hook(weigh) for layer in network.modules() if not any(True for _ in layer.children())]  # fmt: skip
+    handles = [
+        layer.register_forward_hook(weigh) for layer in network.modules() if not any(True for _ in layer.children())
+    ]
     try:
         run()
     finally:

@@ -1,7 +1,7 @@
 """An image cut into tiles that overlap, and the answers put together so that no seam is left.
 
-A network sees too little at a tile's edge. So neighbours share `overlap` px: the outermost of them are thrown away, and only
-the middle ones, which both tiles know well, fade from one tile into the other.
+A network sees too little at a tile's edge. So neighbours share `overlap` px: the outermost of them are thrown away, and
+only the middle ones, which both tiles know well, fade from one tile into the other.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ MARGIN = 3 / 8
 
 @dataclass(frozen=True)
 class Span:
-    """A tile along one axis, in px: `start` to `stop`, of which `before` and `after` are shared with its neighbours (0 at the
-    image's edge)."""
+    """A tile along one axis, in px: `start` to `stop`, of which `before` and `after` are shared with its neighbours (0
+    at the image's edge)."""
 
     start: int
     stop: int
@@ -52,8 +52,8 @@ def _build_fade(length: int) -> torch.Tensor:
 
 
 def split_spans(length: int, tile: int, overlap: int, multiple: int = 1) -> tuple[Span, ...]:
-    """The tiles of at most `tile` px that cover `length` px: as few as possible, of one size that is a multiple of `multiple` as `tile`
-    is, neighbours sharing at least `overlap` px, which is taken for at most a third of a tile."""
+    """The tiles of at most `tile` px that cover `length` px: as few as possible, of one size that is a multiple of
+    `multiple` as `tile` is, neighbours sharing at least `overlap` px, which is taken for at most a third of a tile."""
     if length <= tile:
         return (Span(0, length),)
     overlap = min(overlap, tile // 3)
@@ -83,8 +83,9 @@ class TileGrid:
         return len(self.rows) * len(self.columns)
 
     def draw_bands(self, draw: Callable[[Span, Span], torch.Tensor], scale: int = 1) -> Iterator[torch.Tensor]:
-        """The whole image from top to bottom, in bands of (channels, some rows, width · scale). `draw(row, column)` gives a
-        tile, (channels, row.size · scale, column.size · scale), in floats. No more than two rows of tiles are held at once."""
+        """The whole image from top to bottom, in bands of (channels, some rows, width · scale). `draw(row, column)`
+        gives a tile, (channels, row.size · scale, column.size · scale), in floats. No more than two rows of tiles are
+        held at once."""
         import torch
 
         width = self.columns[-1].stop * scale

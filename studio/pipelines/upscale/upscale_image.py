@@ -29,7 +29,8 @@ class UpscaleObserver(Protocol):
     """Who is told how an image grows. Any of these may raise to stop it."""
 
     def start_tiles(self, tiles: int) -> None:
-        """So many tiles are to come for the image at hand; said again when they become smaller, and they begin anew then."""
+        """So many tiles are to come for the image at hand; said again when they become smaller, and they begin anew
+        then."""
         ...
 
     def drawn(self) -> None:
@@ -56,8 +57,8 @@ class NullObserver:
 
 
 class Upscaler:
-    """An image upscaler on its device: `scale` times larger. `components` is what the registry weighs. `network` is a descriptor of
-    spandrel's, `run` another way through its weights than its own."""
+    """An image upscaler on its device: `scale` times larger. `components` is what the registry weighs. `network` is a
+    descriptor of spandrel's, `run` another way through its weights than its own."""
 
     def __init__(
         self, network: Any, device: str, precision: str = "auto", run: Callable[[Any], Any] | None = None
@@ -120,10 +121,12 @@ def enlarge_image(
     tiling: tuple[int | None, int | None] = (None, None),
     watch: UpscaleObserver | None = None,
 ) -> Image.Image:
-    """`image` through `upscaler` as often as it takes to be at least `size` (width, height) in px, then brought to it by Lanczos. A
-    network that does not enlarge goes over it once. RGBA keeps its alpha, enlarged apart; anything else comes back as RGB.
+    """`image` through `upscaler` as often as it takes to be at least `size` (width, height) in px, then brought to it
+    by Lanczos. A network that does not enlarge goes over it once. RGBA keeps its alpha, enlarged apart; anything else
+    comes back as RGB.
 
-    `tiling` is (tile, overlap) in px of the small image, None for what fits the free memory. `device` is the upscaler's own.
+    `tiling` is (tile, overlap) in px of the small image, None for what fits the free memory. `device` is the upscaler's
+    own.
 
     Raises:
         OutOfMemory: not even the smallest tile fits. What `watch` raises.
@@ -195,7 +198,7 @@ def _enlarge_alpha(
 
 def _enlarge_once(
     image: Image.Image, upscaler: Upscaler, tiling: tuple[int | None, int | None], watch: UpscaleObserver
-) -> Image.Image:  # fmt: skip
+) -> Image.Image:
     """One pass over an RGB image; the tiles become smaller while memory runs out."""
     tile = tiling[0] or choose_tile_size(upscaler)
     while True:

@@ -1,4 +1,5 @@
-"""Upscalers as requests know them: leased by name, told how far they are, two blended, at the size that was asked for."""
+"""Upscalers as requests know them: leased by name, told how far they are, two blended, at the size that was asked
+for."""
 
 from __future__ import annotations
 
@@ -29,7 +30,8 @@ DEFAULT_RESAMPLE_FACTOR = 2.0
 
 
 class TileProgress:
-    """A Watch that tells a job's progress in tiles. `expected` are the tiles of each image that is to come, as planned."""
+    """A Watch that tells a job's progress in tiles. `expected` are the tiles of each image that is to come, as
+    planned."""
 
     def __init__(self, ctx: JobContext, expected: list[int]) -> None:
         self._ctx = ctx
@@ -74,8 +76,8 @@ def lease_upscaler(resources: Resources, name: str, ctx: JobContext) -> Iterator
 def enlarge_image(
     resources: Resources | None, name: str, image: Image.Image, request: GenerationRequest, ctx: JobContext
 ) -> Image.Image:
-    """`image` enlarged as `request.upscale` says by the upscaler or resampler `name`, RGB or RGBA. Stopping is heard between any two
-    layers of a network. Without `resources` there are resamplers only, and torch is not needed.
+    """`image` enlarged as `request.upscale` says by the upscaler or resampler `name`, RGB or RGBA. Stopping is heard
+    between any two layers of a network. Without `resources` there are resamplers only, and torch is not needed.
 
     Raises:
         InvalidRequest: an unknown upscaler, or a size beyond what images may have.
@@ -143,7 +145,8 @@ class _UpscaleWork:
     counter: TileProgress
 
     def enlarge_with(self, name: str, upscaler: Upscaler | None) -> Image.Image:
-        """By the resampler `name`, or by `upscaler`; other models leave when memory is short even for the smallest tiles."""
+        """By the resampler `name`, or by `upscaler`; other models leave when memory is short even for the smallest
+        tiles."""
         if upscaler is None or self.resources is None:
             return self.image.resize(self.size, RESAMPLERS[name])
         while True:
@@ -160,7 +163,10 @@ class _UpscaleWork:
 
 def _crop_to_shape(image: Image.Image, size: tuple[int, int]) -> Image.Image:
     """The middle of `image` in the shape of `size`."""
-    across, down = min(1.0, image.height * size[0] / (size[1] * image.width)), min(1.0, image.width * size[1] / (size[0] * image.height))  # fmt: skip
+    across, down = (
+        min(1.0, image.height * size[0] / (size[1] * image.width)),
+        min(1.0, image.width * size[1] / (size[0] * image.height)),
+    )
     wide, high = max(1, round(image.width * across)), max(1, round(image.height * down))
     left, top = (image.width - wide) // 2, (image.height - high) // 2
     return image.crop((left, top, left + wide, top + high)) if (wide, high) != image.size else image
@@ -180,6 +186,7 @@ def _count_expected_tiles(image: Image.Image, size: tuple[int, int], upscaler: U
 
 
 def get_default_base(names: list[str]) -> str:
-    """The upscaler that a redrawing starts from when it is not said: Real-ESRGAN's for photographs, else any, else Lanczos."""
+    """The upscaler that a redrawing starts from when it is not said: Real-ESRGAN's for photographs, else any, else
+    Lanczos."""
     best = "RealESRGAN_x4plus"
     return best if best in names else next(iter(names), LANCZOS)

@@ -23,21 +23,33 @@ class Remover:
 
 def _make_remover_weights(name: str, title: str, source: str, size: int, licence: str) -> DownloadableWeights:
     return DownloadableWeights(
-        id=f"background/{name}", title=title, folder=_FOLDER, filename=f"{name}.onnx", source=source, bytes=size,
-        sha256="", licence=licence,
-    )  # fmt: skip
+        id=f"background/{name}",
+        title=title,
+        folder=_FOLDER,
+        filename=f"{name}.onnx",
+        source=source,
+        bytes=size,
+        sha256="",
+        licence=licence,
+    )
 
 
 REMOVERS = (
     Remover(name=SHIPPED_REMOVER, title="U²-Net small (quick, ships)"),
     Remover(
-        name="birefnet_lite", title="BiRefNet lite (fine edges)", logits=True,
+        name="birefnet_lite",
+        title="BiRefNet lite (fine edges)",
+        logits=True,
         offer=_make_remover_weights(
             "birefnet_lite", "BiRefNet lite", "onnx-community/BiRefNet_lite-ONNX:onnx/model.onnx", 224_000_000, "MIT"
         ),
     ),
     Remover(
-        name="birefnet", title="BiRefNet (finest edges)", logits=True,
-        offer=_make_remover_weights("birefnet", "BiRefNet", "onnx-community/BiRefNet-ONNX:onnx/model.onnx", 973_000_000, "MIT"),
+        name="birefnet",
+        title="BiRefNet (finest edges)",
+        logits=True,
+        offer=_make_remover_weights(
+            "birefnet", "BiRefNet", "onnx-community/BiRefNet-ONNX:onnx/model.onnx", 973_000_000, "MIT"
+        ),
     ),
-)  # fmt: skip
+)

@@ -14,18 +14,30 @@ FOLDER = "preprocessors"
 def make_annotator_weights(filename: str, title: str, size: int, licence: str) -> DownloadableWeights:
     """A file of the repo in which ControlNet's own annotators are kept, a pickle read with `weights_only`."""
     return DownloadableWeights(
-        id=f"preprocessors/{filename}", title=title, folder=FOLDER, filename=filename,
-        source=f"lllyasviel/Annotators:{filename}", bytes=size, sha256="", licence=licence,
-    )  # fmt: skip
+        id=f"preprocessors/{filename}",
+        title=title,
+        folder=FOLDER,
+        filename=filename,
+        source=f"lllyasviel/Annotators:{filename}",
+        bytes=size,
+        sha256="",
+        licence=licence,
+    )
 
 
 def make_repo_weights(source: str, title: str, size: int, licence: str = "Apache-2.0") -> DownloadableWeights:
     """A repo in transformers' format, written to a folder of its name."""
     name = source.rpartition("/")[2]
     return DownloadableWeights(
-        id=f"preprocessors/{name}", title=title, folder=FOLDER, filename=name, source=source, bytes=size, sha256="",
+        id=f"preprocessors/{name}",
+        title=title,
+        folder=FOLDER,
+        filename=name,
+        source=source,
+        bytes=size,
+        sha256="",
         licence=licence,
-    )  # fmt: skip
+    )
 
 
 DEPTH_WEIGHTS = make_repo_weights("depth-anything/Depth-Anything-V2-Small-hf", "Depth Anything V2 Small", 99_200_000)

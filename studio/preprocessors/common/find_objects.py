@@ -1,4 +1,5 @@
-"""What words name in an image: boxes by Grounding DINO (Liu et al., 2023), their outlines by SAM 2.1 (Ravi et al., 2024)."""
+"""What words name in an image: boxes by Grounding DINO (Liu et al., 2023), their outlines by SAM 2.1 (Ravi et al.,
+2024)."""
 
 from __future__ import annotations
 
@@ -25,7 +26,8 @@ _MAX_BOXES = 32
 
 
 def find_mask(words: str, image: Image.Image, bench: PreprocessorContext) -> Image.Image:
-    """A mask (L, the size of `image`, which is RGB) of everything that `words` name; several things are parted by commas.
+    """A mask (L, the size of `image`, which is RGB) of everything that `words` name; several things are parted by
+    commas.
 
     Raises:
         InvalidRequest: no words, or nothing found.
@@ -61,9 +63,12 @@ def _find_boxes(phrases: list[str], image: Image.Image, bench: PreprocessorConte
         inputs = processor(images=image, text=text, return_tensors="pt", truncation=True, max_length=most)
         inputs = inputs.to(bench.device)
         found = processor.post_process_grounded_object_detection(
-            model(**inputs), inputs.input_ids, threshold=BOX_THRESHOLD, text_threshold=0.0,
+            model(**inputs),
+            inputs.input_ids,
+            threshold=BOX_THRESHOLD,
+            text_threshold=0.0,
             target_sizes=[(image.height, image.width)],
-        )[0]  # fmt: skip
+        )[0]
         order = found["scores"].argsort(descending=True)[:_MAX_BOXES]
         return found["boxes"][order].float().cpu().tolist()
 

@@ -15,14 +15,24 @@ DETECTOR_WEIGHTS = downloadable_weights.make_repo_weights(
 )
 POSE_OPTIONS = (
     OptionSpec(
-        name="person", label="Person threshold", low=0.05, high=0.95, default=0.4, step=0.05,
+        name="person",
+        label="Person threshold",
+        low=0.05,
+        high=0.95,
+        default=0.4,
+        step=0.05,
         help="How sure a person must be; lower finds more.",
     ),
     OptionSpec(
-        name="joint", label="Joint threshold", low=0.05, high=0.95, default=0.3, step=0.05,
+        name="joint",
+        label="Joint threshold",
+        low=0.05,
+        high=0.95,
+        default=0.3,
+        step=0.05,
         help="How sure a joint must be to be drawn.",
     ),
-)  # fmt: skip
+)
 _PERSON = 0  # COCO's first class
 
 

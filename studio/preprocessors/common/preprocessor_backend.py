@@ -34,8 +34,9 @@ _FEATURES = frozenset({Feature.SEED})  # taken and of no effect, as chains and g
 
 
 class PreprocessorBackend:
-    """A Backend, and the Annotators that pipelines ask. `specs` are the preprocessors; `device` tells where torch networks run
-    under given settings. Weights are looked for below `models_dir` and never fetched here. Imports no torch until a network runs."""
+    """A Backend, and the Annotators that pipelines ask. `specs` are the preprocessors; `device` tells where torch
+    networks run under given settings. Weights are looked for below `models_dir` and never fetched here. Imports no
+    torch until a network runs."""
 
     def __init__(self, specs: Sequence[PreprocessorSpec], models_dir: Path, device: Callable[[Settings], str]) -> None:
         self._specs = {spec.id: spec for spec in specs}
@@ -47,28 +48,46 @@ class PreprocessorBackend:
     def models(self) -> Sequence[Model]:
         annotators = [
             Model(
-                id=PREPROCESSOR_PREFIX + spec.id, title=spec.title, family=_FAMILY, lane=GPU_LANE if spec.network else TOOLS_LANE,
-                tasks=frozenset({Task.PREPROCESS}), features=_FEATURES, sizes=_SIZES, problem=self._find_problem(spec.offers, spec.package),
+                id=PREPROCESSOR_PREFIX + spec.id,
+                title=spec.title,
+                family=_FAMILY,
+                lane=GPU_LANE if spec.network else TOOLS_LANE,
+                tasks=frozenset({Task.PREPROCESS}),
+                features=_FEATURES,
+                sizes=_SIZES,
+                problem=self._find_problem(spec.offers, spec.package),
                 options=spec.options,
             )
             for spec in self._specs.values()
-        ]  # fmt: skip
+        ]
         removers = [
             Model(
-                id=background.REMOVER_PREFIX + remover.name, title=remover.title, family="background", lane=TOOLS_LANE,
-                tasks=frozenset({Task.REMOVE_BACKGROUND}), features=_FEATURES, sizes=_SIZES,
+                id=background.REMOVER_PREFIX + remover.name,
+                title=remover.title,
+                family="background",
+                lane=TOOLS_LANE,
+                tasks=frozenset({Task.REMOVE_BACKGROUND}),
+                features=_FEATURES,
+                sizes=_SIZES,
                 problem=self._find_problem((remover.offer,) if remover.offer else ()),
             )
             for remover in self._removers.values()
-        ]  # fmt: skip
+        ]
         finder = Model(
-            id=PREPROCESSOR_PREFIX + SEARCH_MASK, title="Mask by words", family="search", lane=GPU_LANE, tasks=frozenset({Task.PREPROCESS}),
-            features=_FEATURES, sizes=_SIZES, problem=self._find_problem(find_objects.SEARCH_WEIGHTS),
-        )  # fmt: skip
+            id=PREPROCESSOR_PREFIX + SEARCH_MASK,
+            title="Mask by words",
+            family="search",
+            lane=GPU_LANE,
+            tasks=frozenset({Task.PREPROCESS}),
+            features=_FEATURES,
+            sizes=_SIZES,
+            problem=self._find_problem(find_objects.SEARCH_WEIGHTS),
+        )
         return [*annotators, finder, *removers]
 
     def offers(self) -> Sequence[DownloadableWeights]:
-        """All weights that preprocessors, the search by words and the removers can use and that are not here, each once."""
+        """All weights that preprocessors, the search by words and the removers can use and that are not here, each
+        once."""
         wanted = [offer for spec in self._specs.values() for offer in spec.offers]
         wanted += [remover.offer for remover in self._removers.values() if remover.offer]
         return tuple(
@@ -96,8 +115,8 @@ class PreprocessorBackend:
         self._keeper.clear()
 
     def annotate(self, unit: ControlUnit, image: Image.Image, short_side: int, ctx: JobContext) -> Image.Image:
-        """See Annotators. "none" gives the image itself at that size. Parts of an RGBA image that are transparent count as
-        masked for "inpaint", as white for all others."""
+        """See Annotators. "none" gives the image itself at that size. Parts of an RGBA image that are transparent count
+        as masked for "inpaint", as white for all others."""
         if unit.preprocessor == NO_PREPROCESSOR:
             return flatten_on_white(image).resize(compute_map_size(*image.size, short_side), Image.Resampling.LANCZOS)
         spec = self._specs.get(unit.preprocessor)
@@ -111,7 +130,8 @@ class PreprocessorBackend:
         return self._run_preprocessor(spec, values, image, short_side, ctx)
 
     def find(self, words: str, image: Image.Image, ctx: JobContext) -> Image.Image:
-        """See Annotators. Several things are parted by commas; the mask has a small margin. Runs torch networks, so call it in the GPU lane."""
+        """See Annotators. Several things are parted by commas; the mask has a small margin. Runs torch networks, so
+        call it in the GPU lane."""
         self._require_weights("The search by words", find_objects.SEARCH_WEIGHTS)
         source = flatten_on_white(image).copy()
         source.thumbnail((find_objects.SEARCH_MAX_SIDE, find_objects.SEARCH_MAX_SIDE))
@@ -198,9 +218,10 @@ class PreprocessorBackend:
             what, _, todo = problem.partition(". ")
             missing = [offer for offer in offers if not self._get_weights_path(offer).exists()]
             raise NotConfigured(
-                f"{title} cannot be used: {what}.", hint=todo,
+                f"{title} cannot be used: {what}.",
+                hint=todo,
                 details={"offers": [offer.id for offer in missing], "bytes": sum(offer.bytes for offer in missing)},
-            )  # fmt: skip
+            )
 
 
 class _JobWorkbench:

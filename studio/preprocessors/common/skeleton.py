@@ -9,14 +9,31 @@ from typing import Any
 
 Joint = tuple[float, float] | None
 
-# OpenPose's order: nose, neck, right shoulder, elbow, wrist, left shoulder, elbow, wrist, right hip, knee, ankle, left hip,
-# knee, ankle, right eye, left eye, right ear, left ear. COCO's: nose, eyes, ears, shoulders, …, left before right; no neck.
+# OpenPose's order: nose, neck, right shoulder, elbow, wrist, left shoulder, elbow, wrist, right hip, knee, ankle, left
+# hip,
+# knee, ankle, right eye, left eye, right ear, left ear. COCO's: nose, eyes, ears, shoulders, …, left before right; no
+# neck.
 _COCO = (0, None, 6, 8, 10, 5, 7, 9, 12, 14, 16, 11, 13, 15, 2, 1, 4, 3)
 _SHOULDERS = (5, 6)
 _LIMBS = (
-    (1, 2), (1, 5), (2, 3), (3, 4), (5, 6), (6, 7), (1, 8), (8, 9), (9, 10), (1, 11), (11, 12), (12, 13), (1, 0),
-    (0, 14), (14, 16), (0, 15), (15, 17),
-)  # fmt: skip
+    (1, 2),
+    (1, 5),
+    (2, 3),
+    (3, 4),
+    (5, 6),
+    (6, 7),
+    (1, 8),
+    (8, 9),
+    (9, 10),
+    (1, 11),
+    (11, 12),
+    (12, 13),
+    (1, 0),
+    (0, 14),
+    (14, 16),
+    (0, 15),
+    (15, 17),
+)
 _STICK_WIDTH = 4 / 512  # half the width of a limb and the radius of a joint, of the short side
 _LIMB_BRIGHTNESS = 0.6
 

@@ -10,9 +10,14 @@ import numpy as np
 from studio.core.annotate import OptionSpec
 
 SAFE_OPTION = OptionSpec(
-    name="safe", label="Safe", low=0, high=1, default=0, step=1,
+    name="safe",
+    label="Safe",
+    low=0,
+    high=1,
+    default=0,
+    step=1,
     help="1 keeps three levels of grey only, so that nothing of the image shines through the edges.",
-)  # fmt: skip
+)
 
 
 def apply_safe_option(edges: np.ndarray[Any, Any], options: Mapping[str, float]) -> np.ndarray[Any, Any]:

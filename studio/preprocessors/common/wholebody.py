@@ -1,5 +1,5 @@
-"""COCO-WholeBody's 133 joints of one person by a network in ONNX that answers in SimCC (Li et al., 2022): for each joint how
-likely every column and every row is, two a pixel of its image."""
+"""COCO-WholeBody's 133 joints of one person by a network in ONNX that answers in SimCC (Li et al., 2022): for each
+joint how likely every column and every row is, two a pixel of its image."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""ComfyUI graphs from a request, in the form of its API: {id: {"class_type", "inputs"}}, a link being [node id, output]. Pure."""
+"""ComfyUI graphs from a request, in the form of its API: {id: {"class_type", "inputs"}}, a link being [node id,
+output]. Pure."""
 
 from __future__ import annotations
 
@@ -12,13 +13,29 @@ from studio.core.request import GenerationRequest
 Graph = dict[str, dict[str, Any]]
 
 SAMPLERS: Mapping[str, str] = {
-    "Euler": "euler", "Euler a": "euler_ancestral", "Heun": "heun", "DPM2": "dpm_2", "DPM2 a": "dpm_2_ancestral", "LMS": "lms",
-    "DPM++ 2S a": "dpmpp_2s_ancestral", "DPM++ SDE": "dpmpp_sde", "DPM++ 2M": "dpmpp_2m", "DPM++ 2M SDE": "dpmpp_2m_sde",
-    "DPM++ 3M SDE": "dpmpp_3m_sde", "DDIM": "ddim", "LCM": "lcm", "UniPC": "uni_pc",
-}  # fmt: skip
+    "Euler": "euler",
+    "Euler a": "euler_ancestral",
+    "Heun": "heun",
+    "DPM2": "dpm_2",
+    "DPM2 a": "dpm_2_ancestral",
+    "LMS": "lms",
+    "DPM++ 2S a": "dpmpp_2s_ancestral",
+    "DPM++ SDE": "dpmpp_sde",
+    "DPM++ 2M": "dpmpp_2m",
+    "DPM++ 2M SDE": "dpmpp_2m_sde",
+    "DPM++ 3M SDE": "dpmpp_3m_sde",
+    "DDIM": "ddim",
+    "LCM": "lcm",
+    "UniPC": "uni_pc",
+}
 SCHEDULES: Mapping[str, str] = {
-    "Automatic": "normal", "Karras": "karras", "Exponential": "exponential", "SGM Uniform": "sgm_uniform", "Simple": "simple", "Beta": "beta",
-}  # fmt: skip
+    "Automatic": "normal",
+    "Karras": "karras",
+    "Exponential": "exponential",
+    "SGM Uniform": "sgm_uniform",
+    "Simple": "simple",
+    "Beta": "beta",
+}
 NODE_PREFIX = "easel:"  # before what a node of the user's own graph takes, in its title
 _STEPS, _GUIDANCE = 20, 7.0
 _FLUX_STEPS, _FLUX_GUIDANCE = 20, 3.5
@@ -67,8 +84,8 @@ def build_flux_graph(request: GenerationRequest, names: Mapping[str, str], seed:
 
 
 def fill_graph(own: Mapping[str, Any], request: GenerationRequest, seed: int, image: str = "") -> Graph:
-    """A copy of the user's own exported graph with its marked nodes filled: a node titled "easel:prompt", "easel:negative",
-    "easel:seed", "easel:size" or "easel:image" takes that. The graph itself is not changed.
+    """A copy of the user's own exported graph with its marked nodes filled: a node titled "easel:prompt",
+    "easel:negative", "easel:seed", "easel:size" or "easel:image" takes that. The graph itself is not changed.
 
     Raises:
         InvalidRequest: it is no graph in the API's form, or marks no prompt.
@@ -81,9 +98,12 @@ def fill_graph(own: Mapping[str, Any], request: GenerationRequest, seed: int, im
         raise InvalidRequest("The ComfyUI graph is not in the form of its API.", hint="Export it with “Export (API)”.")
     width, height = request.width or 512, request.height or 512
     values: dict[str, dict[str, Any]] = {
-        "prompt": {"text": request.prompt}, "negative": {"text": request.negative_prompt}, "seed": {"seed": seed, "noise_seed": seed},
-        "size": {"width": width, "height": height}, "image": {"image": image} if image else {},
-    }  # fmt: skip
+        "prompt": {"text": request.prompt},
+        "negative": {"text": request.negative_prompt},
+        "seed": {"seed": seed, "noise_seed": seed},
+        "size": {"width": width, "height": height},
+        "image": {"image": image} if image else {},
+    }
     marked: set[str] = set()
     for node in graph.values():
         for mark in str(node.get("_meta", {}).get("title", "")).lower().split():
@@ -101,10 +121,13 @@ def fill_graph(own: Mapping[str, Any], request: GenerationRequest, seed: int, im
 
 def _build_sampler_inputs(request: GenerationRequest, seed: int, steps: int, guidance: float) -> dict[str, Any]:
     return {
-        "seed": seed, "steps": request.steps or steps, "cfg": guidance if request.guidance is None else request.guidance,
+        "seed": seed,
+        "steps": request.steps or steps,
+        "cfg": guidance if request.guidance is None else request.guidance,
         "sampler_name": SAMPLERS.get(request.sampler or "Euler", "euler"),
-        "scheduler": SCHEDULES.get(request.schedule or "Automatic", "normal"), "denoise": 1.0,
-    }  # fmt: skip
+        "scheduler": SCHEDULES.get(request.schedule or "Automatic", "normal"),
+        "denoise": 1.0,
+    }
 
 
 def _add_source_image(graph: Graph, request: GenerationRequest, image: str, vae: list[Any]) -> Graph:

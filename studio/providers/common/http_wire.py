@@ -1,5 +1,5 @@
-"""The way to a service over HTTP: pooled connections, retries that are safe for billing, bounded waits that hear cancel, and
-downloads from the service's own hosts only."""
+"""The way to a service over HTTP: pooled connections, retries that are safe for billing, bounded waits that hear
+cancel, and downloads from the service's own hosts only."""
 
 from __future__ import annotations
 
@@ -37,7 +37,8 @@ _CANCEL_CHECK_INTERVAL = 0.1  # seconds between two looks at the user's wish
 
 
 class HttpWire:
-    """A Wire for one job. `session` is shared by all jobs of the service and thread-safe as far as requests' pools are."""
+    """A Wire for one job. `session` is shared by all jobs of the service and thread-safe as far as requests' pools
+    are."""
 
     def __init__(
         self, spec: ProviderSpec, base_url: str, key: str, session: requests.Session, context: JobContext
@@ -89,8 +90,12 @@ class HttpWire:
             return once()
 
         return Retrying(
-            retry=retry_if_exception(_can_retry), wait=_get_retry_delay, stop=stop_after_attempt(_MAX_ATTEMPTS), sleep=self.sleep, reraise=True
-        )(attempt)  # fmt: skip
+            retry=retry_if_exception(_can_retry),
+            wait=_get_retry_delay,
+            stop=stop_after_attempt(_MAX_ATTEMPTS),
+            sleep=self.sleep,
+            reraise=True,
+        )(attempt)
 
     def download(self, url: str) -> Image.Image:
         for attempt in range(3):
@@ -107,9 +112,10 @@ class HttpWire:
             return open_image(data, limits=ImageLimits.of(self._context.settings))
         except BadImage as error:
             raise ProviderError(
-                f"{self._spec.title} sent something that is no image: {error.message}", hint="Try again.",
+                f"{self._spec.title} sent something that is no image: {error.message}",
+                hint="Try again.",
                 details={MAY_BE_BILLED: True},
-            ) from error  # fmt: skip
+            ) from error
 
     def _send_once(self, call: HttpRequest, understood: Sequence[int]) -> HttpResponse:
         url = call.path if call.path.startswith(("http://", "https://")) else self._base + call.path
@@ -120,9 +126,18 @@ class HttpWire:
 
         def work() -> HttpResponse:
             return self._exchange(
-                call, method=call.method, url=url, headers=headers, params=dict(call.query) or None, json=call.json,
-                data=call.form, files=files, timeout=(_CONNECT_TIMEOUT, call.seconds), allow_redirects=False, stream=True,
-            )  # fmt: skip
+                call,
+                method=call.method,
+                url=url,
+                headers=headers,
+                params=dict(call.query) or None,
+                json=call.json,
+                data=call.form,
+                files=files,
+                timeout=(_CONNECT_TIMEOUT, call.seconds),
+                allow_redirects=False,
+                stream=True,
+            )
 
         answer = self.run(work, seconds=call.seconds + _CONNECT_TIMEOUT, paid=call.paid)
         if answer.status in understood:
@@ -201,9 +216,10 @@ def make_unreachable_error(title: str, *, paid: bool) -> Unreachable:
     """The error of a service that does not answer; `paid` when it may have billed all the same."""
     told = " It may have billed the image all the same." if paid else ""
     return Unreachable(
-        f"{title} did not answer.{told}", hint="Check the network, look at the service's status page, or pick another model.",
+        f"{title} did not answer.{told}",
+        hint="Check the network, look at the service's status page, or pick another model.",
         details={MAY_BE_BILLED: True} if paid else {},
-    )  # fmt: skip
+    )
 
 
 def read_retry_after(answer: HttpResponse) -> float | None:
@@ -220,8 +236,8 @@ def read_retry_after(answer: HttpResponse) -> float | None:
 
 
 def iter_polls(wire: Any, *, seconds: float, first: float = 1.0, longest: float = 10.0) -> Iterator[int]:
-    """Counts looks at a task that is being worked on, with growing pauses between them, until `seconds` have passed; then
-    the task is given up, and may have been billed."""
+    """Counts looks at a task that is being worked on, with growing pauses between them, until `seconds` have passed;
+    then the task is given up, and may have been billed."""
     end, pause, look = time.monotonic() + seconds, first, 0
     while time.monotonic() < end:
         yield look
@@ -229,8 +245,9 @@ def iter_polls(wire: Any, *, seconds: float, first: float = 1.0, longest: float 
         pause, look = min(longest, pause * 1.5), look + 1
     raise Unreachable(
         "The service did not finish the image in time. It may have billed it all the same.",
-        hint="Look at the service's own page before you try again.", details={MAY_BE_BILLED: True},
-    )  # fmt: skip
+        hint="Look at the service's own page before you try again.",
+        details={MAY_BE_BILLED: True},
+    )
 
 
 def _read_body(response: requests.Response, title: str) -> bytes:
@@ -278,13 +295,15 @@ def _is_private_host(host: str) -> bool:
 def _make_download_error(title: str, status: int) -> ProviderError:
     kind = Unreachable if status >= 500 else ProviderError
     return kind(
-        f"The image that {title} made could not be fetched (HTTP {status}).", hint="It has been billed. Look at the service's own page.",
+        f"The image that {title} made could not be fetched (HTTP {status}).",
+        hint="It has been billed. Look at the service's own page.",
         details={MAY_BE_BILLED: True},
-    )  # fmt: skip
+    )
 
 
 def _make_address_error(title: str) -> ProviderError:
     return ProviderError(
-        f"{title} names an address for its image that is not its own.", hint="It was not fetched. Tell the service.",
+        f"{title} names an address for its image that is not its own.",
+        hint="It was not fetched. Tell the service.",
         details={MAY_BE_BILLED: True},
-    )  # fmt: skip
+    )

@@ -1,5 +1,5 @@
-"""The images dialect that OpenAI speaks and other servers repeat, through its client. Retries are ours: the client's own would send
-a paid call twice."""
+"""The images dialect that OpenAI speaks and other servers repeat, through its client. Retries are ours: the client's
+own would send a paid call twice."""
 
 from __future__ import annotations
 
@@ -109,9 +109,14 @@ def _run_openai(
 
     def work() -> Any:
         with openai.OpenAI(
-            base_url=wire.base_url, api_key=wire.key or "none", max_retries=0, timeout=seconds,
-            http_client=openai.DefaultHttpxClient(follow_redirects=False, verify=_load_certificates()),  # the key stays with this server
-        ) as client:  # fmt: skip
+            base_url=wire.base_url,
+            api_key=wire.key or "none",
+            max_retries=0,
+            timeout=seconds,
+            http_client=openai.DefaultHttpxClient(
+                follow_redirects=False, verify=_load_certificates()
+            ),  # the key stays with this server
+        ) as client:
             return call(client)
 
     try:

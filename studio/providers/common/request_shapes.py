@@ -1,4 +1,5 @@
-"""What several services ask for in the same way: encoded images, masks of either polarity, the nearest of a few aspects."""
+"""What several services ask for in the same way: encoded images, masks of either polarity, the nearest of a few
+aspects."""
 
 from __future__ import annotations
 
@@ -53,7 +54,8 @@ def clear_masked_area(image: Image.Image, mask: Image.Image, *, invert: bool) ->
 
 
 def find_nearest_aspect(request: GenerationRequest, offered: Sequence[str]) -> str:
-    """The one of `offered` ("16:9", …) that comes nearest to what the request asks for; the first when it asks for nothing."""
+    """The one of `offered` ("16:9", …) that comes nearest to what the request asks for; the first when it asks for
+    nothing."""
     if request.width and request.height:
         wanted = request.width / request.height
     elif request.aspect:
@@ -66,7 +68,8 @@ def find_nearest_aspect(request: GenerationRequest, offered: Sequence[str]) -> s
 def fit_input_image(
     image: Image.Image, *, most_pixels: int, least_side: int = 64, most_side: int = 16_384
 ) -> Image.Image:
-    """`image` scaled down to what a service takes, as it is when it fits; too small ones are scaled up to `least_side`."""
+    """`image` scaled down to what a service takes, as it is when it fits; too small ones are scaled up to
+    `least_side`."""
     scale = min(1.0, math.sqrt(most_pixels / (image.width * image.height)), most_side / max(image.size))
     scale = max(scale, least_side / min(image.size))
     if scale == 1.0:

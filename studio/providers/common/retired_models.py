@@ -12,8 +12,8 @@ from importlib.resources import files
 
 @dataclass(frozen=True, kw_only=True)
 class Successor:
-    """`name` was asked for; `model` is the id of the living model that takes its place. `ends` is the last day of the old one,
-    which may still be to come; `note` is a sentence for the user, "" when there is nothing to add."""
+    """`name` was asked for; `model` is the id of the living model that takes its place. `ends` is the last day of the
+    old one, which may still be to come; `note` is a sentence for the user, "" when there is nothing to add."""
 
     name: str
     model: str
@@ -23,8 +23,8 @@ class Successor:
 
 
 def find_successor(name: str) -> Successor | None:
-    """Who takes the place of `name`, None for a name that never ended. `name` may carry the provider's prefix ("openai/…").
-    Checkpoints on disk may bear such names too: ask only for what no model that is there is called."""
+    """Who takes the place of `name`, None for a name that never ended. `name` may carry the provider's prefix
+    ("openai/…"). Checkpoints on disk may bear such names too: ask only for what no model that is there is called."""
     wanted = name.strip().lower()
     for old, found in _load_retired_table():
         provider = found.model.partition("/")[0]
@@ -45,9 +45,12 @@ def _load_retired_table() -> tuple[tuple[str, Successor], ...]:
         (
             entry["name"],
             Successor(
-                name=entry["name"], model=entry["successor"], ends=entry["ends"], note=entry.get("note", ""),
+                name=entry["name"],
+                model=entry["successor"],
+                ends=entry["ends"],
+                note=entry.get("note", ""),
                 source=entry["source"],
             ),
         )
         for entry in entries["retired"]
-    )  # fmt: skip
+    )

@@ -46,7 +46,10 @@ class Service:
         """How to unlock the service, "" when it is ready."""
         spec = self.spec
         if not spec.key_optional and not self._keys.is_set(*spec.keys):
-            return f"it needs a key of {spec.title} ({spec.site}). Enter it on Configurations under “Cloud providers”, or set {spec.keys[0]} in the environment."
+            return (
+                f"it needs a key of {spec.title} ({spec.site}). Enter it on Configurations under “Cloud providers”, or"
+                f" set {spec.keys[0]} in the environment."
+            )
         return (
             ""
             if self._resolve_base_url()
@@ -71,9 +74,12 @@ class Service:
         one = self._find_cloud_model(request.model)
         ctx.loading(f"Asking {self.spec.title}")
         order = RenderRequest(
-            model=one.name, request=request, seeds=tuple(seeds), context=ctx,
+            model=one.name,
+            request=request,
+            seeds=tuple(seeds),
+            context=ctx,
             images={name: ctx.load_image(name) for name in list_image_hashes(request)},
-        )  # fmt: skip
+        )
         with ctx.phase("service"):
             return self.spec.draw(order, self.wire(ctx))
 

@@ -21,8 +21,8 @@ _MAX_DETAIL_LENGTH = 300  # characters of a service's own words that are passed 
 
 
 def make_status_error(title: str, answer: HttpResponse, told: str, *, wait: float | None = None) -> StudioError:
-    """The error of an HTTP status. `told` is what the service says itself; `wait` are seconds to wait on a 429 that does not
-    say how long."""
+    """The error of an HTTP status. `told` is what the service says itself; `wait` are seconds to wait on a 429 that
+    does not say how long."""
     said = f": {told[:_MAX_DETAIL_LENGTH]}" if told else ""
     match answer.status:
         case 401:
@@ -50,9 +50,10 @@ def make_status_error(title: str, answer: HttpResponse, told: str, *, wait: floa
             )
         case status if status >= 500:
             return Unreachable(
-                f"{title} has trouble (HTTP {status}){said}.", hint="Try again later. It may have billed the image.",
+                f"{title} has trouble (HTTP {status}){said}.",
+                hint="Try again later. It may have billed the image.",
                 details={MAY_BE_BILLED: True},
-            )  # fmt: skip
+            )
         case status:
             return ProviderError(
                 f"{title} answered in an unexpected way (HTTP {status}).", hint="Try again, or pick another model."
@@ -75,9 +76,10 @@ def make_refusal_error(title: str, told: str, *, billed: bool) -> StudioError:
     """The service will not make, or not hand out, this image."""
     paid = "It was billed all the same." if billed else "It was not billed."
     return ContentRefused(
-        f"{title} will not make this image{f': {told[:_MAX_DETAIL_LENGTH]}' if told else ''}.", hint=f"Change the prompt or the image. {paid}",
+        f"{title} will not make this image{f': {told[:_MAX_DETAIL_LENGTH]}' if told else ''}.",
+        hint=f"Change the prompt or the image. {paid}",
         details={MAY_BE_BILLED: True} if billed else {},
-    )  # fmt: skip
+    )
 
 
 def make_answer_error(title: str, what: str = "something unexpected") -> StudioError:

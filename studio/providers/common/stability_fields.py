@@ -116,7 +116,10 @@ def build_upscale_form(order: RenderRequest) -> tuple[Fields, Files]:
     files = [_encode_file("image", _get_source(order), pixels=pixels)]
     if order.model == "fast":
         return {}, files
-    fields = {"prompt": order.request.prompt.strip() or "a sharp, detailed image", **({"negative_prompt": order.request.negative_prompt} if order.request.negative_prompt else {})}  # fmt: skip
+    fields = {
+        "prompt": order.request.prompt.strip() or "a sharp, detailed image",
+        **({"negative_prompt": order.request.negative_prompt} if order.request.negative_prompt else {}),
+    }
     if wish is not None and wish.creativity is not None:
         low, high = (0.2, 0.5) if order.model == "conservative" else (0.1, 0.5)
         fields["creativity"] = f"{low + (high - low) * wish.creativity:g}"

@@ -16,8 +16,8 @@ _KEY = "easel-local-only"  # Gradio wants one; what it hides lies in the user's 
 
 
 def make_browser_state(shell: PageContext, name: str, default: Any) -> gr.BrowserState:
-    """A value that the browser keeps under `name`, across restarts of the studio too. It lies outside the tabs: what lies on
-    one is not read before the tab is first opened."""
+    """A value that the browser keeps under `name`, across restarts of the studio too. It lies outside the tabs: what
+    lies on one is not read before the tab is first opened."""
     with shell.store:
         return gr.BrowserState(default, storage_key=f"easel-{name}", secret=_KEY)
 

@@ -25,9 +25,13 @@ from studio.tabs.common.tab import PageContext
 def build_chain_fields(prefix: str = "") -> dict[str, Component]:
     """The choice among the user's chains."""
     chain = gr.Dropdown(
-        [NONE], value=NONE, label="Afterwards", elem_id=f"{prefix}afterwards", allow_custom_value=True,
+        [NONE],
+        value=NONE,
+        label="Afterwards",
+        elem_id=f"{prefix}afterwards",
+        allow_custom_value=True,
         info="A chain saved in Extras is carried out on every image: upscale, finish, other sizes.",
-    )  # fmt: skip
+    )
     return {"afterwards": chain}
 
 

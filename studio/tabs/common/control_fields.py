@@ -92,13 +92,23 @@ def _build_unit_fields(
     on = gr.Checkbox(False, label="Use this unit", elem_id=f"{prefix}on", info="Steers the image by another one.")
     with gr.Row(elem_classes="pair"):
         model = gr.Dropdown(
-            [NONE, *nets], value=NONE, label="Control model", elem_id=f"{prefix}model", min_width=120, allow_custom_value=True,
+            [NONE, *nets],
+            value=NONE,
+            label="Control model",
+            elem_id=f"{prefix}model",
+            min_width=120,
+            allow_custom_value=True,
             info="A ControlNet or T2I-Adapter of the checkpoint's family.",
-        )  # fmt: skip
+        )
         preprocessor = gr.Dropdown(
-            list_preprocessor_choices(preprocessors), value=FINISHED_MAP, label="Preprocessor", elem_id=f"{prefix}preprocessor",
-            min_width=120, allow_custom_value=True, info="Turns the image into a map first.",
-        )  # fmt: skip
+            list_preprocessor_choices(preprocessors),
+            value=FINISHED_MAP,
+            label="Preprocessor",
+            elem_id=f"{prefix}preprocessor",
+            min_width=120,
+            allow_custom_value=True,
+            info="Turns the image into a map first.",
+        )
     hint = "Drop, paste or choose a file" if own else "Empty: the source image"
     image = image_fields.build_image_pad("Control image", name=f"{prefix}image", hint=hint)
     with gr.Row(elem_classes="pair"):
@@ -112,17 +122,56 @@ def _build_unit_fields(
             0, 1, value=1, step=0.01, label="End", elem_id=f"{prefix}end", min_width=90, info="Of the steps."
         )
     with gr.Row(elem_classes="pair"):
-        mode = gr.Dropdown(list(CONTROL_MODES), value=next(iter(CONTROL_MODES)), label="Who wins", elem_id=f"{prefix}mode", min_width=120, info="Prompt or control.")  # fmt: skip
-        resize = gr.Dropdown(list(CONTROL_RESIZES), value=next(iter(CONTROL_RESIZES)), label="Resize", elem_id=f"{prefix}resize", min_width=120, info="Where shapes differ.")  # fmt: skip
+        mode = gr.Dropdown(
+            list(CONTROL_MODES),
+            value=next(iter(CONTROL_MODES)),
+            label="Who wins",
+            elem_id=f"{prefix}mode",
+            min_width=120,
+            info="Prompt or control.",
+        )
+        resize = gr.Dropdown(
+            list(CONTROL_RESIZES),
+            value=next(iter(CONTROL_RESIZES)),
+            label="Resize",
+            elem_id=f"{prefix}resize",
+            min_width=120,
+            info="Where shapes differ.",
+        )
     with gr.Row(elem_classes="pair"):
-        perfect = gr.Checkbox(True, label="Pixel perfect", elem_id=f"{prefix}perfect", min_width=120, info="The map as large as the drawing.")  # fmt: skip
-        resolution = gr.Slider(64, 2048, value=512, step=8, label="Resolution", elem_id=f"{prefix}resolution", min_width=120, info="Of the map's short side, if not.")  # fmt: skip
+        perfect = gr.Checkbox(
+            True,
+            label="Pixel perfect",
+            elem_id=f"{prefix}perfect",
+            min_width=120,
+            info="The map as large as the drawing.",
+        )
+        resolution = gr.Slider(
+            64,
+            2048,
+            value=512,
+            step=8,
+            label="Resolution",
+            elem_id=f"{prefix}resolution",
+            min_width=120,
+            info="Of the map's short side, if not.",
+        )
     options = build_option_fields(prefix)
     wire_options(options, preprocessor, collect_specs(preprocessors))
     made = {
-        "on": on, "model": model, "preprocessor": preprocessor, "image": image, "weight": weight, "start": start,
-        "end": end, "mode": mode, "resize": resize, "perfect": perfect, "resolution": resolution, "options": options.line,
-    }  # fmt: skip
+        "on": on,
+        "model": model,
+        "preprocessor": preprocessor,
+        "image": image,
+        "weight": weight,
+        "start": start,
+        "end": end,
+        "mode": mode,
+        "resize": resize,
+        "perfect": perfect,
+        "resolution": resolution,
+        "options": options.line,
+    }
     return {make_field_name(index, key): field for key, field in made.items()}
 
 
@@ -137,7 +186,8 @@ def list_preprocessor_choices(preprocessors: Sequence[Model]) -> list[tuple[str,
 
 
 def wire_previews(studio: Studio, form: Form, units: Sequence[ControlUnitFields]) -> None:
-    """Let every unit's “Preview map” draw the map that its preprocessor makes, and “Use” take it as the control image."""
+    """Let every unit's “Preview map” draw the map that its preprocessor makes, and “Use” take it as the control
+    image."""
     for unit in units:
         _wire_preview(studio, form, unit)
 
@@ -188,6 +238,7 @@ def _build_map_request(values: Mapping[str, Any], index: int) -> GenerationReque
 def _render_map(asset: Asset) -> str:
     address = escape(IMAGE_URL.format(id=asset.id), quote=True)
     return (
-        f'<figure class="map"><img src="{address}" alt="Map that the preprocessor made"><figcaption>{asset.width} × {asset.height} px'
-        f' <a class="mini" href="{address}" download="{escape(asset.path.name, quote=True)}">Download</a></figcaption></figure>'
+        f'<figure class="map"><img src="{address}" alt="Map that the preprocessor made"><figcaption>{asset.width} ×'
+        f' {asset.height} px <a class="mini" href="{address}"'
+        f' download="{escape(asset.path.name, quote=True)}">Download</a></figcaption></figure>'
     )

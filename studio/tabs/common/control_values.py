@@ -14,7 +14,11 @@ from studio.tabs.common.form_values import NONE, split_values
 UNITS = 3
 PREPROCESSOR_PREFIX = "preprocessor/"  # what the ids of preprocessors begin with
 FINISHED_MAP = "none"
-CONTROL_MODES = {"Balanced": ControlMode.BALANCED, "Prompt matters more": ControlMode.PROMPT, "Control matters more": ControlMode.CONTROL}  # fmt: skip
+CONTROL_MODES = {
+    "Balanced": ControlMode.BALANCED,
+    "Prompt matters more": ControlMode.PROMPT,
+    "Control matters more": ControlMode.CONTROL,
+}
 CONTROL_RESIZES = {"Crop": Resize.CROP, "Stretch": Resize.STRETCH, "Fill": Resize.FILL}
 
 
@@ -57,14 +61,19 @@ def write_units(request: GenerationRequest) -> dict[str, Any]:
         values |= {
             make_field_name(index, key): value
             for key, value in {
-                "model": unit.model or NONE, "preprocessor": unit.preprocessor, "image": unit.image or "",
-                "weight": unit.weight, "start": unit.start, "end": unit.end, "resolution": unit.resolution,
+                "model": unit.model or NONE,
+                "preprocessor": unit.preprocessor,
+                "image": unit.image or "",
+                "weight": unit.weight,
+                "start": unit.start,
+                "end": unit.end,
+                "resolution": unit.resolution,
                 "mode": next(name for name, mode in CONTROL_MODES.items() if mode is unit.mode),
                 "resize": next((name for name, resize in CONTROL_RESIZES.items() if resize is unit.resize), "Crop"),
                 "perfect": unit.pixel_perfect,
                 "options": ", ".join(f"{option.name}={option.value:.10g}" for option in unit.options),
             }.items()
-        }  # fmt: skip
+        }
     return values
 
 

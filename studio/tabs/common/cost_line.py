@@ -23,9 +23,23 @@ from studio.tabs.common.tab_view import TabView
 
 # what the cost hangs on; the form's other fields are read with them, but do not ask again
 _COST_FIELDS = (
-    "model", "mode", "operation", "source", "batch", "own_size", "width", "height", "count", "steps", "hires_on", "hires_scale",
-    "lora_0", "axis_x_values", "axis_y_values", "axis_z_values",
-)  # fmt: skip
+    "model",
+    "mode",
+    "operation",
+    "source",
+    "batch",
+    "own_size",
+    "width",
+    "height",
+    "count",
+    "steps",
+    "hires_on",
+    "hires_scale",
+    "lora_0",
+    "axis_x_values",
+    "axis_y_values",
+    "axis_z_values",
+)
 
 # what somebody filled in, by the feature that takes it; of a model without it the field is hidden, and keeps its value
 _FILLED_CHECKS: Mapping[Feature, Callable[[Values], object]] = {

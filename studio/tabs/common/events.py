@@ -21,7 +21,8 @@ HIDDEN: dict[str, Any] = {
     "show_progress": "hidden",
     "preprocess": False,
 }
-# for what follows the form by itself and tells nothing in a corner: answered at once, not by the queue. Gradio closes the queue's
+# for what follows the form by itself and tells nothing in a corner: answered at once, not by the queue. Gradio closes
+# the queue's
 # stream when its last event ends, and the answer to one that was asked in that moment is lost.
 UNQUEUED = HIDDEN | {"queue": False}
 

@@ -27,8 +27,9 @@ class Form:
     def on(self, triggers: Any, handler: Callable[..., Any], outputs: Any, **manners: Any) -> Any:
         """Let `handler(packet, ...)` run at each of `triggers`; `outputs` and `manners` as Gradio's events take them.
 
-        The browser gathers the fields into one hidden component, and only that is the handler's input: Gradio's page looks up every
-        input that any event ever had at each step of every event, which for forms of a hundred fields slows typing down.
+        The browser gathers the fields into one hidden component, and only that is the handler's input: Gradio's page
+        looks up every input that any event ever had at each step of every event, which for forms of a hundred fields
+        slows typing down.
         """
         packet = gr.JSON(visible=False)
         names = json.dumps(list(self.fields))
@@ -39,7 +40,8 @@ class Form:
         return gathered.then(handler, packet, outputs, **manners)
 
     def values(self, packet: Any) -> dict[str, Any]:
-        """The value of every field; one that `packet` lacks, when it comes from another program, has the value that it began with."""
+        """The value of every field; one that `packet` lacks, when it comes from another program, has the value that it
+        began with."""
         given: Mapping[str, Any] = packet if isinstance(packet, Mapping) else {}
         return {name: given.get(name, getattr(field, "value", None)) for name, field in self.fields.items()}
 

@@ -46,13 +46,24 @@ FEATURES: Mapping[str, Feature] = {
 def build_prompt_fields(prefix: str = "") -> dict[str, Component]:
     """Prompt and negative prompt."""
     prompt = gr.Textbox(
-        label="Prompt", lines=2, max_lines=10, placeholder="What should the image show?", elem_id=f"{prefix}prompt",
-        elem_classes="prompt", max_length=20_000, autofocus=True,
-    )  # fmt: skip
+        label="Prompt",
+        lines=2,
+        max_lines=10,
+        placeholder="What should the image show?",
+        elem_id=f"{prefix}prompt",
+        elem_classes="prompt",
+        max_length=20_000,
+        autofocus=True,
+    )
     negative = gr.Textbox(
-        label="Negative prompt", lines=1, max_lines=6, placeholder="What should it not show?", elem_id=f"{prefix}negative-prompt",
-        elem_classes="prompt", max_length=20_000,
-    )  # fmt: skip
+        label="Negative prompt",
+        lines=1,
+        max_lines=6,
+        placeholder="What should it not show?",
+        elem_id=f"{prefix}negative-prompt",
+        elem_classes="prompt",
+        max_length=20_000,
+    )
     return {"prompt": prompt, "negative_prompt": negative}
 
 
@@ -62,13 +73,24 @@ def build_model_fields(
     """The model, and the style presets beside it."""
     with gr.Row(elem_classes="pair"):
         chosen = gr.Dropdown(
-            list_model_choices(models), value=model.id, label="Model", elem_id=f"{prefix}model", min_width=120,
-            info="What draws the image.", allow_custom_value=True,
-        )  # fmt: skip
+            list_model_choices(models),
+            value=model.id,
+            label="Model",
+            elem_id=f"{prefix}model",
+            min_width=120,
+            info="What draws the image.",
+            allow_custom_value=True,
+        )
         style = gr.Dropdown(
-            list(styles), value=[], multiselect=True, label="Styles", elem_id=f"{prefix}styles", min_width=120,
-            info="Words around your prompts.", allow_custom_value=True,
-        )  # fmt: skip
+            list(styles),
+            value=[],
+            multiselect=True,
+            label="Styles",
+            elem_id=f"{prefix}styles",
+            min_width=120,
+            info="Words around your prompts.",
+            allow_custom_value=True,
+        )
     return {"model": chosen, "styles": style}
 
 
@@ -77,9 +99,15 @@ def build_size_fields(model: Model, prefix: str = "") -> dict[str, Component]:
     width, height = model.sizes.liked[0]
     with gr.Row(elem_classes="sizes"):
         preset = gr.Dropdown(
-            list_size_choices(model), value=f"{width}x{height}", label="Size", elem_id=f"{prefix}size", min_width=120, scale=3,
-            info="What this model likes.", allow_custom_value=True,
-        )  # fmt: skip
+            list_size_choices(model),
+            value=f"{width}x{height}",
+            label="Size",
+            elem_id=f"{prefix}size",
+            min_width=120,
+            scale=3,
+            info="What this model likes.",
+            allow_custom_value=True,
+        )
         step = model.sizes.multiple
         wide = gr.Number(
             width,
@@ -117,22 +145,44 @@ def build_sampling_fields(model: Model, prefix: str = "") -> dict[str, Component
     sampling = model.sampling
     with gr.Row(elem_classes="pair"):
         steps = gr.Slider(
-            1, 150, value=sampling.steps, step=1, label="Steps", elem_id=f"{prefix}steps", min_width=120,
+            1,
+            150,
+            value=sampling.steps,
+            step=1,
+            label="Steps",
+            elem_id=f"{prefix}steps",
+            min_width=120,
             info="More: slower, finer.",
-        )  # fmt: skip
+        )
         guidance = gr.Slider(
-            0, 30, value=sampling.guidance, step=0.1, label="Guidance", elem_id=f"{prefix}guidance", min_width=120,
+            0,
+            30,
+            value=sampling.guidance,
+            step=0.1,
+            label="Guidance",
+            elem_id=f"{prefix}guidance",
+            min_width=120,
             info="The CFG scale.",
-        )  # fmt: skip
+        )
     with gr.Row(elem_classes="pair"):
         sampler = gr.Dropdown(
-            list(sampling.combinations) or [sampling.sampler], value=sampling.sampler, label="Sampler", elem_id=f"{prefix}sampler",
-            min_width=120, info="The method that removes the noise.", allow_custom_value=True,
-        )  # fmt: skip
+            list(sampling.combinations) or [sampling.sampler],
+            value=sampling.sampler,
+            label="Sampler",
+            elem_id=f"{prefix}sampler",
+            min_width=120,
+            info="The method that removes the noise.",
+            allow_custom_value=True,
+        )
         schedule = gr.Dropdown(
-            list_schedule_choices(model, sampling.sampler), value=sampling.schedule, label="Schedule", elem_id=f"{prefix}schedule",
-            min_width=120, info="How the noise falls from step to step.", allow_custom_value=True,
-        )  # fmt: skip
+            list_schedule_choices(model, sampling.sampler),
+            value=sampling.schedule,
+            label="Schedule",
+            elem_id=f"{prefix}schedule",
+            min_width=120,
+            info="How the noise falls from step to step.",
+            allow_custom_value=True,
+        )
     return {"steps": steps, "guidance": guidance, "sampler": sampler, "schedule": schedule}
 
 
@@ -140,19 +190,39 @@ def build_seed_fields(prefix: str = "") -> dict[str, Component]:
     """Seed with its buttons, number of images, images at once."""
     with gr.Row(elem_classes="seeds"):
         seed = gr.Number(
-            RANDOM_SEED, label="Seed", precision=0, min_width=90, scale=4, elem_id=f"{prefix}seed",
-            info="-1 draws a new one.", elem_classes="seed-field",
-        )  # fmt: skip
+            RANDOM_SEED,
+            label="Seed",
+            precision=0,
+            min_width=90,
+            scale=4,
+            elem_id=f"{prefix}seed",
+            info="-1 draws a new one.",
+            elem_classes="seed-field",
+        )
         random = gr.Button("⚄", elem_classes="icon", elem_id=f"{prefix}seed-random", min_width=40, scale=0)
         reuse = gr.Button("♻", elem_classes="icon", elem_id=f"{prefix}seed-reuse", min_width=40, scale=0)
         count = gr.Number(
-            1, label="Images", precision=0, minimum=1, maximum=1000, min_width=64, scale=2, elem_id=f"{prefix}count",
+            1,
+            label="Images",
+            precision=0,
+            minimum=1,
+            maximum=1000,
+            min_width=64,
+            scale=2,
+            elem_id=f"{prefix}count",
             info="How many.",
-        )  # fmt: skip
+        )
         batch = gr.Number(
-            1, label="At once", precision=0, minimum=1, maximum=64, min_width=64, scale=2, elem_id=f"{prefix}batch-size",
+            1,
+            label="At once",
+            precision=0,
+            minimum=1,
+            maximum=64,
+            min_width=64,
+            scale=2,
+            elem_id=f"{prefix}batch-size",
             info="Batch size.",
-        )  # fmt: skip
+        )
     random.click(fn=None, outputs=[seed], js=f"() => [{RANDOM_SEED}]", api_visibility="private")
     reuse.click(
         fn=None, inputs=[seed], outputs=[seed], js="(seed) => [window.easel.seed() ?? seed]", api_visibility="private"
@@ -167,19 +237,33 @@ def build_lora_fields(weights: Sequence[WeightFile], prefix: str = "") -> dict[s
     for slot in range(LORA_SLOTS):
         with gr.Row(elem_classes="pair", visible=slot == 0) as row:
             name = gr.Dropdown(
-                [NONE, *names], value=NONE, label=f"LoRA {slot + 1}", elem_id=f"{prefix}lora-{slot}", min_width=120,
-                info="A small add-on that teaches the model a style or a subject.", allow_custom_value=True,
-            )  # fmt: skip
+                [NONE, *names],
+                value=NONE,
+                label=f"LoRA {slot + 1}",
+                elem_id=f"{prefix}lora-{slot}",
+                min_width=120,
+                info="A small add-on that teaches the model a style or a subject.",
+                allow_custom_value=True,
+            )
             weight = gr.Slider(
-                -2, 2, value=1, step=0.05, label="Weight", elem_id=f"{prefix}lora-weight-{slot}", min_width=120,
+                -2,
+                2,
+                value=1,
+                step=0.05,
+                label="Weight",
+                elem_id=f"{prefix}lora-weight-{slot}",
+                min_width=120,
                 info="1 is full effect, 0 none.",
-            )  # fmt: skip
+            )
         fields |= {f"lora_{slot}": name, f"lora_weight_{slot}": weight}
         if slot:
             before = fields[f"lora_{slot - 1}"]
             before.change(  # pyright: ignore[reportAttributeAccessIssue] - Gradio adds its events when it is imported
-                lambda taken: gr.update(visible=taken != NONE), before, row, **UNQUEUED,
-            )  # fmt: skip
+                lambda taken: gr.update(visible=taken != NONE),
+                before,
+                row,
+                **UNQUEUED,
+            )
     return fields
 
 
@@ -187,13 +271,24 @@ def build_detail_fields(weights: Sequence[WeightFile], prefix: str = "") -> dict
     """VAE, CLIP skip, prompt weights, variation, and what to save."""
     with gr.Row(elem_classes="pair"):
         vae = gr.Dropdown(
-            [AUTOMATIC, *list_weight_names(weights, WeightKind.VAE)], value=AUTOMATIC, label="VAE", elem_id=f"{prefix}vae", min_width=120,
-            info="Turns the model's numbers into pixels.", allow_custom_value=True,
-        )  # fmt: skip
+            [AUTOMATIC, *list_weight_names(weights, WeightKind.VAE)],
+            value=AUTOMATIC,
+            label="VAE",
+            elem_id=f"{prefix}vae",
+            min_width=120,
+            info="Turns the model's numbers into pixels.",
+            allow_custom_value=True,
+        )
         clip_skip = gr.Slider(
-            1, 12, value=1, step=1, label="CLIP skip", elem_id=f"{prefix}clip-skip", min_width=120,
+            1,
+            12,
+            value=1,
+            step=1,
+            label="CLIP skip",
+            elem_id=f"{prefix}clip-skip",
+            min_width=120,
             info="2 leaves out the text encoder's last layer.",
-        )  # fmt: skip
+        )
     with gr.Row(elem_classes="pair"):
         weight = gr.Slider(
             0,
@@ -206,14 +301,26 @@ def build_detail_fields(weights: Sequence[WeightFile], prefix: str = "") -> dict
             info="Of the whole prompt.",
         )
         negative = gr.Slider(
-            0, 2, value=1, step=0.05, label="Negative weight", elem_id=f"{prefix}negative-weight", min_width=120,
+            0,
+            2,
+            value=1,
+            step=0.05,
+            label="Negative weight",
+            elem_id=f"{prefix}negative-weight",
+            min_width=120,
             info="Of the whole negative prompt.",
-        )  # fmt: skip
+        )
     with gr.Row(elem_classes="pair"):
         strength = gr.Slider(
-            0, 1, value=0, step=0.01, label="Variation strength", elem_id=f"{prefix}variation-strength", min_width=120,
+            0,
+            1,
+            value=0,
+            step=0.01,
+            label="Variation strength",
+            elem_id=f"{prefix}variation-strength",
+            min_width=120,
             info="Above 0, images lean from the seed towards the variation seed.",
-        )  # fmt: skip
+        )
         seed = gr.Number(
             RANDOM_SEED,
             label="Variation seed",
@@ -223,13 +330,24 @@ def build_detail_fields(weights: Sequence[WeightFile], prefix: str = "") -> dict
             info="-1 draws one.",
         )
     saving = gr.Radio(
-        list(SAVINGS), value=next(iter(SAVINGS)), label="Optimise", elem_id=f"{prefix}saving",
-        info="Memory: one image at a time, decoded in tiles. Time: few steps, fast sampler. The result says what changed.",
-    )  # fmt: skip
+        list(SAVINGS),
+        value=next(iter(SAVINGS)),
+        label="Optimise",
+        elem_id=f"{prefix}saving",
+        info=(
+            "Memory: one image at a time, decoded in tiles. Time: few steps, fast sampler. The result says what"
+            " changed."
+        ),
+    )
     return {
-        "vae": vae, "clip_skip": clip_skip, "prompt_weight": weight, "negative_weight": negative,
-        "variation_strength": strength, "variation_seed": seed, "saving": saving,
-    }  # fmt: skip
+        "vae": vae,
+        "clip_skip": clip_skip,
+        "prompt_weight": weight,
+        "negative_weight": negative,
+        "variation_strength": strength,
+        "variation_seed": seed,
+        "saving": saving,
+    }
 
 
 def build_grid_fields(prefix: str = "") -> dict[str, Component]:
@@ -238,23 +356,36 @@ def build_grid_fields(prefix: str = "") -> dict[str, Component]:
     for letter, where in zip(AXES, ("columns", "rows", "sheets"), strict=True):
         with gr.Row(elem_classes="pair"):
             parameter = gr.Dropdown(
-                [NONE, *PARAMETERS], value=NONE, label=f"{letter.upper()} axis", elem_id=f"{prefix}axis-{letter}", min_width=120, scale=2,
-                info=f"What changes from one to the next, as {where}.", allow_custom_value=True,
-            )  # fmt: skip
+                [NONE, *PARAMETERS],
+                value=NONE,
+                label=f"{letter.upper()} axis",
+                elem_id=f"{prefix}axis-{letter}",
+                min_width=120,
+                scale=2,
+                info=f"What changes from one to the next, as {where}.",
+                allow_custom_value=True,
+            )
             values = gr.Textbox(
-                label="Values", elem_id=f"{prefix}axis-{letter}-values", min_width=120, scale=3, max_lines=3,
+                label="Values",
+                elem_id=f"{prefix}axis-{letter}-values",
+                min_width=120,
+                scale=3,
+                max_lines=3,
                 info="Separated by commas; ranges such as 1-5, 10-30 (+5) or 1-10 [4] for numbers.",
-            )  # fmt: skip
+            )
         fields |= {f"axis_{letter}": parameter, f"axis_{letter}_values": values}
         parameter.change(
-            lambda name: gr.update(placeholder=PARAMETERS[name].example if name in PARAMETERS else ""), parameter, values,
+            lambda name: gr.update(placeholder=PARAMETERS[name].example if name in PARAMETERS else ""),
+            parameter,
+            values,
             **UNQUEUED,
-        )  # fmt: skip
+        )
     return fields
 
 
 def update_for_model(form: Form, model: Model) -> dict[Component, Any]:
-    """What changes on the form when `model` is chosen: fields that it lacks go, the rest take its defaults and choices."""
+    """What changes on the form when `model` is chosen: fields that it lacks go, the rest take its defaults and
+    choices."""
     sampling, sizes = model.sampling, model.sizes
     width, height = sizes.liked[0] if sizes.liked else (None, None)
     changes: dict[str, dict[str, Any]] = {

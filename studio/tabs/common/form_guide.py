@@ -82,4 +82,7 @@ class FormGuide:
 
 
 def _render_count(name: str, used: int, limit: int) -> str:
-    return f'<span class="count" title="Tokens of the {name}"><b>{used}</b>/{limit}<i> tokens{", negative" if name == "negative" else ""}</i></span>'
+    return (
+        f'<span class="count" title="Tokens of the {name}"><b>{used}</b>/{limit}<i>'
+        f" tokens{', negative' if name == 'negative' else ''}</i></span>"
+    )

@@ -41,7 +41,8 @@ def parse_request(data: Mapping[str, Any]) -> GenerationRequest:
 
 
 def read_common_fields(values: Values, model: Model) -> dict[str, Any]:
-    """The fields of a request, as JSON, that every form with prompt, sampling, seed, LoRAs, details and grid asks for; raises as `read`."""
+    """The fields of a request, as JSON, that every form with prompt, sampling, seed, LoRAs, details and grid asks for;
+    raises as `read`."""
     has = model.features.__contains__
     data: dict[str, Any] = {
         "model": model.id,
@@ -69,7 +70,8 @@ def read_common_fields(values: Values, model: Model) -> dict[str, Any]:
 
 
 def write_form(request: GenerationRequest) -> dict[str, Any]:
-    """The form values that ask for `request`: the inverse of `read`. Fields that the request leaves to the model are left out."""
+    """The form values that ask for `request`: the inverse of `read`. Fields that the request leaves to the model are
+    left out."""
     hires = request.hires or Hires()
     values: dict[str, Any] = {
         "prompt": request.prompt,

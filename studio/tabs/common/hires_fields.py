@@ -14,9 +14,15 @@ from studio.tabs.common.form_values import SAME_AS_FIRST
 
 # the upscalers that need no file: in latent space as AUTOMATIC1111 names them, and on pixels
 UPSCALERS = (
-    "Latent", "Latent (antialiased)", "Latent (bicubic)", "Latent (bicubic antialiased)", "Latent (nearest)",
-    "Latent (nearest-exact)", "Lanczos", "Nearest",
-)  # fmt: skip
+    "Latent",
+    "Latent (antialiased)",
+    "Latent (bicubic)",
+    "Latent (bicubic antialiased)",
+    "Latent (nearest)",
+    "Latent (nearest-exact)",
+    "Lanczos",
+    "Nearest",
+)
 
 
 def build_hires_fields(models: Sequence[Model], model: Model, weights: Sequence[WeightFile]) -> dict[str, Component]:
@@ -30,17 +36,28 @@ def build_hires_fields(models: Sequence[Model], model: Model, weights: Sequence[
     with gr.Row(elem_classes="pair"):
         upscalers = [*UPSCALERS, *list_weight_names(weights, WeightKind.UPSCALER)]
         upscaler = gr.Dropdown(
-            upscalers, value=upscalers[0], label="Upscaler", elem_id="hires-upscaler", min_width=120,
-            info="How the image is enlarged before the second pass.", allow_custom_value=True,
-        )  # fmt: skip
+            upscalers,
+            value=upscalers[0],
+            label="Upscaler",
+            elem_id="hires-upscaler",
+            min_width=120,
+            info="How the image is enlarged before the second pass.",
+            allow_custom_value=True,
+        )
         scale = gr.Slider(
             1, 4, value=2, step=0.05, label="Scale", elem_id="hires-scale", min_width=120, info="Times the first size."
         )
     with gr.Row(elem_classes="pair"):
         strength = gr.Slider(
-            0, 1, value=0.7, step=0.01, label="Denoising strength", elem_id="hires-strength", min_width=120,
+            0,
+            1,
+            value=0.7,
+            step=0.01,
+            label="Denoising strength",
+            elem_id="hires-strength",
+            min_width=120,
             info="How much may change: 0 keeps the image, 1 draws it anew.",
-        )  # fmt: skip
+        )
         steps = gr.Slider(
             0,
             150,
@@ -62,9 +79,16 @@ def build_hires_fields(models: Sequence[Model], model: Model, weights: Sequence[
             0, label="Guidance", elem_id="hires-guidance", min_width=100, info="0: as in the first pass."
         )
     return {
-        "hires_on": on, "hires_upscaler": upscaler, "hires_scale": scale, "hires_strength": strength, "hires_steps": steps,
-        "hires_width": width, "hires_height": height, "hires_guidance": guidance, **_build_override_fields(models, model),
-    }  # fmt: skip
+        "hires_on": on,
+        "hires_upscaler": upscaler,
+        "hires_scale": scale,
+        "hires_strength": strength,
+        "hires_steps": steps,
+        "hires_width": width,
+        "hires_height": height,
+        "hires_guidance": guidance,
+        **_build_override_fields(models, model),
+    }
 
 
 def _build_override_fields(models: Sequence[Model], model: Model) -> dict[str, Component]:
@@ -72,17 +96,31 @@ def _build_override_fields(models: Sequence[Model], model: Model) -> dict[str, C
     schedules = {name: None for names in model.sampling.combinations.values() for name in names}
     with gr.Row(elem_classes="pair"):
         sampler = gr.Dropdown(
-            [SAME_AS_FIRST, *model.sampling.combinations], value=SAME_AS_FIRST, label="Hires sampler", elem_id="hires-sampler", min_width=120,
-            info="The method of the second pass.", allow_custom_value=True,
-        )  # fmt: skip
+            [SAME_AS_FIRST, *model.sampling.combinations],
+            value=SAME_AS_FIRST,
+            label="Hires sampler",
+            elem_id="hires-sampler",
+            min_width=120,
+            info="The method of the second pass.",
+            allow_custom_value=True,
+        )
         schedule = gr.Dropdown(
-            [SAME_AS_FIRST, *schedules], value=SAME_AS_FIRST, label="Hires schedule", elem_id="hires-schedule", min_width=120,
-            info="How the noise falls in the second pass.", allow_custom_value=True,
-        )  # fmt: skip
+            [SAME_AS_FIRST, *schedules],
+            value=SAME_AS_FIRST,
+            label="Hires schedule",
+            elem_id="hires-schedule",
+            min_width=120,
+            info="How the noise falls in the second pass.",
+            allow_custom_value=True,
+        )
     own = gr.Dropdown(
-        [(SAME_AS_FIRST, SAME_AS_FIRST), *list_model_choices(models)], value=SAME_AS_FIRST, label="Hires model", elem_id="hires-model",
-        info="A checkpoint for the second pass alone.", allow_custom_value=True,
-    )  # fmt: skip
+        [(SAME_AS_FIRST, SAME_AS_FIRST), *list_model_choices(models)],
+        value=SAME_AS_FIRST,
+        label="Hires model",
+        elem_id="hires-model",
+        info="A checkpoint for the second pass alone.",
+        allow_custom_value=True,
+    )
     prompt = gr.Textbox(
         label="Hires prompt",
         lines=1,
@@ -92,10 +130,17 @@ def _build_override_fields(models: Sequence[Model], model: Model) -> dict[str, C
         max_length=20_000,
     )
     negative = gr.Textbox(
-        label="Hires negative prompt", lines=1, max_lines=6, elem_id="hires-negative-prompt",
-        info="Empty: as in the first pass.", max_length=20_000,
-    )  # fmt: skip
+        label="Hires negative prompt",
+        lines=1,
+        max_lines=6,
+        elem_id="hires-negative-prompt",
+        info="Empty: as in the first pass.",
+        max_length=20_000,
+    )
     return {
-        "hires_sampler": sampler, "hires_schedule": schedule, "hires_model": own,
-        "hires_prompt": prompt, "hires_negative_prompt": negative,
-    }  # fmt: skip
+        "hires_sampler": sampler,
+        "hires_schedule": schedule,
+        "hires_model": own,
+        "hires_prompt": prompt,
+        "hires_negative_prompt": negative,
+    }

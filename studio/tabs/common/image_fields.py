@@ -1,7 +1,8 @@
 """Fields for images. Their value is a name: the hash under which the studio keeps the image, "" for none.
 
-They are Gradio's own HTML component with a script of ours (studio/assets/pictures.js, paint.js): an image is kept the moment
-it is dropped, and travels as a name from then on. The event `upload` fires when the user, not the page, changes a pad.
+They are Gradio's own HTML component with a script of ours (studio/assets/pictures.js, paint.js): an image is kept the
+moment it is dropped, and travels as a name from then on. The event `upload` fires when the user, not the page, changes
+a pad.
 """
 
 from __future__ import annotations
@@ -25,12 +26,14 @@ def build_image_pad(label: str, *, name: str, many: bool = False, hint: str = _H
 
 
 def build_paint_editor(label: str, *, name: str, kind: str, over: str) -> gr.HTML:
-    """Paints over the image on the pad called `over`: a "mask" (mode L, white is what changes) or "paint" (mode RGBA)."""
+    """Paints over the image on the pad called `over`: a "mask" (mode L, white is what changes) or "paint" (mode
+    RGBA)."""
     return build_scripted_field("paint", name, label=label, kind=kind, over=over)
 
 
 def build_outpaint_plan(wish: Mapping[str, Any], *, name: str, over: str) -> gr.HTML:
-    """Draws the canvas that outpainting makes of the image on `over`; the value is a wish as JSON text, at first `wish`."""
+    """Draws the canvas that outpainting makes of the image on `over`; the value is a wish as JSON text, at first
+    `wish`."""
     return build_scripted_field("plan", name, value=json.dumps(wish), over=over)
 
 
@@ -41,9 +44,14 @@ def build_scripted_field(
     # The script fills the template; one without a value in it is never drawn again by Gradio.
     call = f"window.easel.{function}({{element, props, watch, trigger}}, {json.dumps(options)})"
     return gr.HTML(
-        value, html_template="<div></div>", js_on_load=call, elem_id=elem_id, elem_classes=f"{function}-slot", visible=visible,
+        value,
+        html_template="<div></div>",
+        js_on_load=call,
+        elem_id=elem_id,
+        elem_classes=f"{function}-slot",
+        visible=visible,
         apply_default_css=False,
-    )  # fmt: skip
+    )
 
 
 def read_image_names(value: Any) -> tuple[str, ...]:

@@ -29,7 +29,8 @@ def build_page_router(studio: Studio) -> APIRouter:
 
     @router.get("/previews/{job_id}")
     def get_preview(job_id: str, request: Request) -> Response:
-        """The image as it forms; nothing (204) once the job has ended, which a page that is a moment behind need not be told loudly."""
+        """The image as it forms; nothing (204) once the job has ended, which a page that is a moment behind need not be
+        told loudly."""
         path = engine.job(job_id, get_caller(request)).snapshot.preview
         if path is None or not path.is_file():
             return Response(status_code=204)
@@ -45,7 +46,8 @@ def build_page_router(studio: Studio) -> APIRouter:
     def keep_image(
         request: Request, file: UploadFile | None = None, asset: str = "", mask_of: str = "", paint_on: str = ""
     ) -> dict[str, object]:
-        """Keep an image: the file, or the result `asset`. The file may be a mask of, or paint on, an image kept before."""
+        """Keep an image: the file, or the result `asset`. The file may be a mask of, or paint on, an image kept
+        before."""
         user = get_caller(request)
         if asset:
             return _describe_image(engine.keep_asset(asset, user))

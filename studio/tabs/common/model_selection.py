@@ -1,4 +1,5 @@
-"""Models that are chosen when a job comes: "Automatic", the cheapest of a quality, and those to try when the chosen one cannot be had."""
+"""Models that are chosen when a job comes: "Automatic", the cheapest of a quality, and those to try when the chosen one
+cannot be had."""
 
 from __future__ import annotations
 
@@ -15,13 +16,21 @@ from studio.tabs.common.choices import list_model_choices
 
 AUTOMATIC_MODELS = tuple(
     Model(
-        id=f"{AUTO}{quality}", title=f"Automatic: {quality}", family="", lane="", quality=quality, sizes=Sizes(liked=()),
+        id=f"{AUTO}{quality}",
+        title=f"Automatic: {quality}",
+        family="",
+        lane="",
+        quality=quality,
+        sizes=Sizes(liked=()),
         features=frozenset({Feature.NEGATIVE_PROMPT, Feature.SEED}),
-        note=f"The cheapest model that is ready, of the quality “{quality}” or the nearest to it, and that can do what the form asks for;"
-        " the next ones when it cannot be reached. Without width and height it draws the size it likes.",
+        note=(
+            f"The cheapest model that is ready, of the quality “{quality}” or the nearest to it, and that can do what"
+            " the form asks for; the next ones when it cannot be reached. Without width and height it draws the size"
+            " it likes."
+        ),
     )
     for quality in Quality
-)  # fmt: skip
+)
 
 
 def get_selectable_model(studio: Studio, model_id: str, task: Task = Task.TXT2IMG) -> Model:
@@ -40,7 +49,15 @@ def list_selectable_models(studio: Studio, task: Task = Task.TXT2IMG) -> tuple[M
 def build_fallback_fields(models: Sequence[Model], prefix: str = "") -> dict[str, Component]:
     """Which models are tried, in this order, when the chosen one cannot be reached, is busy or is broken."""
     choice = gr.Dropdown(
-        list_model_choices(models), value=[], multiselect=True, max_choices=8, label="If it cannot be reached", elem_id=f"{prefix}fallbacks",
-        info="Models to try instead, in this order. Never after a refusal of the content, nor after money may have been spent unsaid.",
-    )  # fmt: skip
+        list_model_choices(models),
+        value=[],
+        multiselect=True,
+        max_choices=8,
+        label="If it cannot be reached",
+        elem_id=f"{prefix}fallbacks",
+        info=(
+            "Models to try instead, in this order. Never after a refusal of the content, nor after money may have been"
+            " spent unsaid."
+        ),
+    )
     return {"fallbacks": choice}

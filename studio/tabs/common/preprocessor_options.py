@@ -95,6 +95,11 @@ def format_options(values: Mapping[str, float]) -> str:
 
 def _configure_slider(figure: OptionSpec, values: Mapping[str, float]) -> dict[str, Any]:
     return gr.update(
-        visible=True, label=figure.label, info=figure.help, minimum=figure.low, maximum=figure.high, step=figure.step,
+        visible=True,
+        label=figure.label,
+        info=figure.help,
+        minimum=figure.low,
+        maximum=figure.high,
+        step=figure.step,
         value=values[figure.name],
-    )  # fmt: skip
+    )

@@ -48,7 +48,8 @@ def find_request_in_info(info: ParsedImageInfo) -> GenerationRequest | None:
 
 
 def find_drawing_request(story: Sequence[GenerationRequest], infotext: str) -> GenerationRequest | None:
-    """The request of an image's story that drew it; where another program did, what its infotext says; None when nothing is known."""
+    """The request of an image's story that drew it; where another program did, what its infotext says; None when
+    nothing is known."""
     return find_last_drawn(story) or (parse_infotext(infotext).request if infotext.strip() else None)
 
 

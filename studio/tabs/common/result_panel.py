@@ -31,9 +31,11 @@ def render_result(snapshot: Snapshot, job_id: str) -> str:
         _render_canvas(snapshot, job_id),
         _render_filmstrip(snapshot.assets, current=snapshot.status.is_final),
         _render_notices(snapshot),
-        _render_recipe(snapshot.assets[0], job_id if len(snapshot.assets) > 1 else "")
-        if snapshot.status.is_final and snapshot.assets
-        else "",
+        (
+            _render_recipe(snapshot.assets[0], job_id if len(snapshot.assets) > 1 else "")
+            if snapshot.status.is_final and snapshot.assets
+            else ""
+        ),
     )
 
 
@@ -44,7 +46,10 @@ def render_empty_result(examples: Sequence[str], *, greeting: str = "Describe an
         for text in examples
     )
     offer = f'<p class="stage-hint">Or start from one of these</p><div class="chips">{chips}</div>' if chips else ""
-    canvas = f'<div class="canvas canvas-empty"><div class="welcome"><div class="mark" aria-hidden="true"></div><p>{escape(greeting)}</p>{offer}</div></div>'
+    canvas = (
+        '<div class="canvas canvas-empty"><div class="welcome"><div class="mark"'
+        f' aria-hidden="true"></div><p>{escape(greeting)}</p>{offer}</div></div>'
+    )
     return _render_frame("empty", "", "", canvas)
 
 
@@ -78,7 +83,8 @@ def render_model_note(model: Model) -> str:
 
 
 def _describe_ignored(model: Model) -> str:
-    """What of a request the model passes over, in its own words, and what everybody would expect of one that draws and it lacks."""
+    """What of a request the model passes over, in its own words, and what everybody would expect of one that draws and
+    it lacks."""
     if not any(task.is_generative for task in model.tasks):
         return model.ignores
     lacks = [feature for feature in (Feature.SEED, Feature.NEGATIVE_PROMPT) if feature not in model.features]
@@ -111,16 +117,20 @@ def _describe_step(request: GenerationRequest) -> str:
 
 
 def _render_frame(status: str, job_id: str, *parts: str) -> str:
-    return f'<section class="stage" data-status="{status}" data-job="{_escape_attribute(job_id)}" aria-label="Result">{"".join(parts)}</section>'
+    return (
+        f'<section class="stage" data-status="{status}" data-job="{_escape_attribute(job_id)}"'
+        f' aria-label="Result">{"".join(parts)}</section>'
+    )
 
 
 def _render_progress(snapshot: Snapshot) -> str:
     percent = round(snapshot.progress * 100)
     waiting = " bar-waiting" if snapshot.status in (Status.QUEUED, Status.LOADING) else ""
     return (
-        f'<div class="progress"><p class="status" role="status" aria-live="polite">{escape(format_status(snapshot))}</p>'
-        f'<div class="bar{waiting}" role="progressbar" aria-label="Progress" aria-valuemin="0" aria-valuemax="100" aria-valuenow="{percent}">'
-        f'<span style="width:{percent}%"></span></div></div>'
+        '<div class="progress"><p class="status" role="status"'
+        f' aria-live="polite">{escape(format_status(snapshot))}</p><div class="bar{waiting}" role="progressbar"'
+        f' aria-label="Progress" aria-valuemin="0" aria-valuemax="100" aria-valuenow="{percent}"><span'
+        f' style="width:{percent}%"></span></div></div>'
     )
 
 
@@ -142,7 +152,10 @@ def _render_canvas(snapshot: Snapshot, job_id: str) -> str:
 
 def _render_image(asset: Asset) -> str:
     address = _escape_attribute(IMAGE_URL.format(id=asset.id))
-    return f'<img class="shown" src="{address}" alt="{_escape_attribute(_format_alt(asset))}" width="{asset.width}" height="{asset.height}" tabindex="0" role="button" title="Enlarge">'
+    return (
+        f'<img class="shown" src="{address}" alt="{_escape_attribute(_format_alt(asset))}" width="{asset.width}"'
+        f' height="{asset.height}" tabindex="0" role="button" title="Enlarge">'
+    )
 
 
 def _render_filmstrip(assets: Sequence[Asset], *, current: bool) -> str:
@@ -190,15 +203,19 @@ def _render_recipe(asset: Asset, many: str) -> str:
     steps, seed = describe_history(asset), _format_seed(asset)
     return (
         '<div class="recipe"><div class="recipe-head">'
-        f'<span class="facts"><span data-fact="size">{size}</span><span data-fact="seed">{f"Seed {seed}" if seed else ""}</span>'
+        f'<span class="facts"><span data-fact="size">{size}</span><span'
+        f' data-fact="seed">{f"Seed {seed}" if seed else ""}</span>'
         f'<span data-fact="model">{escape(asset.request.model)}</span></span>'
         '<span class="recipe-actions">'
-        f'<button type="button" class="mini" data-act="compare" aria-pressed="false"{"" if asset.request.source else " hidden"}>Before / after</button>'
-        f'<a class="mini" data-act="download" href="{source}" download="{_escape_attribute(asset.path.name)}">Download</a>'
+        '<button type="button" class="mini" data-act="compare"'
+        f' aria-pressed="false"{"" if asset.request.source else " hidden"}>Before / after</button>'
+        f'<a class="mini" data-act="download" href="{source}"'
+        f' download="{_escape_attribute(asset.path.name)}">Download</a>'
         f"{ZIP_LINK.format(id=_escape_attribute(many)) if many else ''}"
         '<button type="button" class="mini" data-act="copy">Copy recipe</button></span></div>'
         '<details class="recipe-body"><summary>Recipe</summary>'
-        f'<ol class="chain" aria-label="How the image came about"{"" if len(steps) > 1 else " hidden"}>{"".join(f"<li>{escape(step)}</li>" for step in steps)}</ol>'
+        '<ol class="chain" aria-label="How the image came'
+        f' about"{"" if len(steps) > 1 else " hidden"}>{"".join(f"<li>{escape(step)}</li>" for step in steps)}</ol>'
         '<div class="segments" role="group" aria-label="Recipe format">'
         '<button type="button" class="segment" data-view="infotext" aria-pressed="true">Infotext</button>'
         '<button type="button" class="segment" data-view="recipe" aria-pressed="false">JSON</button></div>'

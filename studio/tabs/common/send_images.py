@@ -18,8 +18,8 @@ from studio.tabs.common.restore_settings import find_drawing_request
 
 @dataclass(frozen=True, kw_only=True)
 class SentImage:
-    """An image on its way: kept, so that requests may name `image.hash`, and the `request` that drew it, None when that is not
-    known or the user wants the image alone."""
+    """An image on its way: kept, so that requests may name `image.hash`, and the `request` that drew it, None when that
+    is not known or the user wants the image alone."""
 
     image: KeptImage
     request: GenerationRequest | None
@@ -60,17 +60,25 @@ class SendRegistry:
         self._hands: list[_SendButton] = []
 
     def add_target(
-        self, name: str, title: str, *, tab: str, outputs: Collection[Any], apply: Callable[[SentImage], Updates], offered: bool = True
-    ) -> None:  # fmt: skip
-        """Images may be sent to `title`, a form on the tab of that title. `apply` gives the updates, of `outputs` alone, that put
-        the image there; a StudioError from it is told to the user. `name` is unique and ends up in element ids. One that is not
-        `offered` beside results is reached by `hand` alone."""
+        self,
+        name: str,
+        title: str,
+        *,
+        tab: str,
+        outputs: Collection[Any],
+        apply: Callable[[SentImage], Updates],
+        offered: bool = True,
+    ) -> None:
+        """Images may be sent to `title`, a form on the tab of that title. `apply` gives the updates, of `outputs`
+        alone, that put the image there; a StudioError from it is told to the user. `name` is unique and ends up in
+        element ids. One that is not `offered` beside results is reached by `hand` alone."""
         self._targets.append(
             _SendTarget(name=name, title=title, tab=tab.lower(), outputs=outputs, apply=apply, offered=offered)
         )
 
     def register_button(self, button: gr.Button, name: str, *, inputs: Any, give: Callable[..., SentImage]) -> None:
-        """A press of `button` sends what `give` makes of the preprocessed `inputs` and the gr.Request to the target `name`."""
+        """A press of `button` sends what `give` makes of the preprocessed `inputs` and the gr.Request to the target
+        `name`."""
         self._hands.append(_SendButton(button=button, name=name, inputs=inputs, give=give))
 
     def offer(self, desk: str) -> None:

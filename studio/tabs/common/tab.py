@@ -15,9 +15,9 @@ from studio.tabs.common.send_images import SendRegistry
 
 @dataclass(frozen=True, kw_only=True)
 class PageContext:
-    """The page that a tab is built into: `blocks` for its load and unload events, `store` for what the browser keeps, `send` for
-    images from tab to tab, `forms`, the names of those that the page puts back when it loads, and `lists`, the handlers that bring each tab's
-    lists of models up to date, with their inputs and outputs."""
+    """The page that a tab is built into: `blocks` for its load and unload events, `store` for what the browser keeps,
+    `send` for images from tab to tab, `forms`, the names of those that the page puts back when it loads, and `lists`,
+    the handlers that bring each tab's lists of models up to date, with their inputs and outputs."""
 
     blocks: gr.Blocks
     store: gr.Column

@@ -93,11 +93,16 @@ def build_job_panel(shell: PageContext, name: str, verbs: ActionButtons, result:
 
 
 def wire_tab(
-    studio: Studio, guide: FormGuide, desk: TabView, *,
-    ask: Callable[[dict[str, Any], User], GenerationRequest], fill: Callable[[GenerationRequest], Updates], outputs: set[Any],
-) -> None:  # fmt: skip
-    """Everything that all desks do alike. `ask` makes the request of the form's values, `fill` puts one onto the form, by
-    updates of `outputs` and the form."""
+    studio: Studio,
+    guide: FormGuide,
+    desk: TabView,
+    *,
+    ask: Callable[[dict[str, Any], User], GenerationRequest],
+    fill: Callable[[GenerationRequest], Updates],
+    outputs: set[Any],
+) -> None:
+    """Everything that all desks do alike. `ask` makes the request of the form's values, `fill` puts one onto the form,
+    by updates of `outputs` and the form."""
     wire_run(studio, desk, ask)
     _wire_sampling(studio, desk.form)
     _wire_counts(guide, desk)
@@ -107,8 +112,8 @@ def wire_tab(
 def wire_memory(
     studio: Studio, shell: PageContext, desk: TabView, put: Callable[[dict[str, Any]], Updates], outputs: set[Any]
 ) -> Any:
-    """Let the browser remember the form and the running job; `put` gives the updates, of `outputs` and the form, for what it kept.
-    Gives an event as `wire_run`."""
+    """Let the browser remember the form and the running job; `put` gives the updates, of `outputs` and the form, for
+    what it kept. Gives an event as `wire_run`."""
     saved = browser_memory.make_browser_state(shell, f"{desk.name}-form", {})
 
     def restore_form(values: Any) -> Updates:
@@ -143,7 +148,8 @@ def wire_memory(
 
 
 def wire_run(studio: Studio, desk: TabView, ask: Callable[[dict[str, Any], User], GenerationRequest]) -> Any:
-    """Generate, stop and skip; `ask` makes the request of the form's values. Gives the event, whose `then` comes when the job ended."""
+    """Generate, stop and skip; `ask` makes the request of the form's values. Gives the event, whose `then` comes when
+    the job ended."""
     panel = desk.panel
 
     def generate(packet: Any, request: gr.Request) -> Iterator[Updates]:

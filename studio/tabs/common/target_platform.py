@@ -34,7 +34,8 @@ LEGEND = (
 
 @dataclass(frozen=True, kw_only=True)
 class TargetFields:
-    """The fold's fields, for the form, and the line that says what will happen; no fields where the studio has no formats."""
+    """The fold's fields, for the form, and the line that says what will happen; no fields where the studio has no
+    formats."""
 
     fields: dict[str, Component] = field(default_factory=dict[str, Component])
     note: gr.HTML | None = None
@@ -47,22 +48,39 @@ def build_target_accordion(studio: Studio, prefix: str = "") -> TargetFields:
     data = studio.social.platforms
     with gr.Accordion("Make it for", open=False, elem_id=f"{prefix}make-for"):
         one = gr.Dropdown(
-            list_format_choices(data), value=NO_PLATFORM, label="Platform format", elem_id=f"{prefix}for-format", min_width=140,
-            info="The size follows, and the result is cut to it exactly.", allow_custom_value=True,
-        )  # fmt: skip
+            list_format_choices(data),
+            value=NO_PLATFORM,
+            label="Platform format",
+            elem_id=f"{prefix}for-format",
+            min_width=140,
+            info="The size follows, and the result is cut to it exactly.",
+            allow_custom_value=True,
+        )
         pack = gr.Dropdown(
-            [(each.title, each.id) for each in data.platforms()], value=[], multiselect=True, label="Social pack",
-            elem_id=f"{prefix}for-pack", min_width=140, info="All formats of these platforms, in the same job.",
-        )  # fmt: skip
+            [(each.title, each.id) for each in data.platforms()],
+            value=[],
+            multiselect=True,
+            label="Social pack",
+            elem_id=f"{prefix}for-pack",
+            min_width=140,
+            info="All formats of these platforms, in the same job.",
+        )
         with gr.Row(elem_classes="pair"):
             zones = gr.Checkbox(
-                True, label="Show the zones", elem_id=f"{prefix}for-zones", elem_classes="show-zones", min_width=140,
+                True,
+                label="Show the zones",
+                elem_id=f"{prefix}for-zones",
+                elem_classes="show-zones",
+                min_width=140,
                 info="Drawn over the image here, never into the file.",
-            )  # fmt: skip
+            )
             enlarge = gr.Checkbox(
-                True, label="Enlarge with an upscaler", elem_id=f"{prefix}for-enlarge", min_width=140,
+                True,
+                label="Enlarge with an upscaler",
+                elem_id=f"{prefix}for-enlarge",
+                min_width=140,
                 info="Where the image is smaller than the format.",
-            )  # fmt: skip
+            )
         note = gr.HTML("", elem_id=f"{prefix}for-note")
     return TargetFields(
         fields={"for_format": one, "for_pack": pack, "for_zones": zones, "for_enlarge": enlarge}, note=note
@@ -79,7 +97,8 @@ def list_format_choices(data: PlatformData) -> list[tuple[str, str]]:
 
 
 def wire_target_fields(studio: Studio, form: Form, make_for: TargetFields, task: Task, model_chosen: Any) -> None:
-    """Let the size follow the format, at once and after `model_chosen`, the event that puts another model's own size in."""
+    """Let the size follow the format, at once and after `model_chosen`, the event that puts another model's own size
+    in."""
     if studio.social is None or make_for.note is None:
         return
     data, note = studio.social.platforms, make_for.note
@@ -116,7 +135,8 @@ def render_target_note(data: PlatformData, formats: list[str], platforms: list[s
         else f"Cut to {first.width} × {first.height} px{_format_limit(first)}."
     )
     return (
-        f'<p class="note" data-zones="{escape(formats[0] if formats else "")}">{escape(text)} Figures of {escape(data.as_of)}. '
+        f'<p class="note" data-zones="{escape(formats[0] if formats else "")}">{escape(text)} Figures of'
+        f" {escape(data.as_of)}. "
         f"{LEGEND if formats else ''}</p>"
     )
 
@@ -138,7 +158,8 @@ def read_targets(values: Mapping[str, Any]) -> tuple[list[str], list[str]]:
 
 
 def write_targets(wanted: GenerationRequest) -> dict[str, Any]:
-    """The fold's values that ask for what follows `wanted`: its one format; of a pack each file is a format of its own."""
+    """The fold's values that ask for what follows `wanted`: its one format; of a pack each file is a format of its
+    own."""
     social = wanted.then[-1].social if wanted.then else None
     one = social.formats[0] if social is not None and len(social.formats) == 1 else NO_PLATFORM
     return {"for_format": one, "for_pack": []}
@@ -147,8 +168,8 @@ def write_targets(wanted: GenerationRequest) -> dict[str, Any]:
 def append_target_steps(
     studio: Studio, values: Mapping[str, Any], wanted: GenerationRequest, user: User
 ) -> GenerationRequest:
-    """`wanted`, followed by what the fold asks for. A single format keeps the recipe in its file; a pack, which is made to be
-    published, keeps the machine-made marker alone, and adds the whole image.
+    """`wanted`, followed by what the fold asks for. A single format keeps the recipe in its file; a pack, which is made
+    to be published, keeps the machine-made marker alone, and adds the whole image.
 
     Raises:
         NotFound: no such format or platform. InvalidRequest: too many of them.
@@ -160,9 +181,11 @@ def append_target_steps(
     if len(found) > MAX_FORMATS:
         raise InvalidRequest(f"These are {len(found)} formats.", hint="Choose fewer platforms.")
     social = SocialExport(
-        formats=tuple(each.id for each in found), upscale=values.get("for_enlarge") is True, original=bool(platforms),
+        formats=tuple(each.id for each in found),
+        upscale=values.get("for_enlarge") is True,
+        original=bool(platforms),
         keep=MetadataPolicy.MARKER if platforms else MetadataPolicy.ALL,
-    )  # fmt: skip
+    )
     first = next(iter(list_sources(wanted)), None)
     kept = studio.engine.kept(first, user) if first else None
     model = studio.engine.model("" if wanted.model.startswith(AUTO) else wanted.model, wanted.task)

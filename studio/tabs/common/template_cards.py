@@ -66,8 +66,10 @@ def _render_card(template: Template, pressed: bool, data: PlatformData) -> str:
     facts = " · ".join(part for part in (template.purpose, *template.uses[:2], space) if part)
     own = '<i class="own">yours</i>' if template.own else ""
     return (
-        f'<button type="button" class="card" data-template="{escape(template.id)}" aria-pressed="{"true" if pressed else "false"}">'
-        f"<strong>{escape(template.name)}{own}</strong><span>{escape(_describe_format(template, data))}</span><small>{escape(facts)}</small>"
+        f'<button type="button" class="card" data-template="{escape(template.id)}"'
+        f' aria-pressed="{"true" if pressed else "false"}">'
+        f"<strong>{escape(template.name)}{own}</strong>"
+        f"<span>{escape(_describe_format(template, data))}</span><small>{escape(facts)}</small>"
         f"{_render_palette(template)}</button>"
     )
 

@@ -65,8 +65,12 @@ def build_templates_accordion(studio: Studio) -> TemplateWidgets | None:
     data = studio.social.platforms
     with gr.Accordion("Templates", open=False, elem_id="templates"):
         words = gr.Textbox(
-            label="Search", placeholder="product, quote, thumbnail …", elem_id="template-words", max_lines=1, max_length=200
-        )  # fmt: skip
+            label="Search",
+            placeholder="product, quote, thumbnail …",
+            elem_id="template-words",
+            max_lines=1,
+            max_length=200,
+        )
         with gr.Row(elem_classes="pair"):
             platforms = [("Any platform", ANY), *((each.title, each.id) for each in data.platforms())]
             platform = gr.Dropdown(platforms, value=ANY, label="Platform", elem_id="template-platform", min_width=120)
@@ -87,18 +91,36 @@ def build_templates_accordion(studio: Studio) -> TemplateWidgets | None:
             label="Templates from a file", file_types=[".toml"], type="filepath", height=110, elem_id="template-file"
         )
     return TemplateWidgets(
-        words=words, platform=platform, purpose=purpose, cards=cards, chosen=chosen, about=about, values=values, use=use,
-        delete=delete, name=name, format=of, meant=meant, save=save, taken=taken,
-    )  # fmt: skip
+        words=words,
+        platform=platform,
+        purpose=purpose,
+        cards=cards,
+        chosen=chosen,
+        about=about,
+        values=values,
+        use=use,
+        delete=delete,
+        name=name,
+        format=of,
+        meant=meant,
+        save=save,
+        taken=taken,
+    )
 
 
 def _build_save_fields(formats: Sequence[tuple[str, str]]) -> tuple[gr.Textbox, gr.Dropdown, gr.Dropdown, gr.Button]:
-    gr.Markdown("Keep the prompts above as a template. Words in braces, such as {subject}, become fields.", elem_classes="hint")  # fmt: skip
+    gr.Markdown(
+        "Keep the prompts above as a template. Words in braces, such as {subject}, become fields.", elem_classes="hint"
+    )
     with gr.Row(elem_classes="pair"):
         name = gr.Textbox(label="Name", elem_id="template-name", max_lines=1, max_length=80, min_width=120)
         meant = gr.Dropdown(
-            [(each.capitalize(), each) for each in PURPOSES], value="social", label="For", elem_id="template-meant", min_width=120
-        )  # fmt: skip
+            [(each.capitalize(), each) for each in PURPOSES],
+            value="social",
+            label="For",
+            elem_id="template-meant",
+            min_width=120,
+        )
     of = gr.Dropdown(list(formats), value=formats[0][1] if formats else None, label="Format", elem_id="template-format")
     return name, of, meant, gr.Button("Save as template", size="sm", elem_id="template-save")
 
@@ -141,7 +163,8 @@ class _TemplatesAccordion:
         return self._render_cards((words, platform, purpose, chosen), get_user(request))
 
     def _render_cards(self, look: tuple[Any, Any, Any, Any], user: User) -> str:
-        """The cards for words, platform, purpose and the chosen id. Without words the best for platform and purpose stand first."""
+        """The cards for words, platform, purpose and the chosen id. Without words the best for platform and purpose
+        stand first."""
         words, platform, purpose, chosen = (str(each or "") for each in look)
         library = self._get_library(user)
         fits = library.templates(platform=platform or None, purpose=purpose or None)
@@ -190,7 +213,8 @@ class _TemplatesAccordion:
         return form.make_updates(values)
 
     def _recommend_values(self, template: Template, model: Model) -> dict[str, Any]:
-        """The format with its size, so far as it is there, and the steps of the quality, so far as the model has them."""
+        """The format with its size, so far as it is there, and the steps of the quality, so far as the model has
+        them."""
         values: dict[str, Any] = {}
         if any(each.id == template.format for each in self._social.platforms.formats()):
             width, height = choose_drawing_size(self._social.platforms.format(template.format), model.sizes)

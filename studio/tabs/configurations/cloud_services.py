@@ -20,14 +20,19 @@ _KEY_SOURCES = {"environment": "set in the environment", "keyring": "set in the 
 
 
 def build_clouds_panel(studio: Studio, shell: PageContext) -> tuple[gr.HTML, gr.Dropdown, gr.HTML]:
-    """The table of services, the choice of one, and what was spent; filled by `filled`. A key changes the lists of models on all tabs."""
+    """The table of services, the choice of one, and what was spent; filled by `filled`. A key changes the lists of
+    models on all tabs."""
     table = gr.HTML(elem_id="clouds")
     with gr.Row(elem_classes="pair"):
         chosen = gr.Dropdown([], label="Provider", elem_id="cloud", info="What the buttons act on.", min_width=160)
         key = gr.Textbox(
-            label="API key", type="password", elem_id="cloud-key", min_width=200, max_length=4096,
+            label="API key",
+            type="password",
+            elem_id="cloud-key",
+            min_width=200,
+            max_length=4096,
             info="Kept in the system's keyring, or in a file that only this account can read; never shown again.",
-        )  # fmt: skip
+        )
     with gr.Row(elem_classes="verbs"):
         keep, check, remove = (
             gr.Button("Save key", elem_id="save-key", min_width=90),
@@ -86,9 +91,10 @@ def fill_clouds_panel(studio: Studio, table: gr.HTML, chosen: gr.Dropdown, spent
     states = studio.clouds.all() if studio.clouds is not None else []
     choices = [(state.title, state.id) for state in states]
     return {
-        table: _render_services_table(states), chosen: gr.update(choices=choices, value=None) if not choices else gr.update(choices=choices),
+        table: _render_services_table(states),
+        chosen: gr.update(choices=choices, value=None) if not choices else gr.update(choices=choices),
         spent: render_spending(studio.engine.ledger.lines(None, SPENDING_DAYS)),
-    }  # fmt: skip
+    }
 
 
 def _render_services_table(states: Sequence[CloudState]) -> str:
@@ -122,11 +128,14 @@ def render_spending(lines: Sequence[LedgerRow]) -> str:
         return '<p class="note">Nothing was spent in the last month.</p>'
     most = max(line.billed for line in lines) or 1.0
     rows = "".join(
-        f"<tr><td>{escape(line.day)}</td><td>{escape(line.provider)}</td><td>{escape(line.user)}</td><td>{line.images}</td>"
-        f"<td>${line.billed:.3f}</td><td><span class='bar' style='inline-size:{100 * line.billed / most:.0f}%' role='img'"
+        f"<tr><td>{escape(line.day)}</td><td>{escape(line.provider)}</td><td>{escape(line.user)}</td><td>{line.images}</td><td>${line.billed:.3f}</td><td><span"
+        f" class='bar' style='inline-size:{100 * line.billed / most:.0f}%' role='img'"
         f" aria-label='{100 * line.billed / most:.0f} percent of the largest'></span></td></tr>"
         for line in lines
     )
     head = "<tr><th>Day</th><th>Provider</th><th>User</th><th>Images</th><th>Spent</th><th></th></tr>"
-    total = f'<p class="note">${sum(line.billed for line in lines):.2f} in the last {SPENDING_DAYS} days, as billed, else as estimated.</p>'
+    total = (
+        f'<p class="note">${sum(line.billed for line in lines):.2f} in the last {SPENDING_DAYS} days, as billed, else'
+        " as estimated.</p>"
+    )
     return f'<div class="table-frame"><table class="plain spent">{head}{rows}</table></div>{total}'

@@ -88,9 +88,13 @@ def _discard_hash(_: str) -> None:
 def _build_downloads(studio: Studio, shown: list[Any]) -> None:
     with gr.Row(elem_classes="pair"):
         repo = gr.Textbox(
-            label="Download from the hub", placeholder="org/name", elem_id="repo-id", max_lines=1, min_width=220,
+            label="Download from the hub",
+            placeholder="org/name",
+            elem_id="repo-id",
+            max_lines=1,
+            min_width=220,
             info="A diffusers repo id, or org/name/file.safetensors. Nothing is fetched before you press Download.",
-        )  # fmt: skip
+        )
         with gr.Row(elem_classes="verbs"):
             fetch, cancel = (
                 gr.Button("Download", elem_id="download", min_width=90),
@@ -151,15 +155,23 @@ def _render_memory(studio: Studio) -> str:
     report = studio.store.get_memory_report()
     held = sum(one.bytes for one in report.resident)
     bars = "".join(
-        f'<span style="width:{100 * one.bytes / max(report.budget, 1):.2f}%" title="{escape(one.title)}: {format_size(one.bytes)}"></span>'
+        f'<span style="width:{100 * one.bytes / max(report.budget, 1):.2f}%" title="{escape(one.title)}:'
+        f' {format_size(one.bytes)}"></span>'
         for one in report.resident
     )
     rows = "".join(
-        f"<tr><td>{escape(one.title)}</td><td>{format_size(one.bytes)}</td><td>{'at work' if one.in_use else f'idle for {one.idle:.0f} s'}</td></tr>"
+        f"<tr><td>{escape(one.title)}</td><td>{format_size(one.bytes)}</td>"
+        f"<td>{'at work' if one.in_use else f'idle for {one.idle:.0f} s'}</td></tr>"
         for one in report.resident
     )
-    text = f"{report.device}: {format_size(held)} of {format_size(report.budget)} for models; {format_size(report.free)} of {format_size(report.total)} free on the device"
-    return f'<p class="note">{escape(text)}</p><div class="meter" role="img" aria-label="{escape(text)}">{bars}</div><table class="plain">{rows}</table>'
+    text = (
+        f"{report.device}: {format_size(held)} of {format_size(report.budget)} for models; {format_size(report.free)}"
+        f" of {format_size(report.total)} free on the device"
+    )
+    return (
+        f'<p class="note">{escape(text)}</p><div class="meter" role="img"'
+        f' aria-label="{escape(text)}">{bars}</div><table class="plain">{rows}</table>'
+    )
 
 
 def render_downloads(downloads: Sequence[DownloadState]) -> str:

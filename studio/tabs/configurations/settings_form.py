@@ -63,8 +63,11 @@ def _format_info(field: dataclasses.Field[Any]) -> str:
 def _build_component(field: dataclasses.Field[Any]) -> Component:
     meta = field.metadata
     same: dict[str, Any] = {
-        "label": field.name.replace("_", " ").capitalize(), "info": _format_info(field), "elem_id": f"set-{field.name}", "min_width": 240,
-    }  # fmt: skip
+        "label": field.name.replace("_", " ").capitalize(),
+        "info": _format_info(field),
+        "elem_id": f"set-{field.name}",
+        "min_width": 240,
+    }
     kind = typing.get_type_hints(Settings)[field.name]
     if meta["choices"]:
         return gr.Dropdown(list(meta["choices"]), **same)

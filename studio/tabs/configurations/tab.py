@@ -24,7 +24,8 @@ ADMIN_NOTE = '<p class="note">Only an administrator of this studio sees models a
 
 
 def build_configurations_tab(studio: Studio, shell: PageContext) -> None:
-    """Lay the tab out empty; an administrator's page is filled when it loads, so that nobody else finds the values in it."""
+    """Lay the tab out empty; an administrator's page is filled when it loads, so that nobody else finds the values in
+    it."""
     note = gr.HTML(ADMIN_NOTE)
     with gr.Column(visible=False, elem_classes="configurations") as desk:
         with gr.Column(elem_classes="desk desk-prompt"):

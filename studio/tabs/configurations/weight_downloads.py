@@ -1,4 +1,5 @@
-"""Weights that can be fetched on request: what for, how large, under which licence; the fetch itself with its progress."""
+"""Weights that can be fetched on request: what for, how large, under which licence; the fetch itself with its
+progress."""
 
 from __future__ import annotations
 
@@ -15,7 +16,12 @@ from studio.tabs.common.current_user import require_admin
 from studio.tabs.common.events import HIDDEN, Updates, show_errors
 from studio.tabs.configurations.model_manager import DOWNLOAD_POLL_SECONDS, format_size, render_downloads
 
-_USES = {"upscalers": "upscaling", "restorers": "faces", "preprocessors": "control maps, search", "background": "removing backgrounds"}  # fmt: skip
+_USES = {
+    "upscalers": "upscaling",
+    "restorers": "faces",
+    "preprocessors": "control maps, search",
+    "background": "removing backgrounds",
+}
 
 
 def build_weights_panel(studio: Studio) -> tuple[gr.HTML, gr.Dropdown]:

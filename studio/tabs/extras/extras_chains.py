@@ -1,4 +1,5 @@
-"""Chains of steps that the user named: kept by the studio, used again here and elsewhere; they go out and come in as JSON too."""
+"""Chains of steps that the user named: kept by the studio, used again here and elsewhere; they go out and come in as
+JSON too."""
 
 from __future__ import annotations
 
@@ -38,8 +39,13 @@ def build_chains_accordion(prefix: str) -> ChainsAccordion:
     """The widgets, wired by `wire`."""
     with gr.Row(elem_classes="pair chain-row"):
         name = gr.Textbox(
-            label="Name", max_lines=1, max_length=MAX_CHAIN_NAME_LENGTH, elem_id=f"{prefix}chain-name", min_width=120, placeholder="Web images"
-        )  # fmt: skip
+            label="Name",
+            max_lines=1,
+            max_length=MAX_CHAIN_NAME_LENGTH,
+            elem_id=f"{prefix}chain-name",
+            min_width=120,
+            placeholder="Web images",
+        )
         save = gr.Button("Save the ticked steps", elem_id=f"{prefix}chain-save", min_width=120)
     with gr.Row(elem_classes="pair chain-row"):
         chosen = gr.Dropdown(

@@ -44,7 +44,8 @@ ModelLister = Callable[[Task], Sequence[Model]]
 
 @dataclass
 class ExtrasLayout:
-    """The fields so far; the block of each step; the blocks that only some ways of upscaling need; the lines below model lists."""
+    """The fields so far; the block of each step; the blocks that only some ways of upscaling need; the lines below
+    model lists."""
 
     fields: dict[str, Component] = field(default_factory=dict)
     steps: dict[Step, gr.Column] = field(default_factory=dict)
@@ -61,9 +62,13 @@ def build_image_fields(layout: ExtrasLayout) -> None:
         "Images", name=SOURCE, many=True, hint="Drop, paste or choose: one, many, or a whole folder"
     )
     layout.fields["steps"] = gr.CheckboxGroup(
-        [step.value for step in Step], value=[Step.UPSCALE.value], label="Steps", elem_id=f"{PREFIX}steps", elem_classes="ticks",
+        [step.value for step in Step],
+        value=[Step.UPSCALE.value],
+        label="Steps",
+        elem_id=f"{PREFIX}steps",
+        elem_classes="ticks",
         info="Done in this order, one after the other.",
-    )  # fmt: skip
+    )
 
 
 def build_step_fields(layout: ExtrasLayout, models: ModelLister, fonts: Sequence[str]) -> None:
@@ -110,16 +115,55 @@ def list_upscaler_names(models: Sequence[Model]) -> list[str]:
 
 def _build_upscale_fields(layout: ExtrasLayout, models: Sequence[Model]) -> None:
     fields = layout.fields
-    fields["mode"] = gr.Radio(list(UPSCALE_MODES), value=next(iter(UPSCALE_MODES)), label="Mode", show_label=False, elem_id=f"{PREFIX}mode", elem_classes="modes modes-4")  # fmt: skip
+    fields["mode"] = gr.Radio(
+        list(UPSCALE_MODES),
+        value=next(iter(UPSCALE_MODES)),
+        label="Mode",
+        show_label=False,
+        elem_id=f"{PREFIX}mode",
+        elem_classes="modes modes-4",
+    )
     with gr.Column(min_width=0, elem_classes="part") as layout.preset, gr.Row(elem_classes="pair"):
-        fields["quality"] = gr.Dropdown(list(QUALITIES), value="Standard", label="Quality", elem_id=f"{PREFIX}quality", min_width=120, info="Better is slower.", allow_custom_value=True)  # fmt: skip
-        fields["with"] = gr.Dropdown([AUTOMATIC], value=AUTOMATIC, label="With", elem_id=f"{PREFIX}with", min_width=120, info="Automatic is local and costs nothing.", allow_custom_value=True)  # fmt: skip
+        fields["quality"] = gr.Dropdown(
+            list(QUALITIES),
+            value="Standard",
+            label="Quality",
+            elem_id=f"{PREFIX}quality",
+            min_width=120,
+            info="Better is slower.",
+            allow_custom_value=True,
+        )
+        fields["with"] = gr.Dropdown(
+            [AUTOMATIC],
+            value=AUTOMATIC,
+            label="With",
+            elem_id=f"{PREFIX}with",
+            min_width=120,
+            info="Automatic is local and costs nothing.",
+            allow_custom_value=True,
+        )
     with gr.Column(min_width=0, visible=False, elem_classes="part") as layout.own:
         _build_own_fields(layout, models)
     layout.notes[Step.UPSCALE] = gr.HTML("", elem_classes="model-note")
     with gr.Column(min_width=0, visible=False, elem_classes="part") as layout.prompt:
-        fields["prompt"] = gr.Textbox(label="Prompt", lines=2, max_lines=8, elem_id=f"{PREFIX}prompt", elem_classes="prompt", max_length=20_000, placeholder="What the image shows: it guides the new detail")  # fmt: skip
-        fields["creativity"] = gr.Slider(0, 1, value=DEFAULT_CREATIVITY, step=0.01, label="Creativity", elem_id=f"{PREFIX}creativity", info="How much may be invented: 0 nearly nothing, 1 a new image.")  # fmt: skip
+        fields["prompt"] = gr.Textbox(
+            label="Prompt",
+            lines=2,
+            max_lines=8,
+            elem_id=f"{PREFIX}prompt",
+            elem_classes="prompt",
+            max_length=20_000,
+            placeholder="What the image shows: it guides the new detail",
+        )
+        fields["creativity"] = gr.Slider(
+            0,
+            1,
+            value=DEFAULT_CREATIVITY,
+            step=0.01,
+            label="Creativity",
+            elem_id=f"{PREFIX}creativity",
+            info="How much may be invented: 0 nearly nothing, 1 a new image.",
+        )
 
 
 def _build_own_fields(layout: ExtrasLayout, models: Sequence[Model]) -> None:
@@ -128,40 +172,113 @@ def _build_own_fields(layout: ExtrasLayout, models: Sequence[Model]) -> None:
     chosen = next(
         (UPSCALER_PREFIX + name for name in names if name not in (LANCZOS, NEAREST)), UPSCALER_PREFIX + LANCZOS
     )
-    fields["upscaler"] = gr.Dropdown(list_model_choices(models), value=chosen, label="Upscaler", elem_id=f"{PREFIX}upscaler", info="What enlarges the image.", allow_custom_value=True)  # fmt: skip
-    fields["size_by"] = gr.Radio([BY_FACTOR, BY_LONG_SIDE, BY_SIZE], value=BY_FACTOR, label="How large", elem_id=f"{PREFIX}size-by")  # fmt: skip
+    fields["upscaler"] = gr.Dropdown(
+        list_model_choices(models),
+        value=chosen,
+        label="Upscaler",
+        elem_id=f"{PREFIX}upscaler",
+        info="What enlarges the image.",
+        allow_custom_value=True,
+    )
+    fields["size_by"] = gr.Radio(
+        [BY_FACTOR, BY_LONG_SIDE, BY_SIZE], value=BY_FACTOR, label="How large", elem_id=f"{PREFIX}size-by"
+    )
     with gr.Column(min_width=0, elem_classes="part") as factor:
-        fields["scale"] = gr.Slider(1, 8, value=2, step=0.05, label="Factor", elem_id=f"{PREFIX}scale", info="Times as wide and as high.")  # fmt: skip
+        fields["scale"] = gr.Slider(
+            1, 8, value=2, step=0.05, label="Factor", elem_id=f"{PREFIX}scale", info="Times as wide and as high."
+        )
     with gr.Column(min_width=0, visible=False, elem_classes="part") as longest:
-        fields["long_side"] = gr.Number(LONG_SIDE_4K, label="Long side", precision=0, minimum=8, elem_id=f"{PREFIX}long-side", info="In pixels; 3840 is 4K.")  # fmt: skip
+        fields["long_side"] = gr.Number(
+            LONG_SIDE_4K,
+            label="Long side",
+            precision=0,
+            minimum=8,
+            elem_id=f"{PREFIX}long-side",
+            info="In pixels; 3840 is 4K.",
+        )
     with gr.Row(elem_classes="pair", visible=False) as size:
-        fields["up_width"] = gr.Number(2048, label="Width", precision=0, minimum=8, min_width=90, elem_id=f"{PREFIX}up-width", info="In pixels.")  # fmt: skip
-        fields["up_height"] = gr.Number(2048, label="Height", precision=0, minimum=8, min_width=90, elem_id=f"{PREFIX}up-height", info="In pixels.")  # fmt: skip
+        fields["up_width"] = gr.Number(
+            2048, label="Width", precision=0, minimum=8, min_width=90, elem_id=f"{PREFIX}up-width", info="In pixels."
+        )
+        fields["up_height"] = gr.Number(
+            2048, label="Height", precision=0, minimum=8, min_width=90, elem_id=f"{PREFIX}up-height", info="In pixels."
+        )
     fields["size_by"].change(
-        lambda by: [gr.update(visible=by == name) for name in (BY_FACTOR, BY_LONG_SIDE, BY_SIZE)], fields["size_by"], [factor, longest, size], **HIDDEN
-    )  # fmt: skip
+        lambda by: [gr.update(visible=by == name) for name in (BY_FACTOR, BY_LONG_SIDE, BY_SIZE)],
+        fields["size_by"],
+        [factor, longest, size],
+        **HIDDEN,
+    )
     with gr.Row(elem_classes="pair") as layout.blend:
-        fields["second"] = gr.Dropdown([NONE, *names], value=NONE, label="Second upscaler", elem_id=f"{PREFIX}second", min_width=120, info="Blended in.", allow_custom_value=True)  # fmt: skip
-        fields["second_weight"] = gr.Slider(0, 1, value=0.5, step=0.05, label="Its share", elem_id=f"{PREFIX}second-weight", min_width=120, info="1: the second alone.")  # fmt: skip
+        fields["second"] = gr.Dropdown(
+            [NONE, *names],
+            value=NONE,
+            label="Second upscaler",
+            elem_id=f"{PREFIX}second",
+            min_width=120,
+            info="Blended in.",
+            allow_custom_value=True,
+        )
+        fields["second_weight"] = gr.Slider(
+            0,
+            1,
+            value=0.5,
+            step=0.05,
+            label="Its share",
+            elem_id=f"{PREFIX}second-weight",
+            min_width=120,
+            info="1: the second alone.",
+        )
     with gr.Accordion("Tiles", open=False):
         with gr.Row(elem_classes="pair"):
-            fields["tile"] = gr.Number(0, label="Tile", precision=0, minimum=0, maximum=4096, min_width=90, elem_id=f"{PREFIX}tile", info="Px; 0: what fits the memory.")  # fmt: skip
-            fields["overlap"] = gr.Number(32, label="Overlap", precision=0, minimum=0, maximum=512, min_width=90, elem_id=f"{PREFIX}overlap", info="Px, for tiles of your own.")  # fmt: skip
-        fields["base"] = gr.Dropdown(names, value=LANCZOS if LANCZOS in names else names[0], label="Base upscaler", elem_id=f"{PREFIX}base", info="For models that redraw: what enlarges the image first.", allow_custom_value=True)  # fmt: skip
+            fields["tile"] = gr.Number(
+                0,
+                label="Tile",
+                precision=0,
+                minimum=0,
+                maximum=4096,
+                min_width=90,
+                elem_id=f"{PREFIX}tile",
+                info="Px; 0: what fits the memory.",
+            )
+            fields["overlap"] = gr.Number(
+                32,
+                label="Overlap",
+                precision=0,
+                minimum=0,
+                maximum=512,
+                min_width=90,
+                elem_id=f"{PREFIX}overlap",
+                info="Px, for tiles of your own.",
+            )
+        fields["base"] = gr.Dropdown(
+            names,
+            value=LANCZOS if LANCZOS in names else names[0],
+            label="Base upscaler",
+            elem_id=f"{PREFIX}base",
+            info="For models that redraw: what enlarges the image first.",
+            allow_custom_value=True,
+        )
 
 
 def _build_tool_fields(
     layout: ExtrasLayout, models: ModelLister, step: Step, chooser: Callable[[list[tuple[str, str]]], gr.Dropdown]
 ) -> None:
-    """The chooser of a step's model, and the line below it; what has been fetched meanwhile is found when the field is entered."""
+    """The chooser of a step's model, and the line below it; what has been fetched meanwhile is found when the field is
+    entered."""
     task, advice = TASKS[step], _MISSING_HINTS[step]
     chosen = layout.fields[_MODEL_FIELDS[step]] = chooser(_list_tool_choices(models(task)))
     note = layout.notes[step] = gr.HTML(render_tool_note(models(task), AUTOMATIC, advice), elem_classes="model-note")
     chosen.change(lambda named: render_tool_note(models(task), named, advice), chosen, note, **UNQUEUED)
     chosen.focus(
-        lambda named: (gr.update(choices=_list_tool_choices(models(task))), render_tool_note(models(task), named, advice)), chosen, [chosen, note],
+        lambda named: (
+            gr.update(choices=_list_tool_choices(models(task))),
+            render_tool_note(models(task), named, advice),
+        ),
+        chosen,
+        [chosen, note],
         **HIDDEN,
-    )  # fmt: skip
+    )
 
 
 def _list_tool_choices(models: Sequence[Model]) -> list[tuple[str, str]]:
@@ -173,13 +290,38 @@ def _build_restorer_dropdown(choices: list[tuple[str, str]]) -> gr.Dropdown:
 
 
 def _build_background_dropdown(choices: list[tuple[str, str]]) -> gr.Dropdown:
-    return gr.Dropdown(choices, value=AUTOMATIC, label="Model", elem_id=f"{PREFIX}background", allow_custom_value=True, info="What tells the subject from its background. The result is transparent: PNG, WebP or AVIF keep that.")  # fmt: skip
+    return gr.Dropdown(
+        choices,
+        value=AUTOMATIC,
+        label="Model",
+        elem_id=f"{PREFIX}background",
+        allow_custom_value=True,
+        info="What tells the subject from its background. The result is transparent: PNG, WebP or AVIF keep that.",
+    )
 
 
 def _build_face_fields(layout: ExtrasLayout) -> None:
     with gr.Row(elem_classes="pair"):
-        layout.fields["visibility"] = gr.Slider(0, 1, value=1, step=0.05, label="Visibility", elem_id=f"{PREFIX}visibility", min_width=120, info="How strongly the restored face covers the old.")  # fmt: skip
-        layout.fields["fidelity"] = gr.Slider(0, 1, value=0.5, step=0.05, label="Fidelity", elem_id=f"{PREFIX}fidelity", min_width=120, info="0 looks best, 1 is truest; CodeFormer.")  # fmt: skip
+        layout.fields["visibility"] = gr.Slider(
+            0,
+            1,
+            value=1,
+            step=0.05,
+            label="Visibility",
+            elem_id=f"{PREFIX}visibility",
+            min_width=120,
+            info="How strongly the restored face covers the old.",
+        )
+        layout.fields["fidelity"] = gr.Slider(
+            0,
+            1,
+            value=0.5,
+            step=0.05,
+            label="Fidelity",
+            elem_id=f"{PREFIX}fidelity",
+            min_width=120,
+            info="0 looks best, 1 is truest; CodeFormer.",
+        )
 
 
 def render_upscale_note(mode: UpscaleMode | None, model: Model | None) -> str:

@@ -1,4 +1,5 @@
-"""From the values of Extras to a chain of requests and back; no widgets, no engine. Whatever does not fit is refused with InvalidRequest."""
+"""From the values of Extras to a chain of requests and back; no widgets, no engine. Whatever does not fit is refused
+with InvalidRequest."""
 
 from __future__ import annotations
 
@@ -42,8 +43,11 @@ TASKS = {
 }
 OWN_SETTINGS = "Own settings"
 UPSCALE_MODES: Mapping[str, UpscaleMode | None] = {
-    "Fast 4×": UpscaleMode.FAST, "Conservative 4K": UpscaleMode.CONSERVATIVE, "Creative 4K": UpscaleMode.CREATIVE, OWN_SETTINGS: None
-}  # fmt: skip
+    "Fast 4×": UpscaleMode.FAST,
+    "Conservative 4K": UpscaleMode.CONSERVATIVE,
+    "Creative 4K": UpscaleMode.CREATIVE,
+    OWN_SETTINGS: None,
+}
 QUALITIES = {quality.value.capitalize(): quality for quality in Quality}
 BY_FACTOR, BY_LONG_SIDE, BY_SIZE = "Factor", "Long side", "Width and height"
 NO_IMAGE = "There is no image yet."
@@ -155,7 +159,8 @@ _READERS = {Step.FACES: _read_faces, Step.BACKGROUND: _read_background, Step.FIN
 
 
 def extract_chain(request: GenerationRequest) -> tuple[GenerationRequest, ...]:
-    """The steps of a chain that was carried out, as `write` takes them: without images and seeds, its file with its last step."""
+    """The steps of a chain that was carried out, as `write` takes them: without images and seeds, its file with its
+    last step."""
     steps = [
         step.replace(source=None, batch=(), seed=None, count=1, then=(), file=None) for step in (request, *request.then)
     ]

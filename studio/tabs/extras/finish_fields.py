@@ -39,11 +39,43 @@ def build_finish_fields(fonts: Sequence[str], prefix: str) -> dict[str, Componen
 
 def _build_file_fields(prefix: str) -> dict[str, Component]:
     with gr.Row(elem_classes="pair"):
-        kind = gr.Dropdown(list(FORMATS), value=DEFAULT_FORMAT, label="Format", elem_id=f"{prefix}format", min_width=120, info="Of the file; colours are sRGB.", allow_custom_value=True)  # fmt: skip
-        quality = gr.Slider(0, 100, value=0, step=1, label="File quality", elem_id=f"{prefix}file-quality", min_width=120, info="0: as in the settings.")  # fmt: skip
+        kind = gr.Dropdown(
+            list(FORMATS),
+            value=DEFAULT_FORMAT,
+            label="Format",
+            elem_id=f"{prefix}format",
+            min_width=120,
+            info="Of the file; colours are sRGB.",
+            allow_custom_value=True,
+        )
+        quality = gr.Slider(
+            0,
+            100,
+            value=0,
+            step=1,
+            label="File quality",
+            elem_id=f"{prefix}file-quality",
+            min_width=120,
+            info="0: as in the settings.",
+        )
     with gr.Row(elem_classes="pair"):
-        most = gr.Number(0, label="At most, in kB", minimum=0, elem_id=f"{prefix}max-kb", min_width=120, info="0: any size. Quality gives way.")  # fmt: skip
-        keep = gr.Dropdown(list(METADATA_POLICIES), value=next(iter(METADATA_POLICIES)), label="The file carries", elem_id=f"{prefix}keep", min_width=120, info="Recipe, infotext and marker.", allow_custom_value=True)  # fmt: skip
+        most = gr.Number(
+            0,
+            label="At most, in kB",
+            minimum=0,
+            elem_id=f"{prefix}max-kb",
+            min_width=120,
+            info="0: any size. Quality gives way.",
+        )
+        keep = gr.Dropdown(
+            list(METADATA_POLICIES),
+            value=next(iter(METADATA_POLICIES)),
+            label="The file carries",
+            elem_id=f"{prefix}keep",
+            min_width=120,
+            info="Recipe, infotext and marker.",
+            allow_custom_value=True,
+        )
     return {"format": kind, "file_quality": quality, "max_kb": most, "keep": keep}
 
 
@@ -52,21 +84,72 @@ def _build_shape_fields(prefix: str) -> dict[str, Component]:
     fields: dict[str, Component] = {}
     with gr.Row(elem_classes="pair quarter"):
         for side in SIDES:
-            fields[f"crop_{side}"] = gr.Number(0, label=side.capitalize(), minimum=0, maximum=99, min_width=60, elem_id=f"{prefix}crop-{side}")  # fmt: skip
+            fields[f"crop_{side}"] = gr.Number(
+                0, label=side.capitalize(), minimum=0, maximum=99, min_width=60, elem_id=f"{prefix}crop-{side}"
+            )
     with gr.Row(elem_classes="pair"):
-        fields["width"] = gr.Number(0, label="Width", precision=0, minimum=0, min_width=90, elem_id=f"{prefix}width", info="Px; 0: as it comes.")  # fmt: skip
-        fields["height"] = gr.Number(0, label="Height", precision=0, minimum=0, min_width=90, elem_id=f"{prefix}height", info="One alone keeps the shape.")  # fmt: skip
+        fields["width"] = gr.Number(
+            0, label="Width", precision=0, minimum=0, min_width=90, elem_id=f"{prefix}width", info="Px; 0: as it comes."
+        )
+        fields["height"] = gr.Number(
+            0,
+            label="Height",
+            precision=0,
+            minimum=0,
+            min_width=90,
+            elem_id=f"{prefix}height",
+            info="One alone keeps the shape.",
+        )
     return fields
 
 
 def _build_text_fields(fonts: Sequence[str], prefix: str) -> dict[str, Component]:
-    words = gr.Textbox(label="Words", lines=1, max_lines=4, max_length=2000, elem_id=f"{prefix}text", placeholder="Written over the image")  # fmt: skip
+    words = gr.Textbox(
+        label="Words",
+        lines=1,
+        max_lines=4,
+        max_length=2000,
+        elem_id=f"{prefix}text",
+        placeholder="Written over the image",
+    )
     with gr.Row(elem_classes="pair"):
-        font = gr.Dropdown([("The default", ""), *((name, name) for name in fonts if name)], value="", label="Font", elem_id=f"{prefix}font", min_width=120, allow_custom_value=True)  # fmt: skip
-        anchor = gr.Dropdown(ANCHORS, value=Anchor.BOTTOM.value, label="Position", elem_id=f"{prefix}text-anchor", min_width=120, allow_custom_value=True)  # fmt: skip
+        font = gr.Dropdown(
+            [("The default", ""), *((name, name) for name in fonts if name)],
+            value="",
+            label="Font",
+            elem_id=f"{prefix}font",
+            min_width=120,
+            allow_custom_value=True,
+        )
+        anchor = gr.Dropdown(
+            ANCHORS,
+            value=Anchor.BOTTOM.value,
+            label="Position",
+            elem_id=f"{prefix}text-anchor",
+            min_width=120,
+            allow_custom_value=True,
+        )
     with gr.Row(elem_classes="pair"):
-        size = gr.Slider(0.5, 50, value=8, step=0.5, label="Size", elem_id=f"{prefix}text-size", min_width=120, info="% of the image's height.")  # fmt: skip
-        stroke = gr.Slider(0, 50, value=6, step=0.5, label="Stroke", elem_id=f"{prefix}stroke", min_width=120, info="% of the letters' size.")  # fmt: skip
+        size = gr.Slider(
+            0.5,
+            50,
+            value=8,
+            step=0.5,
+            label="Size",
+            elem_id=f"{prefix}text-size",
+            min_width=120,
+            info="% of the image's height.",
+        )
+        stroke = gr.Slider(
+            0,
+            50,
+            value=6,
+            step=0.5,
+            label="Stroke",
+            elem_id=f"{prefix}stroke",
+            min_width=120,
+            info="% of the letters' size.",
+        )
     with gr.Row(elem_classes="pair"):
         colour = gr.ColorPicker(
             "#ffffff", label="Colour", elem_id=f"{prefix}text-colour", elem_classes="swatch", min_width=90
@@ -75,35 +158,91 @@ def _build_text_fields(fonts: Sequence[str], prefix: str) -> dict[str, Component
             "#000000", label="Stroke colour", elem_id=f"{prefix}stroke-colour", elem_classes="swatch", min_width=90
         )
     with gr.Row(elem_classes="pair"):
-        margin = gr.Slider(0, 45, value=5, step=0.5, label="Margin", elem_id=f"{prefix}text-margin", min_width=120, info="% of the shorter side.")  # fmt: skip
-        contrast = gr.Dropdown(list(CONTRASTS), value=next(iter(CONTRASTS)), label="Contrast", elem_id=f"{prefix}contrast", min_width=120, info="Against what lies beneath.", allow_custom_value=True)  # fmt: skip
+        margin = gr.Slider(
+            0,
+            45,
+            value=5,
+            step=0.5,
+            label="Margin",
+            elem_id=f"{prefix}text-margin",
+            min_width=120,
+            info="% of the shorter side.",
+        )
+        contrast = gr.Dropdown(
+            list(CONTRASTS),
+            value=next(iter(CONTRASTS)),
+            label="Contrast",
+            elem_id=f"{prefix}contrast",
+            min_width=120,
+            info="Against what lies beneath.",
+            allow_custom_value=True,
+        )
     return {
-        "text": words, "font": font, "text_anchor": anchor, "text_size": size, "stroke": stroke, "text_colour": colour,
-        "stroke_colour": outline, "text_margin": margin, "contrast": contrast,
-    }  # fmt: skip
+        "text": words,
+        "font": font,
+        "text_anchor": anchor,
+        "text_size": size,
+        "stroke": stroke,
+        "text_colour": colour,
+        "stroke_colour": outline,
+        "text_margin": margin,
+        "contrast": contrast,
+    }
 
 
 def _build_watermark_fields(prefix: str) -> dict[str, Component]:
-    words = gr.Textbox(label="Words", max_lines=1, max_length=500, elem_id=f"{prefix}mark-text", placeholder="© your name")  # fmt: skip
+    words = gr.Textbox(
+        label="Words", max_lines=1, max_length=500, elem_id=f"{prefix}mark-text", placeholder="© your name"
+    )
     image = image_fields.build_image_pad(
         "Or an image", name=f"{prefix}mark-image", hint="A logo, best with transparency"
     )
     with gr.Row(elem_classes="pair"):
         opacity = gr.Slider(0, 1, value=0.5, step=0.05, label="Opacity", elem_id=f"{prefix}opacity", min_width=120)
-        size = gr.Slider(1, 100, value=15, step=1, label="Size", elem_id=f"{prefix}mark-size", min_width=120, info="% of the shorter side.")  # fmt: skip
+        size = gr.Slider(
+            1,
+            100,
+            value=15,
+            step=1,
+            label="Size",
+            elem_id=f"{prefix}mark-size",
+            min_width=120,
+            info="% of the shorter side.",
+        )
     with gr.Row(elem_classes="pair"):
-        anchor = gr.Dropdown(ANCHORS, value=Anchor.BOTTOM_RIGHT.value, label="Position", elem_id=f"{prefix}mark-anchor", min_width=120, allow_custom_value=True)  # fmt: skip
+        anchor = gr.Dropdown(
+            ANCHORS,
+            value=Anchor.BOTTOM_RIGHT.value,
+            label="Position",
+            elem_id=f"{prefix}mark-anchor",
+            min_width=120,
+            allow_custom_value=True,
+        )
         tiled = gr.Checkbox(False, label="Tiled", elem_id=f"{prefix}tiled", min_width=120, info="All over the image.")
-    hidden = gr.Textbox(label="Hidden text", max_lines=1, max_length=200, elem_id=f"{prefix}hidden", info="Invisible; Image info reads it back.")  # fmt: skip
+    hidden = gr.Textbox(
+        label="Hidden text",
+        max_lines=1,
+        max_length=200,
+        elem_id=f"{prefix}hidden",
+        info="Invisible; Image info reads it back.",
+    )
     return {
-        "mark_text": words, "mark_image": image, "opacity": opacity, "mark_size": size, "mark_anchor": anchor,
-        "tiled": tiled, "hidden": hidden,
-    }  # fmt: skip
+        "mark_text": words,
+        "mark_image": image,
+        "opacity": opacity,
+        "mark_size": size,
+        "mark_anchor": anchor,
+        "tiled": tiled,
+        "hidden": hidden,
+    }
 
 
 def _build_derivative_fields(prefix: str) -> dict[str, Component]:
     """A row for each; one shows when the one before it is in use."""
-    gr.Markdown("One image as several files, instead of the one, and as a zip. 0 leaves a side or the quality open.", elem_classes="hint")  # fmt: skip
+    gr.Markdown(
+        "One image as several files, instead of the one, and as a zip. 0 leaves a side or the quality open.",
+        elem_classes="hint",
+    )
     fields: dict[str, Component] = {}
     for slot in range(SLOTS):
         with gr.Row(elem_classes="derivative", visible=slot == 0) as row:
@@ -111,7 +250,14 @@ def _build_derivative_fields(prefix: str) -> dict[str, Component]:
             height = gr.Number(
                 0, label="Height", precision=0, minimum=0, min_width=60, elem_id=f"{prefix}d{slot}-height"
             )
-            kind = gr.Dropdown([NO_FORMAT, *list(FORMATS)[1:]], value=NO_FORMAT, label="Format", min_width=70, elem_id=f"{prefix}d{slot}-format", allow_custom_value=True)  # fmt: skip
+            kind = gr.Dropdown(
+                [NO_FORMAT, *list(FORMATS)[1:]],
+                value=NO_FORMAT,
+                label="Format",
+                min_width=70,
+                elem_id=f"{prefix}d{slot}-format",
+                allow_custom_value=True,
+            )
             quality = gr.Number(
                 0,
                 label="Quality",
@@ -126,7 +272,16 @@ def _build_derivative_fields(prefix: str) -> dict[str, Component]:
             before = [fields[f"d{slot - 1}_{name}"] for name in ("width", "height", "format")]
             gr.on(
                 [one.change for one in before],
-                lambda width, height, kind: gr.update(visible=bool(width or height or kind != NO_FORMAT)), before, row, **HIDDEN
-            )  # fmt: skip
-        fields |= {f"d{slot}_width": width, f"d{slot}_height": height, f"d{slot}_format": kind, f"d{slot}_quality": quality, f"d{slot}_crop": crop}  # fmt: skip
+                lambda width, height, kind: gr.update(visible=bool(width or height or kind != NO_FORMAT)),
+                before,
+                row,
+                **HIDDEN,
+            )
+        fields |= {
+            f"d{slot}_width": width,
+            f"d{slot}_height": height,
+            f"d{slot}_format": kind,
+            f"d{slot}_quality": quality,
+            f"d{slot}_crop": crop,
+        }
     return fields

@@ -1,5 +1,5 @@
-"""The step Finish of Extras: from the form's values to a request and back. The form counts in per cent and kB, a request in
-fractions and bytes."""
+"""The step Finish of Extras: from the form's values to a request and back. The form counts in per cent and kB, a
+request in fractions and bytes."""
 
 from __future__ import annotations
 
@@ -61,12 +61,17 @@ def write_finish_step(step: GenerationRequest) -> dict[str, Any]:
         )
     box = finish.crop or Box()
     return {
-        "crop_left": _to_percent(box.left), "crop_top": _to_percent(box.top),
-        "crop_right": _to_percent(1 - box.right), "crop_bottom": _to_percent(1 - box.bottom),
-        "width": finish.width or 0, "height": finish.height or 0,
-        **_write_file_options(step.file or OutputOptions()), **_write_text_overlay(finish.text[0] if finish.text else TextOverlay()),
-        **_write_watermark(finish.watermark or Watermark()), **_write_derivatives(finish.derivatives),
-    }  # fmt: skip
+        "crop_left": _to_percent(box.left),
+        "crop_top": _to_percent(box.top),
+        "crop_right": _to_percent(1 - box.right),
+        "crop_bottom": _to_percent(1 - box.bottom),
+        "width": finish.width or 0,
+        "height": finish.height or 0,
+        **_write_file_options(step.file or OutputOptions()),
+        **_write_text_overlay(finish.text[0] if finish.text else TextOverlay()),
+        **_write_watermark(finish.watermark or Watermark()),
+        **_write_derivatives(finish.derivatives),
+    }
 
 
 def _read_crop(values: Values) -> dict[str, float] | None:
@@ -159,17 +164,28 @@ def _write_file_options(file: OutputOptions) -> dict[str, Any]:
 
 def _write_text_overlay(text: TextOverlay) -> dict[str, Any]:
     return {
-        "text": text.text, "font": text.font, "text_size": _to_percent(text.size), "text_colour": text.colour,
-        "stroke": _to_percent(text.stroke), "stroke_colour": text.stroke_colour, "text_anchor": text.anchor.value,
-        "text_margin": _to_percent(text.margin), "contrast": _find_label(CONTRASTS, text.contrast),
-    }  # fmt: skip
+        "text": text.text,
+        "font": text.font,
+        "text_size": _to_percent(text.size),
+        "text_colour": text.colour,
+        "stroke": _to_percent(text.stroke),
+        "stroke_colour": text.stroke_colour,
+        "text_anchor": text.anchor.value,
+        "text_margin": _to_percent(text.margin),
+        "contrast": _find_label(CONTRASTS, text.contrast),
+    }
 
 
 def _write_watermark(mark: Watermark) -> dict[str, Any]:
     return {
-        "mark_text": mark.text, "mark_image": mark.image or "", "opacity": mark.opacity, "mark_size": _to_percent(mark.size),
-        "mark_anchor": mark.anchor.value, "tiled": mark.tiled, "hidden": mark.hidden,
-    }  # fmt: skip
+        "mark_text": mark.text,
+        "mark_image": mark.image or "",
+        "opacity": mark.opacity,
+        "mark_size": _to_percent(mark.size),
+        "mark_anchor": mark.anchor.value,
+        "tiled": mark.tiled,
+        "hidden": mark.hidden,
+    }
 
 
 def _write_derivatives(derivatives: tuple[Derivative, ...]) -> dict[str, Any]:

@@ -22,8 +22,8 @@ from studio.tabs.common.send_images import SentImage
 from studio.tabs.common.tab import PageContext
 
 GREETING = (
-    '<div class="told told-empty"><p class="note">Drop an image from this studio, AUTOMATIC1111, Forge, ComfyUI, InvokeAI, Fooocus, '
-    "SwarmUI or NovelAI: PNG, JPEG, WebP or AVIF.</p></div>"
+    '<div class="told told-empty"><p class="note">Drop an image from this studio, AUTOMATIC1111, Forge, ComfyUI,'
+    " InvokeAI, Fooocus, SwarmUI or NovelAI: PNG, JPEG, WebP or AVIF.</p></div>"
 )
 NO_METADATA = "Nothing in this file tells how it was made. Many services remove that when an image passes through them."
 _UPLOAD_EVENT = HIDDEN | {"preprocess": True}
@@ -70,7 +70,8 @@ def build_info_panel(studio: Studio, shell: PageContext, prefix: str) -> None:
 
 
 def render_info(info: ParsedImageInfo, hidden: str | None = None) -> str:
-    """What was found, as HTML: the file, the fields, what was passed over, the history, the infotext, and everything raw."""
+    """What was found, as HTML: the file, the fields, what was passed over, the history, the infotext, and everything
+    raw."""
     size = f"{info.width} × {info.height} px, {info.format.upper()}, {info.bytes / 1000:,.0f} kB"
     head = f'<h3>{escape(info.program or "No settings found")}</h3><p class="note">{escape(size)}</p>'
     parts = [head if info.program or info.request else f'{head}<p class="note">{NO_METADATA}</p>']
@@ -88,7 +89,9 @@ def render_info(info: ParsedImageInfo, hidden: str | None = None) -> str:
     if info.infotext:
         parts.append(_render_details("Infotext", f'<pre tabindex="0">{escape(info.infotext)}</pre>', shown=True))
     if info.raw:
-        raw = "".join(f"<h4>{escape(name)}</h4><pre tabindex='0'>{escape(text)}</pre>" for name, text in info.raw.items())  # fmt: skip
+        raw = "".join(
+            f"<h4>{escape(name)}</h4><pre tabindex='0'>{escape(text)}</pre>" for name, text in info.raw.items()
+        )
         parts.append(_render_details("Everything in the file", raw))
     return f'<div class="told">{"".join(parts)}</div>'
 

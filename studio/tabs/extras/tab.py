@@ -1,4 +1,5 @@
-"""Extras: images enlarged, faces restored, backgrounds removed, files finished, one step after the other; and image info."""
+"""Extras: images enlarged, faces restored, backgrounds removed, files finished, one step after the other; and image
+info."""
 
 from __future__ import annotations
 
@@ -72,16 +73,21 @@ def build_extras_tab(studio: Studio, shell: PageContext) -> None:
         with gr.Tab("Image info", id="info"):
             build_info_panel(studio, shell, PREFIX)
     desk = TabView(
-        name="extras", form=Form(layout.fields), panel=tab_view.build_job_panel(shell, "extras", verbs, result), result=result, counts=cost,
+        name="extras",
+        form=Form(layout.fields),
+        panel=tab_view.build_job_panel(shell, "extras", verbs, result),
+        result=result,
+        counts=cost,
         note=layout.notes[Step.UPSCALE],
-    )  # fmt: skip
+    )
     page = _ExtrasPage(studio, desk, layout)
     page.wire(shell, facts, inner)
     extras_chains.wire_chains(shell, chains, page, studio.engine.chains)
 
 
 class _ExtrasPage:
-    """The tab's behaviour: what is shown for which steps and mode, what is asked, what it costs, and what comes from elsewhere."""
+    """The tab's behaviour: what is shown for which steps and mode, what is asked, what it costs, and what comes from
+    elsewhere."""
 
     def __init__(self, studio: Studio, desk: TabView, layout: ExtrasLayout) -> None:
         self._studio, self._desk, self.form, self._layout = studio, desk, desk.form, layout
@@ -97,7 +103,10 @@ class _ExtrasPage:
         for event in ended:
             event.then(self._show_facts, desk.panel.job, facts, **UNQUEUED)
         tab_view.wire_reuse(self._studio, desk, lambda asset: self.filled(extract_chain(asset.request)), self.outputs)
-        changes: Any = [form[name].change for name in ("steps", "mode", "quality", "with", "upscaler", "images", "restorer", "background")]  # fmt: skip
+        changes: Any = [
+            form[name].change
+            for name in ("steps", "mode", "quality", "with", "upscaler", "images", "restorer", "background")
+        ]
         form.on(
             changes,
             self._handle_change,
@@ -106,9 +115,12 @@ class _ExtrasPage:
             **UNQUEUED,
         )
         shell.send.add_target(
-            "extras", "Extras", tab="Extras", outputs={form["images"], inner},
+            "extras",
+            "Extras",
+            tab="Extras",
+            outputs={form["images"], inner},
             apply=lambda arrival: self._receive_image(arrival) | {inner: gr.update(selected="work")},
-        )  # fmt: skip
+        )
 
     def _receive_image(self, arrival: SentImage) -> Updates:
         return self.form.make_updates({"images": arrival.image.hash})
@@ -158,7 +170,11 @@ class _ExtrasPage:
             first, *rest = self.steps(values)
             if not paid & {step.model for step in (first, *rest)}:
                 return ""
-            amount = engine.estimate(first.replace(batch=read_image_names(values["images"]), then=tuple(step.replace(file=None) for step in rest)))  # fmt: skip
+            amount = engine.estimate(
+                first.replace(
+                    batch=read_image_names(values["images"]), then=tuple(step.replace(file=None) for step in rest)
+                )
+            )
         except StudioError:
             return ""
         return "Costs money; how much, nobody can tell." if amount is None else f"About <b>${amount:.3f}</b>"
@@ -177,7 +193,9 @@ class _ExtrasPage:
         if values.get("mode") == OWN_SETTINGS and values.get("upscaler"):
             known = {model.id for model in self._studio.engine.models(Task.UPSCALE)}
             if values["upscaler"] not in known:
-                raise InvalidRequest(f"The upscaler “{values['upscaler']}” is not here.", hint="Install it, or choose another one.")  # fmt: skip
+                raise InvalidRequest(
+                    f"The upscaler “{values['upscaler']}” is not here.", hint="Install it, or choose another one."
+                )
         if "mode" not in values:
             return self._merge_values(self._show_steps(values["steps"]), values)
         first = {name: getattr(field, "value", None) for name, field in self.form.fields.items()}

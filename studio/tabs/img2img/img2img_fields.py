@@ -45,16 +45,20 @@ class Img2ImgLayout:
 
 
 def build_source_fields(layout: Img2ImgLayout) -> tuple[gr.HTML, gr.Button, gr.HTML]:
-    """The chooser, the source and whatever is painted over it; gives the line that says what the operation does, and the
-    search's button and line."""
+    """The chooser, the source and whatever is painted over it; gives the line that says what the operation does, and
+    the search's button and line."""
     modes = [*MODES, EDIT]
     mode = gr.Radio(
         modes, value=modes[0], label="Mode", show_label=False, elem_id=f"{PREFIX}mode", elem_classes="modes"
     )
     operation = gr.Dropdown(
-        list(OPERATIONS), value=next(iter(OPERATIONS)), label="Operation", elem_id=f"{PREFIX}operation", visible=False,
+        list(OPERATIONS),
+        value=next(iter(OPERATIONS)),
+        label="Operation",
+        elem_id=f"{PREFIX}operation",
+        visible=False,
         allow_custom_value=True,
-    )  # fmt: skip
+    )
     hint = gr.HTML(render_hint(modes[0], None), elem_classes="model-note")
     layout.fields |= {"mode": mode, "operation": operation}
     with gr.Column(elem_classes="images", min_width=0):
@@ -98,9 +102,14 @@ def build_operation_fields(layout: Img2ImgLayout) -> None:
         )
     with layout.part(Part.STRENGTH):
         fields["strength"] = gr.Slider(
-            0, 1, value=0.6, step=0.01, label="Denoising strength", elem_id=f"{PREFIX}strength",
+            0,
+            1,
+            value=0.6,
+            step=0.01,
+            label="Denoising strength",
+            elem_id=f"{PREFIX}strength",
             info="How much may change: 0 keeps the image, 1 draws it anew.",
-        )  # fmt: skip
+        )
     with layout.part(Part.INPAINT):
         fields |= _build_inpaint_fields()
     with layout.part(Part.GROW):
@@ -110,35 +119,99 @@ def build_operation_fields(layout: Img2ImgLayout) -> None:
 
 def _build_inpaint_fields() -> dict[str, Component]:
     with gr.Row(elem_classes="pair"):
-        area = gr.Radio(list(AREAS), value=next(iter(AREAS)), label="Area", elem_id=f"{PREFIX}area", min_width=160, info="The masked part alone gets the full resolution.")  # fmt: skip
-        padding = gr.Slider(0, 256, value=32, step=1, label="Padding", elem_id=f"{PREFIX}padding", min_width=120, info="Px around the mask, for that part.")  # fmt: skip
+        area = gr.Radio(
+            list(AREAS),
+            value=next(iter(AREAS)),
+            label="Area",
+            elem_id=f"{PREFIX}area",
+            min_width=160,
+            info="The masked part alone gets the full resolution.",
+        )
+        padding = gr.Slider(
+            0,
+            256,
+            value=32,
+            step=1,
+            label="Padding",
+            elem_id=f"{PREFIX}padding",
+            min_width=120,
+            info="Px around the mask, for that part.",
+        )
     with gr.Row(elem_classes="pair"):
-        fill = gr.Dropdown(list(FILLS), value=next(iter(FILLS)), label="Begin with", elem_id=f"{PREFIX}fill", min_width=120, info="What lies under the mask at first.")  # fmt: skip
-        blur = gr.Slider(0, 64, value=4, step=1, label="Mask blur", elem_id=f"{PREFIX}mask-blur", min_width=120, info="Px by which its edge fades.")  # fmt: skip
+        fill = gr.Dropdown(
+            list(FILLS),
+            value=next(iter(FILLS)),
+            label="Begin with",
+            elem_id=f"{PREFIX}fill",
+            min_width=120,
+            info="What lies under the mask at first.",
+        )
+        blur = gr.Slider(
+            0,
+            64,
+            value=4,
+            step=1,
+            label="Mask blur",
+            elem_id=f"{PREFIX}mask-blur",
+            min_width=120,
+            info="Px by which its edge fades.",
+        )
     with gr.Row(elem_classes="pair"):
-        soft = gr.Checkbox(False, label="Soft edges", elem_id=f"{PREFIX}soft", min_width=120, info="Grey parts of the mask change a little.")  # fmt: skip
-        invert = gr.Checkbox(False, label="Change what is not masked", elem_id=f"{PREFIX}invert", min_width=120, info="The mask protects instead.")  # fmt: skip
+        soft = gr.Checkbox(
+            False,
+            label="Soft edges",
+            elem_id=f"{PREFIX}soft",
+            min_width=120,
+            info="Grey parts of the mask change a little.",
+        )
+        invert = gr.Checkbox(
+            False,
+            label="Change what is not masked",
+            elem_id=f"{PREFIX}invert",
+            min_width=120,
+            info="The mask protects instead.",
+        )
     return {"area": area, "padding": padding, "fill": fill, "mask_blur": blur, "soft": soft, "invert": invert}
 
 
 def _build_outpaint_fields() -> dict[str, Component]:
     by_sides, by_aspect, by_size = GROW_MODES
-    how = gr.Radio(list(GROW_MODES), value=by_sides, label="Grow", elem_id=f"{PREFIX}grow", info="By sides in px, or with the image in the middle.")  # fmt: skip
+    how = gr.Radio(
+        list(GROW_MODES),
+        value=by_sides,
+        label="Grow",
+        elem_id=f"{PREFIX}grow",
+        info="By sides in px, or with the image in the middle.",
+    )
     with gr.Row(elem_classes="pair quarter") as row:
         sides: dict[str, Component] = {
-            side: gr.Number(GROWTH[side], label=side.capitalize(), precision=0, step=8, minimum=0, min_width=60, elem_id=f"{PREFIX}{side}")
+            side: gr.Number(
+                GROWTH[side],
+                label=side.capitalize(),
+                precision=0,
+                step=8,
+                minimum=0,
+                min_width=60,
+                elem_id=f"{PREFIX}{side}",
+            )
             for side in SIDES
-        }  # fmt: skip
-    aspect = gr.Dropdown(list(ASPECTS), value="16:9", label="Aspect", elem_id=f"{PREFIX}aspect", visible=False, allow_custom_value=True)  # fmt: skip
+        }
+    aspect = gr.Dropdown(
+        list(ASPECTS), value="16:9", label="Aspect", elem_id=f"{PREFIX}aspect", visible=False, allow_custom_value=True
+    )
     with gr.Row(elem_classes="pair", visible=False) as size:
         width = gr.Number(
             1024, label="Canvas width", precision=0, step=8, min_width=90, elem_id=f"{PREFIX}canvas-width"
         )
-        height = gr.Number(1024, label="Canvas height", precision=0, step=8, min_width=90, elem_id=f"{PREFIX}canvas-height")  # fmt: skip
+        height = gr.Number(
+            1024, label="Canvas height", precision=0, step=8, min_width=90, elem_id=f"{PREFIX}canvas-height"
+        )
     how.change(
-        lambda chosen: [gr.update(visible=chosen == name) for name in (by_sides, by_aspect, by_size)], how, [row, aspect, size],
+        lambda chosen: [gr.update(visible=chosen == name) for name in (by_sides, by_aspect, by_size)],
+        how,
+        [row, aspect, size],
         **UNQUEUED,
-    )  # fmt: skip
+    )
     return {"grow": how, **sides, "canvas_aspect": aspect, "canvas_width": width, "canvas_height": height}
 
 
@@ -146,22 +219,41 @@ def build_output_size_fields(layout: Img2ImgLayout) -> None:
     """The size that is drawn at, and the loopback."""
     with layout.part(Part.SIZE):
         own = gr.Checkbox(
-            False, label="Another size than the image's", elem_id=f"{PREFIX}own-size",
+            False,
+            label="Another size than the image's",
+            elem_id=f"{PREFIX}own-size",
             info="Otherwise the image's own, as near as the model can.",
-        )  # fmt: skip
+        )
         with gr.Column(visible=False, min_width=0) as sizes:
             made = form_fields.build_size_fields(layout.model, PREFIX)
-            resize = gr.Dropdown(list(RESIZES), value=next(iter(RESIZES)), label="Resize", elem_id=f"{PREFIX}resize", info="How the image gets there.")  # fmt: skip
+            resize = gr.Dropdown(
+                list(RESIZES),
+                value=next(iter(RESIZES)),
+                label="Resize",
+                elem_id=f"{PREFIX}resize",
+                info="How the image gets there.",
+            )
     own.change(
-        lambda on: gr.update(visible=on), own, sizes, **UNQUEUED,
-    )  # fmt: skip
+        lambda on: gr.update(visible=on),
+        own,
+        sizes,
+        **UNQUEUED,
+    )
     layout.fields |= {"own_size": own, **made, "resize": resize}
 
 
 def build_additional_fields(layout: Img2ImgLayout) -> None:
     """Loopback, a batch of images, a reference image."""
     with layout.part(Part.LOOPS):
-        layout.fields["loops"] = gr.Slider(1, 16, value=1, step=1, label="Loopback", elem_id=f"{PREFIX}loops", info="Each image is the source of the next, that many times.")  # fmt: skip
+        layout.fields["loops"] = gr.Slider(
+            1,
+            16,
+            value=1,
+            step=1,
+            label="Loopback",
+            elem_id=f"{PREFIX}loops",
+            info="Each image is the source of the next, that many times.",
+        )
     with layout.part(Part.BATCH), gr.Accordion("Batch: many images", open=False):
         layout.fields["batch"] = image_fields.build_image_pad(
             "Images", name=f"{PREFIX}batch", many=True, hint="All of them are worked on, instead of the one above"
@@ -171,6 +263,17 @@ def build_additional_fields(layout: Img2ImgLayout) -> None:
             "Reference", name=f"{PREFIX}reference", hint="The result takes after it"
         )
         with gr.Row(elem_classes="pair"):
-            weight = gr.Slider(0, 2, value=0.6, step=0.05, label="Weight", elem_id=f"{PREFIX}reference-weight", min_width=120, info="How strongly.")  # fmt: skip
-            style = gr.Checkbox(False, label="Style only", elem_id=f"{PREFIX}reference-style", min_width=120, info="Not its content.")  # fmt: skip
+            weight = gr.Slider(
+                0,
+                2,
+                value=0.6,
+                step=0.05,
+                label="Weight",
+                elem_id=f"{PREFIX}reference-weight",
+                min_width=120,
+                info="How strongly.",
+            )
+            style = gr.Checkbox(
+                False, label="Style only", elem_id=f"{PREFIX}reference-style", min_width=120, info="Not its content."
+            )
         layout.fields |= {"reference_weight": weight, "reference_style": style}

@@ -1,4 +1,5 @@
-"""From the values of Img2Img to a request and back; no widgets, no engine. Whatever does not fit is refused with InvalidRequest."""
+"""From the values of Img2Img to a request and back; no widgets, no engine. Whatever does not fit is refused with
+InvalidRequest."""
 
 from __future__ import annotations
 
@@ -27,7 +28,8 @@ SIDES = ("left", "top", "right", "bottom")
 
 
 def read_img2img(values: Values, model: Model) -> GenerationRequest:
-    """The request that the form asks `model` for; parts that the operation does not use or the model lacks are left out.
+    """The request that the form asks `model` for; parts that the operation does not use or the model lacks are left
+    out.
 
     Raises:
         InvalidRequest: a value of the wrong kind or out of range, or no image.
@@ -124,7 +126,8 @@ _READERS = {
 
 
 def write_img2img(request: GenerationRequest) -> dict[str, Any]:
-    """The form values that ask for `request`: the inverse of `read`, but for paint, which lies in the source by then."""
+    """The form values that ask for `request`: the inverse of `read`, but for paint, which lies in the source by
+    then."""
     values = {key: value for key, value in form_values.write_form(request).items() if not key.startswith("hires_")}
     chosen = find_selection(request.task)
     if chosen is None:

@@ -1,4 +1,5 @@
-"""Search by words on Img2Img: what words name is found, and shown as a mask that can be mended, before anything is painted."""
+"""Search by words on Img2Img: what words name is found, and shown as a mask that can be mended, before anything is
+painted."""
 
 from __future__ import annotations
 
@@ -25,9 +26,13 @@ FINDER = f"{PREPROCESSOR_PREFIX}words"
 def build_search_fields(prefix: str) -> tuple[dict[str, Component], gr.Button, gr.HTML]:
     """The words, the button that finds what they name, and where is told how that went."""
     words = gr.Textbox(
-        label="Search for", elem_id=f"{prefix}search", max_lines=2, max_length=2000, placeholder="the red car",
+        label="Search for",
+        elem_id=f"{prefix}search",
+        max_lines=2,
+        max_length=2000,
+        placeholder="the red car",
         info="The thing in the image that is to change; several with commas between.",
-    )  # fmt: skip
+    )
     button = gr.Button("Find it and show the mask", size="sm", elem_id=f"{prefix}find", elem_classes="waits")
     told = gr.HTML("", elem_id=f"{prefix}found")
     return {"search": words}, button, told

@@ -1,4 +1,5 @@
-"""Image to image: an image changed by a model, whole, where it is masked, beyond its edges, or as an instruction says."""
+"""Image to image: an image changed by a model, whole, where it is masked, beyond its edges, or as an instruction
+says."""
 
 from __future__ import annotations
 
@@ -65,8 +66,13 @@ def build_img2img_tab(studio: Studio, shell: PageContext) -> None:
             make_for = target_platform.build_target_accordion(studio, PREFIX)
             layout.fields |= make_for.fields
     desk = TabView(
-        name="img2img", form=layout.form(), panel=tab_view.build_job_panel(shell, "img2img", verbs, result), result=result, counts=counts, note=note
-    )  # fmt: skip
+        name="img2img",
+        form=layout.form(),
+        panel=tab_view.build_job_panel(shell, "img2img", verbs, result),
+        result=result,
+        counts=counts,
+        note=note,
+    )
     page = _Img2ImgPage(studio, guide, desk, layout, hint)
     target_platform.wire_target_fields(studio, desk.form, make_for, Task.IMG2IMG, page.wire(shell))
     with price:
@@ -105,7 +111,8 @@ def _build_settings(
 
 
 class _Img2ImgPage:
-    """The tab's behaviour: what is shown for which operation and model, what is asked, and what comes from elsewhere."""
+    """The tab's behaviour: what is shown for which operation and model, what is asked, and what comes from
+    elsewhere."""
 
     def __init__(self, studio: Studio, guide: FormGuide, desk: TabView, layout: Img2ImgLayout, hint: gr.HTML) -> None:
         self._studio, self._guide, self._desk, self._form = studio, guide, desk, desk.form
@@ -235,7 +242,8 @@ class _Img2ImgPage:
         return self._put(values | ({"size": CUSTOM_SIZE} if wanted.width else {}), wanted.model)
 
     def _make_receiver(self, mode: str) -> Any:
-        """What puts a sent image on the form, for the operation `mode`; its prompt and settings too, when they come along."""
+        """What puts a sent image on the form, for the operation `mode`; its prompt and settings too, when they come
+        along."""
 
         @show_errors
         def apply(arrival: SentImage) -> Updates:

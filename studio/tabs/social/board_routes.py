@@ -1,4 +1,5 @@
-"""What the Social Optimizer's board asks for while it is used: formats with their zones, small images, crops, the zip under one's own names."""
+"""What the Social Optimizer's board asks for while it is used: formats with their zones, small images, crops, the zip
+under one's own names."""
 
 from __future__ import annotations
 
@@ -75,7 +76,8 @@ def build_social_router(studio: Studio, parts: SocialParts) -> APIRouter:
 
     @router.get("/zip/{job_id}")
     def download_zip(job_id: str, request: Request, pattern: str = "") -> StreamingResponse:
-        """The job's images as one zip. `pattern` names them: {image} counts the sources, {platform}, {format}, {width}, {height}."""
+        """The job's images as one zip. `pattern` names them: {image} counts the sources, {platform}, {format}, {width},
+        {height}."""
         job = engine.job(job_id, get_caller(request))
         assets = job.snapshot.assets
         if not assets:
@@ -101,11 +103,15 @@ def describe_formats(parts: SocialParts) -> dict[str, object]:
     data = parts.platforms
     platforms = [
         {
-            "id": each.id, "title": each.title,
-            "formats": [_describe_format(one, draw_zones_svg(one, data.zones(one.id)), data.frame(one.id)) for one in data.formats(each.id)],
+            "id": each.id,
+            "title": each.title,
+            "formats": [
+                _describe_format(one, draw_zones_svg(one, data.zones(one.id)), data.frame(one.id))
+                for one in data.formats(each.id)
+            ],
         }
         for each in data.platforms()
-    ]  # fmt: skip
+    ]
     return {"as_of": data.as_of, "problems": list(data.problems), "platforms": platforms}
 
 
@@ -123,23 +129,51 @@ def format_box(box: Box) -> list[float]:
 
 
 def _describe_format(of: Format, zones: str, frame: Frame | None) -> dict[str, object]:
-    drawn = None if frame is None else {
-        "svg": draw_frame_svg(of, frame), "width": frame.width, "height": frame.height, "left": frame.left, "top": frame.top,
-        "slot": frame.slot_width, "round": frame.round, "device": frame.device,
-    }  # fmt: skip
+    drawn = (
+        None
+        if frame is None
+        else {
+            "svg": draw_frame_svg(of, frame),
+            "width": frame.width,
+            "height": frame.height,
+            "left": frame.left,
+            "top": frame.top,
+            "slot": frame.slot_width,
+            "round": frame.round,
+            "device": frame.device,
+        }
+    )
     sources = "; ".join(f"{source.name}, read {source.read}" for source in of.sources)
     return {
-        "id": of.id, "name": of.name, "width": of.width, "height": of.height, "limit": of.limit, "type": of.file_type,
-        "safe": format_box(of.safe_box), "own": of.own, "circle": of.shape != "rect", "zones": zones, "frame": drawn,
-        "sure": of.confidence.meaning, "sources": sources, "published": of.published,
-    }  # fmt: skip
+        "id": of.id,
+        "name": of.name,
+        "width": of.width,
+        "height": of.height,
+        "limit": of.limit,
+        "type": of.file_type,
+        "safe": format_box(of.safe_box),
+        "own": of.own,
+        "circle": of.shape != "rect",
+        "zones": zones,
+        "frame": drawn,
+        "sure": of.confidence.meaning,
+        "sources": sources,
+        "published": of.published,
+    }
 
 
 def _describe_crop(found: CropResult) -> dict[str, object]:
     return {
-        "format": found.format, "box": format_box(found.box), "keeps": found.keeps, "loses": found.loses, "notes": found.notes,
-        "verdict": found.verdict.value, "advice": found.advice.value, "faces": found.faces, "whole": found.faces_whole,
-    }  # fmt: skip
+        "format": found.format,
+        "box": format_box(found.box),
+        "keeps": found.keeps,
+        "loses": found.loses,
+        "notes": found.notes,
+        "verdict": found.verdict.value,
+        "advice": found.advice.value,
+        "faces": found.faces,
+        "whole": found.faces_whole,
+    }
 
 
 def _make_zip_names(assets: Sequence[Asset], pattern: str) -> list[str]:
@@ -158,6 +192,10 @@ def _make_zip_names(assets: Sequence[Asset], pattern: str) -> list[str]:
 def _make_name_fields(label: str, width: int, height: int, number: int) -> Mapping[str, str]:
     platform, _, name = label.partition(".")
     return {
-        "picture": f"{number:02d}", "platform": platform if name else "all", "format": name or label, "label": label.replace(".", "-"),
-        "width": str(width), "height": str(height),
-    }  # fmt: skip
+        "picture": f"{number:02d}",
+        "platform": platform if name else "all",
+        "format": name or label,
+        "label": label.replace(".", "-"),
+        "width": str(width),
+        "height": str(height),
+    }

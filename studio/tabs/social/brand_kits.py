@@ -27,9 +27,14 @@ class BrandKitRow:
         self._kept = browser_memory.make_browser_state(shell, "social-kits", {})
         with gr.Row(elem_classes="pair"):
             self._name = gr.Dropdown(
-                [], value="", label="Brand kit", elem_id=f"{PREFIX}kit", allow_custom_value=True, min_width=140,
+                [],
+                value="",
+                label="Brand kit",
+                elem_id=f"{PREFIX}kit",
+                allow_custom_value=True,
+                min_width=140,
                 info="Choose one, or write a new name and save. Holds logo, colours, font, place and margins.",
-            )  # fmt: skip
+            )
         with gr.Row():
             self._save = gr.Button("Save kit", size="sm", elem_id=f"{PREFIX}kit-save", min_width=80)
             self._drop = gr.Button("Delete kit", size="sm", elem_id=f"{PREFIX}kit-delete", min_width=80)

@@ -1,4 +1,5 @@
-"""What an export needs beside its wish: a look at every image, so that what would go wrong is told before anything waits."""
+"""What an export needs beside its wish: a look at every image, so that what would go wrong is told before anything
+waits."""
 
 from __future__ import annotations
 
@@ -115,7 +116,10 @@ class ExportPlanner:
         more = f" and {len(torn) - 3} more" if len(torn) > 3 else ""
         raise InvalidRequest(
             f"Not all {torn[0].faces} faces{where} fit into {', '.join(names)}{more}.",
-            hint="Drag those crops or keep them as they are, mark who matters, or choose a border below “Where no crop fits”.",
+            hint=(
+                "Drag those crops or keep them as they are, mark who matters, or choose a border below “Where no crop"
+                " fits”."
+            ),
         )
 
     def _prepend_upscale(self, request: GenerationRequest, upscaler: str, scale: float) -> GenerationRequest:
@@ -135,7 +139,8 @@ class ExportPlanner:
     def _build_outpaint_request(
         self, look: _InspectedImage, wish: SocialExport, ratios: list[float]
     ) -> GenerationRequest:
-        """The canvas grows until every format that loses something can show the whole image; crops then keep it in sight."""
+        """The canvas grows until every format that loses something can show the whole image; crops then keep it in
+        sight."""
         width = max(look.width, *(round(look.height * ratio) for ratio in ratios))
         height = max(look.height, *(round(look.width / ratio) for ratio in ratios))
         left, top = (width - look.width) // 2, (height - look.height) // 2
@@ -147,9 +152,11 @@ class ExportPlanner:
         last = dataclasses.replace(wish, extend=ExtendMode.CROP, focus=focus, crops=crops)
         grows = Outpaint(left=left, top=top, right=width - look.width - left, bottom=height - look.height - top)
         return GenerationRequest(
-            task=Task.OUTPAINT, source=look.source, outpaint=grows,
+            task=Task.OUTPAINT,
+            source=look.source,
+            outpaint=grows,
             then=(GenerationRequest(task=Task.SOCIAL, model="social", social=last),),
-        )  # fmt: skip
+        )
 
 
 def _set_sources(sources: tuple[str, ...], request: GenerationRequest) -> GenerationRequest:
@@ -182,6 +189,8 @@ def _map_box(box: Box, whole: Box) -> Box:
     """`box` of the image as a box of the canvas where the image lies in `whole`."""
     wide, high = whole.right - whole.left, whole.bottom - whole.top
     return Box(
-        left=whole.left + box.left * wide, top=whole.top + box.top * high,
-        right=whole.left + box.right * wide, bottom=whole.top + box.bottom * high,
-    )  # fmt: skip
+        left=whole.left + box.left * wide,
+        top=whole.top + box.top * high,
+        right=whole.left + box.right * wide,
+        bottom=whole.top + box.bottom * high,
+    )

@@ -20,15 +20,16 @@ def render_results(assets: Sequence[Asset], data: PlatformData, pattern: str) ->
     address = f"{ZIP_URL.format(job=quote(assets[0].job_id))}?pattern={quote(pattern)}"
     total = sum(_get_file_size(asset) for asset in assets)
     head = (
-        f'<div class="results-head"><strong>{len(assets)} file{"" if len(assets) == 1 else "s"}, {_format_size(total)}</strong>'
-        f'<a id="social-zip" href="{escape(address)}" download>Download zip</a></div>'
+        f'<div class="results-head"><strong>{len(assets)} file{"" if len(assets) == 1 else "s"},'
+        f' {_format_size(total)}</strong><a id="social-zip" href="{escape(address)}" download>Download zip</a></div>'
     )
     titles = {each.id: each.title for each in data.platforms()}
     sources = list(dict.fromkeys(asset.request.source for asset in assets))
     of = {source: f"Image {number}" if len(sources) > 1 else "" for number, source in enumerate(sources, 1)}
     rows = "".join(_render_file_row(asset, data, titles, of[asset.request.source]) for asset in assets)
     return (
-        f'{head}<div class="results-frame"><table class="plain results"><thead><tr><th>Format</th><th>Size</th><th>File</th></tr></thead>'
+        f'{head}<div class="results-frame"><table class="plain'
+        ' results"><thead><tr><th>Format</th><th>Size</th><th>File</th></tr></thead>'
         f"<tbody>{rows}</tbody></table></div>"
     )
 
@@ -44,8 +45,9 @@ def _render_file_row(asset: Asset, data: PlatformData, titles: dict[str, str], i
     file = f"{asset.path.suffix.lstrip('.').upper()} {_format_size(_get_file_size(asset))}"
     most = f"<small>of {_format_size(limit)}</small>" if limit else ""
     return (
-        f'<tr data-label="{escape(asset.label)}"><td><a href="{escape(IMAGE_URL.format(id=asset.id))}" target="_blank" rel="noopener">{escape(name)}</a>{notes}</td>'
-        f'<td class="number">{asset.width} × {asset.height}</td><td class="number">{file}{most}</td></tr>'
+        f'<tr data-label="{escape(asset.label)}"><td><a href="{escape(IMAGE_URL.format(id=asset.id))}" target="_blank"'
+        f' rel="noopener">{escape(name)}</a>{notes}</td><td class="number">{asset.width} × {asset.height}</td><td'
+        f' class="number">{file}{most}</td></tr>'
     )
 
 

@@ -17,19 +17,35 @@ PREFIX = "social-"
 IMAGES = f"{PREFIX}images"
 ASK = "ask"
 EXTEND_CHOICES = (
-    ("Ask me", ASK), ("Crop all the same", ExtendMode.CROP.value), ("Blurred border", ExtendMode.BLUR.value),
-    ("Coloured border", ExtendMode.COLOUR.value), ("Mirrored edge", ExtendMode.MIRROR.value), ("Outpaint with a model", ExtendMode.OUTPAINT.value),
-)  # fmt: skip
+    ("Ask me", ASK),
+    ("Crop all the same", ExtendMode.CROP.value),
+    ("Blurred border", ExtendMode.BLUR.value),
+    ("Coloured border", ExtendMode.COLOUR.value),
+    ("Mirrored edge", ExtendMode.MIRROR.value),
+    ("Outpaint with a model", ExtendMode.OUTPAINT.value),
+)
 METADATA_CHOICES = (
-    ("Machine-made mark only", Kept.MARKER.value), ("The whole recipe", Kept.ALL.value), ("Nothing", Kept.NOTHING.value),
-)  # fmt: skip
+    ("Machine-made mark only", Kept.MARKER.value),
+    ("The whole recipe", Kept.ALL.value),
+    ("Nothing", Kept.NOTHING.value),
+)
 FILE_TYPE_CHOICES = (("As each platform likes", ""), ("JPEG", "jpeg"), ("PNG", "png"), ("WebP", "webp"))
 OWN_CROPS, SAME_CROP = "Each its own", "Same for all"
 NAME_PATTERN = "{picture}-{platform}-{format}"
 KIT_FIELDS = (  # what a brand kit holds
-    "text_font", "text_colour", "text_rim", "text_margin", "text_anchor", "text_size",
-    "colour", "logo", "logo_anchor", "logo_size", "logo_margin", "logo_opacity",
-)  # fmt: skip
+    "text_font",
+    "text_colour",
+    "text_rim",
+    "text_margin",
+    "text_anchor",
+    "text_size",
+    "colour",
+    "logo",
+    "logo_anchor",
+    "logo_size",
+    "logo_margin",
+    "logo_opacity",
+)
 _ANCHORS = [anchor.value for anchor in Anchor]
 
 
@@ -49,20 +65,29 @@ def build_board_field() -> dict[str, Component]:
 def build_crop_fields(upscalers: Sequence[Model]) -> dict[str, Component]:
     """How crops are found, and what is done where none fits."""
     same = gr.Radio(
-        [OWN_CROPS, SAME_CROP], value=OWN_CROPS, label="Crops", elem_id=f"{PREFIX}same",
+        [OWN_CROPS, SAME_CROP],
+        value=OWN_CROPS,
+        label="Crops",
+        elem_id=f"{PREFIX}same",
         info="Same for all: one composition, inside the safe zones of all formats at once where that is possible.",
-    )  # fmt: skip
+    )
     with gr.Row(elem_classes="pair"):
         extend = gr.Dropdown(
-            list(EXTEND_CHOICES), value=ASK, label="Where no crop fits", elem_id=f"{PREFIX}extend", min_width=120,
+            list(EXTEND_CHOICES),
+            value=ASK,
+            label="Where no crop fits",
+            elem_id=f"{PREFIX}extend",
+            min_width=120,
             info="“Ask me”: nobody is left out unseen. A border keeps the whole image.",
-        )  # fmt: skip
+        )
         colour = gr.ColorPicker("#1f2933", label="Border colour", elem_id=f"{PREFIX}colour", min_width=100)
     upscale = gr.Dropdown(
-        [("Resize it, and say so", ""), *((f"Upscale with {model.title}", model.id) for model in upscalers)], value="",
-        label="An image that is too small", elem_id=f"{PREFIX}upscale",
+        [("Resize it, and say so", ""), *((f"Upscale with {model.title}", model.id) for model in upscalers)],
+        value="",
+        label="An image that is too small",
+        elem_id=f"{PREFIX}upscale",
         info="An upscaler draws finer detail, and takes its time.",
-    )  # fmt: skip
+    )
     return {"same": same, "extend": extend, "colour": colour, "upscale": upscale}
 
 
@@ -70,17 +95,28 @@ def build_file_fields() -> dict[str, Component]:
     """How the files are written."""
     with gr.Row(elem_classes="pair"):
         kind = gr.Dropdown(
-            list(FILE_TYPE_CHOICES), value="", label="File type", elem_id=f"{PREFIX}type", min_width=120,
+            list(FILE_TYPE_CHOICES),
+            value="",
+            label="File type",
+            elem_id=f"{PREFIX}type",
+            min_width=120,
             info="Always below the platform's limit.",
-        )  # fmt: skip
+        )
         keep = gr.Dropdown(
-            list(METADATA_CHOICES), value=Kept.MARKER.value, label="Metadata", elem_id=f"{PREFIX}keep", min_width=120,
+            list(METADATA_CHOICES),
+            value=Kept.MARKER.value,
+            label="Metadata",
+            elem_id=f"{PREFIX}keep",
+            min_width=120,
             info="What the files carry.",
-        )  # fmt: skip
+        )
     pattern = gr.Textbox(
-        NAME_PATTERN, label="File names in the zip", elem_id=f"{PREFIX}pattern", max_length=120,
+        NAME_PATTERN,
+        label="File names in the zip",
+        elem_id=f"{PREFIX}pattern",
+        max_length=120,
         info="{image} {platform} {format} {width} {height}; a slash makes folders.",
-    )  # fmt: skip
+    )
     sheet = gr.Checkbox(label="Contact sheet", elem_id=f"{PREFIX}sheet", info="One image that shows all of them.")
     original = gr.Checkbox(label="The whole image, too", elem_id=f"{PREFIX}original")
     zones = gr.Checkbox(label="Bake the safe zones in", elem_id=f"{PREFIX}zones", info="For a proof, not for posting.")
@@ -117,13 +153,21 @@ def build_text_fields(fonts: Sequence[str]) -> dict[str, Component]:
         colour = gr.ColorPicker("#ffffff", label="Colour", elem_id=f"{PREFIX}text-colour", min_width=100)
         rim = gr.ColorPicker("#000000", label="Rim", elem_id=f"{PREFIX}text-rim", min_width=100)
     shade = gr.Checkbox(
-        True, label="Shade beneath where it is hard to read", elem_id=f"{PREFIX}shade",
+        True,
+        label="Shade beneath where it is hard to read",
+        elem_id=f"{PREFIX}shade",
         info="Contrast is measured against what lies there. Off: it is only told.",
-    )  # fmt: skip
+    )
     return {
-        "text": words, "text_font": font, "text_anchor": anchor, "text_size": size, "text_margin": margin, "text_colour": colour,
-        "text_rim": rim, "text_shade": shade,
-    }  # fmt: skip
+        "text": words,
+        "text_font": font,
+        "text_anchor": anchor,
+        "text_size": size,
+        "text_margin": margin,
+        "text_colour": colour,
+        "text_rim": rim,
+        "text_shade": shade,
+    }
 
 
 def build_logo_fields() -> dict[str, Component]:

@@ -55,12 +55,18 @@ def read_social(values: Mapping[str, Any]) -> SocialExport:
     extend = str(values.get("extend") or ASK)
     formats = tuple(dict.fromkeys(str(values.get("formats") or "").split()))
     return SocialExport(
-        formats=formats, same=values.get("same") == SAME_CROP, colour=parse_hex_colour(values.get("colour"), "#000000"),
+        formats=formats,
+        same=values.get("same") == SAME_CROP,
+        colour=parse_hex_colour(values.get("colour"), "#000000"),
         extend=ExtendMode.CROP if extend == ASK else _parse_choice(ExtendMode, extend),
-        text=_read_text(values), watermark=_read_logo(values), keep=_parse_choice(MetadataPolicy, values.get("keep") or MetadataPolicy.MARKER),
-        file_type=str(values.get("type") or "") or None, zones=bool(values.get("zones")), sheet=bool(values.get("sheet")),
+        text=_read_text(values),
+        watermark=_read_logo(values),
+        keep=_parse_choice(MetadataPolicy, values.get("keep") or MetadataPolicy.MARKER),
+        file_type=str(values.get("type") or "") or None,
+        zones=bool(values.get("zones")),
+        sheet=bool(values.get("sheet")),
         original=bool(values.get("original")),
-    )  # fmt: skip
+    )
 
 
 def write_social(wish: SocialExport, sources: tuple[str, ...]) -> dict[str, Any]:
@@ -71,22 +77,39 @@ def write_social(wish: SocialExport, sources: tuple[str, ...]) -> dict[str, Any]
             crops.setdefault(source, {})[crop.format] = format_box(crop.box)
     focus = {source: format_box(wish.focus) for source in sources} if wish.focus else {}
     values: dict[str, Any] = {
-        "images": " ".join(sources), "formats": " ".join(wish.formats), "board": json.dumps({"crops": crops, "focus": focus}),
-        "same": SAME_CROP if wish.same else OWN_CROPS, "extend": wish.extend.value, "colour": wish.colour,
-        "keep": wish.keep.value, "type": wish.file_type or "", "zones": wish.zones, "sheet": wish.sheet, "original": wish.original,
-        "text": "", "logo": "",
-    }  # fmt: skip
+        "images": " ".join(sources),
+        "formats": " ".join(wish.formats),
+        "board": json.dumps({"crops": crops, "focus": focus}),
+        "same": SAME_CROP if wish.same else OWN_CROPS,
+        "extend": wish.extend.value,
+        "colour": wish.colour,
+        "keep": wish.keep.value,
+        "type": wish.file_type or "",
+        "zones": wish.zones,
+        "sheet": wish.sheet,
+        "original": wish.original,
+        "text": "",
+        "logo": "",
+    }
     for text in wish.text[:1]:
         values |= {
-            "text": text.text, "text_font": text.font, "text_anchor": text.anchor.value, "text_size": text.size * 100,
-            "text_margin": text.margin * 100, "text_colour": text.colour, "text_rim": text.stroke_colour,
+            "text": text.text,
+            "text_font": text.font,
+            "text_anchor": text.anchor.value,
+            "text_size": text.size * 100,
+            "text_margin": text.margin * 100,
+            "text_colour": text.colour,
+            "text_rim": text.stroke_colour,
             "text_shade": text.contrast == "fix",
-        }  # fmt: skip
+        }
     if (mark := wish.watermark) is not None and mark.image:
         values |= {
-            "logo": mark.image, "logo_anchor": mark.anchor.value, "logo_size": mark.size * 100,
-            "logo_margin": mark.margin * 100, "logo_opacity": mark.opacity * 100,
-        }  # fmt: skip
+            "logo": mark.image,
+            "logo_anchor": mark.anchor.value,
+            "logo_size": mark.size * 100,
+            "logo_margin": mark.margin * 100,
+            "logo_opacity": mark.opacity * 100,
+        }
     return values
 
 
@@ -108,12 +131,16 @@ def _read_text(values: Mapping[str, Any]) -> tuple[TextOverlay, ...]:
         return ()
     return (
         TextOverlay(
-            text=words, font=str(values.get("text_font") or ""), size=_read_fraction(values, "text_size", 7),
-            colour=parse_hex_colour(values.get("text_colour"), "#ffffff"), stroke_colour=parse_hex_colour(values.get("text_rim"), "#000000"),
-            anchor=_parse_choice(Anchor, values.get("text_anchor") or Anchor.BOTTOM), margin=_read_fraction(values, "text_margin", 5),
+            text=words,
+            font=str(values.get("text_font") or ""),
+            size=_read_fraction(values, "text_size", 7),
+            colour=parse_hex_colour(values.get("text_colour"), "#ffffff"),
+            stroke_colour=parse_hex_colour(values.get("text_rim"), "#000000"),
+            anchor=_parse_choice(Anchor, values.get("text_anchor") or Anchor.BOTTOM),
+            margin=_read_fraction(values, "text_margin", 5),
             contrast="fix" if values.get("text_shade") else "check",
         ),
-    )  # fmt: skip
+    )
 
 
 def _read_logo(values: Mapping[str, Any]) -> Watermark | None:
@@ -121,9 +148,12 @@ def _read_logo(values: Mapping[str, Any]) -> Watermark | None:
     if image is None:
         return None
     return Watermark(
-        image=image, opacity=_read_fraction(values, "logo_opacity", 100), size=_read_fraction(values, "logo_size", 14),
-        anchor=_parse_choice(Anchor, values.get("logo_anchor") or Anchor.TOP_LEFT), margin=_read_fraction(values, "logo_margin", 4),
-    )  # fmt: skip
+        image=image,
+        opacity=_read_fraction(values, "logo_opacity", 100),
+        size=_read_fraction(values, "logo_size", 14),
+        anchor=_parse_choice(Anchor, values.get("logo_anchor") or Anchor.TOP_LEFT),
+        margin=_read_fraction(values, "logo_margin", 4),
+    )
 
 
 def _read_fraction(values: Mapping[str, Any], name: str, default: float) -> float:

@@ -32,14 +32,24 @@ from studio.tabs.social.social_values import write_social
 
 TITLE = "Social Optimizer"
 _BOARD_OPTIONS = (  # what the board draws with, in the order in which _TELL takes it
-    "same", "extend", "colour", "text", "text_font", "text_size", "text_margin", "text_colour", "text_rim", "text_anchor",
-)  # fmt: skip
+    "same",
+    "extend",
+    "colour",
+    "text",
+    "text_font",
+    "text_size",
+    "text_margin",
+    "text_colour",
+    "text_rim",
+    "text_anchor",
+)
 _SCROLL_SCRIPT = (
     f"() => {{ document.querySelector('#{PREFIX}results').scrollIntoView({{ block: 'start', behavior: 'smooth' }}); }}"
 )
 _OPTIONS_SCRIPT = (
-    "(same, extend, colour, text, font, size, margin, textColour, stroke, anchor) => { window.easel.socialOptions({same: same === 'Same for all',"
-    " extend, border: colour, text, font, size: size / 100, margin: margin / 100, colour: textColour, stroke, anchor}); return []; }"
+    "(same, extend, colour, text, font, size, margin, textColour, stroke, anchor) => {"
+    " window.easel.socialOptions({same: same === 'Same for all', extend, border: colour, text, font, size: size / 100,"
+    " margin: margin / 100, colour: textColour, stroke, anchor}); return []; }"
 )
 
 
