@@ -90,7 +90,7 @@ def _decode_dataclass(kind: Any, data: Any, where: str) -> Any:
 
 
 def _rename_old_fields(kind: Any, data: dict[str, Any]) -> dict[str, Any]:
-    """`data` with the field names of earlier versions replaced by today's; a name of today wins over its old one."""
+    """`data` with the field names of earlier versions replaced by those of today; both at once are refused below."""
     renamed = {
         old: f.name for f in dataclasses.fields(kind) if (old := f.metadata.get("old_name")) and f.name not in data
     }
