@@ -126,7 +126,7 @@ def test_the_table_tells_where_a_key_is_from() -> None:
 
 
 def test_what_was_spent_adds_up() -> None:
-    day = {"day": "2026-11-20", "user": "ann", "pictures": 2, "estimated": 0.1}
+    day = {"day": "2026-11-20", "user": "ann", "images": 2, "estimated": 0.1}
     lines = [LedgerRow(provider="openai", billed=0.08, **day), LedgerRow(provider="<i>", billed=0.02, **day)]
     table = render_spending(lines)
     assert "$0.10 in the last 31 days" in table

@@ -153,8 +153,8 @@ def test_names_stay_inside_and_short(pattern, prompt):
         ("{prompt.__class__}", "{prompt.__class__}.png"),
         ("{model}/{sampler}", "sdxl-base/DPM++-2M.png"),
         ("con", "_con.png"),
-        ("", "picture.png"),
-        ("...", "picture.png"),
+        ("", "image.png"),
+        ("...", "image.png"),
         ("C:\\x", "C_/x.png"),
     ],
 )

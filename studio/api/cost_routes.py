@@ -101,7 +101,19 @@ def add_cost_routes(routes: APIRouter, studio: Studio) -> None:
         if everybody and not user.admin:
             raise Forbidden("Only those who run the studio see what everybody spent.", hint="Leave “everybody” out.")
         lines = studio.engine.ledger.lines(None if everybody else user.name, days)
-        return LedgerBody(lines=[LedgerLine(**vars(line)) for line in lines])
+        return LedgerBody(
+            lines=[
+                LedgerLine(
+                    day=line.day,
+                    provider=line.provider,
+                    user=line.user,
+                    pictures=line.images,
+                    estimated=line.estimated,
+                    billed=line.billed,
+                )
+                for line in lines
+            ]
+        )
 
     routes.include_router(forms)
 

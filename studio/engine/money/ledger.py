@@ -29,7 +29,7 @@ class LedgerRow:
     day: str
     provider: str
     user: str
-    pictures: int
+    images: int
     estimated: float
     billed: float
 
@@ -118,13 +118,13 @@ class Ledger:
     def lines(self, user: str | None, days: int = 31) -> list[LedgerRow]:
         """The table of the last `days` days, newest first; of everybody when `user` is None."""
         rows = self._database.rows(
-            "SELECT date(created, 'unixepoch', 'localtime') AS day, provider, user, SUM(pictures) AS pictures,"
+            "SELECT date(created, 'unixepoch', 'localtime') AS day, provider, user, SUM(pictures) AS images,"
             f" SUM(COALESCE(estimated, 0)) AS estimated, SUM({_SPENT_SQL}) AS billed FROM ledger WHERE created >= ? AND"
             " state != ? AND (? IS NULL OR user = ?) GROUP BY day, provider, user ORDER BY day DESC, provider",
             (time.time() - days * 86400, _FREE, user, user),
         )
         return [
-            LedgerRow(**{name: row[name] for name in ("day", "provider", "user", "pictures", "estimated", "billed")})
+            LedgerRow(**{name: row[name] for name in ("day", "provider", "user", "images", "estimated", "billed")})
             for row in rows
         ]
 
