@@ -35,6 +35,7 @@ from studio.tabs.common.form_values import NONE
 from studio.tabs.common.map_previews import make_map
 from studio.tabs.common.preprocessor_options import build_option_fields, collect_specs, wire_options
 from studio.tabs.common.result_panel import IMAGE_URL
+from studio.tabs.common.widgets import build_checkbox, build_dropdown, build_fixed_dropdown, build_slider
 
 PREPROCESSOR_FAMILY = "preprocessor"  # of the models that make control maps
 
@@ -89,72 +90,40 @@ def _build_unit_fields(
     nets = sorted(
         {*list_weight_names(weights, WeightKind.CONTROLNET), *list_weight_names(weights, WeightKind.T2I_ADAPTER)}
     )
-    on = gr.Checkbox(False, label="Use this unit", elem_id=f"{prefix}on", info="Steers the image by another one.")
+    on = build_checkbox("Use this unit", f"{prefix}on", False, "Use another image to guide the result.")
     with gr.Row(elem_classes="pair"):
-        model = gr.Dropdown(
+        model = build_dropdown(
+            "Control model",
+            f"{prefix}model",
             [NONE, *nets],
-            value=NONE,
-            label="Control model",
-            elem_id=f"{prefix}model",
-            min_width=120,
-            allow_custom_value=True,
-            info="A ControlNet or T2I-Adapter of the checkpoint's family.",
+            NONE,
+            "A ControlNet or T2I-Adapter of the checkpoint's family.",
         )
-        preprocessor = gr.Dropdown(
+        preprocessor = build_dropdown(
+            "Preprocessor",
+            f"{prefix}preprocessor",
             list_preprocessor_choices(preprocessors),
-            value=FINISHED_MAP,
-            label="Preprocessor",
-            elem_id=f"{prefix}preprocessor",
-            min_width=120,
-            allow_custom_value=True,
-            info="Turns the image into a map first.",
+            FINISHED_MAP,
+            "Turns the image into a control map.",
         )
     hint = "Drop, paste or choose a file" if own else "Empty: the source image"
     image = image_fields.build_image_pad("Control image", name=f"{prefix}image", hint=hint)
     with gr.Row(elem_classes="pair"):
-        weight = gr.Slider(
-            0, 2, value=1, step=0.05, label="Weight", elem_id=f"{prefix}weight", min_width=120, info="How strongly."
+        weight = build_slider("Control weight", f"{prefix}weight", (0, 2, 0.05), 1, "1 is full effect, 0 none.")
+        start = build_slider("Start", f"{prefix}start", (0, 1, 0.01), 0, "Fraction of the steps.", min_width=90)
+        end = build_slider("End", f"{prefix}end", (0, 1, 0.01), 1, "Fraction of the steps.", min_width=90)
+    with gr.Row(elem_classes="pair"):
+        modes, resizes = list(CONTROL_MODES), list(CONTROL_RESIZES)
+        mode = build_fixed_dropdown(
+            "Control mode", f"{prefix}mode", modes, modes[0], "Whether prompt or control counts more."
         )
-        start = gr.Slider(
-            0, 1, value=0, step=0.01, label="Start", elem_id=f"{prefix}start", min_width=90, info="Of the steps."
-        )
-        end = gr.Slider(
-            0, 1, value=1, step=0.01, label="End", elem_id=f"{prefix}end", min_width=90, info="Of the steps."
+        resize = build_fixed_dropdown(
+            "Resize mode", f"{prefix}resize", resizes, resizes[0], "Applies when the shapes differ."
         )
     with gr.Row(elem_classes="pair"):
-        mode = gr.Dropdown(
-            list(CONTROL_MODES),
-            value=next(iter(CONTROL_MODES)),
-            label="Who wins",
-            elem_id=f"{prefix}mode",
-            min_width=120,
-            info="Prompt or control.",
-        )
-        resize = gr.Dropdown(
-            list(CONTROL_RESIZES),
-            value=next(iter(CONTROL_RESIZES)),
-            label="Resize",
-            elem_id=f"{prefix}resize",
-            min_width=120,
-            info="Where shapes differ.",
-        )
-    with gr.Row(elem_classes="pair"):
-        perfect = gr.Checkbox(
-            True,
-            label="Pixel perfect",
-            elem_id=f"{prefix}perfect",
-            min_width=120,
-            info="The map as large as the drawing.",
-        )
-        resolution = gr.Slider(
-            64,
-            2048,
-            value=512,
-            step=8,
-            label="Resolution",
-            elem_id=f"{prefix}resolution",
-            min_width=120,
-            info="Of the map's short side, if not.",
+        perfect = build_checkbox("Pixel perfect", f"{prefix}perfect", True, "Make the map as large as the image.")
+        resolution = build_slider(
+            "Resolution", f"{prefix}resolution", (64, 2048, 8), 512, "Short side of the map in px."
         )
     options = build_option_fields(prefix)
     wire_options(options, preprocessor, collect_specs(preprocessors))

@@ -24,6 +24,7 @@ from studio.tabs.common.choices import (
 from studio.tabs.common.events import UNQUEUED
 from studio.tabs.common.form import Form
 from studio.tabs.common.form_values import AUTOMATIC, AXES, LORA_SLOTS, NONE, RANDOM_SEED, SAME_AS_FIRST, SAVINGS
+from studio.tabs.common.widgets import build_dropdown, build_number, build_slider
 
 # the features behind each field; a field without an entry is always there
 FEATURES: Mapping[str, Feature] = {
@@ -270,65 +271,25 @@ def build_lora_fields(weights: Sequence[WeightFile], prefix: str = "") -> dict[s
 def build_detail_fields(weights: Sequence[WeightFile], prefix: str = "") -> dict[str, Component]:
     """VAE, CLIP skip, prompt weights, variation, and what to save."""
     with gr.Row(elem_classes="pair"):
-        vae = gr.Dropdown(
-            [AUTOMATIC, *list_weight_names(weights, WeightKind.VAE)],
-            value=AUTOMATIC,
-            label="VAE",
-            elem_id=f"{prefix}vae",
-            min_width=120,
-            info="Turns the model's numbers into pixels.",
-            allow_custom_value=True,
-        )
-        clip_skip = gr.Slider(
-            1,
-            12,
-            value=1,
-            step=1,
-            label="CLIP skip",
-            elem_id=f"{prefix}clip-skip",
-            min_width=120,
-            info="2 leaves out the text encoder's last layer.",
+        vaes = [AUTOMATIC, *list_weight_names(weights, WeightKind.VAE)]
+        vae = build_dropdown("VAE", f"{prefix}vae", vaes, AUTOMATIC, "Turns the model's numbers into pixels.")
+        clip_skip = build_slider(
+            "Clip skip", f"{prefix}clip-skip", (1, 12, 1), 1, "2 leaves out the text encoder's last layer."
         )
     with gr.Row(elem_classes="pair"):
-        weight = gr.Slider(
-            0,
-            2,
-            value=1,
-            step=0.05,
-            label="Prompt weight",
-            elem_id=f"{prefix}prompt-weight",
-            min_width=120,
-            info="Of the whole prompt.",
-        )
-        negative = gr.Slider(
-            0,
-            2,
-            value=1,
-            step=0.05,
-            label="Negative weight",
-            elem_id=f"{prefix}negative-weight",
-            min_width=120,
-            info="Of the whole negative prompt.",
+        weight = build_slider("Prompt weight", f"{prefix}prompt-weight", (0, 2, 0.05), 1, "Of the whole prompt.")
+        negative = build_slider(
+            "Negative prompt weight", f"{prefix}negative-weight", (0, 2, 0.05), 1, "Of the whole negative prompt."
         )
     with gr.Row(elem_classes="pair"):
-        strength = gr.Slider(
+        strength = build_slider(
+            "Variation strength",
+            f"{prefix}variation-strength",
+            (0, 1, 0.01),
             0,
-            1,
-            value=0,
-            step=0.01,
-            label="Variation strength",
-            elem_id=f"{prefix}variation-strength",
-            min_width=120,
-            info="Above 0, images lean from the seed towards the variation seed.",
+            "Above 0, images lean from the seed towards the variation seed.",
         )
-        seed = gr.Number(
-            RANDOM_SEED,
-            label="Variation seed",
-            precision=0,
-            elem_id=f"{prefix}variation-seed",
-            min_width=120,
-            info="-1 draws one.",
-        )
+        seed = build_number("Variation seed", f"{prefix}variation-seed", RANDOM_SEED, "-1 draws one.")
     saving = gr.Radio(
         list(SAVINGS),
         value=next(iter(SAVINGS)),

@@ -11,6 +11,7 @@ from studio.core.model import Model
 from studio.core.weights import WeightFile, WeightKind
 from studio.tabs.common.choices import list_model_choices, list_weight_names
 from studio.tabs.common.form_values import SAME_AS_FIRST
+from studio.tabs.common.widgets import build_dropdown, build_number, build_slider
 
 # the upscalers that need no file: in latent space as AUTOMATIC1111 names them, and on pixels
 UPSCALERS = (
@@ -33,50 +34,26 @@ def build_hires_fields(models: Sequence[Model], model: Model, weights: Sequence[
         elem_id="hires-on",
         info="Adds detail that a small image has no room for.",
     )
+    upscalers = [*UPSCALERS, *list_weight_names(weights, WeightKind.UPSCALER)]
     with gr.Row(elem_classes="pair"):
-        upscalers = [*UPSCALERS, *list_weight_names(weights, WeightKind.UPSCALER)]
-        upscaler = gr.Dropdown(
-            upscalers,
-            value=upscalers[0],
-            label="Upscaler",
-            elem_id="hires-upscaler",
-            min_width=120,
-            info="How the image is enlarged before the second pass.",
-            allow_custom_value=True,
+        upscaler = build_dropdown(
+            "Upscaler", "hires-upscaler", upscalers, upscalers[0], "Enlarges the image before the second pass."
         )
-        scale = gr.Slider(
-            1, 4, value=2, step=0.05, label="Scale", elem_id="hires-scale", min_width=120, info="Times the first size."
-        )
+        scale = build_slider("Scale", "hires-scale", (1, 4, 0.05), 2, "Times the first size.")
     with gr.Row(elem_classes="pair"):
-        strength = gr.Slider(
-            0,
-            1,
-            value=0.7,
-            step=0.01,
-            label="Denoising strength",
-            elem_id="hires-strength",
-            min_width=120,
-            info="How much may change: 0 keeps the image, 1 draws it anew.",
+        strength = build_slider(
+            "Denoising strength",
+            "hires-strength",
+            (0, 1, 0.01),
+            0.7,
+            "How much may change: 0 keeps the image, 1 draws it anew.",
         )
-        steps = gr.Slider(
-            0,
-            150,
-            value=0,
-            step=1,
-            label="Hires steps",
-            elem_id="hires-steps",
-            min_width=120,
-            info="0: as in the first pass.",
-        )
+        steps = build_slider("Hires steps", "hires-steps", (0, 150, 1), 0, "0: as in the first pass.")
     with gr.Row(elem_classes="pair"):
-        width = gr.Number(
-            0, label="Target width", precision=0, elem_id="hires-width", min_width=100, info="0: by scale."
-        )
-        height = gr.Number(
-            0, label="Target height", precision=0, elem_id="hires-height", min_width=100, info="0: by scale."
-        )
-        guidance = gr.Number(
-            0, label="Guidance", elem_id="hires-guidance", min_width=100, info="0: as in the first pass."
+        width = build_number("Target width", "hires-width", 0, "0: by scale.", min_width=100)
+        height = build_number("Target height", "hires-height", 0, "0: by scale.", min_width=100)
+        guidance = build_number(
+            "Hires CFG scale", "hires-guidance", 0, "0: as in the first pass.", min_width=100, precision=None
         )
     return {
         "hires_on": on,

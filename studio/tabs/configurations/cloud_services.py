@@ -8,7 +8,7 @@ from typing import Any
 
 import gradio as gr
 
-from studio.engine.money.cloud_accounts import CloudState
+from studio.engine.money.cloud_accounts import CloudAccounts, CloudState
 from studio.engine.money.ledger import LedgerRow
 from studio.engine.studio import Studio
 from studio.tabs.common.current_user import require_admin
@@ -43,11 +43,12 @@ def build_clouds_panel(studio: Studio, shell: PageContext) -> tuple[gr.HTML, gr.
     spent = gr.HTML(elem_id="spent")
     shown: list[Any] = [table, chosen, spent, answer, key]
 
-    def make_handler(work: Callable[[str, str], str]) -> Callable[..., Updates]:
+    def make_handler(work: Callable[[CloudAccounts, str, str], str]) -> Callable[..., Updates]:
         @show_errors
         def handler(service: Any, value: Any, request: gr.Request) -> Updates:
             require_admin(request)
-            said = work(str(service or ""), str(value or ""))
+            assert studio.clouds is not None
+            said = work(studio.clouds, str(service or ""), str(value or ""))
             return fill_clouds_panel(studio, table, chosen, spent) | {
                 answer: f'<p class="note">{escape(said)}</p>',
                 key: "",
@@ -55,28 +56,10 @@ def build_clouds_panel(studio: Studio, shell: PageContext) -> tuple[gr.HTML, gr.
 
         return handler
 
-    def save_key(service: str, value: str) -> str:
-        assert studio.clouds is not None
-        state = studio.clouds.set_key(service, value)
-        return state.locked or f"The key of {state.title} is set: its models are ready."
-
-    def remove_key(service: str, _: str) -> str:
-        assert studio.clouds is not None
-        state = studio.clouds.remove_key(service)
-        return (
-            f"{state.title} has no key here any more."
-            if state.locked
-            else f"The key of {state.title} stays in the environment."
-        )
-
-    def check_key(service: str, _: str) -> str:
-        assert studio.clouds is not None
-        return studio.clouds.check(service)
-
     for name, button, work in (
-        ("keep_key", keep, save_key),
-        ("test_key", check, check_key),
-        ("remove_key", remove, remove_key),
+        ("keep_key", keep, _save_key),
+        ("test_key", check, _check_key),
+        ("remove_key", remove, _remove_key),
     ):
         done = button.click(
             make_handler(work), [chosen, key], shown, api_name=name, **HIDDEN | {"show_progress": "minimal"}
@@ -84,6 +67,22 @@ def build_clouds_panel(studio: Studio, shell: PageContext) -> tuple[gr.HTML, gr.
         if button is not check:
             shell.refresh_lists_after(done)
     return table, chosen, spent
+
+
+def _save_key(clouds: CloudAccounts, service: str, value: str) -> str:
+    state = clouds.set_key(service, value)
+    return state.locked or f"The key of {state.title} is set: its models are ready."
+
+
+def _remove_key(clouds: CloudAccounts, service: str, _: str) -> str:
+    state = clouds.remove_key(service)
+    if state.locked:
+        return f"{state.title} has no key here any more."
+    return f"The key of {state.title} stays in the environment."
+
+
+def _check_key(clouds: CloudAccounts, service: str, _: str) -> str:
+    return clouds.check(service)
 
 
 def fill_clouds_panel(studio: Studio, table: gr.HTML, chosen: gr.Dropdown, spent: gr.HTML) -> Updates:

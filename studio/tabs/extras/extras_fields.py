@@ -18,6 +18,7 @@ from studio.tabs.common.choices import list_model_choices
 from studio.tabs.common.events import HIDDEN, UNQUEUED
 from studio.tabs.common.form_values import AUTOMATIC, NONE
 from studio.tabs.common.result_panel import render_model_note
+from studio.tabs.common.widgets import build_dropdown, build_number, build_slider
 from studio.tabs.extras.extras_values import (
     BY_FACTOR,
     BY_LONG_SIDE,
@@ -172,93 +173,45 @@ def _build_own_fields(layout: ExtrasLayout, models: Sequence[Model]) -> None:
     chosen = next(
         (UPSCALER_PREFIX + name for name in names if name not in (LANCZOS, NEAREST)), UPSCALER_PREFIX + LANCZOS
     )
-    fields["upscaler"] = gr.Dropdown(
-        list_model_choices(models),
-        value=chosen,
-        label="Upscaler",
-        elem_id=f"{PREFIX}upscaler",
-        info="What enlarges the image.",
-        allow_custom_value=True,
+    fields["upscaler"] = build_dropdown(
+        "Upscaler", f"{PREFIX}upscaler", list_model_choices(models), chosen, "Model that enlarges the image."
     )
-    fields["size_by"] = gr.Radio(
-        [BY_FACTOR, BY_LONG_SIDE, BY_SIZE], value=BY_FACTOR, label="How large", elem_id=f"{PREFIX}size-by"
-    )
-    with gr.Column(min_width=0, elem_classes="part") as factor:
-        fields["scale"] = gr.Slider(
-            1, 8, value=2, step=0.05, label="Factor", elem_id=f"{PREFIX}scale", info="Times as wide and as high."
-        )
-    with gr.Column(min_width=0, visible=False, elem_classes="part") as longest:
-        fields["long_side"] = gr.Number(
-            LONG_SIDE_4K,
-            label="Long side",
-            precision=0,
-            minimum=8,
-            elem_id=f"{PREFIX}long-side",
-            info="In pixels; 3840 is 4K.",
-        )
-    with gr.Row(elem_classes="pair", visible=False) as size:
-        fields["up_width"] = gr.Number(
-            2048, label="Width", precision=0, minimum=8, min_width=90, elem_id=f"{PREFIX}up-width", info="In pixels."
-        )
-        fields["up_height"] = gr.Number(
-            2048, label="Height", precision=0, minimum=8, min_width=90, elem_id=f"{PREFIX}up-height", info="In pixels."
-        )
-    fields["size_by"].change(
-        lambda by: [gr.update(visible=by == name) for name in (BY_FACTOR, BY_LONG_SIDE, BY_SIZE)],
-        fields["size_by"],
-        [factor, longest, size],
-        **HIDDEN,
-    )
+    _build_target_size_fields(fields)
     with gr.Row(elem_classes="pair") as layout.blend:
-        fields["second"] = gr.Dropdown(
-            [NONE, *names],
-            value=NONE,
-            label="Second upscaler",
-            elem_id=f"{PREFIX}second",
-            min_width=120,
-            info="Blended in.",
-            allow_custom_value=True,
+        fields["second"] = build_dropdown(
+            "Second upscaler", f"{PREFIX}second", [NONE, *names], NONE, "Blended with the first."
         )
-        fields["second_weight"] = gr.Slider(
-            0,
-            1,
-            value=0.5,
-            step=0.05,
-            label="Its share",
-            elem_id=f"{PREFIX}second-weight",
-            min_width=120,
-            info="1: the second alone.",
+        fields["second_weight"] = build_slider(
+            "Second upscaler strength", f"{PREFIX}second-weight", (0, 1, 0.05), 0.5, "1 shows the second alone."
         )
     with gr.Accordion("Tiles", open=False):
         with gr.Row(elem_classes="pair"):
-            fields["tile"] = gr.Number(
-                0,
-                label="Tile",
-                precision=0,
-                minimum=0,
-                maximum=4096,
-                min_width=90,
-                elem_id=f"{PREFIX}tile",
-                info="Px; 0: what fits the memory.",
+            fields["tile"] = build_number(
+                "Tile size", f"{PREFIX}tile", 0, "In px; 0 fits the memory.", minimum=0, maximum=4096, min_width=90
             )
-            fields["overlap"] = gr.Number(
-                32,
-                label="Overlap",
-                precision=0,
-                minimum=0,
-                maximum=512,
-                min_width=90,
-                elem_id=f"{PREFIX}overlap",
-                info="Px, for tiles of your own.",
+            fields["overlap"] = build_number(
+                "Tile overlap", f"{PREFIX}overlap", 32, "In px, with a tile size.", minimum=0, maximum=512, min_width=90
             )
-        fields["base"] = gr.Dropdown(
-            names,
-            value=LANCZOS if LANCZOS in names else names[0],
-            label="Base upscaler",
-            elem_id=f"{PREFIX}base",
-            info="For models that redraw: what enlarges the image first.",
-            allow_custom_value=True,
+        base = LANCZOS if LANCZOS in names else names[0]
+        fields["base"] = build_dropdown(
+            "Base upscaler", f"{PREFIX}base", names, base, "Enlarges the image before a model redraws it."
         )
+
+
+def _build_target_size_fields(fields: dict[str, Component]) -> None:
+    """How large the result is to be: by a factor, a long side, or both sides."""
+    ways = [BY_FACTOR, BY_LONG_SIDE, BY_SIZE]
+    by = fields["size_by"] = gr.Radio(ways, value=BY_FACTOR, label="Target size", elem_id=f"{PREFIX}size-by")
+    with gr.Column(min_width=0, elem_classes="part") as factor:
+        fields["scale"] = build_slider("Scale", f"{PREFIX}scale", (1, 8, 0.05), 2, "Times as wide and as high.")
+    with gr.Column(min_width=0, visible=False, elem_classes="part") as longest:
+        fields["long_side"] = build_number(
+            "Long side", f"{PREFIX}long-side", LONG_SIDE_4K, "In px; 3840 is 4K.", minimum=8
+        )
+    with gr.Row(elem_classes="pair", visible=False) as size:
+        fields["up_width"] = build_number("Width", f"{PREFIX}up-width", 2048, "In px.", minimum=8, min_width=90)
+        fields["up_height"] = build_number("Height", f"{PREFIX}up-height", 2048, "In px.", minimum=8, min_width=90)
+    by.change(lambda chosen: [gr.update(visible=chosen == way) for way in ways], by, [factor, longest, size], **HIDDEN)
 
 
 def _build_tool_fields(

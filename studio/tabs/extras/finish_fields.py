@@ -10,6 +10,7 @@ from gradio.components import Component
 from studio.core.finish import Anchor
 from studio.tabs.common import image_fields
 from studio.tabs.common.events import HIDDEN
+from studio.tabs.common.widgets import build_dropdown, build_slider, build_textbox
 from studio.tabs.extras.finish_values import (
     CONTRASTS,
     DEFAULT_FORMAT,
@@ -104,78 +105,28 @@ def _build_shape_fields(prefix: str) -> dict[str, Component]:
 
 
 def _build_text_fields(fonts: Sequence[str], prefix: str) -> dict[str, Component]:
-    words = gr.Textbox(
-        label="Words",
-        lines=1,
-        max_lines=4,
-        max_length=2000,
-        elem_id=f"{prefix}text",
-        placeholder="Written over the image",
+    words = build_textbox(
+        "Text", f"{prefix}text", max_length=2000, lines=1, max_lines=4, placeholder="Written over the image"
     )
     with gr.Row(elem_classes="pair"):
-        font = gr.Dropdown(
-            [("The default", ""), *((name, name) for name in fonts if name)],
-            value="",
-            label="Font",
-            elem_id=f"{prefix}font",
-            min_width=120,
-            allow_custom_value=True,
-        )
-        anchor = gr.Dropdown(
-            ANCHORS,
-            value=Anchor.BOTTOM.value,
-            label="Position",
-            elem_id=f"{prefix}text-anchor",
-            min_width=120,
-            allow_custom_value=True,
-        )
+        names = [("Default", ""), *((name, name) for name in fonts if name)]
+        font = build_dropdown("Font", f"{prefix}font", names, "")
+        anchor = build_dropdown("Position", f"{prefix}text-anchor", ANCHORS, Anchor.BOTTOM.value)
     with gr.Row(elem_classes="pair"):
-        size = gr.Slider(
-            0.5,
-            50,
-            value=8,
-            step=0.5,
-            label="Size",
-            elem_id=f"{prefix}text-size",
-            min_width=120,
-            info="% of the image's height.",
-        )
-        stroke = gr.Slider(
-            0,
-            50,
-            value=6,
-            step=0.5,
-            label="Stroke",
-            elem_id=f"{prefix}stroke",
-            min_width=120,
-            info="% of the letters' size.",
-        )
+        size = build_slider("Size", f"{prefix}text-size", (0.5, 50, 0.5), 8, "% of the image's height.")
+        stroke = build_slider("Outline", f"{prefix}stroke", (0, 50, 0.5), 6, "% of the text size.")
     with gr.Row(elem_classes="pair"):
         colour = gr.ColorPicker(
             "#ffffff", label="Colour", elem_id=f"{prefix}text-colour", elem_classes="swatch", min_width=90
         )
         outline = gr.ColorPicker(
-            "#000000", label="Stroke colour", elem_id=f"{prefix}stroke-colour", elem_classes="swatch", min_width=90
+            "#000000", label="Outline colour", elem_id=f"{prefix}stroke-colour", elem_classes="swatch", min_width=90
         )
     with gr.Row(elem_classes="pair"):
-        margin = gr.Slider(
-            0,
-            45,
-            value=5,
-            step=0.5,
-            label="Margin",
-            elem_id=f"{prefix}text-margin",
-            min_width=120,
-            info="% of the shorter side.",
-        )
-        contrast = gr.Dropdown(
-            list(CONTRASTS),
-            value=next(iter(CONTRASTS)),
-            label="Contrast",
-            elem_id=f"{prefix}contrast",
-            min_width=120,
-            info="Against what lies beneath.",
-            allow_custom_value=True,
+        margin = build_slider("Margin", f"{prefix}text-margin", (0, 45, 0.5), 5, "% of the shorter side.")
+        contrasts = list(CONTRASTS)
+        contrast = build_dropdown(
+            "Contrast", f"{prefix}contrast", contrasts, contrasts[0], "Against what lies beneath."
         )
     return {
         "text": words,
