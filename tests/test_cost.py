@@ -24,7 +24,7 @@ from studio.tabs.common.result_panel import render_model_note
 @pytest.mark.parametrize(
     ("amount", "images", "seconds", "said"),
     [
-        (None, 1, None, "Nobody can tell the price beforehand."),
+        (None, 1, None, "Price unknown until billed."),
         (0.0, 4, 0.84, "Free, about 0.8 s an image."),
         (0.0, 1, 61.7, "Free, about 62 s an image."),
         (0.21, 1, None, "About $0.21 for 1 image."),
@@ -117,11 +117,14 @@ def test_what_is_filled_in_and_not_taken_is_said_before_it_is_sent() -> None:
     bare = Model(id="a/b", title="B", family="x", lane="a", features=frozenset({Feature.STEPS}))
     empty = {"seed": -1, "negative_prompt": " ", "lora_0": "None", "vae": "Automatic", "clip_skip": 1}
     assert cost_line.describe_ignored_fields(bare, empty) == ""
-    assert cost_line.describe_ignored_fields(bare, {**empty, "seed": 7}) == "B takes no seed: yours is left out."
+    assert (
+        cost_line.describe_ignored_fields(bare, {**empty, "seed": 7})
+        == "B does not support a seed; yours will be ignored."
+    )
     filled = {**empty, "seed": 7, "negative_prompt": "fog", "lora_1": "soft"}
     assert (
         cost_line.describe_ignored_fields(bare, filled)
-        == "B takes no seed, no negative prompt and no LoRA: yours are left out."
+        == "B does not support a negative prompt, a seed or a LoRA; yours will be ignored."
     )
     assert cost_line.describe_ignored_fields(FAKE_MODEL, filled) == ""
 

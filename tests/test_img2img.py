@@ -197,7 +197,7 @@ def test_images_of_all_kinds(studio: EditingStudio, name: str, like: str | None)
 
 @pytest.mark.parametrize("strength", [-0.1, 1.01, float("nan")])
 def test_a_strength_outside_its_range_is_refused_by_the_request(strength: float) -> None:
-    with pytest.raises(InvalidRequest, match="Strength"):
+    with pytest.raises(InvalidRequest, match="Denoising strength"):
         GenerationRequest(task=Task.IMG2IMG, strength=strength)
 
 

@@ -113,7 +113,7 @@ def test_texts_with_little_in_them(text: str, prompt: str, negative: str) -> Non
 
 def test_what_does_not_fit_is_handed_back_and_harms_nothing() -> None:
     parsed = parse_infotext(
-        "x\nSteps: 0, Sampler: Euler, CFG scale: nan, Seed: -1, Size: 4x4, Clip skip: x, Denoising strength: 0.5"
+        "x\nSteps: 0, Sampler: Euler, CFG scale: nan, Seed: -1, Size: 4x4, Clip skip: x, Denoising strength: 1.5"
     )
     assert parsed.request == GenerationRequest(prompt="x", sampler="Euler")
     assert set(parsed.unknown) == {"Steps", "CFG scale", "Seed", "Size", "Clip skip", "Denoising strength"}

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
 from studio.core.errors import InvalidRequest
+from studio.core.field_spec import FieldSpec, GridAxis
 from studio.core.grid_values import parse_floats, parse_integers, parse_sizes, parse_texts
 from studio.core.lora_tags import change_tags, split_tags
 from studio.core.number_format import format_number
-from studio.core.request import Axis, GenerationRequest, LoraUse
+from studio.core.request import Axis, GenerationRequest, Hires, LoraUse
 
 MAX_CELLS = 1000
 
@@ -106,30 +107,14 @@ def _build_cell(
     return Cell(request=changed, position=(column, row, sheet), labels=labels)
 
 
-def _make_setter(name: str) -> Callable[[GenerationRequest, list[Any], int], GenerationRequest]:
-    return lambda request, values, index: request.replace(**{name: values[index]})
-
-
 def _replace_hires(request: GenerationRequest, **changes: Any) -> GenerationRequest:
     if request.hires is None:
         raise InvalidRequest("The grid runs over the hires pass, which is off.", hint="Switch the hires pass on.")
     return request.replace(hires=dataclasses.replace(request.hires, **changes))
 
 
-def _make_hires_setter(name: str) -> Callable[[GenerationRequest, list[Any], int], GenerationRequest]:
-    def apply(request: GenerationRequest, values: list[Any], index: int) -> GenerationRequest:
-        size = {"width": None, "height": None} if name == "scale" else {}
-        return _replace_hires(request, **size, **{name: values[index]})
-
-    return apply
-
-
 def _set_size(request: GenerationRequest, values: list[Any], index: int) -> GenerationRequest:
     return request.replace(width=values[index].width, height=values[index].height, aspect=None)
-
-
-def _set_aspect(request: GenerationRequest, values: list[Any], index: int) -> GenerationRequest:
-    return request.replace(width=None, height=None, aspect=values[index])
 
 
 def _replace_in_prompts(request: GenerationRequest, values: list[Any], index: int) -> GenerationRequest:
@@ -162,19 +147,32 @@ def _set_lora_weight(request: GenerationRequest, values: list[Any], index: int) 
     )
 
 
-def _index_parameters(*parameters: Parameter) -> Mapping[str, Parameter]:
-    return MappingProxyType({parameter.name: parameter for parameter in parameters})
+def build_parameters(fields: Iterable[FieldSpec], *, hires: bool = False) -> list[Parameter]:
+    """An axis for each of `fields` that has one; with `hires` they are those of the hires pass."""
+    return [_build_parameter(spec, spec.grid, hires) for spec in fields if spec.grid is not None]
 
 
-PARAMETERS: Mapping[str, Parameter] = _index_parameters(
-    Parameter(
-        name="Model",
-        read=parse_texts,
-        apply=_make_setter("model"),
-        example="embedded, sdxl/base",
-        cost=3,
-        labelled=False,
-    ),
+def _build_parameter(spec: FieldSpec, axis: GridAxis, hires: bool) -> Parameter:
+    def apply(request: GenerationRequest, values: list[Any], index: int) -> GenerationRequest:
+        changes = {name: None for name in spec.replaces} | {spec.name: values[index]}
+        return _replace_hires(request, **changes) if hires else request.replace(**changes)
+
+    return Parameter(
+        name=axis.name,
+        read=_READERS[spec.kind],
+        apply=apply,
+        example=axis.example,
+        cost=axis.cost,
+        labelled=axis.labelled,
+    )
+
+
+_READERS: Mapping[type, Callable[[str, tuple[str, ...]], list[Any]]] = {
+    int: parse_integers,
+    float: parse_floats,
+    str: parse_texts,
+}
+_STRUCTURED_PARAMETERS = (  # axes that are no single field
     Parameter(
         name="Prompt S/R",
         read=parse_texts,
@@ -182,51 +180,19 @@ PARAMETERS: Mapping[str, Parameter] = _index_parameters(
         example='red, blue, "green, dotted"',
         labelled=False,
     ),
-    Parameter(
-        name="Prompt",
-        read=parse_texts,
-        apply=_make_setter("prompt"),
-        example='"a red apple, photo", a pear',
-        labelled=False,
-    ),
-    Parameter(name="Negative prompt", read=parse_texts, apply=_make_setter("negative_prompt"), example="blurry, dark"),
-    Parameter(name="Prompt weight", read=parse_floats, apply=_make_setter("prompt_weight"), example="0.8, 1, 1.2"),
-    Parameter(
-        name="Negative prompt weight", read=parse_floats, apply=_make_setter("negative_weight"), example="0.8, 1, 1.2"
-    ),
-    Parameter(name="Seed", read=parse_integers, apply=_make_setter("seed"), example="1-5"),
-    Parameter(name="Steps", read=parse_integers, apply=_make_setter("steps"), example="10-30 (+10)"),
-    Parameter(name="CFG scale", read=parse_floats, apply=_make_setter("guidance"), example="3-9 [4]"),
-    Parameter(
-        name="Sampler", read=parse_texts, apply=_make_setter("sampler"), example="Euler, DPM++ 2M", labelled=False
-    ),
-    Parameter(name="Schedule type", read=parse_texts, apply=_make_setter("schedule"), example="Automatic, Karras"),
     Parameter(name="Size", read=parse_sizes, apply=_set_size, example="512x512, 512x768"),
-    Parameter(name="Width", read=parse_integers, apply=_make_setter("width"), example="512, 768"),
-    Parameter(name="Height", read=parse_integers, apply=_make_setter("height"), example="512, 768"),
-    Parameter(name="Aspect", read=parse_texts, apply=_set_aspect, example="1:1, 3:2, 16:9"),
-    Parameter(name="Variation seed", read=parse_integers, apply=_make_setter("variation_seed"), example="1-5"),
-    Parameter(
-        name="Variation strength", read=parse_floats, apply=_make_setter("variation_strength"), example="0-1 [5]"
-    ),
-    Parameter(name="Clip skip", read=parse_integers, apply=_make_setter("clip_skip"), example="1, 2"),
-    Parameter(name="VAE", read=parse_texts, apply=_make_setter("vae"), example="vae-a, vae-b", cost=1),
     Parameter(name="LoRA weight", read=parse_floats, apply=_set_lora_weight, example="0-1 [5]"),
-    Parameter(name="Hires upscaler", read=parse_texts, apply=_make_hires_setter("upscaler"), example="Latent, Lanczos"),
-    Parameter(name="Hires scale", read=parse_floats, apply=_make_hires_setter("scale"), example="1.5, 2"),
-    Parameter(name="Hires steps", read=parse_integers, apply=_make_hires_setter("steps"), example="10, 20"),
-    Parameter(
-        name="Hires denoising strength",
-        read=parse_floats,
-        apply=_make_hires_setter("strength"),
-        example="0.3-0.7 (+0.2)",
-    ),
-    Parameter(name="Hires CFG scale", read=parse_floats, apply=_make_hires_setter("guidance"), example="5, 7"),
-    Parameter(name="Hires sampler", read=parse_texts, apply=_make_hires_setter("sampler"), example="Euler, DPM++ 2M"),
-    Parameter(
-        name="Hires schedule type", read=parse_texts, apply=_make_hires_setter("schedule"), example="Automatic, Karras"
-    ),
-    Parameter(
-        name="Hires model", read=parse_texts, apply=_make_hires_setter("model"), example="embedded, sdxl/base", cost=2
-    ),
 )
+
+
+def collect_parameters(kind: type[GenerationRequest] = GenerationRequest) -> Mapping[str, Parameter]:
+    """Everything that a grid of requests of `kind` can run over, by name."""
+    found = [
+        *_STRUCTURED_PARAMETERS,
+        *build_parameters(kind.FIELDS),
+        *build_parameters(Hires.FIELDS, hires=True),
+    ]
+    return MappingProxyType({parameter.name: parameter for parameter in found})
+
+
+PARAMETERS = collect_parameters()

@@ -11,11 +11,11 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from studio.core.infotext_keys import parse_pairs
+from studio.core.infotext_keys import build_pairs, parse_pairs
 from studio.core.lora_tags import split_tags, write_tag
-from studio.core.model import Feature, Model
+from studio.core.model import Model
 from studio.core.number_format import format_number
-from studio.core.request import GenerationRequest, Hires, LoraUse
+from studio.core.request import GenerationRequest, LoraUse
 from studio.core.task import Task
 
 _NEGATIVE = "Negative prompt:"
@@ -54,17 +54,14 @@ def format_infotext(  # noqa: PLR0913 - the outside's facts of one image
     lines = [_append_tags(request.prompt, request.loras)]
     if request.negative_prompt.strip():
         lines.append(f"{_NEGATIVE} {request.negative_prompt.strip()}")
-    pairs = [
-        *_build_sampling_pairs(request, model),
-        ("Seed", str(seed)),
-        ("Size", f"{width}x{height}"),
-        ("Model hash", model_hash),
-        ("Model", model.id),
-        *_build_extra_pairs(request),
-        *(_build_hires_pairs(request.hires) if request.hires is not None else ()),
+    made = request.replace(width=width, height=height, seed=seed, model=model.id)
+    pairs = build_pairs(made, model) | (build_pairs(request.hires) if request.hires is not None else {})
+    written = [
+        *pairs.items(),
         ("Version", version),
     ]
-    lines.append(", ".join(f"{key}: {_quote(value)}" for key, value in pairs if value))
+    written.insert(list(pairs).index("Model"), ("Model hash", model_hash))
+    lines.append(", ".join(f"{key}: {_quote(value)}" for key, value in written if value))
     return "\n".join(lines).strip()
 
 
@@ -92,8 +89,8 @@ def _build_step_pairs(step: GenerationRequest) -> list[tuple[str, str]]:
     return []
 
 
-def parse_infotext(text: str) -> ParsedInfotext:
-    """The request that an infotext of AUTOMATIC1111, Forge or this studio describes.
+def parse_infotext(text: str, kind: type[GenerationRequest] = GenerationRequest) -> ParsedInfotext:
+    """The request, of `kind`, that an infotext of AUTOMATIC1111, Forge or this studio describes.
 
     Never fails: a pair that is unknown, malformed or out of range ends up in `unknown`. LoRA tags stay in the prompt,
     where they mean the same. A text without any pairs is taken as a prompt.
@@ -101,54 +98,8 @@ def parse_infotext(text: str) -> ParsedInfotext:
     body, line = _split_infotext(text[:_MAX_CHARS].replace("\r\n", "\n").replace("\r", "\n").strip("\n"))
     prompt, negative = _split_prompts(body)
     pairs = {match[1].strip(): _unquote(match[2].strip()) for match in _PAIR.finditer(line)}
-    request, unknown = parse_pairs(prompt, negative, pairs)
+    request, unknown = parse_pairs(prompt, negative, pairs, kind)
     return ParsedInfotext(request, unknown)
-
-
-def _build_sampling_pairs(request: GenerationRequest, model: Model) -> list[tuple[str, str]]:
-    chosen = model.sampling
-    guidance = chosen.guidance if request.guidance is None else request.guidance
-    values = (
-        (Feature.STEPS, "Steps", str(request.steps or chosen.steps)),
-        (Feature.SAMPLER, "Sampler", request.sampler or chosen.sampler),
-        (Feature.SAMPLER, "Schedule type", request.schedule or chosen.schedule),
-        (Feature.GUIDANCE, "CFG scale", format_number(guidance)),
-    )
-    return [(key, value) for feature, key, value in values if feature in model.features]
-
-
-def _build_extra_pairs(request: GenerationRequest) -> list[tuple[str, str]]:
-    varied = request.variation_strength > 0
-    return [
-        ("VAE", request.vae or ""),
-        ("Variation seed", str(request.variation_seed) if varied and request.variation_seed is not None else ""),
-        ("Variation seed strength", format_number(request.variation_strength) if varied else ""),
-        ("Denoising strength", _format_strength(request)),
-        ("Clip skip", str(request.clip_skip) if (request.clip_skip or 1) > 1 else ""),
-        ("Prompt weight", format_number(request.prompt_weight) if request.prompt_weight != 1 else ""),
-        ("Negative prompt weight", format_number(request.negative_weight) if request.negative_weight != 1 else ""),
-    ]
-
-
-def _format_strength(request: GenerationRequest) -> str:
-    strength = request.hires.strength if request.hires is not None else request.strength
-    return "" if strength is None else format_number(strength)
-
-
-def _build_hires_pairs(hires: Hires) -> list[tuple[str, str]]:
-    by_size = hires.width is not None and hires.height is not None
-    return [
-        ("Hires upscale", "" if by_size else format_number(hires.scale)),
-        ("Hires resize", f"{hires.width}x{hires.height}" if by_size else ""),
-        ("Hires steps", str(hires.steps or "")),
-        ("Hires upscaler", hires.upscaler),
-        ("Hires checkpoint", hires.model or ""),
-        ("Hires sampler", hires.sampler or ""),
-        ("Hires schedule type", hires.schedule or ""),
-        ("Hires CFG Scale", format_number(hires.guidance) if hires.guidance is not None else ""),
-        ("Hires prompt", hires.prompt),
-        ("Hires negative prompt", hires.negative_prompt),
-    ]
 
 
 def _append_tags(prompt: str, loras: Iterable[LoraUse]) -> str:

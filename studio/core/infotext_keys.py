@@ -1,15 +1,20 @@
-"""What the keys of an infotext mean, one line each."""
+"""The keys of an infotext, from the field tables: what each writes, and what it is read as."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Iterable, Mapping
+from enum import StrEnum
 from typing import Any
 
 from studio.core.errors import InvalidRequest
-from studio.core.request import MAX_PROMPT_CHARS, GenerationRequest, Hires
+from studio.core.field_spec import FieldSpec, HasFields
+from studio.core.fields import MAX_PROMPT_CHARS
+from studio.core.model import Model
+from studio.core.number_format import format_number
+from studio.core.request import GenerationRequest, Hires
 
-# Before its version 1.9 the schedule was a part of the sampler's name: "DPM++ 2M Karras".
+# Before AUTOMATIC1111's version 1.9 the schedule was a part of the sampler's name: "DPM++ 2M Karras".
 SCHEDULES = (
     "Karras",
     "Exponential",
@@ -25,25 +30,59 @@ SCHEDULES = (
     "Automatic",
 )
 
+_HIRES_MARKERS = ("Hires upscale", "Hires resize", "Hires upscaler", "Hires steps")
 Changes = dict[str, Any]
 
 
-def _parse_size(text: str) -> Changes:
-    match = re.fullmatch(r"(\d+)\s*[x×]\s*(\d+)", text)
-    if match is None:
-        raise ValueError(text)
-    return {"width": int(match[1]), "height": int(match[2])}
+def build_pairs(part: HasFields, model: Model | None = None) -> dict[str, str]:
+    """Every key that the fields of `part` write, in their order, with "" for what is not set.
+
+    What is left to the model is written with the default of `model`, unless it lacks the feature. Without a model
+    `part` is a later pass, whose own defaults are written too: its keys tell that it is there. Two fields that share a
+    key are written as one size, and only together; a field that they stand in place of is then left out.
+    """
+    pairs: dict[str, str] = {}
+    replaced = {
+        spec.name
+        for spec in part.FIELDS
+        if spec.replaces and all(getattr(part, name) is not None for name in spec.replaces)
+    }
+    for key, specs in index_keys(part.FIELDS).items():
+        texts = ["" if spec.name in replaced else _format_value(spec, part, model) for spec in specs]
+        pairs[key] = "x".join(texts) if all(texts) else ""
+    return pairs
 
 
-def _parse_sampler(text: str) -> Changes:
-    for schedule in SCHEDULES:
-        if text.endswith(f" {schedule}"):
-            return {"sampler": text.removesuffix(f" {schedule}"), "schedule": schedule}
-    return {"sampler": text}
+def index_keys(fields: Iterable[FieldSpec]) -> dict[str, list[FieldSpec]]:
+    """The fields by the key that they are written under."""
+    index: dict[str, list[FieldSpec]] = {}
+    for spec in fields:
+        if spec.infotext is not None:
+            index.setdefault(spec.infotext.key, []).append(spec)
+    return index
 
 
-def _make_reader(field: str, read: Callable[[str], Any]) -> Callable[[str], Changes]:
-    return lambda text: {field: read(text)}
+def _format_value(spec: FieldSpec, part: HasFields, model: Model | None) -> str:
+    value: object = getattr(part, spec.name)
+    if spec.from_model and model is not None:
+        lacks = spec.feature is not None and spec.feature not in model.features
+        chosen = getattr(model.sampling, spec.name) if value is None else value
+        value = None if lacks else chosen
+    elif spec.depends_on and not getattr(part, spec.depends_on):
+        value = None
+    written = spec.is_set(value) if model is not None else value not in (None, "", spec.empty)
+    if not written:
+        return ""
+    return format_number(value) if isinstance(value, float) else str(value)
+
+
+def parse_value(spec: FieldSpec, text: str) -> object:
+    """`text` as a value of the field; raises ValueError where it is none."""
+    if issubclass(spec.kind, StrEnum):
+        return spec.kind(text)
+    if spec.kind is int:
+        return _parse_integer(text)
+    return float(text) if spec.kind is float else text
 
 
 def _parse_integer(text: str) -> int:
@@ -53,63 +92,69 @@ def _parse_integer(text: str) -> int:
     return int(text) if text.lstrip("+-").isdigit() else int(value)
 
 
-def _make_hires_reader(field: str) -> Callable[[str], Changes]:
-    """A hires field that A1111 writes as "Use same …" when it is taken from the first pass."""
-    return lambda text: {} if text.startswith("Use same") else {field: text}
+def _parse_key(specs: list[FieldSpec], text: str) -> Changes:
+    """The fields that a key's text sets; raises ValueError where it is malformed."""
+    if len(specs) > 1:
+        match = re.fullmatch(r"(\d+)\s*[x×]\s*(\d+)", text)
+        if match is None:
+            raise ValueError(text)
+        return {spec.name: parse_value(spec, part) for spec, part in zip(specs, match.groups(), strict=True)}
+    (spec,) = specs
+    if spec.name == "sampler":
+        return _parse_sampler(text)
+    return {spec.name: parse_value(spec, text)}
 
 
-FIRST_PASS_KEYS: Mapping[str, Callable[[str], Changes]] = {
-    "Steps": _make_reader("steps", _parse_integer),
-    "Sampler": _parse_sampler,
-    "Schedule type": _make_reader("schedule", str),
-    "CFG scale": _make_reader("guidance", float),
-    "Seed": _make_reader("seed", _parse_integer),
-    "Size": _parse_size,
-    "Model": _make_reader("model", str),
-    "VAE": _make_reader("vae", str),
-    "Variation seed": _make_reader("variation_seed", _parse_integer),
-    "Variation seed strength": _make_reader("variation_strength", float),
-    "Clip skip": _make_reader("clip_skip", _parse_integer),
-    "Prompt weight": _make_reader("prompt_weight", float),
-    "Negative prompt weight": _make_reader("negative_weight", float),
-}
-
-HIRES_KEYS: Mapping[str, Callable[[str], Changes]] = {
-    "Hires upscale": _make_reader("scale", float),
-    "Hires resize": _parse_size,
-    "Hires steps": lambda text: {"steps": _parse_integer(text) or None},
-    "Hires upscaler": _make_reader("upscaler", str),
-    "Hires sampler": lambda text: {} if text.startswith("Use same") else _parse_sampler(text),
-    "Hires schedule type": _make_hires_reader("schedule"),
-    "Hires checkpoint": _make_hires_reader("model"),
-    "Hires CFG Scale": lambda text: {"guidance": float(text) or None},
-    "Hires prompt": _make_reader("prompt", str),
-    "Hires negative prompt": _make_reader("negative_prompt", str),
-    "Denoising strength": _make_reader("strength", float),
-}
-
-_HIRES_MARKERS = ("Hires upscale", "Hires resize", "Hires upscaler", "Hires steps")
+def _parse_sampler(text: str) -> Changes:
+    for schedule in SCHEDULES:
+        if text.endswith(f" {schedule}"):
+            return {"sampler": text.removesuffix(f" {schedule}"), "schedule": schedule}
+    return {"sampler": text}
 
 
-def parse_pairs(prompt: str, negative: str, pairs: Mapping[str, str]) -> tuple[GenerationRequest, dict[str, str]]:
+def _parse_hires_key(specs: list[FieldSpec], text: str) -> Changes:
+    """As `_parse_key`, without what A1111 writes as 0 or "Use same …" because it is taken from the first pass."""
+    if text.startswith("Use same"):
+        return {}
+    changes = _parse_key(specs, text)
+    return {spec.name: changes[spec.name] for spec in specs if changes[spec.name] != spec.empty} | {
+        name: value for name, value in changes.items() if name not in {spec.name for spec in specs}
+    }
+
+
+def parse_pairs(
+    prompt: str, negative: str, pairs: Mapping[str, str], kind: type[GenerationRequest] = GenerationRequest
+) -> tuple[GenerationRequest, dict[str, str]]:
     """The request, and the pairs that have no place in it because they are unknown or do not fit."""
-    request = GenerationRequest(prompt=prompt[:MAX_PROMPT_CHARS], negative_prompt=negative[:MAX_PROMPT_CHARS])
+    request = kind(prompt=prompt[:MAX_PROMPT_CHARS], negative_prompt=negative[:MAX_PROMPT_CHARS])
     pairs = _convert_forge_guidance(pairs)
+    has_hires = any(sign in pairs for sign in _HIRES_MARKERS)
+    first, second = _index_readable_keys(kind.FIELDS), _index_readable_keys(Hires.FIELDS) if has_hires else {}
     unknown: dict[str, str] = {}
     hires: Changes = {}
     for key, text in _sort_pairs(pairs):
         try:
-            if key in FIRST_PASS_KEYS:
-                request = request.replace(**FIRST_PASS_KEYS[key](text))
-            elif key in HIRES_KEYS and any(sign in pairs for sign in _HIRES_MARKERS):
-                changes = HIRES_KEYS[key](text)
-                request.replace(hires=Hires(**changes))
+            if key in second:
+                changes = _parse_hires_key(second[key], text)
+                request.replace(hires=Hires(**{**hires, **changes}))
                 hires |= changes
+            elif key in first:
+                request = request.replace(**_parse_key(first[key], text))
             else:
                 unknown[key] = text
         except (ValueError, OverflowError, InvalidRequest):
             unknown[key] = text
     return (request.replace(hires=Hires(**hires)) if hires else request), unknown
+
+
+def _index_readable_keys(fields: Iterable[FieldSpec]) -> dict[str, list[FieldSpec]]:
+    index = index_keys(fields)
+    aliases = {alias: key for key, specs in index.items() for spec in specs for alias in _get_aliases(spec)}
+    return {alias: index[key] for alias, key in aliases.items()} | index
+
+
+def _get_aliases(spec: FieldSpec) -> tuple[str, ...]:
+    return spec.infotext.aliases if spec.infotext is not None else ()
 
 
 def _sort_pairs(pairs: Mapping[str, str]) -> list[tuple[str, str]]:

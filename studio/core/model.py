@@ -9,30 +9,11 @@ from enum import StrEnum
 
 from studio.core.annotate import OptionSpec
 from studio.core.errors import InvalidRequest, ModelBroken
+from studio.core.feature import Feature
 from studio.core.request import GenerationRequest, Task, parse_aspect
 
 GPU_LANE = "gpu"
 TOOLS_LANE = "tools"  # Pillow, OpenCV, ONNX
-
-
-class Feature(StrEnum):
-    """What only some models can do. A request uses a feature when the field behind it is set."""
-
-    NEGATIVE_PROMPT = "negative prompt"
-    PROMPT_SYNTAX = "prompt syntax"  # A1111's weights, BREAK, AND, editing: families with CLIP
-    GUIDANCE = "guidance scale"
-    SAMPLER = "sampler choice"
-    SEED = "seed"
-    VARIATION = "variation seed"
-    STEPS = "step count"
-    CLIP_SKIP = "clip skip"
-    VAE = "VAE choice"
-    LORA = "LoRA"
-    HIRES = "hires pass"
-    EMBEDDING = "textual inversion"
-    STRENGTH = "denoising strength"
-    CONTROL = "ControlNet"
-    REFERENCE = "reference image"
 
 
 class Quality(StrEnum):
@@ -211,20 +192,17 @@ class Model:
 
 
 def find_used_features(request: GenerationRequest) -> frozenset[Feature]:
-    """The features that `request` cannot do without."""
-    uses = {
-        Feature.NEGATIVE_PROMPT: bool(request.negative_prompt.strip()),
-        Feature.GUIDANCE: request.guidance is not None,
-        Feature.SAMPLER: request.sampler is not None or request.schedule is not None,
-        Feature.SEED: request.seed is not None,
-        Feature.VARIATION: request.variation_strength > 0,
-        Feature.STEPS: request.steps is not None,
-        Feature.CLIP_SKIP: request.clip_skip not in (None, 1),
-        Feature.VAE: request.vae is not None,
+    """The features that `request` cannot do without. Prompt syntax is none of them: a model that lacks it takes the
+    words as they are."""
+    structured = {
         Feature.LORA: bool(request.loras),
         Feature.HIRES: request.hires is not None,
-        Feature.STRENGTH: request.strength is not None,
         Feature.CONTROL: request.task is not Task.PREPROCESS and bool(request.control),
         Feature.REFERENCE: request.task is not Task.STYLE_TRANSFER and bool(request.references),
     }
-    return frozenset(feature for feature, used in uses.items() if used)
+    plain = {
+        spec.feature
+        for spec in request.FIELDS
+        if spec.feature is not None and not spec.depends_on and spec.is_set(getattr(request, spec.name))
+    }
+    return frozenset({feature for feature, used in structured.items() if used} | plain - {Feature.PROMPT_SYNTAX})

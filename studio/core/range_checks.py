@@ -1,4 +1,4 @@
-"""The check that a figure lies within its range, said the same way everywhere."""
+"""The check that a number lies within its range, with one message everywhere."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ from studio.core.errors import InvalidRequest
 MAX_SIDE = 16_384  # px; a model's own limit is lower, this one keeps nonsense out of the journal
 
 
-def check_range(name: str, value: float | None, low: float, high: float) -> None:
-    """Raises InvalidRequest, naming the field, unless `low` <= `value` <= `high`; None is the default and passes."""
+def check_range(name: str, value: float | None, low: float, high: float, *, label: str = "") -> None:
+    """Raises InvalidRequest, naming the field, unless `low` <= `value` <= `high`; None is the default and passes.
+    `label` is what the user knows the field called `name` as."""
     if value is not None and not low <= value <= high:
         raise InvalidRequest(
-            f"{name.replace('_', ' ').capitalize()} is {value}, outside {low} to {high}.",
+            f"{label or name.replace('_', ' ').capitalize()} is {value}, outside {low} to {high}.",
             hint=f"Choose a value from {low} to {high}.",
             details={
                 "field": name,

@@ -1,7 +1,8 @@
 """The one request: everything that affects an image, frozen, and its way to JSON and back.
 
 The page builds it, the HTTP dialects build it, the journal stores it, the image carries it. `None` always means "what
-the model prefers". A new field costs one line here and travels everywhere by itself.
+the model prefers". A new plain field is one line here and one entry in studio.core.fields; it travels everywhere by
+itself.
 """
 
 from __future__ import annotations
@@ -9,19 +10,21 @@ from __future__ import annotations
 import dataclasses
 import math
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 from studio.core.codec import decode_json, encode_json
 from studio.core.errors import InvalidRequest
+from studio.core.field_spec import FieldSpec, check_fields
+from studio.core.fields import MAX_SEED as MAX_SEED
+from studio.core.fields import REQUEST_FIELDS
 from studio.core.finish import FaceRestoration, Finish, OutputOptions, Upscale
 from studio.core.image_fields import image_field
-from studio.core.range_checks import MAX_SIDE, check_range
-from studio.core.request_parts import Axis, ControlUnit, Hires, Inpaint, LoraUse, Outpaint, Reference, Resize, Saving
+from studio.core.range_checks import check_range
+from studio.core.request_choices import Resize, Saving
+from studio.core.request_parts import Axis, ControlUnit, Hires, Inpaint, LoraUse, Outpaint, Reference
 from studio.core.social import SocialExport
 from studio.core.task import Task
 
-MAX_SEED = 2**32 - 1
-MAX_PROMPT_CHARS = 20_000
 MAX_CONTROL_UNITS = 8
 MAX_CHAIN_STEPS = 12
 
@@ -46,6 +49,8 @@ class GenerationRequest:
     the result is written where that is not to be as the settings say. `fallbacks` are models to try in this order when
     the chosen one cannot be reached, is busy or is broken.
     """
+
+    FIELDS: ClassVar[tuple[FieldSpec, ...]] = REQUEST_FIELDS
 
     task: Task = Task.TXT2IMG
     model: str = ""
@@ -98,33 +103,13 @@ class GenerationRequest:
         Raises:
             InvalidRequest: a field outside its range, named in the message.
         """
-        for name in ("prompt", "negative_prompt"):
-            if len(getattr(self, name)) > MAX_PROMPT_CHARS:
-                raise InvalidRequest(
-                    f"The {name.replace('_', ' ')} is longer than {MAX_PROMPT_CHARS} characters.", hint="Shorten it."
-                )
-        check_range("width", self.width, 8, MAX_SIDE)
-        check_range("height", self.height, 8, MAX_SIDE)
-        check_range("count", self.count, 1, 1000)
-        check_range("batch_size", self.batch_size, 1, 64)
-        check_range("seed", self.seed, 0, MAX_SEED)
-        check_range("variation_seed", self.variation_seed, 0, MAX_SEED)
-        check_range("variation_strength", self.variation_strength, 0, 1)
-        check_range("steps", self.steps, 1, 1000)
-        check_range("guidance", self.guidance, 0, 100)
-        check_range("clip_skip", self.clip_skip, 1, 24)
-        check_range("prompt_weight", self.prompt_weight, -4, 4)
-        check_range("negative_weight", self.negative_weight, -4, 4)
+        check_fields(self)
         for lora in self.loras:
             check_range(f"weight of the LoRA {lora.name}", lora.weight, -4, 4)
         if self.aspect is not None:
             parse_aspect(self.aspect)
         if self.hires is not None:
             _check_hires(self.hires)
-        check_range("strength", self.strength, 0, 1)
-        check_range("loops", self.loops, 1, 32)
-        if len(self.search) > MAX_PROMPT_CHARS:
-            raise InvalidRequest("The words to search for are too long.", hint="Shorten them.")
         if len(self.control) > MAX_CONTROL_UNITS:
             raise InvalidRequest(f"There are more than {MAX_CONTROL_UNITS} control units.", hint="Drop some of them.")
         if len(self.axes) > 3:
@@ -196,12 +181,7 @@ def parse_aspect(text: str) -> float:
 
 
 def _check_hires(hires: Hires) -> None:
-    check_range("hires scale", hires.scale, 1, 8)
-    check_range("hires width", hires.width, 8, MAX_SIDE)
-    check_range("hires height", hires.height, 8, MAX_SIDE)
-    check_range("hires steps", hires.steps, 1, 1000)
-    check_range("hires strength", hires.strength, 0, 1)
-    check_range("hires guidance", hires.guidance, 0, 100)
+    check_fields(hires, "hires")
     if (hires.width is None) != (hires.height is None):
         raise InvalidRequest(
             "The hires pass has a width or a height, but not both.", hint="Give both, or only a scale."

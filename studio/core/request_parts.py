@@ -8,17 +8,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import ClassVar
 
 from studio.core.errors import InvalidRequest
+from studio.core.field_spec import FieldSpec, check_fields
+from studio.core.fields import HIRES_FIELDS, INPAINT_FIELDS, OUTPAINT_FIELDS
 from studio.core.image_fields import image_field
-from studio.core.range_checks import MAX_SIDE, check_range
-
-
-class Saving(StrEnum):
-    """What the user wants to save when both cannot be had."""
-
-    MEMORY = "memory"
-    TIME = "time"
+from studio.core.range_checks import check_range
+from studio.core.request_choices import MaskedContent, Resize
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +33,8 @@ class Hires:
     `upscaler` names a latent mode or an image upscaler. `width` and `height`, both in px, win over `scale`. Every other
     field that is None is taken from the first pass. `strength` is the denoising strength, 0 to 1.
     """
+
+    FIELDS: ClassVar[tuple[FieldSpec, ...]] = HIRES_FIELDS
 
     upscaler: str = "Latent"
     scale: float = 2.0
@@ -59,29 +58,13 @@ class Axis:
     values: tuple[str, ...]
 
 
-class Resize(StrEnum):
-    """How an image is brought to another size."""
-
-    STRETCH = "stretch"
-    CROP = "crop"
-    FILL = "fill"  # whole image inside, the rest filled with its edge colours
-    LATENT = "latent"  # stretched as latents
-
-
-class MaskedContent(StrEnum):
-    """What stands in the masked area when drawing begins."""
-
-    ORIGINAL = "original"
-    FILL = "fill"  # the colours around it, blurred
-    NOISE = "noise"
-    NOTHING = "nothing"
-
-
 @dataclass(frozen=True, kw_only=True)
 class Inpaint:
     """How a mask is used. Lengths in px of the source. `only_masked` draws the masked area and `padding` around it at
     the full working size; `soft` lets the change fade with a grey mask instead of ending at its edge; `invert` redraws
     what is not masked. White is what changes."""
+
+    FIELDS: ClassVar[tuple[FieldSpec, ...]] = INPAINT_FIELDS
 
     mask_blur: int = 4
     fill: MaskedContent = MaskedContent.ORIGINAL
@@ -91,14 +74,15 @@ class Inpaint:
     invert: bool = False
 
     def __post_init__(self) -> None:
-        check_range("mask blur", self.mask_blur, 0, 256)
-        check_range("padding", self.padding, 0, 4096)
+        check_fields(self)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Outpaint:
     """Where the canvas grows: px on each side, or to an aspect, or to `width` × `height`, the source staying in the
     middle."""
+
+    FIELDS: ClassVar[tuple[FieldSpec, ...]] = OUTPAINT_FIELDS
 
     left: int = 0
     top: int = 0
@@ -109,10 +93,7 @@ class Outpaint:
     height: int | None = None
 
     def __post_init__(self) -> None:
-        for side in ("left", "top", "right", "bottom"):
-            check_range(side, getattr(self, side), 0, MAX_SIDE)
-        check_range("outpaint width", self.width, 8, MAX_SIDE)
-        check_range("outpaint height", self.height, 8, MAX_SIDE)
+        check_fields(self, "outpaint")
 
 
 class ControlMode(StrEnum):

@@ -10,22 +10,10 @@ from studio.core.request import GenerationRequest
 from studio.core.request_parts import LoraUse
 
 _KEYS = {  # names that programs use, in the words of an infotext
-    "steps": "Steps",
-    "cfg_scale": "CFG scale",
-    "cfgscale": "CFG scale",
-    "cfg": "CFG scale",
-    "scale": "CFG scale",
-    "guidance_scale": "CFG scale",
-    "seed": "Seed",
-    "noise_seed": "Seed",
-    "rand_seed": "Seed",
-    "model": "Model",
-    "base_model": "Model",
-    "clip_skip": "Clip skip",
-    "vae": "VAE",
-    "vae_name": "VAE",
-    "variationseed": "Variation seed",
-    "variationseedstrength": "Variation seed strength",
+    name: spec.infotext.key
+    for spec in GenerationRequest.FIELDS
+    if spec.infotext is not None
+    for name in spec.infotext.foreign
 }
 _SAMPLERS = {  # ComfyUI's (which Fooocus and SwarmUI use), InvokeAI's and NovelAI's names, without their "k_"
     "euler": "Euler",

@@ -4,24 +4,20 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Mapping
 
 from studio.core.errors import InvalidRequest, StudioError
 from studio.core.model import Feature, Model
 from studio.core.request import GenerationRequest
 
-_UNSET_FIELDS = {
-    Feature.NEGATIVE_PROMPT: {"negative_prompt": ""},
-    Feature.GUIDANCE: {"guidance": None},
-    Feature.SAMPLER: {"sampler": None, "schedule": None},
-    Feature.VARIATION: {"variation_seed": None, "variation_strength": 0.0},
-    Feature.STEPS: {"steps": None},
-    Feature.CLIP_SKIP: {"clip_skip": None},
+_STRUCTURED_FIELDS: Mapping[Feature, dict[str, object]] = {
     Feature.LORA: {"loras": ()},
     Feature.HIRES: {"hires": None},
-    Feature.STRENGTH: {"strength": None},
     Feature.CONTROL: {"control": ()},
     Feature.REFERENCE: {"references": ()},
 }
+# A seed stays although the model passes over it: the recipe then tells what was asked for.
+_KEPT_FEATURES = frozenset({Feature.SEED})
 
 
 def adapt(request: GenerationRequest, model: Model) -> GenerationRequest:
@@ -35,9 +31,11 @@ def adapt(request: GenerationRequest, model: Model) -> GenerationRequest:
     changes: dict[str, object] = {"model": model.id, "vae": None}
     if not request.axes:
         changes["loras"] = ()
-    for feature, unset in _UNSET_FIELDS.items():
+    for feature, unset in _STRUCTURED_FIELDS.items():
         if feature not in model.features:
             changes.update(unset)
+    lacks = frozenset(Feature) - model.features - _KEPT_FEATURES
+    changes.update({spec.name: spec.unset for spec in request.FIELDS if spec.feature in lacks})
     adapted = request.replace(**changes)
     if not _can_use_sampler(adapted, model):
         adapted = adapted.replace(sampler=None, schedule=None)

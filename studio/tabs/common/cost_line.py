@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from html import escape
 from typing import Any
 
 import gradio as gr
 
 from studio.core.errors import StudioError
+from studio.core.field_spec import FieldSpec
+from studio.core.fields import REQUEST_FIELDS
 from studio.core.model import Feature, Model
 from studio.core.request import GenerationRequest
 from studio.core.user import LOCAL_USER, User
@@ -17,7 +19,7 @@ from studio.engine.studio import Studio
 from studio.tabs.common import model_selection
 from studio.tabs.common.current_user import get_user
 from studio.tabs.common.events import UNQUEUED
-from studio.tabs.common.form_values import AUTOMATIC, LORA_SLOTS, NONE, RANDOM_SEED, Values
+from studio.tabs.common.form_values import LORA_SLOTS, NONE, Values
 from studio.tabs.common.tab import PageContext
 from studio.tabs.common.tab_view import TabView
 
@@ -41,15 +43,9 @@ _COST_FIELDS = (
     "axis_z_values",
 )
 
-# what somebody filled in, by the feature that takes it; of a model without it the field is hidden, and keeps its value
-_FILLED_CHECKS: Mapping[Feature, Callable[[Values], object]] = {
-    Feature.SEED: lambda values: values.get("seed") not in (None, RANDOM_SEED),
-    Feature.NEGATIVE_PROMPT: lambda values: str(values.get("negative_prompt") or "").strip(),
+_STRUCTURED_CHECKS: Mapping[Feature, Callable[[Values], object]] = {
     Feature.LORA: lambda values: any(values.get(f"lora_{slot}") not in (None, "", NONE) for slot in range(LORA_SLOTS)),
     Feature.HIRES: lambda values: values.get("hires_on"),
-    Feature.VARIATION: lambda values: values.get("variation_strength"),
-    Feature.VAE: lambda values: values.get("vae") not in (None, "", AUTOMATIC),
-    Feature.CLIP_SKIP: lambda values: values.get("clip_skip") not in (None, 1),
 }
 
 
@@ -84,17 +80,29 @@ def render_estimate(studio: Studio, request: GenerationRequest, user: User = LOC
     return _render_note(line + taken)
 
 
-def describe_ignored_fields(model: Model, values: Values) -> str:
-    """What is filled in and `model` does not take, as a sentence; "" when it takes it all."""
+def describe_ignored_fields(model: Model, values: Values, fields: Sequence[FieldSpec] = REQUEST_FIELDS) -> str:
+    """What is filled in and `model` does not take, as a sentence; "" when it takes it all. A field that the model
+    lacks is hidden, and keeps its value."""
     lost = [
-        f"no {feature}"
-        for feature, filled in _FILLED_CHECKS.items()
-        if feature not in model.features and filled(values)
+        spec.label.lower() if spec.label[1:].islower() else spec.label
+        for spec in fields
+        if spec.feature is not None
+        and spec.feature not in model.features
+        and not spec.from_model  # always filled: with what the model before it prefers
+        and spec.initial is None
+        and not (spec.depends_on and not values.get(spec.depends_on))
+        and spec.is_set(values.get(spec.form_name))
+    ]
+    lost += [
+        feature
+        for feature, is_filled in _STRUCTURED_CHECKS.items()
+        if feature not in model.features and is_filled(values)
     ]
     if not lost:
         return ""
-    words = lost[0] if len(lost) == 1 else f"{', '.join(lost[:-1])} and {lost[-1]}"
-    return f"{model.title} takes {words}: yours {'is' if len(lost) == 1 else 'are'} left out."
+    named = [f"a {name}" for name in lost]
+    words = named[0] if len(named) == 1 else f"{', '.join(named[:-1])} or {named[-1]}"
+    return f"{model.title} does not support {words}; yours will be ignored."
 
 
 def _render_note(text: str) -> str:
@@ -104,7 +112,7 @@ def _render_note(text: str) -> str:
 def format_estimate(amount: float | None, images: int, seconds: float | None) -> str:
     """`amount` US dollars (None: unknown) for all `images`, and the seconds that one took before, as a sentence."""
     if amount is None:
-        price = "Nobody can tell the price beforehand"
+        price = "Price unknown until billed"
     elif amount == 0:
         price = "Free"
     else:

@@ -1,0 +1,25 @@
+"""What only some models can do."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class Feature(StrEnum):
+    """What only some models can do. A request uses a feature when the field behind it is set."""
+
+    NEGATIVE_PROMPT = "negative prompt"
+    PROMPT_SYNTAX = "prompt syntax"  # A1111's weights, BREAK, AND, editing: families with CLIP
+    GUIDANCE = "guidance scale"
+    SAMPLER = "sampler choice"
+    SEED = "seed"
+    VARIATION = "variation seed"
+    STEPS = "step count"
+    CLIP_SKIP = "clip skip"
+    VAE = "VAE choice"
+    LORA = "LoRA"
+    HIRES = "hires pass"
+    EMBEDDING = "textual inversion"
+    STRENGTH = "denoising strength"
+    CONTROL = "ControlNet"
+    REFERENCE = "reference image"

@@ -1,0 +1,190 @@
+"""How a plain field of a request is described: one entry that forms, infotext, grids, checks and APIs go by."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, ClassVar, Protocol
+
+from studio.core.errors import InvalidRequest
+from studio.core.feature import Feature
+from studio.core.range_checks import check_range
+
+AUTOMATIC = "Automatic"  # stands in lists for "what the model prefers"
+SAME_AS_FIRST = "As in the first pass"
+RANDOM_SEED = -1  # in a form: draw one
+
+
+class Widget(StrEnum):
+    """What a form shows a field as."""
+
+    TEXT = "text"
+    NUMBER = "number"
+    SLIDER = "slider"
+    DROPDOWN = "dropdown"
+    RADIO = "radio"
+    CHECKBOX = "checkbox"
+
+
+class Group(StrEnum):
+    """The part of a form where a field stands."""
+
+    PROMPT = "prompt"
+    MODEL = "model"
+    SIZE = "size"
+    SAMPLING = "sampling"
+    SEED = "seed"
+    DETAILS = "details"
+    STRENGTH = "strength"
+    RESIZE = "resize"
+    LOOPS = "loops"
+    SEARCH = "search"
+    HIRES = "hires"
+    INPAINT = "inpaint"
+    OUTPAINT = "outpaint"
+
+
+class ChoiceSource(StrEnum):
+    """Where a list takes its choices from: the chosen model, the models folder, or the models themselves."""
+
+    MODELS = "models"
+    SAMPLERS = "samplers"
+    SCHEDULES = "schedules"
+    VAES = "VAEs"
+    UPSCALERS = "upscalers"
+
+
+@dataclass(frozen=True)
+class Limits:
+    """The smallest and the largest number of a field, both allowed, and the step of its widget."""
+
+    low: float
+    high: float
+    step: float = 1
+
+
+@dataclass(frozen=True)
+class InfotextKey:
+    """The key that AUTOMATIC1111 writes, other keys that are read as it, and the names that other programs have for
+    it."""
+
+    key: str
+    aliases: tuple[str, ...] = ()
+    foreign: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class GridAxis:
+    """A field as the axis of a grid: its name there, an example of typed values, and how costly a change is (of two
+    axes, the one with the higher cost changes less often). Without `labelled` the bare value is its label."""
+
+    name: str
+    example: str
+    cost: int = 0
+    labelled: bool = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class FieldSpec:
+    """One plain field of a request or of one of its parts.
+
+    `kind` is the type of its value and `unset` the value of the dataclass's default, which means "what the model
+    prefers" or "no effect". `limits` are what is refused beyond, `max_length` the same for text, in characters;
+    `slider` is the narrower range that the widget offers, `initial` what a fresh form shows, `empty` what stands in the
+    widget for `unset`. With `from_model` the model's own default of that name is shown and written. `options` are fixed
+    choices by their labels, `source` names a list that changes. The field matters only while `depends_on` is set, and
+    setting it in a grid unsets `replaces`. `form`, `api` and `a1111` are its names there, where they differ.
+    """
+
+    name: str
+    kind: type[int] | type[float] | type[str]
+    label: str
+    help: str
+    group: Group
+    widget: Widget | None = None
+    unset: object = None
+    limits: Limits | None = None
+    slider: Limits | None = None
+    max_length: int | None = None
+    initial: object = None
+    empty: object = None
+    from_model: bool = False
+    options: Mapping[str, object] = field(default_factory=dict[str, object])
+    source: ChoiceSource | None = None
+    placeholder: str = ""
+    lines: int = 1
+    feature: Feature | None = None
+    depends_on: str = ""
+    replaces: tuple[str, ...] = ()
+    infotext: InfotextKey | None = None
+    grid: GridAxis | None = None
+    form: str = ""
+    api: str = ""
+    a1111: str = ""
+
+    @property
+    def form_name(self) -> str:
+        """Its name among the values of a form."""
+        return self.form or self.name
+
+    @property
+    def api_name(self) -> str:
+        """Its name in the native API."""
+        return self.api or self.name
+
+    @property
+    def blank(self) -> object:
+        """What a form shows when the field is not set."""
+        return self.unset if self.empty is None else self.empty
+
+    def is_set(self, value: object) -> bool:
+        """Whether `value`, of a request or of a form, asks for anything but what happens without it."""
+        if isinstance(value, str) and not isinstance(value, StrEnum):
+            value = value.strip()
+        return value not in (None, "", self.unset, self.empty)
+
+    def check(self, value: Any, part: str = "") -> None:
+        """Refuse a value that is outside the limits; `part` is the part of the request that the field belongs to.
+
+        Raises:
+            InvalidRequest: it is, the field named.
+        """
+        if self.limits is not None:
+            low, high = self.limits.low, self.limits.high
+            check_range(f"{part} {self.name}".strip(), value, low, high, label=self.label)
+        if self.max_length is not None and len(value) > self.max_length:
+            raise InvalidRequest(
+                f"{self.label} is longer than {self.max_length} characters.",
+                hint="Shorten it.",
+                details={"field": self.name},
+            )
+
+
+class HasFields(Protocol):
+    """A request, or a part of one, that the field table describes."""
+
+    FIELDS: ClassVar[tuple[FieldSpec, ...]]
+
+
+def check_fields(part: HasFields, name: str = "") -> None:
+    """Check every plain field of `part`, which the messages call `name`.
+
+    Raises:
+        InvalidRequest: a value is out of range.
+    """
+    for spec in part.FIELDS:
+        spec.check(getattr(part, spec.name), name)
+
+
+def select_fields(fields: Iterable[FieldSpec], *groups: Group) -> tuple[FieldSpec, ...]:
+    """The fields of `groups`, in their order in the table."""
+    return tuple(spec for spec in fields if spec.group in groups)
+
+
+def get_field(fields: Iterable[FieldSpec], name: str) -> FieldSpec:
+    """The field called `name`; raises KeyError where there is none."""
+    for spec in fields:
+        if spec.name == name:
+            return spec
+    raise KeyError(name)
