@@ -227,7 +227,7 @@ def test_what_the_model_lacks_is_left_out_and_not_shown() -> None:
         ({"mode": "Inpaint"}, "mask is empty"),
         ({"mode": "Outpaint"}, "does not grow"),
         ({"mode": EDIT, "operation": "Style transfer"}, "style"),
-        ({"strength": 1.5}, "Strength"),
+        ({"strength": 1.5}, "Denoising strength"),
         ({"strength": "much"}, "strength"),
         ({"unit_0_on": True, "unit_0_model": "None"}, "unit 1 has no model"),
         ({"unit_1_on": True, "unit_1_options": "low"}, "not an option"),

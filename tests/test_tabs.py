@@ -15,8 +15,8 @@ from studio.core.request import Axis, GenerationRequest, Hires, LoraUse, Saving
 from studio.core.result import Asset
 from studio.pipelines.run.hires import LATENT_MODES
 from studio.pipelines.upscale.upscale_image import RESAMPLERS
+from studio.tabs.common.choices import UPSCALERS
 from studio.tabs.common.form_values import join_values, read_form, split_values, write_form
-from studio.tabs.common.hires_fields import UPSCALERS
 from studio.tabs.common.result_panel import format_status, render_result
 
 EVIL = '"><img src=x onerror=alert(1)>`\n</script>'

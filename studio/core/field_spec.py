@@ -93,8 +93,9 @@ class FieldSpec:
     prefers" or "no effect". `limits` are what is refused beyond, `max_length` the same for text, in characters;
     `slider` is the narrower range that the widget offers, `initial` what a fresh form shows, `empty` what stands in the
     widget for `unset`. With `from_model` the model's own default of that name is shown and written. `options` are fixed
-    choices by their labels, `source` names a list that changes. The field matters only while `depends_on` is set, and
-    setting it in a grid unsets `replaces`. `form`, `api` and `a1111` are its names there, where they differ.
+    choices by their labels, `old_labels` map the labels of earlier versions to these; `source` names a list that
+    changes. The field matters only while `depends_on` is set, and setting it in a grid unsets `replaces`. `form`, `api`
+    and `a1111` are its names there, where they differ.
     """
 
     name: str
@@ -111,6 +112,7 @@ class FieldSpec:
     empty: object = None
     from_model: bool = False
     options: Mapping[str, object] = field(default_factory=dict[str, object])
+    old_labels: Mapping[str, str] = field(default_factory=dict[str, str])
     source: ChoiceSource | None = None
     placeholder: str = ""
     lines: int = 1

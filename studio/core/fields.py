@@ -563,6 +563,12 @@ INPAINT_FIELDS: tuple[FieldSpec, ...] = (
             "Latent noise": MaskedContent.NOISE,
             "Latent nothing": MaskedContent.NOTHING,
         },
+        old_labels={
+            "The image": "Original",
+            "Colours around": "Fill",
+            "Noise": "Latent noise",
+            "Nothing": "Latent nothing",
+        },
         a1111="inpainting_fill",
     ),
     FieldSpec(

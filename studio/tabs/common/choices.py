@@ -9,6 +9,17 @@ from studio.core.weights import WeightFile, WeightKind
 
 ASPECTS = ("1:1", "5:4", "4:3", "3:2", "16:9", "4:5", "3:4", "2:3", "9:16")
 CUSTOM_SIZE = "Custom"
+# the upscalers of the hires pass that need no file: in latent space as AUTOMATIC1111 names them, and on pixels
+UPSCALERS = (
+    "Latent",
+    "Latent (antialiased)",
+    "Latent (bicubic)",
+    "Latent (bicubic antialiased)",
+    "Latent (nearest)",
+    "Latent (nearest-exact)",
+    "Lanczos",
+    "Nearest",
+)
 
 
 def list_model_choices(models: Sequence[Model]) -> list[tuple[str, str]]:

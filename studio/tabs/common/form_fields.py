@@ -5,67 +5,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import gradio as gr
 from gradio.components import Component
 
+from studio.core.field_spec import RANDOM_SEED, ChoiceSource, FieldSpec, Group, Widget, get_field, select_fields
+from studio.core.fields import HIRES_FIELDS, REQUEST_FIELDS
 from studio.core.grid import PARAMETERS
-from studio.core.model import Feature, Model
+from studio.core.model import Model
 from studio.core.weights import WeightFile, WeightKind
-from studio.tabs.common.choices import (
-    CUSTOM_SIZE,
-    list_model_choices,
-    list_schedule_choices,
-    list_size_choices,
-    list_weight_names,
-)
+from studio.tabs.common.choices import CUSTOM_SIZE, list_size_choices, list_weight_names
 from studio.tabs.common.events import UNQUEUED
+from studio.tabs.common.field_widgets import (
+    FieldContext,
+    build_rows,
+    build_widget,
+    get_initial_value,
+    list_field_choices,
+)
 from studio.tabs.common.form import Form
-from studio.tabs.common.form_values import AUTOMATIC, AXES, LORA_SLOTS, NONE, RANDOM_SEED, SAME_AS_FIRST, SAVINGS
-from studio.tabs.common.widgets import build_dropdown, build_number, build_slider
+from studio.tabs.common.form_values import AXES, LORA_SLOTS, NONE
+from studio.tabs.common.widgets import MIN_WIDTH, build_dropdown, build_slider, build_textbox
 
-# the features behind each field; a field without an entry is always there
-FEATURES: Mapping[str, Feature] = {
-    "negative_prompt": Feature.NEGATIVE_PROMPT,
-    "prompt_weight": Feature.PROMPT_SYNTAX,
-    "negative_weight": Feature.PROMPT_SYNTAX,
-    "steps": Feature.STEPS,
-    "guidance": Feature.GUIDANCE,
-    "sampler": Feature.SAMPLER,
-    "schedule": Feature.SAMPLER,
-    "seed": Feature.SEED,
-    "variation_seed": Feature.VARIATION,
-    "variation_strength": Feature.VARIATION,
-    "clip_skip": Feature.CLIP_SKIP,
-    "strength": Feature.STRENGTH,
-    "vae": Feature.VAE,
-}
+_MODEL_DEPENDENT_FIELDS = (*REQUEST_FIELDS, *HIRES_FIELDS)  # fields that change when another model is chosen
 
 
 def build_prompt_fields(prefix: str = "") -> dict[str, Component]:
     """Prompt and negative prompt."""
-    prompt = gr.Textbox(
-        label="Prompt",
-        lines=2,
-        max_lines=10,
-        placeholder="What should the image show?",
-        elem_id=f"{prefix}prompt",
-        elem_classes="prompt",
-        max_length=20_000,
-        autofocus=True,
-    )
-    negative = gr.Textbox(
-        label="Negative prompt",
-        lines=1,
-        max_lines=6,
-        placeholder="What should it not show?",
-        elem_id=f"{prefix}negative-prompt",
-        elem_classes="prompt",
-        max_length=20_000,
-    )
-    return {"prompt": prompt, "negative_prompt": negative}
+    return {
+        spec.form_name: build_widget(spec, prefix, elem_classes="prompt", autofocus=spec.name == "prompt")
+        for spec in select_fields(REQUEST_FIELDS, Group.PROMPT)
+    }
 
 
 def build_model_fields(
@@ -73,24 +45,10 @@ def build_model_fields(
 ) -> dict[str, Component]:
     """The model, and the style presets beside it."""
     with gr.Row(elem_classes="pair"):
-        chosen = gr.Dropdown(
-            list_model_choices(models),
-            value=model.id,
-            label="Model",
-            elem_id=f"{prefix}model",
-            min_width=120,
-            info="What draws the image.",
-            allow_custom_value=True,
-        )
-        style = gr.Dropdown(
-            list(styles),
-            value=[],
-            multiselect=True,
-            label="Styles",
-            elem_id=f"{prefix}styles",
-            min_width=120,
-            info="Words around your prompts.",
-            allow_custom_value=True,
+        context = FieldContext(model=model, models=models)
+        chosen = build_widget(get_field(REQUEST_FIELDS, "model"), prefix, context, value=model.id)
+        style = build_dropdown(
+            "Styles", f"{prefix}styles", styles, [], "Presets added to both prompts.", multiselect=True
         )
     return {"model": chosen, "styles": style}
 
@@ -99,38 +57,12 @@ def build_size_fields(model: Model, prefix: str = "") -> dict[str, Component]:
     """A list of good sizes, width and height."""
     width, height = model.sizes.liked[0]
     with gr.Row(elem_classes="sizes"):
-        preset = gr.Dropdown(
-            list_size_choices(model),
-            value=f"{width}x{height}",
-            label="Size",
-            elem_id=f"{prefix}size",
-            min_width=120,
-            scale=3,
-            info="What this model likes.",
-            allow_custom_value=True,
-        )
-        step = model.sizes.multiple
-        wide = gr.Number(
-            width,
-            label="Width",
-            precision=0,
-            step=step,
-            min_width=64,
-            scale=2,
-            elem_id=f"{prefix}width",
-            info="In pixels.",
-        )
+        sizes = list_size_choices(model)
+        preset = build_dropdown("Size", f"{prefix}size", sizes, f"{width}x{height}", "Recommended sizes.", scale=3)
+        options: dict[str, Any] = {"step": model.sizes.multiple, "min_width": 64, "scale": 2}
+        wide = build_widget(get_field(REQUEST_FIELDS, "width"), prefix, value=width, **options)
         swap = gr.Button("⇄", elem_classes="icon", elem_id=f"{prefix}swap", min_width=40, scale=0)
-        high = gr.Number(
-            height,
-            label="Height",
-            precision=0,
-            step=step,
-            min_width=64,
-            scale=2,
-            elem_id=f"{prefix}height",
-            info="In pixels.",
-        )
+        high = build_widget(get_field(REQUEST_FIELDS, "height"), prefix, value=height, **options)
     swap.click(
         fn=None,
         inputs=[wide, high],
@@ -141,94 +73,29 @@ def build_size_fields(model: Model, prefix: str = "") -> dict[str, Component]:
     return {"size": preset, "width": wide, "height": high}
 
 
-def build_sampling_fields(model: Model, prefix: str = "") -> dict[str, Component]:
-    """Steps, guidance, sampler and schedule."""
-    sampling = model.sampling
-    with gr.Row(elem_classes="pair"):
-        steps = gr.Slider(
-            1,
-            150,
-            value=sampling.steps,
-            step=1,
-            label="Steps",
-            elem_id=f"{prefix}steps",
-            min_width=120,
-            info="More: slower, finer.",
-        )
-        guidance = gr.Slider(
-            0,
-            30,
-            value=sampling.guidance,
-            step=0.1,
-            label="Guidance",
-            elem_id=f"{prefix}guidance",
-            min_width=120,
-            info="The CFG scale.",
-        )
-    with gr.Row(elem_classes="pair"):
-        sampler = gr.Dropdown(
-            list(sampling.combinations) or [sampling.sampler],
-            value=sampling.sampler,
-            label="Sampler",
-            elem_id=f"{prefix}sampler",
-            min_width=120,
-            info="The method that removes the noise.",
-            allow_custom_value=True,
-        )
-        schedule = gr.Dropdown(
-            list_schedule_choices(model, sampling.sampler),
-            value=sampling.schedule,
-            label="Schedule",
-            elem_id=f"{prefix}schedule",
-            min_width=120,
-            info="How the noise falls from step to step.",
-            allow_custom_value=True,
-        )
-    return {"steps": steps, "guidance": guidance, "sampler": sampler, "schedule": schedule}
+def build_sampling_fields(
+    model: Model, prefix: str = "", fields: Sequence[FieldSpec] = REQUEST_FIELDS
+) -> dict[str, Component]:
+    """Steps, CFG scale, sampler and schedule type."""
+    found = sorted(select_fields(fields, Group.SAMPLING), key=lambda spec: spec.widget is Widget.DROPDOWN)
+    return build_rows(found, prefix, FieldContext(model=model))
 
 
 def build_seed_fields(prefix: str = "") -> dict[str, Component]:
-    """Seed with its buttons, number of images, images at once."""
+    """Seed with its buttons, number of images, batch size."""
     with gr.Row(elem_classes="seeds"):
-        seed = gr.Number(
-            RANDOM_SEED,
-            label="Seed",
-            precision=0,
-            min_width=90,
-            scale=4,
-            elem_id=f"{prefix}seed",
-            info="-1 draws a new one.",
-            elem_classes="seed-field",
-        )
+        seed = build_widget(get_field(REQUEST_FIELDS, "seed"), prefix, min_width=90, scale=4, elem_classes="seed-field")
         random = gr.Button("⚄", elem_classes="icon", elem_id=f"{prefix}seed-random", min_width=40, scale=0)
         reuse = gr.Button("♻", elem_classes="icon", elem_id=f"{prefix}seed-reuse", min_width=40, scale=0)
-        count = gr.Number(
-            1,
-            label="Images",
-            precision=0,
-            minimum=1,
-            maximum=1000,
-            min_width=64,
-            scale=2,
-            elem_id=f"{prefix}count",
-            info="How many.",
-        )
-        batch = gr.Number(
-            1,
-            label="At once",
-            precision=0,
-            minimum=1,
-            maximum=64,
-            min_width=64,
-            scale=2,
-            elem_id=f"{prefix}batch-size",
-            info="Batch size.",
-        )
+        counts = {
+            name: build_widget(get_field(REQUEST_FIELDS, name), prefix, min_width=64, scale=2)
+            for name in ("count", "batch_size")
+        }
     random.click(fn=None, outputs=[seed], js=f"() => [{RANDOM_SEED}]", api_visibility="private")
     reuse.click(
         fn=None, inputs=[seed], outputs=[seed], js="(seed) => [window.easel.seed() ?? seed]", api_visibility="private"
     )
-    return {"seed": seed, "count": count, "batch_size": batch}
+    return {"seed": seed, **counts}
 
 
 def build_lora_fields(weights: Sequence[WeightFile], prefix: str = "") -> dict[str, Component]:
@@ -237,24 +104,15 @@ def build_lora_fields(weights: Sequence[WeightFile], prefix: str = "") -> dict[s
     fields: dict[str, Component] = {}
     for slot in range(LORA_SLOTS):
         with gr.Row(elem_classes="pair", visible=slot == 0) as row:
-            name = gr.Dropdown(
+            name = build_dropdown(
+                f"LoRA {slot + 1}",
+                f"{prefix}lora-{slot}",
                 [NONE, *names],
-                value=NONE,
-                label=f"LoRA {slot + 1}",
-                elem_id=f"{prefix}lora-{slot}",
-                min_width=120,
-                info="A small add-on that teaches the model a style or a subject.",
-                allow_custom_value=True,
+                NONE,
+                "Small add-on that teaches the model a style or a subject.",
             )
-            weight = gr.Slider(
-                -2,
-                2,
-                value=1,
-                step=0.05,
-                label="Weight",
-                elem_id=f"{prefix}lora-weight-{slot}",
-                min_width=120,
-                info="1 is full effect, 0 none.",
+            weight = build_slider(
+                "LoRA weight", f"{prefix}lora-weight-{slot}", (-2, 2, 0.05), 1, "1 is full effect, 0 none."
             )
         fields |= {f"lora_{slot}": name, f"lora_weight_{slot}": weight}
         if slot:
@@ -268,47 +126,11 @@ def build_lora_fields(weights: Sequence[WeightFile], prefix: str = "") -> dict[s
     return fields
 
 
-def build_detail_fields(weights: Sequence[WeightFile], prefix: str = "") -> dict[str, Component]:
-    """VAE, CLIP skip, prompt weights, variation, and what to save."""
-    with gr.Row(elem_classes="pair"):
-        vaes = [AUTOMATIC, *list_weight_names(weights, WeightKind.VAE)]
-        vae = build_dropdown("VAE", f"{prefix}vae", vaes, AUTOMATIC, "Turns the model's numbers into pixels.")
-        clip_skip = build_slider(
-            "Clip skip", f"{prefix}clip-skip", (1, 12, 1), 1, "2 leaves out the text encoder's last layer."
-        )
-    with gr.Row(elem_classes="pair"):
-        weight = build_slider("Prompt weight", f"{prefix}prompt-weight", (0, 2, 0.05), 1, "Of the whole prompt.")
-        negative = build_slider(
-            "Negative prompt weight", f"{prefix}negative-weight", (0, 2, 0.05), 1, "Of the whole negative prompt."
-        )
-    with gr.Row(elem_classes="pair"):
-        strength = build_slider(
-            "Variation strength",
-            f"{prefix}variation-strength",
-            (0, 1, 0.01),
-            0,
-            "Above 0, images lean from the seed towards the variation seed.",
-        )
-        seed = build_number("Variation seed", f"{prefix}variation-seed", RANDOM_SEED, "-1 draws one.")
-    saving = gr.Radio(
-        list(SAVINGS),
-        value=next(iter(SAVINGS)),
-        label="Optimise",
-        elem_id=f"{prefix}saving",
-        info=(
-            "Memory: one image at a time, decoded in tiles. Time: few steps, fast sampler. The result says what"
-            " changed."
-        ),
-    )
-    return {
-        "vae": vae,
-        "clip_skip": clip_skip,
-        "prompt_weight": weight,
-        "negative_weight": negative,
-        "variation_strength": strength,
-        "variation_seed": seed,
-        "saving": saving,
-    }
+def build_detail_fields(
+    weights: Sequence[WeightFile], prefix: str = "", fields: Sequence[FieldSpec] = REQUEST_FIELDS
+) -> dict[str, Component]:
+    """VAE, clip skip, prompt weights, variation, and what to save."""
+    return build_rows(select_fields(fields, Group.DETAILS), prefix, FieldContext(weights=weights))
 
 
 def build_grid_fields(prefix: str = "") -> dict[str, Component]:
@@ -316,23 +138,21 @@ def build_grid_fields(prefix: str = "") -> dict[str, Component]:
     fields: dict[str, Component] = {}
     for letter, where in zip(AXES, ("columns", "rows", "sheets"), strict=True):
         with gr.Row(elem_classes="pair"):
-            parameter = gr.Dropdown(
+            parameter = build_dropdown(
+                f"{letter.upper()} axis",
+                f"{prefix}axis-{letter}",
                 [NONE, *PARAMETERS],
-                value=NONE,
-                label=f"{letter.upper()} axis",
-                elem_id=f"{prefix}axis-{letter}",
-                min_width=120,
+                NONE,
+                f"Parameter that changes between {where}.",
                 scale=2,
-                info=f"What changes from one to the next, as {where}.",
-                allow_custom_value=True,
             )
-            values = gr.Textbox(
-                label="Values",
-                elem_id=f"{prefix}axis-{letter}-values",
-                min_width=120,
+            values = build_textbox(
+                "Values",
+                f"{prefix}axis-{letter}-values",
+                "Separated by commas; numbers take ranges such as 1-5, 10-30 (+5) or 1-10 [4].",
+                min_width=MIN_WIDTH,
                 scale=3,
                 max_lines=3,
-                info="Separated by commas; ranges such as 1-5, 10-30 (+5) or 1-10 [4] for numbers.",
             )
         fields |= {f"axis_{letter}": parameter, f"axis_{letter}_values": values}
         parameter.change(
@@ -347,18 +167,20 @@ def build_grid_fields(prefix: str = "") -> dict[str, Component]:
 def update_for_model(form: Form, model: Model) -> dict[Component, Any]:
     """What changes on the form when `model` is chosen: fields that it lacks go, the rest take its defaults and
     choices."""
-    sampling, sizes = model.sampling, model.sizes
+    sizes = model.sizes
     width, height = sizes.liked[0] if sizes.liked else (None, None)
     changes: dict[str, dict[str, Any]] = {
         "size": {"choices": list_size_choices(model), "value": f"{width}x{height}" if width else CUSTOM_SIZE},
         "width": {"value": width, "step": sizes.multiple},
         "height": {"value": height, "step": sizes.multiple},
-        "steps": {"value": sampling.steps},
-        "guidance": {"value": sampling.guidance},
-        "sampler": {"choices": list(sampling.combinations) or [sampling.sampler], "value": sampling.sampler},
-        "schedule": {"choices": list_schedule_choices(model, sampling.sampler), "value": sampling.schedule},
-        "hires_sampler": {"choices": [SAME_AS_FIRST, *sampling.combinations], "value": SAME_AS_FIRST},
     }
-    for name, feature in FEATURES.items():
-        changes.setdefault(name, {})["visible"] = feature in model.features
-    return {form[name]: gr.update(**change) for name, change in changes.items() if name in form.fields}
+    context = FieldContext(model=model)
+    for spec in _MODEL_DEPENDENT_FIELDS:
+        change = changes.setdefault(spec.form_name, {})
+        if spec.source in (ChoiceSource.SAMPLERS, ChoiceSource.SCHEDULES):
+            change |= {"choices": list_field_choices(spec, context), "value": get_initial_value(spec, model)}
+        elif spec.from_model:
+            change["value"] = get_initial_value(spec, model)
+        if spec.feature is not None:
+            change["visible"] = spec.feature in model.features
+    return {form[name]: gr.update(**change) for name, change in changes.items() if change and name in form.fields}

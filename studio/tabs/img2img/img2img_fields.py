@@ -9,19 +9,23 @@ from dataclasses import dataclass, field
 import gradio as gr
 from gradio.components import Component
 
+from studio.core.field_spec import Group, get_field, select_fields
+from studio.core.fields import INPAINT_FIELDS, OUTPAINT_FIELDS, REQUEST_FIELDS
 from studio.core.model import Model
 from studio.tabs.common import form_fields, image_fields
 from studio.tabs.common.choices import ASPECTS
 from studio.tabs.common.events import UNQUEUED
+from studio.tabs.common.field_widgets import build_rows, build_widget, get_initial_value
 from studio.tabs.common.form import Form
+from studio.tabs.common.widgets import build_checkbox, build_slider
 from studio.tabs.img2img.edit_operations import EDIT, MODES, OPERATIONS, Part, find_operation, get_visible_parts
-from studio.tabs.img2img.img2img_values import AREAS, FILLS, GROW_MODES, RESIZES, SIDES
+from studio.tabs.img2img.img2img_values import GROW_MODES, SIDES
 from studio.tabs.img2img.search_mask import build_search_fields
 
 PREFIX = "i2i-"
 SOURCE = f"{PREFIX}source"  # the pad that editors and the outpaint plan follow
 
-GROWTH = {"left": 0, "top": 0, "right": 128, "bottom": 0}  # px that the canvas grows at first
+GROWTH = {side: get_initial_value(get_field(OUTPAINT_FIELDS, side), None) for side in SIDES}  # px at first
 
 
 @dataclass
@@ -101,77 +105,12 @@ def build_operation_fields(layout: Img2ImgLayout) -> None:
             "Light", name=f"{PREFIX}lighting", hint="Optional: an image lit as wanted"
         )
     with layout.part(Part.STRENGTH):
-        fields["strength"] = gr.Slider(
-            0,
-            1,
-            value=0.6,
-            step=0.01,
-            label="Denoising strength",
-            elem_id=f"{PREFIX}strength",
-            info="How much may change: 0 keeps the image, 1 draws it anew.",
-        )
+        fields |= build_rows(select_fields(REQUEST_FIELDS, Group.STRENGTH), PREFIX)
     with layout.part(Part.INPAINT):
-        fields |= _build_inpaint_fields()
+        fields |= build_rows(INPAINT_FIELDS, PREFIX)
     with layout.part(Part.GROW):
         fields |= _build_outpaint_fields()
     layout.fields = fields
-
-
-def _build_inpaint_fields() -> dict[str, Component]:
-    with gr.Row(elem_classes="pair"):
-        area = gr.Radio(
-            list(AREAS),
-            value=next(iter(AREAS)),
-            label="Area",
-            elem_id=f"{PREFIX}area",
-            min_width=160,
-            info="The masked part alone gets the full resolution.",
-        )
-        padding = gr.Slider(
-            0,
-            256,
-            value=32,
-            step=1,
-            label="Padding",
-            elem_id=f"{PREFIX}padding",
-            min_width=120,
-            info="Px around the mask, for that part.",
-        )
-    with gr.Row(elem_classes="pair"):
-        fill = gr.Dropdown(
-            list(FILLS),
-            value=next(iter(FILLS)),
-            label="Begin with",
-            elem_id=f"{PREFIX}fill",
-            min_width=120,
-            info="What lies under the mask at first.",
-        )
-        blur = gr.Slider(
-            0,
-            64,
-            value=4,
-            step=1,
-            label="Mask blur",
-            elem_id=f"{PREFIX}mask-blur",
-            min_width=120,
-            info="Px by which its edge fades.",
-        )
-    with gr.Row(elem_classes="pair"):
-        soft = gr.Checkbox(
-            False,
-            label="Soft edges",
-            elem_id=f"{PREFIX}soft",
-            min_width=120,
-            info="Grey parts of the mask change a little.",
-        )
-        invert = gr.Checkbox(
-            False,
-            label="Change what is not masked",
-            elem_id=f"{PREFIX}invert",
-            min_width=120,
-            info="The mask protects instead.",
-        )
-    return {"area": area, "padding": padding, "fill": fill, "mask_blur": blur, "soft": soft, "invert": invert}
 
 
 def _build_outpaint_fields() -> dict[str, Component]:
@@ -185,27 +124,14 @@ def _build_outpaint_fields() -> dict[str, Component]:
     )
     with gr.Row(elem_classes="pair quarter") as row:
         sides: dict[str, Component] = {
-            side: gr.Number(
-                GROWTH[side],
-                label=side.capitalize(),
-                precision=0,
-                step=8,
-                minimum=0,
-                min_width=60,
-                elem_id=f"{PREFIX}{side}",
-            )
-            for side in SIDES
+            side: build_widget(get_field(OUTPAINT_FIELDS, side), PREFIX, step=8, min_width=60) for side in SIDES
         }
     aspect = gr.Dropdown(
         list(ASPECTS), value="16:9", label="Aspect", elem_id=f"{PREFIX}aspect", visible=False, allow_custom_value=True
     )
     with gr.Row(elem_classes="pair", visible=False) as size:
-        width = gr.Number(
-            1024, label="Canvas width", precision=0, step=8, min_width=90, elem_id=f"{PREFIX}canvas-width"
-        )
-        height = gr.Number(
-            1024, label="Canvas height", precision=0, step=8, min_width=90, elem_id=f"{PREFIX}canvas-height"
-        )
+        width = build_widget(get_field(OUTPAINT_FIELDS, "width"), PREFIX, step=8, min_width=90)
+        height = build_widget(get_field(OUTPAINT_FIELDS, "height"), PREFIX, step=8, min_width=90)
     how.change(
         lambda chosen: [gr.update(visible=chosen == name) for name in (by_sides, by_aspect, by_size)],
         how,
@@ -226,34 +152,20 @@ def build_output_size_fields(layout: Img2ImgLayout) -> None:
         )
         with gr.Column(visible=False, min_width=0) as sizes:
             made = form_fields.build_size_fields(layout.model, PREFIX)
-            resize = gr.Dropdown(
-                list(RESIZES),
-                value=next(iter(RESIZES)),
-                label="Resize",
-                elem_id=f"{PREFIX}resize",
-                info="How the image gets there.",
-            )
+            made |= build_rows(select_fields(REQUEST_FIELDS, Group.RESIZE), PREFIX)
     own.change(
         lambda on: gr.update(visible=on),
         own,
         sizes,
         **UNQUEUED,
     )
-    layout.fields |= {"own_size": own, **made, "resize": resize}
+    layout.fields |= {"own_size": own, **made}
 
 
 def build_additional_fields(layout: Img2ImgLayout) -> None:
     """Loopback, a batch of images, a reference image."""
     with layout.part(Part.LOOPS):
-        layout.fields["loops"] = gr.Slider(
-            1,
-            16,
-            value=1,
-            step=1,
-            label="Loopback",
-            elem_id=f"{PREFIX}loops",
-            info="Each image is the source of the next, that many times.",
-        )
+        layout.fields |= build_rows(select_fields(REQUEST_FIELDS, Group.LOOPS), PREFIX)
     with layout.part(Part.BATCH), gr.Accordion("Batch: many images", open=False):
         layout.fields["batch"] = image_fields.build_image_pad(
             "Images", name=f"{PREFIX}batch", many=True, hint="All of them are worked on, instead of the one above"
@@ -263,17 +175,8 @@ def build_additional_fields(layout: Img2ImgLayout) -> None:
             "Reference", name=f"{PREFIX}reference", hint="The result takes after it"
         )
         with gr.Row(elem_classes="pair"):
-            weight = gr.Slider(
-                0,
-                2,
-                value=0.6,
-                step=0.05,
-                label="Weight",
-                elem_id=f"{PREFIX}reference-weight",
-                min_width=120,
-                info="How strongly.",
+            weight = build_slider(
+                "Reference weight", f"{PREFIX}reference-weight", (0, 2, 0.05), 0.6, "1 is full effect, 0 none."
             )
-            style = gr.Checkbox(
-                False, label="Style only", elem_id=f"{PREFIX}reference-style", min_width=120, info="Not its content."
-            )
+            style = build_checkbox("Style only", f"{PREFIX}reference-style", False, "Leave out its content.")
         layout.fields |= {"reference_weight": weight, "reference_style": style}

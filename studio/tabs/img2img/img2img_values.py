@@ -3,26 +3,20 @@ InvalidRequest."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable
 from typing import Any
 
 from studio.core.errors import InvalidRequest
+from studio.core.field_spec import Group, select_fields
+from studio.core.fields import INPAINT_FIELDS, REQUEST_FIELDS
 from studio.core.model import Model
 from studio.core.request import GenerationRequest
-from studio.core.request_parts import MaskedContent, Outpaint, Resize
+from studio.core.request_parts import Outpaint
 from studio.tabs.common import control_values, form_values
-from studio.tabs.common.form_values import Values
+from studio.tabs.common.form_values import Values, read_fields
 from studio.tabs.common.image_fields import read_image_names, read_single_image
 from studio.tabs.img2img.edit_operations import Operation, Part, find_operation, find_selection, get_visible_parts
 
-RESIZES = {"Crop": Resize.CROP, "Stretch": Resize.STRETCH, "Fill": Resize.FILL, "Latent": Resize.LATENT}
-FILLS = {
-    "The image": MaskedContent.ORIGINAL,
-    "Colours around": MaskedContent.FILL,
-    "Noise": MaskedContent.NOISE,
-    "Nothing": MaskedContent.NOTHING,
-}
-AREAS = {"Whole image": False, "Only masked": True}
 GROW_MODES = {"Sides": "sides", "Aspect": "aspect", "Size": "size"}
 SIDES = ("left", "top", "right", "bottom")
 
@@ -64,17 +58,12 @@ def _read_mask(values: Values, *, needed: bool) -> dict[str, Any]:
     return {"mask": mask}
 
 
-def _read_inpaint(values: Values) -> dict[str, Any]:
-    return {
-        "inpaint": {
-            "mask_blur": values["mask_blur"],
-            "fill": FILLS.get(str(values["fill"]), MaskedContent.ORIGINAL),
-            "only_masked": AREAS.get(str(values["area"]), False),
-            "padding": values["padding"],
-            "soft": values["soft"] is True,
-            "invert": values["invert"] is True,
-        }
-    }
+def _read_group(*groups: Group) -> Callable[[Values], dict[str, object]]:
+    return lambda values: read_fields(select_fields(REQUEST_FIELDS, *groups), values)
+
+
+def _read_inpaint(values: Values) -> dict[str, object]:
+    return {"inpaint": read_fields(INPAINT_FIELDS, values)}
 
 
 def _read_outpaint(values: Values) -> dict[str, Any]:
@@ -92,8 +81,7 @@ def _read_outpaint(values: Values) -> dict[str, Any]:
 def _read_size(values: Values) -> dict[str, Any]:
     if values["own_size"] is not True:
         return {}
-    resize = RESIZES.get(str(values["resize"]), Resize.CROP)
-    return {"width": values["width"], "height": values["height"], "resize": resize}
+    return _read_group(Group.SIZE, Group.RESIZE)(values)
 
 
 def _read_style(values: Values) -> dict[str, Any]:
@@ -112,8 +100,8 @@ def _read_reference(values: Values) -> dict[str, Any]:
 
 
 _READERS = {
-    Part.STRENGTH: lambda values: {"strength": values["strength"]},
-    Part.LOOPS: lambda values: {"loops": values["loops"]},
+    Part.STRENGTH: _read_group(Group.STRENGTH),
+    Part.LOOPS: _read_group(Group.LOOPS),
     Part.SEARCH: lambda values: {"search": values["search"] or ""},
     Part.BACKGROUND: lambda values: {key: read_single_image(values[key]) for key in ("background", "lighting")},
     Part.INPAINT: _read_inpaint,
@@ -132,7 +120,7 @@ def write_img2img(request: GenerationRequest) -> dict[str, Any]:
     chosen = find_selection(request.task)
     if chosen is None:
         return values
-    inpaint, reference = request.inpaint, request.references[0] if request.references else None
+    reference = request.references[0] if request.references else None
     return values | {
         "mode": chosen[0],
         "operation": chosen[1],
@@ -147,16 +135,8 @@ def write_img2img(request: GenerationRequest) -> dict[str, Any]:
         "reference_weight": reference.weight if reference else 0.6,
         "reference_style": bool(reference and reference.style_only),
         "search": request.search,
-        "loops": request.loops,
-        "resize": _find_label(RESIZES, request.resize),
         "own_size": request.width is not None,
-        "area": _find_label(AREAS, inpaint.only_masked),
-        "fill": _find_label(FILLS, inpaint.fill),
-        "mask_blur": inpaint.mask_blur,
-        "padding": inpaint.padding,
-        "soft": inpaint.soft,
-        "invert": inpaint.invert,
-        **({"strength": request.strength} if request.strength is not None else {}),
+        **form_values.write_fields(request.inpaint),
         **(_write_outpaint(request.outpaint) if request.outpaint else {}),
         **control_values.write_units(request),
     }
@@ -168,10 +148,6 @@ def _write_outpaint(outpaint: Outpaint) -> dict[str, Any]:
     if outpaint.width and outpaint.height:
         return {"grow": "Size", "canvas_width": outpaint.width, "canvas_height": outpaint.height}
     return {"grow": "Sides", **{side: getattr(outpaint, side) for side in SIDES}}
-
-
-def _find_label(names: Mapping[str, Any], value: Any) -> str:
-    return next(name for name, held in names.items() if held == value)
 
 
 def read_paint_layer(values: Values, operation: Operation) -> str | None:

@@ -1,0 +1,123 @@
+"""The widgets of plain fields, built from the field tables."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import gradio as gr
+from gradio.components import Component
+
+from studio.core.field_spec import ChoiceSource, FieldSpec, Widget
+from studio.core.model import Model
+from studio.core.weights import WeightFile, WeightKind
+from studio.tabs.common.choices import UPSCALERS, list_model_choices, list_schedule_choices, list_weight_names
+from studio.tabs.common.widgets import build_checkbox, build_dropdown, build_number, build_slider, build_textbox
+
+_WIDE_WIDGETS = (Widget.TEXT, Widget.RADIO)  # these have a row of their own
+
+
+@dataclass(frozen=True, kw_only=True)
+class FieldContext:
+    """What lists choose from: the chosen model, all models, and the files of the models folder."""
+
+    model: Model | None = None
+    models: Sequence[Model] = ()
+    weights: Sequence[WeightFile] = ()
+
+
+_EMPTY_CONTEXT = FieldContext()
+
+
+def build_rows(
+    fields: Sequence[FieldSpec], prefix: str = "", context: FieldContext = _EMPTY_CONTEXT
+) -> dict[str, Component]:
+    """A widget for each of `fields`, two in a row where they are not wide, by their names in the form."""
+    made: dict[str, Component] = {}
+    rest = list(fields)
+    while rest:
+        wide = rest[0].widget in _WIDE_WIDGETS
+        together = 1 if wide or (len(rest) > 1 and rest[1].widget in _WIDE_WIDGETS) else 2
+        row, rest = rest[:together], rest[together:]
+        if wide:
+            made[row[0].form_name] = build_widget(row[0], prefix, context)
+            continue
+        with gr.Row(elem_classes="pair"):
+            made |= {spec.form_name: build_widget(spec, prefix, context) for spec in row}
+    return made
+
+
+def build_widget(
+    spec: FieldSpec, prefix: str = "", context: FieldContext = _EMPTY_CONTEXT, **options: Any
+) -> Component:
+    """The widget of one field, with the value of a fresh form unless `options` hold another; they go to Gradio's
+    component.
+
+    Raises:
+        ValueError: the field has no widget of its own.
+    """
+    label, elem_id = spec.label, prefix + spec.form_name.replace("_", "-")
+    value: Any = options.pop("value") if "value" in options else get_initial_value(spec, context.model)
+    help_text = "" if spec.placeholder else spec.help
+    match spec.widget:
+        case Widget.SLIDER if (limits := spec.slider or spec.limits) is not None:
+            return build_slider(label, elem_id, (limits.low, limits.high, limits.step), value, help_text, **options)
+        case Widget.NUMBER:
+            return build_number(label, elem_id, value, help_text, **_get_number_options(spec) | options)
+        case Widget.DROPDOWN:
+            choices = list(spec.options) or list_field_choices(spec, context)
+            typed = {"allow_custom_value": not spec.options}
+            return build_dropdown(label, elem_id, choices, value, help_text, **typed | options)
+        case Widget.CHECKBOX:
+            return build_checkbox(label, elem_id, value, help_text, **options)
+        case Widget.RADIO:
+            return gr.Radio(list(spec.options), value=value, label=label, elem_id=elem_id, info=help_text, **options)
+        case Widget.TEXT:
+            size = {"lines": spec.lines, "max_lines": 10 if spec.lines > 1 else 6, "placeholder": spec.placeholder}
+            most = spec.max_length or 512
+            return build_textbox(label, elem_id, help_text, max_length=most, **size | options)
+        case _:
+            raise ValueError(f"{spec.name} has no widget")
+
+
+def _get_number_options(spec: FieldSpec) -> dict[str, Any]:
+    """Whole numbers only where the field is one, and a minimum where no number stands for an empty field."""
+    options: dict[str, Any] = {} if spec.kind is int else {"precision": None}
+    if spec.limits is not None and spec.empty is None and spec.unset is not None:
+        options |= {"minimum": spec.limits.low, "maximum": spec.limits.high}
+    return options
+
+
+def get_initial_value(spec: FieldSpec, model: Model | None) -> object:
+    """What a fresh form shows: the model's own default where there is one, for fixed choices the label."""
+    if spec.from_model and model is not None:
+        return getattr(model.sampling, spec.name)
+    value = spec.blank if spec.initial is None else spec.initial
+    return next((label for label, held in spec.options.items() if held == value), value)
+
+
+def list_field_choices(spec: FieldSpec, context: FieldContext) -> list[str] | list[tuple[str, str]]:
+    """What the field's list has to choose from, with what stands for an empty field first."""
+    empty = [spec.empty] if isinstance(spec.empty, str) else []
+    if spec.source is ChoiceSource.MODELS:
+        return [*((name, name) for name in empty), *list_model_choices(context.models)]
+    return [*empty, *_list_names(spec, context)]
+
+
+def _list_names(spec: FieldSpec, context: FieldContext) -> list[str]:
+    match spec.source:
+        case ChoiceSource.VAES:
+            return list_weight_names(context.weights, WeightKind.VAE)
+        case ChoiceSource.UPSCALERS:
+            return [*UPSCALERS, *list_weight_names(context.weights, WeightKind.UPSCALER)]
+        case ChoiceSource.SAMPLERS if context.model is not None:
+            sampling = context.model.sampling
+            return list(sampling.combinations) or ([sampling.sampler] if spec.from_model else [])
+        case ChoiceSource.SCHEDULES if context.model is not None:
+            sampling = context.model.sampling
+            if spec.from_model:
+                return list_schedule_choices(context.model, sampling.sampler)
+            return list({name: None for names in sampling.combinations.values() for name in names})
+        case _:
+            return []
