@@ -15,13 +15,13 @@ from typing import Any
 
 from fakes import FakeBackend, open_engine, wait_until_final
 
+from studio.core.durable_files import write_synced
 from studio.core.events import Status
 from studio.core.request import GenerationRequest
 from studio.core.user import LOCAL_USER
 from studio.engine.jobs.journal import Journal
 from studio.engine.storage import outputs
 from studio.engine.storage.asset_index import AssetIndex
-from studio.engine.storage.durable_files import write_synced
 
 
 def write_half(path: Path, data: bytes) -> None:

@@ -23,10 +23,11 @@ from studio.core.finish import (
     Watermark,
 )
 from studio.core.model import GPU_LANE, Model, Quality, Sizes
+from studio.core.model_ids import UPSCALER_PREFIX
 from studio.core.request import GenerationRequest
 from studio.core.settings import Settings
 from studio.core.task import Task
-from studio.core.upscale_modes import UPSCALER_PREFIX, UpscaleMode
+from studio.core.upscale_modes import UpscaleMode
 from studio.core.weights import DownloadableWeights
 from studio.engine.metadata.image_info import read_image_info
 from studio.tabs.common.restore_settings import find_drawing_request, read_image_settings

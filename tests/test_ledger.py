@@ -14,7 +14,7 @@ from keyring.backend import KeyringBackend
 from keyring.backends import fail
 from keyring.errors import KeyringLocked
 
-from studio.core.errors import BudgetExceeded, ContentRefused, NotConfigured, UnknownModel, Unreachable
+from studio.core.errors import MAY_BE_BILLED, BudgetExceeded, ContentRefused, NotConfigured, UnknownModel, Unreachable
 from studio.core.events import Status
 from studio.core.model import Quality
 from studio.core.ports import ImageSeed, JobContext
@@ -26,7 +26,7 @@ from studio.core.user import LOCAL_USER
 from studio.engine.engine import Engine
 from studio.engine.lookups import Lookups, Successor
 from studio.engine.money.keys import KeyStore
-from studio.engine.money.ledger import MAY_BE_BILLED, Ledger
+from studio.engine.money.ledger import Ledger
 from studio.engine.money.system_keyring import SystemKeyring
 from studio.engine.settings_store import SettingsStore
 from studio.engine.storage.database import Database

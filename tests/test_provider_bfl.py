@@ -12,12 +12,11 @@ from providers import INVALID_IMAGES, FakeContext, expect_error, make_service, r
 from vendor_server import Reply, VendorServer, run_vendor_server
 from vendors.bfl import FIELDS, Bfl
 
-from studio.core.errors import ContentRefused, ProviderError
+from studio.core.errors import MAY_BE_BILLED, ContentRefused, ProviderError
 from studio.core.request import GenerationRequest
 from studio.core.request_parts import Inpaint, Outpaint, Reference
 from studio.core.task import Task
 from studio.providers.bfl import PROVIDER
-from studio.providers.common.http_wire import MAY_BE_BILLED
 from studio.providers.common.service_backend import Service
 
 

@@ -14,11 +14,10 @@ from providers import INVALID_IMAGES, FakeContext, expect_error, make_service, r
 from vendor_server import Reply, VendorServer, run_vendor_server
 from vendors.gemini import USAGE, Gemini, make_error, make_image_reply
 
-from studio.core.errors import ContentRefused, InvalidRequest, ProviderError
+from studio.core.errors import MAY_BE_BILLED, ContentRefused, InvalidRequest, ProviderError
 from studio.core.request import GenerationRequest
 from studio.core.request_parts import Reference
 from studio.core.task import Task
-from studio.providers.common.http_wire import MAY_BE_BILLED
 from studio.providers.common.service_backend import Service
 from studio.providers.gemini import PROVIDER
 

@@ -16,11 +16,18 @@ from providers import INVALID_IMAGES, FakeContext, expect_error, make_service, r
 from vendor_server import Reply, VendorServer, run_vendor_server
 from vendors.huggingface import B64, HuggingFace
 
-from studio.core.errors import ContentRefused, InvalidRequest, JobCancelled, NotConfigured, ProviderError, Unreachable
+from studio.core.errors import (
+    MAY_BE_BILLED,
+    ContentRefused,
+    InvalidRequest,
+    JobCancelled,
+    NotConfigured,
+    ProviderError,
+    Unreachable,
+)
 from studio.core.request import GenerationRequest
 from studio.core.task import Task
 from studio.providers import huggingface
-from studio.providers.common.http_wire import MAY_BE_BILLED
 from studio.providers.common.service_backend import Service
 from studio.providers.huggingface import PROVIDER
 

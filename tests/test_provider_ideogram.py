@@ -13,11 +13,10 @@ from providers import INVALID_IMAGES, FakeContext, expect_error, make_service, r
 from vendor_server import Reply, VendorServer, run_vendor_server
 from vendors.ideogram import Ideogram
 
-from studio.core.errors import ContentRefused, InvalidRequest, JobCancelled, PaymentNeeded, ProviderError
+from studio.core.errors import MAY_BE_BILLED, ContentRefused, InvalidRequest, JobCancelled, PaymentNeeded, ProviderError
 from studio.core.request import GenerationRequest
 from studio.core.request_parts import Inpaint, Outpaint, Reference
 from studio.core.task import Task
-from studio.providers.common.http_wire import MAY_BE_BILLED
 from studio.providers.common.ideogram_fields import SIZES3
 from studio.providers.common.service_backend import Service
 from studio.providers.ideogram import PROVIDER

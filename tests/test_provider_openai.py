@@ -13,11 +13,10 @@ from vendor_server import Reply, VendorServer, run_vendor_server
 from vendors.compatible import CompatibleServer
 from vendors.openai import OpenAI
 
-from studio.core.errors import ContentRefused, ProviderError
+from studio.core.errors import MAY_BE_BILLED, ContentRefused, ProviderError
 from studio.core.request import GenerationRequest
 from studio.core.request_parts import Inpaint, Reference
 from studio.core.task import Task
-from studio.providers.common.http_wire import MAY_BE_BILLED
 from studio.providers.common.service_backend import Service
 from studio.providers.compatible import PROVIDER as COMPATIBLE
 from studio.providers.openai import PROVIDER

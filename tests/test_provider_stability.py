@@ -12,6 +12,7 @@ from vendor_server import Reply, VendorServer, make_png, run_vendor_server
 from vendors.stability import Stability
 
 from studio.core.errors import (
+    MAY_BE_BILLED,
     ContentRefused,
     InvalidRequest,
     JobCancelled,
@@ -20,7 +21,6 @@ from studio.core.finish import Upscale
 from studio.core.request import GenerationRequest
 from studio.core.request_parts import Inpaint, Outpaint, Reference
 from studio.core.task import Task
-from studio.providers.common.http_wire import MAY_BE_BILLED
 from studio.providers.common.service_backend import Service
 from studio.providers.stability import PROVIDER
 

@@ -13,6 +13,7 @@ from vendor_server import Reply, VendorServer, run_vendor_server
 from vendors.wavespeed import WaveSpeed, make_reply
 
 from studio.core.errors import (
+    MAY_BE_BILLED,
     ContentRefused,
     InvalidRequest,
     JobCancelled,
@@ -24,7 +25,6 @@ from studio.core.errors import (
 )
 from studio.core.request_parts import Inpaint, Reference
 from studio.core.task import Task
-from studio.providers.common.http_wire import MAY_BE_BILLED
 from studio.providers.common.service_backend import Service
 from studio.providers.wavespeed import PROVIDER
 

@@ -12,11 +12,10 @@ from providers import ODD_REPLIES, SENTINEL, FakeContext, FakeKeys, expect_error
 from vendor_server import Reply, VendorServer, run_vendor_server
 from vendors import Vendor
 
-from studio.core.errors import JobCancelled, NotConfigured, ProviderError, RateLimited, Unreachable
+from studio.core.errors import MAY_BE_BILLED, JobCancelled, NotConfigured, ProviderError, RateLimited, Unreachable
 from studio.core.model import Feature
 from studio.core.request import GenerationRequest
 from studio.engine.plugins import discover
-from studio.providers.common.http_wire import MAY_BE_BILLED
 from studio.providers.common.service_backend import Service
 
 VENDORS: dict[str, Vendor] = {

@@ -15,12 +15,12 @@ from PIL import Image
 from studio.core.errors import InvalidRequest, JobCancelled, ModelBroken, OutOfMemory
 from studio.core.finish import Upscale
 from studio.core.model import GPU_LANE, Model, Quality
+from studio.core.model_ids import UPSCALER_PREFIX
 from studio.core.request import GenerationRequest
 from studio.core.request_parts import Resize
 from studio.core.task import Task
 from studio.core.upscale_modes import (
     LANCZOS,
-    UPSCALER_PREFIX,
     UpscaleMode,
     build_upscale_request,
     choose_upscale_model,

@@ -13,6 +13,7 @@ from studio.api.request_bodies import EditBody
 from studio.api.schemas import CreateBody, StrictModel
 from studio.api.submit_request import get_caller
 from studio.core.errors import Forbidden
+from studio.core.model_ids import AUTO_PREFIX
 from studio.engine.money.cloud_accounts import CloudState
 from studio.engine.studio import Studio
 
@@ -84,7 +85,7 @@ def add_cost_routes(routes: APIRouter, studio: Studio) -> None:
         user = get_caller(request)
         asked = body.edit or body.create or CreateBody(prompt="")
         wanted = chain_routes.build_chained_request(asked, studio, user)
-        model = studio.engine.model("" if wanted.model.startswith("auto:") else wanted.model, wanted.task)
+        model = studio.engine.model("" if wanted.model.startswith(AUTO_PREFIX) else wanted.model, wanted.task)
         return CostEstimate(
             amount=studio.engine.estimate(wanted),
             seconds=studio.engine.estimate_seconds(wanted.replace(model=model.id)),

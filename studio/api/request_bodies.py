@@ -12,6 +12,7 @@ from studio.api.schemas import CreateBody, ImageRef, Name, StrictModel, Text, bu
 from studio.core.errors import InvalidRequest, UnknownModel
 from studio.core.finish import Derivative, FaceRestoration, Finish, OutputOptions, Upscale
 from studio.core.model import Model, Quality
+from studio.core.model_ids import PREPROCESSOR_PREFIX
 from studio.core.operations import OPERATIONS
 from studio.core.request import GenerationRequest
 from studio.core.request_parts import ControlUnit, Inpaint, Option, Outpaint, Reference, Resize
@@ -93,7 +94,7 @@ class PreprocessBody(StrictModel):
         )
         return GenerationRequest(
             task=Task.PREPROCESS,
-            model=f"preprocessor/{self.preprocessor}",
+            model=PREPROCESSOR_PREFIX + self.preprocessor,
             source=self.image,
             control=(unit,),
             search=self.search,

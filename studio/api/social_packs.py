@@ -6,6 +6,7 @@ from studio.api.image_bodies import store_image
 from studio.api.schemas import SocialBody
 from studio.core.errors import InvalidRequest, NotConfigured
 from studio.core.image_fields import replace_images
+from studio.core.model_ids import AUTO_PREFIX
 from studio.core.request import GenerationRequest
 from studio.core.social import ExtendMode, SocialExport
 from studio.core.social_formats import Format
@@ -20,7 +21,6 @@ from studio.core.social_pack import (
 from studio.core.task import Task
 from studio.core.user import User
 from studio.engine.jobs.source_checks import list_sources
-from studio.engine.models.model_choice import AUTO
 from studio.engine.studio import SocialParts, Studio
 
 
@@ -43,7 +43,7 @@ def append_social_formats(
     if body is None:
         return wanted
     social, formats = _build_social(studio, body, user)
-    model = studio.engine.model("" if wanted.model.startswith(AUTO) else wanted.model, wanted.task)
+    model = studio.engine.model("" if wanted.model.startswith(AUTO_PREFIX) else wanted.model, wanted.task)
     if len(formats) == 1 and wanted.task is Task.TXT2IMG and not (wanted.width or wanted.height or wanted.aspect):
         width, height = choose_drawing_size(formats[0], model.sizes)
         wanted = wanted.replace(width=width, height=height)

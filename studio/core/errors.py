@@ -1,27 +1,27 @@
-"""Everything that can go wrong, as one tree.
+"""The tree of errors that users see.
 
 StudioError
 ├── InvalidRequest          the request cannot be carried out as it stands
-│   └── BadImage            an image that the gate does not let in
+│   └── BadImage            an uploaded image that is refused
 ├── Forbidden               the caller may not do this
-├── NotFound                no such job or image, or not this user's
-├── UnknownModel            no model of that name
+├── NotFound                no such job or image, or it belongs to another user
+├── UnknownModel            no model with that name
 ├── NotConfigured           a key, a package or a setting is missing
 ├── ModelBroken             a weight file that cannot be used
-├── OutOfMemory             the model does not fit, after every step of the ladder (GPU_OOM)
-├── StorageFailed           the disk is full or may not be written
-├── ProviderError           a cloud service, or the hub, answered with an error
+├── OutOfMemory             the model does not fit into memory, even after every fallback (GPU_OOM)
+├── StorageFailed           the disk is full or not writable
+├── ProviderError           a cloud service or the Hugging Face Hub returned an error
 │   ├── RateLimited         too many calls; carries retry_after
-│   ├── ContentRefused      the service will not make this image
-│   ├── PaymentNeeded       no credit left there
+│   ├── ContentRefused      the service refuses to make this image
+│   ├── PaymentNeeded       no credit left with the service
 │   └── Unreachable         no answer: network, time-out, server down
-├── QueueFull               too many jobs wait already
-├── BudgetExceeded          the user's budget would be passed
+├── QueueFull               too many jobs are waiting
+├── BudgetExceeded          the job would exceed the user's budget
 ├── JobCancelled            the user stopped the job
 └── ImageSkipped          the user skipped this image; the job goes on
 
-`message` and `hint` are shown to the user as they are; neither ever holds a key, a traceback or a path outside the
-studio.
+`title`, `message` and `hint` are shown to the user as they are. None of them ever contains a key, a traceback or a
+path outside the studio.
 """
 
 from __future__ import annotations
@@ -29,14 +29,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
+MAY_BE_BILLED = "may_be_billed"  # key in an error's details: the service may charge for the failed call
+
 
 class StudioError(Exception):
     """Base of all errors that the user is meant to read.
 
-    `message` says what happened, `hint` what to do next, `details` carries figures for programs.
+    `title` names the error in two or three words, `message` says what happened, `hint` what to do next; `details` holds
+    values for programs.
     """
 
     code: ClassVar[str] = "STUDIO_ERROR"
+    title: ClassVar[str] = "Error"
     status: ClassVar[int] = 500
 
     def __init__(self, message: str, *, hint: str = "", details: Mapping[str, Any] | None = None) -> None:
@@ -46,66 +50,77 @@ class StudioError(Exception):
         self.details: dict[str, Any] = dict(details or {})
 
     def to_json(self) -> dict[str, Any]:
-        """The HTTP shape of every error: `{"error", "code", "details"}`, with the hint among the details."""
+        """Return the HTTP body of the error: `{"error", "code", "details"}`, with the hint in the details."""
         details = {**self.details, "hint": self.hint} if self.hint else self.details
         return {"error": self.message, "code": self.code, "details": details}
 
 
 class InvalidRequest(StudioError):
     code = "INVALID_REQUEST"
+    title = "Invalid request"
     status = 400
 
 
 class BadImage(InvalidRequest):
     code = "BAD_IMAGE"
+    title = "Unusable image"
 
 
 class Forbidden(StudioError):
     code = "FORBIDDEN"
+    title = "Not allowed"
     status = 403
 
 
 class NotFound(StudioError):
     code = "NOT_FOUND"
+    title = "Not found"
     status = 404
 
 
 class UnknownModel(StudioError):
     code = "UNKNOWN_MODEL"
+    title = "Model not found"
     status = 404
 
 
 class NotConfigured(StudioError):
     code = "NOT_CONFIGURED"
+    title = "Setup needed"
     status = 409
 
 
 class ModelBroken(StudioError):
     code = "MODEL_BROKEN"
+    title = "Broken model file"
     status = 422
 
 
 class OutOfMemory(StudioError):
-    """`details` carries `requested` and `available` in bytes."""
+    """The model does not fit into memory. `details` has `requested` and `available` in bytes."""
 
     code = "GPU_OOM"
+    title = "Out of memory"
     status = 507
 
 
 class StorageFailed(StudioError):
     code = "STORAGE_FAILED"
+    title = "Saving failed"
     status = 507
 
 
 class ProviderError(StudioError):
     code = "PROVIDER_ERROR"
+    title = "Service error"
     status = 502
 
 
 class RateLimited(ProviderError):
-    """`retry_after` is in seconds, None when the service does not say."""
+    """Too many calls. `retry_after` is in seconds, None if the service gives no value."""
 
     code = "RATE_LIMITED"
+    title = "Too many requests"
     status = 429
 
     def __init__(self, message: str, *, retry_after: float | None = None, hint: str = "") -> None:
@@ -115,34 +130,41 @@ class RateLimited(ProviderError):
 
 class ContentRefused(ProviderError):
     code = "CONTENT_REFUSED"
+    title = "Content refused"
     status = 422
 
 
 class PaymentNeeded(ProviderError):
     code = "PAYMENT_NEEDED"
+    title = "No credit left"
     status = 402
 
 
 class Unreachable(ProviderError):
     code = "UNREACHABLE"
+    title = "Service unreachable"
     status = 504
 
 
 class QueueFull(StudioError):
     code = "QUEUE_FULL"
+    title = "Queue full"
     status = 503
 
 
 class BudgetExceeded(StudioError):
     code = "BUDGET_EXCEEDED"
+    title = "Budget exceeded"
     status = 402
 
 
 class JobCancelled(StudioError):
     code = "CANCELLED"
+    title = "Cancelled"
     status = 409
 
 
 class ImageSkipped(StudioError):
     code = "SKIPPED"
+    title = "Image skipped"
     status = 409

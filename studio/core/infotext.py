@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from studio.core.infotext_keys import build_pairs, parse_pairs
 from studio.core.lora_tags import split_tags, write_tag
 from studio.core.model import Model
+from studio.core.model_ids import RESTORER_PREFIX, UPSCALER_PREFIX
 from studio.core.number_format import format_number
 from studio.core.request import GenerationRequest, LoraUse
 from studio.core.task import Task
@@ -80,10 +81,12 @@ def _build_step_pairs(step: GenerationRequest) -> list[tuple[str, str]]:
         scale = step.upscale.scale
         return [
             *([("Postprocess upscale by", format_number(scale))] if scale else []),
-            ("Postprocess upscaler", step.model.removeprefix("upscaler/")),
+            ("Postprocess upscaler", step.model.removeprefix(UPSCALER_PREFIX)),
         ]
     if step.task is Task.RESTORE_FACES and step.faces is not None:
-        return [("Face restoration", f"{step.model.removeprefix('restorer/')}, {format_number(step.faces.visibility)}")]
+        return [
+            ("Face restoration", f"{step.model.removeprefix(RESTORER_PREFIX)}, {format_number(step.faces.visibility)}")
+        ]
     if step.task in (Task.REMOVE_BACKGROUND, Task.FINISH, Task.SOCIAL):
         return [("Postprocess", step.task.value.replace("_", " "))]
     return []

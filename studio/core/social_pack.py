@@ -7,12 +7,13 @@ from collections.abc import Sequence
 
 from studio.core.finish import Upscale
 from studio.core.model import Model, Quality, Sizes
+from studio.core.model_ids import UPSCALER_PREFIX
 from studio.core.range_checks import MAX_SIDE
 from studio.core.request import GenerationRequest
 from studio.core.social import SocialExport
 from studio.core.social_formats import Format, PlatformData
 from studio.core.task import Task
-from studio.core.upscale_modes import LANCZOS, UPSCALER_PREFIX, UpscaleMode, choose_upscale_model
+from studio.core.upscale_modes import LANCZOS, UpscaleMode, choose_upscale_model
 
 SOCIAL_MODEL = "social"
 MAX_ENLARGE_FACTOR = 4.0  # times by a network, which is what they are trained for; what is left is plain resampling

@@ -10,13 +10,12 @@ from types import MappingProxyType
 from studio.core.errors import InvalidRequest
 from studio.core.finish import Upscale
 from studio.core.model import Model, Quality
+from studio.core.model_ids import UPSCALER_PREFIX
 from studio.core.range_checks import MAX_SIDE
 from studio.core.request import GenerationRequest
 from studio.core.task import Task
 
 LONG_SIDE_4K = 3840
-UPSCALER_PREFIX, RESTORER_PREFIX = "upscaler/", "restorer/"
-"""What the ids of upscalers and face restorers begin with."""
 LANCZOS, NEAREST = "Lanczos", "Nearest"
 DEFAULT_CREATIVITY = 0.35
 

@@ -14,9 +14,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from studio.core.durable_files import translate_os_errors
 from studio.core.request import GenerationRequest
 from studio.core.settings import Settings
-from studio.engine.storage.durable_files import translate_os_errors
 
 _MAX_BYTES, _BACKUP_COUNT = 5_000_000, 5  # size of one file, and how many old ones stay
 _APPLICATION, _GENERATION, _ACCESS = "studio.log", "generation.jsonl", "access.log"

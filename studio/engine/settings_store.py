@@ -10,9 +10,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
 
+from studio.core.durable_files import replace_synced, translate_os_errors
 from studio.core.errors import InvalidRequest
 from studio.core.settings import Settings
-from studio.engine.storage.durable_files import replace_synced, translate_os_errors
 
 ENV_PREFIX = "STUDIO_"
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import ctypes
 import gc
 import json
-import os
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -13,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from studio.core.durable_files import replace_synced
 from studio.core.settings import Settings
 
 GIB = 1024**3
@@ -138,9 +138,7 @@ class PeakStore:
                 return
             self._bytes[key] = taken
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            aside = self._path.with_suffix(f".{os.getpid()}")
-            aside.write_text(json.dumps(self._bytes, indent=0))
-            aside.replace(self._path)
+            replace_synced(self._path, json.dumps(self._bytes, indent=0).encode())
 
     @staticmethod
     def _parse_area(key: str) -> int:

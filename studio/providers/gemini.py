@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
-from studio.core.errors import InvalidRequest, ProviderError, StudioError
+from studio.core.errors import MAY_BE_BILLED, InvalidRequest, ProviderError, StudioError
 from studio.core.model import Feature, Model, Quality, Sizes
 from studio.core.provider import CloudModel, HttpRequest, HttpResponse, ProviderClient, ProviderSpec, RenderRequest
 from studio.core.request import GenerationRequest
 from studio.core.result import RenderedImage
 from studio.core.task import Task
-from studio.providers.common.http_wire import MAY_BE_BILLED, make_unreachable_error
+from studio.providers.common.http_wire import make_unreachable_error
 from studio.providers.common.openai_images import is_connect_error
 from studio.providers.common.request_shapes import MIB, encode_for_upload, find_nearest_aspect, fit_input_image
 from studio.providers.common.service_errors import (

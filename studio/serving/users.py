@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import getpass
 import hashlib
 import json
@@ -19,6 +18,7 @@ from typing import Any
 from argon2 import PasswordHasher
 from argon2.exceptions import Argon2Error, InvalidHashError
 
+from studio.core.durable_files import replace_synced, translate_os_errors
 from studio.core.errors import InvalidRequest, NotConfigured, StorageFailed
 from studio.core.settings import Settings
 from studio.core.user import User
@@ -179,26 +179,14 @@ def load_secret(path: Path) -> bytes:
 
 
 def write_private_file(path: Path, content: bytes) -> None:
-    """Write `path` aside, sync and rename, with mode 600 from the first byte on.
+    """Replace `path` by `content` durably, with mode 600 from the first byte on.
 
     Raises:
         StorageFailed: the disk is full or may not be written.
     """
-    aside = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    try:
+    with translate_os_errors(path.name):
         path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(aside, path)
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            aside.unlink()
-        raise StorageFailed(
-            f"{path.name} cannot be written.", hint="Check the disk and who owns the folder."
-        ) from error
+        replace_synced(path, content, 0o600)
 
 
 def _read_users(path: Path) -> dict[str, UserEntry]:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import unicodedata
 from pathlib import Path
 
-from studio.core.errors import InvalidRequest, NotFound, StorageFailed
+from studio.core.durable_files import replace_synced, translate_os_errors
+from studio.core.errors import InvalidRequest, NotFound
 from studio.core.social_formats import Format
 from studio.social.format_entries import read_format
 from studio.social.toml_entries import TomlEntry, parse_toml, read_toml
@@ -94,12 +94,6 @@ def _read_format_id(block: str) -> str:
 
 
 def _replace_file(file: Path, text: str) -> None:
-    part = file.with_name(f".{file.name}.part")
-    try:
+    with translate_os_errors("your formats"):
         file.parent.mkdir(parents=True, exist_ok=True)
-        part.write_text(text, encoding="utf-8")
-        os.replace(part, file)
-    except OSError as error:
-        raise StorageFailed(
-            "Your formats cannot be written.", hint="Look at the disk and who may write there."
-        ) from error
+        replace_synced(file, text.encode())

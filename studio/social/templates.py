@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from studio.core.durable_files import replace_synced, translate_os_errors
 from studio.core.errors import InvalidRequest, NotFound, StorageFailed
 from studio.core.social_templates import PURPOSES, QUALITIES, SPACES, Template
 from studio.core.user import LOCAL_USER
@@ -173,15 +174,10 @@ class Templates:
         return self._folder / f"{template_id}.toml"
 
     def _write_template(self, template: Template) -> None:
-        """Aside, then into place."""
         file = self._get_template_file(template.id)
-        aside = file.with_suffix(".part")
-        try:
+        with translate_os_errors("the template"):
             file.parent.mkdir(parents=True, exist_ok=True)
-            aside.write_text("schema = 1\n\n" + to_toml(template), encoding="utf-8")
-            aside.replace(file)
-        except OSError as error:
-            raise StorageFailed("The template could not be saved.", hint="Check space and rights.") from error
+            replace_synced(file, ("schema = 1\n\n" + to_toml(template)).encode())
 
 
 def read_template(entry: TomlEntry, *, own: bool = False) -> Template:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from studio.core.errors import InvalidRequest, ModelBroken, UnknownModel
 from studio.core.grid import expand_cells
 from studio.core.model import Feature, Model
+from studio.core.model_ids import AUTO_PREFIX
 from studio.core.request import GenerationRequest, count_outputs
 from studio.core.settings import Settings
 from studio.engine.jobs.chain_steps import estimate_backend_cost
@@ -17,7 +18,7 @@ from studio.engine.jobs.passes import PlannedImage, make_random_seed, plan_image
 from studio.engine.jobs.source_checks import check_images, fill_size
 from studio.engine.lookups import Successor
 from studio.engine.models.fallback_request import adapt, format_fallback_notice
-from studio.engine.models.model_choice import AUTO, choose_model
+from studio.engine.models.model_choice import choose_model
 from studio.engine.models.model_list import Models
 from studio.engine.storage.inputs import Images
 
@@ -97,7 +98,7 @@ class Admission:
             known = [cost * count for cost, count in costs if cost is not None]
             return sum(known) if len(known) == len(costs) else None
         request, _ = self._replace_retired_model(request)
-        if request.model.startswith(AUTO):
+        if request.model.startswith(AUTO_PREFIX):
             request = choose_model(request, self._models, self.estimate)
         if not request.model:
             return 0.0  # the default is a local model

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 
 from studio.core.errors import (
+    MAY_BE_BILLED,
     ImageSkipped,
     InvalidRequest,
     JobCancelled,
@@ -37,7 +38,6 @@ from studio.engine.jobs.run_state import JobRun, RunnerServices
 from studio.engine.jobs.unforeseen_errors import log_unexpected_error
 from studio.engine.models.fallback_chain import FALLBACK_ERRORS, find_next_model
 from studio.engine.models.fallback_request import adapt, format_fallback_notice
-from studio.engine.money.ledger import MAY_BE_BILLED
 from studio.engine.storage import grid_sheet
 
 _log = logging.getLogger(__name__)

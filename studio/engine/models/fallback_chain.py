@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from studio.core.errors import (
+    MAY_BE_BILLED,
     ModelBroken,
     NotConfigured,
     OutOfMemory,
@@ -12,7 +13,6 @@ from studio.core.errors import (
     Unreachable,
 )
 from studio.engine.jobs.job import Job
-from studio.engine.money.ledger import MAY_BE_BILLED
 
 _LOCAL_FAILURES = (UnknownModel, ModelBroken, OutOfMemory)  # go to the fallback model of the settings
 _REMOTE_FAILURES = (Unreachable, RateLimited, NotConfigured)  # go to the next model of the request's own chain

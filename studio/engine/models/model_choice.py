@@ -6,10 +6,10 @@ from collections.abc import Callable
 
 from studio.core.errors import InvalidRequest, StudioError, UnknownModel
 from studio.core.model import Model, Quality
+from studio.core.model_ids import AUTO_PREFIX
 from studio.core.request import GenerationRequest
 from studio.engine.models.model_list import Models
 
-AUTO = "auto:"  # before a quality, in place of a model's id
 _ORDER = tuple(Quality)
 _MAX_CANDIDATES = 5  # models that are tried one after the other
 
@@ -23,9 +23,9 @@ def choose_model(
     Raises:
         InvalidRequest: no such quality. UnknownModel: nothing can carry the request out.
     """
-    if not request.model.startswith(AUTO):
+    if not request.model.startswith(AUTO_PREFIX):
         return request
-    wanted = request.model.removeprefix(AUTO)
+    wanted = request.model.removeprefix(AUTO_PREFIX)
     if wanted not in _ORDER:
         raise InvalidRequest(f"There is no quality {wanted!r}.", hint="There are: " + ", ".join(_ORDER) + ".")
     able = [model for model in models.all() if _can_render(model, request)]

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import stat
 import threading
 from collections.abc import Mapping, Sequence
@@ -14,9 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
+from studio.core.durable_files import replace_synced, translate_os_errors
 from studio.core.errors import InvalidRequest, NotConfigured
 from studio.engine.money.system_keyring import SystemKeyring
-from studio.engine.storage.durable_files import sync_folder, translate_os_errors, write_synced
 
 _MAX_KEY_LENGTH = 4096  # characters of a key
 _SHOWN_CHARACTERS = 4
@@ -137,9 +136,4 @@ class KeyStore:
         with self._lock, translate_os_errors("the key"):
             kept = {name: value for name, value in {**self._read_file(), **changes}.items() if value is not None}
             self._file.parent.mkdir(parents=True, exist_ok=True)
-            part = self._file.with_name(f".{self._file.name}.part")
-            part.unlink(missing_ok=True)
-            os.close(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
-            write_synced(part, json.dumps(kept, indent=1).encode())
-            os.replace(part, self._file)
-            sync_folder(self._file.parent)
+            replace_synced(self._file, json.dumps(kept, indent=1).encode(), 0o600)

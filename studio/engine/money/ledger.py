@@ -12,11 +12,10 @@ import time
 from collections.abc import Generator
 from dataclasses import dataclass
 
-from studio.core.errors import BudgetExceeded, ImageSkipped, JobCancelled, StudioError
+from studio.core.errors import MAY_BE_BILLED, BudgetExceeded, ImageSkipped, JobCancelled, StudioError
 from studio.core.settings import Settings
 from studio.engine.storage.database import Database
 
-MAY_BE_BILLED = "may_be_billed"  # the key among an error's details that says so
 _WARN_SHARE = 0.8  # of a budget
 _SENT, _BILLED, _UNKNOWN, _FREE = "sent", "billed", "unknown", "free"
 _SPENT_SQL = "COALESCE(billed, estimated, 0)"

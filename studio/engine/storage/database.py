@@ -15,8 +15,8 @@ from collections.abc import Generator, Sequence
 from pathlib import Path
 from typing import Any
 
+from studio.core.durable_files import translate_os_errors
 from studio.core.errors import StorageFailed
-from studio.engine.storage.durable_files import translate_os_errors
 from studio.engine.storage.process_locks import lock_folder
 
 DATABASE_FILE = "library.db"

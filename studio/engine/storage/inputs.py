@@ -10,7 +10,6 @@ import collections
 import hashlib
 import io
 import json
-import os
 import threading
 import time
 from collections.abc import Mapping
@@ -20,13 +19,13 @@ from typing import Any, cast
 
 from PIL import Image
 
+from studio.core.durable_files import replace_synced, translate_os_errors
 from studio.core.errors import BadImage, InvalidRequest, NotFound
 from studio.core.image_gate import ImageLimits, open_image
 from studio.core.request import GenerationRequest
 from studio.core.result import Asset
 from studio.engine.metadata.embed import Metadata, read_metadata
 from studio.engine.storage.database import Database
-from studio.engine.storage.durable_files import translate_os_errors
 
 _FOLDER = ".inputs"
 _MAX_HISTORY = 50  # requests of a foreign history that are kept
@@ -144,9 +143,7 @@ class Images:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 out = io.BytesIO()
                 image.save(out, "PNG", compress_level=1)
-                part = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}.part")
-                part.write_bytes(out.getvalue())
-                os.replace(part, path)
+                replace_synced(path, out.getvalue())
         known = self._database.rows("SELECT asset, history FROM inputs WHERE hash = ? AND user = ?", (kept.hash, user))
         if known and not kept.history and known[0]["history"] != "[]":
             return self.get(kept.hash, user)  # the same pixels again, this time without their story

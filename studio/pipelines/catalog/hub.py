@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from studio.core.durable_files import sync_folder
 from studio.core.errors import InvalidRequest, JobCancelled, NotConfigured, StorageFailed, StudioError
 from studio.core.ports import DownloadState
 from studio.core.weights import DownloadableWeights
@@ -171,6 +172,7 @@ class Hub:
             if wish.file:
                 final.parent.mkdir(parents=True, exist_ok=True)
                 (aside / wish.file).replace(final)
+                sync_folder(final.parent)
             else:
                 _put_in_place(aside, final)
         shutil.rmtree(aside, ignore_errors=True)
@@ -235,3 +237,4 @@ def _put_in_place(aside: Path, final: Path) -> None:
         target = final / path.relative_to(aside)
         target.parent.mkdir(parents=True, exist_ok=True)
         path.replace(target)
+        sync_folder(target.parent)

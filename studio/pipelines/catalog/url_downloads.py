@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 from urllib.parse import urljoin, urlparse
 
+from studio.core.durable_files import sync_folder
 from studio.core.errors import InvalidRequest, NotFound, ProviderError, Unreachable
 from studio.core.weights import DownloadableWeights
 from studio.pipelines.catalog.downloads import RemoteFile, check_sha256, make_disk_error
@@ -62,6 +63,7 @@ def fetch_url(
             os.fsync(out.fileno())
         check_sha256(RemoteFile(offer.filename, offer.bytes, offer.sha256), part)
         part.replace(target)
+        sync_folder(target.parent)
 
 
 def _open_response(session: requests.Session, url: str, have: int, allowed: Callable[[str], bool]) -> requests.Response:

@@ -12,13 +12,13 @@ from PIL import Image
 from studio.core.errors import InvalidRequest, ModelBroken
 from studio.core.finish import FaceRestoration
 from studio.core.model import GPU_LANE, TOOLS_LANE, Feature, Model, Quality, Sizes
+from studio.core.model_ids import RESTORER_PREFIX, UPSCALER_PREFIX
 from studio.core.ports import ImageSeed, JobContext
 from studio.core.range_checks import MAX_SIDE
 from studio.core.request import GenerationRequest
 from studio.core.result import RenderedImage
 from studio.core.settings import Settings
 from studio.core.task import Task
-from studio.core.upscale_modes import RESTORER_PREFIX, UPSCALER_PREFIX
 from studio.core.weights import DownloadableWeights, WeightFile, WeightKind
 from studio.pipelines import device_memory
 from studio.pipelines.catalog import downloadable_weights

@@ -13,6 +13,7 @@ from PIL import Image, ImageFilter, ImageOps
 from studio.core.annotate import PreprocessorSpec, compute_map_size, flatten_on_white
 from studio.core.errors import InvalidRequest, NotConfigured, OutOfMemory
 from studio.core.model import GPU_LANE, TOOLS_LANE, Feature, Model, Sizes
+from studio.core.model_ids import PREPROCESSOR_PREFIX
 from studio.core.ports import ImageSeed, JobContext
 from studio.core.range_checks import MAX_SIDE
 from studio.core.request import GenerationRequest, Task
@@ -24,7 +25,6 @@ from studio.preprocessors.common import background, find_objects
 from studio.preprocessors.common.network_keeper import NetworkCache
 from studio.vision import foreground
 
-PREPROCESSOR_PREFIX = "preprocessor/"
 NO_PREPROCESSOR = "none"
 SEARCH_MASK = "words"  # the preprocessor whose map is a mask of what `search` names
 _FOUND_MARGIN = 1 / 64  # of the longer side: outlines are cut a little close

@@ -15,7 +15,7 @@ from urllib.parse import urljoin, urlsplit
 
 from PIL import Image
 
-from studio.core.errors import BadImage, ProviderError, RateLimited, Unreachable
+from studio.core.errors import MAY_BE_BILLED, BadImage, ProviderError, RateLimited, Unreachable
 from studio.core.image_gate import ImageLimits, open_image
 from studio.core.ports import JobContext
 from studio.core.provider import HttpRequest, HttpResponse, ProviderSpec
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-MAY_BE_BILLED = "may_be_billed"
 MAX_ANSWER_BYTES = 256 * 1024 * 1024  # bytes
 _MAX_ATTEMPTS = 4
 _MAX_RETRY_WAIT = 60.0  # seconds that a service may ask us to wait before the next try

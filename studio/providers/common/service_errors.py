@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from studio.core.errors import (
+    MAY_BE_BILLED,
     ContentRefused,
     InvalidRequest,
     NotConfigured,
@@ -15,7 +16,7 @@ from studio.core.errors import (
     Unreachable,
 )
 from studio.core.provider import HttpResponse
-from studio.providers.common.http_wire import MAY_BE_BILLED, read_retry_after
+from studio.providers.common.http_wire import read_retry_after
 
 _MAX_DETAIL_LENGTH = 300  # characters of a service's own words that are passed on
 

@@ -12,6 +12,7 @@ from gradio.components import Component
 
 from studio.core.errors import InvalidRequest, StudioError
 from studio.core.model import Model
+from studio.core.model_ids import PREPROCESSOR_PREFIX
 from studio.core.request import GenerationRequest
 from studio.core.result import Asset
 from studio.core.task import Task
@@ -23,7 +24,6 @@ from studio.tabs.common.control_values import (
     CONTROL_MODES,
     CONTROL_RESIZES,
     FINISHED_MAP,
-    PREPROCESSOR_PREFIX,
     UNITS,
     make_field_name,
     read_unit,

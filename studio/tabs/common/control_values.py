@@ -12,7 +12,6 @@ from studio.tabs.common import image_fields
 from studio.tabs.common.form_values import NONE, split_values
 
 UNITS = 3
-PREPROCESSOR_PREFIX = "preprocessor/"  # what the ids of preprocessors begin with
 FINISHED_MAP = "none"
 CONTROL_MODES = {
     "Balanced": ControlMode.BALANCED,

@@ -12,9 +12,9 @@ from studio.core.errors import StudioError
 from studio.core.field_spec import FieldSpec
 from studio.core.fields import REQUEST_FIELDS
 from studio.core.model import Feature, Model
+from studio.core.model_ids import AUTO_PREFIX
 from studio.core.request import GenerationRequest
 from studio.core.user import LOCAL_USER, User
-from studio.engine.models.model_choice import AUTO
 from studio.engine.studio import Studio
 from studio.tabs.common import model_selection
 from studio.tabs.common.current_user import get_user
@@ -76,7 +76,7 @@ def render_estimate(studio: Studio, request: GenerationRequest, user: User = LOC
     for axis in request.axes:
         images *= len(axis.values)
     line = format_estimate(studio.engine.estimate(found), images, studio.engine.estimate_seconds(found))
-    taken = f" Drawn with {studio.engine.model(found.model).title}." if request.model.startswith(AUTO) else ""
+    taken = f" Drawn with {studio.engine.model(found.model).title}." if request.model.startswith(AUTO_PREFIX) else ""
     return _render_note(line + taken)
 
 

@@ -9,14 +9,14 @@ import gradio as gr
 from gradio.components import Component
 
 from studio.core.model import Feature, Model, Quality, Sizes
+from studio.core.model_ids import AUTO_PREFIX
 from studio.core.task import Task
-from studio.engine.models.model_choice import AUTO
 from studio.engine.studio import Studio
 from studio.tabs.common.choices import list_model_choices
 
 AUTOMATIC_MODELS = tuple(
     Model(
-        id=f"{AUTO}{quality}",
+        id=f"{AUTO_PREFIX}{quality}",
         title=f"Automatic: {quality}",
         family="",
         lane="",

@@ -13,7 +13,7 @@ import gradio as gr
 
 from studio.core.annotate import OptionSpec
 from studio.core.model import Model
-from studio.tabs.common.control_values import PREPROCESSOR_PREFIX
+from studio.core.model_ids import PREPROCESSOR_PREFIX
 from studio.tabs.common.events import HIDDEN, UNQUEUED, Updates
 
 SLIDERS = 2  # as many as any preprocessor has figures

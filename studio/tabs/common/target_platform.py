@@ -12,6 +12,7 @@ from gradio.components import Component
 
 from studio.core.errors import InvalidRequest
 from studio.core.finish import MetadataPolicy
+from studio.core.model_ids import AUTO_PREFIX
 from studio.core.request import GenerationRequest
 from studio.core.social import MAX_FORMATS, SocialExport
 from studio.core.social_formats import Format, PlatformData
@@ -19,7 +20,6 @@ from studio.core.social_pack import append_format_steps, choose_drawing_size, co
 from studio.core.task import Task
 from studio.core.user import User
 from studio.engine.jobs.source_checks import list_sources
-from studio.engine.models.model_choice import AUTO
 from studio.engine.studio import Studio
 from studio.tabs.common.choices import CUSTOM_SIZE
 from studio.tabs.common.events import UNQUEUED, Updates, show_errors
@@ -188,6 +188,6 @@ def append_target_steps(
     )
     first = next(iter(list_sources(wanted)), None)
     kept = studio.engine.kept(first, user) if first else None
-    model = studio.engine.model("" if wanted.model.startswith(AUTO) else wanted.model, wanted.task)
+    model = studio.engine.model("" if wanted.model.startswith(AUTO_PREFIX) else wanted.model, wanted.task)
     size = get_result_size(wanted, model, (kept.width, kept.height) if kept else None)
     return append_format_steps(wanted, social, found, size, studio.engine.models(Task.UPSCALE))

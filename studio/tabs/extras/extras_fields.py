@@ -11,8 +11,9 @@ import gradio as gr
 from gradio.components import Component
 
 from studio.core.model import Model
+from studio.core.model_ids import UPSCALER_PREFIX
 from studio.core.task import Task
-from studio.core.upscale_modes import DEFAULT_CREATIVITY, LANCZOS, LONG_SIDE_4K, NEAREST, UPSCALER_PREFIX, UpscaleMode
+from studio.core.upscale_modes import DEFAULT_CREATIVITY, LANCZOS, LONG_SIDE_4K, NEAREST, UpscaleMode
 from studio.tabs.common import image_fields
 from studio.tabs.common.choices import list_model_choices
 from studio.tabs.common.events import HIDDEN, UNQUEUED

@@ -11,11 +11,11 @@ from studio.core.codec import decode_json
 from studio.core.errors import InvalidRequest
 from studio.core.finish import FaceRestoration, Upscale
 from studio.core.model import Model, Quality
+from studio.core.model_ids import UPSCALER_PREFIX
 from studio.core.request import GenerationRequest
 from studio.core.task import Task
 from studio.core.upscale_modes import (
     LANCZOS,
-    UPSCALER_PREFIX,
     UpscaleMode,
     build_upscale_request,
     choose_upscale_model,

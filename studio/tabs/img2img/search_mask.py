@@ -10,11 +10,11 @@ import gradio as gr
 from gradio.components import Component
 
 from studio.core.errors import InvalidRequest, StudioError
+from studio.core.model_ids import PREPROCESSOR_PREFIX
 from studio.core.request import GenerationRequest
 from studio.core.task import Task
 from studio.engine.studio import Studio
 from studio.tabs.common import image_fields
-from studio.tabs.common.control_values import PREPROCESSOR_PREFIX
 from studio.tabs.common.current_user import get_user
 from studio.tabs.common.events import HIDDEN, Updates, make_toast
 from studio.tabs.common.form import Form
