@@ -3,7 +3,9 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
+import httpx
 import pytest
 from gradio_client import Client
 from serving import PASSWORDS, serve_studio
@@ -81,6 +83,77 @@ def test_hidden_handlers_ask_who_calls(tmp_path: Path, user: str) -> None:
                 done = next(line for line in answer.iter_lines() if "process_completed" in line)
             refused += '"success":false' in done.replace(" ", "")
         assert refused == (0 if user == "root" else 2)
+
+
+ADMIN_BUTTONS = {
+    "load-model": "tiny",
+    "unload-model": "tiny",
+    "hash-model": "tiny",
+    "refresh-models": "tiny",
+    "download": "org/name",
+    "cancel-download": "org/name",
+    "fetch-offer": "u2netp",
+    "cancel-offer": "u2netp",
+    "save-settings": {"log_level": "debug"},
+}
+
+
+def click(client: httpx.Client, config: dict[str, Any], button: str) -> httpx.Response:
+    """Queue the click event of the button with that element id, as any script with a session could."""
+    number = next(one["id"] for one in config["components"] if one["props"].get("elem_id") == button)
+    events = config["dependencies"]
+    event = next(one for one in events if [number, "click"] in one["targets"])
+    if not event["backend_fn"]:  # the browser gathers the form; what follows it calls the server
+        event = next(one for one in events if one["trigger_after"] == event["id"])
+    data = [ADMIN_BUTTONS[button], *[None] * (len(event["inputs"]) - 1)]
+    body = {"data": data, "fn_index": event["id"], "session_hash": f"session-{button}"}
+    return client.post("/gradio_api/queue/join", json=body)
+
+
+def read_result(client: httpx.Client, button: str) -> str:
+    with client.stream("GET", "/gradio_api/queue/data", params={"session_hash": f"session-{button}"}) as answer:
+        return next(line for line in answer.iter_lines() if "process_completed" in line).replace(" ", "")
+
+
+class WatchedStore:
+    """A store that notes every call which changes something."""
+
+    def __init__(self, inner: Any) -> None:
+        self._inner = inner
+        self.calls: list[str] = []
+
+    def __getattr__(self, name: str) -> Any:
+        if name in ("load", "unload", "sha256", "refresh", "download", "cancel_download", "fetch"):
+            self.calls.append(name)
+        return getattr(self._inner, name)
+
+
+def test_a_normal_user_and_a_foreign_site_change_no_model_and_no_setting(tmp_path: Path) -> None:
+    watched = WatchedStore(store(tmp_path / "models"))
+    with serve_studio(tmp_path, users=True, page=mount, models=watched, default_model="fake") as served:
+        before = served.studio.settings.current
+        watched.calls.clear()
+        bob, root = served.open_client("bob"), served.open_client("root")
+        config = bob.get("/config").json()
+        root.headers["Origin"] = "https://evil.example"
+        for button in ADMIN_BUTTONS:
+            assert click(bob, config, button).status_code == 200
+            answer = read_result(bob, button)
+            assert "Onlyanadministratormaydothis." in answer, button
+            assert '"success":false' in answer, button
+            assert click(root, config, button).status_code == 403, button
+        assert watched.calls == []
+        assert served.studio.settings.current == before
+
+
+def test_an_administrator_refreshes_the_models(tmp_path: Path) -> None:
+    watched = WatchedStore(store(tmp_path / "models"))
+    with serve_studio(tmp_path, users=True, page=mount, models=watched, default_model="fake") as served:
+        watched.calls.clear()
+        client = served.open_client("root")
+        assert click(client, client.get("/config").json(), "refresh-models").status_code == 200
+        assert '"success":true' in read_result(client, "refresh-models")
+        assert watched.calls == ["refresh"]
 
 
 def test_no_setting_lies_in_the_page_of_somebody_else(tmp_path: Path) -> None:
