@@ -148,7 +148,7 @@ class _StaticBackend:
 
     def render(self, request: GenerationRequest, seeds: Sequence[ImageSeed], ctx: JobContext) -> list[RenderedImage]:
         for step in range(STEPS):
-            ctx.progress(step + 1, STEPS)
+            ctx.report_progress(step + 1, STEPS)
         return [RenderedImage(image=self.image, seed=seed.seed) for seed in seeds]
 
     def close(self) -> None: ...

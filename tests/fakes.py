@@ -66,7 +66,7 @@ class FakeBackend:
         self.threads.add(threading.current_thread().name)
         model = next(model for model in self.list if model.id == request.model)
         width, height = model.get_hires_size(request)
-        ctx.loading(f"Loading {model.title}")
+        ctx.report_loading(f"Loading {model.title}")
         self.entered.release()
         with ctx.phase("denoise"):
             for step in range(1, self.steps + 1):
@@ -78,7 +78,7 @@ class FakeBackend:
                 if self.held and not self._gate.acquire(timeout=DEADLINE):
                     raise TimeoutError("nobody released the fake")
                 self.steps_done += 1
-                ctx.progress(step, self.steps, lambda: draw_fake_image(seeds[0].seed, width, height))
+                ctx.report_progress(step, self.steps, lambda: draw_fake_image(seeds[0].seed, width, height))
         return [
             RenderedImage(
                 image=draw_fake_image(seed.seed, width, height, seed.variation),

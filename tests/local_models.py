@@ -41,16 +41,16 @@ class RecordingContext:
         self.peaks: list[int] = []
         self.at_step: Callable[[int], None] = lambda done: None
 
-    def loading(self, what: str) -> None:
+    def report_loading(self, what: str) -> None:
         self.loaded.append(what)
 
-    def progress(self, step: int, steps: int, preview: Callable[[], Image.Image] | None = None) -> None:
+    def report_progress(self, step: int, steps: int, preview: Callable[[], Image.Image] | None = None) -> None:
         self.steps.append((step, steps))
         if self.due and preview is not None:
             self.previews.append(preview())
         self.at_step(step)
 
-    def notice(self, text: str) -> None:
+    def add_notice(self, text: str) -> None:
         self.notices.append(text)
 
     def raise_if_cancelled(self) -> None:
@@ -64,7 +64,7 @@ class RecordingContext:
             raise NotFound(f"There is no image {content_hash!r}.")
         return self.images[content_hash].copy()
 
-    def key(self, name: str) -> str:
+    def get_api_key(self, name: str) -> str:
         raise AssertionError("a local model has no use for a key")
 
     @contextmanager

@@ -47,13 +47,13 @@ class FakeContext:
         self.notes: list[str] = []
         self._left = cancel_after
 
-    def loading(self, what: str) -> None: ...
+    def report_loading(self, what: str) -> None: ...
 
-    def progress(self, step: int, steps: int, preview: Any = None) -> None:
+    def report_progress(self, step: int, steps: int, preview: Any = None) -> None:
         self.steps.append((step, steps))
         self.raise_if_cancelled()
 
-    def notice(self, text: str) -> None:
+    def add_notice(self, text: str) -> None:
         self.notes.append(text)
 
     def raise_if_cancelled(self) -> None:
@@ -69,7 +69,7 @@ class FakeContext:
     def load_image(self, content_hash: str) -> Image.Image:
         return self.images[content_hash].copy()
 
-    def key(self, name: str) -> str:
+    def get_api_key(self, name: str) -> str:
         raise AssertionError("a service takes its key from the keys")
 
     def phase(self, name: str) -> Any:

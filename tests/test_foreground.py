@@ -117,7 +117,7 @@ def test_a_file_that_is_no_network(content: bytes, tmp_path: Path) -> None:
 def test_four_threads_share_one_network(tmp_path: Path) -> None:
     ctx = Images()
     loaded: list[str] = []
-    ctx.loading = loaded.append  # type: ignore[method-assign]
+    ctx.report_loading = loaded.append  # type: ignore[method-assign]
     backend = preprocessing(tmp_path)
     image = photo().resize((150, 100))
     with ThreadPoolExecutor(4) as threads:

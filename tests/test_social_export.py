@@ -49,7 +49,7 @@ class Job(LaneContext):
     def load_image(self, content_hash: str) -> Image.Image:
         return self.image.copy()
 
-    def progress(self, step: int, steps: int, preview: Any = None) -> None:
+    def report_progress(self, step: int, steps: int, preview: Any = None) -> None:
         self.steps.append((step, steps))
 
     def phase(self, name: str) -> contextlib.AbstractContextManager[None]:

@@ -62,7 +62,7 @@ class Tools:
         self.seen.append(request)
         assert request.source is not None
         image = ctx.load_image(request.source)
-        ctx.progress(1, 1)
+        ctx.report_progress(1, 1)
         if request.task is Task.UPSCALE:
             return [RenderedImage(image=image.resize((image.width * 2, image.height * 2))) for _ in seeds]
         assert request.finish is not None

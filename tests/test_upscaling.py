@@ -279,7 +279,7 @@ def test_tiles_become_smaller_by_themselves_and_then_it_is_said(models: Path, ph
     bench = Bench(models, photo)
 
     class Watch(upscale_image.NullObserver):
-        notice = bench.ctx.notice
+        notice = bench.ctx.add_notice
 
     made = enlarge_image(photo, (640, 480), upscaler, tiling=(160, None), watch=Watch())
     assert max(tried) == 160

@@ -37,11 +37,11 @@ class JobContext(Protocol):
         """The settings that the job was submitted with."""
         ...
 
-    def loading(self, what: str) -> None:
+    def report_loading(self, what: str) -> None:
         """Tell the user what is being made ready ("Loading Stable Diffusion 1.5")."""
         ...
 
-    def progress(self, step: int, steps: int, preview: Callable[[], Image.Image] | None = None) -> None:
+    def report_progress(self, step: int, steps: int, preview: Callable[[], Image.Image] | None = None) -> None:
         """`step` of `steps` of the running pass are done; `preview` is called only when a preview is due.
 
         Raises:
@@ -50,7 +50,7 @@ class JobContext(Protocol):
         """
         ...
 
-    def notice(self, text: str) -> None:
+    def add_notice(self, text: str) -> None:
         """Tell the user something that was changed on the way, and keep it in the recipe."""
         ...
 
@@ -70,7 +70,7 @@ class JobContext(Protocol):
         """
         ...
 
-    def key(self, name: str) -> str:
+    def get_api_key(self, name: str) -> str:
         """The API key of that name ("OPENAI_API_KEY"), for the moment of the call only.
 
         Raises:

@@ -63,7 +63,7 @@ class FinishingBackend:
             drawn = text.draw_text(image, overlay, self._fonts)
             image = drawn.image
             for note in drawn.notes:
-                ctx.notice(note)
+                ctx.add_notice(note)
         if wish.watermark is not None:
             ctx.raise_if_cancelled()
             logo = ctx.load_image(wish.watermark.image) if wish.watermark.image else None
@@ -76,7 +76,7 @@ class FinishingBackend:
         self, request: GenerationRequest, wish: Finish, whole: Image.Image, seed: ImageSeed, ctx: JobContext
     ) -> list[RenderedImage]:
         if not wish.derivatives:
-            ctx.progress(1, 1)
+            ctx.report_progress(1, 1)
             return [RenderedImage(image=whole, seed=seed.seed, notes=_warn_of_small_image(whole, wish))]
         made: list[RenderedImage] = []
         for number, one in enumerate(wish.derivatives, 1):
@@ -88,7 +88,7 @@ class FinishingBackend:
             made.append(
                 RenderedImage(image=image, seed=seed.seed, notes=notes, request=own, label=label, file=one.file)
             )
-            ctx.progress(number, len(wish.derivatives))
+            ctx.report_progress(number, len(wish.derivatives))
         return made
 
 

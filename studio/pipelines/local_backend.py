@@ -95,7 +95,7 @@ class LocalPipelines:
         options = resources.options(spec)
 
         def load() -> Any:
-            ctx.loading(f"Loading {title}")
+            ctx.report_loading(f"Loading {title}")
             with ctx.phase("load"):
                 return load_checkpoint(spec, weight, options)
 

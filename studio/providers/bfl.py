@@ -72,7 +72,7 @@ def draw_bfl_images(order: RenderRequest, wire: ProviderClient) -> list[Rendered
     """One task per seed, each submitted once and polled at the address that the service gives."""
     drawn: list[RenderedImage] = []
     for number, seed in enumerate(order.seeds):
-        order.context.progress(number, len(order.seeds))
+        order.context.report_progress(number, len(order.seeds))
         task = read_json(_TITLE, wire.send(build_bfl_call(order, seed.seed)))
         result = _wait_for_task(task, wire)
         cost = task.get("cost")

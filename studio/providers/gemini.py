@@ -88,7 +88,7 @@ def draw_gemini_images(order: RenderRequest, wire: ProviderClient) -> list[Rende
     arguments = build_gemini_arguments(order)
     drawn: list[RenderedImage] = []
     for number, seed in enumerate(order.seeds):
-        order.context.progress(number, len(order.seeds))
+        order.context.report_progress(number, len(order.seeds))
 
         def call(client: genai.Client) -> GenerateContentResponse:
             return client.models.generate_content(**arguments)

@@ -92,7 +92,7 @@ def draw_huggingface_images(order: RenderRequest, wire: ProviderClient) -> list[
         raise make_key_error(_TITLE)  # the client would take it for a key of another service
     drawn: list[RenderedImage] = []
     for number, seed in enumerate(order.seeds):
-        order.context.progress(number, len(order.seeds))
+        order.context.report_progress(number, len(order.seeds))
         ready = _resolve_call(order, seed.seed, wire)
         answer = wire.send(ready.call)
         drawn.append(RenderedImage(image=_read_image(answer, ready, wire), seed=seed.seed))

@@ -72,7 +72,7 @@ def draw_ideogram_images(order: RenderRequest, wire: ProviderClient) -> list[Ren
     route = _MODELS[order.model].routes[order.request.task]
     drawn: list[RenderedImage] = []
     for number, seed in enumerate(order.seeds):
-        order.context.progress(number, len(order.seeds))
+        order.context.report_progress(number, len(order.seeds))
         answer = read_json(_TITLE, wire.send(build_ideogram_call(order, seed.seed)))
         if "data" not in answer:
             answer = _wait_for_task(answer, wire)

@@ -64,7 +64,7 @@ def draw_stability_images(order: RenderRequest, wire: ProviderClient) -> list[Re
     cents = _find_route(order).cents
     drawn: list[RenderedImage] = []
     for number, seed in enumerate(order.seeds, 1):
-        order.context.progress(number - 1, len(order.seeds))
+        order.context.report_progress(number - 1, len(order.seeds))
         answer = wire.send(build_stability_call(order, seed.seed))
         told = _read_answer(_wait_for_task(answer, wire) if _find_route(order).polled else answer)
         image = wire.decode_image(_decode_answer(told))

@@ -73,7 +73,7 @@ def draw_wavespeed_images(order: RenderRequest, wire: ProviderClient) -> list[Re
     places = {name: _upload_image(image, wire) for name, image in fields.prepare_uploads(order).items()}
     drawn: list[RenderedImage] = []
     for number, seed in enumerate(order.seeds):
-        order.context.progress(number, len(order.seeds))
+        order.context.report_progress(number, len(order.seeds))
         task = _read_data(wire.send(build_wavespeed_call(order, seed.seed, places)))
         output = _find_output(_wait_for_task(task, wire))
         drawn.append(RenderedImage(image=_load_image(output, wire), seed=seed.seed, cost=kind.usd))

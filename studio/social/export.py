@@ -102,15 +102,15 @@ class SocialBackend:
             if social.sheet:
                 title = f"{titles.get(each.platform, each.platform)} · {each.name}"
                 sheet.add(one.image, title, f"{each.width} x {each.height}")
-            ctx.progress(number, steps, lambda one=one: one.image)
+            ctx.report_progress(number, steps, lambda one=one: one.image)
             yield one
         if social.sheet:
             yield _render_extra(job, sheet.draw_sheet(), SHEET_LABEL, dataclasses.replace(social, original=False))
-            ctx.progress(len(job.chosen) + 1, steps)
+            ctx.report_progress(len(job.chosen) + 1, steps)
         if social.original:
             first = dataclasses.replace(social, formats=social.formats[:1], crops=(), sheet=False)
             yield _render_extra(job, job.image.copy(), ORIGINAL_LABEL, first)
-            ctx.progress(steps, steps)
+            ctx.report_progress(steps, steps)
 
 
 def _render_format(job: _ExportJob, of: Format, plan: CropResult) -> RenderedImage:

@@ -67,11 +67,11 @@ class RunContext:
     def settings(self) -> Settings:
         return self._job.settings
 
-    def loading(self, what: str) -> None:
+    def report_loading(self, what: str) -> None:
         self._job.emit(LoadingEvent(what))
         self.raise_if_cancelled()
 
-    def progress(self, step: int, steps: int, preview: Callable[[], Image.Image] | None = None) -> None:
+    def report_progress(self, step: int, steps: int, preview: Callable[[], Image.Image] | None = None) -> None:
         self.raise_if_cancelled()
         now = time.monotonic()
         path = None
@@ -83,7 +83,7 @@ class RunContext:
         step_done = StepEvent(step, steps, self._image, self._images, eta=eta, preview=path, batch=self._batch)
         self._job.emit(step_done)
 
-    def notice(self, text: str) -> None:
+    def add_notice(self, text: str) -> None:
         self.notes.append(text)
         self._job.emit(NoticeEvent(text))
 
@@ -97,7 +97,7 @@ class RunContext:
         lent = self._lent.get(content_hash)
         return lent.copy() if lent is not None else self._kept.open(content_hash, self._job.user)
 
-    def key(self, name: str) -> str:
+    def get_api_key(self, name: str) -> str:
         return self._keys(name)
 
     @contextlib.contextmanager
@@ -144,11 +144,11 @@ class LaneContext:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
 
-    def loading(self, what: str) -> None: ...
+    def report_loading(self, what: str) -> None: ...
 
-    def progress(self, step: int, steps: int, preview: Callable[[], Image.Image] | None = None) -> None: ...
+    def report_progress(self, step: int, steps: int, preview: Callable[[], Image.Image] | None = None) -> None: ...
 
-    def notice(self, text: str) -> None: ...
+    def add_notice(self, text: str) -> None: ...
 
     def raise_if_cancelled(self) -> None: ...
 
@@ -158,7 +158,7 @@ class LaneContext:
     def load_image(self, content_hash: str) -> Image.Image:
         raise NotFound("Work that belongs to no job has no images.", hint="Send a request instead.")
 
-    def key(self, name: str) -> str:
+    def get_api_key(self, name: str) -> str:
         return raise_no_key(name)
 
     def phase(self, name: str) -> contextlib.AbstractContextManager[None]:

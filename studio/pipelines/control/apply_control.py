@@ -190,9 +190,9 @@ def _build_call_inputs(control: ControlPlan, modules: list[Any]) -> tuple[dict[s
 
 def _report_limits(family: str, units: tuple[ResolvedUnit, ...], ctx: JobContext) -> None:
     if any(one.unit.mode is not ControlMode.BALANCED for one in units):
-        ctx.notice("This family weighs prompt and control evenly: the control mode was left out.")
+        ctx.add_notice("This family weighs prompt and control evenly: the control mode was left out.")
     if family == "z_image" and any((one.unit.start, one.unit.end) != (0, 1) for one in units):
-        ctx.notice("Z-Image is steered from the first step to the last: start and end were left out.")
+        ctx.add_notice("Z-Image is steered from the first step to the last: start and end were left out.")
 
 
 def _forget_transformer(module: Any) -> None:

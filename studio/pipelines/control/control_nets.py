@@ -45,7 +45,7 @@ def lease_control_network(
     """
 
     def load() -> ControlNetwork:
-        ctx.loading(f"Loading {file.name}")
+        ctx.report_loading(f"Loading {file.name}")
         with ctx.phase("load"):
             return ControlNetwork(load_control_network(file, options))
 

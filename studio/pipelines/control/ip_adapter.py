@@ -159,7 +159,7 @@ def lease_references(
 
         def lease_part(key: str, title: str, size: int, load: Any) -> Any:
             def load_part() -> Any:
-                ctx.loading(f"Loading {title}")
+                ctx.report_loading(f"Loading {title}")
                 with ctx.phase("load"):
                     return load()
 

@@ -29,7 +29,7 @@ class Progress:
         self.before = 0
 
     def step(self, done: int, preview: Callable[[], Image.Image] | None) -> None:
-        self._ctx.progress(min(self.before + done, self._total), self._total, preview)
+        self._ctx.report_progress(min(self.before + done, self._total), self._total, preview)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -168,7 +168,7 @@ def _time_phases(pipe: Any, ctx: JobContext) -> Iterator[None]:
                 if not device_memory.is_out_of_memory(error) or vae.use_tiling:
                     raise
             device_memory.release_memory()
-            ctx.notice("Memory was short: the image was decoded in tiles.")
+            ctx.add_notice("Memory was short: the image was decoded in tiles.")
             with enable_vae_tiling(vae):
                 return decode(*args, **kwargs)
 

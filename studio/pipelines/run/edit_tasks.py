@@ -218,7 +218,7 @@ def _find_mask(request: GenerationRequest, source: Image.Image, tools: EditConte
     if request.mask is not None:
         return masks.prepare_mask(tools.ctx.load_image(request.mask), request.inpaint)
     found = tools.asked().find(request.search, flatten_alpha(source), tools.ctx)
-    tools.ctx.progress(0, request.steps or tools.model.sampling.steps, lambda: masks.tint_mask(source, found))
+    tools.ctx.report_progress(0, request.steps or tools.model.sampling.steps, lambda: masks.tint_mask(source, found))
     return masks.prepare_mask(found, request.inpaint)
 
 

@@ -56,7 +56,7 @@ class PassRunner:
         working = resources.peaks.expected(what.model.id, *what.size, batch)
 
         def load() -> Any:
-            self.ctx.loading(f"Loading {what.model.title}")
+            self.ctx.report_loading(f"Loading {what.model.title}")
             with self.ctx.phase("load"):
                 return load_checkpoint(what.spec, what.weight, options)
 

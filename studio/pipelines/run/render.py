@@ -43,12 +43,12 @@ class Rendering:
         model = resources.model(request.model)
         if request.saving is Saving.TIME:
             request, told = memory_and_speed.save_time(request, model)
-            ctx.notice(told)
+            ctx.add_notice(told)
         self._frugal = request.saving is Saving.MEMORY
         offload = self._frugal and resources.device == "cuda"
         self._ladder = OomFallbacks(resources.registry, ctx, device=resources.device, offloaded=offload)
         if self._frugal:
-            ctx.notice(f"{memory_and_speed.MEMORY_NOTICE} {memory_and_speed.OFFLOAD_NOTICE if offload else ''}".strip())
+            ctx.add_notice(f"{memory_and_speed.MEMORY_NOTICE} {memory_and_speed.OFFLOAD_NOTICE if offload else ''}".strip())
         catalog = resources.catalog
         request = convert_to_units(request, find_control_files(catalog.checkpoint(request.model), catalog.weights()))
         runs = PassRunner(resources=resources, ctx=ctx, ladder=self._ladder, frugal=self._frugal)

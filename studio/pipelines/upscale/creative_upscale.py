@@ -64,7 +64,7 @@ class CreativeUpscale:
         self._base: Image.Image | None = None
         self._steps = self._plan_tile(self._source.crop((0, 0, *self._get_tile_size())).convert("RGB")).steps
         if self._request.control != request.control:
-            runs.ctx.notice(f"The ControlNet {self._request.control[-1].model} holds the tiles to their shapes.")
+            runs.ctx.add_notice(f"The ControlNet {self._request.control[-1].model} holds the tiles to their shapes.")
 
     @property
     def steps(self) -> int:
@@ -89,7 +89,7 @@ class CreativeUpscale:
 
         def report_tile(tile: int, tiles: int) -> None:
             ctx.raise_if_cancelled()
-            ctx.loading(f"Enlarging by {base}: {tile} of {tiles}")
+            ctx.report_loading(f"Enlarging by {base}: {tile} of {tiles}")
 
         plain = dataclasses.replace(self._wish, width=self._size[0], height=self._size[1], tile=None, overlap=None)
         request = self._request.replace(upscale=plain, resize=Resize.CROP)
@@ -157,11 +157,11 @@ class _ScopedContext:
             return self._image.copy()
         return self._ctx.load_image(content_hash)
 
-    def progress(self, step: int, steps: int, preview: Callable[[], Image.Image] | None = None) -> None:
+    def report_progress(self, step: int, steps: int, preview: Callable[[], Image.Image] | None = None) -> None:
         if self._tell is not None:
             self._tell(step, steps)
         else:
-            self._ctx.progress(step, steps, preview)
+            self._ctx.report_progress(step, steps, preview)
 
 
 def _make_tile_request(request: GenerationRequest, wish: Upscale) -> GenerationRequest:

@@ -108,13 +108,13 @@ class Enhancers:
             found = find_faces(image)
         ctx.raise_if_cancelled()
         if not found:
-            ctx.notice(NO_FACE_NOTICE)
-            ctx.progress(1, 1)
+            ctx.add_notice(NO_FACE_NOTICE)
+            ctx.report_progress(1, 1)
             return ensure_rgb(image)
         resources = self._resources(ctx.settings)
 
         def load() -> face_restoration.Restorer:
-            ctx.loading(f"Loading {name}")
+            ctx.report_loading(f"Loading {name}")
             with ctx.phase("load"):
                 return face_restoration.load_restorer(file, resources.device, resources.precision)
 

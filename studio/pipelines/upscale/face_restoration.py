@@ -85,7 +85,7 @@ def restore_faces(
             before = paste_faces.align_face(source, place)
             restored = match_tones(restorer(before, wish.fidelity), before)
             paste_faces.paste_face(pixels, before, restored, place, wish.visibility)
-            ctx.progress(number, len(found))
+            ctx.report_progress(number, len(found))
     done = Image.fromarray(np.clip(np.rint(pixels), 0, 255).astype(np.uint8))
     if image.mode == "RGBA":
         done.putalpha(image.getchannel("A"))

@@ -41,7 +41,7 @@ class UpscaleObserver(Protocol):
         """Between any two layers of the network."""
         ...
 
-    def notice(self, text: str) -> None: ...
+    def add_notice(self, text: str) -> None: ...
 
 
 class NullObserver:
@@ -53,7 +53,7 @@ class NullObserver:
 
     def check(self) -> None: ...
 
-    def notice(self, text: str) -> None: ...
+    def add_notice(self, text: str) -> None: ...
 
 
 class Upscaler:
@@ -220,7 +220,7 @@ def _enlarge_once(
                 },
             )
         tile = max(SMALLEST_TILE, tile // 2)
-        watch.notice(f"Memory was short: the image was enlarged in tiles of {tile} px.")
+        watch.add_notice(f"Memory was short: the image was enlarged in tiles of {tile} px.")
 
 
 def _enlarge_tiles(image: Image.Image, upscaler: Upscaler, grid: TileGrid, watch: UpscaleObserver) -> Image.Image:

@@ -37,7 +37,7 @@ class TileProgress:
         self._ctx = ctx
         self._expected = expected
         self._before, self._done, self._tiles = 0, 0, 0
-        self.notice = ctx.notice
+        self.add_notice = ctx.add_notice
         self.check = ctx.raise_if_cancelled
 
     def start_tiles(self, tiles: int) -> None:
@@ -49,7 +49,7 @@ class TileProgress:
 
     def drawn(self) -> None:
         self._done += 1
-        self._ctx.progress(self._before + self._done, self._before + self._tiles + sum(self._expected))
+        self._ctx.report_progress(self._before + self._done, self._before + self._tiles + sum(self._expected))
 
 
 @contextmanager
@@ -64,7 +64,7 @@ def lease_upscaler(resources: Resources, name: str, ctx: JobContext) -> Iterator
     load = upscale_image.load_upscaler if plain == name else realesrgan_engine.load_engine_upscaler
 
     def load_leased() -> Upscaler:
-        ctx.loading(f"Loading {name}")
+        ctx.report_loading(f"Loading {name}")
         with ctx.phase("load"):
             return load(file, resources.device, resources.precision)
 
@@ -103,7 +103,7 @@ def enlarge_image(
         if second:
             made = Image.blend(made, work.enlarge_with(second, other), wish.second_weight)
     if not networks:
-        ctx.progress(1, 1)
+        ctx.report_progress(1, 1)
     return made if inside == size else source_images.resize_source(source_images.flatten_alpha(made), size, Resize.FILL)
 
 
@@ -158,7 +158,7 @@ class _UpscaleWork:
                 left = self.resources.registry.evict_one()
                 if not left:
                     raise
-            self.counter.notice(f"Memory was short: {left} was unloaded.")
+            self.counter.add_notice(f"Memory was short: {left} was unloaded.")
 
 
 def _crop_to_shape(image: Image.Image, size: tuple[int, int]) -> Image.Image:

@@ -108,7 +108,7 @@ class PreprocessorBackend:
             done = foreground.cut_out(image, opacity)
         else:
             done = self._render_map(request, ctx)
-        ctx.progress(1, 1, lambda: done)
+        ctx.report_progress(1, 1, lambda: done)
         return [RenderedImage(image=done, seed=seed.seed) for seed in seeds]
 
     def close(self) -> None:
@@ -245,7 +245,7 @@ class _JobWorkbench:
         return self._keeper.get(name, lambda: self._load_with_notice(name, load))
 
     def _load_with_notice(self, name: str, load: Callable[[], Any]) -> Any:
-        self._ctx.loading(f"Loading {name}")
+        self._ctx.report_loading(f"Loading {name}")
         return load()
 
 

@@ -92,7 +92,7 @@ def _handle_message(message: str, queued: str, order: RenderRequest) -> bool:
     if data.get("prompt_id") not in (None, queued):
         return False  # another client's work
     if kind == "progress":
-        order.context.progress(int(data.get("value", 0)), max(1, int(data.get("max", 1))))
+        order.context.report_progress(int(data.get("value", 0)), max(1, int(data.get("max", 1))))
     if kind == "execution_error":
         text = str(data.get("exception_message", "an error")).strip()[:300]
         raise ProviderError(

@@ -63,7 +63,7 @@ def build_image_arguments(order: RenderRequest, extra: Mapping[str, Any]) -> tup
 def request_images(title: str, order: RenderRequest, wire: ProviderClient, extra: Mapping[str, Any]) -> dict[str, Any]:
     """The answer to the order, as JSON."""
     method, arguments = build_image_arguments(order, extra)
-    order.context.progress(0, 1)
+    order.context.report_progress(0, 1)
 
     def call(client: openai.OpenAI) -> Any:
         return getattr(client.images, method)(**arguments).model_dump()

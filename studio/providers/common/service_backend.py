@@ -72,7 +72,7 @@ class Service:
 
     def render(self, request: GenerationRequest, seeds: Sequence[ImageSeed], ctx: JobContext) -> list[RenderedImage]:
         one = self._find_cloud_model(request.model)
-        ctx.loading(f"Asking {self.spec.title}")
+        ctx.report_loading(f"Asking {self.spec.title}")
         order = RenderRequest(
             model=one.name,
             request=request,
