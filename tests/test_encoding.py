@@ -12,18 +12,16 @@ from PIL import Image
 from studio.core.errors import InvalidRequest
 from studio.core.finish import MetadataPolicy, OutputOptions
 from studio.core.settings import Settings
-from studio.engine.metadata.embed import AI_SOURCE_TYPE, read_metadata
+from studio.engine.metadata.embed import AI_SOURCE_TYPE, EmbeddedMetadata, read_metadata
 from studio.engine.storage.image_encoding import EncodedImage, convert_to_palette, encode_output, encode_under_limit
 
 
 def written(image: Image.Image, **wish: object) -> EncodedImage:
     return encode_output(
         image,
-        OutputOptions(**wish),
+        OutputOptions(**wish),  # type: ignore[arg-type]
         Settings(),
-        infotext="a fox\nSteps: 4",
-        recipe={"id": "x"},
-        tool="Easel",  # type: ignore[arg-type]
+        carried=EmbeddedMetadata(infotext="a fox\nSteps: 4", recipe={"id": "x"}, tool="Easel"),
     )
 
 

@@ -24,6 +24,7 @@ from studio.core.social import ExtendMode, FormatCrop, SocialExport
 from studio.core.user import LOCAL_USER
 from studio.engine.engine import Engine
 from studio.engine.jobs.job_context import LaneContext
+from studio.engine.metadata.embed import EmbeddedMetadata
 from studio.engine.storage.image_encoding import encode_output
 from studio.finishing.fonts import Fonts
 from studio.finishing.hidden_text import read_hidden
@@ -112,7 +113,7 @@ def test_no_file_is_larger_than_its_platform_takes(kind: str) -> None:
     softened: set[str] = set()
     for one in make(noise if kind == "noise" else photo(1600, 1200), *tight, *small):
         of = PLATFORMS.format(one.label)
-        file = encode_output(one.image, one.file, Settings(), infotext="", recipe=None, tool="Easel")
+        file = encode_output(one.image, one.file, Settings(), carried=EmbeddedMetadata(tool="Easel"))
         assert of.limit is not None
         assert len(file.data) <= of.limit, one.label
         with Image.open(io.BytesIO(file.data)) as written:

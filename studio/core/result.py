@@ -37,6 +37,7 @@ class Asset:
     it by.
 
     `parents` are the assets that it was made from, `history` the requests that made its source, the first one first.
+    `source_type` is the IPTC digital source type that says whether a model drew it, "" where nothing is known to have.
     """
 
     id: str
@@ -54,6 +55,7 @@ class Asset:
     parents: tuple[str, ...] = ()
     history: tuple[GenerationRequest, ...] = ()
     label: str = ""
+    source_type: str = ""
 
     @property
     def drawn(self) -> GenerationRequest:

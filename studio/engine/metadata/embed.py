@@ -1,9 +1,8 @@
 """The recipe inside the image, and back out of it, for PNG, JPEG, WebP and AVIF.
 
 What is written: AUTOMATIC1111's infotext (PNG: the text chunk "parameters"; else EXIF UserComment as UTF-16BE behind
-the "UNICODE" mark, as piexif does), our full recipe as JSON (PNG: the text chunk "easel"; else an XMP property), and in
-every image an XMP packet with the IPTC digital source type that marks it as made by a model
-(http://cv.iptc.org/newscodes/digitalsourcetype/).
+the "UNICODE" mark, as piexif does), our full recipe as JSON (PNG: the text chunk "easel"; else an XMP property), and an
+XMP packet with the IPTC digital source type of every image that has one (see studio.engine.metadata.source_type).
 """
 
 from __future__ import annotations
@@ -23,10 +22,11 @@ from xml.sax.saxutils import escape, quoteattr
 from PIL import Image, PngImagePlugin
 
 from studio.core.errors import BadImage
+from studio.engine.metadata.source_type import GENERATED, clean_source_type
 
 FILE_EXTENSIONS = {"png": ".png", "jpeg": ".jpg", "webp": ".webp", "avif": ".avif"}
-AI_SOURCE_TYPE = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
 MAX_TEXT = 1_000_000  # characters of any one field that are read
+AI_SOURCE_TYPE = GENERATED
 _RECIPE_KEY = "easel"
 _EASEL = "https://easel.invalid/ns/1.0/"
 _IPTC = "http://iptc.org/std/Iptc4xmpExt/2008-02-29/"
@@ -48,12 +48,13 @@ class Metadata:
 
 @dataclass(frozen=True, kw_only=True)
 class EmbeddedMetadata:
-    """What a file carries besides its pixels: infotext, recipe, the name and version of the `tool`, and with `marked`
-    the marker that says a model made it. With nothing of it the file is bare."""
+    """What a file carries besides its pixels: infotext, recipe, the name and version of the `tool`, and the IPTC
+    `source_type` ("" for none). Without `marked` the file is bare."""
 
     infotext: str = ""
     recipe: Mapping[str, Any] | None = None
     tool: str = ""
+    source_type: str = GENERATED
     marked: bool = True
 
 
@@ -72,15 +73,14 @@ def encode_image(
     white. It cannot hold more than 64 kB of either text either; what is longer than that even when packed is left out.
     """
     out = io.BytesIO()
-    infotext, recipe, tool = carried.infotext, carried.recipe, carried.tool
     if kind == "png":
-        chunks = _build_png_chunks(infotext, recipe, tool) if carried.marked else None
+        chunks = _build_png_chunks(carried) if carried.marked else None
         image.save(out, "PNG", compress_level=9 if small else 1, optimize=small, pnginfo=chunks)
         return out.getvalue()
     limit = _JPEG_SEGMENT if kind == "jpeg" else MAX_TEXT
-    exif, xmp = (
-        (_build_exif(infotext, tool, limit), _build_xmp_packet(recipe, tool, limit)) if carried.marked else (b"", b"")
-    )
+    exif, xmp = b"", b""
+    if carried.marked:
+        exif, xmp = _build_exif(carried.infotext, carried.tool, limit), _build_xmp_packet(carried, limit)
     if kind == "jpeg":
         whole = quality >= 90 if full_colour is None else full_colour
         options = {"quality": quality, "subsampling": 0 if whole else 2, "exif": exif, "xmp": xmp}
@@ -128,14 +128,14 @@ def read_metadata(source: Path | Image.Image) -> Metadata:
         raise BadImage("This file is not an image that can be read.", hint="PNG, JPEG, WebP and AVIF can.") from error
 
 
-def _build_png_chunks(infotext: str, recipe: Mapping[str, Any] | None, tool: str) -> PngImagePlugin.PngInfo:
+def _build_png_chunks(carried: EmbeddedMetadata) -> PngImagePlugin.PngInfo:
     chunks = PngImagePlugin.PngInfo()
-    if infotext:
-        chunks.add_text("parameters", infotext)
-    if recipe is not None:
-        chunks.add_itxt(_RECIPE_KEY, json.dumps(recipe, ensure_ascii=False), zip=True)
-    chunks.add_text("Software", tool)
-    chunks.add_itxt("XML:com.adobe.xmp", _build_xmp_packet(None, tool, MAX_TEXT).decode())
+    if carried.infotext:
+        chunks.add_text("parameters", carried.infotext)
+    if carried.recipe is not None:
+        chunks.add_itxt(_RECIPE_KEY, json.dumps(carried.recipe, ensure_ascii=False), zip=True)
+    chunks.add_text("Software", carried.tool)
+    chunks.add_itxt("XML:com.adobe.xmp", _format_xmp("", carried).decode())
     return chunks
 
 
@@ -151,21 +151,22 @@ def _build_exif(infotext: str, tool: str, limit: int) -> bytes:
     return exif.tobytes()
 
 
-def _build_xmp_packet(recipe: Mapping[str, Any] | None, tool: str, limit: int) -> bytes:
-    text = "" if recipe is None else json.dumps(recipe)
-    packet = _format_xmp(text, tool)
+def _build_xmp_packet(carried: EmbeddedMetadata, limit: int) -> bytes:
+    text = "" if carried.recipe is None else json.dumps(carried.recipe)
+    packet = _format_xmp(text, carried)
     if len(packet) > limit:
-        packet = _format_xmp("zlib:" + base64.b64encode(zlib.compress(text.encode(), 9)).decode(), tool)
-    return packet if len(packet) <= limit else _format_xmp("", tool)
+        packet = _format_xmp("zlib:" + base64.b64encode(zlib.compress(text.encode(), 9)).decode(), carried)
+    return packet if len(packet) <= limit else _format_xmp("", carried)
 
 
-def _format_xmp(recipe: str, tool: str) -> bytes:
+def _format_xmp(recipe: str, carried: EmbeddedMetadata) -> bytes:
     own = f"<easel:recipe>{escape(recipe)}</easel:recipe>" if recipe else ""
+    marker = f" Iptc4xmpExt:DigitalSourceType={quoteattr(carried.source_type)}" if carried.source_type else ""
     return (
         '<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>'
         f'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="{_RDF}">'
         f'<rdf:Description rdf:about="" xmlns:Iptc4xmpExt="{_IPTC}" xmlns:xmp="{_XMP}" xmlns:easel="{_EASEL}"'
-        f' xmp:CreatorTool={quoteattr(tool)} Iptc4xmpExt:DigitalSourceType="{AI_SOURCE_TYPE}">{own}</rdf:Description>'
+        f" xmp:CreatorTool={quoteattr(carried.tool)}{marker}>{own}</rdf:Description>"
         '</rdf:RDF></x:xmpmeta><?xpacket end="w"?>'
     ).encode()
 
@@ -227,7 +228,7 @@ def _read_packet(packet: object) -> tuple[str, str]:
         name = f"{{{_IPTC}}}DigitalSourceType"
         source_type = node.get(name) or node.findtext(name) or source_type
         recipe = node.findtext(f"{{{_EASEL}}}recipe") or recipe
-    return source_type, recipe
+    return clean_source_type(source_type), recipe
 
 
 def _read_recipe(text: str) -> dict[str, Any] | None:

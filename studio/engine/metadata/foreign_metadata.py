@@ -42,6 +42,11 @@ def read_foreign(texts: Texts) -> tuple[str, Values] | None:
     return None
 
 
+def detect_program(texts: Texts) -> str:
+    """The program that wrote the texts, "" when it is none of those known."""
+    return next((program for program, looks_like, _ in _PROGRAMS if looks_like(texts)), "")
+
+
 def parse_json_object(text: str) -> Values | None:
     """`text` as a JSON object, None when it is none."""
     if not text.lstrip().startswith("{"):

@@ -4,15 +4,14 @@ SwarmUI and NovelAI write (see studio.engine.metadata.foreign_metadata), in PNG,
 from __future__ import annotations
 
 import io
-import json
 import logging
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
-from PIL import ExifTags, Image
+from PIL import Image
 
 from studio.core.errors import InvalidRequest
 from studio.core.image_gate import ImageLimits, detect_format, open_image
@@ -20,6 +19,7 @@ from studio.core.infotext import parse_infotext
 from studio.core.request import GenerationRequest
 from studio.core.settings import Settings
 from studio.engine.metadata.embed import MAX_TEXT, read_metadata
+from studio.engine.metadata.file_texts import INFOTEXT_PATTERN, iterate_texts, unpack_texts
 from studio.engine.metadata.foreign_metadata import parse_json_object, read_foreign
 from studio.engine.metadata.foreign_words import build_foreign_request
 from studio.engine.metadata.stealth import read_stealth
@@ -27,10 +27,6 @@ from studio.engine.storage.inputs import read_history
 
 _MAX_SHOWN_LENGTH = 20_000  # characters of any one raw value that are shown
 _MAX_VALUES = 60  # raw values that are shown
-_EXIF_TAGS = ("ImageDescription", "Make", "Model", "Software", "Artist", "Copyright")  # EXIF texts that are looked at
-_INFOTEXT_PATTERN = re.compile(
-    r"(?:^|\n|, )(?:Steps: \d|Negative prompt:|Sampler: \w)"
-)  # without one of them it is any comment
 _VERSION_PATTERN = re.compile(r"\bVersion: ([^,\n]{1,80})")
 _VERSION_PROGRAMS = (("fooocus", "Fooocus"), ("comfy", "ComfyUI"), ("forge", "Forge"), ("neo", "Forge"))
 
@@ -69,17 +65,17 @@ def read_image_info(source: Path | bytes, settings: Settings) -> ParsedImageInfo
         return ParsedImageInfo(**about)
     with Image.open(io.BytesIO(data), formats=(kind,)) as file:
         told = read_metadata(file)
-        texts = dict(_iterate_texts(file))
+        texts = dict(iterate_texts(file))
     if told.infotext:
         texts["parameters"] = told.infotext
     if kind in ("PNG", "WEBP"):
-        texts = {**_unpack_texts(read_stealth(image)), **texts}
-    texts = {**_unpack_texts(texts.get("parameters", "")), **texts}
+        texts = {**unpack_texts(read_stealth(image)), **texts}
+    texts = {**unpack_texts(texts.get("parameters", "")), **texts}
     about["raw"] = {name: text[:_MAX_SHOWN_LENGTH] for name, text in list(texts.items())[:_MAX_VALUES]}
     infotext = texts.get("parameters", "")
     if told.recipe is not None:
         return ParsedImageInfo(infotext=told.infotext, **_read_own_recipe(told.recipe), **about)
-    if _INFOTEXT_PATTERN.search(infotext[:MAX_TEXT]) and parse_json_object(infotext) is None:
+    if INFOTEXT_PATTERN.search(infotext[:MAX_TEXT]) and parse_json_object(infotext) is None:
         parsed = parse_infotext(infotext)
         return ParsedImageInfo(
             program=_detect_program(infotext),
@@ -116,37 +112,3 @@ def _detect_program(infotext: str) -> str:
     if re.match(r"f\d", version):
         return "Forge"
     return next((program for word, program in _VERSION_PROGRAMS if word in version), "AUTOMATIC1111")
-
-
-def _iterate_texts(file: Image.Image) -> Iterator[tuple[str, str]]:
-    """The image's texts by name. ComfyUI writes into a WebP's EXIF as "prompt:{…}" in whatever text tags are free."""
-    for name, value in cast("dict[Any, Any]", file.info).items():
-        text = value.decode(errors="replace") if isinstance(value, bytes) else value
-        if isinstance(text, str) and name not in ("exif", "icc_profile"):
-            yield str(name)[:80], text[:MAX_TEXT]
-    try:
-        exif = file.getexif()
-        tags = {name: exif.get(ExifTags.Base[name]) for name in _EXIF_TAGS}
-    except (OSError, ValueError, SyntaxError, KeyError, TypeError):  # hostile EXIF, as Pillow reports it
-        return
-    for tag, value in tags.items():
-        if not isinstance(value, str):
-            continue
-        name, colon, text = value[:MAX_TEXT].partition(":")
-        yield (name.lower(), text) if colon and name.lower() in ("prompt", "workflow") else (tag, value[:MAX_TEXT])
-
-
-def _unpack_texts(text: str) -> dict[str, str]:
-    """The texts inside a JSON object of texts, which is how NovelAI hides them and how some write ComfyUI's into a
-    comment."""
-    found = parse_json_object(text[:MAX_TEXT])
-    if found is None:
-        return {"parameters": text} if text and _INFOTEXT_PATTERN.search(text) else {}
-    known = ("prompt", "workflow", "Comment", "Description", "Software", "Source")
-    if not isinstance(found.get("prompt"), dict) and "Comment" not in found:
-        return {}
-    return {
-        name: value if isinstance(value, str) else json.dumps(value)
-        for name, value in found.items()
-        if name in known and isinstance(value, str | dict)
-    }

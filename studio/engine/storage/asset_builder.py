@@ -13,6 +13,7 @@ from studio.core.request import GenerationRequest
 from studio.core.result import Asset, RenderedImage
 from studio.core.task import Task
 from studio.engine.jobs.job import Job
+from studio.engine.metadata.source_type import GENERATED, find_source_type
 from studio.engine.storage.inputs import Images
 
 
@@ -55,12 +56,18 @@ class AssetBuilder:
             label=rendered.label,
             parents=(before.asset,) if before and before.asset else (),
             history=before.history if before else (),
+            source_type=find_source_type(before.source_type if before else "", (own.replace(then=()), *own.then)),
         )
 
     def build_grid_asset(self, job: Job, rendered: RenderedImage) -> Asset:
         """The asset of a grid's labelled image; its request asks for the whole grid again."""
         parents = tuple(asset.id for asset in job.snapshot.assets)
-        return dataclasses.replace(_make_asset(job, job.images, rendered, job.request), parents=parents)
+        source_types = [asset.source_type for asset in job.snapshot.assets]
+        return dataclasses.replace(
+            _make_asset(job, job.images, rendered, job.request),
+            parents=parents,
+            source_type=GENERATED if GENERATED in source_types else max(source_types, default=""),
+        )
 
     def _build_infotext(self, request: GenerationRequest, model: Model, rendered: RenderedImage) -> str:
         width, height = model.get_size(request) if request.task is Task.TXT2IMG else rendered.image.size

@@ -148,6 +148,7 @@ class AssetIndex:
                 parents=tuple(json.loads(row["parents"])),
                 history=parse_requests(row["history"]),
                 label=row["label"],
+                source_type=row["source_type"],
             )
             for row in rows
         ]
@@ -177,8 +178,8 @@ def _insert(
         connection.execute("DELETE FROM pictures WHERE id = ? AND state != ?", (asset.id, DONE))
     return connection.execute(
         f"INSERT {'' if replace else 'OR IGNORE '}INTO pictures (id, job_id, user, number, state, path, digest, width,"
-        " height, seed, created, request, infotext, notes, parents, history, label) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?,"
-        " ?, ?, ?, ?, ?, ?, ?, ?)",
+        " height, seed, created, request, infotext, notes, parents, history, label, source_type)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
             asset.id,
             asset.job_id,
@@ -197,6 +198,7 @@ def _insert(
             json.dumps(asset.parents),
             json.dumps([request.to_json() for request in asset.history]),
             asset.label,
+            asset.source_type,
         ),
     ).rowcount
 
@@ -244,6 +246,7 @@ def _asset_from_file(path: Path, user: str) -> Asset | None:
             notes=tuple(map(str, recipe.get("notes", ()))),
             parents=tuple(map(str, recipe.get("parents", ()))),
             label=str(recipe.get("label", "")),
+            source_type=found.source_type,
             history=parse_requests(json.dumps(recipe.get("history", []))),
         )
     except (StudioError, KeyError, TypeError, ValueError, OSError) as error:

@@ -20,7 +20,7 @@ from studio.core.errors import StorageFailed
 from studio.engine.storage.process_locks import lock_folder
 
 DATABASE_FILE = "library.db"
-_VERSION = 3
+_VERSION = 4
 _BUSY_MS = 10_000
 _SCHEMA = """
 CREATE TABLE jobs (
@@ -112,6 +112,10 @@ CREATE TABLE chains (
     PRIMARY KEY (user, name)
 );
 """
+_SOURCE_TYPES = """
+ALTER TABLE pictures ADD COLUMN source_type TEXT NOT NULL DEFAULT '';
+ALTER TABLE inputs ADD COLUMN source_type TEXT NOT NULL DEFAULT '';
+"""
 _UPGRADES = {  # from the version to the next
     1: f"""
 ALTER TABLE pictures ADD COLUMN history TEXT NOT NULL DEFAULT '[]';
@@ -120,6 +124,7 @@ ALTER TABLE pictures ADD COLUMN label TEXT NOT NULL DEFAULT '';
 {_LEDGER}
 """,
     2: _CHAINS,
+    3: _SOURCE_TYPES,
 }
 
 _log = logging.getLogger(__name__)
@@ -196,7 +201,8 @@ def _connect(path: Path) -> tuple[sqlite3.Connection, bool]:
             )
         if version == 0:
             connection.executescript(
-                f"BEGIN; {_SCHEMA} {_INPUTS} {_LEDGER} {_CHAINS} PRAGMA user_version = {_VERSION}; COMMIT;"
+                f"BEGIN; {_SCHEMA} {_INPUTS} {_LEDGER} {_CHAINS} {_SOURCE_TYPES}"
+                f" PRAGMA user_version = {_VERSION}; COMMIT;"
             )
         for old in range(version or _VERSION, _VERSION):
             connection.executescript(f"BEGIN; {_UPGRADES[old]} PRAGMA user_version = {old + 1}; COMMIT;")

@@ -8,10 +8,11 @@ with all that it carries.
 
 from __future__ import annotations
 
+import dataclasses
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import cast
 
 from PIL import Image
 
@@ -43,12 +44,10 @@ def encode_output(
     wish: OutputOptions | None,
     settings: Settings,
     *,
-    infotext: str,
-    recipe: Mapping[str, Any] | None,
-    tool: str,
+    carried: embed.EmbeddedMetadata,
 ) -> EncodedImage:
-    """`image` (RGB, RGBA or L, sRGB) as `wish` says, else as the settings say, with infotext, recipe and the
-    machine-made marker inside as far as the wish keeps them, and nothing else.
+    """`image` (RGB, RGBA or L, sRGB) as `wish` says, else as the settings say, with what is `carried` inside as far as
+    the wish keeps it, and nothing else.
 
     Raises:
         InvalidRequest: the format cannot hold an image of that size, or no quality brings the file under the wished
@@ -58,10 +57,7 @@ def encode_output(
     kind = wish.format or settings.output_format
     _check_side(image, kind)
     if wish.keep is not MetadataPolicy.ALL:
-        infotext, recipe = "", None
-    carried = embed.EmbeddedMetadata(
-        infotext=infotext, recipe=recipe, tool=tool, marked=wish.keep is not MetadataPolicy.NOTHING
-    )
+        carried = dataclasses.replace(carried, infotext="", recipe=None, marked=wish.keep is MetadataPolicy.MARKER)
     writer = _Writer(_strip_metadata(image), carried)
     quality = wish.quality or settings.output_quality
     data = writer.write(kind, quality)

@@ -25,6 +25,8 @@ from studio.core.image_gate import ImageLimits, open_image
 from studio.core.request import GenerationRequest
 from studio.core.result import Asset
 from studio.engine.metadata.embed import Metadata, read_metadata
+from studio.engine.metadata.file_texts import tells_of_model
+from studio.engine.metadata.source_type import GENERATED, find_source_type
 from studio.engine.storage.database import Database
 
 _FOLDER = ".inputs"
@@ -35,7 +37,8 @@ _MAX_DECODED = 3  # images that are kept decoded: the passes of one job read the
 @dataclass(frozen=True, kw_only=True)
 class KeptImage:
     """An image that requests may name by `hash`. `asset` is the studio's own image that it is, "" for a foreign one;
-    `history` the requests that made it, the first one first; `infotext` what it said about its making."""
+    `history` the requests that made it, the first one first; `infotext` what it said about its making; `source_type`
+    the IPTC digital source type that it said or that its making tells."""
 
     hash: str
     width: int
@@ -43,6 +46,7 @@ class KeptImage:
     asset: str = ""
     infotext: str = ""
     history: tuple[GenerationRequest, ...] = ()
+    source_type: str = ""
 
 
 class Images:
@@ -65,7 +69,7 @@ class Images:
                 source, user, KeptImage(hash=hash_pixels(source), width=source.width, height=source.height)
             )
         image = open_image(source, limits=limits)
-        told = _try_read_metadata(source)
+        told, source_type = _try_read_metadata(source)
         return self._keep(
             image,
             user,
@@ -75,6 +79,7 @@ class Images:
                 height=image.height,
                 infotext=told.infotext,
                 history=read_history(told.recipe or {}),
+                source_type=source_type,
             ),
         )
 
@@ -88,8 +93,18 @@ class Images:
             asset=asset.id,
             infotext=asset.infotext,
             history=(*asset.history, asset.request),
+            source_type=asset.source_type or self._tell_source_type(asset),
         )
         return self._keep(image, asset.user, kept)
+
+    def _tell_source_type(self, asset: Asset) -> str:
+        """That of an asset which an older version indexed, by what was done to make it."""
+        story = (*asset.history, asset.request)
+        rows = self._database.rows(
+            "SELECT source_type FROM inputs WHERE hash = ? AND user = ?", (story[0].source or "", asset.user)
+        )
+        steps = [step for request in story for step in (request.replace(then=()), *request.then)]
+        return find_source_type(rows[0]["source_type"] if rows else "", steps)
 
     def get(self, content: str, user: str) -> KeptImage:
         """What is known of a kept image.
@@ -108,6 +123,7 @@ class Images:
             asset=row["asset"],
             infotext=row["infotext"],
             history=parse_requests(row["history"]),
+            source_type=row["source_type"],
         )
 
     def file(self, content: str, user: str) -> Path:
@@ -144,13 +160,13 @@ class Images:
                 out = io.BytesIO()
                 image.save(out, "PNG", compress_level=1)
                 replace_synced(path, out.getvalue())
-        known = self._database.rows("SELECT asset, history FROM inputs WHERE hash = ? AND user = ?", (kept.hash, user))
-        if known and not kept.history and known[0]["history"] != "[]":
+        known = self._database.rows("SELECT * FROM inputs WHERE hash = ? AND user = ?", (kept.hash, user))
+        if known and not kept.history and (known[0]["history"] != "[]" or known[0]["source_type"] > kept.source_type):
             return self.get(kept.hash, user)  # the same pixels again, this time without their story
         with self._database.transaction() as connection:
             connection.execute(
-                "INSERT OR REPLACE INTO inputs (hash, user, width, height, created, asset, infotext, history)"
-                " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                "INSERT OR REPLACE INTO inputs (hash, user, width, height, created, asset, infotext, history,"
+                " source_type) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 (
                     kept.hash,
                     user,
@@ -160,6 +176,7 @@ class Images:
                     kept.asset,
                     kept.infotext,
                     json.dumps([request.to_json() for request in kept.history]),
+                    kept.source_type,
                 ),
             )
         return kept
@@ -194,14 +211,14 @@ def parse_requests(text: str) -> tuple[GenerationRequest, ...]:
     return tuple(found)
 
 
-def _try_read_metadata(source: Path | bytes) -> Metadata:
+def _try_read_metadata(source: Path | bytes) -> tuple[Metadata, str]:
+    """(what the file tells of itself, its digital source type)."""
     try:
-        if isinstance(source, Path):
-            return read_metadata(source)
-        with Image.open(io.BytesIO(source)) as image:
-            return read_metadata(image)
+        with Image.open(source if isinstance(source, Path) else io.BytesIO(source)) as image:
+            told = read_metadata(image)
+            return told, told.source_type or (GENERATED if told.recipe is None and tells_of_model(image) else "")
     except (BadImage, OSError, ValueError, SyntaxError, Image.DecompressionBombError):
-        return Metadata()
+        return Metadata(), ""
 
 
 def read_history(recipe: Mapping[str, Any]) -> tuple[GenerationRequest, ...]:

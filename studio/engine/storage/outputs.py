@@ -23,6 +23,7 @@ from studio.core.durable_files import make_folder, publish, sync_folder, transla
 from studio.core.errors import StorageFailed
 from studio.core.result import Asset, RenderedImage
 from studio.core.settings import Settings
+from studio.engine.metadata.embed import EmbeddedMetadata
 from studio.engine.storage.asset_index import AssetIndex, build_recipe
 from studio.engine.storage.file_names import add_number, build_file_name, get_user_folder
 from studio.engine.storage.image_encoding import encode_output
@@ -64,9 +65,12 @@ class Outputs:
             rendered.image,
             rendered.file or asset.request.file,
             settings,
-            tool=self._tool,
-            infotext=asset.infotext if settings.embed_recipe else "",
-            recipe=recipe,
+            carried=EmbeddedMetadata(
+                infotext=asset.infotext if settings.embed_recipe else "",
+                recipe=recipe,
+                tool=self._tool,
+                source_type=asset.source_type,
+            ),
         )
         asset = dataclasses.replace(asset, notes=tuple(dict.fromkeys((*asset.notes, *encoded.notes))))
         digest = hashlib.sha256(encoded.data).hexdigest()
