@@ -6,6 +6,7 @@ from __future__ import annotations
 import errno
 import os
 import re
+import stat
 from pathlib import Path, PurePosixPath
 
 import pytest
@@ -22,6 +23,7 @@ from studio.engine.metadata.embed import read_metadata
 from studio.engine.storage import outputs as outputs_module
 from studio.engine.storage.asset_index import AssetIndex
 from studio.engine.storage.database import Database
+from studio.engine.storage.durable_files import replace_synced, sync_folder
 from studio.engine.storage.file_names import MAX_PART_BYTES, build_file_name, find_path_user, get_user_folder
 from studio.engine.storage.outputs import Outputs
 
@@ -230,14 +232,62 @@ def test_whichever_call_fails_nothing_is_torn_and_a_second_try_works(tmp_path, c
     assert not hit
 
 
-def test_a_file_system_without_hard_links(folder, monkeypatch):
-    def refuse(*args, **kwargs):
-        raise OSError(errno.EPERM, "no links here")
+def refuse(code):
+    def call(*args, **kwargs):
+        raise OSError(code, os.strerror(code))
 
-    monkeypatch.setattr(os, "link", refuse)
+    return call
+
+
+LINK_ERRORS = ("EPERM", "EACCES", "EPROTO", "EOPNOTSUPP", "ENOSYS", "EINVAL", "EIO", "EREMOTEIO")
+
+
+@pytest.mark.parametrize("code", [getattr(errno, name) for name in LINK_ERRORS])
+def test_a_file_system_without_hard_links(folder, monkeypatch, code):
+    monkeypatch.setattr(os, "link", refuse(code))
     (folder.root / "fixed.png").write_bytes(b"mine")
     assert folder.save(asset(), filename_pattern="fixed").path.name == "fixed-2.png"
     assert folder.images() == ["fixed-2.png", "fixed.png"]
+
+
+def test_a_link_that_was_made_although_an_error_came_back_is_no_second_file(folder, monkeypatch):
+    link = os.link
+    monkeypatch.setattr(os, "link", lambda part, path: link(part, path) or refuse(errno.EIO)())
+    assert folder.save(asset(), filename_pattern="fixed").path.name == "fixed.png"
+    assert folder.images() == ["fixed.png"]
+
+
+@pytest.mark.parametrize("code", [errno.EACCES, errno.EPROTO, errno.EIO])
+def test_a_name_that_cannot_be_given_leaves_nothing_behind(folder, monkeypatch, code):
+    with monkeypatch.context() as patch:
+        for name in ("link", "replace"):
+            patch.setattr(os, name, refuse(code))
+        with pytest.raises(StorageFailed):
+            folder.save(asset(), filename_pattern="fixed")
+        assert folder.images() == []
+    assert folder.save(asset(), filename_pattern="fixed").path.name == "fixed.png"
+    assert folder.images() == ["fixed.png"]
+
+
+@pytest.mark.parametrize("code", [errno.EINVAL, errno.ENOTSUP, errno.EBADF, errno.ENOSYS])
+def test_a_share_that_cannot_sync_folders(folder, monkeypatch, code):
+    sync = os.fsync
+
+    def sync_files_alone(handle):
+        if stat.S_ISDIR(os.fstat(handle).st_mode):
+            raise OSError(code, os.strerror(code))
+        sync(handle)
+
+    monkeypatch.setattr(os, "fsync", sync_files_alone)
+    assert folder.save(asset()).path.is_file()
+    replace_synced(folder.root / "config.json", b"{}")
+    assert (folder.root / "config.json").read_bytes() == b"{}"
+
+
+def test_a_folder_whose_sync_fails_for_real_is_told(folder, monkeypatch):
+    monkeypatch.setattr(os, "fsync", refuse(errno.EIO))
+    with pytest.raises(OSError, match=os.strerror(errno.EIO)):
+        sync_folder(folder.root)
 
 
 @pytest.mark.parametrize("moment", ["before", "part", "placed", "linked", "torn"])

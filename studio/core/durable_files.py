@@ -23,7 +23,9 @@ _REASONS = {
     errno.EPERM: ("The folder is not writable.", "Give the studio write permission for it, then try again."),
     errno.EMFILE: ("Too many files are open.", "Try again in a moment, or raise the limit of open files."),
 }
-_NO_HARD_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EXDEV, errno.EINVAL)
+_CANNOT_SYNC = (errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EBADF, errno.ENOSYS)
+"""What a file system answers that has no way to sync a folder: network shares, FUSE, Windows."""
+_CANNOT_OPEN_FOLDER = (*_CANNOT_SYNC, errno.EACCES, errno.EPERM, errno.EISDIR)
 
 
 @contextlib.contextmanager
@@ -53,22 +55,38 @@ def write_synced(path: Path, data: bytes, mode: int = 0o644) -> None:
 def publish(part: Path, target: Path) -> None:
     """Rename the finished file `part` to `target`, which must not exist.
 
-    A hard link does this in one step. On a file system without hard links, an empty file claims the name first.
+    A hard link does it in one step. Where it is refused, for whatever reason, an empty file claims the name first.
 
     Raises:
         FileExistsError: the name is taken; `part` is kept.
     """
     try:
         os.link(part, target)
-        os.unlink(part)
     except FileExistsError:
         raise
-    except OSError as error:
-        if error.errno not in _NO_HARD_LINKS or not part.exists():
+    except OSError:
+        if not part.exists():
             raise
-        os.close(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644))
-        os.replace(part, target)
+        _claim_and_move(part, target)
+    else:
+        os.unlink(part)
     sync_folder(target.parent)
+
+
+def _claim_and_move(part: Path, target: Path) -> None:
+    try:
+        os.close(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644))
+    except FileExistsError:
+        if not os.path.samefile(part, target):
+            raise
+        os.unlink(part)  # the link was made although an error came back
+        return
+    try:
+        os.replace(part, target)
+    except OSError:
+        with contextlib.suppress(OSError):
+            target.unlink()
+        raise
 
 
 def replace_synced(path: Path, data: bytes, mode: int = 0o644) -> None:
@@ -102,9 +120,17 @@ def make_folder(folder: Path, root: Path) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Sync the directory entries of `folder`."""
-    handle = os.open(folder, os.O_RDONLY)
+    """Sync the directory entries of `folder`, as far as its file system can."""
+    try:
+        handle = os.open(folder, os.O_RDONLY)
+    except OSError as error:
+        if error.errno not in _CANNOT_OPEN_FOLDER:
+            raise
+        return
     try:
         os.fsync(handle)
+    except OSError as error:
+        if error.errno not in _CANNOT_SYNC:
+            raise
     finally:
         os.close(handle)

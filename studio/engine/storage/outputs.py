@@ -113,14 +113,23 @@ class Outputs:
             except FileExistsError:
                 continue
             except OSError:
-                with contextlib.suppress(OSError, StorageFailed):  # the disk's first complaint is the one to tell
-                    self._settle_write(saved, digest)
+                self._clear_failed_write(saved, digest)
                 if self._library.finished(saved.id) is None:
                     raise
                 return saved
             self._library.done(saved.id)
             return saved
         raise StorageFailed("No free file name was found for the image.", hint="Use {number} in the naming pattern.")
+
+    def _clear_failed_write(self, asset: Asset, digest: str) -> None:
+        """Settle a write that failed; what cannot be brought into its place is removed, as its pixels are still here.
+        Raises nothing: the disk's first complaint is the one to tell."""
+        try:
+            self._settle_write(asset, digest)
+        except (OSError, StorageFailed):
+            with contextlib.suppress(OSError, StorageFailed):
+                _get_part_path(asset).unlink(missing_ok=True)
+                self._library.forget(asset.id)
 
     def _settle_write(self, asset: Asset, digest: str) -> None:
         """Bring a write that broke off to an end: the whole image in its place, or nothing."""
