@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import gradio as gr
 from fastapi import FastAPI
@@ -15,12 +17,16 @@ import studio as package
 from studio.engine.plugins import discover
 from studio.engine.studio import Studio
 from studio.tabs.common import image_routes as images
+from studio.tabs.common.current_user import get_user
+from studio.tabs.common.events import HIDDEN
 from studio.tabs.common.send_images import SendRegistry
 from studio.tabs.common.tab import PageContext, Tab
 from studio.tabs.social import board_routes as social
 
 ASSETS = Path(package.__file__).parent / "assets"
 SCRIPTS = ("studio.js", "pictures.js", "paint.js", "formats.js", "social.js")
+STILL_OPEN = 6 * 3600.0  # s: how often an open page says which images it names
+MAX_NAMED_IMAGES = 500  # of them
 UPLOAD_CLEANUP = (3600, 6 * 3600)  # s: how often old uploads are looked for, and how old they may get
 
 HEADER = """
@@ -52,10 +58,22 @@ def build_page(studio: Studio) -> tuple[gr.Blocks, PageContext]:
                     tab.build(studio, shell)
         shell.send.wire(row)
         with store:
+            _keep_named_images(studio, blocks, store)
             _report_to(gr.JSON(visible=False), blocks)
     blocks.state_session_capacity = settings.session_limit  # launch() has a parameter for it, a mount has not
     blocks.queue(default_concurrency_limit=None, max_size=settings.queue_limit, api_open=True)
     return blocks, shell
+
+
+def _keep_named_images(studio: Studio, blocks: gr.Blocks, store: gr.Column) -> None:
+    """Let the images that the browser remembers count as used, when the page is opened and while it stays open."""
+
+    def mark_used(remembered: Any, request: gr.Request) -> None:
+        names = dict.fromkeys(re.findall(r"[0-9a-f]{64}", json.dumps(list(remembered.values()), default=str)))
+        studio.engine.mark_used(list(names)[:MAX_NAMED_IMAGES], get_user(request))
+
+    states = {child for child in store.children if isinstance(child, gr.BrowserState)}
+    gr.on([blocks.load, gr.Timer(STILL_OPEN).tick], mark_used, states, None, queue=False, **HIDDEN)
 
 
 def _report_to(anchor: Component, blocks: gr.Blocks) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -8,9 +9,11 @@ from typing import Any
 import httpx
 import pytest
 from gradio_client import Client
+from PIL import Image
 from serving import PASSWORDS, serve_studio
 
 from studio.core.settings import Settings
+from studio.core.user import LOCAL_USER
 from studio.page import mount
 from studio.pipelines.catalog.catalog import Catalog
 from studio.pipelines.catalog.hub import Hub
@@ -207,3 +210,22 @@ def test_another_program_names_only_the_fields_that_it_means(tmp_path: Path) -> 
         client.predict({"prompt": "a hat", "count": 2}, api_name="/txt2img")
         drawn = [(request.prompt, request.model) for request, _ in served.backend.seen]
     assert drawn == [("a hat", "fake")] * 2
+
+
+def test_what_the_browser_remembers_counts_as_used_when_the_page_opens_and_stays_open(tmp_path: Path) -> None:
+    """Kept images that nothing names are removed after a month: a form in the browser names them too."""
+    with serve_studio(tmp_path, page=mount, models=store(tmp_path / "models"), default_model="fake") as served:
+        kept = served.studio.engine.keep_image(Image.new("RGB", (8, 8)), LOCAL_USER).hash
+        path = served.studio.engine.get_kept_file(kept, LOCAL_USER)
+        os.utime(path, (1, 1))
+        client = served.open_client()
+        config = client.get("/config").json()
+        [event] = [event for event in config["dependencies"] if event["api_name"] == "mark_used"]
+        assert {name for _, name in event["targets"]} == {"load", "tick"}
+        names = {part["id"]: str(part["props"].get("storage_key")) for part in config["components"]}
+        remembered = [names[number] for number in event["inputs"]]
+        assert {"easel-img2img-form", "easel-extras-form"} <= set(remembered)
+        data = [{"source": kept} if name == "easel-img2img-form" else None for name in remembered]
+        body = {"data": data, "fn_index": event["id"], "session_hash": "session"}
+        assert client.post("/gradio_api/run/predict", json=body).status_code == 200
+        assert path.stat().st_mtime > 1

@@ -273,11 +273,12 @@ def test_a_library_of_the_first_version_is_brought_up_to_date(tmp_path: Path) ->
     connection = sqlite3.connect(path)
     connection.executescript(
         "DROP TABLE inputs; DROP TABLE ledger; DROP TABLE votes; DROP TABLE chains; ALTER TABLE pictures DROP COLUMN"
-        " history; ALTER TABLE pictures DROP COLUMN label; PRAGMA user_version = 1;"
+        " history; ALTER TABLE pictures DROP COLUMN label; ALTER TABLE pictures DROP COLUMN source_type;"
+        " PRAGMA user_version = 1;"
     )
     connection.close()
     database = Database(path)
     assert not database.fresh
-    assert database.rows("SELECT history, label FROM pictures") == []
+    assert database.rows("SELECT history, label, source_type FROM pictures") == []
     assert database.rows("SELECT * FROM inputs") == []
     database.close()

@@ -43,7 +43,8 @@ from studio.engine.storage.asset_builder import AssetBuilder
 from studio.engine.storage.asset_index import AssetIndex
 from studio.engine.storage.database import Database
 from studio.engine.storage.image_access import Gallery
-from studio.engine.storage.inputs import Images
+from studio.engine.storage.input_cleanup import InputCleanup
+from studio.engine.storage.inputs import INPUTS_FOLDER, Images
 from studio.engine.storage.outputs import Outputs
 from studio.engine.storage.process_locks import ProcessLock
 
@@ -103,6 +104,7 @@ class Engine(Gallery):
         self._runner = JobRunner(tools, requeue=lambda job: self._dispatch.put(job, first=True))
         self._dispatch = Dispatcher(self._runner.run, self._timings)
         self._absence = AbandonmentTimer(grace, self._stop_abandoned)
+        self._cleanup = InputCleanup(database, root / INPUTS_FOLDER)
         self._lock = threading.RLock()
         self._roster = JobRegistry()
         self._closed = False
@@ -114,6 +116,7 @@ class Engine(Gallery):
         with self._lock:
             for entry in self._journal.claim():
                 self._dispatch.put(self._roster.put(self._restore_job(entry)))
+        self._cleanup.start()
 
     def close(self, *, drain: float = 25.0) -> None:
         """Take no new job, wait up to `drain` seconds for the running ones, and put those back that need longer. Takes
@@ -123,6 +126,7 @@ class Engine(Gallery):
                 return
             self._closed = True
         self._absence.close()
+        self._cleanup.close()
         begun = time.monotonic()
         self._dispatch.close(drain)
         self._saver.close(max(2.0, begun + drain - time.monotonic()))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 from PIL import Image
@@ -56,6 +57,10 @@ class Gallery:
     def kept(self, content_hash: str, user: User) -> KeptImage:
         """What is known of a kept image; raises NotFound for another user's."""
         return self._images.get(content_hash, user.name)
+
+    def mark_used(self, names: Iterable[str], user: User) -> None:
+        """Note that a page still names these kept images, which are removed when nothing does for a month."""
+        self._images.mark_used(names, user.name)
 
     def get_kept_file(self, content_hash: str, user: User) -> Path:
         """The PNG file of a kept image; raises as `kept`."""

@@ -10,9 +10,11 @@ import collections
 import hashlib
 import io
 import json
+import logging
+import os
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -29,9 +31,12 @@ from studio.engine.metadata.file_texts import tells_of_model
 from studio.engine.metadata.source_type import GENERATED, find_source_type
 from studio.engine.storage.database import Database
 
-_FOLDER = ".inputs"
+INPUTS_FOLDER = ".inputs"
+_TOUCH_AFTER = 86_400.0  # seconds
 _MAX_HISTORY = 50  # requests of a foreign history that are kept
 _MAX_DECODED = 3  # images that are kept decoded: the passes of one job read the same ones
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,7 +59,7 @@ class Images:
 
     def __init__(self, database: Database, root: Path) -> None:
         self._database = database
-        self._folder = root / _FOLDER
+        self._folder = root / INPUTS_FOLDER
         self._lock = threading.Lock()
         self._decoded: collections.OrderedDict[str, Image.Image] = collections.OrderedDict()
 
@@ -113,7 +118,7 @@ class Images:
             NotFound: there is none of that hash, or it is another user's.
         """
         rows = self._database.rows("SELECT * FROM inputs WHERE hash = ? AND user = ?", (content, user))
-        if not rows or not self._get_path(content).is_file():
+        if not rows or not self._mark_used(content):
             raise NotFound("This image is not here any more.", hint="Choose it again.", details={"image": content[:80]})
         row = rows[0]
         return KeptImage(
@@ -125,6 +130,25 @@ class Images:
             history=parse_requests(row["history"]),
             source_type=row["source_type"],
         )
+
+    def mark_used(self, names: Iterable[str], user: str) -> None:
+        """Note that a page still names these images, so that they are not removed as unused; unknown ones count as
+        none."""
+        for content in names:
+            if self._database.rows("SELECT 1 FROM inputs WHERE hash = ? AND user = ?", (content, user)):
+                self._mark_used(content)
+
+    def _mark_used(self, content: str) -> bool:
+        """False when there is no such file. Its time of change says when it was used last, to the day."""
+        path = self._get_path(content)
+        try:
+            if path.stat().st_mtime < time.time() - _TOUCH_AFTER:
+                os.utime(path)
+        except FileNotFoundError:
+            return False
+        except OSError as error:  # a read-only disk, where nothing is removed either
+            _log.debug("%s is not marked as used: %s", path.name, error)
+        return True
 
     def file(self, content: str, user: str) -> Path:
         """The PNG file of a kept image; raises as `get`."""
@@ -153,17 +177,15 @@ class Images:
                 self._decoded.popitem(last=False)
 
     def _keep(self, image: Image.Image, user: str, kept: KeptImage) -> KeptImage:
-        path = self._get_path(kept.hash)
         with translate_os_errors("the image"):
-            if not path.is_file():
-                path.parent.mkdir(parents=True, exist_ok=True)
-                out = io.BytesIO()
-                image.save(out, "PNG", compress_level=1)
-                replace_synced(path, out.getvalue())
+            if not self._mark_used(kept.hash):
+                self._write(image, kept.hash)
         known = self._database.rows("SELECT * FROM inputs WHERE hash = ? AND user = ?", (kept.hash, user))
         if known and not kept.history and (known[0]["history"] != "[]" or known[0]["source_type"] > kept.source_type):
             return self.get(kept.hash, user)  # the same pixels again, this time without their story
-        with self._database.transaction() as connection:
+        with translate_os_errors("the image"), self._database.transaction() as connection:
+            if not self._mark_used(kept.hash):  # removed as unused between the two
+                self._write(image, kept.hash)
             connection.execute(
                 "INSERT OR REPLACE INTO inputs (hash, user, width, height, created, asset, infotext, history,"
                 " source_type) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
@@ -180,6 +202,13 @@ class Images:
                 ),
             )
         return kept
+
+    def _write(self, image: Image.Image, content: str) -> None:
+        path = self._get_path(content)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        out = io.BytesIO()
+        image.save(out, "PNG", compress_level=1)
+        replace_synced(path, out.getvalue())
 
     def _get_path(self, content: str) -> Path:
         if not (len(content) == 64 and all(letter in "0123456789abcdef" for letter in content)):
