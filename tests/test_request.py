@@ -9,19 +9,21 @@ from hypothesis import strategies as st
 from studio.core.errors import InvalidRequest
 from studio.core.request import MAX_SEED, Axis, GenerationRequest, Hires, LoraUse, Saving, parse_aspect
 
+letters = st.characters(exclude_categories=("Cc", "Cs")) | st.sampled_from("\n\r\t")  # what a text may hold
 requests = st.builds(
     GenerationRequest,
-    prompt=st.text(max_size=50),
-    negative_prompt=st.text(max_size=50),
+    prompt=st.text(letters, max_size=50),
+    negative_prompt=st.text(letters, max_size=50),
     width=st.none() | st.integers(8, 4096),
     count=st.integers(1, 10),
     seed=st.none() | st.integers(0, MAX_SEED),
     guidance=st.none() | st.floats(0, 30),
-    loras=st.lists(st.builds(LoraUse, name=st.text(min_size=1), weight=st.floats(-2, 2))).map(tuple),
+    loras=st.lists(st.builds(LoraUse, name=st.text(letters, min_size=1), weight=st.floats(-2, 2))).map(tuple),
     hires=st.none() | st.builds(Hires, scale=st.floats(1, 4), steps=st.none() | st.integers(1, 50)),
     saving=st.none() | st.sampled_from(Saving),
     axes=st.lists(
-        st.builds(Axis, parameter=st.text(), values=st.lists(st.text(), max_size=3).map(tuple)), max_size=3
+        st.builds(Axis, parameter=st.text(letters), values=st.lists(st.text(letters), max_size=3).map(tuple)),
+        max_size=3,
     ).map(tuple),
 )
 

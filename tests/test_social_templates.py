@@ -11,7 +11,7 @@ from studio.core.errors import InvalidRequest, NotFound
 from studio.core.request import GenerationRequest
 from studio.core.social_templates import Template, from_recipe
 from studio.social.platforms import Platforms
-from studio.social.templates import Templates
+from studio.social.templates import Templates, to_toml
 
 CHANNELS = {"instagram", "facebook", "twitter", "linkedin", "youtube", "pinterest", "tiktok"}
 
@@ -123,11 +123,20 @@ def test_ours_cannot_be_overwritten_or_deleted(library: Templates) -> None:
 
 
 def test_odd_letters_survive_the_file(library: Templates, tmp_path: Path) -> None:
-    odd = Template(
-        id="own_odd", name='"\\ \t\x07 é 🎉', format="web.hero", purpose="brand", frame="{subject} \x00\n\\u"
-    )
+    odd = Template(id="own_odd", name='"\\ é 🎉', format="web.hero", purpose="brand", frame="{subject} \n\t\\u")
     library.save(odd)
     assert Templates(tmp_path / "templates").get_template("own_odd").name == odd.name
+
+
+def test_control_characters_of_an_earlier_version_are_read_and_no_longer_saved(
+    library: Templates, tmp_path: Path
+) -> None:
+    old = Template(id="own_odd", name='"\\ \t\x07 é', format="web.hero", purpose="brand", frame="{subject} \x00\n\\u")
+    with pytest.raises(InvalidRequest):
+        library.save(old)
+    (tmp_path / "templates").mkdir(exist_ok=True)
+    (tmp_path / "templates" / "own_odd.toml").write_text("schema = 1\n\n" + to_toml(old), encoding="utf-8")
+    assert Templates(tmp_path / "templates").get_template("own_odd").name == old.name
 
 
 def test_a_broken_own_file_is_named_and_the_rest_works(library: Templates, tmp_path: Path) -> None:

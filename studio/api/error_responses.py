@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import reprlib
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any, ClassVar
@@ -116,10 +117,18 @@ async def _handle_validation_error(request: Request, error: Exception) -> JSONRe
     elif first["type"] == "json_invalid":
         field, message, hint = "", "The body is not JSON.", "Send a JSON object."
     else:
-        given = str(first.get("input", ""))[:_MAX_ECHO_LENGTH]
-        message, hint = f"{field or 'The body'} cannot be {given!r}: {first['msg']}.", "Correct it and send it again."
+        given = _shorten_input(first.get("input", ""))
+        message, hint = (
+            f"{field or 'The body'} cannot be {given!r}: {first['msg'].rstrip('.')}.",
+            "Correct it and send it again.",
+        )
     shape = {"error": message, "code": "INVALID_REQUEST", "details": {"hint": hint, "field": field[:200]}}
     return JSONResponse(clean_json(shape), 400)
+
+
+def _shorten_input(value: Any) -> str:
+    """The beginning of a wrong value; a list or object is not followed into its depths."""
+    return (value if isinstance(value, str) else reprlib.repr(value))[:_MAX_ECHO_LENGTH]
 
 
 def _format_error(status: int, message: str, hint: str = "") -> dict[str, Any]:

@@ -2,29 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, FiniteFloat
 
 from studio.core.codec import decode_json
+from studio.core.errors import InvalidRequest
 from studio.core.finish import Box, MetadataPolicy, TextOverlay, Watermark
 from studio.core.request import MAX_SEED, Axis, GenerationRequest, Hires, LoraUse, Saving, Task
 from studio.core.social import MAX_FORMATS, ExtendMode, FormatCrop
+from studio.core.text_checks import check_name, check_text
 
 
-def _reject_invalid_characters(text: str) -> str:
-    """Refuse what no file, log or database can hold."""
-    if "\0" in text:
-        raise ValueError("it holds a NUL character")
-    try:
-        text.encode()
-    except UnicodeEncodeError as error:
-        raise ValueError("it holds half a character (a lone surrogate)") from error
-    return text
+def _make_text_validator(check: Callable[[str, str], str]) -> AfterValidator:
+    """A validator that refuses what `check` refuses."""
+
+    def validate(text: str) -> str:
+        try:
+            return check(text, "It")
+        except InvalidRequest as error:
+            raise ValueError(f"{error.message} {error.hint}") from error
+
+    return AfterValidator(validate)
 
 
-Text = Annotated[str, Field(max_length=20_000), AfterValidator(_reject_invalid_characters)]
-Name = Annotated[str, Field(max_length=512), AfterValidator(_reject_invalid_characters)]
+Text = Annotated[str, Field(max_length=20_000), _make_text_validator(check_text)]
+Name = Annotated[str, Field(max_length=512), _make_text_validator(check_name)]
 ImageRef = Annotated[
     str,
     Field(

@@ -9,6 +9,7 @@ from enum import StrEnum
 from typing import Any, cast
 
 from studio.core.errors import InvalidRequest
+from studio.core.text_checks import check_depth, check_text
 
 
 def encode_json(value: Any) -> Any:
@@ -33,18 +34,24 @@ def decode_json(kind: Any, data: Any, where: str) -> Any:
     them or None.
 
     Raises:
-        InvalidRequest: an unknown or missing field, or a wrong type; `where` and the field's name tell the place.
+        InvalidRequest: an unknown or missing field, a wrong type, a text with a control character or half a character,
+            or data nested deeper than anything here is; `where` and the field's name tell the place.
     """
+    check_depth(data, where)
+    return _decode(kind, data, where)
+
+
+def _decode(kind: Any, data: Any, where: str) -> Any:
     origin = typing.get_origin(kind)
     if origin is types.UnionType:
         if data is None:
             return None
-        return decode_json(next(arg for arg in typing.get_args(kind) if arg is not types.NoneType), data, where)
+        return _decode(next(arg for arg in typing.get_args(kind) if arg is not types.NoneType), data, where)
     if origin is tuple:
         if not isinstance(data, list | tuple):
             raise _make_type_error(where, "a list", data)
         item = typing.get_args(kind)[0]
-        return tuple(decode_json(item, entry, f"{where}[{i}]") for i, entry in enumerate(cast(list[Any], data)))
+        return tuple(_decode(item, entry, f"{where}[{i}]") for i, entry in enumerate(cast(list[Any], data)))
     if dataclasses.is_dataclass(kind):
         return _decode_dataclass(kind, data, where)
     if isinstance(kind, type) and issubclass(kind, StrEnum):
@@ -59,7 +66,7 @@ def decode_json(kind: Any, data: Any, where: str) -> Any:
             {str: "text", int: "a whole number", float: "a number", bool: "true or false"}[kind],
             data,
         )
-    return data
+    return check_text(data, where) if kind is str else data
 
 
 def _decode_dataclass(kind: Any, data: Any, where: str) -> Any:
@@ -84,7 +91,7 @@ def _decode_dataclass(kind: Any, data: Any, where: str) -> Any:
         )
     return kind(
         **{
-            name: decode_json(hints[name], value, name if where == "request" else f"{where}.{name}")
+            name: _decode(hints[name], value, name if where == "request" else f"{where}.{name}")
             for name, value in fields.items()
         }
     )

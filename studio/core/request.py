@@ -24,6 +24,7 @@ from studio.core.request_choices import Resize, Saving
 from studio.core.request_parts import Axis, ControlUnit, Hires, Inpaint, LoraUse, Outpaint, Reference
 from studio.core.social import SocialExport
 from studio.core.task import Task
+from studio.core.text_checks import check_depth, clean_texts
 
 MAX_CONTROL_UNITS = 8
 MAX_CHAIN_STEPS = 12
@@ -132,6 +133,12 @@ class GenerationRequest:
             InvalidRequest: an unknown field, a wrong type or a value out of range, each named.
         """
         return decode_json(cls, data, "request")
+
+    @classmethod
+    def from_stored_json(cls, data: Any) -> Self:
+        """As `from_json`, for what an earlier version wrote: the characters that are refused today are left out."""
+        check_depth(data, "request")
+        return cls.from_json(clean_texts(data))
 
 
 def count_outputs(request: GenerationRequest) -> int:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Self, TypedDict, Unpack
 
 from studio.core.errors import InvalidRequest
+from studio.core.text_checks import check_name
 
 
 class SettingLimits(TypedDict, total=False):
@@ -239,5 +240,5 @@ def _check_setting(f: dataclasses.Field[Any], value: Any) -> None:
         raise InvalidRequest(
             f"The setting {f.name} is {value}.", hint=f"Choose a value from {meta['low']} to {meta['high']}."
         )
-    if isinstance(value, str | Path) and any(ord(char) < 32 for char in str(value)):
-        raise InvalidRequest(f"The setting {f.name} holds a control character.", hint="Remove line breaks and tabs.")
+    if isinstance(value, str | Path):
+        check_name(str(value), f"The setting {f.name}")

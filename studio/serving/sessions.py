@@ -19,6 +19,8 @@ from urllib.parse import parse_qs
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from studio.core.errors import InvalidRequest
+from studio.core.text_checks import check_depth
 from studio.core.user import User
 from studio.serving.response_headers import build_refusal
 
@@ -94,7 +96,7 @@ class SessionOwnerMiddleware:
             return  # gone before the end
         try:
             fields = _parse_session_fields(body, Headers(scope=scope).get("content-type", ""))
-        except (ValueError, RecursionError):
+        except (ValueError, RecursionError, InvalidRequest):
             await build_refusal(400, "BAD_REQUEST", "The body is not as it should be.")(scope, receive, send)
             return
         if not self._is_body_allowed(scope["path"], fields, user):
@@ -184,11 +186,14 @@ def _parse_session_fields(body: bytes, kind: str) -> dict[str, Any]:
     """What a call says about its session.
 
     Raises:
+        InvalidRequest: JSON that is nested too deep.
         ValueError: JSON that is none (infinities and not-a-number included), or a form in which the session is not
             plain to see.
     """
     if "json" in kind.lower() or not kind:
-        return _ensure_dict(json.loads(body, parse_constant=_parse_finite, parse_float=_parse_finite))
+        data = json.loads(body, parse_constant=_parse_finite, parse_float=_parse_finite)
+        check_depth(data, "body")
+        return _ensure_dict(data)
     found = _SESSION_IN_FORM.search(body)
     if not kind.lower().startswith("multipart/form-data") or found is None or body.count(b"session_hash") != 1:
         raise ValueError("a form without its session, or with two")

@@ -17,6 +17,7 @@ from urllib.parse import quote
 from studio.core.durable_files import replace_synced, translate_os_errors
 from studio.core.errors import InvalidRequest, NotFound, StorageFailed
 from studio.core.social_templates import PURPOSES, QUALITIES, SPACES, Template
+from studio.core.text_checks import check_all_texts, check_name
 from studio.core.user import LOCAL_USER
 from studio.social.toml_entries import TomlEntry, read_toml
 
@@ -114,6 +115,8 @@ class Templates:
     def save(self, template: Template) -> Template:
         """Keep one of the user's own; one of the same id is replaced, ours cannot be. Raises InvalidRequest,
         StorageFailed."""
+        check_name(template.name, "The name of the template")
+        check_all_texts(template, "template")
         own = _check_template(dataclasses.replace(template, own=True))
         with self._lock:
             data = self._get_tables()

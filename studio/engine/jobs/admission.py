@@ -13,6 +13,7 @@ from studio.core.model import Feature, Model
 from studio.core.model_ids import AUTO_PREFIX
 from studio.core.request import GenerationRequest, count_outputs
 from studio.core.settings import Settings
+from studio.core.text_checks import check_all_texts
 from studio.engine.jobs.chain_steps import estimate_backend_cost
 from studio.engine.jobs.passes import PlannedImage, make_random_seed, plan_images
 from studio.engine.jobs.source_checks import check_images, fill_size
@@ -50,6 +51,7 @@ class Admission:
             UnknownModel, ModelBroken, InvalidRequest: it cannot be carried out. NotFound: an image that it names is
                 gone.
         """
+        check_all_texts(request, "request")
         models = self._models
         request, notes = self._replace_retired_model(request)
         named = self._fill_models(choose_model(request, models, self.estimate), settings)

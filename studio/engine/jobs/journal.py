@@ -155,7 +155,7 @@ def _make_attempts_error() -> StudioError:
 
 def _parse_entry(row: sqlite3.Row) -> JournalEntry:
     try:
-        request = GenerationRequest.from_json(json.loads(row["request"]))
+        request = GenerationRequest.from_stored_json(json.loads(row["request"]))
     except InvalidRequest as error:  # written by another version
         _log.warning("the request of job %s is not understood any more: %s", row["id"], error.message)
         request = GenerationRequest(model=row["model"])

@@ -11,6 +11,7 @@ from typing import Any
 from studio.core.errors import InvalidRequest, NotFound
 from studio.core.finish import OutputOptions
 from studio.core.request import MAX_CHAIN_STEPS, GenerationRequest
+from studio.core.text_checks import check_name, clean_texts
 from studio.engine.storage.database import Database
 
 MAX_CHAINS = 100  # chains of one user
@@ -40,7 +41,7 @@ class SavedChains:
         if not rows:
             known = ", ".join(self.names(user)) or "none yet"
             raise NotFound(f"There is no chain “{name[:MAX_CHAIN_NAME_LENGTH]}”.", hint=f"Saved are: {known}.")
-        return parse_steps(json.loads(rows[0]["steps"]))
+        return parse_steps(clean_texts(json.loads(rows[0]["steps"])))
 
     def all(self, user: str) -> dict[str, tuple[GenerationRequest, ...]]:
         """The user's chains by name; one that this version cannot read is left out."""
@@ -68,7 +69,7 @@ class SavedChains:
         Raises:
             InvalidRequest: no name, no steps or steps that cannot follow an image, or too many chains.
         """
-        kept = " ".join(name.split())[:MAX_CHAIN_NAME_LENGTH]
+        kept = check_name(" ".join(name.split())[:MAX_CHAIN_NAME_LENGTH], "The name of the chain")
         if not kept:
             raise InvalidRequest("The chain has no name.", hint="Give it one.")
         if not steps:

@@ -94,7 +94,7 @@ def read_image_info(source: Path | bytes, settings: Settings) -> ParsedImageInfo
 
 def _read_own_recipe(recipe: Mapping[str, Any]) -> dict[str, Any]:
     try:
-        request = GenerationRequest.from_json(recipe.get("request", recipe))
+        request = GenerationRequest.from_stored_json(recipe.get("request", recipe))
     except InvalidRequest as error:
         _log.info("a recipe of another version: %s", error.message)
         return {"program": "Easel (another version)"}

@@ -207,7 +207,7 @@ def _parse_request(text: str) -> GenerationRequest:
     """A stored request; one that this version no longer understands becomes an empty one, so that the image still
     shows."""
     try:
-        return GenerationRequest.from_json(json.loads(text))
+        return GenerationRequest.from_stored_json(json.loads(text))
     except InvalidRequest as error:
         _log.warning("a stored recipe is not understood any more: %s", error.message)
         return GenerationRequest()
@@ -226,7 +226,7 @@ def _asset_from_file(path: Path, user: str) -> Asset | None:
     try:
         found = embed.read_metadata(path)
         recipe = found.recipe or {}
-        request = GenerationRequest.from_json(recipe["request"])
+        request = GenerationRequest.from_stored_json(recipe["request"])
         with Image.open(path) as image:
             width, height = image.size
         if not re.fullmatch(r"[0-9a-f]{1,64}-\d{1,6}", str(recipe["id"])):

@@ -234,7 +234,7 @@ def parse_requests(text: str) -> tuple[GenerationRequest, ...]:
     found: list[GenerationRequest] = []
     for data in json.loads(text):
         try:
-            found.append(GenerationRequest.from_json(data))
+            found.append(GenerationRequest.from_stored_json(data))
         except InvalidRequest:
             continue
     return tuple(found)
