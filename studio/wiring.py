@@ -65,7 +65,7 @@ def build_studio(settings: SettingsStore) -> Studio:
     local = LocalPipelines(lambda: settings.current, catalog, hub, preprocessing)
     enhancers = Enhancers(catalog, current.models_dir, local.resources)
     platforms = Platforms(own / "platforms.toml")
-    advisor = Advisor(platforms)
+    advisor = Advisor()
     services = [_build_service(spec, keys, settings) for spec in discover("studio.providers", "PROVIDER")]
     tools: list[Backend] = [enhancers, preprocessing, FinishingBackend(fonts), SocialBackend(platforms, advisor, fonts)]
     engine = Engine(

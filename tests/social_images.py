@@ -17,7 +17,7 @@ from studio.social.templates import Templates
 def make_real_social_parts(folder: Path) -> tuple[SocialParts, SocialBackend]:
     """Real data, real eyes; what is one's own lies in `folder`."""
     platforms = Platforms(folder / "platforms.toml")
-    advisor = Advisor(platforms)
+    advisor = Advisor()
     parts = SocialParts(platforms, advisor, Templates(folder / "templates"))
     return parts, SocialBackend(platforms, advisor, Fonts(folder / "fonts"))
 

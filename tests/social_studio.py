@@ -50,6 +50,6 @@ class FakeUpscalingBackend(FakeBackend):
 def make_social_parts(folder: Path) -> tuple[SocialParts, FakeUpscalingBackend, list[Backend]]:
     """What page and HTTP are handed, the fake, and all backends."""
     platforms, painter = Platforms(folder / "platforms.toml"), FakeUpscalingBackend(DRAW_MODEL, UPSCALE_MODEL)
-    advisor = Advisor(platforms, Detectors)
+    advisor = Advisor(Detectors)
     export = SocialBackend(platforms, advisor, Fonts(folder / "fonts"))
     return SocialParts(platforms, advisor, Templates(folder / "templates")), painter, [painter, export]

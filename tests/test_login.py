@@ -154,6 +154,37 @@ def test_a_cookie_ends_with_time_logout_a_new_password_and_a_changed_letter(tmp_
     assert cookies.read(other) is None
 
 
+def test_a_logged_out_cookie_stays_so_when_the_studio_starts_again(tmp_path: Path) -> None:
+    users, clock = make_users(tmp_path), Clock()
+    cookies = Cookies(users, b"k" * 32, clock=clock)
+    ended, other = cookies.issue_cookie(User("ann")), cookies.issue_cookie(User("ann"))
+    cookies.end(ended)
+    again = Cookies(users, b"k" * 32, clock=clock)
+    assert (again.read(ended), again.read(other)) == (None, User("ann"))
+    clock.now += COOKIE_LIFETIME + 1
+    again.end(again.issue_cookie(User("ann")))
+    kept = json.loads(users.ended_file.read_text())
+    assert len(kept) == 1, "what has ended by itself is forgotten"
+    assert users.ended_file.stat().st_mode & 0o077 == 0
+
+
+def test_a_list_of_logouts_that_cannot_be_read_is_not_taken_for_an_empty_one(tmp_path: Path) -> None:
+    users = make_users(tmp_path)
+    users.ended_file.write_text('{"half')
+    with pytest.raises(NotConfigured, match="ended") as refused:
+        Cookies(users, b"k" * 32)
+    assert ".key" in refused.value.hint
+
+
+def test_a_logout_holds_even_when_the_disk_refuses_it(tmp_path: Path) -> None:
+    users = make_users(tmp_path)
+    cookies = Cookies(users, b"k" * 32)
+    users.ended_file.mkdir()
+    value = cookies.issue_cookie(User("ann"))
+    cookies.end(value)
+    assert cookies.read(value) is None
+
+
 def test_a_cookie_says_what_the_file_says_now(tmp_path: Path) -> None:
     users = make_users(tmp_path)
     cookies = Cookies(users, b"k" * 32)
@@ -175,6 +206,8 @@ def test_a_short_key_is_not_taken(tmp_path: Path) -> None:
 @given(st.text(max_size=200))
 def test_no_text_is_a_cookie(value: str) -> None:
     class Nobody:
+        ended_file = Path("no such file")
+
         def fingerprint(self, name: str) -> bytes:
             return b""
 

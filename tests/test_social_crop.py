@@ -13,6 +13,7 @@ from PIL import Image, ImageDraw, ImageEnhance, ImageOps
 from studio.core.errors import NotConfigured, NotFound
 from studio.core.finish import Box
 from studio.core.social import ExtendMode, Verdict
+from studio.core.social_formats import Format
 from studio.social.advice import Advisor
 from studio.social.analysis import Analysis, Detectors, analyse_image
 from studio.social.crop import (
@@ -27,6 +28,10 @@ from studio.social.platforms import Platforms
 from studio.vision.saliency import Region, compute_saliency, find_text_regions, is_graphic
 
 RATIOS = (1.0, 4 / 5, 9 / 16, 2 / 3, 1.91, 16 / 9, 3.0)
+
+
+def find_formats(*names: str) -> list[Format]:
+    return [Platforms().format(name) for name in names]
 
 
 @dataclass(frozen=True)
@@ -108,8 +113,8 @@ def test_hair_and_chin_are_kept_where_they_fit() -> None:
 def test_when_not_all_faces_fit_nobody_is_chosen_silently() -> None:
     platforms = Platforms()
     image = Image.effect_noise((1600, 900), 90).convert("RGB")
-    advisor = Advisor(platforms, lambda: seeing((0.05, 0.4, 0.15, 0.6), (0.85, 0.4, 0.95, 0.6)))
-    square, wide = advisor.suggest_crops(image, ["instagram.feed_square", "youtube.thumbnail_hd"])
+    advisor = Advisor(lambda: seeing((0.05, 0.4, 0.15, 0.6), (0.85, 0.4, 0.95, 0.6)))
+    square, wide = advisor.suggest_crops(image, find_formats("instagram.feed_square", "youtube.thumbnail_hd"))
     assert (square.verdict, square.advice, square.faces, square.faces_whole) == (Verdict.EXTEND, ExtendMode.BLUR, 2, 1)
     assert any("1 of 2 faces fit" in note for note in square.notes)
     assert "1 face" in square.loses
@@ -152,9 +157,9 @@ def test_half_the_size_has_the_same_crop(ratio: float) -> None:
 
 def test_what_the_user_marks_wins_over_faces() -> None:
     image = scene(1600, 800, (0.1, 0.5, 0.05))
-    advisor = Advisor(Platforms(), lambda: seeing((0.05, 0.4, 0.15, 0.6)))
+    advisor = Advisor(lambda: seeing((0.05, 0.4, 0.15, 0.6)))
     marked = Box(left=0.8, top=0.3, right=0.95, bottom=0.6)
-    (found,) = advisor.suggest_crops(image, ["instagram.story"], focus=marked)
+    (found,) = advisor.suggest_crops(image, find_formats("instagram.story"), focus=marked)
     assert measure_share_inside(marked, found.box) > 0.99
     assert found.loses == ("1 face",)
 
@@ -162,12 +167,14 @@ def test_what_the_user_marks_wins_over_faces() -> None:
 def test_one_composition_lies_inside_the_safe_zones_of_all() -> None:
     platforms = Platforms()
     image = scene(4000, 3000, (0.42, 0.45, 0.06))
-    advisor = Advisor(platforms, Detectors)
+    advisor = Advisor(Detectors)
     chosen = ["instagram.story", "tiktok.photo_9x16", "instagram.feed_square", "facebook.feed_portrait"]
-    found = advisor.suggest_crops(image, chosen, focus=Box(left=0.36, top=0.37, right=0.48, bottom=0.53), same=True)
+    found = advisor.suggest_crops(
+        image, find_formats(*chosen), focus=Box(left=0.36, top=0.37, right=0.48, bottom=0.53), same=True
+    )
     assert all(not any("safe area" in lost for lost in each.loses) for each in found)
     (banner,) = advisor.suggest_crops(
-        image, ["linkedin.profile_banner"], focus=Box(left=0.1, top=0.1, right=0.6, bottom=0.9), same=True
+        image, find_formats("linkedin.profile_banner"), focus=Box(left=0.1, top=0.1, right=0.6, bottom=0.9), same=True
     )
     assert any("outside the safe area" in lost for lost in banner.loses)
 
@@ -182,8 +189,8 @@ def test_the_same_crop_puts_the_subject_where_it_is_safe() -> None:
 
 
 def test_a_transparent_image_says_so_and_counts_what_is_opaque() -> None:
-    advisor = Advisor(Platforms(), Detectors)
-    (nothing,) = advisor.suggest_crops(Image.new("RGBA", (400, 300)), ["instagram.story"])
+    advisor = Advisor(Detectors)
+    (nothing,) = advisor.suggest_crops(Image.new("RGBA", (400, 300)), find_formats("instagram.story"))
     assert "fully transparent" in nothing.notes[0]
     cut = Image.new("RGBA", (800, 400))
     cut.paste(scene(200, 200, (0.5, 0.5, 0.3)), (580, 100))
@@ -194,17 +201,17 @@ def test_without_the_network_for_faces_it_is_said() -> None:
     def absent(image: Image.Image) -> list[FoundFace]:
         raise NotConfigured("The face detector is not installed.")
 
-    (found,) = Advisor(Platforms(), lambda: Detectors(faces=absent)).suggest_crops(scene(300, 300), ["instagram.story"])
+    (found,) = Advisor(lambda: Detectors(faces=absent)).suggest_crops(scene(300, 300), find_formats("instagram.story"))
     assert any("Nobody looked for faces" in note for note in found.notes)
     assert found.verdict is not Verdict.GOOD
 
 
 def test_a_image_smaller_than_the_format_says_so_and_an_unknown_format_is_refused() -> None:
-    advisor = Advisor(Platforms(), Detectors)
-    (small,) = advisor.suggest_crops(scene(540, 540), ["instagram.feed_square"])
+    advisor = Advisor(Detectors)
+    (small,) = advisor.suggest_crops(scene(540, 540), find_formats("instagram.feed_square"))
     assert any("enlarged 2.0 times" in note for note in small.notes)
     with pytest.raises(NotFound):
-        advisor.suggest_crops(scene(20, 20), ["instagram.nothing"])
+        advisor.suggest_crops(scene(20, 20), find_formats("instagram.nothing"))
 
 
 def test_analyses_are_made_once_per_image() -> None:
@@ -214,12 +221,12 @@ def test_analyses_are_made_once_per_image() -> None:
         looked.append(image.size)
         return []
 
-    advisor = Advisor(Platforms(), lambda: Detectors(faces=find))
+    advisor = Advisor(lambda: Detectors(faces=find))
     source = scene(700, 500, (0.3, 0.5, 0.1))
-    advisor.suggest_crops(source, ["instagram.story", "twitter.header"])
-    advisor.suggest_crops(source.copy(), ["instagram.feed_square"])
+    advisor.suggest_crops(source, find_formats("instagram.story", "twitter.header"))
+    advisor.suggest_crops(source.copy(), find_formats("instagram.feed_square"))
     assert len(looked) == 1
-    advisor.suggest_crops(scene(700, 500, (0.7, 0.5, 0.1)), ["instagram.story"])
+    advisor.suggest_crops(scene(700, 500, (0.7, 0.5, 0.1)), find_formats("instagram.story"))
     assert len(looked) == 2
 
 
@@ -248,7 +255,7 @@ def test_drawings_are_told_from_photographs() -> None:
     ImageDraw.Draw(drawing).rectangle((20, 50, 280, 150), fill="navy")
     assert is_graphic(drawing)
     assert not is_graphic(Image.fromarray(np.random.default_rng(1).integers(0, 255, (200, 300, 3), np.uint8)))
-    (found,) = Advisor(Platforms(), Detectors).suggest_crops(drawing, ["instagram.story"])
+    (found,) = Advisor(Detectors).suggest_crops(drawing, find_formats("instagram.story"))
     assert (found.verdict, found.advice) == (Verdict.EXTEND, ExtendMode.COLOUR)
 
 

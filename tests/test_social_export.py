@@ -72,7 +72,7 @@ def make(image: Image.Image, *formats: str, **options: Any) -> list[RenderedImag
 
 
 def made_in(job: Job, *formats: str, **options: Any) -> list[RenderedImage]:
-    backend = SocialBackend(PLATFORMS, Advisor(PLATFORMS, Detectors), FONTS)
+    backend = SocialBackend(PLATFORMS, Advisor(Detectors), FONTS)
     request = GenerationRequest(
         task=Task.SOCIAL, model="social", source="a" * 64, social=SocialExport(formats=formats, **options)
     )
@@ -81,9 +81,7 @@ def made_in(job: Job, *formats: str, **options: Any) -> list[RenderedImage]:
 
 @pytest.fixture
 def engine(tmp_path: Path) -> Iterator[Engine]:
-    engine = open_engine(
-        tmp_path, SocialBackend(PLATFORMS, Advisor(PLATFORMS, Detectors), FONTS), default_model="social"
-    )
+    engine = open_engine(tmp_path, SocialBackend(PLATFORMS, Advisor(Detectors), FONTS), default_model="social")
     yield engine
     engine.close()
 

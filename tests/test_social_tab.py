@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import contextlib
 import io
 import json
 import zipfile
@@ -12,10 +14,12 @@ from typing import Any
 import httpx
 import pytest
 from fakes import FakeBackend, wait_until_final
+from fastapi import FastAPI
 from PIL import Image
 from serving import RunningStudio, serve_studio
 from social_images import make_ball, make_couple, make_real_social_parts
 
+from studio.api.responses import PREFIX as API
 from studio.core.errors import InvalidRequest, NotFound, StudioError
 from studio.core.finish import Anchor, Box, MetadataPolicy, TextOverlay, Watermark
 from studio.core.model import Model
@@ -24,11 +28,14 @@ from studio.core.settings import Settings
 from studio.core.social import ExtendMode, FormatCrop, SocialExport
 from studio.core.task import Task
 from studio.core.user import LOCAL_USER
+from studio.engine.studio import Studio
 from studio.page import mount
 from studio.pipelines.catalog.catalog import Catalog
 from studio.pipelines.catalog.hub import Hub
 from studio.pipelines.local_backend import LocalPipelines
+from studio.social.platforms import Platforms
 from studio.tabs.social import social_values
+from studio.tabs.social.board_routes import build_social_router
 from studio.tabs.social.export_plan import ExportPlanner
 from studio.tabs.social.export_results import render_results
 
@@ -360,17 +367,92 @@ def test_the_board_gets_a_plain_answer_to_whatever_it_asks(
     assert served.open_client().post("/page/social/advice", json=asked_).status_code == status
 
 
-def test_only_an_administrator_deletes_a_format_that_all_users_share(tmp_path: Path) -> None:
+def mount_board(app: FastAPI, studio: Studio) -> FastAPI:
+    assert studio.social is not None
+    app.include_router(build_social_router(studio, studio.social))
+    return app
+
+
+@contextlib.contextmanager
+def serve_users(tmp_path: Path) -> Iterator[RunningStudio]:
     parts, formats = make_real_social_parts(tmp_path)
-    models = tmp_path / "models"
-    catalog, hub = Catalog(models, (), models / ".cache"), Hub(models, lambda: True, lambda: None)
-    store = LocalPipelines(lambda: Settings(models_dir=models), catalog, hub)
     backends = [FakeBackend(TOOLS), formats]
     with serve_studio(
-        tmp_path, users=True, backend=backends, page=mount, models=store, social=parts, default_model="tool"
+        tmp_path, users=True, backend=backends, page=mount_board, social=parts, default_model="tool"
     ) as served:
+        yield served
+
+
+def list_own(client: httpx.Client) -> dict[str, tuple[int, bool, bool]]:
+    """(width, is shared, may be deleted) of each format that comes from a file of users."""
+    told = client.get("/page/social/formats").json()
+    assert told["problems"] == []
+    found = [one for platform in told["platforms"] for one in platform["formats"] if one["own"]]
+    return {one["id"]: (one["width"], one["shared"], one["deletable"]) for one in found}
+
+
+def save_format(client: httpx.Client, name: str, width: int, **more: object) -> httpx.Response:
+    return client.post("/page/social/formats", json={"name": name, "width": width, "height": 400, **more})
+
+
+def test_a_format_belongs_to_its_user_and_nobody_touches_anothers(tmp_path: Path) -> None:
+    with serve_users(tmp_path) as served:
         ann, root = served.open_client("ann"), served.open_client("root")
-        assert ann.post("/page/social/formats", json={"name": "Tile", "width": 600, "height": 400}).status_code == 200
+        assert save_format(ann, "Tile", 600).status_code == 200
+        assert save_format(root, "Tile", 500).status_code == 200
+        assert list_own(ann) == {"own.tile": (600, False, True)}
+        assert list_own(root) == {"own.tile": (500, False, True)}
+        assert root.delete("/page/social/formats/own.tile").status_code == 200
+        assert list_own(ann) == {"own.tile": (600, False, True)}
+        platforms = served.studio.social.platforms if served.studio.social else None
+        assert platforms is not None
+        assert platforms.of("ann").format("own.tile").width == 600
+        with pytest.raises(NotFound):
+            platforms.of("root").format("own.tile")
+        assert ann.delete("/page/social/formats/own.tile").status_code == 200
+        assert list_own(ann) == {}
+
+
+def test_only_an_administrator_shares_a_format_and_deletes_a_shared_one(tmp_path: Path) -> None:
+    with serve_users(tmp_path) as served:
+        ann, root = served.open_client("ann"), served.open_client("root")
+        refused = save_format(ann, "Tile", 600, shared=True)
+        assert (refused.status_code, "administrator" in refused.text) == (403, True)
+        assert save_format(root, "Tile", 500, shared=True).status_code == 200
+        assert (list_own(ann), list_own(root)) == ({"own.tile": (500, True, False)}, {"own.tile": (500, True, True)})
+        taken = save_format(ann, "Tile", 600)
+        assert (taken.status_code, "shared already" in taken.text) == (400, True)
         refused = ann.delete("/page/social/formats/own.tile")
         assert (refused.status_code, "administrator" in refused.text) == (403, True)
         assert root.delete("/page/social/formats/own.tile").status_code == 200
+        assert list_own(ann) == {}
+
+
+def test_the_formats_of_an_earlier_version_are_everybodys_once_there_are_logins(tmp_path: Path) -> None:
+    Platforms(tmp_path / "platforms.toml").save("Old tile", 700, 400)
+    with serve_users(tmp_path) as served:
+        assert list_own(served.open_client("ann")) == {"own.old_tile": (700, True, False)}
+
+
+@pytest.mark.parametrize("name", ["a\u007fb", "a\u0001b", "a\ud800b"])
+def test_a_name_that_no_file_can_hold_leaves_all_formats_as_they_are(tmp_path: Path, name: str) -> None:
+    with serve_users(tmp_path) as served:
+        ann = served.open_client("ann")
+        assert save_format(ann, "Tile", 600).status_code == 200
+        body = json.dumps({"name": name, "width": 600, "height": 400})
+        refused = ann.post("/page/social/formats", content=body, headers={"content-type": "application/json"})
+        assert (refused.status_code, refused.json()["code"]) == (400, "INVALID_REQUEST")
+        assert save_format(ann, "Other", 600).status_code == 200
+        assert set(list_own(ann)) == {"own.tile", "own.other"}
+
+
+def test_an_export_makes_the_formats_of_its_user(tmp_path: Path) -> None:
+    with serve_users(tmp_path) as served:
+        ann, root = served.open_client("ann"), served.open_client("root")
+        save_format(ann, "Tile", 600)
+        out = io.BytesIO()
+        make_ball(700, 500).save(out, "PNG")
+        body = {"image": base64.b64encode(out.getvalue()).decode(), "formats": ["own.tile"]}
+        job = ann.post(f"{API}/social/optimize?wait=true", json=body).json()
+        assert [(one["width"], one["height"]) for one in job["images"]] == [(600, 400)]
+        assert root.post(f"{API}/social/optimize", json=body).status_code == 404

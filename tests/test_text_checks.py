@@ -34,7 +34,7 @@ def nest(depth: int) -> dict[str, Any]:
 
 @pytest.fixture
 def served(tmp_path: Path) -> Any:
-    social, painter, backends = make_social_parts(tmp_path)
+    social, _painter, backends = make_social_parts(tmp_path)
     with serve_studio(tmp_path, backend=backends, social=social, default_model="fake") as server:
         yield server
 

@@ -69,7 +69,7 @@ def build_social_request(studio: Studio, body: SocialBody, images: list[str], us
 
 
 def _build_social(studio: Studio, body: SocialBody, user: User) -> tuple[SocialExport, tuple[Format, ...]]:
-    formats = collect_formats(require_social_parts(studio).platforms, body.formats, body.platforms)
+    formats = collect_formats(require_social_parts(studio).platforms.of(user.name), body.formats, body.platforms)
     if body.extend is ExtendMode.OUTPAINT:
         raise InvalidRequest(
             "Formats are cut out of an image; nothing is painted around it here.",

@@ -59,8 +59,7 @@ def _add_platform_routes(routes: APIRouter, studio: Studio) -> None:
     @routes.get("/social/platforms")
     def list_platforms(request: Request) -> PlatformList:  # pyright: ignore[reportUnusedFunction]
         """Every platform, the day of its figures, and what of the user's own file could not be read."""
-        get_caller(request)
-        data = require_social_parts(studio).platforms
+        data = require_social_parts(studio).platforms.of(get_caller(request).name)
         return PlatformList(
             asOf=data.as_of,
             problems=list(data.problems),
@@ -70,16 +69,14 @@ def _add_platform_routes(routes: APIRouter, studio: Studio) -> None:
     @routes.get("/social/platforms/{platform}/formats")
     def list_formats(request: Request, platform: str) -> FormatList:  # pyright: ignore[reportUnusedFunction]
         """The formats of a platform: size, file types, byte limit, safe margins, and where each figure comes from."""
-        get_caller(request)
-        data = require_social_parts(studio).platforms
+        data = require_social_parts(studio).platforms.of(get_caller(request).name)
         found = [build_format_body(each) for each in data.formats(platform)]
         return FormatList(platform=platform, asOf=data.as_of, formats=found)
 
     @routes.get("/platform-specs/{platform}")
     def get_platform_specs(request: Request, platform: str) -> PlatformSpecs:  # pyright: ignore[reportUnusedFunction]
         """Everything that is known of a platform: its formats with all zones, and the screens that show them."""
-        get_caller(request)
-        data = require_social_parts(studio).platforms
+        data = require_social_parts(studio).platforms.of(get_caller(request).name)
         found = data.formats(platform)
         about = build_platform_body(_find_platform(data, platform))
         return PlatformSpecs(
@@ -94,16 +91,14 @@ def _add_drawing_routes(routes: APIRouter, studio: Studio) -> None:
     @routes.get("/social/formats/{format_id}/zones.svg", response_class=Response, responses=_SVG_RESPONSES)
     def draw_zones(request: Request, format_id: str) -> Response:  # pyright: ignore[reportUnusedFunction]
         """The zones of a format as a drawing that is laid over its preview."""
-        get_caller(request)
-        data = require_social_parts(studio).platforms
+        data = require_social_parts(studio).platforms.of(get_caller(request).name)
         drawing = draw_zones_svg(data.format(format_id), data.zones(format_id))
         return Response(drawing, media_type="image/svg+xml", headers=SVG_HEADERS)
 
     @routes.get("/social/formats/{format_id}/frame.svg", response_class=Response, responses=_SVG_RESPONSES)
     def draw_frame(request: Request, format_id: str) -> Response:  # pyright: ignore[reportUnusedFunction]
         """The screen around a format, with an empty place for the image."""
-        get_caller(request)
-        data = require_social_parts(studio).platforms
+        data = require_social_parts(studio).platforms.of(get_caller(request).name)
         found = data.frame(format_id)
         if found is None:
             raise NotFound("There is no sketch of a screen for this format.", hint="Its zones are at zones.svg.")

@@ -18,6 +18,7 @@ from studio.api.schemas import Name, StrictModel, Text
 from studio.api.social_packs import require_social_parts
 from studio.api.submit_request import get_caller
 from studio.core.errors import InvalidRequest
+from studio.core.social_formats import PlatformData
 from studio.core.social_templates import (
     PURPOSES,
     QUALITIES,
@@ -125,9 +126,12 @@ def _add_read_routes(routes: APIRouter, studio: Studio) -> None:
         own: bool | None = None,
     ) -> TemplateList:
         """All templates, the caller's own first, or those of a platform (or format), purpose and quality."""
-        found = _get_library(studio, request).templates(platform=_check_platform(studio, platform), purpose=purpose)
+        found = _get_library(studio, request).templates(
+            platform=_check_platform(_get_platforms(studio, request), platform), purpose=purpose
+        )
         return _build_template_list(
-            studio, [each for each in found if _is_match(each, None, None, quality) and own in (None, each.own)]
+            _get_platforms(studio, request),
+            [each for each in found if _is_match(each, None, None, quality) and own in (None, each.own)],
         )
 
     @routes.get("/templates/search")
@@ -140,10 +144,11 @@ def _add_read_routes(routes: APIRouter, studio: Studio) -> None:
         limit: Annotated[int, Query(ge=1, le=MAX_TEMPLATES)] = 20,
     ) -> TemplateList:
         """Templates that fit all words, the best first; typing errors are forgiven."""
-        place = _check_platform(studio, platform)
+        place = _check_platform(_get_platforms(studio, request), platform)
         found = _get_library(studio, request).search(q, 10_000)
         return _build_template_list(
-            studio, [each for each in found if _is_match(each, place, purpose, quality)][:limit]
+            _get_platforms(studio, request),
+            [each for each in found if _is_match(each, place, purpose, quality)][:limit],
         )
 
     @routes.get("/templates/recommend")
@@ -154,8 +159,10 @@ def _add_read_routes(routes: APIRouter, studio: Studio) -> None:
         limit: Annotated[int, Query(ge=1, le=50)] = 5,
     ) -> TemplateList:
         """The templates that suit a platform (or format) and a purpose in plain words best."""
-        place = _check_platform(studio, platform) or platform
-        return _build_template_list(studio, _get_library(studio, request).recommend(place, purpose, limit))
+        place = _check_platform(_get_platforms(studio, request), platform) or platform
+        return _build_template_list(
+            _get_platforms(studio, request), _get_library(studio, request).recommend(place, purpose, limit)
+        )
 
     @routes.get("/templates/export", response_class=PlainTextResponse)
     def export_templates(
@@ -170,7 +177,9 @@ def _add_read_routes(routes: APIRouter, studio: Studio) -> None:
     @routes.get("/templates/{template_id}")
     def get_template(request: Request, template_id: str) -> TemplateBody:  # pyright: ignore[reportUnusedFunction]
         """One template."""
-        return _build_template_body(studio, _get_library(studio, request).get_template(template_id))
+        return _build_template_body(
+            _get_platforms(studio, request), _get_library(studio, request).get_template(template_id)
+        )
 
 
 def _add_write_routes(routes: APIRouter, studio: Studio) -> None:
@@ -180,12 +189,12 @@ def _add_write_routes(routes: APIRouter, studio: Studio) -> None:
     def save_template(request: Request, body: NewTemplate) -> TemplateBody:  # pyright: ignore[reportUnusedFunction]
         """Keep a template of one's own."""
         user = get_caller(request)
-        require_social_parts(studio).platforms.format(body.format)
+        _get_platforms(studio, request).format(body.format)
         made = body.to_template()
         if body.image:
             told = from_recipe(studio.engine.asset(body.image, user).drawn, body.name, body.format, body.purpose)
             made = dataclasses.replace(made, frame=told.frame, negative=told.negative, models=told.models)
-        return _build_template_body(studio, _get_library(studio, request).save(made))
+        return _build_template_body(_get_platforms(studio, request), _get_library(studio, request).save(made))
 
     @forms.post("/templates/import", status_code=201)
     def import_templates(request: Request, body: ImportBody) -> TemplateList:  # pyright: ignore[reportUnusedFunction]
@@ -194,7 +203,7 @@ def _add_write_routes(routes: APIRouter, studio: Studio) -> None:
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder) / "templates.toml"
             file.write_bytes(decode_base64(body.file))
-            return _build_template_list(studio, library.import_file(file))
+            return _build_template_list(_get_platforms(studio, request), library.import_file(file))
 
     @routes.delete("/templates/{template_id}", status_code=204)
     def delete_template(request: Request, template_id: str) -> Response:  # pyright: ignore[reportUnusedFunction]
@@ -209,10 +218,13 @@ def _get_library(studio: Studio, request: Request) -> TemplateLibrary:
     return require_social_parts(studio).templates.of(get_caller(request).name)
 
 
-def _check_platform(studio: Studio, platform: str | None) -> str | None:
+def _get_platforms(studio: Studio, request: Request) -> PlatformData:
+    return require_social_parts(studio).platforms.of(get_caller(request).name)
+
+
+def _check_platform(data: PlatformData, platform: str | None) -> str | None:
     """The platform or format, which must be there; raises NotFound, naming near ones."""
     if platform:
-        data = require_social_parts(studio).platforms
         if "." in platform:
             data.format(platform)
         else:
@@ -230,12 +242,12 @@ def _is_match(each: Template, platform: str | None, purpose: str | None, quality
     )
 
 
-def _build_template_list(studio: Studio, templates: Iterable[Template]) -> TemplateList:
-    return TemplateList(templates=[_build_template_body(studio, each) for each in templates])
+def _build_template_list(data: PlatformData, templates: Iterable[Template]) -> TemplateList:
+    return TemplateList(templates=[_build_template_body(data, each) for each in templates])
 
 
-def _build_template_body(studio: Studio, template: Template) -> TemplateBody:
-    formats = {each.id: (each.width, each.height) for each in require_social_parts(studio).platforms.formats()}
+def _build_template_body(data: PlatformData, template: Template) -> TemplateBody:
+    formats = {each.id: (each.width, each.height) for each in data.formats()}
     width, height = formats.get(template.format, (None, None))
     return TemplateBody(
         **dataclasses.asdict(template),

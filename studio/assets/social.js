@@ -51,7 +51,7 @@
     const box = (one) => make("label", { class: "format", title: `${one.sure}${one.sources ? `. ${one.sources}` : ""}` },
       make("input", { type: "checkbox", value: one.id, onchange: (event) => toggle([one.id], event.target.checked) }),
       make("span", {}, one.name), make("small", {}, `${one.width} × ${one.height}${one.limit ? ` · ≤ ${kilo(one.limit)}` : ""}${one.published ? "" : " · not published"}`),
-      ...(one.own ? [make("button", { type: "button", class: "mini", "aria-label": `Delete ${one.name}`, onclick: (event) => { event.preventDefault(); drop(one.id); } }, "×")] : []));
+      ...(one.deletable ? [make("button", { type: "button", class: "mini", "aria-label": `Delete ${one.name}`, onclick: (event) => { event.preventDefault(); drop(one.id); } }, "×")] : []));
     const group = (platform) => make("details", { class: "formats-group", "data-platform": platform.id },
       make("summary", {}, make("strong", {}, platform.title), make("span", { class: "formats-some" }), make("button", {
         type: "button", class: "mini", "aria-label": `All of ${platform.title}`,
@@ -60,6 +60,7 @@
       make("div", { class: "formats-list" }, ...platform.formats.map(box)));
     const build = () => {
       groups.replaceChildren(...shared.platforms.map(group));
+      shareLabel.hidden = !shared.data.may_share;
       const broken = shared.data.problems.map((problem) => make("p", { class: "note note-bad" }, problem));
       foot.replaceChildren(...broken, make("p", { class: "note" }, `${shared.formats.size} formats, figures of ${shared.data.as_of}. Point at one for its source.`));
       show();
@@ -69,7 +70,7 @@
       shared.chosen = value().filter((id) => shared.formats.has(id));
       if (shared.chosen.length < value().length) props.value = shared.chosen.join(" ");  // a format that is gone
       const now = new Set(shared.chosen);
-      root.querySelectorAll("input[type=checkbox]").forEach((one) => { one.checked = now.has(one.value); });
+      groups.querySelectorAll("input[type=checkbox]").forEach((one) => { one.checked = now.has(one.value); });
       root.querySelectorAll(".formats-group").forEach((one) => {
         const some = one.querySelectorAll("input:checked").length;
         one.querySelector(".formats-some").textContent = some ? `${some} of ${one.querySelectorAll("input").length}` : "";
@@ -100,16 +101,18 @@
     const [width, widthLabel] = field("Width", { type: "number", min: "16", max: "8192", value: "1200" });
     const [height, heightLabel] = field("Height", { type: "number", min: "16", max: "8192", value: "900" });
     const [limit, limitLabel] = field("At most, kB", { type: "number", min: "1", placeholder: "no limit" });
+    const [share, shareLabel] = field("For all users", { type: "checkbox" });
+    shareLabel.hidden = true;
     const save = make("button", { type: "button", class: "mini", onclick: async () => {
       try {
-        const made = await posted("page/social/formats", { name: name.value, width: Math.round(Number(width.value)), height: Math.round(Number(height.value)), limit: limit.value ? Math.round(Number(limit.value) * 1000) : null });
+        const made = await posted("page/social/formats", { name: name.value, width: Math.round(Number(width.value)), height: Math.round(Number(height.value)), limit: limit.value ? Math.round(Number(limit.value) * 1000) : null, shared: share.checked });
         take(made);
         build();
         toggle([made.id], true);
         root.querySelector('[data-platform="own"]').open = true;
       } catch (error) { easel.refuse(error.message, error.hint); }
     } }, "Save format");
-    root.append(make("details", { class: "formats-own" }, make("summary", {}, "A format of your own"), make("div", { class: "formats-form" }, nameLabel, widthLabel, heightLabel, limitLabel, save)));
+    root.append(make("details", { class: "formats-own" }, make("summary", {}, "A format of your own"), make("div", { class: "formats-form" }, nameLabel, widthLabel, heightLabel, limitLabel, shareLabel, save)));
     watch("value", show);
     known().then(build, (error) => easel.refuse(error.message, error.hint));
   };

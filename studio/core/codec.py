@@ -66,7 +66,7 @@ def _decode(kind: Any, data: Any, where: str) -> Any:
             {str: "text", int: "a whole number", float: "a number", bool: "true or false"}[kind],
             data,
         )
-    return check_text(data, where) if kind is str else data
+    return check_text(cast(str, data), where) if kind is str else data
 
 
 def _decode_dataclass(kind: Any, data: Any, where: str) -> Any:

@@ -37,6 +37,11 @@ class JobContext(Protocol):
         """The settings that the job was submitted with."""
         ...
 
+    @property
+    def user(self) -> str:
+        """The name of whoever submitted the job."""
+        ...
+
     def report_loading(self, what: str) -> None:
         """Tell the user what is being made ready ("Loading Stable Diffusion 1.5")."""
         ...

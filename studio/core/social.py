@@ -12,6 +12,7 @@ from PIL import Image
 
 from studio.core.errors import InvalidRequest
 from studio.core.finish import Box, MetadataPolicy, TextOverlay, Watermark
+from studio.core.social_formats import Format
 
 MAX_FORMATS = 200  # of one request
 _COLOUR = re.compile(r"#[0-9a-fA-F]{6}")
@@ -118,11 +119,11 @@ class CropAdvisor(Protocol):
     def suggest_crops(
         self,
         image: Image.Image,
-        formats: Sequence[str],
+        formats: Sequence[Format],
         focus: Box | None,
         same: bool,
         own: Mapping[str, Box] = {},
     ) -> list[CropResult]:
         """One result per format, in their order; `own` are the user's crops by format, which are judged and not changed
-        but for their shape. Raises NotFound for a format that is not there."""
+        but for their shape."""
         ...

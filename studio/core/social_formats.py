@@ -88,7 +88,7 @@ class Format:
     `types` are the file types that it takes, the preferred one first; `api_…` what publishing tools may send.
     `target_bytes` is what is aimed at where the limit itself is not sensible. `safe` are the margins for text, faces
     and logos, `strict` the tighter ones of the platform's own advertisement template. `published` is False where the
-    platform states no such size. `own` tells that it comes from the user's file.
+    platform states no such size. `own` tells that it comes from a user's file, `shared` that this file is everybody's.
     """
 
     id: str
@@ -114,6 +114,7 @@ class Format:
     sources: tuple[Citation, ...] = ()
     note: str = ""
     own: bool = False
+    shared: bool = False
 
     @property
     def ratio(self) -> float:
@@ -151,15 +152,19 @@ class Platform:
 
 
 class PlatformData(Protocol):
-    """The platforms and their formats, as the page and HTTP may ask for them."""
+    """The platforms and their formats, as the page and HTTP may ask for them: ours, those that an administrator shares
+    and one user's own. `of` gives those of the user of that name."""
 
-    def save(self, name: str, width: int, height: int, max_bytes: int | None = None) -> Format:
-        """Keep a format of the user's own, `width` × `height` px; one of the same name is replaced. Raises
-        InvalidRequest for a name without letters or digits, a size out of range, a shape steeper than 20:1."""
+    def of(self, user: str) -> PlatformData: ...
+
+    def save(self, name: str, width: int, height: int, max_bytes: int | None = None, *, shared: bool = False) -> Format:
+        """Keep a format of the user's own, `width` × `height` px, or one that all users `shared`; the user's own of the
+        same name is replaced. Raises InvalidRequest for a name without letters or digits, with control characters, or
+        of a shared format, too many formats, a size out of range, a shape steeper than 20:1."""
         ...
 
     def remove(self, format_id: str) -> None:
-        """Drop a format that `save` kept. Raises NotFound."""
+        """Drop a format that `save` kept, shared ones too. Raises NotFound."""
         ...
 
     @property

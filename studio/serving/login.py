@@ -202,7 +202,7 @@ def build_login_router(door: Authenticator | None, root_path: str = "") -> APIRo
             return RedirectResponse(root + "/", 303)
         if request.method == "GET" and request.headers.get("sec-fetch-site") not in (None, "same-origin", "none"):
             return RedirectResponse(root + "/", 303)  # a link on another site does not log anybody out
-        door.cookies.end(get_cookie(request.headers))
+        await asyncio.to_thread(door.cookies.end, get_cookie(request.headers))  # which waits for the disk
         response = RedirectResponse(
             root + "/login", 303, {"Cache-Control": "no-store", "Clear-Site-Data": '"cache", "storage"'}
         )

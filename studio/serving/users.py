@@ -64,6 +64,11 @@ class Users:
         """Where the key that signs login cookies is kept."""
         return self._path.with_name(self._path.name + ".key")
 
+    @property
+    def ended_file(self) -> Path:
+        """Where the login cookies are kept that were logged out before their time."""
+        return self._path.with_name(self._path.name + ".ended")
+
     def verify_password(self, name: str, password: str) -> User | None:
         """The user if the password is right, else None. An unknown name takes as long as a wrong password."""
         entry = self._load_entries().get(name)

@@ -8,7 +8,7 @@ from PIL import Image
 
 from studio.core.finish import Box
 from studio.core.social import CropResult, ExtendMode, Verdict
-from studio.core.social_formats import Format, PlatformData
+from studio.core.social_formats import Format
 from studio.social.analysis import Analysis, AnalysisCache, Detectors
 from studio.social.crop import find_best_crop, find_shared_crop, find_subject, measure_kept_mass, measure_share_inside
 from studio.social.fit_format import reshape_box
@@ -32,22 +32,19 @@ def load_detectors() -> Detectors:
 class Advisor:
     """Finds the crops of formats (CropAdvice of studio.core.social): one look at an image serves all of its formats."""
 
-    def __init__(self, platforms: PlatformData, eyes: Callable[[], Detectors] = load_detectors) -> None:
-        self._platforms = platforms
+    def __init__(self, eyes: Callable[[], Detectors] = load_detectors) -> None:
         self.analyses = AnalysisCache(eyes)
 
     def suggest_crops(
         self,
         image: Image.Image,
-        formats: Sequence[str],
+        formats: Sequence[Format],
         focus: Box | None = None,
         same: bool = False,
         own: Mapping[str, Box] = {},
     ) -> list[CropResult]:
-        """One result per format, in their order; `own` are the user's crops by format. Raises NotFound for a format
-        that is not there."""
-        chosen = [self._platforms.format(each) for each in formats]
-        return plan_crops(self.analyses.of(image), chosen, focus, own, same=same)
+        """One result per format, in their order; `own` are the user's crops by format."""
+        return plan_crops(self.analyses.of(image), formats, focus, own, same=same)
 
 
 def find_crops(

@@ -66,7 +66,8 @@ class SocialBackend:
             raise InvalidRequest(
                 "There is no image or no format to make.", hint="Give a source image and choose platform formats."
             )
-        chosen = tuple(self._platforms.format(each) for each in social.formats)
+        platforms = self._platforms.of(ctx.user)
+        chosen = tuple(platforms.format(each) for each in social.formats)
         image = ctx.load_image(request.source)
         with ctx.phase("analyse"):
             plans = self._plan_formats(image, request.source, chosen, social)
@@ -96,7 +97,7 @@ class SocialBackend:
         """The formats in their order, then the sheet, then the original."""
         social, steps = job.social, job.social.outputs
         sheet = ContactSheet()
-        titles = {platform.id: platform.title for platform in self._platforms.platforms()}
+        titles = {platform.id: platform.title for platform in self._platforms.of(ctx.user).platforms()}
         for number, (each, plan) in enumerate(zip(job.chosen, job.plans, strict=True), 1):
             one = _render_format(job, each, plan)
             if social.sheet:

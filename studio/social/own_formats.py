@@ -10,16 +10,19 @@ from pathlib import Path
 from studio.core.durable_files import replace_synced, translate_os_errors
 from studio.core.errors import InvalidRequest, NotFound
 from studio.core.social_formats import Format
+from studio.core.text_checks import check_name
 from studio.social.format_entries import read_format
 from studio.social.toml_entries import TomlEntry, parse_toml, read_toml
 
 OWN_PLATFORM = "own"
+MAX_OWN_FORMATS = 500  # in one file
 _PLATFORM_TABLE = '[platform.own]\ntitle = "Your own"\nchannel = false\n'
 _TABLE_START = re.compile(r"(?m)^(?=\[)")  # where a table begins
 
 
 def make_own_format(name: str, width: int, height: int, max_bytes: int | None) -> Format:
     """The format that is kept under `name`; raises as `PlatformData.save`."""
+    name = check_name(" ".join(name.split()), "The name of the format")
     plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode().lower()
     key = re.sub(r"[^a-z0-9]+", "_", plain).strip("_")[:64]
     if not key or len(name) > 60:
@@ -30,7 +33,7 @@ def make_own_format(name: str, width: int, height: int, max_bytes: int | None) -
     fields: dict[str, object] = {
         "platform": OWN_PLATFORM,
         "id": key,
-        "name": " ".join(name.split()),
+        "name": name,
         "width": width,
         "height": height,
     }
@@ -40,8 +43,11 @@ def make_own_format(name: str, width: int, height: int, max_bytes: int | None) -
 
 
 def write_own_format(file: Path, of: Format) -> None:
-    """Put `of` into the file, in place of one of the same id. Raises InvalidRequest when the file is broken."""
+    """Put `of` into the file, in place of one of the same id. Raises InvalidRequest when the file is broken or has
+    MAX_OWN_FORMATS already."""
     blocks = _exclude_format(file, of.id)
+    if sum(block.startswith("[[format]]") for block in blocks) >= MAX_OWN_FORMATS:
+        raise InvalidRequest(f"There are {MAX_OWN_FORMATS} formats of your own already.", hint="Delete some.")
     if not any(re.match(r"\[platform\.own\]", block) for block in blocks):
         blocks.append(_PLATFORM_TABLE + "\n")
     lines = [
@@ -94,6 +100,8 @@ def _read_format_id(block: str) -> str:
 
 
 def _replace_file(file: Path, text: str) -> None:
+    """Write the file anew; raises InvalidRequest, and leaves it as it is, when `text` could not be read again."""
+    parse_toml(text, file.name)
     with translate_os_errors("your formats"):
         file.parent.mkdir(parents=True, exist_ok=True)
         replace_synced(file, text.encode())

@@ -3,6 +3,7 @@ form."""
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
 import threading
 from collections.abc import Iterable, Iterator, Sequence
@@ -10,9 +11,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from studio.core.errors import InvalidRequest, NotFound
 from studio.core.social_formats import Citation, Format, Frame, Platform, Zone
+from studio.core.user import LOCAL_USER
 from studio.social import own_formats
 from studio.social.format_entries import list_zones, read_format, read_frame
 from studio.social.toml_entries import TomlEntry, read_toml
@@ -33,15 +36,32 @@ class _PlatformTables:
 
 
 class Platforms:
-    """The platform data (PlatformData of studio.core.social). `own` is the user's file, which need not be there: its
-    formats join ours, and replace ours of the same id. It is read again when it has changed. A broken entry is left out
-    and named in `problems`; so is a broken file, and the rest works. Safe to ask from any thread."""
+    """The platform data (PlatformData of studio.core.social_formats). `own` is the file of whoever may use the studio
+    without a login, which need not be there: its formats join ours, and replace ours of the same id. With logins they
+    are everybody's, and each user has a file beside it, whose formats nobody else sees (`of`). Files are read again
+    when they have changed. A broken entry is left out and named in `problems`; so is a broken file, and the rest works.
+    Safe to ask from any thread."""
 
-    def __init__(self, own: Path | None = None, *, ours: Path = BUNDLED_PLATFORMS) -> None:
-        self._ours, self._own = ours, own
-        self._lock = threading.Lock()
-        self._stamp: tuple[int, int] | None = None
+    def __init__(
+        self, own: Path | None = None, *, ours: Path = BUNDLED_PLATFORMS, shared: Platforms | None = None
+    ) -> None:
+        """`shared` is the data of all users, in whose place the formats in `own` come."""
+        self._ours, self._own, self._shared = ours, own, shared
+        self._lock = threading.RLock()
+        self._stamp: tuple[tuple[int, int] | None, ...] = ()
         self._data: _PlatformTables | None = None
+        self._users: dict[str, Platforms] = {}
+
+    def of(self, user: str) -> Platforms:
+        """What that user sees. The one user without a login has the file itself."""
+        if user == LOCAL_USER.name:
+            return self
+        with self._lock:
+            if user not in self._users:
+                name = quote(user, safe="").replace(".", "%2E")
+                own = self._own and self._own.parent / "formats" / f"{name}.toml"
+                self._users[user] = Platforms(own, ours=self._ours, shared=self)
+            return self._users[user]
 
     @property
     def as_of(self) -> str:
@@ -51,14 +71,23 @@ class Platforms:
     def problems(self) -> Sequence[str]:
         return tuple(self._get_tables().problems)
 
-    def save(self, name: str, width: int, height: int, max_bytes: int | None = None) -> Format:
+    def save(self, name: str, width: int, height: int, max_bytes: int | None = None, *, shared: bool = False) -> Format:
+        if shared and self._shared is not None:
+            made = self._shared.save(name, width, height, max_bytes)
+            return dataclasses.replace(made, shared=True)
         made = own_formats.make_own_format(name, width, height, max_bytes)
+        if self._shared is not None and made.id in self._shared._get_tables().formats:
+            raise InvalidRequest(f"A format called “{made.name}” is shared already.", hint="Give yours another name.")
         with self._lock:
             own_formats.write_own_format(self._require_file(), made)
             self._data = None
         return made
 
     def remove(self, format_id: str) -> None:
+        found = self._get_tables().formats.get(format_id)
+        if self._shared is not None and found is not None and found.shared:
+            self._shared.remove(format_id)
+            return
         with self._lock:
             own_formats.remove_own_format(self._require_file(), format_id)
             self._data = None
@@ -102,23 +131,31 @@ class Platforms:
         return self._get_tables().frames.get(self.format(format_id).kind)
 
     def _get_tables(self) -> _PlatformTables:
-        """The data, read again when the user's file is another than last time."""
+        """The data, read again when a user's file is another than last time."""
         with self._lock:
-            stamp = _get_file_stamp(self._own)
+            stamp = tuple(_get_file_stamp(file) for file, _ in self._list_files())
             if self._data is None or stamp != self._stamp:
                 self._data, self._stamp = self._read_files(), stamp
             return self._data
 
+    def _list_files(self) -> list[tuple[Path, bool]]:
+        """The users' files, everybody's first, and whether each is shared."""
+        shared = self._shared._own if self._shared is not None else None
+        return [(file, each) for file, each in ((shared, True), (self._own, False)) if file is not None]
+
     def _read_files(self) -> _PlatformTables:
         data = _PlatformTables()
         citations: dict[str, Citation] = {}
-        for file, own in ((self._ours, False), (self._own, True)):
-            if file is not None and (not own or file.is_file()):
-                _add_file(file, data, citations, own=own)
+        _add_file(self._ours, data, citations, own=False)
+        for file, shared in self._list_files():
+            if file.is_file():
+                _add_file(file, data, citations, own=True, shared=shared)
         return data
 
 
-def _add_file(file: Path, data: _PlatformTables, citations: dict[str, Citation], *, own: bool) -> None:
+def _add_file(
+    file: Path, data: _PlatformTables, citations: dict[str, Citation], *, own: bool, shared: bool = False
+) -> None:
     """Add the file's formats to `data`; whatever is wrong becomes a problem."""
     try:
         tables = read_toml(file)
@@ -140,7 +177,7 @@ def _add_file(file: Path, data: _PlatformTables, citations: dict[str, Citation],
     for number, fields in _iter_entries(tables, "format"):
         with _collect_problems(data):
             made = read_format(TomlEntry(fields, f"{file.name}, format {number}"), citations, own=own)
-            _add_format(made, data, own=own)
+            _add_format(dataclasses.replace(made, shared=shared), data, own=own)
 
 
 def _iter_entries(tables: dict[str, Any], kind: str) -> Iterator[tuple[int, Any]]:
@@ -177,12 +214,12 @@ def _read_source(entry: TomlEntry, name: str, data: _PlatformTables, citations: 
     citations[name] = made
 
 
-def _get_file_stamp(file: Path | None) -> tuple[int, int] | None:
+def _get_file_stamp(file: Path) -> tuple[int, int] | None:
     try:
-        found = file.stat() if file is not None else None
+        found = file.stat()
     except OSError:
         return None
-    return (found.st_mtime_ns, found.st_size) if found else None
+    return found.st_mtime_ns, found.st_size
 
 
 def _make_unknown_error(what: str, name: str, known: Iterable[str]) -> NotFound:

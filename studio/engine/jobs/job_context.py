@@ -11,6 +11,7 @@ from PIL import Image
 from studio.core.errors import NotFound
 from studio.core.events import LoadingEvent, NoticeEvent, StepEvent
 from studio.core.settings import Settings
+from studio.core.user import LOCAL_USER
 from studio.engine.jobs.job import Job
 from studio.engine.jobs.previews import Previews
 from studio.engine.lookups import raise_no_key
@@ -66,6 +67,10 @@ class RunContext:
     @property
     def settings(self) -> Settings:
         return self._job.settings
+
+    @property
+    def user(self) -> str:
+        return self._job.user
 
     def report_loading(self, what: str) -> None:
         self._job.emit(LoadingEvent(what))
@@ -143,6 +148,7 @@ class LaneContext:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
+        self.user = LOCAL_USER.name
 
     def report_loading(self, what: str) -> None: ...
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import functools
+import inspect
 from collections.abc import Callable
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar, cast
 
 import gradio as gr
 
@@ -33,13 +34,32 @@ def make_toast(error: StudioError) -> gr.Error:
 
 
 def show_errors(handler: Callable[P, T]) -> Callable[P, T]:
-    """Wrap `handler` so that its StudioErrors are shown to the user as toasts."""
+    """Wrap `handler`, a function or a generator, so that its StudioErrors are shown to the user as toasts.
+
+    An empty dict changes nothing; Gradio itself would take it for the value of the first component.
+    """
+    if inspect.isgeneratorfunction(handler):
+
+        @functools.wraps(handler)
+        def stream(*args: P.args, **kwargs: P.kwargs) -> Any:
+            try:
+                for updates in handler(*args, **kwargs):
+                    yield skip_if_empty(updates)
+            except StudioError as error:
+                raise make_toast(error) from error
+
+        return cast("Callable[P, T]", stream)
 
     @functools.wraps(handler)
     def wrapper(*args: P.args, **kwargs: P.kwargs) -> T:
         try:
-            return handler(*args, **kwargs)
+            return skip_if_empty(handler(*args, **kwargs))
         except StudioError as error:
             raise make_toast(error) from error
 
     return wrapper
+
+
+def skip_if_empty(updates: Any) -> Any:
+    """`updates` as Gradio takes them: an empty dict becomes what changes no component."""
+    return gr.skip() if isinstance(updates, dict) and not updates else updates

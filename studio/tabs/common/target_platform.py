@@ -177,7 +177,7 @@ def append_target_steps(
     formats, platforms = read_targets(values)
     if studio.social is None or not (formats or platforms):
         return wanted
-    found = collect_formats(studio.social.platforms, formats, platforms)
+    found = collect_formats(studio.social.platforms.of(user.name), formats, platforms)
     if len(found) > MAX_FORMATS:
         raise InvalidRequest(f"These are {len(found)} formats.", hint="Choose fewer platforms.")
     social = SocialExport(

@@ -175,13 +175,14 @@ class _TemplatesAccordion:
         else:
             found = fits
             best = library.recommend(platform, purpose or "social", MAX_RECOMMENDED) if platform or purpose else ()
-        return template_cards.render_cards(found, best, chosen, self._social.platforms)
+        return template_cards.render_cards(found, best, chosen, self._social.platforms.of(user.name))
 
     def _choose(self, chosen: Any, request: gr.Request) -> Updates:
-        w, template = self._widgets, self._find_template(chosen, get_user(request))
+        w, user = self._widgets, get_user(request)
+        template = self._find_template(chosen, user)
         names = find_fields(template.frame) if template else ()
         updates: Updates = {
-            w.about: template_cards.render_about(template, self._social.platforms),
+            w.about: template_cards.render_about(template, self._social.platforms.of(user.name)),
             w.use: gr.update(visible=template is not None),
             w.delete: gr.update(visible=template is not None and template.own),
         }
@@ -236,7 +237,7 @@ class _TemplatesAccordion:
         recipe = GenerationRequest(
             prompt=prompt, negative_prompt=negative, model=self._resolve_model_id(data[form["model"]])
         )
-        of = self._social.platforms.format(str(data[w.format] or ""))
+        of = self._social.platforms.of(user.name).format(str(data[w.format] or ""))
         made = from_recipe(recipe, str(data[w.name] or ""), of.id, str(data[w.meant] or "social"))
         self._get_library(user).save(made)
         gr.Info(f"“{made.name}” is among your templates.")

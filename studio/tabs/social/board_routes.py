@@ -18,7 +18,7 @@ from studio.core.result import Asset
 from studio.core.social import MAX_FORMATS, CropResult
 from studio.core.social_formats import Format, Frame
 from studio.core.social_view import draw_frame_svg, draw_zones_svg
-from studio.core.user import User
+from studio.core.user import LOCAL_USER, User
 from studio.engine.storage.file_names import build_file_name
 from studio.engine.storage.zip_stream import stream_zip
 from studio.engine.studio import SocialParts, Studio
@@ -37,20 +37,28 @@ def build_social_router(studio: Studio, parts: SocialParts) -> APIRouter:
         return request.scope["user"]
 
     @router.get("/formats")
-    def list_formats() -> dict[str, object]:
-        return describe_formats(parts)
+    def list_formats(request: Request) -> dict[str, object]:
+        return describe_formats(parts, get_caller(request))
 
     @router.post("/formats")
-    def save_format(body: Annotated[dict[str, Any], Body()]) -> dict[str, object]:
-        made = parts.platforms.save(str(body.get("name") or ""), *_read_dimensions(body))
-        return {"id": made.id, **describe_formats(parts)}
+    def save_format(body: Annotated[dict[str, Any], Body()], request: Request) -> dict[str, object]:
+        """Keep a format for the caller alone, or with `shared` for everybody."""
+        user, shared = get_caller(request), body.get("shared") is True
+        if shared and not user.admin:
+            raise Forbidden("Only an administrator may share a format.", hint="Save it for yourself.")
+        made = parts.platforms.of(user.name).save(str(body.get("name") or ""), *_read_dimensions(body), shared=shared)
+        return {"id": made.id, **describe_formats(parts, user)}
 
     @router.delete("/formats/{format_id}")
     def delete_format(format_id: str, request: Request) -> dict[str, object]:
-        if not get_caller(request).admin:  # they are everybody's
-            raise Forbidden("Only an administrator may delete a format.", hint="Ask the person who runs this studio.")
-        parts.platforms.remove(format_id)
-        return describe_formats(parts)
+        user = get_caller(request)
+        formats = parts.platforms.of(user.name)
+        if not user.admin and any(each.shared for each in formats.formats() if each.id == format_id):
+            raise Forbidden(
+                "Only an administrator may delete a format that is shared.", hint="Ask the person who runs this studio."
+            )
+        formats.remove(format_id)
+        return describe_formats(parts, user)
 
     @router.get("/look/{content_hash}")
     def get_small_image(content_hash: str, request: Request) -> Response:
@@ -69,9 +77,11 @@ def build_social_router(studio: Studio, parts: SocialParts) -> APIRouter:
         chosen = [str(each) for each in asked][:MAX_FORMATS] if isinstance(asked, list) else []
         focus = parse_box(body["focus"]) if body.get("focus") else None
         own = {str(name): parse_box(box) for name, box in drawn.items()} if isinstance(drawn, dict) else {}
-        with Image.open(engine.get_kept_file(str(body.get("picture")), get_caller(request))) as image:
+        user = get_caller(request)
+        formats = [parts.platforms.of(user.name).format(each) for each in chosen]
+        with Image.open(engine.get_kept_file(str(body.get("picture")), user)) as image:
             image.load()
-            found = parts.advisor.suggest_crops(image, chosen, focus, bool(body.get("same")), own)
+            found = parts.advisor.suggest_crops(image, formats, focus, bool(body.get("same")), own)
         return [_describe_crop(each) for each in found]
 
     @router.get("/zip/{job_id}")
@@ -98,21 +108,29 @@ def _read_dimensions(body: Mapping[str, object]) -> tuple[int, int, int | None]:
     return width, height, limit
 
 
-def describe_formats(parts: SocialParts) -> dict[str, object]:
-    """All formats by platform, with what is drawn over and around them."""
-    data = parts.platforms
+def describe_formats(parts: SocialParts, user: User) -> dict[str, object]:
+    """All formats of `user` by platform, with what is drawn over and around them."""
+    data = parts.platforms.of(user.name)
     platforms = [
         {
             "id": each.id,
             "title": each.title,
             "formats": [
-                _describe_format(one, draw_zones_svg(one, data.zones(one.id)), data.frame(one.id))
+                {
+                    **_describe_format(one, draw_zones_svg(one, data.zones(one.id)), data.frame(one.id)),
+                    "deletable": one.own and (user.admin or not one.shared),
+                }
                 for one in data.formats(each.id)
             ],
         }
         for each in data.platforms()
     ]
-    return {"as_of": data.as_of, "problems": list(data.problems), "platforms": platforms}
+    return {
+        "as_of": data.as_of,
+        "problems": list(data.problems),
+        "platforms": platforms,
+        "may_share": user.admin and user != LOCAL_USER,
+    }
 
 
 def parse_box(sides: object) -> Box:
@@ -153,6 +171,7 @@ def _describe_format(of: Format, zones: str, frame: Frame | None) -> dict[str, o
         "type": of.file_type,
         "safe": format_box(of.safe_box),
         "own": of.own,
+        "shared": of.shared,
         "circle": of.shape != "rect",
         "zones": zones,
         "frame": drawn,

@@ -51,7 +51,8 @@ class ExportPlanner:
         """
         sources = social_values.read_sources(values)
         wish = social_values.read_social(values)
-        formats = {name: self._parts.platforms.format(name) for name in wish.formats}
+        platforms = self._parts.platforms.of(user.name)
+        formats = {name: platforms.format(name) for name in wish.formats}
         drawn = social_values.parse_board(values.get("board"))
         looks = [
             self._inspect_image(source, wish, drawn.crops.get(source, {}), drawn.focus.get(source), user)
@@ -99,7 +100,9 @@ class ExportPlanner:
                     "The image is fully transparent: there is nothing to show.", hint="Choose another one."
                 )
             mine = {name: box for name, box in own.items() if name in wish.formats}
-            found = self._parts.advisor.suggest_crops(image, wish.formats, focus, wish.same, mine)
+            platforms = self._parts.platforms.of(user.name)
+            chosen = [platforms.format(name) for name in wish.formats]
+            found = self._parts.advisor.suggest_crops(image, chosen, focus, wish.same, mine)
             return _InspectedImage(source, image.width, image.height, tuple(found))
 
     def _check_faces(

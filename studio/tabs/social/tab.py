@@ -184,7 +184,9 @@ class _SocialPage:
             snapshot = self._studio.engine.job(job_id, user).snapshot
         except NotFound:
             return ""
-        return render_results(snapshot.assets, self._parts.platforms, re.sub(r"[^\w{}\-/ .]", "", pattern)[:120])
+        return render_results(
+            snapshot.assets, self._parts.platforms.of(user.name), re.sub(r"[^\w{}\-/ .]", "", pattern)[:120]
+        )
 
     def _restore(self, kept: Any) -> Updates:
         return self.form.filled(browser_memory.filter_saved_values(kept, self.form))
