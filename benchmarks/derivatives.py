@@ -24,6 +24,7 @@ from studio.core.ports import ImageSeed
 from studio.core.request import GenerationRequest
 from studio.core.settings import Settings
 from studio.core.task import Task
+from studio.engine.metadata.embed import EmbeddedMetadata
 from studio.engine.storage.image_encoding import encode_output
 from studio.finishing.finish_backend import FinishingBackend
 from studio.finishing.fonts import Fonts
@@ -67,9 +68,11 @@ def _render_ours(image: Image.Image) -> list[bytes]:
             one.image,
             one.file,
             Settings(),
-            infotext="a photograph\nSteps: 4",
-            recipe={"request": one.request.to_json()} if one.request else None,
-            tool="Easel",
+            carried=EmbeddedMetadata(
+                infotext="a photograph\nSteps: 4",
+                recipe={"request": one.request.to_json()} if one.request else None,
+                tool="Easel",
+            ),
         ).data
         for one in made
     ]

@@ -27,6 +27,7 @@ from studio.core.settings import Settings
 from studio.core.social import SocialExport
 from studio.core.social_formats import Format
 from studio.engine.jobs.job_context import LaneContext
+from studio.engine.metadata.embed import EmbeddedMetadata
 from studio.engine.storage.image_encoding import encode_output
 from studio.finishing.fonts import Fonts
 from studio.social.advice import Advisor, load_detectors
@@ -211,14 +212,14 @@ def _measure_times() -> list[Row]:
     platforms = Platforms()
     channels = {each.id for each in platforms.platforms() if each.channel}
     chosen = [each for each in platforms.formats() if each.platform in channels]
-    backend = SocialBackend(platforms, Advisor(platforms), Fonts(Path("no-fonts")))
+    backend = SocialBackend(platforms, Advisor(), Fonts(Path("no-fonts")))
     request = GenerationRequest(
         task=Task.SOCIAL, model="social", source="0", social=SocialExport(formats=tuple(each.id for each in chosen))
     )
     begin = time.process_time()  # others may be busy on the machine
     made = backend.render(request, [ImageSeed(seed=0)], _Context(photo))
     files = [
-        encode_output(one.image, one.file, Settings(), infotext="", recipe=None, tool="Easel").data for one in made
+        encode_output(one.image, one.file, Settings(), carried=EmbeddedMetadata(tool="Easel")).data for one in made
     ]
     ours_took = time.process_time() - begin
     begin = time.process_time()

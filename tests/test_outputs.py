@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from studio.core.durable_files import replace_synced, sync_folder
 from studio.core.errors import StorageFailed
 from studio.core.request import GenerationRequest
 from studio.core.result import Asset, RenderedImage
@@ -23,7 +24,6 @@ from studio.engine.metadata.embed import read_metadata
 from studio.engine.storage import outputs as outputs_module
 from studio.engine.storage.asset_index import AssetIndex
 from studio.engine.storage.database import Database
-from studio.engine.storage.durable_files import replace_synced, sync_folder
 from studio.engine.storage.file_names import MAX_PART_BYTES, build_file_name, find_path_user, get_user_folder
 from studio.engine.storage.outputs import Outputs
 

@@ -111,7 +111,6 @@ def test_hair_and_chin_are_kept_where_they_fit() -> None:
 
 
 def test_when_not_all_faces_fit_nobody_is_chosen_silently() -> None:
-    platforms = Platforms()
     image = Image.effect_noise((1600, 900), 90).convert("RGB")
     advisor = Advisor(lambda: seeing((0.05, 0.4, 0.15, 0.6), (0.85, 0.4, 0.95, 0.6)))
     square, wide = advisor.suggest_crops(image, find_formats("instagram.feed_square", "youtube.thumbnail_hd"))
@@ -165,7 +164,6 @@ def test_what_the_user_marks_wins_over_faces() -> None:
 
 
 def test_one_composition_lies_inside_the_safe_zones_of_all() -> None:
-    platforms = Platforms()
     image = scene(4000, 3000, (0.42, 0.45, 0.06))
     advisor = Advisor(Detectors)
     chosen = ["instagram.story", "tiktok.photo_9x16", "instagram.feed_square", "facebook.feed_portrait"]

@@ -112,11 +112,12 @@ class ImportBody(StrictModel):
 
 def add_template_routes(routes: APIRouter, studio: Studio) -> None:
     """Put the routes among `routes`."""
+    _add_list_routes(routes, studio)
     _add_read_routes(routes, studio)
     _add_write_routes(routes, studio)
 
 
-def _add_read_routes(routes: APIRouter, studio: Studio) -> None:
+def _add_list_routes(routes: APIRouter, studio: Studio) -> None:
     @routes.get("/templates")
     def list_templates(  # pyright: ignore[reportUnusedFunction]
         request: Request,
@@ -164,6 +165,8 @@ def _add_read_routes(routes: APIRouter, studio: Studio) -> None:
             _get_platforms(studio, request), _get_library(studio, request).recommend(place, purpose, limit)
         )
 
+
+def _add_read_routes(routes: APIRouter, studio: Studio) -> None:
     @routes.get("/templates/export", response_class=PlainTextResponse)
     def export_templates(
         request: Request,

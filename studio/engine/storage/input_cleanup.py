@@ -15,9 +15,9 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from studio.core.durable_files import translate_os_errors
 from studio.core.errors import StorageFailed
 from studio.engine.storage.database import Database
-from studio.engine.storage.durable_files import translate_os_errors
 
 MIN_AGE = 30 * 86_400.0  # seconds since an image was last let in, shown or named
 _PERIOD = 86_400.0  # seconds between two looks

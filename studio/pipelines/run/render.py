@@ -48,7 +48,8 @@ class Rendering:
         offload = self._frugal and resources.device == "cuda"
         self._ladder = OomFallbacks(resources.registry, ctx, device=resources.device, offloaded=offload)
         if self._frugal:
-            ctx.add_notice(f"{memory_and_speed.MEMORY_NOTICE} {memory_and_speed.OFFLOAD_NOTICE if offload else ''}".strip())
+            notice = memory_and_speed.OFFLOAD_NOTICE if offload else ""
+            ctx.add_notice(f"{memory_and_speed.MEMORY_NOTICE} {notice}".strip())
         catalog = resources.catalog
         request = convert_to_units(request, find_control_files(catalog.checkpoint(request.model), catalog.weights()))
         runs = PassRunner(resources=resources, ctx=ctx, ladder=self._ladder, frugal=self._frugal)

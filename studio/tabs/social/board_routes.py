@@ -31,19 +31,24 @@ ZIP_URL = "page/social/zip/{job}"
 def build_social_router(studio: Studio, parts: SocialParts) -> APIRouter:
     """The routes below /page/social; every one serves its caller's own images alone."""
     router = APIRouter(prefix="/page/social", include_in_schema=False)
-    engine = studio.engine
+    _add_format_routes(router, parts)
+    _add_image_routes(router, studio, parts)
+    return router
 
-    def get_caller(request: Request) -> User:
-        return request.scope["user"]
 
+def _get_caller(request: Request) -> User:
+    return request.scope["user"]
+
+
+def _add_format_routes(router: APIRouter, parts: SocialParts) -> None:
     @router.get("/formats")
     def list_formats(request: Request) -> dict[str, object]:
-        return describe_formats(parts, get_caller(request))
+        return describe_formats(parts, _get_caller(request))
 
     @router.post("/formats")
     def save_format(body: Annotated[dict[str, Any], Body()], request: Request) -> dict[str, object]:
         """Keep a format for the caller alone, or with `shared` for everybody."""
-        user, shared = get_caller(request), body.get("shared") is True
+        user, shared = _get_caller(request), body.get("shared") is True
         if shared and not user.admin:
             raise Forbidden("Only an administrator may share a format.", hint="Save it for yourself.")
         made = parts.platforms.of(user.name).save(str(body.get("name") or ""), *_read_dimensions(body), shared=shared)
@@ -51,7 +56,7 @@ def build_social_router(studio: Studio, parts: SocialParts) -> APIRouter:
 
     @router.delete("/formats/{format_id}")
     def delete_format(format_id: str, request: Request) -> dict[str, object]:
-        user = get_caller(request)
+        user = _get_caller(request)
         formats = parts.platforms.of(user.name)
         if not user.admin and any(each.shared for each in formats.formats() if each.id == format_id):
             raise Forbidden(
@@ -60,10 +65,14 @@ def build_social_router(studio: Studio, parts: SocialParts) -> APIRouter:
         formats.remove(format_id)
         return describe_formats(parts, user)
 
+
+def _add_image_routes(router: APIRouter, studio: Studio, parts: SocialParts) -> None:
+    engine = studio.engine
+
     @router.get("/look/{content_hash}")
     def get_small_image(content_hash: str, request: Request) -> Response:
         """The image, at most LOOK_SIDE px large."""
-        with Image.open(engine.get_kept_file(content_hash, get_caller(request))) as image:
+        with Image.open(engine.get_kept_file(content_hash, _get_caller(request))) as image:
             small = image.convert("RGBA" if image.mode == "RGBA" else "RGB")
             small.thumbnail((PREVIEW_SIDE, PREVIEW_SIDE), reducing_gap=2.0)
         out = io.BytesIO()
@@ -77,7 +86,7 @@ def build_social_router(studio: Studio, parts: SocialParts) -> APIRouter:
         chosen = [str(each) for each in asked][:MAX_FORMATS] if isinstance(asked, list) else []
         focus = parse_box(body["focus"]) if body.get("focus") else None
         own = {str(name): parse_box(box) for name, box in drawn.items()} if isinstance(drawn, dict) else {}
-        user = get_caller(request)
+        user = _get_caller(request)
         formats = [parts.platforms.of(user.name).format(each) for each in chosen]
         with Image.open(engine.get_kept_file(str(body.get("picture")), user)) as image:
             image.load()
@@ -88,7 +97,7 @@ def build_social_router(studio: Studio, parts: SocialParts) -> APIRouter:
     def download_zip(job_id: str, request: Request, pattern: str = "") -> StreamingResponse:
         """The job's images as one zip. `pattern` names them: {image} counts the sources, {platform}, {format}, {width},
         {height}."""
-        job = engine.job(job_id, get_caller(request))
+        job = engine.job(job_id, _get_caller(request))
         assets = job.snapshot.assets
         if not assets:
             raise InvalidRequest("This job has no image to pack.", hint="Export again.")
@@ -96,8 +105,6 @@ def build_social_router(studio: Studio, parts: SocialParts) -> APIRouter:
         names = _make_zip_names(assets, pattern) if pattern else None
         head = {"Content-Disposition": 'attachment; filename="formats.zip"', "Cache-Control": "no-store"}
         return StreamingResponse(stream_zip(files, names), media_type="application/zip", headers=head)
-
-    return router
 
 
 def _read_dimensions(body: Mapping[str, object]) -> tuple[int, int, int | None]:
