@@ -16,7 +16,7 @@ from studio.core.request import GenerationRequest
 from studio.core.request_parts import ControlUnit
 from studio.core.settings import Settings
 from studio.core.weights import WeightFile, WeightKind
-from studio.pipelines.families import _parts
+from studio.pipelines.families import _parts, sd15, sdxl
 from studio.pipelines.local_backend import LocalPipelines
 from studio.pipelines.run.samplers import DIFFUSION_SAMPLERS
 
@@ -116,6 +116,7 @@ class FolderCatalog:
             load=_load,
             arguments=lambda request, model: {"guidance_scale": request.guidance},
             clip=True,
+            control=(sdxl if weight.family == "sdxl" else sd15).PIPELINE.control,
         )
 
 

@@ -29,6 +29,7 @@ from tests.tiny_families import make_single_file, make_tiny_flux
 from tests.tiny_models import make_tiny_sd15, make_tiny_sdxl
 
 OPTIONS = LoadOptions(device="cpu", dtype="float32")
+FACTS = {spec.family: spec.control for spec in discover("studio.pipelines.families", "PIPELINE")}
 TO_K = "down_blocks.0.attentions.0.transformer_blocks.0.attn2.to_k.weight"
 FACE = {"image_proj.proj.weight": (3072, 512), "ip_adapter.1.to_k_ip.weight": (320, 768)}
 
@@ -212,7 +213,7 @@ def test_an_ip_adapter_is_whole_with_its_encoder_as_soon_as_that_is_there(
 
 def loaded(file: Path, family: str, kind: WeightKind = WeightKind.CONTROLNET) -> Any:
     return control_nets.load_control_network(
-        WeightFile(name=file.stem, kind=kind, path=file, bytes=1, family=family), OPTIONS
+        WeightFile(name=file.stem, kind=kind, path=file, bytes=1, family=family), OPTIONS, FACTS[family]
     )
 
 
@@ -280,9 +281,9 @@ def test_files_of_the_other_kinds_are_loaded_as_their_folders_are(tmp_path: Path
 
     flux = make_tiny_flux_controlnet(tmp_path / "flux-net", make_tiny_flux(tmp_path / "flux", guided=True), modes=7)
     real = diffusers.FluxControlNetModel.from_pretrained(flux.path, local_files_only=True)
-    described = control_nets._build_flux_config(
-        control_nets.read_header(flux.path / "diffusion_pytorch_model.safetensors").shapes
-    )
+    build_config = FACTS["flux"].build_config
+    assert build_config is not None
+    described = build_config(control_nets.read_header(flux.path / "diffusion_pytorch_model.safetensors"))
     for name, value in described.items():
         assert getattr(real.config, name) == value, name
     adapter = make_tiny_t2i_adapter(tmp_path / "sketch")

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 from PIL import Image
 
+from studio.core.family_facts import ControlFacts
 from studio.core.model import Model
 from studio.core.pricing import Estimate
 from studio.core.request import GenerationRequest
@@ -167,7 +168,7 @@ class PipelineSpec:
     `options.dtype`; torch and diffusers are imported inside. `arguments` gives the keyword arguments of the pipeline
     call that are peculiar to the family (guidance under its name there, the maximal text length); prompts, latents,
     steps, size and callbacks are filled in for it. `clip` tells that A1111's prompt syntax applies: the family takes
-    `prompt_embeds` from CLIP text encoders.
+    `prompt_embeds` from CLIP text encoders. `control` tells how it takes ControlNets and adapters.
     """
 
     family: str
@@ -180,6 +181,7 @@ class PipelineSpec:
     arguments: Callable[[GenerationRequest, Model], dict[str, Any]]
     clip: bool = False
     inpaint: str = ""
+    control: ControlFacts = ControlFacts()
 
 
 @dataclass(frozen=True, kw_only=True)

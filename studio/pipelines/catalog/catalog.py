@@ -163,7 +163,7 @@ class Catalog:
                 entry = self._classify_entry(found)
             weight = dataclasses.replace(entry.weight, sha256=hashes.get(key, ""))
             seen[key] = dataclasses.replace(entry, weight=weight)
-        return _Listing(_attach_control_tasks(_index_by_name(self._root, seen.values())), seen)
+        return _Listing(self._attach_control_tasks(_index_by_name(self._root, seen.values())), seen)
 
     def _classify_entry(self, found: folder_walk.ModelEntry) -> _Entry:
         weight = self._classify_folder(found) if found.is_folder else _flag_missing_encoder(self._classify_file(found))
@@ -177,7 +177,9 @@ class Catalog:
                 guess = Guess(found.expected, problem=found.problem)
             elif found.path.suffix.lower() == ".safetensors":
                 header = read_header(found.path)
-                guess = guess_special(header) or self._guess_checkpoint(header) or guess_part(header)
+                guess = (
+                    guess_special(header, self._list_specs()) or self._guess_checkpoint(header) or guess_part(header)
+                )
                 if guess.kind is WeightKind.UNKNOWN and found.expected in IMAGE_NETWORKS:
                     guess = Guess(found.expected)  # one of many architectures: the loader tells when it is opened
             else:
@@ -222,7 +224,7 @@ class Catalog:
 
     def _guess_component(self, folder: Folder, path: Path) -> Guess:
         name = folder.class_name
-        steering = control_files.guess_folder(path)
+        steering = control_files.guess_folder(path, self._list_specs())
         if steering is not None:
             kind, family, problem = steering
             return Guess(kind, family, folder.problem or problem)
@@ -240,6 +242,23 @@ class Catalog:
         if weight.problem:
             return Model(id=weight.name, title=weight.name, family=weight.family, problem=weight.problem)
         return self._specs[weight.family].describe(weight)
+
+    def _attach_control_tasks(
+        self, table: dict[tuple[WeightKind, str], _Entry]
+    ) -> dict[tuple[WeightKind, str], _Entry]:
+        """The entries with each checkpoint's model offering what the ControlNets and adapters among them give it."""
+        weights = [entry.weight for entry in table.values()]
+        done = dict(table)
+        for key, entry in table.items():
+            if entry.model is not None and not entry.model.problem:
+                spec = self._specs[entry.weight.family]
+                files = control_tasks.find_control_files(entry.weight, spec, weights)
+                model = control_tasks.add_control_tasks(entry.model, files, spec.control)
+                done[key] = dataclasses.replace(entry, model=model)
+        return done
+
+    def _list_specs(self) -> tuple[PipelineSpec, ...]:
+        return tuple(self._specs.values())
 
     def _list_names(self, kind: WeightKind) -> list[str]:
         return [name for known, name in self._get_listing().entries if known is kind]
@@ -289,17 +308,6 @@ def _flag_missing_encoder(weight: WeightFile) -> WeightFile:
     if control_files.find_image_encoder(weight.path, control_files.read_image_width(weight)) is not None:
         return weight
     return dataclasses.replace(weight, problem=control_files.NO_ENCODER)
-
-
-def _attach_control_tasks(table: dict[tuple[WeightKind, str], _Entry]) -> dict[tuple[WeightKind, str], _Entry]:
-    """The entries with each checkpoint's model offering what the ControlNets and adapters among them give it."""
-    weights = [entry.weight for entry in table.values()]
-    done = dict(table)
-    for key, entry in table.items():
-        if entry.model is not None and not entry.model.problem:
-            files = control_tasks.find_control_files(entry.weight, weights)
-            done[key] = dataclasses.replace(entry, model=control_tasks.add_control_tasks(entry.model, files))
-    return done
 
 
 def _suggest_names(name: str, names: Sequence[str]) -> str:

@@ -4,9 +4,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from studio.core.ports import PipelineSpec
 from studio.core.weights import SafetensorsHeader, WeightKind
 from studio.pipelines.control import control_files
 
@@ -49,14 +50,13 @@ class Guess:
     problem: str = ""
 
 
-def guess_special(header: SafetensorsHeader) -> Guess | None:
+def guess_special(header: SafetensorsHeader, specs: Sequence[PipelineSpec]) -> Guess | None:
     """What steers, LoRA or textual inversion; None for everything else. These come before checkpoints, whose tensors
     some hold too."""
-    for attempt in (_guess_control, _guess_lora, _guess_embedding):
-        found = attempt(header)
-        if found is not None:
-            return found
-    return None
+    found = control_files.guess_header(header, specs)
+    if found is not None:
+        return Guess(*found)
+    return _guess_lora(header, specs) or _guess_embedding(header)
 
 
 def guess_part(header: SafetensorsHeader) -> Guess:
@@ -75,23 +75,23 @@ def guess_part(header: SafetensorsHeader) -> Guess:
     return Guess(WeightKind.UNKNOWN, problem="It is no kind of model that the studio knows.")
 
 
-def _guess_lora(header: SafetensorsHeader) -> Guess | None:
+def _guess_lora(header: SafetensorsHeader, specs: Sequence[PipelineSpec]) -> Guess | None:
     names = "\n".join(("", *header.shapes))  # one text: a search in it is a hundred times faster than one in each name
     for mark, what in _LYCORIS.items():
         if mark in names and not (what == "LoKr" and "\ndiffusion_model." in names):  # diffusers reads that one
             return Guess(
                 WeightKind.LORA,
-                _guess_lora_family(header, names),
+                _guess_lora_family(header, names, specs),
                 f"It is a LyCORIS {what}, which diffusers cannot apply.",
             )
     if any(mark in names for mark in _LORA_MARKS):
-        return Guess(WeightKind.LORA, _guess_lora_family(header, names))
+        return Guess(WeightKind.LORA, _guess_lora_family(header, names, specs))
     if "\nlora_" in names:
         return Guess(WeightKind.LORA, problem="Its layers are named in a way that diffusers does not know.")
     return None
 
 
-def _guess_lora_family(header: SafetensorsHeader, names: str) -> str:
+def _guess_lora_family(header: SafetensorsHeader, names: str, specs: Sequence[PipelineSpec]) -> str:
     if "to_qkv_mlp_proj" in names:
         return "flux2"
     if "single_transformer_blocks" in names or "double_blocks" in names or "single_blocks" in names:
@@ -105,20 +105,15 @@ def _guess_lora_family(header: SafetensorsHeader, names: str) -> str:
         return "qwen_image"
     if "attn.add_q_proj" in names or "attn_add_q_proj" in names:
         return "qwen_image" if re.search(r"transformer_blocks[._](4\d|5\d)[._]", names) else "sd3"
-    return _guess_unet_lora_family(header, names)
+    return _guess_unet_lora_family(header, names, specs)
 
 
-def _guess_unet_lora_family(header: SafetensorsHeader, names: str) -> str:
+def _guess_unet_lora_family(header: SafetensorsHeader, names: str, specs: Sequence[PipelineSpec]) -> str:
     found = re.search(r"\n(.*attn2[._](?:processor[._])?to_[kv][._].*(?:lora_down|lora_A|lora\.down)\..*)", names)
     if found is not None:
         shape = header.shapes[found.group(1)]
-        return control_files.TEXT_WIDTHS.get(shape[1], "") if len(shape) >= 2 else ""
+        return control_files.find_text_width_family(shape[1], specs) if len(shape) >= 2 else ""
     return "sdxl" if "\nlora_te2_" in names or "\ntext_encoder_2." in names or "_label_emb_" in names else ""
-
-
-def _guess_control(header: SafetensorsHeader) -> Guess | None:
-    found = control_files.guess_header(header)
-    return Guess(*found) if found else None
 
 
 def _guess_embedding(header: SafetensorsHeader) -> Guess | None:

@@ -20,36 +20,20 @@ from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
-from studio.core.ports import JobContext, LoadOptions
+from studio.core.family_facts import ControlFacts
+from studio.core.ports import JobContext, LoadOptions, PipelineSpec
 from studio.core.request import GenerationRequest
 from studio.core.request_parts import ControlMode
 from studio.core.task import Task
 from studio.pipelines.control import control_nets, ip_adapter
 from studio.pipelines.control.control_maps import Frame, draw_map
 from studio.pipelines.control.control_unet import LoadedUnit, apply_units
-from studio.pipelines.control.control_units import CONTROL_PIPELINES, UNET_FAMILIES, ResolvedUnit, resolve_units
+from studio.pipelines.control.control_units import ResolvedUnit, resolve_units
 
 if TYPE_CHECKING:
     from studio.pipelines.run.run_plan import Resources
 
 __all__ = ["ControlPlan", "Frame", "LoadedControl", "check_control", "lease_control", "plan_control"]
-
-_MULTI_CLASSES = {
-    "flux": "FluxMultiControlNetModel",
-    "sd3": "SD3MultiControlNetModel",
-    "qwen_image": "QwenImageMultiControlNetModel",
-}
-_FROM_TRANSFORMER = (
-    "t_scale",
-    "t_embedder",
-    "all_x_embedder",
-    "cap_embedder",
-    "rope_embedder",
-    "noise_refiner",
-    "context_refiner",
-    "x_pad_token",
-    "cap_pad_token",
-)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,7 +41,7 @@ class ControlPlan:
     """What steers one pass, looked up, checked and drawn. `maps` has an RGB image of the size that is drawn for each of
     `units`."""
 
-    family: str
+    facts: ControlFacts
     drawn_as: Task
     units: tuple[ResolvedUnit, ...]
     maps: tuple[Image.Image, ...]
@@ -66,9 +50,7 @@ class ControlPlan:
     @property
     def class_name(self) -> str | None:
         """diffusers' pipeline class for this pass, None where the task's own one does it."""
-        return (
-            CONTROL_PIPELINES[self.family][self.drawn_as] if self.units and self.family not in UNET_FAMILIES else None
-        )
+        return self.facts.pipelines[self.drawn_as] if self.units and not self.facts.in_unet else None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,15 +101,15 @@ def plan_control(
     references = ip_adapter.resolve_references(resources.catalog, request)
     if not units and not references:
         return None
-    family = resources.catalog.checkpoint(request.model).family
-    if family not in UNET_FAMILIES:
-        _report_limits(family, units, ctx)
+    spec = resources.catalog.spec(resources.catalog.checkpoint(request.model))
+    if not spec.control.in_unet:
+        _report_limits(spec, units, ctx)
     maps: list[Image.Image] = []
     for one in units:
         ctx.raise_if_cancelled()
         own = partial(ctx.load_image, one.image) if one.image else None
         maps.append(draw_map(one.unit, own, frame, resources.annotators, ctx))
-    return ControlPlan(family=family, drawn_as=drawn_as, units=units, maps=tuple(maps), references=references)
+    return ControlPlan(facts=spec.control, drawn_as=drawn_as, units=units, maps=tuple(maps), references=references)
 
 
 @contextmanager
@@ -145,13 +127,15 @@ def lease_control(
         return
     with ExitStack() as stack:
         modules = [
-            stack.enter_context(control_nets.lease_control_network(resources.registry, one.file, options, ctx))
+            stack.enter_context(
+                control_nets.lease_control_network(resources.registry, one.file, options, control.facts, ctx)
+            )
             for one in control.units
         ]
         worn = stack.enter_context(ip_adapter.lease_references(control.references, resources.registry, options, ctx))
         if control.class_name is not None:
-            if control.family == "z_image":
-                stack.callback(_forget_transformer, modules[0])
+            for module in modules:
+                stack.callback(_forget_parts, module, control.facts.borrowed_parts)
             parts, inputs = _build_call_inputs(control, modules)
             yield LoadedControl(class_name=control.class_name, parts=parts, inputs=inputs)
             return
@@ -177,25 +161,25 @@ def _build_call_inputs(control: ControlPlan, modules: list[Any]) -> tuple[dict[s
         "control_image": list(control.maps),
         "controlnet_conditioning_scale": [unit.weight for unit in units],
     }
-    if control.family != "z_image":
+    if control.facts.has_range:
         arguments["control_guidance_start"] = [unit.start for unit in units]
         arguments["control_guidance_end"] = [unit.end for unit in units]
-    if control.family == "flux":
+    if control.facts.has_union_argument:
         arguments["control_mode"] = [one.union_type for one in control.units]
     if len(units) == 1:
         return {"controlnet": modules[0]}, {name: values[0] for name, values in arguments.items()}
-    multi = getattr(diffusers, _MULTI_CLASSES[control.family])
+    multi = getattr(diffusers, control.facts.multi_class)
     return {"controlnet": multi(modules)}, arguments
 
 
-def _report_limits(family: str, units: tuple[ResolvedUnit, ...], ctx: JobContext) -> None:
+def _report_limits(spec: PipelineSpec, units: tuple[ResolvedUnit, ...], ctx: JobContext) -> None:
     if any(one.unit.mode is not ControlMode.BALANCED for one in units):
         ctx.add_notice("This family weighs prompt and control evenly: the control mode was left out.")
-    if family == "z_image" and any((one.unit.start, one.unit.end) != (0, 1) for one in units):
-        ctx.add_notice("Z-Image is steered from the first step to the last: start and end were left out.")
+    if not spec.control.has_range and any((one.unit.start, one.unit.end) != (0, 1) for one in units):
+        ctx.add_notice(f"{spec.title} is steered from the first step to the last: start and end were left out.")
 
 
-def _forget_transformer(module: Any) -> None:
-    """Z-Image's pipeline lends its ControlNet parts of the transformer, which must be free to leave afterwards."""
-    for name in _FROM_TRANSFORMER:
+def _forget_parts(module: Any, names: tuple[str, ...]) -> None:
+    """Drop what the pipeline lent its ControlNet of the transformer, which must be free to leave afterwards."""
+    for name in names:
         setattr(module, name, None)

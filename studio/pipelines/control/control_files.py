@@ -3,65 +3,73 @@ configs."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from studio.core.errors import ModelBroken
+from studio.core.ports import PipelineSpec
 from studio.core.weights import SafetensorsHeader, WeightFile, WeightKind
 from studio.pipelines.catalog.file_headers import read_header
 from studio.pipelines.catalog.model_folders import read_component_config
 
-TEXT_WIDTHS = {256: "sd15", 768: "sd15", 1024: "sd2", 2048: "sdxl"}
-"""Width of the text states that cross-attention of a UNet reads; 256 is the embedded model's."""
-
 NO_ENCODER = "Its image encoder is missing: put the folder image_encoder of the adapter's own repository beside it."
-_CLASSES = {
-    "FluxControlNetModel": "flux",
-    "SD3ControlNetModel": "sd3",
-    "QwenImageControlNetModel": "qwen_image",
-    "ZImageControlNetModel": "z_image",
-}
+_SIZED_TEXT_WIDTH = 2048  # text states of SDXL, whose UNet is told the image's size too
 _UNET_CLASSES = ("ControlNetModel", "ControlNetUnionModel")
-_GET_FOLDER = "which the studio cannot read as one file; download the diffusers version, a folder with a config.json."
+NEEDS_FOLDER = "which the studio cannot read as one file; download the diffusers version, a folder with a config.json."
 
 
-def guess_header(header: SafetensorsHeader) -> tuple[WeightKind, str, str] | None:
+def guess_header(header: SafetensorsHeader, specs: Sequence[PipelineSpec]) -> tuple[WeightKind, str, str] | None:
     """(kind, family, problem) of a single file that steers, None for any other file."""
+    for spec in specs:
+        found = spec.control.detect(header)
+        if found is not None:
+            return found[0], spec.family, found[1]
     names = "\n".join(("", *header.shapes))
     for attempt in (_guess_ip_adapter, _guess_t2i_adapter, _guess_controlnet):
-        found = attempt(header, names)
-        if found is not None:
-            return found
+        guess = attempt(header, names, specs)
+        if guess is not None:
+            return guess
     return None
 
 
-def guess_folder(path: Path) -> tuple[WeightKind, str, str] | None:
+def guess_folder(path: Path, specs: Sequence[PipelineSpec]) -> tuple[WeightKind, str, str] | None:
     """(kind, family, problem) of a diffusers folder with one model, None where it does not steer."""
     config = read_component_config(path, "")
     class_name = str(config.get("_class_name", ""))
     if class_name == "T2IAdapter":
-        return WeightKind.T2I_ADAPTER, "sdxl" if config.get("adapter_type") == "full_adapter_xl" else "sd15", ""
+        downscale = 16 if config.get("adapter_type") == "full_adapter_xl" else 8
+        return WeightKind.T2I_ADAPTER, _find_adapter_family(downscale, specs), ""
     if class_name in _UNET_CLASSES:
-        return WeightKind.CONTROLNET, _guess_config_family(config), ""
-    if class_name in _CLASSES:
+        return WeightKind.CONTROLNET, _guess_config_family(config, specs), ""
+    family = next((spec.family for spec in specs if class_name and spec.control.network_class == class_name), "")
+    if family:
         masked = any(config.get(name) for name in ("extra_conditioning_channels", "extra_condition_channels"))
         problem = (
             "It is an inpainting ControlNet, which takes a mask besides; the studio cannot use it." if masked else ""
         )
-        return WeightKind.CONTROLNET, _CLASSES[class_name], problem
+        return WeightKind.CONTROLNET, family, problem
     if "ControlNet" in class_name:
         return WeightKind.CONTROLNET, "", f"Its kind, {class_name}, is not supported."
     return None
 
 
+def find_text_width_family(width: int, specs: Sequence[PipelineSpec]) -> str:
+    """The family whose UNet reads text states `width` wide, "" where none does."""
+    return next((spec.family for spec in specs if width in spec.control.text_widths), "")
+
+
+def count_parts(shapes: Mapping[str, tuple[int, ...]], prefix: str) -> int:
+    """How many numbered parts stand below `prefix`."""
+    pattern = re.compile(rf"{re.escape(prefix)}\.(\d+)\.")
+    return len({match[1] for name in shapes if (match := pattern.match(name))})
+
+
 def read_model_width(file: WeightFile, kind: WeightKind) -> int:
-    """What tells a Stable Diffusion 1 checkpoint from models that are built like it but in other sizes, and what was
-    made for the one from what was made for the other: the width of the text states (768 in the published ones), or for
-    the `kind` T2I-Adapter of the UNet's first level (320). 0 where nothing tells; all other families have one size
-    each."""
-    if file.family != "sd15":
-        return 0
+    """What tells models of one build but of other sizes apart, and what was made for the one from what was made for
+    the other: the width of the text states (768 in Stable Diffusion 1), or for the `kind` T2I-Adapter of the UNet's
+    first level (320). 0 where nothing tells."""
     if file.is_folder:
         config = read_component_config(file.path, "unet" if file.kind is WeightKind.CHECKPOINT else "")
         if kind is WeightKind.T2I_ADAPTER:
@@ -117,57 +125,57 @@ def find_image_encoder(path: Path, width: int) -> Path | None:
     return None
 
 
-def _guess_ip_adapter(header: SafetensorsHeader, names: str) -> tuple[WeightKind, str, str] | None:
-    if "ip_adapter_double_stream_" in names:
-        return WeightKind.IP_ADAPTER, "flux", "It is an IP-Adapter for FLUX, which the studio cannot use yet."
+def _guess_ip_adapter(
+    header: SafetensorsHeader, names: str, specs: Sequence[PipelineSpec]
+) -> tuple[WeightKind, str, str] | None:
     if "\nimage_proj." not in names or "\nip_adapter." not in names:
         return None
     width = next((shape[1] for name, shape in header.shapes.items() if name.endswith("to_k_ip.weight")), 0)
     faces = "It is an IP-Adapter FaceID, which needs a network that recognises faces."
-    return WeightKind.IP_ADAPTER, TEXT_WIDTHS.get(width, "sd15" if width else ""), faces if "to_q_lora" in names else ""
+    return WeightKind.IP_ADAPTER, _guess_width_family(width, specs), faces if "to_q_lora" in names else ""
 
 
-def _guess_t2i_adapter(header: SafetensorsHeader, names: str) -> tuple[WeightKind, str, str] | None:
-    for prefix, problem in (("adapter.", ""), ("", f"It is a T2I-Adapter in its original layout, {_GET_FOLDER}")):
+def _guess_t2i_adapter(
+    header: SafetensorsHeader, names: str, specs: Sequence[PipelineSpec]
+) -> tuple[WeightKind, str, str] | None:
+    for prefix, problem in (("adapter.", ""), ("", f"It is a T2I-Adapter in its original layout, {NEEDS_FOLDER}")):
         first = header.shapes.get(f"{prefix}conv_in.weight")
         if first is not None and f"\n{prefix}body.0." in names and len(first) == 4:
-            return WeightKind.T2I_ADAPTER, "sdxl" if first[1] % 256 == 0 else "sd15", problem
+            return WeightKind.T2I_ADAPTER, _find_adapter_family(16 if first[1] % 256 == 0 else 8, specs), problem
     return None
 
 
-def _guess_controlnet(header: SafetensorsHeader, names: str) -> tuple[WeightKind, str, str] | None:
-    if "\nlllite_" in names:
-        return WeightKind.CONTROLNET, "sdxl", "It is a ControlNet-LLLite, which diffusers cannot run."
-    if "\nlora_controlnet" in names:
-        return WeightKind.CONTROLNET, "sdxl", "It is a Control-LoRA, which diffusers cannot run."
-    if "\ncontrol_all_x_embedder." in names or "\ncontrol_layers." in names:
-        return WeightKind.CONTROLNET, "z_image", ""
-    if "\ncontrolnet_x_embedder." in names:
-        qwen = "img_mod" in names
-        return (
-            WeightKind.CONTROLNET,
-            "qwen_image" if qwen else "flux",
-            f"It is a file alone, {_GET_FOLDER}" if qwen else "",
-        )
+def _guess_controlnet(
+    header: SafetensorsHeader, names: str, specs: Sequence[PipelineSpec]
+) -> tuple[WeightKind, str, str] | None:
     if "\ncontrolnet_blocks." in names:
-        family = "sd3" if "\npos_embed_input." in names else "flux" if "double_blocks" in names else ""
-        return WeightKind.CONTROLNET, family, f"It is a file alone, {_GET_FOLDER}"
+        return WeightKind.CONTROLNET, "", f"It is a file alone, {NEEDS_FOLDER}"
     if any(f"\n{mark}" in names for mark in ("control_model.", "controlnet_cond_embedding.", "input_hint_block.")):
-        return WeightKind.CONTROLNET, _guess_header_family(header, names), ""
+        return WeightKind.CONTROLNET, _guess_header_family(header, names, specs), ""
     return None
 
 
-def _guess_header_family(header: SafetensorsHeader, names: str) -> str:
-    if "add_embedding." in names or "label_emb." in names:
-        return "sdxl"
-    width = _read_cross_width(header)
-    return TEXT_WIDTHS.get(width, "sd15" if width else "")
+def _guess_header_family(header: SafetensorsHeader, names: str, specs: Sequence[PipelineSpec]) -> str:
+    if "add_embedding." in names or "label_emb." in names:  # of the image's size, which SDXL alone is told
+        return find_text_width_family(_SIZED_TEXT_WIDTH, specs)
+    return _guess_width_family(_read_cross_width(header), specs)
 
 
-def _guess_config_family(config: Mapping[str, Any]) -> str:
+def _guess_config_family(config: Mapping[str, Any], specs: Sequence[PipelineSpec]) -> str:
     if config.get("addition_embed_type") == "text_time":
-        return "sdxl"
-    return "sd2" if config.get("cross_attention_dim") == 1024 else "sd15"
+        return find_text_width_family(_SIZED_TEXT_WIDTH, specs)
+    width = config.get("cross_attention_dim")
+    return _guess_width_family(width if isinstance(width, int) else 1, specs)
+
+
+def _guess_width_family(width: int, specs: Sequence[PipelineSpec]) -> str:
+    """The family of that text width; of any other width the one that exists in others too."""
+    other = next((spec.family for spec in specs if spec.control.has_other_widths), "")
+    return find_text_width_family(width, specs) or (other if width else "")
+
+
+def _find_adapter_family(downscale: int, specs: Sequence[PipelineSpec]) -> str:
+    return next((spec.family for spec in specs if spec.control.adapter_downscale == downscale), "")
 
 
 def _read_cross_width(header: SafetensorsHeader) -> int:

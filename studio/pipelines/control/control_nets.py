@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 import json
-import re
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from studio.core.errors import ModelBroken
+from studio.core.family_facts import ControlFacts
 from studio.core.ports import JobContext, LoadOptions
 from studio.core.weights import SafetensorsHeader, WeightFile, WeightKind
 from studio.pipelines import device_memory
@@ -36,7 +36,7 @@ class ControlNetwork:
 
 @contextmanager
 def lease_control_network(
-    registry: PipelineRegistry, file: WeightFile, options: LoadOptions, ctx: JobContext
+    registry: PipelineRegistry, file: WeightFile, options: LoadOptions, facts: ControlFacts, ctx: JobContext
 ) -> Iterator[Any]:
     """The network in `file`, resident for the length of the block at least.
 
@@ -47,7 +47,7 @@ def lease_control_network(
     def load() -> ControlNetwork:
         ctx.report_loading(f"Loading {file.name}")
         with ctx.phase("load"):
-            return ControlNetwork(load_control_network(file, options))
+            return ControlNetwork(load_control_network(file, options, facts))
 
     key = PipelineKey(f"{file.kind}/{file.name}", options.device, options.dtype)
     expected = file.bytes * (2 if options.dtype == "float32" else 1)
@@ -55,8 +55,8 @@ def lease_control_network(
         yield held.pipe.module
 
 
-def load_control_network(file: WeightFile, options: LoadOptions) -> Any:
-    """The module in `file`, on `options.device` with `options.dtype`.
+def load_control_network(file: WeightFile, options: LoadOptions, facts: ControlFacts) -> Any:
+    """The module in `file`, which was made for the family of `facts`, on `options.device` with `options.dtype`.
 
     Raises:
         ModelBroken: a file that does not hold what its header promised.
@@ -67,7 +67,7 @@ def load_control_network(file: WeightFile, options: LoadOptions) -> Any:
 
     try:
         dtype = getattr(torch, options.dtype)
-        module = _load_folder(file, dtype) if file.is_folder else _load_single_file(file, dtype)
+        module = _load_folder(file, dtype) if file.is_folder else _load_single_file(file, dtype, facts)
         return module.to(options.device).eval()
     except (OSError, KeyError, ValueError, RuntimeError, AttributeError, TypeError, SafetensorError) as error:
         if device_memory.is_out_of_memory(error):
@@ -91,16 +91,16 @@ def _load_folder(file: WeightFile, dtype: Any) -> Any:
     )
 
 
-def _load_single_file(file: WeightFile, dtype: Any) -> Any:
+def _load_single_file(file: WeightFile, dtype: Any, facts: ControlFacts) -> Any:
     """One file: by diffusers' own reader where it has the original layout, else straight into a model of its config."""
     import diffusers
     from safetensors.torch import load_file
 
     header = read_header(file.path)
-    name, config = _describe_file(file, header)
+    name, config = _describe_file(file, header, facts)
     cls = getattr(diffusers, name)
     original = any(key.startswith("control_model.") or key == "time_embed.0.weight" for key in header.shapes)
-    if original or name == "ZImageControlNetModel":
+    if original or facts.is_original:
         with tempfile.TemporaryDirectory() as folder:
             Path(folder, "config.json").write_text(json.dumps({"_class_name": name, **config}))
             return cls.from_single_file(str(file.path), config=folder, dtype=dtype, local_files_only=True)
@@ -110,15 +110,13 @@ def _load_single_file(file: WeightFile, dtype: Any) -> Any:
     return module.to(dtype)
 
 
-def _describe_file(file: WeightFile, header: SafetensorsHeader) -> tuple[str, Mapping[str, Any]]:
+def _describe_file(file: WeightFile, header: SafetensorsHeader, facts: ControlFacts) -> tuple[str, Mapping[str, Any]]:
     """The diffusers class of a single file, and the config of that class."""
     shapes = header.shapes
     if file.kind is WeightKind.T2I_ADAPTER:
         return "T2IAdapter", _build_adapter_config(shapes)
-    if file.family == "z_image":
-        return "ZImageControlNetModel", _build_z_image_config(header)
-    if file.family == "flux":
-        return "FluxControlNetModel", _build_flux_config(shapes)
+    if facts.build_config is not None:
+        return facts.network_class, facts.build_config(header)
     unet = read_component_config(_CONFIGS / file.family, "unet")
     known = {key: value for key, value in unet.items() if not key.startswith("_")}
     types = control_files.count_union_types(file)
@@ -127,54 +125,17 @@ def _describe_file(file: WeightFile, header: SafetensorsHeader) -> tuple[str, Ma
     return "ControlNetModel", known
 
 
-def _build_flux_config(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Any]:
-    """diffusers' layout; what is not read here is the same in all FLUX.1 models."""
-    hint = shapes.get("input_hint_block.conv_in.weight")
-    return {
-        "in_channels": shapes["x_embedder.weight"][1],
-        "num_layers": _count_parts(shapes, "transformer_blocks"),
-        "num_single_layers": _count_parts(shapes, "single_transformer_blocks"),
-        "num_mode": (
-            shapes["controlnet_mode_embedder.weight"][0] if "controlnet_mode_embedder.weight" in shapes else None
-        ),
-        "guidance_embeds": "time_text_embed.guidance_embedder.linear_1.weight" in shapes,
-        "conditioning_embedding_channels": None if hint is None else shapes["input_hint_block.conv_out.weight"][0],
-    }
-
-
 def _build_adapter_config(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Any]:
     """diffusers' layout: pixels unshuffled by 8, or by 16 for SDXL, where the second level begins with a change of
     width only."""
     folded = shapes["adapter.conv_in.weight"][1]
     downscale = 16 if folded % 256 == 0 else 8
-    levels = _count_parts(shapes, "adapter.body")
+    levels = control_files.count_parts(shapes, "adapter.body")
     channels = [shapes[f"adapter.body.{level}.resnets.0.block1.weight"][0] for level in range(levels)]
     return {
         "in_channels": folded // downscale**2,
         "downscale_factor": downscale,
         "channels": channels,
-        "num_res_blocks": _count_parts(shapes, "adapter.body.0.resnets"),
+        "num_res_blocks": control_files.count_parts(shapes, "adapter.body.0.resnets"),
         "adapter_type": "full_adapter_xl" if downscale == 16 else "full_adapter",
     }
-
-
-def _build_z_image_config(header: SafetensorsHeader) -> dict[str, Any]:
-    """The three published generations: 6 control layers; 15 with refiners that repeat the layers; 15 with refiners of
-    their own (those have a projection before them)."""
-    layers = _count_parts(header.shapes, "control_layers")
-    every = max(1, 30 // layers)
-    refiner = "control_noise_refiner.0.before_proj.weight" in header.shapes
-    later = layers > 6
-    return {
-        "control_layers_places": [place * every for place in range(layers)],
-        "control_in_dim": header.shapes["control_all_x_embedder.2-1.weight"][1] // 4,
-        "control_refiner_layers_places": [0, 1] if later else [],
-        "add_control_noise_refiner": "control_noise_refiner" if refiner else "control_layers" if later else None,
-    }
-
-
-def _count_parts(shapes: Mapping[str, tuple[int, ...]], prefix: str) -> int:
-    """How many numbered parts stand below `prefix`."""
-    pattern = re.compile(rf"{re.escape(prefix)}\.(\d+)\.")
-    found = {match[1] for name in shapes if (match := pattern.match(name))}
-    return len(found)

@@ -8,13 +8,15 @@ import re
 from collections.abc import Mapping, Sequence
 
 from studio.core.errors import InvalidRequest
+from studio.core.family_facts import ControlFacts
 from studio.core.model import Feature, Model
+from studio.core.ports import PipelineSpec
 from studio.core.request import GenerationRequest
 from studio.core.request_parts import ControlUnit
 from studio.core.task import Task
 from studio.core.weights import WeightFile, WeightKind
 from studio.pipelines.control import control_files
-from studio.pipelines.control.control_units import CONTROL_PIPELINES, UNET_FAMILIES, is_compatible
+from studio.pipelines.control.control_units import is_compatible
 
 STYLE_STRENGTH = 0.6  # denoising strength of a style transfer that no ControlNet holds to the source's shapes
 _KIND_WORDS = {
@@ -51,18 +53,23 @@ _NEEDED_FILES = {
 }
 
 
-def find_control_files(checkpoint: WeightFile, weights: Sequence[WeightFile]) -> tuple[WeightFile, ...]:
-    """The ControlNets, T2I-Adapters and IP-Adapters among `weights` that this checkpoint can use."""
+def find_control_files(
+    checkpoint: WeightFile, spec: PipelineSpec, weights: Sequence[WeightFile]
+) -> tuple[WeightFile, ...]:
+    """The ControlNets, T2I-Adapters and IP-Adapters among `weights` that this checkpoint of the family can use."""
+    if not spec.control.is_steerable:
+        return ()
     steering = (WeightKind.CONTROLNET, WeightKind.T2I_ADAPTER, WeightKind.IP_ADAPTER)
-    steerable = checkpoint.family in UNET_FAMILIES or checkpoint.family in CONTROL_PIPELINES
-    return tuple(file for file in weights if steerable and file.kind in steering and is_compatible(file, checkpoint))
+    return tuple(file for file in weights if file.kind in steering and is_compatible(file, checkpoint, spec))
 
 
-def add_control_tasks(model: Model, files: Sequence[WeightFile]) -> Model:
+def add_control_tasks(model: Model, files: Sequence[WeightFile], facts: ControlFacts) -> Model:
     """`model` with the tasks and features that its `available` files give it, and without the features that need
     others. A model that edits by instruction takes references itself."""
     tasks = {
-        task for task, kinds in ((Task.SKETCH, _SKETCH), (Task.STRUCTURE, _STRUCTURE)) if _find_best_file(files, kinds)
+        task
+        for task, kinds in ((Task.SKETCH, _SKETCH), (Task.STRUCTURE, _STRUCTURE))
+        if _find_best_file(files, kinds, facts)
     }
     features = set(model.features - {Feature.CONTROL})
     if Task.EDIT not in model.tasks:
@@ -76,10 +83,10 @@ def add_control_tasks(model: Model, files: Sequence[WeightFile]) -> Model:
     return dataclasses.replace(model, tasks=model.tasks | tasks, features=frozenset(features))
 
 
-def convert_to_units(request: GenerationRequest, files: Sequence[WeightFile]) -> GenerationRequest:
+def convert_to_units(request: GenerationRequest, files: Sequence[WeightFile], facts: ControlFacts) -> GenerationRequest:
     """A sketch, structure or style transfer as a plain drawing with control units and references; any other request as
-    it is. `files` are those `available` to the checkpoint. For sketch and structure `strength` becomes the unit's
-    weight.
+    it is. `files` are those that the checkpoint can use, `facts` its family's. For sketch and
+    structure `strength` becomes the unit's weight.
 
     Raises:
         InvalidRequest: no source, no style image, or no file that does it; the hint names what would.
@@ -90,22 +97,24 @@ def convert_to_units(request: GenerationRequest, files: Sequence[WeightFile]) ->
     if not source:
         raise InvalidRequest(f"The task {request.task} works on an image, and there is none.", hint="Choose a source.")
     if request.task is Task.STYLE_TRANSFER:
-        return _convert_style_transfer(request, source, files)
-    found = _find_best_file(files, _SKETCH if request.task is Task.SKETCH else _STRUCTURE)
+        return _convert_style_transfer(request, source, files, facts)
+    found = _find_best_file(files, _SKETCH if request.task is Task.SKETCH else _STRUCTURE, facts)
     if found is None:
         raise _make_missing_error(request)
     weight = 1.0 if request.strength is None else request.strength
     return _convert_to_txt2img(request, source, _build_unit(found, source, weight))
 
 
-def _convert_style_transfer(request: GenerationRequest, source: str, files: Sequence[WeightFile]) -> GenerationRequest:
+def _convert_style_transfer(
+    request: GenerationRequest, source: str, files: Sequence[WeightFile], facts: ControlFacts
+) -> GenerationRequest:
     if not request.references or not request.references[0].image:
         raise InvalidRequest("There is no image whose style is to be taken.", hint="Add a reference image.")
     if not any(file.kind is WeightKind.IP_ADAPTER for file in files):
         raise _make_missing_error(request)
     first, *others = request.references
     request = request.replace(references=(dataclasses.replace(first, style_only=True), *others))
-    shapes = _find_best_file(files, _STRUCTURE)
+    shapes = _find_best_file(files, _STRUCTURE, facts)
     if shapes is None or request.strength is not None:
         strength = STYLE_STRENGTH if request.strength is None else request.strength
         return request.replace(task=Task.IMG2IMG, strength=strength)
@@ -123,15 +132,17 @@ def _build_unit(found: tuple[WeightFile, str, str], source: str, weight: float) 
     return ControlUnit(model=file.name, preprocessor=preprocessor, image=source, weight=weight, kind=kind)
 
 
-def _find_best_file(files: Sequence[WeightFile], kinds: Mapping[str, str]) -> tuple[WeightFile, str, str] | None:
+def _find_best_file(
+    files: Sequence[WeightFile], kinds: Mapping[str, str], facts: ControlFacts
+) -> tuple[WeightFile, str, str] | None:
     """(file, control type, preprocessor) of the file that serves best: one made for a type before a union of many."""
     for kind, preprocessor in kinds.items():
         for file in files:
             if file.kind is not WeightKind.IP_ADAPTER and kind in _parse_kinds(file.name):
                 return file, kind, preprocessor
-    kind, preprocessor = next(iter(kinds.items()))
     union = next((file for file in files if control_files.count_union_types(file)), None)
-    return (union, "canny" if union.family == "flux" else kind, preprocessor) if union else None
+    kind = next((kind for kind in kinds if kind in facts.union_types), None)
+    return (union, kind, next(iter(kinds.values()))) if union and kind else None
 
 
 def _parse_kinds(name: str) -> set[str]:

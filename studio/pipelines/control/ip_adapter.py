@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
     from studio.pipelines.catalog.catalog import Catalog
 
-_FAMILIES = ("sd15", "sdxl")
 _STYLE_SDXL = {"up": {"block_0": [0.0, 1.0, 0.0]}}
 """The one attention that carries style in SDXL (InstantStyle, arXiv 2404.02733), as diffusers writes it; times the
 weight."""
@@ -50,7 +49,7 @@ def resolve_references(catalog: Catalog, request: GenerationRequest) -> tuple[Re
     if not wanted or request.task is Task.EDIT:  # models that edit by instruction look at the references themselves
         return ()
     checkpoint = catalog.checkpoint(request.model)
-    if checkpoint.family not in _FAMILIES:
+    if not catalog.spec(checkpoint).control.has_ip_adapters:
         raise InvalidRequest(
             f"{checkpoint.name} takes no reference images.",
             hint="Drop them, or pick a Stable Diffusion 1.5 or SDXL checkpoint.",
@@ -76,12 +75,15 @@ def resolve_references(catalog: Catalog, request: GenerationRequest) -> tuple[Re
 
 
 def _find_adapter(catalog: Catalog, checkpoint: WeightFile, reference: Reference) -> WeightFile:
+    spec = catalog.spec(checkpoint)
     if reference.model:
         file = catalog.find(WeightKind.IP_ADAPTER, reference.model)
-        check_compatible(file, checkpoint)
+        check_compatible(file, checkpoint, spec)
         return file
     found = [
-        file for file in catalog.weights() if file.kind is WeightKind.IP_ADAPTER and is_compatible(file, checkpoint)
+        file
+        for file in catalog.weights()
+        if file.kind is WeightKind.IP_ADAPTER and is_compatible(file, checkpoint, spec)
     ]
     if not found:
         raise InvalidRequest(

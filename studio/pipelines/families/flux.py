@@ -6,12 +6,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from studio.core.family_facts import ControlFacts
 from studio.core.model import Feature, Model, Sampling
 from studio.core.ports import LoadOptions, PipelineSpec
 from studio.core.request import GenerationRequest
 from studio.core.task import Task
-from studio.core.weights import SafetensorsHeader, WeightFile
+from studio.core.weights import SafetensorsHeader, WeightFile, WeightKind
 from studio.pipelines.catalog.model_folders import read_component_config
+from studio.pipelines.control.control_files import NEEDS_FOLDER, count_parts
 from studio.pipelines.families import _parts
 from studio.pipelines.run.samplers import FLOW_SAMPLERS
 
@@ -109,6 +111,48 @@ def _build_flux_arguments(request: GenerationRequest, model: Model) -> dict[str,
     return {"guidance_scale": request.guidance, "max_sequence_length": 512 if guided else 256}
 
 
+def _detect_flux_control(header: SafetensorsHeader) -> tuple[WeightKind, str] | None:
+    names = "\n".join(("", *header.shapes))
+    if "ip_adapter_double_stream_" in names:
+        return WeightKind.IP_ADAPTER, "It is an IP-Adapter for FLUX, which the studio cannot use yet."
+    if "\ncontrolnet_x_embedder." in names and "img_mod" not in names:
+        return WeightKind.CONTROLNET, ""
+    if "\ncontrolnet_blocks." in names and "double_blocks" in names and "\npos_embed_input." not in names:
+        return WeightKind.CONTROLNET, f"It is a file alone, {NEEDS_FOLDER}"
+    return None
+
+
+def _build_control_config(header: SafetensorsHeader) -> dict[str, Any]:
+    """diffusers' layout; what is not read here is the same in all FLUX.1 models."""
+    shapes = header.shapes
+    hint = shapes.get("input_hint_block.conv_in.weight")
+    return {
+        "in_channels": shapes["x_embedder.weight"][1],
+        "num_layers": count_parts(shapes, "transformer_blocks"),
+        "num_single_layers": count_parts(shapes, "single_transformer_blocks"),
+        "num_mode": (
+            shapes["controlnet_mode_embedder.weight"][0] if "controlnet_mode_embedder.weight" in shapes else None
+        ),
+        "guidance_embeds": "time_text_embed.guidance_embedder.linear_1.weight" in shapes,
+        "conditioning_embedding_channels": None if hint is None else shapes["input_hint_block.conv_out.weight"][0],
+    }
+
+
+_UNION_TYPES = {
+    "canny": 0,
+    "lineart": 0,
+    "lineart_anime": 0,
+    "softedge": 0,
+    "mlsd": 0,
+    "tile": 1,
+    "depth": 2,
+    "blur": 3,
+    "openpose": 4,
+    "recolor": 5,
+    "lq": 6,
+}
+"""Places of the control types in InstantX' union ControlNets, as their card gives them."""
+
 PIPELINE = PipelineSpec(
     family="flux",
     title="FLUX.1",
@@ -119,4 +163,17 @@ PIPELINE = PipelineSpec(
     describe=_describe_flux,
     load=_load_flux,
     arguments=_build_flux_arguments,
+    control=ControlFacts(
+        pipelines={
+            Task.TXT2IMG: "FluxControlNetPipeline",
+            Task.IMG2IMG: "FluxControlNetImg2ImgPipeline",
+            Task.INPAINT: "FluxControlNetInpaintPipeline",
+        },
+        network_class="FluxControlNetModel",
+        multi_class="FluxMultiControlNetModel",
+        union_types=_UNION_TYPES,
+        has_union_argument=True,
+        detect=_detect_flux_control,
+        build_config=_build_control_config,
+    ),
 )

@@ -5,11 +5,13 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from studio.core.family_facts import ControlFacts
 from studio.core.model import Feature, Model, Sampling
 from studio.core.ports import LoadOptions, PipelineSpec
 from studio.core.request import GenerationRequest
 from studio.core.task import Task
-from studio.core.weights import SafetensorsHeader, WeightFile
+from studio.core.weights import SafetensorsHeader, WeightFile, WeightKind
+from studio.pipelines.control.control_files import NEEDS_FOLDER
 from studio.pipelines.families import _parts
 from studio.pipelines.run.samplers import FLOW_SAMPLERS
 
@@ -76,6 +78,13 @@ def _build_qwen_image_arguments(request: GenerationRequest, model: Model) -> dic
     return {"true_cfg_scale": request.guidance, "negative_prompt": [" "]}
 
 
+def _detect_qwen_control(header: SafetensorsHeader) -> tuple[WeightKind, str] | None:
+    names = "\n".join(("", *header.shapes))
+    if "\ncontrolnet_x_embedder." in names and "img_mod" in names:
+        return WeightKind.CONTROLNET, f"It is a file alone, {NEEDS_FOLDER}"
+    return None
+
+
 PIPELINE = PipelineSpec(
     family="qwen_image",
     title="Qwen-Image",
@@ -86,4 +95,10 @@ PIPELINE = PipelineSpec(
     describe=_describe_qwen_image,
     load=_load_qwen_image,
     arguments=_build_qwen_image_arguments,
+    control=ControlFacts(
+        pipelines={Task.TXT2IMG: "QwenImageControlNetPipeline"},
+        network_class="QwenImageControlNetModel",
+        multi_class="QwenImageMultiControlNetModel",
+        detect=_detect_qwen_control,
+    ),
 )

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from studio.core.family_facts import ControlFacts
 from studio.core.model import Model, Sampling
 from studio.core.ports import LoadOptions, PipelineSpec
 from studio.core.weights import SafetensorsHeader, WeightFile
@@ -74,4 +75,5 @@ PIPELINE = PipelineSpec(
     load=_load_sd2,
     arguments=_clip.build_clip_arguments,
     clip=True,
+    control=ControlFacts(in_unet=True, text_widths=(1024,)),
 )

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+from studio.core.family_facts import ControlFacts
 from studio.core.model import Model, Sampling
 from studio.core.ports import LoadOptions, PipelineSpec
 from studio.core.request import GenerationRequest
-from studio.core.weights import SafetensorsHeader, WeightFile
+from studio.core.task import Task
+from studio.core.weights import SafetensorsHeader, WeightFile, WeightKind
+from studio.pipelines.control.control_files import NEEDS_FOLDER
 from studio.pipelines.families import _parts
 from studio.pipelines.run.samplers import FLOW_SAMPLERS
 
@@ -61,6 +64,13 @@ def _build_sd3_arguments(request: GenerationRequest, model: Model) -> dict[str, 
     return {"guidance_scale": request.guidance, "max_sequence_length": 256}
 
 
+def _detect_sd3_control(header: SafetensorsHeader) -> tuple[WeightKind, str] | None:
+    names = "\n".join(("", *header.shapes))
+    if "\ncontrolnet_blocks." in names and "\npos_embed_input." in names:
+        return WeightKind.CONTROLNET, f"It is a file alone, {NEEDS_FOLDER}"
+    return None
+
+
 PIPELINE = PipelineSpec(
     family="sd3",
     title="Stable Diffusion 3",
@@ -71,4 +81,10 @@ PIPELINE = PipelineSpec(
     describe=_describe_sd3,
     load=_load_sd3,
     arguments=_build_sd3_arguments,
+    control=ControlFacts(
+        pipelines={Task.TXT2IMG: "StableDiffusion3ControlNetPipeline"},
+        network_class="SD3ControlNetModel",
+        multi_class="SD3MultiControlNetModel",
+        detect=_detect_sd3_control,
+    ),
 )

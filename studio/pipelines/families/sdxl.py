@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from studio.core.family_facts import ControlFacts
 from studio.core.model import Model, Sampling, Sizes
 from studio.core.ports import LoadOptions, PipelineSpec
-from studio.core.weights import SafetensorsHeader, WeightFile
+from studio.core.weights import SafetensorsHeader, WeightFile, WeightKind
 from studio.pipelines.families import _clip, _parts
 from studio.pipelines.run.samplers import DIFFUSION_SAMPLERS
 
@@ -91,6 +92,31 @@ def _load_sdxl(weight: WeightFile, options: LoadOptions) -> Any:
     )
 
 
+def _detect_sdxl_control(header: SafetensorsHeader) -> tuple[WeightKind, str] | None:
+    """Kinds of ControlNet that exist for SDXL alone and that diffusers cannot run."""
+    for mark, what in (("lllite_", "ControlNet-LLLite"), ("lora_controlnet", "Control-LoRA")):
+        if any(name.startswith(mark) for name in header.shapes):
+            return WeightKind.CONTROLNET, f"It is a {what}, which diffusers cannot run."
+    return None
+
+
+_UNION_TYPES = {
+    "openpose": 0,
+    "depth": 1,
+    "softedge": 2,
+    "scribble": 2,
+    "canny": 3,
+    "lineart": 3,
+    "lineart_anime": 3,
+    "mlsd": 3,
+    "normal": 4,
+    "seg": 5,
+    "tile": 6,
+    "blur": 6,
+    "inpaint": 7,
+}
+"""Places of the control types in xinsir's union ControlNets, as their card gives them."""
+
 PIPELINE = PipelineSpec(
     family="sdxl",
     title="Stable Diffusion XL",
@@ -102,4 +128,12 @@ PIPELINE = PipelineSpec(
     load=_load_sdxl,
     arguments=_clip.build_clip_arguments,
     clip=True,
+    control=ControlFacts(
+        in_unet=True,
+        union_types=_UNION_TYPES,
+        text_widths=(2048,),
+        detect=_detect_sdxl_control,
+        adapter_downscale=16,
+        has_ip_adapters=True,
+    ),
 )

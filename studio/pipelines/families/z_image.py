@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+from studio.core.family_facts import ControlFacts
 from studio.core.model import Feature, Model, Sampling
 from studio.core.ports import LoadOptions, PipelineSpec
 from studio.core.request import GenerationRequest
-from studio.core.weights import SafetensorsHeader, WeightFile
+from studio.core.task import Task
+from studio.core.weights import SafetensorsHeader, WeightFile, WeightKind
 from studio.pipelines.catalog.model_folders import read_component_config
+from studio.pipelines.control.control_files import count_parts
 from studio.pipelines.families import _parts
 from studio.pipelines.run.samplers import FLOW_SAMPLERS
 
@@ -63,6 +66,39 @@ def _build_z_image_arguments(request: GenerationRequest, model: Model) -> dict[s
     return {"guidance_scale": request.guidance, "max_sequence_length": 512}
 
 
+def _detect_z_image_control(header: SafetensorsHeader) -> tuple[WeightKind, str] | None:
+    marks = ("control_all_x_embedder.", "control_layers.")
+    return (WeightKind.CONTROLNET, "") if any(name.startswith(marks) for name in header.shapes) else None
+
+
+def _build_control_config(header: SafetensorsHeader) -> dict[str, Any]:
+    """The three published generations: 6 control layers; 15 with refiners that repeat the layers; 15 with refiners of
+    their own (those have a projection before them)."""
+    layers = count_parts(header.shapes, "control_layers")
+    every = max(1, 30 // layers)
+    refiner = "control_noise_refiner.0.before_proj.weight" in header.shapes
+    later = layers > 6
+    return {
+        "control_layers_places": [place * every for place in range(layers)],
+        "control_in_dim": header.shapes["control_all_x_embedder.2-1.weight"][1] // 4,
+        "control_refiner_layers_places": [0, 1] if later else [],
+        "add_control_noise_refiner": "control_noise_refiner" if refiner else "control_layers" if later else None,
+    }
+
+
+_BORROWED_PARTS = (
+    "t_scale",
+    "t_embedder",
+    "all_x_embedder",
+    "cap_embedder",
+    "rope_embedder",
+    "noise_refiner",
+    "context_refiner",
+    "x_pad_token",
+    "cap_pad_token",
+)
+"""What the pipeline lends its ControlNet from the transformer."""
+
 PIPELINE = PipelineSpec(
     family="z_image",
     title="Z-Image",
@@ -73,4 +109,14 @@ PIPELINE = PipelineSpec(
     describe=_describe_z_image,
     load=_load_z_image,
     arguments=_build_z_image_arguments,
+    control=ControlFacts(
+        pipelines={Task.TXT2IMG: "ZImageControlNetPipeline"},
+        network_class="ZImageControlNetModel",
+        max_units=1,
+        has_range=False,
+        borrowed_parts=_BORROWED_PARTS,
+        detect=_detect_z_image_control,
+        build_config=_build_control_config,
+        is_original=True,
+    ),
 )

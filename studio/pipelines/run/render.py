@@ -51,7 +51,10 @@ class Rendering:
             notice = memory_and_speed.OFFLOAD_NOTICE if offload else ""
             ctx.add_notice(f"{memory_and_speed.MEMORY_NOTICE} {notice}".strip())
         catalog = resources.catalog
-        request = convert_to_units(request, find_control_files(catalog.checkpoint(request.model), catalog.weights()))
+        checkpoint = catalog.checkpoint(request.model)
+        spec = catalog.spec(checkpoint)
+        files = find_control_files(checkpoint, spec, catalog.weights())
+        request = convert_to_units(request, files, spec.control)
         runs = PassRunner(resources=resources, ctx=ctx, ladder=self._ladder, frugal=self._frugal)
         kinds = {Task.TXT2IMG: Drawing, Task.UPSCALE: CreativeUpscale}
         self._work: Work = kinds.get(request.task, Editing)(resources, request, runs)

@@ -19,7 +19,6 @@ from studio.core.upscale_modes import DEFAULT_CREATIVITY, compute_upscaled_size
 from studio.core.weights import WeightFile, WeightKind
 from studio.pipelines.control import control_files
 from studio.pipelines.control.control_tasks import find_control_files
-from studio.pipelines.control.control_units import CONTROL_PIPELINES, UNET_FAMILIES
 from studio.pipelines.run import source_images
 from studio.pipelines.run.diffusion import Progress
 from studio.pipelines.run.image_to_image import Editing
@@ -175,9 +174,9 @@ def _add_tile_control(resources: Resources, request: GenerationRequest) -> Gener
     """`request` with the checkpoint's own ControlNet for tiles, where there is one, none is asked for, and diffusers
     can."""
     checkpoint = resources.catalog.checkpoint(request.model)
-    family = checkpoint.family
-    can = family in UNET_FAMILIES or Task.IMG2IMG in CONTROL_PIPELINES.get(family, {})
-    files = find_control_files(checkpoint, resources.catalog.weights()) if can else ()
+    spec = resources.catalog.spec(checkpoint)
+    can = spec.control.can_steer(Task.IMG2IMG)
+    files = find_control_files(checkpoint, spec, resources.catalog.weights()) if can else ()
     found = next((file for file in files if _is_tile_control(file)), None)
     if found is None or request.control:
         return request
