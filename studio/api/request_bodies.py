@@ -8,19 +8,20 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, Field, FiniteFloat
 
-from studio.api.schemas import CreateBody, ImageRef, Name, StrictModel, Text, build_dataclass_validator
+from studio.api.field_bodies import build_body, read_body
+from studio.api.schemas import EDIT_FIELDS, CreateBody, ImageRef, Name, StrictModel, Text, build_dataclass_validator
 from studio.core.errors import InvalidRequest, UnknownModel
 from studio.core.finish import Derivative, FaceRestoration, Finish, OutputOptions, Upscale
 from studio.core.model import Model, Quality
 from studio.core.model_ids import PREPROCESSOR_PREFIX
 from studio.core.operations import OPERATIONS
 from studio.core.request import GenerationRequest
-from studio.core.request_parts import ControlUnit, Inpaint, Option, Outpaint, Reference, Resize
+from studio.core.request_parts import ControlUnit, Inpaint, Option, Outpaint, Reference
 from studio.core.task import Task
 from studio.core.upscale_modes import UpscaleMode, build_upscale_request, choose_upscale_model
 
 
-class EditBody(CreateBody):
+class EditBody(CreateBody, build_body("EditFields", EDIT_FIELDS)):
     """An editing operation. Which fields it needs, GET /edit/operations tells; what is left out is the model's own
     default."""
 
@@ -31,12 +32,8 @@ class EditBody(CreateBody):
     mask: ImageRef | None = Field(default=None, description="White is what changes; as large as the image.")
     background: ImageRef | None = None
     lighting: ImageRef | None = None
-    strength: FiniteFloat | None = Field(default=None, ge=0, le=1, description="Denoising strength.")
-    resize_mode: Annotated[Resize, Field(strict=False)] = Resize.CROP
-    loops: int = Field(default=1, ge=1, le=32)
     inpaint: Annotated[Inpaint, build_dataclass_validator(Inpaint)] = Inpaint()
     outpaint: Annotated[Outpaint, build_dataclass_validator(Outpaint)] | None = None
-    search: Text = ""
     control: list[Annotated[ControlUnit, build_dataclass_validator(ControlUnit)]] = Field(default=[], max_length=8)
     references: list[Annotated[Reference, build_dataclass_validator(Reference)]] = Field(default=[], max_length=8)
     file: Annotated[OutputOptions, build_dataclass_validator(OutputOptions)] | None = None
@@ -56,12 +53,9 @@ class EditBody(CreateBody):
                 mask=self.mask,
                 background=self.background,
                 lighting=self.lighting,
-                strength=self.strength,
-                resize=self.resize_mode,
-                loops=self.loops,
+                **read_body(self, EDIT_FIELDS),
                 inpaint=self.inpaint,
                 outpaint=self.outpaint,
-                search=self.search,
                 control=tuple(self.control),
                 references=tuple(self.references),
                 file=self.file,

@@ -2,33 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, FiniteFloat
+from pydantic import BaseModel, BeforeValidator, Field, FiniteFloat
 
+from studio.api.field_bodies import Name, StrictModel, Text, build_body, read_body
 from studio.core.codec import decode_json
-from studio.core.errors import InvalidRequest
+from studio.core.field_spec import Group, select_fields
+from studio.core.fields import HIRES_FIELDS, REQUEST_FIELDS
 from studio.core.finish import Box, MetadataPolicy, TextOverlay, Watermark
-from studio.core.request import MAX_SEED, Axis, GenerationRequest, Hires, LoraUse, Saving, Task
+from studio.core.request import Axis, GenerationRequest, Hires, LoraUse, Task
 from studio.core.social import MAX_FORMATS, ExtendMode, FormatCrop
-from studio.core.text_checks import check_name, check_text
 
-
-def _make_text_validator(check: Callable[[str, str], str]) -> AfterValidator:
-    """A validator that refuses what `check` refuses."""
-
-    def validate(text: str) -> str:
-        try:
-            return check(text, "It")
-        except InvalidRequest as error:
-            raise ValueError(f"{error.message} {error.hint}") from error
-
-    return AfterValidator(validate)
-
-
-Text = Annotated[str, Field(max_length=20_000), _make_text_validator(check_text)]
-Name = Annotated[str, Field(max_length=512), _make_text_validator(check_name)]
+CREATE_FIELDS = select_fields(
+    REQUEST_FIELDS, Group.PROMPT, Group.MODEL, Group.SIZE, Group.SAMPLING, Group.SEED, Group.DETAILS
+)
+EDIT_FIELDS = select_fields(REQUEST_FIELDS, Group.STRENGTH, Group.RESIZE, Group.LOOPS, Group.SEARCH)
 ImageRef = Annotated[
     str,
     Field(
@@ -43,10 +32,6 @@ def build_dataclass_validator(kind: Any) -> Any:
     return BeforeValidator(lambda data: decode_json(kind, data, kind.__name__) if isinstance(data, dict) else data)
 
 
-class StrictModel(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True, protected_namespaces=())
-
-
 class LoraBody(StrictModel):
     """A LoRA by its catalog name."""
 
@@ -54,21 +39,12 @@ class LoraBody(StrictModel):
     weight: FiniteFloat = 1.0
 
 
-class HiresBody(StrictModel):
+class HiresBody(build_body("HiresFields", HIRES_FIELDS)):
     """A second pass: enlarge, then denoise again. Fields left out are as in the first pass."""
 
-    upscaler: Name = "Latent"
-    scale: FiniteFloat = 2.0
-    width: int | None = None
-    height: int | None = None
-    steps: int | None = None
-    denoising_strength: FiniteFloat = Field(default=0.7, description="0 to 1")
-    guidance_scale: FiniteFloat | None = None
-    prompt: Text = ""
-    negative_prompt: Text = ""
-    sampler: Name | None = None
-    schedule: Name | None = None
-    model: Name | None = None
+    def to_hires(self) -> Hires:
+        """The hires pass of a request."""
+        return Hires(**read_body(self, HIRES_FIELDS))
 
 
 class AxisBody(StrictModel):
@@ -111,33 +87,12 @@ class SocialBody(StrictModel):
     original: bool = Field(default=False, description="The whole image too.")
 
 
-class CreateBody(StrictModel):
+class CreateBody(build_body("CreateFields", CREATE_FIELDS)):
     """What to make. Only `prompt` is required; everything left out is the model's own default."""
 
-    prompt: Text
-    negative_prompt: Text = ""
-    prompt_weight: FiniteFloat = 1.0
-    negative_weight: FiniteFloat = 1.0
-    model: Name = Field(default="", description="An id from GET /models; empty is the default model.")
-    width: int | None = Field(default=None, description="px")
-    height: int | None = Field(default=None, description="px")
-    aspect_ratio: Name | None = Field(default=None, description='"16:9"; instead of width and height')
-    count: int = Field(default=1, ge=1, le=1000, description="Images to make; image k has the seed + k.")
-    batch_size: int = Field(default=1, ge=1, le=64, description="Images drawn together; faster, same images.")
-    seed: int | None = Field(default=None, ge=0, le=MAX_SEED, description="Left out: random.")
-    variation_seed: int | None = Field(default=None, ge=0, le=MAX_SEED)
-    variation_strength: FiniteFloat = Field(default=0.0, ge=0, le=1)
-    steps: int | None = Field(default=None, ge=1, le=1000)
-    guidance_scale: FiniteFloat | None = Field(default=None, ge=0, le=100)
-    sampler: Name | None = None
-    schedule: Name | None = None
-    clip_skip: int | None = Field(default=None, ge=1, le=24)
-    vae: Name | None = None
+    prompt: Text = Field(description="What the image should show; the same syntax as on the page.")
     loras: list[LoraBody] = Field(default=[], max_length=50)
     hires: HiresBody | None = None
-    saving: Annotated[Saving, Field(strict=False)] | None = Field(
-        default=None, description="Save memory, or save time."
-    )
     fallbacks: list[Name] = Field(
         default=[],
         max_length=8,
@@ -160,27 +115,14 @@ class CreateBody(StrictModel):
         Raises:
             InvalidRequest: a value that no model could use.
         """
-        values: dict[str, Any] = {name: getattr(self, name) for name in _SHARED_FIELDS}
-        hires = self.hires
         return GenerationRequest(
             task=Task.TXT2IMG,
-            **values,
-            aspect=self.aspect_ratio,
-            guidance=self.guidance_scale,
+            **read_body(self, CREATE_FIELDS),
             loras=tuple(LoraUse(name=lora.name, weight=lora.weight) for lora in self.loras),
-            hires=None if hires is None else _build_hires(hires),
+            hires=None if self.hires is None else self.hires.to_hires(),
             fallbacks=tuple(self.fallbacks),
             axes=tuple(Axis(parameter=axis.parameter, values=tuple(axis.values)) for axis in self.axes),
         )
-
-
-_RENAMED_FIELDS = {"aspect_ratio", "guidance_scale", "loras", "hires", "axes", "fallbacks", "chain", "then", "social"}
-_SHARED_FIELDS = tuple(name for name in CreateBody.model_fields if name not in _RENAMED_FIELDS)
-
-
-def _build_hires(body: HiresBody) -> Hires:
-    values = body.model_dump()
-    return Hires(strength=values.pop("denoising_strength"), guidance=values.pop("guidance_scale"), **values)
 
 
 class QueuedJobBody(BaseModel):

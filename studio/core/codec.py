@@ -73,8 +73,7 @@ def _decode_dataclass(kind: Any, data: Any, where: str) -> Any:
     if not isinstance(data, dict):
         raise _make_type_error(where, "an object", data)
     fields = _rename_old_fields(kind, cast(dict[str, Any], data))
-    every = typing.get_type_hints(kind)
-    hints = {f.name: every[f.name] for f in dataclasses.fields(kind)}  # without class variables
+    hints = typing.get_type_hints(kind)
     unknown = sorted(set(fields) - set(hints))
     if unknown:
         raise InvalidRequest(

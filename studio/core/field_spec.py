@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, ClassVar, Protocol
+from typing import Any, Protocol
 
 from studio.core.errors import InvalidRequest
 from studio.core.feature import Feature
@@ -95,7 +95,7 @@ class FieldSpec:
     widget for `unset`. With `from_model` the model's own default of that name is shown and written. `options` are fixed
     choices by their labels, `old_labels` map the labels of earlier versions to these; `source` names a list that
     changes. The field matters only while `depends_on` is set, and setting it in a grid unsets `replaces`. `form`, `api`
-    and `a1111` are its names there, where they differ.
+    and `a1111` are its names there, where they differ; `api_help` says what `help` says where there is no form.
     """
 
     name: str
@@ -123,6 +123,7 @@ class FieldSpec:
     grid: GridAxis | None = None
     form: str = ""
     api: str = ""
+    api_help: str = ""
     a1111: str = ""
 
     @property
@@ -166,7 +167,8 @@ class FieldSpec:
 class HasFields(Protocol):
     """A request, or a part of one, that the field table describes."""
 
-    FIELDS: ClassVar[tuple[FieldSpec, ...]]
+    @property
+    def FIELDS(self) -> tuple[FieldSpec, ...]: ...  # noqa: N802 - a constant of the class
 
 
 def check_fields(part: HasFields, name: str = "") -> None:

@@ -10,11 +10,11 @@ from __future__ import annotations
 import dataclasses
 import math
 from dataclasses import dataclass
-from typing import Any, ClassVar, Self
+from typing import Any, Self
 
 from studio.core.codec import decode_json, encode_json
 from studio.core.errors import InvalidRequest
-from studio.core.field_spec import FieldSpec, check_fields
+from studio.core.field_spec import check_fields
 from studio.core.fields import MAX_SEED as MAX_SEED
 from studio.core.fields import REQUEST_FIELDS
 from studio.core.finish import FaceRestoration, Finish, OutputOptions, Upscale
@@ -51,7 +51,7 @@ class GenerationRequest:
     the chosen one cannot be reached, is busy or is broken.
     """
 
-    FIELDS: ClassVar[tuple[FieldSpec, ...]] = REQUEST_FIELDS
+    FIELDS = REQUEST_FIELDS
 
     task: Task = Task.TXT2IMG
     model: str = ""

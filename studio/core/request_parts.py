@@ -8,10 +8,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import ClassVar
 
 from studio.core.errors import InvalidRequest
-from studio.core.field_spec import FieldSpec, check_fields
+from studio.core.field_spec import check_fields
 from studio.core.fields import HIRES_FIELDS, INPAINT_FIELDS, OUTPAINT_FIELDS
 from studio.core.image_fields import image_field
 from studio.core.range_checks import check_range
@@ -34,7 +33,7 @@ class Hires:
     field that is None is taken from the first pass. `strength` is the denoising strength, 0 to 1.
     """
 
-    FIELDS: ClassVar[tuple[FieldSpec, ...]] = HIRES_FIELDS
+    FIELDS = HIRES_FIELDS
 
     upscaler: str = "Latent"
     scale: float = 2.0
@@ -64,7 +63,7 @@ class Inpaint:
     the full working size; `soft` lets the change fade with a grey mask instead of ending at its edge; `invert` redraws
     what is not masked. White is what changes."""
 
-    FIELDS: ClassVar[tuple[FieldSpec, ...]] = INPAINT_FIELDS
+    FIELDS = INPAINT_FIELDS
 
     mask_blur: int = 4
     fill: MaskedContent = MaskedContent.ORIGINAL
@@ -82,7 +81,7 @@ class Outpaint:
     """Where the canvas grows: px on each side, or to an aspect, or to `width` × `height`, the source staying in the
     middle."""
 
-    FIELDS: ClassVar[tuple[FieldSpec, ...]] = OUTPAINT_FIELDS
+    FIELDS = OUTPAINT_FIELDS
 
     left: int = 0
     top: int = 0
