@@ -9,7 +9,16 @@ from typing import Annotated, Any
 from pydantic import BaseModel, Field, FiniteFloat
 
 from studio.api.field_bodies import build_body, read_body
-from studio.api.schemas import EDIT_FIELDS, CreateBody, ImageRef, Name, StrictModel, Text, build_dataclass_validator
+from studio.api.schemas import (
+    EDIT_FIELDS,
+    PROMPT_HELP,
+    CreateBody,
+    ImageRef,
+    Name,
+    StrictModel,
+    Text,
+    build_dataclass_validator,
+)
 from studio.core.errors import InvalidRequest, UnknownModel
 from studio.core.finish import Derivative, FaceRestoration, Finish, OutputOptions, Upscale
 from studio.core.model import Model, Quality
@@ -25,7 +34,7 @@ class EditBody(CreateBody, build_body("EditFields", EDIT_FIELDS)):
     """An editing operation. Which fields it needs, GET /edit/operations tells; what is left out is the model's own
     default."""
 
-    prompt: Text = ""
+    prompt: Text = Field(default="", description=PROMPT_HELP)
     operation: Annotated[Task, Field(strict=False)] = Field(description="img2img, inpaint, outpaint, …")
     image: ImageRef | None = None
     images: list[ImageRef] = Field(default=[], max_length=500, description="Several images instead of one.")

@@ -8,7 +8,7 @@ from pydantic import BaseModel, BeforeValidator, Field, FiniteFloat
 
 from studio.api.field_bodies import Name, StrictModel, Text, build_body, read_body
 from studio.core.codec import decode_json
-from studio.core.field_spec import Group, select_fields
+from studio.core.field_spec import Group, get_field, select_fields
 from studio.core.fields import HIRES_FIELDS, REQUEST_FIELDS
 from studio.core.finish import Box, MetadataPolicy, TextOverlay, Watermark
 from studio.core.request import Axis, GenerationRequest, Hires, LoraUse, Task
@@ -18,6 +18,7 @@ CREATE_FIELDS = select_fields(
     REQUEST_FIELDS, Group.PROMPT, Group.MODEL, Group.SIZE, Group.SAMPLING, Group.SEED, Group.DETAILS
 )
 EDIT_FIELDS = select_fields(REQUEST_FIELDS, Group.STRENGTH, Group.RESIZE, Group.LOOPS, Group.SEARCH)
+PROMPT_HELP = get_field(REQUEST_FIELDS, "prompt").api_help
 ImageRef = Annotated[
     str,
     Field(
@@ -90,7 +91,7 @@ class SocialBody(StrictModel):
 class CreateBody(build_body("CreateFields", CREATE_FIELDS)):
     """What to make. Only `prompt` is required; everything left out is the model's own default."""
 
-    prompt: Text = Field(description="What the image should show; the same syntax as on the page.")
+    prompt: Text = Field(description=PROMPT_HELP)
     loras: list[LoraBody] = Field(default=[], max_length=50)
     hires: HiresBody | None = None
     fallbacks: list[Name] = Field(

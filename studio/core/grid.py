@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import itertools
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -59,7 +60,8 @@ def expand_cells(request: GenerationRequest) -> list[Cell]:
     """
     if request.axes and request.count != 1:
         raise InvalidRequest("A grid makes one image per cell.", hint="Set the count to 1.")
-    parameters = [_get_parameter(axis) for axis in request.axes]
+    known = collect_parameters(type(request))
+    parameters = [_get_parameter(axis, known) for axis in request.axes]
     values = [
         parameter.read(parameter.name, axis.values) for parameter, axis in zip(parameters, request.axes, strict=True)
     ]
@@ -67,7 +69,7 @@ def expand_cells(request: GenerationRequest) -> list[Cell]:
     for axis, found in zip(request.axes, values, strict=True):
         if not found:
             raise InvalidRequest(
-                f"The axis {axis.parameter} has no values.", hint=f"For example: {PARAMETERS[axis.parameter].example}"
+                f"The axis {axis.parameter} has no values.", hint=f"For example: {known[axis.parameter].example}"
             )
         total *= len(found)
     if total > MAX_CELLS:
@@ -84,14 +86,14 @@ def expand_cells(request: GenerationRequest) -> list[Cell]:
     return sorted(made, key=lambda cell: tuple(cell.position[axis] for axis in costly))
 
 
-def _get_parameter(axis: Axis) -> Parameter:
-    if axis.parameter not in PARAMETERS:
+def _get_parameter(axis: Axis, known: Mapping[str, Parameter]) -> Parameter:
+    if axis.parameter not in known:
         raise InvalidRequest(
             f"A grid cannot run over {axis.parameter!r}.",
-            hint="It can run over: " + ", ".join(PARAMETERS) + ".",
+            hint="It can run over: " + ", ".join(known) + ".",
             details={"field": "axes"},
         )
-    return PARAMETERS[axis.parameter]
+    return known[axis.parameter]
 
 
 def _build_cell(
@@ -185,6 +187,7 @@ _STRUCTURED_PARAMETERS = (  # axes that are no single field
 )
 
 
+@functools.cache
 def collect_parameters(kind: type[GenerationRequest] = GenerationRequest) -> Mapping[str, Parameter]:
     """Everything that a grid of requests of `kind` can run over, by name."""
     found = [

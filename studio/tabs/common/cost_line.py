@@ -100,7 +100,7 @@ def describe_ignored_fields(model: Model, values: Values, fields: Sequence[Field
     ]
     if not lost:
         return ""
-    named = [f"a {name}" for name in lost]
+    named = [f"{'an' if name[0] in 'aeiou' else 'a'} {name}" for name in lost]
     words = named[0] if len(named) == 1 else f"{', '.join(named[:-1])} or {named[-1]}"
     return f"{model.title} does not support {words}; yours will be ignored."
 
