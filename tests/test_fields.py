@@ -29,6 +29,7 @@ from studio.tabs.common.cost_line import describe_ignored_fields
 from studio.tabs.common.field_widgets import build_rows
 from studio.tabs.common.form_fields import build_detail_fields
 from studio.tabs.common.form_values import read_form, write_form
+from tools.field_tables import PAGE, fill_tables
 
 STRUCTURED_FIELDS = {
     "task",
@@ -292,3 +293,12 @@ def test_fixed_choices_are_values_of_the_field() -> None:
         assert set(spec.old_labels.values()) <= set(spec.options)
         if issubclass(spec.kind, StrEnum):
             assert set(spec.options.values()) | {spec.unset} >= set(spec.kind)
+
+
+def test_the_page_about_the_api_has_every_field_of_the_tables() -> None:
+    text = PAGE.read_text(encoding="utf-8")
+    assert fill_tables(text) == text, "run python -m tools.field_tables"
+    for spec in (*REQUEST_FIELDS, *HIRES_FIELDS, *INPAINT_FIELDS):
+        assert f"| `{spec.api_name}` |" in text
+    with pytest.raises(KeyError):
+        fill_tables("<!-- table: nobody -->\n<!-- end -->")

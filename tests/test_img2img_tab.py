@@ -14,6 +14,15 @@ from serving import RunningStudio, serve_studio
 from studio.core.annotate import OptionSpec
 from studio.core.errors import InvalidRequest
 from studio.core.model import Feature, Model, Sizes
+from studio.core.operations import (
+    EDIT,
+    EDITS,
+    MODES,
+    Part,
+    find_operation,
+    find_selection,
+    get_visible_parts,
+)
 from studio.core.request import GenerationRequest
 from studio.core.request_parts import (
     ControlMode,
@@ -38,15 +47,6 @@ from studio.tabs.common import mask_layers, preprocessor_options
 from studio.tabs.common.control_values import UNITS, read_units, write_units
 from studio.tabs.common.result_panel import describe_history
 from studio.tabs.img2img import search_mask
-from studio.tabs.img2img.edit_operations import (
-    EDIT,
-    MODES,
-    OPERATIONS,
-    Part,
-    find_operation,
-    find_selection,
-    get_visible_parts,
-)
 from studio.tabs.img2img.img2img_values import read_img2img, write_img2img
 
 SOURCE, MASK, OTHER = "a" * 64, "b" * 64, "c" * 64
@@ -242,12 +242,12 @@ def test_values_that_do_not_fit_are_refused_with_advice(changes: dict[str, Any],
 
 
 def test_every_operation_of_the_form_is_found_again_by_its_task() -> None:
-    for operation in (*MODES.values(), *OPERATIONS.values()):
+    for operation in (*MODES.values(), *EDITS.values()):
         found = find_selection(operation.task)
         assert found is not None
         assert find_operation(*found).task is operation.task
-        assert operation.hint.endswith(".")
-        assert operation.missing.endswith(".")
+        assert operation.help.endswith(".")
+        assert operation.would_hint.endswith(".")
     assert find_selection(Task.UPSCALE) is None
 
 

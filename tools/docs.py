@@ -1,5 +1,5 @@
 """`make docs`: images of Txt2Img and Configurations, made by the real studio with the embedded model, and the tables of
-providers."""
+providers and of request fields."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from PIL import Image
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from benchmarks.startup import start_studio
-from tools import provider_tables
+from tools import field_tables, provider_tables
 
 IMAGES = Path("docs/images")
 SIZES = {"1440": (1440, 900), "1024": (1024, 768), "390": (390, 844)}
@@ -27,6 +27,7 @@ def main() -> int:
         print("No Chromium found: apt install chromium", file=sys.stderr)
         return 1
     provider_tables.main()
+    field_tables.main()
     IMAGES.mkdir(parents=True, exist_ok=True)
     with start_studio() as url, sync_playwright() as playwright:
         flags = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]

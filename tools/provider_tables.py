@@ -21,6 +21,12 @@ def fill_tables(text: str) -> str:
     tables: Mapping[str, Callable[[], str]] = {"keys": _render_keys, "retired": _render_retired} | {
         spec.id: lambda spec=spec: _render_models(spec) for spec in _load_specs()
     }
+    return replace_tables(text, tables)
+
+
+def replace_tables(text: str, tables: Mapping[str, Callable[[], str]]) -> str:
+    """`text` with every part between `<!-- table: NAME -->` and `<!-- end -->` replaced by the table of that name;
+    raises KeyError where there is none."""
     return _TABLE_PATTERN.sub(lambda part: f"{part[1]}{tables[part[2]]()}\n{part[3]}", text)
 
 

@@ -313,7 +313,7 @@ REQUEST_FIELDS: tuple[FieldSpec, ...] = (
     FieldSpec(
         name="saving",
         kind=Saving,
-        label="Optimize for",
+        label="Optimise for",
         help="Memory decodes in tiles, one image at a time; time uses few steps and a fast sampler.",
         group=Group.DETAILS,
         widget=Widget.RADIO,

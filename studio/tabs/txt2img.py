@@ -109,18 +109,18 @@ def _build_settings(studio: Studio, guide: FormGuide) -> tuple[dict[str, Compone
     )
     with gr.Accordion("LoRA", open=False):
         fields |= form_fields.build_lora_fields(weights)
-    with gr.Accordion("Hires pass", open=False):
+    with gr.Accordion("Hires fix", open=False):
         fields |= build_hires_fields(models, model, weights)
     steers = Feature.CONTROL in model.features
     with gr.Accordion("ControlNet", open=False, visible=steers, elem_id="control") as frame:
         units = control_fields.build_control_units(weights, studio.engine.models(Task.PREPROCESS), "", own=True)
         fields |= control_fields.collect_unit_fields(units)
-    with gr.Accordion("Afterwards", open=False):
+    with gr.Accordion("Post-processing", open=False):
         fields |= chain_fields.build_chain_fields()
     with gr.Accordion("X/Y/Z grid", open=False):
         gr.Markdown("One image for every combination, and all of them on one labelled sheet.", elem_classes="hint")
         fields |= form_fields.build_grid_fields()
-    with gr.Accordion("More", open=False):
+    with gr.Accordion("Advanced", open=False):
         fields |= model_selection.build_fallback_fields(models) | form_fields.build_detail_fields(weights)
     return fields, note, _ControlSection(frame, units)
 

@@ -111,7 +111,7 @@ def test_a_chain_is_saved_and_used_after_txt2img(opener: Opener, tmp_path: Path)
         sizes = sorted(Image.open(io.BytesIO(archive.read(name))).size for name in archive.namelist())
     assert sizes == [(16, 16), (16, 16), (32, 32), (32, 32)]
     window.tab("Txt2Img")
-    page.click("button:has-text('Afterwards')")
+    page.click("button:has-text('Post-processing')")
     page.click("#afterwards input")
     page.click("[role=option]:has-text('Web')")
     page.fill("#prompt textarea", "a boat")

@@ -27,7 +27,7 @@ def build_chain_fields(prefix: str = "") -> dict[str, Component]:
     chain = gr.Dropdown(
         [NONE],
         value=NONE,
-        label="Afterwards",
+        label="Chain",
         elem_id=f"{prefix}afterwards",
         allow_custom_value=True,
         info="A chain saved in Extras is carried out on every image: upscale, finish, other sizes.",
@@ -72,5 +72,8 @@ def restore_chain_choice(studio: Studio, form: Form, asset: Asset, user: User) -
     tried = [steps[:end] for end in range(len(steps) - 1, 0, -1)] if made_for else [steps]
     name = next((found for one in tried if (found := studio.engine.chains.find_name(user.name, one))), None)
     if steps and name is None and not made_for:
-        gr.Info("The steps that followed are no saved chain; nothing is chosen under Afterwards.", title="Afterwards")
+        gr.Info(
+            "The steps that followed are no saved chain; nothing is chosen under Post-processing.",
+            title="Post-processing",
+        )
     return {form["afterwards"]: gr.update(value=name or NONE)}

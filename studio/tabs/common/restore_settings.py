@@ -55,4 +55,4 @@ def find_drawing_request(story: Sequence[GenerationRequest], infotext: str) -> G
 
 def _describe_ignored(unknown: Sequence[str] | dict[str, str]) -> str:
     names = sorted(set(unknown) - _IGNORED_KEYS)
-    return f"Passed over: {', '.join(names)}." if names else ""
+    return f"Not applied: {', '.join(names)}." if names else ""

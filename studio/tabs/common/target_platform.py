@@ -1,4 +1,4 @@
-"""Make it for: a form that draws for a platform format, or for all formats of some platforms, within its one job."""
+"""Target platform: a form that draws for a platform format, or for all formats of some platforms, within its one job."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def build_target_accordion(studio: Studio, prefix: str = "") -> TargetFields:
     if studio.social is None:
         return TargetFields()
     data = studio.social.platforms
-    with gr.Accordion("Make it for", open=False, elem_id=f"{prefix}make-for"):
+    with gr.Accordion("Target platform", open=False, elem_id=f"{prefix}make-for"):
         one = gr.Dropdown(
             list_format_choices(data),
             value=NO_PLATFORM,

@@ -54,7 +54,7 @@ def build_chains_accordion(prefix: str) -> ChainsAccordion:
         with gr.Row(elem_classes="verbs"):
             load = gr.Button("Load", elem_id=f"{prefix}chain-load", min_width=60)
             drop = gr.Button("Delete", elem_id=f"{prefix}chain-delete", min_width=60)
-    gr.Markdown("Txt2Img and Img2Img take a saved chain as *Afterwards*, HTTP as `chain`.", elem_classes="hint")
+    gr.Markdown("Txt2Img and Img2Img take a saved chain under *Post-processing*, HTTP as `chain`.", elem_classes="hint")
     with gr.Accordion("As JSON", open=False, elem_id=f"{prefix}chain-json"):
         text = gr.Code("", language="json", show_label=False, lines=4, max_lines=14, elem_id=f"{prefix}chain-text")
         take = gr.Button("Use this JSON", size="sm", elem_id=f"{prefix}chain-take")

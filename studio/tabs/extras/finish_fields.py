@@ -10,7 +10,7 @@ from gradio.components import Component
 from studio.core.finish import Anchor
 from studio.tabs.common import image_fields
 from studio.tabs.common.events import HIDDEN
-from studio.tabs.common.widgets import build_dropdown, build_slider, build_textbox
+from studio.tabs.common.widgets import build_dropdown, build_number, build_slider, build_textbox
 from studio.tabs.extras.finish_values import (
     CONTRASTS,
     DEFAULT_FORMAT,
@@ -40,43 +40,21 @@ def build_finish_fields(fonts: Sequence[str], prefix: str) -> dict[str, Componen
 
 def _build_file_fields(prefix: str) -> dict[str, Component]:
     with gr.Row(elem_classes="pair"):
-        kind = gr.Dropdown(
-            list(FORMATS),
-            value=DEFAULT_FORMAT,
-            label="Format",
-            elem_id=f"{prefix}format",
-            min_width=120,
-            info="Of the file; colours are sRGB.",
-            allow_custom_value=True,
+        kind = build_dropdown(
+            "Format", f"{prefix}format", list(FORMATS), DEFAULT_FORMAT, "File format; colours are sRGB."
         )
-        quality = gr.Slider(
-            0,
-            100,
-            value=0,
-            step=1,
-            label="File quality",
-            elem_id=f"{prefix}file-quality",
-            min_width=120,
-            info="0: as in the settings.",
-        )
+        quality = build_slider("File quality", f"{prefix}file-quality", (0, 100, 1), 0, "0: as in the settings.")
     with gr.Row(elem_classes="pair"):
-        most = gr.Number(
+        most = build_number(
+            "Max file size (kB)",
+            f"{prefix}max-kb",
             0,
-            label="At most, in kB",
+            "0: any size. Quality is lowered to fit.",
             minimum=0,
-            elem_id=f"{prefix}max-kb",
-            min_width=120,
-            info="0: any size. Quality gives way.",
+            precision=None,
         )
-        keep = gr.Dropdown(
-            list(METADATA_POLICIES),
-            value=next(iter(METADATA_POLICIES)),
-            label="The file carries",
-            elem_id=f"{prefix}keep",
-            min_width=120,
-            info="Recipe, infotext and marker.",
-            allow_custom_value=True,
-        )
+        policies = list(METADATA_POLICIES)
+        keep = build_dropdown("Metadata", f"{prefix}keep", policies, policies[0], "Recipe, infotext and marker.")
     return {"format": kind, "file_quality": quality, "max_kb": most, "keep": keep}
 
 
@@ -143,7 +121,7 @@ def _build_text_fields(fonts: Sequence[str], prefix: str) -> dict[str, Component
 
 def _build_watermark_fields(prefix: str) -> dict[str, Component]:
     words = gr.Textbox(
-        label="Words", max_lines=1, max_length=500, elem_id=f"{prefix}mark-text", placeholder="© your name"
+        label="Text", max_lines=1, max_length=500, elem_id=f"{prefix}mark-text", placeholder="© your name"
     )
     image = image_fields.build_image_pad(
         "Or an image", name=f"{prefix}mark-image", hint="A logo, best with transparency"

@@ -12,13 +12,13 @@ from gradio.components import Component
 from studio.core.field_spec import Group, get_field, select_fields
 from studio.core.fields import INPAINT_FIELDS, OUTPAINT_FIELDS, REQUEST_FIELDS
 from studio.core.model import Model
+from studio.core.operations import EDIT, EDITS, MODES, Part, find_operation, get_visible_parts
 from studio.tabs.common import form_fields, image_fields
 from studio.tabs.common.choices import ASPECTS
 from studio.tabs.common.events import UNQUEUED
 from studio.tabs.common.field_widgets import build_rows, build_widget, get_initial_value
 from studio.tabs.common.form import Form
 from studio.tabs.common.widgets import build_checkbox, build_slider
-from studio.tabs.img2img.edit_operations import EDIT, MODES, OPERATIONS, Part, find_operation, get_visible_parts
 from studio.tabs.img2img.img2img_values import GROW_MODES, SIDES
 from studio.tabs.img2img.search_mask import build_search_fields
 
@@ -56,8 +56,8 @@ def build_source_fields(layout: Img2ImgLayout) -> tuple[gr.HTML, gr.Button, gr.H
         modes, value=modes[0], label="Mode", show_label=False, elem_id=f"{PREFIX}mode", elem_classes="modes"
     )
     operation = gr.Dropdown(
-        list(OPERATIONS),
-        value=next(iter(OPERATIONS)),
+        list(EDITS),
+        value=next(iter(EDITS)),
         label="Operation",
         elem_id=f"{PREFIX}operation",
         visible=False,
@@ -87,7 +87,7 @@ def build_source_fields(layout: Img2ImgLayout) -> tuple[gr.HTML, gr.Button, gr.H
 
 def render_hint(mode: object, operation: object) -> str:
     """The line below the chooser."""
-    return f'<p class="note">{find_operation(mode, operation).hint}</p>'
+    return f'<p class="note">{find_operation(mode, operation).help}</p>'
 
 
 def build_operation_fields(layout: Img2ImgLayout) -> None:

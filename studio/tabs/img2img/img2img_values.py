@@ -10,12 +10,12 @@ from studio.core.errors import InvalidRequest
 from studio.core.field_spec import Group, select_fields
 from studio.core.fields import INPAINT_FIELDS, REQUEST_FIELDS
 from studio.core.model import Model
+from studio.core.operations import Operation, Part, find_operation, find_selection, get_visible_parts
 from studio.core.request import GenerationRequest
 from studio.core.request_parts import Outpaint
 from studio.tabs.common import control_values, form_values
 from studio.tabs.common.form_values import Values, read_fields
 from studio.tabs.common.image_fields import read_image_names, read_single_image
-from studio.tabs.img2img.edit_operations import Operation, Part, find_operation, find_selection, get_visible_parts
 
 GROW_MODES = {"Sides": "sides", "Aspect": "aspect", "Size": "size"}
 SIDES = ("left", "top", "right", "bottom")

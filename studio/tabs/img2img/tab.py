@@ -11,6 +11,7 @@ import gradio as gr
 
 from studio.core.errors import InvalidRequest, UnknownModel
 from studio.core.model import Model
+from studio.core.operations import EDIT, Part, find_operation, get_visible_parts
 from studio.core.request import GenerationRequest
 from studio.core.task import Task
 from studio.core.user import User
@@ -35,7 +36,6 @@ from studio.tabs.common.send_images import SentImage
 from studio.tabs.common.tab import PageContext, Tab
 from studio.tabs.common.tab_view import TabView
 from studio.tabs.img2img import img2img_fields as fields
-from studio.tabs.img2img.edit_operations import EDIT, Part, find_operation, get_visible_parts
 from studio.tabs.img2img.img2img_fields import PREFIX, Img2ImgLayout
 from studio.tabs.img2img.img2img_values import GROW_MODES, SIDES, read_img2img, read_paint_layer, write_img2img
 from studio.tabs.img2img.search_mask import wire_search
@@ -99,11 +99,11 @@ def _build_settings(
     with layout.part(Part.DRAWING):
         with gr.Accordion("LoRA", open=False):
             layout.fields |= form_fields.build_lora_fields(weights, PREFIX)
-        with gr.Accordion("Afterwards", open=False):
+        with gr.Accordion("Post-processing", open=False):
             layout.fields |= chain_fields.build_chain_fields(PREFIX)
         with gr.Accordion("X/Y/Z grid", open=False):
             layout.fields |= form_fields.build_grid_fields(PREFIX)
-        with gr.Accordion("More", open=False):
+        with gr.Accordion("Advanced", open=False):
             layout.fields |= model_selection.build_fallback_fields(models, PREFIX) | form_fields.build_detail_fields(
                 weights, PREFIX
             )
@@ -165,7 +165,7 @@ class _Img2ImgPage:
         engine = self._studio.engine
         operation = find_operation(values["mode"], values["operation"])
         if not engine.models(operation.task):
-            raise InvalidRequest(f"No installed model does this: {operation.title}.", hint=operation.missing)
+            raise InvalidRequest(f"No installed model does this: {operation.title}.", hint=operation.would_hint)
         wanted = read_img2img(
             values, model_selection.get_selectable_model(self._studio, str(values["model"]), operation.task)
         )
@@ -193,7 +193,7 @@ class _Img2ImgPage:
         updates: Updates = {
             column: gr.update(visible=part in parts) for part, columns in self._parts.items() for column in columns
         }
-        missing = f'<p class="note note-bad"><strong>No installed model does this.</strong> {operation.missing}</p>'
+        missing = f'<p class="note note-bad"><strong>No installed model does this.</strong> {operation.would_hint}</p>'
         choices = gr.update(choices=list_model_choices(models), value=model.id if model else None)
         shown_operation = gr.update(visible=mode == EDIT)
         return model, updates | {

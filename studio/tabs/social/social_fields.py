@@ -119,7 +119,9 @@ def build_file_fields() -> dict[str, Component]:
     )
     sheet = gr.Checkbox(label="Contact sheet", elem_id=f"{PREFIX}sheet", info="One image that shows all of them.")
     original = gr.Checkbox(label="The whole image, too", elem_id=f"{PREFIX}original")
-    zones = gr.Checkbox(label="Bake the safe zones in", elem_id=f"{PREFIX}zones", info="For a proof, not for posting.")
+    zones = gr.Checkbox(
+        label="Draw safe zones into the files", elem_id=f"{PREFIX}zones", info="For a proof, not for posting."
+    )
     return {"type": kind, "keep": keep, "pattern": pattern, "sheet": sheet, "original": original, "zones": zones}
 
 
@@ -151,10 +153,10 @@ def build_text_fields(fonts: Sequence[str]) -> dict[str, Component]:
         )
     with gr.Row(elem_classes="pair"):
         colour = gr.ColorPicker("#ffffff", label="Colour", elem_id=f"{PREFIX}text-colour", min_width=100)
-        rim = gr.ColorPicker("#000000", label="Rim", elem_id=f"{PREFIX}text-rim", min_width=100)
+        rim = gr.ColorPicker("#000000", label="Outline colour", elem_id=f"{PREFIX}text-rim", min_width=100)
     shade = gr.Checkbox(
         True,
-        label="Shade beneath where it is hard to read",
+        label="Add a shade behind low-contrast text",
         elem_id=f"{PREFIX}shade",
         info="Contrast is measured against what lies there. Off: it is only told.",
     )
