@@ -26,7 +26,7 @@ LORA_SLOTS = 4
 AXES = ("x", "y", "z")
 _COMMON = (Group.PROMPT, Group.SAMPLING, Group.SEED, Group.DETAILS)
 
-Values = Mapping[str, Any]
+Values = Mapping[str, object]
 
 
 def read_form(values: Values, model: Model, kind: type[GenerationRequest] = GenerationRequest) -> GenerationRequest:
@@ -136,24 +136,24 @@ def join_values(values: tuple[str, ...]) -> str:
     return ", ".join(quoted)
 
 
-def _require_text(value: Any) -> str:
+def _require_text(value: object) -> str:
     if not isinstance(value, str):
         raise InvalidRequest(f"A field holds {str(value)[:40]!r} where text belongs.", hint="Reload the page.")
     return value
 
 
-def _read_choice(value: Any) -> str | None:
+def _read_choice(value: object) -> str | None:
     """A choice from a list, None for the entries that mean "leave it"."""
     name = _require_text(value) if value is not None else NONE
     return None if name in (AUTOMATIC, SAME_AS_FIRST, NONE, "") else name
 
 
-def _read_loras(values: Values) -> list[dict[str, Any]]:
+def _read_loras(values: Values) -> list[dict[str, object]]:
     slots = ((_read_choice(values[f"lora_{slot}"]), values[f"lora_weight_{slot}"]) for slot in range(LORA_SLOTS))
     return [{"name": name, "weight": weight} for name, weight in slots if name]
 
 
-def _read_axes(values: Values) -> list[dict[str, Any]]:
+def _read_axes(values: Values) -> list[dict[str, object]]:
     axes = [
         Axis(parameter=parameter, values=split_values(_require_text(values[f"axis_{letter}_values"])))
         for letter in AXES

@@ -1,4 +1,4 @@
-"""Target platform: a form that draws for a platform format, or for all formats of some platforms, within its one job."""
+"""Target platform: a form draws for a platform format, or for all formats of some platforms, within its one job."""
 
 from __future__ import annotations
 

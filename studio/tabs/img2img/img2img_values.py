@@ -4,7 +4,6 @@ InvalidRequest."""
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 from studio.core.errors import InvalidRequest
 from studio.core.field_spec import Group, select_fields
@@ -41,7 +40,7 @@ def read_img2img(values: Values, model: Model) -> GenerationRequest:
     return form_values.parse_request(data)
 
 
-def _read_images(values: Values, parts: frozenset[Part]) -> dict[str, Any]:
+def _read_images(values: Values, parts: frozenset[Part]) -> dict[str, object]:
     batch = read_image_names(values["batch"]) if Part.BATCH in parts else ()
     source = read_single_image(values["source"])
     if batch:
@@ -51,7 +50,7 @@ def _read_images(values: Values, parts: frozenset[Part]) -> dict[str, Any]:
     return {"source": source}
 
 
-def _read_mask(values: Values, *, needed: bool) -> dict[str, Any]:
+def _read_mask(values: Values, *, needed: bool) -> dict[str, object]:
     mask = read_single_image(values["mask"])
     if mask is None and needed:
         raise InvalidRequest("The mask is empty: nothing would change.", hint="Paint over what is to change.")
@@ -66,7 +65,7 @@ def _read_inpaint(values: Values) -> dict[str, object]:
     return {"inpaint": read_fields(INPAINT_FIELDS, values)}
 
 
-def _read_outpaint(values: Values) -> dict[str, Any]:
+def _read_outpaint(values: Values) -> dict[str, object]:
     how = GROW_MODES.get(str(values["grow"]), "sides")
     if how == "aspect":
         return {"outpaint": {"aspect": values["canvas_aspect"]}}
@@ -78,20 +77,20 @@ def _read_outpaint(values: Values) -> dict[str, Any]:
     return {"outpaint": sides}
 
 
-def _read_size(values: Values) -> dict[str, Any]:
+def _read_size(values: Values) -> dict[str, object]:
     if values["own_size"] is not True:
         return {}
     return _read_group(Group.SIZE, Group.RESIZE)(values)
 
 
-def _read_style(values: Values) -> dict[str, Any]:
+def _read_style(values: Values) -> dict[str, object]:
     style = read_single_image(values["style"])
     if style is None:
         raise InvalidRequest("There is no image to take the style from.", hint="Choose a style image.")
     return {"references": [{"image": style, "style_only": True}]}
 
 
-def _read_reference(values: Values) -> dict[str, Any]:
+def _read_reference(values: Values) -> dict[str, object]:
     image = read_single_image(values["reference"])
     if image is None:
         return {}
@@ -113,7 +112,7 @@ _READERS = {
 }
 
 
-def write_img2img(request: GenerationRequest) -> dict[str, Any]:
+def write_img2img(request: GenerationRequest) -> dict[str, object]:
     """The form values that ask for `request`: the inverse of `read`, but for paint, which lies in the source by
     then."""
     values = {key: value for key, value in form_values.write_form(request).items() if not key.startswith("hires_")}
@@ -142,7 +141,7 @@ def write_img2img(request: GenerationRequest) -> dict[str, Any]:
     }
 
 
-def _write_outpaint(outpaint: Outpaint) -> dict[str, Any]:
+def _write_outpaint(outpaint: Outpaint) -> dict[str, object]:
     if outpaint.aspect:
         return {"grow": "Aspect", "canvas_aspect": outpaint.aspect}
     if outpaint.width and outpaint.height:
