@@ -120,7 +120,7 @@ def test_a_model_that_cannot_be_reached_is_followed_by_the_one_named(
     set_key(window)
     window.tab("Txt2Img")
     expect(page.locator(".model-note").first).not_to_contain_text("OPENAI_API_KEY")
-    page.click("button:has-text('More') >> nth=0")
+    page.click("button:has-text('Advanced') >> nth=0")
     choose(page, FAKE_MODEL.title, "#fallbacks")
     page.keyboard.press("Escape")
     vendor.fail(Reply(status=429, body={}, headers={"Retry-After": "0"}), path="generations", times=8)
