@@ -18,5 +18,5 @@ def build_hires_fields(
     models: Sequence[Model], model: Model, weights: Sequence[WeightFile], fields: Sequence[FieldSpec] = HIRES_FIELDS
 ) -> dict[str, Component]:
     """A second, larger pass: how far, how strongly, and what it does differently from the first."""
-    on = gr.Checkbox(False, label="Hires fix", elem_id="hires-on", info="Enlarge the image and add detail.")
+    on = gr.Checkbox(False, label="Use hires fix", elem_id="hires-on", info="Enlarge the image and add detail.")
     return {"hires_on": on, **build_rows(fields, context=FieldContext(model=model, models=models, weights=weights))}
