@@ -11,7 +11,7 @@ from fastapi.responses import Response, StreamingResponse
 
 from studio.api import request_bodies, schemas
 from studio.api.edit_routes import JOB_RESPONSES, make_request_builder
-from studio.api.image_bodies import decode_base64, store_request_images
+from studio.api.image_bodies import decode_file, store_request_images
 from studio.api.multipart_forms import MultipartRoute
 from studio.api.responses import resolve_asset_file
 from studio.api.submit_request import Submitter, get_caller
@@ -85,7 +85,7 @@ def build_zip_response(studio: Studio, job_id: str, request: Request) -> Streami
 
 def _read_image_info(studio: Studio, text: str) -> request_bodies.ImageInfoBody:
     settings = studio.settings.current
-    data = decode_base64(text)
+    data = decode_file(text)
     info = read_image_info(data, settings)
     hidden = studio.read_hidden(open_image(data, limits=ImageLimits.of(settings)))
     return request_bodies.ImageInfoBody(

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 import re
 
+from studio.core.base64_text import decode_base64
 from studio.core.errors import InvalidRequest
 from studio.core.image_fields import replace_images
 from studio.core.request import GenerationRequest
@@ -33,19 +32,18 @@ def store_image(text: str, engine: Engine, user: User) -> KeptImage:
         return engine.kept(text, user)
     if _ASSET.fullmatch(text):
         return engine.keep_asset(text, user)
-    return engine.keep_image(decode_base64(text), user)
+    return engine.keep_image(decode_file(text), user)
 
 
-def decode_base64(text: str) -> bytes:
-    """The bytes of a file in base64, with or without "data:…;base64," before it.
+def decode_file(text: str) -> bytes:
+    """The bytes of a file in base64, in any of the forms that it is sent in.
 
     Raises:
         InvalidRequest: it is none.
     """
-    data = text.partition(",")[2] if text.startswith("data:") else text
     try:
-        return base64.b64decode(data, validate=True)
-    except (binascii.Error, ValueError) as error:
+        return decode_base64(text)
+    except ValueError as error:
         raise InvalidRequest(
             "An image is neither an id nor base64.", hint="Send the id from POST /inputs, or the file in base64."
         ) from error

@@ -12,7 +12,7 @@ from fastapi import APIRouter, Query, Request
 from fastapi.responses import PlainTextResponse, Response
 from pydantic import BaseModel, Field
 
-from studio.api.image_bodies import decode_base64
+from studio.api.image_bodies import decode_file
 from studio.api.multipart_forms import MultipartRoute
 from studio.api.schemas import Name, StrictModel, Text
 from studio.api.social_packs import require_social_parts
@@ -205,7 +205,7 @@ def _add_write_routes(routes: APIRouter, studio: Studio) -> None:
         library = _get_library(studio, request)
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder) / "templates.toml"
-            file.write_bytes(decode_base64(body.file))
+            file.write_bytes(decode_file(body.file))
             return _build_template_list(_get_platforms(studio, request), library.import_file(file))
 
     @routes.delete("/templates/{template_id}", status_code=204)
