@@ -9,8 +9,9 @@ import pytest
 
 from studio.core.errors import StorageFailed
 from studio.core.request import GenerationRequest
+from studio.core.secrets_filter import redact
 from studio.core.settings import Settings
-from studio.engine.logs import Logs, redact
+from studio.engine.logs import Logs
 
 
 @pytest.fixture

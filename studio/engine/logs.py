@@ -16,25 +16,11 @@ from typing import Any
 
 from studio.core.durable_files import translate_os_errors
 from studio.core.request import GenerationRequest
+from studio.core.secrets_filter import redact
 from studio.core.settings import Settings
 
 _MAX_BYTES, _BACKUP_COUNT = 5_000_000, 5  # size of one file, and how many old ones stay
 _APPLICATION, _GENERATION, _ACCESS = "studio.log", "generation.jsonl", "access.log"
-_SECRET_PATTERN = re.compile(
-    r"""(?ix)
-    \b(?:(?:sk|pk|rk|hf|r8|fal|gsk|xai|gh[opsu]|github_pat|key)[-_]|AIza)[A-Za-z0-9_\-]{16,}
-    | \b[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}:[0-9a-f]{20,}
-    | \b(?:bearer|basic|token|key)\s+(?=\S*\d)[A-Za-z0-9._~+/=\-]{12,}
-    | (?<=://)[^/\s:@]+:[^/\s@]+(?=@)
-    | (?:api[-_]?key|authorization|password|passwd|secret|token)["']?\s*[=:]\s*["']?
-      (?:(?:bearer|basic|token|key)\s+)?[^\s"',;&]{4,}
-    """
-)
-
-
-def redact(text: str) -> str:
-    """`text` without anything that looks like a key, a bearer token or a password."""
-    return _SECRET_PATTERN.sub("[redacted]", text)
 
 
 class Logs:

@@ -15,6 +15,7 @@ from typing import Any, cast
 
 from studio.core.durable_files import replace_synced, translate_os_errors
 from studio.core.errors import InvalidRequest, NotConfigured
+from studio.core.secrets_filter import remember_secret
 from studio.engine.money.system_keyring import SystemKeyring
 
 _MAX_KEY_LENGTH = 4096  # characters of a key
@@ -103,8 +104,10 @@ class KeyStore:
     def _find_key(self, name: str) -> tuple[str, str]:
         """Where the key is, as in KeyState, and the key."""
         if value := self._environment.get(name, "").strip():
+            remember_secret(value)
             return "environment", value
         value = self._read_stored_key(name)
+        remember_secret(value)
         where = "keyring" if self._read().get(name) == _KEYRING_MARKER else "file"
         return (where, value) if value else ("", "")
 
