@@ -243,5 +243,7 @@ def run_studio(studio: Studio) -> int:
     users = Users(settings.auth_file) if settings.auth_file else None
     app = build_app(studio, lambda parent: page.mount(parent, studio), users)
     studio.engine.start()
+    if studio.clouds is not None:
+        threading.Thread(target=studio.clouds.refresh_models, name="server models", daemon=True).start()
     serve_app(app, settings, studio, on_ready=lambda address: print(f"Easel is ready: {address}", flush=True))  # noqa: T201
     return 0

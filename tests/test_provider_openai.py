@@ -9,11 +9,11 @@ from collections.abc import Iterator
 import pytest
 from PIL import Image
 from providers import INVALID_IMAGES, SENTINEL, FakeContext, expect_error, make_service, render_images
-from vendor_server import Reply, VendorServer, run_vendor_server
+from vendor_server import Reply, VendorServer, make_png, run_vendor_server
 from vendors.compatible import CompatibleServer
 from vendors.openai import OpenAI
 
-from studio.core.errors import MAY_BE_BILLED, ContentRefused, ProviderError
+from studio.core.errors import MAY_BE_BILLED, ContentRefused, InvalidRequest, ProviderError
 from studio.core.request import GenerationRequest
 from studio.core.request_parts import Inpaint, Reference
 from studio.core.task import Task
@@ -69,13 +69,22 @@ def test_estimates_are_those_of_the_vendors_table(
     assert found.amount == pytest.approx(2 * price, abs=2e-4)
 
 
+def read_alpha(server: VendorServer) -> tuple[int, int]:
+    """The alpha at the left and at the right of the mask that was sent last, which is as large as its image."""
+    files = server.seen[-1].files
+    mask, image = (Image.open(io.BytesIO(files[name])) for name in ("mask", "image"))
+    assert mask.format == "PNG"
+    assert mask.size == image.size
+    alpha, row = mask.getchannel("A"), mask.height // 2
+    return alpha.getpixel((mask.width // 10, row)), alpha.getpixel((mask.width * 9 // 10, row))  # type: ignore[return-value]
+
+
 def test_an_edit_sends_the_images_and_a_mask_that_is_clear_where_it_changes(
     openai: Service, server: VendorServer
 ) -> None:
     context = FakeContext(photo(), half())
     render_images(openai, context, model="openai/gpt-image-2", task=Task.INPAINT, source="p0", mask="p1")
-    mask = Image.open(io.BytesIO(server.seen[-1].files["mask"]))
-    assert (mask.getpixel((10, 10))[3], mask.getpixel((90, 10))[3]) == (0, 255)  # type: ignore[index]
+    assert read_alpha(server) == (0, 255)
     render_images(
         openai,
         context,
@@ -85,14 +94,74 @@ def test_an_edit_sends_the_images_and_a_mask_that_is_clear_where_it_changes(
         mask="p1",
         inpaint=Inpaint(invert=True),
     )
-    mask = Image.open(io.BytesIO(server.seen[-1].files["mask"]))
-    assert mask.getpixel((10, 10))[3] == 255  # type: ignore[index]
+    assert read_alpha(server) == (255, 0)
     render_images(
         openai, context, model="openai/gpt-image-2", task=Task.EDIT, source="p0", references=(Reference(image="p1"),)
     )
     assert "image[]" in server.seen[-1].files
     render_images(openai, context, model="openai/gpt-image-2", task=Task.ERASE, prompt="", source="p0", mask="p1")
     assert "Remove" in server.seen[-1].form["prompt"]
+
+
+def noise(width: int, height: int) -> Image.Image:
+    return Image.effect_noise((width, height), 90).convert("RGB")
+
+
+@pytest.mark.parametrize("soft", [False, True])
+def test_the_mask_of_a_large_image_keeps_its_hole(openai: Service, server: VendorServer, soft: bool) -> None:
+    side, half = 2880, 1440
+    mask = Image.new("L", (side, side))
+    mask.paste(noise(half, side).convert("L") if soft else 255, (0, 0, half, side))
+    context = FakeContext(noise(side, side), mask)
+    fields = {"task": Task.INPAINT, "source": "p0", "mask": "p1", "width": side, "height": side}
+    render_images(openai, context, model="openai/gpt-image-2", **fields)
+    assert len(server.seen[-1].files["mask"]) <= 4 * 1024 * 1024
+    sent = Image.open(io.BytesIO(server.seen[-1].files["mask"]))
+    assert (sent.format, sent.mode, sent.size) == ("PNG", "RGBA", (side, side))
+    assert sent.getchannel("A").crop((half, 0, side, side)).getextrema() == (255, 255)
+    assert sent.getchannel("A").getextrema()[0] == 0
+    assert len(sent.convert("RGB").getcolors()) == 1  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("task", [Task.EDIT, Task.ERASE, Task.INPAINT, Task.REPLACE_BACKGROUND, Task.STYLE_TRANSFER])
+@pytest.mark.parametrize("size", [(720, 512), (96, 64), (2048, 512), (300, 1800), (4000, 3000), (1024, 1024)])
+def test_a_source_of_any_size_is_drawn_at_an_allowed_one_and_brought_back(
+    openai: Service, server: VendorServer, task: Task, size: tuple[int, int]
+) -> None:
+    model = next(one for one in openai.models() if one.id == "openai/gpt-image-2")
+    width, height = model.sizes.find_nearest_size(*size)
+    context = FakeContext(Image.new("RGB", size, "red"), Image.new("L", size, 255), Image.new("RGB", (64, 64)))
+    masked = {"mask": "p1"} if task.needs_mask else {}
+    style = {"references": (Reference(image="p2"),)} if task is Task.STYLE_TRANSFER else {}
+    [one] = render_images(
+        openai, context, model=model.id, task=task, source="p0", width=width, height=height, **masked, **style
+    )
+    assert one.image.size == size
+    assert server.seen[-1].form["size"] == f"{width}x{height}"
+    first = server.seen[-1].files.get("image") or server.seen[-1].files["image[]"]
+    assert style or Image.open(io.BytesIO(first)).size == (width, height)
+
+
+@pytest.mark.parametrize("size", [(512, 512), (768, 768), (2048, 512), (3840, 3840)])
+def test_a_size_that_the_service_refuses_is_refused_before_it_is_sent(openai: Service, size: tuple[int, int]) -> None:
+    model = next(one for one in openai.models() if one.id == "openai/gpt-image-2")
+    with pytest.raises(InvalidRequest) as caught:
+        model.check(GenerationRequest(model=model.id, prompt="x", width=size[0], height=size[1]))
+    assert "0.66 to 8.3 megapixels, at most 3:1" in caught.value.hint
+
+
+def test_a_shape_without_a_size_is_asked_for_as_a_size(openai: Service, server: VendorServer) -> None:
+    render_images(openai, model="openai/gpt-image-2", aspect="16:9")
+    assert server.seen[-1].json["size"] == "1360x768"
+
+
+def test_fewer_images_than_asked_are_completed_and_none_is_thrown_away(openai: Service, server: VendorServer) -> None:
+    one = {"b64_json": base64.b64encode(make_png(32, 32)).decode()}
+    server.fail(Reply(body={"created": 1, "data": [one]}))
+    drawn = render_images(openai, seeds=3, model="openai/gpt-image-2")
+    assert [image.image.size for image in drawn] == [(32, 32), (64, 64), (64, 64)]
+    assert [image.seed for image in drawn] == [7, 8, 9]
+    assert [seen.json["n"] for seen in server.seen] == [3, 2]
 
 
 @pytest.mark.parametrize("odd", list(INVALID_IMAGES))

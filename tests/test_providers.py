@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import json
 import pkgutil
 from collections.abc import Iterator
 
@@ -12,7 +13,15 @@ from providers import ODD_REPLIES, SENTINEL, FakeContext, FakeKeys, expect_error
 from vendor_server import Reply, VendorServer, run_vendor_server
 from vendors import Vendor
 
-from studio.core.errors import MAY_BE_BILLED, JobCancelled, NotConfigured, ProviderError, RateLimited, Unreachable
+from studio.core.errors import (
+    MAY_BE_BILLED,
+    InvalidRequest,
+    JobCancelled,
+    NotConfigured,
+    ProviderError,
+    RateLimited,
+    Unreachable,
+)
 from studio.core.model import Feature
 from studio.core.request import GenerationRequest
 from studio.engine.plugins import discover
@@ -76,9 +85,10 @@ def test_every_status_is_the_right_error(vendor: Vendor, status: int, body: obje
         server.fail(Reply(status=status, body=body), times=9, path=vendor.path)
         error = expect_error(make_service(vendor.spec, server, path=vendor.base), model=vendor.model)
         assert type(error).__name__ == kind
-        assert bool(error.details.get(MAY_BE_BILLED)) == (status >= 500)
+        assert bool(error.details.get(MAY_BE_BILLED)) == (status >= 500 and not vendor.spec.free)
         sent = len(server.find_requests(vendor.path))
-        assert sent == (4 if isinstance(error, RateLimited) else 1)  # only what is free for sure is sent again
+        again = isinstance(error, RateLimited) or (vendor.spec.free and status > 500)
+        assert sent == (4 if again else 1)  # only what is free for sure is sent again
 
 
 @pytest.mark.parametrize("odd", list(ODD_REPLIES))
@@ -88,7 +98,42 @@ def test_whatever_it_answers_ends_in_an_error_that_says_what_to_do(
     server.fail(ODD_REPLIES[odd], times=9, path=vendor.path)
     error = expect_error(found, model=vendor.model)
     assert isinstance(error, ProviderError)
-    assert len(server.find_requests(vendor.path)) == 1
+    again = vendor.spec.free and odd in ("503 html", "hang up", "short")
+    assert len(server.find_requests(vendor.path)) == (4 if again else 1)
+
+
+@pytest.mark.parametrize("text", ["inf", "-inf", "nan", "1e400", "9" * 400, "Fri, 99 Nov 99999 99:99:99 GMT", "soon"])
+def test_a_wait_that_is_no_wait_is_the_error_of_a_busy_service(
+    vendor: Vendor, server: VendorServer, found: Service, text: str
+) -> None:
+    server.fail(Reply(status=429, headers={"Retry-After": text}, body={}), times=9, path=vendor.path)
+    error = expect_error(found, model=vendor.model)
+    assert isinstance(error, RateLimited)
+    json.dumps(error.to_json(), allow_nan=False)
+
+
+@pytest.mark.parametrize("status", [200, 400, 500])
+def test_json_that_is_nested_without_end_is_a_providers_error(
+    vendor: Vendor, server: VendorServer, found: Service, status: int
+) -> None:
+    for deep in (b"[" * 100_000 + b"]" * 100_000, b'{"error":' * 5000 + b"1" + b"}" * 5000):
+        reply = Reply(status=status, body=deep, headers={"Content-Type": "application/json"})
+        server.fail(reply, times=9, path=vendor.path)
+        assert isinstance(expect_error(found, model=vendor.model), ProviderError | InvalidRequest)
+
+
+@pytest.mark.parametrize("status", [400, 402, 403, 404, 418, 422, 429, 500, 503])
+def test_an_error_text_that_repeats_a_key_is_told_without_it(
+    vendor: Vendor, server: VendorServer, found: Service, status: int
+) -> None:
+    other = "sk-another-0123456789abcdefghij"
+    for told in (f"cannot use Bearer {SENTINEL}", f"{'x' * 285} {SENTINEL}", f"wrong key: {other} of yours"):
+        body = {"error": {"message": told}, "message": told, "detail": told, "errors": [told]}
+        server.fail(Reply(status=status, body=body), times=4, path=vendor.path)
+        error = expect_error(found, model=vendor.model)
+        shown = json.dumps(error.to_json()) + str(error)
+        assert not any(key[:12] in shown for key in (SENTINEL, other))
+        server.clear_failures()
 
 
 def test_a_wait_that_the_service_asks_for_is_kept(vendor: Vendor, server: VendorServer, found: Service) -> None:

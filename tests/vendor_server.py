@@ -87,6 +87,11 @@ class VendorServer:
         with self._lock:
             self._queued += [(path, reply)] * times
 
+    def clear_failures(self) -> None:
+        """Forget the replies that are queued."""
+        with self._lock:
+            self._queued.clear()
+
     def find_requests(self, path: str) -> list[ReceivedRequest]:
         """The requests whose path holds `path`."""
         return [seen for seen in self.seen if path in seen.path]

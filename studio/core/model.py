@@ -39,13 +39,25 @@ class Sampling:
 
 @dataclass(frozen=True, kw_only=True)
 class Sizes:
-    """Sides in px. `liked` are (width, height) pairs that the model was trained near; the first is the default."""
+    """Sides in px. `liked` are (width, height) pairs that the model was trained near; the first is the default.
+    `max_ratio` is how many times as long as the short side the long one may be, 0 for any."""
 
     liked: tuple[tuple[int, int], ...] = ((512, 512),)
     multiple: int = 8
     smallest: int = 64
     largest: int = 2048
     max_pixels: int = 2048 * 2048
+    min_pixels: int = 0
+    max_ratio: float = 0.0
+
+    def allows(self, width: int, height: int) -> bool:
+        """Whether an image of that size is within all limits but the multiple."""
+        return (
+            self.smallest <= min(width, height)
+            and max(width, height) <= self.largest
+            and self.min_pixels <= width * height <= self.max_pixels
+            and (not self.max_ratio or max(width, height) <= self.max_ratio * min(width, height))
+        )
 
     def fit_size(self, width: int | None, height: int | None, aspect: str | None) -> tuple[int, int]:
         """The (width, height) to use: given sides as they are, an aspect at the area of the default size, else the
@@ -59,13 +71,28 @@ class Sizes:
 
     def find_nearest_size(self, width: int, height: int) -> tuple[int, int]:
         """The (width, height) for an image of that size: as it is where the model can, else smaller or larger in its
-        shape."""
+        shape, or in the nearest shape that the model draws."""
         scale = min(1.0, self.largest / max(width, height), math.sqrt(self.max_pixels / (width * height)))
         scale *= max(1.0, self.smallest / (min(width, height) * scale))
         step = self.multiple
         fitted = (max(self.smallest, math.floor(side * scale / step) * step) for side in (width, height))
         wide, high = (min(side, self.largest // step * step) for side in fitted)
-        return wide, high
+        return (wide, high) if self.allows(wide, high) else self._find_allowed_size(width * scale, height * scale)
+
+    def _find_allowed_size(self, width: float, height: float) -> tuple[int, int]:
+        """The allowed size nearest to one that is too small or too long."""
+        ratio = width / height
+        if self.max_ratio:
+            ratio = min(max(ratio, 1 / self.max_ratio), self.max_ratio)
+        area = min(max(width * height, self.min_pixels, self.smallest**2 * max(ratio, 1 / ratio)), self.max_pixels)
+        step = self.multiple
+        sides = (math.sqrt(area * ratio), math.sqrt(area / ratio))
+        wides, highs = ([(math.floor(side / step) + k) * step for k in (-1, 0, 1, 2)] for side in sides)
+        allowed = [(wide, high) for wide in wides for high in highs if self.allows(wide, high)]
+        return min(
+            allowed or self.liked,
+            key=lambda size: abs(math.log(size[0] / size[1] / ratio)) + abs(math.log(size[0] * size[1] / area)),
+        )
 
     def round_down(self, side: int) -> int:
         """The largest allowed multiple that `side` px reaches, at least one."""
@@ -165,17 +192,9 @@ class Model:
                 f"The {what} {width}×{height} is not a multiple of {sizes.multiple} px.",
                 hint=f"{sizes.round_down(width)}×{sizes.round_down(height)} would do.",
             )
-        if not (
-            sizes.smallest <= min(width, height)
-            and max(width, height) <= sizes.largest
-            and width * height <= sizes.max_pixels
-        ):
+        if not sizes.allows(width, height):
             raise InvalidRequest(
-                f"The {what} {width}×{height} is outside what {self.title} can draw.",
-                hint=(
-                    f"Sides from {sizes.smallest} to {sizes.largest} px, at most {sizes.max_pixels / 1e6:.1f}"
-                    " megapixels."
-                ),
+                f"The {what} {width}×{height} is outside what {self.title} can draw.", hint=_describe_limits(sizes)
             )
 
     def _check_sampler(self, sampler: str | None, schedule: str | None) -> None:
@@ -189,6 +208,14 @@ class Model:
             raise InvalidRequest(
                 f"The sampler {name} has no schedule {schedule!r}.", hint="It has: " + ", ".join(table[name]) + "."
             )
+
+
+def _describe_limits(sizes: Sizes) -> str:
+    megapixels = f"at most {sizes.max_pixels / 1e6:.1f} megapixels"
+    if sizes.min_pixels:
+        megapixels = f"{sizes.min_pixels / 1e6:.2f} to {sizes.max_pixels / 1e6:.1f} megapixels"
+    shape = f", at most {sizes.max_ratio:g}:1" if sizes.max_ratio else ""
+    return f"Sides from {sizes.smallest} to {sizes.largest} px, {megapixels}{shape}."
 
 
 def find_used_features(request: GenerationRequest) -> frozenset[Feature]:

@@ -36,19 +36,24 @@ class HttpRequest:
 
 @dataclass(frozen=True, kw_only=True)
 class HttpResponse:
-    """What came back: the status is one that the caller said it understands."""
+    """What came back: the status is one that the caller said it understands. `paid` tells that the service may have
+    billed the call."""
 
     status: int
     headers: Mapping[str, str]
     body: bytes
+    paid: bool = True
 
     def json(self) -> Any:
         """The body as JSON.
 
         Raises:
-            ValueError: it is none.
+            ValueError: it is none, or nested too deep to be read.
         """
-        return json.loads(self.body)
+        try:
+            return json.loads(self.body)
+        except RecursionError as error:
+            raise ValueError("JSON that is nested too deep") from error
 
 
 class ProviderClient(Protocol):
@@ -61,6 +66,10 @@ class ProviderClient(Protocol):
         Raises:
             StudioError: of the kind that the service's answer means; JobCancelled when the user stopped the job.
         """
+        ...
+
+    def send_last(self, call: HttpRequest) -> HttpResponse | None:
+        """Send `call` once though the user stopped the job, to take back what was ordered; None where that failed."""
         ...
 
     def call_with_retry(self, once: Callable[[], T]) -> T:
@@ -87,6 +96,11 @@ class ProviderClient(Protocol):
     @property
     def key(self) -> str:
         """The key, "" for a server that needs none; for a vendor's own client, and for nothing else."""
+        ...
+
+    @property
+    def free(self) -> bool:
+        """Whether nothing costs money there."""
         ...
 
     def run(self, work: Callable[[], T], *, seconds: float, paid: bool = True) -> T:
@@ -129,13 +143,15 @@ class CloudModel:
 class ProviderSpec:
     """A cloud service, or a kind of own server.
 
+    With `free` nothing costs money there, so that what failed may be asked for again.
     `keys` are the environment variables that its key may stand in, the first one preferred; with `key_optional` it may
     do without. `base_url` is where it lives; the environment variable `base_env` and the setting of that name move it.
     `hosts` are the names (or ".suffix") that results are downloaded from. `models` gives its models, `draw` makes the
     images of an order, one per seed, `check` asks something that costs nothing and returns a sentence for the user.
     `header` puts a key into headers. `fault` gives the error that an answer of the service means. `endings` asks, at no
     cost, on which day (YYYY-MM-DD) the service shuts its models down, by its own names of them; None where it does not
-    tell.
+    tell. `list_names` asks a server for the names of its own models, `build_model` makes one of such a name; None where
+    the models are known beforehand.
     """
 
     id: str
@@ -145,6 +161,7 @@ class ProviderSpec:
     base_url: str
     base_env: str
     key_optional: bool = False
+    free: bool = False
     hosts: tuple[str, ...] = ()
     models: Callable[[], Sequence[CloudModel]]
     draw: Callable[[RenderRequest, ProviderClient], list[RenderedImage]]
@@ -152,3 +169,5 @@ class ProviderSpec:
     header: Callable[[str], Mapping[str, str]]
     fault: Callable[[HttpResponse], Exception]
     endings: Callable[[ProviderClient], Mapping[str, str]] | None = None
+    list_names: Callable[[ProviderClient], Sequence[str]] | None = None
+    build_model: Callable[[str], CloudModel] | None = None

@@ -91,6 +91,12 @@ class Settings:
         "Address of your own server that speaks OpenAI's images dialect, with its /v1. Empty: none.",
         group="Providers",
     )
+    compatible_model: str = setting_field(
+        "",
+        "Model of your own server that is asked for when none is chosen, as the server names it. Empty: the server"
+        " chooses.",
+        group="Providers",
+    )
     comfyui_url: str = setting_field(
         "", "Address of your own ComfyUI server, for example http://127.0.0.1:8188. Empty: none.", group="Providers"
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import dataclasses
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -17,7 +18,7 @@ from studio.core.provider import CloudModel, HttpRequest, HttpResponse, Provider
 from studio.core.request import GenerationRequest
 from studio.core.result import RenderedImage
 from studio.core.task import Task
-from studio.providers.common.http_wire import iter_polls
+from studio.providers.common.order_polling import OrderPolling, wait_for_order
 from studio.providers.common.request_shapes import (
     encode_for_upload,
     find_nearest_aspect,
@@ -25,12 +26,14 @@ from studio.providers.common.request_shapes import (
     make_white_mask,
 )
 from studio.providers.common.service_errors import (
+    find_field,
     find_message,
     make_answer_error,
     make_credit_error,
     make_refusal_error,
     make_status_error,
     read_json,
+    read_seed,
 )
 
 _TITLE = "Black Forest Labs"
@@ -38,7 +41,6 @@ _ASPECTS3 = ("1:1", "21:9", "2:1", "16:9", "3:2", "7:5", "4:3", "5:4", "4:5", "3
 _ASPECTS_ULTRA = ("16:9", "21:9", "4:3", "3:2", "1:1", "2:3", "3:4", "9:16", "9:21")
 _ASPECTS_KONTEXT = ("1:1", "7:3", "16:9", "4:3", "3:2", "2:3", "3:4", "9:16", "3:7")
 _PRICES, _DATE = "https://bfl.ai/pricing", "2026-11-20"
-_TASK_TIMEOUT = 600.0  # seconds for one task
 _MAX_INPUT_PIXELS = 16_000_000  # px of an image that is sent
 _FREE_SIZES = Sizes(liked=((1024, 1024),), multiple=16, smallest=64, largest=4096, max_pixels=4_000_000)
 _PRO11_SIZES = Sizes(liked=((1024, 1024),), multiple=32, smallest=256, largest=1440, max_pixels=1440 * 1440)
@@ -79,7 +81,7 @@ def draw_bfl_images(order: RenderRequest, wire: ProviderClient) -> list[Rendered
         drawn.append(
             RenderedImage(
                 image=wire.download(str(result.get("sample", ""))),
-                seed=int(result.get("seed") or seed.seed),
+                seed=read_seed(result.get("seed"), seed.seed),
                 cost=float(cost) / 100 if isinstance(cost, int | float) else None,
             )
         )
@@ -89,11 +91,11 @@ def draw_bfl_images(order: RenderRequest, wire: ProviderClient) -> list[Rendered
 def map_bfl_error(answer: HttpResponse) -> StudioError:
     """What an error of the service means; a task that failed may come as one."""
     told = find_message(answer, "detail", "message", "details")
-    status = find_message(answer, "status")
+    status = find_field(answer, "status")
     if status in _FAILED_STATUSES:
         return _make_task_error(status, told)
     if answer.status == 403:
-        return make_status_error(_TITLE, HttpResponse(status=401, headers={}, body=b""), told)
+        return make_status_error(_TITLE, dataclasses.replace(answer, status=401), told)
     return make_status_error(_TITLE, answer, told, wait=10.0)
 
 
@@ -104,7 +106,8 @@ def check_bfl(wire: ProviderClient) -> str:
     return f"The key works. {left:g} credits are left." if isinstance(left, int | float) else "The key works."
 
 
-_FAILED_STATUSES = ("Request Moderated", "Content Moderated", "Error", "Task not found")
+_NOT_FOUND = "Task not found"
+_FAILED_STATUSES = ("Request Moderated", "Content Moderated", "Error")
 
 
 def _wait_for_task(task: Mapping[str, Any], wire: ProviderClient) -> Mapping[str, Any]:
@@ -113,18 +116,27 @@ def _wait_for_task(task: Mapping[str, Any], wire: ProviderClient) -> Mapping[str
         raise make_answer_error(_TITLE, "no task")
     address = str(task.get("polling_url") or f"/v1/get_result?id={name}")
     look = HttpRequest(method="GET", path=address, paid=False, seconds=30)
-    for count in iter_polls(wire, seconds=_TASK_TIMEOUT, first=0.5, longest=3.0):
-        answer = wire.send(look, understood=(200, 404))
-        found = read_json(_TITLE, answer)
-        status = str(found.get("status", "Task not found" if answer.status == 404 else ""))
-        if status == "Ready":
-            result = found.get("result")
-            if not isinstance(result, dict) or not result.get("sample"):
-                raise make_answer_error(_TITLE, "no image")
-            return result
-        if status in _FAILED_STATUSES and not (status == "Task not found" and count < 4):
-            raise _make_task_error(status, json.dumps(found.get("details") or ""))
-    raise AssertionError("polled ends by raising")
+    polling = OrderPolling(title=_TITLE, order=name, look=look, read=_read_state, first=0.5, longest=3.0)
+    return wait_for_order(wire, polling, _judge_state)
+
+
+def _read_state(answer: HttpResponse) -> dict[str, Any]:
+    """The task's state; one that the service does not find yet, or no more, is none."""
+    found = read_json(_TITLE, answer)
+    if found.get("status") == _NOT_FOUND:
+        raise make_answer_error(_TITLE, _NOT_FOUND)
+    return found
+
+
+def _judge_state(found: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    status, result = str(found.get("status", "")), found.get("result")
+    if status == "Ready":
+        if not isinstance(result, dict) or not result.get("sample"):
+            raise make_answer_error(_TITLE, "no image")
+        return result
+    if status in _FAILED_STATUSES:
+        raise _make_task_error(status, json.dumps(found.get("details") or ""))
+    return None
 
 
 def _make_task_error(status: str, told: str) -> StudioError:

@@ -189,6 +189,7 @@ PROVIDER = ProviderSpec(
     title=TITLE,
     keys=("COMFYUI_API_KEY",),
     key_optional=True,
+    free=True,
     site="your own server",
     base_url="",
     base_env="COMFYUI_BASE_URL",

@@ -17,7 +17,7 @@ from studio.core.provider import CloudModel, HttpRequest, HttpResponse, Provider
 from studio.core.request import GenerationRequest
 from studio.core.result import RenderedImage
 from studio.core.task import Task
-from studio.providers.common.http_wire import make_unreachable_error
+from studio.providers.common.http_wire import make_unreachable_error, parse_seconds
 from studio.providers.common.openai_images import is_connect_error
 from studio.providers.common.request_shapes import MIB, encode_for_upload, find_nearest_aspect, fit_input_image
 from studio.providers.common.service_errors import (
@@ -27,6 +27,7 @@ from studio.providers.common.service_errors import (
     make_key_error,
     make_refusal_error,
     make_status_error,
+    quote_words,
 )
 
 if TYPE_CHECKING:
@@ -138,7 +139,7 @@ def _run_genai(
         raise make_unreachable_error(_TITLE, paid=not is_connect_error(error)) from None
     except httpx2.HTTPError as error:
         raise make_unreachable_error(_TITLE, paid=not is_connect_error(error)) from None
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError, RecursionError) as error:
         raise make_answer_error(_TITLE, f"something unexpected ({type(error).__name__})") from None
 
 
@@ -160,11 +161,7 @@ def _read_error_details(answer: HttpResponse) -> str:
 
 def _parse_retry_delay(details: str) -> float | None:
     """Seconds that RetryInfo asks for ("11s")."""
-    text = details.partition('"retryDelay": "')[2].partition('"')[0].removesuffix("s")
-    try:
-        return max(0.0, float(text))
-    except ValueError:
-        return None
+    return parse_seconds(details.partition('"retryDelay": "')[2].partition('"')[0].removesuffix("s"))
 
 
 def _extract_image(answer: GenerateContentResponse) -> bytes:
@@ -192,7 +189,7 @@ def _extract_image(answer: GenerateContentResponse) -> bytes:
         raise make_refusal_error(_TITLE, words or reason, billed=bool(usage and usage.candidates_token_count))
     if words:
         raise ProviderError(
-            f"{_TITLE} answered in words: {words[:300]}",
+            f"{_TITLE} answered in words: {quote_words(words)}",
             hint="Ask for an image more plainly. The words may be billed.",
             details={MAY_BE_BILLED: True},
         )

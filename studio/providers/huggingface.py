@@ -7,22 +7,24 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlsplit
 
 from PIL import Image
 
-from studio.core.errors import InvalidRequest, NotConfigured, RateLimited, StudioError
+from studio.core.base64_text import decode_base64
+from studio.core.errors import InvalidRequest, NotConfigured, StudioError
 from studio.core.model import Feature, Model, Quality, Sizes
 from studio.core.provider import CloudModel, HttpRequest, HttpResponse, ProviderClient, ProviderSpec, RenderRequest
 from studio.core.request import GenerationRequest
 from studio.core.result import RenderedImage
 from studio.core.task import Task
-from studio.providers.common.http_wire import iter_polls, make_unreachable_error
-from studio.providers.common.request_shapes import decode_base64, encode_for_upload, fit_input_image
+from studio.providers.common.http_wire import make_unreachable_error, split_url
+from studio.providers.common.order_polling import OrderPolling, wait_for_order
+from studio.providers.common.request_shapes import encode_for_upload, fit_input_image
 from studio.providers.common.service_errors import (
     find_message,
     make_answer_error,
     make_key_error,
+    make_loading_error,
     make_refusal_error,
     make_status_error,
     read_json,
@@ -31,7 +33,6 @@ from studio.providers.common.service_errors import (
 _TITLE = "Hugging Face"
 _ROUTER = "https://router.huggingface.co"
 _PRICES, _DATE = "https://huggingface.co/docs/inference-providers/pricing", "2026-11-20"
-_TASK_TIMEOUT = 600.0  # seconds for one task
 _MAX_SEED = 2**31 - 1
 _MAX_INPUT_PIXELS = 4_000_000  # px of an image that is sent
 _SIZES = Sizes(liked=((1024, 1024),), multiple=16, smallest=256, largest=2048, max_pixels=4_194_304)
@@ -105,11 +106,7 @@ def map_huggingface_error(answer: HttpResponse) -> StudioError:
     if answer.status in (400, 403, 422) and any(word in told.lower() for word in _SAFETY_WORDS):
         return make_refusal_error(_TITLE, told, billed=False)
     if answer.status == 503 and "loading" in told.lower():
-        return RateLimited(
-            f"{_TITLE} is still loading the model.",
-            retry_after=_read_loading_time(answer),
-            hint="Try again in a minute.",
-        )
+        return make_loading_error(_TITLE, answer)
     return make_status_error(_TITLE, answer, told, wait=10.0)
 
 
@@ -182,23 +179,29 @@ def _read_image(answer: HttpResponse, ready: ProviderCall, wire: ProviderClient)
 
 def _wait_for_task(wire: ProviderClient, ready: ProviderCall, path: str, query: Mapping[str, str]) -> dict[str, Any]:
     """The task's last state, or what it gave; raises when it failed."""
-    for _ in iter_polls(wire, seconds=_TASK_TIMEOUT, longest=3.0):
-        found = read_json(_TITLE, wire.send(_build_status_call(ready, path, query), understood=(200, 202)))
-        state = found["data"] if isinstance(found.get("data"), dict) else found
-        match str(state.get("status", "")).lower():
-            case "completed":
-                return state
-            case "failed" | "cancelled" | "error":
-                told = str(state.get("error") or "")
-                unsafe = any(word in told.lower() for word in _SAFETY_WORDS)
-                raise (
-                    make_refusal_error(_TITLE, told, billed=False)
-                    if unsafe
-                    else make_answer_error(_TITLE, f"a task that failed: {told[:200]}")
-                )
-            case _:
-                continue
-    raise AssertionError("polled ends by raising")
+    polling = OrderPolling(
+        title=_TITLE,
+        order=path,
+        look=_build_status_call(ready, path, query),
+        read=lambda found: read_json(_TITLE, found),
+        longest=3.0,
+        understood=(200, 202),
+    )
+    return wait_for_order(wire, polling, _judge_state)
+
+
+def _judge_state(found: Mapping[str, Any]) -> dict[str, Any] | None:
+    state = found["data"] if isinstance(found.get("data"), dict) else dict(found)
+    match str(state.get("status", "")).lower():
+        case "completed":
+            return state
+        case "failed" | "cancelled" | "error":
+            told = str(state.get("error") or "")
+            if any(word in told.lower() for word in _SAFETY_WORDS):
+                raise make_refusal_error(_TITLE, told, billed=False)
+            raise make_answer_error(_TITLE, f"a task that failed: {told}")
+        case _:
+            return None
 
 
 def _build_status_call(ready: ProviderCall, path: str, query: Mapping[str, str]) -> HttpRequest:
@@ -207,7 +210,7 @@ def _build_status_call(ready: ProviderCall, path: str, query: Mapping[str, str])
 
 def _parse_path(address: Any) -> str:
     """The path of an address that a provider names; the key goes to the vendor's own host only."""
-    path = urlsplit(str(address or "")).path
+    path = split_url(_TITLE, str(address or "")).path
     if not path.startswith("/"):
         raise make_answer_error(_TITLE, "no task")
     return path
@@ -229,16 +232,9 @@ def _load_image(place: str, wire: ProviderClient) -> Image.Image:
     if "://" in place[:10]:
         return wire.download(place)
     try:
-        return wire.decode_image(decode_base64(place.rpartition("base64,")[2]))
+        return wire.decode_image(decode_base64(place))
     except ValueError as error:
         raise make_answer_error(_TITLE, "no image") from error
-
-
-def _read_loading_time(answer: HttpResponse) -> float:
-    try:
-        return max(1.0, float(answer.json()["estimated_time"]))
-    except (ValueError, KeyError, TypeError):
-        return 10.0
 
 
 _WITH_NEGATIVE = frozenset({Feature.SEED, Feature.STEPS, Feature.GUIDANCE, Feature.NEGATIVE_PROMPT})

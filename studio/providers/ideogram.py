@@ -13,20 +13,21 @@ from studio.core.request import GenerationRequest
 from studio.core.result import RenderedImage
 from studio.core.task import Task
 from studio.providers.common import ideogram_fields as fields
-from studio.providers.common.http_wire import iter_polls
 from studio.providers.common.ideogram_fields import MAX_SEED, Fields, Files
+from studio.providers.common.order_polling import OrderPolling, wait_for_order
 from studio.providers.common.service_errors import (
+    find_field,
     find_message,
     make_answer_error,
     make_credit_error,
     make_refusal_error,
     make_status_error,
     read_json,
+    read_seed,
 )
 
 _TITLE = "Ideogram"
 _PRICES, _DATE = "https://ideogram.ai/features/api-pricing", "2026-11-16"
-_TASK_TIMEOUT = 600.0  # seconds for one task
 _ANY_SIZE = Sizes(liked=((1024, 1024),), multiple=1, smallest=16, largest=16_384, max_pixels=64_000_000)
 _FREE_SIZES = Sizes(liked=((1024, 1024),), multiple=16, smallest=512, largest=2560, max_pixels=2048 * 2048)
 
@@ -77,11 +78,11 @@ def draw_ideogram_images(order: RenderRequest, wire: ProviderClient) -> list[Ren
         if "data" not in answer:
             answer = _wait_for_task(answer, wire)
         entry = _find_image_entry(answer)
-        micros, given = answer.get("usage_cost_usd_micros"), entry.get("seed")
+        micros, told = answer.get("usage_cost_usd_micros"), entry.get("seed", answer.get("seed"))
         drawn.append(
             RenderedImage(
                 image=wire.download(str(entry["url"])),
-                seed=given if isinstance(given, int) and not isinstance(given, bool) else seed.seed,
+                seed=read_seed(told, seed.seed),
                 cost=micros / 1e6 if isinstance(micros, int | float) else route.usd,
             )
         )
@@ -91,7 +92,7 @@ def draw_ideogram_images(order: RenderRequest, wire: ProviderClient) -> list[Ren
 def map_ideogram_error(answer: HttpResponse) -> StudioError:
     """What an error of the service means; what it rejects is not billed."""
     told = find_message(answer, "error", "detail", "title", "message")
-    reason = find_message(answer, "reject_reason")
+    reason = find_field(answer, "reject_reason")
     if answer.status == 422:
         return make_refusal_error(_TITLE, told, billed=False)
     if answer.status == 402 and reason not in ("", "insufficient_funds"):
@@ -115,22 +116,24 @@ def _wait_for_task(answer: Mapping[str, Any], wire: ProviderClient) -> dict[str,
     if not name:
         raise make_answer_error(_TITLE, "no image")
     look = HttpRequest(method="GET", path=f"/v2/generations/{name}", paid=False, seconds=30)
-    for _ in iter_polls(wire, seconds=_TASK_TIMEOUT):
-        found = read_json(_TITLE, wire.send(look))
-        match found.get("status"):
-            case "completed":
-                return found
-            case "failed":
-                raise _make_task_error(str(found.get("failure_reason") or ""))
-            case _:
-                continue
-    raise AssertionError("polled ends by raising")
+    polling = OrderPolling(title=_TITLE, order=name, look=look, read=lambda found: read_json(_TITLE, found))
+    return dict(wait_for_order(wire, polling, _judge_state))
+
+
+def _judge_state(found: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    match found.get("status"):
+        case "completed":
+            return found
+        case "failed":
+            raise _make_task_error(str(found.get("failure_reason") or ""))
+        case _:
+            return None
 
 
 def _make_task_error(reason: str) -> StudioError:
     if any(word in reason.lower() for word in ("safety", "moderat", "copyright")):
         return make_refusal_error(_TITLE, reason, billed=False)
-    return make_answer_error(_TITLE, f"a failed task {reason[:200]}".strip())
+    return make_answer_error(_TITLE, f"a failed task {reason}".strip())
 
 
 def _find_image_entry(answer: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Sequence
 from typing import Any
+
+from PIL import Image
 
 from studio.core.model import Feature, Model, Quality, Sizes
 from studio.core.provider import CloudModel, HttpResponse, ProviderClient, ProviderSpec, RenderRequest
@@ -22,7 +25,13 @@ _QUALITY_FACTORS = {  # the factor of each quality in the vendor's own calculato
     "gpt-image-2.5": {Quality.DRAFT: 16, Quality.STANDARD: 24, Quality.HIGH: 48, Quality.BEST: 96},
 }
 _SIZES = Sizes(
-    liked=((1024, 1024), (1536, 1024), (1024, 1536)), multiple=16, smallest=512, largest=3840, max_pixels=8_294_400
+    liked=((1024, 1024), (1536, 1024), (1024, 1536)),
+    multiple=16,
+    smallest=480,
+    largest=3840,
+    max_pixels=8_294_400,
+    min_pixels=655_360,
+    max_ratio=3.0,
 )
 _MODELS = {
     "gpt-image-2.6-sunburst": ("GPT Image 2.6 sunburst", Quality.BEST),
@@ -36,16 +45,34 @@ _TASKS = frozenset({Task.TXT2IMG, Task.EDIT, Task.INPAINT, Task.ERASE, Task.REPL
 
 
 def draw_openai_images(order: RenderRequest, wire: ProviderClient) -> list[RenderedImage]:
-    """All images of a pass in one call."""
-    answer = images.request_images(
-        _TITLE, order, wire, {"quality": _get_quality_name(order.model), "output_format": "png"}
-    )
+    """All images of a pass in one call, drawn at a size that the service allows."""
+    request = order.request
+    size = _SIZES.fit_size(request.width, request.height, request.aspect)
+    source = order.images[request.source] if request.source else None
+    follows = source is not None and (bool(request.mask) or size == _SIZES.find_nearest_size(*source.size))
+    if source is None or not follows:
+        return images.draw_until_complete(order, lambda left: _draw_once(left, wire, size))
+    scaled = {
+        name: image.resize(size, Image.Resampling.LANCZOS)
+        for name, image in order.images.items()
+        if name in (request.source, request.mask) and image.size != size
+    }
+    fitted = dataclasses.replace(order, images={**order.images, **scaled})
+    drawn = images.draw_until_complete(fitted, lambda left: _draw_once(left, wire, size))
+    return [dataclasses.replace(one, image=_resize_back(one.image, source.size)) for one in drawn]
+
+
+def _resize_back(image: Image.Image, size: tuple[int, int]) -> Image.Image:
+    """The drawn image in the size of its source, which the service may not draw."""
+    return image if image.size == size else image.resize(size, Image.Resampling.LANCZOS)
+
+
+def _draw_once(order: RenderRequest, wire: ProviderClient, size: tuple[int, int]) -> list[RenderedImage]:
+    extra = {"quality": _get_quality_name(order.model), "output_format": "png"}
+    answer = images.request_images(_TITLE, order, wire, extra, size)
     bill = _compute_cost(answer)
-    sources = [wire.decode_image(data) for data in images.decode_image_data(_TITLE, answer, len(order.seeds))]
-    return [
-        RenderedImage(image=image, seed=seed.seed, cost=bill / len(sources) if bill is not None else None)
-        for image, seed in zip(sources, order.seeds, strict=True)
-    ]
+    found = [wire.decode_image(data) for data in images.decode_image_data(_TITLE, answer)]
+    return [RenderedImage(image=image, cost=None if bill is None else bill / len(found)) for image in found]
 
 
 def map_openai_error(answer: HttpResponse) -> Exception:

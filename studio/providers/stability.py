@@ -7,20 +7,21 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from studio.core.base64_text import decode_base64
 from studio.core.model import Feature, Model, Quality, Sizes
 from studio.core.provider import CloudModel, HttpRequest, HttpResponse, ProviderClient, ProviderSpec, RenderRequest
 from studio.core.request import GenerationRequest
 from studio.core.result import RenderedImage
 from studio.core.task import Task
 from studio.providers.common import stability_fields as fields
-from studio.providers.common.http_wire import iter_polls
-from studio.providers.common.request_shapes import decode_base64
+from studio.providers.common.order_polling import OrderPolling, wait_for_order
 from studio.providers.common.service_errors import (
     find_message,
     make_answer_error,
     make_refusal_error,
     make_status_error,
     read_json,
+    read_seed,
 )
 from studio.providers.common.stability_fields import Fields, Files
 
@@ -66,9 +67,9 @@ def draw_stability_images(order: RenderRequest, wire: ProviderClient) -> list[Re
     for number, seed in enumerate(order.seeds, 1):
         order.context.report_progress(number - 1, len(order.seeds))
         answer = wire.send(build_stability_call(order, seed.seed))
-        told = _read_answer(_wait_for_task(answer, wire) if _find_route(order).polled else answer)
+        told = _wait_for_task(answer, wire) if _find_route(order).polled else _read_answer(answer)
         image = wire.decode_image(_decode_answer(told))
-        drawn.append(RenderedImage(image=image, seed=int(told.get("seed") or seed.seed), cost=cents / 100))
+        drawn.append(RenderedImage(image=image, seed=read_seed(told.get("seed"), seed.seed), cost=cents / 100))
     return drawn
 
 
@@ -90,7 +91,10 @@ def check_stability(wire: ProviderClient) -> str:
 
 
 def _read_answer(answer: HttpResponse) -> dict[str, Any]:
-    told = read_json(_TITLE, answer)
+    return _check_answer(read_json(_TITLE, answer))
+
+
+def _check_answer(told: dict[str, Any]) -> dict[str, Any]:
     if told.get("finish_reason") == "CONTENT_FILTERED":
         raise make_refusal_error(_TITLE, "the image that it made was blurred", billed=True)
     return told
@@ -103,17 +107,23 @@ def _decode_answer(told: Mapping[str, Any]) -> bytes:
         raise make_answer_error(_TITLE, "no image") from error
 
 
-def _wait_for_task(answer: HttpResponse, wire: ProviderClient) -> HttpResponse:
+def _wait_for_task(answer: HttpResponse, wire: ProviderClient) -> dict[str, Any]:
     """The result of a task that is worked on after the first answer."""
     name = str(_read_answer(answer).get("id", ""))
+    if not name:
+        raise make_answer_error(_TITLE, "no task")
     look = HttpRequest(
         method="GET", path=f"/v2beta/results/{name}", headers={"Accept": "application/json"}, paid=False, seconds=60
     )
-    for _ in iter_polls(wire, seconds=600.0, first=_MIN_POLL_INTERVAL):
-        found = wire.send(look, understood=(200, 202))
-        if found.status == 200:
-            return found
-    raise AssertionError("polled ends by raising")
+    polling = OrderPolling(
+        title=_TITLE,
+        order=name,
+        look=look,
+        read=lambda found: {} if found.status == 202 else read_json(_TITLE, found),
+        first=_MIN_POLL_INTERVAL,
+        understood=(200, 202),
+    )
+    return wait_for_order(wire, polling, lambda found: _check_answer(dict(found)) if found else None)
 
 
 _EDIT_ROUTES: dict[Task, StabilityRoute] = {
@@ -190,11 +200,17 @@ def _build_cloud_model(
         max_batch=1,
         paid=True,
         quality=_QUALITY.get(name, Quality.STANDARD),
-        ignores="The exact size: the nearest of nine aspect ratios is drawn." if Task.TXT2IMG in tasks else "",
+        ignores=_describe_ignored(tasks),
     )
     return CloudModel(
         name=name, model=model, price=lambda request: _estimate_price(name, request), source=_PRICES, date=_DATE
     )
+
+
+def _describe_ignored(tasks: set[Task]) -> str:
+    if Task.TXT2IMG in tasks:
+        return "The exact size: the nearest of nine aspect ratios is drawn."
+    return "The negative prompt, where it erases, outpaints or removes the background." if Task.ERASE in tasks else ""
 
 
 def _estimate_price(name: str, request: GenerationRequest) -> float:

@@ -3,21 +3,23 @@ comes in an envelope with a code of its own."""
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from PIL import Image
 
-from studio.core.errors import InvalidRequest, StudioError
+from studio.core.base64_text import decode_base64
+from studio.core.errors import StudioError
 from studio.core.model import Feature, Model, Quality, Sizes
 from studio.core.provider import CloudModel, HttpRequest, HttpResponse, ProviderClient, ProviderSpec, RenderRequest
 from studio.core.request import GenerationRequest
 from studio.core.result import RenderedImage
 from studio.core.task import Task
 from studio.providers.common import wavespeed_fields as fields
-from studio.providers.common.http_wire import iter_polls
-from studio.providers.common.request_shapes import decode_base64, encode_for_upload
+from studio.providers.common.order_polling import OrderPolling, wait_for_order
+from studio.providers.common.request_shapes import encode_for_upload
 from studio.providers.common.service_errors import (
     find_message,
     make_answer_error,
@@ -31,7 +33,6 @@ from studio.providers.common.wavespeed_fields import QWEN_SIZES, UploadUrls
 _TITLE = "WaveSpeed AI"
 _API = "/api/v3"
 _PRICES, _DATE = "https://wavespeed.ai/pricing", "2026-11-20"
-_TASK_TIMEOUT = 600.0  # seconds for one task
 _MAX_SEED = 2**31 - 1
 _ANY_SIZE = Sizes(liked=((1024, 1024),), multiple=1, smallest=16, largest=16_384, max_pixels=64_000_000)
 _CREDIT_WORDS = ("balance", "insufficient", "credit")
@@ -84,7 +85,7 @@ def map_wavespeed_error(answer: HttpResponse) -> StudioError:
     """What an error of the service means, by the code in the envelope or the status around it."""
     told = find_message(answer, "message", "data.error", "error")
     inner = _read_code(answer)
-    known = _map_code_error(inner, told) if inner != answer.status else None
+    known = _map_code_error(inner, told, answer) if inner != answer.status else None
     if known is not None:
         return known
     if 400 <= answer.status < 500 and answer.status not in (401, 429) and _is_about_credit(told):
@@ -107,14 +108,14 @@ def _read_code(answer: HttpResponse) -> int:
     return code if isinstance(code, int) else answer.status
 
 
-def _map_code_error(code: int, told: str) -> StudioError | None:
+def _map_code_error(code: int, told: str, answer: HttpResponse) -> StudioError | None:
     """The error of a code of the service's own, None for what is none of them."""
     if code in _UNSAFE_CODES:
         return make_refusal_error(_TITLE, told, billed=False)
     if code in _BAD_REQUEST_CODES:
-        return InvalidRequest(f"{_TITLE} does not take this request: {told[:300]}", hint="Change it and send it again.")
+        return make_status_error(_TITLE, dataclasses.replace(answer, status=400), told)
     if code in _BUSY_CODES:
-        return make_status_error(_TITLE, HttpResponse(status=503, headers={}, body=b""), told)
+        return make_status_error(_TITLE, dataclasses.replace(answer, status=503), told)
     return None
 
 
@@ -131,16 +132,14 @@ def _read_data(answer: HttpResponse) -> dict[str, Any]:
     envelope = read_json(_TITLE, answer)
     code, told = envelope.get("code", 200), str(envelope.get("message") or "")
     if code != 200:
-        known = _map_code_error(code, told) if isinstance(code, int) else None
+        known = _map_code_error(code, told, answer) if isinstance(code, int) else None
         if known is not None:
             raise known
         if _is_about_credit(told):
             raise make_credit_error(_TITLE)
         if isinstance(code, int) and 400 <= code < 600:
-            raise make_status_error(
-                _TITLE, HttpResponse(status=code, headers=answer.headers, body=answer.body), told, wait=30.0
-            )
-        raise make_answer_error(_TITLE, f"code {code!r} {told[:200]}".strip())
+            raise make_status_error(_TITLE, dataclasses.replace(answer, status=code), told, wait=30.0)
+        raise make_answer_error(_TITLE, f"code {code!r} {told}".strip())
     data = envelope.get("data")
     if not isinstance(data, dict):
         raise make_answer_error(_TITLE)
@@ -152,16 +151,18 @@ def _wait_for_task(task: Mapping[str, Any], wire: ProviderClient) -> Mapping[str
     if not name:
         raise make_answer_error(_TITLE, "no task")
     look = HttpRequest(method="GET", path=f"{_API}/predictions/{name}/result", paid=False, seconds=60)
-    for _ in iter_polls(wire, seconds=_TASK_TIMEOUT, longest=3.0):
-        found = _read_data(wire.send(look))
-        match found.get("status"):
-            case "completed":
-                return found
-            case "failed" | "cancelled" | "timeout" | "deleted" as status:
-                raise _make_task_error(str(status), str(found.get("error") or ""))
-            case _:
-                continue
-    raise AssertionError("polled ends by raising")
+    polling = OrderPolling(title=_TITLE, order=name, look=look, read=_read_data, longest=3.0)
+    return wait_for_order(wire, polling, _judge_state)
+
+
+def _judge_state(found: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    match found.get("status"):
+        case "completed":
+            return found
+        case "failed" | "cancelled" | "timeout" | "deleted" as status:
+            raise _make_task_error(str(status), str(found.get("error") or ""))
+        case _:
+            return None
 
 
 def _make_task_error(status: str, told: str) -> StudioError:
@@ -170,7 +171,7 @@ def _make_task_error(status: str, told: str) -> StudioError:
     return (
         make_credit_error(_TITLE)
         if _is_about_credit(told)
-        else make_answer_error(_TITLE, f"a task that {status}: {told[:200]}".strip(": "))
+        else make_answer_error(_TITLE, f"a task that {status}: {told}".strip(": "))
     )
 
 
@@ -188,7 +189,7 @@ def _load_image(output: str, wire: ProviderClient) -> Image.Image:
     if "://" in output[:10]:
         return wire.download(output)
     try:
-        return wire.decode_image(decode_base64(output.rpartition("base64,")[2]))
+        return wire.decode_image(decode_base64(output))
     except ValueError as error:
         raise make_answer_error(_TITLE, "no image") from error
 

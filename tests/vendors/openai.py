@@ -58,8 +58,11 @@ class OpenAI:
         if given["model"].startswith("dall-e"):
             return make_error(400, "image_generation_user_error", "The model does not exist")
         width, _, height = str(given.get("size", "1024x1024")).partition("x")
-        if int(width) % 16 or int(height) % 16:
+        wide, high = int(width), int(height)
+        if wide % 16 or high % 16 or max(wide, high) > 3840:
             return make_error(400, "invalid_value", "size")
+        if not 655_360 <= wide * high <= 8_294_400 or not 1 / 3 <= wide / high <= 3:
+            return make_error(400, "invalid_value", "size: area or shape")
         data = [{"b64_json": base64.b64encode(make_png()).decode()} for _ in range(int(given.get("n", 1)))]
         usage = {
             "input_tokens": 114,

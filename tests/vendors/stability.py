@@ -29,9 +29,9 @@ ROUTES: dict[str, tuple[set[str], set[str]]] = {
     "upscale/conservative": ({"image", "prompt"}, COMMON_FIELDS | PROMPT_FIELDS | {"creativity"}),
     "upscale/creative": ({"image", "prompt"}, COMMON_FIELDS | PROMPT_FIELDS | {"creativity", "style_preset"}),
     "edit/remove-background": ({"image"}, {"output_format"}),
-    "edit/erase": ({"image"}, COMMON_FIELDS | PROMPT_FIELDS | {"mask", "grow_mask"}),
+    "edit/erase": ({"image"}, COMMON_FIELDS | {"mask", "grow_mask"}),
     "edit/inpaint": ({"image", "prompt"}, COMMON_FIELDS | PROMPT_FIELDS | {"mask", "grow_mask", "style_preset"}),
-    "edit/outpaint": ({"image"}, COMMON_FIELDS | PROMPT_FIELDS | {"left", "right", "up", "down", "creativity"}),
+    "edit/outpaint": ({"image"}, COMMON_FIELDS | {"prompt", "left", "right", "up", "down", "creativity"}),
     "edit/search-and-replace": ({"image", "prompt", "search_prompt"}, COMMON_FIELDS | PROMPT_FIELDS | {"grow_mask"}),
     "edit/search-and-recolor": ({"image", "prompt", "select_prompt"}, COMMON_FIELDS | PROMPT_FIELDS | {"grow_mask"}),
     "edit/replace-background-and-relight": (

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Mapping
 
 from studio.core.errors import InvalidRequest, StudioError
@@ -61,18 +60,8 @@ def _fit_size(request: GenerationRequest, model: Model) -> GenerationRequest:
         return request
     if request.width is None or request.height is None:
         return request.replace(width=None, height=None)
-    sizes = model.sizes
-    scale = min(
-        1.0,
-        sizes.largest / max(request.width, request.height),
-        math.sqrt(sizes.max_pixels / (request.width * request.height)),
-    )
-    grow = max(1.0, sizes.smallest / (min(request.width, request.height) * scale))
-    width, height = (
-        max(sizes.smallest, math.floor(side * scale * grow / sizes.multiple) * sizes.multiple)
-        for side in (request.width, request.height)
-    )
-    fitted = request.replace(width=min(width, sizes.largest), height=min(height, sizes.largest))
+    width, height = model.sizes.find_nearest_size(request.width, request.height)
+    fitted = request.replace(width=width, height=height)
     return (
         fitted
         if _can_draw_size(fitted.replace(hires=None), model)

@@ -3,17 +3,20 @@ costs nothing."""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from studio.core.errors import NotFound
+from studio.core.errors import NotFound, StudioError
 from studio.core.model import Model
 from studio.core.ports import JobContext
 from studio.core.provider import ProviderSpec
 from studio.core.settings import Settings
 from studio.engine.jobs.job_context import LaneContext
 from studio.engine.money.keys import KeyState, KeyStore
+
+_log = logging.getLogger(__name__)
 
 
 class CloudService(Protocol):
@@ -28,6 +31,8 @@ class CloudService(Protocol):
     def models(self) -> Sequence[Model]: ...
 
     def check(self, ctx: JobContext) -> str: ...
+
+    def refresh_models(self, ctx: JobContext) -> None: ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,6 +82,15 @@ class CloudAccounts:
             NotFound: no such service. StudioError: the key is wrong, or the service cannot be reached.
         """
         return self._find(service_id).check(LaneContext(self._settings()))
+
+    def refresh_models(self) -> None:
+        """Ask servers of one's own for their models again. May take seconds; one that does not answer keeps those that
+        it had."""
+        for service in self._services.values():
+            try:
+                service.refresh_models(LaneContext(self._settings()))
+            except StudioError as error:
+                _log.info("the models of %s are not known: %s", service.spec.title, error.message)
 
     def _find(self, service_id: str) -> CloudService:
         if service_id not in self._services:

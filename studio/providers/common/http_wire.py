@@ -6,12 +6,13 @@ from __future__ import annotations
 import concurrent.futures
 import email.utils
 import ipaddress
+import math
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import SplitResult, urljoin, urlsplit
 
 from PIL import Image
 
@@ -27,11 +28,14 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+NOT_RETRIED = "not_retried"  # among an error's details: nothing is lost by another try, but it would take as long again
 MAX_ANSWER_BYTES = 256 * 1024 * 1024  # bytes
 _MAX_ATTEMPTS = 4
 _MAX_RETRY_WAIT = 60.0  # seconds that a service may ask us to wait before the next try
+_MAX_TOLD_WAIT = 7 * 86400.0  # seconds; a service that names more is not believed
 _CONNECT_TIMEOUT = 10.0  # seconds
 _MAX_REDIRECTS = 3
+_LAST_CALL_TIMEOUT = 5.0  # seconds for what is sent after the user stopped the job
 _CANCEL_CHECK_INTERVAL = 0.1  # seconds between two looks at the user's wish
 
 
@@ -59,6 +63,10 @@ class HttpWire:
     def key(self) -> str:
         return self._key
 
+    @property
+    def free(self) -> bool:
+        return self._spec.free
+
     def sleep(self, seconds: float) -> None:
         self._context.sleep(seconds)
 
@@ -76,10 +84,28 @@ class HttpWire:
                     raise
                 self._context.raise_if_cancelled()
                 if time.monotonic() > end:
-                    raise make_unreachable_error(self._spec.title, paid=paid) from error
+                    raise self._make_timeout_error(paid) from error
 
     def send(self, call: HttpRequest, *, understood: Sequence[int] = (200,)) -> HttpResponse:
         return self.call_with_retry(lambda: self._send_once(call, understood))
+
+    def send_last(self, call: HttpRequest) -> HttpResponse | None:
+        import requests
+
+        try:
+            with self._session.request(
+                call.method,
+                self._base + call.path,
+                headers=self._build_headers(call),
+                json=call.json,
+                timeout=_LAST_CALL_TIMEOUT,
+                allow_redirects=False,
+            ) as response:
+                return HttpResponse(
+                    status=response.status_code, headers=response.headers, body=response.content, paid=False
+                )
+        except requests.RequestException:
+            return None
 
     def call_with_retry(self, once: Callable[[], T]) -> T:
         from tenacity import Retrying, retry_if_exception, stop_after_attempt
@@ -113,14 +139,28 @@ class HttpWire:
             raise ProviderError(
                 f"{self._spec.title} sent something that is no image: {error.message}",
                 hint="Try again.",
-                details={MAY_BE_BILLED: True},
+                details=self._get_bill(),
             ) from error
+
+    def _get_bill(self) -> dict[str, bool]:
+        """The details of an error that came after the service did its work."""
+        return {} if self._spec.free else {MAY_BE_BILLED: True}
+
+    def _make_timeout_error(self, paid: bool) -> Unreachable:
+        """The error of a call that took too long; an order is not repeated even where it is free."""
+        error = make_unreachable_error(self._spec.title, paid=paid and not self._spec.free)
+        if paid:
+            error.details[NOT_RETRIED] = True
+        return error
+
+    def _build_headers(self, call: HttpRequest) -> dict[str, str]:
+        return {**call.headers, **(self._spec.header(self._key) if self._key else {})}
 
     def _send_once(self, call: HttpRequest, understood: Sequence[int]) -> HttpResponse:
         url = call.path if call.path.startswith(("http://", "https://")) else self._base + call.path
         if not self._is_own_url(url):
             raise _make_address_error(self._spec.title)
-        headers = {**call.headers, **(self._spec.header(self._key) if self._key else {})}
+        headers = self._build_headers(call)
         files: Any = list(call.files) or ({"none": ""} if call.form is not None else None)
 
         def work() -> HttpResponse:
@@ -146,17 +186,17 @@ class HttpWire:
     def _exchange(self, call: HttpRequest, **request: Any) -> HttpResponse:
         import requests
 
+        paid = call.paid and not self._spec.free
         try:
             with self._session.request(**request) as response:
-                return HttpResponse(
-                    status=response.status_code, headers=response.headers, body=_read_body(response, self._spec.title)
-                )
+                body = _read_body(response, self._spec.title)
+                return HttpResponse(status=response.status_code, headers=response.headers, body=body, paid=paid)
         except (requests.ConnectTimeout, requests.exceptions.SSLError) as error:
             raise make_unreachable_error(self._spec.title, paid=False) from error
+        except requests.ReadTimeout as error:
+            raise self._make_timeout_error(call.paid) from error
         except requests.RequestException as error:
-            raise make_unreachable_error(
-                self._spec.title, paid=call.paid and not _is_connection_failure(error)
-            ) from error
+            raise make_unreachable_error(self._spec.title, paid=paid and not _is_connection_failure(error)) from error
 
     def _fetch_bytes(self, url: str) -> bytes:
         """The bytes at `url`; every hop of a redirect is checked anew, and no key travels."""
@@ -169,24 +209,37 @@ class HttpWire:
                     url, timeout=(_CONNECT_TIMEOUT, 60), allow_redirects=False, stream=True
                 ) as response:
                     if response.is_redirect:
-                        url = urljoin(url, response.headers["Location"])
+                        url = _join_url(self._spec.title, url, response.headers["Location"])
                         continue
                     if response.status_code != 200:
-                        raise _make_download_error(self._spec.title, response.status_code)
+                        raise self._make_download_error(response.status_code)
                     return _read_body(response, self._spec.title)
             except requests.RequestException as error:
-                raise make_unreachable_error(self._spec.title, paid=True) from error
+                raise make_unreachable_error(self._spec.title, paid=not self._spec.free) from error
         raise _make_address_error(self._spec.title)
 
+    def _make_download_error(self, status: int) -> ProviderError:
+        kind = Unreachable if status >= 500 else ProviderError
+        hint = "Try again." if self._spec.free else "It has been billed. Look at the service's own page."
+        return kind(
+            f"The image that {self._spec.title} made could not be fetched (HTTP {status}).",
+            hint=hint,
+            details=self._get_bill(),
+        )
+
     def _is_own_url(self, url: str) -> bool:
-        """Whether a call, with the key, may go there: the configured base, or over https one of the service's hosts."""
-        base, parts = urlsplit(self._base), urlsplit(url)
+        """Whether a call, with the key, may go there: the configured base, or over https one of the service's hosts.
+
+        Raises:
+            ProviderError: it is no address.
+        """
+        base, parts = split_url(self._spec.title, self._base), split_url(self._spec.title, url)
         same = (parts.scheme, parts.hostname, parts.port) == (base.scheme, base.hostname, base.port)
         return same or (parts.scheme == "https" and _is_allowed_host(parts.hostname or "", self._spec.hosts))
 
     def _check_host(self, url: str) -> None:
         """Raises ProviderError for an address that is neither the service's nor public."""
-        base, parts = urlsplit(self._base), urlsplit(url)
+        base, parts = split_url(self._spec.title, self._base), split_url(self._spec.title, url)
         if parts.scheme in ("http", "https") and (parts.hostname, parts.port) == (base.hostname, base.port):
             return
         if (
@@ -197,9 +250,28 @@ class HttpWire:
             raise _make_address_error(self._spec.title)
 
 
+def split_url(title: str, url: str) -> SplitResult:
+    """The parts of an address that a service named; raises ProviderError for what is none (a bad port, bad IPv6)."""
+    try:
+        parts = urlsplit(url)
+        parts.port  # noqa: B018 - raises where it is no number
+    except ValueError as error:
+        raise _make_address_error(title) from error
+    return parts
+
+
+def _join_url(title: str, base: str, url: str) -> str:
+    try:
+        return urljoin(base, url)
+    except ValueError as error:
+        raise _make_address_error(title) from error
+
+
 def _can_retry(error: BaseException) -> bool:
     """Whether nothing can have been billed, and the wait that is asked for is not too long."""
-    if not isinstance(error, RateLimited | Unreachable) or error.details.get(MAY_BE_BILLED):
+    if not isinstance(error, RateLimited | Unreachable):
+        return False
+    if error.details.get(MAY_BE_BILLED) or error.details.get(NOT_RETRIED):
         return False
     return not isinstance(error, RateLimited) or (error.retry_after or 0.0) <= _MAX_RETRY_WAIT
 
@@ -224,29 +296,22 @@ def make_unreachable_error(title: str, *, paid: bool) -> Unreachable:
 def read_retry_after(answer: HttpResponse) -> float | None:
     """Seconds that the answer's Retry-After asks for, given in seconds or as a date; None when it does not say."""
     text = answer.headers.get("Retry-After", "")
+    seconds = parse_seconds(text)
+    if seconds is not None:
+        return seconds
     try:
-        return max(0.0, float(text))
-    except ValueError:
-        pass
-    try:
-        return max(0.0, email.utils.parsedate_to_datetime(text).timestamp() - time.time())
-    except (TypeError, ValueError):
+        return parse_seconds(email.utils.parsedate_to_datetime(text).timestamp() - time.time())
+    except (TypeError, ValueError, OverflowError):
         return None
 
 
-def iter_polls(wire: Any, *, seconds: float, first: float = 1.0, longest: float = 10.0) -> Iterator[int]:
-    """Counts looks at a task that is being worked on, with growing pauses between them, until `seconds` have passed;
-    then the task is given up, and may have been billed."""
-    end, pause, look = time.monotonic() + seconds, first, 0
-    while time.monotonic() < end:
-        yield look
-        wire.sleep(pause)
-        pause, look = min(longest, pause * 1.5), look + 1
-    raise Unreachable(
-        "The service did not finish the image in time. It may have billed it all the same.",
-        hint="Look at the service's own page before you try again.",
-        details={MAY_BE_BILLED: True},
-    )
+def parse_seconds(told: Any) -> float | None:
+    """A wait that a service names, in seconds, 0 to a week; None for what is no number."""
+    try:
+        seconds = float(told)
+    except (TypeError, ValueError, OverflowError):
+        return None
+    return None if math.isnan(seconds) else min(max(0.0, seconds), _MAX_TOLD_WAIT)
 
 
 def _read_body(response: requests.Response, title: str) -> bytes:
@@ -286,18 +351,9 @@ def _is_private_host(host: str) -> bool:
     """Whether a name leads into this machine or its network."""
     try:
         found = {entry[4][0] for entry in socket.getaddrinfo(host, 443)}
-    except OSError:
+    except (OSError, UnicodeError):
         return False  # then nothing can be fetched from there either
     return any(not ipaddress.ip_address(str(address).split("%")[0]).is_global for address in found)
-
-
-def _make_download_error(title: str, status: int) -> ProviderError:
-    kind = Unreachable if status >= 500 else ProviderError
-    return kind(
-        f"The image that {title} made could not be fetched (HTTP {status}).",
-        hint="It has been billed. Look at the service's own page.",
-        details={MAY_BE_BILLED: True},
-    )
 
 
 def _make_address_error(title: str) -> ProviderError:

@@ -3,22 +3,25 @@ own would send a paid call twice."""
 
 from __future__ import annotations
 
-import binascii
+import dataclasses
 import functools
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from studio.core.base64_text import decode_base64
 from studio.core.errors import InvalidRequest, StudioError
 from studio.core.provider import HttpResponse, ProviderClient, RenderRequest
+from studio.core.result import RenderedImage
 from studio.core.task import Task
-from studio.providers.common.http_wire import make_unreachable_error
-from studio.providers.common.request_shapes import MIB, clear_masked_area, decode_base64, encode_for_upload
+from studio.providers.common.http_wire import NOT_RETRIED, make_unreachable_error
+from studio.providers.common.request_shapes import MIB, encode_clear_mask, encode_for_upload
 from studio.providers.common.service_errors import (
+    find_message,
     make_answer_error,
     make_credit_error,
-    make_key_error,
     make_refusal_error,
     make_status_error,
+    read_json,
 )
 
 if TYPE_CHECKING:
@@ -37,15 +40,18 @@ _TASK_INSTRUCTIONS = {
 }
 
 
-def build_image_arguments(order: RenderRequest, extra: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
-    """("generate" or "edit", the arguments of the client's method). Pure."""
+def build_image_arguments(
+    order: RenderRequest, extra: Mapping[str, Any], size: tuple[int, int] | None = None
+) -> tuple[str, dict[str, Any]]:
+    """("generate" or "edit", the arguments of the client's method). `size` is the size to ask for, None for the
+    server's own choice; without a model in the order none is named. Pure."""
     request = order.request
     prompt = (_TASK_INSTRUCTIONS.get(request.task, "") + request.prompt).strip()
     if not prompt:
         raise InvalidRequest("This model needs a prompt.", hint="Say what the image is to show.")
-    arguments: dict[str, Any] = {"model": order.model, "prompt": prompt, "n": len(order.seeds), **extra}
-    if request.width and request.height:
-        arguments["size"] = f"{request.width}x{request.height}"
+    arguments: dict[str, Any] = {"prompt": prompt, "n": len(order.seeds), **extra}
+    arguments |= {"model": order.model} if order.model else {}
+    arguments |= {"size": f"{size[0]}x{size[1]}"} if size else {}
     if request.source is None:
         return "generate", arguments
     names = [request.source, *(one.image for one in request.references), *filter(None, [request.background])]
@@ -53,25 +59,40 @@ def build_image_arguments(order: RenderRequest, extra: Mapping[str, Any]) -> tup
     sent = [(f"{k}.{kind.rpartition('/')[2]}", data, kind) for k, (data, kind) in enumerate(files)]
     arguments["image"] = sent if len(sent) > 1 else sent[0]
     if request.mask:
-        clear = clear_masked_area(
-            order.images[request.source], order.images[request.mask], invert=request.inpaint.invert
-        )
-        arguments["mask"] = ("mask.png", encode_for_upload(clear, most_bytes=_MAX_MASK_BYTES)[0], "image/png")
+        mask = encode_clear_mask(order.images[request.mask], invert=request.inpaint.invert, most_bytes=_MAX_MASK_BYTES)
+        arguments["mask"] = ("mask.png", mask, "image/png")
     return "edit", arguments
 
 
-def request_images(title: str, order: RenderRequest, wire: ProviderClient, extra: Mapping[str, Any]) -> dict[str, Any]:
-    """The answer to the order, as JSON."""
-    method, arguments = build_image_arguments(order, extra)
+def request_images(
+    title: str, order: RenderRequest, wire: ProviderClient, extra: Mapping[str, Any], size: tuple[int, int] | None
+) -> dict[str, Any]:
+    """The answer to the order, as JSON.
+
+    Raises:
+        StudioError: the server refused it, or answered with an error whatever its status was.
+    """
+    method, arguments = build_image_arguments(order, extra, size)
     order.context.report_progress(0, 1)
 
-    def call(client: openai.OpenAI) -> Any:
-        return getattr(client.images, method)(**arguments).model_dump()
+    def call(client: openai.OpenAI) -> HttpResponse:
+        answer = getattr(client.images.with_raw_response, method)(**arguments).http_response
+        return HttpResponse(status=answer.status_code, headers=answer.headers, body=answer.content, paid=not wire.free)
 
-    found = wire.call_with_retry(lambda: _run_openai(title, wire, call, seconds=_CALL_TIMEOUT, paid=True))
-    if not isinstance(found, dict):
-        raise make_answer_error(title)
-    return found
+    answer = wire.call_with_retry(lambda: _run_openai(title, wire, call, seconds=_CALL_TIMEOUT, paid=True))
+    found = read_json(title, answer)
+    if any(found.get(name) for name in ("data", "images")):
+        return found
+    told = find_message(answer)
+    raise make_answer_error(title, f"an error: {told}" if told else "no image")
+
+
+def list_image_entries(answer: Mapping[str, Any]) -> list[Any]:
+    """The images of an answer, each as the server gives it: a list, or one alone."""
+    found = answer.get("data") or answer.get("images")
+    if isinstance(found, Mapping):
+        found = found.get("images") or [found]
+    return list(found) if isinstance(found, list) else [found]
 
 
 def list_server_models(title: str, wire: ProviderClient) -> dict[str, str]:
@@ -83,29 +104,40 @@ def list_server_models(title: str, wire: ProviderClient) -> dict[str, str]:
     return wire.call_with_retry(lambda: _run_openai(title, wire, call, seconds=20, paid=False))
 
 
-def decode_image_data(title: str, answer: Mapping[str, Any], wanted: int) -> list[bytes]:
-    """The `wanted` images of an answer.
+def decode_image_data(title: str, answer: Mapping[str, Any]) -> list[bytes]:
+    """The images of an answer, at least one.
 
     Raises:
-        ProviderError: it holds fewer, or what is no base64.
+        ProviderError: it holds none, or what is no base64.
     """
-    data = answer.get("data")
-    entries = data if isinstance(data, list) else []
     try:
-        found = [decode_base64(entry["b64_json"]) for entry in entries if entry.get("b64_json")]
-    except (AttributeError, KeyError, TypeError, ValueError, binascii.Error) as error:
+        found = [decode_base64(entry["b64_json"]) for entry in list_image_entries(answer) if entry.get("b64_json")]
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise make_answer_error(title, "what is no image") from error
-    if len(found) < wanted:
-        raise make_answer_error(title, f"{len(found)} of {wanted} images")
-    return found[:wanted]
+    if not found:
+        raise make_answer_error(title, "no image")
+    return found
+
+
+def draw_until_complete(
+    order: RenderRequest, draw: Callable[[RenderRequest], list[RenderedImage]]
+) -> list[RenderedImage]:
+    """One image per seed of the order: a server that gives fewer than it was asked for is asked for the rest. `draw`
+    gives at least one."""
+    drawn: list[RenderedImage] = []
+    while len(drawn) < len(order.seeds):
+        left = order.seeds[len(drawn) :]
+        found = draw(dataclasses.replace(order, seeds=left))
+        drawn += [dataclasses.replace(one, seed=seed.seed) for one, seed in zip(found, left, strict=False)]
+    return drawn
 
 
 def _run_openai(
     title: str, wire: ProviderClient, call: Callable[[openai.OpenAI], Any], *, seconds: float, paid: bool
 ) -> Any:
-    import json
-
     import openai
+
+    paid = paid and not wire.free
 
     def work() -> Any:
         with openai.OpenAI(
@@ -122,12 +154,14 @@ def _run_openai(
     try:
         return wire.run(work, seconds=seconds + 5, paid=paid)
     except openai.APIStatusError as error:
-        raise _map_api_error(title, error) from None  # its request holds the key
+        raise _map_api_error(title, error, paid=paid) from None  # its request holds the key
     except openai.APITimeoutError:
-        raise make_unreachable_error(title, paid=paid) from None
+        unreachable = make_unreachable_error(title, paid=paid)
+        unreachable.details[NOT_RETRIED] = True
+        raise unreachable from None
     except openai.APIConnectionError as error:
         raise make_unreachable_error(title, paid=paid and not is_connect_error(error)) from None
-    except (openai.OpenAIError, json.JSONDecodeError, AttributeError, TypeError, ValueError) as error:
+    except (openai.OpenAIError, AttributeError, TypeError, ValueError, RecursionError) as error:
         raise make_answer_error(title, f"something unexpected ({type(error).__name__})") from None
 
 
@@ -139,18 +173,18 @@ def _load_certificates() -> ssl.SSLContext:
     return httpx.create_ssl_context()
 
 
-def _map_api_error(title: str, error: openai.APIStatusError) -> StudioError:
+def _map_api_error(title: str, error: openai.APIStatusError, *, paid: bool) -> StudioError:
+    answer = HttpResponse(
+        status=error.status_code, headers=error.response.headers, body=error.response.content, paid=paid
+    )
     body: Any = error.body if isinstance(error.body, dict) else {}
-    code, told = str(body.get("code") or error.code or ""), str(body.get("message") or "")
+    code, told = str(body.get("code") or error.code or ""), find_message(answer, "error.message")
     if code in _NO_CREDIT_CODES:
         return make_credit_error(title)
     if code in _REFUSAL_CODES:
         details = body.get("moderation_details") or {}
         categories = details.get("categories") if isinstance(details, dict) else None
         return make_refusal_error(title, f"{told} {', '.join(map(str, categories or ()))}".strip(), billed=False)
-    if error.status_code == 401:
-        return make_key_error(title)
-    answer = HttpResponse(status=error.status_code, headers=error.response.headers, body=b"")
     return make_status_error(title, answer, told)
 
 

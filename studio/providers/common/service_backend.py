@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from studio.core.errors import UnknownModel
+from studio.core.errors import MAY_BE_BILLED, StudioError, UnknownModel
 from studio.core.image_fields import list_image_hashes
 from studio.core.model import Model
 from studio.core.ports import ImageSeed, JobContext
@@ -15,7 +17,9 @@ from studio.core.pricing import Estimate
 from studio.core.provider import CloudModel, ProviderSpec, RenderRequest
 from studio.core.request import GenerationRequest
 from studio.core.result import RenderedImage
+from studio.core.secrets_filter import redact, remember_secret
 from studio.providers.common.http_wire import HttpWire
+from studio.providers.common.server_models import ServerModelNames
 
 if TYPE_CHECKING:
     import requests
@@ -32,13 +36,17 @@ class KeySource(Protocol):
 class Service:
     """A Backend, and Priced, over one ProviderSpec. Connections are pooled and kept for all jobs. Thread-safe."""
 
-    def __init__(self, spec: ProviderSpec, keys: KeySource, base_url: Callable[[], str]) -> None:
-        """`base_url` gives the address in force, "" for the spec's own."""
+    def __init__(
+        self, spec: ProviderSpec, keys: KeySource, base_url: Callable[[], str], names_file: Path | None = None
+    ) -> None:
+        """`base_url` gives the address in force, "" for the spec's own. The names of a server's own models are kept in
+        `names_file`."""
         self.spec = spec
         self._keys = keys
         self._base_url = base_url
         self._lock = threading.Lock()
         self._session: requests.Session | None = None
+        self._names = ServerModelNames(names_file)
         self._endings: Mapping[str, str] = {}  # what the service itself told of its models' last days
 
     @property
@@ -61,7 +69,7 @@ class Service:
         locked = self.locked
         return [
             dataclasses.replace(one.model, problem=one.model.problem or locked, note=self._build_note(one))
-            for one in self.spec.models()
+            for one in self._list_cloud_models()
         ]
 
     def estimate(self, request: GenerationRequest) -> Estimate | None:
@@ -80,7 +88,7 @@ class Service:
             context=ctx,
             images={name: ctx.load_image(name) for name in list_image_hashes(request)},
         )
-        with ctx.phase("service"):
+        with ctx.phase("service"), self._clean_errors():
             return self.spec.draw(order, self.wire(ctx))
 
     def check(self, ctx: JobContext) -> str:
@@ -89,10 +97,18 @@ class Service:
         Raises:
             StudioError: the key is wrong, or the service cannot be reached.
         """
-        wire = self.wire(ctx)
-        if self.spec.endings is not None:
-            self._endings = dict(self.spec.endings(wire))
-        return self.spec.check(wire)
+        with self._clean_errors():
+            wire = self.wire(ctx)
+            if self.spec.endings is not None:
+                self._endings = dict(self.spec.endings(wire))
+            self._fetch_names(wire)
+            return redact(self.spec.check(wire))
+
+    def refresh_models(self, ctx: JobContext) -> None:
+        """Ask a server of one's own for its models again; raises StudioError as `check`."""
+        if self.spec.list_names is not None and not self.locked:
+            with self._clean_errors():
+                self._fetch_names(self.wire(ctx))
 
     def wire(self, ctx: JobContext) -> HttpWire:
         """The way to the service for one job; raises NotConfigured without a key."""
@@ -110,7 +126,38 @@ class Service:
     def _read_key(self) -> str:
         names = self.spec.keys
         name = next((name for name in names if self._keys.is_set(name)), None)
-        return "" if name is None and self.spec.key_optional else self._keys.get(name or names[0])
+        key = "" if name is None and self.spec.key_optional else self._keys.get(name or names[0])
+        remember_secret(key)
+        return key
+
+    def _fetch_names(self, wire: HttpWire) -> None:
+        if self.spec.list_names is not None:
+            names = self.spec.list_names(wire)
+            self._names.put(wire.base_url, [name for name in names if redact(name) == name])
+
+    def _list_cloud_models(self) -> Sequence[CloudModel]:
+        """The models that are known beforehand, and those that the server has of its own."""
+        known, build = self.spec.models(), self.spec.build_model
+        if build is None:
+            return known
+        taken = {one.name for one in known}
+        own = self._names.get(self._resolve_base_url().rstrip("/"))
+        return [*known, *(build(name) for name in dict.fromkeys(own) if name and name not in taken)]
+
+    @contextlib.contextmanager
+    def _clean_errors(self) -> Generator[None]:
+        """Errors of the enclosed work hold no key, and where nothing costs money none says that it may be billed."""
+        try:
+            yield
+        except StudioError as error:
+            error.message, error.hint = redact(error.message), redact(error.hint)
+            error.args = (error.message,)
+            error.__cause__ = error.__context__ = None  # what a vendor's client raised may hold the key
+            for name, value in error.details.items():
+                error.details[name] = redact(value) if isinstance(value, str) else value
+            if self.spec.free:
+                error.details.pop(MAY_BE_BILLED, None)
+            raise
 
     def _build_note(self, one: CloudModel) -> str:
         ends = self._endings.get(one.name) or one.ends
@@ -118,7 +165,7 @@ class Service:
         return f"{one.model.note} {told}".strip()
 
     def _find_cloud_model(self, model_id: str) -> CloudModel:
-        for one in self.spec.models():
+        for one in self._list_cloud_models():
             if one.model.id == model_id:
                 return one
         raise UnknownModel(f"{self.spec.title} has no model {model_id!r}.", hint="Pick one from the list.")

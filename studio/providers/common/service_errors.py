@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from typing import Any
 
 from studio.core.errors import (
@@ -16,15 +18,19 @@ from studio.core.errors import (
     Unreachable,
 )
 from studio.core.provider import HttpResponse
-from studio.providers.common.http_wire import read_retry_after
+from studio.core.secrets_filter import redact
+from studio.providers.common.http_wire import NOT_RETRIED, parse_seconds, read_retry_after
 
 _MAX_DETAIL_LENGTH = 300  # characters of a service's own words that are passed on
+_MAX_NESTED = 4  # lists and objects inside each other that are looked into for words
+_LOADING_WAIT = 10.0  # seconds, where a server that loads its model does not say how long
+_WORD_FIELDS = ("message", "msg", "error", "detail", "details", "errors", "title", "reason")
 
 
 def make_status_error(title: str, answer: HttpResponse, told: str, *, wait: float | None = None) -> StudioError:
     """The error of an HTTP status. `told` is what the service says itself; `wait` are seconds to wait on a 429 that
     does not say how long."""
-    said = f": {told[:_MAX_DETAIL_LENGTH]}" if told else ""
+    said = f": {quote_words(told)}" if told else ""
     match answer.status:
         case 401:
             return make_key_error(title)
@@ -49,16 +55,61 @@ def make_status_error(title: str, answer: HttpResponse, told: str, *, wait: floa
             return InvalidRequest(
                 f"{title} does not take this request{said}.", hint="Change what it names and send it again."
             )
+        case 301 | 302 | 303 | 307 | 308:
+            return _make_moved_error(title, answer)
         case status if status >= 500:
-            return Unreachable(
-                f"{title} has trouble (HTTP {status}){said}.",
-                hint="Try again later. It may have billed the image.",
-                details={MAY_BE_BILLED: True},
-            )
+            return _make_trouble_error(title, answer, told)
         case status:
             return ProviderError(
-                f"{title} answered in an unexpected way (HTTP {status}).", hint="Try again, or pick another model."
+                f"{title} answered in an unexpected way (HTTP {status}){said}.",
+                hint="Try again, or pick another model.",
             )
+
+
+def _make_moved_error(title: str, answer: HttpResponse) -> StudioError:
+    """The address leads elsewhere; the key does not follow."""
+    place = quote_words(answer.headers.get("Location", ""))
+    to = f" It says: {place}" if place else ""
+    return ProviderError(
+        f"{title} is at another address now (HTTP {answer.status}).{to}", hint="Correct the address in Configurations."
+    )
+
+
+def _make_trouble_error(title: str, answer: HttpResponse, told: str) -> StudioError:
+    """An error on the service's side. What cost nothing is tried again where another try may do better."""
+    said = f": {quote_words(told)}" if told else ""
+    if answer.paid:
+        return Unreachable(
+            f"{title} has trouble (HTTP {answer.status}){said}.",
+            hint="Try again later. It may have billed the image.",
+            details={MAY_BE_BILLED: True},
+        )
+    asked = read_retry_after(answer)
+    if answer.status == 503 and (asked is not None or "loading" in told.lower()):
+        return make_loading_error(title, answer, told)
+    details = {NOT_RETRIED: True} if answer.status == 500 else {}
+    return Unreachable(
+        f"{title} has trouble (HTTP {answer.status}){said}.",
+        hint="Look at the server, or try again later.",
+        details=details,
+    )
+
+
+def make_loading_error(title: str, answer: HttpResponse, told: str = "") -> StudioError:
+    """The server is making the model ready; nothing was billed."""
+    after = read_retry_after(answer)
+    if after is None:
+        after = parse_seconds(find_field(answer, "estimated_time"))
+    return RateLimited(
+        f"{title} is not ready yet{f': {quote_words(told)}' if told else ''}.",
+        retry_after=max(1.0, _LOADING_WAIT if after is None else after),
+        hint="Try again in a minute.",
+    )
+
+
+def quote_words(told: str) -> str:
+    """A service's own words as they may be shown: on one line, of bounded length, without anything like a key."""
+    return " ".join(redact(told).split())[:_MAX_DETAIL_LENGTH].rstrip(" .")
 
 
 def make_key_error(title: str) -> StudioError:
@@ -77,7 +128,7 @@ def make_refusal_error(title: str, told: str, *, billed: bool) -> StudioError:
     """The service will not make, or not hand out, this image."""
     paid = "It was billed all the same." if billed else "It was not billed."
     return ContentRefused(
-        f"{title} will not make this image{f': {told[:_MAX_DETAIL_LENGTH]}' if told else ''}.",
+        f"{title} will not make this image{f': {quote_words(told)}' if told else ''}.",
         hint=f"Change the prompt or the image. {paid}",
         details={MAY_BE_BILLED: True} if billed else {},
     )
@@ -86,7 +137,9 @@ def make_refusal_error(title: str, told: str, *, billed: bool) -> StudioError:
 def make_answer_error(title: str, what: str = "something unexpected") -> StudioError:
     """An answer that is not one; the call may have been billed."""
     return ProviderError(
-        f"{title} answered with {what}.", hint="Try again, or pick another model.", details={MAY_BE_BILLED: True}
+        f"{title} answered with {quote_words(what)}.",
+        hint="Try again, or pick another model.",
+        details={MAY_BE_BILLED: True},
     )
 
 
@@ -98,25 +151,82 @@ def read_json(title: str, answer: HttpResponse) -> dict[str, Any]:
     """
     try:
         found = answer.json()
-    except (ValueError, RecursionError) as error:
-        raise make_answer_error(title, "something that is not JSON") from error
+    except ValueError as error:
+        raise make_answer_error(title, _append_words("something that is not JSON", answer)) from error
     if not isinstance(found, dict):
-        raise make_answer_error(title)
+        raise make_answer_error(title, _append_words("something unexpected", answer))
     return found
 
 
+def _append_words(what: str, answer: HttpResponse) -> str:
+    told = find_message(answer)
+    return f"{what}: {told}" if told else what
+
+
+def read_seed(told: Any, asked: int) -> int:
+    """The seed that the service says it drew from, else the one that it was asked for."""
+    if isinstance(told, bool) or not isinstance(told, int | float | str):
+        return asked
+    try:
+        return int(told)
+    except (ValueError, OverflowError):
+        return asked
+
+
 def find_message(answer: HttpResponse, *places: str) -> str:
-    """The first text that stands at one of `places` ("error.message") in the answer's JSON, "" when none does."""
+    """What the service says itself: the text at the first of `places` ("error.message") in the answer's JSON that has
+    one, else the words that stand where services put them, or a plain text."""
     try:
         body = answer.json()
-    except (ValueError, RecursionError):
+    except ValueError:
+        return _read_plain_text(answer)
+    return next((words for place in places if (words := _join_words(_get_field(body, place)))), "") or find_words(body)
+
+
+def find_field(answer: HttpResponse, place: str) -> str:
+    """The text or number that stands at `place` in the answer's JSON, "" when there is none."""
+    try:
+        return _join_words(_get_field(answer.json(), place))
+    except ValueError:
         return ""
-    for place in places:
-        found = body
-        for step in place.split("."):
-            found = found.get(step) if isinstance(found, dict) else None
-        if isinstance(found, list):
-            found = "; ".join(str(item.get("msg", item) if isinstance(item, dict) else item) for item in found)
-        if isinstance(found, str) and found:
-            return found
+
+
+def _get_field(body: Any, place: str) -> Any:
+    for step in place.split("."):
+        body = body.get(step) if isinstance(body, Mapping) else None
+    return body
+
+
+def find_words(body: Any) -> str:
+    """The words in an error's JSON, wherever services put them; "" when there are none."""
+    if isinstance(body, str):
+        return body
+    if not isinstance(body, Mapping):
+        return ""
+    return next((words for name in _WORD_FIELDS if (words := _join_words(body.get(name)))), "")
+
+
+def _join_words(found: Any, nested: int = 0) -> str:
+    """A text, a number, pydantic's list of errors with their places, or an object with words, as one text."""
+    if isinstance(found, str):
+        return found
+    if isinstance(found, int | float) and not isinstance(found, bool):
+        return str(found)
+    if nested == _MAX_NESTED:
+        return ""
+    if isinstance(found, list):
+        return "; ".join(filter(None, (_join_words(item, nested + 1) for item in found)))
+    if isinstance(found, Mapping):
+        words = next((told for name in _WORD_FIELDS if (told := _join_words(found.get(name), nested + 1))), "")
+        place = found.get("loc")
+        where = ".".join(map(str, place)) if isinstance(place, list) else ""
+        return f"{where}: {words}" if where and words else words
     return ""
+
+
+def _read_plain_text(answer: HttpResponse) -> str:
+    """A short text that is no page: the words of a server that answers without JSON."""
+    text = answer.body[: 4 * _MAX_DETAIL_LENGTH].decode("utf-8", "replace").strip()
+    if not text or text.startswith(("<", "{", "[")) or "\x00" in text or "\ufffd" in text:
+        return ""
+    return re.sub(r"\s+", " ", text)

@@ -23,12 +23,14 @@ _MAX_UPLOAD_BYTES = 9 * MIB  # the whole request must stay below 10 MiB
 _MAX_PIXELS, _MAX_FAST_PIXELS = 9_437_184, 1_048_576
 
 
-def _build_prompt_fields(order: RenderRequest, *, required: bool = True) -> Fields:
+def _build_prompt_fields(order: RenderRequest, *, required: bool = True, negative: bool = True) -> Fields:
+    """The words of an order; `negative` where the route takes a negative prompt."""
     prompt = order.request.prompt.strip()
     if required and not prompt:
         raise InvalidRequest("Stability AI needs a prompt for this.", hint="Say what the image is to show.")
     fields = {"prompt": prompt} if prompt else {}
-    return fields | ({"negative_prompt": order.request.negative_prompt} if order.request.negative_prompt else {})
+    words = order.request.negative_prompt if negative else ""
+    return fields | ({"negative_prompt": words} if words else {})
 
 
 def _encode_file(name: str, image: Image.Image, *, pixels: int = _MAX_PIXELS) -> tuple[str, tuple[str, bytes, str]]:
@@ -60,7 +62,9 @@ def build_mask_form(order: RenderRequest) -> tuple[Fields, Files]:
     if request.mask:
         files.append(_encode_file("mask", make_white_mask(order.images[request.mask], invert=request.inpaint.invert)))
     grow = {"grow_mask": str(min(20, request.inpaint.mask_blur))}
-    return {**grow, **_build_prompt_fields(order, required=request.task is Task.INPAINT)}, files
+    if request.task is Task.ERASE:
+        return grow, files
+    return {**grow, **_build_prompt_fields(order)}, files
 
 
 def build_outpaint_form(order: RenderRequest) -> tuple[Fields, Files]:
@@ -70,7 +74,7 @@ def build_outpaint_form(order: RenderRequest) -> tuple[Fields, Files]:
         raise InvalidRequest("It is not said how far the image is to go on.", hint="Give px for at least one side.")
     return {
         **{name: str(min(2000, px)) for name, px in sides.items()},
-        **_build_prompt_fields(order, required=False),
+        **_build_prompt_fields(order, required=False, negative=False),
     }, [_encode_file("image", source)]
 
 

@@ -64,8 +64,7 @@ def build_clouds_panel(studio: Studio, shell: PageContext) -> tuple[gr.HTML, gr.
         done = button.click(
             make_handler(work), [chosen, key], shown, api_name=name, **HIDDEN | {"show_progress": "minimal"}
         )
-        if button is not check:
-            shell.refresh_lists_after(done)
+        shell.refresh_lists_after(done)
     return table, chosen, spent
 
 

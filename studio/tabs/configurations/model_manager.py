@@ -14,12 +14,13 @@ from studio.core.weights import WeightFile, WeightKind
 from studio.engine.studio import Studio
 from studio.tabs.common.current_user import require_admin
 from studio.tabs.common.events import HIDDEN, Updates, show_errors
+from studio.tabs.common.tab import PageContext
 
 DOWNLOAD_POLL_SECONDS = 1.0  # s between two looks at running downloads
 HASH_CHARACTERS = 10
 
 
-def build_models_panel(studio: Studio) -> tuple[gr.HTML, gr.HTML, gr.Dropdown]:
+def build_models_panel(studio: Studio, shell: PageContext) -> tuple[gr.HTML, gr.HTML, gr.Dropdown]:
     """Table, memory and the choice of a model, filled by `refreshed`."""
     memory = gr.HTML(elem_id="memory")
     table = gr.HTML(elem_id="models-table")
@@ -62,10 +63,12 @@ def build_models_panel(studio: Studio) -> tuple[gr.HTML, gr.HTML, gr.Dropdown]:
             lambda name: lane(GPU_LANE, lambda _: studio.store.unload(name)), "The model left the memory."
         ),
         digest: make_handler(lambda name: _discard_hash(studio.store.sha256(name)), "The hash is in the table."),
-        again: make_handler(lambda _: studio.store.refresh(), "Looked at the folders again."),
+        again: make_handler(lambda _: _refresh_models(studio), "The model list is up to date."),
     }
     for button, handler in actions.items():
-        button.click(handler, chosen, shown, **HIDDEN | {"show_progress": "minimal"})
+        done = button.click(handler, chosen, shown, **HIDDEN | {"show_progress": "minimal"})
+        if button is again:
+            shell.refresh_lists_after(done)
     _build_downloads(studio, shown)
     return table, memory, chosen
 
@@ -79,6 +82,13 @@ def refresh_models_panel(studio: Studio, table: gr.HTML, memory: gr.HTML, chosen
         memory: _render_memory(studio),
         chosen: gr.update(choices=names, value=studio.engine.model("").id if names else None),
     }
+
+
+def _refresh_models(studio: Studio) -> None:
+    """Look at the model folders, and ask servers of one's own for their models."""
+    studio.store.refresh()
+    if studio.clouds is not None:
+        studio.clouds.refresh_models()
 
 
 def _discard_hash(_: str) -> None:

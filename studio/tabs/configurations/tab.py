@@ -30,7 +30,7 @@ def build_configurations_tab(studio: Studio, shell: PageContext) -> None:
     with gr.Column(visible=False, elem_classes="configurations") as desk:
         with gr.Column(elem_classes="desk desk-prompt"):
             gr.Markdown("### Models and memory")
-            panel = model_manager.build_models_panel(studio)
+            panel = model_manager.build_models_panel(studio, shell)
         with gr.Column(elem_classes="desk desk-prompt"):
             gr.Markdown("### Weights to fetch")
             offers = weight_downloads.build_weights_panel(studio)
