@@ -7,6 +7,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from studio.core.annotate import flatten_on_white
 from studio.core.errors import (
     InvalidRequest,
     NotConfigured,
@@ -17,7 +18,7 @@ from studio.core.provider import CloudModel, HttpRequest, HttpResponse, Provider
 from studio.core.result import RenderedImage
 from studio.core.task import Task
 from studio.providers.common import comfyui_graphs as graphs
-from studio.providers.common.comfyui_connection import TITLE, run_graph
+from studio.providers.common.comfyui_connection import TITLE, make_graph_error, run_graph
 from studio.providers.common.request_shapes import encode_for_upload
 from studio.providers.common.service_errors import find_message, make_answer_error, make_status_error, read_json
 
@@ -34,8 +35,10 @@ def draw_comfyui_images(order: RenderRequest, wire: ProviderClient) -> list[Rend
     """One graph per seed, each followed to its end."""
     image = _upload_source(order, wire)
     drawn: list[RenderedImage] = []
-    for seed in order.seeds:
-        graph = _build_graph(order, wire, seed.seed, image)
+    for number, seed in enumerate(order.seeds):
+        graph, left_out = _build_graph(order, wire, seed.seed, image)
+        for told in left_out if number == 0 else ():
+            order.context.add_notice(told)
         entry = run_graph(graph, order, wire)
         drawn.append(RenderedImage(image=_fetch_image(entry, wire), seed=seed.seed))
     return drawn
@@ -64,20 +67,22 @@ def check_comfyui(wire: ProviderClient) -> str:
     return f"ComfyUI {version} answers with {len(found)} checkpoints."
 
 
-def _build_graph(order: RenderRequest, wire: ProviderClient, seed: int, image: str) -> graphs.Graph:
+def _build_graph(
+    order: RenderRequest, wire: ProviderClient, seed: int, image: str
+) -> tuple[graphs.Graph, tuple[str, ...]]:
+    """The graph, and sentences on what of the request has no place in it."""
     request, settings = order.request, order.context.settings
     if order.model == "graph":
         return graphs.fill_graph(_read_own_graph(settings.comfyui_graph), request, seed, image)
     if order.model == "flux":
-        return graphs.build_flux_graph(
-            request, {name: _find_file(wire, *place) for name, place in _FLUX_FILES.items()}, seed, image
-        )
+        files = {name: _find_file(wire, *place) for name, place in _FLUX_FILES.items()}
+        return graphs.build_flux_graph(request, files, seed, image), ()
     checkpoint = settings.comfyui_checkpoint or next(
         iter(_list_choices(wire, "CheckpointLoaderSimple", "ckpt_name")), ""
     )
     if not checkpoint:
         raise NotConfigured("This ComfyUI has no checkpoint.", hint="Put one into its models/checkpoints folder.")
-    return graphs.build_checkpoint_graph(request, checkpoint, seed, image)
+    return graphs.build_checkpoint_graph(request, checkpoint, seed, image), ()
 
 
 def _read_own_graph(path: Any) -> Mapping[str, Any]:
@@ -97,11 +102,13 @@ def _read_own_graph(path: Any) -> Mapping[str, Any]:
 
 
 def _list_choices(wire: ProviderClient, node: str, field: str) -> list[str]:
-    """What a loader node may be given, as the server lists it."""
+    """What a loader node may be given, as the server lists it: [[names]], or ["COMBO", {"options": names}]."""
     info = read_json(TITLE, wire.send(HttpRequest(method="GET", path=f"/object_info/{node}", paid=False, seconds=30)))
     try:
-        found = info[node]["input"]["required"][field][0]
-    except (KeyError, IndexError, TypeError):
+        inputs = info[node]["input"]
+        told = inputs["required"].get(field) or inputs.get("optional", {})[field]
+        found = told[1]["options"] if told[0] == "COMBO" else told[0]
+    except (KeyError, IndexError, TypeError, AttributeError):
         return []
     return [str(name) for name in found] if isinstance(found, list) else []
 
@@ -120,7 +127,7 @@ def _upload_source(order: RenderRequest, wire: ProviderClient) -> str:
     """The server's name of the source, "" when there is none."""
     if order.request.source is None:
         return ""
-    data, kind = encode_for_upload(order.images[order.request.source].convert("RGB"))
+    data, kind = encode_for_upload(flatten_on_white(order.images[order.request.source]))
     name = f"easel-{order.request.source[:16]}.{kind.rpartition('/')[2]}"
     call = HttpRequest(
         method="POST",
@@ -135,16 +142,47 @@ def _upload_source(order: RenderRequest, wire: ProviderClient) -> str:
 
 
 def _fetch_image(entry: Mapping[str, Any], wire: ProviderClient) -> Any:
+    """The image that the graph gave: the first that was saved, else the first that was shown only."""
+    _raise_if_failed(entry)
     found = entry.get("outputs")
-    outputs: dict[str, Any] = found if isinstance(found, dict) else {}
-    for node in outputs.values():
-        for image in node.get("images", []) if isinstance(node, dict) else ():
-            if image.get("type", "output") == "output" or len(outputs) == 1:
-                query = {name: str(image.get(name, "")) for name in ("filename", "subfolder", "type")}
-                return wire.decode_image(
-                    wire.send(HttpRequest(method="GET", path="/view", query=query, paid=False, seconds=60)).body
-                )
-    raise make_answer_error(TITLE, "no image: the graph has no SaveImage node")
+    nodes = [node for node in found.values() if isinstance(node, dict)] if isinstance(found, dict) else []
+    images = [one for node in nodes for one in node.get("images") or () if isinstance(one, dict) and "filename" in one]
+    images.sort(key=lambda one: one.get("type", "output") != "output")
+    if not images:
+        raise make_answer_error(TITLE, _describe_no_image(entry, nodes))
+    query = {name: str(images[0].get(name, "")) for name in ("filename", "subfolder", "type")}
+    return wire.decode_image(
+        wire.send(HttpRequest(method="GET", path="/view", query=query, paid=False, seconds=60)).body
+    )
+
+
+def _raise_if_failed(entry: Mapping[str, Any]) -> None:
+    """Raises ProviderError for a graph that ended in an error, which the history alone may tell."""
+    status = entry.get("status")
+    if not isinstance(status, dict) or status.get("status_str") != "error":
+        return
+    for kind, data in _list_messages(status):
+        if kind in ("execution_error", "execution_interrupted"):
+            raise make_graph_error(kind, data)
+    raise make_graph_error("execution_error", {})
+
+
+def _list_messages(status: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
+    """What the server told of a graph: (kind, data) of each message."""
+    found = status.get("messages")
+    pairs = [one for one in found if isinstance(one, list) and len(one) == 2] if isinstance(found, list) else []
+    return [(str(kind), data if isinstance(data, dict) else {}) for kind, data in pairs]
+
+
+def _describe_no_image(entry: Mapping[str, Any], nodes: Sequence[Mapping[str, Any]]) -> str:
+    other = sorted({str(name) for node in nodes for name in node if name not in ("images", "animated")})
+    if other:
+        return f"no image: the graph gave {', '.join(other)}"
+    status = entry.get("status")
+    told = dict(_list_messages(status)) if isinstance(status, dict) else {}
+    if told.get("execution_cached", {}).get("nodes"):
+        return "no image: it took the graph from its cache. Change the seed or the prompt"
+    return "no image: the graph has no SaveImage or PreviewImage node, or it was not run"
 
 
 def _list_cloud_models() -> Sequence[CloudModel]:

@@ -37,6 +37,8 @@ SCHEDULES: Mapping[str, str] = {
     "Beta": "beta",
 }
 NODE_PREFIX = "easel:"  # before what a node of the user's own graph takes, in its title
+_TEXT_INPUTS = ("text", "prompt", "string", "value", "clip_l", "clip_g", "text_l", "text_g", "t5xxl")
+_LEFT_OUT = {"negative": "negative prompt", "seed": "seed", "size": "size", "strength": "denoising strength"}
 _STEPS, _GUIDANCE = 20, 7.0
 _FLUX_STEPS, _FLUX_GUIDANCE = 20, 3.5
 
@@ -83,12 +85,15 @@ def build_flux_graph(request: GenerationRequest, names: Mapping[str, str], seed:
     return _add_source_image(graph, request, image, ["3", 0]) if image else graph
 
 
-def fill_graph(own: Mapping[str, Any], request: GenerationRequest, seed: int, image: str = "") -> Graph:
-    """A copy of the user's own exported graph with its marked nodes filled: a node titled "easel:prompt",
-    "easel:negative", "easel:seed", "easel:size" or "easel:image" takes that. The graph itself is not changed.
+def fill_graph(
+    own: Mapping[str, Any], request: GenerationRequest, seed: int, image: str = ""
+) -> tuple[Graph, tuple[str, ...]]:
+    """(a copy of the user's own exported graph with its marked nodes filled, sentences on what had no place in it). A
+    node titled "easel:prompt", "easel:negative", "easel:seed", "easel:size", "easel:strength" or "easel:image" takes
+    that. The graph itself is not changed.
 
     Raises:
-        InvalidRequest: it is no graph in the API's form, or marks no prompt.
+        InvalidRequest: it is no graph in the API's form, marks no prompt, or has no place for the source.
     """
     graph = copy.deepcopy(dict(own))
     if not all(
@@ -96,27 +101,48 @@ def fill_graph(own: Mapping[str, Any], request: GenerationRequest, seed: int, im
         for node in graph.values()
     ):
         raise InvalidRequest("The ComfyUI graph is not in the form of its API.", hint="Export it with “Export (API)”.")
-    width, height = request.width or 512, request.height or 512
-    values: dict[str, dict[str, Any]] = {
-        "prompt": {"text": request.prompt},
-        "negative": {"text": request.negative_prompt},
-        "seed": {"seed": seed, "noise_seed": seed},
-        "size": {"width": width, "height": height},
-        "image": {"image": image} if image else {},
-    }
-    marked: set[str] = set()
+    values = _collect_values(request, seed, image)
+    placed: set[str] = set()
     for node in graph.values():
-        for mark in str(node.get("_meta", {}).get("title", "")).lower().split():
-            given = values.get(mark.removeprefix(NODE_PREFIX)) if mark.startswith(NODE_PREFIX) else None
-            if given is not None:
-                marked.add(mark)
-                node["inputs"] |= {name: value for name, value in given.items() if name in node["inputs"]}
-    if f"{NODE_PREFIX}prompt" not in marked:
-        raise InvalidRequest(
-            "The ComfyUI graph marks no node for the prompt.",
-            hint=f"Title the text node “{NODE_PREFIX}prompt” and export it again.",
-        )
-    return graph
+        for mark in _list_marks(node):
+            fitting = {name: value for name, value in values.get(mark, {}).items() if name in node["inputs"]}
+            node["inputs"] |= fitting
+            placed |= {mark} if fitting else set()
+    for mark, what in (("prompt", "prompt"), ("image", "source image")):
+        if mark in values and mark not in placed:
+            raise InvalidRequest(
+                f"The ComfyUI graph marks no node for the {what}.",
+                hint=f"Title the node that takes it “{NODE_PREFIX}{mark}” and export it again.",
+            )
+    left = [mark for mark in values if mark not in placed]
+    return graph, tuple(
+        f"The graph marks no node “{NODE_PREFIX}{mark}”: the {_LEFT_OUT[mark]} is left as it was exported."
+        for mark in left
+    )
+
+
+def _collect_values(request: GenerationRequest, seed: int, image: str) -> dict[str, dict[str, Any]]:
+    """What is to be placed, by mark: each value under all names that the inputs of such nodes have."""
+    values: dict[str, dict[str, Any]] = {
+        "prompt": dict.fromkeys(_TEXT_INPUTS, request.prompt),
+        "seed": dict.fromkeys(("seed", "noise_seed", "value"), seed),
+    }
+    if request.negative_prompt.strip():
+        values["negative"] = dict.fromkeys(_TEXT_INPUTS, request.negative_prompt)
+    if request.width and request.height:
+        values["size"] = {"width": request.width, "height": request.height}
+    if image:
+        values["image"] = {"image": image}
+    if request.strength is not None:
+        values["strength"] = dict.fromkeys(("denoise", "strength", "value"), request.strength)
+    return values
+
+
+def _list_marks(node: Mapping[str, Any]) -> list[str]:
+    """The marks in a node's title, without their prefix."""
+    meta = node.get("_meta")
+    words = str(meta.get("title", "")).lower().split() if isinstance(meta, Mapping) else []
+    return [word.removeprefix(NODE_PREFIX) for word in words if word.startswith(NODE_PREFIX)]
 
 
 def _build_sampler_inputs(request: GenerationRequest, seed: int, steps: int, guidance: float) -> dict[str, Any]:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import threading
 from collections.abc import Sequence
 from pathlib import Path
+
+from studio.core.durable_files import replace_synced
 
 
 class ServerModelNames:
@@ -43,8 +44,6 @@ class ServerModelNames:
         return self._names
 
     def _write(self, file: Path) -> None:
-        part = file.with_name(f".{file.name}.part")
         with contextlib.suppress(OSError):
             file.parent.mkdir(parents=True, exist_ok=True)
-            part.write_text(json.dumps(self._names), encoding="utf-8")
-            os.replace(part, file)
+            replace_synced(file, json.dumps(self._names).encode())
