@@ -12,7 +12,7 @@ from serving import make_studio
 
 from studio.core.errors import InvalidRequest, ModelBroken, UnknownModel, Unreachable
 from studio.core.model import Feature
-from studio.core.pricing import Estimate
+from studio.core.pricing import Estimate, ImageSizes
 from studio.core.request import GenerationRequest
 from studio.core.user import LOCAL_USER
 from studio.engine.models.votes import Tally
@@ -27,7 +27,7 @@ LOCKED = dataclasses.replace(CLOUD, id="shop/owl", title="Owl", problem="it need
 
 
 class Shop(FakeBackend):
-    def estimate(self, request: GenerationRequest) -> Estimate | None:
+    def estimate(self, request: GenerationRequest, sizes: ImageSizes) -> Estimate | None:
         return None if request.model == "shop/cat" else Estimate(amount=0.04 * request.count)
 
 

@@ -18,7 +18,7 @@ from studio.core.errors import MAY_BE_BILLED, BudgetExceeded, ContentRefused, No
 from studio.core.events import Status
 from studio.core.model import Quality
 from studio.core.ports import ImageSeed, JobContext
-from studio.core.pricing import Estimate
+from studio.core.pricing import Estimate, ImageSizes
 from studio.core.request import GenerationRequest
 from studio.core.result import RenderedImage
 from studio.core.settings import Settings
@@ -40,7 +40,7 @@ class Shop(FakeBackend):
 
     price = 0.10
 
-    def estimate(self, request: GenerationRequest) -> Estimate | None:
+    def estimate(self, request: GenerationRequest, sizes: ImageSizes) -> Estimate | None:
         return Estimate(amount=self.price * request.count)
 
     def render(self, request: GenerationRequest, seeds: Sequence[ImageSeed], ctx: JobContext) -> list[RenderedImage]:

@@ -13,7 +13,6 @@ from studio.api.request_bodies import EditBody
 from studio.api.schemas import CreateBody, StrictModel
 from studio.api.submit_request import get_caller
 from studio.core.errors import Forbidden
-from studio.core.model_ids import AUTO_PREFIX
 from studio.engine.money.cloud_accounts import CloudState
 from studio.engine.studio import Studio
 
@@ -85,11 +84,11 @@ def add_cost_routes(routes: APIRouter, studio: Studio) -> None:
         user = get_caller(request)
         asked = body.edit or body.create or CreateBody(prompt="")
         wanted = chain_routes.build_chained_request(asked, studio, user)
-        model = studio.engine.model("" if wanted.model.startswith(AUTO_PREFIX) else wanted.model, wanted.task)
+        named = studio.engine.resolve_request(wanted, user)
         return CostEstimate(
-            amount=studio.engine.estimate(wanted),
-            seconds=studio.engine.estimate_seconds(wanted.replace(model=model.id)),
-            model=wanted.model or model.id,
+            amount=studio.engine.estimate(wanted, user),
+            seconds=studio.engine.estimate_seconds(named),
+            model=named.model,
         )
 
     @routes.get("/ledger")

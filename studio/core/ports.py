@@ -14,7 +14,7 @@ from PIL import Image
 
 from studio.core.family_facts import ControlFacts
 from studio.core.model import Model
-from studio.core.pricing import Estimate
+from studio.core.pricing import Estimate, ImageSizes
 from studio.core.request import GenerationRequest
 from studio.core.request_parts import ControlUnit
 from studio.core.result import RenderedImage
@@ -121,8 +121,9 @@ class Backend(Protocol):
 class PricedBackend(Protocol):
     """What a backend is besides when its models cost money."""
 
-    def estimate(self, request: GenerationRequest) -> Estimate | None:
-        """What `request`, with all its images, is expected to cost; None when nobody can tell. Pure."""
+    def estimate(self, request: GenerationRequest, sizes: ImageSizes) -> Estimate | None:
+        """What `request`, with all its images, is expected to cost as it will be sent, `sizes` being those of the
+        images that it names, where they are known; None when nobody can tell. Pure."""
         ...
 
 

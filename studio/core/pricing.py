@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
+ImageSizes = Mapping[str, tuple[int, int]]  # (width, height) in px of images that a request names, by content hash
 
 @dataclass(frozen=True, kw_only=True)
 class Estimate:

@@ -11,6 +11,7 @@ from PIL import Image
 
 from studio.core.model import Model
 from studio.core.ports import ImageSeed, JobContext
+from studio.core.pricing import ImageSizes
 from studio.core.request import GenerationRequest
 from studio.core.result import RenderedImage
 
@@ -128,12 +129,13 @@ class RenderRequest:
 @dataclass(frozen=True, kw_only=True)
 class CloudModel:
     """One model of a service. `name` is the service's name of it; `model` what the studio's list shows (its id is
-    "provider/name"). `price` gives US dollars for a whole request, None where nobody can tell; `source` and `date` say
-    where it was read. `ends` is the day it is shut down (YYYY-MM-DD), "" while none is known."""
+    "provider/name"). `price` gives US dollars for a whole request as it is sent, by the sizes of its images where they
+    are known, None where nobody can tell; `source` and `date` say where it was read. `ends` is the day it is shut down
+    (YYYY-MM-DD), "" while none is known."""
 
     name: str
     model: Model
-    price: Callable[[GenerationRequest], float | None]
+    price: Callable[[GenerationRequest, ImageSizes], float | None]
     source: str = ""
     date: str = ""
     ends: str = ""

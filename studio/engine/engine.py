@@ -17,7 +17,7 @@ from studio.core.model import Model
 from studio.core.ports import Backend, JobContext
 from studio.core.request import GenerationRequest
 from studio.core.task import Task
-from studio.core.user import User
+from studio.core.user import LOCAL_USER, User
 from studio.engine.jobs.abandonment import AbandonmentTimer
 from studio.engine.jobs.admission import Admission, AdmittedRequest
 from studio.engine.jobs.chain_steps import ChainRenderer
@@ -158,7 +158,8 @@ class Engine(Gallery):
                 model=accepted.model,
                 settings=settings,
             )
-            warning = self.ledger.reserve(job.id, user.name, self._intake.estimate(accepted.request) or 0.0, settings)
+            expected = self._intake.estimate(accepted.request, user.name, settings)
+            warning = self.ledger.reserve(job.id, user.name, expected or 0.0, settings)
             job.images, job.notes = accepted.images, accepted.notes
             self._journal.add(_make_entry(job, accepted))
             self._roster.put(job)
@@ -166,14 +167,14 @@ class Engine(Gallery):
             self._dispatch.put(job)
         return job
 
-    def estimate(self, request: GenerationRequest) -> float | None:
-        """What the whole of `request` is expected to cost in US dollars, all its images and steps; 0 for local models,
-        None when nobody can tell.
+    def estimate(self, request: GenerationRequest, user: User = LOCAL_USER) -> float | None:
+        """What the whole of `request` of `user` is expected to cost in US dollars, all its images and steps, as they
+        will be sent; 0 for local models, None when nobody can tell.
 
         Raises:
             UnknownModel: a model that is not there. InvalidRequest: the model does not do it, or the axes make no grid.
         """
-        return self._intake.estimate(request)
+        return self._intake.estimate(request, user.name, self._settings.current)
 
     def resolve_request(self, request: GenerationRequest, user: User) -> GenerationRequest:
         """`request` with the model that would draw it now and its size, for telling what it would cost; nothing is

@@ -14,6 +14,7 @@ from PIL import Image
 
 from studio.core.errors import InvalidRequest, StudioError
 from studio.core.model import Feature, Model, Quality, Sizes
+from studio.core.pricing import ImageSizes
 from studio.core.provider import CloudModel, HttpRequest, HttpResponse, ProviderClient, ProviderSpec, RenderRequest
 from studio.core.request import GenerationRequest
 from studio.core.result import RenderedImage
@@ -334,14 +335,30 @@ def _build_cloud_model(name: str, kind: BflModel) -> CloudModel:
         else "",
     )
 
-    def price(request: GenerationRequest) -> float:
-        first, more = kind.price
-        width, height = kind.sizes.fit_size(request.width, request.height, request.aspect)
-        megapixels = math.ceil(width * height / 2**20) if more else 1
-        inputs = bool(request.source) + len(request.references) if more else 0
-        return (first + more * (megapixels - 1 + inputs)) * request.count
+    def price(request: GenerationRequest, sizes: ImageSizes) -> float:
+        return _estimate_price(kind, request, sizes) * request.count
 
     return CloudModel(name=name, model=model, price=price, source=_PRICES, date=_DATE)
+
+
+def _estimate_price(kind: BflModel, request: GenerationRequest, sizes: ImageSizes) -> float:
+    """US dollars of one image by the megapixels that come out, and of each image that goes in as it is sent."""
+    first, more = kind.price
+    if not more:
+        return first
+    source = sizes.get(request.source or "")
+    if request.task is Task.ERASE:
+        return first + more * (_count_megapixels(*(source or kind.sizes.liked[0])) - 1)
+    follows = source is not None and not (request.width or request.aspect)
+    drawn = source if follows and source else kind.sizes.fit_size(request.width, request.height, request.aspect)
+    inputs = [name for name in (request.source, *(one.image for one in request.references)) if name]
+    sent = sum(_count_megapixels(*sizes.get(name, (1024, 1024))) for name in inputs)
+    return first + more * (_count_megapixels(*drawn) - 1 + sent)
+
+
+def _count_megapixels(width: int, height: int) -> int:
+    """Whole megapixels, as they are billed, of an image that is sent or made."""
+    return math.ceil(min(width * height, _MAX_INPUT_PIXELS) / 2**20)
 
 
 PROVIDER = ProviderSpec(

@@ -188,7 +188,7 @@ def _describe_no_image(entry: Mapping[str, Any], nodes: Sequence[Mapping[str, An
 def _list_cloud_models() -> Sequence[CloudModel]:
     names = {"checkpoint": "ComfyUI checkpoint", "flux": "ComfyUI FLUX", "graph": "ComfyUI, your own graph"}
     return [
-        CloudModel(name=name, model=_build_comfyui_model(name, title), price=lambda request: 0.0)
+        CloudModel(name=name, model=_build_comfyui_model(name, title), price=lambda request, sizes: 0.0)
         for name, title in names.items()
     ]
 

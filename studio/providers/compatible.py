@@ -117,7 +117,7 @@ def _build_cloud_model(name: str, title: str) -> CloudModel:
         max_batch=10,
         ignores="What the images dialect has no field for: seed, negative prompt, steps.",
     )
-    return CloudModel(name=name, model=model, price=lambda request: 0.0)
+    return CloudModel(name=name, model=model, price=lambda request, sizes: 0.0)
 
 
 PROVIDER = ProviderSpec(

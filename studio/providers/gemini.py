@@ -13,6 +13,7 @@ from PIL import Image
 
 from studio.core.errors import MAY_BE_BILLED, InvalidRequest, ProviderError, StudioError
 from studio.core.model import Feature, Model, Quality, Sizes
+from studio.core.pricing import ImageSizes
 from studio.core.provider import CloudModel, HttpRequest, HttpResponse, ProviderClient, ProviderSpec, RenderRequest
 from studio.core.request import GenerationRequest
 from studio.core.result import RenderedImage
@@ -280,7 +281,7 @@ def _build_cloud_model(name: str, kind: GeminiModel) -> CloudModel:
         ),
     )
 
-    def price(request: GenerationRequest) -> float:
+    def price(request: GenerationRequest, sizes: ImageSizes) -> float:
         return kind.usd[_choose_resolution(kind, request) if len(kind.usd) > 1 else "1K"] * request.count
 
     return CloudModel(name=name, model=model, price=price, source=_PRICES, date=_DATE, ends=kind.ends)

@@ -13,6 +13,7 @@ from PIL import Image
 from studio.core.base64_text import decode_base64
 from studio.core.errors import InvalidRequest, NotConfigured, StudioError
 from studio.core.model import Feature, Model, Quality, Sizes
+from studio.core.pricing import ImageSizes
 from studio.core.provider import CloudModel, HttpRequest, HttpResponse, ProviderClient, ProviderSpec, RenderRequest
 from studio.core.request import GenerationRequest
 from studio.core.result import RenderedImage
@@ -290,7 +291,7 @@ def _build_cloud_model(name: str, kind: HubModel) -> CloudModel:
         ignores=f"{kind.ignores} {passed}".strip(),
     )
 
-    def price(request: GenerationRequest) -> float | None:
+    def price(request: GenerationRequest, sizes: ImageSizes) -> float | None:
         width, height = _SIZES.fit_size(request.width, request.height, request.aspect)
         return None if kind.usd is None else kind.usd * (width * height / 2**20) * request.count
 

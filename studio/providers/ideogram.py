@@ -8,6 +8,7 @@ from typing import Any
 
 from studio.core.errors import PaymentNeeded, StudioError
 from studio.core.model import Feature, Model, Quality, Sizes
+from studio.core.pricing import ImageSizes
 from studio.core.provider import CloudModel, HttpRequest, HttpResponse, ProviderClient, ProviderSpec, RenderRequest
 from studio.core.request import GenerationRequest
 from studio.core.result import RenderedImage
@@ -253,7 +254,7 @@ def _build_cloud_model(name: str, kind: IdeogramModel) -> CloudModel:
         ignores=kind.ignores,
     )
 
-    def price(request: GenerationRequest) -> float | None:
+    def price(request: GenerationRequest, sizes: ImageSizes) -> float | None:
         route = kind.routes.get(request.task)
         return None if route is None else route.usd * request.count
 

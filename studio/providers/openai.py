@@ -134,7 +134,7 @@ def _build_cloud_model(name: str, title: str, quality: Quality) -> CloudModel:
     return CloudModel(
         name=name,
         model=model,
-        price=lambda request: _estimate_price(name, quality, request),
+        price=lambda request, sizes: _estimate_price(name, quality, request),
         source=_PRICES,
         date=_DATE,
     )

@@ -203,7 +203,7 @@ def _build_cloud_model(
         ignores=_describe_ignored(tasks),
     )
     return CloudModel(
-        name=name, model=model, price=lambda request: _estimate_price(name, request), source=_PRICES, date=_DATE
+        name=name, model=model, price=lambda request, sizes: _estimate_price(name, request), source=_PRICES, date=_DATE
     )
 
 

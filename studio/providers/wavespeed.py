@@ -13,6 +13,7 @@ from PIL import Image
 from studio.core.base64_text import decode_base64
 from studio.core.errors import StudioError
 from studio.core.model import Feature, Model, Quality, Sizes
+from studio.core.pricing import ImageSizes
 from studio.core.provider import CloudModel, HttpRequest, HttpResponse, ProviderClient, ProviderSpec, RenderRequest
 from studio.core.request import GenerationRequest
 from studio.core.result import RenderedImage
@@ -281,7 +282,7 @@ def _build_cloud_model(name: str, kind: WaveSpeedModel) -> CloudModel:
         ignores=kind.ignores,
     )
 
-    def price(request: GenerationRequest) -> float:
+    def price(request: GenerationRequest, sizes: ImageSizes) -> float:
         return kind.usd * request.count
 
     return CloudModel(name=name, model=model, price=price, source=_PRICES, date=_DATE)

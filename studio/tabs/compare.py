@@ -185,7 +185,7 @@ def _render_job(studio: Studio, job: Job, place: int, *, hidden: bool) -> str:
         body = f'<p class="note">{escape(now.error.message)} {escape(now.error.hint)}</p>'
     else:
         body = f'<p class="note">{escape(now.loading or now.status.value)} {now.step}/{now.steps}</p>'
-    spent = studio.engine.estimate(job.request)
+    spent = studio.engine.estimate(job.request, User(job.user))
     seconds = f"{now.seconds:.1f} s" if now.seconds is not None else ""
     cost = (
         ""

@@ -3,25 +3,31 @@ cost."""
 
 from __future__ import annotations
 
+import contextlib
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from studio.core.errors import InvalidRequest, ModelBroken, UnknownModel
+from studio.core.errors import InvalidRequest, ModelBroken, NotFound, UnknownModel
 from studio.core.grid import expand_cells
 from studio.core.model import Feature, Model
-from studio.core.model_ids import AUTO_PREFIX
+from studio.core.pricing import ImageSizes
 from studio.core.request import GenerationRequest, count_outputs
 from studio.core.settings import Settings
+from studio.core.task import Task
 from studio.core.text_checks import check_all_texts
-from studio.engine.jobs.chain_steps import estimate_backend_cost
+from studio.core.upscale_modes import compute_upscaled_size
+from studio.engine.jobs.chain_steps import estimate_backend_cost, fit_step_size
 from studio.engine.jobs.passes import PlannedImage, make_random_seed, plan_images
-from studio.engine.jobs.source_checks import check_images, fill_size
+from studio.engine.jobs.source_checks import check_images, collect_image_sizes, fill_size, list_sources
 from studio.engine.lookups import Successor
 from studio.engine.models.fallback_request import adapt, format_fallback_notice
 from studio.engine.models.model_choice import choose_model
 from studio.engine.models.model_list import Models
 from studio.engine.storage.inputs import Images
+
+_SOURCE = "source"  # stands for an image of which only the size is known
+_UNSAID_SCALE = 2.0  # of an upscale that does not say how much
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,7 +60,7 @@ class Admission:
         check_all_texts(request, "request")
         models = self._models
         request, notes = self._replace_retired_model(request)
-        named = self._fill_models(choose_model(request, models, self.estimate), settings)
+        named = self._name_models(request, user, settings)
         check_images(named, user, self._images)
         try:
             _, model = models.find(named.model)
@@ -86,37 +92,61 @@ class Admission:
         Raises:
             UnknownModel, InvalidRequest: there is no such model. NotFound: its first image is gone.
         """
-        named = self._fill_models(
-            choose_model(self._replace_retired_model(request)[0], self._models, self.estimate), settings
-        )
+        named = self._name_models(request, user, settings)
         return fill_size(named, self._models.find(named.model)[1], user, self._images)
 
-    def estimate(self, request: GenerationRequest) -> float | None:
-        """What all images and steps of `request` are expected to cost in US dollars, None when nobody can tell; raises
-        UnknownModel, and InvalidRequest for what no image can be made of."""
+    def estimate(self, request: GenerationRequest, user: str, settings: Settings) -> float | None:
+        """What all images and steps of `request` are expected to cost in US dollars, as they will be sent; None when
+        nobody can tell. Raises UnknownModel, and InvalidRequest for what no image can be made of."""
         if request.axes:
             alike = Counter(cell.request.replace(seed=None, prompt="") for cell in expand_cells(request))
-            costs = [(self.estimate(one), count) for one, count in alike.items()]
+            costs = [(self.estimate(one, user, settings), count) for one, count in alike.items()]
             known = [cost * count for cost, count in costs if cost is not None]
             return sum(known) if len(known) == len(costs) else None
-        request, _ = self._replace_retired_model(request)
-        if request.model.startswith(AUTO_PREFIX):
-            request = choose_model(request, self._models, self.estimate)
-        if not request.model:
-            return 0.0  # the default is a local model
+        named = self._name_models(request, user, settings)
         total = 0.0
-        images = request.count * max(1, len(request.batch))
-        for step in (request.replace(count=images, batch=()), *(one.replace(count=images) for one in request.then)):
-            if not step.model:
-                continue
-            backend, model = self._models.find(step.model)
+        for size, number in self._count_sources(named, user).items():
+            for step, model, sizes in self._plan_calls(named, user, size):
+                backend, _ = self._models.find(model.id)
+                cost = estimate_backend_cost(backend, step, sizes)
+                if cost is None:
+                    return None
+                total += cost * number
+        return total
+
+    def _name_models(self, request: GenerationRequest, user: str, settings: Settings) -> GenerationRequest:
+        """The request with the models that would draw it now."""
+        living, _ = self._replace_retired_model(request)
+        chosen = choose_model(living, self._models, lambda one: self.estimate(one, user, settings))
+        return self._fill_models(chosen, settings)
+
+    def _count_sources(self, request: GenerationRequest, user: str) -> Counter[tuple[int, int] | None]:
+        """How many sources of each size the request has; None stands for no source, or for one that is not there."""
+        named = request.replace(mask=None, background=None, lighting=None, references=(), control=())
+        sizes = collect_image_sizes(named, user, self._images)
+        return Counter(sizes.get(name) for name in list_sources(request)) or Counter([None])
+
+    def _plan_calls(
+        self, request: GenerationRequest, user: str, size: tuple[int, int] | None
+    ) -> Iterator[tuple[GenerationRequest, Model, ImageSizes]]:
+        """What is sent for a source of `size`, step by step: the request with its size, its model, and the sizes of its
+        images."""
+        _, model = self._models.find(request.model)
+        first = request.replace(then=(), batch=())
+        with contextlib.suppress(NotFound):
+            first = fill_size(request, model, user, self._images).replace(then=(), batch=())
+        if size is not None:
+            first = first.replace(source=_SOURCE)
+        for step in (first, *request.then):
+            _, model = self._models.find(step.model)
             if step.task not in model.tasks:
                 raise InvalidRequest(f"{model.title} does not do {step.task}.", hint="Pick another model.")
-            cost = estimate_backend_cost(backend, step)
-            if cost is None:
-                return None
-            total += cost
-        return total
+            if step is not first:
+                assert size is not None
+                step = fit_step_size(step.replace(source=_SOURCE, count=request.count), model, size)
+            sizes = collect_image_sizes(step, user, self._images)
+            yield step, model, {**sizes, _SOURCE: size} if size is not None else sizes
+            size = _predict_size(step, model, size)
 
     def _fill_models(self, request: GenerationRequest, settings: Settings) -> GenerationRequest:
         """The request, and what follows it, with every model named."""
@@ -155,6 +185,15 @@ class Admission:
                     f"The grid mixes {model.title} with {own.title}, which run in different places.",
                     hint="Make a grid of local models, or of one service's.",
                 )
+
+
+def _predict_size(step: GenerationRequest, model: Model, size: tuple[int, int] | None) -> tuple[int, int]:
+    """The size of what the step gives, as far as it can be told beforehand."""
+    if size is None or (step.task.is_generative and not step.mask):
+        return model.get_hires_size(step)
+    if step.task is Task.UPSCALE:
+        return compute_upscaled_size(step.upscale, *size, native=_UNSAID_SCALE)
+    return size
 
 
 def _fix_seed(request: GenerationRequest, model: Model) -> GenerationRequest:

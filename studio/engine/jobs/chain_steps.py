@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from studio.core.errors import StudioError
 from studio.core.model import GPU_LANE, Model
 from studio.core.ports import Backend, ImageSeed
-from studio.core.pricing import Estimate
+from studio.core.pricing import Estimate, ImageSizes
 from studio.core.request import GenerationRequest, count_outputs
 from studio.core.result import RenderedImage
 from studio.engine.jobs.job_context import RunContext
@@ -68,7 +68,8 @@ class ChainRenderer:
         backend, model = self._models.find(request.model)
         if not model.paid:
             return _call_backend(backend, request, seeds, context)
-        expected = estimate_backend_cost(backend, request.replace(count=len(seeds)))
+        sizes = context.get_image_sizes(request)
+        expected = estimate_backend_cost(backend, request.replace(count=len(seeds)), sizes)
         job = context.job
         with self._ledger.record_purchase((job.id, job.user), (model.lane, model.id), len(seeds), expected) as bought:
             rendered = _call_backend(backend, request, seeds, context)
@@ -77,13 +78,13 @@ class ChainRenderer:
         return rendered
 
 
-def estimate_backend_cost(backend: Backend, request: GenerationRequest) -> float | None:
-    """What `request` is expected to cost at `backend`, in US dollars; 0 where nothing costs, None where nobody can
-    tell."""
+def estimate_backend_cost(backend: Backend, request: GenerationRequest, sizes: ImageSizes) -> float | None:
+    """What `request`, as it is sent, is expected to cost at `backend`, in US dollars; 0 where nothing costs, None where
+    nobody can tell. `sizes` are those of its images."""
     ask = getattr(backend, "estimate", None)
     if ask is None:
         return 0.0
-    found: Estimate | None = ask(request)
+    found: Estimate | None = ask(request, sizes)
     return None if found is None else found.amount
 
 
@@ -92,10 +93,15 @@ def _prepare_step(
 ) -> GenerationRequest:
     """The step with the image that came before as its source, at a size of its model's liking."""
     request = step.replace(source=context.register_image(before.image))
-    if step.task.is_generative and not (step.width or step.height or step.aspect):
-        width, height = model.sizes.find_nearest_size(*before.image.size)
-        request = request.replace(width=width, height=height)
-    return request
+    return fit_step_size(request, model, before.image.size)
+
+
+def fit_step_size(step: GenerationRequest, model: Model, size: tuple[int, int]) -> GenerationRequest:
+    """The step that works on an image of `size`, at a size of its model's liking where it names none."""
+    if not step.task.is_generative or step.width or step.height or step.aspect:
+        return step
+    width, height = model.sizes.find_nearest_size(*size)
+    return step.replace(width=width, height=height)
 
 
 def _merge_result(before: RenderedImage, result: RenderedImage) -> RenderedImage:

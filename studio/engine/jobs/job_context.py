@@ -10,10 +10,13 @@ from PIL import Image
 
 from studio.core.errors import NotFound
 from studio.core.events import LoadingEvent, NoticeEvent, StepEvent
+from studio.core.pricing import ImageSizes
+from studio.core.request import GenerationRequest
 from studio.core.settings import Settings
 from studio.core.user import LOCAL_USER
 from studio.engine.jobs.job import Job
 from studio.engine.jobs.previews import Previews
+from studio.engine.jobs.source_checks import collect_image_sizes
 from studio.engine.lookups import raise_no_key
 from studio.engine.storage.inputs import Images, hash_pixels
 
@@ -101,6 +104,11 @@ class RunContext:
     def load_image(self, content_hash: str) -> Image.Image:
         lent = self._lent.get(content_hash)
         return lent.copy() if lent is not None else self._kept.open(content_hash, self._job.user)
+
+    def get_image_sizes(self, request: GenerationRequest) -> ImageSizes:
+        """The sizes of the images that `request` names."""
+        lent = {name: image.size for name, image in self._lent.items()}
+        return collect_image_sizes(request, self._job.user, self._kept) | lent
 
     def get_api_key(self, name: str) -> str:
         return self._keys(name)

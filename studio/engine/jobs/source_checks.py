@@ -3,7 +3,9 @@ be."""
 
 from __future__ import annotations
 
-from studio.core.errors import InvalidRequest
+import contextlib
+
+from studio.core.errors import InvalidRequest, NotFound
 from studio.core.image_fields import list_image_hashes
 from studio.core.model import Model
 from studio.core.request import GenerationRequest
@@ -48,6 +50,16 @@ def fill_size(request: GenerationRequest, model: Model, user: str, images: Image
     kept = images.get(first[0], user)
     width, height = model.sizes.find_nearest_size(kept.width, kept.height)
     return request.replace(width=width, height=height)
+
+
+def collect_image_sizes(request: GenerationRequest, user: str, images: Images) -> dict[str, tuple[int, int]]:
+    """The sizes of the images that `request` names; one that is not there has none."""
+    sizes: dict[str, tuple[int, int]] = {}
+    for name in list_image_hashes(request):
+        with contextlib.suppress(NotFound):
+            kept = images.get(name, user)
+            sizes[name] = (kept.width, kept.height)
+    return sizes
 
 
 def list_sources(request: GenerationRequest) -> tuple[str, ...]:

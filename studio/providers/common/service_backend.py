@@ -7,13 +7,14 @@ import dataclasses
 import threading
 from collections.abc import Callable, Generator, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Protocol
 
 from studio.core.errors import MAY_BE_BILLED, StudioError, UnknownModel
 from studio.core.image_fields import list_image_hashes
 from studio.core.model import Model
 from studio.core.ports import ImageSeed, JobContext
-from studio.core.pricing import Estimate
+from studio.core.pricing import Estimate, ImageSizes
 from studio.core.provider import CloudModel, ProviderSpec, RenderRequest
 from studio.core.request import GenerationRequest
 from studio.core.result import RenderedImage
@@ -72,10 +73,10 @@ class Service:
             for one in self._list_cloud_models()
         ]
 
-    def estimate(self, request: GenerationRequest) -> Estimate | None:
+    def estimate(self, request: GenerationRequest, sizes: ImageSizes = MappingProxyType({})) -> Estimate | None:
         """See Priced."""
         one = self._find_cloud_model(request.model)
-        amount = one.price(request)
+        amount = one.price(request, sizes)
         return None if amount is None else Estimate(amount=amount, exact=False, source=one.source, date=one.date)
 
     def render(self, request: GenerationRequest, seeds: Sequence[ImageSeed], ctx: JobContext) -> list[RenderedImage]:

@@ -75,7 +75,7 @@ def render_estimate(studio: Studio, request: GenerationRequest, user: User = LOC
     images = max(1, len(request.batch)) * request.count
     for axis in request.axes:
         images *= len(axis.values)
-    line = format_estimate(studio.engine.estimate(found), images, studio.engine.estimate_seconds(found))
+    line = format_estimate(studio.engine.estimate(found, user), images, studio.engine.estimate_seconds(found))
     taken = f" Drawn with {studio.engine.model(found.model).title}." if request.model.startswith(AUTO_PREFIX) else ""
     return _render_note(line + taken)
 

@@ -11,7 +11,7 @@ import gradio as gr
 from studio.core.errors import InvalidRequest, StudioError
 from studio.core.request import GenerationRequest
 from studio.core.task import Task
-from studio.core.user import User
+from studio.core.user import LOCAL_USER, User
 from studio.engine.studio import Studio
 from studio.tabs.common import tab_view
 from studio.tabs.common.choices import list_model_choices
@@ -136,10 +136,10 @@ class _ExtrasPage:
     def _show_facts(self, job_id: Any, request: gr.Request) -> str:
         return render_before_after(self._studio.engine, str(job_id or ""), get_user(request))
 
-    def _handle_change(self, packet: Any) -> Updates:
-        return self._update_view(self.form.values(packet))
+    def _handle_change(self, packet: Any, request: gr.Request) -> Updates:
+        return self._update_view(self.form.values(packet), get_user(request))
 
-    def _update_view(self, values: dict[str, Any]) -> Updates:
+    def _update_view(self, values: dict[str, Any], user: User = LOCAL_USER) -> Updates:
         """What is shown for `values`, which are complete, and what they would cost."""
         models = self._studio.engine.models(Task.UPSCALE)
         model, mode = find_upscaler(values, models), UPSCALE_MODES.get(str(values["mode"]))
@@ -154,14 +154,14 @@ class _ExtrasPage:
             layout.blend: gr.update(visible=not guided),
             self.form["with"]: gr.update(choices=choices, **({} if known else {"value": AUTOMATIC})),
             self._desk.note: render_upscale_note(mode, model),
-            self._desk.counts: self._render_cost(values),
+            self._desk.counts: self._render_cost(values, user),
         }
 
     def _show_steps(self, ticked: Any) -> Updates:
         shown = ticked if isinstance(ticked, list) else []
         return {column: gr.update(visible=step in shown) for step, column in self._layout.steps.items()}
 
-    def _render_cost(self, values: dict[str, Any]) -> str:
+    def _render_cost(self, values: dict[str, Any], user: User) -> str:
         """What the ticked steps would cost, where a model is paid; nothing while the form is not complete."""
         engine = self._studio.engine
         models = engine.models()
@@ -173,7 +173,8 @@ class _ExtrasPage:
             amount = engine.estimate(
                 first.replace(
                     batch=read_image_names(values["images"]), then=tuple(step.replace(file=None) for step in rest)
-                )
+                ),
+                user,
             )
         except StudioError:
             return ""
