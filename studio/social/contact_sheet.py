@@ -6,6 +6,7 @@ import math
 
 from PIL import Image, ImageDraw, ImageFont
 
+from studio.core.annotate import flatten_on_white
 from studio.core.social_formats import Format
 from studio.core.social_view import SHADE_OPACITY, SHADED_KINDS, ZONE_COLOURS
 from studio.social.format_entries import list_zones
@@ -47,7 +48,7 @@ class ContactSheet:
         self._small: list[tuple[Image.Image, str, str]] = []
 
     def add(self, image: Image.Image, title: str, below: str) -> None:
-        small = image.convert("RGB") if image.mode != "RGB" else image
+        small = flatten_on_white(image)
         scale = min(CELL / small.width, CELL / small.height)
         size = (max(1, round(small.width * scale)), max(1, round(small.height * scale)))
         self._small.append((small.resize(size, Image.Resampling.BICUBIC, reducing_gap=2.0), title, below))

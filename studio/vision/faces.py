@@ -10,6 +10,7 @@ from typing import Any
 
 from PIL import Image
 
+from studio.core.annotate import flatten_on_white
 from studio.vision import onnx
 
 DETECTION_SIDE = 960  # px of the long side at which faces are looked for; larger images are made smaller
@@ -44,7 +45,7 @@ def find_faces(image: Image.Image, *, sure: float = MIN_SCORE) -> tuple[Face, ..
 
     scale = min(1.0, DETECTION_SIDE / max(image.size))
     size = (max(32, round(image.width * scale)), max(32, round(image.height * scale)))
-    pixels = np.asarray(image.convert("RGB").resize(size, Image.Resampling.BILINEAR, reducing_gap=2.0))
+    pixels = np.asarray(flatten_on_white(image).resize(size, Image.Resampling.BILINEAR, reducing_gap=2.0))
     prepared = preprocess(pixels)
     answers = [np.array(answer) for answer in onnx.run_network(_load_network(), prepared, "RetinaFace")]
     found = postprocess(answers, *prepared.shape, score_threshold=sure)[0]

@@ -11,6 +11,8 @@ from pathlib import Path
 
 from PIL import Image
 
+from studio.core.annotate import flatten_on_white
+
 _KEPT_PER_JOB = 2  # the reader of the last snapshot may still be opening the one before
 _KEPT_JOBS = 8
 
@@ -30,7 +32,7 @@ class Previews:
         with self._lock:
             self._count += 1
             path = self.folder / f"{job_id}-{self._count}.jpg"
-        small = image.convert("RGB")
+        small = flatten_on_white(image).copy()
         small.thumbnail((side, side), Image.Resampling.BILINEAR)
         try:
             small.save(path, "JPEG", quality=80)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
 
+from studio.core.annotate import flatten_on_white
 from studio.core.grid import Cell, expand_cells
 from studio.core.request import GenerationRequest
 from studio.core.result import RenderedImage
@@ -54,7 +55,7 @@ def compose_grid(request: GenerationRequest, images: Mapping[int, Path]) -> Rend
     sheet = Image.new("RGB", size, "white")
     for number, path in present.items():
         with Image.open(path) as image:
-            fitted = image.convert("RGB")
+            fitted = flatten_on_white(image.convert("RGBA"))
         fitted.thumbnail(layout.cell, Image.Resampling.LANCZOS, reducing_gap=3.0)
         x, y = layout.locate_cell(made[number].position)
         sheet.paste(fitted, (x + (layout.cell[0] - fitted.width) // 2, y + (layout.cell[1] - fitted.height) // 2))

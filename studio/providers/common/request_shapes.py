@@ -18,7 +18,7 @@ MIB = 1024 * 1024
 def encode_for_upload(image: Image.Image, *, most_bytes: int = 20 * MIB) -> tuple[bytes, str]:
     """(the image as a file, its media type): PNG, or JPEG of falling quality where PNG is too large for the service."""
     out = io.BytesIO()
-    image.save(out, "PNG", compress_level=3)
+    _whiten_clear_pixels(image).save(out, "PNG", compress_level=3)
     if out.tell() <= most_bytes:
         return out.getvalue(), "image/png"
     for quality in (95, 90, 80, 70, 50):
@@ -27,6 +27,17 @@ def encode_for_upload(image: Image.Image, *, most_bytes: int = 20 * MIB) -> tupl
         if out.tell() <= most_bytes:
             break
     return out.getvalue(), "image/jpeg"
+
+
+def _whiten_clear_pixels(image: Image.Image) -> Image.Image:
+    """`image` with white where it is wholly clear: a service that drops the alpha shows nothing that was hidden."""
+    if image.mode != "RGBA":
+        return image
+    alpha = image.getchannel("A")
+    shown = alpha.point([0] + [255] * 255)
+    whole = Image.composite(image.convert("RGB"), Image.new("RGB", image.size, "white"), shown)
+    whole.putalpha(alpha)
+    return whole
 
 
 def make_white_mask(mask: Image.Image, *, invert: bool) -> Image.Image:
