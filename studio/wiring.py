@@ -92,7 +92,7 @@ def _build_service(spec: ProviderSpec, keys: KeyStore, settings: SettingsStore) 
     def get_address() -> str:
         return os.environ.get(spec.base_env, "") or getattr(settings.current, f"{spec.id}_url", "")
 
-    return Service(spec, keys, get_address, settings.folder / "server_models.json")
+    return Service(spec, keys, get_address, settings.folder / "services")
 
 
 def _find_successor(name: str) -> Successor | None:

@@ -182,10 +182,10 @@ def test_a_server_that_is_too_slow_is_asked_once_and_may_be_replaced(
 
 
 def test_its_models_are_listed_once_it_was_asked_and_stay_after_a_restart(server: VendorServer, tmp_path: Path) -> None:
-    file = tmp_path / "user" / "names.json"
+    folder = tmp_path / "user"
 
     def start() -> Service:
-        return Service(PROVIDER, FakeKeys(), lambda: f"{server.url}/v1", file)
+        return Service(PROVIDER, FakeKeys(), lambda: f"{server.url}/v1", folder)
 
     own = start()
     assert [model.id for model in own.models()] == ["compatible/default"]
@@ -196,8 +196,9 @@ def test_its_models_are_listed_once_it_was_asked_and_stay_after_a_restart(server
     assert [model.id for model in again.models()] == listed
     assert len(render_images(again, model="compatible/org/flux.1-dev")) == 1
     assert server.seen[-1].json["model"] == "org/flux.1-dev"
-    elsewhere = Service(PROVIDER, FakeKeys(), lambda: "http://127.0.0.1:9/v1", file)
+    elsewhere = Service(PROVIDER, FakeKeys(), lambda: "http://127.0.0.1:9/v1", folder)
     assert [model.id for model in elsewhere.models()] == ["compatible/default"]
+    [file] = folder.glob("models-*.json")
     file.write_text("[1]")
     assert [model.id for model in start().models()] == ["compatible/default"]
 

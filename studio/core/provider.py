@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 
@@ -57,6 +58,19 @@ class HttpResponse:
             raise ValueError("JSON that is nested too deep") from error
 
 
+class OrderBook(Protocol):
+    """The orders that a service has taken and whose end is not known, by what was ordered."""
+
+    def get(self, key: str) -> Mapping[str, Any] | None:
+        """What the service answered when it took the order, None where there is none to take up again."""
+        ...
+
+    def follow(self, key: str, task: Mapping[str, Any]) -> AbstractContextManager[list[bool]]:
+        """Keep the order while the block follows it, and longer where the block puts something into the list that it
+        is given: its end is not known then."""
+        ...
+
+
 class ProviderClient(Protocol):
     """The way to one service for one job: pooled connections, the key, errors in the studio's words, and an ear for
     cancel."""
@@ -97,6 +111,11 @@ class ProviderClient(Protocol):
     @property
     def key(self) -> str:
         """The key, "" for a server that needs none; for a vendor's own client, and for nothing else."""
+        ...
+
+    @property
+    def orders(self) -> OrderBook:
+        """The orders whose end is not known."""
         ...
 
     @property

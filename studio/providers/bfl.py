@@ -19,6 +19,7 @@ from studio.core.provider import CloudModel, HttpRequest, HttpResponse, Provider
 from studio.core.request import GenerationRequest
 from studio.core.result import RenderedImage
 from studio.core.task import Task
+from studio.providers.common.kept_state import make_order_key
 from studio.providers.common.order_polling import OrderPolling, wait_for_order
 from studio.providers.common.request_shapes import (
     encode_for_upload,
@@ -76,8 +77,10 @@ def draw_bfl_images(order: RenderRequest, wire: ProviderClient) -> list[Rendered
     drawn: list[RenderedImage] = []
     for number, seed in enumerate(order.seeds):
         order.context.report_progress(number, len(order.seeds))
-        task = read_json(_TITLE, wire.send(build_bfl_call(order, seed.seed)))
-        result = _wait_for_task(task, wire)
+        call = build_bfl_call(order, seed.seed)
+        key = make_order_key(call)
+        task = wire.orders.get(key) or read_json(_TITLE, wire.send(call))
+        result = _wait_for_task(task, wire, key)
         cost = task.get("cost")
         drawn.append(
             RenderedImage(
@@ -111,13 +114,15 @@ _NOT_FOUND = "Task not found"
 _FAILED_STATUSES = ("Request Moderated", "Content Moderated", "Error")
 
 
-def _wait_for_task(task: Mapping[str, Any], wire: ProviderClient) -> Mapping[str, Any]:
+def _wait_for_task(task: Mapping[str, Any], wire: ProviderClient, key: str) -> Mapping[str, Any]:
     name = str(task.get("id", ""))
     if not name:
         raise make_answer_error(_TITLE, "no task")
     address = str(task.get("polling_url") or f"/v1/get_result?id={name}")
     look = HttpRequest(method="GET", path=address, paid=False, seconds=30)
-    polling = OrderPolling(title=_TITLE, order=name, look=look, read=_read_state, first=0.5, longest=3.0)
+    polling = OrderPolling(
+        title=_TITLE, order=name, key=key, task=task, look=look, read=_read_state, first=0.5, longest=3.0
+    )
     return wait_for_order(wire, polling, _judge_state)
 
 
@@ -125,7 +130,7 @@ def _read_state(answer: HttpResponse) -> dict[str, Any]:
     """The task's state; one that the service does not find yet, or no more, is none."""
     found = read_json(_TITLE, answer)
     if found.get("status") == _NOT_FOUND:
-        raise make_answer_error(_TITLE, _NOT_FOUND)
+        raise InvalidRequest(f"{_TITLE} does not know the order.", hint="Ask for the image anew.")
     return found
 
 

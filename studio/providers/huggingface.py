@@ -19,6 +19,7 @@ from studio.core.request import GenerationRequest
 from studio.core.result import RenderedImage
 from studio.core.task import Task
 from studio.providers.common.http_wire import make_unreachable_error, split_url
+from studio.providers.common.kept_state import make_order_key
 from studio.providers.common.order_polling import OrderPolling, wait_for_order
 from studio.providers.common.request_shapes import encode_for_upload, fit_input_image
 from studio.providers.common.service_errors import (
@@ -96,8 +97,9 @@ def draw_huggingface_images(order: RenderRequest, wire: ProviderClient) -> list[
     for number, seed in enumerate(order.seeds):
         order.context.report_progress(number, len(order.seeds))
         ready = _resolve_call(order, seed.seed, wire)
-        answer = wire.send(ready.call)
-        drawn.append(RenderedImage(image=_read_image(answer, ready, wire), seed=seed.seed))
+        task = wire.orders.get(make_order_key(ready.call))
+        image = _load_told(task, ready, wire) if task else _read_image(wire.send(ready.call), ready, wire)
+        drawn.append(RenderedImage(image=image, seed=seed.seed))
     return drawn
 
 
@@ -167,22 +169,30 @@ def _read_image(answer: HttpResponse, ready: ProviderCall, wire: ProviderClient)
     """The image in an answer: itself, in base64, at an address, or made by a task that has to be waited for."""
     if answer.headers.get("Content-Type", "").startswith("image/"):
         return wire.decode_image(answer.body)
-    told = read_json(_TITLE, answer)
+    return _load_told(read_json(_TITLE, answer), ready, wire)
+
+
+def _load_told(told: Mapping[str, Any], ready: ProviderCall, wire: ProviderClient) -> Image.Image:
+    """The image that an answer holds or names, or that the task in it makes."""
     data, task = told.get("data"), told.get("response_url")
     if isinstance(data, dict) and isinstance(data.get("urls"), dict):
-        told = _wait_for_task(wire, ready, _parse_path(data["urls"].get("get")), {})
+        told = _wait_for_task(wire, ready, _parse_path(data["urls"].get("get")), {}, told)
     elif isinstance(task, str) and told.get("request_id"):
         query = {"_subdomain": "queue"} if ready.prefix else {}
-        _wait_for_task(wire, ready, f"{_parse_path(task)}/status", query)
+        _wait_for_task(wire, ready, f"{_parse_path(task)}/status", query, told)
         told = read_json(_TITLE, wire.send(_build_status_call(ready, _parse_path(task), query)))
     return _load_image(_find_image_text(told), wire)
 
 
-def _wait_for_task(wire: ProviderClient, ready: ProviderCall, path: str, query: Mapping[str, str]) -> dict[str, Any]:
+def _wait_for_task(
+    wire: ProviderClient, ready: ProviderCall, path: str, query: Mapping[str, str], task: Mapping[str, Any]
+) -> dict[str, Any]:
     """The task's last state, or what it gave; raises when it failed."""
     polling = OrderPolling(
         title=_TITLE,
         order=path,
+        key=make_order_key(ready.call),
+        task=task,
         look=_build_status_call(ready, path, query),
         read=lambda found: read_json(_TITLE, found),
         longest=3.0,

@@ -15,6 +15,7 @@ from studio.core.result import RenderedImage
 from studio.core.task import Task
 from studio.providers.common import ideogram_fields as fields
 from studio.providers.common.ideogram_fields import MAX_SEED, Fields, Files
+from studio.providers.common.kept_state import make_order_key
 from studio.providers.common.order_polling import OrderPolling, wait_for_order
 from studio.providers.common.service_errors import (
     find_field,
@@ -75,9 +76,11 @@ def draw_ideogram_images(order: RenderRequest, wire: ProviderClient) -> list[Ren
     drawn: list[RenderedImage] = []
     for number, seed in enumerate(order.seeds):
         order.context.report_progress(number, len(order.seeds))
-        answer = read_json(_TITLE, wire.send(build_ideogram_call(order, seed.seed)))
+        call = build_ideogram_call(order, seed.seed)
+        key = make_order_key(call)
+        answer = wire.orders.get(key) or read_json(_TITLE, wire.send(call))
         if "data" not in answer:
-            answer = _wait_for_task(answer, wire)
+            answer = _wait_for_task(answer, wire, key)
         entry = _find_image_entry(answer)
         micros, told = answer.get("usage_cost_usd_micros"), entry.get("seed", answer.get("seed"))
         drawn.append(
@@ -111,13 +114,20 @@ def check_ideogram(wire: ProviderClient) -> str:
     return "The key works."
 
 
-def _wait_for_task(answer: Mapping[str, Any], wire: ProviderClient) -> dict[str, Any]:
+def _wait_for_task(answer: Mapping[str, Any], wire: ProviderClient, key: str) -> dict[str, Any]:
     """The end of a task that is worked on after the first answer."""
     name = str(answer.get("generation_id") or "")
     if not name:
         raise make_answer_error(_TITLE, "no image")
     look = HttpRequest(method="GET", path=f"/v2/generations/{name}", paid=False, seconds=30)
-    polling = OrderPolling(title=_TITLE, order=name, look=look, read=lambda found: read_json(_TITLE, found))
+    polling = OrderPolling(
+        title=_TITLE,
+        order=name,
+        key=key,
+        task=answer,
+        look=look,
+        read=lambda found: read_json(_TITLE, found),
+    )
     return dict(wait_for_order(wire, polling, _judge_state))
 
 

@@ -14,6 +14,7 @@ from studio.core.request import GenerationRequest
 from studio.core.result import RenderedImage
 from studio.core.task import Task
 from studio.providers.common import stability_fields as fields
+from studio.providers.common.kept_state import make_order_key
 from studio.providers.common.order_polling import OrderPolling, wait_for_order
 from studio.providers.common.service_errors import (
     find_message,
@@ -66,8 +67,8 @@ def draw_stability_images(order: RenderRequest, wire: ProviderClient) -> list[Re
     drawn: list[RenderedImage] = []
     for number, seed in enumerate(order.seeds, 1):
         order.context.report_progress(number - 1, len(order.seeds))
-        answer = wire.send(build_stability_call(order, seed.seed))
-        told = _wait_for_task(answer, wire) if _find_route(order).polled else _read_answer(answer)
+        call = build_stability_call(order, seed.seed)
+        told = _draw_polled(call, wire) if _find_route(order).polled else _read_answer(wire.send(call))
         image = wire.decode_image(_decode_answer(told))
         drawn.append(RenderedImage(image=image, seed=read_seed(told.get("seed"), seed.seed), cost=cents / 100))
     return drawn
@@ -107,9 +108,11 @@ def _decode_answer(told: Mapping[str, Any]) -> bytes:
         raise make_answer_error(_TITLE, "no image") from error
 
 
-def _wait_for_task(answer: HttpResponse, wire: ProviderClient) -> dict[str, Any]:
+def _draw_polled(call: HttpRequest, wire: ProviderClient) -> dict[str, Any]:
     """The result of a task that is worked on after the first answer."""
-    name = str(_read_answer(answer).get("id", ""))
+    key = make_order_key(call)
+    task = wire.orders.get(key) or _read_answer(wire.send(call))
+    name = str(task.get("id", ""))
     if not name:
         raise make_answer_error(_TITLE, "no task")
     look = HttpRequest(
@@ -118,6 +121,8 @@ def _wait_for_task(answer: HttpResponse, wire: ProviderClient) -> dict[str, Any]
     polling = OrderPolling(
         title=_TITLE,
         order=name,
+        key=key,
+        task=task,
         look=look,
         read=lambda found: {} if found.status == 202 else read_json(_TITLE, found),
         first=_MIN_POLL_INTERVAL,

@@ -19,6 +19,7 @@ from studio.core.request import GenerationRequest
 from studio.core.result import RenderedImage
 from studio.core.task import Task
 from studio.providers.common import wavespeed_fields as fields
+from studio.providers.common.kept_state import make_order_key
 from studio.providers.common.order_polling import OrderPolling, wait_for_order
 from studio.providers.common.request_shapes import encode_for_upload
 from studio.providers.common.service_errors import (
@@ -76,8 +77,9 @@ def draw_wavespeed_images(order: RenderRequest, wire: ProviderClient) -> list[Re
     drawn: list[RenderedImage] = []
     for number, seed in enumerate(order.seeds):
         order.context.report_progress(number, len(order.seeds))
-        task = _read_data(wire.send(build_wavespeed_call(order, seed.seed, places)))
-        output = _find_output(_wait_for_task(task, wire))
+        key = make_order_key(build_wavespeed_call(order, seed.seed, {name: name for name in places}))
+        task = wire.orders.get(key) or _read_data(wire.send(build_wavespeed_call(order, seed.seed, places)))
+        output = _find_output(_wait_for_task(task, wire, key))
         drawn.append(RenderedImage(image=_load_image(output, wire), seed=seed.seed, cost=kind.usd))
     return drawn
 
@@ -147,12 +149,12 @@ def _read_data(answer: HttpResponse) -> dict[str, Any]:
     return data
 
 
-def _wait_for_task(task: Mapping[str, Any], wire: ProviderClient) -> Mapping[str, Any]:
+def _wait_for_task(task: Mapping[str, Any], wire: ProviderClient, key: str) -> Mapping[str, Any]:
     name = str(task.get("id") or "")
     if not name:
         raise make_answer_error(_TITLE, "no task")
     look = HttpRequest(method="GET", path=f"{_API}/predictions/{name}/result", paid=False, seconds=60)
-    polling = OrderPolling(title=_TITLE, order=name, look=look, read=_read_data, longest=3.0)
+    polling = OrderPolling(title=_TITLE, order=name, key=key, task=task, look=look, read=_read_data, longest=3.0)
     return wait_for_order(wire, polling, _judge_state)
 
 

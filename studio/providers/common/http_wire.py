@@ -21,6 +21,7 @@ from studio.core.image_gate import ImageLimits, open_image
 from studio.core.ports import JobContext
 from studio.core.provider import HttpRequest, HttpResponse, ProviderSpec
 from studio.core.thread_handover import resolve_future
+from studio.providers.common.kept_state import OpenOrders
 
 if TYPE_CHECKING:
     import requests
@@ -51,6 +52,7 @@ class HttpWire:
         self._key = key
         self._session = session
         self._context = context
+        self.orders = OpenOrders()
 
     def __repr__(self) -> str:
         return f"HttpWire({self._spec.id})"

@@ -20,7 +20,7 @@ from studio.core.request import GenerationRequest
 from studio.core.result import RenderedImage
 from studio.core.secrets_filter import redact, remember_secret
 from studio.providers.common.http_wire import HttpWire
-from studio.providers.common.server_models import ServerModelNames
+from studio.providers.common.kept_state import OpenOrders, ServerModelNames
 
 if TYPE_CHECKING:
     import requests
@@ -38,16 +38,17 @@ class Service:
     """A Backend, and Priced, over one ProviderSpec. Connections are pooled and kept for all jobs. Thread-safe."""
 
     def __init__(
-        self, spec: ProviderSpec, keys: KeySource, base_url: Callable[[], str], names_file: Path | None = None
+        self, spec: ProviderSpec, keys: KeySource, base_url: Callable[[], str], folder: Path | None = None
     ) -> None:
-        """`base_url` gives the address in force, "" for the spec's own. The names of a server's own models are kept in
-        `names_file`."""
+        """`base_url` gives the address in force, "" for the spec's own. In `folder` is kept what has to outlive the
+        process: the names of a server's own models, and orders whose end is not known."""
         self.spec = spec
         self._keys = keys
         self._base_url = base_url
         self._lock = threading.Lock()
         self._session: requests.Session | None = None
-        self._names = ServerModelNames(names_file)
+        self._names = ServerModelNames(folder and folder / f"models-{spec.id}.json")
+        self._orders = OpenOrders(folder and folder / f"orders-{spec.id}.json")
         self._endings: Mapping[str, str] = {}  # what the service itself told of its models' last days
 
     @property
@@ -113,7 +114,9 @@ class Service:
 
     def wire(self, ctx: JobContext) -> HttpWire:
         """The way to the service for one job; raises NotConfigured without a key."""
-        return HttpWire(self.spec, self._resolve_base_url(), self._read_key(), self._get_session(), ctx)
+        wire = HttpWire(self.spec, self._resolve_base_url(), self._read_key(), self._get_session(), ctx)
+        wire.orders = self._orders
+        return wire
 
     def close(self) -> None:
         with self._lock:
