@@ -97,6 +97,7 @@ def _build_layout(studio: Studio) -> CompareWidgets:
 
 
 def _wire_compare(studio: Studio, widgets: CompareWidgets) -> None:
+    @show_errors
     def compare(text: Any, chosen: Any, number: Any, unnamed: Any, request: gr.Request) -> Iterator[Updates]:
         try:
             user = get_user(request)

@@ -16,7 +16,7 @@ from studio.core.user import User
 from studio.engine.jobs.saved_chains import append_steps, extract_steps
 from studio.engine.studio import Studio
 from studio.tabs.common.current_user import get_user
-from studio.tabs.common.events import UNQUEUED, Updates
+from studio.tabs.common.events import UNQUEUED, Updates, show_errors
 from studio.tabs.common.form import Form
 from studio.tabs.common.form_values import NONE
 from studio.tabs.common.tab import PageContext
@@ -38,6 +38,7 @@ def build_chain_fields(prefix: str = "") -> dict[str, Component]:
 def wire_chain_choice(studio: Studio, shell: PageContext, form: Form) -> None:
     """Let the choice hold the user's chains, also those that were saved since the page was opened."""
 
+    @show_errors
     def list_chains(request: gr.Request) -> Any:
         return gr.update(choices=[NONE, *studio.engine.chains.names(get_user(request).name)])
 

@@ -164,6 +164,7 @@ def wire_previews(studio: Studio, form: Form, units: Sequence[ControlUnitFields]
 def _wire_preview(studio: Studio, form: Form, unit: ControlUnitFields) -> None:
     latest = gr.State("")  # the id of the map that is shown
 
+    @show_errors
     def preview_map(packet: Any, request: gr.Request) -> Iterator[Updates]:
         yield {unit.map: '<p class="note" role="status">Making the map…</p>', unit.use: gr.update(visible=False)}
         try:

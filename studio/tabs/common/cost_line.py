@@ -18,7 +18,7 @@ from studio.core.user import LOCAL_USER, User
 from studio.engine.studio import Studio
 from studio.tabs.common import model_selection
 from studio.tabs.common.current_user import get_user
-from studio.tabs.common.events import UNQUEUED
+from studio.tabs.common.events import UNQUEUED, show_errors
 from studio.tabs.common.form_values import LORA_SLOTS, NONE, Values
 from studio.tabs.common.tab import PageContext
 from studio.tabs.common.tab_view import TabView
@@ -55,6 +55,7 @@ def add_cost_line(
     """A line, here, that tells what the form costs, and follows it. `read` makes the request of the form's values."""
     form, line = desk.form, gr.HTML("", elem_classes="cost")
 
+    @show_errors
     def update_cost(packet: Any, request: gr.Request) -> str:
         values = form.values(packet)
         try:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from typing import Any, ParamSpec, TypeVar, cast
 
 import gradio as gr
@@ -43,8 +44,9 @@ def show_errors(handler: Callable[P, T]) -> Callable[P, T]:
         @functools.wraps(handler)
         def stream(*args: P.args, **kwargs: P.kwargs) -> Any:
             try:
-                for updates in handler(*args, **kwargs):
-                    yield skip_if_empty(updates)
+                with contextlib.closing(cast("Generator[Any]", handler(*args, **kwargs))) as running:
+                    for updates in running:
+                        yield skip_if_empty(updates)
             except StudioError as error:
                 raise make_toast(error) from error
 

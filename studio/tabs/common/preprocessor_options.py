@@ -14,7 +14,7 @@ import gradio as gr
 from studio.core.annotate import OptionSpec
 from studio.core.model import Model
 from studio.core.model_ids import PREPROCESSOR_PREFIX
-from studio.tabs.common.events import HIDDEN, UNQUEUED, Updates
+from studio.tabs.common.events import HIDDEN, UNQUEUED, Updates, show_errors
 
 SLIDERS = 2  # as many as any preprocessor has figures
 _WRITE_SCRIPT = (
@@ -53,6 +53,7 @@ def wire_options(options: OptionFields, preprocessor: gr.Dropdown, specs: Specs)
     """Show the figures of the chosen preprocessor, and let sliders and line follow each other."""
     sliders, line = [*options.sliders], options.line
 
+    @show_errors
     def update_sliders(chosen: Any, text: Any, *values: Any) -> Updates:
         figures = specs.get(str(chosen), ())
         wanted = parse_options(figures, str(text or ""))

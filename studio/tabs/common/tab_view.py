@@ -116,9 +116,11 @@ def wire_memory(
     what it kept. Gives an event as `wire_run`."""
     saved = browser_memory.make_browser_state(shell, f"{desk.name}-form", {})
 
+    @show_errors
     def restore_form(values: Any) -> Updates:
         return put(browser_memory.filter_saved_values(values, desk.form))
 
+    @show_errors
     def attach(job_id: Any, request: gr.Request) -> Iterator[Updates]:
         try:
             yield from reattach_job(studio.engine, desk.panel, job_id, get_user(request))
@@ -127,6 +129,7 @@ def wire_memory(
 
     shell.forms.append(desk.name)
 
+    @show_errors
     def refresh_lists(values: Any) -> Updates:
         """The lists of models and what is said of them; what the user has filled in stays as it is."""
         filled = desk.form.components()
@@ -152,6 +155,7 @@ def wire_run(studio: Studio, desk: TabView, ask: Callable[[dict[str, Any], User]
     the job ended."""
     panel = desk.panel
 
+    @show_errors
     def generate(packet: Any, request: gr.Request) -> Iterator[Updates]:
         try:
             user = get_user(request)
@@ -190,6 +194,7 @@ def _wire_sampling(studio: Studio, form: Form) -> None:
 
 
 def _wire_counts(guide: FormGuide, desk: TabView) -> None:
+    @show_errors
     def count_tokens(model_id: Any, prompt: Any, negative: Any) -> str:
         return guide.counts(str(model_id), str(prompt or ""), str(negative or ""))
 

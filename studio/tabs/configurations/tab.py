@@ -44,6 +44,7 @@ def build_configurations_tab(studio: Studio, shell: PageContext) -> None:
             gr.Markdown("### Health")
             _build_health(studio)
 
+    @show_errors
     def fill_page(request: gr.Request) -> Updates:
         try:
             require_admin(request)

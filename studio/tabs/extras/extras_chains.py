@@ -78,6 +78,7 @@ def wire_chains(shell: PageContext, fold: ChainsAccordion, page: ChainsHost, kep
     """Save, load, delete, and JSON in."""
     named = Form({**page.form.fields, "chain_name": fold.name})
 
+    @show_errors
     def update_choices(request: gr.Request, chosen: str | None = None) -> dict[str, Any]:
         return gr.update(choices=kept.names(get_user(request).name), value=chosen)
 

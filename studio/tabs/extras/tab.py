@@ -136,6 +136,7 @@ class _ExtrasPage:
     def _show_facts(self, job_id: Any, request: gr.Request) -> str:
         return render_before_after(self._studio.engine, str(job_id or ""), get_user(request))
 
+    @show_errors
     def _handle_change(self, packet: Any, request: gr.Request) -> Updates:
         return self._update_view(self.form.values(packet), get_user(request))
 

@@ -16,7 +16,7 @@ from studio.core.task import Task
 from studio.engine.studio import Studio
 from studio.tabs.common import image_fields
 from studio.tabs.common.current_user import get_user
-from studio.tabs.common.events import HIDDEN, Updates, make_toast
+from studio.tabs.common.events import HIDDEN, Updates, make_toast, show_errors
 from studio.tabs.common.form import Form
 from studio.tabs.common.map_previews import make_map
 
@@ -41,6 +41,7 @@ def build_search_fields(prefix: str) -> tuple[dict[str, Component], gr.Button, g
 def wire_search(studio: Studio, form: Form, button: gr.Button, told: gr.HTML) -> None:
     """Let the button put the mask of what the words name onto the form."""
 
+    @show_errors
     def find_mask(packet: Any, request: gr.Request) -> Iterator[Updates]:
         yield {told: '<p class="note" role="status">Searching…</p>'}
         try:

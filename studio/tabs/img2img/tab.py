@@ -205,11 +205,13 @@ class _Img2ImgPage:
             self._desk.note: render_model_note(model) if model else missing,
         }
 
+    @show_errors
     def _choose_operation(self, mode: Any, title: Any, wanted: Any) -> Updates:
         """Another operation. The model's own settings are put in only where the model had to change."""
         model, updates = self._update_view(mode, title, wanted)
         return self._add_model_updates(updates, model) if model and model.id != wanted else updates
 
+    @show_errors
     def _choose_model(self, mode: Any, title: Any, wanted: Any) -> Updates:
         model, updates = self._update_view(mode, title, wanted)
         return self._add_model_updates(updates, model) if model else updates

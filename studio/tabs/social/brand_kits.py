@@ -51,6 +51,7 @@ class BrandKitRow:
         self._named_form.on(self._save.click, self._save_kit, [name, kept], **HIDDEN)
         self._drop.click(self._delete_kit, [name, kept], [name, kept], **HIDDEN)
 
+    @show_errors
     def _load_kit(self, name: Any, kits: Any) -> Updates:
         """The kit of that name on the form; a new name changes nothing."""
         values = filter_known_kits(kits, self._form).get(str(name), {})

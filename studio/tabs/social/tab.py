@@ -133,6 +133,7 @@ class _SocialPage:
         browser_memory.remember_form("social", form, saved)
         shell.send.add_target("social", TITLE, tab=TITLE, outputs=[form["images"]], apply=self._receive_image)
 
+    @show_errors
     def _export(self, packet: Any, request: gr.Request) -> Iterator[Updates]:
         values = self.form.values(packet)
         try:
@@ -158,6 +159,7 @@ class _SocialPage:
     def _stop(self, job_id: Any, request: gr.Request) -> None:
         self._studio.engine.cancel(str(job_id), get_user(request))
 
+    @show_errors
     def _attach(self, job_id: Any, pattern: Any, request: gr.Request) -> Iterator[Updates]:
         try:
             user = get_user(request)
@@ -188,6 +190,7 @@ class _SocialPage:
             snapshot.assets, self._parts.platforms.of(user.name), re.sub(r"[^\w{}\-/ .]", "", pattern)[:120]
         )
 
+    @show_errors
     def _restore(self, kept: Any) -> Updates:
         return self.form.filled(browser_memory.filter_saved_values(kept, self.form))
 
