@@ -19,6 +19,7 @@ from studio.tabs.common import (
     chain_fields,
     control_fields,
     cost_line,
+    follow_model,
     form_fields,
     model_selection,
     restore_settings,
@@ -28,6 +29,7 @@ from studio.tabs.common import (
 )
 from studio.tabs.common.choices import CUSTOM_SIZE, list_model_choices, list_schedule_choices
 from studio.tabs.common.control_values import read_units, write_units
+from studio.tabs.common.current_user import get_user
 from studio.tabs.common.events import HIDDEN, UNQUEUED, Updates, show_errors
 from studio.tabs.common.form import Form
 from studio.tabs.common.form_guide import FormGuide
@@ -64,8 +66,8 @@ def build_txt2img_tab(studio: Studio, shell: PageContext) -> None:
         counts=counts,
         note=note,
     )
-    model_chosen = _wire_form(studio, shell, guide, desk, steering)
-    target_platform.wire_target_fields(studio, desk.form, make_for, Task.TXT2IMG, model_chosen)
+    _wire_form(studio, shell, guide, desk, steering)
+    target_platform.wire_target_fields(studio, desk.form, make_for, Task.TXT2IMG)
     template_fields.wire_templates(studio, shell, desk.form, templates)
     with price:
         cost_line.add_cost_line(
@@ -144,8 +146,7 @@ def _build_restore_fields() -> tuple[gr.File, gr.Textbox, gr.Button]:
     return dropped, pasted, gr.Button("Use these settings", size="sm", elem_id="restore")
 
 
-def _wire_form(studio: Studio, shell: PageContext, guide: FormGuide, desk: TabView, steering: _ControlSection) -> Any:
-    """Gives the event of choosing a model."""
+def _wire_form(studio: Studio, shell: PageContext, guide: FormGuide, desk: TabView, steering: _ControlSection) -> None:
     form, note, panel = desk.form, desk.note, desk.panel
 
     def build_request(values: dict[str, Any], user: User) -> GenerationRequest:
@@ -159,11 +160,19 @@ def _wire_form(studio: Studio, shell: PageContext, guide: FormGuide, desk: TabVi
         return target_platform.append_target_steps(studio, values, wanted, user)
 
     @show_errors
-    def choose_model(model_id: Any, job_id: Any) -> Updates:
-        model = model_selection.get_selectable_model(studio, str(model_id))
-        untouched = {panel.result: render_empty_result(guide.list_examples(model))} if not job_id else {}
+    def choose_model(data: dict[Any, Any], request: gr.Request) -> Updates:
+        model = model_selection.get_selectable_model(studio, str(data[form["model"]]))
+        before = model_selection.find_selectable_model(studio, str(data[form["followed"]]))
+        if before is not None and before.id == model.id:
+            return {}
+        untouched = {} if data[panel.job] else {panel.result: render_empty_result(guide.list_examples(model))}
+        values, user = follow_model.read_inputs(form, data), get_user(request)
+
+        def get_size(one: Model) -> tuple[int, int] | None:
+            return target_platform.get_format_size(studio, values.get("for_format"), one, user)
+
         return {
-            **form_fields.update_for_model(form, model),
+            **follow_model.follow_model(form, before, model, values, get_size),
             note: render_model_note(model),
             **steering.show_for_model(model),
             **untouched,
@@ -177,9 +186,8 @@ def _wire_form(studio: Studio, shell: PageContext, guide: FormGuide, desk: TabVi
     )
     control_fields.wire_previews(studio, form, steering.units)
     chain_fields.wire_chain_choice(studio, shell, form)
-    return form["model"].input(
-        choose_model, [form["model"], panel.job], {*form.components(), note, steering.frame, panel.result}, **UNQUEUED
-    )
+    inputs = {*follow_model.list_inputs(form), panel.job}
+    form["model"].input(choose_model, inputs, {*form.components(), note, steering.frame, panel.result}, **UNQUEUED)
 
 
 def _wire_restore(studio: Studio, desk: TabView, pasted: gr.Textbox, dropped: gr.File, take: gr.Button) -> None:
@@ -214,7 +222,7 @@ def _fill_form(studio: Studio, desk: TabView, wanted: GenerationRequest, passed_
         del values["model"]
         gr.Warning(f"{error.message} The chosen model stays.", title="Model not here")
     else:
-        updates = {**form_fields.update_for_model(form, model), note: render_model_note(model)}
+        updates = {**follow_model.show_model(form, model), note: render_model_note(model)}
     width, height = values.get("width"), values.get("height")
     values |= {"size": CUSTOM_SIZE} if width and height else {}
     for field, update in form.make_updates(values).items():
@@ -233,9 +241,9 @@ def _restore_form(studio: Studio, desk: TabView, steering: _ControlSection, kept
     models = model_selection.list_selectable_models(studio)
     known = {model.id: model for model in models}
     model = known.get(kept.get("model", "")) or studio.engine.model("")
-    kept["model"] = model.id
+    kept["model"] = kept["followed"] = model.id
     updates: Updates = {
-        **form_fields.update_for_model(form, model),
+        **follow_model.show_model(form, model),
         desk.note: render_model_note(model),
         **steering.show_for_model(model),
     }

@@ -50,7 +50,8 @@ def build_model_fields(
         style = build_dropdown(
             "Styles", f"{prefix}styles", styles, [], "Presets added to both prompts.", multiselect=True
         )
-    return {"model": chosen, "styles": style}
+    followed = gr.Textbox(model.id, visible=False)  # whose values are on the form, so far as nobody has changed them
+    return {"model": chosen, "followed": followed, "styles": style}
 
 
 def build_size_fields(model: Model, prefix: str = "") -> dict[str, Component]:

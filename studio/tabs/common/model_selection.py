@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import gradio as gr
 from gradio.components import Component
 
+from studio.core.errors import UnknownModel
 from studio.core.model import Feature, Model, Quality, Sizes
 from studio.core.model_ids import AUTO_PREFIX
 from studio.core.task import Task
@@ -38,6 +39,14 @@ def get_selectable_model(studio: Studio, model_id: str, task: Task = Task.TXT2IM
     return next((model for model in AUTOMATIC_MODELS if model.id == model_id), None) or studio.engine.model(
         model_id, task
     )
+
+
+def find_selectable_model(studio: Studio, model_id: str, task: Task = Task.TXT2IMG) -> Model | None:
+    """As `get_selectable_model`; None where there is none of that id."""
+    try:
+        return get_selectable_model(studio, model_id, task) if model_id else None
+    except UnknownModel:
+        return None
 
 
 def list_selectable_models(studio: Studio, task: Task = Task.TXT2IMG) -> tuple[Model, ...]:

@@ -182,11 +182,12 @@ def wire_run(studio: Studio, desk: TabView, ask: Callable[[dict[str, Any], User]
 
 def _wire_sampling(studio: Studio, form: Form) -> None:
     @show_errors
-    def update_schedules(model_id: Any, sampler: Any) -> Any:
+    def update_schedules(model_id: Any, sampler: Any, schedule: Any) -> Any:
         choices = list_schedule_choices(studio.engine.model(str(model_id)), str(sampler))
-        return gr.update(choices=choices, value=choices[0])
+        return gr.update(choices=choices, value=schedule if schedule in choices else choices[0])
 
-    form["sampler"].input(update_schedules, [form["model"], form["sampler"]], form["schedule"], **UNQUEUED)
+    asked = [form["model"], form["sampler"], form["schedule"]]
+    form["sampler"].input(update_schedules, asked, form["schedule"], **UNQUEUED)
     sides = [form["width"], form["height"]]
     form["size"].input(
         fn=None, inputs=[form["size"], *sides], outputs=sides, js=SIZE_TO_SIDES, api_visibility="private"

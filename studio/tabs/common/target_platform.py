@@ -12,6 +12,7 @@ from gradio.components import Component
 
 from studio.core.errors import InvalidRequest
 from studio.core.finish import MetadataPolicy
+from studio.core.model import Model
 from studio.core.model_ids import AUTO_PREFIX
 from studio.core.request import GenerationRequest
 from studio.core.social import MAX_FORMATS, SocialExport
@@ -22,6 +23,7 @@ from studio.core.user import User
 from studio.engine.jobs.source_checks import list_sources
 from studio.engine.studio import Studio
 from studio.tabs.common.choices import CUSTOM_SIZE
+from studio.tabs.common.current_user import get_user
 from studio.tabs.common.events import UNQUEUED, Updates, show_errors
 from studio.tabs.common.form import Form
 
@@ -82,8 +84,16 @@ def build_target_accordion(studio: Studio, prefix: str = "") -> TargetFields:
                 info="Where the image is smaller than the format.",
             )
         note = gr.HTML("", elem_id=f"{prefix}for-note")
+        followed = gr.Textbox(NO_PLATFORM, visible=False)  # the format whose size is on the form
     return TargetFields(
-        fields={"for_format": one, "for_pack": pack, "for_zones": zones, "for_enlarge": enlarge}, note=note
+        fields={
+            "for_format": one,
+            "followed_format": followed,
+            "for_pack": pack,
+            "for_zones": zones,
+            "for_enlarge": enlarge,
+        },
+        note=note,
     )
 
 
@@ -96,31 +106,43 @@ def list_format_choices(data: PlatformData) -> list[tuple[str, str]]:
     return [("No platform", NO_PLATFORM), *formats]
 
 
-def wire_target_fields(studio: Studio, form: Form, make_for: TargetFields, task: Task, model_chosen: Any) -> None:
-    """Let the size follow the format, at once and after `model_chosen`, the event that puts another model's own size
-    in."""
+def wire_target_fields(studio: Studio, form: Form, make_for: TargetFields, task: Task) -> None:
+    """Let the size follow the format; with another model, `get_format_size` tells the format's size."""
     if studio.social is None or make_for.note is None:
         return
-    data, note = studio.social.platforms, make_for.note
-    sized = [form[name] for name in ("width", "height", "size", "own_size") if name in form.fields]
+    platforms, note = studio.social.platforms, make_for.note
+    names = ("width", "height", "size", "own_size", "followed_format")
+    sized = [form[name] for name in names if name in form.fields]
 
     @show_errors
-    def update_size(model_id: Any, format_id: Any) -> Updates:
-        if not format_id:
+    def update_size(model_id: Any, format_id: Any, followed: Any, request: gr.Request) -> Updates:
+        if format_id == followed:  # the list was only looked at
             return {}
-        width, height = choose_drawing_size(data.format(str(format_id)), studio.engine.model(str(model_id), task).sizes)
-        values = {"width": width, "height": height, "size": CUSTOM_SIZE, "own_size": True}
+        values: dict[str, Any] = {"followed_format": format_id or NO_PLATFORM}
+        if size := get_format_size(studio, format_id, studio.engine.model(str(model_id), task), get_user(request)):
+            values |= {"width": size[0], "height": size[1], "size": CUSTOM_SIZE, "own_size": True}
         return form.make_updates(values)
 
     @show_errors
-    def update_note(format_id: Any, pack: Any) -> str:
-        return render_target_note(data, *read_targets({"for_format": format_id, "for_pack": pack}))
+    def update_note(format_id: Any, pack: Any, request: gr.Request) -> str:
+        targets = read_targets({"for_format": format_id, "for_pack": pack})
+        return render_target_note(platforms.of(get_user(request).name), *targets)
 
-    chosen, shown = [form["model"], form["for_format"]], [form["for_format"], form["for_pack"]]
+    chosen, shown = [form["model"], form["for_format"], form["followed_format"]], [form["for_format"], form["for_pack"]]
     form["for_format"].input(update_size, chosen, sized, **UNQUEUED)
-    model_chosen.then(update_size, chosen, sized, **UNQUEUED)
     changes: Any = [box.change for box in shown]
     gr.on(changes, update_note, shown, note, trigger_mode="always_last", **UNQUEUED)
+
+
+def get_format_size(studio: Studio, format_id: object, model: Model, user: User) -> tuple[int, int] | None:
+    """The (width, height) at which `model` draws for the user's format, None where none is chosen.
+
+    Raises:
+        NotFound: there is no such format.
+    """
+    if studio.social is None or not format_id:
+        return None
+    return choose_drawing_size(studio.social.platforms.of(user.name).format(str(format_id)), model.sizes)
 
 
 def render_target_note(data: PlatformData, formats: list[str], platforms: list[str]) -> str:
@@ -162,7 +184,7 @@ def write_targets(wanted: GenerationRequest) -> dict[str, Any]:
     own."""
     social = wanted.then[-1].social if wanted.then else None
     one = social.formats[0] if social is not None and len(social.formats) == 1 else NO_PLATFORM
-    return {"for_format": one, "for_pack": []}
+    return {"for_format": one, "followed_format": one, "for_pack": []}
 
 
 def append_target_steps(

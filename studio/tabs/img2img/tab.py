@@ -20,6 +20,7 @@ from studio.tabs.common import (
     chain_fields,
     control_fields,
     cost_line,
+    follow_model,
     form_fields,
     mask_layers,
     model_selection,
@@ -27,6 +28,7 @@ from studio.tabs.common import (
     target_platform,
 )
 from studio.tabs.common.choices import CUSTOM_SIZE, list_model_choices, list_schedule_choices
+from studio.tabs.common.current_user import get_user
 from studio.tabs.common.events import HIDDEN, UNQUEUED, Updates, show_errors
 from studio.tabs.common.form_guide import FormGuide
 from studio.tabs.common.form_values import parse_request
@@ -74,7 +76,8 @@ def build_img2img_tab(studio: Studio, shell: PageContext) -> None:
         note=note,
     )
     page = _Img2ImgPage(studio, guide, desk, layout, hint)
-    target_platform.wire_target_fields(studio, desk.form, make_for, Task.IMG2IMG, page.wire(shell))
+    page.wire(shell)
+    target_platform.wire_target_fields(studio, desk.form, make_for, Task.IMG2IMG)
     with price:
         cost_line.add_cost_line(shell, studio, desk, page.build_cost_request)
     control_fields.wire_previews(studio, desk.form, units)
@@ -119,8 +122,8 @@ class _Img2ImgPage:
         self._parts, self._hint = layout.parts, hint
         self._blocks = [column for columns in layout.parts.values() for column in columns]
 
-    def wire(self, shell: PageContext) -> Any:
-        """Gives the event of choosing a model."""
+    def wire(self, shell: PageContext) -> None:
+        """Let the fields do what they are there for."""
         desk, form = self._desk, self._form
         outputs = {*self._blocks, self._hint, desk.note}
         tab_view.wire_tab(
@@ -128,20 +131,17 @@ class _Img2ImgPage:
         )
         tab_view.wire_memory(self._studio, shell, desk, self._restore_form, outputs)
         chain_fields.wire_chain_choice(self._studio, shell, form)
-        chosen = [form["mode"], form["operation"], form["model"]]
+        chosen = {form["mode"], form["operation"], *follow_model.list_inputs(form)}
         everything = {*form.components(), *outputs}
         for name in ("mode", "operation"):
             form[name].input(self._choose_operation, chosen, everything, trigger_mode="always_last", **UNQUEUED)
-        model_chosen = form["model"].input(
-            self._choose_model, chosen, everything, trigger_mode="always_last", **UNQUEUED
-        )
+        form["model"].input(self._choose_model, chosen, everything, trigger_mode="always_last", **UNQUEUED)
         form["source"].upload(
             fn=None, js="() => ['', '']", outputs=[form["mask"], form["paint"]], api_visibility="private"
         )
         self._wire_plan()
         for name, title, mode in (("img2img", "Img2Img", "Img2Img"), ("inpaint", "Inpaint", "Inpaint")):
             shell.send.add_target(name, title, tab="Img2Img", outputs=everything, apply=self._make_receiver(mode))
-        return model_chosen
 
     def _wire_plan(self) -> None:
         grown = [self._form[name] for name in ("grow", *SIDES, "canvas_aspect", "canvas_width", "canvas_height")]
@@ -206,25 +206,35 @@ class _Img2ImgPage:
         }
 
     @show_errors
-    def _choose_operation(self, mode: Any, title: Any, wanted: Any) -> Updates:
-        """Another operation. The model's own settings are put in only where the model had to change."""
-        model, updates = self._update_view(mode, title, wanted)
-        return self._add_model_updates(updates, model) if model and model.id != wanted else updates
+    def _choose_operation(self, data: dict[Any, Any], request: gr.Request) -> Updates:
+        """Another operation, which may need another model."""
+        form = self._form
+        values = follow_model.read_inputs(form, data)
+        model, updates = self._update_view(values["mode"], values["operation"], values["model"])
+        return {**self._follow_model(values, model, get_user(request)), **updates} if model else updates
 
     @show_errors
-    def _choose_model(self, mode: Any, title: Any, wanted: Any) -> Updates:
-        model, updates = self._update_view(mode, title, wanted)
-        return self._add_model_updates(updates, model) if model else updates
+    def _choose_model(self, data: dict[Any, Any], request: gr.Request) -> Updates:
+        values = follow_model.read_inputs(self._form, data)
+        if values["model"] == values["followed"]:  # the list was only looked at
+            return {}
+        return self._choose_operation(data, request)
 
-    def _add_model_updates(self, updates: Updates, model: Model) -> Updates:
-        return {**form_fields.update_for_model(self._form, model), **updates}
+    def _follow_model(self, values: Mapping[str, Any], model: Model, user: User) -> Updates:
+        task = find_operation(values["mode"], values["operation"]).task
+        before = model_selection.find_selectable_model(self._studio, str(values["followed"]), task)
+
+        def get_size(one: Model) -> tuple[int, int] | None:
+            return target_platform.get_format_size(self._studio, values.get("for_format"), one, user)
+
+        return follow_model.follow_model(self._form, before, model, values, get_size)
 
     def _put(self, values: dict[str, Any], wanted_model: object) -> Updates:
         """The updates that put `values` on the form, and show what they need."""
         form = self._form
         model, looks = self._update_view(values.get("mode"), values.get("operation"), wanted_model)
-        updates = self._add_model_updates(looks, model) if model else looks
-        values = {name: value for name, value in values.items() if name != "model"}
+        updates = {**follow_model.show_model(form, model), **looks} if model else looks
+        values = {name: value for name, value in values.items() if name not in ("model", "followed")}
         for field, update in form.make_updates(values).items():
             updates[field] = {**updates.get(field, {}), **update}
         if model:

@@ -9,6 +9,7 @@ import gradio as gr
 from gradio.components import Component
 
 from studio.core.errors import InvalidRequest
+from studio.core.text_checks import check_name
 from studio.tabs.common import browser_memory
 from studio.tabs.common.events import HIDDEN, UNQUEUED, Updates, show_errors
 from studio.tabs.common.form import Form
@@ -35,6 +36,7 @@ class BrandKitRow:
                 min_width=140,
                 info="Choose one, or write a new name and save. Holds logo, colours, font, place and margins.",
             )
+            self._loaded = gr.Textbox("", visible=False)  # the kit that is on the form
         with gr.Row():
             self._save = gr.Button("Save kit", size="sm", elem_id=f"{PREFIX}kit-save", min_width=80)
             self._drop = gr.Button("Delete kit", size="sm", elem_id=f"{PREFIX}kit-delete", min_width=80)
@@ -47,32 +49,36 @@ class BrandKitRow:
     def wire(self, shell: PageContext) -> None:
         name, kept, form = self._name, self._kept, self._form
         shell.blocks.load(lambda kits: gr.update(choices=sorted(filter_known_kits(kits, form))), kept, name, **UNQUEUED)
-        name.input(self._load_kit, [name, kept], form.components(), **UNQUEUED)
-        self._named_form.on(self._save.click, self._save_kit, [name, kept], **HIDDEN)
-        self._drop.click(self._delete_kit, [name, kept], [name, kept], **HIDDEN)
+        loaded = self._loaded
+        name.input(self._load_kit, [name, kept, loaded], {*form.components(), loaded}, **UNQUEUED)
+        self._named_form.on(self._save.click, self._save_kit, [name, kept, loaded], **HIDDEN)
+        self._drop.click(self._delete_kit, [name, kept], [name, kept, loaded], **HIDDEN)
 
     @show_errors
-    def _load_kit(self, name: Any, kits: Any) -> Updates:
-        """The kit of that name on the form; a new name changes nothing."""
+    def _load_kit(self, name: Any, kits: Any, loaded: Any) -> Updates:
+        """The kit of that name on the form; a new name changes nothing, nor does the one that is there already."""
+        if name == loaded:
+            return {}
         values = filter_known_kits(kits, self._form).get(str(name), {})
-        return self._form.filled(values)
+        return {**self._form.filled(values), self._loaded: str(name or "")}
 
     @show_errors
-    def _save_kit(self, packet: Any) -> tuple[Any, dict[str, Any]]:
+    def _save_kit(self, packet: Any) -> tuple[Any, dict[str, Any], str]:
         values = self._named_form.values(packet)
         title = " ".join(str(values["name"] or "").split())
         if not 1 <= len(title) <= 60:
             raise InvalidRequest("The kit has no name.", hint="Write one of up to 60 letters into “Brand kit”.")
+        check_name(title, "The name of the kit")
         kits = filter_known_kits(values["kits"], self._form) | {title: self._form.values(packet)}
         if len(kits) > MAX_KITS:
             raise InvalidRequest(f"There are {MAX_KITS} kits already.", hint="Delete one first.")
         gr.Info(f"“{title}” is saved in this browser.", title="Brand kit")
-        return gr.update(choices=sorted(kits), value=title), kits
+        return gr.update(choices=sorted(kits), value=title), kits, title
 
     @show_errors
-    def _delete_kit(self, name: Any, kits: Any) -> tuple[Any, dict[str, Any]]:
+    def _delete_kit(self, name: Any, kits: Any) -> tuple[Any, dict[str, Any], str]:
         left = {title: values for title, values in filter_known_kits(kits, self._form).items() if title != name}
-        return gr.update(choices=sorted(left), value=""), left
+        return gr.update(choices=sorted(left), value=""), left, ""
 
 
 def filter_known_kits(kits: Any, form: Form) -> dict[str, dict[str, Any]]:
