@@ -3,8 +3,8 @@
 Each file is looked at as bytes first (format, size, number of chunks and scans), then by its header (sides, pixels),
 then decoded. Where the line runs: PNG, JPEG, WebP and GIF of up to 16 megapixels whose decoding is cheap for sure are
 decoded here, in milliseconds; everything else (AVIF, TIFF, BMP, anything larger, JPEGs of many scans) in a process of
-its own with limits on time and memory, which costs about 0.15 s and can be killed. What comes out is pixels only: no
-metadata passes.
+its own with limits on time and memory, which costs about 0.15 s and can be killed; few of these run at once, and the
+rest wait in a line with an end. What comes out is pixels only: no metadata passes.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from typing import BinaryIO
 from PIL import Image
 
 from studio.core import decode_image
+from studio.core.decoder_slots import DecoderSlots
 from studio.core.errors import BadImage
 from studio.core.settings import Settings
 
@@ -31,8 +32,15 @@ MAX_PNG_CHUNKS = 20_000
 MAX_PNG_TEXT_BYTES = 8 * 1024 * 1024  # bytes in text chunks; Pillow bounds what they unpack to
 MAX_JPEG_SCANS = 500
 MAX_SCAN_PIXELS = 64_000_000  # scans times pixels that are still decoded here
+MAX_DECODERS = 2  # processes at once, each of which may take some 2 GB
+MAX_WAITING = 16  # that wait for one of them; each holds a thread of the server
+QUEUE_SECONDS = 30.0  # seconds that an upload waits
+PATIENT_SECONDS = 900.0  # seconds that a result waits which was drawn already, and maybe paid
 _SUPPORTED_FORMATS = "PNG, JPEG, WebP, AVIF, GIF, BMP or TIFF"
 _PNG = b"\x89PNG\r\n\x1a\n"
+
+
+_slots = DecoderSlots(MAX_DECODERS, MAX_WAITING)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,10 +58,14 @@ class ImageLimits:
         return cls(max_bytes=settings.max_upload_mb * 1024 * 1024, max_pixels=settings.max_megapixels * 1_000_000)
 
 
-def open_image(source: bytes | Path | BinaryIO, *, limits: ImageLimits | None = None) -> Image.Image:
-    """The image in `source`: 8-bit, mode L, RGB or RGBA, sRGB, upright by its EXIF, first frame, no metadata.
+def open_image(
+    source: bytes | Path | BinaryIO, *, limits: ImageLimits | None = None, patient: bool = False
+) -> Image.Image:
+    """The image in `source`: 8-bit, mode L, RGB or RGBA, sRGB, upright by its EXIF, first frame, no metadata. `patient`
+    waits for its turn however many wait before.
 
     Raises:
+        QueueFull: so many images are being opened that this one had no turn.
         BadImage: not an image, broken, truncated, of a format that is not let in, or past a limit; the message says
             which.
     """
@@ -69,7 +81,8 @@ def open_image(source: bytes | Path | BinaryIO, *, limits: ImageLimits | None = 
             _check_size(size, limits)
             if _is_cheap(data, kind, size):
                 return _decode_in_process(data, kind, limits)
-    return _decode_in_subprocess(data, kind, limits)
+    with _slots.take(PATIENT_SECONDS if patient else QUEUE_SECONDS, patient=patient):
+        return _decode_in_subprocess(data, kind, limits)
 
 
 def detect_format(data: bytes) -> str | None:

@@ -136,7 +136,7 @@ class HttpWire:
 
     def decode_image(self, data: bytes) -> Image.Image:
         try:
-            return open_image(data, limits=ImageLimits.of(self._context.settings))
+            return open_image(data, limits=ImageLimits.of(self._context.settings), patient=True)
         except BadImage as error:
             raise ProviderError(
                 f"{self._spec.title} sent something that is no image: {error.message}",
