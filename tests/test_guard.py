@@ -19,9 +19,10 @@ from fastapi import FastAPI
 from PIL import Image
 from serving import RunningStudio, serve_studio, wait_until
 
+from studio.core.errors import NotConfigured
 from studio.core.settings import Settings
 from studio.engine.studio import Studio
-from studio.serving.hosts import Hosts, split_names
+from studio.serving.hosts import Hosts, TrustedProxies, split_names
 
 
 @pytest.fixture(scope="module")
@@ -547,6 +548,61 @@ def test_behind_a_proxy_prefix_and_forwarded_names_are_understood(tmp_path: Path
         ]
         assert "Secure" in cookie
         assert "Path=/easel" in cookie
+
+
+def log_in_from(client: httpx.Client, address: str, password: str = "wrong") -> httpx.Response:
+    seen = {"X-Forwarded-Proto": "https", "X-Forwarded-For": address, "Host": "pictures.example"}
+    return client.post("/login", data={"username": "ann", "password": password}, headers=seen)
+
+
+def test_a_proxy_at_the_root_of_a_domain_is_believed_when_it_is_named(tmp_path: Path) -> None:
+    with serve_studio(tmp_path, users=True, trusted_proxies="127.0.0.0/8", allowed_hosts="pictures.example") as served:
+        client = served.open_client()
+        guesses = [log_in_from(client, "6.6.6.6, 198.51.100.7, 127.0.0.9").status_code for _ in range(6)]
+        assert guesses == [401] * 5 + [429], "of several entries the last counts that is no proxy of ours"
+        answer = log_in_from(client, "203.0.113.9", "ann's own password")
+        assert answer.status_code == 303, "a stranger's guesses lock nobody else out"
+        assert "Secure" in answer.headers["set-cookie"]
+        assert "Path=/;" in answer.headers["set-cookie"]
+
+
+def test_who_is_not_among_the_proxies_is_not_believed_even_below_a_path(tmp_path: Path) -> None:
+    names = {"trusted_proxies": "10.0.0.0/8", "allowed_hosts": "pictures.example", "root_path": "/easel"}
+    with serve_studio(tmp_path, users=True, **names) as served:
+        client = served.open_client()
+        assert [log_in_from(client, f"203.0.113.{n}").status_code for n in range(6)] == [401] * 5 + [429]
+        answer = log_in_from(client, "198.51.100.1", "ann's own password")
+        assert answer.status_code == 429
+
+
+def test_trusted_proxies_are_addresses_and_networks() -> None:
+    proxies = TrustedProxies(Settings(trusted_proxies="127.0.0.1, fd00::/8"))
+    assert all(map(proxies.trusts, ("127.0.0.1", "::ffff:127.0.0.1", "fd00::5")))
+    assert not any(map(proxies.trusts, ("127.0.0.2", "", "unknown", "testclient")))
+    assert proxies.find_client("1.2.3.4, 127.0.0.1") == "1.2.3.4"
+    assert proxies.find_client("127.0.0.1") == ""
+    assert not TrustedProxies(Settings()).trusts("127.0.0.1")
+    assert TrustedProxies(Settings(root_path="/easel")).trusts("192.0.2.1")
+    with pytest.raises(NotConfigured, match="proxy"):
+        TrustedProxies(Settings(trusted_proxies="nginx"))
+
+
+def test_every_method_of_the_api_may_be_asked_for_by_a_named_origin(served: RunningStudio) -> None:
+    client = served.open_client()
+    schema = client.get("/api/openapi.json").json()
+    methods = {method.upper() for path in schema["paths"].values() for method in path}
+    assert {"GET", "POST", "PUT", "DELETE"} <= methods
+    for method in methods:
+        asked = {"Origin": "https://friend.example", "Access-Control-Request-Method": method}
+        assert client.options("/api/image-studio/chains/x", headers=asked).status_code == 200, method
+
+
+def test_the_description_of_the_api_names_the_path_that_it_is_served_below(
+    served: RunningStudio, tmp_path: Path
+) -> None:
+    assert "servers" not in served.open_client().get("/api/openapi.json").json()
+    with serve_studio(tmp_path, root_path="/easel") as below:
+        assert below.open_client().get("/easel/api/openapi.json").json()["servers"] == [{"url": "/easel"}]
 
 
 def test_each_request_leaves_a_line_without_its_query(tmp_path: Path) -> None:

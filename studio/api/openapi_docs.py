@@ -26,13 +26,14 @@ th { color: var(--soft); font-weight: 600; } code { font: 14px ui-monospace, mon
 """
 
 
-def build_docs_router(app: FastAPI) -> APIRouter:
-    """The two routes, describing `app`."""
+def build_docs_router(app: FastAPI, root_path: str = "") -> APIRouter:
+    """The two routes, describing `app`, which a proxy may serve below `root_path`."""
+    server = root_path.rstrip("/")
     routes = APIRouter(include_in_schema=False)
 
     @routes.get("/api/openapi.json")
     def get_openapi() -> dict[str, Any]:  # pyright: ignore[reportUnusedFunction]
-        return app.openapi()
+        return {**app.openapi(), **({"servers": [{"url": server}]} if server else {})}
 
     @routes.get("/api/docs", response_class=HTMLResponse)
     def show_docs() -> str:  # pyright: ignore[reportUnusedFunction]

@@ -155,6 +155,13 @@ class Settings:
     root_path: str = setting_field(
         "", "Path prefix when a reverse proxy serves the studio below one.", group="Server", restart=True
     )
+    trusted_proxies: str = setting_field(
+        "",
+        "Addresses or networks of reverse proxies, separated by commas, whose X-Forwarded headers are believed. Empty:"
+        " nobody's, or with a path prefix everybody's.",
+        group="Server",
+        restart=True,
+    )
     max_upload_mb: int = setting_field(32, "Largest upload, in MiB.", group="Server", low=1, high=1024, restart=True)
     max_megapixels: int = setting_field(
         64, "Largest image that is opened, in megapixels.", group="Server", low=1, high=400

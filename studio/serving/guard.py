@@ -17,7 +17,7 @@ from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from studio.core.settings import Settings
-from studio.serving.hosts import Hosts, is_same_origin, normalize_origin, split_names
+from studio.serving.hosts import Hosts, TrustedProxies, is_same_origin, normalize_origin, split_names
 from studio.serving.response_headers import Sender, build_refusal
 
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -56,6 +56,7 @@ class Guard:
         self._access = access
         self._hosts = hosts
         self._lifecycle = lifecycle
+        self._proxies = TrustedProxies(settings)
         self._root = settings.root_path.rstrip("/")
         self._origins = frozenset(normalize_origin(origin) for origin in split_names(settings.allowed_origins))
         self._largest = settings.max_upload_mb * 1024 * 1024 + FORM_OVERHEAD
@@ -170,13 +171,13 @@ class Guard:
         }
         if changed["via_share"]:
             changed["scheme"] = "https"
-        elif self._root:
+        elif self._proxies.trusts(scope["client"][0] if scope.get("client") else ""):
             host = given.get("x-forwarded-host", "").split(",")[-1].strip()
             if host:
                 kept[:] = [(name, value) for name, value in kept if name != b"host"] + [
                     (b"host", host.encode("latin-1"))
                 ]
-            forwarded = given.get("x-forwarded-for", "").split(",")[-1].strip()
+            forwarded = self._proxies.find_client(",".join(given.getlist("x-forwarded-for")))
             if forwarded:
                 changed["client"] = (forwarded[:64], 0)
             if given.get("x-forwarded-proto", "").split(",")[-1].strip() == "https":

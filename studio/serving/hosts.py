@@ -1,12 +1,15 @@
-"""Which host names are ours, and which origins may call: what the guard compares requests with."""
+"""Which host names are ours, which origins may call and which proxies are believed: what the guard compares requests
+with."""
 
 from __future__ import annotations
 
+import ipaddress
 import re
 import threading
 from collections.abc import Iterable
 from urllib.parse import urlsplit
 
+from studio.core.errors import NotConfigured
 from studio.core.settings import Settings
 
 
@@ -41,6 +44,43 @@ class Hosts:
         return bool(name) and (
             name in self._names or any(known.startswith("*.") and name.endswith(known[1:]) for known in self._names)
         )
+
+
+class TrustedProxies:
+    """Who may say for whom a request is made. Without a list of proxies nobody may, or everybody who reaches the port
+    where a path prefix tells that there is a proxy."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Raises NotConfigured for what is neither an address nor a network."""
+        self._networks = [_parse_network(text) for text in split_names(settings.trusted_proxies)]
+        self._anybody = bool(settings.root_path.strip("/")) and not self._networks
+
+    def trusts(self, address: str) -> bool:
+        """Whether the headers of a request from `address` are believed."""
+        return self._anybody or self._is_listed(address)
+
+    def find_client(self, forwarded: str) -> str:
+        """Who called, by an X-Forwarded-For header of a trusted proxy: the last entry that is no proxy of ours, for
+        those before it are whatever the caller wrote. Empty where there is none."""
+        entries = [entry.strip() for entry in forwarded.split(",") if entry.strip()]
+        return next((entry for entry in reversed(entries) if not self._is_listed(entry)), "")
+
+    def _is_listed(self, address: str) -> bool:
+        try:
+            found = ipaddress.ip_address(address)
+        except ValueError:
+            return False
+        mapped = getattr(found, "ipv4_mapped", None)
+        return any((mapped or found) in network for network in self._networks)
+
+
+def _parse_network(text: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
+    try:
+        return ipaddress.ip_network(text.strip("[]"), strict=False)
+    except ValueError as error:
+        raise NotConfigured(
+            f"The trusted proxy {text[:60]!r} is no address.", hint="Write 127.0.0.1 or 10.0.0.0/8, for example."
+        ) from error
 
 
 def normalize_origins(origins: Iterable[str]) -> tuple[str, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import sys
 from urllib.parse import urlsplit
 
 from studio.core.errors import NotConfigured, StudioError, Unreachable
@@ -25,6 +26,13 @@ def open_link(settings: Settings, users: Users | None, hosts: Hosts, port: int) 
         raise Unreachable("The share link could not be opened.", hint=_HINT)
     hosts.add_share(host)
     return f"https://{host}"
+
+
+def close_links() -> None:
+    """End the tunnels, which are processes of their own; for an end of ours that is not the usual one."""
+    tunneling = sys.modules.get("gradio.tunneling")
+    for tunnel in getattr(tunneling, "CURRENT_TUNNELS", ()):
+        tunnel.kill()
 
 
 _HINT = "Check the network and start again, or leave out --share."
