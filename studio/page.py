@@ -18,7 +18,7 @@ from studio.engine.plugins import discover
 from studio.engine.studio import Studio
 from studio.tabs.common import image_routes as images
 from studio.tabs.common.current_user import get_user
-from studio.tabs.common.events import HIDDEN
+from studio.tabs.common.events import HIDDEN, show_errors
 from studio.tabs.common.send_images import SendRegistry
 from studio.tabs.common.tab import PageContext, Tab
 from studio.tabs.social import board_routes as social
@@ -68,6 +68,7 @@ def build_page(studio: Studio) -> tuple[gr.Blocks, PageContext]:
 def _keep_named_images(studio: Studio, blocks: gr.Blocks, store: gr.Column) -> None:
     """Let the images that the browser remembers count as used, when the page is opened and while it stays open."""
 
+    @show_errors
     def mark_used(remembered: Any, request: gr.Request) -> None:
         names = dict.fromkeys(re.findall(r"[0-9a-f]{64}", json.dumps(list(remembered.values()), default=str)))
         studio.engine.mark_used(list(names)[:MAX_NAMED_IMAGES], get_user(request))

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import signal
 import socket
 import sys
 import threading
+import time
 from collections.abc import Callable, Generator
 from types import FrameType
 
@@ -29,12 +31,14 @@ from studio.serving.hosts import Hosts, normalize_origins, split_names
 from studio.serving.login import Authenticator, LoginMiddleware
 from studio.serving.login import build_login_router as login_router
 from studio.serving.sessions import SessionOwnerMiddleware, SessionOwners
+from studio.serving.share import close_links
 from studio.serving.users import Users, load_secret, require_users
 
 DRAIN_SECONDS = (
     20.0  # seconds that the running job may take to finish; putting it back, saving and closing need some after that
 )
 CLOSE_SECONDS = 2  # seconds that open connections are given after that
+EXIT_SECONDS = 28.0  # seconds after the first signal at which the process ends, whatever still runs
 MAX_CONNECTIONS = 2000
 
 log = logging.getLogger(__name__)
@@ -79,7 +83,7 @@ def build_app(studio: Studio, page: Callable[[FastAPI], FastAPI], users: Users |
     app.add_middleware(
         CORSMiddleware,
         allow_origins=normalize_origins(split_names(settings.allowed_origins)),
-        allow_methods=["GET", "POST", "DELETE"],
+        allow_methods=["GET", "POST", "PUT", "DELETE"],
         allow_headers=["Authorization", "Content-Type"],
         allow_credentials=False,
     )
@@ -87,7 +91,7 @@ def build_app(studio: Studio, page: Callable[[FastAPI], FastAPI], users: Users |
     error_responses.install_error_handlers(app)
     app.include_router(login_router(door, settings.root_path))
     app.include_router(native_api.build_api_router(studio))
-    app.include_router(openapi_docs.build_docs_router(app))
+    app.include_router(openapi_docs.build_docs_router(app, settings.root_path))
     app.include_router(error_responses.build_fallback_router())
     page(app)
     return app
@@ -105,8 +109,16 @@ class StudioServer(uvicorn.Server):
     """Ends gently: on SIGTERM or SIGINT nothing new is begun, the engine finishes its running job or puts it back, then
     connections close and `run` returns, within half a minute. A second signal puts the job back at once."""
 
-    def __init__(self, config: uvicorn.Config, lifecycle: Lifecycle, close: Callable[[float], None]) -> None:
+    def __init__(
+        self,
+        config: uvicorn.Config,
+        lifecycle: Lifecycle,
+        close: Callable[[float], None],
+        on_drain: Callable[[], None] = lambda: None,
+    ) -> None:
+        """`close` ends the engine within the seconds that it is given; `on_drain` is called when the end begins."""
         super().__init__(config)
+        self._on_drain = on_drain
         self._lifecycle = lifecycle
         self._close = close
         self._closers: list[threading.Thread] = []
@@ -131,6 +143,8 @@ class StudioServer(uvicorn.Server):
         """Begin to end, or hurry when already begun. Returns at once; may be called from any thread."""
         first = not self._lifecycle.draining.is_set()
         self._lifecycle.draining.set()
+        if first:
+            self._on_drain()
         self.force_exit = self.force_exit or not first
         if len(self._closers) < 2:
             self._closers.append(
@@ -156,7 +170,7 @@ def serve_app(
         NotConfigured: the port is taken or the address is not ours. Unreachable: the share link did not open.
     """
     listener = open_listener(settings.host, settings.port)
-    server = make_server(app, studio)
+    server = make_server(app, studio, on_drain=end_process_later)
     ready = threading.Thread(
         target=_announce_address, args=(server, app, listener.getsockname()[1], on_ready), name="ready", daemon=True
     )
@@ -168,8 +182,24 @@ def serve_app(
         studio.engine.close(drain=0.0)
 
 
-def make_server(app: StudioApp, studio: Studio) -> StudioServer:
-    """Our server for `app`, not yet running."""
+def end_process_later() -> None:
+    """Let the process end with 0 after EXIT_SECONDS, should it not have ended by then: a job that answers nothing, a
+    disk that hangs, or native code that keeps the interpreter waiting at its end. What is unfinished stays in the
+    journal, as after a power cut. Where even this thread gets no turn the system's alarm clock ends the process."""
+
+    def end() -> None:
+        time.sleep(EXIT_SECONDS)
+        log.warning("the studio did not end within %.0f s and was cut off; its jobs are kept", EXIT_SECONDS)
+        close_links()
+        os._exit(0)
+
+    if hasattr(signal, "setitimer"):  # not on Windows
+        signal.setitimer(signal.ITIMER_REAL, EXIT_SECONDS + 1.5)
+    threading.Thread(target=end, name="exit", daemon=True).start()
+
+
+def make_server(app: StudioApp, studio: Studio, on_drain: Callable[[], None] = lambda: None) -> StudioServer:
+    """Our server for `app`, not yet running; `on_drain` is called when it begins to end."""
     config = uvicorn.Config(
         app,
         proxy_headers=False,
@@ -184,7 +214,7 @@ def make_server(app: StudioApp, studio: Studio) -> StudioServer:
         timeout_graceful_shutdown=CLOSE_SECONDS,
         limit_concurrency=MAX_CONNECTIONS,
     )
-    return StudioServer(config, app.lifecycle, lambda seconds: studio.engine.close(drain=seconds))
+    return StudioServer(config, app.lifecycle, lambda seconds: studio.engine.close(drain=seconds), on_drain)
 
 
 def open_listener(host: str, port: int) -> socket.socket:

@@ -1,5 +1,6 @@
-"""A studio in a process of its own, for tests that send it signals: serve_process.py FOLDER [held]. Prints its address,
-then "entered"."""
+"""A studio in a process of its own, for tests that send it signals: serve_process.py FOLDER [held] [stuck]. Prints its
+address, then "entered". With "stuck" the job and the end of the interpreter answer nothing, and the deadline is short.
+"""
 
 from __future__ import annotations
 
@@ -10,13 +11,19 @@ from pathlib import Path
 from fakes import FakeBackend
 from serving import make_studio, mount_small_page
 
+from studio import serve
 from studio.serve import build_app, serve_app
 
 
 def main() -> int:
-    folder, held = Path(sys.argv[1]), "held" in sys.argv
+    folder, stuck = Path(sys.argv[1]), "stuck" in sys.argv
+    held = stuck or "held" in sys.argv
     backend = FakeBackend(held=True)
     studio = make_studio(folder, backend)
+    if stuck:
+        serve.DRAIN_SECONDS, serve.EXIT_SECONDS = 0.1, 8.0
+        studio.engine.close = lambda drain=0.0: threading.Event().wait()  # type: ignore[method-assign]
+        threading.Thread(target=threading.Event().wait).start()  # which the interpreter would wait for
     app = build_app(studio, lambda parent: mount_small_page(parent, studio), None)
     studio.engine.start()
 

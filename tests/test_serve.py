@@ -86,6 +86,30 @@ def test_a_second_signal_hurries_and_loses_no_job(tmp_path: Path) -> None:
     assert statuses(tmp_path) == dict.fromkeys(ids, "queued")
 
 
+def test_the_end_comes_whatever_the_job_does_and_no_job_is_lost(tmp_path: Path) -> None:
+    with process(tmp_path, "stuck") as (started, address):
+        ids = submit_and_enter(started, address, jobs=2)
+        started.send_signal(signal.SIGTERM)
+        assert started.wait(60) == 0
+    found = statuses(tmp_path)
+    assert set(found) == set(ids)
+    assert set(found.values()).isdisjoint({"finished", "failed", "cancelled"})
+
+
+def test_an_end_by_force_ends_the_tunnels_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    from gradio import tunneling
+
+    ended: list[str] = []
+
+    class Tunnel:
+        def kill(self) -> None:
+            ended.append("killed")
+
+    monkeypatch.setattr(tunneling, "CURRENT_TUNNELS", [Tunnel()])
+    share.close_links()
+    assert ended == ["killed"]
+
+
 def test_while_draining_images_can_be_fetched_but_nothing_is_begun(tmp_path: Path) -> None:
     with serve_studio(tmp_path) as served:
         client = served.open_client()
