@@ -10,6 +10,7 @@ import json
 from collections.abc import Sequence
 from html import escape
 
+from studio.core.errors import StudioError
 from studio.core.events import Snapshot, Status
 from studio.core.model import Feature, Model
 from studio.core.request import GenerationRequest
@@ -36,6 +37,20 @@ def render_result(snapshot: Snapshot, job_id: str) -> str:
             if snapshot.status.is_final and snapshot.assets
             else ""
         ),
+    )
+
+
+def render_ended_result(snapshot: Snapshot, last: Snapshot, last_id: str) -> str:
+    """The result side for a job that ended with nothing: what became of it, and the images of the job before it."""
+    return _render_frame(
+        snapshot.status,
+        last_id,
+        _render_progress(snapshot),
+        _render_failure(snapshot.error) if snapshot.error is not None else "",
+        _render_canvas(last, last_id),
+        _render_filmstrip(last.assets, current=True),
+        _render_notices(snapshot),
+        _render_recipe(last.assets[0], last_id if len(last.assets) > 1 else ""),
     )
 
 
@@ -136,8 +151,7 @@ def _render_progress(snapshot: Snapshot) -> str:
 
 def _render_canvas(snapshot: Snapshot, job_id: str) -> str:
     if snapshot.status is Status.FAILED and snapshot.error is not None:
-        error = snapshot.error
-        body = f'<div class="failure" role="alert"><h3>{escape(error.message)}</h3><p>{escape(error.hint)}</p></div>'
+        body = _render_failure(snapshot.error)
     elif snapshot.preview is not None:
         address = PREVIEW_URL.format(id=job_id, version=f"{snapshot.image}-{snapshot.step}")
         body = f'<img class="shown forming" src="{_escape_attribute(address)}" alt="Preview of the image as it forms">'
@@ -148,6 +162,10 @@ def _render_canvas(snapshot: Snapshot, job_id: str) -> str:
     else:
         body = '<div class="shimmer" aria-hidden="true"></div>'
     return f'<div class="canvas">{body}</div>'
+
+
+def _render_failure(error: StudioError) -> str:
+    return f'<div class="failure" role="alert"><h3>{escape(error.message)}</h3><p>{escape(error.hint)}</p></div>'
 
 
 def _render_image(asset: Asset) -> str:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import threading
 import time
+from collections import OrderedDict
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import gradio as gr
@@ -16,10 +18,37 @@ from studio.core.user import User
 from studio.engine.engine import Engine
 from studio.engine.jobs.job import Job
 from studio.tabs.common.events import Updates, make_toast
-from studio.tabs.common.result_panel import render_result
+from studio.tabs.common.result_panel import render_ended_result, render_result
 
 UPDATE_INTERVAL = 0.25  # s between two updates: four a second are enough for the eye and cheap for the server
+MAX_PAGES = 1_000  # whose last job is remembered
 REFRESH_INTERVAL = 2.0  # s without news until the line is written again, for its ETA
+
+
+class LastImages:
+    """The job whose images each page shows, for when the next one ends with nothing. Thread-safe."""
+
+    def __init__(self, capacity: int = MAX_PAGES) -> None:
+        self._capacity = capacity
+        self._lock = threading.Lock()
+        self._jobs: OrderedDict[str, str] = OrderedDict()
+
+    def remember(self, page: str, job_id: str) -> None:
+        """`page` is the session of Gradio's page."""
+        with self._lock:
+            self._jobs[page] = job_id
+            self._jobs.move_to_end(page)
+            while len(self._jobs) > self._capacity:
+                self._jobs.popitem(last=False)
+
+    def find(self, page: str, engine: Engine, user: User) -> Job | None:
+        """The user's job that `page` shows, None where there is none."""
+        with self._lock:
+            job_id = self._jobs.get(page)
+        try:
+            return engine.job(job_id, user) if job_id else None
+        except NotFound:
+            return None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,13 +61,16 @@ class JobPanel:
     stop: gr.Button
     skip: gr.Button
     actions: gr.Column
+    last: LastImages = field(default_factory=lambda: LastImages())
 
     def outputs(self) -> set[Any]:
         return {self.result, self.job, self.generate, self.stop, self.skip, self.actions}
 
 
-def run_request(engine: Engine, panel: JobPanel, request: GenerationRequest, user: User) -> Iterator[Updates]:
-    """Submit `request` and follow it.
+def run_request(
+    engine: Engine, panel: JobPanel, request: GenerationRequest, user: User, page: str | None = None
+) -> Iterator[Updates]:
+    """Submit `request` and follow it; `page` is the session of the page that shows it.
 
     Raises:
         gr.Error: what the engine refuses, and what goes wrong on the way.
@@ -47,10 +79,12 @@ def run_request(engine: Engine, panel: JobPanel, request: GenerationRequest, use
         job = engine.submit(request, user)
     except StudioError as error:
         raise make_toast(error) from error
-    yield from follow_job(engine, panel, job, user)
+    yield from follow_job(engine, panel, job, user, page)
 
 
-def reattach_job(engine: Engine, panel: JobPanel, job_id: Any, user: User) -> Iterator[Updates]:
+def reattach_job(
+    engine: Engine, panel: JobPanel, job_id: Any, user: User, page: str | None = None
+) -> Iterator[Updates]:
     """Follow the job that this browser was busy with before a reload; nothing when there is none, or no longer."""
     if not isinstance(job_id, str) or not job_id:
         yield {panel.job: ""}  # Gradio empties every output of a generator that yields nothing
@@ -60,11 +94,12 @@ def reattach_job(engine: Engine, panel: JobPanel, job_id: Any, user: User) -> It
     except NotFound:
         yield {panel.job: ""}
         return
-    yield from follow_job(engine, panel, job, user)
+    yield from follow_job(engine, panel, job, user, page)
 
 
-def follow_job(engine: Engine, panel: JobPanel, job: Job, user: User) -> Iterator[Updates]:
-    """One update now, then at most four a second, the last one when the job has ended.
+def follow_job(engine: Engine, panel: JobPanel, job: Job, user: User, page: str | None = None) -> Iterator[Updates]:
+    """One update now, then at most four a second, the last one when the job has ended. A job that ends with nothing
+    leaves the images that `page` showed before.
 
     When the page goes away the generator is closed; the engine is told and decides what becomes of the job.
     """
@@ -78,7 +113,7 @@ def follow_job(engine: Engine, panel: JobPanel, job: Job, user: User) -> Iterato
                     panel.result: render_result(snapshot, job.id),
                     panel.skip: gr.update(interactive=_can_skip(snapshot)),
                 }
-        yield _make_idle_updates(panel, job, snapshot)
+        yield _make_idle_updates(panel, job, snapshot) | _keep_last_images(engine, panel, job, user, page or "")
     finally:
         if not job.snapshot.status.is_final:
             engine.leave(job.id, user)
@@ -115,6 +150,22 @@ def _make_idle_updates(panel: JobPanel, job: Job, snapshot: Snapshot) -> Updates
         panel.skip: gr.update(interactive=False),
         panel.actions: gr.update(visible=bool(snapshot.assets)),
     }
+
+
+def _keep_last_images(engine: Engine, panel: JobPanel, job: Job, user: User, page: str) -> Updates:
+    """Puts the images back that `page` showed before a job that ended with nothing; remembers those of any other."""
+    snapshot = job.snapshot
+    if snapshot.assets:
+        panel.last.remember(page, job.id)
+        return {}
+    last = panel.last.find(page, engine, user)
+    if last is None or not last.snapshot.assets:
+        return {}
+    updates: Updates = {
+        panel.result: render_ended_result(snapshot, last.snapshot, last.id),
+        panel.actions: gr.update(visible=True),
+    }
+    return updates if job.unsaved else updates | {panel.job: last.id}  # what is unsaved is saved by its job's id
 
 
 def _can_skip(snapshot: Snapshot) -> bool:

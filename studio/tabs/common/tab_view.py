@@ -123,7 +123,7 @@ def wire_memory(
     @show_errors
     def attach(job_id: Any, request: gr.Request) -> Iterator[Updates]:
         try:
-            yield from reattach_job(studio.engine, desk.panel, job_id, get_user(request))
+            yield from reattach_job(studio.engine, desk.panel, job_id, get_user(request), request.session_hash)
         except StudioError as error:
             raise make_toast(error) from error
 
@@ -162,7 +162,7 @@ def wire_run(studio: Studio, desk: TabView, ask: Callable[[dict[str, Any], User]
             wanted = ask(desk.form.values(packet), user)
         except StudioError as error:
             raise make_toast(error) from error
-        yield from run_request(studio.engine, panel, wanted, user)
+        yield from run_request(studio.engine, panel, wanted, user, request.session_hash)
 
     @show_errors
     def stop(job_id: Any, request: gr.Request) -> None:

@@ -142,7 +142,9 @@ class _SocialPage:
         except StudioError as error:
             raise make_toast(error) from error
         yield from self._show_updates(
-            run_request(self._studio.engine, self._panel, wanted, user), user, values.get("pattern")
+            run_request(self._studio.engine, self._panel, wanted, user, request.session_hash),
+            user,
+            values.get("pattern"),
         )
 
     @show_errors
@@ -163,7 +165,8 @@ class _SocialPage:
     def _attach(self, job_id: Any, pattern: Any, request: gr.Request) -> Iterator[Updates]:
         try:
             user = get_user(request)
-            yield from self._show_updates(reattach_job(self._studio.engine, self._panel, job_id, user), user, pattern)
+            running = reattach_job(self._studio.engine, self._panel, job_id, user, request.session_hash)
+            yield from self._show_updates(running, user, pattern)
         except StudioError as error:
             raise make_toast(error) from error
 
