@@ -40,6 +40,11 @@ class TokenCounter:
         self._comma = self._tokenizer.token_to_id(",</w>")
         self._remembered = functools.lru_cache(maxsize=_CACHE_SIZE)(self._encode)
 
+    @property
+    def chunk_length(self) -> int:
+        """Tokens that the text encoder reads at a time."""
+        return self._length
+
     def count(self, text: str) -> tuple[int, int]:
         """(tokens used, tokens that fit), as A1111 shows them: 12 of 75, 80 of 150. Syntax and LoRA tags are not
         counted; of a prompt that changes while it is drawn, the longest text counts."""
