@@ -11,7 +11,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import tifffile
 from PIL import Image, ImageCms, PngImagePlugin
 
 from studio.core.errors import BadImage
@@ -328,3 +330,37 @@ def test_the_settings_give_the_limits() -> None:
 def test_only_listed_formats_have_a_name() -> None:
     assert detect_format(PNG) == "PNG"
     assert detect_format(b"GIF90a") is None
+
+
+@pytest.mark.parametrize(
+    ("kind", "planar", "mode"),
+    [
+        ("f8", "separate", "RGB"),
+        ("f4", "contig", "RGB"),
+        ("u4", "contig", "RGB"),
+        ("u2", "separate", "RGB"),
+        ("f8", "contig", "RGBA"),
+    ],
+)
+def test_a_tiff_of_several_pages_and_unusual_pixels_is_read(kind: str, planar: str, mode: str) -> None:
+    plain = np.asarray(gradient(mode), dtype=np.float64) / 255
+    scale = 1 if kind.startswith("f") else np.iinfo(kind).max
+    page = (plain * scale).astype(kind)
+    page = np.moveaxis(page, -1, 0) if planar == "separate" else page
+    out = io.BytesIO()
+    with tifffile.TiffWriter(out) as file:
+        for values in (page, page * 0):
+            extra = {"extrasamples": ["unassalpha"]} if mode == "RGBA" else {}
+            file.write(values, photometric="rgb", planarconfig=planar, metadata=None, **extra)
+    image = open_image(out.getvalue())
+    assert (image.mode, image.size) == (mode, (48, 32))
+    assert np.abs(np.asarray(image, dtype=int) - np.asarray(gradient(mode), dtype=int)).max() <= 1
+
+
+def test_an_unusual_tiff_keeps_to_the_limits() -> None:
+    out = io.BytesIO()
+    tifffile.imwrite(out, np.zeros((64, 64, 3), "f8"), photometric="rgb")
+    with pytest.raises(BadImage, match="too large"):
+        open_image(out.getvalue(), limits=ImageLimits(max_side=32))
+    with pytest.raises(BadImage, match="broken"):
+        open_image(out.getvalue()[:-3000])

@@ -11,10 +11,11 @@ import sys
 import warnings
 from typing import Any
 
-from PIL import Image, ImageCms, ImageOps
+from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 
 MAX_ICC_BYTES = 4 * 1024 * 1024  # bytes of a colour profile
 MODES = ("L", "RGB", "RGBA")
+_BITS_PER_SAMPLE, _PLANAR_CONFIGURATION, _CHANNELS_APART = 258, 284, 2  # TIFF's numbers
 DECODE_ERRORS = (
     OSError,
     ValueError,
@@ -104,6 +105,47 @@ def to_eight_bit(image: Image.Image) -> Image.Image:
     return image if image.mode in MODES else image.convert("RGB")
 
 
+def is_unusual_tiff(data: bytes) -> bool:
+    """Whether Pillow does not know its kind of pixels, or reads them wrongly: 16 bits with the channels apart."""
+    try:
+        with Image.open(io.BytesIO(data), formats=("TIFF",)) as image:
+            tags: Any = getattr(image, "tag_v2", {})
+            return tags.get(_PLANAR_CONFIGURATION) == _CHANNELS_APART and max(tags.get(_BITS_PER_SAMPLE, (8,))) > 8
+    except UnidentifiedImageError:
+        return True
+
+
+def decode_unusual_tiff(data: bytes, max_side: int, max_pixels: int) -> Image.Image:
+    """The first page of a TIFF whose kind of pixels Pillow does not know (colours of 32 or 64 bits or of floating
+    point, channels apart), in mode L, RGB or RGBA. Raises ImageTooLarge, and whatever tifffile raises for broken files.
+    """
+    import numpy as np
+    import tifffile
+
+    with tifffile.TiffFile(io.BytesIO(data)) as file:
+        page: Any = file.pages.first
+        width, height = int(page.imagewidth), int(page.imagelength)
+        if max(width, height) > max_side or width * height > max_pixels:
+            raise ImageTooLarge(f"{width}×{height}")
+        values: Any = page.asarray()
+        axes, inverted = str(page.axes), page.photometric == tifffile.PHOTOMETRIC.MINISWHITE
+    if axes not in ("YX", "YXS", "SYX"):
+        raise ValueError(f"pixels in the order {axes}")
+    values = np.atleast_3d(np.moveaxis(values, 0, -1) if axes == "SYX" else values)
+    if np.issubdtype(values.dtype, np.integer):
+        highest = float(np.iinfo(values.dtype).max)
+    else:
+        values = np.nan_to_num(values, posinf=0.0, neginf=0.0)
+        peak = float(values.max(initial=0.0))
+        highest = 1.0 if peak <= 1 else max(255.0, peak)
+    plain = np.clip(values * (255.0 / highest) + 0.5, 0, 255).astype(np.uint8)
+    plain = 255 - plain if inverted else plain
+    channels = plain.shape[2]
+    if channels == 2:
+        plain = np.concatenate([plain[..., :1]] * 3 + [plain[..., 1:]], axis=2)
+    return Image.fromarray(plain[..., 0] if channels == 1 else np.ascontiguousarray(plain[..., :4]))
+
+
 def main() -> int:
     """Read one JSON line of limits and then the file from standard input; write one JSON line and the raw pixels.
 
@@ -114,10 +156,12 @@ def main() -> int:
     Image.MAX_IMAGE_PIXELS = limits["max_pixels"]
     warnings.simplefilter("error", Image.DecompressionBombWarning)
     warnings.filterwarnings("ignore", category=UserWarning)
+    data = sys.stdin.buffer.read()
     try:
-        image = decode_image(
-            sys.stdin.buffer.read(), tuple(limits["formats"]), limits["max_side"], limits["max_pixels"]
-        )
+        if limits["formats"] == ["TIFF"] and is_unusual_tiff(data):
+            image = decode_unusual_tiff(data, limits["max_side"], limits["max_pixels"])
+        else:
+            image = decode_image(data, tuple(limits["formats"]), limits["max_side"], limits["max_pixels"])
     except ImageTooLarge as error:
         sys.stdout.buffer.write(str(error).encode())
         return 3
