@@ -124,3 +124,40 @@ def test_transparent_parts_are_white_to_the_models() -> None:
     clear = Image.new("RGBA", (2, 1), (255, 0, 0, 0))
     clear.putpixel((1, 0), (255, 0, 0, 255))
     assert list(flatten_alpha(clear).getdata()) == [(255, 255, 255), (255, 0, 0)]
+
+
+def painted(ground: tuple[int, ...], paint: tuple[int, ...], mode: str = "RGBA") -> Image.Image:
+    """A mask file of 8 × 4 px whose left half is painted."""
+    made = Image.new(mode, (8, 4), ground)
+    made.paste(paint, (0, 0, 4, 4))
+    return made
+
+
+@pytest.mark.parametrize(
+    ("mask", "left", "right"),
+    [
+        (painted((255, 255, 255, 0), (255, 255, 255, 255)), 255, 0),
+        (painted((255, 0), (255, 255), "LA"), 255, 0),
+        (painted((255, 255, 255, 0), (0, 0, 0, 255)), 255, 0),
+        (painted((0, 0, 0, 0), (0, 0, 0, 128)), 128, 0),
+        (painted((0, 0, 0, 0), (200, 30, 30, 255)), 255, 0),
+        (painted((0, 0, 0, 255), (255, 255, 255, 255)), 255, 0),
+        (painted((0, 0, 0, 254), (255, 255, 255, 255)), 255, 0),
+        (painted((255, 255, 255, 0), (255, 255, 255, 0)), 0, 0),
+        (painted((0, 0, 0), (255, 255, 255), "RGB"), 255, 0),
+    ],
+    ids=["white", "grey and alpha", "black", "half", "red", "opaque", "nearly opaque", "nothing", "no alpha"],
+)
+def test_a_masks_transparency_counts_and_its_colour_where_it_says_something(
+    mask: Image.Image, left: int, right: int
+) -> None:
+    read = masks.prepare_mask(mask, Inpaint(mask_blur=0))
+    assert (read.mode, read.getpixel((1, 1)), read.getpixel((6, 1))) == ("L", left, right)
+
+
+def test_services_are_sent_the_same_mask() -> None:
+    from studio.providers.common.request_shapes import make_black_mask, make_white_mask
+
+    mask = painted((255, 255, 255, 0), (255, 255, 255, 255))
+    assert [make_white_mask(mask, invert=False).getpixel(at) for at in ((1, 1), (6, 1))] == [255, 0]
+    assert [make_black_mask(mask, invert=False).getpixel(at) for at in ((1, 1), (6, 1))] == [0, 255]

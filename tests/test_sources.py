@@ -282,3 +282,12 @@ def test_a_library_of_the_first_version_is_brought_up_to_date(tmp_path: Path) ->
     assert database.rows("SELECT history, label, source_type FROM pictures") == []
     assert database.rows("SELECT * FROM inputs") == []
     database.close()
+
+
+def test_black_paint_on_a_clear_mask_is_a_mask(engine: Engine) -> None:
+    source = engine.keep_image(draw_fake_image(1, 32, 32), LOCAL_USER).hash
+    paint = Image.new("RGBA", (32, 32))
+    paint.paste((0, 0, 0, 255), (8, 8, 16, 16))
+    mask = engine.keep_image(paint, LOCAL_USER).hash
+    events, paths = ask(engine, task=Task.INPAINT, model="fake", source=source, mask=mask)
+    assert len(paths) == 1, events

@@ -8,13 +8,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from PIL import Image
+from PIL import Image, ImageChops, ImageStat
 
 from studio.core.errors import InvalidRequest
 from studio.core.range_checks import check_range
 from studio.core.request_parts import Option
 from studio.core.weights import DownloadableWeights
 
+_VISIBLE = 16  # of 255: the colours of what is fainter are rounded too coarsely to say anything
+_ONE_COLOUR = 16  # of 255, between the extremes of a channel
 SMALLEST_SIDE = 64  # px of a map's short side
 MAX_ENLARGED_SIDE = 4096  # px of a map's long side, where the image itself is no longer than that
 
@@ -109,3 +111,17 @@ def flatten_on_white(image: Image.Image) -> Image.Image:
         white = Image.new("RGBA", image.size, "white")
         return Image.alpha_composite(white, image).convert("RGB")
     return image if image.mode == "RGB" else image.convert("RGB")
+
+
+def read_mask(image: Image.Image) -> Image.Image:
+    """What `image` means as a mask, L, white where something is to change. Without transparency that is its lightness;
+    with it its opacity times its lightness, or the opacity alone where all that can be seen is of one colour."""
+    alpha = image.getchannel("A") if image.mode in ("RGBA", "LA") else None
+    grey = image.convert("L")
+    if alpha is None or alpha.getextrema()[0] == 255:
+        return grey
+    visible = alpha.point(lambda value: 255 * (value >= _VISIBLE))
+    spans = [ImageStat.Stat(band, visible).extrema[0] for band in image.convert("RGB").split()]
+    if all(high - low <= _ONE_COLOUR for low, high in spans):  # nothing visible: 255 to 0
+        return alpha
+    return ImageChops.multiply(grey, alpha)

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 
+from studio.core.annotate import read_mask
 from studio.core.errors import InvalidRequest, NotFound
 from studio.core.image_fields import list_image_hashes
 from studio.core.model import Model
@@ -77,7 +78,7 @@ def _check_mask(request: GenerationRequest, user: str, images: Images) -> None:
     mask = images.get(request.mask, user)
     for name in list_sources(request):
         _check_same_size(mask, images.get(name, user))
-    low, high = images.open(request.mask, user).convert("L").getextrema()
+    low, high = read_mask(images.open(request.mask, user)).getextrema()
     nothing = low == 255 if request.inpaint.invert else high == 0
     if nothing:
         raise InvalidRequest("The mask is empty: nothing would change.", hint="Paint over what is to change.")

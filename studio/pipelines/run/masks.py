@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from PIL import Image, ImageChops, ImageFilter
 
+from studio.core.annotate import read_mask
 from studio.core.request_parts import Inpaint, MaskedContent
 from studio.pipelines.run.source_images import ensure_rgb, flatten_alpha
 
@@ -41,7 +42,7 @@ class Canvas:
 
 def prepare_mask(mask: Image.Image, inpaint: Inpaint) -> Image.Image:
     """The mask, L, inverted and blurred as asked: the opacity of the change, pixel by pixel."""
-    grey = mask.convert("L")
+    grey = read_mask(mask)
     if inpaint.invert:
         grey = ImageChops.invert(grey)
     return grey.filter(ImageFilter.GaussianBlur(inpaint.mask_blur)) if inpaint.mask_blur else grey

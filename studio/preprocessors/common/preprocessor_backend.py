@@ -10,7 +10,7 @@ from typing import Any
 
 from PIL import Image, ImageFilter, ImageOps
 
-from studio.core.annotate import PreprocessorSpec, compute_map_size, flatten_on_white
+from studio.core.annotate import PreprocessorSpec, compute_map_size, flatten_on_white, read_mask
 from studio.core.errors import InvalidRequest, NotConfigured, OutOfMemory
 from studio.core.model import GPU_LANE, TOOLS_LANE, Feature, Model, Sizes
 from studio.core.model_ids import PREPROCESSOR_PREFIX
@@ -277,7 +277,7 @@ def _apply_mask(image: Image.Image, mask: Image.Image) -> Image.Image:
             hint="Make the mask of the image's size.",
         )
     cut = image.convert("RGBA")
-    cut.putalpha(ImageOps.invert(mask.convert("L")))
+    cut.putalpha(ImageOps.invert(read_mask(mask)))
     return cut
 
 

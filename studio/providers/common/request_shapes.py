@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from PIL import Image, ImageOps
 
-from studio.core.annotate import flatten_on_white
+from studio.core.annotate import flatten_on_white, read_mask
 from studio.core.request import GenerationRequest, parse_aspect
 
 MIB = 1024 * 1024
@@ -42,7 +42,7 @@ def _whiten_clear_pixels(image: Image.Image) -> Image.Image:
 
 def make_white_mask(mask: Image.Image, *, invert: bool) -> Image.Image:
     """A mask of mode L, white where the image is to change; `invert` as the request says."""
-    grey = mask.convert("L")
+    grey = read_mask(mask)
     return ImageOps.invert(grey) if invert else grey
 
 

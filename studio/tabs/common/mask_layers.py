@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from PIL import Image, ImageChops
+from PIL import Image
 
+from studio.core.annotate import read_mask
 from studio.core.errors import InvalidRequest
 from studio.engine.storage.inputs import KeptImage
 
@@ -13,16 +14,13 @@ SHAPE_TOLERANCE = 0.02  # how much the shapes of image and layer may differ, as 
 
 
 def fit_mask(layer: Image.Image, below: KeptImage) -> Image.Image:
-    """`layer` as a mask of the image `below`: mode L, its size, white where it was light and opaque.
+    """`layer` as a mask of the image `below`: mode L, its size.
 
     Raises:
         InvalidRequest: it is of another shape.
     """
     _check_shape(layer, below)
-    grey = layer.convert("L")
-    if layer.mode == "RGBA":
-        grey = ImageChops.multiply(grey, layer.getchannel("A"))
-    return grey.resize((below.width, below.height), Image.Resampling.BILINEAR)
+    return read_mask(layer).resize((below.width, below.height), Image.Resampling.BILINEAR)
 
 
 def fit_paint(layer: Image.Image, below: KeptImage) -> Image.Image:
