@@ -223,7 +223,7 @@ def test_values_out_of_range_are_passed_over_and_names_are_cut() -> None:
     request, passed_over = build_foreign_request(values)
     assert (request.seed, request.steps, len(request.prompt)) == (None, None, 20_000)
     assert {"odd", "Seed", "Steps"} <= set(passed_over)
-    assert request.loras == (LoraUse(name="a", weight=4.0),)
+    assert request.loras == (LoraUse(name="a", weight=10.0),)
 
 
 _leaf = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8)

@@ -209,7 +209,12 @@ def test_what_is_written_is_read_back(request: GenerationRequest, seed: int) -> 
 
 @given(
     uses=st.lists(
-        st.builds(LoraUse, name=_NAMES.filter(lambda name: ":" not in name), weight=_floats(-4, 4)),
+        st.builds(
+            LoraUse,
+            name=_NAMES.filter(lambda name: ":" not in name),
+            weight=_floats(-10, 5),
+            encoder_weight=st.none() | _floats(6, 10),
+        ),
         max_size=4,
         unique_by=lambda use: use.name,
     )

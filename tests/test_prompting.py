@@ -35,15 +35,25 @@ TEXTS = [
     [
         ("a <lora:fur:0.8> cat", "a  cat", [("fur", 0.8)]),
         ("<lora:fur>cat", "cat", [("fur", 1.0)]),
-        ("<lora:dir/fur v2:-0.5:0.3>", "", [("dir/fur v2", -0.5)]),
-        ("<lora:fur:te=0.4:unet=1>", "", [("fur", 0.4)]),
+        ("<lora:dir/fur v2:-0.5:0.3>", "", [("dir/fur v2", 0.3, -0.5)]),
+        ("<lora:fur:te=0.4:unet=1>", "", [("fur", 1.0, 0.4)]),
+        ("<lora:fur:0:1>", "", [("fur", 1.0, 0.0)]),
+        ("<lora:fur:unet=1:te=0>", "", [("fur", 1.0, 0.0)]),
+        ("<lora:fur:0.5:0.5>", "", [("fur", 0.5)]),
+        ("<lora:fur:0.5:unet=1>", "", [("fur", 1.0, 0.5)]),
+        ("<lora:fur:unet=0.7>", "", [("fur", 0.7)]),
+        ("<lora:fur:1:lbw=MIDD>", "", [("fur", 1.0)]),
         ("<LORA:a:1><lyco:b:2>", "", [("a", 1.0), ("b", 2.0)]),
         ("<lora:a:1> <lora:a:0.5>", " ", [("a", 0.5)]),
         ("a < b <3 <hypernet:x:1> <lora:>", "a < b <3 <hypernet:x:1> <lora:>", []),
     ],
 )
 def test_lora_tags_are_taken_out(prompt: str, text: str, uses: list[tuple[str, float]]) -> None:
-    assert extract_loras(prompt) == (text, tuple(LoraUse(name=name, weight=weight) for name, weight in uses))
+    expected = tuple(
+        LoraUse(name=name, weight=weight, encoder_weight=encoder[0] if encoder else None)
+        for name, weight, *encoder in uses
+    )
+    assert extract_loras(prompt) == (text, expected)
 
 
 def test_a_weight_that_is_no_number_is_refused() -> None:

@@ -74,7 +74,8 @@ def test_json_refusals_name_the_field(data: object, named: str) -> None:
         {"prompt": "x" * 20_001},
         {"hires": Hires(strength=2)},
         {"hires": Hires(width=512)},
-        {"loras": (LoraUse(name="x", weight=9),)},
+        {"loras": (LoraUse(name="x", weight=11),)},
+        {"loras": (LoraUse(name="x", encoder_weight=-11),)},
         {"axes": (Axis(parameter="Steps", values=("1",)),) * 4},
     ],
 )

@@ -34,10 +34,11 @@ def build_dataclass_validator(kind: Any) -> Any:
 
 
 class LoraBody(StrictModel):
-    """A LoRA by its catalog name."""
+    """A LoRA by its catalog name; `encoder_weight` is for the text encoders where they get another weight."""
 
     name: Name = Field(min_length=1)
     weight: FiniteFloat = 1.0
+    encoder_weight: FiniteFloat | None = None
 
 
 class HiresBody(build_body("HiresFields", HIRES_FIELDS)):
@@ -119,7 +120,9 @@ class CreateBody(build_body("CreateFields", CREATE_FIELDS)):
         return GenerationRequest(
             task=Task.TXT2IMG,
             **read_body(self, CREATE_FIELDS),
-            loras=tuple(LoraUse(name=lora.name, weight=lora.weight) for lora in self.loras),
+            loras=tuple(
+                LoraUse(name=lora.name, weight=lora.weight, encoder_weight=lora.encoder_weight) for lora in self.loras
+            ),
             hires=None if self.hires is None else self.hires.to_hires(),
             fallbacks=tuple(self.fallbacks),
             axes=tuple(Axis(parameter=axis.parameter, values=tuple(axis.values)) for axis in self.axes),

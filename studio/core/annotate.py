@@ -120,7 +120,7 @@ def read_mask(image: Image.Image) -> Image.Image:
     grey = image.convert("L")
     if alpha is None or alpha.getextrema()[0] == 255:
         return grey
-    visible = alpha.point(lambda value: 255 * (value >= _VISIBLE))
+    visible = alpha.point([0] * _VISIBLE + [255] * (256 - _VISIBLE))
     spans = [ImageStat.Stat(band, visible).extrema[0] for band in image.convert("RGB").split()]
     if all(high - low <= _ONE_COLOUR for low, high in spans):  # nothing visible: 255 to 0
         return alpha

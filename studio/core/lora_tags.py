@@ -14,13 +14,16 @@ _TAG = re.compile(r"<(?:lora|lyco):([^<>:]+)((?::[^<>:]*)*)>", re.IGNORECASE)
 
 def write_tag(use: LoraUse) -> str:
     """The tag that stands for `use`."""
-    return f"<lora:{use.name}:{format_number(use.weight)}>"
+    weight = format_number(use.weight)
+    if use.encoder_weight is not None:
+        weight = f"{format_number(use.encoder_weight)}:{weight}"
+    return f"<lora:{use.name}:{weight}>"
 
 
 def split_tags(text: str) -> tuple[str, tuple[LoraUse, ...]]:
     """`text` without its LoRA tags, and what the tags said, in their order.
 
-    `<lora:name>` has weight 1; of `<lora:name:encoder:unet>` the first weight counts for both.
+    `<lora:name>` has weight 1; `<lora:name:encoder:unet>` has two.
 
     Raises:
         InvalidRequest: a weight that is no number.
@@ -44,12 +47,24 @@ def change_tags(text: str, change: Callable[[LoraUse], LoraUse]) -> str:
 
 
 def _parse_tag(match: re.Match[str]) -> LoraUse:
-    weights = [part.strip() for part in match[2].split(":") if part.strip()]
-    first = weights[0].partition("=")[2] or weights[0] if weights else "1"
+    """The first weight is the text encoders' and the second the denoiser's, by place or as te= and unet=; of one alone
+    the other is the same. Other names (dyn=, lbw=) are extensions' and left out."""
+    parts = [part.strip() for part in match[2].split(":") if part.strip()]
+    placed = [part for part in parts if "=" not in part]
+    named = {name.strip().lower(): value.strip() for name, _, value in (part.partition("=") for part in parts)}
+    encoder = named.get("te") or (placed[0] if placed else named.get("unet", "1"))
+    weight = named.get("unet") or (placed[1] if len(placed) > 1 else encoder)
+    numbers = [_parse_weight(text, match) for text in (weight, encoder)]
+    return LoraUse(
+        name=match[1].strip(), weight=numbers[0], encoder_weight=numbers[1] if numbers[1] != numbers[0] else None
+    )
+
+
+def _parse_weight(text: str, match: re.Match[str]) -> float:
     try:
-        return LoraUse(name=match[1].strip(), weight=float(first))
+        return float(text)
     except ValueError as error:
         raise InvalidRequest(
-            f"The LoRA tag {match[0]} has the weight {first!r}, which is no number.",
+            f"The LoRA tag {match[0]} has the weight {text!r}, which is no number.",
             hint=f"Write it as <lora:{match[1].strip()}:0.8>.",
         ) from error

@@ -7,6 +7,7 @@ import math
 from studio.core.errors import InvalidRequest
 
 MAX_SIDE = 16_384  # px; a model's own limit is lower, this one keeps nonsense out of the journal
+MAX_LORA_WEIGHT = 10.0  # LoRAs that work as sliders are made for as much
 
 
 def check_range(name: str, value: float | None, low: float, high: float, *, label: str = "") -> None:

@@ -19,7 +19,7 @@ from studio.core.fields import MAX_SEED as MAX_SEED
 from studio.core.fields import REQUEST_FIELDS
 from studio.core.finish import FaceRestoration, Finish, OutputOptions, Upscale
 from studio.core.image_fields import image_field
-from studio.core.range_checks import check_range
+from studio.core.range_checks import MAX_LORA_WEIGHT, check_range
 from studio.core.request_choices import Resize, Saving
 from studio.core.request_parts import Axis, ControlUnit, Hires, Inpaint, LoraUse, Outpaint, Reference
 from studio.core.social import SocialExport
@@ -106,7 +106,8 @@ class GenerationRequest:
         """
         check_fields(self)
         for lora in self.loras:
-            check_range(f"weight of the LoRA {lora.name}", lora.weight, -4, 4)
+            for weight in (lora.weight, lora.encoder_weight):
+                check_range(f"weight of the LoRA {lora.name}", weight, -MAX_LORA_WEIGHT, MAX_LORA_WEIGHT)
         if self.aspect is not None:
             parse_aspect(self.aspect)
         if self.hires is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -19,6 +20,21 @@ class WeightKind(StrEnum):
     RESTORER = "face restorer"
     UPSCALER = "upscaler"
     UNKNOWN = "unknown"
+
+
+WEIGHT_SUFFIXES = frozenset({".safetensors", ".ckpt", ".pt", ".pth", ".bin", ".gguf"})
+
+
+def is_same_name(full: str, written: str) -> bool:
+    """Whether `written` may mean the file called `full`: letter case, the way accents are composed, a missing folder
+    and an ending are forgiven."""
+    known, wanted = _fold_name(full), _fold_name(written)
+    stem = wanted.removesuffix(next((end for end in WEIGHT_SUFFIXES if wanted.endswith(end)), ""))
+    return any(one in (known, known.rsplit("/", 1)[-1]) for one in (wanted, stem))
+
+
+def _fold_name(name: str) -> str:
+    return unicodedata.normalize("NFC", name).casefold()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,9 +14,11 @@ from studio.core.result import RenderedImage
 from studio.core.settings import Settings
 from studio.core.weights import DownloadableWeights, WeightFile
 from studio.pipelines import device_memory
+from studio.pipelines.catalog.file_stamps import read_stamp
 from studio.pipelines.device_memory import PeakStore
 from studio.pipelines.registry import PipelineKey, PipelineRegistry
 from studio.pipelines.run.edit_tasks import ANNOTATOR_TASKS
+from studio.pipelines.run.name_checks import check_names
 from studio.pipelines.run.render import Rendering
 from studio.pipelines.run.run_plan import Resources, load_checkpoint
 
@@ -47,6 +49,10 @@ class LocalPipelines:
         if self._annotators is not None:
             return models
         return [dataclasses.replace(model, tasks=model.tasks - ANNOTATOR_TASKS) for model in models]
+
+    def check_names(self, request: GenerationRequest) -> None:
+        """See NamingBackend."""
+        check_names(self._catalog, request)
 
     def render(self, request: GenerationRequest, seeds: Sequence[ImageSeed], ctx: JobContext) -> list[RenderedImage]:
         """One pass; see Backend. Nothing that a job put on a model is on it for the next.
@@ -99,9 +105,9 @@ class LocalPipelines:
             with ctx.phase("load"):
                 return load_checkpoint(spec, weight, options)
 
-        with self._registry.lease(
-            PipelineKey(model, options.device, options.dtype), title, load, expected=weight.bytes
-        ):
+        key = PipelineKey(model, options.device, options.dtype, stamp=read_stamp(weight.path))
+        self._registry.drop_changed(key, title, ctx.notice)
+        with self._registry.lease(key, title, load, expected=weight.bytes):
             pass
 
     def unload(self, model: str) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 from studio.core.ports import ResidentModel
 from studio.core.weights import WeightFile
 from studio.pipelines import device_memory
+from studio.pipelines.catalog.file_stamps import FileStamp, read_stamp
 from studio.pipelines.run.live_preview import Previewer
 from studio.pipelines.run.lora import LoraAdapters
 from studio.pipelines.run.vae import load_vae
@@ -19,12 +20,14 @@ from studio.pipelines.run.vae import load_vae
 
 @dataclass(frozen=True)
 class PipelineKey:
-    """A checkpoint loaded in one way: on `device`, with the torch dtype of that name, or waiting outside the device."""
+    """A checkpoint loaded in one way: on `device`, with the torch dtype of that name, or waiting outside the device.
+    `stamp` is that of its file when it is asked for; it tells nothing about what is equal."""
 
     model: str
     device: str
     dtype: str
     offloaded: bool = False
+    stamp: FileStamp = field(default=(), compare=False)
 
 
 @dataclass
@@ -49,13 +52,14 @@ class ResidentPipeline:
         """The VAE in `file`, kept until another one is asked for; the checkpoint's own for None."""
         if file is None:
             return self.pipe.vae
-        if self._vae is None or self._vae[0] != file:
+        wanted = file, read_stamp(file.path)
+        if self._vae is None or self._vae[0] != wanted:
             self._vae = None
-            self._vae = file, load_vae(file, self.pipe.vae)
+            self._vae = wanted, load_vae(file, self.pipe.vae)
         return self._vae[1]
 
     _previewer: tuple[Any, Previewer] | None = None
-    _vae: tuple[WeightFile, Any] | None = None
+    _vae: tuple[tuple[WeightFile, FileStamp], Any] | None = None
 
 
 class PipelineRegistry:
@@ -92,6 +96,17 @@ class PipelineRegistry:
             with self._lock:
                 held.leases -= 1
                 held.used = time.monotonic()
+
+    def drop_changed(self, key: PipelineKey, title: str, tell: Callable[[str], None]) -> None:
+        """Let what is resident go, and say so, when its file is not the one it was read from."""
+        with self._lock:
+            held = self._held.get(key)
+            if held is None or held.leases or not key.stamp or held.key.stamp in ((), key.stamp):
+                return
+            del self._held[key]
+        del held
+        device_memory.release_memory()
+        tell(f"The file of {title} has changed since it was read, and was read again.")
 
     def make_room(self, wanted: int, *, keep: PipelineKey | None = None) -> None:
         """Let the least recently used idle pipelines go until `wanted` bytes fit beside the rest, or none is left to

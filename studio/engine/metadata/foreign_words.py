@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, cast
 
 from studio.core.infotext_keys import parse_pairs
+from studio.core.range_checks import MAX_LORA_WEIGHT
 from studio.core.request import GenerationRequest
 from studio.core.request_parts import LoraUse
 
@@ -119,7 +120,8 @@ def _parse_loras(values: Mapping[str, Any]) -> tuple[LoraUse, ...]:
             name, weight = one
             uses.append(
                 LoraUse(
-                    name=shorten_model_name(str(name)[:_MAX_NAME_LENGTH]), weight=max(-4.0, min(4.0, float(weight)))
+                    name=shorten_model_name(str(name)[:_MAX_NAME_LENGTH]),
+                    weight=max(-MAX_LORA_WEIGHT, min(MAX_LORA_WEIGHT, float(weight))),
                 )
             )
         except (TypeError, ValueError):

@@ -16,10 +16,11 @@ from pathlib import Path
 from studio.core.errors import InvalidRequest, ModelBroken, UnknownModel
 from studio.core.model import Model
 from studio.core.ports import PipelineSpec
-from studio.core.weights import SafetensorsHeader, WeightFile, WeightKind
+from studio.core.weights import SafetensorsHeader, WeightFile, WeightKind, is_same_name
 from studio.pipelines.catalog import folder_walk
 from studio.pipelines.catalog.file_headers import CONVERT, detect_foreign_type, read_header
-from studio.pipelines.catalog.hashes import HashCache, make_stamp
+from studio.pipelines.catalog.file_stamps import make_stamp
+from studio.pipelines.catalog.hashes import HashCache
 from studio.pipelines.catalog.model_folders import Folder, inspect_folder
 from studio.pipelines.catalog.weight_kinds import IMAGE_NETWORKS, Guess, guess_part, guess_special
 from studio.pipelines.control import control_files, control_tasks
@@ -29,6 +30,7 @@ from studio.pipelines.control import control_files, control_tasks
 class _Entry:
     weight: WeightFile
     model: Model | None
+    stamp: tuple[str, int, int] | None = None
 
     @property
     def is_volatile(self) -> bool:
@@ -74,6 +76,7 @@ class Catalog:
 
     def checkpoint(self, model_id: str) -> WeightFile:
         """Raises UnknownModel when there is no such checkpoint; the hint names the nearest."""
+        self._refresh_changed(self._get_listing().entries.get((WeightKind.CHECKPOINT, model_id)))
         entry = self._get_listing().entries.get((WeightKind.CHECKPOINT, model_id))
         if entry is None:
             names = self._list_names(WeightKind.CHECKPOINT)
@@ -89,8 +92,8 @@ class Catalog:
         Raises:
             InvalidRequest: none of that name, or a broken one; the hint names the nearest or says what is wrong.
         """
-        entries = self._get_listing().entries
-        entry = entries.get((kind, name)) or self._find_by_loose_name(kind, name)
+        self._refresh_changed(self._find_entry(kind, name))
+        entry = self._find_entry(kind, name)
         if entry is None:
             names = self._list_names(kind)
             hint = _suggest_names(name, names) or (
@@ -131,6 +134,20 @@ class Catalog:
                 return digest
         raise UnknownModel(f"There is no file named {name!r} among the models.", hint="Refresh the list.")
 
+    def _find_entry(self, kind: WeightKind, name: str) -> _Entry | None:
+        return self._get_listing().entries.get((kind, name)) or self._find_by_loose_name(kind, name)
+
+    def _refresh_changed(self, entry: _Entry | None) -> None:
+        """Look at the folder again when what is known of this file is of an older one."""
+        if entry is None or entry.stamp is None:
+            return
+        try:
+            changed = make_stamp(entry.weight.path) != entry.stamp
+        except OSError:  # it is gone
+            changed = True
+        if changed:
+            self.refresh()
+
     def _get_listing(self) -> _Listing:
         current = self._current
         if current is None:
@@ -162,7 +179,7 @@ class Catalog:
             if entry is None or (not found.is_folder and entry.is_volatile):
                 entry = self._classify_entry(found)
             weight = dataclasses.replace(entry.weight, sha256=hashes.get(key, ""))
-            seen[key] = dataclasses.replace(entry, weight=weight)
+            seen[key] = dataclasses.replace(entry, weight=weight, stamp=key)
         return _Listing(self._attach_control_tasks(_index_by_name(self._root, seen.values())), seen)
 
     def _classify_entry(self, found: folder_walk.ModelEntry) -> _Entry:
@@ -264,11 +281,10 @@ class Catalog:
         return [name for known, name in self._get_listing().entries if known is kind]
 
     def _find_by_loose_name(self, kind: WeightKind, name: str) -> _Entry | None:
-        wanted = name.casefold()
         fits = [
             entry
             for (known, full), entry in self._get_listing().entries.items()
-            if known is kind and wanted in (full.casefold(), full.casefold().rsplit("/", 1)[-1])
+            if known is kind and is_same_name(full, name)
         ]
         return fits[0] if len(fits) == 1 else None
 
@@ -295,7 +311,7 @@ def _index_by_name(root: Path, entries: Iterable[_Entry]) -> dict[tuple[WeightKi
         if (kind, name) in table:
             name = entry.weight.path.relative_to(root).as_posix()
             model = dataclasses.replace(entry.model, id=name, title=name) if entry.model else None
-            entry = _Entry(dataclasses.replace(entry.weight, name=name), model)
+            entry = dataclasses.replace(entry, weight=dataclasses.replace(entry.weight, name=name), model=model)
         table[kind, name] = entry
     order = list(WeightKind)
     return dict(sorted(table.items(), key=lambda item: (order.index(item[0][0]), item[0][1].casefold())))

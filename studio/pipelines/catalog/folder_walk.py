@@ -8,9 +8,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from studio.core.weights import WeightKind
+from studio.core.weights import WEIGHT_SUFFIXES, WeightKind
 
-WEIGHT_SUFFIXES = frozenset({".safetensors", ".ckpt", ".pt", ".pth", ".bin", ".gguf"})
 MAX_DEPTH = 8
 _PLACES = {
     "checkpoints": WeightKind.CHECKPOINT,

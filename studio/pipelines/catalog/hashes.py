@@ -9,6 +9,7 @@ from contextlib import closing
 from pathlib import Path
 
 from studio.core.errors import ModelBroken
+from studio.pipelines.catalog.file_stamps import make_stamp
 
 _CHUNK = 8 << 20
 
@@ -93,13 +94,6 @@ class HashCache:
             "CREATE TABLE IF NOT EXISTS hashes (path TEXT PRIMARY KEY, size INTEGER, changed INTEGER, sha256 TEXT)"
         )
         return database
-
-
-def make_stamp(path: Path) -> tuple[str, int, int]:
-    """(path, bytes, time of the last change in ns): while these are the same, so is the file."""
-    files = [file for file in path.rglob("*") if file.is_file()] if path.is_dir() else [path]
-    stats = [file.stat() for file in files]
-    return str(path), sum(stat.st_size for stat in stats), max((stat.st_mtime_ns for stat in stats), default=0)
 
 
 def _hash_file(path: Path) -> str:

@@ -24,8 +24,10 @@ _LORA_MARKS = (
     "_lora.up.",
     "lora_linear_layer",
     ".lokr_w",
+    ".hada_w1",
 )
-_LYCORIS = {".hada_w1": "LoHa", ".lokr_w1": "LoKr", ".oft_blocks": "OFT", ".oft_diag": "OFT", ".on_input": "IA3"}
+_UNREADABLE = {".oft_blocks": "OFT", ".oft_diag": "OFT", ".on_input": "IA3", ".a1.weight": "GLoRA"}
+"""Kinds of LyCORIS that the studio cannot apply."""
 _RESTORERS = (
     ("stylegan_decoder.style_mlp.1.weight", "toRGB.0.weight"),  # GFPGAN
     ("position_emb", "idx_pred_layer.1.weight", "quantize.embedding.weight"),  # CodeFormer
@@ -77,13 +79,10 @@ def guess_part(header: SafetensorsHeader) -> Guess:
 
 def _guess_lora(header: SafetensorsHeader, specs: Sequence[PipelineSpec]) -> Guess | None:
     names = "\n".join(("", *header.shapes))  # one text: a search in it is a hundred times faster than one in each name
-    for mark, what in _LYCORIS.items():
-        if mark in names and not (what == "LoKr" and "\ndiffusion_model." in names):  # diffusers reads that one
-            return Guess(
-                WeightKind.LORA,
-                _guess_lora_family(header, names, specs),
-                f"It is a LyCORIS {what}, which diffusers cannot apply.",
-            )
+    for mark, what in _UNREADABLE.items():
+        if mark in names:
+            problem = f"It is a LyCORIS {what}, which the studio cannot apply."
+            return Guess(WeightKind.LORA, _guess_lora_family(header, names, specs), problem)
     if any(mark in names for mark in _LORA_MARKS):
         return Guess(WeightKind.LORA, _guess_lora_family(header, names, specs))
     if "\nlora_" in names:
@@ -109,7 +108,9 @@ def _guess_lora_family(header: SafetensorsHeader, names: str, specs: Sequence[Pi
 
 
 def _guess_unet_lora_family(header: SafetensorsHeader, names: str, specs: Sequence[PipelineSpec]) -> str:
-    found = re.search(r"\n(.*attn2[._](?:processor[._])?to_[kv][._].*(?:lora_down|lora_A|lora\.down)\..*)", names)
+    found = re.search(
+        r"\n(.*attn2[._](?:processor[._])?to_[kv][._].*(?:lora_down|lora_A|lora\.down|hada_w1_b)\b.*)", names
+    )
     if found is not None:
         shape = header.shapes[found.group(1)]
         return control_files.find_text_width_family(shape[1], specs) if len(shape) >= 2 else ""

@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING, Any
 from studio.core.errors import ModelBroken
 from studio.core.family_facts import ControlFacts
 from studio.core.ports import JobContext, LoadOptions
+from studio.core.weight_reading import disable_mapping, read_tensors
 from studio.core.weights import SafetensorsHeader, WeightFile, WeightKind
 from studio.pipelines import device_memory
 from studio.pipelines.catalog.file_headers import read_header
+from studio.pipelines.catalog.file_stamps import read_stamp
 from studio.pipelines.catalog.model_folders import read_component_config, read_json
 from studio.pipelines.control import control_files
 from studio.pipelines.registry import PipelineKey
@@ -49,7 +51,8 @@ def lease_control_network(
         with ctx.phase("load"):
             return ControlNetwork(load_control_network(file, options, facts))
 
-    key = PipelineKey(f"{file.kind}/{file.name}", options.device, options.dtype)
+    key = PipelineKey(f"{file.kind}/{file.name}", options.device, options.dtype, stamp=read_stamp(file.path))
+    registry.drop_changed(key, file.name, ctx.notice)
     expected = file.bytes * (2 if options.dtype == "float32" else 1)
     with registry.lease(key, file.name, load, expected=expected) as held:
         yield held.pipe.module
@@ -66,6 +69,7 @@ def load_control_network(file: WeightFile, options: LoadOptions, facts: ControlF
     from safetensors import SafetensorError
 
     try:
+        disable_mapping()
         dtype = getattr(torch, options.dtype)
         module = _load_folder(file, dtype) if file.is_folder else _load_single_file(file, dtype, facts)
         return module.to(options.device).eval()
@@ -94,7 +98,6 @@ def _load_folder(file: WeightFile, dtype: Any) -> Any:
 def _load_single_file(file: WeightFile, dtype: Any, facts: ControlFacts) -> Any:
     """One file: by diffusers' own reader where it has the original layout, else straight into a model of its config."""
     import diffusers
-    from safetensors.torch import load_file
 
     header = read_header(file.path)
     name, config = _describe_file(file, header, facts)
@@ -106,7 +109,7 @@ def _load_single_file(file: WeightFile, dtype: Any, facts: ControlFacts) -> Any:
             return cls.from_single_file(str(file.path), config=folder, dtype=dtype, local_files_only=True)
     known = inspect.signature(cls.__init__).parameters
     module = cls.from_config({key: value for key, value in config.items() if key in known})
-    module.load_state_dict(load_file(file.path))
+    module.load_state_dict(read_tensors(file.path))
     return module.to(dtype)
 
 

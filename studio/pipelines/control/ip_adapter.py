@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from studio.core.annotate import flatten_on_white
@@ -13,8 +14,10 @@ from studio.core.ports import JobContext, LoadOptions
 from studio.core.request import GenerationRequest
 from studio.core.request_parts import Reference
 from studio.core.task import Task
+from studio.core.weight_reading import disable_mapping, read_tensors
 from studio.core.weights import WeightFile, WeightKind
 from studio.pipelines import device_memory
+from studio.pipelines.catalog.file_stamps import read_stamp
 from studio.pipelines.control import control_files
 from studio.pipelines.control.control_units import check_compatible, is_compatible
 from studio.pipelines.registry import PipelineKey, PipelineRegistry
@@ -159,20 +162,23 @@ def lease_references(
         return
     with ExitStack() as stack:
 
-        def lease_part(key: str, title: str, size: int, load: Any) -> Any:
+        def lease_part(path: Path, kind: str, title: str, size: int, load: Any) -> Any:
             def load_part() -> Any:
                 ctx.report_loading(f"Loading {title}")
                 with ctx.phase("load"):
                     return load()
 
-            held = registry.lease(PipelineKey(key, options.device, options.dtype), title, load_part, expected=size)
+            key = PipelineKey(f"{kind}/{title}", options.device, options.dtype, stamp=read_stamp(path))
+            registry.drop_changed(key, title, ctx.notice)
+            held = registry.lease(key, title, load_part, expected=size)
             return stack.enter_context(held).pipe
 
         folder = references[0].encoder
-        encoder = lease_part(f"image encoder/{folder}", "the image encoder", 0, lambda: _ImageEncoder(folder, options))
+        encoder = lease_part(Path(folder), folder, "the image encoder", 0, lambda: _ImageEncoder(folder, options))
         states = [
             lease_part(
-                f"{one.file.kind}/{one.file.name}",
+                one.file.path,
+                one.file.kind,
                 one.file.name,
                 one.file.bytes,
                 lambda one=one: _Adapter(one.file, options),
@@ -194,6 +200,7 @@ class _ImageEncoder:
         from safetensors import SafetensorError
         from transformers import CLIPImageProcessor, CLIPVisionModelWithProjection
 
+        disable_mapping()
         try:
             model: Any = CLIPVisionModelWithProjection.from_pretrained(
                 folder, dtype=getattr(torch, options.dtype), local_files_only=True, use_safetensors=True
@@ -217,11 +224,10 @@ class _Adapter:
     def __init__(self, file: WeightFile, options: LoadOptions) -> None:
         import torch
         from safetensors import SafetensorError
-        from safetensors.torch import load_file
 
         self.tensors: dict[str, dict[str, torch.Tensor]] = {"image_proj": {}, "ip_adapter": {}}
         try:
-            for name, tensor in load_file(file.path).items():
+            for name, tensor in read_tensors(file.path).items():
                 part, _, rest = name.partition(".")
                 if part in self.tensors:
                     self.tensors[part][rest] = tensor.to(getattr(torch, options.dtype))

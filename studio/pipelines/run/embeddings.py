@@ -10,6 +10,7 @@ from typing import Any
 
 from studio.core.errors import InvalidRequest
 from studio.core.request import GenerationRequest
+from studio.core.weight_reading import read_tensors
 from studio.core.weights import WeightFile
 
 _ENCODERS = (("tokenizer", "text_encoder", "clip_l"), ("tokenizer_2", "text_encoder_2", "clip_g"))
@@ -79,10 +80,9 @@ def _load_vectors(file: WeightFile) -> Mapping[str, Any]:
         InvalidRequest: no such vectors in it.
     """
     from safetensors import SafetensorError
-    from safetensors.torch import load_file
 
     try:
-        tensors = load_file(file.path)
+        tensors = read_tensors(file.path)
     except (OSError, SafetensorError) as error:
         raise _make_embedding_error(file) from error
     if "clip_l" in tensors or "clip_g" in tensors:

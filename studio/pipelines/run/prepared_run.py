@@ -9,6 +9,7 @@ from typing import Any
 
 from studio.core.ports import ImageSeed, JobContext, LoadOptions
 from studio.pipelines import device_memory
+from studio.pipelines.catalog.file_stamps import read_stamp
 from studio.pipelines.control import apply_control
 from studio.pipelines.control.apply_control import ControlPlan
 from studio.pipelines.registry import PipelineKey, ResidentPipeline
@@ -51,7 +52,9 @@ class PassRunner:
         options = resources.options(what.spec)
         if offloaded:
             options = LoadOptions(device="cpu", dtype=options.dtype)
-        key = PipelineKey(what.model.id, options.device, options.dtype, offloaded)
+        stamp = read_stamp(what.weight.path)
+        key = PipelineKey(what.model.id, options.device, options.dtype, offloaded, stamp)
+        resources.registry.drop_changed(key, what.model.title, self.ctx.notice)
         ladder.working = key
         working = resources.peaks.expected(what.model.id, *what.size, batch)
 
@@ -65,7 +68,8 @@ class PassRunner:
             resources.registry.lease(key, what.model.title, load, expected=expected, working=working) as held,
             ExitStack() as stack,
         ):
-            held.adapters.apply(held.pipe, what.loras)
+            for notice in held.adapters.apply(held.pipe, what.loras):
+                self.ctx.notice(notice)
             vae = held.vae(what.vae)
             scheduler = diffusion.choose_scheduler(held.pipe, what.request, what.model)
             steering = stack.enter_context(apply_control.lease_control(steered_by, resources, options, self.ctx))

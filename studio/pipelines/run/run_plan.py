@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any
 from studio.core.errors import ModelBroken
 from studio.core.model import Model
 from studio.core.ports import Annotators, LoadOptions, PipelineSpec
-from studio.core.request import GenerationRequest
+from studio.core.request import GenerationRequest, LoraUse
+from studio.core.weight_reading import disable_mapping
 from studio.core.weights import WeightFile, WeightKind
 from studio.pipelines import device_memory
 from studio.pipelines.device_memory import PeakStore
 from studio.pipelines.registry import PipelineRegistry
 from studio.pipelines.run import diffusion, embeddings
-from studio.pipelines.run.lora import check_lora_family
+from studio.pipelines.run.lora import find_loras
 from studio.prompting.networks import extract_loras, move_tags_to_loras
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ class PassPlan:
     weight: WeightFile
     spec: PipelineSpec
     request: GenerationRequest
-    loras: tuple[tuple[WeightFile, float], ...]
+    loras: tuple[tuple[WeightFile, LoraUse], ...]
     embeddings: tuple[WeightFile, ...]
     vae: WeightFile | None
 
@@ -83,8 +84,7 @@ def plan_pass(resources: Resources, request: GenerationRequest) -> PassPlan:
     request = diffusion.resolve_defaults(
         request.replace(negative_prompt=extract_loras(request.negative_prompt)[0]), model
     )
-    loras = tuple((catalog.find(WeightKind.LORA, use.name), use) for use in request.loras)
-    check_lora_family(loras, spec.family, model.title)
+    loras = find_loras(catalog, request.loras, spec.family, model.title)
     files: list[WeightFile] = []
     if spec.clip:
         known = [file for file in catalog.weights() if file.kind is WeightKind.EMBEDDING and not file.problem]
@@ -94,7 +94,7 @@ def plan_pass(resources: Resources, request: GenerationRequest) -> PassPlan:
         weight=weight,
         spec=spec,
         request=request,
-        loras=tuple((file, use.weight) for file, use in loras),
+        loras=loras,
         embeddings=tuple(files),
         vae=catalog.find(WeightKind.VAE, request.vae) if request.vae else None,
     )
@@ -109,6 +109,7 @@ def load_checkpoint(spec: PipelineSpec, weight: WeightFile, options: LoadOptions
     """
     from safetensors import SafetensorError
 
+    disable_mapping()
     try:
         return spec.load(weight, options)
     except (OSError, KeyError, ValueError, RuntimeError, AttributeError, SafetensorError) as error:

@@ -7,6 +7,7 @@ import tempfile
 from typing import Any
 
 from studio.core.errors import InvalidRequest, ModelBroken
+from studio.core.weight_reading import disable_mapping
 from studio.core.weights import WeightFile
 
 
@@ -21,6 +22,7 @@ def load_vae(file: WeightFile, own: Any) -> Any:
     import diffusers
     from safetensors import SafetensorError
 
+    disable_mapping()
     try:
         if file.is_folder:
             name = json.loads((file.path / "config.json").read_text())["_class_name"]

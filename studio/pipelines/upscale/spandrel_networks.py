@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from studio.core.errors import ModelBroken
+from studio.core.weight_reading import read_tensors
 from studio.core.weights import WeightFile
 from studio.pipelines import device_memory
 from studio.pipelines.catalog.file_headers import read_header
@@ -52,12 +53,11 @@ def read_state_dict(file: WeightFile) -> dict[str, torch.Tensor]:
     import spandrel
     import torch
     from safetensors import SafetensorError
-    from safetensors.torch import load_file
 
     try:
         if file.path.suffix.lower() == ".safetensors":
             read_header(file.path)
-            found = load_file(file.path)
+            found = read_tensors(file.path)
         else:
             found = torch.load(file.path, map_location="cpu", weights_only=True)
         if not isinstance(found, dict):

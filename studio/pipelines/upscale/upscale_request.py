@@ -17,6 +17,7 @@ from studio.core.request import GenerationRequest
 from studio.core.request_parts import Resize
 from studio.core.upscale_modes import LANCZOS, compute_upscaled_size
 from studio.core.weights import WeightKind
+from studio.pipelines.catalog.file_stamps import read_stamp
 from studio.pipelines.registry import PipelineKey
 from studio.pipelines.run import source_images
 from studio.pipelines.upscale import realesrgan_engine, upscale_image
@@ -68,7 +69,8 @@ def lease_upscaler(resources: Resources, name: str, ctx: JobContext) -> Iterator
         with ctx.phase("load"):
             return load(file, resources.device, resources.precision)
 
-    key = PipelineKey(name, resources.device, resources.precision)
+    key = PipelineKey(name, resources.device, resources.precision, stamp=read_stamp(file.path))
+    resources.registry.drop_changed(key, name, ctx.notice)
     with resources.registry.lease(key, name, load_leased, expected=file.bytes * 2) as held:
         yield held.pipe
 

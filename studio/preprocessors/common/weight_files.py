@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from studio.core.errors import ModelBroken
+from studio.core.weight_reading import disable_mapping
 
 
 def load_state(network: Any, path: Path, *, key: str = "") -> Any:
@@ -39,6 +40,7 @@ def load_pretrained(folder: Path, model: str, processor: str) -> tuple[Any, Any]
     local: Mapping[str, Any] = {"local_files_only": True}
     load: Callable[..., Any] = getattr(transformers, model).from_pretrained
     prepare: Callable[..., Any] = getattr(transformers, processor).from_pretrained
+    disable_mapping()
     try:
         return load(folder, use_safetensors=True, **local).float().eval(), prepare(folder, **local)
     except (OSError, ValueError, RuntimeError, KeyError, TypeError) as error:

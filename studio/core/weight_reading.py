@@ -1,0 +1,48 @@
+"""How .safetensors files are read: into memory, never as a map of the file.
+
+A mapped file that somebody overwrites takes the process with it (SIGBUS) when it becomes shorter, and changes the model
+under its user when it does not. safetensors can read with pread instead, tensor by tensor, so that a file is in memory
+once and not twice; diffusers and transformers have no switch for that, so their opener is exchanged here.
+"""
+
+from __future__ import annotations
+
+import functools
+from pathlib import Path
+from typing import Any
+
+_BACKEND = "pread"
+
+
+def read_tensors(path: Path) -> dict[str, Any]:
+    """The tensors of a .safetensors file by name, on the CPU.
+
+    Raises:
+        OSError, safetensors.SafetensorError: not such a file, or one that became shorter meanwhile.
+    """
+    from safetensors.torch import load_file
+
+    return load_file(path, backend=_BACKEND)
+
+
+def disable_mapping() -> None:
+    """Let diffusers and transformers read files as `read_tensors` does, from now on. Call it before each load; only the
+    first call does anything."""
+    import safetensors.torch
+    import transformers.modeling_utils
+
+    for module in (safetensors.torch, transformers.modeling_utils):
+        opener = getattr(module, "safe_open")  # noqa: B009 - not among the names that the modules export
+        if not isinstance(opener, _UnmappedOpener):
+            setattr(module, "safe_open", _UnmappedOpener(opener))  # noqa: B010
+
+
+class _UnmappedOpener:
+    """safetensors' safe_open with the backend that does not map."""
+
+    def __init__(self, opener: Any) -> None:
+        self._opener = opener
+        functools.update_wrapper(self, opener)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return self._opener(*args, **{**kwargs, "backend": _BACKEND})
