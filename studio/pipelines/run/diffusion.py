@@ -15,7 +15,7 @@ from studio.core.ports import ImageSeed, JobContext, PipelineSpec
 from studio.core.request import GenerationRequest
 from studio.core.task import Task
 from studio.pipelines import device_memory
-from studio.pipelines.run import conditioning, noise
+from studio.pipelines.run import conditioning, finite_values, noise
 from studio.pipelines.run.live_preview import Previewer, StepRecorder, can_show, unpack_latents
 from studio.pipelines.run.samplers import make_scheduler
 
@@ -99,9 +99,13 @@ def run_pass(pipe: Any, task: Pass, previewer: Previewer, progress: Progress, ct
     for name in ("width", "height"):
         if name in accepted:
             arguments[name] = getattr(task.request, name)
-    with conditions.apply_composition(pipe) if conditions else nullcontext(), _time_phases(pipe, ctx):
+    with conditions.apply_composition(pipe) if conditions else nullcontext(), _time_phases(pipe, ctx, task.model.title):
         images = pipe(**arguments).images
-    return images if task.latents else [image.convert("RGB") for image in images]
+    return (
+        finite_values.check_latents(images, task.model.title)
+        if task.latents
+        else [image.convert("RGB") for image in images]
+    )
 
 
 def _build_prompts(pipe: Any, task: Pass) -> tuple[dict[str, Any], conditioning.Conditioning | None]:
@@ -152,25 +156,26 @@ def _make_preview(pipe: Any, task: Pass, previewer: Previewer, ctx: JobContext) 
 
 
 @contextmanager
-def _time_phases(pipe: Any, ctx: JobContext) -> Iterator[None]:
+def _time_phases(pipe: Any, ctx: JobContext, title: str) -> Iterator[None]:
     """Time denoising and decoding apart, and let a decode that runs out of memory try again in tiles: the steps are
-    kept."""
+    kept. Numbers that overflow are never taken for an image."""
     vae = pipe.vae
     decode = vae.decode
     timer = ExitStack()
 
-    def decode_timed(*args: Any, **kwargs: Any) -> Any:
+    def decode_timed(z: Any, **kwargs: Any) -> Any:
         timer.close()
+        finite_values.check_latents(z, title)
         with ctx.phase("decode"):
             try:
-                return decode(*args, **kwargs)
+                return finite_values.decode_finite(vae, decode, z, ctx.notice, **kwargs)
             except (RuntimeError, MemoryError) as error:
                 if not device_memory.is_out_of_memory(error) or vae.use_tiling:
                     raise
             device_memory.release_memory()
             ctx.add_notice("Memory was short: the image was decoded in tiles.")
             with enable_vae_tiling(vae):
-                return decode(*args, **kwargs)
+                return finite_values.decode_finite(vae, decode, z, ctx.notice, **kwargs)
 
     before = vars(vae).get("decode")
     vae.decode = decode_timed
