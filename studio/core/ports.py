@@ -118,6 +118,18 @@ class Backend(Protocol):
         ...
 
 
+class NamingBackend(Protocol):
+    """What a backend is besides when requests name files of it: LoRAs, VAEs, upscalers, control networks."""
+
+    def check_names(self, request: GenerationRequest) -> None:
+        """Look up every name in `request`; nothing is loaded.
+
+        Raises:
+            UnknownModel, InvalidRequest: a name that is not there, or a file that does not go with the model.
+        """
+        ...
+
+
 class PricedBackend(Protocol):
     """What a backend is besides when its models cost money."""
 

@@ -17,7 +17,7 @@ from studio.core.settings import Settings
 from studio.core.task import Task
 from studio.core.text_checks import check_all_texts
 from studio.core.upscale_modes import compute_upscaled_size
-from studio.engine.jobs.chain_steps import estimate_backend_cost, fit_step_size
+from studio.engine.jobs.chain_steps import check_backend_names, estimate_backend_cost, fit_step_size
 from studio.engine.jobs.passes import PlannedImage, make_random_seed, plan_images
 from studio.engine.jobs.source_checks import check_images, collect_image_sizes, fill_size, list_sources
 from studio.engine.lookups import Successor
@@ -63,15 +63,16 @@ class Admission:
         named = self._name_models(request, user, settings)
         check_images(named, user, self._images)
         try:
-            _, model = models.find(named.model)
+            backend, model = models.find(named.model)
             named = fill_size(named, model, user, self._images)
             model.check(named)
         except (UnknownModel, ModelBroken) as failure:
             if settings.fallback_model in ("", named.model):
                 raise
-            _, model = models.find(settings.fallback_model)
+            backend, model = models.find(settings.fallback_model)
             notes = (*notes, format_fallback_notice(named.model, model, failure))
             named = adapt(named, model)
+        check_backend_names(backend, named)
         self._check_chain(named, settings)
         fixed = _fix_seed(named, model)
         images = plan_images(fixed)
@@ -159,9 +160,10 @@ class Admission:
     def _check_chain(self, request: GenerationRequest, settings: Settings) -> None:
         """Refuse a step that its model cannot do; its size is only known when the image before it is there."""
         for number, step in enumerate(request.then, 1):
-            _, model = self._models.find(step.model)
+            backend, model = self._models.find(step.model)
             try:
                 model.check(step)
+                check_backend_names(backend, step)
             except InvalidRequest as error:
                 raise InvalidRequest(
                     f"Step {number} of the chain: {error.message}", hint=error.hint, details=error.details
@@ -174,8 +176,9 @@ class Admission:
             raise InvalidRequest("A grid cannot end in several files each.", hint="Drop the last step, or the grid.")
         for image in images:
             try:
-                _, own = self._models.find(image.request.model)
+                backend, own = self._models.find(image.request.model)
                 own.check(image.request)
+                check_backend_names(backend, image.request)
             except (UnknownModel, ModelBroken):
                 if not settings.fallback_model:
                     raise

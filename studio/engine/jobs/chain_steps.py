@@ -78,6 +78,17 @@ class ChainRenderer:
         return rendered
 
 
+def check_backend_names(backend: Backend, request: GenerationRequest) -> None:
+    """Refuse names of files that `backend` does not have, where it knows of files.
+
+    Raises:
+        UnknownModel, InvalidRequest: the name, with the nearest that there are.
+    """
+    check: Callable[[GenerationRequest], None] | None = getattr(backend, "check_names", None)
+    if check is not None:
+        check(request)
+
+
 def estimate_backend_cost(backend: Backend, request: GenerationRequest, sizes: ImageSizes) -> float | None:
     """What `request`, as it is sent, is expected to cost at `backend`, in US dollars; 0 where nothing costs, None where
     nobody can tell. `sizes` are those of its images."""

@@ -9,12 +9,12 @@ from PIL import Image
 from studio.core.ports import ImageSeed
 from studio.core.request import GenerationRequest, Hires
 from studio.core.task import Task
-from studio.core.weights import WeightKind
 from studio.pipelines.control import apply_control
 from studio.pipelines.control.apply_control import Frame
 from studio.pipelines.run import hires
 from studio.pipelines.run.diffusion import Progress
 from studio.pipelines.run.live_preview import can_show, unpack_latents
+from studio.pipelines.run.name_checks import list_upscalers
 from studio.pipelines.run.prepared_run import OpenedPipeline, PassRunner
 from studio.pipelines.run.run_plan import PassPlan, Resources, plan_pass
 from studio.pipelines.upscale import upscale_image
@@ -65,15 +65,8 @@ class Drawing:
     def _plan_second(self, wish: Hires) -> PassPlan:
         first, catalog = self._first, self._resources.catalog
         model = self._resources.model(wish.model or first.model.id)
-        upscalers = tuple(
-            file.name for file in catalog.weights() if file.kind is WeightKind.UPSCALER and not file.problem
-        )
-        hires.check_hires(
-            wish,
-            first.spec.family,
-            catalog.spec(catalog.checkpoint(model.id)).family,
-            (*upscale_image.RESAMPLERS, *upscalers),
-        )
+        family = catalog.spec(catalog.checkpoint(model.id)).family
+        hires.check_hires(wish, first.spec.family, family, list_upscalers(catalog))
         return plan_pass(self._resources, hires.build_second_request(first.request, wish, first.model, model))
 
     def _render_first_pass(

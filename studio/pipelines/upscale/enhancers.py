@@ -23,7 +23,9 @@ from studio.core.weights import DownloadableWeights, WeightFile, WeightKind
 from studio.pipelines import device_memory
 from studio.pipelines.catalog import downloadable_weights
 from studio.pipelines.catalog.file_headers import read_header
+from studio.pipelines.catalog.file_stamps import read_stamp
 from studio.pipelines.registry import PipelineKey
+from studio.pipelines.run.name_checks import check_upscaler_names
 from studio.pipelines.run.source_images import ensure_rgb
 from studio.pipelines.upscale import face_restoration, realesrgan_engine, upscale_request
 from studio.pipelines.upscale.upscale_image import RESAMPLERS
@@ -73,6 +75,10 @@ class Enhancers:
         """Upscalers and restorers that can be fetched and are not here."""
         return downloadable_weights.list_missing_weights(self._models_dir)
 
+    def check_names(self, request: GenerationRequest) -> None:
+        """See NamingBackend."""
+        check_upscaler_names(self._catalog, request.upscale)
+
     def render(self, request: GenerationRequest, seeds: Sequence[ImageSeed], ctx: JobContext) -> list[RenderedImage]:
         """One image for every seed: the seed changes nothing.
 
@@ -118,7 +124,9 @@ class Enhancers:
             with ctx.phase("load"):
                 return face_restoration.load_restorer(file, resources.device, resources.precision)
 
-        key = PipelineKey(RESTORER_PREFIX + name, resources.device, resources.precision)
+        stamp = read_stamp(file.path)
+        key = PipelineKey(RESTORER_PREFIX + name, resources.device, resources.precision, stamp=stamp)
+        resources.registry.drop_changed(key, name, ctx.notice)
         with (
             resources.registry.lease(key, name, load, expected=file.bytes) as held,
             ctx.phase("restore"),

@@ -1,0 +1,58 @@
+"""The files that a request names, looked up before it is queued."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from studio.core.finish import Upscale
+from studio.core.request import GenerationRequest
+from studio.core.weights import WeightKind
+from studio.pipelines.run import hires
+from studio.pipelines.run.lora import find_loras
+from studio.pipelines.upscale import realesrgan_engine
+from studio.pipelines.upscale.upscale_image import RESAMPLERS
+from studio.prompting.networks import extract_loras, move_tags_to_loras
+
+if TYPE_CHECKING:
+    from studio.pipelines.catalog.catalog import Catalog
+
+
+def check_names(catalog: Catalog, request: GenerationRequest) -> None:
+    """Look up every LoRA, VAE and upscaler of both passes.
+
+    Raises:
+        UnknownModel, InvalidRequest: one that is not there, is broken or of another family.
+    """
+    _check_pass(catalog, request)
+    check_upscaler_names(catalog, request.upscale)
+    wish = request.hires
+    if wish is None:
+        return
+    first, second = (catalog.checkpoint(name).family for name in (request.model, wish.model or request.model))
+    hires.check_hires(wish, first, second, list_upscalers(catalog))
+    _check_pass(catalog, request.replace(model=wish.model or request.model, prompt=wish.prompt or request.prompt))
+
+
+def list_upscalers(catalog: Catalog) -> tuple[str, ...]:
+    """The names of the resamplers and of every upscaler that can be used."""
+    files = [file for file in catalog.weights() if file.kind is WeightKind.UPSCALER and not file.problem]
+    return (*RESAMPLERS, *(file.name for file in files))
+
+
+def check_upscaler_names(catalog: Catalog, wish: Upscale | None) -> None:
+    """Look up the upscaler that is blended in, and the one that a redrawing starts from.
+
+    Raises:
+        InvalidRequest: one that is not there or is broken.
+    """
+    for name in filter(None, (wish.second, wish.base) if wish else ()):
+        if name not in RESAMPLERS:
+            catalog.find(WeightKind.UPSCALER, name.removesuffix(realesrgan_engine.ENGINE_SUFFIX))
+
+
+def _check_pass(catalog: Catalog, request: GenerationRequest) -> None:
+    weight = catalog.checkpoint(request.model)
+    extract_loras(request.negative_prompt)
+    find_loras(catalog, move_tags_to_loras(request).loras, catalog.spec(weight).family, weight.name)
+    if request.vae:
+        catalog.find(WeightKind.VAE, request.vae)

@@ -1,0 +1,89 @@
+"""Names of files are looked up when a request comes in, wherever they stand, before anything is drawn."""
+
+from __future__ import annotations
+
+import unicodedata
+from pathlib import Path
+
+import pytest
+
+from studio.core.errors import InvalidRequest
+from studio.core.finish import Upscale
+from studio.core.request import Axis, GenerationRequest, Hires, LoraUse, Task
+from studio.core.settings import Settings
+from studio.core.user import LOCAL_USER
+from studio.engine.plugins import discover
+from studio.pipelines.catalog.catalog import Catalog
+from studio.pipelines.local_backend import LocalPipelines
+from tests.fakes import open_engine
+from tests.test_catalog import lora, sd, sdxl, write
+
+_LAYER = "lora_unet_down_blocks_0_attentions_0_transformer_blocks_0_attn2_to_k"
+_PAIR = "lora_unet_input_blocks_4_1_transformer_blocks_0_attn2_to_k"
+
+
+@pytest.fixture
+def backend(tmp_path: Path) -> LocalPipelines:
+    models = tmp_path / "models"
+    write(models / "checkpoints" / "photo.safetensors", sd(768))
+    write(models / "checkpoints" / "large.safetensors", sdxl())
+    write(models / "loras" / "sd15" / "fur.safetensors", lora(_LAYER))
+    write(models / "loras" / "sdxl" / "fur.safetensors", lora(_PAIR, 2048))
+    write(models / "loras" / (unicodedata.normalize("NFD", "Bögen") + ".safetensors"), lora(_LAYER))
+    write(models / "vae" / "crisp.safetensors", {"decoder.conv_in.weight": (512, 4, 3, 3)})
+    specs = discover("studio.pipelines.families", "PIPELINE")
+    catalog = Catalog(models, specs, tmp_path / "cache")
+    settings = Settings(models_dir=models, device="cpu")
+    return LocalPipelines(lambda: settings, catalog, None)  # type: ignore[arg-type]
+
+
+def ask(**fields: object) -> GenerationRequest:
+    return GenerationRequest(**{"model": "photo", "prompt": "a cat", **fields})  # type: ignore[arg-type]
+
+
+_WRONG = {
+    "lora": ({"loras": (LoraUse(name="nowhere"),)}, "nowhere"),
+    "tag": ({"prompt": "a <lora:nowhere:1> cat"}, "nowhere"),
+    "family": ({"loras": (LoraUse(name="sdxl/fur"),)}, "sdxl"),
+    "vae": ({"vae": "nowhere"}, "nowhere"),
+    "hires upscaler": ({"hires": Hires(upscaler="nowhere")}, "nowhere"),
+    "hires tag": ({"hires": Hires(prompt="<lora:nowhere:1>")}, "nowhere"),
+    "hires model": ({"hires": Hires(model="large", upscaler="Lanczos"), "loras": (LoraUse(name="sd15/fur"),)}, "sd15"),
+    "upscaler": ({"upscale": Upscale(base="nowhere")}, "nowhere"),
+    "second": ({"upscale": Upscale(second="nowhere")}, "nowhere"),
+    "chain": ({"then": (GenerationRequest(task=Task.IMG2IMG, model="photo", prompt="<lora:nowhere:1>"),)}, "nowhere"),
+    "cell": (
+        {"prompt": "a cat", "axes": (Axis(parameter="Prompt S/R", values=("cat", "dog", "<lora:nowhere:1>")),)},
+        "nowhere",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", _WRONG)
+def test_a_wrong_name_is_refused_before_anything_is_drawn(backend, tmp_path, name) -> None:
+    fields, said = _WRONG[name]
+    engine = open_engine(tmp_path / "studio", backend)
+    try:
+        with pytest.raises(InvalidRequest, match=said) as caught:
+            engine.submit(ask(**fields), LOCAL_USER)
+        assert caught.value.hint
+    finally:
+        engine.close()
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"loras": (LoraUse(name="fur"),)},
+        {"model": "large", "loras": (LoraUse(name="fur"),)},
+        {"prompt": "<lora:" + unicodedata.normalize("NFC", "Bögen") + ":1>"},
+        {"prompt": "<lora:" + unicodedata.normalize("NFD", "bögen") + ":1>"},
+        {"vae": "crisp"},
+        {"vae": "crisp.safetensors"},
+        {"vae": "CRISP"},
+        {"hires": Hires(upscaler="Latent")},
+        {"upscale": Upscale(second="Lanczos")},
+    ],
+)
+def test_a_name_that_can_only_mean_one_file_is_taken(backend, fields) -> None:
+    backend.check_names(ask(**fields))
