@@ -15,6 +15,7 @@ import pytest
 
 from studio.core.errors import InvalidRequest, ModelBroken, UnknownModel
 from studio.core.model import Feature
+from studio.core.request import GenerationRequest
 from studio.core.task import Task
 from studio.core.weights import WeightFile, WeightKind
 from studio.engine.plugins import discover
@@ -220,7 +221,6 @@ def test_a_file_of_no_use_says_what_it_is(models: Path, look: Callable[[], Catal
 
 
 UNFIT = {
-    "no vae": ({k: v for k, v in sd(768).items() if k != _VAE}, "no VAE"),
     "no text": ({k: v for k, v in sd(768).items() if k != _CLIP}, "no text encoder"),
     "unet alone": (
         {
@@ -249,6 +249,33 @@ def test_a_checkpoint_that_cannot_draw_is_listed_with_the_reason(
     write(models / "file.safetensors", shapes)
     (model,) = look().models()
     assert word in model.problem
+
+
+@pytest.mark.parametrize("shapes", [sd(768), sd(1024), sdxl()], ids=["sd15", "sd2", "sdxl"])
+def test_a_checkpoint_without_vae_asks_for_one(models: Path, look: Callable[[], Catalog], shapes) -> None:
+    write(models / "file.safetensors", {name: shape for name, shape in shapes.items() if name != _VAE})
+    write(models / "whole.safetensors", shapes)
+    without, whole = look().models()
+    assert (without.problem, without.has_vae, whole.has_vae) == ("", False, True)
+    with pytest.raises(InvalidRequest, match="no VAE of its own") as caught:
+        without.check(GenerationRequest(model="file", prompt="a cat"))
+    assert "Choose a VAE" in caught.value.hint
+    without.check(GenerationRequest(model="file", prompt="a cat", vae="any"))
+
+
+@pytest.mark.parametrize("stray", ["lora_te_something.alpha", "lora_te_x.lora_up.weight", "x.hada_w1_a"])
+def test_a_tensor_astray_makes_no_checkpoint_a_lora(models: Path, look: Callable[[], Catalog], stray: str) -> None:
+    write(models / "file.safetensors", {**sd(768), stray: (1,)})
+    found = only(look())
+    assert (found.kind, found.family, found.problem) == (WeightKind.CHECKPOINT, "sd15", "")
+
+
+@pytest.mark.parametrize("kind", ["hada_w1_b", "lokr_w2"])
+def test_lycoris_files_are_loras(models: Path, look: Callable[[], Catalog], kind: str) -> None:
+    layer = "lora_unet_down_blocks_0_attentions_0_transformer_blocks_0_attn2_to_k"
+    write(models / "file.safetensors", {f"{layer}.{kind}": (4, 768), f"{layer}.{kind[:4]}_w1": (4, 4)})
+    found = only(look())
+    assert (found.kind, found.problem) == (WeightKind.LORA, "")
 
 
 MADE_FOR = {

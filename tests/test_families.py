@@ -293,3 +293,36 @@ def test_families_are_found_without_torch() -> None:
         "assert not {'torch', 'diffusers', 'transformers'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parent.parent, timeout=60)
+
+
+@pytest.mark.parametrize("family", ["sd15", "sdxl"])
+def test_a_text_encoder_in_the_layout_of_2022_loads_exactly(
+    tmp_path: Path, family: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import torch
+    from safetensors.torch import load_file, save_file
+
+    file, config, modules = make_single_file(tmp_path, family)
+    models = tmp_path / "models"
+    models.mkdir()
+    old = {name.replace(".transformer.text_model.", ".transformer."): t for name, t in load_file(file).items()}
+    assert old.keys() != load_file(file).keys()
+    save_file(old, models / "one.safetensors")
+    _use_configs(tmp_path, family, config, monkeypatch)
+    pipe = draw(*found(models, "one"))
+    loaded = pipe.text_encoder.state_dict()
+    assert all(torch.equal(loaded[key], tensor) for key, tensor in modules["text_encoder"].state_dict().items())
+
+
+def test_a_file_in_capitals_and_without_vae_loads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from safetensors.torch import load_file, save_file
+
+    file, config, _ = make_single_file(tmp_path, "sd15")
+    models = tmp_path / "models"
+    models.mkdir()
+    less = {name: t for name, t in load_file(file).items() if not name.startswith("first_stage_model.")}
+    save_file(less, models / "ONE.SAFETENSORS")
+    _use_configs(tmp_path, "sd15", config, monkeypatch)
+    weight, spec = found(models, "ONE")
+    assert not spec.describe(weight).has_vae
+    draw(weight, spec)

@@ -119,6 +119,15 @@ def test_a_bad_file_is_named(tmp_path: Path, name: str) -> None:
     assert caught.value.hint
 
 
+def test_bytes_after_whole_weights_come_with_the_length_to_cut_to(tmp_path: Path) -> None:
+    file = tmp_path / "model.safetensors"
+    whole = pack(GOOD, bytes(18))
+    file.write_bytes(whole + b"more")
+    with pytest.raises(ModelBroken) as caught:
+        read_header(file)
+    assert f"cut it to {len(whole)} bytes" in caught.value.hint
+
+
 @pytest.mark.parametrize("as_zip", [False, True])
 def test_a_pickle_is_never_run(tmp_path: Path, as_zip: bool) -> None:
     canary, file = tmp_path / "canary", tmp_path / "model.safetensors"

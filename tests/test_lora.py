@@ -110,3 +110,36 @@ def test_an_sdxl_embedding_goes_to_both_encoders(studio) -> None:
     before = draw(studio, "xl")
     assert draw(studio, "xl", prompt="a red apple, both") != before
     assert draw(studio, "xl") == before
+
+
+def test_an_embedding_called_like_a_word_of_the_vocabulary_is_used(studio, tmp_path) -> None:
+    """The tiny tokenizer knows every letter as a word."""
+    import torch
+    from safetensors.torch import save_file
+
+    backend, _ = studio
+    path = tmp_path / "z.safetensors"
+    save_file({"emb_params": 5 * torch.randn((2, 32), generator=torch.Generator().manual_seed(4))}, path)
+    word = WeightFile(name="z", kind=WeightKind.EMBEDDING, path=path, bytes=1)
+    plain = draw(studio, prompt="a red apple, z")
+    backend._catalog.others.append(word)
+    try:
+        with_it = draw(studio, prompt="a red apple, z")
+        assert with_it != plain
+        assert draw(studio, prompt="a red apple, Z") == with_it
+    finally:
+        backend._catalog.others.remove(word)
+    assert draw(studio, prompt="a red apple, z") == plain
+
+
+def test_an_embedding_of_another_family_does_not_count(studio) -> None:
+    backend, _ = studio
+    plain = draw(studio, prompt="a red alien")
+    path = next(file.path for file in backend._catalog.others if file.name == "wide")
+    backend._catalog.others.append(
+        WeightFile(name="alien", kind=WeightKind.EMBEDDING, path=path, bytes=1, family="sdxl")
+    )
+    try:
+        assert draw(studio, prompt="a red alien") == plain
+    finally:
+        del backend._catalog.others[-1]

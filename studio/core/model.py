@@ -110,7 +110,8 @@ class Model:
     `id` is stable and what requests name; `lane` is where its jobs run: "gpu" for local pipelines, else the provider's
     id. `paid` tells that its images cost money. `problem` is set when the model shows up but cannot be used, and says
     why and what to do. `ignores` says in one sentence what of a request this model passes over silently (A1111 prompt
-    syntax, for example). `options` are the figures that a preprocessor can be given.
+    syntax, for example). `options` are the figures that a preprocessor can be given. Without `has_vae` each request has
+    to name a VAE.
     """
 
     id: str
@@ -129,6 +130,7 @@ class Model:
     problem: str = ""
     note: str = ""
     options: tuple[OptionSpec, ...] = ()
+    has_vae: bool = True
 
     @property
     def locked(self) -> bool:
@@ -150,6 +152,8 @@ class Model:
             raise InvalidRequest(
                 f"{self.title} does not do {request.task}.", hint="It does: " + ", ".join(sorted(self.tasks)) + "."
             )
+        if not self.has_vae and not request.vae:
+            raise InvalidRequest(f"{self.title} holds no VAE of its own.", hint="Choose a VAE for it.")
         for feature in sorted(find_used_features(request) - self.features):
             raise InvalidRequest(
                 f"{self.title} has no {feature}.", hint="Leave that field as it is, or pick another model."

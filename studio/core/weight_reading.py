@@ -8,6 +8,9 @@ once and not twice; diffusers and transformers have no switch for that, so their
 from __future__ import annotations
 
 import functools
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +26,27 @@ def read_tensors(path: Path) -> dict[str, Any]:
     from safetensors.torch import load_file
 
     return load_file(path, backend=_BACKEND)
+
+
+def read_tensors_below(path: Path, prefix: str) -> dict[str, Any]:
+    """The tensors whose names begin with `prefix`, without it; raises as `read_tensors`."""
+    from safetensors import safe_open
+
+    with safe_open(path, framework="pt", backend=_BACKEND) as file:
+        names: list[str] = list(file.keys())
+        return {name.removeprefix(prefix): file.get_tensor(name) for name in names if name.startswith(prefix)}
+
+
+@contextmanager
+def use_lowercase_ending(path: Path) -> Iterator[Path]:
+    """`path` under a name that ends in .safetensors as diffusers wants it, for files written in capitals."""
+    if path.suffix == ".safetensors":
+        yield path
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        link = Path(folder, path.stem + ".safetensors")
+        link.symlink_to(path.resolve())
+        yield link
 
 
 def disable_mapping() -> None:

@@ -15,7 +15,7 @@ from studio.pipelines import device_memory
 from studio.pipelines.catalog.file_stamps import FileStamp, read_stamp
 from studio.pipelines.run.live_preview import Previewer
 from studio.pipelines.run.lora import LoraAdapters
-from studio.pipelines.run.vae import load_vae
+from studio.pipelines.run.vae import LoadedVae, load_vae
 
 
 @dataclass(frozen=True)
@@ -48,10 +48,10 @@ class ResidentPipeline:
             self._previewer = vae, Previewer(vae)
         return self._previewer[1]
 
-    def vae(self, file: WeightFile | None) -> Any:
+    def load_vae(self, file: WeightFile | None) -> LoadedVae:
         """The VAE in `file`, kept until another one is asked for; the checkpoint's own for None."""
         if file is None:
-            return self.pipe.vae
+            return LoadedVae(self.pipe.vae)
         wanted = file, read_stamp(file.path)
         if self._vae is None or self._vae[0] != wanted:
             self._vae = None
@@ -59,7 +59,7 @@ class ResidentPipeline:
         return self._vae[1]
 
     _previewer: tuple[Any, Previewer] | None = None
-    _vae: tuple[tuple[WeightFile, FileStamp], Any] | None = None
+    _vae: tuple[tuple[WeightFile, FileStamp], LoadedVae] | None = None
 
 
 class PipelineRegistry:

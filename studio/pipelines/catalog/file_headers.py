@@ -59,6 +59,14 @@ class _HeaderError(Exception):
     """Why the header is no good, as the end of the sentence "<file> …"."""
 
 
+class _TrailingBytesError(_HeaderError):
+    """The tensors are whole and end after `data_bytes` of data."""
+
+    def __init__(self, text: str, data_bytes: int) -> None:
+        super().__init__(text)
+        self.data_bytes = data_bytes
+
+
 def read_header(path: Path) -> SafetensorsHeader:
     """The header of the .safetensors file at `path`; costs milliseconds, whatever the file holds.
 
@@ -84,6 +92,9 @@ def read_header(path: Path) -> SafetensorsHeader:
         ) from error
     try:
         return _parse_header(raw, size - 8 - length)
+    except _TrailingBytesError as refusal:
+        hint = f"Its weights are whole: cut it to {8 + length + refusal.data_bytes} bytes, or download it again."
+        raise ModelBroken(f"{path.name} {refusal}.", hint=hint) from None
     except _HeaderError as refusal:
         raise ModelBroken(f"{path.name} {refusal}.", hint=DOWNLOAD_AGAIN) from None
 
@@ -209,4 +220,4 @@ def _check_spans(spans: list[tuple[int, int]], data_bytes: int) -> None:
     if expected > data_bytes:
         raise _HeaderError(f"is cut short: {(expected - data_bytes) / 1e6:,.1f} MB of its weights are missing")
     if expected < data_bytes:
-        raise _HeaderError(f"has {data_bytes - expected:,} bytes after its last tensor")
+        raise _TrailingBytesError(f"has {data_bytes - expected:,} bytes after its last tensor", expected)

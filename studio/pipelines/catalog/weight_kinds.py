@@ -79,6 +79,8 @@ def guess_part(header: SafetensorsHeader) -> Guess:
 
 def _guess_lora(header: SafetensorsHeader, specs: Sequence[PipelineSpec]) -> Guess | None:
     names = "\n".join(("", *header.shapes))  # one text: a search in it is a hundred times faster than one in each name
+    if not _is_mostly_lora(header):
+        return None
     for mark, what in _UNREADABLE.items():
         if mark in names:
             problem = f"It is a LyCORIS {what}, which the studio cannot apply."
@@ -88,6 +90,12 @@ def _guess_lora(header: SafetensorsHeader, specs: Sequence[PipelineSpec]) -> Gue
     if "\nlora_" in names:
         return Guess(WeightKind.LORA, problem="Its layers are named in a way that diffusers does not know.")
     return None
+
+
+def _is_mostly_lora(header: SafetensorsHeader) -> bool:
+    """Whether at least half of the tensors are a LoRA's: a single one astray makes no checkpoint a LoRA."""
+    marks = ("lora", *_UNREADABLE, ".hada_", ".lokr_", ".alpha", ".dora_scale")
+    return 2 * sum(any(mark in name for mark in marks) for name in header.shapes) >= len(header.shapes)
 
 
 def _guess_lora_family(header: SafetensorsHeader, names: str, specs: Sequence[PipelineSpec]) -> str:

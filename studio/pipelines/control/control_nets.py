@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from studio.core.errors import ModelBroken
 from studio.core.family_facts import ControlFacts
 from studio.core.ports import JobContext, LoadOptions
-from studio.core.weight_reading import disable_mapping, read_tensors
+from studio.core.weight_reading import disable_mapping, read_tensors, use_lowercase_ending
 from studio.core.weights import SafetensorsHeader, WeightFile, WeightKind
 from studio.pipelines import device_memory
 from studio.pipelines.catalog.file_headers import read_header
@@ -106,7 +106,8 @@ def _load_single_file(file: WeightFile, dtype: Any, facts: ControlFacts) -> Any:
     if original or facts.is_original:
         with tempfile.TemporaryDirectory() as folder:
             Path(folder, "config.json").write_text(json.dumps({"_class_name": name, **config}))
-            return cls.from_single_file(str(file.path), config=folder, dtype=dtype, local_files_only=True)
+            with use_lowercase_ending(file.path) as path:
+                return cls.from_single_file(str(path), config=folder, dtype=dtype, local_files_only=True)
     known = inspect.signature(cls.__init__).parameters
     module = cls.from_config({key: value for key, value in config.items() if key in known})
     module.load_state_dict(read_tensors(file.path))

@@ -11,6 +11,7 @@ from studio.core.model import Feature, Model, Sizes
 from studio.core.ports import LoadOptions
 from studio.core.request import GenerationRequest
 from studio.core.task import Task
+from studio.core.weight_reading import read_tensors_below, use_lowercase_ending
 from studio.core.weights import SafetensorsHeader, WeightFile
 from studio.pipelines.catalog.model_folders import read_component_config
 from studio.pipelines.families import _parts
@@ -28,6 +29,7 @@ _CONTEXT = (
     "down_blocks.1.attentions.0.transformer_blocks.0.attn2.to_k.weight",
 )
 _VAE = "first_stage_model.decoder.conv_in.weight"
+_OLD_TEXT = ("cond_stage_model.transformer.", "conditioner.embedders.0.transformer.")
 _TEXT = (
     "cond_stage_model.transformer.text_model.embeddings.position_embedding.weight",
     "cond_stage_model.transformer.embeddings.position_embedding.weight",
@@ -50,12 +52,7 @@ def find_problem(weight: WeightFile) -> str:
         return ""
     if not any(name.startswith("model.diffusion_model.") for name in header.shapes):
         return "It is a UNet alone, without text encoder and VAE."
-    lacks = [
-        what
-        for what, names in (("VAE", (_VAE,)), ("text encoder", _TEXT))
-        if not any(name in header.shapes for name in names)
-    ]
-    return f"It holds no {' and no '.join(lacks)}." if lacks else ""
+    return "" if any(name in header.shapes for name in _TEXT) else "It holds no text encoder."
 
 
 def read_input_channels(weight: WeightFile) -> int:
@@ -102,14 +99,58 @@ def load_unet(weight: WeightFile, options: LoadOptions, config: Path) -> dict[st
     import torch
     from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 
-    loaded = UNet2DConditionModel.from_single_file(
-        str(weight.path),
-        config=str(config / "unet"),
-        in_channels=channels,
-        dtype=getattr(torch, options.dtype),
-        local_files_only=True,
-    )
+    with use_lowercase_ending(weight.path) as path:
+        loaded = UNet2DConditionModel.from_single_file(
+            str(path),
+            config=str(config / "unet"),
+            in_channels=channels,
+            dtype=getattr(torch, options.dtype),
+            local_files_only=True,
+        )
     return {"unet": loaded}
+
+
+def has_vae(weight: WeightFile) -> bool:
+    """Whether the checkpoint can decode what it draws."""
+    header = _parts.get_header(weight)
+    return header is None or _VAE in header.shapes
+
+
+def make_missing_parts(weight: WeightFile, options: LoadOptions, config: Path) -> dict[str, Any]:
+    """What diffusers does not find in a single file, as parts to load it with, after the configs in the folder
+    `config`: a text encoder in the layout of 2022, and an empty VAE in place of none.
+
+    Raises:
+        ValueError: the text encoder is not whole.
+    """
+    import torch
+
+    header = _parts.get_header(weight)
+    names = header.shapes if header else {}
+    parts: dict[str, Any] = {}
+    for prefix in _OLD_TEXT:
+        if f"{prefix}embeddings.position_embedding.weight" in names:
+            parts["text_encoder"] = _load_old_encoder(weight, prefix, config).to(getattr(torch, options.dtype))
+    if not has_vae(weight):
+        from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
+
+        parts["vae"] = AutoencoderKL.from_config(AutoencoderKL.load_config(config / "vae"))
+        parts["vae"].to(getattr(torch, options.dtype))
+    return parts
+
+
+def _load_old_encoder(weight: WeightFile, prefix: str, config: Path) -> Any:
+    """CLIP's text encoder whose layers are not below "text_model."."""
+    from transformers import CLIPTextConfig, CLIPTextModel
+
+    model = CLIPTextModel(CLIPTextConfig.from_pretrained(config / "text_encoder", local_files_only=True))
+    below = "text_model." if hasattr(model, "text_model") else ""
+    tensors = {below + name: tensor for name, tensor in read_tensors_below(weight.path, prefix).items()}
+    missing, _ = model.load_state_dict(tensors, strict=False)
+    missing = [name for name in missing if not name.endswith("position_ids")]
+    if missing:
+        raise ValueError(f"{missing[0]} is missing in its text encoder")
+    return model.eval()
 
 
 def read_native_side(weight: WeightFile, otherwise: int) -> int:
@@ -142,6 +183,7 @@ def load_clip_pipeline(weight: WeightFile, options: LoadOptions, config: str, pr
         tokenizer=_parts.load_clip_tokenizer(pad_token),
         scheduler=_parts.load_clip_scheduler(folder, prediction),
         **load_unet(weight, options, folder),
+        **make_missing_parts(weight, options, folder),
     )
 
 

@@ -12,6 +12,7 @@ from studio.core.errors import ModelBroken
 from studio.core.model import Feature, Sizes
 from studio.core.ports import LoadOptions
 from studio.core.task import Task
+from studio.core.weight_reading import use_lowercase_ending
 from studio.core.weights import SafetensorsHeader, WeightFile
 from studio.pipelines.catalog.file_headers import read_header
 from studio.pipelines.catalog.model_folders import find_variant, read_json
@@ -67,9 +68,10 @@ def load_file(weight: WeightFile, options: LoadOptions, class_name: str, config:
     import diffusers
     import torch
 
-    pipe = getattr(diffusers, class_name).from_single_file(
-        str(weight.path), config=str(config), dtype=getattr(torch, options.dtype), local_files_only=True, **parts
-    )
+    with use_lowercase_ending(weight.path) as path:
+        pipe = getattr(diffusers, class_name).from_single_file(
+            str(path), config=str(config), dtype=getattr(torch, options.dtype), local_files_only=True, **parts
+        )
     return pipe.to(options.device)
 
 
@@ -90,9 +92,10 @@ def load_transformer_file(
             f"{weight.name} {describe_missing_repo(repos)}", hint=f"Download {repos[0]} in Configurations."
         )
     dtype = getattr(torch, options.dtype)
-    model = getattr(diffusers, transformer).from_single_file(
-        str(weight.path), config=str(folder / "transformer"), dtype=dtype, local_files_only=True
-    )
+    with use_lowercase_ending(weight.path) as path:
+        model = getattr(diffusers, transformer).from_single_file(
+            str(path), config=str(folder / "transformer"), dtype=dtype, local_files_only=True
+        )
     pipe = getattr(diffusers, class_name).from_pretrained(
         folder, transformer=model, dtype=dtype, use_safetensors=True, local_files_only=True
     )

@@ -33,6 +33,7 @@ def _describe_sd15(weight: WeightFile) -> Model:
             steps=20, guidance=3.0 if embedded else 7.0, sampler="DPM++ 2M", combinations=dict(DIFFUSION_SAMPLERS)
         ),
         sizes=_clip.build_clip_sizes(side),
+        has_vae=_clip.has_vae(weight),
         problem=_clip.find_problem(weight),
         note=f"A demonstration model: single everyday things, {side} px." if embedded else "",
     )

@@ -55,6 +55,7 @@ def _describe_sd2(weight: WeightFile) -> Model:
         ignores=trained.ignores,
         sampling=Sampling(steps=20, guidance=7.0, sampler="DPM++ 2M", combinations=dict(DIFFUSION_SAMPLERS)),
         sizes=_clip.build_clip_sizes(side),
+        has_vae=_clip.has_vae(weight),
         problem=_clip.find_problem(weight),
         note=note,
     )

@@ -29,7 +29,6 @@ _TRAINED = (
 )
 """The commonest buckets of the SDXL report (arXiv 2307.01952, appendix I)."""
 _SIZES = Sizes(liked=_TRAINED, multiple=8, smallest=256, largest=4096, max_pixels=4096 * 4096)
-_VAE = "first_stage_model.decoder.conv_in.weight"
 _TEXT = "conditioner.embedders.1.model.positional_embedding"
 _REFINER = "conditioner.embedders.0.model.positional_embedding"
 
@@ -49,8 +48,7 @@ def _find_sdxl_problem(weight: WeightFile) -> str:
         return "It is a refiner, which works on the images of a base model and cannot draw from text alone."
     if not any(name.startswith("model.diffusion_model.") for name in header.shapes):
         return "It is a UNet alone, without text encoders and VAE."
-    lacks = [what for what, name in (("VAE", _VAE), ("text encoders", _TEXT)) if name not in header.shapes]
-    return f"It holds no {' and no '.join(lacks)}." if lacks else ""
+    return "" if _TEXT in header.shapes else "It holds no text encoders."
 
 
 def _describe_sdxl(weight: WeightFile) -> Model:
@@ -67,6 +65,7 @@ def _describe_sdxl(weight: WeightFile) -> Model:
         ignores=trained.ignores,
         sampling=Sampling(steps=25, guidance=6.0, sampler="DPM++ 2M", combinations=dict(DIFFUSION_SAMPLERS)),
         sizes=sizes,
+        has_vae=_clip.has_vae(weight),
         problem=_find_sdxl_problem(weight),
     )
 
@@ -89,6 +88,7 @@ def _load_sdxl(weight: WeightFile, options: LoadOptions) -> Any:
         tokenizer_2=_parts.load_clip_tokenizer("!"),
         scheduler=_parts.load_clip_scheduler(config, prediction, rescale_betas_zero_snr=terminal),
         **_clip.load_unet(weight, options, config),
+        **_clip.make_missing_parts(weight, options, config),
     )
 
 

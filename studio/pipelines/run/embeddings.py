@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
+import hashlib
 import re
+import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
@@ -17,14 +19,20 @@ _ENCODERS = (("tokenizer", "text_encoder", "clip_l"), ("tokenizer_2", "text_enco
 
 
 def find_embeddings(
-    request: GenerationRequest, known: Sequence[WeightFile]
+    request: GenerationRequest, known: Sequence[WeightFile], family: str
 ) -> tuple[GenerationRequest, list[WeightFile]]:
-    """The embeddings whose name stands as a word in a prompt, upper and lower case alike, and the request in which each
-    is spelled as its token."""
+    """The embeddings for `family` whose name stands as a word in a prompt, upper and lower case alike, and the request
+    in which each is spelled as its token."""
     used: list[WeightFile] = []
-    texts = {"prompt": request.prompt, "negative_prompt": request.negative_prompt}
+    texts = {
+        name: unicodedata.normalize("NFC", text)
+        for name, text in (("prompt", request.prompt), ("negative_prompt", request.negative_prompt))
+    }
     for file in known:
-        word = re.compile(rf"(?<![\w-]){re.escape(make_token(file))}(?![\w-])", re.IGNORECASE)
+        if file.family not in ("", family):
+            continue
+        name = unicodedata.normalize("NFC", file.name.rsplit("/", 1)[-1])
+        word = re.compile(rf"(?<![\w-]){re.escape(name)}(?![\w-])", re.IGNORECASE)
         if any(word.search(text) for text in texts.values()):
             used.append(file)
             texts = {name: word.sub(make_token(file), text) for name, text in texts.items()}
@@ -32,8 +40,8 @@ def find_embeddings(
 
 
 def make_token(file: WeightFile) -> str:
-    """What a prompt calls the embedding: its file name, in lower case as CLIP reads."""
-    return file.name.rsplit("/", 1)[-1].lower()
+    """What the tokenizers call the embedding: no word that CLIP knows already, as many a file's name is."""
+    return f"<{hashlib.blake2s(file.name.encode(), digest_size=6).hexdigest()}>"
 
 
 @contextmanager
@@ -99,10 +107,8 @@ def _add_embedding(pipe: Any, tokenizer: Any, encoder: Any, vectors: Any, file: 
         pipe.load_textual_inversion(
             {"emb_params": vectors}, token=make_token(file), tokenizer=tokenizer, text_encoder=encoder
         )
-    except ValueError as error:  # the name is a word of the vocabulary already
-        raise InvalidRequest(
-            f"The textual inversion {file.name} cannot be used under that name.", hint="Rename the file."
-        ) from error
+    except ValueError as error:  # a shape that diffusers does not know
+        raise _make_embedding_error(file) from error
 
 
 def _make_embedding_error(file: WeightFile) -> InvalidRequest:

@@ -70,12 +70,14 @@ class PassRunner:
         ):
             for notice in held.adapters.apply(held.pipe, what.loras):
                 self.ctx.notice(notice)
-            vae = held.vae(what.vae)
+            loaded = held.load_vae(what.vae)
+            if loaded.notice:
+                self.ctx.notice(loaded.notice)
             scheduler = diffusion.choose_scheduler(held.pipe, what.request, what.model)
             steering = stack.enter_context(apply_control.lease_control(steered_by, resources, options, self.ctx))
             class_name = steering.class_name or class_name
             pipe = diffusion.make_pipeline_view(
-                held.pipe, class_name=class_name, scheduler=scheduler, vae=vae, **steering.parts
+                held.pipe, class_name=class_name, scheduler=scheduler, vae=loaded.vae, **steering.parts
             )
             if offloaded:
                 pipe.enable_model_cpu_offload(device=resources.device)

@@ -88,7 +88,7 @@ def plan_pass(resources: Resources, request: GenerationRequest) -> PassPlan:
     files: list[WeightFile] = []
     if spec.clip:
         known = [file for file in catalog.weights() if file.kind is WeightKind.EMBEDDING and not file.problem]
-        request, files = embeddings.find_embeddings(request, known)
+        request, files = embeddings.find_embeddings(request, known, spec.family)
     return PassPlan(
         model=model,
         weight=weight,
