@@ -13,6 +13,7 @@ import pytest
 from studio.core.errors import InvalidRequest
 from studio.core.request import LoraUse
 from studio.core.weights import WeightFile, WeightKind
+from studio.engine.plugins import discover
 from studio.pipelines.catalog.file_headers import read_header
 from studio.pipelines.catalog.weight_kinds import guess_special
 from studio.pipelines.run.lora import LoraAdapters
@@ -25,7 +26,8 @@ _BLOCK = "down_blocks.1.attentions.0.transformer_blocks.0"
 _LINEAR = (f"{_BLOCK}.attn1.to_q", f"{_BLOCK}.attn2.to_k", f"{_BLOCK}.ff.net.2")
 _CONV = "down_blocks.0.resnets.0.conv1"
 _ENCODER = "text_model.encoder.layers.1.self_attn.q_proj"
-_SEEDS = {}
+_SEEDS: dict[str, Any] = {}
+SPECS = discover("studio.pipelines.families", "PIPELINE")
 
 
 def rand(*shape: int) -> Any:
@@ -50,7 +52,7 @@ def save(path: Path, tensors: dict[str, Any], metadata: dict[str, str] | None = 
 
     path.parent.mkdir(parents=True, exist_ok=True)
     save_file({name: value.contiguous() for name, value in tensors.items()}, path, metadata=metadata)
-    found = guess_special(read_header(path))
+    found = guess_special(read_header(path), SPECS)
     assert found is not None
     assert (found.kind, found.problem) == (WeightKind.LORA, "")
     return WeightFile(name=path.stem, kind=WeightKind.LORA, path=path, bytes=1, family=found.family)
