@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import errno
 import io
 import json
 import os
@@ -24,6 +25,7 @@ from studio.core.errors import ModelBroken, OutOfMemory
 from studio.core.model import Model
 from studio.core.request import GenerationRequest, Hires, LoraUse, Saving
 from studio.core.user import LOCAL_USER
+from studio.engine.storage import outputs as outputs_module
 
 API = "/api/image-studio"
 
@@ -383,3 +385,27 @@ def test_no_body_makes_the_server_fail(served: RunningStudio, body: Any) -> None
     assert answer.status_code == 202 or 400 <= answer.status_code < 500, answer.text
     if answer.status_code != 202:
         assert set(answer.json()) == {"error", "code", "details"}
+
+
+def test_what_a_full_disk_refused_is_saved_when_there_is_room(
+    held: RunningStudio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client, backend = held.open_client(), held.backend
+    place = create(client, wait=False, count=2).headers["Location"]
+
+    def refuse(path: Path, data: bytes) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(outputs_module, "write_synced", refuse)
+        backend.release(8)
+        wait_until(lambda: client.get(place).json()["status"] == "failed")
+        assert client.get(place).json()["unsaved"] >= 1
+        assert client.post(f"{place}/retry-save").status_code == 202
+        wait_until(lambda: client.get(place).json()["status"] == "failed")
+    assert client.post(f"{place}/retry-save").status_code == 202
+    wait_until(lambda: client.get(place).json()["status"] == "finished")
+    job = client.get(place).json()
+    assert (len(job["images"]), job["unsaved"], job["error"], len(backend.seen)) == (2, 0, None, 2)
+    again = client.post(f"{place}/retry-save")
+    assert (again.status_code, again.json()["error"]) == (400, "This job has no image left to save.")

@@ -1,23 +1,31 @@
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import gradio as gr
 import httpx
 import pytest
+from fakes import FakeBackend, open_engine
 from gradio_client import Client
 from PIL import Image
 from serving import PASSWORDS, serve_studio
 
+from studio.core.request import GenerationRequest
 from studio.core.settings import Settings
 from studio.core.user import LOCAL_USER
+from studio.engine.storage import outputs as outputs_module
 from studio.page import mount
 from studio.pipelines.catalog.catalog import Catalog
 from studio.pipelines.catalog.hub import Hub
 from studio.pipelines.local_backend import LocalPipelines
+from studio.tabs.common.run_job import JobPanel, build_save_again_button, run_request, wire_save_again
 
 BUILD = """
 import sys
@@ -229,3 +237,45 @@ def test_what_the_browser_remembers_counts_as_used_when_the_page_opens_and_stays
         body = {"data": data, "fn_index": event["id"], "session_hash": "session"}
         assert client.post("/gradio_api/run/predict", json=body).status_code == 200
         assert path.stat().st_mtime > 1
+
+
+def test_images_that_the_disk_refused_are_saved_by_a_button_that_shows_then(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(path: Path, data: bytes) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    backend = FakeBackend()
+    with contextlib.closing(open_engine(tmp_path, backend)) as engine, gr.Blocks() as blocks:
+        buttons = {name: gr.Button(name) for name in ("generate", "stop", "skip")}
+        panel = JobPanel(
+            result=gr.HTML(),
+            job=gr.BrowserState(""),
+            actions=gr.Column(),
+            save_again=build_save_again_button(),
+            **buttons,
+        )
+        wire_save_again(engine, panel)
+        [event] = blocks.fns.values()
+        seen: list[Any] = []
+        with monkeypatch.context() as patch:
+            patch.setattr(outputs_module, "write_synced", refuse)
+            updates = run_request(engine, panel, GenerationRequest(model="fake", seed=1), LOCAL_USER)
+            with pytest.raises(gr.Error, match="full"):
+                seen += iter(updates.__next__, None)
+        assert seen[0][panel.save_again]["visible"] is False
+        assert seen[-1][panel.save_again]["visible"] is True
+        asker = SimpleNamespace(username=None, request=SimpleNamespace(scope={"user": LOCAL_USER}))
+        seen = list(event.fn(seen[0][panel.job], asker))
+        assert seen[-1][panel.save_again]["visible"] is False
+        assert 'class="film' in seen[-1][panel.result]
+        assert len(backend.seen) == 1
+
+
+def test_every_tab_with_a_job_has_the_button_that_saves_again(tmp_path: Path) -> None:
+    with serve_studio(tmp_path, page=mount, models=store(tmp_path / "models"), default_model="fake") as served:
+        config = served.open_client().get("/config").json()
+    buttons = {part["id"] for part in config["components"] if part["props"].get("value") == "Save again"}
+    clicks = {number for event in config["dependencies"] for number, name in event["targets"] if name == "click"}
+    assert len(buttons) == 3
+    assert buttons <= clicks

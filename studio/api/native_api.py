@@ -86,6 +86,13 @@ def _add_job_routes(routes: APIRouter, studio: Studio) -> None:
         """Where a job stands."""
         return build_job_body(studio.engine.job(job_id, get_caller(request)), studio.settings.current.root_path)
 
+    @routes.post("/jobs/{job_id}/retry-save", status_code=202)
+    def retry_save(request: Request, job_id: str) -> schemas.JobBody:  # pyright: ignore[reportUnusedFunction]
+        """Write the images of a failed job that the disk refused; nothing is drawn again. Possible until the studio is
+        restarted."""
+        job = studio.engine.retry_save(job_id, get_caller(request))
+        return build_job_body(job, studio.settings.current.root_path)
+
     @routes.delete("/jobs/{job_id}")
     def cancel_job(request: Request, job_id: str) -> schemas.JobBody:  # pyright: ignore[reportUnusedFunction]
         """Stop a job. One that runs stops within a step; its finished images stay."""

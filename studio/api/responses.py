@@ -40,6 +40,7 @@ def build_job_body(job: Job, root_path: str = "") -> JobBody:
         seconds=now.seconds,
         loading=now.loading,
         notices=list(now.notices),
+        unsaved=len(job.unsaved),
         error=None if now.error is None else build_error_body(now.error),
         images=[build_image_info(asset, root_path) for asset in now.assets],
         zip=f"{root_path}{PREFIX}/jobs/{job.id}/zip" if now.assets else None,

@@ -176,6 +176,7 @@ class JobBody(QueuedJobBody):
     loading: str
     notices: list[str]
     error: ErrorBody | None
+    unsaved: int = Field(default=0, description="Images that are drawn and that the disk refused; see retry-save.")
     images: list[ImageInfo]
     zip: str | None = Field(default=None, description="Where all images so far lie as one zip.")
 

@@ -240,12 +240,16 @@ class Engine(Gallery):
         """Write the images that the disk refused once more; nothing is drawn again but what never was.
 
         Raises:
-            NotFound: no such job. InvalidRequest: all its images are saved.
+            NotFound: no such job. InvalidRequest: all its images are saved, or were lost when the studio ended.
+            StorageFailed: the journal cannot be written either.
         """
         job = self._require_own_job(job_id, user)
-        if not job.unsaved or not job.snapshot.status.is_final:
-            raise InvalidRequest("This job has no image left to save.", hint="Look into the gallery.")
-        self._runner.save_again(job)
+        with self._lock:
+            if self._closed:
+                raise JobCancelled("The studio is closing.", hint="Try again in a minute.")
+            if not job.unsaved or not job.snapshot.status.is_final:
+                raise InvalidRequest("This job has no image left to save.", hint="Look into the gallery.")
+            self._runner.save_again(job)
         return job
 
     def leave(self, job_id: str, user: User) -> None:

@@ -11,13 +11,14 @@ from typing import Any
 
 import gradio as gr
 
-from studio.core.errors import NotFound, StudioError
+from studio.core.errors import NotFound, StorageFailed, StudioError
 from studio.core.events import Snapshot, Status
 from studio.core.request import GenerationRequest
 from studio.core.user import User
 from studio.engine.engine import Engine
 from studio.engine.jobs.job import Job
-from studio.tabs.common.events import Updates, make_toast
+from studio.tabs.common.current_user import get_user
+from studio.tabs.common.events import HIDDEN, Updates, make_toast
 from studio.tabs.common.result_panel import render_ended_result, render_result
 
 UPDATE_INTERVAL = 0.25  # s between two updates: four a second are enough for the eye and cheap for the server
@@ -61,10 +62,11 @@ class JobPanel:
     stop: gr.Button
     skip: gr.Button
     actions: gr.Column
+    save_again: gr.Button
     last: LastImages = field(default_factory=lambda: LastImages())
 
     def outputs(self) -> set[Any]:
-        return {self.result, self.job, self.generate, self.stop, self.skip, self.actions}
+        return {self.result, self.job, self.generate, self.stop, self.skip, self.actions, self.save_again}
 
 
 def run_request(
@@ -95,6 +97,25 @@ def reattach_job(
         yield {panel.job: ""}
         return
     yield from follow_job(engine, panel, job, user, page)
+
+
+def build_save_again_button(prefix: str = "") -> gr.Button:
+    """The button that shows when a job's images could not be saved."""
+    return gr.Button("Save again", elem_id=f"{prefix}save-again", visible=False, min_width=120)
+
+
+def wire_save_again(engine: Engine, panel: JobPanel) -> Any:
+    """Let the button write what the disk refused, and follow the job until that is done; gives the button's event."""
+
+    def save_again(job_id: Any, request: gr.Request) -> Iterator[Updates]:
+        user = get_user(request)
+        try:
+            job = engine.retry_save(str(job_id), user)
+        except StudioError as error:
+            raise make_toast(error) from error
+        yield from follow_job(engine, panel, job, user, request.session_hash)
+
+    return panel.save_again.click(save_again, panel.job, panel.outputs(), trigger_mode="once", **HIDDEN)
 
 
 def follow_job(engine: Engine, panel: JobPanel, job: Job, user: User, page: str | None = None) -> Iterator[Updates]:
@@ -139,6 +160,7 @@ def _make_busy_updates(panel: JobPanel, job: Job, snapshot: Snapshot) -> Updates
         panel.stop: gr.update(interactive=not final),
         panel.skip: gr.update(interactive=_can_skip(snapshot)),
         panel.actions: gr.update(visible=False),
+        panel.save_again: gr.update(visible=False),
     }
 
 
@@ -149,6 +171,7 @@ def _make_idle_updates(panel: JobPanel, job: Job, snapshot: Snapshot) -> Updates
         panel.stop: gr.update(interactive=False),
         panel.skip: gr.update(interactive=False),
         panel.actions: gr.update(visible=bool(snapshot.assets)),
+        panel.save_again: gr.update(visible=bool(job.unsaved) and isinstance(snapshot.error, StorageFailed)),
     }
 
 

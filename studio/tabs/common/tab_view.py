@@ -19,7 +19,13 @@ from studio.tabs.common.current_user import get_user
 from studio.tabs.common.events import HIDDEN, UNQUEUED, Updates, make_toast, show_errors
 from studio.tabs.common.form import Form
 from studio.tabs.common.form_guide import FormGuide
-from studio.tabs.common.run_job import JobPanel, reattach_job, run_request
+from studio.tabs.common.run_job import (
+    JobPanel,
+    build_save_again_button,
+    reattach_job,
+    run_request,
+    wire_save_again,
+)
 from studio.tabs.common.tab import PageContext
 
 SIZE_TO_SIDES = (
@@ -46,6 +52,7 @@ class ResultPanel:
     actions: gr.Column
     use_seed: gr.Button
     use_all: gr.Button
+    save_again: gr.Button
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,19 +83,26 @@ def build_result_panel(
 ) -> ResultPanel:
     """The stage with `html` on it, and the buttons that act on the shown image; without `seeds` no seed is offered."""
     result = gr.HTML(html, elem_id=f"{prefix}stage")
+    save_again = build_save_again_button(prefix)
     with gr.Column(visible=False, elem_classes="actions-frame") as actions:
         with gr.Row(elem_classes="actions"):
             use_seed = gr.Button("Use seed", size="sm", min_width=90, visible=seeds)
             use_all = gr.Button("Use all settings", size="sm", min_width=120)
         shell.send.offer(name)
-    return ResultPanel(html=result, actions=actions, use_seed=use_seed, use_all=use_all)
+    return ResultPanel(html=result, actions=actions, use_seed=use_seed, use_all=use_all, save_again=save_again)
 
 
 def build_job_panel(shell: PageContext, name: str, verbs: ActionButtons, result: ResultPanel) -> JobPanel:
     """What a running job writes to."""
     job = browser_memory.make_browser_state(shell, f"{name}-job", "")
     return JobPanel(
-        result=result.html, job=job, generate=verbs.generate, stop=verbs.stop, skip=verbs.skip, actions=result.actions
+        result=result.html,
+        job=job,
+        generate=verbs.generate,
+        stop=verbs.stop,
+        skip=verbs.skip,
+        actions=result.actions,
+        save_again=result.save_again,
     )
 
 
@@ -175,6 +189,7 @@ def wire_run(studio: Studio, desk: TabView, ask: Callable[[dict[str, Any], User]
     event = desk.form.on(
         panel.generate.click, generate, panel.outputs(), api_name=desk.name, trigger_mode="once", **PUBLIC
     )
+    wire_save_again(studio.engine, panel)
     panel.stop.click(stop, panel.job, None, api_name=f"{desk.name}_stop", **PUBLIC)
     panel.skip.click(skip, panel.job, None, api_name=f"{desk.name}_skip", **PUBLIC)
     return event

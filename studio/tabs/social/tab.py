@@ -19,7 +19,13 @@ from studio.tabs.common.current_user import get_user
 from studio.tabs.common.events import HIDDEN, UNQUEUED, Updates, make_toast, show_errors
 from studio.tabs.common.form import Form
 from studio.tabs.common.result_panel import render_empty_result
-from studio.tabs.common.run_job import JobPanel, reattach_job, run_request
+from studio.tabs.common.run_job import (
+    JobPanel,
+    build_save_again_button,
+    reattach_job,
+    run_request,
+    wire_save_again,
+)
 from studio.tabs.common.send_images import SentImage
 from studio.tabs.common.tab import PageContext, Tab
 from studio.tabs.common.tab_view import PUBLIC
@@ -79,6 +85,7 @@ def build_social_tab(studio: Studio, shell: PageContext) -> None:
         with gr.Column(elem_classes="desk desk-result", min_width=0):
             made |= fields.build_board_field()
             result = gr.HTML(render_empty_result((), greeting=""), elem_id=f"{PREFIX}stage")
+            save_again = build_save_again_button(PREFIX)
             table = gr.HTML("", elem_id=f"{PREFIX}results")
             with gr.Column(visible=False, elem_classes="actions-frame") as actions:
                 with gr.Row(elem_classes="actions"):
@@ -94,7 +101,7 @@ def build_social_tab(studio: Studio, shell: PageContext) -> None:
             with gr.Accordion("Files", open=False):
                 made |= fields.build_file_fields()
     job = browser_memory.make_browser_state(shell, "social-job", "")
-    panel = JobPanel(result=result, job=job, generate=go, stop=stop, skip=skip, actions=actions)
+    panel = JobPanel(result=result, job=job, generate=go, stop=stop, skip=skip, actions=actions, save_again=save_again)
     page = _SocialPage(studio, parts, Form(made), panel, table)
     page.wire(shell)
     again.click(page.reuse_settings, job, page.form.components(), **HIDDEN)
@@ -119,6 +126,8 @@ class _SocialPage:
         shown = {*panel.outputs(), self._table}
         exported = form.on(panel.generate.click, self._export, shown, api_name="social", trigger_mode="once", **PUBLIC)
         exported.success(fn=None, js=_SCROLL_SCRIPT, api_visibility="private")
+        saved_again = wire_save_again(self._studio.engine, panel)
+        saved_again.then(self._attach, [panel.job, form["pattern"]], shown, **HIDDEN)
         panel.stop.click(self._stop, panel.job, None, api_name="social_stop", **PUBLIC)
         tellers = [form[name] for name in _BOARD_OPTIONS]
         changes: Any = [field.change for field in tellers]
