@@ -71,6 +71,18 @@ def test_no_rim_of_the_old_background_is_left() -> None:
     assert (cut[sure][:, :3] == (220, 20, 20)).all()
 
 
+def test_what_was_half_transparent_keeps_its_colour() -> None:
+    """Glass, smoke, a shadow: its colour is its own, not mixed with white."""
+    image = Image.new("RGBA", (60, 40), (0, 0, 255, 128))
+    image.paste((0, 0, 255, 255), (20, 10, 40, 30))
+    image.paste((255, 0, 0, 0), (0, 0, 60, 5))  # hidden red
+    cut = np.asarray(foreground.cut_out(image, image.getchannel("A")))
+    assert (cut[cut[..., 3] > 0][:, :3] == (0, 0, 255)).all()
+    fainter = image.getchannel("A").point(lambda value: value // 2)
+    cut = np.asarray(foreground.cut_out(image, fainter)).astype(int)
+    assert np.abs(cut[cut[..., 3] > 0][:, :3] - (0, 0, 255)).max() <= 2
+
+
 def test_a_large_image_is_cut_at_its_own_size(network: foreground.SegmentationNetwork) -> None:
     image = photo().resize((3000, 2000))
     cut = foreground.cut_out(image, foreground.estimate_opacity(image, network))

@@ -25,7 +25,7 @@ MONTHS = 3 * MIN_AGE
 
 @pytest.fixture
 def engine(tmp_path: Path) -> Iterator[Engine]:
-    opened = open_engine(tmp_path, FakeBackend(TOOL, held=True))
+    opened = open_engine(tmp_path, FakeBackend(TOOL, asleep=True))
     yield opened
     opened.close(drain=1)
 

@@ -231,12 +231,33 @@ def test_alpha_is_kept_and_enlarged_apart(models: Path, photo: Image.Image) -> N
     alpha = pixels(made.getchannel("A"))
     assert alpha[200:280, 200:440].min() > 250
     assert alpha[:80].max() < 5
-    assert made.convert("RGB").tobytes() == Bench(models, photo).up().tobytes()
+    inner = (60 * 4, 50 * 4, 100 * 4, 70 * 4)  # farther from the rim than the network looks
+    assert made.convert("RGB").crop(inner).tobytes() == Bench(models, photo).up().crop(inner).tobytes()
     steps = [step for step, _ in bench.ctx.steps]
     assert steps == sorted(steps)
     assert bench.ctx.steps[-1][0] == bench.ctx.steps[-1][1]
     grey = Bench(models, photo.convert("L")).up()
     assert (grey.mode, grey.size) == ("RGB", (640, 480))
+
+
+@pytest.mark.parametrize("wish", [{}, {"second": "Lanczos", "second_weight": 0.5}])
+def test_nothing_that_lies_hidden_under_clear_pixels_bleeds_into_the_rim(
+    models: Path, photo: Image.Image, wish: dict[str, Any]
+) -> None:
+    """One flat colour inside: the rim must have it too, whatever lies beneath the clear part."""
+    noise = np.random.default_rng(3).integers(0, 256, (60, 80, 3), np.uint8)
+    seen: list[Any] = []
+    for hidden in (noise, np.zeros((60, 80, 3), np.uint8)):
+        hidden[15:45, 20:60] = (200, 150, 40)
+        image = Image.fromarray(hidden)
+        alpha = Image.new("L", image.size, 0)
+        alpha.paste(255, (20, 15, 60, 45))
+        image.putalpha(alpha)
+        made = Bench(models, image).up(**wish)
+        seen.append(pixels(made.convert("RGB")))
+        rim = pixels(made.getchannel("A")) > 100
+        assert np.abs(seen[-1][rim].astype(int) - (200, 150, 40)).max() < 12
+    assert (seen[0][rim] == seen[1][rim]).all()
 
 
 def test_progress_is_told_tile_by_tile(models: Path, photo: Image.Image) -> None:

@@ -14,6 +14,7 @@ from PIL import Image
 
 from studio.core.annotate import flatten_on_white
 from studio.vision import onnx
+from studio.vision.hidden_colours import fill_clear_pixels
 
 if TYPE_CHECKING:
     import numpy as np
@@ -135,10 +136,12 @@ def cut_out(image: Image.Image, mask: Image.Image) -> Image.Image:
     rim of the old background is left (blur fusion, Forte 2021)."""
     import numpy as np
 
-    source = flatten_on_white(image)
+    source = fill_clear_pixels(image)
     colours = np.array(source)
     opacity = np.asarray(mask)
     soft = (opacity > 0) & (opacity < 255)
+    if image.mode == "RGBA":  # what was half transparent before has colours of its own
+        soft &= opacity < np.asarray(image.getchannel("A"))
     if soft.any():
         front, back = (
             np.asarray(each.resize(image.size, Image.Resampling.BILINEAR))[soft]

@@ -26,6 +26,7 @@ from studio.pipelines.run.run_plan import Resources
 from studio.pipelines.run.tone_matching import match_tones
 from studio.pipelines.upscale import upscale_request
 from studio.pipelines.upscale.tiling import Span, TileGrid
+from studio.vision.hidden_colours import fill_clear_pixels
 
 if TYPE_CHECKING:
     import torch
@@ -103,7 +104,7 @@ class CreativeUpscale:
 
         if self._steps == 0:
             return base
-        image = base.convert("RGB")
+        image = fill_clear_pixels(base)
 
         def draw(row: Span, column: Span) -> torch.Tensor:
             before = image.crop((column.start, row.start, column.stop, row.stop))

@@ -15,6 +15,7 @@ from studio.core.weights import WeightFile
 from studio.pipelines.run.tone_matching import match_tones
 from studio.pipelines.upscale import paste_faces, spandrel_networks
 from studio.vision.faces import Face
+from studio.vision.hidden_colours import fill_clear_pixels
 
 if TYPE_CHECKING:
     import torch
@@ -77,7 +78,7 @@ def restore_faces(
     stopping is heard between any two layers of the network."""
     import numpy as np
 
-    source = np.asarray(image.convert("RGB"))
+    source = np.asarray(fill_clear_pixels(image))
     pixels = source.astype(np.float32)
     with spandrel_networks.hook_layers(restorer.model, ctx.raise_if_cancelled):
         for number, face in enumerate(found, 1):

@@ -13,6 +13,7 @@ from studio.core.weights import WeightFile
 from studio.pipelines import device_memory
 from studio.pipelines.upscale import spandrel_networks
 from studio.pipelines.upscale.tiling import Span, TileGrid
+from studio.vision.hidden_colours import fill_clear_pixels
 
 if TYPE_CHECKING:
     import torch
@@ -133,7 +134,7 @@ def enlarge_image(
     """
     watch = watch or NullObserver()
     alpha = image.getchannel("A") if "A" in image.getbands() else None
-    source = image.convert("RGB")
+    source = fill_clear_pixels(image)
     for _ in range(count_passes(image.size, size, upscaler.scale)):
         source = _enlarge_once(source, upscaler, tiling, watch)
     source = source if source.size == size else source.resize(size, Image.Resampling.LANCZOS)

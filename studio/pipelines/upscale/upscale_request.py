@@ -103,7 +103,7 @@ def enlarge_image(
         work = _UpscaleWork(resources, shape, inside, (wish.tile, wish.overlap), counter)
         made = work.enlarge_with(name, first)
         if second:
-            made = Image.blend(made, work.enlarge_with(second, other), wish.second_weight)
+            made = _blend(made, work.enlarge_with(second, other), wish.second_weight)
     if not networks:
         ctx.report_progress(1, 1)
     return made if inside == size else source_images.resize_source(source_images.flatten_alpha(made), size, Resize.FILL)
@@ -161,6 +161,13 @@ class _UpscaleWork:
                 if not left:
                     raise
             self.counter.add_notice(f"Memory was short: {left} was unloaded.")
+
+
+def _blend(first: Image.Image, second: Image.Image, weight: float) -> Image.Image:
+    """`weight` of `second` over `first`; where one of them is clear the colour is the other's."""
+    if first.mode != "RGBA":
+        return Image.blend(first, second, weight)
+    return Image.blend(first.convert("RGBa"), second.convert("RGBa"), weight).convert("RGBA")
 
 
 def _crop_to_shape(image: Image.Image, size: tuple[int, int]) -> Image.Image:
