@@ -90,6 +90,42 @@ def test_a_plain_exif_reader_finds_the_comment(kind):
     assert comment[8:].decode("utf-16-be") == TEXT
 
 
+def read_exif_entries(block: bytes) -> dict[int, tuple[int, bytes]]:
+    """(type, content) by tag of both folders of an EXIF block, read as the specification has it."""
+    tiff = block.removeprefix(b"Exif\0\0")
+    order = {b"MM": ">", b"II": "<"}[tiff[:2]]
+    found, folders = {}, list(struct.unpack(f"{order}I", tiff[4:8]))
+    while folders:
+        at = folders.pop()
+        for number in range(struct.unpack(f"{order}H", tiff[at : at + 2])[0]):
+            entry = tiff[at + 2 + 12 * number :][:12]
+            tag, kind, count = struct.unpack(f"{order}HHI", entry[:8])
+            size = count * {1: 1, 2: 1, 3: 2, 4: 4, 7: 1}[kind]
+            place = struct.unpack(f"{order}I", entry[8:])[0]
+            content = entry[8 : 8 + size] if size <= 4 else tiff[place : place + size]
+            found[tag] = (kind, content)
+            folders += [place] if tag == 0x8769 else []
+    return found
+
+
+@pytest.mark.parametrize("kind", ["jpeg", "webp", "avif"])
+@pytest.mark.parametrize("text", [TEXT, "x", "apple " * 8000])
+def test_the_comment_is_of_the_type_that_other_readers_look_for(kind, text):
+    entries = read_exif_entries(opened(made(kind, infotext=text)).info["exif"])
+    assert entries[0x0131] == (2, b"Easel 1\0")
+    number, content = entries[0x9286]
+    assert number == 7
+    mark = content[:8]
+    assert content[8:].decode({b"UNICODE\0": "utf-16-be", b"ASCII\0\0\0": "ascii"}[mark]) == text
+
+
+@pytest.mark.parametrize("tool", ["Easel 1", "E", ""])
+def test_without_an_infotext_the_tool_alone_is_named(tool):
+    carried = EmbeddedMetadata(tool=tool)
+    data = encode_image(draw_fake_image(7, 64, 48), "jpeg", quality=90, carried=carried)
+    assert read_exif_entries(opened(data).info["exif"]) == {0x0131: (2, f"{tool}\0".encode())}
+
+
 def test_a_comment_in_the_other_byte_order_is_read():
     exif = Image.Exif()
     exif.get_ifd(0x8769)[0x9286] = b"UNICODE\0" + b"a pear\nSteps: 4".decode().encode("utf-16-le")

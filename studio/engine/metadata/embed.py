@@ -11,8 +11,9 @@ import base64
 import binascii
 import io
 import json
+import struct
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -33,6 +34,8 @@ _IPTC = "http://iptc.org/std/Iptc4xmpExt/2008-02-29/"
 _RDF = "http://www.w3.org/1999/02/22-rdf-syntax-ns#"
 _XMP = "http://ns.adobe.com/xap/1.0/"
 _USER_COMMENT, _EXIF_IFD, _SOFTWARE = 0x9286, 0x8769, 0x0131
+_ASCII, _LONG, _UNDEFINED = 2, 4, 7  # types of EXIF values
+_EXIF_HEAD_BYTES = 8
 _JPEG_SEGMENT = 65_000  # bytes: a JPEG segment holds 65,533 with its own header
 _FORMATS = ("PNG", "JPEG", "WEBP", "AVIF")
 
@@ -140,15 +143,36 @@ def _build_png_chunks(carried: EmbeddedMetadata) -> PngImagePlugin.PngInfo:
 
 
 def _build_exif(infotext: str, tool: str, limit: int) -> bytes:
-    exif = Image.Exif()
-    exif[_SOFTWARE] = tool
+    """An EXIF block with the tool and the infotext as UserComment. Put together here, because Pillow writes bytes as
+    type BYTE, and every other reader looks for UNDEFINED, as EXIF has it."""
+    comment = b""
     if infotext:
         comment = b"UNICODE\0" + infotext.encode("utf-16-be", errors="replace")
         if len(comment) > limit and infotext.isascii():
             comment = b"ASCII\0\0\0" + infotext.encode()
-        if len(comment) <= limit:
-            exif.get_ifd(_EXIF_IFD)[_USER_COMMENT] = comment
-    return exif.tobytes()
+    software = tool.encode(errors="replace") + b"\0"
+    entries = [(_SOFTWARE, _ASCII, software)]
+    if comment and len(comment) <= limit:
+        inner = _build_exif_folder([(_USER_COMMENT, _UNDEFINED, comment)], _EXIF_HEAD_BYTES + 2 + 2 * 12 + 4)
+        entries.append((_EXIF_IFD, _LONG, inner))
+    return b"Exif\0\0MM\0*\0\0\0\x08" + _build_exif_folder(entries, _EXIF_HEAD_BYTES)
+
+
+def _build_exif_folder(entries: Sequence[tuple[int, int, bytes]], start: int) -> bytes:
+    """The big-endian folder of `entries` (tag, type, content), `start` bytes after the TIFF header. A folder inside,
+    which is built for the place right behind this one, comes as a LONG."""
+    behind = start + 2 + 12 * len(entries) + 4
+    table, body = b"", b"".join(content for _, kind, content in entries if kind == _LONG)
+    for tag, kind, content in entries:
+        if kind == _LONG:
+            table += struct.pack(">HHII", tag, kind, 1, behind)
+        elif len(content) <= 4:
+            table += struct.pack(">HHI4s", tag, kind, len(content), content)
+        else:
+            body += bytes(len(body) % 2)
+            table += struct.pack(">HHII", tag, kind, len(content), behind + len(body))
+            body += content
+    return struct.pack(">H", len(entries)) + table + bytes(4) + body
 
 
 def _build_xmp_packet(carried: EmbeddedMetadata, limit: int) -> bytes:
