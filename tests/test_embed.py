@@ -191,3 +191,20 @@ def test_any_text_comes_back(text, kind):
     found = read_metadata(opened(made(kind, infotext=text, recipe={"prompt": text})))
     assert found.recipe == {"prompt": text}
     assert found.infotext == text
+
+
+@pytest.mark.parametrize(
+    "comment",
+    [
+        b"UNICODE\0" + b"\xfe\xff" + TEXT.encode("utf-16-be"),
+        b"UNICODE\0" + b"\xff\xfe" + TEXT.encode("utf-16-le"),
+        b"ASCII\0\0\0" + b"\xef\xbb\xbf" + TEXT.encode(),
+        b"\xef\xbb\xbf" + TEXT.encode(),
+    ],
+)
+def test_a_byte_order_mark_is_heeded_and_not_read(comment):
+    exif = Image.Exif()
+    exif.get_ifd(0x8769)[0x9286] = comment
+    out = io.BytesIO()
+    draw_fake_image(1, 8, 8).save(out, "JPEG", exif=exif)
+    assert read_metadata(opened(out.getvalue())).infotext == TEXT

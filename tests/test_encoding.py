@@ -217,3 +217,14 @@ def test_what_is_carried_counts_and_the_refusal_says_so() -> None:
         len(written(image, format="jpeg", quality=15, max_bytes=max(1_000, fat - 1), keep=MetadataPolicy.NOTHING).data)
         <= fat
     )
+
+
+def test_a_recipe_that_a_jpeg_has_no_room_for_is_told() -> None:
+    huge = "".join(map(chr, range(0x4E00, 0x4E00 + 20_000)))
+    carried = EmbeddedMetadata(infotext=huge * 2, recipe={"a": huge, "b": huge[::-1], "c": huge[::3]}, tool="Easel")
+    notes = {
+        kind: encode_output(draw_fake_image(1, 64, 48), OutputOptions(format=kind), Settings(), carried=carried).notes
+        for kind in ("jpeg", "png", "webp")
+    }
+    assert notes["jpeg"] == ("Too long for JPEG and left out: infotext and recipe. PNG holds it.",)
+    assert (notes["png"], notes["webp"]) == ((), ())

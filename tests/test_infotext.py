@@ -228,3 +228,9 @@ def test_loras_come_back_as_tags(uses: list[LoraUse]) -> None:
 @given(text=st.text() | st.text(alphabet=st.sampled_from('Steps:Size, "\\\n12xNegative promptHires'), max_size=200))
 def test_no_text_is_refused(text: str) -> None:
     parse_infotext(text)
+
+
+def test_the_first_of_two_pairs_with_one_key_holds_and_the_other_is_named() -> None:
+    parsed = parse_infotext("a pear\nSteps: 20, Sampler: Euler, Seed: 7, Size: 64x64, Steps: 99, Seed: 7")
+    assert (parsed.request.steps, parsed.request.seed) == (20, 7)
+    assert parsed.unknown == {"Steps (again)": "99"}

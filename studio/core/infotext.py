@@ -100,9 +100,14 @@ def parse_infotext(text: str, kind: type[GenerationRequest] = GenerationRequest)
     """
     body, line = _split_infotext(text[:_MAX_CHARS].replace("\r\n", "\n").replace("\r", "\n").strip("\n"))
     prompt, negative = _split_prompts(body)
-    pairs = {match[1].strip(): _unquote(match[2].strip()) for match in _PAIR.finditer(line)}
+    pairs: dict[str, str] = {}
+    repeated: dict[str, str] = {}
+    for match in _PAIR.finditer(line):
+        key, value = match[1].strip(), _unquote(match[2].strip())
+        if pairs.setdefault(key, value) != value:  # the first holds: what other tools append stands behind it
+            repeated[f"{key} (again)"] = value
     request, unknown = parse_pairs(prompt, negative, pairs, kind)
-    return ParsedInfotext(request, unknown)
+    return ParsedInfotext(request, unknown | repeated)
 
 
 def _append_tags(prompt: str, loras: Iterable[LoraUse]) -> str:

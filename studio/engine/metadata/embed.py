@@ -218,15 +218,15 @@ def _read_comment(image: Image.Image) -> str:
     except (OSError, ValueError, SyntaxError, KeyError, TypeError):  # hostile EXIF, as Pillow reports it
         return ""
     if isinstance(raw, str):
-        return raw[:MAX_TEXT]
+        return raw[:MAX_TEXT].strip("\ufeff")
     if not isinstance(raw, bytes) or len(raw) > 2 * MAX_TEXT:
         return ""
     mark, text = raw[:8], raw[8:]
     if mark == b"UNICODE\0":
-        return text.decode("utf-16-be" if _is_ours(exif) else _detect_byte_order(text), errors="replace").strip("\0")
-    if mark in (b"ASCII\0\0\0", b"\0" * 8):
-        return text.decode(errors="replace").strip("\0")
-    return raw.decode(errors="replace").strip("\0")
+        order = "utf-16-be" if _is_ours(exif) else _detect_byte_order(text)
+        return text.decode(order, errors="replace").strip("\0\ufeff")
+    text = text if mark in (b"ASCII\0\0\0", b"\0" * 8) else raw
+    return text.decode(errors="replace").strip("\0\ufeff")
 
 
 def _is_ours(exif: Image.Exif) -> bool:
@@ -234,7 +234,10 @@ def _is_ours(exif: Image.Exif) -> bool:
 
 
 def _detect_byte_order(text: bytes) -> str:
-    """Some programs write UTF-16 in the file's own order: most prompts have more NULs in the high bytes."""
+    """As its mark says, if it has one. Some programs write UTF-16 in the file's own order without: most prompts have
+    more NULs in the high bytes."""
+    if text[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        return "utf-16-le" if text[:2] == b"\xff\xfe" else "utf-16-be"
     return "utf-16-le" if text[1::2].count(0) > text[0::2].count(0) else "utf-16-be"
 
 

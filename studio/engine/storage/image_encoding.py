@@ -9,6 +9,7 @@ with all that it carries.
 from __future__ import annotations
 
 import dataclasses
+import io
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -114,7 +115,21 @@ class _Writer:
             )
         if self.clear and kind == "jpeg":
             notes.append("Transparency was laid on white: JPEG has none.")
+        left_out = self._list_left_out(data)
+        if left_out:
+            notes.append(
+                f"Too long for {_get_format_title(kind)} and left out: {' and '.join(left_out)}. PNG holds it."
+            )
         return EncodedImage(data=data, ending=embed.FILE_EXTENSIONS[kind], notes=tuple(notes))
+
+    def _list_left_out(self, data: bytes) -> list[str]:
+        """What the file should carry and had no room for."""
+        if not (self._carried.infotext or self._carried.recipe) or not self._carried.marked:
+            return []
+        with Image.open(io.BytesIO(data)) as file:
+            told = embed.read_metadata(file)
+        parts = (("infotext", self._carried.infotext, told.infotext), ("recipe", self._carried.recipe, told.recipe))
+        return [name for name, wanted, there in parts if wanted and not there]
 
 
 def encode_under_limit(limit: int, low: int, high: int, write: Callable[[int], bytes]) -> bytes:
