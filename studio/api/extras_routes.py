@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from pathlib import Path
 
 from fastapi import APIRouter, Request
 from fastapi.responses import Response, StreamingResponse
@@ -13,7 +11,7 @@ from studio.api import request_bodies, schemas
 from studio.api.edit_routes import JOB_RESPONSES, make_request_builder
 from studio.api.image_bodies import decode_file, store_request_images
 from studio.api.multipart_forms import MultipartRoute
-from studio.api.responses import resolve_asset_file
+from studio.api.responses import find_asset_files
 from studio.api.submit_request import Submitter, get_caller
 from studio.core.errors import NotFound
 from studio.core.image_gate import ImageLimits, open_image
@@ -72,12 +70,13 @@ def build_zip_response(studio: Studio, job_id: str, request: Request) -> Streami
         NotFound: no such job, or it has no image.
     """
     job = studio.engine.job(job_id, get_caller(request))
-    files = [resolve_asset_file(asset, studio.engine.outputs_dir) for asset in job.snapshot.assets]
+    assets = job.snapshot.assets
+    files = find_asset_files(assets, studio.engine.outputs_dir)
     if not files:
         raise NotFound("This job has no images.", hint="Wait until it has made some.")
     name = re.sub(r"[^0-9A-Za-z-]", "", job.id)
     return StreamingResponse(
-        _stream_zip(files),
+        stream_zip(list(files.values()), missing=[asset.path.name for asset in assets if asset.id not in files]),
         media_type="application/zip",
         headers={"Content-Disposition": f'attachment; filename="easel-{name}.zip"', "Cache-Control": "no-store"},
     )
@@ -101,7 +100,3 @@ def _read_image_info(studio: Studio, text: str) -> request_bodies.ImageInfoBody:
         format=info.format,
         bytes=info.bytes,
     )
-
-
-def _stream_zip(files: list[Path]) -> Iterator[bytes]:
-    yield from stream_zip(files)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import sys
 import time
@@ -18,10 +19,12 @@ from studio.api.job_waiting import WaiterPool
 from studio.api.multipart_forms import MultipartRoute
 from studio.api.responses import (
     CONTENT_TYPES,
+    FILE_IS_GONE,
     PREFIX,
     build_image_info,
     build_job_body,
     build_model_body,
+    find_asset_files,
     resolve_asset_file,
 )
 from studio.api.submit_request import NO_STORE, Submitter, get_caller
@@ -118,15 +121,17 @@ def _add_result_routes(routes: APIRouter, studio: Studio) -> None:
         root, outputs = studio.settings.current.root_path, studio.engine.outputs_dir
         if not data:
             return schemas.Result(images=[build_image_info(asset, root) for asset in now.assets])
-        files = [resolve_asset_file(asset, outputs) for asset in now.assets]
-        if sum(file.stat().st_size for file in files) > MAX_RESULT_BYTES:
+        files = find_asset_files(now.assets, outputs)
+        if sum(file.stat().st_size for file in files.values()) > MAX_RESULT_BYTES:
             raise NotReady(
                 "These images are too many for one answer.", hint="Ask with ?data=false and fetch each by its url."
             )
         return schemas.Result(
             images=[
-                build_image_info(asset, root, data=file.read_bytes())
-                for asset, file in zip(now.assets, files, strict=True)
+                build_image_info(asset, root, data=files[asset.id].read_bytes())
+                if asset.id in files
+                else build_image_info(dataclasses.replace(asset, notes=(*asset.notes, FILE_IS_GONE)), root)
+                for asset in now.assets
             ]
         )
 

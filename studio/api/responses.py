@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Sequence
 from pathlib import Path
 
 from studio.api.error_responses import clean_json
@@ -20,6 +21,8 @@ CONTENT_TYPES = {
     ".webp": "image/webp",
     ".avif": "image/avif",
 }
+
+FILE_IS_GONE = "The file of this image is gone."
 
 
 def build_job_body(job: Job, root_path: str = "") -> JobBody:
@@ -76,8 +79,26 @@ def resolve_asset_file(asset: Asset, outputs: Path) -> Path:
     """
     path = asset.path.resolve()
     if not path.is_relative_to(outputs.resolve()) or path.suffix.lower() not in CONTENT_TYPES or not path.is_file():
-        raise NotFound("The file of this image is gone.", hint="It may have been moved or deleted by hand.")
+        raise NotFound(FILE_IS_GONE, hint="It may have been moved or deleted by hand.")
     return path
+
+
+def find_asset_files(assets: Sequence[Asset], outputs: Path) -> dict[str, Path]:
+    """The files of `assets` by id, without those that are gone.
+
+    Raises:
+        NotFound: there are assets, and none has its file any more.
+    """
+    found: dict[str, Path] = {}
+    for asset in assets:
+        try:
+            found[asset.id] = resolve_asset_file(asset, outputs)
+        except NotFound:
+            if len(assets) == 1:
+                raise
+    if assets and not found:
+        raise NotFound("The files of these images are gone.", hint="They may have been moved or deleted by hand.")
+    return found
 
 
 def build_model_body(model: Model) -> ModelBody:

@@ -7,25 +7,35 @@ import zipfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
+MISSING_LIST = "missing.txt"
 _CHUNK_SIZE = 1024 * 1024
 
 
-def stream_zip(files: Sequence[Path], names: Sequence[str] | None = None) -> Iterator[bytes]:
+def stream_zip(
+    files: Sequence[Path], names: Sequence[str] | None = None, missing: Sequence[str] = ()
+) -> Iterator[bytes]:
     """The bytes of a zip of `files`, each under its own name, or that of `names` in their order (numbered where two
-    have the same; "/" makes folders). Images are packed already, so they are stored as they are."""
+    have the same; "/" makes folders). Images are packed already, so they are stored as they are. What cannot be read
+    any more, and what is known to be `missing`, is named in a text file at the end."""
     out = _ChunkBuffer()
-    taken: set[str] = set()
+    taken, absent = {MISSING_LIST}, list(missing)
     with zipfile.ZipFile(out, "w", zipfile.ZIP_STORED) as archive:
         for path, name in zip(files, names or [path.name for path in files], strict=True):
-            with (
-                archive.open(
-                    zipfile.ZipInfo.from_file(path, _find_free_name(PurePosixPath(name), taken)), "w"
-                ) as entry,
-                path.open("rb") as file,
-            ):
-                while piece := file.read(_CHUNK_SIZE):
-                    entry.write(piece)
-                    yield out.taken()
+            try:
+                file = path.open("rb")
+            except OSError:
+                absent.append(name)
+                continue
+            with file:
+                entry_name = _find_free_name(PurePosixPath(name), taken)
+                # a time that a zip cannot hold (before 1980, after 2107) becomes the nearest that it can
+                about = zipfile.ZipInfo.from_file(path, entry_name, strict_timestamps=False)
+                with archive.open(about, "w") as entry:
+                    while piece := file.read(_CHUNK_SIZE):
+                        entry.write(piece)
+                        yield out.taken()
+        if absent:
+            archive.writestr(MISSING_LIST, "These files were moved or deleted:\n" + "\n".join(absent) + "\n")
     yield out.taken()
 
 
