@@ -1,6 +1,7 @@
 """library.db in the outputs folder: the journal of jobs and the index of images, in SQLite.
 
-WAL, so that readers never wait for a writer; synchronous=FULL, so that a commit survives a power cut (half a
+WAL, so that readers never wait for a writer, or a rollback journal where the disk cannot do that (network drives);
+synchronous=FULL, so that a commit survives a power cut (half a
 millisecond).
 """
 
@@ -17,7 +18,7 @@ from typing import Any
 
 from studio.core.durable_files import translate_os_errors
 from studio.core.errors import StorageFailed
-from studio.engine.storage.process_locks import lock_folder
+from studio.engine.storage.process_locks import can_lock_ranges, hold_alone, lock_folder
 
 DATABASE_FILE = "library.db"
 _VERSION = 4
@@ -149,8 +150,14 @@ class Database:
         self._lock = threading.RLock()
         with translate_os_errors("the library"):
             path.parent.mkdir(parents=True, exist_ok=True)
-            with lock_folder(path.parent):
-                self._connection, self.fresh = _open(path)
+            locks = can_lock_ranges(path.parent)
+            self._alone = None if locks else hold_alone(path.parent)
+            try:
+                with lock_folder(path.parent):
+                    self._connection, self.fresh = _open(path, locks=locks)
+            except BaseException:
+                self._release()
+                raise
 
     @contextlib.contextmanager
     def transaction(self) -> Generator[sqlite3.Connection]:
@@ -171,28 +178,35 @@ class Database:
     def close(self) -> None:
         with self._lock:
             self._connection.close()
+            self._release()
+
+    def _release(self) -> None:
+        if self._alone is not None:
+            self._alone.release()
 
 
-def _open(path: Path) -> tuple[sqlite3.Connection, bool]:
+def _open(path: Path, *, locks: bool) -> tuple[sqlite3.Connection, bool]:
+    """The connection, and whether the file is new; `locks` says whether its disk can lock."""
     try:
-        return _connect(path)
+        return _connect(path, locks=locks)
     except sqlite3.OperationalError as error:
-        raise StorageFailed(f"The library cannot be opened: {error}.", hint="Look at the outputs folder.") from error
+        raise StorageFailed(
+            f"The library cannot be opened: {error}.",
+            hint="Look at the outputs folder; choose one on a local disk when this is a network drive.",
+        ) from error
     except sqlite3.DatabaseError as error:
         aside = path.with_name(f"{path.name}.{int(time.time())}.broken")
         _log.warning("%s is no database (%s); kept as %s", path.name, error, aside.name)
         for ending in ("", "-wal", "-shm"):
             with contextlib.suppress(FileNotFoundError):
                 path.with_name(path.name + ending).rename(aside.with_name(aside.name + ending))
-        return _connect(path)
+        return _connect(path, locks=locks)
 
 
-def _connect(path: Path) -> tuple[sqlite3.Connection, bool]:
-    connection = sqlite3.connect(path, check_same_thread=False, isolation_level=None, timeout=_BUSY_MS / 1000)
+def _connect(path: Path, *, locks: bool) -> tuple[sqlite3.Connection, bool]:
     with contextlib.ExitStack() as undo:
-        undo.callback(connection.close)
+        connection = undo.enter_context(contextlib.closing(_open_journalled(path, locks=locks)))
         connection.row_factory = sqlite3.Row
-        connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")
         version = connection.execute("PRAGMA user_version").fetchone()[0]
         if version > _VERSION:
@@ -208,6 +222,40 @@ def _connect(path: Path) -> tuple[sqlite3.Connection, bool]:
             connection.executescript(f"BEGIN; {_UPGRADES[old]} PRAGMA user_version = {old + 1}; COMMIT;")
         undo.pop_all()
     return connection, version == 0
+
+
+def _open_journalled(path: Path, *, locks: bool) -> sqlite3.Connection:
+    """A connection with a write-ahead log; with a rollback journal where the disk has no shared memory for the log."""
+    if locks:
+        connection = _open_file(path)
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute("SELECT count(*) FROM sqlite_master").fetchone()  # which maps the shared memory
+        except sqlite3.OperationalError as error:
+            connection.close()
+            if error.sqlite_errorname.startswith("SQLITE_BUSY"):
+                raise
+            _log.warning("%s gets a rollback journal, as its disk has no shared memory: %s", path.name, error)
+        except sqlite3.DatabaseError:
+            connection.close()
+            raise
+        else:
+            return connection
+    connection = _open_file(path, locks=locks)
+    try:
+        connection.execute("PRAGMA locking_mode = EXCLUSIVE")  # a log that is there is read without shared memory then
+        connection.execute("PRAGMA journal_mode = DELETE")
+        connection.execute("PRAGMA locking_mode = NORMAL")
+        connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+    except sqlite3.DatabaseError:
+        connection.close()
+        raise
+    return connection
+
+
+def _open_file(path: Path, *, locks: bool = True) -> sqlite3.Connection:
+    address = path.absolute().as_uri() + ("" if locks else "?vfs=unix-none")
+    return sqlite3.connect(address, uri=True, check_same_thread=False, isolation_level=None, timeout=_BUSY_MS / 1000)
 
 
 @contextlib.contextmanager
