@@ -90,6 +90,28 @@ def test_every_kind_is_written(folder, kind):
     assert read_metadata(saved.path).infotext == "a red apple\nSteps: 20"
 
 
+def test_names_fit_a_file_system_that_takes_short_ones(folder, monkeypatch):
+    """Encrypted home folders take 143 bytes; 60 CJK characters have 180."""
+    real = os.statvfs
+
+    class Short:
+        f_namemax = 143
+
+    monkeypatch.setattr(os, "statvfs", lambda path: Short if str(path).startswith(str(folder.root)) else real(path))
+    saved = [
+        folder.save(asset(k, prompt="苹果" * 40), filename_pattern=pattern)
+        for k, pattern in enumerate(
+            ("{date}/{number}-{seed}-{prompt}", "{prompt}{prompt}", "{prompt}{prompt}{prompt}/{prompt}{prompt}")
+        )
+    ]
+    saved.append(folder.save(asset(7, prompt="苹果" * 40), filename_pattern="{prompt}{prompt}"))  # the name is taken
+    for one in saved:
+        assert max(len(part.encode()) for part in one.path.relative_to(folder.root).parts) <= 143
+        assert "苹果" in one.path.name
+    monkeypatch.delattr(os, "statvfs")
+    assert folder.save(asset(9, prompt="x")).path.is_file()
+
+
 def test_recipe_can_be_left_out(folder):
     found = read_metadata(folder.save(asset(), embed_recipe=False).path)
     assert (found.infotext, found.recipe) == ("", None)

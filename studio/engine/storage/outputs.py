@@ -25,7 +25,7 @@ from studio.core.result import Asset, RenderedImage
 from studio.core.settings import Settings
 from studio.engine.metadata.embed import EmbeddedMetadata
 from studio.engine.storage.asset_index import AssetIndex, build_recipe
-from studio.engine.storage.file_names import add_number, build_file_name, get_user_folder
+from studio.engine.storage.file_names import add_number, build_file_name, find_part_limit, get_user_folder
 from studio.engine.storage.image_encoding import encode_output
 
 THUMBNAIL_SIDE = 384  # px, the longest side
@@ -75,9 +75,8 @@ class Outputs:
         asset = dataclasses.replace(asset, notes=tuple(dict.fromkeys((*asset.notes, *encoded.notes))))
         digest = hashlib.sha256(encoded.data).hexdigest()
         with translate_os_errors("the image"):
-            saved = self._place(
-                asset, encoded.data, digest, _FileName(asset, fields, settings.filename_pattern, encoded.ending)
-            )
+            name = _FileName(asset, fields, settings.filename_pattern, encoded.ending, find_part_limit(self.root))
+            saved = self._place(asset, encoded.data, digest, name)
         with contextlib.suppress(OSError):  # made again when somebody asks for it
             self._make_thumbnail(saved, rendered.image)
         return saved
@@ -196,7 +195,9 @@ class Outputs:
 class _FileName:
     """The file name of one image, but for its {number}."""
 
-    def __init__(self, asset: Asset, fields: Mapping[str, str], pattern: str, ending: str) -> None:
+    def __init__(self, asset: Asset, fields: Mapping[str, str], pattern: str, ending: str, longest: int) -> None:
+        """`longest` is how many bytes a name may have."""
+        self._longest = longest
         when = time.localtime(asset.created)
         folders, slash, stem = pattern.replace("\\", "/").rpartition("/")
         if asset.label and "{label}" not in stem:
@@ -221,7 +222,7 @@ class _FileName:
     def path(self, number: int) -> PurePosixPath:
         """The path below the outputs folder with that {number}."""
         return self._ensure_folder / build_file_name(
-            self._pattern, {**self._fields, "number": f"{number:05d}"}, self._ending
+            self._pattern, {**self._fields, "number": f"{number:05d}"}, self._ending, self._longest
         )
 
 
