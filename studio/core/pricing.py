@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 ImageSizes = Mapping[str, tuple[int, int]]  # (width, height) in px of images that a request names, by content hash
 
+
 @dataclass(frozen=True, kw_only=True)
 class Estimate:
     """What a request is expected to cost, in `currency`. `exact` tells a fixed price from a guess; `source` and `date`

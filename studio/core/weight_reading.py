@@ -8,8 +8,9 @@ once and not twice; diffusers and transformers have no switch for that, so their
 from __future__ import annotations
 
 import functools
+import importlib
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -23,22 +24,20 @@ def read_tensors(path: Path) -> dict[str, Any]:
     Raises:
         OSError, safetensors.SafetensorError: not such a file, or one that became shorter meanwhile.
     """
-    from safetensors.torch import load_file
-
-    return load_file(path, backend=_BACKEND)
+    torch_files: Any = importlib.import_module("safetensors.torch")  # its annotations are incomplete
+    return torch_files.load_file(path, backend=_BACKEND)
 
 
 def read_tensors_below(path: Path, prefix: str) -> dict[str, Any]:
     """The tensors whose names begin with `prefix`, without it; raises as `read_tensors`."""
-    from safetensors import safe_open
-
-    with safe_open(path, framework="pt", backend=_BACKEND) as file:
+    safetensors: Any = importlib.import_module("safetensors")
+    with safetensors.safe_open(path, framework="pt", backend=_BACKEND) as file:
         names: list[str] = list(file.keys())
         return {name.removeprefix(prefix): file.get_tensor(name) for name in names if name.startswith(prefix)}
 
 
 @contextmanager
-def use_lowercase_ending(path: Path) -> Iterator[Path]:
+def use_lowercase_ending(path: Path) -> Generator[Path]:
     """`path` under a name that ends in .safetensors as diffusers wants it, for files written in capitals."""
     if path.suffix == ".safetensors":
         yield path

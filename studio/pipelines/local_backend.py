@@ -106,7 +106,7 @@ class LocalPipelines:
                 return load_checkpoint(spec, weight, options)
 
         key = PipelineKey(model, options.device, options.dtype, stamp=read_stamp(weight.path))
-        self._registry.drop_changed(key, title, ctx.notice)
+        self._registry.drop_changed(key, title, ctx.add_notice)
         with self._registry.lease(key, title, load, expected=weight.bytes):
             pass
 

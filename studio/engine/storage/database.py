@@ -152,12 +152,11 @@ class Database:
             path.parent.mkdir(parents=True, exist_ok=True)
             locks = can_lock_ranges(path.parent)
             self._alone = None if locks else hold_alone(path.parent)
-            try:
+            with contextlib.ExitStack() as undo:
+                undo.callback(self._release)
                 with lock_folder(path.parent):
                     self._connection, self.fresh = _open(path, locks=locks)
-            except BaseException:
-                self._release()
-                raise
+                undo.pop_all()
 
     @contextlib.contextmanager
     def transaction(self) -> Generator[sqlite3.Connection]:

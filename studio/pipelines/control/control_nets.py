@@ -52,7 +52,7 @@ def lease_control_network(
             return ControlNetwork(load_control_network(file, options, facts))
 
     key = PipelineKey(f"{file.kind}/{file.name}", options.device, options.dtype, stamp=read_stamp(file.path))
-    registry.drop_changed(key, file.name, ctx.notice)
+    registry.drop_changed(key, file.name, ctx.add_notice)
     expected = file.bytes * (2 if options.dtype == "float32" else 1)
     with registry.lease(key, file.name, load, expected=expected) as held:
         yield held.pipe.module

@@ -169,7 +169,7 @@ def lease_references(
                     return load()
 
             key = PipelineKey(f"{kind}/{title}", options.device, options.dtype, stamp=read_stamp(path))
-            registry.drop_changed(key, title, ctx.notice)
+            registry.drop_changed(key, title, ctx.add_notice)
             held = registry.lease(key, title, load_part, expected=size)
             return stack.enter_context(held).pipe
 

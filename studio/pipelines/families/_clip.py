@@ -134,8 +134,8 @@ def make_missing_parts(weight: WeightFile, options: LoadOptions, config: Path) -
     if not has_vae(weight):
         from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 
-        parts["vae"] = AutoencoderKL.from_config(AutoencoderKL.load_config(config / "vae"))
-        parts["vae"].to(getattr(torch, options.dtype))
+        vae: Any = AutoencoderKL
+        parts["vae"] = vae.from_config(vae.load_config(config / "vae")).to(getattr(torch, options.dtype))
     return parts
 
 

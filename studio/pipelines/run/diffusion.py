@@ -168,14 +168,14 @@ def _time_phases(pipe: Any, ctx: JobContext, title: str) -> Iterator[None]:
         finite_values.check_latents(z, title)
         with ctx.phase("decode"):
             try:
-                return finite_values.decode_finite(vae, decode, z, ctx.notice, **kwargs)
+                return finite_values.decode_finite(vae, decode, z, ctx.add_notice, **kwargs)
             except (RuntimeError, MemoryError) as error:
                 if not device_memory.is_out_of_memory(error) or vae.use_tiling:
                     raise
             device_memory.release_memory()
             ctx.add_notice("Memory was short: the image was decoded in tiles.")
             with enable_vae_tiling(vae):
-                return finite_values.decode_finite(vae, decode, z, ctx.notice, **kwargs)
+                return finite_values.decode_finite(vae, decode, z, ctx.add_notice, **kwargs)
 
     before = vars(vae).get("decode")
     vae.decode = decode_timed

@@ -54,7 +54,7 @@ class PassRunner:
             options = LoadOptions(device="cpu", dtype=options.dtype)
         stamp = read_stamp(what.weight.path)
         key = PipelineKey(what.model.id, options.device, options.dtype, offloaded, stamp)
-        resources.registry.drop_changed(key, what.model.title, self.ctx.notice)
+        resources.registry.drop_changed(key, what.model.title, self.ctx.add_notice)
         ladder.working = key
         working = resources.peaks.expected(what.model.id, *what.size, batch)
 
@@ -69,10 +69,10 @@ class PassRunner:
             ExitStack() as stack,
         ):
             for notice in held.adapters.apply(held.pipe, what.loras):
-                self.ctx.notice(notice)
+                self.ctx.add_notice(notice)
             loaded = held.load_vae(what.vae)
             if loaded.notice:
-                self.ctx.notice(loaded.notice)
+                self.ctx.add_notice(loaded.notice)
             scheduler = diffusion.choose_scheduler(held.pipe, what.request, what.model)
             steering = stack.enter_context(apply_control.lease_control(steered_by, resources, options, self.ctx))
             class_name = steering.class_name or class_name

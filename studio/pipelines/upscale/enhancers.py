@@ -126,7 +126,7 @@ class Enhancers:
 
         stamp = read_stamp(file.path)
         key = PipelineKey(RESTORER_PREFIX + name, resources.device, resources.precision, stamp=stamp)
-        resources.registry.drop_changed(key, name, ctx.notice)
+        resources.registry.drop_changed(key, name, ctx.add_notice)
         with (
             resources.registry.lease(key, name, load, expected=file.bytes) as held,
             ctx.phase("restore"),

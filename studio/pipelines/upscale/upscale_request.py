@@ -70,7 +70,7 @@ def lease_upscaler(resources: Resources, name: str, ctx: JobContext) -> Iterator
             return load(file, resources.device, resources.precision)
 
     key = PipelineKey(name, resources.device, resources.precision, stamp=read_stamp(file.path))
-    resources.registry.drop_changed(key, name, ctx.notice)
+    resources.registry.drop_changed(key, name, ctx.add_notice)
     with resources.registry.lease(key, name, load_leased, expected=file.bytes * 2) as held:
         yield held.pipe
 
