@@ -228,3 +228,35 @@ def test_a_recipe_that_a_jpeg_has_no_room_for_is_told() -> None:
     }
     assert notes["jpeg"] == ("Too long for JPEG and left out: infotext and recipe. PNG holds it.",)
     assert (notes["png"], notes["webp"]) == ((), ())
+
+
+def make_logo(colour: tuple[int, int, int]) -> Image.Image:
+    logo = Image.new("RGBA", (64, 64), (*colour, 0))
+    logo.paste((*colour, 255), (16, 16, 48, 48))
+    return logo
+
+
+def test_what_is_transparent_lies_on_the_ground_that_was_chosen() -> None:
+    file = written(make_logo((255, 255, 255)), format="jpeg", ground="#102030", quality=95)
+    pixels = np.asarray(opened(file), int)
+    assert np.abs(pixels[2, 2] - (16, 32, 48)).max() <= 4
+    assert pixels[32, 32].min() > 250
+    assert file.notes == ("Transparency was laid on #102030: JPEG has none.",)
+    with pytest.raises(InvalidRequest, match="colour"):
+        OutputOptions(ground="blue")
+
+
+@pytest.mark.parametrize(
+    ("colour", "ground", "other"),
+    [
+        ((255, 255, 255), "#ffffff", "#000000"),
+        ((240, 240, 235), "#ffffff", "#000000"),
+        ((5, 5, 20), "#000000", "#ffffff"),
+        ((255, 255, 255), "#000000", ""),
+        ((200, 30, 30), "#ffffff", ""),
+    ],
+)
+def test_a_ground_as_light_as_the_image_is_warned_of(colour: tuple[int, int, int], ground: str, other: str) -> None:
+    notes = written(make_logo(colour), format="jpeg", ground=ground).notes
+    assert [f"try {other}" in note for note in notes if "hardly be seen" in note] == ([True] if other else [])
+    assert written(make_logo(colour), format="png", ground=ground).notes == ()

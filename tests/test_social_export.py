@@ -279,3 +279,15 @@ def test_the_engine_writes_all_of_them(engine: Engine) -> None:
         of = PLATFORMS.format(asset.label)
         with Image.open(asset.path) as written:
             assert (written.size, written.format) == ((of.width, of.height), of.file_type.upper())
+
+
+def test_a_light_logo_is_laid_on_the_ground_that_was_chosen_and_a_white_one_is_warned_of() -> None:
+    logo = Image.new("RGBA", (1200, 1200), (255, 255, 255, 0))
+    logo.paste((255, 255, 255, 255), (300, 300, 900, 900))
+    [white] = make(logo, "instagram.feed_square")
+    assert any("can hardly be seen" in note for note in white.notes)
+    [dark] = make(logo, "instagram.feed_square", ground="#203040")
+    pixels = np.asarray(dark.image, int)
+    assert (pixels[5, 5] == (0x20, 0x30, 0x40)).all()
+    assert (pixels[len(pixels) // 2, len(pixels) // 2] == 255).all()
+    assert not any("can hardly be seen" in note for note in dark.notes)

@@ -74,6 +74,7 @@ class SocialBody(StrictModel):
         default=ExtendMode.CROP, description="What fills a format that no crop fits: blur, colour or mirror."
     )
     colour: Name = "#000000"
+    ground: Name = Field(default="#ffffff", description="Behind transparent parts in a JPEG.")
     text: list[Annotated[TextOverlay, build_dataclass_validator(TextOverlay)]] = Field(default=[], max_length=8)
     watermark: Annotated[Watermark, build_dataclass_validator(Watermark)] | None = None
     keep: Annotated[MetadataPolicy, Field(strict=False)] = Field(

@@ -82,6 +82,7 @@ def _build_social(studio: Studio, body: SocialBody, user: User) -> tuple[SocialE
         same=body.same,
         extend=body.extend,
         colour=body.colour,
+        ground=body.ground,
         text=tuple(body.text),
         watermark=body.watermark,
         keep=body.keep,

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from studio.core.errors import InvalidRequest
+from studio.core.ground import WHITE, check_colour
 from studio.core.image_fields import image_field
 from studio.core.range_checks import MAX_SIDE, check_range
 
@@ -65,12 +66,14 @@ class MetadataPolicy(StrEnum):
 @dataclass(frozen=True, kw_only=True)
 class OutputOptions:
     """How a file is written: `format` "png", "jpeg", "webp" or "avif", `quality` 1 to 100, at most `max_bytes`. None
-    means what the settings say. Colours are sRGB always."""
+    means what the settings say. `ground` ("#rrggbb") lies behind transparent parts in a JPEG. Colours are sRGB
+    always."""
 
     format: str | None = None
     quality: int | None = None
     max_bytes: int | None = None
     keep: MetadataPolicy = MetadataPolicy.ALL
+    ground: str = WHITE
 
     def __post_init__(self) -> None:
         if self.format not in (None, "png", "jpeg", "webp", "avif"):
@@ -79,6 +82,7 @@ class OutputOptions:
             )
         check_range("quality", self.quality, 1, 100)
         check_range("max bytes", self.max_bytes, 1_000, 2**31)
+        check_colour(self.ground)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -12,10 +11,10 @@ from PIL import Image
 
 from studio.core.errors import InvalidRequest
 from studio.core.finish import Box, MetadataPolicy, TextOverlay, Watermark
+from studio.core.ground import WHITE, check_colour
 from studio.core.social_formats import Format
 
 MAX_FORMATS = 200  # of one request
-_COLOUR = re.compile(r"#[0-9a-fA-F]{6}")
 
 
 class ExtendMode(StrEnum):
@@ -39,12 +38,13 @@ class FormatCrop:
 
 @dataclass(frozen=True, kw_only=True)
 class SocialExport:
-    """All chosen formats of one image. `formats` are ids of the platform data, "instagram.story" for example. `crops`
-    win over what is found by itself; `focus` is what must be kept. `same` looks for one composition whose subject lies
-    inside the safe zones of all formats at once. `extend` fills formats that no crop fits, `colour` ("#rrggbb") is its
-    colour. `file_type` ("jpeg", "png", "webp") is written instead of what each platform prefers. `upscale` enlarges an
-    image that is smaller than a format with Lanczos and says nothing. `sheet` adds a contact sheet, `original` the
-    whole image. `zones` bakes the safe zones in, for a proof."""
+    """All chosen formats of one image. `formats` are ids of the platform data, "instagram.story" for example.
+    `crops` win over what is found by itself; `focus` is what must be kept. `same` looks for one composition whose
+    subject lies inside the safe zones of all formats at once. `extend` fills formats that no crop fits, `colour`
+    ("#rrggbb") is its colour; `ground` lies behind transparent parts where a file has no transparency. `file_type`
+    ("jpeg", "png", "webp") is written instead of what each platform prefers. `upscale` enlarges an image that is
+    smaller than a format with Lanczos and says nothing. `sheet` adds a contact sheet, `original` the whole image.
+    `zones` bakes the safe zones in, for a proof."""
 
     formats: tuple[str, ...] = ()
     crops: tuple[FormatCrop, ...] = ()
@@ -52,6 +52,7 @@ class SocialExport:
     same: bool = False
     extend: ExtendMode = ExtendMode.CROP
     colour: str = "#000000"
+    ground: str = WHITE
     text: tuple[TextOverlay, ...] = ()
     watermark: Watermark | None = None
     keep: MetadataPolicy = MetadataPolicy.MARKER
@@ -79,8 +80,8 @@ class SocialExport:
             raise InvalidRequest(
                 f"Formats are not written as {self.file_type[:20]!r}.", hint="There are jpeg, png and webp."
             )
-        if not _COLOUR.fullmatch(self.colour):
-            raise InvalidRequest(f"{self.colour[:40]!r} is not a colour.", hint="Write it as #rrggbb.")
+        check_colour(self.colour)
+        check_colour(self.ground)
 
     @property
     def outputs(self) -> int:

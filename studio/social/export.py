@@ -10,6 +10,7 @@ from PIL import Image
 
 from studio.core.errors import InvalidRequest
 from studio.core.finish import OutputOptions
+from studio.core.ground import WHITE, describe_faint_ground, flatten_on_ground
 from studio.core.model import TOOLS_LANE, Feature, Model
 from studio.core.ports import ImageSeed, JobContext
 from studio.core.request import GenerationRequest, Task
@@ -19,7 +20,7 @@ from studio.core.social_formats import Format
 from studio.finishing.fonts import Fonts
 from studio.social.advice import Advisor, plan_crops
 from studio.social.contact_sheet import ContactSheet, draw_zones
-from studio.social.fit_format import MATTE_COLOUR, crop_to_size, extend_image, flatten_image, soften_to_limit
+from studio.social.fit_format import crop_to_size, extend_image, soften_to_limit
 from studio.social.platforms import Platforms
 from studio.social.text_overlay import Overlay
 
@@ -119,7 +120,8 @@ def _render_format(job: _ExportJob, of: Format, plan: CropResult) -> RenderedIma
     notes = [*plan.notes, *(f"Lost: {what}." for what in plan.loses)]
     extend = social.extend is not ExtendMode.CROP and plan.verdict is Verdict.EXTEND
     if extend:
-        image = extend_image(job.image, of, social.extend, social.colour)
+        whole = job.image if social.extend is ExtendMode.COLOUR else flatten_on_ground(job.image, social.ground)
+        image = extend_image(whole, of, social.extend, social.colour)
         notes = [f"No crop keeps what matters: the whole image, filled with {_FILL_NAMES[social.extend]}."]
     else:
         image = crop_to_size(job.image, plan.box, (of.width, of.height))
@@ -129,8 +131,10 @@ def _render_format(job: _ExportJob, of: Format, plan: CropResult) -> RenderedIma
     if kind not in of.types:
         notes.append(f"{of.name} is not said to take {kind}.")
     if kind == "jpeg" and image.mode == "RGBA":
-        image = flatten_image(image, MATTE_COLOUR)
-        notes.append("What is transparent became white: JPEG has no transparency.")
+        notes += filter(None, [describe_faint_ground(image, social.ground)])
+        image = flatten_on_ground(image, social.ground)
+        colour = "white" if social.ground.lower() == WHITE else social.ground
+        notes.append(f"What is transparent became {colour}: JPEG has no transparency.")
     image, said = job.overlay.over(image, of)
     notes += said
     if social.zones:

@@ -9,6 +9,7 @@ import numpy as np
 from PIL import Image, ImageColor, ImageEnhance, ImageFilter
 
 from studio.core.finish import Box
+from studio.core.ground import flatten_on_ground
 from studio.core.social import ExtendMode
 from studio.core.social_formats import Format
 
@@ -17,7 +18,6 @@ REDUCING_GAP = 3.0
 BLUR_SHARE = 0.04  # of the width
 DIM_FACTOR = 0.87  # how bright the blurred border stays
 BLUR_SIDE = 240  # px at which the border is blurred: nothing finer is left of it
-MATTE_COLOUR = (255, 255, 255)
 TIGHT_BYTES_PER_PIXEL = 0.6  # bytes per pixel: below this a detailed image may not fit, whatever the quality
 MIN_JPEG_QUALITY = 40  # of JPEG; what the encoder goes down to
 LIMIT_SHARE = 0.95  # of the limit: the file carries more than pixels
@@ -56,11 +56,11 @@ def extend_image(image: Image.Image, of: Format, how: ExtendMode, colour: str) -
     left = _compute_offset(size[0], of.width, (safe.left + safe.right) / 2)
     top = _compute_offset(size[1], of.height, (safe.top + safe.bottom) / 2)
     if how is ExtendMode.MIRROR:
-        return _mirror_edges(flatten_image(inner, MATTE_COLOUR), (left, top), (of.width, of.height))
+        return _mirror_edges(flatten_on_ground(inner), (left, top), (of.width, of.height))
     if how is ExtendMode.COLOUR:
         ground = Image.new("RGB", (of.width, of.height), ImageColor.getrgb(colour)[:3])
     else:
-        ground = _make_blurred_ground(flatten_image(whole, MATTE_COLOUR), (of.width, of.height))
+        ground = _make_blurred_ground(flatten_on_ground(whole), (of.width, of.height))
     ground.paste(inner, (left, top), inner if inner.mode == "RGBA" else None)
     return ground
 
@@ -82,15 +82,6 @@ def _measure_min_bytes(image: Image.Image) -> int:
     file = io.BytesIO()
     image.save(file, "JPEG", quality=MIN_JPEG_QUALITY, subsampling="4:2:0")
     return file.tell()
-
-
-def flatten_image(image: Image.Image, matte: tuple[int, int, int]) -> Image.Image:
-    """RGB; what is transparent shows `matte`."""
-    if image.mode != "RGBA":
-        return image if image.mode == "RGB" else image.convert("RGB")
-    ground = Image.new("RGB", image.size, matte)
-    ground.paste(image, mask=image.getchannel("A"))
-    return ground
 
 
 def _ensure_rgb(image: Image.Image) -> Image.Image:

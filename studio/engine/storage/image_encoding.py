@@ -19,6 +19,7 @@ from PIL import Image
 
 from studio.core.errors import InvalidRequest
 from studio.core.finish import MetadataPolicy, OutputOptions
+from studio.core.ground import WHITE, describe_faint_ground, flatten_on_ground
 from studio.core.settings import Settings
 from studio.engine.metadata import embed
 
@@ -59,7 +60,7 @@ def encode_output(
     _check_side(image, kind)
     if wish.keep is not MetadataPolicy.ALL:
         carried = dataclasses.replace(carried, infotext="", recipe=None, marked=wish.keep is MetadataPolicy.MARKER)
-    writer = _Writer(_strip_metadata(image), carried)
+    writer = _Writer(_strip_metadata(image), carried, wish.ground)
     quality = wish.quality or settings.output_quality
     data = writer.write(kind, quality)
     if wish.max_bytes is None or len(data) <= wish.max_bytes:
@@ -75,13 +76,15 @@ def encode_output(
 class _Writer:
     """One image on its way into a file."""
 
-    def __init__(self, image: Image.Image, carried: embed.EmbeddedMetadata) -> None:
+    def __init__(self, image: Image.Image, carried: embed.EmbeddedMetadata, ground: str) -> None:
         self._image = image
+        self._ground = ground
         self._carried = carried
         self.clear = _has_transparency(image)
 
     def write(self, kind: str, quality: int, full_colour: bool | None = None) -> bytes:
-        return embed.encode_image(self._image, kind, quality=quality, full_colour=full_colour, carried=self._carried)
+        image = flatten_on_ground(self._image, self._ground) if kind == "jpeg" else self._image
+        return embed.encode_image(image, kind, quality=quality, full_colour=full_colour, carried=self._carried)
 
     def pack_png(self, limit: int, data: bytes) -> bytes:
         """The smallest PNG of the same pixels, when there is hope; `data` is the one that is too large."""
@@ -114,7 +117,9 @@ class _Writer:
                 f"Written as {_get_format_title(kind)}: as {_get_format_title(wished)} it would pass {limit:,} bytes."
             )
         if self.clear and kind == "jpeg":
-            notes.append("Transparency was laid on white: JPEG has none.")
+            colour = "white" if self._ground.lower() == WHITE else self._ground
+            notes.append(f"Transparency was laid on {colour}: JPEG has none.")
+            notes += filter(None, [describe_faint_ground(self._image, self._ground)])
         left_out = self._list_left_out(data)
         if left_out:
             notes.append(

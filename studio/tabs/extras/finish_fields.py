@@ -55,7 +55,14 @@ def _build_file_fields(prefix: str) -> dict[str, Component]:
         )
         policies = list(METADATA_POLICIES)
         keep = build_dropdown("Metadata", f"{prefix}keep", policies, policies[0], "Recipe, infotext and marker.")
-    return {"format": kind, "file_quality": quality, "max_kb": most, "keep": keep}
+    ground = gr.ColorPicker(
+        "#ffffff",
+        label="Ground colour",
+        elem_id=f"{prefix}ground",
+        min_width=120,
+        info="Behind transparent parts in a JPEG.",
+    )
+    return {"format": kind, "file_quality": quality, "max_kb": most, "keep": keep, "ground": ground}
 
 
 def _build_shape_fields(prefix: str) -> dict[str, Component]:

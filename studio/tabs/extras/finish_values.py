@@ -84,12 +84,14 @@ def _read_crop(values: Values) -> dict[str, float] | None:
 def _read_file_options(values: Values) -> dict[str, Any]:
     kilobytes = _read_number(values, "max_kb")
     keep = METADATA_POLICIES.get(str(values["keep"]), MetadataPolicy.ALL)
+    ground = _parse_colour(values["ground"])
     return _drop_none(
         {
             "format": FORMATS.get(str(values["format"])),
             "quality": _read_count(values, "file_quality"),
             "max_bytes": round(kilobytes * 1000) or None,
             "keep": None if keep is MetadataPolicy.ALL else keep,
+            "ground": None if ground == OutputOptions().ground else ground,
         }
     )
 
@@ -159,6 +161,7 @@ def _write_file_options(file: OutputOptions) -> dict[str, Any]:
         "file_quality": file.quality or 0,
         "max_kb": round((file.max_bytes or 0) / 1000, 3),
         "keep": _find_label(METADATA_POLICIES, file.keep),
+        "ground": file.ground,
     }
 
 

@@ -110,6 +110,13 @@ def build_file_fields() -> dict[str, Component]:
             min_width=120,
             info="What the files carry.",
         )
+    ground = gr.ColorPicker(
+        "#ffffff",
+        label="Ground colour",
+        elem_id=f"{PREFIX}ground",
+        min_width=100,
+        info="Behind transparent parts in a JPEG.",
+    )
     pattern = gr.Textbox(
         NAME_PATTERN,
         label="File names in the zip",
@@ -122,7 +129,15 @@ def build_file_fields() -> dict[str, Component]:
     zones = gr.Checkbox(
         label="Draw safe zones into the files", elem_id=f"{PREFIX}zones", info="For a proof, not for posting."
     )
-    return {"type": kind, "keep": keep, "pattern": pattern, "sheet": sheet, "original": original, "zones": zones}
+    return {
+        "type": kind,
+        "keep": keep,
+        "ground": ground,
+        "pattern": pattern,
+        "sheet": sheet,
+        "original": original,
+        "zones": zones,
+    }
 
 
 def build_text_fields(fonts: Sequence[str]) -> dict[str, Component]:
