@@ -58,7 +58,7 @@ _SCHEDULES = {
     "simple": "Simple",
     "beta": "Beta",
     "normal": "Normal",
-    "ddim_uniform": "Uniform",
+    "ddim_uniform": "DDIM",
     "kl_optimal": "KL Optimal",
 }
 _HANDLED_KEYS = {"prompt", "negativeprompt", "sampler", "scheduler", "width", "height", "loras"}
