@@ -271,3 +271,44 @@ def test_threads_do_not_mix_images_up() -> None:
     with ThreadPoolExecutor(4) as pool:
         seeds = [info.request.seed for info in pool.map(found, files) if info.request]
     assert seeds == list(range(20))
+
+
+@pytest.mark.parametrize(
+    ("metadata", "wanted"),
+    [
+        (
+            {"positive_prompt": "a fox", "negative_prompt": None, "seed": 7, "steps": 25, "scheduler": "euler"},
+            ("a fox", "", 7, 25, None, "Euler"),
+        ),
+        (
+            {
+                "positive_prompt": "a fox",
+                "seed": 7,
+                "steps": 4,
+                "guidance": 3.5,
+                "cfg_scale": 1.0,
+                "model": {"name": "f"},
+            },
+            ("a fox", "", 7, 4, 3.5, None),
+        ),
+        ({"positive_prompt": "a fox", "guidance": 4, "cfg_scale": None}, ("a fox", "", None, None, 4.0, None)),
+        (
+            {
+                "positive_prompt": "a fox",
+                "cfg_scale": 6,
+                "guidance": 3.5,
+                "loras": None,
+                "vae": None,
+                "clip_skip": None,
+            },
+            ("a fox", "", None, None, 6.0, None),
+        ),
+        ({"seed": 7, "loras": [None, {"model": None}]}, ("", "", 7, None, None, None)),
+    ],
+)
+def test_invokeai_files_with_fields_that_are_null_or_missing_are_read(
+    metadata: dict[str, object], wanted: tuple[object, ...]
+) -> None:
+    asks = found(make_png_with_chunks(invokeai_metadata=json.dumps(metadata))).request
+    assert asks is not None
+    assert (asks.prompt, asks.negative_prompt, asks.seed, asks.steps, asks.guidance, asks.sampler) == wanted

@@ -81,22 +81,41 @@ def _read_fooocus(texts: Texts) -> Values:
 
 
 def _read_invokeai(texts: Texts) -> Values:
+    whole = parse_json_object(texts.get("invokeai_metadata", ""))
+    return _read_old_invokeai(texts) if whole is None else _read_new_invokeai(whole)
+
+
+def _read_new_invokeai(whole: Values) -> Values:
+    """Versions 3 and later, any field of which may be null or missing. FLUX has its guidance beside a scale of 1."""
+    values = {name.lower(): value for name, value in whole.items() if value is not None}
+    named = {"prompt": "positive_prompt", "negativeprompt": "negative_prompt", "sampler": "scheduler"}
+    values |= {ours: values.pop(theirs) for ours, theirs in named.items() if theirs in values}
+    guidance = values.pop("guidance", None)
+    if guidance is not None and values.get("cfg_scale") in (None, 1, 1.0):
+        values["cfg_scale"] = guidance
+    if isinstance(values.get("clip_skip"), int):
+        values["clip_skip"] += 1  # it counts the layers that are left out
+    for name in ("model", "vae"):
+        if isinstance(values.get(name), dict):
+            values[name] = _get_model_name(values[name])
+    found: Any = values.get("loras")
+    loras: list[tuple[str, Any]] = []
+    for one in cast("list[Any]", found) if isinstance(found, list) else []:
+        entry: Values = one if isinstance(one, dict) else {}
+        model: Any = entry.get("model") or entry.get("lora")
+        if isinstance(model, dict):
+            loras.append((_get_model_name(cast("Values", model)), entry.get("weight", 1)))
+    return {**values, "loras": loras}
+
+
+def _read_old_invokeai(texts: Texts) -> Values:
     from sd_parsers.parsers import InvokeAIParser
 
-    values = _collect_values(
+    return _collect_values(
         InvokeAIParser().parse(
             {name: text[:_MAX_DREAM_LENGTH] if name == "Dream" else text for name, text in texts.items()}
         )
     )
-    whole = parse_json_object(texts.get("invokeai_metadata", "")) or {}
-    if isinstance(values.get("clip_skip"), int):
-        values["clip_skip"] += 1  # it counts the layers that are left out
-    for name in ("model", "vae"):
-        if isinstance(whole.get(name), dict):
-            values[name] = _get_model_name(whole[name])
-    loras = cast("list[Any]", whole.get("loras") or [])
-    named = [(_get_model_name(one.get("model") or one.get("lora")), one.get("weight", 1)) for one in loras]
-    return {**values, "loras": named}
 
 
 def _get_model_name(model: Mapping[str, Any]) -> str:
