@@ -101,7 +101,7 @@ def _read_new_invokeai(whole: Values) -> Values:
     found: Any = values.get("loras")
     loras: list[tuple[str, Any]] = []
     for one in cast("list[Any]", found) if isinstance(found, list) else []:
-        entry: Values = one if isinstance(one, dict) else {}
+        entry = cast("Values", one) if isinstance(one, dict) else Values()
         model: Any = entry.get("model") or entry.get("lora")
         if isinstance(model, dict):
             loras.append((_get_model_name(cast("Values", model)), entry.get("weight", 1)))
