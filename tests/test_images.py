@@ -364,3 +364,42 @@ def test_an_unusual_tiff_keeps_to_the_limits() -> None:
         open_image(out.getvalue(), limits=ImageLimits(max_side=32))
     with pytest.raises(BadImage, match="broken"):
         open_image(out.getvalue()[:-3000])
+
+
+def heif(brand: bytes, *compatible: bytes) -> bytes:
+    body = b"ftyp" + brand + bytes(4) + b"".join(compatible)
+    return struct.pack(">I", len(body) + 4) + body + bytes(200)
+
+
+@pytest.mark.parametrize(
+    ("data", "name"),
+    [
+        *((heif(brand, b"mif1"), "HEIC") for brand in (b"heic", b"heix", b"hevc", b"heim")),
+        (heif(b"mif1", b"mif1", b"heic"), "HEIC"),
+        (heif(b"msf1", b"hevc"), "HEIC"),
+        (b"\0\0\0\x0cJXL \r\n\x87\n" + bytes(50), "JPEG XL"),
+        (b"8BPS" + bytes(50), "Photoshop"),
+        (b"%PDF-1.7" + bytes(50), "PDF"),
+    ],
+)
+def test_a_known_format_that_is_not_let_in_is_named(data: bytes, name: str) -> None:
+    with pytest.raises(BadImage, match=f"{name}.*cannot be opened"):
+        open_image(data)
+
+
+def test_an_avif_of_a_general_brand_is_opened() -> None:
+    at = AVIF.index(b"ftyp") + 4
+    assert AVIF[at : at + 4] == b"avif"
+    assert detect_format(AVIF[:at] + b"mif1" + AVIF[at + 4 :]) == "AVIF"
+
+
+@pytest.mark.parametrize("progressive", [False, True])
+def test_a_jpeg_that_lacks_its_end_marker_alone_is_opened(progressive: bool) -> None:
+    import skimage.data
+
+    photo = Image.fromarray(skimage.data.astronaut()).resize((200, 160))
+    whole = saved(photo, "JPEG", quality=90, progressive=progressive)
+    assert open_image(whole[:-2]).tobytes() == open_image(whole).tobytes()
+    for cut in (20, len(whole) // 4, len(whole) // 2):
+        with pytest.raises(BadImage, match="broken or not complete"):
+            open_image(whole[:-cut])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 import sqlite3
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -291,3 +292,17 @@ def test_black_paint_on_a_clear_mask_is_a_mask(engine: Engine) -> None:
     mask = engine.keep_image(paint, LOCAL_USER).hash
     events, paths = ask(engine, task=Task.INPAINT, model="fake", source=source, mask=mask)
     assert len(paths) == 1, events
+
+
+@pytest.mark.parametrize("kind", ["GIF", "WEBP", "PNG", "AVIF", "TIFF"])
+def test_a_source_of_several_frames_says_that_the_first_was_taken(engine: Engine, kind: str) -> None:
+    frames = [draw_fake_image(seed, 32, 32) for seed in (1, 2, 3)]
+    for several in (True, False):
+        out = io.BytesIO()
+        frames[0].save(out, kind, **({"save_all": True, "append_images": frames[1:]} if several else {}))
+        kept = engine.keep_image(out.getvalue(), LOCAL_USER)
+        job = engine.submit(GenerationRequest(task=Task.FINISH, model="finish", source=kept.hash), LOCAL_USER)
+        snapshot = wait_until_final(job)
+        told = [text for text in snapshot.notices if "first" in text]
+        assert told == ([kept.notice] if several else [])
+        assert bool(told) == several

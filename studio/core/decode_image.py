@@ -16,6 +16,7 @@ from typing import Any, cast
 from PIL import ExifTags, Image, ImageCms, ImageOps, UnidentifiedImageError
 
 MAX_ICC_BYTES = 4 * 1024 * 1024  # bytes of a colour profile
+_JPEG_END = b"\xff\xd9"
 MODES = ("L", "RGB", "RGBA")
 _BITS_PER_SAMPLE, _PLANAR_CONFIGURATION, _CHANNELS_APART = 258, 284, 2  # TIFF's numbers
 DECODE_ERRORS = (
@@ -41,6 +42,28 @@ def decode_image(data: bytes, formats: tuple[str, ...], max_side: int, max_pixel
         TooBig: its sides or pixels pass the limits; seen in the header, before pixels are decoded.
         One of FAILURES, or struct.error: it is broken, truncated, or of another format.
     """
+    try:
+        return _decode(data, formats, max_side, max_pixels)
+    except OSError:
+        if not data.startswith(b"\xff\xd8") or data.rstrip(b"\0").endswith(_JPEG_END):
+            raise
+    return _decode_endless_jpeg(data, formats, max_side, max_pixels)
+
+
+def _decode_endless_jpeg(data: bytes, formats: tuple[str, ...], max_side: int, max_pixels: int) -> Image.Image:
+    """A JPEG whose end marker alone is missing. When pixels are missing too, what comes behind changes them.
+
+    Raises:
+        OSError: pixels are missing. ImageTooLarge: as in `decode_image`.
+    """
+    ended = _decode(data + _JPEG_END, formats, max_side, max_pixels)
+    filled = _decode(data + b"\x55\xaa" * 512 + _JPEG_END, formats, max_side, max_pixels)
+    if ended.tobytes() != filled.tobytes():
+        raise OSError("image file is truncated")
+    return ended
+
+
+def _decode(data: bytes, formats: tuple[str, ...], max_side: int, max_pixels: int) -> Image.Image:
     with Image.open(io.BytesIO(data), formats=formats) as image:
         width, height = image.size
         if max(width, height) > max_side or width * height > max_pixels:

@@ -38,6 +38,15 @@ QUEUE_SECONDS = 30.0  # seconds that an upload waits
 PATIENT_SECONDS = 900.0  # seconds that a result waits which was drawn already, and maybe paid
 _SUPPORTED_FORMATS = "PNG, JPEG, WebP, AVIF, GIF, BMP or TIFF"
 _PNG = b"\x89PNG\r\n\x1a\n"
+_HEIC_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs", b"mif1", b"msf1"}
+_OTHER_FORMATS = (
+    (b"\xff\x0a", "a JPEG XL image"),
+    (b"\0\0\0\x0cJXL ", "a JPEG XL image"),
+    (b"\0\0\0\x0cjP  ", "a JPEG 2000 image"),
+    (b"8BPS", "a Photoshop file"),
+    (b"%PDF", "a PDF"),
+    (b"<svg", "an SVG drawing"),
+)
 
 
 _slots = DecoderSlots(MAX_DECODERS, MAX_WAITING)
@@ -73,7 +82,7 @@ def open_image(
     data = _read_source(source, limits.max_bytes)
     kind = detect_format(data)
     if kind is None:
-        raise BadImage("This is not an image that can be opened.", hint=f"Use {_SUPPORTED_FORMATS}.")
+        raise _make_format_error(data)
     _check_structure(data, kind)
     if kind in ("PNG", "JPEG", "WEBP", "GIF"):
         size = _read_header_size(data, kind)
@@ -93,13 +102,34 @@ def detect_format(data: bytes) -> str | None:
         return "JPEG"
     if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
         return "WEBP"
-    if data[4:8] == b"ftyp" and data[8:12] in (b"avif", b"avis", b"mif1"):
+    if _list_brands(data) & {b"avif", b"avis"}:
         return "AVIF"
     if data[:6] in (b"GIF87a", b"GIF89a"):
         return "GIF"
     if data[:2] == b"BM":
         return "BMP"
     return "TIFF" if data[:4] in (b"II*\0", b"MM\0*") else None
+
+
+def _list_brands(data: bytes) -> set[bytes]:
+    """The kinds that a file of the HEIF family says it is; a general one (mif1) says nothing of what is inside."""
+    if data[4:8] != b"ftyp":
+        return set()
+    box = data[: min(int.from_bytes(data[:4], "big"), 256)]
+    return {data[8:12], *(box[place : place + 4] for place in range(16, len(box) - 3, 4))}
+
+
+def _make_format_error(data: bytes) -> BadImage:
+    """What is said of a format that is not let in, by its name where it is a known one."""
+    brands = _list_brands(data)
+    if brands & _HEIC_BRANDS:
+        return BadImage(
+            "This is a HEIC image, which cannot be opened.",
+            hint="Save it as JPEG or PNG first. Phones can be set to take JPEGs (“Most compatible”).",
+        )
+    name = next((name for mark, name in _OTHER_FORMATS if data.startswith(mark)), "")
+    what = f"This is {name}, which cannot be opened." if name else "This is not an image that can be opened."
+    return BadImage(what, hint=f"Use {_SUPPORTED_FORMATS}.")
 
 
 def _read_source(source: bytes | Path | BinaryIO, most: int) -> bytes:

@@ -74,6 +74,8 @@ class Admission:
             named = adapt(named, model)
         check_backend_names(backend, named)
         self._check_chain(named, settings)
+        told = [self._images.get(name, user).notice for name in list_sources(named)]
+        notes = (*notes, *dict.fromkeys(filter(None, told)))
         fixed = _fix_seed(named, model)
         images = plan_images(fixed)
         if fixed.axes:

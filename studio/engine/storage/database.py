@@ -21,7 +21,7 @@ from studio.core.errors import StorageFailed
 from studio.engine.storage.process_locks import can_lock_ranges, hold_alone, lock_folder
 
 DATABASE_FILE = "library.db"
-_VERSION = 4
+_VERSION = 5
 _BUSY_MS = 10_000
 _SCHEMA = """
 CREATE TABLE jobs (
@@ -117,6 +117,9 @@ _SOURCE_TYPES = """
 ALTER TABLE pictures ADD COLUMN source_type TEXT NOT NULL DEFAULT '';
 ALTER TABLE inputs ADD COLUMN source_type TEXT NOT NULL DEFAULT '';
 """
+_NOTICES = """
+ALTER TABLE inputs ADD COLUMN notice TEXT NOT NULL DEFAULT '';
+"""
 _UPGRADES = {  # from the version to the next
     1: f"""
 ALTER TABLE pictures ADD COLUMN history TEXT NOT NULL DEFAULT '[]';
@@ -126,6 +129,7 @@ ALTER TABLE pictures ADD COLUMN label TEXT NOT NULL DEFAULT '';
 """,
     2: _CHAINS,
     3: _SOURCE_TYPES,
+    4: _NOTICES,
 }
 
 _log = logging.getLogger(__name__)
@@ -214,7 +218,7 @@ def _connect(path: Path, *, locks: bool) -> tuple[sqlite3.Connection, bool]:
             )
         if version == 0:
             connection.executescript(
-                f"BEGIN; {_SCHEMA} {_INPUTS} {_LEDGER} {_CHAINS} {_SOURCE_TYPES}"
+                f"BEGIN; {_SCHEMA} {_INPUTS} {_LEDGER} {_CHAINS} {_SOURCE_TYPES} {_NOTICES}"
                 f" PRAGMA user_version = {_VERSION}; COMMIT;"
             )
         for old in range(version or _VERSION, _VERSION):

@@ -43,7 +43,8 @@ _log = logging.getLogger(__name__)
 class KeptImage:
     """An image that requests may name by `hash`. `asset` is the studio's own image that it is, "" for a foreign one;
     `history` the requests that made it, the first one first; `infotext` what it said about its making; `source_type`
-    the IPTC digital source type that it said or that its making tells."""
+    the IPTC digital source type that it said or that its making tells; `notice` what a user should know of how it was
+    let in."""
 
     hash: str
     width: int
@@ -52,6 +53,7 @@ class KeptImage:
     infotext: str = ""
     history: tuple[GenerationRequest, ...] = ()
     source_type: str = ""
+    notice: str = ""
 
 
 class Images:
@@ -74,7 +76,7 @@ class Images:
                 source, user, KeptImage(hash=hash_pixels(source), width=source.width, height=source.height)
             )
         image = open_image(source, limits=limits)
-        told, source_type = _try_read_metadata(source)
+        told, source_type, notice = _try_read_metadata(source)
         return self._keep(
             image,
             user,
@@ -85,6 +87,7 @@ class Images:
                 infotext=told.infotext,
                 history=read_history(told.recipe or {}),
                 source_type=source_type,
+                notice=notice,
             ),
         )
 
@@ -129,6 +132,7 @@ class Images:
             infotext=row["infotext"],
             history=parse_requests(row["history"]),
             source_type=row["source_type"],
+            notice=row["notice"],
         )
 
     def mark_used(self, names: Iterable[str], user: str) -> None:
@@ -188,7 +192,7 @@ class Images:
                 self._write(image, kept.hash)
             connection.execute(
                 "INSERT OR REPLACE INTO inputs (hash, user, width, height, created, asset, infotext, history,"
-                " source_type) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                " source_type, notice) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 (
                     kept.hash,
                     user,
@@ -199,6 +203,7 @@ class Images:
                     kept.infotext,
                     json.dumps([request.to_json() for request in kept.history]),
                     kept.source_type,
+                    kept.notice,
                 ),
             )
         return kept
@@ -240,14 +245,24 @@ def parse_requests(text: str) -> tuple[GenerationRequest, ...]:
     return tuple(found)
 
 
-def _try_read_metadata(source: Path | bytes) -> tuple[Metadata, str]:
-    """(what the file tells of itself, its digital source type)."""
+def _try_read_metadata(source: Path | bytes) -> tuple[Metadata, str, str]:
+    """(what the file tells of itself, its digital source type, what of it is left out)."""
     try:
         with Image.open(source if isinstance(source, Path) else io.BytesIO(source)) as image:
             told = read_metadata(image)
-            return told, told.source_type or (GENERATED if told.recipe is None and tells_of_model(image) else "")
+            source_type = told.source_type or (GENERATED if told.recipe is None and tells_of_model(image) else "")
+            return told, source_type, _describe_frames(image)
     except (BadImage, OSError, ValueError, SyntaxError, Image.DecompressionBombError):
-        return Metadata(), ""
+        return Metadata(), "", ""
+
+
+def _describe_frames(image: Image.Image) -> str:
+    """What is to be said of a file of several images, of which the first was taken."""
+    if image.format not in ("GIF", "WEBP", "PNG", "AVIF", "TIFF") or not getattr(image, "is_animated", False):
+        return ""
+    if image.format == "TIFF":
+        return "The source has several pages: the first was taken."
+    return "The source is animated: its first frame was taken."
 
 
 def read_history(recipe: Mapping[str, Any]) -> tuple[GenerationRequest, ...]:
