@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -134,7 +136,7 @@ def test_ours_is_written_as_a1111_writes() -> None:
         format_infotext(request, model=model, width=512, height=640, seed=9, model_hash="abc", version="easel 0.1")
         == "a fox <lora:fur:0.8>\nNegative prompt: bad\nSteps: 20, Sampler: Euler, Schedule type: Automatic, CFG scale:"
         " 7, Seed: 9, Size: 512x640, Model hash: abc, Model: tiny, Denoising strength: 0.5, Clip skip: 2, Hires"
-        " upscale: 2, Hires upscaler: Latent, Version: easel 0.1"
+        " upscale: 2, Hires upscaler: Latent, RNG: CPU, Version: easel 0.1"
     )
 
 
@@ -234,3 +236,14 @@ def test_the_first_of_two_pairs_with_one_key_holds_and_the_other_is_named() -> N
     parsed = parse_infotext("a pear\nSteps: 20, Sampler: Euler, Seed: 7, Size: 64x64, Steps: 99, Seed: 7")
     assert (parsed.request.steps, parsed.request.seed) == (20, 7)
     assert parsed.unknown == {"Steps (again)": "99"}
+
+
+def test_the_noise_of_local_models_is_named_and_nothing_of_it_is_left_over() -> None:
+    """Without "RNG: CPU" AUTOMATIC1111 draws the noise on its GPU and gets another image."""
+    asked = {"width": 64, "height": 64, "seed": 7}
+    text = format_infotext(GenerationRequest(prompt="a"), model=MODEL, **asked)
+    assert text.endswith(", RNG: CPU")
+    assert parse_infotext(text).unknown == {}
+    assert parse_infotext(text.replace("RNG: CPU", "RNG: NV")).unknown == {"RNG": "NV"}
+    cloud = dataclasses.replace(MODEL, lane="vendor")
+    assert "RNG" not in format_infotext(GenerationRequest(prompt="a"), model=cloud, **asked)

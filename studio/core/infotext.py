@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from studio.core.infotext_keys import build_pairs, parse_pairs
 from studio.core.lora_tags import split_tags, write_tag
-from studio.core.model import Model
+from studio.core.model import GPU_LANE, Feature, Model
 from studio.core.model_ids import RESTORER_PREFIX, UPSCALER_PREFIX
 from studio.core.number_format import format_number
 from studio.core.request import GenerationRequest, LoraUse
@@ -24,6 +24,7 @@ _PAIR = re.compile(
     r'\s{0,9}(\w[\w \-/+.]{0,60}?):\s*("(?:\\.|[^\\"])*"|[^,]*)(?:,|$)'
 )  # bounded: a hostile text must not take hours
 _MAX_CHARS = 200_000  # characters that are read
+_OWN_NOISE = "CPU"  # where the noise of local models is drawn; without this, AUTOMATIC1111 takes its GPU's
 _FIRST_KEYS = re.compile(r"^\s*(?:Steps|Sampler|CFG scale|Seed|Size): [^,]*, *\w[\w \-/]*: ")
 
 
@@ -59,6 +60,7 @@ def format_infotext(  # noqa: PLR0913 - the outside's facts of one image
     pairs = build_pairs(made, model) | (build_pairs(request.hires) if request.hires is not None else {})
     written = [
         *pairs.items(),
+        ("RNG", _OWN_NOISE if model.lane == GPU_LANE and Feature.SAMPLER in model.features else ""),
         ("Version", version),
     ]
     written.insert(list(pairs).index("Model"), ("Model hash", model_hash))
@@ -106,6 +108,8 @@ def parse_infotext(text: str, kind: type[GenerationRequest] = GenerationRequest)
         key, value = match[1].strip(), _unquote(match[2].strip())
         if pairs.setdefault(key, value) != value:  # the first holds: what other tools append stands behind it
             repeated[f"{key} (again)"] = value
+    if pairs.get("RNG") == _OWN_NOISE:
+        del pairs["RNG"]  # which is how images are drawn here anyway
     request, unknown = parse_pairs(prompt, negative, pairs, kind)
     return ParsedInfotext(request, unknown | repeated)
 
