@@ -107,8 +107,8 @@ def test_the_fold_adds_enlarging_and_the_cut(studio: Studio) -> None:
     assert [step.task for step in plain.then] == [Task.SOCIAL]
     assert append_target_steps(studio, fold(), wanted, LOCAL_USER) is wanted
     assert append_target_steps(studio, {}, wanted, LOCAL_USER) is wanted
-    assert write_targets(full) == {"for_format": STORY, "for_pack": []}
-    assert write_targets(wanted) == {"for_format": "", "for_pack": []}
+    assert write_targets(full) == {"for_format": STORY, "followed_format": STORY, "for_pack": []}
+    assert write_targets(wanted) == {"for_format": "", "followed_format": "", "for_pack": []}
 
 
 def test_a_pack_is_every_format_of_its_platforms_and_the_whole_image(studio: Studio) -> None:
