@@ -18,7 +18,7 @@ from studio.core.user import User
 from studio.engine.engine import Engine
 from studio.engine.jobs.job import Job
 from studio.tabs.common.current_user import get_user
-from studio.tabs.common.events import HIDDEN, Updates, make_toast
+from studio.tabs.common.events import HIDDEN, Updates, make_toast, show_errors
 from studio.tabs.common.result_panel import render_ended_result, render_result
 
 UPDATE_INTERVAL = 0.25  # s between two updates: four a second are enough for the eye and cheap for the server
@@ -107,6 +107,7 @@ def build_save_again_button(prefix: str = "") -> gr.Button:
 def wire_save_again(engine: Engine, panel: JobPanel) -> Any:
     """Let the button write what the disk refused, and follow the job until that is done; gives the button's event."""
 
+    @show_errors
     def save_again(job_id: Any, request: gr.Request) -> Iterator[Updates]:
         user = get_user(request)
         try:
@@ -178,6 +179,8 @@ def _make_idle_updates(panel: JobPanel, job: Job, snapshot: Snapshot) -> Updates
 def _keep_last_images(engine: Engine, panel: JobPanel, job: Job, user: User, page: str) -> Updates:
     """Puts the images back that `page` showed before a job that ended with nothing; remembers those of any other."""
     snapshot = job.snapshot
+    if not page:
+        return {}
     if snapshot.assets:
         panel.last.remember(page, job.id)
         return {}
