@@ -21,6 +21,8 @@ from studio.core.text_checks import MAX_DEPTH, check_name
 from studio.core.user import LOCAL_USER
 from studio.engine.jobs.saved_chains import SavedChains
 from studio.engine.storage.database import Database
+from studio.prompting.styles import load_styles
+from studio.tabs.social.social_values import parse_board
 
 BAD = {"half a character": "a\ud800b", "NUL": "a\0b", "vertical tab": "a\x0bb", "delete": "a\x7fb", "C1": "a\x9bb"}
 
@@ -117,6 +119,15 @@ def test_deep_json_is_a_refusal_on_every_route(served: RunningStudio, depth: int
     }[route]()
     assert (answer.status_code, answer.json()["code"]) == (400, "INVALID_REQUEST")
     assert answer.json()["details"]["hint"]
+
+
+def test_deep_json_in_a_field_of_the_page_or_a_file_is_a_refusal_too(tmp_path: Path) -> None:
+    deep = "[" * 5_000 + "]" * 5_000
+    with pytest.raises(InvalidRequest, match="crops"):
+        parse_board(deep)
+    (tmp_path / "styles.json").write_text(deep)
+    with pytest.raises(InvalidRequest, match="styles"):
+        load_styles(tmp_path / "styles.json")
 
 
 def test_a_wrong_value_of_great_depth_is_echoed_shortly(served: RunningStudio) -> None:

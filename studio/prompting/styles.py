@@ -64,7 +64,7 @@ def _merge_text(style: str, text: str) -> str:
 def _read_styles(file: Path) -> dict[str, Style]:
     try:
         entries: Any = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise InvalidRequest(
             f"The styles in {file.name} cannot be read.", hint="It must be a JSON list of styles."
         ) from error

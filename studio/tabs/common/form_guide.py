@@ -42,7 +42,7 @@ class FormGuide:
             return []
         try:
             found = json.loads((folder / "examples.json").read_text(encoding="utf-8"))
-        except (OSError, ValueError):
+        except (OSError, ValueError, RecursionError):
             return []
         texts = [entry if isinstance(entry, str) else entry.get("prompt", "") for entry in found]
         return [text for text in texts if text][:_MAX_EXAMPLES]

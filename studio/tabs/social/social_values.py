@@ -40,7 +40,7 @@ def parse_board(text: object) -> Board:
     """What the board's value says; raises InvalidRequest for what is no value of a board."""
     try:
         data = json.loads(str(text or "{}")[:_MAX_BOARD_CHARACTERS])
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InvalidRequest("The crops on this page cannot be read.", hint="Press “Reset crops”.") from error
     told: dict[str, Any] = data if isinstance(data, dict) else {}
     crops = {
