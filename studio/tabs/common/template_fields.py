@@ -201,7 +201,8 @@ class _TemplatesAccordion:
     def _use(self, data: dict[Any, Any], request: gr.Request) -> Updates:
         """Fill prompt, negative prompt, format and size in, and as many steps as the quality wants."""
         w, form = self._widgets, self._form
-        template = self._find_template(data[w.chosen], get_user(request))
+        user = get_user(request)
+        template = self._find_template(data[w.chosen], user)
         if template is None:
             raise InvalidRequest("No template is chosen.", hint="Choose one of the cards.")
         names = find_fields(template.frame)
@@ -209,17 +210,19 @@ class _TemplatesAccordion:
         if "subject" in names and not filled["subject"].strip():
             raise InvalidRequest("The template does not know what to show.", hint="Fill in the field “Subject”.")
         values = {"prompt": fill_prompt(template, filled), "negative_prompt": template.negative, "styles": []}
-        values |= self._recommend_values(template, self._studio.engine.model(str(data[form["model"]])))
+        values |= self._recommend_values(template, self._studio.engine.model(str(data[form["model"]])), user)
         gr.Info("The template is in the form. Press Generate.")
         return form.make_updates(values)
 
-    def _recommend_values(self, template: Template, model: Model) -> dict[str, Any]:
+    def _recommend_values(self, template: Template, model: Model, user: User) -> dict[str, Any]:
         """The format with its size, so far as it is there, and the steps of the quality, so far as the model has
         them."""
         values: dict[str, Any] = {}
-        if any(each.id == template.format for each in self._social.platforms.formats()):
-            width, height = choose_drawing_size(self._social.platforms.format(template.format), model.sizes)
-            values = {"for_format": template.format, "size": CUSTOM_SIZE, "width": width, "height": height}
+        platforms = self._social.platforms.of(user.name)
+        if any(each.id == template.format for each in platforms.formats()):
+            width, height = choose_drawing_size(platforms.format(template.format), model.sizes)
+            chosen = {"for_format": template.format, "followed_format": template.format}
+            values = {**chosen, "size": CUSTOM_SIZE, "width": width, "height": height}
         if Feature.STEPS in model.features:
             values["steps"] = min(150, max(1, round(model.sampling.steps * STEP_FACTORS.get(template.quality, 1.0))))
         return values
