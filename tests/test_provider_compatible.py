@@ -10,12 +10,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fakes import FakeBackend, open_engine, wait_until_final
 from providers import SENTINEL, FakeContext, FakeKeys, expect_error, make_service, render_images
 from vendor_server import Reply, VendorServer, make_png, run_vendor_server
 from vendors.compatible import MODELS, CompatibleServer
 
 from studio.core.errors import MAY_BE_BILLED, InvalidRequest, ProviderError, Unreachable
+from studio.core.events import Status
+from studio.core.request import GenerationRequest
 from studio.core.settings import Settings
+from studio.core.user import LOCAL_USER
 from studio.providers.common.service_backend import Service
 from studio.providers.compatible import PROVIDER
 
@@ -151,9 +155,11 @@ def test_an_address_without_its_v1_is_said_in_the_servers_words(server: VendorSe
     error = expect_error(make_service(PROVIDER, server), model="compatible/default")
     assert isinstance(error, InvalidRequest)
     assert "404 page not found" in error.message
+    assert "no /v1" in error.hint
     server.fail(Reply(body=b"<html>hello</html>", headers={"Content-Type": "text/html"}))
     error = expect_error(make_service(PROVIDER, server), model="compatible/default")
     assert "not JSON" in error.message
+    assert "no /v1" in error.hint
 
 
 @pytest.mark.parametrize(
@@ -168,6 +174,18 @@ def test_what_costs_nothing_is_tried_again(own: Service, server: VendorServer, t
     error = expect_error(own, model="compatible/default")
     assert MAY_BE_BILLED not in error.details
     assert "billed" not in f"{error.message} {error.hint}"
+
+
+def test_another_model_draws_when_a_free_server_fails(own: Service, server: VendorServer, tmp_path: Path) -> None:
+    server.fail(Reply(status=500, body={"detail": "out of memory"}), times=9, path=PATH)
+    engine = open_engine(tmp_path, FakeBackend(), own)
+    try:
+        request = GenerationRequest(model="compatible/default", prompt="a fox", fallbacks=("fake",))
+        ended = wait_until_final(engine.submit(request, LOCAL_USER))
+        assert ended.status is Status.FINISHED
+        assert "out of memory" in " ".join(ended.notices)
+    finally:
+        engine.close()
 
 
 def test_a_server_that_is_too_slow_is_asked_once_and_may_be_replaced(

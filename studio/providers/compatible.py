@@ -9,7 +9,7 @@ from typing import Any
 from PIL import Image
 
 from studio.core.base64_text import decode_base64
-from studio.core.errors import InvalidRequest
+from studio.core.errors import InvalidRequest, ProviderError, RateLimited, Unreachable
 from studio.core.model import Feature, Model, Sizes
 from studio.core.provider import CloudModel, HttpRequest, HttpResponse, ProviderClient, ProviderSpec, RenderRequest
 from studio.core.result import RenderedImage
@@ -28,7 +28,13 @@ _TEXT_FIELDS = ("b64_json", "b64", "base64", "image")
 def draw_compatible_images(order: RenderRequest, wire: ProviderClient) -> list[RenderedImage]:
     """The images of a pass, asked for at once and again while the server gives fewer."""
     model = order.context.settings.compatible_model if order.model == _DEFAULT else order.model
-    return images.draw_until_complete(dataclasses.replace(order, model=model), lambda left: _draw_once(left, wire))
+    named = dataclasses.replace(order, model=model)
+    try:
+        return images.draw_until_complete(named, lambda left: _draw_once(left, wire))
+    except (InvalidRequest, ProviderError) as error:
+        if not wire.base_url.endswith("/v1") and not isinstance(error, Unreachable | RateLimited):
+            error.hint = f"Its address in Configurations has no /v1 at the end. {error.hint}"
+        raise
 
 
 def map_compatible_error(answer: HttpResponse) -> Exception:
