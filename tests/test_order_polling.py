@@ -6,11 +6,12 @@ import base64
 import importlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
 from PIL import Image
-from providers import FakeContext, expect_error, make_service, render_images
+from providers import FakeContext, FakeKeys, expect_error, make_service, render_images
 from vendor_server import Reply, VendorServer, make_png, run_vendor_server
 
 from studio.core.errors import MAY_BE_BILLED
@@ -96,6 +97,63 @@ def test_an_order_whose_end_cannot_be_asked_may_be_billed(
     assert error.details["order"]
     assert "billed" in error.hint
     assert len(server.find_requests(polled.ordered)) == 1
+
+
+@pytest.mark.parametrize("fault", ["reset", "401", "429", "500"])
+def test_the_same_order_is_taken_up_again_after_a_restart_and_not_paid_twice(
+    polled: Polled, server: VendorServer, tmp_path: Path, fault: str
+) -> None:
+    spec = importlib.import_module(f"vendors.{polled.vendor}").VENDOR.spec
+
+    def start() -> Service:
+        return Service(spec, FakeKeys(), lambda: server.url, tmp_path)
+
+    server.fail(LOOK_FAULTS[fault], times=99, path=polled.looked)
+    assert "not paid twice" in expect_error(start(), context(), **polled.fields).hint
+    server.clear_failures()
+    assert len(render_images(start(), context(), **polled.fields)) == 1
+    assert len(server.find_requests(polled.ordered)) == 1
+    assert len(render_images(start(), context(), **polled.fields)) == 1  # that one has ended: a new order
+    assert len(server.find_requests(polled.ordered)) == 2
+
+
+def test_an_order_that_the_service_does_not_know_is_ordered_anew(
+    polled: Polled, server: VendorServer, found: Service
+) -> None:
+    server.fail(LOOK_FAULTS["404"], times=99, path=polled.looked)
+    assert "anew" in expect_error(found, context(), **polled.fields).hint
+    server.clear_failures()
+    assert len(render_images(found, context(), **polled.fields)) == 1
+    assert len(server.find_requests(polled.ordered)) == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "model", "ordered", "file"),
+    [
+        ("bfl", "bfl/flux-2-pro", "/v1/flux-2-pro", "sample.png"),
+        ("wavespeed", "wavespeed/qwen-image-2.0", "/qwen-image-2.0/text-to-image", "outputs/out.png"),
+    ],
+)
+def test_an_image_that_could_not_be_fetched_is_fetched_later_and_not_paid_twice(
+    name: str, model: str, ordered: str, file: str
+) -> None:
+    vendor = importlib.import_module(f"vendors.{name}").VENDOR
+    with run_vendor_server(vendor.stand_in()) as server:
+        found = make_service(vendor.spec, server)
+        server.fail(Reply(drop=True), times=99, path=file)
+        assert expect_error(found, model=model).details[MAY_BE_BILLED]
+        server.clear_failures()
+        assert len(render_images(found, model=model)) == 1
+        assert len(server.find_requests(ordered)) == 1
+
+
+def test_another_image_or_prompt_is_another_order(server: VendorServer, polled: Polled, found: Service) -> None:
+    server.fail(LOOK_FAULTS["500"], times=99, path=polled.looked)
+    expect_error(found, context(), **polled.fields)
+    server.clear_failures()
+    images = FakeContext(Image.new("RGB", (96, 64), "blue"), Image.new("L", (96, 64), 255))
+    assert len(render_images(found, images, **polled.fields, prompt="another fox")) == 1
+    assert len(server.find_requests(polled.ordered)) == 2
 
 
 @pytest.mark.parametrize(

@@ -80,11 +80,11 @@ def draw_bfl_images(order: RenderRequest, wire: ProviderClient) -> list[Rendered
         call = build_bfl_call(order, seed.seed)
         key = make_order_key(call)
         task = wire.orders.get(key) or read_json(_TITLE, wire.send(call))
-        result = _wait_for_task(task, wire, key)
+        result, image = _wait_for_task(task, wire, key)
         cost = task.get("cost")
         drawn.append(
             RenderedImage(
-                image=wire.download(str(result.get("sample", ""))),
+                image=image,
                 seed=read_seed(result.get("seed"), seed.seed),
                 cost=float(cost) / 100 if isinstance(cost, int | float) else None,
             )
@@ -114,7 +114,7 @@ _NOT_FOUND = "Task not found"
 _FAILED_STATUSES = ("Request Moderated", "Content Moderated", "Error")
 
 
-def _wait_for_task(task: Mapping[str, Any], wire: ProviderClient, key: str) -> Mapping[str, Any]:
+def _wait_for_task(task: Mapping[str, Any], wire: ProviderClient, key: str) -> tuple[Mapping[str, Any], Image.Image]:
     name = str(task.get("id", ""))
     if not name:
         raise make_answer_error(_TITLE, "no task")
@@ -123,7 +123,13 @@ def _wait_for_task(task: Mapping[str, Any], wire: ProviderClient, key: str) -> M
     polling = OrderPolling(
         title=_TITLE, order=name, key=key, task=task, look=look, read=_read_state, first=0.5, longest=3.0
     )
-    return wait_for_order(wire, polling, _judge_state)
+    return wait_for_order(wire, polling, lambda found: _load_result(found, wire))
+
+
+def _load_result(found: Mapping[str, Any], wire: ProviderClient) -> tuple[Mapping[str, Any], Image.Image] | None:
+    """What an order that is ready gave, and its image; None while it is at work."""
+    result = _judge_state(found)
+    return None if result is None else (result, wire.download(str(result["sample"])))
 
 
 def _read_state(answer: HttpResponse) -> dict[str, Any]:

@@ -79,8 +79,7 @@ def draw_wavespeed_images(order: RenderRequest, wire: ProviderClient) -> list[Re
         order.context.report_progress(number, len(order.seeds))
         key = make_order_key(build_wavespeed_call(order, seed.seed, {name: name for name in places}))
         task = wire.orders.get(key) or _read_data(wire.send(build_wavespeed_call(order, seed.seed, places)))
-        output = _find_output(_wait_for_task(task, wire, key))
-        drawn.append(RenderedImage(image=_load_image(output, wire), seed=seed.seed, cost=kind.usd))
+        drawn.append(RenderedImage(image=_wait_for_image(task, wire, key), seed=seed.seed, cost=kind.usd))
     return drawn
 
 
@@ -149,13 +148,19 @@ def _read_data(answer: HttpResponse) -> dict[str, Any]:
     return data
 
 
-def _wait_for_task(task: Mapping[str, Any], wire: ProviderClient, key: str) -> Mapping[str, Any]:
+def _wait_for_image(task: Mapping[str, Any], wire: ProviderClient, key: str) -> Image.Image:
     name = str(task.get("id") or "")
     if not name:
         raise make_answer_error(_TITLE, "no task")
     look = HttpRequest(method="GET", path=f"{_API}/predictions/{name}/result", paid=False, seconds=60)
     polling = OrderPolling(title=_TITLE, order=name, key=key, task=task, look=look, read=_read_data, longest=3.0)
-    return wait_for_order(wire, polling, _judge_state)
+    return wait_for_order(wire, polling, lambda found: _load_result(found, wire))
+
+
+def _load_result(found: Mapping[str, Any], wire: ProviderClient) -> Image.Image | None:
+    """The image of an order that is ready, None while it is at work."""
+    done = _judge_state(found)
+    return None if done is None else _load_image(_find_output(done), wire)
 
 
 def _judge_state(found: Mapping[str, Any]) -> Mapping[str, Any] | None:

@@ -61,8 +61,9 @@ def wait_for_order(wire: ProviderClient, polling: OrderPolling, judge: Callable[
         for found in _iter_states(wire, polling, unknown):
             try:
                 result = judge(found)
-            except StudioError:
-                unknown.clear()
+            except StudioError as error:
+                if not isinstance(error, Unreachable):  # else the image is there, and could not be fetched
+                    unknown.clear()
                 raise
             if result is not None:
                 unknown.clear()
