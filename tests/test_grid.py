@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from studio.core.errors import InvalidRequest
-from studio.core.grid import PARAMETERS, expand_cells
+from studio.core.grid import PARAMETERS, draw_axis_seeds, expand_cells
 from studio.core.grid_values import parse_floats, parse_integers, parse_texts
 from studio.core.request import Axis, GenerationRequest, Hires, LoraUse
 
@@ -112,3 +112,17 @@ def test_what_cannot_be_made_is_refused(request_: GenerationRequest, said: str) 
     with pytest.raises(InvalidRequest, match=said) as caught:
         expand_cells(request_)
     assert caught.value.hint
+
+
+def test_a_seed_of_minus_one_is_a_random_one_of_its_own() -> None:
+    request = GenerationRequest(prompt="a cat", axes=(Axis(parameter="Seed", values=("1, -1, 5-6, -1",)),))
+    assert [cell.request.seed for cell in expand_cells(request)] == [1, None, 5, 6, None]
+    drawn = iter((70, 71))
+    fixed = draw_axis_seeds(request, lambda: next(drawn))
+    assert [cell.request.seed for cell in expand_cells(fixed)] == [1, 70, 5, 6, 71]
+
+
+@pytest.mark.parametrize("values", [("red,,blue",), ('red, "", blue',), ("red", "", "blue")])
+def test_nothing_can_stand_in_place_of_a_word(values: tuple[str, ...]) -> None:
+    request = GenerationRequest(prompt="a red cat", axes=(Axis(parameter="Prompt S/R", values=values),))
+    assert [cell.request.prompt for cell in expand_cells(request)] == ["a red cat", "a  cat", "a blue cat"]

@@ -247,3 +247,18 @@ def test_the_noise_of_local_models_is_named_and_nothing_of_it_is_left_over() -> 
     assert parse_infotext(text.replace("RNG: CPU", "RNG: NV")).unknown == {"RNG": "NV"}
     cloud = dataclasses.replace(MODEL, lane="vendor")
     assert "RNG" not in format_infotext(GenerationRequest(prompt="a"), model=cloud, **asked)
+
+
+@pytest.mark.parametrize(
+    ("text", "prompt", "negative"),
+    [
+        ("a cat, Steps: 20, Sampler: Euler, Seed: 5", "a cat", ""),
+        ("a cat. Steps: 20, Sampler: Euler, Seed: 5", "a cat", ""),
+        ("a cat Negative prompt: a dog Steps: 20, Sampler: Euler, Seed: 5", "a cat", "a dog"),
+        ("a cat\nNegative prompt: a dog, Steps: 20, Sampler: Euler, Seed: 5", "a cat", "a dog"),
+    ],
+)
+def test_a_prompt_in_the_line_of_the_pairs_is_kept(text: str, prompt: str, negative: str) -> None:
+    request = parse_infotext(text).request
+    assert (request.prompt, request.negative_prompt) == (prompt, negative)
+    assert (request.steps, request.sampler, request.seed) == (20, "Euler", 5)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import unicodedata
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from studio.core.user import LOCAL_USER
 from studio.engine.plugins import discover
 from studio.pipelines.catalog.catalog import Catalog
 from studio.pipelines.local_backend import LocalPipelines
-from tests.fakes import open_engine
+from tests.fakes import FAKE_MODEL, FakeBackend, open_engine, wait_until_final
 from tests.test_catalog import lora, sd, sdxl, write
 
 _LAYER = "lora_unet_down_blocks_0_attentions_0_transformer_blocks_0_attn2_to_k"
@@ -87,3 +88,15 @@ def test_a_wrong_name_is_refused_before_anything_is_drawn(backend, tmp_path, nam
 )
 def test_a_name_that_can_only_mean_one_file_is_taken(backend, fields) -> None:
     backend.check_names(ask(**fields))
+
+
+@pytest.mark.parametrize("name", ["photo", "PHOTO", "photo.safetensors"])
+def test_a_model_is_found_without_its_folder(tmp_path, name) -> None:
+    models = [dataclasses.replace(FAKE_MODEL, id=one) for one in ("sd15/photo", "other")]
+    engine = open_engine(tmp_path / "studio", FakeBackend(*models))
+    try:
+        [asset] = wait_until_final(engine.submit(GenerationRequest(model=name, prompt="a cat"), LOCAL_USER)).assets
+        assert asset.request.model == "sd15/photo"
+        assert engine.model(name).id == "sd15/photo"
+    finally:
+        engine.close()

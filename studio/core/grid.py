@@ -11,8 +11,8 @@ from types import MappingProxyType
 from typing import Any
 
 from studio.core.errors import InvalidRequest
-from studio.core.field_spec import FieldSpec, GridAxis
-from studio.core.grid_values import parse_floats, parse_integers, parse_sizes, parse_texts
+from studio.core.field_spec import RANDOM_SEED, FieldSpec, GridAxis
+from studio.core.grid_values import parse_floats, parse_integers, parse_replacements, parse_sizes, parse_texts
 from studio.core.lora_tags import change_tags, split_tags
 from studio.core.number_format import format_number
 from studio.core.request import Axis, GenerationRequest, Hires, LoraUse
@@ -86,6 +86,27 @@ def expand_cells(request: GenerationRequest) -> list[Cell]:
     return sorted(made, key=lambda cell: tuple(cell.position[axis] for axis in costly))
 
 
+def draw_axis_seeds(request: GenerationRequest, draw: Callable[[], int]) -> GenerationRequest:
+    """The request with each -1 among the values of a seed axis replaced by a seed from `draw`.
+
+    Raises:
+        InvalidRequest: the values are no whole numbers.
+    """
+    seeds = {spec.grid.name for spec in request.FIELDS if spec.grid is not None and spec.empty == RANDOM_SEED}
+    axes = [
+        dataclasses.replace(
+            axis,
+            values=tuple(
+                str(draw() if seed == RANDOM_SEED else seed) for seed in parse_integers(axis.parameter, axis.values)
+            ),
+        )
+        if axis.parameter in seeds
+        else axis
+        for axis in request.axes
+    ]
+    return request.replace(axes=tuple(axes))
+
+
 def _get_parameter(axis: Axis, known: Mapping[str, Parameter]) -> Parameter:
     if axis.parameter not in known:
         raise InvalidRequest(
@@ -124,7 +145,7 @@ def _replace_in_prompts(request: GenerationRequest, values: list[Any], index: in
     sought, put = values[0], values[index]
     prompts = [request.prompt, request.negative_prompt]
     prompts += [request.hires.prompt, request.hires.negative_prompt] if request.hires is not None else []
-    if not any(sought in prompt for prompt in prompts):
+    if not sought or not any(sought in prompt for prompt in prompts):
         raise InvalidRequest(
             f"Prompt S/R looks for {sought!r}, which is in no prompt.",
             hint="The first value must be a part of the prompt as it stands.",
@@ -156,7 +177,8 @@ def build_parameters(fields: Iterable[FieldSpec], *, hires: bool = False) -> lis
 
 def _build_parameter(spec: FieldSpec, axis: GridAxis, hires: bool) -> Parameter:
     def apply(request: GenerationRequest, values: list[Any], index: int) -> GenerationRequest:
-        changes = {name: None for name in spec.replaces} | {spec.name: values[index]}
+        random = spec.empty == RANDOM_SEED == values[index]
+        changes = {name: None for name in spec.replaces} | {spec.name: None if random else values[index]}
         return _replace_hires(request, **changes) if hires else request.replace(**changes)
 
     return Parameter(
@@ -177,7 +199,7 @@ _READERS: Mapping[type, Callable[[str, tuple[str, ...]], list[Any]]] = {
 _STRUCTURED_PARAMETERS = (  # axes that are no single field
     Parameter(
         name="Prompt S/R",
-        read=parse_texts,
+        read=parse_replacements,
         apply=_replace_in_prompts,
         example='red, blue, "green, dotted"',
         labelled=False,

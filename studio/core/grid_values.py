@@ -31,9 +31,14 @@ class Size:
 
 
 def parse_texts(name: str, typed: tuple[str, ...]) -> list[str]:
-    """The values as they are. Raises InvalidRequest for a quote that never ends."""
+    """The values as they are, without empty ones. Raises InvalidRequest for a quote that never ends."""
+    return [text for text in parse_replacements(name, typed) if text]
+
+
+def parse_replacements(name: str, typed: tuple[str, ...]) -> list[str]:
+    """The values as they are, empty ones too; raises as `parse_texts`."""
     if len(typed) != 1:
-        return [text.strip() for text in typed if text.strip()]
+        return [text.strip() for text in typed]
     if typed[0].count('"') % 2:
         raise InvalidRequest(f"The values of {name} cannot be read: a quote never ends.", hint="Close every quote.")
     try:
@@ -42,7 +47,7 @@ def parse_texts(name: str, typed: tuple[str, ...]) -> list[str]:
         raise InvalidRequest(
             f"The values of {name} cannot be read: {error}.", hint="Write them as one list."
         ) from error
-    return [text.strip() for row in rows for text in row if text.strip()]
+    return [text.strip() for row in rows for text in row]
 
 
 def parse_floats(name: str, typed: tuple[str, ...]) -> list[float]:

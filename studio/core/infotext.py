@@ -25,6 +25,8 @@ _PAIR = re.compile(
 )  # bounded: a hostile text must not take hours
 _MAX_CHARS = 200_000  # characters that are read
 _OWN_NOISE = "CPU"  # where the noise of local models is drawn; without this, AUTOMATIC1111 takes its GPU's
+_PAIRS_BEHIND = re.compile(r"(.*?\S)[,.]?\s+(Steps: \d+, *\w[\w \-/]*: .*)$")
+"""A prompt and the pairs in one line."""
 _FIRST_KEYS = re.compile(r"^\s*(?:Steps|Sampler|CFG scale|Seed|Size): [^,]*, *\w[\w \-/]*: ")
 
 
@@ -139,6 +141,10 @@ def _split_infotext(text: str) -> tuple[list[str], str]:
     for index in range(len(lines) - 1, -1, -1):
         if _FIRST_KEYS.match(lines[index]):
             return lines[:index], ", ".join(line.strip().rstrip(",") for line in lines[index:] if line.strip())
+    behind = _PAIRS_BEHIND.match(lines[-1])
+    if behind is not None:
+        prompt, mark, negative = behind[1].partition(_NEGATIVE)
+        return [*lines[:-1], prompt, *([mark + negative] if mark else [])], behind[2]
     if len(_PAIR.findall(lines[-1])) >= 3 and not lines[-1].startswith(_NEGATIVE):
         return lines[:-1], lines[-1]
     return lines, ""

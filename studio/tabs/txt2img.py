@@ -222,6 +222,8 @@ def _fill_form(studio: Studio, desk: TabView, wanted: GenerationRequest, passed_
         del values["model"]
         gr.Warning(f"{error.message} The chosen model stays.", title="Model not here")
     else:
+        if "model" in values:
+            values["model"] = model.id
         updates = {**follow_model.show_model(form, model), note: render_model_note(model)}
     width, height = values.get("width"), values.get("height")
     values |= {"size": CUSTOM_SIZE} if width and height else {}

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from studio.core.errors import InvalidRequest, ModelBroken, NotFound, UnknownModel
-from studio.core.grid import expand_cells
+from studio.core.grid import draw_axis_seeds, expand_cells
 from studio.core.model import Feature, Model
 from studio.core.pricing import ImageSizes
 from studio.core.request import GenerationRequest, count_outputs
@@ -153,9 +153,9 @@ class Admission:
 
     def _fill_models(self, request: GenerationRequest, settings: Settings) -> GenerationRequest:
         """The request, and what follows it, with every model named."""
-        if not request.model:
-            request = request.replace(model=self._models.default(settings.default_model, request.task).id)
-        if all(step.model for step in request.then):
+        name = self._models.complete_name(request.model)
+        request = request.replace(model=name or self._models.default(settings.default_model, request.task).id)
+        if not request.then:
             return request
         return request.replace(then=tuple(self._fill_models(step, settings) for step in request.then))
 
@@ -202,6 +202,8 @@ def _predict_size(step: GenerationRequest, model: Model, size: tuple[int, int] |
 
 
 def _fix_seed(request: GenerationRequest, model: Model) -> GenerationRequest:
+    if request.axes:
+        request = draw_axis_seeds(request, make_random_seed)
     if request.seed is None and Feature.SEED in model.features:
         request = request.replace(seed=make_random_seed())
     if request.variation_strength > 0 and request.variation_seed is None:

@@ -9,6 +9,7 @@ from studio.core.errors import UnknownModel
 from studio.core.model import Model
 from studio.core.ports import Backend
 from studio.core.task import Task
+from studio.core.weights import is_same_name
 
 
 class Models:
@@ -27,9 +28,10 @@ class Models:
         Raises:
             UnknownModel: with the names that come near.
         """
+        known = self.complete_name(model_id)
         for backend in self._backends:
             for model in backend.models():
-                if model.id == model_id:
+                if model.id == known:
                     return backend, model
         ids = [model.id for model in self.all()]
         near = difflib.get_close_matches(model_id, ids, n=3) or ids[:5]
@@ -38,6 +40,14 @@ class Models:
             hint=f"Did you mean: {', '.join(near)}?" if near else "Put a model into the models folder first.",
             details={"model": model_id},
         )
+
+    def complete_name(self, name: str) -> str:
+        """The id of the one model that `name` can mean, its folder left out or its ending added; else `name`."""
+        ids = [model.id for model in self.all()] if name else []
+        if name in ids:
+            return name
+        alike = [known for known in ids if is_same_name(known, name)]
+        return alike[0] if len(alike) == 1 else name
 
     def default(self, preferred: str, task: Task = Task.TXT2IMG) -> Model:
         """The model called `preferred` when it does `task`, or the first local one that can be used for it.
