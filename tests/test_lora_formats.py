@@ -51,7 +51,7 @@ def save(path: Path, tensors: dict[str, Any], metadata: dict[str, str] | None = 
     from safetensors.torch import save_file
 
     path.parent.mkdir(parents=True, exist_ok=True)
-    save_file({name: value.contiguous() for name, value in tensors.items()}, path, metadata=metadata)
+    save_file({name: value.clone().contiguous() for name, value in tensors.items()}, path, metadata=metadata)
     found = guess_special(read_header(path), SPECS)
     assert found is not None
     assert (found.kind, found.problem) == (WeightKind.LORA, "")
@@ -103,7 +103,7 @@ def check(pipe: Any, file: WeightFile, changes: dict[str, Callable[[Any], Any]],
 
     bare = run_parts(pipe)
     wanted = run_parts(add_by_hand(pipe, changes))
-    assert any(not torch.allclose(a, b, atol=10 * tolerance) for a, b in zip(bare, wanted, strict=True))
+    assert any(not torch.allclose(a, b, atol=tolerance, rtol=tolerance) for a, b in zip(bare, wanted, strict=True))
     worn = LoraAdapters()
     notices = worn.apply(pipe, [(file, LoraUse(name=file.name))])
     try:
@@ -241,7 +241,7 @@ def test_a_format_equals_the_weights_merged_by_hand(pipes, tmp_path, family, mak
             key.replace("lora_down", "lora_A").replace("lora_up", "lora_B"): value for key, value in tensors.items()
         }
         tensors = {key: value * 1.5 if "lora_B" in key else value for key, value in tensors.items()}
-    tolerance = {"float32": 1e-5, "float16": 2e-2, "bfloat16": 1.5e-1}[dtype]
+    tolerance = {"float32": 1e-5, "float16": 5e-3, "bfloat16": 2e-2}[dtype]
     assert check(pipe, save(tmp_path / "x.safetensors", tensors), changes, tolerance) == []
 
 
