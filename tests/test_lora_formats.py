@@ -271,9 +271,10 @@ def test_the_text_encoder_has_a_weight_of_its_own(pipes, tmp_path, make) -> None
     import torch
 
     pipe = copy.deepcopy(pipes["sd15"])
-    tensors, changes = build(pipe, make, kohya, (*_LINEAR, _ENCODER))
+    encoder = (_ENCODER, _ENCODER.replace("q_proj", "out_proj"))
+    tensors, changes = build(pipe, make, kohya, (*_LINEAR, *encoder))
     file = save(tmp_path / "both.safetensors", tensors)
-    del changes[_ENCODER]
+    changes = {layer: change for layer, change in changes.items() if layer not in encoder}
     wanted = run_parts(add_by_hand(pipe, changes))
     LoraAdapters().apply(pipe, [(file, LoraUse(name="both", weight=1.0, encoder_weight=0.0))])
     for got, want in zip(run_parts(pipe), wanted, strict=True):
