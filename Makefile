@@ -1,5 +1,6 @@
-.PHONY: run setup browser check test bench docs lock clean
+.PHONY: run setup node browser check check-js test test-js bench docs lock clean
 PY := .venv/bin/python
+NODE := PATH="$(CURDIR)/.venv/bin:$$PATH" node
 ARGS ?=
 
 run: setup            ## start the studio at http://127.0.0.1:7860 (ARGS="--port 8000" for flags)
@@ -11,15 +12,26 @@ setup:                ## make .venv, once
 browser:
 	@tools/browser.sh
 
-check: setup          ## lint, format, types, layers, sizes
+node: setup
+	@tools/setup_node.sh
+
+check: setup check-js ## lint, format, types, layers, sizes
 	@.venv/bin/ruff check .
 	@.venv/bin/ruff format --check .
 	@.venv/bin/lint-imports
 	@.venv/bin/pyright
 	@$(PY) tools/check_limits.py
 
-test: check browser   ## everything that a change must pass
+check-js: node        ## the same for the page's scripts and styles
+	@$(NODE) node_modules/eslint/bin/eslint.js --max-warnings 0 studio/assets/js tests/js eslint.config.js
+	@$(NODE) node_modules/typescript/bin/tsc --project jsconfig.json
+	@$(NODE) node_modules/prettier/bin/prettier.cjs --check --log-level warn "studio/assets/**/*.{js,css}" "tests/js/*.js"
+
+test: check test-js browser ## everything that a change must pass
 	@$(PY) -m pytest $(ARGS)
+
+test-js: node         ## the page's scripts, without a browser
+	@$(NODE) --test tests/js/*.test.js
 
 bench: setup          ## the numbers in docs/performance.md, as ratios from one run
 	@$(PY) -m benchmarks $(ARGS)
@@ -32,5 +44,5 @@ lock: setup           ## write constraints.txt anew from requirements-dev.txt
 	  --override overrides.txt --no-build-isolation-package basicsr requirements-dev.txt -o constraints.new
 	@{ head -n 1 constraints.txt; cat constraints.new; } > constraints.tmp && mv constraints.tmp constraints.txt && rm constraints.new
 
-clean:                ## remove .venv
-	rm -rf .venv
+clean:                ## remove .venv and node_modules
+	rm -rf .venv node_modules

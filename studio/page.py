@@ -16,6 +16,7 @@ from gradio.components import Component
 import studio as package
 from studio.engine.plugins import discover
 from studio.engine.studio import Studio
+from studio.serving.page_assets import PageAssets
 from studio.tabs.common import image_routes as images
 from studio.tabs.common.current_user import get_user
 from studio.tabs.common.events import HIDDEN, show_errors
@@ -24,7 +25,8 @@ from studio.tabs.common.tab import PageContext, Tab
 from studio.tabs.social import board_routes as social
 
 ASSETS = Path(package.__file__).parent / "assets"
-SCRIPTS = ("studio.js", "pictures.js", "paint.js", "formats.js", "social.js")
+STYLES = ("theme", "gradio", "layout", "controls", "form", "result", "images", "tables", "templates", "social")
+VIEWPORT = '<meta name="viewport" content="width=device-width, initial-scale=1">'
 STILL_OPEN = 6 * 3600.0  # s: how often an open page says which images it names
 MAX_NAMED_IMAGES = 500  # of them
 UPLOAD_CLEANUP = (3600, 6 * 3600)  # s: how often old uploads are looked for, and how old they may get
@@ -36,7 +38,7 @@ HEADER = """
   </a>
   <nav class="top-links" aria-label="More">
     <a href="api/docs" target="_blank" rel="noopener">API</a>{logout}
-    <button type="button" class="look" id="look" aria-label="Switch between light and dark">◐</button>
+    <button type="button" class="theme-toggle" id="theme-toggle" aria-label="Switch between light and dark">◐</button>
   </nav>
 </header>
 """
@@ -91,6 +93,8 @@ def _report_to(anchor: Component, blocks: gr.Blocks) -> None:
 def mount(app: FastAPI, studio: Studio) -> FastAPI:
     """Put the page at "/" of `app`, whose guard has found out who calls."""
     settings = studio.settings.current
+    assets = PageAssets(ASSETS / "js")
+    app.include_router(assets.build_router())
     app.include_router(images.build_page_router(studio))
     if studio.social is not None:
         app.include_router(social.build_social_router(studio, studio.social))
@@ -108,8 +112,8 @@ def mount(app: FastAPI, studio: Studio) -> FastAPI:
         footer_links=[],
         favicon_path=str(ASSETS / "mark.svg"),
         theme=build_theme(),
-        css_paths=[ASSETS / "studio.css", ASSETS / "social.css"],
-        head=_render_head(settings.theme, shell.forms),
+        css_paths=[ASSETS / "css" / f"{name}.css" for name in STYLES],
+        head=VIEWPORT + assets.render_head(theme=settings.theme, forms=shell.forms),
         ssr_mode=False,
         pwa=False,
     )
@@ -127,15 +131,4 @@ def build_theme() -> themes.Base:
         radius_size=themes.sizes.radius_md,
         spacing_size=themes.sizes.spacing_sm,
         text_size=themes.sizes.text_sm,
-    )
-
-
-def _render_head(look: str, forms: Sequence[str]) -> str:
-    """The page's own scripts, inline because Gradio serves no other file of ours, the look to begin with, and the forms
-    to restore."""
-    scripts = "\n".join((ASSETS / name).read_text(encoding="utf-8") for name in SCRIPTS)
-    viewport = '<meta name="viewport" content="width=device-width, initial-scale=1">'
-    return (
-        f'{viewport}<script>window.easelLook = "{look}"; window.easelForms ='
-        f" {json.dumps(list(forms))};\n{scripts}</script>"
     )

@@ -58,7 +58,7 @@ def _generate_images(page: Page, url: str) -> None:
     page.fill("#prompt textarea", PROMPT)
     page.fill("#count input", "4")
     page.keyboard.press("Control+Enter")
-    page.wait_for_selector('.stage[data-status="finished"]')
+    page.wait_for_selector('.result[data-status="finished"]')
     page.wait_for_load_state("networkidle")
 
 

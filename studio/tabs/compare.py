@@ -27,7 +27,7 @@ from studio.tabs.common.tab import PageContext, Tab
 COMPARE_INTERVAL = 0.4  # s between two updates
 MAX_MODELS = 6  # models at once
 _EMPTY_RESULT = (
-    '<div class="stage-empty"><p>Pick two models or more, write one prompt, and look at their images side by'
+    '<div class="result-empty"><p>Pick two models or more, write one prompt, and look at their images side by'
     " side.</p></div>"
 )
 
@@ -61,7 +61,7 @@ def build_compare_tab(studio: Studio, shell: PageContext) -> None:
 
 def _build_layout(studio: Studio) -> CompareWidgets:
     with gr.Row(elem_classes="easel"):
-        with gr.Column(elem_classes="desk desk-prompt", min_width=0):
+        with gr.Column(elem_classes="view-column view-prompt", min_width=0):
             prompt = gr.Textbox(label="Prompt", lines=3, elem_id="compare-prompt", max_length=20_000)
             models = gr.Dropdown(
                 _list_choices(studio),
@@ -84,9 +84,9 @@ def _build_layout(studio: Studio) -> CompareWidgets:
             )
             cost = gr.HTML(elem_id="compare-cost")
             go = gr.Button("Compare", variant="primary", elem_id="compare")
-        with gr.Column(elem_classes="desk desk-result", min_width=0):
-            result = gr.HTML(_EMPTY_RESULT, elem_id="compare-stage")
-            with gr.Row(elem_classes="verbs", visible=False) as ballot:
+        with gr.Column(elem_classes="view-column view-result", min_width=0):
+            result = gr.HTML(_EMPTY_RESULT, elem_id="compare-result")
+            with gr.Row(elem_classes="button-row", visible=False) as ballot:
                 left, tie, right = (
                     gr.Button(name, elem_id=f"vote-{name.lower()}") for name in ("Left", "Tie", "Right")
                 )

@@ -44,15 +44,15 @@ def build_txt2img_tab(studio: Studio, shell: PageContext) -> None:
     """Lay the tab out and wire it up."""
     guide = FormGuide(studio)
     with gr.Row(elem_classes="easel"):
-        with gr.Column(elem_classes="desk desk-prompt", min_width=0):
+        with gr.Column(elem_classes="view-column view-prompt", min_width=0):
             prompts = form_fields.build_prompt_fields()
             counts = gr.HTML("", elem_classes="counts")
             verbs = tab_view.build_action_buttons()
             price = gr.Column(min_width=0)
-        with gr.Column(elem_classes="desk desk-result", min_width=0):
+        with gr.Column(elem_classes="view-column view-result", min_width=0):
             model = studio.engine.model("")
             result = tab_view.build_result_panel(shell, "txt2img", render_empty_result(guide.list_examples(model)))
-        with gr.Column(elem_classes="desk desk-settings", min_width=0):
+        with gr.Column(elem_classes="view-column view-settings", min_width=0):
             templates = template_fields.build_templates_accordion(studio)
             fields, note, steering = _build_settings(studio, guide)
             make_for = target_platform.build_target_accordion(studio)

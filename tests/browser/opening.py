@@ -89,7 +89,7 @@ class BrowserWindow:
 
     def wait_for_status(self, status: str) -> None:
         """Wait until the result side shows a job in this status."""
-        self.page.wait_for_selector(f'.stage[data-status="{status}"]')
+        self.page.wait_for_selector(f'.result[data-status="{status}"]')
 
 
 @pytest.fixture

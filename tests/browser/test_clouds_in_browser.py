@@ -105,7 +105,7 @@ def test_two_models_are_compared_blind_and_voted_on(opener: Opener, tmp_path: Pa
     page.click("#compare")
     page.click("#vote-left")
     expect(page.locator("#tallies")).to_contain_text(PAID.lower().replace(" ", "-"))
-    expect(page.locator("#compare-stage img")).to_have_count(2)
+    expect(page.locator("#compare-result img")).to_have_count(2)
     [tally] = served.studio.engine.votes.tallies()
     assert {tally.first, tally.second} == {FAKE_MODEL.id, "openai/gpt-image-2"}
     assert tally.for_first + tally.for_second == 1
@@ -129,4 +129,4 @@ def test_a_model_that_cannot_be_reached_is_followed_by_the_one_named(
     window.wait_for_status("finished")
     [asset] = served.studio.engine.jobs(LOCAL_USER, 1)[0].snapshot.assets
     assert asset.request.model == FAKE_MODEL.id
-    expect(page.locator("#stage")).to_contain_text("instead")
+    expect(page.locator("#result")).to_contain_text("instead")

@@ -60,7 +60,7 @@ def choose(page: Page, *paths: Path) -> None:
 
 def generate(window: BrowserWindow) -> None:
     window.page.click("#ext-generate")
-    window.page.wait_for_selector('#ext-stage .stage[data-status="finished"]', timeout=120_000)
+    window.page.wait_for_selector('#ext-result .result[data-status="finished"]', timeout=120_000)
 
 
 def only(page: Page, *steps: str) -> None:
@@ -80,12 +80,12 @@ def test_real_esrgan_enlarges_and_before_lies_over_after(opener: Opener, tmp_pat
     generate(window)
     expect(page.locator("#ext-facts")).to_contain_text("64 × 64")
     expect(page.locator("#ext-facts")).to_contain_text("256 × 256")
-    page.click("#ext-stage button:has-text('Before')")
-    page.click("#ext-stage [aria-label='Zoom in']")
-    expect(page.locator("#ext-stage .compare")).to_have_attribute("data-zoom", "2")
-    page.focus("#ext-stage .compare input")
+    page.click("#ext-result button:has-text('Before')")
+    page.click("#ext-result [aria-label='Zoom in']")
+    expect(page.locator("#ext-result .compare")).to_have_attribute("data-zoom", "2")
+    page.focus("#ext-result .compare input")
     page.keyboard.press("Home")
-    at = page.locator("#ext-stage .compare").evaluate("node => node.style.getPropertyValue('--at')")
+    at = page.locator("#ext-result .compare").evaluate("node => node.style.getPropertyValue('--at')")
     assert at == "0%"
     assert window.complaints == []
 
@@ -106,7 +106,7 @@ def test_a_chain_is_saved_and_used_after_txt2img(opener: Opener, tmp_path: Path)
     page.click("#ext-chain-save")
     expect(page.locator("#ext-chain input")).to_have_value("Web")
     generate(window)
-    zipped = httpx.get(served.url + "/" + (page.get_attribute("#ext-stage a:has-text('zip')", "href") or ""))
+    zipped = httpx.get(served.url + "/" + (page.get_attribute("#ext-result a:has-text('zip')", "href") or ""))
     with zipfile.ZipFile(io.BytesIO(zipped.content)) as archive:
         sizes = sorted(Image.open(io.BytesIO(archive.read(name))).size for name in archive.namelist())
     assert sizes == [(16, 16), (16, 16), (32, 32), (32, 32)]
@@ -116,8 +116,8 @@ def test_a_chain_is_saved_and_used_after_txt2img(opener: Opener, tmp_path: Path)
     page.click("[role=option]:has-text('Web')")
     page.fill("#prompt textarea", "a boat")
     page.click("#generate")
-    page.wait_for_selector('#stage .stage[data-status="finished"]')
-    expect(page.locator("#stage .film button")).to_have_count(2)
+    page.wait_for_selector('#result .result[data-status="finished"]')
+    expect(page.locator("#result .film button")).to_have_count(2)
     page.fill("#afterwards input", "None")
     page.keyboard.press("Enter")
     page.click("text=Use all settings >> visible=true")
@@ -132,7 +132,7 @@ def test_hidden_text_goes_in_and_is_read_back(opener: Opener, tmp_path: Path) ->
     page.fill("#ext-hidden input, #ext-hidden textarea", "mine")
     generate(window)
     with page.expect_download() as got:
-        page.click("#ext-stage a:has-text('Download')")
+        page.click("#ext-result a:has-text('Download')")
     path = tmp_path / "marked.png"
     got.value.save_as(path)
     with Image.open(path) as image:

@@ -95,9 +95,9 @@ def stroke(page: Page, editor: str, start: tuple[float, float], end: tuple[float
 
 def generate(window: BrowserWindow) -> None:
     """Press the button and wait for the new job's end."""
-    old = window.page.locator("#i2i-stage .stage").get_attribute("data-job")
+    old = window.page.locator("#i2i-result .stage").get_attribute("data-job")
     window.page.click("#i2i-generate")
-    window.page.wait_for_selector(f'#i2i-stage .stage[data-status="finished"]:not([data-job="{old}"])')
+    window.page.wait_for_selector(f'#i2i-result .result[data-status="finished"]:not([data-job="{old}"])')
 
 
 def asked(served: RunningStudio) -> GenerationRequest:
@@ -260,7 +260,7 @@ def test_what_cannot_be_worked_on_is_refused_with_advice(opener: Opener, tmp_pat
     text = tmp_path / "text.png"
     text.write_text("not an image")
     page.set_input_files("#i2i-source input[type=file]", text)
-    expect(page.locator(".refusal")).to_contain_text("not an image that can be opened")
+    expect(page.locator(".toast")).to_contain_text("not an image that can be opened")
     choose(page, image(tmp_path))
     mode(page, "Inpaint")
     page.click("#i2i-generate")
@@ -352,18 +352,18 @@ def test_a_result_is_sent_on_and_tells_where_it_came_from(opener: Opener) -> Non
     expect(page.locator("#i2i-seed input")).to_have_value(str(served.backend.seen[0][1][0].seed))
     stroke(page, "#i2i-mask", (0.25, 0.5), (0.75, 0.5))
     page.click("#i2i-generate")
-    page.wait_for_selector('#i2i-stage .stage[data-status="finished"]')
+    page.wait_for_selector('#i2i-result .result[data-status="finished"]')
     assert asked(served).task is Task.INPAINT
-    page.click("#i2i-stage .recipe summary")
-    steps = page.locator("#i2i-stage .chain li")
+    page.click("#i2i-result .recipe summary")
+    steps = page.locator("#i2i-result .chain li")
     expect(steps).to_have_count(2)
     expect(steps.first).to_contain_text(f"Txt2img · fake · “{drawn.prompt}”")
-    page.click('#i2i-stage [data-act="compare"]')
+    page.click('#i2i-result [data-act="compare"]')
     slider = page.get_by_label("Before and after")
     slider.focus()
     page.keyboard.press("ArrowRight")
     expect(slider).to_have_value("51")
-    assert "51%" in (page.locator("#i2i-stage .compare").get_attribute("style") or "")
+    assert "51%" in (page.locator("#i2i-result .compare").get_attribute("style") or "")
     assert window.complaints == []
 
 
@@ -372,7 +372,7 @@ def test_a_result_is_dragged_back_onto_the_form(opener: Opener, tmp_path: Path) 
     choose(page, image(tmp_path))
     generate(window)
     first = asked(served).source
-    page.drag_and_drop("#i2i-stage img.shown", "#i2i-source .pad")
+    page.drag_and_drop("#i2i-result img.shown", "#i2i-source .pad")
     page.wait_for_function(f"!document.querySelector('#i2i-source img').src.includes('{first}')")
     generate(window)
     made = served.studio.engine.assets(LOCAL_USER, 1)[0]

@@ -24,13 +24,13 @@ def test_a_prompt_becomes_a_image_step_by_step(opener: Opener) -> None:
     page = window.open()
     generate(page, "a red apple")
     served.backend.release(2)
-    expect(page.locator("#stage .status")).to_contain_text("Step 2 of 4")
-    expect(page.locator("#stage img.forming")).to_be_visible()
+    expect(page.locator("#result .status")).to_contain_text("Step 2 of 4")
+    expect(page.locator("#result img.forming")).to_be_visible()
     served.backend.release(2)
     window.wait_for_status("finished")
-    shown = page.locator("#stage img.shown")
+    shown = page.locator("#result img.shown")
     expect(shown).to_have_attribute("alt", "Generated image: a red apple")
-    page.wait_for_function("document.querySelector('#stage img.shown').naturalWidth === 64")
+    page.wait_for_function("document.querySelector('#result img.shown').naturalWidth === 64")
     assert page.locator("#generate").inner_text() == "Generate"
     assert window.complaints == []
 
@@ -41,13 +41,13 @@ def test_stop_says_stopped_and_the_next_job_runs(opener: Opener) -> None:
     page = window.open()
     generate(page, "a boat")
     served.backend.release(1)
-    expect(page.locator("#stage .status")).to_contain_text("Step 1 of 4")
-    job = served.studio.engine.job(page.locator("#stage .stage").get_attribute("data-job") or "", LOCAL_USER)
+    expect(page.locator("#result .status")).to_contain_text("Step 1 of 4")
+    job = served.studio.engine.job(page.locator("#result .stage").get_attribute("data-job") or "", LOCAL_USER)
     page.click("#stop")
     window.wait_for(lambda: job.stop_reason)  # else the step below could be done before the wish arrives
     served.backend.release(1)
     window.wait_for_status("cancelled")
-    expect(page.locator("#stage .status")).to_contain_text("Stopped")
+    expect(page.locator("#result .status")).to_contain_text("Stopped")
     expect(page.locator("#stop")).to_be_disabled()
     served.backend.release(100)
     generate(page, "a second boat")
@@ -61,7 +61,7 @@ def test_a_reload_brings_back_the_form_and_the_running_job(opener: Opener) -> No
     page.fill("#negative-prompt textarea", "fog")
     generate(page, "a lighthouse")
     served.backend.release(1)
-    expect(page.locator("#stage .status")).to_contain_text("Step 1 of 4")
+    expect(page.locator("#result .status")).to_contain_text("Step 1 of 4")
     page.reload()
     window.ready()
     expect(page.locator("#prompt textarea")).to_have_value("a lighthouse")
@@ -108,10 +108,10 @@ def test_a_grid_gives_its_cells_and_a_sheet(opener: Opener) -> None:
     page.fill("#axis-x-values textarea", "2, 3")
     generate(page, "a hat")
     window.wait_for_status("finished")
-    expect(page.locator("#stage .frame")).to_have_count(3)
+    expect(page.locator("#result .frame")).to_have_count(3)
     assert [request.steps for request, _ in served.backend.seen] == [2, 3]
-    page.locator("#stage .frame").nth(2).click()
-    expect(page.locator("#stage .frame").nth(2)).to_have_attribute("aria-pressed", "true")
+    page.locator("#result .frame").nth(2).click()
+    expect(page.locator("#result .frame").nth(2)).to_have_attribute("aria-pressed", "true")
 
 
 def test_a_refusal_is_told_with_its_hint(opener: Opener) -> None:
@@ -141,7 +141,7 @@ def test_the_recipe_shows_and_the_image_enlarges(opener: Opener) -> None:
     expect(page.locator(".recipe pre")).to_contain_text("Steps:")
     page.click('.segment[data-view="recipe"]')
     expect(page.locator(".recipe pre")).to_contain_text('"prompt": "a cup"')
-    page.click("#stage img.shown")
+    page.click("#result img.shown")
     expect(page.locator("dialog.lightbox img")).to_be_visible()
     page.keyboard.press("Escape")
     expect(page.locator("dialog.lightbox")).to_have_count(0)
@@ -189,7 +189,7 @@ def test_light_and_dark_are_a_click_and_remembered(opener: Opener) -> None:
     window = opener.open_window(opener.serve(), color_scheme="light")
     page = window.open()
     assert not page.evaluate("document.body.classList.contains('dark')")
-    page.click("#look")
+    page.click("#theme-toggle")
     assert page.evaluate("document.body.classList.contains('dark')")
     page.reload()
     window.ready()
@@ -203,7 +203,7 @@ def test_the_model_that_ships_draws_a_red_apple(opener: Opener, tmp_path: Path) 
     page.set_default_timeout(200_000)  # torch is imported and the model loaded on the way
     page.fill("#steps input[type=number]", "100")  # long enough for a busy browser to see it form
     generate(page, "a red apple")
-    page.wait_for_selector("#stage img.forming")
+    page.wait_for_selector("#result img.forming")
     window.wait_for_status("finished")
     assert window.complaints == []
     image = Image.open(next((tmp_path / "outputs").glob("2*/*.png"))).convert("RGB")

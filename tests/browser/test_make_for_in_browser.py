@@ -17,7 +17,7 @@ from studio.core.task import Task
 from studio.core.user import LOCAL_USER
 
 pytestmark = pytest.mark.browser
-OVER = "#stage .zones-over"
+OVER = "#result .zone-overlay"
 
 
 @pytest.fixture
@@ -51,7 +51,7 @@ def test_a_image_is_made_for_a_format_with_its_zones_over_it(
     assert [request.task for request, _ in served.backend.seen] == [Task.TXT2IMG, Task.UPSCALE]
     (asset,) = served.studio.engine.assets(LOCAL_USER, 9)
     assert Image.open(asset.path).size == (1080, 1920)
-    over, shown = page.locator(OVER), page.locator("#stage img.shown")
+    over, shown = page.locator(OVER), page.locator("#result img.shown")
     expect(over).to_be_visible()
     page.wait_for_function(f"document.querySelector('{OVER}').naturalWidth > 0")
     box, image = over.bounding_box(), shown.bounding_box()
@@ -93,15 +93,15 @@ def test_a_pack_is_one_job_with_a_zip(opened: tuple[RunningStudio, BrowserWindow
     formats = served.studio.social.platforms.formats("tiktok")
     expect(page.locator("#for-note")).to_contain_text(f"{len(formats)} formats")
     generate(window, "a boat")
-    expect(page.locator("#stage .frame")).to_have_count(len(formats) + 1)
+    expect(page.locator("#result .frame")).to_have_count(len(formats) + 1)
     with page.expect_download() as download:
-        page.click("#stage [data-act='zip']")
+        page.click("#result [data-act='zip']")
     archive = zipfile.ZipFile(Path(download.value.path()))
     sizes = [Image.open(io.BytesIO(archive.read(name))).size for name in archive.namelist()]
     assert sorted(sizes[:-1]) == sorted((each.width, each.height) for each in formats)
-    page.locator("#stage .frame").nth(1).click()
+    page.locator("#result .frame").nth(1).click()
     expect(page.locator(OVER)).to_have_attribute("src", f"api/image-studio/social/formats/{formats[1].id}/zones.svg")
-    page.locator("#stage .frame").last.click()
+    page.locator("#result .frame").last.click()
     expect(page.locator(OVER)).to_have_count(0)
     assert window.complaints == []
 
@@ -117,12 +117,12 @@ def test_a_changed_image_is_made_for_a_format(
     choose_format(page, "Pinterest · Standard", "i2i-")
     expect(page.locator("#i2i-own-size input")).to_be_checked()
     page.click("#i2i-generate")
-    page.wait_for_selector('#i2i-stage .stage[data-status="finished"]')
+    page.wait_for_selector('#i2i-result .result[data-status="finished"]')
     (asset,) = served.studio.engine.assets(LOCAL_USER, 9)
     assert Image.open(asset.path).size == (1000, 1500)
-    expect(page.locator("#i2i-stage .zones-over")).to_be_visible()
-    page.click('#i2i-stage [data-act="compare"]')
-    expect(page.locator("#i2i-stage .compare")).to_be_visible()
+    expect(page.locator("#i2i-result .zone-overlay")).to_be_visible()
+    page.click('#i2i-result [data-act="compare"]')
+    expect(page.locator("#i2i-result .compare")).to_be_visible()
     assert window.complaints == []
 
 

@@ -183,7 +183,7 @@ def test_own_formats_and_refusals_and_a_phone(opener: Opener, tmp_path: Path) ->
     own.get_by_label("Name").fill("Shop tile")
     own.get_by_label("Width").fill("30000")
     page.click(".formats-form button")
-    expect(page.locator(".refusal")).to_contain_text("width")
+    expect(page.locator(".toast")).to_contain_text("width")
     own.get_by_label("Width").fill("640")
     own.get_by_label("Height").fill("320")
     page.click(".formats-form button")

@@ -25,10 +25,10 @@ def make_browser_state(shell: PageContext, name: str, default: Any) -> gr.Browse
 def remember_form(name: str, form: Form, store: gr.BrowserState) -> None:
     """Let the browser itself write the form called `name` into `store` at every change; the server is not asked.
 
-    Nothing is written before the page has restored the form (window.easel.ready), so that defaults do not win over it.
+    Nothing is written before the page has restored the form (window.easel.markRestored): defaults would replace it.
     """
     names = f"{json.dumps(name)}, {json.dumps(list(form.fields))}"
-    script = f"(...values) => [window.easel.remember({names}, values)]"
+    script = f"async (...values) => [await window.easel.rememberForm({names}, values)]"
     changes: Sequence[Any] = [field.change for field in form.fields.values()]  # pyright: ignore[reportAttributeAccessIssue]
     gr.on(changes, fn=None, inputs=[*form.fields.values(), store], outputs=[store], js=script, **HIDDEN)
 

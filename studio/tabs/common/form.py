@@ -33,7 +33,7 @@ class Form:
         """
         packet = gr.JSON(visible=False)
         names = json.dumps(list(self.fields))
-        script = f"(...values) => [Object.fromEntries({names}.map((name, index) => [name, values[index]]))]"
+        script = f"async (...values) => [await window.easel.packForm({names}, values)]"
         gathered = gr.on(
             triggers, fn=None, inputs=list(self.fields.values()), outputs=[packet], js=script, api_visibility="private"
         )

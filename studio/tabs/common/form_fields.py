@@ -94,7 +94,11 @@ def build_seed_fields(prefix: str = "") -> dict[str, Component]:
         }
     random.click(fn=None, outputs=[seed], js=f"() => [{RANDOM_SEED}]", api_visibility="private")
     reuse.click(
-        fn=None, inputs=[seed], outputs=[seed], js="(seed) => [window.easel.seed() ?? seed]", api_visibility="private"
+        fn=None,
+        inputs=[seed],
+        outputs=[seed],
+        js="async (seed) => [(await window.easel.getShownSeed()) ?? seed]",
+        api_visibility="private",
     )
     return {"seed": seed, **counts}
 

@@ -1,6 +1,6 @@
 """Fields for images. Their value is a name: the hash under which the studio keeps the image, "" for none.
 
-They are Gradio's own HTML component with a script of ours (studio/assets/pictures.js, paint.js): an image is kept the
+They are Gradio's own HTML component with a script of ours (studio/assets/js): an image is kept the
 moment it is dropped, and travels as a name from then on. The event `upload` fires when the user, not the page, changes
 a pad.
 """
@@ -37,18 +37,16 @@ def build_outpaint_plan(wish: Mapping[str, Any], *, name: str, over: str) -> gr.
     return build_scripted_field("plan", name, value=json.dumps(wish), over=over)
 
 
-def build_scripted_field(
-    function: str, elem_id: str, *, value: str = "", visible: bool = True, **options: Any
-) -> gr.HTML:
-    """A field that `window.easel.FUNCTION` of ours fills; `options` are handed to it as JSON."""
+def build_scripted_field(field: str, elem_id: str, *, value: str = "", visible: bool = True, **options: Any) -> gr.HTML:
+    """A field that our page builds: `field` is one of FIELDS in studio/assets/js/page_api.js, which gets `options`."""
     # The script fills the template; one without a value in it is never drawn again by Gradio.
-    call = f"window.easel.{function}({{element, props, watch, trigger}}, {json.dumps(options)})"
+    call = f"window.easel.mountField({json.dumps(field)}, {{element, props, watch, trigger}}, {json.dumps(options)})"
     return gr.HTML(
         value,
         html_template="<div></div>",
         js_on_load=call,
         elem_id=elem_id,
-        elem_classes=f"{function}-slot",
+        elem_classes=f"{field}-slot",
         visible=visible,
         apply_default_css=False,
     )

@@ -1,7 +1,7 @@
 """The result side as HTML: progress, the image as it forms, the finished images, their recipe.
 
 Images are addresses of the HTTP API, never bytes. Every word that comes from a user, a file or a model is escaped here.
-studio/assets/studio.js answers the clicks inside.
+studio/assets/js/result answers the clicks inside.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def render_empty_result(examples: Sequence[str], *, greeting: str = "Describe an
         f'<button type="button" class="chip" data-prompt="{_escape_attribute(text)}">{escape(text)}</button>'
         for text in examples
     )
-    offer = f'<p class="stage-hint">Or start from one of these</p><div class="chips">{chips}</div>' if chips else ""
+    offer = f'<p class="result-hint">Or start from one of these</p><div class="chips">{chips}</div>' if chips else ""
     canvas = (
         '<div class="canvas canvas-empty"><div class="welcome"><div class="mark"'
         f' aria-hidden="true"></div><p>{escape(greeting)}</p>{offer}</div></div>'
@@ -133,7 +133,7 @@ def _describe_step(request: GenerationRequest) -> str:
 
 def _render_frame(status: str, job_id: str, *parts: str) -> str:
     return (
-        f'<section class="stage" data-status="{status}" data-job="{_escape_attribute(job_id)}"'
+        f'<section class="result" data-status="{status}" data-job="{_escape_attribute(job_id)}"'
         f' aria-label="Result">{"".join(parts)}</section>'
     )
 

@@ -114,7 +114,7 @@ class SendRegistry:
             arrival = SentImage(image=image, request=drew)
             return {**target.apply(arrival), tabs: gr.update(selected=target.tab)}
 
-        script = "(_, settings) => [window.easel.selected(), settings]"
+        script = "async (_, settings) => [await window.easel.getShownImage(), settings]"
         button.click(send, [*inputs], {*target.outputs, tabs}, js=script, **HIDDEN)
 
     @staticmethod

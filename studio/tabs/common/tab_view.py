@@ -69,7 +69,7 @@ class TabView:
 
 def build_action_buttons(prefix: str = "") -> ActionButtons:
     """Generate, stop, skip."""
-    with gr.Row(elem_classes="verbs bar-below"):
+    with gr.Row(elem_classes="button-row bar-below"):
         generate = gr.Button(
             "Generate", variant="primary", elem_id=f"{prefix}generate", elem_classes="generate", min_width=120, scale=3
         )
@@ -82,7 +82,7 @@ def build_result_panel(
     shell: PageContext, name: str, html: str, prefix: str = "", *, seeds: bool = True
 ) -> ResultPanel:
     """The stage with `html` on it, and the buttons that act on the shown image; without `seeds` no seed is offered."""
-    result = gr.HTML(html, elem_id=f"{prefix}stage")
+    result = gr.HTML(html, elem_id=f"{prefix}result")
     save_again = build_save_again_button(prefix)
     with gr.Column(visible=False, elem_classes="actions-frame") as actions:
         with gr.Row(elem_classes="actions"):
@@ -158,7 +158,7 @@ def wire_memory(
     everything = {*desk.form.components(), *outputs}
     shell.lists.append((refresh_lists, saved, everything))
     restored = shell.blocks.load(restore_form, saved, everything, **UNQUEUED)
-    restored.then(fn=None, js=f"() => {{ window.easel.ready({desk.name!r}); }}", api_visibility="private")
+    restored.then(fn=None, js=f"() => {{ window.easel.markRestored({desk.name!r}); }}", api_visibility="private")
     event = shell.blocks.load(attach, desk.panel.job, desk.panel.outputs(), **HIDDEN)
     browser_memory.remember_form(desk.name, desk.form, saved)
     return event
@@ -224,7 +224,11 @@ def _wire_use_buttons(
 ) -> None:
     seed = desk.form["seed"]
     desk.result.use_seed.click(
-        fn=None, inputs=[seed], outputs=[seed], js="(seed) => [window.easel.seed() ?? seed]", api_visibility="private"
+        fn=None,
+        inputs=[seed],
+        outputs=[seed],
+        js="async (seed) => [(await window.easel.getShownSeed()) ?? seed]",
+        api_visibility="private",
     )
     wire_reuse(studio, desk, lambda asset: fill(asset.drawn), outputs)
 
@@ -240,5 +244,9 @@ def wire_reuse(studio: Studio, desk: TabView, fill: Callable[[Asset], Updates], 
 
     selected = gr.Textbox(visible=False)
     desk.result.use_all.click(
-        reuse, selected, {*desk.form.components(), *outputs}, js="() => [window.easel.selected()]", **HIDDEN
+        reuse,
+        selected,
+        {*desk.form.components(), *outputs},
+        js="async () => [await window.easel.getShownImage()]",
+        **HIDDEN,
     )

@@ -83,7 +83,7 @@ def build_templates_accordion(studio: Studio) -> TemplateWidgets | None:
             gr.Textbox(visible=False, elem_id=f"template-field-{number}", max_lines=2, max_length=500, min_width=120)
             for number in range(MAX_FIELDS)
         ]
-        with gr.Row(elem_classes="verbs"):
+        with gr.Row(elem_classes="button-row"):
             use = gr.Button("Use it", elem_id="template-use", visible=False, min_width=90)
             delete = gr.Button("Delete", elem_id="template-delete", visible=False, min_width=90)
         name, of, meant, save = _build_save_fields(list_format_choices(data)[1:])

@@ -33,7 +33,7 @@ def build_clouds_panel(studio: Studio, shell: PageContext) -> tuple[gr.HTML, gr.
             max_length=4096,
             info="Kept in the system's keyring, or in a file that only this account can read; never shown again.",
         )
-    with gr.Row(elem_classes="verbs"):
+    with gr.Row(elem_classes="button-row"):
         keep, check, remove = (
             gr.Button("Save key", elem_id="save-key", min_width=90),
             gr.Button("Test", elem_id="test-key", min_width=70),

@@ -33,7 +33,7 @@ def build_models_panel(studio: Studio, shell: PageContext) -> tuple[gr.HTML, gr.
             min_width=200,
             allow_custom_value=True,
         )
-        with gr.Row(elem_classes="verbs"):
+        with gr.Row(elem_classes="button-row"):
             load, unload = (
                 gr.Button("Load", elem_id="load-model", min_width=70),
                 gr.Button("Unload", elem_id="unload-model", min_width=70),
@@ -105,7 +105,7 @@ def _build_downloads(studio: Studio, shown: list[Any]) -> None:
             min_width=220,
             info="A diffusers repo id, or org/name/file.safetensors. Nothing is fetched before you press Download.",
         )
-        with gr.Row(elem_classes="verbs"):
+        with gr.Row(elem_classes="button-row"):
             fetch, cancel = (
                 gr.Button("Download", elem_id="download", min_width=90),
                 gr.Button("Cancel", elem_id="cancel-download", min_width=90),

@@ -28,19 +28,19 @@ def build_configurations_tab(studio: Studio, shell: PageContext) -> None:
     it."""
     note = gr.HTML(ADMIN_NOTE)
     with gr.Column(visible=False, elem_classes="configurations") as desk:
-        with gr.Column(elem_classes="desk desk-prompt"):
+        with gr.Column(elem_classes="view-column view-prompt"):
             gr.Markdown("### Models and memory")
             panel = model_manager.build_models_panel(studio, shell)
-        with gr.Column(elem_classes="desk desk-prompt"):
+        with gr.Column(elem_classes="view-column view-prompt"):
             gr.Markdown("### Weights to fetch")
             offers = weight_downloads.build_weights_panel(studio)
-        with gr.Column(elem_classes="desk desk-prompt"):
+        with gr.Column(elem_classes="view-column view-prompt"):
             gr.Markdown("### Cloud providers and spending")
             clouds = cloud_services.build_clouds_panel(studio, shell)
-        with gr.Column(elem_classes="desk desk-prompt"):
+        with gr.Column(elem_classes="view-column view-prompt"):
             gr.Markdown("### Settings")
             form = settings_form.build_settings_form(studio)
-        with gr.Column(elem_classes="desk desk-prompt"):
+        with gr.Column(elem_classes="view-column view-prompt"):
             gr.Markdown("### Health")
             _build_health(studio)
 
@@ -62,7 +62,7 @@ def build_configurations_tab(studio: Studio, shell: PageContext) -> None:
 
 
 def _build_health(studio: Studio) -> None:
-    with gr.Row(elem_classes="verbs"):
+    with gr.Row(elem_classes="button-row"):
         look = gr.Button("Run the self-check", elem_id="doctor")
         read = gr.Button("Show the log", elem_id="show-log")
     checks, log = gr.HTML(_render_versions(), elem_id="checks"), gr.HTML(elem_id="log")

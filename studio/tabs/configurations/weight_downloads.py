@@ -29,7 +29,7 @@ def build_weights_panel(studio: Studio) -> tuple[gr.HTML, gr.Dropdown]:
     gr.Markdown("Nothing here is fetched before you press Fetch.", elem_classes="hint")
     with gr.Row(elem_classes="pair"):
         chosen = gr.Dropdown([], value=None, label="Weights", elem_id="offer", min_width=220, allow_custom_value=True)
-        with gr.Row(elem_classes="verbs"):
+        with gr.Row(elem_classes="button-row"):
             fetch = gr.Button("Fetch", elem_id="fetch-offer", min_width=90)
             cancel = gr.Button("Cancel", elem_id="cancel-offer", min_width=90)
     state = gr.HTML(elem_id="offer-progress")

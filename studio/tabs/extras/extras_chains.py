@@ -51,7 +51,7 @@ def build_chains_accordion(prefix: str) -> ChainsAccordion:
         chosen = gr.Dropdown(
             [], value=None, label="Saved chains", elem_id=f"{prefix}chain", min_width=120, allow_custom_value=True
         )
-        with gr.Row(elem_classes="verbs"):
+        with gr.Row(elem_classes="button-row"):
             load = gr.Button("Load", elem_id=f"{prefix}chain-load", min_width=60)
             drop = gr.Button("Delete", elem_id=f"{prefix}chain-delete", min_width=60)
     gr.Markdown("Txt2Img and Img2Img take a saved chain under *Post-processing*, HTTP as `chain`.", elem_classes="hint")

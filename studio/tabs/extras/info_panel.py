@@ -22,8 +22,8 @@ from studio.tabs.common.send_images import SentImage
 from studio.tabs.common.tab import PageContext
 
 GREETING = (
-    '<div class="told told-empty"><p class="note">Drop an image from this studio, AUTOMATIC1111, Forge, ComfyUI,'
-    " InvokeAI, Fooocus, SwarmUI or NovelAI: PNG, JPEG, WebP or AVIF.</p></div>"
+    '<div class="image-info image-info-empty"><p class="note">Drop an image from this studio, AUTOMATIC1111, Forge,'
+    " ComfyUI, InvokeAI, Fooocus, SwarmUI or NovelAI: PNG, JPEG, WebP or AVIF.</p></div>"
 )
 NO_METADATA = "Nothing in this file tells how it was made. Many services remove that when an image passes through them."
 _UPLOAD_EVENT = HIDDEN | {"preprocess": True}
@@ -32,7 +32,7 @@ _UPLOAD_EVENT = HIDDEN | {"preprocess": True}
 def build_info_panel(studio: Studio, shell: PageContext, prefix: str) -> None:
     """Lay it out and wire it up."""
     with gr.Row(elem_classes="easel easel-info"):
-        with gr.Column(elem_classes="desk desk-prompt", min_width=0):
+        with gr.Column(elem_classes="view-column view-prompt", min_width=0):
             dropped = gr.File(
                 label="Drop an image here",
                 file_types=["image"],
@@ -40,11 +40,11 @@ def build_info_panel(studio: Studio, shell: PageContext, prefix: str) -> None:
                 height=150,
                 elem_id=f"{prefix}info-file",
             )
-            with gr.Row(elem_classes="verbs", visible=False) as verbs:
+            with gr.Row(elem_classes="button-row", visible=False) as verbs:
                 txt2img = gr.Button("Use in Txt2Img", elem_id=f"{prefix}info-txt2img", min_width=100)
                 img2img = gr.Button("Use in Img2Img", elem_id=f"{prefix}info-img2img", min_width=100)
                 work = gr.Button("Work on it here", elem_id=f"{prefix}info-extras", min_width=100)
-        with gr.Column(elem_classes="desk desk-result", min_width=0):
+        with gr.Column(elem_classes="view-column view-result", min_width=0):
             shown = gr.HTML(GREETING, elem_id=f"{prefix}info")
 
     @show_errors
@@ -93,7 +93,7 @@ def render_info(info: ParsedImageInfo, hidden: str | None = None) -> str:
             f"<h4>{escape(name)}</h4><pre tabindex='0'>{escape(text)}</pre>" for name, text in info.raw.items()
         )
         parts.append(_render_details("Everything in the file", raw))
-    return f'<div class="told">{"".join(parts)}</div>'
+    return f'<div class="image-info">{"".join(parts)}</div>'
 
 
 def _list_fields(request: GenerationRequest) -> list[tuple[str, str]]:

@@ -57,16 +57,16 @@ def build_extras_tab(studio: Studio, shell: PageContext) -> None:
     layout = ExtrasLayout()
     with gr.Tabs(elem_classes="inner", selected="work") as inner:
         with gr.Tab("Improve and finish", id="work"), gr.Row(elem_classes="easel easel-extras"):
-            with gr.Column(elem_classes="desk desk-prompt", min_width=0):
+            with gr.Column(elem_classes="view-column view-prompt", min_width=0):
                 build_image_fields(layout)
                 cost = gr.HTML("", elem_classes="counts", elem_id=f"{PREFIX}cost")
                 verbs = tab_view.build_action_buttons(PREFIX)
-            with gr.Column(elem_classes="desk desk-result", min_width=0):
+            with gr.Column(elem_classes="view-column view-result", min_width=0):
                 result = tab_view.build_result_panel(
                     shell, "extras", render_empty_result((), greeting=GREETING), PREFIX, seeds=False
                 )
                 facts = gr.HTML("", elem_id=f"{PREFIX}facts")
-            with gr.Column(elem_classes="desk desk-settings", min_width=0):
+            with gr.Column(elem_classes="view-column view-settings", min_width=0):
                 build_step_fields(layout, studio.engine.models, studio.fonts())
                 with gr.Accordion("Chains", open=False, elem_id=f"{PREFIX}chains"):
                     chains = extras_chains.build_chains_accordion(PREFIX)

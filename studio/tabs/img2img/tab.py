@@ -54,16 +54,16 @@ def build_img2img_tab(studio: Studio, shell: PageContext) -> None:
     models = studio.engine.models(Task.IMG2IMG)
     layout = Img2ImgLayout(models[0] if models else studio.engine.model(""))
     with gr.Row(elem_classes="easel easel-img2img"):
-        with gr.Column(elem_classes="desk desk-prompt", min_width=0):
+        with gr.Column(elem_classes="view-column view-prompt", min_width=0):
             hint, find, found = fields.build_source_fields(layout)
             with layout.part(Part.PROMPT):
                 layout.fields |= form_fields.build_prompt_fields(PREFIX)
                 counts = gr.HTML("", elem_classes="counts")
             verbs = tab_view.build_action_buttons(PREFIX)
             price = gr.Column(min_width=0)
-        with gr.Column(elem_classes="desk desk-result", min_width=0):
+        with gr.Column(elem_classes="view-column view-result", min_width=0):
             result = tab_view.build_result_panel(shell, "img2img", render_empty_result((), greeting=GREETING), PREFIX)
-        with gr.Column(elem_classes="desk desk-settings", min_width=0):
+        with gr.Column(elem_classes="view-column view-settings", min_width=0):
             note, units = _build_settings(studio, guide, layout, models)
             make_for = target_platform.build_target_accordion(studio, PREFIX)
             layout.fields |= make_for.fields

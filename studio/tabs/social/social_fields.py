@@ -58,7 +58,7 @@ def build_selection_fields() -> dict[str, Component]:
 
 
 def build_board_field() -> dict[str, Component]:
-    """Every chosen format as its crop; the value is JSON, see studio/assets/social.js."""
+    """Every chosen format as its crop; the value is JSON, see studio/assets/js/social/board.js."""
     return {"board": image_fields.build_scripted_field("board", f"{PREFIX}board", value="{}", over=IMAGES)}
 
 

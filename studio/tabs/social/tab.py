@@ -54,8 +54,8 @@ _SCROLL_SCRIPT = (
 )
 _OPTIONS_SCRIPT = (
     "(same, extend, colour, text, font, size, margin, textColour, stroke, anchor) => {"
-    " window.easel.socialOptions({same: same === 'Same for all', extend, border: colour, text, font, size: size / 100,"
-    " margin: margin / 100, colour: textColour, stroke, anchor}); return []; }"
+    " window.easel.setBoardOptions({same: same === 'Same for all', extend, border: colour, text, font,"
+    " size: size / 100, margin: margin / 100, colour: textColour, stroke, anchor}); return []; }"
 )
 
 
@@ -67,9 +67,9 @@ def build_social_tab(studio: Studio, shell: PageContext) -> None:
         return
     made: dict[str, Component] = {}
     with gr.Row(elem_classes="easel easel-social"):
-        with gr.Column(elem_classes="desk desk-prompt", min_width=0):
+        with gr.Column(elem_classes="view-column view-prompt", min_width=0):
             made |= fields.build_selection_fields()
-            with gr.Row(elem_classes="verbs bar-below"):
+            with gr.Row(elem_classes="button-row bar-below"):
                 go = gr.Button(
                     "Export",
                     variant="primary",
@@ -82,16 +82,16 @@ def build_social_tab(studio: Studio, shell: PageContext) -> None:
                     "Stop", elem_id=f"{PREFIX}stop", elem_classes="stop", interactive=False, min_width=64, scale=1
                 )
                 skip = gr.Button("Skip", visible=False)
-        with gr.Column(elem_classes="desk desk-result", min_width=0):
+        with gr.Column(elem_classes="view-column view-result", min_width=0):
             made |= fields.build_board_field()
-            result = gr.HTML(render_empty_result((), greeting=""), elem_id=f"{PREFIX}stage")
+            result = gr.HTML(render_empty_result((), greeting=""), elem_id=f"{PREFIX}result")
             save_again = build_save_again_button(PREFIX)
             table = gr.HTML("", elem_id=f"{PREFIX}results")
             with gr.Column(visible=False, elem_classes="actions-frame") as actions:
                 with gr.Row(elem_classes="actions"):
                     again = gr.Button("Use all settings", size="sm", min_width=120, elem_id=f"{PREFIX}again")
                 shell.send.offer("social")
-        with gr.Column(elem_classes="desk desk-settings", min_width=0):
+        with gr.Column(elem_classes="view-column view-settings", min_width=0):
             made |= fields.build_crop_fields(_list_upscalers(studio))
             with gr.Accordion("Text", open=False):
                 made |= fields.build_text_fields(studio.fonts())
@@ -135,7 +135,7 @@ class _SocialPage:
         saved = browser_memory.make_browser_state(shell, "social-form", {})
         shell.forms.append("social")
         restored = shell.blocks.load(self._restore, saved, form.components(), **UNQUEUED)
-        restored.then(fn=None, js="() => { window.easel.ready('social'); }", api_visibility="private").then(
+        restored.then(fn=None, js="() => { window.easel.markRestored('social'); }", api_visibility="private").then(
             fn=None, inputs=tellers, outputs=None, js=_OPTIONS_SCRIPT, api_visibility="private"
         )
         shell.blocks.load(self._attach, [panel.job, form["pattern"]], shown, **HIDDEN)

@@ -1,0 +1,60 @@
+// @ts-check
+/**
+ * Everything that these scripts expect of Gradio's page. Its styles' counterpart is assets/css/gradio.css, and
+ * tests/browser/test_gradio_internals.py checks both, so that an upgrade of Gradio fails there and nowhere else.
+ */
+
+import { find } from "./dom.js";
+
+/** The list of an open drop-down. */
+export const OPEN_LISTBOX = "ul[role=listbox]";
+/** The frame in a corner that holds Gradio's toasts. */
+export const TOAST_FRAME = ".toast-wrap";
+/** The text box of a Gradio text field. */
+export const TEXT_BOX = "textarea, input";
+/** The class of the body in the dark theme. */
+const DARK_CLASS = "dark";
+
+/**
+ * What Gradio hands to the script of an HTML component (`js_on_load`).
+ * @typedef {object} FieldHost
+ * @property {HTMLElement} element the component's own element
+ * @property {{value: string | null}} props writing `value` changes the component's value
+ * @property {(name: string, act: () => void) => void} watch calls `act` when the server changes a prop
+ * @property {(event: string) => void} trigger fires an event that Python code may listen to
+ */
+
+/**
+ * Write into a Gradio text field as typing would: Svelte listens to `input` and reads the native value.
+ * @param {HTMLElement} box the textarea or input
+ * @param {string} text
+ */
+export function typeInto(box, text) {
+  const setter = Object.getOwnPropertyDescriptor(Object.getPrototypeOf(box), "value")?.set;
+  setter?.call(box, text);
+  box.dispatchEvent(new Event("input", { bubbles: true }));
+}
+
+/** Let the focused field report its value, which Gradio's number fields do when they lose the focus. */
+export function commitFocusedField() {
+  document.activeElement?.dispatchEvent(new Event("change", { bubbles: true }));
+}
+
+/** @returns {boolean} */
+export function isDark() {
+  return document.body.classList.contains(DARK_CLASS);
+}
+
+/** @param {boolean} dark */
+export function setDark(dark) {
+  document.body.classList.toggle(DARK_CLASS, dark);
+}
+
+/**
+ * Where Gradio's toasts end, in px from the top of the window; 0 when none is shown.
+ * @returns {number}
+ */
+export function measureToastBottom() {
+  const frame = find(TOAST_FRAME);
+  return frame?.childElementCount ? frame.getBoundingClientRect().bottom : 0;
+}

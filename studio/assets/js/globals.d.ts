@@ -1,0 +1,22 @@
+import type { PageApi } from "./page_api.js";
+
+/** What studio/serving/page_assets.py writes into the page before these modules load. */
+interface PageSettings {
+  /** The theme that the administrator set. */
+  theme: "light" | "dark" | "system";
+  /** Names of the forms that the page restores as it loads. */
+  forms: string[];
+  /** Titles of errors by their codes. */
+  errorTitles: Record<string, string>;
+}
+
+/** A call that was made before the modules had loaded. */
+type EarlyCall = [name: keyof PageApi, values: unknown[], done: (value: unknown) => void];
+
+declare global {
+  interface Window {
+    easel: PageApi;
+    easelSettings: PageSettings;
+    easelEarlyCalls?: EarlyCall[];
+  }
+}

@@ -1,0 +1,24 @@
+// @ts-check
+/** Starts everything that the page does without asking the server. */
+
+import { labelIconButtons } from "./common/icon_labels.js";
+import { holdButtonsForPendingWork } from "./common/pending_work.js";
+import { startTheme } from "./common/theme.js";
+import { startShortcuts } from "./form/shortcuts.js";
+import { startTemplateCards } from "./form/template_cards.js";
+import { startPaste } from "./images/pad_registry.js";
+import { installPageApi } from "./page_api.js";
+import { startLightbox } from "./result/lightbox.js";
+import { startResultView } from "./result/result_view.js";
+import { startZoneOverlays } from "./result/zone_overlay.js";
+
+installPageApi();
+startTheme();
+labelIconButtons();
+holdButtonsForPendingWork();
+startShortcuts();
+startTemplateCards();
+startPaste();
+startLightbox();
+startResultView();
+startZoneOverlays();

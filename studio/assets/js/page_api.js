@@ -1,0 +1,56 @@
+// @ts-check
+/**
+ * What Python code may call: `window.easel`. Its callers are the `js=` and `js_on_load=` scripts in studio/tabs. Until
+ * this module has loaded, studio/serving/page_assets.py's stand-in notes the calls and returns promises, so that scripts that
+ * may run as the page loads must `await` what they call.
+ */
+
+import { areRestored, markRestored, packForm, rememberForm } from "./form/form_memory.js";
+import { getShownImage, getShownSeed } from "./result/result_view.js";
+
+/** @typedef {import("./common/gradio_dom.js").FieldHost} FieldHost */
+/** @typedef {(host: FieldHost, options: any) => void} Mount */
+
+/** The fields that fill an HTML component; each is loaded when a page first has one. @type {Record<string, () => Promise<Mount>>} */
+const FIELDS = {
+  pad: async () => (await import("./images/image_pad.js")).mountImagePad,
+  paint: async () => (await import("./paint/paint_editor.js")).mountPaintEditor,
+  plan: async () => (await import("./images/outpaint_plan.js")).mountOutpaintPlan,
+  formats: async () => (await import("./social/format_list.js")).mountFormatList,
+  board: async () => (await import("./social/board.js")).mountBoard,
+};
+
+const api = {
+  /**
+   * Build a field of ours into a Gradio HTML component.
+   * @param {keyof FIELDS} kind
+   * @param {FieldHost} host
+   * @param {Record<string, unknown>} options
+   */
+  mountField: async (kind, host, options) => (await FIELDS[kind]())(host, options),
+  packForm,
+  rememberForm,
+  markRestored,
+  getShownSeed,
+  getShownImage,
+  /**
+   * Tell the board of the Social Optimizer what the form says.
+   * @param {import("./social/format_store.js").BoardOptions} options
+   */
+  setBoardOptions: async (options) => (await import("./social/format_store.js")).formatStore.setOptions(options),
+  /** Whether every form has its stored values back. */
+  get restored() {
+    return areRestored(window.easelSettings.forms);
+  },
+};
+
+/** @typedef {typeof api} PageApi */
+
+/** Put the API in place of its stand-in, and make the calls that came before. */
+export function installPageApi() {
+  const calls = window.easelEarlyCalls ?? [];
+  window.easel = api;
+  /** @type {Record<string, any>} */
+  const functions = api;
+  for (const [name, values, done] of calls) done(functions[name](...values));
+}
