@@ -1,0 +1,142 @@
+"""What the page's own scripts and styles expect of Gradio's page; studio/assets/js/common/gradio_dom.js and
+studio/assets/css/gradio.css name it all. An upgrade of Gradio that changes any of it fails here."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from pathlib import Path
+
+import httpx
+import pytest
+from fakes import FAKE_MODEL
+from opening import Opener
+from playwright.sync_api import Page, expect
+
+import studio
+from studio.core.model import Feature
+
+pytestmark = pytest.mark.browser
+
+STYLES = Path(studio.__file__).parent / "assets" / "css" / "gradio.css"
+TABS = ("Txt2Img", "Img2Img", "Extras", "Social Optimizer", "Compare", "Configurations")
+STATES = (".toast", ":focus-visible", ".hide")  # what shows only for a moment; .hide has a test of its own
+LOOK = """selector => { const style = getComputedStyle(document.querySelector(selector));
+  return [style.backgroundColor, style.borderRadius, style.borderLeftWidth, style.boxShadow]; }"""
+FIND = "selectors => selectors.filter((selector) => document.querySelector(selector))"
+
+
+def read_rules() -> list[tuple[list[str], list[str]]]:
+    """The selectors and the custom properties of every rule in gradio.css, those in media queries too."""
+    text = re.sub(r"/\*.*?\*/", "", STYLES.read_text(encoding="utf-8"), flags=re.DOTALL)
+    found = re.findall(r"([^{}]+)\{([^{}]*)\}", text)
+    return [(split_selectors(head), re.findall(r"(--[\w-]+)\s*:", body)) for head, body in found]
+
+
+def split_selectors(head: str) -> list[str]:
+    """Split at commas that stand outside parentheses."""
+    return [part.strip() for part in re.split(r",(?![^(]*\))", head)]
+
+
+def open_accordions(page: Page) -> None:
+    for _ in range(3):  # one may hold another
+        for button in page.locator("button.label-wrap:visible:not(.open)").all():
+            button.click()
+        page.wait_for_timeout(300)
+
+
+def test_every_selector_of_the_styles_finds_something(opener: Opener) -> None:
+    window = opener.open_window(opener.serve_social())
+    page = window.open()
+    selectors = {each for selectors, _ in read_rules() for each in selectors}
+    missing = {each for each in selectors if not any(state in each for state in STATES)}
+    assert len(missing) > 20
+    for tab in TABS:
+        window.tab(tab)
+        expect(page.locator("button[role=tab][aria-selected=true]")).to_contain_text(tab)
+        open_accordions(page)
+        missing -= set(page.evaluate(FIND, sorted(missing)))
+    assert missing == set()
+
+
+def test_every_variable_that_the_styles_set_is_one_of_gradio(opener: Opener) -> None:
+    served = opener.serve()
+    config = httpx.get(served.url + "/config").json()
+    theme = httpx.get(f"{served.url}/theme.css?v={config['theme_hash']}").text
+    wanted = {name for _, names in read_rules() for name in names}
+    assert len(wanted) > 30
+    assert {name for name in wanted if f"{name}:" not in theme.replace(" ", "")} == set()
+
+
+def test_a_field_that_the_model_lacks_is_gone_or_marked_as_hidden(opener: Opener) -> None:
+    model = dataclasses.replace(FAKE_MODEL, features=FAKE_MODEL.features - {Feature.SEED})
+    page = opener.open_window(opener.serve(model)).open()
+    expect(page.locator(".seeds:not(:has(.seed-field)), .seeds:has(.seed-field.hide)")).to_have_count(1)
+
+
+def test_our_toasts_stand_below_those_of_gradio(opener: Opener, tmp_path: Path) -> None:
+    window = opener.open_window(opener.serve())
+    page = window.open()
+    window.tab("Img2Img")
+    page.click("#i2i-generate")
+    theirs = page.locator(".toast-wrap [data-testid=toast-body].error")
+    expect(theirs).to_contain_text("Invalid request")
+    (tmp_path / "text.png").write_text("not an image")
+    page.set_input_files("#i2i-source input[type=file]", tmp_path / "text.png")
+    ours = page.locator(".toast")
+    expect(ours).to_contain_text("Unusable image")
+    above, below = theirs.bounding_box(), ours.bounding_box()
+    assert above is not None
+    assert below is not None
+    assert below["y"] >= above["y"] + above["height"]
+    assert [page.evaluate(LOOK, each) for each in (".toast", ".toast-body")] == [page.evaluate(LOOK, ".toast")] * 2
+
+
+def test_an_open_list_is_a_listbox_that_escape_closes(opener: Opener) -> None:
+    page = opener.open_window(opener.serve()).open()
+    page.click("#sampler input")
+    expect(page.locator("ul[role=listbox]")).to_be_visible()
+    page.keyboard.press("Escape")
+    expect(page.locator("ul[role=listbox]")).to_have_count(0)
+
+
+def test_what_a_script_types_reaches_the_server(opener: Opener) -> None:
+    served = opener.serve()
+    window = opener.open_window(served)
+    page = window.open()
+    page.locator(".chip").first.click()
+    text = page.locator("#prompt textarea").input_value()
+    page.locator("#width input").fill("96")  # the field still has the focus when the job begins
+    page.keyboard.press("Control+Enter")
+    window.wait_for_status("finished")
+    request = served.backend.seen[0][0]
+    assert (request.prompt, request.width) == (text, 96)
+
+
+def test_gradio_marks_the_dark_theme_at_the_body(opener: Opener) -> None:
+    page = opener.open_window(opener.serve(), color_scheme="dark").open()
+    page.wait_for_function("document.body.classList.contains('dark')")
+    text = "getComputedStyle(document.body).getPropertyValue('--body-text-color').trim()"
+    dark = page.evaluate(text)
+    page.click("#theme-toggle")
+    assert page.evaluate(text) != dark
+
+
+def test_tabs_that_do_not_fit_are_in_a_menu(opener: Opener) -> None:
+    page = opener.open_window(opener.serve(), viewport={"width": 390, "height": 844}).open()
+    page.click("[aria-label='More tabs']")
+    expect(page.locator(".overflow-dropdown button").first).to_be_visible()
+
+
+def test_scripts_that_ran_before_the_modules_are_made_up_for(opener: Opener) -> None:
+    """Gradio runs the scripts of components and events whether or not ours have loaded."""
+    window = opener.open_window(opener.serve())
+    page = window.page
+    page.route("**/page/assets/**/main.js", lambda route: (page.wait_for_timeout(1500), route.continue_()))
+    page.goto(window.served.url)
+    page.wait_for_selector("#generate")
+    assert page.evaluate("window.easel.restored") is False
+    window.ready()
+    page.click("button[role=tab]:has-text('Img2Img')")
+    expect(page.locator("#i2i-source .pad-drop")).to_be_visible()
+    assert window.complaints == []
