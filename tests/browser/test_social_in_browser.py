@@ -111,7 +111,7 @@ def test_a_dragged_crop_is_exported_and_survives_a_reload(opener: Opener, tmp_pa
     page.wait_for_selector(f'.card[data-format="{POST}"][data-box]')
     assert box(page, POST) == dragged
     expect(page.locator("#social-zip")).to_be_visible()
-    card(page, POST).get_by_role("button", name="Back to the crop that was found").click()
+    card(page, POST).get_by_role("button", name="Reset to the suggested crop").click()
     expect(card(page, POST)).not_to_have_attribute("data-verdict", "own")
     expect(card(page, POST)).to_have_attribute("data-box", found)
     page.click("#social-again")
