@@ -68,10 +68,10 @@ export function findAll(selector, root = document) {
 /**
  * The element that an event happened on, null where it was no element.
  * @param {Event} event
- * @returns {HTMLElement | null}
+ * @returns {Element | null}
  */
 export function getTarget(event) {
-  return event.target instanceof HTMLElement ? event.target : null;
+  return event.target instanceof Element ? event.target : null;
 }
 
 /**

@@ -44,7 +44,7 @@ function stopJob() {
 }
 
 /**
- * @param {HTMLElement | null} target
+ * @param {Element | null} target
  * @param {"previousElementSibling" | "nextElementSibling"} side
  */
 function showNeighbour(target, side) {

@@ -26,7 +26,7 @@ export function listenToPointers(view, editor) {
     if (!last) return;
     if (pressed.size > 1) pinch(editor, last, at, findOther(pressed, event.pointerId));
     else if (editor.isPainting) {
-      for (const one of [...event.getCoalescedEvents(), event]) editor.extendStroke(locate(view, one));
+      for (const one of [...(event.getCoalescedEvents?.() ?? []), event]) editor.extendStroke(locate(view, one));
     } else editor.pan(at.x - last.x, at.y - last.y);
     pressed.set(event.pointerId, at);
   });

@@ -5,7 +5,7 @@ import { getTarget, make } from "../common/dom.js";
 
 /**
  * Whether `node` is a finished image of the result.
- * @param {HTMLElement | null} node
+ * @param {Element | null} node
  * @returns {node is HTMLImageElement}
  */
 export function isEnlargeable(node) {
