@@ -10,8 +10,6 @@ import { find } from "./dom.js";
 export const OPEN_LISTBOX = "ul[role=listbox]";
 /** The frame in a corner that holds Gradio's toasts. */
 export const TOAST_FRAME = ".toast-wrap";
-/** The text box of a Gradio text field. */
-export const TEXT_BOX = "textarea, input";
 /** The class of the body in the dark theme. */
 const DARK_CLASS = "dark";
 
@@ -23,6 +21,16 @@ const DARK_CLASS = "dark";
  * @property {(name: string, act: () => void) => void} watch calls `act` when the server changes a prop
  * @property {(event: string) => void} trigger fires an event that Python code may listen to
  */
+
+/**
+ * Find the native box of a Gradio field: its textarea, text box or check box.
+ * @param {string} field selector of the component, by its elem_id or elem_classes
+ * @param {ParentNode} [root]
+ * @returns {HTMLElement | null}
+ */
+export function findBox(field, root) {
+  return find(`${field} :is(textarea, input)`, root);
+}
 
 /**
  * Write into a Gradio text field as typing would: Svelte listens to `input` and reads the native value.

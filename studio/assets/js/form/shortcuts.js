@@ -2,7 +2,7 @@
 /** Keyboard shortcuts, and example prompts to click on. */
 
 import { find, getTarget } from "../common/dom.js";
-import { commitFocusedField, OPEN_LISTBOX, typeInto } from "../common/gradio_dom.js";
+import { commitFocusedField, findBox, OPEN_LISTBOX, typeInto } from "../common/gradio_dom.js";
 import { enlargeImage, isEnlargeable } from "../result/lightbox.js";
 import { getShownView, showFrame } from "../result/result_view.js";
 
@@ -57,7 +57,7 @@ function showNeighbour(target, side) {
 /** @param {HTMLElement} chip */
 function useExample(chip) {
   const view = chip.closest(".easel");
-  const box = view && find(".prompt textarea", view);
+  const box = view && findBox(".prompt", view);
   if (!box) return;
   typeInto(box, chip.dataset.prompt ?? "");
   box.focus();

@@ -1,8 +1,8 @@
 // @ts-check
 /** Prompt templates: a click on a card writes its name into the hidden field. */
 
-import { find, findAll, getTarget, setPressed } from "../common/dom.js";
-import { TEXT_BOX, typeInto } from "../common/gradio_dom.js";
+import { findAll, getTarget, setPressed } from "../common/dom.js";
+import { findBox, typeInto } from "../common/gradio_dom.js";
 
 const CARD = "[data-template]";
 const CHOSEN_FIELD = "#template-chosen";
@@ -11,8 +11,7 @@ const CHOSEN_FIELD = "#template-chosen";
 export function startTemplateCards() {
   document.addEventListener("click", (event) => {
     const card = getTarget(event)?.closest(CARD);
-    const field = find(CHOSEN_FIELD);
-    const box = field && find(TEXT_BOX, field);
+    const box = findBox(CHOSEN_FIELD);
     if (!(card instanceof HTMLElement) || !box) return;
     for (const other of findAll(CARD)) setPressed(other, other === card);
     typeInto(box, card.dataset.template ?? "");

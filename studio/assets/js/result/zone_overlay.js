@@ -2,6 +2,7 @@
 /** The zones of a platform format over the shown image. */
 
 import { find, findAll, getTarget, make, whenBodyExists } from "../common/dom.js";
+import { findBox } from "../common/gradio_dom.js";
 
 /** @type {WeakMap<HTMLElement, HTMLImageElement>} the image that an overlay lies over */
 const covered = new WeakMap();
@@ -62,7 +63,7 @@ function addOverlay(image, address) {
  * @returns {string}
  */
 function getZonesAddress(view, image) {
-  const box = find(".show-zones input", view);
+  const box = findBox(".show-zones", view);
   // the box is missing until its accordion was opened; Social Optimizer has none
   const isWanted = box instanceof HTMLInputElement ? box.checked : !view.classList.contains("easel-social");
   const format = isWanted ? getFormat(view, image) : "";

@@ -4,7 +4,8 @@
  * dragging needs no answer from the studio; what a crop keeps and loses, the studio finds out.
  */
 
-import { find, make, makeButton } from "../common/dom.js";
+import { make, makeButton } from "../common/dom.js";
+import { findBox } from "../common/gradio_dom.js";
 import { describeCrop, isExtended, judgeCrop } from "./crop_advice.js";
 import { makeDraggable } from "./crop_drag.js";
 import { drawDevice, drawExtension, drawText } from "./crop_drawing.js";
@@ -34,7 +35,7 @@ import { formatPlacement, placeCrop, placeWhole, scaleBox } from "./crop_geometr
  */
 
 const SCALE_STEP = 1.15;
-const EXTEND_FIELD = "#social-extend input";
+const EXTEND_FIELD = "#social-extend";
 
 export class CropCard {
   /**
@@ -168,7 +169,7 @@ export class CropCard {
 }
 
 function showExtendField() {
-  const field = find(EXTEND_FIELD);
+  const field = findBox(EXTEND_FIELD);
   field?.scrollIntoView({ block: "center" });
   field?.focus();
 }
