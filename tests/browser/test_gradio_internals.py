@@ -11,7 +11,7 @@ import httpx
 import pytest
 from fakes import FAKE_MODEL
 from opening import Opener
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 import studio
 from studio.core.model import Feature
@@ -132,10 +132,13 @@ def test_scripts_that_ran_before_the_modules_are_made_up_for(opener: Opener) -> 
     """Gradio runs the scripts of components and events whether or not ours have loaded."""
     window = opener.open_window(opener.serve())
     page = window.page
-    page.route("**/page/assets/**/main.js", lambda route: (page.wait_for_timeout(1500), route.continue_()))
-    page.goto(window.served.url)
+    held: list[Route] = []
+    page.route("**/page/assets/*/main.js", held.append)
+    page.goto(window.served.url, wait_until="commit")  # the load event waits for the script
     page.wait_for_selector("#generate")
+    window.wait_for(lambda: held)
     assert page.evaluate("window.easel.restored") is False
+    held[0].continue_()
     window.ready()
     page.click("button[role=tab]:has-text('Img2Img')")
     expect(page.locator("#i2i-source .pad-drop")).to_be_visible()
