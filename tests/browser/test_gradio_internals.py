@@ -20,7 +20,7 @@ pytestmark = pytest.mark.browser
 
 STYLES = Path(studio.__file__).parent / "assets" / "css" / "gradio.css"
 TABS = ("Txt2Img", "Img2Img", "Extras", "Social Optimizer", "Compare", "Configurations")
-STATES = (".toast", ":focus-visible", ".hide")  # what shows only for a moment; .hide has a test of its own
+STATES = (".toast", ":focus-visible", ".hide", ".seed-field")  # of a moment, or with a test of their own
 LOOK = """selector => { const style = getComputedStyle(document.querySelector(selector));
   return [style.backgroundColor, style.borderRadius, style.borderLeftWidth, style.boxShadow]; }"""
 FIND = "selectors => selectors.filter((selector) => document.querySelector(selector))"
@@ -48,12 +48,17 @@ def open_accordions(page: Page) -> None:
 def test_every_selector_of_the_styles_finds_something(opener: Opener) -> None:
     window = opener.open_window(opener.serve_social())
     page = window.open()
+    page.click("#generate")
+    window.wait_for_status("finished")  # below a result stand buttons of its own
     selectors = {each for selectors, _ in read_rules() for each in selectors}
     missing = {each for each in selectors if not any(state in each for state in STATES)}
     assert len(missing) > 20
     for tab in TABS:
         window.tab(tab)
         expect(page.locator("button[role=tab][aria-selected=true]")).to_contain_text(tab)
+        if tab == "Extras":
+            for box in page.locator(".ticks input").all():
+                box.check()
         open_accordions(page)
         missing -= set(page.evaluate(FIND, sorted(missing)))
     assert missing == set()
@@ -133,7 +138,7 @@ def test_scripts_that_ran_before_the_modules_are_made_up_for(opener: Opener) -> 
     window = opener.open_window(opener.serve())
     page = window.page
     held: list[Route] = []
-    page.route("**/page/assets/*/main.js", held.append)
+    page.route("**/page/assets/*/main.js", lambda route: held.append(route))
     page.goto(window.served.url, wait_until="commit")  # the load event waits for the script
     page.wait_for_selector("#generate")
     window.wait_for(lambda: held)
