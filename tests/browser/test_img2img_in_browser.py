@@ -95,7 +95,7 @@ def stroke(page: Page, editor: str, start: tuple[float, float], end: tuple[float
 
 def generate(window: BrowserWindow) -> None:
     """Press the button and wait for the new job's end."""
-    old = window.page.locator("#i2i-result .stage").get_attribute("data-job")
+    old = window.page.locator("#i2i-result .result").get_attribute("data-job")
     window.page.click("#i2i-generate")
     window.page.wait_for_selector(f'#i2i-result .result[data-status="finished"]:not([data-job="{old}"])')
 

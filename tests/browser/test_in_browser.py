@@ -42,7 +42,7 @@ def test_stop_says_stopped_and_the_next_job_runs(opener: Opener) -> None:
     generate(page, "a boat")
     served.backend.release(1)
     expect(page.locator("#result .status")).to_contain_text("Step 1 of 4")
-    job = served.studio.engine.job(page.locator("#result .stage").get_attribute("data-job") or "", LOCAL_USER)
+    job = served.studio.engine.job(page.locator("#result .result").get_attribute("data-job") or "", LOCAL_USER)
     page.click("#stop")
     window.wait_for(lambda: job.stop_reason)  # else the step below could be done before the wish arrives
     served.backend.release(1)
