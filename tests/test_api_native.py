@@ -55,6 +55,8 @@ def test_a_prompt_is_enough_for_a_image(served: RunningStudio) -> None:
     wait_until(lambda: client.get(place).json()["status"] == "finished")
     job = client.get(place).json()
     assert (job["progress"], job["step"], job["steps"], job["error"]) == (1.0, 4, 4, None)
+    assert (job["image"], job["imageCount"]) == (job["picture"], job["pictures"])
+    assert job["imageCount"] == len(job["images"])
     (image,) = client.get(place + "/result").json()["images"]
     assert {"url", "imageData", "format", "width", "height", "seed", "infotext"} <= set(image)
     file = base64.b64decode(image["imageData"])
@@ -408,4 +410,4 @@ def test_what_a_full_disk_refused_is_saved_when_there_is_room(
     job = client.get(place).json()
     assert (len(job["images"]), job["unsaved"], job["error"], len(backend.seen)) == (2, 0, None, 2)
     again = client.post(f"{place}/retry-save")
-    assert (again.status_code, again.json()["error"]) == (400, "This job has no image left to save.")
+    assert (again.status_code, again.json()["error"]) == (400, "All images of this job are already saved.")

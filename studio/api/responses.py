@@ -22,7 +22,7 @@ CONTENT_TYPES = {
     ".avif": "image/avif",
 }
 
-FILE_IS_GONE = "The file of this image is gone."
+FILE_IS_GONE = "The file of this image is missing."
 
 
 def build_job_body(job: Job, root_path: str = "") -> JobBody:
@@ -37,6 +37,8 @@ def build_job_body(job: Job, root_path: str = "") -> JobBody:
         progress=now.progress,
         step=now.step,
         steps=now.steps,
+        image=now.image,
+        imageCount=now.images,
         picture=now.image,
         pictures=now.images,
         eta=now.eta,

@@ -64,30 +64,32 @@ class SocialBody(StrictModel):
     )
     platforms: list[Name] = Field(default=[], max_length=50, description='"instagram": every format of it.')
     crops: list[Annotated[FormatCrop, build_dataclass_validator(FormatCrop)]] = Field(
-        default=[], max_length=MAX_FORMATS, description="Your own crops; they win."
+        default=[], max_length=MAX_FORMATS, description="Your own crops. They override automatic crops."
     )
     focus: Annotated[Box, build_dataclass_validator(Box)] | None = Field(
-        default=None, description="What must be kept, as fractions of the image."
+        default=None, description="Area that every crop must keep, as fractions of the image."
     )
-    same: bool = Field(default=False, description="One composition for all formats.")
+    same: bool = Field(default=False, description="Use one composition for all formats.")
     extend: Annotated[ExtendMode, Field(strict=False)] = Field(
-        default=ExtendMode.CROP, description="What fills a format that no crop fits: blur, colour or mirror."
+        default=ExtendMode.CROP, description="Border for formats that no crop fits: blur, colour or mirror."
     )
     colour: Name = "#000000"
     ground: Name = Field(default="#ffffff", description="Behind transparent parts in a JPEG.")
     text: list[Annotated[TextOverlay, build_dataclass_validator(TextOverlay)]] = Field(default=[], max_length=8)
     watermark: Annotated[Watermark, build_dataclass_validator(Watermark)] | None = None
     keep: Annotated[MetadataPolicy, Field(strict=False)] = Field(
-        default=MetadataPolicy.MARKER, description="What the files carry besides pixels."
+        default=MetadataPolicy.MARKER, description="Metadata written into the files."
     )
-    file_type: Name | None = Field(default=None, description="jpeg, png or webp; left out, what each platform prefers.")
-    zones: bool = Field(default=False, description="Draw the safe zones in, for a proof.")
+    file_type: Name | None = Field(
+        default=None, description="jpeg, png or webp. Default: the type each platform prefers."
+    )
+    zones: bool = Field(default=False, description="Draw the safe zones into the files, for a proof.")
     upscale: bool = Field(
         default=False,
-        description="Enlarge an image that is smaller than a format with the best upscaler that is here.",
+        description="Enlarge images that are smaller than a format with the best installed upscaler.",
     )
-    sheet: bool = Field(default=False, description="A contact sheet too.")
-    original: bool = Field(default=False, description="The whole image too.")
+    sheet: bool = Field(default=False, description="Add a contact sheet.")
+    original: bool = Field(default=False, description="Add the whole image.")
 
 
 class CreateBody(build_body("CreateFields", CREATE_FIELDS)):
@@ -99,17 +101,18 @@ class CreateBody(build_body("CreateFields", CREATE_FIELDS)):
     fallbacks: list[Name] = Field(
         default=[],
         max_length=8,
-        description="Models to try, in this order, when the chosen one cannot be reached or is broken.",
+        description="Models to try in this order if the chosen one is unreachable or broken.",
     )
     axes: list[AxisBody] = Field(default=[], max_length=3, description="Turns the request into a grid job.")
-    chain: Name = Field(default="", description="A saved chain whose steps follow, by its name.")
+    chain: Name = Field(default="", description="Name of a saved chain to run on every image.")
     then: list[dict[str, Any]] = Field(
         default=[],
         max_length=12,
-        description="Steps that follow, each on the image before it: requests as recipes hold them.",
+        description="Steps to run after generation, each on the previous image, as requests in recipe form.",
     )
     social: SocialBody | None = Field(
-        default=None, description="Go on to these platform formats; with one format and no size, the size follows it."
+        default=None,
+        description="Platform formats to make. With one format and no size, the size follows from the format.",
     )
 
     def to_request(self) -> GenerationRequest:
@@ -135,7 +138,7 @@ class QueuedJobBody(BaseModel):
 
     jobId: str  # noqa: N815 - names on the wire are camelCase
     status: str
-    queuePosition: int = Field(description="Jobs that run first.")  # noqa: N815
+    queuePosition: int = Field(description="Jobs ahead in the queue.")  # noqa: N815
 
 
 class ImageInfo(BaseModel):
@@ -148,8 +151,10 @@ class ImageInfo(BaseModel):
     height: int
     seed: int
     infotext: str
-    label: str = Field(default="", description='Which of several files of one image: "instagram.story".')
-    notes: list[str] = Field(default=[], description="What was changed on the way.")
+    label: str = Field(
+        default="", description='Name of one of several files of an image, for example "instagram.story".'
+    )
+    notes: list[str] = Field(default=[], description="Changes made while generating.")
     imageData: str | None = None  # noqa: N815
 
 
@@ -162,16 +167,18 @@ class ErrorBody(BaseModel):
 
 
 class JobBody(QueuedJobBody):
-    """Where a job stands. `progress` is 0 to 1, `eta` in seconds, null while unknown; `step` of `steps` for image
-    number `picture` of `pictures`."""
+    """The state of a job. `progress` is 0 to 1, `eta` in seconds, null while unknown; `step` of `steps` for image
+    number `image` of `imageCount`."""
 
     model: str
     created: float
     progress: float
     step: int
     steps: int
-    picture: int
-    pictures: int
+    image: int
+    imageCount: int  # noqa: N815
+    picture: int = Field(description="Old name of `image`.", deprecated=True)
+    pictures: int = Field(description="Old name of `imageCount`.", deprecated=True)
     eta: float | None
     seconds: float | None
     loading: str
@@ -179,7 +186,7 @@ class JobBody(QueuedJobBody):
     error: ErrorBody | None
     unsaved: int = Field(default=0, description="Images that are drawn and that the disk refused; see retry-save.")
     images: list[ImageInfo]
-    zip: str | None = Field(default=None, description="Where all images so far lie as one zip.")
+    zip: str | None = Field(default=None, description="Address of a zip of all images so far.")
 
 
 class JobList(BaseModel):
@@ -216,5 +223,5 @@ class Health(BaseModel):
     status: str
     version: str | None = None
     uptime: float | None = Field(default=None, description="Seconds since the start.")
-    queueLength: int | None = Field(default=None, description="The caller's jobs that have not ended.")  # noqa: N815
+    queueLength: int | None = Field(default=None, description="Unfinished jobs of the caller.")  # noqa: N815
     device: str | None = None
