@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,13 +12,22 @@ from fakes import FAKE_MODEL, FakeBackend, wait_until_final
 from serving import make_studio
 
 from studio.core.errors import InvalidRequest, ModelBroken, UnknownModel, Unreachable
+from studio.core.events import Status
 from studio.core.model import Feature
 from studio.core.pricing import Estimate, ImageSizes
 from studio.core.request import GenerationRequest
-from studio.core.user import LOCAL_USER
+from studio.core.user import LOCAL_USER, User
 from studio.engine.models.votes import Tally
 from studio.engine.studio import Studio
-from studio.tabs.compare import _list_choices, _render_price, _render_side_by_side, _render_tallies, _submit_jobs
+from studio.tabs.common.run_job import follow_jobs
+from studio.tabs.compare import (
+    _list_choices,
+    _render_price,
+    _render_side_by_side,
+    _render_tallies,
+    _stop_jobs,
+    _submit_jobs,
+)
 
 CLOUD = dataclasses.replace(
     FAKE_MODEL, id="shop/fox", title="<Fox>", lane="shop", paid=True, features=frozenset({Feature.STEPS})
@@ -83,6 +93,35 @@ def test_one_that_fails_stands_beside_one_that_does_not(studio: Studio, shop: Sh
     assert page.count("<img") == 1
 
 
+def test_stop_ends_all_jobs_of_the_user_and_none_of_others(studio: Studio, shop: Shop) -> None:
+    gate = threading.Event()
+    shop.fail = lambda request, step: gate.wait(10) and None
+    jobs = _submit_jobs(studio, "a fox", ["fake", "shop/fox"], 7, LOCAL_USER, blind=False)
+    _stop_jobs(studio, [job.id for job in jobs], User("somebody else"))
+    assert not any(job.snapshot.status is Status.CANCELLED for job in jobs)
+    _stop_jobs(studio, [jobs[1].id, "no such job"], LOCAL_USER)
+    gate.set()
+    assert wait_until_final(jobs[1]).status is Status.CANCELLED
+    assert wait_until_final(jobs[0]).status is Status.FINISHED
+
+
+def test_a_closed_page_leaves_its_jobs_to_the_engine(
+    studio: Studio, shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate, left = threading.Event(), []
+    monkeypatch.setattr(studio.engine, "leave", lambda job_id, user: left.append(job_id))
+    shop.fail = lambda request, step: gate.wait(10) and None
+    jobs = _submit_jobs(studio, "a fox", ["shop/fox"] * 2, 7, LOCAL_USER, blind=False)
+    updates = follow_jobs(studio.engine, jobs, LOCAL_USER)
+    assert next(updates) is False
+    updates.close()  # type: ignore[attr-defined]
+    gate.set()
+    assert left == [job.id for job in jobs]
+    for job in jobs:
+        wait_until_final(job)
+    assert list(follow_jobs(studio.engine, jobs, LOCAL_USER)) == [True]
+
+
 @pytest.mark.parametrize(
     ("models", "blind", "kind"),
     [
@@ -103,9 +142,9 @@ def test_nothing_is_sent_when_one_is_refused(
 
 def test_the_price_of_all_together(studio: Studio) -> None:
     assert _render_price(studio, "a fox", []) == ""
-    assert "Costs nothing." in _render_price(studio, "a fox", ["fake"])
+    assert "Free." in _render_price(studio, "a fox", ["fake"])
     assert "About $0.04." in _render_price(studio, "a fox", ["fake", "shop/fox"])
-    assert "About $0.04 and what nobody can tell." in _render_price(studio, "a fox", ["shop/cat", "shop/fox"])
+    assert "About $0.04 plus unknown costs." in _render_price(studio, "a fox", ["shop/cat", "shop/fox"])
 
 
 def test_votes_are_counted_per_pair(studio: Studio) -> None:

@@ -1,9 +1,9 @@
-"""The same prompt to several models at once, side by side, with time and cost; and a blind vote between two."""
+"""The Compare tab: one prompt for several models, results side by side with time and cost, and blind votes."""
 
 from __future__ import annotations
 
+import contextlib
 import random
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from html import escape
@@ -11,7 +11,7 @@ from typing import Any
 
 import gradio as gr
 
-from studio.core.errors import InvalidRequest, StudioError
+from studio.core.errors import InvalidRequest, NotFound, StudioError
 from studio.core.model import Feature
 from studio.core.request import GenerationRequest
 from studio.core.task import Task
@@ -22,9 +22,9 @@ from studio.engine.studio import Studio
 from studio.tabs.common.cost_line import format_dollars
 from studio.tabs.common.current_user import get_user
 from studio.tabs.common.events import HIDDEN, UNQUEUED, Updates, make_toast, show_errors
+from studio.tabs.common.run_job import follow_jobs
 from studio.tabs.common.tab import PageContext, Tab
 
-COMPARE_INTERVAL = 0.4  # s between two updates
 MAX_MODELS = 6  # models at once
 _EMPTY_RESULT = (
     '<div class="result-empty"><p>Pick two models or more, write one prompt, and look at their images side by'
@@ -32,9 +32,9 @@ _EMPTY_RESULT = (
 )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class CompareWidgets:
-    """What the tab's handlers read and write."""
+    """The components that the tab's handlers read and write."""
 
     prompt: gr.Textbox
     models: gr.Dropdown
@@ -42,21 +42,23 @@ class CompareWidgets:
     blind: gr.Checkbox
     cost: gr.HTML
     go: gr.Button
+    stop: gr.Button
     result: gr.HTML
     ballot: gr.Row
-    votes: tuple[gr.Button, gr.Button, gr.Button]  # for the left one, for none, for the right one
+    votes: tuple[gr.Button, gr.Button, gr.Button]  # left, tie, right
     tallies: gr.HTML
-    pair: gr.State
+    pair: gr.State  # the ids of the two models to vote on
+    running: gr.State  # the ids of the unfinished jobs
 
 
-def build_compare_tab(studio: Studio, shell: PageContext) -> None:
-    """Lay the tab out and wire it up."""
+def build_compare_tab(studio: Studio, page: PageContext) -> None:
+    """Build the tab's layout and wire its events."""
     widgets = _build_layout(studio)
     _wire_compare(studio, widgets)
     _wire_votes(studio, widgets)
-    listed = (lambda: gr.update(choices=_list_choices(studio)), None, widgets.models)
-    shell.lists.append(listed)
-    shell.blocks.load(*listed, **UNQUEUED)
+    refresh_models = (lambda: gr.update(choices=_list_choices(studio)), None, widgets.models)
+    page.lists.append(refresh_models)
+    page.blocks.load(*refresh_models, **UNQUEUED)
 
 
 def _build_layout(studio: Studio) -> CompareWidgets:
@@ -69,7 +71,7 @@ def _build_layout(studio: Studio) -> CompareWidgets:
                 max_choices=MAX_MODELS,
                 label="Models",
                 elem_id="compare-models",
-                info="Local and cloud ones alike. Paid ones tell their price.",
+                info="Local and cloud models can be mixed. Prices are shown below.",
             )
             seed = gr.Number(
                 label="Seed",
@@ -77,13 +79,15 @@ def _build_layout(studio: Studio) -> CompareWidgets:
                 precision=0,
                 minimum=0,
                 elem_id="compare-seed",
-                info="The same for all that take one.",
+                info="Used by all models that support seeds.",
             )
             blind = gr.Checkbox(
-                label="Blind", elem_id="compare-blind", info="Two models, unnamed until you have voted."
+                label="Blind", elem_id="compare-blind", info="Hides the names of two models until you vote."
             )
             cost = gr.HTML(elem_id="compare-cost")
-            go = gr.Button("Compare", variant="primary", elem_id="compare")
+            with gr.Row(elem_classes="verbs"):
+                go = gr.Button("Compare", variant="primary", elem_id="compare", scale=3)
+                stop = gr.Button("Stop", elem_id="compare-stop", elem_classes="stop", min_width=64, scale=1)
         with gr.Column(elem_classes="view-column view-result", min_width=0):
             result = gr.HTML(_EMPTY_RESULT, elem_id="compare-result")
             with gr.Row(elem_classes="button-row", visible=False) as ballot:
@@ -92,7 +96,19 @@ def _build_layout(studio: Studio) -> CompareWidgets:
                 )
             tallies = gr.HTML(_render_tallies(studio.engine.votes.tallies()), elem_id="tallies")
     return CompareWidgets(
-        prompt, models, seed, blind, cost, go, result, ballot, (left, tie, right), tallies, gr.State([])
+        prompt=prompt,
+        models=models,
+        seed=seed,
+        blind=blind,
+        cost=cost,
+        go=go,
+        stop=stop,
+        result=result,
+        ballot=ballot,
+        votes=(left, tie, right),
+        tallies=tallies,
+        pair=gr.State([]),
+        running=gr.State([]),
     )
 
 
@@ -107,23 +123,26 @@ def _wire_compare(studio: Studio, widgets: CompareWidgets) -> None:
         except StudioError as error:
             raise make_toast(error) from error
         hidden, names = bool(unnamed), [job.model.id for job in jobs]
-        ended = False
-        while not ended:
-            ended = all(job.snapshot.status.is_final for job in jobs)
+        for ended in follow_jobs(studio.engine, jobs, user):
             yield {
                 widgets.result: _render_side_by_side(studio, jobs, hidden=hidden),
                 widgets.ballot: gr.update(visible=hidden and ended),
                 widgets.pair: names if hidden and ended else [],
+                widgets.running: [] if ended else [job.id for job in jobs],
             }
-            time.sleep(0 if ended else COMPARE_INTERVAL)
+
+    @show_errors
+    def stop(running: Any, request: gr.Request) -> None:
+        _stop_jobs(studio, running, get_user(request))
 
     @show_errors
     def update_price(text: Any, chosen: Any) -> str:
         return _render_price(studio, str(text or ""), list(chosen or []))
 
-    asked = [widgets.prompt, widgets.models, widgets.seed, widgets.blind]
-    shown: set[Any] = {widgets.result, widgets.ballot, widgets.pair}
-    widgets.go.click(compare, asked, shown, **HIDDEN | {"api_name": "compare", "api_visibility": "public"})
+    inputs = [widgets.prompt, widgets.models, widgets.seed, widgets.blind]
+    shown: set[Any] = {widgets.result, widgets.ballot, widgets.pair, widgets.running}
+    widgets.stop.click(stop, widgets.running, None, **HIDDEN)
+    widgets.go.click(compare, inputs, shown, **HIDDEN | {"api_name": "compare", "api_visibility": "public"})
     changes = [widgets.prompt.change, widgets.models.change]
     gr.on(changes, update_price, [widgets.prompt, widgets.models], widgets.cost, trigger_mode="always_last", **UNQUEUED)
 
@@ -133,11 +152,13 @@ def _wire_votes(studio: Studio, widgets: CompareWidgets) -> None:
         @show_errors
         def vote(names: Any, request: gr.Request) -> Updates:
             if not isinstance(names, list) or len(names) != 2:
-                raise InvalidRequest("There is nothing to vote on.", hint="Compare two models first, with Blind on.")
+                raise InvalidRequest(
+                    "No comparison to vote on.", hint="Compare two models with Blind switched on first."
+                )
             winner, loser = (names[place], names[1 - place]) if place is not None else (names[0], names[1])
             studio.engine.votes.cast(get_user(request).name, str(winner), str(loser), tie=place is None)
-            said = "A tie between" if place is None else f"You preferred {escape(str(winner))}, of"
-            gr.Info(f"{said} {escape(str(names[0]))} (left) and {escape(str(names[1]))} (right).")
+            verdict = "A tie between" if place is None else f"You preferred {escape(str(winner))}, from"
+            gr.Info(f"{verdict} {escape(str(names[0]))} (left) and {escape(str(names[1]))} (right).")
             counted = _render_tallies(studio.engine.votes.tallies())
             return {widgets.ballot: gr.update(visible=False), widgets.pair: [], widgets.tallies: counted}
 
@@ -153,17 +174,23 @@ def _list_choices(studio: Studio) -> list[tuple[str, str]]:
 
 
 def _submit_jobs(studio: Studio, prompt: str, models: list[Any], seed: int, user: User, *, blind: bool) -> list[Job]:
-    """A job per model; none is sent when one of them is refused."""
+    """Submit one job per model, or none if one of them is refused."""
     if len(models) < 2:
-        raise InvalidRequest("Comparing takes two models.", hint="Pick another one.")
+        raise InvalidRequest("Too few models.", hint="Pick another one.")
     if blind and len(models) != 2:
-        raise InvalidRequest("A blind vote is between two models.", hint="Pick two, or switch Blind off.")
+        raise InvalidRequest("A blind vote needs exactly two models.", hint="Select two models, or switch Blind off.")
     if blind:
         random.shuffle(models)
     requests = [_build_request(studio, prompt, str(name), seed) for name in models]
     for request in requests:
         studio.engine.model(request.model).check(request)
     return [studio.engine.submit(request, user) for request in requests]
+
+
+def _stop_jobs(studio: Studio, running: Any, user: User) -> None:
+    for job_id in reversed(running if isinstance(running, list) else []):  # so that none starts while others stop
+        with contextlib.suppress(NotFound):
+            studio.engine.cancel(str(job_id), user)
 
 
 def _build_request(studio: Studio, prompt: str, name: str, seed: int) -> GenerationRequest:
@@ -204,13 +231,13 @@ def _render_job(studio: Studio, job: Job, place: int, *, hidden: bool) -> str:
 
 
 def _render_price(studio: Studio, prompt: str, models: list[Any]) -> str:
-    """What all of them together would cost."""
+    """Return the estimated cost of all jobs together as HTML."""
     if not models:
         return ""
     amounts = [studio.engine.estimate(GenerationRequest(model=str(name), prompt=prompt[:20_000])) for name in models]
     known = sum(amount for amount in amounts if amount is not None)
-    unknown = " and what nobody can tell" if None in amounts else ""
-    price = "Costs nothing" if known == 0 and not unknown else f"About {format_dollars(known)}{unknown}"
+    unknown = " plus unknown costs" if None in amounts else ""
+    price = "Free" if known == 0 and not unknown else f"About {format_dollars(known)}{unknown}"
     return f'<p class="note">{price}.</p>'
 
 

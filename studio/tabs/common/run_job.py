@@ -1,11 +1,11 @@
-"""From a click to an image: submit or attach, then one update after the other until the job ends."""
+"""Run jobs for a tab: submit or attach, then send updates to the page until the job ends."""
 
 from __future__ import annotations
 
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -54,7 +54,7 @@ class LastImages:
 
 @dataclass(frozen=True, kw_only=True)
 class JobPanel:
-    """The widgets that a running job writes to."""
+    """The components that a running job updates."""
 
     result: gr.HTML
     job: gr.BrowserState  # the id of the page's latest job: Stop needs it, and a reload finds the job by it
@@ -75,7 +75,7 @@ def run_request(
     """Submit `request` and follow it; `page` is the session of the page that shows it.
 
     Raises:
-        gr.Error: what the engine refuses, and what goes wrong on the way.
+        gr.Error: the engine refuses the request, or the job fails.
     """
     try:
         job = engine.submit(request, user)
@@ -123,7 +123,7 @@ def follow_job(engine: Engine, panel: JobPanel, job: Job, user: User, page: str 
     """One update now, then at most four a second, the last one when the job has ended. A job that ends with nothing
     leaves the images that `page` showed before.
 
-    When the page goes away the generator is closed; the engine is told and decides what becomes of the job.
+    When the page closes, the generator is closed and the engine decides what happens to the job.
     """
     snapshot = job.snapshot
     try:
@@ -143,10 +143,27 @@ def follow_job(engine: Engine, panel: JobPanel, job: Job, user: User, page: str 
         raise make_toast(snapshot.error) from snapshot.error
 
 
-def _wait_for_snapshot(job: Job, seen: Snapshot) -> Snapshot:
-    """The job's snapshot after news and at least PACE later, at once when it ends, or after PATIENCE without news."""
+def follow_jobs(engine: Engine, jobs: Sequence[Job], user: User) -> Iterator[bool]:
+    """Yield whether all `jobs` have ended: now, then at most four times a second, the last time True.
+
+    When the page closes, the generator is closed and the engine decides what happens to the unfinished jobs.
+    """
+    try:
+        while running := [job for job in jobs if not job.snapshot.status.is_final]:
+            yield False
+            _wait_for_snapshot(running[0], running[0].snapshot, patience=UPDATE_INTERVAL)
+        yield True
+    finally:
+        for job in jobs:
+            if not job.snapshot.status.is_final:
+                engine.leave(job.id, user)
+
+
+def _wait_for_snapshot(job: Job, seen: Snapshot, patience: float = REFRESH_INTERVAL) -> Snapshot:
+    """Wait for a change of the job and return its snapshot: UPDATE_INTERVAL later at the earliest, at once when the job
+    ends, and after `patience` seconds without a change."""
     earliest = time.monotonic() + UPDATE_INTERVAL
-    snapshot = job.wait(seen.version, REFRESH_INTERVAL)
+    snapshot = job.wait(seen.version, patience)
     while not snapshot.status.is_final and (left := earliest - time.monotonic()) > 0:
         snapshot = job.wait(snapshot.version, left)
     return snapshot
