@@ -26,11 +26,13 @@ def build_parser() -> argparse.ArgumentParser:
     """One flag per setting, with the setting's own help, beside the few that only make sense here."""
     flags = argparse.ArgumentParser(prog="app.py", description="Easel, an image studio.")
     flags.add_argument("--version", action="version", version=f"Easel {__version__}")
-    flags.add_argument("--config", type=Path, default=Path("config.json"), help="File with settings.")
+    flags.add_argument("--config", type=Path, default=Path("config.json"), help="Settings file.")
     flags.add_argument("--listen", action="store_true", help="Listen on all addresses; the same as --host 0.0.0.0.")
     flags.add_argument("--doctor", action="store_true", help="Check the installation and exit.")
-    flags.add_argument("--add-user", metavar="NAME", help="Make a user or change a password, and exit.")
-    flags.add_argument("--admin", action="store_true", help="With --add-user: may change settings and models.")
+    flags.add_argument("--add-user", metavar="NAME", help="Create a user or change a password, and exit.")
+    flags.add_argument(
+        "--admin", action="store_true", help="With --add-user: allow the user to change settings and models."
+    )
     for field in dataclasses.fields(Settings):
         name = "--" + field.name.replace("_", "-")
         text = field.metadata["help"].replace("%", "%%")

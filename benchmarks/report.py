@@ -24,4 +24,4 @@ class Row:
         return f"| {self.what} | {figures} | {'yes' if self.ok else '**no**'} | {self.note} |"
 
 
-TABLE_HEADER = "| what | measured | bar | reached | note |\n|---|---|---|---|---|"
+TABLE_HEADER = "| what | measured | target | reached | note |\n|---|---|---|---|---|"

@@ -88,10 +88,10 @@ def _check_folders(settings: Settings) -> Iterator[Check]:
             with tempfile.TemporaryFile(dir=folder) as file:
                 file.write(b"x")
         except OSError as error:
-            yield Check(name, False, f"{folder}: {error.strerror}", "Choose a folder that may be written, in Paths.")
+            yield Check(name, False, f"{folder}: {error.strerror}", "Choose a writable folder under Paths.")
             continue
         free = shutil.disk_usage(folder).free
-        yield Check(name, free > MIN_FREE_DISK, f"{folder}, {free / 2**30:.1f} GiB free", "Make room on this disk.")
+        yield Check(name, free > MIN_FREE_DISK, f"{folder}, {free / 2**30:.1f} GiB free", "Free some disk space.")
 
 
 def _check_hub(settings: Settings) -> Iterator[Check]:
@@ -105,10 +105,13 @@ def _check_hub(settings: Settings) -> Iterator[Check]:
         socket.create_connection((url.hostname or "", url.port or 443), timeout=HUB_TIMEOUT).close()
     except OSError:
         yield Check(
-            "Model hub", False, f"{url.hostname} does not answer", "Models can't be downloaded; all else works."
+            "Model hub",
+            False,
+            f"{url.hostname} is not reachable",
+            "Models cannot be downloaded. Everything else works.",
         )
     else:
-        yield Check("Model hub", True, f"{url.hostname} answers")
+        yield Check("Model hub", True, f"{url.hostname} is reachable")
 
 
 def _check_embedded_model(settings: Settings) -> Iterator[Check]:

@@ -101,7 +101,7 @@ async def _handle_internal_error(request: Request, error: Exception) -> JSONResp
     """What the caller learns of a defect: nothing but that there is one. The log has the rest."""
     log.error("a defect at %s", request.url.path, exc_info=error)
     return JSONResponse(
-        {"error": "Something went wrong here.", "code": "INTERNAL", "details": {"hint": "The log says more."}}, 500
+        {"error": "Internal error.", "code": "INTERNAL", "details": {"hint": "See the log for details."}}, 500
     )
 
 
@@ -229,7 +229,7 @@ def open_listener(host: str, port: int) -> socket.socket:
         ]
         listener = socket.socket(family, kind)
     except OSError as error:
-        raise NotConfigured(f"{host} is no address of this machine.", hint="Choose another with --host.") from error
+        raise NotConfigured(f"{host} is not an address of this machine.", hint="Choose another with --host.") from error
     try:
         if sys.platform != "win32":
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

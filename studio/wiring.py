@@ -102,7 +102,7 @@ def _find_successor(name: str) -> Successor | None:
         return None
     ended = "ended" if found.ends < datetime.date.today() else "ends"
     return Successor(
-        found.model, f"“{name}” {ended} on {found.ends}; {found.model} takes its place. {found.note}".strip()
+        found.model, f"“{name}” {ended} on {found.ends} and is replaced by {found.model}. {found.note}".strip()
     )
 
 

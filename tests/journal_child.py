@@ -54,14 +54,14 @@ def report_line(text: str) -> None:
 
 
 OWNERS = {
-    "started": Journal,
-    "intend": AssetIndex,
+    "record_start": Journal,
+    "record_intent": AssetIndex,
     "write_synced": outputs,
     "publish": outputs,
     "link": os,
     "unlink": os,
-    "done": AssetIndex,
-    "ended": Journal,
+    "record_done": AssetIndex,
+    "record_end": Journal,
     "render": FakeBackend,
 }
 

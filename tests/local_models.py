@@ -94,7 +94,7 @@ class FolderCatalog:
 
     def checkpoint(self, model_id: str) -> WeightFile:
         if model_id not in self._files:
-            raise UnknownModel(f"There is no model {model_id!r}.")
+            raise UnknownModel(f"Model {model_id!r} not found.")
         return self._files[model_id]
 
     def find(self, kind: WeightKind, name: str) -> WeightFile:

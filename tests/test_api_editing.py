@@ -140,15 +140,15 @@ def test_every_field_of_an_edit_reaches_the_request() -> None:
 @pytest.mark.parametrize(
     ("body", "says"),
     [
-        ({"operation": "upscale", "image": "ID"}, "not an editing operation"),
+        ({"operation": "upscale", "image": "ID"}, "Unknown editing operation"),
         ({"operation": "paint"}, "operation"),
         ({"operation": "img2img"}, "no image"),
-        ({"operation": "img2img", "image": "not base64!"}, "neither an id nor base64"),
+        ({"operation": "img2img", "image": "not base64!"}, "neither a valid id nor base64"),
         ({"operation": "img2img", "image": base64.b64encode(b"text").decode()}, "not an image"),
         ({"operation": "img2img", "image": "ID", "strength": 2}, "strength"),
         ({"operation": "img2img", "image": "ID", "inpaint": {"mask_blurr": 1}}, "mask_blurr"),
         ({"operation": "img2img", "image": "ID", "control": [{"weight": 9}]}, "weight"),
-        ({"operation": "img2img", "image": "ID", "mask": "f" * 64}, "not here any more"),
+        ({"operation": "img2img", "image": "ID", "mask": "f" * 64}, "no longer available"),
         ({"operation": "erase", "image": "ID", "mask": "ID"}, "no model for erase"),
     ],
 )
@@ -187,7 +187,7 @@ def test_preprocess_restore_and_derivatives(served: RunningStudio) -> None:
     [unit] = served.backend.seen[-1][0].control
     assert (unit.preprocessor, unit.pixel_perfect, unit.options[0].value) == ("canny", True, 50.0)
     nameless = ann.post(f"{API}/preprocess", json={"image": name, "preprocessor": "words"})
-    assert (nameless.status_code, nameless.json()["details"]["hint"]) == (400, "Name it in `search`.")
+    assert (nameless.status_code, nameless.json()["details"]["hint"]) == (400, "Enter what to search for in `search`.")
     faces = {"images": [name], "faces": {"visibility": 0.5}, "model": "fake"}
     assert ann.post(f"{API}/restore-faces?wait=true", json=faces).status_code == 200
     assert served.backend.seen[-1][0].faces == FaceRestoration(visibility=0.5)

@@ -118,7 +118,7 @@ def test_a_small_image_is_enlarged_by_a_network_when_asked(served: RunningStudio
         ({"formats": [SMALL], "image": "P", "extend": "stretch"}, 400, "extend"),
         ({"formats": [SMALL], "image": "P", "colour": "red"}, 400, "#rrggbb"),
         ({"formats": [SMALL], "image": "P", "file_type": "tiff"}, 400, "webp"),
-        ({"formats": [SMALL], "image": "P", "crops": [{"format": STORY, "box": {}}]}, 400, "chosen format"),
+        ({"formats": [SMALL], "image": "P", "crops": [{"format": STORY, "box": {}}]}, 400, "selected format"),
         ({"formats": [SMALL], "image": "P", "focus": {"left": 2}}, 400, "left"),
         ({"formats": [SMALL], "image": "P", "zoness": True}, 400, "zoness"),
     ],
@@ -232,8 +232,8 @@ def test_templates_are_listed_searched_and_recommended(served: RunningStudio) ->
         ("templates/recommend", 400, "platform"),
         ("templates/search?quality=superb", 400, "draft"),
         ("templates/search?q=apple&limit=0", 400, "limit"),
-        ("templates/instagram_feed", 404, "no template"),
-        ("templates/export?id=nothing", 404, "no template"),
+        ("templates/instagram_feed", 404, "not found"),
+        ("templates/export?id=nothing", 404, "not found"),
     ],
 )
 def test_wrong_questions_are_answered_with_what_would_do(

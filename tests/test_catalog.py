@@ -208,7 +208,7 @@ USELESS = {
     "oft": (lora("x") | {"lora_unet_a.oft_blocks": (4, 4)}, WeightKind.LORA, "OFT"),
     "lllite": ({"lllite_unet_input_blocks_4_1.down.0.weight": (4, 4)}, WeightKind.CONTROLNET, "LLLite"),
     "t5": ({"encoder.block.0.layer.0.SelfAttention.q.weight": (4, 4)}, WeightKind.UNKNOWN, "T5 text encoder"),
-    "strange": ({"layer": (4, 4)}, WeightKind.UNKNOWN, "no kind of model"),
+    "strange": ({"layer": (4, 4)}, WeightKind.UNKNOWN, "type is unknown"),
 }
 
 
@@ -446,7 +446,7 @@ def _edit(folder: Path, **changes: object) -> None:
 SPOILT = {
     _drop_unet: "weights are missing",
     _pickle_unet: "pickle",
-    _cut_vae: "cut short",
+    _cut_vae: "truncated",
     _drop_config: "cannot be read",
     _drop_tokenizer: "tokenizer is missing",
     _lose_a_part: "00001-of-00002",

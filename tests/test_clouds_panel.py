@@ -85,7 +85,7 @@ def test_a_key_is_set_tested_and_removed_and_never_told(served: RunningStudio, v
 
 def test_a_wrong_key_says_so(served: RunningStudio) -> None:
     root = served.open_client("root")
-    assert "This is not an API key." in press(served, root, "keep_key", "two words")
+    assert "Invalid API key." in press(served, root, "keep_key", "two words")
     press(served, root, "keep_key", "sk-wrong-0123456789")
     assert "OpenAI does not accept the key." in press(served, root, "test_key")
 
@@ -132,4 +132,4 @@ def test_what_was_spent_adds_up() -> None:
     assert "$0.10 in the last 31 days" in table
     assert "<i>" not in table
     assert "inline-size:25%" in table
-    assert "Nothing was spent" in render_spending([])
+    assert "No spending" in render_spending([])

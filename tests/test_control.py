@@ -50,7 +50,7 @@ def catalog(tmp_path_factory) -> FolderCatalog:
         make_tiny_t2i_adapter(root / "grey", grey=True),
         make_tiny_controlnet(root / "crossed-canny", crossed),
         WeightFile(
-            name="broken", kind=WeightKind.CONTROLNET, path=root, bytes=1, family="sd15", problem="It is cut short."
+            name="broken", kind=WeightKind.CONTROLNET, path=root, bytes=1, family="sd15", problem="It is truncated."
         ),
         WeightFile(name="foreign", kind=WeightKind.CONTROLNET, path=root, bytes=1, family="flux"),
         dataclasses.replace(make_tiny_controlnet(root / "narrow", make_tiny_sd15(root / "other")), name="narrow"),
@@ -230,7 +230,7 @@ def test_a_t2i_adapter_draws_what_diffusers_draws(studio, catalog, name: str) ->
     assert same(ours, theirs)
     both = draw(studio, request.replace(control=(*request.control, unit("crossed-canny"))))[0]
     assert not same(ours, both), "it acts beside a ControlNet"
-    with pytest.raises(InvalidRequest, match="other sizes"):
+    with pytest.raises(InvalidRequest, match="layer sizes differ"):
         draw(studio, make_request(control=(unit(name),)))
 
 
@@ -351,12 +351,12 @@ def test_networks_stay_resident_and_leave_when_memory_is_short(catalog, tmp_path
 
 REFUSED = {
     "no such net": (make_request(control=(unit("nothing"),)), "nothing"),
-    "no model": (make_request(control=(unit(""),)), "has no ControlNet"),
-    "broken": (make_request(control=(unit("broken"),)), "cut short"),
+    "no model": (make_request(control=(unit(""),)), "does not support ControlNet"),
+    "broken": (make_request(control=(unit("broken"),)), "truncated"),
     "another family": (make_request(control=(unit("foreign"),)), "made for flux"),
     "another width": (make_request(control=(unit("narrow"),)), "48 wide"),
     "no image": (make_request(control=(unit(image=None),)), "has no image"),
-    "union without type": (make_request("xl", control=(unit("xl-union"),)), "does not say"),
+    "union without type": (make_request("xl", control=(unit("xl-union"),)), "needs a control type"),
     "union of another type": (make_request("xl", control=(unit("xl-union", kind="tile"),)), "knows no tile"),
 }
 
@@ -384,7 +384,7 @@ def test_a_net_of_other_layers_is_refused(studio, catalog, tmp_path) -> None:
     wide.save_pretrained(tmp_path / "wide")
     file = WeightFile(name="wide", kind=WeightKind.CONTROLNET, path=tmp_path / "wide", bytes=1, family="sd15")
     others, catalog.others = catalog.others, [*catalog.others, file]
-    with pytest.raises(InvalidRequest, match="other sizes"):
+    with pytest.raises(InvalidRequest, match="layer sizes differ"):
         draw(studio, make_request(control=(unit("wide"),)))
     catalog.others = others
 

@@ -106,7 +106,7 @@ def test_flux_draws_what_diffusers_draws(studio) -> None:
 def test_a_union_controlnet_of_flux_is_told_its_type(studio) -> None:
     depth, canny = (draw(studio, "flux", unit("flux-union", kind=kind, weight=2)) for kind in ("depth", "canny"))
     assert not np.array_equal(depth, canny)
-    with pytest.raises(InvalidRequest, match="does not say"):
+    with pytest.raises(InvalidRequest, match="needs a control type"):
         draw(studio, "flux", unit("flux-union"))
 
 

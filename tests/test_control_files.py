@@ -190,7 +190,7 @@ def test_a_broken_folder_says_so(tmp_path: Path, look: Callable[[], Catalog]) ->
     file.write_bytes(file.read_bytes()[:-50])
     (found,) = look().weights()
     assert found.kind is WeightKind.CONTROLNET
-    assert "cut short" in found.problem
+    assert "truncated" in found.problem
 
 
 @pytest.mark.torch

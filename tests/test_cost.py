@@ -64,7 +64,7 @@ def test_a_locked_model_says_how_to_unlock_it_and_stands_last() -> None:
     assert choices.list_model_choices([locked, broken, FAKE_MODEL]) == [
         (FAKE_MODEL.title, FAKE_MODEL.id),
         ("B (locked)", "a/b"),
-        ("C (cannot be used)", "c"),
+        ("C (unavailable)", "c"),
     ]
 
 

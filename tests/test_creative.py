@@ -62,7 +62,7 @@ def test_every_tile_is_drawn_and_the_progress_counts_them(folder: Path, photo: I
     bench = Bench(folder, photo)
     [made] = bench.up()
     assert (made.mode, made.size) == ("RGB", (150, 90))
-    total = 2 * len(TileGrid.over(150, 90, 64, 16, 8))  # half of four steps, for every tile
+    total = 2 * len(TileGrid.cover(150, 90, 64, 16, 8))  # half of four steps, for every tile
     assert bench.ctx.steps[-1] == (total, total)
     assert [step for step, _ in bench.ctx.steps] == sorted(step for step, _ in bench.ctx.steps)
     assert made.tobytes() == Bench(folder, photo).up()[0].tobytes()
@@ -88,7 +88,7 @@ def test_no_seam_is_left(folder: Path, photo: Image.Image) -> None:
     """Along the columns where tiles begin and end, the image steps no more than it does elsewhere."""
     [made] = Bench(folder, photo).up()
     steps = np.abs(np.diff(pixels(made), axis=1)).mean(axis=(0, 2))
-    grid = TileGrid.over(150, 90, 64, 16, 8)
+    grid = TileGrid.cover(150, 90, 64, 16, 8)
     borders = [side for span in grid.columns for side in (span.start, span.stop) if 2 < side < 148]
     at_borders = max(steps[side - 2 : side + 2].max() for side in borders)
     assert at_borders <= 1.5 * np.sort(steps)[-15]

@@ -266,6 +266,6 @@ def test_the_shipped_model_edits_and_keeps_no_trace(tmp_path: Path) -> None:
 
 
 def test_a_model_that_takes_one_image_says_so(studio: EditingStudio) -> None:
-    with pytest.raises(InvalidRequest, match="takes one image"):
+    with pytest.raises(InvalidRequest, match="does not support reference images"):
         studio.draw_image("pix2pix", Task.EDIT, references=(Reference(image="beach"),))
     assert studio.ctx.loaded == []

@@ -201,7 +201,7 @@ def test_nothing_that_the_pixels_bring_along_is_written(kind: str) -> None:
 
 @pytest.mark.parametrize(("kind", "side"), [("webp", 16_384), ("jpeg", 65_536)])
 def test_a_side_that_the_format_cannot_hold_is_refused(kind: str, side: int) -> None:
-    with pytest.raises(InvalidRequest, match="px a side"):
+    with pytest.raises(InvalidRequest, match="px per side"):
         written(Image.new("RGB", (side, 1)), format=kind)
 
 

@@ -101,7 +101,7 @@ def test_a_missing_seed_is_drawn_once_and_kept(studio):
 @pytest.mark.parametrize(
     ("fields", "error"),
     [
-        ({"model": "no such"}, UnknownModel),
+        ({"model": "not found"}, UnknownModel),
         ({"width": 65}, InvalidRequest),
         ({"count": 101}, InvalidRequest),
         ({"axes": (Axis(parameter="Nonsense", values=("1",)),)}, InvalidRequest),
@@ -271,7 +271,7 @@ def test_jobs_of_earlier_runs_are_told(studio, tmp_path):
     assert second.jobs(LOCAL_USER)[0].model.problem
 
 
-@pytest.mark.parametrize("error", [OutOfMemory("no room", details={"requested": 2}), ModelBroken("no such tensor")])
+@pytest.mark.parametrize("error", [OutOfMemory("no room", details={"requested": 2}), ModelBroken("not found tensor")])
 def test_a_failing_model_gives_way_to_the_fallback(studio, error):
     backend = FakeBackend(FAKE_MODEL, SMALL)
     backend.fail = lambda request, step: error if request.model == "fake" and len(backend.seen) == 2 else None

@@ -176,9 +176,21 @@ def test_better_quality_is_another_choice_and_cloud_models_only_by_name(first: d
     automatic = find_upscaler(values, models)
     assert automatic is not None
     assert not automatic.paid, "nothing is spent unasked"
-    if cloud in list_choosable_models(UpscaleMode.CREATIVE, models):
-        named = find_upscaler({**values, "with": cloud.id}, models)
-        assert named == cloud
+    assert cloud in list_choosable_models(UpscaleMode.CREATIVE, models)
+    assert find_upscaler({**values, "with": cloud.id}, models) == cloud
+
+
+@pytest.mark.parametrize(
+    ("field", "old", "new"),
+    [
+        ("keep", "AI marker only", "AI marker only"),
+        ("contrast", "Add a shade behind the text", "Add a shade behind the text"),
+        ("contrast", "Warn if too low", "Warn if too low"),
+    ],
+)
+def test_labels_of_the_last_version_are_still_understood(first: dict[str, Any], field: str, old: str, new: str) -> None:
+    values = {**first, "images": ONE, "steps": ["Finish"], "text": "Hello"}
+    assert read_extras({**values, field: old}, MODELS) == read_extras({**values, field: new}, MODELS)
 
 
 def test_what_cannot_be_done_is_refused_with_advice(first: dict[str, Any]) -> None:
@@ -201,9 +213,9 @@ def test_what_cannot_be_done_is_refused_with_advice(first: dict[str, Any]) -> No
 
 def test_a_tool_that_lacks_its_weights_says_what_to_fetch() -> None:
     model = Model(
-        id="restorer/gfpgan", title="GFPGAN", family="restorer", problem="its weights are not here. Fetch them."
+        id="restorer/gfpgan", title="GFPGAN", family="restorer", problem="its weights are not installed. Fetch them."
     )
-    assert "its weights are not here" in render_tool_note([model], "Automatic", "x")
+    assert "its weights are not installed" in render_tool_note([model], "Automatic", "x")
     assert "Put one there" in render_tool_note([], "Automatic", "Put one there")
 
 
@@ -235,13 +247,13 @@ def test_image_info_is_a_table_and_says_when_there_is_none(tmp_path: Path) -> No
     plain = io.BytesIO()
     draw_fake_image(1, 16, 16).save(plain, "PNG")
     path.write_bytes(plain.getvalue())
-    assert "Nothing in this file" in info_panel.render_info(read_image_info(path, Settings()))
+    assert "no generation data" in info_panel.render_info(read_image_info(path, Settings()))
 
 
 def test_settings_come_from_a_image_but_not_from_any_comment(tmp_path: Path) -> None:
     path = tmp_path / "fox.png"
     path.write_bytes(make_png_with_chunks(parameters="a holiday"))
-    with pytest.raises(BadImage, match="carries no settings"):
+    with pytest.raises(BadImage, match="contains no settings"):
         read_image_settings(path, Settings())
     path.write_bytes(make_png_with_chunks(parameters=A1111))
     assert read_image_settings(path, Settings())[0] == find_drawing_request((), A1111)
@@ -263,7 +275,7 @@ def test_offers_are_listed_with_size_and_licence() -> None:
     assert "63.9 MiB" in shown
     assert "BSD-3-Clause" in shown
     assert "upscaling" in shown
-    assert "is here" in weight_downloads.render_weights_table([])
+    assert "installed" in weight_downloads.render_weights_table([])
 
 
 def test_settings_come_from_the_request_that_drew_the_image() -> None:

@@ -79,7 +79,7 @@ def test_the_parts_are_those_of_txt2img(studio: EditingStudio, model: str) -> No
     from studio.pipelines.run import diffusion
 
     before = studio.draw_image(model, Task.TXT2IMG).tobytes()
-    held = studio.backend._registry.held(model)
+    held = studio.backend._registry.get_resident(model)
     weight, resident = device_memory.count_weight_bytes(held.pipe), studio.backend._registry.resident_bytes
     seen = []
     view = diffusion.make_pipeline_view
@@ -206,7 +206,7 @@ def test_what_does_not_go_together_is_refused_before_loading(studio: EditingStud
     model = next(model for model in studio.backend.models() if model.id == "sd15")
     with pytest.raises(InvalidRequest, match="hires"):
         model.check(GenerationRequest(task=Task.IMG2IMG, model="sd15", hires=Hires()))
-    with pytest.raises(InvalidRequest, match="as it is asked"):
+    with pytest.raises(InvalidRequest, match="with these settings"):
         studio.draw_image("sd15", Task.IMG2IMG, source=None)
     assert "sd15" not in {one.model for one in studio.backend.get_memory_report().resident}
 

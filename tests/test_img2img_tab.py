@@ -221,16 +221,16 @@ def test_what_the_model_lacks_is_left_out_and_not_shown() -> None:
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
-        ({"source": ""}, "no image"),
+        ({"source": ""}, "No image"),
         ({"source": "../../etc/passwd"}, "not an image"),
         ({"source": 7}, "not an image"),
         ({"mode": "Inpaint"}, "mask is empty"),
-        ({"mode": "Outpaint"}, "does not grow"),
+        ({"mode": "Outpaint"}, "adds no pixels"),
         ({"mode": EDIT, "operation": "Style transfer"}, "style"),
         ({"strength": 1.5}, "Denoising strength"),
         ({"strength": "much"}, "strength"),
         ({"unit_0_on": True, "unit_0_model": "None"}, "unit 1 has no model"),
-        ({"unit_1_on": True, "unit_1_options": "low"}, "not an option"),
+        ({"unit_1_on": True, "unit_1_options": "low"}, "not a valid preprocessor option"),
         ({"unit_0_on": True, "unit_0_start": 0.8, "unit_0_end": 0.2}, "starts"),
     ],
 )

@@ -186,7 +186,7 @@ def test_outpainting_to_an_aspect_keeps_transparency(studio: EditingStudio) -> N
 
 def test_a_canvas_that_does_not_grow_is_refused_before_loading(studio: EditingStudio) -> None:
     studio.backend.unload("sd15")
-    with pytest.raises(InvalidRequest, match="does not grow"):
+    with pytest.raises(InvalidRequest, match="adds no pixels"):
         studio.draw_image("sd15", Task.OUTPAINT)
     assert studio.ctx.loaded == []
 
@@ -222,7 +222,7 @@ def test_inpainting_shares_every_part_and_leaves_nothing_behind(studio: EditingS
     from studio.pipelines.run import diffusion
 
     before = studio.draw_image(model, Task.TXT2IMG).tobytes()
-    held = studio.backend._registry.held(model)
+    held = studio.backend._registry.get_resident(model)
     weight = studio.backend._registry.resident_bytes
     seen = []
     view = diffusion.make_pipeline_view

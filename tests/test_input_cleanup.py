@@ -54,9 +54,9 @@ def test_what_nothing_names_is_removed_once_it_is_old(engine: Engine) -> None:
     old, young = kept(engine, 1), kept(engine, 2, age=MIN_AGE / 2)
     assert clean(engine) == 1
     with pytest.raises(NotFound):
-        engine.kept(old, LOCAL_USER)
+        engine.get_input(old, LOCAL_USER)
     assert engine._database.rows("SELECT 1 FROM inputs WHERE hash = ?", (old,)) == []
-    assert engine.kept(young, LOCAL_USER).hash == young
+    assert engine.get_input(young, LOCAL_USER).hash == young
     assert kept(engine, 1, age=0) == old
     assert engine.get_kept_file(old, LOCAL_USER).is_file()
 

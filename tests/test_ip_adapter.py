@@ -151,7 +151,7 @@ def test_nothing_is_left_for_the_next_job(studio, catalog) -> None:
     assert ctx.loaded == [], "adapter and encoder stayed resident"
     resident = {one.title for one in studio[0].get_memory_report().resident}
     assert {"Tiny", "ip-adapter_sd15", "the image encoder"} <= resident
-    unet = studio[0]._registry.held("tiny").pipe.unet
+    unet = studio[0]._registry.get_resident("tiny").pipe.unet
     assert unet.encoder_hid_proj is None
     assert unet.config.encoder_hid_dim_type is None
     assert not any("IPAdapter" in type(one).__name__ for one in unet.attn_processors.values())

@@ -121,10 +121,10 @@ def test_a_waiting_job_can_be_taken_out():
 def test_the_pace_counts_all_passes_to_come():
     pace = EtaEstimator(None)
     pace.begin(2, 6)
-    assert pace.eta(1, 10, 100.0) is None
-    assert pace.eta(3, 10, 104.0) == pytest.approx(7 * 2 + 2 * 10 * 2)
+    assert pace.estimate_seconds_left(1, 10, 100.0) is None
+    assert pace.estimate_seconds_left(3, 10, 104.0) == pytest.approx(7 * 2 + 2 * 10 * 2)
     pace.begin(2, 4)
-    assert pace.eta(1, 10, 130.0) == pytest.approx(9 * 2 + 10 * 2)
+    assert pace.estimate_seconds_left(1, 10, 130.0) == pytest.approx(9 * 2 + 10 * 2)
 
 
 BIG = GenerationRequest(

@@ -61,19 +61,19 @@ def check_all(folder, ids):
 
 
 MOMENTS = [
-    "started:1",
+    "record_start:1",
     "render:1",
     "render:3",
-    "intend:1",
-    "intend:6",
+    "record_intent:1",
+    "record_intent:6",
     "write_synced:1",
     "write_synced:3",
     "publish:2",
     "link:2",
     "unlink:2",
-    "done:1",
-    "done:4",
-    "ended:1",
+    "record_done:1",
+    "record_done:4",
+    "record_end:1",
 ]
 
 
@@ -89,7 +89,7 @@ def test_killed_at_any_moment_nothing_is_lost_torn_or_doubled(tmp_path, moment):
 def test_killed_while_it_recovers_from_being_killed(tmp_path):
     ids, code, _ = told(start(tmp_path, "publish:2"))
     assert code == -signal.SIGKILL
-    for moment in ("done:1", "link:1"):
+    for moment in ("record_done:1", "link:1"):
         assert told(start(tmp_path, moment, count=0))[1] == -signal.SIGKILL
     check_all(tmp_path, ids)
 
@@ -153,7 +153,7 @@ def test_claimed_jobs_keep_their_order_and_go_to_one_process_only(tmp_path):
     first = Journal(database, dead)
     for number in (3, 1, 2):
         first.add(entry(number))
-    first.started(entry(3).id)
+    first.record_start(entry(3).id)
     one, two = journal_on(tmp_path), journal_on(tmp_path)
     assert one[0].claim() == two[0].claim() == []
     dead.release()
@@ -172,11 +172,11 @@ def test_a_job_that_kills_its_process_again_and_again_is_given_up(tmp_path):
             claimed = journal.claim()
             assert bool(claimed) == (attempt < MAX_ATTEMPTS)
         if attempt < MAX_ATTEMPTS:
-            journal.started(entry(1).id)
+            journal.record_start(entry(1).id)
             owner.release()
     found = journal.get(entry(1).id, "local")
     assert found.status is Status.FAILED
-    assert "not begun again" in found.error.message
+    assert "not restarted" in found.error.message
 
 
 def test_a_job_that_was_put_back_is_not_worn_out(tmp_path):
@@ -188,7 +188,7 @@ def test_a_job_that_was_put_back_is_not_worn_out(tmp_path):
             journal.add(entry(1))
         else:
             assert len(journal.claim()) == 1
-        journal.started(entry(1).id)
+        journal.record_start(entry(1).id)
         journal.put_back(entry(1).id)
         owner.release()
 
@@ -205,7 +205,7 @@ def test_a_job_that_was_put_back_is_not_worn_out(tmp_path):
 def test_errors_come_back_as_they_were(tmp_path, error):
     journal, _ = journal_on(tmp_path)
     journal.add(entry(1))
-    journal.ended(entry(1).id, Status.FAILED, error=error, notices=("n",), seconds=1.5)
+    journal.record_end(entry(1).id, Status.FAILED, error=error, notices=("n",), seconds=1.5)
     found = journal.get(entry(1).id, "local")
     assert (found.status, found.notices, found.seconds) == (Status.FAILED, ("n",), 1.5)
     assert type(found.error) is type(error)

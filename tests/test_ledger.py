@@ -159,7 +159,7 @@ def test_what_may_have_been_billed_before_a_crash_is_not_sent_again(tmp_path: Pa
     last = wait_until_final(second.job(job.id, LOCAL_USER))
     assert last.status is Status.FAILED
     assert last.error is not None
-    assert "may have billed" in last.error.message
+    assert "may have been billed" in last.error.message
     assert second_shop.seen == []
     second.close()
     shop.release(100)

@@ -157,7 +157,7 @@ def test_another_vae_for_one_job(studio) -> None:
 
 def test_full_memory_in_decode_is_answered_with_tiles_and_keeps_the_steps(studio) -> None:
     expected = draw(studio, make_request())[0]
-    decoder = studio[0]._registry.held("tiny").pipe.vae.decoder
+    decoder = studio[0]._registry.get_resident("tiny").pipe.vae.decoder
     failing = [full_memory()]
     decoder.register_forward_pre_hook(lambda *_: (_ for _ in ()).throw(failing.pop()) if failing else None)
     ctx = RecordingContext(studio[1])
@@ -166,13 +166,13 @@ def test_full_memory_in_decode_is_answered_with_tiles_and_keeps_the_steps(studio
     assert [done for done, _ in ctx.steps] == [1, 2, 3], "no step was done twice"
     assert any("tiles" in notice for notice in ctx.notices)
     assert np.abs(np.asarray(image, dtype=int) - np.asarray(expected, dtype=int)).max() <= 1
-    assert not studio[0]._registry.held("tiny").pipe.vae.use_tiling
+    assert not studio[0]._registry.get_resident("tiny").pipe.vae.use_tiling
 
 
 def test_full_memory_while_denoising_is_answered_with_smaller_batches_and_evictions(studio) -> None:
     draw(studio, make_request("other"))
     expected = [image.tobytes() for image in draw(studio, make_request(), 1, 2, 3)]
-    unet = studio[0]._registry.held("tiny").pipe.unet
+    unet = studio[0]._registry.get_resident("tiny").pipe.unet
     calls = []
 
     def at_most_one(module, args, kwargs) -> None:
@@ -192,7 +192,7 @@ def test_full_memory_while_denoising_is_answered_with_smaller_batches_and_evicti
 
 def test_when_nothing_helps_the_error_says_how_much_was_wanted(studio) -> None:
     draw(studio, make_request())
-    unet = studio[0]._registry.held("tiny").pipe.unet
+    unet = studio[0]._registry.get_resident("tiny").pipe.unet
     hook = unet.register_forward_pre_hook(lambda *_: (_ for _ in ()).throw(full_memory()))
     with pytest.raises(OutOfMemory) as error:
         draw(studio, make_request(), 1, 2)

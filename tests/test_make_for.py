@@ -1,4 +1,4 @@
-"""Make it for: the size that a model likes for a format, what follows the drawing, and what the fold refuses."""
+"""Target platform: the size that a model likes for a format, what follows the drawing, and what the fold refuses."""
 
 from __future__ import annotations
 
@@ -141,9 +141,9 @@ def test_the_job_gives_the_exact_size(studio: Studio) -> None:
     [
         (fold("instagram.stori"), NotFound, "stori"),
         (fold("", ["myspace"]), NotFound, "myspace"),
-        (fold(7), InvalidRequest, "not one"),
-        (fold("", [3]), InvalidRequest, "not one"),
-        (fold("", "tiktok"), InvalidRequest, "not one"),
+        (fold(7), InvalidRequest, "Unknown platform format"),
+        (fold("", [3]), InvalidRequest, "Unknown platform format"),
+        (fold("", "tiktok"), InvalidRequest, "Unknown platform format"),
     ],
 )
 def test_what_is_not_in_the_lists_is_refused(

@@ -34,10 +34,10 @@ def test_the_canvas(wish: Outpaint, expected: OutpaintCanvas) -> None:
 @pytest.mark.parametrize(
     ("wish", "said"),
     [
-        (None, "does not grow"),
-        (Outpaint(), "does not grow"),
-        (Outpaint(aspect="5:3"), "does not grow"),
-        (Outpaint(width=100, height=60), "does not grow"),
+        (None, "adds no pixels"),
+        (Outpaint(), "adds no pixels"),
+        (Outpaint(aspect="5:3"), "adds no pixels"),
+        (Outpaint(width=100, height=60), "adds no pixels"),
         (Outpaint(width=90, height=90), "larger than the canvas"),
         (Outpaint(width=120, left=30), "larger than the canvas"),
         (Outpaint(left=16_384), "16484×60"),

@@ -188,7 +188,7 @@ def test_patterns(pattern, wanted):
 
 def test_a_link_out_of_the_folder_is_refused(folder, tmp_path_factory):
     (folder.root / "away").symlink_to(tmp_path_factory.mktemp("elsewhere"))
-    with pytest.raises(StorageFailed, match="leads out"):
+    with pytest.raises(StorageFailed, match="points outside"):
         folder.save(asset(), filename_pattern="away/{seed}")
 
 
@@ -331,7 +331,7 @@ def test_recovery_settles_every_moment(folder, moment, monkeypatch):
     elif moment == "linked":
         monkeypatch.setattr(outputs_module, "publish", lambda part, path: os.link(part, path) or crash())
     else:
-        monkeypatch.setattr(folder.library, "done", crash)
+        monkeypatch.setattr(folder.library, "record_done", crash)
     with pytest.raises(Crash):
         folder.save(asset(), filename_pattern="x")
     monkeypatch.undo()

@@ -103,7 +103,7 @@ def test_what_was_asked_for_is_there() -> None:
     assert {kind for spec in SPECS for kind in spec.kinds} >= ASKED_FOR
     assert len({spec.id for spec in SPECS}) == len(SPECS)
     for spec in SPECS:
-        assert spec.values(()) == {option.name: option.default for option in spec.options}
+        assert spec.fill_options(()) == {option.name: option.default for option in spec.options}
         assert all(option.help and option.low < option.high for option in spec.options)
         assert all(offer.bytes > 1_000_000 and offer.licence and "/" in offer.source for offer in spec.offers)
 
@@ -387,12 +387,12 @@ def test_words_that_find_nothing(weights: Path, tmp_path: Path) -> None:
     with pytest.raises(InvalidRequest, match="“red cup” is not found") as refused:
         preprocessing(tmp_path).find("Red  cup.", photo(), Images())
     assert "mask" in refused.value.hint
-    with pytest.raises(InvalidRequest, match="no words"):
+    with pytest.raises(InvalidRequest, match="Nothing to search for"):
         preprocessing(tmp_path).find(" . ", photo(), Images())
 
 
 def test_words_without_weights(tmp_path: Path) -> None:
-    with pytest.raises(NotConfigured, match="search by words") as refused:
+    with pytest.raises(NotConfigured, match="Search by words") as refused:
         preprocessing(tmp_path).find("cup", photo(), Images())
     assert all(offer.title in refused.value.hint for offer in find_objects.SEARCH_WEIGHTS)
 

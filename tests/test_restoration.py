@@ -100,7 +100,7 @@ def test_the_three_kinds_are_known_by_their_tensors(models: Path, astronaut: Ima
     assert found == dict.fromkeys(("codeformer", "gfpgan", "restoreformer"), WeightKind.RESTORER)
     listed = {model.id: model for model in bench.enhancers.models() if Task.RESTORE_FACES in model.tasks}
     assert not listed["restorer/gfpgan"].problem
-    assert "Fetch" in listed["restorer/GFPGANv1.4"].problem
+    assert "Download" in listed["restorer/GFPGANv1.4"].problem
 
 
 @pytest.mark.parametrize("model", ["gfpgan", "codeformer", "restoreformer"])

@@ -12,7 +12,7 @@ from PIL import Image, ImageDraw, ImageEnhance, ImageOps
 
 from studio.core.errors import NotConfigured, NotFound
 from studio.core.finish import Box
-from studio.core.social import ExtendMode, Verdict
+from studio.core.social import ExtendMode, NoteKind, Verdict
 from studio.core.social_formats import Format
 from studio.social.advice import Advisor
 from studio.social.analysis import Analysis, Detectors, analyse_image
@@ -115,7 +115,7 @@ def test_when_not_all_faces_fit_nobody_is_chosen_silently() -> None:
     advisor = Advisor(lambda: seeing((0.05, 0.4, 0.15, 0.6), (0.85, 0.4, 0.95, 0.6)))
     square, wide = advisor.suggest_crops(image, find_formats("instagram.feed_square", "youtube.thumbnail_hd"))
     assert (square.verdict, square.advice, square.faces, square.faces_whole) == (Verdict.EXTEND, ExtendMode.BLUR, 2, 1)
-    assert any("1 of 2 faces fit" in note for note in square.notes)
+    assert any("1 of 2 faces fit" in note.text for note in square.notes)
     assert "1 face" in square.loses
     assert (wide.verdict, wide.faces_whole) == (Verdict.GOOD, 2)
     assert "all faces" in wide.keeps
@@ -189,7 +189,7 @@ def test_the_same_crop_puts_the_subject_where_it_is_safe() -> None:
 def test_a_transparent_image_says_so_and_counts_what_is_opaque() -> None:
     advisor = Advisor(Detectors)
     (nothing,) = advisor.suggest_crops(Image.new("RGBA", (400, 300)), find_formats("instagram.story"))
-    assert "fully transparent" in nothing.notes[0]
+    assert "fully transparent" in nothing.notes[0].text
     cut = Image.new("RGBA", (800, 400))
     cut.paste(scene(200, 200, (0.5, 0.5, 0.3)), (580, 100))
     assert find_best_crop(analyse_image(cut, Detectors()), 1.0).left > 0.4
@@ -200,14 +200,14 @@ def test_without_the_network_for_faces_it_is_said() -> None:
         raise NotConfigured("The face detector is not installed.")
 
     (found,) = Advisor(lambda: Detectors(faces=absent)).suggest_crops(scene(300, 300), find_formats("instagram.story"))
-    assert any("Nobody looked for faces" in note for note in found.notes)
+    assert any("Faces were not detected" in note.text for note in found.notes)
     assert found.verdict is not Verdict.GOOD
 
 
 def test_a_image_smaller_than_the_format_says_so_and_an_unknown_format_is_refused() -> None:
     advisor = Advisor(Detectors)
     (small,) = advisor.suggest_crops(scene(540, 540), find_formats("instagram.feed_square"))
-    assert any("enlarged 2.0 times" in note for note in small.notes)
+    assert any("enlarged 2.0 times" in note.text and note.kind is NoteKind.ENLARGED for note in small.notes)
     with pytest.raises(NotFound):
         advisor.suggest_crops(scene(20, 20), find_formats("instagram.nothing"))
 

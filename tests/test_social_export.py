@@ -117,7 +117,7 @@ def test_no_file_is_larger_than_its_platform_takes(kind: str) -> None:
         with Image.open(io.BytesIO(file.data)) as written:
             assert written.size == (of.width, of.height), one.label
             assert written.format == of.file_type.upper()
-        softened |= {one.label} if any("Softened" in note for note in one.notes) else set()
+        softened |= {one.label} if any("softened" in note for note in one.notes) else set()
     assert softened >= {"tiktok.ad_landscape", "email.product"} if kind == "noise" else not softened
 
 
@@ -150,14 +150,14 @@ def test_the_users_crop_wins_and_is_brought_to_shape() -> None:
 
 def test_a_crop_for_a_format_that_is_not_chosen_is_refused() -> None:
     crop = FormatCrop(format="instagram.story", box=Box())
-    with pytest.raises(InvalidRequest, match="not chosen"):
+    with pytest.raises(InvalidRequest, match="not selected"):
         SocialExport(formats=("twitter.header",), crops=(crop,))
     with pytest.raises(InvalidRequest, match="twice"):
         SocialExport(formats=("instagram.story",), crops=(crop, crop))
 
 
 def test_nonsense_is_refused_before_any_work() -> None:
-    with pytest.raises(InvalidRequest, match="No format"):
+    with pytest.raises(InvalidRequest, match="No platform format"):
         SocialExport()
     with pytest.raises(InvalidRequest, match="twice"):
         SocialExport(formats=("instagram.story", "instagram.story"))
@@ -246,7 +246,7 @@ def test_a_watermark_lies_over_each_format_and_a_hidden_one_is_in_each() -> None
 def test_zones_are_drawn_only_when_asked_for() -> None:
     (bare,) = make(photo(), "instagram.story")
     (proof,) = make(photo(), "instagram.story", zones=True)
-    assert any("proof" in note for note in proof.notes)
+    assert any("safe zones are drawn" in note for note in proof.notes)
     story = PLATFORMS.format("instagram.story")
     assert proof.image.getpixel((540, story.safe.top)) == (30, 170, 90)
     assert bare.image.getpixel((540, story.safe.top)) != (30, 170, 90)

@@ -132,10 +132,10 @@ def test_what_is_written_to_the_form_is_read_from_it(wish: SocialExport) -> None
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        (asked(), "no image"),
-        (asked(ONE, formats=()), "No format is chosen"),
+        (asked(), "No image"),
+        (asked(ONE, formats=()), "No platform format selected"),
         (asked("not an image"), "not an image"),
-        (asked(ONE, drawn=[1]), "not here any more"),
+        (asked(ONE, drawn=[1]), "no longer available"),
         (asked(ONE) | {"board": "{"}, "cannot be read"),
         (asked(ONE, formats=("instagram.sotry",)), "instagram.sotry"),
         (asked(ONE, drawn={"crops": {ONE: {STORY: [0, 0, 0, 0]}}}), "box is empty"),
@@ -211,7 +211,7 @@ def test_own_crops_of_several_images_are_not_lost_to_an_upscaler(planner: Export
     wanted = planner.plan_request(asked(one, two, upscale="tool"), LOCAL_USER)
     assert (wanted.task, wanted.batch) == (Task.UPSCALE, (one, two))
     drawn = {"crops": {one: {STORY: [0, 0, 0.5625, 1]}}}
-    with pytest.raises(InvalidRequest, match="An upscaler makes new images"):
+    with pytest.raises(InvalidRequest, match="crops cannot be combined"):
         planner.plan_request(asked(one, two, upscale="tool", drawn=drawn), LOCAL_USER)
 
 
@@ -269,7 +269,7 @@ def test_the_board_is_told_formats_and_what_each_crop_loses(served: RunningStudi
     [
         ({"name": "Strip", "width": 4000, "height": 100}, "steep"),
         ({"name": "Tiny", "width": 4, "height": 100}, "width"),
-        ({"name": "!", "width": 400, "height": 100}, "no name"),
+        ({"name": "!", "width": 400, "height": 100}, "needs a name"),
         ({"name": "Half", "width": 400.5, "height": 100}, "whole numbers"),
     ],
 )

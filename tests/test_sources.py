@@ -112,11 +112,11 @@ def test_a_image_is_kept_once_and_belongs_to_its_user(engine: Engine, tmp_path: 
     assert Image.open(engine.get_kept_file(kept.hash, ANN)).tobytes() == image.tobytes()
     assert len(list((tmp_path / ".inputs").rglob("*.png"))) == 1
     with pytest.raises(NotFound):
-        engine.kept(kept.hash, LOCAL_USER)
+        engine.get_input(kept.hash, LOCAL_USER)
     with pytest.raises(NotFound):
         engine.get_kept_file("../../library.db", ANN)
     engine.keep_image(image, LOCAL_USER)
-    assert engine.kept(kept.hash, LOCAL_USER).hash == kept.hash
+    assert engine.get_input(kept.hash, LOCAL_USER).hash == kept.hash
 
 
 def test_what_is_no_image_is_refused(engine: Engine, tmp_path: Path) -> None:
@@ -156,15 +156,15 @@ def test_a_result_knows_the_whole_chain_that_made_it(engine: Engine) -> None:
     ("fields", "says"),
     [
         ({"task": Task.IMG2IMG}, "no image for img2img"),
-        ({"task": Task.INPAINT, "source": "IMAGE"}, "no mask"),
+        ({"task": Task.INPAINT, "source": "IMAGE"}, "No mask"),
         ({"task": Task.INPAINT, "source": "IMAGE", "mask": "SMALL"}, "The mask is 16×16, the image 32×32"),
         ({"task": Task.INPAINT, "source": "IMAGE", "mask": "BLACK"}, "mask is empty"),
         ({"task": Task.INPAINT, "source": "IMAGE", "mask": "WHITE", "inpaint": Inpaint(invert=True)}, "mask is empty"),
-        ({"task": Task.IMG2IMG, "source": "IMAGE", "batch": ("IMAGE",)}, "a batch too"),
+        ({"task": Task.IMG2IMG, "source": "IMAGE", "batch": ("IMAGE",)}, "a source and a batch"),
         ({"task": Task.TXT2IMG, "control": (ControlUnit(model="x"),)}, "control unit has no image"),
-        ({"task": Task.IMG2IMG, "source": "IMAGE", "references": (Reference(),)}, "reference has no image"),
-        ({"task": Task.SEARCH_REPLACE, "source": "IMAGE"}, "not said what to search"),
-        ({"task": Task.STYLE_TRANSFER, "source": "IMAGE"}, "no image to take the style"),
+        ({"task": Task.IMG2IMG, "source": "IMAGE", "references": (Reference(),)}, "reference image is missing"),
+        ({"task": Task.SEARCH_REPLACE, "source": "IMAGE"}, "Nothing to search for"),
+        ({"task": Task.STYLE_TRANSFER, "source": "IMAGE"}, "No style image"),
         ({"task": Task.PREPROCESS, "source": "IMAGE"}, "exactly one control unit"),
     ],
 )
@@ -262,7 +262,7 @@ def test_a_chain_that_cannot_be_is_refused_at_once(engine: Engine) -> None:
         )
     two = Finish(derivatives=(Derivative(width=8), Derivative(width=9)))
     several = GenerationRequest(task=Task.FINISH, finish=two)
-    with pytest.raises(InvalidRequest, match="another step follows"):
+    with pytest.raises(InvalidRequest, match="not the last step"):
         GenerationRequest(then=(several, several))
     with pytest.raises(InvalidRequest, match="source"):
         GenerationRequest(then=(GenerationRequest(task=Task.UPSCALE, source=kept.hash),))

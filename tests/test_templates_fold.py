@@ -60,7 +60,7 @@ def test_the_recommended_stand_first_and_once() -> None:
     assert html.index("Recommended") < html.index(found[2].id) < html.index("More") < html.index(found[0].id)
     assert html.count("data-template=") == len(found)
     assert html.count('aria-pressed="true"') == 1
-    assert "Nothing fits" in render_cards((), (), "", PLATFORMS)
+    assert "No matching templates" in render_cards((), (), "", PLATFORMS)
 
 
 def test_words_of_a_file_are_escaped_and_a_format_that_is_gone_is_still_named() -> None:
@@ -76,7 +76,7 @@ def test_a_recipe_becomes_a_template_with_a_name() -> None:
     assert (made.id, made.name, made.frame) == ("own_ete_a_la_mer", "Été à la mer!", "a {subject} in fog")
     assert (made.negative, made.models, made.own) == ("text", ("sdxl",), True)
     assert make_template_id("???") == "own_template"
-    with pytest.raises(InvalidRequest, match="no name"):
+    with pytest.raises(InvalidRequest, match="needs a name"):
         from_recipe(recipe, "  ", "web.hero")
 
 

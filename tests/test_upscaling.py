@@ -113,7 +113,7 @@ def test_a_bundled_file_that_is_another_is_not_unpacked(models: Path, tmp_path: 
 
 def test_weights_in_an_unknown_format_are_refused() -> None:
     text = "7767517\n1 1\nConvolution c 1 1 a b 0=1 1=1 6=4"
-    with pytest.raises(ValueError, match="not known"):
+    with pytest.raises(ValueError, match="type is unknown"):
         list(bundled_upscaler.read_layers(text, b"\x01\x02\x03\x04" + bytes(20)))
     with pytest.raises(ValueError, match="left over"):
         list(bundled_upscaler.read_layers(text, bytes(4 + 16 + 4 + 8)))
@@ -138,7 +138,7 @@ def test_bands_put_an_unchanged_image_together_exactly() -> None:
     import torch
 
     image = torch.rand(3, 143, 201)
-    grid = TileGrid.over(201, 143, 64, 16)
+    grid = TileGrid.cover(201, 143, 64, 16)
     bands = grid.draw_bands(lambda row, column: image[:, row.start : row.stop, column.start : column.stop].clone())
     assert torch.allclose(torch.cat(list(bands), dim=1), image, atol=1e-6)
 
@@ -264,7 +264,7 @@ def test_nothing_that_lies_hidden_under_clear_pixels_bleeds_into_the_rim(
 def test_progress_is_told_tile_by_tile(models: Path, photo: Image.Image) -> None:
     bench = Bench(models, photo)
     bench.up(tile=64, overlap=16, second=FAST + ENGINE_SUFFIX, second_weight=0.5)
-    total = len(TileGrid.over(160, 120, 64, 16)) * 2
+    total = len(TileGrid.cover(160, 120, 64, 16)) * 2
     assert bench.ctx.steps == [(step, total) for step in range(1, total + 1)]
 
 
@@ -306,8 +306,8 @@ def test_tiles_become_smaller_by_themselves_and_then_it_is_said(models: Path, ph
     made = enlarge_image(photo, (640, 480), upscaler, tiling=(160, None), watch=Watch())
     assert max(tried) == 160
     assert bench.ctx.notices == [
-        "Memory was short: the image was enlarged in tiles of 80 px.",
-        "Memory was short: the image was enlarged in tiles of 64 px.",
+        "Low memory: the image was enlarged in tiles of 80 px.",
+        "Low memory: the image was enlarged in tiles of 64 px.",
     ]
     whole = enlarge_image(photo, (640, 480), load_upscaler(weight(models), "cpu"))
     assert np.abs(pixels(made) - pixels(whole)).mean() < 0.1

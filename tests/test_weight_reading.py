@@ -42,7 +42,7 @@ _CUT = """
     root = Path(sys.argv[1])
     backend, settings = make_local_pipelines(root, FolderCatalog({"tiny": root / "tiny"}))
     draw(backend, settings)
-    held = backend._registry.held("tiny")
+    held = backend._registry.get_resident("tiny")
     for file in (root / "tiny").rglob("*.safetensors"):
         file.write_bytes(b"")
     total = sum(float(p.sum()) for part in held.pipe.components.values() if hasattr(part, "parameters")

@@ -51,7 +51,7 @@ def test_one_deleted_image_costs_neither_the_zip_nor_the_result(tmp_path: Path) 
         assert files[1].name in archive.read("missing.txt").decode()
         images = client.get(f"{place}/result").json()["images"]
         assert [image["imageData"] is not None for image in images].count(True) == 2
-        assert [image["notes"] for image in images].count(["The file of this image is gone."]) == 1
+        assert [image["notes"] for image in images].count(["The file of this image is missing."]) == 1
         for file in files[::2]:
             file.unlink()
         assert client.get(job["zip"]).status_code == 404

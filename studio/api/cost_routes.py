@@ -99,7 +99,7 @@ def add_cost_routes(routes: APIRouter, studio: Studio) -> None:
         studio."""
         user = get_caller(request)
         if everybody and not user.admin:
-            raise Forbidden("Only those who run the studio see what everybody spent.", hint="Leave “everybody” out.")
+            raise Forbidden("Only administrators can see the spending of all users.", hint="Leave “everybody” out.")
         lines = studio.engine.ledger.lines(None if everybody else user.name, days)
         return LedgerBody(
             lines=[

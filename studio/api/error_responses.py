@@ -74,9 +74,9 @@ def build_fallback_router() -> APIRouter:
     async def reject_unknown_path(request: Request, path: str) -> JSONResponse:  # pyright: ignore[reportUnusedFunction]
         allowed = _find_allowed_methods(request)
         if allowed:
-            shape = _format_error(405, f"{request.method} does not go there.", "Use " + " or ".join(allowed) + ".")
+            shape = _format_error(405, f"Method {request.method} not allowed.", "Use " + " or ".join(allowed) + ".")
             return JSONResponse(shape, 405, {"Allow": ", ".join(allowed)})
-        return JSONResponse(_format_error(404, "There is nothing here.", "GET /api/docs lists what there is."), 404)
+        return JSONResponse(_format_error(404, "Not found.", "GET /api/docs lists what there is."), 404)
 
     return routes
 
@@ -111,11 +111,11 @@ async def _handle_validation_error(request: Request, error: Exception) -> JSONRe
     place = [str(part) for part in first["loc"] if part not in ("body", "query", "path")]
     field = ".".join(place)
     if first["type"] == "extra_forbidden":
-        message, hint = f"There is no field {field!r}.", "GET /api/docs lists the fields."
+        message, hint = f"Unknown field {field!r}.", "GET /api/docs lists the fields."
     elif first["type"] == "missing":
         message, hint = f"{field or 'A JSON body'} is missing.", "Add it and send it again."
     elif first["type"] == "json_invalid":
-        field, message, hint = "", "The body is not JSON.", "Send a JSON object."
+        field, message, hint = "", "Invalid JSON in the request body.", "Send a JSON object."
     else:
         given = _shorten_input(first.get("input", ""))
         message, hint = (

@@ -73,7 +73,7 @@ def build_zip_response(studio: Studio, job_id: str, request: Request) -> Streami
     assets = job.snapshot.assets
     files = find_asset_files(assets, studio.engine.outputs_dir)
     if not files:
-        raise NotFound("This job has no images.", hint="Wait until it has made some.")
+        raise NotFound("This job has no images yet.", hint="Wait until the first image is saved.")
     name = re.sub(r"[^0-9A-Za-z-]", "", job.id)
     return StreamingResponse(
         stream_zip(list(files.values()), missing=[asset.path.name for asset in assets if asset.id not in files]),

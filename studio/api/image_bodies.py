@@ -29,7 +29,7 @@ def store_image(text: str, engine: Engine, user: User) -> KeptImage:
     """The image that `text` is: the id of a kept image, the id of one of the user's results, or base64 of a file, with
     or without "data:…;base64," before it. Raises as `kept_in`."""
     if _HASH.fullmatch(text):
-        return engine.kept(text, user)
+        return engine.get_input(text, user)
     if _ASSET.fullmatch(text):
         return engine.keep_asset(text, user)
     return engine.keep_image(decode_file(text), user)
@@ -45,5 +45,6 @@ def decode_file(text: str) -> bytes:
         return decode_base64(text)
     except ValueError as error:
         raise InvalidRequest(
-            "An image is neither an id nor base64.", hint="Send the id from POST /inputs, or the file in base64."
+            "An image is neither a valid id nor base64 data.",
+            hint="Send the id from POST /inputs, or the file in base64.",
         ) from error

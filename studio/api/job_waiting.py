@@ -33,7 +33,7 @@ class WaiterPool:
             QueueFull: too many wait already.
         """
         if self._waiting >= self._most:
-            raise QueueFull("Too many callers wait for jobs.", hint="Ask GET /jobs/{id} now and then instead.")
+            raise QueueFull("Too many requests are waiting for jobs.", hint="Poll GET /jobs/{id} instead.")
         self._waiting += 1
         try:
             end = time.monotonic() + deadline

@@ -58,9 +58,9 @@ def _parse_object(text: str) -> dict[str, Any]:
     try:
         found = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise InvalidRequest("The form's field “request” is not JSON.", hint="Send a JSON object there.") from error
+        raise InvalidRequest("The form field “request” is not valid JSON.", hint="Send a JSON object there.") from error
     if not isinstance(found, dict):
-        raise InvalidRequest("The form's field “request” is not a JSON object.", hint="Send a JSON object there.")
+        raise InvalidRequest("The form field “request” is not a JSON object.", hint="Send a JSON object there.")
     return found  # pyright: ignore[reportUnknownVariableType]
 
 

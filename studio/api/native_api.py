@@ -38,7 +38,7 @@ MAX_STREAM_SECONDS = 3600.0
 MAX_RESULT_BYTES = 256 * 1024 * 1024  # bytes of images in one result
 _PRIVATE_CACHE_HEADERS = {"Cache-Control": "private, max-age=3600"}
 _ERROR_RESPONSES: dict[int | str, dict[str, object]] = {
-    "4XX": {"model": schemas.ErrorBody, "description": "What was wrong, and what to do."}
+    "4XX": {"model": schemas.ErrorBody, "description": "What went wrong and what to do."}
 }
 
 
@@ -114,8 +114,8 @@ def _add_result_routes(routes: APIRouter, studio: Studio) -> None:
             raise now.error
         if not now.status.is_final:
             raise NotReady(
-                "The job has not ended yet.",
-                hint="Ask again later, or create with ?wait=true.",
+                "The job is still running.",
+                hint="Try again later, or create the job with ?wait=true.",
                 details={"status": now.status.value},
             )
         root, outputs = studio.settings.current.root_path, studio.engine.outputs_dir
@@ -124,7 +124,8 @@ def _add_result_routes(routes: APIRouter, studio: Studio) -> None:
         files = find_asset_files(now.assets, outputs)
         if sum(file.stat().st_size for file in files.values()) > MAX_RESULT_BYTES:
             raise NotReady(
-                "These images are too many for one answer.", hint="Ask with ?data=false and fetch each by its url."
+                "The images are too large for one response.",
+                hint="Request the result with ?data=false and fetch each image by its URL.",
             )
         return schemas.Result(
             images=[

@@ -21,7 +21,7 @@ class PlatformBody(BaseModel):
 
 
 class PlatformList(BaseModel):
-    asOf: str = Field(description="The day of the figures.")
+    asOf: str = Field(description="Date of the data.")
     problems: list[str]
     platforms: list[PlatformBody]
 

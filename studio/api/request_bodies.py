@@ -38,7 +38,7 @@ class EditBody(CreateBody, build_body("EditFields", EDIT_FIELDS)):
     operation: Annotated[Task, Field(strict=False)] = Field(description="img2img, inpaint, outpaint, …")
     image: ImageRef | None = None
     images: list[ImageRef] = Field(default=[], max_length=500, description="Several images instead of one.")
-    mask: ImageRef | None = Field(default=None, description="White is what changes; as large as the image.")
+    mask: ImageRef | None = Field(default=None, description="White areas change. Must have the size of the image.")
     background: ImageRef | None = None
     lighting: ImageRef | None = None
     inpaint: Annotated[Inpaint, build_dataclass_validator(Inpaint)] = Inpaint()
@@ -51,7 +51,7 @@ class EditBody(CreateBody, build_body("EditFields", EDIT_FIELDS)):
         """The request, its images still as the caller gave them; raises InvalidRequest for work that is no editing."""
         if self.operation not in {operation.task for operation in OPERATIONS}:
             names = ", ".join(operation.task for operation in OPERATIONS)
-            raise InvalidRequest(f"{self.operation} is not an editing operation.", hint=f"There are: {names}.")
+            raise InvalidRequest(f"Unknown editing operation {self.operation}.", hint=f"There are: {names}.")
         return (
             super()
             .to_request()
@@ -77,18 +77,18 @@ class PreprocessBody(StrictModel):
 
     image: ImageRef
     preprocessor: Name = Field(
-        description="canny, depth, …: GET /models?task=preprocess lists them; words gives a mask."
+        description="For example canny or depth; GET /models?task=preprocess lists all. “words” returns a mask."
     )
-    search: Text = Field(default="", description="What the mask of `words` is to show.")
+    search: Text = Field(default="", description="What the mask of `words` should show.")
     resolution: int | None = Field(
-        default=None, ge=64, le=4096, description="px of the short side; left out: the image's own."
+        default=None, ge=64, le=4096, description="Short side in px. Default: the short side of the image."
     )
     options: dict[str, FiniteFloat] = Field(default={})
 
     def to_request(self) -> GenerationRequest:
         """The request, its image still as the caller gave it."""
         if self.preprocessor == "words" and not self.search.strip():
-            raise InvalidRequest("It is not said what to search for.", hint="Name it in `search`.")
+            raise InvalidRequest("Nothing to search for was given.", hint="Enter what to search for in `search`.")
         unit = ControlUnit(
             preprocessor=self.preprocessor,
             pixel_perfect=self.resolution is None,
@@ -109,17 +109,15 @@ class UpscaleBody(StrictModel):
 
     image: ImageRef | None = None
     images: list[ImageRef] = Field(default=[], max_length=500)
-    mode: Name = Field(
-        default="fast", description="fast, conservative or creative; passed over where `upscale` says how large."
-    )
+    mode: Name = Field(default="fast", description="fast, conservative or creative. Ignored if `upscale` gives a size.")
     quality: Annotated[Quality, Field(strict=False)] = Quality.STANDARD
     model: Name = Field(
-        default="", description="An upscaler's id, from GET /models?task=upscale; empty lets mode and quality choose."
+        default="", description="Id of an upscaler from GET /models?task=upscale. Empty: chosen by mode and quality."
     )
     prompt: Text = ""
     negative_prompt: Text = ""
     upscale: Annotated[Upscale, build_dataclass_validator(Upscale)] | None = Field(
-        default=None, description="How large, and how."
+        default=None, description="Target size, and how."
     )
     seed: int | None = Field(default=None, ge=0)
     file: Annotated[OutputOptions, build_dataclass_validator(OutputOptions)] | None = None
@@ -138,8 +136,8 @@ class UpscaleBody(StrictModel):
         model = named or choose_upscale_model(mode, self.quality, models)
         if model is None or (self.model and named is None):
             raise UnknownModel(
-                f"There is no upscaler “{self.model}”." if self.model else f"Nothing that is here does “{mode}”.",
-                hint="GET /models?task=upscale lists what there is.",
+                f"There is no upscaler “{self.model}”." if self.model else f"No installed model supports “{mode}”.",
+                hint="GET /models?task=upscale lists the upscalers.",
             )
         found = build_upscale_request(mode, self.quality, model, models)
         return found.replace(

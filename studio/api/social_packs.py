@@ -27,7 +27,7 @@ from studio.engine.studio import SocialParts, Studio
 def require_social_parts(studio: Studio) -> SocialParts:
     """The platform data and templates; raises NotConfigured for a studio that has none."""
     if studio.social is None:
-        raise NotConfigured("This studio has no platform formats.", hint="Start it with app.py.")
+        raise NotConfigured("Platform formats are not available in this studio.", hint="Start it with app.py.")
     return studio.social
 
 
@@ -48,7 +48,7 @@ def append_social_formats(
         width, height = choose_drawing_size(formats[0], model.sizes)
         wanted = wanted.replace(width=width, height=height)
     first = next(iter(list_sources(wanted)), None)
-    kept = studio.engine.kept(first, user) if first else None
+    kept = studio.engine.get_input(first, user) if first else None
     size = get_result_size(wanted, model, (kept.width, kept.height) if kept else None)
     return append_format_steps(wanted, social, formats, size, studio.engine.models(Task.UPSCALE))
 
@@ -58,7 +58,7 @@ def build_social_request(studio: Studio, body: SocialBody, images: list[str], us
     social, formats = _build_social(studio, body, user)
     kept = [store_image(text, studio.engine, user) for text in images]
     if not kept:
-        raise InvalidRequest("There is no image.", hint="Send one as “image”, or several as “images”.")
+        raise InvalidRequest("No image selected.", hint="Send one as “image”, or several as “images”.")
     smallest = min(((one.width, one.height) for one in kept), key=lambda size: size[0] * size[1])
     enlarge = build_enlarge_step(formats, smallest, studio.engine.models(Task.UPSCALE)) if social.upscale else None
     cut = GenerationRequest(task=Task.SOCIAL, model=SOCIAL_MODEL, social=social)
@@ -72,7 +72,7 @@ def _build_social(studio: Studio, body: SocialBody, user: User) -> tuple[SocialE
     formats = collect_formats(require_social_parts(studio).platforms.of(user.name), body.formats, body.platforms)
     if body.extend is ExtendMode.OUTPAINT:
         raise InvalidRequest(
-            "Formats are cut out of an image; nothing is painted around it here.",
+            "Platform formats are cropped from an image; outpainting is not available here.",
             hint="Outpaint first with POST /edit, or fill with blur, colour or mirror.",
         )
     social = SocialExport(

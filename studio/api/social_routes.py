@@ -101,7 +101,7 @@ def _add_drawing_routes(routes: APIRouter, studio: Studio) -> None:
         data = require_social_parts(studio).platforms.of(get_caller(request).name)
         found = data.frame(format_id)
         if found is None:
-            raise NotFound("There is no sketch of a screen for this format.", hint="Its zones are at zones.svg.")
+            raise NotFound("This format has no screen preview.", hint="Its zones are available at zones.svg.")
         return Response(draw_frame_svg(data.format(format_id), found), media_type="image/svg+xml", headers=SVG_HEADERS)
 
 

@@ -43,16 +43,16 @@ class PreprocessorContext(Protocol):
         """Where torch networks run: "cpu", "cuda" or "mps"."""
         ...
 
-    def path(self, offer: DownloadableWeights) -> Path:
+    def get_weights_path(self, offer: DownloadableWeights) -> Path:
         """Where the weights of one of its own offers lie; they are there."""
         ...
 
-    def network(self, name: str, load: Callable[[], Any]) -> AbstractContextManager[Any]:
+    def use_network(self, name: str, load: Callable[[], Any]) -> AbstractContextManager[Any]:
         """What `load` gives, loaded once and kept under `name`. A torch module, or a tuple that begins with one, is on
         `device` within the block and on the CPU after it. One block at a time for each name."""
         ...
 
-    def kept(self, name: str, load: Callable[[], Any]) -> Any:
+    def load_once(self, name: str, load: Callable[[], Any]) -> Any:
         """What `load` gives, loaded once and kept under `name`, for what is safe from several threads at once."""
         ...
 
@@ -80,7 +80,7 @@ class PreprocessorSpec:
     largest: int = 0
     flat: bool = False
 
-    def values(self, given: Sequence[Option]) -> dict[str, float]:
+    def fill_options(self, given: Sequence[Option]) -> dict[str, float]:
         """A value for every option: what is `given`, else its default.
 
         Raises:

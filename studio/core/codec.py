@@ -86,7 +86,9 @@ def _decode_dataclass(kind: Any, data: Any, where: str) -> Any:
     ]
     if missing:
         raise InvalidRequest(
-            f"The {where} lacks {missing[0]!r}.", hint="Add it and send it again.", details={"field": missing[0]}
+            f"The field {missing[0]!r} is missing in the {where}.",
+            hint="Add it and send it again.",
+            details={"field": missing[0]},
         )
     return kind(
         **{

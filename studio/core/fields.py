@@ -576,7 +576,7 @@ INPAINT_FIELDS: tuple[FieldSpec, ...] = (
         },
         old_labels={
             "The image": "Original",
-            "Colours around": "Fill",
+            "Surrounding colours": "Fill",
             "Noise": "Latent noise",
             "Nothing": "Latent nothing",
         },

@@ -77,9 +77,7 @@ class OutputOptions:
 
     def __post_init__(self) -> None:
         if self.format not in (None, "png", "jpeg", "webp", "avif"):
-            raise InvalidRequest(
-                f"There is no file format {self.format!r}.", hint="There are png, jpeg, webp and avif."
-            )
+            raise InvalidRequest(f"Unknown file format {self.format!r}.", hint="Use png, jpeg, webp or avif.")
         check_range("quality", self.quality, 1, 100)
         check_range("max bytes", self.max_bytes, 1_000, 2**31)
         check_colour(self.ground)
@@ -98,7 +96,9 @@ class Box:
         for side in ("left", "top", "right", "bottom"):
             check_range(side, getattr(self, side), 0, 1)
         if self.left >= self.right or self.top >= self.bottom:
-            raise InvalidRequest("A box is empty.", hint="Its right lies right of its left, its bottom below its top.")
+            raise InvalidRequest(
+                "A box is empty.", hint="Right must be greater than left, and bottom greater than top."
+            )
 
 
 class Anchor(StrEnum):
@@ -136,7 +136,7 @@ class TextOverlay:
         check_range("stroke", self.stroke, 0, 0.5)
         check_range("text margin", self.margin, 0, 0.45)
         if self.contrast not in ("check", "fix"):
-            raise InvalidRequest(f"There is no contrast {self.contrast!r}.", hint="There are check and fix.")
+            raise InvalidRequest(f"Unknown contrast option {self.contrast!r}.", hint="Use check or fix.")
 
 
 @dataclass(frozen=True, kw_only=True)

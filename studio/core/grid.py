@@ -74,7 +74,7 @@ def expand_cells(request: GenerationRequest) -> list[Cell]:
         total *= len(found)
     if total > MAX_CELLS:
         raise InvalidRequest(
-            f"The grid has {total} cells, {MAX_CELLS} at most.", hint="Use fewer values.", details={"cells": total}
+            f"The grid has {total} cells; the limit is {MAX_CELLS}.", hint="Use fewer values.", details={"cells": total}
         )
     if len({axis.parameter for axis in request.axes}) < len(request.axes):
         raise InvalidRequest("Two axes of the grid run over the same parameter.", hint="Give both lists to one axis.")

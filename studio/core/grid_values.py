@@ -94,7 +94,7 @@ def _expand_range(match: re.Match[str], *, whole: bool) -> list[float]:
         step = float(match[3].replace(" ", "")) if match[3] is not None else math.copysign(1, end - start)
         if step == 0 or (end - start) * step < 0:
             raise InvalidRequest(
-                f"The range {match[0].strip()!r} never reaches its end.", hint="Turn the sign of the step."
+                f"The range {match[0].strip()!r} never reaches its end.", hint="Reverse the sign of the step."
             )
         count = int((end - start) / step + 1e-9) + 1
         _check_value_count(match[0], count)

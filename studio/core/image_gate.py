@@ -128,7 +128,7 @@ def _make_format_error(data: bytes) -> BadImage:
             hint="Save it as JPEG or PNG first. Phones can be set to take JPEGs (“Most compatible”).",
         )
     name = next((name for mark, name in _OTHER_FORMATS if data.startswith(mark)), "")
-    what = f"This is {name}, which cannot be opened." if name else "This is not an image that can be opened."
+    what = f"This is {name}, which cannot be opened." if name else "This image cannot be opened."
     return BadImage(what, hint=f"Use {_SUPPORTED_FORMATS}.")
 
 
@@ -141,7 +141,8 @@ def _read_source(source: bytes | Path | BinaryIO, most: int) -> bytes:
         data = source.read(most + 1)
     if len(data) > most:
         raise BadImage(
-            f"The file is larger than {most // 1024 // 1024} MiB.", hint="Make it smaller, or raise max_upload_mb."
+            f"The file is larger than {most // 1024 // 1024} MiB.",
+            hint="Use a smaller file, or raise max_upload_mb in the settings.",
         )
     if not data:
         raise BadImage("The file is empty.", hint=f"Use {_SUPPORTED_FORMATS}.")
@@ -165,9 +166,9 @@ def _check_structure(data: bytes, kind: str) -> None:
     if kind == "PNG":
         chunks, text = _count_png_chunks(data)
         if chunks > MAX_PNG_CHUNKS or text > MAX_PNG_TEXT_BYTES:
-            raise BadImage("This PNG is built of too many pieces.", hint="Save it anew with an image program.")
+            raise BadImage("This PNG has too many chunks.", hint="Save it again with an image editor.")
     if kind == "JPEG" and data.count(b"\xff\xda") > MAX_JPEG_SCANS:
-        raise BadImage("This JPEG is built of too many scans.", hint="Save it anew with an image program.")
+        raise BadImage("This JPEG has too many scans.", hint="Save it again with an image editor.")
 
 
 def _count_png_chunks(data: bytes) -> tuple[int, int]:
@@ -200,7 +201,7 @@ def _check_size(size: tuple[int, int], limits: ImageLimits) -> None:
 def _make_size_error(size: str, limits: ImageLimits) -> BadImage:
     return BadImage(
         f"The image is too large ({size[:80]}).",
-        hint=f"At most {limits.max_side} px a side and {limits.max_pixels / 1e6:g} megapixels.",
+        hint=f"The limit is {limits.max_side} px per side and {limits.max_pixels / 1e6:g} megapixels.",
         details={"max_side": limits.max_side, "max_pixels": limits.max_pixels},
     )
 
@@ -240,7 +241,7 @@ def _decode_in_subprocess(data: bytes, kind: str, limits: ImageLimits) -> Image.
         )
     except subprocess.TimeoutExpired as error:
         raise BadImage(
-            "The image took too long to open.", hint="Save it anew with an image program, or make it smaller."
+            "The image took too long to open.", hint="Save it again with an image editor, or make it smaller."
         ) from error
     except OSError as error:
         raise BadImage("The image could not be opened just now.", hint="Try again in a moment.") from error
@@ -255,5 +256,5 @@ def _decode_in_subprocess(data: bytes, kind: str, limits: ImageLimits) -> Image.
 
 def _make_broken_error(kind: str) -> BadImage:
     return BadImage(
-        f"This {kind} file is broken or not complete.", hint="Send it again, or save it anew with an image program."
+        f"This {kind} file is damaged or incomplete.", hint="Send it again, or save it again with an image editor."
     )

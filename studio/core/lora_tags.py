@@ -26,7 +26,7 @@ def split_tags(text: str) -> tuple[str, tuple[LoraUse, ...]]:
     `<lora:name>` has weight 1; `<lora:name:encoder:unet>` has two.
 
     Raises:
-        InvalidRequest: a weight that is no number.
+        InvalidRequest: a weight that is not a number.
     """
     uses: list[LoraUse] = []
 
@@ -65,6 +65,6 @@ def _parse_weight(text: str, match: re.Match[str]) -> float:
         return float(text)
     except ValueError as error:
         raise InvalidRequest(
-            f"The LoRA tag {match[0]} has the weight {text!r}, which is no number.",
+            f"The LoRA tag {match[0]} has the weight {text!r}, which is not a number.",
             hint=f"Write it as <lora:{match[1].strip()}:0.8>.",
         ) from error

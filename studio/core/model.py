@@ -150,26 +150,27 @@ class Model:
             raise ModelBroken(f"{self.title} cannot be used: {self.problem}", hint="Pick another model.")
         if request.task not in self.tasks:
             raise InvalidRequest(
-                f"{self.title} does not do {request.task}.", hint="It does: " + ", ".join(sorted(self.tasks)) + "."
+                f"{self.title} does not support {request.task}.",
+                hint="Supported: " + ", ".join(sorted(self.tasks)) + ".",
             )
         if not self.has_vae and not request.vae:
             raise InvalidRequest(f"{self.title} holds no VAE of its own.", hint="Choose a VAE for it.")
         for feature in sorted(find_used_features(request) - self.features):
             raise InvalidRequest(
-                f"{self.title} has no {feature}.", hint="Leave that field as it is, or pick another model."
+                f"{self.title} does not support {feature}.", hint="Clear that field, or choose another model."
             )
         if request.task.is_generative:
             self._check_size(*self.get_size(request), what="size")
         if request.hires is not None:
             if request.task is not Task.TXT2IMG:
                 raise InvalidRequest(
-                    "The hires pass follows txt2img only.", hint="Enlarge the result as a step of its own."
+                    "Hires fix is only available for txt2img.", hint="Upscale the result in a separate step."
                 )
             self._check_size(*self.get_hires_size(request), what="hires size")
         if request.count > self.max_count or request.batch_size > self.max_batch:
             raise InvalidRequest(
-                f"{self.title} makes at most {self.max_count} images, {self.max_batch} at once.",
-                hint="Ask for fewer.",
+                f"{self.title} makes at most {self.max_count} images per job and {self.max_batch} per batch.",
+                hint="Request fewer images.",
             )
         self._check_sampler(request.sampler, request.schedule)
         if request.hires is not None:
@@ -194,7 +195,7 @@ class Model:
         if width % sizes.multiple or height % sizes.multiple:
             raise InvalidRequest(
                 f"The {what} {width}×{height} is not a multiple of {sizes.multiple} px.",
-                hint=f"{sizes.round_down(width)}×{sizes.round_down(height)} would do.",
+                hint=f"{sizes.round_down(width)}×{sizes.round_down(height)} is valid.",
             )
         if not sizes.allows(width, height):
             raise InvalidRequest(

@@ -71,7 +71,7 @@ _DRAWING_PARTS = frozenset({Part.PROMPT, Part.DRAWING, Part.STRENGTH, Part.SIZE,
 _SEARCH_PARTS = frozenset({Part.PROMPT, Part.SEARCH, Part.MASK, Part.DRAWING, Part.STRENGTH, Part.INPAINT})
 _FOLLOWING_PARTS = frozenset({Part.PROMPT, Part.DRAWING, Part.STRENGTH, Part.SIZE})
 _INPAINT_MODELS = "a Stable Diffusion, SDXL or FLUX checkpoint, or a cloud provider with a key"
-_SEARCH_MODELS = "a model that finds things by words (Configurations fetches one), or a cloud provider with a key"
+_SEARCH_MODELS = "a text-prompted segmentation model (see Configurations), or a cloud provider with a key"
 
 OPERATIONS: tuple[Operation, ...] = (
     Operation(
@@ -86,7 +86,7 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation(
         task=Task.INPAINT,
         title="Inpaint & fix",
-        help="Redraw what you paint over; the rest stays as it is.",
+        help="Redraw the masked area and keep the rest.",
         needs=("source", "mask"),
         takes=("prompt", *_DRAWING_FIELDS, "inpaint"),
         mode="Inpaint",
@@ -106,7 +106,7 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation(
         task=Task.EDIT,
         title="Edit by instruction",
-        help="Say in words what is to change.",
+        help="Describe the change in words.",
         needs=("source", "prompt"),
         takes=("mask", "references", "steps", "guidance", "seed"),
         parts=frozenset({Part.PROMPT, Part.DRAWING, Part.SIZE, Part.BATCH}),
@@ -117,7 +117,7 @@ OPERATIONS: tuple[Operation, ...] = (
         title="Remove background",
         help="Cut out the foreground; the rest becomes transparent.",
         parts=frozenset({Part.BATCH}),
-        would="a background model (Configurations fetches one), or a cloud provider with a key",
+        would="a background removal model (see Configurations), or a cloud provider with a key",
     ),
     Operation(
         task=Task.REPLACE_BACKGROUND,

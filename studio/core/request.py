@@ -113,9 +113,11 @@ class GenerationRequest:
         if self.hires is not None:
             _check_hires(self.hires)
         if len(self.control) > MAX_CONTROL_UNITS:
-            raise InvalidRequest(f"There are more than {MAX_CONTROL_UNITS} control units.", hint="Drop some of them.")
+            raise InvalidRequest(
+                f"Too many control units; the limit is {MAX_CONTROL_UNITS}.", hint="Remove some of them."
+            )
         if len(self.axes) > 3:
-            raise InvalidRequest("A grid has at most three axes.", hint="Drop one of them.")
+            raise InvalidRequest("A grid has at most three axes.", hint="Remove one of them.")
         _check_chain(self)
 
     def replace(self, **changes: Any) -> Self:
@@ -154,20 +156,22 @@ def count_outputs(request: GenerationRequest) -> int:
 
 def _check_chain(request: GenerationRequest) -> None:
     if len(request.then) > MAX_CHAIN_STEPS:
-        raise InvalidRequest(f"More than {MAX_CHAIN_STEPS} steps follow.", hint="Drop some of them.")
+        raise InvalidRequest(f"Too many chain steps; the limit is {MAX_CHAIN_STEPS}.", hint="Remove some of them.")
     for number, step in enumerate(request.then, 1):
         if step.then or step.axes or step.source or step.batch or step.count != 1 or step.task is Task.TXT2IMG:
             raise InvalidRequest(
                 f"Step {number} of the chain has a source, a count, a grid or a chain of its own, or draws from text"
                 " alone.",
-                hint="A step works on the one image that came before it.",
+                hint="Each step must work on the result of the previous step.",
             )
         if number < len(request.then) and count_outputs(step) > 1:
             raise InvalidRequest(
-                f"Step {number} of the chain gives several files, and another step follows.", hint="Put it last."
+                f"Step {number} of the chain makes several files but is not the last step.", hint="Put it last."
             )
     if request.then and count_outputs(request.replace(then=())) > 1:
-        raise InvalidRequest("Several files come before the chain.", hint="Put the step that gives several files last.")
+        raise InvalidRequest(
+            "A step before the chain makes several files.", hint="Move the step that makes several files to the end."
+        )
 
 
 def parse_aspect(text: str) -> float:
@@ -184,7 +188,9 @@ def parse_aspect(text: str) -> float:
             f"“{text}” is not an aspect ratio.", hint="Write it as width:height, for example 16:9."
         ) from error
     if not (math.isfinite(ratio) and 1 / 20 <= ratio <= 20):
-        raise InvalidRequest(f"The aspect ratio {text} is too steep.", hint="Stay between 1:20 and 20:1.")
+        raise InvalidRequest(
+            f"The aspect ratio {text} is too extreme (limit 20:1).", hint="Stay between 1:20 and 20:1."
+        )
     return ratio
 
 

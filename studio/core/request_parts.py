@@ -140,7 +140,7 @@ class ControlUnit:
         check_range("resolution", self.resolution, 64, 4096)
         if self.start >= self.end:
             raise InvalidRequest(
-                f"A control unit starts at {self.start} and ends at {self.end}.", hint="Let it end after its start."
+                f"A control unit starts at {self.start} and ends at {self.end}.", hint="Set the end after the start."
             )
 
 

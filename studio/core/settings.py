@@ -35,7 +35,7 @@ class Settings:
     """What the studio runs with. A job keeps the settings that it was submitted with."""
 
     models_dir: Path = setting_field(
-        Path("models"), "Folder with checkpoints, LoRAs, VAEs and embeddings.", group="Paths", restart=True
+        Path("models"), "Folder for checkpoints, LoRAs, VAEs and embeddings.", group="Paths", restart=True
     )
     outputs_dir: Path = setting_field(
         Path("outputs"), "Folder for images, the library and the queue.", group="Paths", restart=True
@@ -44,43 +44,41 @@ class Settings:
         Path("outputs/logs"), "Folder for the application, generation and access logs.", group="Paths", restart=True
     )
 
-    default_model: str = setting_field("embedded", "Model that is chosen when the page opens.", group="Models")
+    default_model: str = setting_field("embedded", "Model selected when the page opens.", group="Models")
     fallback_model: str = setting_field(
-        "", "Model to try when a job's own model is missing, broken or out of memory. Empty: none.", group="Models"
+        "", "Model to use if a job's model is missing, broken or out of memory. Empty: none.", group="Models"
     )
     device: str = setting_field(
-        "auto", "Where local models run.", group="Models", choices=("auto", "cuda", "mps", "cpu")
+        "auto", "Device for local models.", group="Models", choices=("auto", "cuda", "mps", "cpu")
     )
     precision: str = setting_field(
         "auto",
-        "Number format of weights. Automatic takes bfloat16 or float16 on a GPU and float32 on a CPU.",
+        "Number format of weights. Automatic uses bfloat16 or float16 on a GPU and float32 on a CPU.",
         group="Models",
         choices=("auto", "float32", "float16", "bfloat16"),
     )
     memory_budget_gb: float = setting_field(
         0.0,
-        "Memory that resident models may take, in GiB. 0 leaves a tenth of the device free.",
+        "Memory limit for loaded models, in GiB. 0 keeps 10 % of the device free.",
         group="Models",
         low=0,
         high=4096,
     )
-    offline: bool = setting_field(
-        False, "Never contact the model hub, not even when asked to download.", group="Models"
-    )
+    offline: bool = setting_field(False, "Never contact the Hugging Face Hub, not even for downloads.", group="Models")
 
-    previews: bool = setting_field(True, "Show the image while it forms.", group="Previews")
-    preview_interval: float = setting_field(0.5, "Seconds between two previews.", group="Previews", low=0.1, high=60)
+    previews: bool = setting_field(True, "Show previews while generating.", group="Previews")
+    preview_interval: float = setting_field(0.5, "Seconds between previews.", group="Previews", low=0.1, high=60)
     preview_side: int = setting_field(384, "Longest side of a preview, in px.", group="Previews", low=64, high=1024)
 
     output_format: str = setting_field(
         "png", "File type of saved images.", group="Output", choices=("png", "jpeg", "webp", "avif")
     )
     output_quality: int = setting_field(
-        92, "Quality of JPEG, WebP and AVIF; 100 makes WebP lossless.", group="Output", low=1, high=100
+        92, "Quality of JPEG, WebP and AVIF files. 100 makes WebP lossless.", group="Output", low=1, high=100
     )
     filename_pattern: str = setting_field(
         "{date}/{number}-{seed}-{prompt}",
-        "Name of a saved image inside the outputs folder. Fields: {date} {time} {number} {seed} {model} {prompt} {job}"
+        "File name pattern for saved images. Fields: {date} {time} {number} {seed} {model} {prompt} {job}"
         " {index} {width} {height} {sampler} {steps}.",
         group="Output",
     )
@@ -88,7 +86,7 @@ class Settings:
 
     compatible_url: str = setting_field(
         "",
-        "Address of your own server that speaks OpenAI's images dialect, with its /v1. Empty: none.",
+        "Address of an OpenAI-compatible image server, including /v1. Empty: none.",
         group="Providers",
     )
     compatible_model: str = setting_field(
@@ -98,63 +96,64 @@ class Settings:
         group="Providers",
     )
     comfyui_url: str = setting_field(
-        "", "Address of your own ComfyUI server, for example http://127.0.0.1:8188. Empty: none.", group="Providers"
+        "", "Address of your ComfyUI server, for example http://127.0.0.1:8188. Empty: none.", group="Providers"
     )
     comfyui_checkpoint: str = setting_field(
         "",
-        "Checkpoint file that ComfyUI draws with, as its own list names it. Empty: the first it has.",
+        "Checkpoint file for ComfyUI, as named there. Empty: the first available.",
         group="Providers",
     )
 
     comfyui_graph: Path | None = setting_field(
         None,
-        "A graph of your own, exported from ComfyUI with “Export (API)”; nodes titled easel:prompt, easel:seed,"
+        "File of a custom ComfyUI graph, exported with “Export (API)”; nodes titled easel:prompt, easel:seed,"
         " easel:size and easel:image are filled.",
         group="Providers",
     )
 
     budget_day: float = setting_field(
         0.0,
-        "Most US dollars that one user may spend on paid models in a day. 0: no limit.",
+        "Daily budget per user for paid models, in US dollars. 0: no limit.",
         group="Money",
         low=0,
         high=1e6,
     )
     budget_month: float = setting_field(
         0.0,
-        "Most US dollars that one user may spend on paid models in a month. 0: no limit.",
+        "Monthly budget per user for paid models, in US dollars. 0: no limit.",
         group="Money",
         low=0,
         high=1e6,
     )
 
     theme: str = setting_field(
-        "system", "Light, dark, or what the browser prefers.", group="Page", choices=("system", "light", "dark")
+        "system", "Light, dark, or the browser's preference.", group="Page", choices=("system", "light", "dark")
     )
     page_closed: str = setting_field(
         "stop",
-        "What happens to a local job when its page is closed and not opened again within a minute.",
+        "What to do with a local job if its page stays closed for a minute.",
         group="Page",
         choices=("stop", "finish"),
     )
 
     host: str = setting_field(
-        "127.0.0.1", "Address to listen on. Anything but this machine needs users.", group="Server", restart=True
+        "127.0.0.1",
+        "Address to listen on. Addresses other than localhost need user accounts.",
+        group="Server",
+        restart=True,
     )
     port: int = setting_field(7860, "Port to listen on.", group="Server", low=0, high=65535, restart=True)
-    share: bool = setting_field(False, "Open a public Gradio link. Needs users.", group="Server", restart=True)
+    share: bool = setting_field(False, "Open a public Gradio link. Needs user accounts.", group="Server", restart=True)
     auth_file: Path | None = setting_field(
-        None, "File with users and hashed passwords, made with --add-user.", group="Server", restart=True
+        None, "File with user names and hashed passwords, created with --add-user.", group="Server", restart=True
     )
     allowed_hosts: str = setting_field(
-        "", "More host names that this server answers to, separated by commas.", group="Server", restart=True
+        "", "Additional host names of this server, separated by commas.", group="Server", restart=True
     )
     allowed_origins: str = setting_field(
-        "", "Other sites that may call the HTTP API from a browser, separated by commas.", group="Server", restart=True
+        "", "Origins allowed to call the HTTP API from a browser, separated by commas.", group="Server", restart=True
     )
-    root_path: str = setting_field(
-        "", "Path prefix when a reverse proxy serves the studio below one.", group="Server", restart=True
-    )
+    root_path: str = setting_field("", "Path prefix behind a reverse proxy.", group="Server", restart=True)
     trusted_proxies: str = setting_field(
         "",
         "Addresses or networks of reverse proxies, separated by commas, whose X-Forwarded headers are believed. Empty:"
@@ -162,23 +161,23 @@ class Settings:
         group="Server",
         restart=True,
     )
-    max_upload_mb: int = setting_field(32, "Largest upload, in MiB.", group="Server", low=1, high=1024, restart=True)
-    max_megapixels: int = setting_field(
-        64, "Largest image that is opened, in megapixels.", group="Server", low=1, high=400
+    max_upload_mb: int = setting_field(
+        32, "Maximum upload size, in MiB.", group="Server", low=1, high=1024, restart=True
     )
-    queue_limit: int = setting_field(200, "Most jobs that may wait.", group="Server", low=1, high=10_000)
+    max_megapixels: int = setting_field(64, "Maximum image size, in megapixels.", group="Server", low=1, high=400)
+    queue_limit: int = setting_field(200, "Maximum number of queued jobs.", group="Server", low=1, high=10_000)
     queue_limit_per_user: int = setting_field(
-        50, "Most jobs of one user that may wait.", group="Server", low=1, high=10_000
+        50, "Maximum number of queued jobs per user.", group="Server", low=1, high=10_000
     )
     session_limit: int = setting_field(
-        150, "Browser sessions kept in memory.", group="Server", low=10, high=10_000, restart=True
+        150, "Number of browser sessions kept in memory.", group="Server", low=10, high=10_000, restart=True
     )
 
     log_level: str = setting_field(
-        "info", "How much the application log tells.", group="Logs", choices=("debug", "info", "warning", "error")
+        "info", "Detail of the application log.", group="Logs", choices=("debug", "info", "warning", "error")
     )
     log_prompts: bool = setting_field(
-        False, "Write prompts into the generation log also when the studio is shared.", group="Logs"
+        False, "Write prompts to the generation log even if the studio has several users.", group="Logs"
     )
 
     def __post_init__(self) -> None:
@@ -213,9 +212,7 @@ class Settings:
         hints = typing.get_type_hints(type(self))
         unknown = sorted(set(values) - set(hints))
         if unknown:
-            raise InvalidRequest(
-                f"There is no setting {unknown[0]!r}.", hint="Known settings: " + ", ".join(hints) + "."
-            )
+            raise InvalidRequest(f"Unknown setting {unknown[0]!r}.", hint="Known settings: " + ", ".join(hints) + ".")
         return self.replace(**{name: _coerce_value(name, hints[name], value) for name, value in values.items()})
 
 

@@ -64,21 +64,22 @@ class SocialExport:
 
     def __post_init__(self) -> None:
         if not self.formats:
-            raise InvalidRequest("No format is chosen.", hint="Choose at least one platform format.")
+            raise InvalidRequest("No platform format selected.", hint="Choose at least one platform format.")
         if len(self.formats) > MAX_FORMATS or len(set(self.formats)) < len(self.formats):
             raise InvalidRequest(
-                f"More than {MAX_FORMATS} formats are chosen, or one of them twice.", hint="Choose each format once."
+                f"More than {MAX_FORMATS} formats are selected, or one is selected twice.",
+                hint="Choose each format once.",
             )
         cut = [(crop.format, crop.image) for crop in self.crops]
         stray = [each[0] for each in cut if each[0] not in self.formats or cut.count(each) > 1]
         if stray:
             raise InvalidRequest(
-                f"The crop for {stray[0]!r} is there twice, or for a format that is not chosen.",
-                hint="Give one crop for a chosen format.",
+                f"The crop for {stray[0]!r} is given twice, or its format is not selected.",
+                hint="Give one crop per selected format.",
             )
         if self.file_type not in (None, "jpeg", "png", "webp"):
             raise InvalidRequest(
-                f"Formats are not written as {self.file_type[:20]!r}.", hint="There are jpeg, png and webp."
+                f"Unsupported file type {self.file_type[:20]!r} for platform formats.", hint="Use jpeg, png or webp."
             )
         check_colour(self.colour)
         check_colour(self.ground)
@@ -97,17 +98,32 @@ class Verdict(StrEnum):
     EXTEND = "extend"  # no crop keeps what matters: extending is offered
 
 
+class NoteKind(StrEnum):
+    """What a note on a crop is about."""
+
+    INFO = "info"
+    ENLARGED = "enlarged"  # the crop has fewer pixels than the format
+
+
+@dataclass(frozen=True)
+class CropNote:
+    """A remark on a crop for the user."""
+
+    text: str
+    kind: NoteKind = NoteKind.INFO
+
+
 @dataclass(frozen=True, kw_only=True)
 class CropResult:
-    """The crop for one format. `box` in fractions of the image; `kept` is the share of the subject inside it, 0 to 1.
-    `keeps` and `loses` say in words what is inside and what is not; `advice` is what would lose nothing."""
+    """The crop for one format. `box` is in fractions of the image, `kept` the share of the subject inside it, 0 to 1.
+    `keeps` and `loses` describe what is inside and outside; `advice` is the border that would lose nothing."""
 
     format: str
     box: Box
     kept: float
     keeps: tuple[str, ...] = ()
     loses: tuple[str, ...] = ()
-    notes: tuple[str, ...] = ()
+    notes: tuple[CropNote, ...] = ()
     verdict: Verdict = Verdict.GOOD
     advice: ExtendMode = ExtendMode.CROP
     faces: int = 0

@@ -22,9 +22,9 @@ class Confidence(StrEnum):
     def meaning(self) -> str:
         """In words, for a tooltip."""
         return {
-            Confidence.A: "the platform says so",
-            Confidence.B: "derived from what the platform says",
-            Confidence.C: "guides agree",
+            Confidence.A: "stated by the platform",
+            Confidence.B: "derived from the platform's data",
+            Confidence.C: "several guides agree",
             Confidence.D: "an estimate",
         }[self]
 

@@ -98,7 +98,7 @@ def from_recipe(request: GenerationRequest, name: str, format_id: str, purpose: 
         InvalidRequest: there is no name.
     """
     if not name.strip():
-        raise InvalidRequest("The template has no name.", hint="Give it one, such as “Summer sale”.")
+        raise InvalidRequest("The template needs a name.", hint="Enter a name such as “Summer sale”.")
     return Template(
         id=make_template_id(name),
         name=name.strip(),

@@ -1,4 +1,4 @@
-"""How large an upscaled image becomes, and the three ways of enlarging one, in four qualities each, as requests."""
+"""Target size an upscaled image becomes, and the three ways of enlarging one, in four qualities each, as requests."""
 
 from __future__ import annotations
 
@@ -76,8 +76,8 @@ def compute_upscaled_size(wish: Upscale | None, width: int, height: int, native:
     wide, high = max(1, round(width * factor)), max(1, round(height * factor))
     if max(wide, high) > MAX_SIDE:
         raise InvalidRequest(
-            f"The image would become {wide}×{high}; no side may pass {MAX_SIDE} px.",
-            hint=f"Ask for a factor of {MAX_SIDE / max(width, height):.3g} at most, or for a size.",
+            f"The image would be {wide}×{high}; the limit is {MAX_SIDE} px per side.",
+            hint=f"Use a factor of {MAX_SIDE / max(width, height):.3g} at most, or for a size.",
             details={"width": wide, "height": high, "most": MAX_SIDE},
         )
     return wide, high

@@ -149,7 +149,7 @@ class Engine(Gallery):
         accepted = self._intake.admit_request(request, user.name, settings)
         with self._lock:
             if self._closed:
-                raise JobCancelled("The studio is closing.", hint="Try again in a minute.")
+                raise JobCancelled("The studio is shutting down.", hint="Try again in a minute.")
             self._dispatch.check_room(user.name, settings)
             job = Job(
                 job_id=secrets.token_hex(8),
@@ -200,7 +200,7 @@ class Engine(Gallery):
             return job
         entry = None if job is not None else self._journal.get(job_id, user.name)
         if entry is None:
-            raise NotFound("There is no such job.", hint="It may belong to another user.")
+            raise NotFound("Job not found.", hint="It may belong to another user.")
         return self._restore_job(entry)
 
     def jobs(self, user: User, limit: int = 50) -> list[Job]:
@@ -246,9 +246,9 @@ class Engine(Gallery):
         job = self._require_own_job(job_id, user)
         with self._lock:
             if self._closed:
-                raise JobCancelled("The studio is closing.", hint="Try again in a minute.")
+                raise JobCancelled("The studio is shutting down.", hint="Try again in a minute.")
             if not job.unsaved or not job.snapshot.status.is_final:
-                raise InvalidRequest("This job has no image left to save.", hint="Look into the gallery.")
+                raise InvalidRequest("All images of this job are already saved.", hint="Open the gallery to see them.")
             self._runner.save_again(job)
         return job
 
@@ -307,7 +307,7 @@ class Engine(Gallery):
 
     def _end_waiting(self, job: Job) -> None:
         try:
-            self._journal.ended(job.id, Status.CANCELLED, notices=job.snapshot.notices)
+            self._journal.record_end(job.id, Status.CANCELLED, notices=job.snapshot.notices)
         except StorageFailed as error:
             _log.warning("the end of job %s is not in the journal: %s", job.id, error.message)
         job.emit(CancelledEvent())

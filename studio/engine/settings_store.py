@@ -87,7 +87,7 @@ class SettingsStore:
             for name, origin in self._origin.items():
                 if getattr(wanted, name) != getattr(self._current, name):
                     raise InvalidRequest(
-                        f"The setting {name} is fixed by {origin}.", hint="Change it there and start the studio again."
+                        f"The setting {name} is set by {origin}.", hint="Change it there and restart the studio."
                     )
             own = self._own.apply_values({name: value for name, value in values.items() if name not in self._origin})
             self._write(own)

@@ -65,7 +65,7 @@ def check_size(size: tuple[int, int], max_pixels: int) -> None:
     if max(size) > MAX_SIDE or size[0] * size[1] > max_pixels:
         raise InvalidRequest(
             f"An image of {size[0]}×{size[1]} would be too large.",
-            hint=f"At most {MAX_SIDE} px a side and {max_pixels / 1e6:g} megapixels.",
+            hint=f"The limit is {MAX_SIDE} px per side and {max_pixels / 1e6:g} megapixels.",
             details={"width": size[0], "height": size[1]},
         )
 

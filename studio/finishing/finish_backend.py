@@ -44,14 +44,14 @@ class FinishingBackend:
         from its finished pixels, none from another."""
         wish = request.finish or Finish()
         if request.source is None:
-            raise InvalidRequest("There is no image to finish.", hint="Choose an image first.")
+            raise InvalidRequest("No image to process.", hint="Choose an image first.")
         for overlay in wish.text:
             text.check_overlay(overlay)
         with ctx.phase("finish"):
-            whole = self.finished(ctx.load_image(request.source), wish, ctx)
+            whole = self.finish_image(ctx.load_image(request.source), wish, ctx)
             return [output for seed in seeds for output in self._render_outputs(request, wish, whole, seed, ctx)]
 
-    def finished(self, image: Image.Image, wish: Finish, ctx: JobContext) -> Image.Image:
+    def finish_image(self, image: Image.Image, wish: Finish, ctx: JobContext) -> Image.Image:
         """`image` cropped, resized, lettered and marked."""
         if image.mode == "L":
             image = image.convert("RGB")
@@ -96,9 +96,7 @@ def _warn_of_small_image(image: Image.Image, wish: Finish) -> tuple[str, ...]:
     """What is to be said of a hidden text in an image that is too small to keep it."""
     if wish.watermark is None or not wish.watermark.hidden or min(image.size) >= hidden_text.ROBUST_SIDE:
         return ()
-    return (
-        f"In an image under {hidden_text.ROBUST_SIDE} px the hidden text does not survive a JPEG or another resize.",
-    )
+    return (f"Hidden text in images under {hidden_text.ROBUST_SIDE} px does not survive JPEG compression or resizing.",)
 
 
 def _get_extension(wish: Derivative, ctx: JobContext) -> str:

@@ -44,7 +44,7 @@ class Fonts:
         path = files.get(name) if name else next(iter(files.values()))
         if path is None:
             near = difflib.get_close_matches(name, files, n=3, cutoff=0.3) or list(files)[:5]
-            raise InvalidRequest(f"There is no font “{name[:80]}”.", hint="There are: " + ", ".join(near) + ".")
+            raise InvalidRequest(f"Font “{name[:80]}” not found.", hint="There are: " + ", ".join(near) + ".")
         try:
             return ImageFont.truetype(str(path), size)
         except OSError as error:

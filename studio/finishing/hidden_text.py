@@ -39,11 +39,11 @@ def hide_text(image: Image.Image, text: str) -> Image.Image:
     data = text.encode(errors="replace")
     if len(data) > MAX_HIDDEN_BYTES or not text.isprintable():
         raise InvalidRequest(
-            f"The hidden text is longer than {MAX_HIDDEN_BYTES} bytes, or not printable.", hint="Shorten it."
+            f"The hidden text is longer than {MAX_HIDDEN_BYTES} bytes or not printable.", hint="Shorten it."
         )
     if min(image.size) < MIN_HIDDEN_SIDE:
         raise InvalidRequest(
-            f"An image of {image.width}×{image.height} is too small for a hidden text.",
+            f"An image of {image.width}×{image.height} is too small for hidden text.",
             hint=f"Use at least {MIN_HIDDEN_SIDE} px a side.",
         )
     payload = data.ljust(MAX_HIDDEN_BYTES, b"\0")
@@ -56,7 +56,9 @@ def hide_text(image: Image.Image, text: str) -> Image.Image:
     if image.mode == "RGBA":
         hidden.putalpha(image.getchannel("A"))
     if read_hidden(hidden) != text:
-        raise InvalidRequest("This image cannot carry a hidden text.", hint="It is too dark or too bright all over.")
+        raise InvalidRequest(
+            "Hidden text does not fit into this image.", hint="The image is too dark or too bright. Use another one."
+        )
     return hidden
 
 

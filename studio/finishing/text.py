@@ -90,7 +90,7 @@ def draw_text(image: Image.Image, overlay: TextOverlay, fonts: Fonts, *, within:
 def check_overlay(overlay: TextOverlay) -> None:
     """Raises InvalidRequest for an overlay that cannot be drawn."""
     if not overlay.text.strip():
-        raise InvalidRequest("The text overlay has no text.", hint="Write something, or remove the overlay.")
+        raise InvalidRequest("The text overlay has no text.", hint="Enter a text, or remove the overlay.")
     if len(overlay.text) > MAX_TEXT_LENGTH:
         raise InvalidRequest(f"The text overlay is longer than {MAX_TEXT_LENGTH} characters.", hint="Shorten it.")
     for colour in (overlay.colour, overlay.stroke_colour):
@@ -116,9 +116,9 @@ def _fit_text(image: Image.Image, overlay: TextOverlay, fonts: Fonts, area: _Are
             break
         size = max(_MIN_FONT_SIZE, round(size * 0.9))
     missing = find_missing_characters(fonts.get(overlay.font, _CHECK_FONT_SIZE), overlay.text)
-    notes = [f"The font has no letters for “{missing}”."] if missing else []
+    notes = [f"The font lacks the characters “{missing}”."] if missing else []
     if words.size[0] > room[0] or words.size[1] > room[1]:
-        notes.append(f"“{overlay.text[:40]}…” does not fit into the image whole.")
+        notes.append(f"“{overlay.text[:40]}…” is too long and was cut off.")
         lines = words.lines.split("\n")
         kept = max(1, int(len(lines) * room[1] / words.size[1]))
         if kept < len(lines):

@@ -24,7 +24,7 @@ def draw_watermark(image: Image.Image, wish: Watermark, source: Image.Image | No
     """
     text = wish.text.strip()
     if source is None and not text and not wish.hidden:
-        raise InvalidRequest("The watermark is empty.", hint="Choose an image for it, or write a text.")
+        raise InvalidRequest("The watermark is empty.", hint="Choose an image or enter a text.")
     if len(text) > MAX_MARK_LENGTH:
         raise InvalidRequest(f"The watermark is longer than {MAX_MARK_LENGTH} characters.", hint="Shorten it.")
     out = image

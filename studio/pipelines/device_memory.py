@@ -119,7 +119,7 @@ class PeakStore:
         self._lock = threading.Lock()
         self._bytes: dict[str, int] = _read_peaks(path)
 
-    def expected(self, model: str, width: int, height: int, batch: int) -> int:
+    def get_expected_peak(self, model: str, width: int, height: int, batch: int) -> int:
         """Bytes that such a run took at most; from the nearest smaller known one of the model by area, 0 while nothing
         is known."""
         area = width * height * batch

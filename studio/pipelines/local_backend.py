@@ -64,9 +64,7 @@ class LocalPipelines:
         try:
             images = Rendering(resources, request, ctx).render_images(seeds)
         except ValueError as error:  # how diffusers complains about arguments that do not go together
-            raise InvalidRequest(
-                f"The model refused the request: {error}", hint="Change the field it names."
-            ) from error
+            raise InvalidRequest(f"The model rejected the request: {error}", hint="Change the named field.") from error
         return [
             RenderedImage(image=image, seed=seed.seed, variation_seed=seed.variation)
             for image, seed in zip(images, seeds, strict=True)

@@ -127,7 +127,7 @@ class PipelineRegistry:
         device_memory.release_memory()
         return title
 
-    def held(self, model: str) -> ResidentPipeline:
+    def get_resident(self, model: str) -> ResidentPipeline:
         """The resident pipeline of this checkpoint.
 
         Raises:

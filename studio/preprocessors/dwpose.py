@@ -25,10 +25,10 @@ _WEIGHTS = DownloadableWeights(
 
 def _draw_wholebody_pose(image: Image.Image, options: Mapping[str, float], bench: PreprocessorContext) -> Image.Image:
     def load() -> Any:
-        return wholebody.load_wholebody_network(bench.path(_WEIGHTS))
+        return wholebody.load_wholebody_network(bench.get_weights_path(_WEIGHTS))
 
     boxes = find_people.detect_people(image, options["person"], bench)
-    everybody = [wholebody.detect_joints(image, box, bench.kept(_WEIGHTS.title, load)) for box in boxes]
+    everybody = [wholebody.detect_joints(image, box, bench.load_once(_WEIGHTS.title, load)) for box in boxes]
     canvas = skeleton.draw_skeletons([skeleton.from_coco(joints, options["joint"]) for joints in everybody], image.size)
     for joints in everybody:
         wholebody.draw_hands_and_face(canvas, joints, options["joint"])

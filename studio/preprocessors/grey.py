@@ -31,7 +31,7 @@ PREPROCESSOR = PreprocessorSpec(
             high=2,
             default=1,
             step=0.01,
-            help="Below 1 makes the map brighter, above 1 darker.",
+            help="Below 1 brightens the map, above 1 darkens it.",
         ),
     ),
 )

@@ -22,9 +22,9 @@ def _draw_lineart(image: Image.Image, options: Mapping[str, float], bench: Prepr
     def load() -> Any:
         from controlnet_aux.lineart import Generator
 
-        return weight_files.load_state(Generator(3, 1, 3), bench.path(chosen))
+        return weight_files.load_state(Generator(3, 1, 3), bench.get_weights_path(chosen))
 
-    with bench.network(chosen.title, load) as net, torch.inference_mode():
+    with bench.use_network(chosen.title, load) as net, torch.inference_mode():
         paper = pixel_arrays.crop_to_image(net(pixel_arrays.to_tensor(image, bench.device))[0, 0], image)
     return pixel_arrays.to_image((1 - paper) * 255)
 

@@ -22,11 +22,11 @@ def _draw_anime_lineart(image: Image.Image, options: Mapping[str, float], bench:
         from controlnet_aux.lineart_anime import UnetGenerator
 
         norm = functools.partial(torch.nn.InstanceNorm2d, affine=False, track_running_stats=False)
-        return weight_files.load_state(UnetGenerator(3, 1, 8, 64, norm_layer=norm), bench.path(_WEIGHTS))  # type: ignore[arg-type]
+        return weight_files.load_state(UnetGenerator(3, 1, 8, 64, norm_layer=norm), bench.get_weights_path(_WEIGHTS))  # type: ignore[arg-type]
 
     width, height = (-(-side // _SIDE_MULTIPLE) * _SIDE_MULTIPLE for side in image.size)
     stretched = image.resize((width, height), Image.Resampling.BICUBIC)
-    with bench.network(_WEIGHTS.title, load) as net, torch.inference_mode():
+    with bench.use_network(_WEIGHTS.title, load) as net, torch.inference_mode():
         paper = pixel_arrays.crop_to_image(
             net(pixel_arrays.to_tensor(stretched, bench.device) * 2 - 1)[0, 0], stretched
         )

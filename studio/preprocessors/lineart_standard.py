@@ -36,7 +36,7 @@ PREPROCESSOR = PreprocessorSpec(
             high=20,
             default=6,
             step=0.5,
-            help="How broad a line may be, in pixels of blur.",
+            help="Maximum line width, in pixels of blur.",
         ),
         OptionSpec(
             name="threshold",
@@ -45,7 +45,7 @@ PREPROCESSOR = PreprocessorSpec(
             high=64,
             default=8,
             step=1,
-            help="What is less dark than this does not count when the lines' strength is set.",
+            help="Lighter areas are ignored when the line strength is computed.",
         ),
     ),
 )

@@ -38,7 +38,7 @@ PREPROCESSOR = PreprocessorSpec(
             high=0.5,
             default=0.06,
             step=0.01,
-            help="Shorter lines are left out; a fraction of the image's short side.",
+            help="Minimum line length, as a fraction of the image's short side.",
         ),
     ),
 )

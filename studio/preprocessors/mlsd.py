@@ -23,9 +23,9 @@ def _detect_mlsd_lines(image: Image.Image, options: Mapping[str, float], bench: 
     def load() -> Any:
         from controlnet_aux.mlsd.models.mbv2_mlsd_large import MobileV2_MLSD_Large
 
-        return weight_files.load_state(MobileV2_MLSD_Large(), bench.path(_WEIGHTS))
+        return weight_files.load_state(MobileV2_MLSD_Large(), bench.get_weights_path(_WEIGHTS))
 
-    with bench.network(_WEIGHTS.title, load) as net, torch.inference_mode():
+    with bench.use_network(_WEIGHTS.title, load) as net, torch.inference_mode():
         from controlnet_aux.mlsd.utils import pred_lines
 
         width, height = (max(64, round(side / 64) * 64) for side in image.size)
@@ -54,7 +54,7 @@ PREPROCESSOR = PreprocessorSpec(
             high=1,
             default=0.1,
             step=0.01,
-            help="How sure a line must be; lower finds more.",
+            help="Minimum confidence for a line. Lower finds more.",
         ),
         OptionSpec(
             name="distance",

@@ -54,7 +54,7 @@ PREPROCESSOR = PreprocessorSpec(
             high=1,
             default=0.1,
             step=0.01,
-            help="What is farther away than this (0 is the farthest) is flat.",
+            help="Areas farther away than this are flat (0 is the farthest).",
         ),
     ),
     offers=(downloadable_weights.DEPTH_WEIGHTS,),

@@ -27,11 +27,13 @@ def _detect_body_joints(image: Image.Image, boxes: Any, bench: PreprocessorConte
     import torch
 
     def load() -> Any:
-        return weight_files.load_pretrained(bench.path(_POSE_WEIGHTS), "VitPoseForPoseEstimation", "AutoImageProcessor")
+        return weight_files.load_pretrained(
+            bench.get_weights_path(_POSE_WEIGHTS), "VitPoseForPoseEstimation", "AutoImageProcessor"
+        )
 
     if not len(boxes):
         return []
-    with bench.network(_POSE_WEIGHTS.title, load) as (model, processor), torch.inference_mode():
+    with bench.use_network(_POSE_WEIGHTS.title, load) as (model, processor), torch.inference_mode():
         answer = model(**processor(image, boxes=[boxes], return_tensors="pt").to(bench.device))
         results = processor.post_process_pose_estimation(answer, boxes=[boxes])[0]
     return [np.column_stack([one["keypoints"].cpu().numpy(), one["scores"].cpu().numpy()]) for one in results]

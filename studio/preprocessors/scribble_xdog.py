@@ -35,7 +35,7 @@ PREPROCESSOR = PreprocessorSpec(
             high=64,
             default=32,
             step=1,
-            help="How much darker than its surroundings a stroke must be; lower draws more.",
+            help="How much darker than its surroundings a stroke must be. Lower draws more.",
         ),
     ),
 )

@@ -21,10 +21,10 @@ def _segment_image(image: Image.Image, options: Mapping[str, float], bench: Prep
 
     def load() -> Any:
         return weight_files.load_pretrained(
-            bench.path(_WEIGHTS), "UperNetForSemanticSegmentation", "AutoImageProcessor"
+            bench.get_weights_path(_WEIGHTS), "UperNetForSemanticSegmentation", "AutoImageProcessor"
         )
 
-    with bench.network(_WEIGHTS.title, load) as (model, processor), torch.inference_mode():
+    with bench.use_network(_WEIGHTS.title, load) as (model, processor), torch.inference_mode():
         scores = model(**processor(images=image, return_tensors="pt").to(bench.device)).logits
         full = torch.nn.functional.interpolate(scores, (image.height, image.width), mode="bilinear")
         classes = full[0].argmax(dim=0).cpu().numpy()

@@ -47,7 +47,7 @@ PREPROCESSOR = PreprocessorSpec(
             high=2**32 - 1,
             default=0,
             step=1,
-            help="Another number shuffles the image another way.",
+            help="Each number gives another pattern.",
         ),
     ),
 )

@@ -31,7 +31,7 @@ PREPROCESSOR = PreprocessorSpec(
             high=255,
             default=0,
             step=1,
-            help="Brighter becomes white; 0 finds the best value by itself (Otsu's method).",
+            help="Brighter pixels become white. 0 chooses the value automatically (Otsu's method).",
         ),
     ),
 )

@@ -29,7 +29,7 @@ PREPROCESSOR = PreprocessorSpec(
             high=8,
             default=1,
             step=0.01,
-            help="How many times smaller the image is made on the way; 1 leaves it as it is.",
+            help="Factor by which the image is reduced. 1 keeps its size.",
         ),
     ),
 )

@@ -42,7 +42,7 @@ class _OpenBracket:
     cuts: list[str] = field(default_factory=list[str])
     spoiled: bool = False  # holds a bracket that is text, so it cannot be an edit itself
 
-    def flat(self) -> list[_Item]:
+    def flatten(self) -> list[_Item]:
         """All of it as text, with the bracket in front."""
         items: list[_Item] = [self.bracket, *self.parts[0]]
         for cut, part in zip(self.cuts, self.parts[1:], strict=True):
@@ -88,7 +88,7 @@ def _parse(text: str) -> tuple[_Item, ...] | None:
             stack[-1].cuts.append(mark)
             stack[-1].parts.append([])
     _flush(stack)
-    return None if "|" in stack[0].cuts else tuple(stack[0].flat())
+    return None if "|" in stack[0].cuts else tuple(stack[0].flatten())
 
 
 def _flush(stack: list[_OpenBracket]) -> None:
@@ -113,7 +113,7 @@ def _close_group(stack: list[_OpenBracket], closing: str) -> None:
     if edit is not None:
         stack[-1].parts[-1].append(edit)
     elif not group.spoiled and (not group.cuts or (closing == ")" and group.cuts == [":"])):
-        stack[-1].parts[-1] += [*group.flat(), closing]
+        stack[-1].parts[-1] += [*group.flatten(), closing]
     else:
         _merge_group(stack, group, closing)
 

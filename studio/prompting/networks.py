@@ -12,7 +12,7 @@ def extract_loras(prompt: str) -> tuple[str, tuple[LoraUse, ...]]:
     Of a name that is written twice the last weight counts. Other text, `<` and `>` included, stays as it is.
 
     Raises:
-        InvalidRequest: a weight that is no number.
+        InvalidRequest: a weight that is not a number.
     """
     text, uses = split_tags(prompt)
     return text, tuple({use.name: use for use in uses}.values())

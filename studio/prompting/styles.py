@@ -48,7 +48,7 @@ def apply_styles(
     known = styles if styles is not None else load_styles()
     for name in names:
         if name not in known:
-            raise InvalidRequest(f"There is no style {name!r}.", hint="There are: " + ", ".join(known) + ".")
+            raise InvalidRequest(f"Style {name!r} not found.", hint="There are: " + ", ".join(known) + ".")
         prompt = _merge_text(known[name].prompt, prompt)
         negative_prompt = _merge_text(known[name].negative_prompt, negative_prompt)
     return prompt, negative_prompt
@@ -69,7 +69,9 @@ def _read_styles(file: Path) -> dict[str, Style]:
             f"The styles in {file.name} cannot be read.", hint="It must be a JSON list of styles."
         ) from error
     if not isinstance(entries, list):
-        raise InvalidRequest(f"{file.name} is not a list of styles.", hint='Begin with [{"name": …, "prompt": …}].')
+        raise InvalidRequest(
+            f"{file.name} is not a list of styles.", hint='It must start with [{"name": …, "prompt": …}].'
+        )
     return {style.name: style for style in (_parse_style(entry, file) for entry in cast("list[Any]", entries))}
 
 
@@ -81,7 +83,7 @@ def _parse_style(entry: Any, file: Path) -> Style:
         or not all(isinstance(value, str) for value in fields.values())
     ):
         raise InvalidRequest(
-            f"{file.name} holds a style that cannot be read: {str(cast('object', entry))[:60]}",
-            hint="A style has a name and, as texts, group, prompt and negative_prompt.",
+            f"{file.name} contains an invalid style: {str(cast('object', entry))[:60]}",
+            hint="A style needs a name and may have the texts group, prompt and negative_prompt.",
         )
     return Style(**fields)

@@ -35,7 +35,7 @@ class TokenCounter:
             self._length = _read_context_length(folder) - 2
         except (OSError, ValueError, KeyError) as error:
             raise ModelBroken(
-                f"There is no readable tokenizer in {folder.name}.", hint="Fetch the model again."
+                f"There is no readable tokenizer in {folder.name}.", hint="Download the model again."
             ) from error
         self._comma = self._tokenizer.token_to_id(",</w>")
         self._remembered = functools.lru_cache(maxsize=_CACHE_SIZE)(self._encode)

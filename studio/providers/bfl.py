@@ -107,7 +107,7 @@ def check_bfl(wire: ProviderClient) -> str:
     """The credits that are left, which costs nothing to ask."""
     answer = wire.send(HttpRequest(method="GET", path="/v1/credits", paid=False, seconds=20))
     left = read_json(_TITLE, answer).get("credits")
-    return f"The key works. {left:g} credits are left." if isinstance(left, int | float) else "The key works."
+    return f"The key works. {left:g} credits left." if isinstance(left, int | float) else "The key works."
 
 
 _NOT_FOUND = "Task not found"
@@ -170,7 +170,7 @@ def _encode_source(order: RenderRequest) -> str:
 
 def _build_prompt_field(order: RenderRequest, *, required: bool = True) -> dict[str, Any]:
     if required and not order.request.prompt.strip():
-        raise InvalidRequest(f"{_TITLE} needs a prompt for this.", hint="Say what the image is to show.")
+        raise InvalidRequest(f"{_TITLE} needs a prompt for this.", hint="Describe the image.")
     return {"prompt": order.request.prompt}
 
 
@@ -242,7 +242,7 @@ def _build_expand_body(order: RenderRequest) -> dict[str, Any]:
     wish = order.request.outpaint
     sides = {side: min(2048, getattr(wish, side)) for side in ("top", "bottom", "left", "right")} if wish else {}
     if not any(sides.values()):
-        raise InvalidRequest("It is not said how far the image is to go on.", hint="Give px for at least one side.")
+        raise InvalidRequest("No outpainting size given.", hint="Set at least one side above 0 px.")
     return {
         **_build_prompt_field(order, required=False),
         "image": _encode_source(order),
@@ -341,7 +341,7 @@ def _build_cloud_model(name: str, kind: BflModel) -> CloudModel:
         max_batch=1,
         paid=True,
         quality=kind.quality,
-        ignores="The exact size: the nearest aspect ratio is drawn."
+        ignores="The exact size; the nearest supported aspect ratio is used."
         if kind.sizes is _ANY_SIZE and Task.TXT2IMG in kind.tasks
         else "",
     )

@@ -81,7 +81,9 @@ def _build_graph(
         iter(_list_choices(wire, "CheckpointLoaderSimple", "ckpt_name")), ""
     )
     if not checkpoint:
-        raise NotConfigured("This ComfyUI has no checkpoint.", hint="Put one into its models/checkpoints folder.")
+        raise NotConfigured(
+            "This ComfyUI has no checkpoint.", hint="Put a checkpoint into its models/checkpoints folder."
+        )
     return graphs.build_checkpoint_graph(request, checkpoint, seed, image), ()
 
 
@@ -97,7 +99,7 @@ def _read_own_graph(path: Any) -> Mapping[str, Any]:
             "The file of the ComfyUI graph cannot be read.", hint="Export it again with “Export (API)”."
         ) from error
     if not isinstance(found, dict):
-        raise InvalidRequest("The ComfyUI graph is not in the form of its API.", hint="Export it with “Export (API)”.")
+        raise InvalidRequest("The ComfyUI graph is not in API format.", hint="Export it with “Export (API)”.")
     return found
 
 
@@ -118,7 +120,7 @@ def _find_file(wire: ProviderClient, node: str, field: str, word: str) -> str:
     if not found:
         raise NotConfigured(
             f"This ComfyUI has no file with “{word}” for {node}.",
-            hint="FLUX needs its unet, clip_l, t5xxl and ae files there.",
+            hint="FLUX needs its unet, clip_l, t5xxl and ae files in ComfyUI.",
         )
     return found
 
@@ -218,7 +220,7 @@ def _build_comfyui_model(name: str, title: str) -> Model:
         sizes=_SIZES,
         max_count=50,
         max_batch=1,
-        ignores="LoRAs and A1111's prompt syntax beyond what ComfyUI itself reads.",
+        ignores="LoRAs, and A1111 prompt syntax that ComfyUI does not read.",
     )
 
 

@@ -44,7 +44,7 @@ def map_compatible_error(answer: HttpResponse) -> Exception:
 
 def check_compatible(wire: ProviderClient) -> str:
     """The list of its models."""
-    return f"The server answers. Its models: {', '.join(list_model_names(wire)[:20]) or 'none named'}."
+    return f"The server responds. Its models: {', '.join(list_model_names(wire)[:20]) or 'none named'}."
 
 
 def list_model_names(wire: ProviderClient) -> list[str]:
@@ -121,7 +121,7 @@ def _build_cloud_model(name: str, title: str) -> CloudModel:
         sizes=_SIZES,
         max_count=10,
         max_batch=10,
-        ignores="What the images dialect has no field for: seed, negative prompt, steps.",
+        ignores="Seed, negative prompt and steps, which the API does not support.",
     )
     return CloudModel(name=name, model=model, price=lambda request, sizes: 0.0)
 

@@ -69,7 +69,7 @@ def build_gemini_arguments(order: RenderRequest) -> dict[str, Any]:
     request, kind = order.request, _MODELS[order.model]
     prompt = (_TASK_INSTRUCTIONS.get(request.task, "") + request.prompt).strip()
     if not prompt:
-        raise InvalidRequest("Google Gemini needs a prompt.", hint="Say what the image is to show.")
+        raise InvalidRequest("Google Gemini needs a prompt.", hint="Describe the image.")
     references = (one.image for one in request.references)
     names = [name for name in (request.source, request.background, request.lighting, *references) if name]
     parts: list[dict[str, Any]] = [{"inline_data": _encode_inline(order.images[name], len(names))} for name in names]
@@ -191,7 +191,7 @@ def _extract_image(answer: GenerateContentResponse) -> bytes:
     if words:
         raise ProviderError(
             f"{_TITLE} answered in words: {quote_words(words)}",
-            hint="Ask for an image more plainly. The words may be billed.",
+            hint="Ask for an image more clearly. The reply may be billed.",
             details={MAY_BE_BILLED: True},
         )
     raise make_answer_error(_TITLE, f"no image ({reason})" if reason else "no image")

@@ -90,7 +90,7 @@ def build_provider_call(order: RenderRequest, seed: int, base_url: str, key: str
 def draw_huggingface_images(order: RenderRequest, wire: ProviderClient) -> list[RenderedImage]:
     """One call per seed."""
     if not order.request.prompt.strip():
-        raise InvalidRequest(f"{_TITLE} needs a prompt.", hint="Say what the image is to show.")
+        raise InvalidRequest(f"{_TITLE} needs a prompt.", hint="Describe the image.")
     if wire.base_url == _ROUTER and not wire.key.startswith("hf_"):
         raise make_key_error(_TITLE)  # the client would take it for a key of another service
     drawn: list[RenderedImage] = []
@@ -156,12 +156,14 @@ def _resolve_call(order: RenderRequest, seed: int, wire: ProviderClient) -> Prov
         answer = HttpResponse(status=response.status_code, headers=response.headers, body=response.content)
         raise map_huggingface_error(answer) from None  # its request may hold a key
     except OfflineModeIsEnabled as error:
-        raise NotConfigured("HF_HUB_OFFLINE is set: the hub is not contacted.", hint="Unset it and restart.") from error
+        raise NotConfigured(
+            "HF_HUB_OFFLINE is set, so Hugging Face is not contacted.", hint="Unset it and restart."
+        ) from error
     except (httpx2.HTTPError, OSError):
         raise make_unreachable_error(_TITLE, paid=False) from None
     except (ValueError, StopIteration, KeyError) as error:
         raise InvalidRequest(
-            f"No provider serves {_MODELS[order.model].repo} at {_TITLE} now.", hint="Pick another model."
+            f"No provider currently serves {_MODELS[order.model].repo} at {_TITLE}.", hint="Pick another model."
         ) from error
 
 
@@ -262,7 +264,7 @@ _MODELS: dict[str, HubModel] = {
         title="FLUX.1 Kontext dev (Hugging Face)",
         task=Task.EDIT,
         features=frozenset({Feature.STEPS, Feature.GUIDANCE}),
-        ignores="The size follows the source. It has no seed here.",
+        ignores="The size follows the source. Seeds are not supported.",
     ),
     "Qwen-Image": HubModel(
         repo="Qwen/Qwen-Image",
@@ -285,7 +287,7 @@ def _list_cloud_models() -> Sequence[CloudModel]:
 
 
 def _build_cloud_model(name: str, kind: HubModel) -> CloudModel:
-    passed = "Whether seed, steps and guidance count is up to the provider that serves it."
+    passed = "Seed, steps and guidance depend on the provider that serves the model."
     model = Model(
         id=f"huggingface/{name}",
         title=kind.title,

@@ -82,7 +82,7 @@ def map_openai_error(answer: HttpResponse) -> Exception:
 
 def check_openai(wire: ProviderClient) -> str:
     """The list of models, which costs nothing to ask; models of ours that are about to be shut down are named."""
-    ending = [f"{name} ends on {day}" for name, day in list_end_dates(wire).items()]
+    ending = [f"{name} will be retired on {day}" for name, day in list_end_dates(wire).items()]
     return f"The key works.{' ' + '; '.join(ending) + '.' if ending else ''}"
 
 
@@ -129,7 +129,7 @@ def _build_cloud_model(name: str, title: str, quality: Quality) -> CloudModel:
         max_batch=10,
         paid=True,
         quality=quality,
-        ignores="A mask guides the change and does not bound it; seed and negative prompt do not exist here.",
+        ignores="The mask is only a guide. Seed and negative prompt are not supported.",
     )
     return CloudModel(
         name=name,

@@ -86,7 +86,7 @@ def check_stability(wire: ProviderClient) -> str:
     """The balance, which costs nothing to ask."""
     answer = wire.send(HttpRequest(method="GET", path="/v1/user/balance", paid=False, seconds=20))
     try:
-        return f"The key works. {float(answer.json()['credits']):.1f} credits are left."
+        return f"The key works. {float(answer.json()['credits']):.1f} credits left."
     except (ValueError, KeyError, TypeError):
         return "The key works."
 
@@ -214,7 +214,7 @@ def _build_cloud_model(
 
 def _describe_ignored(tasks: set[Task]) -> str:
     if Task.TXT2IMG in tasks:
-        return "The exact size: the nearest of nine aspect ratios is drawn."
+        return "The exact size; the nearest of nine aspect ratios is used."
     return "The negative prompt, where it erases, outpaints or removes the background." if Task.ERASE in tasks else ""
 
 

@@ -96,7 +96,7 @@ class Guard:
         path = scope["path"]
         if headers.get("host", "") not in self._hosts or len(headers.getlist("host")) != 1:
             return build_refusal(
-                400, "BAD_HOST", "This server does not answer to that host name.", "Add it to allowed_hosts."
+                400, "BAD_HOST", "This server does not accept that host name.", "Add it to allowed_hosts."
             )
         if not self._is_origin_allowed(scope, headers):
             return build_refusal(
@@ -106,9 +106,9 @@ class Guard:
                 "Open the studio itself, or add the site to allowed_origins.",
             )
         if _BLOCKED_PATHS.match(path) or _FILE_BY_URL.match(unquote(path)):
-            return build_refusal(404, "NOT_FOUND", "There is nothing here.")
+            return build_refusal(404, "NOT_FOUND", "Not found.")
         if headers.get("range", "").count(",") >= MAX_RANGES:
-            return build_refusal(416, "BAD_RANGE", "Too many ranges.", "Ask for one.")
+            return build_refusal(416, "BAD_RANGE", "Too many byte ranges.", "Request one range.")
         return self._check_body(path, headers) or self._check_draining(scope)
 
     def _check_body(self, path: str, headers: Headers) -> JSONResponse | None:
@@ -132,7 +132,7 @@ class Guard:
                 503,
                 "SHUTTING_DOWN",
                 "The studio is shutting down.",
-                "Waiting jobs are kept; try again in a minute.",
+                "Queued jobs are kept. Try again in a minute.",
                 {"Retry-After": "60"},
             )
         return None

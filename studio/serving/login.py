@@ -181,12 +181,12 @@ def build_login_router(door: Authenticator | None, root_path: str = "") -> APIRo
             request.scope, name, fields.get("password", "")[: MAX_PASSWORD_LENGTH + 1]
         )
         if wait:
-            message = f"Too many wrong passwords. Try again in {math.ceil(wait / 60)} min."
+            message = f"Too many failed attempts. Try again in {math.ceil(wait / 60)} min."
             return _render_login_page(
                 root, target, name, message, status=429, headers={"Retry-After": str(math.ceil(wait))}
             )
         if user is None:
-            return _render_login_page(root, target, name, "That name and password do not go together.", status=401)
+            return _render_login_page(root, target, name, "Wrong user name or password.", status=401)
         response = RedirectResponse(root + target, 303, {"Cache-Control": "no-store"})
         response.set_cookie(
             COOKIE_NAME,

@@ -80,7 +80,7 @@ class SessionOwnerMiddleware:
             await build_refusal(401, "LOGIN_NEEDED", "Please log in.")(scope, receive, send)
             return
         if self._is_private(scope["path"]):
-            await build_refusal(404, "NOT_FOUND", "There is nothing here.")(scope, receive, send)
+            await build_refusal(404, "NOT_FOUND", "Not found.")(scope, receive, send)
             return
         if not self._is_path_allowed(scope, user.name):
             await _send_forbidden(scope, receive, send)

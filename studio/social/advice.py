@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from PIL import Image
 
 from studio.core.finish import Box
-from studio.core.social import CropResult, ExtendMode, Verdict
+from studio.core.social import CropNote, CropResult, ExtendMode, NoteKind, Verdict
 from studio.core.social_formats import Format
 from studio.social.analysis import Analysis, AnalysisCache, Detectors
 from studio.social.crop import find_best_crop, find_shared_crop, find_subject, measure_kept_mass, measure_share_inside
@@ -83,13 +83,13 @@ def judge_crop(
     """What `box` keeps of the image for that format; `own` tells that the user chose it."""
     if seen.blank:
         return CropResult(
-            format=of.id, box=box, kept=1.0, notes=("The image is fully transparent.",), verdict=Verdict.CHECK
+            format=of.id, box=box, kept=1.0, notes=(CropNote("The image is fully transparent."),), verdict=Verdict.CHECK
         )
     kept = measure_share_inside(focus, box) if focus is not None else measure_kept_mass(seen, box)
     whole, cut, gone = _count_faces(seen.faces, box)
     keeps, loses, notes = _describe_crop(seen, kept, (whole, cut, gone), focus is not None)
     loses += _describe_unsafe_area(seen, of, box, focus) if same else []
-    notes += _describe_enlargement(seen, of, box)
+    remarks = [*map(CropNote, notes), *_describe_enlargement(seen, of, box)]
     verdict = Verdict.GOOD if own else _decide_verdict(seen, box, kept, cut + gone)
     return CropResult(
         format=of.id,
@@ -97,7 +97,7 @@ def judge_crop(
         kept=round(kept, 3),
         keeps=tuple(keeps),
         loses=tuple(loses),
-        notes=tuple(notes),
+        notes=tuple(remarks),
         verdict=verdict,
         advice=_choose_extend(seen, of) if verdict is Verdict.EXTEND else ExtendMode.CROP,
         faces=len(seen.faces),
@@ -129,7 +129,7 @@ def _describe_crop(
 ) -> tuple[list[str], list[str], list[str]]:
     whole, cut, gone = faces
     count = whole + cut + gone
-    what = "what you marked" if focused else "the subject"
+    what = "the marked area" if focused else "the subject"
     keeps = [f"{kept:.0%} of {what}"]
     loses = [f"{1 - kept:.0%} of {what}"] if kept < GOOD_SHARE else []
     notes: list[str] = []
@@ -146,11 +146,13 @@ def _describe_crop(
     if gone:
         loses.append(f"{gone} {'face' if gone == 1 else 'faces'}")
     if count > 1 and cut + gone:
-        notes.append(f"{whole} of {count} faces fit. Move the crop to choose, or extend the image to keep all of them.")
+        notes.append(
+            f"{whole} of {count} faces fit. Move the crop to choose faces, or add a border to keep all of them."
+        )
     elif cut:
-        notes.append("The face is larger than this format shows. Extend the image to keep all of it.")
+        notes.append("The face is larger than this format shows. Add a border to keep all of it.")
     if not seen.seen:
-        notes.append("Nobody looked for faces: the network for it is not installed.")
+        notes.append("Faces were not detected because the network for it is not installed.")
     return keeps, loses, notes
 
 
@@ -167,11 +169,10 @@ def _describe_unsafe_area(seen: Analysis, of: Format, box: Box, focus: Box | Non
     return [] if share >= MIN_SAFE_SHARE else [f"{1 - share:.0%} of the subject lies outside the safe area"]
 
 
-def _describe_enlargement(seen: Analysis, of: Format, box: Box) -> list[str]:
+def _describe_enlargement(seen: Analysis, of: Format, box: Box) -> list[CropNote]:
     width = round((box.right - box.left) * seen.width)
     if width >= of.width:
         return []
-    return [
-        f"The crop is {width} px wide and the format {of.width} px: it is enlarged {of.width / max(1, width):.1f}"
-        " times."
-    ]
+    times = of.width / max(1, width)
+    text = f"The crop is {width} px wide and the format {of.width} px: it is enlarged {times:.1f} times."
+    return [CropNote(text, NoteKind.ENLARGED)]

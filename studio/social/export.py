@@ -15,7 +15,7 @@ from studio.core.model import TOOLS_LANE, Feature, Model
 from studio.core.ports import ImageSeed, JobContext
 from studio.core.request import GenerationRequest, Task
 from studio.core.result import RenderedImage
-from studio.core.social import CropResult, ExtendMode, FormatCrop, SocialExport, Verdict
+from studio.core.social import CropResult, ExtendMode, FormatCrop, NoteKind, SocialExport, Verdict
 from studio.core.social_formats import Format
 from studio.finishing.fonts import Fonts
 from studio.social.advice import Advisor, plan_crops
@@ -65,7 +65,7 @@ class SocialBackend:
         social = request.social
         if social is None or request.source is None:
             raise InvalidRequest(
-                "There is no image or no format to make.", hint="Give a source image and choose platform formats."
+                "No image or no platform format.", hint="Give a source image and choose platform formats."
             )
         platforms = self._platforms.of(ctx.user)
         chosen = tuple(platforms.format(each) for each in social.formats)
@@ -89,8 +89,8 @@ class SocialBackend:
         plans = tuple(plan_crops(seen, chosen, social.focus, own, same=social.same))
         if social.extend is ExtendMode.OUTPAINT and any(plan.verdict is Verdict.EXTEND for plan in plans):
             raise InvalidRequest(
-                "Formats are cut out of an image that is there; nothing is painted around it here.",
-                hint="Put an outpainting step with a model before this one, or fill with blur, colour or mirror.",
+                "Platform formats are cropped from an image; outpainting is not available here.",
+                hint="Add an outpainting step first, or fill with blur, colour or mirror.",
             )
         return plans
 
@@ -117,33 +117,32 @@ class SocialBackend:
 
 def _render_format(job: _ExportJob, of: Format, plan: CropResult) -> RenderedImage:
     social = job.social
-    notes = [*plan.notes, *(f"Lost: {what}." for what in plan.loses)]
+    remarks = [note.text for note in plan.notes if not (social.upscale and note.kind is NoteKind.ENLARGED)]
+    notes = [*remarks, *(f"Cut off: {what}." for what in plan.loses)]
     extend = social.extend is not ExtendMode.CROP and plan.verdict is Verdict.EXTEND
     if extend:
         whole = job.image if social.extend is ExtendMode.COLOUR else flatten_on_ground(job.image, social.ground)
         image = extend_image(whole, of, social.extend, social.colour)
-        notes = [f"No crop keeps what matters: the whole image, filled with {_FILL_NAMES[social.extend]}."]
+        notes = [f"No suitable crop; the whole image is used with {_FILL_NAMES[social.extend]}."]
     else:
         image = crop_to_size(job.image, plan.box, (of.width, of.height))
-        if social.upscale:
-            notes = [note for note in notes if "is enlarged" not in note]
     kind = social.file_type or of.file_type
     if kind not in of.types:
-        notes.append(f"{of.name} is not said to take {kind}.")
+        notes.append(f"{of.name} may not accept {kind} files.")
     if kind == "jpeg" and image.mode == "RGBA":
         notes += filter(None, [describe_faint_ground(image, social.ground)])
         image = flatten_on_ground(image, social.ground)
         colour = "white" if social.ground.lower() == WHITE else social.ground
         notes.append(f"What is transparent became {colour}: JPEG has no transparency.")
-    image, said = job.overlay.over(image, of)
-    notes += said
+    image, overlay_notes = job.overlay.draw(image, of)
+    notes += overlay_notes
     if social.zones:
         image = draw_zones(image, of)
-        notes.append("The safe zones are drawn in: this is a proof.")
+        notes.append("The safe zones are drawn into this file.")
     if kind == "jpeg" and of.limit is not None:
         soft = soften_to_limit(image, of.limit)
         if soft is not image:
-            notes.append(f"Softened: so much detail does not fit into {of.limit // 1000} kB.")
+            notes.append(f"The image was softened to fit into {of.limit // 1000} kB.")
         image = soft
     own = () if extend else (FormatCrop(format=of.id, box=plan.box),)
     alone = dataclasses.replace(social, formats=(of.id,), crops=own, sheet=False, original=False)

@@ -22,7 +22,9 @@ def read_format(entry: TomlEntry, citations: Mapping[str, Citation], *, own: boo
     entry.where = f"{entry.where} ({platform}.{name})"
     width, height = (entry.whole(side, MIN_SIDE, MAX_SIDE) for side in ("width", "height"))
     if not 1 / MAX_ASPECT <= width / height <= MAX_ASPECT:
-        raise InvalidRequest(f"{entry.where} is too steep.", hint=f"Stay between 1:{MAX_ASPECT} and {MAX_ASPECT}:1.")
+        raise InvalidRequest(
+            f"{entry.where} is too extreme (limit 20:1).", hint=f"Stay between 1:{MAX_ASPECT} and {MAX_ASPECT}:1."
+        )
     made = Format(
         id=f"{platform}.{name}",
         platform=platform,
@@ -49,7 +51,7 @@ def read_format(entry: TomlEntry, citations: Mapping[str, Citation], *, own: boo
         sources=tuple(_find_citation(source, citations, entry.where) for source in entry.texts("sources")),
         own=own,
     )
-    entry.done()
+    entry.reject_unread_keys()
     return made
 
 
@@ -85,7 +87,7 @@ def read_frame(entry: TomlEntry) -> tuple[tuple[str, ...], Frame]:
         round=entry.take_flag("round", False),
         parts=tuple(_read_zone(part, width, height, kind="frame") for part in entry.take_tables("parts")),
     )
-    entry.done()
+    entry.reject_unread_keys()
     return kinds, frame
 
 
@@ -106,7 +108,7 @@ def _read_name(entry: TomlEntry, field: str) -> str:
     name = entry.text(field)
     if not NAME_PATTERN.fullmatch(name):
         raise InvalidRequest(
-            f"{entry.where}: {field!r} is {name[:40]!r}.", hint="Use small letters, digits and underscores."
+            f"{entry.where}: {field!r} is {name[:40]!r}.", hint="Use lowercase letters, digits and underscores."
         )
     return name
 
@@ -126,9 +128,9 @@ def _read_margins(entry: TomlEntry, field: str, width: int, height: int) -> Marg
     if table is None:
         return None
     sides = {side: table.whole(side, 0, MAX_SIDE) for side in ("top", "right", "bottom", "left")}
-    table.done()
+    table.reject_unread_keys()
     if sides["left"] + sides["right"] >= width or sides["top"] + sides["bottom"] >= height:
-        raise InvalidRequest(f"{table.where} leaves nothing.", hint="Make the margins smaller.")
+        raise InvalidRequest(f"{table.where} leaves no area.", hint="Make the margins smaller.")
     return Margins(**sides)
 
 
@@ -143,9 +145,9 @@ def _read_zone(table: TomlEntry, width: int, height: int, kind: str = "") -> Zon
         height=table.whole("h", 1, height),
         confidence=_read_confidence(table),
     )
-    table.done()
+    table.reject_unread_keys()
     if zone.left + zone.width > width or zone.top + zone.height > height:
-        raise InvalidRequest(f"{table.where} ({zone.id}) reaches out of the format.", hint="Make it smaller.")
+        raise InvalidRequest(f"{table.where} ({zone.id}) extends beyond the format.", hint="Make it smaller.")
     return zone
 
 
@@ -155,5 +157,5 @@ def _read_confidence(entry: TomlEntry) -> Confidence:
 
 def _find_citation(source: str, citations: Mapping[str, Citation], where: str) -> Citation:
     if source not in citations:
-        raise InvalidRequest(f"{where} names the source {source!r}, which is not there.", hint="Add [source.NAME].")
+        raise InvalidRequest(f"{where} names the source {source!r}, which does not exist.", hint="Add [source.NAME].")
     return citations[source]

@@ -27,8 +27,8 @@ def make_own_format(name: str, width: int, height: int, max_bytes: int | None) -
     key = re.sub(r"[^a-z0-9]+", "_", plain).strip("_")[:64]
     if not key or len(name) > 60:
         raise InvalidRequest(
-            "The format has no name that can be kept.",
-            hint="Name it with 1 to 60 letters or digits, “Shop tile” for example.",
+            "Invalid format name.",
+            hint="Enter 1 to 60 characters, for example “Shop tile”.",
         )
     fields: dict[str, object] = {
         "platform": OWN_PLATFORM,
@@ -67,7 +67,7 @@ def remove_own_format(file: Path, format_id: str) -> None:
     before = _read_blocks(file)
     after = _exclude_format(file, format_id)
     if len(after) == len(before):
-        raise NotFound(f"There is no format of your own called {format_id[:80]!r}.", hint="Reload the page.")
+        raise NotFound(f"You have no format {format_id[:80]!r}.", hint="Reload the page.")
     _replace_file(file, "".join(after))
 
 

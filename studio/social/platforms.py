@@ -77,7 +77,7 @@ class Platforms:
             return dataclasses.replace(made, shared=True)
         made = own_formats.make_own_format(name, width, height, max_bytes)
         if self._shared is not None and made.id in self._shared._get_tables().formats:
-            raise InvalidRequest(f"A format called “{made.name}” is shared already.", hint="Give yours another name.")
+            raise InvalidRequest(f"A format called “{made.name}” is shared already.", hint="Choose another name.")
         with self._lock:
             own_formats.write_own_format(self._require_file(), made)
             self._data = None
@@ -94,7 +94,9 @@ class Platforms:
 
     def _require_file(self) -> Path:
         if self._own is None:
-            raise InvalidRequest("This studio keeps no formats of your own.", hint="Start it with a configuration.")
+            raise InvalidRequest(
+                "Custom formats are not available in this studio.", hint="Start it with a configuration."
+            )
         return self._own
 
     def platforms(self) -> Sequence[Platform]:
@@ -187,9 +189,9 @@ def _iter_entries(tables: dict[str, Any], kind: str) -> Iterator[tuple[int, Any]
 
 def _add_format(made: Format, data: _PlatformTables, *, own: bool) -> None:
     if len(data.formats) >= MAX_FORMATS:
-        raise InvalidRequest(f"There are more than {MAX_FORMATS} formats.", hint="Drop some.")
+        raise InvalidRequest(f"There are more than {MAX_FORMATS} formats.", hint="Remove some.")
     if made.id in data.formats and not own:
-        raise InvalidRequest(f"The format {made.id} is there twice.", hint="Drop one.")
+        raise InvalidRequest(f"The format {made.id} exists twice.", hint="Remove one.")
     data.formats[made.id] = made
 
 
@@ -204,13 +206,13 @@ def _collect_problems(data: _PlatformTables) -> Iterator[None]:
 
 def _read_platform(entry: TomlEntry, name: str, data: _PlatformTables, citations: dict[str, Citation]) -> None:
     title, channel = entry.text("title"), entry.take_flag("channel", True)
-    entry.done()
+    entry.reject_unread_keys()
     data.titles[name] = (title, channel)
 
 
 def _read_source(entry: TomlEntry, name: str, data: _PlatformTables, citations: dict[str, Citation]) -> None:
     made = Citation(id=name, name=entry.text("name"), read=entry.text("read"))
-    entry.done()
+    entry.reject_unread_keys()
     citations[name] = made
 
 
@@ -226,5 +228,5 @@ def _make_unknown_error(what: str, name: str, known: Iterable[str]) -> NotFound:
     near = difflib.get_close_matches(name.lower(), list(known), n=4, cutoff=0.5)
     part = name.lower().partition(".")[2] or name.lower()
     near += [each for each in known if part in each and each not in near][: 6 - len(near)]
-    hint = "Near it: " + ", ".join(near) + "." if near else f"There are {len(list(known))} of them; ask for the list."
-    return NotFound(f"There is no {what} {name[:80]!r}.", hint=hint, details={"near": near})
+    hint = "Did you mean: " + ", ".join(near) + "." if near else f"See the list of all {len(list(known))}."
+    return NotFound(f"Unknown {what} {name[:80]!r}.", hint=hint, details={"near": near})

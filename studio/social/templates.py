@@ -81,8 +81,8 @@ class Templates:
         if template_id not in known:
             near = difflib.get_close_matches(template_id, list(known), n=4, cutoff=0.5)
             raise NotFound(
-                f"There is no template {template_id[:80]!r}.",
-                hint="Near it: " + ", ".join(near) + "." if near else "Ask for the list.",
+                f"Template {template_id[:80]!r} not found.",
+                hint="Did you mean: " + ", ".join(near) + "." if near else "See the list of templates.",
             )
         return known[template_id]
 
@@ -122,9 +122,9 @@ class Templates:
             data = self._get_tables()
             held = data.templates.get(own.id)
             if held is not None and not held.own:
-                raise InvalidRequest(f"The template {own.id} came with the studio.", hint="Give yours another name.")
+                raise InvalidRequest(f"The template {own.id} is built in.", hint="Choose another name.")
             if held is None and sum(each.own for each in data.templates.values()) >= MAX_OWN_TEMPLATES:
-                raise InvalidRequest(f"There are {MAX_OWN_TEMPLATES} templates already.", hint="Delete some.")
+                raise InvalidRequest(f"The limit of {MAX_OWN_TEMPLATES} own templates is reached.", hint="Delete some.")
             self._write_template(own)
             data.templates[own.id] = own
         return own
@@ -133,11 +133,13 @@ class Templates:
         """Delete one of the user's own. Raises NotFound, and InvalidRequest for ours."""
         with self._lock:
             if not self.get_template(template_id).own:
-                raise InvalidRequest(f"The template {template_id} came with the studio.", hint="It cannot be deleted.")
+                raise InvalidRequest(f"The template {template_id} is built in.", hint="It cannot be deleted.")
             try:
                 self._get_template_file(template_id).unlink(missing_ok=True)
             except OSError as error:
-                raise StorageFailed("The template could not be deleted.", hint="Check the folder's rights.") from error
+                raise StorageFailed(
+                    "The template could not be deleted.", hint="Check the folder's permissions."
+                ) from error
             del self._get_tables().templates[template_id]
 
     def import_file(self, source: Path) -> Sequence[Template]:
@@ -173,7 +175,7 @@ class Templates:
 
     def _get_template_file(self, template_id: str) -> Path:
         if self._folder is None:
-            raise InvalidRequest("There is no folder for your own templates.", hint="Set one.")
+            raise InvalidRequest("No folder for own templates is configured.", hint="Set one in the configuration.")
         return self._folder / f"{template_id}.toml"
 
     def _write_template(self, template: Template) -> None:
@@ -201,7 +203,7 @@ def read_template(entry: TomlEntry, *, own: bool = False) -> Template:
         palette=entry.texts("palette"),
         own=own,
     )
-    entry.done()
+    entry.reject_unread_keys()
     return _check_template(made)
 
 
@@ -225,7 +227,7 @@ def _quote_toml(text: str) -> str:
 
 def _check_template(template: Template) -> Template:
     rules: list[tuple[str, bool, str]] = [
-        ("id", bool(_ID_PATTERN.fullmatch(template.id)), "small letters, digits and underscores"),
+        ("id", bool(_ID_PATTERN.fullmatch(template.id)), "lowercase letters, digits and underscores"),
         ("name", 0 < len(template.name.strip()) <= 80, "1 to 80 letters"),
         ("format", bool(_FORMAT_PATTERN.fullmatch(template.format)), 'a format id such as "instagram.story"'),
         ("purpose", template.purpose in PURPOSES, "one of " + ", ".join(PURPOSES)),
@@ -254,7 +256,7 @@ def _add_template_file(file: Path, data: _TemplateTables, *, own: bool) -> None:
         try:
             made = read_template(TomlEntry(fields, f"{file.name}, template {number}"), own=own)
             if made.id in data.templates:
-                raise InvalidRequest(f"{file.name}: the template {made.id} is there twice.", hint="Drop one.")
+                raise InvalidRequest(f"{file.name}: the template {made.id} exists twice.", hint="Remove one.")
         except InvalidRequest as error:
             data.problems.append(error.message)
         else:

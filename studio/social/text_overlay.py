@@ -29,7 +29,7 @@ class Overlay:
         logo = self._mark.image if self._mark else None
         self._logo = ctx.load_image(logo) if logo else None
 
-    def over(self, image: Image.Image, of: Format) -> tuple[Image.Image, list[str]]:
+    def draw(self, image: Image.Image, of: Format) -> tuple[Image.Image, list[str]]:
         """(the image with text and watermark, what the user should know). Raises InvalidRequest for a font that is not
         there."""
         notes: list[str] = []
@@ -41,7 +41,7 @@ class Overlay:
         if mark is None:
             return image, notes
         if mark.hidden and min(image.size) < hidden_text.MIN_HIDDEN_SIDE:
-            notes.append("Too small for the hidden watermark: it is left out here.")
+            notes.append("Too small for the hidden watermark, which was omitted.")
             mark = dataclasses.replace(mark, hidden="")
             if self._logo is None and not mark.text.strip():
                 return image, notes

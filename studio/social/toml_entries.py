@@ -45,7 +45,7 @@ class TomlEntry:
         if len(values) > MAX_LIST_LENGTH or not all(
             isinstance(value, str) and len(value) <= MAX_TEXT_LENGTH for value in values
         ):
-            raise self._make_field_error(name, f"a list of at most {MAX_LIST_LENGTH} texts")
+            raise self._make_field_error(name, f"a list of up to {MAX_LIST_LENGTH} texts")
         return tuple(values)
 
     def take_choice(self, name: str, known: Collection[str], default: str | None = None) -> str:
@@ -63,20 +63,20 @@ class TomlEntry:
             raise self._make_field_error(name, f"a list of at most {MAX_LIST_LENGTH} tables")
         return [TomlEntry(value, f"{self.where}, {name}") for value in values]
 
-    def done(self) -> None:
+    def reject_unread_keys(self) -> None:
         """Raises InvalidRequest when a field is left over."""
         if self._fields:
             raise InvalidRequest(
                 f"{self.where} has a field {next(iter(self._fields))!r} that is not known.",
-                hint="Check how it is spelt.",
+                hint="Check its spelling.",
             )
 
     def _take_value(self, name: str, kind: type, default: Any) -> Any:
         value = self._fields.pop(name, default)
         if value is None:
-            raise InvalidRequest(f"{self.where} lacks {name!r}.", hint="Add it.")
+            raise InvalidRequest(f"{self.where}: the field {name!r} is missing.", hint="Add it.")
         wanted = {
-            str: f"a text of at most {MAX_TEXT_LENGTH} letters",
+            str: f"a text of up to {MAX_TEXT_LENGTH} characters",
             int: "a whole number",
             bool: "true or false",
             list: "a list",

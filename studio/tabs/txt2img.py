@@ -120,7 +120,7 @@ def _build_settings(studio: Studio, guide: FormGuide) -> tuple[dict[str, Compone
     with gr.Accordion("Post-processing", open=False):
         fields |= chain_fields.build_chain_fields()
     with gr.Accordion("X/Y/Z grid", open=False):
-        gr.Markdown("One image for every combination, and all of them on one labelled sheet.", elem_classes="hint")
+        gr.Markdown("Makes one image per combination and a labelled overview sheet.", elem_classes="hint")
         fields |= form_fields.build_grid_fields()
     with gr.Accordion("Advanced", open=False):
         fields |= model_selection.build_fallback_fields(models) | form_fields.build_detail_fields(weights)
@@ -141,7 +141,7 @@ def _build_restore_fields() -> tuple[gr.File, gr.Textbox, gr.Button]:
         max_lines=8,
         elem_id="restore-text",
         max_length=100_000,
-        info="As AUTOMATIC1111, Forge and this studio write it.",
+        info="In the format of AUTOMATIC1111, Forge or this studio.",
     )
     return dropped, pasted, gr.Button("Use these settings", size="sm", elem_id="restore")
 
@@ -220,7 +220,7 @@ def _fill_form(studio: Studio, desk: TabView, wanted: GenerationRequest, passed_
         model = studio.engine.model(wanted.model)
     except UnknownModel as error:
         del values["model"]
-        gr.Warning(f"{error.message} The chosen model stays.", title="Model not here")
+        gr.Warning(f"{error.message} The selected model is kept.", title="Model not installed")
     else:
         if "model" in values:
             values["model"] = model.id

@@ -59,4 +59,4 @@ def _map_errors(name: str) -> Iterator[None]:
         said.NotImplemented,
         said.RuntimeException,
     ) as error:
-        raise ModelBroken(f"The network {name} cannot be used.", hint="Delete it and fetch it again.") from error
+        raise ModelBroken(f"The network {name} cannot be used.", hint="Delete it and download it again.") from error

@@ -48,7 +48,7 @@ def set_key(window: BrowserWindow, key: str = SENTINEL) -> None:
     page.click("[role=option]:has-text('OpenAI')")
     page.fill("#cloud-key input", key)
     page.click("#save-key")
-    expect(page.locator("#cloud-answer")).to_contain_text("is set")
+    expect(page.locator("#cloud-answer")).to_contain_text("saved")
 
 
 def choose(page: Page, title: str, field: str = "#model") -> None:
@@ -96,7 +96,7 @@ def test_two_models_are_compared_blind_and_voted_on(opener: Opener, tmp_path: Pa
     window.tab("Compare")
     page.fill("#compare-prompt textarea", "a red fox")
     page.click("#compare")
-    expect(page.get_by_text("Comparing takes two models")).to_be_visible()
+    expect(page.get_by_text("Too few models")).to_be_visible()
     for title in (FAKE_MODEL.title, PAID):
         choose(page, title, "#compare-models")
     expect(page.locator("#compare-cost")).to_contain_text("About $")

@@ -249,7 +249,7 @@ def test_only_what_the_operation_uses_is_shown(opener: Opener, tmp_path: Path) -
     generate(window)
     assert (asked(served).task, asked(served).search, asked(served).prompt) == (Task.SEARCH_REPLACE, "the cat", "a dog")
     operation(page, "Style transfer")
-    expect(page.get_by_text("No installed model does this.")).to_be_visible()
+    expect(page.get_by_text("No installed model supports this.")).to_be_visible()
     expect(page.get_by_text("An IP-Adapter")).to_be_visible()
 
 
@@ -336,7 +336,7 @@ def test_a_map_is_shown_and_taken_as_control_image(opener: Opener, tmp_path: Pat
     assert [(option.name, option.value) for option in unit.options] == [("low", 50), ("high", 200)]
     page.click("#i2i-unit-0-use")
     expect(page.locator("#i2i-unit-0-image .pad-full")).to_have_count(1)
-    expect(page.locator("#i2i-unit-0-preprocessor input")).to_have_value("None: the image is the map")
+    expect(page.locator("#i2i-unit-0-preprocessor input")).to_have_value("None (the image is a control map)")
 
 
 def test_a_result_is_sent_on_and_tells_where_it_came_from(opener: Opener) -> None:

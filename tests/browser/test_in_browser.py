@@ -172,7 +172,7 @@ def test_only_an_administrator_sees_the_settings(opener: Opener) -> None:
         page = window.open()
         page.click("button[role=tab]:has-text('Configurations')")
         expect(page.locator("#save-settings:visible")).to_have_count(count)
-        assert ("Only an administrator" in page.inner_text("body")) == (count == 0)
+        assert ("Only administrators" in page.inner_text("body")) == (count == 0)
 
 
 @pytest.mark.parametrize("width", [390, 1024, 1440])

@@ -158,7 +158,7 @@ def test_own_templates_are_saved_taken_in_and_deleted(
     page.fill("#prompt textarea", "{subject} in fog")
     page.click("#templates > button")
     page.click("#template-save")
-    expect(page.get_by_text("has no name")).to_be_visible()
+    expect(page.get_by_text("needs a name")).to_be_visible()
     page.fill("#template-name input, #template-name textarea", "Fog")
     page.click("#template-save")
     card = page.locator("#template-cards [data-template='own_fog']")

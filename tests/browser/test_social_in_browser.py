@@ -164,7 +164,7 @@ def test_a_mark_moves_every_crop_and_zones_are_shown_but_not_baked_in(opener: Op
     page.get_by_role("button", name="Files").click()
     page.check("#social-zones input")
     page.click("#social-export")
-    expect(page.locator("#social-results")).to_contain_text("this is a proof")
+    expect(page.locator("#social-results")).to_contain_text("drawn into this file")
     page.click("[data-view=zones]")
     expect(zones).to_be_hidden()
     assert window.complaints == []
@@ -173,11 +173,11 @@ def test_a_mark_moves_every_crop_and_zones_are_shown_but_not_baked_in(opener: Op
 def test_own_formats_and_refusals_and_a_phone(opener: Opener, tmp_path: Path) -> None:
     _served, _window, page = opened(opener, viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True)
     page.click("#social-export")
-    expect(page.get_by_text("There is no image.")).to_be_visible()
+    expect(page.get_by_text("No image selected.")).to_be_visible()
     give(page, tmp_path, make_ball(), make_ball(500, 800))
     expect(page.locator("#social-images .pad-facts")).to_have_text("2 images")
     page.click("#social-export")
-    expect(page.get_by_text("No format is chosen.")).to_be_visible()
+    expect(page.get_by_text("No platform format selected.")).to_be_visible()
     page.click(".formats-own summary")
     own = page.locator(".formats-form")
     own.get_by_label("Name").fill("Shop tile")

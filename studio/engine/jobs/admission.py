@@ -143,7 +143,7 @@ class Admission:
         for step in (first, *request.then):
             _, model = self._models.find(step.model)
             if step.task not in model.tasks:
-                raise InvalidRequest(f"{model.title} does not do {step.task}.", hint="Pick another model.")
+                raise InvalidRequest(f"{model.title} does not support {step.task}.", hint="Pick another model.")
             if step is not first:
                 assert size is not None
                 step = fit_step_size(step.replace(source=_SOURCE, count=request.count), model, size)
@@ -175,7 +175,10 @@ class Admission:
         self, request: GenerationRequest, images: list[PlannedImage], model: Model, settings: Settings
     ) -> None:
         if count_outputs(request) > 1:
-            raise InvalidRequest("A grid cannot end in several files each.", hint="Drop the last step, or the grid.")
+            raise InvalidRequest(
+                "A grid cannot be combined with a step that makes several files.",
+                hint="Remove the last step or the grid.",
+            )
         for image in images:
             try:
                 backend, own = self._models.find(image.request.model)
@@ -187,8 +190,8 @@ class Admission:
                 continue
             if own.lane != model.lane:
                 raise InvalidRequest(
-                    f"The grid mixes {model.title} with {own.title}, which run in different places.",
-                    hint="Make a grid of local models, or of one service's.",
+                    f"The grid mixes {model.title} with {own.title}, which run on different devices or services.",
+                    hint="Use only local models, or only models of one service.",
                 )
 
 

@@ -41,10 +41,10 @@ class ChainRenderer:
             what the backends raise.
         """
         parts = 1 + len(request.then)
-        context.part(0, parts)
+        context.start_part(0, parts)
         rendered = self._render(request.replace(then=()), seeds, context)
         for number, step in enumerate(request.then, 1):
-            context.part(number, parts)
+            context.start_part(number, parts)
             rendered = [result for one in rendered for result in self._render_step(step, one, context, lane)]
         return rendered
 
@@ -132,7 +132,5 @@ def _call_backend(
     rendered = backend.render(request, seeds, context)
     wanted = len(seeds) * count_outputs(request)
     if len(rendered) != wanted:
-        raise StudioError(
-            f"The model gave {len(rendered)} images where {wanted} were asked for.", hint="Try another model."
-        )
+        raise StudioError(f"The model returned {len(rendered)} images instead of {wanted}.", hint="Try another model.")
     return rendered

@@ -49,7 +49,9 @@ class Dispatcher:
             whose = "of your jobs" if own >= settings.queue_limit_per_user else "jobs"
             ahead = own if own >= settings.queue_limit_per_user else total
             raise QueueFull(
-                f"{ahead} {whose} wait already.", hint="Try again when some have ended.", details={"ahead": ahead}
+                f"{ahead} {whose} are already queued.",
+                hint="Try again when some have finished.",
+                details={"ahead": ahead},
             )
 
     def close(self, drain: float) -> None:

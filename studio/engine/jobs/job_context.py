@@ -52,7 +52,7 @@ class RunContext:
         self._lent.clear()
         self._part, self._parts = 0, 1
 
-    def part(self, number: int, parts: int) -> None:
+    def start_part(self, number: int, parts: int) -> None:
         """The pass has got to step `number`, counted from 0, of a chain of `parts`."""
         self._part, self._parts = number, parts
 
@@ -87,7 +87,7 @@ class RunContext:
             path = self._previews.write(self._job.id, preview(), self.settings.preview_side)
             self._next_preview = time.monotonic() + self.settings.preview_interval
         step, steps = self._part * steps + step, self._parts * steps
-        eta = self._pace.eta(step, steps, now)
+        eta = self._pace.estimate_seconds_left(step, steps, now)
         step_done = StepEvent(step, steps, self._image, self._images, eta=eta, preview=path, batch=self._batch)
         self._job.emit(step_done)
 
@@ -139,7 +139,7 @@ class EtaEstimator:
         self._first = None
         self._size, self._left = size, left
 
-    def eta(self, step: int, steps: int, now: float) -> float | None:
+    def estimate_seconds_left(self, step: int, steps: int, now: float) -> float | None:
         """Seconds until the job ends, None while nothing is known."""
         if self._first is None or step <= self._first[0]:
             self._first = (step, now)
@@ -170,7 +170,7 @@ class LaneContext:
         time.sleep(seconds)
 
     def load_image(self, content_hash: str) -> Image.Image:
-        raise NotFound("Work that belongs to no job has no images.", hint="Send a request instead.")
+        raise NotFound("Images are only available to jobs.", hint="Submit a request instead.")
 
     def get_api_key(self, name: str) -> str:
         return raise_no_key(name)

@@ -61,12 +61,12 @@ class JobRunner:
             self._draw(run)
         except JobCancelled:
             if job.stop_reason is None:
-                run.error = StudioError("The model stopped by itself.", hint="Try again.")
+                run.error = StudioError("The model stopped unexpectedly.", hint="Try again.")
         except StudioError as error:
             run.error = error.with_traceback(None)
         except Exception as error:  # noqa: BLE001 - the lane's runner: the lane must outlive any job
             run.error = log_unexpected_error(error)
-        run.saves.seal(lambda: self._end(run))
+        run.saves.end_after_saves(lambda: self._end(run))
 
     def save_again(self, job: Job) -> None:
         """Write `job.unsaved` once more, in the background; then the job ends, or goes on with what was never drawn."""
@@ -81,7 +81,7 @@ class JobRunner:
         def work() -> None:
             for asset, rendered in kept:
                 run.saves.put(asset, rendered, tools.drafts.fields(asset.request, job.model))
-            run.saves.seal(lambda: self._end_saving(run))
+            run.saves.end_after_saves(lambda: self._end_saving(run))
 
         threading.Thread(target=work, name="save again", daemon=True).start()
 
@@ -100,7 +100,7 @@ class JobRunner:
         job.forget_skip()
         job.raise_if_stopped()
         job.emit(LoadingEvent("Starting"))
-        tools.journal.started(job.id)
+        tools.journal.record_start(job.id)
         tools.outputs.recover(job.id)
         told = {asset.id for asset in job.snapshot.assets}
         job.emit(*(SavedEvent(asset) for asset in tools.library.list_job_assets(job.id) if asset.id not in told))
@@ -124,7 +124,7 @@ class JobRunner:
             raise ProviderError(
                 f"The studio ended while {job.model.title} was at work. It may have billed the image; it was not asked"
                 " again.",
-                hint="Look at the provider's own page, and press Generate if you want to pay for it anew.",
+                hint="Check your account at the provider, then press Generate to pay for a new image.",
                 details={MAY_BE_BILLED: True},
             )
 
@@ -221,7 +221,7 @@ class JobRunner:
         job, tools = run.job, self._tools
         snapshot = job.snapshot
         try:
-            tools.journal.ended(job.id, status, seconds=seconds, error=run.error, notices=snapshot.notices)
+            tools.journal.record_end(job.id, status, seconds=seconds, error=run.error, notices=snapshot.notices)
             if status is Status.FINISHED and run.drawn and not job.request.axes:
                 drawing = seconds - run.context.stages.get("load", 0.0)
                 tools.timings.record_timing(job.request, job.model, drawing / run.drawn)

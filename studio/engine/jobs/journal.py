@@ -65,7 +65,7 @@ class Journal:
                 ),
             )
 
-    def started(self, job_id: str) -> None:
+    def record_start(self, job_id: str) -> None:
         """The job runs from now on."""
         with self._database.transaction() as connection:
             connection.execute(
@@ -80,7 +80,7 @@ class Journal:
                 (Status.QUEUED.value, job_id),
             )
 
-    def ended(
+    def record_end(
         self,
         job_id: str,
         status: Status,
@@ -148,7 +148,7 @@ class Journal:
 
 def _make_attempts_error() -> StudioError:
     return StudioError(
-        f"The studio ended {MAX_ATTEMPTS} times while it worked on this job, so it is not begun again.",
+        f"The studio ended {MAX_ATTEMPTS} times while it worked on this job, so it is not restarted.",
         hint="Try a smaller size or another model.",
     )
 

@@ -118,7 +118,7 @@ class Lane:
         future: concurrent.futures.Future[Any] = concurrent.futures.Future()
         with self._changed:
             if self._closed:
-                raise JobCancelled("The studio is closing.")
+                raise JobCancelled("The studio is shutting down.")
             self._work.append((future, work))
             self._changed.notify()
         try:
@@ -128,7 +128,7 @@ class Lane:
                 raise
             raise StudioError("The studio is busy with another job.", hint="Try again when it has ended.") from error
         except concurrent.futures.CancelledError as error:
-            raise JobCancelled("The studio is closing.") from error
+            raise JobCancelled("The studio is shutting down.") from error
 
     def close(self) -> None:
         """Take no new job. Running ones go on; waiting ones stay in the journal."""

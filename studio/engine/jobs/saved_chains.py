@@ -40,7 +40,7 @@ class SavedChains:
         rows = self._database.rows("SELECT steps FROM chains WHERE user = ? AND name = ?", (user, name))
         if not rows:
             known = ", ".join(self.names(user)) or "none yet"
-            raise NotFound(f"There is no chain “{name[:MAX_CHAIN_NAME_LENGTH]}”.", hint=f"Saved are: {known}.")
+            raise NotFound(f"Chain “{name[:MAX_CHAIN_NAME_LENGTH]}” not found.", hint=f"Saved chains: {known}.")
         return parse_steps(clean_texts(json.loads(rows[0]["steps"])))
 
     def all(self, user: str) -> dict[str, tuple[GenerationRequest, ...]]:
@@ -71,13 +71,13 @@ class SavedChains:
         """
         kept = check_name(" ".join(name.split())[:MAX_CHAIN_NAME_LENGTH], "The name of the chain")
         if not kept:
-            raise InvalidRequest("The chain has no name.", hint="Give it one.")
+            raise InvalidRequest("The chain needs a name.", hint="Enter a name.")
         if not steps:
             raise InvalidRequest("The chain has no steps.", hint="Choose at least one.")
         GenerationRequest(then=tuple(steps))  # refuses what cannot follow
         names = self.names(user)
         if kept not in names and len(names) >= MAX_CHAINS:
-            raise InvalidRequest(f"There are {MAX_CHAINS} chains already.", hint="Delete one first.")
+            raise InvalidRequest(f"The limit of {MAX_CHAINS} saved chains is reached.", hint="Delete one first.")
         text = json.dumps([step.to_json() for step in steps], ensure_ascii=False)
         with self._database.transaction() as connection:
             connection.execute(
@@ -119,7 +119,7 @@ def build_chain_request(steps: Sequence[GenerationRequest], images: Sequence[str
         InvalidRequest: no images.
     """
     if not images:
-        raise InvalidRequest("There is no image to send through the chain.", hint="Give one, or several.")
+        raise InvalidRequest("No image for the chain.", hint="Select one or more images.")
     first, *rest = steps
     one = len(images) == 1
     first = first.replace(source=images[0] if one else None, batch=() if one else tuple(images))

@@ -48,9 +48,7 @@ class Saver:
             StorageFailed: the disk has not taken an image for a long time.
         """
         if not self._room.acquire(timeout=_DISK_TIMEOUT):
-            raise StorageFailed(
-                "The disk does not keep up.", hint="Look at the disk of the outputs folder, then try again."
-            )
+            raise StorageFailed("The disk is too slow.", hint="Check the disk of the outputs folder, then try again.")
         future = self._pool.submit(self._outputs.save, asset, rendered, fields, job.settings)
         future.add_done_callback(lambda _: self._room.release())
         return future
@@ -89,7 +87,7 @@ class PendingSaves:
             return
         future.add_done_callback(lambda done: self._handle_saved(asset, rendered, done))
 
-    def seal(self, end: Callable[[], None]) -> None:
+    def end_after_saves(self, end: Callable[[], None]) -> None:
         """No more images come; run `end` in the background once all are settled."""
         with self._lock:
             if self._pending:

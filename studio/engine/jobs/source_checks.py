@@ -29,15 +29,15 @@ def check_images(request: GenerationRequest, user: str, images: Images) -> None:
         if any(not unit.image for unit in request.control):
             raise InvalidRequest("A control unit has no image.", hint="Give it one, or switch the unit off.")
     elif not request.source and not request.batch:
-        raise InvalidRequest(f"There is no image for {_format_task(request.task)}.", hint=_NO_IMAGE_HINT)
+        raise InvalidRequest(f"No image for {_format_task(request.task)}.", hint=_NO_IMAGE_HINT)
     if request.source and request.batch:
-        raise InvalidRequest("The request names one image and a batch too.", hint="Leave one of them out.")
+        raise InvalidRequest("The request has both a source and a batch.", hint="Remove one of them.")
     if request.task is Task.STYLE_TRANSFER and not request.references:
-        raise InvalidRequest("There is no image to take the style from.", hint="Choose a style image.")
+        raise InvalidRequest("No style image selected.", hint="Choose a style image.")
     if any(not reference.image for reference in request.references):
-        raise InvalidRequest("A reference has no image.", hint="Give it one, or remove it.")
+        raise InvalidRequest("A reference image is missing.", hint="Give it one, or remove it.")
     if request.task in _SEARCH_TASKS and not request.mask and not request.search.strip():
-        raise InvalidRequest("It is not said what to search for.", hint="Name the thing that is to change.")
+        raise InvalidRequest("Nothing to search for was given.", hint="Enter what to search for.")
     if request.task is Task.PREPROCESS and len(request.control) != 1:
         raise InvalidRequest("A preprocessor job needs exactly one control unit.", hint="Name one preprocessor.")
     _check_mask(request, user, images)
@@ -71,9 +71,7 @@ def list_sources(request: GenerationRequest) -> tuple[str, ...]:
 def _check_mask(request: GenerationRequest, user: str, images: Images) -> None:
     if request.mask is None:
         if request.task.needs_mask:
-            raise InvalidRequest(
-                f"There is no mask for {_format_task(request.task)}.", hint="Paint over what is to change."
-            )
+            raise InvalidRequest(f"No mask for {_format_task(request.task)}.", hint="Paint over the area to change.")
         return
     mask = images.get(request.mask, user)
     for name in list_sources(request):
@@ -81,7 +79,7 @@ def _check_mask(request: GenerationRequest, user: str, images: Images) -> None:
     low, high = read_mask(images.open(request.mask, user)).getextrema()
     nothing = low == 255 if request.inpaint.invert else high == 0
     if nothing:
-        raise InvalidRequest("The mask is empty: nothing would change.", hint="Paint over what is to change.")
+        raise InvalidRequest("The mask is empty.", hint="Paint over the area to change.")
 
 
 def _check_same_size(mask: KeptImage, source: KeptImage) -> None:

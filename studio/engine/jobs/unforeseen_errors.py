@@ -15,7 +15,7 @@ def log_unexpected_error(error: BaseException) -> StudioError:
     entry = secrets.token_hex(4)
     _log.error("unexpected error, entry %s", entry, exc_info=error)
     return StudioError(
-        f"Something unexpected went wrong (log entry {entry}).",
-        hint="Try again; if it stays, look for that entry in the application log.",
+        f"Unexpected error (log entry {entry}).",
+        hint="Try again. If it persists, look up the entry in the application log.",
         details={"log_entry": entry},
     )

@@ -128,7 +128,7 @@ def read_metadata(source: Path | Image.Image) -> Metadata:
         with Image.open(source, formats=_FORMATS) as image:
             return _read_image(image)
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise BadImage("This file is not an image that can be read.", hint="PNG, JPEG, WebP and AVIF can.") from error
+        raise BadImage("This image file cannot be read.", hint="Use PNG, JPEG, WebP or AVIF.") from error
 
 
 def _build_png_chunks(carried: EmbeddedMetadata) -> PngImagePlugin.PngInfo:

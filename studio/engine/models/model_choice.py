@@ -27,12 +27,12 @@ def choose_model(
         return request
     wanted = request.model.removeprefix(AUTO_PREFIX)
     if wanted not in _ORDER:
-        raise InvalidRequest(f"There is no quality {wanted!r}.", hint="There are: " + ", ".join(_ORDER) + ".")
+        raise InvalidRequest(f"Unknown quality {wanted!r}.", hint="There are: " + ", ".join(_ORDER) + ".")
     able = [model for model in models.all() if _can_render(model, request)]
     if not able:
         raise UnknownModel(
-            f"No model that is ready can do this {request.task.value.replace('_', ' ')}.",
-            hint="Drop the fields that few models have, or set a provider's key in Configurations.",
+            f"No available model supports this {request.task.value.replace('_', ' ')}.",
+            hint="Clear special fields, or enter a provider's key in Configurations.",
         )
     place = _ORDER.index(Quality(wanted))
 

@@ -36,7 +36,7 @@ class Models:
         ids = [model.id for model in self.all()]
         near = difflib.get_close_matches(model_id, ids, n=3) or ids[:5]
         raise UnknownModel(
-            f"There is no model “{model_id}”.",
+            f"Model “{model_id}” not found.",
             hint=f"Did you mean: {', '.join(near)}?" if near else "Put a model into the models folder first.",
             details={"model": model_id},
         )
@@ -60,10 +60,10 @@ class Models:
         for model in [*(m for m in models if m.id == preferred), *usable, *models]:
             return model
         raise UnknownModel(
-            f"There is no model for {task.value.replace('_', ' ')}."
+            f"No model for {task.value.replace('_', ' ')}."
             if models or task is not Task.TXT2IMG
-            else "There is no model that can be used.",
-            hint="Put a model that does it into the models folder, or set a provider's key in Configurations.",
+            else "No usable model found.",
+            hint="Put a suitable model into the models folder, or enter a provider's key in Configurations.",
         )
 
     def close(self) -> None:

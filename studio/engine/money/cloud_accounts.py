@@ -115,5 +115,5 @@ class CloudAccounts:
 
 def _get_key_name(service: CloudService) -> str:
     if not service.spec.keys:
-        raise NotFound(f"{service.spec.title} takes no key here.", hint="Set its address instead.")
+        raise NotFound(f"{service.spec.title} does not use a key.", hint="Set its address in the settings instead.")
     return service.spec.keys[0]

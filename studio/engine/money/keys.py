@@ -82,9 +82,7 @@ class KeyStore:
         """
         value = value.strip()
         if not value or len(value) > _MAX_KEY_LENGTH or not value.isprintable() or " " in value:
-            raise InvalidRequest(
-                "This is not an API key.", hint="Copy the key from the provider's page, without line breaks."
-            )
+            raise InvalidRequest("Invalid API key.", hint="Copy the key from the provider's page, without line breaks.")
         kept = self._vault is not None and self._vault.keep(name, value)
         self._write({name: _KEYRING_MARKER if kept else value})
 

@@ -68,7 +68,9 @@ class Ledger:
                         details={"estimated": amount, "spent": spent, "budget": budget},
                     )
                 if budget and amount and spent + amount > _WARN_SHARE * budget:
-                    warning = f"With this job ${spent + amount:.2f} of the {name}'s budget of ${budget:.2f} are spent."
+                    warning = (
+                        f"With this job ${spent + amount:.2f} of the {name}'s budget of ${budget:.2f} is already used."
+                    )
             self._reserved[job_id] = (user, amount)
         return warning
 

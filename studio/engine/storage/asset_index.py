@@ -44,7 +44,7 @@ class AssetIndex:
         )
         assets = self._build_assets(rows)
         if not assets or not assets[0].path.is_file():
-            raise NotFound("There is no such image.", hint="It may have been deleted from the outputs folder.")
+            raise NotFound("Image not found.", hint="It may have been deleted from the outputs folder.")
         return assets[0]
 
     def list_newest(self, user: str, limit: int) -> list[Asset]:
@@ -77,12 +77,12 @@ class AssetIndex:
                 [(f"{job_id}-{number}", job_id, user, number, SKIPPED) for number in numbers],
             )
 
-    def finished(self, asset_id: str) -> Asset | None:
+    def find_finished(self, asset_id: str) -> Asset | None:
         """The image of that id when it is in place."""
         rows = self._database.rows("SELECT * FROM pictures WHERE id = ? AND state = ?", (asset_id, DONE))
         return self._build_assets(rows)[0] if rows else None
 
-    def intend(self, asset: Asset, digest: str) -> bool:
+    def record_intent(self, asset: Asset, digest: str) -> bool:
         """Note that `asset` is about to be written with content of that digest. False when its path is taken."""
         try:
             with self._database.transaction() as connection:
@@ -91,7 +91,7 @@ class AssetIndex:
             return False
         return True
 
-    def done(self, asset_id: str) -> None:
+    def record_done(self, asset_id: str) -> None:
         """Note that the image is in place; its job has got on, so that its attempts count from the start again."""
         with self._database.transaction() as connection:
             connection.execute("UPDATE pictures SET state = ? WHERE id = ?", (DONE, asset_id))

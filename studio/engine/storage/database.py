@@ -214,7 +214,8 @@ def _connect(path: Path, *, locks: bool) -> tuple[sqlite3.Connection, bool]:
         version = connection.execute("PRAGMA user_version").fetchone()[0]
         if version > _VERSION:
             raise StorageFailed(
-                "The library was made by a newer version of the studio.", hint="Update, or use another outputs folder."
+                "The library was made by a newer version of the studio.",
+                hint="Update the studio, or use another outputs folder.",
             )
         if version == 0:
             connection.executescript(
@@ -270,5 +271,5 @@ def _translate_sqlite_errors() -> Generator[None]:
     except sqlite3.Error as error:
         raise StorageFailed(
             f"The library could not be written: {error}.",
-            hint="Look at the disk of the outputs folder, then try again.",
+            hint="Check the disk of the outputs folder, then try again.",
         ) from error

@@ -54,7 +54,7 @@ class Gallery:
         """Make one of the user's own results an image that requests may name; raises as `asset` and `keep_image`."""
         return self._images.keep_asset(self.asset(asset_id, user), ImageLimits.of(self._settings.current))
 
-    def kept(self, content_hash: str, user: User) -> KeptImage:
+    def get_input(self, content_hash: str, user: User) -> KeptImage:
         """What is known of a kept image; raises NotFound for another user's."""
         return self._images.get(content_hash, user.name)
 

@@ -102,9 +102,9 @@ class _Writer:
             if len(data) <= limit:
                 return self.build_result(data, kind, wished, limit)
             smallest = min(smallest, len(data))
-        told = "" if not (self._carried.infotext or self._carried.recipe) else ", or keep less than the whole recipe"
+        told = "" if not (self._carried.infotext or self._carried.recipe) else ", or save less metadata"
         raise InvalidRequest(
-            f"The image does not fit into {limit:,} bytes: {smallest:,} is the least.",
+            f"The image does not fit into {limit:,} bytes; the minimum is {smallest:,}.",
             hint=f"Allow more bytes, make it smaller{told}.",
             details={"max_bytes": limit, "smallest": smallest},
         )

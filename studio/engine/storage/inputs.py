@@ -122,7 +122,9 @@ class Images:
         """
         rows = self._database.rows("SELECT * FROM inputs WHERE hash = ? AND user = ?", (content, user))
         if not rows or not self._mark_used(content):
-            raise NotFound("This image is not here any more.", hint="Choose it again.", details={"image": content[:80]})
+            raise NotFound(
+                "This image is no longer available.", hint="Choose it again.", details={"image": content[:80]}
+            )
         row = rows[0]
         return KeptImage(
             hash=content,
@@ -170,7 +172,7 @@ class Images:
                     file.load()
                     image = file.copy()
             except (OSError, ValueError, SyntaxError) as error:
-                raise NotFound("A kept image cannot be read any more.", hint="Choose it again.") from error
+                raise NotFound("A stored image can no longer be read.", hint="Choose it again.") from error
             self._remember(content, image)
         return image.copy()
 
@@ -217,7 +219,7 @@ class Images:
 
     def _get_path(self, content: str) -> Path:
         if not (len(content) == 64 and all(letter in "0123456789abcdef" for letter in content)):
-            raise NotFound("This is not the name of an image.", hint="Choose the image again.")
+            raise NotFound("Invalid image id.", hint="Choose the image again.")
         return self._folder / content[:2] / f"{content}.png"
 
 
@@ -228,7 +230,7 @@ def hash_pixels(image: Image.Image) -> str:
         BadImage: pixels of a mode that the gate does not give out.
     """
     if image.mode not in ("L", "RGB", "RGBA"):
-        raise BadImage(f"Pixels of mode {image.mode} cannot be kept.", hint="Convert to RGB first.")
+        raise BadImage(f"Images of mode {image.mode} are not supported.", hint="Convert to RGB first.")
     digest = hashlib.sha256(f"{image.mode} {image.width}x{image.height} ".encode())
     digest.update(image.tobytes())
     return digest.hexdigest()

@@ -57,7 +57,7 @@ class Outputs:
         with translate_os_errors("the image"):
             for begun, its_digest in self._library.list_intents(asset_id=asset.id):
                 self._settle_write(begun, its_digest)
-        existing = self._library.finished(asset.id)
+        existing = self._library.find_finished(asset.id)
         if existing is not None:
             return existing
         recipe = build_recipe(asset, self._tool) if settings.embed_recipe else None
@@ -103,7 +103,7 @@ class Outputs:
         for attempt in range(_MAX_TRIES):
             path = self._find_free_path(name, attempt)
             saved = dataclasses.replace(asset, path=path)
-            if not self._library.intend(saved, digest):
+            if not self._library.record_intent(saved, digest):
                 continue
             part = _get_part_path(saved)
             try:
@@ -113,12 +113,12 @@ class Outputs:
                 continue
             except OSError:
                 self._clear_failed_write(saved, digest)
-                if self._library.finished(saved.id) is None:
+                if self._library.find_finished(saved.id) is None:
                     raise
                 return saved
-            self._library.done(saved.id)
+            self._library.record_done(saved.id)
             return saved
-        raise StorageFailed("No free file name was found for the image.", hint="Use {number} in the naming pattern.")
+        raise StorageFailed("No free file name was found for the image.", hint="Use {number} in the file name pattern.")
 
     def _clear_failed_write(self, asset: Asset, digest: str) -> None:
         """Settle a write that failed; what cannot be brought into its place is removed, as its pixels are still here.
@@ -138,10 +138,10 @@ class Outputs:
         if _hash_file(asset.path) == digest:
             part.unlink(missing_ok=True)
             sync_folder(asset.path.parent)
-            self._library.done(asset.id)
+            self._library.record_done(asset.id)
         elif _hash_file(part) == digest and not _is_taken(asset.path):
             publish(part, asset.path)
-            self._library.done(asset.id)
+            self._library.record_done(asset.id)
         else:
             part.unlink(missing_ok=True)
             self._library.forget(asset.id)
@@ -169,7 +169,7 @@ class Outputs:
         make_folder(folder, self.root)
         if not folder.resolve().is_relative_to(self.root.resolve()):
             raise StorageFailed(
-                "The naming pattern leads out of the outputs folder.", hint="Change it in Configurations."
+                "The file name pattern points outside the outputs folder.", hint="Change it in Configurations."
             )
         return folder
 

@@ -33,10 +33,10 @@ def stream_zip(
                 with archive.open(about, "w") as entry:
                     while piece := file.read(_CHUNK_SIZE):
                         entry.write(piece)
-                        yield out.taken()
+                        yield out.take()
         if absent:
             archive.writestr(MISSING_LIST, "These files were moved or deleted:\n" + "\n".join(absent) + "\n")
-    yield out.taken()
+    yield out.take()
 
 
 def _find_free_name(path: PurePosixPath, taken: set[str]) -> str:
@@ -61,6 +61,6 @@ class _ChunkBuffer(io.RawIOBase):
         self._pieces.append(piece)
         return len(piece)
 
-    def taken(self) -> bytes:
+    def take(self) -> bytes:
         pieces, self._pieces = self._pieces, []
         return b"".join(pieces)

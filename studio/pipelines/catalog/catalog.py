@@ -81,7 +81,7 @@ class Catalog:
         if entry is None:
             names = self._list_names(WeightKind.CHECKPOINT)
             raise UnknownModel(
-                f"There is no model {model_id!r}.", hint=_suggest_names(model_id, names) or "Pick one from the list."
+                f"Model {model_id!r} not found.", hint=_suggest_names(model_id, names) or "Pick one from the list."
             )
         return entry.weight
 
@@ -99,9 +99,7 @@ class Catalog:
             hint = _suggest_names(name, names) or (
                 f"Put it below {self._root.name}/ and refresh." if not names else "Pick one from the list."
             )
-            raise InvalidRequest(
-                f"There is no {kind} named {name!r}.", hint=hint, details={"kind": kind.value, "name": name}
-            )
+            raise InvalidRequest(f"There is no {kind} {name!r}.", hint=hint, details={"kind": kind.value, "name": name})
         if entry.weight.problem:
             raise InvalidRequest(
                 f"The {kind} {name} cannot be used: {entry.weight.problem}", hint=f"Pick another {kind}."
@@ -132,7 +130,7 @@ class Catalog:
                 digest = self._hashes.sha256(entries[wanted, name].weight.path)
                 self._store_hash(wanted, name, digest)
                 return digest
-        raise UnknownModel(f"There is no file named {name!r} among the models.", hint="Refresh the list.")
+        raise UnknownModel(f"No model file is named {name!r}.", hint="Refresh the list.")
 
     def _find_entry(self, kind: WeightKind, name: str) -> _Entry | None:
         return self._get_listing().entries.get((kind, name)) or self._find_by_loose_name(kind, name)
@@ -247,7 +245,7 @@ class Catalog:
             return Guess(kind, family, folder.problem or problem)
         kind = WeightKind.VAE if name.startswith("Autoencoder") else WeightKind.UNKNOWN
         unknown = (
-            f"It is one component ({name or 'unnamed'}), which is of no use by itself."
+            f"It is one component ({name or 'unnamed'}), which cannot be used by itself."
             if kind is WeightKind.UNKNOWN
             else ""
         )
@@ -295,10 +293,7 @@ def _guess_pickle(found: folder_walk.ModelEntry) -> Guess:
     if found.expected in IMAGE_NETWORKS and found.path.suffix.lower() in (".pth", ".pt"):
         return Guess(found.expected)
     with found.path.open("rb") as file:
-        what = (
-            detect_foreign_type(file.read(512))
-            or "may be a Python pickle, which can run code when opened, and is not opened"
-        )
+        what = detect_foreign_type(file.read(512)) or "may be a Python pickle, which can run code, and was not opened"
     return Guess(found.expected, problem=f"{found.path.name} {what}. {CONVERT}")
 
 

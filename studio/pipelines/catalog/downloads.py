@@ -23,7 +23,7 @@ REQUEST_TIMEOUT = 15.0  # seconds for a listing or for one file's address
 _REPO = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}")
 _WANTED = (".json", ".txt", ".model", ".jinja", ".safetensors")
 _CHUNK = 8 << 20
-_TOKEN_HINT = "Accept its terms on its page at the hub, make a token there, and start the studio with it in HF_TOKEN."
+_TOKEN_HINT = "Accept the terms on the model's page, create an access token, and start the studio with it in HF_TOKEN."
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ def parse_hub_request(text: str) -> HubRequest:
     repo, file = "/".join(parts[:2]), "/".join(parts[2:])
     if not _REPO.fullmatch(repo) or ".." in plain or "--" in repo or (file and not file.endswith(".safetensors")):
         raise InvalidRequest(
-            f"{text[:100]!r} is no name of a hub model.",
+            f"{text[:100]!r} is not a valid model name.",
             hint="Write it as organisation/name, or organisation/name/file.safetensors for a single file.",
         )
     return HubRequest(repo, file)
@@ -101,7 +101,9 @@ def list_weights_files(offer: DownloadableWeights, endpoint: str | None) -> tupl
         top = [one for one in listing.files if "/" not in one.name and _is_safe_name(one.name)]
         files = [one for one in top if not re.search(r"\.(fp16|bf16|fp32|non_ema)[.-]", one.name)]
     if not any(file or one.name.endswith(".safetensors") for one in files):
-        raise NotFound(f"{repo} has no {file or 'safetensors weights'} any more.", hint="Look for it at the hub.")
+        raise NotFound(
+            f"{repo} has no {file or 'safetensors weights'} any more.", hint="Check its page on Hugging Face."
+        )
     if file and offer.sha256:
         files = [dataclasses.replace(one, sha256=offer.sha256) for one in files]
     return wish, dataclasses.replace(listing, files=tuple(files))
@@ -135,7 +137,7 @@ def choose_files(wish: HubRequest, files: Sequence[RemoteFile]) -> list[RemoteFi
         return _choose_diffusers_files(wish, safe)
     weights = [file for file in safe if file.name.endswith(".safetensors")]
     if len(weights) != 1:
-        raise InvalidRequest(f"{wish.repo} is not one model in the diffusers format.", hint=_hint_other_files(safe))
+        raise InvalidRequest(f"{wish.repo} is not a single model in diffusers format.", hint=_hint_other_files(safe))
     return weights
 
 
@@ -178,44 +180,48 @@ def translate_hub_errors(wish: HubRequest) -> Iterator[None]:
     try:
         yield
     except GatedRepoError as error:
-        raise NotConfigured(f"{wish.repo} is only for those who accepted its terms.", hint=_TOKEN_HINT) from error
+        raise NotConfigured(f"Access to {wish.repo} requires accepting its terms.", hint=_TOKEN_HINT) from error
     except NoRepo as error:
         hint = f"Check the spelling. When it is private or gated: {_TOKEN_HINT[0].lower()}{_TOKEN_HINT[1:]}"
-        raise NotFound(f"The hub has no {wish.repo} for you.", hint=hint) from error
+        raise NotFound(f"{wish.repo} was not found on Hugging Face.", hint=hint) from error
     except RemoteEntryNotFoundError as error:
-        raise NotFound(f"A file of {wish.repo} is gone from the hub.", hint="Start the download again.") from error
+        raise NotFound(
+            f"A file of {wish.repo} is no longer on Hugging Face.", hint="Start the download again."
+        ) from error
     except OfflineModeIsEnabled as error:
-        raise NotConfigured("HF_HUB_OFFLINE is set: the hub is not contacted.", hint="Unset it and restart.") from error
+        raise NotConfigured(
+            "HF_HUB_OFFLINE is set, so Hugging Face is not contacted.", hint="Unset it and restart."
+        ) from error
     except HfHubHTTPError as error:
         status = error.response.status_code
         if status in (401, 403):
-            raise NotConfigured(f"The hub does not let you have {wish.repo}.", hint=_TOKEN_HINT) from error
-        raise ProviderError(f"The hub answered with an error ({status}).", hint="Try again in some minutes.") from error
+            raise NotConfigured(f"Access to {wish.repo} was denied.", hint=_TOKEN_HINT) from error
+        raise ProviderError(
+            f"Hugging Face returned an error ({status}).", hint="Try again in a few minutes."
+        ) from error
     except (httpx2.HTTPError, TimeoutError, ConnectionError) as error:
         raise Unreachable(
-            "The model hub does not answer.",
+            "Hugging Face cannot be reached.",
             hint=(
-                "Check the network and start the download again: it goes on where it stopped. Models can also be copied"
+                "Check the network and start the download again; it resumes where it stopped. Models can also be copied"
                 " into models/ by hand."
             ),
         ) from error
     except OSError as error:
         raise make_disk_error(error) from error
     except ValueError as error:  # huggingface_hub's own limits
-        raise ProviderError(
-            f"{wish.repo} cannot be downloaded.", hint="Download it with the hub's own tools."
-        ) from error
+        raise ProviderError(f"{wish.repo} cannot be downloaded.", hint="Download it with huggingface-cli.") from error
 
 
 def make_disk_error(error: OSError) -> Exception:
     """What the disk said, in the studio's words."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return StorageFailed(
-            "The disk is full.", hint="Free some space and start the download again: it goes on where it stopped."
+            "The disk is full.", hint="Free some space and start the download again; it resumes where it stopped."
         )
     if error.errno in (errno.EACCES, errno.EROFS, errno.EPERM):
-        return StorageFailed("The models folder cannot be written.", hint="Check its permissions.")
-    return Unreachable("The download broke off.", hint="Start it again: it goes on where it stopped.")
+        return StorageFailed("The models folder is not writable.", hint="Check its permissions.")
+    return Unreachable("The download was interrupted.", hint="Start it again; it resumes where it stopped.")
 
 
 def _download_rest(
@@ -268,7 +274,7 @@ def check_sha256(file: RemoteFile, path: Path) -> None:
             digest.update(chunk)
     if digest.hexdigest() != file.sha256:
         path.unlink()
-        raise ProviderError(f"{file.name} arrived damaged and was thrown away.", hint="Start the download again.")
+        raise ProviderError(f"{file.name} was damaged in transit and deleted.", hint="Start the download again.")
 
 
 def _choose_diffusers_files(wish: HubRequest, files: Sequence[RemoteFile]) -> list[RemoteFile]:

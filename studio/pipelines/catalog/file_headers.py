@@ -22,7 +22,7 @@ MAX_HEADER_BYTES = 10_000_000
 MAX_TENSORS = 20_000
 MAX_RANK = 16
 
-DOWNLOAD_AGAIN = "Download it again; the file is not what its maker published."
+DOWNLOAD_AGAIN = "Download it again; the file differs from the published one."
 CONVERT = "Look for the .safetensors version of this model, or convert it with a tool that you trust."
 
 _BITS = {
@@ -104,17 +104,17 @@ def detect_foreign_type(start: bytes) -> str:
     unknown."""
     text = start.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
     if start.startswith(b"version https://git-lfs"):
-        return "is a Git LFS pointer: a note where the weights should be, not the weights"
+        return "is a Git LFS pointer instead of the weights"
     if text.startswith((b"<!doctype", b"<html", b"<?xml", b"<head")):
-        return "is a web page, probably an error or login page that was saved instead of the model"
+        return "is a web page, probably an error or login page saved instead of the model"
     if start.startswith(b"PK\x03\x04"):
-        return "is a zip archive or PyTorch pickle, which can run code when opened, and is not opened"
+        return "is a zip archive or PyTorch pickle, which can run code, and was not opened"
     if start[:1] == b"\x80" and start[1:2] in (b"\x02", b"\x03", b"\x04", b"\x05"):
-        return "is a Python pickle, which can run code when opened, and is not opened"
+        return "is a Python pickle, which can run code, and was not opened"
     if start.startswith(b"GGUF"):
         return "is a GGUF file, which is not supported"
     if text.startswith(b"{"):
-        return "is a JSON text, probably an error message that was saved instead of the model"
+        return "is a JSON text, probably an error message saved instead of the model"
     return ""
 
 
@@ -127,16 +127,16 @@ def _check_start(start: bytes, length: int, size: int) -> None:
     if foreign:
         raise _HeaderError(foreign)
     if not any(start):
-        raise _HeaderError("holds nothing but zeros: space was reserved and the download never came")
+        raise _HeaderError("contains only zeros; the download never finished")
     if size < 10:
-        raise _HeaderError("is cut short: it ends inside its first bytes")
+        raise _HeaderError("is truncated within its first bytes")
     if start[8:9] != b"{":
         raise _HeaderError("is not a .safetensors file")
     if length > MAX_HEADER_BYTES:
         raise _HeaderError(
             f"has a header of {length / 1e6:,.0f} MB; at most {MAX_HEADER_BYTES // 1_000_000} MB are read"
         )
-    raise _HeaderError("is cut short: it ends inside its header")
+    raise _HeaderError("is truncated within its header")
 
 
 def _parse_header(raw: bytes, data_bytes: int) -> SafetensorsHeader:
@@ -181,7 +181,7 @@ def _is_large(text: bytes) -> bool:
 
 
 def _make_size_error() -> _HeaderError:
-    return _HeaderError(f"lists more than {MAX_TENSORS:,} tensors, more than any known model has")
+    return _HeaderError(f"lists more than {MAX_TENSORS:,} tensors")
 
 
 def _build_unique_dict(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -197,7 +197,7 @@ def _read_span(name: str, entry: Any) -> tuple[int, int]:
         raise _HeaderError(f"describes the tensor {name[:80]!r} wrongly")
     shape, offsets, bits = entry["shape"], entry["data_offsets"], _BITS.get(str(entry["dtype"]))
     if bits is None:
-        raise _HeaderError(f"holds numbers of the unknown type {str(entry['dtype'])[:20]!r}")
+        raise _HeaderError(f"contains values of the unknown type {str(entry['dtype'])[:20]!r}")
     if type(shape) is not list or type(offsets) is not list or len(shape) > MAX_RANK or len(offsets) != 2:
         raise _HeaderError(f"describes the tensor {name[:80]!r} wrongly")
     for number in (*shape, *offsets):
@@ -218,6 +218,6 @@ def _check_spans(spans: list[tuple[int, int]], data_bytes: int) -> None:
             raise _HeaderError("has a hole between its tensors")
         expected = end
     if expected > data_bytes:
-        raise _HeaderError(f"is cut short: {(expected - data_bytes) / 1e6:,.1f} MB of its weights are missing")
+        raise _HeaderError(f"is truncated: {(expected - data_bytes) / 1e6:,.1f} MB of its weights are missing")
     if expected < data_bytes:
         raise _TrailingBytesError(f"has {data_bytes - expected:,} bytes after its last tensor", expected)

@@ -81,7 +81,7 @@ def _walk_folder(root: Path, folder: Path, home: Path, above: frozenset[Path]) -
         if real is not None and not real.is_relative_to(home):
             if path.suffix.lower() in WEIGHT_SUFFIXES or real.is_dir():
                 yield _make_entry(
-                    root, path, problem="It is a link that leaves the models folder, which is not followed."
+                    root, path, problem="It is a link to a place outside the models folder and is not followed."
                 )
         elif entry.is_dir():
             real = real or path.resolve()

@@ -24,7 +24,7 @@ class HashCache:
         self._file = file
         self._lock = threading.Lock()
 
-    def known(self, path: Path) -> str:
+    def find_known(self, path: Path) -> str:
         """The hash when it is known and the file did not change since, else empty."""
         with self._lock:
             return self._read_hash(path)
@@ -46,7 +46,7 @@ class HashCache:
         Raises:
             ModelBroken: the file cannot be read.
         """
-        known = self.known(path)
+        known = self.find_known(path)
         if known:
             return known
         try:

@@ -91,13 +91,17 @@ class Hub:
         """
         offer = next((one for one in self.offers() if one.id == offer_id), None)
         if offer is None:
-            raise InvalidRequest(f"There is nothing to fetch named {offer_id!r}.", hint="It may be here already.")
+            raise InvalidRequest(
+                f"No downloadable weights are named {offer_id!r}.", hint="They may be installed already."
+            )
         self._check_room(offer.bytes)
         self._start_download(offer_id, lambda download: self._fetch_weights(download, offer))
 
     def _start_download(self, name: str, work: Callable[[_Download], None]) -> None:
         if self._offline():
-            raise NotConfigured("The studio is set to offline.", hint="Switch it off in Configurations, then download.")
+            raise NotConfigured(
+                "The studio is set to offline.", hint="Switch offline mode off in Configurations, then download."
+            )
         with self._moved:
             known = self._downloads.get(name)
             if known is not None and not known.finished:
@@ -142,7 +146,7 @@ class Hub:
         except StudioError as problem:
             error = f"{problem.message} {problem.hint}".strip()
         except OSError as problem:  # the disk, while the files are put in place
-            error = f"The models folder cannot be written: {problem.strerror}. Check its permissions."
+            error = f"The models folder is not writable: {problem.strerror}. Check its permissions."
         if not error:
             self._on_finished()
         with self._moved:
@@ -192,7 +196,7 @@ class Hub:
 
     def _advance(self, download: _Download, amount: int, total: int | None = None) -> None:
         if download.stop.is_set():
-            raise JobCancelled("Stopped. What has come is kept: start it again to go on.")
+            raise JobCancelled("Stopped. Start the download again to resume.")
         with self._moved:
             download.done += amount
             download.total = download.total if total is None else total
@@ -205,7 +209,7 @@ class Hub:
         free = shutil.disk_usage(here).free
         if missing + SPARE_BYTES > free:
             raise StorageFailed(
-                f"The download takes {missing / 1e9:.1f} GB and the disk has {free / 1e9:.1f} GB free.",
+                f"The download needs {missing / 1e9:.1f} GB and the disk has {free / 1e9:.1f} GB free.",
                 hint="Free some space, or move the models folder to a larger disk.",
                 details={"needed": missing, "free": free},
             )

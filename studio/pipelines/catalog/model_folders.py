@@ -88,7 +88,7 @@ def _inspect_pipeline(path: Path, size: int) -> Folder:
     index = read_json(path / "model_index.json")
     name = index.get("_class_name")
     if not isinstance(name, str):
-        return Folder("", size, "It brings its own pipeline code, which is never run.")
+        return Folder("", size, "It brings its own pipeline code, which the studio never runs.")
     main = None
     for component, entry in index.items():
         if component.startswith("_") or not isinstance(entry, list) or len(entry) != 2 or entry[1] is None:
@@ -97,9 +97,9 @@ def _inspect_pipeline(path: Path, size: int) -> Folder:
         if component in _OPTIONAL:
             continue
         if library not in _LIBRARIES and not _is_diffusers_module(str(library), path):
-            return Folder(name, size, f"Its {component} brings its own code ({library}), which is never run.")
+            return Folder(name, size, f"Its {component} brings its own code ({library}), which the studio never runs.")
         if not (path / component).is_dir():
-            return Folder(name, size, f"Its {component} is missing: the download is not complete.")
+            return Folder(name, size, f"Its {component} is missing because the download is incomplete.")
         if str(class_name).removesuffix("Fast").endswith(_WEIGHTLESS):
             continue
         try:
@@ -131,7 +131,7 @@ def _read_weights_header(folder: Path) -> SafetensorsHeader:
         parts = set(read_json(index).get("weight_map", {}).values())
         missing = sorted(part for part in parts if not (folder / str(part)).is_file())
         if missing:
-            raise ModelBroken(f"{missing[0]} is missing.", hint="The download is not complete; start it again.")
+            raise ModelBroken(f"{missing[0]} is missing.", hint="The download is incomplete; start it again.")
     files = sorted(folder.glob("*.safetensors"))
     if not files:
         if any(file.suffix in _PICKLES for file in folder.iterdir()):
@@ -139,7 +139,7 @@ def _read_weights_header(folder: Path) -> SafetensorsHeader:
                 "it holds pickle files only, which can run code when opened.",
                 hint="Convert it to safetensors, or download a version that has them.",
             )
-        raise ModelBroken("its weights are missing.", hint="The download is not complete; start it again.")
+        raise ModelBroken("its weights are missing.", hint="The download is incomplete; start it again.")
     headers = [read_header(file) for file in files]
     return headers[0]
 

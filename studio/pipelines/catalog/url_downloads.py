@@ -72,15 +72,15 @@ def _open_response(session: requests.Session, url: str, have: int, allowed: Call
     for _ in range(_REDIRECTS):
         if not allowed(url):
             raise InvalidRequest(
-                f"Weights are not fetched from {urlparse(url).hostname or url[:60]}.",
-                hint="Download the file by hand and put it below models/.",
+                f"Downloads are not allowed from {urlparse(url).hostname or url[:60]}.",
+                hint="Download the file manually and put it into models/.",
             )
         answer = session.get(url, headers=headers, stream=True, allow_redirects=False, timeout=_TIMEOUT)
         if not answer.is_redirect:
             return answer
         url = urljoin(url, answer.headers["location"])
         answer.close()
-    raise ProviderError("The file's address leads from one to the next without end.", hint="Try again in some minutes.")
+    raise ProviderError("The download address redirects too often.", hint="Try again in a few minutes.")
 
 
 def _receive_file(
@@ -92,15 +92,11 @@ def _receive_file(
         if total == have:
             return
         _restart_file(out, moved)
-        raise Unreachable("What had come of the file is not of this file.", hint="Start the download again.")
+        raise Unreachable("The partial download belongs to another file.", hint="Start the download again.")
     if answer.status_code == 404:
-        raise NotFound(
-            f"{offer.title} is gone from its place.", hint="Look for it on the web and put it below models/."
-        )
+        raise NotFound(f"{offer.title} is no longer available.", hint="Find it elsewhere and put it into models/.")
     if answer.status_code not in (200, 206):
-        raise ProviderError(
-            f"The server answered with an error ({answer.status_code}).", hint="Try again in some minutes."
-        )
+        raise ProviderError(f"The server returned an error ({answer.status_code}).", hint="Try again in a few minutes.")
     if answer.status_code == 200 and have:  # a server that does not resume
         _restart_file(out, moved)
         have = 0
@@ -110,7 +106,7 @@ def _receive_file(
         out.write(piece)
         moved(len(piece))
     if total != have and out.tell() != total:
-        raise Unreachable("The download broke off.", hint="Start it again: it goes on where it stopped.")
+        raise Unreachable("The download was interrupted.", hint="Start it again; it resumes where it stopped.")
 
 
 def _restart_file(out: BinaryIO, moved: Callable[[int], None]) -> None:
@@ -124,7 +120,7 @@ def _check_size(offer: DownloadableWeights, total: int) -> None:
         raise ProviderError(
             f"{offer.filename} is of {total:,} bytes there, not of the {offer.bytes:,} that were offered, and was not"
             " fetched.",
-            hint="Download it by hand if you trust it.",
+            hint="Download it manually if you trust it.",
         )
 
 
@@ -136,8 +132,8 @@ def _translate_url_errors(offer: DownloadableWeights) -> Iterator[None]:
         yield
     except requests.RequestException as error:
         raise Unreachable(
-            f"{urlparse(offer.source).hostname} does not answer.",
-            hint="Check the network and start the download again: it goes on where it stopped.",
+            f"{urlparse(offer.source).hostname} cannot be reached.",
+            hint="Check the network and start the download again; it resumes where it stopped.",
         ) from error
     except OSError as error:
         raise make_disk_error(error) from error

@@ -73,8 +73,8 @@ def guess_part(header: SafetensorsHeader) -> Guess:
         return Guess(WeightKind.UPSCALER)
     for what, names in _PARTS.items():
         if any(name in header.shapes for name in names):
-            return Guess(WeightKind.UNKNOWN, problem=f"It is {what} alone, which is of no use by itself.")
-    return Guess(WeightKind.UNKNOWN, problem="It is no kind of model that the studio knows.")
+            return Guess(WeightKind.UNKNOWN, problem=f"It is only {what}, which cannot be used by itself.")
+    return Guess(WeightKind.UNKNOWN, problem="Its model type is unknown.")
 
 
 def _guess_lora(header: SafetensorsHeader, specs: Sequence[PipelineSpec]) -> Guess | None:
@@ -88,7 +88,7 @@ def _guess_lora(header: SafetensorsHeader, specs: Sequence[PipelineSpec]) -> Gue
     if any(mark in names for mark in _LORA_MARKS):
         return Guess(WeightKind.LORA, _guess_lora_family(header, names, specs))
     if "\nlora_" in names:
-        return Guess(WeightKind.LORA, problem="Its layers are named in a way that diffusers does not know.")
+        return Guess(WeightKind.LORA, problem="diffusers does not know its layer names.")
     return None
 
 

@@ -174,7 +174,7 @@ def _build_call_inputs(control: ControlPlan, modules: list[Any]) -> tuple[dict[s
 
 def _report_limits(spec: PipelineSpec, units: tuple[ResolvedUnit, ...], ctx: JobContext) -> None:
     if any(one.unit.mode is not ControlMode.BALANCED for one in units):
-        ctx.add_notice("This family weighs prompt and control evenly: the control mode was left out.")
+        ctx.add_notice("This model family does not support control modes; the setting was ignored.")
     if not spec.control.has_range and any((one.unit.start, one.unit.end) != (0, 1) for one in units):
         ctx.add_notice(f"{spec.title} is steered from the first step to the last: start and end were left out.")
 

@@ -46,9 +46,7 @@ def guess_folder(path: Path, specs: Sequence[PipelineSpec]) -> tuple[WeightKind,
     family = next((spec.family for spec in specs if class_name and spec.control.network_class == class_name), "")
     if family:
         masked = any(config.get(name) for name in ("extra_conditioning_channels", "extra_condition_channels"))
-        problem = (
-            "It is an inpainting ControlNet, which takes a mask besides; the studio cannot use it." if masked else ""
-        )
+        problem = "It is an inpainting ControlNet, which is not supported." if masked else ""
         return WeightKind.CONTROLNET, family, problem
     if "ControlNet" in class_name:
         return WeightKind.CONTROLNET, "", f"Its kind, {class_name}, is not supported."
@@ -131,7 +129,7 @@ def _guess_ip_adapter(
     if "\nimage_proj." not in names or "\nip_adapter." not in names:
         return None
     width = next((shape[1] for name, shape in header.shapes.items() if name.endswith("to_k_ip.weight")), 0)
-    faces = "It is an IP-Adapter FaceID, which needs a network that recognises faces."
+    faces = "It is an IP-Adapter FaceID, which is not supported."
     return WeightKind.IP_ADAPTER, _guess_width_family(width, specs), faces if "to_q_lora" in names else ""
 
 
@@ -149,7 +147,7 @@ def _guess_controlnet(
     header: SafetensorsHeader, names: str, specs: Sequence[PipelineSpec]
 ) -> tuple[WeightKind, str, str] | None:
     if "\ncontrolnet_blocks." in names:
-        return WeightKind.CONTROLNET, "", f"It is a file alone, {NEEDS_FOLDER}"
+        return WeightKind.CONTROLNET, "", f"It is a single file, {NEEDS_FOLDER}"
     if any(f"\n{mark}" in names for mark in ("control_model.", "controlnet_cond_embedding.", "input_hint_block.")):
         return WeightKind.CONTROLNET, _guess_header_family(header, names, specs), ""
     return None

@@ -95,7 +95,7 @@ def convert_to_units(request: GenerationRequest, files: Sequence[WeightFile], fa
         return request
     source = request.source
     if not source:
-        raise InvalidRequest(f"The task {request.task} works on an image, and there is none.", hint="Choose a source.")
+        raise InvalidRequest(f"{request.task} needs an image.", hint="Choose a source image.")
     if request.task is Task.STYLE_TRANSFER:
         return _convert_style_transfer(request, source, files, facts)
     found = _find_best_file(files, _SKETCH if request.task is Task.SKETCH else _STRUCTURE, facts)
@@ -109,7 +109,7 @@ def _convert_style_transfer(
     request: GenerationRequest, source: str, files: Sequence[WeightFile], facts: ControlFacts
 ) -> GenerationRequest:
     if not request.references or not request.references[0].image:
-        raise InvalidRequest("There is no image whose style is to be taken.", hint="Add a reference image.")
+        raise InvalidRequest("No style image.", hint="Add a reference image.")
     if not any(file.kind is WeightKind.IP_ADAPTER for file in files):
         raise _make_missing_error(request)
     first, *others = request.references
@@ -151,6 +151,6 @@ def _parse_kinds(name: str) -> set[str]:
 
 def _make_missing_error(request: GenerationRequest) -> InvalidRequest:
     return InvalidRequest(
-        f"Nothing here does {request.task} with {request.model}.",
+        f"{request.task} is not available with {request.model}.",
         hint=f"Put {_NEEDED_FILES[request.task]} of its family below models/, or pick another model.",
     )

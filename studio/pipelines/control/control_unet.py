@@ -240,7 +240,7 @@ def _check_shape(pipe: Any, one: LoadedUnit) -> None:
         stride = theirs.downscale_factor
         if one.map.width % stride or one.map.height % stride:
             raise InvalidRequest(
-                f"The T2I-Adapter {name} works on sizes that are multiples of {stride} px.",
+                f"The T2I-Adapter {name} needs sizes that are multiples of {stride} px.",
                 hint=f"Choose {one.map.width // stride * stride}×{one.map.height // stride * stride}.",
             )
         fine = [tuple(level.shape[1:]) for level in one.features()] == _compute_level_shapes(pipe, one.map)
@@ -253,8 +253,8 @@ def _check_shape(pipe: Any, one: LoadedUnit) -> None:
         )
     if not fine:
         raise InvalidRequest(
-            f"The {one.chosen.file.kind} {name} does not fit this checkpoint: its layers have other sizes.",
-            hint="Pick the one that was made for this checkpoint.",
+            f"The {one.chosen.file.kind} {name} does not fit this checkpoint: its layer sizes differ.",
+            hint="Choose one made for this checkpoint.",
             details={"file": name},
         )
 

@@ -68,7 +68,7 @@ def check_steerable(checkpoint: WeightFile, spec: PipelineSpec, drawn_as: Task) 
             hint="Turn the control units off, or pick a Stable Diffusion or SDXL checkpoint.",
         )
     raise InvalidRequest(
-        f"{checkpoint.name} is of a family that has no ControlNet.",
+        f"{checkpoint.name} does not support ControlNet.",
         hint="Turn the control units off, or pick another model.",
     )
 
@@ -100,9 +100,7 @@ def _resolve_unit(
     if image is None and not request.source:
         raise InvalidRequest(
             f"Control unit {number} has no image.",
-            hint=(
-                "Give the unit an image of its own, or turn it off." if request.task is Task.TXT2IMG else "Give it one."
-            ),
+            hint=("Choose a control image, or turn the unit off." if request.task is Task.TXT2IMG else "Enter a name."),
         )
     union = control_files.count_union_types(file)
     return ResolvedUnit(
@@ -120,9 +118,7 @@ def _find_control_file(catalog: Catalog, checkpoint: WeightFile, unit: ControlUn
         raise InvalidRequest(
             f"Control unit {number} has no ControlNet.",
             hint=(
-                ("It can have: " + ", ".join(names) + ".")
-                if names
-                else f"Put one for {checkpoint.family} below models/."
+                ("Available: " + ", ".join(names) + ".") if names else f"Put one for {checkpoint.family} below models/."
             ),
         )
     adapters = {file.name for file in catalog.weights() if file.kind is WeightKind.T2I_ADAPTER}
@@ -152,7 +148,7 @@ def check_compatible(file: WeightFile, checkpoint: WeightFile, spec: PipelineSpe
     theirs, ours = _read_widths(file, checkpoint, spec)
     raise InvalidRequest(
         f"The {file.kind} {file.name} was made for a model {theirs} wide, and {checkpoint.name} is {ours} wide.",
-        hint="Pick the one that was made for this checkpoint.",
+        hint="Choose one made for this checkpoint.",
         details=details,
     )
 
@@ -169,9 +165,9 @@ def _find_union_type(unit: ControlUnit, file: WeightFile, places: Mapping[str, i
     if kind not in table:
         raise InvalidRequest(
             (
-                f"{file.name} is a union ControlNet, and the unit does not say for what."
+                f"{file.name} is a union ControlNet and needs a control type."
                 if not kind
-                else f"The union ControlNet {file.name} knows no {kind}."
+                else f"The union ControlNet {file.name} does not support {kind}."
             ),
             hint="Set its control type to one of: " + ", ".join(table) + ".",
         )

@@ -54,13 +54,13 @@ def resolve_references(catalog: Catalog, request: GenerationRequest) -> tuple[Re
     checkpoint = catalog.checkpoint(request.model)
     if not catalog.spec(checkpoint).control.has_ip_adapters:
         raise InvalidRequest(
-            f"{checkpoint.name} takes no reference images.",
-            hint="Drop them, or pick a Stable Diffusion 1.5 or SDXL checkpoint.",
+            f"{checkpoint.name} does not support reference images.",
+            hint="Remove them, or choose a Stable Diffusion 1.5 or SDXL checkpoint.",
         )
     chosen: list[ResolvedReference] = []
     for number, reference in enumerate(wanted, 1):
         if not reference.image:
-            raise InvalidRequest(f"Reference {number} has no image.", hint="Give it one, or drop it.")
+            raise InvalidRequest(f"Reference {number} has no image.", hint="Choose an image, or remove the reference.")
         file = _find_adapter(catalog, checkpoint, reference)
         encoder = control_files.find_image_encoder(file.path, control_files.read_image_width(file))
         if encoder is None:
@@ -144,7 +144,7 @@ class LoadedReferences:
             raise InvalidRequest(
                 f"The IP-Adapter {self.references[0].file.name} does not fit this checkpoint: its layers have other"
                 " sizes.",
-                hint="Pick the one that was made for this checkpoint.",
+                hint="Choose one made for this checkpoint.",
             ) from error
 
 

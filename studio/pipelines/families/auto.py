@@ -76,10 +76,10 @@ PIPELINE_DEFAULTS: Mapping[str, PipelineDefaults] = MappingProxyType(
     }
 )
 
-_NEEDS_CONTROL = "It needs a control image and cannot draw from text alone."
-_NEEDS_IMAGE = "It needs an image to work on and cannot draw from text alone."
-_MULTI_STAGE = "It works in several stages with parts of their own, which the studio does not run."
-_NO_STEP_CALLBACK = "Its pipeline cannot be watched or stopped between steps, so the studio does not run it."
+_NEEDS_CONTROL = "It needs a control image and does not support txt2img alone."
+_NEEDS_IMAGE = "It needs a source image and does not support txt2img."
+_MULTI_STAGE = "It works in several stages, which is not supported."
+_NO_STEP_CALLBACK = "Its pipeline cannot be stopped between steps and is not supported."
 
 UNSUPPORTED_CLASSES: Mapping[str, str] = MappingProxyType(
     {
@@ -141,7 +141,7 @@ def _describe_auto(weight: WeightFile) -> Model:
     name = _find_class(weight)
     row = PIPELINE_DEFAULTS.get(name)
     if row is None:
-        problem = UNSUPPORTED_CLASSES.get(name, "Its kind is not known.")
+        problem = UNSUPPORTED_CLASSES.get(name, "Its type is unknown.")
         return Model(id=weight.name, title=weight.name, family="auto", problem=problem)
     lacks = {Feature.STRENGTH, Feature.SAMPLER, Feature.LORA, Feature.VAE, Feature.HIRES}
     return Model(

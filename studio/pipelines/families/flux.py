@@ -80,7 +80,7 @@ def _detect_variant(weight: WeightFile) -> _FluxVariant:
 
 def _find_flux_problem(weight: WeightFile) -> str:
     if _read_channels(weight) not in (0, _CHANNELS, _FILL_CHANNELS):
-        return "It needs a control image in a way that the studio does not run."
+        return "It needs a control image in a form that is not supported."
     return _parts.find_transformer_problem(weight, _detect_variant(weight).repos)
 
 
@@ -114,11 +114,11 @@ def _build_flux_arguments(request: GenerationRequest, model: Model) -> dict[str,
 def _detect_flux_control(header: SafetensorsHeader) -> tuple[WeightKind, str] | None:
     names = "\n".join(("", *header.shapes))
     if "ip_adapter_double_stream_" in names:
-        return WeightKind.IP_ADAPTER, "It is an IP-Adapter for FLUX, which the studio cannot use yet."
+        return WeightKind.IP_ADAPTER, "It is an IP-Adapter for FLUX, which is not supported yet."
     if "\ncontrolnet_x_embedder." in names and "img_mod" not in names:
         return WeightKind.CONTROLNET, ""
     if "\ncontrolnet_blocks." in names and "double_blocks" in names and "\npos_embed_input." not in names:
-        return WeightKind.CONTROLNET, f"It is a file alone, {NEEDS_FOLDER}"
+        return WeightKind.CONTROLNET, f"It is a single file, {NEEDS_FOLDER}"
     return None
 
 

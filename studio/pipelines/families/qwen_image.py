@@ -81,7 +81,7 @@ def _build_qwen_image_arguments(request: GenerationRequest, model: Model) -> dic
 def _detect_qwen_control(header: SafetensorsHeader) -> tuple[WeightKind, str] | None:
     names = "\n".join(("", *header.shapes))
     if "\ncontrolnet_x_embedder." in names and "img_mod" in names:
-        return WeightKind.CONTROLNET, f"It is a file alone, {NEEDS_FOLDER}"
+        return WeightKind.CONTROLNET, f"It is a single file, {NEEDS_FOLDER}"
     return None
 
 

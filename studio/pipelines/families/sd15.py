@@ -35,7 +35,7 @@ def _describe_sd15(weight: WeightFile) -> Model:
         sizes=_clip.build_clip_sizes(side),
         has_vae=_clip.has_vae(weight),
         problem=_clip.find_problem(weight),
-        note=f"A demonstration model: single everyday things, {side} px." if embedded else "",
+        note=f"A demonstration model for single everyday objects, {side} px." if embedded else "",
     )
 
 

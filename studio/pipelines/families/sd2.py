@@ -18,7 +18,7 @@ from studio.pipelines.families import _clip, _parts
 from studio.pipelines.run.samplers import DIFFUSION_SAMPLERS
 
 _NOTE = (
-    'Drawn as a {side} px model that predicts {what}. If images are noise, put a file "{stem}.json" with'
+    'Treated as a {side} px model that predicts {what}. If images are noise, put a file "{stem}.json" with'
     ' {{"prediction_type": "{other}"}} beside it.'
 )
 

@@ -67,7 +67,7 @@ def _build_sd3_arguments(request: GenerationRequest, model: Model) -> dict[str, 
 def _detect_sd3_control(header: SafetensorsHeader) -> tuple[WeightKind, str] | None:
     names = "\n".join(("", *header.shapes))
     if "\ncontrolnet_blocks." in names and "\npos_embed_input." in names:
-        return WeightKind.CONTROLNET, f"It is a file alone, {NEEDS_FOLDER}"
+        return WeightKind.CONTROLNET, f"It is a single file, {NEEDS_FOLDER}"
     return None
 
 

@@ -45,7 +45,7 @@ def _find_sdxl_problem(weight: WeightFile) -> str:
     if weight.is_folder or header is None:
         return ""
     if _REFINER in header.shapes:
-        return "It is a refiner, which works on the images of a base model and cannot draw from text alone."
+        return "It is a refiner, which needs the output of a base model."
     if not any(name.startswith("model.diffusion_model.") for name in header.shapes):
         return "It is a UNet alone, without text encoders and VAE."
     return "" if _TEXT in header.shapes else "It holds no text encoders."

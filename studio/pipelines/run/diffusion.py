@@ -173,7 +173,7 @@ def _time_phases(pipe: Any, ctx: JobContext, title: str) -> Iterator[None]:
                 if not device_memory.is_out_of_memory(error) or vae.use_tiling:
                     raise
             device_memory.release_memory()
-            ctx.add_notice("Memory was short: the image was decoded in tiles.")
+            ctx.add_notice("Low memory: the image was decoded in tiles.")
             with enable_vae_tiling(vae):
                 return finite_values.decode_finite(vae, decode, z, ctx.add_notice, **kwargs)
 

@@ -63,10 +63,12 @@ class EditContext:
         """The request's, else what suits the task: `plain` for a model that starts from the source."""
         return request.strength if request.strength is not None else 1.0 if self.is_inpaint_only else plain
 
-    def asked(self) -> Annotators:
+    def require_annotators(self) -> Annotators:
         """Raises NotConfigured without annotators."""
         if self.annotators is None:
-            raise NotConfigured("Nothing here finds things in images.", hint="Paint a mask and use inpaint.")
+            raise NotConfigured(
+                "No model for searching in images is installed.", hint="Paint a mask and use Inpaint instead."
+            )
         return self.annotators
 
 
@@ -79,7 +81,9 @@ def plan_edit(request: GenerationRequest, tools: EditContext) -> Edit:
     """
     make = _EDIT_PLANNERS.get(request.task)
     if make is None or request.source is None:
-        raise InvalidRequest(f"{tools.model.title} cannot do {request.task} as it is asked.", hint="Choose an image.")
+        raise InvalidRequest(
+            f"{tools.model.title} does not support {request.task} with these settings.", hint="Choose an image."
+        )
     return make(request, tools.ctx.load_image(request.source), tools)
 
 
@@ -101,7 +105,7 @@ def _plan_img2img(request: GenerationRequest, source: Image.Image, tools: EditCo
 
 def _plan_inpaint(request: GenerationRequest, source: Image.Image, tools: EditContext) -> Edit:
     if request.mask is None:
-        raise InvalidRequest("There is no mask.", hint="Paint over what is to change.")
+        raise InvalidRequest("No mask.", hint="Paint over the area to change.")
     mask = masks.prepare_mask(tools.ctx.load_image(request.mask), request.inpaint)
     return _plan_masked(request, source, mask, tools, tools.strength(request, 0.75))
 
@@ -138,7 +142,7 @@ def _plan_replace_background(request: GenerationRequest, source: Image.Image, to
     whole, or what the prompt says."""
     transparent = source.mode == "RGBA" and source.getchannel("A").getextrema() != (255, 255)  # cut out already
     front = source.convert("RGB")
-    opacity = source.getchannel("A") if transparent else tools.asked().find_foreground(front, tools.ctx)
+    opacity = source.getchannel("A") if transparent else tools.require_annotators().find_foreground(front, tools.ctx)
     if request.lighting:
         front = lab_colour.relight_image(front, flatten_alpha(tools.ctx.load_image(request.lighting)))
     behind = ImageChops.invert(opacity)
@@ -158,7 +162,7 @@ def _plan_replace_background(request: GenerationRequest, source: Image.Image, to
 
     if request.strength and tools.is_inpaint_only:
         raise InvalidRequest(
-            f"{tools.model.title} draws masked parts only.", hint="Leave the strength open, or pick another model."
+            f"{tools.model.title} supports inpainting only.", hint="Leave the strength empty, or choose another model."
         )
     return Edit(
         request=request, way=EditMode.IMAGE, strength=request.strength or 0.0, source=pasted, ready=prepare_canvas
@@ -217,7 +221,7 @@ def _find_mask(request: GenerationRequest, source: Image.Image, tools: EditConte
     """The mask that was looked at already; else that of what is searched for, shown before anything is drawn."""
     if request.mask is not None:
         return masks.prepare_mask(tools.ctx.load_image(request.mask), request.inpaint)
-    found = tools.asked().find(request.search, flatten_alpha(source), tools.ctx)
+    found = tools.require_annotators().find(request.search, flatten_alpha(source), tools.ctx)
     tools.ctx.report_progress(0, request.steps or tools.model.sampling.steps, lambda: masks.tint_mask(source, found))
     return masks.prepare_mask(found, request.inpaint)
 

@@ -114,6 +114,6 @@ def _add_embedding(pipe: Any, tokenizer: Any, encoder: Any, vectors: Any, file: 
 def _make_embedding_error(file: WeightFile) -> InvalidRequest:
     return InvalidRequest(
         f"The textual inversion {file.name} does not fit this model's text encoder.",
-        hint="Take it out of the prompt, or pick a model of its family.",
+        hint="Remove it from the prompt, or choose a model of its family.",
         details={"embedding": file.name},
     )

@@ -92,5 +92,5 @@ def check_hires(hires: Hires, first_family: str, family: str, upscalers: tuple[s
         raise InvalidRequest(f"There is no upscaler {hires.upscaler!r}.", hint="There are: " + ", ".join(known) + ".")
     if is_latent(hires) and first_family != family:
         raise InvalidRequest(
-            f"Latents of {first_family} cannot be continued by {family}.", hint="Choose Lanczos as upscaler."
+            f"Latents of {first_family} are not compatible with {family}.", hint="Choose Lanczos as the hires upscaler."
         )

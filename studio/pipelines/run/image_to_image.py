@@ -78,10 +78,10 @@ class Editing:
             frame = Frame(size=self._plan.size, source=first.image, region=first.region)
             return apply_control.plan_control(resources, request, drawn_as, frame, self._runs.ctx)
         if request.control:
-            raise InvalidRequest("Control units do not steer an edit by instruction.", hint="Turn them off.")
+            raise InvalidRequest("Control units are not available when editing by instruction.", hint="Turn them off.")
         if request.references and self._plan.spec.clip:
             raise InvalidRequest(
-                f"{self._plan.model.title} takes one image, the one that it edits.", hint="Leave the references out."
+                f"{self._plan.model.title} does not support reference images.", hint="Remove the reference images."
             )
         return None
 

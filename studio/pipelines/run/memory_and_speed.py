@@ -13,8 +13,8 @@ QUICK_SAMPLER = "DPM++ 2M"
 # One model call a step, and settled after few steps.
 _FAST_SAMPLERS = frozenset({"DPM++ 2M", "UniPC", "DEIS", "LCM", "TCD"})
 
-MEMORY_NOTICE = "To save memory: images are made one at a time and decoded in tiles."
-OFFLOAD_NOTICE = "To save memory: parts of the model wait in the computer's memory until they are needed."
+MEMORY_NOTICE = "Low memory mode: images are made one at a time and decoded in tiles."
+OFFLOAD_NOTICE = "Low memory mode: model parts are kept in system memory until needed."
 
 
 def save_time(request: GenerationRequest, model: Model) -> tuple[GenerationRequest, str]:
@@ -32,5 +32,5 @@ def save_time(request: GenerationRequest, model: Model) -> tuple[GenerationReque
     if request.hires is not None and (request.hires.steps or steps) > QUICK_HIRES_STEPS:
         changes["hires"] = dataclasses.replace(request.hires, steps=QUICK_HIRES_STEPS, sampler=None, schedule=None)
         told.append(f"{QUICK_HIRES_STEPS} hires steps instead of {request.hires.steps or steps}")
-    what = ", ".join(told) or "nothing to change, the settings are quick already"
-    return request.replace(**changes), f"To save time: {what}."
+    what = ", ".join(told) or "no changes, the settings are already fast"
+    return request.replace(**changes), f"Fast mode: {what}."

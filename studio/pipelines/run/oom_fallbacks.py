@@ -46,16 +46,16 @@ class OomFallbacks:
         self._ctx.raise_if_cancelled()
         if len(seeds) > 1:
             half = (len(seeds) + 1) // 2
-            self._ctx.add_notice(f"Memory was short: images were made {half} at a time instead of {len(seeds)}.")
+            self._ctx.add_notice(f"Low memory: the batch size was reduced from {len(seeds)} to {half}.")
             return self.run(seeds[:half], attempt) + self.run(seeds[half:], attempt)
         left = self._registry.evict_one(keep=self.working)
         if left:
-            self._ctx.add_notice(f"Memory was short: {left} was unloaded.")
+            self._ctx.add_notice(f"Low memory: {left} was unloaded.")
             return self.run(seeds, attempt)
         if self._device == "cuda" and not self.offloaded:
             self.offloaded = True
             self._registry.evict_one()  # the copy on the card, or it would lie beside the one that waits outside
-            self._ctx.add_notice("Memory was short: parts of the model waited in the computer's memory.")
+            self._ctx.add_notice("Low memory: parts of the model were kept in system memory.")
             return self.run(seeds, attempt)
         raise self._make_error(text)
 
@@ -64,7 +64,7 @@ class OomFallbacks:
         where = "graphics memory" if self._device == "cuda" else "memory"
         return OutOfMemory(
             f"There is not enough {where} for this image.",
-            hint="Choose a smaller size, leave out the hires pass, or pick a smaller model.",
+            hint="Choose a smaller size or model, or switch hires fix off.",
             details={"requested": requested, "available": available},
         )
 

@@ -45,15 +45,15 @@ def grow_canvas(outpaint: Outpaint | None, width: int, height: int) -> OutpaintC
     if wanted[0] < wide or wanted[1] < high:
         raise InvalidRequest(
             f"The image with what is added is {wide}×{high}, larger than the canvas of {wanted[0]}×{wanted[1]}.",
-            hint="Outpainting only adds. Ask for a larger canvas, or crop the image first.",
+            hint="Choose a larger canvas, or crop the image first.",
         )
     if wanted == (width, height):
         raise InvalidRequest(
-            "The canvas does not grow.", hint="Say how many pixels to add on a side, or a wider or higher shape."
+            "Outpainting adds no pixels.", hint="Add pixels on at least one side, or choose another aspect ratio."
         )
     if max(wanted) > MAX_SIDE:
         raise InvalidRequest(
-            f"The canvas would be {wanted[0]}×{wanted[1]}.", hint=f"Stay within {MAX_SIDE} px on each side."
+            f"The canvas would be {wanted[0]}×{wanted[1]}.", hint=f"The limit is {MAX_SIDE} px per side."
         )
     left, top = wish.left + (wanted[0] - wide) // 2, wish.top + (wanted[1] - high) // 2
     return OutpaintCanvas(*wanted, left, top)

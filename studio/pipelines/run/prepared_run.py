@@ -56,7 +56,7 @@ class PassRunner:
         key = PipelineKey(what.model.id, options.device, options.dtype, offloaded, stamp)
         resources.registry.drop_changed(key, what.model.title, self.ctx.add_notice)
         ladder.working = key
-        working = resources.peaks.expected(what.model.id, *what.size, batch)
+        working = resources.peaks.get_expected_peak(what.model.id, *what.size, batch)
 
         def load() -> Any:
             self.ctx.report_loading(f"Loading {what.model.title}")

@@ -91,7 +91,7 @@ class Drawing:
         if can_show(opened.pipe, torch.empty([0] * dimensions)):
             return True
         title = opened.plan.spec.title
-        self._runs.ctx.add_notice(f"Latents of {title} cannot be enlarged: the image was, by Lanczos.")
+        self._runs.ctx.add_notice(f"Latents of {title} cannot be upscaled; Lanczos was used instead.")
         return False
 
     def _enlarge_image(self, image: Image.Image, size: tuple[int, int], wish: Hires) -> Image.Image:

@@ -48,7 +48,7 @@ class CreativeUpscale:
     def __init__(self, resources: Resources, request: GenerationRequest, runs: PassRunner) -> None:
         """Raises InvalidRequest or UnknownModel for what does not go together, before anything is loaded."""
         if request.source is None:
-            raise InvalidRequest("There is no image to enlarge.", hint="Choose an image first.")
+            raise InvalidRequest("No image to upscale.", hint="Choose an image first.")
         model, wish = resources.model(request.model), request.upscale or Upscale()
         self._resources, self._runs, self._wish = resources, runs, wish
         self._source = source_images.ensure_rgb(runs.ctx.load_image(request.source))
@@ -59,12 +59,12 @@ class CreativeUpscale:
         step = model.sizes.multiple
         side = max(model.sizes.smallest, (wish.tile or min(model.sizes.liked[0])) // step * step)
         overlap = round(side * _OVERLAP) if wish.overlap is None else wish.overlap
-        self._grid = TileGrid.over(*self._size, side, overlap, step)
+        self._grid = TileGrid.cover(*self._size, side, overlap, step)
         self._request = _add_tile_control(resources, _make_tile_request(request, wish))
         self._base: Image.Image | None = None
         self._steps = self._plan_tile(self._source.crop((0, 0, *self._get_tile_size())).convert("RGB")).steps
         if self._request.control != request.control:
-            runs.ctx.add_notice(f"The ControlNet {self._request.control[-1].model} holds the tiles to their shapes.")
+            runs.ctx.add_notice(f"The ControlNet {self._request.control[-1].model} guides the tiles.")
 
     @property
     def steps(self) -> int:
@@ -89,7 +89,7 @@ class CreativeUpscale:
 
         def report_tile(tile: int, tiles: int) -> None:
             ctx.raise_if_cancelled()
-            ctx.report_loading(f"Enlarging by {base}: {tile} of {tiles}")
+            ctx.report_loading(f"Upscaling with {base}: tile {tile} of {tiles}")
 
         plain = dataclasses.replace(self._wish, width=self._size[0], height=self._size[1], tile=None, overlap=None)
         request = self._request.replace(upscale=plain, resize=Resize.CROP)

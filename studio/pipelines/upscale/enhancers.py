@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from studio.pipelines.catalog.catalog import Catalog
     from studio.pipelines.run.run_plan import Resources
 
-NO_FACE_NOTICE = "No face was found: the image is as it was."
+NO_FACE_NOTICE = "No face was found; the image is unchanged."
 _SIZES = Sizes(multiple=1, smallest=1, largest=MAX_SIDE, max_pixels=MAX_SIDE * MAX_SIDE)
 _FEATURES = frozenset({Feature.SEED})  # taken and of no effect, as chains and grids may carry one
 _COMPACT_BYTES = 10_000_000  # bytes: an upscaler file below is one of the compact kinds
@@ -86,7 +86,7 @@ class Enhancers:
             InvalidRequest, ModelBroken, NotConfigured, OutOfMemory, JobCancelled, ImageSkipped.
         """
         if request.source is None:
-            raise InvalidRequest("There is no image to work on.", hint="Choose an image first.")
+            raise InvalidRequest("No source image.", hint="Choose an image first.")
         image = ctx.load_image(request.source)
         done = (
             self._restore_faces(image, request, ctx)
@@ -154,8 +154,8 @@ class Enhancers:
         for offer in self.offers():
             if offer in downloadable_weights.DOWNLOADABLE_RESTORERS:
                 problem = (
-                    f"its weights are not here. Fetch “{offer.title}” ({offer.bytes / 1e6:.0f} MB, {offer.licence}) in"
-                    " Configurations."
+                    f"its weights are not installed. Download “{offer.title}” ({offer.bytes / 1e6:.0f} MB,"
+                    f" {offer.licence}) in Configurations."
                 )
                 model = _build_model(RESTORER_PREFIX + Path(offer.filename).stem, offer.title, Task.RESTORE_FACES)
                 yield dataclasses.replace(model, problem=problem)

@@ -65,7 +65,7 @@ def load_restorer(file: WeightFile, device: str, precision: str = "auto") -> Res
     network = spandrel_networks.load_network(file)
     if network.architecture.id not in _CALLS:
         raise ModelBroken(
-            f"{file.path.name} is no face restorer but a network of the kind {network.architecture.id}.",
+            f"{file.path.name} is not a face restorer but a {network.architecture.id} network.",
             hint="Pick GFPGAN, CodeFormer or RestoreFormer.",
         )
     return Restorer(network, device, precision)

@@ -49,7 +49,7 @@ def load_engine_upscaler(file: WeightFile, device: str, precision: str = "auto")
         raise NotConfigured("The package realesrgan is not installed.", hint="Choose the upscaler without its suffix.")
     tensors = spandrel_networks.read_state_dict(file)
     if not is_supported({name: tuple(tensor.shape) for name, tensor in tensors.items()}):
-        raise ModelBroken(f"{file.path.name} is no network of Real-ESRGAN's.", hint="Choose it without the suffix.")
+        raise ModelBroken(f"{file.path.name} is not a Real-ESRGAN network.", hint="Choose it without the suffix.")
     return Upscaler(RealESRGANEngine(tensors), device, precision)
 
 

@@ -31,13 +31,13 @@ def load_network(file: WeightFile) -> Any:
         if device_memory.is_out_of_memory(error):
             raise
         raise ModelBroken(
-            f"{file.path.name} holds no network that the studio knows.",
+            f"{file.path.name} contains no known network.",
             hint="Download it again, or pick another one.",
             details={"file": file.path.name},
         ) from error
     if not isinstance(network, spandrel.ImageModelDescriptor):
         raise ModelBroken(
-            f"{file.path.name} is a network that fills masks, which is not used here.", hint="Pick another one."
+            f"{file.path.name} is an inpainting network, which is not supported.", hint="Pick another one."
         )
     return network.eval()
 
@@ -61,7 +61,7 @@ def read_state_dict(file: WeightFile) -> dict[str, torch.Tensor]:
         else:
             found = torch.load(file.path, map_location="cpu", weights_only=True)
         if not isinstance(found, dict):
-            raise TypeError("no table of tensors")
+            raise TypeError("not a table of tensors")
         return spandrel.canonicalize_state_dict(found)
     except (
         SafetensorError,
@@ -77,7 +77,7 @@ def read_state_dict(file: WeightFile) -> dict[str, torch.Tensor]:
         if device_memory.is_out_of_memory(error):
             raise
         raise ModelBroken(
-            f"{file.path.name} is damaged, or no file of weights, and was not opened.",
+            f"{file.path.name} is damaged or not a weight file and was not opened.",
             hint="Download it again, as .safetensors where there is one.",
             details={"file": file.path.name},
         ) from error

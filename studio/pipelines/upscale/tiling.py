@@ -75,7 +75,7 @@ class TileGrid:
     columns: tuple[Span, ...]
 
     @classmethod
-    def over(cls, width: int, height: int, tile: int, overlap: int, multiple: int = 1) -> TileGrid:
+    def cover(cls, width: int, height: int, tile: int, overlap: int, multiple: int = 1) -> TileGrid:
         """Lengths in px; see `spans`."""
         return cls(split_spans(height, tile, overlap, multiple), split_spans(width, tile, overlap, multiple))
 

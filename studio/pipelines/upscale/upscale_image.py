@@ -34,7 +34,7 @@ class UpscaleObserver(Protocol):
         then."""
         ...
 
-    def drawn(self) -> None:
+    def finish_tile(self) -> None:
         """One tile is done."""
         ...
 
@@ -50,7 +50,7 @@ class NullObserver:
 
     def start_tiles(self, tiles: int) -> None: ...
 
-    def drawn(self) -> None: ...
+    def finish_tile(self) -> None: ...
 
     def check(self) -> None: ...
 
@@ -176,7 +176,7 @@ def choose_overlap(tile: int) -> int:
 
 
 def _build_grid(size: tuple[int, int], tile: int, overlap: int | None) -> TileGrid:
-    return TileGrid.over(*size, tile, choose_overlap(tile) if overlap is None else overlap)
+    return TileGrid.cover(*size, tile, choose_overlap(tile) if overlap is None else overlap)
 
 
 def _enlarge_alpha(
@@ -213,7 +213,7 @@ def _enlarge_once(
         tile = min(tile, max(image.size))
         if tile <= SMALLEST_TILE:
             raise OutOfMemory(
-                f"There is not enough memory to enlarge this image, even in tiles of {tile} px.",
+                f"Not enough memory to upscale this image, even in tiles of {tile} px.",
                 hint="Unload models on the Configurations tab, or choose another upscaler.",
                 details={
                     "requested": tile * tile * upscaler.bytes_per_pixel,
@@ -221,7 +221,7 @@ def _enlarge_once(
                 },
             )
         tile = max(SMALLEST_TILE, tile // 2)
-        watch.add_notice(f"Memory was short: the image was enlarged in tiles of {tile} px.")
+        watch.add_notice(f"Low memory: the image was upscaled in tiles of {tile} px.")
 
 
 def _enlarge_tiles(image: Image.Image, upscaler: Upscaler, grid: TileGrid, watch: UpscaleObserver) -> Image.Image:
@@ -236,7 +236,7 @@ def _enlarge_tiles(image: Image.Image, upscaler: Upscaler, grid: TileGrid, watch
         pixels = torch.from_numpy(np.array(small)).permute(2, 0, 1)[None].float().div_(255)
         with spandrel_networks.hook_layers(upscaler.model, watch.check):
             tile = upscaler(pixels)[0]
-        watch.drawn()
+        watch.finish_tile()
         return tile
 
     whole = Image.new("RGB", (image.width * scale, image.height * scale))

@@ -48,7 +48,7 @@ class TileProgress:
                 self._expected.pop(0)
         self._done, self._tiles = 0, tiles
 
-    def drawn(self) -> None:
+    def finish_tile(self) -> None:
         self._done += 1
         self._ctx.report_progress(self._before + self._done, self._before + self._tiles + sum(self._expected))
 
@@ -118,8 +118,8 @@ def check_output_size(size: tuple[int, int], ctx: JobContext) -> tuple[int, int]
     most = ctx.settings.max_megapixels
     if size[0] * size[1] > most * 1_000_000:
         raise InvalidRequest(
-            f"The image would become {size[0]}×{size[1]}, more than {most} megapixels.",
-            hint="Ask for a smaller factor or size, or raise the largest image in Configurations.",
+            f"The image would be {size[0]}×{size[1]}; the limit is {most} megapixels.",
+            hint="Choose a smaller factor or size, or raise the maximum image size in Configurations.",
             details={"width": size[0], "height": size[1], "most": most},
         )
     return size
@@ -131,7 +131,8 @@ def _open_upscaler(resources: Resources | None, name: str, ctx: JobContext) -> A
         return nullcontext()
     if resources is None:
         raise InvalidRequest(
-            "A network cannot be blended into a plain resampling.", hint=f"Choose {name}, and blend the other one in."
+            "A network cannot be blended into a plain resampling.",
+            hint=f"Choose {name} as the first upscaler and blend the other one in.",
         )
     return lease_upscaler(resources, name, ctx)
 
@@ -160,7 +161,7 @@ class _UpscaleWork:
                 left = self.resources.registry.evict_one()
                 if not left:
                     raise
-            self.counter.add_notice(f"Memory was short: {left} was unloaded.")
+            self.counter.add_notice(f"Low memory: {left} was unloaded.")
 
 
 def _blend(first: Image.Image, second: Image.Image, weight: float) -> Image.Image:

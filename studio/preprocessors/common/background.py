@@ -35,7 +35,7 @@ def _make_remover_weights(name: str, title: str, source: str, size: int, licence
 
 
 REMOVERS = (
-    Remover(name=SHIPPED_REMOVER, title="U²-Net small (quick, ships)"),
+    Remover(name=SHIPPED_REMOVER, title="U²-Net small (fast, included)"),
     Remover(
         name="birefnet_lite",
         title="BiRefNet lite (fine edges)",

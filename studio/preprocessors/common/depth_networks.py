@@ -21,9 +21,11 @@ def estimate_nearness(
     import torch
 
     def load() -> Any:
-        return weight_files.load_pretrained(bench.path(offer), "AutoModelForDepthEstimation", "AutoImageProcessor")
+        return weight_files.load_pretrained(
+            bench.get_weights_path(offer), "AutoModelForDepthEstimation", "AutoImageProcessor"
+        )
 
-    with bench.network(offer.title, load) as (model, processor), torch.inference_mode():
+    with bench.use_network(offer.title, load) as (model, processor), torch.inference_mode():
         depth = model(**processor(images=image, return_tensors="pt").to(bench.device)).predicted_depth
         full = torch.nn.functional.interpolate(depth[:, None], (image.height, image.width), mode="bicubic")
         return pixel_arrays.stretch_values(full[0, 0].float().cpu().numpy())

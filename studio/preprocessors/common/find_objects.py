@@ -38,14 +38,12 @@ def find_mask(words: str, image: Image.Image, bench: PreprocessorContext) -> Ima
         if phrase
     ]
     if not phrases:
-        raise InvalidRequest(
-            "There are no words to search for.", hint="Name what is to be found, a red car for example."
-        )
+        raise InvalidRequest("Nothing to search for was given.", hint="Enter an object, for example “a red car”.")
     boxes = _find_boxes(phrases, image, bench)
     if not boxes:
         raise InvalidRequest(
-            f"“{', '.join(phrases)}” is not found in the image.",
-            hint="Name it in other, plainer words, or paint the mask by hand.",
+            f"“{', '.join(phrases)}” was not found in the image.",
+            hint="Use simpler words, or paint the mask by hand.",
         )
     return _outline_boxes(boxes, image, bench)
 
@@ -55,10 +53,12 @@ def _find_boxes(phrases: list[str], image: Image.Image, bench: PreprocessorConte
     import torch
 
     def load() -> Any:
-        return weight_files.load_pretrained(bench.path(BOX_WEIGHTS), "GroundingDinoForObjectDetection", "AutoProcessor")
+        return weight_files.load_pretrained(
+            bench.get_weights_path(BOX_WEIGHTS), "GroundingDinoForObjectDetection", "AutoProcessor"
+        )
 
     text = "".join(f"{phrase}. " for phrase in phrases).strip()
-    with bench.network(BOX_WEIGHTS.title, load) as (model, processor), torch.inference_mode():
+    with bench.use_network(BOX_WEIGHTS.title, load) as (model, processor), torch.inference_mode():
         most = model.config.max_text_len
         inputs = processor(images=image, text=text, return_tensors="pt", truncation=True, max_length=most)
         inputs = inputs.to(bench.device)
@@ -77,9 +77,9 @@ def _outline_boxes(boxes: list[list[float]], image: Image.Image, bench: Preproce
     import torch
 
     def load() -> Any:
-        return weight_files.load_pretrained(bench.path(OUTLINE_WEIGHTS), "Sam2Model", "Sam2Processor")
+        return weight_files.load_pretrained(bench.get_weights_path(OUTLINE_WEIGHTS), "Sam2Model", "Sam2Processor")
 
-    with bench.network(OUTLINE_WEIGHTS.title, load) as (model, processor), torch.inference_mode():
+    with bench.use_network(OUTLINE_WEIGHTS.title, load) as (model, processor), torch.inference_mode():
         inputs = processor(images=image, input_boxes=[boxes], return_tensors="pt").to(bench.device)
         answer = model(**inputs, multimask_output=False)
         masks = processor.post_process_masks(answer.pred_masks.cpu(), inputs["original_sizes"].cpu())[0]

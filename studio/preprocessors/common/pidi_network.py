@@ -18,8 +18,10 @@ def detect_pidi_edges(image: Image.Image, bench: PreprocessorContext) -> np.ndar
     def load() -> Any:
         from controlnet_aux.pidi.model import pidinet
 
-        return weight_files.load_state(pidinet(), bench.path(downloadable_weights.PIDI_WEIGHTS), key="state_dict")
+        return weight_files.load_state(
+            pidinet(), bench.get_weights_path(downloadable_weights.PIDI_WEIGHTS), key="state_dict"
+        )
 
-    with bench.network("PiDiNet", load) as net, torch.inference_mode():
+    with bench.use_network("PiDiNet", load) as net, torch.inference_mode():
         pixels = pixel_arrays.to_tensor(image, bench.device).flip(1)  # it learnt from BGR
         return pixel_arrays.crop_to_image(net(pixels)[-1][0, 0], image)

@@ -122,17 +122,17 @@ class PreprocessorBackend:
         spec = self._specs.get(unit.preprocessor)
         if spec is None:
             raise InvalidRequest(
-                f"There is no preprocessor {unit.preprocessor!r}.",
+                f"Preprocessor {unit.preprocessor!r} not found.",
                 hint="There are: " + ", ".join([NO_PREPROCESSOR, *self._specs]) + ".",
             )
-        values = spec.values(unit.options)
+        values = spec.fill_options(unit.options)
         self._require_weights(spec.title, spec.offers, spec.package)
         return self._run_preprocessor(spec, values, image, short_side, ctx)
 
     def find(self, words: str, image: Image.Image, ctx: JobContext) -> Image.Image:
         """See Annotators. Several things are parted by commas; the mask has a small margin. Runs torch networks, so
         call it in the GPU lane."""
-        self._require_weights("The search by words", find_objects.SEARCH_WEIGHTS)
+        self._require_weights("Search by words", find_objects.SEARCH_WEIGHTS)
         source = flatten_on_white(image).copy()
         source.thumbnail((find_objects.SEARCH_MAX_SIDE, find_objects.SEARCH_MAX_SIDE))
         with ctx.phase("find"), _map_memory_errors():
@@ -154,7 +154,8 @@ class PreprocessorBackend:
         unit = request.control[0] if request.control else ControlUnit(preprocessor=named)
         if unit.preprocessor not in (NO_PREPROCESSOR, named):
             raise InvalidRequest(
-                f"The model is {request.model} and the preprocessor {unit.preprocessor}.", hint="Name the same in both."
+                f"Model {request.model} and preprocessor {unit.preprocessor} differ.",
+                hint="Use the same name in both fields.",
             )
         image = ctx.load_image(unit.image or _require_source(request))
         if named == SEARCH_MASK:
@@ -191,7 +192,7 @@ class PreprocessorBackend:
         path = self._get_weights_path(offers[0]) if offers else foreground.U2NETP
         bench = _JobWorkbench(self._keeper, self._get_weights_path, "cpu", ctx)
         with ctx.phase("annotate"), _map_memory_errors():
-            network = bench.kept(
+            network = bench.load_once(
                 remover.title, lambda: foreground.SegmentationNetwork.load(path, logits=remover.logits)
             )
             opacity = foreground.estimate_opacity(image, network)
@@ -210,7 +211,7 @@ class PreprocessorBackend:
         if not missing:
             return ""
         names = " and ".join(f"“{offer.title}” ({_format_bytes(offer.bytes)}, {offer.licence})" for offer in missing)
-        return f"its weights are not here. Fetch {names} in Configurations."
+        return f"its weights are not installed. Download {names} in Configurations."
 
     def _require_weights(self, title: str, offers: Sequence[DownloadableWeights], package: str = "") -> None:
         problem = self._find_problem(offers, package)
@@ -235,13 +236,13 @@ class _JobWorkbench:
         self._keeper = keeper
         self._ctx = ctx
 
-    def path(self, offer: DownloadableWeights) -> Path:
+    def get_weights_path(self, offer: DownloadableWeights) -> Path:
         return self._get_weights_path(offer)
 
-    def network(self, name: str, load: Callable[[], Any]) -> AbstractContextManager[Any]:
+    def use_network(self, name: str, load: Callable[[], Any]) -> AbstractContextManager[Any]:
         return self._keeper.network(name, self.device, lambda: self._load_with_notice(name, load))
 
-    def kept(self, name: str, load: Callable[[], Any]) -> Any:
+    def load_once(self, name: str, load: Callable[[], Any]) -> Any:
         return self._keeper.get(name, lambda: self._load_with_notice(name, load))
 
     def _load_with_notice(self, name: str, load: Callable[[], Any]) -> Any:
@@ -265,7 +266,7 @@ def _map_memory_errors() -> Iterator[None]:
 
 def _require_source(request: GenerationRequest) -> str:
     if request.source is None:
-        raise InvalidRequest("There is no image to work on.", hint="Give a source.")
+        raise InvalidRequest("No source image.", hint="Choose a source image.")
     return request.source
 
 
@@ -274,7 +275,7 @@ def _apply_mask(image: Image.Image, mask: Image.Image) -> Image.Image:
     if mask.size != image.size:
         raise InvalidRequest(
             f"The mask is {mask.width}×{mask.height} and the image {image.width}×{image.height}.",
-            hint="Make the mask of the image's size.",
+            hint="Use a mask of the image's size.",
         )
     cut = image.convert("RGBA")
     cut.putalpha(ImageOps.invert(read_mask(mask)))

@@ -50,5 +50,5 @@ def load_pretrained(folder: Path, model: str, processor: str) -> tuple[Any, Any]
 def _make_broken_error(path: Path) -> ModelBroken:
     return ModelBroken(
         f"The weights {path.name} cannot be read.",
-        hint=f"Delete models/{path.parent.name}/{path.name} and fetch it again.",
+        hint=f"Delete models/{path.parent.name}/{path.name} and download it again.",
     )

@@ -188,7 +188,7 @@ def make_graph_error(kind: str, data: Mapping[str, Any]) -> ProviderError:
     node = quote_words(str(data.get("node_type") or ""))
     return ProviderError(
         f"ComfyUI could not run the graph: {text}.",
-        hint=f"Look at its node {node}." if node else "Look at the server's log.",
+        hint=f"Check its node {node}." if node else "Look at the server's log.",
     )
 
 
@@ -214,7 +214,7 @@ def _open_line(wire: ProviderClient, client: str, order: RenderRequest) -> Clien
             wire.send(HttpRequest(method="GET", path="/queue", paid=False, seconds=20))
         except Unreachable as error:
             raise Unreachable(
-                f"{TITLE} is not there.", hint="Start it, or correct its address in Configurations."
+                f"{TITLE} cannot be reached.", hint="Start it, or correct its address in Configurations."
             ) from error
         order.context.add_notice(f"{TITLE} does not open its WebSocket ({reason}): its steps are not shown.")
     return line

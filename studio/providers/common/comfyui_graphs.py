@@ -100,7 +100,7 @@ def fill_graph(
         isinstance(node, dict) and "class_type" in node and isinstance(node.get("inputs"), dict)
         for node in graph.values()
     ):
-        raise InvalidRequest("The ComfyUI graph is not in the form of its API.", hint="Export it with “Export (API)”.")
+        raise InvalidRequest("The ComfyUI graph is not in API format.", hint="Export it with “Export (API)”.")
     values = _collect_values(request, seed, image)
     placed: set[str] = set()
     for node in graph.values():

@@ -139,7 +139,7 @@ class HttpWire:
             return open_image(data, limits=ImageLimits.of(self._context.settings), patient=True)
         except BadImage as error:
             raise ProviderError(
-                f"{self._spec.title} sent something that is no image: {error.message}",
+                f"{self._spec.title} returned something that is not an image: {error.message}",
                 hint="Try again.",
                 details=self._get_bill(),
             ) from error
@@ -222,7 +222,7 @@ class HttpWire:
 
     def _make_download_error(self, status: int) -> ProviderError:
         kind = Unreachable if status >= 500 else ProviderError
-        hint = "Try again." if self._spec.free else "It has been billed. Look at the service's own page."
+        hint = "Try again." if self._spec.free else "The image was billed. Check your account at the service."
         return kind(
             f"The image that {self._spec.title} made could not be fetched (HTTP {status}).",
             hint=hint,
@@ -287,10 +287,10 @@ def _get_retry_delay(state: RetryCallState) -> float:
 
 def make_unreachable_error(title: str, *, paid: bool) -> Unreachable:
     """The error of a service that does not answer; `paid` when it may have billed all the same."""
-    told = " It may have billed the image all the same." if paid else ""
+    told = " The image may have been billed." if paid else ""
     return Unreachable(
-        f"{title} did not answer.{told}",
-        hint="Check the network, look at the service's status page, or pick another model.",
+        f"{title} did not respond.{told}",
+        hint="Check the network, check the service's status page, or choose another model.",
         details={MAY_BE_BILLED: True} if paid else {},
     )
 
@@ -308,7 +308,7 @@ def read_retry_after(answer: HttpResponse) -> float | None:
 
 
 def parse_seconds(told: Any) -> float | None:
-    """A wait that a service names, in seconds, 0 to a week; None for what is no number."""
+    """A wait that a service names, in seconds, 0 to a week; None for what is not a number."""
     try:
         seconds = float(told)
     except (TypeError, ValueError, OverflowError):
@@ -322,7 +322,7 @@ def _read_body(response: requests.Response, title: str) -> bytes:
         size += len(piece)
         if size > MAX_ANSWER_BYTES:
             raise ProviderError(
-                f"{title} sent more than an image can be.", hint="Try again.", details={MAY_BE_BILLED: True}
+                f"{title} sent too much data for an image.", hint="Try again.", details={MAY_BE_BILLED: True}
             )
         pieces.append(piece)
     return b"".join(pieces)
@@ -360,7 +360,7 @@ def _is_private_host(host: str) -> bool:
 
 def _make_address_error(title: str) -> ProviderError:
     return ProviderError(
-        f"{title} names an address for its image that is not its own.",
-        hint="It was not fetched. Tell the service.",
+        f"{title} gave an image address on another server.",
+        hint="The image was not downloaded. Report this to the service.",
         details={MAY_BE_BILLED: True},
     )

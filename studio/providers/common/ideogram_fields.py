@@ -139,7 +139,7 @@ def build_object_removal_form(order: RenderRequest) -> tuple[Fields, Files]:
 
 def _require_prompt(order: RenderRequest) -> Fields:
     if not order.request.prompt.strip():
-        raise InvalidRequest("Ideogram needs a prompt for this.", hint="Say what the image is to show.")
+        raise InvalidRequest("Ideogram needs a prompt for this.", hint="Describe the image.")
     return {"prompt": order.request.prompt}
 
 
@@ -180,7 +180,7 @@ def _choose_reframe_size(order: RenderRequest) -> str:
         width, height = width + wish.left + wish.right, height + wish.top + wish.bottom
         width, height, aspect = wish.width or width, wish.height or height, wish.aspect
     if (width, height) == source.size and not aspect:
-        raise InvalidRequest("It is not said how far the image is to go on.", hint="Give px for at least one side.")
+        raise InvalidRequest("No outpainting size given.", hint="Set at least one side above 0 px.")
     given = {"aspect": aspect, "width": None, "height": None} if aspect else {"width": width, "height": height}
     offered = [f"{wide}:{high}" for wide, high in SIZES3]
     return find_nearest_aspect(order.request.replace(**given), offered).replace(":", "x")

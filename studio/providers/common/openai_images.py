@@ -48,7 +48,7 @@ def build_image_arguments(
     request = order.request
     prompt = (_TASK_INSTRUCTIONS.get(request.task, "") + request.prompt).strip()
     if not prompt:
-        raise InvalidRequest("This model needs a prompt.", hint="Say what the image is to show.")
+        raise InvalidRequest("This model needs a prompt.", hint="Describe the image.")
     arguments: dict[str, Any] = {"prompt": prompt, "n": len(order.seeds), **extra}
     arguments |= {"model": order.model} if order.model else {}
     arguments |= {"size": f"{size[0]}x{size[1]}"} if size else {}

@@ -100,7 +100,7 @@ def _iter_looks(wire: ProviderClient, polling: OrderPolling) -> Iterator[int]:
         wire.sleep(pause)
         pause, look = min(polling.longest, pause * 1.5), look + 1
     raise Unreachable(
-        f"{polling.title} did not finish the image in time. It may have billed it all the same.",
+        f"{polling.title} did not finish the image in time. The image may have been billed.",
         hint=_KEPT_HINT,
         details={MAY_BE_BILLED: True, "order": polling.order[:200]},
     )

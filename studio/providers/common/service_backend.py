@@ -57,13 +57,13 @@ class Service:
         spec = self.spec
         if not spec.key_optional and not self._keys.is_set(*spec.keys):
             return (
-                f"it needs a key of {spec.title} ({spec.site}). Enter it on Configurations under “Cloud providers”, or"
+                f"it needs a key of {spec.title} ({spec.site}). Enter it in Configurations under “Cloud providers”, or"
                 f" set {spec.keys[0]} in the environment."
             )
         return (
             ""
             if self._resolve_base_url()
-            else f"it has no address yet. Enter one on Configurations, or set {spec.base_env} in the environment."
+            else f"it has no address. Enter one in Configurations, or set {spec.base_env} in the environment."
         )
 
     def models(self) -> Sequence[Model]:
@@ -82,7 +82,7 @@ class Service:
 
     def render(self, request: GenerationRequest, seeds: Sequence[ImageSeed], ctx: JobContext) -> list[RenderedImage]:
         one = self._find_cloud_model(request.model)
-        ctx.report_loading(f"Asking {self.spec.title}")
+        ctx.report_loading(f"Waiting for {self.spec.title}")
         order = RenderRequest(
             model=one.name,
             request=request,
@@ -165,7 +165,7 @@ class Service:
 
     def _build_note(self, one: CloudModel) -> str:
         ends = self._endings.get(one.name) or one.ends
-        told = f"{self.spec.title} ends it on {ends}." if ends else ""
+        told = f"{self.spec.title} will retire it on {ends}." if ends else ""
         return f"{one.model.note} {told}".strip()
 
     def _find_cloud_model(self, model_id: str) -> CloudModel:

@@ -38,23 +38,23 @@ def make_status_error(title: str, answer: HttpResponse, told: str, *, wait: floa
             return make_credit_error(title)
         case 403:
             return NotConfigured(
-                f"{title} does not let this key do that{said}.", hint="Look at the key's rights on the provider's page."
+                f"{title} denied access with this key{said}.",
+                hint="Check the key's permissions on the provider's page.",
             )
         case 404:
             return InvalidRequest(
-                f"{title} does not have that{said}.", hint="Pick another model: this one may have been retired."
+                f"{title} did not find the model or image{said}.",
+                hint="Choose another model; this one may have been retired.",
             )
         case 429:
             after = read_retry_after(answer)
             return RateLimited(
-                f"{title} asks to wait{said}.",
+                f"{title} received too many requests{said}.",
                 retry_after=wait if after is None else after,
                 hint="Try again in a minute.",
             )
         case 400 | 409 | 413 | 415 | 422:
-            return InvalidRequest(
-                f"{title} does not take this request{said}.", hint="Change what it names and send it again."
-            )
+            return InvalidRequest(f"{title} rejected the request{said}.", hint="Change the named field and try again.")
         case 301 | 302 | 303 | 307 | 308:
             return _make_moved_error(title, answer)
         case status if status >= 500:
@@ -81,7 +81,7 @@ def _make_trouble_error(title: str, answer: HttpResponse, told: str) -> StudioEr
     if answer.paid:
         return Unreachable(
             f"{title} has trouble (HTTP {answer.status}){said}.",
-            hint="Try again later. It may have billed the image.",
+            hint="Try again later. The image may have been billed.",
             details={MAY_BE_BILLED: True},
         )
     asked = read_retry_after(answer)
@@ -114,21 +114,21 @@ def quote_words(told: str) -> str:
 
 def make_key_error(title: str) -> StudioError:
     """The key is wrong."""
-    return NotConfigured(f"{title} does not accept the key.", hint="Enter another one in Configurations.")
+    return NotConfigured(f"{title} rejected the key.", hint="Enter another one in Configurations.")
 
 
 def make_credit_error(title: str) -> StudioError:
     """The account is empty."""
     return PaymentNeeded(
-        f"There is no credit left at {title}.", hint="Buy some on the provider's page, or pick another model."
+        f"No credit left at {title}.", hint="Buy credit on the provider's page, or choose another model."
     )
 
 
 def make_refusal_error(title: str, told: str, *, billed: bool) -> StudioError:
     """The service will not make, or not hand out, this image."""
-    paid = "It was billed all the same." if billed else "It was not billed."
+    paid = "The image was billed anyway." if billed else "It was not billed."
     return ContentRefused(
-        f"{title} will not make this image{f': {quote_words(told)}' if told else ''}.",
+        f"{title} refused to make this image{f': {quote_words(told)}' if told else ''}.",
         hint=f"Change the prompt or the image. {paid}",
         details={MAY_BE_BILLED: True} if billed else {},
     )

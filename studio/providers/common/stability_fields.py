@@ -27,7 +27,7 @@ def _build_prompt_fields(order: RenderRequest, *, required: bool = True, negativ
     """The words of an order; `negative` where the route takes a negative prompt."""
     prompt = order.request.prompt.strip()
     if required and not prompt:
-        raise InvalidRequest("Stability AI needs a prompt for this.", hint="Say what the image is to show.")
+        raise InvalidRequest("Stability AI needs a prompt for this.", hint="Describe the image.")
     fields = {"prompt": prompt} if prompt else {}
     words = order.request.negative_prompt if negative else ""
     return fields | ({"negative_prompt": words} if words else {})
@@ -71,7 +71,7 @@ def build_outpaint_form(order: RenderRequest) -> tuple[Fields, Files]:
     wish, source = order.request.outpaint, _get_source(order)
     sides = {} if wish is None else {"left": wish.left, "right": wish.right, "up": wish.top, "down": wish.bottom}
     if not any(sides.values()):
-        raise InvalidRequest("It is not said how far the image is to go on.", hint="Give px for at least one side.")
+        raise InvalidRequest("No outpainting size given.", hint="Set at least one side above 0 px.")
     return {
         **{name: str(min(2000, px)) for name, px in sides.items()},
         **_build_prompt_fields(order, required=False, negative=False),
@@ -92,9 +92,7 @@ def build_relight_form(order: RenderRequest) -> tuple[Fields, Files]:
     if request.lighting:
         files.append(_encode_file("light_reference", order.images[request.lighting]))
     if not fields and not request.background:
-        raise InvalidRequest(
-            "It is not said what the new background is.", hint="Describe it, or choose an image of it."
-        )
+        raise InvalidRequest("No new background given.", hint="Describe it, or choose an image of it.")
     return fields | ({"negative_prompt": request.negative_prompt} if request.negative_prompt else {}), files
 
 

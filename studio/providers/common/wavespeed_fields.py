@@ -34,7 +34,7 @@ def prepare_uploads(order: RenderRequest) -> dict[str, Image.Image]:
 def _require_prompt(order: RenderRequest, *, most: int = 10_000) -> dict[str, Any]:
     prompt = order.request.prompt
     if not prompt.strip():
-        raise InvalidRequest("WaveSpeed AI needs a prompt for this.", hint="Say what the image is to show.")
+        raise InvalidRequest("WaveSpeed AI needs a prompt for this.", hint="Describe the image.")
     if len(prompt) > most:
         raise InvalidRequest(f"The prompt is longer than the {most} characters of this model.", hint="Shorten it.")
     return {"prompt": prompt}

@@ -30,7 +30,7 @@ def build_chain_fields(prefix: str = "") -> dict[str, Component]:
         label="Chain",
         elem_id=f"{prefix}afterwards",
         allow_custom_value=True,
-        info="A chain saved in Extras is carried out on every image: upscale, finish, other sizes.",
+        info="Runs a chain saved in Extras on every image.",
     )
     return {"afterwards": chain}
 

@@ -31,7 +31,7 @@ def list_model_choices(models: Sequence[Model]) -> list[tuple[str, str]]:
 def _describe_state(model: Model) -> str:
     if not model.problem:
         return ""
-    return " (locked)" if model.locked else " (cannot be used)"
+    return " (locked)" if model.locked else " (unavailable)"
 
 
 def list_schedule_choices(model: Model, sampler: str) -> list[str]:

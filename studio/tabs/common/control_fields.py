@@ -90,7 +90,7 @@ def _build_unit_fields(
     nets = sorted(
         {*list_weight_names(weights, WeightKind.CONTROLNET), *list_weight_names(weights, WeightKind.T2I_ADAPTER)}
     )
-    on = build_checkbox("Use this unit", f"{prefix}on", False, "Use another image to guide the result.")
+    on = build_checkbox("Enable unit", f"{prefix}on", False, "Use another image to guide the result.")
     with gr.Row(elem_classes="pair"):
         model = build_dropdown(
             "Control model",
@@ -106,7 +106,7 @@ def _build_unit_fields(
             FINISHED_MAP,
             "Turns the image into a control map.",
         )
-    hint = "Drop, paste or choose a file" if own else "Empty: the source image"
+    hint = "Drop, paste or choose a file" if own else "Empty: use the source image"
     image = image_fields.build_image_pad("Control image", name=f"{prefix}image", hint=hint)
     with gr.Row(elem_classes="pair"):
         weight = build_slider("Control weight", f"{prefix}weight", (0, 2, 0.05), 1, "1 is full effect, 0 none.")
@@ -151,7 +151,7 @@ def list_preprocessor_choices(preprocessors: Sequence[Model]) -> list[tuple[str,
         for one in preprocessors
         if one.family == PREPROCESSOR_FAMILY and not one.problem
     ]
-    return [("None: the image is the map", FINISHED_MAP), *named]
+    return [("None (the image is a control map)", FINISHED_MAP), *named]
 
 
 def wire_previews(studio: Studio, form: Form, units: Sequence[ControlUnitFields]) -> None:
@@ -194,7 +194,7 @@ def _build_map_request(values: Mapping[str, Any], index: int) -> GenerationReque
         raise InvalidRequest("This unit has no preprocessor.", hint="Choose one to see its map.")
     source = unit.pop("image") or image_fields.read_single_image(values.get("source"))
     if source is None:
-        raise InvalidRequest("There is no image to make a map of.", hint="Choose a control image first.")
+        raise InvalidRequest("No control image.", hint="Choose a control image first.")
     return GenerationRequest.from_json(
         {
             "task": Task.PREPROCESS,
@@ -208,7 +208,7 @@ def _build_map_request(values: Mapping[str, Any], index: int) -> GenerationReque
 def _render_map(asset: Asset) -> str:
     address = escape(IMAGE_URL.format(id=asset.id), quote=True)
     return (
-        f'<figure class="map"><img src="{address}" alt="Map that the preprocessor made"><figcaption>{asset.width} ×'
+        f'<figure class="map"><img src="{address}" alt="Control map"><figcaption>{asset.width} ×'
         f' {asset.height} px <a class="mini" href="{address}"'
         f' download="{escape(asset.path.name, quote=True)}">Download</a></figcaption></figure>'
     )

@@ -84,7 +84,7 @@ def _parse_options(text: Any) -> list[dict[str, Any]]:
             found.append({"name": name.strip(), "value": float(value)})
         except ValueError as error:
             raise InvalidRequest(
-                f"“{pair}” is not an option of a preprocessor.", hint="Write name = value, for example low = 100."
+                f"“{pair}” is not a valid preprocessor option.", hint="Write name = value, for example low = 100."
             ) from error
     return found
 

@@ -17,7 +17,7 @@ def get_user(request: gr.Request) -> User:
     inner = request.request
     user = inner.scope.get("user") if inner is not None else None
     if not isinstance(user, User):
-        raise Forbidden("This page does not know you.", hint="Reload it and log in again.")
+        raise Forbidden("Your session has ended.", hint="Reload it and log in again.")
     return user
 
 
@@ -29,5 +29,5 @@ def require_admin(request: gr.Request) -> User:
     """
     user = get_user(request)
     if not user.admin:
-        raise Forbidden("Only an administrator may do this.", hint="Ask the person who runs this studio.")
+        raise Forbidden("Only an administrator can do this.", hint="Ask the person who runs this studio.")
     return user

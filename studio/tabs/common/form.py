@@ -45,7 +45,7 @@ class Form:
         given: Mapping[str, Any] = packet if isinstance(packet, Mapping) else {}
         return {name: given.get(name, getattr(field, "value", None)) for name, field in self.fields.items()}
 
-    def filled(self, values: Mapping[str, Any]) -> dict[Component, Any]:
+    def make_all_updates(self, values: Mapping[str, Any]) -> dict[Component, Any]:
         """`updates` for an event whose outputs are all fields: never empty, which Gradio would take for a value."""
         return {field: gr.update() for field in self.fields.values()} | self.make_updates(values)
 

@@ -52,11 +52,11 @@ def build_page_router(studio: Studio) -> APIRouter:
         if asset:
             return _describe_image(engine.keep_asset(asset, user))
         if file is None:
-            raise InvalidRequest("There is no image in this request.", hint="Send one as “file”.")
+            raise InvalidRequest("The request contains no image.", hint="Send one as “file”.")
         data = file.file.read()
         if not (mask_of or paint_on):
             return _describe_image(engine.keep_image(data, user))
-        below = engine.kept(mask_of or paint_on, user)
+        below = engine.get_input(mask_of or paint_on, user)
         image = open_image(data, limits=ImageLimits.of(studio.settings.current))
         layer = mask_layers.fit_mask(image, below) if mask_of else mask_layers.fit_paint(image, below)
         return _describe_image(engine.keep_image(layer, user))

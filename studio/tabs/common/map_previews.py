@@ -29,5 +29,5 @@ def make_map(studio: Studio, wanted: GenerationRequest, user: User) -> Asset:
     if snapshot.error is not None:
         raise snapshot.error
     if not snapshot.assets:
-        raise InvalidRequest("The map was not made.", hint="Press Preview again.")
+        raise InvalidRequest("The control map could not be created.", hint="Press Preview again.")
     return snapshot.assets[0]

@@ -25,7 +25,7 @@ AUTOMATIC_MODELS = tuple(
         sizes=Sizes(liked=()),
         features=frozenset({Feature.NEGATIVE_PROMPT, Feature.SEED}),
         note=(
-            f"The cheapest model that is ready, of the quality “{quality}” or the nearest to it, and that can do what"
+            f"The cheapest available model of quality “{quality}” or the nearest to it, and that can do what"
             " the form asks for; the next ones when it cannot be reached. Without width and height it draws the size"
             " it likes."
         ),
@@ -62,11 +62,11 @@ def build_fallback_fields(models: Sequence[Model], prefix: str = "") -> dict[str
         value=[],
         multiselect=True,
         max_choices=8,
-        label="If it cannot be reached",
+        label="Fallback models",
         elem_id=f"{prefix}fallbacks",
         info=(
-            "Models to try instead, in this order. Never after a refusal of the content, nor after money may have been"
-            " spent unsaid."
+            "Tried in this order if the model is unreachable. Never used after a content refusal or after money"
+            " may have been spent."
         ),
     )
     return {"fallbacks": choice}

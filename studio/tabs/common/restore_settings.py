@@ -23,7 +23,7 @@ def parse_settings_text(text: Any) -> tuple[GenerationRequest, str]:
         InvalidRequest: there is nothing to read.
     """
     if not isinstance(text, str) or not text.strip():
-        raise InvalidRequest("There is no text to read the settings from.", hint="Paste an image's infotext.")
+        raise InvalidRequest("No text to read settings from.", hint="Paste an image's infotext.")
     parsed = parse_infotext(text)
     return parsed.request, _describe_ignored(parsed.unknown)
 
@@ -37,7 +37,7 @@ def read_image_settings(path: Path, settings: Settings) -> tuple[GenerationReque
     info = read_image_info(path, settings)
     drew = find_request_in_info(info)
     if drew is None:
-        raise BadImage("This image carries no settings.", hint="Images lose them when a service re-encodes them.")
+        raise BadImage("This image contains no settings.", hint="Many services remove them when an image is uploaded.")
     return drew, _describe_ignored(info.passed_over)
 
 

@@ -60,7 +60,7 @@ def render_empty_result(examples: Sequence[str], *, greeting: str = "Describe an
         f'<button type="button" class="chip" data-prompt="{_escape_attribute(text)}">{escape(text)}</button>'
         for text in examples
     )
-    offer = f'<p class="result-hint">Or start from one of these</p><div class="chips">{chips}</div>' if chips else ""
+    offer = f'<p class="result-hint">Example prompts</p><div class="chips">{chips}</div>' if chips else ""
     canvas = (
         '<div class="canvas canvas-empty"><div class="welcome"><div class="mark"'
         f' aria-hidden="true"></div><p>{escape(greeting)}</p>{offer}</div></div>'
@@ -116,7 +116,7 @@ def describe_history(asset: Asset) -> list[str]:
 def describe_steps(requests: Sequence[GenerationRequest]) -> list[str]:
     """`requests`, each made from what the one before it made, and what follows each, in a line a step."""
     steps = [_describe_step(one) for request in requests for one in (request, *request.then)]
-    return ["An image from outside", *steps] if requests[0].source else steps
+    return ["Uploaded image", *steps] if requests[0].source else steps
 
 
 def _describe_step(request: GenerationRequest) -> str:
@@ -158,7 +158,7 @@ def _render_canvas(snapshot: Snapshot, job_id: str) -> str:
     elif snapshot.assets:
         body = _render_image(snapshot.assets[0] if snapshot.status.is_final else snapshot.assets[-1])
     elif snapshot.status.is_final:
-        body = '<div class="welcome"><p>No image was finished.</p></div>'
+        body = '<div class="welcome"><p>No image was generated.</p></div>'
     else:
         body = '<div class="shimmer" aria-hidden="true"></div>'
     return f'<div class="canvas">{body}</div>'

@@ -55,7 +55,7 @@ def build_target_accordion(studio: Studio, prefix: str = "") -> TargetFields:
             label="Platform format",
             elem_id=f"{prefix}for-format",
             min_width=140,
-            info="The size follows, and the result is cut to it exactly.",
+            info="Sets the size; the result is cropped to fit exactly.",
             allow_custom_value=True,
         )
         pack = gr.Dropdown(
@@ -65,23 +65,23 @@ def build_target_accordion(studio: Studio, prefix: str = "") -> TargetFields:
             label="Social pack",
             elem_id=f"{prefix}for-pack",
             min_width=140,
-            info="All formats of these platforms, in the same job.",
+            info="Makes all formats of these platforms in one job.",
         )
         with gr.Row(elem_classes="pair"):
             zones = gr.Checkbox(
                 True,
-                label="Show the zones",
+                label="Show zones",
                 elem_id=f"{prefix}for-zones",
                 elem_classes="show-zones",
                 min_width=140,
-                info="Drawn over the image here, never into the file.",
+                info="Overlay on the preview only, not in the file.",
             )
             enlarge = gr.Checkbox(
                 True,
-                label="Enlarge with an upscaler",
+                label="Upscale small images",
                 elem_id=f"{prefix}for-enlarge",
                 min_width=140,
-                info="Where the image is smaller than the format.",
+                info="Used if the image is smaller than the format.",
             )
         note = gr.HTML("", elem_id=f"{prefix}for-note")
         followed = gr.Textbox(NO_PLATFORM, visible=False)  # the format whose size is on the form
@@ -152,7 +152,7 @@ def render_target_note(data: PlatformData, formats: list[str], platforms: list[s
         return ""
     first = found[0]
     text = (
-        f"{len(found)} formats and the whole image."
+        f"{len(found)} formats plus the full image."
         if platforms
         else f"Cut to {first.width} × {first.height} px{_format_limit(first)}."
     )
@@ -175,7 +175,7 @@ def read_targets(values: Mapping[str, Any]) -> tuple[list[str], list[str]]:
     """
     one, pack = values.get("for_format") or NO_PLATFORM, values.get("for_pack") or []
     if not isinstance(one, str) or not isinstance(pack, list) or not all(isinstance(each, str) for each in pack):  # pyright: ignore[reportUnknownVariableType]
-        raise InvalidRequest("The platform format is not one.", hint="Choose it from the list.")
+        raise InvalidRequest("Unknown platform format.", hint="Choose it from the list.")
     return ([one] if one else []), pack  # pyright: ignore[reportUnknownVariableType]
 
 
@@ -201,7 +201,7 @@ def append_target_steps(
         return wanted
     found = collect_formats(studio.social.platforms.of(user.name), formats, platforms)
     if len(found) > MAX_FORMATS:
-        raise InvalidRequest(f"These are {len(found)} formats.", hint="Choose fewer platforms.")
+        raise InvalidRequest(f"Too many formats: {len(found)}.", hint="Choose fewer platforms.")
     social = SocialExport(
         formats=tuple(each.id for each in found),
         upscale=values.get("for_enlarge") is True,
@@ -209,7 +209,7 @@ def append_target_steps(
         keep=MetadataPolicy.MARKER if platforms else MetadataPolicy.ALL,
     )
     first = next(iter(list_sources(wanted)), None)
-    kept = studio.engine.kept(first, user) if first else None
+    kept = studio.engine.get_input(first, user) if first else None
     model = studio.engine.model("" if wanted.model.startswith(AUTO_PREFIX) else wanted.model, wanted.task)
     size = get_result_size(wanted, model, (kept.width, kept.height) if kept else None)
     return append_format_steps(wanted, social, found, size, studio.engine.models(Task.UPSCALE))

@@ -16,7 +16,7 @@ _SPACES = {"none": "", "full": "quiet all over, for text", "middle": "quiet in t
 def render_cards(found: Sequence[Template], recommended: Sequence[Template], chosen: str, data: PlatformData) -> str:
     """Buttons that choose a template, the recommended ones first; `chosen` is the id of the present one."""
     if not found and not recommended:
-        return '<p class="note">Nothing fits. Try fewer words, or another platform.</p>'
+        return '<p class="note">No matching templates. Try fewer words or another platform.</p>'
     best = {each.id for each in recommended}
     rest = [each for each in found if each.id not in best]
     parts: list[str] = []

@@ -84,11 +84,11 @@ def build_templates_accordion(studio: Studio) -> TemplateWidgets | None:
             for number in range(MAX_FIELDS)
         ]
         with gr.Row(elem_classes="button-row"):
-            use = gr.Button("Use it", elem_id="template-use", visible=False, min_width=90)
+            use = gr.Button("Use template", elem_id="template-use", visible=False, min_width=90)
             delete = gr.Button("Delete", elem_id="template-delete", visible=False, min_width=90)
         name, of, meant, save = _build_save_fields(list_format_choices(data)[1:])
         taken = gr.File(
-            label="Templates from a file", file_types=[".toml"], type="filepath", height=110, elem_id="template-file"
+            label="Import templates", file_types=[".toml"], type="filepath", height=110, elem_id="template-file"
         )
     return TemplateWidgets(
         words=words,
@@ -110,7 +110,7 @@ def build_templates_accordion(studio: Studio) -> TemplateWidgets | None:
 
 def _build_save_fields(formats: Sequence[tuple[str, str]]) -> tuple[gr.Textbox, gr.Dropdown, gr.Dropdown, gr.Button]:
     gr.Markdown(
-        "Keep the prompts above as a template. Words in braces, such as {subject}, become fields.", elem_classes="hint"
+        "Saves the prompts above as a template. Words in braces such as {subject} become fields.", elem_classes="hint"
     )
     with gr.Row(elem_classes="pair"):
         name = gr.Textbox(label="Name", elem_id="template-name", max_lines=1, max_length=80, min_width=120)
@@ -204,14 +204,14 @@ class _TemplatesAccordion:
         user = get_user(request)
         template = self._find_template(data[w.chosen], user)
         if template is None:
-            raise InvalidRequest("No template is chosen.", hint="Choose one of the cards.")
+            raise InvalidRequest("No template selected.", hint="Select one of the cards.")
         names = find_fields(template.frame)
         filled = {name: str(data[box] or "") for name, box in zip(names, w.values, strict=False)}
         if "subject" in names and not filled["subject"].strip():
-            raise InvalidRequest("The template does not know what to show.", hint="Fill in the field “Subject”.")
+            raise InvalidRequest("The template needs a subject.", hint="Fill in the field “Subject”.")
         values = {"prompt": fill_prompt(template, filled), "negative_prompt": template.negative, "styles": []}
         values |= self._recommend_values(template, self._studio.engine.model(str(data[form["model"]])), user)
-        gr.Info("The template is in the form. Press Generate.")
+        gr.Info("Template applied. Press Generate.")
         return form.make_updates(values)
 
     def _recommend_values(self, template: Template, model: Model, user: User) -> dict[str, Any]:
@@ -230,7 +230,7 @@ class _TemplatesAccordion:
     def _delete(self, words: Any, platform: Any, purpose: Any, chosen: Any, request: gr.Request) -> Updates:
         user, w = get_user(request), self._widgets
         self._get_library(user).remove(str(chosen or ""))
-        gr.Info("The template is deleted.")
+        gr.Info("Template deleted.")
         cards = self._render_cards((words, platform, purpose, ""), user)
         return {**self._choose("", request), w.chosen: "", w.cards: cards}
 
@@ -243,7 +243,7 @@ class _TemplatesAccordion:
         of = self._social.platforms.of(user.name).format(str(data[w.format] or ""))
         made = from_recipe(recipe, str(data[w.name] or ""), of.id, str(data[w.meant] or "social"))
         self._get_library(user).save(made)
-        gr.Info(f"“{made.name}” is among your templates.")
+        gr.Info(f"Template “{made.name}” saved.")
         return self._render_cards((data[w.words], data[w.platform], data[w.purpose], data[w.chosen]), user)
 
     def _resolve_model_id(self, model_id: Any) -> str:

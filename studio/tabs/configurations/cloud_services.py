@@ -24,7 +24,9 @@ def build_clouds_panel(studio: Studio, shell: PageContext) -> tuple[gr.HTML, gr.
     models on all tabs."""
     table = gr.HTML(elem_id="clouds")
     with gr.Row(elem_classes="pair"):
-        chosen = gr.Dropdown([], label="Provider", elem_id="cloud", info="What the buttons act on.", min_width=160)
+        chosen = gr.Dropdown(
+            [], label="Provider", elem_id="cloud", info="The buttons apply to this entry.", min_width=160
+        )
         key = gr.Textbox(
             label="API key",
             type="password",
@@ -70,14 +72,14 @@ def build_clouds_panel(studio: Studio, shell: PageContext) -> tuple[gr.HTML, gr.
 
 def _save_key(clouds: CloudAccounts, service: str, value: str) -> str:
     state = clouds.set_key(service, value)
-    return state.locked or f"The key of {state.title} is set: its models are ready."
+    return state.locked or f"Key for {state.title} saved. Its models are now available."
 
 
 def _remove_key(clouds: CloudAccounts, service: str, _: str) -> str:
     state = clouds.remove_key(service)
     if state.locked:
-        return f"{state.title} has no key here any more."
-    return f"The key of {state.title} stays in the environment."
+        return f"Key for {state.title} removed."
+    return f"The key for {state.title} is set in the environment and stays active."
 
 
 def _check_key(clouds: CloudAccounts, service: str, _: str) -> str:
@@ -123,7 +125,7 @@ def _describe_key(state: CloudState) -> str:
 def render_spending(lines: Sequence[LedgerRow]) -> str:
     """What was spent, by day and provider, with a bar for each."""
     if not lines:
-        return '<p class="note">Nothing was spent in the last month.</p>'
+        return '<p class="note">No spending in the last month.</p>'
     most = max(line.billed for line in lines) or 1.0
     rows = "".join(
         f"<tr><td>{escape(line.day)}</td><td>{escape(line.provider)}</td><td>{escape(line.user)}</td><td>{line.images}</td><td>${line.billed:.3f}</td><td><span"

@@ -29,7 +29,7 @@ def build_models_panel(studio: Studio, shell: PageContext) -> tuple[gr.HTML, gr.
             [],
             label="Model",
             elem_id="config-model",
-            info="What the buttons act on.",
+            info="The buttons apply to this entry.",
             min_width=200,
             allow_custom_value=True,
         )
@@ -56,13 +56,9 @@ def build_models_panel(studio: Studio, shell: PageContext) -> tuple[gr.HTML, gr.
 
     lane = studio.engine.run_in_lane
     actions: dict[gr.Button, Callable[..., Updates]] = {
-        load: make_handler(
-            lambda name: lane(GPU_LANE, lambda ctx: studio.store.load(name, ctx)), "The model is in memory."
-        ),
-        unload: make_handler(
-            lambda name: lane(GPU_LANE, lambda _: studio.store.unload(name)), "The model left the memory."
-        ),
-        digest: make_handler(lambda name: _discard_hash(studio.store.sha256(name)), "The hash is in the table."),
+        load: make_handler(lambda name: lane(GPU_LANE, lambda ctx: studio.store.load(name, ctx)), "Model loaded."),
+        unload: make_handler(lambda name: lane(GPU_LANE, lambda _: studio.store.unload(name)), "Model unloaded."),
+        digest: make_handler(lambda name: _discard_hash(studio.store.sha256(name)), "Hash computed."),
         again: make_handler(lambda _: _refresh_models(studio), "The model list is up to date."),
     }
     for button, handler in actions.items():
@@ -98,12 +94,12 @@ def _discard_hash(_: str) -> None:
 def _build_downloads(studio: Studio, shown: list[Any]) -> None:
     with gr.Row(elem_classes="pair"):
         repo = gr.Textbox(
-            label="Download from the hub",
+            label="Download from Hugging Face",
             placeholder="org/name",
             elem_id="repo-id",
             max_lines=1,
             min_width=220,
-            info="A diffusers repo id, or org/name/file.safetensors. Nothing is fetched before you press Download.",
+            info="A diffusers repo id, or org/name/file.safetensors.",
         )
         with gr.Row(elem_classes="button-row"):
             fetch, cancel = (
@@ -171,7 +167,7 @@ def _render_memory(studio: Studio) -> str:
     )
     rows = "".join(
         f"<tr><td>{escape(one.title)}</td><td>{format_size(one.bytes)}</td>"
-        f"<td>{'at work' if one.in_use else f'idle for {one.idle:.0f} s'}</td></tr>"
+        f"<td>{'in use' if one.in_use else f'idle for {one.idle:.0f} s'}</td></tr>"
         for one in report.resident
     )
     text = (

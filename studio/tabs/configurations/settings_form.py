@@ -16,7 +16,7 @@ from studio.tabs.common.current_user import require_admin
 from studio.tabs.common.events import HIDDEN, Updates, show_errors
 from studio.tabs.common.form import Form
 
-RESTART_NOTE = " Holds from the next start."
+RESTART_NOTE = " Takes effect after a restart."
 
 
 def build_settings_form(studio: Studio) -> Form:
@@ -37,7 +37,7 @@ def build_settings_form(studio: Studio) -> Form:
         given = form.values(packet)
         settings = studio.settings.change({name: value for name, value in given.items() if name not in fixed})
         studio.engine.logs.set_level(settings.log_level)
-        gr.Info("Settings saved. Jobs that wait already keep the ones they were given.")
+        gr.Info("Settings saved. Queued jobs keep their old settings.")
 
     form.on(save.click, save_settings, None, **HIDDEN)
     return form

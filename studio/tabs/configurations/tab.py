@@ -20,7 +20,7 @@ from studio.tabs.configurations import cloud_services, model_manager, settings_f
 
 SHOWN_VERSIONS = ("gradio", "torch", "diffusers", "transformers", "accelerate", "peft", "safetensors", "pillow")
 LOG_LINES = 200
-ADMIN_NOTE = '<p class="note">Only an administrator of this studio sees models and settings here.</p>'
+ADMIN_NOTE = '<p class="note">Only administrators can see models and settings.</p>'
 
 
 def build_configurations_tab(studio: Studio, shell: PageContext) -> None:
@@ -32,7 +32,7 @@ def build_configurations_tab(studio: Studio, shell: PageContext) -> None:
             gr.Markdown("### Models and memory")
             panel = model_manager.build_models_panel(studio, shell)
         with gr.Column(elem_classes="view-column view-prompt"):
-            gr.Markdown("### Weights to fetch")
+            gr.Markdown("### Downloadable weights")
             offers = weight_downloads.build_weights_panel(studio)
         with gr.Column(elem_classes="view-column view-prompt"):
             gr.Markdown("### Cloud providers and spending")
@@ -63,8 +63,8 @@ def build_configurations_tab(studio: Studio, shell: PageContext) -> None:
 
 def _build_health(studio: Studio) -> None:
     with gr.Row(elem_classes="button-row"):
-        look = gr.Button("Run the self-check", elem_id="doctor")
-        read = gr.Button("Show the log", elem_id="show-log")
+        look = gr.Button("Run self-check", elem_id="doctor")
+        read = gr.Button("Show log", elem_id="show-log")
     checks, log = gr.HTML(_render_versions(), elem_id="checks"), gr.HTML(elem_id="log")
 
     @show_errors

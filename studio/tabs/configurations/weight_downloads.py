@@ -26,14 +26,14 @@ _USES = {
 
 def build_weights_panel(studio: Studio) -> tuple[gr.HTML, gr.Dropdown]:
     """The table and the choice, filled by `filled`."""
-    gr.Markdown("Nothing here is fetched before you press Fetch.", elem_classes="hint")
+    gr.Markdown("Select weights and press Download.", elem_classes="hint")
     with gr.Row(elem_classes="pair"):
         chosen = gr.Dropdown([], value=None, label="Weights", elem_id="offer", min_width=220, allow_custom_value=True)
         with gr.Row(elem_classes="button-row"):
-            fetch = gr.Button("Fetch", elem_id="fetch-offer", min_width=90)
+            fetch = gr.Button("Download", elem_id="fetch-offer", min_width=90)
             cancel = gr.Button("Cancel", elem_id="cancel-offer", min_width=90)
     state = gr.HTML(elem_id="offer-progress")
-    with gr.Accordion("All that can be fetched", open=False, elem_id="offers-fold"):
+    with gr.Accordion("Available weights", open=False, elem_id="offers-fold"):
         table = gr.HTML(elem_id="offers")
     timer = gr.Timer(DOWNLOAD_POLL_SECONDS, active=False)
 
@@ -41,7 +41,7 @@ def build_weights_panel(studio: Studio) -> tuple[gr.HTML, gr.Dropdown]:
     def start_download(offer_id: Any, request: gr.Request) -> Updates:
         require_admin(request)
         if not offer_id:
-            raise InvalidRequest("No weights are chosen.", hint="Choose some in the list.")
+            raise InvalidRequest("No weights selected.", hint="Select an entry in the list.")
         studio.store.fetch(str(offer_id))
         return {timer: gr.Timer(active=True), state: render_downloads(_list_downloads(studio, str(offer_id)))}
 
@@ -76,7 +76,7 @@ def fill_weights_panel(studio: Studio, table: gr.HTML, chosen: gr.Dropdown) -> U
 def render_weights_table(offers: Sequence[DownloadableWeights]) -> str:
     """The offers as a table in HTML."""
     if not offers:
-        return '<p class="note">All that the studio knows of is here.</p>'
+        return '<p class="note">All known weights are installed.</p>'
     rows = "".join(_render_weights_row(offer) for offer in offers)
     head = "<tr><th>Weights</th><th>For</th><th>Size</th><th>Licence</th><th>From</th></tr>"
     return f'<div class="table-frame"><table class="plain"><thead>{head}</thead><tbody>{rows}</tbody></table></div>'

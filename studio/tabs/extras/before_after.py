@@ -46,7 +46,7 @@ def _describe_source(engine: Engine, asset: Asset, user: User) -> str:
     if not asset.request.source:
         return "–"
     try:
-        kept = engine.kept(asset.request.source, user)
+        kept = engine.get_input(asset.request.source, user)
         size = engine.get_kept_file(kept.hash, user).stat().st_size
     except (NotFound, FileNotFoundError):
         return "gone"

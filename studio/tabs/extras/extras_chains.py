@@ -19,7 +19,7 @@ from studio.tabs.common.form import Form
 from studio.tabs.common.tab import PageContext
 
 _MAX_JSON_LENGTH = 100_000  # characters of JSON
-_PASTE_HINT = "Paste what “Save the ticked steps” wrote."
+_PASTE_HINT = "Paste a chain in JSON form."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +46,7 @@ def build_chains_accordion(prefix: str) -> ChainsAccordion:
             min_width=120,
             placeholder="Web images",
         )
-        save = gr.Button("Save the ticked steps", elem_id=f"{prefix}chain-save", min_width=120)
+        save = gr.Button("Save steps as chain", elem_id=f"{prefix}chain-save", min_width=120)
     with gr.Row(elem_classes="pair chain-row"):
         chosen = gr.Dropdown(
             [], value=None, label="Saved chains", elem_id=f"{prefix}chain", min_width=120, allow_custom_value=True
@@ -71,7 +71,7 @@ class ChainsHost(Protocol):
 
     def steps(self, values: dict[str, Any]) -> Sequence[GenerationRequest]: ...
 
-    def filled(self, steps: Sequence[GenerationRequest]) -> Updates: ...
+    def make_form_updates(self, steps: Sequence[GenerationRequest]) -> Updates: ...
 
 
 def wire_chains(shell: PageContext, fold: ChainsAccordion, page: ChainsHost, kept: SavedChains) -> None:
@@ -87,19 +87,19 @@ def wire_chains(shell: PageContext, fold: ChainsAccordion, page: ChainsHost, kep
         values = named.values(packet)
         made = page.steps(values)
         name = kept.save(get_user(request).name, str(values["chain_name"] or ""), made)
-        gr.Info(f"“{name}” is saved.", title="Chain saved")
+        gr.Info(f"“{name}” was saved.", title="Chain saved")
         return {fold.chosen: update_choices(request, name), fold.name: name, fold.text: format_json(made)}
 
     @show_errors
     def load_chain(name: Any, request: gr.Request) -> Updates:
         if not name:
-            raise InvalidRequest("No chain is chosen.", hint="Choose a saved one.")
+            raise InvalidRequest("No chain selected.", hint="Select a saved chain.")
         found = kept.steps(get_user(request).name, str(name))
-        return {**page.filled(found), fold.name: str(name), fold.text: format_json(found)}
+        return {**page.make_form_updates(found), fold.name: str(name), fold.text: format_json(found)}
 
     @show_errors
     def import_json(text: Any) -> Updates:
-        return page.filled(read_json(str(text or "")))
+        return page.make_form_updates(read_json(str(text or "")))
 
     @show_errors
     def delete_chain(name: Any, request: gr.Request) -> Updates:
@@ -130,5 +130,5 @@ def read_json(text: str) -> tuple[GenerationRequest, ...]:
     try:
         data = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise InvalidRequest(f"This is no JSON: {error}", hint=_PASTE_HINT) from error
+        raise InvalidRequest(f"Invalid JSON: {error}", hint=_PASTE_HINT) from error
     return parse_steps(data)

@@ -36,9 +36,9 @@ from studio.tabs.extras.finish_fields import build_finish_fields
 
 PREFIX = "ext-"
 SOURCE = f"{PREFIX}images"
-NOT_INSTALLED = '<p class="note note-bad"><strong>Nothing installed does this.</strong></p><p class="note">{}</p>'
-_RESTORER_HINT = "Fetch the weights of one in Configurations, under Weights to fetch."
-_BACKGROUND_HINT = "A cloud service that offers it would, once its key is set in Configurations."
+NOT_INSTALLED = '<p class="note note-bad"><strong>No installed model supports this.</strong></p><p class="note">{}</p>'
+_RESTORER_HINT = "Download the weights of one in Configurations, under Downloadable weights."
+_BACKGROUND_HINT = "Enter the key of a cloud service that supports it in Configurations."
 _MISSING_HINTS = {Step.FACES: _RESTORER_HINT, Step.BACKGROUND: _BACKGROUND_HINT}
 _MODEL_FIELDS = {Step.FACES: "restorer", Step.BACKGROUND: "background"}
 ModelLister = Callable[[Task], Sequence[Model]]
@@ -69,7 +69,7 @@ def build_image_fields(layout: ExtrasLayout) -> None:
         label="Steps",
         elem_id=f"{PREFIX}steps",
         elem_classes="ticks",
-        info="Done in this order, one after the other.",
+        info="Run in this order.",
     )
 
 
@@ -132,7 +132,7 @@ def _build_upscale_fields(layout: ExtrasLayout, models: Sequence[Model]) -> None
             label="Quality",
             elem_id=f"{PREFIX}quality",
             min_width=120,
-            info="Better is slower.",
+            info="Higher quality takes longer.",
             allow_custom_value=True,
         )
         fields["with"] = gr.Dropdown(
@@ -141,7 +141,7 @@ def _build_upscale_fields(layout: ExtrasLayout, models: Sequence[Model]) -> None
             label="With",
             elem_id=f"{PREFIX}with",
             min_width=120,
-            info="Automatic is local and costs nothing.",
+            info="Automatic uses a free local model.",
             allow_custom_value=True,
         )
     with gr.Column(min_width=0, visible=False, elem_classes="part") as layout.own:
@@ -155,7 +155,7 @@ def _build_upscale_fields(layout: ExtrasLayout, models: Sequence[Model]) -> None
             elem_id=f"{PREFIX}prompt",
             elem_classes="prompt",
             max_length=20_000,
-            placeholder="What the image shows: it guides the new detail",
+            placeholder="Describe the image to guide new detail",
         )
         fields["creativity"] = gr.Slider(
             0,
@@ -164,7 +164,7 @@ def _build_upscale_fields(layout: ExtrasLayout, models: Sequence[Model]) -> None
             step=0.01,
             label="Creativity",
             elem_id=f"{PREFIX}creativity",
-            info="How much may be invented: 0 nearly nothing, 1 a new image.",
+            info="0 adds almost nothing, 1 makes a new image.",
         )
 
 
@@ -200,11 +200,11 @@ def _build_own_fields(layout: ExtrasLayout, models: Sequence[Model]) -> None:
 
 
 def _build_target_size_fields(fields: dict[str, Component]) -> None:
-    """How large the result is to be: by a factor, a long side, or both sides."""
+    """Target size the result is to be: by a factor, a long side, or both sides."""
     ways = [BY_FACTOR, BY_LONG_SIDE, BY_SIZE]
     by = fields["size_by"] = gr.Radio(ways, value=BY_FACTOR, label="Target size", elem_id=f"{PREFIX}size-by")
     with gr.Column(min_width=0, elem_classes="part") as factor:
-        fields["scale"] = build_slider("Scale", f"{PREFIX}scale", (1, 8, 0.05), 2, "Times as wide and as high.")
+        fields["scale"] = build_slider("Scale", f"{PREFIX}scale", (1, 8, 0.05), 2, "Multiplies width and height.")
     with gr.Column(min_width=0, visible=False, elem_classes="part") as longest:
         fields["long_side"] = build_number(
             "Long side", f"{PREFIX}long-side", LONG_SIDE_4K, "In px; 3840 is 4K.", minimum=8
@@ -250,7 +250,7 @@ def _build_background_dropdown(choices: list[tuple[str, str]]) -> gr.Dropdown:
         label="Model",
         elem_id=f"{PREFIX}background",
         allow_custom_value=True,
-        info="What tells the subject from its background. The result is transparent: PNG, WebP or AVIF keep that.",
+        info="Separates the subject from its background. Save as PNG, WebP or AVIF to keep transparency.",
     )
 
 
@@ -264,7 +264,7 @@ def _build_face_fields(layout: ExtrasLayout) -> None:
             label="Visibility",
             elem_id=f"{PREFIX}visibility",
             min_width=120,
-            info="How strongly the restored face covers the old.",
+            info="Blend between the old and the restored face.",
         )
         layout.fields["fidelity"] = gr.Slider(
             0,
@@ -274,7 +274,7 @@ def _build_face_fields(layout: ExtrasLayout) -> None:
             label="Fidelity",
             elem_id=f"{PREFIX}fidelity",
             min_width=120,
-            info="0 looks best, 1 is truest; CodeFormer.",
+            info="0 looks best, 1 stays closest to the original (CodeFormer only).",
         )
 
 

@@ -50,7 +50,7 @@ UPSCALE_MODES: Mapping[str, UpscaleMode | None] = {
 }
 QUALITIES = {quality.value.capitalize(): quality for quality in Quality}
 BY_FACTOR, BY_LONG_SIDE, BY_SIZE = "Factor", "Long side", "Width and height"
-NO_IMAGE = "There is no image yet."
+NO_IMAGE = "No image selected."
 MISSING_MODEL_HINTS = {
     UpscaleMode.FAST: "Put an upscaler into models/upscalers.",
     UpscaleMode.CONSERVATIVE: "Put an upscaler into models/upscalers.",
@@ -66,7 +66,7 @@ def read_extras(values: Values, models: Sequence[Model]) -> GenerationRequest:
     """
     images = read_image_names(values["images"])
     if not images:
-        raise InvalidRequest(NO_IMAGE, hint="Drop one on the form, paste it, or choose a file or a folder.")
+        raise InvalidRequest(NO_IMAGE, hint="Drop or paste an image, or choose a file or folder.")
     first, *rest = read_ticked_steps(values, models)
     written = next((step.file for step in (first, *rest) if step.file is not None), None)
     where: dict[str, Any] = {"source": images[0]} if len(images) == 1 else {"batch": images}
@@ -78,7 +78,7 @@ def read_ticked_steps(values: Values, models: Sequence[Model]) -> list[Generatio
     wanted = values["steps"] if isinstance(values["steps"], list) else []
     ticked = [step for step in Step if step in wanted]
     if not ticked:
-        raise InvalidRequest("No step is chosen.", hint="Tick at least one of: " + ", ".join(Step) + ".")
+        raise InvalidRequest("No step selected.", hint="Select at least one of: " + ", ".join(Step) + ".")
     return [_read_upscale(values, models) if step is Step.UPSCALE else _READERS[step](values) for step in ticked]
 
 
@@ -111,7 +111,7 @@ def _read_upscale(values: Values, models: Sequence[Model]) -> GenerationRequest:
     if mode is None:
         return _read_own_upscale(values, model)
     if model is None:
-        raise InvalidRequest(f"No installed model does “{mode}”.", hint=MISSING_MODEL_HINTS[mode])
+        raise InvalidRequest(f"No installed model supports “{mode}”.", hint=MISSING_MODEL_HINTS[mode])
     creativity = decode_json(float, values["creativity"], "creativity")
     wanted = build_upscale_request(mode, _read_quality(values), model, models, creativity=creativity)
     return (
@@ -182,7 +182,8 @@ def write_extras(steps: Sequence[GenerationRequest]) -> dict[str, Any]:
     if not steps or tasks != order:
         said = ", ".join(task.value.replace("_", " ") for task in tasks) or "nothing"
         raise InvalidRequest(
-            f"Extras cannot do these steps: {said}.", hint="It does each once, in this order: " + ", ".join(Step) + "."
+            f"Extras cannot do these steps: {said}.",
+            hint="Each step is available once, in this order: " + ", ".join(Step) + ".",
         )
     values: dict[str, Any] = {"steps": [step.value for step, task in TASKS.items() if task in tasks]}
     for step in steps:

@@ -43,7 +43,9 @@ def _build_file_fields(prefix: str) -> dict[str, Component]:
         kind = build_dropdown(
             "Format", f"{prefix}format", list(FORMATS), DEFAULT_FORMAT, "File format; colours are sRGB."
         )
-        quality = build_slider("File quality", f"{prefix}file-quality", (0, 100, 1), 0, "0: as in the settings.")
+        quality = build_slider(
+            "File quality", f"{prefix}file-quality", (0, 100, 1), 0, "0 uses the value from the settings."
+        )
     with gr.Row(elem_classes="pair"):
         most = build_number(
             "Max file size (kB)",
@@ -54,7 +56,7 @@ def _build_file_fields(prefix: str) -> dict[str, Component]:
             precision=None,
         )
         policies = list(METADATA_POLICIES)
-        keep = build_dropdown("Metadata", f"{prefix}keep", policies, policies[0], "Recipe, infotext and marker.")
+        keep = build_dropdown("Metadata", f"{prefix}keep", policies, policies[0], "Recipe, infotext and AI marker.")
     ground = gr.ColorPicker(
         "#ffffff",
         label="Ground colour",
@@ -66,7 +68,7 @@ def _build_file_fields(prefix: str) -> dict[str, Component]:
 
 
 def _build_shape_fields(prefix: str) -> dict[str, Component]:
-    gr.Markdown("Cut off, in per cent of the width or the height:", elem_classes="hint")
+    gr.Markdown("Crop from each side, in % of the width or height:", elem_classes="hint")
     fields: dict[str, Component] = {}
     with gr.Row(elem_classes="pair quarter"):
         for side in SIDES:
@@ -75,7 +77,13 @@ def _build_shape_fields(prefix: str) -> dict[str, Component]:
             )
     with gr.Row(elem_classes="pair"):
         fields["width"] = gr.Number(
-            0, label="Width", precision=0, minimum=0, min_width=90, elem_id=f"{prefix}width", info="Px; 0: as it comes."
+            0,
+            label="Width",
+            precision=0,
+            minimum=0,
+            min_width=90,
+            elem_id=f"{prefix}width",
+            info="In px; 0 keeps the size.",
         )
         fields["height"] = gr.Number(
             0,
@@ -84,7 +92,7 @@ def _build_shape_fields(prefix: str) -> dict[str, Component]:
             minimum=0,
             min_width=90,
             elem_id=f"{prefix}height",
-            info="One alone keeps the shape.",
+            info="Set one side only to keep the aspect ratio.",
         )
     return fields
 
@@ -111,7 +119,7 @@ def _build_text_fields(fonts: Sequence[str], prefix: str) -> dict[str, Component
         margin = build_slider("Margin", f"{prefix}text-margin", (0, 45, 0.5), 5, "% of the shorter side.")
         contrasts = list(CONTRASTS)
         contrast = build_dropdown(
-            "Contrast", f"{prefix}contrast", contrasts, contrasts[0], "Against what lies beneath."
+            "Contrast", f"{prefix}contrast", contrasts, contrasts[0], "Contrast with the background."
         )
     return {
         "text": words,
@@ -154,13 +162,15 @@ def _build_watermark_fields(prefix: str) -> dict[str, Component]:
             min_width=120,
             allow_custom_value=True,
         )
-        tiled = gr.Checkbox(False, label="Tiled", elem_id=f"{prefix}tiled", min_width=120, info="All over the image.")
+        tiled = gr.Checkbox(
+            False, label="Tiled", elem_id=f"{prefix}tiled", min_width=120, info="Repeat across the whole image."
+        )
     hidden = gr.Textbox(
         label="Hidden text",
         max_lines=1,
         max_length=200,
         elem_id=f"{prefix}hidden",
-        info="Invisible; Image info reads it back.",
+        info="Invisible; shown by Image info.",
     )
     return {
         "mark_text": words,
@@ -176,7 +186,7 @@ def _build_watermark_fields(prefix: str) -> dict[str, Component]:
 def _build_derivative_fields(prefix: str) -> dict[str, Component]:
     """A row for each; one shows when the one before it is in use."""
     gr.Markdown(
-        "One image as several files, instead of the one, and as a zip. 0 leaves a side or the quality open.",
+        "Saves each image in several sizes and formats, also as a zip. 0 leaves a side or the quality open.",
         elem_classes="hint",
     )
     fields: dict[str, Component] = {}

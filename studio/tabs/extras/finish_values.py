@@ -22,11 +22,16 @@ FORMATS: dict[str, str | None] = {DEFAULT_FORMAT: None, "PNG": "png", "JPEG": "j
 NO_FORMAT = "–"
 METADATA_POLICIES = {
     "Everything": MetadataPolicy.ALL,
-    "Only that a machine made it": MetadataPolicy.MARKER,
+    "AI marker only": MetadataPolicy.MARKER,
     "Nothing": MetadataPolicy.NOTHING,
 }
 _COLOUR = re.compile(r"rgba?\((\d+(?:\.\d+)?), *(\d+(?:\.\d+)?), *(\d+(?:\.\d+)?)")
-CONTRASTS = {"Say when it is too low": "check", "Put a shade beneath": "fix"}
+CONTRASTS = {"Warn if too low": "check", "Add a shade behind the text": "fix"}
+_OLD_LABELS = {  # of version 0.1, which browsers and scripts may still send
+    "AI marker only": "AI marker only",
+    "Warn if too low": "Warn if too low",
+    "Add a shade behind the text": "Add a shade behind the text",
+}
 
 
 def read_finish_step(values: Values) -> GenerationRequest:
@@ -83,7 +88,7 @@ def _read_crop(values: Values) -> dict[str, float] | None:
 
 def _read_file_options(values: Values) -> dict[str, Any]:
     kilobytes = _read_number(values, "max_kb")
-    keep = METADATA_POLICIES.get(str(values["keep"]), MetadataPolicy.ALL)
+    keep = METADATA_POLICIES.get(_read_label(values["keep"]), MetadataPolicy.ALL)
     ground = _parse_colour(values["ground"])
     return _drop_none(
         {
@@ -110,7 +115,7 @@ def _read_text_overlay(values: Values) -> list[dict[str, Any]] | None:
             "stroke_colour": _parse_colour(values["stroke_colour"]),
             "anchor": values["text_anchor"],
             "margin": _read_number(values, "text_margin") / 100,
-            "contrast": CONTRASTS.get(str(values["contrast"]), "check"),
+            "contrast": CONTRASTS.get(_read_label(values["contrast"]), "check"),
         }
     ]
 
@@ -165,6 +170,10 @@ def _write_file_options(file: OutputOptions) -> dict[str, Any]:
     }
 
 
+def _read_label(value: object) -> str:
+    return _OLD_LABELS.get(str(value), str(value))
+
+
 def _write_text_overlay(text: TextOverlay) -> dict[str, Any]:
     return {
         "text": text.text,
@@ -209,7 +218,7 @@ def _write_derivatives(derivatives: tuple[Derivative, ...]) -> dict[str, Any]:
 def _read_number(values: Values, name: str) -> float:
     figure = decode_json(float, values[name] or 0, name.replace("_", " "))
     if not math.isfinite(figure):
-        raise InvalidRequest(f"The {name.replace('_', ' ')} is no number.", hint="Type one.")
+        raise InvalidRequest(f"The {name.replace('_', ' ')} is not a number.", hint="Type one.")
     return figure
 
 

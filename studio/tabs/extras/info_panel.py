@@ -25,7 +25,7 @@ GREETING = (
     '<div class="image-info image-info-empty"><p class="note">Drop an image from this studio, AUTOMATIC1111, Forge,'
     " ComfyUI, InvokeAI, Fooocus, SwarmUI or NovelAI: PNG, JPEG, WebP or AVIF.</p></div>"
 )
-NO_METADATA = "Nothing in this file tells how it was made. Many services remove that when an image passes through them."
+NO_METADATA = "This file contains no generation data. Many services remove it on upload."
 _UPLOAD_EVENT = HIDDEN | {"preprocess": True}
 
 
@@ -43,7 +43,7 @@ def build_info_panel(studio: Studio, shell: PageContext, prefix: str) -> None:
             with gr.Row(elem_classes="button-row", visible=False) as verbs:
                 txt2img = gr.Button("Use in Txt2Img", elem_id=f"{prefix}info-txt2img", min_width=100)
                 img2img = gr.Button("Use in Img2Img", elem_id=f"{prefix}info-img2img", min_width=100)
-                work = gr.Button("Work on it here", elem_id=f"{prefix}info-extras", min_width=100)
+                work = gr.Button("Use in Extras", elem_id=f"{prefix}info-extras", min_width=100)
         with gr.Column(elem_classes="view-column view-result", min_width=0):
             shown = gr.HTML(GREETING, elem_id=f"{prefix}info")
 
@@ -59,7 +59,7 @@ def build_info_panel(studio: Studio, shell: PageContext, prefix: str) -> None:
 
     def build_sent_image(path: str | None, request: gr.Request) -> SentImage:
         if path is None:
-            raise InvalidRequest("There is no image.", hint="Drop one first.")
+            raise InvalidRequest("No image selected.", hint="Drop an image first.")
         found = find_request_in_info(read_image_info(Path(path), studio.settings.current))
         return SentImage(image=studio.engine.keep_image(Path(path), get_user(request)), request=found)
 
@@ -80,7 +80,7 @@ def render_info(info: ParsedImageInfo, hidden: str | None = None) -> str:
     if info.request is not None:
         parts.append(_render_fields_table(_list_fields(info.request)))
     if info.passed_over:
-        parts.append(f'<p class="note">No field here for: {escape(", ".join(info.passed_over))}.</p>')
+        parts.append(f'<p class="note">Not supported here: {escape(", ".join(info.passed_over))}.</p>')
     made = (*info.history, *((info.request,) if info.request is not None else ()))
     steps = describe_steps(made) if made else []
     if len(steps) > 1:

@@ -49,7 +49,7 @@ from studio.tabs.extras.extras_values import (
 )
 from studio.tabs.extras.info_panel import build_info_panel
 
-GREETING = "Drop images, tick what is to be done, and press Generate."
+GREETING = "Drop images, select the steps, and press Generate."
 
 
 def build_extras_tab(studio: Studio, shell: PageContext) -> None:
@@ -102,7 +102,9 @@ class _ExtrasPage:
         ]
         for event in ended:
             event.then(self._show_facts, desk.panel.job, facts, **UNQUEUED)
-        tab_view.wire_reuse(self._studio, desk, lambda asset: self.filled(extract_chain(asset.request)), self.outputs)
+        tab_view.wire_reuse(
+            self._studio, desk, lambda asset: self.make_form_updates(extract_chain(asset.request)), self.outputs
+        )
         changes: Any = [
             form[name].change
             for name in ("steps", "mode", "quality", "with", "upscaler", "images", "restorer", "background")
@@ -179,13 +181,13 @@ class _ExtrasPage:
             )
         except StudioError:
             return ""
-        return "Costs money; how much, nobody can tell." if amount is None else f"About <b>${amount:.3f}</b>"
+        return "Price unknown until billed." if amount is None else f"About <b>${amount:.3f}</b>"
 
     def _restore_form(self, kept: dict[str, Any]) -> Updates:
         first = {name: getattr(field, "value", None) for name, field in self.form.fields.items()}
         return self._merge_values(self._update_view({**first, **kept}), kept)
 
-    def filled(self, steps: Sequence[GenerationRequest]) -> Updates:
+    def make_form_updates(self, steps: Sequence[GenerationRequest]) -> Updates:
         """The updates that put `steps` onto the form.
 
         Raises:
@@ -196,7 +198,8 @@ class _ExtrasPage:
             known = {model.id for model in self._studio.engine.models(Task.UPSCALE)}
             if values["upscaler"] not in known:
                 raise InvalidRequest(
-                    f"The upscaler “{values['upscaler']}” is not here.", hint="Install it, or choose another one."
+                    f"The upscaler “{values['upscaler']}” is not installed.",
+                    hint="Install it, or choose another upscaler.",
                 )
         if "mode" not in values:
             return self._merge_values(self._show_steps(values["steps"]), values)

@@ -31,9 +31,9 @@ def build_search_fields(prefix: str) -> tuple[dict[str, Component], gr.Button, g
         max_lines=2,
         max_length=2000,
         placeholder="the red car",
-        info="The thing in the image that is to change; several with commas between.",
+        info="Object to change; separate several with commas.",
     )
-    button = gr.Button("Find it and show the mask", size="sm", elem_id=f"{prefix}find", elem_classes="waits")
+    button = gr.Button("Find and show mask", size="sm", elem_id=f"{prefix}find", elem_classes="waits")
     told = gr.HTML("", elem_id=f"{prefix}found")
     return {"search": words}, button, told
 
@@ -51,7 +51,7 @@ def wire_search(studio: Studio, form: Form, button: gr.Button, told: gr.HTML) ->
         except StudioError as error:
             yield {told: ""}
             raise make_toast(error) from error
-        note = "The mask shows what was found. Mend it with the brush, or press Generate."
+        note = "Mask created. Correct it with the brush, or press Generate."
         yield {form["mask"]: mask, told: f'<p class="note" role="status">{note}</p>'}
 
     form.on(button.click, find_mask, [form["mask"], told], **HIDDEN)
@@ -65,9 +65,9 @@ def build_search_request(values: Mapping[str, Any]) -> GenerationRequest:
     """
     words, source = str(values["search"] or "").strip(), image_fields.read_single_image(values["source"])
     if source is None:
-        raise InvalidRequest("There is no image to search in.", hint="Drop one on the form first.")
+        raise InvalidRequest("No image to search in.", hint="Drop an image on the form first.")
     if not words:
-        raise InvalidRequest("It is not said what to search for.", hint="Name the thing that is to change.")
+        raise InvalidRequest("Nothing to search for was given.", hint="Enter what to search for.")
     unit = {"preprocessor": FINDER.removeprefix(PREPROCESSOR_PREFIX)}
     data = {"task": Task.PREPROCESS, "model": FINDER, "source": source, "search": words, "control": [unit]}
     return GenerationRequest.from_json(data)

@@ -42,7 +42,7 @@ from studio.tabs.img2img.img2img_fields import PREFIX, Img2ImgLayout
 from studio.tabs.img2img.img2img_values import GROW_MODES, SIDES, read_img2img, read_paint_layer, write_img2img
 from studio.tabs.img2img.search_mask import wire_search
 
-GREETING = "Drop an image, say what should be different, and press Generate."
+GREETING = "Drop an image, describe the change, and press Generate."
 PLAN_SCRIPT = (
     "(grow, {sides}, aspect, width, height) => [JSON.stringify({{how: {hows}[grow], {sides}, aspect, width, height}})]"
 )
@@ -165,7 +165,7 @@ class _Img2ImgPage:
         engine = self._studio.engine
         operation = find_operation(values["mode"], values["operation"])
         if not engine.models(operation.task):
-            raise InvalidRequest(f"No installed model does this: {operation.title}.", hint=operation.would_hint)
+            raise InvalidRequest(f"No installed model supports {operation.title}.", hint=operation.would_hint)
         wanted = read_img2img(
             values, model_selection.get_selectable_model(self._studio, str(values["model"]), operation.task)
         )
@@ -193,7 +193,9 @@ class _Img2ImgPage:
         updates: Updates = {
             column: gr.update(visible=part in parts) for part, columns in self._parts.items() for column in columns
         }
-        missing = f'<p class="note note-bad"><strong>No installed model does this.</strong> {operation.would_hint}</p>'
+        missing = (
+            f'<p class="note note-bad"><strong>No installed model supports this.</strong> {operation.would_hint}</p>'
+        )
         choices = gr.update(choices=list_model_choices(models), value=model.id if model else None)
         shown_operation = gr.update(visible=mode == EDIT)
         return model, updates | {
@@ -250,7 +252,7 @@ class _Img2ImgPage:
         try:
             self._studio.engine.model(wanted.model, wanted.task)
         except UnknownModel as error:
-            gr.Warning(f"{error.message} Another one is chosen.", title="Model not here")
+            gr.Warning(f"{error.message} Another model was selected.", title="Model not installed")
         return self._put(values | ({"size": CUSTOM_SIZE} if wanted.width else {}), wanted.model)
 
     def _make_receiver(self, mode: str) -> Any:

@@ -100,7 +100,7 @@ def _add_image_routes(router: APIRouter, studio: Studio, parts: SocialParts) -> 
         job = engine.job(job_id, _get_caller(request))
         assets = job.snapshot.assets
         if not assets:
-            raise InvalidRequest("This job has no image to pack.", hint="Export again.")
+            raise InvalidRequest("This job has no images to download.", hint="Export again.")
         files = [asset.path for asset in assets]
         names = _make_zip_names(assets, pattern) if pattern else None
         head = {"Content-Disposition": 'attachment; filename="formats.zip"', "Cache-Control": "no-store"}
@@ -111,7 +111,7 @@ def _read_dimensions(body: Mapping[str, object]) -> tuple[int, int, int | None]:
     """Width, height and limit of a format; raises InvalidRequest where one is no whole number."""
     width, height, limit = (body.get(name) for name in ("width", "height", "limit"))
     if not (isinstance(width, int) and isinstance(height, int) and isinstance(limit, int | None)):
-        raise InvalidRequest("Width, height and limit are whole numbers.", hint="Give width and height in px.")
+        raise InvalidRequest("Width, height and limit must be whole numbers.", hint="Enter width and height in px.")
     return width, height, limit
 
 
@@ -144,7 +144,7 @@ def parse_box(sides: object) -> Box:
     """[left, top, right, bottom] as a Box; raises InvalidRequest for anything else."""
     numbers = sides if isinstance(sides, list) else []
     if len(numbers) != 4 or not all(isinstance(side, int | float) for side in numbers):
-        raise InvalidRequest("A crop is not four numbers.", hint="Reset it and drag it again.")
+        raise InvalidRequest("Invalid crop: four numbers are needed.", hint="Reset it and drag it again.")
     left, top, right, bottom = (min(1.0, max(0.0, float(side))) for side in numbers)
     return decode_json(Box, {"left": left, "top": top, "right": right, "bottom": bottom}, "crop")
 
@@ -194,7 +194,7 @@ def _describe_crop(found: CropResult) -> dict[str, object]:
         "box": format_box(found.box),
         "keeps": found.keeps,
         "loses": found.loses,
-        "notes": found.notes,
+        "notes": [note.text for note in found.notes],
         "verdict": found.verdict.value,
         "advice": found.advice.value,
         "faces": found.faces,

@@ -34,7 +34,7 @@ class BrandKitRow:
                 elem_id=f"{PREFIX}kit",
                 allow_custom_value=True,
                 min_width=140,
-                info="Choose one, or write a new name and save. Holds logo, colours, font, place and margins.",
+                info="Stores logo, colours, font, position and margins. Enter a new name to save one.",
             )
             self._loaded = gr.Textbox("", visible=False)  # the kit that is on the form
         with gr.Row():
@@ -60,19 +60,21 @@ class BrandKitRow:
         if name == loaded:
             return {}
         values = filter_known_kits(kits, self._form).get(str(name), {})
-        return {**self._form.filled(values), self._loaded: str(name or "")}
+        return {**self._form.make_all_updates(values), self._loaded: str(name or "")}
 
     @show_errors
     def _save_kit(self, packet: Any) -> tuple[Any, dict[str, Any], str]:
         values = self._named_form.values(packet)
         title = " ".join(str(values["name"] or "").split())
         if not 1 <= len(title) <= 60:
-            raise InvalidRequest("The kit has no name.", hint="Write one of up to 60 letters into “Brand kit”.")
+            raise InvalidRequest(
+                "The brand kit needs a name.", hint="Enter a name of up to 60 characters in “Brand kit”."
+            )
         check_name(title, "The name of the kit")
         kits = filter_known_kits(values["kits"], self._form) | {title: self._form.values(packet)}
         if len(kits) > MAX_KITS:
-            raise InvalidRequest(f"There are {MAX_KITS} kits already.", hint="Delete one first.")
-        gr.Info(f"“{title}” is saved in this browser.", title="Brand kit")
+            raise InvalidRequest(f"The limit of {MAX_KITS} brand kits is reached.", hint="Delete one first.")
+        gr.Info(f"“{title}” was saved in this browser.", title="Brand kit")
         return gr.update(choices=sorted(kits), value=title), kits, title
 
     @show_errors

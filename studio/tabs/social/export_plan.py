@@ -72,7 +72,7 @@ class ExportPlanner:
                 return self._build_outpaint_request(looks[0], wish, [formats[each.format].ratio for each in torn])
         elif wish.extend is ExtendMode.OUTPAINT:
             raise InvalidRequest(
-                "A model paints around one image at a time.", hint="Leave one image in, or choose another border."
+                "Outpainting works on one image at a time.", hint="Keep one image, or choose another border."
             )
         else:
             crops = [crop for source in sources for crop in _build_crops(drawn.crops.get(source, {}), wish, source)]
@@ -96,9 +96,7 @@ class ExportPlanner:
         with Image.open(self._studio.engine.get_kept_file(source, user)) as image:
             image.load()
             if image.mode == "RGBA" and image.getchannel("A").getextrema()[1] == 0:
-                raise InvalidRequest(
-                    "The image is fully transparent: there is nothing to show.", hint="Choose another one."
-                )
+                raise InvalidRequest("The image is fully transparent.", hint="Choose another one.")
             mine = {name: box for name, box in own.items() if name in wish.formats}
             platforms = self._parts.platforms.of(user.name)
             chosen = [platforms.format(name) for name in wish.formats]
@@ -130,8 +128,8 @@ class ExportPlanner:
         wish = request.social
         if request.batch and wish is not None and wish.crops:
             raise InvalidRequest(
-                "An upscaler makes new images, and your crops of several old ones do not fit them.",
-                hint="Export these images one by one, or resize them.",
+                "Your crops cannot be combined with upscaling several images.",
+                hint="Export the images one by one, or choose resizing.",
             )
         model = self._studio.engine.model(upscaler, Task.UPSCALE)
         larger = Upscale(scale=min(MAX_SCALE, round(scale + 0.005, 2)))

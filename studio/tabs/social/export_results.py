@@ -40,7 +40,7 @@ def _render_file_row(asset: Asset, data: PlatformData, titles: dict[str, str], i
         of = data.format(asset.label)
         name, limit = f"{titles.get(of.platform, of.platform)} · {of.name}", of.limit
     except NotFound:
-        name = {"sheet": "Contact sheet", "original": "The whole image"}.get(asset.label, asset.label or "Image")
+        name = {"sheet": "Contact sheet", "original": "Full image"}.get(asset.label, asset.label or "Image")
     notes = "".join(f"<small>{escape(note)}</small>" for note in (image, *asset.notes) if note)
     file = f"{asset.path.suffix.lstrip('.').upper()} {_format_size(_get_file_size(asset))}"
     most = f"<small>of {_format_size(limit)}</small>" if limit else ""

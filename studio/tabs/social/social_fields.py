@@ -17,20 +17,20 @@ PREFIX = "social-"
 IMAGES = f"{PREFIX}images"
 ASK = "ask"
 EXTEND_CHOICES = (
-    ("Ask me", ASK),
-    ("Crop all the same", ExtendMode.CROP.value),
+    ("Ask", ASK),
+    ("Crop anyway", ExtendMode.CROP.value),
     ("Blurred border", ExtendMode.BLUR.value),
     ("Coloured border", ExtendMode.COLOUR.value),
     ("Mirrored edge", ExtendMode.MIRROR.value),
     ("Outpaint with a model", ExtendMode.OUTPAINT.value),
 )
 METADATA_CHOICES = (
-    ("Machine-made mark only", Kept.MARKER.value),
-    ("The whole recipe", Kept.ALL.value),
+    ("AI marker only", Kept.MARKER.value),
+    ("Full recipe", Kept.ALL.value),
     ("Nothing", Kept.NOTHING.value),
 )
-FILE_TYPE_CHOICES = (("As each platform likes", ""), ("JPEG", "jpeg"), ("PNG", "png"), ("WebP", "webp"))
-OWN_CROPS, SAME_CROP = "Each its own", "Same for all"
+FILE_TYPE_CHOICES = (("Preferred by each platform", ""), ("JPEG", "jpeg"), ("PNG", "png"), ("WebP", "webp"))
+OWN_CROPS, SAME_CROP = "Individual", "Same for all"
 NAME_PATTERN = "{picture}-{platform}-{format}"
 KIT_FIELDS = (  # what a brand kit holds
     "text_font",
@@ -69,24 +69,24 @@ def build_crop_fields(upscalers: Sequence[Model]) -> dict[str, Component]:
         value=OWN_CROPS,
         label="Crops",
         elem_id=f"{PREFIX}same",
-        info="Same for all: one composition, inside the safe zones of all formats at once where that is possible.",
+        info="“Same for all” uses one composition that fits the safe zones of all formats where possible.",
     )
     with gr.Row(elem_classes="pair"):
         extend = gr.Dropdown(
             list(EXTEND_CHOICES),
             value=ASK,
-            label="Where no crop fits",
+            label="If no crop fits",
             elem_id=f"{PREFIX}extend",
             min_width=120,
-            info="“Ask me”: nobody is left out unseen. A border keeps the whole image.",
+            info="“Ask”: nobody is left out unseen. A border keeps the whole image.",
         )
         colour = gr.ColorPicker("#1f2933", label="Border colour", elem_id=f"{PREFIX}colour", min_width=100)
     upscale = gr.Dropdown(
-        [("Resize it, and say so", ""), *((f"Upscale with {model.title}", model.id) for model in upscalers)],
+        [("Resize and warn", ""), *((f"Upscale with {model.title}", model.id) for model in upscalers)],
         value="",
-        label="An image that is too small",
+        label="Small images",
         elem_id=f"{PREFIX}upscale",
-        info="An upscaler draws finer detail, and takes its time.",
+        info="Upscaling gives finer detail but takes longer.",
     )
     return {"same": same, "extend": extend, "colour": colour, "upscale": upscale}
 
@@ -100,7 +100,7 @@ def build_file_fields() -> dict[str, Component]:
             label="File type",
             elem_id=f"{PREFIX}type",
             min_width=120,
-            info="Always below the platform's limit.",
+            info="Kept below the platform's size limit.",
         )
         keep = gr.Dropdown(
             list(METADATA_CHOICES),
@@ -108,7 +108,7 @@ def build_file_fields() -> dict[str, Component]:
             label="Metadata",
             elem_id=f"{PREFIX}keep",
             min_width=120,
-            info="What the files carry.",
+            info="Written into the files.",
         )
     ground = gr.ColorPicker(
         "#ffffff",
@@ -122,12 +122,12 @@ def build_file_fields() -> dict[str, Component]:
         label="File names in the zip",
         elem_id=f"{PREFIX}pattern",
         max_length=120,
-        info="{image} {platform} {format} {width} {height}; a slash makes folders.",
+        info="Fields: {image} {platform} {format} {width} {height}. A slash creates folders.",
     )
-    sheet = gr.Checkbox(label="Contact sheet", elem_id=f"{PREFIX}sheet", info="One image that shows all of them.")
-    original = gr.Checkbox(label="The whole image, too", elem_id=f"{PREFIX}original")
+    sheet = gr.Checkbox(label="Contact sheet", elem_id=f"{PREFIX}sheet", info="Adds one image that shows all formats.")
+    original = gr.Checkbox(label="Include full image", elem_id=f"{PREFIX}original")
     zones = gr.Checkbox(
-        label="Draw safe zones into the files", elem_id=f"{PREFIX}zones", info="For a proof, not for posting."
+        label="Draw safe zones into the files", elem_id=f"{PREFIX}zones", info="For review, not for posting."
     )
     return {
         "type": kind,
@@ -143,14 +143,14 @@ def build_file_fields() -> dict[str, Component]:
 def build_text_fields(fonts: Sequence[str]) -> dict[str, Component]:
     """Words over every format, inside its safe area."""
     words = gr.Textbox(
-        label="Text", lines=2, max_lines=5, max_length=500, elem_id=f"{PREFIX}text", info="Kept inside the safe zone."
+        label="Text", lines=2, max_lines=5, max_length=500, elem_id=f"{PREFIX}text", info="Placed inside the safe zone."
     )
     with gr.Row(elem_classes="pair"):
         font = gr.Dropdown(
             list(fonts) or [""], value=next(iter(fonts), ""), label="Font", elem_id=f"{PREFIX}font", min_width=120
         )
         anchor = gr.Dropdown(
-            _ANCHORS, value=Anchor.BOTTOM.value, label="Place", elem_id=f"{PREFIX}anchor", min_width=120
+            _ANCHORS, value=Anchor.BOTTOM.value, label="Position", elem_id=f"{PREFIX}anchor", min_width=120
         )
     with gr.Row(elem_classes="pair"):
         size = gr.Slider(
@@ -173,7 +173,7 @@ def build_text_fields(fonts: Sequence[str]) -> dict[str, Component]:
         True,
         label="Add a shade behind low-contrast text",
         elem_id=f"{PREFIX}shade",
-        info="Contrast is measured against what lies there. Off: it is only told.",
+        info="If off, low contrast is only reported.",
     )
     return {
         "text": words,
@@ -192,7 +192,7 @@ def build_logo_fields() -> dict[str, Component]:
     image = image_fields.build_image_pad("Logo", name=f"{PREFIX}logo", hint="A PNG with transparency looks best")
     with gr.Row(elem_classes="pair"):
         anchor = gr.Dropdown(
-            _ANCHORS, value=Anchor.TOP_LEFT.value, label="Logo at", elem_id=f"{PREFIX}logo-anchor", min_width=120
+            _ANCHORS, value=Anchor.TOP_LEFT.value, label="Logo position", elem_id=f"{PREFIX}logo-anchor", min_width=120
         )
         size = gr.Slider(
             3,

@@ -32,7 +32,7 @@ def read_sources(values: Mapping[str, Any]) -> tuple[str, ...]:
     """The images that are worked on. Raises InvalidRequest when there is none."""
     found = image_fields.read_image_names(values.get("images"))
     if not found:
-        raise InvalidRequest("There is no image.", hint="Drop one, or send one here from another tab.")
+        raise InvalidRequest("No image selected.", hint="Drop an image, or send one from another tab.")
     return found
 
 
@@ -168,7 +168,9 @@ def _parse_choice(kind: Any, value: object) -> Any:
     try:
         return kind(value)
     except ValueError as error:
-        raise InvalidRequest(f"“{str(value)[:40]}” is none of the choices.", hint="Choose one of the list.") from error
+        raise InvalidRequest(
+            f"“{str(value)[:40]}” is not a valid choice.", hint="Choose an entry from the list."
+        ) from error
 
 
 def _ensure_dict(value: object) -> dict[str, Any]:

@@ -63,7 +63,7 @@ def build_social_tab(studio: Studio, shell: PageContext) -> None:
     """Lay the tab out and wire it up."""
     parts = studio.social
     if parts is None:
-        gr.HTML('<p class="note">This studio has no platform formats.</p>')
+        gr.HTML('<p class="note">Platform formats are not available in this studio.</p>')
         return
     made: dict[str, Component] = {}
     with gr.Row(elem_classes="easel easel-social"):
@@ -162,9 +162,9 @@ class _SocialPage:
         asked = self._studio.engine.job(str(job_id or ""), get_user(request)).request
         wish = next((step.social for step in (asked, *asked.then) if step.social is not None), None)
         if wish is None:
-            raise InvalidRequest("This job made no formats.", hint="Export first, then use its settings.")
+            raise InvalidRequest("This job made no platform formats.", hint="Export first, then use its settings.")
         sources = asked.batch or ((asked.source,) if asked.source else ())
-        return self.form.filled(write_social(wish, sources))
+        return self.form.make_all_updates(write_social(wish, sources))
 
     @show_errors
     def _stop(self, job_id: Any, request: gr.Request) -> None:
@@ -204,7 +204,7 @@ class _SocialPage:
 
     @show_errors
     def _restore(self, kept: Any) -> Updates:
-        return self.form.filled(browser_memory.filter_saved_values(kept, self.form))
+        return self.form.make_all_updates(browser_memory.filter_saved_values(kept, self.form))
 
     def _receive_image(self, arrival: SentImage) -> Updates:
         return self.form.make_updates({"images": arrival.image.hash})
