@@ -4,6 +4,8 @@
 import { labelIconButtons } from "./common/icon_labels.js";
 import { holdButtonsForPendingWork } from "./common/pending_work.js";
 import { startTheme } from "./common/theme.js";
+import { startToastCleanup } from "./common/toasts.js";
+import { startRestoreSign } from "./form/restore_sign.js";
 import { startShortcuts } from "./form/shortcuts.js";
 import { startTemplateCards } from "./form/template_cards.js";
 import { startPaste } from "./images/pad_registry.js";
@@ -14,6 +16,8 @@ import { startZoneOverlays } from "./result/zone_overlay.js";
 
 installPageApi();
 startTheme();
+startToastCleanup();
+startRestoreSign();
 labelIconButtons();
 holdButtonsForPendingWork();
 startShortcuts();

@@ -10,6 +10,8 @@ import { find } from "./dom.js";
 export const OPEN_LISTBOX = "ul[role=listbox]";
 /** The frame in a corner that holds Gradio's toasts. */
 export const TOAST_FRAME = ".toast-wrap";
+/** What closes an error among Gradio's toasts. */
+const CLOSE_ERROR = ".toast-body.error .toast-close";
 /** The class of the body in the dark theme. */
 const DARK_CLASS = "dark";
 
@@ -56,6 +58,11 @@ export function isDark() {
 /** @param {boolean} dark */
 export function setDark(dark) {
   document.body.classList.toggle(DARK_CLASS, dark);
+}
+
+/** Close the errors among Gradio's toasts. */
+export function closeGradioErrors() {
+  document.querySelectorAll(CLOSE_ERROR).forEach((button) => button instanceof HTMLElement && button.click());
 }
 
 /**

@@ -1,10 +1,11 @@
 // @ts-check
 /** Error toasts for what the browser learns by itself; they look like Gradio's and stand below them. */
 
-import { find, make } from "./dom.js";
-import { measureToastBottom } from "./gradio_dom.js";
+import { find, getTarget, make } from "./dom.js";
+import { closeGradioErrors, measureToastBottom } from "./gradio_dom.js";
 import { StudioError } from "./requests.js";
 
+const ATTEMPT = "button.generate, button.waits"; // what begins a job
 const TOAST_MS = 12000;
 const GAP = 16; // px from the edge of the window, or from Gradio's last toast
 
@@ -22,6 +23,20 @@ export function showError(error) {
   frame.style.top = `${measureToastBottom() + GAP}px`;
   frame.append(toast);
   setTimeout(() => toast.remove(), TOAST_MS);
+}
+
+/** Take away the errors of what was tried before, ours and Gradio's. */
+export function clearErrors() {
+  document.querySelectorAll(".toasts .toast").forEach((toast) => toast.remove());
+  closeGradioErrors();
+}
+
+/** Let an error go when the next attempt begins. */
+export function startToastCleanup() {
+  const clear = (/** @type {Event} */ event) => {
+    if (getTarget(event)?.closest(ATTEMPT)) clearErrors();
+  };
+  document.addEventListener("click", clear, true);
 }
 
 /**

@@ -1,0 +1,30 @@
+// @ts-check
+/** A sign that the form and the running job come back after a reload, which takes some seconds on a busy machine. */
+
+import { make } from "../common/dom.js";
+import { areRestored } from "./form_memory.js";
+
+const LOOK_MS = 100; // ms between two looks
+const PATIENCE_MS = 60000; // ms after which the sign goes even so
+
+/** Show the sign until all forms are restored; nothing where the browser keeps none. */
+export function startRestoreSign() {
+  if (!hasStoredForm()) return;
+  const sign = make("div", { class: "restoring", role: "status" }, "Bringing back your work …");
+  document.body.append(sign);
+  const end = Date.now() + PATIENCE_MS;
+  const timer = setInterval(() => {
+    if (!areRestored(window.easelSettings.forms) && Date.now() < end) return;
+    clearInterval(timer);
+    sign.remove();
+  }, LOOK_MS);
+}
+
+/** @returns {boolean} whether the browser keeps anything of this page */
+function hasStoredForm() {
+  try {
+    return Object.keys(localStorage).some((key) => key.includes("-form"));
+  } catch {
+    return false; // private mode
+  }
+}
