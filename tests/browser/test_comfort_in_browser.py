@@ -51,5 +51,7 @@ def test_a_phone_shows_whole_words_in_tables_and_the_name_before_its_arrow(opene
     window.tab("Configurations")
     cells = page.locator(".table-frame .plain td:visible")
     expect(cells.first).to_be_visible()
-    narrow = cells.evaluate_all("all => all.filter((one) => one.textContent.trim().length > 12 && one.clientWidth < 80)")
+    narrow = cells.evaluate_all(
+        "all => all.filter((one) => one.textContent.trim().length > 12 && one.clientWidth < 80)"
+    )
     assert narrow == []

@@ -8,6 +8,8 @@ import { find } from "./dom.js";
 
 /** The list of an open drop-down. */
 export const OPEN_LISTBOX = "ul[role=listbox]";
+/** The box of a drop-down that is typed into. */
+export const LIST_BOX = "input[role=combobox]";
 /** The frame in a corner that holds Gradio's toasts. */
 export const TOAST_FRAME = ".toast-wrap";
 /** What closes an error among Gradio's toasts. */
