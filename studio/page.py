@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 from collections.abc import Sequence
@@ -19,6 +20,7 @@ from studio.engine.studio import Studio
 from studio.serving.page_assets import PageAssets
 from studio.tabs.common import image_routes as images
 from studio.tabs.common.current_user import get_user
+from studio.tabs.common.deferred_tabs import DeferringBlocks
 from studio.tabs.common.events import HIDDEN, show_errors
 from studio.tabs.common.send_images import SendRegistry
 from studio.tabs.common.tab import PageContext, Tab
@@ -49,16 +51,22 @@ def build_page(studio: Studio) -> tuple[gr.Blocks, PageContext]:
     """The whole page, and the shell that its tabs were built into. Imports no torch."""
     settings = studio.settings.current
     tabs: Sequence[Tab] = sorted(discover("studio.tabs", "TAB"), key=lambda tab: tab.order)
-    with gr.Blocks(title="Easel", analytics_enabled=False, fill_width=True, delete_cache=UPLOAD_CLEANUP) as blocks:
+    blocks = DeferringBlocks(title="Easel", analytics_enabled=False, fill_width=True, delete_cache=UPLOAD_CLEANUP)
+    with blocks:
         gr.HTML(HEADER.format(logout=LOGOUT if settings.auth_file else ""), padding=False, elem_classes="top-frame")
         with gr.Column(elem_classes="store", min_width=0) as store:
             pass
-        shell = PageContext(blocks=blocks, store=store, send=SendRegistry(studio.engine))
+        shell = PageContext(blocks=blocks, store=store, send=SendRegistry(studio.engine, store))
         with gr.Tabs(elem_classes="tabs") as row:
             for tab in tabs:
-                with gr.Tab(tab.title, id=tab.title.lower(), elem_id=f"tab-{tab.title.lower()}"):
-                    tab.build(studio, shell)
+                with gr.Tab(tab.title, id=tab.title.lower(), elem_id=f"tab-{tab.title.lower()}") as place:
+                    if tab is tabs[0]:
+                        tab.build(studio, shell)
+                        continue
+                    with blocks.defer_content(place):
+                        tab.build(studio, dataclasses.replace(shell, forms=[]))
         shell.send.wire(row)
+        blocks.assign_events()
         with store:
             _keep_named_images(studio, blocks, store)
             _report_to(gr.JSON(visible=False), blocks)

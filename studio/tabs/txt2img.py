@@ -66,7 +66,7 @@ def build_txt2img_tab(studio: Studio, shell: PageContext) -> None:
         counts=counts,
         note=note,
     )
-    _wire_form(studio, shell, guide, desk, steering)
+    restored = _wire_form(studio, shell, guide, desk, steering)
     target_platform.wire_target_fields(studio, desk.form, make_for, Task.TXT2IMG)
     template_fields.wire_templates(studio, shell, desk.form, templates)
     with price:
@@ -79,10 +79,10 @@ def build_txt2img_tab(studio: Studio, shell: PageContext) -> None:
     _wire_restore(studio, desk, pasted, dropped, take)
     shell.send.add_target(
         "txt2img",
-        "Txt2Img",
+        "",
         tab="Txt2Img",
         outputs={*desk.form.components(), desk.note},
-        offered=False,
+        restored=restored,
         apply=lambda arrival: _fill_form(studio, desk, arrival.request, "") if arrival.request else {},
     )
 
@@ -146,7 +146,8 @@ def _build_restore_fields() -> tuple[gr.File, gr.Textbox, gr.Button]:
     return dropped, pasted, gr.Button("Use these settings", size="sm", elem_id="restore")
 
 
-def _wire_form(studio: Studio, shell: PageContext, guide: FormGuide, desk: TabView, steering: _ControlSection) -> None:
+def _wire_form(studio: Studio, shell: PageContext, guide: FormGuide, desk: TabView, steering: _ControlSection) -> Any:
+    """Gives the event of the form's return after a reload."""
     form, note, panel = desk.form, desk.note, desk.panel
 
     def build_request(values: dict[str, Any], user: User) -> GenerationRequest:
@@ -181,13 +182,14 @@ def _wire_form(studio: Studio, shell: PageContext, guide: FormGuide, desk: TabVi
     tab_view.wire_tab(
         studio, guide, desk, ask=build_request, fill=lambda wanted: _fill_form(studio, desk, wanted, ""), outputs={note}
     )
-    tab_view.wire_memory(
+    memory = tab_view.wire_memory(
         studio, shell, desk, lambda kept: _restore_form(studio, desk, steering, kept), {note, steering.frame}
     )
     control_fields.wire_previews(studio, form, steering.units)
     chain_fields.wire_chain_choice(studio, shell, form)
     inputs = {*follow_model.list_inputs(form), panel.job}
     form["model"].input(choose_model, inputs, {*form.components(), note, steering.frame, panel.result}, **UNQUEUED)
+    return memory.restored
 
 
 def _wire_restore(studio: Studio, desk: TabView, pasted: gr.Textbox, dropped: gr.File, take: gr.Button) -> None:

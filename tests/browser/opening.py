@@ -32,6 +32,7 @@ CHROMIUM = next(
     (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None
 )
 EMBEDDED = Path(__file__).parents[2] / "models" / "embedded"
+FORMS = {"Txt2Img": "txt2img", "Img2Img": "img2img", "Extras": "extras", "Social Optimizer": "social"}  # by tab
 TIMEOUT_MS = 60_000  # ms that any expectation waits
 
 
@@ -71,13 +72,16 @@ class BrowserWindow:
         return self.page
 
     def tab(self, title: str) -> None:
-        """Open a tab; where the row is too narrow for all, from the menu at its end."""
+        """Open a tab, and wait until its form is there; where the row is too narrow for all, from the menu at its
+        end."""
         page = self.page
         if not page.locator(f"button[role=tab]:has-text('{title}')").count():
             page.click("[aria-label='More tabs']")
             page.click(f".overflow-dropdown button:has-text('{title}')")
         else:
             page.click(f"button[role=tab]:has-text('{title}')")
+        if title in FORMS:
+            page.wait_for_function("(form) => window.easel.isReady(form)", arg=FORMS[title])
 
     def wait_for(self, happened: Callable[[], object]) -> None:
         """Wait for something that the page does not show, and let the browser go on meanwhile."""

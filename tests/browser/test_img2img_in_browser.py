@@ -57,7 +57,7 @@ def opened(opener: Opener, **options: object) -> tuple[RunningStudio, BrowserWin
     served = opener.serve(PAINTER, EDGES, WORDS)
     window = opener.open_window(served, **options)
     page = window.open()
-    page.click("button[role=tab]:has-text('Img2Img')")
+    window.tab("Img2Img")
     return served, window, page
 
 
@@ -137,7 +137,7 @@ def test_a_painted_mask_says_what_changes_and_survives_a_reload(opener: Opener, 
     assert [mask.getpixel(at) for at in ((80, 48), (41, 48), (80, 10), (10, 48))] == [255, 255, 0, 0]
     page.reload()
     window.ready()
-    page.click("button[role=tab]:has-text('Img2Img')")
+    window.tab("Img2Img")
     expect(page.locator(".modes label:has(:checked)")).to_have_text("Inpaint")
     page.wait_for_function(
         "(() => { const canvas = document.querySelector('#i2i-mask canvas'); return canvas && canvas.width === 160 &&"
@@ -385,7 +385,7 @@ def test_the_model_that_ships_repaints_what_is_masked_and_nothing_else(opener: O
     window = opener.open_window(served)
     page = window.open()
     page.set_default_timeout(200_000)  # torch is imported and the model loaded on the way
-    page.click("button[role=tab]:has-text('Img2Img')")
+    window.tab("Img2Img")
     choose(page, image(tmp_path, 128, 128))
     page.fill("#i2i-steps input[type=number]", "4")
     page.fill("#i2i-prompt textarea", "a red apple")

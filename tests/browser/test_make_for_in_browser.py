@@ -110,7 +110,7 @@ def test_a_changed_image_is_made_for_a_format(
     opened: tuple[RunningStudio, BrowserWindow, Page], tmp_path: Path
 ) -> None:
     served, window, page = opened
-    page.click("button[role=tab]:has-text('Img2Img')")
+    window.tab("Img2Img")
     Image.new("RGB", (128, 128), "teal").save(tmp_path / "a.png")
     page.set_input_files("#i2i-source input[type=file]", tmp_path / "a.png")
     expect(page.locator("#i2i-source .pad-full")).to_have_count(1)

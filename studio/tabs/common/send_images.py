@@ -1,7 +1,13 @@
-"""Send a result to another form. A tab says where images may go (`target`) and where the buttons stand (`offer`)."""
+"""Send a result to another form. A tab says where images may go (`add_target`) and where the buttons stand (`offer`).
+
+An image travels in two steps, since the tab that it goes to may not have been opened yet: its name is put into the
+target's inbox, which the page always has, and the tab opened; there the form takes it out, at once or when it is
+restored.
+"""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any
@@ -9,11 +15,15 @@ from typing import Any
 import gradio as gr
 
 from studio.core.request import GenerationRequest
+from studio.core.user import User
 from studio.engine.engine import Engine
 from studio.engine.storage.inputs import KeptImage
 from studio.tabs.common.current_user import get_user
-from studio.tabs.common.events import HIDDEN, Updates, show_errors
+from studio.tabs.common.events import HIDDEN, UNQUEUED, Updates, show_errors
 from studio.tabs.common.restore_settings import find_drawing_request
+
+# A change of the inbox is what a form takes it for; what came before the form was there changes once more.
+_RECEIVE_AGAIN_SCRIPT = "(packet) => (packet ? [{...packet, again: true}] : [])"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,7 +42,8 @@ class _SendTarget:
     tab: str
     outputs: Collection[Any]
     apply: Callable[[SentImage], Updates]
-    offered: bool
+    restored: Any
+    inbox: gr.JSON
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,8 +64,9 @@ class _SendButtonRow:
 class SendRegistry:
     """All targets and all places with buttons; `wire` connects them once every tab is built."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, store: gr.Column) -> None:
         self._engine = engine
+        self._store = store
         self._targets: list[_SendTarget] = []
         self._offers: list[_SendButtonRow] = []
         self._hands: list[_SendButton] = []
@@ -67,13 +79,24 @@ class SendRegistry:
         tab: str,
         outputs: Collection[Any],
         apply: Callable[[SentImage], Updates],
-        offered: bool = True,
+        restored: Any,
     ) -> None:
-        """Images may be sent to `title`, a form on the tab of that title. `apply` gives the updates, of `outputs`
-        alone, that put the image there; a StudioError from it is told to the user. `name` is unique and ends up in
-        element ids. One that is not `offered` beside results is reached by `hand` alone."""
+        """Images may be sent to `title`, a form on the tab `tab`, from the event `restored` on. `apply` gives the
+        updates, of `outputs` alone, that put the image there; a StudioError from it is told to the user. `name` is
+        unique and ends up in element ids. One without a title is not offered beside results, and reached by
+        `register_button` alone."""
+        with self._store:
+            inbox = gr.JSON(visible=False)
         self._targets.append(
-            _SendTarget(name=name, title=title, tab=tab.lower(), outputs=outputs, apply=apply, offered=offered)
+            _SendTarget(
+                name=name,
+                title=title,
+                tab=tab.lower(),
+                outputs=outputs,
+                apply=apply,
+                restored=restored,
+                inbox=inbox,
+            )
         )
 
     def register_button(self, button: gr.Button, name: str, *, inputs: Any, give: Callable[..., SentImage]) -> None:
@@ -90,17 +113,41 @@ class SendRegistry:
         self._offers.append(_SendButtonRow(desk=desk, row=row, settings=settings))
 
     def wire(self, tabs: gr.Tabs) -> None:
-        """Make every button; a press puts the image into the target and opens its tab."""
+        """Make every button; a press puts the image into the target's inbox and opens its tab."""
+        for target in self._targets:
+            self._wire_inbox(target)
         for hand in self._hands:
             self._wire_button(hand, next(target for target in self._targets if target.name == hand.name), tabs)
         selected = gr.Textbox(visible=False)
         for offer in self._offers:
             with offer.row:
-                for target in (target for target in self._targets if target.offered):
+                for target in (target for target in self._targets if target.title):
                     button = gr.Button(
                         f"→ {target.title}", size="sm", min_width=80, elem_id=f"{offer.desk}-send-{target.name}"
                     )
                     self._wire_result_button(button, (selected, offer.settings), target, tabs)
+
+    def _wire_inbox(self, target: _SendTarget) -> None:
+        @show_errors
+        def receive(packet: Any, request: gr.Request) -> Updates:
+            arrival = self._unpack(packet, get_user(request))
+            untouched = {next(iter(target.outputs)): gr.update()}  # of no updates at all Gradio would make a value
+            return (target.apply(arrival) if arrival is not None else {}) or untouched
+
+        target.inbox.change(receive, target.inbox, {*target.outputs}, **UNQUEUED)
+        target.restored.then(
+            fn=None, inputs=[target.inbox], outputs=[target.inbox], js=_RECEIVE_AGAIN_SCRIPT, api_visibility="private"
+        )
+
+    def _unpack(self, packet: Any, user: User) -> SentImage | None:
+        """The image that lies in an inbox, None for none; raises what the engine says of one that is not the user's."""
+        if not isinstance(packet, dict) or not packet.get("image"):
+            return None
+        drew = packet.get("request")
+        return SentImage(
+            image=self._engine.kept(str(packet["image"]), user),
+            request=GenerationRequest.from_json(drew) if drew is not None else None,
+        )
 
     def _wire_result_button(
         self, button: gr.Button, inputs: tuple[gr.Textbox, gr.Checkbox], target: _SendTarget, tabs: gr.Tabs
@@ -112,15 +159,21 @@ class SendRegistry:
             image = self._engine.keep_asset(asset.id, user)
             drew = find_drawing_request((*asset.history, asset.request), asset.infotext) if settings is True else None
             arrival = SentImage(image=image, request=drew)
-            return {**target.apply(arrival), tabs: gr.update(selected=target.tab)}
+            return {target.inbox: _pack(arrival), tabs: gr.update(selected=target.tab)}
 
         script = "async (_, settings) => [await window.easel.getShownImage(), settings]"
-        button.click(send, [*inputs], {*target.outputs, tabs}, js=script, **HIDDEN)
+        button.click(send, [*inputs], {target.inbox, tabs}, js=script, **HIDDEN)
 
     @staticmethod
     def _wire_button(hand: _SendButton, target: _SendTarget, tabs: gr.Tabs) -> None:
         @show_errors
         def send(value: Any, request: gr.Request) -> Updates:
-            return {**target.apply(hand.give(value, request)), tabs: gr.update(selected=target.tab)}
+            return {target.inbox: _pack(hand.give(value, request)), tabs: gr.update(selected=target.tab)}
 
-        hand.button.click(send, hand.inputs, {*target.outputs, tabs}, **HIDDEN | {"preprocess": True})
+        hand.button.click(send, hand.inputs, {target.inbox, tabs}, **HIDDEN | {"preprocess": True})
+
+
+def _pack(arrival: SentImage) -> dict[str, Any]:
+    """What lies in an inbox; no two are equal, so that the same image may be sent again."""
+    drew = arrival.request.to_json() if arrival.request is not None else None
+    return {"image": arrival.image.hash, "request": drew, "sent": time.time()}

@@ -67,6 +67,14 @@ class TabView:
     note: gr.HTML
 
 
+@dataclass(frozen=True, kw_only=True)
+class MemoryEvents:
+    """What happens when a tab comes up: `restored` puts the form back, `followed` ends with the job that still ran."""
+
+    restored: Any
+    followed: Any
+
+
 def build_action_buttons(prefix: str = "") -> ActionButtons:
     """Generate, stop, skip."""
     with gr.Row(elem_classes="button-row bar-below"):
@@ -125,9 +133,9 @@ def wire_tab(
 
 def wire_memory(
     studio: Studio, shell: PageContext, desk: TabView, put: Callable[[dict[str, Any]], Updates], outputs: set[Any]
-) -> Any:
+) -> MemoryEvents:
     """Let the browser remember the form and the running job; `put` gives the updates, of `outputs` and the form, for
-    what it kept. Gives an event as `wire_run`."""
+    what it kept."""
     saved = browser_memory.make_browser_state(shell, f"{desk.name}-form", {})
 
     @show_errors
@@ -159,9 +167,9 @@ def wire_memory(
     shell.lists.append((refresh_lists, saved, everything))
     restored = shell.blocks.load(restore_form, saved, everything, **UNQUEUED)
     restored.then(fn=None, js=f"() => {{ window.easel.markRestored({desk.name!r}); }}", api_visibility="private")
-    event = shell.blocks.load(attach, desk.panel.job, desk.panel.outputs(), **HIDDEN)
+    followed = shell.blocks.load(attach, desk.panel.job, desk.panel.outputs(), **HIDDEN)
     browser_memory.remember_form(desk.name, desk.form, saved)
-    return event
+    return MemoryEvents(restored=restored, followed=followed)
 
 
 def wire_run(studio: Studio, desk: TabView, ask: Callable[[dict[str, Any], User], GenerationRequest]) -> Any:

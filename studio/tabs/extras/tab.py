@@ -96,11 +96,8 @@ class _ExtrasPage:
 
     def wire(self, shell: PageContext, facts: gr.HTML, inner: gr.Tabs) -> None:
         desk, form = self._desk, self.form
-        ended = [
-            tab_view.wire_run(self._studio, desk, self._build_request),
-            tab_view.wire_memory(self._studio, shell, desk, self._restore_form, self.outputs),
-        ]
-        for event in ended:
+        memory = tab_view.wire_memory(self._studio, shell, desk, self._restore_form, self.outputs)
+        for event in (tab_view.wire_run(self._studio, desk, self._build_request), memory.followed):
             event.then(self._show_facts, desk.panel.job, facts, **UNQUEUED)
         tab_view.wire_reuse(
             self._studio, desk, lambda asset: self.make_form_updates(extract_chain(asset.request)), self.outputs
@@ -121,6 +118,7 @@ class _ExtrasPage:
             "Extras",
             tab="Extras",
             outputs={form["images"], inner},
+            restored=memory.restored,
             apply=lambda arrival: self._receive_image(arrival) | {inner: gr.update(selected="work")},
         )
 

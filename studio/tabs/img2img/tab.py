@@ -129,7 +129,7 @@ class _Img2ImgPage:
         tab_view.wire_tab(
             self._studio, self._guide, desk, ask=self._build_request, fill=self._fill_form, outputs=outputs
         )
-        tab_view.wire_memory(self._studio, shell, desk, self._restore_form, outputs)
+        memory = tab_view.wire_memory(self._studio, shell, desk, self._restore_form, outputs)
         chain_fields.wire_chain_choice(self._studio, shell, form)
         chosen = {form["mode"], form["operation"], *follow_model.list_inputs(form)}
         everything = {*form.components(), *outputs}
@@ -141,7 +141,14 @@ class _Img2ImgPage:
         )
         self._wire_plan()
         for name, title, mode in (("img2img", "Img2Img", "Img2Img"), ("inpaint", "Inpaint", "Inpaint")):
-            shell.send.add_target(name, title, tab="Img2Img", outputs=everything, apply=self._make_receiver(mode))
+            shell.send.add_target(
+                name,
+                title,
+                tab="Img2Img",
+                outputs=everything,
+                apply=self._make_receiver(mode),
+                restored=memory.restored,
+            )
 
     def _wire_plan(self) -> None:
         grown = [self._form[name] for name in ("grow", *SIDES, "canvas_aspect", "canvas_width", "canvas_height")]

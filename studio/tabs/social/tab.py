@@ -140,7 +140,9 @@ class _SocialPage:
         )
         shell.blocks.load(self._attach, [panel.job, form["pattern"]], shown, **HIDDEN)
         browser_memory.remember_form("social", form, saved)
-        shell.send.add_target("social", TITLE, tab=TITLE, outputs=[form["images"]], apply=self._receive_image)
+        shell.send.add_target(
+            "social", TITLE, tab=TITLE, outputs=[form["images"]], apply=self._receive_image, restored=restored
+        )
 
     @show_errors
     def _export(self, packet: Any, request: gr.Request) -> Iterator[Updates]:
