@@ -25,6 +25,7 @@ from studio.api import error_responses, native_api, openapi_docs
 from studio.core.errors import NotConfigured, StudioError
 from studio.core.settings import Settings
 from studio.engine.studio import Studio
+from studio.serving.compression import CompressionMiddleware
 from studio.serving.cookies import Cookies
 from studio.serving.guard import Guard, Lifecycle
 from studio.serving.hosts import Hosts, normalize_origins, split_names
@@ -60,8 +61,8 @@ class StudioApp(FastAPI):
 
 
 def build_app(studio: Studio, page: Callable[[FastAPI], FastAPI], users: Users | None) -> StudioApp:
-    """The whole application: guard, CORS, login gate, session gate, login page, HTTP API, and the page that `page`
-    mounts.
+    """The whole application: guard, compression, CORS, login gate, session gate, login page, HTTP API, and the page
+    that `page` mounts.
 
     Raises:
         NotConfigured: the settings open the studio to others and there are no users.
@@ -87,6 +88,7 @@ def build_app(studio: Studio, page: Callable[[FastAPI], FastAPI], users: Users |
         allow_headers=["Authorization", "Content-Type"],
         allow_credentials=False,
     )
+    app.add_middleware(CompressionMiddleware)
     app.add_exception_handler(Exception, _handle_internal_error)
     error_responses.install_error_handlers(app)
     app.include_router(login_router(door, settings.root_path))
