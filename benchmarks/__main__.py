@@ -9,6 +9,8 @@ from benchmarks.report import TABLE_HEADER
 
 BENCHMARKS = (
     "startup",
+    "page_weight",
+    "idle",
     "overhead",
     "residency",
     "editing",

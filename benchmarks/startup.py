@@ -47,8 +47,15 @@ def _measure_page_seconds() -> float:
 
 @contextlib.contextmanager
 def start_studio() -> Iterator[str]:
-    """The real app in a process of its own on a free port and an empty outputs folder; yields its URL once it
-    answers."""
+    """As start_studio_process; yields the URL alone."""
+    with start_studio_process() as (url, _):
+        yield url
+
+
+@contextlib.contextmanager
+def start_studio_process() -> Iterator[tuple[str, int]]:
+    """The real app in a process of its own on a free port and an empty outputs folder; yields its URL, once it answers,
+    and the number of the process."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -60,7 +67,7 @@ def start_studio() -> Iterator[str]:
             stdout=subprocess.DEVNULL,
         )
         try:
-            yield _wait_until_up(process, f"http://127.0.0.1:{port}/")
+            yield _wait_until_up(process, f"http://127.0.0.1:{port}/"), process.pid
         finally:
             process.send_signal(signal.SIGTERM)
             process.wait(timeout=40)

@@ -17,6 +17,7 @@ from gradio.components import Component
 import studio as package
 from studio.engine.plugins import discover
 from studio.engine.studio import Studio
+from studio.serving.event_queue import replace_queue
 from studio.serving.page_assets import PageAssets
 from studio.tabs.common import image_routes as images
 from studio.tabs.common.current_user import get_user
@@ -72,6 +73,7 @@ def build_page(studio: Studio) -> tuple[gr.Blocks, PageContext]:
             _report_to(gr.JSON(visible=False), blocks)
     blocks.state_session_capacity = settings.session_limit  # launch() has a parameter for it, a mount has not
     blocks.queue(default_concurrency_limit=None, max_size=settings.queue_limit, api_open=True)
+    replace_queue(blocks)
     return blocks, shell
 
 

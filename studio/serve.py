@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import logging
 import os
@@ -41,6 +42,7 @@ DRAIN_SECONDS = (
 CLOSE_SECONDS = 2  # seconds that open connections are given after that
 EXIT_SECONDS = 28.0  # seconds after the first signal at which the process ends, whatever still runs
 MAX_CONNECTIONS = 2000
+TICKS_A_SECOND = 10  # uvicorn's: at each tenth it brings the Date header up to date
 
 log = logging.getLogger(__name__)
 
@@ -124,6 +126,8 @@ class StudioServer(uvicorn.Server):
         self._lifecycle = lifecycle
         self._close = close
         self._closers: list[threading.Thread] = []
+        self._ending = asyncio.Event()
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     @contextlib.contextmanager
     def capture_signals(self) -> Generator[None, None, None]:
@@ -137,6 +141,15 @@ class StudioServer(uvicorn.Server):
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
+
+    async def main_loop(self) -> None:
+        """As uvicorn's, which looks ten times a second whether it should end; here that is told."""
+        self._loop = asyncio.get_running_loop()
+        tick = 0
+        while not await self.on_tick(tick * TICKS_A_SECOND):
+            tick += 1
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._ending.wait(), 1.0)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         self.drain()
@@ -161,6 +174,9 @@ class StudioServer(uvicorn.Server):
             self._close(seconds)
         finally:
             self.should_exit = True
+            if self._loop is not None:
+                with contextlib.suppress(RuntimeError):  # the loop is closed: a second signal came late
+                    self._loop.call_soon_threadsafe(self._ending.set)
 
 
 def serve_app(
