@@ -1,0 +1,119 @@
+"""What the browser is sent before it can do anything, in numbers: of components and bytes, not of seconds."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import brotli
+import gradio as gr
+import pytest
+from serving import RunningStudio, serve_studio
+from social_studio import make_social_parts
+from test_page import store
+
+from studio.page import mount
+from studio.tabs.common.deferred_tabs import DeferringBlocks
+
+MOST_COMPONENTS = 450
+MOST_BYTES = 120_000  # of the page, compressed
+TABS = ("Img2Img", "Extras", "Social Optimizer", "Compare", "Configurations")
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningStudio]:
+    folder = tmp_path_factory.mktemp("studio")
+    social, _, backends = make_social_parts(folder)
+    with serve_studio(
+        folder, page=mount, backend=backends, social=social, models=store(folder / "models"), default_model="fake"
+    ) as served:
+        yield served
+
+
+@pytest.fixture(scope="module")
+def page(served: RunningStudio) -> dict[str, Any]:
+    """What the page is told of itself."""
+    return read_page(served.open_client().get("/").text)
+
+
+def read_page(html: str) -> dict[str, Any]:
+    found = re.search(r"window\.gradio_config = (\{.*?\});</script>", html, re.DOTALL)
+    assert found
+    return json.loads(found[1])
+
+
+def open_tab(served: RunningStudio, page: dict[str, Any], title: str) -> dict[str, Any]:
+    """What the browser is sent when the tab is selected."""
+    tab = next(each["id"] for each in page["components"] if each["props"].get("label") == title)
+    event = next(each["id"] for each in page["dependencies"] if [tab, "select"] in each["targets"])
+    body = {"data": [], "fn_index": event, "session_hash": "weighing"}
+    answer = served.open_client().post("/gradio_api/run/predict", json=body)
+    assert answer.status_code == 200
+    return answer.json()["render_config"]
+
+
+def collect_ids(node: dict[str, Any]) -> set[int]:
+    return {node["id"]}.union(*map(collect_ids, node.get("children", ())))
+
+
+def test_the_page_is_sent_in_few_components_and_few_bytes(served: RunningStudio, page: dict[str, Any]) -> None:
+    client = served.open_client()
+    with client.stream("GET", "/", headers={"Accept-Encoding": "br"}) as answer:
+        sent = b"".join(answer.iter_raw())
+    assert b"gradio_config" in brotli.decompress(sent)
+    assert len(sent) <= MOST_BYTES
+    assert len(page["components"]) <= MOST_COMPONENTS
+    assert {each["id"] for each in page["components"]} >= collect_ids(page["layout"]) - {page["layout"]["id"]}
+
+
+@pytest.mark.parametrize("title", TABS)
+def test_a_tab_comes_complete_when_it_is_opened(served: RunningStudio, page: dict[str, Any], title: str) -> None:
+    content = open_tab(served, page, title)
+    sent = {each["id"] for each in content["components"]}
+    assert sent == collect_ids(content["layout"])
+    assert not (sent - {content["layout"]["id"]}) & {each["id"] for each in page["components"]}
+    known = sent | {each["id"] for each in page["components"]}
+    asked = {number for event in content["dependencies"] for number in event["inputs"]}
+    assert asked <= known, "an event asks for what the page does not have"
+
+
+def test_every_event_is_sent_once(served: RunningStudio, page: dict[str, Any]) -> None:
+    config = served.open_client().get("/config").json()
+    parts = [page, *(open_tab(served, page, title) for title in TABS)]
+    numbers = [event["id"] for part in parts for event in part["dependencies"]]
+    assert sorted(numbers) == sorted(event["id"] for event in config["dependencies"])
+
+
+def test_an_event_never_waits_for_one_in_another_part(served: RunningStudio, page: dict[str, Any]) -> None:
+    """Gradio's page joins an event to the one it follows only where both come at once."""
+    for part in (page, *(open_tab(served, page, title) for title in TABS)):
+        here = {event["id"] for event in part["dependencies"]}
+        assert {event["trigger_after"] for event in part["dependencies"]} - {None} <= here
+
+
+def test_other_programs_see_everything_without_a_tab_open(served: RunningStudio, page: dict[str, Any]) -> None:
+    config = served.open_client().get("/config").json()
+    assert len(config["components"]) > 2 * len(page["components"])
+    public = [event for event in config["dependencies"] if event["api_visibility"] == "public"]
+    described = {each["id"] for each in config["components"] if "api_info" in each or each["skip_api"]}
+    assert all({*event["inputs"], *event["outputs"]} <= described for event in public)
+
+
+def make_small_page() -> tuple[DeferringBlocks, gr.Number, gr.Slider]:
+    with DeferringBlocks() as blocks, gr.Tabs():
+        with gr.Tab("First"):
+            gr.Button("Press")
+        with gr.Tab("Second") as second, blocks.defer_content(second):
+            read, written = gr.Number(), gr.Slider(value=3)
+            read.change(lambda number: number, read, written)
+    return blocks, read, written
+
+
+def test_what_an_event_reads_can_be_changed_and_what_it_writes_cannot() -> None:
+    blocks, read, written = make_small_page()
+    content = blocks.default_config.get_config(blocks.renderables[0])
+    blocks._complete_content(content)
+    props = {each["id"]: each["props"] for each in content["components"]}
+    assert (props[read._id]["interactive"], props[written._id]["interactive"]) == (True, False)
