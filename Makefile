@@ -1,4 +1,4 @@
-.PHONY: run setup node browser check check-js test test-js bench docs lock clean
+.PHONY: run setup node browser check check-js lint types quick quick-tests test test-js bench docs lock clean
 PY := .venv/bin/python
 NODE := PATH="$(CURDIR)/.venv/bin:$$PATH" node
 ARGS ?=
@@ -15,20 +15,33 @@ browser:
 node: setup
 	@tools/setup_node.sh
 
-check: setup check-js ## lint, format, types, layers, sizes
+check: lint types check-js ## lint, format, types, layers, sizes
+
+lint: setup
 	@.venv/bin/ruff check .
 	@.venv/bin/ruff format --check .
 	@.venv/bin/lint-imports
-	@.venv/bin/pyright
 	@$(PY) tools/check_limits.py
+
+types: setup
+	@.venv/bin/pyright
 
 check-js: node        ## the same for the page's scripts and styles
 	@$(NODE) node_modules/eslint/bin/eslint.js --max-warnings 0 studio/assets/js tests/js eslint.config.js
 	@$(NODE) node_modules/typescript/bin/tsc --project jsconfig.json
 	@$(NODE) node_modules/prettier/bin/prettier.cjs --check --log-level warn "studio/assets/**/*.{js,css}" "tests/js/*.js"
 
+quick: setup          ## lint, types and the tests without torch and browser, side by side
+	@$(MAKE) --no-print-directory -j2 check quick-tests
+
+quick-tests: setup
+	@$(PY) -m pytest -m "not torch and not browser" $(ARGS)
+
+# The files are dealt out to as many workers; each has its own browser and its own folders. WORKERS=0 for one process.
+WORKERS ?= 2
+
 test: check test-js browser ## everything that a change must pass
-	@$(PY) -m pytest $(ARGS)
+	@$(PY) -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
 
 test-js: node         ## the page's scripts, without a browser
 	@$(NODE) --test tests/js/*.test.js

@@ -14,7 +14,6 @@ from fakes import draw_fake_image
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
-from studio.core.durable_files import replace_synced, sync_folder
 
 from studio.core.durable_files import replace_synced, sync_folder
 from studio.core.errors import StorageFailed

@@ -44,14 +44,22 @@ def read_page(html: str) -> dict[str, Any]:
     return json.loads(found[1])
 
 
-def open_tab(served: RunningStudio, page: dict[str, Any], title: str) -> dict[str, Any]:
-    """What the browser is sent when the tab is selected."""
+def find_event(page: dict[str, Any], title: str) -> int:
+    """The number of the event that fetches the tab's content."""
     tab = next(each["id"] for each in page["components"] if each["props"].get("label") == title)
-    event = next(each["id"] for each in page["dependencies"] if [tab, "select"] in each["targets"])
-    body = {"data": [], "fn_index": event, "session_hash": "weighing"}
+    return next(each["id"] for each in page["dependencies"] if [tab, "select"] in each["targets"])
+
+
+def run_event(served: RunningStudio, number: int, data: list[Any]) -> dict[str, Any]:
+    body = {"data": data, "fn_index": number, "session_hash": "weighing"}
     answer = served.open_client().post("/gradio_api/run/predict", json=body)
     assert answer.status_code == 200
-    return answer.json()["render_config"]
+    return answer.json()
+
+
+def open_tab(served: RunningStudio, page: dict[str, Any], title: str) -> dict[str, Any]:
+    """What the browser is sent when the tab is selected."""
+    return run_event(served, find_event(page, title), [])["render_config"]
 
 
 def collect_ids(node: dict[str, Any]) -> set[int]:
@@ -77,6 +85,14 @@ def test_a_tab_comes_complete_when_it_is_opened(served: RunningStudio, page: dic
     known = sent | {each["id"] for each in page["components"]}
     asked = {number for event in content["dependencies"] for number in event["inputs"]}
     assert asked <= known, "an event asks for what the page does not have"
+
+
+def test_a_tab_comes_although_another_one_has_changed_it_before(served: RunningStudio, page: dict[str, Any]) -> None:
+    """Unlocking a cloud service, for one, brings the lists of models on tabs that are not open up to date."""
+    content = open_tab(served, page, "Compare")
+    load = next(each for each in content["dependencies"] if each["backend_fn"] and each["targets"][0][1] == "load")
+    run_event(served, load["id"], [])
+    assert open_tab(served, page, "Compare") == content
 
 
 def test_every_event_is_sent_once(served: RunningStudio, page: dict[str, Any]) -> None:
@@ -113,7 +129,6 @@ def make_small_page() -> tuple[DeferringBlocks, gr.Number, gr.Slider]:
 
 def test_what_an_event_reads_can_be_changed_and_what_it_writes_cannot() -> None:
     blocks, read, written = make_small_page()
-    content = blocks.default_config.get_config(blocks.renderables[0])
-    blocks._complete_content(content)
+    content = blocks.describe_content(blocks._contents[0])
     props = {each["id"]: each["props"] for each in content["components"]}
     assert (props[read._id]["interactive"], props[written._id]["interactive"]) == (True, False)

@@ -133,7 +133,7 @@ def _build_restore_fields() -> tuple[gr.File, gr.Textbox, gr.Button]:
         file_types=["image"],
         type="filepath",
         height=110,
-        elem_id="restore-picture",
+        elem_id="restore-image",
     )
     pasted = gr.Textbox(
         label="Or paste its infotext",

@@ -81,7 +81,9 @@ class BrowserWindow:
         else:
             page.click(f"button[role=tab]:has-text('{title}')")
         if title in FORMS:
-            page.wait_for_function("(form) => window.easel.isReady(form)", arg=FORMS[title])
+            page.wait_for_function("(form) => window.easel.areRestored([form])", arg=FORMS[title])
+        else:
+            page.wait_for_selector(f'[id="tab-{title.lower()}"] .column > *', state="attached")
 
     def wait_for(self, happened: Callable[[], object]) -> None:
         """Wait for something that the page does not show, and let the browser go on meanwhile."""

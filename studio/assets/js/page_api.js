@@ -31,6 +31,7 @@ const api = {
   packForm,
   rememberForm,
   markRestored,
+  areRestored,
   getShownSeed,
   getShownImage,
   /**

@@ -13,8 +13,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import gradio as gr
+from gradio.block_function import BlockFunction
 from gradio.blocks import Block, BlockContext
 from gradio.data_classes import BlocksConfigDict
+from gradio.processing_utils import add_root_url
 from gradio.renderable import Renderable
 
 from studio.tabs.common.events import HIDDEN
@@ -23,10 +25,10 @@ _PAGE = ""  # Gradio's name for the first of several pages; there is one
 _API_KEYS = ("api_info", "api_info_as_input", "api_info_as_output", "example_inputs")  # read by callers from outside
 
 
-class _TabContent(Renderable):
+class TabContent(Renderable):
     """The place for what a tab shows. What is built in its container goes to the browser when the tab is selected."""
 
-    def __init__(self, tab: gr.Tab) -> None:
+    def __init__(self, tab: gr.Tab, blocks: gr.Blocks) -> None:
         super().__init__(
             self.apply,
             inputs=[],
@@ -37,9 +39,12 @@ class _TabContent(Renderable):
             queue=False,
             show_progress="hidden",
         )
+        event = list(blocks.fns.values())[-1]
+        event.renderable = None  # Gradio would describe the content as this session has changed it, and cannot
+        self.opening = event._id
 
     def apply(self) -> None:
-        """Answer the selection of the tab: nothing is left to build, and Gradio sends the content along."""
+        """Answer the selection of the tab: nothing is left to build, and the content is sent along."""
 
     def list_component_ids(self) -> set[int]:
         """The numbers of all components inside."""
@@ -50,13 +55,13 @@ class DeferringBlocks(gr.Blocks):
     """Blocks that hold the contents of tabs back until they are opened."""
 
     def __init__(self, **options: Any) -> None:
-        self._contents: list[_TabContent] = []
+        self._contents: list[TabContent] = []
         super().__init__(**options)
 
     @contextlib.contextmanager
     def defer_content(self, tab: gr.Tab) -> Iterator[None]:
         """What is built inside, which must be within `tab`, is sent when `tab` is first selected."""
-        content = _TabContent(tab)
+        content = TabContent(tab, self)
         first = len(self.fns)
         with content.container:
             yield
@@ -96,22 +101,29 @@ class DeferringBlocks(gr.Blocks):
         page["layout"] = _prune_layout(page["layout"], {content.container_id for content in self._contents})
         return config
 
-    async def process_api(self, *args: Any, **options: Any) -> dict[str, Any]:
-        """Gradio's answer to an event; with the content of a tab, made as its page would have made it at the start."""
-        answer = await super().process_api(*args, **options)
-        if answer.get("render_config"):
-            self._complete_content(answer["render_config"])
+    async def process_api(self, block_fn: BlockFunction | int, *args: Any, **options: Any) -> dict[str, Any]:
+        """Gradio's answer to an event; with the content of a tab, as its page would have been sent it at the start."""
+        answer = await super().process_api(block_fn, *args, **options)
+        number = block_fn if isinstance(block_fn, int) else block_fn._id
+        content = next((content for content in self._contents if content.opening == number), None)
+        if content is not None:
+            described = self.describe_content(content)
+            root = options.get("root_path")
+            answer["render_config"] = add_root_url(described, root, None) if root is not None else described
         return answer
 
-    def _complete_content(self, content: dict[str, Any]) -> None:
-        """Tell of each component whether one may work on it. Gradio's page finds that out from the events that it
-        has, and looks only at those that it had at the start."""
+    def describe_content(self, content: TabContent) -> dict[str, Any]:
+        """`content` as Gradio's page takes it: the components as they were built, since those that the session has
+        changed lack what a description needs, and of each whether one may work on it. The page finds that out from the
+        events that it had at the start."""
+        described: dict[str, Any] = self.default_config.get_config(content)
         inputs = {block._id for event in self.fns.values() for block in event.inputs}
         outputs = {block._id for event in self.fns.values() for block in event.outputs}
-        for component in content["components"]:
+        for component in described["components"]:
             _drop_api_keys(component)
             number, props = component["id"], component["props"]
             props.setdefault("interactive", number in inputs or (number not in outputs and not props.get("value")))
+        return {**described, "render_id": content._id}
 
 
 def _drop_api_keys(component: dict[str, Any]) -> None:

@@ -1,0 +1,116 @@
+"""What the page costs before one can type, against a page of Gradio's with one text box, in the same browser."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+import shutil
+import socket
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+
+import httpx
+from playwright.sync_api import Browser, sync_playwright
+
+from benchmarks.report import Row
+from benchmarks.startup import start_studio
+
+TRIES = 5
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+EMPTY_PAGE = """
+import sys
+import gradio as gr
+with gr.Blocks(analytics_enabled=False) as blocks:
+    gr.Textbox(elem_id="prompt")
+blocks.launch(server_port=int(sys.argv[1]), quiet=True)
+"""
+READY = "#prompt textarea"
+
+
+def rows() -> list[Row]:
+    """Bytes and components of the first answer, nodes in the document, and the time until the prompt takes letters."""
+    with start_studio() as ours, _serve_empty_page() as empty, sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=next(filter(None, map(shutil.which, BROWSERS)), None), args=["--no-sandbox"]
+        )
+        sent, plain = _weigh(ours)
+        config = _read_config(plain)
+        pairs = [(_measure_seconds(browser, ours), _measure_seconds(browser, empty)) for _ in range(TRIES)]
+        nodes = _count_nodes(browser, ours)
+        browser.close()
+    mine, others = (statistics.median(times) for times in zip(*pairs, strict=True))
+    return [
+        Row("first answer, compressed", sent / 1000, 120, " kB", f"{len(plain) / 1000:.0f} kB of HTML, gzip"),
+        Row("components before a tab is opened", len(config["components"]), 450),
+        Row("events before a tab is opened", len(config["dependencies"]), 150),
+        Row("nodes in the document", nodes, 2500),
+        Row(
+            "ready for typing / an empty Gradio page",
+            mine / others,
+            1.5,
+            "×",
+            f"{mine:.2f} s / {others:.2f} s, medians of {TRIES}",
+        ),
+    ]
+
+
+def _weigh(url: str) -> tuple[int, bytes]:
+    """The bytes of the first answer as they are sent, and the page in them."""
+    with httpx.stream("GET", url, headers={"Accept-Encoding": "gzip"}, timeout=30) as answer:
+        sent = sum(map(len, answer.iter_raw()))
+    return sent, httpx.get(url, headers={"Accept-Encoding": "identity"}, timeout=30).content
+
+
+def _read_config(page: bytes) -> dict[str, list[object]]:
+    found = re.search(rb"window\.gradio_config = (\{.*?\});</script>", page, re.DOTALL)
+    if found is None:
+        raise RuntimeError("the page has no description of itself")
+    return json.loads(found[1])
+
+
+def _measure_seconds(browser: Browser, url: str) -> float:
+    """From the request to a prompt that holds what is typed, in a window without a cache."""
+    context = browser.new_context()
+    try:
+        page = context.new_page()
+        begin = time.perf_counter()
+        page.goto(url, wait_until="commit")
+        page.fill(READY, "a", timeout=60_000)
+        return time.perf_counter() - begin
+    finally:
+        context.close()
+
+
+def _count_nodes(browser: Browser, url: str) -> int:
+    context = browser.new_context()
+    try:
+        page = context.new_page()
+        page.goto(url)
+        page.wait_for_function("window.easel && window.easel.restored", timeout=60_000)
+        return page.evaluate("document.querySelectorAll('*').length")
+    finally:
+        context.close()
+
+
+@contextlib.contextmanager
+def _serve_empty_page() -> Iterator[str]:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    process = subprocess.Popen([sys.executable, "-c", EMPTY_PAGE, str(port)])
+    url = f"http://127.0.0.1:{port}/"
+    try:
+        give_up = time.monotonic() + 120
+        while time.monotonic() < give_up:
+            with contextlib.suppress(httpx.TransportError):
+                httpx.get(url, timeout=5)
+                break
+            time.sleep(0.1)
+        yield url
+    finally:
+        process.terminate()
+        process.wait(timeout=20)
