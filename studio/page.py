@@ -25,7 +25,6 @@ from studio.tabs.common.deferred_tabs import DeferringBlocks
 from studio.tabs.common.events import HIDDEN, show_errors
 from studio.tabs.common.send_images import SendRegistry
 from studio.tabs.common.tab import PageContext, Tab
-from studio.tabs.social import board_routes as social
 
 ASSETS = Path(package.__file__).parent / "assets"
 STYLES = ("theme", "gradio", "layout", "controls", "form", "result", "images", "tables", "templates", "social")
@@ -48,10 +47,15 @@ HEADER = """
 LOGOUT = '<form method="post" action="logout"><button type="submit" class="link">Log out</button></form>'
 
 
+def list_tabs() -> Sequence[Tab]:
+    """All tabs, from left to right."""
+    return sorted(discover("studio.tabs", "TAB"), key=lambda tab: tab.order)
+
+
 def build_page(studio: Studio) -> tuple[gr.Blocks, PageContext]:
     """The whole page, and the shell that its tabs were built into. Imports no torch."""
     settings = studio.settings.current
-    tabs: Sequence[Tab] = sorted(discover("studio.tabs", "TAB"), key=lambda tab: tab.order)
+    tabs = list_tabs()
     blocks = DeferringBlocks(title="Easel", analytics_enabled=False, fill_width=True, delete_cache=UPLOAD_CLEANUP)
     with blocks:
         gr.HTML(HEADER.format(logout=LOGOUT if settings.auth_file else ""), padding=False, elem_classes="top-frame")
@@ -106,8 +110,10 @@ def mount(app: FastAPI, studio: Studio) -> FastAPI:
     assets = PageAssets(ASSETS / "js")
     app.include_router(assets.build_router())
     app.include_router(images.build_page_router(studio))
-    if studio.social is not None:
-        app.include_router(social.build_social_router(studio, studio.social))
+    for tab in list_tabs():
+        router = tab.build_router(studio) if tab.build_router is not None else None
+        if router is not None:
+            app.include_router(router)
     blocks, shell = build_page(studio)
     return gr.mount_gradio_app(
         app,

@@ -265,7 +265,7 @@ def test_images_that_the_disk_refused_are_saved_by_a_button_that_shows_then(
                 seen += iter(updates.__next__, None)
         assert seen[0][panel.save_again]["visible"] is False
         assert seen[-1][panel.save_again]["visible"] is True
-        asker = SimpleNamespace(username=None, request=SimpleNamespace(scope={"user": LOCAL_USER}))
+        asker = SimpleNamespace(username=None, session_hash="page", request=SimpleNamespace(scope={"user": LOCAL_USER}))
         seen = list(event.fn(seen[0][panel.job], asker))
         assert seen[-1][panel.save_again]["visible"] is False
         assert 'class="film' in seen[-1][panel.result]

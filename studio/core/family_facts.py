@@ -14,6 +14,10 @@ def _detect_nothing(header: SafetensorsHeader) -> None:
     return None
 
 
+def _detect_no_lora(header: SafetensorsHeader, names: str) -> bool:
+    return False
+
+
 @dataclass(frozen=True, kw_only=True)
 class ControlFacts:
     """How a family takes ControlNets, T2I-Adapters and IP-Adapters. The default takes none.
@@ -57,3 +61,19 @@ class ControlFacts:
     def can_steer(self, drawn_as: Task) -> bool:
         """Whether ControlNets act where text, an image or a mask (`drawn_as`) is drawn from."""
         return self.in_unet or drawn_as in self.pipelines
+
+
+@dataclass(frozen=True, kw_only=True)
+class AddOnFacts:
+    """How files that were made for a family are told from those for others.
+
+    `detect_lora` knows the family's LoRAs by their header; it is given all names of tensors too, as one text with a
+    line break before each. Where that says nothing, the width of the text states decides. `embedding_width` is that of
+    its textual inversions, `embedding_names` are tensors that only those have. `vae_channels` are latent channels that
+    no other family's VAE has.
+    """
+
+    detect_lora: Callable[[SafetensorsHeader, str], bool] = _detect_no_lora
+    embedding_width: int = 0
+    embedding_names: tuple[str, ...] = ()
+    vae_channels: int = 0

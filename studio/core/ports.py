@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 from PIL import Image
 
-from studio.core.family_facts import ControlFacts
+from studio.core.family_facts import AddOnFacts, ControlFacts
 from studio.core.model import Model
 from studio.core.pricing import Estimate, ImageSizes
 from studio.core.request import GenerationRequest
@@ -181,7 +181,8 @@ class PipelineSpec:
     `options.dtype`; torch and diffusers are imported inside. `arguments` gives the keyword arguments of the pipeline
     call that are peculiar to the family (guidance under its name there, the maximal text length); prompts, latents,
     steps, size and callbacks are filled in for it. `clip` tells that A1111's prompt syntax applies: the family takes
-    `prompt_embeds` from CLIP text encoders. `control` tells how it takes ControlNets and adapters.
+    `prompt_embeds` from CLIP text encoders. `control` tells how it takes ControlNets and adapters,
+    `add_ons` how its LoRAs, embeddings and VAEs are known.
     """
 
     family: str
@@ -195,6 +196,7 @@ class PipelineSpec:
     clip: bool = False
     inpaint: str = ""
     control: ControlFacts = ControlFacts()
+    add_ons: AddOnFacts = AddOnFacts()
 
 
 @dataclass(frozen=True, kw_only=True)

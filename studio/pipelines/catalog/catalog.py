@@ -193,7 +193,9 @@ class Catalog:
             elif found.path.suffix.lower() == ".safetensors":
                 header = read_header(found.path)
                 guess = (
-                    guess_special(header, self._list_specs()) or self._guess_checkpoint(header) or guess_part(header)
+                    guess_special(header, self._list_specs())
+                    or self._guess_checkpoint(header)
+                    or guess_part(header, self._list_specs())
                 )
                 if guess.kind is WeightKind.UNKNOWN and found.expected in IMAGE_NETWORKS:
                     guess = Guess(found.expected)  # one of many architectures: the loader tells when it is opened

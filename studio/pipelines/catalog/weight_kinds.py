@@ -11,8 +11,6 @@ from studio.core.ports import PipelineSpec
 from studio.core.weights import SafetensorsHeader, WeightKind
 from studio.pipelines.control import control_files
 
-_EMBEDDING_WIDTHS = {768: "sd15", 1024: "sd2", 1280: "sdxl"}
-_FLUX2_WIDTHS = (4096, 6144)  # klein 9B and dev; FLUX.1 is 3072 wide
 _LORA_MARKS = (
     ".lora_down.",
     ".lora_up.",
@@ -58,15 +56,15 @@ def guess_special(header: SafetensorsHeader, specs: Sequence[PipelineSpec]) -> G
     found = control_files.guess_header(header, specs)
     if found is not None:
         return Guess(*found)
-    return _guess_lora(header, specs) or _guess_embedding(header)
+    return _guess_lora(header, specs) or _guess_embedding(header, specs)
 
 
-def guess_part(header: SafetensorsHeader) -> Guess:
+def guess_part(header: SafetensorsHeader, specs: Sequence[PipelineSpec]) -> Guess:
     """What a file is that is neither special nor a checkpoint: a VAE, an upscaler, a face restorer, or unknown with the
     best word for it."""
     if any(header.has_tensors(*names) for names in _RESTORERS):
         return Guess(WeightKind.RESTORER)
-    vae = _guess_vae(header)
+    vae = _guess_vae(header, specs)
     if vae is not None:
         return vae
     if _is_upscaler(header):
@@ -99,48 +97,34 @@ def _is_mostly_lora(header: SafetensorsHeader) -> bool:
 
 
 def _guess_lora_family(header: SafetensorsHeader, names: str, specs: Sequence[PipelineSpec]) -> str:
-    if "to_qkv_mlp_proj" in names:
-        return "flux2"
-    if "single_transformer_blocks" in names or "double_blocks" in names or "single_blocks" in names:
-        wide = any(width in _FLUX2_WIDTHS for shape in header.shapes.values() for width in shape)
-        return "flux2" if wide else "flux"
-    if "joint_blocks" in names or "joint_transformer_blocks" in names:
-        return "sd3"
-    if re.search(r"layers[._]\d+[._](attention|feed_forward)", names):
-        return "z_image" if any(3840 in shape for shape in header.shapes.values()) else ""
-    if re.search(r"transformer_blocks[._]\d+[._](img|txt)_m", names):
-        return "qwen_image"
-    if "attn.add_q_proj" in names or "attn_add_q_proj" in names:
-        return "qwen_image" if re.search(r"transformer_blocks[._](4\d|5\d)[._]", names) else "sd3"
-    return _guess_unet_lora_family(header, names, specs)
-
-
-def _guess_unet_lora_family(header: SafetensorsHeader, names: str, specs: Sequence[PipelineSpec]) -> str:
+    family = next((spec.family for spec in specs if spec.add_ons.detect_lora(header, names)), "")
+    if family:
+        return family
     found = re.search(
         r"\n(.*attn2[._](?:processor[._])?to_[kv][._].*(?:lora_down|lora_A|lora\.down|hada_w1_b)\b.*)", names
     )
-    if found is not None:
-        shape = header.shapes[found.group(1)]
-        return control_files.find_text_width_family(shape[1], specs) if len(shape) >= 2 else ""
-    return "sdxl" if "\nlora_te2_" in names or "\ntext_encoder_2." in names or "_label_emb_" in names else ""
+    shape = header.shapes[found.group(1)] if found is not None else ()
+    return control_files.find_text_width_family(shape[1], specs) if len(shape) >= 2 else ""  # a UNet's
 
 
-def _guess_embedding(header: SafetensorsHeader) -> Guess | None:
+def _guess_embedding(header: SafetensorsHeader, specs: Sequence[PipelineSpec]) -> Guess | None:
     """diffusers writes one tensor under the token's name, A1111 `emb_params` or `string_to_param`, SDXL's have `clip_l`
     and `clip_g`."""
     names = header.shapes
-    if header.has_tensors("clip_l", "clip_g"):
-        return Guess(WeightKind.EMBEDDING, "sdxl")
+    for spec in specs:
+        if spec.add_ons.embedding_names and header.has_tensors(*spec.add_ons.embedding_names):
+            return Guess(WeightKind.EMBEDDING, spec.family)
     if len(names) != 1:
         return None
     name, shape = next(iter(names.items()))
     named = name == "emb_params" or name.startswith(("string_to_param", "<"))
-    if len(shape) not in (1, 2) or not (named or (shape[-1] in _EMBEDDING_WIDTHS and "." not in name)):
+    if len(shape) not in (1, 2):
         return None
-    return Guess(WeightKind.EMBEDDING, _EMBEDDING_WIDTHS.get(shape[-1], ""))
+    family = next((spec.family for spec in specs if spec.add_ons.embedding_width == shape[-1]), "")
+    return Guess(WeightKind.EMBEDDING, family) if named or (family and "." not in name) else None
 
 
-def _guess_vae(header: SafetensorsHeader) -> Guess | None:
+def _guess_vae(header: SafetensorsHeader, specs: Sequence[PipelineSpec]) -> Guess | None:
     """Family by latent channels; with 4, Stable Diffusion 1, 2 and XL have the same layers and any of them may use
     it."""
     for prefix in ("", "first_stage_model.", "vae."):
@@ -149,7 +133,7 @@ def _guess_vae(header: SafetensorsHeader) -> Guess | None:
             continue
         if len(first) != 4:
             return Guess(WeightKind.VAE, problem="It is the VAE of a video model, which the studio cannot use.")
-        return Guess(WeightKind.VAE, "" if first[1] in (4, 16) else "flux2" if first[1] == 32 else "")
+        return Guess(WeightKind.VAE, next((spec.family for spec in specs if spec.add_ons.vae_channels == first[1]), ""))
     if _has_prefixes(header.shapes, "decoder.layers.", "encoder.layers.") or header.has_tensors(
         "taesd_decoder.1.weight"
     ):

@@ -230,3 +230,26 @@ def _parse_prediction(word: Any) -> str:
     return (
         "v_prediction" if re.fullmatch(r"v([-_]prediction)?", text) else "epsilon" if text in ("eps", "epsilon") else ""
     )
+
+
+def has_flux_lora_blocks(names: str) -> bool:
+    """Whether a LoRA with these tensors is for FLUX.1 or FLUX.2."""
+    return any(mark in names for mark in ("single_transformer_blocks", "double_blocks", "single_blocks"))
+
+
+def has_flux2_lora_widths(header: SafetensorsHeader, names: str) -> bool:
+    """Whether it is for FLUX.2: klein 9B and dev are 4096 and 6144 wide, FLUX.1 is 3072."""
+    if "to_qkv_mlp_proj" in names:
+        return True
+    wide = any(width in (4096, 6144) for shape in header.shapes.values() for width in shape)
+    return has_flux_lora_blocks(names) and wide
+
+
+def has_qwen_lora_blocks(names: str) -> bool:
+    """Whether it is for Qwen-Image: its modulations are named so, and it has 60 blocks where others have fewer."""
+    if "joint_blocks" in names or "joint_transformer_blocks" in names:
+        return False
+    if re.search(r"transformer_blocks[._]\d+[._](img|txt)_m", names):
+        return True
+    joint = "attn.add_q_proj" in names or "attn_add_q_proj" in names
+    return joint and re.search(r"transformer_blocks[._](4\d|5\d)[._]", names) is not None

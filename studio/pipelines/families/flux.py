@@ -6,7 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from studio.core.family_facts import ControlFacts
+from studio.core.family_facts import AddOnFacts, ControlFacts
 from studio.core.model import Feature, Model, Sampling
 from studio.core.ports import LoadOptions, PipelineSpec
 from studio.core.request import GenerationRequest
@@ -153,6 +153,11 @@ _UNION_TYPES = {
 }
 """Places of the control types in InstantX' union ControlNets, as their card gives them."""
 
+
+def _detect_flux_lora(header: SafetensorsHeader, names: str) -> bool:
+    return _parts.has_flux_lora_blocks(names) and not _parts.has_flux2_lora_widths(header, names)
+
+
 PIPELINE = PipelineSpec(
     family="flux",
     title="FLUX.1",
@@ -176,4 +181,5 @@ PIPELINE = PipelineSpec(
         detect=_detect_flux_control,
         build_config=_build_control_config,
     ),
+    add_ons=AddOnFacts(detect_lora=_detect_flux_lora),
 )

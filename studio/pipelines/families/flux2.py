@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from studio.core.errors import ModelBroken
+from studio.core.family_facts import AddOnFacts
 from studio.core.model import Feature, Model, Sampling
 from studio.core.ports import LoadOptions, PipelineSpec
 from studio.core.request import GenerationRequest
@@ -86,6 +87,10 @@ def _build_flux2_arguments(request: GenerationRequest, model: Model) -> dict[str
     return {"guidance_scale": request.guidance, "max_sequence_length": 512}
 
 
+def _detect_flux2_lora(header: SafetensorsHeader, names: str) -> bool:
+    return _parts.has_flux2_lora_widths(header, names)
+
+
 PIPELINE = PipelineSpec(
     family="flux2",
     title="FLUX.2",
@@ -95,4 +100,5 @@ PIPELINE = PipelineSpec(
     describe=_describe_flux2,
     load=_load_flux2,
     arguments=_build_flux2_arguments,
+    add_ons=AddOnFacts(detect_lora=_detect_flux2_lora, vae_channels=32),
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from studio.core.family_facts import ControlFacts
+from studio.core.family_facts import AddOnFacts, ControlFacts
 from studio.core.model import Feature, Model, Sampling
 from studio.core.ports import LoadOptions, PipelineSpec
 from studio.core.request import GenerationRequest
@@ -85,6 +85,10 @@ def _detect_qwen_control(header: SafetensorsHeader) -> tuple[WeightKind, str] | 
     return None
 
 
+def _detect_qwen_lora(header: SafetensorsHeader, names: str) -> bool:
+    return _parts.has_qwen_lora_blocks(names) and not _parts.has_flux_lora_blocks(names)
+
+
 PIPELINE = PipelineSpec(
     family="qwen_image",
     title="Qwen-Image",
@@ -101,4 +105,5 @@ PIPELINE = PipelineSpec(
         multi_class="QwenImageMultiControlNetModel",
         detect=_detect_qwen_control,
     ),
+    add_ons=AddOnFacts(detect_lora=_detect_qwen_lora),
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from studio.core.family_facts import ControlFacts
+from studio.core.family_facts import AddOnFacts, ControlFacts
 from studio.core.model import Model, Sampling
 from studio.core.ports import LoadOptions, PipelineSpec
 from studio.core.weights import SafetensorsHeader, WeightFile
@@ -58,4 +58,5 @@ PIPELINE = PipelineSpec(
     control=ControlFacts(
         in_unet=True, text_widths=(256, 768), has_other_widths=True, adapter_downscale=8, has_ip_adapters=True
     ),  # 256 is the embedded model's width
+    add_ons=AddOnFacts(embedding_width=768),
 )

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from studio.core.family_facts import ControlFacts
+from studio.core.family_facts import AddOnFacts, ControlFacts
 from studio.core.model import Model, Sampling
 from studio.core.ports import LoadOptions, PipelineSpec
 from studio.core.weights import SafetensorsHeader, WeightFile
@@ -77,4 +77,5 @@ PIPELINE = PipelineSpec(
     arguments=_clip.build_clip_arguments,
     clip=True,
     control=ControlFacts(in_unet=True, text_widths=(1024,)),
+    add_ons=AddOnFacts(embedding_width=1024),
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from studio.core.family_facts import ControlFacts
+from studio.core.family_facts import AddOnFacts, ControlFacts
 from studio.core.model import Model, Sampling
 from studio.core.ports import LoadOptions, PipelineSpec
 from studio.core.request import GenerationRequest
@@ -71,6 +71,13 @@ def _detect_sd3_control(header: SafetensorsHeader) -> tuple[WeightKind, str] | N
     return None
 
 
+def _detect_sd3_lora(header: SafetensorsHeader, names: str) -> bool:
+    if "joint_blocks" in names or "joint_transformer_blocks" in names:
+        return True
+    joint = "attn.add_q_proj" in names or "attn_add_q_proj" in names
+    return joint and not (_parts.has_flux_lora_blocks(names) or _parts.has_qwen_lora_blocks(names))
+
+
 PIPELINE = PipelineSpec(
     family="sd3",
     title="Stable Diffusion 3",
@@ -87,4 +94,5 @@ PIPELINE = PipelineSpec(
         multi_class="SD3MultiControlNetModel",
         detect=_detect_sd3_control,
     ),
+    add_ons=AddOnFacts(detect_lora=_detect_sd3_lora),
 )

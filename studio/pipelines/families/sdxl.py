@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from studio.core.family_facts import ControlFacts
+from studio.core.family_facts import AddOnFacts, ControlFacts
 from studio.core.model import Model, Sampling, Sizes
 from studio.core.ports import LoadOptions, PipelineSpec
 from studio.core.weights import SafetensorsHeader, WeightFile, WeightKind
@@ -117,6 +117,11 @@ _UNION_TYPES = {
 }
 """Places of the control types in xinsir's union ControlNets, as their card gives them."""
 
+
+def _detect_sdxl_lora(header: SafetensorsHeader, names: str) -> bool:
+    return any(mark in names for mark in ("\nlora_te2_", "\ntext_encoder_2.", "_label_emb_"))
+
+
 PIPELINE = PipelineSpec(
     family="sdxl",
     title="Stable Diffusion XL",
@@ -136,4 +141,5 @@ PIPELINE = PipelineSpec(
         adapter_downscale=16,
         has_ip_adapters=True,
     ),
+    add_ons=AddOnFacts(detect_lora=_detect_sdxl_lora, embedding_width=1280, embedding_names=("clip_l", "clip_g")),
 )

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
-from studio.core.family_facts import ControlFacts
+from studio.core.family_facts import AddOnFacts, ControlFacts
 from studio.core.model import Feature, Model, Sampling
 from studio.core.ports import LoadOptions, PipelineSpec
 from studio.core.request import GenerationRequest
@@ -99,6 +100,12 @@ _BORROWED_PARTS = (
 )
 """What the pipeline lends its ControlNet from the transformer."""
 
+
+def _detect_z_image_lora(header: SafetensorsHeader, names: str) -> bool:
+    layers = re.search(r"layers[._]\d+[._](attention|feed_forward)", names) is not None
+    return layers and any(3840 in shape for shape in header.shapes.values())
+
+
 PIPELINE = PipelineSpec(
     family="z_image",
     title="Z-Image",
@@ -119,4 +126,5 @@ PIPELINE = PipelineSpec(
         build_config=_build_control_config,
         is_original=True,
     ),
+    add_ons=AddOnFacts(detect_lora=_detect_z_image_lora),
 )

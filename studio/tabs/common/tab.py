@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import gradio as gr
+from fastapi import APIRouter
 
 from studio.engine.studio import Studio
 from studio.tabs.common.events import UNQUEUED, Updates
@@ -33,8 +34,12 @@ class PageContext:
 
 @dataclass(frozen=True, kw_only=True)
 class Tab:
-    """One tab: a file below studio/tabs/ defines one as TAB. Tabs stand from left to right by `order`."""
+    """One tab: a file or package below studio/tabs/ defines one as TAB. Tabs stand from left to right by `order`.
+
+    `build_router` gives the routes that the tab's scripts call, None where this studio has not what they need.
+    """
 
     title: str
     order: int
     build: Callable[[Studio, PageContext], None]
+    build_router: Callable[[Studio], APIRouter | None] | None = None

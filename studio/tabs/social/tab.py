@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import gradio as gr
+from fastapi import APIRouter
 from gradio.components import Component
 
 from studio.core.errors import InvalidRequest, NotFound, StudioError
@@ -30,6 +31,7 @@ from studio.tabs.common.send_images import SentImage
 from studio.tabs.common.tab import PageContext, Tab
 from studio.tabs.common.tab_view import PUBLIC
 from studio.tabs.social import social_fields as fields
+from studio.tabs.social.board_routes import build_social_router
 from studio.tabs.social.brand_kits import BrandKitRow
 from studio.tabs.social.export_plan import ExportPlanner
 from studio.tabs.social.export_results import render_results
@@ -212,4 +214,8 @@ class _SocialPage:
         return self.form.make_updates({"images": arrival.image.hash})
 
 
-TAB = Tab(title=TITLE, order=40, build=build_social_tab)
+def _build_router(studio: Studio) -> APIRouter | None:
+    return None if studio.social is None else build_social_router(studio, studio.social)
+
+
+TAB = Tab(title=TITLE, order=40, build=build_social_tab, build_router=_build_router)
