@@ -61,7 +61,7 @@ def read_image_names(value: Any) -> tuple[str, ...]:
     found = tuple(value.split()) if isinstance(value, str) else () if value is None else (str(value),)
     for name in found:
         if not _HASH.fullmatch(name):
-            raise InvalidRequest("An image field contains something else.", hint="Reload the page.")
+            raise InvalidRequest("An image field contains something that is not an image.", hint="Reload the page.")
     return found
 
 

@@ -46,14 +46,14 @@ def _read_images(values: Values, parts: frozenset[Part]) -> dict[str, object]:
     if batch:
         return {"batch": list(batch)}
     if source is None:
-        raise InvalidRequest("There is no image yet.", hint="Drop one on the form, paste it, or choose a file.")
+        raise InvalidRequest("No image selected.", hint="Drop one on the form, paste it, or choose a file.")
     return {"source": source}
 
 
 def _read_mask(values: Values, *, needed: bool) -> dict[str, object]:
     mask = read_single_image(values["mask"])
     if mask is None and needed:
-        raise InvalidRequest("The mask is empty: nothing would change.", hint="Paint over what is to change.")
+        raise InvalidRequest("The mask is empty.", hint="Paint over the area to change.")
     return {"mask": mask}
 
 
@@ -73,7 +73,7 @@ def _read_outpaint(values: Values) -> dict[str, object]:
         return {"outpaint": {"width": values["canvas_width"], "height": values["canvas_height"]}}
     sides = {side: values[side] or 0 for side in SIDES}
     if not any(sides.values()):
-        raise InvalidRequest("The canvas does not grow.", hint="Give at least one side some px.")
+        raise InvalidRequest("Outpainting adds no pixels.", hint="Set at least one side above 0 px.")
     return {"outpaint": sides}
 
 
@@ -86,7 +86,7 @@ def _read_size(values: Values) -> dict[str, object]:
 def _read_style(values: Values) -> dict[str, object]:
     style = read_single_image(values["style"])
     if style is None:
-        raise InvalidRequest("There is no image to take the style from.", hint="Choose a style image.")
+        raise InvalidRequest("No style image selected.", hint="Choose a style image.")
     return {"references": [{"image": style, "style_only": True}]}
 
 
