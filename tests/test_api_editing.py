@@ -142,14 +142,14 @@ def test_every_field_of_an_edit_reaches_the_request() -> None:
     [
         ({"operation": "upscale", "image": "ID"}, "Unknown editing operation"),
         ({"operation": "paint"}, "operation"),
-        ({"operation": "img2img"}, "no image"),
+        ({"operation": "img2img"}, "No image"),
         ({"operation": "img2img", "image": "not base64!"}, "neither a valid id nor base64"),
-        ({"operation": "img2img", "image": base64.b64encode(b"text").decode()}, "not an image"),
+        ({"operation": "img2img", "image": base64.b64encode(b"text").decode()}, "cannot be opened"),
         ({"operation": "img2img", "image": "ID", "strength": 2}, "strength"),
         ({"operation": "img2img", "image": "ID", "inpaint": {"mask_blurr": 1}}, "mask_blurr"),
         ({"operation": "img2img", "image": "ID", "control": [{"weight": 9}]}, "weight"),
         ({"operation": "img2img", "image": "ID", "mask": "f" * 64}, "no longer available"),
-        ({"operation": "erase", "image": "ID", "mask": "ID"}, "no model for erase"),
+        ({"operation": "erase", "image": "ID", "mask": "ID"}, "No model for erase"),
     ],
 )
 def test_bad_edits_are_refused_at_once_and_say_why(served: RunningStudio, body: dict[str, object], says: str) -> None:

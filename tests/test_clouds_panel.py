@@ -71,14 +71,14 @@ def press(served: RunningStudio, client: httpx.Client, button: str, key: str = "
 
 def test_a_key_is_set_tested_and_removed_and_never_told(served: RunningStudio, vendor: VendorServer) -> None:
     root = served.open_client("root")
-    assert "The key of OpenAI is set: its models are ready." in press(served, root, "keep_key", SENTINEL)
+    assert "Key for OpenAI saved. Its models are now available." in press(served, root, "keep_key", SENTINEL)
     told = press(served, root, "test_key")
     assert "The key works." in told
     assert "gpt-image-2 ends on 2027-06-01" in told
     assert f"set here, ends in \\u2026{SENTINEL[-4:]}" in json.dumps(json.loads(told.removeprefix("data: ")))
     assert SENTINEL not in told
     assert [seen.path for seen in vendor.seen] == ["/v1/models"] * len(vendor.seen)  # nothing that costs money
-    assert "OpenAI has no key here any more." in press(served, root, "remove_key")
+    assert "Key for OpenAI removed." in press(served, root, "remove_key")
     assert served.studio.clouds is not None
     assert served.studio.clouds.all()[0].locked
 
@@ -87,7 +87,7 @@ def test_a_wrong_key_says_so(served: RunningStudio) -> None:
     root = served.open_client("root")
     assert "Invalid API key." in press(served, root, "keep_key", "two words")
     press(served, root, "keep_key", "sk-wrong-0123456789")
-    assert "OpenAI does not accept the key." in press(served, root, "test_key")
+    assert "OpenAI rejected the key." in press(served, root, "test_key")
 
 
 @pytest.mark.parametrize("button", EVENTS)

@@ -155,7 +155,7 @@ def test_a_result_knows_the_whole_chain_that_made_it(engine: Engine) -> None:
 @pytest.mark.parametrize(
     ("fields", "says"),
     [
-        ({"task": Task.IMG2IMG}, "no image for img2img"),
+        ({"task": Task.IMG2IMG}, "No image for img2img"),
         ({"task": Task.INPAINT, "source": "IMAGE"}, "No mask"),
         ({"task": Task.INPAINT, "source": "IMAGE", "mask": "SMALL"}, "The mask is 16×16, the image 32×32"),
         ({"task": Task.INPAINT, "source": "IMAGE", "mask": "BLACK"}, "mask is empty"),

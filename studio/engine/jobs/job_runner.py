@@ -122,8 +122,8 @@ class JobRunner:
         """Refuse to draw on when more images may have been paid for than there are: what was sent is not sent twice."""
         if self._tools.ledger.count_paid_images(job.id) > drawn:
             raise ProviderError(
-                f"The studio ended while {job.model.title} was at work. It may have billed the image; it was not asked"
-                " again.",
+                f"The studio ended while {job.model.title} was running. The image may have been billed; the request was"
+                " not repeated.",
                 hint="Check your account at the provider, then press Generate to pay for a new image.",
                 details={MAY_BE_BILLED: True},
             )

@@ -118,8 +118,7 @@ def _check_size(offer: DownloadableWeights, total: int) -> None:
     exact = offer.sha256 != ""
     if total and abs(total - offer.bytes) > (0 if exact else _TOLERANCE * offer.bytes):
         raise ProviderError(
-            f"{offer.filename} is of {total:,} bytes there, not of the {offer.bytes:,} that were offered, and was not"
-            " fetched.",
+            f"{offer.filename} has {total:,} bytes instead of {offer.bytes:,} and was not downloaded.",
             hint="Download it manually if you trust it.",
         )
 
