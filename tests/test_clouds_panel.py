@@ -74,7 +74,7 @@ def test_a_key_is_set_tested_and_removed_and_never_told(served: RunningStudio, v
     assert "Key for OpenAI saved. Its models are now available." in press(served, root, "keep_key", SENTINEL)
     told = press(served, root, "test_key")
     assert "The key works." in told
-    assert "gpt-image-2 ends on 2027-06-01" in told
+    assert "gpt-image-2 will be retired on 2027-06-01" in told
     assert f"set here, ends in \\u2026{SENTINEL[-4:]}" in json.dumps(json.loads(told.removeprefix("data: ")))
     assert SENTINEL not in told
     assert [seen.path for seen in vendor.seen] == ["/v1/models"] * len(vendor.seen)  # nothing that costs money
