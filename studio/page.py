@@ -1,4 +1,4 @@
-"""The Blocks shell: look, header, row of tabs."""
+"""The Blocks page: look, header, row of tabs."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def list_tabs() -> Sequence[Tab]:
 
 
 def build_page(studio: Studio) -> tuple[gr.Blocks, PageContext]:
-    """The whole page, and the shell that its tabs were built into. Imports no torch."""
+    """The whole page, and the page that its tabs were built into. Imports no torch."""
     settings = studio.settings.current
     tabs = list_tabs()
     blocks = DeferringBlocks(title="Easel", analytics_enabled=False, fill_width=True, delete_cache=UPLOAD_CLEANUP)
@@ -61,16 +61,16 @@ def build_page(studio: Studio) -> tuple[gr.Blocks, PageContext]:
         gr.HTML(HEADER.format(logout=LOGOUT if settings.auth_file else ""), padding=False, elem_classes="top-frame")
         with gr.Column(elem_classes="store", min_width=0) as store:
             pass
-        shell = PageContext(blocks=blocks, store=store, send=SendRegistry(studio.engine, store))
+        page_context = PageContext(blocks=blocks, store=store, send=SendRegistry(studio.engine, store))
         with gr.Tabs(elem_classes="tabs") as row:
             for tab in tabs:
                 with gr.Tab(tab.title, id=tab.title.lower(), elem_id=f"tab-{tab.title.lower()}") as place:
                     if tab is tabs[0]:
-                        tab.build(studio, shell)
+                        tab.build(studio, page_context)
                         continue
                     with blocks.defer_content(place):
-                        tab.build(studio, dataclasses.replace(shell, forms=[]))
-        shell.send.wire(row)
+                        tab.build(studio, dataclasses.replace(page_context, forms=[]))
+        page_context.send.wire(row)
         blocks.assign_events()
         with store:
             _keep_named_images(studio, blocks, store)
@@ -78,7 +78,7 @@ def build_page(studio: Studio) -> tuple[gr.Blocks, PageContext]:
     blocks.state_session_capacity = settings.session_limit  # launch() has a parameter for it, a mount has not
     blocks.queue(default_concurrency_limit=None, max_size=settings.queue_limit, api_open=True)
     replace_queue(blocks)
-    return blocks, shell
+    return blocks, page_context
 
 
 def _keep_named_images(studio: Studio, blocks: gr.Blocks, store: gr.Column) -> None:
@@ -114,7 +114,7 @@ def mount(app: FastAPI, studio: Studio) -> FastAPI:
         router = tab.build_router(studio) if tab.build_router is not None else None
         if router is not None:
             app.include_router(router)
-    blocks, shell = build_page(studio)
+    blocks, page_context = build_page(studio)
     return gr.mount_gradio_app(
         app,
         blocks,
@@ -129,7 +129,7 @@ def mount(app: FastAPI, studio: Studio) -> FastAPI:
         favicon_path=str(ASSETS / "mark.svg"),
         theme=build_theme(),
         css_paths=[ASSETS / "css" / f"{name}.css" for name in STYLES],
-        head=VIEWPORT + assets.render_head(theme=settings.theme, forms=shell.forms),
+        head=VIEWPORT + assets.render_head(theme=settings.theme, forms=page_context.forms),
         ssr_mode=False,
         pwa=False,
     )

@@ -40,50 +40,52 @@ from studio.tabs.common.tab import PageContext, Tab
 from studio.tabs.common.tab_view import TabView
 
 
-def build_txt2img_tab(studio: Studio, shell: PageContext) -> None:
+def build_txt2img_tab(studio: Studio, page_context: PageContext) -> None:
     """Lay the tab out and wire it up."""
     guide = FormGuide(studio)
     with gr.Row(elem_classes="easel"):
         with gr.Column(elem_classes="view-column view-prompt", min_width=0):
             prompts = form_fields.build_prompt_fields()
             counts = gr.HTML("", elem_classes="counts")
-            verbs = tab_view.build_action_buttons()
+            buttons = tab_view.build_action_buttons()
             price = gr.Column(min_width=0)
         with gr.Column(elem_classes="view-column view-result", min_width=0):
             model = studio.engine.model("")
-            result = tab_view.build_result_panel(shell, "txt2img", render_empty_result(guide.list_examples(model)))
+            result = tab_view.build_result_panel(
+                page_context, "txt2img", render_empty_result(guide.list_examples(model))
+            )
         with gr.Column(elem_classes="view-column view-settings", min_width=0):
             templates = template_fields.build_templates_accordion(studio)
             fields, note, steering = _build_settings(studio, guide)
             make_for = target_platform.build_target_accordion(studio)
             with gr.Accordion("Restore settings", open=False):
                 dropped, pasted, take = _build_restore_fields()
-    desk = TabView(
+    view = TabView(
         name="txt2img",
         form=Form(prompts | fields | make_for.fields),
-        panel=tab_view.build_job_panel(shell, "txt2img", verbs, result),
+        panel=tab_view.build_job_panel(page_context, "txt2img", buttons, result),
         result=result,
         counts=counts,
         note=note,
     )
-    restored = _wire_form(studio, shell, guide, desk, steering)
-    target_platform.wire_target_fields(studio, desk.form, make_for, Task.TXT2IMG)
-    template_fields.wire_templates(studio, shell, desk.form, templates)
+    restored = _wire_form(studio, page_context, guide, view, steering)
+    target_platform.wire_target_fields(studio, view.form, make_for, Task.TXT2IMG)
+    template_fields.wire_templates(studio, page_context, view.form, templates)
     with price:
         cost_line.add_cost_line(
-            shell,
+            page_context,
             studio,
-            desk,
+            view,
             lambda values: read_form(values, model_selection.get_selectable_model(studio, str(values["model"]))),
         )
-    _wire_restore(studio, desk, pasted, dropped, take)
-    shell.send.add_target(
+    _wire_restore(studio, view, pasted, dropped, take)
+    page_context.send.add_target(
         "txt2img",
         "",
         tab="Txt2Img",
-        outputs={*desk.form.components(), desk.note},
+        outputs={*view.form.components(), view.note},
         restored=restored,
-        apply=lambda arrival: _fill_form(studio, desk, arrival.request, "") if arrival.request else {},
+        apply=lambda arrival: _fill_form(studio, view, arrival.request, "") if arrival.request else {},
     )
 
 
@@ -146,9 +148,11 @@ def _build_restore_fields() -> tuple[gr.File, gr.Textbox, gr.Button]:
     return dropped, pasted, gr.Button("Use these settings", size="sm", elem_id="restore")
 
 
-def _wire_form(studio: Studio, shell: PageContext, guide: FormGuide, desk: TabView, steering: _ControlSection) -> Any:
+def _wire_form(
+    studio: Studio, page_context: PageContext, guide: FormGuide, view: TabView, steering: _ControlSection
+) -> Any:
     """Gives the event of the form's return after a reload."""
-    form, note, panel = desk.form, desk.note, desk.panel
+    form, note, panel = view.form, view.note, view.panel
 
     def build_request(values: dict[str, Any], user: User) -> GenerationRequest:
         model = model_selection.get_selectable_model(studio, str(values["model"]))
@@ -180,42 +184,42 @@ def _wire_form(studio: Studio, shell: PageContext, guide: FormGuide, desk: TabVi
         }
 
     tab_view.wire_tab(
-        studio, guide, desk, ask=build_request, fill=lambda wanted: _fill_form(studio, desk, wanted, ""), outputs={note}
+        studio, guide, view, ask=build_request, fill=lambda wanted: _fill_form(studio, view, wanted, ""), outputs={note}
     )
     memory = tab_view.wire_memory(
-        studio, shell, desk, lambda kept: _restore_form(studio, desk, steering, kept), {note, steering.frame}
+        studio, page_context, view, lambda kept: _restore_form(studio, view, steering, kept), {note, steering.frame}
     )
     control_fields.wire_previews(studio, form, steering.units)
-    chain_fields.wire_chain_choice(studio, shell, form)
+    chain_fields.wire_chain_choice(studio, page_context, form)
     inputs = {*follow_model.list_inputs(form), panel.job}
     form["model"].input(choose_model, inputs, {*form.components(), note, steering.frame, panel.result}, **UNQUEUED)
     return memory.restored
 
 
-def _wire_restore(studio: Studio, desk: TabView, pasted: gr.Textbox, dropped: gr.File, take: gr.Button) -> None:
-    form = desk.form
+def _wire_restore(studio: Studio, view: TabView, pasted: gr.Textbox, dropped: gr.File, take: gr.Button) -> None:
+    form = view.form
 
     @show_errors
     def restore_from_text(text: Any, prompt: Any) -> Updates:
         wanted, passed_over = restore_settings.parse_settings_text(
             text if isinstance(text, str) and text.strip() else prompt
         )
-        return _fill_form(studio, desk, wanted, passed_over)
+        return _fill_form(studio, view, wanted, passed_over)
 
     @show_errors
     def restore_from_image(path: str | None) -> Updates:
         if path is None:
             return {}
-        return _fill_form(studio, desk, *restore_settings.read_image_settings(Path(path), studio.settings.current))
+        return _fill_form(studio, view, *restore_settings.read_image_settings(Path(path), studio.settings.current))
 
-    outputs = {*form.components(), desk.note}
+    outputs = {*form.components(), view.note}
     take.click(restore_from_text, [pasted, form["prompt"]], outputs, **HIDDEN)
     dropped.upload(restore_from_image, dropped, outputs, **(HIDDEN | {"preprocess": True}))
 
 
-def _fill_form(studio: Studio, desk: TabView, wanted: GenerationRequest, passed_over: str) -> Updates:
+def _fill_form(studio: Studio, view: TabView, wanted: GenerationRequest, passed_over: str) -> Updates:
     """The updates that put `wanted` on the form; a model that is not here is named, and the rest is restored."""
-    form, note = desk.form, desk.note
+    form, note = view.form, view.note
     values = write_form(wanted) | write_units(wanted) | target_platform.write_targets(wanted)
     updates: Updates = {}
     try:
@@ -239,16 +243,16 @@ def _fill_form(studio: Studio, desk: TabView, wanted: GenerationRequest, passed_
     return updates
 
 
-def _restore_form(studio: Studio, desk: TabView, steering: _ControlSection, kept: dict[str, Any]) -> Updates:
+def _restore_form(studio: Studio, view: TabView, steering: _ControlSection, kept: dict[str, Any]) -> Updates:
     """The updates that put back what the browser kept of the form."""
-    form = desk.form
+    form = view.form
     models = model_selection.list_selectable_models(studio)
     known = {model.id: model for model in models}
     model = known.get(kept.get("model", "")) or studio.engine.model("")
     kept["model"] = kept["followed"] = model.id
     updates: Updates = {
         **follow_model.show_model(form, model),
-        desk.note: render_model_note(model),
+        view.note: render_model_note(model),
         **steering.show_for_model(model),
     }
     for field, update in form.make_updates(kept).items():

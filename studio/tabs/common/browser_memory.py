@@ -15,10 +15,10 @@ from studio.tabs.common.tab import PageContext
 _KEY = "easel-local-only"  # Gradio wants one; what it hides lies in the user's own browser anyway
 
 
-def make_browser_state(shell: PageContext, name: str, default: Any) -> gr.BrowserState:
+def make_browser_state(page_context: PageContext, name: str, default: Any) -> gr.BrowserState:
     """A value that the browser keeps under `name`, across restarts of the studio too. It lies outside the tabs: what
     lies on one is not read before the tab is first opened."""
-    with shell.store:
+    with page_context.store:
         return gr.BrowserState(default, storage_key=f"easel-{name}", secret=_KEY)
 
 

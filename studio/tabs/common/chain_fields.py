@@ -35,14 +35,14 @@ def build_chain_fields(prefix: str = "") -> dict[str, Component]:
     return {"afterwards": chain}
 
 
-def wire_chain_choice(studio: Studio, shell: PageContext, form: Form) -> None:
+def wire_chain_choice(studio: Studio, page_context: PageContext, form: Form) -> None:
     """Let the choice hold the user's chains, also those that were saved since the page was opened."""
 
     @show_errors
     def list_chains(request: gr.Request) -> Any:
         return gr.update(choices=[NONE, *studio.engine.chains.names(get_user(request).name)])
 
-    for event in (shell.blocks.load, form["afterwards"].focus):  # pyright: ignore[reportAttributeAccessIssue]
+    for event in (page_context.blocks.load, form["afterwards"].focus):  # pyright: ignore[reportAttributeAccessIssue]
         event(list_chains, None, form["afterwards"], **UNQUEUED)
 
 

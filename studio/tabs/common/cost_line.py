@@ -50,10 +50,10 @@ _STRUCTURED_CHECKS: Mapping[Feature, Callable[[Values], object]] = {
 
 
 def add_cost_line(
-    shell: PageContext, studio: Studio, desk: TabView, read: Callable[[Mapping[str, Any]], GenerationRequest]
+    page_context: PageContext, studio: Studio, view: TabView, read: Callable[[Mapping[str, Any]], GenerationRequest]
 ) -> None:
     """A line, here, that tells what the form costs, and follows it. `read` makes the request of the form's values."""
-    form, line = desk.form, gr.HTML("", elem_classes="cost")
+    form, line = view.form, gr.HTML("", elem_classes="cost")
 
     @show_errors
     def update_cost(packet: Any, request: gr.Request) -> str:
@@ -66,7 +66,7 @@ def add_cost_line(
             return ""
 
     watched: Any = [form[name].change for name in _COST_FIELDS if name in form.fields]  # pyright: ignore[reportAttributeAccessIssue]
-    events = [*watched, desk.note.change, shell.blocks.load]  # the note changes when a model is unlocked
+    events = [*watched, view.note.change, page_context.blocks.load]  # the note changes when a model is unlocked
     form.on(events, update_cost, line, trigger_mode="always_last", **UNQUEUED)
 
 

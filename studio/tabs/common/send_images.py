@@ -56,7 +56,7 @@ class _SendButton:
 
 @dataclass(frozen=True, kw_only=True)
 class _SendButtonRow:
-    desk: str
+    view: str
     row: gr.Row
     settings: gr.Checkbox
 
@@ -104,13 +104,13 @@ class SendRegistry:
         `name`."""
         self._hands.append(_SendButton(button=button, name=name, inputs=inputs, give=give))
 
-    def offer(self, desk: str) -> None:
-        """Here the buttons of the tab `desk` stand; they send the image that its stage shows."""
+    def offer(self, view: str) -> None:
+        """Here the buttons of the tab `view` stand; they send the image that its stage shows."""
         with gr.Row(elem_classes="send") as row:
             settings = gr.Checkbox(
-                True, label="with prompt and settings", elem_id=f"{desk}-send-settings", min_width=150, container=False
+                True, label="with prompt and settings", elem_id=f"{view}-send-settings", min_width=150, container=False
             )
-        self._offers.append(_SendButtonRow(desk=desk, row=row, settings=settings))
+        self._offers.append(_SendButtonRow(view=view, row=row, settings=settings))
 
     def wire(self, tabs: gr.Tabs) -> None:
         """Make every button; a press puts the image into the target's inbox and opens its tab."""

@@ -87,7 +87,7 @@ def build_action_buttons(prefix: str = "") -> ActionButtons:
 
 
 def build_result_panel(
-    shell: PageContext, name: str, html: str, prefix: str = "", *, seeds: bool = True
+    page_context: PageContext, name: str, html: str, prefix: str = "", *, seeds: bool = True
 ) -> ResultPanel:
     """The stage with `html` on it, and the buttons that act on the shown image; without `seeds` no seed is offered."""
     result = gr.HTML(html, elem_id=f"{prefix}result")
@@ -96,19 +96,19 @@ def build_result_panel(
         with gr.Row(elem_classes="actions"):
             use_seed = gr.Button("Use seed", size="sm", min_width=90, visible=seeds)
             use_all = gr.Button("Use all settings", size="sm", min_width=120)
-        shell.send.offer(name)
+        page_context.send.offer(name)
     return ResultPanel(html=result, actions=actions, use_seed=use_seed, use_all=use_all, save_again=save_again)
 
 
-def build_job_panel(shell: PageContext, name: str, verbs: ActionButtons, result: ResultPanel) -> JobPanel:
+def build_job_panel(page_context: PageContext, name: str, buttons: ActionButtons, result: ResultPanel) -> JobPanel:
     """What a running job writes to."""
-    job = browser_memory.make_browser_state(shell, f"{name}-job", "")
+    job = browser_memory.make_browser_state(page_context, f"{name}-job", "")
     return JobPanel(
         result=result.html,
         job=job,
-        generate=verbs.generate,
-        stop=verbs.stop,
-        skip=verbs.skip,
+        generate=buttons.generate,
+        stop=buttons.stop,
+        skip=buttons.skip,
         actions=result.actions,
         save_again=result.save_again,
     )
@@ -117,44 +117,48 @@ def build_job_panel(shell: PageContext, name: str, verbs: ActionButtons, result:
 def wire_tab(
     studio: Studio,
     guide: FormGuide,
-    desk: TabView,
+    view: TabView,
     *,
     ask: Callable[[dict[str, Any], User], GenerationRequest],
     fill: Callable[[GenerationRequest], Updates],
     outputs: set[Any],
 ) -> None:
-    """Everything that all desks do alike. `ask` makes the request of the form's values, `fill` puts one onto the form,
+    """Everything that all views do alike. `ask` makes the request of the form's values, `fill` puts one onto the form,
     by updates of `outputs` and the form."""
-    wire_run(studio, desk, ask)
-    _wire_sampling(studio, desk.form)
-    _wire_counts(guide, desk)
-    _wire_use_buttons(studio, desk, fill, outputs)
+    wire_run(studio, view, ask)
+    _wire_sampling(studio, view.form)
+    _wire_counts(guide, view)
+    _wire_use_buttons(studio, view, fill, outputs)
 
 
 def wire_memory(
-    studio: Studio, shell: PageContext, desk: TabView, put: Callable[[dict[str, Any]], Updates], outputs: set[Any]
+    studio: Studio,
+    page_context: PageContext,
+    view: TabView,
+    put: Callable[[dict[str, Any]], Updates],
+    outputs: set[Any],
 ) -> MemoryEvents:
     """Let the browser remember the form and the running job; `put` gives the updates, of `outputs` and the form, for
     what it kept."""
-    saved = browser_memory.make_browser_state(shell, f"{desk.name}-form", {})
+    saved = browser_memory.make_browser_state(page_context, f"{view.name}-form", {})
 
     @show_errors
     def restore_form(values: Any) -> Updates:
-        return put(browser_memory.filter_saved_values(values, desk.form))
+        return put(browser_memory.filter_saved_values(values, view.form))
 
     @show_errors
     def attach(job_id: Any, request: gr.Request) -> Iterator[Updates]:
         try:
-            yield from reattach_job(studio.engine, desk.panel, job_id, get_user(request), request.session_hash)
+            yield from reattach_job(studio.engine, view.panel, job_id, get_user(request), request.session_hash)
         except StudioError as error:
             raise make_toast(error) from error
 
-    shell.forms.append(desk.name)
+    page_context.forms.append(view.name)
 
     @show_errors
     def refresh_lists(values: Any) -> Updates:
         """The lists of models and what is said of them; what the user has filled in stays as it is."""
-        filled = desk.form.components()
+        filled = view.form.components()
         updates: Updates = {}
         for part, update in restore_form(values).items():
             if part not in filled:
@@ -163,25 +167,25 @@ def wire_memory(
                 updates[part] = gr.update(choices=update["choices"])
         return updates
 
-    everything = {*desk.form.components(), *outputs}
-    shell.lists.append((refresh_lists, saved, everything))
-    restored = shell.blocks.load(restore_form, saved, everything, **UNQUEUED)
-    restored.then(fn=None, js=f"() => {{ window.easel.markRestored({desk.name!r}); }}", api_visibility="private")
-    followed = shell.blocks.load(attach, desk.panel.job, desk.panel.outputs(), **HIDDEN)
-    browser_memory.remember_form(desk.name, desk.form, saved)
+    everything = {*view.form.components(), *outputs}
+    page_context.lists.append((refresh_lists, saved, everything))
+    restored = page_context.blocks.load(restore_form, saved, everything, **UNQUEUED)
+    restored.then(fn=None, js=f"() => {{ window.easel.markRestored({view.name!r}); }}", api_visibility="private")
+    followed = page_context.blocks.load(attach, view.panel.job, view.panel.outputs(), **HIDDEN)
+    browser_memory.remember_form(view.name, view.form, saved)
     return MemoryEvents(restored=restored, followed=followed)
 
 
-def wire_run(studio: Studio, desk: TabView, ask: Callable[[dict[str, Any], User], GenerationRequest]) -> Any:
+def wire_run(studio: Studio, view: TabView, ask: Callable[[dict[str, Any], User], GenerationRequest]) -> Any:
     """Generate, stop and skip; `ask` makes the request of the form's values. Gives the event, whose `then` comes when
     the job ended."""
-    panel = desk.panel
+    panel = view.panel
 
     @show_errors
     def generate(packet: Any, request: gr.Request) -> Iterator[Updates]:
         try:
             user = get_user(request)
-            wanted = ask(desk.form.values(packet), user)
+            wanted = ask(view.form.values(packet), user)
         except StudioError as error:
             raise make_toast(error) from error
         yield from run_request(studio.engine, panel, wanted, user, request.session_hash)
@@ -194,12 +198,12 @@ def wire_run(studio: Studio, desk: TabView, ask: Callable[[dict[str, Any], User]
     def skip(job_id: Any, request: gr.Request) -> None:
         studio.engine.skip(str(job_id), get_user(request))
 
-    event = desk.form.on(
-        panel.generate.click, generate, panel.outputs(), api_name=desk.name, trigger_mode="once", **PUBLIC
+    event = view.form.on(
+        panel.generate.click, generate, panel.outputs(), api_name=view.name, trigger_mode="once", **PUBLIC
     )
     wire_save_again(studio.engine, panel)
-    panel.stop.click(stop, panel.job, None, api_name=f"{desk.name}_stop", **PUBLIC)
-    panel.skip.click(skip, panel.job, None, api_name=f"{desk.name}_skip", **PUBLIC)
+    panel.stop.click(stop, panel.job, None, api_name=f"{view.name}_stop", **PUBLIC)
+    panel.skip.click(skip, panel.job, None, api_name=f"{view.name}_skip", **PUBLIC)
     return event
 
 
@@ -217,44 +221,44 @@ def _wire_sampling(studio: Studio, form: Form) -> None:
     )
 
 
-def _wire_counts(guide: FormGuide, desk: TabView) -> None:
+def _wire_counts(guide: FormGuide, view: TabView) -> None:
     @show_errors
     def count_tokens(model_id: Any, prompt: Any, negative: Any) -> str:
         return guide.counts(str(model_id), str(prompt or ""), str(negative or ""))
 
-    texts = [desk.form["prompt"], desk.form["negative_prompt"]]
-    changes: Any = [field.change for field in (*texts, desk.form["model"])]
-    gr.on(changes, count_tokens, [desk.form["model"], *texts], desk.counts, trigger_mode="always_last", **UNQUEUED)
+    texts = [view.form["prompt"], view.form["negative_prompt"]]
+    changes: Any = [field.change for field in (*texts, view.form["model"])]
+    gr.on(changes, count_tokens, [view.form["model"], *texts], view.counts, trigger_mode="always_last", **UNQUEUED)
 
 
 def _wire_use_buttons(
-    studio: Studio, desk: TabView, fill: Callable[[GenerationRequest], Updates], outputs: set[Any]
+    studio: Studio, view: TabView, fill: Callable[[GenerationRequest], Updates], outputs: set[Any]
 ) -> None:
-    seed = desk.form["seed"]
-    desk.result.use_seed.click(
+    seed = view.form["seed"]
+    view.result.use_seed.click(
         fn=None,
         inputs=[seed],
         outputs=[seed],
         js="async (seed) => [(await window.easel.getShownSeed()) ?? seed]",
         api_visibility="private",
     )
-    wire_reuse(studio, desk, lambda asset: fill(asset.drawn), outputs)
+    wire_reuse(studio, view, lambda asset: fill(asset.drawn), outputs)
 
 
-def wire_reuse(studio: Studio, desk: TabView, fill: Callable[[Asset], Updates], outputs: set[Any]) -> None:
+def wire_reuse(studio: Studio, view: TabView, fill: Callable[[Asset], Updates], outputs: set[Any]) -> None:
     """All settings of the shown image, put back by `fill`."""
 
     @show_errors
     def reuse(asset_id: Any, request: gr.Request) -> Updates:
         user = get_user(request)
         asset = studio.engine.asset(str(asset_id), user)
-        return {**fill(asset), **chain_fields.restore_chain_choice(studio, desk.form, asset, user)}
+        return {**fill(asset), **chain_fields.restore_chain_choice(studio, view.form, asset, user)}
 
     selected = gr.Textbox(visible=False)
-    desk.result.use_all.click(
+    view.result.use_all.click(
         reuse,
         selected,
-        {*desk.form.components(), *outputs},
+        {*view.form.components(), *outputs},
         js="async () => [await window.easel.getShownImage()]",
         **HIDDEN,
     )

@@ -125,13 +125,13 @@ def _build_save_fields(formats: Sequence[tuple[str, str]]) -> tuple[gr.Textbox, 
     return name, of, meant, gr.Button("Save as template", size="sm", elem_id="template-save")
 
 
-def wire_templates(studio: Studio, shell: PageContext, form: Form, widgets: TemplateWidgets | None) -> None:
+def wire_templates(studio: Studio, page_context: PageContext, form: Form, widgets: TemplateWidgets | None) -> None:
     """Connect the fold with the form."""
     if studio.social is None or widgets is None:
         return
     fold = _TemplatesAccordion(studio, studio.social, form, widgets)
     look, w = [widgets.words, widgets.platform, widgets.purpose, widgets.chosen], widgets
-    shell.blocks.load(fold.listed, look, w.cards, **UNQUEUED)
+    page_context.blocks.load(fold.listed, look, w.cards, **UNQUEUED)
     for event in (w.words.change, w.platform.input, w.purpose.input):
         event(fold.listed, look, w.cards, trigger_mode="always_last", **UNQUEUED)
     shown = {w.cards, w.about, w.use, w.delete, w.chosen, *w.values}

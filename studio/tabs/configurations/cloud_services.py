@@ -19,7 +19,7 @@ SPENDING_DAYS = 31
 _KEY_SOURCES = {"environment": "set in the environment", "keyring": "set in the system's keyring", "file": "set here"}
 
 
-def build_clouds_panel(studio: Studio, shell: PageContext) -> tuple[gr.HTML, gr.Dropdown, gr.HTML]:
+def build_clouds_panel(studio: Studio, page_context: PageContext) -> tuple[gr.HTML, gr.Dropdown, gr.HTML]:
     """The table of services, the choice of one, and what was spent; filled by `filled`. A key changes the lists of
     models on all tabs."""
     table = gr.HTML(elem_id="clouds")
@@ -66,7 +66,7 @@ def build_clouds_panel(studio: Studio, shell: PageContext) -> tuple[gr.HTML, gr.
         done = button.click(
             make_handler(work), [chosen, key], shown, api_name=name, **HIDDEN | {"show_progress": "minimal"}
         )
-        shell.refresh_lists_after(done)
+        page_context.refresh_lists_after(done)
     return table, chosen, spent
 
 

@@ -20,7 +20,7 @@ DOWNLOAD_POLL_SECONDS = 1.0  # s between two looks at running downloads
 HASH_CHARACTERS = 10
 
 
-def build_models_panel(studio: Studio, shell: PageContext) -> tuple[gr.HTML, gr.HTML, gr.Dropdown]:
+def build_models_panel(studio: Studio, page_context: PageContext) -> tuple[gr.HTML, gr.HTML, gr.Dropdown]:
     """Table, memory and the choice of a model, filled by `refreshed`."""
     memory = gr.HTML(elem_id="memory")
     table = gr.HTML(elem_id="models-table")
@@ -64,7 +64,7 @@ def build_models_panel(studio: Studio, shell: PageContext) -> tuple[gr.HTML, gr.
     for button, handler in actions.items():
         done = button.click(handler, chosen, shown, **HIDDEN | {"show_progress": "minimal"})
         if button is again:
-            shell.refresh_lists_after(done)
+            page_context.refresh_lists_after(done)
     _build_downloads(studio, shown)
     return table, memory, chosen
 

@@ -23,20 +23,20 @@ LOG_LINES = 200
 ADMIN_NOTE = '<p class="note">Only administrators can see models and settings.</p>'
 
 
-def build_configurations_tab(studio: Studio, shell: PageContext) -> None:
+def build_configurations_tab(studio: Studio, page_context: PageContext) -> None:
     """Lay the tab out empty; an administrator's page is filled when it loads, so that nobody else finds the values in
     it."""
     note = gr.HTML(ADMIN_NOTE)
-    with gr.Column(visible=False, elem_classes="configurations") as desk:
+    with gr.Column(visible=False, elem_classes="configurations") as view:
         with gr.Column(elem_classes="view-column view-prompt"):
             gr.Markdown("### Models and memory")
-            panel = model_manager.build_models_panel(studio, shell)
+            panel = model_manager.build_models_panel(studio, page_context)
         with gr.Column(elem_classes="view-column view-prompt"):
             gr.Markdown("### Downloadable weights")
             offers = weight_downloads.build_weights_panel(studio)
         with gr.Column(elem_classes="view-column view-prompt"):
             gr.Markdown("### Cloud providers and spending")
-            clouds = cloud_services.build_clouds_panel(studio, shell)
+            clouds = cloud_services.build_clouds_panel(studio, page_context)
         with gr.Column(elem_classes="view-column view-prompt"):
             gr.Markdown("### Settings")
             form = settings_form.build_settings_form(studio)
@@ -56,9 +56,9 @@ def build_configurations_tab(studio: Studio, shell: PageContext) -> None:
             | weight_downloads.fill_weights_panel(studio, *offers)
             | cloud_services.fill_clouds_panel(studio, *clouds)
         )
-        return {note: gr.update(visible=False), desk: gr.update(visible=True), **filled}
+        return {note: gr.update(visible=False), view: gr.update(visible=True), **filled}
 
-    shell.blocks.load(fill_page, None, [note, desk, *panel, *offers, *clouds, *form.components()], **UNQUEUED)
+    page_context.blocks.load(fill_page, None, [note, view, *panel, *offers, *clouds, *form.components()], **UNQUEUED)
 
 
 def _build_health(studio: Studio) -> None:

@@ -74,7 +74,7 @@ class ChainsHost(Protocol):
     def make_form_updates(self, steps: Sequence[GenerationRequest]) -> Updates: ...
 
 
-def wire_chains(shell: PageContext, fold: ChainsAccordion, page: ChainsHost, kept: SavedChains) -> None:
+def wire_chains(page_context: PageContext, fold: ChainsAccordion, page: ChainsHost, kept: SavedChains) -> None:
     """Save, load, delete, and JSON in."""
     named = Form({**page.form.fields, "chain_name": fold.name})
 
@@ -111,7 +111,7 @@ def wire_chains(shell: PageContext, fold: ChainsAccordion, page: ChainsHost, kep
     fold.load.click(load_chain, fold.chosen, {*page.outputs, fold.name, fold.text}, **HIDDEN)
     fold.take.click(import_json, fold.text, page.outputs, **HIDDEN)
     fold.drop.click(delete_chain, fold.chosen, told_back, **HIDDEN)
-    shell.blocks.load(update_choices, None, fold.chosen, **UNQUEUED)
+    page_context.blocks.load(update_choices, None, fold.chosen, **UNQUEUED)
 
 
 def format_json(steps: Sequence[GenerationRequest]) -> str:

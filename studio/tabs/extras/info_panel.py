@@ -29,7 +29,7 @@ NO_METADATA = "This file contains no generation data. Many services remove it on
 _UPLOAD_EVENT = HIDDEN | {"preprocess": True}
 
 
-def build_info_panel(studio: Studio, shell: PageContext, prefix: str) -> None:
+def build_info_panel(studio: Studio, page_context: PageContext, prefix: str) -> None:
     """Lay it out and wire it up."""
     with gr.Row(elem_classes="easel easel-info"):
         with gr.Column(elem_classes="view-column view-prompt", min_width=0):
@@ -40,7 +40,7 @@ def build_info_panel(studio: Studio, shell: PageContext, prefix: str) -> None:
                 height=150,
                 elem_id=f"{prefix}info-file",
             )
-            with gr.Row(elem_classes="button-row", visible=False) as verbs:
+            with gr.Row(elem_classes="button-row", visible=False) as buttons:
                 txt2img = gr.Button("Use in Txt2Img", elem_id=f"{prefix}info-txt2img", min_width=100)
                 img2img = gr.Button("Use in Img2Img", elem_id=f"{prefix}info-img2img", min_width=100)
                 work = gr.Button("Use in Extras", elem_id=f"{prefix}info-extras", min_width=100)
@@ -50,12 +50,17 @@ def build_info_panel(studio: Studio, shell: PageContext, prefix: str) -> None:
     @show_errors
     def show_info(path: str | None) -> Updates:
         if path is None:
-            return {shown: GREETING, verbs: gr.update(visible=False)}
+            return {shown: GREETING, buttons: gr.update(visible=False)}
         settings = studio.settings.current
         info = read_image_info(Path(path), settings)
         hidden = studio.read_hidden(open_image(Path(path), limits=ImageLimits.of(settings)))
         knows = gr.update(interactive=find_request_in_info(info) is not None)
-        return {shown: render_info(info, hidden), verbs: gr.update(visible=True), txt2img: knows, img2img: gr.update()}
+        return {
+            shown: render_info(info, hidden),
+            buttons: gr.update(visible=True),
+            txt2img: knows,
+            img2img: gr.update(),
+        }
 
     def build_sent_image(path: str | None, request: gr.Request) -> SentImage:
         if path is None:
@@ -63,10 +68,10 @@ def build_info_panel(studio: Studio, shell: PageContext, prefix: str) -> None:
         found = find_request_in_info(read_image_info(Path(path), studio.settings.current))
         return SentImage(image=studio.engine.keep_image(Path(path), get_user(request)), request=found)
 
-    outputs: Any = {shown, verbs, txt2img, img2img}
+    outputs: Any = {shown, buttons, txt2img, img2img}
     gr.on([dropped.upload, dropped.clear], show_info, dropped, outputs, **_UPLOAD_EVENT)
     for button, name in ((txt2img, "txt2img"), (img2img, "img2img"), (work, "extras")):
-        shell.send.register_button(button, name, inputs=dropped, give=build_sent_image)
+        page_context.send.register_button(button, name, inputs=dropped, give=build_sent_image)
 
 
 def render_info(info: ParsedImageInfo, hidden: str | None = None) -> str:

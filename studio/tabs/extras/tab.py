@@ -52,7 +52,7 @@ from studio.tabs.extras.info_panel import build_info_panel
 GREETING = "Drop images, select the steps, and press Generate."
 
 
-def build_extras_tab(studio: Studio, shell: PageContext) -> None:
+def build_extras_tab(studio: Studio, page_context: PageContext) -> None:
     """Lay the tab out and wire it up."""
     layout = ExtrasLayout()
     with gr.Tabs(elem_classes="inner", selected="work") as inner:
@@ -60,10 +60,10 @@ def build_extras_tab(studio: Studio, shell: PageContext) -> None:
             with gr.Column(elem_classes="view-column view-prompt", min_width=0):
                 build_image_fields(layout)
                 cost = gr.HTML("", elem_classes="counts", elem_id=f"{PREFIX}cost")
-                verbs = tab_view.build_action_buttons(PREFIX)
+                buttons = tab_view.build_action_buttons(PREFIX)
             with gr.Column(elem_classes="view-column view-result", min_width=0):
                 result = tab_view.build_result_panel(
-                    shell, "extras", render_empty_result((), greeting=GREETING), PREFIX, seeds=False
+                    page_context, "extras", render_empty_result((), greeting=GREETING), PREFIX, seeds=False
                 )
                 facts = gr.HTML("", elem_id=f"{PREFIX}facts")
             with gr.Column(elem_classes="view-column view-settings", min_width=0):
@@ -71,36 +71,36 @@ def build_extras_tab(studio: Studio, shell: PageContext) -> None:
                 with gr.Accordion("Chains", open=False, elem_id=f"{PREFIX}chains"):
                     chains = extras_chains.build_chains_accordion(PREFIX)
         with gr.Tab("Image info", id="info"):
-            build_info_panel(studio, shell, PREFIX)
-    desk = TabView(
+            build_info_panel(studio, page_context, PREFIX)
+    view = TabView(
         name="extras",
         form=Form(layout.fields),
-        panel=tab_view.build_job_panel(shell, "extras", verbs, result),
+        panel=tab_view.build_job_panel(page_context, "extras", buttons, result),
         result=result,
         counts=cost,
         note=layout.notes[Step.UPSCALE],
     )
-    page = _ExtrasPage(studio, desk, layout)
-    page.wire(shell, facts, inner)
-    extras_chains.wire_chains(shell, chains, page, studio.engine.chains)
+    page = _ExtrasPage(studio, view, layout)
+    page.wire(page_context, facts, inner)
+    extras_chains.wire_chains(page_context, chains, page, studio.engine.chains)
 
 
 class _ExtrasPage:
     """The tab's behaviour: what is shown for which steps and mode, what is asked, what it costs, and what comes from
     elsewhere."""
 
-    def __init__(self, studio: Studio, desk: TabView, layout: ExtrasLayout) -> None:
-        self._studio, self._desk, self.form, self._layout = studio, desk, desk.form, layout
+    def __init__(self, studio: Studio, view: TabView, layout: ExtrasLayout) -> None:
+        self._studio, self._view, self.form, self._layout = studio, view, view.form, layout
         self._blocks = {*layout.steps.values(), layout.preset, layout.own, layout.prompt, layout.blend}
-        self.outputs: set[Any] = {*desk.form.components(), *self._blocks, desk.note, desk.counts}
+        self.outputs: set[Any] = {*view.form.components(), *self._blocks, view.note, view.counts}
 
-    def wire(self, shell: PageContext, facts: gr.HTML, inner: gr.Tabs) -> None:
-        desk, form = self._desk, self.form
-        memory = tab_view.wire_memory(self._studio, shell, desk, self._restore_form, self.outputs)
-        for event in (tab_view.wire_run(self._studio, desk, self._build_request), memory.followed):
-            event.then(self._show_facts, desk.panel.job, facts, **UNQUEUED)
+    def wire(self, page_context: PageContext, facts: gr.HTML, inner: gr.Tabs) -> None:
+        view, form = self._view, self.form
+        memory = tab_view.wire_memory(self._studio, page_context, view, self._restore_form, self.outputs)
+        for event in (tab_view.wire_run(self._studio, view, self._build_request), memory.followed):
+            event.then(self._show_facts, view.panel.job, facts, **UNQUEUED)
         tab_view.wire_reuse(
-            self._studio, desk, lambda asset: self.make_form_updates(extract_chain(asset.request)), self.outputs
+            self._studio, view, lambda asset: self.make_form_updates(extract_chain(asset.request)), self.outputs
         )
         changes: Any = [
             form[name].change
@@ -113,7 +113,7 @@ class _ExtrasPage:
             trigger_mode="always_last",
             **UNQUEUED,
         )
-        shell.send.add_target(
+        page_context.send.add_target(
             "extras",
             "Extras",
             tab="Extras",
@@ -154,8 +154,8 @@ class _ExtrasPage:
             layout.prompt: gr.update(visible=guided),
             layout.blend: gr.update(visible=not guided),
             self.form["with"]: gr.update(choices=choices, **({} if known else {"value": AUTOMATIC})),
-            self._desk.note: render_upscale_note(mode, model),
-            self._desk.counts: self._render_cost(values, user),
+            self._view.note: render_upscale_note(mode, model),
+            self._view.counts: self._render_cost(values, user),
         }
 
     def _show_steps(self, ticked: Any) -> Updates:

@@ -48,7 +48,7 @@ PLAN_SCRIPT = (
 )
 
 
-def build_img2img_tab(studio: Studio, shell: PageContext) -> None:
+def build_img2img_tab(studio: Studio, page_context: PageContext) -> None:
     """Lay the tab out and wire it up."""
     guide = FormGuide(studio)
     models = studio.engine.models(Task.IMG2IMG)
@@ -59,29 +59,31 @@ def build_img2img_tab(studio: Studio, shell: PageContext) -> None:
             with layout.part(Part.PROMPT):
                 layout.fields |= form_fields.build_prompt_fields(PREFIX)
                 counts = gr.HTML("", elem_classes="counts")
-            verbs = tab_view.build_action_buttons(PREFIX)
+            buttons = tab_view.build_action_buttons(PREFIX)
             price = gr.Column(min_width=0)
         with gr.Column(elem_classes="view-column view-result", min_width=0):
-            result = tab_view.build_result_panel(shell, "img2img", render_empty_result((), greeting=GREETING), PREFIX)
+            result = tab_view.build_result_panel(
+                page_context, "img2img", render_empty_result((), greeting=GREETING), PREFIX
+            )
         with gr.Column(elem_classes="view-column view-settings", min_width=0):
             note, units = _build_settings(studio, guide, layout, models)
             make_for = target_platform.build_target_accordion(studio, PREFIX)
             layout.fields |= make_for.fields
-    desk = TabView(
+    view = TabView(
         name="img2img",
         form=layout.form(),
-        panel=tab_view.build_job_panel(shell, "img2img", verbs, result),
+        panel=tab_view.build_job_panel(page_context, "img2img", buttons, result),
         result=result,
         counts=counts,
         note=note,
     )
-    page = _Img2ImgPage(studio, guide, desk, layout, hint)
-    page.wire(shell)
-    target_platform.wire_target_fields(studio, desk.form, make_for, Task.IMG2IMG)
+    page = _Img2ImgPage(studio, guide, view, layout, hint)
+    page.wire(page_context)
+    target_platform.wire_target_fields(studio, view.form, make_for, Task.IMG2IMG)
     with price:
-        cost_line.add_cost_line(shell, studio, desk, page.build_cost_request)
-    control_fields.wire_previews(studio, desk.form, units)
-    wire_search(studio, desk.form, find, found)
+        cost_line.add_cost_line(page_context, studio, view, page.build_cost_request)
+    control_fields.wire_previews(studio, view.form, units)
+    wire_search(studio, view.form, find, found)
 
 
 def _build_settings(
@@ -117,20 +119,20 @@ class _Img2ImgPage:
     """The tab's behaviour: what is shown for which operation and model, what is asked, and what comes from
     elsewhere."""
 
-    def __init__(self, studio: Studio, guide: FormGuide, desk: TabView, layout: Img2ImgLayout, hint: gr.HTML) -> None:
-        self._studio, self._guide, self._desk, self._form = studio, guide, desk, desk.form
+    def __init__(self, studio: Studio, guide: FormGuide, view: TabView, layout: Img2ImgLayout, hint: gr.HTML) -> None:
+        self._studio, self._guide, self._view, self._form = studio, guide, view, view.form
         self._parts, self._hint = layout.parts, hint
         self._blocks = [column for columns in layout.parts.values() for column in columns]
 
-    def wire(self, shell: PageContext) -> None:
+    def wire(self, page_context: PageContext) -> None:
         """Let the fields do what they are there for."""
-        desk, form = self._desk, self._form
-        outputs = {*self._blocks, self._hint, desk.note}
+        view, form = self._view, self._form
+        outputs = {*self._blocks, self._hint, view.note}
         tab_view.wire_tab(
-            self._studio, self._guide, desk, ask=self._build_request, fill=self._fill_form, outputs=outputs
+            self._studio, self._guide, view, ask=self._build_request, fill=self._fill_form, outputs=outputs
         )
-        memory = tab_view.wire_memory(self._studio, shell, desk, self._restore_form, outputs)
-        chain_fields.wire_chain_choice(self._studio, shell, form)
+        memory = tab_view.wire_memory(self._studio, page_context, view, self._restore_form, outputs)
+        chain_fields.wire_chain_choice(self._studio, page_context, form)
         chosen = {form["mode"], form["operation"], *follow_model.list_inputs(form)}
         everything = {*form.components(), *outputs}
         for name in ("mode", "operation"):
@@ -141,7 +143,7 @@ class _Img2ImgPage:
         )
         self._wire_plan()
         for name, title, mode in (("img2img", "Img2Img", "Img2Img"), ("inpaint", "Inpaint", "Inpaint")):
-            shell.send.add_target(
+            page_context.send.add_target(
                 name,
                 title,
                 tab="Img2Img",
@@ -211,7 +213,7 @@ class _Img2ImgPage:
             self._form["fallbacks"]: gr.update(choices=list_model_choices(self._studio.engine.models(operation.task))),
             self._form["styles"]: gr.update(visible=Part.PROMPT in parts),
             self._hint: fields.render_hint(mode, title),
-            self._desk.note: render_model_note(model) if model else missing,
+            self._view.note: render_model_note(model) if model else missing,
         }
 
     @show_errors

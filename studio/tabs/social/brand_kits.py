@@ -22,10 +22,10 @@ MAX_KITS = 50
 class BrandKitRow:
     """The row that saves, takes and deletes kits."""
 
-    def __init__(self, shell: PageContext, made: Mapping[str, Component]) -> None:
+    def __init__(self, page_context: PageContext, made: Mapping[str, Component]) -> None:
         """Builds the row; `made` holds the fields that a kit is made of."""
         self._form = Form({name: made[name] for name in KIT_FIELDS})
-        self._kept = browser_memory.make_browser_state(shell, "social-kits", {})
+        self._kept = browser_memory.make_browser_state(page_context, "social-kits", {})
         with gr.Row(elem_classes="pair"):
             self._name = gr.Dropdown(
                 [],
@@ -46,9 +46,11 @@ class BrandKitRow:
         """The kit's fields with its name, and the kits that there are."""
         return Form({**self._form.fields, "name": self._name, "kits": self._kept})
 
-    def wire(self, shell: PageContext) -> None:
+    def wire(self, page_context: PageContext) -> None:
         name, kept, form = self._name, self._kept, self._form
-        shell.blocks.load(lambda kits: gr.update(choices=sorted(filter_known_kits(kits, form))), kept, name, **UNQUEUED)
+        page_context.blocks.load(
+            lambda kits: gr.update(choices=sorted(filter_known_kits(kits, form))), kept, name, **UNQUEUED
+        )
         loaded = self._loaded
         name.input(self._load_kit, [name, kept, loaded], {*form.components(), loaded}, **UNQUEUED)
         self._named_form.on(self._save.click, self._save_kit, [name, kept, loaded], **HIDDEN)

@@ -61,7 +61,7 @@ _OPTIONS_SCRIPT = (
 )
 
 
-def build_social_tab(studio: Studio, shell: PageContext) -> None:
+def build_social_tab(studio: Studio, page_context: PageContext) -> None:
     """Lay the tab out and wire it up."""
     parts = studio.social
     if parts is None:
@@ -92,22 +92,22 @@ def build_social_tab(studio: Studio, shell: PageContext) -> None:
             with gr.Column(visible=False, elem_classes="actions-frame") as actions:
                 with gr.Row(elem_classes="actions"):
                     again = gr.Button("Use all settings", size="sm", min_width=120, elem_id=f"{PREFIX}again")
-                shell.send.offer("social")
+                page_context.send.offer("social")
         with gr.Column(elem_classes="view-column view-settings", min_width=0):
             made |= fields.build_crop_fields(_list_upscalers(studio))
             with gr.Accordion("Text", open=False):
                 made |= fields.build_text_fields(studio.fonts())
             with gr.Accordion("Logo and brand kit", open=False):
                 made |= fields.build_logo_fields()
-                kits = BrandKitRow(shell, made)
+                kits = BrandKitRow(page_context, made)
             with gr.Accordion("Files", open=False):
                 made |= fields.build_file_fields()
-    job = browser_memory.make_browser_state(shell, "social-job", "")
+    job = browser_memory.make_browser_state(page_context, "social-job", "")
     panel = JobPanel(result=result, job=job, generate=go, stop=stop, skip=skip, actions=actions, save_again=save_again)
     page = _SocialPage(studio, parts, Form(made), panel, table)
-    page.wire(shell)
+    page.wire(page_context)
     again.click(page.reuse_settings, job, page.form.components(), **HIDDEN)
-    kits.wire(shell)
+    kits.wire(page_context)
 
 
 def _list_upscalers(studio: Studio) -> list[Model]:
@@ -123,7 +123,7 @@ class _SocialPage:
         self._studio, self._parts, self.form, self._panel, self._table = studio, parts, form, panel, table
         self._planner = ExportPlanner(studio, parts)
 
-    def wire(self, shell: PageContext) -> None:
+    def wire(self, page_context: PageContext) -> None:
         form, panel = self.form, self._panel
         shown = {*panel.outputs(), self._table}
         exported = form.on(panel.generate.click, self._export, shown, api_name="social", trigger_mode="once", **PUBLIC)
@@ -133,16 +133,16 @@ class _SocialPage:
         panel.stop.click(self._stop, panel.job, None, api_name="social_stop", **PUBLIC)
         tellers = [form[name] for name in _BOARD_OPTIONS]
         changes: Any = [field.change for field in tellers]
-        gr.on([*changes, shell.blocks.load], fn=None, inputs=tellers, outputs=None, js=_OPTIONS_SCRIPT, **HIDDEN)
-        saved = browser_memory.make_browser_state(shell, "social-form", {})
-        shell.forms.append("social")
-        restored = shell.blocks.load(self._restore, saved, form.components(), **UNQUEUED)
+        gr.on([*changes, page_context.blocks.load], fn=None, inputs=tellers, outputs=None, js=_OPTIONS_SCRIPT, **HIDDEN)
+        saved = browser_memory.make_browser_state(page_context, "social-form", {})
+        page_context.forms.append("social")
+        restored = page_context.blocks.load(self._restore, saved, form.components(), **UNQUEUED)
         restored.then(fn=None, js="() => { window.easel.markRestored('social'); }", api_visibility="private").then(
             fn=None, inputs=tellers, outputs=None, js=_OPTIONS_SCRIPT, api_visibility="private"
         )
-        shell.blocks.load(self._attach, [panel.job, form["pattern"]], shown, **HIDDEN)
+        page_context.blocks.load(self._attach, [panel.job, form["pattern"]], shown, **HIDDEN)
         browser_memory.remember_form("social", form, saved)
-        shell.send.add_target(
+        page_context.send.add_target(
             "social", TITLE, tab=TITLE, outputs=[form["images"]], apply=self._receive_image, restored=restored
         )
 
