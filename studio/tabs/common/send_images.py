@@ -123,7 +123,7 @@ class SendRegistry:
             with offer.row:
                 for target in (target for target in self._targets if target.title):
                     button = gr.Button(
-                        f"→ {target.title}", size="sm", min_width=80, elem_id=f"{offer.desk}-send-{target.name}"
+                        f"→ {target.title}", size="sm", min_width=80, elem_id=f"{offer.view}-send-{target.name}"
                     )
                     self._wire_result_button(button, (selected, offer.settings), target, tabs)
 
