@@ -134,7 +134,7 @@ def test_the_page_asks_before_a_person_is_left_out(opener: Opener, tmp_path: Pat
     expect(card(page, STORY)).to_have_attribute("data-verdict", "filled")
     files = export(page)
     assert [image.size for image in files.values()] == [(1080, 1920)]
-    expect(page.locator("#social-results")).to_contain_text("filled with a blurred border")
+    expect(page.locator("#social-results")).to_contain_text("used with a blurred border")
 
 
 def test_a_mark_moves_every_crop_and_zones_are_shown_but_not_baked_in(opener: Opener, tmp_path: Path) -> None:

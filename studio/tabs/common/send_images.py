@@ -145,7 +145,7 @@ class SendRegistry:
             return None
         drew = packet.get("request")
         return SentImage(
-            image=self._engine.kept(str(packet["image"]), user),
+            image=self._engine.get_input(str(packet["image"]), user),
             request=GenerationRequest.from_json(drew) if drew is not None else None,
         )
 
