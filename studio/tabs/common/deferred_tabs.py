@@ -19,7 +19,7 @@ from gradio.data_classes import BlocksConfigDict
 from gradio.processing_utils import add_root_url
 from gradio.renderable import Renderable
 
-from studio.tabs.common.events import HIDDEN
+from studio.tabs.common.events import HIDDEN, show_errors
 
 _PAGE = ""  # Gradio's name for the first of several pages; there is one
 _API_KEYS = ("api_info", "api_info_as_input", "api_info_as_output", "example_inputs")  # read by callers from outside
@@ -43,6 +43,7 @@ class TabContent(Renderable):
         event.renderable = None  # Gradio would describe the content as this session has changed it, and cannot
         self.opening = event._id
 
+    @show_errors
     def apply(self) -> None:
         """Answer the selection of the tab: nothing is left to build, and the content is sent along."""
 
