@@ -57,7 +57,7 @@ def test_what_could_not_run_is_not_kept(chains: SavedChains) -> None:
         assert refused.value.hint
     for number in range(MAX_CHAINS):
         chains.save("ann", f"n{number}", [SMALL])
-    with pytest.raises(InvalidRequest, match="already"):
+    with pytest.raises(InvalidRequest, match="limit"):
         chains.save("ann", "one more", [SMALL])
     chains.save("ann", "n3", [SMALL])
 
@@ -136,7 +136,7 @@ def test_chains_through_http(served: RunningStudio) -> None:
     assert [image["width"] for image in through["images"]] == [16, 8]
     assert ann.post(f"{API}/chains/web", json={}).status_code == 400
     missing = bob.post(f"{API}/create", json={"prompt": "a cat", "chain": "web"})
-    assert (missing.status_code, missing.json()["details"]["hint"]) == (404, "Saved are: none yet.")
+    assert (missing.status_code, missing.json()["details"]["hint"]) == (404, "Saved chains: none yet.")
     logo = SMALL.to_json() | {"finish": {"watermark": {"image": source}}}
     named = ann.put(f"{API}/chains/with/logo", json={"steps": [logo]}).json()["steps"][0]["finish"]["watermark"][
         "image"

@@ -351,13 +351,13 @@ def test_networks_stay_resident_and_leave_when_memory_is_short(catalog, tmp_path
 
 REFUSED = {
     "no such net": (make_request(control=(unit("nothing"),)), "nothing"),
-    "no model": (make_request(control=(unit(""),)), "does not support ControlNet"),
+    "no model": (make_request(control=(unit(""),)), "has no ControlNet"),
     "broken": (make_request(control=(unit("broken"),)), "truncated"),
     "another family": (make_request(control=(unit("foreign"),)), "made for flux"),
     "another width": (make_request(control=(unit("narrow"),)), "48 wide"),
     "no image": (make_request(control=(unit(image=None),)), "has no image"),
     "union without type": (make_request("xl", control=(unit("xl-union"),)), "needs a control type"),
-    "union of another type": (make_request("xl", control=(unit("xl-union", kind="tile"),)), "knows no tile"),
+    "union of another type": (make_request("xl", control=(unit("xl-union", kind="tile"),)), "does not support tile"),
 }
 
 

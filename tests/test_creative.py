@@ -101,7 +101,7 @@ def test_without_creativity_it_is_the_enlarged_source(folder: Path, photo: Image
     bench = Bench(folder, photo)
     [made] = bench.up(creativity=0, scale=4, base="fast")
     assert made.size == (200, 120)
-    assert "Enlarging by fast: 1 of 1" in bench.ctx.loaded
+    assert "Upscaling with fast: tile 1 of 1" in bench.ctx.loaded
 
 
 def test_each_seed_alpha_and_another_base(folder: Path, photo: Image.Image) -> None:

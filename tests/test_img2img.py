@@ -204,7 +204,7 @@ def test_a_strength_outside_its_range_is_refused_by_the_request(strength: float)
 def test_what_does_not_go_together_is_refused_before_loading(studio: EditingStudio) -> None:
     studio.backend.unload("sd15")
     model = next(model for model in studio.backend.models() if model.id == "sd15")
-    with pytest.raises(InvalidRequest, match="hires"):
+    with pytest.raises(InvalidRequest, match="Hires"):
         model.check(GenerationRequest(task=Task.IMG2IMG, model="sd15", hires=Hires()))
     with pytest.raises(InvalidRequest, match="with these settings"):
         studio.draw_image("sd15", Task.IMG2IMG, source=None)

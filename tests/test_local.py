@@ -185,7 +185,7 @@ def test_full_memory_while_denoising_is_answered_with_smaller_batches_and_evicti
     images = draw(studio, make_request(), 1, 2, 3, ctx=ctx)
     hook.remove()
     assert [image.tobytes() for image in images] == expected
-    assert any("2 at a time instead of 3" in notice for notice in ctx.notices)
+    assert any("batch size was reduced from 3 to" in notice for notice in ctx.notices)
     assert any("Other was unloaded" in notice for notice in ctx.notices)
     assert [one.model for one in studio[0].get_memory_report().resident] == ["tiny"]
 
@@ -215,7 +215,7 @@ def test_saving_time_says_what_it_changed(studio) -> None:
     draw(studio, make_request(saving=Saving.TIME, steps=30, sampler="Heun", hires=Hires(steps=12)), ctx=ctx)
     assert ctx.steps[-1] == (23, 23)
     assert ctx.notices == [
-        "To save time: 15 steps instead of 30, the sampler DPM++ 2M instead of Heun, 8 hires steps instead of 12."
+        "Fast mode: 15 steps instead of 30, the sampler DPM++ 2M instead of Heun, 8 hires steps instead of 12."
     ]
 
 

@@ -251,7 +251,7 @@ def test_options_that_there_are_not() -> None:
     assert refused.value.hint == "It has: low, high."
     with pytest.raises(InvalidRequest, match="outside 1 to 255"):
         annotated("canny", photo(), low=400)
-    with pytest.raises(InvalidRequest, match="no preprocessor 'cany'") as refused:
+    with pytest.raises(InvalidRequest, match="Preprocessor 'cany' not found") as refused:
         annotated("cany", photo())
     assert "canny" in refused.value.hint
 
@@ -384,7 +384,7 @@ def test_words_that_find_nothing(weights: Path, tmp_path: Path) -> None:
     (tmp_path / "preprocessors").mkdir()
     (tmp_path / "preprocessors" / "sam2.1-hiera-tiny").symlink_to(weights / "preprocessors" / "sam2.1-hiera-tiny")
     make_tiny_grounding_dino(tmp_path / "preprocessors" / "grounding-dino-tiny", finds=False)
-    with pytest.raises(InvalidRequest, match="“red cup” is not found") as refused:
+    with pytest.raises(InvalidRequest, match="“red cup” was not found") as refused:
         preprocessing(tmp_path).find("Red  cup.", photo(), Images())
     assert "mask" in refused.value.hint
     with pytest.raises(InvalidRequest, match="Nothing to search for"):

@@ -192,15 +192,15 @@ def test_a_refusal_names_its_categories(openai: Service, server: VendorServer) -
 
 def test_the_check_names_models_that_end(openai: Service) -> None:
     told = openai.check(FakeContext())
-    assert "gpt-image-2 ends on 2027-06-01" in told
+    assert "gpt-image-2 will be retired on 2027-06-01" in told
     assert SENTINEL not in told
 
 
 def test_a_day_of_shutdown_that_the_service_tells_is_in_the_note_of_the_model(openai: Service) -> None:
-    assert not any("ends" in model.note for model in openai.models())
+    assert not any("retire" in model.note for model in openai.models())
     openai.check(FakeContext())
     notes = {model.id: model.note for model in openai.models()}
-    assert notes["openai/gpt-image-2"] == "OpenAI ends it on 2027-06-01."
+    assert notes["openai/gpt-image-2"] == "OpenAI will retire it on 2027-06-01."
     assert notes["openai/gpt-image-2.6-flare"] == ""
 
 

@@ -93,18 +93,16 @@ def draw_axis_seeds(request: GenerationRequest, draw: Callable[[], int]) -> Gene
         InvalidRequest: the values are no whole numbers.
     """
     seeds = {spec.grid.name for spec in request.FIELDS if spec.grid is not None and spec.empty == RANDOM_SEED}
-    axes = [
-        dataclasses.replace(
-            axis,
-            values=tuple(
-                str(draw() if seed == RANDOM_SEED else seed) for seed in parse_integers(axis.parameter, axis.values)
-            ),
-        )
-        if axis.parameter in seeds
-        else axis
-        for axis in request.axes
-    ]
-    return request.replace(axes=tuple(axes))
+    return request.replace(
+        axes=tuple(_draw_seeds(axis, draw) if axis.parameter in seeds else axis for axis in request.axes)
+    )
+
+
+def _draw_seeds(axis: Axis, draw: Callable[[], int]) -> Axis:
+    values = parse_integers(axis.parameter, axis.values)
+    if RANDOM_SEED not in values:
+        return axis  # as it was typed: a range stays a range
+    return dataclasses.replace(axis, values=tuple(str(draw() if seed == RANDOM_SEED else seed) for seed in values))
 
 
 def _get_parameter(axis: Axis, known: Mapping[str, Parameter]) -> Parameter:
