@@ -45,6 +45,6 @@ def test_users_and_formats_are_synced_before_they_are_named(
     file = tmp_path / "file"
     synced: list[bool] = []
     monkeypatch.setattr(durable_files.os, "fsync", lambda handle: synced.append(file.exists()))
-    write(file, b"data")  # type: ignore[operator]
+    write(file, b"data = 1\n")  # type: ignore[operator]
     assert synced == [False, True], "the file first, then its folder"
-    assert file.read_bytes() == b"data"
+    assert file.read_bytes() == b"data = 1\n"

@@ -38,7 +38,7 @@ def test_a_prompt_beyond_four_chunks_is_warned_of(guide: FormGuide) -> None:
 def test_a_tag_of_a_lora_that_is_not_here_is_named(guide: FormGuide, model: str) -> None:
     assert "There is no LoRA “foo”." in guide.counts(model, "a pear <lora:foo:0.8> <lora:ink wash>", "")
     assert "There is no LoRA “vae”, “a&amp;b”." in guide.counts(model, "<lora:vae> <lora:a&b:1>", "<lora:vae>")
-    assert "no number" in guide.counts(model, "<lora:ink wash:much>", "")
+    assert "not a number" in guide.counts(model, "<lora:ink wash:much>", "")
 
 
 def test_what_is_here_is_not_warned_of_however_it_is_written(guide: FormGuide) -> None:

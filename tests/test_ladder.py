@@ -40,9 +40,9 @@ def test_the_rungs_are_taken_in_order_and_told(registry: PipelineRegistry, tmp_p
 
     assert ladder.run(make_seeds(1, 2), attempt) == ["picture", "picture"]
     assert sizes == [(2, False), (1, False), (1, False), (1, True), (1, True)]
-    assert [word in notice for word, notice in zip(("1 at a time", "other", "waited"), ctx.notices, strict=True)] == [
-        True
-    ] * 3
+    assert [
+        word in notice for word, notice in zip(("from 2 to 1", "other", "system memory"), ctx.notices, strict=True)
+    ] == [True] * 3
     assert registry.list_residents() == ()  # nothing lies on the card beside the copy that waits outside
 
 

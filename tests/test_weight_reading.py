@@ -86,7 +86,7 @@ def test_a_lora_written_over_under_its_name_and_size_is_the_new_one(tmp_path) ->
     use = {"loras": (LoraUse(name="apple"),)}
     before, _ = draw(backend, settings, **use)
     size = lora.stat().st_size
-    overwrite(lora, save({name: -value for name, value in load_file(lora).items()}, metadata={"format": "pt"}))
+    overwrite(lora, save({name: 2 * value for name, value in load_file(lora).items()}, metadata={"format": "pt"}))
     assert lora.stat().st_size == size
     assert draw(backend, settings, **use)[0] != before
 
@@ -113,12 +113,13 @@ def test_the_catalog_looks_again_at_a_file_that_changed(tmp_path) -> None:
     from safetensors.torch import save_file
 
     from studio.core.errors import InvalidRequest
+    from studio.engine.plugins import discover
     from studio.pipelines.catalog.catalog import Catalog
 
     path = tmp_path / "models" / "embeddings" / "spark.safetensors"
     path.parent.mkdir(parents=True)
     save_file({"emb_params": torch.ones((1, 768))}, path)
-    catalog = Catalog(tmp_path / "models", (), tmp_path / "cache")
+    catalog = Catalog(tmp_path / "models", discover("studio.pipelines.families", "PIPELINE"), tmp_path / "cache")
     assert catalog.find(WeightKind.EMBEDDING, "spark").family == "sd15"
     overwrite(path, b"")
     with pytest.raises(InvalidRequest, match="spark"):
