@@ -94,13 +94,13 @@ def draw_bfl_images(order: RenderRequest, wire: ProviderClient) -> list[Rendered
 
 def map_bfl_error(answer: HttpResponse) -> StudioError:
     """What an error of the service means; a task that failed may come as one."""
-    told = find_message(answer, "detail", "message", "details")
+    message = find_message(answer, "detail", "message", "details")
     status = find_field(answer, "status")
     if status in _FAILED_STATUSES:
-        return _make_task_error(status, told)
+        return _make_task_error(status, message)
     if answer.status == 403:
-        return make_status_error(_TITLE, dataclasses.replace(answer, status=401), told)
-    return make_status_error(_TITLE, answer, told, wait=10.0)
+        return make_status_error(_TITLE, dataclasses.replace(answer, status=401), message)
+    return make_status_error(_TITLE, answer, message, wait=10.0)
 
 
 def check_bfl(wire: ProviderClient) -> str:
@@ -151,12 +151,12 @@ def _judge_state(found: Mapping[str, Any]) -> Mapping[str, Any] | None:
     return None
 
 
-def _make_task_error(status: str, told: str) -> StudioError:
+def _make_task_error(status: str, message: str) -> StudioError:
     if "Moderated" in status:
-        return make_refusal_error(_TITLE, f"{status.lower()} {told}".strip(), billed=False)
-    if "credit" in told.lower():
+        return make_refusal_error(_TITLE, f"{status.lower()} {message}".strip(), billed=False)
+    if "credit" in message.lower():
         return make_credit_error(_TITLE)
-    return make_answer_error(_TITLE, f"“{status}” {told}".strip())
+    return make_answer_error(_TITLE, f"“{status}” {message}".strip())
 
 
 def _encode_base64(image: Image.Image) -> str:
@@ -239,8 +239,10 @@ def _build_fill_body(order: RenderRequest) -> dict[str, Any]:
 
 
 def _build_expand_body(order: RenderRequest) -> dict[str, Any]:
-    wish = order.request.outpaint
-    sides = {side: min(2048, getattr(wish, side)) for side in ("top", "bottom", "left", "right")} if wish else {}
+    outpaint = order.request.outpaint
+    sides = (
+        {side: min(2048, getattr(outpaint, side)) for side in ("top", "bottom", "left", "right")} if outpaint else {}
+    )
     if not any(sides.values()):
         raise InvalidRequest("No outpainting size given.", hint="Set at least one side above 0 px.")
     return {

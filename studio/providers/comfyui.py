@@ -37,8 +37,8 @@ def draw_comfyui_images(order: RenderRequest, wire: ProviderClient) -> list[Rend
     drawn: list[RenderedImage] = []
     for number, seed in enumerate(order.seeds):
         graph, left_out = _build_graph(order, wire, seed.seed, image)
-        for told in left_out if number == 0 else ():
-            order.context.add_notice(told)
+        for notice in left_out if number == 0 else ():
+            order.context.add_notice(notice)
         entry = run_graph(graph, order, wire)
         drawn.append(RenderedImage(image=_fetch_image(entry, wire), seed=seed.seed))
     return drawn
@@ -46,7 +46,7 @@ def draw_comfyui_images(order: RenderRequest, wire: ProviderClient) -> list[Rend
 
 def map_comfyui_error(answer: HttpResponse) -> StudioError:
     """What an error of the server means; a graph that it refuses names the node."""
-    told = find_message(answer, "error.message", "error")
+    message = find_message(answer, "error.message", "error")
     try:
         nodes = answer.json().get("node_errors") or {}
         details = [
@@ -56,7 +56,7 @@ def map_comfyui_error(answer: HttpResponse) -> StudioError:
         ]
     except (ValueError, AttributeError):
         details = []
-    return make_status_error(TITLE, answer, "; ".join(filter(None, [told, *map(str, details)])))
+    return make_status_error(TITLE, answer, "; ".join(filter(None, [message, *map(str, details)])))
 
 
 def check_comfyui(wire: ProviderClient) -> str:
@@ -108,8 +108,8 @@ def _list_choices(wire: ProviderClient, node: str, field: str) -> list[str]:
     info = read_json(TITLE, wire.send(HttpRequest(method="GET", path=f"/object_info/{node}", paid=False, seconds=30)))
     try:
         inputs = info[node]["input"]
-        told = inputs["required"].get(field) or inputs.get("optional", {})[field]
-        found = told[1]["options"] if told[0] == "COMBO" else told[0]
+        declared = inputs["required"].get(field) or inputs.get("optional", {})[field]
+        found = declared[1]["options"] if declared[0] == "COMBO" else declared[0]
     except (KeyError, IndexError, TypeError, AttributeError):
         return []
     return [str(name) for name in found] if isinstance(found, list) else []
@@ -159,7 +159,7 @@ def _fetch_image(entry: Mapping[str, Any], wire: ProviderClient) -> Any:
 
 
 def _raise_if_failed(entry: Mapping[str, Any]) -> None:
-    """Raises ProviderError for a graph that ended in an error, which the history alone may tell."""
+    """Raises ProviderError for a graph that ended in an error, which only the history may show."""
     status = entry.get("status")
     if not isinstance(status, dict) or status.get("status_str") != "error":
         return
@@ -170,7 +170,7 @@ def _raise_if_failed(entry: Mapping[str, Any]) -> None:
 
 
 def _list_messages(status: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
-    """What the server told of a graph: (kind, data) of each message."""
+    """The server's messages about a graph, as (kind, data)."""
     found = status.get("messages")
     pairs = [one for one in found if isinstance(one, list) and len(one) == 2] if isinstance(found, list) else []
     return [(str(kind), data if isinstance(data, dict) else {}) for kind, data in pairs]
@@ -181,8 +181,8 @@ def _describe_no_image(entry: Mapping[str, Any], nodes: Sequence[Mapping[str, An
     if other:
         return f"no image: the graph gave {', '.join(other)}"
     status = entry.get("status")
-    told = dict(_list_messages(status)) if isinstance(status, dict) else {}
-    if told.get("execution_cached", {}).get("nodes"):
+    messages = dict(_list_messages(status)) if isinstance(status, dict) else {}
+    if messages.get("execution_cached", {}).get("nodes"):
         return "no image: it took the graph from its cache. Change the seed or the prompt"
     return "no image: the graph has no SaveImage or PreviewImage node, or it was not run"
 

@@ -67,7 +67,7 @@ def _load_entry(entry: Any, wire: ProviderClient) -> Image.Image:
     place = entry
     if isinstance(entry, Mapping):
         place = next(
-            (told for name in (*_TEXT_FIELDS, "url") if isinstance(told := entry.get(name), str) and told), None
+            (text for name in (*_TEXT_FIELDS, "url") if isinstance(text := entry.get(name), str) and text), None
         )
         image_url = entry.get("image_url")
         place = image_url.get("url") if place is None and isinstance(image_url, Mapping) else place

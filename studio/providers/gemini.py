@@ -103,12 +103,12 @@ def draw_gemini_images(order: RenderRequest, wire: ProviderClient) -> list[Rende
 
 def map_gemini_error(answer: HttpResponse) -> StudioError:
     """What an error of the service means."""
-    told, details = find_message(answer, "error.message", "message"), _read_error_details(answer)
-    if answer.status == 400 and ("API_KEY_INVALID" in details or "api key not valid" in told.lower()):
+    message, details = find_message(answer, "error.message", "message"), _read_error_details(answer)
+    if answer.status == 400 and ("API_KEY_INVALID" in details or "api key not valid" in message.lower()):
         return make_key_error(_TITLE)
-    if answer.status == 429 and "limit: 0" in told:
+    if answer.status == 429 and "limit: 0" in message:
         return make_credit_error(_TITLE)  # no image model is in the free tier
-    return make_status_error(_TITLE, answer, told, wait=_parse_retry_delay(details))
+    return make_status_error(_TITLE, answer, message, wait=_parse_retry_delay(details))
 
 
 def check_gemini(wire: ProviderClient) -> str:
@@ -175,8 +175,8 @@ def _extract_image(answer: GenerateContentResponse) -> bytes:
     if candidate is None:
         feedback = answer.prompt_feedback
         if feedback is not None and feedback.block_reason:
-            told = feedback.block_reason_message or _get_enum_name(feedback.block_reason)
-            raise make_refusal_error(_TITLE, told, billed=False)
+            message = feedback.block_reason_message or _get_enum_name(feedback.block_reason)
+            raise make_refusal_error(_TITLE, message, billed=False)
         raise make_answer_error(_TITLE, "no image")
     parts = (candidate.content.parts if candidate.content else None) or []
     shown = [part for part in parts if not part.thought]

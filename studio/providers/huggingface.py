@@ -43,7 +43,7 @@ _SAFETY_WORDS = ("nsfw", "safety", "moderat", "content policy")
 
 @dataclass(frozen=True, kw_only=True)
 class HubModel:
-    """One model of the hub. `usd` are US dollars a megapixel where somebody has told them."""
+    """One model of the hub. `usd` are US dollars a megapixel, where known."""
 
     repo: str
     title: str
@@ -98,19 +98,19 @@ def draw_huggingface_images(order: RenderRequest, wire: ProviderClient) -> list[
         order.context.report_progress(number, len(order.seeds))
         ready = _resolve_call(order, seed.seed, wire)
         task = wire.orders.get(make_order_key(ready.call))
-        image = _load_told(task, ready, wire) if task else _read_image(wire.send(ready.call), ready, wire)
+        image = _load_result(task, ready, wire) if task else _read_image(wire.send(ready.call), ready, wire)
         drawn.append(RenderedImage(image=image, seed=seed.seed))
     return drawn
 
 
 def map_huggingface_error(answer: HttpResponse) -> StudioError:
     """What an error of the service, or of the provider behind it, means."""
-    told = find_message(answer, "error", "error.message", "message", "detail")
-    if answer.status in (400, 403, 422) and any(word in told.lower() for word in _SAFETY_WORDS):
-        return make_refusal_error(_TITLE, told, billed=False)
-    if answer.status == 503 and "loading" in told.lower():
+    message = find_message(answer, "error", "error.message", "message", "detail")
+    if answer.status in (400, 403, 422) and any(word in message.lower() for word in _SAFETY_WORDS):
+        return make_refusal_error(_TITLE, message, billed=False)
+    if answer.status == 503 and "loading" in message.lower():
         return make_loading_error(_TITLE, answer)
-    return make_status_error(_TITLE, answer, told, wait=10.0)
+    return make_status_error(_TITLE, answer, message, wait=10.0)
 
 
 def check_huggingface(wire: ProviderClient) -> str:
@@ -171,19 +171,19 @@ def _read_image(answer: HttpResponse, ready: ProviderCall, wire: ProviderClient)
     """The image in an answer: itself, in base64, at an address, or made by a task that has to be waited for."""
     if answer.headers.get("Content-Type", "").startswith("image/"):
         return wire.decode_image(answer.body)
-    return _load_told(read_json(_TITLE, answer), ready, wire)
+    return _load_result(read_json(_TITLE, answer), ready, wire)
 
 
-def _load_told(told: Mapping[str, Any], ready: ProviderCall, wire: ProviderClient) -> Image.Image:
+def _load_result(result: Mapping[str, Any], ready: ProviderCall, wire: ProviderClient) -> Image.Image:
     """The image that an answer holds or names, or that the task in it makes."""
-    data, task = told.get("data"), told.get("response_url")
+    data, task = result.get("data"), result.get("response_url")
     if isinstance(data, dict) and isinstance(data.get("urls"), dict):
-        told = _wait_for_task(wire, ready, _parse_path(data["urls"].get("get")), {}, told)
-    elif isinstance(task, str) and told.get("request_id"):
+        result = _wait_for_task(wire, ready, _parse_path(data["urls"].get("get")), {}, result)
+    elif isinstance(task, str) and result.get("request_id"):
         query = {"_subdomain": "queue"} if ready.prefix else {}
-        _wait_for_task(wire, ready, f"{_parse_path(task)}/status", query, told)
-        told = read_json(_TITLE, wire.send(_build_status_call(ready, _parse_path(task), query)))
-    return _load_image(_find_image_text(told), wire)
+        _wait_for_task(wire, ready, f"{_parse_path(task)}/status", query, result)
+        result = read_json(_TITLE, wire.send(_build_status_call(ready, _parse_path(task), query)))
+    return _load_image(_find_image_text(result), wire)
 
 
 def _wait_for_task(
@@ -209,10 +209,10 @@ def _judge_state(found: Mapping[str, Any]) -> dict[str, Any] | None:
         case "completed":
             return state
         case "failed" | "cancelled" | "error":
-            told = str(state.get("error") or "")
-            if any(word in told.lower() for word in _SAFETY_WORDS):
-                raise make_refusal_error(_TITLE, told, billed=False)
-            raise make_answer_error(_TITLE, f"a task that failed: {told}")
+            message = str(state.get("error") or "")
+            if any(word in message.lower() for word in _SAFETY_WORDS):
+                raise make_refusal_error(_TITLE, message, billed=False)
+            raise make_answer_error(_TITLE, f"a task that failed: {message}")
         case _:
             return None
 
@@ -229,10 +229,10 @@ def _parse_path(address: Any) -> str:
     return path
 
 
-def _find_image_text(told: Mapping[str, Any]) -> str:
+def _find_image_text(result: Mapping[str, Any]) -> str:
     """The address, or the base64 text, of the first image in any of the providers' shapes."""
     for name in ("images", "data", "outputs", "output"):
-        found = told.get(name)
+        found = result.get(name)
         first = found[0] if isinstance(found, list) and found else found
         if isinstance(first, dict):
             first = first.get("b64_json") or first.get("url")

@@ -82,11 +82,11 @@ def draw_ideogram_images(order: RenderRequest, wire: ProviderClient) -> list[Ren
         if "data" not in answer:
             answer = _wait_for_task(answer, wire, key)
         entry = _find_image_entry(answer)
-        micros, told = answer.get("usage_cost_usd_micros"), entry.get("seed", answer.get("seed"))
+        micros, answered_seed = answer.get("usage_cost_usd_micros"), entry.get("seed", answer.get("seed"))
         drawn.append(
             RenderedImage(
                 image=wire.download(str(entry["url"])),
-                seed=read_seed(told, seed.seed),
+                seed=read_seed(answered_seed, seed.seed),
                 cost=micros / 1e6 if isinstance(micros, int | float) else route.usd,
             )
         )
@@ -95,16 +95,16 @@ def draw_ideogram_images(order: RenderRequest, wire: ProviderClient) -> list[Ren
 
 def map_ideogram_error(answer: HttpResponse) -> StudioError:
     """What an error of the service means; what it rejects is not billed."""
-    told = find_message(answer, "error", "detail", "title", "message")
+    message = find_message(answer, "error", "detail", "title", "message")
     reason = find_field(answer, "reject_reason")
     if answer.status == 422:
-        return make_refusal_error(_TITLE, told, billed=False)
+        return make_refusal_error(_TITLE, message, billed=False)
     if answer.status == 402 and reason not in ("", "insufficient_funds"):
         return PaymentNeeded(
             f"Your plan at {_TITLE} does not cover this ({reason.replace('_', ' ')[:80]}).",
             hint="Change the plan on the provider's page, or pick another model.",
         )
-    return make_credit_error(_TITLE) if answer.status == 402 else make_status_error(_TITLE, answer, told, wait=10.0)
+    return make_credit_error(_TITLE) if answer.status == 402 else make_status_error(_TITLE, answer, message, wait=10.0)
 
 
 def check_ideogram(wire: ProviderClient) -> str:
@@ -166,14 +166,14 @@ _REFERENCE = Feature.REFERENCE
 
 
 def _make_v3_model(title: str, speed: str, usd: float, quality: Quality) -> IdeogramModel:
-    told = {"rendering_speed": speed}
+    fixed = {"rendering_speed": speed}
     routes = {
-        Task.TXT2IMG: IdeogramRoute("generate/ideogram-3", usd, fields.build_generate3_form, told),
-        Task.IMG2IMG: IdeogramRoute("remix/ideogram-3", usd, fields.build_remix3_form, told),
-        Task.INPAINT: IdeogramRoute("inpaint/ideogram-3", usd, fields.build_inpaint3_form, told),
-        Task.OUTPAINT: IdeogramRoute("reframe/ideogram-3", usd, fields.build_reframe3_form, told),
+        Task.TXT2IMG: IdeogramRoute("generate/ideogram-3", usd, fields.build_generate3_form, fixed),
+        Task.IMG2IMG: IdeogramRoute("remix/ideogram-3", usd, fields.build_remix3_form, fixed),
+        Task.INPAINT: IdeogramRoute("inpaint/ideogram-3", usd, fields.build_inpaint3_form, fixed),
+        Task.OUTPAINT: IdeogramRoute("reframe/ideogram-3", usd, fields.build_reframe3_form, fixed),
         Task.REPLACE_BACKGROUND: IdeogramRoute(
-            "replace-background/ideogram-3", usd, fields.build_background3_form, told
+            "replace-background/ideogram-3", usd, fields.build_background3_form, fixed
         ),
     }
     return IdeogramModel(
@@ -186,10 +186,10 @@ def _make_v3_model(title: str, speed: str, usd: float, quality: Quality) -> Ideo
 
 
 def _make_v4_model(title: str, speed: str, usd: float, quality: Quality) -> IdeogramModel:
-    told = {"rendering_speed": speed}
+    fixed = {"rendering_speed": speed}
     routes = {
-        Task.TXT2IMG: IdeogramRoute("generate/ideogram-4", usd, fields.build_generate4_form, told),
-        Task.IMG2IMG: IdeogramRoute("remix/ideogram-4", usd, fields.build_remix4_form, told),
+        Task.TXT2IMG: IdeogramRoute("generate/ideogram-4", usd, fields.build_generate4_form, fixed),
+        Task.IMG2IMG: IdeogramRoute("remix/ideogram-4", usd, fields.build_remix4_form, fixed),
     }
     ignores = (
         "The exact size: the nearest of a few shapes is drawn at about four megapixels. It has no negative prompt."
@@ -200,10 +200,10 @@ def _make_v4_model(title: str, speed: str, usd: float, quality: Quality) -> Ideo
 
 
 def _make_v45_model(title: str, level: str, prices: tuple[float, float], quality: Quality) -> IdeogramModel:
-    told = {"quality": level}
-    edit = IdeogramRoute("precise-edit/ideogram-4-5", prices[1], fields.build_edit45_form, told, seeded=False)
+    fixed = {"quality": level}
+    edit = IdeogramRoute("precise-edit/ideogram-4-5", prices[1], fields.build_edit45_form, fixed, seeded=False)
     routes = {
-        Task.TXT2IMG: IdeogramRoute("generate/ideogram-4-5", prices[0], fields.build_generate45_form, told),
+        Task.TXT2IMG: IdeogramRoute("generate/ideogram-4-5", prices[0], fields.build_generate45_form, fixed),
         Task.EDIT: edit,
         Task.INPAINT: edit,
     }

@@ -87,7 +87,7 @@ def check_openai(wire: ProviderClient) -> str:
 
 
 def list_end_dates(wire: ProviderClient) -> dict[str, str]:
-    """The days on which our models are shut down, where the list of models tells one."""
+    """The day on which each of our models is shut down, where the list of models names one."""
     return {name: day for name, day in images.list_server_models(_TITLE, wire).items() if name in _MODELS and day}
 
 

@@ -68,18 +68,18 @@ def draw_stability_images(order: RenderRequest, wire: ProviderClient) -> list[Re
     for number, seed in enumerate(order.seeds, 1):
         order.context.report_progress(number - 1, len(order.seeds))
         call = build_stability_call(order, seed.seed)
-        told = _draw_polled(call, wire) if _find_route(order).polled else _read_answer(wire.send(call))
-        image = wire.decode_image(_decode_answer(told))
-        drawn.append(RenderedImage(image=image, seed=read_seed(told.get("seed"), seed.seed), cost=cents / 100))
+        result = _draw_polled(call, wire) if _find_route(order).polled else _read_answer(wire.send(call))
+        image = wire.decode_image(_decode_answer(result))
+        drawn.append(RenderedImage(image=image, seed=read_seed(result.get("seed"), seed.seed), cost=cents / 100))
     return drawn
 
 
 def map_stability_error(answer: HttpResponse) -> Exception:
     """What an error of the service means."""
-    told = find_message(answer, "errors", "message")
+    message = find_message(answer, "errors", "message")
     if answer.status == 403:
-        return make_refusal_error(_TITLE, told, billed=False)
-    return make_status_error(_TITLE, answer, told, wait=60.0)
+        return make_refusal_error(_TITLE, message, billed=False)
+    return make_status_error(_TITLE, answer, message, wait=60.0)
 
 
 def check_stability(wire: ProviderClient) -> str:
@@ -95,15 +95,15 @@ def _read_answer(answer: HttpResponse) -> dict[str, Any]:
     return _check_answer(read_json(_TITLE, answer))
 
 
-def _check_answer(told: dict[str, Any]) -> dict[str, Any]:
-    if told.get("finish_reason") == "CONTENT_FILTERED":
+def _check_answer(result: dict[str, Any]) -> dict[str, Any]:
+    if result.get("finish_reason") == "CONTENT_FILTERED":
         raise make_refusal_error(_TITLE, "the image that it made was blurred", billed=True)
-    return told
+    return result
 
 
-def _decode_answer(told: Mapping[str, Any]) -> bytes:
+def _decode_answer(result: Mapping[str, Any]) -> bytes:
     try:
-        return decode_base64(told["image"])
+        return decode_base64(result["image"])
     except (KeyError, ValueError, TypeError) as error:
         raise make_answer_error(_TITLE, "no image") from error
 

@@ -85,14 +85,14 @@ def draw_wavespeed_images(order: RenderRequest, wire: ProviderClient) -> list[Re
 
 def map_wavespeed_error(answer: HttpResponse) -> StudioError:
     """What an error of the service means, by the code in the envelope or the status around it."""
-    told = find_message(answer, "message", "data.error", "error")
+    message = find_message(answer, "message", "data.error", "error")
     inner = _read_code(answer)
-    known = _map_code_error(inner, told, answer) if inner != answer.status else None
+    known = _map_code_error(inner, message, answer) if inner != answer.status else None
     if known is not None:
         return known
-    if 400 <= answer.status < 500 and answer.status not in (401, 429) and _is_about_credit(told):
+    if 400 <= answer.status < 500 and answer.status not in (401, 429) and _is_about_credit(message):
         return make_credit_error(_TITLE)
-    return make_status_error(_TITLE, answer, told, wait=30.0)
+    return make_status_error(_TITLE, answer, message, wait=30.0)
 
 
 def check_wavespeed(wire: ProviderClient) -> str:
@@ -110,19 +110,19 @@ def _read_code(answer: HttpResponse) -> int:
     return code if isinstance(code, int) else answer.status
 
 
-def _map_code_error(code: int, told: str, answer: HttpResponse) -> StudioError | None:
+def _map_code_error(code: int, message: str, answer: HttpResponse) -> StudioError | None:
     """The error of a code of the service's own, None for what is none of them."""
     if code in _UNSAFE_CODES:
-        return make_refusal_error(_TITLE, told, billed=False)
+        return make_refusal_error(_TITLE, message, billed=False)
     if code in _BAD_REQUEST_CODES:
-        return make_status_error(_TITLE, dataclasses.replace(answer, status=400), told)
+        return make_status_error(_TITLE, dataclasses.replace(answer, status=400), message)
     if code in _BUSY_CODES:
-        return make_status_error(_TITLE, dataclasses.replace(answer, status=503), told)
+        return make_status_error(_TITLE, dataclasses.replace(answer, status=503), message)
     return None
 
 
-def _is_about_credit(told: str) -> bool:
-    return any(word in told.lower() for word in _CREDIT_WORDS)
+def _is_about_credit(message: str) -> bool:
+    return any(word in message.lower() for word in _CREDIT_WORDS)
 
 
 def _read_data(answer: HttpResponse) -> dict[str, Any]:
@@ -132,16 +132,16 @@ def _read_data(answer: HttpResponse) -> dict[str, Any]:
         StudioError: its code says that the call failed, whatever the status around it.
     """
     envelope = read_json(_TITLE, answer)
-    code, told = envelope.get("code", 200), str(envelope.get("message") or "")
+    code, message = envelope.get("code", 200), str(envelope.get("message") or "")
     if code != 200:
-        known = _map_code_error(code, told, answer) if isinstance(code, int) else None
+        known = _map_code_error(code, message, answer) if isinstance(code, int) else None
         if known is not None:
             raise known
-        if _is_about_credit(told):
+        if _is_about_credit(message):
             raise make_credit_error(_TITLE)
         if isinstance(code, int) and 400 <= code < 600:
-            raise make_status_error(_TITLE, dataclasses.replace(answer, status=code), told, wait=30.0)
-        raise make_answer_error(_TITLE, f"code {code!r} {told}".strip())
+            raise make_status_error(_TITLE, dataclasses.replace(answer, status=code), message, wait=30.0)
+        raise make_answer_error(_TITLE, f"code {code!r} {message}".strip())
     data = envelope.get("data")
     if not isinstance(data, dict):
         raise make_answer_error(_TITLE)
@@ -173,13 +173,13 @@ def _judge_state(found: Mapping[str, Any]) -> Mapping[str, Any] | None:
             return None
 
 
-def _make_task_error(status: str, told: str) -> StudioError:
-    if any(word in told.lower() for word in ("moderat", "nsfw", "safety", "sensitive", "1200")):
-        return make_refusal_error(_TITLE, told, billed=False)
+def _make_task_error(status: str, message: str) -> StudioError:
+    if any(word in message.lower() for word in ("moderat", "nsfw", "safety", "sensitive", "1200")):
+        return make_refusal_error(_TITLE, message, billed=False)
     return (
         make_credit_error(_TITLE)
-        if _is_about_credit(told)
-        else make_answer_error(_TITLE, f"a task that {status}: {told}".strip(": "))
+        if _is_about_credit(message)
+        else make_answer_error(_TITLE, f"a task that {status}: {message}".strip(": "))
     )
 
 

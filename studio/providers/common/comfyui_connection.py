@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 TITLE = "ComfyUI"
 _CHECK_INTERVAL = 2.0  # seconds without a word about our graph until queue and history are asked
 _POLL_INTERVAL = 1.0  # seconds between two looks where nothing can be heard
-_RECEIVE_TIMEOUT = 0.3  # seconds between two looks at the user's wish
+_RECEIVE_TIMEOUT = 0.3  # seconds between two checks for a cancel
 _SILENCE_TIMEOUT = 600.0  # seconds without a sign of the graph until it is given up
-_HISTORY_TIMEOUT = 15.0  # seconds from the end that was told to the entry in the history
+_HISTORY_TIMEOUT = 15.0  # seconds from the event that ends a graph to its entry in the history
 _MAX_FAILED_CHECKS = 5  # one after the other, each tried several times
 _MAX_RECONNECTS = 5
 _MAX_MESSAGE_BYTES = 32 * 1024 * 1024
@@ -101,13 +101,13 @@ class _GraphFollower:
         except TimeoutError:
             return False
         except ConnectionClosed:
-            self._next_check = 0.0  # its end may have been told meanwhile, or the server was restarted
+            self._next_check = 0.0  # it may have ended meanwhile, or the server was restarted
             self._reconnect()
             return False
-        told = _read_message(message) if isinstance(message, str) else None
-        if told is None or told[1].get("prompt_id") not in (None, self._queued):
+        event = _read_message(message) if isinstance(message, str) else None
+        if event is None or event[1].get("prompt_id") not in (None, self._queued):
             return False  # another client's work, or an extension that talks
-        kind, data = told
+        kind, data = event
         if data.get("prompt_id") == self._queued:
             self._seen = time.monotonic()
             self._next_check = self._seen + _CHECK_INTERVAL
@@ -169,7 +169,7 @@ class _GraphFollower:
         return None if queue is None else any(self._queued == _get_id(item) for part in queue for item in part)
 
     def _wait_for_entry(self) -> Mapping[str, Any]:
-        """The entry of a graph whose end was told: the server tells it before it writes the history."""
+        """The entry of a graph that has ended; the server reports the end before it writes the history."""
         end = time.monotonic() + _HISTORY_TIMEOUT
         while True:
             entry = _fetch_history(self._wire, self._queued)
@@ -195,8 +195,8 @@ def make_graph_error(kind: str, data: Mapping[str, Any]) -> ProviderError:
 def _read_message(message: str) -> tuple[str, Mapping[str, Any]] | None:
     """(kind, data) of a message, None for what is none."""
     try:
-        told = json.loads(message)
-        kind, data = told["type"], told.get("data") or {}
+        event = json.loads(message)
+        kind, data = event["type"], event.get("data") or {}
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
     return (kind, data) if isinstance(kind, str) and isinstance(data, Mapping) else None
@@ -274,8 +274,8 @@ def _get_id(item: Any) -> str:
 def _read_queue(answer: HttpResponse) -> tuple[list[Any], list[Any]] | None:
     """(what runs, what waits), None for what is no queue."""
     try:
-        told = answer.json()
-        running, pending = told["queue_running"], told["queue_pending"]
+        queue = answer.json()
+        running, pending = queue["queue_running"], queue["queue_pending"]
     except (ValueError, KeyError, TypeError):
         return None
     return (running, pending) if isinstance(running, list) and isinstance(pending, list) else None

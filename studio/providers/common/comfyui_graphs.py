@@ -157,7 +157,7 @@ def _build_sampler_inputs(request: GenerationRequest, seed: int, steps: int, gui
 
 
 def _add_source_image(graph: Graph, request: GenerationRequest, image: str, vae: list[Any]) -> Graph:
-    """The graph with the image's latents, at the wished size, in place of empty ones."""
+    """The graph with the image's latents, at the requested size, in place of empty ones."""
     width, height = request.width or 512, request.height or 512
     scaled = {"image": ["10", 0], "upscale_method": "lanczos", "width": width, "height": height, "crop": "center"}
     graph["10"] = {"class_type": "LoadImage", "inputs": {"image": image}}

@@ -33,11 +33,11 @@ NOT_RETRIED = "not_retried"  # among an error's details: nothing is lost by anot
 MAX_ANSWER_BYTES = 256 * 1024 * 1024  # bytes
 _MAX_ATTEMPTS = 4
 _MAX_RETRY_WAIT = 60.0  # seconds that a service may ask us to wait before the next try
-_MAX_TOLD_WAIT = 7 * 86400.0  # seconds; a service that names more is not believed
+_MAX_SERVER_WAIT = 7 * 86400.0  # seconds; a service that names more is not believed
 _CONNECT_TIMEOUT = 10.0  # seconds
 _MAX_REDIRECTS = 3
 _LAST_CALL_TIMEOUT = 5.0  # seconds for what is sent after the user stopped the job
-_CANCEL_CHECK_INTERVAL = 0.1  # seconds between two looks at the user's wish
+_CANCEL_CHECK_INTERVAL = 0.1  # seconds between two checks for a cancel
 
 
 class HttpWire:
@@ -281,15 +281,15 @@ def _can_retry(error: BaseException) -> bool:
 def _get_retry_delay(state: RetryCallState) -> float:
     """Seconds until the next try: as the service says, else 1, 2, 4."""
     error = state.outcome.exception() if state.outcome is not None else None
-    asked = error.retry_after if isinstance(error, RateLimited) else None
-    return float(2 ** (state.attempt_number - 1)) if asked is None else asked
+    retry_after = error.retry_after if isinstance(error, RateLimited) else None
+    return float(2 ** (state.attempt_number - 1)) if retry_after is None else retry_after
 
 
 def make_unreachable_error(title: str, *, paid: bool) -> Unreachable:
     """The error of a service that does not answer; `paid` when it may have billed all the same."""
-    told = " The image may have been billed." if paid else ""
+    billing = " The image may have been billed." if paid else ""
     return Unreachable(
-        f"{title} did not respond.{told}",
+        f"{title} did not respond.{billing}",
         hint="Check the network, check the service's status page, or choose another model.",
         details={MAY_BE_BILLED: True} if paid else {},
     )
@@ -307,13 +307,13 @@ def read_retry_after(answer: HttpResponse) -> float | None:
         return None
 
 
-def parse_seconds(told: Any) -> float | None:
+def parse_seconds(value: Any) -> float | None:
     """A wait that a service names, in seconds, 0 to a week; None for what is not a number."""
     try:
-        seconds = float(told)
+        seconds = float(value)
     except (TypeError, ValueError, OverflowError):
         return None
-    return None if math.isnan(seconds) else min(max(0.0, seconds), _MAX_TOLD_WAIT)
+    return None if math.isnan(seconds) else min(max(0.0, seconds), _MAX_SERVER_WAIT)
 
 
 def _read_body(response: requests.Response, title: str) -> bytes:

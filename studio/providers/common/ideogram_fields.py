@@ -172,13 +172,13 @@ def _build_weight_field(order: RenderRequest) -> Fields:
 
 
 def _choose_reframe_size(order: RenderRequest) -> str:
-    wish = order.request.outpaint
+    outpaint = order.request.outpaint
     assert order.request.source is not None
     source = order.images[order.request.source]
     width, height, aspect = source.width, source.height, None
-    if wish is not None:
-        width, height = width + wish.left + wish.right, height + wish.top + wish.bottom
-        width, height, aspect = wish.width or width, wish.height or height, wish.aspect
+    if outpaint is not None:
+        width, height = width + outpaint.left + outpaint.right, height + outpaint.top + outpaint.bottom
+        width, height, aspect = outpaint.width or width, outpaint.height or height, outpaint.aspect
     if (width, height) == source.size and not aspect:
         raise InvalidRequest("No outpainting size given.", hint="Set at least one side above 0 px.")
     given = {"aspect": aspect, "width": None, "height": None} if aspect else {"width": width, "height": height}

@@ -100,7 +100,7 @@ class OpenOrders:
 
 
 def make_order_key(call: HttpRequest) -> str:
-    """What tells an order from others: the content of its call."""
+    """The key of an order: the content of its call."""
     digest = hashlib.sha256(json.dumps([call.method, call.path, call.json, call.form], sort_keys=True).encode())
     for name, (_, data, kind) in call.files:
         digest.update(f"{name} {kind} {len(data)} ".encode() + data)

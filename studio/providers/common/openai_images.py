@@ -83,8 +83,8 @@ def request_images(
     found = read_json(title, answer)
     if any(found.get(name) for name in ("data", "images")):
         return found
-    told = find_message(answer)
-    raise make_answer_error(title, f"an error: {told}" if told else "no image")
+    message = find_message(answer)
+    raise make_answer_error(title, f"an error: {message}" if message else "no image")
 
 
 def list_image_entries(answer: Mapping[str, Any]) -> list[Any]:
@@ -96,7 +96,7 @@ def list_image_entries(answer: Mapping[str, Any]) -> list[Any]:
 
 
 def list_server_models(title: str, wire: ProviderClient) -> dict[str, str]:
-    """The names of the server's models, each with the day it is shut down, "" where none is told."""
+    """The names of the server's models, each with the day it is shut down, "" where none is known."""
 
     def call(client: openai.OpenAI) -> dict[str, str]:
         return {one.id: str(getattr(one, "shutdown_date", None) or "") for one in client.models.list()}
@@ -178,14 +178,14 @@ def _map_api_error(title: str, error: openai.APIStatusError, *, paid: bool) -> S
         status=error.status_code, headers=error.response.headers, body=error.response.content, paid=paid
     )
     body: Any = error.body if isinstance(error.body, dict) else {}
-    code, told = str(body.get("code") or error.code or ""), find_message(answer, "error.message")
+    code, message = str(body.get("code") or error.code or ""), find_message(answer, "error.message")
     if code in _NO_CREDIT_CODES:
         return make_credit_error(title)
     if code in _REFUSAL_CODES:
         details = body.get("moderation_details") or {}
         categories = details.get("categories") if isinstance(details, dict) else None
-        return make_refusal_error(title, f"{told} {', '.join(map(str, categories or ()))}".strip(), billed=False)
-    return make_status_error(title, answer, told)
+        return make_refusal_error(title, f"{message} {', '.join(map(str, categories or ()))}".strip(), billed=False)
+    return make_status_error(title, answer, message)
 
 
 def is_connect_error(error: BaseException) -> bool:

@@ -33,7 +33,7 @@ _MAX_WAIT = 60.0  # seconds that a service may ask us to wait before the next lo
 
 @dataclass(frozen=True, kw_only=True)
 class OrderPolling:
-    """How to look at the order called `order`, which the service took with the answer `task`; `key` tells what was
+    """How to look at the order called `order`, which the service took with the answer `task`; `key` identifies what was
     ordered. `look` is the call, `read` takes its answer apart and raises where it is none. Pauses grow from `first` to
     `longest` seconds; after `seconds` it is given up."""
 

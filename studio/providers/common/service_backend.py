@@ -49,7 +49,7 @@ class Service:
         self._session: requests.Session | None = None
         self._names = ServerModelNames(folder and folder / f"models-{spec.id}.json")
         self._orders = OpenOrders(folder and folder / f"orders-{spec.id}.json")
-        self._endings: Mapping[str, str] = {}  # what the service itself told of its models' last days
+        self._endings: Mapping[str, str] = {}  # last days of models, as the service reports them
 
     @property
     def locked(self) -> str:
@@ -165,8 +165,8 @@ class Service:
 
     def _build_note(self, one: CloudModel) -> str:
         ends = self._endings.get(one.name) or one.ends
-        told = f"{self.spec.title} will retire it on {ends}." if ends else ""
-        return f"{one.model.note} {told}".strip()
+        ending = f"{self.spec.title} will retire it on {ends}." if ends else ""
+        return f"{one.model.note} {ending}".strip()
 
     def _find_cloud_model(self, model_id: str) -> CloudModel:
         for one in self._list_cloud_models():

@@ -27,10 +27,10 @@ _LOADING_WAIT = 10.0  # seconds, where a server that loads its model does not sa
 _WORD_FIELDS = ("message", "msg", "error", "detail", "details", "errors", "title", "reason")
 
 
-def make_status_error(title: str, answer: HttpResponse, told: str, *, wait: float | None = None) -> StudioError:
-    """The error of an HTTP status. `told` is what the service says itself; `wait` are seconds to wait on a 429 that
+def make_status_error(title: str, answer: HttpResponse, message: str, *, wait: float | None = None) -> StudioError:
+    """The error of an HTTP status. `message` is what the service says itself; `wait` are seconds to wait on a 429 that
     does not say how long."""
-    said = f": {quote_words(told)}" if told else ""
+    detail = f": {quote_words(message)}" if message else ""
     match answer.status:
         case 401:
             return make_key_error(title)
@@ -38,30 +38,32 @@ def make_status_error(title: str, answer: HttpResponse, told: str, *, wait: floa
             return make_credit_error(title)
         case 403:
             return NotConfigured(
-                f"{title} denied access with this key{said}.",
+                f"{title} denied access with this key{detail}.",
                 hint="Check the key's permissions on the provider's page.",
             )
         case 404:
             return InvalidRequest(
-                f"{title} did not find the model or image{said}.",
+                f"{title} did not find the model or image{detail}.",
                 hint="Choose another model; this one may have been retired.",
             )
         case 429:
             after = read_retry_after(answer)
             return RateLimited(
-                f"{title} received too many requests{said}.",
+                f"{title} received too many requests{detail}.",
                 retry_after=wait if after is None else after,
                 hint="Try again in a minute.",
             )
         case 400 | 409 | 413 | 415 | 422:
-            return InvalidRequest(f"{title} rejected the request{said}.", hint="Change the named field and try again.")
+            return InvalidRequest(
+                f"{title} rejected the request{detail}.", hint="Change the named field and try again."
+            )
         case 301 | 302 | 303 | 307 | 308:
             return _make_moved_error(title, answer)
         case status if status >= 500:
-            return _make_trouble_error(title, answer, told)
+            return _make_trouble_error(title, answer, message)
         case status:
             return ProviderError(
-                f"{title} answered in an unexpected way (HTTP {status}){said}.",
+                f"{title} answered in an unexpected way (HTTP {status}){detail}.",
                 hint="Try again, or pick another model.",
             )
 
@@ -75,41 +77,41 @@ def _make_moved_error(title: str, answer: HttpResponse) -> StudioError:
     )
 
 
-def _make_trouble_error(title: str, answer: HttpResponse, told: str) -> StudioError:
+def _make_trouble_error(title: str, answer: HttpResponse, message: str) -> StudioError:
     """An error on the service's side. What cost nothing is tried again where another try may do better."""
-    said = f": {quote_words(told)}" if told else ""
+    detail = f": {quote_words(message)}" if message else ""
     if answer.paid:
         return Unreachable(
-            f"{title} has trouble (HTTP {answer.status}){said}.",
+            f"{title} has trouble (HTTP {answer.status}){detail}.",
             hint="Try again later. The image may have been billed.",
             details={MAY_BE_BILLED: True},
         )
-    asked = read_retry_after(answer)
-    if answer.status == 503 and (asked is not None or "loading" in told.lower()):
-        return make_loading_error(title, answer, told)
+    retry_after = read_retry_after(answer)
+    if answer.status == 503 and (retry_after is not None or "loading" in message.lower()):
+        return make_loading_error(title, answer, message)
     details = {NOT_RETRIED: True} if answer.status == 500 else {}
     return Unreachable(
-        f"{title} has trouble (HTTP {answer.status}){said}.",
+        f"{title} has trouble (HTTP {answer.status}){detail}.",
         hint="Look at the server, or try again later.",
         details=details,
     )
 
 
-def make_loading_error(title: str, answer: HttpResponse, told: str = "") -> StudioError:
+def make_loading_error(title: str, answer: HttpResponse, message: str = "") -> StudioError:
     """The server is making the model ready; nothing was billed."""
     after = read_retry_after(answer)
     if after is None:
         after = parse_seconds(find_field(answer, "estimated_time"))
     return RateLimited(
-        f"{title} is not ready yet{f': {quote_words(told)}' if told else ''}.",
+        f"{title} is not ready yet{f': {quote_words(message)}' if message else ''}.",
         retry_after=max(1.0, _LOADING_WAIT if after is None else after),
         hint="Try again in a minute.",
     )
 
 
-def quote_words(told: str) -> str:
+def quote_words(message: str) -> str:
     """A service's own words as they may be shown: on one line, of bounded length, without anything like a key."""
-    return " ".join(redact(told).split())[:_MAX_DETAIL_LENGTH].rstrip(" .")
+    return " ".join(redact(message).split())[:_MAX_DETAIL_LENGTH].rstrip(" .")
 
 
 def make_key_error(title: str) -> StudioError:
@@ -124,11 +126,11 @@ def make_credit_error(title: str) -> StudioError:
     )
 
 
-def make_refusal_error(title: str, told: str, *, billed: bool) -> StudioError:
+def make_refusal_error(title: str, message: str, *, billed: bool) -> StudioError:
     """The service will not make, or not hand out, this image."""
     paid = "The image was billed anyway." if billed else "It was not billed."
     return ContentRefused(
-        f"{title} refused to make this image{f': {quote_words(told)}' if told else ''}.",
+        f"{title} refused to make this image{f': {quote_words(message)}' if message else ''}.",
         hint=f"Change the prompt or the image. {paid}",
         details={MAY_BE_BILLED: True} if billed else {},
     )
@@ -159,18 +161,18 @@ def read_json(title: str, answer: HttpResponse) -> dict[str, Any]:
 
 
 def _append_words(what: str, answer: HttpResponse) -> str:
-    told = find_message(answer)
-    return f"{what}: {told}" if told else what
+    message = find_message(answer)
+    return f"{what}: {message}" if message else what
 
 
-def read_seed(told: Any, asked: int) -> int:
+def read_seed(value: Any, requested: int) -> int:
     """The seed that the service says it drew from, else the one that it was asked for."""
-    if isinstance(told, bool) or not isinstance(told, int | float | str):
-        return asked
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return requested
     try:
-        return int(told)
+        return int(value)
     except (ValueError, OverflowError):
-        return asked
+        return requested
 
 
 def find_message(answer: HttpResponse, *places: str) -> str:
@@ -217,7 +219,7 @@ def _join_words(found: Any, nested: int = 0) -> str:
     if isinstance(found, list):
         return "; ".join(filter(None, (_join_words(item, nested + 1) for item in found)))
     if isinstance(found, Mapping):
-        words = next((told for name in _WORD_FIELDS if (told := _join_words(found.get(name), nested + 1))), "")
+        words = next((text for name in _WORD_FIELDS if (text := _join_words(found.get(name), nested + 1))), "")
         place = found.get("loc")
         where = ".".join(map(str, place)) if isinstance(place, list) else ""
         return f"{where}: {words}" if where and words else words

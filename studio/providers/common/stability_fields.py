@@ -68,8 +68,12 @@ def build_mask_form(order: RenderRequest) -> tuple[Fields, Files]:
 
 
 def build_outpaint_form(order: RenderRequest) -> tuple[Fields, Files]:
-    wish, source = order.request.outpaint, _get_source(order)
-    sides = {} if wish is None else {"left": wish.left, "right": wish.right, "up": wish.top, "down": wish.bottom}
+    outpaint, source = order.request.outpaint, _get_source(order)
+    sides = (
+        {}
+        if outpaint is None
+        else {"left": outpaint.left, "right": outpaint.right, "up": outpaint.top, "down": outpaint.bottom}
+    )
     if not any(sides.values()):
         raise InvalidRequest("No outpainting size given.", hint="Set at least one side above 0 px.")
     return {
@@ -113,7 +117,7 @@ def build_style_form(order: RenderRequest) -> tuple[Fields, Files]:
 
 
 def build_upscale_form(order: RenderRequest) -> tuple[Fields, Files]:
-    wish = order.request.upscale
+    upscale = order.request.upscale
     pixels = _MAX_PIXELS if order.model == "conservative" else _MAX_FAST_PIXELS
     files = [_encode_file("image", _get_source(order), pixels=pixels)]
     if order.model == "fast":
@@ -122,9 +126,9 @@ def build_upscale_form(order: RenderRequest) -> tuple[Fields, Files]:
         "prompt": order.request.prompt.strip() or "a sharp, detailed image",
         **({"negative_prompt": order.request.negative_prompt} if order.request.negative_prompt else {}),
     }
-    if wish is not None and wish.creativity is not None:
+    if upscale is not None and upscale.creativity is not None:
         low, high = (0.2, 0.5) if order.model == "conservative" else (0.1, 0.5)
-        fields["creativity"] = f"{low + (high - low) * wish.creativity:g}"
+        fields["creativity"] = f"{low + (high - low) * upscale.creativity:g}"
     return fields, files
 
 
