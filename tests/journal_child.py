@@ -78,7 +78,7 @@ def main(folder: str, moment: str, count: str, stay: str) -> None:
         report_line(job.id)
         jobs.append(job)
     for job in [*jobs, *(job for job in engine.jobs(LOCAL_USER) if not job.snapshot.status.is_final)]:
-        if engine._roster.get(job.id) is not None:
+        if engine._job_registry.get(job.id) is not None:
             assert wait_until_final(job).status is Status.FINISHED
     report_line(f"done {len(backend.seen)}")
     if stay == "stay":

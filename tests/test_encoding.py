@@ -148,7 +148,7 @@ def test_a_clear_png_that_is_too_large_keeps_its_transparency_as_webp() -> None:
     image.putalpha(Image.linear_gradient("L").resize(image.size))
     file = written(image, format="png", max_bytes=40_000)
     assert file.ending == ".webp"
-    assert file.notes == ("Written as WebP: as PNG it would pass 40,000 bytes.",)
+    assert file.notes == ("Written as WebP, as PNG would exceed 40,000 bytes.",)
     assert opened(file).mode == "RGBA"
     opacity = np.asarray(opened(file))[..., 3]
     assert np.abs(opacity.astype(int) - np.asarray(image)[..., 3]).max() < 12

@@ -125,7 +125,7 @@ def test_retired_names_and_paid_defaults_are_priced_over_http(
     heir = Successor("openai/gpt-image-2.5-flare", "gone")
     service, server = services["openai"]
     with serve_studio(tmp_path, backend=[FakeBackend(), service]) as served:
-        served.studio.engine._intake._heir = Lookups(  # type: ignore[attr-defined]
+        served.studio.engine._admission._find_successor = Lookups(  # type: ignore[attr-defined]
             find_successor=lambda name: heir if name == "dall-e-3" else None
         ).find_successor
         client = served.open_client()

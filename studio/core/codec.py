@@ -35,7 +35,7 @@ def decode_json(kind: Any, data: Any, where: str) -> Any:
 
     Raises:
         InvalidRequest: an unknown or missing field, a wrong type, a text with a control character or half a character,
-            or data nested deeper than anything here is; `where` and the field's name tell the place.
+            or data nested deeper than anything here is; `where` and the field's name give the place.
     """
     check_depth(data, where)
     return _decode(kind, data, where)

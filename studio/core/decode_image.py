@@ -172,7 +172,7 @@ def _find_png_chunk(data: bytes, kind: bytes) -> bytes | None:
 
 
 def _build_coded_profile(primaries: int, transfer: int) -> bytes | None:
-    """The profile of H.273's codes; None where they mean sRGB, are unknown, or tell of high dynamic range."""
+    """The profile of H.273's codes; None where they mean sRGB, are unknown, or mean high dynamic range."""
     curve = _CURVES.get(transfer, _SRGB_CURVE)
     if primaries not in _PRIMARIES or transfer in _HDR_CURVES or (primaries == 1 and curve == _SRGB_CURVE):
         return None
@@ -184,14 +184,14 @@ def _build_gamma_profile(image: Image.Image) -> bytes | None:
     gamma, primaries = image.info.get("gamma"), image.info.get("chromaticity")
     if not isinstance(gamma, float) or not 0.1 <= gamma <= 10:
         return None
-    told = _PRIMARIES[1]
+    chromaticities = _PRIMARIES[1]
     if isinstance(primaries, tuple) and len(cast("tuple[float, ...]", primaries)) == 8:
-        told = cast("_Chromaticities", primaries)
+        chromaticities = cast("_Chromaticities", primaries)
     as_srgb = abs(gamma - _SRGB_GAMMA) < 0.01
-    if as_srgb and all(abs(a - b) < 0.005 for a, b in zip(told, _PRIMARIES[1], strict=True)):
+    if as_srgb and all(abs(a - b) < 0.005 for a, b in zip(chromaticities, _PRIMARIES[1], strict=True)):
         return None
     with contextlib.suppress(ArithmeticError, struct.error):  # primaries that span nothing
-        return build_profile(told, _SRGB_CURVE if as_srgb else (1 / gamma,))
+        return build_profile(chromaticities, _SRGB_CURVE if as_srgb else (1 / gamma,))
     return None
 
 

@@ -26,14 +26,14 @@ class ControlFacts:
     families name diffusers' ControlNet `pipelines` by the task that is drawn, the `network_class` of one ControlNet,
     and the `multi_class` that holds several. `max_units` may act together; without `has_range` a unit acts from the
     first step to the last. `union_types` are the places of the control types in the family's union ControlNets, which
-    the pipeline is told where `has_union_argument`. `borrowed_parts` are attributes that the pipeline lends its
+    the pipeline takes where `has_union_argument`. `borrowed_parts` are attributes that the pipeline lends its
     ControlNet from the transformer and that must be freed afterwards.
 
     Files: `text_widths` are the widths of the text states that the UNet's cross-attention reads; `has_other_widths`
     is set where models of the same build exist in other widths. `detect` gives kind and problem ("" if none)
     of a single file that only this family can have made; `build_config` the config of a single ControlNet file,
-    `is_original` tells that diffusers reads such a file itself. `adapter_downscale` is how far a T2I-Adapter folds
-    pixels. `has_ip_adapters` tells that reference images are taken.
+    `is_original` means that diffusers reads such a file itself. `adapter_downscale` is how far a T2I-Adapter folds
+    pixels. `has_ip_adapters` means that reference images are taken.
     """
 
     in_unet: bool = False
@@ -65,7 +65,7 @@ class ControlFacts:
 
 @dataclass(frozen=True, kw_only=True)
 class AddOnFacts:
-    """How files that were made for a family are told from those for others.
+    """How files that were made for a family are recognised.
 
     `detect_lora` knows the family's LoRAs by their header; it is given all names of tensors too, as one text with a
     line break before each. Where that says nothing, the width of the text states decides. `embedding_width` is that of

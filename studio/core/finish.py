@@ -117,9 +117,9 @@ class Anchor(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class TextOverlay:
-    """Words over an image. `size` as a fraction of the image's height; `stroke` as a fraction of the letters' size;
+    """Words over an image. `size` as a fraction of the image's height; `stroke` as a fraction of the font size;
     `margin` as a fraction of the shorter side; colours "#rrggbb"; `font` "" for the one that ships. `contrast` "check"
-    tells when it is too low to read, "fix" puts a shade beneath."""
+    reports text that is too hard to read, "fix" puts a shade beneath."""
 
     text: str = ""
     font: str = ""

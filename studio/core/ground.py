@@ -31,7 +31,7 @@ def flatten_on_ground(image: Image.Image, colour: str = WHITE) -> Image.Image:
 
 
 def describe_faint_ground(image: Image.Image, colour: str = WHITE) -> str:
-    """What is to be said when `image`, laid on `colour`, can hardly be told from it; "" when it can."""
+    """A notice if `image`, laid on `colour`, is hardly visible; "" otherwise."""
     if image.mode != "RGBA" or image.getchannel("A").getextrema()[0] >= _SEEN_OPACITY:  # type: ignore[operator]
         return ""
     small = image.copy()

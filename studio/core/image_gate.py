@@ -95,7 +95,7 @@ def open_image(
 
 
 def detect_format(data: bytes) -> str | None:
-    """Pillow's name of the format that the first bytes tell, None for all that are not let in."""
+    """Pillow's name of the format by the first bytes, None for those that are not accepted."""
     if data.startswith(_PNG):
         return "PNG"
     if data.startswith(b"\xff\xd8\xff"):

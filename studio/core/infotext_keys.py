@@ -38,7 +38,7 @@ def build_pairs(part: HasFields, model: Model | None = None) -> dict[str, str]:
     """Every key that the fields of `part` write, in their order, with "" for what is not set.
 
     What is left to the model is written with the default of `model`, unless it lacks the feature. Without a model
-    `part` is a later pass, whose own defaults are written too: its keys tell that it is there. Two fields that share a
+    `part` is a later pass, whose own defaults are written too: its keys show that it is there. Two fields that share a
     key are written as one size, and only together; a field that they stand in place of is then left out.
     """
     pairs: dict[str, str] = {}

@@ -108,7 +108,7 @@ class Model:
     """One entry of the model list, local or cloud.
 
     `id` is stable and what requests name; `lane` is where its jobs run: "gpu" for local pipelines, else the provider's
-    id. `paid` tells that its images cost money. `problem` is set when the model shows up but cannot be used, and says
+    id. `paid` means that its images cost money. `problem` is set when the model shows up but cannot be used, and says
     why and what to do. `ignores` says in one sentence what of a request this model passes over silently (A1111 prompt
     syntax, for example). `options` are the figures that a preprocessor can be given. Without `has_vae` each request has
     to name a VAE.

@@ -44,7 +44,7 @@ class JobContext(Protocol):
         ...
 
     def report_loading(self, what: str) -> None:
-        """Tell the user what is being made ready ("Loading Stable Diffusion 1.5")."""
+        """Report what is being prepared ("Loading Stable Diffusion 1.5")."""
         ...
 
     def report_progress(self, step: int, steps: int, preview: Callable[[], Image.Image] | None = None) -> None:
@@ -57,7 +57,7 @@ class JobContext(Protocol):
         ...
 
     def add_notice(self, text: str) -> None:
-        """Tell the user something that was changed on the way, and keep it in the recipe."""
+        """Report a change to the request, and keep it in the recipe."""
         ...
 
     def raise_if_cancelled(self) -> None:
@@ -89,7 +89,7 @@ class JobContext(Protocol):
         ...
 
     def record_peak_memory(self, bytes_used: int) -> None:
-        """Tell the generation log the most memory that this pass took."""
+        """Report the most memory that this pass took to the generation log."""
         ...
 
 
@@ -135,7 +135,7 @@ class PricedBackend(Protocol):
 
     def estimate(self, request: GenerationRequest, sizes: ImageSizes) -> Estimate | None:
         """What `request`, with all its images, is expected to cost as it will be sent, `sizes` being those of the
-        images that it names, where they are known; None when nobody can tell. Pure."""
+        images that it names, where they are known; None when it is unknown. Pure."""
         ...
 
 
@@ -180,8 +180,8 @@ class PipelineSpec:
     small config files. `load` gives the text-to-image pipeline, on the CPU or on `options.device`, with
     `options.dtype`; torch and diffusers are imported inside. `arguments` gives the keyword arguments of the pipeline
     call that are peculiar to the family (guidance under its name there, the maximal text length); prompts, latents,
-    steps, size and callbacks are filled in for it. `clip` tells that A1111's prompt syntax applies: the family takes
-    `prompt_embeds` from CLIP text encoders. `control` tells how it takes ControlNets and adapters,
+    steps, size and callbacks are filled in for it. `clip` means that A1111's prompt syntax applies: the family takes
+    `prompt_embeds` from CLIP text encoders. `control` says how it takes ControlNets and adapters,
     `add_ons` how its LoRAs, embeddings and VAEs are known.
     """
 
@@ -259,7 +259,7 @@ class ModelStore(Protocol):
         ...
 
     def download(self, repo_id: str) -> None:
-        """Begin to fetch a hub model. Returns at once; `downloads` tells how it goes.
+        """Begin to fetch a hub model. Returns at once; `downloads` reports its progress.
 
         Raises:
             InvalidRequest: not a repo id. NotConfigured: the studio is set to offline. StorageFailed: not enough disk.
@@ -271,7 +271,7 @@ class ModelStore(Protocol):
         ...
 
     def fetch(self, offer_id: str) -> None:
-        """Begin to fetch an offer; `downloads` tells how it goes under the offer's id. Raises as `download`."""
+        """Begin to fetch an offer; `downloads` reports its progress under the offer's id. Raises as `download`."""
         ...
 
     def cancel_download(self, repo_id: str) -> None: ...

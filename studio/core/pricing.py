@@ -10,8 +10,8 @@ ImageSizes = Mapping[str, tuple[int, int]]  # (width, height) in px of images th
 
 @dataclass(frozen=True, kw_only=True)
 class Estimate:
-    """What a request is expected to cost, in `currency`. `exact` tells a fixed price from a guess; `source` and `date`
-    (YYYY-MM-DD) say where the price was read. A local model costs 0."""
+    """What a request is expected to cost, in `currency`. `exact` is true for a fixed price, false for an estimate;
+    `source` and `date` (YYYY-MM-DD) say where the price was read. A local model costs 0."""
 
     amount: float
     currency: str = "USD"

@@ -22,7 +22,7 @@ T = TypeVar("T")
 @dataclass(frozen=True, kw_only=True)
 class HttpRequest:
     """One HTTP call, ready but for the key and the host. `files` are (name, (file name, bytes, media type)); with them,
-    or with `form`, the body is multipart. `paid` tells that the service may bill it, so that it is not sent twice
+    or with `form`, the body is multipart. `paid` means that the service may bill it, so that it is not sent twice
     unasked; `seconds` is how long the answer may take."""
 
     method: str
@@ -38,7 +38,7 @@ class HttpRequest:
 
 @dataclass(frozen=True, kw_only=True)
 class HttpResponse:
-    """What came back: the status is one that the caller said it understands. `paid` tells that the service may have
+    """What came back: the status is one that the caller said it understands. `paid` means that the service may have
     billed the call."""
 
     status: int
@@ -149,7 +149,7 @@ class RenderRequest:
 class CloudModel:
     """One model of a service. `name` is the service's name of it; `model` what the studio's list shows (its id is
     "provider/name"). `price` gives US dollars for a whole request as it is sent, by the sizes of its images where they
-    are known, None where nobody can tell; `source` and `date` say where it was read. `ends` is the day it is shut down
+    are known, None where it is unknown; `source` and `date` say where it was read. `ends` is the day it is shut down
     (YYYY-MM-DD), "" while none is known."""
 
     name: str

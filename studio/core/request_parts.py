@@ -117,7 +117,7 @@ class Option:
 class ControlUnit:
     """One ControlNet (or T2I-Adapter) and the image that steers. `image` None means the source; `preprocessor` "none"
     takes the image as the finished map. `start` and `end` are fractions of the steps. `kind` names the control type for
-    a union ControlNet, "" lets the preprocessor tell. `resolution` in px of the map's short side; with `pixel_perfect`
+    a union ControlNet, "" takes the preprocessor's. `resolution` in px of the map's short side; with `pixel_perfect`
     the drawing's own."""
 
     model: str = ""

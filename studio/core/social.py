@@ -1,4 +1,4 @@
-"""Crops for platform formats: the part of a request that asks for them, and what page and HTTP are told of each."""
+"""Crops for platform formats: the request's part for them, and the results that page and API show."""
 
 from __future__ import annotations
 

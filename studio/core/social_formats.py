@@ -88,7 +88,7 @@ class Format:
     `types` are the file types that it takes, the preferred one first; `api_…` what publishing tools may send.
     `target_bytes` is what is aimed at where the limit itself is not sensible. `safe` are the margins for text, faces
     and logos, `strict` the tighter ones of the platform's own advertisement template. `published` is False where the
-    platform states no such size. `own` tells that it comes from a user's file, `shared` that this file is everybody's.
+    platform states no such size. `own` means that it comes from a user's file, `shared` that this file is everybody's.
     """
 
     id: str

@@ -6,7 +6,7 @@ from enum import StrEnum
 
 
 class Task(StrEnum):
-    """One kind of work. A model tells which it does; each takes the fields of the request that its comment names."""
+    """One kind of work. A model lists its tasks; each takes the fields of the request that its comment names."""
 
     TXT2IMG = "txt2img"
     IMG2IMG = "img2img"  # source, strength

@@ -60,19 +60,19 @@ UPSCALE_PRESETS = MappingProxyType(
 """Cloud services have one quality for each mode of theirs."""
 
 
-def compute_upscaled_size(wish: Upscale | None, width: int, height: int, native: float) -> tuple[int, int]:
-    """The (width, height) in px that `wish` makes of an image of `width` × `height`; `native` is the factor of one that
-    says nothing. A width with a height is taken as it is, everything else keeps the shape.
+def compute_upscaled_size(upscale: Upscale | None, width: int, height: int, native: float) -> tuple[int, int]:
+    """The (width, height) in px that `upscale` makes of an image of `width` × `height`; `native` is the factor where it
+    sets none. A width with a height is taken as it is, everything else keeps the shape.
 
     Raises:
         InvalidRequest: a side would pass MAX_SIDE; the hint says what would do.
     """
-    wish = wish or Upscale()
-    if wish.width is not None and wish.height is not None:
-        return wish.width, wish.height
-    factor = wish.scale or native
-    if wish.long_side is not None:
-        factor = wish.long_side / max(width, height)
+    upscale = upscale or Upscale()
+    if upscale.width is not None and upscale.height is not None:
+        return upscale.width, upscale.height
+    factor = upscale.scale or native
+    if upscale.long_side is not None:
+        factor = upscale.long_side / max(width, height)
     wide, high = max(1, round(width * factor)), max(1, round(height * factor))
     if max(wide, high) > MAX_SIDE:
         raise InvalidRequest(
@@ -117,18 +117,18 @@ def build_upscale_request(
     """
     preset = UPSCALE_PRESETS[mode, quality]
     if mode is UpscaleMode.CREATIVE:
-        wish = Upscale(
+        upscale = Upscale(
             long_side=LONG_SIDE_4K,
             base="" if model.paid else _choose_upscaler(preset, models),
             creativity=DEFAULT_CREATIVITY if creativity is None else creativity,
         )
         return GenerationRequest(
-            task=Task.UPSCALE, model=model.id, upscale=wish, steps=None if model.paid else preset.steps
+            task=Task.UPSCALE, model=model.id, upscale=upscale, steps=None if model.paid else preset.steps
         )
     blended = preset.second_weight if not model.paid and model.id != UPSCALER_PREFIX + LANCZOS else 0.0
     size = {"scale": 4.0} if mode is UpscaleMode.FAST else {"long_side": LONG_SIDE_4K}
-    wish = Upscale(**size, second=LANCZOS if blended else "", second_weight=blended)  # type: ignore[arg-type]
-    return GenerationRequest(task=Task.UPSCALE, model=model.id, upscale=wish)
+    upscale = Upscale(**size, second=LANCZOS if blended else "", second_weight=blended)  # type: ignore[arg-type]
+    return GenerationRequest(task=Task.UPSCALE, model=model.id, upscale=upscale)
 
 
 def _choose_upscaler(preset: UpscalePreset, models: Sequence[Model]) -> str:

@@ -1,4 +1,4 @@
-"""What lies in models/: weight files and folders, told apart by what is inside them, not by their names."""
+"""Weight files and folders in models/, recognised by their contents, not by their names."""
 
 from __future__ import annotations
 

@@ -56,7 +56,7 @@ _log = logging.getLogger(__name__)
 
 
 class Engine(Gallery):
-    """Takes requests, runs them, and tells how they stand. All methods may be called from any thread and return
+    """Takes requests, runs them, and reports their state. All methods may be called from any thread and return
     quickly, but for `in_lane` and `close`.
 
     Images, journal and index lie in the folder of `database`; a change of the outputs folder holds from the next start.
@@ -86,7 +86,7 @@ class Engine(Gallery):
         self._saver = Saver(self._outputs)
         self._previews = Previews()
         self.ledger, self.votes, self.chains = Ledger(database), Votes(database), SavedChains(database)
-        self._intake = Admission(self._models, self._images, lookups.find_successor)
+        self._admission = Admission(self._models, self._images, lookups.find_successor)
         self._timings = Timings(database)
         tools = RunnerServices(
             models=self._models,
@@ -106,7 +106,7 @@ class Engine(Gallery):
         self._absence = AbandonmentTimer(grace, self._stop_abandoned)
         self._cleanup = InputCleanup(database, root / INPUTS_FOLDER)
         self._lock = threading.RLock()
-        self._roster = JobRegistry()
+        self._job_registry = JobRegistry()
         self._closed = False
 
     def start(self) -> None:
@@ -115,7 +115,7 @@ class Engine(Gallery):
             threading.Thread(target=self._rebuild, name="rebuild", daemon=True).start()
         with self._lock:
             for entry in self._journal.claim():
-                self._dispatch.put(self._roster.put(self._restore_job(entry)))
+                self._dispatch.put(self._job_registry.put(self._restore_job(entry)))
         self._cleanup.start()
 
     def close(self, *, drain: float = 25.0) -> None:
@@ -146,7 +146,7 @@ class Engine(Gallery):
             QueueFull: too many jobs wait; `details` has the number. StorageFailed: the journal cannot be written.
         """
         settings = self._settings.current
-        accepted = self._intake.admit_request(request, user.name, settings)
+        accepted = self._admission.admit_request(request, user.name, settings)
         with self._lock:
             if self._closed:
                 raise JobCancelled("The studio is shutting down.", hint="Try again in a minute.")
@@ -158,23 +158,23 @@ class Engine(Gallery):
                 model=accepted.model,
                 settings=settings,
             )
-            expected = self._intake.estimate(accepted.request, user.name, settings)
+            expected = self._admission.estimate(accepted.request, user.name, settings)
             warning = self.ledger.reserve(job.id, user.name, expected or 0.0, settings)
             job.images, job.notes = accepted.images, accepted.notes
             self._journal.add(_make_entry(job, accepted))
-            self._roster.put(job)
+            self._job_registry.put(job)
             job.emit(*(NoticeEvent(note) for note in (*accepted.notes, *([warning] if warning else []))))
             self._dispatch.put(job)
         return job
 
     def estimate(self, request: GenerationRequest, user: User = LOCAL_USER) -> float | None:
         """What the whole of `request` of `user` is expected to cost in US dollars, all its images and steps, as they
-        will be sent; 0 for local models, None when nobody can tell.
+        will be sent; 0 for local models, None when it is unknown.
 
         Raises:
             UnknownModel: a model that is not there. InvalidRequest: the model does not do it, or the axes make no grid.
         """
-        return self._intake.estimate(request, user.name, self._settings.current)
+        return self._admission.estimate(request, user.name, self._settings.current)
 
     def resolve_request(self, request: GenerationRequest, user: User) -> GenerationRequest:
         """`request` with the model that would draw it now and its size, for telling what it would cost; nothing is
@@ -183,7 +183,7 @@ class Engine(Gallery):
         Raises:
             UnknownModel, InvalidRequest: there is no such model. NotFound: its image is gone.
         """
-        return self._intake.resolve_request(request, user.name, self._settings.current)
+        return self._admission.resolve_request(request, user.name, self._settings.current)
 
     def estimate_seconds(self, request: GenerationRequest) -> float | None:
         """How long one image of `request` took before, None when none like it was made."""
@@ -195,7 +195,7 @@ class Engine(Gallery):
         Raises:
             NotFound: there is none, or it is another user's.
         """
-        job = self._roster.get(job_id)
+        job = self._job_registry.get(job_id)
         if job is not None and job.user == user.name:
             return job
         entry = None if job is not None else self._journal.get(job_id, user.name)
@@ -206,7 +206,7 @@ class Engine(Gallery):
     def jobs(self, user: User, limit: int = 50) -> list[Job]:
         """The user's latest jobs, newest first, those of earlier runs too."""
         entries = self._journal.list_newest(user.name, limit)
-        return [self._roster.get(entry.id) or self._restore_job(entry) for entry in entries]
+        return [self._job_registry.get(entry.id) or self._restore_job(entry) for entry in entries]
 
     def cancel(self, job_id: str, user: User) -> None:
         """Stop a job: at once when it waits, within a step when it runs. Its finished images stay. An ended job is left
@@ -232,7 +232,7 @@ class Engine(Gallery):
     def cancel_all(self, user: User) -> None:
         """Stop every job of the user, waiting and running."""
         for job in reversed(
-            self._roster.of(user.name)
+            self._job_registry.of(user.name)
         ):  # the last first, so that none begins while the others are stopped
             self.cancel(job.id, user)
 
@@ -301,7 +301,7 @@ class Engine(Gallery):
     def _require_own_job(self, job_id: str, user: User) -> Job:
         """The job when this process may act on it."""
         job = self.job(job_id, user)
-        if self._roster.get(job.id) is not None or job.snapshot.status.is_final:
+        if self._job_registry.get(job.id) is not None or job.snapshot.status.is_final:
             return job
         raise InvalidRequest("This job runs in another studio process.", hint="Stop it there.")
 

@@ -48,7 +48,7 @@ class Logs:
         self.set_level(level)
 
     def set_level(self, level: str) -> None:
-        """Change how much the application log tells."""
+        """Change the level of the application log."""
         self._root.setLevel(level.upper())
 
     def get_access_logger(self) -> logging.Logger:

@@ -15,7 +15,7 @@ def raise_no_key(name: str) -> str:
 
 @dataclass(frozen=True)
 class Successor:
-    """Who takes the place of a model that has ended: `model` is its id, `told` says so to the user."""
+    """The model that replaces one that has ended: `model` is its id, `notice` says so to the user."""
 
     model: str
     notice: str
@@ -23,9 +23,9 @@ class Successor:
 
 @dataclass(frozen=True)
 class Lookups:
-    """`heir` gives the successor of a name that no model has any more, None for a name that never ended. `model_hash`
-    gives a model's short hash at once, "" while it is not known; `key` an API key by its name, and raises NotConfigured
-    when it is not set."""
+    """`find_successor` gives the successor of a name that no model has any more, None for a name that never ended.
+    `model_hash` gives a model's short hash at once, "" while it is not known; `key` an API key by its name, and raises
+    NotConfigured when it is not set."""
 
     model_hash: Callable[[str], str] = lambda model_id: ""
     key: Callable[[str], str] = raise_no_key

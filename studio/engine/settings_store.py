@@ -22,7 +22,7 @@ _log = logging.getLogger(__name__)
 class SettingsStore:
     """Holds one frozen Settings at a time and swaps it as a whole; whoever holds an older one keeps it. Thread-safe.
 
-    `notices` tell what was wrong with the file when it was read.
+    `notices` say what was wrong with the file when it was read.
     """
 
     def __init__(self, settings: Settings | None = None, *, config_file: Path | None = None) -> None:
@@ -40,7 +40,7 @@ class SettingsStore:
     def load(cls, config_file: Path, environment: Mapping[str, str], flags: Mapping[str, Any]) -> SettingsStore:
         """Read all four sources. Flags that are None were not given.
 
-        What is wrong with the file is told in `notices` and never fatal: a file that is no JSON is renamed to
+        What is wrong with the file is reported in `notices` and never fatal: a file that is no JSON is renamed to
         `.broken`, an unknown entry is kept aside, a value that does not fit gives way to the default.
 
         Raises:

@@ -44,10 +44,10 @@ class AdmittedRequest:
 class Admission:
     """Takes requests of any user in."""
 
-    def __init__(self, models: Models, images: Images, heir: Callable[[str], Successor | None]) -> None:
+    def __init__(self, models: Models, images: Images, find_successor: Callable[[str], Successor | None]) -> None:
         self._models = models
         self._images = images
-        self._heir = heir
+        self._find_successor = find_successor
 
     def admit_request(self, request: GenerationRequest, user: str, settings: Settings) -> AdmittedRequest:
         """`request` with its models, sizes and seed fixed. A model that is missing or broken gives way to the fallback
@@ -74,8 +74,8 @@ class Admission:
             named = adapt(named, model)
         check_backend_names(backend, named)
         self._check_chain(named, settings)
-        told = [self._images.get(name, user).notice for name in list_sources(named)]
-        notes = (*notes, *dict.fromkeys(filter(None, told)))
+        notices = [self._images.get(name, user).notice for name in list_sources(named)]
+        notes = (*notes, *dict.fromkeys(filter(None, notices)))
         fixed = _fix_seed(named, model)
         images = plan_images(fixed)
         if fixed.axes:
@@ -86,8 +86,8 @@ class Admission:
         """The request with a model that has ended replaced by its successor, and the sentence that says so."""
         if not request.model or any(model.id == request.model for model in self._models.all()):
             return request, ()
-        heir = self._heir(request.model)
-        return (request, ()) if heir is None else (request.replace(model=heir.model), (heir.notice,))
+        successor = self._find_successor(request.model)
+        return (request, ()) if successor is None else (request.replace(model=successor.model), (successor.notice,))
 
     def resolve_request(self, request: GenerationRequest, user: str, settings: Settings) -> GenerationRequest:
         """`request` with the model that would draw it now, and its size; its images may still be missing.
@@ -100,7 +100,7 @@ class Admission:
 
     def estimate(self, request: GenerationRequest, user: str, settings: Settings) -> float | None:
         """What all images and steps of `request` are expected to cost in US dollars, as they will be sent; None when
-        nobody can tell. Raises UnknownModel, and InvalidRequest for what no image can be made of."""
+        it is unknown. Raises UnknownModel, and InvalidRequest for what no image can be made of."""
         if request.axes:
             alike = Counter(cell.request.replace(seed=None, prompt="") for cell in expand_cells(request))
             costs = [(self.estimate(one, user, settings), count) for one, count in alike.items()]
@@ -196,7 +196,7 @@ class Admission:
 
 
 def _predict_size(step: GenerationRequest, model: Model, size: tuple[int, int] | None) -> tuple[int, int]:
-    """The size of what the step gives, as far as it can be told beforehand."""
+    """The size of the step's result, as far as it is known beforehand."""
     if size is None or (step.task.is_generative and not step.mask):
         return model.get_hires_size(step)
     if step.task is Task.UPSCALE:

@@ -91,7 +91,7 @@ def check_backend_names(backend: Backend, request: GenerationRequest) -> None:
 
 def estimate_backend_cost(backend: Backend, request: GenerationRequest, sizes: ImageSizes) -> float | None:
     """What `request`, as it is sent, is expected to cost at `backend`, in US dollars; 0 where nothing costs, None where
-    nobody can tell. `sizes` are those of its images."""
+    it is unknown. `sizes` are those of its images."""
     ask = getattr(backend, "estimate", None)
     if ask is None:
         return 0.0

@@ -1,4 +1,4 @@
-"""All lanes together: which job goes where, how many may wait, and what the waiting are told."""
+"""All lanes together: choose a job's lane, limit how many wait, report their places."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ class Dispatcher:
             return list(self._lanes.values())
 
     def _report_positions(self, lane: Lane) -> None:
-        """Tell every waiting job its place, and when its turn comes."""
+        """Report its place, and the time until its turn, to every waiting job."""
         running, waiting = lane.list_jobs()
         left: float | None = 0.0
         for job in running:

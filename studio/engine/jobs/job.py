@@ -80,7 +80,7 @@ class Job:
             return True
 
     def report_position(self, ahead: int, eta: float | None) -> None:
-        """Tell the place in the queue, unless the job has begun meanwhile or knows it already."""
+        """Report the place in the queue, unless the job has begun meanwhile or knows it already."""
         with self._changed:
             old = self._snapshot
             if old.status is Status.QUEUED and (old.version == 0 or (old.ahead, old.eta) != (ahead, eta)):
@@ -102,7 +102,7 @@ class Job:
         return self._stop
 
     def stop(self, why: StopReason) -> None:
-        """Ask the job to stop; the first reason given holds, but a user's wish is always heard."""
+        """Ask the job to stop; the first reason given holds, but a user's stop always takes effect."""
         with self._changed:
             if self._stop is None or why is StopReason.CANCEL:
                 self._stop = why
@@ -115,7 +115,7 @@ class Job:
             self._interrupt.set()
 
     def raise_if_stopped(self) -> None:
-        """Raises JobCancelled when the job is to stop, ImageSkipped (once for each wish) when the pass is."""
+        """Raises JobCancelled when the job is to stop, ImageSkipped (once for each skip) when the pass is."""
         if not self._interrupt.is_set():
             return
         with self._changed:
@@ -132,7 +132,7 @@ class Job:
         self.raise_if_stopped()
 
     def forget_skip(self) -> None:
-        """Drop a wish to skip that came when there was nothing left to skip."""
+        """Drop a skip that came when there was nothing left to skip."""
         with self._changed:
             self._skip = False
             if self._stop is None:

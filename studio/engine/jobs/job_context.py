@@ -1,4 +1,4 @@
-"""What a backend sees of its job: progress, previews, cancel, stages."""
+"""What a backend sees of its job: progress, previews, cancel, phases."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ from studio.engine.storage.inputs import Images, hash_pixels
 class RunContext:
     """The JobContext of one run of a job. Used by one lane thread; begun anew for each pass with `begin`.
 
-    `stages` holds seconds by name, `peak` bytes, `notes` what was changed in the present pass.
+    `phases` holds seconds by name, `peak` bytes, `notes` what was changed in the present pass.
     """
 
     def __init__(
         self, job: Job, previews: Previews, images: Images, keys: Callable[[str], str], estimate: float | None
     ) -> None:
         """`estimate` is what the whole job is expected to take, in seconds."""
-        self.stages: dict[str, float] = {}
+        self.phases: dict[str, float] = {}
         self.peak = 0
         self.notes: list[str] = []
         self._job = job
@@ -119,7 +119,7 @@ class RunContext:
         try:
             yield
         finally:
-            self.stages[name] = self.stages.get(name, 0.0) + time.monotonic() - start
+            self.phases[name] = self.phases.get(name, 0.0) + time.monotonic() - start
 
     def record_peak_memory(self, bytes_used: int) -> None:
         self.peak = max(self.peak, bytes_used)

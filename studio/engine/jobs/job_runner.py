@@ -51,7 +51,7 @@ class JobRunner:
         self._requeue = requeue
 
     def run(self, job: Job) -> None:
-        """Draw what is missing of the job. Its images are saved, and its end is told, in the background. Raises
+        """Draw what is missing of the job. Its images are saved, and its end is reported, in the background. Raises
         nothing."""
         tools = self._tools
         expected = tools.timings.estimate_seconds(job.request, job.model)
@@ -102,8 +102,8 @@ class JobRunner:
         job.emit(LoadingEvent("Starting"))
         tools.journal.record_start(job.id)
         tools.outputs.recover(job.id)
-        told = {asset.id for asset in job.snapshot.assets}
-        job.emit(*(SavedEvent(asset) for asset in tools.library.list_job_assets(job.id) if asset.id not in told))
+        reported = {asset.id for asset in job.snapshot.assets}
+        job.emit(*(SavedEvent(asset) for asset in tools.library.list_job_assets(job.id) if asset.id not in reported))
         images = plan_images(job.request)
         settled = tools.library.list_settled_numbers(job.id)
         missing = collections.deque(image for image in images if not settled.issuperset(_list_file_numbers(image)))
@@ -135,8 +135,8 @@ class JobRunner:
         run.context.begin(done, len(batch))
         try:
             _, model = tools.models.find(request.model)
-            asked = request.replace(count=len(batch), batch_size=len(batch))
-            rendered = tools.chain.render(asked, [image.seed for image in batch], run.context, run.lane)
+            batch_request = request.replace(count=len(batch), batch_size=len(batch))
+            rendered = tools.chain.render(batch_request, [image.seed for image in batch], run.context, run.lane)
         except ImageSkipped:
             tools.library.skip(job.id, job.user, [number for image in batch for number in _list_file_numbers(image)])
             job.emit(NoticeEvent("Skipped one image" if len(batch) == 1 else f"Skipped {len(batch)} images"))
@@ -177,7 +177,7 @@ class JobRunner:
             job.notes = (*job.notes, text)
 
     def _end(self, run: JobRun) -> None:
-        """The run is over and its images are settled: tell everybody, and write it down."""
+        """Report and record the end of a run whose images are settled."""
         job = run.job
         error = run.saves.error or run.error
         if error is None and run.moved:
@@ -223,9 +223,9 @@ class JobRunner:
         try:
             tools.journal.record_end(job.id, status, seconds=seconds, error=run.error, notices=snapshot.notices)
             if status is Status.FINISHED and run.drawn and not job.request.axes:
-                drawing = seconds - run.context.stages.get("load", 0.0)
+                drawing = seconds - run.context.phases.get("load", 0.0)
                 tools.timings.record_timing(job.request, job.model, drawing / run.drawn)
-        except StorageFailed as error:  # the user is told all the same; after a restart the job is taken up again
+        except StorageFailed as error:  # it is reported all the same; after a restart the job is taken up again
             _log.warning("the end of job %s is not in the journal: %s", job.id, error.message)
         tools.ledger.release(job.id)
         tools.logs.log_generation(run.line(status, seconds), job.request, job.settings)

@@ -131,14 +131,14 @@ class Journal:
                     "SELECT * FROM jobs WHERE owner = ? AND status IN (?, ?)", (owner, *_OPEN_STATUSES)
                 )
             for row in claimed:
-                worn_out = row["attempts"] >= MAX_ATTEMPTS
+                out_of_attempts = row["attempts"] >= MAX_ATTEMPTS
                 connection.execute(
                     "UPDATE jobs SET owner = ?, status = ?, error = ?, finished = ? WHERE id = ?",
                     (
                         self._owner.id,
-                        (Status.FAILED if worn_out else Status.QUEUED).value,
-                        json.dumps(_make_attempts_error().to_json()) if worn_out else None,
-                        time.time() if worn_out else None,
+                        (Status.FAILED if out_of_attempts else Status.QUEUED).value,
+                        json.dumps(_make_attempts_error().to_json()) if out_of_attempts else None,
+                        time.time() if out_of_attempts else None,
                         row["id"],
                     ),
                 )

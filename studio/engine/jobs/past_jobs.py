@@ -1,4 +1,4 @@
-"""Jobs of earlier runs and other processes, as the journal and the index tell of them."""
+"""Jobs of earlier runs and other processes, read from the journal and the index."""
 
 from __future__ import annotations
 

@@ -73,6 +73,6 @@ class JobRun:
             "pictures": self.drawn,
             "asked": job.images,
             "seconds": round(seconds, 3),
-            "stages": {name: round(took, 4) for name, took in self.context.stages.items()},
+            "stages": {name: round(took, 4) for name, took in self.context.phases.items()},
             "peak_memory": self.context.peak,
         }

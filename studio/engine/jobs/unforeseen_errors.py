@@ -11,7 +11,7 @@ _log = logging.getLogger(__name__)
 
 
 def log_unexpected_error(error: BaseException) -> StudioError:
-    """What the user is told of `error`; the log gets its traceback under the same number."""
+    """The error that is shown for `error`; the log gets its traceback under the same number."""
     entry = secrets.token_hex(4)
     _log.error("unexpected error, entry %s", entry, exc_info=error)
     return StudioError(

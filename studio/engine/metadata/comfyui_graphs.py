@@ -100,7 +100,7 @@ class _GraphReader:
         return None
 
     def _resolve(self, value: Any, what: str, depth: int = 0) -> Any:
-        """The value itself, or the one that its link comes from; None, and noted as lost, when that cannot be told."""
+        """The value itself, or the one that its link comes from; None, and noted as lost, when that is unknown."""
         if not isinstance(value, list):
             return value if isinstance(value, str | int | float) or value is None else None
         node = self._follow(value)

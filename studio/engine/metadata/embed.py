@@ -42,7 +42,7 @@ _FORMATS = ("PNG", "JPEG", "WEBP", "AVIF")
 
 @dataclass(frozen=True, kw_only=True)
 class Metadata:
-    """What an image tells about its making. `recipe` is ours, as JSON; `source_type` the IPTC digital source type."""
+    """The metadata of an image. `recipe` is ours, as JSON; `source_type` the IPTC digital source type."""
 
     infotext: str = ""
     recipe: dict[str, Any] | None = None

@@ -18,7 +18,7 @@ INFOTEXT_PATTERN = re.compile(
 )  # without one of them it is any comment
 
 
-def tells_of_model(image: Image.Image) -> bool:
+def is_generated_image(image: Image.Image) -> bool:
     """Whether the file's own texts say that a model drew it: an infotext, or what another studio writes."""
     texts = dict(iterate_texts(image))
     texts["parameters"] = texts.get("parameters") or read_metadata(image).infotext

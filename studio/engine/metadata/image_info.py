@@ -1,4 +1,4 @@
-"""What an image tells of its making: ours, AUTOMATIC1111's and Forge's infotext, and what ComfyUI, InvokeAI, Fooocus,
+"""Read how an image was made: ours, AUTOMATIC1111's and Forge's infotext, and what ComfyUI, InvokeAI, Fooocus,
 SwarmUI and NovelAI write (see studio.engine.metadata.foreign_metadata), in PNG, JPEG, WebP and AVIF."""
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class ParsedImageInfo:
 
 
 def read_image_info(source: Path | bytes, settings: Settings) -> ParsedImageInfo:
-    """Everything that the image tells of itself.
+    """Everything that the file says about the image.
 
     Raises:
         BadImage: the file does not pass the gate.
@@ -64,17 +64,17 @@ def read_image_info(source: Path | bytes, settings: Settings) -> ParsedImageInfo
     if kind not in ("PNG", "JPEG", "WEBP", "AVIF"):
         return ParsedImageInfo(**about)
     with Image.open(io.BytesIO(data), formats=(kind,)) as file:
-        told = read_metadata(file)
+        metadata = read_metadata(file)
         texts = dict(iterate_texts(file))
-    if told.infotext:
-        texts["parameters"] = told.infotext
+    if metadata.infotext:
+        texts["parameters"] = metadata.infotext
     if kind in ("PNG", "WEBP"):
         texts = {**unpack_texts(read_stealth(image)), **texts}
     texts = {**unpack_texts(texts.get("parameters", "")), **texts}
     about["raw"] = {name: text[:_MAX_SHOWN_LENGTH] for name, text in list(texts.items())[:_MAX_VALUES]}
     infotext = texts.get("parameters", "")
-    if told.recipe is not None:
-        return ParsedImageInfo(infotext=told.infotext, **_read_own_recipe(told.recipe), **about)
+    if metadata.recipe is not None:
+        return ParsedImageInfo(infotext=metadata.infotext, **_read_own_recipe(metadata.recipe), **about)
     if INFOTEXT_PATTERN.search(infotext[:MAX_TEXT]) and parse_json_object(infotext) is None:
         parsed = parse_infotext(infotext)
         return ParsedImageInfo(

@@ -30,7 +30,7 @@ def find_source_type(source: str, steps: Sequence[GenerationRequest]) -> str:
     """The type of an image of type `source` ("" for unknown, as a photograph's) after `steps` were done to it.
 
     What is drawn as a whole is generated; what is drawn into an image makes it edited, unless it was generated before.
-    Everything else (resize, crop, letters, cutting out, enlarging with an upscaler) leaves what the source said.
+    Everything else (resize, crop, text, cutting out, enlarging with an upscaler) leaves what the source said.
     """
     for step in steps:
         if step.task in _REDRAWING_TASKS:

@@ -1,5 +1,6 @@
 """Text in the lowest bits of an image's opacity, where NovelAI and some extensions of AUTOMATIC1111 write what a text
-chunk would lose: column by column, a mark of 15 letters, the length in bits as 32 bits, and the text, plain or gzipped.
+chunk would lose: column by column, a mark of 15 characters, the length in bits as 32 bits, and the text, plain or
+gzipped.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ _STRUCTURED_FIELDS: Mapping[Feature, dict[str, object]] = {
     Feature.CONTROL: {"control": ()},
     Feature.REFERENCE: {"references": ()},
 }
-# A seed stays although the model passes over it: the recipe then tells what was asked for.
+# A seed stays although the model passes over it: the recipe then keeps what was requested.
 _KEPT_FEATURES = frozenset({Feature.SEED})
 
 
@@ -49,7 +49,7 @@ def adapt(request: GenerationRequest, model: Model) -> GenerationRequest:
 
 
 def format_fallback_notice(failed: str, model: Model, failure: StudioError) -> str:
-    """What the user is told when `model` stands in for the one called `failed`."""
+    """The notice when `model` replaces the one called `failed`."""
     return f"Made with {model.title} instead of {failed}: {failure.message}"
 
 

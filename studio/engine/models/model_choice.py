@@ -1,4 +1,4 @@
-"""Choosing a model by how good and how dear it is, and what comes next when it cannot be reached."""
+"""Choose a model by quality and price, and its fallbacks when it cannot be reached."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How long images took, remembered across runs, to tell waiting users when their turn comes."""
+"""How long images took, remembered across runs, to estimate when a waiting job starts."""
 
 from __future__ import annotations
 

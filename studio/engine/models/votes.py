@@ -1,4 +1,4 @@
-"""Which of two models' images was preferred, when nobody was told whose was whose."""
+"""Votes between images of two models in a blind comparison."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, kw_only=True)
 class KeyState:
-    """What may be told of a key. `where` is "environment", "keyring", "file" or "" when it is not set; `ends` its last
+    """What may be shown of a key. `where` is "environment", "keyring", "file" or "" when it is not set; `ends` its last
     characters."""
 
     name: str

@@ -222,7 +222,7 @@ def _walk_images(folder: Path) -> Iterator[Path]:
 
 
 def _asset_from_file(path: Path, user: str) -> Asset | None:
-    """The image as its own recipe tells it; None when it carries none of ours."""
+    """The image as described by its own recipe; None when it carries none of ours."""
     try:
         found = embed.read_metadata(path)
         recipe = found.recipe or {}

@@ -138,7 +138,7 @@ _log = logging.getLogger(__name__)
 class Database:
     """One connection, shared by all threads one at a time; other processes may have the same file open.
 
-    `fresh` tells that the file was made, or made anew, by this opening.
+    `fresh` means that the file was made, or made anew, by this opening.
     """
 
     def __init__(self, path: Path) -> None:

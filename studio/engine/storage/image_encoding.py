@@ -1,4 +1,4 @@
-"""An image as a file of the wished kind, under a wished number of bytes at the best quality that fits.
+"""Encode an image in a format, below a number of bytes at the best quality that fits.
 
 The ladder below a limit was measured. JPEG: full colour resolution (4:4:4) down to quality 82, then halved colour
 (4:2:0) down to 15. PNG: packed harder, then as a palette where 256 colours hold the image exactly, and only then as
@@ -43,34 +43,34 @@ class EncodedImage:
 
 def encode_output(
     image: Image.Image,
-    wish: OutputOptions | None,
+    options: OutputOptions | None,
     settings: Settings,
     *,
     carried: embed.EmbeddedMetadata,
 ) -> EncodedImage:
-    """`image` (RGB, RGBA or L, sRGB) as `wish` says, else as the settings say, with what is `carried` inside as far as
-    the wish keeps it, and nothing else.
+    """`image` (RGB, RGBA or L, sRGB) as `options` say, else as the settings say, with the parts of
+    `carried` that they keep inside, and nothing else.
 
     Raises:
-        InvalidRequest: the format cannot hold an image of that size, or no quality brings the file under the wished
+        InvalidRequest: the format cannot hold an image of that size, or no quality brings the file under the requested
             number of bytes; `details` has the smallest reached.
     """
-    wish = wish or OutputOptions()
-    kind = wish.format or settings.output_format
+    options = options or OutputOptions()
+    kind = options.format or settings.output_format
     _check_side(image, kind)
-    if wish.keep is not MetadataPolicy.ALL:
-        carried = dataclasses.replace(carried, infotext="", recipe=None, marked=wish.keep is MetadataPolicy.MARKER)
-    writer = _Writer(_strip_metadata(image), carried, wish.ground)
-    quality = wish.quality or settings.output_quality
+    if options.keep is not MetadataPolicy.ALL:
+        carried = dataclasses.replace(carried, infotext="", recipe=None, marked=options.keep is MetadataPolicy.MARKER)
+    writer = _Writer(_strip_metadata(image), carried, options.ground)
+    quality = options.quality or settings.output_quality
     data = writer.write(kind, quality)
-    if wish.max_bytes is None or len(data) <= wish.max_bytes:
+    if options.max_bytes is None or len(data) <= options.max_bytes:
         return writer.build_result(data, kind, kind)
     if kind == "png":
-        packed = writer.pack_png(wish.max_bytes, data)
-        if len(packed) <= wish.max_bytes:
+        packed = writer.pack_png(options.max_bytes, data)
+        if len(packed) <= options.max_bytes:
             return writer.build_result(packed, kind, kind)
-        return writer.fit_lossy(wish.max_bytes, "webp" if writer.clear else "jpeg", 100, kind)
-    return writer.fit_lossy(wish.max_bytes, kind, quality, kind)
+        return writer.fit_lossy(options.max_bytes, "webp" if writer.clear else "jpeg", 100, kind)
+    return writer.fit_lossy(options.max_bytes, kind, quality, kind)
 
 
 class _Writer:
@@ -93,28 +93,28 @@ class _Writer:
             return data
         return embed.encode_image(exact or self._image, "png", quality=0, carried=self._carried, small=True)
 
-    def fit_lossy(self, limit: int, kind: str, quality: int, wished: str) -> EncodedImage:
+    def fit_lossy(self, limit: int, kind: str, quality: int, requested: str) -> EncodedImage:
         """The best file of `kind` and at most `quality` that fits into `limit` bytes."""
         _check_side(self._image, kind)
         smallest = 2**63
         for low, high, colour in _list_quality_ranges(kind, quality):
             data = encode_under_limit(limit, low, high, lambda at, c=colour: self.write(kind, at, c))
             if len(data) <= limit:
-                return self.build_result(data, kind, wished, limit)
+                return self.build_result(data, kind, requested, limit)
             smallest = min(smallest, len(data))
-        told = "" if not (self._carried.infotext or self._carried.recipe) else ", or save less metadata"
+        advice = "" if not (self._carried.infotext or self._carried.recipe) else ", or save less metadata"
         raise InvalidRequest(
             f"The image does not fit into {limit:,} bytes; the minimum is {smallest:,}.",
-            hint=f"Allow more bytes, make it smaller{told}.",
+            hint=f"Allow more bytes, make it smaller{advice}.",
             details={"max_bytes": limit, "smallest": smallest},
         )
 
-    def build_result(self, data: bytes, kind: str, wished: str, limit: int = 0) -> EncodedImage:
+    def build_result(self, data: bytes, kind: str, requested: str, limit: int = 0) -> EncodedImage:
         """The finished file of `kind` with its notes."""
         notes: list[str] = []
-        if kind != wished:
+        if kind != requested:
             notes.append(
-                f"Written as {_get_format_title(kind)}: as {_get_format_title(wished)} it would pass {limit:,} bytes."
+                f"Written as {_get_format_title(kind)}, as {_get_format_title(requested)} would exceed {limit:,} bytes."
             )
         if self.clear and kind == "jpeg":
             colour = "white" if self._ground.lower() == WHITE else self._ground
@@ -132,8 +132,11 @@ class _Writer:
         if not (self._carried.infotext or self._carried.recipe) or not self._carried.marked:
             return []
         with Image.open(io.BytesIO(data)) as file:
-            told = embed.read_metadata(file)
-        parts = (("infotext", self._carried.infotext, told.infotext), ("recipe", self._carried.recipe, told.recipe))
+            written = embed.read_metadata(file)
+        parts = (
+            ("infotext", self._carried.infotext, written.infotext),
+            ("recipe", self._carried.recipe, written.recipe),
+        )
         return [name for name, wanted, there in parts if wanted and not there]
 
 

@@ -27,7 +27,7 @@ from studio.core.image_gate import ImageLimits, open_image
 from studio.core.request import GenerationRequest
 from studio.core.result import Asset
 from studio.engine.metadata.embed import Metadata, read_metadata
-from studio.engine.metadata.file_texts import tells_of_model
+from studio.engine.metadata.file_texts import is_generated_image
 from studio.engine.metadata.source_type import GENERATED, find_source_type
 from studio.engine.storage.database import Database
 
@@ -43,8 +43,8 @@ _log = logging.getLogger(__name__)
 class KeptImage:
     """An image that requests may name by `hash`. `asset` is the studio's own image that it is, "" for a foreign one;
     `history` the requests that made it, the first one first; `infotext` what it said about its making; `source_type`
-    the IPTC digital source type that it said or that its making tells; `notice` what a user should know of how it was
-    let in."""
+    the IPTC digital source type that it states or that follows from its metadata; `notice` what a user should know of
+    how it was let in."""
 
     hash: str
     width: int
@@ -76,7 +76,7 @@ class Images:
                 source, user, KeptImage(hash=hash_pixels(source), width=source.width, height=source.height)
             )
         image = open_image(source, limits=limits)
-        told, source_type, notice = _try_read_metadata(source)
+        metadata, source_type, notice = _try_read_metadata(source)
         return self._keep(
             image,
             user,
@@ -84,8 +84,8 @@ class Images:
                 hash=hash_pixels(image),
                 width=image.width,
                 height=image.height,
-                infotext=told.infotext,
-                history=read_history(told.recipe or {}),
+                infotext=metadata.infotext,
+                history=read_history(metadata.recipe or {}),
                 source_type=source_type,
                 notice=notice,
             ),
@@ -101,11 +101,11 @@ class Images:
             asset=asset.id,
             infotext=asset.infotext,
             history=(*asset.history, asset.request),
-            source_type=asset.source_type or self._tell_source_type(asset),
+            source_type=asset.source_type or self._read_source_type(asset),
         )
         return self._keep(image, asset.user, kept)
 
-    def _tell_source_type(self, asset: Asset) -> str:
+    def _read_source_type(self, asset: Asset) -> str:
         """That of an asset which an older version indexed, by what was done to make it."""
         story = (*asset.history, asset.request)
         rows = self._database.rows(
@@ -218,7 +218,7 @@ class Images:
         replace_synced(path, out.getvalue())
 
     def _get_path(self, content: str) -> Path:
-        if not (len(content) == 64 and all(letter in "0123456789abcdef" for letter in content)):
+        if not (len(content) == 64 and all(character in "0123456789abcdef" for character in content)):
             raise NotFound("Invalid image id.", hint="Choose the image again.")
         return self._folder / content[:2] / f"{content}.png"
 
@@ -248,12 +248,14 @@ def parse_requests(text: str) -> tuple[GenerationRequest, ...]:
 
 
 def _try_read_metadata(source: Path | bytes) -> tuple[Metadata, str, str]:
-    """(what the file tells of itself, its digital source type, what of it is left out)."""
+    """(the file's metadata, its digital source type, a notice of what is left out)."""
     try:
         with Image.open(source if isinstance(source, Path) else io.BytesIO(source)) as image:
-            told = read_metadata(image)
-            source_type = told.source_type or (GENERATED if told.recipe is None and tells_of_model(image) else "")
-            return told, source_type, _describe_frames(image)
+            metadata = read_metadata(image)
+            source_type = metadata.source_type or (
+                GENERATED if metadata.recipe is None and is_generated_image(image) else ""
+            )
+            return metadata, source_type, _describe_frames(image)
     except (BadImage, OSError, ValueError, SyntaxError, Image.DecompressionBombError):
         return Metadata(), "", ""
 

@@ -48,11 +48,11 @@ class Outputs:
         """Write `rendered` as `asset` (whose `path` is not looked at) and its thumbnail; returns the asset with its
         path. An image that is there already under that id is not written again.
 
-        `fields` are those of the naming pattern that the asset does not tell itself.
+        `fields` are those of the naming pattern that the asset does not know itself.
 
         Raises:
             StorageFailed: nothing is left behind, and the same call may be made again.
-            InvalidRequest: no file of the wished kind stays under the wished number of bytes.
+            InvalidRequest: no file of the requested format stays below the requested size.
         """
         with translate_os_errors("the image"):
             for begun, its_digest in self._library.list_intents(asset_id=asset.id):
@@ -122,7 +122,7 @@ class Outputs:
 
     def _clear_failed_write(self, asset: Asset, digest: str) -> None:
         """Settle a write that failed; what cannot be brought into its place is removed, as its pixels are still here.
-        Raises nothing: the disk's first complaint is the one to tell."""
+        Raises nothing: the disk's first error is the one to report."""
         try:
             self._settle_write(asset, digest)
         except (OSError, StorageFailed):
