@@ -54,7 +54,7 @@ def release_memory() -> None:
         libc = ctypes.CDLL(None)
         if hasattr(
             libc, "malloc_trim"
-        ):  # glibc keeps freed weights for later unless it is told not to; musl has no such call
+        ):  # glibc keeps freed weights for later unless it is configured not to; musl has no such call
             libc.malloc_trim(0)
 
 
@@ -82,20 +82,20 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 @contextmanager
-def measure_peak(device: str, tell: Callable[[int], None]) -> Iterator[None]:
-    """Call `tell` with the most bytes that the block held at once: of the graphics card, or of this process on
+def measure_peak(device: str, report: Callable[[int], None]) -> Iterator[None]:
+    """Call `report` with the most bytes that the block held at once: of the graphics card, or of this process on
     Linux."""
     if device == "cuda":
         import torch
 
         torch.cuda.reset_peak_memory_stats()
         yield
-        tell(torch.cuda.max_memory_allocated())
+        report(torch.cuda.max_memory_allocated())
         return
     reset = _reset_high_water()
     yield
     if reset:
-        tell(_read_high_water())
+        report(_read_high_water())
 
 
 def _reset_high_water() -> bool:

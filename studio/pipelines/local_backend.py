@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 class LocalPipelines:
     """A Backend and a ModelStore over `catalog`. torch is imported by the first render or load, not before.
 
-    `annotators` find what words name and tell the foreground; without them no model does the tasks that need that.
+    `annotators` find objects by words and the foreground; without them no model does the tasks that need that.
     """
 
     def __init__(

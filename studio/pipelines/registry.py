@@ -21,7 +21,7 @@ from studio.pipelines.run.vae import LoadedVae, load_vae
 @dataclass(frozen=True)
 class PipelineKey:
     """A checkpoint loaded in one way: on `device`, with the torch dtype of that name, or waiting outside the device.
-    `stamp` is that of its file when it is asked for; it tells nothing about what is equal."""
+    `stamp` is that of its file when it is requested, and not compared."""
 
     model: str
     device: str
@@ -97,7 +97,7 @@ class PipelineRegistry:
                 held.leases -= 1
                 held.used = time.monotonic()
 
-    def drop_changed(self, key: PipelineKey, title: str, tell: Callable[[str], None]) -> None:
+    def drop_changed(self, key: PipelineKey, title: str, add_notice: Callable[[str], None]) -> None:
         """Let what is resident go, and say so, when its file is not the one it was read from."""
         with self._lock:
             held = self._held.get(key)
@@ -106,7 +106,7 @@ class PipelineRegistry:
             del self._held[key]
         del held
         device_memory.release_memory()
-        tell(f"The file of {title} has changed since it was read, and was read again.")
+        add_notice(f"The file of {title} has changed since it was read, and was read again.")
 
     def make_room(self, wanted: int, *, keep: PipelineKey | None = None) -> None:
         """Let the least recently used idle pipelines go until `wanted` bytes fit beside the rest, or none is left to

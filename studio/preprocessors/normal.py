@@ -25,9 +25,9 @@ def compute_normals(near: Any, strength: float, background: float) -> Any:
     import numpy as np
 
     soft = cv2.GaussianBlur(near.astype(np.float32), (0, 0), 1.0)
-    steep = strength * min(near.shape) * (soft > background)
+    slope = strength * min(near.shape) * (soft > background)
     # Where it gets nearer to the right, the surface faces left; where it gets nearer downwards, it faces up.
-    left, up = (cv2.Sobel(soft, cv2.CV_32F, *axis, scale=1 / 8) * steep for axis in ((1, 0), (0, 1)))
+    left, up = (cv2.Sobel(soft, cv2.CV_32F, *axis, scale=1 / 8) * slope for axis in ((1, 0), (0, 1)))
     facing = np.dstack([left, up, np.ones_like(soft)])
     return (facing / np.linalg.norm(facing, axis=2, keepdims=True) + 1) * 127.5
 

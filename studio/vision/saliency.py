@@ -65,7 +65,7 @@ def compute_saliency(image: Image.Image) -> SaliencyMap:
 
 
 def find_text_regions(image: Image.Image) -> tuple[Region, ...]:
-    """Lines of text, as far as strokes of even height in a row tell; headings and captions, not every sign in a
+    """Lines of text, found by strokes of even height in a row; headings and captions, not every sign in a
     street."""
     import cv2
 

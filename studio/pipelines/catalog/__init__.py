@@ -1,1 +1,1 @@
-"""What lies in models/ and how more gets there: files told apart, hashed, downloaded."""
+"""Model files: recognise, hash and download them."""

@@ -1,4 +1,4 @@
-"""What lies in models/, told apart by what is inside the files.
+"""The catalogue of models/: files recognised by their contents.
 
 Looking is cheap: of a file only the header is read, and only when it is new or changed. Nothing found there can do
 harm: a broken, hostile or unknown file is an entry that says what is wrong with it.
@@ -198,7 +198,7 @@ class Catalog:
                     or guess_part(header, self._list_specs())
                 )
                 if guess.kind is WeightKind.UNKNOWN and found.expected in IMAGE_NETWORKS:
-                    guess = Guess(found.expected)  # one of many architectures: the loader tells when it is opened
+                    guess = Guess(found.expected)  # one of many architectures: known when the loader opens it
             else:
                 guess = _guess_pickle(found)
         except ModelBroken as error:

@@ -79,23 +79,23 @@ def parse_hub_request(text: str) -> HubRequest:
     return HubRequest(repo, file)
 
 
-def list_files(wish: HubRequest, endpoint: str | None) -> RepoListing:
+def list_files(request: HubRequest, endpoint: str | None) -> RepoListing:
     """Ask the hub for the repo's files and choose.
 
     Raises:
         NotFound, NotConfigured, Unreachable, ProviderError: what the hub said, or that it said nothing.
         InvalidRequest: nothing in it that can be used.
     """
-    listing = _list_all_files(wish, endpoint)
-    return dataclasses.replace(listing, files=tuple(choose_files(wish, listing.files)))
+    listing = _list_all_files(request, endpoint)
+    return dataclasses.replace(listing, files=tuple(choose_files(request, listing.files)))
 
 
 def list_weights_files(offer: DownloadableWeights, endpoint: str | None) -> tuple[HubRequest, RepoListing]:
     """The one file that the offer names in a repo, or of a repo without a file what transformers reads of it: its
     configs and one set of safetensors weights. Raises as `list_files`."""
     repo, _, file = offer.source.partition(":")
-    wish = HubRequest(repo, file)
-    listing = _list_all_files(wish, endpoint)
+    request = HubRequest(repo, file)
+    listing = _list_all_files(request, endpoint)
     files = [one for one in listing.files if one.name == file]
     if not file:
         top = [one for one in listing.files if "/" not in one.name and _is_safe_name(one.name)]
@@ -106,21 +106,21 @@ def list_weights_files(offer: DownloadableWeights, endpoint: str | None) -> tupl
         )
     if file and offer.sha256:
         files = [dataclasses.replace(one, sha256=offer.sha256) for one in files]
-    return wish, dataclasses.replace(listing, files=tuple(files))
+    return request, dataclasses.replace(listing, files=tuple(files))
 
 
-def _list_all_files(wish: HubRequest, endpoint: str | None) -> RepoListing:
+def _list_all_files(request: HubRequest, endpoint: str | None) -> RepoListing:
     from huggingface_hub import HfApi
 
-    with translate_hub_errors(wish):
+    with translate_hub_errors(request):
         info = HfApi(endpoint=endpoint, token=_get_token()).model_info(
-            wish.repo, files_metadata=True, timeout=REQUEST_TIMEOUT
+            request.repo, files_metadata=True, timeout=REQUEST_TIMEOUT
         )
     files = [RemoteFile(one.rfilename, one.size or 0, one.lfs.sha256 if one.lfs else "") for one in info.siblings or []]
     return RepoListing(info.sha or "main", tuple(files), endpoint)
 
 
-def choose_files(wish: HubRequest, files: Sequence[RemoteFile]) -> list[RemoteFile]:
+def choose_files(request: HubRequest, files: Sequence[RemoteFile]) -> list[RemoteFile]:
     """Of a diffusers repo the configs and one set of safetensors weights, half precision where all of it is there; of
     any other its only .safetensors file.
 
@@ -128,21 +128,21 @@ def choose_files(wish: HubRequest, files: Sequence[RemoteFile]) -> list[RemoteFi
         InvalidRequest: nothing that can be used; the hint says what could be asked for.
     """
     safe = [file for file in files if _is_safe_name(file.name)]
-    if wish.file:
-        chosen = [file for file in safe if file.name == wish.file]
+    if request.file:
+        chosen = [file for file in safe if file.name == request.file]
         if not chosen:
-            raise InvalidRequest(f"{wish.repo} has no file {wish.file!r}.", hint=_hint_other_files(safe))
+            raise InvalidRequest(f"{request.repo} has no file {request.file!r}.", hint=_hint_other_files(safe))
         return chosen
     if any(file.name == "model_index.json" for file in safe):
-        return _choose_diffusers_files(wish, safe)
+        return _choose_diffusers_files(request, safe)
     weights = [file for file in safe if file.name.endswith(".safetensors")]
     if len(weights) != 1:
-        raise InvalidRequest(f"{wish.repo} is not a single model in diffusers format.", hint=_hint_other_files(safe))
+        raise InvalidRequest(f"{request.repo} is not a single model in diffusers format.", hint=_hint_other_files(safe))
     return weights
 
 
 def fetch_file(
-    wish: HubRequest, listing: RepoListing, file: RemoteFile, target: Path, moved: Callable[[int], None]
+    request: HubRequest, listing: RepoListing, file: RemoteFile, target: Path, moved: Callable[[int], None]
 ) -> None:
     """Bring `file` to `target`, going on where an earlier try stopped. `moved` hears of every piece in bytes and may
     raise.
@@ -152,7 +152,7 @@ def fetch_file(
         what `moved` raises; what has come so far is kept for the next try.
     """
     part = target.with_name(f"{target.name}.part")
-    with translate_hub_errors(wish):
+    with translate_hub_errors(request):
         part.parent.mkdir(parents=True, exist_ok=True)
         with part.open("ab") as out:
             have = out.tell()
@@ -161,7 +161,7 @@ def fetch_file(
                 have = 0
             moved(have)
             if have < file.size or file.size == 0:
-                _download_rest(wish, listing, file, out, have, moved)
+                _download_rest(request, listing, file, out, have, moved)
             out.flush()
             os.fsync(out.fileno())
         check_sha256(file, part)
@@ -171,7 +171,7 @@ def fetch_file(
 
 
 @contextmanager
-def translate_hub_errors(wish: HubRequest) -> Iterator[None]:
+def translate_hub_errors(request: HubRequest) -> Iterator[None]:
     """Say what the hub, the network or the disk answered in the studio's words."""
     import httpx2
     from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, OfflineModeIsEnabled, RemoteEntryNotFoundError
@@ -180,13 +180,13 @@ def translate_hub_errors(wish: HubRequest) -> Iterator[None]:
     try:
         yield
     except GatedRepoError as error:
-        raise NotConfigured(f"Access to {wish.repo} requires accepting its terms.", hint=_TOKEN_HINT) from error
+        raise NotConfigured(f"Access to {request.repo} requires accepting its terms.", hint=_TOKEN_HINT) from error
     except NoRepo as error:
         hint = f"Check the spelling. When it is private or gated: {_TOKEN_HINT[0].lower()}{_TOKEN_HINT[1:]}"
-        raise NotFound(f"{wish.repo} was not found on Hugging Face.", hint=hint) from error
+        raise NotFound(f"{request.repo} was not found on Hugging Face.", hint=hint) from error
     except RemoteEntryNotFoundError as error:
         raise NotFound(
-            f"A file of {wish.repo} is no longer on Hugging Face.", hint="Start the download again."
+            f"A file of {request.repo} is no longer on Hugging Face.", hint="Start the download again."
         ) from error
     except OfflineModeIsEnabled as error:
         raise NotConfigured(
@@ -195,7 +195,7 @@ def translate_hub_errors(wish: HubRequest) -> Iterator[None]:
     except HfHubHTTPError as error:
         status = error.response.status_code
         if status in (401, 403):
-            raise NotConfigured(f"Access to {wish.repo} was denied.", hint=_TOKEN_HINT) from error
+            raise NotConfigured(f"Access to {request.repo} was denied.", hint=_TOKEN_HINT) from error
         raise ProviderError(
             f"Hugging Face returned an error ({status}).", hint="Try again in a few minutes."
         ) from error
@@ -210,7 +210,9 @@ def translate_hub_errors(wish: HubRequest) -> Iterator[None]:
     except OSError as error:
         raise make_disk_error(error) from error
     except ValueError as error:  # huggingface_hub's own limits
-        raise ProviderError(f"{wish.repo} cannot be downloaded.", hint="Download it with huggingface-cli.") from error
+        raise ProviderError(
+            f"{request.repo} cannot be downloaded.", hint="Download it with huggingface-cli."
+        ) from error
 
 
 def make_disk_error(error: OSError) -> Exception:
@@ -225,7 +227,7 @@ def make_disk_error(error: OSError) -> Exception:
 
 
 def _download_rest(
-    wish: HubRequest, listing: RepoListing, file: RemoteFile, out: BinaryIO, have: int, moved: Callable[[int], None]
+    request: HubRequest, listing: RepoListing, file: RemoteFile, out: BinaryIO, have: int, moved: Callable[[int], None]
 ) -> None:
     """huggingface_hub's own download function resumes within one call only, so the two public halves of it are used
     here."""
@@ -233,7 +235,7 @@ def _download_rest(
     from huggingface_hub.file_download import http_get
     from huggingface_hub.utils import build_hf_headers
 
-    url = hf_hub_url(wish.repo, file.name, revision=listing.revision, endpoint=listing.endpoint)
+    url = hf_hub_url(request.repo, file.name, revision=listing.revision, endpoint=listing.endpoint)
     metadata = get_hf_file_metadata(url, token=_get_token(), timeout=REQUEST_TIMEOUT)
     headers = build_hf_headers(token=_get_token())
     if urlparse(metadata.location).netloc != urlparse(url).netloc:
@@ -277,14 +279,14 @@ def check_sha256(file: RemoteFile, path: Path) -> None:
         raise ProviderError(f"{file.name} was damaged in transit and deleted.", hint="Start the download again.")
 
 
-def _choose_diffusers_files(wish: HubRequest, files: Sequence[RemoteFile]) -> list[RemoteFile]:
+def _choose_diffusers_files(request: HubRequest, files: Sequence[RemoteFile]) -> list[RemoteFile]:
     inside = [file for file in files if "/" in file.name or file.name == "model_index.json"]
     weights = [file for file in inside if file.name.endswith(".safetensors")]
     others = [file for file in inside if not file.name.endswith(".safetensors") and ".index." not in file.name]
     folders = {str(PurePosixPath(file.name).parent) for file in weights}
     if not weights:
         raise InvalidRequest(
-            f"{wish.repo} has no safetensors weights.", hint="Its pickle files can run code and are not downloaded."
+            f"{request.repo} has no safetensors weights.", hint="Its pickle files can run code and are not downloaded."
         )
     halves = [file for file in weights if ".fp16" in file.name]
     full = [file for file in weights if not re.search(r"\.(fp16|bf16|fp32|non_ema|ema)[.-]", file.name)]

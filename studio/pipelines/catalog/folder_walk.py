@@ -47,7 +47,7 @@ _GENERIC = ("pytorch_lora_weights", "adapter_model", "learned_embeds", "diffusio
 @dataclass(frozen=True)
 class ModelEntry:
     """One entry. `name` is what users call it; `expected` is the kind that its place suggests, for files that say
-    nothing themselves; `is_component` tells a folder with one model from one with a whole pipeline."""
+    nothing themselves; `is_component` is true for a folder with one model, false for one with a whole pipeline."""
 
     path: Path
     name: str

@@ -46,7 +46,7 @@ class Hub:
     `on_finished` is called after one that came through.
 
     What arrives is kept aside until it is whole, so that no half model is ever listed. `offers` are all weights that
-    are offered now, `allowed` tells the addresses that they may come from. `endpoint` is the hub's address,
+    are offered now, `allowed` gives the addresses that they may come from. `endpoint` is the hub's address,
     huggingface_hub's own (HF_ENDPOINT) when None. Safe from any thread.
     """
 
@@ -71,18 +71,18 @@ class Hub:
         self._moved = threading.Condition()
 
     def download(self, name: str) -> None:
-        """Begin to fetch "org/name", or "org/name/file.safetensors". Returns at once; `downloads` tells how it goes,
+        """Begin to fetch "org/name", or "org/name/file.safetensors". Returns at once; `downloads` reports its progress,
         also when it fails. Does nothing when it is under way already; goes on where an earlier try stopped.
 
         Raises:
             InvalidRequest: no such form of a name.
             NotConfigured: the studio is set to offline.
         """
-        wish = parse_hub_request(name)
-        self._start_download(name, lambda download: self._fetch_model(download, wish))
+        request = parse_hub_request(name)
+        self._start_download(name, lambda download: self._fetch_model(download, request))
 
     def fetch(self, offer_id: str) -> None:
-        """Begin to fetch an offer; `downloads` tells how it goes under its id. Otherwise as `download`.
+        """Begin to fetch an offer; `downloads` reports its progress under its id. Otherwise as `download`.
 
         Raises:
             InvalidRequest: nothing of that id is offered.
@@ -153,12 +153,12 @@ class Hub:
             download.error, download.finished = error, True
             self._moved.notify_all()
 
-    def _fetch_model(self, download: _Download, wish: HubRequest) -> None:
-        listing = list_files(wish, self._endpoint)
-        final = self._root / wish.folder
-        aside = self._root / _PARTIAL / wish.folder / listing.revision
+    def _fetch_model(self, download: _Download, request: HubRequest) -> None:
+        listing = list_files(request, self._endpoint)
+        final = self._root / request.folder
+        aside = self._root / _PARTIAL / request.folder / listing.revision
         self._advance(download, 0, total=listing.size)
-        self._fetch_missing_files(download, wish, listing, (final, aside))
+        self._fetch_missing_files(download, request, listing, (final, aside))
         _put_in_place(aside, final)
         if aside.exists():
             shutil.rmtree(aside.parent)
@@ -170,19 +170,19 @@ class Hub:
             fetch_url(offer, aside / offer.filename, lambda amount: self._advance(download, amount), self._allowed)
             _put_in_place(aside, final.parent)
         else:
-            wish, listing = list_weights_files(offer, self._endpoint)
+            request, listing = list_weights_files(offer, self._endpoint)
             self._advance(download, 0, total=listing.size)
-            self._fetch_missing_files(download, wish, listing, (final, aside))
-            if wish.file:
+            self._fetch_missing_files(download, request, listing, (final, aside))
+            if request.file:
                 final.parent.mkdir(parents=True, exist_ok=True)
-                (aside / wish.file).replace(final)
+                (aside / request.file).replace(final)
                 sync_folder(final.parent)
             else:
                 _put_in_place(aside, final)
         shutil.rmtree(aside, ignore_errors=True)
 
     def _fetch_missing_files(
-        self, download: _Download, wish: HubRequest, listing: RepoListing, places: tuple[Path, Path]
+        self, download: _Download, request: HubRequest, listing: RepoListing, places: tuple[Path, Path]
     ) -> None:
         """All files of the listing to the second place, but those that are in the first already."""
         final, aside = places
@@ -191,7 +191,7 @@ class Hub:
             if _has_file(final, file) or _has_file(aside, file):
                 self._advance(download, file.size)
                 continue
-            fetch_file(wish, listing, file, aside / file.name, lambda amount: self._advance(download, amount))
+            fetch_file(request, listing, file, aside / file.name, lambda amount: self._advance(download, amount))
         self._advance(download, 0)
 
     def _advance(self, download: _Download, amount: int, total: int | None = None) -> None:

@@ -1,4 +1,4 @@
-"""What a weight file is, told from the names and shapes of its tensors. Checkpoints are told by their families'
+"""Recognise weight files by the names and shapes of their tensors. Checkpoints are recognised by their families'
 `detect`."""
 
 from __future__ import annotations

@@ -61,7 +61,7 @@ class LoadedControl:
     class_name: str | None = None
     parts: Mapping[str, Any] = field(default_factory=dict[str, Any])
     inputs: Mapping[str, Any] = field(default_factory=dict[str, Any])
-    wearing: tuple[Callable[[Any, int], AbstractContextManager[None]], ...] = ()
+    contexts: tuple[Callable[[Any, int], AbstractContextManager[None]], ...] = ()
 
     @contextmanager
     def on(self, pipe: Any, images: int) -> Iterator[None]:
@@ -71,8 +71,8 @@ class LoadedControl:
             InvalidRequest: a network that turns out not to fit the checkpoint.
         """
         with ExitStack() as stack:
-            for wear in self.wearing:
-                stack.enter_context(wear(pipe, images))
+            for enter in self.contexts:
+                stack.enter_context(enter(pipe, images))
             yield
 
 
@@ -132,7 +132,7 @@ def lease_control(
             )
             for one in control.units
         ]
-        worn = stack.enter_context(ip_adapter.lease_references(control.references, resources.registry, options, ctx))
+        adapter = stack.enter_context(ip_adapter.lease_references(control.references, resources.registry, options, ctx))
         if control.class_name is not None:
             for module in modules:
                 stack.callback(_forget_parts, module, control.facts.borrowed_parts)
@@ -145,9 +145,9 @@ def lease_control(
                 stack.callback(module.to, options.device)
         steers = [LoadedUnit(*each) for each in zip(control.units, modules, control.maps, strict=True)]
         yield LoadedControl(
-            parts=worn.parts,
-            inputs={"ip_adapter_image": worn.load_images(ctx)} if worn.references else {},
-            wearing=(lambda pipe, images: worn.on(pipe), lambda pipe, images: apply_units(pipe, steers, images)),
+            parts=adapter.parts,
+            inputs={"ip_adapter_image": adapter.load_images(ctx)} if adapter.references else {},
+            contexts=(lambda pipe, images: adapter.on(pipe), lambda pipe, images: apply_units(pipe, steers, images)),
         )
 
 

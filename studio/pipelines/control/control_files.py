@@ -1,4 +1,4 @@
-"""ControlNets, T2I-Adapters and IP-Adapters as files: what they are, for which family, told from headers and small
+"""Recognise files of ControlNets, T2I-Adapters and IP-Adapters and their family by headers and small
 configs."""
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from studio.pipelines.catalog.file_headers import read_header
 from studio.pipelines.catalog.model_folders import read_component_config
 
 NO_ENCODER = "Its image encoder is missing: put the folder image_encoder of the adapter's own repository beside it."
-_SIZED_TEXT_WIDTH = 2048  # text states of SDXL, whose UNet is told the image's size too
+_SIZED_TEXT_WIDTH = 2048  # text states of SDXL, whose UNet takes the image's size too
 _UNET_CLASSES = ("ControlNetModel", "ControlNetUnionModel")
 NEEDS_FOLDER = "which the studio cannot read as one file; download the diffusers version, a folder with a config.json."
 
@@ -65,9 +65,9 @@ def count_parts(shapes: Mapping[str, tuple[int, ...]], prefix: str) -> int:
 
 
 def read_model_width(file: WeightFile, kind: WeightKind) -> int:
-    """What tells models of one build but of other sizes apart, and what was made for the one from what was made for
+    """A width that differs between models of one build in several sizes, and so between what was made for the one and
     the other: the width of the text states (768 in Stable Diffusion 1), or for the `kind` T2I-Adapter of the UNet's
-    first level (320). 0 where nothing tells."""
+    first level (320). 0 where it is unknown."""
     if file.is_folder:
         config = read_component_config(file.path, "unet" if file.kind is WeightKind.CHECKPOINT else "")
         if kind is WeightKind.T2I_ADAPTER:
@@ -103,7 +103,7 @@ def count_union_types(file: WeightFile) -> int:
 
 def read_image_width(file: WeightFile) -> int:
     """The width of the image states that an IP-Adapter reads: its encoder's `projection_dim`, or its `hidden_size`
-    where it reads all states (plus, full face); 0 where nothing tells."""
+    where it reads all states (plus, full face); 0 where it is unknown."""
     header = _get_header(file)
     names = ("image_proj.proj.weight", "image_proj.proj_in.weight", "image_proj.proj.0.weight")
     shapes = header.shapes if header else {}
@@ -154,7 +154,7 @@ def _guess_controlnet(
 
 
 def _guess_header_family(header: SafetensorsHeader, names: str, specs: Sequence[PipelineSpec]) -> str:
-    if "add_embedding." in names or "label_emb." in names:  # of the image's size, which SDXL alone is told
+    if "add_embedding." in names or "label_emb." in names:  # of the image's size, which only SDXL takes
         return find_text_width_family(_SIZED_TEXT_WIDTH, specs)
     return _guess_width_family(_read_cross_width(header), specs)
 

@@ -1,4 +1,4 @@
-"""What the families share: loading without a network, small configs, sizes, and what tells a checkpoint's training."""
+"""Shared by the families: loading without a network, small configs, sizes, recognising a checkpoint's training."""
 
 from __future__ import annotations
 

@@ -23,8 +23,8 @@ from studio.pipelines.families import _parts
 
 @dataclass(frozen=True)
 class PipelineDefaults:
-    """Defaults of a pipeline, and whether it takes a negative prompt. `mark` is a tensor that tells its transformer
-    when it comes as a single file, `transformer` that one's class and `repo` where the other parts are."""
+    """Defaults of a pipeline, and whether it takes a negative prompt. `mark` is a tensor that identifies its
+    transformer when it comes as a single file, `transformer` that one's class and `repo` where the other parts are."""
 
     steps: int
     guidance: float

@@ -67,7 +67,7 @@ def _read_channels(weight: WeightFile) -> int:
 
 
 def _detect_variant(weight: WeightFile) -> _FluxVariant:
-    """Kontext's file has the same tensors as dev's: only its name tells it."""
+    """Kontext's file has the same tensors as dev's: only its name differs."""
     if weight.is_folder:
         name = _parts.read_class_name(weight)
         made = next((kind for kind in (_FILL_VARIANT, _KONTEXT_VARIANT) if kind.class_name == name), None)

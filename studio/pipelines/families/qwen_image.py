@@ -37,7 +37,7 @@ def _detect_qwen_image(header: SafetensorsHeader) -> bool:
 
 
 def _find_class(weight: WeightFile) -> str:
-    """A file of the edit models has the same tensors as the first model's: only its name tells it."""
+    """A file of the edit models has the same tensors as the first model's: only its name differs."""
     header = _parts.get_header(weight)
     if header is None:
         return _parts.read_class_name(weight) or _FIRST

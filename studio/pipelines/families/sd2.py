@@ -1,4 +1,4 @@
-"""Stable Diffusion 2.0 and 2.1, in two trainings that the tensors do not tell apart.
+"""Stable Diffusion 2.0 and 2.1, in two trainings whose tensors are alike.
 
 The base models draw 512 px and predict the noise; the others draw 768 px and predict v. What the file, or a note beside
 it, says wins; next its size in px by the ModelSpec metadata; last "512" in the name, as the published base files have

@@ -54,7 +54,7 @@ class Conditioning:
         """What `callback_on_step_end`, called with `step` - 1, returns so that `step` reads its own embeddings; None if
         they stay.
 
-        `guided` tells that the pipeline runs negative and positive as one batch; by default the pipeline is asked. Of a
+        `guided` means that the pipeline runs negative and positive as one batch; by default the pipeline decides. Of a
         sampler that calls the UNet twice per step, both calls belong to the same step of the prompt.
         """
         order = getattr(self._pipe.scheduler, "order", 1)
@@ -111,7 +111,7 @@ def encode_prompts(
     negative = grammar.schedule_prompt(request.negative_prompt, steps, first_pass=first_pass, conjunction=False)
     embedder = _Embedder(pipe, request.clip_skip)
     zero = not request.negative_prompt.strip() and bool(getattr(pipe.config, "force_zeros_for_empty_prompt", False))
-    told = [
+    spans = [
         (
             end,
             [
@@ -122,9 +122,9 @@ def encode_prompts(
         )
         for end in sorted({stage.end for stage in (*positive, *negative)})
     ]
-    length = max(embedder.chunks(parts) for _, conditions, against in told for parts in (*conditions, against))
+    length = max(embedder.chunks(parts) for _, conditions, against in spans for parts in (*conditions, against))
     states: list[_State] = []
-    for end, conditions, against in told:
+    for end, conditions, against in spans:
         for_it = tuple(embedder.embed(parts, length) for parts in conditions)
         against_it = embedder.embed(against, length)
         states.append(_State(end, for_it, against_it.to_zeros() if zero and embedder.pooled else against_it))

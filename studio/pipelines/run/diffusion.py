@@ -62,7 +62,7 @@ def make_pipeline_view(pipe: Any, *, class_name: str | None = None, **parts: Any
     channels = fresh.vae.config.get("latent_channels") or fresh.vae.config.get("z_dim")
     if channels and hasattr(
         fresh, "image_processor"
-    ):  # by it latents are told from images; some classes forget to set it
+    ):  # it distinguishes latents from images; some classes do not set it
         fresh.image_processor.register_to_config(vae_latent_channels=channels)
     return fresh
 

@@ -23,9 +23,9 @@ def check_latents(latents: Any, title: str) -> Any:
 
 
 def decode_finite(
-    vae: Any, decode: Callable[..., Any], latents: Any, tell: Callable[[str], None], **kwargs: Any
+    vae: Any, decode: Callable[..., Any], latents: Any, add_notice: Callable[[str], None], **kwargs: Any
 ) -> Any:
-    """What `decode`, the VAE's own, makes of `latents`; in 32 bits where fewer overflow, which is told.
+    """What `decode`, the VAE's own, makes of `latents`; in 32 bits where fewer overflow, with a notice.
 
     Raises:
         ModelBroken: not even then there are numbers.
@@ -43,7 +43,7 @@ def decode_finite(
         finally:
             vae.to(kept)
         if _is_finite(found[0]):
-            tell(UPCAST_NOTICE)
+            add_notice(UPCAST_NOTICE)
             return found
     raise ModelBroken("The VAE made no image: its numbers overflowed.", hint=_HINT)
 

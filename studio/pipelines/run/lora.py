@@ -17,7 +17,7 @@ from studio.pipelines.run.lora_merge import AppliedLayers, MergedLoras, needs_me
 if TYPE_CHECKING:
     from studio.pipelines.catalog.catalog import Catalog
 
-_Worn = tuple[tuple[WeightFile, FileStamp], ...]
+_Applied = tuple[tuple[WeightFile, FileStamp], ...]
 _DENOISERS = ("unet", "transformer")
 _ENCODERS = ("text_encoder", "text_encoder_2", "text_encoder_3")
 
@@ -29,7 +29,7 @@ class LoraAdapters:
     """
 
     def __init__(self) -> None:
-        self._worn: _Worn = ()
+        self._applied: _Applied = ()
         self._uses: tuple[LoraUse, ...] = ()
         self._adapters: dict[int, str] = {}
         self._merged = MergedLoras()
@@ -42,11 +42,11 @@ class LoraAdapters:
         Raises:
             InvalidRequest: a file whose layers do not fit the checkpoint; the pipeline is bare then.
         """
-        worn = tuple((file, read_stamp(file.path)) for file, _ in loras)
+        applied = tuple((file, read_stamp(file.path)) for file, _ in loras)
         uses = tuple(use for _, use in loras)
-        if worn == self._worn and uses == self._uses:
+        if applied == self._applied and uses == self._uses:
             return self._notices
-        if worn != self._worn or len(self._adapters) < len(loras):  # what is merged is merged anew
+        if applied != self._applied or len(self._adapters) < len(loras):  # what is merged is merged anew
             self.remove(pipe)
             try:
                 self._notices = tuple(filter(None, (self._put_on(pipe, *each) for each in enumerate(loras))))
@@ -56,7 +56,7 @@ class LoraAdapters:
         if self._adapters:
             weights = [_weigh_components(pipe, uses[index]) for index in self._adapters]
             pipe.set_adapters(list(self._adapters.values()), weights)
-        self._worn, self._uses = worn, uses
+        self._applied, self._uses = applied, uses
         return self._notices
 
     def remove(self, pipe: Any) -> None:
@@ -65,7 +65,7 @@ class LoraAdapters:
             pipe.unload_lora_weights()
         self._merged.restore()
         self._adapters.clear()
-        self._worn, self._uses, self._notices = (), (), ()
+        self._applied, self._uses, self._notices = (), (), ()
 
     def _put_on(self, pipe: Any, index: int, lora: tuple[WeightFile, LoraUse]) -> str:
         """The notice to give, empty when all of the file's layers are on."""
@@ -150,7 +150,7 @@ def _load_adapter(pipe: Any, file: WeightFile, tensors: Mapping[str, Any], name:
         raise _make_lora_error(
             file, str(error).splitlines()[0][:200] if str(error) else type(error).__name__
         ) from error
-    return AppliedLayers(_count_worn(pipe, name), total)
+    return AppliedLayers(_count_adapted(pipe, name), total)
 
 
 def _count_converted(pipe: Any, tensors: Mapping[str, Any]) -> int:
@@ -161,7 +161,7 @@ def _count_converted(pipe: Any, tensors: Mapping[str, Any]) -> int:
     return len({re.split(r"[._]lora[._]|\.lokr_", key)[0] for key in state if re.search(r"[._]lora[._]|\.lokr_", key)})
 
 
-def _count_worn(pipe: Any, name: str) -> int:
+def _count_adapted(pipe: Any, name: str) -> int:
     """The layers of `pipe` that have the adapter."""
     from peft.tuners.tuners_utils import BaseTunerLayer
 

@@ -1,4 +1,4 @@
-"""The user's two wishes, "save memory" and "save time", as changes to a request, each told in words."""
+"""Apply the settings "save memory" and "save time" to a request, with a notice of what changed."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ OFFLOAD_NOTICE = "Low memory mode: model parts are kept in system memory until n
 def save_time(request: GenerationRequest, model: Model) -> tuple[GenerationRequest, str]:
     """A request that takes fewer model calls, and what was changed. `steps` of `request` is set."""
     changes: dict[str, object] = {}
-    told: list[str] = []
+    parts: list[str] = []
     steps = request.steps or model.sampling.steps
     if steps > QUICK_STEPS:
         changes["steps"] = QUICK_STEPS
-        told.append(f"{QUICK_STEPS} steps instead of {steps}")
+        parts.append(f"{QUICK_STEPS} steps instead of {steps}")
     sampler = request.sampler or model.sampling.sampler
     if sampler not in _FAST_SAMPLERS and QUICK_SAMPLER in model.sampling.combinations:
         changes |= {"sampler": QUICK_SAMPLER, "schedule": None}
-        told.append(f"the sampler {QUICK_SAMPLER} instead of {sampler}")
+        parts.append(f"the sampler {QUICK_SAMPLER} instead of {sampler}")
     if request.hires is not None and (request.hires.steps or steps) > QUICK_HIRES_STEPS:
         changes["hires"] = dataclasses.replace(request.hires, steps=QUICK_HIRES_STEPS, sampler=None, schedule=None)
-        told.append(f"{QUICK_HIRES_STEPS} hires steps instead of {request.hires.steps or steps}")
-    what = ", ".join(told) or "no changes, the settings are already fast"
+        parts.append(f"{QUICK_HIRES_STEPS} hires steps instead of {request.hires.steps or steps}")
+    what = ", ".join(parts) or "no changes, the settings are already fast"
     return request.replace(**changes), f"Fast mode: {what}."

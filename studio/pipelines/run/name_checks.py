@@ -25,12 +25,14 @@ def check_names(catalog: Catalog, request: GenerationRequest) -> None:
     """
     _check_pass(catalog, request)
     check_upscaler_names(catalog, request.upscale)
-    wish = request.hires
-    if wish is None:
+    second_pass = request.hires
+    if second_pass is None:
         return
-    first, second = (catalog.checkpoint(name).family for name in (request.model, wish.model or request.model))
-    hires.check_hires(wish, first, second, list_upscalers(catalog))
-    _check_pass(catalog, request.replace(model=wish.model or request.model, prompt=wish.prompt or request.prompt))
+    first, second = (catalog.checkpoint(name).family for name in (request.model, second_pass.model or request.model))
+    hires.check_hires(second_pass, first, second, list_upscalers(catalog))
+    _check_pass(
+        catalog, request.replace(model=second_pass.model or request.model, prompt=second_pass.prompt or request.prompt)
+    )
 
 
 def list_upscalers(catalog: Catalog) -> tuple[str, ...]:
@@ -39,13 +41,13 @@ def list_upscalers(catalog: Catalog) -> tuple[str, ...]:
     return (*RESAMPLERS, *(file.name for file in files))
 
 
-def check_upscaler_names(catalog: Catalog, wish: Upscale | None) -> None:
+def check_upscaler_names(catalog: Catalog, upscale: Upscale | None) -> None:
     """Look up the upscaler that is blended in, and the one that a redrawing starts from.
 
     Raises:
         InvalidRequest: one that is not there or is broken.
     """
-    for name in filter(None, (wish.second, wish.base) if wish else ()):
+    for name in filter(None, (upscale.second, upscale.base) if upscale else ()):
         if name not in RESAMPLERS:
             catalog.find(WeightKind.UPSCALER, name.removesuffix(realesrgan_engine.ENGINE_SUFFIX))
 

@@ -19,7 +19,7 @@ class OomFallbacks:
     """Runs attempts, and makes the next one smaller while memory runs out.
 
     The rungs: half the batch, down to one image (the images do not change by it); other checkpoints leave; on a
-    graphics card, parts of the model wait outside. Each is told to the user.
+    graphics card, parts of the model wait outside. Each is reported to the user.
     """
 
     def __init__(self, registry: PipelineRegistry, ctx: JobContext, *, device: str, offloaded: bool = False) -> None:

@@ -39,9 +39,9 @@ def grow_canvas(outpaint: Outpaint | None, width: int, height: int) -> OutpaintC
     Raises:
         InvalidRequest: nothing grows, a canvas smaller than the source, or one beyond MAX_SIDE.
     """
-    wish = outpaint or Outpaint()
-    wide, high = width + wish.left + wish.right, height + wish.top + wish.bottom
-    wanted = _compute_target_size(wish, wide, high)
+    margins = outpaint or Outpaint()
+    wide, high = width + margins.left + margins.right, height + margins.top + margins.bottom
+    wanted = _compute_target_size(margins, wide, high)
     if wanted[0] < wide or wanted[1] < high:
         raise InvalidRequest(
             f"The image with what is added is {wide}×{high}, larger than the canvas of {wanted[0]}×{wanted[1]}.",
@@ -55,15 +55,15 @@ def grow_canvas(outpaint: Outpaint | None, width: int, height: int) -> OutpaintC
         raise InvalidRequest(
             f"The canvas would be {wanted[0]}×{wanted[1]}.", hint=f"The limit is {MAX_SIDE} px per side."
         )
-    left, top = wish.left + (wanted[0] - wide) // 2, wish.top + (wanted[1] - high) // 2
+    left, top = margins.left + (wanted[0] - wide) // 2, margins.top + (wanted[1] - high) // 2
     return OutpaintCanvas(*wanted, left, top)
 
 
-def _compute_target_size(wish: Outpaint, wide: int, high: int) -> tuple[int, int]:
-    if wish.aspect is not None:
-        aspect = parse_aspect(wish.aspect)
+def _compute_target_size(outpaint: Outpaint, wide: int, high: int) -> tuple[int, int]:
+    if outpaint.aspect is not None:
+        aspect = parse_aspect(outpaint.aspect)
         wide, high = max(wide, math.floor(high * aspect + 0.5)), max(high, math.floor(wide / aspect + 0.5))
-    return wish.width or wide, wish.height or high
+    return outpaint.width or wide, outpaint.height or high
 
 
 def prefill_canvas(source: Image.Image, canvas: OutpaintCanvas) -> Image.Image:

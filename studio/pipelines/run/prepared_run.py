@@ -38,7 +38,7 @@ class PassRunner:
 
     resources: Resources
     ctx: JobContext
-    ladder: OomFallbacks
+    oom_fallbacks: OomFallbacks
     frugal: bool
 
     @contextmanager
@@ -47,15 +47,15 @@ class PassRunner:
     ) -> Iterator[OpenedPipeline]:
         """The plan's checkpoint, resident, and a pipeline of the class `class_name` (None: the checkpoint's own) around
         it, with LoRAs, VAE, embeddings and control on."""
-        resources, ladder = self.resources, self.ladder
-        offloaded = ladder.offloaded
+        resources, oom_fallbacks = self.resources, self.oom_fallbacks
+        offloaded = oom_fallbacks.offloaded
         options = resources.options(what.spec)
         if offloaded:
             options = LoadOptions(device="cpu", dtype=options.dtype)
         stamp = read_stamp(what.weight.path)
         key = PipelineKey(what.model.id, options.device, options.dtype, offloaded, stamp)
         resources.registry.drop_changed(key, what.model.title, self.ctx.add_notice)
-        ladder.working = key
+        oom_fallbacks.working = key
         working = resources.peaks.get_expected_peak(what.model.id, *what.size, batch)
 
         def load() -> Any:
@@ -106,7 +106,7 @@ class PassRunner:
 
     def _record_peak(self, what: PassPlan, batch: int, peak: int) -> None:
         self.ctx.record_peak_memory(peak)
-        if self.resources.device == "cuda" and not self.ladder.offloaded:
+        if self.resources.device == "cuda" and not self.oom_fallbacks.offloaded:
             weights = self.resources.registry.resident_bytes
             self.resources.peaks.record_peak(what.model.id, what.size, batch, max(0, peak - weights))
 

@@ -42,11 +42,11 @@ class Rendering:
         self._ctx = ctx
         model = resources.model(request.model)
         if request.saving is Saving.TIME:
-            request, told = memory_and_speed.save_time(request, model)
-            ctx.add_notice(told)
+            request, summary = memory_and_speed.save_time(request, model)
+            ctx.add_notice(summary)
         self._frugal = request.saving is Saving.MEMORY
         offload = self._frugal and resources.device == "cuda"
-        self._ladder = OomFallbacks(resources.registry, ctx, device=resources.device, offloaded=offload)
+        self._oom_fallbacks = OomFallbacks(resources.registry, ctx, device=resources.device, offloaded=offload)
         if self._frugal:
             notice = memory_and_speed.OFFLOAD_NOTICE if offload else ""
             ctx.add_notice(f"{memory_and_speed.MEMORY_NOTICE} {notice}".strip())
@@ -55,7 +55,7 @@ class Rendering:
         spec = catalog.spec(checkpoint)
         files = find_control_files(checkpoint, spec, catalog.weights())
         request = convert_to_units(request, files, spec.control)
-        runs = PassRunner(resources=resources, ctx=ctx, ladder=self._ladder, frugal=self._frugal)
+        runs = PassRunner(resources=resources, ctx=ctx, oom_fallbacks=self._oom_fallbacks, frugal=self._frugal)
         kinds = {Task.TXT2IMG: Drawing, Task.UPSCALE: CreativeUpscale}
         self._work: Work = kinds.get(request.task, Editing)(resources, request, runs)
 
@@ -71,5 +71,5 @@ class Rendering:
                 progress.before = before
                 return work.draw(tuple(part), progress)
 
-            images += self._ladder.run(group, attempt)
+            images += self._oom_fallbacks.run(group, attempt)
         return images

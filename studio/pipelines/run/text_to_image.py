@@ -44,15 +44,15 @@ class Drawing:
 
     def draw(self, seeds: tuple[ImageSeed, ...], progress: Progress) -> list[Image.Image]:
         """An image per seed, in order."""
-        first, second, wish = self._first, self._second, self._hires
-        if second is None or wish is None:
+        first, second, second_pass = self._first, self._second, self._hires
+        if second is None or second_pass is None:
             with self._runs.open(first, len(seeds), steered_by=self._control[0]) as opened:
                 return self._runs.run(opened, seeds, progress)
-        source = self._render_first_pass(seeds, progress, second, wish)
+        source = self._render_first_pass(seeds, progress, second, second_pass)
         if not self._has_redraw:
             return source
         progress.before += first.steps
-        total, strength = hires.compute_hires_steps(second.steps, wish.strength)
+        total, strength = hires.compute_hires_steps(second.steps, second_pass.strength)
         inputs = {"image": source, "strength": strength, "num_inference_steps": total}
         class_name, steered_by = second.spec.image_to_image, self._control[1]
         with self._runs.open(second, len(seeds), class_name=class_name, steered_by=steered_by) as opened:
@@ -62,29 +62,29 @@ class Drawing:
     def _has_redraw(self) -> bool:
         return self._hires is not None and self._hires.strength > 0
 
-    def _plan_second(self, wish: Hires) -> PassPlan:
+    def _plan_second(self, second_pass: Hires) -> PassPlan:
         first, catalog = self._first, self._resources.catalog
-        model = self._resources.model(wish.model or first.model.id)
+        model = self._resources.model(second_pass.model or first.model.id)
         family = catalog.spec(catalog.checkpoint(model.id)).family
-        hires.check_hires(wish, first.spec.family, family, list_upscalers(catalog))
-        return plan_pass(self._resources, hires.build_second_request(first.request, wish, first.model, model))
+        hires.check_hires(second_pass, first.spec.family, family, list_upscalers(catalog))
+        return plan_pass(self._resources, hires.build_second_request(first.request, second_pass, first.model, model))
 
     def _render_first_pass(
-        self, seeds: tuple[ImageSeed, ...], progress: Progress, second: PassPlan, wish: Hires
+        self, seeds: tuple[ImageSeed, ...], progress: Progress, second: PassPlan, second_pass: Hires
     ) -> Any:
         """The first pass at the second's size: latents where the upscaler works on them, else images."""
         first = self._first
         with self._runs.open(first, len(seeds), steered_by=self._control[0]) as opened:
-            latent = hires.is_latent(wish) and self._has_redraw and self._can_enlarge(opened)
+            latent = hires.is_latent(second_pass) and self._has_redraw and self._can_enlarge(opened)
             drawn = self._runs.run(opened, seeds, progress, latents=latent)
             if latent:
                 width, height = first.size
                 latents = unpack_latents(opened.pipe, drawn, height, width)
-                return hires.enlarge_latents(latents, wish.upscaler, *second.size, width // latents.shape[-1])
-        return [self._enlarge_image(image, second.size, wish) for image in drawn]
+                return hires.enlarge_latents(latents, second_pass.upscaler, *second.size, width // latents.shape[-1])
+        return [self._enlarge_image(image, second.size, second_pass) for image in drawn]
 
     def _can_enlarge(self, opened: OpenedPipeline) -> bool:
-        """Whether this family's latents can be enlarged as a map; if not, the image is, and the user is told."""
+        """Whether this family's latents can be enlarged as a map; if not, the image is enlarged, with a notice."""
         import torch
 
         dimensions = 3 if hasattr(opened.pipe, "_unpack_latents") else 4
@@ -94,9 +94,9 @@ class Drawing:
         self._runs.ctx.add_notice(f"Latents of {title} cannot be upscaled; Lanczos was used instead.")
         return False
 
-    def _enlarge_image(self, image: Image.Image, size: tuple[int, int], wish: Hires) -> Image.Image:
-        kind = upscale_image.RESAMPLERS.get(wish.upscaler)
-        if kind is not None or hires.is_latent(wish):
+    def _enlarge_image(self, image: Image.Image, size: tuple[int, int], second_pass: Hires) -> Image.Image:
+        kind = upscale_image.RESAMPLERS.get(second_pass.upscaler)
+        if kind is not None or hires.is_latent(second_pass):
             return image.resize(size, kind or Image.Resampling.LANCZOS)
-        with self._runs.upscaler(wish.upscaler) as upscaler:
+        with self._runs.upscaler(second_pass.upscaler) as upscaler:
             return upscale_image.enlarge_image(image, size, upscaler, self._resources.device)

@@ -49,18 +49,18 @@ class CreativeUpscale:
         """Raises InvalidRequest or UnknownModel for what does not go together, before anything is loaded."""
         if request.source is None:
             raise InvalidRequest("No image to upscale.", hint="Choose an image first.")
-        model, wish = resources.model(request.model), request.upscale or Upscale()
-        self._resources, self._runs, self._wish = resources, runs, wish
+        model, upscale = resources.model(request.model), request.upscale or Upscale()
+        self._resources, self._runs, self._upscale = resources, runs, upscale
         self._source = source_images.ensure_rgb(runs.ctx.load_image(request.source))
         self._size = upscale_request.check_output_size(
-            compute_upscaled_size(wish, *self._source.size, DEFAULT_CREATIVE_FACTOR), runs.ctx
+            compute_upscaled_size(upscale, *self._source.size, DEFAULT_CREATIVE_FACTOR), runs.ctx
         )
         self._near = model.sizes.find_nearest_size
         step = model.sizes.multiple
-        side = max(model.sizes.smallest, (wish.tile or min(model.sizes.liked[0])) // step * step)
-        overlap = round(side * _OVERLAP) if wish.overlap is None else wish.overlap
+        side = max(model.sizes.smallest, (upscale.tile or min(model.sizes.liked[0])) // step * step)
+        overlap = round(side * _OVERLAP) if upscale.overlap is None else upscale.overlap
         self._grid = TileGrid.cover(*self._size, side, overlap, step)
-        self._request = _add_tile_control(resources, _make_tile_request(request, wish))
+        self._request = _add_tile_control(resources, _make_tile_request(request, upscale))
         self._base: Image.Image | None = None
         self._steps = self._plan_tile(self._source.crop((0, 0, *self._get_tile_size())).convert("RGB")).steps
         if self._request.control != request.control:
@@ -84,18 +84,18 @@ class CreativeUpscale:
             for file in self._resources.catalog.weights()
             if file.kind is WeightKind.UPSCALER and not file.problem
         ]
-        base = self._wish.base or upscale_request.get_default_base(names)
+        base = self._upscale.base or upscale_request.get_default_base(names)
         ctx = self._runs.ctx
 
         def report_tile(tile: int, tiles: int) -> None:
             ctx.raise_if_cancelled()
             ctx.report_loading(f"Upscaling with {base}: tile {tile} of {tiles}")
 
-        plain = dataclasses.replace(self._wish, width=self._size[0], height=self._size[1], tile=None, overlap=None)
+        plain = dataclasses.replace(self._upscale, width=self._size[0], height=self._size[1], tile=None, overlap=None)
         request = self._request.replace(upscale=plain, resize=Resize.CROP)
         with ctx.phase("upscale"):
             return upscale_request.enlarge_image(
-                self._resources, base, self._source, request, _ScopedContext(ctx, tell=report_tile).context
+                self._resources, base, self._source, request, _ScopedContext(ctx, report=report_tile).context
             )
 
     def _redraw_tiles(self, base: Image.Image, seed: ImageSeed, progress: Progress) -> Image.Image:
@@ -134,14 +134,14 @@ class CreativeUpscale:
 
 
 class _ScopedContext:
-    """The job as a part of the work sees it: `image` stands for the source, `tell` hears progress."""
+    """The job as a part of the work sees it: `image` stands for the source, `report` hears progress."""
 
     def __init__(
-        self, ctx: JobContext, *, image: Image.Image | None = None, tell: Callable[[int, int], None] | None = None
+        self, ctx: JobContext, *, image: Image.Image | None = None, report: Callable[[int, int], None] | None = None
     ) -> None:
         self._ctx = ctx
         self._image = image
-        self._tell = tell
+        self._report = report
 
     @property
     def context(self) -> JobContext:
@@ -158,14 +158,14 @@ class _ScopedContext:
         return self._ctx.load_image(content_hash)
 
     def report_progress(self, step: int, steps: int, preview: Callable[[], Image.Image] | None = None) -> None:
-        if self._tell is not None:
-            self._tell(step, steps)
+        if self._report is not None:
+            self._report(step, steps)
         else:
             self._ctx.report_progress(step, steps, preview)
 
 
-def _make_tile_request(request: GenerationRequest, wish: Upscale) -> GenerationRequest:
-    strength = DEFAULT_CREATIVITY if wish.creativity is None else wish.creativity
+def _make_tile_request(request: GenerationRequest, upscale: Upscale) -> GenerationRequest:
+    strength = DEFAULT_CREATIVITY if upscale.creativity is None else upscale.creativity
     return request.replace(
         task=Task.IMG2IMG, source=_TILE, upscale=None, strength=strength, resize=Resize.STRETCH, aspect=None, loops=1
     )

@@ -72,7 +72,7 @@ def load_restorer(file: WeightFile, device: str, precision: str = "auto") -> Res
 
 
 def restore_faces(
-    image: Image.Image, found: tuple[Face, ...], restorer: Restorer, wish: FaceRestoration, ctx: JobContext
+    image: Image.Image, found: tuple[Face, ...], restorer: Restorer, options: FaceRestoration, ctx: JobContext
 ) -> Image.Image:
     """`image` with each of the `found` faces restored, in RGB, or RGBA where it was. The one face after the other;
     stopping is heard between any two layers of the network."""
@@ -84,8 +84,8 @@ def restore_faces(
         for number, face in enumerate(found, 1):
             place = paste_faces.fit_placement(face)
             before = paste_faces.align_face(source, place)
-            restored = match_tones(restorer(before, wish.fidelity), before)
-            paste_faces.paste_face(pixels, before, restored, place, wish.visibility)
+            restored = match_tones(restorer(before, options.fidelity), before)
+            paste_faces.paste_face(pixels, before, restored, place, options.visibility)
             ctx.report_progress(number, len(found))
     done = Image.fromarray(np.clip(np.rint(pixels), 0, 255).astype(np.uint8))
     if image.mode == "RGBA":

@@ -1,4 +1,4 @@
-"""Networks from files, through spandrel: which architecture a file holds is told from its tensors' names."""
+"""Networks from files, through spandrel, which recognises the architecture by the tensors' names."""
 
 from __future__ import annotations
 

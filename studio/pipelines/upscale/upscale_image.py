@@ -27,7 +27,7 @@ _PROBE = 48  # px of the side that is put through a network to see what it takes
 
 
 class UpscaleObserver(Protocol):
-    """Who is told how an image grows. Any of these may raise to stop it."""
+    """Receives the progress of an upscale. Any method may raise to stop it."""
 
     def start_tiles(self, tiles: int) -> None:
         """So many tiles are to come for the image at hand; said again when they become smaller, and they begin anew

@@ -1,4 +1,4 @@
-"""Upscalers as requests know them: leased by name, told how far they are, two blended, at the size that was asked
+"""Run the upscalers of a request: lease them by name, report progress, blend two, bring to the size that was asked
 for."""
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ if TYPE_CHECKING:
     from studio.pipelines.run.run_plan import Resources
 
 DEFAULT_RESAMPLE_FACTOR = 2.0
-"""The factor of a resampler that is not told one."""
+"""The factor of a resampler if none is given."""
 
 
 class TileProgress:
-    """A Watch that tells a job's progress in tiles. `expected` are the tiles of each image that is to come, as
+    """A Watch that reports a job's progress in tiles. `expected` are the tiles of each image that is to come, as
     planned."""
 
     def __init__(self, ctx: JobContext, expected: list[int]) -> None:
@@ -85,25 +85,25 @@ def enlarge_image(
         InvalidRequest: an unknown upscaler, or a size beyond what images may have.
         ModelBroken, OutOfMemory, JobCancelled, ImageSkipped.
     """
-    wish = request.upscale or Upscale()
+    upscale = request.upscale or Upscale()
     image = source_images.ensure_rgb(image)
-    check_output_size(compute_upscaled_size(wish, *image.size, 1.0), ctx)  # before anything is loaded
-    second = wish.second if wish.second_weight and wish.second != name else ""
+    check_output_size(compute_upscaled_size(upscale, *image.size, 1.0), ctx)  # before anything is loaded
+    second = upscale.second if upscale.second_weight and upscale.second != name else ""
     with _open_upscaler(resources, name, ctx) as first, _open_upscaler(resources, second, ctx) as other:
         size = check_output_size(
-            compute_upscaled_size(wish, *image.size, first.scale if first else DEFAULT_RESAMPLE_FACTOR), ctx
+            compute_upscaled_size(upscale, *image.size, first.scale if first else DEFAULT_RESAMPLE_FACTOR), ctx
         )
-        way = request.resize if wish.width is not None else Resize.STRETCH
+        way = request.resize if upscale.width is not None else Resize.STRETCH
         shape = _crop_to_shape(image, size) if way is Resize.CROP else image
         inside = _fit_size(image.size, size) if way is Resize.FILL else size
         networks = [one for one in (first, other) if one is not None]
         counter = TileProgress(
-            ctx, [tiles for one in networks for tiles in _count_expected_tiles(shape, inside, one, wish)]
+            ctx, [tiles for one in networks for tiles in _count_expected_tiles(shape, inside, one, upscale)]
         )
-        work = _UpscaleWork(resources, shape, inside, (wish.tile, wish.overlap), counter)
+        work = _UpscaleWork(resources, shape, inside, (upscale.tile, upscale.overlap), counter)
         made = work.enlarge_with(name, first)
         if second:
-            made = _blend(made, work.enlarge_with(second, other), wish.second_weight)
+            made = _blend(made, work.enlarge_with(second, other), upscale.second_weight)
     if not networks:
         ctx.report_progress(1, 1)
     return made if inside == size else source_images.resize_source(source_images.flatten_alpha(made), size, Resize.FILL)
@@ -188,9 +188,9 @@ def _fit_size(size: tuple[int, int], most: tuple[int, int]) -> tuple[int, int]:
     return min(most[0], max(1, round(size[0] * factor))), min(most[1], max(1, round(size[1] * factor)))
 
 
-def _count_expected_tiles(image: Image.Image, size: tuple[int, int], upscaler: Upscaler, wish: Upscale) -> list[int]:
+def _count_expected_tiles(image: Image.Image, size: tuple[int, int], upscaler: Upscaler, upscale: Upscale) -> list[int]:
     """The tiles of each pass, as they would be with the memory that is free now."""
-    counts = upscale_image.count_tiles(image.size, size, upscaler, (wish.tile, wish.overlap))
+    counts = upscale_image.count_tiles(image.size, size, upscaler, (upscale.tile, upscale.overlap))
     alpha = image.getchannel("A").getextrema() if image.mode == "RGBA" else (0, 0)
     return counts * 2 if alpha[0] != alpha[1] else counts
 

@@ -34,7 +34,7 @@ _FEATURES = frozenset({Feature.SEED})  # taken and of no effect, as chains and g
 
 
 class PreprocessorBackend:
-    """A Backend, and the Annotators that pipelines ask. `specs` are the preprocessors; `device` tells where torch
+    """A Backend, and the Annotators of the pipelines. `specs` are the preprocessors; `device` says where torch
     networks run under given settings. Weights are looked for below `models_dir` and never fetched here. Imports no
     torch until a network runs."""
 
