@@ -1,4 +1,4 @@
-"""Whether letters can be read where they stand, and the shade that lets them be.
+"""Measure whether text is readable on its background, and add a shade where it is not.
 
 Contrast is the ratio of the Web Content Accessibility Guidelines 2.2, 1 to 21
 (https://www.w3.org/TR/WCAG22/#dfn-contrast-ratio); 4.5 is what they ask of text.
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import numpy as np
 
 MIN_CONTRAST = 4.5
-_WORST_PERCENT = 10  # per cent of the px beneath the letters that count as where they are hardest to read
+_WORST_PERCENT = 10  # per cent of the px beneath the text: those with the least contrast decide
 _EDGE_WINDOW = 5  # px wide is the window that makes what lies right beside a letter count too
 _OPACITIES = (0.55, 0.7, 0.85, 1.0)  # of the shade, the faintest that is enough being taken
 _BLACK, _WHITE = (0, 0, 0), (255, 255, 255)
@@ -26,12 +26,14 @@ def compute_contrast_ratio(one: tuple[float, float, float], other: tuple[float, 
     return (high + 0.05) / (low + 0.05)
 
 
-def measure_least_contrast(ground: Image.Image, letters: Image.Image, colour: str, stroke_colour: str | None) -> float:
-    """The contrast where `letters` (mode L, as large as `ground`) are hardest to read. With a stroke they may be read
+def measure_least_contrast(
+    ground: Image.Image, text_mask: Image.Image, colour: str, stroke_colour: str | None
+) -> float:
+    """The contrast where `text_mask` (mode L, as large as `ground`) are hardest to read. With a stroke they may be read
     against that as well. What can be seen through counts as white and as black, whichever is worse."""
     import numpy as np
 
-    there = np.asarray(letters.filter(ImageFilter.MaxFilter(_EDGE_WINDOW))) > 0
+    there = np.asarray(text_mask.filter(ImageFilter.MaxFilter(_EDGE_WINDOW))) > 0
     if not there.any():
         return 1.0
     text = _compute_luminance(parse_colour(colour))
@@ -44,9 +46,9 @@ def measure_least_contrast(ground: Image.Image, letters: Image.Image, colour: st
 
 
 def add_shade(
-    image: Image.Image, box: tuple[int, int, int, int], letters: Image.Image, colour: str, margin: int
+    image: Image.Image, box: tuple[int, int, int, int], text_mask: Image.Image, colour: str, margin: int
 ) -> float:
-    """Lay a soft shade into `image` beneath the `letters` in `box`, as faint as is enough: black under light ones,
+    """Lay a soft shade into `image` beneath the `text_mask` in `box`, as faint as is enough: black under light ones,
     white under dark ones. Returns the contrast that is reached."""
     around = (
         max(0, box[0] - 2 * margin),
@@ -59,8 +61,8 @@ def add_shade(
     inner = (
         place[0] - margin,
         place[1] - margin,
-        place[0] + letters.width + margin,
-        place[1] + letters.height + margin,
+        place[0] + text_mask.width + margin,
+        place[1] + text_mask.height + margin,
     )
     shape = Image.new("L", ground.size)
     ImageDraw.Draw(shape).rounded_rectangle(inner, margin, 255)
@@ -71,8 +73,8 @@ def add_shade(
     for opacity in _OPACITIES:
         mask = shape.point([round(value * opacity) for value in range(256)])
         shaded = Image.composite(cover, ground, mask)
-        beneath = shaded.crop((*place, place[0] + letters.width, place[1] + letters.height))
-        found = measure_least_contrast(beneath, letters, colour, None)
+        beneath = shaded.crop((*place, place[0] + text_mask.width, place[1] + text_mask.height))
+        found = measure_least_contrast(beneath, text_mask, colour, None)
         if found >= MIN_CONTRAST:
             break
     image.paste(shaded, around[:2])

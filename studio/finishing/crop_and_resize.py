@@ -42,19 +42,23 @@ def fit_size(size: tuple[int, int], width: int | None, height: int | None) -> tu
     return (width or max(1, round(size[0] * scale))), (height or max(1, round(size[1] * scale)))
 
 
-def make_derivative(image: Image.Image, wish: Derivative, max_pixels: int) -> Image.Image:
+def make_derivative(image: Image.Image, derivative: Derivative, max_pixels: int) -> Image.Image:
     """`image` as the derivative: inside its sides in its own shape, or with `crop` filling them from the middle; never
     made larger unless it says so.
 
     Raises:
         InvalidRequest: more than `max_pixels` or MAX_SIDE would come out.
     """
-    if wish.crop and wish.width and wish.height:
-        return _crop_to_cover(image, (wish.width, wish.height), wish.enlarge, max_pixels)
-    if wish.width is None and wish.height is None:
+    if derivative.crop and derivative.width and derivative.height:
+        return _crop_to_cover(image, (derivative.width, derivative.height), derivative.enlarge, max_pixels)
+    if derivative.width is None and derivative.height is None:
         return image
-    scale = min(side / own for side, own in zip((wish.width, wish.height), image.size, strict=True) if side is not None)
-    scale = scale if wish.enlarge else min(1.0, scale)
+    scale = min(
+        side / own
+        for side, own in zip((derivative.width, derivative.height), image.size, strict=True)
+        if side is not None
+    )
+    scale = scale if derivative.enlarge else min(1.0, scale)
     size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
     check_size(size, max_pixels)
     return image if size == image.size else _resample_image(image, size)

@@ -42,63 +42,63 @@ class FinishingBackend:
     def render(self, request: GenerationRequest, seeds: Sequence[ImageSeed], ctx: JobContext) -> list[RenderedImage]:
         """See Backend; the result is the same for every seed. The image is opened once, and every derivative is made
         from its finished pixels, none from another."""
-        wish = request.finish or Finish()
+        finish = request.finish or Finish()
         if request.source is None:
             raise InvalidRequest("No image to process.", hint="Choose an image first.")
-        for overlay in wish.text:
+        for overlay in finish.text:
             text.check_overlay(overlay)
         with ctx.phase("finish"):
-            whole = self.finish_image(ctx.load_image(request.source), wish, ctx)
-            return [output for seed in seeds for output in self._render_outputs(request, wish, whole, seed, ctx)]
+            whole = self.finish_image(ctx.load_image(request.source), finish, ctx)
+            return [output for seed in seeds for output in self._render_outputs(request, finish, whole, seed, ctx)]
 
-    def finish_image(self, image: Image.Image, wish: Finish, ctx: JobContext) -> Image.Image:
+    def finish_image(self, image: Image.Image, finish: Finish, ctx: JobContext) -> Image.Image:
         """`image` cropped, resized, lettered and marked."""
         if image.mode == "L":
             image = image.convert("RGB")
-        if wish.crop is not None:
-            image = crop_image(image, wish.crop)
-        image = resize_image(image, wish.width, wish.height, ctx.settings.max_megapixels * 1_000_000)
-        for overlay in wish.text:
+        if finish.crop is not None:
+            image = crop_image(image, finish.crop)
+        image = resize_image(image, finish.width, finish.height, ctx.settings.max_megapixels * 1_000_000)
+        for overlay in finish.text:
             ctx.raise_if_cancelled()
             drawn = text.draw_text(image, overlay, self._fonts)
             image = drawn.image
             for note in drawn.notes:
                 ctx.add_notice(note)
-        if wish.watermark is not None:
+        if finish.watermark is not None:
             ctx.raise_if_cancelled()
-            logo = ctx.load_image(wish.watermark.image) if wish.watermark.image else None
-            image = watermark.draw_watermark(image, wish.watermark, logo, self._fonts)
+            logo = ctx.load_image(finish.watermark.image) if finish.watermark.image else None
+            image = watermark.draw_watermark(image, finish.watermark, logo, self._fonts)
         return image
 
     def close(self) -> None: ...
 
     def _render_outputs(
-        self, request: GenerationRequest, wish: Finish, whole: Image.Image, seed: ImageSeed, ctx: JobContext
+        self, request: GenerationRequest, finish: Finish, whole: Image.Image, seed: ImageSeed, ctx: JobContext
     ) -> list[RenderedImage]:
-        if not wish.derivatives:
+        if not finish.derivatives:
             ctx.report_progress(1, 1)
-            return [RenderedImage(image=whole, seed=seed.seed, notes=_warn_of_small_image(whole, wish))]
+            return [RenderedImage(image=whole, seed=seed.seed, notes=_warn_of_small_image(whole, finish))]
         made: list[RenderedImage] = []
-        for number, one in enumerate(wish.derivatives, 1):
+        for number, one in enumerate(finish.derivatives, 1):
             ctx.raise_if_cancelled()
             image = make_derivative(whole, one, ctx.settings.max_megapixels * 1_000_000)
-            own = request.replace(finish=dataclasses.replace(wish, derivatives=(one,)))
+            own = request.replace(finish=dataclasses.replace(finish, derivatives=(one,)))
             label = f"{image.width}x{image.height}.{_get_extension(one, ctx)}"
-            notes = _warn_of_small_image(image, wish)
+            notes = _warn_of_small_image(image, finish)
             made.append(
                 RenderedImage(image=image, seed=seed.seed, notes=notes, request=own, label=label, file=one.file)
             )
-            ctx.report_progress(number, len(wish.derivatives))
+            ctx.report_progress(number, len(finish.derivatives))
         return made
 
 
-def _warn_of_small_image(image: Image.Image, wish: Finish) -> tuple[str, ...]:
+def _warn_of_small_image(image: Image.Image, finish: Finish) -> tuple[str, ...]:
     """What is to be said of a hidden text in an image that is too small to keep it."""
-    if wish.watermark is None or not wish.watermark.hidden or min(image.size) >= hidden_text.ROBUST_SIDE:
+    if finish.watermark is None or not finish.watermark.hidden or min(image.size) >= hidden_text.ROBUST_SIDE:
         return ()
     return (f"Hidden text in images under {hidden_text.ROBUST_SIDE} px does not survive JPEG compression or resizing.",)
 
 
-def _get_extension(wish: Derivative, ctx: JobContext) -> str:
-    kind = wish.file.format or ctx.settings.output_format
+def _get_extension(derivative: Derivative, ctx: JobContext) -> str:
+    kind = derivative.file.format or ctx.settings.output_format
     return _EXTENSIONS.get(kind, kind)

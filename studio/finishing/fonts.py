@@ -60,16 +60,18 @@ class Fonts:
 
 
 def find_missing_characters(font: ImageFont.FreeTypeFont | ImageFont.ImageFont, text: str) -> str:
-    """The letters of `text`, each once, that `font` can only draw as the box that stands for a missing one."""
-    letters = "".join(dict.fromkeys(letter for letter in text if letter.isprintable() and not letter.isspace()))
+    """The characters of `text`, each once, that `font` lacks and draws as a box."""
+    characters = "".join(
+        dict.fromkeys(character for character in text if character.isprintable() and not character.isspace())
+    )
     box = _draw_character(font, _MISSING_CHARACTER)
-    return "".join(letter for letter in letters if _draw_character(font, letter) == box)
+    return "".join(character for character in characters if _draw_character(font, character) == box)
 
 
-def _draw_character(font: ImageFont.FreeTypeFont | ImageFont.ImageFont, letter: str) -> tuple[object, bytes]:
+def _draw_character(font: ImageFont.FreeTypeFont | ImageFont.ImageFont, character: str) -> tuple[object, bytes]:
     cell = Image.new("1", (32, 32))
-    ImageDraw.Draw(cell).text((4, 4), letter, 1, font)
-    return font.getlength(letter), cell.tobytes()
+    ImageDraw.Draw(cell).text((4, 4), character, 1, font)
+    return font.getlength(character), cell.tobytes()
 
 
 def _find_shipped_fonts() -> dict[str, Path]:

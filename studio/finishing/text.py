@@ -14,9 +14,9 @@ from studio.finishing import contrast
 from studio.finishing.fonts import Fonts, find_missing_characters
 
 MAX_TEXT_LENGTH = 2_000  # characters of one overlay
-_MIN_FONT_SIZE = 8  # px of letters
-_CHECK_FONT_SIZE = 16  # px in which letters are looked for in the font
-_LINE_SPACING = 0.2  # of the letters' size, between lines
+_MIN_FONT_SIZE = 8  # px
+_CHECK_FONT_SIZE = 16  # px at which the font is searched for missing characters
+_LINE_SPACING = 0.2  # of the font size, between lines
 _COLOUR = re.compile(r"#(?:[0-9a-fA-F]{3}|[0-9a-fA-F]{6})")
 _Area = tuple[float, float, float, float]
 
@@ -71,13 +71,13 @@ def draw_text(image: Image.Image, overlay: TextOverlay, fonts: Fonts, *, within:
     if seen[0] >= seen[2] or seen[1] >= seen[3]:
         return DrawnText(image, 1.0, box, (*notes, f"“{overlay.text[:40]}” lies outside the image."))
     place = (x - words.ink[0] - seen[0], y - words.ink[1] - seen[1])
-    letters = Image.new("L", (seen[2] - seen[0], seen[3] - seen[1]))
-    ImageDraw.Draw(letters).multiline_text(place, words.lines, 255, **words.options())
+    text_mask = Image.new("L", (seen[2] - seen[0], seen[3] - seen[1]))
+    ImageDraw.Draw(text_mask).multiline_text(place, words.lines, 255, **words.options())
     stroke_colour = overlay.stroke_colour if words.stroke else None
-    found = contrast.measure_least_contrast(image.crop(seen), letters, overlay.colour, stroke_colour)
+    found = contrast.measure_least_contrast(image.crop(seen), text_mask, overlay.colour, stroke_colour)
     out = image.copy()
     if found < contrast.MIN_CONTRAST and overlay.contrast == "fix":
-        found = contrast.add_shade(out, seen, letters, overlay.colour, round(words.font.size * 0.35))
+        found = contrast.add_shade(out, seen, text_mask, overlay.colour, round(words.font.size * 0.35))
     elif found < contrast.MIN_CONTRAST:
         notes.append(
             f"“{overlay.text[:40]}” is hard to read there: its contrast is {found:.1f}, {contrast.MIN_CONTRAST:g} is"
@@ -107,7 +107,7 @@ def _compute_area(image: Image.Image, overlay: TextOverlay, within: Box | None) 
 
 
 def _fit_text(image: Image.Image, overlay: TextOverlay, fonts: Fonts, area: _Area) -> tuple[_TextLayout, list[str]]:
-    """The words at the largest size up to the wished one that fits into `area`, and what is to be said about them."""
+    """The words at the largest size up to the requested one that fits into `area`, and notices about them."""
     room = (area[2] - area[0], area[3] - area[1])
     size = max(_MIN_FONT_SIZE, round(overlay.size * image.height))
     while True:
@@ -159,10 +159,10 @@ def _wrap_text(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, wi
 def _break_word(word: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: float) -> list[str]:
     """`word` in pieces of at most `width` px, each of a letter at least."""
     pieces = [""]
-    for letter in word:
-        if pieces[-1] and font.getlength(pieces[-1] + letter) > width:
+    for character in word:
+        if pieces[-1] and font.getlength(pieces[-1] + character) > width:
             pieces.append("")
-        pieces[-1] += letter
+        pieces[-1] += character
     return pieces
 
 

@@ -15,32 +15,34 @@ _TILE_GAP = 0.6  # of a mark's size, between tiles
 _TEXT_SIZE, _OUTLINE_WIDTH = 96, 8  # px in which words are drawn, and of their rim, before they are brought to size
 
 
-def draw_watermark(image: Image.Image, wish: Watermark, source: Image.Image | None, fonts: Fonts) -> Image.Image:
-    """`image` (RGB or RGBA) with the mark that `wish` describes; `image` is its logo, when it names one, and wins over
-    the words.
+def draw_watermark(image: Image.Image, watermark: Watermark, source: Image.Image | None, fonts: Fonts) -> Image.Image:
+    """`image` (RGB or RGBA) with the mark that `watermark` describes; `source` is its logo, if it names one, and
+    takes precedence over the text.
 
     Raises:
         InvalidRequest: it is empty, or the image cannot hold the hidden text.
     """
-    text = wish.text.strip()
-    if source is None and not text and not wish.hidden:
+    text = watermark.text.strip()
+    if source is None and not text and not watermark.hidden:
         raise InvalidRequest("The watermark is empty.", hint="Choose an image or enter a text.")
     if len(text) > MAX_MARK_LENGTH:
         raise InvalidRequest(f"The watermark is longer than {MAX_MARK_LENGTH} characters.", hint="Shorten it.")
     out = image
     if source is not None or text:
         stamp = source.convert("RGBA") if source is not None else _draw_text_mark(text, fonts)
-        stamp = _fade_mark(_scale_mark(stamp, image, wish), wish.opacity)
+        stamp = _fade_mark(_scale_mark(stamp, image, watermark), watermark.opacity)
         out = _paste_marks(
-            image, stamp, _list_tile_places(image, stamp) if wish.tiled else [_find_corner(image, stamp, wish)]
+            image,
+            stamp,
+            _list_tile_places(image, stamp) if watermark.tiled else [_find_corner(image, stamp, watermark)],
         )
-    return hide_text(out, wish.hidden) if wish.hidden else out
+    return hide_text(out, watermark.hidden) if watermark.hidden else out
 
 
-def _scale_mark(stamp: Image.Image, image: Image.Image, wish: Watermark) -> Image.Image:
+def _scale_mark(stamp: Image.Image, image: Image.Image, watermark: Watermark) -> Image.Image:
     """The mark, `size` of the image's shorter side wide; one so tall that it would not fit is made as tall as fits."""
-    width = wish.size * min(image.size)
-    tallest = max(1.0, image.height - 2 * wish.margin * min(image.size))
+    width = watermark.size * min(image.size)
+    tallest = max(1.0, image.height - 2 * watermark.margin * min(image.size))
     scale = min(width / stamp.width, tallest / stamp.height)
     size = max(1, round(stamp.width * scale)), max(1, round(stamp.height * scale))
     return stamp.resize(size, Image.Resampling.LANCZOS)
@@ -86,9 +88,9 @@ def _list_tile_places(image: Image.Image, stamp: Image.Image) -> list[tuple[int,
     ]
 
 
-def _find_corner(image: Image.Image, stamp: Image.Image, wish: Watermark) -> tuple[int, int]:
-    margin = round(wish.margin * min(image.size))
-    anchor: Anchor = wish.anchor
+def _find_corner(image: Image.Image, stamp: Image.Image, watermark: Watermark) -> tuple[int, int]:
+    margin = round(watermark.margin * min(image.size))
+    anchor: Anchor = watermark.anchor
     room = (image.width - stamp.width, image.height - stamp.height)
     across = margin if "left" in anchor else room[0] - margin if "right" in anchor else room[0] // 2
     down = margin if "top" in anchor else room[1] - margin if "bottom" in anchor else room[1] // 2

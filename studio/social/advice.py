@@ -80,7 +80,7 @@ def plan_crops(
 def judge_crop(
     seen: Analysis, of: Format, box: Box, focus: Box | None = None, *, same: bool = False, own: bool = False
 ) -> CropResult:
-    """What `box` keeps of the image for that format; `own` tells that the user chose it."""
+    """What `box` keeps of the image for that format; `own` means that the user chose it."""
     if seen.blank:
         return CropResult(
             format=of.id, box=box, kept=1.0, notes=(CropNote("The image is fully transparent."),), verdict=Verdict.CHECK

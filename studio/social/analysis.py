@@ -48,7 +48,7 @@ class Detectors:
 @dataclass(frozen=True)
 class Analysis:
     """One image of `width` × `height` px. `map` has sum 1 (see studio.vision.saliency); `faces` are those that count,
-    all the same; `texts` lines of text; `graphic` tells flat drawings from photographs, `blank` that nothing is to be
+    all the same; `texts` lines of text; `graphic` is true for flat drawings, `blank` that nothing is to be
     seen."""
 
     width: int

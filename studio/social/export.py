@@ -167,5 +167,5 @@ def choose_output_options(of: Format, social: SocialExport) -> OutputOptions:
 
 def _render_extra(job: _ExportJob, image: Image.Image, label: str, social: SocialExport) -> RenderedImage:
     kind = "png" if image.mode == "RGBA" else "jpeg"
-    wish = OutputOptions(format=kind, quality=JPEG_QUALITY if kind == "jpeg" else None, keep=job.social.keep)
-    return RenderedImage(image=image, label=label, file=wish, request=job.request.replace(social=social))
+    options = OutputOptions(format=kind, quality=JPEG_QUALITY if kind == "jpeg" else None, keep=job.social.keep)
+    return RenderedImage(image=image, label=label, file=options, request=job.request.replace(social=social))

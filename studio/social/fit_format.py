@@ -13,7 +13,7 @@ from studio.core.ground import flatten_on_ground
 from studio.core.social import ExtendMode
 from studio.core.social_formats import Format
 
-# of Pillow's two-step reduction: to be told from one step by no eye, and several times faster from 12 megapixels
+# of Pillow's two-step reduction: indistinguishable from one step, and several times faster from 12 megapixels
 REDUCING_GAP = 3.0
 BLUR_SHARE = 0.04  # of the width
 DIM_FACTOR = 0.87  # how bright the blurred border stays

@@ -89,16 +89,16 @@ class Templates:
     def search(self, words: str, limit: int = 20) -> Sequence[Template]:
         """The best first, only such as fit every word; typing errors are forgiven. Without words: all, in their
         order."""
-        asked = _split_words(words)[:16]
-        if not asked:
+        terms = _split_words(words)[:16]
+        if not terms:
             return self.templates()[:limit]
-        scored = [(score, each) for each in self.templates() if (score := _score_template(asked, each)) > 0]
+        scored = [(score, each) for each in self.templates() if (score := _score_template(terms, each)) > 0]
         return tuple(each for _, each in sorted(scored, key=lambda pair: -pair[0])[:limit])
 
     def recommend(self, platform: str, purpose: str, limit: int = 5) -> Sequence[Template]:
         """What fits the platform (or format id) and the purpose in plain words best; never empty while there are
         templates."""
-        asked = _split_words(purpose)[:16]
+        terms = _split_words(purpose)[:16]
 
         def worth(each: Template) -> float:
             there = 4.0 if platform in (each.platform, each.format) else 0.0
@@ -106,7 +106,7 @@ class Templates:
             return (
                 there
                 + meant
-                + sum(_score_word(word, each) for word in asked) / (4 * max(1, len(asked)))
+                + sum(_score_word(word, each) for word in terms) / (4 * max(1, len(terms)))
                 + 0.5 * each.own
             )
 
@@ -228,7 +228,7 @@ def _quote_toml(text: str) -> str:
 def _check_template(template: Template) -> Template:
     rules: list[tuple[str, bool, str]] = [
         ("id", bool(_ID_PATTERN.fullmatch(template.id)), "lowercase letters, digits and underscores"),
-        ("name", 0 < len(template.name.strip()) <= 80, "1 to 80 letters"),
+        ("name", 0 < len(template.name.strip()) <= 80, "1 to 80 characters"),
         ("format", bool(_FORMAT_PATTERN.fullmatch(template.format)), 'a format id such as "instagram.story"'),
         ("purpose", template.purpose in PURPOSES, "one of " + ", ".join(PURPOSES)),
         ("space", template.space in SPACES, "one of " + ", ".join(SPACES)),
@@ -238,7 +238,7 @@ def _check_template(template: Template) -> Template:
             all(map(_COLOUR_PATTERN.fullmatch, template.palette)) and len(template.palette) <= 12,
             "colours as #rrggbb",
         ),
-        ("frame", 0 < len(template.frame) <= 2_000, "1 to 2000 letters"),
+        ("frame", 0 < len(template.frame) <= 2_000, "1 to 2000 characters"),
     ]
     for name, fine, wanted in rules:
         if not fine:
@@ -268,9 +268,9 @@ def _split_words(text: str) -> list[str]:
     return re.findall(r"[a-z0-9]+", plain)
 
 
-def _score_template(asked: Iterable[str], template: Template) -> float:
+def _score_template(terms: Iterable[str], template: Template) -> float:
     """The sum over all words, 0 when one of them fits nothing."""
-    scores = [_score_word(word, template) for word in asked]
+    scores = [_score_word(word, template) for word in terms]
     return sum(scores) if all(scores) else 0.0
 
 

@@ -11,7 +11,7 @@ from typing import Any
 from studio.core.errors import InvalidRequest
 
 MAX_FILE_BYTES = 2_000_000  # bytes
-MAX_TEXT_LENGTH = 2_000  # letters of one text
+MAX_TEXT_LENGTH = 2_000  # characters of one text
 MAX_LIST_LENGTH = 64
 
 
