@@ -143,7 +143,7 @@ class StudioServer(uvicorn.Server):
                 signal.signal(number, handler)
 
     async def main_loop(self) -> None:
-        """As uvicorn's, which looks ten times a second whether it should end; here that is told."""
+        """As uvicorn's, which checks ten times a second whether it should end; here an event says so."""
         self._loop = asyncio.get_running_loop()
         tick = 0
         while not await self.on_tick(tick * TICKS_A_SECOND):

@@ -42,7 +42,7 @@ class EstimateBody(StrictModel):
 
 
 class CostEstimate(BaseModel):
-    """US dollars for all images and steps, null when nobody can tell; `seconds` one image took before, null when none
+    """US dollars for all images and steps, null when it is unknown; `seconds` one image took before, null when none
     did."""
 
     amount: float | None
@@ -76,14 +76,14 @@ def add_cost_routes(routes: APIRouter, studio: Studio) -> None:
         """Every cloud service: what it can do, whether it is locked; never a key."""
         user = get_caller(request)
         found = studio.clouds.all() if studio.clouds is not None else []
-        return ProviderList(providers=[_build_provider_body(state, tell_end=user.admin) for state in found])
+        return ProviderList(providers=[_build_provider_body(state, show_end=user.admin) for state in found])
 
     @forms.post("/estimate-cost")
     def estimate_cost(request: Request, body: EstimateBody) -> CostEstimate:  # pyright: ignore[reportUnusedFunction]
         """What a request would cost."""
         user = get_caller(request)
-        asked = body.edit or body.create or CreateBody(prompt="")
-        wanted = chain_routes.build_chained_request(asked, studio, user)
+        edit_or_create = body.edit or body.create or CreateBody(prompt="")
+        wanted = chain_routes.build_chained_request(edit_or_create, studio, user)
         named = studio.engine.resolve_request(wanted, user)
         return CostEstimate(
             amount=studio.engine.estimate(wanted, user),
@@ -118,7 +118,7 @@ def add_cost_routes(routes: APIRouter, studio: Studio) -> None:
     routes.include_router(forms)
 
 
-def _build_provider_body(state: CloudState, *, tell_end: bool) -> ProviderBody:
+def _build_provider_body(state: CloudState, *, show_end: bool) -> ProviderBody:
     key = state.key
     return ProviderBody(
         id=state.id,
@@ -126,7 +126,7 @@ def _build_provider_body(state: CloudState, *, tell_end: bool) -> ProviderBody:
         locked=state.locked,
         keyName=key.name if key else "",
         keySet=bool(key and key.where),
-        keyEnds=key.ends if key and tell_end else "",
+        keyEnds=key.ends if key and show_end else "",
         models=[
             {
                 "id": model.id,

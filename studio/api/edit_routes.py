@@ -33,10 +33,10 @@ class RequestBody(Protocol):
 
 def make_request_builder(studio: Studio, body: RequestBody) -> Callable[[User], GenerationRequest]:
     """What makes the request of `body`, with its images let in, for a caller."""
-    wish: SocialBody | None = getattr(body, "social", None)
+    social: SocialBody | None = getattr(body, "social", None)
 
     def build_request(user: User) -> GenerationRequest:
-        return append_social_formats(studio, store_request_images(body.to_request(), studio.engine, user), wish, user)
+        return append_social_formats(studio, store_request_images(body.to_request(), studio.engine, user), social, user)
 
     return build_request
 

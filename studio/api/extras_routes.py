@@ -38,7 +38,7 @@ def add_finishing_routes(routes: APIRouter, studio: Studio, submitter: Submitter
 
     @forms.post("/png-info")
     def read_png_info(request: Request, body: request_bodies.ImageBody) -> request_bodies.ImageInfoBody:  # pyright: ignore[reportUnusedFunction]
-        """What an image tells of its making: ours, AUTOMATIC1111's, ComfyUI's and others'."""
+        """Metadata of an image: ours, AUTOMATIC1111's, ComfyUI's and others'."""
         get_caller(request)
         return _read_image_info(studio, body.image)
 

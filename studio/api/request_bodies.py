@@ -31,7 +31,7 @@ from studio.core.upscale_modes import UpscaleMode, build_upscale_request, choose
 
 
 class EditBody(CreateBody, build_body("EditFields", EDIT_FIELDS)):
-    """An editing operation. Which fields it needs, GET /edit/operations tells; what is left out is the model's own
+    """An editing operation. GET /edit/operations lists the fields that it needs; what is left out is the model's own
     default."""
 
     prompt: Text = Field(default="", description=PROMPT_HELP)
@@ -204,7 +204,7 @@ class StoredImageBody(BaseModel):
 
 
 class ImageInfoBody(BaseModel):
-    """What an image tells of its making: which program wrote it, its infotext, the settings as a request of ours (as
+    """How an image was made: which program wrote it, its infotext, the settings as a request of ours (as
     JSON of the recipe), everything else as it stood there, and a hidden watermark."""
 
     program: str

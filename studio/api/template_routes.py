@@ -195,8 +195,8 @@ def _add_write_routes(routes: APIRouter, studio: Studio) -> None:
         _get_platforms(studio, request).format(body.format)
         made = body.to_template()
         if body.image:
-            told = from_recipe(studio.engine.asset(body.image, user).drawn, body.name, body.format, body.purpose)
-            made = dataclasses.replace(made, frame=told.frame, negative=told.negative, models=told.models)
+            source = from_recipe(studio.engine.asset(body.image, user).drawn, body.name, body.format, body.purpose)
+            made = dataclasses.replace(made, frame=source.frame, negative=source.negative, models=source.models)
         return _build_template_body(_get_platforms(studio, request), _get_library(studio, request).save(made))
 
     @forms.post("/templates/import", status_code=201)

@@ -42,7 +42,7 @@ class CompressionMiddleware:
 
 
 class _Compressor:
-    """Passes an answer on. Its beginning is held back until the body tells whether it comes whole."""
+    """Passes an answer on. Its beginning is held back until it is known whether the body comes whole."""
 
     def __init__(self, send: Send, coding: str) -> None:
         self._send, self._coding = send, coding

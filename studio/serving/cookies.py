@@ -109,6 +109,6 @@ def _encode(raw: bytes) -> str:
 
 def _decode(text: str) -> bytes:
     raw = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
-    if _encode(raw) != text:  # one value has one spelling: spare bits and foreign letters are refused
+    if _encode(raw) != text:  # one value has one spelling: spare bits and foreign characters are refused
         raise ValueError("not the one spelling of these bytes")
     return raw

@@ -48,7 +48,7 @@ class Hosts:
 
 class TrustedProxies:
     """Who may say for whom a request is made. Without a list of proxies nobody may, or everybody who reaches the port
-    where a path prefix tells that there is a proxy."""
+    where a path prefix shows that there is a proxy."""
 
     def __init__(self, settings: Settings) -> None:
         """Raises NotConfigured for what is neither an address nor a network."""
@@ -104,7 +104,7 @@ def is_same_origin(origin: str, host: str) -> bool:
     try:
         parts = urlsplit(origin)
         default = {"http": 80, "https": 443}[parts.scheme]
-        asked = urlsplit("//" + host)
-        return (parts.hostname, parts.port or default) == (asked.hostname, asked.port or default)
+        requested = urlsplit("//" + host)
+        return (parts.hostname, parts.port or default) == (requested.hostname, requested.port or default)
     except (KeyError, ValueError):
         return False

@@ -80,7 +80,8 @@ class Authenticator:
         return user, 0.0
 
     async def check_basic_header(self, scope: Scope, header: str) -> tuple[User | None, float]:
-        """As `enter`, for an Authorization header; a right one is remembered for five minutes, as hashing is dear."""
+        """As `enter`, for an Authorization header; a right one is remembered for five minutes, as hashing is
+        expensive."""
         try:
             name, separator, password = base64.b64decode(header[6:], validate=True).decode().partition(":")
         except (binascii.Error, UnicodeDecodeError):

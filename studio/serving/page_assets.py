@@ -74,7 +74,7 @@ class PageAssets:
         return router
 
     def render_head(self, *, theme: str, forms: Sequence[str]) -> str:
-        """The HTML that loads the modules, all at the same time, and tells them the theme, the forms to restore and the
+        """The HTML that loads the modules, all at the same time, and passes the theme, the forms to restore and the
         titles of errors."""
         values = {"theme": theme, "forms": list(forms), "errorTitles": list_error_titles()}
         settings = json.dumps(values).replace("</", "<\\/")

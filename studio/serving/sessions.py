@@ -65,8 +65,8 @@ class SessionOwnerMiddleware:
     """Refuses Gradio's routes to callers whose session or event it is not. Stands inside the login gate."""
 
     def __init__(self, app: ASGIApp, owners: SessionOwners, private: Sequence[Path] = ()) -> None:
-        """Files below `private` are not given out by path, whatever Gradio is told to allow; only thumbnails, whose
-        names nobody can guess. Images are asked for by id, or come out of Gradio's cache."""
+        """Files below `private` are not given out by path, whatever Gradio is configured to allow; only thumbnails,
+        whose names nobody can guess. Images are asked for by id, or come out of Gradio's cache."""
         self._app = app
         self._owners = owners
         self._private = tuple(path.resolve() for path in private)
@@ -139,7 +139,7 @@ class SessionOwnerMiddleware:
 
 
 class _EventRecorder:
-    """Notes the id of the event that Gradio's answer tells of."""
+    """Notes the id of the event in Gradio's answer."""
 
     def __init__(self, send: Send, owners: SessionOwners, user: str) -> None:
         self._send = send

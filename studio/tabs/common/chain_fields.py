@@ -61,7 +61,7 @@ def append_chosen_chain(
 
 
 def restore_chain_choice(studio: Studio, form: Form, asset: Asset, user: User) -> Updates:
-    """The update that chooses the chain which `asset` went through; where no saved one is like it, the user is told."""
+    """The update that chooses the chain which `asset` went through; where no saved one is like it, a notice says so."""
     if "afterwards" not in form.fields:
         return {}
     try:

@@ -1,4 +1,4 @@
-"""What a request will cost, told before it is sent."""
+"""The expected cost of a request, shown before it is sent."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ _STRUCTURED_CHECKS: Mapping[Feature, Callable[[Values], object]] = {
 def add_cost_line(
     page_context: PageContext, studio: Studio, view: TabView, read: Callable[[Mapping[str, Any]], GenerationRequest]
 ) -> None:
-    """A line, here, that tells what the form costs, and follows it. `read` makes the request of the form's values."""
+    """Build a line that shows the cost of the form, and follows it. `read` makes the request of the form's values."""
     form, line = view.form, gr.HTML("", elem_classes="cost")
 
     @show_errors
@@ -62,7 +62,7 @@ def add_cost_line(
             model = model_selection.get_selectable_model(studio, str(values["model"] or ""))
             line = render_estimate(studio, read(values), get_user(request)) if not model.problem else ""
             return line + _render_note(describe_ignored_fields(model, values))
-        except StudioError:  # what the form lacks is told when it is sent
+        except StudioError:  # what the form lacks is reported when it is sent
             return ""
 
     watched: Any = [form[name].change for name in _COST_FIELDS if name in form.fields]  # pyright: ignore[reportAttributeAccessIssue]

@@ -66,8 +66,8 @@ def _show_sized(form: Form, model: Model, get_size: GetSize) -> Updates:
     """As `show_model`, at the size that `get_size` asks for, if any."""
     updates, size = show_model(form, model), get_size(model)
     if size is not None:
-        asked = {"size": CUSTOM_SIZE, "width": size[0], "height": size[1]}
-        for name, value in asked.items():
+        custom = {"size": CUSTOM_SIZE, "width": size[0], "height": size[1]}
+        for name, value in custom.items():
             if name in form.fields:
                 updates[form[name]] = {**updates.get(form[name], {}), "value": value}
     return updates

@@ -141,11 +141,11 @@ def build_detail_fields(
 def build_grid_fields(prefix: str = "") -> dict[str, Component]:
     """Up to three axes."""
     fields: dict[str, Component] = {}
-    for letter, where in zip(AXES, ("columns", "rows", "sheets"), strict=True):
+    for axis, where in zip(AXES, ("columns", "rows", "sheets"), strict=True):
         with gr.Row(elem_classes="pair"):
             parameter = build_dropdown(
-                f"{letter.upper()} axis",
-                f"{prefix}axis-{letter}",
+                f"{axis.upper()} axis",
+                f"{prefix}axis-{axis}",
                 [NONE, *PARAMETERS],
                 NONE,
                 f"Parameter that changes between {where}.",
@@ -153,13 +153,13 @@ def build_grid_fields(prefix: str = "") -> dict[str, Component]:
             )
             values = build_textbox(
                 "Values",
-                f"{prefix}axis-{letter}-values",
+                f"{prefix}axis-{axis}-values",
                 "Separated by commas; numbers take ranges such as 1-5, 10-30 (+5) or 1-10 [4].",
                 min_width=MIN_WIDTH,
                 scale=3,
                 max_lines=3,
             )
-        fields |= {f"axis_{letter}": parameter, f"axis_{letter}_values": values}
+        fields |= {f"axis_{axis}": parameter, f"axis_{axis}_values": values}
         parameter.change(
             lambda name: gr.update(placeholder=PARAMETERS[name].example if name in PARAMETERS else ""),
             parameter,

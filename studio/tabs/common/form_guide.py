@@ -83,7 +83,7 @@ class FormGuide:
             counter = self._counter(own if own.is_dir() else _CLIP_TOKENIZER)
             texts = (("prompt", prompt), ("negative", negative)) if negative.strip() else (("prompt", prompt),)
             counted = [(name, *counter.count(text)) for name, text in texts]
-        except (ModelBroken, InvalidRequest):  # a broken tag is told beside
+        except (ModelBroken, InvalidRequest):  # a broken tag is shown beside
             return ""
         chunks = max(limit for _, _, limit in counted) // counter.chunk_length
         long = f"The prompt takes {chunks} chunks: it is slow, and its end counts for little. Shorten it."
@@ -92,7 +92,7 @@ class FormGuide:
         )
 
     def _describe_loras(self, text: str) -> str:
-        """The LoRAs that tags in `text` name and that are not here, as HTML; a tag that cannot be read is told too."""
+        """The LoRAs that tags in `text` name and that are not here, as HTML; a tag that cannot be read is named too."""
         try:
             named = [use.name for use in split_tags(text)[1]]
         except InvalidRequest as error:

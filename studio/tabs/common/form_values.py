@@ -101,10 +101,10 @@ def write_form(request: GenerationRequest) -> dict[str, Any]:
     for slot in range(LORA_SLOTS):
         lora = request.loras[slot] if slot < len(request.loras) else None
         values |= {f"lora_{slot}": lora.name if lora else NONE, f"lora_weight_{slot}": lora.weight if lora else 1.0}
-    for index, letter in enumerate(AXES):
+    for index, axis_name in enumerate(AXES):
         axis = request.axes[index] if index < len(request.axes) else None
-        values |= {f"axis_{letter}": axis.parameter if axis else NONE}
-        values |= {f"axis_{letter}_values": join_values(axis.values) if axis else ""}
+        values |= {f"axis_{axis_name}": axis.parameter if axis else NONE}
+        values |= {f"axis_{axis_name}_values": join_values(axis.values) if axis else ""}
     return values
 
 
@@ -155,9 +155,9 @@ def _read_loras(values: Values) -> list[dict[str, object]]:
 
 def _read_axes(values: Values) -> list[dict[str, object]]:
     axes = [
-        Axis(parameter=parameter, values=split_values(_require_text(values[f"axis_{letter}_values"])))
-        for letter in AXES
-        if (parameter := _read_choice(values[f"axis_{letter}"]))
+        Axis(parameter=parameter, values=split_values(_require_text(values[f"axis_{axis_name}_values"])))
+        for axis_name in AXES
+        if (parameter := _read_choice(values[f"axis_{axis_name}"]))
     ]
     for axis in axes:
         if not axis.values:

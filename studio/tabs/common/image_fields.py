@@ -31,10 +31,9 @@ def build_paint_editor(label: str, *, name: str, kind: str, over: str) -> gr.HTM
     return build_scripted_field("paint", name, label=label, kind=kind, over=over)
 
 
-def build_outpaint_plan(wish: Mapping[str, Any], *, name: str, over: str) -> gr.HTML:
-    """Draws the canvas that outpainting makes of the image on `over`; the value is a wish as JSON text, at first
-    `wish`."""
-    return build_scripted_field("plan", name, value=json.dumps(wish), over=over)
+def build_outpaint_plan(plan: Mapping[str, Any], *, name: str, over: str) -> gr.HTML:
+    """Draws the canvas that outpainting makes of the image on `over`; the value is JSON text, `plan` at first."""
+    return build_scripted_field("plan", name, value=json.dumps(plan), over=over)
 
 
 def build_scripted_field(field: str, elem_id: str, *, value: str = "", visible: bool = True, **options: Any) -> gr.HTML:

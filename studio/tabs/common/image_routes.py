@@ -30,7 +30,7 @@ def build_page_router(studio: Studio) -> APIRouter:
     @router.get("/previews/{job_id}")
     def get_preview(job_id: str, request: Request) -> Response:
         """The image as it forms; nothing (204) once the job has ended, which a page that is a moment behind need not be
-        told loudly."""
+        reported loudly."""
         path = engine.job(job_id, get_caller(request)).snapshot.preview
         if path is None or not path.is_file():
             return Response(status_code=204)

@@ -90,7 +90,7 @@ def parse_options(figures: Sequence[OptionSpec], line: str) -> dict[str, float]:
 
 
 def format_options(values: Mapping[str, float]) -> str:
-    """The line that says `values`; the inverse of `told`."""
+    """The line that says `values`; the inverse of `parse_options`."""
     return ", ".join(f"{name}={value:.10g}" for name, value in values.items())
 
 

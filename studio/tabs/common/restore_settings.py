@@ -42,9 +42,9 @@ def read_image_settings(path: Path, settings: Settings) -> tuple[GenerationReque
 
 
 def find_request_in_info(info: ParsedImageInfo) -> GenerationRequest | None:
-    """The request that drew the image, None when the file does not tell."""
-    told = info.infotext if info.program else ""  # else it is any comment
-    return find_drawing_request((*info.history, *((info.request,) if info.request else ())), told)
+    """The request that drew the image, None when the file does not contain it."""
+    infotext = info.infotext if info.program else ""  # else it is any comment
+    return find_drawing_request((*info.history, *((info.request,) if info.request else ())), infotext)
 
 
 def find_drawing_request(story: Sequence[GenerationRequest], infotext: str) -> GenerationRequest | None:

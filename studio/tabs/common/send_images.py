@@ -82,7 +82,7 @@ class SendRegistry:
         restored: Any,
     ) -> None:
         """Images may be sent to `title`, a form on the tab `tab`, from the event `restored` on. `apply` gives the
-        updates, of `outputs` alone, that put the image there; a StudioError from it is told to the user. `name` is
+        updates, of `outputs` alone, that put the image there; a StudioError from it is shown to the user. `name` is
         unique and ends up in element ids. One without a title is not offered beside results, and reached by
         `register_button` alone."""
         with self._store:

@@ -213,8 +213,8 @@ def _wire_sampling(studio: Studio, form: Form) -> None:
         choices = list_schedule_choices(studio.engine.model(str(model_id)), str(sampler))
         return gr.update(choices=choices, value=schedule if schedule in choices else choices[0])
 
-    asked = [form["model"], form["sampler"], form["schedule"]]
-    form["sampler"].input(update_schedules, asked, form["schedule"], **UNQUEUED)
+    inputs = [form["model"], form["sampler"], form["schedule"]]
+    form["sampler"].input(update_schedules, inputs, form["schedule"], **UNQUEUED)
     sides = [form["width"], form["height"]]
     form["size"].input(
         fn=None, inputs=[form["size"], *sides], outputs=sides, js=SIZE_TO_SIDES, api_visibility="private"

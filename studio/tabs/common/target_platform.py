@@ -107,7 +107,7 @@ def list_format_choices(data: PlatformData) -> list[tuple[str, str]]:
 
 
 def wire_target_fields(studio: Studio, form: Form, make_for: TargetFields, task: Task) -> None:
-    """Let the size follow the format; with another model, `get_format_size` tells the format's size."""
+    """Let the size follow the format; with another model, `get_format_size` returns the format's size."""
     if studio.social is None or make_for.note is None:
         return
     platforms, note = studio.social.platforms, make_for.note

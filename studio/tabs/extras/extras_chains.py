@@ -106,11 +106,11 @@ def wire_chains(page_context: PageContext, fold: ChainsAccordion, page: ChainsHo
         kept.delete(get_user(request).name, str(name or ""))
         return {fold.chosen: update_choices(request), fold.name: "", fold.text: ""}
 
-    told_back: set[Any] = {fold.chosen, fold.name, fold.text}
-    named.on(fold.save.click, save_chain, told_back, **HIDDEN)
+    outputs: set[Any] = {fold.chosen, fold.name, fold.text}
+    named.on(fold.save.click, save_chain, outputs, **HIDDEN)
     fold.load.click(load_chain, fold.chosen, {*page.outputs, fold.name, fold.text}, **HIDDEN)
     fold.take.click(import_json, fold.text, page.outputs, **HIDDEN)
-    fold.drop.click(delete_chain, fold.chosen, told_back, **HIDDEN)
+    fold.drop.click(delete_chain, fold.chosen, outputs, **HIDDEN)
     page_context.blocks.load(update_choices, None, fold.chosen, **UNQUEUED)
 
 

@@ -123,15 +123,17 @@ def _read_upscale(values: Values, models: Sequence[Model]) -> GenerationRequest:
 
 def _read_own_upscale(values: Values, model: Model | None) -> GenerationRequest:
     name = decode_json(str, values["upscaler"] or "", "upscaler")
-    wish: dict[str, Any] = _read_target_size(values)
+    upscale: dict[str, Any] = _read_target_size(values)
     if values["tile"]:
-        wish |= {"tile": values["tile"], "overlap": values["overlap"] or 0}
+        upscale |= {"tile": values["tile"], "overlap": values["overlap"] or 0}
     if can_redraw(model) or (model is not None and model.paid):
-        wish |= {"creativity": values["creativity"]} | ({} if model and model.paid else {"base": values["base"]})
-        return parse_request({"task": Task.UPSCALE, "model": name, "prompt": values["prompt"] or "", "upscale": wish})
+        upscale |= {"creativity": values["creativity"]} | ({} if model and model.paid else {"base": values["base"]})
+        return parse_request(
+            {"task": Task.UPSCALE, "model": name, "prompt": values["prompt"] or "", "upscale": upscale}
+        )
     if values["second"] not in (None, "", NONE) and values["second_weight"]:
-        wish |= {"second": values["second"], "second_weight": values["second_weight"]}
-    return parse_request({"task": Task.UPSCALE, "model": name, "upscale": wish})
+        upscale |= {"second": values["second"], "second_weight": values["second_weight"]}
+    return parse_request({"task": Task.UPSCALE, "model": name, "upscale": upscale})
 
 
 def _read_target_size(values: Values) -> dict[str, Any]:
@@ -192,22 +194,22 @@ def write_extras(steps: Sequence[GenerationRequest]) -> dict[str, Any]:
 
 
 def _write_upscale(step: GenerationRequest) -> dict[str, Any]:
-    wish = step.upscale or Upscale()
+    upscale = step.upscale or Upscale()
     values: dict[str, Any] = {"mode": OWN_SETTINGS, "upscaler": step.model, "prompt": step.prompt}
-    if wish.width is not None:
-        values |= {"size_by": BY_SIZE, "up_width": wish.width, "up_height": wish.height}
-    elif wish.long_side is not None:
-        values |= {"size_by": BY_LONG_SIDE, "long_side": wish.long_side}
+    if upscale.width is not None:
+        values |= {"size_by": BY_SIZE, "up_width": upscale.width, "up_height": upscale.height}
+    elif upscale.long_side is not None:
+        values |= {"size_by": BY_LONG_SIDE, "long_side": upscale.long_side}
     else:
-        values |= {"size_by": BY_FACTOR, "scale": wish.scale or 4}
-    if wish.creativity is not None:
-        values["creativity"] = wish.creativity
+        values |= {"size_by": BY_FACTOR, "scale": upscale.scale or 4}
+    if upscale.creativity is not None:
+        values["creativity"] = upscale.creativity
     return values | {
-        "second": wish.second or NONE,
-        "second_weight": wish.second_weight,
-        "tile": wish.tile or 0,
-        "overlap": wish.overlap or 0,
-        "base": wish.base or LANCZOS,
+        "second": upscale.second or NONE,
+        "second_weight": upscale.second_weight,
+        "tile": upscale.tile or 0,
+        "overlap": upscale.overlap or 0,
+        "base": upscale.base or LANCZOS,
     }
 
 

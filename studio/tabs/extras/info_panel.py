@@ -1,4 +1,4 @@
-"""Image info: what an image tells of its making, and its settings handed to another form."""
+"""Image info: show how an image was made, and send its settings to another form."""
 
 from __future__ import annotations
 

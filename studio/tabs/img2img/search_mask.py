@@ -24,7 +24,7 @@ FINDER = f"{PREPROCESSOR_PREFIX}words"
 
 
 def build_search_fields(prefix: str) -> tuple[dict[str, Component], gr.Button, gr.HTML]:
-    """The words, the button that finds what they name, and where is told how that went."""
+    """The words, the button that finds what they name, and the note about the result."""
     words = gr.Textbox(
         label="Search for",
         elem_id=f"{prefix}search",
@@ -34,27 +34,27 @@ def build_search_fields(prefix: str) -> tuple[dict[str, Component], gr.Button, g
         info="Object to change; separate several with commas.",
     )
     button = gr.Button("Find and show mask", size="sm", elem_id=f"{prefix}find", elem_classes="waits")
-    told = gr.HTML("", elem_id=f"{prefix}found")
-    return {"search": words}, button, told
+    note_html = gr.HTML("", elem_id=f"{prefix}found")
+    return {"search": words}, button, note_html
 
 
-def wire_search(studio: Studio, form: Form, button: gr.Button, told: gr.HTML) -> None:
+def wire_search(studio: Studio, form: Form, button: gr.Button, note_html: gr.HTML) -> None:
     """Let the button put the mask of what the words name onto the form."""
 
     @show_errors
     def find_mask(packet: Any, request: gr.Request) -> Iterator[Updates]:
-        yield {told: '<p class="note" role="status">Searching…</p>'}
+        yield {note_html: '<p class="note" role="status">Searching…</p>'}
         try:
             user = get_user(request)
             asset = make_map(studio, build_search_request(form.values(packet)), user)
             mask = studio.engine.keep_asset(asset.id, user).hash
         except StudioError as error:
-            yield {told: ""}
+            yield {note_html: ""}
             raise make_toast(error) from error
         note = "Mask created. Correct it with the brush, or press Generate."
-        yield {form["mask"]: mask, told: f'<p class="note" role="status">{note}</p>'}
+        yield {form["mask"]: mask, note_html: f'<p class="note" role="status">{note}</p>'}
 
-    form.on(button.click, find_mask, [form["mask"], told], **HIDDEN)
+    form.on(button.click, find_mask, [form["mask"], note_html], **HIDDEN)
 
 
 def build_search_request(values: Mapping[str, Any]) -> GenerationRequest:

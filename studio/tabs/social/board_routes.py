@@ -82,8 +82,8 @@ def _add_image_routes(router: APIRouter, studio: Studio, parts: SocialParts) -> 
     @router.post("/advice")
     def advise_crops(body: Annotated[dict[str, Any], Body()], request: Request) -> list[dict[str, object]]:
         """The crops of `formats` for one image: {image, formats, focus, same, crops}."""
-        asked, drawn = body.get("formats"), body.get("crops")
-        chosen = [str(each) for each in asked][:MAX_FORMATS] if isinstance(asked, list) else []
+        requested, drawn = body.get("formats"), body.get("crops")
+        chosen = [str(each) for each in requested][:MAX_FORMATS] if isinstance(requested, list) else []
         focus = parse_box(body["focus"]) if body.get("focus") else None
         own = {str(name): parse_box(box) for name, box in drawn.items()} if isinstance(drawn, dict) else {}
         user = _get_caller(request)

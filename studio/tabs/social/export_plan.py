@@ -1,4 +1,4 @@
-"""What an export needs beside its wish: a look at every image, so that what would go wrong is told before anything
+"""Plan an export: inspect every image, so that problems are reported before anything
 waits."""
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from studio.engine.studio import SocialParts, Studio
 from studio.tabs.social import social_values
 from studio.tabs.social.social_fields import ASK
 
-MAX_INSPECTED = 24  # images that are looked at before a job; of more, the result tells what they lose
+MAX_INSPECTED = 24  # images that are inspected before a job; of more, the result shows what they lose
 MAX_SCALE = 4.0  # an upscaler is not asked for more at once
 
 
@@ -50,12 +50,12 @@ class ExportPlanner:
                 chosen. NotFound: a format or image that is gone.
         """
         sources = social_values.read_sources(values)
-        wish = social_values.read_social(values)
+        export = social_values.read_social(values)
         platforms = self._parts.platforms.of(user.name)
-        formats = {name: platforms.format(name) for name in wish.formats}
+        formats = {name: platforms.format(name) for name in export.formats}
         drawn = social_values.parse_board(values.get("board"))
         looks = [
-            self._inspect_image(source, wish, drawn.crops.get(source, {}), drawn.focus.get(source), user)
+            self._inspect_image(source, export, drawn.crops.get(source, {}), drawn.focus.get(source), user)
             for source in sources[:MAX_INSPECTED]
         ]
         if values.get("extend", ASK) == ASK:
@@ -66,23 +66,26 @@ class ExportPlanner:
                 self._check_faces(look, drawn.crops.get(look.source, {}), formats, where)
         if len(sources) == 1:
             own = drawn.crops.get(sources[0], {})
-            wish = dataclasses.replace(wish, focus=drawn.focus.get(sources[0]), crops=_build_crops(own, wish))
+            export = dataclasses.replace(export, focus=drawn.focus.get(sources[0]), crops=_build_crops(own, export))
             torn = [each for each in looks[0].crops if each.verdict is Verdict.EXTEND]
-            if wish.extend is ExtendMode.OUTPAINT and torn:
-                return self._build_outpaint_request(looks[0], wish, [formats[each.format].ratio for each in torn])
-        elif wish.extend is ExtendMode.OUTPAINT:
+            if export.extend is ExtendMode.OUTPAINT and torn:
+                return self._build_outpaint_request(looks[0], export, [formats[each.format].ratio for each in torn])
+        elif export.extend is ExtendMode.OUTPAINT:
             raise InvalidRequest(
                 "Outpainting works on one image at a time.", hint="Keep one image, or choose another border."
             )
         else:
-            crops = [crop for source in sources for crop in _build_crops(drawn.crops.get(source, {}), wish, source)]
+            crops = [crop for source in sources for crop in _build_crops(drawn.crops.get(source, {}), export, source)]
             crops += [
-                crop for look in looks if look.source in drawn.focus for crop in _build_marked_crops(look, crops, wish)
+                crop
+                for look in looks
+                if look.source in drawn.focus
+                for crop in _build_marked_crops(look, crops, export)
             ]
-            wish = dataclasses.replace(wish, crops=tuple(crops))
-        if wish.extend is ExtendMode.OUTPAINT:  # every format fits already
-            wish = dataclasses.replace(wish, extend=ExtendMode.CROP)
-        request = _set_sources(sources, GenerationRequest(task=Task.SOCIAL, model="social", social=wish))
+            export = dataclasses.replace(export, crops=tuple(crops))
+        if export.extend is ExtendMode.OUTPAINT:  # every format fits already
+            export = dataclasses.replace(export, extend=ExtendMode.CROP)
+        request = _set_sources(sources, GenerationRequest(task=Task.SOCIAL, model="social", social=export))
         scale = max(_compute_scale(look, formats) for look in looks)
         return (
             request
@@ -91,16 +94,16 @@ class ExportPlanner:
         )
 
     def _inspect_image(
-        self, source: str, wish: SocialExport, own: Mapping[str, Box], focus: Box | None, user: User
+        self, source: str, export: SocialExport, own: Mapping[str, Box], focus: Box | None, user: User
     ) -> _InspectedImage:
         with Image.open(self._studio.engine.get_kept_file(source, user)) as image:
             image.load()
             if image.mode == "RGBA" and image.getchannel("A").getextrema()[1] == 0:
                 raise InvalidRequest("The image is fully transparent.", hint="Choose another one.")
-            mine = {name: box for name, box in own.items() if name in wish.formats}
+            mine = {name: box for name, box in own.items() if name in export.formats}
             platforms = self._parts.platforms.of(user.name)
-            chosen = [platforms.format(name) for name in wish.formats]
-            found = self._parts.advisor.suggest_crops(image, chosen, focus, wish.same, mine)
+            chosen = [platforms.format(name) for name in export.formats]
+            found = self._parts.advisor.suggest_crops(image, chosen, focus, export.same, mine)
             return _InspectedImage(source, image.width, image.height, tuple(found))
 
     def _check_faces(
@@ -125,8 +128,8 @@ class ExportPlanner:
 
     def _prepend_upscale(self, request: GenerationRequest, upscaler: str, scale: float) -> GenerationRequest:
         """The request with `upscaler` before it, as far as the format that needs most."""
-        wish = request.social
-        if request.batch and wish is not None and wish.crops:
+        export = request.social
+        if request.batch and export is not None and export.crops:
             raise InvalidRequest(
                 "Your crops cannot be combined with upscaling several images.",
                 hint="Export the images one by one, or choose resizing.",
@@ -138,7 +141,7 @@ class ExportPlanner:
         return first.replace(source=request.source, batch=request.batch, then=then)
 
     def _build_outpaint_request(
-        self, look: _InspectedImage, wish: SocialExport, ratios: list[float]
+        self, look: _InspectedImage, export: SocialExport, ratios: list[float]
     ) -> GenerationRequest:
         """The canvas grows until every format that loses something can show the whole image; crops then keep it in
         sight."""
@@ -148,9 +151,9 @@ class ExportPlanner:
         whole = Box(
             left=left / width, top=top / height, right=(left + look.width) / width, bottom=(top + look.height) / height
         )
-        crops = tuple(dataclasses.replace(crop, box=_map_box(crop.box, whole)) for crop in wish.crops)
-        focus = _map_box(wish.focus, whole) if wish.focus else whole
-        last = dataclasses.replace(wish, extend=ExtendMode.CROP, focus=focus, crops=crops)
+        crops = tuple(dataclasses.replace(crop, box=_map_box(crop.box, whole)) for crop in export.crops)
+        focus = _map_box(export.focus, whole) if export.focus else whole
+        last = dataclasses.replace(export, extend=ExtendMode.CROP, focus=focus, crops=crops)
         grows = Outpaint(left=left, top=top, right=width - look.width - left, bottom=height - look.height - top)
         return GenerationRequest(
             task=Task.OUTPAINT,
@@ -171,14 +174,14 @@ def _compute_scale(look: _InspectedImage, formats: Mapping[str, Format]) -> floa
     )
 
 
-def _build_crops(own: Mapping[str, Box], wish: SocialExport, image: str = "") -> tuple[FormatCrop, ...]:
-    return tuple(FormatCrop(format=name, box=own[name], image=image) for name in wish.formats if name in own)
+def _build_crops(own: Mapping[str, Box], export: SocialExport, image: str = "") -> tuple[FormatCrop, ...]:
+    return tuple(FormatCrop(format=name, box=own[name], image=image) for name in export.formats if name in own)
 
 
-def _build_marked_crops(look: _InspectedImage, crops: list[FormatCrop], wish: SocialExport) -> list[FormatCrop]:
+def _build_marked_crops(look: _InspectedImage, crops: list[FormatCrop], export: SocialExport) -> list[FormatCrop]:
     """The crops around what is marked on one of several images, but for those that are to be extended."""
     own = {crop.format for crop in crops if crop.image == look.source}
-    extended = wish.extend is not ExtendMode.CROP
+    extended = export.extend is not ExtendMode.CROP
     return [
         FormatCrop(format=each.format, box=each.box, image=look.source)
         for each in look.crops

@@ -16,7 +16,7 @@ from studio.tabs.common import image_fields
 from studio.tabs.social.board_routes import format_box, parse_box
 from studio.tabs.social.social_fields import ASK, OWN_CROPS, SAME_CROP
 
-_MAX_BOARD_CHARACTERS = 400_000  # letters of the board's value
+_MAX_BOARD_CHARACTERS = 400_000  # of the board's value
 _RGB_FUNCTION = re.compile(r"rgba?\(([^)]*)\)")
 
 
@@ -42,12 +42,12 @@ def parse_board(text: object) -> Board:
         data = json.loads(str(text or "{}")[:_MAX_BOARD_CHARACTERS])
     except (ValueError, RecursionError) as error:
         raise InvalidRequest("The crops on this page cannot be read.", hint="Press “Reset crops”.") from error
-    told: dict[str, Any] = data if isinstance(data, dict) else {}
+    board: dict[str, Any] = data if isinstance(data, dict) else {}
     crops = {
         name: {of: parse_box(box) for of, box in _ensure_dict(own).items()}
-        for name, own in _ensure_dict(told.get("crops")).items()
+        for name, own in _ensure_dict(board.get("crops")).items()
     }
-    return Board(crops=crops, focus={name: parse_box(box) for name, box in _ensure_dict(told.get("focus")).items()})
+    return Board(crops=crops, focus={name: parse_box(box) for name, box in _ensure_dict(board.get("focus")).items()})
 
 
 def read_social(values: Mapping[str, Any]) -> SocialExport:
@@ -70,30 +70,30 @@ def read_social(values: Mapping[str, Any]) -> SocialExport:
     )
 
 
-def write_social(wish: SocialExport, sources: tuple[str, ...]) -> dict[str, Any]:
-    """The fields' values that ask for `wish` of `sources`; the inverse of `social` and `board`."""
+def write_social(export: SocialExport, sources: tuple[str, ...]) -> dict[str, Any]:
+    """The fields' values that ask for `export` of `sources`; the inverse of `social` and `board`."""
     crops: dict[str, dict[str, list[float]]] = {}
-    for crop in wish.crops:
+    for crop in export.crops:
         for source in [crop.image] if crop.image else sources:
             crops.setdefault(source, {})[crop.format] = format_box(crop.box)
-    focus = {source: format_box(wish.focus) for source in sources} if wish.focus else {}
+    focus = {source: format_box(export.focus) for source in sources} if export.focus else {}
     values: dict[str, Any] = {
         "images": " ".join(sources),
-        "formats": " ".join(wish.formats),
+        "formats": " ".join(export.formats),
         "board": json.dumps({"crops": crops, "focus": focus}),
-        "same": SAME_CROP if wish.same else OWN_CROPS,
-        "extend": wish.extend.value,
-        "colour": wish.colour,
-        "ground": wish.ground,
-        "keep": wish.keep.value,
-        "type": wish.file_type or "",
-        "zones": wish.zones,
-        "sheet": wish.sheet,
-        "original": wish.original,
+        "same": SAME_CROP if export.same else OWN_CROPS,
+        "extend": export.extend.value,
+        "colour": export.colour,
+        "ground": export.ground,
+        "keep": export.keep.value,
+        "type": export.file_type or "",
+        "zones": export.zones,
+        "sheet": export.sheet,
+        "original": export.original,
         "text": "",
         "logo": "",
     }
-    for text in wish.text[:1]:
+    for text in export.text[:1]:
         values |= {
             "text": text.text,
             "text_font": text.font,
@@ -104,7 +104,7 @@ def write_social(wish: SocialExport, sources: tuple[str, ...]) -> dict[str, Any]
             "text_rim": text.stroke_colour,
             "text_shade": text.contrast == "fix",
         }
-    if (mark := wish.watermark) is not None and mark.image:
+    if (mark := export.watermark) is not None and mark.image:
         values |= {
             "logo": mark.image,
             "logo_anchor": mark.anchor.value,

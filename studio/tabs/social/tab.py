@@ -163,12 +163,12 @@ class _SocialPage:
     @show_errors
     def reuse_settings(self, job_id: Any, request: gr.Request) -> Updates:
         """The form as it asked for the job that is shown: images, formats, crops and all the rest."""
-        asked = self._studio.engine.job(str(job_id or ""), get_user(request)).request
-        wish = next((step.social for step in (asked, *asked.then) if step.social is not None), None)
-        if wish is None:
+        job_request = self._studio.engine.job(str(job_id or ""), get_user(request)).request
+        export = next((step.social for step in (job_request, *job_request.then) if step.social is not None), None)
+        if export is None:
             raise InvalidRequest("This job made no platform formats.", hint="Export first, then use its settings.")
-        sources = asked.batch or ((asked.source,) if asked.source else ())
-        return self.form.make_all_updates(write_social(wish, sources))
+        sources = job_request.batch or ((job_request.source,) if job_request.source else ())
+        return self.form.make_all_updates(write_social(export, sources))
 
     @show_errors
     def _stop(self, job_id: Any, request: gr.Request) -> None:
