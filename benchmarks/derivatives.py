@@ -54,12 +54,12 @@ def make_photograph() -> Image.Image:
 
 
 def _render_ours(image: Image.Image) -> list[bytes]:
-    wish = Finish(
+    finish = Finish(
         derivatives=tuple(
             Derivative(width=side, file=OutputOptions(format=kind, quality=quality)) for side, kind, quality in _SIZES
         )
     )
-    request = GenerationRequest(task=Task.FINISH, source="photograph", finish=wish)
+    request = GenerationRequest(task=Task.FINISH, source="photograph", finish=finish)
     context: Any = _Context(image)
     with tempfile.TemporaryDirectory() as folder:
         made = FinishingBackend(Fonts(Path(folder))).render(request, [ImageSeed(seed=1)], context)

@@ -29,7 +29,7 @@ Corners = tuple[float, float, float, float]
 
 @dataclass(frozen=True)
 class MarkedImage:
-    """An image with its marks as fractions. `untouched` tells the half that nothing was tuned on: by a hash of its
+    """An image with its marks as fractions. `untouched` marks the half that nothing was tuned on: by a hash of its
     name."""
 
     name: str

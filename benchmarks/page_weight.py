@@ -32,7 +32,7 @@ READY = "#prompt textarea"
 
 
 def rows() -> list[Row]:
-    """Bytes and components of the first answer, nodes in the document, and the time until the prompt takes letters."""
+    """Bytes and components of the first answer, nodes in the document, and the time until the prompt takes text."""
     with start_studio() as ours, _serve_empty_page() as empty, sync_playwright() as playwright:
         browser = playwright.chromium.launch(
             executable_path=next(filter(None, map(shutil.which, BROWSERS)), None), args=["--no-sandbox"]

@@ -102,13 +102,13 @@ def _measure_memory(folder: str) -> list[Row]:
         (FAST_MODEL, LARGE_SIZE, "2 megapixels"),
         (HEAVY_MODEL, (400, 320), "tiles as large as for 2 megapixels"),
     ):
-        told = subprocess.run(
+        finished = subprocess.run(
             [sys.executable, "-m", "benchmarks.upscale", folder, name, *map(str, size)],
             check=True,
             capture_output=True,
             text=True,
         )
-        figures = json.loads(told.stdout.splitlines()[-1])
+        figures = json.loads(finished.stdout.splitlines()[-1])
         note = (
             f"{what}, tiles of {figures['tile']} px; the whole process, {figures['before']:.2f} GiB of it before the"
             " first tile"
@@ -131,7 +131,7 @@ def time_alternately(first: Callable[[], Any], second: Callable[[], Any]) -> tup
 
 
 def _report_peak(folder: str, name: str, width: int, height: int) -> None:
-    """In a process of its own: enlarge, and tell the most that it held."""
+    """In a process of its own: enlarge, and print the most memory that it held."""
     import psutil
 
     from studio.pipelines import device_memory

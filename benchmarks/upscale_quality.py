@@ -196,7 +196,7 @@ def _compute_mean(scores: Scores, method: str) -> tuple[float, ...]:
 
 def _build_rows(scores: Scores) -> list[Row]:
     plain, best = _compute_mean(scores, "Lanczos"), _compute_mean(scores, UPSCALERS[0])
-    told = (
+    comment = (
         f"PSNR {best[0]:.1f} against {plain[0]:.1f} dB, SSIM {best[1]:.3f} against {plain[1]:.3f}, GMSD {best[2]:.3f}"
         f" against {plain[2]:.3f}"
     )
@@ -207,6 +207,6 @@ def _build_rows(scores: Scores) -> list[Row]:
             abs(1 - best[3]) / abs(1 - plain[3]),
             0.6,
             "×",
-            told,
+            comment,
         ),
     ]

@@ -19,8 +19,8 @@ START, END = "<|startoftext|>", "<|endoftext|>"
 
 
 def list_byte_characters() -> list[str]:
-    """A printable letter for every byte: printable ones stand for themselves, the others for letters from 256 on, as
-    GPT-2 has it."""
+    """A printable character for every byte: printable ones stand for themselves, the others for characters from 256 on,
+    as GPT-2 has it."""
     printable = [*range(33, 127), *range(161, 173), *range(174, 256)]
     others = [byte for byte in range(256) if byte not in printable]
     return [chr(byte) for byte in printable] + [chr(256 + index) for index in range(len(others))]
@@ -32,8 +32,14 @@ def main(wheel: Path) -> None:
         licence = next(name for name in archive.namelist() if name.endswith("licenses/LICENSE"))
         text = archive.read(licence)
     merges = lines[1 : VOCABULARY - 512 - 2 + 1]
-    letters = list_byte_characters()
-    words = [*letters, *(letter + "</w>" for letter in letters), *("".join(m.split()) for m in merges), START, END]
+    characters = list_byte_characters()
+    words = [
+        *characters,
+        *(character + "</w>" for character in characters),
+        *("".join(m.split()) for m in merges),
+        START,
+        END,
+    ]
     TARGET.mkdir(parents=True, exist_ok=True)
     vocabulary = {word: index for index, word in enumerate(words)}
     (TARGET / "vocab.json").write_text(json.dumps(vocabulary, ensure_ascii=False, separators=(",", ":")))

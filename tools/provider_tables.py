@@ -65,7 +65,7 @@ def _format_price(one: CloudModel) -> str:
     found = [one.price(GenerationRequest(task=task, model=one.model.id), {}) for task in sorted(one.model.tasks)]
     known = sorted({round(amount, 4) for amount in found if amount is not None})
     if not known:
-        return "not told"
+        return "unknown"
     return f"{known[0]:g}" if len(known) == 1 else f"{known[0]:g} to {known[-1]:g}"
 
 

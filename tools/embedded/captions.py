@@ -76,5 +76,5 @@ def build_captions(names: tuple[str, ...], view: View, natural: str | None, rng:
 
 
 def is_held_out(label: str, colour: str) -> bool:
-    """Tell whether a (concept, colour) pair is kept from training: about one pair in ten, the same on every call."""
+    """Return whether a (concept, colour) pair is kept from training: about one pair in ten, the same on every call."""
     return random.Random(f"{label}/{colour}").random() < 0.10

@@ -97,8 +97,8 @@ def find_nearest_training(images: np.ndarray, drawings: np.ndarray) -> tuple[np.
     small = drawings[:, ::2, ::2].reshape(len(drawings), -1) / 255
     mirrored = drawings[:, ::2, ::-2].reshape(len(drawings), -1) / 255
     known = torch.from_numpy(np.concatenate([small, mirrored]).astype(np.float32))
-    asked = torch.from_numpy(images[:, ::2, ::2].reshape(len(images), -1).astype(np.float32) / 255)
-    nearest = torch.cdist(asked, known).min(1)
+    generated = torch.from_numpy(images[:, ::2, ::2].reshape(len(images), -1).astype(np.float32) / 255)
+    nearest = torch.cdist(generated, known).min(1)
     return (nearest.values / known.shape[1] ** 0.5).numpy(), (nearest.indices % len(drawings)).numpy()
 
 
@@ -122,8 +122,8 @@ def grade_groups(pipeline: StableDiffusionPipeline, judge: Judge) -> dict[str, A
     drawings, index = load_images()
     places = {key: number for number, key in enumerate(index)}
     figures: dict[str, Any] = {"features": []}
-    for group, asked in build_questions().items():
-        chosen: list[Question] = rng.sample(asked, min(PER_GROUP, len(asked)))
+    for group, questions in build_questions().items():
+        chosen: list[Question] = rng.sample(questions, min(PER_GROUP, len(questions)))
         images = generate_images(pipeline, [question.prompt for question in chosen], list(range(len(chosen))))
         logits, features = run_judge(judge, images.astype(np.float32))
         figures[group] = asdict(count_hits(logits, [right[question.label] for question in chosen]))

@@ -55,7 +55,7 @@ def replace_folder(fresh: Path, target: Path) -> None:
 
 def tidy_configs(folder: Path) -> None:
     """Drop what diffusers warns about and local paths, and let transformers load the text encoder in float32 unless
-    told otherwise."""
+    another is given."""
     for part, change in (
         ("vae", {"block_out_channels": None, "_name_or_path": None}),
         ("text_encoder", {"dtype": "float32"}),

@@ -21,7 +21,7 @@ from .vae import split_indices, to_tensor
 
 COUNT = 16_000
 STRANGE_SHARE = 0.25
-"""Share of drawings that the UNet never saw: only the edges tell their shape."""
+"""Share of drawings that the UNet never saw: only the edges show their shape."""
 PLAIN_SHARE, OUTLINE_SHARE = 0.2, 0.15
 """Share of images that keep their shape, and of those shown by their outline alone, as a scribble would."""
 BEND, SHIFT = 0.132, 0.088
@@ -63,9 +63,9 @@ def find_unseen_drawings() -> tuple[list[int], list[int]]:
     _, held = split_indices(len(index))
     kept = {label for label, held_out in concepts.items() if held_out} | {index[number][1] for number in held}
     strange = [number for number, (_, label) in enumerate(index) if label not in concepts and label not in kept]
-    asked = [number for number in held.tolist() if index[number][1] not in concepts]
-    asked += [number for number, (_, label) in enumerate(index) if concepts.get(label)]
-    return strange, asked
+    known = [number for number in held.tolist() if index[number][1] not in concepts]
+    known += [number for number, (_, label) in enumerate(index) if concepts.get(label)]
+    return strange, known
 
 
 def choose_shapes(rng: np.random.Generator, count: int) -> tuple[list[Shape], list[str]]:

@@ -103,10 +103,10 @@ def measure_control(bare: Any, steered: Any) -> tuple[dict[str, Any], np.ndarray
     figures: dict[str, Any] = {}
     shown: list[np.ndarray] = []
     scores: dict[str, list[np.ndarray]] = {"without": [], "with": [], "another's": [], "autoencoder": []}
-    for group, asked in build_pairs().items():
-        images = np.stack([pair.image for pair in asked])
+    for group, pairs in build_pairs().items():
+        images = np.stack([pair.image for pair in pairs])
         lines = np.stack([detect_edges(image) for image in images])
-        prompts, seeds = [pair.prompt for pair in asked], list(range(len(asked)))
+        prompts, seeds = [pair.prompt for pair in pairs], list(range(len(pairs)))
         without = generate_images(bare, prompts, seeds)
         following = generate_images(steered, prompts, seeds, lines=lines)
         found = {
@@ -147,17 +147,17 @@ def measure_lora(bare: Any) -> tuple[dict[str, Any], np.ndarray]:
     before = generate_images(bare, prompts, seeds)
     plain = generate_images(bare, names, seeds)
     bare.load_lora_weights(LORA.parent, weight_name=LORA.name)
-    worn, untriggered = generate_images(bare, prompts, seeds), generate_images(bare, names, seeds)
+    adapted, untriggered = generate_images(bare, prompts, seeds), generate_images(bare, names, seeds)
     bare.unload_lora_weights()
     after = generate_images(bare, prompts, seeds)
 
     def compute_distances(found: np.ndarray, wanted: np.ndarray) -> np.ndarray:
         return np.array([compute_palette_distance(one, two) for one, two in zip(found, wanted, strict=True)])
 
-    gain = compute_distances(before, styled) - compute_distances(worn, styled)
+    gain = compute_distances(before, styled) - compute_distances(adapted, styled)
     figures = {
         "without": compute_interval(compute_distances(before, styled)),
-        "with": compute_interval(compute_distances(worn, styled)),
+        "with": compute_interval(compute_distances(adapted, styled)),
         "without the words": compute_interval(compute_distances(untriggered, styled)),
         "autoencoder": compute_interval(
             compute_distances(reconstruct_images(bare, styled.round().astype(np.uint8)), styled)
@@ -165,11 +165,11 @@ def measure_lora(bare: Any) -> tuple[dict[str, Any], np.ndarray]:
         "another's": compute_interval(compute_distances(np.roll(styled, 1, axis=0), styled)),
         "gain": compute_interval(gain),
         "better": float((gain > 0).mean()),
-        "edges": compute_interval(compare_edges(worn, np.stack([detect_edges(image) for image in plain]))[0]),
+        "edges": compute_interval(compare_edges(adapted, np.stack([detect_edges(image) for image in plain]))[0]),
         "bare again": bool(np.array_equal(before, after)),
     }
     print("lora", figures, flush=True)
-    return figures, np.stack([plain[:SHEET_COLUMNS], worn[:SHEET_COLUMNS]])
+    return figures, np.stack([plain[:SHEET_COLUMNS], adapted[:SHEET_COLUMNS]])
 
 
 def build_sketch_sheet(steered: Any) -> np.ndarray:

@@ -68,7 +68,7 @@ def learn_byte_pairs(corpus: list[str]) -> tuple[dict[str, int], list[tuple[str,
     )
     tokenizer.train_from_iterator(corpus, trainer)
     learnt = json.loads(tokenizer.to_str())["model"]["merges"]
-    tokens = [*alphabet, *(letter + "</w>" for letter in alphabet)]
+    tokens = [*alphabet, *(character + "</w>" for character in alphabet)]
     vocabulary = {token: number for number, token in enumerate(tokens)}
     merges = []
     for merge in learnt:
