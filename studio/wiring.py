@@ -60,7 +60,10 @@ def build_studio(settings: SettingsStore) -> Studio:
         current.models_dir,
         lambda: settings.current.offline,
         catalog.refresh,
-        offers=lambda: [*preprocessing.offers(), *enhancers.offers()],
+        list_downloadable_weights=lambda: [
+            *preprocessing.list_downloadable_weights(),
+            *enhancers.list_downloadable_weights(),
+        ],
     )
     local = LocalPipelines(lambda: settings.current, catalog, hub, preprocessing)
     enhancers = Enhancers(catalog, current.models_dir, local.resources)
@@ -96,7 +99,7 @@ def _build_service(spec: ProviderSpec, keys: KeyStore, settings: SettingsStore) 
 
 
 def _find_successor(name: str) -> Successor | None:
-    """Who takes the place of a cloud model that has ended."""
+    """The successor of a cloud model that has ended."""
     found = find_successor(name)
     if found is None:
         return None

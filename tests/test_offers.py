@@ -162,7 +162,7 @@ class Trial:
             lambda: self.offline,
             self._count,
             endpoint=address,
-            offers=lambda: () if self.file.exists() else (self.offer,),
+            list_downloadable_weights=lambda: () if self.file.exists() else (self.offer,),
             allowed=lambda url: url.startswith(address),
         )
 
@@ -188,12 +188,12 @@ RIGHT = hashlib.sha256(DATA).hexdigest()
 
 def test_an_address_is_fetched_checked_and_put_in_its_place(tmp_path: Path, server: ReleaseServer) -> None:
     one = trial(tmp_path, server, sha256=RIGHT)
-    assert [offer.id for offer in one.hub.offers()] == [one.offer.id]
+    assert [offer.id for offer in one.hub.list_downloadable_weights()] == [one.offer.id]
     state = one.run()
     assert (state.error, state.done, state.total) == ("", len(DATA), len(DATA))
     assert one.file.read_bytes() == DATA
     assert one.finished == 1
-    assert one.hub.offers() == ()
+    assert one.hub.list_downloadable_weights() == ()
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == [one.file], "nothing is left behind"
     with pytest.raises(InvalidRequest, match="No downloadable weights"):
         one.hub.fetch(one.offer.id)

@@ -34,9 +34,9 @@ from studio.preprocessors.normal import compute_normals
 from studio.preprocessors.seg import _load_palette
 
 SPECS = discover("studio.preprocessors", "PREPROCESSOR")
-READY = [spec for spec in SPECS if not spec.offers]
+READY = [spec for spec in SPECS if not spec.weights]
 QUICK = [spec for spec in READY if not spec.network]
-WEIGHTED = [spec for spec in SPECS if spec.offers]
+WEIGHTED = [spec for spec in SPECS if spec.weights]
 ASKED_FOR = {
     "canny",
     "depth",
@@ -105,7 +105,7 @@ def test_what_was_asked_for_is_there() -> None:
     for spec in SPECS:
         assert spec.fill_options(()) == {option.name: option.default for option in spec.options}
         assert all(option.help and option.low < option.high for option in spec.options)
-        assert all(offer.bytes > 1_000_000 and offer.licence and "/" in offer.source for offer in spec.offers)
+        assert all(offer.bytes > 1_000_000 and offer.licence and "/" in offer.source for offer in spec.weights)
 
 
 @pytest.mark.parametrize("spec", READY, ids=lambda spec: spec.id)
@@ -266,12 +266,12 @@ def test_without_its_weights_it_says_what_to_fetch(spec: Any, tmp_path: Path) ->
     backend = preprocessing(tmp_path)
     with pytest.raises(NotConfigured) as refused:
         backend.annotate(ControlUnit(preprocessor=spec.id), photo(), 256, Images())
-    for offer in spec.offers:
+    for offer in spec.weights:
         assert offer.title in refused.value.hint
         assert offer.licence in refused.value.hint
-        assert offer in backend.offers()
+        assert offer in backend.list_downloadable_weights()
     assert " MB" in refused.value.hint or " GB" in refused.value.hint
-    assert refused.value.details["offers"] == [offer.id for offer in spec.offers]
+    assert refused.value.details["offers"] == [offer.id for offer in spec.weights]
     model = next(model for model in backend.models() if model.id == f"preprocessor/{spec.id}")
     assert refused.value.hint in model.problem
     assert not list(tmp_path.iterdir())

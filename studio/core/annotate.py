@@ -1,4 +1,4 @@
-"""What a preprocessor is: one file below studio/preprocessors/ makes the map of one annotator."""
+"""Preprocessor specs: one file below studio/preprocessors/ makes the map of one annotator."""
 
 from __future__ import annotations
 
@@ -36,24 +36,24 @@ class OptionSpec:
 
 
 class PreprocessorContext(Protocol):
-    """What a preprocessor may use while it runs."""
+    """Device, weights and networks for a running preprocessor."""
 
     @property
     def device(self) -> str:
-        """Where torch networks run: "cpu", "cuda" or "mps"."""
+        """The device of torch networks: "cpu", "cuda" or "mps"."""
         ...
 
-    def get_weights_path(self, offer: DownloadableWeights) -> Path:
-        """Where the weights of one of its own offers lie; they are there."""
+    def get_weights_path(self, weights: DownloadableWeights) -> Path:
+        """The path of one of its own weights, which is installed."""
         ...
 
     def use_network(self, name: str, load: Callable[[], Any]) -> AbstractContextManager[Any]:
-        """What `load` gives, loaded once and kept under `name`. A torch module, or a tuple that begins with one, is on
-        `device` within the block and on the CPU after it. One block at a time for each name."""
+        """The result of `load`, loaded once and kept under `name`. A torch module, or a tuple that begins with one, is
+        on `device` within the block and on the CPU after it. One block at a time for each name."""
         ...
 
     def load_once(self, name: str, load: Callable[[], Any]) -> Any:
-        """What `load` gives, loaded once and kept under `name`, for what is safe from several threads at once."""
+        """The result of `load`, loaded once and kept under `name`, for what is safe from several threads at once."""
         ...
 
 
@@ -62,9 +62,9 @@ class PreprocessorSpec:
     """One annotator. `run` gets the image at the size that the map is wanted in, RGB (RGBA with `alpha`, where it has
     transparent parts), a value for every option, and the workbench; it gives an RGB map of the same size.
 
-    `kinds` are the control types that the map serves ("canny", "depth", …). `offers` are the weights that it needs, all
-    of them; `package` the installed package whose data it reads. With `network` it runs a torch network, and so in the
-    GPU lane. An image whose long side passes `largest` px (0: no limit) is annotated smaller and its map enlarged;
+    `kinds` are the control types that the map serves ("canny", "depth", …). `weights` are the weights that it needs,
+    all of them; `package` the installed package whose data it reads. With `network` it runs a torch network, and so in
+    the GPU lane. An image whose long side passes `largest` px (0: no limit) is annotated smaller and its map enlarged;
     without new colours in between where it is `flat`, made of areas of one colour each.
     """
 
@@ -73,7 +73,7 @@ class PreprocessorSpec:
     kinds: tuple[str, ...]
     run: Callable[[Image.Image, Mapping[str, float], PreprocessorContext], Image.Image]
     options: tuple[OptionSpec, ...] = ()
-    offers: tuple[DownloadableWeights, ...] = ()
+    weights: tuple[DownloadableWeights, ...] = ()
     package: str = ""
     network: bool = False
     alpha: bool = False
@@ -114,7 +114,7 @@ def flatten_on_white(image: Image.Image) -> Image.Image:
 
 
 def read_mask(image: Image.Image) -> Image.Image:
-    """What `image` means as a mask, L, white where something is to change. Without transparency that is its lightness;
+    """`image` as a mask, L, white where something is to change. Without transparency that is its lightness;
     with it its opacity times its lightness, or the opacity alone where all that can be seen is of one colour."""
     alpha = image.getchannel("A") if image.mode in ("RGBA", "LA") else None
     grey = image.convert("L")

@@ -24,7 +24,7 @@ from studio.core.weights import DownloadableWeights, SafetensorsHeader, WeightFi
 
 @dataclass(frozen=True, kw_only=True)
 class ImageSeed:
-    """What one image's noise is drawn from. `variation` is None without a variation."""
+    """The seeds of one image's noise. `variation` is None without a variation."""
 
     seed: int
     variation: int | None = None
@@ -97,7 +97,7 @@ class Backend(Protocol):
     """Something that makes images for its models: all local pipelines are one, every cloud service is one."""
 
     def models(self) -> Sequence[Model]:
-        """What it offers now; cheap, called often, from any thread."""
+        """List the models now; cheap, called often, from any thread."""
         ...
 
     def render(self, request: GenerationRequest, seeds: Sequence[ImageSeed], ctx: JobContext) -> list[RenderedImage]:
@@ -119,7 +119,7 @@ class Backend(Protocol):
 
 
 class NamingBackend(Protocol):
-    """What a backend is besides when requests name files of it: LoRAs, VAEs, upscalers, control networks."""
+    """A backend with files that requests name: LoRAs, VAEs, upscalers, control networks."""
 
     def check_names(self, request: GenerationRequest) -> None:
         """Look up every name in `request`; nothing is loaded.
@@ -131,16 +131,16 @@ class NamingBackend(Protocol):
 
 
 class PricedBackend(Protocol):
-    """What a backend is besides when its models cost money."""
+    """A backend whose models cost money."""
 
     def estimate(self, request: GenerationRequest, sizes: ImageSizes) -> Estimate | None:
-        """What `request`, with all its images, is expected to cost as it will be sent, `sizes` being those of the
+        """Estimate the cost of `request`, with all its images, as it will be sent; `sizes` are those of the
         images that it names, where they are known; None when it is unknown. Pure."""
         ...
 
 
 class Annotators(Protocol):
-    """What a pipeline may ask of the preprocessors while it runs."""
+    """The preprocessors, as a running pipeline uses them."""
 
     def annotate(self, unit: ControlUnit, image: Image.Image, short_side: int, ctx: JobContext) -> Image.Image:
         """The map of `unit.preprocessor` for `image`, its short side near `short_side` px, RGB, of the image's shape.
@@ -233,7 +233,7 @@ class DownloadState:
 
 
 class ModelStore(Protocol):
-    """What the Configurations tab may do with local models. `load` and `unload` run in the GPU lane; the rest from any
+    """Management of local models for the Configurations tab. `load` and `unload` run in the GPU lane; the rest from any
     thread."""
 
     def weights(self) -> Sequence[WeightFile]:
@@ -266,12 +266,12 @@ class ModelStore(Protocol):
         """
         ...
 
-    def offers(self) -> Sequence[DownloadableWeights]:
+    def list_downloadable_weights(self) -> Sequence[DownloadableWeights]:
         """Weight files that can be fetched and are not here yet."""
         ...
 
-    def fetch(self, offer_id: str) -> None:
-        """Begin to fetch an offer; `downloads` reports its progress under the offer's id. Raises as `download`."""
+    def fetch(self, weights_id: str) -> None:
+        """Begin to fetch weights; `downloads` reports its progress under their id. Raises as `download`."""
         ...
 
     def cancel_download(self, repo_id: str) -> None: ...

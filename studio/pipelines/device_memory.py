@@ -112,7 +112,7 @@ def _read_high_water() -> int:
 
 
 class PeakStore:
-    """What runs took beyond the weights, by (model, size, batch), remembered in one JSON file across starts."""
+    """Memory of runs beyond the weights by (model, size, batch), kept in one JSON file across starts."""
 
     def __init__(self, path: Path) -> None:
         self._path = path

@@ -80,7 +80,7 @@ class LocalPipelines:
         self._catalog.refresh()
 
     def get_memory_report(self) -> MemoryReport:
-        """What is resident. Until the first load the device is a guess from the settings: torch is not asked."""
+        """The resident pipelines. Until the first load the device is a guess from the settings: torch is not asked."""
         device = self._get_device()
         total, free = device_memory.read_total_and_free(device)
         return MemoryReport(
@@ -117,11 +117,11 @@ class LocalPipelines:
     def download(self, repo_id: str) -> None:
         self._hub.download(repo_id)
 
-    def offers(self) -> Sequence[DownloadableWeights]:
-        return self._hub.offers()
+    def list_downloadable_weights(self) -> Sequence[DownloadableWeights]:
+        return self._hub.list_downloadable_weights()
 
-    def fetch(self, offer_id: str) -> None:
-        self._hub.fetch(offer_id)
+    def fetch(self, weights_id: str) -> None:
+        self._hub.fetch(weights_id)
 
     def cancel_download(self, repo_id: str) -> None:
         self._hub.cancel(repo_id)
@@ -134,7 +134,7 @@ class LocalPipelines:
         return self._device or ("cpu" if wanted == "auto" else wanted)
 
     def resources(self, settings: Settings) -> Resources:
-        """What runs share, for whoever runs beside these pipelines in the GPU lane; imports torch."""
+        """The resources that runs share, for others that run in the GPU lane; imports torch."""
         self._device = resolve_device(settings.device)
         return Resources(self._catalog, self._registry, self._peaks, self._device, settings.precision, self._annotators)
 

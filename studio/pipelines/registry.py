@@ -1,4 +1,4 @@
-"""Which checkpoints are resident, and who leaves when memory is short."""
+"""The resident checkpoints, and which to unload when memory is short."""
 
 from __future__ import annotations
 
@@ -154,7 +154,7 @@ class PipelineRegistry:
             return sum(held.bytes for held in self._held.values())
 
     def list_residents(self) -> tuple[ResidentModel, ...]:
-        """What is resident, longest idle last."""
+        """The resident pipelines, longest idle last."""
         now = time.monotonic()
         with self._lock:
             held = sorted(self._held.values(), key=lambda held: -held.used)

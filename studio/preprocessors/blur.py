@@ -9,7 +9,7 @@ from PIL import Image, ImageFilter
 from studio.core.annotate import OptionSpec, PreprocessorContext, PreprocessorSpec
 
 
-def _blur_image(image: Image.Image, options: Mapping[str, float], bench: PreprocessorContext) -> Image.Image:
+def _blur_image(image: Image.Image, options: Mapping[str, float], context: PreprocessorContext) -> Image.Image:
     return image.filter(ImageFilter.GaussianBlur(options["sigma"]))
 
 

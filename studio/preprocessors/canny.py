@@ -10,7 +10,7 @@ from studio.core.annotate import OptionSpec, PreprocessorContext, PreprocessorSp
 from studio.preprocessors.common import pixel_arrays
 
 
-def _detect_canny_edges(image: Image.Image, options: Mapping[str, float], bench: PreprocessorContext) -> Image.Image:
+def _detect_canny_edges(image: Image.Image, options: Mapping[str, float], context: PreprocessorContext) -> Image.Image:
     import cv2
 
     return pixel_arrays.to_image(cv2.Canny(pixel_arrays.to_array(image), options["low"], options["high"]))

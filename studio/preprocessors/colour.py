@@ -9,7 +9,7 @@ from PIL import Image
 from studio.core.annotate import OptionSpec, PreprocessorContext, PreprocessorSpec
 
 
-def _make_colour_grid(image: Image.Image, options: Mapping[str, float], bench: PreprocessorContext) -> Image.Image:
+def _make_colour_grid(image: Image.Image, options: Mapping[str, float], context: PreprocessorContext) -> Image.Image:
     cell = options["cell"]
     cells = (max(1, round(image.width / cell)), max(1, round(image.height / cell)))
     return image.resize(cells, Image.Resampling.BOX).resize(image.size, Image.Resampling.NEAREST)

@@ -10,9 +10,9 @@ from studio.core.annotate import PreprocessorContext, PreprocessorSpec
 from studio.preprocessors.common import depth_networks, downloadable_weights, pixel_arrays
 
 
-def _estimate_depth(image: Image.Image, options: Mapping[str, float], bench: PreprocessorContext) -> Image.Image:
+def _estimate_depth(image: Image.Image, options: Mapping[str, float], context: PreprocessorContext) -> Image.Image:
     return pixel_arrays.to_image(
-        depth_networks.estimate_nearness(image, downloadable_weights.DEPTH_WEIGHTS, bench) * 255
+        depth_networks.estimate_nearness(image, downloadable_weights.DEPTH_WEIGHTS, context) * 255
     )
 
 
@@ -21,7 +21,7 @@ PREPROCESSOR = PreprocessorSpec(
     title="Depth (Depth Anything V2)",
     kinds=("depth",),
     run=_estimate_depth,
-    offers=(downloadable_weights.DEPTH_WEIGHTS,),
+    weights=(downloadable_weights.DEPTH_WEIGHTS,),
     network=True,
     largest=depth_networks.DEPTH_MAX_SIDE,
 )

@@ -13,8 +13,10 @@ from studio.preprocessors.common import depth_networks, downloadable_weights, pi
 _WEIGHTS = downloadable_weights.make_repo_weights("Intel/dpt-large", "DPT Large (MiDaS 3)", 1_370_000_000)
 
 
-def _estimate_midas_depth(image: Image.Image, options: Mapping[str, float], bench: PreprocessorContext) -> Image.Image:
-    return pixel_arrays.to_image(depth_networks.estimate_nearness(image, _WEIGHTS, bench) * 255)
+def _estimate_midas_depth(
+    image: Image.Image, options: Mapping[str, float], context: PreprocessorContext
+) -> Image.Image:
+    return pixel_arrays.to_image(depth_networks.estimate_nearness(image, _WEIGHTS, context) * 255)
 
 
 PREPROCESSOR = PreprocessorSpec(
@@ -22,7 +24,7 @@ PREPROCESSOR = PreprocessorSpec(
     title="Depth (MiDaS)",
     kinds=("depth",),
     run=_estimate_midas_depth,
-    offers=(_WEIGHTS,),
+    weights=(_WEIGHTS,),
     network=True,
     largest=depth_networks.DEPTH_MAX_SIDE,
 )

@@ -23,12 +23,12 @@ _WEIGHTS = DownloadableWeights(
 )
 
 
-def _draw_wholebody_pose(image: Image.Image, options: Mapping[str, float], bench: PreprocessorContext) -> Image.Image:
+def _draw_wholebody_pose(image: Image.Image, options: Mapping[str, float], context: PreprocessorContext) -> Image.Image:
     def load() -> Any:
-        return wholebody.load_wholebody_network(bench.get_weights_path(_WEIGHTS))
+        return wholebody.load_wholebody_network(context.get_weights_path(_WEIGHTS))
 
-    boxes = find_people.detect_people(image, options["person"], bench)
-    everybody = [wholebody.detect_joints(image, box, bench.load_once(_WEIGHTS.title, load)) for box in boxes]
+    boxes = find_people.detect_people(image, options["person"], context)
+    everybody = [wholebody.detect_joints(image, box, context.load_once(_WEIGHTS.title, load)) for box in boxes]
     canvas = skeleton.draw_skeletons([skeleton.from_coco(joints, options["joint"]) for joints in everybody], image.size)
     for joints in everybody:
         wholebody.draw_hands_and_face(canvas, joints, options["joint"])
@@ -41,7 +41,7 @@ PREPROCESSOR = PreprocessorSpec(
     kinds=("openpose",),
     run=_draw_wholebody_pose,
     options=find_people.POSE_OPTIONS,
-    offers=(find_people.DETECTOR_WEIGHTS, _WEIGHTS),
+    weights=(find_people.DETECTOR_WEIGHTS, _WEIGHTS),
     network=True,
     largest=2048,
 )

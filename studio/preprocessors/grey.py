@@ -10,7 +10,7 @@ from studio.core.annotate import OptionSpec, PreprocessorContext, PreprocessorSp
 from studio.preprocessors.common import pixel_arrays
 
 
-def _convert_to_grey(image: Image.Image, options: Mapping[str, float], bench: PreprocessorContext) -> Image.Image:
+def _convert_to_grey(image: Image.Image, options: Mapping[str, float], context: PreprocessorContext) -> Image.Image:
     import cv2
     import numpy as np
 

@@ -13,7 +13,7 @@ from PIL import Image
 from studio.core.annotate import PreprocessorContext, PreprocessorSpec
 
 
-def _blacken_masked_area(image: Image.Image, options: Mapping[str, float], bench: PreprocessorContext) -> Image.Image:
+def _blacken_masked_area(image: Image.Image, options: Mapping[str, float], context: PreprocessorContext) -> Image.Image:
     if image.mode != "RGBA":
         return image
     kept = image.getchannel("A").point([0] * 128 + [255] * 128)

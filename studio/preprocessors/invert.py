@@ -9,7 +9,7 @@ from PIL import Image, ImageOps
 from studio.core.annotate import PreprocessorContext, PreprocessorSpec
 
 
-def _invert_image(image: Image.Image, options: Mapping[str, float], bench: PreprocessorContext) -> Image.Image:
+def _invert_image(image: Image.Image, options: Mapping[str, float], context: PreprocessorContext) -> Image.Image:
     return ImageOps.invert(image)
 
 

@@ -14,7 +14,7 @@ _FINE_WEIGHTS = downloadable_weights.make_annotator_weights("sk_model.pth", "Lin
 _COARSE_WEIGHTS = downloadable_weights.make_annotator_weights("sk_model2.pth", "Line art, coarse", 17_200_000, "MIT")
 
 
-def _draw_lineart(image: Image.Image, options: Mapping[str, float], bench: PreprocessorContext) -> Image.Image:
+def _draw_lineart(image: Image.Image, options: Mapping[str, float], context: PreprocessorContext) -> Image.Image:
     import torch
 
     chosen = _COARSE_WEIGHTS if options["coarse"] else _FINE_WEIGHTS
@@ -22,10 +22,10 @@ def _draw_lineart(image: Image.Image, options: Mapping[str, float], bench: Prepr
     def load() -> Any:
         from controlnet_aux.lineart import Generator
 
-        return weight_files.load_state(Generator(3, 1, 3), bench.get_weights_path(chosen))
+        return weight_files.load_state(Generator(3, 1, 3), context.get_weights_path(chosen))
 
-    with bench.use_network(chosen.title, load) as net, torch.inference_mode():
-        paper = pixel_arrays.crop_to_image(net(pixel_arrays.to_tensor(image, bench.device))[0, 0], image)
+    with context.use_network(chosen.title, load) as net, torch.inference_mode():
+        paper = pixel_arrays.crop_to_image(net(pixel_arrays.to_tensor(image, context.device))[0, 0], image)
     return pixel_arrays.to_image((1 - paper) * 255)
 
 
@@ -45,7 +45,7 @@ PREPROCESSOR = PreprocessorSpec(
             help="1 draws fewer, rougher lines.",
         ),
     ),
-    offers=(_FINE_WEIGHTS, _COARSE_WEIGHTS),
+    weights=(_FINE_WEIGHTS, _COARSE_WEIGHTS),
     network=True,
     largest=1536,
 )

@@ -15,20 +15,20 @@ _WEIGHTS = downloadable_weights.make_annotator_weights("netG.pth", "Line art, an
 _SIDE_MULTIPLE = 256  # px: it halves its image eight times
 
 
-def _draw_anime_lineart(image: Image.Image, options: Mapping[str, float], bench: PreprocessorContext) -> Image.Image:
+def _draw_anime_lineart(image: Image.Image, options: Mapping[str, float], context: PreprocessorContext) -> Image.Image:
     import torch
 
     def load() -> Any:
         from controlnet_aux.lineart_anime import UnetGenerator
 
         norm = functools.partial(torch.nn.InstanceNorm2d, affine=False, track_running_stats=False)
-        return weight_files.load_state(UnetGenerator(3, 1, 8, 64, norm_layer=norm), bench.get_weights_path(_WEIGHTS))  # type: ignore[arg-type]
+        return weight_files.load_state(UnetGenerator(3, 1, 8, 64, norm_layer=norm), context.get_weights_path(_WEIGHTS))  # type: ignore[arg-type]
 
     width, height = (-(-side // _SIDE_MULTIPLE) * _SIDE_MULTIPLE for side in image.size)
     stretched = image.resize((width, height), Image.Resampling.BICUBIC)
-    with bench.use_network(_WEIGHTS.title, load) as net, torch.inference_mode():
+    with context.use_network(_WEIGHTS.title, load) as net, torch.inference_mode():
         paper = pixel_arrays.crop_to_image(
-            net(pixel_arrays.to_tensor(stretched, bench.device) * 2 - 1)[0, 0], stretched
+            net(pixel_arrays.to_tensor(stretched, context.device) * 2 - 1)[0, 0], stretched
         )
     return pixel_arrays.to_image((1 - paper) * 127.5).resize(image.size, Image.Resampling.BICUBIC)
 
@@ -38,7 +38,7 @@ PREPROCESSOR = PreprocessorSpec(
     title="Line art (anime)",
     kinds=("lineart_anime",),
     run=_draw_anime_lineart,
-    offers=(_WEIGHTS,),
+    weights=(_WEIGHTS,),
     network=True,
     largest=1536,
 )

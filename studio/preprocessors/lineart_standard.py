@@ -12,7 +12,9 @@ from studio.preprocessors.common import pixel_arrays
 _MIN_MEDIAN = 16.0  # keeps an empty image from having its noise drawn
 
 
-def _draw_standard_lineart(image: Image.Image, options: Mapping[str, float], bench: PreprocessorContext) -> Image.Image:
+def _draw_standard_lineart(
+    image: Image.Image, options: Mapping[str, float], context: PreprocessorContext
+) -> Image.Image:
     import cv2
     import numpy as np
 

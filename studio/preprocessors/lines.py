@@ -11,7 +11,7 @@ from studio.core.annotate import OptionSpec, PreprocessorContext, PreprocessorSp
 from studio.preprocessors.common import pixel_arrays
 
 
-def _detect_lsd_lines(image: Image.Image, options: Mapping[str, float], bench: PreprocessorContext) -> Image.Image:
+def _detect_lsd_lines(image: Image.Image, options: Mapping[str, float], context: PreprocessorContext) -> Image.Image:
     import cv2
     import numpy as np
 

@@ -15,7 +15,7 @@ _WEIGHTS = downloadable_weights.make_annotator_weights(
 )
 
 
-def _detect_mlsd_lines(image: Image.Image, options: Mapping[str, float], bench: PreprocessorContext) -> Image.Image:
+def _detect_mlsd_lines(image: Image.Image, options: Mapping[str, float], context: PreprocessorContext) -> Image.Image:
     import cv2
     import numpy as np
     import torch
@@ -23,9 +23,9 @@ def _detect_mlsd_lines(image: Image.Image, options: Mapping[str, float], bench: 
     def load() -> Any:
         from controlnet_aux.mlsd.models.mbv2_mlsd_large import MobileV2_MLSD_Large
 
-        return weight_files.load_state(MobileV2_MLSD_Large(), bench.get_weights_path(_WEIGHTS))
+        return weight_files.load_state(MobileV2_MLSD_Large(), context.get_weights_path(_WEIGHTS))
 
-    with bench.use_network(_WEIGHTS.title, load) as net, torch.inference_mode():
+    with context.use_network(_WEIGHTS.title, load) as net, torch.inference_mode():
         from controlnet_aux.mlsd.utils import pred_lines
 
         width, height = (max(64, round(side / 64) * 64) for side in image.size)
@@ -66,7 +66,7 @@ PREPROCESSOR = PreprocessorSpec(
             help="How long a line must be, in pixels at half the map's size.",
         ),
     ),
-    offers=(_WEIGHTS,),
+    weights=(_WEIGHTS,),
     network=True,
     largest=1024,
 )

@@ -12,9 +12,9 @@ from studio.core.annotate import OptionSpec, PreprocessorContext, PreprocessorSp
 from studio.preprocessors.common import depth_networks, downloadable_weights, pixel_arrays
 
 
-def _estimate_normals(image: Image.Image, options: Mapping[str, float], bench: PreprocessorContext) -> Image.Image:
+def _estimate_normals(image: Image.Image, options: Mapping[str, float], context: PreprocessorContext) -> Image.Image:
     return pixel_arrays.to_image(
-        compute_normals(depth_networks.estimate_nearness(image, downloadable_weights.DEPTH_WEIGHTS, bench), **options)
+        compute_normals(depth_networks.estimate_nearness(image, downloadable_weights.DEPTH_WEIGHTS, context), **options)
     )
 
 
@@ -57,7 +57,7 @@ PREPROCESSOR = PreprocessorSpec(
             help="Areas farther away than this are flat (0 is the farthest).",
         ),
     ),
-    offers=(downloadable_weights.DEPTH_WEIGHTS,),
+    weights=(downloadable_weights.DEPTH_WEIGHTS,),
     network=True,
     largest=depth_networks.DEPTH_MAX_SIDE,
 )

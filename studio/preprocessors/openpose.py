@@ -15,26 +15,26 @@ _POSE_WEIGHTS = downloadable_weights.make_repo_weights(
 )
 
 
-def _draw_body_pose(image: Image.Image, options: Mapping[str, float], bench: PreprocessorContext) -> Image.Image:
-    boxes = find_people.detect_people(image, options["person"], bench)
-    people = [skeleton.from_coco(joints, options["joint"]) for joints in _detect_body_joints(image, boxes, bench)]
+def _draw_body_pose(image: Image.Image, options: Mapping[str, float], context: PreprocessorContext) -> Image.Image:
+    boxes = find_people.detect_people(image, options["person"], context)
+    people = [skeleton.from_coco(joints, options["joint"]) for joints in _detect_body_joints(image, boxes, context)]
     return pixel_arrays.to_image(skeleton.draw_skeletons(people, image.size))
 
 
-def _detect_body_joints(image: Image.Image, boxes: Any, bench: PreprocessorContext) -> list[Any]:
+def _detect_body_joints(image: Image.Image, boxes: Any, context: PreprocessorContext) -> list[Any]:
     """For each person, COCO's 17 joints as (17, 3): x and y in px, and how sure."""
     import numpy as np
     import torch
 
     def load() -> Any:
         return weight_files.load_pretrained(
-            bench.get_weights_path(_POSE_WEIGHTS), "VitPoseForPoseEstimation", "AutoImageProcessor"
+            context.get_weights_path(_POSE_WEIGHTS), "VitPoseForPoseEstimation", "AutoImageProcessor"
         )
 
     if not len(boxes):
         return []
-    with bench.use_network(_POSE_WEIGHTS.title, load) as (model, processor), torch.inference_mode():
-        answer = model(**processor(image, boxes=[boxes], return_tensors="pt").to(bench.device))
+    with context.use_network(_POSE_WEIGHTS.title, load) as (model, processor), torch.inference_mode():
+        answer = model(**processor(image, boxes=[boxes], return_tensors="pt").to(context.device))
         results = processor.post_process_pose_estimation(answer, boxes=[boxes])[0]
     return [np.column_stack([one["keypoints"].cpu().numpy(), one["scores"].cpu().numpy()]) for one in results]
 
@@ -45,7 +45,7 @@ PREPROCESSOR = PreprocessorSpec(
     kinds=("openpose",),
     run=_draw_body_pose,
     options=find_people.POSE_OPTIONS,
-    offers=(find_people.DETECTOR_WEIGHTS, _POSE_WEIGHTS),
+    weights=(find_people.DETECTOR_WEIGHTS, _POSE_WEIGHTS),
     network=True,
     largest=2048,
 )

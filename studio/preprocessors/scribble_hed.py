@@ -10,8 +10,8 @@ from studio.core.annotate import PreprocessorContext, PreprocessorSpec
 from studio.preprocessors.common import hed_network, pixel_arrays
 
 
-def _draw_hed_scribble(image: Image.Image, options: Mapping[str, float], bench: PreprocessorContext) -> Image.Image:
-    return pixel_arrays.to_image(pixel_arrays.thin_edges(hed_network.detect_hed_edges(image, bench) * 255))
+def _draw_hed_scribble(image: Image.Image, options: Mapping[str, float], context: PreprocessorContext) -> Image.Image:
+    return pixel_arrays.to_image(pixel_arrays.thin_edges(hed_network.detect_hed_edges(image, context) * 255))
 
 
 PREPROCESSOR = PreprocessorSpec(

@@ -10,8 +10,8 @@ from studio.core.annotate import PreprocessorContext, PreprocessorSpec
 from studio.preprocessors.common import downloadable_weights, pidi_network, pixel_arrays
 
 
-def _draw_pidi_scribble(image: Image.Image, options: Mapping[str, float], bench: PreprocessorContext) -> Image.Image:
-    return pixel_arrays.to_image(pixel_arrays.thin_edges(pidi_network.detect_pidi_edges(image, bench) * 255))
+def _draw_pidi_scribble(image: Image.Image, options: Mapping[str, float], context: PreprocessorContext) -> Image.Image:
+    return pixel_arrays.to_image(pixel_arrays.thin_edges(pidi_network.detect_pidi_edges(image, context) * 255))
 
 
 PREPROCESSOR = PreprocessorSpec(
@@ -19,7 +19,7 @@ PREPROCESSOR = PreprocessorSpec(
     title="Scribble (PiDiNet)",
     kinds=("scribble",),
     run=_draw_pidi_scribble,
-    offers=(downloadable_weights.PIDI_WEIGHTS,),
+    weights=(downloadable_weights.PIDI_WEIGHTS,),
     network=True,
     largest=2048,
 )

@@ -12,7 +12,7 @@ from studio.preprocessors.common import pixel_arrays
 _FINE_SIGMA, _COARSE_SIGMA = 0.5, 5.0  # px
 
 
-def _draw_xdog_scribble(image: Image.Image, options: Mapping[str, float], bench: PreprocessorContext) -> Image.Image:
+def _draw_xdog_scribble(image: Image.Image, options: Mapping[str, float], context: PreprocessorContext) -> Image.Image:
     import cv2
     import numpy as np
 

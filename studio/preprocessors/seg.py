@@ -15,17 +15,17 @@ _WEIGHTS = downloadable_weights.make_repo_weights(
 )
 
 
-def _segment_image(image: Image.Image, options: Mapping[str, float], bench: PreprocessorContext) -> Image.Image:
+def _segment_image(image: Image.Image, options: Mapping[str, float], context: PreprocessorContext) -> Image.Image:
     import numpy as np
     import torch
 
     def load() -> Any:
         return weight_files.load_pretrained(
-            bench.get_weights_path(_WEIGHTS), "UperNetForSemanticSegmentation", "AutoImageProcessor"
+            context.get_weights_path(_WEIGHTS), "UperNetForSemanticSegmentation", "AutoImageProcessor"
         )
 
-    with bench.use_network(_WEIGHTS.title, load) as (model, processor), torch.inference_mode():
-        scores = model(**processor(images=image, return_tensors="pt").to(bench.device)).logits
+    with context.use_network(_WEIGHTS.title, load) as (model, processor), torch.inference_mode():
+        scores = model(**processor(images=image, return_tensors="pt").to(context.device)).logits
         full = torch.nn.functional.interpolate(scores, (image.height, image.width), mode="bilinear")
         classes = full[0].argmax(dim=0).cpu().numpy()
     return pixel_arrays.to_image(np.asarray(_load_palette(), np.uint8)[classes])
@@ -43,7 +43,7 @@ PREPROCESSOR = PreprocessorSpec(
     title="Segmentation (ADE20K)",
     kinds=("seg",),
     run=_segment_image,
-    offers=(_WEIGHTS,),
+    weights=(_WEIGHTS,),
     network=True,
     largest=1024,  # at which the scores of all classes take half a gigabyte
     flat=True,

@@ -10,9 +10,11 @@ from studio.core.annotate import PreprocessorContext, PreprocessorSpec
 from studio.preprocessors.common import hed_network, pixel_arrays, soft_edges
 
 
-def _detect_hed_soft_edges(image: Image.Image, options: Mapping[str, float], bench: PreprocessorContext) -> Image.Image:
+def _detect_hed_soft_edges(
+    image: Image.Image, options: Mapping[str, float], context: PreprocessorContext
+) -> Image.Image:
     return pixel_arrays.to_image(
-        soft_edges.apply_safe_option(hed_network.detect_hed_edges(image, bench), options) * 255
+        soft_edges.apply_safe_option(hed_network.detect_hed_edges(image, context), options) * 255
     )
 
 

@@ -11,10 +11,10 @@ from studio.preprocessors.common import downloadable_weights, pidi_network, pixe
 
 
 def _detect_pidi_soft_edges(
-    image: Image.Image, options: Mapping[str, float], bench: PreprocessorContext
+    image: Image.Image, options: Mapping[str, float], context: PreprocessorContext
 ) -> Image.Image:
     return pixel_arrays.to_image(
-        soft_edges.apply_safe_option(pidi_network.detect_pidi_edges(image, bench), options) * 255
+        soft_edges.apply_safe_option(pidi_network.detect_pidi_edges(image, context), options) * 255
     )
 
 
@@ -24,7 +24,7 @@ PREPROCESSOR = PreprocessorSpec(
     kinds=("softedge",),
     run=_detect_pidi_soft_edges,
     options=(soft_edges.SAFE_OPTION,),
-    offers=(downloadable_weights.PIDI_WEIGHTS,),
+    weights=(downloadable_weights.PIDI_WEIGHTS,),
     network=True,
     largest=2048,
 )

@@ -10,7 +10,7 @@ from studio.core.annotate import OptionSpec, PreprocessorContext, PreprocessorSp
 from studio.preprocessors.common import pixel_arrays
 
 
-def _threshold_image(image: Image.Image, options: Mapping[str, float], bench: PreprocessorContext) -> Image.Image:
+def _threshold_image(image: Image.Image, options: Mapping[str, float], context: PreprocessorContext) -> Image.Image:
     import cv2
 
     grey = cv2.cvtColor(pixel_arrays.to_array(image), cv2.COLOR_RGB2GRAY)

@@ -9,7 +9,7 @@ from PIL import Image
 from studio.core.annotate import OptionSpec, PreprocessorContext, PreprocessorSpec
 
 
-def _downsample_image(image: Image.Image, options: Mapping[str, float], bench: PreprocessorContext) -> Image.Image:
+def _downsample_image(image: Image.Image, options: Mapping[str, float], context: PreprocessorContext) -> Image.Image:
     if options["down"] == 1:
         return image
     small = (max(1, round(image.width / options["down"])), max(1, round(image.height / options["down"])))

@@ -241,9 +241,9 @@ class Catalog:
 
     def _guess_component(self, folder: Folder, path: Path) -> Guess:
         name = folder.class_name
-        steering = control_files.guess_folder(path, self._list_specs())
-        if steering is not None:
-            kind, family, problem = steering
+        control_file = control_files.guess_folder(path, self._list_specs())
+        if control_file is not None:
+            kind, family, problem = control_file
             return Guess(kind, family, folder.problem or problem)
         kind = WeightKind.VAE if name.startswith("Autoencoder") else WeightKind.UNKNOWN
         unknown = (

@@ -69,7 +69,7 @@ DOWNLOADABLE_RESTORERS = (
 def list_missing_weights(models_dir: Path) -> tuple[DownloadableWeights, ...]:
     """Those of them that are not below `models_dir`."""
     return tuple(
-        offer
-        for offer in (*DOWNLOADABLE_UPSCALERS, *DOWNLOADABLE_RESTORERS)
-        if not (models_dir / offer.folder / offer.filename).exists()
+        weights
+        for weights in (*DOWNLOADABLE_UPSCALERS, *DOWNLOADABLE_RESTORERS)
+        if not (models_dir / weights.folder / weights.filename).exists()
     )

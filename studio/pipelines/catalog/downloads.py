@@ -28,14 +28,14 @@ _TOKEN_HINT = "Accept the terms on the model's page, create an access token, and
 
 @dataclass(frozen=True)
 class HubRequest:
-    """What the user asked for: a repo, or with `file` one file in it."""
+    """A requested download: a repo, or with `file` one file in it."""
 
     repo: str
     file: str = ""
 
     @property
     def folder(self) -> str:
-        """Where it goes below models/hub/."""
+        """Its folder below models/hub/."""
         return self.repo.replace("/", "--")
 
 
@@ -90,10 +90,10 @@ def list_files(request: HubRequest, endpoint: str | None) -> RepoListing:
     return dataclasses.replace(listing, files=tuple(choose_files(request, listing.files)))
 
 
-def list_weights_files(offer: DownloadableWeights, endpoint: str | None) -> tuple[HubRequest, RepoListing]:
-    """The one file that the offer names in a repo, or of a repo without a file what transformers reads of it: its
+def list_weights_files(weights: DownloadableWeights, endpoint: str | None) -> tuple[HubRequest, RepoListing]:
+    """The one file that `weights` name in a repo, or of a repo without a file what transformers reads of it: its
     configs and one set of safetensors weights. Raises as `list_files`."""
-    repo, _, file = offer.source.partition(":")
+    repo, _, file = weights.source.partition(":")
     request = HubRequest(repo, file)
     listing = _list_all_files(request, endpoint)
     files = [one for one in listing.files if one.name == file]
@@ -104,8 +104,8 @@ def list_weights_files(offer: DownloadableWeights, endpoint: str | None) -> tupl
         raise NotFound(
             f"{repo} has no {file or 'safetensors weights'} any more.", hint="Check its page on Hugging Face."
         )
-    if file and offer.sha256:
-        files = [dataclasses.replace(one, sha256=offer.sha256) for one in files]
+    if file and weights.sha256:
+        files = [dataclasses.replace(one, sha256=weights.sha256) for one in files]
     return request, dataclasses.replace(listing, files=tuple(files))
 
 
@@ -142,14 +142,14 @@ def choose_files(request: HubRequest, files: Sequence[RemoteFile]) -> list[Remot
 
 
 def fetch_file(
-    request: HubRequest, listing: RepoListing, file: RemoteFile, target: Path, moved: Callable[[int], None]
+    request: HubRequest, listing: RepoListing, file: RemoteFile, target: Path, on_bytes: Callable[[int], None]
 ) -> None:
-    """Bring `file` to `target`, going on where an earlier try stopped. `moved` hears of every piece in bytes and may
+    """Bring `file` to `target`, going on where an earlier try stopped. `on_bytes` hears of every piece in bytes and may
     raise.
 
     Raises:
         NotFound, NotConfigured, Unreachable, ProviderError, StorageFailed: as they come.
-        what `moved` raises; what has come so far is kept for the next try.
+        what `on_bytes` raises; what has come so far is kept for the next try.
     """
     part = target.with_name(f"{target.name}.part")
     with translate_hub_errors(request):
@@ -159,9 +159,9 @@ def fetch_file(
             if have > file.size:
                 out.truncate(0)
                 have = 0
-            moved(have)
+            on_bytes(have)
             if have < file.size or file.size == 0:
-                _download_rest(request, listing, file, out, have, moved)
+                _download_rest(request, listing, file, out, have, on_bytes)
             out.flush()
             os.fsync(out.fileno())
         check_sha256(file, part)
@@ -216,7 +216,7 @@ def translate_hub_errors(request: HubRequest) -> Iterator[None]:
 
 
 def make_disk_error(error: OSError) -> Exception:
-    """What the disk said, in the studio's words."""
+    """Translate an error of the disk."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return StorageFailed(
             "The disk is full.", hint="Free some space and start the download again; it resumes where it stopped."
@@ -227,7 +227,12 @@ def make_disk_error(error: OSError) -> Exception:
 
 
 def _download_rest(
-    request: HubRequest, listing: RepoListing, file: RemoteFile, out: BinaryIO, have: int, moved: Callable[[int], None]
+    request: HubRequest,
+    listing: RepoListing,
+    file: RemoteFile,
+    out: BinaryIO,
+    have: int,
+    on_bytes: Callable[[int], None],
 ) -> None:
     """huggingface_hub's own download function resumes within one call only, so the two public halves of it are used
     here."""
@@ -246,11 +251,11 @@ def _download_rest(
         resume_size=have,
         headers=headers,
         expected_size=file.size,
-        tqdm_class=_make_progress_bar(moved),
+        tqdm_class=_make_progress_bar(on_bytes),
     )
 
 
-def _make_progress_bar(moved: Callable[[int], None]) -> Any:
+def _make_progress_bar(on_bytes: Callable[[int], None]) -> Any:
     """A progress bar for huggingface_hub that shows nothing and passes every piece on."""
     from tqdm import tqdm
 
@@ -260,7 +265,7 @@ def _make_progress_bar(moved: Callable[[int], None]) -> Any:
             super().__init__(*args, **{**kwargs, "disable": True})
 
         def update(self, n: float | None = 1) -> None:
-            moved(int(n or 0))
+            on_bytes(int(n or 0))
 
     return Bar
 

@@ -100,7 +100,7 @@ def read_header(path: Path) -> SafetensorsHeader:
 
 
 def detect_foreign_type(start: bytes) -> str:
-    """What a file with these first bytes is, as the end of a sentence, when it is no .safetensors file; empty when
+    """Describe a file that is no .safetensors file by its first bytes, as the end of a sentence; empty when
     unknown."""
     text = start.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
     if start.startswith(b"version https://git-lfs"):

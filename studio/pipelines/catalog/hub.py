@@ -24,7 +24,7 @@ from studio.pipelines.catalog.downloads import (
 from studio.pipelines.catalog.url_downloads import fetch_url, is_allowed
 
 SPARE_BYTES = 500_000_000
-"""What a download leaves free on the disk."""
+"""Bytes that a download leaves free on the disk."""
 _PARTIAL = ".partial"
 
 
@@ -42,12 +42,12 @@ class _Download:
 
 
 class Hub:
-    """Downloads below `models_dir`: models of the hub into hub/, offers where they say. `offline` is asked before each;
-    `on_finished` is called after one that came through.
+    """Downloads below `models_dir`: models of the hub into hub/, weights into their own folders. `offline` is asked
+    before each; `on_finished` is called after one that came through.
 
-    What arrives is kept aside until it is whole, so that no half model is ever listed. `offers` are all weights that
-    are offered now, `allowed` gives the addresses that they may come from. `endpoint` is the hub's address,
-    huggingface_hub's own (HF_ENDPOINT) when None. Safe from any thread.
+    What arrives is kept aside until it is whole, so that no half model is ever listed. `list_downloadable_weights` are
+    all weights that are offered now, `allowed` gives the addresses that they may come from. `endpoint` is the hub's
+    address, huggingface_hub's own (HF_ENDPOINT) when None. Safe from any thread.
     """
 
     def __init__(
@@ -56,19 +56,19 @@ class Hub:
         offline: Callable[[], bool],
         on_finished: Callable[[], None],
         *,
-        offers: Callable[[], Sequence[DownloadableWeights]] = tuple,
+        list_downloadable_weights: Callable[[], Sequence[DownloadableWeights]] = tuple,
         allowed: Callable[[str], bool] = is_allowed,
         endpoint: str | None = None,
     ) -> None:
         self._models = models_dir
         self._root = models_dir / "hub"
         self._allowed = allowed
-        self.offers = offers
+        self.list_downloadable_weights = list_downloadable_weights
         self._offline = offline
         self._on_finished = on_finished
         self._endpoint = endpoint
         self._downloads: dict[str, _Download] = {}
-        self._moved = threading.Condition()
+        self._changed = threading.Condition()
 
     def download(self, name: str) -> None:
         """Begin to fetch "org/name", or "org/name/file.safetensors". Returns at once; `downloads` reports its progress,
@@ -81,28 +81,28 @@ class Hub:
         request = parse_hub_request(name)
         self._start_download(name, lambda download: self._fetch_model(download, request))
 
-    def fetch(self, offer_id: str) -> None:
-        """Begin to fetch an offer; `downloads` reports its progress under its id. Otherwise as `download`.
+    def fetch(self, weights_id: str) -> None:
+        """Begin to fetch weights; `downloads` reports its progress under its id. Otherwise as `download`.
 
         Raises:
             InvalidRequest: nothing of that id is offered.
             NotConfigured: the studio is set to offline.
             StorageFailed: not enough disk.
         """
-        offer = next((one for one in self.offers() if one.id == offer_id), None)
-        if offer is None:
+        weights = next((one for one in self.list_downloadable_weights() if one.id == weights_id), None)
+        if weights is None:
             raise InvalidRequest(
-                f"No downloadable weights are named {offer_id!r}.", hint="They may be installed already."
+                f"No downloadable weights are named {weights_id!r}.", hint="They may be installed already."
             )
-        self._check_room(offer.bytes)
-        self._start_download(offer_id, lambda download: self._fetch_weights(download, offer))
+        self._check_room(weights.bytes)
+        self._start_download(weights_id, lambda download: self._fetch_weights(download, weights))
 
     def _start_download(self, name: str, work: Callable[[_Download], None]) -> None:
         if self._offline():
             raise NotConfigured(
                 "The studio is set to offline.", hint="Switch offline mode off in Configurations, then download."
             )
-        with self._moved:
+        with self._changed:
             known = self._downloads.get(name)
             if known is not None and not known.finished:
                 return
@@ -121,13 +121,13 @@ class Hub:
 
     def list_downloads(self) -> Sequence[DownloadState]:
         """All downloads of this run, the newest last."""
-        with self._moved:
+        with self._changed:
             return tuple(_build_state(name, download) for name, download in self._downloads.items())
 
     def wait(self, name: str, until: Callable[[DownloadState], bool], timeout: float) -> DownloadState:
         """The state of a download once `until` holds for it, or after `timeout` seconds."""
-        with self._moved:
-            self._moved.wait_for(lambda: until(_build_state(name, self._downloads[name])), timeout)
+        with self._changed:
+            self._changed.wait_for(lambda: until(_build_state(name, self._downloads[name])), timeout)
             return _build_state(name, self._downloads[name])
 
     def close(self, timeout: float = 5.0) -> None:
@@ -149,9 +149,9 @@ class Hub:
             error = f"The models folder is not writable: {problem.strerror}. Check its permissions."
         if not error:
             self._on_finished()
-        with self._moved:
+        with self._changed:
             download.error, download.finished = error, True
-            self._moved.notify_all()
+            self._changed.notify_all()
 
     def _fetch_model(self, download: _Download, request: HubRequest) -> None:
         listing = list_files(request, self._endpoint)
@@ -163,14 +163,14 @@ class Hub:
         if aside.exists():
             shutil.rmtree(aside.parent)
 
-    def _fetch_weights(self, download: _Download, offer: DownloadableWeights) -> None:
-        final, aside = self._models / offer.folder / offer.filename, self._root / _PARTIAL / "offers" / offer.id
-        self._advance(download, 0, total=offer.bytes)
-        if "://" in offer.source:
-            fetch_url(offer, aside / offer.filename, lambda amount: self._advance(download, amount), self._allowed)
+    def _fetch_weights(self, download: _Download, weights: DownloadableWeights) -> None:
+        final, aside = self._models / weights.folder / weights.filename, self._root / _PARTIAL / "offers" / weights.id
+        self._advance(download, 0, total=weights.bytes)
+        if "://" in weights.source:
+            fetch_url(weights, aside / weights.filename, lambda amount: self._advance(download, amount), self._allowed)
             _put_in_place(aside, final.parent)
         else:
-            request, listing = list_weights_files(offer, self._endpoint)
+            request, listing = list_weights_files(weights, self._endpoint)
             self._advance(download, 0, total=listing.size)
             self._fetch_missing_files(download, request, listing, (final, aside))
             if request.file:
@@ -197,10 +197,10 @@ class Hub:
     def _advance(self, download: _Download, amount: int, total: int | None = None) -> None:
         if download.stop.is_set():
             raise JobCancelled("Stopped. Start the download again to resume.")
-        with self._moved:
+        with self._changed:
             download.done += amount
             download.total = download.total if total is None else total
-            self._moved.notify_all()
+            self._changed.notify_all()
 
     def _check_room(self, missing: int) -> None:
         here = self._root

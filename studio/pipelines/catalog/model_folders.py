@@ -24,7 +24,7 @@ _MAIN = ("transformer", "unet", "prior", "decoder")
 
 @dataclass(frozen=True)
 class Folder:
-    """What a diffusers folder is. `class_name` is its pipeline's or, for a single component, its model's class; `main`
+    """A diffusers folder. `class_name` is its pipeline's or, for a single component, its model's class; `main`
     is the header of its UNet or transformer; `bytes` are those of its files."""
 
     class_name: str
@@ -55,7 +55,7 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def inspect_folder(path: Path) -> Folder:
-    """What the folder with a model_index.json, or with one component's config.json, holds. Never raises for its
+    """Read a folder with a model_index.json, or with one component's config.json. Never raises for its
     content."""
     size = sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
     try:

@@ -41,27 +41,27 @@ def is_allowed(url: str) -> bool:
 
 
 def fetch_url(
-    offer: DownloadableWeights, target: Path, moved: Callable[[int], None], allowed: Callable[[str], bool]
+    weights: DownloadableWeights, target: Path, on_bytes: Callable[[int], None], allowed: Callable[[str], bool]
 ) -> None:
-    """Bring the offer's file to `target`, going on where an earlier try stopped. `moved` hears of every piece in bytes
-    and may raise; each address on the way has to be `allowed`.
+    """Download the file of `weights` to `target`, going on where an earlier try stopped. `on_bytes` hears of every
+    piece in bytes and may raise; each address on the way has to be `allowed`.
 
     Raises:
         InvalidRequest, NotFound, Unreachable, ProviderError, StorageFailed: as they come.
-        what `moved` raises; what has come so far is kept for the next try.
+        what `on_bytes` raises; what has come so far is kept for the next try.
     """
     import requests
 
     part = target.with_name(f"{target.name}.part")
-    with _translate_url_errors(offer), requests.Session() as session:
+    with _translate_url_errors(weights), requests.Session() as session:
         part.parent.mkdir(parents=True, exist_ok=True)
         with part.open("ab") as out:
-            moved(out.tell())
-            with _open_response(session, offer.source, out.tell(), allowed) as answer:
-                _receive_file(offer, answer, out, moved)
+            on_bytes(out.tell())
+            with _open_response(session, weights.source, out.tell(), allowed) as answer:
+                _receive_file(weights, answer, out, on_bytes)
             out.flush()
             os.fsync(out.fileno())
-        check_sha256(RemoteFile(offer.filename, offer.bytes, offer.sha256), part)
+        check_sha256(RemoteFile(weights.filename, weights.bytes, weights.sha256), part)
         part.replace(target)
         sync_folder(target.parent)
 
@@ -84,54 +84,54 @@ def _open_response(session: requests.Session, url: str, have: int, allowed: Call
 
 
 def _receive_file(
-    offer: DownloadableWeights, answer: requests.Response, out: BinaryIO, moved: Callable[[int], None]
+    weights: DownloadableWeights, answer: requests.Response, out: BinaryIO, on_bytes: Callable[[int], None]
 ) -> None:
     have = out.tell()
     if answer.status_code == 416 and have:  # it has no byte after those that are here
         total = int(answer.headers.get("content-range", "*/0").rpartition("/")[2] or 0)
         if total == have:
             return
-        _restart_file(out, moved)
+        _restart_file(out, on_bytes)
         raise Unreachable("The partial download belongs to another file.", hint="Start the download again.")
     if answer.status_code == 404:
-        raise NotFound(f"{offer.title} is no longer available.", hint="Find it elsewhere and put it into models/.")
+        raise NotFound(f"{weights.title} is no longer available.", hint="Find it elsewhere and put it into models/.")
     if answer.status_code not in (200, 206):
         raise ProviderError(f"The server returned an error ({answer.status_code}).", hint="Try again in a few minutes.")
     if answer.status_code == 200 and have:  # a server that does not resume
-        _restart_file(out, moved)
+        _restart_file(out, on_bytes)
         have = 0
     total = have + int(answer.headers.get("content-length", 0))
-    _check_size(offer, total)
+    _check_size(weights, total)
     for piece in answer.iter_content(_PIECE):
         out.write(piece)
-        moved(len(piece))
+        on_bytes(len(piece))
     if total != have and out.tell() != total:
         raise Unreachable("The download was interrupted.", hint="Start it again; it resumes where it stopped.")
 
 
-def _restart_file(out: BinaryIO, moved: Callable[[int], None]) -> None:
-    moved(-out.tell())
+def _restart_file(out: BinaryIO, on_bytes: Callable[[int], None]) -> None:
+    on_bytes(-out.tell())
     out.truncate(0)
 
 
-def _check_size(offer: DownloadableWeights, total: int) -> None:
-    exact = offer.sha256 != ""
-    if total and abs(total - offer.bytes) > (0 if exact else _TOLERANCE * offer.bytes):
+def _check_size(weights: DownloadableWeights, total: int) -> None:
+    exact = weights.sha256 != ""
+    if total and abs(total - weights.bytes) > (0 if exact else _TOLERANCE * weights.bytes):
         raise ProviderError(
-            f"{offer.filename} has {total:,} bytes instead of {offer.bytes:,} and was not downloaded.",
+            f"{weights.filename} has {total:,} bytes instead of {weights.bytes:,} and was not downloaded.",
             hint="Download it manually if you trust it.",
         )
 
 
 @contextmanager
-def _translate_url_errors(offer: DownloadableWeights) -> Iterator[None]:
+def _translate_url_errors(weights: DownloadableWeights) -> Iterator[None]:
     import requests
 
     try:
         yield
     except requests.RequestException as error:
         raise Unreachable(
-            f"{urlparse(offer.source).hostname} cannot be reached.",
+            f"{urlparse(weights.source).hostname} cannot be reached.",
             hint="Check the network and start the download again; it resumes where it stopped.",
         ) from error
     except OSError as error:

@@ -51,8 +51,8 @@ class Guess:
 
 
 def guess_special(header: SafetensorsHeader, specs: Sequence[PipelineSpec]) -> Guess | None:
-    """What steers, LoRA or textual inversion; None for everything else. These come before checkpoints, whose tensors
-    some hold too."""
+    """Recognise control networks, LoRAs and textual inversions; None for everything else. These come before
+    checkpoints, whose tensors some hold too."""
     found = control_files.guess_header(header, specs)
     if found is not None:
         return Guess(*found)
@@ -60,8 +60,8 @@ def guess_special(header: SafetensorsHeader, specs: Sequence[PipelineSpec]) -> G
 
 
 def guess_part(header: SafetensorsHeader, specs: Sequence[PipelineSpec]) -> Guess:
-    """What a file is that is neither special nor a checkpoint: a VAE, an upscaler, a face restorer, or unknown with the
-    best word for it."""
+    """Recognise a file that is neither special nor a checkpoint: a VAE, an upscaler, a face restorer, or unknown with
+    the best word for it."""
     if any(header.has_tensors(*names) for names in _RESTORERS):
         return Guess(WeightKind.RESTORER)
     vae = _guess_vae(header, specs)

@@ -1,4 +1,4 @@
-"""What steers a pass besides its prompt: ControlNets, T2I-Adapters, reference images. Used in this order:
+"""Apply ControlNets, T2I-Adapters and reference images to a pass. Used in this order:
 
     request = control_tasks.as_units(request, …)                 # sketch, structure, style transfer: plain drawings now
     control = plan(resources, request, drawn_as, frame, ctx)     # before the checkpoint is leased; None: nothing steers
@@ -38,8 +38,8 @@ __all__ = ["ControlPlan", "Frame", "LoadedControl", "check_control", "lease_cont
 
 @dataclass(frozen=True, kw_only=True)
 class ControlPlan:
-    """What steers one pass, looked up, checked and drawn. `maps` has an RGB image of the size that is drawn for each of
-    `units`."""
+    """The control of one pass, looked up, checked and drawn. `maps` has an RGB image of the size that is drawn for each
+    of `units`."""
 
     facts: ControlFacts
     drawn_as: Task
@@ -90,8 +90,8 @@ def check_control(resources: Resources, request: GenerationRequest, drawn_as: Ta
 def plan_control(
     resources: Resources, request: GenerationRequest, drawn_as: Task, frame: Frame, ctx: JobContext
 ) -> ControlPlan | None:
-    """What steers a pass of `request` that is drawn as TXT2IMG, IMG2IMG or INPAINT (whatever the request's own task
-    is), with all maps drawn; None where nothing does.
+    """Plan the control of a pass of `request` that is drawn as TXT2IMG, IMG2IMG or INPAINT (whatever the request's own
+    task is), with all maps drawn; None where nothing does.
 
     Raises:
         InvalidRequest: as `check`. NotConfigured: a preprocessor whose weights are not here. JobCancelled,
@@ -143,11 +143,14 @@ def lease_control(
             module.to(resources.device)
             if options.device != resources.device:
                 stack.callback(module.to, options.device)
-        steers = [LoadedUnit(*each) for each in zip(control.units, modules, control.maps, strict=True)]
+        loaded_units = [LoadedUnit(*each) for each in zip(control.units, modules, control.maps, strict=True)]
         yield LoadedControl(
             parts=adapter.parts,
             inputs={"ip_adapter_image": adapter.load_images(ctx)} if adapter.references else {},
-            contexts=(lambda pipe, images: adapter.on(pipe), lambda pipe, images: apply_units(pipe, steers, images)),
+            contexts=(
+                lambda pipe, images: adapter.on(pipe),
+                lambda pipe, images: apply_units(pipe, loaded_units, images),
+            ),
         )
 
 

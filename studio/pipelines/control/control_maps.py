@@ -18,7 +18,7 @@ _FLAT = 160  # colours; a map with fewer is drawn in flat ones (segments, poses)
 
 @dataclass(frozen=True, kw_only=True)
 class Frame:
-    """What is drawn: `size` (width, height) in px. `region`, left, top, right and bottom as fractions of the whole
+    """The frame of a map: `size` (width, height) in px. `region`, left, top, right and bottom as fractions of the whole
     image, where only that part of it is drawn: maps of a unit's own image are cut to it, the source comes cut already.
     """
 

@@ -1,4 +1,4 @@
-"""Sketch, structure and style transfer as control units and references: what a checkpoint offers, and how it is
+"""Sketch, structure and style transfer as control units and references: what a checkpoint supports, and how it is
 asked."""
 
 from __future__ import annotations

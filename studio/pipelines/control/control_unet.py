@@ -58,7 +58,7 @@ class LoadedUnit:
         return self._condition
 
     def compute_residuals(self, rows: UNetInputs) -> tuple[list[torch.Tensor], torch.Tensor]:
-        """What a ControlNet adds: to each output of the UNet's way down, and to its middle."""
+        """The residuals of a ControlNet: for each output of the UNet's way down, and for its middle."""
         unit = self.chosen.unit
         soft = unit.mode is not ControlMode.BALANCED
         sample = rows.sample[:, : self.module.config.in_channels]
@@ -90,7 +90,7 @@ class LoadedUnit:
         return softened, middle * unit.weight
 
     def features(self) -> list[torch.Tensor]:
-        """What a T2I-Adapter adds to each level of the UNet's way down, (1, channels, height, width); worked out
+        """The residuals of a T2I-Adapter for each level of the UNet's way down, (1, channels, height, width); computed
         once."""
         if self._features is None:
             import torch

@@ -67,7 +67,7 @@ def read_input_channels(weight: WeightFile) -> int:
 
 @dataclass(frozen=True)
 class UNetTraining:
-    """What a UNet was trained for, by its input channels: the place in `classes` of its pipeline, and what a model says
+    """The task of a UNet by its input channels: the place in `classes` of its pipeline, and what a model says
     of it."""
 
     place: int = 0
@@ -117,7 +117,7 @@ def has_vae(weight: WeightFile) -> bool:
 
 
 def make_missing_parts(weight: WeightFile, options: LoadOptions, config: Path) -> dict[str, Any]:
-    """What diffusers does not find in a single file, as parts to load it with, after the configs in the folder
+    """The parts that diffusers does not find in a single file, built by the configs in the folder
     `config`: a text encoder in the layout of 2022, and an empty VAE in place of none.
 
     Raises:

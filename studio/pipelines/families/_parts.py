@@ -21,7 +21,7 @@ CONFIGS = Path(__file__).parent.parent / "configs"
 """Configs of models that come as one file, and CLIP's tokenizer, so that nothing has to be asked of the hub."""
 
 FEATURES = frozenset(Feature) - {Feature.CONTROL, Feature.REFERENCE}
-"""What a checkpoint can do by itself; control and reference images take weights of their own."""
+"""Features of a checkpoint by itself; control and reference images take weights of their own."""
 NON_CLIP_FEATURES = FEATURES - {Feature.CLIP_SKIP, Feature.PROMPT_SYNTAX, Feature.EMBEDDING}
 """Features of families whose text encoder is not CLIP alone."""
 MASKED_TASKS = frozenset(
@@ -34,9 +34,9 @@ MASKED_TASKS = frozenset(
         Task.REPLACE_BACKGROUND,
     }
 )
-"""What can be done with a checkpoint that redraws under a mask."""
+"""Tasks of a checkpoint that redraws under a mask."""
 TASKS = MASKED_TASKS | {Task.TXT2IMG, Task.IMG2IMG, Task.UPSCALE}
-"""What can be done with a family that diffusers has img2img and inpainting of."""
+"""Tasks of a family with img2img and inpainting in diffusers."""
 INPAINT_FEATURES = FEATURES - {Feature.HIRES}
 """Features of checkpoints that were trained to fill masks."""
 INSTRUCT_FEATURES = NON_CLIP_FEATURES - {Feature.HIRES, Feature.STRENGTH}
@@ -187,7 +187,7 @@ def get_header(weight: WeightFile) -> SafetensorsHeader | None:
 
 
 def read_prediction_type(weight: WeightFile) -> str:
-    """What the checkpoint's UNet was trained to predict, "epsilon" or "v_prediction", or "" when nothing says.
+    """The prediction type of the checkpoint's UNet, "epsilon" or "v_prediction", or "" when unknown.
 
     Asked in this order: a file beside it with the same name and the ending .json (`{"prediction_type": …}`) or .yaml
     (the same, or the original training config's `parameterization`); the metadata by the ModelSpec standard

@@ -98,7 +98,7 @@ _BORROWED_PARTS = (
     "x_pad_token",
     "cap_pad_token",
 )
-"""What the pipeline lends its ControlNet from the transformer."""
+"""Parts of the transformer that the pipeline lends its ControlNet."""
 
 
 def _detect_z_image_lora(header: SafetensorsHeader, names: str) -> bool:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class _State:
-    """What the UNet reads until `end` steps are done."""
+    """The embeddings that the UNet reads until `end` steps are done."""
 
     end: int
     positive: tuple[Embeds, ...]
@@ -51,8 +51,8 @@ class Conditioning:
         return found
 
     def at_step(self, step: int, *, guided: bool | None = None) -> dict[str, Any] | None:
-        """What `callback_on_step_end`, called with `step` - 1, returns so that `step` reads its own embeddings; None if
-        they stay.
+        """The return value of `callback_on_step_end`, called with `step` - 1, that gives `step` its own embeddings;
+        None if they stay.
 
         `guided` means that the pipeline runs negative and positive as one batch; by default the pipeline decides. Of a
         sampler that calls the UNet twice per step, both calls belong to the same step of the prompt.

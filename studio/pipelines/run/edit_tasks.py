@@ -48,7 +48,7 @@ class Edit:
 
 @dataclass(frozen=True, kw_only=True)
 class EditContext:
-    """What an edit is planned with."""
+    """The inputs for planning an edit."""
 
     model: Model
     ctx: JobContext

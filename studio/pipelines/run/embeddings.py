@@ -40,7 +40,7 @@ def find_embeddings(
 
 
 def make_token(file: WeightFile) -> str:
-    """What the tokenizers call the embedding: no word that CLIP knows already, as many a file's name is."""
+    """The embedding's name in the tokenizers: no word that CLIP knows already, as many a file's name is."""
     return f"<{hashlib.blake2s(file.name.encode(), digest_size=6).hexdigest()}>"
 
 

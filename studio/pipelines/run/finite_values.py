@@ -25,7 +25,7 @@ def check_latents(latents: Any, title: str) -> Any:
 def decode_finite(
     vae: Any, decode: Callable[..., Any], latents: Any, add_notice: Callable[[str], None], **kwargs: Any
 ) -> Any:
-    """What `decode`, the VAE's own, makes of `latents`; in 32 bits where fewer overflow, with a notice.
+    """Decode `latents` by `decode`, the VAE's own; in 32 bits where fewer overflow, with a notice.
 
     Raises:
         ModelBroken: not even then there are numbers.

@@ -30,7 +30,7 @@ def is_latent(hires: Hires) -> bool:
 
 
 def build_second_request(request: GenerationRequest, hires: Hires, first: Model, model: Model) -> GenerationRequest:
-    """What the second pass does: `hires`' fields where they are set, else those of the first pass. `request` is
+    """The request of the second pass: `hires`' fields where they are set, else those of the first pass. `request` is
     resolved for the first model; another checkpoint brings its own sampler when the first pass left it open."""
     width, height = first.get_hires_size(request)
     sampler = hires.sampler or request.sampler

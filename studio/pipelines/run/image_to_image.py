@@ -25,7 +25,7 @@ _DRAWN_AS = MappingProxyType({EditMode.IMAGE: Task.IMG2IMG, EditMode.MASK: Task.
 
 
 class Editing:
-    """What a request for work on an image asks for, planned; `draw` may be called again with fewer seeds."""
+    """A planned request for work on an image; `draw` may be called again with fewer seeds."""
 
     def __init__(self, resources: Resources, request: GenerationRequest, runs: PassRunner) -> None:
         """Raises InvalidRequest or what the annotators raise, before anything is loaded."""
@@ -91,7 +91,7 @@ class Editing:
         spec = self._plan.spec
         entered = {EditMode.IMAGE: spec.image_to_image, EditMode.MASK: spec.inpaint, EditMode.INSTRUCTION: None}
         class_name = None if self._own_class else entered[self._edit.way]
-        with self._runs.open(self._plan, len(seeds), class_name=class_name, steered_by=self._control) as opened:
+        with self._runs.open(self._plan, len(seeds), class_name=class_name, control=self._control) as opened:
             inputs = self._build_inputs(opened, canvases, seeds)
             return self._runs.run(opened, seeds, progress, steps=self._run, inputs=inputs)
 

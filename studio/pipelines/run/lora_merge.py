@@ -128,7 +128,7 @@ def _group_parts(tensors: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
 
 
 def _compute_change(parts: Parts, scale: Callable[[int], float]) -> torch.Tensor:
-    """What is added to the weight at full strength, before DoRA; (out, in, …)."""
+    """The change of the weight at full strength, before DoRA; (out, in, …)."""
     if "diff" in parts:
         return parts["diff"]
     change, rank = _multiply_factors(parts)

@@ -76,7 +76,7 @@ def _widen_range(low: int, high: int, wanted: int, limit: int) -> tuple[int, int
 
 
 def snap_to_cells(mask: Image.Image, *, soft: bool = False) -> Image.Image:
-    """What of `mask` (sides are multiples of CELL) a model sees, latent pixel by latent pixel: all of one that is half
+    """`mask` (sides are multiples of CELL) as a model sees it, latent pixel by latent pixel: all of one that is half
     covered anywhere, so that no thin stroke is lost; with `soft` how far each is covered."""
     size = mask.width // CELL, mask.height // CELL
     if soft:

@@ -1,4 +1,4 @@
-"""What is done, in this order, when memory runs out in the middle of a run. Decoding in tiles comes before all of it,
+"""Fallbacks, in this order, when memory runs out during a run. Decoding in tiles comes before all of them,
 inside the run."""
 
 from __future__ import annotations

@@ -43,7 +43,7 @@ class PassRunner:
 
     @contextmanager
     def open(
-        self, what: PassPlan, batch: int, *, class_name: str | None = None, steered_by: ControlPlan | None = None
+        self, what: PassPlan, batch: int, *, class_name: str | None = None, control: ControlPlan | None = None
     ) -> Iterator[OpenedPipeline]:
         """The plan's checkpoint, resident, and a pipeline of the class `class_name` (None: the checkpoint's own) around
         it, with LoRAs, VAE, embeddings and control on."""
@@ -74,10 +74,10 @@ class PassRunner:
             if loaded.notice:
                 self.ctx.add_notice(loaded.notice)
             scheduler = diffusion.choose_scheduler(held.pipe, what.request, what.model)
-            steering = stack.enter_context(apply_control.lease_control(steered_by, resources, options, self.ctx))
-            class_name = steering.class_name or class_name
+            loaded_control = stack.enter_context(apply_control.lease_control(control, resources, options, self.ctx))
+            class_name = loaded_control.class_name or class_name
             pipe = diffusion.make_pipeline_view(
-                held.pipe, class_name=class_name, scheduler=scheduler, vae=loaded.vae, **steering.parts
+                held.pipe, class_name=class_name, scheduler=scheduler, vae=loaded.vae, **loaded_control.parts
             )
             if offloaded:
                 pipe.enable_model_cpu_offload(device=resources.device)
@@ -86,8 +86,8 @@ class PassRunner:
             stack.enter_context(
                 device_memory.measure_peak(resources.device, lambda peak: self._record_peak(what, batch, peak))
             )
-            stack.enter_context(steering.on(pipe, batch))
-            yield OpenedPipeline(held=held, pipe=pipe, plan=what, inputs=steering.inputs)
+            stack.enter_context(loaded_control.on(pipe, batch))
+            yield OpenedPipeline(held=held, pipe=pipe, plan=what, inputs=loaded_control.inputs)
 
     def run(self, opened: OpenedPipeline, seeds: tuple[ImageSeed, ...], progress: Progress, **more: Any) -> Any:
         """The images of `seeds`, or their latents; `more` are fields of Pass."""

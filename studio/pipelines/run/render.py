@@ -23,7 +23,7 @@ from studio.pipelines.upscale.creative_upscale import CreativeUpscale
 
 
 class Work(Protocol):
-    """What a request asks for, planned. `draw` takes `steps` steps and may be called again with fewer seeds."""
+    """A planned request. `draw` takes `steps` steps and may be called again with fewer seeds."""
 
     @property
     def steps(self) -> int: ...

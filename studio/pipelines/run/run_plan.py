@@ -1,4 +1,4 @@
-"""What one pass needs, looked up and checked before anything is loaded."""
+"""Plan a pass: look up and check everything before anything is loaded."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Resources:
-    """What all calls share. `device` is "cpu", "cuda" or "mps"; `precision` a torch dtype's name or "auto"."""
+    """Resources that all calls share. `device` is "cpu", "cuda" or "mps"; `precision` a torch dtype's name or "auto"."""
 
     catalog: Catalog
     registry: PipelineRegistry
@@ -39,8 +39,8 @@ class Resources:
         return next(model for model in self.catalog.models() if model.id == model_id)
 
     def options(self, spec: PipelineSpec) -> LoadOptions:
-        """Where and how to load: float16 for the CLIP families on a graphics card, whose weights were made in it,
-        bfloat16 for the rest, float32 on a CPU."""
+        """Device and number format of a load: float16 for the CLIP families on a graphics card, whose weights were made
+        in it, bfloat16 for the rest, float32 on a CPU."""
         precision = self.precision
         if precision == "auto":
             precision = "float32" if self.device == "cpu" else "float16" if spec.clip else "bfloat16"

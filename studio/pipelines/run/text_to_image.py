@@ -21,7 +21,7 @@ from studio.pipelines.upscale import upscale_image
 
 
 class Drawing:
-    """What a request for images from text asks for, planned; `draw` may be called again with fewer seeds."""
+    """A planned request for images from text; `draw` may be called again with fewer seeds."""
 
     is_sequential = False
 
@@ -46,7 +46,7 @@ class Drawing:
         """An image per seed, in order."""
         first, second, second_pass = self._first, self._second, self._hires
         if second is None or second_pass is None:
-            with self._runs.open(first, len(seeds), steered_by=self._control[0]) as opened:
+            with self._runs.open(first, len(seeds), control=self._control[0]) as opened:
                 return self._runs.run(opened, seeds, progress)
         source = self._render_first_pass(seeds, progress, second, second_pass)
         if not self._has_redraw:
@@ -54,8 +54,8 @@ class Drawing:
         progress.before += first.steps
         total, strength = hires.compute_hires_steps(second.steps, second_pass.strength)
         inputs = {"image": source, "strength": strength, "num_inference_steps": total}
-        class_name, steered_by = second.spec.image_to_image, self._control[1]
-        with self._runs.open(second, len(seeds), class_name=class_name, steered_by=steered_by) as opened:
+        class_name, control = second.spec.image_to_image, self._control[1]
+        with self._runs.open(second, len(seeds), class_name=class_name, control=control) as opened:
             return self._runs.run(opened, seeds, progress, inputs=inputs, first_pass=first.steps)
 
     @property
@@ -74,7 +74,7 @@ class Drawing:
     ) -> Any:
         """The first pass at the second's size: latents where the upscaler works on them, else images."""
         first = self._first
-        with self._runs.open(first, len(seeds), steered_by=self._control[0]) as opened:
+        with self._runs.open(first, len(seeds), control=self._control[0]) as opened:
             latent = hires.is_latent(second_pass) and self._has_redraw and self._can_enlarge(opened)
             drawn = self._runs.run(opened, seeds, progress, latents=latent)
             if latent:

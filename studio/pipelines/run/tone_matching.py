@@ -1,4 +1,4 @@
-"""What was drawn anew in the colours and the light of what was there before."""
+"""Match the colours and light of a redrawn part to those of the original."""
 
 from __future__ import annotations
 

@@ -71,7 +71,7 @@ class Enhancers:
             *self._list_missing_restorers(),
         ]
 
-    def offers(self) -> Sequence[DownloadableWeights]:
+    def list_downloadable_weights(self) -> Sequence[DownloadableWeights]:
         """Upscalers and restorers that can be fetched and are not here."""
         return downloadable_weights.list_missing_weights(self._models_dir)
 
@@ -151,13 +151,13 @@ class Enhancers:
 
     def _list_missing_restorers(self) -> Iterator[Model]:
         """Restorers that can be fetched, so that they are seen where one looks for them."""
-        for offer in self.offers():
-            if offer in downloadable_weights.DOWNLOADABLE_RESTORERS:
+        for weights in self.list_downloadable_weights():
+            if weights in downloadable_weights.DOWNLOADABLE_RESTORERS:
                 problem = (
-                    f"its weights are not installed. Download “{offer.title}” ({offer.bytes / 1e6:.0f} MB,"
-                    f" {offer.licence}) in Configurations."
+                    f"its weights are not installed. Download “{weights.title}” ({weights.bytes / 1e6:.0f} MB,"
+                    f" {weights.licence}) in Configurations."
                 )
-                model = _build_model(RESTORER_PREFIX + Path(offer.filename).stem, offer.title, Task.RESTORE_FACES)
+                model = _build_model(RESTORER_PREFIX + Path(weights.filename).stem, weights.title, Task.RESTORE_FACES)
                 yield dataclasses.replace(model, problem=problem)
 
 

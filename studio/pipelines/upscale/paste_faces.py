@@ -17,7 +17,7 @@ _TEMPLATE = (
     (201.26117, 371.41043),
     (313.08905, 371.15118),
 )
-"""Where the landmarks lie in the images that restorers learnt from, FFHQ at 512 px (facexlib's figures)."""
+"""The landmarks in the training images of the restorers, FFHQ at 512 px (facexlib's values)."""
 
 
 @dataclass(frozen=True)
@@ -54,8 +54,8 @@ class Placement:
 
 
 def fit_placement(face: Face) -> Placement:
-    """What brings the face's five landmarks nearest to the template's, by least squares over all turns, scales and
-    shifts."""
+    """The transform that brings the face's five landmarks nearest to the template's, by least squares over all turns,
+    scales and shifts."""
     import numpy as np
 
     # As complex numbers such a map is z ↦ c·z + d, and the best c is one division.

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     import torch
 
 ENGINE_SUFFIX = "@realesrgan"
-"""What an upscaler's name ends with when its makers' engine is wanted."""
+"""The suffix of an upscaler's name that selects its makers' engine."""
 
 
 def is_installed() -> bool:

@@ -126,8 +126,8 @@ def hook_layers(network: torch.nn.Module, check: Callable[[], None]) -> Iterator
 
 
 def measure_bytes_per_pixel(network: torch.nn.Module, run: Callable[[], Any], pixels: int) -> int:
-    """What a run of `network` on an image takes beside its weights, per px of it, seen while `run` puts `pixels` px
-    through it: what the greediest layer reads and writes, and a quarter more for what lies around it."""
+    """Bytes that a run of `network` takes beside its weights, per px of the image, measured while `run` puts `pixels`
+    px through it: those that the largest layer reads and writes, and a quarter more for the rest."""
     import torch
 
     most = 0

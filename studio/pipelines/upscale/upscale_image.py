@@ -78,7 +78,7 @@ class Upscaler:
 
     @property
     def bytes_per_pixel(self) -> int:
-        """What a tile takes beside the weights, per px of the small image; measured once, on a small one."""
+        """Bytes of a tile beside the weights, per px of the small image; measured once, on a small one."""
         if not self._bytes_per_pixel:
             import torch
 

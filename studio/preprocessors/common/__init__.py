@@ -1,1 +1,1 @@
-"""What several preprocessors share, and the backend that runs them."""
+"""Code that preprocessors share, and the backend that runs them."""

@@ -13,11 +13,11 @@ _FOLDER = "background"
 
 @dataclass(frozen=True, kw_only=True)
 class Remover:
-    """`offer` None is the one that ships; with `logits` the network answers before the sigmoid."""
+    """`weights` None is the one that ships; with `logits` the network answers before the sigmoid."""
 
     name: str
     title: str
-    offer: DownloadableWeights | None = None
+    weights: DownloadableWeights | None = None
     logits: bool = False
 
 
@@ -40,7 +40,7 @@ REMOVERS = (
         name="birefnet_lite",
         title="BiRefNet lite (fine edges)",
         logits=True,
-        offer=_make_remover_weights(
+        weights=_make_remover_weights(
             "birefnet_lite", "BiRefNet lite", "onnx-community/BiRefNet_lite-ONNX:onnx/model.onnx", 224_000_000, "MIT"
         ),
     ),
@@ -48,7 +48,7 @@ REMOVERS = (
         name="birefnet",
         title="BiRefNet (finest edges)",
         logits=True,
-        offer=_make_remover_weights(
+        weights=_make_remover_weights(
             "birefnet", "BiRefNet", "onnx-community/BiRefNet-ONNX:onnx/model.onnx", 973_000_000, "MIT"
         ),
     ),

@@ -1,7 +1,7 @@
 """The weights that annotators need, as they are offered. Sizes are what the hub shows, to three figures.
 
 No hash is written here: the hub gives one for each of these files, and the download is checked against it.
-An offer whose source names no file is a whole repo, and its weights are a folder as transformers reads it.
+An entry whose source names no file is a whole repo, and its weights are a folder as transformers reads it.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What words name in an image: boxes by Grounding DINO (Liu et al., 2023), their outlines by SAM 2.1 (Ravi et al.,
+"""Find objects by words: boxes by Grounding DINO (Liu et al., 2023), their outlines by SAM 2.1 (Ravi et al.,
 2024)."""
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ BOX_THRESHOLD = 0.35  # of a box; Grounding DINO's own default
 _MAX_BOXES = 32
 
 
-def find_mask(words: str, image: Image.Image, bench: PreprocessorContext) -> Image.Image:
+def find_mask(words: str, image: Image.Image, context: PreprocessorContext) -> Image.Image:
     """A mask (L, the size of `image`, which is RGB) of everything that `words` name; several things are parted by
     commas.
 
@@ -39,29 +39,29 @@ def find_mask(words: str, image: Image.Image, bench: PreprocessorContext) -> Ima
     ]
     if not phrases:
         raise InvalidRequest("Nothing to search for was given.", hint="Enter an object, for example “a red car”.")
-    boxes = _find_boxes(phrases, image, bench)
+    boxes = _find_boxes(phrases, image, context)
     if not boxes:
         raise InvalidRequest(
             f"“{', '.join(phrases)}” was not found in the image.",
             hint="Use simpler words, or paint the mask by hand.",
         )
-    return _outline_boxes(boxes, image, bench)
+    return _outline_boxes(boxes, image, context)
 
 
-def _find_boxes(phrases: list[str], image: Image.Image, bench: PreprocessorContext) -> list[list[float]]:
+def _find_boxes(phrases: list[str], image: Image.Image, context: PreprocessorContext) -> list[list[float]]:
     """The boxes (left, top, right, bottom in px) of what is found, the surest first."""
     import torch
 
     def load() -> Any:
         return weight_files.load_pretrained(
-            bench.get_weights_path(BOX_WEIGHTS), "GroundingDinoForObjectDetection", "AutoProcessor"
+            context.get_weights_path(BOX_WEIGHTS), "GroundingDinoForObjectDetection", "AutoProcessor"
         )
 
     text = "".join(f"{phrase}. " for phrase in phrases).strip()
-    with bench.use_network(BOX_WEIGHTS.title, load) as (model, processor), torch.inference_mode():
+    with context.use_network(BOX_WEIGHTS.title, load) as (model, processor), torch.inference_mode():
         most = model.config.max_text_len
         inputs = processor(images=image, text=text, return_tensors="pt", truncation=True, max_length=most)
-        inputs = inputs.to(bench.device)
+        inputs = inputs.to(context.device)
         found = processor.post_process_grounded_object_detection(
             model(**inputs),
             inputs.input_ids,
@@ -73,14 +73,14 @@ def _find_boxes(phrases: list[str], image: Image.Image, bench: PreprocessorConte
         return found["boxes"][order].float().cpu().tolist()
 
 
-def _outline_boxes(boxes: list[list[float]], image: Image.Image, bench: PreprocessorContext) -> Image.Image:
+def _outline_boxes(boxes: list[list[float]], image: Image.Image, context: PreprocessorContext) -> Image.Image:
     import torch
 
     def load() -> Any:
-        return weight_files.load_pretrained(bench.get_weights_path(OUTLINE_WEIGHTS), "Sam2Model", "Sam2Processor")
+        return weight_files.load_pretrained(context.get_weights_path(OUTLINE_WEIGHTS), "Sam2Model", "Sam2Processor")
 
-    with bench.use_network(OUTLINE_WEIGHTS.title, load) as (model, processor), torch.inference_mode():
-        inputs = processor(images=image, input_boxes=[boxes], return_tensors="pt").to(bench.device)
+    with context.use_network(OUTLINE_WEIGHTS.title, load) as (model, processor), torch.inference_mode():
+        inputs = processor(images=image, input_boxes=[boxes], return_tensors="pt").to(context.device)
         answer = model(**inputs, multimask_output=False)
         masks = processor.post_process_masks(answer.pred_masks.cpu(), inputs["original_sizes"].cpu())[0]
     inside = masks.reshape(-1, image.height, image.width).numpy().astype(bool).any(axis=0)

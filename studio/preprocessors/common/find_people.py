@@ -36,17 +36,17 @@ POSE_OPTIONS = (
 _PERSON = 0  # COCO's first class
 
 
-def detect_people(image: Image.Image, sure: float, bench: PreprocessorContext) -> np.ndarray[Any, Any]:
+def detect_people(image: Image.Image, sure: float, context: PreprocessorContext) -> np.ndarray[Any, Any]:
     """(people, 4) in px: left, top, width, height."""
     import torch
 
     def load() -> Any:
         return weight_files.load_pretrained(
-            bench.get_weights_path(DETECTOR_WEIGHTS), "AutoModelForObjectDetection", "AutoImageProcessor"
+            context.get_weights_path(DETECTOR_WEIGHTS), "AutoModelForObjectDetection", "AutoImageProcessor"
         )
 
-    with bench.use_network(DETECTOR_WEIGHTS.title, load) as (model, processor), torch.inference_mode():
-        answer = model(**processor(images=image, return_tensors="pt").to(bench.device))
+    with context.use_network(DETECTOR_WEIGHTS.title, load) as (model, processor), torch.inference_mode():
+        answer = model(**processor(images=image, return_tensors="pt").to(context.device))
         size = torch.tensor([(image.height, image.width)])
         found = processor.post_process_object_detection(answer, target_sizes=size, threshold=sure)[0]
         corners = found["boxes"][found["labels"] == _PERSON].cpu().numpy()

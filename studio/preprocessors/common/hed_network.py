@@ -24,13 +24,13 @@ _SCALE_DEPTHS = (2, 2, 3, 3, 3)  # convolutions a scale
 _MEAN = (123.68, 116.779, 103.939)  # of the images that VGG learnt from, RGB
 
 
-def detect_hed_edges(image: Image.Image, bench: PreprocessorContext) -> np.ndarray[Any, Any]:
+def detect_hed_edges(image: Image.Image, context: PreprocessorContext) -> np.ndarray[Any, Any]:
     """How surely each pixel lies on an edge, (height, width) of 0–1."""
     import torch
     from torch.nn.functional import interpolate, max_pool2d
 
-    with bench.use_network("HED", _load_hed_network) as net, torch.inference_mode():
-        pixels = pixel_arrays.to_tensor(image, bench.device, scale=1)
+    with context.use_network("HED", _load_hed_network) as net, torch.inference_mode():
+        pixels = pixel_arrays.to_tensor(image, context.device, scale=1)
         x = (pixels - torch.tensor(_MEAN, device=pixels.device).view(1, 3, 1, 1)).flip(1)  # VGG takes BGR
         sides: list[torch.Tensor] = []
         for number, (scale, side) in enumerate(zip(net["scales"], net["sides"], strict=True)):

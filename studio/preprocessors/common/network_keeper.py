@@ -29,7 +29,7 @@ class NetworkCache:
         self._lock = threading.Lock()
 
     def get(self, name: str, load: Callable[[], Any]) -> Any:
-        """What `load` gave the first time; raises what it raises."""
+        """The result of the first `load`; raises what it raises."""
         entry = self._get_entry(name)
         with entry.lock:
             return self._load_item(entry, load)

@@ -11,7 +11,7 @@ from studio.core.annotate import PreprocessorContext
 from studio.preprocessors.common import downloadable_weights, pixel_arrays, weight_files
 
 
-def detect_pidi_edges(image: Image.Image, bench: PreprocessorContext) -> np.ndarray[Any, Any]:
+def detect_pidi_edges(image: Image.Image, context: PreprocessorContext) -> np.ndarray[Any, Any]:
     """How surely each pixel lies on an edge, (height, width) of 0–1."""
     import torch
 
@@ -19,9 +19,9 @@ def detect_pidi_edges(image: Image.Image, bench: PreprocessorContext) -> np.ndar
         from controlnet_aux.pidi.model import pidinet
 
         return weight_files.load_state(
-            pidinet(), bench.get_weights_path(downloadable_weights.PIDI_WEIGHTS), key="state_dict"
+            pidinet(), context.get_weights_path(downloadable_weights.PIDI_WEIGHTS), key="state_dict"
         )
 
-    with bench.use_network("PiDiNet", load) as net, torch.inference_mode():
-        pixels = pixel_arrays.to_tensor(image, bench.device).flip(1)  # it learnt from BGR
+    with context.use_network("PiDiNet", load) as net, torch.inference_mode():
+        pixels = pixel_arrays.to_tensor(image, context.device).flip(1)  # it learnt from BGR
         return pixel_arrays.crop_to_image(net(pixels)[-1][0, 0], image)

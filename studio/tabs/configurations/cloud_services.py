@@ -87,7 +87,7 @@ def _check_key(clouds: CloudAccounts, service: str, _: str) -> str:
 
 
 def fill_clouds_panel(studio: Studio, table: gr.HTML, chosen: gr.Dropdown, spent: gr.HTML) -> Updates:
-    """What the panel shows now."""
+    """The updates of the panel."""
     states = studio.clouds.all() if studio.clouds is not None else []
     choices = [(state.title, state.id) for state in states]
     return {
@@ -123,7 +123,7 @@ def _describe_key(state: CloudState) -> str:
 
 
 def render_spending(lines: Sequence[LedgerRow]) -> str:
-    """What was spent, by day and provider, with a bar for each."""
+    """The spending by day and provider, with a bar for each."""
     if not lines:
         return '<p class="note">No spending in the last month.</p>'
     most = max(line.billed for line in lines) or 1.0

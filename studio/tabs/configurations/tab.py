@@ -33,7 +33,7 @@ def build_configurations_tab(studio: Studio, page_context: PageContext) -> None:
             panel = model_manager.build_models_panel(studio, page_context)
         with gr.Column(elem_classes="view-column view-prompt"):
             gr.Markdown("### Downloadable weights")
-            offers = weight_downloads.build_weights_panel(studio)
+            weights_panel = weight_downloads.build_weights_panel(studio)
         with gr.Column(elem_classes="view-column view-prompt"):
             gr.Markdown("### Cloud providers and spending")
             clouds = cloud_services.build_clouds_panel(studio, page_context)
@@ -53,12 +53,14 @@ def build_configurations_tab(studio: Studio, page_context: PageContext) -> None:
         filled = (
             settings_form.fill_settings_form(studio, form)
             | model_manager.refresh_models_panel(studio, *panel)
-            | weight_downloads.fill_weights_panel(studio, *offers)
+            | weight_downloads.fill_weights_panel(studio, *weights_panel)
             | cloud_services.fill_clouds_panel(studio, *clouds)
         )
         return {note: gr.update(visible=False), view: gr.update(visible=True), **filled}
 
-    page_context.blocks.load(fill_page, None, [note, view, *panel, *offers, *clouds, *form.components()], **UNQUEUED)
+    page_context.blocks.load(
+        fill_page, None, [note, view, *panel, *weights_panel, *clouds, *form.components()], **UNQUEUED
+    )
 
 
 def _build_health(studio: Studio) -> None:

@@ -25,7 +25,7 @@ _USES = {
 
 
 def build_weights_panel(studio: Studio) -> tuple[gr.HTML, gr.Dropdown]:
-    """The table and the choice, filled by `filled`."""
+    """The table and the choice, filled by `fill_weights_panel`."""
     gr.Markdown("Select weights and press Download.", elem_classes="hint")
     with gr.Row(elem_classes="pair"):
         chosen = gr.Dropdown([], value=None, label="Weights", elem_id="offer", min_width=220, allow_custom_value=True)
@@ -38,23 +38,23 @@ def build_weights_panel(studio: Studio) -> tuple[gr.HTML, gr.Dropdown]:
     timer = gr.Timer(DOWNLOAD_POLL_SECONDS, active=False)
 
     @show_errors
-    def start_download(offer_id: Any, request: gr.Request) -> Updates:
+    def start_download(weights_id: Any, request: gr.Request) -> Updates:
         require_admin(request)
-        if not offer_id:
+        if not weights_id:
             raise InvalidRequest("No weights selected.", hint="Select an entry in the list.")
-        studio.store.fetch(str(offer_id))
-        return {timer: gr.Timer(active=True), state: render_downloads(_list_downloads(studio, str(offer_id)))}
+        studio.store.fetch(str(weights_id))
+        return {timer: gr.Timer(active=True), state: render_downloads(_list_downloads(studio, str(weights_id)))}
 
     @show_errors
-    def cancel_download(offer_id: Any, request: gr.Request) -> Updates:
+    def cancel_download(weights_id: Any, request: gr.Request) -> Updates:
         require_admin(request)
-        studio.store.cancel_download(str(offer_id))
-        return {state: render_downloads(_list_downloads(studio, str(offer_id)))}
+        studio.store.cancel_download(str(weights_id))
+        return {state: render_downloads(_list_downloads(studio, str(weights_id)))}
 
     @show_errors
-    def poll_download(offer_id: Any, request: gr.Request) -> Updates:
+    def poll_download(weights_id: Any, request: gr.Request) -> Updates:
         require_admin(request)
-        seen = _list_downloads(studio, str(offer_id))
+        seen = _list_downloads(studio, str(weights_id))
         updates: Updates = {state: render_downloads(seen)}
         if any(not one.finished for one in seen):
             return updates
@@ -67,25 +67,31 @@ def build_weights_panel(studio: Studio) -> tuple[gr.HTML, gr.Dropdown]:
 
 
 def fill_weights_panel(studio: Studio, table: gr.HTML, chosen: gr.Dropdown) -> Updates:
-    """What can be fetched now."""
-    offers = studio.store.offers()
-    choices = [(f"{offer.title} · {format_size(offer.bytes)}", offer.id) for offer in offers]
-    return {table: render_weights_table(offers), chosen: gr.update(choices=choices)}
+    """The updates that list the weights that can be downloaded now."""
+    available = studio.store.list_downloadable_weights()
+    choices = [(f"{weights.title} · {format_size(weights.bytes)}", weights.id) for weights in available]
+    return {table: render_weights_table(available), chosen: gr.update(choices=choices)}
 
 
-def render_weights_table(offers: Sequence[DownloadableWeights]) -> str:
-    """The offers as a table in HTML."""
-    if not offers:
+def render_weights_table(available: Sequence[DownloadableWeights]) -> str:
+    """The downloadable weights as a table in HTML."""
+    if not available:
         return '<p class="note">All known weights are installed.</p>'
-    rows = "".join(_render_weights_row(offer) for offer in offers)
+    rows = "".join(_render_weights_row(weights) for weights in available)
     head = "<tr><th>Weights</th><th>For</th><th>Size</th><th>Licence</th><th>From</th></tr>"
     return f'<div class="table-frame"><table class="plain"><thead>{head}</thead><tbody>{rows}</tbody></table></div>'
 
 
-def _render_weights_row(offer: DownloadableWeights) -> str:
-    cells = (offer.title, _USES.get(offer.folder, offer.folder), format_size(offer.bytes), offer.licence, offer.source)
+def _render_weights_row(weights: DownloadableWeights) -> str:
+    cells = (
+        weights.title,
+        _USES.get(weights.folder, weights.folder),
+        format_size(weights.bytes),
+        weights.licence,
+        weights.source,
+    )
     return f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in cells)}</tr>"
 
 
-def _list_downloads(studio: Studio, offer_id: str) -> list[Any]:
-    return [one for one in studio.store.list_downloads() if one.repo_id == offer_id or not one.finished]
+def _list_downloads(studio: Studio, weights_id: str) -> list[Any]:
+    return [one for one in studio.store.list_downloads() if one.repo_id == weights_id or not one.finished]
