@@ -72,7 +72,7 @@ def build_app(studio: Studio, page: Callable[[FastAPI], FastAPI], users: Users |
     settings = studio.settings.current
     require_users(settings, users)
     app = StudioApp(settings, users, studio.engine.logs.get_access_logger())
-    door = Authenticator(users, Cookies(users, load_secret(users.secret_file))) if users else None
+    authenticator = Authenticator(users, Cookies(users, load_secret(users.secret_file))) if users else None
     # The last one added stands outermost. Gradio finds CORSMiddleware here and leaves out its own, which mirrors any
     # origin.
     private = [
@@ -82,7 +82,7 @@ def build_app(studio: Studio, page: Callable[[FastAPI], FastAPI], users: Users |
         *([settings.auth_file] if settings.auth_file else []),
     ]
     app.add_middleware(SessionOwnerMiddleware, owners=SessionOwners(), private=private)
-    app.add_middleware(LoginMiddleware, door=door, root_path=settings.root_path)
+    app.add_middleware(LoginMiddleware, authenticator=authenticator, root_path=settings.root_path)
     app.add_middleware(
         CORSMiddleware,
         allow_origins=normalize_origins(split_names(settings.allowed_origins)),
@@ -93,7 +93,7 @@ def build_app(studio: Studio, page: Callable[[FastAPI], FastAPI], users: Users |
     app.add_middleware(CompressionMiddleware)
     app.add_exception_handler(Exception, _handle_internal_error)
     error_responses.install_error_handlers(app)
-    app.include_router(login_router(door, settings.root_path))
+    app.include_router(login_router(authenticator, settings.root_path))
     app.include_router(native_api.build_api_router(studio))
     app.include_router(openapi_docs.build_docs_router(app, settings.root_path))
     app.include_router(error_responses.build_fallback_router())
@@ -102,7 +102,7 @@ def build_app(studio: Studio, page: Callable[[FastAPI], FastAPI], users: Users |
 
 
 async def _handle_internal_error(request: Request, error: Exception) -> JSONResponse:
-    """What the caller learns of a defect: nothing but that there is one. The log has the rest."""
+    """The answer to a caller after a defect, without details. The log has the rest."""
     log.error("a defect at %s", request.url.path, exc_info=error)
     return JSONResponse(
         {"error": "Internal error.", "code": "INTERNAL", "details": {"hint": "See the log for details."}}, 500
@@ -280,7 +280,7 @@ def _announce_address(server: StudioServer, app: StudioApp, port: int, on_ready:
 
 
 def run_studio(studio: Studio) -> int:
-    """Everything between the wired studio and the end of the process: users, page, engine, server. The exit status.
+    """Run the wired studio until the process ends: users, page, engine, server. Returns the exit status.
 
     Raises:
         StudioError: the studio cannot be started as it is configured; the message says what to do.

@@ -1,1 +1,1 @@
-"""Who may come in, and what goes out: guard, login, sessions, share link."""
+"""Access to the server: guard, login, sessions, share link."""

@@ -74,8 +74,8 @@ def _is_text(start: Message) -> bool:
 
 def _choose_coding(accepted: str) -> str:
     """The best coding that `accepted`, the header of that name, allows; "" for none."""
-    offers = [part.replace(" ", "").lower().partition(";q=") for part in accepted.split(",")]
-    allowed = {name for name, _, weight in offers if not weight or weight.strip("0.")}
+    codings = [part.replace(" ", "").lower().partition(";q=") for part in accepted.split(",")]
+    allowed = {name for name, _, weight in codings if not weight or weight.strip("0.")}
     return next((coding for coding in _CODINGS if coding in allowed), "")
 
 

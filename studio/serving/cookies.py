@@ -48,7 +48,7 @@ class Cookies:
         return f"{_encode(payload.encode())}.{_encode(self._sign_payload(payload, user.name))}"
 
     def read(self, value: str) -> User | None:
-        """Whose cookie this is, None when it is not one of ours or has ended."""
+        """The user of the cookie, None when it is not one of ours or has expired."""
         payload = self._parse_payload(value)
         if payload is None:
             return None

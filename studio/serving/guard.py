@@ -1,4 +1,4 @@
-"""What every request passes before anything else sees it: host, origin, size, closed doors, headers, access log.
+"""The first check of every request: host, origin, size, closed doors, headers, access log.
 
 Pure ASGI. Guard stands outside the whole application, so that even an internal error leaves with its headers on.
 """
@@ -161,7 +161,7 @@ class Guard:
         kept = [(name, value) for name, value in scope["headers"] if not name.startswith(_PROXY_HEADERS)]
         path = scope["path"]
         if self._root and (path + "/").startswith(self._root + "/"):
-            path = path[len(self._root) :] or "/"  # the same door, whether or not the proxy took the prefix off
+            path = path[len(self._root) :] or "/"  # the same route, whether or not the proxy took the prefix off
         changed = {
             **scope,
             "path": path,

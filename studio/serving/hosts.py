@@ -1,5 +1,4 @@
-"""Which host names are ours, which origins may call and which proxies are believed: what the guard compares requests
-with."""
+"""Allowed host names and origins, and trusted proxies, by which the guard checks requests."""
 
 from __future__ import annotations
 
@@ -47,8 +46,8 @@ class Hosts:
 
 
 class TrustedProxies:
-    """Who may say for whom a request is made. Without a list of proxies nobody may, or everybody who reaches the port
-    where a path prefix shows that there is a proxy."""
+    """The proxies that may name the caller of a request. Without a list of proxies nobody may, or everybody who reaches
+    the port where a path prefix shows that there is a proxy."""
 
     def __init__(self, settings: Settings) -> None:
         """Raises NotConfigured for what is neither an address nor a network."""
@@ -60,8 +59,8 @@ class TrustedProxies:
         return self._anybody or self._is_listed(address)
 
     def find_client(self, forwarded: str) -> str:
-        """Who called, by an X-Forwarded-For header of a trusted proxy: the last entry that is no proxy of ours, for
-        those before it are whatever the caller wrote. Empty where there is none."""
+        """The caller's address, by an X-Forwarded-For header of a trusted proxy: the last entry that is no proxy of
+        ours, for those before it are whatever the caller wrote. Empty where there is none."""
         entries = [entry.strip() for entry in forwarded.split(",") if entry.strip()]
         return next((entry for entry in reversed(entries) if not self._is_listed(entry)), "")
 

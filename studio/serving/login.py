@@ -1,4 +1,4 @@
-"""Who is calling: the login page, the session cookie, HTTP Basic for scripts, and the gate that asks for one of
+"""Identify the caller: login page, session cookie, HTTP Basic for scripts, and the middleware that requires one of
 them."""
 
 from __future__ import annotations
@@ -105,23 +105,23 @@ class Authenticator:
 
 
 class LoginMiddleware:
-    """Puts the caller into `scope["user"]`, or turns them away. Without a door everybody is LOCAL."""
+    """Puts the caller into `scope["user"]`, or turns them away. Without an authenticator everybody is LOCAL."""
 
-    def __init__(self, app: ASGIApp, door: Authenticator | None, root_path: str = "") -> None:
+    def __init__(self, app: ASGIApp, authenticator: Authenticator | None, root_path: str = "") -> None:
         self._app = app
-        self._door = door
+        self._authenticator = authenticator
         self._root = root_path.rstrip("/")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        if self._door is None:
+        if self._authenticator is None:
             scope["user"] = LOCAL_USER
             await self._app(scope, receive, send)
             return
         headers = Headers(scope=scope)
-        user, wait = await self._identify_caller(self._door, scope, headers)
+        user, wait = await self._identify_caller(self._authenticator, scope, headers)
         if user is not None:
             scope["user"] = user
         if user is not None or scope["path"] in OPEN_PATHS:
@@ -129,11 +129,13 @@ class LoginMiddleware:
         else:
             await self._build_rejection(scope, headers, wait)(scope, receive, send)
 
-    async def _identify_caller(self, door: Authenticator, scope: Scope, headers: Headers) -> tuple[User | None, float]:
-        user = door.cookies.read(get_cookie(headers))
+    async def _identify_caller(
+        self, authenticator: Authenticator, scope: Scope, headers: Headers
+    ) -> tuple[User | None, float]:
+        user = authenticator.cookies.read(get_cookie(headers))
         authorization = headers.get("authorization", "")
         if user is None and scope["path"].startswith("/api/") and authorization[:6].lower() == "basic ":
-            return await door.check_basic_header(scope, authorization)
+            return await authenticator.check_basic_header(scope, authorization)
         return user, 0.0
 
     def _build_rejection(self, scope: Scope, headers: Headers, wait: float) -> Response:
@@ -160,25 +162,25 @@ class LoginMiddleware:
         )
 
 
-def build_login_router(door: Authenticator | None, root_path: str = "") -> APIRouter:
-    """The routes /login and /logout. Without a door both lead to the page."""
+def build_login_router(authenticator: Authenticator | None, root_path: str = "") -> APIRouter:
+    """The routes /login and /logout. Without an authenticator both lead to the page."""
     routes = APIRouter(include_in_schema=False)
     root = root_path.rstrip("/")
 
     @routes.get("/login")
     async def show_login(request: Request) -> Response:
         target = sanitize_target(request.query_params.get("next", "/"))
-        if door is None or request.scope.get("user"):
+        if authenticator is None or request.scope.get("user"):
             return RedirectResponse(root + target, 303)
         return _render_login_page(root, target)
 
     @routes.post("/login")
     async def log_in(request: Request) -> Response:
-        if door is None:
+        if authenticator is None:
             return RedirectResponse(root + "/", 303)
         fields = await _read_form(request)
         name, target = fields.get("username", "").strip(), sanitize_target(fields.get("next", "/"))
-        user, wait = await door.check_password(
+        user, wait = await authenticator.check_password(
             request.scope, name, fields.get("password", "")[: MAX_PASSWORD_LENGTH + 1]
         )
         if wait:
@@ -191,7 +193,7 @@ def build_login_router(door: Authenticator | None, root_path: str = "") -> APIRo
         response = RedirectResponse(root + target, 303, {"Cache-Control": "no-store"})
         response.set_cookie(
             COOKIE_NAME,
-            door.cookies.issue_cookie(user),
+            authenticator.cookies.issue_cookie(user),
             max_age=COOKIE_LIFETIME,
             **_build_cookie_options(request, root),
         )
@@ -199,11 +201,11 @@ def build_login_router(door: Authenticator | None, root_path: str = "") -> APIRo
 
     @routes.api_route("/logout", methods=["GET", "POST"])
     async def log_out(request: Request) -> Response:
-        if door is None:
+        if authenticator is None:
             return RedirectResponse(root + "/", 303)
         if request.method == "GET" and request.headers.get("sec-fetch-site") not in (None, "same-origin", "none"):
             return RedirectResponse(root + "/", 303)  # a link on another site does not log anybody out
-        await asyncio.to_thread(door.cookies.end, get_cookie(request.headers))  # which waits for the disk
+        await asyncio.to_thread(authenticator.cookies.end, get_cookie(request.headers))  # which waits for the disk
         response = RedirectResponse(
             root + "/login", 303, {"Cache-Control": "no-store", "Clear-Site-Data": '"cache", "storage"'}
         )

@@ -40,7 +40,7 @@ class PageAssets:
         self.version = content.hexdigest()[:16]
 
     def get_address(self, name: str) -> str:
-        """Where the module is, relative to the page."""
+        """The module's address, relative to the page."""
         return f"{PREFIX}/{self.version}/{name}"
 
     def find_imports(self, name: str) -> list[str]:

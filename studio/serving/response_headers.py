@@ -1,4 +1,4 @@
-"""What leaves: the security headers on every answer, the line in the access log, and the shape of a refusal."""
+"""Responses: security headers, the line in the access log, and the form of a refusal."""
 
 from __future__ import annotations
 

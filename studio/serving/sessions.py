@@ -1,4 +1,4 @@
-"""Whose Gradio session is whose: one user can neither read, cancel nor continue the session of another.
+"""Owners of Gradio sessions: no user can read, cancel or continue the session of another.
 
 Gradio lets anybody who knows a session hash or an event id use it. Here the first to use one owns it.
 """
@@ -183,7 +183,7 @@ async def _read_body(receive: Receive) -> bytes | None:
 
 
 def _parse_session_fields(body: bytes, kind: str) -> dict[str, Any]:
-    """What a call says about its session.
+    """The session that a call names.
 
     Raises:
         InvalidRequest: JSON that is nested too deep.

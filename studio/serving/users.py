@@ -1,4 +1,4 @@
-"""Who may log in: a private JSON file of names and argon2 hashes, made with `--add-user`."""
+"""Users who may log in: a private JSON file of names and argon2 hashes, made with `--add-user`."""
 
 from __future__ import annotations
 
@@ -61,12 +61,12 @@ class Users:
 
     @property
     def secret_file(self) -> Path:
-        """Where the key that signs login cookies is kept."""
+        """The file of the key that signs login cookies."""
         return self._path.with_name(self._path.name + ".key")
 
     @property
     def ended_file(self) -> Path:
-        """Where the login cookies are kept that were logged out before their time."""
+        """The file of login cookies that were logged out before they expired."""
         return self._path.with_name(self._path.name + ".ended")
 
     def verify_password(self, name: str, password: str) -> User | None:
@@ -104,7 +104,7 @@ _ADD_USER_HINT = "Add a user with: python app.py --add-user NAME"
 
 
 def add_user(settings: Settings, name: str, *, admin: bool = False) -> None:
-    """What `--add-user NAME` does: ask for the password (one line of standard input when that is no terminal) and save
+    """Carry out `--add-user NAME`: ask for the password (one line of standard input when that is no terminal) and save
     it.
 
     Raises:
