@@ -85,7 +85,7 @@ def build_txt2img_tab(studio: Studio, page_context: PageContext) -> None:
         tab="Txt2Img",
         outputs={*view.form.components(), view.note},
         restored=restored,
-        apply=lambda arrival: _fill_form(studio, view, arrival.request, "") if arrival.request else {},
+        apply=lambda sent_image: _fill_form(studio, view, sent_image.request, "") if sent_image.request else {},
     )
 
 
@@ -101,7 +101,7 @@ class _ControlSection:
 
 
 def _build_settings(studio: Studio, guide: FormGuide) -> tuple[dict[str, Component], gr.HTML, _ControlSection]:
-    """Everything below the prompt, the common fields open and the rest folded."""
+    """Build the settings below the prompt, the common fields open and the rest in closed accordions."""
     models, model = studio.engine.models(Task.TXT2IMG), studio.engine.model("")
     weights = studio.store.weights()
     fields = form_fields.build_model_fields(model_selection.list_selectable_models(studio), model, guide.list_styles())

@@ -1,1 +1,1 @@
-"""What tabs share: form, result panel, running a job, sending images, browser memory."""
+"""Code that tabs share: form, result panel, running a job, sending images, browser memory."""

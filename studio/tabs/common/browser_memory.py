@@ -1,4 +1,4 @@
-"""What the browser remembers of a form, so that a reload brings it back."""
+"""Remember a form in the browser, so that a reload restores it."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def remember_form(name: str, form: Form, store: gr.BrowserState) -> None:
 
 
 def filter_saved_values(saved: Any, form: Form) -> dict[str, Any]:
-    """What of `saved` still fits the form: known names, and values of the kind that the field began with."""
+    """The entries of `saved` that still fit the form: known names, and values of the field's initial type."""
     if not isinstance(saved, Mapping):
         return {}
     return {

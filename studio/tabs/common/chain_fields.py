@@ -1,4 +1,4 @@
-"""What happens to every image once it is drawn: a chain that was saved in Extras."""
+"""The post-processing field: a chain that was saved in Extras."""
 
 from __future__ import annotations
 

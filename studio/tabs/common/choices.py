@@ -1,4 +1,4 @@
-"""What the form's lists offer: models, sizes, schedules, weights."""
+"""Choices of the form's lists: models, sizes, schedules, weights."""
 
 from __future__ import annotations
 

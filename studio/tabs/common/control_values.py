@@ -90,5 +90,5 @@ def _parse_options(text: Any) -> list[dict[str, Any]]:
 
 
 def make_field_name(index: int, key: str) -> str:
-    """What the field `key` of unit `index` is called in a form."""
+    """The name of field `key` of unit `index` in a form."""
     return f"unit_{index}_{key}"

@@ -82,7 +82,7 @@ def render_estimate(studio: Studio, request: GenerationRequest, user: User = LOC
 
 
 def describe_ignored_fields(model: Model, values: Values, fields: Sequence[FieldSpec] = REQUEST_FIELDS) -> str:
-    """What is filled in and `model` does not take, as a sentence; "" when it takes it all. A field that the model
+    """A sentence about filled fields that `model` does not support; "" when it supports all. A field that the model
     lacks is hidden, and keeps its value."""
     lost = [
         spec.label.lower() if spec.label[1:].islower() else spec.label

@@ -1,4 +1,5 @@
-"""Who sent an event. Hidden handlers can be called by anybody who can reach the page, so each one asks here."""
+"""The user who sent an event. Hidden handlers can be called by anybody who can reach the page, so each one asks
+here."""
 
 from __future__ import annotations
 

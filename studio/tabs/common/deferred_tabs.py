@@ -61,7 +61,7 @@ class DeferringBlocks(gr.Blocks):
 
     @contextlib.contextmanager
     def defer_content(self, tab: gr.Tab) -> Iterator[None]:
-        """What is built inside, which must be within `tab`, is sent when `tab` is first selected."""
+        """Components built inside, which must be within `tab`, are sent when `tab` is first selected."""
         content = TabContent(tab, self)
         first = len(self.fns)
         with content.container:

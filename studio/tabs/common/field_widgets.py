@@ -20,7 +20,7 @@ _WIDE_WIDGETS = (Widget.TEXT, Widget.RADIO)  # these have a row of their own
 
 @dataclass(frozen=True, kw_only=True)
 class FieldContext:
-    """What lists choose from: the chosen model, all models, and the files of the models folder."""
+    """Sources of list choices: the chosen model, all models, and the files of the models folder."""
 
     model: Model | None = None
     models: Sequence[Model] = ()
@@ -90,7 +90,7 @@ def _get_number_options(spec: FieldSpec) -> dict[str, Any]:
 
 
 def get_initial_value(spec: FieldSpec, model: Model | None) -> object:
-    """What a fresh form shows: the model's own default where there is one, for fixed choices the label."""
+    """The initial value on a form: the model's own default where there is one, for fixed choices the label."""
     if spec.from_model and model is not None:
         return getattr(model.sampling, spec.name)
     value = spec.blank if spec.initial is None else spec.initial
@@ -98,7 +98,7 @@ def get_initial_value(spec: FieldSpec, model: Model | None) -> object:
 
 
 def list_field_choices(spec: FieldSpec, context: FieldContext) -> list[str] | list[tuple[str, str]]:
-    """What the field's list has to choose from, with what stands for an empty field first."""
+    """The choices of the field's list, the one for an empty field first."""
     empty = [spec.empty] if isinstance(spec.empty, str) else []
     if spec.source is ChoiceSource.MODELS:
         return [*((name, name) for name in empty), *list_model_choices(context.models)]

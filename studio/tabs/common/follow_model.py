@@ -20,7 +20,7 @@ GetSize = Callable[[Model], tuple[int, int] | None]  # the size that something e
 
 
 def list_inputs(form: Form) -> set[Any]:
-    """What a handler needs that calls `follow_model`; it is given as a dict by component."""
+    """The inputs of a handler that calls `follow_model`, as a dict by component."""
     names = ("model", "followed", "for_format", *FOLLOWERS)
     return {form[name] for name in names if name in form.fields}
 

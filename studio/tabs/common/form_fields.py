@@ -170,7 +170,7 @@ def build_grid_fields(prefix: str = "") -> dict[str, Component]:
 
 
 def update_for_model(form: Form, model: Model) -> dict[Component, Any]:
-    """What changes on the form when `model` is chosen: fields that it lacks go, the rest take its defaults and
+    """The updates of the form when `model` is chosen: fields that it lacks go, the rest take its defaults and
     choices."""
     sizes = model.sizes
     width, height = sizes.liked[0] if sizes.liked else (None, None)

@@ -1,4 +1,4 @@
-"""What helps the user to fill the form: examples that the model does well, style presets, token counts."""
+"""Help with the form: example prompts for the model, style presets, token counts."""
 
 from __future__ import annotations
 

@@ -63,7 +63,7 @@ def read_common_fields(
 
 
 def read_fields(fields: Iterable[FieldSpec], values: Values, model: Model | None = None) -> dict[str, object]:
-    """What `values` set of `fields`, by their names in the request; what `model` lacks is left out.
+    """The values of `fields`, by their names in the request; those that `model` lacks are left out.
 
     Raises:
         InvalidRequest: something else than text where a choice belongs.

@@ -12,7 +12,7 @@ MAP_POLL_SECONDS = 2.0  # s without news until the job is looked at again
 
 
 def make_map(studio: Studio, wanted: GenerationRequest, user: User) -> Asset:
-    """What the preprocessor asked for by `wanted` makes, once its job is done; the job is stopped when the page goes
+    """Make the map of the preprocessor request `wanted` and wait for its job; the job is stopped when the page goes
     away meanwhile.
 
     Raises:

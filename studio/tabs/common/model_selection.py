@@ -56,7 +56,7 @@ def list_selectable_models(studio: Studio, task: Task = Task.TXT2IMG) -> tuple[M
 
 
 def build_fallback_fields(models: Sequence[Model], prefix: str = "") -> dict[str, Component]:
-    """Which models are tried, in this order, when the chosen one cannot be reached, is busy or is broken."""
+    """The models to try, in this order, when the chosen one cannot be reached, is busy or is broken."""
     choice = gr.Dropdown(
         list_model_choices(models),
         value=[],

@@ -55,17 +55,17 @@ def wire_options(options: OptionFields, preprocessor: gr.Dropdown, specs: Specs)
 
     @show_errors
     def update_sliders(chosen: Any, text: Any, *values: Any) -> Updates:
-        figures = specs.get(str(chosen), ())
-        wanted = parse_options(figures, str(text or ""))
+        option_specs = specs.get(str(chosen), ())
+        wanted = parse_options(option_specs, str(text or ""))
         updates: Updates = {} if text in ("", format_options(wanted)) else {line: format_options(wanted)}
         shown = tuple(wanted.values())
         if text and shown and shown == values[: len(shown)]:  # the sliders wrote the line themselves
             return updates
-        for slider, figure in zip(sliders, [*figures, *[None] * SLIDERS], strict=False):
-            updates[slider] = _configure_slider(figure, wanted) if figure else gr.update(visible=False)
+        for slider, spec in zip(sliders, [*option_specs, *[None] * SLIDERS], strict=False):
+            updates[slider] = _configure_slider(spec, wanted) if spec else gr.update(visible=False)
         return updates
 
-    names = json.dumps({name: [figure.name for figure in figures] for name, figures in specs.items()})
+    names = json.dumps({name: [spec.name for spec in option_specs] for name, option_specs in specs.items()})
     for event in (preprocessor.change, line.change):
         event(update_sliders, [preprocessor, line, *sliders], [line, *sliders], trigger_mode="always_last", **UNQUEUED)
     for slider in sliders:
@@ -74,18 +74,18 @@ def wire_options(options: OptionFields, preprocessor: gr.Dropdown, specs: Specs)
         )
 
 
-def parse_options(figures: Sequence[OptionSpec], line: str) -> dict[str, float]:
+def parse_options(option_specs: Sequence[OptionSpec], line: str) -> dict[str, float]:
     """A value for every figure: what `line` says where that is in range, else the default."""
-    said: dict[str, float] = {}
+    given: dict[str, float] = {}
     for pair in line.split(","):
         name, _, value = pair.partition("=")
         try:
-            said[name.strip()] = float(value)
+            given[name.strip()] = float(value)
         except ValueError:
             continue
     return {
-        one.name: value if one.low <= (value := said.get(one.name, one.default)) <= one.high else one.default
-        for one in figures
+        one.name: value if one.low <= (value := given.get(one.name, one.default)) <= one.high else one.default
+        for one in option_specs
     }
 
 
@@ -94,13 +94,13 @@ def format_options(values: Mapping[str, float]) -> str:
     return ", ".join(f"{name}={value:.10g}" for name, value in values.items())
 
 
-def _configure_slider(figure: OptionSpec, values: Mapping[str, float]) -> dict[str, Any]:
+def _configure_slider(spec: OptionSpec, values: Mapping[str, float]) -> dict[str, Any]:
     return gr.update(
         visible=True,
-        label=figure.label,
-        info=figure.help,
-        minimum=figure.low,
-        maximum=figure.high,
-        step=figure.step,
-        value=values[figure.name],
+        label=spec.label,
+        info=spec.help,
+        minimum=spec.low,
+        maximum=spec.high,
+        step=spec.step,
+        value=values[spec.name],
     )

@@ -60,16 +60,16 @@ def render_empty_result(examples: Sequence[str], *, greeting: str = "Describe an
         f'<button type="button" class="chip" data-prompt="{_escape_attribute(text)}">{escape(text)}</button>'
         for text in examples
     )
-    offer = f'<p class="result-hint">Example prompts</p><div class="chips">{chips}</div>' if chips else ""
+    examples = f'<p class="result-hint">Example prompts</p><div class="chips">{chips}</div>' if chips else ""
     canvas = (
         '<div class="canvas canvas-empty"><div class="welcome"><div class="mark"'
-        f' aria-hidden="true"></div><p>{escape(greeting)}</p>{offer}</div></div>'
+        f' aria-hidden="true"></div><p>{escape(greeting)}</p>{examples}</div></div>'
     )
     return _render_frame("empty", "", "", canvas)
 
 
 def format_status(snapshot: Snapshot) -> str:
-    """Where the job stands, in one line of plain words."""
+    """The state of the job in one line."""
     match snapshot.status:
         case Status.QUEUED:
             place = f"{_format_count(snapshot.ahead, 'job')} ahead of yours" if snapshot.ahead else "Next in line"
@@ -98,8 +98,8 @@ def render_model_note(model: Model) -> str:
 
 
 def _describe_ignored(model: Model) -> str:
-    """What of a request the model passes over, in its own words, and what everybody would expect of one that draws and
-    it lacks."""
+    """The fields of a request that the model ignores, in its own words, and what everybody would expect of one that
+    draws and it lacks."""
     if not any(task.is_generative for task in model.tasks):
         return model.ignores
     lacks = [feature for feature in (Feature.SEED, Feature.NEGATIVE_PROMPT) if feature not in model.features]

@@ -1,4 +1,4 @@
-"""Send a result to another form. A tab says where images may go (`add_target`) and where the buttons stand (`offer`).
+"""Send a result to another form. A tab says where images may go (`add_target`) and where the buttons stand (`place`).
 
 An image travels in two steps, since the tab that it goes to may not have been opened yet: its name is put into the
 target's inbox, which the page always has, and the tab opened; there the form takes it out, at once or when it is
@@ -51,7 +51,7 @@ class _SendButton:
     button: gr.Button
     name: str
     inputs: Any
-    give: Callable[..., SentImage]
+    make_sent_image: Callable[..., SentImage]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,8 +68,8 @@ class SendRegistry:
         self._engine = engine
         self._store = store
         self._targets: list[_SendTarget] = []
-        self._offers: list[_SendButtonRow] = []
-        self._hands: list[_SendButton] = []
+        self._rows: list[_SendButtonRow] = []
+        self._buttons: list[_SendButton] = []
 
     def add_target(
         self,
@@ -99,40 +99,42 @@ class SendRegistry:
             )
         )
 
-    def register_button(self, button: gr.Button, name: str, *, inputs: Any, give: Callable[..., SentImage]) -> None:
-        """A press of `button` sends what `give` makes of the preprocessed `inputs` and the gr.Request to the target
-        `name`."""
-        self._hands.append(_SendButton(button=button, name=name, inputs=inputs, give=give))
+    def register_button(
+        self, button: gr.Button, name: str, *, inputs: Any, make_sent_image: Callable[..., SentImage]
+    ) -> None:
+        """A press of `button` sends an image to the target `name`: the result of `make_sent_image`, called with the
+        preprocessed `inputs` and the gr.Request."""
+        self._buttons.append(_SendButton(button=button, name=name, inputs=inputs, make_sent_image=make_sent_image))
 
-    def offer(self, view: str) -> None:
-        """Here the buttons of the tab `view` stand; they send the image that its stage shows."""
+    def add_send_buttons(self, view: str) -> None:
+        """Add the buttons of the tab `view`; they send the image that its result panel shows."""
         with gr.Row(elem_classes="send") as row:
             settings = gr.Checkbox(
                 True, label="with prompt and settings", elem_id=f"{view}-send-settings", min_width=150, container=False
             )
-        self._offers.append(_SendButtonRow(view=view, row=row, settings=settings))
+        self._rows.append(_SendButtonRow(view=view, row=row, settings=settings))
 
     def wire(self, tabs: gr.Tabs) -> None:
         """Make every button; a press puts the image into the target's inbox and opens its tab."""
         for target in self._targets:
             self._wire_inbox(target)
-        for hand in self._hands:
-            self._wire_button(hand, next(target for target in self._targets if target.name == hand.name), tabs)
+        for own in self._buttons:
+            self._wire_button(own, next(target for target in self._targets if target.name == own.name), tabs)
         selected = gr.Textbox(visible=False)
-        for offer in self._offers:
-            with offer.row:
+        for place in self._rows:
+            with place.row:
                 for target in (target for target in self._targets if target.title):
                     button = gr.Button(
-                        f"→ {target.title}", size="sm", min_width=80, elem_id=f"{offer.view}-send-{target.name}"
+                        f"→ {target.title}", size="sm", min_width=80, elem_id=f"{place.view}-send-{target.name}"
                     )
-                    self._wire_result_button(button, (selected, offer.settings), target, tabs)
+                    self._wire_result_button(button, (selected, place.settings), target, tabs)
 
     def _wire_inbox(self, target: _SendTarget) -> None:
         @show_errors
         def receive(packet: Any, request: gr.Request) -> Updates:
-            arrival = self._unpack(packet, get_user(request))
+            sent_image = self._unpack(packet, get_user(request))
             untouched = {next(iter(target.outputs)): gr.update()}  # of no updates at all Gradio would make a value
-            return (target.apply(arrival) if arrival is not None else {}) or untouched
+            return (target.apply(sent_image) if sent_image is not None else {}) or untouched
 
         target.inbox.change(receive, target.inbox, {*target.outputs}, **UNQUEUED)
         target.restored.then(
@@ -158,22 +160,22 @@ class SendRegistry:
             asset = self._engine.asset(str(asset_id), user)
             image = self._engine.keep_asset(asset.id, user)
             drew = find_drawing_request((*asset.history, asset.request), asset.infotext) if settings is True else None
-            arrival = SentImage(image=image, request=drew)
-            return {target.inbox: _pack(arrival), tabs: gr.update(selected=target.tab)}
+            sent_image = SentImage(image=image, request=drew)
+            return {target.inbox: _pack(sent_image), tabs: gr.update(selected=target.tab)}
 
         script = "async (_, settings) => [await window.easel.getShownImage(), settings]"
         button.click(send, [*inputs], {target.inbox, tabs}, js=script, **HIDDEN)
 
     @staticmethod
-    def _wire_button(hand: _SendButton, target: _SendTarget, tabs: gr.Tabs) -> None:
+    def _wire_button(own: _SendButton, target: _SendTarget, tabs: gr.Tabs) -> None:
         @show_errors
         def send(value: Any, request: gr.Request) -> Updates:
-            return {target.inbox: _pack(hand.give(value, request)), tabs: gr.update(selected=target.tab)}
+            return {target.inbox: _pack(own.make_sent_image(value, request)), tabs: gr.update(selected=target.tab)}
 
-        hand.button.click(send, hand.inputs, {target.inbox, tabs}, **HIDDEN | {"preprocess": True})
+        own.button.click(send, own.inputs, {target.inbox, tabs}, **HIDDEN | {"preprocess": True})
 
 
-def _pack(arrival: SentImage) -> dict[str, Any]:
-    """What lies in an inbox; no two are equal, so that the same image may be sent again."""
-    drew = arrival.request.to_json() if arrival.request is not None else None
-    return {"image": arrival.image.hash, "request": drew, "sent": time.time()}
+def _pack(sent_image: SentImage) -> dict[str, Any]:
+    """The value of an inbox; no two are equal, so that the same image may be sent again."""
+    drew = sent_image.request.to_json() if sent_image.request is not None else None
+    return {"image": sent_image.image.hash, "request": drew, "sent": time.time()}

@@ -1,4 +1,4 @@
-"""What a tab is, and what it may ask of the page around it."""
+"""Tabs, and the page context that they use."""
 
 from __future__ import annotations
 

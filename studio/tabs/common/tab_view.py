@@ -1,4 +1,4 @@
-"""What every tab with a form and a stage has alike: its buttons, its result side, and the wiring between them."""
+"""The parts of every tab with a form and a result panel: its buttons, its result side, and their events."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ class TabView:
 
 @dataclass(frozen=True, kw_only=True)
 class MemoryEvents:
-    """What happens when a tab comes up: `restored` puts the form back, `followed` ends with the job that still ran."""
+    """The events when a tab is shown: `restored` puts the form back, `followed` ends with the job that still ran."""
 
     restored: Any
     followed: Any
@@ -96,12 +96,12 @@ def build_result_panel(
         with gr.Row(elem_classes="actions"):
             use_seed = gr.Button("Use seed", size="sm", min_width=90, visible=seeds)
             use_all = gr.Button("Use all settings", size="sm", min_width=120)
-        page_context.send.offer(name)
+        page_context.send.add_send_buttons(name)
     return ResultPanel(html=result, actions=actions, use_seed=use_seed, use_all=use_all, save_again=save_again)
 
 
 def build_job_panel(page_context: PageContext, name: str, buttons: ActionButtons, result: ResultPanel) -> JobPanel:
-    """What a running job writes to."""
+    """The components that a running job updates."""
     job = browser_memory.make_browser_state(page_context, f"{name}-job", "")
     return JobPanel(
         result=result.html,
@@ -123,7 +123,7 @@ def wire_tab(
     fill: Callable[[GenerationRequest], Updates],
     outputs: set[Any],
 ) -> None:
-    """Everything that all views do alike. `ask` makes the request of the form's values, `fill` puts one onto the form,
+    """Connect the parts of a view. `ask` makes the request of the form's values, `fill` puts one onto the form,
     by updates of `outputs` and the form."""
     wire_run(studio, view, ask)
     _wire_sampling(studio, view.form)

@@ -146,7 +146,7 @@ def get_format_size(studio: Studio, format_id: object, model: Model, user: User)
 
 
 def render_target_note(data: PlatformData, formats: list[str], platforms: list[str]) -> str:
-    """What will be made, in a line, with the key to the zones; empty for nothing."""
+    """A line that describes the chosen formats, with the key to the zones; empty without formats."""
     found = collect_formats(data, formats, platforms)
     if not found:
         return ""

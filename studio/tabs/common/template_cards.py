@@ -32,7 +32,7 @@ def render_cards(found: Sequence[Template], recommended: Sequence[Template], cho
 
 
 def render_about(template: Template | None, data: PlatformData) -> str:
-    """What the template does, and what suits it."""
+    """The template's purpose, platform and models."""
     if template is None:
         return ""
     frame = escape(template.frame)

@@ -129,22 +129,22 @@ def wire_templates(studio: Studio, page_context: PageContext, form: Form, widget
     """Connect the fold with the form."""
     if studio.social is None or widgets is None:
         return
-    fold = _TemplatesAccordion(studio, studio.social, form, widgets)
+    accordion = _TemplatesAccordion(studio, studio.social, form, widgets)
     look, w = [widgets.words, widgets.platform, widgets.purpose, widgets.chosen], widgets
-    page_context.blocks.load(fold.listed, look, w.cards, **UNQUEUED)
+    page_context.blocks.load(accordion.listed, look, w.cards, **UNQUEUED)
     for event in (w.words.change, w.platform.input, w.purpose.input):
-        event(fold.listed, look, w.cards, trigger_mode="always_last", **UNQUEUED)
+        event(accordion.listed, look, w.cards, trigger_mode="always_last", **UNQUEUED)
     shown = {w.cards, w.about, w.use, w.delete, w.chosen, *w.values}
-    w.chosen.change(fold.choose, w.chosen, shown - {w.chosen, w.cards}, trigger_mode="always_last", **UNQUEUED)
-    w.use.click(fold.use, {w.chosen, *w.values, form["model"]}, form.components(), **HIDDEN)
-    w.delete.click(fold.delete, look, shown, **HIDDEN)
+    w.chosen.change(accordion.choose, w.chosen, shown - {w.chosen, w.cards}, trigger_mode="always_last", **UNQUEUED)
+    w.use.click(accordion.use, {w.chosen, *w.values, form["model"]}, form.components(), **HIDDEN)
+    w.delete.click(accordion.delete, look, shown, **HIDDEN)
     prompts = [form["prompt"], form["negative_prompt"], form["model"]]
-    w.save.click(fold.save, {w.name, w.format, w.meant, *prompts, *look}, w.cards, **HIDDEN)
-    w.taken.upload(fold.take, [w.taken, *look], {w.cards, w.taken}, **(HIDDEN | {"preprocess": True}))
+    w.save.click(accordion.save, {w.name, w.format, w.meant, *prompts, *look}, w.cards, **HIDDEN)
+    w.taken.upload(accordion.take, [w.taken, *look], {w.cards, w.taken}, **(HIDDEN | {"preprocess": True}))
 
 
 class _TemplatesAccordion:
-    """What the fold does; every handler works on the library of whoever calls."""
+    """The handlers of the accordion; each works on the caller's own library."""
 
     def __init__(self, studio: Studio, social: SocialParts, form: Form, widgets: TemplateWidgets) -> None:
         self._studio, self._social, self._form, self._widgets = studio, social, form, widgets

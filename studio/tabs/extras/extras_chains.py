@@ -62,7 +62,8 @@ def build_chains_accordion(prefix: str) -> ChainsAccordion:
 
 
 class ChainsHost(Protocol):
-    """What the fold asks of the tab: the steps of its values, and the updates, of `outputs`, that put steps onto it."""
+    """The tab's functions for the accordion: read the steps of its values, and updates, of `outputs`, that show
+    steps."""
 
     outputs: set[Any]
 
@@ -74,9 +75,9 @@ class ChainsHost(Protocol):
     def make_form_updates(self, steps: Sequence[GenerationRequest]) -> Updates: ...
 
 
-def wire_chains(page_context: PageContext, fold: ChainsAccordion, page: ChainsHost, kept: SavedChains) -> None:
+def wire_chains(page_context: PageContext, accordion: ChainsAccordion, page: ChainsHost, kept: SavedChains) -> None:
     """Save, load, delete, and JSON in."""
-    named = Form({**page.form.fields, "chain_name": fold.name})
+    named = Form({**page.form.fields, "chain_name": accordion.name})
 
     @show_errors
     def update_choices(request: gr.Request, chosen: str | None = None) -> dict[str, Any]:
@@ -88,14 +89,18 @@ def wire_chains(page_context: PageContext, fold: ChainsAccordion, page: ChainsHo
         made = page.steps(values)
         name = kept.save(get_user(request).name, str(values["chain_name"] or ""), made)
         gr.Info(f"“{name}” was saved.", title="Chain saved")
-        return {fold.chosen: update_choices(request, name), fold.name: name, fold.text: format_json(made)}
+        return {
+            accordion.chosen: update_choices(request, name),
+            accordion.name: name,
+            accordion.text: format_json(made),
+        }
 
     @show_errors
     def load_chain(name: Any, request: gr.Request) -> Updates:
         if not name:
             raise InvalidRequest("No chain selected.", hint="Select a saved chain.")
         found = kept.steps(get_user(request).name, str(name))
-        return {**page.make_form_updates(found), fold.name: str(name), fold.text: format_json(found)}
+        return {**page.make_form_updates(found), accordion.name: str(name), accordion.text: format_json(found)}
 
     @show_errors
     def import_json(text: Any) -> Updates:
@@ -104,14 +109,14 @@ def wire_chains(page_context: PageContext, fold: ChainsAccordion, page: ChainsHo
     @show_errors
     def delete_chain(name: Any, request: gr.Request) -> Updates:
         kept.delete(get_user(request).name, str(name or ""))
-        return {fold.chosen: update_choices(request), fold.name: "", fold.text: ""}
+        return {accordion.chosen: update_choices(request), accordion.name: "", accordion.text: ""}
 
-    outputs: set[Any] = {fold.chosen, fold.name, fold.text}
-    named.on(fold.save.click, save_chain, outputs, **HIDDEN)
-    fold.load.click(load_chain, fold.chosen, {*page.outputs, fold.name, fold.text}, **HIDDEN)
-    fold.take.click(import_json, fold.text, page.outputs, **HIDDEN)
-    fold.drop.click(delete_chain, fold.chosen, outputs, **HIDDEN)
-    page_context.blocks.load(update_choices, None, fold.chosen, **UNQUEUED)
+    outputs: set[Any] = {accordion.chosen, accordion.name, accordion.text}
+    named.on(accordion.save.click, save_chain, outputs, **HIDDEN)
+    accordion.load.click(load_chain, accordion.chosen, {*page.outputs, accordion.name, accordion.text}, **HIDDEN)
+    accordion.take.click(import_json, accordion.text, page.outputs, **HIDDEN)
+    accordion.drop.click(delete_chain, accordion.chosen, outputs, **HIDDEN)
+    page_context.blocks.load(update_choices, None, accordion.chosen, **UNQUEUED)
 
 
 def format_json(steps: Sequence[GenerationRequest]) -> str:

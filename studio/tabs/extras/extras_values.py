@@ -27,7 +27,7 @@ from studio.tabs.extras import finish_values as finish_read
 
 
 class Step(StrEnum):
-    """What the form can do to an image, in the order in which it is done."""
+    """The steps of the form, in the order in which they run."""
 
     UPSCALE = "Upscale"
     FACES = "Restore faces"
@@ -92,7 +92,7 @@ def find_upscaler(values: Values, models: Sequence[Model]) -> Model | None:
 
 
 def list_choosable_models(mode: UpscaleMode, models: Sequence[Model]) -> list[Model]:
-    """Which models may be named for `mode`, beside the automatic choice: what redraws, and cloud services."""
+    """The models for `mode`, beside the automatic choice: those that redraw, and cloud services."""
     local = find_candidates(mode, models) if mode is UpscaleMode.CREATIVE else ()
     return [*local, *find_candidates(mode, models, cloud=True)]
 

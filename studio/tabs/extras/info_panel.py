@@ -71,11 +71,11 @@ def build_info_panel(studio: Studio, page_context: PageContext, prefix: str) -> 
     outputs: Any = {shown, buttons, txt2img, img2img}
     gr.on([dropped.upload, dropped.clear], show_info, dropped, outputs, **_UPLOAD_EVENT)
     for button, name in ((txt2img, "txt2img"), (img2img, "img2img"), (work, "extras")):
-        page_context.send.register_button(button, name, inputs=dropped, give=build_sent_image)
+        page_context.send.register_button(button, name, inputs=dropped, make_sent_image=build_sent_image)
 
 
 def render_info(info: ParsedImageInfo, hidden: str | None = None) -> str:
-    """What was found, as HTML: the file, the fields, what was passed over, the history, the infotext, and everything
+    """The metadata as HTML: the file, the fields, the ignored ones, the history, the infotext, and everything
     raw."""
     size = f"{info.width} × {info.height} px, {info.format.upper()}, {info.bytes / 1000:,.0f} kB"
     head = f'<h3>{escape(info.program or "No settings found")}</h3><p class="note">{escape(size)}</p>'

@@ -119,11 +119,11 @@ class _ExtrasPage:
             tab="Extras",
             outputs={form["images"], inner},
             restored=memory.restored,
-            apply=lambda arrival: self._receive_image(arrival) | {inner: gr.update(selected="work")},
+            apply=lambda sent_image: self._receive_image(sent_image) | {inner: gr.update(selected="work")},
         )
 
-    def _receive_image(self, arrival: SentImage) -> Updates:
-        return self.form.make_updates({"images": arrival.image.hash})
+    def _receive_image(self, sent_image: SentImage) -> Updates:
+        return self.form.make_updates({"images": sent_image.image.hash})
 
     def steps(self, values: dict[str, Any]) -> Sequence[GenerationRequest]:
         """The ticked steps, without images; raises InvalidRequest as `read`."""
@@ -141,7 +141,7 @@ class _ExtrasPage:
         return self._update_view(self.form.values(packet), get_user(request))
 
     def _update_view(self, values: dict[str, Any], user: User = LOCAL_USER) -> Updates:
-        """What is shown for `values`, which are complete, and what they would cost."""
+        """The updates for `values`, which are complete, and their cost."""
         models = self._studio.engine.models(Task.UPSCALE)
         model, mode = find_upscaler(values, models), UPSCALE_MODES.get(str(values["mode"]))
         own, layout = is_own(values["mode"]), self._layout
@@ -163,7 +163,7 @@ class _ExtrasPage:
         return {column: gr.update(visible=step in shown) for step, column in self._layout.steps.items()}
 
     def _render_cost(self, values: dict[str, Any], user: User) -> str:
-        """What the ticked steps would cost, where a model is paid; nothing while the form is not complete."""
+        """The cost of the selected steps, where a model is paid; empty while the form is not complete."""
         engine = self._studio.engine
         models = engine.models()
         paid = {model.id for model in models if model.paid}

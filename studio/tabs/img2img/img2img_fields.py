@@ -91,7 +91,7 @@ def render_hint(mode: object, operation: object) -> str:
 
 
 def build_operation_fields(layout: Img2ImgLayout) -> None:
-    """What single operations take besides a prompt."""
+    """Fields of single operations besides the prompt."""
     fields = layout.fields
     with layout.part(Part.STYLE):
         fields["style"] = image_fields.build_image_pad(

@@ -89,7 +89,7 @@ def build_img2img_tab(studio: Studio, page_context: PageContext) -> None:
 def _build_settings(
     studio: Studio, guide: FormGuide, layout: Img2ImgLayout, models: tuple[Model, ...]
 ) -> tuple[gr.HTML, list[control_fields.ControlUnitFields]]:
-    """Everything below the prompt, what the operation needs open and the rest folded."""
+    """Build the settings below the prompt, those of the operation open and the rest in closed accordions."""
     weights, model = studio.store.weights(), layout.model
     layout.fields |= form_fields.build_model_fields(models, model, guide.list_styles(), PREFIX)
     note = gr.HTML(render_model_note(model), elem_classes="model-note")
@@ -159,7 +159,7 @@ class _Img2ImgPage:
         gr.on(changes, fn=None, inputs=grown, outputs=[self._form["plan"]], js=script, **HIDDEN)
 
     def build_cost_request(self, values: Mapping[str, Any]) -> GenerationRequest:
-        """What of the form its cost hangs on, whether or not it is complete; raises InvalidRequest and UnknownModel."""
+        """The request on which the form's cost depends, complete or not; raises InvalidRequest and UnknownModel."""
         task = find_operation(values["mode"], values["operation"]).task
         wanted: dict[str, Any] = {
             "task": task,
@@ -265,15 +265,15 @@ class _Img2ImgPage:
         return self._put(values | ({"size": CUSTOM_SIZE} if wanted.width else {}), wanted.model)
 
     def _make_receiver(self, mode: str) -> Any:
-        """What puts a sent image on the form, for the operation `mode`; its prompt and settings too, when they come
-        along."""
+        """Return a function that puts a sent image on the form, for the operation `mode`; its prompt and settings too,
+        when they come along."""
 
         @show_errors
-        def apply(arrival: SentImage) -> Updates:
-            request = arrival.request
+        def apply(sent_image: SentImage) -> Updates:
+            request = sent_image.request
             values: dict[str, Any] = {
                 "mode": mode,
-                "source": arrival.image.hash,
+                "source": sent_image.image.hash,
                 "mask": "",
                 "paint": "",
                 "batch": "",

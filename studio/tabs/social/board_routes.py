@@ -1,5 +1,4 @@
-"""What the Social Optimizer's board asks for while it is used: formats with their zones, small images, crops, the zip
-under one's own names."""
+"""Routes of the Social Optimizer's board: formats with their zones, thumbnails, crops, the zip under own names."""
 
 from __future__ import annotations
 
@@ -203,7 +202,7 @@ def _describe_crop(found: CropResult) -> dict[str, object]:
 
 
 def _make_zip_names(assets: Sequence[Asset], pattern: str) -> list[str]:
-    """What each image is called in the zip."""
+    """The names of the images in the zip."""
     sources = list(dict.fromkeys(asset.request.source for asset in assets))
     return [
         build_file_name(

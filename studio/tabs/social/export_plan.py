@@ -67,9 +67,11 @@ class ExportPlanner:
         if len(sources) == 1:
             own = drawn.crops.get(sources[0], {})
             export = dataclasses.replace(export, focus=drawn.focus.get(sources[0]), crops=_build_crops(own, export))
-            torn = [each for each in looks[0].crops if each.verdict is Verdict.EXTEND]
-            if export.extend is ExtendMode.OUTPAINT and torn:
-                return self._build_outpaint_request(looks[0], export, [formats[each.format].ratio for each in torn])
+            to_extend = [each for each in looks[0].crops if each.verdict is Verdict.EXTEND]
+            if export.extend is ExtendMode.OUTPAINT and to_extend:
+                return self._build_outpaint_request(
+                    looks[0], export, [formats[each.format].ratio for each in to_extend]
+                )
         elif export.extend is ExtendMode.OUTPAINT:
             raise InvalidRequest(
                 "Outpainting works on one image at a time.", hint="Keep one image, or choose another border."
@@ -100,26 +102,28 @@ class ExportPlanner:
             image.load()
             if image.mode == "RGBA" and image.getchannel("A").getextrema()[1] == 0:
                 raise InvalidRequest("The image is fully transparent.", hint="Choose another one.")
-            mine = {name: box for name, box in own.items() if name in export.formats}
+            own_crops = {name: box for name, box in own.items() if name in export.formats}
             platforms = self._parts.platforms.of(user.name)
             chosen = [platforms.format(name) for name in export.formats]
-            found = self._parts.advisor.suggest_crops(image, chosen, focus, export.same, mine)
+            found = self._parts.advisor.suggest_crops(image, chosen, focus, export.same, own_crops)
             return _InspectedImage(source, image.width, image.height, tuple(found))
 
     def _check_faces(
         self, look: _InspectedImage, own: Mapping[str, Box], formats: Mapping[str, Format], where: str
     ) -> None:
         """Refuse to choose between people."""
-        torn = [
+        to_extend = [
             each for each in look.crops if each.faces > 1 and each.faces_whole < each.faces and each.format not in own
         ]
-        if not torn:
+        if not to_extend:
             return
         titles = {each.id: each.title for each in self._parts.platforms.platforms()}
-        names = [f"{titles.get(formats[each.format].platform, '')} {formats[each.format].name}" for each in torn[:3]]
-        more = f" and {len(torn) - 3} more" if len(torn) > 3 else ""
+        names = [
+            f"{titles.get(formats[each.format].platform, '')} {formats[each.format].name}" for each in to_extend[:3]
+        ]
+        more = f" and {len(to_extend) - 3} more" if len(to_extend) > 3 else ""
         raise InvalidRequest(
-            f"Not all {torn[0].faces} faces{where} fit into {', '.join(names)}{more}.",
+            f"Not all {to_extend[0].faces} faces{where} fit into {', '.join(names)}{more}.",
             hint=(
                 "Drag those crops or keep them as they are, mark who matters, or choose a border below “Where no crop"
                 " fits”."

@@ -22,7 +22,7 @@ _RGB_FUNCTION = re.compile(r"rgba?\(([^)]*)\)")
 
 @dataclass(frozen=True)
 class Board:
-    """What the user drew: own crops and marks, by image (a content hash)."""
+    """The user's own crops and focus areas, by image (a content hash)."""
 
     crops: Mapping[str, Mapping[str, Box]]
     focus: Mapping[str, Box]
@@ -37,7 +37,7 @@ def read_sources(values: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def parse_board(text: object) -> Board:
-    """What the board's value says; raises InvalidRequest for what is no value of a board."""
+    """Parse the board's value; raises InvalidRequest for any other text."""
     try:
         data = json.loads(str(text or "{}")[:_MAX_BOARD_CHARACTERS])
     except (ValueError, RecursionError) as error:
@@ -51,7 +51,7 @@ def parse_board(text: object) -> Board:
 
 
 def read_social(values: Mapping[str, Any]) -> SocialExport:
-    """What is the same for all images. Raises InvalidRequest, when no format is chosen for example."""
+    """Read the settings that all images share. Raises InvalidRequest, when no format is chosen for example."""
     extend = str(values.get("extend") or ASK)
     formats = tuple(dict.fromkeys(str(values.get("formats") or "").split()))
     return SocialExport(

@@ -92,7 +92,7 @@ def build_social_tab(studio: Studio, page_context: PageContext) -> None:
             with gr.Column(visible=False, elem_classes="actions-frame") as actions:
                 with gr.Row(elem_classes="actions"):
                     again = gr.Button("Use all settings", size="sm", min_width=120, elem_id=f"{PREFIX}again")
-                page_context.send.offer("social")
+                page_context.send.add_send_buttons("social")
         with gr.Column(elem_classes="view-column view-settings", min_width=0):
             made |= fields.build_crop_fields(_list_upscalers(studio))
             with gr.Accordion("Text", open=False):
@@ -210,8 +210,8 @@ class _SocialPage:
     def _restore(self, kept: Any) -> Updates:
         return self.form.make_all_updates(browser_memory.filter_saved_values(kept, self.form))
 
-    def _receive_image(self, arrival: SentImage) -> Updates:
-        return self.form.make_updates({"images": arrival.image.hash})
+    def _receive_image(self, sent_image: SentImage) -> Updates:
+        return self.form.make_updates({"images": sent_image.image.hash})
 
 
 def _build_router(studio: Studio) -> APIRouter | None:
