@@ -1,2 +1,2 @@
-"""What is done to a finished image with no model: crop, resize, text, watermark, and reading what others wrote into
+"""Work on finished images without a model: crop, resize, text, watermark, and reading what others wrote into
 theirs."""

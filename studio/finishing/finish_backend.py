@@ -93,7 +93,7 @@ class FinishingBackend:
 
 
 def _warn_of_small_image(image: Image.Image, finish: Finish) -> tuple[str, ...]:
-    """What is to be said of a hidden text in an image that is too small to keep it."""
+    """The notice for a hidden text in an image that is too small to keep it."""
     if finish.watermark is None or not finish.watermark.hidden or min(image.size) >= hidden_text.ROBUST_SIDE:
         return ()
     return (f"Hidden text in images under {hidden_text.ROBUST_SIDE} px does not survive JPEG compression or resizing.",)

@@ -29,7 +29,7 @@ class Fonts:
         self._folder = folder
 
     def names(self) -> list[str]:
-        """What a request may name, the default first."""
+        """The font names for requests, the default first."""
         return list(self._find_files()) or [""]
 
     def get(self, name: str, size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:

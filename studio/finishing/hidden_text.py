@@ -87,7 +87,7 @@ def _make_grey(levels: np.ndarray[Any, Any]) -> Image.Image:
 
 
 def _compute_residue(image: Image.Image, payload: bytes) -> np.ndarray[Any, Any]:
-    """What to add to the luminance at _SIDE × _SIDE px: it moves each coefficient to the nearest point of its bit's
+    """The change of the luminance at _SIDE × _SIDE px: it moves each coefficient to the nearest point of its bit's
     lattice."""
     import numpy as np
     from scipy.fft import idctn

@@ -1,1 +1,1 @@
-"""What users write: prompt syntax, styles, tokens."""
+"""Prompts: syntax, styles, tokens."""

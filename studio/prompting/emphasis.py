@@ -25,7 +25,7 @@ Part = tuple[Segment, ...]
 
 
 def parse_emphasis(text: str) -> tuple[Part, ...]:
-    """What the text says, divided at BREAK; neighbours of one weight are one segment.
+    """The text as segments, divided at BREAK; neighbours of one weight are one segment.
 
     Brackets without a partner count until the end of the text when they open and are text when they close. An
     escaped bracket is text, any other backslash vanishes. There is always at least one part.

@@ -29,7 +29,7 @@ class Condition:
 
 @dataclass(frozen=True)
 class PromptStage:
-    """What holds until `end` steps are done: steps from the end of the stage before, counted from 0, up to `end` -
+    """The conditions until `end` steps are done: steps from the end of the stage before, counted from 0, up to `end` -
     1."""
 
     end: int

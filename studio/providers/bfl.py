@@ -93,7 +93,7 @@ def draw_bfl_images(order: RenderRequest, wire: ProviderClient) -> list[Rendered
 
 
 def map_bfl_error(answer: HttpResponse) -> StudioError:
-    """What an error of the service means; a task that failed may come as one."""
+    """Translate an error response; a task that failed may come as one."""
     message = find_message(answer, "detail", "message", "details")
     status = find_field(answer, "status")
     if status in _FAILED_STATUSES:
@@ -127,7 +127,7 @@ def _wait_for_task(task: Mapping[str, Any], wire: ProviderClient, key: str) -> t
 
 
 def _load_result(found: Mapping[str, Any], wire: ProviderClient) -> tuple[Mapping[str, Any], Image.Image] | None:
-    """What an order that is ready gave, and its image; None while it is at work."""
+    """The result of an order that is ready, and its image; None while it is at work."""
     result = _judge_state(found)
     return None if result is None else (result, wire.download(str(result["sample"])))
 

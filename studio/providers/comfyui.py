@@ -45,7 +45,7 @@ def draw_comfyui_images(order: RenderRequest, wire: ProviderClient) -> list[Rend
 
 
 def map_comfyui_error(answer: HttpResponse) -> StudioError:
-    """What an error of the server means; a graph that it refuses names the node."""
+    """Translate an error response; a graph that it refuses names the node."""
     message = find_message(answer, "error.message", "error")
     try:
         nodes = answer.json().get("node_errors") or {}
@@ -104,7 +104,7 @@ def _read_own_graph(path: Any) -> Mapping[str, Any]:
 
 
 def _list_choices(wire: ProviderClient, node: str, field: str) -> list[str]:
-    """What a loader node may be given, as the server lists it: [[names]], or ["COMBO", {"options": names}]."""
+    """The choices of a loader node, as the server lists them: [[names]], or ["COMBO", {"options": names}]."""
     info = read_json(TITLE, wire.send(HttpRequest(method="GET", path=f"/object_info/{node}", paid=False, seconds=30)))
     try:
         inputs = info[node]["input"]

@@ -38,7 +38,7 @@ def draw_compatible_images(order: RenderRequest, wire: ProviderClient) -> list[R
 
 
 def map_compatible_error(answer: HttpResponse) -> Exception:
-    """What an error of the server means."""
+    """Translate an error response."""
     return make_status_error(_TITLE, answer, find_message(answer, "error.message", "error", "detail"))
 
 

@@ -102,7 +102,7 @@ def draw_gemini_images(order: RenderRequest, wire: ProviderClient) -> list[Rende
 
 
 def map_gemini_error(answer: HttpResponse) -> StudioError:
-    """What an error of the service means."""
+    """Translate an error response."""
     message, details = find_message(answer, "error.message", "message"), _read_error_details(answer)
     if answer.status == 400 and ("API_KEY_INVALID" in details or "api key not valid" in message.lower()):
         return make_key_error(_TITLE)

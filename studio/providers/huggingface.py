@@ -104,7 +104,7 @@ def draw_huggingface_images(order: RenderRequest, wire: ProviderClient) -> list[
 
 
 def map_huggingface_error(answer: HttpResponse) -> StudioError:
-    """What an error of the service, or of the provider behind it, means."""
+    """Translate an error of the service, or of the provider behind it."""
     message = find_message(answer, "error", "error.message", "message", "detail")
     if answer.status in (400, 403, 422) and any(word in message.lower() for word in _SAFETY_WORDS):
         return make_refusal_error(_TITLE, message, billed=False)
@@ -114,7 +114,7 @@ def map_huggingface_error(answer: HttpResponse) -> StudioError:
 
 
 def check_huggingface(wire: ProviderClient) -> str:
-    """Whose key it is, which costs nothing to ask."""
+    """The account of the key, a free call."""
     hub = "https://huggingface.co" if wire.base_url == _ROUTER else ""
     answer = wire.send(HttpRequest(method="GET", path=f"{hub}/api/whoami-v2", paid=False, seconds=20))
     name = read_json(_TITLE, answer).get("name")
@@ -122,7 +122,7 @@ def check_huggingface(wire: ProviderClient) -> str:
 
 
 def _build_inputs(order: RenderRequest, kind: HubModel, seed: int) -> tuple[Any, dict[str, Any]]:
-    """What the client's two methods for images hand on: (inputs, parameters)."""
+    """The request of the client's two methods for images: (inputs, parameters)."""
     from huggingface_hub.inference._common import MimeBytes
 
     request = order.request

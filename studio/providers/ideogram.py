@@ -94,7 +94,7 @@ def draw_ideogram_images(order: RenderRequest, wire: ProviderClient) -> list[Ren
 
 
 def map_ideogram_error(answer: HttpResponse) -> StudioError:
-    """What an error of the service means; what it rejects is not billed."""
+    """Translate an error response; what it rejects is not billed."""
     message = find_message(answer, "error", "detail", "title", "message")
     reason = find_field(answer, "reject_reason")
     if answer.status == 422:

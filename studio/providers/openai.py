@@ -76,7 +76,7 @@ def _draw_once(order: RenderRequest, wire: ProviderClient, size: tuple[int, int]
 
 
 def map_openai_error(answer: HttpResponse) -> Exception:
-    """What an error of the service means."""
+    """Translate an error response."""
     return make_status_error(_TITLE, answer, find_message(answer, "error.message"))
 
 

@@ -75,7 +75,7 @@ def draw_stability_images(order: RenderRequest, wire: ProviderClient) -> list[Re
 
 
 def map_stability_error(answer: HttpResponse) -> Exception:
-    """What an error of the service means."""
+    """Translate an error response."""
     message = find_message(answer, "errors", "message")
     if answer.status == 403:
         return make_refusal_error(_TITLE, message, billed=False)

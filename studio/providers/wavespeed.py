@@ -84,7 +84,7 @@ def draw_wavespeed_images(order: RenderRequest, wire: ProviderClient) -> list[Re
 
 
 def map_wavespeed_error(answer: HttpResponse) -> StudioError:
-    """What an error of the service means, by the code in the envelope or the status around it."""
+    """Translate an error response, by the code in the envelope or the status around it."""
     message = find_message(answer, "message", "data.error", "error")
     inner = _read_code(answer)
     known = _map_code_error(inner, message, answer) if inner != answer.status else None
@@ -126,7 +126,7 @@ def _is_about_credit(message: str) -> bool:
 
 
 def _read_data(answer: HttpResponse) -> dict[str, Any]:
-    """What the envelope holds.
+    """The content of the envelope.
 
     Raises:
         StudioError: its code says that the call failed, whatever the status around it.

@@ -1,4 +1,4 @@
-"""What a crop keeps and loses, in words, and what is better than cropping."""
+"""Describe what a crop keeps and loses, and suggest alternatives."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def plan_crops(
 def judge_crop(
     seen: Analysis, of: Format, box: Box, focus: Box | None = None, *, same: bool = False, own: bool = False
 ) -> CropResult:
-    """What `box` keeps of the image for that format; `own` means that the user chose it."""
+    """Judge the crop `box` for that format; `own` means that the user chose it."""
     if seen.blank:
         return CropResult(
             format=of.id, box=box, kept=1.0, notes=(CropNote("The image is fully transparent."),), verdict=Verdict.CHECK
@@ -157,7 +157,7 @@ def _describe_crop(
 
 
 def _describe_unsafe_area(seen: Analysis, of: Format, box: Box, focus: Box | None) -> list[str]:
-    """What of the subject lies under the interface, in words."""
+    """Describe the parts of the subject under the interface."""
     safe, wide, high = of.safe_box, box.right - box.left, box.bottom - box.top
     area = Box(
         left=box.left + safe.left * wide,

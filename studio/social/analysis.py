@@ -1,4 +1,4 @@
-"""What matters in an image, found once and used for all of its formats."""
+"""Find the subject of an image, once for all of its formats."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ BODY_SHARE = 0.45  # of the map, where there are faces
 
 
 class FaceLike(Protocol):
-    """What is used of a face: its box (left, top, right, bottom) in px."""
+    """A face: its box (left, top, right, bottom) in px."""
 
     @property
     def box(self) -> Sequence[float]: ...
@@ -39,7 +39,7 @@ SubjectFinder = Callable[[Image.Image], "np.ndarray[Any, Any]"]
 
 @dataclass(frozen=True)
 class Detectors:
-    """What looks at images: for faces and for the subject. None where its network is not here."""
+    """The detectors of faces and of the subject. None where a network is not installed."""
 
     faces: FaceFinder | None = None
     subject: SubjectFinder | None = None

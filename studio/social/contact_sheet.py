@@ -1,4 +1,4 @@
-"""What is drawn with formats: their zones over a proof, and the contact sheet of all of them."""
+"""Draw the zones of formats over a proof, and the contact sheet of all of them."""
 
 from __future__ import annotations
 

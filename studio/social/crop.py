@@ -1,4 +1,5 @@
-"""Which part of an image becomes a format: the largest window of its shape, at the place that keeps what matters.
+"""Choose the part of an image that becomes a format: the largest window of its shape, at the place that keeps what
+matters.
 
 A window of the largest size can move along one side only, so all of its places are tried. Faces come first: a window
 that cuts a face is taken only where the face is larger than the window. Among the rest, what counts is how much of the
@@ -82,7 +83,7 @@ def find_shared_crop(seen: Analysis, ratio: float, safe: Box, subject: Box) -> B
 
 
 def find_subject(seen: Analysis, focus: Box | None = None) -> Box:
-    """What must be kept: the user's `focus`, or the faces that count with the core of the map."""
+    """The area to keep: the user's `focus`, or the faces that count with the core of the map."""
     if focus is not None:
         return focus
     core = _find_core(seen.map)

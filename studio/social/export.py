@@ -39,7 +39,7 @@ SHEET_LABEL, ORIGINAL_LABEL = "sheet", "original"
 
 @dataclass(frozen=True)
 class _ExportJob:
-    """What all formats of one request share."""
+    """The data that all formats of one request share."""
 
     request: GenerationRequest
     social: SocialExport
@@ -77,7 +77,7 @@ class SocialBackend:
         return [dataclasses.replace(one, seed=seed.seed) for seed in seeds for one in made]
 
     def close(self) -> None:
-        """Nothing is held."""
+        """Has nothing to close."""
 
     def _plan_formats(
         self, image: Image.Image, source: str, chosen: Sequence[Format], social: SocialExport

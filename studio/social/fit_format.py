@@ -25,7 +25,7 @@ SOFTEN_FACTOR = 0.85  # of the detail that is left by each step
 
 
 def crop_to_size(image: Image.Image, box: Box, size: tuple[int, int]) -> Image.Image:
-    """What lies in `box`, resized (Lanczos) to exactly `size`. RGB or RGBA as the image is."""
+    """The content of `box`, resized (Lanczos) to exactly `size`. RGB or RGBA as the image is."""
     width, height = image.size
     corners = (box.left * width, box.top * height, box.right * width, box.bottom * height)
     return _ensure_rgb(image).resize(size, Image.Resampling.LANCZOS, box=corners, reducing_gap=REDUCING_GAP)
@@ -89,7 +89,7 @@ def _ensure_rgb(image: Image.Image) -> Image.Image:
 
 
 def _compute_offset(inner: int, outer: int, middle: float) -> int:
-    """Where a length of `inner` px begins in `outer` px, its middle at the fraction `middle` so far as it stays
+    """The start of a length of `inner` px in `outer` px, its middle at the fraction `middle` so far as it stays
     inside."""
     return min(max(round(outer * middle - inner / 2), 0), outer - inner)
 

@@ -26,7 +26,7 @@ MAX_FORMATS = 2_000
 
 @dataclass
 class _PlatformTables:
-    """What the files say, so far as it could be read."""
+    """The readable contents of the files."""
 
     as_of: str = ""
     titles: dict[str, tuple[str, bool]] = field(default_factory=dict)
@@ -53,7 +53,7 @@ class Platforms:
         self._users: dict[str, Platforms] = {}
 
     def of(self, user: str) -> Platforms:
-        """What that user sees. The one user without a login has the file itself."""
+        """The platforms of that user. The one user without a login has the file itself."""
         if user == LOCAL_USER.name:
             return self
         with self._lock:

@@ -96,8 +96,8 @@ class Templates:
         return tuple(each for _, each in sorted(scored, key=lambda pair: -pair[0])[:limit])
 
     def recommend(self, platform: str, purpose: str, limit: int = 5) -> Sequence[Template]:
-        """What fits the platform (or format id) and the purpose in plain words best; never empty while there are
-        templates."""
+        """The templates that fit the platform (or format id) and the purpose in plain words best; never empty while
+        there are templates."""
         terms = _split_words(purpose)[:16]
 
         def worth(each: Template) -> float:

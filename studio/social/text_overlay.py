@@ -14,7 +14,7 @@ from studio.finishing.fonts import Fonts
 
 
 class Overlay:
-    """What one request lays over each of its formats; checked and read once.
+    """The text and watermark of one request for all its formats; checked and read once.
 
     Raises:
         InvalidRequest: a text without words, or no colour. NotFound: the logo is gone.

@@ -1,4 +1,4 @@
-"""What stands in front: its opacity by a network in ONNX, its edge by the image itself, its colours without the
+"""Cut out the foreground: its opacity by a network in ONNX, its edge by the image itself, its colours without the
 background's.
 
 `u2netp.onnx` ships: U²-Net small (Qin et al., 2020), Apache-2.0, the file that rembg uses.
@@ -156,7 +156,7 @@ def cut_out(image: Image.Image, mask: Image.Image) -> Image.Image:
 
 
 def _estimate_colours(image: Image.Image, mask: Image.Image) -> tuple[Image.Image, Image.Image]:
-    """What the foreground's and the background's colours are around each pixel, at a size that is quick to blur."""
+    """The foreground's and the background's colours around each pixel, at a size that is quick to blur."""
     import cv2
     import numpy as np
 

@@ -1,4 +1,4 @@
-"""What a transparent image's colours are for programs that look at colours alone."""
+"""Choose the colours under transparent parts, for programs that ignore transparency."""
 
 from __future__ import annotations
 

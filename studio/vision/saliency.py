@@ -1,4 +1,4 @@
-"""Where an image draws the eye, and where text stands in it: plain image processing, no network, some milliseconds.
+"""Find salient areas and text in an image by plain image processing, without a network, in some milliseconds.
 
 The map is a sum of four classic cues on an image of MAP_SIDE px: distance from the colours of the border along paths
 (geodesic saliency: Wei et al., ECCV 2012), contrast with the surroundings at two scales (Itti et al., 1998), detail

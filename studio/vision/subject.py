@@ -1,4 +1,4 @@
-"""What an image is about, as a soft mask, in a twentieth of a second on two cores: the foreground network on a small
+"""The subject of an image as a soft mask, in a twentieth of a second on two cores: the foreground network on a small
 input.
 
 U²-Net is fully convolutional, but its file declares an input of 320 × 320 px, for which it takes five times as long.

@@ -1,1 +1,1 @@
-"""What several providers share: HTTP, errors, request shapes, the backend."""
+"""Code that providers share: HTTP, errors, request shapes, the backend."""

@@ -122,7 +122,7 @@ def fill_graph(
 
 
 def _collect_values(request: GenerationRequest, seed: int, image: str) -> dict[str, dict[str, Any]]:
-    """What is to be placed, by mark: each value under all names that the inputs of such nodes have."""
+    """The values to place, by mark: each under all names that the inputs of such nodes have."""
     values: dict[str, dict[str, Any]] = {
         "prompt": dict.fromkeys(_TEXT_INPUTS, request.prompt),
         "seed": dict.fromkeys(("seed", "noise_seed", "value"), seed),

@@ -1,4 +1,4 @@
-"""What each of Ideogram's routes is sent: pure functions from an order to form fields and files. A mask is black where
+"""Requests of Ideogram's routes: pure functions from an order to form fields and files. A mask is black where
 the image changes, but white where an object is removed."""
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a service learned and keeps from one start to the next: the names of a server's own models, and orders whose end
+"""State that services keep across restarts: the names of a server's own models, and orders whose end
 is not known. What is lost can be asked for again, so that a file that cannot be read or written is no error."""
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class ServerModelNames:
         self._lock = threading.Lock()
 
     def get(self, address: str) -> tuple[str, ...]:
-        """What the server at `address` had when it was last asked."""
+        """The models of the server at `address` when they were last listed."""
         with self._lock:
             found = self._kept.load().get(address)
         return tuple(map(str, found)) if isinstance(found, list) else ()
@@ -73,7 +73,7 @@ class OpenOrders:
         self._followed: set[str] = set()
 
     def get(self, key: str) -> Mapping[str, Any] | None:
-        """What the service answered when it took the order, where its end is not known and nobody follows it."""
+        """The service's answer when it accepted the order, if its end is unknown and nothing follows it."""
         with self._lock:
             found = self._kept.load().get(key)
             if key in self._followed or not isinstance(found, dict) or not isinstance(found.get("task"), dict):

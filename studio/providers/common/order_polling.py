@@ -72,7 +72,7 @@ def wait_for_order(wire: ProviderClient, polling: OrderPolling, judge: Callable[
 
 
 def _iter_states(wire: ProviderClient, polling: OrderPolling, unknown: list[bool]) -> Iterator[Mapping[str, Any]]:
-    """What each look that succeeds finds. Of an order that the service does not know nothing is kept: `unknown` is
+    """The state found by each successful poll. Of an order that the service does not know nothing is kept: `unknown` is
     cleared."""
     failed = 0
     for _ in _iter_looks(wire, polling):

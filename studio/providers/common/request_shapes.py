@@ -1,4 +1,4 @@
-"""What several services ask for in the same way: encoded images, masks of either polarity, the nearest of a few
+"""Request parts that several services share: encoded images, masks of either polarity, the nearest of a few
 aspects."""
 
 from __future__ import annotations

@@ -23,7 +23,7 @@ class Successor:
 
 
 def find_successor(name: str) -> Successor | None:
-    """Who takes the place of `name`, None for a name that never ended. `name` may carry the provider's prefix
+    """The successor of `name`, None for a name that never ended. `name` may carry the provider's prefix
     ("openai/…"). Checkpoints on disk may bear such names too: ask only for what no model that is there is called."""
     wanted = name.strip().lower()
     for old, found in _load_retired_table():

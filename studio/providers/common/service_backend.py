@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 class KeySource(Protocol):
-    """What a service asks of the keys."""
+    """The API keys, as a service uses them."""
 
     def is_set(self, *names: str) -> bool: ...
 

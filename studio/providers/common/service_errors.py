@@ -1,4 +1,4 @@
-"""What a service's refusals mean, in the studio's words, where the services agree."""
+"""Translate errors of services, where the services agree."""
 
 from __future__ import annotations
 
@@ -176,7 +176,7 @@ def read_seed(value: Any, requested: int) -> int:
 
 
 def find_message(answer: HttpResponse, *places: str) -> str:
-    """What the service says itself: the text at the first of `places` ("error.message") in the answer's JSON that has
+    """The service's own message: the text at the first of `places` ("error.message") in the answer's JSON that has
     one, else the words that stand where services put them, or a plain text."""
     try:
         body = answer.json()

@@ -1,4 +1,4 @@
-"""What each of Stability AI's routes is sent: pure functions from an order to form fields and files."""
+"""Requests of Stability AI's routes: pure functions from an order to form fields and files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What WaveSpeed's models are sent: pure functions from an order, and the addresses of its images, to JSON."""
+"""Requests of WaveSpeed's models: pure functions from an order, and the addresses of its images, to JSON."""
 
 from __future__ import annotations
 
