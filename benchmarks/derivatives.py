@@ -79,7 +79,7 @@ def _render_ours(image: Image.Image) -> list[bytes]:
 
 
 def _render_bare(image: Image.Image) -> list[bytes]:
-    """What one writes with Pillow alone: Lanczos from the whole image, each file as ours are set."""
+    """The same by Pillow alone: Lanczos from the whole image, each file as ours are set."""
     options: dict[str, dict[str, Any]] = {
         "jpeg": {"subsampling": 0, "optimize": True, "progressive": True},
         "webp": {"method": 4},

@@ -1,4 +1,4 @@
-"""What the program costs while nobody uses it: CPU of an idle server, and how long an event takes to come through."""
+"""CPU of an idle server, and the time of an event there and back."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the page costs before one can type, against a page of Gradio's with one text box, in the same browser."""
+"""The cost of opening the page, against a Gradio page with one text box in the same browser."""
 
 from __future__ import annotations
 

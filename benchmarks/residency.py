@@ -46,7 +46,7 @@ def _build_request(model: str, steps: int = 1) -> GenerationRequest:
 
 
 def _measure_switch(folder: Path) -> Row:
-    """What an image costs more when the last one came from another resident checkpoint."""
+    """The extra time of an image when the last one came from another resident checkpoint."""
     engine = _start_engine(folder, budget_gb=8)
     for model in MODELS[:2] * 2:
         time_job(engine, _build_request(model))

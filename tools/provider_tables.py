@@ -61,7 +61,7 @@ def _render_models(spec: ProviderSpec) -> str:
 
 
 def _format_price(one: CloudModel) -> str:
-    """What one image of the model's own size costs, from the cheapest of its tasks to the dearest."""
+    """The price of one image of the model's own size, from its cheapest task to the most expensive."""
     found = [one.price(GenerationRequest(task=task, model=one.model.id), {}) for task in sorted(one.model.tasks)]
     known = sorted({round(amount, 4) for amount in found if amount is not None})
     if not known:

@@ -80,7 +80,7 @@ def add_cost_routes(routes: APIRouter, studio: Studio) -> None:
 
     @forms.post("/estimate-cost")
     def estimate_cost(request: Request, body: EstimateBody) -> CostEstimate:  # pyright: ignore[reportUnusedFunction]
-        """What a request would cost."""
+        """Estimate the cost of a request."""
         user = get_caller(request)
         edit_or_create = body.edit or body.create or CreateBody(prompt="")
         wanted = chain_routes.build_chained_request(edit_or_create, studio, user)
@@ -95,7 +95,7 @@ def add_cost_routes(routes: APIRouter, studio: Studio) -> None:
     def get_ledger(
         request: Request, days: int = Query(default=31, ge=1, le=366), everybody: bool = False
     ) -> LedgerBody:  # pyright: ignore[reportUnusedFunction]
-        """What was spent by day and provider: the caller's own, or with `everybody` all users' for those who run the
+        """List spending by day and provider: the caller's own, or with `everybody` all users' for those who run the
         studio."""
         user = get_caller(request)
         if everybody and not user.admin:

@@ -32,7 +32,7 @@ class RequestBody(Protocol):
 
 
 def make_request_builder(studio: Studio, body: RequestBody) -> Callable[[User], GenerationRequest]:
-    """What makes the request of `body`, with its images let in, for a caller."""
+    """Return a function that builds a caller's request from `body` and stores its images."""
     social: SocialBody | None = getattr(body, "social", None)
 
     def build_request(user: User) -> GenerationRequest:
@@ -67,7 +67,7 @@ def add_editing_routes(routes: APIRouter, studio: Studio, submitter: Submitter) 
 
     @routes.get("/edit/operations")
     def list_operations(request: Request) -> request_bodies.OperationList:  # pyright: ignore[reportUnusedFunction]
-        """What can be done to an image, and which models do it now."""
+        """List the editing operations, and the models that can do them now."""
         get_caller(request)
         return request_bodies.OperationList(
             operations=[

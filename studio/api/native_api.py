@@ -86,7 +86,7 @@ def _add_job_routes(routes: APIRouter, studio: Studio) -> None:
 
     @routes.get("/jobs/{job_id}")
     def get_job(request: Request, job_id: str) -> schemas.JobBody:  # pyright: ignore[reportUnusedFunction]
-        """Where a job stands."""
+        """Show the state of a job."""
         return build_job_body(studio.engine.job(job_id, get_caller(request)), studio.settings.current.root_path)
 
     @routes.post("/jobs/{job_id}/retry-save", status_code=202)
@@ -202,5 +202,5 @@ def _add_status_routes(routes: APIRouter, studio: Studio) -> None:
 
 
 def _get_device(studio: Studio) -> str:
-    """What local models run on. Asking it must not load torch, which takes seconds."""
+    """The device of local models, found without loading torch, which takes seconds."""
     return studio.store.get_memory_report().device if "torch" in sys.modules else studio.settings.current.device

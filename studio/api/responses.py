@@ -104,7 +104,7 @@ def find_asset_files(assets: Sequence[Asset], outputs: Path) -> dict[str, Path]:
 
 
 def build_model_body(model: Model) -> ModelBody:
-    """What a caller has to know to use the model."""
+    """A model as callers need it."""
     width, height = model.sizes.liked[0]
     return ModelBody(
         id=model.id,

@@ -93,7 +93,7 @@ class SocialBody(StrictModel):
 
 
 class CreateBody(build_body("CreateFields", CREATE_FIELDS)):
-    """What to make. Only `prompt` is required; everything left out is the model's own default."""
+    """A request for images. Only `prompt` is required; everything left out is the model's own default."""
 
     prompt: Text = Field(description=PROMPT_HELP)
     loras: list[LoraBody] = Field(default=[], max_length=50)

@@ -75,7 +75,7 @@ def _add_platform_routes(routes: APIRouter, studio: Studio) -> None:
 
     @routes.get("/platform-specs/{platform}")
     def get_platform_specs(request: Request, platform: str) -> PlatformSpecs:  # pyright: ignore[reportUnusedFunction]
-        """Everything that is known of a platform: its formats with all zones, and the screens that show them."""
+        """Show a platform: its formats with all zones, and the screens that show them."""
         data = require_social_parts(studio).platforms.of(get_caller(request).name)
         found = data.formats(platform)
         about = build_platform_body(_find_platform(data, platform))

@@ -22,7 +22,7 @@ NO_STORE = {"Cache-Control": "no-store"}
 
 
 def get_caller(request: Request) -> User:
-    """Who is calling, as the login gate found.
+    """The caller, as identified by the login middleware.
 
     Raises:
         Forbidden: nobody was found, which only a hole in the gate could bring about.

@@ -32,7 +32,7 @@ DECODE_ERRORS = (
     RuntimeError,
     Image.DecompressionBombError,
 )
-"""What Pillow raises for broken files, beside struct.error."""
+"""Errors that Pillow raises for broken files, including struct.error."""
 
 
 def decode_image(data: bytes, formats: tuple[str, ...], max_side: int, max_pixels: int) -> Image.Image:

@@ -24,7 +24,7 @@ _REASONS = {
     errno.EMFILE: ("Too many files are open.", "Try again in a moment, or raise the limit of open files."),
 }
 _CANNOT_SYNC = (errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EBADF, errno.ENOSYS)
-"""What a file system answers that has no way to sync a folder: network shares, FUSE, Windows."""
+"""Errors of file systems that cannot sync a folder: network shares, FUSE, Windows."""
 _CANNOT_OPEN_FOLDER = (*_CANNOT_SYNC, errno.EACCES, errno.EPERM, errno.EISDIR)
 
 

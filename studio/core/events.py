@@ -1,4 +1,4 @@
-"""What a job says while it runs, and the fold of all of it into one snapshot that page and HTTP read.
+"""Events of a running job, and the snapshot that they reduce to, which page and API read.
 
 The last event is always Finished, Failed or Cancelled.
 """
@@ -97,7 +97,7 @@ Event = (
 
 @dataclass(frozen=True, kw_only=True)
 class Snapshot:
-    """Where a job stands. `version` grows with every event, so that a reader can wait for the next one."""
+    """The state of a job. `version` grows with every event, so that a reader can wait for the next one."""
 
     version: int = 0
     status: Status = Status.QUEUED

@@ -1,4 +1,4 @@
-"""What a model family can be combined with: ControlNets, adapters, LoRAs and embeddings. Each family states its own."""
+"""Compatibility of a model family with ControlNets, adapters, LoRAs and embeddings. Each family states its own."""
 
 from __future__ import annotations
 

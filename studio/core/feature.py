@@ -1,4 +1,4 @@
-"""What only some models can do."""
+"""Features: abilities that only some models have."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from enum import StrEnum
 
 
 class Feature(StrEnum):
-    """What only some models can do. A request uses a feature when the field behind it is set."""
+    """An ability that only some models have. A request uses a feature when the field behind it is set."""
 
     NEGATIVE_PROMPT = "negative prompt"
     PROMPT_SYNTAX = "prompt syntax"  # A1111's weights, BREAK, AND, editing: families with CLIP

@@ -17,7 +17,7 @@ RANDOM_SEED = -1  # in a form: draw one
 
 
 class Widget(StrEnum):
-    """What a form shows a field as."""
+    """The kind of widget that shows a field."""
 
     TEXT = "text"
     NUMBER = "number"
@@ -46,7 +46,7 @@ class Group(StrEnum):
 
 
 class ChoiceSource(StrEnum):
-    """Where a list takes its choices from: the chosen model, the models folder, or the models themselves."""
+    """The source of a list's choices: the chosen model, the models folder, or the models themselves."""
 
     MODELS = "models"
     SAMPLERS = "samplers"
@@ -138,7 +138,7 @@ class FieldSpec:
 
     @property
     def blank(self) -> object:
-        """What a form shows when the field is not set."""
+        """The value that a form shows when the field is not set."""
         return self.unset if self.empty is None else self.empty
 
     def is_set(self, value: object) -> bool:

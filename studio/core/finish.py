@@ -56,7 +56,7 @@ class FaceRestoration:
 
 
 class MetadataPolicy(StrEnum):
-    """What a written file carries besides its pixels."""
+    """How much metadata a written file contains."""
 
     ALL = "all"  # recipe, infotext, machine-made marker
     MARKER = "marker"  # the machine-made marker alone
@@ -102,7 +102,7 @@ class Box:
 
 
 class Anchor(StrEnum):
-    """Where something stands in an image."""
+    """A place in an image."""
 
     TOP_LEFT = "top left"
     TOP = "top"
@@ -177,7 +177,7 @@ class Derivative:
 
 @dataclass(frozen=True, kw_only=True)
 class Finish:
-    """What is done to a finished image, in this order: crop, resize (`width`, `height` px; one alone keeps the shape),
+    """Steps on a finished image, in this order: crop, resize (`width`, `height` px; one alone keeps the shape),
     text, watermark; then the derivatives, when there are any, instead of the one file."""
 
     crop: Box | None = None

@@ -34,7 +34,7 @@ class Parameter:
     labelled: bool = True
 
     def label(self, value: Any) -> str:
-        """What stands beside the row or above the column: "Steps: 20", or the bare value where it speaks for itself."""
+        """The label of a row or column: "Steps: 20", or only the value where that is clear."""
         text = format_number(value) if isinstance(value, int | float) else str(value)
         return f"{self.name}: {text}" if self.labelled else text
 
@@ -209,7 +209,7 @@ _STRUCTURED_PARAMETERS = (  # axes that are no single field
 
 @functools.cache
 def collect_parameters(kind: type[GenerationRequest] = GenerationRequest) -> Mapping[str, Parameter]:
-    """Everything that a grid of requests of `kind` can run over, by name."""
+    """The parameters that a grid of requests of `kind` can vary, by name."""
     found = [
         *_STRUCTURED_PARAMETERS,
         *build_parameters(kind.FIELDS),

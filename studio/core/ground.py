@@ -1,4 +1,4 @@
-"""What lies behind transparent parts where a file has no transparency."""
+"""The colour behind transparent parts where a file has no transparency."""
 
 from __future__ import annotations
 

@@ -54,7 +54,7 @@ _slots = DecoderSlots(MAX_DECODERS, MAX_WAITING)
 
 @dataclass(frozen=True, kw_only=True)
 class ImageLimits:
-    """What an image may cost: bytes of the file, px of a side, pixels in all, seconds to decode."""
+    """Limits of an image: bytes of the file, px of a side, pixels in all, seconds to decode."""
 
     max_bytes: int = 64 * 1024 * 1024
     max_side: int = 16_384
@@ -120,7 +120,7 @@ def _list_brands(data: bytes) -> set[bytes]:
 
 
 def _make_format_error(data: bytes) -> BadImage:
-    """What is said of a format that is not let in, by its name where it is a known one."""
+    """The error for a format that is not accepted, with its name where it is a known one."""
     brands = _list_brands(data)
     if brands & _HEIC_BRANDS:
         return BadImage(

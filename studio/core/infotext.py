@@ -32,7 +32,7 @@ _FIRST_KEYS = re.compile(r"^\s*(?:Steps|Sampler|CFG scale|Seed|Size): [^,]*, *\w
 
 @dataclass(frozen=True)
 class ParsedInfotext:
-    """What an infotext asks for. `unknown` are the pairs that no field of the request stands for, hashes and versions
+    """The settings in an infotext. `unknown` are the pairs that no field of the request stands for, hashes and versions
     among them."""
 
     request: GenerationRequest

@@ -1,4 +1,4 @@
-"""What a model is and can do, as data. The page hides fields by it, the engine refuses requests by it."""
+"""Models and their abilities as data: the page hides fields by it, the engine refuses requests by it."""
 
 from __future__ import annotations
 

@@ -204,7 +204,7 @@ MODES: Mapping[str, Operation] = _build_modes()
 
 
 def find_operation(mode: object, title: object) -> Operation:
-    """What the two choosers of a form together name; unknown names mean the first of each."""
+    """The operation that the two choosers of a form select together; unknown names select the first of each."""
     if mode == EDIT:
         return EDITS.get(str(title)) or next(iter(EDITS.values()))
     return MODES.get(str(mode)) or next(iter(MODES.values()))

@@ -1,4 +1,4 @@
-"""What an image costs."""
+"""Prices of images."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ ImageSizes = Mapping[str, tuple[int, int]]  # (width, height) in px of images th
 
 @dataclass(frozen=True, kw_only=True)
 class Estimate:
-    """What a request is expected to cost, in `currency`. `exact` is true for a fixed price, false for an estimate;
+    """The expected cost of a request, in `currency`. `exact` is true for a fixed price, false for an estimate;
     `source` and `date` (YYYY-MM-DD) say where the price was read. A local model costs 0."""
 
     amount: float

@@ -1,4 +1,4 @@
-"""What a cloud service is: one file below studio/providers/ defines one as PROVIDER."""
+"""Provider specs: one file below studio/providers/ defines one as PROVIDER."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class HttpRequest:
 
 @dataclass(frozen=True, kw_only=True)
 class HttpResponse:
-    """What came back: the status is one that the caller said it understands. `paid` means that the service may have
+    """A response: the status is one that the caller said it understands. `paid` means that the service may have
     billed the call."""
 
     status: int
@@ -62,7 +62,7 @@ class OrderBook(Protocol):
     """The orders that a service has taken and whose end is not known, by what was ordered."""
 
     def get(self, key: str) -> Mapping[str, Any] | None:
-        """What the service answered when it took the order, None where there is none to take up again."""
+        """The service's answer when it accepted the order, None where there is none to resume."""
         ...
 
     def follow(self, key: str, task: Mapping[str, Any]) -> AbstractContextManager[list[bool]]:
@@ -88,7 +88,7 @@ class ProviderClient(Protocol):
         ...
 
     def call_with_retry(self, once: Callable[[], T]) -> T:
-        """What `once` gives, tried again after RateLimited and Unreachable where nothing can have been billed."""
+        """The result of `once`, retried after RateLimited and Unreachable where nothing can have been billed."""
         ...
 
     def download(self, url: str) -> Image.Image:
@@ -105,7 +105,7 @@ class ProviderClient(Protocol):
 
     @property
     def base_url(self) -> str:
-        """Where the service lives, without a slash at the end; for a vendor's own client."""
+        """The service's base address, without a slash at the end; for a vendor's own client."""
         ...
 
     @property
@@ -135,7 +135,7 @@ class ProviderClient(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class RenderRequest:
-    """What a service is asked to draw in one pass: `model` is the service's own name of it; `request` says everything
+    """The request of one pass to a service: `model` is the service's own name of it; `request` contains everything
     but the seeds. `images` are the images that the request names, by content hash."""
 
     model: str

@@ -32,8 +32,8 @@ MAX_CHAIN_STEPS = 12
 
 @dataclass(frozen=True, kw_only=True)
 class GenerationRequest:
-    """What to make. Lengths in px, `seed` 0 to 2**32-1, `guidance` the CFG scale, `clip_skip` counted as A1111 does (1
-    = last layer).
+    """Everything that affects an image. Lengths in px, `seed` 0 to 2**32-1, `guidance` the CFG scale, `clip_skip`
+    counted as A1111 does (1 = last layer).
 
     `count` is the number of images; `batch_size` how many of them go through the model together, which changes speed
     and memory but not the images: image k is drawn from seed + k. With `variation_strength` above 0 all images

@@ -6,7 +6,7 @@ from enum import StrEnum
 
 
 class Saving(StrEnum):
-    """What the user wants to save when both cannot be had."""
+    """Whether to save time or memory."""
 
     MEMORY = "memory"
     TIME = "time"
@@ -22,7 +22,7 @@ class Resize(StrEnum):
 
 
 class MaskedContent(StrEnum):
-    """What stands in the masked area when drawing begins."""
+    """The initial content of the masked area."""
 
     ORIGINAL = "original"
     FILL = "fill"  # the colours around it, blurred

@@ -80,7 +80,7 @@ class Inpaint:
 
 @dataclass(frozen=True, kw_only=True)
 class Outpaint:
-    """Where the canvas grows: px on each side, or to an aspect, or to `width` × `height`, the source staying in the
+    """How the canvas grows: px on each side, or to an aspect, or to `width` × `height`, the source staying in the
     middle."""
 
     FIELDS = OUTPAINT_FIELDS
@@ -98,7 +98,7 @@ class Outpaint:
 
 
 class ControlMode(StrEnum):
-    """Which of prompt and control image wins."""
+    """Whether prompt or control image has more weight."""
 
     BALANCED = "balanced"
     PROMPT = "prompt"

@@ -1,4 +1,4 @@
-"""What comes out: pixels first, then a saved file."""
+"""Results: pixels first, then a saved file."""
 
 from __future__ import annotations
 

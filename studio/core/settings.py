@@ -16,7 +16,7 @@ from studio.core.text_checks import check_name
 
 
 class SettingLimits(TypedDict, total=False):
-    """What a value has to keep to, and when it begins to hold: numbers have `low` and `high`, words their `choices`."""
+    """The limits of a value and when a change takes effect: numbers have `low` and `high`, words their `choices`."""
 
     low: float
     high: float
@@ -32,7 +32,7 @@ def setting_field(default: Any, help_text: str, *, group: str, **limits: Unpack[
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """What the studio runs with. A job keeps the settings that it was submitted with."""
+    """The settings of the studio. A job keeps the settings that it was submitted with."""
 
     models_dir: Path = setting_field(
         Path("models"), "Folder for checkpoints, LoRAs, VAEs and embeddings.", group="Paths", restart=True

@@ -18,7 +18,7 @@ MAX_FORMATS = 200  # of one request
 
 
 class ExtendMode(StrEnum):
-    """What fills a format that no crop fits."""
+    """How to fill a format that no crop fits."""
 
     CROP = "crop"  # nothing does: it is cropped all the same
     BLUR = "blur"
@@ -91,7 +91,7 @@ class SocialExport:
 
 
 class Verdict(StrEnum):
-    """What a crop is worth."""
+    """The quality of a crop."""
 
     GOOD = "good"
     CHECK = "check"  # something may be missing: look at it
@@ -99,7 +99,7 @@ class Verdict(StrEnum):
 
 
 class NoteKind(StrEnum):
-    """What a note on a crop is about."""
+    """The topic of a note on a crop."""
 
     INFO = "info"
     ENLARGED = "enlarged"  # the crop has fewer pixels than the format

@@ -57,7 +57,7 @@ class Zone:
 
 @dataclass(frozen=True, kw_only=True)
 class Frame:
-    """Where an image stands on a screen, as a sketch in px of the device: the image is `slot_width` wide from (`left`,
+    """A screen with an image on it, as a sketch in px of the device: the image is `slot_width` wide from (`left`,
     `top`) and as high as its shape makes it. `round` shows a circle of it. `parts` are what stands around it, kind
     "frame"."""
 
@@ -73,7 +73,7 @@ class Frame:
 
 @dataclass(frozen=True, kw_only=True)
 class Citation:
-    """Where a figure comes from, and the day that it was read."""
+    """The source of a number, and the day on which it was read."""
 
     id: str
     name: str
@@ -129,7 +129,7 @@ class Format:
 
     @property
     def file_type(self) -> str:
-        """What it is written as: the first type that we write and that publishing tools may send too."""
+        """The file type to write: the first one that we write and that publishing tools may send too."""
         writable = [kind for kind in self.types if kind in ("jpeg", "png")]
         both = [kind for kind in writable if not self.api_types or kind in self.api_types]
         return (both or writable or ["jpeg"])[0]
@@ -174,7 +174,7 @@ class PlatformData(Protocol):
 
     @property
     def problems(self) -> Sequence[str]:
-        """What could not be read, each naming file and entry; the rest is there."""
+        """The entries that could not be read, each with its file; the rest is available."""
         ...
 
     def platforms(self) -> Sequence[Platform]: ...
@@ -188,7 +188,7 @@ class PlatformData(Protocol):
         ...
 
     def zones(self, format_id: str) -> Sequence[Zone]:
-        """Everything to be drawn over a preview, the largest first. Raises NotFound."""
+        """The zones to draw over a preview, the largest first. Raises NotFound."""
         ...
 
     def frame(self, format_id: str) -> Frame | None:

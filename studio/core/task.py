@@ -1,4 +1,4 @@
-"""What can be asked for, by name."""
+"""Tasks: the kinds of work that a request names."""
 
 from __future__ import annotations
 

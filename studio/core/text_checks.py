@@ -61,7 +61,7 @@ def clean_texts(data: Any) -> Any:
 
 
 def _get_children(value: Any) -> list[Any]:
-    """What lies inside a list or object, a plain value not counted."""
+    """The values inside a list or object, without the plain ones."""
     inside: list[Any] = []
     if isinstance(value, dict):
         inside = list(cast(dict[str, Any], value).values())

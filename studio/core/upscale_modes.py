@@ -109,7 +109,7 @@ def choose_upscale_model(
 def build_upscale_request(
     mode: UpscaleMode, quality: Quality, model: Model, models: Sequence[Model], *, creativity: float | None = None
 ) -> GenerationRequest:
-    """What to ask of `model`, without source and prompt. `models` are all there are; `creativity` (0 to 1) is for the
+    """The request for `model`, without source and prompt. `models` are all there are; `creativity` (0 to 1) is for the
     third mode.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Who is asking."""
+"""Users."""
 
 from __future__ import annotations
 

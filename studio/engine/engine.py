@@ -1,4 +1,4 @@
-"""The one door: whoever wants an image goes through here, and whoever makes one is called from here."""
+"""The engine: every request for an image goes through it, and it calls the backends."""
 
 from __future__ import annotations
 
@@ -168,7 +168,7 @@ class Engine(Gallery):
         return job
 
     def estimate(self, request: GenerationRequest, user: User = LOCAL_USER) -> float | None:
-        """What the whole of `request` of `user` is expected to cost in US dollars, all its images and steps, as they
+        """Estimate the cost of `request` of `user` in US dollars, with all its images and steps, as they
         will be sent; 0 for local models, None when it is unknown.
 
         Raises:

@@ -1,4 +1,4 @@
-"""What the engine asks of the rest of the studio."""
+"""Functions that the engine calls in the rest of the studio."""
 
 from __future__ import annotations
 

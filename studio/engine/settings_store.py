@@ -61,7 +61,7 @@ class SettingsStore:
 
     @property
     def folder(self) -> Path:
-        """Where the studio's private files lie: keys, the user's own formats and templates. It need not be there
+        """The folder of the studio's private files: keys, the user's own formats and templates. It need not be there
         yet."""
         beside = self._config_file.parent if self._config_file is not None else self._current.outputs_dir
         return beside / "user"

@@ -1,4 +1,4 @@
-"""What tabs and HTTP dialects are handed."""
+"""The parts of the studio that tabs and HTTP dialects use."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from studio.engine.settings_store import SettingsStore
 
 @dataclass(frozen=True)
 class SocialParts:
-    """What the page and HTTP need of the platform formats beside jobs."""
+    """The platform formats as the page and the API use them outside jobs."""
 
     platforms: PlatformData
     advisor: CropAdvisor

@@ -29,7 +29,7 @@ LAYERS = ("to_q", "to_k", "to_v", "to_out.0", "proj_in", "proj_out", "ff.net.0.p
 """Names of the layers that the LoRA changes: attention, and the convolutions, without which lines cannot change."""
 COUNT = 3_000
 STEM = "neon_"
-"""What the names of the stage's cached files begin with."""
+"""Prefix of the names of the stage's cached files."""
 
 
 @torch.no_grad()

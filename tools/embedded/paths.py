@@ -1,4 +1,4 @@
-"""Where the stages keep their state, and the sizes that they share."""
+"""Files and sizes that the stages share."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ BEND, SHIFT = 0.132, 0.088
 """How far, in sides of the image, each corner of a drawing moves, and how far the whole."""
 SHAPES_FILE = STATE / "shapes.pt"
 NAMES_PREFIX = "shape_"
-"""What the text files of the strange drawings' names begin with."""
+"""Prefix of the text files of the unusual drawings' names."""
 FLAT_SHARE = 0.15
 """Share of flat drawings among the strange ones."""
 

@@ -36,7 +36,7 @@ SHEET_COLUMNS = 9
 
 @dataclass(frozen=True)
 class Pair:
-    """What to draw and the image (uint8 RGB [S, S, 3]) whose edges to follow."""
+    """A prompt and the image (uint8 RGB [S, S, 3]) whose edges to follow."""
 
     prompt: str
     image: np.ndarray

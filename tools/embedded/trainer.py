@@ -20,7 +20,7 @@ SAVE_SECONDS = 240
 
 @dataclass(frozen=True)
 class Recipe:
-    """What is trained and how fast: the state lies in .train/NAME.pt, `warmup` counts optimiser steps."""
+    """The training state and its schedule: the state is kept in .train/NAME.pt, `warmup` counts optimiser steps."""
 
     name: str
     rate: float

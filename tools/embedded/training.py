@@ -1,4 +1,4 @@
-"""What the training stages share: device, precision, learning-rate schedule, running average of weights."""
+"""Code that the training stages share: device, precision, learning-rate schedule, running average of weights."""
 
 from __future__ import annotations
 

@@ -99,7 +99,7 @@ class Admission:
         return fill_size(named, self._models.find(named.model)[1], user, self._images)
 
     def estimate(self, request: GenerationRequest, user: str, settings: Settings) -> float | None:
-        """What all images and steps of `request` are expected to cost in US dollars, as they will be sent; None when
+        """Estimate the cost of all images and steps of `request` in US dollars, as they will be sent; None when
         it is unknown. Raises UnknownModel, and InvalidRequest for what no image can be made of."""
         if request.axes:
             alike = Counter(cell.request.replace(seed=None, prompt="") for cell in expand_cells(request))
@@ -132,7 +132,7 @@ class Admission:
     def _plan_calls(
         self, request: GenerationRequest, user: str, size: tuple[int, int] | None
     ) -> Iterator[tuple[GenerationRequest, Model, ImageSizes]]:
-        """What is sent for a source of `size`, step by step: the request with its size, its model, and the sizes of its
+        """The calls for a source of `size`, step by step: the request with its size, its model, and the sizes of its
         images."""
         _, model = self._models.find(request.model)
         first = request.replace(then=(), batch=())

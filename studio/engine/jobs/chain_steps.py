@@ -90,7 +90,7 @@ def check_backend_names(backend: Backend, request: GenerationRequest) -> None:
 
 
 def estimate_backend_cost(backend: Backend, request: GenerationRequest, sizes: ImageSizes) -> float | None:
-    """What `request`, as it is sent, is expected to cost at `backend`, in US dollars; 0 where nothing costs, None where
+    """Estimate the cost of `request`, as it is sent to `backend`, in US dollars; 0 where it is free, None where
     it is unknown. `sizes` are those of its images."""
     ask = getattr(backend, "estimate", None)
     if ask is None:

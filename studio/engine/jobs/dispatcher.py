@@ -30,7 +30,7 @@ class Dispatcher:
         with self._lock:
             if name not in self._lanes:
                 threads = 1 if name == GPU_LANE else _PROVIDER_THREADS
-                self._lanes[name] = Lane(name, self._run, threads=threads, moved=self._report_positions)
+                self._lanes[name] = Lane(name, self._run, threads=threads, on_change=self._report_positions)
             return self._lanes[name]
 
     def put(self, job: Job, *, first: bool = False) -> None:

@@ -59,7 +59,7 @@ class Job:
 
     @property
     def snapshot(self) -> Snapshot:
-        """Where the job stands now."""
+        """The state of the job now."""
         with self._changed:
             return self._snapshot
 

@@ -1,4 +1,4 @@
-"""What a backend sees of its job: progress, previews, cancel, phases."""
+"""The job as its backend sees it: progress, previews, cancel, phases."""
 
 from __future__ import annotations
 

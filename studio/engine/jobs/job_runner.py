@@ -108,7 +108,7 @@ class JobRunner:
         settled = tools.library.list_settled_numbers(job.id)
         missing = collections.deque(image for image in images if not settled.issuperset(_list_file_numbers(image)))
         self._check_paid(job, len(images) - len(missing))
-        while missing and not run.moved:
+        while missing and not run.fell_back:
             job.raise_if_stopped()
             batch = take_first_pass(list(missing))
             failure = self._draw_pass(run, batch, settled, done=len(images) - len(missing))
@@ -173,14 +173,14 @@ class JobRunner:
         elif job.request.axes:
             raise failure
         else:
-            job.request, job.model, run.moved = adapted, model, True
+            job.request, job.model, run.fell_back = adapted, model, True
             job.notes = (*job.notes, text)
 
     def _end(self, run: JobRun) -> None:
         """Report and record the end of a run whose images are settled."""
         job = run.job
         error = run.saves.error or run.error
-        if error is None and run.moved:
+        if error is None and run.fell_back:
             self._tools.journal.put_back(job.id)
             job.emit(WaitingEvent(0))
             self._requeue(job)

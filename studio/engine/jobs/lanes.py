@@ -67,12 +67,14 @@ class FairQueue:
 class Lane:
     """One queue and the threads that serve it. Thread-safe."""
 
-    def __init__(self, name: str, run: Callable[[Job], None], *, threads: int, moved: Callable[[Lane], None]) -> None:
-        """`run` carries out a job and raises nothing; `moved` is called, outside every lock, when the queue has
+    def __init__(
+        self, name: str, run: Callable[[Job], None], *, threads: int, on_change: Callable[[Lane], None]
+    ) -> None:
+        """`run` carries out a job and raises nothing; `on_change` is called, outside every lock, when the queue has
         changed."""
         self.name = name
         self._run = run
-        self._moved = moved
+        self._on_change = on_change
         self._changed = threading.Condition()
         self._queue = FairQueue()
         self._work: collections.deque[tuple[concurrent.futures.Future[Any], Callable[[], Any]]] = collections.deque()
@@ -89,14 +91,14 @@ class Lane:
         with self._changed:
             self._queue.put(job, first=first)
             self._changed.notify()
-        self._moved(self)
+        self._on_change(self)
 
     def remove(self, job: Job) -> bool:
         """Take a waiting job out; False when it does not wait here."""
         with self._changed:
             removed = self._queue.remove(job)
         if removed:
-            self._moved(self)
+            self._on_change(self)
         return removed
 
     def count_waiting(self, user: str | None = None) -> int:
@@ -162,8 +164,8 @@ class Lane:
             if future is not None and work is not None:
                 resolve_future(future, work)
             elif job is not None:
-                self._moved(self)
+                self._on_change(self)
                 self._run(job)
                 with self._changed:
                     self._running.remove(job)
-                self._moved(self)
+                self._on_change(self)

@@ -1,4 +1,4 @@
-"""What images a request asks for, each with its own seed, and how they are grouped into passes."""
+"""Split a request into its images, each with its own seed, and group them into passes."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def plan_images(request: GenerationRequest) -> list[PlannedImage]:
 
 
 def make_image_seed(request: GenerationRequest, k: int) -> ImageSeed:
-    """What image `k`, counted from 0, is drawn from."""
+    """The seeds of image `k`, counted from 0."""
     seed = make_random_seed() if request.seed is None else request.seed
     if request.variation_strength > 0:
         variation = make_random_seed() if request.variation_seed is None else request.variation_seed

@@ -26,7 +26,7 @@ from studio.engine.storage.outputs import Outputs
 
 @dataclass(frozen=True, kw_only=True)
 class RunnerServices:
-    """What a runner works with."""
+    """The services that a runner uses."""
 
     models: Models
     chain: ChainRenderer
@@ -52,11 +52,11 @@ class JobRun:
     started: float = field(default_factory=time.monotonic)
     drawn: int = 0
     substitutes: dict[str, tuple[Model, str]] = field(default_factory=dict[str, tuple[Model, str]])
-    moved: bool = False
+    fell_back: bool = False
     error: StudioError | None = None
 
     def line(self, status: Status, seconds: float) -> dict[str, Any]:
-        """What the generation log says of the run: `seconds` it took in all, and how it ended."""
+        """The run's entry in the generation log: the `seconds` it took in all, and how it ended."""
         job = self.job
         width, height = job.model.get_hires_size(job.request) if job.request.task.is_generative else (None, None)
         return {

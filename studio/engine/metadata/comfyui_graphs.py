@@ -70,7 +70,7 @@ class _GraphReader:
         return values | {f"{what}, which was not understood": "" for what in self._lost}
 
     def _read_parts(self, inputs: _Node) -> dict[str, Any]:
-        """What a sampler that is put together from parts (noise, guider, sampler, sigmas) has in those."""
+        """The settings of a sampler that is built from parts (noise, guider, sampler, sigmas)."""
         values: dict[str, Any] = {}
         if noise := self._follow(inputs.get("noise")):
             values["seed"] = self._resolve(noise["inputs"].get("noise_seed"), "seed")

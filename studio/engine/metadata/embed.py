@@ -51,7 +51,7 @@ class Metadata:
 
 @dataclass(frozen=True, kw_only=True)
 class EmbeddedMetadata:
-    """What a file carries besides its pixels: infotext, recipe, the name and version of the `tool`, and the IPTC
+    """The metadata of a file: infotext, recipe, the name and version of the `tool`, and the IPTC
     `source_type` ("" for none). Without `marked` the file is bare."""
 
     infotext: str = ""
@@ -117,7 +117,7 @@ def _flatten_on_white(image: Image.Image) -> Image.Image:
 
 
 def read_metadata(source: Path | Image.Image) -> Metadata:
-    """What `source` carries; empty fields where it carries nothing. Only the head of the file is read, no pixels.
+    """Read the metadata of `source`; fields that it lacks are empty. Only the head of the file is read, no pixels.
 
     Raises:
         BadImage: `source` is a file that is not one of the four kinds of image.

@@ -1,4 +1,4 @@
-"""What other programs wrote into an image, as plain values: through the parsers of sd-parsers for InvokeAI, Fooocus,
+"""Read metadata of other programs as plain values: through the parsers of sd-parsers for InvokeAI, Fooocus,
 NovelAI and ComfyUI, directly for SwarmUI, which no library knows.
 
 The parsers are given texts and never the file: what sd-parsers itself does with files keeps the last one in a variable

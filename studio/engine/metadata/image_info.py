@@ -35,9 +35,9 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, kw_only=True)
 class ParsedImageInfo:
-    """What was found. `program` wrote it, "" when nothing was found; `request` is what it asks for in our words;
-    `history` the requests before it; `raw` everything that was there, by name; `passed_over` names what our form has no
-    field for."""
+    """The metadata found in an image. `program` wrote it, "" when nothing was found; `request` is its request in our
+    form; `history` the requests before it; `raw` everything that was there, by name; `passed_over` names what our form
+    has no field for."""
 
     program: str = ""
     infotext: str = ""
@@ -52,7 +52,7 @@ class ParsedImageInfo:
 
 
 def read_image_info(source: Path | bytes, settings: Settings) -> ParsedImageInfo:
-    """Everything that the file says about the image.
+    """Read all metadata of the image.
 
     Raises:
         BadImage: the file does not pass the gate.
@@ -106,7 +106,7 @@ def _read_own_recipe(recipe: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _detect_program(infotext: str) -> str:
-    """Who wrote an infotext, by its version: Forge's begins with an f."""
+    """The program that wrote an infotext, by its version: Forge's begins with an f."""
     found = _VERSION_PATTERN.search(infotext, max(0, len(infotext) - 10_000))
     version = found[1].lower() if found is not None else ""
     if re.match(r"f\d", version):

@@ -1,4 +1,4 @@
-"""Which model comes next when one fails."""
+"""Choose the next model when one fails."""
 
 from __future__ import annotations
 

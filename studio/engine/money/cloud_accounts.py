@@ -20,7 +20,7 @@ _log = logging.getLogger(__name__)
 
 
 class CloudService(Protocol):
-    """What is asked of a service beside drawing."""
+    """Calls to a service other than drawing."""
 
     @property
     def spec(self) -> ProviderSpec: ...

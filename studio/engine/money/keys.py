@@ -27,8 +27,8 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, kw_only=True)
 class KeyState:
-    """What may be shown of a key. `where` is "environment", "keyring", "file" or "" when it is not set; `ends` its last
-    characters."""
+    """The state of a key, without the key. `where` is "environment", "keyring", "file" or "" when it is not set; `ends`
+    its last characters."""
 
     name: str
     where: str = ""
@@ -100,7 +100,7 @@ class KeyStore:
         return tuple(value for value in values if value)
 
     def _find_key(self, name: str) -> tuple[str, str]:
-        """Where the key is, as in KeyState, and the key."""
+        """The place of the key, as in KeyState, and the key."""
         if value := self._environment.get(name, "").strip():
             remember_secret(value)
             return "environment", value

@@ -1,4 +1,4 @@
-"""What images of paid models were expected to cost and what was billed: per job, provider, day and user; and the
+"""Expected and billed costs of paid models' images by job, provider, day and user; and the
 budgets.
 
 A line is on disk before a paid call is sent, so that after a crash it is known that money may have been spent.

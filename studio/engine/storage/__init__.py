@@ -1,1 +1,1 @@
-"""What lies in the outputs folder: the database, images with their names, inputs, and durable writing."""
+"""The outputs folder: database, images with their names, inputs, and durable writing."""

@@ -82,7 +82,7 @@ class AssetBuilder:
         )
 
     def fields(self, request: GenerationRequest, model: Model) -> dict[str, str]:
-        """What the naming pattern may use beyond the asset."""
+        """The fields of the naming pattern that the asset lacks."""
         return {
             "model": model.id,
             "sampler": request.sampler or model.sampling.sampler,

@@ -155,7 +155,7 @@ class AssetIndex:
 
 
 def build_recipe(asset: Asset, version: str) -> dict[str, Any]:
-    """What an image carries about itself, enough to index it again and to draw it again."""
+    """The metadata of an image that are enough to index and to draw it again."""
     return {
         "studio": version,
         "id": asset.id,

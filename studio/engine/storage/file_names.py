@@ -48,7 +48,7 @@ def add_number(name: PurePosixPath, number: int) -> PurePosixPath:
 
 
 def get_user_folder(user: str) -> PurePosixPath:
-    """Where a user's images lie below the outputs folder; different users never share one."""
+    """The folder of a user's images below the outputs folder; different users never share one."""
     if user == LOCAL_USER.name:
         return PurePosixPath()
     safe = quote(user, safe="@+-_ ").replace(".", "%2E")

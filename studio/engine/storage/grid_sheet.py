@@ -35,7 +35,7 @@ class _Layout:
         return self.left + self.columns * (self.cell[0] + _GAP), self.top + self.rows * (self.cell[1] + _GAP)
 
     def locate_cell(self, position: tuple[int, int, int]) -> tuple[int, int]:
-        """Where the image of the cell at (column, row, page) begins."""
+        """The corner of the image of the cell at (column, row, page)."""
         column, row, page = position
         return (
             page * self.page[0] + self.left + column * (self.cell[0] + _GAP),

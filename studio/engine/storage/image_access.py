@@ -1,4 +1,4 @@
-"""The half of the one door that gives images: saved ones out, and new ones in for requests to work on."""
+"""The engine's methods for images: return saved ones, and keep new ones for requests."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class Gallery:
         return self._images.keep_asset(self.asset(asset_id, user), ImageLimits.of(self._settings.current))
 
     def get_input(self, content_hash: str, user: User) -> KeptImage:
-        """What is known of a kept image; raises NotFound for another user's."""
+        """A kept image's data; raises NotFound for another user's."""
         return self._images.get(content_hash, user.name)
 
     def mark_used(self, names: Iterable[str], user: User) -> None:

@@ -128,7 +128,7 @@ class _Writer:
         return EncodedImage(data=data, ending=embed.FILE_EXTENSIONS[kind], notes=tuple(notes))
 
     def _list_left_out(self, data: bytes) -> list[str]:
-        """What the file should carry and had no room for."""
+        """The metadata that had no room in the file."""
         if not (self._carried.infotext or self._carried.recipe) or not self._carried.marked:
             return []
         with Image.open(io.BytesIO(data)) as file:

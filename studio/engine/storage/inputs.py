@@ -106,7 +106,7 @@ class Images:
         return self._keep(image, asset.user, kept)
 
     def _read_source_type(self, asset: Asset) -> str:
-        """That of an asset which an older version indexed, by what was done to make it."""
+        """The digital source type of an asset that an older version indexed, by its tasks."""
         story = (*asset.history, asset.request)
         rows = self._database.rows(
             "SELECT source_type FROM inputs WHERE hash = ? AND user = ?", (story[0].source or "", asset.user)
@@ -115,7 +115,7 @@ class Images:
         return find_source_type(rows[0]["source_type"] if rows else "", steps)
 
     def get(self, content: str, user: str) -> KeptImage:
-        """What is known of a kept image.
+        """A kept image's data.
 
         Raises:
             NotFound: there is none of that hash, or it is another user's.
@@ -261,7 +261,7 @@ def _try_read_metadata(source: Path | bytes) -> tuple[Metadata, str, str]:
 
 
 def _describe_frames(image: Image.Image) -> str:
-    """What is to be said of a file of several images, of which the first was taken."""
+    """The notice for a file of several images, of which the first is used."""
     if image.format not in ("GIF", "WEBP", "PNG", "AVIF", "TIFF") or not getattr(image, "is_animated", False):
         return ""
     if image.format == "TIFF":

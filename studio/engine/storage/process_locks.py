@@ -1,4 +1,4 @@
-"""Which studio processes are alive on an outputs folder: each holds a lock on a file of its own for as long as it
+"""Locks of the studio processes on an outputs folder: each holds a lock on a file of its own for as long as it
 lives.
 
 The kernel drops the lock with the process, however it ends; a process number alone could have been given to another.
@@ -69,7 +69,7 @@ def lock_folder(root: Path) -> Generator[None]:
 
 
 def find_lock_folder(root: Path) -> Path:
-    """Where the locks of the outputs folder `root` are kept: in it, or in a local folder where it refuses them."""
+    """The folder of the locks of the outputs folder `root`: in it, or in a local folder where it refuses them."""
     folder = root / OWNERS_FOLDER
     folder.mkdir(parents=True, exist_ok=True)
     with contextlib.suppress(Timeout):  # held: so there are locks
