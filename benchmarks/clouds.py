@@ -22,7 +22,7 @@ from studio.core.request import GenerationRequest
 from studio.engine.engine import Engine
 from studio.engine.money.keys import KeyStore
 from studio.engine.settings_store import SettingsStore
-from studio.engine.storage.database import Database
+from studio.library.database import Database
 from studio.providers.common.service_backend import Service
 from studio.providers.openai import PROVIDER
 

@@ -24,7 +24,7 @@ from studio.core.settings import Settings
 from studio.core.user import LOCAL_USER
 from studio.engine.engine import Engine
 from studio.engine.settings_store import SettingsStore
-from studio.engine.storage.database import Database
+from studio.library.database import Database
 from studio.wiring import build_studio
 
 STEPS = 20

@@ -16,11 +16,11 @@ from studio.engine.money.keys import KeyStore
 from studio.engine.money.system_keyring import SystemKeyring
 from studio.engine.plugins import discover
 from studio.engine.settings_store import SettingsStore
-from studio.engine.storage.database import Database
 from studio.engine.studio import SocialParts, Studio
 from studio.finishing.finish_backend import FinishingBackend
 from studio.finishing.fonts import Fonts
 from studio.finishing.hidden_text import read_hidden
+from studio.library.database import Database
 from studio.pipelines.catalog.bundled_upscaler import unpack_upscalers
 from studio.pipelines.catalog.catalog import Catalog
 from studio.pipelines.catalog.hub import Hub

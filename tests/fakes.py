@@ -20,7 +20,7 @@ from studio.core.settings import Settings
 from studio.engine.engine import Engine
 from studio.engine.jobs.job import Job
 from studio.engine.settings_store import SettingsStore
-from studio.engine.storage.database import Database
+from studio.library.database import Database
 
 FAKE_MODEL = Model(id="fake", title="Fake", family="fake", sizes=Sizes(liked=((64, 64),), smallest=8))
 DEADLINE = 20.0  # seconds that any test waits for anything

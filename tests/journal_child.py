@@ -21,7 +21,7 @@ from studio.core.request import GenerationRequest
 from studio.core.user import LOCAL_USER
 from studio.engine.jobs.journal import Journal
 from studio.engine.storage import outputs
-from studio.engine.storage.asset_index import AssetIndex
+from studio.library.asset_index import AssetIndex
 
 
 def write_half(path: Path, data: bytes) -> None:

@@ -18,8 +18,8 @@ from studio.core.ports import Backend, MemoryReport
 from studio.core.settings import Settings
 from studio.engine.engine import Engine
 from studio.engine.settings_store import SettingsStore
-from studio.engine.storage.database import Database
 from studio.engine.studio import Studio
+from studio.library.database import Database
 from studio.serve import StudioApp, build_app, make_server, open_listener
 from studio.serving.users import Users, save_user
 

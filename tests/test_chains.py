@@ -17,9 +17,9 @@ from studio.core.task import Task
 from studio.core.user import LOCAL_USER
 from studio.engine.engine import Engine
 from studio.engine.jobs.saved_chains import MAX_CHAINS, SavedChains, append_steps, extract_steps, parse_steps
-from studio.engine.storage.database import Database
 from studio.finishing.finish_backend import FinishingBackend
 from studio.finishing.fonts import Fonts
+from studio.library.database import Database
 from tests.foreign_images import make_png_with_chunks
 
 SMALL = GenerationRequest(

@@ -17,8 +17,8 @@ from studio.core.events import Status
 from studio.core.request import GenerationRequest
 from studio.core.user import LOCAL_USER
 from studio.engine.jobs.journal import MAX_ATTEMPTS, Journal, JournalEntry
-from studio.engine.storage.database import Database
-from studio.engine.storage.process_locks import ProcessLock
+from studio.library.database import Database
+from studio.library.process_locks import ProcessLock
 
 CHILD = Path(__file__).with_name("journal_child.py")
 

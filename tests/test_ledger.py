@@ -29,7 +29,7 @@ from studio.engine.money.keys import KeyStore
 from studio.engine.money.ledger import Ledger
 from studio.engine.money.system_keyring import SystemKeyring
 from studio.engine.settings_store import SettingsStore
-from studio.engine.storage.database import Database
+from studio.library.database import Database
 
 CLOUD = dataclasses.replace(FAKE_MODEL, id="cloud", title="Cloud", lane="service", paid=True, quality=Quality.HIGH)
 OTHER = dataclasses.replace(CLOUD, id="other", title="Other", lane="elsewhere", quality=Quality.HIGH)

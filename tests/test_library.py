@@ -11,8 +11,9 @@ from studio.core.errors import NotFound, StorageFailed
 from studio.core.request import GenerationRequest
 from studio.core.user import LOCAL_USER, User
 from studio.engine.metadata.embed import EmbeddedMetadata, encode_image
-from studio.engine.storage.asset_index import AssetIndex
-from studio.engine.storage.database import Database
+from studio.engine.storage.index_rebuild import rebuild_index
+from studio.library.asset_index import AssetIndex
+from studio.library.database import Database
 
 ANN, BOB = User("ann"), User("bob")
 
@@ -56,8 +57,8 @@ def test_the_index_is_rebuilt_from_the_images(tmp_path, kind):
     (tmp_path / "one" / "stray.png").write_bytes(b"no image")
     database = Database(tmp_path / "one" / "library.db")
     library = AssetIndex(database, tmp_path / "one")
-    assert library.rebuild() == 3
-    assert library.rebuild() == 0
+    assert rebuild_index(library) == 3
+    assert rebuild_index(library) == 0
     for asset in made:
         assert library.get(asset.id, asset.user) == asset
     database.close()
@@ -68,7 +69,7 @@ def test_a_recipe_that_lies_about_its_id_is_not_indexed(studio, tmp_path):
     (tmp_path / "evil.png").write_bytes(
         encode_image(draw_fake_image(1, 8, 8), "png", quality=90, carried=EmbeddedMetadata(recipe=recipe, tool="x"))
     )
-    assert studio.library.rebuild() == 0
+    assert rebuild_index(studio.library) == 0
 
 
 def test_a_broken_library_is_set_aside_and_made_again(tmp_path):
@@ -82,7 +83,7 @@ def test_a_broken_library_is_set_aside_and_made_again(tmp_path):
     assert database.fresh
     assert list(tmp_path.glob("library.db.*.broken"))
     library = AssetIndex(database, tmp_path)
-    library.rebuild()
+    rebuild_index(library)
     assert library.get(made[0].id, "local") == made[0]
     database.close()
 

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from studio.core.errors import StorageFailed
-from studio.engine.storage.database import Database
-from studio.engine.storage.process_locks import ProcessLock, find_lock_folder
+from studio.library.database import Database
+from studio.library.process_locks import ProcessLock, find_lock_folder
 
 SHIM = r"""
 #define _GNU_SOURCE
@@ -66,8 +66,8 @@ void *mmap64(void *at, size_t size, int prot, int flags, int fd, off_t from) {
 WORK = """
 import sys, time
 from pathlib import Path
-from studio.engine.storage.database import Database
-from studio.engine.storage.process_locks import ProcessLock
+from studio.library.database import Database
+from studio.library.process_locks import ProcessLock
 root = Path(sys.argv[1])
 database = Database(root / "library.db")
 owner = ProcessLock(root)
@@ -154,7 +154,7 @@ def test_a_log_that_a_crash_left_is_read_without_shared_memory(shim: Path, tmp_p
 
 
 def test_a_library_that_is_locked_is_not_opened_another_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("studio.engine.storage.database._BUSY_MS", 50)
+    monkeypatch.setattr("studio.library.database._BUSY_MS", 50)
     holder = sqlite3.connect(tmp_path / "library.db", isolation_level=None)
     holder.execute("BEGIN EXCLUSIVE")
     with pytest.raises(StorageFailed, match="locked"):

@@ -22,10 +22,10 @@ from studio.core.result import Asset, RenderedImage
 from studio.core.settings import Settings
 from studio.engine.metadata.embed import read_metadata
 from studio.engine.storage import outputs as outputs_module
-from studio.engine.storage.asset_index import AssetIndex
-from studio.engine.storage.database import Database
 from studio.engine.storage.file_names import MAX_PART_BYTES, build_file_name, find_path_user, get_user_folder
 from studio.engine.storage.outputs import Outputs
+from studio.library.asset_index import AssetIndex
+from studio.library.database import Database
 
 FIELDS = {"model": "sdxl/base", "sampler": "DPM++ 2M", "steps": "20"}
 

@@ -24,7 +24,8 @@ from studio.core.task import Task
 from studio.core.user import LOCAL_USER, User
 from studio.engine.engine import Engine
 from studio.engine.metadata.embed import read_metadata
-from studio.engine.storage.database import Database
+from studio.engine.storage.index_rebuild import rebuild_index
+from studio.library.database import Database
 
 ANN = User("ann")
 PAINTER = dataclasses.replace(FAKE_MODEL, tasks=frozenset(set(Task) - {Task.FINISH, Task.UPSCALE}))
@@ -149,7 +150,7 @@ def test_a_result_knows_the_whole_chain_that_made_it(engine: Engine) -> None:
     uploaded = engine.keep_image(two.path, ANN)  # the file alone tells another user's studio the same
     assert [request.prompt for request in uploaded.history] == ["a fox", "a red fox"]
     assert engine.library.get(two.id, "local") == two
-    assert engine.library.rebuild() == 0
+    assert rebuild_index(engine.library) == 0
 
 
 @pytest.mark.parametrize(

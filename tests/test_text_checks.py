@@ -20,7 +20,7 @@ from studio.core.task import Task
 from studio.core.text_checks import MAX_DEPTH, check_name
 from studio.core.user import LOCAL_USER
 from studio.engine.jobs.saved_chains import SavedChains
-from studio.engine.storage.database import Database
+from studio.library.database import Database
 from studio.prompting.styles import load_styles
 from studio.tabs.social.social_values import parse_board
 

@@ -40,13 +40,14 @@ from studio.engine.models.votes import Votes
 from studio.engine.money.ledger import Ledger
 from studio.engine.settings_store import SettingsStore
 from studio.engine.storage.asset_builder import AssetBuilder
-from studio.engine.storage.asset_index import AssetIndex
-from studio.engine.storage.database import Database
 from studio.engine.storage.image_access import Gallery
+from studio.engine.storage.index_rebuild import rebuild_index
 from studio.engine.storage.input_cleanup import InputCleanup
 from studio.engine.storage.inputs import INPUTS_FOLDER, Images
 from studio.engine.storage.outputs import Outputs
-from studio.engine.storage.process_locks import ProcessLock
+from studio.library.asset_index import AssetIndex
+from studio.library.database import Database
+from studio.library.process_locks import ProcessLock
 
 T = TypeVar("T")
 
@@ -323,7 +324,7 @@ class Engine(Gallery):
 
     def _rebuild(self) -> None:
         try:
-            self.library.rebuild()
+            rebuild_index(self.library)
         except StorageFailed as error:
             _log.warning("the index of images is not complete: %s", error.message)
 

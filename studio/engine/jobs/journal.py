@@ -16,8 +16,8 @@ from typing import Any
 from studio.core.errors import InvalidRequest, RateLimited, StudioError
 from studio.core.events import Status
 from studio.core.request import GenerationRequest
-from studio.engine.storage.database import Database
-from studio.engine.storage.process_locks import ProcessLock
+from studio.library.database import Database
+from studio.library.process_locks import ProcessLock
 
 MAX_ATTEMPTS = 3  # a job that ended the whole process this often, without one image more, is not begun again
 _OPEN_STATUSES = (Status.QUEUED.value, Status.RUNNING.value)

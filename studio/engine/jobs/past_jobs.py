@@ -10,7 +10,7 @@ from studio.engine.jobs.job import Job
 from studio.engine.jobs.journal import JournalEntry
 from studio.engine.jobs.passes import plan_images
 from studio.engine.models.model_list import Models
-from studio.engine.storage.asset_index import AssetIndex
+from studio.library.asset_index import AssetIndex
 
 
 def restore_job(entry: JournalEntry, models: Models, library: AssetIndex, settings: Settings) -> Job:

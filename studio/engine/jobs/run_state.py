@@ -20,8 +20,8 @@ from studio.engine.models.model_list import Models
 from studio.engine.models.timings import Timings
 from studio.engine.money.ledger import Ledger
 from studio.engine.storage.asset_builder import AssetBuilder
-from studio.engine.storage.asset_index import AssetIndex
 from studio.engine.storage.outputs import Outputs
+from studio.library.asset_index import AssetIndex
 
 
 @dataclass(frozen=True, kw_only=True)

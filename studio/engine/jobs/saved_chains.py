@@ -12,7 +12,7 @@ from studio.core.errors import InvalidRequest, NotFound
 from studio.core.finish import OutputOptions
 from studio.core.request import MAX_CHAIN_STEPS, GenerationRequest
 from studio.core.text_checks import check_name, clean_texts
-from studio.engine.storage.database import Database
+from studio.library.database import Database
 
 MAX_CHAINS = 100  # chains of one user
 MAX_CHAIN_NAME_LENGTH = 60  # characters

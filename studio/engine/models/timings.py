@@ -6,7 +6,7 @@ import threading
 
 from studio.core.model import Model
 from studio.core.request import GenerationRequest
-from studio.engine.storage.database import Database
+from studio.library.database import Database
 
 _WEIGHT = 0.3  # of the newest measurement in the running mean
 

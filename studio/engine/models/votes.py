@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass
 
 from studio.core.errors import InvalidRequest
-from studio.engine.storage.database import Database
+from studio.library.database import Database
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from studio.core.errors import MAY_BE_BILLED, BudgetExceeded, ImageSkipped, JobCancelled, StudioError
 from studio.core.settings import Settings
-from studio.engine.storage.database import Database
+from studio.library.database import Database
 
 _WARN_SHARE = 0.8  # of a budget
 _SENT, _BILLED, _UNKNOWN, _FREE = "sent", "billed", "unknown", "free"

@@ -11,9 +11,9 @@ from studio.core.image_gate import ImageLimits
 from studio.core.result import Asset
 from studio.core.user import User
 from studio.engine.settings_store import SettingsStore
-from studio.engine.storage.asset_index import AssetIndex
 from studio.engine.storage.inputs import Images, KeptImage
 from studio.engine.storage.outputs import Outputs
+from studio.library.asset_index import AssetIndex
 
 
 class Gallery:

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from studio.core.durable_files import translate_os_errors
 from studio.core.errors import StorageFailed
-from studio.engine.storage.database import Database
+from studio.library.database import Database
 
 MIN_AGE = 30 * 86_400.0  # seconds since an image was last let in, shown or named
 _PERIOD = 86_400.0  # seconds between two looks

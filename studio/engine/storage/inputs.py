@@ -22,14 +22,15 @@ from typing import Any, cast
 from PIL import Image
 
 from studio.core.durable_files import replace_synced, translate_os_errors
-from studio.core.errors import BadImage, InvalidRequest, NotFound
+from studio.core.errors import BadImage, NotFound
 from studio.core.image_gate import ImageLimits, open_image
 from studio.core.request import GenerationRequest
 from studio.core.result import Asset
+from studio.core.stored_requests import parse_requests
 from studio.engine.metadata.embed import Metadata, read_metadata
 from studio.engine.metadata.file_texts import is_generated_image
 from studio.engine.metadata.source_type import GENERATED, find_source_type
-from studio.engine.storage.database import Database
+from studio.library.database import Database
 
 INPUTS_FOLDER = ".inputs"
 _TOUCH_AFTER = 86_400.0  # seconds
@@ -234,17 +235,6 @@ def hash_pixels(image: Image.Image) -> str:
     digest = hashlib.sha256(f"{image.mode} {image.width}x{image.height} ".encode())
     digest.update(image.tobytes())
     return digest.hexdigest()
-
-
-def parse_requests(text: str) -> tuple[GenerationRequest, ...]:
-    """Requests from their stored JSON; those that this version does not understand are left out."""
-    found: list[GenerationRequest] = []
-    for data in json.loads(text):
-        try:
-            found.append(GenerationRequest.from_stored_json(data))
-        except InvalidRequest:
-            continue
-    return tuple(found)
 
 
 def _try_read_metadata(source: Path | bytes) -> tuple[Metadata, str, str]:

@@ -24,9 +24,10 @@ from studio.core.errors import StorageFailed
 from studio.core.result import Asset, RenderedImage
 from studio.core.settings import Settings
 from studio.engine.metadata.embed import EmbeddedMetadata
-from studio.engine.storage.asset_index import AssetIndex, build_recipe
 from studio.engine.storage.file_names import add_number, build_file_name, find_part_limit, get_user_folder
 from studio.engine.storage.image_encoding import encode_output
+from studio.engine.storage.index_rebuild import build_recipe
+from studio.library.asset_index import AssetIndex
 
 THUMBNAIL_SIDE = 384  # px, the longest side
 _THUMBS = ".thumbs"

@@ -18,7 +18,7 @@ from typing import Any
 
 from studio.core.durable_files import translate_os_errors
 from studio.core.errors import StorageFailed
-from studio.engine.storage.process_locks import can_lock_ranges, hold_alone, lock_folder
+from studio.library.process_locks import can_lock_ranges, hold_alone, lock_folder
 
 DATABASE_FILE = "library.db"
 _VERSION = 5

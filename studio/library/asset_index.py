@@ -1,27 +1,16 @@
-"""The index of images: which there are, whose, and what made them. It can be rebuilt from the images themselves."""
+"""The index of images: which there are, whose, and what made them."""
 
 from __future__ import annotations
 
 import json
-import logging
-import os
-import re
 import sqlite3
-from collections.abc import Iterator, Sequence
-from pathlib import Path, PurePosixPath
-from typing import Any
+from collections.abc import Sequence
+from pathlib import Path
 
-from PIL import Image
-
-from studio.core.errors import InvalidRequest, NotFound, StudioError
-from studio.core.request import GenerationRequest
+from studio.core.errors import NotFound
 from studio.core.result import Asset
-from studio.engine.metadata import embed
-from studio.engine.storage.database import Database
-from studio.engine.storage.file_names import find_path_user
-from studio.engine.storage.inputs import parse_requests
-
-_log = logging.getLogger(__name__)
+from studio.core.stored_requests import parse_request, parse_requests
+from studio.library.database import Database
 
 INTENT, DONE, SKIPPED = "intent", "done", "skipped"
 
@@ -86,7 +75,7 @@ class AssetIndex:
         """Note that `asset` is about to be written with content of that digest. False when its path is taken."""
         try:
             with self._database.transaction() as connection:
-                _insert(connection, asset, self._get_relative_path(asset.path), digest, INTENT)
+                _insert(connection, asset, self.get_relative_path(asset.path), digest, INTENT)
         except sqlite3.IntegrityError:
             return False
         return True
@@ -112,22 +101,17 @@ class AssetIndex:
         )
         return list(zip(self._build_assets(rows), [row["digest"] for row in rows], strict=True))
 
-    def rebuild(self, outputs_dir: Path | None = None) -> int:
-        """Index every image below `outputs_dir` (the whole folder when None) that carries our recipe; returns how many
-        were new. Images that are indexed already are left alone."""
-        known = {row["path"] for row in self._database.rows("SELECT path FROM pictures WHERE path IS NOT NULL")}
-        added = 0
-        for path in _walk_images(outputs_dir or self.root):
-            relative = self._get_relative_path(path)
-            if relative in known:
-                continue
-            asset = _asset_from_file(path, find_path_user(PurePosixPath(relative)))
-            if asset is not None:
-                with self._database.transaction() as connection:
-                    added += _insert(connection, asset, relative, "", DONE, replace=False)
-        return added
+    def list_paths(self) -> set[str]:
+        """The stored paths of all images, begun ones too."""
+        return {row["path"] for row in self._database.rows("SELECT path FROM pictures WHERE path IS NOT NULL")}
 
-    def _get_relative_path(self, path: Path) -> str:
+    def add_found(self, asset: Asset) -> bool:
+        """Index an image that lies in the outputs folder already; False when its id or its path is known."""
+        with self._database.transaction() as connection:
+            return _insert(connection, asset, self.get_relative_path(asset.path), "", DONE, replace=False) > 0
+
+    def get_relative_path(self, path: Path) -> str:
+        """The path as it is stored: below the outputs folder, with "/"."""
         return path.relative_to(self.root).as_posix()
 
     def _build_assets(self, rows: Sequence[sqlite3.Row]) -> list[Asset]:
@@ -142,7 +126,7 @@ class AssetIndex:
                 height=row["height"],
                 seed=row["seed"],
                 created=row["created"],
-                request=_parse_request(row["request"]),
+                request=parse_request(row["request"]),
                 infotext=row["infotext"],
                 notes=tuple(json.loads(row["notes"])),
                 parents=tuple(json.loads(row["parents"])),
@@ -152,23 +136,6 @@ class AssetIndex:
             )
             for row in rows
         ]
-
-
-def build_recipe(asset: Asset, version: str) -> dict[str, Any]:
-    """The metadata of an image that are enough to index and to draw it again."""
-    return {
-        "studio": version,
-        "id": asset.id,
-        "job": asset.job_id,
-        "index": asset.index,
-        "created": asset.created,
-        "seed": asset.seed,
-        "request": asset.request.to_json(),
-        "notes": list(asset.notes),
-        "parents": list(asset.parents),
-        "history": [request.to_json() for request in asset.history],
-        "label": asset.label,
-    }
 
 
 def _insert(
@@ -201,54 +168,3 @@ def _insert(
             asset.source_type,
         ),
     ).rowcount
-
-
-def _parse_request(text: str) -> GenerationRequest:
-    """A stored request; one that this version no longer understands becomes an empty one, so that the image still
-    shows."""
-    try:
-        return GenerationRequest.from_stored_json(json.loads(text))
-    except InvalidRequest as error:
-        _log.warning("a stored recipe is not understood any more: %s", error.message)
-        return GenerationRequest()
-
-
-def _walk_images(folder: Path) -> Iterator[Path]:
-    for place, folders, names in os.walk(folder):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for name in sorted(names):
-            if not name.startswith(".") and Path(name).suffix in embed.FILE_EXTENSIONS.values():
-                yield Path(place, name)
-
-
-def _asset_from_file(path: Path, user: str) -> Asset | None:
-    """The image as described by its own recipe; None when it carries none of ours."""
-    try:
-        found = embed.read_metadata(path)
-        recipe = found.recipe or {}
-        request = GenerationRequest.from_stored_json(recipe["request"])
-        with Image.open(path) as image:
-            width, height = image.size
-        if not re.fullmatch(r"[0-9a-f]{1,64}-\d{1,6}", str(recipe["id"])):
-            raise ValueError("no id of ours")
-        return Asset(
-            id=str(recipe["id"]),
-            job_id=str(recipe["job"]),
-            user=user,
-            index=int(recipe["index"]),
-            path=path,
-            width=width,
-            height=height,
-            seed=int(recipe["seed"]),
-            created=float(recipe["created"]),
-            request=request,
-            infotext=found.infotext,
-            notes=tuple(map(str, recipe.get("notes", ()))),
-            parents=tuple(map(str, recipe.get("parents", ()))),
-            label=str(recipe.get("label", "")),
-            source_type=found.source_type,
-            history=parse_requests(json.dumps(recipe.get("history", []))),
-        )
-    except (StudioError, KeyError, TypeError, ValueError, OSError) as error:
-        _log.debug("%s is not indexed: %r", path.name, error)
-        return None

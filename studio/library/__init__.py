@@ -1,0 +1,1 @@
+"""The asset library: the database, the index of images, search, and what users do with their images."""
