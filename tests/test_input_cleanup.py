@@ -81,8 +81,8 @@ def test_the_images_of_a_job_stay_while_it_waits_and_after_it_ended(engine: Engi
 @pytest.mark.parametrize(
     "statement",
     [
-        "INSERT INTO pictures (id, job_id, user, number, state, request) VALUES ('a-0', 'a', 'u', 0, 'done', ?)",
-        "INSERT INTO pictures (id, job_id, user, number, state, history) VALUES ('a-0', 'a', 'u', 0, 'done', ?)",
+        "INSERT INTO recipes (request) VALUES (?)",
+        "INSERT INTO recipes (history) VALUES (?)",
         "INSERT INTO chains (user, name, steps, created) VALUES ('u', 'x', ?, 0)",
         "INSERT INTO inputs (hash, user, width, height, created, history) VALUES ('x', 'u', 1, 1, 0, ?)",
         "INSERT INTO jobs (id, user, model, request, status, created, owner) VALUES ('a', 'u', '', ?, 'queued', 0, '')",

@@ -273,15 +273,29 @@ def test_a_library_of_the_first_version_is_brought_up_to_date(tmp_path: Path) ->
     path = tmp_path / "library.db"
     Database(path).close()
     connection = sqlite3.connect(path)
+    for (table,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall():
+        if not table.startswith("sqlite_") and table not in ("jobs", "timings"):
+            connection.execute(f"DROP TABLE IF EXISTS {table}")
     connection.executescript(
-        "DROP TABLE inputs; DROP TABLE ledger; DROP TABLE votes; DROP TABLE chains; ALTER TABLE pictures DROP COLUMN"
-        " history; ALTER TABLE pictures DROP COLUMN label; ALTER TABLE pictures DROP COLUMN source_type;"
-        " PRAGMA user_version = 1;"
+        "CREATE TABLE pictures (id TEXT PRIMARY KEY, job_id TEXT NOT NULL, user TEXT NOT NULL, number INTEGER NOT NULL,"
+        " state TEXT NOT NULL, path TEXT UNIQUE, digest TEXT NOT NULL DEFAULT '', width INTEGER NOT NULL DEFAULT 0,"
+        " height INTEGER NOT NULL DEFAULT 0, seed INTEGER NOT NULL DEFAULT 0, created REAL NOT NULL DEFAULT 0,"
+        " request TEXT NOT NULL DEFAULT '{}', infotext TEXT NOT NULL DEFAULT '', notes TEXT NOT NULL DEFAULT '[]',"
+        " parents TEXT NOT NULL DEFAULT '[]', UNIQUE (job_id, number)); PRAGMA user_version = 1;"
+        "INSERT INTO pictures (id, job_id, user, number, state, path, request) VALUES"
+        " ('a-0', 'a', 'local', 0, 'done', 'a.png', '{\"prompt\": \"a fox\"}')"
     )
     connection.close()
     database = Database(path)
     assert not database.fresh
-    assert database.rows("SELECT history, label, source_type FROM pictures") == []
+    (row,) = database.rows("SELECT * FROM assets JOIN recipes USING (seq)")
+    assert (row["id"], row["prompt"], row["history"], row["label"], row["source_type"]) == (
+        "a-0",
+        "a fox",
+        "[]",
+        "",
+        "",
+    )
     assert database.rows("SELECT * FROM inputs") == []
     database.close()
 

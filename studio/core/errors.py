@@ -16,6 +16,7 @@ StudioError
 │   ├── PaymentNeeded       no credit left with the service
 │   └── Unreachable         no answer: network, time-out, server down
 ├── QueueFull               too many jobs are waiting
+├── TooSlow                 a search was stopped after its time was up
 ├── BudgetExceeded          the job would exceed the user's budget
 ├── JobCancelled            the user stopped the job
 └── ImageSkipped          the user skipped this image; the job goes on
@@ -149,6 +150,12 @@ class Unreachable(ProviderError):
 class QueueFull(StudioError):
     code = "QUEUE_FULL"
     title = "Queue full"
+    status = 503
+
+
+class TooSlow(StudioError):
+    code = "TOO_SLOW"
+    title = "Search stopped"
     status = 503
 
 

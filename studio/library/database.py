@@ -17,12 +17,16 @@ from pathlib import Path
 from typing import Any
 
 from studio.core.durable_files import translate_os_errors
-from studio.core.errors import StorageFailed
+from studio.core.errors import StorageFailed, TooSlow
+from studio.library.old_versions import upgrade_pictures
 from studio.library.process_locks import can_lock_ranges, hold_alone, lock_folder
+from studio.library.schema import create_asset_tables
 
 DATABASE_FILE = "library.db"
-_VERSION = 5
+_VERSION = 6
 _BUSY_MS = 10_000
+READ_SECONDS = 2.0  # that a search may take
+_PROGRESS_STEPS = 2_000  # of SQLite's machine between two looks at the clock
 _SCHEMA = """
 CREATE TABLE jobs (
     seq INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -41,27 +45,6 @@ CREATE TABLE jobs (
 );
 CREATE INDEX jobs_by_user ON jobs (user, seq);
 CREATE INDEX jobs_by_status ON jobs (status);
-CREATE TABLE pictures (
-    id TEXT PRIMARY KEY,
-    job_id TEXT NOT NULL,
-    user TEXT NOT NULL,
-    number INTEGER NOT NULL,
-    state TEXT NOT NULL,
-    path TEXT UNIQUE,
-    digest TEXT NOT NULL DEFAULT '',
-    width INTEGER NOT NULL DEFAULT 0,
-    height INTEGER NOT NULL DEFAULT 0,
-    seed INTEGER NOT NULL DEFAULT 0,
-    created REAL NOT NULL DEFAULT 0,
-    request TEXT NOT NULL DEFAULT '{}',
-    infotext TEXT NOT NULL DEFAULT '',
-    notes TEXT NOT NULL DEFAULT '[]',
-    parents TEXT NOT NULL DEFAULT '[]',
-    history TEXT NOT NULL DEFAULT '[]',
-    label TEXT NOT NULL DEFAULT '',
-    UNIQUE (job_id, number)
-);
-CREATE INDEX pictures_by_user ON pictures (user, created);
 CREATE TABLE timings (
     key TEXT PRIMARY KEY,
     seconds REAL NOT NULL
@@ -114,7 +97,6 @@ CREATE TABLE chains (
 );
 """
 _SOURCE_TYPES = """
-ALTER TABLE pictures ADD COLUMN source_type TEXT NOT NULL DEFAULT '';
 ALTER TABLE inputs ADD COLUMN source_type TEXT NOT NULL DEFAULT '';
 """
 _NOTICES = """
@@ -128,17 +110,20 @@ ALTER TABLE pictures ADD COLUMN label TEXT NOT NULL DEFAULT '';
 {_LEDGER}
 """,
     2: _CHAINS,
-    3: _SOURCE_TYPES,
+    3: f"ALTER TABLE pictures ADD COLUMN source_type TEXT NOT NULL DEFAULT ''; {_SOURCE_TYPES}",
     4: _NOTICES,
 }
+_PICTURES_VERSION = 5  # the last one whose images stood in the table `pictures`
 
 _log = logging.getLogger(__name__)
 
 
 class Database:
-    """One connection, shared by all threads one at a time; other processes may have the same file open.
+    """One connection that writes, shared by all threads one at a time, and one for each thread that searches; other
+    processes may have the same file open.
 
-    `fresh` means that the file was made, or made anew, by this opening.
+    `fresh` means that the file was made, or made anew, by this opening. `revision` counts the transactions of this
+    process: what was counted before is still right while it is the same and no other process writes.
     """
 
     def __init__(self, path: Path) -> None:
@@ -151,7 +136,10 @@ class Database:
             StorageFailed: the folder cannot be written, or the file was made by a newer studio.
         """
         self.path = path
+        self.revision = 0
         self._lock = threading.RLock()
+        self._local = threading.local()
+        self._readers: list[sqlite3.Connection] = []
         with translate_os_errors("the library"):
             path.parent.mkdir(parents=True, exist_ok=True)
             locks = can_lock_ranges(path.parent)
@@ -160,6 +148,7 @@ class Database:
                 undo.callback(self._release)
                 with lock_folder(path.parent):
                     self._connection, self.fresh = _open(path, locks=locks)
+                self._shared = _shares_readers(self._connection)
                 undo.pop_all()
 
     @contextlib.contextmanager
@@ -171,7 +160,47 @@ class Database:
         """
         with self._lock, _translate_sqlite_errors(), self._connection:  # which commits, or rolls back
             self._connection.execute("BEGIN IMMEDIATE")
+            self.revision += 1
             yield self._connection
+
+    @contextlib.contextmanager
+    def read(self, seconds: float = READ_SECONDS) -> Generator[sqlite3.Connection]:
+        """A connection for SELECTs of this thread alone, so that a long search holds up nobody who writes. All
+        statements inside see the same state. Where the disk cannot share a file among connections it is the one of all
+        threads.
+
+        Raises:
+            TooSlow: a statement is still running after `seconds`.
+            StorageFailed: SQLite could not read.
+        """
+        if not self._shared:
+            with self._lock, _translate_sqlite_errors():
+                yield self._connection
+            return
+        connection = self._get_reader()
+        end = time.monotonic() + seconds
+        connection.set_progress_handler(lambda: time.monotonic() > end, _PROGRESS_STEPS)
+        with _translate_sqlite_errors():
+            connection.execute("BEGIN")
+            try:
+                yield connection
+            finally:
+                connection.set_progress_handler(None, 0)
+                connection.execute("ROLLBACK")
+
+    def _get_reader(self) -> sqlite3.Connection:
+        connection = getattr(self._local, "connection", None)
+        if connection is None:
+            address = self.path.absolute().as_uri() + "?mode=ro"
+            with _translate_sqlite_errors():
+                connection = sqlite3.connect(
+                    address, uri=True, check_same_thread=False, isolation_level=None, timeout=_BUSY_MS / 1000
+                )
+            connection.row_factory = sqlite3.Row
+            self._local.connection = connection
+            with self._lock:
+                self._readers.append(connection)
+        return connection
 
     def rows(self, sql: str, parameters: Sequence[Any] = ()) -> list[sqlite3.Row]:
         """The rows of one SELECT."""
@@ -180,6 +209,10 @@ class Database:
 
     def close(self) -> None:
         with self._lock:
+            for reader in self._readers:
+                reader.close()
+            self._readers.clear()
+            self._local = threading.local()
             self._connection.close()
             self._release()
 
@@ -218,14 +251,25 @@ def _connect(path: Path, *, locks: bool) -> tuple[sqlite3.Connection, bool]:
                 hint="Update the studio, or use another outputs folder.",
             )
         if version == 0:
-            connection.executescript(
-                f"BEGIN; {_SCHEMA} {_INPUTS} {_LEDGER} {_CHAINS} {_SOURCE_TYPES} {_NOTICES}"
-                f" PRAGMA user_version = {_VERSION}; COMMIT;"
-            )
-        for old in range(version or _VERSION, _VERSION):
+            _create_tables(connection)
+        for old in range(version or _VERSION, _PICTURES_VERSION):
             connection.executescript(f"BEGIN; {_UPGRADES[old]} PRAGMA user_version = {old + 1}; COMMIT;")
+        if 0 < version <= _PICTURES_VERSION:
+            with connection:
+                connection.execute("BEGIN IMMEDIATE")
+                upgrade_pictures(connection)
+                connection.execute(f"PRAGMA user_version = {_VERSION}")
         undo.pop_all()
     return connection, version == 0
+
+
+def _create_tables(connection: sqlite3.Connection) -> None:
+    with connection:
+        connection.execute("BEGIN IMMEDIATE")
+        for statement in f"{_SCHEMA} {_INPUTS} {_LEDGER} {_CHAINS} {_SOURCE_TYPES} {_NOTICES}".split(";"):
+            connection.execute(statement)
+        create_asset_tables(connection)
+        connection.execute(f"PRAGMA user_version = {_VERSION}")
 
 
 def _open_journalled(path: Path, *, locks: bool) -> sqlite3.Connection:
@@ -268,8 +312,22 @@ def _translate_sqlite_errors() -> Generator[None]:
         yield
     except sqlite3.IntegrityError:
         raise
+    except sqlite3.OperationalError as error:
+        if error.sqlite_errorname == "SQLITE_INTERRUPT":
+            raise TooSlow(
+                "The search took too long and was stopped.", hint="Add a word or a filter, or a shorter period."
+            ) from error
+        raise _make_storage_error(error) from error
     except sqlite3.Error as error:
-        raise StorageFailed(
-            f"The library could not be written: {error}.",
-            hint="Check the disk of the outputs folder, then try again.",
-        ) from error
+        raise _make_storage_error(error) from error
+
+
+def _make_storage_error(error: sqlite3.Error) -> StorageFailed:
+    return StorageFailed(
+        f"The library could not be written: {error}.", hint="Check the disk of the outputs folder, then try again."
+    )
+
+
+def _shares_readers(connection: sqlite3.Connection) -> bool:
+    """Whether others may read while this connection writes, which takes a write-ahead log."""
+    return connection.execute("PRAGMA journal_mode").fetchone()[0] == "wal"

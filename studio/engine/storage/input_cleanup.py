@@ -26,8 +26,8 @@ _HASH = re.compile(r"[0-9a-f]{64}")
 _FILE = re.compile(r"([0-9a-f]{64})\.png|\..*\.part")
 _NAMING_COLUMNS = (
     ("jobs", "request"),
-    ("pictures", "request"),
-    ("pictures", "history"),
+    ("recipes", "request"),
+    ("recipes", "history"),
     ("inputs", "history"),
     ("chains", "steps"),
 )
