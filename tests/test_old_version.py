@@ -66,6 +66,12 @@ def test_images_are_listed_with_their_recipes(studio: Studio, folder: Path) -> N
     assert [each.format for each in crop.crops] == ["instagram.feed_square"]
 
 
+def test_old_images_are_searched_as_new_ones(studio: Studio) -> None:
+    found = studio.engine.asset_library.list_assets("fox model:embedded is:made", LOCAL_USER.name)
+    assert [(asset.prompt, asset.seed, asset.task) for asset in found.assets] == [("a fox", 3, "txt2img")]
+    assert studio.engine.asset_library.count_facets("", LOCAL_USER.name)["task"]
+
+
 def test_a_recipe_inside_an_image_is_read(folder: Path) -> None:
     info = read_image_info(folder / "outputs" / "2026-11-29" / "3-a-fox.png", Settings())
     assert info.request is not None

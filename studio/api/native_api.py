@@ -13,19 +13,27 @@ from fastapi import APIRouter, Query, Request
 from fastapi.responses import FileResponse, Response, StreamingResponse
 
 from studio import __version__
-from studio.api import chain_routes, cost_routes, edit_routes, extras_routes, schemas, social_routes, template_routes
+from studio.api import (
+    asset_routes,
+    chain_routes,
+    cost_routes,
+    edit_routes,
+    extras_routes,
+    schemas,
+    social_routes,
+    template_routes,
+)
 from studio.api.error_responses import NotReady
 from studio.api.job_waiting import WaiterPool
 from studio.api.multipart_forms import MultipartRoute
 from studio.api.responses import (
-    CONTENT_TYPES,
     FILE_IS_GONE,
     PREFIX,
+    build_file_response,
     build_image_info,
     build_job_body,
     build_model_body,
     find_asset_files,
-    resolve_asset_file,
 )
 from studio.api.submit_request import NO_STORE, Submitter, get_caller
 from studio.core.errors import StudioError
@@ -36,7 +44,6 @@ from studio.engine.studio import Studio
 
 MAX_STREAM_SECONDS = 3600.0
 MAX_RESULT_BYTES = 256 * 1024 * 1024  # bytes of images in one result
-_PRIVATE_CACHE_HEADERS = {"Cache-Control": "private, max-age=3600"}
 _ERROR_RESPONSES: dict[int | str, dict[str, object]] = {
     "4XX": {"model": schemas.ErrorBody, "description": "What went wrong and what to do."}
 }
@@ -53,6 +60,7 @@ def build_api_router(studio: Studio) -> APIRouter:
     chain_routes.add_chain_routes(routes, studio, submitter)
     social_routes.add_social_routes(routes, studio, submitter)
     template_routes.add_template_routes(routes, studio)
+    asset_routes.add_asset_routes(routes, studio)
     _add_job_routes(routes, studio)
     _add_result_routes(routes, studio)
     _add_event_routes(routes, studio)
@@ -139,14 +147,7 @@ def _add_result_routes(routes: APIRouter, studio: Studio) -> None:
     @routes.get("/images/{image_id}", response_class=FileResponse, responses={200: {"content": {"image/*": {}}}})
     def get_image(request: Request, image_id: str) -> FileResponse:  # pyright: ignore[reportUnusedFunction]
         """One image as its file."""
-        path = resolve_asset_file(studio.engine.asset(image_id, get_caller(request)), studio.engine.outputs_dir)
-        return FileResponse(
-            path,
-            media_type=CONTENT_TYPES[path.suffix.lower()],
-            filename=path.name,
-            content_disposition_type="inline",
-            headers=_PRIVATE_CACHE_HEADERS,
-        )
+        return build_file_response(studio.engine.asset(image_id, get_caller(request)), studio.engine.outputs_dir)
 
 
 def _add_event_routes(routes: APIRouter, studio: Studio) -> None:

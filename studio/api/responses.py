@@ -6,6 +6,8 @@ import base64
 from collections.abc import Sequence
 from pathlib import Path
 
+from fastapi.responses import FileResponse
+
 from studio.api.error_responses import clean_json
 from studio.api.schemas import ErrorBody, ImageInfo, JobBody, ModelBody
 from studio.core.errors import NotFound, StudioError
@@ -22,6 +24,7 @@ CONTENT_TYPES = {
     ".avif": "image/avif",
 }
 
+PRIVATE_CACHE_HEADERS = {"Cache-Control": "private, max-age=3600"}
 FILE_IS_GONE = "The file of this image is missing."
 
 
@@ -83,6 +86,18 @@ def resolve_asset_file(asset: Asset, outputs: Path) -> Path:
     if not path.is_relative_to(outputs.resolve()) or path.suffix.lower() not in CONTENT_TYPES or not path.is_file():
         raise NotFound(FILE_IS_GONE, hint="It may have been moved or deleted by hand.")
     return path
+
+
+def build_file_response(asset: Asset, outputs: Path) -> FileResponse:
+    """The asset's file; raises as `resolve_asset_file`."""
+    path = resolve_asset_file(asset, outputs)
+    return FileResponse(
+        path,
+        media_type=CONTENT_TYPES[path.suffix.lower()],
+        filename=path.name,
+        content_disposition_type="inline",
+        headers=PRIVATE_CACHE_HEADERS,
+    )
 
 
 def find_asset_files(assets: Sequence[Asset], outputs: Path) -> dict[str, Path]:

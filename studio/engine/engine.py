@@ -46,6 +46,7 @@ from studio.engine.storage.input_cleanup import InputCleanup
 from studio.engine.storage.inputs import INPUTS_FOLDER, Images
 from studio.engine.storage.outputs import Outputs
 from studio.library.asset_index import AssetIndex
+from studio.library.asset_library import AssetLibrary
 from studio.library.database import Database
 from studio.library.process_locks import ProcessLock
 
@@ -80,6 +81,7 @@ class Engine(Gallery):
         self.logs = logs or Logs(settings.current.logs_dir, level=settings.current.log_level)
         library = AssetIndex(database, root)
         super().__init__(settings, library, Outputs(root, library, tool=tool), Images(database, root))
+        self.asset_library = AssetLibrary(database, root)
         self._database = database
         self._models = Models(backends)
         self._owner = ProcessLock(root)

@@ -178,15 +178,29 @@ class Database:
                 yield self._connection
             return
         connection = self._get_reader()
-        end = time.monotonic() + seconds
-        connection.set_progress_handler(lambda: time.monotonic() > end, _PROGRESS_STEPS)
         with _translate_sqlite_errors():
             connection.execute("BEGIN")
             try:
-                yield connection
+                with self.limit_time(connection, seconds):
+                    yield connection
             finally:
                 connection.set_progress_handler(None, 0)
                 connection.execute("ROLLBACK")
+
+    @contextlib.contextmanager
+    def limit_time(self, connection: sqlite3.Connection, seconds: float) -> Generator[None]:
+        """Stop what is read inside with a connection of `read` after `seconds`. Afterwards nothing limits it any more.
+
+        Raises:
+            TooSlow: a statement was stopped.
+        """
+        end = time.monotonic() + seconds
+        connection.set_progress_handler(lambda: time.monotonic() > end, _PROGRESS_STEPS)
+        try:
+            with _translate_sqlite_errors():
+                yield
+        finally:
+            connection.set_progress_handler(None, 0)
 
     def _get_reader(self) -> sqlite3.Connection:
         connection = getattr(self._local, "connection", None)

@@ -46,9 +46,9 @@ CREATE TABLE assets (
     UNIQUE (folder, path)
 )""",
     "CREATE INDEX assets_by_user ON assets (user, state, seq)",
-    "CREATE INDEX assets_rated ON assets (user, rating, seq) WHERE rating > 0",
-    "CREATE INDEX assets_favourite ON assets (user, seq) WHERE favourite = 1",
-    "CREATE INDEX assets_used ON assets (user, uses, seq) WHERE uses > 0",
+    "CREATE INDEX assets_rated ON assets (user, state, rating, seq) WHERE rating > 0",
+    "CREATE INDEX assets_favourite ON assets (user, state, seq) WHERE favourite = 1",
+    "CREATE INDEX assets_used ON assets (user, state, uses, seq) WHERE uses > 0",
     "CREATE INDEX assets_moving ON assets (state) WHERE state IN ('intent', 'trashing', 'restoring')",
     """
 CREATE TABLE recipes (

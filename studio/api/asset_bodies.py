@@ -1,0 +1,213 @@
+"""The JSON of the asset library."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Annotated, Any, Self
+
+from pydantic import BaseModel, Field
+
+from studio.api.field_bodies import Name, StrictModel, Text
+from studio.api.responses import PREFIX
+from studio.library.asset_library import Page
+from studio.library.changes import MAX_TAGS, Change
+from studio.library.collections import Collection
+from studio.library.entries import AssetDetails, AssetEntry
+
+_LAST_SECOND = 253402300799.0  # of the year 9999
+Tags = Annotated[list[Name], Field(max_length=MAX_TAGS)]
+
+
+class AssetBody(BaseModel):
+    """One asset of the library. `url` is its file, `thumbnail` a small image of it; `rating` is 0 to 5."""
+
+    id: str
+    url: str
+    thumbnail: str
+    width: int
+    height: int
+    created: str = Field(description="ISO 8601, UTC.")
+    kind: str = Field(description="image, audio or video.")
+    title: str
+    prompt: str
+    negative_prompt: str
+    model: str
+    seed: int
+    task: str
+    source: str = Field(description="The program that it comes from.")
+    favourite: bool
+    rating: int
+    tags: list[str]
+    note: str
+    trashed: bool
+    uses: int
+
+    @classmethod
+    def make(cls, entry: AssetEntry, root: str) -> Self:
+        """The body of an asset, with addresses below `root`."""
+        return cls(**_list_values(entry, root))
+
+
+class AssetPage(BaseModel):
+    """Assets in their order. `next` is the cursor of the next page, null at the end; `total` is how many there are in
+    all, or at least that many where `total_is_exact` is false."""
+
+    assets: list[AssetBody]
+    next: str | None
+    total: int
+    total_is_exact: bool
+
+    @classmethod
+    def make(cls, page: Page, root: str) -> Self:
+        """The body of a page."""
+        return cls(
+            assets=[AssetBody.make(entry, root) for entry in page.assets],
+            next=page.next,
+            total=page.total,
+            total_is_exact=page.exact,
+        )
+
+
+class RelativeBody(BaseModel):
+    """An asset that another was made from, or that was made from it."""
+
+    id: str
+    thumbnail: str
+
+
+class CollectionRef(BaseModel):
+    id: str
+    name: str
+
+
+class AssetDetailsBody(AssetBody):
+    """Everything about one asset. `request` is its recipe; `history` names the tasks of the requests before it."""
+
+    request: dict[str, Any] | None
+    infotext: str | None
+    parents: list[RelativeBody]
+    children: list[RelativeBody]
+    history: list[str]
+    collections: list[CollectionRef]
+    use_counts: dict[str, int]
+    job: str | None
+
+    @classmethod
+    def make_details(cls, details: AssetDetails, root: str) -> Self:
+        """The body of everything about an asset."""
+        return cls(
+            **_list_values(details.entry, root),
+            request=None if details.request is None else dict(details.request),
+            infotext=details.infotext or None,
+            parents=[_make_relative(one, root) for one in details.parents],
+            children=[_make_relative(one, root) for one in details.children],
+            history=list(details.history),
+            collections=[CollectionRef(id=one, name=name) for one, name in details.collections],
+            use_counts=dict(details.use_counts),
+            job=details.job or None,
+        )
+
+
+class AssetChangeBody(StrictModel):
+    """What becomes of an asset; what is left out stays. `tags` replaces all tags."""
+
+    favourite: bool | None = None
+    rating: int | None = Field(default=None, ge=0, le=5)
+    tags: Tags | None = None
+    note: Text | None = None
+    title: Name | None = None
+
+    def to_change(self) -> Change:
+        """The change; raises InvalidRequest for a tag that is not possible."""
+        return Change(
+            favourite=self.favourite,
+            rating=self.rating,
+            tags=None if self.tags is None else tuple(self.tags),
+            note=self.note,
+            title=self.title,
+        )
+
+
+class FacetValue(BaseModel):
+    value: str
+    count: int
+
+
+class CollectionBody(BaseModel):
+    """A collection; a saved search has its query."""
+
+    id: str
+    name: str
+    count: int
+    query: str | None
+
+    @classmethod
+    def make(cls, collection: Collection) -> Self:
+        """The body of a collection."""
+        return cls(id=collection.id, name=collection.name, count=collection.count, query=collection.query)
+
+
+class CollectionList(BaseModel):
+    collections: list[CollectionBody]
+
+
+class NewCollectionBody(StrictModel):
+    """A new collection; with `query` a saved search."""
+
+    name: Name = Field(min_length=1)
+    query: Text | None = None
+
+
+class CollectionChangeBody(StrictModel):
+    """Another name, or another query of a saved search."""
+
+    name: Name | None = None
+    query: Text | None = None
+
+
+class FacetsBody(BaseModel):
+    """What can be filtered by, with numbers, the most frequent first; days with the latest first."""
+
+    models: list[FacetValue]
+    loras: list[FacetValue]
+    tags: list[FacetValue]
+    sources: list[FacetValue]
+    tasks: list[FacetValue]
+    days: list[FacetValue]
+    collections: list[CollectionBody]
+
+
+class OptionBody(BaseModel):
+    """One way to go on: `text` replaces what is there, `label` is shown."""
+
+    text: str
+    label: str
+    count: int | None = None
+
+
+class CompletionBody(BaseModel):
+    """Options for the characters `from` to `to` of the text."""
+
+    from_: int = Field(serialization_alias="from")
+    to: int
+    options: list[OptionBody]
+
+
+def _list_values(entry: AssetEntry, root: str) -> dict[str, Any]:
+    same = ("id", "width", "height", "kind", "title", "prompt", "negative_prompt", "model", "seed", "task", "source")
+    kept = ("favourite", "rating", "note", "trashed", "uses")
+    return {
+        **{name: getattr(entry, name) for name in (*same, *kept)},
+        "tags": list(entry.tags),
+        "url": f"{root}{PREFIX}/assets/{entry.id}/file",
+        "thumbnail": _make_thumbnail_address(entry.id, root),
+        "created": datetime.fromtimestamp(min(max(entry.created, 0.0), _LAST_SECOND), UTC).isoformat(),
+    }
+
+
+def _make_relative(asset_id: str, root: str) -> RelativeBody:
+    return RelativeBody(id=asset_id, thumbnail=_make_thumbnail_address(asset_id, root))
+
+
+def _make_thumbnail_address(asset_id: str, root: str) -> str:
+    return f"{root}{PREFIX}/assets/{asset_id}/thumbnail"

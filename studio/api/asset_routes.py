@@ -1,0 +1,135 @@
+"""The routes of the asset library: lists, search, what users note of their assets, and collections."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Request
+from fastapi.responses import FileResponse
+
+from studio.api.asset_bodies import (
+    AssetBody,
+    AssetChangeBody,
+    AssetDetailsBody,
+    AssetPage,
+    CollectionBody,
+    CollectionChangeBody,
+    CollectionList,
+    CompletionBody,
+    FacetsBody,
+    FacetValue,
+    NewCollectionBody,
+    OptionBody,
+)
+from studio.api.responses import PRIVATE_CACHE_HEADERS, build_file_response
+from studio.api.submit_request import get_caller
+from studio.engine.studio import Studio
+from studio.library.query import Order
+
+QueryText = Annotated[str, Query(max_length=2000, description="A query, for example `castle -night is:favourite`.")]
+PageLimit = Annotated[int, Query(ge=1, le=500)]
+
+
+def add_asset_routes(routes: APIRouter, studio: Studio) -> None:
+    """Put the routes of the library among `routes`."""
+    _add_list_routes(routes, studio)
+    _add_asset_routes(routes, studio)
+    _add_collection_routes(routes, studio)
+
+
+def _add_list_routes(routes: APIRouter, studio: Studio) -> None:
+    library, settings = studio.engine.asset_library, studio.settings
+
+    @routes.get("/assets")
+    def list_assets(  # pyright: ignore[reportUnusedFunction]
+        request: Request,
+        q: QueryText = "",
+        limit: PageLimit = 50,
+        cursor: Annotated[str, Query(max_length=100)] = "",
+        order: Order = Order.NEWEST,
+        trashed: bool = False,
+    ) -> AssetPage:
+        """The caller's assets that fit the query; `next` is the cursor of the next page."""
+        page = library.list_assets(
+            q, get_caller(request).name, limit=limit, cursor=cursor or None, order=order, trashed=trashed
+        )
+        return AssetPage.make(page, settings.current.root_path)
+
+    @routes.get("/assets/facets")
+    def count_facets(request: Request, q: QueryText = "") -> FacetsBody:  # pyright: ignore[reportUnusedFunction]
+        """What the caller can filter by, with numbers; with a query those of its newest 5,000 hits."""
+        user = get_caller(request).name
+        found = library.count_facets(q, user)
+        lists = {
+            f"{kind}s": [FacetValue(value=value, count=count) for value, count in values]
+            for kind, values in found.items()
+        }
+        collections = [CollectionBody.make(one) for one in library.collections.list_all(user)]
+        return FacetsBody(**lists, collections=collections)
+
+    @routes.get("/assets/complete")
+    def complete_query(  # pyright: ignore[reportUnusedFunction]
+        request: Request, text: QueryText = "", position: Annotated[int | None, Query(ge=0)] = None
+    ) -> CompletionBody:
+        """What the word at `position` of a query (its end by default) could become."""
+        place = len(text) if position is None else min(position, len(text))
+        found = library.complete(text, place, get_caller(request).name)
+        return CompletionBody(
+            from_=found.start,
+            to=found.end,
+            options=[OptionBody(text=one.text, label=one.label, count=one.count) for one in found.options],
+        )
+
+
+def _add_asset_routes(routes: APIRouter, studio: Studio) -> None:
+    engine, settings = studio.engine, studio.settings
+    library = engine.asset_library
+
+    @routes.get("/assets/{asset_id}")
+    def get_asset(request: Request, asset_id: str) -> AssetDetailsBody:  # pyright: ignore[reportUnusedFunction]
+        """Everything about one asset."""
+        details = library.get_details(asset_id, get_caller(request).name)
+        return AssetDetailsBody.make_details(details, settings.current.root_path)
+
+    @routes.patch("/assets/{asset_id}")
+    def change_asset(request: Request, asset_id: str, body: AssetChangeBody) -> AssetBody:  # pyright: ignore[reportUnusedFunction]
+        """Set favourite, rating, tags, note or title; what is left out stays."""
+        entry = library.change(asset_id, body.to_change(), get_caller(request).name)
+        return AssetBody.make(entry, settings.current.root_path)
+
+    @routes.get("/assets/{asset_id}/file", response_class=FileResponse)
+    def get_asset_file(request: Request, asset_id: str) -> FileResponse:  # pyright: ignore[reportUnusedFunction]
+        """The file of an asset."""
+        return build_file_response(engine.asset(asset_id, get_caller(request)), engine.outputs_dir)
+
+    @routes.get("/assets/{asset_id}/thumbnail", response_class=FileResponse)
+    def get_asset_thumbnail(request: Request, asset_id: str) -> FileResponse:  # pyright: ignore[reportUnusedFunction]
+        """A small image of an asset, at most 384 px."""
+        return FileResponse(engine.get_thumbnail(asset_id, get_caller(request)), headers=PRIVATE_CACHE_HEADERS)
+
+
+def _add_collection_routes(routes: APIRouter, studio: Studio) -> None:
+    collections = studio.engine.asset_library.collections
+
+    @routes.get("/collections")
+    def list_collections(request: Request) -> CollectionList:  # pyright: ignore[reportUnusedFunction]
+        """The caller's collections and saved searches, by name."""
+        return CollectionList(
+            collections=[CollectionBody.make(one) for one in collections.list_all(get_caller(request).name)]
+        )
+
+    @routes.post("/collections", status_code=201)
+    def create_collection(request: Request, body: NewCollectionBody) -> CollectionBody:  # pyright: ignore[reportUnusedFunction]
+        """Make a collection, or with a query a saved search."""
+        return CollectionBody.make(collections.create(body.name, get_caller(request).name, body.query))
+
+    @routes.patch("/collections/{collection_id}")
+    def change_collection(request: Request, collection_id: str, body: CollectionChangeBody) -> CollectionBody:  # pyright: ignore[reportUnusedFunction]
+        """Rename a collection, or give a saved search another query."""
+        user = get_caller(request).name
+        return CollectionBody.make(collections.change(collection_id, user, name=body.name, query=body.query))
+
+    @routes.delete("/collections/{collection_id}", status_code=204)
+    def delete_collection(request: Request, collection_id: str) -> None:  # pyright: ignore[reportUnusedFunction]
+        """Delete a collection; its assets stay."""
+        collections.delete(collection_id, get_caller(request).name)
