@@ -32,6 +32,7 @@ from studio.serving.guard import Guard, Lifecycle
 from studio.serving.hosts import Hosts, normalize_origins, split_names
 from studio.serving.login import Authenticator, LoginMiddleware
 from studio.serving.login import build_login_router as login_router
+from studio.serving.response_headers import build_refusal
 from studio.serving.sessions import SessionOwnerMiddleware, SessionOwners
 from studio.serving.share import close_links
 from studio.serving.users import Users, load_secret, require_users
@@ -42,6 +43,7 @@ DRAIN_SECONDS = (
 CLOSE_SECONDS = 2  # seconds that open connections are given after that
 EXIT_SECONDS = 28.0  # seconds after the first signal at which the process ends, whatever still runs
 MAX_CONNECTIONS = 2000
+MAX_WEBSOCKET_MESSAGE = 64 * 1024  # bytes; clients say little over one
 TICKS_A_SECOND = 10  # uvicorn's: at each tenth it brings the Date header up to date
 
 log = logging.getLogger(__name__)
@@ -72,7 +74,9 @@ def build_app(studio: Studio, page: Callable[[FastAPI], FastAPI], users: Users |
     settings = studio.settings.current
     require_users(settings, users)
     app = StudioApp(settings, users, studio.engine.logs.get_access_logger())
-    authenticator = Authenticator(users, Cookies(users, load_secret(users.secret_file))) if users else None
+    authenticator = (
+        Authenticator(users, Cookies(users, load_secret(users.secret_file)), studio.engine.tokens) if users else None
+    )
     # The last one added stands outermost. Gradio finds CORSMiddleware here and leaves out its own, which mirrors any
     # origin.
     private = [
@@ -104,9 +108,7 @@ def build_app(studio: Studio, page: Callable[[FastAPI], FastAPI], users: Users |
 async def _handle_internal_error(request: Request, error: Exception) -> JSONResponse:
     """The answer to a caller after a defect, without details. The log has the rest."""
     log.error("a defect at %s", request.url.path, exc_info=error)
-    return JSONResponse(
-        {"error": "Internal error.", "code": "INTERNAL", "details": {"hint": "See the log for details."}}, 500
-    )
+    return build_refusal(500, "INTERNAL", "Internal error.", "See the log for details.", path=request.scope["path"])
 
 
 class StudioServer(uvicorn.Server):
@@ -225,7 +227,8 @@ def make_server(app: StudioApp, studio: Studio, on_drain: Callable[[], None] = l
         access_log=False,
         log_level="critical",
         log_config=None,
-        ws="none",
+        ws="websockets-sansio",
+        ws_max_size=MAX_WEBSOCKET_MESSAGE,
         lifespan="on",
         http="h11",
         timeout_keep_alive=30,

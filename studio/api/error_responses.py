@@ -15,6 +15,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Match
 
+from studio.api.dialects.dialect_paths import Dialect, find_dialect
+from studio.api.dialects.error_shapes import ErrorFacts, shape_error
 from studio.core.errors import RateLimited, StudioError
 
 _CODES = {
@@ -95,12 +97,39 @@ def _find_allowed_methods(request: Request) -> list[str]:
 
 async def _handle_studio_error(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, StudioError)
-    return build_error_response(error)
+    path = request.scope["path"]
+    return build_error_response(error) if find_dialect(path) is None else build_dialect_response(path, error)
+
+
+def build_dialect_response(path: str, error: StudioError) -> JSONResponse:
+    """`error` as the API at `path` answers it."""
+    shaped = shape_error(path, describe_error(error))
+    headers = dict(shaped.headers)
+    if isinstance(error, RateLimited) and error.retry_after is not None:
+        headers["Retry-After"] = str(math.ceil(error.retry_after))
+    return JSONResponse(clean_json(shaped.body), shaped.status, headers)
+
+
+def describe_error(error: StudioError) -> ErrorFacts:
+    """What an API tells of `error`."""
+    return ErrorFacts(
+        status=error.status,
+        code=error.code,
+        message=error.message,
+        hint=error.hint,
+        kind=str(error.details.get("kind", type(error).__name__)),
+        parameter=str(error.details.get("field", "")),
+        details=error.details,
+    )
 
 
 async def _handle_http_error(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)
     message = str(error.detail) if error.status_code < 500 else HTTPStatus(error.status_code).phrase
+    if find_dialect(request.scope["path"]) is not None:
+        code = _CODES.get(error.status_code, f"HTTP_{error.status_code}")
+        shaped = shape_error(request.scope["path"], ErrorFacts(status=error.status_code, code=code, message=message))
+        return JSONResponse(clean_json(shaped.body), shaped.status, {**(error.headers or {}), **shaped.headers})
     return JSONResponse(clean_json(_format_error(error.status_code, message)), error.status_code, error.headers)
 
 
@@ -122,6 +151,14 @@ async def _handle_validation_error(request: Request, error: Exception) -> JSONRe
             f"{field or 'The body'} cannot be {given!r}: {first['msg'].rstrip('.')}.",
             "Correct it and send it again.",
         )
+    path = request.scope["path"]
+    if find_dialect(path) is Dialect.AUTOMATIC1111:  # as FastAPI says it there
+        listed = [{"loc": list(one["loc"]), "msg": one["msg"], "type": one["type"]} for one in error.errors()]
+        return JSONResponse(clean_json({"detail": listed}), 422)
+    if find_dialect(path) is not None:
+        facts = ErrorFacts(status=400, code="INVALID_REQUEST", message=message, hint=hint, parameter=field[:200])
+        shaped = shape_error(path, facts)
+        return JSONResponse(clean_json(shaped.body), shaped.status, shaped.headers)
     shape = {"error": message, "code": "INVALID_REQUEST", "details": {"hint": hint, "field": field[:200]}}
     return JSONResponse(clean_json(shape), 400)
 

@@ -173,6 +173,29 @@ class Settings:
         150, "Number of browser sessions kept in memory.", group="Server", low=10, high=10_000, restart=True
     )
 
+    api_automatic1111: bool = setting_field(
+        True,
+        "Offer AUTOMATIC1111's API and that of its ControlNet extension, below /sdapi and /controlnet.",
+        group="APIs",
+    )
+    api_openai: bool = setting_field(True, "Offer OpenAI's images API below /v1.", group="APIs")
+    api_mcp: bool = setting_field(True, "Offer tools for assistants (MCP) at /mcp.", group="APIs")
+    api_comfyui: bool = setting_field(True, "Offer ComfyUI's protocol for its usual graphs.", group="APIs")
+    api_aliases: bool = setting_field(
+        True, "Offer the short routes /generate, /jobs, /derivatives and /analyze-context.", group="APIs"
+    )
+    image_hosts: str = setting_field(
+        "",
+        "Hosts from which images named by address in API requests are fetched, separated by commas. Empty: none.",
+        group="APIs",
+    )
+    webhook_hosts: str = setting_field(
+        "",
+        "Hosts that may be notified when a job ends, separated by commas; with a port where it is not the usual one."
+        " Empty: none.",
+        group="APIs",
+    )
+
     log_level: str = setting_field(
         "info", "Detail of the application log.", group="Logs", choices=("debug", "info", "warning", "error")
     )

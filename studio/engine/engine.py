@@ -11,13 +11,14 @@ from pathlib import Path
 from typing import TypeVar
 
 import studio
-from studio.core.errors import InvalidRequest, JobCancelled, NotFound, StorageFailed, StudioError
+from studio.core.errors import Forbidden, InvalidRequest, JobCancelled, NotFound, StorageFailed, StudioError
 from studio.core.events import CancelledEvent, NoticeEvent, Status
 from studio.core.model import Model
 from studio.core.ports import Backend, JobContext
 from studio.core.request import GenerationRequest
 from studio.core.task import Task
 from studio.core.user import LOCAL_USER, User
+from studio.engine.api_tokens import ApiTokens
 from studio.engine.jobs.abandonment import AbandonmentTimer
 from studio.engine.jobs.admission import Admission, AdmittedRequest
 from studio.engine.jobs.chain_steps import ChainRenderer
@@ -89,6 +90,7 @@ class Engine(Gallery):
         self._saver = Saver(self._outputs)
         self._previews = Previews()
         self.ledger, self.votes, self.chains = Ledger(database), Votes(database), SavedChains(database)
+        self.tokens = ApiTokens(settings.folder / "tokens.json")
         self._admission = Admission(self._models, self._images, lookups.find_successor)
         self._timings = Timings(database)
         tools = RunnerServices(
@@ -145,11 +147,19 @@ class Engine(Gallery):
         Raises:
             UnknownModel, ModelBroken, InvalidRequest: the request cannot be carried out as it stands.
             NotFound: an image that it names is not there, or another user's.
+            Forbidden: a model costs money and the caller's token may not spend any.
             BudgetExceeded: the user's budget would be passed.
             QueueFull: too many jobs wait; `details` has the number. StorageFailed: the journal cannot be written.
         """
         settings = self._settings.current
+        if not user.may_spend and self._admission.is_paid(settings.fallback_model):
+            settings = settings.replace(fallback_model="")
         accepted = self._admission.admit_request(request, user.name, settings)
+        if not user.may_spend and self._admission.has_paid_models(accepted.request):
+            raise Forbidden(
+                "This token may not use models that cost money.",
+                hint="Choose a local model, or create a token that may spend.",
+            )
         with self._lock:
             if self._closed:
                 raise JobCancelled("The studio is shutting down.", hint="Try again in a minute.")

@@ -16,11 +16,13 @@ from starlette.datastructures import Headers
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from studio.api.dialects.dialect_paths import find_dialect
 from studio.core.settings import Settings
 from studio.serving.hosts import Hosts, TrustedProxies, is_same_origin, normalize_origin, split_names
 from studio.serving.response_headers import Sender, build_refusal
 
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+WEBSOCKET_PATHS = frozenset({"/ws", "/api/ws"})  # ComfyUI's protocol
 BODY_TIMEOUT = 30.0  # seconds that an unfinished upload may be silent
 FORM_OVERHEAD = 1024 * 1024  # bytes that a form may take around its file
 MAX_LOGIN_BODY = 64 * 1024  # bytes, for /login
@@ -63,7 +65,7 @@ class Guard:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "websocket":
-            await send({"type": "websocket.close", "code": 1008})
+            await self._forward_websocket(scope, receive, send)
             return
         if scope["type"] != "http":
             await self._app(scope, receive, send)
@@ -79,8 +81,18 @@ class Guard:
         finally:
             sender.log_request(self._access)
 
+    async def _forward_websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Let a WebSocket pass to the one place that takes any, with the checks of a request."""
+        scope = self._clean_scope(scope)
+        refused = self._check_origin_and_host({**scope, "method": "GET"})
+        if scope["path"] not in WEBSOCKET_PATHS or refused is not None or self._lifecycle.draining.is_set():
+            await send({"type": "websocket.close", "code": 1008})
+            return
+        await self._app(scope, receive, send)
+
     async def _forward_request(self, scope: Scope, receive: Receive, sender: Sender) -> None:
-        body = _LimitedBody(receive, MAX_LOGIN_BODY if scope["path"] == "/login" else self._largest)
+        limit = MAX_LOGIN_BODY if scope["path"] == "/login" else self._largest
+        body = _LimitedBody(receive, limit, scope["path"])
         answer = _ResponseFilter(body, sender)
         try:
             await self._app(scope, body, answer)
@@ -90,13 +102,12 @@ class Guard:
         if body.failure is not None and not sender.started:
             await body.failure.answer(scope, receive, sender)
 
-    def _check_request(self, scope: Scope) -> JSONResponse | None:
-        """The answer to a request that goes no further, else None."""
+    def _check_origin_and_host(self, scope: Scope) -> JSONResponse | None:
         headers = Headers(scope=scope)
         path = scope["path"]
         if headers.get("host", "") not in self._hosts or len(headers.getlist("host")) != 1:
             return build_refusal(
-                400, "BAD_HOST", "This server does not accept that host name.", "Add it to allowed_hosts."
+                400, "BAD_HOST", "This server does not accept that host name.", "Add it to allowed_hosts.", path=path
             )
         if not self._is_origin_allowed(scope, headers):
             return build_refusal(
@@ -104,7 +115,16 @@ class Guard:
                 "FORBIDDEN_ORIGIN",
                 "This request comes from another site.",
                 "Open the studio itself, or add the site to allowed_origins.",
+                path=path,
             )
+        return None
+
+    def _check_request(self, scope: Scope) -> JSONResponse | None:
+        """The answer to a request that goes no further, else None."""
+        refusal = self._check_origin_and_host(scope)
+        if refusal is not None:
+            return refusal
+        headers, path = Headers(scope=scope), scope["path"]
         if _BLOCKED_PATHS.match(path) or _FILE_BY_URL.match(unquote(path)):
             return build_refusal(404, "NOT_FOUND", "Not found.")
         if headers.get("range", "").count(",") >= MAX_RANGES:
@@ -114,12 +134,12 @@ class Guard:
     def _check_body(self, path: str, headers: Headers) -> JSONResponse | None:
         length = headers.get("content-length", "0")
         if not length.isascii() or not length.isdigit():
-            return build_refusal(400, "BAD_LENGTH", "The Content-Length is not a number.")
+            return build_refusal(400, "BAD_LENGTH", "The Content-Length is not a number.", path=path)
         if int(length) > (MAX_LOGIN_BODY if path == "/login" else self._largest):
-            return _make_too_large_error().answer
+            return _make_too_large_error(path).answer
         kind = headers.get("content-type", "")
         if kind.lower().startswith("multipart/") and not _BOUNDARY.search(kind):
-            return build_refusal(400, "BAD_FORM", "The form has no usable boundary.")
+            return build_refusal(400, "BAD_FORM", "The form has no usable boundary.", path=path)
         return None
 
     def _check_draining(self, scope: Scope) -> JSONResponse | None:
@@ -134,25 +154,25 @@ class Guard:
                 "The studio is shutting down.",
                 "Queued jobs are kept. Try again in a minute.",
                 {"Retry-After": "60"},
+                path=scope["path"],
             )
         return None
 
     def _is_origin_allowed(self, scope: Scope, headers: Headers) -> bool:
-        """Writes, and everything below the two APIs, only from our own pages or from no page at all (curl, scripts)."""
+        """Writes, and everything of the APIs, only from our own pages or from no page at all (curl, scripts)."""
         path, origin, site = scope["path"], headers.get("origin"), headers.get("sec-fetch-site")
-        behind_api = path.startswith(("/api/", "/gradio_api/"))
+        for_programs = path.startswith("/api/") or find_dialect(path) is not None
+        behind_api = for_programs or path.startswith("/gradio_api/")
         if scope["method"] in SAFE_METHODS and not behind_api:
             return True
         if origin is not None:
-            if path.startswith("/api/") and normalize_origin(origin) in self._origins:
+            if for_programs and normalize_origin(origin) in self._origins:
                 return True
             if scope["method"] == "OPTIONS":
                 return True  # a preflight: answered by the CORS rules, which let nobody else in
             if not is_same_origin(origin, headers.get("host", "")):
                 return False
-        followed_link = (
-            scope["method"] == "GET" and path.startswith("/api/") and headers.get("sec-fetch-mode") == "navigate"
-        )
+        followed_link = scope["method"] == "GET" and for_programs and headers.get("sec-fetch-mode") == "navigate"
         return site in (None, "same-origin", "none") or followed_link
 
     def _clean_scope(self, scope: Scope) -> Scope:
@@ -197,23 +217,26 @@ class _BodyRejected(Exception):
         self.answer = answer
 
 
-def _make_too_large_error() -> _BodyRejected:
+def _make_too_large_error(path: str) -> _BodyRejected:
     hint = "Send a smaller file, or raise max_upload_mb."
-    return _BodyRejected(build_refusal(413, "TOO_LARGE", "The upload is too large.", hint, {"Connection": "close"}))
-
-
-def _make_too_slow_error() -> _BodyRejected:
     return _BodyRejected(
-        build_refusal(408, "TOO_SLOW", "The upload stopped.", "Send it again.", {"Connection": "close"})
+        build_refusal(413, "TOO_LARGE", "The upload is too large.", hint, {"Connection": "close"}, path=path)
+    )
+
+
+def _make_too_slow_error(path: str) -> _BodyRejected:
+    return _BodyRejected(
+        build_refusal(408, "TOO_SLOW", "The upload stopped.", "Send it again.", {"Connection": "close"}, path=path)
     )
 
 
 class _LimitedBody:
     """A request body that may not grow past `limit` bytes nor fall silent before its end."""
 
-    def __init__(self, receive: Receive, limit: int) -> None:
+    def __init__(self, receive: Receive, limit: int, path: str) -> None:
         self._receive = receive
         self._left = limit
+        self._path = path
         self._complete = False
         self.failure: _BodyRejected | None = None
 
@@ -223,11 +246,11 @@ class _LimitedBody:
         try:
             message = await asyncio.wait_for(self._receive(), BODY_TIMEOUT)
         except TimeoutError as error:
-            self.failure = _make_too_slow_error()
+            self.failure = _make_too_slow_error(self._path)
             raise self.failure from error
         self._left -= len(message.get("body", b""))
         if self._left < 0:
-            self.failure = _make_too_large_error()
+            self.failure = _make_too_large_error(self._path)
             raise self.failure
         self._complete = not message.get("more_body", False)
         return message

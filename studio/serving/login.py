@@ -1,5 +1,5 @@
-"""Identify the caller: login page, session cookie, HTTP Basic for scripts, and the middleware that requires one of
-them."""
+"""Who is calling: the login page, the session cookie, HTTP Basic and tokens for programs, and the gate that asks for
+one of them."""
 
 from __future__ import annotations
 
@@ -26,7 +26,9 @@ from starlette.requests import Request, cookie_parser
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from studio.api.dialects.dialect_paths import find_dialect
 from studio.core.user import LOCAL_USER, User
+from studio.engine.api_tokens import ApiTokens, TokenScope
 from studio.serving.cookies import COOKIE_LIFETIME, COOKIE_NAME, Cookies
 from studio.serving.response_headers import build_refusal
 from studio.serving.throttle import Throttle
@@ -47,9 +49,10 @@ log = logging.getLogger(__name__)
 class Authenticator:
     """Checks names and passwords, slowly for those who guess."""
 
-    def __init__(self, users: Users, cookies: Cookies) -> None:
+    def __init__(self, users: Users, cookies: Cookies, tokens: ApiTokens) -> None:
         self.users = users
         self.cookies = cookies
+        self.tokens = tokens
         self._by_name = Throttle(limit=MAX_FAILURES)
         self._by_address = Throttle(limit=MAX_FAILURES_PER_ADDRESS)
         self._by_tunnel = Throttle(limit=MAX_FAILURES_PER_TUNNEL)
@@ -103,6 +106,15 @@ class Authenticator:
                 self._remembered.popitem(last=False)
         return user, wait
 
+    def check_bearer_header(self, header: str, *, writes: bool) -> User | None:
+        """The user that the token of an Authorization header speaks for, with no more rights than it has; None for no
+        token of ours, or for a token that may only read where something is to be written."""
+        token = self.tokens.find(header[7:].strip())
+        user = self.users.get(token.user) if token is not None else None
+        if token is None or user is None or (writes and token.scope is TokenScope.READ):
+            return None
+        return User(user.name, may_spend=token.scope is TokenScope.SPEND)
+
 
 class LoginMiddleware:
     """Puts the caller into `scope["user"]`, or turns them away. Without an authenticator everybody is LOCAL."""
@@ -113,7 +125,7 @@ class LoginMiddleware:
         self._root = root_path.rstrip("/")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
+        if scope["type"] not in ("http", "websocket"):
             await self._app(scope, receive, send)
             return
         if self._authenticator is None:
@@ -126,6 +138,8 @@ class LoginMiddleware:
             scope["user"] = user
         if user is not None or scope["path"] in OPEN_PATHS:
             await self._app(scope, receive, send)
+        elif scope["type"] == "websocket":
+            await send({"type": "websocket.close", "code": 1008})
         else:
             await self._build_rejection(scope, headers, wait)(scope, receive, send)
 
@@ -134,9 +148,14 @@ class LoginMiddleware:
     ) -> tuple[User | None, float]:
         user = authenticator.cookies.read(get_cookie(headers))
         authorization = headers.get("authorization", "")
-        if user is None and scope["path"].startswith("/api/") and authorization[:6].lower() == "basic ":
+        if user is not None or not (scope["path"].startswith("/api/") or find_dialect(scope["path"])):
+            return user, 0.0
+        if authorization[:6].lower() == "basic ":
             return await authenticator.check_basic_header(scope, authorization)
-        return user, 0.0
+        if authorization[:7].lower() == "bearer ":
+            writes = scope.get("method", "GET") not in ("GET", "HEAD", "OPTIONS")
+            return authenticator.check_bearer_header(authorization, writes=writes), 0.0
+        return None, 0.0
 
     def _build_rejection(self, scope: Scope, headers: Headers, wait: float) -> Response:
         if wait:
@@ -146,19 +165,25 @@ class LoginMiddleware:
                 "Too many wrong passwords.",
                 "Wait a few minutes.",
                 {"Retry-After": str(math.ceil(wait))},
+                path=scope["path"],
             )
         if (
             scope["method"] in ("GET", "HEAD")
             and "text/html" in headers.get("accept", "")
             and not scope["path"].startswith("/gradio_api/")
+            and find_dialect(scope["path"]) is None
         ):
             query = "?" + scope["query_string"].decode("latin-1") if scope["query_string"] else ""
             return RedirectResponse(
                 f"{self._root}/login?next={quote(scope['path'] + query, safe='/')}", 303, {"Cache-Control": "no-store"}
             )
-        # No WWW-Authenticate: it would make browsers ask with a window of their own.
+        # WWW-Authenticate only where no browser goes, which would ask with a window of its own.
         return build_refusal(
-            401, "LOGIN_NEEDED", "Please log in.", "Log in at /login, or send a name and password with HTTP Basic."
+            401,
+            "LOGIN_NEEDED",
+            "Please log in.",
+            "Log in at /login, or send a token, or a name and password with HTTP Basic.",
+            path=scope["path"],
         )
 
 

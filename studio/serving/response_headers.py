@@ -9,6 +9,8 @@ from starlette.datastructures import MutableHeaders
 from starlette.responses import JSONResponse
 from starlette.types import Message, Scope, Send
 
+from studio.api.dialects.error_shapes import ErrorFacts, shape_error
+
 # Gradio's page runs inline scripts and builds functions from text; everything else is shut, onerror= and its like too.
 CONTENT_SECURITY_POLICY = "; ".join(
     (
@@ -80,8 +82,8 @@ class Sender:
 
 
 def build_refusal(
-    status: int, code: str, message: str, hint: str = "", headers: dict[str, str] | None = None
+    status: int, code: str, message: str, hint: str = "", headers: dict[str, str] | None = None, *, path: str = ""
 ) -> JSONResponse:
-    """An error in the shape that every error of the studio has."""
-    details = {"hint": hint} if hint else {}
-    return JSONResponse({"error": message, "code": code, "details": details}, status_code=status, headers=headers)
+    """An error in the shape that errors have at `path`: the studio's own, or that of the API that is served there."""
+    shaped = shape_error(path, ErrorFacts(status=status, code=code, message=message, hint=hint))
+    return JSONResponse(shaped.body, status_code=shaped.status, headers={**shaped.headers, **(headers or {})})

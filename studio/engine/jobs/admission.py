@@ -117,6 +117,16 @@ class Admission:
                 total += cost * number
         return total
 
+    def has_paid_models(self, request: GenerationRequest) -> bool:
+        """Whether anything that the admitted `request` may run costs money: its model, a step, a fallback, a cell of
+        its grid."""
+        requests = [*(cell.request for cell in expand_cells(request)), *request.then]
+        return any(self.is_paid(name) for name in {one.model for one in requests} | set(request.fallbacks))
+
+    def is_paid(self, model_id: str) -> bool:
+        """Whether the model of that id costs money; False where there is none."""
+        return any(model.paid for model in self._models.all() if model.id == model_id)
+
     def _name_models(self, request: GenerationRequest, user: str, settings: Settings) -> GenerationRequest:
         """The request with the models that would draw it now."""
         living, _ = self._replace_retired_model(request)

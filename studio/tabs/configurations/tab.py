@@ -1,4 +1,5 @@
-"""Configurations: models and memory, every setting, and what the studio says about itself. Administrators only."""
+"""Configurations: models and memory, every setting, and what the studio says about itself, for administrators; the
+caller's own API tokens for everybody."""
 
 from __future__ import annotations
 
@@ -13,10 +14,10 @@ from studio import __version__
 from studio.core.errors import Forbidden
 from studio.core.self_check import Check
 from studio.engine.studio import Studio
-from studio.tabs.common.current_user import require_admin
+from studio.tabs.common.current_user import get_user, require_admin
 from studio.tabs.common.events import HIDDEN, UNQUEUED, Updates, show_errors
 from studio.tabs.common.tab import PageContext, Tab
-from studio.tabs.configurations import cloud_services, model_manager, settings_form, weight_downloads
+from studio.tabs.configurations import api_tokens, cloud_services, model_manager, settings_form, weight_downloads
 
 SHOWN_VERSIONS = ("gradio", "torch", "diffusers", "transformers", "accelerate", "peft", "safetensors", "pillow")
 LOG_LINES = 200
@@ -27,6 +28,8 @@ def build_configurations_tab(studio: Studio, page_context: PageContext) -> None:
     """Lay the tab out empty; an administrator's page is filled when it loads, so that nobody else finds the values in
     it."""
     note = gr.HTML(ADMIN_NOTE)
+    with gr.Column(elem_classes="view-column view-prompt"):
+        tokens = api_tokens.build_tokens_panel(studio)
     with gr.Column(visible=False, elem_classes="configurations") as view:
         with gr.Column(elem_classes="view-column view-prompt"):
             gr.Markdown("### Models and memory")
@@ -46,12 +49,14 @@ def build_configurations_tab(studio: Studio, page_context: PageContext) -> None:
 
     @show_errors
     def fill_page(request: gr.Request) -> Updates:
+        own = api_tokens.fill_tokens_panel(studio, get_user(request).name, *tokens)
         try:
             require_admin(request)
         except Forbidden:
-            return {note: gr.update(visible=True)}
+            return {note: gr.update(visible=True), **own}
         filled = (
-            settings_form.fill_settings_form(studio, form)
+            own
+            | settings_form.fill_settings_form(studio, form)
             | model_manager.refresh_models_panel(studio, *panel)
             | weight_downloads.fill_weights_panel(studio, *weights_panel)
             | cloud_services.fill_clouds_panel(studio, *clouds)
@@ -59,7 +64,7 @@ def build_configurations_tab(studio: Studio, page_context: PageContext) -> None:
         return {note: gr.update(visible=False), view: gr.update(visible=True), **filled}
 
     page_context.blocks.load(
-        fill_page, None, [note, view, *panel, *weights_panel, *clouds, *form.components()], **UNQUEUED
+        fill_page, None, [note, view, *tokens, *panel, *weights_panel, *clouds, *form.components()], **UNQUEUED
     )
 
 
