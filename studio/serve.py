@@ -23,6 +23,8 @@ from starlette.types import ASGIApp
 
 from studio import __version__
 from studio.api import error_responses, native_api, openapi_docs
+from studio.api.dialects.automatic1111.router import ProcessTimeMiddleware
+from studio.api.dialects.dialect_router import build_dialect_router
 from studio.core.errors import NotConfigured, StudioError
 from studio.core.settings import Settings
 from studio.engine.studio import Studio
@@ -95,10 +97,12 @@ def build_app(studio: Studio, page: Callable[[FastAPI], FastAPI], users: Users |
         allow_credentials=False,
     )
     app.add_middleware(CompressionMiddleware)
+    app.add_middleware(ProcessTimeMiddleware)
     app.add_exception_handler(Exception, _handle_internal_error)
     error_responses.install_error_handlers(app)
     app.include_router(login_router(authenticator, settings.root_path))
     app.include_router(native_api.build_api_router(studio))
+    app.include_router(build_dialect_router(studio))
     app.include_router(openapi_docs.build_docs_router(app, settings.root_path))
     app.include_router(error_responses.build_fallback_router())
     page(app)

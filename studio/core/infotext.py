@@ -102,6 +102,15 @@ def parse_infotext(text: str, kind: type[GenerationRequest] = GenerationRequest)
     Never fails: a pair that is unknown, malformed or out of range ends up in `unknown`. LoRA tags stay in the prompt,
     where they mean the same. A text without any pairs is taken as a prompt.
     """
+    prompt, negative, pairs, repeated = split_infotext(text)
+    if pairs.get("RNG") == _OWN_NOISE:
+        del pairs["RNG"]  # which is how images are drawn here anyway
+    request, unknown = parse_pairs(prompt, negative, pairs, kind)
+    return ParsedInfotext(request, unknown | repeated)
+
+
+def split_infotext(text: str) -> tuple[str, str, dict[str, str], dict[str, str]]:
+    """(prompt, negative prompt, pairs, pairs whose key was there before) of an infotext, as they stand there."""
     body, line = _split_infotext(text[:_MAX_CHARS].replace("\r\n", "\n").replace("\r", "\n").strip("\n"))
     prompt, negative = _split_prompts(body)
     pairs: dict[str, str] = {}
@@ -110,10 +119,7 @@ def parse_infotext(text: str, kind: type[GenerationRequest] = GenerationRequest)
         key, value = match[1].strip(), _unquote(match[2].strip())
         if pairs.setdefault(key, value) != value:  # the first holds: what other tools append stands behind it
             repeated[f"{key} (again)"] = value
-    if pairs.get("RNG") == _OWN_NOISE:
-        del pairs["RNG"]  # which is how images are drawn here anyway
-    request, unknown = parse_pairs(prompt, negative, pairs, kind)
-    return ParsedInfotext(request, unknown | repeated)
+    return prompt, negative, pairs, repeated
 
 
 def _append_tags(prompt: str, loras: Iterable[LoraUse]) -> str:

@@ -1,0 +1,270 @@
+"""POST txt2img and img2img: jobs that are waited for, and AUTOMATIC1111's answer of their images."""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+import io
+import json
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import anyio.to_thread
+from fastapi import APIRouter, Request
+from fastapi.responses import JSONResponse, Response
+from PIL import Image
+
+from studio import __version__
+from studio.api.dialects.automatic1111 import images, options
+from studio.api.dialects.automatic1111.bodies import Img2ImgBody, Txt2ImgBody
+from studio.api.dialects.automatic1111.names import SHORT_HASH, find_weight
+from studio.api.dialects.automatic1111.requests import BuiltRequest, RequestBuilder
+from studio.api.dialects.automatic1111.scripts import ScriptPlan, plan_script
+from studio.api.dialects.dialect_jobs import DialectJobs
+from studio.api.error_responses import clean_json
+from studio.api.submit_request import get_caller
+from studio.core.errors import NotFound
+from studio.core.events import Status
+from studio.core.model_ids import PREPROCESSOR_PREFIX
+from studio.core.request import GenerationRequest
+from studio.core.request_parts import ControlUnit
+from studio.core.result import Asset
+from studio.core.task import Task
+from studio.core.user import User
+from studio.engine.jobs.job import Job
+from studio.engine.jobs.passes import make_random_seed
+
+NO_MODULE = "none"
+
+
+@dataclass
+class DrawnImages:
+    """What the jobs of one call made: files of the images with their assets, a labelled sheet where a job made one,
+    and what is to be told."""
+
+    files: list[bytes] = field(default_factory=list[bytes])
+    assets: list[Asset] = field(default_factory=list[Asset])
+    sheet: bytes | None = None
+    job: Job | None = None
+    notes: list[str] = field(default_factory=list[str])
+
+
+class GenerationRoutes:
+    """The two routes, over the jobs of one dialect."""
+
+    def __init__(self, jobs: DialectJobs, user_options: options.UserOptions, user_jobs: options.UserJobs) -> None:
+        self._jobs = jobs
+        self._options = user_options
+        self._user_jobs = user_jobs
+
+    def add_to(self, routes: APIRouter) -> None:
+        """Put the routes among `routes`."""
+
+        @routes.post("/txt2img")
+        async def draw_from_text(request: Request, body: Txt2ImgBody) -> Response:  # pyright: ignore[reportUnusedFunction]
+            """Images from a prompt."""
+            return await self._answer(request, body, lambda builder: builder.build_txt2img(body))
+
+        @routes.post("/img2img")
+        async def draw_from_image(request: Request, body: Img2ImgBody) -> Response:  # pyright: ignore[reportUnusedFunction]
+            """Images from an image and a prompt."""
+            return await self._answer(request, body, lambda builder: builder.build_img2img(body))
+
+    async def _answer(
+        self,
+        request: Request,
+        body: Txt2ImgBody | Img2ImgBody,
+        build: Callable[[RequestBuilder], BuiltRequest],
+    ) -> Response:
+        user, is_img2img = get_caller(request), isinstance(body, Img2ImgBody)
+
+        def plan() -> tuple[BuiltRequest, ScriptPlan]:
+            built = build(RequestBuilder(self._jobs.studio, user, self._options.get(user.name)))
+            if built.body.script_name and built.request.seed is None:  # one seed for all jobs of a script
+                built = dataclasses.replace(built, request=built.request.replace(seed=make_random_seed()))
+            return built, plan_script(built, is_img2img=is_img2img)
+
+        built, planned = await anyio.to_thread.run_sync(plan)
+        drawn = await self._draw(request, built, planned)
+        maps = await self._draw_maps(request, built)
+        self._keep_overrides(user, built)
+        answer = await anyio.to_thread.run_sync(lambda: self._build_answer(built, planned, drawn, maps))
+        return JSONResponse(clean_json(answer))
+
+    async def _draw(self, request: Request, built: BuiltRequest, planned: ScriptPlan) -> DrawnImages:
+        """Carry out all jobs of the plan, one after the other, until one is stopped."""
+        drawn = DrawnImages(notes=list(built.notes))
+        task_id = built.body.force_task_id or ""
+        for wanted in planned.requests:
+            current = wanted
+            for loop in range(planned.loops):
+                if not await self._run_one(request, current, drawn, task_id):
+                    return drawn
+                if loop + 1 < planned.loops:
+                    current = await anyio.to_thread.run_sync(
+                        self._plan_next_loop, get_caller(request), wanted, planned, loop + 1, drawn.assets[-1].id
+                    )
+        return drawn
+
+    async def _run_one(self, request: Request, wanted: GenerationRequest, drawn: DrawnImages, task_id: str) -> bool:
+        """Run one job and collect its images; False when it was stopped or made none."""
+        job = await self._jobs.submit(request, lambda _: wanted)
+        self._user_jobs.add(job.user, job.id, task_id)
+        await self._jobs.wait(request, job)
+        now = job.snapshot
+        drawn.job = job
+        drawn.notes += [note for note in now.notices if note not in drawn.notes]
+        for asset in now.assets:
+            data = await anyio.to_thread.run_sync(self._jobs.read_file, asset)
+            if job.request.axes and now.status is Status.FINISHED and asset is now.assets[-1]:
+                drawn.sheet = data
+            else:
+                drawn.files.append(data)
+                drawn.assets.append(asset)
+        return now.status is Status.FINISHED and bool(now.assets)
+
+    def _plan_next_loop(
+        self, user: User, wanted: GenerationRequest, planned: ScriptPlan, loop: int, asset_id: str
+    ) -> GenerationRequest:
+        """The request of the next loop, on the image of the one before."""
+        start = wanted.strength or 0.0
+        part = loop / max(1, planned.loops - 1)
+        kept = self._jobs.studio.engine.keep_asset(asset_id, user)
+        return wanted.replace(
+            source=kept.hash,
+            strength=start + (planned.final_strength - start) * part,
+            seed=None if wanted.seed is None else (wanted.seed + loop) % 2**32,
+        )
+
+    async def _draw_maps(self, request: Request, built: BuiltRequest) -> list[str]:
+        """The maps of the ControlNet units that are to be returned, as PNG in base64."""
+        if not built.body.send_images:
+            return []
+        found: list[str] = []
+        for one in built.units:
+            if one.returns_map:
+                found.append(await self._draw_map(request, one.unit, built.request))
+        return found
+
+    async def _draw_map(self, request: Request, unit: ControlUnit, wanted: GenerationRequest) -> str:
+        source = unit.image or wanted.source or (wanted.batch[0] if wanted.batch else "")
+        if unit.preprocessor == NO_MODULE:
+            file = self._jobs.studio.engine.get_kept_file(source, get_caller(request))
+            return base64.b64encode(file.read_bytes()).decode()
+        short_side = min(wanted.width or 512, wanted.height or 512) if unit.pixel_perfect else unit.resolution
+        plain = dataclasses.replace(unit, model="", image=None, pixel_perfect=False, resolution=max(64, short_side))
+        job = await self._jobs.run(
+            request,
+            lambda _: GenerationRequest(
+                task=Task.PREPROCESS,
+                model=PREPROCESSOR_PREFIX + unit.preprocessor,
+                source=source,
+                control=(plain,),
+                file=wanted.file,
+            ),
+        )
+        if not job.snapshot.assets:
+            raise NotFound("The control map was not made.", hint="Send the request again.")
+        return base64.b64encode(self._jobs.read_file(job.snapshot.assets[0])).decode()
+
+    def _keep_overrides(self, user: User, built: BuiltRequest) -> None:
+        """Overrides that are not to be restored afterwards become the user's options."""
+        if built.body.override_settings and built.body.override_settings_restore_afterwards is False:
+            self._options.change(user.name, built.body.override_settings)
+
+    def _build_answer(
+        self, built: BuiltRequest, planned: ScriptPlan, drawn: DrawnImages, maps: Sequence[str]
+    ) -> dict[str, Any]:
+        body = built.body
+        infotexts = [asset.infotext for asset in drawn.assets]
+        sent = [base64.b64encode(data).decode() for data in drawn.files] if planned.images else []
+        grid = self._build_grid(built, planned, drawn)
+        if grid:
+            sent.insert(0, grid)
+            infotexts.insert(0, infotexts[0] if infotexts else "")
+        echo = body.model_dump()
+        if isinstance(body, Img2ImgBody) and not body.include_init_images:
+            echo |= {"init_images": None, "mask": None}
+        info = self._build_info(built, drawn, infotexts, first=1 if grid else 0)
+        return {
+            "images": [*sent, *maps] if body.send_images else [],
+            "parameters": echo,
+            "info": json.dumps(clean_json(info), ensure_ascii=False),
+        }
+
+    def _build_grid(self, built: BuiltRequest, planned: ScriptPlan, drawn: DrawnImages) -> str:
+        """The sheet that stands first, in base64: that of a script, or the plain one of several images where the call
+        has them saved. Empty where there is none."""
+        if drawn.sheet is not None:
+            return base64.b64encode(drawn.sheet).decode()
+        wants_plain = built.body.save_images and not built.body.do_not_save_grid and len(drawn.files) > 1
+        if not drawn.files or not (planned.grid or wants_plain):
+            return ""
+        return images.encode_png(images.compose_plain_grid(drawn.files), drawn.assets[0].infotext)
+
+    def _build_info(
+        self, built: BuiltRequest, drawn: DrawnImages, infotexts: Sequence[str], *, first: int
+    ) -> dict[str, Any]:
+        """The facts that AUTOMATIC1111 tells beside the images."""
+        request = drawn.job.request if drawn.job is not None else built.request
+        weight = find_weight(request.model, self._jobs.studio.store.weights())
+        requests = [asset.drawn for asset in drawn.assets] or [request]
+        seeds = [asset.seed for asset in drawn.assets] or [request.seed or 0]
+        subseeds = [one.variation_seed or 0 for one in requests]
+        width, height = _measure(drawn, request)
+        return {
+            "prompt": request.prompt,
+            "all_prompts": [one.prompt for one in requests],
+            "negative_prompt": request.negative_prompt,
+            "all_negative_prompts": [one.negative_prompt for one in requests],
+            "seed": seeds[0],
+            "all_seeds": seeds,
+            "subseed": subseeds[0],
+            "all_subseeds": subseeds,
+            "subseed_strength": request.variation_strength,
+            "width": width,
+            "height": height,
+            "sampler_name": request.sampler or (drawn.job.model.sampling.sampler if drawn.job else ""),
+            "cfg_scale": request.guidance,
+            "steps": request.steps,
+            "batch_size": request.batch_size,
+            "restore_faces": any(step.task is Task.RESTORE_FACES for step in request.then),
+            "face_restoration_model": next(
+                (step.model for step in request.then if step.task is Task.RESTORE_FACES), None
+            ),
+            "sd_model_name": request.model,
+            "sd_model_hash": weight.sha256[:SHORT_HASH] if weight is not None else "",
+            "sd_vae_name": request.vae,
+            "sd_vae_hash": None,
+            "seed_resize_from_w": -1,
+            "seed_resize_from_h": -1,
+            "denoising_strength": request.strength if request.hires is None else request.hires.strength,
+            "extra_generation_params": _list_extra_parameters(request),
+            "index_of_first_image": first,
+            "infotexts": list(infotexts),
+            "styles": list(built.body.styles or []),
+            "job_timestamp": time.strftime("%Y%m%d%H%M%S"),
+            "clip_skip": request.clip_skip or 1,
+            "is_using_inpainting_conditioning": False,
+            "version": f"Easel {__version__}",
+            "notices": list(dict.fromkeys(drawn.notes)),
+        }
+
+
+def _measure(drawn: DrawnImages, request: GenerationRequest) -> tuple[int, int]:
+    """The size of the first pass where it is known, else of the first image."""
+    if request.width and request.height:
+        return request.width, request.height
+    if drawn.files:
+        with Image.open(io.BytesIO(drawn.files[0])) as image:
+            return image.size
+    return 0, 0
+
+
+def _list_extra_parameters(request: GenerationRequest) -> dict[str, Any]:
+    if request.hires is None:
+        return {}
+    found: dict[str, Any] = {"Hires upscale": request.hires.scale, "Hires upscaler": request.hires.upscaler}
+    return found | ({"Hires steps": request.hires.steps} if request.hires.steps else {})

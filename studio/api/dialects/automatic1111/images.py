@@ -1,0 +1,96 @@
+"""Images in and out as AUTOMATIC1111 has them: base64 with or without a prefix, or an address."""
+
+from __future__ import annotations
+
+import base64
+import io
+import math
+from collections.abc import Sequence
+
+from PIL import Image, ImageOps
+from PIL.PngImagePlugin import PngInfo
+
+from studio.api.dialects.automatic1111.errors import InvalidEncodedImage
+from studio.api.dialects.dialect_jobs import fetch_image
+from studio.core.annotate import flatten_on_white, read_mask
+from studio.core.base64_text import decode_base64
+from studio.core.errors import BadImage, InvalidRequest, Unreachable
+from studio.core.image_gate import ImageLimits, open_image
+from studio.core.settings import Settings
+
+
+def read_image_bytes(text: str, settings: Settings) -> bytes:
+    """The file that `text` is.
+
+    Raises:
+        InvalidEncodedImage: it is none, or its address may not be asked.
+    """
+    if text.startswith(("http://", "https://")):
+        try:
+            return fetch_image(text, settings)
+        except BadImage as error:
+            raise InvalidEncodedImage("Invalid image url", hint=error.hint, details=_DETAILS) from error
+        except (InvalidRequest, Unreachable) as error:
+            raise InvalidEncodedImage("Requests not allowed", hint=error.message, details=_DETAILS) from error
+    try:
+        return decode_base64(text)
+    except ValueError as error:
+        raise _make_encoding_error() from error
+
+
+_DETAILS = {"kind": "HTTPException"}
+
+
+def _make_encoding_error() -> InvalidEncodedImage:
+    return InvalidEncodedImage(
+        "Invalid encoded image", details={"kind": "HTTPException", "detail": "Invalid encoded image"}
+    )
+
+
+def read_image(text: str, settings: Settings) -> Image.Image:
+    """The image that `text` is; raises InvalidEncodedImage as `read_image_bytes`, and where the gate refuses it."""
+    try:
+        return open_image(read_image_bytes(text, settings), limits=ImageLimits.of(settings))
+    except BadImage as error:
+        raise _make_encoding_error() from error
+
+
+def resize_image(image: Image.Image, size: tuple[int, int], mode: int) -> Image.Image:
+    """`image` in `size` px by AUTOMATIC1111's resize mode: 0 and 3 stretch it, 1 crops it, 2 fills the rest."""
+    if image.size == size:
+        return image
+    if mode == 1:
+        return ImageOps.fit(image, size, Image.Resampling.LANCZOS)
+    if mode == 2:
+        inside = ImageOps.contain(image, size, Image.Resampling.LANCZOS)
+        filled = image.resize(size, Image.Resampling.BILINEAR)
+        filled.paste(inside, ((size[0] - inside.width) // 2, (size[1] - inside.height) // 2))
+        return filled
+    return image.resize(size, Image.Resampling.LANCZOS)
+
+
+def prepare_mask(mask: Image.Image, size: tuple[int, int], mode: int) -> Image.Image:
+    """A mask of `size` px, mode L, white where something is to change."""
+    return resize_image(read_mask(mask), size, mode)
+
+
+def encode_png(image: Image.Image, infotext: str = "") -> str:
+    """A PNG in base64, with the infotext where there is one."""
+    about = PngInfo()
+    if infotext:
+        about.add_text("parameters", infotext)
+    out = io.BytesIO()
+    image.save(out, "PNG", pnginfo=about, compress_level=1)
+    return base64.b64encode(out.getvalue()).decode()
+
+
+def compose_plain_grid(files: Sequence[bytes]) -> Image.Image:
+    """The images side by side in rows, without labels, as AUTOMATIC1111's own grid."""
+    images = [flatten_on_white(Image.open(io.BytesIO(data))) for data in files]
+    rows = min(len(images), max(1, round(math.sqrt(len(images)))))
+    columns = math.ceil(len(images) / rows)
+    width, height = images[0].size
+    sheet = Image.new("RGB", (columns * width, rows * height), "black")
+    for number, image in enumerate(images):
+        sheet.paste(image, (number % columns * width, number // columns * height))
+    return sheet

@@ -1,0 +1,320 @@
+"""From the bodies of txt2img and img2img to the studio's request."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from PIL import Image
+
+from studio.api.dialects.automatic1111 import images, names, options
+from studio.api.dialects.automatic1111.bodies import Img2ImgBody, Txt2ImgBody
+from studio.api.dialects.automatic1111.control_units import BuiltUnit, build_control_units
+from studio.api.dialects.automatic1111.errors import InitImageMissing, ScriptNotFound
+from studio.api.dialects.fit_request import fit_to_model
+from studio.core.errors import InvalidRequest
+from studio.core.field_spec import RANDOM_SEED, FieldSpec
+from studio.core.fields import INPAINT_FIELDS, REQUEST_FIELDS
+from studio.core.finish import FaceRestoration, OutputOptions
+from studio.core.infotext import parse_infotext
+from studio.core.lora_tags import split_tags
+from studio.core.model import Model
+from studio.core.model_ids import RESTORER_PREFIX
+from studio.core.request import MAX_SEED, GenerationRequest
+from studio.core.request_choices import MaskedContent, Resize
+from studio.core.request_parts import Hires, Inpaint
+from studio.core.settings import Settings
+from studio.core.task import Task
+from studio.core.user import User
+from studio.engine.studio import Studio
+from studio.prompting.styles import apply_styles, load_styles
+
+# Always-on scripts of AUTOMATIC1111 itself, which have no counterpart here and are passed over.
+_BUILT_IN_SCRIPTS = frozenset(
+    {"api payload", "comments", "extra options", "hypertile", "refiner", "sampler", "seed", "soft inpainting"}
+)
+_CONTROL_SCRIPT = "controlnet"
+_RESIZES = (Resize.STRETCH, Resize.CROP, Resize.FILL, Resize.LATENT)
+_FILLS = (MaskedContent.FILL, MaskedContent.ORIGINAL, MaskedContent.NOISE, MaskedContent.NOTHING)
+_RESTORERS = {"gfpgan": "GFPGANv1.4", "codeformer": "codeformer"}
+Body = Txt2ImgBody | Img2ImgBody
+
+
+@dataclass(frozen=True, kw_only=True)
+class BuiltRequest:
+    """A request and what its caller should know. `body` is the caller's, with what an infotext filled in; `units` are
+    those of the ControlNet extension."""
+
+    request: GenerationRequest
+    body: Body
+    units: tuple[BuiltUnit, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+class RequestBuilder:
+    """Builds the requests of one caller. Decodes images: call it in a thread."""
+
+    def __init__(self, studio: Studio, user: User, user_options: Mapping[str, Any]) -> None:
+        self._studio = studio
+        self._user = user
+        self._options = dict(user_options)
+        self._notes: list[str] = []
+        self._units: tuple[BuiltUnit, ...] = ()
+
+    @property
+    def _settings(self) -> Settings:
+        return self._studio.settings.current
+
+    def build_txt2img(self, body: Txt2ImgBody) -> BuiltRequest:
+        """The request of POST txt2img.
+
+        Raises:
+            StudioError: a sampler, script, checkpoint or image that is none, with AUTOMATIC1111's status.
+        """
+        body = fill_from_infotext(body)
+        request = self._build_common(body, Task.TXT2IMG).replace(strength=None)
+        if body.enable_hr:
+            request = _add_hires(request, body, self._list_models())
+        return self._finish(request, body)
+
+    def build_img2img(self, body: Img2ImgBody) -> BuiltRequest:
+        """The request of POST img2img; raises as `build_txt2img`, and InitImageMissing."""
+        body = fill_from_infotext(body)
+        if not body.init_images:
+            raise InitImageMissing(
+                "Init image not found", details={"kind": "HTTPException", "detail": "Init image not found"}
+            )
+        sources = [images.read_image(text, self._settings) for text in body.init_images]
+        mask = images.read_image(body.mask, self._settings) if body.mask else None
+        mode = body.resize_mode or 0
+        request = self._build_common(body, Task.IMG2IMG).replace(
+            strength=0.75 if body.denoising_strength is None else body.denoising_strength,
+            resize=_RESIZES[mode] if 0 <= mode < len(_RESIZES) else Resize.STRETCH,
+        )
+        if mask is not None:
+            request, sources = self._add_mask(request, body, sources, mask)
+        kept = [self._studio.engine.keep_image(source, self._user).hash for source in sources]
+        request = request.replace(
+            source=kept[0] if len(kept) == 1 else None, batch=() if len(kept) == 1 else tuple(kept)
+        )
+        if len(kept) > 1:
+            request = request.replace(count=body.n_iter or 1)
+        return self._finish(request, body)
+
+    def _build_common(self, body: Body, task: Task) -> GenerationRequest:
+        overrides = body.override_settings or {}
+        chosen = {**self._options, **{name: value for name, value in overrides.items() if value is not None}}
+        models = self._list_models()
+        sampler, schedule = self._read_sampler(body, models)
+        known = load_styles()
+        applied = [name for name in body.styles or [] if name in known]
+        prompt, negative = apply_styles(body.prompt or "", body.negative_prompt or "", applied, known)
+        if body.disable_extra_networks:
+            prompt = split_tags(prompt)[0].strip()
+        size = (body.width or 512), (body.height or 512)
+        seed, subseed = _read_seed(body.seed), _read_seed(body.subseed)
+        batch_size, iterations = body.batch_size or 1, body.n_iter or 1
+        return GenerationRequest(
+            task=task,
+            model=self._read_checkpoint(body, overrides, models),
+            prompt=prompt,
+            negative_prompt=negative,
+            width=size[0],
+            height=size[1],
+            count=batch_size * iterations,
+            batch_size=batch_size,
+            seed=seed,
+            variation_seed=subseed if body.subseed_strength else None,
+            variation_strength=body.subseed_strength or 0.0,
+            steps=body.steps or 50,
+            guidance=7.0 if body.cfg_scale is None else body.cfg_scale,
+            sampler=sampler,
+            schedule=None if schedule == "Automatic" else schedule,
+            clip_skip=self._read_clip_skip(chosen),
+            vae=self._read_vae(chosen),
+            control=tuple(one.unit for one in self._read_scripts(body)),
+            then=self._build_face_step(body, chosen),
+            file=_read_file_format(chosen),
+        )
+
+    def _list_models(self) -> Sequence[Model]:
+        return self._studio.engine.models()
+
+    def _read_sampler(self, body: Body, models: Sequence[Model]) -> tuple[str | None, str]:
+        name = body.sampler_name or body.sampler_index
+        if not name:
+            return None, names.parse_schedule(body.scheduler, models)
+        sampler, schedule = names.parse_sampler(name, body.scheduler, names.list_checkpoints(models))
+        return sampler or None, schedule
+
+    def _read_checkpoint(self, body: Body, overrides: Mapping[str, Any], models: Sequence[Model]) -> str:
+        """The id of the model: of the request, else of the user's options, else the default. A name that is not known
+        is passed over, as there."""
+        weights = self._studio.store.weights()
+        wanted = getattr(body, "model", None), overrides.get(options.CHECKPOINT), self._options.get(options.CHECKPOINT)
+        for name in filter(None, wanted):
+            found = names.find_checkpoint(str(name), models, weights)
+            if found is not None:
+                return found
+            self._notes.append(f"The checkpoint {str(name)[:100]} was not found; the default is used.")
+        return ""
+
+    def _read_clip_skip(self, chosen: Mapping[str, Any]) -> int | None:
+        value = chosen.get(options.CLIP_SKIP)
+        return value if isinstance(value, int) and value > 1 else None
+
+    def _read_vae(self, chosen: Mapping[str, Any]) -> str | None:
+        value = chosen.get(options.VAE)
+        if not isinstance(value, str) or value in ("", "Automatic", "None"):
+            return None
+        known = {weight.name: weight for weight in self._studio.store.weights() if weight.kind == "VAE"}
+        found = next((name for name, weight in known.items() if value in (name, weight.path.name)), None)
+        if found is None:
+            self._notes.append(f"The VAE {value[:100]} was not found; the model's own is used.")
+        return found
+
+    def _read_scripts(self, body: Body) -> tuple[BuiltUnit, ...]:
+        for name, content in body.alwayson_scripts.items():
+            lowered = name.strip().lower()
+            arguments = content.get("args", []) if isinstance(content, dict) else []
+            if lowered == _CONTROL_SCRIPT:
+                self._units = build_control_units(arguments, self._studio, self._user)
+            elif lowered not in _BUILT_IN_SCRIPTS:
+                detail = f"always on script {name[:100]} not found"
+                raise ScriptNotFound(detail, details={"kind": "HTTPException", "detail": detail})
+        return self._units
+
+    def _build_face_step(self, body: Body, chosen: Mapping[str, Any]) -> tuple[GenerationRequest, ...]:
+        if not body.restore_faces:
+            return ()
+        wanted = _RESTORERS.get(str(chosen.get(options.FACE_MODEL, "")).lower(), "codeformer")
+        usable = [model.id for model in self._studio.engine.models(Task.RESTORE_FACES) if not model.problem]
+        found = next((one for one in (RESTORER_PREFIX + wanted, *usable) if one in usable), None)
+        if found is None:
+            self._notes.append("Faces were not restored: no face restorer is installed.")
+            return ()
+        weight = chosen.get("code_former_weight")
+        fidelity = float(weight) if isinstance(weight, int | float) else 0.5
+        return (GenerationRequest(task=Task.RESTORE_FACES, model=found, faces=FaceRestoration(fidelity=fidelity)),)
+
+    def _add_mask(
+        self, request: GenerationRequest, body: Img2ImgBody, sources: list[Image.Image], mask: Image.Image
+    ) -> tuple[GenerationRequest, list[Image.Image]]:
+        """The request with its mask, and the sources: in the wanted size where the whole of them is redrawn. A mask
+        with nothing in it is left out, as there."""
+        mode = body.resize_mode or 0
+        if not body.inpaint_full_res and request.width and request.height:
+            sources = [images.resize_image(source, (request.width, request.height), mode) for source in sources]
+        fitted = images.prepare_mask(mask, sources[0].size, mode)
+        invert = bool(body.inpainting_mask_invert)
+        low, high = fitted.getextrema()
+        if (low == 255) if invert else (high == 0):
+            self._notes.append("The mask is empty; the whole image was redrawn.")
+            return request, sources
+        if any(source.size != sources[0].size for source in sources):
+            sources = [images.resize_image(source, sources[0].size, mode) for source in sources]
+        blur = body.mask_blur
+        if blur is None:
+            blur = max(body.mask_blur_x or 0, body.mask_blur_y or 0)
+        fill = body.inpainting_fill or 0
+        inpaint = Inpaint(
+            mask_blur=blur,
+            fill=_FILLS[fill] if 0 <= fill < len(_FILLS) else MaskedContent.ORIGINAL,
+            only_masked=bool(body.inpaint_full_res),
+            padding=body.inpaint_full_res_padding or 0,
+            invert=invert,
+        )
+        kept = self._studio.engine.keep_image(fitted, self._user)
+        return request.replace(task=Task.INPAINT, mask=kept.hash, inpaint=inpaint), sources
+
+    def _finish(self, request: GenerationRequest, body: Body) -> BuiltRequest:
+        model = self._studio.engine.model(request.model, request.task)
+        fitted, notes = fit_to_model(request.replace(model=model.id), model)
+        return BuiltRequest(request=fitted, body=body, units=self._units, notes=(*self._notes, *notes))
+
+
+def _read_seed(value: int | None) -> int | None:
+    if value is None or value <= RANDOM_SEED:
+        return None
+    return value % (MAX_SEED + 1)
+
+
+def _read_file_format(chosen: Mapping[str, Any]) -> OutputOptions:
+    kind = str(chosen.get(options.FORMAT, "png")).lower().replace("jpg", "jpeg")
+    return OutputOptions(format=kind if kind in ("png", "jpeg", "webp", "avif") else "png")
+
+
+def _add_hires(request: GenerationRequest, body: Txt2ImgBody, models: Sequence[Model]) -> GenerationRequest:
+    """The second pass. The old way of asking for it gives the size of the first pass beside that of the result."""
+    width, height = body.hr_resize_x or 0, body.hr_resize_y or 0
+    if body.firstphase_width or body.firstphase_height:
+        width, height = request.width or 512, request.height or 512
+        request = request.replace(
+            width=(body.firstphase_width or width) // 8 * 8, height=(body.firstphase_height or height) // 8 * 8
+        )
+    if bool(width) != bool(height) and request.width and request.height:
+        ratio = request.width / request.height
+        width, height = (width or round(height * ratio)), (height or round(width / ratio))
+    upscaler = body.hr_upscaler or names.LATENT_MODES[0]
+    if upscaler not in names.LATENT_MODES:
+        found = names.find_upscaler(upscaler, models)
+        if found is None and upscaler != names.NONE:
+            text = f"could not find upscaler named {upscaler[:100]}"
+            raise InvalidRequest(text, hint="GET /sdapi/v1/upscalers lists them.", details={"kind": "Exception"})
+        upscaler = found or "Lanczos"
+    sampler, schedule = None, None
+    if body.hr_sampler_name and body.hr_sampler_name != "Use same sampler":
+        sampler, schedule = names.parse_sampler(body.hr_sampler_name, body.hr_scheduler, models)
+    elif body.hr_scheduler and body.hr_scheduler != "Use same scheduler":
+        schedule = names.parse_schedule(body.hr_scheduler, models)
+    return request.replace(
+        hires=Hires(
+            upscaler=upscaler,
+            scale=body.hr_scale or 2.0,
+            width=width // 8 * 8 or None,
+            height=height // 8 * 8 or None,
+            steps=body.hr_second_pass_steps or None,
+            strength=0.75 if body.denoising_strength is None else body.denoising_strength,
+            guidance=body.hr_cfg or None,
+            prompt=body.hr_prompt or "",
+            negative_prompt=body.hr_negative_prompt or "",
+            sampler=sampler,
+            schedule=None if schedule == "Automatic" else schedule,
+            model=_read_hires_model(body, models),
+        )
+    )
+
+
+def _read_hires_model(body: Txt2ImgBody, models: Sequence[Model]) -> str | None:
+    name = body.hr_checkpoint_name
+    if not name or name == "Use same checkpoint":
+        return None
+    return names.find_checkpoint(name, models, ())
+
+
+def fill_from_infotext(body: Any) -> Any:
+    """`body` with the fields that it leaves out taken from its `infotext`, where it has one."""
+    if not body.infotext:
+        return body
+    found = parse_infotext(body.infotext).request
+    values: dict[str, Any] = {}
+    for spec in (*REQUEST_FIELDS, *INPAINT_FIELDS):
+        value = getattr(found, spec.name, None)
+        if _is_fillable(spec, body) and spec.is_set(value):
+            values[spec.a1111] = value
+    if found.hires is not None and "enable_hr" not in body.model_fields_set and hasattr(body, "enable_hr"):
+        values |= {"enable_hr": True, **_read_hires_values(found.hires, body)}
+    return body.model_copy(update=values)
+
+
+def _is_fillable(spec: FieldSpec, body: Any) -> bool:
+    known = spec.a1111 in type(body).model_fields and spec.name not in ("count", "batch_size")
+    given = body.model_fields_set
+    return bool(spec.a1111) and known and spec.a1111 not in given
+
+
+def _read_hires_values(hires: Hires, body: Any) -> dict[str, Any]:
+    values = {spec.a1111: getattr(hires, spec.name) for spec in Hires.FIELDS if spec.a1111}
+    given = body.model_fields_set
+    return {name: value for name, value in values.items() if value not in (None, "") and name not in given}

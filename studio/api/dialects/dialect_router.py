@@ -1,0 +1,15 @@
+"""The routes of all dialects together."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter
+
+from studio.api.dialects.automatic1111.router import build_automatic1111_router
+from studio.engine.studio import Studio
+
+
+def build_dialect_router(studio: Studio) -> APIRouter:
+    """Every route that a program for another studio calls; each answers 404 while its setting is off."""
+    routes = APIRouter(include_in_schema=False)
+    routes.include_router(build_automatic1111_router(studio))
+    return routes
