@@ -1,0 +1,79 @@
+"""The route /mcp. The protocol's library is imported with the first call: most studios are never asked for it."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from fastapi import APIRouter
+from starlette.responses import JSONResponse
+from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
+
+from studio.api.dialects.dialect_paths import Dialect
+from studio.api.dialects.error_shapes import ErrorFacts, shape_error
+from studio.engine.studio import Studio
+
+PATH = "/mcp"
+
+
+class McpEndpoint:
+    """An ASGI application that starts the server's sessions when it is first called."""
+
+    def __init__(self, studio: Studio) -> None:
+        self._studio = studio
+        self._lock = asyncio.Lock()
+        self._manager: Any = None
+        self._running: asyncio.Task[None] | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if not Dialect.MCP.is_enabled(self._studio.settings.current):
+            facts = ErrorFacts(
+                status=404,
+                code="NOT_FOUND",
+                message="This API is switched off.",
+                hint=f"Switch on {Dialect.MCP.value} in Configurations.",
+            )
+            shaped = shape_error(PATH, facts)
+            await JSONResponse(shaped.body, shaped.status)(scope, receive, send)
+            return
+        manager = await self._start()
+        await manager.handle_request(scope, receive, send)
+
+    async def _start(self) -> Any:
+        async with self._lock:
+            if self._manager is None:
+                started = asyncio.Event()
+                self._manager = self._build_manager()
+                self._running = asyncio.create_task(_hold_open(self._manager, started))
+                await started.wait()
+        return self._manager
+
+    def _build_manager(self) -> Any:
+        from mcp.server.transport_security import TransportSecuritySettings
+
+        from studio.api.dialects.mcp.tools import build_mcp_server
+
+        server = build_mcp_server(self._studio)
+        limit = self._studio.settings.current.max_upload_mb * 1024 * 1024 * 4 // 3 + 1024 * 1024  # base64 and the rest
+        server.streamable_http_app(  # which makes the manager; its routes are not used
+            streamable_http_path=PATH,
+            max_request_body_size=limit,
+            max_sessions=1000,
+            transport_security=TransportSecuritySettings(enable_dns_rebinding_protection=False),  # the guard did it
+        )
+        return server.session_manager
+
+
+async def _hold_open(manager: Any, started: asyncio.Event) -> None:
+    """Keep the sessions' tasks until the event loop ends."""
+    async with manager.run():
+        started.set()
+        await asyncio.Event().wait()
+
+
+def build_mcp_router(studio: Studio) -> APIRouter:
+    """The one route."""
+    routes = APIRouter(include_in_schema=False)
+    routes.routes.append(Route(PATH, endpoint=McpEndpoint(studio), methods=["GET", "POST", "DELETE"]))
+    return routes

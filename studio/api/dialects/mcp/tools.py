@@ -1,0 +1,284 @@
+"""The tools that assistants are offered."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import anyio.to_thread
+from mcp.server.mcpserver import Context, MCPServer
+from mcp_types import CallToolResult, TextContent, ToolAnnotations
+from pydantic import Field
+
+from studio import __version__
+from studio.api.dialects.fit_request import fit_to_model
+from studio.api.dialects.mcp import tool_fields as fields
+from studio.api.dialects.mcp.tool_jobs import ToolJobs, describe_failure, describe_image, find_user
+from studio.api.image_bodies import store_image
+from studio.api.responses import resolve_asset_file
+from studio.api.schemas import SocialBody
+from studio.api.social_packs import build_social_request, require_social_parts
+from studio.core.errors import StudioError
+from studio.core.finish import FaceRestoration, Upscale
+from studio.core.model import Model, Quality
+from studio.core.request import GenerationRequest
+from studio.core.task import Task
+from studio.core.upscale_modes import UpscaleMode, build_upscale_request, choose_upscale_model
+from studio.core.user import User
+from studio.engine.studio import Studio
+
+_INSTRUCTIONS = (
+    "Easel makes and edits images. A result has a small preview, the id of each image and the address of its file; ids"
+    " can be given to other tools. A job that takes longer than a minute is answered with its job_id: call get_job"
+    " until it has ended. Models that cost money need confirm_spend, after the user agreed."
+)
+_READS = ToolAnnotations(read_only_hint=True, open_world_hint=False)
+_MAKES = ToolAnnotations(read_only_hint=False, destructive_hint=False, open_world_hint=False)
+_LISTED = 50  # entries of a list
+Query = Annotated[str, Field(description="Words to look for.", max_length=200)]
+Limit = Annotated[int, Field(description="Number of results.", ge=1, le=_LISTED)]
+ToolContext = Context[Any, Any]
+
+
+def build_mcp_server(studio: Studio) -> MCPServer[Any]:
+    """The server with its tools and the images as resources."""
+    server: MCPServer[Any] = MCPServer(
+        "easel", title="Easel", instructions=_INSTRUCTIONS, version=__version__, log_level="ERROR"
+    )
+    jobs = ToolJobs(studio)
+    _add_generation_tools(server, studio, jobs)
+    _add_finishing_tools(server, studio, jobs)
+    _add_job_tools(server, studio, jobs)
+    _add_listing_tools(server, studio, jobs)
+    _add_resources(server, studio)
+    return server
+
+
+def _add_generation_tools(server: MCPServer[Any], studio: Studio, jobs: ToolJobs) -> None:
+    @server.tool(title="Generate image", annotations=_MAKES)
+    async def generate_image(  # noqa: PLR0913 - the arguments of the tool  # pyright: ignore[reportUnusedFunction]
+        ctx: ToolContext,
+        prompt: fields.Prompt,
+        negative_prompt: fields.NegativePrompt = "",
+        model: fields.Model = "",
+        width: fields.Width = None,
+        height: fields.Height = None,
+        aspect_ratio: fields.AspectRatio = None,
+        count: fields.Count = 1,
+        seed: fields.Seed = None,
+        steps: fields.Steps = None,
+        guidance_scale: fields.Guidance = None,
+        sampler: fields.Sampler = None,
+        confirm_spend: fields.ConfirmSpend = False,
+    ) -> CallToolResult:
+        """Make images from a prompt."""
+
+        def build(_: User) -> GenerationRequest:
+            return _fit(
+                studio,
+                GenerationRequest(
+                    prompt=prompt,
+                    negative_prompt=negative_prompt,
+                    model=model,
+                    width=width,
+                    height=height,
+                    aspect=aspect_ratio,
+                    count=count,
+                    seed=seed,
+                    steps=steps,
+                    guidance=guidance_scale,
+                    sampler=sampler,
+                ),
+            )
+
+        return await jobs.run(ctx, build, confirm_spend=confirm_spend)
+
+    @server.tool(title="Edit image", annotations=_MAKES)
+    async def edit_image(  # noqa: PLR0913 - the arguments of the tool  # pyright: ignore[reportUnusedFunction]
+        ctx: ToolContext,
+        image: fields.Image,
+        prompt: fields.Prompt,
+        mask: fields.Mask = None,
+        negative_prompt: fields.NegativePrompt = "",
+        model: fields.Model = "",
+        strength: fields.Strength = None,
+        count: fields.Count = 1,
+        seed: fields.Seed = None,
+        steps: fields.Steps = None,
+        confirm_spend: fields.ConfirmSpend = False,
+    ) -> CallToolResult:
+        """Change an image by a prompt: the whole of it, or the white parts of a mask."""
+
+        def build(user: User) -> GenerationRequest:
+            drawing = studio.engine.model(model)
+            task = Task.EDIT if Task.EDIT in drawing.tasks else Task.IMG2IMG
+            return _fit(
+                studio,
+                GenerationRequest(
+                    task=Task.INPAINT if mask else task,
+                    source=store_image(image, studio.engine, user).hash,
+                    mask=store_image(mask, studio.engine, user).hash if mask else None,
+                    prompt=prompt,
+                    negative_prompt=negative_prompt,
+                    model=model,
+                    strength=strength,
+                    count=count,
+                    seed=seed,
+                    steps=steps,
+                ),
+            )
+
+        return await jobs.run(ctx, build, confirm_spend=confirm_spend)
+
+
+def _add_finishing_tools(server: MCPServer[Any], studio: Studio, jobs: ToolJobs) -> None:
+    @server.tool(title="Upscale image", annotations=_MAKES)
+    async def upscale_image(  # pyright: ignore[reportUnusedFunction]
+        ctx: ToolContext,
+        image: fields.Image,
+        scale: Annotated[float, Field(description="Times the size.", ge=1, le=8)] = 2.0,
+        restore_faces: Annotated[bool, Field(description="Restore faces too.")] = False,
+    ) -> CallToolResult:
+        """Enlarge an image with a local upscaler, and restore faces where asked for."""
+
+        def build(user: User) -> GenerationRequest:
+            models = [model for model in studio.engine.models() if not model.paid]
+            model = choose_upscale_model(UpscaleMode.FAST, Quality.STANDARD, models) or studio.engine.model(
+                "", Task.UPSCALE
+            )
+            wanted = build_upscale_request(UpscaleMode.FAST, Quality.STANDARD, model, models)
+            steps = (GenerationRequest(task=Task.RESTORE_FACES, faces=FaceRestoration()),) if restore_faces else ()
+            source = store_image(image, studio.engine, user).hash
+            return wanted.replace(upscale=Upscale(scale=scale), source=source, then=steps)
+
+        return await jobs.run(ctx, build)
+
+    @server.tool(title="Make social formats", annotations=_MAKES)
+    async def make_social_formats(  # pyright: ignore[reportUnusedFunction]
+        ctx: ToolContext,
+        image: fields.Image,
+        platforms: Annotated[
+            list[str], Field(description='Platforms to make all formats of, such as "instagram".', max_length=20)
+        ] = [],  # noqa: B006 - the protocol's default; it is not changed
+        formats: Annotated[
+            list[str], Field(description='Single formats, such as "youtube.thumbnail_hd".', max_length=50)
+        ] = [],  # noqa: B006
+    ) -> CallToolResult:
+        """Cut an image into the formats of social platforms."""
+
+        def build(user: User) -> GenerationRequest:
+            return build_social_request(studio, SocialBody(platforms=platforms, formats=formats), [image], user)
+
+        return await jobs.run(ctx, build)
+
+
+def _add_job_tools(server: MCPServer[Any], studio: Studio, jobs: ToolJobs) -> None:
+    @server.tool(title="Get job", annotations=_READS)
+    async def get_job(ctx: ToolContext, job_id: fields.JobId) -> CallToolResult:  # pyright: ignore[reportUnusedFunction]
+        """Where a job stands, with its images so far."""
+        try:
+            job = studio.engine.job(job_id, find_user(ctx))
+        except StudioError as error:
+            return describe_failure(error)
+        return await jobs.describe(job, jobs.find_address(ctx))
+
+    @server.tool(title="Cancel job", annotations=ToolAnnotations(read_only_hint=False, idempotent_hint=True))
+    async def cancel_job(ctx: ToolContext, job_id: fields.JobId) -> CallToolResult:  # pyright: ignore[reportUnusedFunction]
+        """Stop a job; its finished images stay."""
+        try:
+            user = find_user(ctx)
+            studio.engine.cancel(job_id, user)
+            job = studio.engine.job(job_id, user)
+        except StudioError as error:
+            return describe_failure(error)
+        facts = {"job_id": job.id, "status": job.snapshot.status.value}
+        return CallToolResult(content=[TextContent(text=f"Job {job.id} is being stopped.")], structured_content=facts)
+
+    @server.tool(title="Estimate cost", annotations=_READS)
+    async def estimate_cost(  # pyright: ignore[reportUnusedFunction]
+        ctx: ToolContext, prompt: fields.Prompt, model: fields.Model = "", count: fields.Count = 1
+    ) -> CallToolResult:
+        """What making images would cost in US dollars; 0 for local models. Nothing is made."""
+        request = GenerationRequest(prompt=prompt, model=model, count=count)
+        try:
+            user = find_user(ctx)
+            named = studio.engine.resolve_request(request, user)
+            cost = studio.engine.estimate(request, user)
+        except StudioError as error:
+            return describe_failure(error)
+        text = "unknown until billed" if cost is None else f"${cost:.3f}"
+        return CallToolResult(
+            content=[TextContent(text=f"{named.model}: {text} for {count} image(s).")],
+            structured_content={"model": named.model, "amount": cost, "currency": "USD"},
+        )
+
+
+def _add_listing_tools(server: MCPServer[Any], studio: Studio, jobs: ToolJobs) -> None:
+    @server.tool(title="List models", annotations=_READS)
+    async def list_models(ctx: ToolContext) -> CallToolResult:  # pyright: ignore[reportUnusedFunction]
+        """The models that draw and edit, with their usual sizes and whether they cost money."""
+        found = [_describe_model(model) for model in studio.engine.models() if _is_listed(model)]
+        lines = [
+            f"{one['id']}: {one['title']}{' (costs money)' if one['paid'] else ''}, {', '.join(one['tasks'])}"
+            for one in found
+        ]
+        return CallToolResult(
+            content=[TextContent(text="\n".join(lines) or "No model is installed.")],
+            structured_content={"models": found},
+        )
+
+    @server.tool(title="Search templates", annotations=_READS)
+    async def search_templates(ctx: ToolContext, query: Query = "", limit: Limit = 20) -> CallToolResult:  # pyright: ignore[reportUnusedFunction]
+        """Prompt templates for social posts, each with the platform format that it is made for."""
+        try:
+            library = require_social_parts(studio).templates.of(find_user(ctx).name)
+        except StudioError as error:
+            return describe_failure(error)
+        found = library.search(query, limit) if query.strip() else library.templates()[:limit]
+        listed = [
+            {"id": one.id, "name": one.name, "format": one.format, "purpose": one.purpose, "prompt": one.frame}
+            for one in found
+        ]
+        text = "\n".join(f"{one['id']}: {one['name']} ({one['format']}): {one['prompt']}" for one in listed)
+        return CallToolResult(
+            content=[TextContent(text=text or "No template fits.")], structured_content={"templates": listed}
+        )
+
+    @server.tool(title="Search library", annotations=_READS)
+    async def search_library(ctx: ToolContext, query: Query = "", limit: Limit = 20) -> CallToolResult:  # pyright: ignore[reportUnusedFunction]
+        """The user's own images, newest first, by words of their prompt."""
+        words = query.lower().split()
+        assets = await anyio.to_thread.run_sync(studio.engine.assets, find_user(ctx), 500)
+        fitting = [asset for asset in assets if all(word in asset.drawn.prompt.lower() for word in words)][:limit]
+        listed = [describe_image(asset, jobs.find_address(ctx)) for asset in fitting]
+        text = "\n".join(f"{one['id']}: {one['prompt'][:200]} {one['url']}" for one in listed)
+        return CallToolResult(
+            content=[TextContent(text=text or "No image fits.")], structured_content={"images": listed}
+        )
+
+
+def _add_resources(server: MCPServer[Any], studio: Studio) -> None:
+    @server.resource("easel://images/{image_id}", title="Image", mime_type="image/png")
+    async def read_image(image_id: str, ctx: ToolContext) -> bytes:  # pyright: ignore[reportUnusedFunction]
+        """The file of one of the user's images."""
+        asset = studio.engine.asset(image_id, find_user(ctx))
+        return resolve_asset_file(asset, studio.engine.outputs_dir).read_bytes()
+
+
+def _fit(studio: Studio, request: GenerationRequest) -> GenerationRequest:
+    """`request` without what its model does not have."""
+    model = studio.engine.model(request.model, request.task)
+    return fit_to_model(request, model)[0]
+
+
+def _is_listed(model: Model) -> bool:
+    return not model.problem and bool({Task.TXT2IMG, Task.EDIT, Task.IMG2IMG} & model.tasks)
+
+
+def _describe_model(model: Model) -> dict[str, Any]:
+    return {
+        "id": model.id,
+        "title": model.title,
+        "tasks": sorted(task.value for task in model.tasks),
+        "sizes": [f"{width}x{height}" for width, height in model.sizes.liked[:6]],
+        "paid": model.paid,
+    }

@@ -1,0 +1,211 @@
+"""Tools for assistants: the official MCP client against a served studio."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import anyio
+import httpx
+import pytest
+from dialect_studio import encode, make_backend, make_png, serve_dialects
+from fakes import draw_fake_image
+from mcp import Client
+from mcp.client.streamable_http import streamable_http_client
+from PIL import Image
+from serving import RunningStudio, wait_until
+
+from studio.core.events import Status
+from studio.core.task import Task
+from studio.core.user import LOCAL_USER
+from studio.engine.api_tokens import TokenScope
+
+TOOLS = {
+    "cancel_job",
+    "edit_image",
+    "estimate_cost",
+    "generate_image",
+    "get_job",
+    "list_models",
+    "make_social_formats",
+    "search_library",
+    "search_templates",
+    "upscale_image",
+}
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningStudio]:
+    with serve_dialects(tmp_path_factory.mktemp("mcp")) as found:
+        yield found
+
+
+@asynccontextmanager
+async def connect(served: RunningStudio, token: str = "") -> AsyncIterator[Client]:
+    headers = {"Authorization": f"Bearer {token}"} if token else {}
+    async with httpx.AsyncClient(headers=headers, timeout=60) as http:
+        transport = streamable_http_client(served.url + "/mcp", http_client=http)
+        async with Client(transport) as client:
+            yield client
+
+
+def call(served: RunningStudio, tool: str, token: str = "", **arguments: Any) -> Any:
+    """The result of one tool call."""
+
+    async def work() -> Any:
+        async with connect(served, token) as client:
+            return await client.call_tool(tool, arguments)
+
+    return anyio.run(work)
+
+
+def test_ten_tools_have_typed_arguments(served: RunningStudio) -> None:
+    async def work() -> Any:
+        async with connect(served) as client:
+            return (await client.list_tools()).tools
+
+    tools = {tool.name: tool for tool in anyio.run(work)}
+    assert set(tools) == TOOLS
+    schema = tools["generate_image"].input_schema
+    assert schema["required"] == ["prompt"]
+    steps = schema["properties"]["steps"]["anyOf"][0]
+    assert (steps["minimum"], steps["maximum"]) == (1, 1000)
+    assert all(tool.description and tool.annotations is not None for tool in tools.values())
+
+
+def test_an_image_comes_small_with_a_link_and_its_seed(served: RunningStudio) -> None:
+    result = call(served, "generate_image", prompt="a red apple", seed=5, width=64, height=64)
+    assert not result.is_error
+    kinds = [block.type for block in result.content]
+    assert kinds == ["text", "image", "resource_link"]
+    with Image.open(io.BytesIO(base64.b64decode(result.content[1].data))) as small:
+        assert (small.format, small.size) == ("JPEG", (64, 64))
+    full = served.open_client().get(result.content[2].uri).content
+    with Image.open(io.BytesIO(full)) as image:
+        assert image.tobytes() == draw_fake_image(5, 64, 64).tobytes()
+    (facts,) = result.structured_content["images"]
+    assert facts["seed"] == 5
+
+
+def test_progress_grows_with_the_steps(served: RunningStudio) -> None:
+    told: list[float] = []
+
+    async def listen(progress: float, total: float | None, message: str | None) -> None:
+        told.append(progress)
+
+    async def work() -> None:
+        async with connect(served) as client:
+            await client.call_tool("generate_image", {"prompt": "a red apple", "count": 4}, progress_callback=listen)
+
+    anyio.run(work)
+    assert told == sorted(set(told))
+    assert told
+
+
+def test_an_image_is_edited_by_its_id_and_by_its_bytes(served: RunningStudio) -> None:
+    made = call(served, "generate_image", prompt="a red apple").structured_content["images"][0]["id"]
+    for image in (made, encode(make_png()), "data:image/png;base64," + encode(make_png())):
+        assert not call(served, "edit_image", image=image, prompt="a pear").is_error
+    masked = call(served, "edit_image", image=encode(make_png()), mask=encode(make_png("white")), prompt="a pear")
+    assert not masked.is_error
+    assert served.backend.seen[-1][0].task is Task.INPAINT
+    enlarged = call(served, "upscale_image", image=made, scale=3)
+    assert not enlarged.is_error
+    assert served.backend.seen[-1][0].upscale.scale == 3
+
+
+def test_an_error_reaches_the_assistant_with_its_hint(served: RunningStudio) -> None:
+    result = call(served, "generate_image", prompt="a red apple", model="none such")
+    assert result.is_error
+    assert result.structured_content["code"] == "UNKNOWN_MODEL"
+    assert "none such" in result.content[0].text
+    refused = call(served, "edit_image", image=encode(b"cposix\nsystem\n(S'id'\ntR."), prompt="x")
+    assert refused.structured_content["code"] == "BAD_IMAGE"
+
+
+def test_a_paid_model_needs_consent(served: RunningStudio) -> None:
+    before = len(served.backend.seen)
+    refused = call(served, "generate_image", prompt="a red apple", model="cloud/paid")
+    assert refused.is_error
+    assert "confirm_spend" in refused.content[0].text
+    assert len(served.backend.seen) == before
+    assert not call(served, "generate_image", prompt="a red apple", model="cloud/paid", confirm_spend=True).is_error
+
+
+def test_lists_and_searches_tell_what_there_is(served: RunningStudio) -> None:
+    models = call(served, "list_models").structured_content["models"]
+    assert {one["id"]: one["paid"] for one in models} == {"fake": False, "other": False, "cloud/paid": True}
+    call(served, "generate_image", prompt="a violet unicorn")
+    found = call(served, "search_library", query="unicorn violet").structured_content["images"]
+    assert [one["prompt"] for one in found] == ["a violet unicorn"]
+    assert call(served, "estimate_cost", prompt="x").structured_content["amount"] == 0
+    assert call(served, "search_templates", query="sale").structured_content["code"] == "NOT_CONFIGURED"
+
+
+def test_images_are_resources_of_their_owner(served: RunningStudio) -> None:
+    made = call(served, "generate_image", prompt="a red apple").structured_content["images"][0]["id"]
+
+    async def work() -> Any:
+        async with connect(served) as client:
+            return await client.read_resource(f"easel://images/{made}")
+
+    (content,) = anyio.run(work).contents
+    assert base64.b64decode(content.blob).startswith(b"\x89PNG")
+
+
+def test_a_call_that_is_given_up_stops_its_job(tmp_path: Path) -> None:
+    with serve_dialects(tmp_path, backend=make_backend(held=True)) as served:
+
+        async def work() -> None:
+            async with connect(served) as client:
+                with anyio.move_on_after(2):
+                    await client.call_tool("generate_image", {"prompt": "a red apple"})
+
+        anyio.run(work)
+        (job,) = served.studio.engine.jobs(LOCAL_USER)
+        wait_until(lambda: job.stop_reason is not None)
+        served.backend.release(10)
+        wait_until(lambda: served.studio.engine.job(job.id, LOCAL_USER).snapshot.status is Status.CANCELLED)
+
+
+def test_a_token_sees_its_own_jobs_only(tmp_path: Path) -> None:
+    with serve_dialects(tmp_path, users=True) as served:
+        tokens = served.studio.engine.tokens
+        ann, bob = (tokens.create(name, "assistant", TokenScope.GENERATE) for name in ("ann", "bob"))
+        job = call(served, "generate_image", ann, prompt="a red apple").structured_content["job_id"]
+        assert not call(served, "get_job", ann, job_id=job).is_error
+        for tool in ("get_job", "cancel_job"):
+            assert call(served, tool, bob, job_id=job).structured_content["code"] == "NOT_FOUND"
+        refused = call(served, "generate_image", ann, prompt="x", model="cloud/paid", confirm_spend=True)
+        assert refused.structured_content["code"] == "FORBIDDEN"
+        stranger = served.open_client().post("/mcp", json={})
+        assert stranger.status_code == 401
+        assert stranger.headers["WWW-Authenticate"].startswith("Bearer")
+
+
+def test_a_foreign_page_reaches_no_tool_and_the_setting_switches_all_off(served: RunningStudio) -> None:
+    client = served.open_client()
+    assert client.post("/mcp", json={}, headers={"Origin": "https://evil.example"}).status_code == 403
+    assert client.post("/mcp", json={}, headers={"Host": "evil.example"}).status_code == 400
+    served.studio.settings.change({"api_mcp": False})
+    try:
+        assert client.post("/mcp", json={}).status_code == 404
+    finally:
+        served.studio.settings.change({"api_mcp": True})
+
+
+def test_both_eras_of_the_protocol_are_spoken(served: RunningStudio) -> None:
+    body = {
+        "jsonrpc": "2.0",
+        "id": 1,
+        "method": "initialize",
+        "params": {"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "t", "version": "1"}},
+    }
+    headers = {"Accept": "application/json, text/event-stream"}
+    answer = served.open_client().post("/mcp", json=body, headers=headers)
+    assert answer.status_code == 200
+    assert '"protocolVersion":"2025-06-18"' in answer.text.replace(" ", "")
