@@ -16,7 +16,7 @@ _KEYS = {  # names that programs use, in the words of an infotext
     if spec.infotext is not None
     for name in spec.infotext.foreign
 }
-_SAMPLERS = {  # ComfyUI's (which Fooocus and SwarmUI use), InvokeAI's and NovelAI's names, without their "k_"
+SAMPLER_NAMES = {  # ComfyUI's (which Fooocus and SwarmUI use), InvokeAI's and NovelAI's names, without their "k_"
     "euler": "Euler",
     "euler_ancestral": "Euler a",
     "euler_a": "Euler a",
@@ -50,7 +50,7 @@ _SAMPLERS = {  # ComfyUI's (which Fooocus and SwarmUI use), InvokeAI's and Novel
     "pndm": "PLMS",
     "plms": "PLMS",
 }
-_SCHEDULES = {
+SCHEDULE_NAMES = {
     "karras": "Karras",
     "exponential": "Exponential",
     "polyexponential": "Polyexponential",
@@ -104,11 +104,11 @@ def _map_fields(values: Mapping[str, Any]) -> dict[str, str]:
 
 def _map_sampling(values: Mapping[str, Any]) -> dict[str, str]:
     name = str(values.get("sampler") or "")[:_MAX_NAME_LENGTH].lower()
-    schedule = _SCHEDULES.get(str(values.get("scheduler") or "").lower(), "")
+    schedule = SCHEDULE_NAMES.get(str(values.get("scheduler") or "").lower(), "")
     plain = name.removeprefix("k_")
-    if plain not in _SAMPLERS and plain.endswith("_k"):  # InvokeAI's way to say Karras
+    if plain not in SAMPLER_NAMES and plain.endswith("_k"):  # InvokeAI's way to say Karras
         plain, schedule = plain.removesuffix("_k"), "Karras"
-    found = _SAMPLERS.get(plain, name)
+    found = SAMPLER_NAMES.get(plain, name)
     return {**({"Sampler": found} if found else {}), **({"Schedule type": schedule} if schedule else {})}
 
 

@@ -13,6 +13,7 @@ from studio.core.model_ids import UPSCALER_PREFIX
 from studio.core.task import Task
 from studio.core.upscale_modes import LANCZOS, NEAREST
 from studio.core.weights import WeightFile, WeightKind
+from studio.engine.metadata.foreign_words import SAMPLER_NAMES
 
 SHORT_HASH = 10  # characters
 NONE = "None"
@@ -29,26 +30,6 @@ _UPSCALER_ALIASES = {
     "R-ESRGAN 4x+ Anime6B": "RealESRGAN_x4plus_anime_6B",
     "R-ESRGAN General 4xV3": "realesr-general-x4v3",
     "R-ESRGAN AnimeVideo": "realesr-animevideov3",
-}
-_SAMPLER_ALIASES = {
-    "euler": "Euler",
-    "euler_a": "Euler a",
-    "euler_ancestral": "Euler a",
-    "k_euler": "Euler",
-    "k_euler_a": "Euler a",
-    "heun": "Heun",
-    "lms": "LMS",
-    "dpm_2": "DPM2",
-    "dpm_2_ancestral": "DPM2 a",
-    "dpmpp_2s_ancestral": "DPM++ 2S a",
-    "dpmpp_2m": "DPM++ 2M",
-    "dpmpp_sde": "DPM++ SDE",
-    "dpmpp_2m_sde": "DPM++ 2M SDE",
-    "dpmpp_3m_sde": "DPM++ 3M SDE",
-    "uni_pc": "UniPC",
-    "ddim": "DDIM",
-    "plms": "PLMS",
-    "lcm": "LCM",
 }
 _HASH_SUFFIX = re.compile(r"\s*\[[0-9a-f]{6,64}\]\s*$")
 
@@ -126,7 +107,7 @@ def parse_sampler(name: str | None, scheduler: str | None, models: Sequence[Mode
             break
     known = list_samplers(models)
     lower = {sampler.lower(): sampler for sampler in known}
-    found = lower.get(wanted.lower()) or lower.get(_SAMPLER_ALIASES.get(wanted.lower(), "").lower())
+    found = lower.get(wanted.lower()) or lower.get(SAMPLER_NAMES.get(wanted.lower().removeprefix("k_"), "").lower())
     if found is None and known:
         raise SamplerNotFound("Sampler not found", details={"kind": "HTTPException", "detail": "Sampler not found"})
     return found or wanted, schedule
