@@ -23,6 +23,7 @@ from starlette.types import ASGIApp
 
 from studio import __version__
 from studio.api import error_responses, native_api, openapi_docs
+from studio.api.dialects.alias_routes import AliasMiddleware
 from studio.api.dialects.automatic1111.router import ProcessTimeMiddleware
 from studio.api.dialects.dialect_router import build_dialect_router
 from studio.core.errors import NotConfigured, StudioError
@@ -87,6 +88,7 @@ def build_app(studio: Studio, page: Callable[[FastAPI], FastAPI], users: Users |
         settings.models_dir,
         *([settings.auth_file] if settings.auth_file else []),
     ]
+    app.add_middleware(AliasMiddleware, studio=studio)
     app.add_middleware(SessionOwnerMiddleware, owners=SessionOwners(), private=private)
     app.add_middleware(LoginMiddleware, authenticator=authenticator, root_path=settings.root_path)
     app.add_middleware(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fastapi import APIRouter
 
+from studio.api.dialects.alias_routes import build_alias_router
 from studio.api.dialects.automatic1111.router import build_automatic1111_router
 from studio.api.dialects.comfyui.router import build_comfyui_router
 from studio.api.dialects.mcp.endpoint import build_mcp_router
@@ -18,4 +19,5 @@ def build_dialect_router(studio: Studio) -> APIRouter:
     routes.include_router(build_openai_router(studio))
     routes.include_router(build_mcp_router(studio))
     routes.include_router(build_comfyui_router(studio))
+    routes.include_router(build_alias_router(studio))
     return routes
