@@ -27,7 +27,19 @@ from studio.tabs.common.send_images import SendRegistry
 from studio.tabs.common.tab import PageContext, Tab
 
 ASSETS = Path(package.__file__).parent / "assets"
-STYLES = ("theme", "gradio", "layout", "controls", "form", "result", "images", "tables", "templates", "social")
+STYLES = (
+    "theme",
+    "gradio",
+    "layout",
+    "controls",
+    "form",
+    "result",
+    "images",
+    "tables",
+    "templates",
+    "social",
+    "library",
+)
 VIEWPORT = '<meta name="viewport" content="width=device-width, initial-scale=1">'
 STILL_OPEN = 6 * 3600.0  # s: how often an open page says which images it names
 MAX_NAMED_IMAGES = 500  # of them

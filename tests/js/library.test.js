@@ -1,6 +1,10 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { readMarkKey } from "../../studio/assets/js/library/asset_marks.js";
 import { AssetPages } from "../../studio/assets/js/library/asset_pages.js";
+import { splitTags } from "../../studio/assets/js/library/bulk_bar.js";
+import { findBest } from "../../studio/assets/js/library/duplicates_panel.js";
+import { describeUpload } from "../../studio/assets/js/library/file_drop.js";
 import {
   findNeighbour,
   findVisibleRange,
@@ -10,6 +14,8 @@ import {
   placeThumbnail,
   scrollToThumbnail,
 } from "../../studio/assets/js/library/grid_layout.js";
+import { describeFolder } from "../../studio/assets/js/library/imports_panel.js";
+import { describeChange } from "../../studio/assets/js/library/notice_bar.js";
 import {
   describeTerm,
   formatTerm,
@@ -203,4 +209,31 @@ test("what is removed leaves no gap, in pages that are fetched again too", async
   assert.equal(pages.findIndex("a151"), 149);
   pages.replace({ id: "a151", favourite: true });
   assert.equal(pages.get(149)?.favourite, true);
+});
+
+test("tags are typed with commas between, and a minus before those to remove", () => {
+  assert.deepEqual(splitTags(" cat, book two ,-old,, -, cat"), { added: ["cat", "book two"], removed: ["old"] });
+});
+
+test("F and the digits mark images, unless a modifier is held", () => {
+  const press = (key, more = {}) => readMarkKey({ key, ...more }, { favourite: true, rating: 2 });
+  assert.deepEqual([press("f"), press("F"), press("4")], [{ favourite: false }, { favourite: false }, { rating: 4 }]);
+  assert.deepEqual([press("0"), press("6"), press("f", { ctrlKey: true })], [{ rating: 0 }, null, null]);
+});
+
+test("of near duplicates the favourite is kept, then the best rated, the largest, the oldest", () => {
+  const image = (id, more) => ({ id, favourite: false, rating: 0, width: 8, height: 8, created: "2026-02", ...more });
+  const best = (...images) => findBest(images).id;
+  assert.equal(best(image("a", { width: 99 }), image("b", { rating: 1 }), image("c", { favourite: true })), "c");
+  assert.equal(best(image("a", { width: 99 }), image("b", { rating: 1 })), "b");
+  assert.equal(best(image("a"), image("b", { width: 99 })), "b");
+  assert.equal(best(image("a"), image("b", { created: "2026-01" })), "b");
+});
+
+test("what was done is said in a sentence", () => {
+  assert.equal(describeChange(1, "rated"), "1 image rated.");
+  assert.equal(describeChange(1200, "moved to the trash"), "1,200 images moved to the trash.");
+  assert.equal(describeUpload(2, 1), "2 files added. 1 refused.");
+  const folder = { program: "ComfyUI", state: "scanning", found: 5000, done: 1200 };
+  assert.equal(describeFolder(folder), "ComfyUI · scanning · 1,200 of 5,000 files");
 });

@@ -6,6 +6,7 @@
  */
 
 import { areRestored, markRestored, packForm, rememberForm } from "./form/form_memory.js";
+import { getShownAsset } from "./library/shown_asset.js";
 import { getShownImage, getShownSeed } from "./result/result_view.js";
 
 /** @typedef {import("./common/gradio_dom.js").FieldHost} FieldHost */
@@ -18,6 +19,7 @@ const FIELDS = {
   plan: async () => (await import("./images/outpaint_plan.js")).mountOutpaintPlan,
   formats: async () => (await import("./social/format_list.js")).mountFormatList,
   board: async () => (await import("./social/board.js")).mountBoard,
+  library: async () => (await import("./library/library_view.js")).mountLibrary,
 };
 
 const api = {
@@ -33,7 +35,8 @@ const api = {
   markRestored,
   areRestored,
   getShownSeed,
-  getShownImage,
+  /** The id of the image that the open tab shows, "" where there is none. */
+  getShownImage: () => getShownAsset() || getShownImage(),
   /**
    * Tell the board of the Social Optimizer what the form says.
    * @param {import("./social/format_store.js").BoardOptions} options

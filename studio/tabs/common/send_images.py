@@ -52,6 +52,7 @@ class _SendButton:
     name: str
     inputs: Any
     make_sent_image: Callable[..., SentImage]
+    script: str | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,11 +101,19 @@ class SendRegistry:
         )
 
     def register_button(
-        self, button: gr.Button, name: str, *, inputs: Any, make_sent_image: Callable[..., SentImage]
+        self,
+        button: gr.Button,
+        name: str,
+        *,
+        inputs: Any,
+        make_sent_image: Callable[..., SentImage],
+        script: str | None = None,
     ) -> None:
         """A press of `button` sends an image to the target `name`: the result of `make_sent_image`, called with the
-        preprocessed `inputs` and the gr.Request."""
-        self._buttons.append(_SendButton(button=button, name=name, inputs=inputs, make_sent_image=make_sent_image))
+        preprocessed `inputs` and the gr.Request. `script` may give the inputs other values in the browser."""
+        self._buttons.append(
+            _SendButton(button=button, name=name, inputs=inputs, make_sent_image=make_sent_image, script=script)
+        )
 
     def add_send_buttons(self, view: str) -> None:
         """Add the buttons of the tab `view`; they send the image that its result panel shows."""
@@ -172,7 +181,7 @@ class SendRegistry:
         def send(value: Any, request: gr.Request) -> Updates:
             return {target.inbox: _pack(own.make_sent_image(value, request)), tabs: gr.update(selected=target.tab)}
 
-        own.button.click(send, own.inputs, {target.inbox, tabs}, **HIDDEN | {"preprocess": True})
+        own.button.click(send, own.inputs, {target.inbox, tabs}, js=own.script, **HIDDEN | {"preprocess": True})
 
 
 def _pack(sent_image: SentImage) -> dict[str, Any]:

@@ -7,11 +7,13 @@ export class StudioError extends Error {
    * @param {string} title
    * @param {string} message
    * @param {string} [hint]
+   * @param {string} [code]
    */
-  constructor(title, message, hint = "") {
+  constructor(title, message, hint = "", code = "") {
     super(message);
     this.title = title;
     this.hint = hint;
+    this.code = code;
   }
 }
 
@@ -45,7 +47,7 @@ export async function requestJson(address, options) {
   const body = await answer.json().catch(() => ({}));
   if (answer.ok) return body;
   const message = body.error || `The request failed with status ${answer.status}.`;
-  throw new StudioError(getErrorTitle(body.code), message, body.details?.hint || "");
+  throw new StudioError(getErrorTitle(body.code), message, body.details?.hint || "", body.code);
 }
 
 /**

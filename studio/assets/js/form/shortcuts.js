@@ -40,7 +40,7 @@ function stopJob() {
   const view = getShownView();
   const button = find("button.stop", view);
   const isRunning = find(".result", view)?.dataset.status === "running";
-  if (isRunning && button instanceof HTMLButtonElement && !button.disabled) button.click();
+  if (isRunning && button instanceof HTMLButtonElement && !button.disabled && button.offsetParent) button.click();
 }
 
 /**

@@ -207,8 +207,8 @@ export function deleteCollection(id) {
  * @returns {string}
  */
 export function getExportAddress(target) {
-  const query = "ids" in target ? { ids: target.ids.join(",") } : { q: target.query };
-  return `${API}/assets/export?${new URLSearchParams(query)}`;
+  const [name, value] = "ids" in target ? ["ids", target.ids.join(",")] : ["q", target.query];
+  return `${API}/assets/export?${new URLSearchParams({ [name]: value })}`;
 }
 
 /**

@@ -1,0 +1,66 @@
+// @ts-check
+/** One thumbnail of the grid. */
+
+import { get, make } from "../common/dom.js";
+
+/** @typedef {import("./library_api.js").Asset} Asset */
+
+const MAX_ALT = 120; // characters
+
+/** @returns {HTMLElement} an empty thumbnail */
+export function makeThumbnail() {
+  return make(
+    "div",
+    { class: "lib-cell", role: "option", "aria-selected": "false" },
+    make("img", { alt: "", draggable: "false", decoding: "async" }),
+    make("span", { class: "lib-badges", "aria-hidden": "true" }),
+    make("span", { class: "lib-kind", "aria-hidden": "true", hidden: true }),
+    make("span", { class: "lib-check", "aria-hidden": "true" }),
+  );
+}
+
+/**
+ * @param {HTMLElement} cell made by `makeThumbnail`
+ * @param {Asset | null} asset null while it is fetched
+ * @param {boolean} isSelected
+ */
+export function fillThumbnail(cell, asset, isSelected) {
+  cell.setAttribute("aria-selected", String(isSelected));
+  cell.classList.toggle("lib-loading", !asset);
+  cell.dataset.id = asset?.id ?? "";
+  cell.setAttribute("aria-label", asset ? describeAsset(asset) : "Loading");
+  showImage(/** @type {HTMLImageElement} */ (get("img", cell)), asset?.thumbnail ?? "");
+  get(".lib-badges", cell).textContent = asset ? listMarks(asset) : "";
+  const kind = get(".lib-kind", cell);
+  kind.hidden = !asset || asset.kind === "image";
+  kind.textContent = asset?.kind === "video" ? "▶ Video" : "♪ Audio";
+}
+
+/**
+ * @param {HTMLImageElement} image
+ * @param {string} address "" for none
+ */
+function showImage(image, address) {
+  if (image.getAttribute("src") === address) return;
+  if (address) image.src = address;
+  else image.removeAttribute("src");
+}
+
+/**
+ * @param {Asset} asset
+ * @returns {string}
+ */
+function listMarks({ favourite, rating }) {
+  return [favourite ? "♥" : "", rating ? `${rating}★` : ""].filter(Boolean).join(" ");
+}
+
+/**
+ * What a screen reader says of an asset.
+ * @param {Asset} asset
+ * @returns {string}
+ */
+export function describeAsset(asset) {
+  const text = (asset.title || asset.prompt).replace(/\s+/g, " ").slice(0, MAX_ALT);
+  const marks = [asset.favourite ? "favourite" : "", asset.rating ? `${asset.rating} stars` : ""].filter(Boolean);
+  return [text || `Untitled ${asset.kind}`, ...marks].join(", ");
+}
