@@ -56,6 +56,7 @@ HEADER = """
   </nav>
 </header>
 """
+_OPEN_TAB_SCRIPT = "() => [{__type__: 'update', selected: window.easel.getWantedTab()}]"
 LOGOUT = '<form method="post" action="logout"><button type="submit" class="link">Log out</button></form>'
 
 
@@ -86,11 +87,18 @@ def build_page(studio: Studio) -> tuple[gr.Blocks, PageContext]:
         blocks.assign_events()
         with store:
             _keep_named_images(studio, blocks, store)
+            _add_tab_opener(row)
             _report_to(gr.JSON(visible=False), blocks)
     blocks.state_session_capacity = settings.session_limit  # launch() has a parameter for it, a mount has not
     blocks.queue(default_concurrency_limit=None, max_size=settings.queue_limit, api_open=True)
     replace_queue(blocks)
     return blocks, page_context
+
+
+def _add_tab_opener(row: gr.Tabs) -> None:
+    """What the page's scripts press to open a tab (studio/assets/js/common/open_tab.js)."""
+    opener = gr.Button("Open tab", elem_id="open-tab")
+    opener.click(fn=None, inputs=[], outputs=[row], js=_OPEN_TAB_SCRIPT, api_visibility="private")
 
 
 def _keep_named_images(studio: Studio, blocks: gr.Blocks, store: gr.Column) -> None:

@@ -22,6 +22,7 @@ from studio.engine.studio import Studio
 from studio.tabs.common.cost_line import format_dollars
 from studio.tabs.common.current_user import get_user
 from studio.tabs.common.events import HIDDEN, UNQUEUED, Updates, make_toast, show_errors
+from studio.tabs.common.result_panel import render_marks
 from studio.tabs.common.run_job import follow_jobs
 from studio.tabs.common.tab import PageContext, Tab
 
@@ -208,7 +209,8 @@ def _render_job(studio: Studio, job: Job, place: int, *, hidden: bool) -> str:
     title = ("Left", "Right")[place] if hidden else job.model.title
     if now.assets:
         asset = now.assets[0]
-        body = f'<img src="api/image-studio/images/{escape(asset.id)}" alt="{escape(job.request.prompt[:200])}">'
+        marks = "" if hidden else render_marks(asset)
+        body = f'<img src="api/image-studio/images/{escape(asset.id)}" alt="{escape(job.request.prompt[:200])}">{marks}'
     elif now.error is not None:
         body = f'<p class="note">{escape(now.error.message)} {escape(now.error.hint)}</p>'
     else:

@@ -2,6 +2,7 @@
 /** Starts everything that the page does without asking the server. */
 
 import { labelIconButtons } from "./common/icon_labels.js";
+import { startBrandLink } from "./common/open_tab.js";
 import { holdButtonsForPendingWork } from "./common/pending_work.js";
 import { startTheme } from "./common/theme.js";
 import { startToastCleanup } from "./common/toasts.js";
@@ -12,11 +13,13 @@ import { startTemplateCards } from "./form/template_cards.js";
 import { startPaste } from "./images/pad_registry.js";
 import { installPageApi } from "./page_api.js";
 import { startLightbox } from "./result/lightbox.js";
+import { startResultMarks } from "./result/result_marks.js";
 import { startResultView } from "./result/result_view.js";
 import { startZoneOverlays } from "./result/zone_overlay.js";
 
 installPageApi();
 startTheme();
+startBrandLink();
 startToastCleanup();
 startRestoreSign();
 startListFocus();
@@ -27,4 +30,5 @@ startTemplateCards();
 startPaste();
 startLightbox();
 startResultView();
+startResultMarks();
 startZoneOverlays();

@@ -5,6 +5,7 @@
  * may run as the page loads must `await` what they call.
  */
 
+import { getWantedTab } from "./common/open_tab.js";
 import { areRestored, markRestored, packForm, rememberForm } from "./form/form_memory.js";
 import { getShownAsset } from "./library/shown_asset.js";
 import { getShownImage, getShownSeed } from "./result/result_view.js";
@@ -35,6 +36,7 @@ const api = {
   markRestored,
   areRestored,
   getShownSeed,
+  getWantedTab,
   /** The id of the image that the open tab shows, "" where there is none. */
   getShownImage: () => getShownAsset() || getShownImage(),
   /**

@@ -223,7 +223,7 @@ def _render_recipe(asset: Asset, many: str) -> str:
         '<div class="recipe"><div class="recipe-head">'
         f'<span class="facts"><span data-fact="size">{size}</span><span'
         f' data-fact="seed">{f"Seed {seed}" if seed else ""}</span>'
-        f'<span data-fact="model">{escape(asset.request.model)}</span></span>'
+        f'<span data-fact="model">{escape(asset.request.model)}</span></span>{render_marks(asset)}'
         '<span class="recipe-actions">'
         '<button type="button" class="mini" data-act="compare"'
         f' aria-pressed="false"{"" if asset.request.source else " hidden"}>Before / after</button>'
@@ -239,6 +239,11 @@ def _render_recipe(asset: Asset, many: str) -> str:
         '<button type="button" class="segment" data-view="recipe" aria-pressed="false">JSON</button></div>'
         f'<pre tabindex="0" data-text>{escape(asset.infotext)}</pre></details></div>'
     )
+
+
+def render_marks(asset: Asset) -> str:
+    """The place for favourite, rating and the way to the library; studio/assets/js/result/result_marks.js fills it."""
+    return f'<span class="result-marks" data-id="{_escape_attribute(asset.id)}"></span>'
 
 
 def _format_seed(asset: Asset) -> str:

@@ -7,6 +7,7 @@
 
 import { find, findAll, get, getTarget, isPressed, make, setPressed } from "../common/dom.js";
 import { showComparison } from "./comparison.js";
+import { setMarkedImage } from "./result_marks.js";
 
 const COPIED_MS = 1500;
 
@@ -90,6 +91,7 @@ function showRecipe(recipe, data) {
   const link = get('[data-act="download"]', recipe);
   link.setAttribute("href", data.src ?? "");
   link.setAttribute("download", data.name ?? "");
+  setMarkedImage(recipe, data.id ?? "");
   const compare = get('[data-act="compare"]', recipe);
   compare.hidden = !data.before;
   setComparison(getResult(recipe), isPressed(compare) && Boolean(data.before));

@@ -1,0 +1,37 @@
+// @ts-check
+/** Favourite, rating and the way to the library beside every finished image. */
+
+import { find, findAll, whenBodyExists } from "../common/dom.js";
+
+const MARKS = ".result-marks";
+
+/** Build the marks of every result that appears. */
+export function startResultMarks() {
+  whenBodyExists(() => {
+    new MutationObserver(buildMissingMarks).observe(document.body, { childList: true, subtree: true });
+    buildMissingMarks();
+  });
+}
+
+/**
+ * Let the marks below `root` be those of another image.
+ * @param {HTMLElement} root
+ * @param {string} id
+ */
+export function setMarkedImage(root, id) {
+  const slot = find(MARKS, root);
+  if (!slot || slot.dataset.id === id) return;
+  slot.dataset.id = id;
+  fillMarks(slot);
+}
+
+function buildMissingMarks() {
+  for (const slot of findAll(`${MARKS}:empty:not([data-filled])`)) fillMarks(slot);
+}
+
+/** @param {HTMLElement} slot */
+async function fillMarks(slot) {
+  slot.dataset.filled = "";
+  const { buildMarks } = await import("../library/image_marks.js"); // not before there is an image
+  buildMarks(slot, slot.dataset.id ?? "");
+}
