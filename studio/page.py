@@ -39,6 +39,7 @@ STYLES = (
     "templates",
     "social",
     "library",
+    "home",
 )
 VIEWPORT = '<meta name="viewport" content="width=device-width, initial-scale=1">'
 STILL_OPEN = 6 * 3600.0  # s: how often an open page says which images it names

@@ -20,6 +20,7 @@ const FIELDS = {
   plan: async () => (await import("./images/outpaint_plan.js")).mountOutpaintPlan,
   formats: async () => (await import("./social/format_list.js")).mountFormatList,
   board: async () => (await import("./social/board.js")).mountBoard,
+  home: async () => (await import("./home/start_page.js")).mountStartPage,
   library: async () => (await import("./library/library_view.js")).mountLibrary,
 };
 

@@ -87,6 +87,10 @@ class Ledger:
         )
         return float(row["sum"])
 
+    def list_spending(self, user: str, settings: Settings) -> list[tuple[str, float, float]]:
+        """What `user` has spent this day and this month, as (period, US dollars, budget); a budget of 0 is none."""
+        return [(name, self.sum_spent(user, since), budget) for name, budget, since in _list_budgets(settings)]
+
     @contextlib.contextmanager
     def record_purchase(
         self, job: tuple[str, str], model: tuple[str, str], images: int, estimated: float | None

@@ -14,6 +14,7 @@ from typing import Any
 
 import gradio as gr
 
+from studio.core.errors import InvalidRequest
 from studio.core.request import GenerationRequest
 from studio.core.user import User
 from studio.engine.engine import Engine
@@ -114,6 +115,20 @@ class SendRegistry:
         self._buttons.append(
             _SendButton(button=button, name=name, inputs=inputs, make_sent_image=make_sent_image, script=script)
         )
+
+    def wire_settings_button(self, button: gr.Button) -> None:
+        """A press of `button` puts the settings of the image that the page shows onto the Txt2Img form."""
+        shown = gr.Textbox(visible=False)
+        script = "async () => [await window.easel.getShownImage()]"
+        self.register_button(button, "txt2img", inputs=shown, make_sent_image=self._take_settings, script=script)
+
+    def _take_settings(self, asset_id: Any, request: gr.Request) -> SentImage:
+        user = get_user(request)
+        asset = self._engine.asset(str(asset_id), user)
+        drew = find_drawing_request((*asset.history, asset.request), asset.infotext)
+        if drew is None:
+            raise InvalidRequest("This image has no settings.", hint="Send the image alone instead.")
+        return SentImage(image=self._engine.keep_asset(asset.id, user), request=drew)
 
     def add_send_buttons(self, view: str) -> None:
         """Add the buttons of the tab `view`; they send the image that its result panel shows."""

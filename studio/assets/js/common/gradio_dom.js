@@ -14,6 +14,8 @@ export const LIST_BOX = "input[role=combobox]";
 export const TOAST_FRAME = ".toast-wrap";
 /** What closes an error among Gradio's toasts. */
 const CLOSE_ERROR = ".toast-body.error .toast-close";
+/** What opens and closes an accordion. */
+const ACCORDION_LABEL = "button.label-wrap";
 /** The class of the body in the dark theme. */
 const DARK_CLASS = "dark";
 
@@ -45,6 +47,14 @@ export function typeInto(box, text) {
   const setter = Object.getOwnPropertyDescriptor(Object.getPrototypeOf(box), "value")?.set;
   setter?.call(box, text);
   box.dispatchEvent(new Event("input", { bubbles: true }));
+}
+
+/**
+ * Open an accordion; what is in it is built when it is first opened.
+ * @param {string} id
+ */
+export function openAccordion(id) {
+  find(`#${id} ${ACCORDION_LABEL}:not(.open)`)?.click();
 }
 
 /** Let the focused field report its value, which Gradio's number fields do when they lose the focus. */
