@@ -1,7 +1,7 @@
 """The Library tab: every image that was made here or imported.
 
-The page's own script shows it over the HTTP API (studio/assets/js/library), so that a library of any size costs the page
-a handful of components. The Gradio buttons here are out of sight; the script presses them to send an image to another
+The page's own script shows it over the HTTP API (studio/assets/js/library), so that a library of any size costs a
+handful of components. The Gradio buttons here are out of sight; the script presses them to send an image to another
 tab.
 """
 

@@ -27,6 +27,7 @@ export class AssetPages {
     /** @type {string | null} of the page after the last one, null when there is none */
     this.next = "";
     this.total = 0;
+    this.isExact = true; // else `total` is the least that there are
     /** @type {Promise<void> | null} */
     this.growing = null;
   }
@@ -138,7 +139,8 @@ export class AssetPages {
 
   async fetchNext() {
     const cursor = this.next ?? "";
-    const { assets, next, total } = await this.fetchPage(cursor);
+    const { assets, next, total, total_is_exact: isExact = true } = await this.fetchPage(cursor);
+    this.isExact = isExact;
     this.pages.push({ cursor, start: this.count, size: assets.length, assets, loading: null });
     this.next = next;
     this.total = total;

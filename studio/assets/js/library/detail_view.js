@@ -355,7 +355,7 @@ function buildFacts(asset) {
   const facts = [
     asset.kind === "audio" ? "" : `${asset.width} × ${asset.height}`,
     asset.model,
-    asset.seed === null ? "" : `Seed ${asset.seed}`,
+    asset.model ? `Seed ${asset.seed}` : "",
     asset.task.replaceAll("_", " "),
     asset.source,
     new Date(asset.created).toLocaleString(),

@@ -18,7 +18,7 @@ const API = "api/image-studio";
  * @property {string} prompt
  * @property {string} negative_prompt
  * @property {string} model
- * @property {number | null} seed
+ * @property {number} seed
  * @property {string} task
  * @property {string} source
  * @property {boolean} favourite
@@ -43,9 +43,9 @@ const API = "api/image-studio";
 
 /** @typedef {Asset & Relations} AssetDetail */
 /** @typedef {{id: string, thumbnail: string}} Relative */
-/** @typedef {{assets: Asset[], next: string | null, total: number}} AssetPage */
+/** @typedef {{assets: Asset[], next: string | null, total: number, total_is_exact?: boolean}} AssetPage */
 /** @typedef {{favourite?: boolean, rating?: number, tags?: string[], note?: string, title?: string}} AssetPatch */
-/** @typedef {{ids: string[]} | {query: string, trashed: boolean}} Target what a bulk change is done to */
+/** @typedef {{ids: string[]} | {query: string}} Target what a bulk change is done to */
 /** @typedef {{value: string, count: number}} Facet */
 /** @typedef {{id: string, name: string, count: number, query: string | null}} Collection */
 /** @typedef {{id: string, path: string, program: string, state: string, found: number, done: number, error?: string}} ImportFolder */

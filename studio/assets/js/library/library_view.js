@@ -23,6 +23,7 @@ import {
   undoChange,
 } from "./library_api.js";
 import { describeChange, NoticeBar } from "./notice_bar.js";
+import { toggleTerm } from "./query_terms.js";
 import { SearchBox } from "./search_box.js";
 import { followRequests } from "./shown_asset.js";
 import { ThumbnailGrid } from "./thumbnail_grid.js";
@@ -245,7 +246,7 @@ class LibraryView {
     const isTrash = this.view === "trash";
     this.empty.hidden = !isTrash || !total;
     this.order.hidden = this.isPanel || Boolean(this.similarTo);
-    this.summary.textContent = this.isLoaded && !this.isPanel ? countImages(total) : "";
+    this.summary.textContent = this.isLoaded && !this.isPanel ? countImages(total, this.grid.pages.isExact) : "";
     if (!this.isLoaded) this.showMessage("Loading …");
     else if (total) this.showMessage("");
     else this.showEmpty(isTrash);
@@ -338,7 +339,8 @@ class LibraryView {
   getTarget() {
     const { selection } = this.grid;
     const { q, trashed } = this.getSearch();
-    return selection.isWhole && !this.similarTo ? { query: q, trashed } : { ids: [...selection.ids] };
+    if (!selection.isWhole || this.similarTo) return { ids: [...selection.ids] };
+    return { query: trashed ? toggleTerm(q, "is", "trashed") : q };
   }
 
   /**
@@ -490,8 +492,9 @@ function isTyping(event) {
 
 /**
  * @param {number} total
+ * @param {boolean} isExact else it is at least that many
  * @returns {string}
  */
-function countImages(total) {
-  return total === 1 ? "1 image" : `${total.toLocaleString("en")} images`;
+function countImages(total, isExact) {
+  return total === 1 ? "1 image" : `${total.toLocaleString("en")}${isExact ? "" : "+"} images`;
 }

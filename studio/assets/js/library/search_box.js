@@ -27,7 +27,7 @@ export class SearchBox {
       role: "combobox",
       autocomplete: "off",
       spellcheck: "false",
-      maxlength: 10_000,
+      maxlength: 2000,
       placeholder: "Search: castle -night model:sdxl is:favourite …",
       "aria-label": "Search the library",
       "aria-controls": LIST_ID,
