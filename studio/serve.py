@@ -302,5 +302,9 @@ def run_studio(studio: Studio) -> int:
     studio.engine.start()
     if studio.clouds is not None:
         threading.Thread(target=studio.clouds.refresh_models, name="server models", daemon=True).start()
-    serve_app(app, settings, studio, on_ready=lambda address: print(f"Easel is ready: {address}", flush=True))  # noqa: T201
+    serve_app(app, settings, studio, on_ready=_print_address)
     return 0
+
+
+def _print_address(address: str) -> None:
+    print(f"Easel is ready: {address}", flush=True)  # noqa: T201

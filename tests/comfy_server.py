@@ -118,7 +118,7 @@ class ComfyServer:
             form = await request.form()
             self.uploads.append(form["image"].filename)  # type: ignore[union-attr, arg-type]
             self.uploaded.append(await form["image"].read())  # type: ignore[union-attr]
-            return {"name": form["image"].filename, "subfolder": "", "type": "input"}  # type: ignore[union-attr, dict-item]
+            return {"name": form["image"].filename, "subfolder": "", "type": "input"}
 
         @app.get("/view")
         def get_image(filename: str) -> Response:

@@ -58,7 +58,7 @@ def make_studio(
     (folder / "outputs").mkdir(parents=True, exist_ok=True)
     backends = backend if isinstance(backend, list) else [backend]
     engine = Engine(settings=store, backends=backends, database=Database(folder / "outputs" / "library.db"))
-    return Studio(engine, store, models or EmptyStore(), doctor=list, social=social, clouds=clouds)  # type: ignore[arg-type]
+    return Studio(engine, store, models or EmptyStore(), doctor=list, social=social, clouds=clouds)
 
 
 def make_users(folder: Path) -> Users:

@@ -148,7 +148,7 @@ def test_a_caller_who_hangs_up_leaves_the_job(held: RunningStudio) -> None:
     client = held.open_client()
     left: list[str] = []
     leave = held.studio.engine.leave
-    held.studio.engine.leave = lambda job_id, user: left.append(job_id) or leave(job_id, user)  # type: ignore[method-assign]
+    held.studio.engine.leave = lambda job_id, user: left.append(job_id) or leave(job_id, user)
     with pytest.raises(httpx.ReadTimeout):
         client.post(f"{API}/create?wait=true", json={"prompt": "x"}, timeout=0.5)
     wait_until(lambda: bool(left))

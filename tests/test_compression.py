@@ -56,7 +56,7 @@ def client(tmp_path: Path) -> TestClient:
 
 def ask(client: TestClient, path: str, accepted: str, **options: object) -> tuple[Response, bytes]:
     """The answer to GET `path`, and its body as it was sent."""
-    with client.stream("GET", path, headers={"Accept-Encoding": accepted, **options}) as answer:  # type: ignore[dict-item]
+    with client.stream("GET", path, headers={"Accept-Encoding": accepted, **options}) as answer:
         return answer, b"".join(answer.iter_raw())  # type: ignore[return-value]
 
 

@@ -73,7 +73,7 @@ def test_derivatives_are_each_their_own_and_never_larger(fonts: Fonts) -> None:
     assert [each.image.size for each in made] == [(100, 50), (80, 80), (400, 200), (400, 200)]
     assert [each.label for each in made] == ["100x50.webp", "80x80.png", "400x200.png", "400x200.png"]
     assert made[0].file == OutputOptions(format="webp")
-    assert [each.request.finish.derivatives for each in made] == [(each,) for each in wish.derivatives]  # type: ignore[union-attr]
+    assert [each.request.finish.derivatives for each in made] == [(each,) for each in wish.derivatives]
     assert context.steps[-1] == (4, 4)
 
 

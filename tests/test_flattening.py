@@ -59,6 +59,6 @@ def test_a_contact_sheet_shows_no_hidden_colours(cut_out: Image.Image) -> None:
     sheet.add(cut_out, "Square", "256 × 256")
     drawn = sheet.draw_sheet()
     colours = {colour for _, colour in drawn.convert("RGB").getcolors(maxcolors=2**24)}  # type: ignore[union-attr]
-    black = sum(count for count, colour in drawn.convert("RGB").getcolors(maxcolors=2**24) if colour == HIDDEN)  # type: ignore[union-attr]
+    black = sum(count for count, colour in drawn.convert("RGB").getcolors(maxcolors=2**24) if colour == HIDDEN)
     assert SHOWN in colours
     assert black < 64 * 64

@@ -89,7 +89,8 @@ BAD: dict[str, tuple[bytes, str]] = {
     "hole": (pack({"a": tensor("U8", [4], 0, 4), "b": tensor("U8", [4], 8, 12)}, bytes(12)), "hole"),
     "twice": (
         pack(
-            b'{"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1]},"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1]}}',
+            b'{"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1]},'
+            b'"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1]}}',
             b"0",
         ),
         "same tensor twice",

@@ -267,7 +267,7 @@ def test_a_profile_is_applied() -> None:
     assert swapped != SRGB
     for profile, same in ((SRGB, True), (swapped, False)):
         pixel = open_image(saved(wide, "PNG", icc_profile=profile)).getpixel((0, 0))
-        assert (max(abs(a - b) for a, b in zip(pixel, (200, 40, 40), strict=True)) <= 1) is same  # type: ignore[arg-type]
+        assert (max(abs(a - b) for a, b in zip(pixel, (200, 40, 40), strict=True)) <= 1) is same
 
 
 def test_a_profile_reaches_the_colours_of_a_palette_and_a_clear_colour_stays_clear() -> None:

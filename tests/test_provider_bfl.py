@@ -149,7 +149,7 @@ def test_what_is_no_image_is_refused(bfl: Service, server: VendorServer, odd: st
 
 def test_prices_grow_with_megapixels_and_inputs(bfl: Service) -> None:
     def price(**fields: object) -> float:
-        return bfl.estimate(GenerationRequest(model="bfl/flux-2-pro", **fields)).amount  # type: ignore[union-attr, arg-type]
+        return bfl.estimate(GenerationRequest(model="bfl/flux-2-pro", **fields)).amount
 
     assert price() == pytest.approx(0.03)
     assert price(width=2048, height=1024, count=2) == pytest.approx(2 * 0.045)

@@ -29,7 +29,7 @@ def running() -> Iterator[tuple[ComfyServer, Service]]:
 
 
 def node(graph: dict[str, dict[str, object]], kind: str) -> dict[str, object]:
-    return next(found["inputs"] for found in graph.values() if found["class_type"] == kind)  # type: ignore[return-value]
+    return next(found["inputs"] for found in graph.values() if found["class_type"] == kind)
 
 
 def test_text_to_image_with_progress(running: tuple[ComfyServer, Service]) -> None:

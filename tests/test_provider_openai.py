@@ -76,7 +76,7 @@ def read_alpha(server: VendorServer) -> tuple[int, int]:
     assert mask.format == "PNG"
     assert mask.size == image.size
     alpha, row = mask.getchannel("A"), mask.height // 2
-    return alpha.getpixel((mask.width // 10, row)), alpha.getpixel((mask.width * 9 // 10, row))  # type: ignore[return-value]
+    return alpha.getpixel((mask.width // 10, row)), alpha.getpixel((mask.width * 9 // 10, row))
 
 
 def test_an_edit_sends_the_images_and_a_mask_that_is_clear_where_it_changes(

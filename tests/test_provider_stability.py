@@ -84,7 +84,7 @@ def test_every_operation_goes_to_its_route(
     assert len(drawn) == 1
     [sent] = server.find_requests(route)
     assert form.items() <= sent.form.items()
-    assert drawn[0].cost == stability.estimate(GenerationRequest(model="stability/edit", task=fields["task"])).amount  # type: ignore[union-attr, arg-type]
+    assert drawn[0].cost == stability.estimate(GenerationRequest(model="stability/edit", task=fields["task"])).amount
 
 
 def test_the_mask_is_white_where_it_changes(stability: Service, server: VendorServer) -> None:

@@ -89,7 +89,7 @@ class Stand:
 def put(image: Image.Image, answer: Any, **wish: Any) -> tuple[Any, Stand]:
     stand = Stand(answer)
     ctx = RecordingContext(None)  # type: ignore[arg-type]
-    made = face_restoration.restore_faces(image, find_faces(image), stand, FaceRestoration(**wish), ctx)  # type: ignore[arg-type]
+    made = face_restoration.restore_faces(image, find_faces(image), stand, FaceRestoration(**wish), ctx)
     assert ctx.steps[-1] == (len(stand.seen), len(stand.seen))
     return np.asarray(made, dtype=int), stand
 

@@ -1,8 +1,9 @@
-"""The limits that no linter knows: function length, heavy imports, unfinished work.
+"""Check the limits that the linters do not: line and function length, heavy imports, unfinished work.
 
-Functions fail at 60 lines. torch, diffusers and
-transformers are imported inside functions, so that the page is up before them. A broad `except` stands in the job
-runner, in plug-in discovery, and where one thread hands what was raised over to another.
+No line of Python, JavaScript or CSS is longer than 120 columns: ruff leaves out lines that end in a comment for a
+checker, prettier leaves out comments. Functions fail at 60 lines. torch, diffusers and transformers are imported inside
+functions, so that the page is up before them. A broad `except` is allowed in the job runner, in plug-in discovery, and
+where one thread passes an error on to another.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+MAX_COLUMNS = 120
 MAX_FUNCTION_LINES = 60
 HEAVY_MODULES = {"torch", "diffusers", "transformers", "peft", "accelerate", "spandrel", "controlnet_aux"}
 BROAD_EXCEPT_ALLOWED = {
@@ -20,11 +22,19 @@ BROAD_EXCEPT_ALLOWED = {
     Path("studio/engine/plugins.py"),
     Path("studio/core/thread_handover.py"),
 }
+SOURCE_SUFFIXES = {".py", ".js", ".css"}
 UNFINISHED_PATTERN = re.compile(r"\b(TODO|FIXME|XXX|HACK)\b|NotImplementedError")
 
 
+def find_long_lines(path: Path) -> Iterator[str]:
+    """Every line of `path` above MAX_COLUMNS, as `file:line what`."""
+    for number, line in enumerate(path.read_text().splitlines(), 1):
+        if len(line) > MAX_COLUMNS:
+            yield f"{path}:{number} {len(line)} columns, {MAX_COLUMNS} is the limit"
+
+
 def find_problems(path: Path) -> Iterator[str]:
-    """Every passed limit in `path`, as `file:line what`."""
+    """Every other limit that the studio's module `path` exceeds, as `file:line what`."""
     text = path.read_text()
     tree = ast.parse(text)
     for number, line in enumerate(text.splitlines(), 1):
@@ -59,9 +69,11 @@ def _find_top_imports(tree: ast.Module) -> Iterator[tuple[ast.stmt, str]]:
 
 
 def main() -> int:
-    found = [
-        problem for path in [Path("app.py"), *sorted(Path("studio").rglob("*.py"))] for problem in find_problems(path)
-    ]
+    folders = [Path(name) for name in ("studio", "tools", "benchmarks", "tests")]
+    sources = [path for folder in folders for path in sorted(folder.rglob("*")) if path.suffix in SOURCE_SUFFIXES]
+    found = [problem for path in [Path("app.py"), *sources] for problem in find_long_lines(path)]
+    modules = [Path("app.py"), *sorted(Path("studio").rglob("*.py"))]
+    found += [problem for path in modules for problem in find_problems(path)]
     sys.stdout.writelines(problem + "\n" for problem in found)
     return 1 if found else 0
 

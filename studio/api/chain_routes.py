@@ -1,5 +1,8 @@
 """The routes of named chains: steps that follow an image, kept to be used again."""
 
+# pyright: reportUnusedFunction=false
+# The functions are used by their decorators.
+
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -56,19 +59,19 @@ def add_chain_routes(routes: APIRouter, studio: Studio, submitter: Submitter) ->
         return Chain(name=name, steps=[step.to_json() for step in steps])
 
     @routes.get("/chains")
-    def list_chains(request: Request) -> ChainList:  # pyright: ignore[reportUnusedFunction]
+    def list_chains(request: Request) -> ChainList:
         """The caller's chains; `chain` in /create, /edit and the others names one."""
         return ChainList(
             chains=[build_chain(name, steps) for name, steps in kept.all(get_caller(request).name).items()]
         )
 
     @routes.get("/chains/{name:path}")
-    def get_chain(request: Request, name: str) -> Chain:  # pyright: ignore[reportUnusedFunction]
+    def get_chain(request: Request, name: str) -> Chain:
         """One chain."""
         return build_chain(name, kept.steps(get_caller(request).name, name))
 
     @routes.put("/chains/{name:path}")
-    def save_chain(request: Request, name: str, body: ChainBody) -> Chain:  # pyright: ignore[reportUnusedFunction]
+    def save_chain(request: Request, name: str, body: ChainBody) -> Chain:
         """Keep steps under a name, in the place of what had it. Their images are let in, and named by their ids from
         then on."""
         user = get_caller(request)
@@ -76,7 +79,7 @@ def add_chain_routes(routes: APIRouter, studio: Studio, submitter: Submitter) ->
         return build_chain(kept.save(user.name, name, steps), steps)
 
     @routes.delete("/chains/{name:path}", status_code=204)
-    def delete_chain(request: Request, name: str) -> None:  # pyright: ignore[reportUnusedFunction]
+    def delete_chain(request: Request, name: str) -> None:
         """Forget a chain."""
         kept.delete(get_caller(request).name, name)
 
@@ -86,7 +89,7 @@ def add_chain_routes(routes: APIRouter, studio: Studio, submitter: Submitter) ->
         response_model=schemas.QueuedJobBody,
         responses={200: {"model": schemas.JobBody}},
     )
-    async def run_chain(request: Request, name: str, body: ChainRunBody, wait: bool = False) -> Response:  # pyright: ignore[reportUnusedFunction]
+    async def run_chain(request: Request, name: str, body: ChainRunBody, wait: bool = False) -> Response:
         """Send images through a chain. Answers as /create does."""
 
         def build_request(user: User) -> GenerationRequest:

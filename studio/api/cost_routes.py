@@ -1,5 +1,8 @@
 """The routes around cloud services and their money: what each can do, what a request would cost, what was spent."""
 
+# pyright: reportUnusedFunction=false
+# The functions are used by their decorators.
+
 from __future__ import annotations
 
 from typing import Any
@@ -72,14 +75,14 @@ def add_cost_routes(routes: APIRouter, studio: Studio) -> None:
     forms = APIRouter(route_class=MultipartRoute)
 
     @routes.get("/providers")
-    def list_providers(request: Request) -> ProviderList:  # pyright: ignore[reportUnusedFunction]
+    def list_providers(request: Request) -> ProviderList:
         """Every cloud service: what it can do, whether it is locked; never a key."""
         user = get_caller(request)
         found = studio.clouds.all() if studio.clouds is not None else []
         return ProviderList(providers=[_build_provider_body(state, show_end=user.admin) for state in found])
 
     @forms.post("/estimate-cost")
-    def estimate_cost(request: Request, body: EstimateBody) -> CostEstimate:  # pyright: ignore[reportUnusedFunction]
+    def estimate_cost(request: Request, body: EstimateBody) -> CostEstimate:
         """Estimate the cost of a request."""
         user = get_caller(request)
         edit_or_create = body.edit or body.create or CreateBody(prompt="")
@@ -94,7 +97,7 @@ def add_cost_routes(routes: APIRouter, studio: Studio) -> None:
     @routes.get("/ledger")
     def get_ledger(
         request: Request, days: int = Query(default=31, ge=1, le=366), everybody: bool = False
-    ) -> LedgerBody:  # pyright: ignore[reportUnusedFunction]
+    ) -> LedgerBody:
         """List spending by day and provider: the caller's own, or with `everybody` all users' for those who run the
         studio."""
         user = get_caller(request)

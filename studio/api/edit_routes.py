@@ -1,5 +1,8 @@
 """The routes of changing an image: keep one, edit it, make a control map of it, list what can be done."""
 
+# pyright: reportUnusedFunction=false
+# The functions are used by their decorators.
+
 from __future__ import annotations
 
 import dataclasses
@@ -47,13 +50,13 @@ def add_editing_routes(routes: APIRouter, studio: Studio, submitter: Submitter) 
 
     @forms.post("/pictures", status_code=201, include_in_schema=False)  # its name until version 0.2
     @forms.post("/inputs", status_code=201)
-    async def upload_image(request: Request, body: request_bodies.ImageBody) -> request_bodies.StoredImageBody:  # pyright: ignore[reportUnusedFunction]
+    async def upload_image(request: Request, body: request_bodies.ImageBody) -> request_bodies.StoredImageBody:
         """Let an image in, so that later requests may name it by its id."""
         user = get_caller(request)
         return _build_stored_image(await anyio.to_thread.run_sync(lambda: store_image(body.image, studio.engine, user)))
 
     @forms.post("/edit", status_code=202, response_model=schemas.QueuedJobBody, responses=JOB_RESPONSES)
-    async def edit_image(request: Request, body: request_bodies.EditBody, wait: bool = False) -> Response:  # pyright: ignore[reportUnusedFunction]
+    async def edit_image(request: Request, body: request_bodies.EditBody, wait: bool = False) -> Response:
         """Change an image. Answers as /create does."""
 
         return await submitter.answer(
@@ -61,12 +64,12 @@ def add_editing_routes(routes: APIRouter, studio: Studio, submitter: Submitter) 
         )
 
     @forms.post("/preprocess", status_code=202, response_model=schemas.QueuedJobBody, responses=JOB_RESPONSES)
-    async def preprocess_image(request: Request, body: request_bodies.PreprocessBody, wait: bool = False) -> Response:  # pyright: ignore[reportUnusedFunction]
+    async def preprocess_image(request: Request, body: request_bodies.PreprocessBody, wait: bool = False) -> Response:
         """Make the control map of an image. Answers as /create does."""
         return await submitter.answer(request, make_request_builder(studio, body), wait=wait)
 
     @routes.get("/edit/operations")
-    def list_operations(request: Request) -> request_bodies.OperationList:  # pyright: ignore[reportUnusedFunction]
+    def list_operations(request: Request) -> request_bodies.OperationList:
         """List the editing operations, and the models that can do them now."""
         get_caller(request)
         return request_bodies.OperationList(
@@ -86,7 +89,7 @@ def add_editing_routes(routes: APIRouter, studio: Studio, submitter: Submitter) 
 
     @routes.get("/pictures/{image_id}", response_class=FileResponse, include_in_schema=False)
     @routes.get("/inputs/{image_id}", response_class=FileResponse)
-    def get_stored_image(request: Request, image_id: str) -> FileResponse:  # pyright: ignore[reportUnusedFunction]
+    def get_stored_image(request: Request, image_id: str) -> FileResponse:
         """A kept image as PNG."""
         path = studio.engine.get_kept_file(image_id, get_caller(request))
         return FileResponse(path, media_type="image/png", headers={"Cache-Control": "private, max-age=3600"})

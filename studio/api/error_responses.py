@@ -1,12 +1,15 @@
 """Every error of the HTTP side in one shape: `{"error", "code", "details"}` with the right status."""
 
+# pyright: reportUnusedFunction=false
+# The functions are used by their decorators.
+
 from __future__ import annotations
 
 import math
 import reprlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from http import HTTPStatus
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 from fastapi import APIRouter, FastAPI
 from fastapi.exceptions import RequestValidationError
@@ -61,9 +64,9 @@ def clean_json(value: Any) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         return None
     if isinstance(value, Mapping):
-        return {clean_json(str(key)): clean_json(item) for key, item in value.items()}  # pyright: ignore[reportUnknownArgumentType, reportUnknownVariableType]
+        return {clean_json(str(key)): clean_json(item) for key, item in cast("Mapping[Any, Any]", value).items()}
     if isinstance(value, list | tuple):
-        return [clean_json(item) for item in value]  # pyright: ignore[reportUnknownVariableType]
+        return [clean_json(item) for item in cast("Sequence[Any]", value)]
     return value
 
 
@@ -73,7 +76,7 @@ def build_fallback_router() -> APIRouter:
     routes = APIRouter(include_in_schema=False)
 
     @routes.api_route("/api/{path:path}", methods=_METHODS)
-    async def reject_unknown_path(request: Request, path: str) -> JSONResponse:  # pyright: ignore[reportUnusedFunction]
+    async def reject_unknown_path(request: Request, path: str) -> JSONResponse:
         allowed = _find_allowed_methods(request)
         if allowed:
             shape = _format_error(405, f"Method {request.method} not allowed.", "Use " + " or ".join(allowed) + ".")

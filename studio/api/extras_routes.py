@@ -1,5 +1,8 @@
 """The routes of finished images: larger, restored, in many sizes, as a zip."""
 
+# pyright: reportUnusedFunction=false
+# The functions are used by their decorators.
+
 from __future__ import annotations
 
 import re
@@ -28,7 +31,7 @@ def add_finishing_routes(routes: APIRouter, studio: Studio, submitter: Submitter
     forms = APIRouter(route_class=MultipartRoute)
 
     @forms.post("/upscale", status_code=202, response_model=schemas.QueuedJobBody, responses=JOB_RESPONSES)
-    async def upscale_image(request: Request, body: request_bodies.UpscaleBody, wait: bool = False) -> Response:  # pyright: ignore[reportUnusedFunction]
+    async def upscale_image(request: Request, body: request_bodies.UpscaleBody, wait: bool = False) -> Response:
         """Enlarge an image. Answers as /create does."""
 
         def build_request(user: User) -> GenerationRequest:
@@ -37,26 +40,26 @@ def add_finishing_routes(routes: APIRouter, studio: Studio, submitter: Submitter
         return await submitter.answer(request, build_request, wait=wait)
 
     @forms.post("/png-info")
-    def read_png_info(request: Request, body: request_bodies.ImageBody) -> request_bodies.ImageInfoBody:  # pyright: ignore[reportUnusedFunction]
+    def read_png_info(request: Request, body: request_bodies.ImageBody) -> request_bodies.ImageInfoBody:
         """Metadata of an image: ours, AUTOMATIC1111's, ComfyUI's and others'."""
         get_caller(request)
         return _read_image_info(studio, body.image)
 
     @forms.post("/restore-faces", status_code=202, response_model=schemas.QueuedJobBody, responses=JOB_RESPONSES)
-    async def restore_faces(request: Request, body: request_bodies.RestoreBody, wait: bool = False) -> Response:  # pyright: ignore[reportUnusedFunction]
+    async def restore_faces(request: Request, body: request_bodies.RestoreBody, wait: bool = False) -> Response:
         """Restore the faces in an image. Answers as /create does."""
         return await submitter.answer(request, make_request_builder(studio, body), wait=wait)
 
     @forms.post("/derivatives", status_code=202, response_model=schemas.QueuedJobBody, responses=JOB_RESPONSES)
     async def create_derivatives(
         request: Request, body: request_bodies.DerivativesBody, wait: bool = False
-    ) -> Response:  # pyright: ignore[reportUnusedFunction]
+    ) -> Response:
         """Finish an image and write it in several sizes and formats. Answers as /create does; the files come as a zip
         too."""
         return await submitter.answer(request, make_request_builder(studio, body), wait=wait)
 
     @routes.get("/jobs/{job_id}/zip", response_class=StreamingResponse)
-    def download_zip(request: Request, job_id: str) -> StreamingResponse:  # pyright: ignore[reportUnusedFunction]
+    def download_zip(request: Request, job_id: str) -> StreamingResponse:
         """All images of a job in one zip."""
         return build_zip_response(studio, job_id, request)
 

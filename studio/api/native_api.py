@@ -1,5 +1,8 @@
 """The studio's own HTTP API, below /api/image-studio, over the same engine and behind the same guard as the page."""
 
+# pyright: reportUnusedFunction=false
+# The functions are used by their decorators.
+
 from __future__ import annotations
 
 import dataclasses
@@ -74,7 +77,7 @@ def _add_create_route(routes: APIRouter, studio: Studio, submitter: Submitter) -
     @forms.post(
         "/create", status_code=202, response_model=schemas.QueuedJobBody, responses={200: {"model": schemas.JobBody}}
     )
-    async def create_images(request: Request, body: schemas.CreateBody, wait: bool = False) -> Response:  # pyright: ignore[reportUnusedFunction]
+    async def create_images(request: Request, body: schemas.CreateBody, wait: bool = False) -> Response:
         """Make images. Answers at once with the job; with `?wait=true` when it has ended, or after ten minutes."""
         return await submitter.answer(
             request, lambda user: chain_routes.build_chained_request(body, studio, user), wait=wait
@@ -85,7 +88,7 @@ def _add_create_route(routes: APIRouter, studio: Studio, submitter: Submitter) -
 
 def _add_job_routes(routes: APIRouter, studio: Studio) -> None:
     @routes.get("/jobs")
-    def list_jobs(request: Request, limit: Annotated[int, Query(ge=1, le=500)] = 50) -> schemas.JobList:  # pyright: ignore[reportUnusedFunction]
+    def list_jobs(request: Request, limit: Annotated[int, Query(ge=1, le=500)] = 50) -> schemas.JobList:
         """The caller's jobs, newest first."""
         root = studio.settings.current.root_path
         return schemas.JobList(
@@ -93,19 +96,19 @@ def _add_job_routes(routes: APIRouter, studio: Studio) -> None:
         )
 
     @routes.get("/jobs/{job_id}")
-    def get_job(request: Request, job_id: str) -> schemas.JobBody:  # pyright: ignore[reportUnusedFunction]
+    def get_job(request: Request, job_id: str) -> schemas.JobBody:
         """Show the state of a job."""
         return build_job_body(studio.engine.job(job_id, get_caller(request)), studio.settings.current.root_path)
 
     @routes.post("/jobs/{job_id}/retry-save", status_code=202)
-    def retry_save(request: Request, job_id: str) -> schemas.JobBody:  # pyright: ignore[reportUnusedFunction]
+    def retry_save(request: Request, job_id: str) -> schemas.JobBody:
         """Write the images of a failed job that the disk refused; nothing is drawn again. Possible until the studio is
         restarted."""
         job = studio.engine.retry_save(job_id, get_caller(request))
         return build_job_body(job, studio.settings.current.root_path)
 
     @routes.delete("/jobs/{job_id}")
-    def cancel_job(request: Request, job_id: str) -> schemas.JobBody:  # pyright: ignore[reportUnusedFunction]
+    def cancel_job(request: Request, job_id: str) -> schemas.JobBody:
         """Stop a job. One that runs stops within a step; its finished images stay."""
         user = get_caller(request)
         studio.engine.cancel(job_id, user)
@@ -114,7 +117,7 @@ def _add_job_routes(routes: APIRouter, studio: Studio) -> None:
 
 def _add_result_routes(routes: APIRouter, studio: Studio) -> None:
     @routes.get("/jobs/{job_id}/result")
-    def get_result(request: Request, job_id: str, data: bool = True) -> schemas.Result:  # pyright: ignore[reportUnusedFunction]
+    def get_result(request: Request, job_id: str, data: bool = True) -> schemas.Result:
         """The images of an ended job; `?data=false` leaves the bytes out."""
         job = studio.engine.job(job_id, get_caller(request))
         now = job.snapshot
@@ -145,7 +148,7 @@ def _add_result_routes(routes: APIRouter, studio: Studio) -> None:
         )
 
     @routes.get("/images/{image_id}", response_class=FileResponse, responses={200: {"content": {"image/*": {}}}})
-    def get_image(request: Request, image_id: str) -> FileResponse:  # pyright: ignore[reportUnusedFunction]
+    def get_image(request: Request, image_id: str) -> FileResponse:
         """One image as its file."""
         return build_file_response(studio.engine.asset(image_id, get_caller(request)), studio.engine.outputs_dir)
 
@@ -154,7 +157,7 @@ def _add_event_routes(routes: APIRouter, studio: Studio) -> None:
     waiters = WaiterPool()
 
     @routes.get("/jobs/{job_id}/events", response_class=StreamingResponse)
-    async def stream_events(request: Request, job_id: str) -> StreamingResponse:  # pyright: ignore[reportUnusedFunction]
+    async def stream_events(request: Request, job_id: str) -> StreamingResponse:
         """The job as a stream of server-sent events, one for each change; the last has a final status."""
         job = studio.engine.job(job_id, get_caller(request))
         root = studio.settings.current.root_path
@@ -181,13 +184,13 @@ def _add_status_routes(routes: APIRouter, studio: Studio) -> None:
     began = time.monotonic()
 
     @routes.get("/models")
-    def list_models(request: Request, task: Task | None = None) -> schemas.ModelList:  # pyright: ignore[reportUnusedFunction]
+    def list_models(request: Request, task: Task | None = None) -> schemas.ModelList:
         """All models, those with a problem too; with `?task=` those that do it."""
         get_caller(request)
         return schemas.ModelList(models=[build_model_body(model) for model in studio.engine.models(task)])
 
     @routes.get("/health", response_model_exclude_none=True)
-    def get_health(request: Request) -> schemas.Health:  # pyright: ignore[reportUnusedFunction]
+    def get_health(request: Request) -> schemas.Health:
         """Whether the studio is up; to those logged in also version, uptime, queue and device."""
         user = request.scope.get("user")
         if not isinstance(user, User):

@@ -1,5 +1,8 @@
 """GET /api/openapi.json, and GET /api/docs: the same as a page that needs no script and no other server."""
 
+# pyright: reportUnusedFunction=false
+# The functions are used by their decorators.
+
 from __future__ import annotations
 
 import json
@@ -32,11 +35,11 @@ def build_docs_router(app: FastAPI, root_path: str = "") -> APIRouter:
     routes = APIRouter(include_in_schema=False)
 
     @routes.get("/api/openapi.json")
-    def get_openapi() -> dict[str, Any]:  # pyright: ignore[reportUnusedFunction]
+    def get_openapi() -> dict[str, Any]:
         return {**app.openapi(), **({"servers": [{"url": server}]} if server else {})}
 
     @routes.get("/api/docs", response_class=HTMLResponse)
-    def show_docs() -> str:  # pyright: ignore[reportUnusedFunction]
+    def show_docs() -> str:
         return render_docs_page(app.openapi())
 
     return routes

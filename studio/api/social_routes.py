@@ -1,5 +1,8 @@
 """The routes of platform formats: what there is, with its limits and zones, and images made into it."""
 
+# pyright: reportUnusedFunction=false
+# The functions are used by their decorators.
+
 from __future__ import annotations
 
 from fastapi import APIRouter, Request
@@ -44,7 +47,7 @@ def add_social_routes(routes: APIRouter, studio: Studio, submitter: Submitter) -
     forms = APIRouter(route_class=MultipartRoute)
 
     @forms.post("/social/optimize", status_code=202, response_model=schemas.QueuedJobBody, responses=JOB_RESPONSES)
-    async def optimize_images(request: Request, body: OptimizeBody, wait: bool = False) -> Response:  # pyright: ignore[reportUnusedFunction]
+    async def optimize_images(request: Request, body: OptimizeBody, wait: bool = False) -> Response:
         """Make platform formats of images. Answers as /create does; `zip` of the job is where all files lie as one
         zip."""
         images = [*([body.image] if body.image else []), *body.images]
@@ -57,7 +60,7 @@ def add_social_routes(routes: APIRouter, studio: Studio, submitter: Submitter) -
 
 def _add_platform_routes(routes: APIRouter, studio: Studio) -> None:
     @routes.get("/social/platforms")
-    def list_platforms(request: Request) -> PlatformList:  # pyright: ignore[reportUnusedFunction]
+    def list_platforms(request: Request) -> PlatformList:
         """Every platform, the day of its figures, and what of the user's own file could not be read."""
         data = require_social_parts(studio).platforms.of(get_caller(request).name)
         return PlatformList(
@@ -67,14 +70,14 @@ def _add_platform_routes(routes: APIRouter, studio: Studio) -> None:
         )
 
     @routes.get("/social/platforms/{platform}/formats")
-    def list_formats(request: Request, platform: str) -> FormatList:  # pyright: ignore[reportUnusedFunction]
+    def list_formats(request: Request, platform: str) -> FormatList:
         """The formats of a platform: size, file types, byte limit, safe margins, and where each figure comes from."""
         data = require_social_parts(studio).platforms.of(get_caller(request).name)
         found = [build_format_body(each) for each in data.formats(platform)]
         return FormatList(platform=platform, asOf=data.as_of, formats=found)
 
     @routes.get("/platform-specs/{platform}")
-    def get_platform_specs(request: Request, platform: str) -> PlatformSpecs:  # pyright: ignore[reportUnusedFunction]
+    def get_platform_specs(request: Request, platform: str) -> PlatformSpecs:
         """Show a platform: its formats with all zones, and the screens that show them."""
         data = require_social_parts(studio).platforms.of(get_caller(request).name)
         found = data.formats(platform)
@@ -89,14 +92,14 @@ def _add_platform_routes(routes: APIRouter, studio: Studio) -> None:
 
 def _add_drawing_routes(routes: APIRouter, studio: Studio) -> None:
     @routes.get("/social/formats/{format_id}/zones.svg", response_class=Response, responses=_SVG_RESPONSES)
-    def draw_zones(request: Request, format_id: str) -> Response:  # pyright: ignore[reportUnusedFunction]
+    def draw_zones(request: Request, format_id: str) -> Response:
         """The zones of a format as a drawing that is laid over its preview."""
         data = require_social_parts(studio).platforms.of(get_caller(request).name)
         drawing = draw_zones_svg(data.format(format_id), data.zones(format_id))
         return Response(drawing, media_type="image/svg+xml", headers=SVG_HEADERS)
 
     @routes.get("/social/formats/{format_id}/frame.svg", response_class=Response, responses=_SVG_RESPONSES)
-    def draw_frame(request: Request, format_id: str) -> Response:  # pyright: ignore[reportUnusedFunction]
+    def draw_frame(request: Request, format_id: str) -> Response:
         """The screen around a format, with an empty place for the image."""
         data = require_social_parts(studio).platforms.of(get_caller(request).name)
         found = data.frame(format_id)

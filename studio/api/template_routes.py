@@ -1,5 +1,8 @@
 """The routes of templates: ours and the caller's own, listed, searched, recommended, saved, taken along."""
 
+# pyright: reportUnusedFunction=false
+# The functions are used by their decorators.
+
 from __future__ import annotations
 
 import dataclasses
@@ -119,7 +122,7 @@ def add_template_routes(routes: APIRouter, studio: Studio) -> None:
 
 def _add_list_routes(routes: APIRouter, studio: Studio) -> None:
     @routes.get("/templates")
-    def list_templates(  # pyright: ignore[reportUnusedFunction]
+    def list_templates(
         request: Request,
         platform: FilterQuery = None,
         purpose: FilterQuery = None,
@@ -136,7 +139,7 @@ def _add_list_routes(routes: APIRouter, studio: Studio) -> None:
         )
 
     @routes.get("/templates/search")
-    def search_templates(  # pyright: ignore[reportUnusedFunction]
+    def search_templates(
         request: Request,
         q: Annotated[str, Query(max_length=500)] = "",
         platform: FilterQuery = None,
@@ -153,7 +156,7 @@ def _add_list_routes(routes: APIRouter, studio: Studio) -> None:
         )
 
     @routes.get("/templates/recommend")
-    def recommend_templates(  # pyright: ignore[reportUnusedFunction]
+    def recommend_templates(
         request: Request,
         platform: Annotated[str, Query(max_length=100)],
         purpose: Annotated[str, Query(max_length=200)] = "social",
@@ -171,14 +174,14 @@ def _add_read_routes(routes: APIRouter, studio: Studio) -> None:
     def export_templates(
         request: Request,
         id: Annotated[list[str], Query(max_length=MAX_TEMPLATES)],  # noqa: A002 - the query parameter's name
-    ) -> PlainTextResponse:  # pyright: ignore[reportUnusedFunction]
+    ) -> PlainTextResponse:
         """The templates of these ids as a file that import takes."""
         text = _get_library(studio, request).export(id)
         kept = {"Content-Disposition": 'attachment; filename="templates.toml"', "Cache-Control": "no-store"}
         return PlainTextResponse(text, media_type="application/toml", headers=kept)
 
     @routes.get("/templates/{template_id}")
-    def get_template(request: Request, template_id: str) -> TemplateBody:  # pyright: ignore[reportUnusedFunction]
+    def get_template(request: Request, template_id: str) -> TemplateBody:
         """One template."""
         return _build_template_body(
             _get_platforms(studio, request), _get_library(studio, request).get_template(template_id)
@@ -189,7 +192,7 @@ def _add_write_routes(routes: APIRouter, studio: Studio) -> None:
     forms = APIRouter(route_class=MultipartRoute)
 
     @routes.post("/templates", status_code=201)
-    def save_template(request: Request, body: NewTemplate) -> TemplateBody:  # pyright: ignore[reportUnusedFunction]
+    def save_template(request: Request, body: NewTemplate) -> TemplateBody:
         """Keep a template of one's own."""
         user = get_caller(request)
         _get_platforms(studio, request).format(body.format)
@@ -200,7 +203,7 @@ def _add_write_routes(routes: APIRouter, studio: Studio) -> None:
         return _build_template_body(_get_platforms(studio, request), _get_library(studio, request).save(made))
 
     @forms.post("/templates/import", status_code=201)
-    def import_templates(request: Request, body: ImportBody) -> TemplateList:  # pyright: ignore[reportUnusedFunction]
+    def import_templates(request: Request, body: ImportBody) -> TemplateList:
         """Take in the templates of a file, all or none."""
         library = _get_library(studio, request)
         with tempfile.TemporaryDirectory() as folder:
@@ -209,7 +212,7 @@ def _add_write_routes(routes: APIRouter, studio: Studio) -> None:
             return _build_template_list(_get_platforms(studio, request), library.import_file(file))
 
     @routes.delete("/templates/{template_id}", status_code=204)
-    def delete_template(request: Request, template_id: str) -> Response:  # pyright: ignore[reportUnusedFunction]
+    def delete_template(request: Request, template_id: str) -> Response:
         """Delete one of one's own."""
         _get_library(studio, request).remove(template_id)
         return Response(status_code=204)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import cast
 
 from PIL import Image, ImageColor, ImageStat
 
@@ -37,11 +38,11 @@ def describe_faint_ground(image: Image.Image, colour: str = WHITE) -> str:
     small = image.copy()
     small.thumbnail((_LOOK_SIDE, _LOOK_SIDE))
     seen = small.getchannel("A").point([255 * (value >= _SEEN_OPACITY) for value in range(256)])
-    shown, ground = flatten_on_ground(small, colour).convert("L"), ImageColor.getcolor(colour, "L")
+    shown, ground = flatten_on_ground(small, colour).convert("L"), cast("int", ImageColor.getcolor(colour, "L"))
     counts = ImageStat.Stat(shown, seen).h
     total = sum(counts)
-    apart = sum(count for value, count in enumerate(counts) if abs(value - int(ground)) >= _SAME_LIGHTNESS)  # type: ignore[arg-type]
+    apart = sum(count for value, count in enumerate(counts) if abs(value - ground) >= _SAME_LIGHTNESS)
     if not total or apart > total * 0.1:
         return ""
-    other = "#000000" if int(ground) > 127 else WHITE  # type: ignore[arg-type]
+    other = "#000000" if ground > 127 else WHITE
     return f"The image is as light as the ground {colour} and can hardly be seen: try {other}."

@@ -21,8 +21,8 @@ def _draw_anime_lineart(image: Image.Image, options: Mapping[str, float], contex
     def load() -> Any:
         from controlnet_aux.lineart_anime import UnetGenerator
 
-        norm = functools.partial(torch.nn.InstanceNorm2d, affine=False, track_running_stats=False)
-        return weight_files.load_state(UnetGenerator(3, 1, 8, 64, norm_layer=norm), context.get_weights_path(_WEIGHTS))  # type: ignore[arg-type]
+        norm: Any = functools.partial(torch.nn.InstanceNorm2d, affine=False, track_running_stats=False)
+        return weight_files.load_state(UnetGenerator(3, 1, 8, 64, norm_layer=norm), context.get_weights_path(_WEIGHTS))
 
     width, height = (-(-side // _SIDE_MULTIPLE) * _SIDE_MULTIPLE for side in image.size)
     stretched = image.resize((width, height), Image.Resampling.BICUBIC)

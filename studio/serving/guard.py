@@ -32,7 +32,8 @@ MAX_RANGES = 5
 _PROXY_HEADERS = (b"forwarded", b"x-forwarded-", b"x-real-ip", b"x-original-", b"x-gradio-server", b"x-gradio-user")
 # Gradio's doors that the studio has no use for: figures about everyone, its code editor, its proxy, files by URL.
 _BLOCKED_PATHS = re.compile(
-    r"/(monitoring|gradio_api/(monitoring|dev|vibe|undo-vibe|run-history|runs|proxy=|profiling|token|mcp|process_recording)|proxy=)"
+    r"/(monitoring|proxy=|gradio_api/"
+    r"(monitoring|dev|vibe|undo-vibe|run-history|runs|proxy=|profiling|token|mcp|process_recording))"
 )
 _FILE_BY_URL = re.compile(r"/gradio_api/file[=/]\s*[a-z][a-z0-9+.-]*:/", re.IGNORECASE)
 _BOUNDARY = re.compile(r'boundary="?[0-9A-Za-z\'()+_,./:=? -]{1,70}"?\s*(;|$)')

@@ -247,7 +247,8 @@ def _render_tallies(tallies: Sequence[Tally]) -> str:
     if not tallies:
         return ""
     rows = "".join(
-        f"<tr><td>{escape(one.first)}</td><td>{one.for_first}</td><td>{one.ties}</td><td>{one.for_second}</td><td>{escape(one.second)}</td></tr>"
+        f"<tr><td>{escape(one.first)}</td><td>{one.for_first}</td><td>{one.ties}</td>"
+        f"<td>{one.for_second}</td><td>{escape(one.second)}</td></tr>"
         for one in tallies
     )
     head = "<tr><th>Model</th><th>Votes</th><th>Ties</th><th>Votes</th><th>Model</th></tr>"

@@ -1,8 +1,8 @@
 // @ts-check
 /**
  * What Python code may call: `window.easel`. Its callers are the `js=` and `js_on_load=` scripts in studio/tabs. Until
- * this module has loaded, studio/serving/page_assets.py's stand-in notes the calls and returns promises, so that scripts that
- * may run as the page loads must `await` what they call.
+ * this module has loaded, studio/serving/page_assets.py's stand-in notes the calls and returns promises, so that
+ * scripts that may run as the page loads must `await` what they call.
  */
 
 import { getWantedTab } from "./common/open_tab.js";
@@ -13,7 +13,10 @@ import { getShownImage, getShownSeed } from "./result/result_view.js";
 /** @typedef {import("./common/gradio_dom.js").FieldHost} FieldHost */
 /** @typedef {(host: FieldHost, options: any) => void} Mount */
 
-/** The fields that fill an HTML component; each is loaded when a page first has one. @type {Record<string, () => Promise<Mount>>} */
+/**
+ * The fields that fill an HTML component; each is loaded when a page first has one.
+ * @type {Record<string, () => Promise<Mount>>}
+ */
 const FIELDS = {
   pad: async () => (await import("./images/image_pad.js")).mountImagePad,
   paint: async () => (await import("./paint/paint_editor.js")).mountPaintEditor,

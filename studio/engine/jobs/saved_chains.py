@@ -6,7 +6,7 @@ import json
 import logging
 import time
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 from studio.core.errors import InvalidRequest, NotFound
 from studio.core.finish import OutputOptions
@@ -132,9 +132,9 @@ def parse_steps(data: Any) -> tuple[GenerationRequest, ...]:
     Raises:
         InvalidRequest: no such list, or what a request refuses.
     """
-    listed: Any = [data] if isinstance(data, dict) else data
-    if not isinstance(listed, list) or not 1 <= len(listed) <= MAX_CHAIN_STEPS:  # pyright: ignore[reportUnknownArgumentType]
+    listed: list[Any] = [data] if isinstance(data, dict) else cast("list[Any]", data) if isinstance(data, list) else []
+    if not 1 <= len(listed) <= MAX_CHAIN_STEPS:
         raise InvalidRequest("A chain is a list of steps.", hint=f"Give 1 to {MAX_CHAIN_STEPS} requests.")
-    steps = tuple(GenerationRequest.from_json(step) for step in listed)  # pyright: ignore[reportUnknownVariableType]
+    steps = tuple(GenerationRequest.from_json(step) for step in listed)
     GenerationRequest(then=steps)  # refuses what cannot follow
     return steps

@@ -281,7 +281,8 @@ def _copy_valid_nodes(graph: object) -> _Nodes:
         return {}
     found: _Nodes = {}
     for name, node in cast("dict[Any, Any]", graph).items():
-        kind, inputs = (node.get("class_type"), node.get("inputs")) if isinstance(node, dict) else (None, None)  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
+        fields = cast("dict[str, Any]", node) if isinstance(node, dict) else {}
+        kind, inputs = fields.get("class_type"), fields.get("inputs")
         if isinstance(kind, str) and isinstance(inputs, dict):
             found[str(name)] = {"class_type": kind, "inputs": dict(cast("dict[str, Any]", inputs))}
     return found if len(found) <= _MAX_NODES else {}

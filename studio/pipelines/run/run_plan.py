@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Resources:
-    """Resources that all calls share. `device` is "cpu", "cuda" or "mps"; `precision` a torch dtype's name or "auto"."""
+    """Resources of all calls. `device` is "cpu", "cuda" or "mps"; `precision` a torch dtype's name or "auto"."""
 
     catalog: Catalog
     registry: PipelineRegistry

@@ -45,7 +45,8 @@ def from_coco(joints: Any, threshold: float) -> tuple[Joint, ...]:
         """Their middle."""
         if any(joints[index][2] < threshold for index in indices):
             return None
-        return tuple(sum(float(joints[index][axis]) for index in indices) / len(indices) for axis in (0, 1))  # type: ignore[return-value]
+        x, y = (sum(float(joints[index][axis]) for index in indices) / len(indices) for axis in (0, 1))
+        return x, y
 
     return tuple(at(*_SHOULDERS) if index is None else at(index) for index in _COCO)
 

@@ -29,7 +29,7 @@ def remember_form(name: str, form: Form, store: gr.BrowserState) -> None:
     """
     names = f"{json.dumps(name)}, {json.dumps(list(form.fields))}"
     script = f"async (...values) => [await window.easel.rememberForm({names}, values)]"
-    changes: Sequence[Any] = [field.change for field in form.fields.values()]  # pyright: ignore[reportAttributeAccessIssue]
+    changes: Sequence[Any] = [field.change for field in form.fields.values()]
     gr.on(changes, fn=None, inputs=[*form.fields.values(), store], outputs=[store], js=script, **HIDDEN)
 
 

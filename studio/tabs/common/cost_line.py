@@ -65,7 +65,7 @@ def add_cost_line(
         except StudioError:  # what the form lacks is reported when it is sent
             return ""
 
-    watched: Any = [form[name].change for name in _COST_FIELDS if name in form.fields]  # pyright: ignore[reportAttributeAccessIssue]
+    watched: Any = [form[name].change for name in _COST_FIELDS if name in form.fields]
     events = [*watched, view.note.change, page_context.blocks.load]  # the note changes when a model is unlocked
     form.on(events, update_cost, line, trigger_mode="always_last", **UNQUEUED)
 

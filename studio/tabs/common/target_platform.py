@@ -174,9 +174,9 @@ def read_targets(values: Mapping[str, Any]) -> tuple[list[str], list[str]]:
         InvalidRequest: a value of the wrong kind.
     """
     one, pack = values.get("for_format") or NO_PLATFORM, values.get("for_pack") or []
-    if not isinstance(one, str) or not isinstance(pack, list) or not all(isinstance(each, str) for each in pack):  # pyright: ignore[reportUnknownVariableType]
+    if not isinstance(one, str) or not isinstance(pack, list) or not all(isinstance(each, str) for each in pack):
         raise InvalidRequest("Unknown platform format.", hint="Choose it from the list.")
-    return ([one] if one else []), pack  # pyright: ignore[reportUnknownVariableType]
+    return ([one] if one else []), pack
 
 
 def write_targets(wanted: GenerationRequest) -> dict[str, Any]:

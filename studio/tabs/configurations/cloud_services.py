@@ -128,7 +128,8 @@ def render_spending(lines: Sequence[LedgerRow]) -> str:
         return '<p class="note">No spending in the last month.</p>'
     most = max(line.billed for line in lines) or 1.0
     rows = "".join(
-        f"<tr><td>{escape(line.day)}</td><td>{escape(line.provider)}</td><td>{escape(line.user)}</td><td>{line.images}</td><td>${line.billed:.3f}</td><td><span"
+        f"<tr><td>{escape(line.day)}</td><td>{escape(line.provider)}</td><td>{escape(line.user)}</td>"
+        f"<td>{line.images}</td><td>${line.billed:.3f}</td><td><span"
         f" class='bar' style='inline-size:{100 * line.billed / most:.0f}%' role='img'"
         f" aria-label='{100 * line.billed / most:.0f} percent of the largest'></span></td></tr>"
         for line in lines

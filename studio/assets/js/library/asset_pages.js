@@ -1,7 +1,8 @@
 // @ts-check
 /**
  * The list of assets that a query finds, fetched page by page in order. Of pages far from what is shown only the cursor
- * and the number of assets are kept, so that memory does not grow while one scrolls; they are fetched again when needed.
+ * and the number of assets are kept, so that memory does not grow while one scrolls; they are fetched again when
+ * needed.
  */
 
 /** @typedef {import("./library_api.js").Asset} Asset */

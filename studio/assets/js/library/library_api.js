@@ -48,7 +48,10 @@ const API = "api/image-studio";
 /** @typedef {{ids: string[]} | {query: string}} Target what a bulk change is done to */
 /** @typedef {{value: string, count: number}} Facet */
 /** @typedef {{id: string, name: string, count: number, query: string | null}} Collection */
-/** @typedef {{id: string, path: string, program: string, state: string, found: number, done: number, error?: string}} ImportFolder */
+/**
+ * @typedef {{id: string, path: string, program: string, state: string, found: number, done: number, error?: string}}
+ *   ImportFolder
+ */
 /** @typedef {{text: string, label: string, count?: number}} Completion */
 
 /**
