@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from studio import __version__
+from studio.core.allocator import keep_freed_memory
 from studio.core.errors import StudioError
 from studio.core.settings import Settings
 from studio.engine.settings_store import SettingsStore
@@ -75,6 +76,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
             add_user(store.current, options.add_user, admin=options.admin)
             return 0
+        if store.current.keep_memory:
+            keep_freed_memory()
         from studio.serve import run_studio
         from studio.wiring import build_studio
 

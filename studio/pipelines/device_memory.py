@@ -17,6 +17,7 @@ from studio.core.settings import Settings
 
 GIB = 1024**3
 DEVICE_SHARE = 0.9  # of the device, when no budget is set
+IDLE_SECONDS = 30.0  # without a run, after which freed memory is given back
 
 
 def read_total_and_free(device: str) -> tuple[int, int]:
@@ -56,6 +57,46 @@ def release_memory() -> None:
             libc, "malloc_trim"
         ):  # glibc keeps freed weights for later unless it is configured not to; musl has no such call
             libc.malloc_trim(0)
+
+
+class IdleRelease:
+    """Hands freed memory back once no run has used it for `seconds`: the pages of the last run stay for the next one,
+    and not for good."""
+
+    def __init__(self, seconds: float = IDLE_SECONDS) -> None:
+        self._seconds = seconds
+        self._lock = threading.Lock()
+        self._running = 0
+        self._timer: threading.Timer | None = None
+
+    @contextmanager
+    def postpone(self) -> Iterator[None]:
+        """Nothing is handed back within the block; the time begins anew at its end."""
+        with self._lock:
+            self._running += 1
+        self.cancel()
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._running -= 1
+                if not self._running:
+                    self._timer = threading.Timer(self._seconds, self._release)
+                    self._timer.daemon = True
+                    self._timer.start()
+
+    def cancel(self) -> None:
+        """Hand nothing back until the next block ends."""
+        with self._lock:
+            timer, self._timer = self._timer, None
+        if timer is not None:
+            timer.cancel()
+
+    def _release(self) -> None:
+        with self._lock:
+            if self._running:
+                return
+        release_memory()
 
 
 def count_weight_bytes(pipe: Any) -> int:

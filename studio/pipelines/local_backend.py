@@ -43,6 +43,7 @@ class LocalPipelines:
         self._registry = PipelineRegistry(lambda: device_memory.compute_budget(settings(), self._get_device()))
         self._peaks = PeakStore(settings().models_dir / ".cache" / "peaks.json")
         self._device = ""
+        self._idle = device_memory.IdleRelease()
 
     def models(self) -> Sequence[Model]:
         models = self._catalog.models()
@@ -62,7 +63,8 @@ class LocalPipelines:
         """
         resources = self.resources(ctx.settings)
         try:
-            images = Rendering(resources, request, ctx).render_images(seeds)
+            with self._idle.postpone():
+                images = Rendering(resources, request, ctx).render_images(seeds)
         except ValueError as error:  # how diffusers complains about arguments that do not go together
             raise InvalidRequest(f"The model rejected the request: {error}", hint="Change the named field.") from error
         return [
@@ -71,6 +73,7 @@ class LocalPipelines:
         ]
 
     def close(self) -> None:
+        self._idle.cancel()
         self._registry.clear()
 
     def weights(self) -> Sequence[WeightFile]:
