@@ -184,3 +184,45 @@ def test_the_routes_are_documented(served):
     paths = served.open_client("ann").get("/api/openapi.json").json()["paths"]
     for path in ("assets", "assets/{asset_id}", "assets/facets", "assets/complete", "collections"):
         assert f"{API}/{path}" in paths
+
+
+def test_many_are_changed_trashed_and_brought_back(served):
+    ann, bob = served.open_client("ann"), served.open_client("bob")
+    ids = make(ann, "one of many", 3)
+    (his,) = make(bob, "one of many")
+    body = {"ids": [*ids, his], "change": {"favourite": True, "add_tags": ["batch"]}}
+    answer = ann.post(f"{API}/assets/bulk", json=body).json()
+    assert answer["changed"] == 3
+    assert bob.get(f"{API}/assets/{his}").json()["favourite"] is False
+    assert bob.post(f"{API}/assets/undo", json={"token": answer["undo"]}).status_code == 404
+    trashed = ann.post(f"{API}/assets/bulk", json={"query": "tag:batch", "change": {"trash": True}}).json()
+    assert trashed["changed"] == 3
+    assert list_ids(ann, q="tag:batch") == []
+    assert set(list_ids(ann, q="tag:batch", trashed="true")) == set(ids)
+    assert ann.post(f"{API}/assets/undo").json() == {"restored": 3}
+    assert ann.post(f"{API}/assets/undo", json={"token": answer["undo"]}).json() == {"restored": 3}
+    assert set(list_ids(ann, q='"one of many" -is:favourite')) == set(ids)
+    gone = ann.delete(f"{API}/assets/{ids[0]}").json()
+    assert (gone["id"], gone["trashed"]) == (ids[0], True)
+    assert bob.delete(f"{API}/assets/{ids[1]}").status_code == 404
+    assert bob.post(f"{API}/trash/empty").json() == {"removed": 0}
+    assert ann.get(f"{API}/assets/{ids[0]}").json()["trashed"] is True
+    assert ann.post(f"{API}/trash/empty").json()["removed"] == 1
+    assert ann.get(f"{API}/assets/{ids[0]}").status_code == 404
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"change": {"favourite": True}},
+        {"ids": ["x"], "change": {}},
+        {"ids": ["x"], "change": {"trash": True, "restore": True}},
+        {"ids": ["x"] * 10_001, "change": {"rating": 1}},
+        {"query": "seed:x", "change": {"rating": 1}},
+        {"query": "", "change": {"state": "done"}},
+        {"ids": "x", "change": {"rating": 1}},
+    ],
+)
+def test_impossible_bulk_steps_are_refused(served, body):
+    answer = served.open_client("ann").post(f"{API}/assets/bulk", json=body)
+    assert answer.status_code == 400, answer.text

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from datetime import UTC, datetime
 from typing import Annotated, Any, Self
 
@@ -14,6 +15,7 @@ from studio.library.changes import MAX_TAGS, Change
 from studio.library.collections import Collection
 from studio.library.entries import AssetDetails, AssetEntry
 
+MAX_BULK_IDS = 10_000
 _LAST_SECOND = 253402300799.0  # of the year 9999
 Tags = Annotated[list[Name], Field(max_length=MAX_TAGS)]
 
@@ -126,6 +128,58 @@ class AssetChangeBody(StrictModel):
             note=self.note,
             title=self.title,
         )
+
+
+class BulkChange(AssetChangeBody):
+    """What becomes of many assets; `add_to` and `remove_from` are ids of collections."""
+
+    add_tags: Tags = Field(default=[])
+    remove_tags: Tags = Field(default=[])
+    add_to: Name = ""
+    remove_from: Name = ""
+    trash: bool = False
+    restore: bool = False
+
+    def to_change(self) -> Change:
+        """The change; raises InvalidRequest for what is not possible."""
+        return dataclasses.replace(
+            super().to_change(),
+            add_tags=tuple(self.add_tags),
+            remove_tags=tuple(self.remove_tags),
+            add_to=self.add_to,
+            remove_from=self.remove_from,
+            trash=self.trash,
+            restore=self.restore,
+        )
+
+
+class BulkBody(StrictModel):
+    """Assets by their `ids`, or all that fit a `query`, and what becomes of them."""
+
+    ids: list[Name] = Field(default=[], max_length=MAX_BULK_IDS)
+    query: Text | None = None
+    change: BulkChange
+
+
+class BulkResult(BaseModel):
+    """`changed` assets are different now; `undo` is the token that undoes the step."""
+
+    changed: int
+    undo: str
+
+
+class UndoBody(StrictModel):
+    """The step to undo; the last one without a token."""
+
+    token: Name = ""
+
+
+class UndoResult(BaseModel):
+    restored: int
+
+
+class EmptyTrashResult(BaseModel):
+    removed: int
 
 
 class FacetValue(BaseModel):

@@ -12,18 +12,25 @@ from studio.api.asset_bodies import (
     AssetChangeBody,
     AssetDetailsBody,
     AssetPage,
+    BulkBody,
+    BulkResult,
     CollectionBody,
     CollectionChangeBody,
     CollectionList,
     CompletionBody,
+    EmptyTrashResult,
     FacetsBody,
     FacetValue,
     NewCollectionBody,
     OptionBody,
+    UndoBody,
+    UndoResult,
 )
 from studio.api.responses import PRIVATE_CACHE_HEADERS, build_file_response
 from studio.api.submit_request import get_caller
+from studio.core.errors import InvalidRequest
 from studio.engine.studio import Studio
+from studio.library.changes import Change
 from studio.library.query import Order
 
 QueryText = Annotated[str, Query(max_length=2000, description="A query, for example `castle -night is:favourite`.")]
@@ -33,6 +40,7 @@ PageLimit = Annotated[int, Query(ge=1, le=500)]
 def add_asset_routes(routes: APIRouter, studio: Studio) -> None:
     """Put the routes of the library among `routes`."""
     _add_list_routes(routes, studio)
+    _add_bulk_routes(routes, studio)
     _add_asset_routes(routes, studio)
     _add_collection_routes(routes, studio)
 
@@ -97,6 +105,14 @@ def _add_asset_routes(routes: APIRouter, studio: Studio) -> None:
         entry = library.change(asset_id, body.to_change(), get_caller(request).name)
         return AssetBody.make(entry, settings.current.root_path)
 
+    @routes.delete("/assets/{asset_id}")
+    def trash_asset(request: Request, asset_id: str) -> AssetBody:  # pyright: ignore[reportUnusedFunction]
+        """Move an asset to the trash; a step that can be undone."""
+        user = get_caller(request).name
+        library.get_entry(asset_id, user)
+        library.change_many(Change(trash=True), user, ids=[asset_id])
+        return AssetBody.make(library.get_entry(asset_id, user), settings.current.root_path)
+
     @routes.get("/assets/{asset_id}/file", response_class=FileResponse)
     def get_asset_file(request: Request, asset_id: str) -> FileResponse:  # pyright: ignore[reportUnusedFunction]
         """The file of an asset."""
@@ -106,6 +122,33 @@ def _add_asset_routes(routes: APIRouter, studio: Studio) -> None:
     def get_asset_thumbnail(request: Request, asset_id: str) -> FileResponse:  # pyright: ignore[reportUnusedFunction]
         """A small image of an asset, at most 384 px."""
         return FileResponse(engine.get_thumbnail(asset_id, get_caller(request)), headers=PRIVATE_CACHE_HEADERS)
+
+
+def _add_bulk_routes(routes: APIRouter, studio: Studio) -> None:
+    library = studio.engine.asset_library
+
+    @routes.post("/assets/bulk")
+    def change_assets(request: Request, body: BulkBody) -> BulkResult:  # pyright: ignore[reportUnusedFunction]
+        """Change many assets at once; ids of others are left out. The last 20 steps can be undone."""
+        change = body.change.to_change()
+        if not body.ids and body.query is None:
+            raise InvalidRequest("No assets were given.", hint="Send “ids” or a “query”.")
+        if change.is_empty:
+            raise InvalidRequest("No change was given.", hint="Send what is to become of the assets as “change”.")
+        user = get_caller(request).name
+        changed, token = library.change_many(change, user, ids=body.ids, text=body.query)
+        return BulkResult(changed=changed, undo=token)
+
+    @routes.post("/assets/undo")
+    def undo_step(request: Request, body: UndoBody | None = None) -> UndoResult:  # pyright: ignore[reportUnusedFunction]
+        """Undo the step of a token, or the last one."""
+        token = body.token if body is not None else ""
+        return UndoResult(restored=library.undo(get_caller(request).name, token))
+
+    @routes.post("/trash/empty")
+    def empty_trash(request: Request) -> EmptyTrashResult:  # pyright: ignore[reportUnusedFunction]
+        """Delete the caller's trashed files for good."""
+        return EmptyTrashResult(removed=library.empty_trash(get_caller(request).name))
 
 
 def _add_collection_routes(routes: APIRouter, studio: Studio) -> None:

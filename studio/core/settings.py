@@ -91,6 +91,10 @@ class Settings:
     )
     embed_recipe: bool = setting_field(True, "Write the full recipe into each image.", group="Output")
 
+    trash_days: int = setting_field(
+        30, "Days after which images in the trash are deleted. 0: never.", group="Library", low=0, high=3650
+    )
+
     compatible_url: str = setting_field(
         "",
         "Address of an OpenAI-compatible image server, including /v1. Empty: none.",

@@ -50,6 +50,7 @@ from studio.library.asset_index import AssetIndex
 from studio.library.asset_library import AssetLibrary
 from studio.library.database import Database
 from studio.library.process_locks import ProcessLock
+from studio.library.upkeep import Upkeep
 
 T = TypeVar("T")
 
@@ -81,8 +82,10 @@ class Engine(Gallery):
         root = database.path.parent
         self.logs = logs or Logs(settings.current.logs_dir, level=settings.current.log_level)
         library = AssetIndex(database, root)
-        super().__init__(settings, library, Outputs(root, library, tool=tool), Images(database, root))
-        self.asset_library = AssetLibrary(database, root)
+        outputs = Outputs(root, library, tool=tool)
+        super().__init__(settings, library, outputs, Images(database, root))
+        self.asset_library = AssetLibrary(database, root, outputs.remove_thumbnail)
+        self._upkeep = Upkeep(self.asset_library, lambda: self._settings.current.trash_days)
         self._database = database
         self._models = Models(backends)
         self._owner = ProcessLock(root)
@@ -122,6 +125,7 @@ class Engine(Gallery):
             for entry in self._journal.claim():
                 self._dispatch.put(self._job_registry.put(self._restore_job(entry)))
         self._cleanup.start()
+        self._upkeep.start()
 
     def close(self, *, drain: float = 25.0) -> None:
         """Take no new job, wait up to `drain` seconds for the running ones, and put those back that need longer. Takes
@@ -132,6 +136,7 @@ class Engine(Gallery):
             self._closed = True
         self._absence.close()
         self._cleanup.close()
+        self._upkeep.close()
         begun = time.monotonic()
         self._dispatch.close(drain)
         self._saver.close(max(2.0, begun + drain - time.monotonic()))
@@ -337,6 +342,7 @@ class Engine(Gallery):
     def _rebuild(self) -> None:
         try:
             rebuild_index(self.library)
+            self.asset_library.replay_notes()
         except StorageFailed as error:
             _log.warning("the index of images is not complete: %s", error.message)
 

@@ -121,15 +121,17 @@ class AssetIndex:
             row["path"] for row in self._database.rows("SELECT path FROM assets WHERE folder = 0 AND path IS NOT NULL")
         }
 
-    def add_found(self, asset: Asset) -> bool:
-        """Index an image that lies in the outputs folder already; False when its id or its path is known."""
+    def add_found(self, asset: Asset, original: str = "") -> bool:
+        """Index an image that lies in the outputs folder already, or in the trash there, where `original` is the path
+        that it had before; False when its id or its path is known."""
+        row = make_row(asset, self.get_relative_path(asset.path), "", TRASHED if original else DONE)
+        if original:
+            row.columns.update(other_path=original, trashed=time.time())
         with self._database.transaction() as connection:
-            seq = insert_row(
-                connection, make_row(asset, self.get_relative_path(asset.path), "", DONE), ignore_taken=True
-            )
+            seq = insert_row(connection, row, ignore_taken=True)
             if seq is not None:
                 write_words(connection, seq)
-                count_facets(connection, seq, 1)
+                count_facets(connection, seq, 0 if original else 1)
         return seq is not None
 
     def get_relative_path(self, path: Path) -> str:

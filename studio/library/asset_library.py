@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import itertools
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from studio.library.entries import AssetDetails, AssetEntry, Entries
 from studio.library.facets import Completion, Facets
 from studio.library.query import Order
 from studio.library.search import Search
+from studio.library.trash import Trash
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,15 +30,22 @@ class Page:
     exact: bool
 
 
+def _ignore(asset_id: str) -> None:
+    pass
+
+
 class AssetLibrary:
     """The assets of all users; every method is about those of one. Thread-safe."""
 
-    def __init__(self, database: Database, root: Path) -> None:
+    def __init__(self, database: Database, root: Path, remove_thumbnail: Callable[[str], None] = _ignore) -> None:
+        """`root` is the outputs folder; `remove_thumbnail` is called with the id of an asset that was removed for
+        good."""
         self._entries = Entries(database)
         self._search = Search(database)
         self._facets = Facets(database, self._search)
         log = CurationLog(root)
-        self._curation = Curation(database, log)
+        self._trash = Trash(database, root, remove_thumbnail)
+        self._curation = Curation(database, log, self._trash)
         self.collections = Collections(database, log, self._search)
 
     def list_assets(
@@ -82,3 +91,41 @@ class AssetLibrary:
     def complete(self, text: str, position: int, user: str) -> Completion:
         """What the word at `position` of the query `text` could become."""
         return self._facets.complete(text, position, user)
+
+    def change_many(
+        self, change: Change, user: str, *, ids: Sequence[str] = (), text: str | None = None
+    ) -> tuple[int, str]:
+        """Change the user's assets of these ids, and those that fit the query `text`; returns how many are different
+        now, and the token that undoes the step.
+
+        Raises:
+            NotFound, InvalidRequest, StorageFailed, TooSlow: as the message says; what was changed before that can be
+                undone as the last step.
+        """
+        chunks: list[Iterable[Sequence[int]]] = []
+        if ids:
+            chunks.append([self._entries.find_seqs(ids, user)])
+        if text is not None:
+            chunks.append(self._search.iterate_all(text, user, trashed=change.restore))
+        return self._curation.change_many(itertools.chain.from_iterable(chunks), change, user)
+
+    def undo(self, user: str, token: str = "") -> int:
+        """Undo the step of that token, or the last one; returns how many assets are as before. Raises NotFound."""
+        return self._curation.undo(user, token)
+
+    def empty_trash(self, user: str) -> int:
+        """Remove the user's trashed assets for good; returns how many. Raises StorageFailed."""
+        return self._trash.empty(user)
+
+    def replay_notes(self) -> int:
+        """Read back what users noted of their images, once all images are in an index that was made anew; returns how
+        many notes there are."""
+        return self._curation.replay()
+
+    def settle_moves(self) -> int:
+        """Bring to an end what a dead process moved to the trash or back; returns how many there were."""
+        return self._trash.settle()
+
+    def purge_trash(self, days: int) -> int:
+        """Remove of all users what was trashed more than `days` ago; 0 keeps it for ever. Raises StorageFailed."""
+        return self._trash.purge(days)

@@ -69,6 +69,11 @@ class Change:
                 found[name] = getattr(self, name)
         return found
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing would change."""
+        return not (self.to_json() or self.trash or self.restore)
+
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Change:
         """The inverse of `to_json`; raises InvalidRequest, TypeError for what is none."""
@@ -121,8 +126,8 @@ def apply_change(
     return changed
 
 
-def undo_change(connection: sqlite3.Connection, seq: int, before: Mapping[str, Any], user: str) -> dict[str, Any]:
-    """Give an asset back what it had before, inside the caller's transaction; returns that as a change's JSON. What was
+def undo_change(connection: sqlite3.Connection, seq: int, before: Mapping[str, Any], user: str) -> list[dict[str, Any]]:
+    """Give an asset back what it had before, inside the caller's transaction; returns that as changes in JSON. What was
     deleted meanwhile, such as a collection, stays deleted."""
     columns = {name: before[name] for name in _COLUMNS if name in before}
     ignored: dict[int, dict[str, Any]] = {seq: {}}
@@ -130,13 +135,14 @@ def undo_change(connection: sqlite3.Connection, seq: int, before: Mapping[str, A
         _change_columns(connection, [seq], columns, ignored)
     if "tags" in before:
         _change_tags(connection, [seq], Change(tags=tuple(before["tags"])), user, ignored)
-    undone = {name: bool(value) if name == "favourite" else value for name, value in columns.items()}
-    undone |= {"tags": before["tags"]} if "tags" in before else {}
+    notes = {name: bool(value) if name == "favourite" else value for name, value in columns.items()}
+    notes |= {"tags": before["tags"]} if "tags" in before else {}
+    undone = [notes] if notes else []
     for collection, was_in in before.get("collections", {}).items():
         known = connection.execute("SELECT 1 FROM collections WHERE id = ? AND user = ?", (collection, user)).fetchone()
         if known:
             _change_items(connection, [seq], collection, was_in, ignored)
-            undone["add_to" if was_in else "remove_from"] = collection
+            undone.append({"add_to" if was_in else "remove_from": collection})
     write_words(connection, seq)
     return undone
 

@@ -65,7 +65,7 @@ class Collections:
                 )
             values = {"id": collection, "name": _clean(name), "query": _check_query(query)}
             write_collection(connection, values, user)
-            self._log.append(user, {"collection": values}, [])
+            self._log.append(user, [({"collection": values}, [])])
         return self.get(collection, user)
 
     def change(self, collection: str, user: str, *, name: str | None = None, query: str | None = None) -> Collection:
@@ -80,7 +80,7 @@ class Collections:
                 "query": row["query"] if query is None else _check_query(query),
             }
             write_collection(connection, values, user)
-            self._log.append(user, {"collection": values}, [])
+            self._log.append(user, [({"collection": values}, [])])
         return self.get(collection, user)
 
     def delete(self, collection: str, user: str) -> None:
@@ -88,7 +88,7 @@ class Collections:
         with self._database.transaction() as connection:
             _find(connection, collection, user)
             remove_collection(connection, collection, user)
-            self._log.append(user, {"delete_collection": collection}, [])
+            self._log.append(user, [({"delete_collection": collection}, [])])
 
     def get(self, collection: str, user: str) -> Collection:
         """One collection; raises NotFound for another user's."""

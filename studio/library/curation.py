@@ -1,22 +1,41 @@
-"""Changing what users note of their assets, one or many at a time."""
+"""Changing what users note of their assets, one or many at a time, undoing it, and reading it back from its log."""
 
 from __future__ import annotations
 
-from studio.library.changes import Change, apply_change
+import json
+import logging
+import secrets
+import sqlite3
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from studio.core.errors import NotFound, StudioError
+from studio.library.changes import Change, apply_change, undo_change
+from studio.library.collections import remove_collection, write_collection
 from studio.library.curation_log import CurationLog
 from studio.library.database import Database
 from studio.library.entries import find_seq
+from studio.library.trash import Trash
+
+CHUNK = 500  # assets that are changed in one transaction
+_INDEXED_CHUNK = 100  # where each of them is written into the full-text index anew, which takes longer
+KEPT_STEPS = 20
+_PAUSE = 0.001  # seconds between two transactions: lets a saver that waits for the database have its turn
+
+_log = logging.getLogger(__name__)
 
 
 class Curation:
     """Changes assets of one user at a time. Thread-safe."""
 
-    def __init__(self, database: Database, log: CurationLog) -> None:
+    def __init__(self, database: Database, log: CurationLog, trash: Trash) -> None:
         self._database = database
         self._log = log
+        self._trash = trash
 
     def change(self, asset_id: str, change: Change, user: str) -> None:
-        """Change one asset.
+        """Change one asset; this is no step that can be undone.
 
         Raises:
             NotFound: there is none of that id, or it is another user's; or no such collection.
@@ -25,4 +44,151 @@ class Curation:
         with self._database.transaction() as connection:
             seq = find_seq(connection, asset_id, user)
             if apply_change(connection, [seq], change, user):
-                self._log.append(user, change.to_json(), [asset_id])
+                self._log.append(user, [(change.to_json(), [asset_id])])
+
+    def change_many(self, chunks: Iterable[Sequence[int]], change: Change, user: str) -> tuple[int, str]:
+        """Change the assets of these row numbers, which are all the user's; returns how many are different now, and the
+        token that undoes the step.
+
+        Raises:
+            NotFound, InvalidRequest, StorageFailed: as `change`. What was changed before that can be undone as the last
+                step.
+        """
+        token = secrets.token_hex(8)
+        with self._database.transaction() as connection:
+            step = _add_step(connection, token, user)
+        notes = change.to_json()
+        indexed = notes.keys() & {"title", "note", "tags", "add_tags", "remove_tags"}
+        size = _INDEXED_CHUNK if indexed else CHUNK
+        changed = 0
+        for seqs in chunks:
+            numbers: set[int] = set()
+            if notes:
+                for begin in range(0, len(seqs), size):
+                    numbers |= self._change_chunk(seqs[begin : begin + size], change, user, step)
+                    time.sleep(_PAUSE)
+            moved = self._move_chunk(seqs, change, user, step)
+            changed += len(numbers) if notes else moved
+        return changed, token
+
+    def undo(self, user: str, token: str = "") -> int:
+        """Take the step of that token back, or the last one; returns how many assets are as before again.
+
+        Raises:
+            NotFound: there is no such step, or none at all.
+        """
+        rows = self._database.rows(
+            "SELECT id FROM undo_steps WHERE user = ? AND (? = '' OR token = ?) ORDER BY id DESC LIMIT 1",
+            (user, token, token),
+        )
+        if not rows:
+            raise NotFound("There is nothing to undo.", hint=f"The last {KEPT_STEPS} steps can be undone, each once.")
+        step, restored = rows[0]["id"], 0
+        while items := self._database.rows(
+            "SELECT seq, before FROM undo_items WHERE step = ? LIMIT ?", (step, _INDEXED_CHUNK)
+        ):
+            self._undo_items(items, user, step)
+            restored += len(items)
+            time.sleep(_PAUSE)
+        with self._database.transaction() as connection:
+            connection.execute("DELETE FROM undo_steps WHERE id = ?", (step,))
+        return restored
+
+    def replay(self) -> int:
+        """Apply the log to an index that was made anew; returns how many lines it has."""
+        count = 0
+        for user, change, ids in self._log.read():
+            count += 1
+            try:
+                self._replay_line(user, change, ids)
+            except (StudioError, TypeError, KeyError, sqlite3.Error) as error:
+                _log.warning("a noted change is left out: %r", error)
+        return count
+
+    def _change_chunk(self, seqs: Sequence[int], change: Change, user: str, step: int) -> set[int]:
+        with self._database.transaction() as connection:
+            before = apply_change(connection, seqs, change, user)
+            if before:
+                _keep_before(connection, step, before)
+                self._log.append(user, [(change.to_json(), _list_ids(connection, before))])
+        return set(before)
+
+    def _move_chunk(self, seqs: Sequence[int], change: Change, user: str, step: int) -> int:
+        if not (change.trash or change.restore):
+            return 0
+
+        def note(connection: sqlite3.Connection, rows: Sequence[sqlite3.Row]) -> None:
+            _keep_before(connection, step, {row["seq"]: {"trashed": change.restore} for row in rows})
+            if rows:
+                self._log.append(user, [({"trashed": change.trash}, [row["id"] for row in rows])])
+
+        return (self._trash.trash if change.trash else self._trash.restore)(seqs, user, note)
+
+    def _undo_items(self, items: Sequence[sqlite3.Row], user: str, step: int) -> None:
+        befores = {item["seq"]: json.loads(item["before"]) for item in items}
+        for trashed, move in ((False, self._trash.restore), (True, self._trash.trash)):
+            seqs = [seq for seq, before in befores.items() if before.get("trashed") is trashed]
+
+            def note(connection: sqlite3.Connection, rows: Sequence[sqlite3.Row], trashed: bool = trashed) -> None:
+                if rows:
+                    self._log.append(user, [({"trashed": trashed}, [row["id"] for row in rows])])
+
+            move(seqs, user, note)
+        with self._database.transaction() as connection:
+            ids = dict(zip(befores, _list_ids(connection, befores), strict=False))
+            lines: list[tuple[Mapping[str, Any], Sequence[str]]] = []
+            for seq, before in befores.items():
+                notes = {name: value for name, value in before.items() if name != "trashed"}
+                if notes and seq in ids:
+                    lines.extend((undone, [ids[seq]]) for undone in undo_change(connection, seq, notes, user))
+            if lines:
+                self._log.append(user, lines)
+            connection.executemany(
+                "DELETE FROM undo_items WHERE step = ? AND seq = ?", [(step, seq) for seq in befores]
+            )
+
+    def _replay_line(self, user: str, change: dict[str, Any], ids: Sequence[str]) -> None:
+        with self._database.transaction() as connection:
+            if "collection" in change:
+                write_collection(connection, change["collection"], user)
+            elif "delete_collection" in change:
+                remove_collection(connection, str(change["delete_collection"]), user)
+            elif "trashed" not in change:
+                seqs = _find_seqs(connection, ids, user)
+                apply_change(connection, seqs, Change.from_json(change), user)
+
+
+def _add_step(connection: sqlite3.Connection, token: str, user: str) -> int:
+    """A new step that can be undone; the oldest of the user's give way."""
+    connection.execute("INSERT INTO undo_steps (token, user, created) VALUES (?, ?, ?)", (token, user, time.time()))
+    step = connection.execute("SELECT last_insert_rowid()").fetchone()[0]
+    old = connection.execute(
+        "SELECT id FROM undo_steps WHERE user = ? ORDER BY id DESC LIMIT -1 OFFSET ?", (user, KEPT_STEPS)
+    ).fetchall()
+    for row in old:
+        connection.execute("DELETE FROM undo_items WHERE step = ?", (row["id"],))
+        connection.execute("DELETE FROM undo_steps WHERE id = ?", (row["id"],))
+    return step
+
+
+def _keep_before(connection: sqlite3.Connection, step: int, before: Mapping[int, Mapping[str, Any]]) -> None:
+    connection.executemany(
+        "INSERT INTO undo_items (step, seq, before) VALUES (?, ?, ?) ON CONFLICT (step, seq) DO UPDATE SET"
+        " before = json_patch(before, excluded.before)",
+        [(step, seq, json.dumps(was)) for seq, was in before.items()],
+    )
+
+
+def _list_ids(connection: sqlite3.Connection, seqs: Iterable[int]) -> list[str]:
+    rows = connection.execute(
+        "SELECT assets.id FROM json_each(?) JOIN assets ON seq = value ORDER BY json_each.key",
+        (json.dumps(list(seqs)),),
+    )
+    return [row["id"] for row in rows]
+
+
+def _find_seqs(connection: sqlite3.Connection, ids: Sequence[str], user: str) -> list[int]:
+    rows = connection.execute(
+        "SELECT seq FROM json_each(?) JOIN assets ON assets.id = value WHERE user = ?", (json.dumps(list(ids)), user)
+    )
+    return [row["seq"] for row in rows]

@@ -11,7 +11,7 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,19 +30,23 @@ class CurationLog:
         self.path = root / LIBRARY_FOLDER / LOG_FILE
         self._lock = threading.Lock()
 
-    def append(self, user: str, change: Mapping[str, Any], ids: Sequence[str]) -> None:
-        """Add one line; it is on the disk afterwards.
+    def append(self, user: str, changes: Iterable[tuple[Mapping[str, Any], Sequence[str]]]) -> None:
+        """Add a line for each (change, ids); they are on the disk afterwards.
 
         Raises:
-            StorageFailed: it cannot be written.
+            StorageFailed: they cannot be written.
         """
-        line = json.dumps({"at": round(time.time(), 3), "user": user, "change": dict(change), "ids": list(ids)}) + "\n"
+        at = round(time.time(), 3)
+        lines = "".join(
+            json.dumps({"at": at, "user": user, "change": dict(change), "ids": list(ids)}) + "\n"
+            for change, ids in changes
+        )
         with self._lock, translate_os_errors("the library's notes"):
             self.path.parent.mkdir(parents=True, exist_ok=True)
             with self.path.open("ab") as file:
                 if file.tell() and not self._ends_whole():
                     file.write(b"\n")  # a line that a power cut left unfinished stays alone
-                file.write(line.encode())
+                file.write(lines.encode())
                 file.flush()
                 os.fsync(file.fileno())
 

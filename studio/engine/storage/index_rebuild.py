@@ -19,6 +19,7 @@ from studio.core.stored_requests import parse_requests
 from studio.engine.metadata import embed
 from studio.engine.storage.file_names import find_path_user
 from studio.library.asset_index import AssetIndex
+from studio.library.trash import TRASH_FOLDER, find_original_path
 
 _log = logging.getLogger(__name__)
 
@@ -41,15 +42,17 @@ def build_recipe(asset: Asset, version: str) -> dict[str, Any]:
 
 
 def rebuild_index(index: AssetIndex) -> int:
-    """Index every image of the outputs folder that carries our recipe; returns how many were new. Images that are
-    indexed already are left alone."""
+    """Index every image of the outputs folder, its trash too, that carries our recipe; returns how many were new.
+    Images that are indexed already are left alone."""
     known = index.list_paths()
     added = 0
-    for path in _walk_images(index.root):
-        relative = index.get_relative_path(path)
-        if relative not in known:
-            asset = _read_asset(path, find_path_user(PurePosixPath(relative)))
-            added += asset is not None and index.add_found(asset)
+    for path in (*_walk_images(index.root), *_walk_images(index.root / TRASH_FOLDER)):
+        relative = PurePosixPath(index.get_relative_path(path))
+        if str(relative) in known:
+            continue
+        original = find_original_path(relative) if relative.parts[0] == TRASH_FOLDER else None
+        asset = _read_asset(path, find_path_user(original or relative))
+        added += asset is not None and index.add_found(asset, str(original or ""))
     return added
 
 

@@ -94,11 +94,17 @@ class Outputs:
         Raises:
             StorageFailed: it cannot be written, or the image cannot be read.
         """
-        for path in (self._get_thumbnail_path(asset, ".jpg"), self._get_thumbnail_path(asset, ".webp")):
+        for path in (self._get_thumbnail_path(asset.id, ".jpg"), self._get_thumbnail_path(asset.id, ".webp")):
             if path.is_file():
                 return path
         with translate_os_errors("the thumbnail"), Image.open(asset.path) as image:
             return self._make_thumbnail(asset, image)
+
+    def remove_thumbnail(self, asset_id: str) -> None:
+        """Remove the small image of an asset that is no longer there."""
+        for ending in (".jpg", ".webp"):
+            with contextlib.suppress(OSError):
+                self._get_thumbnail_path(asset_id, ending).unlink(missing_ok=True)
 
     def _place(self, asset: Asset, data: bytes, digest: str, name: _FileName) -> Asset:
         for attempt in range(_MAX_TRIES):
@@ -182,15 +188,15 @@ class Outputs:
             small = small.resize(size, Image.Resampling.BICUBIC, reducing_gap=1.1)
         out = io.BytesIO()
         small.save(out, "JPEG" if small.mode == "RGB" else "WEBP", quality=85)
-        path = self._get_thumbnail_path(asset, ".jpg" if small.mode == "RGB" else ".webp")
+        path = self._get_thumbnail_path(asset.id, ".jpg" if small.mode == "RGB" else ".webp")
         path.parent.mkdir(parents=True, exist_ok=True)
         part = path.with_name(f".{path.name}.{threading.get_ident()}.part")
         part.write_bytes(out.getvalue())
         os.replace(part, path)
         return path
 
-    def _get_thumbnail_path(self, asset: Asset, ending: str) -> Path:
-        return self.root / _THUMBS / asset.id[:2] / f"{Path(asset.id).name}{ending}"
+    def _get_thumbnail_path(self, asset_id: str, ending: str) -> Path:
+        return self.root / _THUMBS / asset_id[:2] / f"{Path(asset_id).name}{ending}"
 
 
 class _FileName:

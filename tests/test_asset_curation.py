@@ -1,0 +1,374 @@
+"""What users note of their images, the trash, undoing, and getting all of it back after a crash or a lost index."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from fakes import FakeBackend, open_engine, wait_for_snapshot, wait_until_final
+from library_rows import add_asset
+
+from studio.core.errors import InvalidRequest, NotFound, StorageFailed
+from studio.core.request import GenerationRequest
+from studio.core.user import LOCAL_USER, User
+from studio.engine.storage.index_rebuild import rebuild_index
+from studio.library import trash as trash_module
+from studio.library.asset_library import AssetLibrary
+from studio.library.changes import Change
+from studio.library.curation import KEPT_STEPS
+from studio.library.database import Database
+
+LOCAL = LOCAL_USER.name
+
+
+@pytest.fixture
+def engine(tmp_path):
+    opened = open_engine(tmp_path, FakeBackend(steps=1))
+    yield opened
+    opened.close(drain=0)
+
+
+@pytest.fixture
+def library(engine):
+    return engine.asset_library
+
+
+def make(engine, count=1, user=LOCAL_USER):
+    request = GenerationRequest(prompt="a red apple", seed=1, count=count)
+    return [asset.id for asset in wait_until_final(engine.submit(request, user)).assets]
+
+
+def find(library, text="", user=LOCAL, **how):
+    return {asset.id for asset in library.list_assets(text, user, **how).assets}
+
+
+def read_notes(library, user=LOCAL):
+    """Everything a user noted, by asset."""
+    return {
+        asset.id: (asset.favourite, asset.rating, asset.title, asset.note, asset.tags, asset.trashed)
+        for trashed in (False, True)
+        for asset in library.list_assets("", user, limit=500, trashed=trashed).assets
+    }
+
+
+def test_a_trashed_image_is_hidden_and_comes_back_where_it_was(engine, library, tmp_path):
+    one, two = make(engine, 2)
+    path = engine.asset(one, LOCAL_USER).path
+    assert library.change_many(Change(trash=True), LOCAL, ids=[one, "unknown"])[0] == 1
+    assert (find(library), find(library, trashed=True), find(library, "is:trashed")) == ({two}, {one}, {one})
+    assert not path.exists()
+    assert engine.asset(one, LOCAL_USER).path.read_bytes()[:4] == b"\x89PNG"
+    assert engine.assets(LOCAL_USER)[0].id == two
+    assert library.count_facets("", LOCAL)["task"] == [("txt2img", 1)]
+    assert library.change_many(Change(trash=True), LOCAL, ids=[one])[0] == 0
+    assert library.change_many(Change(restore=True), LOCAL, ids=[one])[0] == 1
+    assert path.is_file()
+    assert find(library) == {one, two}
+    assert engine.asset(one, LOCAL_USER).path == path
+    assert library.count_facets("", LOCAL)["task"] == [("txt2img", 2)]
+    assert not list((tmp_path / ".trash").rglob("*.png"))
+
+
+def test_a_restored_image_steps_aside_for_what_took_its_place(engine, library):
+    (one,) = make(engine)
+    path = engine.asset(one, LOCAL_USER).path
+    library.change_many(Change(trash=True), LOCAL, ids=[one])
+    path.write_bytes(b"something else")
+    library.change_many(Change(restore=True), LOCAL, ids=[one])
+    assert path.read_bytes() == b"something else"
+    assert engine.asset(one, LOCAL_USER).path.name == f"{path.stem}-2.png"
+
+
+def test_an_emptied_trash_leaves_nothing(engine, library, tmp_path):
+    one, two = make(engine, 2)
+    engine.get_thumbnail(one, LOCAL_USER)
+    library.change(one, Change(tags=("gone",)), LOCAL)
+    library.change_many(Change(trash=True), LOCAL, ids=[one])
+    assert library.empty_trash(LOCAL) == 1
+    assert library.empty_trash(LOCAL) == 0
+    assert not [path for path in (tmp_path / ".trash").rglob("*") if path.is_file()]
+    assert not list((tmp_path / ".thumbs").rglob(f"{one}*"))
+    with pytest.raises(NotFound):
+        engine.asset(one, LOCAL_USER)
+    assert find(library, "is:trashed") == find(library, "tag:gone") == set()
+    assert find(library) == {two}
+
+
+def test_old_trash_is_removed_after_the_days_that_the_setting_gives(engine, library):
+    old, new = make(engine, 2)
+    library.change_many(Change(trash=True), LOCAL, ids=[old, new])
+    with engine._database.transaction() as connection:
+        connection.execute("UPDATE assets SET trashed = ? WHERE id = ?", (time.time() - 31 * 86_400, old))
+    assert library.purge_trash(0) == 0
+    assert library.purge_trash(30) == 1
+    assert find(library, trashed=True) == {new}
+
+
+def test_the_parent_of_an_image_may_be_removed(engine, library):
+    (parent,) = make(engine)
+    (child,) = make(engine)
+    with engine._database.transaction() as connection:
+        connection.execute(
+            "INSERT INTO asset_parents (parent, seq) SELECT ?, seq FROM assets WHERE id = ?", (parent, child)
+        )
+        connection.execute(
+            "UPDATE recipes SET parents = json_array(?) WHERE seq = (SELECT seq FROM assets WHERE id = ?)",
+            (parent, child),
+        )
+    assert library.get_details(child, LOCAL).parents == (parent,)
+    library.change_many(Change(trash=True), LOCAL, ids=[parent])
+    assert library.get_details(child, LOCAL).parents == (parent,)
+    library.empty_trash(LOCAL)
+    assert library.get_details(child, LOCAL).parents == ()
+
+
+def test_a_job_goes_on_when_its_source_or_its_images_are_trashed(tmp_path):
+    backend = FakeBackend(steps=1, held=True)
+    engine = open_engine(tmp_path, backend)
+    job = engine.submit(GenerationRequest(prompt="x", seed=1, count=3), LOCAL_USER)
+    backend.release(1)
+    first = wait_for_snapshot(job, lambda now: len(now.assets) == 1).assets[0].id
+    engine.asset_library.change_many(Change(trash=True), LOCAL, ids=[first])
+    engine.asset_library.empty_trash(LOCAL)
+    assert engine.library.list_settled_numbers(job.id) >= {0}
+    backend.release(100)
+    wait_until_final(job)
+    assert len(find(engine.asset_library)) == 2
+    engine.close(drain=0)
+
+
+def test_a_missing_file_can_be_trashed_and_removed(engine, library):
+    (one,) = make(engine)
+    engine.asset(one, LOCAL_USER).path.unlink()
+    library.change_many(Change(trash=True), LOCAL, ids=[one])
+    assert find(library) == set()
+    assert library.empty_trash(LOCAL) == 1
+
+
+def test_a_move_to_another_disk_is_a_copy(engine, library, monkeypatch):
+    (one,) = make(engine)
+    content = engine.asset(one, LOCAL_USER).path.read_bytes()
+
+    def refuse(old, new):
+        raise OSError(18, "Invalid cross-device link")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(trash_module.os, "rename", refuse)
+        patched.setattr(trash_module.os, "link", lambda old, new: refuse(old, new) if ".part" not in str(old) else None)
+        patched.setattr(trash_module, "publish", lambda part, target: os.replace(part, target))
+        library.change_many(Change(trash=True), LOCAL, ids=[one])
+    moved = engine.asset(one, LOCAL_USER).path
+    assert (".trash" in moved.parts, moved.read_bytes()) == (True, content)
+
+
+def test_a_full_disk_while_trashing_loses_nothing(engine, library, monkeypatch):
+    one, two = make(engine, 2)
+
+    def refuse(old, new):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(trash_module.os, "rename", refuse)
+        patched.setattr(trash_module.os, "link", refuse)
+        with pytest.raises(StorageFailed, match="full"):
+            library.change_many(Change(trash=True), LOCAL, ids=[one, two])
+    assert find(library) == {one, two}
+    for asset in (one, two):
+        assert engine.asset(asset, LOCAL_USER).path.is_file()
+    library.change_many(Change(trash=True), LOCAL, ids=[one])
+    assert find(library) == {two}
+
+
+def test_bulk_steps_are_undone_in_their_order_and_once(engine, library):
+    ids = make(engine, 4)
+    library.change(ids[0], Change(rating=5, tags=("a",)), LOCAL)
+    shelf = library.collections.create("shelf", LOCAL)
+    before = read_notes(library)
+    steps = [
+        library.change_many(Change(favourite=True, rating=3), LOCAL, ids=ids),
+        library.change_many(Change(add_tags=("b",), remove_tags=("A",), add_to=shelf.id), LOCAL, text="apple"),
+        library.change_many(Change(trash=True), LOCAL, ids=ids[:2]),
+    ]
+    assert [changed for changed, _ in steps] == [4, 4, 2]
+    assert library.collections.get(shelf.id, LOCAL).count == 2
+    assert library.undo(LOCAL) == 2
+    assert library.collections.get(shelf.id, LOCAL).count == 4
+    assert library.undo(LOCAL, steps[1][1]) == 4
+    with pytest.raises(NotFound):
+        library.undo(LOCAL, steps[1][1])
+    assert library.undo(LOCAL) == 4
+    assert read_notes(library) == before
+    assert find(library, "tag:a") == {ids[0]}
+    assert library.collections.get(shelf.id, LOCAL).count == 0
+    with pytest.raises(NotFound):
+        library.undo(LOCAL)
+
+
+def test_only_the_last_steps_are_kept(engine, library):
+    (one,) = make(engine)
+    tokens = [
+        library.change_many(Change(rating=number % 5 + 1), LOCAL, ids=[one])[1] for number in range(KEPT_STEPS + 1)
+    ]
+    with pytest.raises(NotFound):
+        library.undo(LOCAL, tokens[0])
+    assert library.undo(LOCAL, tokens[1]) == 1
+
+
+def test_nobody_undoes_or_changes_what_is_anothers(engine, library):
+    (mine,) = make(engine, user=User("ann"))
+    _, token = library.change_many(Change(favourite=True), "ann", ids=[mine])
+    for act in (lambda: library.undo("bob"), lambda: library.undo("bob", token)):
+        with pytest.raises(NotFound):
+            act()
+    assert library.change_many(Change(trash=True, rating=1), "bob", ids=[mine], text="")[0] == 0
+    assert library.empty_trash("bob") == 0
+    shelf = library.collections.create("hers", "ann")
+    (his,) = make(engine, user=User("bob"))
+    with pytest.raises(NotFound):
+        library.change_many(Change(add_to=shelf.id), "bob", ids=[his])
+    entry = library.get_entry(mine, "ann")
+    assert (entry.favourite, entry.rating, entry.trashed) == (True, 0, False)
+
+
+def test_a_bulk_step_over_a_query_reaches_all_that_fit_once(tmp_path):
+    database = Database(tmp_path / "library.db")
+    library = AssetLibrary(database, tmp_path)
+    for number in range(1234):
+        add_asset(database, "fox" if number % 2 else "cat", created=1.7e9 + number)
+    changed, _ = library.change_many(Change(favourite=True), LOCAL, text="fox -is:favourite")
+    assert changed == 617
+    assert library.list_assets("is:favourite", LOCAL).total == 617
+    assert library.change_many(Change(favourite=True), LOCAL, text="fox")[0] == 0
+    assert library.undo(LOCAL) == 0
+    assert library.undo(LOCAL) == 617
+    database.close()
+
+
+def test_a_saved_search_takes_no_images(engine, library):
+    (one,) = make(engine)
+    saved = library.collections.create("saved", LOCAL, "apple")
+    with pytest.raises(InvalidRequest):
+        library.change_many(Change(add_to=saved.id), LOCAL, ids=[one])
+
+
+def test_too_many_tags_are_refused_and_none_is_written(engine, library):
+    (one,) = make(engine)
+    library.change(one, Change(tags=tuple(map(str, range(150)))), LOCAL)
+    with pytest.raises(InvalidRequest, match="200"):
+        library.change_many(Change(add_tags=tuple(f"t{n}" for n in range(100))), LOCAL, ids=[one])
+    assert len(library.get_entry(one, LOCAL).tags) == 150
+
+
+@pytest.mark.parametrize("user", [LOCAL_USER, User("ann/../ü")])
+def test_all_that_was_noted_comes_back_with_a_new_index(tmp_path, user):
+    engine = open_engine(tmp_path, FakeBackend(steps=1))
+    library = engine.asset_library
+    ids = make(engine, 5, user)
+    library.change(ids[0], Change(favourite=True, rating=4, tags=("Cat", "日本"), note="n\nm", title="T"), user.name)
+    shelf = library.collections.create("shelf", user.name)
+    gone = library.collections.create("gone", user.name)
+    library.collections.create("found", user.name, "is:favourite")
+    library.collections.change(shelf.id, user.name, name="renamed")
+    library.change_many(Change(add_to=shelf.id, add_tags=("all",)), user.name, ids=ids)
+    library.change_many(Change(rating=2), user.name, ids=ids[1:3])
+    library.undo(user.name)
+    library.change_many(Change(trash=True), user.name, ids=ids[3:])
+    library.change_many(Change(restore=True), user.name, ids=ids[4:])
+    library.collections.delete(gone.id, user.name)
+    notes, collections = read_notes(library, user.name), library.collections.list_all(user.name)
+    paths = {one: engine.asset(one, user).path for one in ids}
+    engine.close()
+    for path in tmp_path.glob("library.db*"):
+        path.unlink()
+    with (tmp_path / ".library" / "curation.jsonl").open("ab") as file:
+        file.write(b'{"user": "local", "change": {"rating": 9}, "ids": []}\nno json\n{"half": ')
+    database = Database(tmp_path / "library.db")
+    again = open_engine_on(tmp_path, database)
+    assert read_notes(again.asset_library, user.name) == notes
+    assert again.asset_library.collections.list_all(user.name) == collections
+    assert {one: again.asset(one, user).path for one in ids} == paths
+    again.asset_library.change_many(Change(restore=True), user.name, ids=ids[3:4])
+    assert again.asset(ids[3], user).path.parent == paths[ids[0]].parent
+    again.asset_library.change(ids[0], Change(rating=1), user.name)
+    assert (tmp_path / ".library" / "curation.jsonl").read_bytes().splitlines()[-3] == b'{"half": '
+    again.close(drain=0)
+
+
+def open_engine_on(folder: Path, database: Database):
+    """An engine whose index was made again before anybody asks."""
+    database.close()
+    engine = open_engine(folder, FakeBackend(steps=1))
+    rebuild_index(engine.library)
+    engine.asset_library.replay_notes()
+    return engine
+
+
+CHILD = """
+import os, signal, sys
+from pathlib import Path
+from studio.library import trash
+from studio.library.asset_library import AssetLibrary
+from studio.library.changes import Change
+from studio.library.database import Database
+folder, name, nth = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
+owner = {"link": os, "unlink": Path, "_finish": trash, "_make_trash_path": trash, "sync_folder": trash}[name]
+real, calls = getattr(owner, name), 0
+def die(*args, **more):
+    global calls
+    calls += 1
+    if calls == nth:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return real(*args, **more)
+setattr(owner, name, die)
+library = AssetLibrary(Database(folder / "library.db"), folder)
+library.change_many(Change(trash=True), "local", text="")
+library.undo("local")
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "nth"),
+    [
+        ("_make_trash_path", 3),
+        ("link", 1),
+        ("link", 150),
+        ("link", 401),
+        ("unlink", 2),
+        ("unlink", 333),
+        ("_finish", 1),
+        ("_finish", 2),
+        ("sync_folder", 1),
+        ("link", 520),
+        ("unlink", 777),
+        ("_finish", 4),
+    ],
+)
+def test_file_and_row_agree_after_a_kill_at_any_moment(tmp_path, name, nth):
+    database = Database(tmp_path / "library.db")
+    ids = [add_asset(database, "x", path=f"day/{number}.png", created=1.7e9 + number) for number in range(500)]
+    (tmp_path / "day").mkdir()
+    for number in range(500):
+        (tmp_path / "day" / f"{number}.png").write_bytes(str(number).encode())
+    database.close()
+    child = subprocess.run([sys.executable, "-c", CHILD, str(tmp_path), name, str(nth)], check=False, timeout=120)
+    assert child.returncode == -signal.SIGKILL
+    database = Database(tmp_path / "library.db")
+    trash_module.Trash(database, tmp_path, lambda asset_id: None).settle(min_age=0)
+    rows = {row["id"]: row for row in database.rows("SELECT * FROM assets")}
+    assert set(rows) == set(ids)
+    for number, asset_id in enumerate(ids):
+        row = rows[asset_id]
+        assert row["state"] in ("done", "trashed")
+        assert row["path"].startswith(".trash/") is (row["state"] == "trashed")
+        assert (tmp_path / row["path"]).read_bytes() == str(number).encode()
+    assert len([path for path in tmp_path.rglob("*.png") if path.is_file()]) == 500
+    library = AssetLibrary(database, tmp_path)
+    shown = library.list_assets("", LOCAL).total
+    assert shown == sum(row["state"] == "done" for row in rows.values())
+    assert library.list_assets("", LOCAL, trashed=True).total == 500 - shown
+    database.close()
