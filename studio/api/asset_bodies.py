@@ -14,6 +14,7 @@ from studio.library.asset_library import Page
 from studio.library.changes import MAX_TAGS, Change
 from studio.library.collections import Collection
 from studio.library.entries import AssetDetails, AssetEntry
+from studio.library.uses import Use
 
 MAX_BULK_IDS = 10_000
 _LAST_SECOND = 253402300799.0  # of the year 9999
@@ -176,6 +177,18 @@ class UndoBody(StrictModel):
 
 class UndoResult(BaseModel):
     restored: int
+
+
+class UseBody(StrictModel):
+    """What an asset was used for."""
+
+    use: Annotated[Use, Field(strict=False)]
+
+
+class UseResult(BaseModel):
+    """How often the asset was used by now."""
+
+    uses: int
 
 
 class EmptyTrashResult(BaseModel):

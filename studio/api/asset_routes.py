@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request
-from fastapi.responses import FileResponse
 
+from studio.api import asset_files
 from studio.api.asset_bodies import (
     AssetBody,
     AssetChangeBody,
@@ -25,8 +25,9 @@ from studio.api.asset_bodies import (
     OptionBody,
     UndoBody,
     UndoResult,
+    UseBody,
+    UseResult,
 )
-from studio.api.responses import PRIVATE_CACHE_HEADERS, build_file_response
 from studio.api.submit_request import get_caller
 from studio.core.errors import InvalidRequest
 from studio.engine.studio import Studio
@@ -41,6 +42,7 @@ def add_asset_routes(routes: APIRouter, studio: Studio) -> None:
     """Put the routes of the library among `routes`."""
     _add_list_routes(routes, studio)
     _add_bulk_routes(routes, studio)
+    asset_files.add_asset_file_routes(routes, studio)
     _add_asset_routes(routes, studio)
     _add_collection_routes(routes, studio)
 
@@ -90,8 +92,7 @@ def _add_list_routes(routes: APIRouter, studio: Studio) -> None:
 
 
 def _add_asset_routes(routes: APIRouter, studio: Studio) -> None:
-    engine, settings = studio.engine, studio.settings
-    library = engine.asset_library
+    library, settings = studio.engine.asset_library, studio.settings
 
     @routes.get("/assets/{asset_id}")
     def get_asset(request: Request, asset_id: str) -> AssetDetailsBody:  # pyright: ignore[reportUnusedFunction]
@@ -113,15 +114,10 @@ def _add_asset_routes(routes: APIRouter, studio: Studio) -> None:
         library.change_many(Change(trash=True), user, ids=[asset_id])
         return AssetBody.make(library.get_entry(asset_id, user), settings.current.root_path)
 
-    @routes.get("/assets/{asset_id}/file", response_class=FileResponse)
-    def get_asset_file(request: Request, asset_id: str) -> FileResponse:  # pyright: ignore[reportUnusedFunction]
-        """The file of an asset."""
-        return build_file_response(engine.asset(asset_id, get_caller(request)), engine.outputs_dir)
-
-    @routes.get("/assets/{asset_id}/thumbnail", response_class=FileResponse)
-    def get_asset_thumbnail(request: Request, asset_id: str) -> FileResponse:  # pyright: ignore[reportUnusedFunction]
-        """A small image of an asset, at most 384 px."""
-        return FileResponse(engine.get_thumbnail(asset_id, get_caller(request)), headers=PRIVATE_CACHE_HEADERS)
+    @routes.post("/assets/{asset_id}/uses")
+    def record_use(request: Request, asset_id: str, body: UseBody) -> UseResult:  # pyright: ignore[reportUnusedFunction]
+        """Count what an asset was used for."""
+        return UseResult(uses=library.record_use(asset_id, body.use, get_caller(request).name))
 
 
 def _add_bulk_routes(routes: APIRouter, studio: Studio) -> None:

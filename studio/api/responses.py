@@ -14,6 +14,7 @@ from studio.core.errors import NotFound, StudioError
 from studio.core.model import Model
 from studio.core.result import Asset
 from studio.engine.jobs.job import Job
+from studio.library.media import MEDIA_TYPES
 
 PREFIX = "/api/image-studio"
 CONTENT_TYPES = {
@@ -77,15 +78,20 @@ def build_image_info(asset: Asset, root_path: str = "", *, data: bytes | None = 
 
 
 def resolve_asset_file(asset: Asset, outputs: Path) -> Path:
-    """The asset's file, which must be an image that really lies below `outputs`; a link out of it is not followed.
+    """The asset's file, which must be an image, audio or video that really lies below `outputs`; a link out of it is
+    not followed.
 
     Raises:
         NotFound: it is gone, or it is no such file.
     """
     path = asset.path.resolve()
-    if not path.is_relative_to(outputs.resolve()) or path.suffix.lower() not in CONTENT_TYPES or not path.is_file():
+    if not path.is_relative_to(outputs.resolve()) or not _get_media_type(path) or not path.is_file():
         raise NotFound(FILE_IS_GONE, hint="It may have been moved or deleted by hand.")
     return path
+
+
+def _get_media_type(path: Path) -> str:
+    return CONTENT_TYPES.get(path.suffix.lower()) or MEDIA_TYPES.get(path.suffix.lower(), "")
 
 
 def build_file_response(asset: Asset, outputs: Path) -> FileResponse:
@@ -93,7 +99,7 @@ def build_file_response(asset: Asset, outputs: Path) -> FileResponse:
     path = resolve_asset_file(asset, outputs)
     return FileResponse(
         path,
-        media_type=CONTENT_TYPES[path.suffix.lower()],
+        media_type=_get_media_type(path),
         filename=path.name,
         content_disposition_type="inline",
         headers=PRIVATE_CACHE_HEADERS,

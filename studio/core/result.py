@@ -37,6 +37,7 @@ class Asset:
     it by.
 
     `parents` are the assets that it was made from, `history` the requests that made its source, the first one first.
+    `source` names the program that a foreign image comes from, "" for the studio's own.
     `source_type` is the IPTC digital source type that says whether a model drew it, "" where nothing is known to have.
     """
 
@@ -56,6 +57,7 @@ class Asset:
     history: tuple[GenerationRequest, ...] = ()
     label: str = ""
     source_type: str = ""
+    source: str = ""
 
     @property
     def drawn(self) -> GenerationRequest:

@@ -41,6 +41,7 @@ from studio.engine.models.votes import Votes
 from studio.engine.money.ledger import Ledger
 from studio.engine.settings_store import SettingsStore
 from studio.engine.storage.asset_builder import AssetBuilder
+from studio.engine.storage.asset_feed import AssetFeed, FedFile
 from studio.engine.storage.image_access import Gallery
 from studio.engine.storage.index_rebuild import rebuild_index
 from studio.engine.storage.input_cleanup import InputCleanup
@@ -85,6 +86,7 @@ class Engine(Gallery):
         outputs = Outputs(root, library, tool=tool)
         super().__init__(settings, library, outputs, Images(database, root))
         self.asset_library = AssetLibrary(database, root, outputs.remove_thumbnail)
+        self._feed = AssetFeed(outputs, self.asset_library)
         self._upkeep = Upkeep(self.asset_library, lambda: self._settings.current.trash_days)
         self._database = database
         self._models = Models(backends)
@@ -184,6 +186,15 @@ class Engine(Gallery):
             job.emit(*(NoticeEvent(note) for note in (*accepted.notes, *([warning] if warning else []))))
             self._dispatch.put(job)
         return job
+
+    def feed(self, file: FedFile, user: User) -> str:
+        """Put a file of another program into the library of `user`; returns the id of the new asset.
+
+        Raises:
+            BadImage, InvalidRequest: the file is refused. NotFound: no such parent or collection.
+            StorageFailed: it cannot be written.
+        """
+        return self._feed.add(file, user.name, self._settings.current)
 
     def estimate(self, request: GenerationRequest, user: User = LOCAL_USER) -> float | None:
         """Estimate the cost of `request` of `user` in US dollars, with all its images and steps, as they

@@ -11,9 +11,10 @@ from pathlib import Path
 from studio.core.errors import NotFound
 from studio.core.result import Asset
 from studio.core.stored_requests import parse_request, parse_requests
-from studio.library.asset_rows import NewRow, count_facets, delete_rows, insert_row, make_row, write_words
+from studio.library.asset_rows import OWN_SOURCE, NewRow, count_facets, delete_rows, insert_row, make_row, write_words
 from studio.library.database import Database
 from studio.library.schema import DONE, INTENT, RESTORING, SKIPPED, TRASHED, TRASHING
+from studio.library.uses import count_parents
 
 _SELECT = (
     "SELECT assets.*, folders.path AS folder_path, request, infotext, notes, parents, history FROM assets"
@@ -40,6 +41,15 @@ class AssetIndex:
         if not assets or not assets[0].path.is_file():
             raise NotFound("Image not found.", hint="It may have been deleted from the outputs folder.")
         return assets[0]
+
+    def list_by_ids(self, ids: Sequence[str], user: str) -> list[Asset]:
+        """The user's assets among `ids`, in their order."""
+        rows = self._database.rows(
+            f"{_SELECT} WHERE assets.id IN (SELECT value FROM json_each(?)) AND assets.user = ? AND {_THERE}",
+            (json.dumps(list(ids)), user),
+        )
+        found = {asset.id: asset for asset in self._build_assets(rows)}
+        return [found[one] for one in ids if one in found]
 
     def list_newest(self, user: str, limit: int) -> list[Asset]:
         """The latest images of `user` whose files are there, newest first."""
@@ -94,10 +104,11 @@ class AssetIndex:
         """Note that the image is in place; its job has got on, so that its attempts count from the start again."""
         with self._database.transaction() as connection:
             for row in connection.execute(
-                "UPDATE assets SET state = ? WHERE id = ? AND state = ? RETURNING seq", (DONE, asset_id, INTENT)
+                "UPDATE assets SET state = ? WHERE id = ? AND state = ? RETURNING seq, user", (DONE, asset_id, INTENT)
             ).fetchall():
                 write_words(connection, row["seq"])
                 count_facets(connection, row["seq"], 1)
+                count_parents(connection, row["seq"], row["user"])
             connection.execute(
                 "UPDATE jobs SET attempts = 0 WHERE attempts > 0 AND id = (SELECT job_id FROM assets WHERE id = ?)",
                 (asset_id,),
@@ -157,6 +168,7 @@ class AssetIndex:
                 history=parse_requests(row["history"]),
                 label=row["label"],
                 source_type=row["source_type"],
+                source="" if row["source"] == OWN_SOURCE else row["source"],
             )
             for row in rows
         ]

@@ -6,10 +6,11 @@ import itertools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from studio.library.changes import Change
 from studio.library.collections import Collections
-from studio.library.curation import Curation
+from studio.library.curation import Curation, insert_media
 from studio.library.curation_log import CurationLog
 from studio.library.database import Database
 from studio.library.entries import AssetDetails, AssetEntry, Entries
@@ -17,6 +18,7 @@ from studio.library.facets import Completion, Facets
 from studio.library.query import Order
 from studio.library.search import Search
 from studio.library.trash import Trash
+from studio.library.uses import Use, Uses
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,6 +48,8 @@ class AssetLibrary:
         log = CurationLog(root)
         self._trash = Trash(database, root, remove_thumbnail)
         self._curation = Curation(database, log, self._trash)
+        self._uses = Uses(database)
+        self._database, self._log = database, log
         self.collections = Collections(database, log, self._search)
 
     def list_assets(
@@ -112,6 +116,30 @@ class AssetLibrary:
     def undo(self, user: str, token: str = "") -> int:
         """Undo the step of that token, or the last one; returns how many assets are as before. Raises NotFound."""
         return self._curation.undo(user, token)
+
+    def record_use(self, asset_id: str, use: Use, user: str) -> int:
+        """Count a use; returns how often the asset was used by now. Raises NotFound for another user's."""
+        return self._uses.record(asset_id, use, user)
+
+    def add_media(
+        self, asset_id: str, user: str, created: float, columns: Mapping[str, Any], parents: Sequence[str]
+    ) -> None:
+        """List an audio or video file that lies in the outputs folder; `columns` are kind, path, bytes and source.
+
+        Raises:
+            StorageFailed: it could not be written.
+        """
+        with self._database.transaction() as connection:
+            note = {"media": dict(columns), "created": created, "parents": list(parents)}
+            insert_media(connection, asset_id, user, note)
+            self._log.append(user, [(note, [asset_id])])
+
+    def list_for_export(self, user: str, *, ids: Sequence[str] = (), text: str | None = None) -> list[AssetEntry]:
+        """The assets of these ids, and those that fit `text`, newest first; raises as `list_assets`."""
+        seqs = self._entries.find_seqs(ids, user) if ids else []
+        if text is not None:
+            seqs += itertools.chain.from_iterable(self._search.iterate_all(text, user))
+        return self._entries.list_entries(sorted(set(seqs), reverse=True))
 
     def empty_trash(self, user: str) -> int:
         """Remove the user's trashed assets for good; returns how many. Raises StorageFailed."""

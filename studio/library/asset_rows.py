@@ -42,7 +42,7 @@ def make_row(asset: Asset, path: str, digest: str, state: str) -> NewRow:
     return NewRow(
         columns={
             "id": asset.id,
-            "job_id": asset.job_id,
+            "job_id": asset.job_id or None,
             "user": asset.user,
             "number": asset.index,
             "state": state,
@@ -55,7 +55,7 @@ def make_row(asset: Asset, path: str, digest: str, state: str) -> NewRow:
             "source_type": asset.source_type,
             "task": last.task.value,
             "model": drawn.model,
-            "source": OWN_SOURCE,
+            "source": asset.source or OWN_SOURCE,
         },
         created=asset.created,
         prompt=drawn.prompt,

@@ -11,12 +11,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from studio.core.errors import NotFound, StudioError
+from studio.library.asset_rows import NewRow, count_facets, insert_row, write_words
 from studio.library.changes import Change, apply_change, undo_change
 from studio.library.collections import remove_collection, write_collection
 from studio.library.curation_log import CurationLog
 from studio.library.database import Database
 from studio.library.entries import find_seq
+from studio.library.schema import DONE
 from studio.library.trash import Trash
+from studio.library.uses import count_parents
 
 CHUNK = 500  # assets that are changed in one transaction
 _INDEXED_CHUNK = 100  # where each of them is written into the full-text index anew, which takes longer
@@ -153,9 +156,27 @@ class Curation:
                 write_collection(connection, change["collection"], user)
             elif "delete_collection" in change:
                 remove_collection(connection, str(change["delete_collection"]), user)
+            elif "media" in change:
+                if (self._log.root / change["media"]["path"]).is_file():
+                    insert_media(connection, ids[0], user, change)
             elif "trashed" not in change:
                 seqs = _find_seqs(connection, ids, user)
                 apply_change(connection, seqs, Change.from_json(change), user)
+
+
+def insert_media(connection: sqlite3.Connection, asset_id: str, user: str, note: Mapping[str, Any]) -> None:
+    """List an audio or video file as the log has it: the columns under "media", when, and what it was made from."""
+    kept = {name: note["media"][name] for name in ("kind", "path", "bytes", "source")}
+    row = NewRow(
+        columns={"id": asset_id, "user": user, "state": DONE, **kept},
+        created=float(note["created"]),
+        parents=tuple(map(str, note["parents"])),
+    )
+    seq = insert_row(connection, row, ignore_taken=True)
+    if seq is not None:
+        write_words(connection, seq)
+        count_facets(connection, seq, 1)
+        count_parents(connection, seq, user)
 
 
 def _add_step(connection: sqlite3.Connection, token: str, user: str) -> int:

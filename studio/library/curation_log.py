@@ -27,6 +27,7 @@ class CurationLog:
     """The log of an outputs folder. Thread-safe; other processes may append too."""
 
     def __init__(self, root: Path) -> None:
+        self.root = root
         self.path = root / LIBRARY_FOLDER / LOG_FILE
         self._lock = threading.Lock()
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from PIL import Image
 
+from studio.core.errors import NotFound
 from studio.core.image_gate import ImageLimits
 from studio.core.result import Asset
 from studio.core.user import User
@@ -14,6 +15,7 @@ from studio.engine.settings_store import SettingsStore
 from studio.engine.storage.inputs import Images, KeptImage
 from studio.engine.storage.outputs import Outputs
 from studio.library.asset_index import AssetIndex
+from studio.library.media import MEDIA_TYPES
 
 
 class Gallery:
@@ -35,7 +37,10 @@ class Gallery:
 
     def get_thumbnail(self, asset_id: str, user: User) -> Path:
         """A small image file of the asset, at most 384 px; raises NotFound as `asset`."""
-        return self._outputs.get_thumbnail(self.asset(asset_id, user))
+        asset = self.asset(asset_id, user)
+        if asset.path.suffix in MEDIA_TYPES:
+            raise NotFound("Audio and video have no thumbnail.", hint="Open the file itself.")
+        return self._outputs.get_thumbnail(asset)
 
     @property
     def outputs_dir(self) -> Path:

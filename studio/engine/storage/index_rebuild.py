@@ -38,6 +38,7 @@ def build_recipe(asset: Asset, version: str) -> dict[str, Any]:
         "parents": list(asset.parents),
         "history": [request.to_json() for request in asset.history],
         "label": asset.label,
+        **({"source": asset.source} if asset.source else {}),
     }
 
 
@@ -90,6 +91,7 @@ def _read_asset(path: Path, user: str) -> Asset | None:
             parents=tuple(map(str, recipe.get("parents", ()))),
             label=str(recipe.get("label", "")),
             source_type=found.source_type,
+            source=str(recipe.get("source", ""))[:60],
             history=parse_requests(json.dumps(recipe.get("history", []))),
         )
     except (StudioError, KeyError, TypeError, ValueError, OSError) as error:

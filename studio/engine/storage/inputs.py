@@ -77,7 +77,7 @@ class Images:
                 source, user, KeptImage(hash=hash_pixels(source), width=source.width, height=source.height)
             )
         image = open_image(source, limits=limits)
-        metadata, source_type, notice = _try_read_metadata(source)
+        metadata, source_type, notice = read_source_metadata(source)
         return self._keep(
             image,
             user,
@@ -237,7 +237,7 @@ def hash_pixels(image: Image.Image) -> str:
     return digest.hexdigest()
 
 
-def _try_read_metadata(source: Path | bytes) -> tuple[Metadata, str, str]:
+def read_source_metadata(source: Path | bytes) -> tuple[Metadata, str, str]:
     """(the file's metadata, its digital source type, a notice of what is left out)."""
     try:
         with Image.open(source if isinstance(source, Path) else io.BytesIO(source)) as image:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import io
+import time
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
 MISSING_LIST = "missing.txt"
@@ -12,14 +13,24 @@ _CHUNK_SIZE = 1024 * 1024
 
 
 def stream_zip(
-    files: Sequence[Path], names: Sequence[str] | None = None, missing: Sequence[str] = ()
+    files: Sequence[Path],
+    names: Sequence[str] | None = None,
+    missing: Sequence[str] = (),
+    listing: tuple[str, Iterable[str]] | None = None,
 ) -> Iterator[bytes]:
     """The bytes of a zip of `files`, each under its own name, or that of `names` in their order (numbered where two
     have the same; "/" makes folders). Images are packed already, so they are stored as they are. What cannot be read
-    any more, and what is known to be `missing`, is named in a text file at the end."""
+    any more, and what is known to be `missing`, is named in a text file at the end. `listing` is a text file that comes
+    first: its name and its lines."""
     out = _ChunkBuffer()
     taken, absent = {MISSING_LIST}, list(missing)
     with zipfile.ZipFile(out, "w", zipfile.ZIP_STORED) as archive:
+        if listing is not None:
+            taken.add(listing[0])
+            with archive.open(zipfile.ZipInfo(listing[0], time.localtime()[:6]), "w", force_zip64=True) as entry:
+                for line in listing[1]:
+                    entry.write(f"{line}\n".encode("utf-8", "replace"))
+            yield out.take()
         for path, name in zip(files, names or [path.name for path in files], strict=True):
             try:
                 file = path.open("rb")
