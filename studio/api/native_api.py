@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import json
 import sys
@@ -39,6 +40,7 @@ from studio.api.responses import (
     find_asset_files,
 )
 from studio.api.submit_request import NO_STORE, Submitter, get_caller
+from studio.api.webhooks import Webhooks
 from studio.core.errors import StudioError
 from studio.core.events import Status
 from studio.core.task import Task
@@ -46,6 +48,9 @@ from studio.core.user import User
 from studio.engine.studio import Studio
 
 MAX_STREAM_SECONDS = 3600.0
+RETRY_MILLISECONDS = 3000  # after which a browser connects again
+SIGN_OF_LIFE_SECONDS = 10.0
+LOOK_SECONDS = 0.2  # between two looks at all jobs of a caller
 MAX_RESULT_BYTES = 256 * 1024 * 1024  # bytes of images in one result
 _ERROR_RESPONSES: dict[int | str, dict[str, object]] = {
     "4XX": {"model": schemas.ErrorBody, "description": "What went wrong and what to do."}
@@ -55,7 +60,7 @@ _ERROR_RESPONSES: dict[int | str, dict[str, object]] = {
 def build_api_router(studio: Studio) -> APIRouter:
     """All routes of the native API."""
     routes = APIRouter(prefix=PREFIX, tags=["image-studio"], responses=_ERROR_RESPONSES)
-    submitter = Submitter(studio)
+    submitter = Submitter(studio, Webhooks(studio, studio.settings.folder / "webhooks"))
     _add_create_route(routes, studio, submitter)
     edit_routes.add_editing_routes(routes, studio, submitter)
     extras_routes.add_finishing_routes(routes, studio, submitter)
@@ -64,9 +69,9 @@ def build_api_router(studio: Studio) -> APIRouter:
     social_routes.add_social_routes(routes, studio, submitter)
     template_routes.add_template_routes(routes, studio)
     asset_routes.add_asset_routes(routes, studio)
+    _add_event_routes(routes, studio)
     _add_job_routes(routes, studio)
     _add_result_routes(routes, studio)
-    _add_event_routes(routes, studio)
     _add_status_routes(routes, studio)
     return routes
 
@@ -156,6 +161,17 @@ def _add_result_routes(routes: APIRouter, studio: Studio) -> None:
 def _add_event_routes(routes: APIRouter, studio: Studio) -> None:
     waiters = WaiterPool()
 
+    @routes.get("/jobs/events", response_class=StreamingResponse)
+    async def stream_all_events(request: Request) -> StreamingResponse:
+        """Stream all of the caller's jobs as server-sent events: each unfinished one at once, then every change of any,
+        until the caller hangs up."""
+        user = get_caller(request)
+        return StreamingResponse(
+            _stream_all_jobs(studio, request, user),
+            media_type="text/event-stream",
+            headers={**NO_STORE, "X-Accel-Buffering": "no"},
+        )
+
     @routes.get("/jobs/{job_id}/events", response_class=StreamingResponse)
     async def stream_events(request: Request, job_id: str) -> StreamingResponse:
         """The job as a stream of server-sent events, one for each change; the last has a final status."""
@@ -164,6 +180,7 @@ def _add_event_routes(routes: APIRouter, studio: Studio) -> None:
 
         async def generate_events() -> AsyncIterator[str]:
             last = -1
+            yield f"retry: {RETRY_MILLISECONDS}\n\n"
             try:
                 async for now in waiters.stream_snapshots(job, request, MAX_STREAM_SECONDS):
                     yield (
@@ -178,6 +195,26 @@ def _add_event_routes(routes: APIRouter, studio: Studio) -> None:
         return StreamingResponse(
             generate_events(), media_type="text/event-stream", headers={**NO_STORE, "X-Accel-Buffering": "no"}
         )
+
+
+async def _stream_all_jobs(studio: Studio, request: Request, user: User) -> AsyncIterator[str]:
+    """The events of `stream_all_events`, with a sign of life when nothing happens."""
+    root = studio.settings.current.root_path
+    seen = {job.id: -1 for job in studio.engine.list_held_jobs(user) if not job.snapshot.status.is_final}
+    known = {job.id for job in studio.engine.list_held_jobs(user)} - seen.keys()
+    yield f"retry: {RETRY_MILLISECONDS}\n\n"
+    end, quiet = time.monotonic() + MAX_STREAM_SECONDS, time.monotonic()
+    while time.monotonic() < end and not await request.is_disconnected():
+        for job in studio.engine.list_held_jobs(user):
+            version = job.snapshot.version
+            if job.id in known or seen.get(job.id, -1) == version:
+                continue
+            seen[job.id], quiet = version, time.monotonic()
+            yield f"event: job\ndata: {json.dumps(build_job_body(job, root).model_dump())}\n\n"
+        if time.monotonic() - quiet > SIGN_OF_LIFE_SECONDS:
+            quiet = time.monotonic()
+            yield ": still here\n\n"
+        await asyncio.sleep(LOOK_SECONDS)
 
 
 def _add_status_routes(routes: APIRouter, studio: Studio) -> None:

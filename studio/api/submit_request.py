@@ -12,9 +12,11 @@ from studio.api.error_responses import build_error_response
 from studio.api.job_waiting import WaiterPool
 from studio.api.responses import PREFIX, build_job_body
 from studio.api.schemas import QueuedJobBody
+from studio.api.webhooks import Webhooks
 from studio.core.errors import Forbidden
 from studio.core.request import GenerationRequest
 from studio.core.user import User
+from studio.engine.jobs.job import Job
 from studio.engine.studio import Studio
 
 MAX_WAIT_SECONDS = 600.0  # seconds of ?wait=true
@@ -36,15 +38,27 @@ def get_caller(request: Request) -> User:
 class Submitter:
     """Submits for all routes, so that the number of callers that wait is bounded once."""
 
-    def __init__(self, studio: Studio) -> None:
+    def __init__(self, studio: Studio, webhooks: Webhooks) -> None:
         self._studio = studio
+        self._webhooks = webhooks
         self._waiters = WaiterPool()
 
     async def answer(self, request: Request, wanted: Callable[[User], GenerationRequest], *, wait: bool) -> Response:
         """Submit what `wanted` makes of the caller's body; it runs in a thread, for it may have to decode images.
-        Answers 202 with the job, or with `wait` when it has ended, or after ten minutes."""
+        Answers 202 with the job, or with `wait` when it has ended, or after ten minutes. With the headers Webhook-Url
+        and Webhook-Secret that address is notified of the end."""
         engine, user = self._studio.engine, get_caller(request)
-        job = await anyio.to_thread.run_sync(lambda: engine.submit(wanted(user), user))
+        url, secret = request.headers.get("webhook-url", ""), request.headers.get("webhook-secret", "")
+
+        def submit() -> Job:
+            if url:
+                self._webhooks.check(url, secret)
+            job = engine.submit(wanted(user), user)
+            if url:
+                self._webhooks.register(job, url, secret)
+            return job
+
+        job = await anyio.to_thread.run_sync(submit)
         root = self._studio.settings.current.root_path
         if not wait:
             now = job.snapshot

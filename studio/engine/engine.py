@@ -237,6 +237,11 @@ class Engine(Gallery):
         entries = self._journal.list_newest(user.name, limit)
         return [self._job_registry.get(entry.id) or self._restore_job(entry) for entry in entries]
 
+    def list_held_jobs(self, user: User) -> list[Job]:
+        """The user's jobs that this process holds, the oldest first: all unfinished ones, and the latest ended ones.
+        Cheap, for whoever looks often."""
+        return self._job_registry.of(user.name)
+
     def cancel(self, job_id: str, user: User) -> None:
         """Stop a job: at once when it waits, within a step when it runs. Its finished images stay. An ended job is left
         as it is.

@@ -11,7 +11,7 @@ from PIL import Image, ImageOps
 from PIL.PngImagePlugin import PngInfo
 
 from studio.api.dialects.automatic1111.errors import InvalidEncodedImage
-from studio.api.dialects.dialect_jobs import fetch_image
+from studio.api.outbound import fetch_image
 from studio.core.annotate import flatten_on_white, read_mask
 from studio.core.base64_text import decode_base64
 from studio.core.errors import BadImage, InvalidRequest, Unreachable

@@ -11,7 +11,7 @@ from typing import Any
 from fastapi import Request
 from starlette.datastructures import UploadFile
 
-from studio.api.dialects.dialect_jobs import fetch_image
+from studio.api.outbound import fetch_image
 from studio.core.base64_text import decode_base64
 from studio.core.errors import BadImage, InvalidRequest
 from studio.core.settings import Settings

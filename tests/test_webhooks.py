@@ -1,0 +1,139 @@
+"""Notifications of ended jobs, and the stream of all jobs of a caller."""
+
+from __future__ import annotations
+
+import base64
+import http.server
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import openai
+import pytest
+from dialect_studio import make_backend, serve_dialects
+from serving import PASSWORDS, wait_until
+
+from studio.api.webhooks import Webhooks
+from studio.core.request import GenerationRequest
+from studio.core.user import LOCAL_USER
+
+API = "/api/image-studio"
+SECRET = "whsec_" + base64.b64encode(b"a secret of twenty-four").decode()
+
+
+class Receiver:
+    """A small server that keeps what it is sent; its first answers are `refusals`."""
+
+    def __init__(self, *refusals: int) -> None:
+        self.refusals = list(refusals)
+        self.taken: list[tuple[dict[str, str], bytes]] = []
+
+
+@contextmanager
+def receive(*refusals: int) -> Iterator[tuple[str, Receiver]]:
+    receiver = Receiver(*refusals)
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            receiver.taken.append((dict(self.headers.items()), body))
+            self.send_response(receiver.refusals.pop(0) if receiver.refusals else 204)
+            self.send_header("Location", "http://127.0.0.1:1/")
+            self.end_headers()
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    server = http.server.HTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield f"127.0.0.1:{server.server_port}", receiver
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+def create(client: httpx.Client, url: str, secret: str = SECRET) -> httpx.Response:
+    headers = {"Webhook-Url": url, "Webhook-Secret": secret}
+    return client.post(f"{API}/create", json={"prompt": "a red apple"}, headers=headers)
+
+
+def test_the_end_of_a_job_is_told_with_a_signature_that_openais_client_accepts(tmp_path: Path) -> None:
+    with receive() as (host, receiver), serve_dialects(tmp_path, webhook_hosts=host) as served:
+        job = create(served.open_client(), f"http://{host}/hook").json()["jobId"]
+        wait_until(lambda: receiver.taken)
+        headers, body = receiver.taken[0]
+        told = json.loads(body)
+        assert (told["type"], told["data"]["jobId"]) == ("job.finished", job)
+        assert told["data"]["images"][0]["imageData"] is None
+        checker = openai.OpenAI(api_key="x", webhook_secret=SECRET).webhooks
+        checker.verify_signature(body, headers)
+        with pytest.raises(openai.InvalidWebhookSignatureError):
+            checker.verify_signature(body + b" ", headers)
+        wait_until(lambda: not list(tmp_path.rglob("msg_*.json")))
+
+
+def test_a_notification_is_sent_again_until_it_is_taken(tmp_path: Path) -> None:
+    with receive(500, 302) as (host, receiver), serve_dialects(tmp_path, webhook_hosts=host) as served:
+        studio = served.studio
+        hooks = Webhooks(studio, tmp_path / "hooks", (0.0, 0.1, 0.1, 0.1))
+        job = studio.engine.submit(GenerationRequest(prompt="x"), LOCAL_USER)
+        hooks.register(job, f"http://{host}/hook", SECRET)
+        wait_until(lambda: len(receiver.taken) == 3)
+        assert len({headers["webhook-id"] for headers, _ in receiver.taken}) == 1
+
+
+def test_a_notification_outlives_the_process(tmp_path: Path) -> None:
+    with receive() as (host, receiver):
+        with serve_dialects(tmp_path, webhook_hosts=host, backend=make_backend(held=True)) as served:
+            create(served.open_client(), f"http://{host}/hook")
+            (file,) = tmp_path.rglob("msg_*.json")
+            assert file.stat().st_mode & 0o077 == 0
+        assert not receiver.taken
+        with serve_dialects(tmp_path, webhook_hosts=host):
+            wait_until(lambda: receiver.taken)
+
+
+def test_only_listed_hosts_are_notified_and_nothing_is_made_otherwise(tmp_path: Path) -> None:
+    with serve_dialects(tmp_path, webhook_hosts="hooks.example") as served:
+        client = served.open_client()
+        for url in (
+            "http://127.0.0.1:1/hook",
+            "http://169.254.169.254/latest/meta-data",
+            "http://hooks.example:8080/",
+            "http://hooks.example.evil.example/",
+            "http://user:password@hooks.example/",
+            "file:///etc/passwd",
+            "http://[::1]/",
+            "hooks.example",
+        ):
+            assert create(client, url).status_code == 400, url
+        assert create(client, "http://hooks.example/", "short").status_code == 400
+        assert create(client, "http://hooks.example/", "whsec_###############").status_code == 400
+        assert not served.backend.seen
+
+
+def test_a_stream_tells_all_jobs_of_the_caller_and_nobody_elses(tmp_path: Path) -> None:
+    with serve_dialects(tmp_path, users=True) as served:
+        ann, bob = (served.open_client(auth=(name, PASSWORDS[name])) for name in ("ann", "bob"))
+        ann.post(f"{API}/create?wait=true", json={"prompt": "an earlier one"})
+        with ann.stream("GET", f"{API}/jobs/events") as stream:
+            lines = stream.iter_lines()
+            assert next(lines) == "retry: 3000"
+            bob.post(f"{API}/create?wait=true", json={"prompt": "bob's"})
+            wanted = {ann.post(f"{API}/create", json={"prompt": "x"}).json()["jobId"] for _ in range(2)}
+            ended: set[str] = set()
+            for line in lines:
+                if line.startswith("data: "):
+                    told = json.loads(line[6:])
+                    assert told["jobId"] in wanted
+                    if told["status"] == "finished":
+                        ended.add(told["jobId"])
+                if ended == wanted:
+                    break
