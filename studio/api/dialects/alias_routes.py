@@ -1,6 +1,9 @@
 """Short routes in the shapes that smaller generators have: one image, or a job, in camelCase. What they do not know is
 passed over."""
 
+# pyright: reportUnusedFunction=false
+# The functions are used by their decorators.
+
 from __future__ import annotations
 
 import base64
@@ -60,21 +63,21 @@ def build_alias_router(studio: Studio) -> APIRouter:
 
 def _add_drawing_routes(routes: APIRouter, jobs: DialectJobs) -> None:
     @routes.post("/generate")
-    async def generate(request: Request) -> JSONResponse:  # pyright: ignore[reportUnusedFunction]
+    async def generate(request: Request) -> JSONResponse:
         """One image, waited for."""
         body = await _read_object(request)
         job = await jobs.run(request, lambda user: _build_request(body, jobs.studio, user))
         return _answer(_describe_image(_get_first(job), jobs))
 
     @routes.post("/generate/async")
-    async def generate_later(request: Request) -> JSONResponse:  # pyright: ignore[reportUnusedFunction]
+    async def generate_later(request: Request) -> JSONResponse:
         """A job."""
         body = await _read_object(request)
         job = await jobs.submit(request, lambda user: _build_request(body, jobs.studio, user))
         return _answer({"jobId": job.id, "status": job.snapshot.status.value}, 202)
 
     @routes.post("/api/generate")
-    async def generate_images(request: Request) -> JSONResponse:  # pyright: ignore[reportUnusedFunction]
+    async def generate_images(request: Request) -> JSONResponse:
         """Images with their addresses, from a prompt, or from an image and a prompt."""
         body = await _read_object(request)
         job = await jobs.run(request, lambda user: _build_request(body, jobs.studio, user))
@@ -89,7 +92,7 @@ def _add_drawing_routes(routes: APIRouter, jobs: DialectJobs) -> None:
 
 def _add_job_routes(routes: APIRouter, jobs: DialectJobs) -> None:
     @routes.get("/jobs/{job_id}")
-    def get_job(request: Request, job_id: str) -> dict[str, Any]:  # pyright: ignore[reportUnusedFunction]
+    def get_job(request: Request, job_id: str) -> dict[str, Any]:
         """Where a job stands."""
         job = jobs.studio.engine.job(job_id, get_caller(request))
         now = job.snapshot
@@ -97,7 +100,7 @@ def _add_job_routes(routes: APIRouter, jobs: DialectJobs) -> None:
         return {"jobId": job.id, "status": now.status.value, "progress": now.progress, "error": clean_json(error)}
 
     @routes.get("/jobs/{job_id}/result")
-    def get_result(request: Request, job_id: str) -> JSONResponse:  # pyright: ignore[reportUnusedFunction]
+    def get_result(request: Request, job_id: str) -> JSONResponse:
         """The image of an ended job."""
         job = jobs.studio.engine.job(job_id, get_caller(request))
         if not job.snapshot.status.is_final:
@@ -107,14 +110,14 @@ def _add_job_routes(routes: APIRouter, jobs: DialectJobs) -> None:
 
 def _add_file_routes(routes: APIRouter, jobs: DialectJobs) -> None:
     @routes.post("/derivatives")
-    async def make_derivatives(request: Request) -> JSONResponse:  # pyright: ignore[reportUnusedFunction]
+    async def make_derivatives(request: Request) -> JSONResponse:
         """An image in several sizes and file types."""
         body = await _read_object(request)
         job = await jobs.run(request, lambda user: _build_derivatives(body, jobs.studio, user))
         return _answer({"derivatives": [_describe_image(asset, jobs) for asset in job.snapshot.assets]})
 
     @routes.post("/api/upload-controlnet-image")
-    async def upload_image(request: Request) -> JSONResponse:  # pyright: ignore[reportUnusedFunction]
+    async def upload_image(request: Request) -> JSONResponse:
         """Let an image in; its name can be given to other routes."""
         user = get_caller(request)
         async with request.form(max_files=1, max_fields=20) as form:

@@ -1,5 +1,8 @@
 """The routes of the ControlNet extension: what there is, and maps of images."""
 
+# pyright: reportUnusedFunction=false
+# The functions are used by their decorators.
+
 from __future__ import annotations
 
 import base64
@@ -30,36 +33,36 @@ def add_controlnet_routes(routes: APIRouter, studio: Studio, jobs: DialectJobs) 
     """Put the routes below /controlnet among `routes`."""
 
     @routes.get("/version")
-    def get_version() -> dict[str, int]:  # pyright: ignore[reportUnusedFunction]
+    def get_version() -> dict[str, int]:
         """The version of the extension's API."""
         return {"version": API_VERSION}
 
     @routes.get("/settings")
-    def get_settings() -> dict[str, int]:  # pyright: ignore[reportUnusedFunction]
+    def get_settings() -> dict[str, int]:
         """How many units a request may have."""
         return {"control_net_unit_count": MAX_CONTROL_UNITS}
 
     @routes.get("/model_list")
-    def list_models(update: bool = True) -> dict[str, list[str]]:  # pyright: ignore[reportUnusedFunction]
+    def list_models(update: bool = True) -> dict[str, list[str]]:
         """The networks."""
         found = units.list_control_models(studio.store.weights())
         return {"model_list": [units.format_control_model(one) for one in found]}
 
     @routes.get("/module_list")
-    def list_modules(alias_names: bool = False) -> dict[str, Any]:  # pyright: ignore[reportUnusedFunction]
+    def list_modules(alias_names: bool = False) -> dict[str, Any]:
         """The preprocessors that can be used, with their sliders."""
         found = units.list_modules(studio.engine.models(Task.PREPROCESS))
         detail = {name: _describe_module(model) for name, model in found.items()}
-        plain = {units.NO_MODULE: {"model_free": False, "sliders": []}}
+        plain: dict[str, Any] = {units.NO_MODULE: {"model_free": False, "sliders": []}}
         return {"module_list": [*plain, *found], "module_detail": {**plain, **detail}}
 
     @routes.get("/control_types")
-    def list_control_types() -> dict[str, Any]:  # pyright: ignore[reportUnusedFunction]
+    def list_control_types() -> dict[str, Any]:
         """The kinds of control, with the preprocessors and networks that go with each."""
         return {"control_types": _describe_control_types(studio)}
 
     @routes.post("/detect")
-    async def detect(request: Request, body: DetectBody) -> dict[str, Any]:  # pyright: ignore[reportUnusedFunction]
+    async def detect(request: Request, body: DetectBody) -> dict[str, Any]:
         """The maps of images."""
         given = body.controlnet_input_images or body.controlnet_images
         module = units.find_module(body.controlnet_module, studio.engine.models(Task.PREPROCESS))
@@ -71,7 +74,7 @@ def add_controlnet_routes(routes: APIRouter, studio: Studio, jobs: DialectJobs) 
         return {"info": "Success", "images": found, "poses": [], "tensor": []}
 
     @routes.post("/render_openpose_json")
-    def render_pose(request: Request) -> dict[str, Any]:  # pyright: ignore[reportUnusedFunction]
+    def render_pose(request: Request) -> dict[str, Any]:
         """Drawing a pose from its points is not offered."""
         get_caller(request)
         raise _make_detect_error("Rendering a pose from JSON is not supported")

@@ -1,5 +1,8 @@
 """Upscaling and face restoration of finished images, and what an image tells of its making."""
 
+# pyright: reportUnusedFunction=false
+# The functions are used by their decorators.
+
 from __future__ import annotations
 
 import base64
@@ -36,13 +39,13 @@ def add_extras_routes(routes: APIRouter, jobs: DialectJobs) -> None:
     """The routes of the extras tab."""
 
     @routes.post("/extra-single-image")
-    async def process_image(request: Request, body: ExtrasSingleBody) -> dict[str, Any]:  # pyright: ignore[reportUnusedFunction]
+    async def process_image(request: Request, body: ExtrasSingleBody) -> dict[str, Any]:
         """One image enlarged and restored."""
         image, text = await _process_image(request, jobs, body, body.image)
         return {"html_info": f"<p>{escape(text)}</p>" if text else "", "image": image}
 
     @routes.post("/extra-batch-images")
-    async def process_images(request: Request, body: ExtrasBatchBody) -> dict[str, Any]:  # pyright: ignore[reportUnusedFunction]
+    async def process_images(request: Request, body: ExtrasBatchBody) -> dict[str, Any]:
         """Several images, in their order."""
         found = [await _process_image(request, jobs, body, file.data) for file in body.imageList]
         texts = "".join(f"<p>{escape(text)}</p>" for _, text in found if text)
@@ -142,7 +145,7 @@ def add_reading_routes(routes: APIRouter, studio: Studio) -> None:
     """What an image tells of itself."""
 
     @routes.post("/png-info")
-    def read_png_info(request: Request, body: PngInfoBody) -> dict[str, Any]:  # pyright: ignore[reportUnusedFunction]
+    def read_png_info(request: Request, body: PngInfoBody) -> dict[str, Any]:
         """The infotext of an image, everything else that stands in its file, and the infotext's values."""
         get_caller(request)
         if not body.image.strip():
@@ -154,7 +157,7 @@ def add_reading_routes(routes: APIRouter, studio: Studio) -> None:
         return clean_json({"info": info.infotext, "items": items, "parameters": parse_parameters(info.infotext)})
 
     @routes.post("/interrogate")
-    def interrogate(request: Request, body: InterrogateBody) -> dict[str, Any]:  # pyright: ignore[reportUnusedFunction]
+    def interrogate(request: Request, body: InterrogateBody) -> dict[str, Any]:
         """There is no captioner, which is told as an unknown one is there."""
         get_caller(request)
         detail = "Model not found" if body.image else "Image not found"

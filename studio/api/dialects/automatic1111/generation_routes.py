@@ -1,5 +1,8 @@
 """POST txt2img and img2img: jobs that are waited for, and AUTOMATIC1111's answer of their images."""
 
+# pyright: reportUnusedFunction=false
+# The functions are used by their decorators.
+
 from __future__ import annotations
 
 import base64
@@ -63,12 +66,12 @@ class GenerationRoutes:
         """Put the routes among `routes`."""
 
         @routes.post("/txt2img")
-        async def draw_from_text(request: Request, body: Txt2ImgBody) -> Response:  # pyright: ignore[reportUnusedFunction]
+        async def draw_from_text(request: Request, body: Txt2ImgBody) -> Response:
             """Images from a prompt."""
             return await self._answer(request, body, lambda builder: builder.build_txt2img(body))
 
         @routes.post("/img2img")
-        async def draw_from_image(request: Request, body: Img2ImgBody) -> Response:  # pyright: ignore[reportUnusedFunction]
+        async def draw_from_image(request: Request, body: Img2ImgBody) -> Response:
             """Images from an image and a prompt."""
             return await self._answer(request, body, lambda builder: builder.build_img2img(body))
 

@@ -1,5 +1,8 @@
 """What there is: checkpoints, samplers, upscalers, weights, scripts, options, memory."""
 
+# pyright: reportUnusedFunction=false
+# The functions are used by their decorators.
+
 from __future__ import annotations
 
 import os
@@ -32,13 +35,13 @@ def add_list_routes(routes: APIRouter, studio: Studio) -> None:
     """The lists of samplers, models and weights."""
 
     @routes.get("/samplers")
-    def list_samplers() -> list[dict[str, Any]]:  # pyright: ignore[reportUnusedFunction]
+    def list_samplers() -> list[dict[str, Any]]:
         """The samplers of all local models."""
         found = names.list_samplers(names.list_checkpoints(studio.engine.models()))
         return [{"name": name, "aliases": [_make_alias(name)], "options": {}} for name in found]
 
     @routes.get("/schedulers")
-    def list_schedulers() -> list[dict[str, Any]]:  # pyright: ignore[reportUnusedFunction]
+    def list_schedulers() -> list[dict[str, Any]]:
         """The schedules of all samplers."""
         found = names.list_schedules(names.list_checkpoints(studio.engine.models()))
         return [
@@ -53,7 +56,7 @@ def add_list_routes(routes: APIRouter, studio: Studio) -> None:
         ]
 
     @routes.get("/upscalers")
-    def list_upscalers() -> list[dict[str, Any]]:  # pyright: ignore[reportUnusedFunction]
+    def list_upscalers() -> list[dict[str, Any]]:
         """The upscalers, "None" first."""
         found = [names.NONE, *names.list_upscalers(studio.engine.models())]
         return [
@@ -62,17 +65,17 @@ def add_list_routes(routes: APIRouter, studio: Studio) -> None:
         ]
 
     @routes.get("/latent-upscale-modes")
-    def list_latent_modes() -> list[dict[str, Any]]:  # pyright: ignore[reportUnusedFunction]
+    def list_latent_modes() -> list[dict[str, Any]]:
         """The ways of enlarging latents for the hires pass."""
         return [{"name": name} for name in names.LATENT_MODES]
 
     @routes.get("/sd-models")
-    def list_models() -> list[dict[str, Any]]:  # pyright: ignore[reportUnusedFunction]
+    def list_models() -> list[dict[str, Any]]:
         """The local checkpoints."""
         return [_describe_checkpoint(model, studio) for model in names.list_checkpoints(studio.engine.models())]
 
     @routes.get("/prompt-styles")
-    def list_styles() -> list[dict[str, Any]]:  # pyright: ignore[reportUnusedFunction]
+    def list_styles() -> list[dict[str, Any]]:
         """The style presets."""
         return [
             {"name": style.name, "prompt": style.prompt, "negative_prompt": style.negative_prompt}
@@ -80,13 +83,13 @@ def add_list_routes(routes: APIRouter, studio: Studio) -> None:
         ]
 
     @routes.get("/face-restorers")
-    def list_restorers() -> list[dict[str, Any]]:  # pyright: ignore[reportUnusedFunction]
+    def list_restorers() -> list[dict[str, Any]]:
         """The face restorers that can be used."""
         found = [model for model in studio.engine.models(Task.RESTORE_FACES) if not model.problem and not model.paid]
         return [{"name": model.id.removeprefix(RESTORER_PREFIX), "cmd_dir": None} for model in found]
 
     @routes.get("/realesrgan-models")
-    def list_realesrgan_models() -> list[dict[str, Any]]:  # pyright: ignore[reportUnusedFunction]
+    def list_realesrgan_models() -> list[dict[str, Any]]:
         """The Real-ESRGAN upscalers."""
         found = [name for name in names.list_upscalers(studio.engine.models()) if "esrgan" in name.lower()]
         return [{"name": name, "path": f"{UPSCALER_PREFIX}{name}", "scale": _UPSCALER_SCALE} for name in found]
@@ -99,22 +102,22 @@ def _add_weight_lists(routes: APIRouter, studio: Studio) -> None:
         return [one for one in studio.store.weights() if one.kind is kind and not one.problem]
 
     @routes.get("/sd-vae")
-    def list_vaes() -> list[dict[str, Any]]:  # pyright: ignore[reportUnusedFunction]
+    def list_vaes() -> list[dict[str, Any]]:
         """The VAE files."""
         return [{"model_name": one.name, "filename": one.path.name} for one in find_weights(WeightKind.VAE)]
 
     @routes.get("/sd-modules")
-    def list_modules() -> list[dict[str, Any]]:  # pyright: ignore[reportUnusedFunction]
+    def list_modules() -> list[dict[str, Any]]:
         """The same under Forge's name."""
         return [{"model_name": one.name, "filename": one.path.name} for one in find_weights(WeightKind.VAE)]
 
     @routes.get("/hypernetworks")
-    def list_hypernetworks() -> list[dict[str, Any]]:  # pyright: ignore[reportUnusedFunction]
+    def list_hypernetworks() -> list[dict[str, Any]]:
         """None: hypernetworks are not supported."""
         return []
 
     @routes.get("/loras")
-    def list_loras() -> list[dict[str, Any]]:  # pyright: ignore[reportUnusedFunction]
+    def list_loras() -> list[dict[str, Any]]:
         """The LoRA files, with what they say of themselves."""
         return [
             {
@@ -127,7 +130,7 @@ def _add_weight_lists(routes: APIRouter, studio: Studio) -> None:
         ]
 
     @routes.get("/embeddings")
-    def list_embeddings() -> dict[str, Any]:  # pyright: ignore[reportUnusedFunction]
+    def list_embeddings() -> dict[str, Any]:
         """The textual inversions."""
         loaded = {one.name: _EMBEDDING for one in find_weights(WeightKind.EMBEDDING)}
         return {"loaded": loaded, "skipped": {}}
@@ -141,7 +144,7 @@ _EMBEDDING = {"step": None, "sd_checkpoint": None, "sd_checkpoint_name": None, "
 
 def _add_refresh_route(routes: APIRouter, studio: Studio, path: str) -> None:
     @routes.post(f"/{path}", name=path)
-    def refresh(request: Request) -> None:  # pyright: ignore[reportUnusedFunction]
+    def refresh(request: Request) -> None:
         """Look at the model folders again."""
         get_caller(request)
         studio.store.refresh()
@@ -151,32 +154,32 @@ def add_program_routes(routes: APIRouter, studio: Studio) -> None:
     """What AUTOMATIC1111 tells of itself: scripts, extensions, flags, memory; and training, which is not offered."""
 
     @routes.get("/scripts")
-    def list_scripts() -> dict[str, list[str]]:  # pyright: ignore[reportUnusedFunction]
+    def list_scripts() -> dict[str, list[str]]:
         """The names of the scripts."""
         return {"txt2img": [*TXT2IMG_SCRIPTS, CONTROL_SCRIPT], "img2img": [*IMG2IMG_SCRIPTS, CONTROL_SCRIPT]}
 
     @routes.get("/script-info")
-    def list_script_arguments() -> list[dict[str, Any]]:  # pyright: ignore[reportUnusedFunction]
+    def list_script_arguments() -> list[dict[str, Any]]:
         """The scripts with their arguments."""
         return describe_scripts()
 
     @routes.get("/extensions")
-    def list_extensions() -> list[dict[str, Any]]:  # pyright: ignore[reportUnusedFunction]
+    def list_extensions() -> list[dict[str, Any]]:
         """None that could be listed."""
         return []
 
     @routes.get("/cmd-flags")
-    def list_flags() -> dict[str, Any]:  # pyright: ignore[reportUnusedFunction]
+    def list_flags() -> dict[str, Any]:
         """The flags of the command line that clients look for."""
         return {"api": True, "nowebui": False, "listen": studio.settings.current.is_shared, "api_server_stop": False}
 
     @routes.get("/memory")
-    def get_memory() -> dict[str, Any]:  # pyright: ignore[reportUnusedFunction]
+    def get_memory() -> dict[str, Any]:
         """Memory of this process and of the device, in bytes."""
         return _describe_memory(studio)
 
     @routes.post("/unload-checkpoint")
-    def unload_checkpoint(request: Request) -> dict[str, Any]:  # pyright: ignore[reportUnusedFunction]
+    def unload_checkpoint(request: Request) -> dict[str, Any]:
         """Let every checkpoint leave the memory. Administrators only."""
         _require_admin(request)
         for one in studio.store.get_memory_report().resident:
@@ -184,7 +187,7 @@ def add_program_routes(routes: APIRouter, studio: Studio) -> None:
         return {}
 
     @routes.post("/reload-checkpoint")
-    def reload_checkpoint(request: Request) -> dict[str, Any]:  # pyright: ignore[reportUnusedFunction]
+    def reload_checkpoint(request: Request) -> dict[str, Any]:
         """Load the default checkpoint. Administrators only."""
         _require_admin(request)
         model = studio.engine.model("").id
@@ -199,7 +202,7 @@ def _add_training_route(routes: APIRouter, path: str) -> None:
     action, _, what = path.partition("/")
 
     @routes.post(f"/{path}", name=path)
-    def refuse_training(request: Request) -> dict[str, str]:  # pyright: ignore[reportUnusedFunction]
+    def refuse_training(request: Request) -> dict[str, str]:
         """Training is not offered, which is told as a failure is there."""
         get_caller(request)
         return {"info": f"{action} {what} error: not supported"}
@@ -209,7 +212,7 @@ def add_option_routes(routes: APIRouter, studio: Studio, user_options: options.U
     """The caller's options."""
 
     @routes.get("/options")
-    def get_options(request: Request) -> dict[str, Any]:  # pyright: ignore[reportUnusedFunction]
+    def get_options(request: Request) -> dict[str, Any]:
         """All options, with the checkpoint that is used and its hash."""
         found = user_options.get(get_caller(request).name)
         chosen = found[options.CHECKPOINT] or ""
@@ -222,7 +225,7 @@ def add_option_routes(routes: APIRouter, studio: Studio, user_options: options.U
         return {**found, options.CHECKPOINT: title, "sd_checkpoint_hash": digest}
 
     @routes.post("/options")
-    def set_options(request: Request, body: dict[str, Any]) -> None:  # pyright: ignore[reportUnusedFunction]
+    def set_options(request: Request, body: dict[str, Any]) -> None:
         """Change some of the caller's options, or send all of them back."""
         user = get_caller(request)
         name = body.get(options.CHECKPOINT)

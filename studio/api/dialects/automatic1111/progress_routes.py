@@ -1,5 +1,8 @@
 """Where the caller's jobs stand, and the ways to stop them."""
 
+# pyright: reportUnusedFunction=false
+# The functions are used by their decorators.
+
 from __future__ import annotations
 
 import base64
@@ -33,12 +36,12 @@ class ProgressRoutes:
         """Put the routes below /sdapi/v1 among `routes`."""
 
         @routes.get("/progress")
-        def get_progress(request: Request, skip_current_image: bool = False) -> dict[str, Any]:  # pyright: ignore[reportUnusedFunction]
+        def get_progress(request: Request, skip_current_image: bool = False) -> dict[str, Any]:
             """The running job, or progress 0 and job_count 0 when there is none."""
             return self._describe_progress(get_caller(request), with_image=not skip_current_image)
 
         @routes.post("/interrupt")
-        def interrupt(request: Request) -> dict[str, Any]:  # pyright: ignore[reportUnusedFunction]
+        def interrupt(request: Request) -> dict[str, Any]:
             """Stop the caller's jobs; finished images are answered."""
             user = get_caller(request)
             for job in reversed(self._list_open_jobs(user)):
@@ -46,7 +49,7 @@ class ProgressRoutes:
             return {}
 
         @routes.post("/skip")
-        def skip(request: Request) -> None:  # pyright: ignore[reportUnusedFunction]
+        def skip(request: Request) -> None:
             """Leave out the image that is being drawn."""
             user = get_caller(request)
             for job in self._list_open_jobs(user):
@@ -56,12 +59,12 @@ class ProgressRoutes:
         """Put the routes below /internal among `routes`."""
 
         @routes.post("/progress")
-        def get_task_progress(request: Request, body: ProgressBody) -> dict[str, Any]:  # pyright: ignore[reportUnusedFunction]
+        def get_task_progress(request: Request, body: ProgressBody) -> dict[str, Any]:
             """How the task of the id that its caller gave stands."""
             return self._describe_task(get_caller(request), body)
 
         @routes.get("/pending-tasks")
-        def list_pending_tasks(request: Request) -> dict[str, Any]:  # pyright: ignore[reportUnusedFunction]
+        def list_pending_tasks(request: Request) -> dict[str, Any]:
             """The caller's waiting tasks."""
             user = get_caller(request)
             waiting = {job.id for job in self._list_open_jobs(user) if job.snapshot.status is Status.QUEUED}

@@ -177,9 +177,9 @@ class RequestBuilder:
     def _read_scripts(self, body: Body) -> tuple[BuiltUnit, ...]:
         for name, content in body.alwayson_scripts.items():
             lowered = name.strip().lower()
-            arguments = content.get("args", []) if isinstance(content, dict) else []
+            given: dict[str, Any] = content if isinstance(content, dict) else {}
             if lowered == _CONTROL_SCRIPT:
-                self._units = build_control_units(arguments, self._studio, self._user)
+                self._units = build_control_units(given.get("args", []), self._studio, self._user)
             elif lowered not in _BUILT_IN_SCRIPTS:
                 detail = f"always on script {name[:100]} not found"
                 raise ScriptNotFound(detail, details={"kind": "HTTPException", "detail": detail})
@@ -309,7 +309,8 @@ def fill_from_infotext(body: Any) -> Any:
 
 
 def _is_fillable(spec: FieldSpec, body: Any) -> bool:
-    known = spec.a1111 in type(body).model_fields and spec.name not in ("count", "batch_size")
+    fields: dict[str, Any] = type(body).model_fields
+    known = spec.a1111 in fields and spec.name not in ("count", "batch_size")
     given = body.model_fields_set
     return bool(spec.a1111) and known and spec.a1111 not in given
 

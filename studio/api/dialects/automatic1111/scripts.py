@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from studio.api.dialects.automatic1111.errors import ScriptNotFound
 from studio.api.dialects.automatic1111.requests import BuiltRequest
@@ -123,7 +123,8 @@ def _plan_xyz(request: GenerationRequest, arguments: Sequence[Any], *, is_img2im
             detail = f"The axis {label} is not supported"
             raise ScriptNotFound(detail, details={"kind": "HTTPException", "detail": detail})
         chosen = _get(arguments, place + 2, None)
-        typed = chosen if isinstance(chosen, list) and chosen else [_get(arguments, place + 1, "")]
+        listed = cast("list[Any]", chosen) if isinstance(chosen, list) else []
+        typed = listed or [_get(arguments, place + 1, "")]
         values = tuple(str(one) for one in typed)
         axes.append(Axis(parameter=own, values=values))
     if not axes:

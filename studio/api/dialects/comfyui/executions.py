@@ -271,7 +271,7 @@ class Executions:
         execution.status = "error"
 
     def _tell_error(self, execution: Execution, error: StudioError, node: str) -> None:
-        told = {
+        told: dict[str, Any] = {
             "node_id": node,
             "node_type": execution.graph[node]["class_type"],
             "executed": [],

@@ -264,7 +264,12 @@ class GraphReader:
     def _make_error(self, name: str) -> InvalidGraph:
         kind = self._graph[name]["class_type"]
         message = f"The node {kind} cannot be used in this place."
-        found = {"type": "unsupported_connection", "message": message, "details": kind, "extra_info": {}}
+        found: dict[str, Any] = {
+            "type": "unsupported_connection",
+            "message": message,
+            "details": kind,
+            "extra_info": {},
+        }
         return make_graph_error(
             "prompt_outputs_failed_validation",
             "Prompt outputs failed validation",

@@ -43,7 +43,7 @@ class NodeInput:
     """One input. `kind` is ComfyUI's type, or a list of choices. Numbers have their range."""
 
     name: str
-    kind: str | Choices
+    kind: str
     low: float | None = None
     high: float | None = None
     default: Any = None

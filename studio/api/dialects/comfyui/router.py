@@ -1,5 +1,8 @@
 """The routes of the protocol, each with and without "/api" before it, and its WebSocket."""
 
+# pyright: reportUnusedFunction=false
+# The functions are used by their decorators.
+
 from __future__ import annotations
 
 import asyncio
@@ -9,7 +12,7 @@ import platform
 import re
 import sys
 import uuid
-from typing import Any
+from typing import Any, cast
 
 import anyio.to_thread
 import psutil
@@ -76,7 +79,7 @@ class ComfyServer:
         """Queueing and stopping graphs."""
 
         @routes.post("/prompt")
-        async def queue_prompt(request: Request) -> dict[str, Any]:  # pyright: ignore[reportUnusedFunction]
+        async def queue_prompt(request: Request) -> dict[str, Any]:
             """Check a graph and queue it."""
             user, body = get_caller(request), await _read_json(request)
             execution = await anyio.to_thread.run_sync(self._plan, body, user)
@@ -85,13 +88,13 @@ class ComfyServer:
             return {"prompt_id": execution.id, "number": execution.number, "node_errors": {}}
 
         @routes.get("/prompt")
-        def get_prompt_state(request: Request) -> dict[str, Any]:  # pyright: ignore[reportUnusedFunction]
+        def get_prompt_state(request: Request) -> dict[str, Any]:
             """How many graphs wait."""
             count = self._executions.count_waiting(get_caller(request).name)
             return {"exec_info": {"queue_remaining": count}}
 
         @routes.get("/queue")
-        def get_queue(request: Request) -> dict[str, Any]:  # pyright: ignore[reportUnusedFunction]
+        def get_queue(request: Request) -> dict[str, Any]:
             """The caller's graphs that run and wait."""
             open_ones = [one for one in self._executions.list(get_caller(request).name) if not one.status]
             return {
@@ -100,17 +103,17 @@ class ComfyServer:
             }
 
         @routes.post("/queue")
-        async def change_queue(request: Request) -> Response:  # pyright: ignore[reportUnusedFunction]
+        async def change_queue(request: Request) -> Response:
             """Take waiting graphs out: {"clear": true} or {"delete": [ids]}."""
             user, body = get_caller(request), await _read_json(request)
-            named = body.get("delete") or []
+            named = _read_names(body)
             for one in self._executions.list(user.name):
                 if not one.status and not one.running and (body.get("clear") or one.id in named):
                     self._executions.cancel(one)
             return Response(status_code=200)
 
         @routes.post("/interrupt")
-        async def interrupt(request: Request) -> Response:  # pyright: ignore[reportUnusedFunction]
+        async def interrupt(request: Request) -> Response:
             """Stop the caller's running graph, or the one that is named."""
             user, body = get_caller(request), await _read_json(request)
             named = body.get("prompt_id")
@@ -120,7 +123,7 @@ class ComfyServer:
             return Response(status_code=200)
 
         @routes.post("/free")
-        async def free_memory(request: Request) -> Response:  # pyright: ignore[reportUnusedFunction]
+        async def free_memory(request: Request) -> Response:
             """Unload models where the caller is an administrator; for others nothing."""
             user, body = get_caller(request), await _read_json(request)
             if user.admin and (body.get("unload_models") or body.get("free_memory")):
@@ -131,45 +134,44 @@ class ComfyServer:
         """What became of graphs."""
 
         @routes.get("/history")
-        def list_history(request: Request, max_items: int = 200) -> dict[str, Any]:  # pyright: ignore[reportUnusedFunction]
+        def list_history(request: Request, max_items: int = 200) -> dict[str, Any]:
             """The caller's ended graphs."""
             ended = [one for one in self._executions.list(get_caller(request).name) if one.status]
             return {one.id: one.describe_history() for one in ended[-max(1, max_items) :]}
 
         @routes.get("/history/{prompt_id}")
-        def get_history(request: Request, prompt_id: str) -> dict[str, Any]:  # pyright: ignore[reportUnusedFunction]
+        def get_history(request: Request, prompt_id: str) -> dict[str, Any]:
             """One of them; nothing while it runs."""
             found = self._executions.find(get_caller(request).name, prompt_id)
             return {found.id: found.describe_history()} if found is not None and found.status else {}
 
         @routes.post("/history")
-        async def change_history(request: Request) -> Response:  # pyright: ignore[reportUnusedFunction]
+        async def change_history(request: Request) -> Response:
             """Forget graphs: {"clear": true} or {"delete": [ids]}. Their images stay."""
             user, body = get_caller(request), await _read_json(request)
-            named = [str(one) for one in body.get("delete") or []]
-            self._executions.forget(user.name, None if body.get("clear") else named)
+            self._executions.forget(user.name, None if body.get("clear") else _read_names(body))
             return Response(status_code=200)
 
     def add_file_routes(self, routes: APIRouter) -> None:
         """Images in and out."""
 
         @routes.post("/upload/image")
-        async def upload_image(request: Request) -> dict[str, str]:  # pyright: ignore[reportUnusedFunction]
+        async def upload_image(request: Request) -> dict[str, str]:
             """Let an image in, for LoadImage to name."""
             return await self._upload(request)
 
         @routes.post("/upload/mask")
-        async def upload_mask(request: Request) -> dict[str, str]:  # pyright: ignore[reportUnusedFunction]
+        async def upload_mask(request: Request) -> dict[str, str]:
             """The same: the transparent parts of the image are the mask."""
             return await self._upload(request)
 
         @routes.get("/view")
-        def view_image(request: Request, filename: str, subfolder: str = "", type: str = "output") -> Response:  # noqa: A002  # pyright: ignore[reportUnusedFunction]
+        def view_image(request: Request, filename: str, subfolder: str = "", type: str = "output") -> Response:  # noqa: A002
             """The file of a result or of an upload."""
             return self._view(get_caller(request), filename, subfolder, type)
 
         @routes.get("/view_metadata/{folder}")
-        def view_metadata(request: Request, folder: str, filename: str = "") -> dict[str, Any]:  # pyright: ignore[reportUnusedFunction]
+        def view_metadata(request: Request, folder: str, filename: str = "") -> dict[str, Any]:
             """What a LoRA file says of itself."""
             get_caller(request)
             name = filename.removesuffix(".safetensors")
@@ -182,51 +184,51 @@ class ComfyServer:
         """What there is."""
 
         @routes.get("/object_info")
-        def describe_nodes(request: Request) -> dict[str, Any]:  # pyright: ignore[reportUnusedFunction]
+        def describe_nodes(request: Request) -> dict[str, Any]:
             """Every node that is understood."""
             user = get_caller(request)
             return {name: describe_node(name, lambda one: self._choices(one, user)) for name in NODE_TYPES}
 
         @routes.get("/object_info/{node}")
-        def describe_one_node(request: Request, node: str) -> dict[str, Any]:  # pyright: ignore[reportUnusedFunction]
+        def describe_one_node(request: Request, node: str) -> dict[str, Any]:
             """One of them; nothing for one that is not."""
             user = get_caller(request)
             return {node: describe_node(node, lambda one: self._choices(one, user))} if node in NODE_TYPES else {}
 
         @routes.get("/system_stats")
-        def get_system_stats(request: Request) -> dict[str, Any]:  # pyright: ignore[reportUnusedFunction]
+        def get_system_stats(request: Request) -> dict[str, Any]:
             """Versions and memory."""
             get_caller(request)
             return self._describe_system()
 
         @routes.get("/embeddings")
-        def list_embeddings(request: Request) -> list[str]:  # pyright: ignore[reportUnusedFunction]
+        def list_embeddings(request: Request) -> list[str]:
             """The textual inversions."""
             get_caller(request)
             weights = self._studio.store.weights()
             return sorted(one.name for one in weights if one.kind is WeightKind.EMBEDDING and not one.problem)
 
         @routes.get("/extensions")
-        def list_extensions(request: Request) -> list[str]:  # pyright: ignore[reportUnusedFunction]
+        def list_extensions(request: Request) -> list[str]:
             """None: they are scripts of ComfyUI's page."""
             get_caller(request)
             return []
 
         @routes.get("/features")
-        def get_features(request: Request) -> dict[str, Any]:  # pyright: ignore[reportUnusedFunction]
+        def get_features(request: Request) -> dict[str, Any]:
             """What the server offers beyond the protocol."""
             get_caller(request)
             limit = self._studio.settings.current.max_upload_mb * 1024 * 1024
             return {"supports_preview_metadata": False, "max_upload_size": limit}
 
         @routes.get("/models")
-        def list_folders(request: Request) -> list[str]:  # pyright: ignore[reportUnusedFunction]
+        def list_folders(request: Request) -> list[str]:
             """The folders of models."""
             get_caller(request)
             return list(_FOLDERS)
 
         @routes.get("/models/{folder}")
-        def list_files(request: Request, folder: str) -> list[str]:  # pyright: ignore[reportUnusedFunction]
+        def list_files(request: Request, folder: str) -> list[str]:
             """The files of one."""
             user = get_caller(request)
             if folder not in _FOLDERS:
@@ -237,7 +239,7 @@ class ComfyServer:
         """The WebSocket on which clients hear of their graphs."""
 
         @routes.websocket("/ws")
-        async def listen(socket: WebSocket) -> None:  # pyright: ignore[reportUnusedFunction]
+        async def listen(socket: WebSocket) -> None:
             user = socket.scope.get("user")
             client_id = str(socket.query_params.get("clientId", ""))[:100] or uuid.uuid4().hex
             queue = self._sockets.open(user.name, client_id) if isinstance(user, User) else None
@@ -266,14 +268,14 @@ class ComfyServer:
         prompt_id = given if isinstance(given, str) and _PROMPT_ID.fullmatch(given) else str(uuid.uuid4())
         if self._executions.find(user.name, prompt_id) is not None:
             raise make_graph_error("invalid_prompt", "A graph of that prompt_id is there already.", "")
-        extra = body.get("extra_data")
+        extra: Any = body.get("extra_data")
         return Execution(
             id=prompt_id,
             number=self._executions.take_number(),
             user=user,
             client_id=str(body.get("client_id", ""))[:100],
             graph=graph,
-            extra=extra if isinstance(extra, dict) else {},
+            extra=cast("dict[str, Any]", extra) if isinstance(extra, dict) else {},
             outputs_to_execute=outputs,
             planned=planned,
             prefixes={name: str(graph[name]["inputs"].get("filename_prefix", "ComfyUI")) for name in outputs},
@@ -389,6 +391,12 @@ async def _read_json(request: Request) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise make_graph_error("no_prompt", "No prompt provided", "No prompt provided")
     return found  # pyright: ignore[reportUnknownVariableType]
+
+
+def _read_names(body: dict[str, Any]) -> list[str]:
+    """The ids of graphs that a body wants deleted."""
+    named: Any = body.get("delete")
+    return [str(one) for one in cast("list[Any]", named)] if isinstance(named, list) else []
 
 
 def _make_file_response(data: bytes, name: str, content_type: str) -> Response:

@@ -12,29 +12,27 @@ from studio.core.fields import REQUEST_FIELDS
 MAX_TOOL_IMAGES = 4  # images of one call
 
 
-def _annotate(name: str, *, kind: Any = None) -> Any:
-    """The type of an argument that fills the request's field `name`."""
+def _describe(name: str) -> Any:
+    """Text and range of the argument that fills the request's field `name`."""
     spec = get_field(REQUEST_FIELDS, name)
     limits: dict[str, Any] = {}
     if spec.limits is not None:
         limits = {"ge": spec.limits.low, "le": spec.limits.high}
     if spec.max_length is not None:
         limits["max_length"] = spec.max_length
-    text = f"{spec.label}. {spec.api_help or spec.help}"
-    optional = kind or (spec.kind if spec.unset == "" else spec.kind | None)
-    return Annotated[optional, Field(description=text, **limits)]
+    return Field(description=f"{spec.label}. {spec.api_help or spec.help}", **limits)
 
 
-Prompt = _annotate("prompt")
-NegativePrompt = _annotate("negative_prompt")
-Width = _annotate("width")
-Height = _annotate("height")
-AspectRatio = _annotate("aspect")
-Steps = _annotate("steps")
-Guidance = _annotate("guidance")
-Seed = _annotate("seed")
-Sampler = _annotate("sampler")
-Strength = _annotate("strength")
+Prompt = Annotated[str, _describe("prompt")]
+NegativePrompt = Annotated[str, _describe("negative_prompt")]
+Width = Annotated[int | None, _describe("width")]
+Height = Annotated[int | None, _describe("height")]
+AspectRatio = Annotated[str | None, _describe("aspect")]
+Steps = Annotated[int | None, _describe("steps")]
+Guidance = Annotated[float | None, _describe("guidance")]
+Seed = Annotated[int | None, _describe("seed")]
+Sampler = Annotated[str | None, _describe("sampler")]
+Strength = Annotated[float | None, _describe("strength")]
 Model = Annotated[str, Field(description="Model id from list_models. Empty: the default model.", max_length=200)]
 Count = Annotated[int, Field(description="Number of images.", ge=1, le=MAX_TOOL_IMAGES)]
 Image = Annotated[

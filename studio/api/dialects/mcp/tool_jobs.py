@@ -132,7 +132,7 @@ class ToolJobs:
 
     def find_address(self, context: Context[Any, Any]) -> str:
         """The address that the caller reaches the studio at."""
-        request = context.request_context.request
+        request: Any = context.request_context.request
         root = self._studio.settings.current.root_path.rstrip("/")
         return f"{request.url.scheme}://{request.headers['host']}{root}"
 

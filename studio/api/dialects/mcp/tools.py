@@ -1,5 +1,8 @@
 """The tools that assistants are offered."""
 
+# pyright: reportUnusedFunction=false
+# The functions are used by their decorators.
+
 from __future__ import annotations
 
 from typing import Annotated, Any
@@ -55,7 +58,7 @@ def build_mcp_server(studio: Studio) -> MCPServer[Any]:
 
 def _add_generation_tools(server: MCPServer[Any], studio: Studio, jobs: ToolJobs) -> None:
     @server.tool(title="Generate image", annotations=_MAKES)
-    async def generate_image(  # noqa: PLR0913 - the arguments of the tool  # pyright: ignore[reportUnusedFunction]
+    async def generate_image(  # noqa: PLR0913 - the arguments of the tool
         ctx: ToolContext,
         prompt: fields.Prompt,
         negative_prompt: fields.NegativePrompt = "",
@@ -93,7 +96,7 @@ def _add_generation_tools(server: MCPServer[Any], studio: Studio, jobs: ToolJobs
         return await jobs.run(ctx, build, confirm_spend=confirm_spend)
 
     @server.tool(title="Edit image", annotations=_MAKES)
-    async def edit_image(  # noqa: PLR0913 - the arguments of the tool  # pyright: ignore[reportUnusedFunction]
+    async def edit_image(  # noqa: PLR0913 - the arguments of the tool
         ctx: ToolContext,
         image: fields.Image,
         prompt: fields.Prompt,
@@ -132,7 +135,7 @@ def _add_generation_tools(server: MCPServer[Any], studio: Studio, jobs: ToolJobs
 
 def _add_finishing_tools(server: MCPServer[Any], studio: Studio, jobs: ToolJobs) -> None:
     @server.tool(title="Upscale image", annotations=_MAKES)
-    async def upscale_image(  # pyright: ignore[reportUnusedFunction]
+    async def upscale_image(
         ctx: ToolContext,
         image: fields.Image,
         scale: Annotated[float, Field(description="Times the size.", ge=1, le=8)] = 2.0,
@@ -153,7 +156,7 @@ def _add_finishing_tools(server: MCPServer[Any], studio: Studio, jobs: ToolJobs)
         return await jobs.run(ctx, build)
 
     @server.tool(title="Make social formats", annotations=_MAKES)
-    async def make_social_formats(  # pyright: ignore[reportUnusedFunction]
+    async def make_social_formats(
         ctx: ToolContext,
         image: fields.Image,
         platforms: Annotated[
@@ -173,7 +176,7 @@ def _add_finishing_tools(server: MCPServer[Any], studio: Studio, jobs: ToolJobs)
 
 def _add_job_tools(server: MCPServer[Any], studio: Studio, jobs: ToolJobs) -> None:
     @server.tool(title="Get job", annotations=_READS)
-    async def get_job(ctx: ToolContext, job_id: fields.JobId) -> CallToolResult:  # pyright: ignore[reportUnusedFunction]
+    async def get_job(ctx: ToolContext, job_id: fields.JobId) -> CallToolResult:
         """Where a job stands, with its images so far."""
         try:
             job = studio.engine.job(job_id, find_user(ctx))
@@ -182,7 +185,7 @@ def _add_job_tools(server: MCPServer[Any], studio: Studio, jobs: ToolJobs) -> No
         return await jobs.describe(job, jobs.find_address(ctx))
 
     @server.tool(title="Cancel job", annotations=ToolAnnotations(read_only_hint=False, idempotent_hint=True))
-    async def cancel_job(ctx: ToolContext, job_id: fields.JobId) -> CallToolResult:  # pyright: ignore[reportUnusedFunction]
+    async def cancel_job(ctx: ToolContext, job_id: fields.JobId) -> CallToolResult:
         """Stop a job; its finished images stay."""
         try:
             user = find_user(ctx)
@@ -194,7 +197,7 @@ def _add_job_tools(server: MCPServer[Any], studio: Studio, jobs: ToolJobs) -> No
         return CallToolResult(content=[TextContent(text=f"Job {job.id} is being stopped.")], structured_content=facts)
 
     @server.tool(title="Estimate cost", annotations=_READS)
-    async def estimate_cost(  # pyright: ignore[reportUnusedFunction]
+    async def estimate_cost(
         ctx: ToolContext, prompt: fields.Prompt, model: fields.Model = "", count: fields.Count = 1
     ) -> CallToolResult:
         """What making images would cost in US dollars; 0 for local models. Nothing is made."""
@@ -214,7 +217,7 @@ def _add_job_tools(server: MCPServer[Any], studio: Studio, jobs: ToolJobs) -> No
 
 def _add_listing_tools(server: MCPServer[Any], studio: Studio, jobs: ToolJobs) -> None:
     @server.tool(title="List models", annotations=_READS)
-    async def list_models(ctx: ToolContext) -> CallToolResult:  # pyright: ignore[reportUnusedFunction]
+    async def list_models(ctx: ToolContext) -> CallToolResult:
         """The models that draw and edit, with their usual sizes and whether they cost money."""
         found = [_describe_model(model) for model in studio.engine.models() if _is_listed(model)]
         lines = [
@@ -227,7 +230,7 @@ def _add_listing_tools(server: MCPServer[Any], studio: Studio, jobs: ToolJobs) -
         )
 
     @server.tool(title="Search templates", annotations=_READS)
-    async def search_templates(ctx: ToolContext, query: Query = "", limit: Limit = 20) -> CallToolResult:  # pyright: ignore[reportUnusedFunction]
+    async def search_templates(ctx: ToolContext, query: Query = "", limit: Limit = 20) -> CallToolResult:
         """Prompt templates for social posts, each with the platform format that it is made for."""
         try:
             library = require_social_parts(studio).templates.of(find_user(ctx).name)
@@ -244,7 +247,7 @@ def _add_listing_tools(server: MCPServer[Any], studio: Studio, jobs: ToolJobs) -
         )
 
     @server.tool(title="Search library", annotations=_READS)
-    async def search_library(ctx: ToolContext, query: Query = "", limit: Limit = 20) -> CallToolResult:  # pyright: ignore[reportUnusedFunction]
+    async def search_library(ctx: ToolContext, query: Query = "", limit: Limit = 20) -> CallToolResult:
         """The user's own images, newest first, by words of their prompt."""
         words = query.lower().split()
         assets = await anyio.to_thread.run_sync(studio.engine.assets, find_user(ctx), 500)
@@ -258,7 +261,7 @@ def _add_listing_tools(server: MCPServer[Any], studio: Studio, jobs: ToolJobs) -
 
 def _add_resources(server: MCPServer[Any], studio: Studio) -> None:
     @server.resource("easel://images/{image_id}", title="Image", mime_type="image/png")
-    async def read_image(image_id: str, ctx: ToolContext) -> bytes:  # pyright: ignore[reportUnusedFunction]
+    async def read_image(image_id: str, ctx: ToolContext) -> bytes:
         """The file of one of the user's images."""
         asset = studio.engine.asset(image_id, find_user(ctx))
         return resolve_asset_file(asset, studio.engine.outputs_dir).read_bytes()

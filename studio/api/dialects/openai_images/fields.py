@@ -6,7 +6,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 from fastapi import Request
 from starlette.datastructures import UploadFile
@@ -138,7 +138,7 @@ def _take_encoded_images(found: ImageFields, settings: Settings) -> ImageFields:
         value = found.values.pop(name, None)
         if value in (None, ""):
             continue
-        listed: list[Any] = value if isinstance(value, list) else [value]
+        listed = cast("list[Any]", value) if isinstance(value, list) else [value]
         found.files.setdefault(plain, []).extend(_read_encoded(entry, name, settings) for entry in listed)
     if len(found.files.get("image", [])) > MAX_IMAGES:
         raise make_field_error("image", f"has more than {MAX_IMAGES} images")

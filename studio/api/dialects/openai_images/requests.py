@@ -130,7 +130,7 @@ def read_edit_mask(data: bytes, studio: Studio) -> Image.Image:
     image = open_image(data, limits=ImageLimits.of(studio.settings.current))
     if image.mode in ("RGBA", "LA"):
         alpha = image.getchannel("A")
-        if alpha.getextrema()[0] < 255:
+        if alpha.getextrema() != (255, 255):
             return ImageChops.invert(alpha)
     return read_mask(image)
 

@@ -1,5 +1,8 @@
 """The routes below /v1, and their answers: at once, or as a stream of previews and images."""
 
+# pyright: reportUnusedFunction=false
+# The functions are used by their decorators.
+
 from __future__ import annotations
 
 import base64
@@ -45,40 +48,40 @@ def build_openai_router(studio: Studio) -> APIRouter:
     drawing = _DrawingRoutes(studio)
 
     @routes.post("/images/generations")
-    async def generate_images(request: Request) -> Response:  # pyright: ignore[reportUnusedFunction]
+    async def generate_images(request: Request) -> Response:
         """Images from a prompt."""
         return await drawing.answer(request, lambda fields, _: build_generation(fields, studio), _GENERATION)
 
     @routes.post("/images/edits")
-    async def edit_images(request: Request) -> Response:  # pyright: ignore[reportUnusedFunction]
+    async def edit_images(request: Request) -> Response:
         """Images from images and a prompt."""
         return await drawing.answer(request, lambda fields, user: build_edit(fields, studio, user), _EDIT)
 
     @routes.post("/images/variations")
-    async def vary_image(request: Request) -> Response:  # pyright: ignore[reportUnusedFunction]
+    async def vary_image(request: Request) -> Response:
         """Images like another."""
         return await drawing.answer(request, lambda fields, user: build_variation(fields, studio, user), _EDIT)
 
     @routes.get("/models")
-    def list_models(request: Request) -> dict[str, Any]:  # pyright: ignore[reportUnusedFunction]
+    def list_models(request: Request) -> dict[str, Any]:
         """The models that draw or edit and can be used."""
         get_caller(request)
         return {"object": "list", "data": [_describe_model(model) for model in _list_models(studio)]}
 
     @routes.get("/models/{model_id:path}")
-    def get_model(request: Request, model_id: str) -> dict[str, Any]:  # pyright: ignore[reportUnusedFunction]
+    def get_model(request: Request, model_id: str) -> dict[str, Any]:
         """One of them."""
         get_caller(request)
         found = next((model for model in _list_models(studio) if model.id == model_id), None)
         return _describe_model(found if found is not None else studio.engine.model(model_id or "?"))
 
     @routes.options("/{path:path}")
-    def list_methods(path: str) -> Response:  # pyright: ignore[reportUnusedFunction]
+    def list_methods(path: str) -> Response:
         """What clients ask to see whether somebody is there."""
         return Response(status_code=204, headers={"Allow": "GET, POST, OPTIONS"})
 
     @routes.api_route("/{path:path}", methods=["GET", "POST", "PUT", "DELETE"])
-    def refuse_path(request: Request, path: str) -> Response:  # pyright: ignore[reportUnusedFunction]
+    def refuse_path(request: Request, path: str) -> Response:
         """Everything else of that API."""
         raise NotFound(f"Invalid URL ({request.method} /v1/{path[:100]})", hint="Only images and models are offered.")
 
