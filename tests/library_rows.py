@@ -24,3 +24,25 @@ def add_asset(database: Database, prompt: str = "", *, user: str = "local", crea
         write_words(connection, seq)
         count_facets(connection, seq, 1)
     return asset_id
+
+
+def add_many(database: Database, count: int, *, user: str = "local") -> None:
+    """Write `count` shown assets a minute apart, in one transaction; of each ten one is a favourite."""
+    with database.transaction() as connection:
+        for number in range(count):
+            columns = {
+                "id": f"{number:08x}-many",
+                "user": user,
+                "state": "done",
+                "path": f"many/{number}.png",
+                "job_id": f"many{number:08x}",
+                "width": 512,
+                "height": 512,
+                "model": f"m{number % 7}",
+                "favourite": int(number % 10 == 0),
+            }
+            row = NewRow(columns=columns, created=1.7e9 + 60 * number, prompt=f"image {number % 1000} of a row")
+            seq = insert_row(connection, row)
+            assert seq is not None
+            write_words(connection, seq)
+            count_facets(connection, seq, 1)

@@ -51,11 +51,11 @@ class StartPage {
     this.root.append(
       buildBlock("Go on with", make("div", { class: "chips home-chips" }, ...shortcuts), "home-wide"),
       buildBlock("Jobs", this.jobs),
+      buildBlock("Spending", this.spending),
       buildBlock("Latest images", this.latest, "home-wide home-images"),
       this.promptsBlock,
       this.templatesBlock,
-      buildBlock("Spending", this.spending),
-      buildBlock("Models and machine", this.machine),
+      buildBlock("Models and machine", this.machine, "home-wide"),
     );
   }
 
