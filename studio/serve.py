@@ -48,6 +48,8 @@ EXIT_SECONDS = 28.0  # seconds after the first signal at which the process ends,
 MAX_CONNECTIONS = 2000
 MAX_WEBSOCKET_MESSAGE = 64 * 1024  # bytes; clients say little over one
 TICKS_A_SECOND = 10  # uvicorn's: at each tenth it brings the Date header up to date
+# Named, or asyncio leaves Nagle's algorithm on: the body of each answer waits 40 ms for the head's acknowledgement.
+_PROTOCOL = socket.IPPROTO_TCP
 
 log = logging.getLogger(__name__)
 
@@ -251,10 +253,9 @@ def open_listener(host: str, port: int) -> socket.socket:
         NotConfigured: the port is taken or the address is not this machine's.
     """
     try:
-        family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[
-            0
-        ]
-        listener = socket.socket(family, kind)
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, proto=_PROTOCOL, flags=socket.AI_PASSIVE)
+        family, kind, _, _, address = found[0]
+        listener = socket.socket(family, kind, _PROTOCOL)
     except OSError as error:
         raise NotConfigured(f"{host} is not an address of this machine.", hint="Choose another with --host.") from error
     try:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
@@ -129,6 +132,24 @@ def test_a_taken_port_and_a_foreign_address_are_said(tmp_path: Path) -> None:
         with pytest.raises(NotConfigured):
             open_listener(host, 0)
     taken.close()
+
+
+def test_a_small_answer_does_not_wait_for_an_acknowledgement() -> None:
+    listener = open_listener("127.0.0.1", 0)
+
+    async def read_option() -> int:
+        accepted = asyncio.get_running_loop().create_future()
+        server = await asyncio.start_server(lambda _, writer: accepted.set_result(writer), sock=listener)
+        async with server:
+            _, client = await asyncio.open_connection(*listener.getsockname())
+            writer = await accepted
+            option = writer.get_extra_info("socket").getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+            client.close()
+            writer.close()
+        return option
+
+    with ThreadPoolExecutor(1) as thread:  # where no loop can be running
+        assert thread.submit(asyncio.run, read_option()).result()
 
 
 @pytest.mark.parametrize("settings", [{"host": "0.0.0.0"}, {"share": True}])
