@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import io
+import zipfile
 from pathlib import Path
 from typing import Any
 
 import pytest
 from library_rows import add_many
 from opening import BrowserWindow, Opener
+from PIL import Image
 from playwright.sync_api import Locator, Page, expect
 from serving import RunningStudio
 
@@ -220,6 +223,31 @@ def test_a_saved_search_comes_back_with_one_click(window: BrowserWindow) -> None
     expect(page.locator(".lib-summary")).to_have_text("5 images")
     page.click(".lib-facet:has-text('Fruit')")
     expect(page.locator(".lib-summary")).to_have_text("2 images")
+
+
+def test_own_files_are_added_and_a_refused_one_is_reported(window: BrowserWindow, served: RunningStudio) -> None:
+    page = open_library(window)
+    data = io.BytesIO()
+    Image.new("RGB", (40, 30), "teal").save(data, "PNG")
+    good = {"name": "teal.png", "mimeType": "image/png", "buffer": data.getvalue()}
+    bad = {"name": "page.html", "mimeType": "text/html", "buffer": b"<script>alert(1)</script>"}
+    page.set_input_files(".library input[type=file]", [bad, good])
+    expect(page.locator(".lib-notice")).to_contain_text("1 file added. 1 refused.")
+    expect(page.locator(".toasts .toast")).to_be_visible()
+    expect(page.locator(".lib-summary")).to_have_text("6 images")
+    search(page, "size:40x30")
+    expect(list_shown(page)).to_have_count(1)
+
+
+def test_a_selection_is_exported_as_a_zip(window: BrowserWindow) -> None:
+    page = open_library(window)
+    list_shown(page).nth(0).click()
+    list_shown(page).nth(1).click(modifiers=["Shift"])
+    with page.expect_download() as started:
+        page.click(".lib-bulk >> text=Export zip")
+    names = zipfile.ZipFile(started.value.path()).namelist()
+    assert sum(name.endswith(".png") for name in names) == 2
+    assert "assets.jsonl" in names
 
 
 def test_a_result_is_marked_and_opened_in_the_library(opener: Opener, served: RunningStudio) -> None:

@@ -210,8 +210,11 @@ export function deleteCollection(id) {
  * @returns {string}
  */
 export function getExportAddress(target) {
-  const [name, value] = "ids" in target ? ["ids", target.ids.join(",")] : ["q", target.query];
-  return `${API}/assets/export?${new URLSearchParams({ [name]: value })}`;
+  const isPicked = "ids" in target;
+  const query = isPicked
+    ? `ids=${target.ids.map(encodeURIComponent).join(",")}`
+    : `q=${encodeURIComponent(target.query)}`;
+  return `${API}/assets/export?${query}`;
 }
 
 /**

@@ -3,7 +3,7 @@
 
 import { askToConfirm } from "../common/ask_dialog.js";
 import { make, makeButton, setPressed } from "../common/dom.js";
-import { StudioError } from "../common/requests.js";
+import { getErrorTitle, StudioError } from "../common/requests.js";
 import { showError } from "../common/toasts.js";
 import { readMarkKey } from "./asset_marks.js";
 import { AssetPages } from "./asset_pages.js";
@@ -13,15 +13,7 @@ import { DuplicatesPanel } from "./duplicates_panel.js";
 import { FacetsPanel } from "./facets_panel.js";
 import { FileDrop } from "./file_drop.js";
 import { ImportsPanel } from "./imports_panel.js";
-import {
-  changeAssets,
-  countUse,
-  emptyTrash,
-  getExportAddress,
-  listAssets,
-  listSimilar,
-  undoChange,
-} from "./library_api.js";
+import { changeAssets, emptyTrash, getExportAddress, listAssets, listSimilar, undoChange } from "./library_api.js";
 import { describeChange, NoticeBar } from "./notice_bar.js";
 import { toggleTerm } from "./query_terms.js";
 import { SearchBox } from "./search_box.js";
@@ -36,6 +28,9 @@ import { ThumbnailGrid } from "./thumbnail_grid.js";
 
 const PAGE_SIZE = 100;
 const SIMILAR = 100; // assets that "more like this" shows
+const MAX_EXPORTED_IDS = 2000; // that fit an address
+const TOO_MANY = `More than ${MAX_EXPORTED_IDS} single images are selected.`;
+const TOO_MANY_HINT = "Add them to a collection, and export all of it.";
 const VIEWS = /** @type {[ViewName, string][]} */ ([
   ["all", "All"],
   ["trash", "Trash"],
@@ -445,10 +440,11 @@ class LibraryView {
 
   exportSelected() {
     const target = this.getTarget();
-    const link = make("a", { href: getExportAddress(target), download: "library.zip" });
-    link.click();
-    if (!("ids" in target)) return;
-    for (const id of target.ids.slice(0, PAGE_SIZE)) countUse(id, "downloaded").catch(() => {});
+    if ("ids" in target && target.ids.length > MAX_EXPORTED_IDS) {
+      showError(new StudioError(getErrorTitle("INVALID_REQUEST"), TOO_MANY, TOO_MANY_HINT));
+      return;
+    }
+    make("a", { href: getExportAddress(target), download: "easel-assets.zip" }).click();
   }
 
   /** @param {KeyboardEvent} event */

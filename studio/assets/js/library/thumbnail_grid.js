@@ -57,6 +57,7 @@ export class ThumbnailGrid {
     this.root.addEventListener("click", (event) => this.handleClick(event));
     this.root.addEventListener("dblclick", (event) => this.openUnder(event));
     this.root.addEventListener("keydown", (event) => this.handleKey(event));
+    this.root.addEventListener("focus", () => this.announceFocus());
     new ResizeObserver(() => this.measure()).observe(this.root);
   }
 
@@ -163,8 +164,12 @@ export class ThumbnailGrid {
   /** Show which thumbnails are selected, after `selection` was changed. */
   showSelection() {
     for (const [index, cell] of this.cells) this.fillCell(index, cell);
-    this.root.setAttribute("aria-activedescendant", `lib-cell-${this.focused}`);
+    this.announceFocus();
     this.events.onSelect();
+  }
+
+  announceFocus() {
+    this.root.setAttribute("aria-activedescendant", `lib-cell-${this.focused}`);
   }
 
   /** @param {MouseEvent} event */
