@@ -1,7 +1,7 @@
 // @ts-check
 /** One asset with everything that is known of it. */
 
-import { make, makeButton, setPressed } from "../common/dom.js";
+import { find, make, makeButton, setPressed } from "../common/dom.js";
 import { showError } from "../common/toasts.js";
 import { enlargeImage } from "../result/lightbox.js";
 import { makeFavouriteButton, makeStars, readMarkKey, showStars } from "./asset_marks.js";
@@ -117,14 +117,7 @@ export class DetailView {
         ),
         this.buildCollections(asset),
         this.buildNote(asset),
-        this.buildSection(
-          "Send to",
-          buildSendButtons((use) => this.countUse(use), Boolean(asset.request || asset.infotext)),
-        ),
-        this.buildSection(
-          "",
-          makeButton("More like this", () => this.actions.onSimilar(asset)),
-        ),
+        this.buildActions(asset),
         this.buildHistory(asset),
         buildRecipe(asset),
         buildUses(asset),
@@ -224,6 +217,18 @@ export class DetailView {
       parts.push(make("p", { class: "lib-prompt lib-negative" }, `Not: ${asset.negative_prompt}`));
     }
     return this.buildSection("Prompt", ...parts);
+  }
+
+  /**
+   * What can be done with an image; no tab takes sound or video.
+   * @param {AssetDetail} asset
+   * @returns {HTMLElement | null}
+   */
+  buildActions(asset) {
+    if (asset.kind !== "image") return null;
+    const send = buildSendButtons((use) => this.countUse(use), Boolean(asset.request || asset.infotext));
+    const similar = makeButton("More like this", () => this.actions.onSimilar(asset));
+    return this.buildSection("Send to", send, make("div", { class: "lib-more-like" }, similar));
   }
 
   /**
@@ -327,7 +332,9 @@ export class DetailView {
     try {
       const changed = await patchAsset(asset.id, patch);
       this.actions.onChanged(changed);
-      if (this.asset?.id === asset.id && patch.tags) this.show({ ...asset, ...changed }, false);
+      if (this.asset?.id !== asset.id || !patch.tags) return;
+      this.show({ ...asset, ...changed }, false);
+      find(".lib-tags input", this.side)?.focus();
     } catch (error) {
       showError(error);
     }

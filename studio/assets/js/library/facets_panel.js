@@ -2,7 +2,7 @@
 /** The side: quick filters, collections and saved searches, and what the found assets have in common. */
 
 import { askForText, askToConfirm } from "../common/ask_dialog.js";
-import { make, makeButton } from "../common/dom.js";
+import { findAll, make, makeButton } from "../common/dom.js";
 import { showError } from "../common/toasts.js";
 import { createCollection, deleteCollection, getFacets, patchCollection } from "./library_api.js";
 import { hasTerm, setTerm, toggleTerm } from "./query_terms.js";
@@ -58,7 +58,9 @@ export class FacetsPanel {
     const open = new Map([...this.root.querySelectorAll("details")].map((each) => [each.dataset.title, each.open]));
     const query = this.owner.getQuery();
     const quick = QUICK.map(([value, label]) =>
-      makeSwitch(label, hasTerm(query, "is", value), () => this.owner.setQuery(toggleTerm(query, "is", value))),
+      makeSwitch(label, hasTerm(query, "is", value), () => this.owner.setQuery(toggleTerm(query, "is", value)), {
+        "data-facet": `is:${value}`,
+      }),
     );
     const filters = make("div", { class: "lib-quick", role: "group", "aria-label": "Quick filters" }, ...quick);
     const { facets } = this;
@@ -74,7 +76,11 @@ export class FacetsPanel {
         ]
       : [];
     for (const group of groups) group.open = open.get(group.dataset.title) ?? group.open;
+    const focused = this.root.contains(document.activeElement) ? document.activeElement : null;
+    const facet = focused instanceof HTMLElement ? focused.dataset.facet : undefined;
     this.root.replaceChildren(filters, ...groups.filter((group) => !group.hidden));
+    const again = facet && findAll("[data-facet]", this.root).find((each) => each.dataset.facet === facet);
+    if (again) again.focus();
   }
 
   /**
@@ -92,6 +98,7 @@ export class FacetsPanel {
       const label = key === "task" ? value.replaceAll("_", " ") : value;
       const row = makeSwitch("", hasTerm(query, key, value), () => this.owner.setQuery(change(query, key, value)), {
         class: "lib-facet",
+        "data-facet": `${key}:${value}`,
       });
       row.append(make("span", {}, label || "none"), make("small", {}, count.toLocaleString("en")));
       return row;
@@ -134,7 +141,7 @@ export class FacetsPanel {
       else this.owner.setQuery(isOn ? "" : query);
     };
     const title = query === null ? "Collection" : `Saved search: ${query}`;
-    const row = makeSwitch("", isOn, apply, { class: "lib-facet", title });
+    const row = makeSwitch("", isOn, apply, { class: "lib-facet", title, "data-facet": `collection:${id}` });
     row.append(make("span", {}, query === null ? name : `⌕ ${name}`), make("small", {}, count.toLocaleString("en")));
     const rename = makeButton("✎", () => this.rename(collection), {
       class: "lib-tool",

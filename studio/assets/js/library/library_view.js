@@ -189,7 +189,7 @@ class LibraryView {
   /** @param {AssetPages} pages */
   async showPages(pages) {
     this.isLoaded = false;
-    this.grid.setPages(pages);
+    this.grid.setPages(pages, !this.similarTo);
     this.showState();
     try {
       await pages.need(0, PAGE_SIZE);
@@ -334,7 +334,7 @@ class LibraryView {
   getTarget() {
     const { selection } = this.grid;
     const { q, trashed } = this.getSearch();
-    if (!selection.isWhole || this.similarTo) return { ids: [...selection.ids] };
+    if (!selection.isWhole) return { ids: [...selection.ids] };
     return { query: trashed ? toggleTerm(q, "is", "trashed") : q };
   }
 
@@ -363,7 +363,7 @@ class LibraryView {
   async change(target, change, done) {
     try {
       const { changed, undo } = await changeAssets(target, change);
-      this.notices.show(describeChange(changed, done), () => this.undo(undo));
+      this.notices.show(describeChange(changed, done), undo ? () => this.undo(undo) : null);
       this.applyChange(target, change);
     } catch (error) {
       showError(error);
@@ -390,6 +390,7 @@ class LibraryView {
     this.grid.redraw();
     this.showState();
     this.facets.reload();
+    if (!this.detail.isOpen && this.bulk.root.hidden) this.grid.root.focus({ preventScroll: true });
   }
 
   /**

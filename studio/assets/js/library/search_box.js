@@ -77,7 +77,10 @@ export class SearchBox {
     const chips = parseTerms(this.query).flatMap((term, index) => {
       if (!term.key && !term.isExcluded) return [];
       const text = describeTerm(term);
-      const remove = () => this.setQuery(removeTerm(this.query, index));
+      const remove = () => {
+        this.setQuery(removeTerm(this.query, index));
+        this.box.focus();
+      };
       return [makeButton(`${text} ×`, remove, { class: "mini lib-chip", "aria-label": `Remove the filter ${text}` })];
     });
     this.chips.replaceChildren(...chips);

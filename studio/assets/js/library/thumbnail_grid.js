@@ -39,6 +39,7 @@ export class ThumbnailGrid {
     this.selection = new Selection();
     this.grid = fitGrid(1, 1, GAP);
     this.focused = 0;
+    this.isQuery = true; // else there is no query that finds all of the list
     this.scrollTop = 0;
     this.frame = 0;
     /** @type {Map<number, HTMLElement>} by index */
@@ -64,9 +65,11 @@ export class ThumbnailGrid {
   /**
    * Show another list from its beginning, with nothing selected.
    * @param {AssetPages} pages
+   * @param {boolean} isQuery whether a query finds all of it
    */
-  setPages(pages) {
+  setPages(pages, isQuery) {
     this.pages = pages;
+    this.isQuery = isQuery;
     this.focused = 0;
     this.selection.clear();
     this.root.scrollTop = this.scrollTop = 0;
@@ -269,13 +272,19 @@ export class ThumbnailGrid {
   }
 
   selectWhole() {
-    this.selection.selectWhole();
-    this.showSelection();
+    if (this.isQuery) {
+      this.selection.selectWhole();
+      this.showSelection();
+    } else {
+      this.selection.anchor = 0;
+      this.extendTo(this.pages.count - 1);
+    }
   }
 
   clearSelection() {
     this.selection.clear();
     this.showSelection();
+    this.root.focus({ preventScroll: true }); // which a button that is hidden now may have had
   }
 
   /**
