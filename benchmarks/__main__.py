@@ -20,6 +20,7 @@ BENCHMARKS = (
     "derivatives",
     "social",
     "clouds",
+    "prompts",
 )
 
 

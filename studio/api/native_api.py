@@ -23,6 +23,7 @@ from studio.api import (
     cost_routes,
     edit_routes,
     extras_routes,
+    prompt_routes,
     schemas,
     social_routes,
     template_routes,
@@ -70,6 +71,7 @@ def build_api_router(studio: Studio) -> APIRouter:
     template_routes.add_template_routes(routes, studio)
     asset_routes.add_asset_routes(routes, studio)
     _add_event_routes(routes, studio)
+    prompt_routes.add_prompt_routes(routes, studio)
     _add_job_routes(routes, studio)
     _add_result_routes(routes, studio)
     _add_status_routes(routes, studio)

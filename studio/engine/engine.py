@@ -52,6 +52,7 @@ from studio.library.asset_library import AssetLibrary
 from studio.library.database import Database
 from studio.library.process_locks import ProcessLock
 from studio.library.upkeep import Upkeep
+from studio.prompting.wildcards import Wildcards
 
 T = TypeVar("T")
 
@@ -96,6 +97,7 @@ class Engine(Gallery):
         self._previews = Previews()
         self.ledger, self.votes, self.chains = Ledger(database), Votes(database), SavedChains(database)
         self.tokens = ApiTokens(settings.folder / "tokens.json")
+        self.wildcards = Wildcards(settings.folder / "wildcards")
         self._admission = Admission(self._models, self._images, lookups.find_successor)
         self._timings = Timings(database)
         tools = RunnerServices(

@@ -1,0 +1,123 @@
+"""The routes of prompts: drawing from dynamic prompts, and the caller's wildcards."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated
+
+from fastapi import APIRouter, Request
+from fastapi.responses import Response
+from pydantic import BaseModel, Field
+
+from studio.api.schemas import Name, StrictModel, Text
+from studio.api.submit_request import get_caller
+from studio.core.fields import MAX_SEED
+from studio.engine.jobs.passes import make_random_seed
+from studio.engine.studio import Studio
+from studio.prompting.dynamic import count_combinations, expand_templates, list_combinations
+from studio.prompting.wildcards import MAX_FILE_BYTES, WordList
+
+MAX_PROMPTS = 1000  # of one answer
+
+
+class Order(StrEnum):
+    """Which prompts are drawn from a template."""
+
+    RANDOM = "random"
+    COMBINATIONS = "combinations"
+
+
+class ExpandBody(StrictModel):
+    """A dynamic prompt. Prompt k is drawn from `seed` + k, as in a job."""
+
+    template: Text
+    seed: int | None = Field(default=None, ge=0, le=MAX_SEED, description="Left out: a random one.")
+    count: int = Field(default=1, ge=1, le=MAX_PROMPTS)
+    order: Annotated[Order, Field(strict=False)] = Field(
+        default=Order.RANDOM, description="combinations: the first `count` of all, in their order."
+    )
+
+
+class ExpandedPrompts(BaseModel):
+    """The drawn prompts, and how many different draws there are (10^18 stands for more)."""
+
+    prompts: list[str]
+    combinations: int
+    seed: int
+
+
+class WildcardName(BaseModel):
+    """A wildcard; `own` tells that it is the caller's."""
+
+    name: str
+    own: bool
+
+
+class WildcardList(BaseModel):
+    wildcards: list[WildcardName]
+
+
+class WildcardBody(WildcardName):
+    """A wildcard with its text, a value a line."""
+
+    text: str
+    values: int
+
+
+class NewWildcard(StrictModel):
+    """The values of a wildcard, one a line; lines that begin with # are comments."""
+
+    text: str = Field(max_length=MAX_FILE_BYTES)
+
+
+def add_prompt_routes(routes: APIRouter, studio: Studio) -> None:
+    """Put the routes among `routes`."""
+    _add_expand_route(routes, studio)
+    _add_wildcard_routes(routes, studio)
+
+
+def _add_expand_route(routes: APIRouter, studio: Studio) -> None:
+    @routes.post("/prompts/expand")
+    def expand_prompt(request: Request, body: ExpandBody) -> ExpandedPrompts:  # pyright: ignore[reportUnusedFunction]
+        """The prompts that a dynamic prompt gives; nothing is generated."""
+        lists = studio.engine.wildcards.of(get_caller(request).name).open()
+        seed = make_random_seed() if body.seed is None else body.seed
+        combinations = count_combinations(body.template, lists)
+        if body.order is Order.COMBINATIONS:
+            prompts = list(list_combinations(body.template, lists, body.count))
+        else:
+            seeds = ((seed + k) % (MAX_SEED + 1) for k in range(body.count))
+            prompts = expand_templates(body.template, seeds, lists)
+        return ExpandedPrompts(prompts=prompts, combinations=combinations, seed=seed)
+
+
+def _add_wildcard_routes(routes: APIRouter, studio: Studio) -> None:
+    @routes.get("/wildcards")
+    def list_wildcards(request: Request) -> WildcardList:  # pyright: ignore[reportUnusedFunction]
+        """The names of all wildcards that the caller can use."""
+        names = studio.engine.wildcards.of(get_caller(request).name).names()
+        return WildcardList(wildcards=[WildcardName(name=name, own=own) for name, own in names.items()])
+
+    @routes.get("/wildcards/{name:path}")
+    def get_wildcard(request: Request, name: Name) -> WildcardBody:  # pyright: ignore[reportUnusedFunction]
+        """One wildcard."""
+        wildcards = studio.engine.wildcards.of(get_caller(request).name)
+        text, own = wildcards.read_text(name)
+        (found,) = wildcards.find(name)
+        return _build_wildcard_body(found, text, own=own)
+
+    @routes.put("/wildcards/{name:path}")
+    def save_wildcard(request: Request, name: Name, body: NewWildcard) -> WildcardBody:  # pyright: ignore[reportUnusedFunction]
+        """Keep a wildcard of the caller's own; it replaces one of that name."""
+        saved = studio.engine.wildcards.of(get_caller(request).name).save(name, body.text)
+        return _build_wildcard_body(saved, body.text, own=True)
+
+    @routes.delete("/wildcards/{name:path}", status_code=204)
+    def delete_wildcard(request: Request, name: Name) -> Response:  # pyright: ignore[reportUnusedFunction]
+        """Delete a wildcard of the caller's own."""
+        studio.engine.wildcards.of(get_caller(request).name).delete(name)
+        return Response(status_code=204)
+
+
+def _build_wildcard_body(found: WordList, text: str, *, own: bool) -> WildcardBody:
+    return WildcardBody(name=found.name, own=own, text=text, values=len(found.values))

@@ -1,0 +1,121 @@
+"""Prompts over HTTP: drawing from templates, and wildcards that belong to their users."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from serving import RunningStudio, serve_studio
+
+API = "/api/image-studio"
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningStudio]:
+    with serve_studio(tmp_path_factory.mktemp("prompts"), users=True) as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def ann(served: RunningStudio) -> httpx.Client:
+    return served.open_client("ann")
+
+
+@pytest.fixture(scope="module")
+def bob(served: RunningStudio) -> httpx.Client:
+    return served.open_client("bob")
+
+
+def expand(client: httpx.Client, **body: Any) -> dict[str, Any]:
+    answer = client.post(f"{API}/prompts/expand", json=body)
+    assert answer.status_code == 200, answer.text
+    return answer.json()
+
+
+def save(client: httpx.Client, name: str, text: str) -> httpx.Response:
+    return client.put(f"{API}/wildcards/{name}", json={"text": text})
+
+
+def test_a_template_gives_prompts_by_seed(ann: httpx.Client) -> None:
+    found = expand(ann, template="a {red|green|blue} __animal__", seed=7, count=5)
+    assert len(found["prompts"]) == 5
+    assert found["combinations"] == 120
+    for k, prompt in enumerate(found["prompts"]):
+        assert expand(ann, template="a {red|green|blue} __animal__", seed=7 + k)["prompts"] == [prompt]
+    assert expand(ann, template="{a|b}")["seed"] >= 0
+
+
+def test_all_combinations_are_given_in_order(ann: httpx.Client) -> None:
+    found = expand(ann, template="{a|b} {c|d}", order="combinations", count=1000)
+    assert found["prompts"] == ["a c", "a d", "b c", "b d"]
+    assert found["combinations"] == 4
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "says"),
+    [
+        ({"template": "a {red|blue"}, 400, "character 3"),
+        ({"template": "__nobody__"}, 404, "nobody"),
+        ({"template": "x", "count": 0}, 400, "count"),
+        ({"template": "x", "count": 1001}, 400, "count"),
+        ({"template": "x", "seed": -1}, 400, "seed"),
+        ({"template": "x\u0000"}, 400, "NUL"),
+        ({"template": "x", "order": "best"}, 400, "order"),
+        ({"count": 2}, 400, "template"),
+    ],
+)
+def test_what_cannot_be_drawn_is_refused(ann: httpx.Client, body: dict[str, Any], status: int, says: str) -> None:
+    answer = ann.post(f"{API}/prompts/expand", json=body)
+    assert (answer.status_code, says in answer.text) == (status, True), answer.text
+
+
+def test_a_wildcard_is_kept_read_drawn_from_and_deleted(ann: httpx.Client) -> None:
+    saved = save(ann, "My Hats", "cap\r\n# none\n2::beret")
+    assert saved.status_code == 200, saved.text
+    assert (saved.json()["name"], saved.json()["values"], saved.json()["own"]) == ("my_hats", 2, True)
+    assert set(expand(ann, template="__my_hats__", seed=1, count=50)["prompts"]) == {"cap", "beret"}
+    assert ann.get(f"{API}/wildcards/my_hats").json()["text"] == "cap\n# none\n2::beret\n"
+    assert {"name": "my_hats", "own": True} in ann.get(f"{API}/wildcards").json()["wildcards"]
+    assert ann.delete(f"{API}/wildcards/my_hats").status_code == 204
+    assert ann.get(f"{API}/wildcards/my_hats").status_code == 404
+
+
+def test_a_wildcard_is_its_users_own(ann: httpx.Client, bob: httpx.Client, served: RunningStudio) -> None:
+    assert save(ann, "folder/secret", "ann's word").status_code == 200
+    assert "secret" not in bob.get(f"{API}/wildcards").text
+    assert bob.get(f"{API}/wildcards/folder/secret").status_code == 404
+    assert bob.delete(f"{API}/wildcards/folder/secret").status_code == 404
+    assert bob.post(f"{API}/prompts/expand", json={"template": "__folder/secret__"}).status_code == 404
+    for way in ("users/ann/folder/secret", "..%2Fann%2Ffolder%2Fsecret", "users%2Fann%2Ffolder%2Fsecret"):
+        assert bob.get(f"{API}/wildcards/{way}").status_code in (400, 404)
+        assert save(bob, way, "x").status_code in (400, 404)
+    assert save(bob, "folder/secret", "bob's word").status_code == 200
+    assert expand(ann, template="__folder/secret__")["prompts"] == ["ann's word"]
+    stranger = served.open_client()
+    assert stranger.get(f"{API}/wildcards").status_code == 401
+    assert stranger.post(f"{API}/prompts/expand", json={"template": "x"}).status_code == 401
+
+
+@pytest.mark.parametrize("name", ["..%2F..%2Fkeys", "%2Fetc%2Fpasswd", "a%5Cb", "a%00b", ".ssh", "con__x", "%2e%2e/x"])
+def test_a_name_never_leads_out_of_the_folder(ann: httpx.Client, name: str, tmp_path: Path) -> None:
+    for answer in (
+        save(ann, name, "x"),
+        ann.get(f"{API}/wildcards/{name}"),
+        ann.delete(f"{API}/wildcards/{name}"),
+    ):
+        assert answer.status_code in (400, 404, 405), (name, answer.text)
+
+
+def test_built_in_wildcards_can_be_read_but_not_deleted(ann: httpx.Client) -> None:
+    found = ann.get(f"{API}/wildcards/animal").json()
+    assert not found["own"]
+    assert found["values"] == len(found["text"].splitlines())
+    assert ann.delete(f"{API}/wildcards/animal").status_code == 400
+
+
+def test_a_wildcard_without_values_or_too_large_is_refused(ann: httpx.Client) -> None:
+    assert save(ann, "empty", "# only a comment").status_code == 400
+    assert save(ann, "huge", "x" * (5 * 1024 * 1024 + 1)).status_code in (400, 413)
