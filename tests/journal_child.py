@@ -1,7 +1,8 @@
 """A studio process for test_journal: submits or takes up jobs, and kills itself with SIGKILL at a named moment.
 
 Arguments: outputs folder, moment ("none", or the name of a function below and the how-manieth call of it), number of
-jobs to submit, and "stay" to wait for a line on standard input before it ends. Prints the ids of its jobs, then "done".
+jobs to submit, "stay" to wait for a line on standard input before it ends, and a prompt if it matters. Prints the ids
+of its jobs, then "done".
 """
 
 from __future__ import annotations
@@ -66,7 +67,7 @@ OWNERS = {
 }
 
 
-def main(folder: str, moment: str, count: str, stay: str) -> None:
+def main(folder: str, moment: str, count: str, stay: str, prompt: str = "an apple") -> None:
     name, _, nth = moment.partition(":")
     backend = FakeBackend(steps=1)
     engine = open_engine(Path(folder), backend)
@@ -74,7 +75,7 @@ def main(folder: str, moment: str, count: str, stay: str) -> None:
         die_before(OWNERS[name], name, int(nth))
     jobs = []
     for number in range(int(count)):
-        job = engine.submit(GenerationRequest(prompt="an apple", seed=100 * number, count=4), LOCAL_USER)
+        job = engine.submit(GenerationRequest(prompt=prompt, seed=100 * number, count=4), LOCAL_USER)
         report_line(job.id)
         jobs.append(job)
     for job in [*jobs, *(job for job in engine.jobs(LOCAL_USER) if not job.snapshot.status.is_final)]:

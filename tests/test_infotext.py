@@ -96,7 +96,8 @@ def test_forge_keeps_the_guidance_of_flux_elsewhere() -> None:
 def test_lines_below_the_pairs_belong_to_them() -> None:
     parsed = parse_infotext(TEMPLATED)
     assert (parsed.request.prompt, parsed.request.model) == ("a cat", "m")
-    assert parsed.unknown == {"Template": "a {cat|dog}, nice", "Negative Template": "none"}
+    assert (parsed.request.template, parsed.request.negative_template) == ("a {cat|dog}, nice", "none")
+    assert not parsed.unknown
 
 
 @pytest.mark.parametrize(

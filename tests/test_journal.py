@@ -23,9 +23,9 @@ from studio.library.process_locks import ProcessLock
 CHILD = Path(__file__).with_name("journal_child.py")
 
 
-def start(folder, moment="none", count=2, stay="go"):
+def start(folder, moment="none", count=2, stay="go", prompt="an apple"):
     return subprocess.Popen(
-        [sys.executable, str(CHILD), str(folder), moment, str(count), stay],
+        [sys.executable, str(CHILD), str(folder), moment, str(count), stay, prompt],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,

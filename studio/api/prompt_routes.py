@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from typing import Annotated
 
 from fastapi import APIRouter, Request
@@ -12,6 +11,7 @@ from pydantic import BaseModel, Field
 from studio.api.schemas import Name, StrictModel, Text
 from studio.api.submit_request import get_caller
 from studio.core.fields import MAX_SEED
+from studio.core.request_choices import PromptOrder
 from studio.engine.jobs.passes import make_random_seed
 from studio.engine.studio import Studio
 from studio.prompting.dynamic import count_combinations, expand_templates, list_combinations
@@ -20,21 +20,14 @@ from studio.prompting.wildcards import MAX_FILE_BYTES, WordList
 MAX_PROMPTS = 1000  # of one answer
 
 
-class Order(StrEnum):
-    """Which prompts are drawn from a template."""
-
-    RANDOM = "random"
-    COMBINATIONS = "combinations"
-
-
 class ExpandBody(StrictModel):
     """A dynamic prompt. Prompt k is drawn from `seed` + k, as in a job."""
 
     template: Text
     seed: int | None = Field(default=None, ge=0, le=MAX_SEED, description="Left out: a random one.")
     count: int = Field(default=1, ge=1, le=MAX_PROMPTS)
-    order: Annotated[Order, Field(strict=False)] = Field(
-        default=Order.RANDOM, description="combinations: the first `count` of all, in their order."
+    order: Annotated[PromptOrder, Field(strict=False)] = Field(
+        default=PromptOrder.RANDOM, description="combinations: the first `count` of all, in their order."
     )
 
 
@@ -83,7 +76,7 @@ def _add_expand_route(routes: APIRouter, studio: Studio) -> None:
         lists = studio.engine.wildcards.of(get_caller(request).name).open()
         seed = make_random_seed() if body.seed is None else body.seed
         combinations = count_combinations(body.template, lists)
-        if body.order is Order.COMBINATIONS:
+        if body.order is PromptOrder.COMBINATIONS:
             prompts = list(list_combinations(body.template, lists, body.count))
         else:
             seeds = ((seed + k) % (MAX_SEED + 1) for k in range(body.count))

@@ -31,6 +31,7 @@ class Group(StrEnum):
     """The part of a form where a field stands."""
 
     PROMPT = "prompt"
+    TEMPLATE = "template"
     MODEL = "model"
     SIZE = "size"
     SAMPLING = "sampling"

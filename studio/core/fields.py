@@ -21,7 +21,7 @@ from studio.core.field_spec import (
     Widget,
 )
 from studio.core.range_checks import MAX_SIDE
-from studio.core.request_choices import MaskedContent, Resize, Saving
+from studio.core.request_choices import MaskedContent, PromptOrder, Resize, Saving
 
 MAX_SEED = 2**32 - 1
 MAX_PROMPT_CHARS = 20_000
@@ -48,6 +48,7 @@ REQUEST_FIELDS: tuple[FieldSpec, ...] = (
         max_length=MAX_PROMPT_CHARS,
         placeholder="What should the image show?",
         lines=2,
+        replaces=("template",),
         grid=GridAxis("Prompt", '"a red apple, photo", a pear', labelled=False),
         a1111="prompt",
     ),
@@ -62,6 +63,7 @@ REQUEST_FIELDS: tuple[FieldSpec, ...] = (
         max_length=MAX_PROMPT_CHARS,
         placeholder="What should it not show?",
         feature=Feature.NEGATIVE_PROMPT,
+        replaces=("negative_template",),
         grid=GridAxis("Negative prompt", "blurry, dark"),
         a1111="negative_prompt",
     ),
@@ -318,6 +320,38 @@ REQUEST_FIELDS: tuple[FieldSpec, ...] = (
         group=Group.DETAILS,
         widget=Widget.RADIO,
         options={"Balanced": None, "Save memory": Saving.MEMORY, "Save time": Saving.TIME},
+    ),
+    FieldSpec(
+        name="prompt_order",
+        kind=PromptOrder,
+        label="Dynamic prompts",
+        help="Random draws by the seed; all combinations gives each image the next one.",
+        group=Group.DETAILS,
+        widget=Widget.RADIO,
+        unset=PromptOrder.RANDOM,
+        options={"Random": PromptOrder.RANDOM, "All combinations": PromptOrder.COMBINATIONS},
+    ),
+    FieldSpec(
+        name="template",
+        kind=str,
+        label="Template",
+        help="Dynamic prompt that the prompt of each image is drawn from.",
+        api_help="Dynamic prompt to draw from instead of `prompt`, as recipes hold it.",
+        group=Group.TEMPLATE,
+        unset="",
+        max_length=MAX_PROMPT_CHARS,
+        infotext=InfotextKey("Template"),
+    ),
+    FieldSpec(
+        name="negative_template",
+        kind=str,
+        label="Negative template",
+        help="The same for the negative prompt.",
+        group=Group.TEMPLATE,
+        unset="",
+        max_length=MAX_PROMPT_CHARS,
+        feature=Feature.NEGATIVE_PROMPT,
+        infotext=InfotextKey("Negative Template"),
     ),
     FieldSpec(
         name="resize",

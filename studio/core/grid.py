@@ -12,6 +12,7 @@ from typing import Any
 
 from studio.core.errors import InvalidRequest
 from studio.core.field_spec import RANDOM_SEED, FieldSpec, GridAxis
+from studio.core.fields import REQUEST_FIELDS
 from studio.core.grid_values import parse_floats, parse_integers, parse_replacements, parse_sizes, parse_texts
 from studio.core.lora_tags import change_tags, split_tags
 from studio.core.number_format import format_number
@@ -118,7 +119,7 @@ def _get_parameter(axis: Axis, known: Mapping[str, Parameter]) -> Parameter:
 def _build_cell(
     request: GenerationRequest, parameters: list[Parameter], values: list[list[Any]], indices: tuple[int, ...]
 ) -> Cell:
-    changed = request.replace(axes=())
+    changed = request.replace(axes=(), drawn=())
     for parameter, found, index in zip(parameters, values, indices, strict=True):
         changed = parameter.apply(changed, found, index)
     column, row, sheet = (*indices, 0, 0, 0)[:3]
@@ -141,7 +142,7 @@ def _set_size(request: GenerationRequest, values: list[Any], index: int) -> Gene
 def _replace_in_prompts(request: GenerationRequest, values: list[Any], index: int) -> GenerationRequest:
     """A1111's Prompt S/R: the first value is looked for in all prompts, and each value in turn stands in its place."""
     sought, put = values[0], values[index]
-    prompts = [request.prompt, request.negative_prompt]
+    prompts = [request.prompt, request.negative_prompt, request.template, request.negative_template]
     prompts += [request.hires.prompt, request.hires.negative_prompt] if request.hires is not None else []
     if not sought or not any(sought in prompt for prompt in prompts):
         raise InvalidRequest(
@@ -149,22 +150,25 @@ def _replace_in_prompts(request: GenerationRequest, values: list[Any], index: in
             hint="The first value must be a part of the prompt as it stands.",
         )
     changed = [prompt.replace(sought, put) for prompt in prompts]
-    request = request.replace(prompt=changed[0], negative_prompt=changed[1])
+    names = ("prompt", "negative_prompt", "template", "negative_template")
+    request = request.replace(**dict(zip(names, changed, strict=False)))
     return (
-        _replace_hires(request, prompt=changed[2], negative_prompt=changed[3]) if request.hires is not None else request
+        _replace_hires(request, prompt=changed[4], negative_prompt=changed[5]) if request.hires is not None else request
     )
 
 
 def _set_lora_weight(request: GenerationRequest, values: list[Any], index: int) -> GenerationRequest:
     """Every LoRA of the request, chosen or written as a tag, gets the weight."""
-    if not request.loras and not split_tags(request.prompt)[1]:
+    if not request.loras and not split_tags(request.template or request.prompt)[1]:
         raise InvalidRequest("The grid runs over the LoRA weight, but no LoRA is used.", hint="Choose a LoRA first.")
 
     def change_weight(use: LoraUse) -> LoraUse:
         return LoraUse(name=use.name, weight=values[index])
 
     return request.replace(
-        loras=tuple(map(change_weight, request.loras)), prompt=change_tags(request.prompt, change_weight)
+        loras=tuple(map(change_weight, request.loras)),
+        prompt=change_tags(request.prompt, change_weight),
+        template=change_tags(request.template, change_weight),
     )
 
 
@@ -174,9 +178,11 @@ def build_parameters(fields: Iterable[FieldSpec], *, hires: bool = False) -> lis
 
 
 def _build_parameter(spec: FieldSpec, axis: GridAxis, hires: bool) -> Parameter:
+    unset = {each.name: each.unset for each in REQUEST_FIELDS}
+
     def apply(request: GenerationRequest, values: list[Any], index: int) -> GenerationRequest:
         random = spec.empty == RANDOM_SEED == values[index]
-        changes = {name: None for name in spec.replaces} | {spec.name: None if random else values[index]}
+        changes = {name: unset[name] for name in spec.replaces} | {spec.name: None if random else values[index]}
         return _replace_hires(request, **changes) if hires else request.replace(**changes)
 
     return Parameter(

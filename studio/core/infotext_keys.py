@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import Any
 
 from studio.core.errors import InvalidRequest
-from studio.core.field_spec import FieldSpec, HasFields
+from studio.core.field_spec import FieldSpec, HasFields, get_field
 from studio.core.fields import MAX_PROMPT_CHARS
 from studio.core.model import Model
 from studio.core.number_format import format_number
@@ -45,7 +45,7 @@ def build_pairs(part: HasFields, model: Model | None = None) -> dict[str, str]:
     replaced = {
         spec.name
         for spec in part.FIELDS
-        if spec.replaces and all(getattr(part, name) is not None for name in spec.replaces)
+        if spec.replaces and all(get_field(part.FIELDS, name).is_set(getattr(part, name)) for name in spec.replaces)
     }
     for key, specs in index_keys(part.FIELDS).items():
         texts = ["" if spec.name in replaced else _format_value(spec, part, model) for spec in specs]

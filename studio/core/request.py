@@ -20,7 +20,7 @@ from studio.core.fields import REQUEST_FIELDS
 from studio.core.finish import FaceRestoration, Finish, OutputOptions, Upscale
 from studio.core.image_fields import image_field
 from studio.core.range_checks import MAX_LORA_WEIGHT, check_range
-from studio.core.request_choices import Resize, Saving
+from studio.core.request_choices import PromptOrder, Resize, Saving
 from studio.core.request_parts import Axis, ControlUnit, Hires, Inpaint, LoraUse, Outpaint, Reference
 from studio.core.social import SocialExport
 from studio.core.task import Task
@@ -46,6 +46,10 @@ class GenerationRequest:
     Tasks with a mask and searches give an image of the source's size, `width` and `height` being the size that is drawn
     at.
 
+    Prompts may be dynamic (studio.prompting.dynamic). `template` and `negative_template` are then what `prompt` and
+    `negative_prompt` are drawn from, and `drawn` holds the texts of each image (see studio.core.prompt_texts), drawn
+    when the request is submitted: what it draws from may change later.
+
     `then` are requests that follow, each working on what came before; they name no source of their own. `file` says how
     the result is written where that is not to be as the settings say. `fallbacks` are models to try in this order when
     the chosen one cannot be reached, is busy or is broken.
@@ -57,6 +61,10 @@ class GenerationRequest:
     model: str = ""
     prompt: str = ""
     negative_prompt: str = ""
+    template: str = ""
+    negative_template: str = ""
+    prompt_order: PromptOrder = PromptOrder.RANDOM
+    drawn: tuple[tuple[str, ...], ...] = ()
     prompt_weight: float = 1.0
     negative_weight: float = 1.0
     width: int | None = None

@@ -21,6 +21,13 @@ class Resize(StrEnum):
     LATENT = "latent"  # stretched as latents
 
 
+class PromptOrder(StrEnum):
+    """Which of the prompts of a dynamic prompt the images get."""
+
+    RANDOM = "random"
+    COMBINATIONS = "combinations"  # by number: as many images as there are combinations have each of them once
+
+
 class MaskedContent(StrEnum):
     """The initial content of the masked area."""
 

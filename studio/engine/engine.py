@@ -98,7 +98,7 @@ class Engine(Gallery):
         self.ledger, self.votes, self.chains = Ledger(database), Votes(database), SavedChains(database)
         self.tokens = ApiTokens(settings.folder / "tokens.json")
         self.wildcards = Wildcards(settings.folder / "wildcards")
-        self._admission = Admission(self._models, self._images, lookups.find_successor)
+        self._admission = Admission(self._models, self._images, lookups.find_successor, self.wildcards)
         self._timings = Timings(database)
         tools = RunnerServices(
             models=self._models,

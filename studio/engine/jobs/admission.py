@@ -19,12 +19,14 @@ from studio.core.text_checks import check_all_texts
 from studio.core.upscale_modes import compute_upscaled_size
 from studio.engine.jobs.chain_steps import check_backend_names, estimate_backend_cost, fit_step_size
 from studio.engine.jobs.passes import PlannedImage, make_random_seed, plan_images
+from studio.engine.jobs.prompt_drawing import describe_drawing, draw_prompts
 from studio.engine.jobs.source_checks import check_images, collect_image_sizes, fill_size, list_sources
 from studio.engine.lookups import Successor
 from studio.engine.models.fallback_request import adapt, format_fallback_notice
 from studio.engine.models.model_choice import choose_model
 from studio.engine.models.model_list import Models
 from studio.engine.storage.inputs import Images
+from studio.prompting.wildcards import Wildcards
 
 _SOURCE = "source"  # stands for an image of which only the size is known
 _UNSAID_SCALE = 2.0  # of an upscale that does not say how much
@@ -44,10 +46,17 @@ class AdmittedRequest:
 class Admission:
     """Takes requests of any user in."""
 
-    def __init__(self, models: Models, images: Images, find_successor: Callable[[str], Successor | None]) -> None:
+    def __init__(
+        self,
+        models: Models,
+        images: Images,
+        find_successor: Callable[[str], Successor | None],
+        wildcards: Wildcards,
+    ) -> None:
         self._models = models
         self._images = images
         self._find_successor = find_successor
+        self._wildcards = wildcards
 
     def admit_request(self, request: GenerationRequest, user: str, settings: Settings) -> AdmittedRequest:
         """`request` with its models, sizes and seed fixed. A model that is missing or broken gives way to the fallback
@@ -72,12 +81,13 @@ class Admission:
             backend, model = models.find(settings.fallback_model)
             notes = (*notes, format_fallback_notice(named.model, model, failure))
             named = adapt(named, model)
-        check_backend_names(backend, named)
-        self._check_chain(named, settings)
-        notices = [self._images.get(name, user).notice for name in list_sources(named)]
-        notes = (*notes, *dict.fromkeys(filter(None, notices)))
-        fixed = _fix_seed(named, model)
+        fixed = draw_prompts(_fix_seed(named, model), self._wildcards.of(user))
         images = plan_images(fixed)
+        for drawn in dict.fromkeys(image.request for image in images) if fixed.drawn else (named,):
+            check_backend_names(backend, drawn)
+            self._check_chain(drawn, settings)
+        notices = [self._images.get(name, user).notice for name in list_sources(named)]
+        notes = (*notes, *dict.fromkeys(filter(None, (*notices, describe_drawing(fixed)))))
         if fixed.axes:
             self._check_cells(fixed, images, model, settings)
         return AdmittedRequest(request=fixed, model=model, images=len(images), notes=notes)
@@ -102,7 +112,7 @@ class Admission:
         """Estimate the cost of all images and steps of `request` in US dollars, as they will be sent; None when
         it is unknown. Raises UnknownModel, and InvalidRequest for what no image can be made of."""
         if request.axes:
-            alike = Counter(cell.request.replace(seed=None, prompt="") for cell in expand_cells(request))
+            alike = Counter(cell.request.replace(seed=None, prompt="", template="") for cell in expand_cells(request))
             costs = [(self.estimate(one, user, settings), count) for one, count in alike.items()]
             known = [cost * count for cost, count in costs if cost is not None]
             return sum(known) if len(known) == len(costs) else None

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from studio.core.grid import expand_cells
 from studio.core.ports import ImageSeed
+from studio.core.prompt_texts import put_texts
 from studio.core.request import MAX_SEED, GenerationRequest
 
 
@@ -33,16 +34,25 @@ def plan_images(request: GenerationRequest) -> list[PlannedImage]:
     """
     if not request.axes:
         sources = request.batch or (request.source,)
-        own = [request.replace(source=source, batch=()) for source in sources]
+        own = [request.replace(source=source, batch=(), drawn=()) for source in sources]
         return [
-            PlannedImage(index=number * request.count + k, request=one, seed=make_image_seed(one, k))
+            PlannedImage(
+                index=number * request.count + k,
+                request=_put_drawn_texts(one, request, k),
+                seed=make_image_seed(one, k),
+            )
             for number, one in enumerate(own)
             for k in range(request.count)
         ]
     return [
-        PlannedImage(index=k, request=cell.request, seed=make_image_seed(cell.request, 0))
+        PlannedImage(index=k, request=_put_drawn_texts(cell.request, request, k), seed=make_image_seed(cell.request, 0))
         for k, cell in enumerate(expand_cells(request))
     ]
+
+
+def _put_drawn_texts(one: GenerationRequest, request: GenerationRequest, k: int) -> GenerationRequest:
+    """`one`, image `k` of `request`, with the texts that were drawn for it."""
+    return put_texts(one, request.drawn[k]) if k < len(request.drawn) else one
 
 
 def make_image_seed(request: GenerationRequest, k: int) -> ImageSeed:

@@ -64,7 +64,7 @@ class AssetBuilder:
         parents = tuple(asset.id for asset in job.snapshot.assets)
         source_types = [asset.source_type for asset in job.snapshot.assets]
         return dataclasses.replace(
-            _make_asset(job, job.images, rendered, job.request),
+            _make_asset(job, job.images, rendered, job.request.replace(drawn=())),
             parents=parents,
             source_type=GENERATED if GENERATED in source_types else max(source_types, default=""),
         )

@@ -20,6 +20,7 @@ from studio.core.field_spec import (
 )
 from studio.core.model import Feature, Model
 from studio.core.request import Axis, GenerationRequest, Hires
+from studio.prompting.dynamic_tree import escape_text
 
 NONE = "None"
 LORA_SLOTS = 4
@@ -96,7 +97,7 @@ def _read_value(spec: FieldSpec, value: object) -> object:
 def write_form(request: GenerationRequest) -> dict[str, Any]:
     """The form values that ask for `request`: the inverse of `read_form`. Fields that the request leaves to the model
     are left out."""
-    values = write_fields(request) | write_fields(request.hires or Hires())
+    values = write_fields(request) | write_fields(request.hires or Hires()) | _write_prompts(request)
     values |= {"styles": [], "fallbacks": list(request.fallbacks), "hires_on": request.hires is not None}
     for slot in range(LORA_SLOTS):
         lora = request.loras[slot] if slot < len(request.loras) else None
@@ -106,6 +107,17 @@ def write_form(request: GenerationRequest) -> dict[str, Any]:
         values |= {f"axis_{axis_name}": axis.parameter if axis else NONE}
         values |= {f"axis_{axis_name}_values": join_values(axis.values) if axis else ""}
     return values
+
+
+def _write_prompts(request: GenerationRequest) -> dict[str, Any]:
+    """The prompts as typed text: of a grid what they are drawn from, of an image what was drawn, braces escaped."""
+    pairs = {
+        "prompt": (request.template, request.prompt),
+        "negative_prompt": (request.negative_template, request.negative_prompt),
+    }
+    return {
+        name: template if template and request.axes else escape_text(text) for name, (template, text) in pairs.items()
+    }
 
 
 def write_fields(part: HasFields) -> dict[str, Any]:

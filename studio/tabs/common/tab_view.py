@@ -19,6 +19,7 @@ from studio.tabs.common.current_user import get_user
 from studio.tabs.common.events import HIDDEN, UNQUEUED, Updates, make_toast, show_errors
 from studio.tabs.common.form import Form
 from studio.tabs.common.form_guide import FormGuide
+from studio.tabs.common.prompt_notes import describe_combinations
 from studio.tabs.common.run_job import (
     JobPanel,
     build_save_again_button,
@@ -127,7 +128,7 @@ def wire_tab(
     by updates of `outputs` and the form."""
     wire_run(studio, view, ask)
     _wire_sampling(studio, view.form)
-    _wire_counts(guide, view)
+    _wire_counts(studio, guide, view)
     _wire_use_buttons(studio, view, fill, outputs)
 
 
@@ -221,10 +222,12 @@ def _wire_sampling(studio: Studio, form: Form) -> None:
     )
 
 
-def _wire_counts(guide: FormGuide, view: TabView) -> None:
+def _wire_counts(studio: Studio, guide: FormGuide, view: TabView) -> None:
     @show_errors
-    def count_tokens(model_id: Any, prompt: Any, negative: Any) -> str:
-        return guide.counts(str(model_id), str(prompt or ""), str(negative or ""))
+    def count_tokens(model_id: Any, prompt: Any, negative: Any, request: gr.Request) -> str:
+        texts = [str(prompt or ""), str(negative or "")]
+        drawn, note = describe_combinations(texts, studio.engine.wildcards.of(get_user(request).name))
+        return guide.counts(str(model_id), *drawn) + note
 
     texts = [view.form["prompt"], view.form["negative_prompt"]]
     changes: Any = [field.change for field in (*texts, view.form["model"])]
