@@ -119,3 +119,30 @@ def test_built_in_wildcards_can_be_read_but_not_deleted(ann: httpx.Client) -> No
 def test_a_wildcard_without_values_or_too_large_is_refused(ann: httpx.Client) -> None:
     assert save(ann, "empty", "# only a comment").status_code == 400
     assert save(ann, "huge", "x" * (5 * 1024 * 1024 + 1)).status_code in (400, 413)
+
+
+def test_random_prompts_are_written_for_the_model(ann: httpx.Client) -> None:
+    asked = {"subject": "animal", "seed": 3, "count": 2, "model": "fake"}
+    found = ann.post(f"{API}/prompts/random", json=asked).json()["prompts"]
+    assert found == ann.post(f"{API}/prompts/random", json=asked).json()["prompts"]
+    assert [each["seed"] for each in found] == [3, 4]
+    assert all(each["prompt"] and each["negativePrompt"] and each["subject"] == "animal" for each in found)
+    assert ann.post(f"{API}/prompts/random", json={"subject": "cars"}).status_code == 400
+    assert ann.post(f"{API}/prompts/random", json={"model": "nobody"}).status_code == 404
+    assert ann.post(f"{API}/prompts/random", json={"count": 101}).status_code == 400
+
+
+def test_an_enhanced_prompt_lists_what_was_added(ann: httpx.Client) -> None:
+    found = ann.post(f"{API}/prompts/enhance", json={"prompt": "a red apple", "seed": 1, "model": "fake"}).json()
+    assert found["prompt"].startswith("a red apple, ")
+    assert 1 <= len(found["additions"]) <= 3
+    assert all(each["text"] in found["prompt"] for each in found["additions"])
+    assert found["advice"] == found["switchTo"] == ""
+    without = {"prompt": "a", "without": ["light", "medium", "composition", "mood", "colour"], "model": "fake"}
+    assert ann.post(f"{API}/prompts/enhance", json=without).json()["additions"] == []
+
+
+def test_prompt_ideas_want_a_login(served: RunningStudio) -> None:
+    stranger = served.open_client()
+    for path, body in (("prompts/random", {}), ("prompts/enhance", {"prompt": "x"})):
+        assert stranger.post(f"{API}/{path}", json=body).status_code == 401

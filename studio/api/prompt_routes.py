@@ -10,14 +10,20 @@ from pydantic import BaseModel, Field
 
 from studio.api.schemas import Name, StrictModel, Text
 from studio.api.submit_request import get_caller
+from studio.core.feature import Feature
 from studio.core.fields import MAX_SEED
 from studio.core.request_choices import PromptOrder
+from studio.core.task import Task
 from studio.engine.jobs.passes import make_random_seed
 from studio.engine.studio import Studio
+from studio.prompting.dialects import advise_model, find_dialect
 from studio.prompting.dynamic import count_combinations, expand_templates, list_combinations
+from studio.prompting.enhance import join_additions, propose_additions
+from studio.prompting.random_prompts import SUBJECTS, draw_random_prompt
 from studio.prompting.wildcards import MAX_FILE_BYTES, WordList
 
 MAX_PROMPTS = 1000  # of one answer
+MAX_RANDOM_PROMPTS = 100
 
 
 class ExpandBody(StrictModel):
@@ -63,9 +69,59 @@ class NewWildcard(StrictModel):
     text: str = Field(max_length=MAX_FILE_BYTES)
 
 
+class RandomBody(StrictModel):
+    """What a random prompt should be about and for; prompt k is drawn from `seed` + k."""
+
+    subject: Name = Field(default="", description=", ".join(SUBJECTS) + "; left out: any.")
+    model: Name = Field(default="", description="Model to write for. Empty: the default model.")
+    seed: int | None = Field(default=None, ge=0, le=MAX_SEED, description="Left out: a random one.")
+    count: int = Field(default=1, ge=1, le=MAX_RANDOM_PROMPTS)
+
+
+class RandomPromptBody(BaseModel):
+    """One random prompt."""
+
+    subject: str
+    prompt: str
+    negativePrompt: str  # noqa: N815 - names on the wire are camelCase
+    seed: int
+
+
+class RandomPrompts(BaseModel):
+    prompts: list[RandomPromptBody]
+
+
+class EnhanceBody(StrictModel):
+    """A prompt to add to; `without` names what is not wanted (light, medium, composition, mood, colour)."""
+
+    prompt: Text
+    model: Name = Field(default="", description="Model to write for. Empty: the default model.")
+    seed: int | None = Field(default=None, ge=0, le=MAX_SEED, description="Left out: a random one.")
+    without: list[Name] = Field(default=[], max_length=20)
+
+
+class AdditionBody(BaseModel):
+    """A proposed phrase and what it is about."""
+
+    slot: str
+    text: str
+
+
+class EnhancedPrompt(BaseModel):
+    """The prompt with all additions, each of which can be left out. `advice` says where prompt and model do not fit;
+    `switchTo` names a model that does."""
+
+    prompt: str
+    additions: list[AdditionBody]
+    seed: int
+    advice: str
+    switchTo: str  # noqa: N815
+
+
 def add_prompt_routes(routes: APIRouter, studio: Studio) -> None:
     """Put the routes among `routes`."""
     _add_expand_route(routes, studio)
+    _add_idea_routes(routes, studio)
     _add_wildcard_routes(routes, studio)
 
 
@@ -82,6 +138,45 @@ def _add_expand_route(routes: APIRouter, studio: Studio) -> None:
             seeds = ((seed + k) % (MAX_SEED + 1) for k in range(body.count))
             prompts = expand_templates(body.template, seeds, lists)
         return ExpandedPrompts(prompts=prompts, combinations=combinations, seed=seed)
+
+
+def _add_idea_routes(routes: APIRouter, studio: Studio) -> None:
+    @routes.post("/prompts/random")
+    def draw_prompts(request: Request, body: RandomBody) -> RandomPrompts:  # pyright: ignore[reportUnusedFunction]
+        """Random prompts, written as the model wants to be written for."""
+        lists = studio.engine.wildcards.of(get_caller(request).name).open()
+        model = studio.engine.model(body.model)
+        seed = make_random_seed() if body.seed is None else body.seed
+        seeds = [(seed + k) % (MAX_SEED + 1) for k in range(body.count)]
+        negative = Feature.NEGATIVE_PROMPT in model.features
+        drawn = [
+            draw_random_prompt(one, find_dialect(model), lists, subject=body.subject, negative=negative)
+            for one in seeds
+        ]
+        return RandomPrompts(
+            prompts=[
+                RandomPromptBody(
+                    subject=each.subject, prompt=each.prompt, negativePrompt=each.negative_prompt, seed=one
+                )
+                for one, each in zip(seeds, drawn, strict=True)
+            ]
+        )
+
+    @routes.post("/prompts/enhance")
+    def enhance_prompt(request: Request, body: EnhanceBody) -> EnhancedPrompt:  # pyright: ignore[reportUnusedFunction]
+        """The prompt with what it does not say yet; the caller's words stay unchanged and come first."""
+        lists = studio.engine.wildcards.of(get_caller(request).name).open()
+        model = studio.engine.model(body.model)
+        seed = make_random_seed() if body.seed is None else body.seed
+        additions = propose_additions(body.prompt, seed, lists, look=model.look, without=body.without)
+        advice = advise_model(body.prompt, model, studio.engine.models(Task.TXT2IMG))
+        return EnhancedPrompt(
+            prompt=join_additions(body.prompt, additions, find_dialect(model)),
+            additions=[AdditionBody(slot=each.slot, text=each.text) for each in additions],
+            seed=seed,
+            advice=advice.text if advice else "",
+            switchTo=advice.model if advice else "",
+        )
 
 
 def _add_wildcard_routes(routes: APIRouter, studio: Studio) -> None:

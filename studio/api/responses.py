@@ -145,5 +145,6 @@ def build_model_body(model: Model) -> ModelBody:
         samplers={name: list(found) for name, found in model.sampling.combinations.items()},
         maxCount=model.max_count,
         maxBatch=model.max_batch,
+        look=model.look.value,
         problem=model.problem,
     )

@@ -210,6 +210,7 @@ class ModelBody(BaseModel):
     samplers: dict[str, list[str]]
     maxCount: int  # noqa: N815
     maxBatch: int  # noqa: N815
+    look: str = Field(default="any", description="What it was made to draw: photo, anime or any.")
     problem: str
 
 

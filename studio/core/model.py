@@ -25,6 +25,14 @@ class Quality(StrEnum):
     BEST = "best"
 
 
+class Look(StrEnum):
+    """What a model was made to draw, as far as it can be known."""
+
+    ANY = "any"
+    PHOTO = "photo"
+    ANIME = "anime"
+
+
 @dataclass(frozen=True, kw_only=True)
 class Sampling:
     """A model's defaults, and the samplers and schedules that it may be given; `combinations` maps sampler to
@@ -131,6 +139,7 @@ class Model:
     note: str = ""
     options: tuple[OptionSpec, ...] = ()
     has_vae: bool = True
+    look: Look = Look.ANY
 
     @property
     def locked(self) -> bool:

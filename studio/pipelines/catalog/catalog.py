@@ -24,6 +24,7 @@ from studio.pipelines.catalog.hashes import HashCache
 from studio.pipelines.catalog.model_folders import Folder, inspect_folder
 from studio.pipelines.catalog.weight_kinds import IMAGE_NETWORKS, Guess, guess_part, guess_special
 from studio.pipelines.control import control_files, control_tasks
+from studio.prompting.dialects import find_look
 
 
 @dataclass(frozen=True)
@@ -258,7 +259,8 @@ class Catalog:
             return None
         if weight.problem:
             return Model(id=weight.name, title=weight.name, family=weight.family, problem=weight.problem)
-        return self._specs[weight.family].describe(weight)
+        metadata = weight.header.metadata if weight.header is not None else {}
+        return dataclasses.replace(self._specs[weight.family].describe(weight), look=find_look(weight.name, metadata))
 
     def _attach_control_tasks(
         self, table: dict[tuple[WeightKind, str], _Entry]

@@ -12,7 +12,7 @@ from html import escape
 
 from studio.core.errors import StudioError
 from studio.core.events import Snapshot, Status
-from studio.core.model import Feature, Model
+from studio.core.model import Feature, Look, Model
 from studio.core.request import GenerationRequest
 from studio.core.result import Asset
 
@@ -88,12 +88,15 @@ def format_status(snapshot: Snapshot) -> str:
             return _join("Stopped", f"{_format_count(len(snapshot.assets), 'image')} kept" if snapshot.assets else "")
 
 
+_LOOK_NOTES = {Look.ANY: "", Look.PHOTO: "Made for photos.", Look.ANIME: "Made for anime and drawings."}
+
+
 def render_model_note(model: Model) -> str:
     """One line below the model list: why it cannot be used, or what it is and passes over."""
     if model.problem:
         state = "Locked" if model.locked else "Cannot be used"
         return f'<p class="note note-bad"><strong>{state}:</strong> {escape(model.problem)}</p>'
-    text = " ".join(part for part in (model.note, _describe_ignored(model)) if part)
+    text = " ".join(part for part in (model.note, _LOOK_NOTES[model.look], _describe_ignored(model)) if part)
     return f'<p class="note">{escape(text)}</p>' if text else ""
 
 
