@@ -24,6 +24,7 @@ from studio.api import (
     edit_routes,
     extras_routes,
     prompt_routes,
+    recipe_routes,
     schemas,
     social_routes,
     template_routes,
@@ -72,6 +73,7 @@ def build_api_router(studio: Studio) -> APIRouter:
     asset_routes.add_asset_routes(routes, studio)
     _add_event_routes(routes, studio)
     prompt_routes.add_prompt_routes(routes, studio)
+    recipe_routes.add_recipe_routes(routes, studio, submitter)
     _add_job_routes(routes, studio)
     _add_result_routes(routes, studio)
     _add_status_routes(routes, studio)

@@ -32,6 +32,7 @@ from studio.engine.jobs.past_jobs import restore_job
 from studio.engine.jobs.previews import Previews
 from studio.engine.jobs.run_state import RunnerServices
 from studio.engine.jobs.saved_chains import SavedChains
+from studio.engine.jobs.saved_recipes import SavedRecipes
 from studio.engine.jobs.saver import Saver
 from studio.engine.logs import Logs
 from studio.engine.lookups import Lookups
@@ -98,6 +99,7 @@ class Engine(Gallery):
         self.ledger, self.votes, self.chains = Ledger(database), Votes(database), SavedChains(database)
         self.tokens = ApiTokens(settings.folder / "tokens.json")
         self.wildcards = Wildcards(settings.folder / "wildcards")
+        self.recipes = SavedRecipes(settings.folder / "recipes")
         self._admission = Admission(self._models, self._images, lookups.find_successor, self.wildcards)
         self._timings = Timings(database)
         tools = RunnerServices(
