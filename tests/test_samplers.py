@@ -59,8 +59,9 @@ def test_draws_on_the_embedded_model(embedded, drawn, sampler: str, schedule: st
 def test_samplers_differ(drawn) -> None:
     assert set(drawn) == set(DIFFUSION_SAMPLERS)
     same = [(a, b) for a in drawn for b in drawn if a < b and drawn[a] == drawn[b]]
-    # DDPM's ancestral step and Euler a are one process in two coordinates; after rounding they may agree to the byte
-    assert set(same) <= {("DDPM", "Euler a")}, same
+    # DDPM's ancestral step and Euler a are one process in two coordinates; after rounding they may agree to the byte.
+    # Below 20 steps Restart never restarts: it is Heun's method then.
+    assert set(same) <= {("DDPM", "Euler a"), ("Heun", "Restart")}, same
 
 
 @pytest.mark.parametrize(("sampler", "schedule"), [(s, x) for s, schedules in FLOW_SAMPLERS.items() for x in schedules])
@@ -93,10 +94,9 @@ def test_checkpoints_own_training_is_kept() -> None:
 
 
 def test_automatic_is_karras_for_dpmpp_2m_and_trailing_for_checkpoints_trained_so() -> None:
-    assert make_scheduler("DPM++ 2M", "Automatic", SD15).config.use_karras_sigmas
+    assert make_scheduler("DPM++ 2M", "Automatic", SD15).config.schedule == "Karras"
     trailing = make_scheduler("DPM++ 2M", "Automatic", {**SD15, "timestep_spacing": "trailing"})
-    assert trailing.config.timestep_spacing == "trailing"
-    assert not trailing.config.use_karras_sigmas
+    assert trailing.config.schedule == "SGM Uniform"
 
 
 def test_karras_covers_the_noise_range_that_users_know() -> None:
@@ -113,7 +113,7 @@ def test_align_your_steps_is_nvidias_table() -> None:
     scheduler = make_scheduler("DPM++ 2M", "Align Your Steps", SD15)
     scheduler.set_timesteps(11)
     table = [14.615, 6.475, 3.861, 2.697, 1.886, 1.396, 0.963, 0.652, 0.399, 0.152, 0.029]
-    assert np.allclose(scheduler.sigmas[:-1], table, rtol=0.01)
+    assert np.allclose(scheduler.sigmas[:-1], table)
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ SAMPLER_NAMES = {  # ComfyUI's (which Fooocus and SwarmUI use), InvokeAI's and N
     "euler_ancestral": "Euler a",
     "euler_a": "Euler a",
     "heun": "Heun",
-    "heunpp2": "Heun",
+    "heunpp2": "HeunPP2",
     "lms": "LMS",
     "dpm_2": "DPM2",
     "dpm_2_ancestral": "DPM2 a",
@@ -37,6 +37,11 @@ SAMPLER_NAMES = {  # ComfyUI's (which Fooocus and SwarmUI use), InvokeAI's and N
     "dpmpp_3m_sde_gpu": "DPM++ 3M SDE",
     "dpmpp_2s_ancestral": "DPM++ 2S a",
     "dpmpp_2s": "DPM++ 2S a",
+    "dpm_fast": "DPM fast",
+    "ipndm": "IPNDM",
+    "res_multistep": "RES multistep",
+    "gradient_estimation": "Gradient estimation",
+    "restart": "Restart",
     "ddim": "DDIM",
     "ddim_v3": "DDIM",
     "ddpm": "DDPM",
@@ -60,6 +65,9 @@ SCHEDULE_NAMES = {
     "normal": "Normal",
     "ddim_uniform": "DDIM",
     "kl_optimal": "KL Optimal",
+    "linear_quadratic": "Linear Quadratic",
+    "align_your_steps": "Align Your Steps",
+    "turbo": "Turbo",
 }
 _HANDLED_KEYS = {"prompt", "negativeprompt", "sampler", "scheduler", "width", "height", "loras"}
 _EMPTY_NAMES = {"", "none", "automatic", "default", "default (model)"}  # a model or VAE of that name is none

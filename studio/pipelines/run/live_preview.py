@@ -32,6 +32,9 @@ class StepRecorder:
         """The latents without noise that the last step predicts, shaped as the pipeline holds them. Call it after a
         step."""
         assert self._last is not None
+        known = getattr(self._scheduler, "clean", None)
+        if known is not None:
+            return known
         output, timestep, sample = (part.float() if hasattr(part, "float") else part for part in self._last)
         scheduler = self._scheduler
         if not hasattr(scheduler, "alphas_cumprod") or getattr(scheduler.config, "use_flow_sigmas", False):

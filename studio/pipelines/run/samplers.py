@@ -1,9 +1,9 @@
-"""Samplers and schedules under the names users know, each mapped to a diffusers scheduler and its flags by a table.
+"""Samplers and schedules under the names users know, each mapped to a scheduler and its flags by a table.
 
 Names and meanings are AUTOMATIC1111's. A schedule says where on the noise scale the steps lie; the sampler says how one
-step is made. `Automatic` is what AUTOMATIC1111 takes for the sampler, except that a checkpoint trained for trailing
-timesteps keeps those. `Simple` and `SGM Uniform` are one thing in diffusers ("trailing"), and so are `Normal` and
-`Uniform` ("linspace"); all four names are kept because users' recipes hold them.
+step is made. The samplers of k-diffusion run its own formulas over its own noise levels (`level_scheduler`), so that a
+recipe gives the same image here; the others are diffusers' classes. `Automatic` is what AUTOMATIC1111 takes for the
+sampler, except that a checkpoint trained for trailing timesteps keeps those.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ from types import MappingProxyType
 from typing import Any
 
 from studio.core.errors import InvalidRequest
+from studio.pipelines.run.noise_levels import SCHEDULES, compute_levels
+from studio.pipelines.run.sampler_formulas import FORMULAS
 
 # What a schedule is in diffusers' words. Full-range noise scales ("linspace") are what k-diffusion's formulas start
 # from.
@@ -36,7 +38,6 @@ _SIGMAS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
 _AYS = "Align Your Steps"
 _FLAGS = MappingProxyType({**_SPACINGS, **_SIGMAS})
 
-_NO_SPACINGS = ("Uniform", *_SIGMAS)  # single-step DPM-Solver++ knows no timestep_spacing
 _FULL = (*_SPACINGS, *_SIGMAS)
 
 # Latents are not clipped; an offset of 1 (it acts on "leading" alone) is what Stable Diffusion was trained with, and
@@ -57,6 +58,7 @@ _TRAINED_KEYS = (
     "timestep_scaling",
     "set_alpha_to_one",
 )
+_OTHER_KEYS = ("original_inference_steps", "timestep_scaling", "set_alpha_to_one")  # of LCM and DDIM alone
 _TRAINED_FLOW_KEYS = (
     "num_train_timesteps",
     "shift",
@@ -86,43 +88,28 @@ class _Sampler:
         return ("Automatic", *self.schedules, *(name for name in self.borrows if name not in self.schedules))
 
 
-def _make_dpm(order: int, algorithm: str, automatic: str, solver: str = "midpoint") -> _Sampler:
-    flags = {"solver_order": order, "algorithm_type": algorithm, "solver_type": solver, "final_sigmas_type": "zero"}
-    return _Sampler("DPMSolverMultistepScheduler", flags, automatic=automatic, borrows=(_AYS,))
-
+# A level scheduler walks k-diffusion's own formula; what AUTOMATIC1111 takes for Automatic where it is not Uniform.
+_LEVELS = "LevelScheduler"
+_AUTOMATIC = MappingProxyType(
+    {
+        "DPM2": "Karras",
+        "DPM2 a": "Karras",
+        "DPM++ 2S a": "Karras",
+        "DPM++ 2M": "Karras",
+        "DPM++ SDE": "Karras",
+        "DPM++ 2M SDE": "Exponential",
+        "DPM++ 2M SDE Heun": "Exponential",
+        "DPM++ 3M SDE": "Exponential",
+        "Restart": "Karras",
+    }
+)
 
 _TABLE: Mapping[str, _Sampler] = MappingProxyType(
     {
-        "Euler": _Sampler("EulerDiscreteScheduler", borrows=(_AYS,)),
-        "Euler a": _Sampler(
-            "EulerAncestralDiscreteScheduler",
-            schedules=tuple(_SPACINGS),
-            borrows=("Karras", "Exponential", "Beta", _AYS),
-        ),
-        "Heun": _Sampler("HeunDiscreteScheduler"),
-        "LMS": _Sampler("LMSDiscreteScheduler"),
-        "DPM2": _Sampler("KDPM2DiscreteScheduler", automatic="Karras"),
-        "DPM2 a": _Sampler("KDPM2AncestralDiscreteScheduler", automatic="Karras"),
-        "DPM++ 2S a": _Sampler(
-            # diffusers' stochastic two-stage solver, its nearest to k-diffusion's ancestral one
-            "DPMSolverSinglestepScheduler",
-            {
-                "solver_order": 2,
-                "algorithm_type": "sde-dpmsolver++",
-                "lower_order_final": True,
-                "final_sigmas_type": "zero",
-            },
-            schedules=_NO_SPACINGS,
-            automatic="Karras",
-        ),
-        "DPM++ 2M": _make_dpm(2, "dpmsolver++", "Karras"),
-        "DPM++ SDE": _Sampler("DPMSolverSDEScheduler", automatic="Karras"),
-        "DPM++ 2M SDE": _make_dpm(2, "sde-dpmsolver++", "Exponential"),
-        "DPM++ 2M SDE Heun": _make_dpm(2, "sde-dpmsolver++", "Exponential", "heun"),
-        "DPM++ 3M SDE": _make_dpm(3, "sde-dpmsolver++", "Exponential"),
+        **{name: _Sampler(_LEVELS, {"sampler": name}, SCHEDULES, _AUTOMATIC.get(name, "Uniform")) for name in FORMULAS},
         "UniPC": _Sampler("UniPCMultistepScheduler", {"final_sigmas_type": "zero"}, borrows=(_AYS,)),
-        "DEIS": _Sampler("DEISMultistepScheduler"),
-        "SA-Solver": _Sampler("SASolverScheduler"),
+        "DEIS": _Sampler("DEISMultistepScheduler", {"final_sigmas_type": "zero"}),
+        "SA-Solver": _Sampler("SASolverScheduler", {"final_sigmas_type": "zero"}),
         "DDIM": _Sampler("DDIMScheduler", schedules=tuple(_SPACINGS), automatic="DDIM"),
         "DDPM": _Sampler(
             "DDPMScheduler", {"variance_type": "fixed_small"}, schedules=tuple(_SPACINGS), automatic="DDIM"
@@ -134,11 +121,15 @@ _TABLE: Mapping[str, _Sampler] = MappingProxyType(
 )
 
 _SOLVER = {"prediction_type": "flow_prediction", "use_flow_sigmas": True, "final_sigmas_type": "zero"}
+# Simple is what flow models are sampled with anyway; SGM Uniform is within a hundredth of it.
+_FLOW_SCHEDULES = ("Simple", "SGM Uniform", *_SIGMAS)
 _TABLE_FLOW: Mapping[str, _Sampler] = MappingProxyType(
     {
-        "Euler": _Sampler("FlowMatchEulerDiscreteScheduler", schedules=tuple(_SIGMAS)),
-        "DPM++ 2M": _Sampler("DPMSolverMultistepScheduler", {"solver_order": 2, **_SOLVER}, (), borrows=tuple(_SIGMAS)),
-        "UniPC": _Sampler("UniPCMultistepScheduler", _SOLVER, (), borrows=tuple(_SIGMAS)),
+        "Euler": _Sampler("FlowMatchEulerDiscreteScheduler", schedules=_FLOW_SCHEDULES),
+        "DPM++ 2M": _Sampler(
+            "DPMSolverMultistepScheduler", {"solver_order": 2, **_SOLVER}, (), borrows=_FLOW_SCHEDULES
+        ),
+        "UniPC": _Sampler("UniPCMultistepScheduler", _SOLVER, (), borrows=_FLOW_SCHEDULES),
     }
 )
 
@@ -174,6 +165,8 @@ def make_scheduler(sampler: str, schedule: str, config: Mapping[str, Any], *, xl
         trailing = config.get("timestep_spacing") == "trailing" and "SGM Uniform" in row.schedules
         schedule = "SGM Uniform" if trailing else row.automatic
     trained = {key: config[key] for key in _TRAINED_KEYS if config.get(key) is not None}
+    if row.scheduler == _LEVELS:
+        return _build_level_scheduler({**trained, **row.flags, "schedule": schedule, "xl": xl})
     scheduler = _build_scheduler(row.scheduler, {**trained, **_COMMON_CONFIG, **row.flags, **_FLAGS.get(schedule, {})})
     if schedule in row.borrows:
         _borrow_sigmas(scheduler, _make_euler_steps(schedule, trained, xl=xl))
@@ -212,6 +205,12 @@ def _build_flow_scheduler(row: _Sampler, schedule: str, config: Mapping[str, Any
     return scheduler
 
 
+def _build_level_scheduler(config: Mapping[str, Any]) -> Any:
+    from studio.pipelines.run.level_scheduler import LevelScheduler
+
+    return LevelScheduler(**{key: value for key, value in config.items() if key not in _OTHER_KEYS})
+
+
 def _build_scheduler(class_name: str, config: Mapping[str, Any]) -> Any:
     import inspect
 
@@ -243,24 +242,10 @@ def _make_euler_steps(schedule: str, trained: Mapping[str, Any], *, xl: bool) ->
 
     def set_euler_steps(count: int, device: Any) -> tuple[Any, Any]:
         if schedule == _AYS:
-            euler.set_timesteps(sigmas=_compute_ays_sigmas(euler, count, xl=xl), device=device)
+            trained = ((1 - euler.alphas_cumprod) / euler.alphas_cumprod) ** 0.5
+            euler.set_timesteps(sigmas=compute_levels(schedule, count, trained.tolist(), xl=xl), device=device)
         else:
             euler.set_timesteps(count, device=device)
         return euler.sigmas, euler.timesteps
 
     return set_euler_steps
-
-
-def _compute_ays_sigmas(euler: Any, count: int, *, xl: bool) -> list[float]:
-    """`count` noise levels and a zero: NVIDIA's ten, interpolated in log space
-    (research.nvidia.com/labs/toronto-ai/AlignYourSteps) and stretched from Stable Diffusion's noise range to the
-    checkpoint's own."""
-    import numpy as np
-    from diffusers.schedulers.scheduling_utils import AysSchedules
-
-    table = np.log([*AysSchedules["StableDiffusionXLSigmas" if xl else "StableDiffusionSigmas"][:-1], 0.029])
-    levels = np.interp(np.linspace(0, 1, count), np.linspace(0, 1, len(table)), table)
-    alphas = euler.alphas_cumprod
-    low, high = (float(((1 - alpha) / alpha) ** 0.5) for alpha in (alphas[0], alphas[-1]))
-    stretched = np.interp(levels, [table[-1], table[0]], np.log([low, high]))
-    return [*np.exp(stretched).tolist(), 0.0]

@@ -24,6 +24,11 @@ SAMPLERS: Mapping[str, str] = {
     "DPM++ 2M": "dpmpp_2m",
     "DPM++ 2M SDE": "dpmpp_2m_sde",
     "DPM++ 3M SDE": "dpmpp_3m_sde",
+    "DPM fast": "dpm_fast",
+    "HeunPP2": "heunpp2",
+    "IPNDM": "ipndm",
+    "RES multistep": "res_multistep",
+    "Gradient estimation": "gradient_estimation",
     "DDIM": "ddim",
     "LCM": "lcm",
     "UniPC": "uni_pc",
@@ -35,6 +40,10 @@ SCHEDULES: Mapping[str, str] = {
     "SGM Uniform": "sgm_uniform",
     "Simple": "simple",
     "Beta": "beta",
+    "Normal": "normal",
+    "DDIM": "ddim_uniform",
+    "KL Optimal": "kl_optimal",
+    "Linear Quadratic": "linear_quadratic",
 }
 NODE_PREFIX = "easel:"  # before what a node of the user's own graph takes, in its title
 _TEXT_INPUTS = ("text", "prompt", "string", "value", "clip_l", "clip_g", "text_l", "text_g", "t5xxl")

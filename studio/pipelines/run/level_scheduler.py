@@ -1,0 +1,188 @@
+"""A diffusers scheduler that runs any formula of `sampler_formulas` over any levels of `noise_levels`.
+
+Imported only when a scheduler is built: it needs torch and diffusers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from diffusers.configuration_utils import ConfigMixin
+from diffusers.schedulers.scheduling_dpmsolver_sde import BrownianTreeNoiseSampler
+from diffusers.schedulers.scheduling_euler_discrete import EulerDiscreteScheduler, EulerDiscreteSchedulerOutput
+from diffusers.schedulers.scheduling_utils import SchedulerMixin
+from diffusers.utils.torch_utils import randn_tensor
+
+from studio.pipelines.run.noise_levels import compute_levels, find_timestep
+from studio.pipelines.run.sampler_formulas import FORMULAS, Steps
+
+
+class LevelScheduler(SchedulerMixin, ConfigMixin):
+    """Walks a sampler's formula call by call.
+
+    A step of the pipeline is one call of the model, so a sampler that calls the model twice a step has twice the
+    timesteps, as diffusers' own Heun has. The latents are kept in float32 between the calls.
+    """
+
+    def __init__(self, sampler: str = "Euler", schedule: str = "Uniform", xl: bool = False, **trained: Any) -> None:
+        """Take the sampler and schedule by name, and of a checkpoint's scheduler config its betas and prediction type.
+
+        Raises:
+            KeyError: a sampler that FORMULAS lacks, or a schedule that SCHEDULES lacks.
+        """
+        euler = EulerDiscreteScheduler(**trained)
+        kept = {name: euler.config[name] for name in ("num_train_timesteps", "prediction_type", "beta_end")}
+        self.register_to_config(**{**kept, "steps_offset": 1, **trained}, sampler=sampler, schedule=schedule, xl=xl)
+        self.alphas_cumprod = euler.alphas_cumprod
+        self._trained: list[float] = (((1 - self.alphas_cumprod) / self.alphas_cumprod) ** 0.5).tolist()
+        self._formula = FORMULAS[sampler]
+        self.order = max(1, self._formula.calls)
+        self.noise_sampler_seed: Sequence[int] | None = None
+        self.clean: torch.Tensor | None = None
+        self.set_timesteps(20)
+
+    @property
+    def init_noise_sigma(self) -> float:
+        """The first noise level, by which pipelines multiply unit noise."""
+        return self._levels[0]
+
+    @property
+    def step_index(self) -> int | None:
+        """How many calls of the model were answered; None before the first."""
+        return self._calls_done
+
+    @property
+    def begin_index(self) -> int | None:
+        """The call to begin with, when an image is drawn over."""
+        return self._begin
+
+    def set_begin_index(self, begin_index: int = 0) -> None:
+        """Begin at this call: the earlier ones are left out."""
+        self._begin = begin_index
+
+    def set_timesteps(self, num_inference_steps: int, device: Any = None) -> None:
+        """Compute the levels and timesteps of a run, 1 step and more."""
+        count = num_inference_steps + self._formula.drop_level
+        levels = compute_levels(self.config["schedule"], count, self._trained, xl=self.config["xl"])
+        if self._formula.drop_level:
+            levels = [*levels[:-2], levels[-1]]
+        self.num_inference_steps = num_inference_steps
+        self._levels = levels
+        self._called = _list_called_levels(self._formula.formula(torch.zeros(1), levels, _draw_nothing))
+        self.sigmas = torch.tensor([*self._called, levels[-1]], dtype=torch.float32)
+        timesteps = [find_timestep(level, self._trained) for level in self._called]
+        self.timesteps = torch.tensor(timesteps, dtype=torch.float32, device=device)
+        self._begin: int | None = None
+        self._calls_done: int | None = None
+        self._steps: Steps | None = None
+        self._exact: torch.Tensor | None = None
+        self._brownian: Any = None
+
+    def scale_model_input(self, sample: torch.Tensor, timestep: Any = None) -> torch.Tensor:
+        """Divide the latents by the spread that they have at the level of the coming call."""
+        return sample / (self._called[self._find_call(timestep)] ** 2 + 1) ** 0.5
+
+    def add_noise(self, original_samples: torch.Tensor, noise: torch.Tensor, timesteps: torch.Tensor) -> torch.Tensor:
+        """Noise images to the level of the coming call; after the last one to the final level."""
+        call = self._find_call(timesteps.flatten()[0])
+        return original_samples + noise * float(self.sigmas[call])
+
+    def step(
+        self,
+        model_output: torch.Tensor,
+        timestep: Any,
+        sample: torch.Tensor,
+        generator: Any = None,
+        return_dict: bool = True,
+    ) -> Any:
+        """Answer a call of the model and return the latents for the next one.
+
+        Args:
+            model_output: What the model predicted, of the checkpoint's prediction type.
+            timestep: The call's timestep.
+            sample: The latents of the call, not scaled.
+            generator: A torch generator, or one an image, that ancestral noise is drawn from.
+            return_dict: False gives a tuple of the latents alone.
+        """
+        call = self._find_call(timestep)
+        exact = self._restore_precision(sample)
+        self.clean = self._predict_clean(model_output.float(), exact, self._called[call])
+        if self._steps is None:
+            self._start(exact, call, generator)
+        assert self._steps is not None
+        try:
+            latents, _ = self._steps.send((exact, self.clean))
+        except StopIteration as end:
+            latents = end.value
+        self._exact = latents
+        self._calls_done = call + 1
+        latents = latents.to(sample.dtype)
+        return EulerDiscreteSchedulerOutput(latents, self.clean) if return_dict else (latents,)
+
+    def _start(self, latents: torch.Tensor, call: int, generator: Any) -> None:
+        def draw(now: float, then: float) -> torch.Tensor:
+            if self._formula.brownian:
+                return self._draw_brownian(latents, now, then)
+            return randn_tensor(latents.shape, generator=generator, device=latents.device, dtype=latents.dtype)
+
+        if self._formula.calls:  # every step makes the same number of calls: begin with the levels left
+            steps, skipped = self._formula.formula(latents, self._levels[call // self._formula.calls :], draw), 0
+        else:
+            steps, skipped = self._formula.formula(latents, self._levels, draw), call
+        next(steps)
+        for _ in range(skipped):  # a formula without memory of earlier steps: its state is what it is sent
+            steps.send((latents, latents))
+        self._steps = steps
+
+    def _draw_brownian(self, latents: torch.Tensor, now: float, then: float) -> torch.Tensor:
+        if self._brownian is None:
+            least = min(level for level in self._levels if level > 0)
+            seeds = self.noise_sampler_seed
+            like = latents.cpu()
+            self._brownian = BrownianTreeNoiseSampler(
+                like, least, self._levels[0], None if seeds is None else list(seeds)
+            )
+        return self._brownian(torch.tensor(now), torch.tensor(then)).to(latents.device)
+
+    def _restore_precision(self, sample: torch.Tensor) -> torch.Tensor:
+        """The latents in float32: as they were computed when `sample` is the last step's rounded, else `sample`."""
+        kept = self._exact
+        if kept is not None and kept.shape == sample.shape and torch.equal(kept.to(sample.dtype), sample):
+            return kept
+        return sample.float()
+
+    def _predict_clean(self, output: torch.Tensor, sample: torch.Tensor, level: float) -> torch.Tensor:
+        kind = self.config["prediction_type"]
+        if kind == "epsilon":
+            return sample - level * output
+        if kind == "v_prediction":
+            return sample / (level**2 + 1) - output * level / (level**2 + 1) ** 0.5
+        return output  # "sample"
+
+    def _find_call(self, timestep: Any) -> int:
+        if self._calls_done is not None:
+            return min(self._calls_done, len(self._called))
+        if self._begin is not None:
+            return self._begin
+        return int((self.timesteps.cpu() - float(timestep)).abs().argmin()) if timestep is not None else 0
+
+    def __len__(self) -> int:
+        return int(self.config["num_train_timesteps"])
+
+
+def _draw_nothing(now: float, then: float) -> torch.Tensor:
+    return torch.zeros(1)
+
+
+def _list_called_levels(steps: Steps) -> list[float]:
+    """The levels at which a formula calls the model, found by running it on zeros."""
+    called = []
+    try:
+        x, level = next(steps)
+        while True:
+            called.append(level)
+            x, level = steps.send((x, torch.zeros(1)))
+    except StopIteration:
+        return called

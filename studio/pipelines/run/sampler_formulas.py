@@ -1,0 +1,405 @@
+"""The samplers of k-diffusion, each as a generator over noise levels.
+
+A generator is given the noisy latents, the noise levels (descending floats, the last usually 0) and a source of noise.
+It yields `(latents, level)` whenever the model has to be called and is sent `(latents, clean)` back: the latents as
+they were (inpainting may have changed them) and the model's prediction without noise. It returns the final latents. The
+number and the levels of the calls depend on the noise levels alone, never on the values.
+
+Formulas: Karras et al. 2022 (arXiv:2206.00364), DPM-Solver (2206.00927), DPM-Solver++ (2211.01095), Restart
+(2306.14878) and RES (2308.02157), as k-diffusion, AUTOMATIC1111 and ComfyUI parametrise them, so that a recipe gives
+the same image there and here.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Generator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from types import MappingProxyType
+from typing import Any
+
+Latents = Any  # torch.Tensor; torch is not imported for a table of names
+Noise = Callable[[float, float], Latents]
+"""Unit noise for a move from one level to the next, shaped as the latents."""
+Steps = Generator[tuple[Latents, float], tuple[Latents, Latents], Latents]
+Formula = Callable[[Latents, Sequence[float], Noise], Steps]
+
+
+def split_ancestral_step(now: float, then: float, eta: float = 1.0) -> tuple[float, float]:
+    """The level to step down to, and how much noise to add to arrive at `then`."""
+    if not eta:
+        return then, 0.0
+    added = min(then, eta * math.sqrt(then**2 * (now**2 - then**2) / now**2))
+    return math.sqrt(then**2 - added**2), added
+
+
+def sample_euler(x: Latents, levels: Sequence[float], noise: Noise) -> Steps:
+    """Euler's method."""
+    for now, then in pairwise(levels):
+        x, clean = yield x, now
+        x = x + (x - clean) / now * (then - now)
+    return x
+
+
+def sample_euler_ancestral(x: Latents, levels: Sequence[float], noise: Noise) -> Steps:
+    """Euler's method with fresh noise after each step."""
+    for now, then in pairwise(levels):
+        x, clean = yield x, now
+        down, added = split_ancestral_step(now, then)
+        x = x + (x - clean) / now * (down - now)
+        if then > 0:
+            x = x + noise(now, then) * added
+    return x
+
+
+def _step_heun(x: Latents, now: float, then: float) -> Steps:
+    x, clean = yield x, now
+    slope = (x - clean) / now
+    ahead = x + slope * (then - now)
+    if then == 0:
+        return ahead
+    ahead, clean = yield ahead, then
+    return x + (slope + (ahead - clean) / then) / 2 * (then - now)
+
+
+def sample_heun(x: Latents, levels: Sequence[float], noise: Noise) -> Steps:
+    """Heun's method: two calls a step, the last one Euler's."""
+    for now, then in pairwise(levels):
+        x = yield from _step_heun(x, now, then)
+    return x
+
+
+def sample_lms(x: Latents, levels: Sequence[float], noise: Noise) -> Steps:
+    """Linear multistep of up to fourth order."""
+    slopes: list[Latents] = []
+    for i, now in enumerate(levels[:-1]):
+        x, clean = yield x, now
+        slopes = [(x - clean) / now, *slopes[:3]]
+        weights = [_integrate_basis(levels, i, j, len(slopes)) for j in range(len(slopes))]
+        x = x + sum(weight * slope for weight, slope in zip(weights, slopes, strict=True))
+    return x
+
+
+def _integrate_basis(levels: Sequence[float], i: int, j: int, order: int) -> float:
+    """The integral over step `i` of the Lagrange polynomial that is 1 at level `i - j`, 0 at the others of `order`."""
+    from numpy.polynomial import Polynomial
+
+    basis = Polynomial([1.0])
+    for k in range(order):
+        if k != j:
+            basis *= Polynomial([-levels[i - k], 1.0]) / (levels[i - j] - levels[i - k])
+    whole = basis.integ()
+    return float(whole(levels[i + 1]) - whole(levels[i]))
+
+
+def sample_dpm2(x: Latents, levels: Sequence[float], noise: Noise) -> Steps:
+    """DPM-Solver-2: the slope at the geometric middle of the step."""
+    for now, then in pairwise(levels):
+        x, clean = yield x, now
+        slope = (x - clean) / now
+        if then == 0:
+            x = x + slope * (then - now)
+            continue
+        middle = math.sqrt(now * then)
+        inside, clean = yield x + slope * (middle - now), middle
+        x = x + (inside - clean) / middle * (then - now)
+    return x
+
+
+def sample_dpm2_ancestral(x: Latents, levels: Sequence[float], noise: Noise) -> Steps:
+    """DPM-Solver-2 with fresh noise after each step."""
+    for now, then in pairwise(levels):
+        x, clean = yield x, now
+        slope = (x - clean) / now
+        down, added = split_ancestral_step(now, then)
+        if down == 0:
+            x = x + slope * (down - now)
+            continue
+        middle = math.sqrt(now * down)
+        inside, clean = yield x + slope * (middle - now), middle
+        x = x + (inside - clean) / middle * (down - now) + noise(now, then) * added
+    return x
+
+
+def sample_dpmpp_2s_ancestral(x: Latents, levels: Sequence[float], noise: Noise) -> Steps:
+    """DPM-Solver++(2S) with fresh noise after each step."""
+    for now, then in pairwise(levels):
+        x, clean = yield x, now
+        down, added = split_ancestral_step(now, then)
+        if down == 0:
+            x = x + (x - clean) / now * (down - now)
+        else:
+            middle = math.sqrt(now * down)
+            _, clean = yield middle / now * x + (1 - middle / now) * clean, middle
+            x = down / now * x + (1 - down / now) * clean
+        if then > 0:
+            x = x + noise(now, then) * added
+    return x
+
+
+def sample_dpmpp_sde(x: Latents, levels: Sequence[float], noise: Noise) -> Steps:
+    """DPM-Solver++ for the stochastic equation, with a call in the middle of each step."""
+    for now, then in pairwise(levels):
+        x, clean = yield x, now
+        if then == 0:
+            x = x + (x - clean) / now * (then - now)
+            continue
+        start, middle, end = _compute_sde_levels(now, then)
+        down, added = split_ancestral_step(now, middle)
+        inside = down / now * x + (1 - down / now) * clean + noise(start, middle) * added
+        inside, clean = yield inside, middle
+        down, added = split_ancestral_step(now, then)
+        x = down / now * x + (1 - down / now) * clean + noise(start, end) * added
+    return x
+
+
+def _compute_sde_levels(now: float, then: float) -> tuple[float, float, float]:
+    """The levels at the start, the geometric middle and the end of a step, rounded as k-diffusion's way over logarithms
+    rounds them: its Brownian noise depends on the last bit."""
+    import torch
+
+    start, end = (-torch.tensor([now, then]).log()).unbind()
+    start, middle, end = torch.stack((start, start + (end - start) * 0.5, end)).neg().exp().tolist()
+    return start, middle, end
+
+
+def sample_dpmpp_2m(x: Latents, levels: Sequence[float], noise: Noise) -> Steps:
+    """DPM-Solver++(2M): one call a step, the previous prediction kept."""
+    before, last = None, 0.0
+    for now, then in pairwise(levels):
+        x, clean = yield x, now
+        if then == 0:
+            return clean
+        h = math.log(now / then)
+        leaning = clean if before is None else clean + (clean - before) * h / (2 * last)
+        x = then / now * x + (1 - then / now) * leaning
+        before, last = clean, h
+    return x
+
+
+def _sample_dpmpp_2m_sde(x: Latents, levels: Sequence[float], noise: Noise, *, heun: bool) -> Steps:
+    before, last = None, 0.0
+    for now, then in pairwise(levels):
+        x, clean = yield x, now
+        if then == 0:
+            return clean
+        h = math.log(now / then)
+        gain = -math.expm1(-2 * h)
+        x = then / now * math.exp(-h) * x + gain * clean
+        if before is not None:
+            share = (1 - gain / (2 * h)) if heun else gain / 2
+            x = x + share * h / last * (clean - before)
+        x = x + noise(now, then) * then * math.sqrt(-math.expm1(-2 * h))
+        before, last = clean, h
+    return x
+
+
+def sample_dpmpp_2m_sde(x: Latents, levels: Sequence[float], noise: Noise) -> Steps:
+    """DPM-Solver++(2M) for the stochastic equation, midpoint rule."""
+    return _sample_dpmpp_2m_sde(x, levels, noise, heun=False)
+
+
+def sample_dpmpp_2m_sde_heun(x: Latents, levels: Sequence[float], noise: Noise) -> Steps:
+    """DPM-Solver++(2M) for the stochastic equation, Heun's rule."""
+    return _sample_dpmpp_2m_sde(x, levels, noise, heun=True)
+
+
+def sample_dpmpp_3m_sde(x: Latents, levels: Sequence[float], noise: Noise) -> Steps:
+    """DPM-Solver++(3M) for the stochastic equation."""
+    past: list[tuple[Latents, float]] = []  # (prediction, log step after it), newest first
+    for now, then in pairwise(levels):
+        x, clean = yield x, now
+        if then == 0:
+            return clean
+        h = math.log(now / then)
+        double = 2 * h
+        x = math.exp(-double) * x - math.expm1(-double) * clean
+        first = math.expm1(-double) / double + 1
+        if past:
+            r0 = past[0][1] / h
+            d0 = (clean - past[0][0]) / r0
+            if len(past) == 1:
+                x = x + first * d0
+            else:
+                r1 = past[1][1] / h
+                d1 = (past[0][0] - past[1][0]) / r1
+                bend = (d0 - d1) / (r0 + r1)
+                x = x + first * (d0 + bend * r0) - (first / double - 0.5) * bend
+        x = x + noise(now, then) * then * math.sqrt(-math.expm1(-double))
+        past = [(clean, h), *past[:1]]
+    return x
+
+
+def sample_dpm_fast(x: Latents, levels: Sequence[float], noise: Noise) -> Steps:
+    """DPM-Solver-Fast: as many calls as there are levels, spread over steps of third and lower order. Only the first
+    and the last level above 0 count; the steps between lie evenly in log space."""
+    calls = len(levels) - 1
+    high, low = levels[0], min(level for level in levels if level > 0)
+    count = calls // 3 + 1
+    orders = [3] * (count - 2) + [2, 1] if calls % 3 == 0 else [3] * (count - 1) + [calls % 3]
+    ends = [high * (low / high) ** (i / count) for i in range(count + 1)]
+    for order, now, then in zip(orders, ends, ends[1:], strict=False):
+        down = max(low, split_ancestral_step(now, then)[0])
+        x = yield from _step_dpm_solver(x, now, down, order)
+        x = x + noise(now, then) * math.sqrt(max(0.0, then**2 - down**2))
+    return x
+
+
+def _step_dpm_solver(x: Latents, now: float, then: float, order: int) -> Steps:
+    """One step of DPM-Solver of the given order, 1 to 3, in its noise form."""
+    h = math.log(now / then)
+    x, clean = yield x, now
+    slope = (x - clean) / now
+    if order == 1:
+        return x - then * math.expm1(h) * slope
+    part = 1 / 2 if order == 2 else 1 / 3
+    middle = now * math.exp(-part * h)
+    inside, clean = yield x - middle * math.expm1(part * h) * slope, middle
+    change = (inside - clean) / middle - slope
+    if order == 2:
+        return x - then * math.expm1(h) * slope - then / (2 * part) * math.expm1(h) * change
+    far = 2 / 3
+    later = now * math.exp(-far * h)
+    bend = later * (far / part) * (math.expm1(far * h) / (far * h) - 1)
+    outside, clean = yield x - later * math.expm1(far * h) * slope - bend * change, later
+    change = (outside - clean) / later - slope
+    return x - then * math.expm1(h) * slope - then / far * (math.expm1(h) / h - 1) * change
+
+
+def sample_restart(x: Latents, levels: Sequence[float], noise: Noise) -> Steps:
+    """Restart sampling (arXiv:2306.14878) over Heun's steps, with AUTOMATIC1111's numbers of restarts."""
+    last = None
+    for now, then in _plan_restarts(levels):
+        if last is not None and last < now:
+            x = x + noise(last, now) * math.sqrt(now**2 - last**2)
+        x = yield from _step_heun(x, now, then)
+        last = then
+    return x
+
+
+def _plan_restarts(levels: Sequence[float]) -> list[tuple[float, float]]:
+    """The moves from level to level; one that begins above the last one's end is a restart."""
+    steps = len(levels) - 1
+    if steps < 20:
+        return list(pairwise(levels))
+    again, times = (steps // 4, 2) if steps >= 36 else (9, 1)
+    main = make_karras_levels(steps - again * times, levels[-2], levels[0])
+    low = min(range(len(main)), key=lambda i: abs(main[i] - 0.1))
+    high = min(range(len(main)), key=lambda i: abs(main[i] - 2.0))
+    moves = list(pairwise(main[: low + 1]))
+    if high < low:
+        moves += list(pairwise(make_karras_levels(again + 1, main[low], main[high])[:-1])) * times
+    return moves + list(pairwise(main[low:]))
+
+
+def make_karras_levels(count: int, low: float, high: float, rho: float = 7.0) -> list[float]:
+    """`count` levels from `high` to `low`, evenly spaced in their `rho`-th root (Karras et al., 2022), and a 0."""
+    import torch
+
+    ends = high ** (1 / rho), low ** (1 / rho)
+    return [*((ends[0] + torch.linspace(0, 1, count) * (ends[1] - ends[0])) ** rho).tolist(), 0.0]
+
+
+def sample_heunpp2(x: Latents, levels: Sequence[float], noise: Noise) -> Steps:
+    """Heun's method with three slopes a step but for the last two steps, weighted as ComfyUI's HeunPP2 does."""
+    for i, (now, then) in enumerate(pairwise(levels)):
+        x, clean = yield x, now
+        slope = (x - clean) / now
+        left = len(levels) - 2 - i
+        if left == 0:
+            return x + slope * (then - now)
+        ahead, clean = yield x + slope * (then - now), then
+        second_slope = (ahead - clean) / then
+        if left == 1:
+            second = then / (2 * levels[0])
+            mixed = slope * (1 - second) + second_slope * second
+        else:
+            after = levels[i + 2]
+            further, clean = yield ahead + second_slope * (after - then), after
+            second, third = then / (3 * levels[0]), after / (3 * levels[0])
+            mixed = slope * (1 - second - third) + second_slope * second + (further - clean) / after * third
+        x = x + mixed * (then - now)
+    return x
+
+
+def sample_ipndm(x: Latents, levels: Sequence[float], noise: Noise) -> Steps:
+    """Improved pseudo-linear multistep of up to fourth order (arXiv:2204.13902), for steps of any length."""
+    weights = ((1,), (3 / 2, -1 / 2), (23 / 12, -16 / 12, 5 / 12), (55 / 24, -59 / 24, 37 / 24, -9 / 24))
+    slopes: list[Latents] = []
+    for now, then in pairwise(levels):
+        x, clean = yield x, now
+        slopes = [(x - clean) / now, *slopes[:3]]
+        if then == 0:
+            return clean
+        mixed = sum(weight * slope for weight, slope in zip(weights[len(slopes) - 1], slopes, strict=True))
+        x = x + mixed * (then - now)
+    return x
+
+
+def sample_res_multistep(x: Latents, levels: Sequence[float], noise: Noise) -> Steps:
+    """The second-order multistep exponential integrator of RES (arXiv:2308.02157)."""
+    before, last = None, 0.0
+    for i, (now, then) in enumerate(pairwise(levels)):
+        x, clean = yield x, now
+        if before is None or then == 0:
+            x = x + (x - clean) / now * (then - now)
+        else:
+            h = math.log(now / then)
+            back = math.log(last / levels[i]) / -h
+            phi_1 = -math.expm1(-h) / h
+            phi_2 = (1 - phi_1) / h
+            second = phi_2 / back
+            x = math.exp(-h) * x + h * ((phi_1 - second) * clean + second * before)
+        before, last = clean, now
+    return x
+
+
+def sample_gradient_estimation(x: Latents, levels: Sequence[float], noise: Noise) -> Steps:
+    """Euler's method along a slope extrapolated from the last two (arXiv:2306.04848, factor 2)."""
+    previous = None
+    for now, then in pairwise(levels):
+        x, clean = yield x, now
+        if then == 0:
+            return clean
+        slope = (x - clean) / now
+        leaning = slope if previous is None else 2 * slope - previous
+        x = x + leaning * (then - now)
+        previous = slope
+    return x
+
+
+@dataclass(frozen=True)
+class SamplerFormula:
+    """A formula and the calls that each of its steps makes, 0 where steps differ; `brownian` asks for noise that
+    depends on the levels and the seed alone; `drop_level` counts one level more and leaves out the last but one."""
+
+    formula: Formula
+    calls: int = 1
+    brownian: bool = False
+    drop_level: bool = False
+
+
+FORMULAS: Mapping[str, SamplerFormula] = MappingProxyType(
+    {
+        "Euler": SamplerFormula(sample_euler),
+        "Euler a": SamplerFormula(sample_euler_ancestral),
+        "Heun": SamplerFormula(sample_heun, calls=2),
+        "LMS": SamplerFormula(sample_lms),
+        "DPM2": SamplerFormula(sample_dpm2, calls=2, drop_level=True),
+        "DPM2 a": SamplerFormula(sample_dpm2_ancestral, calls=2, drop_level=True),
+        "DPM++ 2S a": SamplerFormula(sample_dpmpp_2s_ancestral, calls=2),
+        "DPM++ 2M": SamplerFormula(sample_dpmpp_2m),
+        "DPM++ SDE": SamplerFormula(sample_dpmpp_sde, calls=2, brownian=True),
+        "DPM++ 2M SDE": SamplerFormula(sample_dpmpp_2m_sde, brownian=True),
+        "DPM++ 2M SDE Heun": SamplerFormula(sample_dpmpp_2m_sde_heun, brownian=True),
+        "DPM++ 3M SDE": SamplerFormula(sample_dpmpp_3m_sde, brownian=True, drop_level=True),
+        "DPM fast": SamplerFormula(sample_dpm_fast, calls=0),
+        "Restart": SamplerFormula(sample_restart, calls=0),
+        "HeunPP2": SamplerFormula(sample_heunpp2, calls=0),
+        "IPNDM": SamplerFormula(sample_ipndm),
+        "RES multistep": SamplerFormula(sample_res_multistep),
+        "Gradient estimation": SamplerFormula(sample_gradient_estimation),
+    }
+)
+"""Sampler -> its formula."""
