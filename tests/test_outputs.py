@@ -17,6 +17,7 @@ from PIL import Image
 
 from studio.core.durable_files import replace_synced, sync_folder
 from studio.core.errors import StorageFailed
+from studio.core.image_gate import ImageLimits
 from studio.core.request import GenerationRequest
 from studio.core.result import Asset, RenderedImage
 from studio.core.settings import Settings
@@ -195,10 +196,10 @@ def test_a_link_out_of_the_folder_is_refused(folder, tmp_path_factory):
 def test_thumbnails_are_small_and_come_back(folder):
     big = Asset(**{**asset().__dict__, "width": 1000, "height": 500})
     saved = folder.outputs.save(big, RenderedImage(image=draw_fake_image(7, 1000, 500)), FIELDS, Settings())
-    thumbnail = folder.outputs.get_thumbnail(saved)
+    thumbnail = folder.outputs.get_thumbnail(saved, ImageLimits())
     assert Image.open(thumbnail).size == (384, 192)
     thumbnail.unlink()
-    assert Image.open(folder.outputs.get_thumbnail(saved)).size == (384, 192)
+    assert Image.open(folder.outputs.get_thumbnail(saved, ImageLimits())).size == (384, 192)
 
 
 CALLS = ("open", "write", "fsync", "link", "unlink", "mkdir")

@@ -191,6 +191,23 @@ class UseResult(BaseModel):
     uses: int
 
 
+class ImportFolderBody(BaseModel):
+    """A folder of another program. `state` is waiting, scanning, watching, cancelled, offline or failed; `done` of the
+    `found` files were looked at so far."""
+
+    id: int
+    path: str
+    program: str
+    state: str
+    found: int
+    done: int
+    error: str | None
+
+
+class ImportList(BaseModel):
+    folders: list[ImportFolderBody]
+
+
 class EmptyTrashResult(BaseModel):
     removed: int
 

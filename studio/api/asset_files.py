@@ -75,7 +75,7 @@ def add_asset_file_routes(routes: APIRouter, studio: Studio) -> None:
     @routes.get("/assets/{asset_id}/file", response_class=FileResponse)
     def get_asset_file(request: Request, asset_id: str) -> FileResponse:  # pyright: ignore[reportUnusedFunction]
         """The file of an asset; parts of it by a Range header."""
-        return build_file_response(engine.asset(asset_id, get_caller(request)), engine.outputs_dir)
+        return build_file_response(engine.asset(asset_id, get_caller(request)), engine.file_roots)
 
     @routes.get("/assets/{asset_id}/thumbnail", response_class=FileResponse)
     def get_asset_thumbnail(request: Request, asset_id: str) -> FileResponse:  # pyright: ignore[reportUnusedFunction]
@@ -102,7 +102,7 @@ def _build_export(studio: Studio, user: User, text: str | None, ids: list[str]) 
     assets = engine.library.list_by_ids([entry.id for entry in entries], user.name)
     if not assets:
         raise NotFound("There is nothing to export.", hint="Choose other images, or another search.")
-    files = find_asset_files(assets, engine.outputs_dir)
+    files = find_asset_files(assets, engine.file_roots)
     names = {asset.id: f"{asset.path.parent.name}/{asset.path.name}" for asset in assets}
     for asset_id in files:
         engine.asset_library.record_use(asset_id, Use.EXPORTED, user.name)

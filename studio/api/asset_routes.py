@@ -21,6 +21,8 @@ from studio.api.asset_bodies import (
     EmptyTrashResult,
     FacetsBody,
     FacetValue,
+    ImportFolderBody,
+    ImportList,
     NewCollectionBody,
     OptionBody,
     UndoBody,
@@ -29,7 +31,8 @@ from studio.api.asset_bodies import (
     UseResult,
 )
 from studio.api.submit_request import get_caller
-from studio.core.errors import InvalidRequest
+from studio.core.errors import Forbidden, InvalidRequest
+from studio.core.user import User
 from studio.engine.studio import Studio
 from studio.library.changes import Change
 from studio.library.query import Order
@@ -45,6 +48,7 @@ def add_asset_routes(routes: APIRouter, studio: Studio) -> None:
     asset_files.add_asset_file_routes(routes, studio)
     _add_asset_routes(routes, studio)
     _add_collection_routes(routes, studio)
+    _add_import_routes(routes, studio)
 
 
 def _add_list_routes(routes: APIRouter, studio: Studio) -> None:
@@ -172,3 +176,50 @@ def _add_collection_routes(routes: APIRouter, studio: Studio) -> None:
     def delete_collection(request: Request, collection_id: str) -> None:  # pyright: ignore[reportUnusedFunction]
         """Delete a collection; its assets stay."""
         collections.delete(collection_id, get_caller(request).name)
+
+
+def _add_import_routes(routes: APIRouter, studio: Studio) -> None:
+    imports = studio.engine.asset_library.imports
+
+    def list_folders(user: User) -> ImportList:
+        folders = imports.list_folders(user.name, everybody=user.admin)
+        return ImportList(
+            folders=[
+                ImportFolderBody(
+                    id=one.id,
+                    path=one.path,
+                    program=one.program,
+                    state=one.state,
+                    found=one.found,
+                    done=one.done,
+                    error=one.error or None,
+                )
+                for one in folders
+            ]
+        )
+
+    def require_admin(request: Request) -> User:
+        user = get_caller(request)
+        if not user.admin:
+            raise Forbidden("Only administrators can scan folders.", hint="Ask one.")
+        return user
+
+    @routes.get("/imports")
+    def list_imports(request: Request) -> ImportList:  # pyright: ignore[reportUnusedFunction]
+        """The caller's import folders and how far they are; an administrator sees all. They are set by file,
+        environment or flag."""
+        return list_folders(get_caller(request))
+
+    @routes.post("/imports/{folder_id}/scan", status_code=202)
+    def scan_folder(request: Request, folder_id: int) -> ImportList:  # pyright: ignore[reportUnusedFunction]
+        """Look through a folder again (administrators)."""
+        user = require_admin(request)
+        imports.scan(folder_id)
+        return list_folders(user)
+
+    @routes.post("/imports/{folder_id}/cancel", status_code=202)
+    def cancel_scan(request: Request, folder_id: int) -> ImportList:  # pyright: ignore[reportUnusedFunction]
+        """Stop looking through a folder; what was found stays (administrators)."""
+        user = require_admin(request)
+        imports.cancel(folder_id)
+        return list_folders(user)

@@ -74,7 +74,7 @@ def build_zip_response(studio: Studio, job_id: str, request: Request) -> Streami
     """
     job = studio.engine.job(job_id, get_caller(request))
     assets = job.snapshot.assets
-    files = find_asset_files(assets, studio.engine.outputs_dir)
+    files = find_asset_files(assets, studio.engine.file_roots)
     if not files:
         raise NotFound("This job has no images yet.", hint="Wait until the first image is saved.")
     name = re.sub(r"[^0-9A-Za-z-]", "", job.id)

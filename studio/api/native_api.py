@@ -138,10 +138,10 @@ def _add_result_routes(routes: APIRouter, studio: Studio) -> None:
                 hint="Try again later, or create the job with ?wait=true.",
                 details={"status": now.status.value},
             )
-        root, outputs = studio.settings.current.root_path, studio.engine.outputs_dir
+        root, roots = studio.settings.current.root_path, studio.engine.file_roots
         if not data:
             return schemas.Result(images=[build_image_info(asset, root) for asset in now.assets])
-        files = find_asset_files(now.assets, outputs)
+        files = find_asset_files(now.assets, roots)
         if sum(file.stat().st_size for file in files.values()) > MAX_RESULT_BYTES:
             raise NotReady(
                 "The images are too large for one response.",
@@ -159,7 +159,7 @@ def _add_result_routes(routes: APIRouter, studio: Studio) -> None:
     @routes.get("/images/{image_id}", response_class=FileResponse, responses={200: {"content": {"image/*": {}}}})
     def get_image(request: Request, image_id: str) -> FileResponse:
         """One image as its file."""
-        return build_file_response(studio.engine.asset(image_id, get_caller(request)), studio.engine.outputs_dir)
+        return build_file_response(studio.engine.asset(image_id, get_caller(request)), studio.engine.file_roots)
 
 
 def _add_event_routes(routes: APIRouter, studio: Studio) -> None:

@@ -77,15 +77,19 @@ def build_image_info(asset: Asset, root_path: str = "", *, data: bytes | None = 
     )
 
 
-def resolve_asset_file(asset: Asset, outputs: Path) -> Path:
-    """The asset's file, which must be an image, audio or video that really lies below `outputs`; a link out of it is
-    not followed.
+def resolve_asset_file(asset: Asset, roots: Sequence[Path]) -> Path:
+    """The asset's file, which must be an image, audio or video that really lies below one of `roots`; a link out of
+    it is not followed.
 
     Raises:
         NotFound: it is gone, or it is no such file.
     """
     path = asset.path.resolve()
-    if not path.is_relative_to(outputs.resolve()) or not _get_media_type(path) or not path.is_file():
+    if (
+        not any(path.is_relative_to(root.resolve()) for root in roots)
+        or not _get_media_type(path)
+        or not path.is_file()
+    ):
         raise NotFound(FILE_IS_GONE, hint="It may have been moved or deleted by hand.")
     return path
 
@@ -94,9 +98,9 @@ def _get_media_type(path: Path) -> str:
     return CONTENT_TYPES.get(path.suffix.lower()) or MEDIA_TYPES.get(path.suffix.lower(), "")
 
 
-def build_file_response(asset: Asset, outputs: Path) -> FileResponse:
+def build_file_response(asset: Asset, roots: Sequence[Path]) -> FileResponse:
     """The asset's file; raises as `resolve_asset_file`."""
-    path = resolve_asset_file(asset, outputs)
+    path = resolve_asset_file(asset, roots)
     return FileResponse(
         path,
         media_type=_get_media_type(path),
@@ -106,8 +110,8 @@ def build_file_response(asset: Asset, outputs: Path) -> FileResponse:
     )
 
 
-def find_asset_files(assets: Sequence[Asset], outputs: Path) -> dict[str, Path]:
-    """The files of `assets` by id, without those that are gone.
+def find_asset_files(assets: Sequence[Asset], roots: Sequence[Path]) -> dict[str, Path]:
+    """The files of `assets` by id, without those that are gone; `roots` as in `resolve_asset_file`.
 
     Raises:
         NotFound: there are assets, and none has its file any more.
@@ -115,7 +119,7 @@ def find_asset_files(assets: Sequence[Asset], outputs: Path) -> dict[str, Path]:
     found: dict[str, Path] = {}
     for asset in assets:
         try:
-            found[asset.id] = resolve_asset_file(asset, outputs)
+            found[asset.id] = resolve_asset_file(asset, roots)
         except NotFound:
             if len(assets) == 1:
                 raise

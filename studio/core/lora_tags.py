@@ -37,6 +37,11 @@ def split_tags(text: str) -> tuple[str, tuple[LoraUse, ...]]:
     return _TAG.sub(take, text), tuple(uses)
 
 
+def list_tag_names(text: str) -> tuple[str, ...]:
+    """The names of the LoRAs that the tags of `text` use, in their order, each once; weights are not looked at."""
+    return tuple(dict.fromkeys(found[1].strip() for found in _TAG.finditer(text)))
+
+
 def change_tags(text: str, change: Callable[[LoraUse], LoraUse]) -> str:
     """`text` with every tag written anew from `change` of what it said.
 

@@ -16,17 +16,19 @@ from studio.core.text_checks import check_name
 
 
 class SettingLimits(TypedDict, total=False):
-    """The limits of a value and when a change takes effect: numbers have `low` and `high`, words their `choices`."""
+    """The limits of a value and when a change takes effect: numbers have `low` and `high`, words their `choices`.
+    What is not `on_page` is set by file, environment or flag alone."""
 
     low: float
     high: float
     choices: tuple[str, ...]
     restart: bool
+    on_page: bool
 
 
 def setting_field(default: Any, help_text: str, *, group: str, **limits: Unpack[SettingLimits]) -> Any:
     """A field of Settings with its help, the group that it is shown in, and its limits."""
-    unlimited: dict[str, Any] = {"low": None, "high": None, "choices": (), "restart": False}
+    unlimited: dict[str, Any] = {"low": None, "high": None, "choices": (), "restart": False, "on_page": True}
     return dataclasses.field(default=default, metadata={"help": help_text, "group": group, **unlimited, **limits})
 
 
@@ -91,6 +93,14 @@ class Settings:
     )
     embed_recipe: bool = setting_field(True, "Write the full recipe into each image.", group="Output")
 
+    import_folders: str = setting_field(
+        "",
+        "Output folders of other programs whose images the library shows, separated by |. With logins write"
+        " NAME=FOLDER.",
+        group="Library",
+        restart=True,
+        on_page=False,
+    )
     trash_days: int = setting_field(
         30, "Days after which images in the trash are deleted. 0: never.", group="Library", low=0, high=3650
     )

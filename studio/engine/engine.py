@@ -43,6 +43,7 @@ from studio.engine.money.ledger import Ledger
 from studio.engine.settings_store import SettingsStore
 from studio.engine.storage.asset_builder import AssetBuilder
 from studio.engine.storage.asset_feed import AssetFeed, FedFile
+from studio.engine.storage.foreign_image import read_foreign_image
 from studio.engine.storage.image_access import Gallery
 from studio.engine.storage.index_rebuild import rebuild_index
 from studio.engine.storage.input_cleanup import InputCleanup
@@ -51,6 +52,7 @@ from studio.engine.storage.outputs import Outputs
 from studio.library.asset_index import AssetIndex
 from studio.library.asset_library import AssetLibrary
 from studio.library.database import Database
+from studio.library.imports import parse_folders
 from studio.library.process_locks import ProcessLock
 from studio.library.upkeep import Upkeep
 from studio.prompting.wildcards import Wildcards
@@ -87,7 +89,7 @@ class Engine(Gallery):
         library = AssetIndex(database, root)
         outputs = Outputs(root, library, tool=tool)
         super().__init__(settings, library, outputs, Images(database, root))
-        self.asset_library = AssetLibrary(database, root, outputs.remove_thumbnail)
+        self.asset_library = AssetLibrary(database, root, outputs.remove_thumbnail, read_foreign_image)
         self._feed = AssetFeed(outputs, self.asset_library)
         self._upkeep = Upkeep(self.asset_library, lambda: self._settings.current.trash_days)
         self._database = database
@@ -132,6 +134,7 @@ class Engine(Gallery):
                 self._dispatch.put(self._job_registry.put(self._restore_job(entry)))
         self._cleanup.start()
         self._upkeep.start()
+        self.asset_library.imports.start(parse_folders(self._settings.current.import_folders))
 
     def close(self, *, drain: float = 25.0) -> None:
         """Take no new job, wait up to `drain` seconds for the running ones, and put those back that need longer. Takes
@@ -143,6 +146,7 @@ class Engine(Gallery):
         self._absence.close()
         self._cleanup.close()
         self._upkeep.close()
+        self.asset_library.imports.close()
         begun = time.monotonic()
         self._dispatch.close(drain)
         self._saver.close(max(2.0, begun + drain - time.monotonic()))
@@ -199,6 +203,11 @@ class Engine(Gallery):
             StorageFailed: it cannot be written.
         """
         return self._feed.add(file, user.name, self._settings.current)
+
+    @property
+    def file_roots(self) -> tuple[Path, ...]:
+        """The folders below which the files of all assets lie: the outputs folder and those that are imported."""
+        return (self.outputs_dir, *self.asset_library.imports.list_paths())
 
     def estimate(self, request: GenerationRequest, user: User = LOCAL_USER) -> float | None:
         """Estimate the cost of `request` of `user` in US dollars, with all its images and steps, as they

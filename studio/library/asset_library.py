@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from studio.core.errors import BadImage
 from studio.library.changes import Change
 from studio.library.collections import Collections
 from studio.library.curation import Curation, insert_media
@@ -15,6 +16,8 @@ from studio.library.curation_log import CurationLog
 from studio.library.database import Database
 from studio.library.entries import AssetDetails, AssetEntry, Entries
 from studio.library.facets import Completion, Facets
+from studio.library.folder_scan import ForeignImage
+from studio.library.imports import Imports
 from studio.library.query import Order
 from studio.library.search import Search
 from studio.library.trash import Trash
@@ -36,12 +39,22 @@ def _ignore(asset_id: str) -> None:
     pass
 
 
+def _refuse(path: Path) -> ForeignImage:
+    raise BadImage("Images of other programs are not read here.", hint="Open the library in the studio.")
+
+
 class AssetLibrary:
     """The assets of all users; every method is about those of one. Thread-safe."""
 
-    def __init__(self, database: Database, root: Path, remove_thumbnail: Callable[[str], None] = _ignore) -> None:
+    def __init__(
+        self,
+        database: Database,
+        root: Path,
+        remove_thumbnail: Callable[[str], None] = _ignore,
+        read: Callable[[Path], ForeignImage] = _refuse,
+    ) -> None:
         """`root` is the outputs folder; `remove_thumbnail` is called with the id of an asset that was removed for
-        good."""
+        good; `read` tells what the head of a foreign image file holds, and raises StudioError for what is none."""
         self._entries = Entries(database)
         self._search = Search(database)
         self._facets = Facets(database, self._search)
@@ -50,6 +63,7 @@ class AssetLibrary:
         self._curation = Curation(database, log, self._trash)
         self._uses = Uses(database)
         self._database, self._log = database, log
+        self.imports = Imports(database, root, read, self._curation.replay)
         self.collections = Collections(database, log, self._search)
 
     def list_assets(

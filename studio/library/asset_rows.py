@@ -10,6 +10,7 @@ from datetime import datetime
 from pathlib import PurePosixPath
 from typing import Any
 
+from studio.core.lora_tags import list_tag_names
 from studio.core.result import Asset
 from studio.library.index_text import expand_text, make_key
 from studio.library.schema import DONE, TRASHED
@@ -102,7 +103,8 @@ def insert_row(connection: sqlite3.Connection, row: NewRow, *, ignore_taken: boo
         "INSERT OR IGNORE INTO asset_parents (parent, seq) VALUES (?, ?)", [(parent, seq) for parent in row.parents]
     )
     connection.executemany(
-        "INSERT OR IGNORE INTO asset_loras (seq, name) VALUES (?, ?)", [(seq, name) for name in row.loras if name]
+        "INSERT OR IGNORE INTO asset_loras (seq, name) VALUES (?, ?)",
+        [(seq, name) for name in (*row.loras, *list_tag_names(row.prompt)) if name],
     )
     return seq
 

@@ -18,7 +18,7 @@ from studio.library.curation_log import CurationLog
 from studio.library.database import Database
 from studio.library.entries import find_seq
 from studio.library.schema import DONE
-from studio.library.trash import Trash
+from studio.library.trash import Trash, mark_trashed
 from studio.library.uses import count_parents
 
 CHUNK = 500  # assets that are changed in one transaction
@@ -97,13 +97,18 @@ class Curation:
             connection.execute("DELETE FROM undo_steps WHERE id = ?", (step,))
         return restored
 
-    def replay(self) -> int:
-        """Apply the log to an index that was made anew; returns how many lines it has."""
+    def replay(self, only: Sequence[str] = ()) -> int:
+        """Apply the log to an index that was made anew, or what it says of the assets `only`; returns how many lines it
+        has."""
+        chosen = frozenset(only)
         count = 0
         for user, change, ids in self._log.read():
             count += 1
             try:
-                self._replay_line(user, change, ids)
+                if not chosen:
+                    self._replay_line(user, change, ids)
+                elif wanted := [one for one in ids if one in chosen]:
+                    self._replay_line(user, change, wanted)
             except (StudioError, TypeError, KeyError, sqlite3.Error) as error:
                 _log.warning("a noted change is left out: %r", error)
         return count
@@ -159,9 +164,11 @@ class Curation:
             elif "media" in change:
                 if (self._log.root / change["media"]["path"]).is_file():
                     insert_media(connection, ids[0], user, change)
-            elif "trashed" not in change:
-                seqs = _find_seqs(connection, ids, user)
-                apply_change(connection, seqs, Change.from_json(change), user)
+            elif "trashed" in change:
+                for seq in _find_seqs(connection, ids, user):
+                    mark_trashed(connection, seq, trashed=bool(change["trashed"]))
+            else:
+                apply_change(connection, _find_seqs(connection, ids, user), Change.from_json(change), user)
 
 
 def insert_media(connection: sqlite3.Connection, asset_id: str, user: str, note: Mapping[str, Any]) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import sqlite3
 
 SKIPPED, INTENT, DONE, TRASHED = "skipped", "intent", "done", "trashed"
+MISSING = "missing"  # an imported file that is not there at the moment
 TRASHING, RESTORING = "trashing", "restoring"  # the file is about to be moved; `other_path` says where
 
 ASSET_TABLES = (
@@ -49,6 +50,7 @@ CREATE TABLE assets (
     "CREATE INDEX assets_rated ON assets (user, state, rating, seq) WHERE rating > 0",
     "CREATE INDEX assets_favourite ON assets (user, state, seq) WHERE favourite = 1",
     "CREATE INDEX assets_used ON assets (user, state, uses, seq) WHERE uses > 0",
+    "CREATE INDEX assets_missing ON assets (digest) WHERE state = 'missing'",
     "CREATE INDEX assets_moving ON assets (state) WHERE state IN ('intent', 'trashing', 'restoring')",
     """
 CREATE TABLE recipes (

@@ -270,6 +270,19 @@ def _finish(connection: sqlite3.Connection, done: Iterable[int], failed: Iterabl
             )
 
 
+def mark_trashed(connection: sqlite3.Connection, seq: int, *, trashed: bool) -> None:
+    """Hide or show an imported asset, whose file stays where it is, inside the caller's transaction; nothing for the
+    studio's own, whose place says it."""
+    state, wanted = (DONE, TRASHED) if trashed else (TRASHED, DONE)
+    found = connection.execute(
+        "UPDATE assets SET state = ?, trashed = ? WHERE seq = ? AND state = ? AND folder > 0 RETURNING seq",
+        (wanted, time.time() if trashed else None, seq, state),
+    ).fetchall()
+    if found:
+        write_words(connection, seq)
+        count_facets(connection, seq, -1 if trashed else 1)
+
+
 def _remove_for_good(connection: sqlite3.Connection, seqs: Sequence[int]) -> None:
     """Remove the rows. Of a job that goes on, and of a folder that is looked through again, a mark stays that the image
     is not wanted."""

@@ -37,7 +37,7 @@ _USER_COMMENT, _EXIF_IFD, _SOFTWARE = 0x9286, 0x8769, 0x0131
 _ASCII, _LONG, _UNDEFINED = 2, 4, 7  # types of EXIF values
 _EXIF_HEAD_BYTES = 8
 _JPEG_SEGMENT = 65_000  # bytes: a JPEG segment holds 65,533 with its own header
-_FORMATS = ("PNG", "JPEG", "WEBP", "AVIF")
+FORMATS = ("PNG", "JPEG", "WEBP", "AVIF")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,7 +125,7 @@ def read_metadata(source: Path | Image.Image) -> Metadata:
     if isinstance(source, Image.Image):
         return _read_image(source)
     try:
-        with Image.open(source, formats=_FORMATS) as image:
+        with Image.open(source, formats=FORMATS) as image:
             return _read_image(image)
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise BadImage("This image file cannot be read.", hint="Use PNG, JPEG, WebP or AVIF.") from error

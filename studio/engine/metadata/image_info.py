@@ -13,12 +13,12 @@ from typing import Any
 
 from PIL import Image
 
-from studio.core.errors import InvalidRequest
+from studio.core.errors import BadImage, InvalidRequest
 from studio.core.image_gate import ImageLimits, detect_format, open_image
 from studio.core.infotext import parse_infotext
 from studio.core.request import GenerationRequest
 from studio.core.settings import Settings
-from studio.engine.metadata.embed import MAX_TEXT, read_metadata
+from studio.engine.metadata.embed import FORMATS, MAX_TEXT, Metadata, read_metadata
 from studio.engine.metadata.file_texts import INFOTEXT_PATTERN, iterate_texts, unpack_texts
 from studio.engine.metadata.foreign_metadata import parse_json_object, read_foreign
 from studio.engine.metadata.foreign_words import build_foreign_request
@@ -70,6 +70,28 @@ def read_image_info(source: Path | bytes, settings: Settings) -> ParsedImageInfo
         texts["parameters"] = metadata.infotext
     if kind in ("PNG", "WEBP"):
         texts = {**unpack_texts(read_stealth(image)), **texts}
+    return _interpret_texts(metadata, texts, about)
+
+
+def read_image_head(path: Path) -> ParsedImageInfo:
+    """What the head of an image file tells; no pixel is decoded, so that thousands of files can be looked at.
+
+    Raises:
+        BadImage: the file is not one of the four kinds of image that carry something.
+    """
+    try:
+        with Image.open(path, formats=FORMATS) as file:
+            metadata, texts = read_metadata(file), dict(iterate_texts(file))
+            about = {"width": file.width, "height": file.height, "format": (file.format or "").lower()}
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise BadImage("This image file cannot be read.", hint="Use PNG, JPEG, WebP or AVIF.") from error
+    if metadata.infotext:
+        texts["parameters"] = metadata.infotext
+    return _interpret_texts(metadata, texts, about)
+
+
+def _interpret_texts(metadata: Metadata, texts: dict[str, str], about: dict[str, Any]) -> ParsedImageInfo:
+    """What the texts of an image mean; `about` has what is known of its file."""
     texts = {**unpack_texts(texts.get("parameters", "")), **texts}
     about["raw"] = {name: text[:_MAX_SHOWN_LENGTH] for name, text in list(texts.items())[:_MAX_VALUES]}
     infotext = texts.get("parameters", "")

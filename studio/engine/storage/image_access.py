@@ -40,7 +40,7 @@ class Gallery:
         asset = self.asset(asset_id, user)
         if asset.path.suffix in MEDIA_TYPES:
             raise NotFound("Audio and video have no thumbnail.", hint="Open the file itself.")
-        return self._outputs.get_thumbnail(asset)
+        return self._outputs.get_thumbnail(asset, ImageLimits.of(self._settings.current))
 
     @property
     def outputs_dir(self) -> Path:

@@ -21,6 +21,7 @@ from PIL import Image
 
 from studio.core.durable_files import make_folder, publish, sync_folder, translate_os_errors, write_synced
 from studio.core.errors import StorageFailed
+from studio.core.image_gate import ImageLimits, open_image
 from studio.core.result import Asset, RenderedImage
 from studio.core.settings import Settings
 from studio.engine.metadata.embed import EmbeddedMetadata
@@ -88,7 +89,7 @@ class Outputs:
             with translate_os_errors("the image"):
                 self._settle_write(asset, digest)
 
-    def get_thumbnail(self, asset: Asset) -> Path:
+    def get_thumbnail(self, asset: Asset, limits: ImageLimits) -> Path:
         """A small JPEG or WebP of the image, made now when it is missing.
 
         Raises:
@@ -97,8 +98,11 @@ class Outputs:
         for path in (self._get_thumbnail_path(asset.id, ".jpg"), self._get_thumbnail_path(asset.id, ".webp")):
             if path.is_file():
                 return path
-        with translate_os_errors("the thumbnail"), Image.open(asset.path) as image:
-            return self._make_thumbnail(asset, image)
+        with translate_os_errors("the thumbnail"):
+            if not asset.path.is_relative_to(self.root):  # another program's, so through the gate
+                return self._make_thumbnail(asset, open_image(asset.path, limits=limits))
+            with Image.open(asset.path) as image:
+                return self._make_thumbnail(asset, image)
 
     def remove_thumbnail(self, asset_id: str) -> None:
         """Remove the small image of an asset that is no longer there."""

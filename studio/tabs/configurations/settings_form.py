@@ -21,7 +21,7 @@ RESTART_NOTE = " Takes effect after a restart."
 
 def build_settings_form(studio: Studio) -> Form:
     """Every setting by name, empty until `values` fills it for an administrator, and the button that saves."""
-    fields = dataclasses.fields(Settings)
+    fields = _list_fields()
     groups = list(dict.fromkeys(field.metadata["group"] for field in fields))
     made: dict[str, Component] = {}
     for group in groups:
@@ -47,13 +47,17 @@ def fill_settings_form(studio: Studio, form: Form) -> Updates:
     """The settings in force, those that a flag or the environment fixes greyed out and named."""
     settings, fixed = studio.settings.current, studio.settings.get_overrides()
     updates: Updates = {}
-    for field in dataclasses.fields(settings):
+    for field in _list_fields():
         value = getattr(settings, field.name)
         shown = str(value) if isinstance(value, Path) else "" if value is None else value
         origin = fixed.get(field.name)
         info = _format_info(field) + (f" Fixed by {origin}." if origin else "")
         updates[form[field.name]] = gr.update(value=shown, interactive=origin is None, info=info)
     return updates
+
+
+def _list_fields() -> list[dataclasses.Field[Any]]:
+    return [field for field in dataclasses.fields(Settings) if field.metadata["on_page"]]
 
 
 def _format_info(field: dataclasses.Field[Any]) -> str:
