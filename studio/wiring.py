@@ -33,6 +33,7 @@ from studio.social.advice import Advisor
 from studio.social.export import SocialBackend
 from studio.social.platforms import Platforms
 from studio.social.templates import Templates
+from studio.vision.sentence_encoder import find_sentence_encoder
 
 SHORT_HASH_LENGTH = 10  # characters, as AUTOMATIC1111 writes it
 
@@ -75,7 +76,11 @@ def build_studio(settings: SettingsStore) -> Studio:
         settings=settings,
         backends=[local, *tools, *services],
         database=Database(current.outputs_dir / "library.db"),
-        lookups=Lookups(model_hash=lambda model_id: _get_short_hash(catalog, model_id), find_successor=_find_successor),
+        lookups=Lookups(
+            model_hash=lambda model_id: _get_short_hash(catalog, model_id),
+            find_successor=_find_successor,
+            embedder=find_sentence_encoder(),
+        ),
     )
     return Studio(
         engine,

@@ -78,6 +78,12 @@ class RelativeBody(BaseModel):
     thumbnail: str
 
 
+class DuplicateGroups(BaseModel):
+    """Groups of assets that look nearly the same, the newest first."""
+
+    groups: list[list[AssetBody]]
+
+
 class CollectionRef(BaseModel):
     id: str
     name: str

@@ -18,6 +18,7 @@ from studio.api.asset_bodies import (
     CollectionChangeBody,
     CollectionList,
     CompletionBody,
+    DuplicateGroups,
     EmptyTrashResult,
     FacetsBody,
     FacetValue,
@@ -67,6 +68,19 @@ def _add_list_routes(routes: APIRouter, studio: Studio) -> None:
         page = library.list_assets(
             q, get_caller(request).name, limit=limit, cursor=cursor or None, order=order, trashed=trashed
         )
+        return AssetPage.make(page, settings.current.root_path)
+
+    @routes.get("/assets/duplicates")
+    def list_duplicates(request: Request) -> DuplicateGroups:  # pyright: ignore[reportUnusedFunction]
+        """Groups of the caller's assets that look nearly the same, among the newest 50,000."""
+        root = settings.current.root_path
+        groups = library.list_duplicates(get_caller(request).name)
+        return DuplicateGroups(groups=[[AssetBody.make(one, root) for one in group] for group in groups])
+
+    @routes.get("/assets/{asset_id}/similar")
+    def list_similar(request: Request, asset_id: str, limit: PageLimit = 50) -> AssetPage:  # pyright: ignore[reportUnusedFunction]
+        """Assets like one: near duplicates, then those whose prompt means nearly the same."""
+        page = library.list_similar(asset_id, get_caller(request).name, limit)
         return AssetPage.make(page, settings.current.root_path)
 
     @routes.get("/assets/facets")

@@ -89,7 +89,9 @@ class Engine(Gallery):
         library = AssetIndex(database, root)
         outputs = Outputs(root, library, tool=tool)
         super().__init__(settings, library, outputs, Images(database, root))
-        self.asset_library = AssetLibrary(database, root, outputs.remove_thumbnail, read_foreign_image)
+        self.asset_library = AssetLibrary(
+            database, root, outputs.remove_thumbnail, read_foreign_image, lookups.embedder
+        )
         self._feed = AssetFeed(outputs, self.asset_library)
         self._upkeep = Upkeep(self.asset_library, lambda: self._settings.current.trash_days)
         self._database = database
@@ -123,6 +125,9 @@ class Engine(Gallery):
         self._cleanup = InputCleanup(database, root / INPUTS_FOLDER)
         self._lock = threading.RLock()
         self._job_registry = JobRegistry()
+        self._indexing = self.asset_library.make_indexing(
+            lambda: self._dispatch.is_busy, lambda asset_id, user: self.get_thumbnail(asset_id, User(user))
+        )
         self._closed = False
 
     def start(self) -> None:
@@ -134,6 +139,7 @@ class Engine(Gallery):
                 self._dispatch.put(self._job_registry.put(self._restore_job(entry)))
         self._cleanup.start()
         self._upkeep.start()
+        self._indexing.start()
         self.asset_library.imports.start(parse_folders(self._settings.current.import_folders))
 
     def close(self, *, drain: float = 25.0) -> None:
@@ -146,6 +152,7 @@ class Engine(Gallery):
         self._absence.close()
         self._cleanup.close()
         self._upkeep.close()
+        self._indexing.close()
         self.asset_library.imports.close()
         begun = time.monotonic()
         self._dispatch.close(drain)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from studio.core.errors import NotConfigured
+from studio.library.meaning import Embedder
 
 
 def raise_no_key(name: str) -> str:
@@ -25,8 +26,9 @@ class Successor:
 class Lookups:
     """`find_successor` gives the successor of a name that no model has any more, None for a name that never ended.
     `model_hash` gives a model's short hash at once, "" while it is not known; `key` an API key by its name, and raises
-    NotConfigured when it is not set."""
+    NotConfigured when it is not set. `embedder` tells what texts mean, None where no model does."""
 
     model_hash: Callable[[str], str] = lambda model_id: ""
     key: Callable[[str], str] = raise_no_key
+    embedder: Embedder | None = None
     find_successor: Callable[[str], Successor | None] = lambda name: None

@@ -18,6 +18,9 @@ from studio.library.entries import AssetDetails, AssetEntry, Entries
 from studio.library.facets import Completion, Facets
 from studio.library.folder_scan import ForeignImage
 from studio.library.imports import Imports
+from studio.library.indexing import Indexing
+from studio.library.likeness import MAX_COMPARED, Likeness
+from studio.library.meaning import Embedder, Meaning
 from studio.library.query import Order
 from studio.library.search import Search
 from studio.library.trash import Trash
@@ -52,11 +55,15 @@ class AssetLibrary:
         root: Path,
         remove_thumbnail: Callable[[str], None] = _ignore,
         read: Callable[[Path], ForeignImage] = _refuse,
+        embedder: Embedder | None = None,
     ) -> None:
         """`root` is the outputs folder; `remove_thumbnail` is called with the id of an asset that was removed for
-        good; `read` tells what the head of a foreign image file holds, and raises StudioError for what is none."""
+        good; `read` tells what the head of a foreign image file holds, and raises StudioError for what is none;
+        `embedder` tells what texts mean, None where no model does."""
         self._entries = Entries(database)
-        self._search = Search(database)
+        self._meaning = Meaning(database, embedder)
+        self._likeness = Likeness(database)
+        self._search = Search(database, self._meaning)
         self._facets = Facets(database, self._search)
         log = CurationLog(root)
         self._trash = Trash(database, root, remove_thumbnail)
@@ -130,6 +137,24 @@ class AssetLibrary:
     def undo(self, user: str, token: str = "") -> int:
         """Undo the step of that token, or the last one; returns how many assets are as before. Raises NotFound."""
         return self._curation.undo(user, token)
+
+    def list_similar(self, asset_id: str, user: str, limit: int = 50) -> Page:
+        """Assets like one: near duplicates first, then those whose prompt means nearly the same. Raises NotFound."""
+        seq = self._entries.find_seqs([asset_id], user)
+        alike = self._likeness.find_near(seq[0], limit) if seq else []
+        same = self._search.find_similar(asset_id, user, limit)
+        own = self._entries.select_shown(list(dict.fromkeys((*alike, *same))), user)[:limit]
+        return Page(assets=tuple(self._entries.list_entries(own)), next=None, total=len(own), exact=True)
+
+    def list_duplicates(self, user: str, limit: int = 200) -> list[list[AssetEntry]]:
+        """Groups of near duplicates among the user's newest 50,000 assets, the newest group first."""
+        groups = self._likeness.group(self._entries.list_newest_seqs(user, MAX_COMPARED))[:limit]
+        found = {one.seq: one for one in self._entries.list_entries([seq for group in groups for seq in group])}
+        return [[found[seq] for seq in group if seq in found] for group in groups]
+
+    def make_indexing(self, is_busy: Callable[[], bool], get_thumbnail: Callable[[str, str], Path]) -> Indexing:
+        """The thread that works out looks and meaning of new images while no job runs."""
+        return Indexing(self._database, self._meaning, is_busy, get_thumbnail)
 
     def record_use(self, asset_id: str, use: Use, user: str) -> int:
         """Count a use; returns how often the asset was used by now. Raises NotFound for another user's."""

@@ -115,6 +115,24 @@ class Entries:
             seq = find_seq(connection, asset_id, user)
             return _read_entries(connection, [seq])[seq]
 
+    def select_shown(self, seqs: Sequence[int], user: str) -> list[int]:
+        """Those of the row numbers that are the user's and shown, in their order."""
+        with self._database.read() as connection:
+            rows = connection.execute(
+                "SELECT seq FROM json_each(?) JOIN assets ON seq = value WHERE user = ? AND state = ?",
+                (json.dumps(list(seqs)), user, DONE),
+            ).fetchall()
+        own = {row["seq"] for row in rows}
+        return [seq for seq in seqs if seq in own]
+
+    def list_newest_seqs(self, user: str, limit: int) -> list[int]:
+        """The row numbers of the user's newest shown assets."""
+        with self._database.read() as connection:
+            rows = connection.execute(
+                "SELECT seq FROM assets WHERE user = ? AND state = ? ORDER BY seq DESC LIMIT ?", (user, DONE, limit)
+            ).fetchall()
+        return [row["seq"] for row in rows]
+
     def find_seqs(self, ids: Sequence[str], user: str) -> list[int]:
         """The row numbers of the user's assets among `ids`; ids of others and unknown ones are left out."""
         found: list[int] = []

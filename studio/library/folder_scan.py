@@ -226,7 +226,8 @@ class FolderScan:
             "UPDATE recipes SET prompt = ?, negative = ?, request = ?, infotext = ? WHERE seq = ?",
             (image.prompt, image.negative, image.request, image.infotext, seq),
         )
-        connection.execute("DELETE FROM asset_loras WHERE seq = ?", (seq,))
+        for table in ("asset_loras", "hashes", "vectors"):
+            connection.execute(f"DELETE FROM {table} WHERE seq = ?", (seq,))
         connection.executemany(
             "INSERT OR IGNORE INTO asset_loras (seq, name) VALUES (?, ?)",
             [(seq, name) for name in (*image.loras, *list_tag_names(image.prompt))],

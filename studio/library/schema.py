@@ -164,8 +164,14 @@ CREATE TABLE folders (
     scanned REAL,
     UNIQUE (user, path)
 )""",
-    "CREATE TABLE hashes (seq INTEGER PRIMARY KEY, hash INTEGER NOT NULL)",
-    "CREATE TABLE vectors (seq INTEGER PRIMARY KEY, model TEXT NOT NULL, vector BLOB NOT NULL)",
+    "CREATE TABLE hashes (place INTEGER PRIMARY KEY AUTOINCREMENT, seq INTEGER NOT NULL UNIQUE, hash INTEGER)",
+    """
+CREATE TABLE vectors (
+    place INTEGER PRIMARY KEY AUTOINCREMENT,
+    seq INTEGER NOT NULL UNIQUE,
+    model TEXT NOT NULL,
+    vector BLOB NOT NULL
+)""",
 )
 
 

@@ -9,15 +9,18 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 import sqlite3
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from studio.core.errors import InvalidRequest, TooSlow
 from studio.library.asset_rows import get_first_seq, get_owner_key
 from studio.library.database import Database
+from studio.library.entries import find_seq
 from studio.library.index_text import fold_name, make_key, quote_phrase
+from studio.library.meaning import Meaning
 from studio.library.query import Field, Filter, Order, Query, Word, parse_query
 from studio.library.schema import DONE, TRASHED
 
@@ -30,6 +33,8 @@ _COUNT_SECONDS = 0.05  # that counting may take before it gives way to an estima
 _MAX_VALUES = 200  # models (or others) whose names contain what was typed
 _REMEMBER_SECONDS = 5.0  # that a number of hits is remembered: other processes may save images
 _MAX_REMEMBERED = 256
+_WORD = re.compile(r"\w+")
+_MAX_LIKE_WORDS = 40
 _MAX_DEPTH = 3  # saved searches that name one another
 _EVERYWHERE = "{prompt negative title note tags name}"
 _NOT_NEGATIVE = "{prompt title note tags name}"  # what a negative prompt keeps out is not in the image anyway
@@ -52,7 +57,8 @@ class Hits:
 class Plan:
     """A query as SQL, for the assets of `user` in that `state`. `match` is the MATCH expression, which asks for nothing
     but user and state unless `has_words`; `conditions` with `parameters` are about `assets`; `few` the row numbers that
-    alone can fit, the greatest first, None when they are many."""
+    alone can fit, the greatest first, None when they are many. `scores` say by row number how well the
+    meaning fits."""
 
     user: str
     state: str
@@ -63,13 +69,15 @@ class Plan:
     low: int = 0
     high: int = _MAX_SEQ
     few: tuple[int, ...] | None = None
+    scores: Mapping[int, float] = dataclasses.field(default_factory=dict[int, float])
 
 
 class Search:
     """Searches the assets of one user at a time. Thread-safe."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, meaning: Meaning) -> None:
         self._database = database
+        self._meaning = meaning
         self._totals: dict[tuple[object, ...], tuple[int, float, int, bool]] = {}
 
     def find(
@@ -89,7 +97,7 @@ class Search:
         """
         query = parse_query(text)
         with self._database.read() as connection:
-            plan = build_plan(connection, query, user, trashed=trashed)
+            plan = self._build_plan(connection, query, user, trashed=trashed)
             seqs, following = _find_page(connection, plan, order, min(limit, MAX_PAGE), cursor)
             total, exact = self._count(connection, plan)
         if not exact:
@@ -103,12 +111,37 @@ class Search:
         below = _MAX_SEQ
         while True:
             with self._database.read() as connection:
-                plan = build_plan(connection, query, user, trashed=trashed)
+                plan = self._build_plan(connection, query, user, trashed=trashed)
                 seqs = _find_by_time(connection, plan, size, below=below)
             if not seqs:
                 return
             yield seqs
             below = seqs[-1]
+
+    def find_similar(self, asset_id: str, user: str, limit: int) -> list[int]:
+        """The user's shown assets whose prompt means nearly the same as that one's, the nearest first; where no model
+        tells meanings, those that share most words.
+
+        Raises:
+            NotFound: there is none of that id, or it is another user's.
+        """
+        with self._database.read() as connection:
+            seq = find_seq(connection, asset_id, user)
+            scores = self._meaning.find_like(connection, seq, user, DONE)
+            if scores:
+                return sorted(scores, key=lambda one: (-scores[one], -one))[:limit]
+            row = connection.execute("SELECT prompt FROM recipes WHERE seq = ?", (seq,)).fetchone()
+            return [one for one in _find_by_any_word(connection, row["prompt"], user, limit + 1) if one != seq][:limit]
+
+    def _build_plan(self, connection: sqlite3.Connection, query: Query, user: str, *, trashed: bool) -> Plan:
+        """The plan with what the meaning of the query leaves."""
+        query = _expand_saved(connection, query, user)
+        plan = build_plan(connection, query, user, trashed=trashed)
+        if not query.meaning:
+            return plan
+        scores = self._meaning.find(connection, query.meaning, plan.user, plan.state)
+        few = scores.keys() if plan.few is None else scores.keys() & set(plan.few)
+        return dataclasses.replace(plan, few=tuple(sorted(few, reverse=True)), scores=scores)
 
     def _count(self, connection: sqlite3.Connection, plan: Plan) -> tuple[int, bool]:
         if plan.few is not None and not _is_walked(plan):
@@ -131,7 +164,6 @@ class Search:
 
 def build_plan(connection: sqlite3.Connection, query: Query, user: str, *, trashed: bool = False) -> Plan:
     """The query as SQL for the assets of `user`: those that are shown, or those in the trash."""
-    query = _expand_saved(connection, query, user)
     trashed = trashed or any(one.field is Field.IS and one.value == "trashed" for one in query.filters)
     wanted, unwanted = [f'keys : "{get_owner_key(user, trashed=trashed)}"'], list[str]()
     for word in query.words:
@@ -269,8 +301,8 @@ def _find_page(
     connection: sqlite3.Connection, plan: Plan, order: Order, limit: int, cursor: str | None
 ) -> tuple[list[int], str | None]:
     place = _read_cursor(cursor, order)
-    if order is Order.RELEVANCE:
-        seqs = _find_by_rank(connection, plan)
+    if order is Order.RELEVANCE or (plan.scores and order is Order.NEWEST):
+        seqs = _find_by_score(connection, plan) if plan.scores else _find_by_rank(connection, plan)
         begin = place[0] if place else 0
         page = seqs[begin : begin + limit]
         return page, f"{order}:{begin + limit}" if begin + limit < len(seqs) else None
@@ -316,6 +348,28 @@ def _find_by_rank(connection: sqlite3.Connection, plan: Plan) -> list[int]:
         (*parameters, newest[-1], newest[0], _RANKED),
     )
     return [row["seq"] for row in rows]
+
+
+def _find_by_score(connection: sqlite3.Connection, plan: Plan) -> list[int]:
+    """The hits whose meaning fits, the best first."""
+    found = _find_by_time(connection, plan, _RANKED)
+    return sorted(found, key=lambda seq: (-plan.scores[seq], -seq))
+
+
+def _find_by_any_word(connection: sqlite3.Connection, prompt: str, user: str, limit: int) -> list[int]:
+    """The assets with the most of the prompt's words, rare ones counting more; among the newest with one of them."""
+    words = dict.fromkeys(word for word in _WORD.findall(prompt.casefold()) if len(word) > 2)
+    phrases = [quote_phrase(word) for word in list(words)[:_MAX_LIKE_WORDS]]
+    wanted = " OR ".join(f"({phrase})" for phrase in phrases if phrase)
+    if not wanted:
+        return []
+    plan = Plan(
+        user=user,
+        state=DONE,
+        match=f'keys : "{get_owner_key(user, trashed=False)}" AND {{prompt title}} : ({wanted})',
+        has_words=True,
+    )
+    return _find_by_rank(connection, plan)[:limit]
 
 
 def _find_by_value(

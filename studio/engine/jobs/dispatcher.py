@@ -54,6 +54,11 @@ class Dispatcher:
                 details={"ahead": ahead},
             )
 
+    @property
+    def is_busy(self) -> bool:
+        """Whether a job runs or waits."""
+        return any(any(lane.list_jobs()) for lane in self._list_lanes())
+
     def close(self, drain: float) -> None:
         """Begin no new job; wait up to `drain` seconds for the running ones, then ask them to be put back."""
         lanes = self._list_lanes()
