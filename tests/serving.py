@@ -4,6 +4,7 @@ only the backend draws fakes."""
 from __future__ import annotations
 
 import contextlib
+import functools
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 
 import gradio as gr
 import httpx
+from argon2 import PasswordHasher
 from fakes import DEADLINE, FakeBackend
 from fastapi import FastAPI
 
@@ -21,9 +23,12 @@ from studio.engine.settings_store import SettingsStore
 from studio.engine.studio import Studio
 from studio.library.database import Database
 from studio.serve import StudioApp, build_app, make_server, open_listener
+from studio.serving import users as users_module
 from studio.serving.users import Users, save_user
 
 PASSWORDS = {"ann": "ann's own password", "bob": "bob's own password", "root": "the admin password"}
+# The real hash with little work: that of the studio, which test_login checks, takes 50 ms and 64 MiB for each password.
+users_module.PasswordHasher = functools.partial(PasswordHasher, time_cost=1, memory_cost=64, parallelism=1)
 
 
 class EmptyStore:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from argon2 import PasswordHasher
 from hypothesis import given
 from hypothesis import strategies as st
 from serving import PASSWORDS, RunningStudio, make_users, serve_studio
@@ -20,6 +21,7 @@ from serving import PASSWORDS, RunningStudio, make_users, serve_studio
 from studio.core.errors import InvalidRequest, NotConfigured, StorageFailed
 from studio.core.settings import Settings
 from studio.core.user import User
+from studio.serving import users as users_module
 from studio.serving.cookies import COOKIE_LIFETIME, COOKIE_NAME, Cookies
 from studio.serving.login import MAX_FAILURES, MAX_FAILURES_PER_ADDRESS, sanitize_target
 from studio.serving.throttle import Throttle
@@ -64,6 +66,14 @@ def test_the_file_holds_hashes_and_is_the_owners_alone(tmp_path: Path) -> None:
     assert users.verify_password("ann", PASSWORDS["bob"]) is None
     assert users.verify_password("nobody", PASSWORDS["ann"]) is None
     assert [path.name for path in tmp_path.iterdir()] == ["users.json"]
+
+
+def test_a_hash_takes_the_memory_and_time_that_argon2_recommends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(users_module, "PasswordHasher", PasswordHasher)  # tests.serving makes do with less
+    make_users(tmp_path)
+    assert "$argon2id$v=19$m=65536,t=3,p=4$" in (tmp_path / "users.json").read_text()
 
 
 def test_a_user_added_later_may_log_in_at_once(tmp_path: Path) -> None:
