@@ -122,7 +122,7 @@ def _build_settings(studio: Studio, guide: FormGuide) -> tuple[dict[str, Compone
     with gr.Accordion("Post-processing", open=False):
         fields |= chain_fields.build_chain_fields()
     with gr.Accordion("X/Y/Z grid", open=False):
-        gr.Markdown("Makes one image per combination and a labelled overview sheet.", elem_classes="hint")
+        gr.HTML("Makes one image per combination and a labelled overview sheet.", elem_classes="hint")
         fields |= form_fields.build_grid_fields()
     with gr.Accordion("Advanced", open=False):
         fields |= model_selection.build_fallback_fields(models) | form_fields.build_detail_fields(weights)

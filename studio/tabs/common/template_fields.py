@@ -109,7 +109,7 @@ def build_templates_accordion(studio: Studio) -> TemplateWidgets | None:
 
 
 def _build_save_fields(formats: Sequence[tuple[str, str]]) -> tuple[gr.Textbox, gr.Dropdown, gr.Dropdown, gr.Button]:
-    gr.Markdown(
+    gr.HTML(
         "Saves the prompts above as a template. Words in braces such as {subject} become fields.", elem_classes="hint"
     )
     with gr.Row(elem_classes="pair"):
