@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 from studio.api.image_bodies import store_image
 from studio.api.schemas import SocialBody
 from studio.core.errors import InvalidRequest, NotConfigured
@@ -75,21 +77,7 @@ def _build_social(studio: Studio, body: SocialBody, user: User) -> tuple[SocialE
             "Platform formats are cropped from an image; outpainting is not available here.",
             hint="Outpaint first with POST /edit, or fill with blur, colour or mirror.",
         )
-    social = SocialExport(
-        formats=tuple(each.id for each in formats),
-        crops=tuple(body.crops),
-        focus=body.focus,
-        same=body.same,
-        extend=body.extend,
-        colour=body.colour,
-        ground=body.ground,
-        text=tuple(body.text),
-        watermark=body.watermark,
-        keep=body.keep,
-        file_type=body.file_type,
-        zones=body.zones,
-        upscale=body.upscale,
-        sheet=body.sheet,
-        original=body.original,
-    )
+    given = {field.name: getattr(body, field.name) for field in dataclasses.fields(SocialExport)}
+    chosen = {"formats": tuple(each.id for each in formats), "crops": tuple(body.crops), "text": tuple(body.text)}
+    social = SocialExport(**given | chosen)
     return replace_images(social, lambda text: store_image(text, studio.engine, user).hash), formats

@@ -10,16 +10,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from studio.core.errors import ModelBroken
 from studio.core.family_facts import ControlFacts
 from studio.core.ports import JobContext, LoadOptions
 from studio.core.weight_reading import disable_mapping, read_tensors, use_lowercase_ending
 from studio.core.weights import SafetensorsHeader, WeightFile, WeightKind
-from studio.pipelines import device_memory
 from studio.pipelines.catalog.file_headers import read_header
 from studio.pipelines.catalog.file_stamps import read_stamp
 from studio.pipelines.catalog.model_folders import read_component_config, read_json
 from studio.pipelines.control import control_files
+from studio.pipelines.load_errors import translate_load_errors
 from studio.pipelines.registry import PipelineKey
 
 if TYPE_CHECKING:
@@ -66,22 +65,12 @@ def load_control_network(file: WeightFile, options: LoadOptions, facts: ControlF
         what torch raises when memory runs out.
     """
     import torch
-    from safetensors import SafetensorError
 
-    try:
-        disable_mapping()
+    disable_mapping()
+    with translate_load_errors(file):
         dtype = getattr(torch, options.dtype)
         module = _load_folder(file, dtype) if file.is_folder else _load_single_file(file, dtype, facts)
         return module.to(options.device).eval()
-    except (OSError, KeyError, ValueError, RuntimeError, AttributeError, TypeError, SafetensorError) as error:
-        if device_memory.is_out_of_memory(error):
-            raise
-        raise ModelBroken(
-            f"The {file.kind} {file.name} cannot be loaded:"
-            f" {str(error).splitlines()[0] if str(error) else type(error).__name__}",
-            hint="Download it again, or pick another one.",
-            details={"file": file.path.name},
-        ) from error
 
 
 def _load_folder(file: WeightFile, dtype: Any) -> Any:

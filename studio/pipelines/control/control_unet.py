@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from studio.core.errors import InvalidRequest
 from studio.core.request_parts import ControlMode
 from studio.pipelines.control.control_units import ResolvedUnit
+from studio.pipelines.unet_forward import replace_forward
 
 if TYPE_CHECKING:
     import torch
@@ -142,16 +143,8 @@ def apply_units(pipe: Any, units: Sequence[LoadedUnit], images: int) -> Iterator
         return
     for one in units:
         _check_shape(pipe, one)
-    unet = pipe.unet
-    before = vars(unet).get("forward")
-    unet.forward = _Forward(pipe, units, images, unet.forward)
-    try:
+    with replace_forward(pipe.unet, _Forward(pipe, units, images, pipe.unet.forward)):
         yield
-    finally:
-        if before is None:
-            del unet.forward
-        else:
-            unet.forward = before
 
 
 class _Forward:

@@ -10,6 +10,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+from studio.pipelines.unet_forward import replace_forward
+
 
 @contextmanager
 def compose_conditions(unet: Any, weights: tuple[float, ...], images: int) -> Iterator[None]:
@@ -19,15 +21,8 @@ def compose_conditions(unet: Any, weights: tuple[float, ...], images: int) -> It
     The batch is [negative; positive] with guidance and just the positive without; then there is nothing to measure the
     conditions against, and their mean by weight is the answer.
     """
-    before = vars(unet).get("forward")
-    unet.forward = _build_composed_forward(unet.forward, weights, images)
-    try:
+    with replace_forward(unet, _build_composed_forward(unet.forward, weights, images)):
         yield
-    finally:
-        if before is None:
-            del unet.forward
-        else:
-            unet.forward = before
 
 
 def _build_composed_forward(forward: Any, weights: tuple[float, ...], images: int) -> Any:

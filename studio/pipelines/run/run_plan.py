@@ -5,14 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from studio.core.errors import ModelBroken
 from studio.core.model import Model
 from studio.core.ports import Annotators, LoadOptions, PipelineSpec
 from studio.core.request import GenerationRequest, LoraUse
 from studio.core.weight_reading import disable_mapping
 from studio.core.weights import WeightFile, WeightKind
-from studio.pipelines import device_memory
 from studio.pipelines.device_memory import PeakStore
+from studio.pipelines.load_errors import translate_load_errors
 from studio.pipelines.registry import PipelineRegistry
 from studio.pipelines.run import diffusion, embeddings
 from studio.pipelines.run.lora import find_loras
@@ -107,17 +106,6 @@ def load_checkpoint(spec: PipelineSpec, weight: WeightFile, options: LoadOptions
         ModelBroken: a file that does not hold what its header promised.
         what torch raises when memory runs out.
     """
-    from safetensors import SafetensorError
-
     disable_mapping()
-    try:
+    with translate_load_errors(weight):
         return spec.load(weight, options)
-    except (OSError, KeyError, ValueError, RuntimeError, AttributeError, SafetensorError) as error:
-        if device_memory.is_out_of_memory(error):
-            raise
-        raise ModelBroken(
-            f"The checkpoint {weight.name} cannot be loaded:"
-            f" {str(error).splitlines()[0] if str(error) else type(error).__name__}",
-            hint="Download it again, or pick another model.",
-            details={"file": weight.path.name},
-        ) from error
