@@ -2,38 +2,28 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import re
 import shutil
-import socket
 import statistics
-import subprocess
-import sys
 import time
-from collections.abc import Iterator
 
 import httpx
 from playwright.sync_api import Browser, sync_playwright
 
+from benchmarks.plain_gradio import serve_page
 from benchmarks.report import Row
 from benchmarks.startup import start_studio
 
 TRIES = 5
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
-EMPTY_PAGE = """
-import sys
-import gradio as gr
-with gr.Blocks(analytics_enabled=False) as blocks:
-    gr.Textbox(elem_id="prompt")
-blocks.launch(server_port=int(sys.argv[1]), quiet=True)
-"""
+EMPTY_PAGE = 'gr.Textbox(elem_id="prompt")'
 READY = "#prompt textarea"
 
 
 def rows() -> list[Row]:
     """Bytes and components of the first answer, nodes in the document, and the time until the prompt takes text."""
-    with start_studio() as ours, _serve_empty_page() as empty, sync_playwright() as playwright:
+    with start_studio() as ours, serve_page(EMPTY_PAGE) as empty, sync_playwright() as playwright:
         browser = playwright.chromium.launch(
             executable_path=next(filter(None, map(shutil.which, BROWSERS)), None), args=["--no-sandbox"]
         )
@@ -94,23 +84,3 @@ def _count_nodes(browser: Browser, url: str) -> int:
         return page.evaluate("document.querySelectorAll('*').length")
     finally:
         context.close()
-
-
-@contextlib.contextmanager
-def _serve_empty_page() -> Iterator[str]:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    process = subprocess.Popen([sys.executable, "-c", EMPTY_PAGE, str(port)])
-    url = f"http://127.0.0.1:{port}/"
-    try:
-        give_up = time.monotonic() + 120
-        while time.monotonic() < give_up:
-            with contextlib.suppress(httpx.TransportError):
-                httpx.get(url, timeout=5)
-                break
-            time.sleep(0.1)
-        yield url
-    finally:
-        process.terminate()
-        process.wait(timeout=20)
