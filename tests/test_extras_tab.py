@@ -25,6 +25,7 @@ from studio.core.finish import (
 from studio.core.model import GPU_LANE, Model, Quality, Sizes
 from studio.core.model_ids import UPSCALER_PREFIX
 from studio.core.request import GenerationRequest
+from studio.core.request_parts import Axis, Hires
 from studio.core.settings import Settings
 from studio.core.task import Task
 from studio.core.upscale_modes import UpscaleMode
@@ -225,6 +226,13 @@ def test_json_of_a_chain_goes_out_and_comes_in() -> None:
         with pytest.raises(InvalidRequest) as refused:
             extras_chains.read_json(text)
         assert "Paste" in refused.value.hint
+
+
+def test_image_info_names_fields_as_the_forms_do() -> None:
+    axis = Axis(parameter="Steps", values=("1", "2"))
+    request = GenerationRequest(prompt="a fox", guidance=7.5, hires=Hires(strength=0.4), axes=(axis,))
+    rows = dict(info_panel._list_fields(request))
+    assert (rows["CFG scale"], rows["Hires denoising strength"], rows["Axes 1 · Parameter"]) == ("7.5", "0.4", "Steps")
 
 
 def test_bytes_in_words() -> None:

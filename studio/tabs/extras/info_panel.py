@@ -10,6 +10,7 @@ from typing import Any
 import gradio as gr
 
 from studio.core.errors import InvalidRequest
+from studio.core.fields import HIRES_FIELDS, INPAINT_FIELDS, OUTPAINT_FIELDS, REQUEST_FIELDS
 from studio.core.image_gate import ImageLimits, open_image
 from studio.core.request import GenerationRequest
 from studio.engine.metadata.image_info import ParsedImageInfo, read_image_info
@@ -26,6 +27,8 @@ GREETING = (
     " ComfyUI, InvokeAI, Fooocus, SwarmUI or NovelAI: PNG, JPEG, WebP or AVIF.</p></div>"
 )
 NO_METADATA = "This file contains no generation data. Many services remove it on upload."
+_PART_FIELDS = {"": REQUEST_FIELDS, "Hires": HIRES_FIELDS, "Inpaint": INPAINT_FIELDS, "Outpaint": OUTPAINT_FIELDS}
+_LABELS = {(part, spec.name): spec.label for part, fields in _PART_FIELDS.items() for spec in fields}
 _UPLOAD_EVENT = HIDDEN | {"preprocess": True}
 
 
@@ -102,13 +105,13 @@ def render_info(info: ParsedImageInfo, hidden: str | None = None) -> str:
 
 
 def _list_fields(request: GenerationRequest) -> list[tuple[str, str]]:
-    """Every field that the request sets, nested ones with their path."""
+    """Every field that the request sets: by its label on the forms where it has one, else by its path."""
     found: list[tuple[str, str]] = []
 
     def walk(path: str, value: Any) -> None:
         if isinstance(value, dict):
             for name, inner in value.items():
-                walk(f"{path} · {_format_name(name)}" if path else _format_name(name), inner)
+                walk(_LABELS.get((path, name)) or " · ".join(filter(None, (path, _format_name(name)))), inner)
         elif isinstance(value, list) and value and isinstance(value[0], dict):
             for number, inner in enumerate(value, 1):
                 walk(f"{path} {number}", inner)
@@ -120,7 +123,7 @@ def _list_fields(request: GenerationRequest) -> list[tuple[str, str]]:
 
 
 def _format_name(name: str) -> str:
-    return name.replace("_", " ")
+    return name.replace("_", " ").capitalize()
 
 
 def _render_fields_table(rows: Sequence[tuple[str, str]]) -> str:
