@@ -236,12 +236,11 @@ def _add_status_routes(routes: APIRouter, studio: Studio) -> None:
         user = request.scope.get("user")
         if not isinstance(user, User):
             return schemas.Health(status="ok")
-        waiting = sum(not job.snapshot.status.is_final for job in studio.engine.jobs(user, 500))
         return schemas.Health(
             status="ok",
             version=__version__,
             uptime=round(time.monotonic() - began, 1),
-            queueLength=waiting,
+            queueLength=studio.engine.count_unfinished(user),
             device=_get_device(studio),
         )
 

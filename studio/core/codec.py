@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import types
 import typing
 from enum import StrEnum
@@ -73,7 +74,7 @@ def _decode_dataclass(kind: Any, data: Any, where: str) -> Any:
     if not isinstance(data, dict):
         raise _make_type_error(where, "an object", data)
     fields = _rename_old_fields(kind, cast(dict[str, Any], data))
-    hints = typing.get_type_hints(kind)
+    hints = _get_hints(kind)
     unknown = sorted(set(fields) - set(hints))
     if unknown:
         raise InvalidRequest(
@@ -81,9 +82,7 @@ def _decode_dataclass(kind: Any, data: Any, where: str) -> Any:
             hint="Known fields: " + ", ".join(hints) + ".",
             details={"field": unknown[0]},
         )
-    missing = [
-        f.name for f in dataclasses.fields(kind) if f.name not in fields and _get_default(f) is dataclasses.MISSING
-    ]
+    missing = [name for name in _list_required(kind) if name not in fields]
     if missing:
         raise InvalidRequest(
             f"The field {missing[0]!r} is missing in the {where}.",
@@ -100,10 +99,25 @@ def _decode_dataclass(kind: Any, data: Any, where: str) -> Any:
 
 def _rename_old_fields(kind: Any, data: dict[str, Any]) -> dict[str, Any]:
     """`data` with the field names of earlier versions replaced by those of today; both at once are refused below."""
-    renamed = {
-        old: f.name for f in dataclasses.fields(kind) if (old := f.metadata.get("old_name")) and f.name not in data
-    }
+    renamed = {old: name for old, name in _list_old_names(kind).items() if name not in data}
     return {renamed.get(name, name): value for name, value in data.items()}
+
+
+# A list of jobs decodes hundreds of requests; what is asked of their classes is worked out once for each class.
+@functools.cache
+def _get_hints(kind: Any) -> dict[str, Any]:
+    return typing.get_type_hints(kind)
+
+
+@functools.cache
+def _list_required(kind: Any) -> tuple[str, ...]:
+    return tuple(f.name for f in dataclasses.fields(kind) if _get_default(f) is dataclasses.MISSING)
+
+
+@functools.cache
+def _list_old_names(kind: Any) -> dict[str, str]:
+    """Today's field names by those of earlier versions."""
+    return {old: f.name for f in dataclasses.fields(kind) if (old := f.metadata.get("old_name"))}
 
 
 def _make_type_error(where: str, wanted: str, got: Any) -> InvalidRequest:

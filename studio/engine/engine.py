@@ -28,7 +28,7 @@ from studio.engine.jobs.job_context import LaneContext, RunContext
 from studio.engine.jobs.job_registry import JobRegistry
 from studio.engine.jobs.job_runner import JobRunner
 from studio.engine.jobs.journal import Journal, JournalEntry
-from studio.engine.jobs.past_jobs import restore_job
+from studio.engine.jobs.past_jobs import restore_jobs
 from studio.engine.jobs.previews import Previews
 from studio.engine.jobs.run_state import RunnerServices
 from studio.engine.jobs.saved_chains import SavedChains
@@ -135,8 +135,9 @@ class Engine(Gallery):
         if self._database.fresh:
             threading.Thread(target=self._rebuild, name="rebuild", daemon=True).start()
         with self._lock:
-            for entry in self._journal.claim():
-                self._dispatch.put(self._job_registry.put(self._restore_job(entry)))
+            jobs = self._restore_jobs(self._journal.claim())
+            self._job_registry.put(*jobs)
+            self._dispatch.put(*jobs)
         self._cleanup.start()
         self._upkeep.start()
         self._indexing.start()
@@ -250,12 +251,18 @@ class Engine(Gallery):
         entry = None if job is not None else self._journal.get(job_id, user.name)
         if entry is None:
             raise NotFound("Job not found.", hint="It may belong to another user.")
-        return self._restore_job(entry)
+        return self._restore_jobs([entry])[0]
 
     def jobs(self, user: User, limit: int = 50) -> list[Job]:
         """The user's latest jobs, newest first, those of earlier runs too."""
         entries = self._journal.list_newest(user.name, limit)
-        return [self._job_registry.get(entry.id) or self._restore_job(entry) for entry in entries]
+        held = {entry.id: self._job_registry.get(entry.id) for entry in entries}
+        past = iter(self._restore_jobs([entry for entry in entries if held[entry.id] is None]))
+        return [held[entry.id] or next(past) for entry in entries]
+
+    def count_unfinished(self, user: User) -> int:
+        """How many jobs of the user wait or run, those of other studio processes too."""
+        return self._journal.count_open(user.name)
 
     def list_held_jobs(self, user: User) -> list[Job]:
         """The user's jobs that this process holds, the oldest first: all unfinished ones, and the latest ended ones.
@@ -270,12 +277,8 @@ class Engine(Gallery):
             NotFound: no such job of this user. InvalidRequest: another studio process runs it.
         """
         job = self._require_own_job(job_id, user)
-        if job.snapshot.status.is_final:
-            return
-        job.stop(StopReason.CANCEL)
-        if self._dispatch.remove(job):
-            self.ledger.release(job.id)
-            self._end_waiting(job)
+        if not job.snapshot.status.is_final:
+            self._stop_jobs([job])
 
     def skip(self, job_id: str, user: User) -> None:
         """Leave out what the job draws now and go on with the next; raises as `cancel`."""
@@ -285,10 +288,7 @@ class Engine(Gallery):
 
     def cancel_all(self, user: User) -> None:
         """Stop every job of the user, waiting and running."""
-        for job in reversed(
-            self._job_registry.of(user.name)
-        ):  # the last first, so that none begins while the others are stopped
-            self.cancel(job.id, user)
+        self._stop_jobs([job for job in self._job_registry.of(user.name) if not job.snapshot.status.is_final])
 
     def retry_save(self, job_id: str, user: User) -> Job:
         """Write the images that the disk refused once more; nothing is drawn again but what never was.
@@ -359,12 +359,20 @@ class Engine(Gallery):
             return job
         raise InvalidRequest("This job runs in another studio process.", hint="Stop it there.")
 
-    def _end_waiting(self, job: Job) -> None:
+    def _stop_jobs(self, jobs: Sequence[Job]) -> None:
+        """End those of `jobs` that wait; those that run are asked to stop. One that begins meanwhile stops at once."""
+        for job in jobs:
+            job.stop(StopReason.CANCEL)
+        waited = self._dispatch.remove(*jobs)
+        for job in waited:
+            self.ledger.release(job.id)
         try:
-            self._journal.record_end(job.id, Status.CANCELLED, notices=job.snapshot.notices)
+            if waited:
+                self._journal.record_cancelled({job.id: job.snapshot.notices for job in waited})
         except StorageFailed as error:
-            _log.warning("the end of job %s is not in the journal: %s", job.id, error.message)
-        job.emit(CancelledEvent())
+            _log.warning("the end of %d jobs is not in the journal: %s", len(waited), error.message)
+        for job in waited:
+            job.emit(CancelledEvent())
 
     def _stop_abandoned(self, job: Job) -> None:
         try:
@@ -372,8 +380,8 @@ class Engine(Gallery):
         except StudioError as error:
             _log.warning("the job %s of a closed page was not stopped: %s", job.id, error.message)
 
-    def _restore_job(self, entry: JournalEntry) -> Job:
-        return restore_job(entry, self._models, self.library, self._settings.current)
+    def _restore_jobs(self, entries: Sequence[JournalEntry]) -> list[Job]:
+        return restore_jobs(entries, self._models, self.library, self._settings.current)
 
     def _rebuild(self) -> None:
         try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from studio.core.errors import QueueFull
 from studio.core.model import GPU_LANE
@@ -33,13 +33,15 @@ class Dispatcher:
                 self._lanes[name] = Lane(name, self._run, threads=threads, on_change=self._report_positions)
             return self._lanes[name]
 
-    def put(self, job: Job, *, first: bool = False) -> None:
-        """Queue a job in its model's lane."""
-        self.lane(job.model.lane).put(job, first=first)
+    def put(self, *jobs: Job, first: bool = False) -> None:
+        """Queue jobs in their models' lanes. Many at once are faster than one by one: the waiting are told their places
+        once."""
+        for lane, own in _group_by_lane(jobs).items():
+            self.lane(lane).put(*own, first=first)
 
-    def remove(self, job: Job) -> bool:
-        """Take a waiting job out; False when it does not wait."""
-        return self.lane(job.model.lane).remove(job)
+    def remove(self, *jobs: Job) -> list[Job]:
+        """Take waiting jobs out; returns those that waited."""
+        return [job for lane, own in _group_by_lane(jobs).items() for job in self.lane(lane).remove(*own)]
 
     def check_room(self, user: str, settings: Settings) -> None:
         """Raises QueueFull when one more job of `user` would be too many."""
@@ -86,6 +88,13 @@ class Dispatcher:
             job.report_position(len(running) + place, left)
             expected = self._timings.estimate_seconds(job.request, job.model)
             left = None if left is None or expected is None else left + expected * job.images
+
+
+def _group_by_lane(jobs: Sequence[Job]) -> dict[str, list[Job]]:
+    lanes: dict[str, list[Job]] = {}
+    for job in jobs:
+        lanes.setdefault(job.model.lane, []).append(job)
+    return lanes
 
 
 def _join_lanes(lanes: list[Lane], seconds: float) -> bool:

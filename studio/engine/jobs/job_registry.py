@@ -28,13 +28,12 @@ class JobRegistry:
         with self._lock:
             return [job for job in self._jobs.values() if job.user == user]
 
-    def put(self, job: Job) -> Job:
-        """Hold `job`, and let go of ended ones that are too many."""
+    def put(self, *jobs: Job) -> None:
+        """Hold `jobs`, and let go of ended ones that are too many."""
         with self._lock:
-            self._jobs[job.id] = job
+            self._jobs.update((job.id, job) for job in jobs)
             ended = [old for old in self._jobs.values() if old.snapshot.status.is_final]
             for old in ended[: max(0, len(ended) - _MAX_ENDED_JOBS)]:
                 del self._jobs[old.id]
             for old in [old for old in ended if old.unsaved][:-_MAX_UNSAVED_JOBS]:
                 old.unsaved.clear()
-        return job

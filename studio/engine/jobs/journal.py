@@ -6,10 +6,12 @@ starts on the same outputs folder; what a living one holds is never touched.
 
 from __future__ import annotations
 
+import functools
 import json
 import logging
 import sqlite3
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -80,6 +82,15 @@ class Journal:
                 (Status.QUEUED.value, job_id),
             )
 
+    def record_cancelled(self, notices: Mapping[str, tuple[str, ...]]) -> None:
+        """Jobs that waited are over, all of them or none; `notices` has the notices of each by its id."""
+        now = time.time()
+        with self._database.transaction() as connection:
+            connection.executemany(
+                "UPDATE jobs SET status = ?, finished = ?, seconds = NULL, error = NULL, notices = ? WHERE id = ?",
+                [(Status.CANCELLED.value, now, json.dumps(texts), job_id) for job_id, texts in notices.items()],
+            )
+
     def record_end(
         self,
         job_id: str,
@@ -112,6 +123,15 @@ class Journal:
         """The latest jobs of `user`, newest first, those of earlier runs and other processes too."""
         rows = self._database.rows("SELECT * FROM jobs WHERE user = ? ORDER BY seq DESC LIMIT ?", (user, limit))
         return [_parse_entry(row) for row in rows]
+
+    def count_open(self, user: str) -> int:
+        """How many jobs of `user` have not ended, those of other processes too."""
+        rows = self._database.rows(
+            # The plus keeps SQLite from walking all jobs of the user: the open ones of everybody are few.
+            "SELECT count(*) FROM jobs WHERE status IN (?, ?) AND +user = ?",
+            (*_OPEN_STATUSES, user),
+        )
+        return rows[0][0]
 
     def claim(self) -> list[JournalEntry]:
         """Take over all unfinished jobs whose owners are dead, in the order they were submitted.
@@ -155,7 +175,7 @@ def _make_attempts_error() -> StudioError:
 
 def _parse_entry(row: sqlite3.Row) -> JournalEntry:
     try:
-        request = GenerationRequest.from_stored_json(json.loads(row["request"]))
+        request = _parse_request(row["request"])
     except InvalidRequest as error:  # written by another version
         _log.warning("the request of job %s is not understood any more: %s", row["id"], error.message)
         request = GenerationRequest(model=row["model"])
@@ -170,6 +190,11 @@ def _parse_entry(row: sqlite3.Row) -> JournalEntry:
         error=_parse_error(row["error"]),
         seconds=row["seconds"],
     )
+
+
+@functools.lru_cache(maxsize=500)  # the longest list of jobs; the same list is asked for again and again
+def _parse_request(text: str) -> GenerationRequest:
+    return GenerationRequest.from_stored_json(json.loads(text))
 
 
 def _parse_error(text: str | None) -> StudioError | None:

@@ -86,17 +86,18 @@ class Lane:
         for thread in self._threads:
             thread.start()
 
-    def put(self, job: Job, *, first: bool = False) -> None:
-        """Queue a job."""
+    def put(self, *jobs: Job, first: bool = False) -> None:
+        """Queue jobs, in this order."""
         with self._changed:
-            self._queue.put(job, first=first)
-            self._changed.notify()
+            for job in jobs:
+                self._queue.put(job, first=first)
+            self._changed.notify(len(jobs))
         self._on_change(self)
 
-    def remove(self, job: Job) -> bool:
-        """Take a waiting job out; False when it does not wait here."""
+    def remove(self, *jobs: Job) -> list[Job]:
+        """Take waiting jobs out; returns those that did wait here."""
         with self._changed:
-            removed = self._queue.remove(job)
+            removed = [job for job in jobs if self._queue.remove(job)]
         if removed:
             self._on_change(self)
         return removed

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from studio.core.errors import InvalidRequest, StudioError
 from studio.core.events import Snapshot, Status
 from studio.core.model import Model
@@ -13,12 +15,25 @@ from studio.engine.models.model_list import Models
 from studio.library.asset_index import AssetIndex
 
 
-def restore_job(entry: JournalEntry, models: Models, library: AssetIndex, settings: Settings) -> Job:
-    """The job of `entry` as it stood, ready to be queued again when it has not ended."""
+def restore_jobs(entries: Iterable[JournalEntry], models: Models, library: AssetIndex, settings: Settings) -> list[Job]:
+    """The jobs of `entries` as they stood, ready to be queued again when they have not ended."""
+    found: dict[str, Model] = {}  # many jobs have few models, and finding one goes through the lists of all backends
+    jobs: list[Job] = []
+    for entry in entries:
+        if entry.model not in found:
+            found[entry.model] = _find_model(entry.model, models)
+        jobs.append(_restore_job(entry, found[entry.model], library, settings))
+    return jobs
+
+
+def _find_model(model_id: str, models: Models) -> Model:
     try:
-        model = models.find(entry.model)[1]
+        return models.find(model_id)[1]
     except StudioError:
-        model = Model(id=entry.model, title=entry.model, family="", problem="it is not there any more")
+        return Model(id=model_id, title=model_id, family="", problem="it is not there any more")
+
+
+def _restore_job(entry: JournalEntry, model: Model, library: AssetIndex, settings: Settings) -> Job:
     job = Job(
         job_id=entry.id, user=entry.user, request=entry.request, model=model, settings=settings, created=entry.created
     )
