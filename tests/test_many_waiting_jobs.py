@@ -45,7 +45,7 @@ def count_statements(engine: Engine) -> list[str]:
 
 @pytest.fixture
 def reported(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The ids of jobs that were reported their place, each time they were."""
+    """The ids of jobs that got their place reported, each time."""
     calls: list[str] = []
     report = Job.report_position
 

@@ -6,6 +6,7 @@ import dataclasses
 import functools
 import types
 import typing
+from collections.abc import Mapping
 from enum import StrEnum
 from typing import Any, cast
 
@@ -14,7 +15,8 @@ from studio.core.text_checks import check_depth, check_text
 
 
 def encode_json(value: Any) -> Any:
-    """`value` JSON-ready: frozen dataclasses become dicts without the fields that equal their default, tuples lists."""
+    """`value` JSON-ready: frozen dataclasses become dicts without the fields that equal their default, tuples and sets
+    lists."""
     if dataclasses.is_dataclass(value):
         return {
             f.name: encode_json(getattr(value, f.name))
@@ -23,6 +25,10 @@ def encode_json(value: Any) -> Any:
         }
     if isinstance(value, tuple):
         return [encode_json(item) for item in cast(tuple[Any, ...], value)]
+    if isinstance(value, frozenset):
+        return sorted(encode_json(item) for item in cast(frozenset[Any], value))
+    if isinstance(value, Mapping):
+        return {name: encode_json(item) for name, item in cast(Mapping[str, Any], value).items()}
     return value
 
 
@@ -31,8 +37,8 @@ def _get_default(f: dataclasses.Field[Any]) -> Any:
 
 
 def decode_json(kind: Any, data: Any, where: str) -> Any:
-    """`data` as an instance of the annotation `kind`: a dataclass, tuple, StrEnum, str, int, float, bool, or one of
-    them or None.
+    """`data` as an instance of the annotation `kind`: a dataclass, tuple, frozenset, Mapping from text, StrEnum, str,
+    int, float, bool, or one of them or None.
 
     Raises:
         InvalidRequest: an unknown or missing field, a wrong type, a text with a control character or half a character,
@@ -48,11 +54,17 @@ def _decode(kind: Any, data: Any, where: str) -> Any:
         if data is None:
             return None
         return _decode(next(arg for arg in typing.get_args(kind) if arg is not types.NoneType), data, where)
-    if origin is tuple:
+    if origin in (tuple, frozenset):
         if not isinstance(data, list | tuple):
             raise _make_type_error(where, "a list", data)
         item = typing.get_args(kind)[0]
-        return tuple(_decode(item, entry, f"{where}[{i}]") for i, entry in enumerate(cast(list[Any], data)))
+        return origin(_decode(item, entry, f"{where}[{i}]") for i, entry in enumerate(cast(list[Any], data)))
+    if origin is Mapping:
+        if not isinstance(data, dict):
+            raise _make_type_error(where, "an object", data)
+        item = typing.get_args(kind)[1]
+        table = cast(dict[str, Any], data)
+        return {check_text(name, where): _decode(item, entry, f"{where}.{name}") for name, entry in table.items()}
     if dataclasses.is_dataclass(kind):
         return _decode_dataclass(kind, data, where)
     if isinstance(kind, type) and issubclass(kind, StrEnum):

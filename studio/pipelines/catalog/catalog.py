@@ -10,7 +10,6 @@ import dataclasses
 import difflib
 import threading
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from studio.core.errors import InvalidRequest, ModelBroken, UnknownModel
@@ -21,46 +20,28 @@ from studio.pipelines.catalog import folder_walk
 from studio.pipelines.catalog.file_headers import CONVERT, detect_foreign_type, read_header
 from studio.pipelines.catalog.file_stamps import make_stamp
 from studio.pipelines.catalog.hashes import HashCache
+from studio.pipelines.catalog.listing import Entry, Listing, Stamp, stamp_surroundings
 from studio.pipelines.catalog.model_folders import Folder, inspect_folder
+from studio.pipelines.catalog.scan_cache import ScanCache
 from studio.pipelines.catalog.weight_kinds import IMAGE_NETWORKS, Guess, guess_part, guess_special
 from studio.pipelines.control import control_files, control_tasks
 from studio.prompting.dialects import find_look
-
-
-@dataclass(frozen=True)
-class _Entry:
-    weight: WeightFile
-    model: Model | None
-    stamp: tuple[str, int, int] | None = None
-
-    @property
-    def is_volatile(self) -> bool:
-        """Whether a file has to be looked at each time, since what lies beside it may have come or gone: a checkpoint's
-        note and its companion, an IP-Adapter's image encoder."""
-        return self.model is not None or self.weight.kind is WeightKind.IP_ADAPTER
-
-
-@dataclass(frozen=True)
-class _Listing:
-    """One look at the folder; replaced as a whole."""
-
-    entries: dict[tuple[WeightKind, str], _Entry]
-    seen: dict[tuple[str, int, int], _Entry]
 
 
 class Catalog:
     """The files below `models_dir`. The first question looks at the folder; `refresh` looks again. Safe from any
     thread.
 
-    `cache` is a folder for the hashes.
+    `cache` is a folder for the hashes and for what was found, which the next start goes by.
     """
 
     def __init__(self, models_dir: Path, specs: Sequence[PipelineSpec], cache: Path) -> None:
         self._root = models_dir
         self._specs = {spec.family: spec for spec in specs}
         self._hashes = HashCache(cache / "hashes.db")
+        self._cache = ScanCache(cache / "scan.json", specs)
         self._lock = threading.Lock()
-        self._current: _Listing | None = None
+        self._current: Listing | None = None
 
     def weights(self) -> tuple[WeightFile, ...]:
         """Every weight file and folder, usable or not, by kind and name. `header` is left out: read_header gives it."""
@@ -133,10 +114,10 @@ class Catalog:
                 return digest
         raise UnknownModel(f"No model file is named {name!r}.", hint="Refresh the list.")
 
-    def _find_entry(self, kind: WeightKind, name: str) -> _Entry | None:
+    def _find_entry(self, kind: WeightKind, name: str) -> Entry | None:
         return self._get_listing().entries.get((kind, name)) or self._find_by_loose_name(kind, name)
 
-    def _refresh_changed(self, entry: _Entry | None) -> None:
+    def _refresh_changed(self, entry: Entry | None) -> None:
         """Look at the folder again when what is known of this file is of an older one."""
         if entry is None or entry.stamp is None:
             return
@@ -147,7 +128,7 @@ class Catalog:
         if changed:
             self.refresh()
 
-    def _get_listing(self) -> _Listing:
+    def _get_listing(self) -> Listing:
         current = self._current
         if current is None:
             with self._lock:
@@ -165,25 +146,30 @@ class Catalog:
             fresh = dataclasses.replace(entry, weight=dataclasses.replace(entry.weight, sha256=digest))
             self._current = dataclasses.replace(listing, entries={**listing.entries, (kind, name): fresh})
 
-    def _scan(self, before: _Listing | None) -> _Listing:
-        old = before.seen if before else {}
+    def _scan(self, before: Listing | None) -> Listing:
+        old = before or self._cache.load()
+        surroundings = stamp_surroundings(self._root)
+        unmoved = old is not None and old.surroundings == surroundings
         hashes = self._hashes.load_all()
-        seen: dict[tuple[str, int, int], _Entry] = {}
+        seen: dict[Stamp, Entry] = {}
         for found in folder_walk.walk_models(self._root):
             try:
                 key = make_stamp(found.path)
             except OSError:  # it went away while we looked
                 continue
-            entry = old.get(key)
-            if entry is None or (not found.is_folder and entry.is_volatile):
-                entry = self._classify_entry(found)
-            weight = dataclasses.replace(entry.weight, sha256=hashes.get(key, ""))
-            seen[key] = dataclasses.replace(entry, weight=weight, stamp=key)
-        return _Listing(self._attach_control_tasks(_index_by_name(self._root, seen.values())), seen)
+            entry = old.seen.get(key) if old is not None else None
+            if entry is None or (not unmoved and not found.is_folder and entry.depends_on_surroundings):
+                entry = dataclasses.replace(self._classify_entry(found), stamp=key)
+            seen[key] = entry.with_hash(hashes)
+        if old is not None and unmoved and list(seen) == list(old.seen):
+            return Listing({name: entry.with_hash(hashes) for name, entry in old.entries.items()}, seen, surroundings)
+        listing = Listing(self._attach_control_tasks(_index_by_name(self._root, seen.values())), seen, surroundings)
+        self._cache.save(listing)
+        return listing
 
-    def _classify_entry(self, found: folder_walk.ModelEntry) -> _Entry:
+    def _classify_entry(self, found: folder_walk.ModelEntry) -> Entry:
         weight = self._classify_folder(found) if found.is_folder else _flag_missing_encoder(self._classify_file(found))
-        return _Entry(dataclasses.replace(weight, header=None), self._build_model(weight))
+        return Entry(dataclasses.replace(weight, header=None), self._build_model(weight))
 
     def _classify_file(self, found: folder_walk.ModelEntry) -> WeightFile:
         header, size = None, 0
@@ -262,9 +248,7 @@ class Catalog:
         metadata = weight.header.metadata if weight.header is not None else {}
         return dataclasses.replace(self._specs[weight.family].describe(weight), look=find_look(weight.name, metadata))
 
-    def _attach_control_tasks(
-        self, table: dict[tuple[WeightKind, str], _Entry]
-    ) -> dict[tuple[WeightKind, str], _Entry]:
+    def _attach_control_tasks(self, table: dict[tuple[WeightKind, str], Entry]) -> dict[tuple[WeightKind, str], Entry]:
         """The entries with each checkpoint's model offering what the ControlNets and adapters among them give it."""
         weights = [entry.weight for entry in table.values()]
         done = dict(table)
@@ -282,7 +266,7 @@ class Catalog:
     def _list_names(self, kind: WeightKind) -> list[str]:
         return [name for known, name in self._get_listing().entries if known is kind]
 
-    def _find_by_loose_name(self, kind: WeightKind, name: str) -> _Entry | None:
+    def _find_by_loose_name(self, kind: WeightKind, name: str) -> Entry | None:
         fits = [
             entry
             for (known, full), entry in self._get_listing().entries.items()
@@ -301,10 +285,10 @@ def _guess_pickle(found: folder_walk.ModelEntry) -> Guess:
     return Guess(found.expected, problem=f"{found.path.name} {what}. {CONVERT}")
 
 
-def _index_by_name(root: Path, entries: Iterable[_Entry]) -> dict[tuple[WeightKind, str], _Entry]:
+def _index_by_name(root: Path, entries: Iterable[Entry]) -> dict[tuple[WeightKind, str], Entry]:
     """Entries by kind and name. Of two files that would have the same name, the second gets its whole path for a
     name."""
-    table: dict[tuple[WeightKind, str], _Entry] = {}
+    table: dict[tuple[WeightKind, str], Entry] = {}
     for entry in entries:
         kind, name = entry.weight.kind, entry.weight.name
         if (kind, name) in table:

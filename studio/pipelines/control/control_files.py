@@ -3,8 +3,10 @@ configs."""
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ from studio.core.errors import ModelBroken
 from studio.core.ports import PipelineSpec
 from studio.core.weights import SafetensorsHeader, WeightFile, WeightKind
 from studio.pipelines.catalog.file_headers import read_header
+from studio.pipelines.catalog.file_stamps import make_stamp
 from studio.pipelines.catalog.model_folders import read_component_config
 
 NO_ENCODER = "Its image encoder is missing: put the folder image_encoder of the adapter's own repository beside it."
@@ -75,13 +78,8 @@ def read_model_width(file: WeightFile, kind: WeightKind) -> int:
             return int(levels[0]) if isinstance(levels, list) and levels else 0
         text = config.get("cross_attention_dim")
         return text if isinstance(text, int) else 0
-    header = _get_header(file)
-    if header is None:
-        return 0
-    if kind is WeightKind.T2I_ADAPTER:
-        names = ("model.diffusion_model.input_blocks.0.0.weight", "adapter.conv_in.weight")
-        return next((header.shapes[name][0] for name in names if name in header.shapes), 0)
-    return _read_cross_width(header)
+    facts = _get_facts(file)
+    return facts.first_level if kind is WeightKind.T2I_ADAPTER else facts.text_states
 
 
 def count_union_types(file: WeightFile) -> int:
@@ -94,20 +92,13 @@ def count_union_types(file: WeightFile) -> int:
             config.get("num_control_type", 6) if config.get("_class_name") == "ControlNetUnionModel" else 0
         )
         return found if isinstance(found, int) else 0
-    header = _get_header(file)
-    shapes = header.shapes if header else {}
-    return next(
-        (shapes[name][0] for name in ("task_embedding", "controlnet_mode_embedder.weight") if name in shapes), 0
-    )
+    return _get_facts(file).union_types
 
 
 def read_image_width(file: WeightFile) -> int:
     """The width of the image states that an IP-Adapter reads: its encoder's `projection_dim`, or its `hidden_size`
     where it reads all states (plus, full face); 0 where it is unknown."""
-    header = _get_header(file)
-    names = ("image_proj.proj.weight", "image_proj.proj_in.weight", "image_proj.proj.0.weight")
-    shapes = header.shapes if header else {}
-    return next((shapes[name][1] for name in names if name in shapes), 0)
+    return _get_facts(file).image_states
 
 
 def find_image_encoder(path: Path, width: int) -> Path | None:
@@ -181,10 +172,37 @@ def _read_cross_width(header: SafetensorsHeader) -> int:
     return next((shape[1] for name, shape in header.shapes.items() if name.endswith(ends) and len(shape) > 1), 0)
 
 
-def _get_header(file: WeightFile) -> SafetensorsHeader | None:
+@dataclass(frozen=True, kw_only=True)
+class _HeaderFacts:
+    """What the header of a single file says of its sizes; 0 where it says nothing."""
+
+    text_states: int = 0
+    first_level: int = 0
+    union_types: int = 0
+    image_states: int = 0
+
+
+def _get_facts(file: WeightFile) -> _HeaderFacts:
     if file.header is not None:
-        return file.header
+        return _collect_facts(file.header)
     try:
-        return read_header(file.path)
-    except ModelBroken:
-        return None
+        return _read_facts(*make_stamp(file.path))
+    except (OSError, ModelBroken):
+        return _HeaderFacts()
+
+
+@functools.lru_cache(maxsize=10_000)  # each checkpoint is compared with each ControlNet whenever models are listed
+def _read_facts(path: str, size: int, changed: int) -> _HeaderFacts:
+    return _collect_facts(read_header(Path(path)))
+
+
+def _collect_facts(header: SafetensorsHeader) -> _HeaderFacts:
+    def find_size(axis: int, *names: str) -> int:
+        return next((header.shapes[name][axis] for name in names if name in header.shapes), 0)
+
+    return _HeaderFacts(
+        text_states=_read_cross_width(header),
+        first_level=find_size(0, "model.diffusion_model.input_blocks.0.0.weight", "adapter.conv_in.weight"),
+        union_types=find_size(0, "task_embedding", "controlnet_mode_embedder.weight"),
+        image_states=find_size(1, "image_proj.proj.weight", "image_proj.proj_in.weight", "image_proj.proj.0.weight"),
+    )
