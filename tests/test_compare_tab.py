@@ -16,12 +16,13 @@ from studio.core.events import Status
 from studio.core.model import Feature
 from studio.core.pricing import Estimate, ImageSizes
 from studio.core.request import GenerationRequest
+from studio.core.task import Task
 from studio.core.user import LOCAL_USER, User
 from studio.engine.models.votes import Tally
 from studio.engine.studio import Studio
+from studio.tabs.common.choice_lists import READY_MODELS, list_choices
 from studio.tabs.common.run_job import follow_jobs
 from studio.tabs.compare import (
-    _list_choices,
     _render_price,
     _render_side_by_side,
     _render_tallies,
@@ -55,7 +56,8 @@ def studio(tmp_path: Path, shop: Shop) -> Iterator[Studio]:
 
 
 def test_models_that_are_ready_are_offered(studio: Studio) -> None:
-    assert [name for _, name in _list_choices(studio)] == ["fake", "shop/fox", "shop/cat"]
+    ready = list_choices(studio, READY_MODELS, Task.TXT2IMG)
+    assert [name for _, name in ready] == ["fake", "shop/fox", "shop/cat"]
 
 
 def test_each_gets_the_prompt_and_the_seed_where_it_takes_one(studio: Studio, shop: Shop) -> None:

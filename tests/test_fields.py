@@ -254,7 +254,7 @@ class TestAFieldThatOnlyTheTableKnows:
 
     def test_is_on_the_form(self) -> None:
         with gr.Blocks():
-            widget: Any = build_detail_fields((), "i2i-", EtaRequest.FIELDS)["eta"]
+            widget: Any = build_detail_fields("i2i-", EtaRequest.FIELDS)["eta"]
         assert (widget.label, widget.elem_id, widget.maximum, widget.value) == ("Eta", "i2i-eta", 1, 0.0)
         values = dict.fromkeys(field.form_name for field in IN_FORMS) | write_form(EtaRequest(eta=0.5))
         assert read_form(values, FAKE_MODEL, EtaRequest).eta == 0.5

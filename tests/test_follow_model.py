@@ -41,7 +41,7 @@ SECOND = dataclasses.replace(
 @pytest.fixture
 def form() -> Form:
     with gr.Blocks():
-        fields = form_fields.build_model_fields([FIRST, SECOND], FIRST, [])
+        fields = form_fields.build_model_fields(FIRST, [])
         return Form(fields | form_fields.build_size_fields(FIRST) | form_fields.build_sampling_fields(FIRST))
 
 

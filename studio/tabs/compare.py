@@ -14,11 +14,11 @@ import gradio as gr
 from studio.core.errors import InvalidRequest, NotFound, StudioError
 from studio.core.model import Feature
 from studio.core.request import GenerationRequest
-from studio.core.task import Task
 from studio.core.user import User
 from studio.engine.jobs.job import Job
 from studio.engine.models.votes import Tally
 from studio.engine.studio import Studio
+from studio.tabs.common import choice_lists
 from studio.tabs.common.cost_line import format_dollars
 from studio.tabs.common.current_user import get_user
 from studio.tabs.common.events import HIDDEN, UNQUEUED, Updates, make_toast, show_errors
@@ -52,14 +52,12 @@ class CompareWidgets:
     running: gr.State  # the ids of the unfinished jobs
 
 
-def build_compare_tab(studio: Studio, page: PageContext) -> None:
+def build_compare_tab(studio: Studio, _: PageContext) -> None:
     """Build the tab's layout and wire its events."""
     widgets = _build_layout(studio)
     _wire_compare(studio, widgets)
     _wire_votes(studio, widgets)
-    refresh_models = (lambda: gr.update(choices=_list_choices(studio)), None, widgets.models)
-    page.lists.append(refresh_models)
-    page.blocks.load(*refresh_models, **UNQUEUED)
+    choice_lists.fetch_on_focus(widgets.models, choice_lists.READY_MODELS)
 
 
 def _build_layout(studio: Studio) -> CompareWidgets:
@@ -67,8 +65,10 @@ def _build_layout(studio: Studio) -> CompareWidgets:
         with gr.Column(elem_classes="view-column view-prompt", min_width=0):
             prompt = gr.Textbox(label="Prompt", lines=3, elem_id="compare-prompt", max_length=20_000)
             models = gr.Dropdown(
-                _list_choices(studio),
+                [],
+                value=[],
                 multiselect=True,
+                allow_custom_value=True,
                 max_choices=MAX_MODELS,
                 label="Models",
                 elem_id="compare-models",
@@ -168,10 +168,6 @@ def _wire_votes(studio: Studio, widgets: CompareWidgets) -> None:
     shown: set[Any] = {widgets.ballot, widgets.pair, widgets.tallies}
     for button, place in zip(widgets.votes, (0, None, 1), strict=True):
         button.click(make_vote_handler(place), widgets.pair, shown, **HIDDEN)
-
-
-def _list_choices(studio: Studio) -> list[tuple[str, str]]:
-    return [(model.title, model.id) for model in studio.engine.models(Task.TXT2IMG) if not model.problem]
 
 
 def _submit_jobs(studio: Studio, prompt: str, models: list[Any], seed: int, user: User, *, blind: bool) -> list[Job]:

@@ -17,6 +17,7 @@ from studio.core.user import User
 from studio.engine.studio import Studio
 from studio.tabs.common import (
     chain_fields,
+    choice_lists,
     control_fields,
     cost_line,
     follow_model,
@@ -27,13 +28,13 @@ from studio.tabs.common import (
     target_platform,
     template_fields,
 )
-from studio.tabs.common.choices import CUSTOM_SIZE, list_model_choices, list_schedule_choices
+from studio.tabs.common.choices import CUSTOM_SIZE, list_schedule_choices
 from studio.tabs.common.control_values import read_units, write_units
 from studio.tabs.common.current_user import get_user
 from studio.tabs.common.events import HIDDEN, UNQUEUED, Updates, show_errors
 from studio.tabs.common.form import Form
 from studio.tabs.common.form_guide import FormGuide
-from studio.tabs.common.form_values import SAME_AS_FIRST, parse_request, read_form, write_form
+from studio.tabs.common.form_values import parse_request, read_form, write_form
 from studio.tabs.common.hires_fields import build_hires_fields
 from studio.tabs.common.result_panel import render_empty_result, render_model_note
 from studio.tabs.common.tab import PageContext, Tab
@@ -68,6 +69,7 @@ def build_txt2img_tab(studio: Studio, page_context: PageContext) -> None:
         counts=counts,
         note=note,
     )
+    choice_lists.wire_lists(view.form)
     restored = _wire_form(studio, page_context, guide, view, steering)
     target_platform.wire_target_fields(studio, view.form, make_for, Task.TXT2IMG)
     template_fields.wire_templates(studio, page_context, view.form, templates)
@@ -102,9 +104,8 @@ class _ControlSection:
 
 def _build_settings(studio: Studio, guide: FormGuide) -> tuple[dict[str, Component], gr.HTML, _ControlSection]:
     """Build the settings below the prompt, the common fields open and the rest in closed accordions."""
-    models, model = studio.engine.models(Task.TXT2IMG), studio.engine.model("")
-    weights = studio.store.weights()
-    fields = form_fields.build_model_fields(model_selection.list_selectable_models(studio), model, guide.list_styles())
+    model = studio.engine.model("")
+    fields = form_fields.build_model_fields(model, guide.list_styles())
     note = gr.HTML(render_model_note(model), elem_classes="model-note")
     fields |= (
         form_fields.build_size_fields(model)
@@ -112,12 +113,12 @@ def _build_settings(studio: Studio, guide: FormGuide) -> tuple[dict[str, Compone
         | form_fields.build_seed_fields()
     )
     with gr.Accordion("LoRA", open=False):
-        fields |= form_fields.build_lora_fields(weights)
+        fields |= form_fields.build_lora_fields()
     with gr.Accordion("Hires fix", open=False):
-        fields |= build_hires_fields(models, model, weights)
+        fields |= build_hires_fields(model)
     steers = Feature.CONTROL in model.features
     with gr.Accordion("ControlNet", open=False, visible=steers, elem_id="control") as frame:
-        units = control_fields.build_control_units(weights, studio.engine.models(Task.PREPROCESS), "", own=True)
+        units = control_fields.build_control_units(studio.engine.models(Task.PREPROCESS), "", own=True)
         fields |= control_fields.collect_unit_fields(units)
     with gr.Accordion("Post-processing", open=False):
         fields |= chain_fields.build_chain_fields()
@@ -125,7 +126,7 @@ def _build_settings(studio: Studio, guide: FormGuide) -> tuple[dict[str, Compone
         gr.HTML("Makes one image per combination and a labelled overview sheet.", elem_classes="hint")
         fields |= form_fields.build_grid_fields()
     with gr.Accordion("Advanced", open=False):
-        fields |= model_selection.build_fallback_fields(models) | form_fields.build_detail_fields(weights)
+        fields |= model_selection.build_fallback_fields() | form_fields.build_detail_fields()
     return fields, note, _ControlSection(frame, units)
 
 
@@ -240,14 +241,13 @@ def _fill_form(studio: Studio, view: TabView, wanted: GenerationRequest, passed_
         updates[form["schedule"]] = gr.update(choices=choices, value=values.get("schedule", choices[0]))
     if passed_over:
         gr.Info(passed_over, title="Settings restored")
-    return updates
+    return choice_lists.add_model_titles(studio, form, updates)
 
 
 def _restore_form(studio: Studio, view: TabView, steering: _ControlSection, kept: dict[str, Any]) -> Updates:
     """The updates that put back what the browser kept of the form."""
     form = view.form
-    models = model_selection.list_selectable_models(studio)
-    known = {model.id: model for model in models}
+    known = {model.id: model for model in model_selection.list_selectable_models(studio)}
     model = known.get(kept.get("model", "")) or studio.engine.model("")
     kept["model"] = kept["followed"] = model.id
     updates: Updates = {
@@ -257,13 +257,9 @@ def _restore_form(studio: Studio, view: TabView, steering: _ControlSection, kept
     }
     for field, update in form.make_updates(kept).items():
         updates[field] = {**updates.get(field, {}), **update}
-    updates[form["model"]] = gr.update(choices=list_model_choices(models), value=model.id)
-    offered = list_model_choices(studio.engine.models(Task.TXT2IMG))
-    for name, choices in (("fallbacks", offered), ("hires_model", [(SAME_AS_FIRST, SAME_AS_FIRST), *offered])):
-        updates[form[name]] = {**updates.get(form[name], gr.update()), "choices": choices}
     choices = list_schedule_choices(model, str(kept.get("sampler", model.sampling.sampler)))
     updates[form["schedule"]] = gr.update(choices=choices, value=kept.get("schedule", model.sampling.schedule))
-    return updates
+    return choice_lists.add_model_titles(studio, form, updates)
 
 
 TAB = Tab(title="Txt2Img", order=10, build=build_txt2img_tab)

@@ -6,6 +6,7 @@
  */
 
 import { getWantedTab } from "./common/open_tab.js";
+import { listChoices } from "./form/choice_lists.js";
 import { areRestored, markRestored, packForm, rememberForm } from "./form/form_memory.js";
 import { getShownAsset } from "./library/shown_asset.js";
 import { getShownImage, getShownSeed } from "./result/result_view.js";
@@ -35,6 +36,7 @@ const api = {
    * @param {Record<string, unknown>} options
    */
   mountField: async (kind, host, options) => (await FIELDS[kind]())(host, options),
+  listChoices,
   packForm,
   rememberForm,
   markRestored,

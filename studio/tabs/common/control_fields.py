@@ -16,10 +16,8 @@ from studio.core.model_ids import PREPROCESSOR_PREFIX
 from studio.core.request import GenerationRequest
 from studio.core.result import Asset
 from studio.core.task import Task
-from studio.core.weights import WeightFile, WeightKind
 from studio.engine.studio import Studio
 from studio.tabs.common import image_fields
-from studio.tabs.common.choices import list_weight_names
 from studio.tabs.common.control_values import (
     CONTROL_MODES,
     CONTROL_RESIZES,
@@ -51,14 +49,12 @@ class ControlUnitFields:
     use: gr.Button
 
 
-def build_control_units(
-    weights: Sequence[WeightFile], preprocessors: Sequence[Model], prefix: str, *, own: bool
-) -> list[ControlUnitFields]:
+def build_control_units(preprocessors: Sequence[Model], prefix: str, *, own: bool) -> list[ControlUnitFields]:
     """UNITS accordions. With `own` every unit needs an image of its own, else an empty one means the source."""
     made: list[ControlUnitFields] = []
     for index in range(UNITS):
         with gr.Accordion(f"Control unit {index + 1}", open=False, elem_id=f"{prefix}unit-{index}"):
-            fields = _build_unit_fields(index, weights, preprocessors, f"{prefix}unit-{index}-", own)
+            fields = _build_unit_fields(index, preprocessors, f"{prefix}unit-{index}-", own)
             with gr.Row(elem_classes="actions"):
                 preview = gr.Button(
                     "Preview map",
@@ -84,18 +80,13 @@ def collect_unit_fields(units: Sequence[ControlUnitFields]) -> dict[str, Compone
     return {key: field for unit in units for key, field in unit.fields.items()}
 
 
-def _build_unit_fields(
-    index: int, weights: Sequence[WeightFile], preprocessors: Sequence[Model], prefix: str, own: bool
-) -> dict[str, Component]:
-    nets = sorted(
-        {*list_weight_names(weights, WeightKind.CONTROLNET), *list_weight_names(weights, WeightKind.T2I_ADAPTER)}
-    )
+def _build_unit_fields(index: int, preprocessors: Sequence[Model], prefix: str, own: bool) -> dict[str, Component]:
     on = build_checkbox("Enable unit", f"{prefix}on", False, "Use another image to guide the result.")
     with gr.Row(elem_classes="pair"):
         model = build_dropdown(
             "Control model",
             f"{prefix}model",
-            [NONE, *nets],
+            [NONE],
             NONE,
             "A ControlNet or T2I-Adapter of the checkpoint's family.",
         )

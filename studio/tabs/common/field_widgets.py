@@ -11,8 +11,7 @@ from gradio.components import Component
 
 from studio.core.field_spec import ChoiceSource, FieldSpec, Widget
 from studio.core.model import Model
-from studio.core.weights import WeightFile, WeightKind
-from studio.tabs.common.choices import UPSCALERS, list_model_choices, list_schedule_choices, list_weight_names
+from studio.tabs.common.choices import UPSCALERS, list_model_choices, list_schedule_choices
 from studio.tabs.common.widgets import build_checkbox, build_dropdown, build_number, build_slider, build_textbox
 
 _WIDE_WIDGETS = (Widget.TEXT, Widget.RADIO)  # these have a row of their own
@@ -20,11 +19,9 @@ _WIDE_WIDGETS = (Widget.TEXT, Widget.RADIO)  # these have a row of their own
 
 @dataclass(frozen=True, kw_only=True)
 class FieldContext:
-    """Sources of list choices: the chosen model, all models, and the files of the models folder."""
+    """Source of list choices: the chosen model."""
 
     model: Model | None = None
-    models: Sequence[Model] = ()
-    weights: Sequence[WeightFile] = ()
 
 
 _EMPTY_CONTEXT = FieldContext()
@@ -98,19 +95,19 @@ def get_initial_value(spec: FieldSpec, model: Model | None) -> object:
 
 
 def list_field_choices(spec: FieldSpec, context: FieldContext) -> list[str] | list[tuple[str, str]]:
-    """The choices of the field's list, the one for an empty field first."""
+    """The choices of the field's list, the one for an empty field first. Of models only the chosen one and of files
+    none: the browser fetches them when the list is opened (choice_lists.py)."""
     empty = [spec.empty] if isinstance(spec.empty, str) else []
     if spec.source is ChoiceSource.MODELS:
-        return [*((name, name) for name in empty), *list_model_choices(context.models)]
+        chosen = [context.model] if context.model is not None and not empty else []
+        return [*((name, name) for name in empty), *list_model_choices(chosen)]
     return [*empty, *_list_names(spec, context)]
 
 
 def _list_names(spec: FieldSpec, context: FieldContext) -> list[str]:
     match spec.source:
-        case ChoiceSource.VAES:
-            return list_weight_names(context.weights, WeightKind.VAE)
         case ChoiceSource.UPSCALERS:
-            return [*UPSCALERS, *list_weight_names(context.weights, WeightKind.UPSCALER)]
+            return list(UPSCALERS)
         case ChoiceSource.SAMPLERS if context.model is not None:
             sampling = context.model.sampling
             return list(sampling.combinations) or ([sampling.sampler] if spec.from_model else [])

@@ -15,8 +15,7 @@ from studio.core.field_spec import RANDOM_SEED, ChoiceSource, FieldSpec, Group, 
 from studio.core.fields import HIRES_FIELDS, REQUEST_FIELDS
 from studio.core.grid import PARAMETERS
 from studio.core.model import Model
-from studio.core.weights import WeightFile, WeightKind
-from studio.tabs.common.choices import CUSTOM_SIZE, list_size_choices, list_weight_names
+from studio.tabs.common.choices import CUSTOM_SIZE, list_size_choices
 from studio.tabs.common.events import UNQUEUED
 from studio.tabs.common.field_widgets import (
     FieldContext,
@@ -40,13 +39,10 @@ def build_prompt_fields(prefix: str = "") -> dict[str, Component]:
     }
 
 
-def build_model_fields(
-    models: Sequence[Model], model: Model, styles: Sequence[str], prefix: str = ""
-) -> dict[str, Component]:
+def build_model_fields(model: Model, styles: Sequence[str], prefix: str = "") -> dict[str, Component]:
     """The model, and the style presets beside it."""
     with gr.Row(elem_classes="pair"):
-        context = FieldContext(model=model, models=models)
-        chosen = build_widget(get_field(REQUEST_FIELDS, "model"), prefix, context, value=model.id)
+        chosen = build_widget(get_field(REQUEST_FIELDS, "model"), prefix, FieldContext(model=model), value=model.id)
         style = build_dropdown(
             "Styles", f"{prefix}styles", styles, [], "Presets added to both prompts.", multiselect=True
         )
@@ -103,16 +99,15 @@ def build_seed_fields(prefix: str = "") -> dict[str, Component]:
     return {"seed": seed, **counts}
 
 
-def build_lora_fields(weights: Sequence[WeightFile], prefix: str = "") -> dict[str, Component]:
+def build_lora_fields(prefix: str = "") -> dict[str, Component]:
     """A few LoRAs with their weights; a slot shows when the one before it is taken."""
-    names = list_weight_names(weights, WeightKind.LORA)
     fields: dict[str, Component] = {}
     for slot in range(LORA_SLOTS):
         with gr.Row(elem_classes="pair", visible=slot == 0) as row:
             name = build_dropdown(
                 f"LoRA {slot + 1}",
                 f"{prefix}lora-{slot}",
-                [NONE, *names],
+                [NONE],
                 NONE,
                 "Small add-on that teaches the model a style or a subject.",
             )
@@ -131,11 +126,9 @@ def build_lora_fields(weights: Sequence[WeightFile], prefix: str = "") -> dict[s
     return fields
 
 
-def build_detail_fields(
-    weights: Sequence[WeightFile], prefix: str = "", fields: Sequence[FieldSpec] = REQUEST_FIELDS
-) -> dict[str, Component]:
+def build_detail_fields(prefix: str = "", fields: Sequence[FieldSpec] = REQUEST_FIELDS) -> dict[str, Component]:
     """VAE, clip skip, prompt weights, variation, and what to save."""
-    return build_rows(select_fields(fields, Group.DETAILS), prefix, FieldContext(weights=weights))
+    return build_rows(select_fields(fields, Group.DETAILS), prefix)
 
 
 def build_grid_fields(prefix: str = "") -> dict[str, Component]:

@@ -3,8 +3,6 @@ cannot be had."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import gradio as gr
 from gradio.components import Component
 
@@ -13,7 +11,6 @@ from studio.core.model import Feature, Model, Quality, Sizes
 from studio.core.model_ids import AUTO_PREFIX
 from studio.core.task import Task
 from studio.engine.studio import Studio
-from studio.tabs.common.choices import list_model_choices
 
 AUTOMATIC_MODELS = tuple(
     Model(
@@ -55,12 +52,13 @@ def list_selectable_models(studio: Studio, task: Task = Task.TXT2IMG) -> tuple[M
     return (*models, *AUTOMATIC_MODELS) if task.is_generative and models else models
 
 
-def build_fallback_fields(models: Sequence[Model], prefix: str = "") -> dict[str, Component]:
+def build_fallback_fields(prefix: str = "") -> dict[str, Component]:
     """The models to try, in this order, when the chosen one cannot be reached, is busy or is broken."""
     choice = gr.Dropdown(
-        list_model_choices(models),
+        [],
         value=[],
         multiselect=True,
+        allow_custom_value=True,
         max_choices=8,
         label="Fallback models",
         elem_id=f"{prefix}fallbacks",

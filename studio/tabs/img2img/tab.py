@@ -18,6 +18,7 @@ from studio.core.user import User
 from studio.engine.studio import Studio
 from studio.tabs.common import (
     chain_fields,
+    choice_lists,
     control_fields,
     cost_line,
     follow_model,
@@ -27,7 +28,7 @@ from studio.tabs.common import (
     tab_view,
     target_platform,
 )
-from studio.tabs.common.choices import CUSTOM_SIZE, list_model_choices, list_schedule_choices
+from studio.tabs.common.choices import CUSTOM_SIZE, list_schedule_choices
 from studio.tabs.common.current_user import get_user
 from studio.tabs.common.events import HIDDEN, UNQUEUED, Updates, show_errors
 from studio.tabs.common.form_guide import FormGuide
@@ -66,7 +67,7 @@ def build_img2img_tab(studio: Studio, page_context: PageContext) -> None:
                 page_context, "img2img", render_empty_result((), greeting=GREETING), PREFIX
             )
         with gr.Column(elem_classes="view-column view-settings", min_width=0):
-            note, units = _build_settings(studio, guide, layout, models)
+            note, units = _build_settings(studio, guide, layout)
             make_for = target_platform.build_target_accordion(studio, PREFIX)
             layout.fields |= make_for.fields
     view = TabView(
@@ -77,6 +78,7 @@ def build_img2img_tab(studio: Studio, page_context: PageContext) -> None:
         counts=counts,
         note=note,
     )
+    choice_lists.wire_lists(view.form)
     page = _Img2ImgPage(studio, guide, view, layout, hint)
     page.wire(page_context)
     target_platform.wire_target_fields(studio, view.form, make_for, Task.IMG2IMG)
@@ -87,11 +89,11 @@ def build_img2img_tab(studio: Studio, page_context: PageContext) -> None:
 
 
 def _build_settings(
-    studio: Studio, guide: FormGuide, layout: Img2ImgLayout, models: tuple[Model, ...]
+    studio: Studio, guide: FormGuide, layout: Img2ImgLayout
 ) -> tuple[gr.HTML, list[control_fields.ControlUnitFields]]:
     """Build the settings below the prompt, those of the operation open and the rest in closed accordions."""
-    weights, model = studio.store.weights(), layout.model
-    layout.fields |= form_fields.build_model_fields(models, model, guide.list_styles(), PREFIX)
+    model = layout.model
+    layout.fields |= form_fields.build_model_fields(model, guide.list_styles(), PREFIX)
     note = gr.HTML(render_model_note(model), elem_classes="model-note")
     fields.build_operation_fields(layout)
     fields.build_output_size_fields(layout)
@@ -99,19 +101,17 @@ def _build_settings(
         layout.fields |= form_fields.build_sampling_fields(model, PREFIX) | form_fields.build_seed_fields(PREFIX)
     fields.build_additional_fields(layout)
     with layout.part(Part.CONTROL), gr.Accordion("ControlNet", open=False, elem_id=f"{PREFIX}control"):
-        units = control_fields.build_control_units(weights, studio.engine.models(Task.PREPROCESS), PREFIX, own=False)
+        units = control_fields.build_control_units(studio.engine.models(Task.PREPROCESS), PREFIX, own=False)
         layout.fields |= control_fields.collect_unit_fields(units)
     with layout.part(Part.DRAWING):
         with gr.Accordion("LoRA", open=False):
-            layout.fields |= form_fields.build_lora_fields(weights, PREFIX)
+            layout.fields |= form_fields.build_lora_fields(PREFIX)
         with gr.Accordion("Post-processing", open=False):
             layout.fields |= chain_fields.build_chain_fields(PREFIX)
         with gr.Accordion("X/Y/Z grid", open=False):
             layout.fields |= form_fields.build_grid_fields(PREFIX)
         with gr.Accordion("Advanced", open=False):
-            layout.fields |= model_selection.build_fallback_fields(models, PREFIX) | form_fields.build_detail_fields(
-                weights, PREFIX
-            )
+            layout.fields |= model_selection.build_fallback_fields(PREFIX) | form_fields.build_detail_fields(PREFIX)
     return note, units
 
 
@@ -205,12 +205,10 @@ class _Img2ImgPage:
         missing = (
             f'<p class="note note-bad"><strong>No installed model supports this.</strong> {operation.would_hint}</p>'
         )
-        choices = gr.update(choices=list_model_choices(models), value=model.id if model else None)
-        shown_operation = gr.update(visible=mode == EDIT)
+        updates[self._form["model"]] = gr.update(value=model.id if model else None)
+        updates = choice_lists.add_model_titles(self._studio, self._form, updates)
         return model, updates | {
-            self._form["operation"]: shown_operation,
-            self._form["model"]: choices,
-            self._form["fallbacks"]: gr.update(choices=list_model_choices(self._studio.engine.models(operation.task))),
+            self._form["operation"]: gr.update(visible=mode == EDIT),
             self._form["styles"]: gr.update(visible=Part.PROMPT in parts),
             self._hint: fields.render_hint(mode, title),
             self._view.note: render_model_note(model) if model else missing,
@@ -251,7 +249,7 @@ class _Img2ImgPage:
         if model:
             choices = list_schedule_choices(model, str(values.get("sampler", model.sampling.sampler)))
             updates[form["schedule"]] = gr.update(choices=choices, value=values.get("schedule", choices[0]))
-        return updates
+        return choice_lists.add_model_titles(self._studio, form, updates)
 
     def _restore_form(self, kept: dict[str, Any]) -> Updates:
         return self._put(kept, kept.get("model"))

@@ -8,6 +8,8 @@ import { find } from "./dom.js";
 
 /** The list of an open drop-down. */
 export const OPEN_LISTBOX = "ul[role=listbox]";
+/** The choice that an open drop-down marks; `data-index` is its place. */
+export const SELECTED_CHOICE = "ul[role=listbox] [aria-selected=true]";
 /** The box of a drop-down that is typed into. */
 export const LIST_BOX = "input[role=combobox]";
 /** The frame in a corner that holds Gradio's toasts. */
