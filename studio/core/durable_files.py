@@ -42,7 +42,8 @@ def translate_os_errors(what: str) -> Generator[None]:
 
 def write_synced(path: Path, data: bytes, mode: int = 0o644) -> None:
     """Write `data` to `path`, replacing its content, and wait until it is on the disk. A new file gets `mode`."""
-    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
+    binary = getattr(os, "O_BINARY", 0)  # without it Windows writes two bytes for each line feed
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | binary, mode)
     try:
         view = memoryview(data)
         while view:

@@ -1,0 +1,92 @@
+"""The program runs where there is no POSIX: nothing of it is imported, and files are written as bytes."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path, PureWindowsPath
+
+import pytest
+
+from studio.core import durable_files
+from studio.engine.storage.file_names import build_file_name, find_path_user
+
+ROOT = Path(__file__).parent.parent
+POSIX_ONLY = ("fcntl", "grp", "posix", "pty", "pwd", "resource", "syslog", "termios", "tty")
+IMPORT_ALL = f"""
+import builtins, importlib, os, pkgutil, signal, sys
+import torch  # a package that one of ours imports may look for POSIX itself, and does so on Windows in another way
+missing = set({POSIX_ONLY!r})
+real_import, real_module = builtins.__import__, importlib.import_module
+
+def is_ours(name):
+    return name.partition(".")[0] in ("studio", "app", "run", "benchmarks")
+
+def check(name, caller):
+    if name.partition(".")[0] in missing and is_ours(caller):
+        raise ModuleNotFoundError("No module named " + repr(name) + " for " + caller, name=name)
+
+def import_checked(name, globals=None, locals=None, fromlist=(), level=0):
+    check(name, (globals or {{}}).get("__name__", ""))
+    return real_import(name, globals, locals, fromlist, level)
+
+def import_module_checked(name, package=None):
+    check(name, sys._getframe(1).f_globals.get("__name__", ""))
+    return real_module(name, package)
+
+builtins.__import__, importlib.import_module = import_checked, import_module_checked
+for name in ("SIGALRM", "SIGHUP", "SIGKILL", "SIGUSR1", "SIGUSR2", "SIGCHLD", "ITIMER_REAL", "setitimer", "alarm"):
+    delattr(signal, name)
+import studio
+names = [found.name for found in pkgutil.walk_packages(studio.__path__, "studio.")]
+for name in ("app", "run", *names):
+    real_module(name)
+print(len(names))
+"""
+
+
+@pytest.mark.torch
+def test_every_module_can_be_imported_without_posix() -> None:
+    done = subprocess.run([sys.executable, "-c", IMPORT_ALL], cwd=ROOT, capture_output=True, text=True, timeout=280)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert int(done.stdout.split()[-1]) > 250
+
+
+def test_a_module_that_imports_posix_is_found(tmp_path: Path) -> None:
+    """The test above would see one."""
+    package = tmp_path / "studio"
+    package.mkdir()
+    (package / "__init__.py").write_text("")
+    (package / "locks.py").write_text("import fcntl\n")
+    for name in ("app", "run", "torch"):
+        (tmp_path / f"{name}.py").write_text("")
+    done = subprocess.run([sys.executable, "-c", IMPORT_ALL], cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert done.returncode != 0
+    assert "No module named 'fcntl' for studio.locks" in done.stderr
+
+
+def test_bytes_are_written_as_they_are_where_files_are_text_by_default(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flags: list[int] = []
+    real = os.open
+    monkeypatch.setattr(os, "O_BINARY", 0x8000, raising=False)
+    monkeypatch.setattr(os, "open", lambda path, flag, mode=0o777: flags.append(flag) or real(path, flag, mode))
+    durable_files.write_synced(tmp_path / "a.png", b"\r\n\x1a\n")
+    assert flags[0] & 0x8000
+    assert (tmp_path / "a.png").read_bytes() == b"\r\n\x1a\n"
+
+
+def test_patterns_with_either_slash_make_the_same_folders() -> None:
+    fields = {"date": "2026-11-29", "name": "a\\b/c"}
+    made = {build_file_name(pattern, fields, ".png") for pattern in ("{date}/x/{name}", "{date}\\x\\{name}")}
+    assert len(made) == 1
+    (path,) = made
+    assert path.parts[:2] == ("2026-11-29", "x")
+    assert len(path.parts) == 3
+
+
+def test_whose_an_image_is_follows_from_a_path_of_windows_too() -> None:
+    stored = PureWindowsPath("users\\ann\\2026-11-29\\a.png").as_posix()
+    assert find_path_user(Path(stored)) == "ann"
