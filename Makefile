@@ -1,13 +1,14 @@
 .PHONY: run setup node browser check check-js lint types quick quick-tests test test-js bench docs lock clean
+PYTHON ?= python3
 PY := .venv/bin/python
 NODE := PATH="$(CURDIR)/.venv/bin:$$PATH" node
 ARGS ?=
 
-run: setup            ## start the studio at http://127.0.0.1:7860 (ARGS="--port 8000" for flags)
-	@$(PY) app.py $(ARGS)
+run:                  ## start the studio at http://127.0.0.1:7860 (ARGS="--port 8000" for flags)
+	@$(PYTHON) run.py $(ARGS)
 
-setup:                ## make .venv, once
-	@tools/setup.sh
+setup:                ## make .venv with what tests need, once
+	@$(PYTHON) run.py --setup --dev
 
 browser:
 	@tools/browser.sh

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import logging
 import os
 import signal
@@ -265,10 +266,29 @@ def open_listener(host: str, port: int) -> socket.socket:
         listener.listen(512)
     except OSError as error:
         listener.close()
-        raise NotConfigured(
-            f"Port {port} on {host} cannot be used: {error.strerror}.", hint="Choose another with --port."
-        ) from error
+        raise _explain_refused_port(host, port, error) from error
     return listener
+
+
+def check_port(settings: Settings) -> None:
+    """Refuse to begin where the address of `settings` cannot be listened on, before anything is built; raises as
+    `open_listener`."""
+    open_listener(settings.host, settings.port).close()
+
+
+def _explain_refused_port(host: str, port: int, error: OSError) -> NotConfigured:
+    if error.errno in (errno.EADDRINUSE, getattr(errno, "WSAEADDRINUSE", errno.EADDRINUSE)):
+        return NotConfigured(
+            f"Port {port} on {host} is already in use.",
+            hint=f"Is Easel running already? Open http://{host}:{port}, or choose another port with --port {port + 1}.",
+        )
+    if error.errno in (errno.EACCES, getattr(errno, "WSAEACCES", errno.EACCES)):
+        return NotConfigured(
+            f"Port {port} on {host} needs more rights than Easel has.", hint="Choose one above 1023 with --port."
+        )
+    return NotConfigured(
+        f"Port {port} on {host} cannot be used: {error.strerror}.", hint="Choose another with --port, or --host."
+    )
 
 
 def _announce_address(server: StudioServer, app: StudioApp, port: int, on_ready: Callable[[str], None]) -> None:
@@ -289,8 +309,9 @@ def _announce_address(server: StudioServer, app: StudioApp, port: int, on_ready:
             on_ready(f"No share link: {error.message} {error.hint}")
 
 
-def run_studio(studio: Studio) -> int:
-    """Run the wired studio until the process ends: users, page, engine, server. Returns the exit status.
+def run_studio(studio: Studio, on_ready: Callable[[str], None] | None = None) -> int:
+    """Run the wired studio until the process ends: users, page, engine, server. Returns the exit status. `on_ready` is
+    called with the page's address, and with that of the share link.
 
     Raises:
         StudioError: the studio cannot be started as it is configured; the message says what to do.
@@ -303,9 +324,11 @@ def run_studio(studio: Studio) -> int:
     studio.engine.start()
     if studio.clouds is not None:
         threading.Thread(target=studio.clouds.refresh_models, name="server models", daemon=True).start()
-    serve_app(app, settings, studio, on_ready=_print_address)
+
+    def announce(address: str) -> None:
+        print(f"Easel is ready: {address}", flush=True)  # noqa: T201
+        if on_ready is not None:
+            on_ready(address)
+
+    serve_app(app, settings, studio, on_ready=announce)
     return 0
-
-
-def _print_address(address: str) -> None:
-    print(f"Easel is ready: {address}", flush=True)  # noqa: T201

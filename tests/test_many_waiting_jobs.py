@@ -15,7 +15,7 @@ from studio.core.request import GenerationRequest
 from studio.core.user import LOCAL_USER
 from studio.engine.engine import Engine
 from studio.engine.jobs.job import Job
-from studio.engine.storage.database import Database
+from studio.library.database import Database
 
 WAITING = 60
 DEAD = "a process that is gone"

@@ -16,6 +16,7 @@ from pathlib import Path
 
 MAX_COLUMNS = 120
 MAX_FUNCTION_LINES = 60
+ENTRY_FILES = (Path("app.py"), Path("run.py"))
 HEAVY_MODULES = {"torch", "diffusers", "transformers", "peft", "accelerate", "spandrel", "controlnet_aux"}
 BROAD_EXCEPT_ALLOWED = {
     Path("studio/engine/jobs/job_runner.py"),
@@ -71,8 +72,8 @@ def _find_top_imports(tree: ast.Module) -> Iterator[tuple[ast.stmt, str]]:
 def main() -> int:
     folders = [Path(name) for name in ("studio", "tools", "benchmarks", "tests")]
     sources = [path for folder in folders for path in sorted(folder.rglob("*")) if path.suffix in SOURCE_SUFFIXES]
-    found = [problem for path in [Path("app.py"), *sources] for problem in find_long_lines(path)]
-    modules = [Path("app.py"), *sorted(Path("studio").rglob("*.py"))]
+    found = [problem for path in [*ENTRY_FILES, *sources] for problem in find_long_lines(path)]
+    modules = [*ENTRY_FILES, *sorted(Path("studio").rglob("*.py"))]
     found += [problem for path in modules for problem in find_problems(path)]
     sys.stdout.writelines(problem + "\n" for problem in found)
     return 1 if found else 0
