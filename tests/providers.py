@@ -47,6 +47,10 @@ class FakeContext:
         self.notes: list[str] = []
         self._left = cancel_after
 
+    def stop(self) -> None:
+        """The user stops the job."""
+        self._left = 0
+
     def report_loading(self, what: str) -> None: ...
 
     def report_progress(self, step: int, steps: int, preview: Any = None) -> None:

@@ -4,19 +4,26 @@ from __future__ import annotations
 
 import base64
 import importlib
+import threading
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
+from fakes import open_engine, wait_until_final
 from PIL import Image
 from providers import FakeContext, FakeKeys, expect_error, make_service, render_images
 from vendor_server import Reply, VendorServer, make_png, run_vendor_server
 
-from studio.core.errors import MAY_BE_BILLED
+from studio.core.errors import MAY_BE_BILLED, JobCancelled
+from studio.core.events import Status
+from studio.core.request import GenerationRequest
 from studio.core.request_parts import Outpaint
 from studio.core.task import Task
+from studio.core.user import LOCAL_USER, User
+from studio.engine.engine import Engine
 from studio.providers.common.service_backend import Service
 
 
@@ -127,24 +134,119 @@ def test_an_order_that_the_service_does_not_know_is_ordered_anew(
     assert len(server.find_requests(polled.ordered)) == 2
 
 
-@pytest.mark.parametrize(
-    ("name", "model", "ordered", "file"),
-    [
-        ("bfl", "bfl/flux-2-pro", "/v1/flux-2-pro", "sample.png"),
-        ("wavespeed", "wavespeed/qwen-image-2.0", "/qwen-image-2.0/text-to-image", "outputs/out.png"),
-    ],
-)
-def test_an_image_that_could_not_be_fetched_is_fetched_later_and_not_paid_twice(
-    name: str, model: str, ordered: str, file: str
+@dataclass(frozen=True)
+class Fetched:
+    """A service whose result lies at an address of its own: where it is ordered, and the file."""
+
+    vendor: str
+    ordered: str
+    file: str
+    fields: dict[str, Any]
+
+
+FETCHED = [
+    Fetched("bfl", "/v1/flux-2-pro", "sample.png", {"model": "bfl/flux-2-pro"}),
+    Fetched("wavespeed", "/qwen-image-2.0/text-to-image", "outputs/out.png", {"model": "wavespeed/qwen-image-2.0"}),
+    Fetched("ideogram", "generate/ideogram-3", "/api/images/", {"model": "ideogram/ideogram-3"}),
+    Fetched(
+        "ideogram",
+        "remove-object",
+        "/api/images/",
+        {"model": "ideogram/remove-object", "task": Task.ERASE, "source": "p0", "mask": "p1"},
+    ),
+]
+
+
+@pytest.mark.parametrize("case", FETCHED, ids=lambda case: f"{case.vendor} {case.ordered.rpartition('/')[2]}")
+@pytest.mark.parametrize("ends", ["no answer", "stopped"])
+def test_an_image_that_could_not_be_fetched_is_fetched_after_a_restart_and_not_paid_twice(
+    case: Fetched, ends: str, tmp_path: Path
 ) -> None:
-    vendor = importlib.import_module(f"vendors.{name}").VENDOR
+    vendor = importlib.import_module(f"vendors.{case.vendor}").VENDOR
+    with run_vendor_server(vendor.stand_in()) as server:
+
+        def start() -> Service:
+            return Service(vendor.spec, FakeKeys(), lambda: server.url, tmp_path)
+
+        if ends == "no answer":
+            server.fail(Reply(drop=True), times=99, path=case.file)
+            error = expect_error(start(), context(), **case.fields)
+            assert error.details[MAY_BE_BILLED]
+            assert "not paid twice" in error.hint
+        else:
+            server.fail(Reply(silent=True), times=99, path=case.file)
+            stopped = context()
+            threading.Thread(target=_stop_at_request, args=(server, case.file, stopped), daemon=True).start()
+            assert isinstance(expect_error(start(), stopped, **case.fields), JobCancelled)
+        server.clear_failures()
+        before = time.time()
+        [one] = render_images(start(), context(), **case.fields)
+        assert one.ordered_at is not None
+        assert one.ordered_at <= before
+        assert len(server.find_requests(case.ordered)) == 1
+        assert render_images(start(), context(), **case.fields)[0].ordered_at is None
+        assert len(server.find_requests(case.ordered)) == 2
+
+
+def _stop_at_request(server: VendorServer, path: str, stopped: FakeContext) -> None:
+    while not server.find_requests(path):
+        time.sleep(0.01)
+    stopped.stop()
+
+
+def test_a_result_that_comes_damaged_is_asked_for_again(tmp_path: Path) -> None:
+    vendor = importlib.import_module("vendors.stability").VENDOR
+    fields = {"model": "stability/creative", "task": Task.UPSCALE, "source": "p0"}
+    damaged = Reply(body={"image": base64.b64encode(make_png()[:60]).decode(), "finish_reason": "SUCCESS"})
     with run_vendor_server(vendor.stand_in()) as server:
         found = make_service(vendor.spec, server)
-        server.fail(Reply(drop=True), times=99, path=file)
-        assert expect_error(found, model=model).details[MAY_BE_BILLED]
+        server.fail(damaged, times=2, path="/results/")
+        assert len(render_images(found, context(), **fields)) == 1
+        server.fail(damaged, times=99, path="/results/")
+        assert "not paid twice" in expect_error(found, context(), **fields).hint
         server.clear_failures()
-        assert len(render_images(found, model=model)) == 1
-        assert len(server.find_requests(ordered)) == 1
+        assert len(render_images(found, context(), **fields)) == 1
+        assert len(server.find_requests("upscale/creative")) == 2
+
+
+def _open_studio(tmp_path: Path, server: VendorServer) -> Engine:
+    service = Service(importlib.import_module("vendors.bfl").VENDOR.spec, FakeKeys(), lambda: server.url, tmp_path)
+    return open_engine(tmp_path, service)
+
+
+@pytest.mark.parametrize("user", [LOCAL_USER, User("bob")])
+def test_an_order_that_is_taken_up_again_stands_in_the_ledger_once(tmp_path: Path, user: User) -> None:
+    request = GenerationRequest(model="bfl/flux-2-pro", prompt="a fox", seed=7, width=1024, height=1024)
+    with run_vendor_server(importlib.import_module("vendors.bfl").VENDOR.stand_in()) as server:
+        engine = _open_studio(tmp_path, server)
+        server.fail(Reply(body={"status": "Ready", "result": {"sample": server.url + "/gone.png"}}), path="get_result")
+        server.fail(Reply(status=503), times=99, path="gone.png")
+        assert wait_until_final(engine.submit(request, LOCAL_USER)).status is Status.FAILED
+        [open_row] = engine.ledger.lines(None)
+        engine.close()
+        server.clear_failures()
+
+        engine = _open_studio(tmp_path, server)
+        assert wait_until_final(engine.submit(request, user)).status is Status.FINISHED
+        [row] = engine.ledger.lines(None)
+        assert (row.user, row.images, row.estimated) == (open_row.user, 1, open_row.estimated)
+        assert row.billed == pytest.approx(0.045)  # as the service said when it took the order
+        assert wait_until_final(engine.submit(request, user)).status is Status.FINISHED
+        assert sum(row.images for row in engine.ledger.lines(None)) == 2
+        assert len(server.find_requests("/v1/flux-2-pro")) == 2
+        engine.close()
+
+
+def test_an_order_that_stays_unknown_is_not_counted_anew_by_each_look(tmp_path: Path) -> None:
+    request = GenerationRequest(model="bfl/flux-2-pro", prompt="a fox", seed=7)
+    with run_vendor_server(importlib.import_module("vendors.bfl").VENDOR.stand_in()) as server:
+        engine = _open_studio(tmp_path, server)
+        server.fail(Reply(status=503), times=99, path="sample.png")
+        for _ in range(3):
+            assert wait_until_final(engine.submit(request, LOCAL_USER)).status is Status.FAILED
+        [row] = engine.ledger.lines(None)
+        assert row.images == 1
+        engine.close()
 
 
 def test_another_image_or_prompt_is_another_order(server: VendorServer, polled: Polled, found: Service) -> None:

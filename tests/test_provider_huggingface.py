@@ -6,13 +6,14 @@ from __future__ import annotations
 import base64
 import io
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 from huggingface_hub import constants
 from huggingface_hub.inference._providers import _common
 from PIL import Image
-from providers import INVALID_IMAGES, FakeContext, expect_error, make_service, render_images
+from providers import INVALID_IMAGES, FakeContext, FakeKeys, expect_error, make_service, render_images
 from vendor_server import Reply, VendorServer, run_vendor_server
 from vendors.huggingface import B64, HuggingFace
 
@@ -127,6 +128,44 @@ def test_a_hub_that_fails_costs_nothing(routed: Service, stand_in: HuggingFace, 
     error = expect_error(routed, model=MODEL)
     assert isinstance(error, Unreachable)
     assert not error.details.get(MAY_BE_BILLED)
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        ("wavespeed", {"model": MODEL}, "/predictions/t/result"),
+        ("wavespeed", {"model": MODEL}, "/files/out.png"),
+        ("fal-ai", {"model": MODEL}, "/files/out.png"),
+        ("fal-ai", KONTEXT, "/requests/r/status"),
+        ("fal-ai", KONTEXT, "/requests/r"),
+        ("fal-ai", KONTEXT, "/files/out.png"),
+        ("replicate", {"model": MODEL}, "/files/out.png"),
+    ],
+)
+def test_an_order_is_taken_up_again_after_a_restart_and_not_paid_twice(
+    routed: Service,
+    stand_in: HuggingFace,
+    server: VendorServer,
+    tmp_path: Path,
+    case: tuple[str, dict[str, Any], str],
+) -> None:
+    provider, fields, failing = case
+
+    def start() -> Service:
+        return Service(PROVIDER, FakeKeys(KEY), lambda: server.url, tmp_path)
+
+    stand_in.provider = provider
+    server.fail(Reply(drop=True), times=99, path=failing)
+    error = expect_error(start(), FakeContext(photo()), **fields)
+    assert error.details[MAY_BE_BILLED]
+    assert "not paid twice" in error.hint
+    server.clear_failures()
+    [one] = render_images(start(), FakeContext(photo()), **fields)
+    assert one.ordered_at is not None
+    assert len([seen for seen in server.seen if seen.method == "POST"]) == 1
+    [one] = render_images(start(), FakeContext(photo()), **fields)
+    assert one.ordered_at is None
+    assert len([seen for seen in server.seen if seen.method == "POST"]) == 2
 
 
 def test_a_studio_that_is_told_to_stay_offline_says_so(

@@ -31,6 +31,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 MAY_BE_BILLED = "may_be_billed"  # key in an error's details: the service may charge for the failed call
+ORDERED_AT = "ordered_at"  # key in an error's details: when the service took the order, where an earlier call sent it
 
 
 class StudioError(Exception):

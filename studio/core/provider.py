@@ -58,11 +58,20 @@ class HttpResponse:
             raise ValueError("JSON that is nested too deep") from error
 
 
+@dataclass(frozen=True)
+class KeptOrder:
+    """An order whose end is not known: the service's answer when it took the order, and when that was (seconds since
+    the epoch)."""
+
+    task: Mapping[str, Any]
+    taken: float
+
+
 class OrderBook(Protocol):
     """The orders that a service has taken and whose end is not known, by what was ordered."""
 
-    def get(self, key: str) -> Mapping[str, Any] | None:
-        """The service's answer when it accepted the order, None where there is none to resume."""
+    def get(self, key: str) -> KeptOrder | None:
+        """The order to take up again, None where there is none."""
         ...
 
     def follow(self, key: str, task: Mapping[str, Any]) -> AbstractContextManager[list[bool]]:

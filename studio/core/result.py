@@ -19,6 +19,7 @@ class RenderedImage:
 
     Where one image ends as several files, `request` asks for this one alone, `label` names it ("instagram.story") and
     `file` says how it is written. `cost` is what a service billed for it, in US dollars, None where it did not say.
+    `ordered_at` is when a service took the order (seconds since the epoch), where an earlier call sent it.
     """
 
     image: Image.Image
@@ -29,6 +30,7 @@ class RenderedImage:
     label: str = ""
     file: OutputOptions | None = None
     cost: float | None = None
+    ordered_at: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

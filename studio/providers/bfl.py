@@ -20,7 +20,7 @@ from studio.core.request import GenerationRequest
 from studio.core.result import RenderedImage
 from studio.core.task import Task
 from studio.providers.common.kept_state import make_order_key
-from studio.providers.common.order_polling import OrderPolling, wait_for_order
+from studio.providers.common.order_polling import Order, OrderPolling, send_order, wait_for_order
 from studio.providers.common.request_shapes import (
     encode_for_upload,
     find_nearest_aspect,
@@ -78,15 +78,15 @@ def draw_bfl_images(order: RenderRequest, wire: ProviderClient) -> list[Rendered
     for number, seed in enumerate(order.seeds):
         order.context.report_progress(number, len(order.seeds))
         call = build_bfl_call(order, seed.seed)
-        key = make_order_key(call)
-        task = wire.orders.get(key) or read_json(_TITLE, wire.send(call))
-        result, image = _wait_for_task(task, wire, key)
-        cost = task.get("cost")
+        sent = send_order(wire, make_order_key(call), lambda call=call: read_json(_TITLE, wire.send(call)))
+        result, image = _wait_for_task(sent, wire)
+        cost = sent.task.get("cost")
         drawn.append(
             RenderedImage(
                 image=image,
                 seed=read_seed(result.get("seed"), seed.seed),
                 cost=float(cost) / 100 if isinstance(cost, int | float) else None,
+                ordered_at=sent.ordered_at,
             )
         )
     return drawn
@@ -114,15 +114,14 @@ _NOT_FOUND = "Task not found"
 _FAILED_STATUSES = ("Request Moderated", "Content Moderated", "Error")
 
 
-def _wait_for_task(task: Mapping[str, Any], wire: ProviderClient, key: str) -> tuple[Mapping[str, Any], Image.Image]:
+def _wait_for_task(order: Order, wire: ProviderClient) -> tuple[Mapping[str, Any], Image.Image]:
+    task = order.task
     name = str(task.get("id", ""))
     if not name:
         raise make_answer_error(_TITLE, "no task")
     address = str(task.get("polling_url") or f"/v1/get_result?id={name}")
     look = HttpRequest(method="GET", path=address, paid=False, seconds=30)
-    polling = OrderPolling(
-        title=_TITLE, order=name, key=key, task=task, look=look, read=_read_state, first=0.5, longest=3.0
-    )
+    polling = OrderPolling(title=_TITLE, name=name, order=order, look=look, read=_read_state, first=0.5, longest=3.0)
     return wait_for_order(wire, polling, lambda found: _load_result(found, wire))
 
 

@@ -4,7 +4,7 @@ is ours, because the client follows any redirect and any address, waits without 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,7 +20,7 @@ from studio.core.result import RenderedImage
 from studio.core.task import Task
 from studio.providers.common.http_wire import make_unreachable_error, split_url
 from studio.providers.common.kept_state import make_order_key
-from studio.providers.common.order_polling import OrderPolling, wait_for_order
+from studio.providers.common.order_polling import Order, OrderPolling, find_kept_order, load_result, wait_for_order
 from studio.providers.common.request_shapes import encode_for_upload, fit_input_image
 from studio.providers.common.service_errors import (
     find_message,
@@ -97,9 +97,9 @@ def draw_huggingface_images(order: RenderRequest, wire: ProviderClient) -> list[
     for number, seed in enumerate(order.seeds):
         order.context.report_progress(number, len(order.seeds))
         ready = _resolve_call(order, seed.seed, wire)
-        task = wire.orders.get(make_order_key(ready.call))
-        image = _load_result(task, ready, wire) if task else _read_image(wire.send(ready.call), ready, wire)
-        drawn.append(RenderedImage(image=image, seed=seed.seed))
+        kept = find_kept_order(wire, make_order_key(ready.call))
+        image = _load_ordered(kept, ready, wire) if kept else _read_image(wire.send(ready.call), ready, wire)
+        drawn.append(RenderedImage(image=image, seed=seed.seed, ordered_at=kept and kept.ordered_at))
     return drawn
 
 
@@ -171,36 +171,46 @@ def _read_image(answer: HttpResponse, ready: ProviderCall, wire: ProviderClient)
     """The image in an answer: itself, in base64, at an address, or made by a task that has to be waited for."""
     if answer.headers.get("Content-Type", "").startswith("image/"):
         return wire.decode_image(answer.body)
-    return _load_result(read_json(_TITLE, answer), ready, wire)
+    return _load_ordered(Order(make_order_key(ready.call), read_json(_TITLE, answer)), ready, wire)
 
 
-def _load_result(result: Mapping[str, Any], ready: ProviderCall, wire: ProviderClient) -> Image.Image:
-    """The image that an answer holds or names, or that the task in it makes."""
-    data, task = result.get("data"), result.get("response_url")
+def _load_ordered(order: Order, ready: ProviderCall, wire: ProviderClient) -> Image.Image:
+    """The image that the answer to an order holds or names, or that the task in it makes."""
+    told = order.task
+    data, task = told.get("data"), told.get("response_url")
     if isinstance(data, dict) and isinstance(data.get("urls"), dict):
-        result = _wait_for_task(wire, ready, _parse_path(data["urls"].get("get")), {}, result)
-    elif isinstance(task, str) and result.get("request_id"):
-        query = {"_subdomain": "queue"} if ready.prefix else {}
-        _wait_for_task(wire, ready, f"{_parse_path(task)}/status", query, result)
-        result = read_json(_TITLE, wire.send(_build_status_call(ready, _parse_path(task), query)))
-    return _load_image(_find_image_text(result), wire)
+        look = _build_status_call(ready, _parse_path(data["urls"].get("get")), {})
+        return _wait_for_task(wire, order, look, lambda state: _load_image(_find_image_text(state), wire))
+    if isinstance(task, str) and told.get("request_id"):
+        query, path = ({"_subdomain": "queue"} if ready.prefix else {}), _parse_path(task)
+        result = _build_status_call(ready, path, query)
+
+        def load(state: Mapping[str, Any]) -> Image.Image:
+            return _load_image(_find_image_text(read_json(_TITLE, wire.send(result))), wire)
+
+        return _wait_for_task(wire, order, _build_status_call(ready, f"{path}/status", query), load)
+    return load_result(wire, order, lambda: _load_image(_find_image_text(told), wire))
 
 
 def _wait_for_task(
-    wire: ProviderClient, ready: ProviderCall, path: str, query: Mapping[str, str], task: Mapping[str, Any]
-) -> dict[str, Any]:
-    """The task's last state, or what it gave; raises when it failed."""
+    wire: ProviderClient, order: Order, look: HttpRequest, load: Callable[[Mapping[str, Any]], Image.Image]
+) -> Image.Image:
+    """What `load` makes of the task's last state; raises when the task failed."""
+
+    def judge(found: Mapping[str, Any]) -> Image.Image | None:
+        state = _judge_state(found)
+        return None if state is None else load(state)
+
     polling = OrderPolling(
         title=_TITLE,
-        order=path,
-        key=make_order_key(ready.call),
-        task=task,
-        look=_build_status_call(ready, path, query),
+        name=look.path,
+        order=order,
+        look=look,
         read=lambda found: read_json(_TITLE, found),
         longest=3.0,
         understood=(200, 202),
     )
-    return wait_for_order(wire, polling, _judge_state)
+    return wait_for_order(wire, polling, judge)
 
 
 def _judge_state(found: Mapping[str, Any]) -> dict[str, Any] | None:

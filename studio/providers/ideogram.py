@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,7 +17,7 @@ from studio.core.task import Task
 from studio.providers.common import ideogram_fields as fields
 from studio.providers.common.ideogram_fields import MAX_SEED, Fields, Files
 from studio.providers.common.kept_state import make_order_key
-from studio.providers.common.order_polling import OrderPolling, wait_for_order
+from studio.providers.common.order_polling import Order, OrderPolling, load_result, send_order, wait_for_order
 from studio.providers.common.service_errors import (
     find_field,
     find_message,
@@ -77,19 +78,13 @@ def draw_ideogram_images(order: RenderRequest, wire: ProviderClient) -> list[Ren
     for number, seed in enumerate(order.seeds):
         order.context.report_progress(number, len(order.seeds))
         call = build_ideogram_call(order, seed.seed)
-        key = make_order_key(call)
-        answer = wire.orders.get(key) or read_json(_TITLE, wire.send(call))
-        if "data" not in answer:
-            answer = _wait_for_task(answer, wire, key)
-        entry = _find_image_entry(answer)
-        micros, answered_seed = answer.get("usage_cost_usd_micros"), entry.get("seed", answer.get("seed"))
-        drawn.append(
-            RenderedImage(
-                image=wire.download(str(entry["url"])),
-                seed=read_seed(answered_seed, seed.seed),
-                cost=micros / 1e6 if isinstance(micros, int | float) else route.usd,
-            )
-        )
+        sent = send_order(wire, make_order_key(call), lambda call=call: read_json(_TITLE, wire.send(call)))
+        if "data" in sent.task:
+            one = load_result(wire, sent, lambda sent=sent, seed=seed: _load_image(sent.task, wire, seed.seed))
+        else:
+            one = _wait_for_task(sent, wire, seed.seed)
+        cost = route.usd if one.cost is None else one.cost
+        drawn.append(dataclasses.replace(one, cost=cost, ordered_at=sent.ordered_at))
     return drawn
 
 
@@ -114,27 +109,37 @@ def check_ideogram(wire: ProviderClient) -> str:
     return "The key works."
 
 
-def _wait_for_task(answer: Mapping[str, Any], wire: ProviderClient, key: str) -> dict[str, Any]:
-    """The end of a task that is worked on after the first answer."""
-    name = str(answer.get("generation_id") or "")
+def _load_image(answer: Mapping[str, Any], wire: ProviderClient, seed: int) -> RenderedImage:
+    """The image that an answer names; `seed` is its own where the answer tells none."""
+    entry = _find_image_entry(answer)
+    micros, told = answer.get("usage_cost_usd_micros"), entry.get("seed", answer.get("seed"))
+    return RenderedImage(
+        image=wire.download(str(entry["url"])),
+        seed=read_seed(told, seed),
+        cost=micros / 1e6 if isinstance(micros, int | float) else None,
+    )
+
+
+def _wait_for_task(order: Order, wire: ProviderClient, seed: int) -> RenderedImage:
+    """The image of a task that is worked on after the first answer."""
+    name = str(order.task.get("generation_id") or "")
     if not name:
         raise make_answer_error(_TITLE, "no image")
     look = HttpRequest(method="GET", path=f"/v2/generations/{name}", paid=False, seconds=30)
     polling = OrderPolling(
         title=_TITLE,
-        order=name,
-        key=key,
-        task=answer,
+        name=name,
+        order=order,
         look=look,
         read=lambda found: read_json(_TITLE, found),
     )
-    return dict(wait_for_order(wire, polling, _judge_state))
+    return wait_for_order(wire, polling, lambda found: _judge_state(found, wire, seed))
 
 
-def _judge_state(found: Mapping[str, Any]) -> Mapping[str, Any] | None:
+def _judge_state(found: Mapping[str, Any], wire: ProviderClient, seed: int) -> RenderedImage | None:
     match found.get("status"):
         case "completed":
-            return found
+            return _load_image(found, wire, seed)
         case "failed":
             raise _make_task_error(str(found.get("failure_reason") or ""))
         case _:

@@ -3,6 +3,7 @@ always."""
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,7 +16,7 @@ from studio.core.result import RenderedImage
 from studio.core.task import Task
 from studio.providers.common import stability_fields as fields
 from studio.providers.common.kept_state import make_order_key
-from studio.providers.common.order_polling import OrderPolling, wait_for_order
+from studio.providers.common.order_polling import OrderPolling, send_order, wait_for_order
 from studio.providers.common.service_errors import (
     find_message,
     make_answer_error,
@@ -68,9 +69,11 @@ def draw_stability_images(order: RenderRequest, wire: ProviderClient) -> list[Re
     for number, seed in enumerate(order.seeds, 1):
         order.context.report_progress(number - 1, len(order.seeds))
         call = build_stability_call(order, seed.seed)
-        result = _draw_polled(call, wire) if _find_route(order).polled else _read_answer(wire.send(call))
-        image = wire.decode_image(_decode_answer(result))
-        drawn.append(RenderedImage(image=image, seed=read_seed(result.get("seed"), seed.seed), cost=cents / 100))
+        if _find_route(order).polled:
+            one = _draw_polled(call, wire, seed.seed)
+        else:
+            one = _decode_answer(_read_answer(wire.send(call)), wire, seed.seed)
+        drawn.append(dataclasses.replace(one, cost=cents / 100))
     return drawn
 
 
@@ -95,24 +98,29 @@ def _read_answer(answer: HttpResponse) -> dict[str, Any]:
     return _check_answer(read_json(_TITLE, answer))
 
 
+def _is_filtered(told: Mapping[str, Any]) -> bool:
+    return told.get("finish_reason") == "CONTENT_FILTERED"
+
+
 def _check_answer(result: dict[str, Any]) -> dict[str, Any]:
-    if result.get("finish_reason") == "CONTENT_FILTERED":
+    if _is_filtered(result):
         raise make_refusal_error(_TITLE, "the image that it made was blurred", billed=True)
     return result
 
 
-def _decode_answer(result: Mapping[str, Any]) -> bytes:
+def _decode_answer(told: Mapping[str, Any], wire: ProviderClient, seed: int) -> RenderedImage:
+    """The image in an answer; `seed` is its own where the answer names none."""
     try:
-        return decode_base64(result["image"])
+        data = decode_base64(told["image"])
     except (KeyError, ValueError, TypeError) as error:
         raise make_answer_error(_TITLE, "no image") from error
+    return RenderedImage(image=wire.decode_image(data), seed=read_seed(told.get("seed"), seed))
 
 
-def _draw_polled(call: HttpRequest, wire: ProviderClient) -> dict[str, Any]:
+def _draw_polled(call: HttpRequest, wire: ProviderClient, seed: int) -> RenderedImage:
     """The result of a task that is worked on after the first answer."""
-    key = make_order_key(call)
-    task = wire.orders.get(key) or _read_answer(wire.send(call))
-    name = str(task.get("id", ""))
+    sent = send_order(wire, make_order_key(call), lambda: _read_answer(wire.send(call)))
+    name = str(sent.task.get("id", ""))
     if not name:
         raise make_answer_error(_TITLE, "no task")
     look = HttpRequest(
@@ -120,15 +128,29 @@ def _draw_polled(call: HttpRequest, wire: ProviderClient) -> dict[str, Any]:
     )
     polling = OrderPolling(
         title=_TITLE,
-        order=name,
-        key=key,
-        task=task,
+        name=name,
+        order=sent,
         look=look,
-        read=lambda found: {} if found.status == 202 else read_json(_TITLE, found),
+        read=lambda found: _read_state(found, wire, seed),
         first=_MIN_POLL_INTERVAL,
         understood=(200, 202),
     )
-    return wait_for_order(wire, polling, lambda found: _check_answer(dict(found)) if found else None)
+    image: RenderedImage = wait_for_order(wire, polling, _judge_state)
+    return dataclasses.replace(image, ordered_at=sent.ordered_at)
+
+
+def _read_state(answer: HttpResponse, wire: ProviderClient, seed: int) -> dict[str, Any]:
+    """What a look finds: nothing yet, a refusal, or under `decoded` the image. One that cannot be decoded is asked for
+    again, as the answer may have been damaged on its way."""
+    if answer.status == 202:
+        return {}
+    told = read_json(_TITLE, answer)
+    return told if _is_filtered(told) else {"decoded": _decode_answer(told, wire, seed)}
+
+
+def _judge_state(found: Mapping[str, Any]) -> RenderedImage | None:
+    _check_answer(dict(found))
+    return found.get("decoded")
 
 
 _EDIT_ROUTES: dict[Task, StabilityRoute] = {

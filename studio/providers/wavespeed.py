@@ -20,7 +20,7 @@ from studio.core.result import RenderedImage
 from studio.core.task import Task
 from studio.providers.common import wavespeed_fields as fields
 from studio.providers.common.kept_state import make_order_key
-from studio.providers.common.order_polling import OrderPolling, wait_for_order
+from studio.providers.common.order_polling import Order, OrderPolling, send_order, wait_for_order
 from studio.providers.common.request_shapes import encode_for_upload
 from studio.providers.common.service_errors import (
     find_message,
@@ -78,8 +78,10 @@ def draw_wavespeed_images(order: RenderRequest, wire: ProviderClient) -> list[Re
     for number, seed in enumerate(order.seeds):
         order.context.report_progress(number, len(order.seeds))
         key = make_order_key(build_wavespeed_call(order, seed.seed, {name: name for name in places}))
-        task = wire.orders.get(key) or _read_data(wire.send(build_wavespeed_call(order, seed.seed, places)))
-        drawn.append(RenderedImage(image=_wait_for_image(task, wire, key), seed=seed.seed, cost=kind.usd))
+        call = build_wavespeed_call(order, seed.seed, places)
+        sent = send_order(wire, key, lambda call=call: _read_data(wire.send(call)))
+        image = _wait_for_image(sent, wire)
+        drawn.append(RenderedImage(image=image, seed=seed.seed, cost=kind.usd, ordered_at=sent.ordered_at))
     return drawn
 
 
@@ -148,12 +150,12 @@ def _read_data(answer: HttpResponse) -> dict[str, Any]:
     return data
 
 
-def _wait_for_image(task: Mapping[str, Any], wire: ProviderClient, key: str) -> Image.Image:
-    name = str(task.get("id") or "")
+def _wait_for_image(order: Order, wire: ProviderClient) -> Image.Image:
+    name = str(order.task.get("id") or "")
     if not name:
         raise make_answer_error(_TITLE, "no task")
     look = HttpRequest(method="GET", path=f"{_API}/predictions/{name}/result", paid=False, seconds=60)
-    polling = OrderPolling(title=_TITLE, order=name, key=key, task=task, look=look, read=_read_data, longest=3.0)
+    polling = OrderPolling(title=_TITLE, name=name, order=order, look=look, read=_read_data, longest=3.0)
     return wait_for_order(wire, polling, lambda found: _load_result(found, wire))
 
 

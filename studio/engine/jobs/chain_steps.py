@@ -75,6 +75,7 @@ class ChainRenderer:
             rendered = _call_backend(backend, request, seeds, context)
             costs = [one.cost for one in rendered if one.cost is not None]
             bought.cost = sum(costs) if costs else None
+            bought.ordered_at = next((one.ordered_at for one in rendered if one.ordered_at is not None), None)
         return rendered
 
 

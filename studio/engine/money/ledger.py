@@ -12,7 +12,14 @@ import time
 from collections.abc import Generator
 from dataclasses import dataclass
 
-from studio.core.errors import MAY_BE_BILLED, BudgetExceeded, ImageSkipped, JobCancelled, StudioError
+from studio.core.errors import (
+    MAY_BE_BILLED,
+    ORDERED_AT,
+    BudgetExceeded,
+    ImageSkipped,
+    JobCancelled,
+    StudioError,
+)
 from studio.core.settings import Settings
 from studio.library.database import Database
 
@@ -35,10 +42,12 @@ class LedgerRow:
 
 class Purchase:
     """One paid call in the making; `cost` is what the service says it billed, in US dollars, None while it has not
-    said."""
+    said. `ordered_at` is when the service took the order (seconds since the epoch), where an earlier call paid for
+    it."""
 
     def __init__(self) -> None:
         self.cost: float | None = None
+        self.ordered_at: float | None = None
 
 
 class Ledger:
@@ -96,21 +105,25 @@ class Ledger:
         self, job: tuple[str, str], model: tuple[str, str], images: int, estimated: float | None
     ) -> Generator[Purchase]:
         """Around one paid call of `job` (its id and user) to `model` (its provider and id). A StudioError that does not
-        say that it may be billed was free; a cancelled call may have been billed."""
+        say that it may be billed was free; a cancelled call may have been billed. An order that an earlier call sent is
+        settled in that call's row, and this one costs nothing."""
         number = self._insert_row(job, model, images, estimated)
         bought = Purchase()
         state = _UNKNOWN
         try:
             yield bought
             state = _BILLED
-        except (JobCancelled, ImageSkipped):
-            raise
         except StudioError as error:
-            state = _UNKNOWN if error.details.get(MAY_BE_BILLED) else _FREE
+            bought.ordered_at = error.details.get(ORDERED_AT)
+            if not isinstance(error, JobCancelled | ImageSkipped) and not error.details.get(MAY_BE_BILLED):
+                state = _FREE
             raise
         finally:
-            self._update_row(number, state, bought.cost)
-            self._spend(job[0], 0.0 if state == _FREE else bought.cost or estimated or 0.0)
+            cost = bought.cost
+            if bought.ordered_at is not None and self._settle_earlier(number, model, bought, state):
+                state, cost = _FREE, None
+            self._update_row(number, state, cost)
+            self._spend(job[0], 0.0 if state == _FREE else cost or estimated or 0.0)
 
     def count_paid_images(self, job_id: str) -> int:
         """Images of the job that were, or may have been, paid for; an image that several paid steps made counts
@@ -146,6 +159,18 @@ class Ledger:
     def _update_row(self, number: int, state: str, billed: float | None) -> None:
         with self._database.transaction() as connection:
             connection.execute("UPDATE ledger SET state = ?, billed = ? WHERE id = ?", (state, billed, number))
+
+    def _settle_earlier(self, number: int, model: tuple[str, str], bought: Purchase, state: str) -> bool:
+        """Settle the row, before `number`, of the call that sent the order: the last one of the model that was open
+        when the service took it. Whether there is one."""
+        rows = self._database.rows(
+            "SELECT id FROM ledger WHERE id < ? AND provider = ? AND model = ? AND created <= ? AND state IN (?, ?)"
+            " ORDER BY id DESC LIMIT 1",
+            (number, *model, bought.ordered_at, _SENT, _UNKNOWN),
+        )
+        for row in rows:
+            self._update_row(row["id"], state, bought.cost)
+        return bool(rows)
 
     def _spend(self, job_id: str, amount: float) -> None:
         with self._lock:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from studio.core.durable_files import replace_synced
-from studio.core.provider import HttpRequest
+from studio.core.provider import HttpRequest, KeptOrder
 
 _MAX_AGE = 86_400.0  # seconds for which a service still knows an order
 
@@ -72,13 +72,14 @@ class OpenOrders:
         self._lock = threading.Lock()
         self._followed: set[str] = set()
 
-    def get(self, key: str) -> Mapping[str, Any] | None:
-        """The service's answer when it accepted the order, if its end is unknown and nothing follows it."""
+    def get(self, key: str) -> KeptOrder | None:
+        """The order, where its end is not known and nobody follows it."""
         with self._lock:
             found = self._kept.load().get(key)
             if key in self._followed or not isinstance(found, dict) or not isinstance(found.get("task"), dict):
                 return None
-            return found["task"] if _is_young(found, time.time()) else None
+            now = time.time()
+            return KeptOrder(found["task"], _get_taken(found, now)) if _is_young(found, now) else None
 
     @contextlib.contextmanager
     def follow(self, key: str, task: Mapping[str, Any]) -> Generator[list[bool]]:

@@ -3,13 +3,15 @@ taken."""
 
 from __future__ import annotations
 
+import contextlib
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from studio.core.errors import (
     MAY_BE_BILLED,
+    ORDERED_AT,
     ImageSkipped,
     InvalidRequest,
     JobCancelled,
@@ -31,16 +33,24 @@ _KEPT_HINT = (
 _MAX_WAIT = 60.0  # seconds that a service may ask us to wait before the next look
 
 
-@dataclass(frozen=True, kw_only=True)
-class OrderPolling:
-    """How to look at the order called `order`, which the service took with the answer `task`; `key` identifies what was
-    ordered. `look` is the call, `read` takes its answer apart and raises where it is none. Pauses grow from `first` to
-    `longest` seconds; after `seconds` it is given up."""
+@dataclass(frozen=True)
+class Order:
+    """What a service has taken: `key` tells what was ordered, `task` is its answer. `ordered_at` is when it took the
+    order (seconds since the epoch), where an earlier call sent it."""
 
-    title: str
-    order: str
     key: str
     task: Mapping[str, Any]
+    ordered_at: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class OrderPolling:
+    """How to look at `order`, which the service calls `name`. `look` is the call, `read` takes its answer apart and
+    raises where it is none. Pauses grow from `first` to `longest` seconds; after `seconds` it is given up."""
+
+    title: str
+    name: str
+    order: Order
     look: HttpRequest
     read: Callable[[HttpResponse], Mapping[str, Any]]
     seconds: float = 600.0
@@ -49,24 +59,56 @@ class OrderPolling:
     understood: tuple[int, ...] = (200,)
 
 
+def find_kept_order(wire: ProviderClient, key: str) -> Order | None:
+    """The order that an earlier call sent and whose result was never fetched."""
+    kept = wire.orders.get(key)
+    return None if kept is None else Order(key, kept.task, kept.taken)
+
+
+def send_order(wire: ProviderClient, key: str, send: Callable[[], Mapping[str, Any]]) -> Order:
+    """The order, taken up again where its end is not known, else sent."""
+    return find_kept_order(wire, key) or Order(key, send())
+
+
+def load_result(wire: ProviderClient, order: Order, load: Callable[[], T]) -> T:
+    """What `load` makes of an order whose result is ready. The order is kept where the result could not be fetched, so
+    that the same one is taken up again."""
+    with _keep_order(wire, order):
+        return load()
+
+
+@contextlib.contextmanager
+def _keep_order(wire: ProviderClient, order: Order) -> Generator[list[bool]]:
+    """Keep the order while the block works on it, and after that where its end stays unknown: the user stopped the
+    job, the result could not be fetched, or the process ended. A block that empties the list it is given says that
+    nothing is worth keeping."""
+    with wire.orders.follow(order.key, order.task) as unknown:
+        unknown.append(True)
+        try:
+            yield unknown
+        except StudioError as error:
+            if order.ordered_at is not None:
+                error.details[ORDERED_AT] = order.ordered_at
+            if not isinstance(error, JobCancelled | ImageSkipped | Unreachable) and not error.details.get("order"):
+                unknown.clear()
+            elif isinstance(error, Unreachable) and unknown:
+                error.hint, error.details[MAY_BE_BILLED] = _KEPT_HINT, True
+            raise
+        unknown.clear()
+
+
 def wait_for_order(wire: ProviderClient, polling: OrderPolling, judge: Callable[[Mapping[str, Any]], T | None]) -> T:
     """Look at the order until `judge` makes a result of its state; None means that it is being worked on. Looks that
-    fail are repeated. An order whose end stays unknown is kept, so that the same one is taken up again.
+    fail are repeated. An order whose end stays unknown, or whose result `judge` could not fetch, is kept, so that the
+    same one is taken up again.
 
     Raises:
         StudioError: what `judge` raises for a failed order; else, marked as possibly billed, that its end is not known.
     """
-    with wire.orders.follow(polling.key, polling.task) as unknown:
-        unknown.append(True)  # until something is known: the process may be stopped, or the job be cancelled
+    with _keep_order(wire, polling.order) as unknown:
         for found in _iter_states(wire, polling, unknown):
-            try:
-                result = judge(found)
-            except StudioError as error:
-                if not isinstance(error, Unreachable):  # else the image is there, and could not be fetched
-                    unknown.clear()
-                raise
+            result = judge(found)
             if result is not None:
-                unknown.clear()
                 return result
     raise AssertionError("looking ends by raising")
 
@@ -102,7 +144,7 @@ def _iter_looks(wire: ProviderClient, polling: OrderPolling) -> Iterator[int]:
     raise Unreachable(
         f"{polling.title} did not finish the image in time. The image may have been billed.",
         hint=_KEPT_HINT,
-        details={MAY_BE_BILLED: True, "order": polling.order[:200]},
+        details={MAY_BE_BILLED: True, "order": polling.name[:200]},
     )
 
 
@@ -112,5 +154,5 @@ def _make_lost_order_error(polling: OrderPolling, error: StudioError) -> StudioE
     return kind(
         f"{polling.title} took the order, but does not say what became of it: {error.message}",
         hint=_GONE_HINT if isinstance(error, InvalidRequest) else _KEPT_HINT,
-        details={MAY_BE_BILLED: True, "order": polling.order[:200]},
+        details={MAY_BE_BILLED: True, "order": polling.name[:200]},
     )
