@@ -23,7 +23,7 @@ from starlette.responses import JSONResponse
 from starlette.types import ASGIApp
 
 from studio import __version__
-from studio.api import error_responses, native_api, openapi_docs
+from studio.api import error_responses, metrics_routes, native_api, openapi_docs
 from studio.api.dialects.alias_routes import AliasMiddleware
 from studio.api.dialects.automatic1111.router import ProcessTimeMiddleware
 from studio.api.dialects.dialect_router import build_dialect_router
@@ -108,6 +108,7 @@ def build_app(studio: Studio, page: Callable[[FastAPI], FastAPI], users: Users |
     app.include_router(login_router(authenticator, settings.root_path))
     app.include_router(native_api.build_api_router(studio))
     app.include_router(build_dialect_router(studio))
+    app.include_router(metrics_routes.build_metrics_router(studio))
     app.include_router(openapi_docs.build_docs_router(app, settings.root_path))
     app.include_router(error_responses.build_fallback_router())
     page(app)

@@ -220,6 +220,19 @@ class Settings:
     log_level: str = setting_field(
         "info", "Detail of the application log.", group="Logs", choices=("debug", "info", "warning", "error")
     )
+    log_format: str = setting_field(
+        "text",
+        "Form of the application and access logs: lines of text, or one JSON object per line.",
+        group="Logs",
+        choices=("text", "json"),
+        restart=True,
+    )
+    log_console: bool = setting_field(
+        False, "Write the application log to the console too.", group="Logs", restart=True
+    )
+    metrics: bool = setting_field(
+        False, "Serve metrics for Prometheus at /metrics, with user accounts to administrators only.", group="Logs"
+    )
     log_prompts: bool = setting_field(
         False, "Write prompts to the generation log even if the studio has several users.", group="Logs"
     )

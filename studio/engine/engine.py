@@ -36,6 +36,7 @@ from studio.engine.jobs.saved_recipes import SavedRecipes
 from studio.engine.jobs.saver import Saver
 from studio.engine.logs import Logs
 from studio.engine.lookups import Lookups
+from studio.engine.metrics import Metrics
 from studio.engine.models.model_list import Models
 from studio.engine.models.timings import Timings
 from studio.engine.models.votes import Votes
@@ -85,7 +86,13 @@ class Engine(Gallery):
         stopped, in seconds."""
         tool = f"Easel {studio.__version__}"
         root = database.path.parent
-        self.logs = logs or Logs(settings.current.logs_dir, level=settings.current.log_level)
+        self.logs = logs or Logs(
+            settings.current.logs_dir,
+            level=settings.current.log_level,
+            form=settings.current.log_format,
+            console=settings.current.log_console,
+        )
+        self.metrics = Metrics()
         library = AssetIndex(database, root)
         outputs = Outputs(root, library, tool=tool)
         super().__init__(settings, library, outputs, Images(database, root))
@@ -115,6 +122,7 @@ class Engine(Gallery):
             timings=self._timings,
             drafts=AssetBuilder(version=tool, images=self._images, model_hash=lookups.model_hash),
             logs=self.logs,
+            metrics=self.metrics,
             ledger=self.ledger,
             chain=ChainRenderer(self._models, self.ledger, self._run_in_other_lane),
             contexts=lambda job, estimate: RunContext(job, self._previews, self._images, lookups.key, estimate),
@@ -128,7 +136,7 @@ class Engine(Gallery):
         self._indexing = self.asset_library.make_indexing(
             lambda: self._dispatch.is_busy, lambda asset_id, user: self.get_thumbnail(asset_id, User(user))
         )
-        self._closed = False
+        self._started = self._closed = False
 
     def start(self) -> None:
         """Take up the unfinished jobs of dead processes, in their order; index the images when the index is new."""
@@ -142,6 +150,17 @@ class Engine(Gallery):
         self._upkeep.start()
         self._indexing.start()
         self.asset_library.imports.start(parse_folders(self._settings.current.import_folders))
+        self._started = True
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether new jobs are taken, and the library can be read."""
+        if not self._started or self._closed:
+            return False
+        try:
+            return bool(self._database.rows("SELECT 1"))
+        except StorageFailed:
+            return False
 
     def close(self, *, drain: float = 25.0) -> None:
         """Take no new job, wait up to `drain` seconds for the running ones, and put those back that need longer. Takes
@@ -201,6 +220,7 @@ class Engine(Gallery):
             self._job_registry.put(job)
             job.emit(*(NoticeEvent(note) for note in (*accepted.notes, *([warning] if warning else []))))
             self._dispatch.put(job)
+        self.metrics.count_submission(job.model.lane)
         return job
 
     def feed(self, file: FedFile, user: User) -> str:
@@ -268,6 +288,10 @@ class Engine(Gallery):
         """The user's jobs that this process holds, the oldest first: all unfinished ones, and the latest ended ones.
         Cheap, for whoever looks often."""
         return self._job_registry.of(user.name)
+
+    def count_jobs_by_lane(self) -> dict[str, tuple[int, int]]:
+        """How many jobs of all users (run, wait) in each lane that has had any."""
+        return self._dispatch.count_jobs()
 
     def cancel(self, job_id: str, user: User) -> None:
         """Stop a job: at once when it waits, within a step when it runs. Its finished images stay. An ended job is left
@@ -373,6 +397,7 @@ class Engine(Gallery):
             _log.warning("the end of %d jobs is not in the journal: %s", len(waited), error.message)
         for job in waited:
             job.emit(CancelledEvent())
+            self.metrics.record_end(job.model.lane, Status.CANCELLED.value)
 
     def _stop_abandoned(self, job: Job) -> None:
         try:

@@ -4,6 +4,7 @@ one."""
 from __future__ import annotations
 
 import contextlib
+import datetime
 import json
 import logging
 import logging.handlers
@@ -29,8 +30,9 @@ class Logs:
     The application log takes whatever the package's loggers say; it is the only place where a traceback goes.
     """
 
-    def __init__(self, folder: Path, *, level: str = "info") -> None:
-        """`level` is one of Settings.log_level's words.
+    def __init__(self, folder: Path, *, level: str = "info", form: str = "text", console: bool = False) -> None:
+        """`level` and `form` are of the words of Settings.log_level and log_format; with `console` the application log
+        is written to standard error too.
 
         Raises:
             StorageFailed: the folder cannot be written.
@@ -38,11 +40,16 @@ class Logs:
         self._folder = folder
         with translate_os_errors("the log"):
             folder.mkdir(parents=True, exist_ok=True)
-            self._application = _make_handler(folder / _APPLICATION, "%(asctime)s %(levelname)s %(name)s: %(message)s")
-            self._lines = _make_handler(folder / _GENERATION, None)
-            self._calls = _make_handler(folder / _ACCESS, "%(asctime)s %(message)s")
+            lines = _make_formatter(form, "%(asctime)s %(levelname)s %(name)s: %(message)s")
+            calls = _make_formatter(form, "%(asctime)s %(message)s")
+            self._application = _make_handler(folder / _APPLICATION, lines)
+            self._lines = _make_handler(folder / _GENERATION, logging.Formatter("%(message)s"))
+            self._calls = _make_handler(folder / _ACCESS, calls)
+        self._console = logging.StreamHandler() if console else logging.NullHandler()
+        self._console.setFormatter(lines)
         self._root = logging.getLogger("studio")
         self._root.addHandler(self._application)
+        self._root.addHandler(self._console)
         self._generation = _make_detached_logger("studio.log.generation", self._lines)
         self._access = _make_detached_logger("studio.log.access", self._calls)
         self.set_level(level)
@@ -74,6 +81,7 @@ class Logs:
         """Let the files go."""
         for logger, handler in (
             (self._root, self._application),
+            (self._root, self._console),
             (self._generation, self._lines),
             (self._access, self._calls),
         ):
@@ -92,12 +100,35 @@ class _Formatter(logging.Formatter):
         return redact(super().format(record))
 
 
-def _make_handler(path: Path, line: str | None) -> logging.Handler:
-    """Writes to `path`; `line` is the format of a line for people, None for JSON that is written as it comes."""
+class _JsonFormatter(logging.Formatter):
+    """One JSON object per record, for programs that collect logs: time, level, logger, message, the named values of the
+    message where it has any, and the traceback."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        entry: dict[str, Any] = {
+            "time": datetime.datetime.fromtimestamp(record.created, datetime.UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": redact(record.getMessage()),
+        }
+        for name, value in getattr(record, "fields", {}).items():
+            entry[name] = redact(value) if isinstance(value, str) else value
+        if record.exc_info:
+            entry["exception"] = redact(self.formatException(record.exc_info))
+        return json.dumps(entry, ensure_ascii=False, default=str)
+
+
+def _make_formatter(form: str, line: str) -> logging.Formatter:
+    """Of records as JSON, or as `line` for people."""
+    return _JsonFormatter() if form == "json" else _Formatter(line)
+
+
+def _make_handler(path: Path, formatter: logging.Formatter) -> logging.Handler:
+    """Writes to `path`, which does not grow without end."""
     handler = logging.handlers.RotatingFileHandler(
         path, maxBytes=_MAX_BYTES, backupCount=_BACKUP_COUNT, encoding="utf-8"
     )
-    handler.setFormatter(logging.Formatter("%(message)s") if line is None else _Formatter(line))
+    handler.setFormatter(formatter)
     return handler
 
 

@@ -35,7 +35,10 @@ from studio.serving.throttle import Throttle
 from studio.serving.users import MAX_PASSWORD_LENGTH, Users
 
 HEALTH_PATH = "/api/image-studio/health"
-OPEN_PATHS = frozenset({"/login", "/logout", "/favicon.ico", HEALTH_PATH})
+METRICS_PATH = "/metrics"
+OPEN_PATHS = frozenset(
+    {"/login", "/logout", "/favicon.ico", HEALTH_PATH, f"{HEALTH_PATH}/live", f"{HEALTH_PATH}/ready"}
+)
 MAX_FAILURES = 5  # per address and name, in 300 s
 MAX_FAILURES_PER_ADDRESS = 20  # whatever the names
 MAX_FAILURES_PER_TUNNEL = 200  # all visitors of a share link come from one address
@@ -148,7 +151,9 @@ class LoginMiddleware:
     ) -> tuple[User | None, float]:
         user = authenticator.cookies.read(get_cookie(headers))
         authorization = headers.get("authorization", "")
-        if user is not None or not (scope["path"].startswith("/api/") or find_dialect(scope["path"])):
+        path = scope["path"]
+        by_script = path.startswith("/api/") or path == METRICS_PATH or find_dialect(path)
+        if user is not None or not by_script:
             return user, 0.0
         if authorization[:6].lower() == "basic ":
             return await authenticator.check_basic_header(scope, authorization)

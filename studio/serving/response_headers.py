@@ -70,15 +70,15 @@ class Sender:
         user = getattr(scope.get("user"), "name", "-")
         milliseconds = (time.perf_counter() - self._began) * 1000
         path = scope["path"].encode("unicode_escape").decode()[:200]
-        access.info(
-            "%s %s %s %s %d %.0fms",
-            client[0] if client else "-",
-            user,
-            scope["method"],
-            path,
-            self._status,
-            milliseconds,
-        )
+        fields = {
+            "client": client[0] if client else "-",
+            "user": user,
+            "method": scope["method"],
+            "path": path,
+            "status": self._status,
+            "milliseconds": round(milliseconds),
+        }
+        access.info("%s %s %s %s %d %dms", *fields.values(), extra={"fields": fields})
 
 
 def build_refusal(

@@ -54,6 +54,7 @@ class JobRunner:
         """Draw what is missing of the job. Its images are saved, and its end is reported, in the background. Raises
         nothing."""
         tools = self._tools
+        tools.metrics.record_start(job.model.lane, job.created)
         expected = tools.timings.estimate_seconds(job.request, job.model)
         context = tools.contexts(job, expected * job.images if expected else None)
         run = JobRun(job=job, context=context, saves=tools.saver.open(job), lane=job.model.lane)
@@ -228,6 +229,9 @@ class JobRunner:
         except StorageFailed as error:  # it is reported all the same; after a restart the job is taken up again
             _log.warning("the end of job %s is not in the journal: %s", job.id, error.message)
         tools.ledger.release(job.id)
+        code = run.error.code if run.error else ""
+        tools.metrics.record_end(run.lane, status.value, code=code, seconds=seconds)
+        tools.metrics.record_work(run.lane, run.drawn, run.context.phases)
         tools.logs.log_generation(run.line(status, seconds), job.request, job.settings)
         job.emit(event)
 

@@ -107,6 +107,11 @@ class Lane:
         with self._changed:
             return len(self._queue) if user is None else self._queue.count(user)
 
+    def count_jobs(self) -> tuple[int, int]:
+        """How many jobs run and how many wait."""
+        with self._changed:
+            return len(self._running), len(self._queue)
+
     def list_jobs(self) -> tuple[list[Job], list[Job]]:
         """(the jobs that run, the jobs that wait in their order) at one moment."""
         with self._changed:

@@ -16,6 +16,7 @@ from studio.engine.jobs.job_context import RunContext
 from studio.engine.jobs.journal import Journal
 from studio.engine.jobs.saver import PendingSaves, Saver
 from studio.engine.logs import Logs
+from studio.engine.metrics import Metrics
 from studio.engine.models.model_list import Models
 from studio.engine.models.timings import Timings
 from studio.engine.money.ledger import Ledger
@@ -39,6 +40,7 @@ class RunnerServices:
     timings: Timings
     drafts: AssetBuilder
     logs: Logs
+    metrics: Metrics
 
 
 @dataclass

@@ -100,6 +100,14 @@ class Ledger:
         """What `user` has spent this day and this month, as (period, US dollars, budget); a budget of 0 is none."""
         return [(name, self.sum_spent(user, since), budget) for name, budget, since in _list_budgets(settings)]
 
+    def sum_by_provider(self) -> dict[str, float]:
+        """US dollars that all users have spent, ever, by provider; as billed, else as estimated."""
+        rows = self._database.rows(
+            f"SELECT provider, COALESCE(SUM({_SPENT_SQL}), 0) AS sum FROM ledger WHERE state != ? GROUP BY provider",
+            (_FREE,),
+        )
+        return {row["provider"]: float(row["sum"]) for row in rows}
+
     @contextlib.contextmanager
     def record_purchase(
         self, job: tuple[str, str], model: tuple[str, str], images: int, estimated: float | None
