@@ -48,6 +48,8 @@ CLOSE_SECONDS = 2  # seconds that open connections are given after that
 EXIT_SECONDS = 28.0  # seconds after the first signal at which the process ends, whatever still runs
 MAX_CONNECTIONS = 2000
 MAX_WEBSOCKET_MESSAGE = 64 * 1024  # bytes; clients say little over one
+WARM_UP_DELAY = 1.0  # seconds from the first answer to the warm-up
+WARM_UP_NICENESS = 10
 TICKS_A_SECOND = 10  # uvicorn's: at each tenth it brings the Date header up to date
 # Named, or asyncio leaves Nagle's algorithm on: the body of each answer waits 40 ms for the head's acknowledgement.
 _PROTOCOL = socket.IPPROTO_TCP
@@ -325,11 +327,23 @@ def run_studio(studio: Studio, on_ready: Callable[[str], None] | None = None) ->
     studio.engine.start()
     if studio.clouds is not None:
         threading.Thread(target=studio.clouds.refresh_models, name="server models", daemon=True).start()
+    warm_up = threading.Thread(target=_warm_up, args=(studio,), name="warm-up", daemon=True)
 
     def announce(address: str) -> None:
         print(f"Easel is ready: {address}", flush=True)  # noqa: T201
+        if settings.warm_up and warm_up.ident is None:
+            warm_up.start()
         if on_ready is not None:
             on_ready(address)
 
     serve_app(app, settings, studio, on_ready=announce)
     return 0
+
+
+def _warm_up(studio: Studio) -> None:
+    """Make the default model ready once the first page had time to be sent. Other threads go first."""
+    time.sleep(WARM_UP_DELAY)
+    if sys.platform.startswith("linux"):
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), WARM_UP_NICENESS)  # of this thread alone
+    with contextlib.suppress(StudioError):  # without any model there is nothing to make ready
+        studio.store.warm_up(studio.engine.model("").id)

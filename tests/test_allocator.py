@@ -55,7 +55,7 @@ def start_probe(folder: Path, *flags: str) -> list[str]:
         capture_output=True,
         text=True,
         check=True,
-        timeout=120,
+        timeout=240,
     )
     return done.stdout.split()
 

@@ -250,6 +250,11 @@ class ModelStore(Protocol):
         """Make the checkpoint resident."""
         ...
 
+    def warm_up(self, model: str) -> None:
+        """Import what a local checkpoint needs and make it resident, in the calling thread; a run that begins meanwhile
+        waits for as much of it as it needs. Does nothing for other models and reports no error."""
+        ...
+
     def unload(self, model: str) -> None:
         """Let the checkpoint go; does nothing when it is not resident."""
         ...

@@ -66,6 +66,12 @@ class Settings:
         low=0,
         high=4096,
     )
+    warm_up: bool = setting_field(
+        True,
+        "Load the default model in the background after the start, so that the first image does not wait for it.",
+        group="Models",
+        restart=True,
+    )
     keep_memory: bool = setting_field(
         True,
         "Reuse freed memory between layers and images, which is faster on a CPU. It is given back when the studio is"

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import threading
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from studio.core.errors import InvalidRequest, StudioError
+from studio.core.errors import InvalidRequest, StudioError, UnknownModel
 from studio.core.model import Model
 from studio.core.ports import Annotators, DownloadState, ImageSeed, JobContext, MemoryReport
 from studio.core.request import GenerationRequest
@@ -44,6 +46,8 @@ class LocalPipelines:
         self._peaks = PeakStore(settings().models_dir / ".cache" / "peaks.json")
         self._device = ""
         self._idle = device_memory.IdleRelease()
+        self._importing = threading.Lock()  # a run that begins during the warm-up waits for its imports
+        self._asked = False
 
     def models(self) -> Sequence[Model]:
         models = self._catalog.models()
@@ -95,19 +99,44 @@ class LocalPipelines:
         )
 
     def load(self, model: str, ctx: JobContext) -> None:
-        resources = self.resources(ctx.settings)
+        self._make_resident(model, self.resources(ctx.settings), ctx.report_loading, ctx.add_notice)
+
+    def warm_up(self, model: str) -> None:
+        """See ModelStore."""
+        try:
+            weight = self._catalog.checkpoint(model)
+        except UnknownModel:  # a cloud model
+            return
+        if weight.problem:
+            return
+        with self._importing:
+            import diffusers  # noqa: F401
+            import peft  # noqa: F401
+            import torch  # noqa: F401
+        if self._asked:  # a run has begun, which may want another model
+            return
+        settings = self._settings()
+        resources = self._build_resources(settings)
+        with contextlib.suppress(StudioError, RuntimeError, MemoryError):  # the first job says what is wrong
+            self._make_resident(model, resources, lambda _: None, lambda _: None)
+            if settings.previews:
+                held = self._registry.get_resident(model)
+                held.get_previewer(held.pipe.vae).prepare()
+
+    def _make_resident(
+        self, model: str, resources: Resources, report: Callable[[str], None], tell: Callable[[str], None]
+    ) -> None:
         weight = self._catalog.checkpoint(model)
         title = resources.model(model).title
         spec = self._catalog.spec(weight)
         options = resources.options(spec)
 
         def load() -> Any:
-            ctx.report_loading(f"Loading {title}")
-            with ctx.phase("load"):
-                return load_checkpoint(spec, weight, options)
+            report(f"Loading {title}")
+            return load_checkpoint(spec, weight, options)
 
         key = PipelineKey(model, options.device, options.dtype, stamp=read_stamp(weight.path))
-        self._registry.drop_changed(key, title, ctx.add_notice)
+        self._registry.drop_changed(key, title, tell)
         with self._registry.lease(key, title, load, expected=weight.bytes):
             pass
 
@@ -138,6 +167,11 @@ class LocalPipelines:
 
     def resources(self, settings: Settings) -> Resources:
         """The resources that runs share, for others that run in the GPU lane; imports torch."""
+        self._asked = True
+        with self._importing:
+            return self._build_resources(settings)
+
+    def _build_resources(self, settings: Settings) -> Resources:
         self._device = resolve_device(settings.device)
         return Resources(self._catalog, self._registry, self._peaks, self._device, settings.precision, self._annotators)
 

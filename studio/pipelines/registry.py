@@ -73,6 +73,7 @@ class PipelineRegistry:
         self._budget = budget
         self._held: dict[PipelineKey, ResidentPipeline] = {}
         self._lock = threading.RLock()
+        self._loading = threading.RLock()
 
     @contextmanager
     def lease(
@@ -84,12 +85,13 @@ class PipelineRegistry:
         Raises:
             what `load` raises; memory is then where it was before.
         """
-        held = self._held.get(key)
-        self.make_room((0 if held else expected) + working, keep=key)
-        if held is None:
-            held = self._load_pipeline(key, title, load)
-        with self._lock:
-            held.leases += 1
+        with self._loading:  # one at a time: whoever asks for the same pipeline meanwhile finds it
+            held = self._held.get(key)
+            self.make_room((0 if held else expected) + working, keep=key)
+            if held is None:
+                held = self._load_pipeline(key, title, load)
+            with self._lock:
+                held.leases += 1
         try:
             yield held
         finally:

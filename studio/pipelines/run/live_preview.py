@@ -63,6 +63,15 @@ class Previewer:
         self._decode = vae.decode
         self._map: torch.Tensor | None = None
 
+    def prepare(self) -> None:
+        """Find the map ahead of the first preview, where the VAE tells how many channels its latents have."""
+        import torch
+
+        channels = self._vae.config.get("latent_channels")
+        if channels and type(self._vae).__name__ != "AutoencoderTiny":
+            with torch.inference_mode():
+                self._map = self._fit_map(channels)
+
     def decode_preview(self, latents: torch.Tensor, side: int) -> Image.Image:
         """The first of `latents` (n, channels, height, width), its longest side at most `side` px."""
         import torch
@@ -87,8 +96,9 @@ class Previewer:
         return self._decode_pixels(latents)
 
     def _apply_map(self, latents: torch.Tensor) -> torch.Tensor:
-        if self._map is None:
-            self._map = self._fit_map(latents.shape[1])
+        channels = latents.shape[1]
+        if self._map is None or len(self._map) != channels + 1:
+            self._map = self._fit_map(channels)
         weights = self._map.to(latents.device)
         return (latents.float().movedim(1, -1) @ weights[:-1] + weights[-1]).movedim(-1, 1)
 
