@@ -180,7 +180,7 @@ def make_single_file(folder: Path, family: str) -> tuple[Path, Path, dict[str, A
         (config / name).write_bytes((CONFIGS / family / name).read_bytes())
     tensors = {
         **_convert_unet_keys(unet, levels),
-        **_convert_vae_keys(modules["vae"]),
+        **convert_vae_keys(modules["vae"]),
         **_convert_text_keys(modules, family),
     }
     file = folder / f"{family}.safetensors"
@@ -238,7 +238,7 @@ def _rename_key(name: str, starts: dict[str, str], inner: dict[str, str]) -> str
     return starts[start] + rest
 
 
-def _convert_vae_keys(vae: Any) -> dict[str, Any]:
+def convert_vae_keys(vae: Any) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name, tensor in vae.state_dict().items():
         new = name.replace("conv_shortcut", "nin_shortcut").replace("conv_norm_out", "norm_out")

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from studio.core.errors import ModelBroken
 from studio.core.weights import WeightFile
 from studio.pipelines import device_memory
+from studio.pipelines.load_notices import explain_load_error
 
 
 @contextmanager
@@ -21,9 +22,8 @@ def translate_load_errors(file: WeightFile) -> Iterator[None]:
     except (OSError, KeyError, ValueError, RuntimeError, AttributeError, TypeError, SafetensorError) as error:
         if device_memory.is_out_of_memory(error):
             raise
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ModelBroken(
-            f"The {file.kind} {file.name} cannot be loaded: {reason}",
+            f"The {file.kind} {file.name} cannot be loaded: {explain_load_error(error)}",
             hint="Download it again, or choose another one.",
             details={"file": file.path.name},
         ) from error

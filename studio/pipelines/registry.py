@@ -13,6 +13,7 @@ from studio.core.ports import ResidentModel
 from studio.core.weights import WeightFile
 from studio.pipelines import device_memory
 from studio.pipelines.catalog.file_stamps import FileStamp, read_stamp
+from studio.pipelines.load_notices import collect_load_notices
 from studio.pipelines.run.live_preview import Previewer
 from studio.pipelines.run.lora import LoraAdapters
 from studio.pipelines.run.vae import LoadedVae, load_vae
@@ -41,6 +42,12 @@ class ResidentPipeline:
     leases: int = 0
     used: float = field(default_factory=time.monotonic)
     adapters: LoraAdapters = field(default_factory=LoraAdapters)
+    notices: tuple[str, ...] = ()  # what its loader left out, for every job that uses it
+
+    def report_notices(self, tell: Callable[[str], None]) -> None:
+        """Tell the user of a job what the loader left out."""
+        for notice in self.notices:
+            tell(notice)
 
     def get_previewer(self, vae: Any) -> Previewer:
         """The previewer of `vae`, made once per VAE."""
@@ -170,8 +177,9 @@ class PipelineRegistry:
     def _load_pipeline(self, key: PipelineKey, title: str, load: Callable[[], Any]) -> ResidentPipeline:
         with ExitStack() as failed:
             failed.callback(device_memory.release_memory)  # of what had been read before it failed
-            pipe = load()
-            held = ResidentPipeline(key, title, pipe, device_memory.count_weight_bytes(pipe))
+            with collect_load_notices(title) as notices:
+                pipe = load()
+            held = ResidentPipeline(key, title, pipe, device_memory.count_weight_bytes(pipe), notices=tuple(notices))
             failed.pop_all()
         with self._lock:
             self._held[key] = held

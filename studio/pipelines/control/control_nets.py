@@ -54,6 +54,7 @@ def lease_control_network(
     registry.drop_changed(key, file.name, ctx.add_notice)
     expected = file.bytes * (2 if options.dtype == "float32" else 1)
     with registry.lease(key, file.name, load, expected=expected) as held:
+        held.report_notices(ctx.add_notice)
         yield held.pipe.module
 
 

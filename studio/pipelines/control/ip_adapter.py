@@ -20,6 +20,7 @@ from studio.pipelines import device_memory
 from studio.pipelines.catalog.file_stamps import read_stamp
 from studio.pipelines.control import control_files
 from studio.pipelines.control.control_units import check_compatible, is_compatible
+from studio.pipelines.load_notices import add_load_notice, describe_unused
 from studio.pipelines.registry import PipelineKey, PipelineRegistry
 
 if TYPE_CHECKING:
@@ -170,8 +171,9 @@ def lease_references(
 
             key = PipelineKey(f"{kind}/{title}", options.device, options.dtype, stamp=read_stamp(path))
             registry.drop_changed(key, title, ctx.add_notice)
-            held = registry.lease(key, title, load_part, expected=size)
-            return stack.enter_context(held).pipe
+            held = stack.enter_context(registry.lease(key, title, load_part, expected=size))
+            held.report_notices(ctx.add_notice)
+            return held.pipe
 
         folder = references[0].encoder
         encoder = lease_part(Path(folder), folder, "the image encoder", 0, lambda: _ImageEncoder(folder, options))
@@ -226,13 +228,18 @@ class _Adapter:
         from safetensors import SafetensorError
 
         self.tensors: dict[str, dict[str, torch.Tensor]] = {"image_proj": {}, "ip_adapter": {}}
+        left = 0
         try:
             for name, tensor in read_tensors(file.path).items():
                 part, _, rest = name.partition(".")
                 if part in self.tensors:
                     self.tensors[part][rest] = tensor.to(getattr(torch, options.dtype))
+                else:
+                    left += 1
         except (OSError, SafetensorError) as error:
             raise ModelBroken(f"The IP-Adapter {file.name} cannot be read.", hint="Download it again.") from error
+        if left:
+            add_load_notice(describe_unused(left, file.name, "an IP-Adapter"))
         held = torch.nn.Module()
         for number, tensor in enumerate(t for part in self.tensors.values() for t in part.values()):
             held.register_buffer(str(number), tensor)

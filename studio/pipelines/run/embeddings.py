@@ -6,7 +6,7 @@ import copy
 import hashlib
 import re
 import unicodedata
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
@@ -45,9 +45,10 @@ def make_token(file: WeightFile) -> str:
 
 
 @contextmanager
-def activate_embeddings(pipe: Any, files: Sequence[WeightFile]) -> Iterator[None]:
-    """Within the block `pipe` knows the embeddings. Its tokenizers are replaced by copies, so `pipe` must be this run's
-    own; the shared text encoders get their vocabulary back at the end.
+def activate_embeddings(pipe: Any, files: Sequence[WeightFile], tell: Callable[[str], None]) -> Iterator[None]:
+    """Within the block `pipe` knows the embeddings; `tell` hears what of a file was left out. The pipeline's tokenizers
+    are replaced by copies, so `pipe` must be this run's own; the shared text encoders get their vocabulary back at the
+    end.
 
     Raises:
         InvalidRequest: an embedding whose width is not that of the text encoder.
@@ -62,6 +63,9 @@ def activate_embeddings(pipe: Any, files: Sequence[WeightFile]) -> Iterator[None
             stack.enter_context(_preserve_vocabulary(getattr(pipe, encoder)))
         for file in files:
             vectors = _load_vectors(file)
+            unused = vectors.keys() - {"", *(key for _, _, key in pairs)}
+            if unused:
+                tell(f"{len(unused)} tensors of the textual inversion {file.name} were not used by this model.")
             for tokenizer, encoder, key in pairs:
                 _add_embedding(
                     pipe, getattr(pipe, tokenizer), getattr(pipe, encoder), vectors.get(key, vectors.get("")), file

@@ -68,11 +68,10 @@ class PassRunner:
             resources.registry.lease(key, what.model.title, load, expected=expected, working=working) as held,
             ExitStack() as stack,
         ):
-            for notice in held.adapters.apply(held.pipe, what.loras):
-                self.ctx.add_notice(notice)
+            held.report_notices(self.ctx.add_notice)
             loaded = held.load_vae(what.vae)
-            if loaded.notice:
-                self.ctx.add_notice(loaded.notice)
+            for notice in (*held.adapters.apply(held.pipe, what.loras), *loaded.notices):
+                self.ctx.add_notice(notice)
             scheduler = diffusion.choose_scheduler(held.pipe, what.request, what.model)
             loaded_control = stack.enter_context(apply_control.lease_control(control, resources, options, self.ctx))
             class_name = loaded_control.class_name or class_name
@@ -82,7 +81,7 @@ class PassRunner:
             if offloaded:
                 pipe.enable_model_cpu_offload(device=resources.device)
                 stack.callback(_restore_offloaded, pipe)
-            stack.enter_context(embeddings.activate_embeddings(pipe, what.embeddings))
+            stack.enter_context(embeddings.activate_embeddings(pipe, what.embeddings, self.ctx.add_notice))
             stack.enter_context(
                 device_memory.measure_peak(resources.device, lambda peak: self._record_peak(what, batch, peak))
             )

@@ -10,8 +10,10 @@ from studio.core.ports import Annotators, LoadOptions, PipelineSpec
 from studio.core.request import GenerationRequest, LoraUse
 from studio.core.weight_reading import disable_mapping
 from studio.core.weights import WeightFile, WeightKind
+from studio.pipelines.catalog.file_headers import read_header
 from studio.pipelines.device_memory import PeakStore
 from studio.pipelines.load_errors import translate_load_errors
+from studio.pipelines.load_notices import report_unused_weights
 from studio.pipelines.registry import PipelineRegistry
 from studio.pipelines.run import diffusion, embeddings
 from studio.pipelines.run.lora import find_loras
@@ -108,4 +110,7 @@ def load_checkpoint(spec: PipelineSpec, weight: WeightFile, options: LoadOptions
     """
     disable_mapping()
     with translate_load_errors(weight):
-        return spec.load(weight, options)
+        pipe = spec.load(weight, options)
+        if not weight.is_folder:
+            report_unused_weights(weight.name, weight.header or read_header(weight.path), pipe)
+        return pipe

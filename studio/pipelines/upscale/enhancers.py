@@ -132,6 +132,7 @@ class Enhancers:
             ctx.phase("restore"),
             device_memory.measure_peak(resources.device, ctx.record_peak_memory),
         ):
+            held.report_notices(ctx.add_notice)
             return face_restoration.restore_faces(image, found, held.pipe, request.faces or FaceRestoration(), ctx)
 
     def _list_upscaler_models(self, file: WeightFile) -> Iterator[Model]:

@@ -72,6 +72,7 @@ def lease_upscaler(resources: Resources, name: str, ctx: JobContext) -> Iterator
     key = PipelineKey(name, resources.device, resources.precision, stamp=read_stamp(file.path))
     resources.registry.drop_changed(key, name, ctx.add_notice)
     with resources.registry.lease(key, name, load_leased, expected=file.bytes * 2) as held:
+        held.report_notices(ctx.add_notice)
         yield held.pipe
 
 
