@@ -11,12 +11,14 @@ import pytest
 from studio.core.errors import InvalidRequest
 from studio.core.finish import Upscale
 from studio.core.request import Axis, GenerationRequest, Hires, LoraUse, Task
+from studio.core.request_parts import ControlUnit, Reference
 from studio.core.settings import Settings
 from studio.core.user import LOCAL_USER
+from studio.engine.engine import Engine
 from studio.engine.plugins import discover
 from studio.pipelines.catalog.catalog import Catalog
 from studio.pipelines.local_backend import LocalPipelines
-from tests.fakes import FAKE_MODEL, FakeBackend, open_engine, wait_until_final
+from tests.fakes import FAKE_MODEL, FakeBackend, draw_fake_image, open_engine, wait_until_final
 from tests.test_catalog import lora, sd, sdxl, write
 
 _LAYER = "lora_unet_down_blocks_0_attentions_0_transformer_blocks_0_attn2_to_k"
@@ -32,14 +34,45 @@ def backend(tmp_path: Path) -> LocalPipelines:
     write(models / "loras" / "sdxl" / "fur.safetensors", lora(_PAIR, 2048))
     write(models / "loras" / (unicodedata.normalize("NFD", "Bögen") + ".safetensors"), lora(_LAYER))
     write(models / "vae" / "crisp.safetensors", {"decoder.conv_in.weight": (512, 4, 3, 3)})
+    write(models / "controlnet" / "edges.safetensors", _net(768))
+    write(models / "controlnet" / "wide.safetensors", _net(1024))
+    write(models / "controlnet" / "xl.safetensors", {**_net(2048), "add_embedding.linear_1.weight": (1280, 2816)})
+    encoder = write(models / "ip_adapters" / "image_encoder" / "model.safetensors", {"x": (1,)})
+    encoder.with_name("config.json").write_text('{"projection_dim": 1024}')
+    write(models / "ip_adapters" / "face.safetensors", _adapter(768))
+    write(models / "ip_adapters" / "large.safetensors", _adapter(2048))
+    write(models / "embeddings" / "hands.safetensors", {"emb_params": (4, 768)})
+    write(models / "embeddings" / "odd.safetensors", {"emb_params": (4, 640)})
     specs = discover("studio.pipelines.families", "PIPELINE")
     catalog = Catalog(models, specs, tmp_path / "cache")
     settings = Settings(models_dir=models, device="cpu")
     return LocalPipelines(lambda: settings, catalog, None)  # type: ignore[arg-type]
 
 
+def _net(width: int) -> dict[str, tuple[int, ...]]:
+    return {
+        "controlnet_cond_embedding.conv_in.weight": (16, 3, 3, 3),
+        "down_blocks.0.attentions.0.transformer_blocks.0.attn2.to_k.weight": (320, width),
+    }
+
+
+def _adapter(width: int) -> dict[str, tuple[int, ...]]:
+    return {"image_proj.proj.weight": (4 * width, 1024), "ip_adapter.1.to_k_ip.weight": (320, width)}
+
+
 def ask(**fields: object) -> GenerationRequest:
     return GenerationRequest(**{"model": "photo", "prompt": "a cat", **fields})  # type: ignore[arg-type]
+
+
+_IMAGE = "an image"
+
+
+def _put_images(engine: Engine, request: GenerationRequest) -> GenerationRequest:
+    stored = engine.keep_image(draw_fake_image(1, 64, 64), LOCAL_USER).hash
+    return request.replace(
+        control=tuple(dataclasses.replace(one, image=one.image and stored) for one in request.control),
+        references=tuple(dataclasses.replace(one, image=stored) for one in request.references),
+    )
 
 
 _WRONG = {
@@ -52,6 +85,26 @@ _WRONG = {
     "hires model": ({"hires": Hires(model="large", upscaler="Lanczos"), "loras": (LoraUse(name="sd15/fur"),)}, "sd15"),
     "upscaler": ({"upscale": Upscale(base="nowhere")}, "nowhere"),
     "second": ({"upscale": Upscale(second="nowhere")}, "nowhere"),
+    "ControlNet": ({"control": (ControlUnit(model="nowhere", image=_IMAGE),)}, "nowhere"),
+    "ControlNet of another width": ({"control": (ControlUnit(model="wide", image=_IMAGE),)}, "wide"),
+    "ControlNet in a chain": (
+        {"then": (GenerationRequest(task=Task.IMG2IMG, model="photo", control=(ControlUnit(model="nowhere"),)),)},
+        "nowhere",
+    ),
+    "ControlNet in a cell": (
+        {
+            "control": (ControlUnit(model="edges", image=_IMAGE),),
+            "axes": (Axis(parameter="Model", values=("photo", "large")),),
+        },
+        "edges",
+    ),
+    "IP-Adapter": ({"references": (Reference(image=_IMAGE, model="nowhere"),)}, "nowhere"),
+    "IP-Adapter of another family": ({"references": (Reference(image=_IMAGE, model="large"),)}, "large"),
+    "embedding": ({"prompt": "a cat, odd"}, "odd"),
+    "embedding in a cell": (
+        {"prompt": "a cat", "axes": (Axis(parameter="Prompt S/R", values=("cat", "dog", "odd")),)},
+        "odd",
+    ),
     "chain": ({"then": (GenerationRequest(task=Task.IMG2IMG, model="photo", prompt="<lora:nowhere:1>"),)}, "nowhere"),
     "cell": (
         {"prompt": "a cat", "axes": (Axis(parameter="Prompt S/R", values=("cat", "dog", "<lora:nowhere:1>")),)},
@@ -66,7 +119,7 @@ def test_a_wrong_name_is_refused_before_anything_is_drawn(backend, tmp_path, nam
     engine = open_engine(tmp_path / "studio", backend)
     try:
         with pytest.raises(InvalidRequest, match=said) as caught:
-            engine.submit(ask(**fields), LOCAL_USER)
+            engine.submit(_put_images(engine, ask(**fields)), LOCAL_USER)
         assert caught.value.hint
     finally:
         engine.close()
@@ -84,6 +137,10 @@ def test_a_wrong_name_is_refused_before_anything_is_drawn(backend, tmp_path, nam
         {"vae": "CRISP"},
         {"hires": Hires(upscaler="Latent")},
         {"upscale": Upscale(second="Lanczos")},
+        {"control": (ControlUnit(model="edges", image="0" * 64), ControlUnit(model="nowhere", weight=0))},
+        {"references": (Reference(image="0" * 64, model="face"),)},
+        {"prompt": "a cat, hands"},
+        {"model": "large", "prompt": "a cat, hands"},
     ],
 )
 def test_a_name_that_can_only_mean_one_file_is_taken(backend, fields) -> None:

@@ -57,6 +57,21 @@ def resolve_units(catalog: Catalog, request: GenerationRequest, drawn_as: Task) 
     return tuple(_resolve_unit(catalog, checkpoint, unit, number, request) for number, unit in enumerate(units, 1))
 
 
+def check_unit_names(catalog: Catalog, request: GenerationRequest) -> None:
+    """Look up the files of the units that weigh something; their images may still be missing.
+
+    Raises:
+        InvalidRequest: as `resolve_units` for an unknown or broken file, or one that does not fit.
+    """
+    checkpoint = catalog.checkpoint(request.model)
+    places = catalog.spec(checkpoint).control.union_types
+    for number, unit in enumerate((unit for unit in request.control if unit.weight > 0), 1):
+        file = _find_control_file(catalog, checkpoint, unit, number)
+        types = control_files.count_union_types(file)
+        if types:
+            _find_union_type(unit, file, places, types)
+
+
 def check_steerable(checkpoint: WeightFile, spec: PipelineSpec, drawn_as: Task) -> None:
     """Raises InvalidRequest where diffusers has no ControlNet pipeline for this family and task."""
     if spec.control.can_steer(drawn_as):

@@ -78,6 +78,19 @@ def resolve_references(catalog: Catalog, request: GenerationRequest) -> tuple[Re
     return tuple(chosen)
 
 
+def check_reference_names(catalog: Catalog, request: GenerationRequest) -> None:
+    """Look up the adapters that references name.
+
+    Raises:
+        InvalidRequest: as `resolve_references` for an unknown or broken adapter, or one that does not fit.
+    """
+    if request.task is not Task.EDIT:
+        checkpoint = catalog.checkpoint(request.model)
+        for reference in request.references:
+            if reference.weight > 0 and reference.model:
+                _find_adapter(catalog, checkpoint, reference)
+
+
 def _find_adapter(catalog: Catalog, checkpoint: WeightFile, reference: Reference) -> WeightFile:
     spec = catalog.spec(checkpoint)
     if reference.model:

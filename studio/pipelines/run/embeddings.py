@@ -11,9 +11,12 @@ from contextlib import ExitStack, contextmanager
 from typing import Any
 
 from studio.core.errors import InvalidRequest
+from studio.core.ports import PipelineSpec
 from studio.core.request import GenerationRequest
 from studio.core.weight_reading import read_tensors
-from studio.core.weights import WeightFile
+from studio.core.weights import WeightFile, WeightKind
+from studio.pipelines.catalog.file_headers import read_header
+from studio.pipelines.control import control_files
 
 _ENCODERS = (("tokenizer", "text_encoder", "clip_l"), ("tokenizer_2", "text_encoder_2", "clip_g"))
 
@@ -21,15 +24,15 @@ _ENCODERS = (("tokenizer", "text_encoder", "clip_l"), ("tokenizer_2", "text_enco
 def find_embeddings(
     request: GenerationRequest, known: Sequence[WeightFile], family: str
 ) -> tuple[GenerationRequest, list[WeightFile]]:
-    """The embeddings for `family` whose name stands as a word in a prompt, upper and lower case alike, and the request
-    in which each is spelled as its token."""
+    """The embeddings of `known` for `family` whose name stands as a word in a prompt, upper and lower case alike, and
+    the request in which each is spelled as its token."""
     used: list[WeightFile] = []
     texts = {
         name: unicodedata.normalize("NFC", text)
         for name, text in (("prompt", request.prompt), ("negative_prompt", request.negative_prompt))
     }
     for file in known:
-        if file.family not in ("", family):
+        if file.kind is not WeightKind.EMBEDDING or file.problem or file.family not in ("", family):
             continue
         name = unicodedata.normalize("NFC", file.name.rsplit("/", 1)[-1])
         word = re.compile(rf"(?<![\w-]){re.escape(name)}(?![\w-])", re.IGNORECASE)
@@ -37,6 +40,21 @@ def find_embeddings(
             used.append(file)
             texts = {name: word.sub(make_token(file), text) for name, text in texts.items()}
     return (request.replace(**texts) if used else request), used
+
+
+def check_embeddings(files: Sequence[WeightFile], checkpoint: WeightFile, spec: PipelineSpec) -> None:
+    """Refuse what cannot fit the checkpoint's text encoders, as far as the headers tell.
+
+    Raises:
+        InvalidRequest: an embedding of another width.
+    """
+    for file in files:
+        if file.family == spec.family:
+            continue
+        width = control_files.read_model_width(checkpoint, WeightKind.EMBEDDING)
+        shapes = (file.header or read_header(file.path)).shapes
+        if spec.add_ons.embedding_names or (width and all(shape[-1:] != (width,) for shape in shapes.values())):
+            raise _make_embedding_error(file)
 
 
 def make_token(file: WeightFile) -> str:

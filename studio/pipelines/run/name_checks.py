@@ -7,7 +7,10 @@ from typing import TYPE_CHECKING
 from studio.core.finish import Upscale
 from studio.core.request import GenerationRequest
 from studio.core.weights import WeightKind
+from studio.pipelines.control.control_units import check_unit_names
+from studio.pipelines.control.ip_adapter import check_reference_names
 from studio.pipelines.run import hires
+from studio.pipelines.run.embeddings import check_embeddings, find_embeddings
 from studio.pipelines.run.lora import find_loras
 from studio.pipelines.upscale import realesrgan_engine
 from studio.pipelines.upscale.upscale_image import RESAMPLERS
@@ -18,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def check_names(catalog: Catalog, request: GenerationRequest) -> None:
-    """Look up every LoRA, VAE and upscaler of both passes.
+    """Look up every LoRA, VAE, textual inversion, control network and upscaler of both passes.
 
     Raises:
         UnknownModel, InvalidRequest: one that is not there, is broken or of another family.
@@ -55,6 +58,11 @@ def check_upscaler_names(catalog: Catalog, upscale: Upscale | None) -> None:
 def _check_pass(catalog: Catalog, request: GenerationRequest) -> None:
     weight = catalog.checkpoint(request.model)
     extract_loras(request.negative_prompt)
-    find_loras(catalog, move_tags_to_loras(request).loras, catalog.spec(weight).family, weight.name)
+    spec = catalog.spec(weight)
+    find_loras(catalog, move_tags_to_loras(request).loras, spec.family, weight.name)
+    if spec.clip:
+        check_embeddings(find_embeddings(request, catalog.weights(), spec.family)[1], weight, spec)
+    check_unit_names(catalog, request)
+    check_reference_names(catalog, request)
     if request.vae:
         catalog.find(WeightKind.VAE, request.vae)

@@ -88,8 +88,7 @@ def plan_pass(resources: Resources, request: GenerationRequest) -> PassPlan:
     loras = find_loras(catalog, request.loras, spec.family, model.title)
     files: list[WeightFile] = []
     if spec.clip:
-        known = [file for file in catalog.weights() if file.kind is WeightKind.EMBEDDING and not file.problem]
-        request, files = embeddings.find_embeddings(request, known, spec.family)
+        request, files = embeddings.find_embeddings(request, catalog.weights(), spec.family)
     return PassPlan(
         model=model,
         weight=weight,
