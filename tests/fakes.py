@@ -19,6 +19,7 @@ from studio.core.result import RenderedImage
 from studio.core.settings import Settings
 from studio.engine.engine import Engine
 from studio.engine.jobs.job import Job
+from studio.engine.lookups import Lookups
 from studio.engine.settings_store import SettingsStore
 from studio.library.database import Database
 
@@ -92,13 +93,16 @@ class FakeBackend:
         self.closed = True
 
 
-def open_engine(root: Path, *backends: Backend, grace: float = 60.0, **settings: Any) -> Engine:
+def open_engine(
+    root: Path, *backends: Backend, grace: float = 60.0, lookups: Lookups | None = None, **settings: Any
+) -> Engine:
     """A started engine on the folder `root`, with a FakeBackend unless others are given."""
     values = {"outputs_dir": root, "logs_dir": root / "logs", "default_model": "fake", **settings}
     engine = Engine(
         settings=SettingsStore(Settings(**values)),
         backends=backends or (FakeBackend(),),
         database=Database(root / "library.db"),
+        lookups=lookups or Lookups(),
         grace=grace,
     )
     engine.start()

@@ -199,8 +199,8 @@ def test_a_batch_makes_count_images_of_each_source(engine: Engine, painter: Fake
     assert [(request.source, seeds[0].seed) for request, seeds in painter.seen] == [
         (names[0], 7),
         (names[0], 8),
-        (names[1], 7),
-        (names[1], 8),
+        (names[1], 9),
+        (names[1], 10),
     ]
 
 
@@ -321,3 +321,45 @@ def test_a_source_of_several_frames_says_that_the_first_was_taken(engine: Engine
         told = [text for text in snapshot.notices if "first" in text]
         assert told == ([kept.notice] if several else [])
         assert bool(told) == several
+
+
+@pytest.fixture
+def painting(tmp_path: Path) -> Iterator[Engine]:
+    engine = open_engine(tmp_path, FakeBackend(PAINTER))
+    yield engine
+    engine.close()
+
+
+def _keep(engine: Engine, *sizes: tuple[int, int]) -> list[str]:
+    return [engine.keep_image(draw_fake_image(k, *size), LOCAL_USER).hash for k, size in enumerate(sizes)]
+
+
+def test_no_two_sources_of_a_folder_get_the_same_noise(painting: Engine) -> None:
+    sources = _keep(painting, (64, 64), (64, 64), (64, 64))
+    request = GenerationRequest(model="fake", task=Task.IMG2IMG, prompt="a fox", batch=tuple(sources), count=2, seed=10)
+    assets = wait_until_final(painting.submit(request, LOCAL_USER)).assets
+    assert [asset.seed for asset in sorted(assets, key=lambda asset: asset.index)] == [10, 11, 12, 13, 14, 15]
+    again = wait_until_final(painting.submit(assets[3].request, LOCAL_USER)).assets[0]
+    assert (again.seed, again.request.source) == (assets[3].seed, assets[3].request.source)
+
+
+def test_a_rounded_size_is_told(painting: Engine) -> None:
+    [source] = _keep(painting, (101, 77))
+    request = GenerationRequest(model="fake", task=Task.IMG2IMG, prompt="a fox", source=source, seed=1)
+    [asset] = wait_until_final(painting.submit(request, LOCAL_USER)).assets
+    [note] = [note for note in asset.notes if "101×77 px" in note]
+    assert f"{asset.request.width}×{asset.request.height} px" in note
+    assert (asset.request.width, asset.request.height) != (101, 77)
+
+
+def test_a_size_that_is_kept_or_asked_for_is_not_told(painting: Engine) -> None:
+    even, odd = _keep(painting, (128, 64), (101, 77))
+    mask = painting.keep_image(Image.new("L", (101, 77), 255), LOCAL_USER).hash
+    request = GenerationRequest(model="fake", task=Task.IMG2IMG, prompt="a fox", seed=1)
+    for one in (
+        request.replace(source=even),
+        request.replace(source=odd, width=128, height=128),
+        request.replace(source=odd, task=Task.INPAINT, mask=mask),
+    ):
+        [asset] = wait_until_final(painting.submit(one, LOCAL_USER)).assets
+        assert asset.notes == ()

@@ -21,6 +21,7 @@ class Widget(StrEnum):
 
     TEXT = "text"
     NUMBER = "number"
+    LARGE_NUMBER = "large number"  # a whole one, as text: a browser's numbers are exact up to 2**53 only
     SLIDER = "slider"
     DROPDOWN = "dropdown"
     RADIO = "radio"
@@ -146,6 +147,8 @@ class FieldSpec:
         """Whether `value`, of a request or of a form, asks for anything but what happens without it."""
         if isinstance(value, str) and not isinstance(value, StrEnum):
             value = value.strip()
+        if self.widget is Widget.LARGE_NUMBER and value == str(self.empty):
+            return False
         return value not in (None, "", self.unset, self.empty)
 
     def check(self, value: Any, part: str = "") -> None:

@@ -23,7 +23,7 @@ from studio.core.field_spec import (
 from studio.core.range_checks import MAX_SIDE
 from studio.core.request_choices import MaskedContent, PromptOrder, Resize, Saving
 
-MAX_SEED = 2**32 - 1
+MAX_SEED = 2**64 - 1  # what ComfyUI, Fooocus and torch take
 MAX_PROMPT_CHARS = 20_000
 
 _SIDE = Limits(8, MAX_SIDE, 8)
@@ -133,7 +133,7 @@ REQUEST_FIELDS: tuple[FieldSpec, ...] = (
         help="-1 draws a new one.",
         api_help="Seed of the first image; left out: a random one.",
         group=Group.SEED,
-        widget=Widget.NUMBER,
+        widget=Widget.LARGE_NUMBER,
         limits=_SEED,
         empty=RANDOM_SEED,
         feature=Feature.SEED,
@@ -303,7 +303,7 @@ REQUEST_FIELDS: tuple[FieldSpec, ...] = (
         help="-1 draws a new one.",
         api_help="Seed that the variations lean towards; left out: a random one.",
         group=Group.DETAILS,
-        widget=Widget.NUMBER,
+        widget=Widget.LARGE_NUMBER,
         limits=_SEED,
         empty=RANDOM_SEED,
         feature=Feature.VARIATION,

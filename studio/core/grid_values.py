@@ -79,27 +79,34 @@ def _parse_numbers(name: str, text: str, *, whole: bool) -> list[float]:
             f"{name}: {text!r} is not a {'whole number' if whole else 'number'} or a range.",
             hint="For example: 1, 2, 5-9 or 1-10 (+3) or 1-10 [4].",
         ) from error
-    if not all(math.isfinite(value) for value in numbers):
+    if not whole and not all(math.isfinite(value) for value in numbers):
         raise InvalidRequest(f"{name}: {text!r} is not a number.", hint="For example: 1, 2, 5-9.")
     return [*numbers]
 
 
 def _expand_range(match: re.Match[str], *, whole: bool) -> list[float]:
-    start, end = (float(part.replace(" ", "")) for part in match.group(1, 2))
+    kind = int if whole and "." not in match[0] else float  # large whole numbers are no floats
+    start, end = (kind(part.replace(" ", "")) for part in match.group(1, 2))
     if match[4] is not None:
         count = int(match[4])
         _check_value_count(match[0], count)
-        points = [start + (end - start) * i / (count - 1) for i in range(count)] if count > 1 else [start] * count
+        way = end - start
+        points = [start + _divide(way * i, count - 1) for i in range(count)] if count > 1 else [start] * count
     else:
-        step = float(match[3].replace(" ", "")) if match[3] is not None else math.copysign(1, end - start)
+        step = kind(match[3].replace(" ", "")) if match[3] is not None else kind(math.copysign(1, end - start))
         if step == 0 or (end - start) * step < 0:
             raise InvalidRequest(
                 f"The range {match[0].strip()!r} never reaches its end.", hint="Reverse the sign of the step."
             )
-        count = int((end - start) / step + 1e-9) + 1
+        count = int(_divide(end - start, step) + 1e-9) + 1
         _check_value_count(match[0], count)
         points = [start + step * i for i in range(count)]
     return [int(point) if whole else round(point, 10) for point in points]
+
+
+def _divide(number: float, divisor: float) -> float:
+    """The quotient; of whole numbers the whole one below it, exact."""
+    return number // divisor if isinstance(number, int) and isinstance(divisor, int) else number / divisor
 
 
 def _check_value_count(text: str, count: int) -> None:

@@ -19,7 +19,7 @@ def check_range(name: str, value: float | None, low: float, high: float, *, labe
             hint=f"Choose a value from {low} to {high}.",
             details={
                 "field": name,
-                "value": value if math.isfinite(value) else str(value),
+                "value": value if isinstance(value, int) or math.isfinite(value) else str(value),
                 "minimum": low,
                 "maximum": high,
             },

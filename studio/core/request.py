@@ -32,7 +32,7 @@ MAX_CHAIN_STEPS = 12
 
 @dataclass(frozen=True, kw_only=True)
 class GenerationRequest:
-    """Everything that affects an image. Lengths in px, `seed` 0 to 2**32-1, `guidance` the CFG scale, `clip_skip`
+    """Everything that affects an image. Lengths in px, `seed` 0 to 2**64-1, `guidance` the CFG scale, `clip_skip`
     counted as A1111 does (1 = last layer).
 
     `count` is the number of images; `batch_size` how many of them go through the model together, which changes speed

@@ -11,7 +11,16 @@ from pathlib import Path
 from studio.core.errors import NotFound
 from studio.core.result import Asset
 from studio.core.stored_requests import parse_request, parse_requests
-from studio.library.asset_rows import OWN_SOURCE, NewRow, count_facets, delete_rows, insert_row, make_row, write_words
+from studio.library.asset_rows import (
+    OWN_SOURCE,
+    NewRow,
+    count_facets,
+    delete_rows,
+    insert_row,
+    make_row,
+    read_seed,
+    write_words,
+)
 from studio.library.database import Database
 from studio.library.schema import DONE, INTENT, RESTORING, SKIPPED, TRASHED, TRASHING
 from studio.library.uses import count_parents
@@ -159,7 +168,7 @@ class AssetIndex:
                 path=Path(row["folder_path"] or self.root) / (row["path"] or ""),
                 width=row["width"],
                 height=row["height"],
-                seed=row["seed"],
+                seed=read_seed(row),
                 created=row["created"],
                 request=parse_request(row["request"]),
                 infotext=row["infotext"],

@@ -11,12 +11,14 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from studio.core.lora_tags import list_tag_names
+from studio.core.request import MAX_SEED
 from studio.core.result import Asset
 from studio.library.index_text import expand_text, make_key
 from studio.library.schema import DONE, TRASHED
 
 OWN_SOURCE = "Easel"
 _COUNTER = 1 << 20
+_SEED_RANGE = MAX_SEED + 1
 _LAST_MS = (1 << 43) - 1  # the year 2248
 _SQUARE = 0.02  # how far width over height may be from 1 for a square
 
@@ -51,7 +53,7 @@ def make_row(asset: Asset, path: str, digest: str, state: str) -> NewRow:
             "digest": digest,
             "width": asset.width,
             "height": asset.height,
-            "seed": asset.seed,
+            "seed": _make_signed(asset.seed),
             "label": asset.label,
             "source_type": asset.source_type,
             "task": last.task.value,
@@ -68,6 +70,16 @@ def make_row(asset: Asset, path: str, digest: str, state: str) -> NewRow:
         parents=asset.parents,
         loras=tuple(lora.name for lora in drawn.loras),
     )
+
+
+def read_seed(row: sqlite3.Row) -> int:
+    """The seed of an asset's row, 0 to 2**64-1."""
+    return row["seed"] % _SEED_RANGE
+
+
+def _make_signed(seed: int) -> int:
+    """A seed of 64 bits as SQLite has room for it: the upper half below 0."""
+    return seed - _SEED_RANGE if seed >= _SEED_RANGE // 2 else seed
 
 
 def insert_row(connection: sqlite3.Connection, row: NewRow, *, ignore_taken: bool = False) -> int | None:
@@ -201,7 +213,7 @@ def _make_keys(row: sqlite3.Row, loras: Iterable[str], tags: Iterable[str]) -> l
         make_key("model", row["model"]),
         make_key("task", row["task"]),
         make_key("source", row["source"]),
-        make_key("seed", str(row["seed"])),
+        make_key("seed", str(read_seed(row))),
         make_key("size", f"{row['width']}x{row['height']}"),
         make_key("aspect", get_aspect(row["width"], row["height"])),
         make_key("is", "made" if row["job_id"] is not None else "imported"),

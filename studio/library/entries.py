@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from studio.core.errors import NotFound
+from studio.library.asset_rows import read_seed
 from studio.library.database import Database
 from studio.library.schema import DONE, RESTORING, TRASHED, TRASHING
 
@@ -179,11 +180,9 @@ def _read_entries(connection: sqlite3.Connection, seqs: Sequence[int]) -> dict[i
 
 def _make_entry(row: sqlite3.Row, tags: tuple[str, ...]) -> AssetEntry:
     return AssetEntry(
-        **{
-            name: row[name]
-            for name in ("seq", "id", "kind", "width", "height", "created", "title", "prompt", "model", "seed")
-        },
+        **{name: row[name] for name in ("seq", "id", "kind", "width", "height", "created", "title", "prompt", "model")},
         **{name: row[name] for name in ("task", "source", "rating", "note", "uses")},
+        seed=read_seed(row),
         negative_prompt=row["negative"],
         favourite=bool(row["favourite"]),
         trashed=row["state"] in (TRASHED, TRASHING),

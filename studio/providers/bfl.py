@@ -68,7 +68,7 @@ def build_bfl_call(order: RenderRequest, seed: int) -> HttpRequest:
     kind = _MODELS[order.model]
     body = kind.body(order)
     if Feature.SEED in kind.features:
-        body["seed"] = seed
+        body["seed"] = seed % 2**32  # what the service takes beyond that is not documented
     return HttpRequest(method="POST", path=f"/v1/{order.model}", json=body, seconds=60)
 
 

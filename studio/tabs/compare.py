@@ -12,6 +12,7 @@ from typing import Any
 import gradio as gr
 
 from studio.core.errors import InvalidRequest, NotFound, StudioError
+from studio.core.field_spec import get_field
 from studio.core.model import Feature
 from studio.core.request import GenerationRequest
 from studio.core.user import User
@@ -22,9 +23,11 @@ from studio.tabs.common import choice_lists
 from studio.tabs.common.cost_line import format_dollars
 from studio.tabs.common.current_user import get_user
 from studio.tabs.common.events import HIDDEN, UNQUEUED, Updates, make_toast, show_errors
+from studio.tabs.common.form_values import parse_request, read_value
 from studio.tabs.common.result_panel import render_marks
 from studio.tabs.common.run_job import follow_jobs
 from studio.tabs.common.tab import PageContext, Tab
+from studio.tabs.common.widgets import build_textbox
 
 MAX_MODELS = 6  # models at once
 _EMPTY_RESULT = (
@@ -39,7 +42,7 @@ class CompareWidgets:
 
     prompt: gr.Textbox
     models: gr.Dropdown
-    seed: gr.Number
+    seed: gr.Textbox
     blind: gr.Checkbox
     cost: gr.HTML
     go: gr.Button
@@ -74,13 +77,14 @@ def _build_layout(studio: Studio) -> CompareWidgets:
                 elem_id="compare-models",
                 info="Local and cloud models can be mixed. Prices are shown below.",
             )
-            seed = gr.Number(
-                label="Seed",
-                value=1,
-                precision=0,
-                minimum=0,
-                elem_id="compare-seed",
-                info="Used by all models that support seeds.",
+            seed = build_textbox(
+                "Seed",
+                "compare-seed",
+                "Used by all models that support seeds.",
+                max_length=40,
+                value="1",
+                lines=1,
+                max_lines=1,
             )
             blind = gr.Checkbox(
                 label="Blind", elem_id="compare-blind", info="Hides the names of two models until you vote."
@@ -170,7 +174,7 @@ def _wire_votes(studio: Studio, widgets: CompareWidgets) -> None:
         button.click(make_vote_handler(place), widgets.pair, shown, **HIDDEN)
 
 
-def _submit_jobs(studio: Studio, prompt: str, models: list[Any], seed: int, user: User, *, blind: bool) -> list[Job]:
+def _submit_jobs(studio: Studio, prompt: str, models: list[Any], seed: object, user: User, *, blind: bool) -> list[Job]:
     """Submit one job per model, or none if one of them is refused."""
     if len(models) < 2:
         raise InvalidRequest("Too few models.", hint="Pick another one.")
@@ -190,9 +194,10 @@ def _stop_jobs(studio: Studio, running: Any, user: User) -> None:
             studio.engine.cancel(str(job_id), user)
 
 
-def _build_request(studio: Studio, prompt: str, name: str, seed: int) -> GenerationRequest:
+def _build_request(studio: Studio, prompt: str, name: str, seed: object) -> GenerationRequest:
     takes_seed = Feature.SEED in studio.engine.model(name).features
-    return GenerationRequest(model=name, prompt=prompt, seed=seed if takes_seed else None)
+    read = read_value(get_field(GenerationRequest.FIELDS, "seed"), seed) if takes_seed else None
+    return parse_request({"model": name, "prompt": prompt, "seed": read})
 
 
 def _render_side_by_side(studio: Studio, jobs: Sequence[Job], *, hidden: bool) -> str:

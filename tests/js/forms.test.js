@@ -6,7 +6,6 @@ import { findDraggedResult } from "../../studio/assets/js/images/dropped_files.j
 import { parseImageNames } from "../../studio/assets/js/images/kept_images.js";
 import { measureMargins } from "../../studio/assets/js/images/outpaint_plan.js";
 import { stepZoom } from "../../studio/assets/js/result/comparison.js";
-import { readSeed } from "../../studio/assets/js/result/result_view.js";
 
 test("a packet holds the values by name and nothing beyond", () => {
   assert.deepEqual(packForm(["prompt", "steps"], ["a hat", 20, { old: true }]), { prompt: "a hat", steps: 20 });
@@ -20,10 +19,6 @@ test("what the browser stored stays until the page has restored the form", () =>
   assert.deepEqual(rememberForm("txt2img", ["prompt", "steps"], values), { prompt: "", steps: 20 });
   assert.equal(areRestored(["txt2img"]), true);
   assert.equal(areRestored(["txt2img", "img2img"]), false);
-});
-
-test("seed 0 is a seed and an empty one is none", () => {
-  assert.deepEqual(["0", "42", "", undefined].map(readSeed), [0, 42, null, null]);
 });
 
 const errorTitles = { BAD_IMAGE: "Unusable image", UNREACHABLE: "No connection" };

@@ -20,7 +20,13 @@ from studio.core.upscale_modes import compute_upscaled_size
 from studio.engine.jobs.chain_steps import check_backend_names, estimate_backend_cost, fit_step_size
 from studio.engine.jobs.passes import PlannedImage, make_random_seed, plan_images
 from studio.engine.jobs.prompt_drawing import describe_drawing, draw_prompts
-from studio.engine.jobs.source_checks import check_images, collect_image_sizes, fill_size, list_sources
+from studio.engine.jobs.source_checks import (
+    check_images,
+    collect_image_sizes,
+    describe_rounded_size,
+    fill_size,
+    list_sources,
+)
 from studio.engine.lookups import Successor
 from studio.engine.models.fallback_request import adapt, format_fallback_notice
 from studio.engine.models.model_choice import choose_model
@@ -86,8 +92,11 @@ class Admission:
         for drawn in dict.fromkeys(image.request for image in images) if fixed.drawn else (named,):
             check_backend_names(backend, drawn)
             self._check_chain(drawn, settings)
-        notices = [self._images.get(name, user).notice for name in list_sources(named)]
-        notes = (*notes, *dict.fromkeys(filter(None, (*notices, describe_drawing(fixed)))))
+        kept = [self._images.get(name, user) for name in list_sources(named)]
+        asked = request.width or request.height or request.aspect
+        rounded = "" if asked else describe_rounded_size(named, model, [(one.width, one.height) for one in kept])
+        notices = (*(one.notice for one in kept), rounded, describe_drawing(fixed))
+        notes = (*notes, *dict.fromkeys(filter(None, notices)))
         if fixed.axes:
             self._check_cells(fixed, images, model, settings)
         return AdmittedRequest(request=fixed, model=model, images=len(images), notes=notes)

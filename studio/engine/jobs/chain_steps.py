@@ -13,6 +13,7 @@ from studio.core.pricing import Estimate, ImageSizes
 from studio.core.request import GenerationRequest, count_outputs
 from studio.core.result import RenderedImage
 from studio.engine.jobs.job_context import RunContext
+from studio.engine.jobs.source_checks import describe_rounded_size
 from studio.engine.models.model_list import Models
 from studio.engine.money.ledger import Ledger
 
@@ -104,8 +105,12 @@ def _prepare_step(
     step: GenerationRequest, before: RenderedImage, model: Model, context: RunContext
 ) -> GenerationRequest:
     """The step with the image that came before as its source, at a size of its model's liking."""
-    request = step.replace(source=context.register_image(before.image))
-    return fit_step_size(request, model, before.image.size)
+    size = before.image.size
+    request = fit_step_size(step.replace(source=context.register_image(before.image)), model, size)
+    rounded = describe_rounded_size(request, model, [size]) if request.width != step.width else ""
+    if rounded:
+        context.add_notice(rounded)
+    return request
 
 
 def fit_step_size(step: GenerationRequest, model: Model, size: tuple[int, int]) -> GenerationRequest:

@@ -22,12 +22,13 @@ class PlannedImage:
 
 
 def make_random_seed() -> int:
-    """0 to 2**32-1."""
-    return secrets.randbelow(MAX_SEED + 1)
+    """0 to 2**32-1, which every program reads."""
+    return secrets.randbelow(2**32)
 
 
 def plan_images(request: GenerationRequest) -> list[PlannedImage]:
-    """The images of `request` in their order: one per count and source, or one per cell of a grid.
+    """The images of `request` in their order: one per count and source, or one per cell of a grid. Seeds count on from
+    source to source, so that no two sources get the same noise.
 
     Raises:
         InvalidRequest: the axes make no grid.
@@ -39,7 +40,7 @@ def plan_images(request: GenerationRequest) -> list[PlannedImage]:
             PlannedImage(
                 index=number * request.count + k,
                 request=_put_drawn_texts(one, request, k),
-                seed=make_image_seed(one, k),
+                seed=make_image_seed(one, number * request.count + k),
             )
             for number, one in enumerate(own)
             for k in range(request.count)

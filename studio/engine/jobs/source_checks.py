@@ -4,6 +4,7 @@ be."""
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Iterable
 
 from studio.core.annotate import read_mask
 from studio.core.errors import InvalidRequest, NotFound
@@ -14,6 +15,7 @@ from studio.core.task import Task
 from studio.engine.storage.inputs import Images, KeptImage
 
 _SEARCH_TASKS = (Task.SEARCH_REPLACE, Task.SEARCH_RECOLOR)
+_REDRAWING_TASKS = (Task.IMG2IMG, Task.SKETCH, Task.STRUCTURE, Task.STYLE_TRANSFER)  # the whole image is drawn anew
 _NO_IMAGE_HINT = "Choose an image first."
 
 
@@ -51,6 +53,17 @@ def fill_size(request: GenerationRequest, model: Model, user: str, images: Image
     kept = images.get(first[0], user)
     width, height = model.sizes.find_nearest_size(kept.width, kept.height)
     return request.replace(width=width, height=height)
+
+
+def describe_rounded_size(request: GenerationRequest, model: Model, sizes: Iterable[tuple[int, int]]) -> str:
+    """What to say of sources, of `sizes`, that `request` draws at a size of its own, which it does not ask for; ""
+    where they keep theirs. What is drawn under a mask is put back into the source at its size."""
+    drawn = (request.width, request.height)
+    others = [size for size in dict.fromkeys(sizes) if size != drawn]
+    if request.task not in _REDRAWING_TASKS or request.mask or not all(drawn) or not others:
+        return ""
+    told = f"{others[0][0]}×{others[0][1]} px" + (f" and {len(others) - 1} other sizes" if len(others) > 1 else "")
+    return f"The source has {told}; it was drawn at {drawn[0]}×{drawn[1]} px, the nearest size of {model.title}."
 
 
 def collect_image_sizes(request: GenerationRequest, user: str, images: Images) -> dict[str, tuple[int, int]]:

@@ -13,7 +13,7 @@ from typing import Any
 from PIL import Image
 
 from studio.core.errors import StudioError
-from studio.core.request import GenerationRequest
+from studio.core.request import MAX_SEED, GenerationRequest
 from studio.core.result import Asset
 from studio.core.stored_requests import parse_requests
 from studio.engine.metadata import embed
@@ -83,7 +83,7 @@ def _read_asset(path: Path, user: str) -> Asset | None:
             path=path,
             width=width,
             height=height,
-            seed=int(recipe["seed"]),
+            seed=int(recipe["seed"]) % (MAX_SEED + 1),
             created=float(recipe["created"]),
             request=request,
             infotext=found.infotext,

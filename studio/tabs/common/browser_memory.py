@@ -34,14 +34,17 @@ def remember_form(name: str, form: Form, store: gr.BrowserState) -> None:
 
 
 def filter_saved_values(saved: Any, form: Form) -> dict[str, Any]:
-    """The entries of `saved` that still fit the form: known names, and values of the field's initial type."""
+    """What of `saved` still fits the form: known names, and values of the kind that the field began with. Whole numbers
+    in text fields are seeds of version 0.1."""
     if not isinstance(saved, Mapping):
         return {}
-    return {
-        name: value
+    first = {name: getattr(field, "value", None) for name, field in form.fields.items()}
+    known = {
+        name: str(value) if type(value) is int and isinstance(first[name], str) else value
         for name, value in saved.items()
-        if name in form.fields and _is_same_kind(value, getattr(form.fields[name], "value", None))
+        if name in first
     }
+    return {name: value for name, value in known.items() if _is_same_kind(value, first[name])}
 
 
 def _is_same_kind(value: Any, first: Any) -> bool:

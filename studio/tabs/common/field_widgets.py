@@ -62,6 +62,9 @@ def build_widget(
             return build_slider(label, elem_id, (limits.low, limits.high, limits.step), value, help_text, **options)
         case Widget.NUMBER:
             return build_number(label, elem_id, value, help_text, **_get_number_options(spec) | options)
+        case Widget.LARGE_NUMBER:
+            one_line = {"value": str(value), "lines": 1, "max_lines": 1}
+            return build_textbox(label, elem_id, help_text, max_length=40, **one_line | options)
         case Widget.DROPDOWN:
             choices = list(spec.options) or list_field_choices(spec, context)
             typed = {"allow_custom_value": not spec.options}

@@ -88,7 +88,7 @@ def build_seed_fields(prefix: str = "") -> dict[str, Component]:
             name: build_widget(get_field(REQUEST_FIELDS, name), prefix, min_width=64, scale=2)
             for name in ("count", "batch_size")
         }
-    random.click(fn=None, outputs=[seed], js=f"() => [{RANDOM_SEED}]", api_visibility="private")
+    random.click(fn=None, outputs=[seed], js=f"() => ['{RANDOM_SEED}']", api_visibility="private")
     reuse.click(
         fn=None,
         inputs=[seed],

@@ -6,6 +6,7 @@ The values come straight from a browser: any JSON. Whatever does not fit is refu
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -16,6 +17,7 @@ from studio.core.field_spec import (
     FieldSpec,
     Group,
     HasFields,
+    Widget,
     select_fields,
 )
 from studio.core.model import Feature, Model
@@ -67,23 +69,25 @@ def read_fields(fields: Iterable[FieldSpec], values: Values, model: Model | None
     """The values of `fields`, by their names in the request; those that `model` lacks are left out.
 
     Raises:
-        InvalidRequest: something else than text where a choice belongs.
+        InvalidRequest: something else than text where a choice belongs, or than a whole number where one does.
     """
     data: dict[str, object] = {}
     for spec in fields:
         lacks = model is not None and spec.feature is not None and spec.feature not in model.features
         if spec.widget is None or lacks or (spec.depends_on and not values[spec.depends_on]):
             continue
-        value = _read_value(spec, values[spec.form_name])
+        value = read_value(spec, values[spec.form_name])
         if value is not None:
             data[spec.name] = value
     return data
 
 
-def _read_value(spec: FieldSpec, value: object) -> object:
-    """`value` as the request has it, None for what is not set."""
+def read_value(spec: FieldSpec, value: object) -> object:
+    """`value`, of a form, as the request has it, None for what is not set; raises as `read_fields`."""
     if value is None:
         return None
+    if spec.widget is Widget.LARGE_NUMBER:
+        value = _read_large_number(spec, value)
     if spec.options:
         label = _require_text(value)
         return spec.options.get(spec.old_labels.get(label, label), spec.unset)
@@ -92,6 +96,18 @@ def _read_value(spec: FieldSpec, value: object) -> object:
     if spec.source is not None and value == NONE:
         return None
     return value if spec.is_set(value) else None
+
+
+def _read_large_number(spec: FieldSpec, value: object) -> object:
+    """The whole number that a text field holds, None for an empty one."""
+    if not isinstance(value, str):
+        return value
+    text = value.strip()
+    if text and not re.fullmatch(r"[+-]?\d{1,40}", text):
+        raise InvalidRequest(
+            f"{spec.label} is “{text[:40]}”, which is no whole number.", hint="Enter a whole number, or -1."
+        )
+    return int(text) if text else None
 
 
 def write_form(request: GenerationRequest) -> dict[str, Any]:
@@ -131,6 +147,8 @@ def write_fields(part: HasFields) -> dict[str, Any]:
 def _write_value(spec: FieldSpec, value: object) -> object:
     if spec.options:
         return next(label for label, held in spec.options.items() if held == value)
+    if spec.widget is Widget.LARGE_NUMBER:
+        return str(spec.blank if value is None else value)
     if spec.source is not None and value == "":
         return spec.empty
     return spec.blank if value is None else value

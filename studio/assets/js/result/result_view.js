@@ -29,11 +29,11 @@ export function getShownFrame(root) {
 }
 
 /**
- * The seed of the shown image, null where there is none.
- * @returns {number | null}
+ * The seed of the shown image as text, because numbers lose digits above 2**53; null where there is none.
+ * @returns {string | null}
  */
 export function getShownSeed() {
-  return readSeed(getShownFrame(getShownView())?.dataset.seed);
+  return getShownFrame(getShownView())?.dataset.seed || null;
 }
 
 /**
@@ -42,15 +42,6 @@ export function getShownSeed() {
  */
 export function getShownImage() {
   return getShownFrame(getShownView())?.dataset.id ?? "";
-}
-
-/**
- * Read a seed as a frame holds it: empty where the model takes none.
- * @param {string | undefined} text
- * @returns {number | null}
- */
-export function readSeed(text) {
-  return text ? Number(text) : null;
 }
 
 /** Let clicks choose an image, a format of the recipe, and what the recipe's buttons do. */
