@@ -78,6 +78,7 @@ def build_studio(settings: SettingsStore) -> Studio:
         database=Database(current.outputs_dir / "library.db"),
         lookups=Lookups(
             model_hash=lambda model_id: _get_short_hash(catalog, model_id),
+            find_by_hash=catalog.find_checkpoint_by_hash,
             find_successor=_find_successor,
             embedder=find_sentence_encoder(),
         ),

@@ -262,9 +262,9 @@ def test_settings_come_from_a_image_but_not_from_any_comment(tmp_path: Path) -> 
     path = tmp_path / "fox.png"
     path.write_bytes(make_png_with_chunks(parameters="a holiday"))
     with pytest.raises(BadImage, match="contains no settings"):
-        read_image_settings(path, Settings())
+        read_image_settings(path, Settings(), lambda found, infotext: found)
     path.write_bytes(make_png_with_chunks(parameters=A1111))
-    assert read_image_settings(path, Settings())[0] == find_drawing_request((), A1111)
+    assert read_image_settings(path, Settings(), lambda found, infotext: found)[0] == find_drawing_request((), A1111)
 
 
 def test_offers_are_listed_with_size_and_licence() -> None:

@@ -15,9 +15,11 @@ from studio.core.request_parts import ControlUnit, Reference
 from studio.core.settings import Settings
 from studio.core.user import LOCAL_USER
 from studio.engine.engine import Engine
+from studio.engine.lookups import Lookups
 from studio.engine.plugins import discover
 from studio.pipelines.catalog.catalog import Catalog
 from studio.pipelines.local_backend import LocalPipelines
+from studio.tabs.common.restore_settings import parse_settings_text
 from tests.fakes import FAKE_MODEL, FakeBackend, draw_fake_image, open_engine, wait_until_final
 from tests.test_catalog import lora, sd, sdxl, write
 
@@ -157,3 +159,32 @@ def test_a_model_is_found_without_its_folder(tmp_path, name) -> None:
         assert engine.model(name).id == "sd15/photo"
     finally:
         engine.close()
+
+
+_TEXT = "a fox\nSteps: 20, Sampler: Euler, CFG scale: 7, Seed: 1, Size: 512x512, {}Model: renamed, Version: v1.10.1"
+
+
+def test_a_renamed_model_is_found_by_the_hash_of_an_infotext(tmp_path: Path) -> None:
+    models = tmp_path / "models"
+    write(models / "checkpoints" / "photo.safetensors", sd(768))
+    write(models / "checkpoints" / "large.safetensors", sdxl())
+    catalog = Catalog(models, discover("studio.pipelines.families", "PIPELINE"), tmp_path / "cache")
+    digest = catalog.sha256("photo")
+    engine = open_engine(
+        tmp_path / "studio", FakeBackend(), lookups=Lookups(find_by_hash=catalog.find_checkpoint_by_hash)
+    )
+    try:
+        for pairs, wanted in (
+            (f"Model hash: {digest[:10]}, ", "photo"),
+            (f"Model hash: {digest[:10].upper()}, ", "photo"),
+            (f'Hashes: "{{\\"model\\": \\"{digest[:10]}\\"}}", ', "photo"),
+            ("Model hash: 0123456789, ", "renamed"),
+            ("Model hash: , ", "renamed"),
+            ("Hashes: [], ", "renamed"),
+            ("", "renamed"),
+        ):
+            found, told = parse_settings_text(_TEXT.format(pairs), engine.match_model)
+            assert (found.model, told) == (wanted, "")
+    finally:
+        engine.close()
+    assert Catalog(models, [], tmp_path / "cache").find_checkpoint_by_hash("") == ""

@@ -93,7 +93,7 @@ def _read_image_info(studio: Studio, text: str) -> request_bodies.ImageInfoBody:
     return request_bodies.ImageInfoBody(
         program=info.program,
         infotext=info.infotext,
-        request=info.request.to_json() if info.request else None,
+        request=studio.engine.match_model(info.request, info.infotext).to_json() if info.request else None,
         history=[one.to_json() for one in info.history],
         raw=dict(info.raw),
         passedOver=list(info.passed_over),

@@ -6,6 +6,7 @@ pairs divided by commas, a value being quoted as JSON when it holds a comma, a c
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 from collections.abc import Iterable
@@ -24,6 +25,7 @@ _PAIR = re.compile(
     r'\s{0,9}(\w[\w \-/+.]{0,60}?):\s*("(?:\\.|[^\\"])*"|[^,]*)(?:,|$)'
 )  # bounded: a hostile text must not take hours
 _MAX_CHARS = 200_000  # characters that are read
+_MODEL_HASH = re.compile(r"[0-9a-fA-F]{8,64}")
 _OWN_NOISE = "CPU"  # where the noise of local models is drawn; without this, AUTOMATIC1111 takes its GPU's
 _PAIRS_BEHIND = re.compile(r"(.*?\S)[,.]?\s+(Steps: \d+, *\w[\w \-/]*: .*)$")
 """A prompt and the pairs in one line."""
@@ -37,6 +39,15 @@ class ParsedInfotext:
 
     request: GenerationRequest
     unknown: dict[str, str]
+
+    @property
+    def model_hash(self) -> str:
+        """The beginning of the SHA-256 of the checkpoint's file, "" where the text does not tell it."""
+        text = self.unknown.get("Model hash", "")
+        if not text:
+            with contextlib.suppress(ValueError, AttributeError, RecursionError):
+                text = str(json.loads(self.unknown.get("Hashes", "{}")).get("model", ""))
+        return text.lower() if _MODEL_HASH.fullmatch(text) else ""
 
 
 def format_infotext(  # noqa: PLR0913 - the outside's facts of one image

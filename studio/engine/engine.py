@@ -13,6 +13,7 @@ from typing import TypeVar
 import studio
 from studio.core.errors import Forbidden, InvalidRequest, JobCancelled, NotFound, StorageFailed, StudioError
 from studio.core.events import CancelledEvent, NoticeEvent, Status
+from studio.core.infotext import parse_infotext
 from studio.core.model import Model
 from studio.core.ports import Backend, JobContext
 from studio.core.request import GenerationRequest
@@ -108,6 +109,7 @@ class Engine(Gallery):
         self._saver = Saver(self._outputs)
         self._previews = Previews()
         self.ledger, self.votes, self.chains = Ledger(database), Votes(database), SavedChains(database)
+        self._find_by_hash = lookups.find_by_hash
         self.tokens = ApiTokens(settings.folder / "tokens.json")
         self.wildcards = Wildcards(settings.folder / "wildcards")
         self.recipes = SavedRecipes(settings.folder / "recipes")
@@ -346,6 +348,12 @@ class Engine(Gallery):
     def models(self, task: Task | None = None) -> tuple[Model, ...]:
         """All models of all backends, or those that do `task`."""
         return tuple(model for model in self._models.all() if task is None or task in model.tasks)
+
+    def match_model(self, request: GenerationRequest, infotext: str) -> GenerationRequest:
+        """`request`, read from `infotext`, with the model whose hash the text tells: files are renamed."""
+        beginning = parse_infotext(infotext).model_hash if infotext else ""
+        found = self._find_by_hash(beginning) if beginning else ""
+        return request.replace(model=found) if found else request
 
     def model(self, model_id: str, task: Task = Task.TXT2IMG) -> Model:
         """One model; "" is the default for `task`.

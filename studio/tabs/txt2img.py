@@ -203,7 +203,7 @@ def _wire_restore(studio: Studio, view: TabView, pasted: gr.Textbox, dropped: gr
     @show_errors
     def restore_from_text(text: Any, prompt: Any) -> Updates:
         wanted, passed_over = restore_settings.parse_settings_text(
-            text if isinstance(text, str) and text.strip() else prompt
+            text if isinstance(text, str) and text.strip() else prompt, studio.engine.match_model
         )
         return _fill_form(studio, view, wanted, passed_over)
 
@@ -211,7 +211,8 @@ def _wire_restore(studio: Studio, view: TabView, pasted: gr.Textbox, dropped: gr
     def restore_from_image(path: str | None) -> Updates:
         if path is None:
             return {}
-        return _fill_form(studio, view, *restore_settings.read_image_settings(Path(path), studio.settings.current))
+        found = restore_settings.read_image_settings(Path(path), studio.settings.current, studio.engine.match_model)
+        return _fill_form(studio, view, *found)
 
     outputs = {*form.components(), view.note}
     take.click(restore_from_text, [pasted, form["prompt"]], outputs, **HIDDEN)

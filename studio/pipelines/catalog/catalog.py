@@ -114,6 +114,15 @@ class Catalog:
                 return digest
         raise UnknownModel(f"No model file is named {name!r}.", hint="Refresh the list.")
 
+    def find_checkpoint_by_hash(self, beginning: str) -> str:
+        """The name of the checkpoint whose hash, computed before, begins so; "" where there is none, or several."""
+        found = [
+            weight.name
+            for weight in self.weights()
+            if weight.kind is WeightKind.CHECKPOINT and weight.sha256 and weight.sha256.startswith(beginning)
+        ]
+        return found[0] if beginning and len(found) == 1 else ""
+
     def _find_entry(self, kind: WeightKind, name: str) -> Entry | None:
         return self._get_listing().entries.get((kind, name)) or self._find_by_loose_name(kind, name)
 

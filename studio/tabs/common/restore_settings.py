@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +16,12 @@ from studio.engine.metadata.image_info import ParsedImageInfo, read_image_info
 _IGNORED_KEYS = {"Model hash", "Version", "Hashes", "Lora hashes", "TI hashes"}
 
 
-def parse_settings_text(text: Any) -> tuple[GenerationRequest, str]:
-    """The request that a pasted infotext describes, and a sentence on what was passed over.
+MatchModel = Callable[[GenerationRequest, str], GenerationRequest]  # see Engine.match_model
+
+
+def parse_settings_text(text: Any, match: MatchModel) -> tuple[GenerationRequest, str]:
+    """The request that a pasted infotext describes, and a sentence on what was passed over; `match` finds its model by
+    hash.
 
     Raises:
         InvalidRequest: there is nothing to read.
@@ -25,11 +29,12 @@ def parse_settings_text(text: Any) -> tuple[GenerationRequest, str]:
     if not isinstance(text, str) or not text.strip():
         raise InvalidRequest("No text to read settings from.", hint="Paste an image's infotext.")
     parsed = parse_infotext(text)
-    return parsed.request, _describe_ignored(parsed.unknown)
+    return match(parsed.request, text), _describe_ignored(parsed.unknown)
 
 
-def read_image_settings(path: Path, settings: Settings) -> tuple[GenerationRequest, str]:
-    """The request that drew an image file, whichever program wrote it, and a sentence on what was passed over.
+def read_image_settings(path: Path, settings: Settings, match: MatchModel) -> tuple[GenerationRequest, str]:
+    """The request that drew an image file, whichever program wrote it, and a sentence on what was passed over; `match`
+    finds its model by hash.
 
     Raises:
         BadImage: the file does not pass the gate, or carries no settings.
@@ -38,7 +43,7 @@ def read_image_settings(path: Path, settings: Settings) -> tuple[GenerationReque
     drew = find_request_in_info(info)
     if drew is None:
         raise BadImage("This image contains no settings.", hint="Many services remove them when an image is uploaded.")
-    return drew, _describe_ignored(info.passed_over)
+    return match(drew, info.infotext), _describe_ignored(info.passed_over)
 
 
 def find_request_in_info(info: ParsedImageInfo) -> GenerationRequest | None:

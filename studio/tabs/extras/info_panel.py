@@ -68,7 +68,10 @@ def build_info_panel(studio: Studio, page_context: PageContext, prefix: str) -> 
     def build_sent_image(path: str | None, request: gr.Request) -> SentImage:
         if path is None:
             raise InvalidRequest("No image selected.", hint="Drop an image first.")
-        found = find_request_in_info(read_image_info(Path(path), studio.settings.current))
+        info = read_image_info(Path(path), studio.settings.current)
+        found = find_request_in_info(info)
+        if found is not None:
+            found = studio.engine.match_model(found, info.infotext)
         return SentImage(image=studio.engine.keep_image(Path(path), get_user(request)), request=found)
 
     outputs: Any = {shown, buttons, txt2img, img2img}
