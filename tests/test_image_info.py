@@ -30,12 +30,13 @@ from hypothesis import strategies as st
 
 from studio.core.errors import BadImage
 from studio.core.finish import Upscale
+from studio.core.foreign_samplers import SAMPLERS, SCHEDULES
 from studio.core.request import GenerationRequest
 from studio.core.request_parts import LoraUse
 from studio.core.settings import Settings
 from studio.core.task import Task
 from studio.engine.metadata.embed import EmbeddedMetadata, encode_image
-from studio.engine.metadata.foreign_words import _SAMPLERS, _SCHEDULES, build_foreign_request
+from studio.engine.metadata.foreign_words import build_foreign_request
 from studio.engine.metadata.image_info import ParsedImageInfo, read_image_info
 from studio.pipelines.run.samplers import DIFFUSION_SAMPLERS
 
@@ -112,9 +113,9 @@ def test_older_invokeai_files_are_read() -> None:
 
 
 def test_every_sampler_and_schedule_that_is_translated_is_one_of_ours() -> None:
-    assert set(_SAMPLERS.values()) <= set(DIFFUSION_SAMPLERS)
+    assert set(SAMPLERS.values()) <= set(DIFFUSION_SAMPLERS)
     schedules = {name for names in DIFFUSION_SAMPLERS.values() for name in names}
-    assert set(_SCHEDULES.values()) - schedules <= {"Polyexponential", "KL Optimal"}
+    assert set(SCHEDULES.values()) - schedules <= {"Polyexponential", "KL Optimal"}
     assert build_foreign_request({"sampler": "res_multistep"})[0].sampler == "res_multistep"
 
 

@@ -235,7 +235,7 @@ REQUEST_FIELDS: tuple[FieldSpec, ...] = (
         limits=_FRACTION,
         initial=0.6,
         feature=Feature.STRENGTH,
-        infotext=InfotextKey("Denoising strength"),
+        infotext=InfotextKey("Denoising strength", foreign=("denoise",)),
         grid=GridAxis("Denoising strength", "0.3-0.7 (+0.2)"),
         a1111="denoising_strength",
     ),

@@ -6,3 +6,11 @@ AUTO_PREFIX = "auto:"  # before a quality ("auto:draft" to "auto:best") in place
 UPSCALER_PREFIX = "upscaler/"
 RESTORER_PREFIX = "restorer/"  # face restorers
 PREPROCESSOR_PREFIX = "preprocessor/"
+
+
+def shorten_model_name(path: str) -> str:
+    """A weight file's name without folders and ending, as our lists have it."""
+    name = path.replace("\\", "/").rpartition("/")[2]
+    for ending in (".safetensors", ".ckpt", ".gguf"):
+        name = name.removesuffix(ending)
+    return name

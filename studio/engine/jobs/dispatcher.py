@@ -60,6 +60,7 @@ class Dispatcher:
     def is_busy(self) -> bool:
         """Whether a job runs or waits."""
         return any(any(lane.list_jobs()) for lane in self._list_lanes())
+
     def count_jobs(self) -> dict[str, tuple[int, int]]:
         """(running, waiting) of each lane."""
         return {lane.name: lane.count_jobs() for lane in self._list_lanes()}

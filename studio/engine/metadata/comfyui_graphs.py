@@ -67,7 +67,16 @@ class _GraphReader:
         if values.get("denoise") in (1, 1.0):
             del values["denoise"]
         values = {slot: value for slot, value in values.items() if value is not None}
-        return values | {f"{what}, which was not understood": "" for what in self._lost}
+        lost = {f"{what}, which was not understood": "" for what in self._lost}
+        return values | lost | dict.fromkeys(self._list_unused(name, positive), "")
+
+    def _list_unused(self, name: str, positive: Any) -> list[str]:
+        """What has a part in the image and no place in a request."""
+        guided = any("control_net" in node["inputs"] for node in self._walk_conditioning(positive, "positive"))
+        others = [node["inputs"] for other, node in self._nodes.items() if other != name and _is_sampler(node)]
+        links = [inputs.get("latent_image", inputs.get("latent")) for inputs in others]
+        redraws = any(name in _list_upstream(self._nodes, link) for link in links)
+        return [*(["ControlNet"] if guided else []), *(["second sampler"] if redraws else [])]
 
     def _read_parts(self, inputs: _Node) -> dict[str, Any]:
         """The settings of a sampler that is built from parts (noise, guider, sampler, sigmas)."""
@@ -165,7 +174,7 @@ class _GraphReader:
 
     def _read_model(self, link: Any) -> dict[str, Any]:
         """The model file and the LoRAs on the way to it, the one nearest to the file first."""
-        loras: list[tuple[Any, Any]] = []
+        loras: list[tuple[Any, ...]] = []
         values: dict[str, Any] = {}
         for _ in range(_MAX_DEPTH):
             node = self._follow(link)
@@ -182,15 +191,17 @@ class _GraphReader:
                 self._lose("model", node)
         return values | {"loras": loras}
 
-    def _list_loras(self, node: _Node, depth: int = 0) -> list[tuple[Any, Any]]:
+    def _list_loras(self, node: _Node, depth: int = 0) -> list[tuple[Any, ...]]:
         """Of a loader, of a loader of several, and of a stack that is linked in."""
-        inputs, found = node["inputs"], cast("list[tuple[Any, Any]]", [])
+        inputs, found = node["inputs"], cast("list[tuple[Any, ...]]", [])
         stack = self._follow(inputs.get("lora_stack"))
         if stack is not None and depth < _MAX_STACKS:
             found += self._list_loras(stack, depth + 1)
         if "lora_name" in inputs:
             weight = self._resolve(inputs.get("strength_model", inputs.get("strength", 1.0)), "LoRA weight")
-            return [*found, (self._resolve(inputs["lora_name"], "LoRA"), 1.0 if weight is None else weight)]
+            one = (self._resolve(inputs["lora_name"], "LoRA"), 1.0 if weight is None else weight)
+            encoders = self._resolve(inputs.get("strength_clip", one[1]), "LoRA weight")
+            return [*found, one if encoders in (None, one[1]) else (*one, encoders)]
         for slot, value in inputs.items():
             number = re.fullmatch(r"lora_(?:name_)?(\d+)", slot)
             if number is None:

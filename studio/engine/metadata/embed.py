@@ -31,6 +31,8 @@ AI_SOURCE_TYPE = GENERATED
 _RECIPE_KEY = "easel"
 _EASEL = "https://easel.invalid/ns/1.0/"
 _IPTC = "http://iptc.org/std/Iptc4xmpExt/2008-02-29/"
+XMP_COMMENT = "xmp:UserComment"  # what its text is called among those of an image
+_EXIF = "http://ns.adobe.com/exif/1.0/"
 _RDF = "http://www.w3.org/1999/02/22-rdf-syntax-ns#"
 _XMP = "http://ns.adobe.com/xap/1.0/"
 _USER_COMMENT, _EXIF_IFD, _SOFTWARE = 0x9286, 0x8769, 0x0131
@@ -241,16 +243,29 @@ def _detect_byte_order(text: bytes) -> str:
     return "utf-16-le" if text[1::2].count(0) > text[0::2].count(0) else "utf-16-be"
 
 
-def _read_packet(packet: object) -> tuple[str, str]:
-    """(digital source type, our recipe as text), each empty when it is not there."""
+def read_xmp_comment(packet: object) -> str:
+    """The user comment in an XMP packet, where Draw Things writes its settings; "" where there is none."""
+    root = _parse_packet(packet)
+    found = None if root is None else root.find(f".//{{{_EXIF}}}UserComment")
+    return "" if found is None else "".join(found.itertext()).strip()
+
+
+def _parse_packet(packet: object) -> ElementTree.Element | None:
     raw = packet.encode() if isinstance(packet, str) else packet
     if not isinstance(raw, bytes) or len(raw) > 2 * MAX_TEXT or b"<!" in raw:  # no DTD, hence no entity bomb
-        return "", ""
+        return None
     try:
-        root = ElementTree.fromstring(raw.strip(b"\0 \n"))
+        return ElementTree.fromstring(raw.strip(b"\0 \n"))
     except (ElementTree.ParseError, ValueError):
-        return "", ""
+        return None
+
+
+def _read_packet(packet: object) -> tuple[str, str]:
+    """(digital source type, our recipe as text), each empty when it is not there."""
     source_type = recipe = ""
+    root = _parse_packet(packet)
+    if root is None:
+        return source_type, recipe
     for node in root.iter(f"{{{_RDF}}}Description"):
         name = f"{{{_IPTC}}}DigitalSourceType"
         source_type = node.get(name) or node.findtext(name) or source_type

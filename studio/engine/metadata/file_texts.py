@@ -9,7 +9,7 @@ from typing import Any, cast
 
 from PIL import ExifTags, Image
 
-from studio.engine.metadata.embed import MAX_TEXT, read_metadata
+from studio.engine.metadata.embed import MAX_TEXT, XMP_COMMENT, read_metadata, read_xmp_comment
 from studio.engine.metadata.foreign_metadata import detect_program, parse_json_object
 
 _EXIF_TAGS = ("ImageDescription", "Make", "Model", "Software", "Artist", "Copyright")  # EXIF texts that are looked at
@@ -32,6 +32,9 @@ def iterate_texts(file: Image.Image) -> Iterator[tuple[str, str]]:
         text = value.decode(errors="replace") if isinstance(value, bytes) else value
         if isinstance(text, str) and name not in ("exif", "icc_profile"):
             yield str(name)[:80], text[:MAX_TEXT]
+        comment = read_xmp_comment(value) if name in ("xmp", "XML:com.adobe.xmp") else ""
+        if comment:
+            yield XMP_COMMENT, comment
     try:
         exif = file.getexif()
         tags = {name: exif.get(ExifTags.Base[name]) for name in _EXIF_TAGS}

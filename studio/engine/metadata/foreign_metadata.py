@@ -1,5 +1,5 @@
-"""Read metadata of other programs as plain values: through the parsers of sd-parsers for InvokeAI, Fooocus,
-NovelAI and ComfyUI, directly for SwarmUI, which no library knows.
+"""What other programs wrote into an image, as plain values: through the parsers of sd-parsers for InvokeAI, Fooocus,
+NovelAI and ComfyUI, directly for SwarmUI, Draw Things and Easy Diffusion, which the library does not know.
 
 The parsers are given texts and never the file: what sd-parsers itself does with files keeps the last one in a variable
 of its module.
@@ -9,16 +9,71 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, cast
 
+from studio.core.model_ids import shorten_model_name
 from studio.engine.metadata.comfyui_graphs import read_graph
+from studio.engine.metadata.embed import XMP_COMMENT
 
 if TYPE_CHECKING:
     from sd_parsers.data import PromptInfo
 
 _MAX_DREAM_LENGTH = 10_000  # characters: the library's expression for it takes time that grows with the square
 _PARSE_ERRORS = (ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError)
+
+_DRAW_THINGS_EXTRAS = (  # of its second list of settings: what changes the image and has no place here
+    "hiresFix",
+    "controls",
+    "refinerModel",
+    "upscaler",
+    "faceRestoration",
+    "tiledDiffusion",
+    "zeroNegativePrompt",
+)
+_EASY_MARKS = ("use_stable_diffusion_model", "Stable Diffusion model")
+_EASY_FIELDS = {  # ours, and its name of it
+    "prompt": "prompt",
+    "negativeprompt": "negative_prompt",
+    "seed": "seed",
+    "steps": "num_inference_steps",
+    "guidance_scale": "guidance_scale",
+    "width": "width",
+    "height": "height",
+    "model": "use_stable_diffusion_model",
+    "vae": "use_vae_model",
+    "sampler": "sampler_name",
+    "scheduler": "scheduler_name",
+    "denoise": "prompt_strength",
+}
+_EASY_WORDS = {  # its names as words, and as its API has them
+    "Prompt": "prompt",
+    "Negative Prompt": "negative_prompt",
+    "Seed": "seed",
+    "Steps": "num_inference_steps",
+    "Guidance Scale": "guidance_scale",
+    "Width": "width",
+    "Height": "height",
+    "Stable Diffusion model": "use_stable_diffusion_model",
+    "VAE model": "use_vae_model",
+    "Sampler": "sampler_name",
+    "Scheduler": "scheduler_name",
+    "Prompt Strength": "prompt_strength",
+    "Clip Skip": "clip_skip",
+    "LoRA model": "use_lora_model",
+    "LoRA Strength": "lora_alpha",
+    "Use Face Correction": "use_face_correction",
+    "Use Upscaling": "use_upscale",
+    "Upscale By": "upscale_amount",
+    "Hypernetwork model": "use_hypernetwork_model",
+    "Hypernetwork Strength": "hypernetwork_strength",
+    "Seamless Tiling": "tiling",
+    "ControlNet model": "use_controlnet_model",
+    "ControlNet Strength": "control_alpha",
+    "Embedding models": "use_embeddings_model",
+}
+_EASY_NAMES = {*_EASY_WORDS.values()}
 
 _log = logging.getLogger(__name__)
 Texts = Mapping[str, str]
@@ -149,8 +204,78 @@ def _parse_parameters(texts: Texts) -> Values:
     return parse_json_object(texts.get("parameters", "")) or {}
 
 
+def _read_draw_things(texts: Texts) -> Values:
+    """The short names are those of the first version; `v2` repeats them and adds what came later."""
+    found = _parse_draw_things(texts)
+    more = cast("Values", found.pop("v2", None) or {})
+    found.pop("profile", None)
+    width, height = (int(side) for side in str(found.pop("size", "")).lower().split("x"))
+    loras: Any = found.pop("lora", None) or []
+    values = {
+        "prompt": found.pop("c", ""),
+        "negativeprompt": found.pop("uc", ""),
+        "width": width,
+        "height": height,
+        "loras": [(_shorten_draw_things(one.get("model")), one.get("weight", 1)) for one in loras],
+        **found,
+        "model": _shorten_draw_things(found.get("model")),
+    }
+    if found.get("strength") in (1, 1.0):
+        del values["strength"]
+    else:
+        values["denoise"] = values.pop("strength", None)
+    if found.get("scale") in (1, 1.0) and more.get("guidanceEmbed"):
+        values["scale"] = more["guidanceEmbed"]
+    if isinstance(more.get("clipSkip"), int) and more["clipSkip"] > 1:
+        values["clip_skip"] = more["clipSkip"]
+    left_out = {name: more[name] for name in _DRAW_THINGS_EXTRAS if more.get(name)}
+    return {**values, **left_out}
+
+
+def _shorten_draw_things(name: Any) -> str:
+    """A file's name without the marks of its number format, which Draw Things appends when it converts a model."""
+    text = shorten_model_name(str(name or ""))
+    return re.sub(r"(_lora)?_(f16|q8p|q6p|q5p|f32)$", "", text)
+
+
+def _parse_draw_things(texts: Texts) -> Values:
+    for name in (XMP_COMMENT, "parameters"):
+        found = parse_json_object(texts.get(name, ""))
+        if found is not None and "c" in found and "sampler" in found:
+            return found
+    return {}
+
+
+def _read_easy_diffusion(texts: Texts) -> Values:
+    """Its names as they are in the API, or as words; in a PNG each is a chunk, elsewhere they are one JSON object."""
+    whole: Mapping[str, Any] = _parse_parameters(texts) or texts
+    found = {_EASY_WORDS.get(name, name): value for name, value in whole.items()}
+    found = {name: value for name, value in found.items() if name in _EASY_NAMES and str(value) not in ("", "None")}
+    models, weights = found.pop("use_lora_model", None), found.pop("lora_alpha", 1)
+    skip = str(found.pop("clip_skip", "")).lower()
+    values: Values = {ours: found.pop(theirs) for ours, theirs in _EASY_FIELDS.items() if theirs in found}
+    values |= {side: int(values[side]) for side in ("width", "height") if side in values}
+    values["loras"] = list(zip(_read_list(models), _read_list(weights), strict=False))
+    if skip in ("true", "2"):
+        values["clip_skip"] = 2
+    return {**values, **{name: value for name, value in found.items() if str(value).lower() not in ("false", "0")}}
+
+
+def _read_list(value: Any) -> list[Any]:
+    """One value or several, also as a list that was written as text."""
+    if isinstance(value, str) and value.startswith("["):
+        value = [one.strip(" '\"") for one in value.strip("[]").split(",")]
+    return cast("list[Any]", value) if isinstance(value, list) else [] if value is None else [value]
+
+
 _PROGRAMS: tuple[tuple[str, Callable[[Texts], bool], Callable[[Texts], Values]], ...] = (
     ("SwarmUI", lambda texts: isinstance(_parse_parameters(texts).get("sui_image_params"), dict), _read_swarmui),
+    ("Draw Things", lambda texts: bool(_parse_draw_things(texts)), _read_draw_things),
+    (
+        "Easy Diffusion",
+        lambda texts: any(name in texts or name in _parse_parameters(texts) for name in _EASY_MARKS),
+        _read_easy_diffusion,
+    ),
     ("Fooocus", lambda texts: "base_model" in _parse_parameters(texts), _read_fooocus),
     (
         "InvokeAI",

@@ -14,6 +14,7 @@ from typing import Any
 from PIL import Image
 
 from studio.core.errors import BadImage, InvalidRequest
+from studio.core.foreign_infotexts import CPP_VERSION
 from studio.core.image_gate import ImageLimits, detect_format, open_image
 from studio.core.infotext import parse_infotext
 from studio.core.request import GenerationRequest
@@ -28,7 +29,13 @@ from studio.engine.storage.inputs import read_history
 _MAX_SHOWN_LENGTH = 20_000  # characters of any one raw value that are shown
 _MAX_VALUES = 60  # raw values that are shown
 _VERSION_PATTERN = re.compile(r"\bVersion: ([^,\n]{1,80})")
-_VERSION_PROGRAMS = (("fooocus", "Fooocus"), ("comfy", "ComfyUI"), ("forge", "Forge"), ("neo", "Forge"))
+_VERSION_PROGRAMS = (
+    (CPP_VERSION, CPP_VERSION),
+    ("fooocus", "Fooocus"),
+    ("comfy", "ComfyUI"),
+    ("forge", "Forge"),
+    ("neo", "Forge"),
+)
 
 _log = logging.getLogger(__name__)
 
@@ -133,4 +140,6 @@ def _detect_program(infotext: str) -> str:
     version = found[1].lower() if found is not None else ""
     if re.match(r"f\d", version):
         return "Forge"
+    if "App: SD.Next" in infotext:
+        return "SD.Next"
     return next((program for word, program in _VERSION_PROGRAMS if word in version), "AUTOMATIC1111")

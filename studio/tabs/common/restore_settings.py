@@ -13,7 +13,20 @@ from studio.core.result import find_last_drawn
 from studio.core.settings import Settings
 from studio.engine.metadata.image_info import ParsedImageInfo, read_image_info
 
-_IGNORED_KEYS = {"Model hash", "Version", "Hashes", "Lora hashes", "TI hashes"}
+_IGNORED_KEYS = {  # facts of the file, no settings
+    "Model hash",
+    "Version",
+    "Hashes",
+    "Lora hashes",
+    "TI hashes",
+    "App",
+    "Pipeline",
+    "Operations",
+    "Index",
+    "Init image size",
+    "Init image hash",
+    "Hires size",
+}
 
 
 MatchModel = Callable[[GenerationRequest, str], GenerationRequest]  # see Engine.match_model

@@ -24,7 +24,8 @@ from studio.tabs.common.tab import PageContext
 
 GREETING = (
     '<div class="image-info image-info-empty"><p class="note">Drop an image from this studio, AUTOMATIC1111, Forge,'
-    " ComfyUI, InvokeAI, Fooocus, SwarmUI or NovelAI: PNG, JPEG, WebP or AVIF.</p></div>"
+    " SD.Next, ComfyUI, InvokeAI, Fooocus, SwarmUI, NovelAI, Draw Things, Easy Diffusion or stable-diffusion.cpp: PNG,"
+    " JPEG, WebP or AVIF.</p></div>"
 )
 NO_METADATA = "This file contains no generation data. Many services remove it on upload."
 _PART_FIELDS = {"": REQUEST_FIELDS, "Hires": HIRES_FIELDS, "Inpaint": INPAINT_FIELDS, "Outpaint": OUTPAINT_FIELDS}

@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from pathlib import PurePath
 
 from studio.api.dialects.automatic1111.errors import SamplerNotFound
+from studio.core.foreign_samplers import SAMPLERS
 from studio.core.infotext_keys import SCHEDULES
 from studio.core.model import GPU_LANE, Model
 from studio.core.model_ids import UPSCALER_PREFIX
 from studio.core.task import Task
 from studio.core.upscale_modes import LANCZOS, NEAREST
 from studio.core.weights import WeightFile, WeightKind
-from studio.engine.metadata.foreign_words import SAMPLER_NAMES
 
 SHORT_HASH = 10  # characters
 NONE = "None"
@@ -107,7 +107,7 @@ def parse_sampler(name: str | None, scheduler: str | None, models: Sequence[Mode
             break
     known = list_samplers(models)
     lower = {sampler.lower(): sampler for sampler in known}
-    found = lower.get(wanted.lower()) or lower.get(SAMPLER_NAMES.get(wanted.lower().removeprefix("k_"), "").lower())
+    found = lower.get(wanted.lower()) or lower.get(SAMPLERS.get(wanted.lower().removeprefix("k_"), "").lower())
     if found is None and known:
         raise SamplerNotFound("Sampler not found", details={"kind": "HTTPException", "detail": "Sampler not found"})
     return found or wanted, schedule

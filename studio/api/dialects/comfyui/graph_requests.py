@@ -13,13 +13,13 @@ from studio.api.dialects.comfyui.graph_checks import Graph, InvalidGraph, make_g
 from studio.api.dialects.comfyui.node_types import ENDING
 from studio.api.dialects.fit_request import fit_to_model
 from studio.core.finish import Finish, OutputOptions, Upscale
+from studio.core.foreign_samplers import COMFYUI_SAMPLERS, COMFYUI_SCHEDULES
 from studio.core.model_ids import UPSCALER_PREFIX
 from studio.core.request import MAX_SEED, GenerationRequest
 from studio.core.request_choices import MaskedContent
 from studio.core.request_parts import ControlUnit, Hires, Inpaint, LoraUse
 from studio.core.task import Task
 from studio.core.user import User
-from studio.engine.metadata.foreign_words import SAMPLER_NAMES, SCHEDULE_NAMES
 from studio.engine.studio import Studio
 
 _MAX_VISITS = 300  # of nodes while one graph is read; each takes two frames of Python
@@ -123,8 +123,8 @@ class GraphReader:
             "seed": int(inputs.get("seed", inputs.get("noise_seed", 0))) % (MAX_SEED + 1),
             "steps": min(int(inputs["steps"]), 1000),
             "guidance": float(inputs["cfg"]),
-            "sampler": SAMPLER_NAMES.get(str(inputs["sampler_name"])),
-            "schedule": SCHEDULE_NAMES.get(str(inputs["scheduler"])),
+            "sampler": COMFYUI_SAMPLERS.get(str(inputs["sampler_name"])),
+            "schedule": COMFYUI_SCHEDULES.get(str(inputs["scheduler"])),
         }
 
     def _read_start(self, name: str) -> GenerationRequest:

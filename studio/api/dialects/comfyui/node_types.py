@@ -8,9 +8,9 @@ from enum import StrEnum
 from typing import Any
 
 from studio.api.dialects.automatic1111.names import list_checkpoints, list_upscalers
+from studio.core.foreign_samplers import COMFYUI_SAMPLERS, COMFYUI_SCHEDULES
 from studio.core.model import Model
 from studio.core.weights import WeightFile, WeightKind
-from studio.engine.metadata.foreign_words import SAMPLER_NAMES, SCHEDULE_NAMES
 
 MAX_COMFY_SEED = 2**64 - 1
 MAX_RESOLUTION = 16384
@@ -303,9 +303,9 @@ def list_choices(
         return [name + ".pth" for name in list_upscalers(models)]
     if source is Choices.SAMPLERS:
         known = {name for model in list_checkpoints(models) for name in model.sampling.combinations}
-        return [name for name, own in SAMPLER_NAMES.items() if own in known or not known]
+        return [name for name, own in COMFYUI_SAMPLERS.items() if own in known or not known]
     if source is Choices.SCHEDULERS:
-        return list(SCHEDULE_NAMES)
+        return list(COMFYUI_SCHEDULES)
     kinds = {
         Choices.LORAS: (WeightKind.LORA,),
         Choices.VAES: (WeightKind.VAE,),
