@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import io
 
+import numpy as np
 import pytest
 from PIL import Image
 
+from studio.core.errors import NotConfigured
 from studio.engine.jobs.previews import Previews
 from studio.providers.common.request_shapes import encode_for_upload
+from studio.social.analysis import Detectors, analyse_image
 from studio.social.contact_sheet import ContactSheet
+from studio.vision.saliency import TEXT_SIDE, is_graphic
 
 HIDDEN, SHOWN = (0, 0, 0), (200, 30, 30)
 
@@ -62,3 +66,27 @@ def test_a_contact_sheet_shows_no_hidden_colours(cut_out: Image.Image) -> None:
     black = sum(count for count, colour in drawn.convert("RGB").getcolors(maxcolors=2**24) if colour == HIDDEN)
     assert SHOWN in colours
     assert black < 64 * 64
+
+
+def test_what_looks_for_faces_and_subjects_sees_no_hidden_colours(cut_out: Image.Image) -> None:
+    seen: list[Image.Image] = []
+
+    def look(image: Image.Image) -> list[object]:
+        seen.append(image)
+        raise NotConfigured("No network here.", hint="None.")
+
+    analyse_image(cut_out, Detectors(faces=look, subject=look))  # type: ignore[arg-type]
+    assert len(seen) == 2
+    for image in seen:
+        assert is_near(image.getpixel((4, 4)), (255, 255, 255))
+        assert is_near(image.getpixel((image.width // 2, image.height // 2)), SHOWN)
+
+
+def test_a_logo_is_a_graphic_whatever_lies_under_its_clear_ground() -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (TEXT_SIDE, TEXT_SIDE, 4), np.uint8)
+    noise[..., 3] = 0
+    logo = Image.fromarray(noise, "RGBA")
+    logo.paste((*SHOWN, 255), (96, 96, 160, 160))
+    assert is_graphic(logo)
+    noise[..., 3] = 255
+    assert not is_graphic(Image.fromarray(noise, "RGBA"))

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 import numpy as np
 from PIL import Image
 
+from studio.core.annotate import flatten_on_white
 from studio.core.errors import ModelBroken, NotConfigured
 from studio.vision import saliency
 from studio.vision.saliency import Region
@@ -126,7 +127,7 @@ def hash_image(look: Image.Image, size: tuple[int, int]) -> str:
 
 def _detect_faces(look: Image.Image, find_faces: FaceFinder) -> tuple[Region, ...] | None:
     """The faces that count, from left to right: an order that prefers nobody. None where the network is not here."""
-    small = reduce_image(look, FACE_SIDE).convert("RGB")
+    small = flatten_on_white(reduce_image(look, FACE_SIDE))
     width, height = small.size
     try:
         found = [face.box for face in find_faces(small)]
@@ -147,7 +148,7 @@ def _add_subject(found: saliency.SaliencyMap, look: Image.Image, find: SubjectFi
     """The map with weight on what the network takes for the subject; a mask that is nearly empty says nothing."""
     rows, columns = found.shape
     try:
-        mask = find(look.convert("RGB"))
+        mask = find(flatten_on_white(look))
     except (NotConfigured, ModelBroken):
         return found
     sized = np.asarray(Image.fromarray(mask).resize((columns, rows), Image.Resampling.BILINEAR))

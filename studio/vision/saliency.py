@@ -90,7 +90,7 @@ def find_text_regions(image: Image.Image) -> tuple[Region, ...]:
 def is_graphic(image: Image.Image) -> bool:
     """Whether the image is drawn, or stands on a flat ground: most neighbouring pixels are of one colour, few colours
     are most of it."""
-    small = np.asarray(_resize_to_side(image, TEXT_SIDE).convert("RGB"), np.int32)
+    small = _flatten_rgb(_resize_to_side(image, TEXT_SIDE)).astype(np.int32)
     flat = np.abs(np.diff(small, axis=1)).max(axis=2) <= FLAT_TOLERANCE
     coarse = (small[::4, ::4] >> 3).reshape(-1, 3) @ np.array([1024, 32, 1])
     counts = np.sort(np.bincount(coarse))[-4:]
