@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 from fakes import draw_fake_image, wait_until_final
-from serving import make_studio
+from serving import make_studio, serve_studio
 from social_studio import DRAW_MODEL, UPSCALE_MODEL, make_social_parts
+from test_page import store
 
 from studio.core.errors import InvalidRequest, NotFound
 from studio.core.events import Status
@@ -22,6 +23,7 @@ from studio.core.social_pack import MAX_ASPECT_RATIO, MAX_ENLARGE_FACTOR, build_
 from studio.core.task import Task
 from studio.core.user import LOCAL_USER
 from studio.engine.studio import Studio
+from studio.page import mount
 from studio.social.platforms import Platforms
 from studio.tabs.common.target_platform import (
     append_target_steps,
@@ -37,6 +39,7 @@ SIZES = {
     "tiny": Sizes(liked=((128, 128),), multiple=8, smallest=64, largest=256, max_pixels=192 * 192),
 }
 STORY = "instagram.story"
+FOLDS = ("make-for", "i2i-make-for")
 
 
 def of(width: int, height: int) -> Format:
@@ -166,3 +169,29 @@ def test_every_format_can_be_chosen_by_its_platform_and_size() -> None:
     choices = list_format_choices(PLATFORMS)
     assert len({label for label, _ in choices}) == len(choices) == len(PLATFORMS.formats()) + 1
     assert ("Instagram · Story 9:16 · 1080 × 1920", STORY) in choices
+
+
+def test_each_user_finds_formats_of_ones_own_in_the_lists_of_every_form(tmp_path: Path) -> None:
+    social, _, backends = make_social_parts(tmp_path)
+    with serve_studio(
+        tmp_path, page=mount, backend=backends, models=store(tmp_path / "models"), social=social, users=True
+    ) as served:
+        social.platforms.of("ann").save("Shop tile", 800, 600)  # type: ignore[attr-defined]
+        social.platforms.save("House banner", 1200, 300)
+        for name, wanted in (("ann", {"own.shop_tile", "own.house_banner"}), ("bob", {"own.house_banner"})):
+            client = served.open_client(name)
+            config = client.get("/config").json()
+            folds = {one["id"] for one in config["components"] if one["props"].get("elem_id") in FOLDS}
+            events = [
+                event
+                for event in config["dependencies"]
+                if any(number in folds and kind == "expand" for number, kind in event["targets"])
+            ]
+            assert len(events) == 2
+            for event in events:
+                body = {"data": [], "fn_index": event["id"], "session_hash": name}
+                answer = client.post("/gradio_api/run/predict", json=body)
+                assert answer.status_code == 200, answer.text
+                lists = [{value for _, value in update["choices"]} for update in answer.json()["data"]]
+                assert {value for value in lists[0] if value.startswith("own.")} == wanted
+                assert "own" in lists[1]

@@ -41,6 +41,7 @@ class TargetFields:
 
     fields: dict[str, Component] = field(default_factory=dict[str, Component])
     note: gr.HTML | None = None
+    accordion: gr.Accordion | None = None
 
 
 def build_target_accordion(studio: Studio, prefix: str = "") -> TargetFields:
@@ -48,7 +49,7 @@ def build_target_accordion(studio: Studio, prefix: str = "") -> TargetFields:
     if studio.social is None:
         return TargetFields()
     data = studio.social.platforms
-    with gr.Accordion("Target platform", open=False, elem_id=f"{prefix}make-for"):
+    with gr.Accordion("Target platform", open=False, elem_id=f"{prefix}make-for") as accordion:
         one = gr.Dropdown(
             list_format_choices(data),
             value=NO_PLATFORM,
@@ -59,7 +60,7 @@ def build_target_accordion(studio: Studio, prefix: str = "") -> TargetFields:
             allow_custom_value=True,
         )
         pack = gr.Dropdown(
-            [(each.title, each.id) for each in data.platforms()],
+            list_pack_choices(data),
             value=[],
             multiselect=True,
             label="Social pack",
@@ -94,7 +95,13 @@ def build_target_accordion(studio: Studio, prefix: str = "") -> TargetFields:
             "for_enlarge": enlarge,
         },
         note=note,
+        accordion=accordion,
     )
+
+
+def list_pack_choices(data: PlatformData) -> list[tuple[str, str]]:
+    """Every platform by its title."""
+    return [(each.title, each.id) for each in data.platforms()]
 
 
 def list_format_choices(data: PlatformData) -> list[tuple[str, str]]:
@@ -107,8 +114,8 @@ def list_format_choices(data: PlatformData) -> list[tuple[str, str]]:
 
 
 def wire_target_fields(studio: Studio, form: Form, make_for: TargetFields, task: Task) -> None:
-    """Let the size follow the format; with another model, `get_format_size` returns the format's size."""
-    if studio.social is None or make_for.note is None:
+    """Let the size follow the format; with another model, `get_format_size` tells the format's size."""
+    if studio.social is None or make_for.note is None or make_for.accordion is None:
         return
     platforms, note = studio.social.platforms, make_for.note
     names = ("width", "height", "size", "own_size", "followed_format")
@@ -124,6 +131,14 @@ def wire_target_fields(studio: Studio, form: Form, make_for: TargetFields, task:
         return form.make_updates(values)
 
     @show_errors
+    def update_lists(request: gr.Request) -> Updates:
+        data = platforms.of(get_user(request).name)
+        return {
+            form["for_format"]: gr.update(choices=list_format_choices(data)),
+            form["for_pack"]: gr.update(choices=list_pack_choices(data)),
+        }
+
+    @show_errors
     def update_note(format_id: Any, pack: Any, request: gr.Request) -> str:
         targets = read_targets({"for_format": format_id, "for_pack": pack})
         return render_target_note(platforms.of(get_user(request).name), *targets)
@@ -131,6 +146,8 @@ def wire_target_fields(studio: Studio, form: Form, make_for: TargetFields, task:
     chosen, shown = [form["model"], form["for_format"], form["followed_format"]], [form["for_format"], form["for_pack"]]
     form["for_format"].input(update_size, chosen, sized, **UNQUEUED)
     changes: Any = [box.change for box in shown]
+    # The page is built once for everybody; formats of one's own, and those made meanwhile, come when it is opened.
+    make_for.accordion.expand(update_lists, None, shown, **UNQUEUED)
     gr.on(changes, update_note, shown, note, trigger_mode="always_last", **UNQUEUED)
 
 
