@@ -17,6 +17,7 @@ from studio.core.model import Feature
 from studio.core.request import GenerationRequest
 from studio.core.user import User
 from studio.engine.jobs.job import Job
+from studio.engine.jobs.passes import make_random_seed
 from studio.engine.models.votes import Tally
 from studio.engine.studio import Studio
 from studio.tabs.common import choice_lists
@@ -25,7 +26,7 @@ from studio.tabs.common.current_user import get_user
 from studio.tabs.common.events import HIDDEN, UNQUEUED, Updates, make_toast, show_errors
 from studio.tabs.common.form_values import parse_request, read_value
 from studio.tabs.common.result_panel import render_marks
-from studio.tabs.common.run_job import follow_jobs
+from studio.tabs.common.run_job import build_save_again_button, follow_jobs, has_unsaved_images
 from studio.tabs.common.tab import PageContext, Tab
 from studio.tabs.common.widgets import build_textbox
 
@@ -53,6 +54,8 @@ class CompareWidgets:
     tallies: gr.HTML
     pair: gr.State  # the ids of the two models to vote on
     running: gr.State  # the ids of the unfinished jobs
+    save_again: gr.Button
+    shown: gr.State  # the jobs on the page by id, and whether their models are hidden
 
 
 def build_compare_tab(studio: Studio, _: PageContext) -> None:
@@ -95,6 +98,7 @@ def _build_layout(studio: Studio) -> CompareWidgets:
                 stop = gr.Button("Stop", elem_id="compare-stop", elem_classes="stop", min_width=64, scale=1)
         with gr.Column(elem_classes="view-column view-result", min_width=0):
             result = gr.HTML(_EMPTY_RESULT, elem_id="compare-result")
+            save_again = build_save_again_button("compare-")
             with gr.Row(elem_classes="button-row", visible=False) as ballot:
                 left, tie, right = (
                     gr.Button(name, elem_id=f"vote-{name.lower()}") for name in ("Left", "Tie", "Right")
@@ -114,27 +118,41 @@ def _build_layout(studio: Studio) -> CompareWidgets:
         tallies=tallies,
         pair=gr.State([]),
         running=gr.State([]),
+        save_again=save_again,
+        shown=gr.State({}),
     )
 
 
 def _wire_compare(studio: Studio, widgets: CompareWidgets) -> None:
-    @show_errors
-    def compare(text: Any, chosen: Any, number: Any, unnamed: Any, request: gr.Request) -> Iterator[Updates]:
-        try:
-            user = get_user(request)
-            jobs = _submit_jobs(
-                studio, str(text or ""), list(chosen or []), int(number or 0), user, blind=bool(unnamed)
-            )
-        except StudioError as error:
-            raise make_toast(error) from error
-        hidden, names = bool(unnamed), [job.model.id for job in jobs]
+    def follow(jobs: list[Job], user: User, *, hidden: bool) -> Iterator[Updates]:
+        names, ids = [job.model.id for job in jobs], [job.id for job in jobs]
         for ended in follow_jobs(studio.engine, jobs, user):
             yield {
                 widgets.result: _render_side_by_side(studio, jobs, hidden=hidden),
                 widgets.ballot: gr.update(visible=hidden and ended),
                 widgets.pair: names if hidden and ended else [],
-                widgets.running: [] if ended else [job.id for job in jobs],
+                widgets.running: [] if ended else ids,
+                widgets.save_again: gr.update(visible=ended and any(map(has_unsaved_images, jobs))),
+                widgets.shown: {"jobs": ids, "hidden": hidden},
             }
+
+    @show_errors
+    def compare(text: Any, chosen: Any, number: Any, unnamed: Any, request: gr.Request) -> Iterator[Updates]:
+        try:
+            user = get_user(request)
+            jobs = _submit_jobs(studio, str(text or ""), list(chosen or []), number, user, blind=bool(unnamed))
+        except StudioError as error:
+            raise make_toast(error) from error
+        yield from follow(jobs, user, hidden=bool(unnamed))
+
+    @show_errors
+    def save_again(shown: Any, request: gr.Request) -> Iterator[Updates]:
+        try:
+            user = get_user(request)
+            jobs = _retry_saves(studio, shown["jobs"], user)
+        except StudioError as error:
+            raise make_toast(error) from error
+        yield from follow(jobs, user, hidden=shown["hidden"])
 
     @show_errors
     def stop(running: Any, request: gr.Request) -> None:
@@ -145,7 +163,15 @@ def _wire_compare(studio: Studio, widgets: CompareWidgets) -> None:
         return _render_price(studio, str(text or ""), list(chosen or []))
 
     inputs = [widgets.prompt, widgets.models, widgets.seed, widgets.blind]
-    shown: set[Any] = {widgets.result, widgets.ballot, widgets.pair, widgets.running}
+    shown: set[Any] = {
+        widgets.result,
+        widgets.ballot,
+        widgets.pair,
+        widgets.running,
+        widgets.save_again,
+        widgets.shown,
+    }
+    widgets.save_again.click(save_again, widgets.shown, shown, trigger_mode="once", **HIDDEN)
     widgets.stop.click(stop, widgets.running, None, **HIDDEN)
     widgets.go.click(compare, inputs, shown, **HIDDEN | {"api_name": "compare", "api_visibility": "public"})
     changes = [widgets.prompt.change, widgets.models.change]
@@ -182,10 +208,18 @@ def _submit_jobs(studio: Studio, prompt: str, models: list[Any], seed: object, u
         raise InvalidRequest("A blind vote needs exactly two models.", hint="Select two models, or switch Blind off.")
     if blind:
         random.shuffle(models)
-    requests = [_build_request(studio, prompt, str(name), seed) for name in models]
+    number = read_value(get_field(GenerationRequest.FIELDS, "seed"), seed)
+    number = make_random_seed() if number is None else number
+    requests = [_build_request(studio, prompt, str(name), number) for name in models]
     for request in requests:
         studio.engine.model(request.model).check(request)
     return [studio.engine.submit(request, user) for request in requests]
+
+
+def _retry_saves(studio: Studio, ids: Sequence[str], user: User) -> list[Job]:
+    """The jobs of these ids; what the disk refused of them is written again, in the background."""
+    jobs = [studio.engine.job(job_id, user) for job_id in ids]
+    return [studio.engine.retry_save(job.id, user) if has_unsaved_images(job) else job for job in jobs]
 
 
 def _stop_jobs(studio: Studio, running: Any, user: User) -> None:
@@ -196,8 +230,7 @@ def _stop_jobs(studio: Studio, running: Any, user: User) -> None:
 
 def _build_request(studio: Studio, prompt: str, name: str, seed: object) -> GenerationRequest:
     takes_seed = Feature.SEED in studio.engine.model(name).features
-    read = read_value(get_field(GenerationRequest.FIELDS, "seed"), seed) if takes_seed else None
-    return parse_request({"model": name, "prompt": prompt, "seed": read})
+    return parse_request({"model": name, "prompt": prompt, "seed": seed if takes_seed else None})
 
 
 def _render_side_by_side(studio: Studio, jobs: Sequence[Job], *, hidden: bool) -> str:

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
+import errno
+from pathlib import Path
+
 import pytest
+from fakes import FAKE_MODEL
+from foreign_images import A1111, make_png_with_chunks
 from opening import Opener
 from playwright.sync_api import Route, expect
+from test_catalog import sd, write
 
 from studio.core.errors import ModelBroken
+from studio.engine.storage import outputs as outputs_module
 
 pytestmark = pytest.mark.browser
 
@@ -46,3 +54,117 @@ def test_a_phone_shows_the_model_name_before_its_arrow(opener: Opener) -> None:
     window.open()
     room = page.locator("#model input").evaluate("node => parseFloat(getComputedStyle(node).paddingRight)")
     assert room >= 36
+
+
+def test_a_reload_during_a_job_complains_of_nothing(opener: Opener) -> None:
+    served = opener.serve(held=True)
+    window = opener.open_window(served)
+    page = window.open()
+    page.fill("#prompt textarea", "a lighthouse")
+    page.keyboard.press("Control+Enter")
+    served.backend.release(1)
+    expect(page.locator("#result .status")).to_contain_text("Step 1 of 4")
+    for _ in range(2):
+        page.reload()
+        window.ready()
+        window.wait_for_status("running")
+    served.backend.release(3)
+    window.wait_for_status("finished")
+    assert window.complaints == []
+
+
+def test_no_list_stands_open_when_settings_come_from_another_tab(opener: Opener, tmp_path: Path) -> None:
+    path = tmp_path / "fox.png"
+    path.write_bytes(make_png_with_chunks(parameters=A1111.replace("foxes", "fake")))
+    window = opener.open_window(opener.serve(), viewport={"width": 390, "height": 844})
+    page = window.open()
+    page.click("#size input")
+    expect(page.locator("ul[role=listbox]")).to_be_visible()
+    window.tab("Extras")
+    page.click("button[role=tab]:has-text('Image info')")
+    page.set_input_files("#ext-info-file input[type=file]", path)
+    page.click("#ext-info-txt2img")
+    expect(page.locator("#prompt textarea")).to_have_value("a fox, <lora:fur:0.8>")
+    expect(page.locator("ul[role=listbox]")).to_have_count(0)
+    page.click("#generate", trial=True)  # nothing lies over it
+    assert window.complaints == []
+
+
+BROKEN_WORDS = """() => [...document.querySelectorAll('[id="tab-configurations"] table :is(td, th)')].filter((cell) => {
+  const range = document.createRange();
+  range.selectNodeContents(cell);
+  const lines = new Set([...range.getClientRects()].map((rect) => Math.round(rect.top))).size;
+  return lines > Math.max(1, cell.innerText.trim().split(/[\\s/._-]+/).length);
+}).map((cell) => cell.innerText)"""
+CUT_COLUMNS = """() => [...document.querySelectorAll('[id="tab-configurations"] table')].filter((table) => {
+  if (!table.offsetParent) return false;
+  const last = [...table.querySelectorAll('tr:first-child > *')].at(-1).getBoundingClientRect();
+  for (let frame = table.parentElement; frame; frame = frame.parentElement) {
+    const scrolls = ["auto", "scroll"].includes(getComputedStyle(frame).overflowX);
+    const box = frame.getBoundingClientRect();
+    if (scrolls) return last.right - box.left > frame.scrollWidth + 1;
+    if (getComputedStyle(frame).overflowX !== "visible" && last.right > box.right + 1) return true;
+  }
+  return last.right > innerWidth + 1;
+}).map((table) => table.innerText.slice(0, 80))"""
+
+
+def test_tables_on_a_phone_break_no_word_and_cut_no_column(opener: Opener, tmp_path: Path) -> None:
+    name = "photographs/a_rather_long_name_of_a_checkpoint-v1.5-pruned"
+    write(tmp_path / "models" / "checkpoints" / f"{name}.safetensors", sd(768))
+    write(tmp_path / "models" / "loras" / "fur.safetensors", {"strange.weight": (4, 4)})
+    window = opener.open_window(opener.serve(), viewport={"width": 390, "height": 844})
+    page = window.open()
+    window.tab("Configurations")
+    expect(page.locator('[id="tab-configurations"] table:visible').first).to_be_visible()
+    assert page.evaluate(BROKEN_WORDS) == []
+    assert page.evaluate(CUT_COLUMNS) == []
+
+
+def test_what_compare_could_not_save_is_saved_by_a_button(opener: Opener, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(path: Path, data: bytes) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    other = dataclasses.replace(FAKE_MODEL, id="other", title="Other")
+    served = opener.serve(FAKE_MODEL, other)
+    window = opener.open_window(served)
+    page = window.open()
+    window.tab("Compare")
+    page.fill("#compare-prompt textarea", "a fox")
+    page.fill("#compare-seed input", "18446744073709551615")
+    for title in (FAKE_MODEL.title, "Other"):
+        page.fill("#compare-models input", title)
+        page.click(f"[role=option]:has-text('{title}')")
+    page.keyboard.press("Escape")
+    again = page.locator("#compare-save-again")
+    with monkeypatch.context() as patch:
+        patch.setattr(outputs_module, "write_synced", refuse)
+        page.click("#compare")
+        expect(page.locator("#compare-result")).to_contain_text("full")
+        expect(again).to_be_visible()
+    again.click()
+    expect(page.locator("#compare-result img")).to_have_count(2)
+    expect(again).to_be_hidden()
+    assert [seeds[0].seed for _, seeds in served.backend.seen] == [2**64 - 1] * 2, "nothing was drawn a second time"
+
+
+def test_a_large_seed_keeps_its_digits_on_the_page(opener: Opener) -> None:
+    served = opener.serve()
+    window = opener.open_window(served)
+    page = window.open()
+    page.fill("#seed input", "18446744073709551615")
+    page.fill("#prompt textarea", "a fox")
+    page.keyboard.press("Control+Enter")
+    window.wait_for_status("finished")
+    assert served.backend.seen[0][1][0].seed == 2**64 - 1
+    page.click("#seed-random")
+    expect(page.locator("#seed input")).to_have_value("-1")
+    page.click("#seed-reuse")
+    expect(page.locator("#seed input")).to_have_value("18446744073709551615")
+    page.reload()
+    window.ready()
+    expect(page.locator("#seed input")).to_have_value("18446744073709551615")
+    page.fill("#seed input", "seven")
+    page.keyboard.press("Control+Enter")
+    expect(page.locator(".toast-body.error")).to_contain_text("whole number")
+    assert len(served.backend.seen) == 1

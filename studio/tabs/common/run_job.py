@@ -104,6 +104,11 @@ def build_save_again_button(prefix: str = "") -> gr.Button:
     return gr.Button("Save again", elem_id=f"{prefix}save-again", visible=False, min_width=120)
 
 
+def has_unsaved_images(job: Job) -> bool:
+    """Whether the disk refused images of the job, which has ended by that and keeps them."""
+    return bool(job.unsaved) and isinstance(job.snapshot.error, StorageFailed)
+
+
 def wire_save_again(engine: Engine, panel: JobPanel) -> Any:
     """Let the button write what the disk refused, and follow the job until that is done; gives the button's event."""
 
@@ -189,7 +194,7 @@ def _make_idle_updates(panel: JobPanel, job: Job, snapshot: Snapshot) -> Updates
         panel.stop: gr.update(interactive=False),
         panel.skip: gr.update(interactive=False),
         panel.actions: gr.update(visible=bool(snapshot.assets)),
-        panel.save_again: gr.update(visible=bool(job.unsaved) and isinstance(snapshot.error, StorageFailed)),
+        panel.save_again: gr.update(visible=has_unsaved_images(job)),
     }
 
 
