@@ -70,7 +70,7 @@ class DialectJobs:
 
     def read_file(self, asset: Asset) -> bytes:
         """The bytes of a result's file; raises NotFound when it is gone."""
-        return resolve_asset_file(asset, self.studio.engine.outputs_dir).read_bytes()
+        return resolve_asset_file(asset, self.studio.engine.file_roots).read_bytes()
 
 
 def keep_encoded_image(text: str, studio: Studio, user: User) -> KeptImage:

@@ -309,7 +309,7 @@ class ComfyServer:
             found = self._files.find_output(user.name, name, subfolder, kind)
             if found is not None:
                 path = resolve_asset_file(
-                    self._studio.engine.asset(found.asset_id, user), self._studio.engine.outputs_dir
+                    self._studio.engine.asset(found.asset_id, user), self._studio.engine.file_roots
                 )
                 data = insert_png_texts(path.read_bytes(), found.texts)
                 return _make_file_response(data, name, CONTENT_TYPES[path.suffix.lower()])

@@ -110,7 +110,7 @@ class ToolJobs:
     def _build_blocks(self, assets: tuple[Asset, ...], address: str) -> list[ContentBlock]:
         """An image and a link for every asset whose file is there."""
         try:
-            files = find_asset_files(assets, self._studio.engine.outputs_dir)
+            files = find_asset_files(assets, self._studio.engine.file_roots)
         except NotFound:
             return [TextContent(text=FILE_IS_GONE)] if assets else []
         share = MAX_INLINE_BYTES // max(1, len(files))

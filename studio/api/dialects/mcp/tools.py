@@ -264,7 +264,7 @@ def _add_resources(server: MCPServer[Any], studio: Studio) -> None:
     async def read_image(image_id: str, ctx: ToolContext) -> bytes:
         """The file of one of the user's images."""
         asset = studio.engine.asset(image_id, find_user(ctx))
-        return resolve_asset_file(asset, studio.engine.outputs_dir).read_bytes()
+        return resolve_asset_file(asset, studio.engine.file_roots).read_bytes()
 
 
 def _fit(studio: Studio, request: GenerationRequest) -> GenerationRequest:
