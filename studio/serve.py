@@ -32,6 +32,7 @@ from studio.core.settings import Settings
 from studio.engine.studio import Studio
 from studio.serving.compression import CompressionMiddleware
 from studio.serving.cookies import Cookies
+from studio.serving.frontend_files import FrontendFilesMiddleware, find_frontend_folder
 from studio.serving.guard import Guard, Lifecycle
 from studio.serving.hosts import Hosts, normalize_origins, split_names
 from studio.serving.login import Authenticator, LoginMiddleware
@@ -94,6 +95,7 @@ def build_app(studio: Studio, page: Callable[[FastAPI], FastAPI], users: Users |
         *([settings.auth_file] if settings.auth_file else []),
     ]
     app.add_middleware(AliasMiddleware, studio=studio)
+    app.add_middleware(FrontendFilesMiddleware, folder=find_frontend_folder(), root_path=settings.root_path)
     app.add_middleware(SessionOwnerMiddleware, owners=SessionOwners(), private=private)
     app.add_middleware(LoginMiddleware, authenticator=authenticator, root_path=settings.root_path)
     app.add_middleware(

@@ -36,7 +36,7 @@ class CompressionMiddleware:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        coding = _choose_coding(Headers(scope=scope).get("accept-encoding", "")) if scope["type"] == "http" else ""
+        coding = choose_coding(Headers(scope=scope).get("accept-encoding", "")) if scope["type"] == "http" else ""
         compressing = coding and scope["method"] != "HEAD"
         await self._app(scope, receive, _Compressor(send, coding) if compressing else send)
 
@@ -58,7 +58,7 @@ class _Compressor:
             headers.add_vary_header("Accept-Encoding")
             body = message.get("body", b"")
             if message["type"] == "http.response.body" and not message.get("more_body") and len(body) >= SMALLEST:
-                body = _CODINGS[self._coding](body)
+                body = compress_body(body, self._coding)
                 headers["Content-Encoding"] = self._coding
                 headers["Content-Length"] = str(len(body))
                 message = {**message, "body": body}
@@ -72,11 +72,16 @@ def _is_text(start: Message) -> bool:
     return start["status"] == 200 and kind in _TEXT_TYPES and "content-encoding" not in headers
 
 
-def _choose_coding(accepted: str) -> str:
+def choose_coding(accepted: str) -> str:
     """The best coding that `accepted`, the header of that name, allows; "" for none."""
     codings = [part.replace(" ", "").lower().partition(";q=") for part in accepted.split(",")]
     allowed = {name for name, _, weight in codings if not weight or weight.strip("0.")}
     return next((coding for coding in _CODINGS if coding in allowed), "")
+
+
+def compress_body(body: bytes, coding: str) -> bytes:
+    """`body` in `coding`, one of those that `choose_coding` returns."""
+    return _CODINGS[coding](body) if coding else body
 
 
 def _compress_brotli(body: bytes) -> bytes:
