@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import itertools
 import json
+import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
-from fakes import FakeBackend, open_engine
+from fakes import FakeBackend, open_engine, wait_until_final
 from serving import serve_studio
 
+from studio.core.errors import JobCancelled
 from studio.core.events import Status
 from studio.core.request import GenerationRequest
+from studio.core.result import RenderedImage
 from studio.core.user import LOCAL_USER
 from studio.engine.engine import Engine
 from studio.engine.jobs.job import Job
+from studio.engine.jobs.journal import MAX_ATTEMPTS
 from studio.library.database import Database
 
 WAITING = 60
@@ -125,3 +130,30 @@ def test_a_list_keeps_its_order_where_some_jobs_are_held_and_some_are_past(tmp_p
     finally:
         engine.cancel_all(LOCAL_USER)
         engine.close(drain=0)
+
+
+def test_a_job_that_a_stop_leaves_behind_is_not_counted_as_an_attempt(tmp_path: Path) -> None:
+    go_on = threading.Event()
+
+    class DeafBackend(FakeBackend):
+        """Hears of no stop, as a thread that loads a library does."""
+
+        def render(self, *args: Any) -> list[RenderedImage]:
+            self.entered.release()
+            go_on.wait(30)
+            raise JobCancelled("Stopped")
+
+    for _ in range(MAX_ATTEMPTS + 1):
+        backend = DeafBackend()
+        engine = open_engine(tmp_path, backend)
+        if not engine.jobs(LOCAL_USER):
+            engine.submit(GenerationRequest(prompt="a fox"), LOCAL_USER)
+        assert backend.entered.acquire(timeout=20)
+        engine.close(drain=0)
+    go_on.set()
+    engine = open_engine(tmp_path)
+    try:
+        [job] = engine.jobs(LOCAL_USER)
+        assert wait_until_final(job).status is Status.FINISHED
+    finally:
+        engine.close()

@@ -125,7 +125,7 @@ def test_while_draining_images_can_be_fetched_but_nothing_is_begun(tmp_path: Pat
 
 def test_a_taken_port_and_a_foreign_address_are_said(tmp_path: Path) -> None:
     taken = open_listener("127.0.0.1", 0)
-    with pytest.raises(NotConfigured, match="cannot be used") as refused:
+    with pytest.raises(NotConfigured, match="is already in use") as refused:
         open_listener("127.0.0.1", taken.getsockname()[1])
     assert "--port" in refused.value.hint
     for host in ("203.0.113.7", "no.such.host.invalid"):

@@ -177,7 +177,8 @@ class Engine(Gallery):
         self._indexing.close()
         self.asset_library.imports.close()
         begun = time.monotonic()
-        self._dispatch.close(drain)
+        for job in self._dispatch.close(drain):
+            self._put_back(job)
         self._saver.close(max(2.0, begun + drain - time.monotonic()))
         self._models.close()
         self._previews.close()
@@ -412,6 +413,13 @@ class Engine(Gallery):
             self.cancel(job.id, User(job.user))
         except StudioError as error:
             _log.warning("the job %s of a closed page was not stopped: %s", job.id, error.message)
+
+    def _put_back(self, job: Job) -> None:
+        """Let a job that the process leaves behind wait for the next start, which is not its fault."""
+        try:
+            self._journal.put_back(job.id)
+        except StorageFailed as error:
+            _log.warning("the job %s is not put back: %s", job.id, error.message)
 
     def _restore_jobs(self, entries: Sequence[JournalEntry]) -> list[Job]:
         return restore_jobs(entries, self._models, self.library, self._settings.current)

@@ -65,17 +65,21 @@ class Dispatcher:
         """(running, waiting) of each lane."""
         return {lane.name: lane.count_jobs() for lane in self._list_lanes()}
 
-    def close(self, drain: float) -> None:
-        """Begin no new job; wait up to `drain` seconds for the running ones, then ask them to be put back."""
+    def close(self, drain: float) -> list[Job]:
+        """Begin no new job; wait up to `drain` seconds for the running ones, then ask them to be put back.
+
+        Returns the jobs that did not answer: their threads, which load a model, say, end with the process.
+        """
         lanes = self._list_lanes()
         for lane in lanes:
             lane.close()
         if _join_lanes(lanes, drain):
-            return
+            return []
         for lane in lanes:
             for job in lane.list_jobs()[0]:
                 job.stop(StopReason.PUT_BACK)
         _join_lanes(lanes, 2.5)
+        return [job for lane in lanes for job in lane.list_jobs()[0]]
 
     def _list_lanes(self) -> list[Lane]:
         with self._lock:
