@@ -11,6 +11,7 @@ BENCHMARKS = (
     "startup",
     "page_weight",
     "idle",
+    "growth",
     "overhead",
     "residency",
     "editing",

@@ -53,14 +53,19 @@ def start_studio() -> Iterator[str]:
 
 
 @contextlib.contextmanager
-def start_studio_process() -> Iterator[tuple[str, int]]:
-    """The real app in a process of its own on a free port and an empty outputs folder; yields its URL, once it answers,
-    and the number of the process."""
+def start_studio_process(outputs: Path | None = None, **settings: str) -> Iterator[tuple[str, int]]:
+    """The real app in a process of its own on a free port; yields its URL, once it answers, and the number of the
+    process. Its outputs folder is `outputs`, or an empty one; `settings` by name, as text."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     with tempfile.TemporaryDirectory() as folder:
-        environment = {**os.environ, "STUDIO_OUTPUTS_DIR": folder, "STUDIO_LOGS_DIR": str(Path(folder) / "logs")}
+        environment = {
+            **os.environ,
+            "STUDIO_OUTPUTS_DIR": str(outputs or folder),
+            "STUDIO_LOGS_DIR": str(Path(folder) / "logs"),
+            **{f"STUDIO_{name.upper()}": value for name, value in settings.items()},
+        }
         process = subprocess.Popen(
             [sys.executable, "app.py", "--port", str(port), "--config", str(Path(folder) / "config.json")],
             env=environment,
