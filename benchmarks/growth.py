@@ -27,7 +27,7 @@ from studio.core.result import RenderedImage
 from studio.core.user import LOCAL_USER
 from studio.engine.engine import Engine
 from studio.engine.settings_store import SettingsStore
-from studio.engine.storage.database import Database
+from studio.library.database import Database
 
 JOBS = 10_000
 FILES = 3_000

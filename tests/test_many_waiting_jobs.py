@@ -157,3 +157,17 @@ def test_a_job_that_a_stop_leaves_behind_is_not_counted_as_an_attempt(tmp_path: 
         assert wait_until_final(job).status is Status.FINISHED
     finally:
         engine.close()
+
+
+def test_a_list_of_many_jobs_takes_as_many_statements_as_one_of_few(tmp_path: Path) -> None:
+    add_old_jobs(tmp_path, finished=40)
+    engine = open_engine(tmp_path)
+    try:
+        counts: list[int] = []
+        for limit in (3, 40):
+            statements = count_statements(engine)
+            assert len(engine.jobs(LOCAL_USER, limit)) == limit
+            counts.append(sum("FROM jobs WHERE user" in one or "job_id IN" in one for one in statements))
+        assert counts == [2, 2]  # the jobs, and their images
+    finally:
+        engine.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import logging
 
@@ -11,11 +12,21 @@ from studio.core.request import GenerationRequest
 _log = logging.getLogger(__name__)
 
 
+@functools.lru_cache(maxsize=1000)  # a long list of jobs and their images; the same ones are asked for again and again
+def decode_request(text: str) -> GenerationRequest:
+    """A stored request.
+
+    Raises:
+        InvalidRequest: this version no longer understands it.
+    """
+    return GenerationRequest.from_stored_json(json.loads(text))
+
+
 def parse_request(text: str) -> GenerationRequest:
     """A stored request; one that this version no longer understands becomes an empty one, so that the image still
     shows."""
     try:
-        return GenerationRequest.from_stored_json(json.loads(text))
+        return decode_request(text)
     except InvalidRequest as error:
         _log.warning("a stored recipe is not understood any more: %s", error.message)
         return GenerationRequest()

@@ -6,7 +6,6 @@ starts on the same outputs folder; what a living one holds is never touched.
 
 from __future__ import annotations
 
-import functools
 import json
 import logging
 import sqlite3
@@ -18,6 +17,7 @@ from typing import Any
 from studio.core.errors import InvalidRequest, RateLimited, StudioError
 from studio.core.events import Status
 from studio.core.request import GenerationRequest
+from studio.core.stored_requests import decode_request
 from studio.library.database import Database
 from studio.library.process_locks import ProcessLock
 
@@ -175,7 +175,7 @@ def _make_attempts_error() -> StudioError:
 
 def _parse_entry(row: sqlite3.Row) -> JournalEntry:
     try:
-        request = _parse_request(row["request"])
+        request = decode_request(row["request"])
     except InvalidRequest as error:  # written by another version
         _log.warning("the request of job %s is not understood any more: %s", row["id"], error.message)
         request = GenerationRequest(model=row["model"])
@@ -190,11 +190,6 @@ def _parse_entry(row: sqlite3.Row) -> JournalEntry:
         error=_parse_error(row["error"]),
         seconds=row["seconds"],
     )
-
-
-@functools.lru_cache(maxsize=500)  # the longest list of jobs; the same list is asked for again and again
-def _parse_request(text: str) -> GenerationRequest:
-    return GenerationRequest.from_stored_json(json.loads(text))
 
 
 def _parse_error(text: str | None) -> StudioError | None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 from studio.core.errors import InvalidRequest, StudioError
 from studio.core.events import Snapshot, Status
 from studio.core.model import Model
+from studio.core.result import Asset
 from studio.core.settings import Settings
 from studio.engine.jobs.job import Job
 from studio.engine.jobs.journal import JournalEntry
@@ -15,14 +16,15 @@ from studio.engine.models.model_list import Models
 from studio.library.asset_index import AssetIndex
 
 
-def restore_jobs(entries: Iterable[JournalEntry], models: Models, library: AssetIndex, settings: Settings) -> list[Job]:
+def restore_jobs(entries: Sequence[JournalEntry], models: Models, library: AssetIndex, settings: Settings) -> list[Job]:
     """The jobs of `entries` as they stood, ready to be queued again when they have not ended."""
     found: dict[str, Model] = {}  # many jobs have few models, and finding one goes through the lists of all backends
+    assets = library.list_assets_by_job([entry.id for entry in entries]) if entries else {}
     jobs: list[Job] = []
     for entry in entries:
         if entry.model not in found:
             found[entry.model] = _find_model(entry.model, models)
-        jobs.append(_restore_job(entry, found[entry.model], library, settings))
+        jobs.append(_restore_job(entry, found[entry.model], assets[entry.id], settings))
     return jobs
 
 
@@ -33,7 +35,7 @@ def _find_model(model_id: str, models: Models) -> Model:
         return Model(id=model_id, title=model_id, family="", problem="it is not there any more")
 
 
-def _restore_job(entry: JournalEntry, model: Model, library: AssetIndex, settings: Settings) -> Job:
+def _restore_job(entry: JournalEntry, model: Model, assets: tuple[Asset, ...], settings: Settings) -> Job:
     job = Job(
         job_id=entry.id, user=entry.user, request=entry.request, model=model, settings=settings, created=entry.created
     )
@@ -43,7 +45,7 @@ def _restore_job(entry: JournalEntry, model: Model, library: AssetIndex, setting
     job.restore(
         Snapshot(
             status=status,
-            assets=library.list_job_assets(entry.id),
+            assets=assets,
             notices=entry.notices,
             error=entry.error,
             seconds=entry.seconds,

@@ -11,7 +11,7 @@ import { requestJson } from "../common/requests.js";
  * @property {string} field id of the field's element
  * @property {string} list name of the list
  * @property {Choice[]} fixed choices that the field always has
- * @property {Record<string, string>} tasks what models have to do, by the mode or, in a mode without a task, the operation
+ * @property {Record<string, string>} tasks what models have to do, by the mode or, in one without a task, the operation
  */
 
 /**
@@ -44,8 +44,8 @@ export function mergeChoices(fixed, fetched) {
 }
 
 /**
- * `choices` with the chosen one at the place where the open list shows it: Gradio marks a place and not a value while the
- * list is open.
+ * `choices` with the chosen one at the place where the open list shows it: Gradio marks a place and not a value while
+ * the list is open.
  * @param {Choice[]} choices
  * @param {unknown} value
  * @param {number} place -1 where none is marked
