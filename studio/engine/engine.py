@@ -87,12 +87,7 @@ class Engine(Gallery):
         stopped, in seconds."""
         tool = f"Easel {studio.__version__}"
         root = database.path.parent
-        self.logs = logs or Logs(
-            settings.current.logs_dir,
-            level=settings.current.log_level,
-            form=settings.current.log_format,
-            console=settings.current.log_console,
-        )
+        self.logs = logs or Logs.open(settings.current)
         self.metrics = Metrics()
         library = AssetIndex(database, root)
         outputs = Outputs(root, library, tool=tool)

@@ -13,7 +13,7 @@ import time
 from collections import deque
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from studio.core.durable_files import translate_os_errors
 from studio.core.request import GenerationRequest
@@ -53,6 +53,11 @@ class Logs:
         self._generation = _make_detached_logger("studio.log.generation", self._lines)
         self._access = _make_detached_logger("studio.log.access", self._calls)
         self.set_level(level)
+
+    @classmethod
+    def open(cls, settings: Settings) -> Self:
+        """The logs as `settings` want them; raises as the constructor."""
+        return cls(settings.logs_dir, level=settings.log_level, form=settings.log_format, console=settings.log_console)
 
     def set_level(self, level: str) -> None:
         """Change the level of the application log."""
