@@ -84,6 +84,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
             add_user(store.current, options.add_user, admin=options.admin)
             return 0
+        if store.current.auth_file is not None:
+            from studio.serving.users import add_first_user
+
+            add_first_user(store.current, os.environ)
         if store.current.keep_memory:
             keep_freed_memory()
         from studio.serve import check_port, run_studio

@@ -121,6 +121,35 @@ def add_user(settings: Settings, name: str, *, admin: bool = False) -> None:
     sys.stdout.write(f"{name} may log in now. Start the studio with --auth-file {path}\n")
 
 
+def add_first_user(settings: Settings, environment: Mapping[str, str]) -> bool:
+    """Make the administrator that the environment names where there is no users file yet, as in a container that nobody
+    can type into: EASEL_ADMIN, and EASEL_ADMIN_PASSWORD or the file EASEL_ADMIN_PASSWORD_FILE. Returns whether one was
+    made.
+
+    Raises:
+        NotConfigured: the password is missing. InvalidRequest: a name or password that will not do.
+        StorageFailed: the file cannot be written.
+    """
+    name, path = environment.get("EASEL_ADMIN", ""), settings.auth_file
+    if not name or path is None or path.exists():
+        return False
+    password, file = environment.get("EASEL_ADMIN_PASSWORD", ""), environment.get("EASEL_ADMIN_PASSWORD_FILE", "")
+    if file:
+        try:
+            password = Path(file).read_text(encoding="utf-8").strip("\r\n")
+        except (OSError, ValueError) as error:
+            raise NotConfigured(
+                "The file that EASEL_ADMIN_PASSWORD_FILE names cannot be read.", hint="Check its path and its rights."
+            ) from error
+    if not password:
+        raise NotConfigured(
+            f"There is no password for the first user, {name}.",
+            hint="Set EASEL_ADMIN_PASSWORD_FILE to a file with the password, or EASEL_ADMIN_PASSWORD.",
+        )
+    save_user(path, name, password, admin=True)
+    return True
+
+
 def save_user(path: Path, name: str, password: str, *, admin: bool = False) -> None:
     """Add a user to `path`, or give an existing one a new password; the file is made when missing, readable by its
     owner only.
