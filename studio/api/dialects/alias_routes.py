@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import base64
 import json
-from typing import Any
+from typing import Any, cast
 
 import anyio.to_thread
 from fastapi import APIRouter, Request
@@ -173,10 +173,11 @@ def _build_request(body: dict[str, Any], studio: Studio, user: User) -> Generati
 def _build_derivatives(body: dict[str, Any], studio: Studio, user: User) -> GenerationRequest:
     values = {_to_snake(name): value for name, value in body.items()}
     image = next((values[name] for name in ("image_data", "image", "source") if values.get(name)), None)
-    listed: Any = values.get("derivatives") or values.get("sizes") or values.get("specs") or []
-    if not isinstance(image, str) or not isinstance(listed, list):
+    given: Any = values.get("derivatives") or values.get("sizes") or values.get("specs") or []
+    if not isinstance(image, str) or not isinstance(given, list):
         raise InvalidRequest("An image and a list of sizes are needed.", hint="Send “imageData” and “sizes”.")
-    found = tuple(_read_derivative(one) for one in listed[:_MAX_DERIVATIVES])  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
+    listed = cast("list[Any]", given)
+    found = tuple(_read_derivative(one) for one in listed[:_MAX_DERIVATIVES])
     source = store_image(image, studio.engine, user).hash
     return GenerationRequest(task=Task.FINISH, source=source, finish=Finish(derivatives=found))
 
@@ -184,7 +185,7 @@ def _build_derivatives(body: dict[str, Any], studio: Studio, user: User) -> Gene
 def _read_derivative(data: Any) -> Derivative:
     if not isinstance(data, dict):
         raise InvalidRequest("A size is not an object.", hint='Send {"width": 320, "format": "webp"}.')
-    values: dict[str, Any] = {_to_snake(str(name)): value for name, value in data.items()}  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
+    values = {_to_snake(str(name)): value for name, value in cast("dict[str, Any]", data).items()}
     kind = (_get(values, str, "format") or "png").lower().replace("jpg", "jpeg")
     return Derivative(
         width=_get(values, int, "width"),

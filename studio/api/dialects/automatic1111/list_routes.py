@@ -69,6 +69,11 @@ def add_list_routes(routes: APIRouter, studio: Studio) -> None:
         """The ways of enlarging latents for the hires pass."""
         return [{"name": name} for name in names.LATENT_MODES]
 
+    _add_model_lists(routes, studio)
+    _add_weight_lists(routes, studio)
+
+
+def _add_model_lists(routes: APIRouter, studio: Studio) -> None:
     @routes.get("/sd-models")
     def list_models() -> list[dict[str, Any]]:
         """The local checkpoints."""
@@ -93,8 +98,6 @@ def add_list_routes(routes: APIRouter, studio: Studio) -> None:
         """The Real-ESRGAN upscalers."""
         found = [name for name in names.list_upscalers(studio.engine.models()) if "esrgan" in name.lower()]
         return [{"name": name, "path": f"{UPSCALER_PREFIX}{name}", "scale": _UPSCALER_SCALE} for name in found]
-
-    _add_weight_lists(routes, studio)
 
 
 def _add_weight_lists(routes: APIRouter, studio: Studio) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 from studio.api.dialects.comfyui.node_types import NODE_TYPES, Choices, NodeInput
 from studio.core.errors import InvalidRequest
@@ -35,19 +35,22 @@ def parse_graph(data: Any) -> Graph:
     """
     if not isinstance(data, dict) or not data:
         raise make_graph_error("no_prompt", "No prompt provided", "No prompt provided")
-    if len(data) > MAX_NODES:  # pyright: ignore[reportUnknownArgumentType]
+    nodes = cast("dict[Any, Any]", data)
+    if len(nodes) > MAX_NODES:
         raise make_graph_error("invalid_prompt", f"The graph has more than {MAX_NODES} nodes")
-    graph: Graph = {}
-    for name, node in data.items():  # pyright: ignore[reportUnknownVariableType]
-        if not isinstance(node, dict) or not isinstance(node.get("class_type"), str):  # pyright: ignore[reportUnknownMemberType]
-            raise make_graph_error(
-                "invalid_prompt",
-                "Cannot execute because a node is missing the class_type property.",
-                f"Node ID '#{str(name)[:100]}'",  # pyright: ignore[reportUnknownArgumentType]
-            )
-        inputs: Any = node.get("inputs")  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
-        graph[str(name)] = {**node, "inputs": inputs if isinstance(inputs, dict) else {}}  # pyright: ignore[reportUnknownArgumentType]
-    return graph
+    return {str(name): _parse_node(str(name), node) for name, node in nodes.items()}
+
+
+def _parse_node(name: str, data: Any) -> dict[str, Any]:
+    node = cast("dict[str, Any]", data) if isinstance(data, dict) else {}
+    if not isinstance(node.get("class_type"), str):
+        raise make_graph_error(
+            "invalid_prompt",
+            "Cannot execute because a node is missing the class_type property.",
+            f"Node ID '#{name[:100]}'",
+        )
+    inputs: Any = node.get("inputs")
+    return {**node, "inputs": cast("dict[str, Any]", inputs) if isinstance(inputs, dict) else {}}
 
 
 def check_graph(graph: Graph, choices: Callable[[Choices], list[str]]) -> list[str]:
@@ -102,12 +105,10 @@ def _list_ancestors(name: str, graph: Graph) -> set[str]:
 
 def is_link(value: Any) -> bool:
     """Whether an input's value is the output of another node: its name, and the number of the output."""
-    return (
-        isinstance(value, list)
-        and len(value) == 2  # pyright: ignore[reportUnknownArgumentType]
-        and isinstance(value[0], str | int)
-        and isinstance(value[1], int)
-    )
+    if not isinstance(value, list):
+        return False
+    link = cast("list[Any]", value)
+    return len(link) == 2 and isinstance(link[0], str | int) and isinstance(link[1], int)
 
 
 def _check_node(

@@ -12,11 +12,11 @@ import platform
 import re
 import sys
 import uuid
-from typing import Any, cast
+from typing import Annotated, Any, cast
 
 import anyio.to_thread
 import psutil
-from fastapi import APIRouter, Request, WebSocket
+from fastapi import APIRouter, Query, Request, WebSocket
 from fastapi.responses import Response
 from starlette.datastructures import UploadFile
 from starlette.websockets import WebSocketDisconnect
@@ -166,9 +166,11 @@ class ComfyServer:
             return await self._upload(request)
 
         @routes.get("/view")
-        def view_image(request: Request, filename: str, subfolder: str = "", type: str = "output") -> Response:  # noqa: A002
+        def view_image(
+            request: Request, filename: str, subfolder: str = "", kind: Annotated[str, Query(alias="type")] = "output"
+        ) -> Response:
             """The file of a result or of an upload."""
-            return self._view(get_caller(request), filename, subfolder, type)
+            return self._view(get_caller(request), filename, subfolder, kind)
 
         @routes.get("/view_metadata/{folder}")
         def view_metadata(request: Request, folder: str, filename: str = "") -> dict[str, Any]:

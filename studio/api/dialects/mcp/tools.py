@@ -48,7 +48,8 @@ def build_mcp_server(studio: Studio) -> MCPServer[Any]:
         "easel", title="Easel", instructions=_INSTRUCTIONS, version=__version__, log_level="ERROR"
     )
     jobs = ToolJobs(studio)
-    _add_generation_tools(server, studio, jobs)
+    _add_generation_tool(server, studio, jobs)
+    _add_edit_tool(server, studio, jobs)
     _add_finishing_tools(server, studio, jobs)
     _add_job_tools(server, studio, jobs)
     _add_listing_tools(server, studio, jobs)
@@ -56,7 +57,7 @@ def build_mcp_server(studio: Studio) -> MCPServer[Any]:
     return server
 
 
-def _add_generation_tools(server: MCPServer[Any], studio: Studio, jobs: ToolJobs) -> None:
+def _add_generation_tool(server: MCPServer[Any], studio: Studio, jobs: ToolJobs) -> None:
     @server.tool(title="Generate image", annotations=_MAKES)
     async def generate_image(  # noqa: PLR0913 - the arguments of the tool
         ctx: ToolContext,
@@ -95,6 +96,8 @@ def _add_generation_tools(server: MCPServer[Any], studio: Studio, jobs: ToolJobs
 
         return await jobs.run(ctx, build, confirm_spend=confirm_spend)
 
+
+def _add_edit_tool(server: MCPServer[Any], studio: Studio, jobs: ToolJobs) -> None:
     @server.tool(title="Edit image", annotations=_MAKES)
     async def edit_image(  # noqa: PLR0913 - the arguments of the tool
         ctx: ToolContext,

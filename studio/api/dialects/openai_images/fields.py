@@ -147,8 +147,9 @@ def _take_encoded_images(found: ImageFields, settings: Settings) -> ImageFields:
 
 def _read_encoded(entry: Any, name: str, settings: Settings) -> bytes:
     if isinstance(entry, Mapping):
-        told: Any = entry.get("image_url") or entry.get("b64_json") or entry.get("url")  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
-        entry = told.get("url") if isinstance(told, Mapping) else told  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
+        named = cast("Mapping[str, Any]", entry)
+        told = named.get("image_url") or named.get("b64_json") or named.get("url")
+        entry = cast("Mapping[str, Any]", told).get("url") if isinstance(told, Mapping) else told
     if not isinstance(entry, str):
         raise make_field_error(name, "is no image")
     if entry.startswith(("http://", "https://")):
