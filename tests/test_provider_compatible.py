@@ -237,3 +237,26 @@ def test_a_key_in_the_servers_words_or_names_is_struck_out(own: Service, server:
     server.fail(Reply(body={"object": "list", "data": data}), times=2, path="/models")
     assert SENTINEL not in own.check(FakeContext())
     assert SENTINEL not in json.dumps([vars(model) for model in own.models()], default=str)
+
+
+def test_seed_negative_prompt_and_steps_are_sent_as_local_servers_read_them(own: Service, server: VendorServer) -> None:
+    render_images(own, model="compatible/default", negative_prompt="blurry", steps=7, guidance=3.0)
+    sent = [seen for seen in server.seen if seen.path == f"/v1{PATH}"][-1].json
+    assert sent["seed"] == 7
+    assert (sent["negative_prompt"], sent["num_inference_steps"], sent["guidance_scale"]) == ("blurry", 7, 3.0)
+
+
+def test_a_server_that_refuses_the_extra_fields_is_asked_without_them(
+    own: Service, stand_in: CompatibleServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answered = stand_in.__class__.__call__
+
+    def refuse(self: CompatibleServer, seen: Any) -> Reply:
+        if seen.json.get("seed") is not None:
+            return Reply(status=400, body={"error": {"message": "Unknown parameter: 'seed'."}})
+        return answered(self, seen)
+
+    monkeypatch.setattr(CompatibleServer, "__call__", refuse)
+    context = FakeContext()
+    assert len(render_images(own, context, model="compatible/default")) == 1
+    assert any("left out" in note for note in context.notes)

@@ -22,6 +22,7 @@ _TITLE = "Your own server"
 _DEFAULT = "default"  # stands for the model of the settings, or the server's own choice
 _MAX_NAMES = 200  # models of a server that are listed
 _SIZES = Sizes(liked=((1024, 1024), (512, 512)), multiple=8, smallest=64, largest=4096, max_pixels=4096 * 4096)
+_REFUSAL_WORDS = ("unknown parameter", "unrecognized", "extra inputs", "extra fields", "extra_forbidden")
 _TEXT_FIELDS = ("b64_json", "b64", "base64", "image")
 
 
@@ -57,9 +58,37 @@ def _draw_once(order: RenderRequest, wire: ProviderClient) -> list[RenderedImage
     request = order.request
     wanted = request.width or request.height or request.aspect
     size = _SIZES.fit_size(request.width, request.height, request.aspect) if wanted else None
-    answer = images.request_images(_TITLE, order, wire, {}, size)
+    answer = _request_with_extras(order, wire, size)
     entries = images.list_image_entries(answer)[: len(order.seeds)]
     return [RenderedImage(image=_load_entry(entry, wire)) for entry in entries]
+
+
+def _request_with_extras(order: RenderRequest, wire: ProviderClient, size: tuple[int, int] | None) -> dict[str, Any]:
+    """The answer to the order with the fields that local servers add to the API; without them where the server refuses
+    them, which is told."""
+    extras = build_extras(order)
+    try:
+        return images.request_images(_TITLE, order, wire, {"extra_body": extras}, size)
+    except InvalidRequest as error:
+        text = f"{error.message} {error.hint}".lower()
+        if not any(name in text for name in (*extras, *_REFUSAL_WORDS)):
+            raise
+    order.context.add_notice("The server does not accept a seed, a negative prompt or steps; they were left out.")
+    return images.request_images(_TITLE, order, wire, {}, size)
+
+
+def build_extras(order: RenderRequest) -> dict[str, Any]:
+    """Seed, negative prompt, steps and guidance under the names that Easel, vLLM-Omni and SGLang read. Of several
+    images the first has the seed."""
+    request = order.request
+    found: dict[str, Any] = {"seed": order.seeds[0].seed}
+    if request.negative_prompt.strip():
+        found["negative_prompt"] = request.negative_prompt
+    if request.steps is not None:
+        found["num_inference_steps"] = request.steps
+    if request.guidance is not None:
+        found["guidance_scale"] = request.guidance
+    return found
 
 
 def _load_entry(entry: Any, wire: ProviderClient) -> Image.Image:
@@ -117,11 +146,11 @@ def _build_cloud_model(name: str, title: str) -> CloudModel:
         family="compatible",
         lane="compatible",
         tasks=frozenset({Task.TXT2IMG, Task.EDIT, Task.INPAINT}),
-        features=frozenset({Feature.REFERENCE}),
+        features=frozenset({Feature.REFERENCE, Feature.SEED, Feature.NEGATIVE_PROMPT, Feature.STEPS, Feature.GUIDANCE}),
         sizes=_SIZES,
         max_count=10,
         max_batch=10,
-        ignores="Seed, negative prompt and steps, which the API does not support.",
+        ignores="Seed, negative prompt, steps and CFG scale, if the server does not know them.",
     )
     return CloudModel(name=name, model=model, price=lambda request, sizes: 0.0)
 
