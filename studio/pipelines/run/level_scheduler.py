@@ -1,26 +1,20 @@
-"""A diffusers scheduler that runs any formula of `sampler_formulas` over any levels of `noise_levels`.
-
-Imported only when a scheduler is built: it needs torch and diffusers.
-"""
+"""A scheduler for pipelines that runs any formula of `sampler_formulas` over any levels of `noise_levels`."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
-
-import torch
-from diffusers.configuration_utils import ConfigMixin
-from diffusers.schedulers.scheduling_dpmsolver_sde import BrownianTreeNoiseSampler
-from diffusers.schedulers.scheduling_euler_discrete import EulerDiscreteScheduler, EulerDiscreteSchedulerOutput
-from diffusers.schedulers.scheduling_utils import SchedulerMixin
-from diffusers.utils.torch_utils import randn_tensor
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
 
 from studio.pipelines.run.noise_levels import compute_levels, find_timestep
 from studio.pipelines.run.sampler_formulas import FORMULAS, Steps
 
+if TYPE_CHECKING:
+    import torch
 
-class LevelScheduler(SchedulerMixin, ConfigMixin):
-    """Walks a sampler's formula call by call.
+
+class LevelScheduler:
+    """Walks a sampler's formula call by call; to a pipeline it looks like a scheduler of diffusers.
 
     A step of the pipeline is one call of the model, so a sampler that calls the model twice a step has twice the
     timesteps, as diffusers' own Heun has. The latents are kept in float32 between the calls.
@@ -32,9 +26,13 @@ class LevelScheduler(SchedulerMixin, ConfigMixin):
         Raises:
             KeyError: a sampler that FORMULAS lacks, or a schedule that SCHEDULES lacks.
         """
+        from diffusers.configuration_utils import FrozenDict
+        from diffusers.schedulers.scheduling_euler_discrete import EulerDiscreteScheduler
+
         euler = EulerDiscreteScheduler(**trained)
         kept = {name: euler.config[name] for name in ("num_train_timesteps", "prediction_type", "beta_end")}
-        self.register_to_config(**{**kept, "steps_offset": 1, **trained}, sampler=sampler, schedule=schedule, xl=xl)
+        own = {"sampler": sampler, "schedule": schedule, "xl": xl}
+        self.config: Any = FrozenDict({**kept, "steps_offset": 1, **trained, **own})
         self.alphas_cumprod = euler.alphas_cumprod
         self._trained: list[float] = (((1 - self.alphas_cumprod) / self.alphas_cumprod) ** 0.5).tolist()
         self._formula = FORMULAS[sampler]
@@ -64,6 +62,8 @@ class LevelScheduler(SchedulerMixin, ConfigMixin):
 
     def set_timesteps(self, num_inference_steps: int, device: Any = None) -> None:
         """Compute the levels and timesteps of a run, 1 step and more."""
+        import torch
+
         count = num_inference_steps + self._formula.drop_level
         levels = compute_levels(self.config["schedule"], count, self._trained, xl=self.config["xl"])
         if self._formula.drop_level:
@@ -119,9 +119,11 @@ class LevelScheduler(SchedulerMixin, ConfigMixin):
         self._exact = latents
         self._calls_done = call + 1
         latents = latents.to(sample.dtype)
-        return EulerDiscreteSchedulerOutput(latents, self.clean) if return_dict else (latents,)
+        return SimpleNamespace(prev_sample=latents, pred_original_sample=self.clean) if return_dict else (latents,)
 
     def _start(self, latents: torch.Tensor, call: int, generator: Any) -> None:
+        from diffusers.utils.torch_utils import randn_tensor
+
         def draw(now: float, then: float) -> torch.Tensor:
             if self._formula.brownian:
                 return self._draw_brownian(latents, now, then)
@@ -137,6 +139,9 @@ class LevelScheduler(SchedulerMixin, ConfigMixin):
         self._steps = steps
 
     def _draw_brownian(self, latents: torch.Tensor, now: float, then: float) -> torch.Tensor:
+        import torch
+        from diffusers.schedulers.scheduling_dpmsolver_sde import BrownianTreeNoiseSampler
+
         if self._brownian is None:
             least = min(level for level in self._levels if level > 0)
             seeds = self.noise_sampler_seed
@@ -148,6 +153,8 @@ class LevelScheduler(SchedulerMixin, ConfigMixin):
 
     def _restore_precision(self, sample: torch.Tensor) -> torch.Tensor:
         """The latents in float32: as they were computed when `sample` is the last step's rounded, else `sample`."""
+        import torch
+
         kept = self._exact
         if kept is not None and kept.shape == sample.shape and torch.equal(kept.to(sample.dtype), sample):
             return kept
@@ -173,11 +180,15 @@ class LevelScheduler(SchedulerMixin, ConfigMixin):
 
 
 def _draw_nothing(now: float, then: float) -> torch.Tensor:
+    import torch
+
     return torch.zeros(1)
 
 
 def _list_called_levels(steps: Steps) -> list[float]:
     """The levels at which a formula calls the model, found by running it on zeros."""
+    import torch
+
     called = []
     try:
         x, level = next(steps)
