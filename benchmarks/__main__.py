@@ -22,6 +22,7 @@ BENCHMARKS = (
     "social",
     "clouds",
     "prompts",
+    "dialects",
 )
 
 

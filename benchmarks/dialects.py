@@ -1,0 +1,84 @@
+"""What the APIs of other programs take on top of the native one, per image, on the embedded model."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import httpx
+
+from benchmarks.report import Row
+from benchmarks.startup import start_studio_process
+
+SIDE = 128  # px
+STEPS = 4
+ROUNDS = 9
+BAR = 15.0  # ms
+DEADLINE = 300.0
+PROMPT = "a red apple"
+
+
+def rows() -> list[Row]:
+    """The median of each API over the median of the native one, in turn, so that both see the same machine."""
+    with start_studio_process() as (url, _), httpx.Client(base_url=url, timeout=DEADLINE) as client:
+        calls = _build_calls(client)
+        taken: dict[str, list[float]] = {name: [] for name in calls}
+        for _ in range(ROUNDS + 1):
+            for name, call in calls.items():
+                begin = time.perf_counter()
+                call()
+                taken[name].append(time.perf_counter() - begin)
+    medians = {name: 1000 * statistics.median(times[1:]) for name, times in taken.items()}
+    native = medians.pop("native")
+    return [
+        Row(f"{name} over the native API, per image", max(0.0, found - native), BAR, "ms", f"native {native:.0f} ms")
+        for name, found in medians.items()
+    ]
+
+
+def _build_calls(client: httpx.Client) -> Mapping[str, Callable[[], Any]]:
+    """One image through each API, read to its end."""
+    size = {"width": SIDE, "height": SIDE, "steps": STEPS, "seed": 5}
+
+    def post(path: str, body: Mapping[str, Any]) -> Any:
+        answer = client.post(path, json=body)
+        answer.raise_for_status()
+        return answer.json()
+
+    def draw_native() -> None:
+        body = {"prompt": PROMPT, **size, "sampler": "Euler", "guidance_scale": 3.0}
+        job = post("/api/image-studio/create?wait=true", body)["jobId"]
+        client.get(f"/api/image-studio/jobs/{job}/result").raise_for_status()
+
+    def draw_comfyui() -> None:
+        name = post("/prompt", {"prompt": _build_graph()})["prompt_id"]
+        while not (found := client.get(f"/history/{name}").json()):
+            time.sleep(0.002)
+        client.get("/view", params=found[name]["outputs"]["7"]["images"][0]).raise_for_status()
+
+    return {
+        "native": draw_native,
+        "AUTOMATIC1111": lambda: post("/sdapi/v1/txt2img", {"prompt": PROMPT, **size, "cfg_scale": 3.0}),
+        "OpenAI": lambda: post(
+            "/v1/images/generations",
+            {"prompt": PROMPT, "size": f"{SIDE}x{SIDE}", "steps": STEPS, "seed": 5, "sampler": "Euler", "cfg_scale": 3},
+        ),
+        "ComfyUI": draw_comfyui,
+        "short routes": lambda: post("/generate", {"prompt": PROMPT, **size, "sampler": "Euler", "cfgScale": 3.0}),
+    }
+
+
+def _build_graph() -> dict[str, Any]:
+    sampling = {"seed": 5, "steps": STEPS, "cfg": 3.0, "sampler_name": "euler", "scheduler": "normal", "denoise": 1.0}
+    links = {"model": ["1", 0], "positive": ["2", 0], "negative": ["3", 0], "latent_image": ["4", 0]}
+    return {
+        "1": {"class_type": "CheckpointLoaderSimple", "inputs": {"ckpt_name": "embedded.safetensors"}},
+        "2": {"class_type": "CLIPTextEncode", "inputs": {"text": PROMPT, "clip": ["1", 1]}},
+        "3": {"class_type": "CLIPTextEncode", "inputs": {"text": "", "clip": ["1", 1]}},
+        "4": {"class_type": "EmptyLatentImage", "inputs": {"width": SIDE, "height": SIDE, "batch_size": 1}},
+        "5": {"class_type": "KSampler", "inputs": {**sampling, **links}},
+        "6": {"class_type": "VAEDecode", "inputs": {"samples": ["5", 0], "vae": ["1", 2]}},
+        "7": {"class_type": "SaveImage", "inputs": {"images": ["6", 0], "filename_prefix": "bench"}},
+    }
