@@ -167,7 +167,7 @@ def test_an_infotext_fills_what_is_left_out(client: httpx.Client, served: Runnin
     assert read_info(answer)["seed"] == 77
 
 
-def test_xyz_plots_and_the_other_scripts_give_grids_and_images(client: httpx.Client) -> None:
+def test_xyz_plots_and_the_other_scripts_give_grids_and_images(client: httpx.Client, served: RunningStudio) -> None:
     plot = ["Seed", "1-3", [], "Steps", "4,5", [], 0, "", [], True, True]
     answer = draw(client, script_name="X/Y/Z plot", script_args=plot)
     assert len(answer["images"]) == 7
@@ -186,6 +186,14 @@ def test_xyz_plots_and_the_other_scripts_give_grids_and_images(client: httpx.Cli
         client, "img2img", init_images=[encode(make_png())], script_name="loopback", script_args=[3, 0.2, "Linear"]
     )
     assert len(loops["images"]) == 4
+    upscale = ["", 8, "Lanczos", 2.0]
+    draw(client, "img2img", init_images=[encode(make_png())], script_name="SD upscale", script_args=upscale)
+    request, _ = served.backend.seen[-1]
+    assert (request.task, request.upscale.scale, request.upscale.base) == (Task.UPSCALE, 2.0, "Lanczos")
+    grow = ["", 64, 8, ["left", "up"], 1.0, 0.05]
+    draw(client, "img2img", init_images=[encode(make_png())], script_name="Outpainting mk2", script_args=grow)
+    outpaint = served.backend.seen[-1][0].outpaint
+    assert (outpaint.left, outpaint.top, outpaint.right, outpaint.bottom) == (64, 64, 0, 0)
     missing = client.post(f"{API}/txt2img", json={"script_name": "x/y/z plot", "script_args": ["Eta", "1,2", []]})
     assert missing.status_code == 422
 

@@ -22,7 +22,7 @@ from PIL import Image
 from studio import __version__
 from studio.api.dialects.automatic1111 import images, options
 from studio.api.dialects.automatic1111.bodies import Img2ImgBody, Txt2ImgBody
-from studio.api.dialects.automatic1111.names import SHORT_HASH, find_weight
+from studio.api.dialects.automatic1111.names import SHORT_HASH, find_weight, list_upscalers
 from studio.api.dialects.automatic1111.requests import BuiltRequest, RequestBuilder
 from studio.api.dialects.automatic1111.scripts import ScriptPlan, plan_script
 from studio.api.dialects.dialect_jobs import DialectJobs
@@ -87,7 +87,8 @@ class GenerationRoutes:
             built = build(RequestBuilder(self._jobs.studio, user, self._options.get(user.name)))
             if built.body.script_name and built.request.seed is None:  # one seed for all jobs of a script
                 built = dataclasses.replace(built, request=built.request.replace(seed=make_random_seed()))
-            return built, plan_script(built, is_img2img=is_img2img)
+            upscalers = list_upscalers(self._jobs.studio.engine.models())
+            return built, plan_script(built, upscalers, is_img2img=is_img2img)
 
         built, planned = await anyio.to_thread.run_sync(plan)
         drawn = await self._draw(request, built, planned)

@@ -10,8 +10,11 @@ from typing import Any, cast
 from studio.api.dialects.automatic1111.errors import ScriptNotFound
 from studio.api.dialects.automatic1111.requests import BuiltRequest
 from studio.core.errors import InvalidRequest
+from studio.core.finish import Upscale
 from studio.core.request import MAX_SEED, GenerationRequest
-from studio.core.request_parts import Axis
+from studio.core.request_parts import Axis, Outpaint
+from studio.core.task import Task
+from studio.core.upscale_modes import LANCZOS
 
 XYZ_PLOT = "x/y/z plot"
 PROMPT_MATRIX = "prompt matrix"
@@ -19,7 +22,10 @@ PROMPT_LINES = "prompts from file or textbox"
 LOOPBACK = "loopback"
 CONTROL_SCRIPT = "controlnet"
 TXT2IMG_SCRIPTS = (PROMPT_MATRIX, PROMPT_LINES, XYZ_PLOT)
-IMG2IMG_SCRIPTS = (LOOPBACK, *TXT2IMG_SCRIPTS)
+SD_UPSCALE = "sd upscale"
+OUTPAINTING = "outpainting mk2"
+SIMPLE_OUTPAINTING = "poor man's outpainting"
+IMG2IMG_SCRIPTS = (LOOPBACK, OUTPAINTING, SIMPLE_OUTPAINTING, *TXT2IMG_SCRIPTS, SD_UPSCALE)
 MAX_RUNS = 100  # jobs of one call
 _MAX_MATRIX_PARTS = 6  # parts of a prompt, of which every combination is made
 _NOTHING = "Nothing"
@@ -84,8 +90,9 @@ class ScriptPlan:
     final_strength: float = 0.0
 
 
-def plan_script(built: BuiltRequest, *, is_img2img: bool) -> ScriptPlan:
-    """What the script that the body names makes of the request; without a script the request alone.
+def plan_script(built: BuiltRequest, upscalers: Sequence[str], *, is_img2img: bool) -> ScriptPlan:
+    """What the script that the body names makes of the request; without a script the request alone. `upscalers` are the
+    names by which a script may choose one, or by their number behind "None".
 
     Raises:
         ScriptNotFound: there is no such script, or it has an argument without a counterpart here.
@@ -103,6 +110,10 @@ def plan_script(built: BuiltRequest, *, is_img2img: bool) -> ScriptPlan:
         return _plan_matrix(built.request, arguments)
     if name == PROMPT_LINES:
         return _plan_lines(built.request, arguments)
+    if name == SD_UPSCALE:
+        return _plan_upscale(built.request, arguments, upscalers)
+    if name in (OUTPAINTING, SIMPLE_OUTPAINTING):
+        return _plan_outpainting(built.request, arguments, pixels_at=1 if name == OUTPAINTING else 0)
     return _plan_loopback(built.request, arguments)
 
 
@@ -212,6 +223,41 @@ def _plan_loopback(request: GenerationRequest, arguments: Sequence[Any]) -> Scri
     )
 
 
+def _plan_upscale(request: GenerationRequest, arguments: Sequence[Any], upscalers: Sequence[str]) -> ScriptPlan:
+    """The image enlarged by an upscaler and redrawn tile by tile, as far as its denoising strength lets it change."""
+    scale, chosen = _get(arguments, 3, 2.0), _get(arguments, 2, 0)
+    named = ["None", *upscalers]
+    if isinstance(chosen, int) and 0 <= chosen < len(named):
+        chosen = named[chosen]
+    base = next((name for name in upscalers if name.lower() == str(chosen).lower()), LANCZOS)
+    if not isinstance(scale, int | float):
+        raise InvalidRequest("The scale factor is not a number.", hint="Use 1 to 8.")
+    overlap = _get(arguments, 1, 64)
+    upscale = Upscale(
+        scale=float(scale),
+        creativity=request.strength,
+        base=base,
+        overlap=min(max(int(overlap), 0), 512) if isinstance(overlap, int | float) else None,
+    )
+    drawn = request.replace(task=Task.UPSCALE, width=None, height=None, strength=None, mask=None, upscale=upscale)
+    return ScriptPlan(requests=(drawn,))
+
+
+def _plan_outpainting(request: GenerationRequest, arguments: Sequence[Any], *, pixels_at: int) -> ScriptPlan:
+    """The canvas enlarged on the sides that the script names."""
+    pixels, sides = _get(arguments, pixels_at, 128), _get(arguments, 3, ["left", "right", "up", "down"])
+    if not isinstance(pixels, int | float) or not isinstance(sides, list):
+        raise InvalidRequest("The pixels to expand are not a number.", hint="Use 8 to 256.")
+    wanted = {str(side).lower() for side in cast("list[Any]", sides)}
+    width = max(8, int(pixels) // 8 * 8)
+    outpaint = Outpaint(**{own: width for name, own in _SIDES.items() if name in wanted})
+    drawn = request.replace(task=Task.OUTPAINT, width=None, height=None, mask=None, outpaint=outpaint)
+    return ScriptPlan(requests=(drawn,))
+
+
+_SIDES = {"left": "left", "right": "right", "up": "top", "down": "bottom"}
+
+
 def _get(arguments: Sequence[Any], place: int, default: Any) -> Any:
     return arguments[place] if place < len(arguments) and arguments[place] is not None else default
 
@@ -274,6 +320,21 @@ _ARGUMENTS: dict[str, tuple[tuple[str, Any], ...]] = {
         ("Use same random seed for all lines", False),
         ("Insert prompts at the", "start"),
         ("List of prompt inputs", ""),
+    ),
+    SD_UPSCALE: (("Tile overlap", ""), ("Tile overlap", 64), ("Upscaler", "None"), ("Scale Factor", 2.0)),
+    OUTPAINTING: (
+        ("", ""),
+        ("Pixels to expand", 128),
+        ("Mask blur", 8),
+        ("Outpainting direction", ["left", "right", "up", "down"]),
+        ("Fall-off exponent (lower=higher detail)", 1.0),
+        ("Color variation", 0.05),
+    ),
+    SIMPLE_OUTPAINTING: (
+        ("Pixels to expand", 128),
+        ("Mask blur", 4),
+        ("Masked content", "fill"),
+        ("Outpainting direction", ["left", "right", "up", "down"]),
     ),
     LOOPBACK: (
         ("Loops", 2),
