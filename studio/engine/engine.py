@@ -87,8 +87,7 @@ class Engine(Gallery):
         stopped, in seconds."""
         tool = f"Easel {studio.__version__}"
         root = database.path.parent
-        self.logs = logs or Logs.open(settings.current)
-        self.metrics = Metrics()
+        self.logs, self.metrics = logs or Logs.open(settings.current), Metrics()
         library = AssetIndex(database, root)
         outputs = Outputs(root, library, tool=tool)
         super().__init__(settings, library, outputs, Images(database, root))
