@@ -15,9 +15,9 @@ from pydantic import Field
 from studio import __version__
 from studio.api.dialects.fit_request import fit_to_model
 from studio.api.dialects.mcp import tool_fields as fields
-from studio.api.dialects.mcp.tool_jobs import ToolJobs, describe_failure, describe_image, find_user
+from studio.api.dialects.mcp.tool_jobs import ToolJobs, describe_failure, find_user
 from studio.api.image_bodies import store_image
-from studio.api.responses import resolve_asset_file
+from studio.api.responses import PREFIX, resolve_asset_file
 from studio.api.schemas import SocialBody
 from studio.api.social_packs import build_social_request, require_social_parts
 from studio.core.errors import StudioError
@@ -28,6 +28,7 @@ from studio.core.task import Task
 from studio.core.upscale_modes import UpscaleMode, build_upscale_request, choose_upscale_model
 from studio.core.user import User
 from studio.engine.studio import Studio
+from studio.library.entries import AssetEntry
 
 _INSTRUCTIONS = (
     "Easel makes and edits images. A result has a small preview, the id of each image and the address of its file; ids"
@@ -251,15 +252,35 @@ def _add_listing_tools(server: MCPServer[Any], studio: Studio, jobs: ToolJobs) -
 
     @server.tool(title="Search library", annotations=_READS)
     async def search_library(ctx: ToolContext, query: Query = "", limit: Limit = 20) -> CallToolResult:
-        """The user's own images, newest first, by words of their prompt."""
-        words = query.lower().split()
-        assets = await anyio.to_thread.run_sync(studio.engine.assets, find_user(ctx), 500)
-        fitting = [asset for asset in assets if all(word in asset.drawn.prompt.lower() for word in words)][:limit]
-        listed = [describe_image(asset, jobs.find_address(ctx)) for asset in fitting]
+        """The user's own images, newest first, by a query of the library: words of prompt, title, tags or notes, and
+        filters such as model:NAME, rating:>=4, is:favourite or created:2026-11."""
+        try:
+            user = find_user(ctx)
+            search = studio.engine.asset_library.list_assets
+            page = await anyio.to_thread.run_sync(lambda: search(query, user.name, limit=limit))
+        except StudioError as error:
+            return describe_failure(error)
+        address = jobs.find_address(ctx)
+        listed = [_describe_entry(entry, address) for entry in page.assets]
         text = "\n".join(f"{one['id']}: {one['prompt'][:200]} {one['url']}" for one in listed)
         return CallToolResult(
-            content=[TextContent(text=text or "No image fits.")], structured_content={"images": listed}
+            content=[TextContent(text=text or "No image fits.")],
+            structured_content={"images": listed, "total": page.total},
         )
+
+
+def _describe_entry(entry: AssetEntry, address: str) -> dict[str, Any]:
+    return {
+        "id": entry.id,
+        "url": f"{address}{PREFIX}/images/{entry.id}",
+        "width": entry.width,
+        "height": entry.height,
+        "seed": entry.seed,
+        "prompt": entry.prompt,
+        "model": entry.model,
+        "tags": list(entry.tags),
+        "rating": entry.rating,
+    }
 
 
 def _add_resources(server: MCPServer[Any], studio: Studio) -> None:
