@@ -253,7 +253,7 @@ def _add_listing_tools(server: MCPServer[Any], studio: Studio, jobs: ToolJobs) -
     @server.tool(title="Search library", annotations=_READS)
     async def search_library(ctx: ToolContext, query: Query = "", limit: Limit = 20) -> CallToolResult:
         """The user's own images, newest first, by a query of the library: words of prompt, title, tags or notes, and
-        filters such as model:NAME, rating:>=4, is:favourite or created:2026-11."""
+        filters such as model:NAME, rating:>=4, is:favourite or date:2026-11."""
         try:
             user = find_user(ctx)
             search = studio.engine.asset_library.list_assets
