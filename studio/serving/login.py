@@ -27,6 +27,7 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from studio.api.dialects.dialect_paths import find_dialect
+from studio.core.errors import Forbidden
 from studio.core.user import LOCAL_USER, User
 from studio.engine.api_tokens import ApiTokens, TokenScope
 from studio.serving.cookies import COOKIE_LIFETIME, COOKIE_NAME, Cookies
@@ -111,11 +112,17 @@ class Authenticator:
 
     def check_bearer_header(self, header: str, *, writes: bool) -> User | None:
         """The user that the token of an Authorization header speaks for, with no more rights than it has; None for no
-        token of ours, or for a token that may only read where something is to be written."""
+        token of ours.
+
+        Raises:
+            Forbidden: something is to be written, and the token may only read.
+        """
         token = self.tokens.find(header[7:].strip())
         user = self.users.get(token.user) if token is not None else None
-        if token is None or user is None or (writes and token.scope is TokenScope.READ):
+        if token is None or user is None:
             return None
+        if writes and token.scope is TokenScope.READ:
+            raise Forbidden("This token may only read.", hint="Create a token that may generate.")
         return User(user.name, may_spend=token.scope is TokenScope.SPEND)
 
 
@@ -136,7 +143,12 @@ class LoginMiddleware:
             await self._app(scope, receive, send)
             return
         headers = Headers(scope=scope)
-        user, wait = await self._identify_caller(self._authenticator, scope, headers)
+        try:
+            user, wait = await self._identify_caller(self._authenticator, scope, headers)
+        except Forbidden as error:
+            refusal = build_refusal(403, error.code, error.message, error.hint, path=scope["path"])
+            await refusal(scope, receive, send)
+            return
         if user is not None:
             scope["user"] = user
         if user is not None or scope["path"] in OPEN_PATHS:
