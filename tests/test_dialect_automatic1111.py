@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +17,7 @@ from PIL import Image
 from serving import PASSWORDS, RunningStudio, wait_until
 
 from studio.core.request_choices import MaskedContent, Resize
+from studio.core.request_parts import ControlMode
 from studio.core.task import Task
 
 API = "/sdapi/v1"
@@ -326,6 +328,31 @@ def test_controlnet_lists_and_detects(client: httpx.Client, served: RunningStudi
     assert [(option.name, option.value) for option in unit.options] == [("low", 50.0)]
     for wrong in ({**body, "controlnet_module": "none such"}, {**body, "controlnet_input_images": []}):
         assert client.post("/controlnet/detect", json=wrong).status_code == 422
+
+
+def test_a_unit_steers_and_adds_its_map_once_for_each_pass(tmp_path: Path) -> None:
+    shutil.copytree("models/controlnet/embedded-edges", tmp_path / "models" / "controlnet" / "edges")
+    with serve_dialects(tmp_path) as served:
+        client = served.open_client()
+        assert client.get("/controlnet/model_list").json() == {"model_list": ["edges"]}
+        unit = {"module": "canny", "model": "edges [abcdef12]", "image": encode(make_png()), "control_mode": 2}
+        unit |= {"weight": 0.8, "guidance_start": 0.1, "guidance_end": 0.9, "resize_mode": "Resize and Fill"}
+
+        def count(unit: dict[str, Any], **body: Any) -> int:
+            return len(draw(client, alwayson_scripts={"ControlNet": {"args": [unit]}}, **body)["images"])
+
+        assert count(unit) == 2
+        drawn = next(request for request, _ in served.backend.seen if request.task is Task.TXT2IMG)
+        (found,) = drawn.control
+        assert (found.model, found.preprocessor, found.weight) == ("edges", "canny", 0.8)
+        assert (found.start, found.end, found.mode, found.resize) == (0.1, 0.9, ControlMode.CONTROL, Resize.FILL)
+        assert count({**unit, "save_detected_map": False}) == 1
+        assert count({**unit, "enabled": False}) == 1
+        assert count(unit, enable_hr=True, hr_upscaler="Latent") == 3
+        assert count({**unit, "hr_option": "Low res only"}, enable_hr=True, hr_upscaler="Latent") == 2
+        missing = {**unit, "model": "none such"}
+        body = {"alwayson_scripts": {"controlnet": {"args": [missing]}}}
+        assert client.post(f"{API}/txt2img", json=body).status_code == 422
 
 
 def test_webuiapi_works_as_with_automatic1111(served: RunningStudio) -> None:

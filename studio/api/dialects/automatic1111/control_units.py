@@ -83,10 +83,12 @@ _DEFAULT_THRESHOLD = -1
 
 @dataclass(frozen=True, kw_only=True)
 class BuiltUnit:
-    """A unit of a request, and whether its map is to be returned with the images."""
+    """A unit of a request, whether its map is to be returned with the images, and whether that of the hires pass is
+    too, where there is one."""
 
     unit: ControlUnit
     returns_map: bool
+    in_both_passes: bool = True
 
 
 def list_control_models(weights: Sequence[WeightFile]) -> list[WeightFile]:
@@ -173,6 +175,7 @@ def _build_unit(unit: dict[str, Any], studio: Studio, user: User) -> BuiltUnit:
             options=() if module is None else build_options(module, (unit.get("threshold_a"), unit.get("threshold_b"))),
         ),
         returns_map=unit.get("save_detected_map", True) is not False,
+        in_both_passes=str(unit.get("hr_option", "Both")).lower() == "both",
     )
 
 

@@ -146,18 +146,23 @@ class GenerationRoutes:
         """The maps of the ControlNet units that are to be returned, as PNG in base64."""
         if not built.body.send_images:
             return []
+        wanted = built.request
+        model = self._jobs.studio.engine.model(wanted.model, wanted.task)
+        first, second = min(model.get_size(wanted)), min(model.get_hires_size(wanted))
         found: list[str] = []
         for one in built.units:
-            if one.returns_map:
-                found.append(await self._draw_map(request, one.unit, built.request))
+            sides = [first, second] if wanted.hires is not None and one.in_both_passes else [first]
+            for side in sides if one.returns_map else ():
+                found.append(await self._draw_map(request, one.unit, wanted, side))
         return found
 
-    async def _draw_map(self, request: Request, unit: ControlUnit, wanted: GenerationRequest) -> str:
+    async def _draw_map(self, request: Request, unit: ControlUnit, wanted: GenerationRequest, side: int) -> str:
+        """One map; a unit that is pixel perfect gets it with a short side of `side` px."""
         source = unit.image or wanted.source or (wanted.batch[0] if wanted.batch else "")
         if unit.preprocessor == NO_MODULE:
             file = self._jobs.studio.engine.get_kept_file(source, get_caller(request))
             return base64.b64encode(file.read_bytes()).decode()
-        short_side = min(wanted.width or 512, wanted.height or 512) if unit.pixel_perfect else unit.resolution
+        short_side = side if unit.pixel_perfect else unit.resolution
         plain = dataclasses.replace(unit, model="", image=None, pixel_perfect=False, resolution=max(64, short_side))
         job = await self._jobs.run(
             request,
