@@ -19,6 +19,7 @@ BENCHMARKS = (
     "annotate",
     "upscale",
     "derivatives",
+    "library",
     "social",
     "clouds",
     "prompts",

@@ -227,3 +227,17 @@ def test_what_was_fed_is_there_again_with_a_new_index(served):
 @pytest.mark.parametrize("data", [b"", b"\xff", b"RIFF", b"ID", b"ftyp", b"\0\0\0\x18ftyp", b"RIFF\0\0\0\0WEBP"])
 def test_short_files_are_no_media(data):
     assert detect_media(data) is None
+
+
+def test_an_upload_that_a_crash_cut_off_is_settled_later(served):
+    ann = served.open_client("ann")
+    whole, part = (feed(ann, encode(draw_fake_image(seed, 16, 16))).json()["id"] for seed in (20, 21))
+    engine = served.studio.engine
+    engine.asset(part, User("ann")).path.unlink()
+    with engine._database.transaction() as connection:
+        connection.execute(
+            "UPDATE assets SET state = 'intent', created = created - 7200 WHERE id IN (?, ?)", (whole, part)
+        )
+    engine._outputs.recover_fed()
+    assert ann.get(f"{API}/assets/{whole}").status_code == 200
+    assert ann.get(f"{API}/assets/{part}").status_code == 404

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import sqlite3
 import threading
 import time
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 from library_rows import add_asset
 
-from studio.core.errors import InvalidRequest, TooSlow
+from studio.core.errors import InvalidRequest, NotFound, TooSlow
 from studio.library.asset_library import AssetLibrary
 from studio.library.changes import Change
 from studio.library.database import Database
@@ -378,3 +379,63 @@ def test_local_days_are_what_dates_mean(database, library, monkeypatch):
     finally:
         monkeypatch.undo()
         time.tzset()
+
+
+def test_no_answer_of_ten_thousand_names_what_is_anothers(database, library):
+    """Random queries, orders, cursors and ids of one user over assets of two that are alike."""
+    dice = random.Random(11)
+    secret: list[str] = []
+    for number in range(60):
+        for user in ("ann", "bob"):
+            asset = add_asset(
+                database,
+                f"{user} fox {number % 7}",
+                user=user,
+                created=1.7e9 + number // 2,
+                model=f"{user}s-model",
+                loras=(f"{user}s-lora",),
+                favourite=number % 2,
+                rating=number % 6,
+                source=f"{user}s-program",
+            )
+            library.change(asset, Change(tags=(f"{user}s-tag",), note=f"{user}s-note"), user)
+            if user == "bob":
+                secret.append(asset)
+    shelf = library.collections.create("bobs-shelf", "bob")
+    library.change_many(Change(add_to=shelf.id), "bob", ids=secret[:20])
+    library.change_many(Change(trash=True), "bob", ids=secret[-5:])
+    parts = [
+        *("fox", "bob", "-fox", "fo*", "is:favourite", "-is:favourite", "rating:>=3", "is:trashed", "is:unused", "3"),
+        *("model:bob", "lora:bobs-lora", "tag:bobs-tag", "source:bobs", "-tag:anns-tag", "collection:bobs-shelf"),
+        *(f"collection:{shelf.id}", "seed:0", "task:x", "date:2023", "until:2030", "size:0x0", "is:made", "rating:0"),
+    ]
+    forbidden = {*secret, shelf.id}
+    for _ in range(10_000):
+        answer = ask(library, dice, parts, secret)
+        named = answer if isinstance(answer, str) else repr(answer)
+        assert "bobs-" not in named
+        assert not [one for one in forbidden if one in named], named[:500]
+
+
+def ask(library: AssetLibrary, dice: random.Random, parts: list[str], secret: list[str]) -> object:
+    """One random question of ann's; an error is an answer too."""
+    text = " ".join(dice.choices(parts, k=dice.randint(0, 3)))
+    kind = dice.randrange(8)
+    try:
+        if kind < 4:
+            order = dice.choice(ORDERS)
+            places = ":".join(str(dice.choice((0, 3, 5, 1_782_579_200_000_000_000))) for _ in range(dice.randint(1, 2)))
+            cursor = dice.choice((None, f"{order}:{places}"))
+            page = library.list_assets(text, "ann", order=order, cursor=cursor, trashed=dice.random() < 0.2, limit=5)
+            return page.assets
+        if kind == 4:
+            return library.count_facets(text, "ann")
+        if kind == 5:
+            typed = dice.choice(("bobs", "tag:bo", "model:b", "lora:", "collection:b", "source:bobs"))
+            return [option.label for option in library.complete(typed, len(typed), "ann").options]
+        if kind == 6:
+            return library.list_for_export("ann", ids=dice.choices(secret, k=3), text=dice.choice((None, text)))
+        act = dice.choice((library.get_details, library.list_similar, library.get_entry))
+        return act(dice.choice(secret), "ann")
+    except (InvalidRequest, NotFound) as error:
+        return error.message

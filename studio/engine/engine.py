@@ -142,6 +142,7 @@ class Engine(Gallery):
             jobs = self._restore_jobs(self._journal.claim())
             self._job_registry.put(*jobs)
             self._dispatch.put(*jobs)
+        self._outputs.recover_fed()
         self._cleanup.start()
         self._upkeep.start()
         self._indexing.start()

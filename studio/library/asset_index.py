@@ -145,6 +145,11 @@ class AssetIndex:
         )
         return list(zip(self._build_assets(rows), [row["digest"] for row in rows], strict=True))
 
+    def list_fed_intents(self, before: float) -> list[tuple[Asset, str]]:
+        """As `list_intents`, for images that no job made and whose writing was begun before that time."""
+        rows = self._database.rows(f"{_SELECT} WHERE state = ? AND job_id IS NULL AND created < ?", (INTENT, before))
+        return list(zip(self._build_assets(rows), [row["digest"] for row in rows], strict=True))
+
     def list_paths(self) -> set[str]:
         """The stored paths of all images, begun ones too."""
         return {

@@ -33,6 +33,7 @@ from studio.library.asset_index import AssetIndex
 THUMBNAIL_SIDE = 384  # px, the longest side
 _THUMBS = ".thumbs"
 _MAX_TRIES = 10_000
+_FED_AGE = 3600.0  # seconds
 
 
 class Outputs:
@@ -86,6 +87,13 @@ class Outputs:
     def recover(self, job_id: str) -> None:
         """Settle what a dead process was writing for this job: a whole image is kept, a part of one removed."""
         for asset, digest in self._library.list_intents(job_id=job_id):
+            with translate_os_errors("the image"):
+                self._settle_write(asset, digest)
+
+    def recover_fed(self) -> None:
+        """As `recover`, for images that were sent by other programs; those of the last hour may still be being
+        written."""
+        for asset, digest in self._library.list_fed_intents(time.time() - _FED_AGE):
             with translate_os_errors("the image"):
                 self._settle_write(asset, digest)
 
