@@ -439,3 +439,13 @@ def ask(library: AssetLibrary, dice: random.Random, parts: list[str], secret: li
         return act(dice.choice(secret), "ann")
     except (InvalidRequest, NotFound) as error:
         return error.message
+
+
+def test_thousands_may_have_one_time_and_microseconds_count(database, library):
+    """As files do that a copy gave the same second, and the images of one batch."""
+    for _ in range(1_500):
+        add_asset(database, "same", created=1.7e9)
+    first, second = (add_asset(database, "batch", created=1.7e9 + 5 + us / 1e6) for us in (100, 200))
+    late = add_asset(database, "batch", created=1.7e9 + 5 + 150 / 1e6)
+    assert find(library, "batch") == [second, late, first]
+    assert library.list_assets("same", "local").total == 1_500

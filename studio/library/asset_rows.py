@@ -10,6 +10,7 @@ from datetime import datetime
 from pathlib import PurePosixPath
 from typing import Any
 
+from studio.core.errors import StorageFailed
 from studio.core.lora_tags import list_tag_names
 from studio.core.request import MAX_SEED
 from studio.core.result import Asset
@@ -17,7 +18,7 @@ from studio.library.index_text import expand_text, make_key
 from studio.library.schema import DONE, TRASHED
 
 OWN_SOURCE = "Easel"
-_COUNTER = 1 << 20
+_COUNTER, _SLOT = 1 << 20, 1 << 10  # row numbers of a millisecond, of a microsecond
 _SEED_RANGE = MAX_SEED + 1
 _LAST_MS = (1 << 43) - 1  # the year 2248
 _SQUARE = 0.02  # how far width over height may be from 1 for a square
@@ -188,8 +189,9 @@ def get_day(created: float) -> str:
 
 
 def get_first_seq(created: float) -> int:
-    """The smallest row number of that time or later."""
-    return min(max(int(created * 1000), 0), _LAST_MS) * _COUNTER
+    """The smallest row number of that time or later: the milliseconds, then the microseconds, then a counter."""
+    ms, us = divmod(max(int(created * 1_000_000), 0), 1_000)
+    return min(ms, _LAST_MS) * _COUNTER + us * _SLOT
 
 
 def get_owner_key(user: str, *, trashed: bool) -> str:
@@ -223,12 +225,15 @@ def _make_keys(row: sqlite3.Row, loras: Iterable[str], tags: Iterable[str]) -> l
 
 
 def _reserve_seq(connection: sqlite3.Connection, created: float) -> int:
-    """A free row number for an asset of that time (seconds since the epoch), after all others of its millisecond."""
+    """A free row number for an asset of that time (seconds since the epoch), after all others of its time."""
     first = get_first_seq(created)
-    last = connection.execute(
-        "SELECT max(seq) FROM assets WHERE seq >= ? AND seq < ?", (first, first + _COUNTER)
-    ).fetchone()[0]
-    return first if last is None else last + 1
+    for end in (first + _SLOT, (first // _COUNTER + 1) * _COUNTER):  # a copied folder may have one time for all files
+        last = connection.execute("SELECT max(seq) FROM assets WHERE seq >= ? AND seq < ?", (first, end)).fetchone()[0]
+        if last is None:
+            return first
+        if last + 1 < end:
+            return last + 1
+    raise StorageFailed("More than a million assets have one time.", hint="Give some of the files another time.")
 
 
 def _list_tags(connection: sqlite3.Connection, seq: int) -> list[sqlite3.Row]:
