@@ -34,6 +34,7 @@ STYLES = (
     "layout",
     "controls",
     "form",
+    "prompts",
     "result",
     "images",
     "tables",

@@ -70,7 +70,7 @@ def test_a_locked_model_says_how_to_unlock_it_and_stands_last() -> None:
 
 def test_what_a_model_passes_over_is_said_once() -> None:
     bare = Model(id="x", title="X", family="x", features=frozenset({Feature.STEPS}), note="Fine.")
-    assert render_model_note(bare) == '<p class="note">Fine. Takes no seed and no negative prompt.</p>'
+    assert render_model_note(bare) == ('<p class="note" data-model="x">Fine. Takes no seed and no negative prompt.</p>')
     told = dataclasses.replace(bare, ignores="It has no seed and no negative prompt.")
     assert "Takes" not in render_model_note(told)
     assert "Takes" not in render_model_note(FAKE_MODEL)

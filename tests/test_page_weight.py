@@ -19,7 +19,7 @@ from studio.tabs.common.deferred_tabs import DeferringBlocks
 
 MOST_COMPONENTS = 450
 MOST_BYTES = 120_000  # of the page, compressed
-TABS = ("Img2Img", "Extras", "Social Optimizer", "Library", "Compare", "Configurations", "Home")
+TABS = ("Img2Img", "Extras", "Social Optimizer", "Prompts", "Library", "Compare", "Configurations", "Home")
 
 
 @pytest.fixture(scope="module")

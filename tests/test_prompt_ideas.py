@@ -21,9 +21,9 @@ ANIME = dataclasses.replace(CLIP, id="anime", title="Anime", look=Look.ANIME)
 PHOTO = dataclasses.replace(CLIP, id="photo", title="Photo", look=Look.PHOTO)
 CLOUD = Model(id="cloud", title="Cloud", family="gemini", lane="gemini", features=frozenset({Feature.SEED}))
 TRAITS = re.compile(
-    r"\b(?:skin(?:ned)?|blond\w*|brunette|caucasian|asian|african|european|latin\w*|arab\w*|indian|male|female|man|men|"
-    r"woman|women|girl|boy|young|old(?:er)?|elderly|child\w*|muslim|christian|jew(?:s|ish)?|hindu|buddhist|tradition\w*|"
-    r"turban|hijab|kimono|sari|slim|beautiful|handsome|pretty|flag|ethnic)\b",
+    r"\b(?:skin(?:ned)?|blond\w*|brunette|caucasian|asian|african|european|latin\w*|arab\w*|indian|male|female|"
+    r"man|men|woman|women|girl|boy|young|old(?:er)?|elderly|child\w*|muslim|christian|jew(?:s|ish)?|hindu|buddhist|"
+    r"tradition\w*|turban|hijab|kimono|sari|slim|beautiful|handsome|pretty|flag|ethnic)\b",
     re.IGNORECASE,
 )
 PROMPTS = (

@@ -1,5 +1,7 @@
 """The routes of prompts: drawing from dynamic prompts, and the caller's wildcards."""
 
+# pyright: reportUnusedFunction=false
+
 from __future__ import annotations
 
 from typing import Annotated
@@ -12,8 +14,12 @@ from studio.api.schemas import Name, StrictModel, Text
 from studio.api.submit_request import get_caller
 from studio.core.feature import Feature
 from studio.core.fields import MAX_SEED
+from studio.core.model import Model
+from studio.core.model_ids import AUTO_PREFIX
+from studio.core.request import GenerationRequest
 from studio.core.request_choices import PromptOrder
 from studio.core.task import Task
+from studio.core.user import User
 from studio.engine.jobs.passes import make_random_seed
 from studio.engine.studio import Studio
 from studio.prompting.dialects import advise_model, find_dialect
@@ -127,7 +133,7 @@ def add_prompt_routes(routes: APIRouter, studio: Studio) -> None:
 
 def _add_expand_route(routes: APIRouter, studio: Studio) -> None:
     @routes.post("/prompts/expand")
-    def expand_prompt(request: Request, body: ExpandBody) -> ExpandedPrompts:  # pyright: ignore[reportUnusedFunction]
+    def expand_prompt(request: Request, body: ExpandBody) -> ExpandedPrompts:
         """The prompts that a dynamic prompt gives; nothing is generated."""
         lists = studio.engine.wildcards.of(get_caller(request).name).open()
         seed = make_random_seed() if body.seed is None else body.seed
@@ -142,10 +148,11 @@ def _add_expand_route(routes: APIRouter, studio: Studio) -> None:
 
 def _add_idea_routes(routes: APIRouter, studio: Studio) -> None:
     @routes.post("/prompts/random")
-    def draw_prompts(request: Request, body: RandomBody) -> RandomPrompts:  # pyright: ignore[reportUnusedFunction]
+    def draw_prompts(request: Request, body: RandomBody) -> RandomPrompts:
         """Random prompts, written as the model wants to be written for."""
-        lists = studio.engine.wildcards.of(get_caller(request).name).open()
-        model = studio.engine.model(body.model)
+        user = get_caller(request)
+        lists = studio.engine.wildcards.of(user.name).open()
+        model = _find_model(studio, body.model, user)
         seed = make_random_seed() if body.seed is None else body.seed
         seeds = [(seed + k) % (MAX_SEED + 1) for k in range(body.count)]
         negative = Feature.NEGATIVE_PROMPT in model.features
@@ -163,10 +170,11 @@ def _add_idea_routes(routes: APIRouter, studio: Studio) -> None:
         )
 
     @routes.post("/prompts/enhance")
-    def enhance_prompt(request: Request, body: EnhanceBody) -> EnhancedPrompt:  # pyright: ignore[reportUnusedFunction]
+    def enhance_prompt(request: Request, body: EnhanceBody) -> EnhancedPrompt:
         """The prompt with what it does not say yet; the caller's words stay unchanged and come first."""
-        lists = studio.engine.wildcards.of(get_caller(request).name).open()
-        model = studio.engine.model(body.model)
+        user = get_caller(request)
+        lists = studio.engine.wildcards.of(user.name).open()
+        model = _find_model(studio, body.model, user)
         seed = make_random_seed() if body.seed is None else body.seed
         additions = propose_additions(body.prompt, seed, lists, look=model.look, without=body.without)
         advice = advise_model(body.prompt, model, studio.engine.models(Task.TXT2IMG))
@@ -181,13 +189,13 @@ def _add_idea_routes(routes: APIRouter, studio: Studio) -> None:
 
 def _add_wildcard_routes(routes: APIRouter, studio: Studio) -> None:
     @routes.get("/wildcards")
-    def list_wildcards(request: Request) -> WildcardList:  # pyright: ignore[reportUnusedFunction]
+    def list_wildcards(request: Request) -> WildcardList:
         """The names of all wildcards that the caller can use."""
         names = studio.engine.wildcards.of(get_caller(request).name).names()
         return WildcardList(wildcards=[WildcardName(name=name, own=own) for name, own in names.items()])
 
     @routes.get("/wildcards/{name:path}")
-    def get_wildcard(request: Request, name: Name) -> WildcardBody:  # pyright: ignore[reportUnusedFunction]
+    def get_wildcard(request: Request, name: Name) -> WildcardBody:
         """One wildcard."""
         wildcards = studio.engine.wildcards.of(get_caller(request).name)
         text, own = wildcards.read_text(name)
@@ -195,16 +203,23 @@ def _add_wildcard_routes(routes: APIRouter, studio: Studio) -> None:
         return _build_wildcard_body(found, text, own=own)
 
     @routes.put("/wildcards/{name:path}")
-    def save_wildcard(request: Request, name: Name, body: NewWildcard) -> WildcardBody:  # pyright: ignore[reportUnusedFunction]
+    def save_wildcard(request: Request, name: Name, body: NewWildcard) -> WildcardBody:
         """Keep a wildcard of the caller's own; it replaces one of that name."""
         saved = studio.engine.wildcards.of(get_caller(request).name).save(name, body.text)
         return _build_wildcard_body(saved, body.text, own=True)
 
     @routes.delete("/wildcards/{name:path}", status_code=204)
-    def delete_wildcard(request: Request, name: Name) -> Response:  # pyright: ignore[reportUnusedFunction]
+    def delete_wildcard(request: Request, name: Name) -> Response:
         """Delete a wildcard of the caller's own."""
         studio.engine.wildcards.of(get_caller(request).name).delete(name)
         return Response(status_code=204)
+
+
+def _find_model(studio: Studio, model_id: str, user: User) -> Model:
+    """The model to write for; of an automatic choice the one that would draw now."""
+    if model_id.startswith(AUTO_PREFIX):
+        model_id = studio.engine.resolve_request(GenerationRequest(model=model_id), user).model
+    return studio.engine.model(model_id)
 
 
 def _build_wildcard_body(found: WordList, text: str, *, own: bool) -> WildcardBody:

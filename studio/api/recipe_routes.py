@@ -1,5 +1,7 @@
 """The routes of recipes: whole requests under a name, ours and the caller's own."""
 
+# pyright: reportUnusedFunction=false
+
 from __future__ import annotations
 
 from typing import Any
@@ -73,7 +75,7 @@ def add_recipe_routes(routes: APIRouter, studio: Studio, submitter: Submitter) -
         response_model=schemas.QueuedJobBody,
         responses={200: {"model": schemas.JobBody}},
     )
-    async def run_recipe(request: Request, name: Name, body: RecipeRun, wait: bool = False) -> Response:  # pyright: ignore[reportUnusedFunction]
+    async def run_recipe(request: Request, name: Name, body: RecipeRun, wait: bool = False) -> Response:
         """Make what a recipe asks for, with changes. Answers as /create does."""
 
         def build_request(user: User) -> GenerationRequest:
@@ -85,20 +87,20 @@ def add_recipe_routes(routes: APIRouter, studio: Studio, submitter: Submitter) -
 
 def _add_read_routes(routes: APIRouter, studio: Studio) -> None:
     @routes.get("/recipes")
-    def list_recipes(request: Request) -> RecipeList:  # pyright: ignore[reportUnusedFunction]
+    def list_recipes(request: Request) -> RecipeList:
         """All recipes that the caller can use, their own first."""
         found = studio.engine.recipes.of(get_caller(request).name).all()
         return RecipeList(recipes=[_build_body(recipe) for recipe in found])
 
     @routes.get("/recipes/{name}")
-    def get_recipe(request: Request, name: Name) -> RecipeBody:  # pyright: ignore[reportUnusedFunction]
+    def get_recipe(request: Request, name: Name) -> RecipeBody:
         """One recipe, by its id or name."""
         return _build_body(studio.engine.recipes.of(get_caller(request).name).get(name))
 
 
 def _add_write_routes(routes: APIRouter, studio: Studio) -> None:
     @routes.post("/recipes/import", status_code=201)
-    def import_recipe(request: Request, body: RecipeImport) -> ImportedRecipeBody:  # pyright: ignore[reportUnusedFunction]
+    def import_recipe(request: Request, body: RecipeImport) -> ImportedRecipeBody:
         """Keep what a file of this or another program asks for."""
         found = read_recipe(body.recipe)
         kept = studio.engine.recipes.of(get_caller(request).name)
@@ -106,7 +108,7 @@ def _add_write_routes(routes: APIRouter, studio: Studio) -> None:
         return ImportedRecipeBody(**_build_body(recipe).model_dump(), notApplied=list(found.not_applied))
 
     @routes.put("/recipes/{name}")
-    def save_recipe(request: Request, name: Name, body: NewRecipe) -> RecipeBody:  # pyright: ignore[reportUnusedFunction]
+    def save_recipe(request: Request, name: Name, body: NewRecipe) -> RecipeBody:
         """Keep a request under a name, in the place of what had it. Its images are let in, and named by their ids from
         then on."""
         user = get_caller(request)
@@ -115,7 +117,7 @@ def _add_write_routes(routes: APIRouter, studio: Studio) -> None:
         return _build_body(recipes.save(name, store_request_images(made, studio.engine, user), body.about))
 
     @routes.delete("/recipes/{name}", status_code=204)
-    def delete_recipe(request: Request, name: Name) -> Response:  # pyright: ignore[reportUnusedFunction]
+    def delete_recipe(request: Request, name: Name) -> Response:
         """Delete a recipe of the caller's own."""
         studio.engine.recipes.of(get_caller(request).name).delete(name)
         return Response(status_code=204)

@@ -23,6 +23,8 @@ from studio.tabs.common import (
     follow_model,
     form_fields,
     model_selection,
+    prompt_tools,
+    recipe_fields,
     restore_settings,
     tab_view,
     target_platform,
@@ -48,6 +50,7 @@ def build_txt2img_tab(studio: Studio, page_context: PageContext) -> None:
         with gr.Column(elem_classes="view-column view-prompt", min_width=0):
             prompts = form_fields.build_prompt_fields()
             counts = gr.HTML("", elem_classes="counts")
+            switch = prompt_tools.build_prompt_tools()
             buttons = tab_view.build_action_buttons()
             price = gr.Column(min_width=0)
         with gr.Column(elem_classes="view-column view-result", min_width=0):
@@ -61,6 +64,7 @@ def build_txt2img_tab(studio: Studio, page_context: PageContext) -> None:
             make_for = target_platform.build_target_accordion(studio)
             with gr.Accordion("Restore settings", open=False):
                 dropped, pasted, take = _build_restore_fields()
+            recipes = recipe_fields.build_recipes_accordion()
     view = TabView(
         name="txt2img",
         form=Form(prompts | fields | make_for.fields),
@@ -70,7 +74,7 @@ def build_txt2img_tab(studio: Studio, page_context: PageContext) -> None:
         note=note,
     )
     choice_lists.wire_lists(view.form)
-    restored = _wire_form(studio, page_context, guide, view, steering)
+    restored = _wire_form(studio, page_context, guide, view, steering, _PromptParts(switch, recipes))
     target_platform.wire_target_fields(studio, view.form, make_for, Task.TXT2IMG)
     template_fields.wire_templates(studio, page_context, view.form, templates)
     with price:
@@ -89,6 +93,14 @@ def build_txt2img_tab(studio: Studio, page_context: PageContext) -> None:
         restored=restored,
         apply=lambda sent_image: _fill_form(studio, view, sent_image.request, "") if sent_image.request else {},
     )
+
+
+@dataclass(frozen=True)
+class _PromptParts:
+    """What writes into the form beside its own fields: the model to switch to, and saved recipes."""
+
+    switch: gr.Textbox
+    recipes: recipe_fields.RecipeFields
 
 
 @dataclass(frozen=True)
@@ -150,7 +162,12 @@ def _build_restore_fields() -> tuple[gr.File, gr.Textbox, gr.Button]:
 
 
 def _wire_form(
-    studio: Studio, page_context: PageContext, guide: FormGuide, view: TabView, steering: _ControlSection
+    studio: Studio,
+    page_context: PageContext,
+    guide: FormGuide,
+    view: TabView,
+    steering: _ControlSection,
+    parts: _PromptParts,
 ) -> Any:
     """Gives the event of the form's return after a reload."""
     form, note, panel = view.form, view.note, view.panel
@@ -184,16 +201,20 @@ def _wire_form(
             **untouched,
         }
 
-    tab_view.wire_tab(
-        studio, guide, view, ask=build_request, fill=lambda wanted: _fill_form(studio, view, wanted, ""), outputs={note}
-    )
+    def fill(wanted: GenerationRequest) -> Updates:
+        return _fill_form(studio, view, wanted, "")
+
+    tab_view.wire_tab(studio, guide, view, ask=build_request, fill=fill, outputs={note})
     memory = tab_view.wire_memory(
         studio, page_context, view, lambda kept: _restore_form(studio, view, steering, kept), {note, steering.frame}
     )
     control_fields.wire_previews(studio, form, steering.units)
     chain_fields.wire_chain_choice(studio, page_context, form)
     inputs = {*follow_model.list_inputs(form), panel.job}
-    form["model"].input(choose_model, inputs, {*form.components(), note, steering.frame, panel.result}, **UNQUEUED)
+    outputs = {*form.components(), note, steering.frame, panel.result}
+    form["model"].input(choose_model, inputs, outputs, **UNQUEUED)
+    prompt_tools.wire_model_switch(studio, form, parts.switch, choose_model, inputs, outputs)
+    recipe_fields.wire_recipes(studio, form, parts.recipes, ask=build_request, fill=fill, outputs={note})
     return memory.restored
 
 

@@ -25,6 +25,8 @@ const FIELDS = {
   formats: async () => (await import("./social/format_list.js")).mountFormatList,
   board: async () => (await import("./social/board.js")).mountBoard,
   home: async () => (await import("./home/start_page.js")).mountStartPage,
+  prompts: async () => (await import("./prompts/prompt_tools.js")).mountPromptTools,
+  wildcards: async () => (await import("./prompts/wildcard_editor.js")).mountWildcardEditor,
   library: async () => (await import("./library/library_view.js")).mountLibrary,
 };
 

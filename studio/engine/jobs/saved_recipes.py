@@ -214,12 +214,12 @@ def _read_graph(graph: Any, fields: Mapping[str, Any]) -> ImportedRecipe:
 
 def _read_service_node(graph: Any) -> dict[str, Any] | None:
     """The values of a node that calls a cloud service: such nodes have prompt, model and seed among their inputs."""
-    nodes = [node for node in cast("dict[str, Any]", graph).values() if isinstance(node, dict)]
-    for node in cast("list[dict[str, Any]]", nodes):
-        inputs: Any = node.get("inputs")
-        if not isinstance(inputs, dict) or not isinstance(inputs.get("prompt"), str):  # pyright: ignore[reportUnknownMemberType]
+    for node in cast("dict[str, Any]", graph).values():
+        inputs: Any = cast("dict[str, Any]", node).get("inputs") if isinstance(node, dict) else None
+        given = cast("dict[str, Any]", inputs) if isinstance(inputs, dict) else {}
+        if not isinstance(given.get("prompt"), str):
             continue
-        values = cast("dict[str, Any]", {k: v for k, v in inputs.items() if not isinstance(v, list)})  # pyright: ignore[reportUnknownVariableType]
+        values = {name: value for name, value in given.items() if not isinstance(value, list)}
         renamed = {"aspect_ratio": "aspect", "negative_prompt": "negativeprompt", "cfg_scale": "cfg"}
         named = {renamed.get(name, name): value for name, value in values.items()}
         if named.get("seed") == 0:  # a random one there

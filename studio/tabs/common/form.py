@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,8 +24,15 @@ class Form:
         """All fields, as an event's outputs."""
         return set(self.fields.values())
 
-    def on(self, triggers: Any, handler: Callable[..., Any], outputs: Any, **event_options: Any) -> Any:
-        """Let `handler(packet, ...)` run at each of `triggers`; `outputs` and `event_options` as in Gradio.
+    def on(
+        self,
+        triggers: Any,
+        handler: Callable[..., Any],
+        outputs: Any,
+        extra: Sequence[Component] = (),
+        **event_options: Any,
+    ) -> Any:
+        """Let `handler(packet, *extra, ...)` run at each of `triggers`; `outputs` and `event_options` as in Gradio.
 
         The browser gathers the fields into one hidden component, and only that is the handler's input: Gradio's page
         looks up every input that any event ever had at each step of every event, which for forms of a hundred fields
@@ -37,7 +44,7 @@ class Form:
         gathered = gr.on(
             triggers, fn=None, inputs=list(self.fields.values()), outputs=[packet], js=script, api_visibility="private"
         )
-        return gathered.then(handler, packet, outputs, **event_options)
+        return gathered.then(handler, [packet, *extra], outputs, **event_options)
 
     def values(self, packet: Any) -> dict[str, Any]:
         """The value of every field; one that `packet` lacks, when it comes from another program, has the value that it

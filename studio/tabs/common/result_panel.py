@@ -93,11 +93,12 @@ _LOOK_NOTES = {Look.ANY: "", Look.PHOTO: "Made for photos.", Look.ANIME: "Made f
 
 def render_model_note(model: Model) -> str:
     """One line below the model list: why it cannot be used, or what it is and passes over."""
+    carrier = f'data-model="{escape(model.id)}"'  # tells the page's scripts which model is chosen
     if model.problem:
         state = "Locked" if model.locked else "Cannot be used"
-        return f'<p class="note note-bad"><strong>{state}:</strong> {escape(model.problem)}</p>'
+        return f'<p class="note note-bad" {carrier}><strong>{state}:</strong> {escape(model.problem)}</p>'
     text = " ".join(part for part in (model.note, _LOOK_NOTES[model.look], _describe_ignored(model)) if part)
-    return f'<p class="note">{escape(text)}</p>' if text else ""
+    return f'<p class="note" {carrier}>{escape(text)}</p>'
 
 
 def _describe_ignored(model: Model) -> str:

@@ -25,6 +25,7 @@ from studio.tabs.common import (
     form_fields,
     mask_layers,
     model_selection,
+    prompt_tools,
     tab_view,
     target_platform,
 )
@@ -60,6 +61,7 @@ def build_img2img_tab(studio: Studio, page_context: PageContext) -> None:
             with layout.part(Part.PROMPT):
                 layout.fields |= form_fields.build_prompt_fields(PREFIX)
                 counts = gr.HTML("", elem_classes="counts")
+                switch = prompt_tools.build_prompt_tools(PREFIX)
             buttons = tab_view.build_action_buttons(PREFIX)
             price = gr.Column(min_width=0)
         with gr.Column(elem_classes="view-column view-result", min_width=0):
@@ -80,7 +82,7 @@ def build_img2img_tab(studio: Studio, page_context: PageContext) -> None:
     )
     choice_lists.wire_lists(view.form)
     page = _Img2ImgPage(studio, guide, view, layout, hint)
-    page.wire(page_context)
+    page.wire(page_context, switch)
     target_platform.wire_target_fields(studio, view.form, make_for, Task.IMG2IMG)
     with price:
         cost_line.add_cost_line(page_context, studio, view, page.build_cost_request)
@@ -124,7 +126,7 @@ class _Img2ImgPage:
         self._parts, self._hint = layout.parts, hint
         self._blocks = [column for columns in layout.parts.values() for column in columns]
 
-    def wire(self, page_context: PageContext) -> None:
+    def wire(self, page_context: PageContext, switch: gr.Textbox) -> None:
         """Let the fields do what they are there for."""
         view, form = self._view, self._form
         outputs = {*self._blocks, self._hint, view.note}
@@ -138,6 +140,7 @@ class _Img2ImgPage:
         for name in ("mode", "operation"):
             form[name].input(self._choose_operation, chosen, everything, trigger_mode="always_last", **UNQUEUED)
         form["model"].input(self._choose_model, chosen, everything, trigger_mode="always_last", **UNQUEUED)
+        prompt_tools.wire_model_switch(self._studio, form, switch, self._choose_model, chosen, everything)
         form["source"].upload(
             fn=None, js="() => ['', '']", outputs=[form["mask"], form["paint"]], api_visibility="private"
         )

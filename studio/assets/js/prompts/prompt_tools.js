@@ -1,0 +1,137 @@
+// @ts-check
+/** The buttons below a prompt: a random prompt, and phrases for what the prompt does not say yet. */
+
+import { find, make, makeButton } from "../common/dom.js";
+import { findBox, typeInto } from "../common/gradio_dom.js";
+import { showError } from "../common/toasts.js";
+import { removePhrase } from "./prompt_edits.js";
+import { drawRandomPrompt, enhancePrompt } from "./prompts_api.js";
+
+/** @typedef {import("../common/gradio_dom.js").FieldHost} FieldHost */
+/** @typedef {{prefix: string}} Options */
+
+class PromptTools {
+  /** @param {string} prefix of the form's element ids */
+  constructor(prefix) {
+    this.prefix = prefix;
+    this.chips = make("span", { class: "prompt-chips", role: "group", "aria-label": "Added phrases" });
+    this.advice = make("span", { class: "prompt-advice", role: "status" });
+    this.undo = makeButton("Undo", () => this.restore());
+    this.undo.hidden = true;
+    /** @type {{prompt: string, negative: string} | null} */
+    this.before = null;
+    const random = makeButton("⚂ Random prompt", () => this.run(() => this.drawRandom()), {
+      title: "Write a random prompt for the chosen model",
+    });
+    const enhance = makeButton("✦ Enhance", () => this.run(() => this.enhance()), {
+      title: "Add what the prompt does not say yet",
+    });
+    this.buttons = [random, enhance];
+    this.root = make("div", { class: "prompt-tools" }, random, enhance, this.undo, this.chips, this.advice);
+  }
+
+  get prompt() {
+    return findBox(`#${this.prefix}prompt`);
+  }
+
+  get negative() {
+    return findBox(`#${this.prefix}negative-prompt`);
+  }
+
+  /** The id of the chosen model, which the note below the list of models carries. */
+  get model() {
+    const view = this.root.closest(".easel") ?? document;
+    return find(".model-note [data-model]", view)?.dataset.model ?? "";
+  }
+
+  /** @param {() => Promise<void>} act */
+  async run(act) {
+    this.buttons.forEach((button) => (button.disabled = true));
+    try {
+      await act();
+    } catch (error) {
+      showError(error);
+    } finally {
+      this.buttons.forEach((button) => (button.disabled = false));
+    }
+  }
+
+  async drawRandom() {
+    const drawn = await drawRandomPrompt(this.model);
+    this.write(drawn.prompt, drawn.negativePrompt);
+  }
+
+  async enhance() {
+    const text = readBox(this.prompt);
+    const enhanced = await enhancePrompt(text, this.model);
+    if (readBox(this.prompt) !== text) return; // typed on meanwhile
+    if (enhanced.additions.length) this.write(enhanced.prompt, null);
+    this.chips.replaceChildren(...enhanced.additions.map((addition) => this.makeChip(addition.text)));
+    this.showAdvice(
+      enhanced.additions.length ? enhanced.advice : enhanced.advice || "The prompt says everything already.",
+      enhanced.switchTo,
+    );
+  }
+
+  /**
+   * @param {string} prompt
+   * @param {string | null} negative null leaves it
+   */
+  write(prompt, negative) {
+    this.before = { prompt: readBox(this.prompt), negative: readBox(this.negative) };
+    this.undo.hidden = false;
+    this.chips.replaceChildren();
+    this.showAdvice("", "");
+    if (this.prompt) typeInto(this.prompt, prompt);
+    if (negative !== null && this.negative) typeInto(this.negative, negative);
+  }
+
+  restore() {
+    if (!this.before) return;
+    if (this.prompt) typeInto(this.prompt, this.before.prompt);
+    if (this.negative) typeInto(this.negative, this.before.negative);
+    this.before = null;
+    this.undo.hidden = true;
+    this.chips.replaceChildren();
+    this.prompt?.focus();
+  }
+
+  /** @param {string} text */
+  makeChip(text) {
+    const chip = makeButton(`${text} ×`, () => {
+      if (this.prompt) typeInto(this.prompt, removePhrase(readBox(this.prompt), text));
+      chip.remove();
+    });
+    chip.setAttribute("aria-label", `Remove “${text}”`);
+    return chip;
+  }
+
+  /**
+   * @param {string} text
+   * @param {string} model that fits better, "" for none
+   */
+  showAdvice(text, model) {
+    this.advice.replaceChildren(text);
+    if (!model) return;
+    const field = findBox(`#${this.prefix}switch-model`);
+    if (field)
+      this.advice.append(
+        " ",
+        makeButton("Switch", () => typeInto(field, model)),
+      );
+  }
+}
+
+/**
+ * Build the buttons into their component.
+ * @param {FieldHost} host
+ * @param {Options} options
+ */
+export function mountPromptTools(host, options) {
+  host.element.replaceChildren(new PromptTools(options.prefix).root);
+}
+
+/** @param {HTMLElement | null} box */
+function readBox(box) {
+  return box instanceof HTMLTextAreaElement || box instanceof HTMLInputElement ? box.value : "";
+}

@@ -1,0 +1,37 @@
+"""Buttons below a prompt: a random prompt, and phrases for what the prompt does not say.
+
+The page's own script shows them over the HTTP API (studio/assets/js/prompts)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import gradio as gr
+
+from studio.core.errors import UnknownModel
+from studio.engine.studio import Studio
+from studio.tabs.common.events import UNQUEUED, Updates, show_errors
+from studio.tabs.common.form import Form
+from studio.tabs.common.image_fields import build_scripted_field
+
+
+def build_prompt_tools(prefix: str = "") -> gr.Textbox:
+    """The buttons, and the field, out of sight, into which they write the id of a model to switch to."""
+    build_scripted_field("prompts", f"{prefix}prompt-tools", prefix=prefix)
+    return gr.Textbox("", elem_id=f"{prefix}switch-model", elem_classes="store", show_label=False, max_length=512)
+
+
+def wire_model_switch(
+    studio: Studio, form: Form, switch: gr.Textbox, follow: Callable[..., Any], inputs: set[Any], outputs: set[Any]
+) -> None:
+    """Choose the model that was written into `switch`; `follow` is the handler of a chosen model."""
+
+    @show_errors
+    def choose(model_id: Any) -> Updates:
+        model = studio.engine.model(str(model_id))
+        if model.problem:
+            raise UnknownModel(f"{model.title} cannot be used: {model.problem}", hint="Pick another model.")
+        return {form["model"]: gr.update(value=model.id)}
+
+    switch.input(choose, switch, {form["model"]}, **UNQUEUED).success(follow, inputs, outputs, **UNQUEUED)

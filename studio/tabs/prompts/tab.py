@@ -1,0 +1,15 @@
+"""The Prompts tab: wildcards, shown and edited by the page's own script over the HTTP API."""
+
+from __future__ import annotations
+
+from studio.engine.studio import Studio
+from studio.tabs.common.image_fields import build_scripted_field
+from studio.tabs.common.tab import PageContext, Tab
+
+
+def build_prompts_tab(studio: Studio, page_context: PageContext) -> None:
+    """Build the tab."""
+    build_scripted_field("wildcards", "wildcards")
+
+
+TAB = Tab(title="Prompts", order=50, build=build_prompts_tab)
