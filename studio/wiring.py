@@ -15,6 +15,7 @@ from studio.engine.money.cloud_accounts import CloudAccounts
 from studio.engine.money.keys import KeyStore
 from studio.engine.money.system_keyring import SystemKeyring
 from studio.engine.plugins import discover
+from studio.engine.prompt_room import PromptRoom
 from studio.engine.settings_store import SettingsStore
 from studio.engine.studio import SocialParts, Studio
 from studio.finishing.finish_backend import FinishingBackend
@@ -27,6 +28,8 @@ from studio.pipelines.catalog.hub import Hub
 from studio.pipelines.local_backend import LocalPipelines, resolve_device
 from studio.pipelines.upscale.enhancers import Enhancers
 from studio.preprocessors.common.preprocessor_backend import PreprocessorBackend
+from studio.providers.common.chat_connection import KEY_NAME as CHAT_KEY
+from studio.providers.common.chat_connection import ChatConnection
 from studio.providers.common.retired_models import find_successor
 from studio.providers.common.service_backend import Service
 from studio.social.advice import Advisor
@@ -83,12 +86,14 @@ def build_studio(settings: SettingsStore) -> Studio:
             embedder=find_sentence_encoder(),
         ),
     )
+    chat = ChatConnection(lambda: settings.current, lambda: keys.get(CHAT_KEY))
     return Studio(
         engine,
         settings,
         store=local,
         doctor=lambda: doctor.run_checks(settings.current),
         social=SocialParts(platforms, advisor, Templates(own / "templates")),
+        prompts=PromptRoom(chat, engine.ledger),
         clouds=CloudAccounts(services, keys, lambda: settings.current),
         fonts=fonts.names,
         read_hidden=read_hidden,

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+from chat_server import Reply, run_chat_server, stall, stream_text
+from fakes import DEADLINE
 from serving import RunningStudio, serve_studio
+
+from studio.core.settings import Settings
+from studio.engine.prompt_room import PromptRoom
+from studio.providers.common.chat_connection import ChatConnection
 
 API = "/api/image-studio"
 
@@ -146,3 +153,51 @@ def test_prompt_ideas_want_a_login(served: RunningStudio) -> None:
     stranger = served.open_client()
     for path, body in (("prompts/random", {}), ("prompts/enhance", {"prompt": "x"})):
         assert stranger.post(f"{API}/{path}", json=body).status_code == 401
+
+
+@contextlib.contextmanager
+def chatting(served: RunningStudio, reply: Reply, seconds: float = 20.0) -> Iterator[Any]:
+    """The studio with a chat server that answers by `reply`."""
+    with run_chat_server(reply) as server:
+        settings = Settings(chat_url=server.url, chat_seconds=seconds)
+        room = PromptRoom(ChatConnection(lambda: settings, lambda: ""), served.studio.engine.ledger)
+        object.__setattr__(served.studio, "prompts", room)
+        try:
+            yield server
+        finally:
+            object.__setattr__(served.studio, "prompts", None)
+
+
+REWRITE = {"prompt": "a cat <lora:ink:1>", "rewrite": True, "model": "fake"}
+
+
+def test_a_rewrite_comes_whole_or_as_events(ann: httpx.Client, served: RunningStudio) -> None:
+    with chatting(served, stream_text('{"prompt": "a moonlit cat ⟦1⟧"}')):
+        whole = ann.post(f"{API}/prompts/enhance", json=REWRITE)
+        assert whole.json()["prompt"] == "a moonlit cat <lora:ink:1>", whole.text
+        events = ann.post(f"{API}/prompts/enhance", json=REWRITE, headers={"Accept": "text/event-stream"}).text
+    assert events.count("event: delta") > 1
+    assert 'event: done\ndata: {"prompt": "a moonlit cat <lora:ink:1>"}' in events
+
+
+def test_a_slow_language_model_is_a_timeout(ann: httpx.Client, served: RunningStudio) -> None:
+    with chatting(served, stall("a"), seconds=1.0):
+        answer = ann.post(f"{API}/prompts/enhance", json=REWRITE)
+        assert (answer.status_code, answer.json()["code"]) == (504, "LLM_TIMEOUT")
+        events = ann.post(f"{API}/prompts/enhance", json=REWRITE, headers={"Accept": "text/event-stream"}).text
+        assert "event: error" in events
+        assert "LLM_TIMEOUT" in events
+
+
+def test_hanging_up_stops_the_language_model(ann: httpx.Client, served: RunningStudio) -> None:
+    with chatting(served, stall("a")) as server:
+        headers = {"Accept": "text/event-stream"}
+        with ann.stream("POST", f"{API}/prompts/enhance", json=REWRITE, headers=headers) as answer:
+            next(answer.iter_lines())
+        assert server.ended.wait(DEADLINE), "the call goes on"
+
+
+def test_a_rewrite_wants_a_chat_server(ann: httpx.Client) -> None:
+    answer = ann.post(f"{API}/prompts/enhance", json=REWRITE)
+    assert answer.status_code >= 400
+    assert "chat" in answer.text

@@ -4,14 +4,18 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Callable, Iterator
+from typing import Annotated, Any
 
+import anyio.to_thread
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
 from pydantic import BaseModel, Field
 
+from studio.api.event_streams import iterate_in_thread, stream_events, wants_events
 from studio.api.schemas import Name, StrictModel, Text
 from studio.api.submit_request import get_caller
+from studio.core.errors import NotConfigured
 from studio.core.feature import Feature
 from studio.core.fields import MAX_SEED
 from studio.core.model import Model
@@ -21,6 +25,7 @@ from studio.core.request_choices import PromptOrder
 from studio.core.task import Task
 from studio.core.user import User
 from studio.engine.jobs.passes import make_random_seed
+from studio.engine.prompt_room import RewrittenPrompt
 from studio.engine.studio import Studio
 from studio.prompting.dialects import advise_model, find_dialect
 from studio.prompting.dynamic import count_combinations, expand_templates, list_combinations
@@ -104,6 +109,11 @@ class EnhanceBody(StrictModel):
     model: Name = Field(default="", description="Model to write for. Empty: the default model.")
     seed: int | None = Field(default=None, ge=0, le=MAX_SEED, description="Left out: a random one.")
     without: list[Name] = Field(default=[], max_length=20)
+    rewrite: bool = Field(
+        default=False,
+        description="Let the chat server of the settings rewrite the prompt. With Accept: text/event-stream as events"
+        " delta, done and error.",
+    )
 
 
 class AdditionBody(BaseModel):
@@ -169,22 +179,51 @@ def _add_idea_routes(routes: APIRouter, studio: Studio) -> None:
             ]
         )
 
-    @routes.post("/prompts/enhance")
-    def enhance_prompt(request: Request, body: EnhanceBody) -> EnhancedPrompt:
-        """The prompt with what it does not say yet; the caller's words stay unchanged and come first."""
+    @routes.post("/prompts/enhance", response_model=EnhancedPrompt)
+    async def enhance_prompt(request: Request, body: EnhanceBody) -> Any:
+        """The prompt with what it does not say yet; the caller's words stay unchanged and come first. With `rewrite`
+        a language model writes it anew."""
         user = get_caller(request)
-        lists = studio.engine.wildcards.of(user.name).open()
-        model = _find_model(studio, body.model, user)
-        seed = make_random_seed() if body.seed is None else body.seed
-        additions = propose_additions(body.prompt, seed, lists, look=model.look, without=body.without)
-        advice = advise_model(body.prompt, model, studio.engine.models(Task.TXT2IMG))
-        return EnhancedPrompt(
-            prompt=join_additions(body.prompt, additions, find_dialect(model)),
-            additions=[AdditionBody(slot=each.slot, text=each.text) for each in additions],
-            seed=seed,
-            advice=advice.text if advice else "",
-            switchTo=advice.model if advice else "",
-        )
+        if not body.rewrite:
+            return await anyio.to_thread.run_sync(_enhance_by_rules, studio, body, user)
+        return await _rewrite_prompt(request, studio, body, user)
+
+
+def _enhance_by_rules(studio: Studio, body: EnhanceBody, user: User) -> EnhancedPrompt:
+    lists = studio.engine.wildcards.of(user.name).open()
+    model = _find_model(studio, body.model, user)
+    seed = make_random_seed() if body.seed is None else body.seed
+    additions = propose_additions(body.prompt, seed, lists, look=model.look, without=body.without)
+    advice = advise_model(body.prompt, model, studio.engine.models(Task.TXT2IMG))
+    return EnhancedPrompt(
+        prompt=join_additions(body.prompt, additions, find_dialect(model)),
+        additions=[AdditionBody(slot=each.slot, text=each.text) for each in additions],
+        seed=seed,
+        advice=advice.text if advice else "",
+        switchTo=advice.model if advice else "",
+    )
+
+
+async def _rewrite_prompt(request: Request, studio: Studio, body: EnhanceBody, user: User) -> Any:
+    """The answer as server-sent events, or the EnhancedPrompt once it is whole."""
+    room = studio.prompts
+    if room is None:
+        raise NotConfigured("There is no chat server.", hint="Enter chat_url in Configurations.")
+    dialect = find_dialect(_find_model(studio, body.model, user))
+
+    def start(is_gone: Callable[[], bool]) -> Iterator[tuple[str, Any]]:
+        for event in room.rewrite(body.prompt, dialect, user.name, is_gone):
+            if isinstance(event, RewrittenPrompt):
+                yield "done", {"prompt": event.prompt}
+            else:
+                yield ("delta" if event.text else "", {"text": event.text})
+
+    if wants_events(request):
+        return stream_events(request, start)
+    done = [data async for name, data in iterate_in_thread(request, start) if name == "done"]
+    if not done:  # the caller hung up
+        return Response(status_code=499)
+    return EnhancedPrompt(prompt=done[0]["prompt"], additions=[], seed=0, advice="", switchTo="")
 
 
 def _add_wildcard_routes(routes: APIRouter, studio: Studio) -> None:

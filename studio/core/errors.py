@@ -12,6 +12,7 @@ StudioError
 ├── StorageFailed           the disk is full or not writable
 ├── ProviderError           a cloud service or the Hugging Face Hub returned an error
 │   ├── RateLimited         too many calls; carries retry_after
+│   ├── LlmTimeout          a language model that does not answer in time (LLM_TIMEOUT)
 │   ├── ContentRefused      the service refuses to make this image
 │   ├── PaymentNeeded       no credit left with the service
 │   └── Unreachable         no answer: network, time-out, server down
@@ -145,6 +146,14 @@ class PaymentNeeded(ProviderError):
 class Unreachable(ProviderError):
     code = "UNREACHABLE"
     title = "Service unreachable"
+    status = 504
+
+
+class LlmTimeout(ProviderError):
+    """A language model that does not answer in time; `details` has the seconds and the stage."""
+
+    code = "LLM_TIMEOUT"
+    title = "Language model too slow"
     status = 504
 
 

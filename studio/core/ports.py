@@ -5,7 +5,7 @@ The engine imports no plug-in and a plug-in imports no engine; both know this fi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -230,6 +230,36 @@ class DownloadState:
     total: int
     finished: bool
     error: str = ""
+
+
+class Chat(Protocol):
+    """A language model behind a chat server, asked for prompts. It sees texts only, and never what the studio is."""
+
+    @property
+    def model(self) -> str:
+        """Its name, "" where there is no chat server."""
+        ...
+
+    @property
+    def paid(self) -> bool:
+        """Whether a call may cost money: the server is not on this machine or network."""
+        ...
+
+    def stream(
+        self,
+        messages: Sequence[Mapping[str, str]],
+        *,
+        schema: Mapping[str, Any] | None,
+        is_cancelled: Callable[[], bool],
+    ) -> Iterator[str]:
+        """The answer piece by piece; "" while nothing new has come. With `schema` the answer should be JSON of that
+        shape, as far as the server can do that.
+
+        Raises:
+            NotConfigured: there is no server, or its key is wrong. LlmTimeout: no answer in time. JobCancelled.
+            RateLimited, Unreachable, ProviderError: the server does not answer, or not as a chat server does.
+        """
+        ...
 
 
 class ModelStore(Protocol):

@@ -138,6 +138,17 @@ class Settings:
         group="Providers",
     )
 
+    chat_url: str = setting_field(
+        "",
+        "Address of an OpenAI-compatible chat server for prompts, including /v1, for example http://127.0.0.1:11434/v1."
+        " Empty: none.",
+        group="Providers",
+    )
+    chat_model: str = setting_field("", "Model of the chat server. Empty: the server chooses.", group="Providers")
+    chat_seconds: float = setting_field(
+        45.0, "Seconds that the chat server has for an answer.", group="Providers", low=1, high=600
+    )
+
     budget_day: float = setting_field(
         0.0,
         "Daily budget per user for paid models, in US dollars. 0: no limit.",

@@ -14,6 +14,7 @@ from studio.core.social_formats import PlatformData
 from studio.core.social_templates import TemplateLibrary
 from studio.engine.engine import Engine
 from studio.engine.money.cloud_accounts import CloudAccounts
+from studio.engine.prompt_room import PromptRoom
 from studio.engine.settings_store import SettingsStore
 
 
@@ -37,5 +38,6 @@ class Studio:
     doctor: Callable[[], list[Check]]
     social: SocialParts | None = None
     clouds: CloudAccounts | None = None
+    prompts: PromptRoom | None = None
     fonts: Callable[[], list[str]] = list[str]
     read_hidden: Callable[[Image.Image], str | None] = lambda image: None

@@ -1,0 +1,101 @@
+"""Asking a language model for prompts: at most two calls at once, a line in the ledger before a call that may cost, and
+nothing of the studio but the texts in it."""
+
+from __future__ import annotations
+
+import secrets
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from studio.core.errors import JobCancelled, NotConfigured, ProviderError, RateLimited
+from studio.core.ports import Chat
+from studio.engine.money.ledger import Ledger
+from studio.prompting.answer import read_rewrite
+from studio.prompting.dialects import Dialect
+from studio.prompting.protect import protect_parts, restore_parts
+from studio.prompting.rewrite_messages import REWRITE_SCHEMA, build_rewrite_messages
+
+MAX_CALLS = 2  # at once, of all users
+_ROOM_SECONDS = 20.0  # that a call waits for another one to end
+_POLL_SECONDS = 0.05
+CHAT_PROVIDER = "chat"  # in the ledger
+
+
+@dataclass(frozen=True)
+class TextPiece:
+    """A piece of an answer as it comes; "" while nothing new has come."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class RewrittenPrompt:
+    """The end of a rewrite."""
+
+    prompt: str
+
+
+class PromptRoom:
+    """The language model for all users. Thread-safe."""
+
+    def __init__(self, chat: Chat, ledger: Ledger) -> None:
+        self._chat, self._ledger = chat, ledger
+        self._room = threading.BoundedSemaphore(MAX_CALLS)
+
+    @property
+    def model(self) -> str:
+        """The name of the language model, "" where there is none."""
+        return self._chat.model
+
+    def rewrite(
+        self, prompt: str, dialect: Dialect, user: str, is_cancelled: Callable[[], bool]
+    ) -> Iterator[TextPiece | RewrittenPrompt]:
+        """`prompt` written anew, piece by piece and then whole. LoRA tags, wildcards, weights and quoted text stay.
+
+        Raises:
+            NotConfigured, LlmTimeout, RateLimited, Unreachable, ProviderError: no answer, or one that cannot be used;
+                the message says why. JobCancelled.
+        """
+        protected = protect_parts(prompt)
+        pieces: list[str] = []
+        messages = build_rewrite_messages(protected.text, dialect)
+        for piece in self.ask(messages, REWRITE_SCHEMA, user, is_cancelled):
+            pieces.append(piece)
+            yield TextPiece(piece)
+        written = read_rewrite("".join(pieces))
+        if not written:
+            raise ProviderError("The language model gave no prompt.", hint="Try again; your prompt is unchanged.")
+        yield RewrittenPrompt(restore_parts(written, protected.parts))
+
+    def ask(
+        self,
+        messages: Sequence[Mapping[str, str]],
+        schema: Mapping[str, Any],
+        user: str,
+        is_cancelled: Callable[[], bool],
+    ) -> Iterator[str]:
+        """The pieces of the answer; raises as `Chat.stream`."""
+        if not self._chat.model:
+            raise NotConfigured("There is no chat server.", hint="Enter chat_url in Configurations.")
+        yield from self._wait_for_room(is_cancelled)
+        try:
+            if not self._chat.paid:
+                yield from self._chat.stream(messages, schema=schema, is_cancelled=is_cancelled)
+                return
+            call = (f"chat-{secrets.token_hex(8)}", user)
+            with self._ledger.record_purchase(call, (CHAT_PROVIDER, self._chat.model), 0, None):
+                yield from self._chat.stream(messages, schema=schema, is_cancelled=is_cancelled)
+        finally:
+            self._room.release()
+
+    def _wait_for_room(self, is_cancelled: Callable[[], bool]) -> Iterator[str]:
+        end = time.monotonic() + _ROOM_SECONDS
+        while not self._room.acquire(timeout=_POLL_SECONDS):
+            if is_cancelled():
+                raise JobCancelled("Stopped.", hint="")
+            if time.monotonic() > end:
+                raise RateLimited("The language model is busy.", hint="Try again in a minute.")
+            yield ""
