@@ -10,6 +10,7 @@ from pathlib import Path
 
 from benchmarks.report import Row
 from studio.core.errors import StudioError
+from studio.prompting.culture.classify import classify_brief
 from studio.prompting.dynamic import count_combinations, expand_template, expand_templates, list_combinations
 from studio.prompting.wildcards import Wildcards
 
@@ -33,6 +34,7 @@ _ALPHABET = [
     "${v=",
     "é",
 ]
+_BRIEF = ("A family has tea in a garden in Kyoto, Japan, while it rains. " * 40)[:2000]
 
 
 def rows() -> list[Row]:
@@ -56,6 +58,8 @@ def _measure(wildcards: Wildcards) -> list[Row]:
         ),
         Row("count their combinations", _time(lambda: count_combinations(template, lists)), 5, " ms"),
         Row("first 10 of 20^12 combinations", _time(lambda: list(list_combinations(large, lists, 10))), 20, " ms"),
+        Row("classify a brief, first use", _time(lambda: classify_brief(_BRIEF), rounds=1), 150, " ms"),
+        Row("classify a brief of 2,000 characters", _time(lambda: classify_brief(_BRIEF)), 10, " ms"),
         Row("slowest of 60 random texts of 20,000 characters", _time_random_texts(wildcards), 100, " ms"),
     ]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -201,3 +202,63 @@ def test_a_rewrite_wants_a_chat_server(ann: httpx.Client) -> None:
     answer = ann.post(f"{API}/prompts/enhance", json=REWRITE)
     assert answer.status_code >= 400
     assert "chat" in answer.text
+
+
+BRIEF = {"text": "a bakery in Lisbon, Portugal", "count": 3, "seed": 1, "model": "fake"}
+IDEAS = json.dumps({"prompts": [{"name": "Oven", "prompt": "a baker at {work|rest}", "negativePrompt": "blur"}]})
+
+
+@contextlib.contextmanager
+def without_chat(served: RunningStudio) -> Iterator[None]:
+    """The studio without a chat server."""
+    settings = Settings()
+    room = PromptRoom(ChatConnection(lambda: settings, lambda: ""), served.studio.engine.ledger)
+    object.__setattr__(served.studio, "prompts", room)
+    try:
+        yield
+    finally:
+        object.__setattr__(served.studio, "prompts", None)
+
+
+def test_a_brief_becomes_prompts_by_rules(ann: httpx.Client, served: RunningStudio) -> None:
+    with without_chat(served):
+        answer = ann.post(f"{API}/analyze-context", json=BRIEF).json()
+        assert answer == ann.post(f"{API}/analyze-context", json=BRIEF).json()
+        only = ann.post(f"{API}/analyze-context", json={"filters": {"place": "Japan"}, "model": "fake"}).json()
+        for wrong in ({}, {"text": " "}, {**BRIEF, "count": 9}, {**BRIEF, "nobody": 1}):
+            assert ann.post(f"{API}/analyze-context", json=wrong).status_code == 400
+    assert answer["source"] == "rules"
+    assert [each["prompt"].startswith("a bakery in Lisbon, Portugal") for each in answer["prompts"]] == [True] * 3
+    assert answer["classification"]["territories"] == ["PT"]
+    assert answer["classification"]["because"] == {"PT": "lisbon"}
+    assert answer["config"]["model"] == "fake"
+    assert only["classification"]["territories"] == ["JP"]
+
+
+def test_a_brief_is_given_to_the_language_model(ann: httpx.Client, served: RunningStudio) -> None:
+    with chatting(served, stream_text(f"```json\n{IDEAS}\n```")):
+        answer = ann.post(f"{API}/analyze-context", json=BRIEF).json()
+        events = ann.post(f"{API}/analyze-context", json=BRIEF, headers={"Accept": "text/event-stream"}).text
+    assert answer["source"] == "chat"
+    assert answer["prompts"] == [{"name": "Oven", "prompt": "a baker at \\{work|rest\\}", "negativePrompt": "blur"}]
+    names = [line.removeprefix("event: ") for line in events.splitlines() if line.startswith("event: ")]
+    assert names[0] == "classification"
+    assert set(names[1:-2]) == {"delta"}
+    assert names[-2:] == ["prompts", "done"]
+
+
+def test_a_language_model_without_prompts_gives_way_to_the_rules(ann: httpx.Client, served: RunningStudio) -> None:
+    with chatting(served, stream_text("I can't help with that.")):
+        answer = ann.post(f"{API}/analyze-context", json=BRIEF).json()
+    assert (answer["source"], len(answer["prompts"]), len(answer["notes"])) == ("rules", 3, 1)
+
+
+def test_a_brief_that_takes_too_long_still_has_what_the_rules_know(ann: httpx.Client, served: RunningStudio) -> None:
+    with chatting(served, stall("a"), seconds=1.0):
+        answer = ann.post(f"{API}/analyze-context", json=BRIEF)
+    details = answer.json()["details"]
+    assert (answer.status_code, answer.json()["code"]) == (504, "LLM_TIMEOUT")
+    assert (details["seconds"], details["stage"]) == (1.0, "answer")
+    assert details["classification"]["territories"] == ["PT"]
+    assert len(details["prompts"]) == 3
+    assert served.open_client().post(f"{API}/analyze-context", json=BRIEF).status_code == 401

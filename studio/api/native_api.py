@@ -19,6 +19,7 @@ from fastapi.responses import FileResponse, Response, StreamingResponse
 from studio import __version__
 from studio.api import (
     asset_routes,
+    brief_routes,
     chain_routes,
     cost_routes,
     edit_routes,
@@ -73,6 +74,7 @@ def build_api_router(studio: Studio) -> APIRouter:
     asset_routes.add_asset_routes(routes, studio)
     _add_event_routes(routes, studio)
     prompt_routes.add_prompt_routes(routes, studio)
+    brief_routes.add_brief_routes(routes, studio)
     recipe_routes.add_recipe_routes(routes, studio, submitter)
     _add_job_routes(routes, studio)
     _add_result_routes(routes, studio)

@@ -162,7 +162,7 @@ def _add_idea_routes(routes: APIRouter, studio: Studio) -> None:
         """Random prompts, written as the model wants to be written for."""
         user = get_caller(request)
         lists = studio.engine.wildcards.of(user.name).open()
-        model = _find_model(studio, body.model, user)
+        model = find_prompt_model(studio, body.model, user)
         seed = make_random_seed() if body.seed is None else body.seed
         seeds = [(seed + k) % (MAX_SEED + 1) for k in range(body.count)]
         negative = Feature.NEGATIVE_PROMPT in model.features
@@ -191,7 +191,7 @@ def _add_idea_routes(routes: APIRouter, studio: Studio) -> None:
 
 def _enhance_by_rules(studio: Studio, body: EnhanceBody, user: User) -> EnhancedPrompt:
     lists = studio.engine.wildcards.of(user.name).open()
-    model = _find_model(studio, body.model, user)
+    model = find_prompt_model(studio, body.model, user)
     seed = make_random_seed() if body.seed is None else body.seed
     additions = propose_additions(body.prompt, seed, lists, look=model.look, without=body.without)
     advice = advise_model(body.prompt, model, studio.engine.models(Task.TXT2IMG))
@@ -209,7 +209,7 @@ async def _rewrite_prompt(request: Request, studio: Studio, body: EnhanceBody, u
     room = studio.prompts
     if room is None:
         raise NotConfigured("There is no chat server.", hint="Enter chat_url in Configurations.")
-    dialect = find_dialect(_find_model(studio, body.model, user))
+    dialect = find_dialect(find_prompt_model(studio, body.model, user))
 
     def start(is_gone: Callable[[], bool]) -> Iterator[tuple[str, Any]]:
         for event in room.rewrite(body.prompt, dialect, user.name, is_gone):
@@ -254,7 +254,7 @@ def _add_wildcard_routes(routes: APIRouter, studio: Studio) -> None:
         return Response(status_code=204)
 
 
-def _find_model(studio: Studio, model_id: str, user: User) -> Model:
+def find_prompt_model(studio: Studio, model_id: str, user: User) -> Model:
     """The model to write for; of an automatic choice the one that would draw now."""
     if model_id.startswith(AUTO_PREFIX):
         model_id = studio.engine.resolve_request(GenerationRequest(model=model_id), user).model

@@ -12,3 +12,58 @@ class ParsedPrompt:
     name: str
     prompt: str
     negative_prompt: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Brief:
+    """What images are wanted, in the user's words; `category` and `filters` (name and value) are what the user chose
+    beside them. `count` prompts are wanted."""
+
+    text: str
+    category: str = ""
+    filters: tuple[tuple[str, str], ...] = ()
+    count: int = 4
+
+    @property
+    def words(self) -> str:
+        """All that the brief says, in one text."""
+        return ". ".join(part for part in (self.text, self.category, *(value for _, value in self.filters)) if part)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Caution:
+    """Something to think of before an image is made, never a refusal. `weight` is "note", "think" or "ask" (the
+    community); `because` the words that it is about."""
+
+    weight: str
+    text: str
+    because: str
+    source: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Classification:
+    """What was understood of a brief. `territories` are ISO codes, `languages` CLDR's; `because` pairs each territory
+    with the words that name it. What the brief does not say is empty."""
+
+    regions: tuple[str, ...] = ()
+    territories: tuple[str, ...] = ()
+    languages: tuple[str, ...] = ()
+    era: str = ""
+    occasion: str = ""
+    setting: str = ""
+    people: bool = False
+    cautions: tuple[Caution, ...] = ()
+    questions: tuple[str, ...] = ()
+    because: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class PromptIdeas:
+    """Prompts for a brief and what was understood of it. `source` is "rules" or the language model's name; `notes` say
+    what went otherwise than asked."""
+
+    prompts: tuple[ParsedPrompt, ...]
+    classification: Classification
+    source: str
+    notes: tuple[str, ...] = ()

@@ -3,6 +3,7 @@ nothing of the studio but the texts in it."""
 
 from __future__ import annotations
 
+import dataclasses
 import secrets
 import threading
 import time
@@ -10,18 +11,25 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from studio.core.errors import JobCancelled, NotConfigured, ProviderError, RateLimited
+from studio.core.errors import JobCancelled, LlmTimeout, NotConfigured, ProviderError, RateLimited
+from studio.core.model import Look
 from studio.core.ports import Chat
+from studio.core.prompts import Brief, Classification, PromptIdeas
 from studio.engine.money.ledger import Ledger
-from studio.prompting.answer import read_rewrite
+from studio.prompting.answer import read_prompts, read_rewrite
+from studio.prompting.culture.classify import classify_brief
 from studio.prompting.dialects import Dialect
+from studio.prompting.dynamic_tree import escape_text
+from studio.prompting.ideas import IDEAS_SCHEMA, build_idea_messages, write_prompts
 from studio.prompting.protect import protect_parts, restore_parts
 from studio.prompting.rewrite_messages import REWRITE_SCHEMA, build_rewrite_messages
+from studio.prompting.wildcards import WordLists
 
 MAX_CALLS = 2  # at once, of all users
 _ROOM_SECONDS = 20.0  # that a call waits for another one to end
 _POLL_SECONDS = 0.05
 CHAT_PROVIDER = "chat"  # in the ledger
+BY_RULES = "rules"  # the source of prompts that no language model wrote
 
 
 @dataclass(frozen=True)
@@ -36,6 +44,19 @@ class RewrittenPrompt:
     """The end of a rewrite."""
 
     prompt: str
+
+
+@dataclass(frozen=True)
+class BriefRequest:
+    """A brief with what it is written for: the dialect and look of the model, whether negative prompts count, the
+    user's words, and the seed of what the rules draw."""
+
+    brief: Brief
+    dialect: Dialect
+    look: Look
+    negative: bool
+    lists: WordLists
+    seed: int
 
 
 class PromptRoom:
@@ -69,6 +90,52 @@ class PromptRoom:
         if not written:
             raise ProviderError("The language model gave no prompt.", hint="Try again; your prompt is unchanged.")
         yield RewrittenPrompt(restore_parts(written, protected.parts))
+
+    def find_prompts(
+        self, wanted: BriefRequest, user: str, is_cancelled: Callable[[], bool]
+    ) -> Iterator[Classification | TextPiece | PromptIdeas]:
+        """What is understood of the brief at once, then the language model's answer as it comes, and the prompts: the
+        model's, or those of the rules where there is no model or it gives none.
+
+        Raises:
+            LlmTimeout: `details` hold what the rules have. JobCancelled, and what `Chat.stream` raises.
+        """
+        known = classify_brief(wanted.brief.words)
+        yield known
+        rules = write_prompts(
+            wanted.brief,
+            wanted.seed,
+            wanted.lists,
+            dialect=wanted.dialect,
+            look=wanted.look,
+            negative=wanted.negative,
+        )
+        if not self._chat.model:
+            yield PromptIdeas(prompts=rules, classification=known, source=BY_RULES)
+            return
+        pieces: list[str] = []
+        try:
+            messages = build_idea_messages(wanted.brief, known, wanted.dialect)
+            for piece in self.ask(messages, IDEAS_SCHEMA, user, is_cancelled):
+                pieces.append(piece)
+                yield TextPiece(piece)
+        except LlmTimeout as error:
+            error.details |= {"classification": known, "prompts": rules}
+            raise
+        prompts, _ = read_prompts("".join(pieces))
+        if not prompts:
+            note = "The language model gave no prompts; these are by rules."
+            yield PromptIdeas(prompts=rules, classification=known, source=BY_RULES, notes=(note,))
+            return
+        escaped = tuple(
+            dataclasses.replace(
+                each,
+                prompt=escape_text(each.prompt),
+                negative_prompt=escape_text(each.negative_prompt) if wanted.negative else "",
+            )
+            for each in prompts
+        )
+        yield PromptIdeas(prompts=escaped, classification=known, source=self._chat.model)
 
     def ask(
         self,

@@ -70,7 +70,12 @@ def draw_random_prompt(
         frame = frames[draw_integer(seed, "frame", len(frames))]
         text = frame.replace("{subject}", sentence if dialect is Dialect.SENTENCES or " of {" in frame else phrase)
     drawn = _tidy(expand_template(text, seed, lists), sentences=dialect is Dialect.SENTENCES)
-    return RandomPrompt(about, drawn, expand_template(_NEGATIVES[dialect], seed, lists) if negative else "")
+    return RandomPrompt(about, drawn, draw_negative(seed, dialect, lists) if negative else "")
+
+
+def draw_negative(seed: int, dialect: Dialect, lists: WordLists) -> str:
+    """A negative prompt of usual flaws."""
+    return expand_template(_NEGATIVES[dialect], seed, lists)
 
 
 def _tidy(text: str, *, sentences: bool) -> str:
