@@ -3,6 +3,8 @@ PYTHON ?= python3
 PY := .venv/bin/python
 NODE := PATH="$(CURDIR)/.venv/bin:$$PATH" node
 ARGS ?=
+# Test files are dealt out to as many workers; each has its own browser and its own folders. WORKERS=0 for one process.
+WORKERS ?= 2
 
 run:                  ## start the studio at http://127.0.0.1:7860 (ARGS="--port 8000" for flags)
 	@$(PYTHON) run.py $(ARGS)
@@ -36,10 +38,7 @@ quick: setup          ## lint, types and the tests without torch and browser, si
 	@$(MAKE) --no-print-directory -j2 check quick-tests
 
 quick-tests: setup
-	@$(PY) -m pytest -m "not torch and not browser" $(ARGS)
-
-# The files are dealt out to as many workers; each has its own browser and its own folders. WORKERS=0 for one process.
-WORKERS ?= 2
+	@$(PY) -m pytest -n $(WORKERS) --dist loadfile -m "not torch and not browser and not slow" $(ARGS)
 
 test: check test-js browser ## everything that a change must pass
 	@$(PY) -m pytest -n $(WORKERS) --dist loadfile $(ARGS)

@@ -381,6 +381,7 @@ def test_a_broken_file_is_shown_and_harms_nothing(models: Path, look: Callable[[
         catalog.find(WeightKind.LORA, "page")
 
 
+@pytest.mark.slow
 def test_diffusers_folders_are_known_by_their_class_and_their_unet(models: Path, look: Callable[[], Catalog]) -> None:
     make_tiny_sd15(models / "embedded", prediction_type="v_prediction")
     make_tiny_sdxl(models / "hub" / "org--xl")
@@ -566,6 +567,7 @@ def test_hashes_are_kept_until_the_file_changes(models: Path, look: Callable[[],
         catalog.sha256("b")
 
 
+@pytest.mark.slow
 def test_readers_always_see_a_whole_listing(models: Path, look: Callable[[], Catalog]) -> None:
     for number in range(20):
         write(models / f"{number}.safetensors", sd(768))

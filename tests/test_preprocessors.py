@@ -36,6 +36,7 @@ from studio.preprocessors.seg import _load_palette
 SPECS = discover("studio.preprocessors", "PREPROCESSOR")
 READY = [spec for spec in SPECS if not spec.weights]
 QUICK = [spec for spec in READY if not spec.network]
+READY_MARKED = [pytest.param(spec, marks=pytest.mark.torch if spec.network else (), id=spec.id) for spec in READY]
 WEIGHTED = [spec for spec in SPECS if spec.weights]
 ASKED_FOR = {
     "canny",
@@ -108,7 +109,7 @@ def test_what_was_asked_for_is_there() -> None:
         assert all(offer.bytes > 1_000_000 and offer.licence and "/" in offer.source for offer in spec.weights)
 
 
-@pytest.mark.parametrize("spec", READY, ids=lambda spec: spec.id)
+@pytest.mark.parametrize("spec", READY_MARKED)
 def test_works_with_no_download_at_the_size_asked_for(spec: Any, tmp_path: Path) -> None:
     drawn = annotated(spec.id, photo(), 256, folder=tmp_path)
     assert drawn.shape == (256, 384, 3)
@@ -116,7 +117,7 @@ def test_works_with_no_download_at_the_size_asked_for(spec: Any, tmp_path: Path)
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("spec", READY, ids=lambda spec: spec.id)
+@pytest.mark.parametrize("spec", READY_MARKED)
 @pytest.mark.parametrize(
     "image",
     [
