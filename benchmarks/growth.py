@@ -61,11 +61,11 @@ def _measure_lists(folder: Path) -> list[Row]:
     """JOBS jobs with an image each are made in this process, which tells what each leaves in memory; then a studio is
     asked for its health and lists."""
     memory = _fill_library(folder)
-    with start_studio_process(folder) as (url, pid), httpx.Client(base_url=url, timeout=60) as client:
+    with start_studio_process(folder, warm_up="0") as (url, pid), httpx.Client(base_url=url, timeout=60) as client:
         health, jobs = (_measure_answer_ms(client, f"{API}/{path}") for path in ("health", "jobs?limit=50"))
         many = _measure_answer_ms(client, f"{API}/jobs?limit=500")
         session = _measure_session_mb(client, pid)
-    with start_studio_process() as (url, _), httpx.Client(base_url=url, timeout=60) as client:
+    with start_studio_process(warm_up="0") as (url, _), httpx.Client(base_url=url, timeout=60) as client:
         empty = _measure_answer_ms(client, f"{API}/health")
     return [
         Row("/health with 10,000 jobs", health, 20, " ms", f"with none {empty:.1f} ms; median of 15"),
@@ -182,7 +182,7 @@ def _measure_files(folder: Path) -> list[Row]:
 def _time_start(models: Path) -> tuple[float, int]:
     """Seconds until the page answers, and its bytes without the address, which holds a free port."""
     begin = time.perf_counter()
-    with start_studio_process(models_dir=str(models)) as (url, _):
+    with start_studio_process(models_dir=str(models), warm_up="0") as (url, _):
         seconds = time.perf_counter() - begin
         page = httpx.get(url, timeout=60, headers={"Accept-Encoding": "identity"}).text
     return seconds, len(page.replace(url.rstrip("/"), ""))

@@ -14,11 +14,12 @@ from hypothesis import strategies as st
 from studio.core.errors import ImageSkipped, InvalidRequest, JobCancelled
 from studio.core.events import CancelledEvent, FinishedEvent, LoadingEvent, NoticeEvent, Status
 from studio.core.model import Feature, Sampling, Sizes
-from studio.core.request import GenerationRequest, Hires
+from studio.core.request import Axis, GenerationRequest, Hires
 from studio.core.settings import Settings
 from studio.engine.jobs.job import Job, StopReason
 from studio.engine.jobs.job_context import EtaEstimator
 from studio.engine.jobs.lanes import FairQueue
+from studio.engine.jobs.passes import count_images, plan_images
 from studio.engine.models.fallback_request import adapt
 
 
@@ -177,3 +178,17 @@ def test_whatever_the_size_the_fallback_can_draw_it(width, height, multiple):
 def test_a_task_that_the_fallback_lacks_is_refused():
     with pytest.raises(InvalidRequest):
         adapt(BIG, dataclasses.replace(FAKE_MODEL, tasks=frozenset()))
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        GenerationRequest(),
+        GenerationRequest(count=3),
+        GenerationRequest(count=2, batch=("a" * 64, "b" * 64, "c" * 64)),
+        GenerationRequest(source="a" * 64, count=4),
+        GenerationRequest(axes=(Axis(parameter="Steps", values=("1", "2")), Axis(parameter="Seed", values=("1", "2")))),
+    ],
+)
+def test_images_are_counted_as_they_are_planned(request_: GenerationRequest) -> None:
+    assert count_images(request_) == len(plan_images(request_))

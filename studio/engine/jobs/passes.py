@@ -51,6 +51,13 @@ def plan_images(request: GenerationRequest) -> list[PlannedImage]:
     ]
 
 
+def count_images(request: GenerationRequest) -> int:
+    """How many images `plan_images` gives, without building their requests; raises as it does."""
+    if request.axes:
+        return len(plan_images(request))
+    return request.count * max(1, len(request.batch))
+
+
 def _put_drawn_texts(one: GenerationRequest, request: GenerationRequest, k: int) -> GenerationRequest:
     """`one`, image `k` of `request`, with the texts that were drawn for it."""
     return put_texts(one, request.drawn[k]) if k < len(request.drawn) else one

@@ -11,7 +11,7 @@ from studio.core.result import Asset
 from studio.core.settings import Settings
 from studio.engine.jobs.job import Job
 from studio.engine.jobs.journal import JournalEntry
-from studio.engine.jobs.passes import plan_images
+from studio.engine.jobs.passes import count_images
 from studio.engine.models.model_list import Models
 from studio.library.asset_index import AssetIndex
 
@@ -57,6 +57,6 @@ def _restore_job(entry: JournalEntry, model: Model, assets: tuple[Asset, ...], s
 
 def _count_images(entry: JournalEntry) -> int:
     try:
-        return len(plan_images(entry.request))
+        return count_images(entry.request)
     except InvalidRequest:  # a grid that this version does not know; running it says so
         return 1
