@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import gc
 import json
+import re
 import shutil
 import statistics
 import struct
@@ -180,12 +181,12 @@ def _measure_files(folder: Path) -> list[Row]:
 
 
 def _time_start(models: Path) -> tuple[float, int]:
-    """Seconds until the page answers, and its bytes without the address, which holds a free port."""
+    """Seconds until the page answers, and its bytes without digits: ports and Gradio's number of the start vary."""
     begin = time.perf_counter()
     with start_studio_process(models_dir=str(models), warm_up="0") as (url, _):
         seconds = time.perf_counter() - begin
         page = httpx.get(url, timeout=60, headers={"Accept-Encoding": "identity"}).text
-    return seconds, len(page.replace(url.rstrip("/"), ""))
+    return seconds, len(re.sub(r"\d+", "", page))
 
 
 def _write_model_files(folder: Path) -> None:
