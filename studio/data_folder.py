@@ -5,14 +5,15 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from studio.core.durable_files import translate_os_errors
 
 HOME_VARIABLE = "EASEL_HOME"
 _PACKAGE = Path(__file__).parent
-_BUNDLED = _PACKAGE / "bundled_models"  # in an installed package only: what lies in models/ of the source folder
+_BUNDLED = _PACKAGE / "bundled_models"  # in an installed package only; in a source folder the same lies in models/
+_OWN_MODELS = ("embedded", "controlnet/embedded-edges", "loras/embedded-neon.safetensors")
 
 
 def is_source_folder() -> bool:
@@ -32,20 +33,28 @@ def find_data_folder(environment: Mapping[str, str]) -> Path | None:
     return platformdirs.user_data_path("easel", appauthor=False)
 
 
-def enter_data_folder(folder: Path, bundled: Path = _BUNDLED) -> None:
-    """Make `folder`, put the models that come with the program into it where they are missing, and go there: the paths
-    of settings begin there.
+def enter_data_folder(folder: Path, bundled: Path | None = None) -> None:
+    """Make `folder`, put the models that come with the program, those in the folder `bundled`, into it where they are
+    missing, and go there: the paths of settings begin there.
 
     Raises:
         StorageFailed: it cannot be written.
     """
     with translate_os_errors("the data folder"):
         folder.mkdir(parents=True, exist_ok=True)
-        for source in sorted(bundled.rglob("*")) if bundled.is_dir() else ():
-            target = folder / "models" / source.relative_to(bundled)
-            if source.is_file() and not target.exists():
+        origin = bundled or (_BUNDLED if _BUNDLED.is_dir() else _PACKAGE.parent / "models")
+        for source in _list_own_files(origin):
+            target = folder / "models" / source.relative_to(origin)
+            if not target.exists():
                 target.parent.mkdir(parents=True, exist_ok=True)
                 part = target.with_name(f"{target.name}.part")
                 shutil.copyfile(source, part)
                 part.replace(target)
         os.chdir(folder)
+
+
+def _list_own_files(origin: Path) -> Iterator[Path]:
+    """The files of the program's own models below `origin`, where the user's may lie too."""
+    for name in _OWN_MODELS:
+        path = origin / name
+        yield from [path] if path.is_file() else (file for file in sorted(path.rglob("*")) if file.is_file())

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from studio import data_folder
 from studio.core.errors import StorageFailed
 from studio.data_folder import enter_data_folder, find_data_folder, is_source_folder
 
@@ -62,6 +63,19 @@ def test_the_models_that_come_with_it_are_put_there_once(bundled: Path, tmp_path
     assert not list(home.rglob("*.part"))
 
 
+def test_the_users_own_models_in_a_source_folder_stay_there(bundled: Path, tmp_path: Path) -> None:
+    (bundled / "checkpoints").mkdir()
+    (bundled / "checkpoints" / "large.safetensors").write_bytes(b"gigabytes")
+    enter_data_folder(tmp_path / "home", bundled)
+    assert not (tmp_path / "home" / "models" / "checkpoints").exists()
+
+
+def test_a_chosen_folder_has_the_embedded_model_from_a_source_folder_too(tmp_path: Path) -> None:
+    enter_data_folder(tmp_path / "home")
+    assert (tmp_path / "home" / "models" / "embedded" / "model_index.json").is_file()
+    assert (tmp_path / "home" / "models" / "loras" / "embedded-neon.safetensors").is_file()
+
+
 def test_a_place_that_cannot_be_written_is_named(bundled: Path, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(StorageFailed, match="data folder"):
@@ -107,6 +121,7 @@ def test_the_package_has_its_dependencies_its_command_and_its_models() -> None:
     assert project["project"]["scripts"] == {"easel": "studio.cli:main"}
     assert project["tool"]["hatch"]["metadata"]["hooks"]["requirements_txt"]["files"] == ["requirements.txt"]
     included = project["tool"]["hatch"]["build"]["targets"]["wheel"]["force-include"]
+    assert {Path(source).relative_to("models").as_posix() for source in included} == set(data_folder._OWN_MODELS)
     for source, target in included.items():
         assert (ROOT / source).exists()
         assert target == f"studio/bundled_models/{Path(source).relative_to('models').as_posix()}"
