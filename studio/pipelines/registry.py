@@ -16,6 +16,7 @@ from studio.pipelines.catalog.file_stamps import FileStamp, read_stamp
 from studio.pipelines.load_notices import collect_load_notices
 from studio.pipelines.run.live_preview import Previewer
 from studio.pipelines.run.lora import LoraAdapters
+from studio.pipelines.run.prompt_cache import PromptCache
 from studio.pipelines.run.vae import LoadedVae, load_vae
 
 
@@ -65,6 +66,7 @@ class ResidentPipeline:
             self._vae = wanted, load_vae(file, self.pipe.vae)
         return self._vae[1]
 
+    prompts: PromptCache = field(default_factory=PromptCache)
     _previewer: tuple[Any, Previewer] | None = None
     _vae: tuple[tuple[WeightFile, FileStamp], LoadedVae] | None = None
 

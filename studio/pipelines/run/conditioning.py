@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from studio.core.request import GenerationRequest
 from studio.pipelines.run.composition import compose_conditions
 from studio.pipelines.run.encoders import Embeds, build_encoders
+from studio.pipelines.run.prompt_cache import PromptCache
 from studio.prompting import grammar
 from studio.prompting.chunks import Chunk
 from studio.prompting.emphasis import Part, Segment
@@ -95,21 +96,27 @@ class Conditioning:
 
 
 def encode_prompts(
-    pipe: Any, request: GenerationRequest, *, steps: int, images: int, first_pass: int | None = None
+    pipe: Any,
+    request: GenerationRequest,
+    *,
+    steps: int,
+    images: int,
+    first_pass: int | None = None,
+    cache: PromptCache | None = None,
 ) -> Conditioning:
     """The conditioning of `request` for one pass of `pipe` with `steps` steps over `images` images.
 
     LoRA tags are to be taken out before. `first_pass`, the steps of the pass before, makes this a hires pass whose
     editing counts on as A1111's does; without it, editing counts from this pass's own first step. All conditions get
     the same number of chunks; an empty negative prompt of an SDXL checkpoint that asks for it
-    (`force_zeros_for_empty_prompt`) is all zeros.
+    (`force_zeros_for_empty_prompt`) is all zeros. What the encoders read is kept in `cache`.
 
     Raises:
         InvalidRequest: a clip skip beyond the encoder's layers.
     """
     positive = grammar.schedule_prompt(request.prompt, steps, first_pass=first_pass)
     negative = grammar.schedule_prompt(request.negative_prompt, steps, first_pass=first_pass, conjunction=False)
-    embedder = _Embedder(pipe, request.clip_skip)
+    embedder = _Embedder(pipe, request.clip_skip, cache or PromptCache())
     zero = not request.negative_prompt.strip() and bool(getattr(pipe.config, "force_zeros_for_empty_prompt", False))
     spans = [
         (
@@ -134,8 +141,8 @@ def encode_prompts(
 class _Embedder:
     """All text encoders of a pipeline as one, each text read once."""
 
-    def __init__(self, pipe: Any, clip_skip: int | None) -> None:
-        self._encoders = build_encoders(pipe, clip_skip)
+    def __init__(self, pipe: Any, clip_skip: int | None, cache: PromptCache) -> None:
+        self._encoders = build_encoders(pipe, clip_skip, cache)
         self._chunked: dict[tuple[Part, ...], list[list[Chunk]]] = {}
         self._embedded: dict[tuple[tuple[Part, ...], int], Embeds] = {}
         self.pooled = any(encoder.pools for encoder in self._encoders)

@@ -17,6 +17,7 @@ from studio.core.task import Task
 from studio.pipelines import device_memory
 from studio.pipelines.run import conditioning, finite_values, noise
 from studio.pipelines.run.live_preview import Previewer, StepRecorder, can_show, unpack_latents
+from studio.pipelines.run.prompt_cache import PromptCache, cache_encoding
 from studio.pipelines.run.samplers import make_scheduler
 
 
@@ -35,7 +36,8 @@ class Progress:
 @dataclass(frozen=True, kw_only=True)
 class Pass:
     """One pass. `request` says everything in full (steps, guidance, sizes are set); `steps` are those that are really
-    run; `inputs` are further arguments of the pipeline call; `latents` asks for latents instead of images."""
+    run; `inputs` are further arguments of the pipeline call; `latents` asks for latents instead of images; `prompts`
+    has what earlier passes encoded."""
 
     spec: PipelineSpec
     model: Model
@@ -45,6 +47,7 @@ class Pass:
     first_pass: int | None = None
     inputs: Mapping[str, Any] = field(default_factory=dict)
     latents: bool = False
+    prompts: PromptCache = field(default_factory=PromptCache)
 
 
 def make_pipeline_view(pipe: Any, *, class_name: str | None = None, **parts: Any) -> Any:
@@ -111,8 +114,11 @@ def run_pass(pipe: Any, task: Pass, previewer: Previewer, progress: Progress, ct
 def _build_prompts(pipe: Any, task: Pass) -> tuple[dict[str, Any], conditioning.Conditioning | None]:
     request, images = task.request, len(task.seeds)
     if task.spec.clip and request.task is not Task.EDIT:  # instructions are plain text, guided in two directions
-        found = conditioning.encode_prompts(pipe, request, steps=task.steps, images=images, first_pass=task.first_pass)
+        found = conditioning.encode_prompts(
+            pipe, request, steps=task.steps, images=images, first_pass=task.first_pass, cache=task.prompts
+        )
         return found.arguments(), found
+    cache_encoding(pipe, task.prompts)
     prompts: dict[str, Any] = {"prompt": [request.prompt] * images}
     if "negative_prompt" in inspect.signature(pipe.__call__).parameters and request.negative_prompt.strip():
         prompts["negative_prompt"] = [request.negative_prompt] * images

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from studio.core.errors import InvalidRequest
+from studio.pipelines.run.prompt_cache import PromptCache
 from studio.prompting.chunks import Chunk, TokenGroup, split_chunks
 from studio.prompting.emphasis import Part
 
@@ -27,10 +30,11 @@ class Embeds:
         return Embeds(self.hidden * 0, self.pooled * 0 if self.pooled is not None else None)
 
 
-def build_encoders(pipe: Any, clip_skip: int | None) -> list[Encoder]:
+def build_encoders(pipe: Any, clip_skip: int | None, cache: PromptCache) -> list[Encoder]:
     """The text encoders of a Stable Diffusion 1.x, 2.x or SDXL pipeline, in the order in which their widths are joined.
 
-    `clip_skip` counts layers from the last (1). For SDXL, 1 and 2 both mean its own layer, the one before the last.
+    What they read is kept in `cache`. `clip_skip` counts layers from the last (1). For SDXL, 1 and 2 both mean its own
+    layer, the one before the last.
 
     Raises:
         InvalidRequest: the encoder has fewer layers.
@@ -40,18 +44,34 @@ def build_encoders(pipe: Any, clip_skip: int | None) -> list[Encoder]:
     if sdxl:
         pairs.append((pipe.tokenizer_2, pipe.text_encoder_2))
     layer = max(clip_skip or 1, _SDXL_LAYER) if sdxl else clip_skip or 1
-    return [
-        Encoder(pipe, tokenizer, encoder, layer, normed=not sdxl) for tokenizer, encoder in pairs if encoder is not None
-    ]
+    encoders: list[Encoder] = []
+    for place, (tokenizer, encoder) in enumerate(pairs):
+        if encoder is not None:
+            keep = functools.partial(_keep_chunk, cache, (place, layer))
+            encoders.append(Encoder(pipe, tokenizer, encoder, layer, keep, normed=not sdxl))
+    return encoders
+
+
+def _keep_chunk(cache: PromptCache, whose: tuple[int, int], ids: TokenGroup, encode: Callable[[], Embeds]) -> Embeds:
+    return cache.get((*whose, ids), encode)
 
 
 class Encoder:
     """One tokenizer with its text encoder. `layer` counts from the last, 1; `normed` puts the final norm on it.
 
-    A chunk is read once however often it is asked for.
+    `keep` gives what was made of a chunk's ids, and calls its second argument to make it.
     """
 
-    def __init__(self, pipe: Any, tokenizer: Any, model: Any, layer: int, *, normed: bool) -> None:
+    def __init__(
+        self,
+        pipe: Any,
+        tokenizer: Any,
+        model: Any,
+        layer: int,
+        keep: Callable[[TokenGroup, Callable[[], Embeds]], Embeds],
+        *,
+        normed: bool,
+    ) -> None:
         layers = model.config.num_hidden_layers
         if layer > layers:
             raise InvalidRequest(
@@ -66,7 +86,7 @@ class Encoder:
         self._normed = normed
         self._length = tokenizer.model_max_length - 2
         self._vectors = _find_multi_vector_tokens(tokenizer)
-        self._read: dict[tuple[int, ...], Embeds] = {}
+        self._keep = keep
 
     def chunks(self, parts: tuple[Part, ...]) -> list[Chunk]:
         """The text cut to what the encoder takes, start and end token not counted."""
@@ -76,9 +96,7 @@ class Encoder:
     def read(self, chunk: Chunk) -> Embeds:
         """The chunk's hidden states, weighed, and the pooled state of the encoder if it has one."""
         ids = self._pad_chunk(chunk)
-        if ids not in self._read:
-            self._read[ids] = self._encode_ids(ids)
-        plain = self._read[ids]
+        plain = self._keep(ids, lambda: self._encode_ids(ids))
         if all(weight == 1 for weight in chunk.weights):
             return plain
         rest = len(ids) - 1 - len(chunk.weights)

@@ -34,6 +34,8 @@ class LoraAdapters:
         self._adapters: dict[int, str] = {}
         self._merged = MergedLoras()
         self._notices: tuple[str, ...] = ()
+        self.changes = 0
+        """How often the pipeline's layers were changed or restored."""
 
     def apply(self, pipe: Any, loras: Sequence[tuple[WeightFile, LoraUse]]) -> tuple[str, ...]:
         """Let `pipe` run with exactly these LoRAs; with none, every layer is the checkpoint's own again. Returns what
@@ -46,6 +48,7 @@ class LoraAdapters:
         uses = tuple(use for _, use in loras)
         if applied == self._applied and uses == self._uses:
             return self._notices
+        self.changes += 1
         if applied != self._applied or len(self._adapters) < len(loras):  # what is merged is merged anew
             self.remove(pipe)
             try:
@@ -61,6 +64,7 @@ class LoraAdapters:
 
     def remove(self, pipe: Any) -> None:
         """Restore the checkpoint's own layers."""
+        self.changes += 1
         if self._adapters:
             pipe.unload_lora_weights()
         self._merged.restore()

@@ -94,7 +94,11 @@ class PassRunner:
 
         what, pipe = opened.plan, opened.pipe
         given = {"steps": what.steps, **more, "inputs": {**opened.inputs, **more.get("inputs", {})}}
-        task = Pass(spec=what.spec, model=what.model, request=what.request, seeds=seeds, **given)
+        prompts = opened.held.prompts
+        prompts.keep_for(
+            (opened.held.adapters.changes, *((file.path, read_stamp(file.path)) for file in what.embeddings))
+        )
+        task = Pass(spec=what.spec, model=what.model, request=what.request, seeds=seeds, prompts=prompts, **given)
         tiles = diffusion.enable_vae_tiling(pipe.vae) if self.frugal else nullcontext()
         with tiles, torch.inference_mode():
             return diffusion.run_pass(pipe, task, opened.held.get_previewer(pipe.vae), progress, self.ctx)
