@@ -205,7 +205,7 @@ def test_a_file_is_known_by_its_header_wherever_it_lies(models: Path, look: Call
 
 
 USELESS = {
-    "oft": (lora("x") | {"lora_unet_a.oft_blocks": (4, 4)}, WeightKind.LORA, "OFT"),
+    "oft": (lora("x") | {"lora_unet_a.oft_blocks": (2, 2, 4, 4)}, WeightKind.LORA, "OFT"),
     "lllite": ({"lllite_unet_input_blocks_4_1.down.0.weight": (4, 4)}, WeightKind.CONTROLNET, "LLLite"),
     "t5": ({"encoder.block.0.layer.0.SelfAttention.q.weight": (4, 4)}, WeightKind.UNKNOWN, "T5 text encoder"),
     "strange": ({"layer": (4, 4)}, WeightKind.UNKNOWN, "type is unknown"),

@@ -203,6 +203,13 @@ def make_plain(weight: Any, rank: int) -> tuple[dict[str, Any], Any]:
     return {"lora_down.weight": down, "lora_up.weight": up}, product
 
 
+def make_glora(weight: Any, rank: int) -> tuple[dict[str, Any], Any]:
+    out, width = weight.shape[0], weight[0].numel()
+    parts = {"a1": rand(rank, width), "a2": rand(width, rank), "b1": rand(rank, width), "b2": rand(out, rank)}
+    product = parts["b2"] @ parts["b1"] + weight.reshape(out, width) @ (parts["a2"] @ parts["a1"])
+    return {f"{name}.weight": value for name, value in parts.items()}, product
+
+
 _CONV_ONLY = (make_tucker, make_loha_tucker)
 
 
@@ -222,7 +229,9 @@ def build(pipe: Any, make: Any, name: Callable[[str], str], layers: tuple[str, .
 
 @pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
 @pytest.mark.parametrize(
-    "make", [make_plain, make_loha, make_lokr, make_full_lokr, make_tucker, make_loha_tucker], ids=lambda m: m.__name__
+    "make",
+    [make_plain, make_loha, make_lokr, make_full_lokr, make_tucker, make_loha_tucker, make_glora],
+    ids=lambda m: m.__name__,
 )
 @pytest.mark.parametrize("family", ["sd15", "sdxl"])
 def test_a_format_equals_the_weights_merged_by_hand(pipes, tmp_path, family, make, dtype) -> None:
@@ -243,6 +252,45 @@ def test_a_format_equals_the_weights_merged_by_hand(pipes, tmp_path, family, mak
         tensors = {key: value * 1.5 if "lora_B" in key else value for key, value in tensors.items()}
     tolerance = {"float32": 1e-5, "float16": 5e-3, "bfloat16": 2e-2}[dtype]
     assert check(pipe, save(tmp_path / "x.safetensors", tensors), changes, tolerance) == []
+
+
+@pytest.mark.parametrize("on_input", [True, False])
+def test_an_ia3_scales_columns_or_rows(pipes, tmp_path, on_input) -> None:
+    import torch
+
+    tensors, changes = {}, {}
+    for layer in (*_LINEAR, _CONV):
+        weight = get_weight(pipes["sd15"], layer)
+        factors = rand(weight.shape[1] if on_input else weight.shape[0])
+        tensors |= {f"{kohya(layer)}.weight": factors, f"{kohya(layer)}.on_input": torch.tensor(on_input)}
+        shape = [1, -1] if on_input else [-1, 1]
+        grown = (1 + factors).reshape(*shape, *[1] * (weight.ndim - 2))
+        changes[layer] = lambda before, grown=grown: before * grown
+    assert check(pipes["sd15"], save(tmp_path / "ia3.safetensors", tensors), changes) == []
+
+
+@pytest.mark.parametrize("constraint", [0.0, 1e-4, 5.0])
+@pytest.mark.parametrize("part", ["oft_blocks", "oft_diag"])
+def test_an_oft_turns_the_outputs_in_blocks(pipes, tmp_path, part, constraint) -> None:
+    import torch
+
+    tensors, changes = {}, {}
+    for layer in (*_LINEAR, _CONV):
+        weight = get_weight(pipes["sd15"], layer).detach()
+        blocks, side = 4, weight.shape[0] // 4
+        given = rand(blocks, side, side)
+        turns = given
+        if part == "oft_blocks":
+            skew = given - given.transpose(1, 2)
+            if constraint:
+                skew = skew * min(1.0, constraint * weight.shape[0] / float(skew.square().sum().sqrt()))
+            turns = torch.stack([(torch.eye(side) + q) @ torch.linalg.inv(torch.eye(side) - q) for q in skew])
+            assert torch.allclose(turns @ turns.transpose(1, 2), torch.eye(side).expand_as(turns), atol=1e-4)
+        tensors |= {f"{kohya(layer)}.{part}": given, f"{kohya(layer)}.alpha": torch.tensor(constraint)}
+        changes[layer] = lambda before, turns=turns: (
+            torch.block_diag(*turns).T @ before.reshape(before.shape[0], -1)
+        ).reshape(before.shape)
+    assert check(pipes["sd15"], save(tmp_path / "oft.safetensors", tensors), changes, 1e-4) == []
 
 
 @pytest.mark.parametrize("stored", ["float16", "bfloat16", "float8_e4m3fn", "float8_e5m2"])

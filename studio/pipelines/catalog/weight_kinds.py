@@ -12,6 +12,10 @@ from studio.core.weights import SafetensorsHeader, WeightKind
 from studio.pipelines.control import control_files
 
 _LORA_MARKS = (
+    ".oft_blocks",
+    ".oft_diag",
+    ".on_input",
+    ".a1.weight",
     ".lora_down.",
     ".lora_up.",
     ".lora_A.",
@@ -24,8 +28,7 @@ _LORA_MARKS = (
     ".lokr_w",
     ".hada_w1",
 )
-_UNREADABLE = {".oft_blocks": "OFT", ".oft_diag": "OFT", ".on_input": "IA3", ".a1.weight": "GLoRA"}
-"""Kinds of LyCORIS that the studio cannot apply."""
+_OFT_MARKS = (".oft_blocks", ".oft_diag")
 _RESTORERS = (
     ("stylegan_decoder.style_mlp.1.weight", "toRGB.0.weight"),  # GFPGAN
     ("position_emb", "idx_pred_layer.1.weight", "quantize.embedding.weight"),  # CodeFormer
@@ -79,10 +82,11 @@ def _guess_lora(header: SafetensorsHeader, specs: Sequence[PipelineSpec]) -> Gue
     names = "\n".join(("", *header.shapes))  # one text: a search in it is a hundred times faster than one in each name
     if not _is_mostly_lora(header):
         return None
-    for mark, what in _UNREADABLE.items():
-        if mark in names:
-            problem = f"It is a LyCORIS {what}, which the studio cannot apply."
-            return Guess(WeightKind.LORA, _guess_lora_family(header, names, specs), problem)
+    if any(name.endswith(_OFT_MARKS) and len(shape) != 3 for name, shape in header.shapes.items()) or (
+        ".rescale" in names
+    ):
+        problem = "It is a LyCORIS BOFT or a rescaled OFT, which the studio cannot apply."
+        return Guess(WeightKind.LORA, _guess_lora_family(header, names, specs), problem)
     if any(mark in names for mark in _LORA_MARKS):
         return Guess(WeightKind.LORA, _guess_lora_family(header, names, specs))
     if "\nlora_" in names:
@@ -92,7 +96,7 @@ def _guess_lora(header: SafetensorsHeader, specs: Sequence[PipelineSpec]) -> Gue
 
 def _is_mostly_lora(header: SafetensorsHeader) -> bool:
     """Whether at least half of the tensors are a LoRA's: a single one astray makes no checkpoint a LoRA."""
-    marks = ("lora", *_UNREADABLE, ".hada_", ".lokr_", ".alpha", ".dora_scale")
+    marks = ("lora", *_OFT_MARKS, ".on_input", ".a1.weight", ".hada_", ".lokr_", ".alpha", ".dora_scale")
     return 2 * sum(any(mark in name for mark in marks) for name in header.shapes) >= len(header.shapes)
 
 

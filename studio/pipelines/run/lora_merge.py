@@ -1,6 +1,8 @@
-"""LoRAs that diffusers cannot apply, added into the weights themselves: LoHa, LoKr, DoRA, Tucker, PEFT's own layout.
+"""LoRAs that diffusers cannot apply, added into the weights themselves: LoHa, LoKr, DoRA, Tucker, OFT, IA3, GLoRA,
+PEFT's own layout.
 
-The formulas are LyCORIS' (arXiv 2309.14859) and DoRA's (arXiv 2402.09353). What the weights were is kept beside them,
+The formulas are LyCORIS' (arXiv 2309.14859), DoRA's (arXiv 2402.09353), OFT's (arXiv 2306.07280), IA3's
+(arXiv 2205.05638) and GLoRA's (arXiv 2306.07967). What the weights were is kept beside them,
 so that taking a LoRA off leaves every bit as it was.
 """
 
@@ -24,12 +26,22 @@ if TYPE_CHECKING:
 
     Parts = Mapping[str, torch.Tensor]
 
-_SPECIAL = (".hada_", ".lokr_", ".lora_mid.", ".dora_scale")
+_SPECIAL = (
+    ".hada_",
+    ".lokr_",
+    ".lora_mid.",
+    ".dora_scale",
+    ".oft_blocks",
+    ".oft_diag",
+    ".on_input",
+    ".a1.weight",
+)
 _BARE = ("down_blocks.", "up_blocks.", "mid_block.", "text_model.", "base_model.")
 _METADATA = "lora_adapter_metadata"
 _PART = re.compile(
     r"^(?P<layer>.+?)(?:"
-    r"\.(?P<plain>alpha|dora_scale|diff|hada_\w+|lokr_\w+)"
+    r"\.(?P<plain>alpha|dora_scale|diff|hada_\w+|lokr_\w+|oft_blocks|oft_diag|on_input|weight)"
+    r"|\.(?P<generalized>[ab][12])\.weight"
     r"|\.lora_(?P<side>up|down|mid|A|B)(?:\.default)?\.weight"
     r"|[._]lora(?:_linear_layer)?\.(?P<old>up|down)\.weight"
     r"|\.lora_(?P<magnitude>magnitude_vector)(?:\.default)?(?:\.weight)?"
@@ -91,7 +103,7 @@ class MergedLoras:
         weight = layer.module.weight
         before = weight.detach().float()
         try:
-            change = _compute_change(parts, scale).to(before.device)
+            change = _compute_change(parts, before, scale)
             if (change.shape[0], change.numel()) != (before.shape[0], before.numel()):
                 raise ValueError(f"{_format_shape(change)} instead of {_format_shape(before)}")
             after = _normalize_columns(before, before + change.reshape(before.shape), parts)
@@ -122,26 +134,56 @@ def _group_parts(tensors: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
             layers.setdefault(f"{name} ", {})["unknown"] = tensor
             continue
         side = match["side"] or match["old"]
-        part = match["plain"] or _SIDES.get(side, side) or match["magnitude"]
+        part = match["plain"] or match["generalized"] or _SIDES.get(side, side) or match["magnitude"]
         layers.setdefault(match["layer"].replace(".processor", ""), {})[part] = tensor.float()
+    for name, parts in [*layers.items()]:
+        if "weight" in parts and "on_input" not in parts:  # IA3's weight, or that of some layer of a model
+            layers[f"{name}.weight "] = {"unknown": parts.pop("weight")}
     return {name: parts for name, parts in layers.items() if parts.keys() - {"alpha"}}
 
 
-def _compute_change(parts: Parts, scale: Callable[[int], float]) -> torch.Tensor:
-    """The change of the weight at full strength, before DoRA; (out, in, …)."""
+def _compute_change(parts: Parts, before: torch.Tensor, scale: Callable[[int], float]) -> torch.Tensor:
+    """What is added at full strength to the weight, which is `before`; (out, in, …), without DoRA's lengths."""
+    parts = {name: tensor.to(before.device) for name, tensor in parts.items()}
     if "diff" in parts:
         return parts["diff"]
-    change, rank = _multiply_factors(parts)
+    if "on_input" in parts:  # IA3 scales the columns, or the rows
+        shape = [1, -1] if bool(parts["on_input"]) else [-1, 1]
+        return before * parts["weight"].reshape(*shape, *[1] * (before.ndim - 2))
+    if "oft_blocks" in parts or "oft_diag" in parts:
+        return _rotate_blocks(parts, before) - before
+    change, rank = _multiply_factors(parts, before)
     if rank == 0:  # two full factors of a LoKr have no scale
         return change
     alpha = parts.get("alpha")
     return change * (scale(rank) if alpha is None else float(alpha) / rank)
 
 
-def _multiply_factors(parts: Parts) -> tuple[torch.Tensor, int]:
+def _rotate_blocks(parts: Parts, before: torch.Tensor) -> torch.Tensor:
+    """OFT: the outputs in blocks, each turned by a matrix of its own. `oft_diag` are the matrices, `oft_blocks` what
+    Cayley's formula makes them of, its length limited by alpha times the number of outputs; both (blocks, n, n)."""
+    import torch
+
+    turns = parts.get("oft_diag")
+    if turns is None:
+        skew = parts["oft_blocks"] - parts["oft_blocks"].transpose(1, 2)
+        limit = float(parts.get("alpha", 0.0)) * before.shape[0]
+        if limit > 0:
+            length = skew.norm()
+            skew = skew * ((length.clamp(max=limit) + 1e-8) / (length + 1e-8))
+        unit = torch.eye(skew.shape[1], device=skew.device)
+        turns = torch.linalg.solve(unit - skew, unit + skew)  # the two commute
+    blocks = before.reshape(len(turns), turns.shape[1], -1)
+    return torch.einsum("knm,knx->kmx", turns, blocks).reshape(before.shape)
+
+
+def _multiply_factors(parts: Parts, before: torch.Tensor) -> tuple[torch.Tensor, int]:
     """(change, rank): rank is 0 where no factor is split."""
     import torch
 
+    if "a1" in parts:  # GLoRA: a part that depends on the weight itself
+        turned = before.flatten(1) @ parts["a2"].flatten(1) @ parts["a1"].flatten(1)
+        return (parts["b2"].flatten(1) @ parts["b1"].flatten(1) + turned).reshape(before.shape), len(parts["b1"])
     if "hada_w1_a" in parts:
         one, two = (_multiply_pair(parts, f"hada_w{n}_a", f"hada_w{n}_b", f"hada_t{n}") for n in (1, 2))
         return one * two, parts["hada_w1_b"].shape[0]
