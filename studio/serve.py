@@ -214,6 +214,15 @@ def serve_app(
     finally:
         listener.close()
         studio.engine.close(drain=0.0)
+        end_process_under_running_code(studio)
+
+
+def end_process_under_running_code(studio: Studio) -> None:
+    """End the process with 0 where a job still computes after the engine was closed: its threads would be torn down
+    under it at the interpreter's end, which aborts the process."""
+    if not studio.engine.has_ended:
+        close_links()
+        os._exit(0)
 
 
 def end_process_later() -> None:

@@ -9,17 +9,20 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
 import pytest
-from fakes import FakeBackend
+from fakes import FakeBackend, wait_until_final
 from fastapi import FastAPI
 from serving import make_studio, make_users, mount_small_page, serve_studio, wait_until
 
+from studio import serve
 from studio.core.errors import NotConfigured, Unreachable
+from studio.core.request import GenerationRequest
 from studio.core.settings import Settings
 from studio.core.user import LOCAL_USER
 from studio.engine.studio import Studio
@@ -97,6 +100,32 @@ def test_the_end_comes_whatever_the_job_does_and_no_job_is_lost(tmp_path: Path) 
     found = statuses(tmp_path)
     assert set(found) == set(ids)
     assert set(found.values()).isdisjoint({"finished", "failed", "cancelled"})
+
+
+@pytest.mark.parametrize("held", [True, False])
+def test_the_process_ends_at_once_where_a_job_computes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, held: bool
+) -> None:
+    gate, entered, codes = threading.Event(), threading.Event(), []
+
+    def compute(request: GenerationRequest, step: int) -> None:
+        entered.set()
+        if held:
+            gate.wait(60)  # as native code does, which hears no stop
+
+    backend = FakeBackend()
+    backend.fail = compute
+    studio = make_studio(tmp_path, backend)
+    studio.engine.start()
+    job = studio.engine.submit(GenerationRequest(model="fake", prompt="x"), LOCAL_USER)
+    assert entered.wait(30)
+    if not held:
+        wait_until_final(job)
+    studio.engine.close(drain=0.0)
+    monkeypatch.setattr(serve.os, "_exit", codes.append)
+    serve.end_process_under_running_code(studio)
+    assert codes == ([0] if held else [])
+    gate.set()
 
 
 def test_an_end_by_force_ends_the_tunnels_too(monkeypatch: pytest.MonkeyPatch) -> None:

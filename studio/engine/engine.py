@@ -181,6 +181,11 @@ class Engine(Gallery):
         self._database.close()
         self.logs.close()
 
+    @property
+    def has_ended(self) -> bool:
+        """Whether every job let go after `close`; a model's own code may be in the middle of a step."""
+        return self._dispatch.has_ended
+
     def submit(self, request: GenerationRequest, user: User) -> Job:
         """Check the request, write it into the journal and queue it.
 

@@ -61,6 +61,11 @@ class Dispatcher:
         """Whether a job runs or waits."""
         return any(any(lane.list_jobs()) for lane in self._list_lanes())
 
+    @property
+    def has_ended(self) -> bool:
+        """Whether no lane works any more, after `close`."""
+        return _join_lanes(self._list_lanes(), 0.0)
+
     def count_jobs(self) -> dict[str, tuple[int, int]]:
         """(running, waiting) of each lane."""
         return {lane.name: lane.count_jobs() for lane in self._list_lanes()}
