@@ -103,12 +103,11 @@ class Engine(Gallery):
         self._saver = Saver(self._outputs)
         self._previews = Previews()
         self.ledger, self.votes, self.chains = Ledger(database), Votes(database), SavedChains(database)
-        self._find_by_hash = lookups.find_by_hash
         self.tokens = ApiTokens(settings.folder / "tokens.json")
         self.wildcards = Wildcards(settings.folder / "wildcards")
         self.recipes = SavedRecipes(settings.folder / "recipes")
         self._admission = Admission(self._models, self._images, lookups.find_successor, self.wildcards)
-        self._timings = Timings(database)
+        self._timings, self._find_by_hash = Timings(database), lookups.find_by_hash
         tools = RunnerServices(
             models=self._models,
             journal=self._journal,
