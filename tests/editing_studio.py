@@ -24,7 +24,7 @@ class EditingStudio:
     """LocalPipelines on the CPU over the models below `root`. Requests name images by the keys of `images`."""
 
     def __init__(self, root: Path, images: Mapping[str, Image.Image], annotators: Annotators | None = None) -> None:
-        self.settings = Settings(models_dir=root, device="cpu", previews=False)
+        self.settings = Settings(models_dir=root, device="cpu", previews=False, accelerator="none")
         self.catalog = Catalog(root, discover("studio.pipelines.families", "PIPELINE"), root / ".cache")
         self.backend = LocalPipelines(lambda: self.settings, self.catalog, None, annotators)  # type: ignore[arg-type]
         self.images = dict(images)

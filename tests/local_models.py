@@ -143,7 +143,7 @@ def make_local_pipelines(
     root: Path, catalog: FolderCatalog, annotators: Annotators | None = None, **changes: Any
 ) -> tuple[LocalPipelines, Settings]:
     """Local pipelines on the CPU over `catalog`, previews off, and the settings they have."""
-    values = {"models_dir": root, "device": "cpu", "previews": False, **changes}
+    values = {"models_dir": root, "device": "cpu", "previews": False, "accelerator": "none", **changes}
     settings = Settings(**values)
     return LocalPipelines(lambda: settings, catalog, None, annotators), settings  # type: ignore[arg-type]
 

@@ -16,6 +16,8 @@ from studio.core.result import RenderedImage
 from studio.core.settings import Settings
 from studio.core.weights import DownloadableWeights, WeightFile
 from studio.pipelines import device_memory
+from studio.pipelines.accelerate.accelerator import Accelerator
+from studio.pipelines.accelerate.network_store import NetworkStore
 from studio.pipelines.catalog.file_stamps import read_stamp
 from studio.pipelines.device_memory import PeakStore
 from studio.pipelines.registry import PipelineKey, PipelineRegistry
@@ -43,7 +45,9 @@ class LocalPipelines:
         self._hub = hub
         self._annotators = annotators
         self._registry = PipelineRegistry(lambda: device_memory.compute_budget(settings(), self._get_device()))
-        self._peaks = PeakStore(settings().models_dir / ".cache" / "peaks.json")
+        cache = settings().models_dir / ".cache"
+        self._peaks = PeakStore(cache / "peaks.json")
+        self._accelerator = Accelerator(NetworkStore(cache / "openvino"), self._registry)
         self._device = ""
         self._idle = device_memory.IdleRelease()
         self._importing = threading.Lock()  # a run that begins during the warm-up waits for its imports
@@ -78,6 +82,7 @@ class LocalPipelines:
 
     def close(self) -> None:
         self._idle.cancel()
+        self._accelerator.close()
         self._registry.clear()
 
     def weights(self) -> Sequence[WeightFile]:
@@ -119,8 +124,10 @@ class LocalPipelines:
         resources = self._build_resources(settings)
         with contextlib.suppress(StudioError, RuntimeError, MemoryError):  # the first job says what is wrong
             self._make_resident(model, resources, lambda _: None, lambda _: None)
+            held = self._registry.get_resident(model)
+            if settings.accelerator != "none":
+                self._accelerator.look_up(held)
             if settings.previews:
-                held = self._registry.get_resident(model)
                 held.get_previewer(held.pipe.vae).prepare()
 
     def _make_resident(
@@ -173,7 +180,15 @@ class LocalPipelines:
 
     def _build_resources(self, settings: Settings) -> Resources:
         self._device = resolve_device(settings.device)
-        return Resources(self._catalog, self._registry, self._peaks, self._device, settings.precision, self._annotators)
+        return Resources(
+            self._catalog,
+            self._registry,
+            self._peaks,
+            self._device,
+            settings.precision,
+            self._annotators,
+            self._accelerator,
+        )
 
 
 def resolve_device(wanted: str) -> str:

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from studio.core.ports import ResidentModel
 from studio.core.weights import WeightFile
@@ -18,6 +18,9 @@ from studio.pipelines.run.live_preview import Previewer
 from studio.pipelines.run.lora import LoraAdapters
 from studio.pipelines.run.prompt_cache import PromptCache
 from studio.pipelines.run.vae import LoadedVae, load_vae
+
+if TYPE_CHECKING:
+    from studio.pipelines.accelerate.accelerator import AcceleratedNetwork
 
 
 @dataclass(frozen=True)
@@ -67,6 +70,8 @@ class ResidentPipeline:
         return self._vae[1]
 
     prompts: PromptCache = field(default_factory=PromptCache)
+    accelerated: dict[str, AcceleratedNetwork] = field(default_factory=dict[str, "AcceleratedNetwork"])
+    """What runs networks of the pipeline faster than torch does, by the network's name."""
     _previewer: tuple[Any, Previewer] | None = None
     _vae: tuple[tuple[WeightFile, FileStamp], LoadedVae] | None = None
 
@@ -125,6 +130,19 @@ class PipelineRegistry:
         while self.resident_bytes + wanted > self._budget() and self.evict_one(keep=keep):
             pass
 
+    def has_room(self, wanted: int) -> bool:
+        """Whether `wanted` bytes fit beside everything that is resident."""
+        return self.resident_bytes + wanted <= self._budget()
+
+    def reserve(self, held: ResidentPipeline, wanted: int) -> bool:
+        """Count `wanted` more bytes for a resident pipeline, whatever it holds them for, until it leaves. False when
+        they do not fit or the pipeline has left."""
+        with self._lock:
+            if self._held.get(held.key) is not held or not self.has_room(wanted):
+                return False
+            held.bytes += wanted
+            return True
+
     def evict_one(self, *, keep: PipelineKey | None = None) -> str:
         """Let the idle pipeline that was used least recently go. Returns its title, "" when there is none."""
         with self._lock:
@@ -171,7 +189,12 @@ class PipelineRegistry:
             held = sorted(self._held.values(), key=lambda held: -held.used)
         return tuple(
             ResidentModel(
-                model=one.key.model, title=one.title, bytes=one.bytes, in_use=one.leases > 0, idle=now - one.used
+                model=one.key.model,
+                title=one.title,
+                bytes=one.bytes,
+                in_use=one.leases > 0,
+                idle=now - one.used,
+                gains={name: network.gain for name, network in one.accelerated.items() if network.gain},
             )
             for one in held
         )

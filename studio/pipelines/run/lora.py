@@ -37,6 +37,11 @@ class LoraAdapters:
         self.changes = 0
         """How often the pipeline's layers were changed or restored."""
 
+    @property
+    def is_active(self) -> bool:
+        """Whether any LoRA is on."""
+        return bool(self._applied)
+
     def apply(self, pipe: Any, loras: Sequence[tuple[WeightFile, LoraUse]]) -> tuple[str, ...]:
         """Let `pipe` run with exactly these LoRAs; with none, every layer is the checkpoint's own again. Returns what
         the user should know: which of them the model takes in part only.

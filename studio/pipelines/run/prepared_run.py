@@ -81,6 +81,9 @@ class PassRunner:
             if offloaded:
                 pipe.enable_model_cpu_offload(device=resources.device)
                 stack.callback(_restore_offloaded, pipe)
+            if resources.accelerator is not None:  # before what steers the run is put around the networks
+                choice = self.ctx.settings.accelerator
+                stack.enter_context(resources.accelerator.accelerate(held, pipe, choice, self.ctx.add_notice))
             stack.enter_context(embeddings.activate_embeddings(pipe, what.embeddings, self.ctx.add_notice))
             stack.enter_context(
                 device_memory.measure_peak(resources.device, lambda peak: self._record_peak(what, batch, peak))

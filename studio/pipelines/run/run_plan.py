@@ -20,6 +20,7 @@ from studio.pipelines.run.lora import find_loras
 from studio.prompting.networks import extract_loras, move_tags_to_loras
 
 if TYPE_CHECKING:
+    from studio.pipelines.accelerate.accelerator import Accelerator
     from studio.pipelines.catalog.catalog import Catalog
 
 
@@ -33,6 +34,7 @@ class Resources:
     device: str
     precision: str
     annotators: Annotators | None = None
+    accelerator: Accelerator | None = None
 
     def model(self, model_id: str) -> Model:
         """The catalog's entry."""

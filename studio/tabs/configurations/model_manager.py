@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from html import escape
 from typing import Any
 
@@ -18,6 +18,7 @@ from studio.tabs.common.tab import PageContext
 
 DOWNLOAD_POLL_SECONDS = 1.0  # s between two looks at running downloads
 HASH_CHARACTERS = 10
+_NETWORK_TITLES = {"unet": "UNet", "transformer": "transformer", "decoder": "VAE"}
 
 
 def build_models_panel(studio: Studio, page_context: PageContext) -> tuple[gr.HTML, gr.HTML, gr.Dropdown]:
@@ -167,7 +168,7 @@ def _render_memory(studio: Studio) -> str:
     )
     rows = "".join(
         f"<tr><td>{escape(one.title)}</td><td>{format_size(one.bytes)}</td>"
-        f"<td>{'in use' if one.in_use else f'idle for {one.idle:.0f} s'}</td></tr>"
+        f"<td>{'in use' if one.in_use else f'idle for {one.idle:.0f} s'}</td><td>{_describe_gains(one.gains)}</td></tr>"
         for one in report.resident
     )
     text = (
@@ -178,6 +179,12 @@ def _render_memory(studio: Studio) -> str:
         f'<p class="note">{escape(text)}</p><div class="meter" role="img"'
         f' aria-label="{escape(text)}">{bars}</div><table class="plain">{rows}</table>'
     )
+
+
+def _describe_gains(gains: Mapping[str, float]) -> str:
+    """What was measured of OpenVINO against torch, empty before anything was."""
+    parts = [f"{_NETWORK_TITLES[name]} {gain:.1f} × as fast" for name, gain in gains.items()]
+    return f"OpenVINO: {', '.join(parts)}" if parts else ""
 
 
 def render_downloads(downloads: Sequence[DownloadState]) -> str:

@@ -1,0 +1,119 @@
+"""Converted networks on disk, found by what they were made of, and what was measured of them on this machine."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import platform
+import shutil
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from studio.core.durable_files import replace_synced
+from studio.pipelines.accelerate import openvino_network
+from studio.pipelines.accelerate.network_calls import Shapes
+
+LAYOUT = "1"  # of these files; another one finds nothing of this
+LIMIT = 16 * 2**30  # bytes of all files; the least recently used go first
+_RESERVE = 2 * 2**30  # bytes of the disk that stay free
+_COPIES = 2  # the network and what was compiled of it
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """One call's seconds by torch and accelerated, and the largest difference of their results, of the largest
+    value."""
+
+    torch: float
+    accelerated: float
+    error: float
+
+    @property
+    def gain(self) -> float:
+        """How many times as fast it is."""
+        return self.torch / self.accelerated if self.accelerated else 0.0
+
+
+@dataclass
+class StoredNetwork:
+    """What is known of one converted network beside its file."""
+
+    digest: str
+    pattern: str
+    measured: dict[str, Measurement]
+
+
+class NetworkStore:
+    """The folder of converted networks. Used by one thread at a time."""
+
+    def __init__(self, folder: Path, limit: int = LIMIT) -> None:
+        self._folder = folder
+        self._limit = limit
+
+    def get_path(self, digest: str, pattern: str) -> Path:
+        """Where the network with these weights is or will be, for calls of `pattern`."""
+        parts = (LAYOUT, digest, pattern, openvino_network.get_version(), platform.machine(), platform.processor())
+        return self._folder / f"{hashlib.sha256('|'.join(parts).encode()).hexdigest()[:32]}.xml"
+
+    def has_any(self) -> bool:
+        """Whether anything is stored."""
+        return any(self._folder.glob("*.json"))
+
+    def list_networks(self, digest: str) -> list[StoredNetwork]:
+        """What is stored of the network with these weights and can be used by this version."""
+        found = [self._read(path) for path in self._folder.glob("*.json")]
+        return [
+            one for one in found if one and one.digest == digest and self.get_path(one.digest, one.pattern).is_file()
+        ]
+
+    def save(self, network: StoredNetwork) -> None:
+        """Write what is known of a network, beside its file."""
+        path = self.get_path(network.digest, network.pattern).with_suffix(".json")
+        replace_synced(path, json.dumps(asdict(network)).encode())
+
+    def make_room(self, wanted: int) -> bool:
+        """Remove what was least recently used until a network of `wanted` bytes fits; whether it does."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        wanted *= _COPIES
+        known = sorted(self._folder.glob("*.json"), key=lambda path: path.stat().st_mtime)
+        while known and self._measure_size() + wanted > self._limit:
+            self._remove(known.pop(0))
+        return shutil.disk_usage(self._folder).free > wanted + _RESERVE
+
+    def discard(self, digest: str, pattern: str) -> None:
+        """Remove a network that is of no use."""
+        self._remove(self.get_path(digest, pattern).with_suffix(".json"))
+
+    def _measure_size(self) -> int:
+        return sum(path.stat().st_size for path in self._folder.rglob("*") if path.is_file())
+
+    def _remove(self, path: Path) -> None:
+        for suffix in (".xml", ".bin", ".json"):
+            path.with_suffix(suffix).unlink(missing_ok=True)
+        shutil.rmtree(path.with_suffix(""), ignore_errors=True)
+
+    @staticmethod
+    def _read(path: Path) -> StoredNetwork | None:
+        try:
+            data = json.loads(path.read_text())
+            measured = {name: Measurement(**one) for name, one in data["measured"].items()}
+            return StoredNetwork(str(data["digest"]), str(data["pattern"]), measured)
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            return None  # spoilt: it is converted again
+
+
+def compute_digest(network: Any) -> str:
+    """SHA-256 of a network's kind, settings, and weights with their names."""
+    found = hashlib.sha256(type(network).__name__.encode())
+    config = getattr(network, "config", None)
+    found.update(repr(sorted(dict(config).items(), key=lambda item: item[0]) if config else "").encode())
+    for name, weight in network.state_dict().items():
+        found.update(f"{name}{weight.dtype}{tuple(weight.shape)}".encode())
+        found.update(weight.detach().cpu().contiguous().view(-1).numpy().data)
+    return found.hexdigest()
+
+
+def name_shapes(shapes: Shapes) -> str:
+    """Shapes as a key of measurements."""
+    return ",".join("x".join(map(str, shape)) for shape in shapes)

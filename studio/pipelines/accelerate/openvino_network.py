@@ -1,0 +1,110 @@
+"""A torch network as OpenVINO runs it on a CPU: traced, converted and compiled here, without any request to outside."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from studio.pipelines.accelerate.network_calls import NetworkCall
+
+if TYPE_CHECKING:
+    import torch
+
+TITLE = "OpenVINO"
+# OpenVINO would choose bfloat16 where the processor has it: other images than torch's.
+_OPTIONS = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY", "NUM_STREAMS": "1"}
+
+
+def is_available() -> bool:
+    """Whether the package is installed."""
+    return importlib.util.find_spec("openvino") is not None
+
+
+def get_version() -> str:
+    return importlib.metadata.version("openvino")
+
+
+class CompiledNetwork:
+    """A network that is ready to run calls of one pattern, of any size. Not for two threads at a time."""
+
+    def __init__(self, path: Path) -> None:
+        """Compile the network that `convert_network` wrote to `path`, or read what an earlier start compiled.
+
+        Raises:
+            RuntimeError: it cannot be read or compiled.
+        """
+        import openvino
+
+        compiled = openvino.Core().compile_model(path, "CPU", {**_OPTIONS, "CACHE_DIR": str(path.parent / path.stem)})
+        self._request = compiled.create_infer_request()
+
+    def run(self, tensors: Sequence[torch.Tensor]) -> torch.Tensor:
+        """The network's result for the tensors of a call.
+
+        Raises:
+            RuntimeError: a size that it cannot run, or no memory.
+        """
+        import torch
+
+        given = [tensor.detach().contiguous().numpy() for tensor in tensors]
+        found = self._request.infer(given, share_inputs=True, share_outputs=True)
+        return torch.from_numpy(found[0]).clone()  # the next call writes over it
+
+
+def convert_network(network: Any, call: NetworkCall, path: Path) -> None:
+    """Write `network`, as it answers calls like `call`, to `path` (.xml, with a .bin beside it), for any batch, height,
+    width and number of tokens.
+
+    OpenVINO's own convert_model is not used: it reports its use to its maker's server.
+
+    Raises:
+        RuntimeError: an operation that cannot be traced or converted.
+        OSError: the file cannot be written.
+    """
+    import openvino
+    import torch
+    from openvino.frontend import FrontEndManager
+    from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder
+
+    class Positional(torch.nn.Module):
+        """The network with the call's tensors as its only arguments and one tensor as its result."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.network = network
+
+        def forward(self, *tensors: torch.Tensor) -> torch.Tensor:
+            arguments, named = call.fill_arguments(tensors)
+            found = self.network(*arguments, **named)
+            return found if isinstance(found, torch.Tensor) else found[0]
+
+    warnings.filterwarnings("ignore", category=torch.jit.TracerWarning)  # what was traced is compared with torch
+    warnings.filterwarnings("ignore", message="`torch.jit.trace", category=FutureWarning)
+    with torch.no_grad():
+        examples = tuple(tensor.detach().clone() for tensor in call.tensors)
+        traced = torch.jit.trace(Positional(), examples, strict=False, check_trace=False)
+    frontend = FrontEndManager().load_by_framework("pytorch")
+    decoder = TorchScriptPythonDecoder(traced)  # has to outlive the conversion
+    model = frontend.convert(frontend.load(decoder))
+    model.reshape({place: _loosen_shape(tensor.shape) for place, tensor in enumerate(call.tensors)})
+    path.parent.mkdir(parents=True, exist_ok=True)
+    openvino.save_model(model, str(path), compress_to_fp16=_fits_half(network))
+
+
+def _loosen_shape(shape: Sequence[int]) -> list[int]:
+    """The shape with every length free (-1) that depends on the job: all but the channels."""
+    loose = [-1] * len(shape)
+    if len(shape) in (2, 3):
+        loose[-1] = shape[-1]
+    if len(shape) == 4:
+        loose[1] = shape[1]
+    return loose
+
+
+def _fits_half(network: Any) -> bool:
+    """Whether all weights are 16-bit values, as those of most checkpoints are: then half the file holds the same."""
+    return all(bool((weight.half().float() == weight).all()) for weight in network.parameters())

@@ -1,0 +1,316 @@
+"""Networks that OpenVINO runs: compiled behind the jobs, used when ready, at the same image."""
+
+from __future__ import annotations
+
+import gc
+import socket
+import weakref
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from fakes import FakeBackend
+from PIL import Image
+from serving import EmptyStore, make_studio
+
+from studio.core.ports import MemoryReport, ResidentModel
+from studio.core.request import LoraUse
+from studio.core.weights import WeightFile, WeightKind
+from studio.pipelines.accelerate import accelerator, openvino_network
+from studio.pipelines.accelerate.network_calls import describe_processors, read_call
+from studio.pipelines.accelerate.network_store import NetworkStore, StoredNetwork, compute_digest
+from studio.pipelines.accelerate.openvino_network import CompiledNetwork
+from studio.tabs.configurations.model_manager import _render_memory
+from tests.local_models import FolderCatalog, RecordingContext, make_local_pipelines, make_request, make_seeds
+from tests.test_lora import make_lora
+from tests.tiny_models import make_tiny_sd15, make_tiny_sdxl
+
+pytestmark = [
+    pytest.mark.torch,
+    pytest.mark.skipif(not openvino_network.is_available(), reason="OpenVINO is not installed"),
+]
+
+
+@pytest.fixture(scope="module")
+def catalog(tmp_path_factory: pytest.TempPathFactory) -> FolderCatalog:
+    root = tmp_path_factory.mktemp("checkpoints")
+    tiny = make_tiny_sd15(root / "tiny")
+    lora = make_lora(tiny, root / "tiny-lora.safetensors")
+    file = WeightFile(name="tiny-lora", kind=WeightKind.LORA, path=lora, bytes=1, family="sd15")
+    return FolderCatalog({"tiny": tiny, "xl": make_tiny_sdxl(root / "xl")}, (file,))
+
+
+class Studio:
+    """Local pipelines that count the calls which OpenVINO answers."""
+
+    def __init__(self, folder: Path, catalog: FolderCatalog, **settings: Any) -> None:
+        values = {"accelerator": "openvino", **settings}
+        self.backend, self.settings = make_local_pipelines(folder, catalog, **values)
+
+    def draw(self, *numbers: int, **changes: Any) -> tuple[Image.Image, RecordingContext]:
+        ctx = RecordingContext(self.settings)
+        found = self.backend.render(make_request(**changes), make_seeds(*(numbers or (1,))), ctx)
+        return found[-1].image, ctx
+
+    def wait(self) -> None:
+        assert self.backend._accelerator.wait(120)
+
+    @property
+    def networks(self) -> dict[str, accelerator.AcceleratedNetwork]:
+        return self.backend._registry.get_resident("tiny").accelerated
+
+
+@pytest.fixture
+def runs(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, ...]]:
+    """The shape of the first tensor of every call that OpenVINO answers."""
+    shapes: list[tuple[int, ...]] = []
+    run = CompiledNetwork.run
+
+    def record_run(self: CompiledNetwork, tensors: Any) -> Any:
+        shapes.append(tuple(tensors[0].shape))
+        return run(self, tensors)
+
+    monkeypatch.setattr(CompiledNetwork, "run", record_run)
+    return shapes
+
+
+@pytest.fixture
+def studio(tmp_path: Path, catalog: FolderCatalog) -> Iterator[Studio]:
+    started = Studio(tmp_path, catalog)
+    yield started
+    started.backend.close()
+
+
+def measure_difference(one: Image.Image, other: Image.Image) -> tuple[float, int]:
+    """The mean and the largest difference in levels of 255."""
+    difference = np.abs(np.asarray(one, dtype=int) - np.asarray(other, dtype=int))
+    return float(difference.mean()), int(difference.max())
+
+
+def assert_alike(one: Image.Image, other: Image.Image) -> None:
+    mean, most = measure_difference(one, other)
+    assert mean <= 1
+    assert most <= 4
+
+
+def test_the_second_image_is_run_by_openvino_and_is_the_same(studio: Studio, runs: list[Any]) -> None:
+    first, _ = studio.draw()
+    assert not runs
+    studio.wait()
+    assert set(studio.networks) == {"unet", "decoder"}
+    second, _ = studio.draw()
+    measured = len(runs)
+    third, _ = studio.draw()
+    assert len(runs) - measured == 3 + 1  # three steps and the decoder
+    assert_alike(first, second)
+    assert_alike(first, third)
+    assert first.getextrema() != ((0, 0), (0, 0), (0, 0))
+
+
+def test_sdxl_is_run_as_well(studio: Studio, runs: list[Any]) -> None:
+    first, _ = studio.draw(model="xl")
+    studio.wait()
+    assert_alike(first, studio.draw(model="xl")[0])
+    assert runs
+
+
+def test_another_size_and_batch_need_no_other_network(studio: Studio, runs: list[Any], monkeypatch) -> None:
+    studio.draw()
+    studio.wait()
+    monkeypatch.setattr(openvino_network, "convert_network", lambda *_: pytest.fail("converted again"))
+    ours, _ = studio.draw(1, 2, width=96, height=128, sampler="Euler")
+    studio.wait()
+    again, _ = studio.draw(1, 2, width=96, height=128, sampler="Euler")
+    assert any(shape[0] == 4 for shape in runs), "two images, each with and without its prompt"
+    assert_alike(ours, again)
+
+
+def test_what_was_compiled_is_found_after_a_restart(
+    tmp_path: Path, catalog: FolderCatalog, runs: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = Studio(tmp_path, catalog)
+    image, _ = first.draw()
+    first.wait()
+    first.draw()
+    first.wait()
+    first.backend.close()
+    monkeypatch.setattr(openvino_network, "convert_network", lambda *_: pytest.fail("converted again"))
+    second = Studio(tmp_path, catalog)
+    second.backend.warm_up("tiny")
+    second.wait()
+    runs.clear()
+    assert_alike(image, second.draw()[0])
+    assert len(runs) == 3 + 1, "neither compiled nor measured again"
+    second.backend.close()
+
+
+def test_other_weights_are_another_network(tmp_path: Path) -> None:
+    import diffusers
+
+    units = [
+        diffusers.UNet2DConditionModel.from_pretrained(make_tiny_sd15(tmp_path / f"{n}", seed=n) / "unet")
+        for n in (0, 1)
+    ]
+    assert compute_digest(units[0]) == compute_digest(units[0])
+    assert compute_digest(units[0]) != compute_digest(units[1])
+
+
+def test_a_job_with_a_lora_is_run_by_torch_and_says_so(
+    studio: Studio, runs: list[Any], tmp_path: Path, catalog: FolderCatalog
+) -> None:
+    use = (LoraUse(name="tiny-lora", weight=1.0),)
+    plain = Studio(tmp_path / "plain", catalog, accelerator="none")
+    expected, _ = plain.draw(loras=use)
+    plain.backend.close()
+    bare, _ = studio.draw()
+    studio.wait()
+    runs.clear()
+    got, ctx = studio.draw(loras=use)
+    assert not runs
+    assert any("LoRAs change the model" in notice for notice in ctx.notices)
+    assert measure_difference(expected, got) == (0.0, 0)
+    assert_alike(bare, studio.draw()[0])
+    assert runs, "the next job without one is accelerated again"
+
+
+def test_a_network_that_cannot_be_converted_fails_no_job(studio: Studio, runs: list[Any], monkeypatch) -> None:
+    def fail(*_: Any) -> None:
+        raise RuntimeError("an operation that cannot be converted")
+
+    monkeypatch.setattr(openvino_network, "convert_network", fail)
+    first, _ = studio.draw()
+    studio.wait()
+    second, ctx = studio.draw()
+    assert measure_difference(first, second) == (0.0, 0)
+    assert not runs
+    assert ctx.notices == []
+
+
+def test_a_network_that_fails_while_it_runs_gives_way_to_torch(studio: Studio, monkeypatch) -> None:
+    first, _ = studio.draw()
+    studio.wait()
+
+    def fail(*_: Any) -> None:
+        raise RuntimeError("no memory")
+
+    monkeypatch.setattr(CompiledNetwork, "run", fail)
+    assert measure_difference(first, studio.draw()[0]) == (0.0, 0)
+    assert not studio.networks["unet"].ready
+
+
+def test_a_network_with_other_results_is_not_used(studio: Studio, monkeypatch) -> None:
+    first, _ = studio.draw()
+    studio.wait()
+    run = CompiledNetwork.run
+    monkeypatch.setattr(CompiledNetwork, "run", lambda self, tensors: run(self, tensors) * 1.01)
+    for _ in range(2):
+        assert measure_difference(first, studio.draw()[0]) == (0.0, 0)
+
+
+def test_automatic_keeps_to_torch_where_nothing_is_gained(tmp_path: Path, catalog: FolderCatalog, monkeypatch) -> None:
+    studio = Studio(tmp_path, catalog, accelerator="auto")
+    monkeypatch.setattr(accelerator, "_LEAST_GAIN", 1e9)
+    first, _ = studio.draw()
+    studio.wait()
+    for _ in range(2):
+        assert measure_difference(first, studio.draw()[0]) == (0.0, 0)
+    (resident,) = studio.backend.get_memory_report().resident
+    assert resident.gains["unet"] > 0, "what was measured is told all the same"
+    studio.backend.close()
+
+
+def test_configurations_shows_what_openvino_gains(tmp_path: Path) -> None:
+    class ResidentStore(EmptyStore):
+        def get_memory_report(self) -> MemoryReport:
+            gains = {"unet": 3.14, "decoder": 0.9}
+            held = ResidentModel(model="m", title="M", bytes=1, in_use=False, idle=1.0, gains=gains)
+            return MemoryReport(device="cpu", total=1, free=1, budget=1, resident=(held,))
+
+    studio = make_studio(tmp_path, FakeBackend(), models=ResidentStore())
+    shown = _render_memory(studio)
+    studio.engine.close()
+    assert "OpenVINO: UNet 3.1 × as fast, VAE 0.9 × as fast" in shown
+
+
+def test_its_memory_is_counted_and_freed_with_the_model(studio: Studio) -> None:
+    studio.draw()
+    before = studio.backend.get_memory_report().resident[0].bytes
+    studio.wait()
+    after = studio.backend.get_memory_report().resident[0].bytes
+    assert after == before + sum(one.bytes for one in studio.networks.values())
+    watched = weakref.ref(studio.networks["unet"])
+    studio.backend.unload("tiny")
+    studio.backend._accelerator.wait(60)
+    gc.collect()
+    assert watched() is None
+
+
+def test_nothing_is_compiled_where_memory_is_short(tmp_path: Path, catalog: FolderCatalog, runs: list[Any]) -> None:
+    studio = Studio(tmp_path, catalog, memory_budget_gb=0.001)
+    for _ in range(2):
+        studio.draw()
+        studio.wait()
+    assert not runs
+    studio.backend.close()
+
+
+def test_the_setting_switches_it_off(tmp_path: Path, catalog: FolderCatalog) -> None:
+    studio = Studio(tmp_path, catalog, accelerator="none")
+    studio.draw()
+    studio.wait()
+    assert studio.networks == {}
+    studio.backend.close()
+
+
+def test_nothing_is_asked_of_the_network(studio: Studio, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Any] = []
+
+    def refuse(self: socket.socket, address: Any) -> None:
+        asked.append(address)
+        raise OSError("no network in this test")
+
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    studio.draw()
+    studio.wait()
+    assert studio.networks["unet"].ready
+    assert asked == []
+
+
+def test_the_least_recently_used_networks_leave_the_disk(tmp_path: Path) -> None:
+    import os
+
+    store = NetworkStore(tmp_path / "networks", limit=3000)
+    for age, digest in enumerate(("old", "new")):
+        path = store.get_path(digest, "p")
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("<net/>")
+        path.with_suffix(".bin").write_bytes(bytes(1000))
+        store.save(StoredNetwork(digest, "p", {}))
+        os.utime(path.with_suffix(".json"), (age, age))
+    assert store.make_room(500)
+    assert store.list_networks("old") == []
+    assert [one.digest for one in store.list_networks("new")] == ["new"]
+    store.get_path("new", "p").with_suffix(".json").write_text("{spoilt")
+    assert store.list_networks("new") == []
+
+
+def test_calls_with_numbers_or_foreign_layers_are_left_to_torch(tmp_path: Path) -> None:
+    import torch
+
+    tensor = torch.zeros(1, 2)
+    assert read_call((tensor, 3.0), {}, "") is None
+    assert read_call((), {"name": "x"}, "") is None
+    same = [read_call((torch.zeros(n, 2),), {"flag": None}, "") for n in (1, 5)]
+    assert same[0] is not None
+    assert same[1] is not None
+    assert same[0].pattern == same[1].pattern
+    times = [read_call((tensor, torch.tensor(time)), {}, "") for time in (7, 7.5)]
+    assert times[0] is not None
+    assert times[1] is not None
+    assert times[0].pattern == times[1].pattern, "one network for all samplers"
+    hooked = torch.nn.Sequential(torch.nn.Linear(2, 2))
+    assert describe_processors(hooked) == ""
+    hooked[0].register_forward_hook(lambda *_: None)
+    assert describe_processors(hooked) is None
