@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fakes import draw_fake_image
+from foreign_images import A1111, make_png_with_chunks
 from library_rows import add_many
 from opening import BrowserWindow, Opener
 from PIL import Image
@@ -20,6 +22,7 @@ pytestmark = pytest.mark.browser
 API = "/api/image-studio"
 PROMPTS = ("a castle at night", "a castle by day", "a lighthouse in fog", "a red apple", "a green apple")
 MANY = 100_000
+FOREIGN = 600  # images of another program
 
 
 def make_images(served: RunningStudio, *prompts: str) -> list[str]:
@@ -282,6 +285,29 @@ def test_escape_in_the_library_does_not_stop_a_job(opener: Opener) -> None:
     served.backend.release(1000)
     window.tab("Txt2Img")
     window.wait_for_status("finished")
+
+
+def test_a_folder_of_another_program_is_imported_with_its_progress(opener: Opener, tmp_path: Path) -> None:
+    theirs = tmp_path / "webui"
+    theirs.mkdir()
+    served = opener.serve(import_folders=str(theirs))
+    library = OpenLibrary(served, opener.open_window(served), [])
+    page = library.window.open()
+    library.window.tab("Library")
+    library.expect_count("0 images")
+    page.click(".lib-views >> text=Import")
+    expect(page.locator(".lib-folder strong")).to_have_text(str(theirs))
+    expect(page.locator(".lib-folder")).to_have_attribute("data-state", "watching")
+    for number in range(FOREIGN):
+        image = draw_fake_image(number, 64, 64)
+        (theirs / f"{number:05d}.png").write_bytes(make_png_with_chunks(image, parameters=A1111))
+    page.click("button:has-text('Scan again')")
+    expect(page.locator(".lib-folder [role=progressbar]")).to_be_visible()
+    expect(page.locator(".lib-folder [role=status]")).to_contain_text(f"up to date · {FOREIGN} of {FOREIGN} files")
+    page.click(".lib-views >> text=All")
+    library.expect_count(f"{FOREIGN} images")
+    library.search("is:imported")
+    library.expect_count(f"{FOREIGN} images")
 
 
 def test_a_hundred_thousand_images_are_scrolled_with_a_few_on_the_page(opener: Opener, tmp_path: Path) -> None:

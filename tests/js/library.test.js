@@ -236,4 +236,5 @@ test("what was done is said in a sentence", () => {
   assert.equal(describeUpload(2, 1), "2 files added. 1 refused.");
   const folder = { program: "ComfyUI", state: "scanning", found: 5000, done: 1200 };
   assert.equal(describeFolder(folder), "ComfyUI · scanning · 1,200 of 5,000 files");
+  assert.equal(describeFolder({ program: "", state: "offline", found: 0, done: 0 }), "not reachable");
 });

@@ -8,10 +8,12 @@ import { controlImport, listImports } from "./library_api.js";
 /** @typedef {import("./library_api.js").ImportFolder} ImportFolder */
 
 const POLL_MS = 1000;
-const BUSY = ["queued", "counting", "scanning", "running"];
+const BUSY = ["waiting", "scanning"];
 const HELP =
-  "The folders are named in the setting “Import folders”, which only the person who runs the studio can change. Their" +
-  " files are read where they are, and never written to.";
+  "Output folders of other programs. Who runs the studio sets them, with import_folders in config.json or" +
+  " --import-folders. Their files are read where they are, and never written to.";
+/** What the states of a folder are called. @type {Record<string, string>} */
+const STATES = { watching: "up to date", offline: "not reachable", waiting: "waiting", scanning: "scanning" };
 
 export class ImportsPanel {
   /** @param {() => void} onImported new files were found */
@@ -71,7 +73,7 @@ export class ImportsPanel {
     };
     const button = isBusy
       ? makeButton("Cancel", () => control("cancel"))
-      : makeButton(folder.done ? "Scan again" : "Import", () => control("scan"));
+      : makeButton("Scan again", () => control("scan"));
     const head = make("div", { class: "lib-folder-head" }, make("strong", {}, folder.path), button);
     const row = make("div", { class: "lib-folder", "data-state": folder.state }, head);
     row.append(make("p", { class: "note", role: "status" }, describeFolder(folder)));
@@ -99,5 +101,5 @@ function buildProgress({ path, found, done }) {
  */
 export function describeFolder({ program, state, found, done }) {
   const files = found ? `${done.toLocaleString("en")} of ${found.toLocaleString("en")} files` : "";
-  return [program, state, files].filter(Boolean).join(" · ");
+  return [program, STATES[state] ?? state, files].filter(Boolean).join(" · ");
 }

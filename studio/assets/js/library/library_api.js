@@ -49,8 +49,14 @@ const API = "api/image-studio";
 /** @typedef {{value: string, count: number}} Facet */
 /** @typedef {{id: string, name: string, count: number, query: string | null}} Collection */
 /**
- * @typedef {{id: string, path: string, program: string, state: string, found: number, done: number, error?: string}}
- *   ImportFolder
+ * @typedef {object} ImportFolder
+ * @property {number} id
+ * @property {string} path
+ * @property {string} program
+ * @property {string} state waiting, scanning, watching, cancelled, offline or failed
+ * @property {number} found files
+ * @property {number} done of them
+ * @property {string | null} error
  */
 /** @typedef {{text: string, label: string, count?: number}} Completion */
 
@@ -233,12 +239,12 @@ export function listImports() {
 }
 
 /**
- * @param {string} id of the folder
+ * @param {number} id of the folder
  * @param {"scan" | "cancel"} action
  * @returns {Promise<unknown>}
  */
 export function controlImport(id, action) {
-  return postJson(`${API}/imports/${encodeURIComponent(id)}/${action}`, {});
+  return postJson(`${API}/imports/${id}/${action}`, {});
 }
 
 /**
