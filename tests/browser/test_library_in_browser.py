@@ -1,9 +1,15 @@
-"""The library in a real browser, over the real index: find, mark, tag, trash and put back."""
+"""The library and the start page in a real browser, over the real index.
+
+One studio with five images and one window serve most tests; each takes away what it adds.
+"""
 
 from __future__ import annotations
 
 import io
 import zipfile
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +19,7 @@ from foreign_images import A1111, make_png_with_chunks
 from library_rows import add_many
 from opening import BrowserWindow, Opener
 from PIL import Image
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import Browser, Locator, Page, expect
 from serving import RunningStudio
 
 from studio.library.database import Database
@@ -25,80 +31,107 @@ MANY = 100_000
 FOREIGN = 600  # images of another program
 
 
-def make_images(served: RunningStudio, *prompts: str) -> list[str]:
-    """The ids of an image for each prompt, in their order."""
-    client, ids = served.open_client(), []
-    for prompt in prompts:
-        job = client.post(f"{API}/create?wait=true", json={"prompt": prompt, "seed": 7}).json()
-        ids += [image["id"] for image in job["images"]]
-    return ids
+@dataclass(frozen=True)
+class OpenLibrary:
+    """A studio, a window on it, and the ids of its images, the newest first, as the grid shows them."""
+
+    served: RunningStudio
+    window: BrowserWindow
+    ids: list[str]
+
+    @property
+    def page(self) -> Page:
+        return self.window.page
+
+    @property
+    def thumbnails(self) -> Locator:
+        return self.page.locator(".lib-cell:not(.lib-loading)")
+
+    def search(self, query: str) -> None:
+        self.page.fill(".lib-search", query)
+        self.page.keyboard.press("Enter")
+
+    def expect_count(self, text: str) -> None:
+        expect(self.page.locator(".lib-summary")).to_have_text(text)
+
+    def expect_selected(self, count: int) -> None:
+        expect(self.page.locator(".lib-bulk strong")).to_have_text(f"{count} selected")
+
+    def get_asset(self, asset_id: str) -> dict[str, Any]:
+        return self.served.open_client().get(f"{API}/assets/{asset_id}").json()
+
+    def make_images(self, *prompts: str) -> list[str]:
+        """The ids of an image for each prompt, in their order."""
+        client, ids = self.served.open_client(), []
+        for prompt in prompts:
+            job = client.post(f"{API}/create?wait=true", json={"prompt": prompt, "seed": 7}).json()
+            ids += [image["id"] for image in job["images"]]
+        return ids
+
+    def delete_others(self) -> None:
+        """Delete all but the first five images for good."""
+        client = self.served.open_client()
+        found = {asset["id"] for asset in client.get(f"{API}/assets").json()["assets"]}
+        if added := sorted(found - {*self.ids}):
+            client.post(f"{API}/assets/bulk", json={"ids": added, "change": {"trash": True}})
+            client.post(f"{API}/trash/empty")
 
 
-def open_library(window: BrowserWindow) -> Page:
-    window.open()
-    window.tab("Library")
-    expect(window.page.locator(".lib-summary")).to_have_text("5 images")
-    return window.page
-
-
-def list_shown(page: Page) -> Locator:
-    return page.locator(".lib-cell:not(.lib-loading)")
-
-
-def search(page: Page, query: str) -> None:
-    page.fill(".lib-search", query)
-    page.keyboard.press("Enter")
-
-
-def get_asset(served: RunningStudio, asset_id: str) -> dict[str, Any]:
-    return served.open_client().get(f"{API}/assets/{asset_id}").json()
+@pytest.fixture(scope="module")
+def opened(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[OpenLibrary]:
+    with ExitStack() as stack:
+        opener = Opener(browser, stack, tmp_path_factory.mktemp("library"))
+        served = opener.serve()
+        library = OpenLibrary(served, opener.open_window(served), [])
+        library.ids.extend(library.make_images(*PROMPTS)[::-1])
+        library.window.open()
+        yield library
 
 
 @pytest.fixture
-def served(opener: Opener) -> RunningStudio:
-    return opener.serve()
+def library(opened: OpenLibrary) -> Iterator[OpenLibrary]:
+    """The Library tab with all five images and nothing selected."""
+    page = opened.page
+    opened.window.tab("Library")
+    if page.locator(".lib-back:visible").count():
+        page.click(".lib-back")
+    page.click(".lib-views >> text=All")
+    opened.search("")
+    opened.expect_count("5 images")
+    opened.window.complaints.clear()
+    yield opened
+    opened.delete_others()
 
 
-@pytest.fixture
-def ids(served: RunningStudio) -> list[str]:
-    """Newest first, as the grid shows them."""
-    return make_images(served, *PROMPTS)[::-1]
-
-
-@pytest.fixture
-def window(opener: Opener, served: RunningStudio, ids: list[str]) -> BrowserWindow:
-    return opener.open_window(served)
-
-
-def test_images_are_found_by_words_and_filters(window: BrowserWindow) -> None:
-    page = open_library(window)
-    search(page, "castle -night")
-    expect(page.locator(".lib-summary")).to_have_text("1 image")
-    expect(list_shown(page)).to_have_attribute("aria-label", "a castle by day")
+def test_images_are_found_by_words_and_filters(library: OpenLibrary) -> None:
+    page = library.page
+    library.search("castle -night")
+    library.expect_count("1 image")
+    expect(library.thumbnails).to_have_attribute("aria-label", "a castle by day")
     page.click(".lib-chip:has-text('Not night')")
-    expect(page.locator(".lib-summary")).to_have_text("2 images")
-    search(page, "nothing like it")
+    library.expect_count("2 images")
+    library.search("nothing like it")
     expect(page.locator(".lib-message")).to_contain_text("No image matches this search.")
     page.click("button:has-text('Clear the search')")
-    expect(list_shown(page)).to_have_count(5)
+    expect(library.thumbnails).to_have_count(5)
     page.click(".lib-facet:has-text('fake')")
     expect(page.locator(".lib-search")).to_have_value("model:fake")
-    expect(list_shown(page)).to_have_count(5)
-    assert window.complaints == []
+    expect(page.locator(".lib-facet:has-text('fake')")).to_be_focused()
+    expect(library.thumbnails).to_have_count(5)
+    assert library.window.complaints == []
 
 
-def test_a_query_that_cannot_be_read_says_why(window: BrowserWindow) -> None:
-    page = open_library(window)
-    search(page, "seed:abc")
-    expect(page.locator(".lib-message")).to_contain_text("abc")
-    expect(page.locator(".lib-search")).to_have_attribute("aria-invalid", "true")
-    search(page, "seed:7")
-    expect(list_shown(page)).to_have_count(5)
-    expect(page.locator(".lib-search")).to_have_attribute("aria-invalid", "false")
+def test_a_query_that_cannot_be_read_says_why(library: OpenLibrary) -> None:
+    library.search("seed:abc")
+    expect(library.page.locator(".lib-message")).to_contain_text("abc")
+    expect(library.page.locator(".lib-search")).to_have_attribute("aria-invalid", "true")
+    library.search("seed:7")
+    expect(library.thumbnails).to_have_count(5)
+    expect(library.page.locator(".lib-search")).to_have_attribute("aria-invalid", "false")
 
 
-def test_the_query_is_completed_while_one_types(window: BrowserWindow) -> None:
-    page = open_library(window)
+def test_the_query_is_completed_while_one_types(library: OpenLibrary) -> None:
+    page = library.page
     page.locator(".lib-search").press_sequentially("mod")
     expect(page.locator(".lib-options li").first).to_contain_text("model:")
     page.keyboard.press("ArrowDown")
@@ -106,130 +139,129 @@ def test_the_query_is_completed_while_one_types(window: BrowserWindow) -> None:
     expect(page.locator(".lib-options li").first).to_contain_text("fake")
     page.keyboard.press("ArrowDown")
     page.keyboard.press("Enter")
-    expect(page.locator(".lib-chip:visible")).to_have_text("Model: fake ×")
+    expect(page.locator(".lib-chips .lib-chip")).to_have_text("Model: fake ×")
 
 
-def test_a_range_is_tagged_trashed_and_put_back(window: BrowserWindow, served: RunningStudio, ids: list[str]) -> None:
-    page = open_library(window)
-    list_shown(page).nth(0).click()
-    list_shown(page).nth(2).click(modifiers=["Shift"])
-    expect(page.locator(".lib-bulk strong")).to_have_text("3 selected")
+def test_a_range_is_tagged_trashed_and_put_back(library: OpenLibrary) -> None:
+    page, ids = library.page, library.ids
+    library.thumbnails.nth(0).click()
+    library.thumbnails.nth(2).click(modifiers=["Shift"])
+    library.expect_selected(3)
     page.fill(".lib-bulk input", "book two, draft")
     page.locator(".lib-bulk input").press("Enter")
     expect(page.locator(".lib-notice")).to_contain_text("3 images tagged book two, draft.")
-    assert sorted(get_asset(served, ids[2])["tags"]) == ["book two", "draft"]
+    assert sorted(library.get_asset(ids[2])["tags"]) == ["book two", "draft"]
     page.locator(".lib-grid").focus()
     page.keyboard.press("Delete")
-    expect(page.locator(".lib-summary")).to_have_text("2 images")
-    assert get_asset(served, ids[0])["trashed"] is True
-    page.locator(".lib-grid").focus()
+    library.expect_count("2 images")
+    assert library.get_asset(ids[0])["trashed"] is True
     page.keyboard.press("Control+z")
-    expect(page.locator(".lib-summary")).to_have_text("5 images")
-    assert get_asset(served, ids[0])["trashed"] is False
-    search(page, 'tag:"book two"')
-    expect(list_shown(page)).to_have_count(3)
+    library.expect_count("5 images")
+    assert library.get_asset(ids[0])["trashed"] is False
+    library.search('tag:"book two"')
+    library.expect_count("3 images")
 
 
-def test_the_trash_gives_images_back_and_is_emptied_after_a_question(
-    window: BrowserWindow, served: RunningStudio, ids: list[str]
-) -> None:
-    page = open_library(window)
-    list_shown(page).nth(0).click()
-    list_shown(page).nth(1).click(modifiers=["Control"])
-    page.click("button:has-text('Move to trash')")
-    expect(page.locator(".lib-summary")).to_have_text("3 images")
+def test_the_trash_gives_images_back_and_is_emptied_after_a_question(library: OpenLibrary) -> None:
+    page = library.page
+    (added,) = library.make_images("a boat to throw away")
+    library.search("")
+    library.expect_count("6 images")
+    library.thumbnails.nth(0).click()
+    library.thumbnails.nth(1).click(modifiers=["Control"])
+    page.click("button:has-text('Move to trash'):visible")
+    library.expect_count("4 images")
     page.click(".lib-views >> text=Trash")
-    expect(list_shown(page)).to_have_count(2)
-    page.locator(f".lib-cell[data-id='{ids[0]}']").click()
+    library.expect_count("2 images")
+    page.click(f".lib-cell[data-id='{library.ids[0]}']")
     page.click(".lib-bulk >> text=Restore")
-    expect(page.locator(".lib-summary")).to_have_text("1 image")
+    library.expect_count("1 image")
     page.click("button:has-text('Empty trash')")
     page.click("dialog.ask >> text=Cancel")
-    expect(list_shown(page)).to_have_count(1)
+    library.expect_count("1 image")
     page.click("button:has-text('Empty trash')")
     page.click("dialog.ask >> text=Delete for good")
     expect(page.locator(".lib-message")).to_contain_text("The trash is empty.")
     page.click(".lib-views >> text=All")
-    expect(page.locator(".lib-summary")).to_have_text("4 images")
-    assert served.open_client().get(f"{API}/assets/{ids[1]}").status_code == 404
+    library.expect_count("5 images")
+    assert library.served.open_client().get(f"{API}/assets/{added}").status_code == 404
 
 
-def test_the_keyboard_walks_marks_and_opens(window: BrowserWindow, served: RunningStudio, ids: list[str]) -> None:
-    page = open_library(window)
+def test_the_keyboard_walks_marks_and_opens(library: OpenLibrary) -> None:
+    page, third = library.page, library.ids[2]
     page.locator(".lib-grid").focus()
-    for key in ("ArrowRight", "ArrowRight", "f", "4"):
+    for key in ("ArrowRight", "ArrowRight", "f"):
         page.keyboard.press(key)
-    window.wait_for(lambda: get_asset(served, ids[2])["rating"] == 4)
-    assert get_asset(served, ids[2])["favourite"] is True
-    expect(list_shown(page).nth(2)).to_have_attribute("aria-label", "a lighthouse in fog, favourite, 4 stars")
+    expect(library.thumbnails.nth(2)).to_have_attribute("aria-label", "a lighthouse in fog, favourite")
+    page.keyboard.press("4")
+    expect(library.thumbnails.nth(2)).to_have_attribute("aria-label", "a lighthouse in fog, favourite, 4 stars")
+    kept = library.get_asset(third)
+    assert (kept["favourite"], kept["rating"]) == (True, 4)
     page.keyboard.press("Enter")
     expect(page.locator(".lib-detail .lib-prompt")).to_have_text("a lighthouse in fog")
     page.keyboard.press("ArrowLeft")
     expect(page.locator(".lib-detail .lib-prompt")).to_have_text("a red apple")
     page.keyboard.press("Escape")
     expect(page.locator(".lib-detail")).to_be_hidden()
-    expect(page.locator(".lib-bulk strong")).to_have_text("1 selected")
+    library.expect_selected(1)
     page.keyboard.press("Escape")
     expect(page.locator(".lib-bulk")).to_be_hidden()
 
 
-def test_a_rectangle_drawn_over_images_selects_them(window: BrowserWindow) -> None:
-    page = open_library(window)
-    first, second = (list_shown(page).nth(place).bounding_box() for place in (0, 1))
+def test_a_rectangle_drawn_over_images_selects_them(library: OpenLibrary) -> None:
+    mouse = library.page.mouse
+    first, second = (library.thumbnails.nth(place).bounding_box() for place in (0, 1))
     assert first
     assert second
-    page.mouse.move(first["x"] + 20, first["y"] + 20)
-    page.mouse.down()
-    page.mouse.move(second["x"] + 30, second["y"] + 60, steps=5)
-    page.mouse.up()
-    expect(page.locator(".lib-bulk strong")).to_have_text("2 selected")
-    expect(page.locator(".lib-band")).to_be_hidden()
+    mouse.move(first["x"] + 20, first["y"] + 20)
+    mouse.down()
+    mouse.move(second["x"] + 30, second["y"] + 60, steps=5)
+    mouse.up()
+    library.expect_selected(2)
+    expect(library.page.locator(".lib-band")).to_be_hidden()
 
 
-def test_notes_tags_and_title_are_kept(window: BrowserWindow, served: RunningStudio, ids: list[str]) -> None:
-    page = open_library(window)
-    list_shown(page).nth(0).dblclick()
-    page.fill(".lib-title", "Cover")
-    page.fill(".lib-section textarea", "for the f issue, page 4")
-    page.fill(".lib-tags input", "print, big")
-    page.locator(".lib-tags input").press("Enter")
-    expect(page.locator(".lib-tags button").first).to_be_visible()
-    window.wait_for(lambda: len(get_asset(served, ids[0])["tags"]) == 2)
-    kept = get_asset(served, ids[0])
-    assert (kept["title"], kept["note"], kept["rating"]) == ("Cover", "for the f issue, page 4", 0)
-    page.click("[aria-label='Remove the tag big']")
-    window.wait_for(lambda: get_asset(served, ids[0])["tags"] == ["print"])
-
-
-def test_an_image_is_sent_to_another_tab_and_counted(
-    window: BrowserWindow, served: RunningStudio, ids: list[str]
-) -> None:
-    page = open_library(window)
-    list_shown(page).nth(1).dblclick()
+def test_an_image_is_sent_to_another_tab_and_counted(library: OpenLibrary) -> None:
+    page, second = library.page, library.ids[1]
+    library.thumbnails.nth(1).dblclick()
     page.click(".lib-send >> text=→ Img2Img")
-    window.page.wait_for_function("() => window.easel.areRestored(['img2img'])")
+    page.wait_for_function("() => window.easel.areRestored(['img2img'])")
     expect(page.locator("#img2img-prompt textarea")).to_have_value("a red apple")
-    window.wait_for(lambda: get_asset(served, ids[1])["use_counts"].get("sent") == 1)
-    window.tab("Library")
+    library.window.wait_for(lambda: library.get_asset(second)["use_counts"].get("sent") == 1)
+    library.window.tab("Library")
     page.click(".lib-send >> text=Use all settings")
     expect(page.locator("#prompt textarea")).to_have_value("a red apple")
 
 
-def test_a_saved_search_comes_back_with_one_click(window: BrowserWindow) -> None:
-    page = open_library(window)
-    search(page, "apple")
-    expect(page.locator(".lib-summary")).to_have_text("2 images")
+def test_notes_tags_and_title_are_kept(library: OpenLibrary) -> None:
+    page, last = library.page, library.ids[4]
+    library.thumbnails.nth(4).dblclick()
+    page.fill(".lib-title", "Cover")
+    page.fill(".lib-section textarea", "for the f issue, page 4")
+    page.fill(".lib-side .lib-tags input", "print, big")
+    page.locator(".lib-side .lib-tags input").press("Enter")
+    page.click("[aria-label='Remove the tag big']")
+    library.window.wait_for(lambda: library.get_asset(last)["tags"] == ["print"])
+    kept = library.get_asset(last)
+    assert (kept["title"], kept["note"], kept["rating"]) == ("Cover", "for the f issue, page 4", 0)
+
+
+def test_a_saved_search_comes_back_with_one_click(library: OpenLibrary) -> None:
+    page = library.page
+    library.search("apple")
+    library.expect_count("2 images")
     page.click("button:has-text('Save this search')")
     page.fill("dialog.ask input", "Fruit")
     page.keyboard.press("Enter")
-    search(page, "")
-    expect(page.locator(".lib-summary")).to_have_text("5 images")
+    expect(page.locator(".lib-facet:has-text('Fruit')")).to_be_visible()
+    library.search("")
+    library.expect_count("5 images")
     page.click(".lib-facet:has-text('Fruit')")
-    expect(page.locator(".lib-summary")).to_have_text("2 images")
+    library.expect_count("2 images")
 
 
-def test_own_files_are_added_and_a_refused_one_is_reported(window: BrowserWindow, served: RunningStudio) -> None:
-    page = open_library(window)
+def test_own_files_are_added_and_a_refused_one_is_reported(library: OpenLibrary) -> None:
+    page = library.page
     data = io.BytesIO()
     Image.new("RGB", (40, 30), "teal").save(data, "PNG")
     good = {"name": "teal.png", "mimeType": "image/png", "buffer": data.getvalue()}
@@ -237,28 +269,26 @@ def test_own_files_are_added_and_a_refused_one_is_reported(window: BrowserWindow
     page.set_input_files(".library input[type=file]", [bad, good])
     expect(page.locator(".lib-notice")).to_contain_text("1 file added. 1 refused.")
     expect(page.locator(".toasts .toast")).to_be_visible()
-    expect(page.locator(".lib-summary")).to_have_text("6 images")
-    search(page, "size:40x30")
-    expect(list_shown(page)).to_have_count(1)
+    library.expect_count("6 images")
+    library.search("size:40x30")
+    library.expect_count("1 image")
 
 
-def test_a_selection_is_exported_as_a_zip(window: BrowserWindow) -> None:
-    page = open_library(window)
-    list_shown(page).nth(0).click()
-    list_shown(page).nth(1).click(modifiers=["Shift"])
-    with page.expect_download() as started:
-        page.click(".lib-bulk >> text=Export zip")
+def test_a_selection_is_exported_as_a_zip(library: OpenLibrary) -> None:
+    library.thumbnails.nth(0).click()
+    library.thumbnails.nth(1).click(modifiers=["Shift"])
+    with library.page.expect_download() as started:
+        library.page.click(".lib-bulk >> text=Export zip")
     names = zipfile.ZipFile(started.value.path()).namelist()
     assert sum(name.endswith(".png") for name in names) == 2
     assert "assets.jsonl" in names
 
 
-def test_a_result_is_marked_and_opened_in_the_library(opener: Opener, served: RunningStudio) -> None:
-    window = opener.open_window(served)
-    page = window.open()
+def test_a_result_is_marked_and_opened_in_the_library(library: OpenLibrary) -> None:
+    page = library.page
+    library.window.tab("Txt2Img")
     page.fill("#prompt textarea", "a boat")
-    page.keyboard.press("Control+Enter")
-    window.wait_for_status("finished")
+    page.click("#generate")
     page.click(".result-marks [aria-label='Favourite']")
     page.click(".result-marks [aria-label='3 stars']")
     expect(page.locator(".result-marks .star-on")).to_have_count(3)
@@ -266,25 +296,60 @@ def test_a_result_is_marked_and_opened_in_the_library(opener: Opener, served: Ru
     expect(page.locator(".lib-detail .lib-prompt")).to_have_text("a boat")
     expect(page.locator(".lib-detail [aria-label='Favourite']")).to_have_attribute("aria-pressed", "true")
     expect(page.locator(".lib-detail .star-on")).to_have_count(3)
-    assert window.complaints == []
+    assert library.window.complaints == []
 
 
-def test_escape_in_the_library_does_not_stop_a_job(opener: Opener) -> None:
-    served = opener.serve(held=True)
-    window = opener.open_window(served)
+def test_escape_in_the_library_stops_no_job(library: OpenLibrary) -> None:
+    page, backend = library.page, library.served.backend
+    backend.held = True
+    library.window.tab("Txt2Img")
+    page.fill("#prompt textarea", "a slow boat")
+    page.click("#generate")
+    backend.release(1)
+    library.window.wait_for_status("running")
+    library.window.tab("Library")
+    page.locator(".lib-search").press("Escape")
+    page.locator(".lib-grid").press("Escape")
+    backend.held = False
+    backend.release(10)
+    library.window.tab("Txt2Img")
+    library.window.wait_for_status("finished")
+
+
+def test_the_start_page_shows_work_and_images_and_leads_on(library: OpenLibrary) -> None:
+    page, client = library.page, library.served.open_client()
+    library.served.backend.held = True
+    waiting = client.post(f"{API}/create", json={"prompt": "a long way"}).json()
+    page.click(".brand")
+    expect(page.locator(".home-thumb")).to_have_count(5)
+    expect(page.locator(".home-job")).to_contain_text("a long way")
+    page.click(".home-job >> text=Stop")
+    library.served.backend.held = False
+    library.served.backend.release(10)
+    expect(page.locator(".home-job")).to_have_count(0)
+    assert client.get(f"{API}/jobs/{waiting['jobId']}").json()["status"] == "cancelled"
+    page.click(".home-prompt:has-text('a castle at night')")
+    expect(page.locator("#prompt textarea")).to_have_value("a castle at night")
+    page.click(".brand")
+    page.locator(".home-thumb").first.click()
+    expect(page.locator(".lib-detail .lib-prompt")).to_have_text("a green apple")
+    assert library.window.complaints == []
+
+
+def test_a_phone_opens_an_image_with_a_tap_and_selects_with_its_mark(opened: OpenLibrary, opener: Opener) -> None:
+    phone = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True}
+    window = opener.open_window(opened.served, **phone)
+    library = OpenLibrary(opened.served, window, opened.ids)
     page = window.open()
-    page.fill("#prompt textarea", "a boat")
-    page.keyboard.press("Control+Enter")
-    served.backend.release(1)
-    window.wait_for_status("running")
     window.tab("Library")
-    page.locator(".lib-search").focus()
-    page.keyboard.press("Escape")
-    page.locator(".lib-grid").focus()
-    page.keyboard.press("Escape")
-    served.backend.release(1000)
-    window.tab("Txt2Img")
-    window.wait_for_status("finished")
+    library.expect_count("5 images")
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    library.thumbnails.nth(0).locator(".lib-check").tap()
+    library.thumbnails.nth(1).tap()
+    library.expect_selected(2)
+    page.click("[aria-label='Clear the selection']")
+    library.thumbnails.nth(1).tap()
+    expect(page.locator(".lib-detail .lib-prompt")).to_have_text("a red apple")
 
 
 def test_a_folder_of_another_program_is_imported_with_its_progress(opener: Opener, tmp_path: Path) -> None:
@@ -315,55 +380,23 @@ def test_a_hundred_thousand_images_are_scrolled_with_a_few_on_the_page(opener: O
     database = Database(tmp_path / "outputs" / "library.db")
     add_many(database, MANY)
     database.close()
-    window = opener.open_window(opener.serve())
-    page = window.page
+    served = opener.serve()
+    library = OpenLibrary(served, opener.open_window(served), [])
+    page = library.page
     page.route("**/thumbnail", lambda route: route.fulfill(status=204))  # these rows have no files
-    window.open()
-    window.tab("Library")
-    expect(page.locator(".lib-summary")).to_have_text("100,000 images")
+    library.window.open()
+    library.window.tab("Library")
+    library.expect_count("100,000 images")
     seen: set[str] = set()
-    cells = 0
-    while len(seen) < 3000:
-        page.evaluate("document.querySelector('.lib-grid').scrollBy(0, 600)")
+    while len(seen) < 2000:
+        page.evaluate("document.querySelector('.lib-grid').scrollBy(0, 900)")
         page.wait_for_function("() => !document.querySelector('.lib-loading')")
         shown = page.locator(".lib-cell").evaluate_all("cells => cells.map((cell) => cell.dataset.id)")
-        cells = max(cells, len(shown))
+        assert len(shown) <= 120
         seen |= set(shown)
-    assert cells <= 120
-    search(page, "model:m3 5*")
-    expect(page.locator(".lib-message")).to_be_hidden()
-    page.locator(".lib-grid").focus()
-    page.keyboard.press("Control+a")
-    expect(page.locator(".lib-bulk strong")).to_contain_text("selected")
-
-
-def test_a_phone_opens_an_image_with_a_tap_and_selects_with_its_mark(opener: Opener, served: RunningStudio) -> None:
-    make_images(served, *PROMPTS)
-    phone = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True}
-    window = opener.open_window(served, **phone)
-    page = open_library(window)
-    assert page.evaluate("document.documentElement.scrollWidth") <= 390
-    list_shown(page).nth(0).locator(".lib-check").tap()
-    list_shown(page).nth(1).tap()
-    expect(page.locator(".lib-bulk strong")).to_have_text("2 selected")
-    page.click("[aria-label='Clear the selection']")
-    list_shown(page).nth(1).tap()
-    expect(page.locator(".lib-detail .lib-prompt")).to_have_text("a red apple")
-
-
-def test_the_start_page_shows_work_and_images_and_leads_on(window: BrowserWindow, served: RunningStudio) -> None:
-    served.backend.held = True
-    waiting = served.open_client().post(f"{API}/create", json={"prompt": "a long way"}).json()
-    page = window.open()
-    page.click(".brand")
-    expect(page.locator(".home-thumb")).to_have_count(5)
-    expect(page.locator(".home-job")).to_contain_text("a long way")
-    page.click(".home-job >> text=Stop")
-    expect(page.locator(".home-job")).to_have_count(0)
-    assert served.open_client().get(f"{API}/jobs/{waiting['jobId']}").json()["status"] == "cancelled"
-    page.click(".home-prompt:has-text('a castle at night')")
-    expect(page.locator("#prompt textarea")).to_have_value("a castle at night")
-    page.click(".brand")
-    page.locator(".home-thumb").first.click()
-    expect(page.locator(".lib-detail .lib-prompt")).to_have_text("a green apple")
-    assert window.complaints == []
+    library.search("is:favourite")
+    library.expect_count("10,000 images")
+    page.locator(".lib-grid").press("Control+a")
+    expect(page.locator(".lib-bulk strong")).to_have_text("10,000 selected")
+    page.click(".lib-bulk [aria-label='5 stars']")
+    expect(page.locator(".lib-notice")).to_contain_text("10,000 images rated.")

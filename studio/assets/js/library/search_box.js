@@ -146,8 +146,10 @@ export class SearchBox {
     } else if (event.key === "Enter") {
       event.preventDefault();
       if (isOpen && this.active >= 0) this.choose(this.active);
-      else this.search();
-      this.closeList();
+      else {
+        this.search();
+        this.closeList();
+      }
     } else if (isOpen && (event.key === "ArrowDown" || event.key === "ArrowUp")) {
       event.preventDefault();
       this.activate(this.active + (event.key === "ArrowDown" ? 1 : -1));
