@@ -10,6 +10,7 @@ from benchmarks.report import TABLE_HEADER
 BENCHMARKS = (
     "startup",
     "page_weight",
+    "library_page",
     "idle",
     "growth",
     "overhead",

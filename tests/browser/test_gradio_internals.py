@@ -19,7 +19,7 @@ from studio.core.model import Feature
 pytestmark = pytest.mark.browser
 
 STYLES = Path(studio.__file__).parent / "assets" / "css" / "gradio.css"
-TABS = ("Txt2Img", "Img2Img", "Extras", "Social Optimizer", "Compare", "Configurations")
+TABS = ("Txt2Img", "Img2Img", "Extras", "Social Optimizer", "Library", "Compare", "Configurations", "Home")
 STATES = (".toast", ":focus-visible", ".hide", ".seed-field")  # of a moment, or with a test of their own
 LOOK = """selector => { const style = getComputedStyle(document.querySelector(selector));
   return [style.backgroundColor, style.borderRadius, style.borderLeftWidth, style.boxShadow]; }"""
@@ -110,6 +110,14 @@ def test_what_a_script_types_reaches_the_server(opener: Opener) -> None:
     page = opener.open_window(opener.serve_social()).open()
     page.click("#templates > button")
     page.locator("#template-cards [data-template]").first.click()
+    expect(page.locator("#template-about dl")).to_be_visible()
+
+
+def test_scripts_open_a_tab_and_an_accordion(opener: Opener) -> None:
+    page = opener.open_window(opener.serve_social()).open()
+    page.click(".brand")
+    page.click("section[aria-label='Templates'] .chip >> nth=0")
+    expect(page.locator("button[role=tab][aria-selected=true]").first).to_contain_text("Txt2Img")
     expect(page.locator("#template-about dl")).to_be_visible()
 
 

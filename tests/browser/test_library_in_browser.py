@@ -226,7 +226,7 @@ def test_an_image_is_sent_to_another_tab_and_counted(library: OpenLibrary) -> No
     library.thumbnails.nth(1).dblclick()
     page.click(".lib-send >> text=→ Img2Img")
     page.wait_for_function("() => window.easel.areRestored(['img2img'])")
-    expect(page.locator("#img2img-prompt textarea")).to_have_value("a red apple")
+    expect(page.locator("#i2i-prompt textarea")).to_have_value("a red apple")
     library.window.wait_for(lambda: library.get_asset(second)["use_counts"].get("sent") == 1)
     library.window.tab("Library")
     page.click(".lib-send >> text=Use all settings")

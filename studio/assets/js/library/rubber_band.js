@@ -14,7 +14,7 @@ export class RubberBand {
   /** @param {ThumbnailGrid} owner */
   constructor(owner) {
     this.owner = owner;
-    this.box = make("div", { class: "lib-band", hidden: true });
+    this.box = make("div", { class: "lib-band", "aria-hidden": "true", hidden: true });
     owner.canvas.append(this.box);
     /** @type {{x: number, y: number, before: Set<string>} | null} where the drag began, and what was selected */
     this.start = null;

@@ -44,7 +44,7 @@ export class ThumbnailGrid {
     this.frame = 0;
     /** @type {Map<number, HTMLElement>} by index */
     this.cells = new Map();
-    this.canvas = make("div", { class: "lib-canvas" });
+    this.canvas = make("div", { class: "lib-canvas", role: "presentation" });
     this.root = make("div", {
       class: "lib-grid",
       role: "listbox",
