@@ -16,12 +16,19 @@
 /** @typedef {{local: number, cloud: number, locked: number, broken: number}} Models */
 
 /**
+ * @typedef {object} Machine
+ * @property {{free: number, total: number}} disk bytes
+ * @property {{device: string, free: number, total: number}} memory bytes
+ * @property {string[]} resident titles of the models in memory
+ */
+
+/**
  * @typedef {object} Overview
  * @property {Job[]} jobs
  * @property {Spending[]} spending
  * @property {Models} models
  * @property {{id: string, name: string, purpose: string}[]} templates
- * @property {{disk: {free: number, total: number}, memory: {device: string, free: number, total: number}, resident: string[]} | null} machine bytes
+ * @property {Machine | null} machine null where the user may not see it
  */
 
 const GIGABYTE = 1e9;

@@ -194,7 +194,7 @@ function buildMeter(text, share) {
 }
 
 /**
- * @param {NonNullable<Overview["machine"]>} machine
+ * @param {import("./overview_texts.js").Machine} machine
  * @returns {HTMLElement[]}
  */
 function buildMachine({ disk, memory, resident }) {

@@ -85,7 +85,8 @@ export class ThumbnailGrid {
 
   /** Draw everything anew, as after a change of assets. */
   redraw() {
-    this.canvas.style.height = `${measureHeight(this.grid, this.pages.count) + (this.pages.next === null ? 0 : this.grid.side)}px`;
+    const more = this.pages.next === null ? 0 : this.grid.side;
+    this.canvas.style.height = `${measureHeight(this.grid, this.pages.count) + more}px`;
     for (const [index, cell] of this.cells) this.fillCell(index, cell);
     this.draw();
   }
