@@ -260,6 +260,32 @@ def test_a_saved_search_comes_back_with_one_click(library: OpenLibrary) -> None:
     library.expect_count("2 images")
 
 
+def test_near_duplicates_are_listed_and_all_but_the_best_trashed(library: OpenLibrary) -> None:
+    """The five images have one seed, and the fake draws the same from it."""
+    page, client = library.page, library.served.open_client()
+    library.window.wait_for(lambda: client.get(f"{API}/assets/duplicates").json()["groups"])
+    page.click(".lib-views >> text=Duplicates")
+    expect(page.locator(".lib-twin")).to_have_count(5)
+    page.click("button:has-text('Keep the best, trash 4')")
+    expect(page.locator(".lib-twin")).to_have_count(0)
+    page.click(".lib-views >> text=All")
+    library.expect_count("1 image")
+    page.click(".lib-notice >> text=Undo")
+    library.expect_count("5 images")
+
+
+def test_what_resembles_an_image_is_listed(library: OpenLibrary) -> None:
+    page = library.page
+    library.thumbnails.nth(0).dblclick()
+    page.click("button:has-text('More like this')")
+    expect(page.locator(".lib-tools .lib-chip")).to_contain_text("Like “")
+    library.expect_count("4 images")
+    page.locator(".lib-grid").press("Control+a")
+    library.expect_selected(4)
+    page.click(".lib-tools .lib-chip")
+    library.expect_count("5 images")
+
+
 def test_own_files_are_added_and_a_refused_one_is_reported(library: OpenLibrary) -> None:
     page = library.page
     data = io.BytesIO()
