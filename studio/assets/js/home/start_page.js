@@ -49,7 +49,7 @@ class StartPage {
     this.promptsBlock = buildBlock("Recent prompts", this.prompts);
     this.root = make("div", { class: "home" });
     this.root.append(
-      buildBlock("Go on with", make("div", { class: "chips home-chips" }, ...shortcuts), "home-wide"),
+      buildBlock("Continue with", make("div", { class: "chips home-chips" }, ...shortcuts), "home-wide"),
       buildBlock("Jobs", this.jobs),
       buildBlock("Spending", this.spending),
       buildBlock("Latest images", this.latest, "home-wide home-images"),
