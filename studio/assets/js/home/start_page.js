@@ -52,7 +52,7 @@ class StartPage {
       buildBlock("Continue with", make("div", { class: "chips home-chips" }, ...shortcuts), "home-wide"),
       buildBlock("Jobs", this.jobs),
       buildBlock("Spending", this.spending),
-      buildBlock("Latest images", this.latest, "home-wide home-images"),
+      buildBlock("Latest images", this.latest, "home-wide"),
       this.promptsBlock,
       this.templatesBlock,
       buildBlock("Models and machine", this.machine, "home-wide"),

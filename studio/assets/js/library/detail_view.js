@@ -23,7 +23,6 @@ import { buildTagEditor } from "./tag_editor.js";
  * @property {(assets: Asset[], change: BulkChange, done: string) => Promise<void>} onChange
  * @property {(asset: Asset) => void} onChanged it was changed here
  * @property {(asset: Asset) => void} onSimilar
- * @property {(query: string) => void} onSearch
  */
 
 /** What uses are called. @type {Record<string, string>} */

@@ -179,11 +179,6 @@ export function countUse(id, use) {
   return postJson(`${getAssetAddress(id)}/uses`, { use });
 }
 
-/** @returns {Promise<{collections: Collection[]}>} */
-export function listCollections() {
-  return requestJson(`${API}/collections`);
-}
-
 /**
  * @param {string} name
  * @param {string} [query] makes it a saved search

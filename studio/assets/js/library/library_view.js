@@ -99,7 +99,6 @@ class LibraryView {
       onChange: (assets, change, done) => this.changeThese(assets, change, done),
       onChanged: (asset) => this.replace(asset),
       onSimilar: (asset) => this.showSimilar(asset),
-      onSearch: (query) => this.setQuery(query),
     });
     this.notices = new NoticeBar();
     this.imports = new ImportsPanel(() => this.reload());
