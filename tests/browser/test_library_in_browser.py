@@ -238,10 +238,11 @@ def test_notes_tags_and_title_are_kept(library: OpenLibrary) -> None:
     library.thumbnails.nth(4).dblclick()
     page.fill(".lib-title", "Cover")
     page.fill(".lib-section textarea", "for the f issue, page 4")
-    page.fill(".lib-side .lib-tags input", "print, big")
+    page.fill(".lib-side .lib-tags input", "<i>print</i>, big")
     page.locator(".lib-side .lib-tags input").press("Enter")
     page.click("[aria-label='Remove the tag big']")
-    library.window.wait_for(lambda: library.get_asset(last)["tags"] == ["print"])
+    library.window.wait_for(lambda: library.get_asset(last)["tags"] == ["<i>print</i>"])
+    expect(page.locator(".lib-side .lib-tags button")).to_have_text("<i>print</i> ×")
     kept = library.get_asset(last)
     assert (kept["title"], kept["note"], kept["rating"]) == ("Cover", "for the f issue, page 4", 0)
 
