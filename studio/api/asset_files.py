@@ -43,7 +43,7 @@ def add_asset_file_routes(routes: APIRouter, studio: Studio) -> None:
     engine, settings = studio.engine, studio.settings
 
     @routes.get("/assets/export", response_class=StreamingResponse)
-    def export_assets(  # pyright: ignore[reportUnusedFunction]
+    def export_assets(
         request: Request,
         q: Annotated[str | None, Query(max_length=2000)] = None,
         ids: Annotated[str, Query(max_length=200_000, description="Ids, separated by commas.")] = "",
@@ -56,7 +56,7 @@ def add_asset_file_routes(routes: APIRouter, studio: Studio) -> None:
     @routes.post("/assets", status_code=201)
     async def feed_asset(
         request: Request, form: Annotated[FeedForm, Form(media_type="multipart/form-data")]
-    ) -> AssetBody:  # pyright: ignore[reportUnusedFunction]
+    ) -> AssetBody:
         """Put an image, audio or video file of any program into the caller's library. Tags and parents may come several
         times, or separated by commas."""
         user = get_caller(request)
@@ -73,12 +73,12 @@ def add_asset_file_routes(routes: APIRouter, studio: Studio) -> None:
         return AssetBody.make(engine.asset_library.get_entry(asset_id, user.name), settings.current.root_path)
 
     @routes.get("/assets/{asset_id}/file", response_class=FileResponse)
-    def get_asset_file(request: Request, asset_id: str) -> FileResponse:  # pyright: ignore[reportUnusedFunction]
+    def get_asset_file(request: Request, asset_id: str) -> FileResponse:
         """The file of an asset; parts of it by a Range header."""
         return build_file_response(engine.asset(asset_id, get_caller(request)), engine.file_roots)
 
     @routes.get("/assets/{asset_id}/thumbnail", response_class=FileResponse)
-    def get_asset_thumbnail(request: Request, asset_id: str) -> FileResponse:  # pyright: ignore[reportUnusedFunction]
+    def get_asset_thumbnail(request: Request, asset_id: str) -> FileResponse:
         """A small image of an asset, at most 384 px."""
         return FileResponse(engine.get_thumbnail(asset_id, get_caller(request)), headers=PRIVATE_CACHE_HEADERS)
 

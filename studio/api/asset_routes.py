@@ -56,7 +56,7 @@ def _add_list_routes(routes: APIRouter, studio: Studio) -> None:
     library, settings = studio.engine.asset_library, studio.settings
 
     @routes.get("/assets")
-    def list_assets(  # pyright: ignore[reportUnusedFunction]
+    def list_assets(
         request: Request,
         q: QueryText = "",
         limit: PageLimit = 50,
@@ -71,20 +71,20 @@ def _add_list_routes(routes: APIRouter, studio: Studio) -> None:
         return AssetPage.make(page, settings.current.root_path)
 
     @routes.get("/assets/duplicates")
-    def list_duplicates(request: Request) -> DuplicateGroups:  # pyright: ignore[reportUnusedFunction]
+    def list_duplicates(request: Request) -> DuplicateGroups:
         """Groups of the caller's assets that look nearly the same, among the newest 50,000."""
         root = settings.current.root_path
         groups = library.list_duplicates(get_caller(request).name)
         return DuplicateGroups(groups=[[AssetBody.make(one, root) for one in group] for group in groups])
 
     @routes.get("/assets/{asset_id}/similar")
-    def list_similar(request: Request, asset_id: str, limit: PageLimit = 50) -> AssetPage:  # pyright: ignore[reportUnusedFunction]
+    def list_similar(request: Request, asset_id: str, limit: PageLimit = 50) -> AssetPage:
         """Assets like one: near duplicates, then those whose prompt means nearly the same."""
         page = library.list_similar(asset_id, get_caller(request).name, limit)
         return AssetPage.make(page, settings.current.root_path)
 
     @routes.get("/assets/facets")
-    def count_facets(request: Request, q: QueryText = "") -> FacetsBody:  # pyright: ignore[reportUnusedFunction]
+    def count_facets(request: Request, q: QueryText = "") -> FacetsBody:
         """What the caller can filter by, with numbers; with a query those of its newest 5,000 hits."""
         user = get_caller(request).name
         found = library.count_facets(q, user)
@@ -96,7 +96,7 @@ def _add_list_routes(routes: APIRouter, studio: Studio) -> None:
         return FacetsBody(**lists, collections=collections)
 
     @routes.get("/assets/complete")
-    def complete_query(  # pyright: ignore[reportUnusedFunction]
+    def complete_query(
         request: Request, text: QueryText = "", position: Annotated[int | None, Query(ge=0)] = None
     ) -> CompletionBody:
         """What the word at `position` of a query (its end by default) could become."""
@@ -113,19 +113,19 @@ def _add_asset_routes(routes: APIRouter, studio: Studio) -> None:
     library, settings = studio.engine.asset_library, studio.settings
 
     @routes.get("/assets/{asset_id}")
-    def get_asset(request: Request, asset_id: str) -> AssetDetailsBody:  # pyright: ignore[reportUnusedFunction]
+    def get_asset(request: Request, asset_id: str) -> AssetDetailsBody:
         """Everything about one asset."""
         details = library.get_details(asset_id, get_caller(request).name)
         return AssetDetailsBody.make_details(details, settings.current.root_path)
 
     @routes.patch("/assets/{asset_id}")
-    def change_asset(request: Request, asset_id: str, body: AssetChangeBody) -> AssetBody:  # pyright: ignore[reportUnusedFunction]
+    def change_asset(request: Request, asset_id: str, body: AssetChangeBody) -> AssetBody:
         """Set favourite, rating, tags, note or title; what is left out stays."""
         entry = library.change(asset_id, body.to_change(), get_caller(request).name)
         return AssetBody.make(entry, settings.current.root_path)
 
     @routes.delete("/assets/{asset_id}")
-    def trash_asset(request: Request, asset_id: str) -> AssetBody:  # pyright: ignore[reportUnusedFunction]
+    def trash_asset(request: Request, asset_id: str) -> AssetBody:
         """Move an asset to the trash; a step that can be undone."""
         user = get_caller(request).name
         library.get_entry(asset_id, user)
@@ -133,7 +133,7 @@ def _add_asset_routes(routes: APIRouter, studio: Studio) -> None:
         return AssetBody.make(library.get_entry(asset_id, user), settings.current.root_path)
 
     @routes.post("/assets/{asset_id}/uses")
-    def record_use(request: Request, asset_id: str, body: UseBody) -> UseResult:  # pyright: ignore[reportUnusedFunction]
+    def record_use(request: Request, asset_id: str, body: UseBody) -> UseResult:
         """Count what an asset was used for."""
         return UseResult(uses=library.record_use(asset_id, body.use, get_caller(request).name))
 
@@ -142,7 +142,7 @@ def _add_bulk_routes(routes: APIRouter, studio: Studio) -> None:
     library = studio.engine.asset_library
 
     @routes.post("/assets/bulk")
-    def change_assets(request: Request, body: BulkBody) -> BulkResult:  # pyright: ignore[reportUnusedFunction]
+    def change_assets(request: Request, body: BulkBody) -> BulkResult:
         """Change many assets at once; ids of others are left out. The last 20 steps can be undone."""
         change = body.change.to_change()
         if not body.ids and body.query is None:
@@ -154,13 +154,13 @@ def _add_bulk_routes(routes: APIRouter, studio: Studio) -> None:
         return BulkResult(changed=changed, undo=token)
 
     @routes.post("/assets/undo")
-    def undo_step(request: Request, body: UndoBody | None = None) -> UndoResult:  # pyright: ignore[reportUnusedFunction]
+    def undo_step(request: Request, body: UndoBody | None = None) -> UndoResult:
         """Undo the step of a token, or the last one."""
         token = body.token if body is not None else ""
         return UndoResult(restored=library.undo(get_caller(request).name, token))
 
     @routes.post("/trash/empty")
-    def empty_trash(request: Request) -> EmptyTrashResult:  # pyright: ignore[reportUnusedFunction]
+    def empty_trash(request: Request) -> EmptyTrashResult:
         """Delete the caller's trashed files for good."""
         return EmptyTrashResult(removed=library.empty_trash(get_caller(request).name))
 
@@ -169,25 +169,25 @@ def _add_collection_routes(routes: APIRouter, studio: Studio) -> None:
     collections = studio.engine.asset_library.collections
 
     @routes.get("/collections")
-    def list_collections(request: Request) -> CollectionList:  # pyright: ignore[reportUnusedFunction]
+    def list_collections(request: Request) -> CollectionList:
         """The caller's collections and saved searches, by name."""
         return CollectionList(
             collections=[CollectionBody.make(one) for one in collections.list_all(get_caller(request).name)]
         )
 
     @routes.post("/collections", status_code=201)
-    def create_collection(request: Request, body: NewCollectionBody) -> CollectionBody:  # pyright: ignore[reportUnusedFunction]
+    def create_collection(request: Request, body: NewCollectionBody) -> CollectionBody:
         """Make a collection, or with a query a saved search."""
         return CollectionBody.make(collections.create(body.name, get_caller(request).name, body.query))
 
     @routes.patch("/collections/{collection_id}")
-    def change_collection(request: Request, collection_id: str, body: CollectionChangeBody) -> CollectionBody:  # pyright: ignore[reportUnusedFunction]
+    def change_collection(request: Request, collection_id: str, body: CollectionChangeBody) -> CollectionBody:
         """Rename a collection, or give a saved search another query."""
         user = get_caller(request).name
         return CollectionBody.make(collections.change(collection_id, user, name=body.name, query=body.query))
 
     @routes.delete("/collections/{collection_id}", status_code=204)
-    def delete_collection(request: Request, collection_id: str) -> None:  # pyright: ignore[reportUnusedFunction]
+    def delete_collection(request: Request, collection_id: str) -> None:
         """Delete a collection; its assets stay."""
         collections.delete(collection_id, get_caller(request).name)
 
@@ -219,20 +219,20 @@ def _add_import_routes(routes: APIRouter, studio: Studio) -> None:
         return user
 
     @routes.get("/imports")
-    def list_imports(request: Request) -> ImportList:  # pyright: ignore[reportUnusedFunction]
+    def list_imports(request: Request) -> ImportList:
         """The caller's import folders and how far they are; an administrator sees all. They are set by file,
         environment or flag."""
         return list_folders(get_caller(request))
 
     @routes.post("/imports/{folder_id}/scan", status_code=202)
-    def scan_folder(request: Request, folder_id: int) -> ImportList:  # pyright: ignore[reportUnusedFunction]
+    def scan_folder(request: Request, folder_id: int) -> ImportList:
         """Look through a folder again (administrators)."""
         user = require_admin(request)
         imports.scan(folder_id)
         return list_folders(user)
 
     @routes.post("/imports/{folder_id}/cancel", status_code=202)
-    def cancel_scan(request: Request, folder_id: int) -> ImportList:  # pyright: ignore[reportUnusedFunction]
+    def cancel_scan(request: Request, folder_id: int) -> ImportList:
         """Stop looking through a folder; what was found stays (administrators)."""
         user = require_admin(request)
         imports.cancel(folder_id)

@@ -23,7 +23,7 @@ def build_metrics_router(studio: Studio) -> APIRouter:
     studio.engine.metrics.add_source(lambda: _collect_state(studio))
 
     @router.get("/metrics", include_in_schema=False)
-    def get_metrics(request: Request) -> Response:  # pyright: ignore[reportUnusedFunction]
+    def get_metrics(request: Request) -> Response:
         """Where the setting is on: to administrators, and to everybody where there are no users."""
         user = get_caller(request)
         if not studio.settings.current.metrics:
@@ -33,12 +33,12 @@ def build_metrics_router(studio: Studio) -> APIRouter:
         return Response(studio.engine.metrics.render(), media_type=CONTENT_TYPE_LATEST, headers=NO_STORE)
 
     @router.get(f"{PREFIX}/health/live", tags=["image-studio"])
-    def get_liveness() -> dict[str, str]:  # pyright: ignore[reportUnusedFunction]
+    def get_liveness() -> dict[str, str]:
         """Whether the process answers; restart it when it does not."""
         return {"status": "alive"}
 
     @router.get(f"{PREFIX}/health/ready", tags=["image-studio"])
-    def get_readiness() -> JSONResponse:  # pyright: ignore[reportUnusedFunction]
+    def get_readiness() -> JSONResponse:
         """Whether new jobs are taken: 503 before the start is over, while the studio shuts down, and while the library
         cannot be read."""
         ready = studio.engine.is_ready
