@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import json
 import platform
 import re
 import sys
 import uuid
+from collections.abc import Callable
 from typing import Annotated, Any, cast
 
 import anyio.to_thread
@@ -189,13 +191,14 @@ class ComfyServer:
         def describe_nodes(request: Request) -> dict[str, Any]:
             """Every node that is understood."""
             user = get_caller(request)
-            return {name: describe_node(name, lambda one: self._choices(one, user)) for name in NODE_TYPES}
+            choices = self._make_choices(user)
+            return {name: describe_node(name, choices) for name in NODE_TYPES}
 
         @routes.get("/object_info/{node}")
         def describe_one_node(request: Request, node: str) -> dict[str, Any]:
             """One of them; nothing for one that is not."""
             user = get_caller(request)
-            return {node: describe_node(node, lambda one: self._choices(one, user))} if node in NODE_TYPES else {}
+            return {node: describe_node(node, self._make_choices(user))} if node in NODE_TYPES else {}
 
         @routes.get("/system_stats")
         def get_system_stats(request: Request) -> dict[str, Any]:
@@ -235,7 +238,7 @@ class ComfyServer:
             user = get_caller(request)
             if folder not in _FOLDERS:
                 raise NotFound("Folder not found.", hint="GET /models lists the folders.")
-            return self._choices(_FOLDERS[folder], user)
+            return self._make_choices(user)(_FOLDERS[folder])
 
     def add_socket(self, routes: APIRouter) -> None:
         """The WebSocket on which clients hear of their graphs."""
@@ -260,7 +263,7 @@ class ComfyServer:
     def _plan(self, body: dict[str, Any], user: User) -> Execution:
         """The graph of a body, checked and read. Decodes images: call it in a thread."""
         graph = parse_graph(body.get("prompt"))
-        outputs = check_graph(graph, lambda one: self._choices(one, user))
+        outputs = check_graph(graph, self._make_choices(user))
         reader = GraphReader(graph, self._studio, user, lambda name: self._files.find_upload(user.name, name))
         try:
             planned = reader.plan_jobs(outputs)
@@ -283,9 +286,12 @@ class ComfyServer:
             prefixes={name: str(graph[name]["inputs"].get("filename_prefix", "ComfyUI")) for name in outputs},
         )
 
-    def _choices(self, source: Choices, user: User) -> list[str]:
+    def _make_choices(self, user: User) -> Callable[[Choices], list[str]]:
+        """The entries of lists as they are now, each looked up once."""
         models, weights = self._studio.engine.models(), self._studio.store.weights()
-        return list_choices(source, models, weights, lambda: self._files.list_uploads(user.name))
+        return functools.cache(
+            lambda source: list_choices(source, models, weights, lambda: self._files.list_uploads(user.name))
+        )
 
     def _unload_models(self) -> None:
         for one in self._studio.store.get_memory_report().resident:
