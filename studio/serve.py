@@ -48,6 +48,7 @@ DRAIN_SECONDS = (
 CLOSE_SECONDS = 2  # seconds that open connections are given after that
 EXIT_SECONDS = 28.0  # seconds after the first signal at which the process ends, whatever still runs
 MAX_CONNECTIONS = 2000
+MCP_HEADERS = ("Mcp-Session-Id", "Mcp-Protocol-Version", "Last-Event-ID")  # what MCP clients in a browser send
 MAX_WEBSOCKET_MESSAGE = 64 * 1024  # bytes; clients say little over one
 WARM_UP_DELAY = 1.0  # seconds from the first answer to the warm-up
 WARM_UP_NICENESS = 10
@@ -102,7 +103,8 @@ def build_app(studio: Studio, page: Callable[[FastAPI], FastAPI], users: Users |
         CORSMiddleware,
         allow_origins=normalize_origins(split_names(settings.allowed_origins)),
         allow_methods=["GET", "POST", "PUT", "DELETE"],
-        allow_headers=["Authorization", "Content-Type"],
+        allow_headers=["Authorization", "Content-Type", *MCP_HEADERS],
+        expose_headers=[MCP_HEADERS[0]],
         allow_credentials=False,
     )
     app.add_middleware(CompressionMiddleware)

@@ -198,6 +198,21 @@ def test_a_foreign_page_reaches_no_tool_and_the_setting_switches_all_off(served:
         served.studio.settings.change({"api_mcp": True})
 
 
+def test_a_named_page_may_hold_a_session(tmp_path: Path) -> None:
+    page = "https://inspector.example"
+    with serve_dialects(tmp_path, allowed_origins=page) as served:
+        asked = {
+            "Origin": page,
+            "Access-Control-Request-Method": "POST",
+            "Access-Control-Request-Headers": "content-type, mcp-session-id, mcp-protocol-version",
+        }
+        answer = served.open_client().options("/mcp", headers=asked)
+        assert answer.status_code == 200
+        assert answer.headers["Access-Control-Allow-Origin"] == page
+        stranger = {**asked, "Origin": "https://evil.example"}
+        assert served.open_client().options("/mcp", headers=stranger).status_code == 400
+
+
 def test_both_eras_of_the_protocol_are_spoken(served: RunningStudio) -> None:
     body = {
         "jsonrpc": "2.0",
