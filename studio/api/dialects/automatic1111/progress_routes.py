@@ -15,7 +15,6 @@ from fastapi import APIRouter, Request
 from studio.api.dialects.automatic1111.bodies import ProgressBody
 from studio.api.dialects.automatic1111.options import UserJobs
 from studio.api.submit_request import get_caller
-from studio.core.errors import NotFound
 from studio.core.events import Snapshot, Status
 from studio.core.user import User
 from studio.engine.jobs.job import Job
@@ -73,15 +72,9 @@ class ProgressRoutes:
 
     def _list_open_jobs(self, user: User) -> list[Job]:
         """The caller's jobs that have not ended, the oldest first."""
-        found: list[Job] = []
-        for job_id, _ in self._user_jobs.list(user.name):
-            try:
-                job = self._studio.engine.job(job_id, user)
-            except NotFound:
-                continue
-            if not job.snapshot.status.is_final:
-                found.append(job)
-        return found
+        own = {job_id for job_id, _ in self._user_jobs.list(user.name)}
+        held = self._studio.engine.list_held_jobs(user)
+        return [job for job in held if job.id in own and not job.snapshot.status.is_final]
 
     def _describe_progress(self, user: User, *, with_image: bool) -> dict[str, Any]:
         jobs = self._list_open_jobs(user)
