@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, cast
 
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
@@ -146,7 +146,7 @@ def _describe_details(error: LlmTimeout) -> dict[str, Any]:
     if isinstance(known, Classification):
         details["classification"] = build_classification_body(known).model_dump()
     if isinstance(prompts, tuple):
-        details["prompts"] = [each.model_dump() for each in _build_prompts(prompts)]
+        details["prompts"] = [each.model_dump() for each in _build_prompts(cast("tuple[ParsedPrompt, ...]", prompts))]
     return details
 
 

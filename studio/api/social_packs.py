@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 from studio.api.image_bodies import store_image
 from studio.api.schemas import SocialBody
@@ -77,7 +78,7 @@ def _build_social(studio: Studio, body: SocialBody, user: User) -> tuple[SocialE
             "Platform formats are cropped from an image; outpainting is not available here.",
             hint="Outpaint first with POST /edit, or fill with blur, colour or mirror.",
         )
-    given = {field.name: getattr(body, field.name) for field in dataclasses.fields(SocialExport)}
-    chosen = {"formats": tuple(each.id for each in formats), "crops": tuple(body.crops), "text": tuple(body.text)}
-    social = SocialExport(**given | chosen)
+    given: dict[str, Any] = {field.name: getattr(body, field.name) for field in dataclasses.fields(SocialExport)}
+    given |= {"formats": tuple(each.id for each in formats), "crops": tuple(body.crops), "text": tuple(body.text)}
+    social = SocialExport(**given)
     return replace_images(social, lambda text: store_image(text, studio.engine, user).hash), formats

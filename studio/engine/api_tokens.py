@@ -125,8 +125,7 @@ def _load_tokens(file: Path) -> list[ApiToken]:
     try:
         entries: Any = json.loads(file.read_bytes())
         return [
-            ApiToken(**{**entry, "scope": TokenScope(entry["scope"])})
-            for entry in cast("list[dict[str, Any]]", entries)
+            ApiToken(scope=TokenScope(entry.pop("scope")), **entry) for entry in cast("list[dict[str, Any]]", entries)
         ]
     except FileNotFoundError:
         return []

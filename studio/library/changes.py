@@ -78,7 +78,8 @@ class Change:
     def from_json(cls, data: Mapping[str, Any]) -> Change:
         """The inverse of `to_json`; raises InvalidRequest, TypeError for what is none."""
         lists = ("tags", "add_tags", "remove_tags")
-        return cls(**{name: tuple(value) if name in lists else value for name, value in data.items()})
+        given: dict[str, Any] = {name: tuple(value) if name in lists else value for name, value in data.items()}
+        return cls(**given)
 
 
 def clean_tags(names: Iterable[str]) -> tuple[str, ...]:

@@ -14,7 +14,8 @@ import unicodedata
 
 # Han, kana, Hangul, Thai, Lao, Myanmar, Khmer, and pictographs, which the index would drop as punctuation
 _PAIRED = (
-    "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u2600-\u27bf\u2e80-\u2fdf\u3005-\u3007\u3041-\u30ff\u31f0-\u31ff\u3400-\u4dbf"
+    "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u2600-\u27bf\u2e80-\u2fdf\u3005-\u3007\u3041-\u30ff"
+    "\u31f0-\u31ff\u3400-\u4dbf"
     "\u4e00-\u9fff\uac00-\ud7a3\uf900-\ufaff\U0001f000-\U0001faff\U00020000-\U0003ffff"
 )
 _RUN = re.compile(f"[{_PAIRED}]+")

@@ -84,7 +84,8 @@ class Meaning:
         if row is None:
             return {}
         vector = np.frombuffer(row["vector"], np.int8).astype(np.float32)
-        found = self._find_near(connection, vector / np.linalg.norm(vector), user, state)
+        unit = (vector / np.linalg.norm(vector)).astype(np.float32)
+        found = self._find_near(connection, unit, user, state)
         found.pop(seq, None)
         return found
 

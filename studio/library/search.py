@@ -158,7 +158,8 @@ class Search:
             found = (known[2] if known else 0, False)
         if len(self._totals) >= _MAX_REMEMBERED:
             self._totals.clear()
-        self._totals[key] = (revision, now, *found)
+        total, exact = found
+        self._totals[key] = (revision, now, total, exact)
         return found
 
 

@@ -29,18 +29,20 @@ class NetworkCall:
     def fill_arguments(self, tensors: Sequence[Any]) -> tuple[Any, Any]:
         """The arguments, positional and by name, with other `tensors` in place of its own."""
         import torch
+        from torch.utils import _pytree
 
         rest = iter(tensors)
         leaves = [next(rest) if isinstance(leaf, torch.Tensor) else leaf for leaf in self.leaves]
-        return torch.utils._pytree.tree_unflatten(leaves, self.structure)
+        return _pytree.tree_unflatten(leaves, self.structure)
 
 
 def read_call(arguments: Sequence[Any], named: Mapping[str, Any], marks: str) -> NetworkCall | None:
     """The call with these arguments of a network with `marks`. None for one that cannot be
     compiled: with numbers that may differ the next time, or whole results asked for by name."""
     import torch
+    from torch.utils import _pytree
 
-    leaves, structure = torch.utils._pytree.tree_flatten((tuple(arguments), dict(named)))
+    leaves, structure = _pytree.tree_flatten((tuple(arguments), dict(named)))
     # Some samplers count timesteps in whole numbers, others in fractions; networks make floats of both.
     leaves = [leaf.float() if isinstance(leaf, torch.Tensor) and not leaf.ndim else leaf for leaf in leaves]
     tensors = tuple(leaf for leaf in leaves if isinstance(leaf, torch.Tensor))

@@ -88,7 +88,8 @@ def classify_brief(text: str) -> Classification:
     _settle_georgia(text, because)
     lowered = " ".join(text.casefold().split())
     occasion = next((entry for entry in tables.facts["occasion"] if _holds_any(lowered, entry["words"])), None)
-    for code in occasion.get("territories", []) if occasion else []:
+    codes: list[str] = occasion.get("territories", []) if occasion else []
+    for code in codes:
         because.setdefault(code, occasion["name"] if occasion else "")
     era = _find_era(text)
     people = _PEOPLE.search(text) is not None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from PIL import Image
 
@@ -177,7 +177,7 @@ class RequestBuilder:
     def _read_scripts(self, body: Body) -> tuple[BuiltUnit, ...]:
         for name, content in body.alwayson_scripts.items():
             lowered = name.strip().lower()
-            given: dict[str, Any] = content if isinstance(content, dict) else {}
+            given = cast("dict[str, Any]", content) if isinstance(content, dict) else {}
             if lowered == _CONTROL_SCRIPT:
                 self._units = build_control_units(given.get("args", []), self._studio, self._user)
             elif lowered not in _BUILT_IN_SCRIPTS:
@@ -309,7 +309,7 @@ def fill_from_infotext(body: Any) -> Any:
 
 
 def _is_fillable(spec: FieldSpec, body: Any) -> bool:
-    fields: dict[str, Any] = type(body).model_fields
+    fields = cast("type[BaseModel]", type(body)).model_fields
     known = spec.a1111 in fields and spec.name not in ("count", "batch_size")
     given = body.model_fields_set
     return bool(spec.a1111) and known and spec.a1111 not in given

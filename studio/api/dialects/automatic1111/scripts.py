@@ -250,7 +250,8 @@ def _plan_outpainting(request: GenerationRequest, arguments: Sequence[Any], *, p
         raise InvalidRequest("The pixels to expand are not a number.", hint="Use 8 to 256.")
     wanted = {str(side).lower() for side in cast("list[Any]", sides)}
     width = max(8, int(pixels) // 8 * 8)
-    outpaint = Outpaint(**{own: width for name, own in _SIDES.items() if name in wanted})
+    margins: dict[str, Any] = {own: width for name, own in _SIDES.items() if name in wanted}
+    outpaint = Outpaint(**margins)
     drawn = request.replace(task=Task.OUTPAINT, width=None, height=None, mask=None, outpaint=outpaint)
     return ScriptPlan(requests=(drawn,))
 

@@ -53,11 +53,7 @@ class NodeInput:
     @property
     def is_link(self) -> bool:
         """Whether it takes the output of another node, never a value."""
-        return (
-            isinstance(self.kind, str)
-            and self.kind.isupper()
-            and self.kind not in ("INT", "FLOAT", "STRING", "BOOLEAN")
-        )
+        return self.kind.isupper() and self.kind not in ("INT", "FLOAT", "STRING", "BOOLEAN")
 
 
 @dataclass(frozen=True, kw_only=True)
