@@ -68,9 +68,23 @@ class Settings:
     )
     accelerator: str = setting_field(
         "auto",
-        "Runs models faster at the same image. Automatic uses OpenVINO on a CPU where it measures a gain.",
+        "Runs models faster at the same image. Automatic uses OpenVINO on a CPU where it measures a gain; compile lets"
+        " torch compile a model's blocks, for GPUs.",
         group="Models",
-        choices=("auto", "openvino", "none"),
+        choices=("auto", "openvino", "compile", "none"),
+    )
+    attention: str = setting_field(
+        "auto",
+        "Attention implementation that is tried first. Automatic leaves the choice to torch.",
+        group="Models",
+        choices=("auto", "cudnn", "flash", "efficient", "math"),
+    )
+    step_cache: float = setting_field(
+        0.0,
+        "Skips blocks of transformer models that change less than this between steps. Changes images; 0: off.",
+        group="Models",
+        low=0,
+        high=1,
     )
     warm_up: bool = setting_field(
         True,

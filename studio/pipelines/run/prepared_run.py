@@ -9,6 +9,7 @@ from typing import Any
 
 from studio.core.ports import ImageSeed, JobContext, LoadOptions
 from studio.pipelines import device_memory
+from studio.pipelines.accelerate.torch_options import apply_torch_options
 from studio.pipelines.catalog.file_stamps import read_stamp
 from studio.pipelines.control import apply_control
 from studio.pipelines.control.apply_control import ControlPlan
@@ -81,6 +82,7 @@ class PassRunner:
             if offloaded:
                 pipe.enable_model_cpu_offload(device=resources.device)
                 stack.callback(_restore_offloaded, pipe)
+            stack.enter_context(apply_torch_options(pipe, self.ctx.settings, self.ctx.add_notice))
             if resources.accelerator is not None:  # before what steers the run is put around the networks
                 choice = self.ctx.settings.accelerator
                 stack.enter_context(resources.accelerator.accelerate(held, pipe, choice, self.ctx.add_notice))

@@ -1,0 +1,80 @@
+"""What torch and diffusers can do faster by themselves, above all on a graphics card: compiled blocks, the kind of
+attention, skipped blocks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, nullcontext
+from typing import Any
+
+from studio.core.settings import Settings
+
+# What is asked for first; the others follow for what it cannot do.
+_ATTENTION = {
+    "cudnn": "CUDNN_ATTENTION",
+    "flash": "FLASH_ATTENTION",
+    "efficient": "EFFICIENT_ATTENTION",
+    "math": "MATH",
+}
+STEP_CACHE_NOTICE = "Step cache: blocks that hardly changed since the last step were skipped; the image differs."
+
+
+@contextmanager
+def apply_torch_options(
+    pipe: Any, settings: Settings, tell: Callable[[str], None], **compile_options: Any
+) -> Iterator[None]:
+    """Within the block the denoiser of `pipe` runs with the options of `settings`. `tell` hears what changes the image
+    or cannot be had. `compile_options` are torch.compile's."""
+    network = getattr(pipe, "unet", None) or getattr(pipe, "transformer", None)
+    with ExitStack() as stack:
+        if network is not None:
+            if not compile_blocks(network, settings.accelerator == "compile", **compile_options):
+                tell("This model has no blocks that can be compiled; it runs as without.")
+            if settings.step_cache > 0:
+                stack.enter_context(_skip_blocks(network, settings.step_cache, tell))
+        stack.enter_context(prefer_attention(settings.attention))
+        yield
+
+
+def compile_blocks(network: Any, wanted: bool, **options: Any) -> bool:
+    """Let the repeated blocks of a denoiser run compiled, or as they are. They are compiled by their first call, and
+    stay so while `wanted`. False when they cannot be."""
+    kinds = getattr(network, "_repeated_blocks", None) or ()
+    blocks = [module for module in network.modules() if type(module).__name__ in kinds]
+    if not wanted:
+        for block in blocks:
+            block._compiled_call_impl = None
+        return True
+    if not blocks:
+        return False
+    if any(block._compiled_call_impl is None for block in blocks):
+        network.compile_repeated_blocks(**options)
+    return True
+
+
+@contextmanager
+def _skip_blocks(network: Any, threshold: float, tell: Callable[[str], None]) -> Iterator[None]:
+    """diffusers' first-block cache, where the family has it."""
+    if not hasattr(network, "enable_cache"):
+        tell("The step cache is not available for this model.")
+        yield
+        return
+    from diffusers.hooks.first_block_cache import FirstBlockCacheConfig
+
+    network.enable_cache(FirstBlockCacheConfig(threshold=threshold))
+    tell(STEP_CACHE_NOTICE)
+    try:
+        yield
+    finally:
+        network.disable_cache()
+
+
+def prefer_attention(choice: str) -> Any:
+    """A context in which torch asks that kind of attention first; "auto" leaves the choice to torch."""
+    if choice not in _ATTENTION:
+        return nullcontext()
+    from torch.nn.attention import SDPBackend, sdpa_kernel
+
+    first = getattr(SDPBackend, _ATTENTION[choice])
+    rest = [getattr(SDPBackend, name) for name in _ATTENTION.values() if getattr(SDPBackend, name) != first]
+    return sdpa_kernel([first, *rest], set_priority=True)
