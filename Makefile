@@ -1,4 +1,4 @@
-.PHONY: run setup node browser check check-js lint types quick quick-tests test test-js bench docs lock clean
+.PHONY: run setup node browser check check-js lint types quick quick-tests test test-js bench bench-gpu docs lock clean
 PYTHON ?= python3
 PY := .venv/bin/python
 NODE := PATH="$(CURDIR)/.venv/bin:$$PATH" node
@@ -48,6 +48,9 @@ test-js: node         ## the page's scripts, without a browser
 
 bench: setup          ## the numbers in docs/performance.md, as ratios from one run
 	@$(PY) -m benchmarks $(ARGS)
+
+bench-gpu: setup      ## what each option for graphics cards gains, where there is one
+	@$(PY) -m benchmarks gpu
 
 docs: setup browser   ## screenshots and generated tables
 	@$(PY) -m tools.docs

@@ -14,6 +14,8 @@ BENCHMARKS = (
     "idle",
     "growth",
     "overhead",
+    "real_size",
+    "budget",
     "residency",
     "editing",
     "control",
