@@ -20,7 +20,7 @@ from studio.core.request import LoraUse
 from studio.core.weights import WeightFile, WeightKind
 from studio.pipelines.accelerate import accelerator, openvino_network
 from studio.pipelines.accelerate.network_calls import describe_processors, read_call
-from studio.pipelines.accelerate.network_store import NetworkStore, StoredNetwork, compute_digest
+from studio.pipelines.accelerate.network_store import Measurement, NetworkStore, StoredNetwork, compute_digest
 from studio.pipelines.accelerate.openvino_network import CompiledNetwork
 from studio.tabs.configurations.model_manager import _render_memory
 from tests.local_models import FolderCatalog, RecordingContext, make_local_pipelines, make_request, make_seeds
@@ -245,6 +245,13 @@ def test_its_memory_is_counted_and_freed_with_the_model(studio: Studio) -> None:
     studio.backend._accelerator.wait(60)
     gc.collect()
     assert watched() is None
+
+
+def test_a_slow_moment_is_measured_again_and_the_fastest_calls_count() -> None:
+    slow, quick = Measurement(1.0, 2.0, 1e-6), Measurement(1.5, 0.5, 1e-5)
+    both = slow.combine(quick)
+    assert (both.torch, both.accelerated, both.error, both.samples) == (1.0, 0.5, 1e-5, 2)
+    assert slow.gain < 1 < both.gain == 2.0
 
 
 def test_nothing_is_compiled_where_memory_is_short(tmp_path: Path, catalog: FolderCatalog, runs: list[Any]) -> None:

@@ -17,22 +17,31 @@ from studio.pipelines.accelerate.network_calls import Shapes
 LAYOUT = "1"  # of these files; another one finds nothing of this
 LIMIT = 16 * 2**30  # bytes of all files; the least recently used go first
 _RESERVE = 2 * 2**30  # bytes of the disk that stay free
-_COPIES = 2  # the network and what was compiled of it
 
 
 @dataclass(frozen=True)
 class Measurement:
-    """One call's seconds by torch and accelerated, and the largest difference of their results, of the largest
-    value."""
+    """The seconds of a call by torch and accelerated, the fastest of `samples` each, and the largest difference of
+    their results, of the largest value."""
 
     torch: float
     accelerated: float
     error: float
+    samples: int = 1
 
     @property
     def gain(self) -> float:
         """How many times as fast it is."""
         return self.torch / self.accelerated if self.accelerated else 0.0
+
+    def combine(self, other: Measurement) -> Measurement:
+        """Both as one."""
+        return Measurement(
+            min(self.torch, other.torch),
+            min(self.accelerated, other.accelerated),
+            max(self.error, other.error),
+            self.samples + other.samples,
+        )
 
 
 @dataclass
@@ -75,7 +84,6 @@ class NetworkStore:
     def make_room(self, wanted: int) -> bool:
         """Remove what was least recently used until a network of `wanted` bytes fits; whether it does."""
         self._folder.mkdir(parents=True, exist_ok=True)
-        wanted *= _COPIES
         known = sorted(self._folder.glob("*.json"), key=lambda path: path.stat().st_mtime)
         while known and self._measure_size() + wanted > self._limit:
             self._remove(known.pop(0))
@@ -86,12 +94,11 @@ class NetworkStore:
         self._remove(self.get_path(digest, pattern).with_suffix(".json"))
 
     def _measure_size(self) -> int:
-        return sum(path.stat().st_size for path in self._folder.rglob("*") if path.is_file())
+        return sum(path.stat().st_size for path in self._folder.glob("*") if path.is_file())
 
     def _remove(self, path: Path) -> None:
         for suffix in (".xml", ".bin", ".json"):
             path.with_suffix(suffix).unlink(missing_ok=True)
-        shutil.rmtree(path.with_suffix(""), ignore_errors=True)
 
     @staticmethod
     def _read(path: Path) -> StoredNetwork | None:

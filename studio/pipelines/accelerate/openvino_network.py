@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import importlib.util
+import os
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -32,14 +33,14 @@ class CompiledNetwork:
     """A network that is ready to run calls of one pattern, of any size. Not for two threads at a time."""
 
     def __init__(self, path: Path) -> None:
-        """Compile the network that `convert_network` wrote to `path`, or read what an earlier start compiled.
+        """Compile the network that `convert_network` wrote to `path`.
 
         Raises:
             RuntimeError: it cannot be read or compiled.
         """
         import openvino
 
-        compiled = openvino.Core().compile_model(path, "CPU", {**_OPTIONS, "CACHE_DIR": str(path.parent / path.stem)})
+        compiled = openvino.Core().compile_model(path, "CPU", _OPTIONS)
         self._request = compiled.create_infer_request()
 
     def run(self, tensors: Sequence[torch.Tensor]) -> torch.Tensor:
@@ -92,7 +93,16 @@ def convert_network(network: Any, call: NetworkCall, path: Path) -> None:
     model = frontend.convert(frontend.load(decoder))
     model.reshape({place: _loosen_shape(tensor.shape) for place, tensor in enumerate(call.tensors)})
     path.parent.mkdir(parents=True, exist_ok=True)
-    openvino.save_model(model, str(path), compress_to_fp16=_fits_half(network))
+    # Not in 16 bits, even where all weights are such numbers: the timesteps' frequencies are not, and the error was 200
+    # times as large.
+    written = path.with_name(f"{path.stem}.{os.getpid()}.xml")
+    try:
+        openvino.save_model(model, str(written), compress_to_fp16=False)
+        for suffix in (".bin", ".xml"):  # renamed, because another studio may have mapped a file of that name
+            written.with_suffix(suffix).replace(path.with_suffix(suffix))
+    finally:
+        for suffix in (".bin", ".xml"):
+            written.with_suffix(suffix).unlink(missing_ok=True)
 
 
 def _loosen_shape(shape: Sequence[int]) -> list[int]:
@@ -103,8 +113,3 @@ def _loosen_shape(shape: Sequence[int]) -> list[int]:
     if len(shape) == 4:
         loose[1] = shape[1]
     return loose
-
-
-def _fits_half(network: Any) -> bool:
-    """Whether all weights are 16-bit values, as those of most checkpoints are: then half the file holds the same."""
-    return all(bool((weight.half().float() == weight).all()) for weight in network.parameters())
