@@ -5,12 +5,16 @@ from __future__ import annotations
 import dataclasses
 
 import pytest
-from fakes import FAKE_MODEL
+from chat_server import run_chat_server, stall
+from fakes import DEADLINE, FAKE_MODEL
 from opening import Opener
 from playwright.sync_api import expect
 
 from studio.core.model import Look
+from studio.core.settings import Settings
 from studio.core.user import LOCAL_USER
+from studio.engine.prompt_room import PromptRoom
+from studio.providers.common.chat_connection import ChatConnection
 
 pytestmark = pytest.mark.browser
 ANIME = dataclasses.replace(FAKE_MODEL, id="anime", title="Anime model", look=Look.ANIME)
@@ -100,3 +104,45 @@ def test_a_form_is_saved_as_a_recipe_and_loaded(opener: Opener) -> None:
     page.locator("#prompt textarea").fill("something else")
     page.locator("#recipe-load").click()
     expect(page.locator("#prompt textarea")).to_have_value("a pear")
+
+
+def test_a_brief_becomes_cards_and_the_ticked_ones_images(opener: Opener) -> None:
+    served = opener.serve()
+    settings = Settings()
+    room = PromptRoom(ChatConnection(lambda: settings, lambda: ""), served.studio.engine.ledger)
+    object.__setattr__(served.studio, "prompts", room)
+    window = opener.open_window(served)
+    page = window.open()
+    window.tab("Prompts")
+    brief = page.locator(".brief")
+    brief.get_by_label("Brief", exact=True).fill("a swastika on a temple in Kyoto")
+    brief.get_by_role("button", name="Find prompts").click()
+    cards = brief.locator(".brief-card")
+    expect(cards).to_have_count(4)
+    expect(brief.locator(".prompt-chips")).to_contain_text("JP (kyoto)")
+    expect(brief.locator(".cautions")).to_contain_text("two readings")
+    for index in (1, 2, 3):
+        cards.nth(index).get_by_role("checkbox").uncheck()
+    cards.nth(0).get_by_label("Prompt", exact=True).fill("my own words")
+    brief.get_by_role("button", name="Generate ticked prompts").click()
+    expect(brief.locator(".brief-results img")).to_have_count(1)
+    (job,) = served.studio.engine.jobs(LOCAL_USER)
+    assert job.request.prompt == "my own words"
+
+
+def test_a_stalling_language_model_is_stopped(opener: Opener) -> None:
+    served = opener.serve()
+    with run_chat_server(stall("a")) as server:
+        settings = Settings(chat_url=server.url, chat_seconds=60)
+        room = PromptRoom(ChatConnection(lambda: settings, lambda: ""), served.studio.engine.ledger)
+        object.__setattr__(served.studio, "prompts", room)
+        window = opener.open_window(served)
+        page = window.open()
+        window.tab("Prompts")
+        brief = page.locator(".brief")
+        brief.get_by_label("Brief", exact=True).fill("a cat")
+        brief.get_by_role("button", name="Find prompts").click()
+        expect(brief.get_by_role("status")).to_contain_text("Writing")
+        brief.get_by_role("button", name="Stop").click()
+        expect(brief.get_by_role("status")).to_have_text("Stopped.")
+        assert server.ended.wait(DEADLINE)

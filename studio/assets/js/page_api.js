@@ -26,7 +26,7 @@ const FIELDS = {
   board: async () => (await import("./social/board.js")).mountBoard,
   home: async () => (await import("./home/start_page.js")).mountStartPage,
   prompts: async () => (await import("./prompts/prompt_tools.js")).mountPromptTools,
-  wildcards: async () => (await import("./prompts/wildcard_editor.js")).mountWildcardEditor,
+  promptsView: async () => (await import("./prompts/prompts_view.js")).mountPromptsView,
   library: async () => (await import("./library/library_view.js")).mountLibrary,
 };
 

@@ -1,4 +1,4 @@
-"""The Prompts tab: wildcards, shown and edited by the page's own script over the HTTP API."""
+"""The Prompts tab: from a brief to images, and wildcards; the page's own script shows them over the HTTP API."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from studio.tabs.common.tab import PageContext, Tab
 
 def build_prompts_tab(studio: Studio, page_context: PageContext) -> None:
     """Build the tab."""
-    build_scripted_field("wildcards", "wildcards")
+    build_scripted_field("promptsView", "prompts-view")
 
 
 TAB = Tab(title="Prompts", order=50, build=build_prompts_tab)

@@ -114,11 +114,12 @@ class PromptTools {
     this.advice.replaceChildren(text);
     if (!model) return;
     const field = findBox(`#${this.prefix}switch-model`);
-    if (field)
+    if (field) {
       this.advice.append(
         " ",
         makeButton("Switch", () => typeInto(field, model)),
       );
+    }
   }
 }
 

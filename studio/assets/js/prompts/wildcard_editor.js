@@ -1,17 +1,16 @@
 // @ts-check
-/** The Prompts tab: wildcards, ours to read and the user's own to write, and a field to try a dynamic prompt. */
+/** Wildcards, ours to read and the user's own to write, and a field to try a dynamic prompt. */
 
 import { askToConfirm } from "../common/ask_dialog.js";
 import { make, makeButton } from "../common/dom.js";
 import { showError } from "../common/toasts.js";
 import { deleteWildcard, expandTemplate, getWildcard, listWildcards, saveWildcard } from "./prompts_api.js";
 
-/** @typedef {import("../common/gradio_dom.js").FieldHost} FieldHost */
 /** @typedef {import("./prompts_api.js").WildcardName} WildcardName */
 
 const TRIED = 6; // prompts that a try shows
 
-class WildcardEditor {
+export class WildcardEditor {
   constructor() {
     /** @type {WildcardName[]} */
     this.wildcards = [];
@@ -31,12 +30,13 @@ class WildcardEditor {
     const buttons = make("div", { class: "wildcard-buttons" }, this.save, this.remove, this.state);
     const tryIt = makeButton("Draw", () => void this.draw());
     const help = make("p", { class: "hint" }, "One value per line; 3::value weighs three times, # begins a comment.");
-    this.root = make(
-      "section",
-      { class: "wildcard-editor", "aria-label": "Wildcards" },
+    const parts = make(
+      "div",
+      { class: "wildcard-editor" },
       side,
       make("div", { class: "wildcard-main" }, this.name, this.text, help, buttons, this.template, tryIt, this.tried),
     );
+    this.root = make("section", { "aria-label": "Wildcards" }, make("h3", {}, "Wildcards"), parts);
     this.edit("", "", true);
   }
 
@@ -118,14 +118,4 @@ class WildcardEditor {
       this.tried.replaceChildren(...found.prompts.map((prompt) => make("li", {}, prompt)));
     });
   }
-}
-
-/**
- * Build the editor into its component.
- * @param {FieldHost} host
- */
-export function mountWildcardEditor(host) {
-  const editor = new WildcardEditor();
-  host.element.replaceChildren(editor.root);
-  void editor.start();
 }
