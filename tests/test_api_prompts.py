@@ -262,3 +262,43 @@ def test_a_brief_that_takes_too_long_still_has_what_the_rules_know(ann: httpx.Cl
     assert details["classification"]["territories"] == ["PT"]
     assert len(details["prompts"]) == 3
     assert served.open_client().post(f"{API}/analyze-context", json=BRIEF).status_code == 401
+
+
+FRESH = {"audience": "commuters", "tone": "dry", "look": "flat shapes", "palette": "two inks", "avoid": "gradients"}
+
+
+def test_a_persona_is_kept_applied_and_its_users_own(
+    ann: httpx.Client, bob: httpx.Client, served: RunningStudio
+) -> None:
+    kept = ann.put(f"{API}/personas/City poster", json=FRESH)
+    assert kept.json() == {"name": "City poster", **FRESH}
+    assert ann.get(f"{API}/personas/city_poster").json() == kept.json()
+    assert ann.get(f"{API}/personas").json()["personas"] == [kept.json()]
+    asked = {**BRIEF, "persona": "City poster"}
+    with without_chat(served):
+        answer = ann.post(f"{API}/analyze-context", json=asked).json()
+        assert bob.post(f"{API}/analyze-context", json=asked).status_code == 404
+    for prompt in answer["prompts"]:
+        assert prompt["prompt"].endswith(", flat shapes, two inks")
+        assert prompt["negativePrompt"].endswith("gradients")
+        assert "commuters" not in prompt["prompt"]
+    with chatting(served, stream_text(IDEAS)) as server:
+        written = ann.post(f"{API}/analyze-context", json=asked).json()["prompts"][0]
+        assert "commuters" in server.seen[0]["messages"][-1]["content"]
+    assert written["prompt"].endswith(", flat shapes, two inks")
+    assert "City" not in bob.get(f"{API}/personas").text
+    for client, status in ((bob, 404), (served.open_client(), 401)):
+        assert client.get(f"{API}/personas/City poster").status_code == status
+        assert client.delete(f"{API}/personas/City poster").status_code == status
+    assert bob.get(f"{API}/personas/users%2Fann%2Fcity_poster").status_code == 404
+    assert ann.delete(f"{API}/personas/City poster").status_code == 204
+    assert ann.get(f"{API}/personas/City poster").status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("name", "body"),
+    [("!!!", {}), ("x" * 61, {}), ("a", {"skin": "x"}), ("a", {"look": "x" * 501}), ("a", {"look": "a\u0000"})],
+)
+def test_a_wrong_persona_is_refused(ann: httpx.Client, name: str, body: dict[str, Any]) -> None:
+    assert ann.put(f"{API}/personas/{name}", json=body).status_code == 400
+    assert ann.get(f"{API}/personas").json()["personas"] == []

@@ -34,6 +34,7 @@ class BriefBody(StrictModel):
     text: Text = ""
     category: Name = ""
     filters: dict[Name, Name] = Field(default={}, max_length=20)
+    persona: Name = Field(default="", description="Name of one of the caller's personas.")
     count: int = Field(default=4, ge=1, le=MAX_PROMPTS)
     model: Name = Field(default="", description="Model to write for. Empty: the default model.")
     seed: int | None = Field(default=None, ge=0, le=MAX_SEED, description="Of the rules; left out: a random one.")
@@ -119,6 +120,7 @@ def _build_request(studio: Studio, body: BriefBody, model: Model, user: User) ->
         negative=Feature.NEGATIVE_PROMPT in model.features,
         lists=studio.engine.wildcards.of(user.name).open(),
         seed=make_random_seed() if body.seed is None else body.seed,
+        persona=studio.engine.personas.of(user.name).get(body.persona) if body.persona else None,
     )
 
 

@@ -67,3 +67,18 @@ class PromptIdeas:
     classification: Classification
     source: str
     notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Persona:
+    """Whom images are for and how they should look, kept under a name. It says nothing about the people in them.
+
+    `audience` and `tone` are told to a language model; `look` and `palette` stand behind a prompt, and `avoid` in the
+    negative prompt."""
+
+    name: str
+    audience: str = ""
+    tone: str = ""
+    look: str = ""
+    palette: str = ""
+    avoid: str = ""

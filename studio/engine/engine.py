@@ -42,6 +42,7 @@ from studio.engine.models.model_list import Models
 from studio.engine.models.timings import Timings
 from studio.engine.models.votes import Votes
 from studio.engine.money.ledger import Ledger
+from studio.engine.personas import Personas
 from studio.engine.settings_store import SettingsStore
 from studio.engine.storage.asset_builder import AssetBuilder
 from studio.engine.storage.asset_feed import AssetFeed, FedFile
@@ -106,6 +107,7 @@ class Engine(Gallery):
         self.tokens = ApiTokens(settings.folder / "tokens.json")
         self.wildcards = Wildcards(settings.folder / "wildcards")
         self.recipes = SavedRecipes(settings.folder / "recipes")
+        self.personas = Personas(settings.folder / "personas")
         self._admission = Admission(self._models, self._images, lookups.find_successor, self.wildcards)
         self._timings, self._find_by_hash = Timings(database), lookups.find_by_hash
         tools = RunnerServices(

@@ -14,13 +14,14 @@ from typing import Any
 from studio.core.errors import JobCancelled, LlmTimeout, NotConfigured, ProviderError, RateLimited
 from studio.core.model import Look
 from studio.core.ports import Chat
-from studio.core.prompts import Brief, Classification, PromptIdeas
+from studio.core.prompts import Brief, Classification, ParsedPrompt, Persona, PromptIdeas
 from studio.engine.money.ledger import Ledger
 from studio.prompting.answer import read_prompts, read_rewrite
 from studio.prompting.culture.classify import classify_brief
 from studio.prompting.dialects import Dialect
 from studio.prompting.dynamic_tree import escape_text
 from studio.prompting.ideas import IDEAS_SCHEMA, build_idea_messages, write_prompts
+from studio.prompting.personas import apply_persona
 from studio.prompting.protect import protect_parts, restore_parts
 from studio.prompting.rewrite_messages import REWRITE_SCHEMA, build_rewrite_messages
 from studio.prompting.wildcards import WordLists
@@ -57,6 +58,13 @@ class BriefRequest:
     negative: bool
     lists: WordLists
     seed: int
+    persona: Persona | None = None
+
+    def finish(self, prompts: Sequence[ParsedPrompt]) -> tuple[ParsedPrompt, ...]:
+        """`prompts` in the persona's style, where there is one."""
+        if self.persona is None:
+            return tuple(prompts)
+        return tuple(apply_persona(each, self.persona, self.dialect, negative=self.negative) for each in prompts)
 
 
 class PromptRoom:
@@ -102,20 +110,22 @@ class PromptRoom:
         """
         known = classify_brief(wanted.brief.words)
         yield known
-        rules = write_prompts(
-            wanted.brief,
-            wanted.seed,
-            wanted.lists,
-            dialect=wanted.dialect,
-            look=wanted.look,
-            negative=wanted.negative,
+        rules = wanted.finish(
+            write_prompts(
+                wanted.brief,
+                wanted.seed,
+                wanted.lists,
+                dialect=wanted.dialect,
+                look=wanted.look,
+                negative=wanted.negative,
+            )
         )
         if not self._chat.model:
             yield PromptIdeas(prompts=rules, classification=known, source=BY_RULES)
             return
         pieces: list[str] = []
         try:
-            messages = build_idea_messages(wanted.brief, known, wanted.dialect)
+            messages = build_idea_messages(wanted.brief, known, wanted.dialect, wanted.persona)
             for piece in self.ask(messages, IDEAS_SCHEMA, user, is_cancelled):
                 pieces.append(piece)
                 yield TextPiece(piece)
@@ -135,7 +145,7 @@ class PromptRoom:
             )
             for each in prompts
         )
-        yield PromptIdeas(prompts=escaped, classification=known, source=self._chat.model)
+        yield PromptIdeas(prompts=wanted.finish(escaped), classification=known, source=self._chat.model)
 
     def ask(
         self,

@@ -8,7 +8,7 @@ from types import MappingProxyType
 from typing import Any
 
 from studio.core.model import Look
-from studio.core.prompts import Brief, Classification, ParsedPrompt
+from studio.core.prompts import Brief, Classification, ParsedPrompt, Persona
 from studio.prompting.dialects import Dialect
 from studio.prompting.enhance import join_additions, propose_additions
 from studio.prompting.random_prompts import draw_negative
@@ -54,8 +54,10 @@ def write_prompts(
     return tuple(found)
 
 
-def build_idea_messages(brief: Brief, known: Classification, dialect: Dialect) -> Sequence[Mapping[str, str]]:
-    """The messages for a brief."""
+def build_idea_messages(
+    brief: Brief, known: Classification, dialect: Dialect, persona: Persona | None = None
+) -> Sequence[Mapping[str, str]]:
+    """The messages for a brief, and for whom its images are."""
     styles = {
         Dialect.SENTENCES: "full sentences",
         Dialect.PHRASES: "short phrases divided by commas, the subject first, at most 60 words",
@@ -76,6 +78,8 @@ def build_idea_messages(brief: Brief, known: Classification, dialect: Dialect) -
         "territories": known.territories,
         "era": known.era,
         "occasion": known.occasion,
+        "audience": persona.audience if persona else "",
+        "tone": persona.tone if persona else "",
     }
     content = json.dumps({name: value for name, value in said.items() if value}, ensure_ascii=False)
     return ({"role": "system", "content": rules}, {"role": "user", "content": content})

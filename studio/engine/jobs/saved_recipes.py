@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import logging
-import re
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from urllib.parse import quote
 
 from studio.core.durable_files import replace_synced, translate_os_errors
 from studio.core.errors import InvalidRequest, NotFound
+from studio.core.file_ids import MAX_NAME_CHARS, make_file_id
 from studio.core.request import GenerationRequest
 from studio.core.text_checks import check_depth, check_name
 from studio.core.user import LOCAL_USER
@@ -27,7 +27,6 @@ from studio.engine.metadata.foreign_words import build_foreign_request
 BUNDLED_RECIPES = Path(__file__).parent.parent / "recipes"
 MAX_RECIPES = 500  # of one user
 MAX_RECIPE_BYTES = 1024 * 1024
-MAX_NAME_CHARS = 60
 _RESERVED_IDS = frozenset({"import"})  # an address of its own
 
 _log = logging.getLogger(__name__)
@@ -141,16 +140,10 @@ class SavedRecipes:
 
 
 def make_recipe_id(name: str) -> str:
-    """The id made of a name: "Summer sale!" becomes "summer_sale".
-
-    Raises:
-        InvalidRequest: there is no letter or digit in it, or it is too long.
-    """
-    found = re.sub(r"\W+", "_", name.casefold()).strip("_")
-    if not found or len(name) > MAX_NAME_CHARS or found in _RESERVED_IDS:
-        raise InvalidRequest(
-            "Invalid recipe name.", hint=f"Use up to {MAX_NAME_CHARS} characters, for example “Summer sale”."
-        )
+    """The id made of a name; raises InvalidRequest as `make_file_id`, and for a name that is an address."""
+    found = make_file_id(name, "recipe")
+    if found in _RESERVED_IDS:
+        raise InvalidRequest("Invalid recipe name.", hint="Choose another name, for example “Summer sale”.")
     return found
 
 

@@ -9,9 +9,9 @@ from typing import Any
 import gradio as gr
 
 from studio.core.errors import InvalidRequest
+from studio.core.file_ids import MAX_NAME_CHARS
 from studio.core.request import GenerationRequest
 from studio.core.user import User
-from studio.engine.jobs.saved_recipes import MAX_NAME_CHARS
 from studio.engine.studio import Studio
 from studio.tabs.common.current_user import get_user
 from studio.tabs.common.events import HIDDEN, UNQUEUED, Updates, show_errors

@@ -1,0 +1,72 @@
+"""The routes of personas: whom images are for and how they should look, kept under a name."""
+
+# pyright: reportUnusedFunction=false
+
+from __future__ import annotations
+
+import dataclasses
+
+from fastapi import APIRouter, Request
+from fastapi.responses import Response
+from pydantic import BaseModel, Field
+
+from studio.api.schemas import Name, StrictModel
+from studio.api.submit_request import get_caller
+from studio.core.prompts import Persona
+from studio.engine.personas import MAX_FIELD_CHARS
+from studio.engine.studio import Studio
+
+
+class PersonaFields(StrictModel):
+    """`audience` and `tone` are told to a language model; `look` and `palette` stand behind prompts, `avoid` in
+    negative prompts."""
+
+    audience: Name = Field(default="", max_length=MAX_FIELD_CHARS)
+    tone: Name = Field(default="", max_length=MAX_FIELD_CHARS)
+    look: Name = Field(default="", max_length=MAX_FIELD_CHARS)
+    palette: Name = Field(default="", max_length=MAX_FIELD_CHARS)
+    avoid: Name = Field(default="", max_length=MAX_FIELD_CHARS)
+
+
+class PersonaBody(BaseModel):
+    name: str
+    audience: str
+    tone: str
+    look: str
+    palette: str
+    avoid: str
+
+
+class PersonaList(BaseModel):
+    personas: list[PersonaBody]
+
+
+def add_persona_routes(routes: APIRouter, studio: Studio) -> None:
+    """Put the routes among `routes`."""
+    personas = studio.engine.personas
+
+    @routes.get("/personas")
+    def list_personas(request: Request) -> PersonaList:
+        """The caller's personas."""
+        return PersonaList(personas=[_build_body(each) for each in personas.of(get_caller(request).name).all()])
+
+    @routes.get("/personas/{name}")
+    def get_persona(request: Request, name: Name) -> PersonaBody:
+        """One persona."""
+        return _build_body(personas.of(get_caller(request).name).get(name))
+
+    @routes.put("/personas/{name}")
+    def save_persona(request: Request, name: Name, body: PersonaFields) -> PersonaBody:
+        """Keep a persona, in the place of what had its name."""
+        kept = personas.of(get_caller(request).name).save(Persona(name=name, **body.model_dump()))
+        return _build_body(kept)
+
+    @routes.delete("/personas/{name}", status_code=204)
+    def delete_persona(request: Request, name: Name) -> Response:
+        """Delete a persona."""
+        personas.of(get_caller(request).name).delete(name)
+        return Response(status_code=204)
+
+
+def _build_body(persona: Persona) -> PersonaBody:
+    return PersonaBody(**dataclasses.asdict(persona))
