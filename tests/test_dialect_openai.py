@@ -13,7 +13,7 @@ import pytest
 from dialect_studio import decode_image, encode, make_backend, make_png, serve_dialects
 from fakes import draw_fake_image
 from PIL import Image
-from serving import RunningStudio
+from serving import RunningStudio, wait_until
 
 from studio.core.errors import ModelBroken
 from studio.core.task import Task
@@ -84,6 +84,17 @@ def test_a_stream_sends_previews_and_then_the_image(tmp_path: Path) -> None:
         assert last.type == "image_generation.completed"
         assert decode_image(last.b64_json).tobytes() == draw_fake_image(5, 64, 64).tobytes()
         assert last.usage.total_tokens == 0
+
+
+def test_a_stream_that_is_given_up_leaves_its_job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with serve_dialects(tmp_path, backend=make_backend(held=True), preview_interval=0.1) as served:
+        left: list[str] = []
+        monkeypatch.setattr(served.studio.engine, "leave", lambda job_id, user: left.append(job_id))
+        served.backend.release(2)
+        events = connect(served).images.generate(model="fake", prompt="x", stream=True, partial_images=1)
+        next(iter(events))
+        events.close()
+        wait_until(lambda: left)
 
 
 def test_an_error_within_a_stream_is_raised_by_the_client(tmp_path: Path) -> None:

@@ -145,10 +145,11 @@ class _DrawingRoutes:
             now = job.snapshot
             if now.error is not None:
                 raise now.error
-            if not now.status.is_final:
-                self._studio.engine.leave(job.id, get_caller(request))
         except StudioError as error:
             yield f"data: {json.dumps(shape_error(request.scope['path'], describe_error(error)).body)}\n\n"
+        finally:  # a caller that hangs up leaves the job, as a closed page does
+            if not job.snapshot.status.is_final:
+                self._studio.engine.leave(job.id, get_caller(request))
 
     async def _format_completed(self, asset: Asset, order: ImageOrder, kind: str) -> str:
         data = await anyio.to_thread.run_sync(self._jobs.read_file, asset)
