@@ -39,6 +39,7 @@ TOOLS = (
     Model(id="upscaler/RealESRGAN_x4plus", title="R", family="up", tasks=frozenset({Task.UPSCALE}), sizes=SIZES),
     Model(id="restorer/codeformer", title="C", family="faces", tasks=frozenset({Task.RESTORE_FACES}), sizes=SIZES),
     Model(id="finish", title="Finish", family="finish", tasks=frozenset({Task.FINISH}), sizes=SIZES),
+    Model(id="preprocessor/inpaint", title="Inpaint", family="p", tasks=frozenset({Task.PREPROCESS}), sizes=SIZES),
     Model(
         id="preprocessor/canny",
         title="Canny edges",

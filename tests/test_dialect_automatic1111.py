@@ -19,6 +19,7 @@ from serving import PASSWORDS, RunningStudio, wait_until
 from studio.core.request_choices import MaskedContent, Resize
 from studio.core.request_parts import ControlMode
 from studio.core.task import Task
+from studio.core.user import LOCAL_USER
 
 API = "/sdapi/v1"
 INFO_KEYS = set(
@@ -317,7 +318,7 @@ def test_extras_enlarge_and_png_info_reads(client: httpx.Client, served: Running
 def test_controlnet_lists_and_detects(client: httpx.Client, served: RunningStudio) -> None:
     assert client.get("/controlnet/version").json() == {"version": 3}
     modules = client.get("/controlnet/module_list").json()
-    assert modules["module_list"] == ["none", "canny"]
+    assert set(modules["module_list"]) == {"none", "canny", "inpaint_only"}
     assert [one["name"] for one in modules["module_detail"]["canny"]["sliders"]] == ["Resolution", "Low", "High"]
     types = client.get("/controlnet/control_types").json()["control_types"]
     assert types["Canny"]["default_option"] == "canny"
@@ -326,6 +327,13 @@ def test_controlnet_lists_and_detects(client: httpx.Client, served: RunningStudi
     assert (found["info"], len(found["images"])) == ("Success", 1)
     unit = served.backend.seen[-1][0].control[0]
     assert [(option.name, option.value) for option in unit.options] == [("low", 50.0)]
+    masked = {**body, "controlnet_module": "inpaint_only"}
+    assert client.post("/controlnet/detect", json=masked).status_code == 422
+    mask = encode(make_png("white", mode="L"))
+    assert client.post("/controlnet/detect", json={**masked, "controlnet_masks": [mask]}).status_code == 200
+    source = served.backend.seen[-1][0].source
+    with Image.open(served.studio.engine.get_kept_file(source, LOCAL_USER)) as image:
+        assert image.getchannel("A").getextrema() == (0, 0)
     for wrong in ({**body, "controlnet_module": "none such"}, {**body, "controlnet_input_images": []}):
         assert client.post("/controlnet/detect", json=wrong).status_code == 422
 

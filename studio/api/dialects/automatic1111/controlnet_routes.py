@@ -9,11 +9,12 @@ import base64
 from typing import Any
 
 from fastapi import APIRouter, Request
+from PIL import ImageChops
 
 from studio.api.dialects.automatic1111 import control_units as units
 from studio.api.dialects.automatic1111.bodies import DetectBody
 from studio.api.dialects.automatic1111.errors import ScriptNotFound
-from studio.api.dialects.automatic1111.images import encode_png, read_image
+from studio.api.dialects.automatic1111.images import encode_png, prepare_mask, read_image
 from studio.api.dialects.dialect_jobs import DialectJobs
 from studio.api.submit_request import get_caller
 from studio.core.errors import NotFound
@@ -27,6 +28,7 @@ from studio.engine.studio import Studio
 
 API_VERSION = 3
 _ALL = "All"
+_INPAINT_MODULE = PREPROCESSOR_PREFIX + "inpaint"
 
 
 def add_controlnet_routes(routes: APIRouter, studio: Studio, jobs: DialectJobs) -> None:
@@ -70,7 +72,13 @@ def add_controlnet_routes(routes: APIRouter, studio: Studio, jobs: DialectJobs) 
             raise _make_detect_error("No image selected")
         if body.controlnet_masks and len(body.controlnet_masks) != len(given):
             raise _make_detect_error("The number of masks does not match the number of images")
-        found = [await _detect_one(request, jobs, body, module, text) for text in given]
+        if module is not None and module.id == _INPAINT_MODULE and not body.controlnet_masks:
+            raise _make_detect_error("No mask selected")
+        masks = body.controlnet_masks or [""] * len(given)
+        found = [
+            await _detect_one(request, jobs, body, module, (text, mask))
+            for text, mask in zip(given, masks, strict=True)
+        ]
         return {"info": "Success", "images": found, "poses": [], "tensor": []}
 
     @routes.post("/render_openpose_json")
@@ -80,8 +88,16 @@ def add_controlnet_routes(routes: APIRouter, studio: Studio, jobs: DialectJobs) 
         raise _make_detect_error("Rendering a pose from JSON is not supported")
 
 
-async def _detect_one(request: Request, jobs: DialectJobs, body: DetectBody, module: Model | None, text: str) -> str:
-    image = read_image(text, jobs.studio.settings.current)
+async def _detect_one(
+    request: Request, jobs: DialectJobs, body: DetectBody, module: Model | None, given: tuple[str, str]
+) -> str:
+    """The map of an image, whose masked parts are transparent where there is a mask."""
+    settings = jobs.studio.settings.current
+    image = read_image(given[0], settings)
+    if given[1]:
+        mask = prepare_mask(read_image(given[1], settings), image.size, 0)
+        image = image.convert("RGB")
+        image.putalpha(ImageChops.invert(mask))
     if module is None:
         return encode_png(image)
     resolution = body.controlnet_processor_res if body.controlnet_processor_res > 0 else min(image.size)
