@@ -22,8 +22,9 @@ READY = "#prompt textarea"
 
 
 def rows() -> list[Row]:
-    """Bytes and components of the first answer, nodes in the document, and the time until the prompt takes text."""
-    with start_studio() as ours, serve_page(EMPTY_PAGE) as empty, sync_playwright() as playwright:
+    """Bytes and components of the first answer, nodes in the document, and the time until the prompt takes text. No
+    model is loaded meanwhile, which would take a core for some seconds after the start."""
+    with start_studio(warm_up="false") as ours, serve_page(EMPTY_PAGE) as empty, sync_playwright() as playwright:
         browser = playwright.chromium.launch(
             executable_path=next(filter(None, map(shutil.which, BROWSERS)), None), args=["--no-sandbox"]
         )

@@ -46,9 +46,9 @@ def _measure_page_seconds() -> float:
 
 
 @contextlib.contextmanager
-def start_studio() -> Iterator[str]:
+def start_studio(**settings: str) -> Iterator[str]:
     """As start_studio_process; yields the URL alone."""
-    with start_studio_process() as (url, _):
+    with start_studio_process(**settings) as (url, _):
         yield url
 
 
