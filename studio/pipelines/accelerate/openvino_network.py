@@ -83,7 +83,8 @@ def convert_network(network: Any, call: NetworkCall, path: Path) -> None:
             found = self.network(*arguments, **named)
             return found if isinstance(found, torch.Tensor) else found[0]
 
-    warnings.filterwarnings("ignore", module="torch.jit")  # what was traced is compared with torch
+    category: type[Warning] = torch.jit.TracerWarning  # pyright: ignore[reportPrivateImportUsage]
+    warnings.filterwarnings("ignore", category=category)  # what was traced is compared with torch
     warnings.filterwarnings("ignore", message="`torch.jit.trace", category=FutureWarning)
     with torch.no_grad():
         examples = tuple(tensor.detach().clone() for tensor in call.tensors)

@@ -289,9 +289,12 @@ class ComfyServer:
     def _make_choices(self, user: User) -> Callable[[Choices], list[str]]:
         """The entries of lists as they are now, each looked up once."""
         models, weights = self._studio.engine.models(), self._studio.store.weights()
-        return functools.cache(
-            lambda source: list_choices(source, models, weights, lambda: self._files.list_uploads(user.name))
-        )
+
+        @functools.cache
+        def make_choices(source: Choices) -> list[str]:
+            return list_choices(source, models, weights, lambda: self._files.list_uploads(user.name))
+
+        return make_choices
 
     def _unload_models(self) -> None:
         for one in self._studio.store.get_memory_report().resident:
