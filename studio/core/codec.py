@@ -58,8 +58,8 @@ def _decode(kind: Any, data: Any, where: str) -> Any:
         if not isinstance(data, list | tuple):
             raise _make_type_error(where, "a list", data)
         item = typing.get_args(kind)[0]
-        build: Any = origin
-        return build(_decode(item, entry, f"{where}[{i}]") for i, entry in enumerate(cast(list[Any], data)))
+        made: list[Any] = [_decode(item, entry, f"{where}[{i}]") for i, entry in enumerate(cast(list[Any], data))]
+        return tuple(made) if origin is tuple else frozenset(made)
     if origin is Mapping:
         if not isinstance(data, dict):
             raise _make_type_error(where, "an object", data)
