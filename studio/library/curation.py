@@ -21,10 +21,10 @@ from studio.library.schema import DONE
 from studio.library.trash import Trash, mark_trashed
 from studio.library.uses import count_parents
 
-CHUNK = 500  # assets that are changed in one transaction
-_INDEXED_CHUNK = 100  # where each of them is written into the full-text index anew, which takes longer
+CHUNK = 200  # assets that are changed in one transaction
+_INDEXED_CHUNK = 50  # where each of them is written into the full-text index anew, which takes longer
 KEPT_STEPS = 20
-_PAUSE = 0.001  # seconds between two transactions: lets a saver that waits for the database have its turn
+_PAUSE = 0.003  # seconds between two transactions: lets a saver that waits for the database have its turn
 
 _log = logging.getLogger(__name__)
 

@@ -8,6 +8,7 @@ own tables: few of them are looked up one by one, many are walked through with t
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
 import re
 import sqlite3
@@ -28,7 +29,7 @@ MAX_PAGE = 500
 _FEW = 20_000  # assets that are kept as a set to look others up in
 _PROBED = 150  # assets that are looked up in the index one by one
 _RANKED = 2_000  # newest hits that are ordered by how well they fit
-_WALKED = 20_000  # hits of the index that are walked through for a number where each has to be looked up
+_WALKED = 10_000  # hits of the index that are walked through for a number where each has to be looked up
 _COUNT_SECONDS = 0.05  # that counting may take before it gives way to an estimate
 _MAX_VALUES = 200  # models (or others) whose names contain what was typed
 _REMEMBER_SECONDS = 5.0  # that a number of hits is remembered: other processes may save images
@@ -284,12 +285,16 @@ def _make_condition(
     known = None
     if is_indexed:
         indexed = f"{sql} AND rating > 0" if one.field is Field.RATING else sql
-        rows = connection.execute(
-            f"SELECT seq FROM assets WHERE user = ? AND state = ? AND {indexed} LIMIT ?",
-            (user, state, *values, _FEW + 1),
-        ).fetchall()
-        known = {row["seq"] for row in rows} if len(rows) <= _FEW else None
+        known = _list_few(connection, f"user = ? AND state = ? AND {indexed}", (user, state, *values))
     return sql, list(values), known
+
+
+def _list_few(connection: sqlite3.Connection, condition: str, parameters: Sequence[object]) -> set[int] | None:
+    """The row numbers of the assets that fit, which an index gives alone; None when they are many."""
+    from_where = f"SELECT seq FROM assets WHERE {condition}"
+    if connection.execute(f"{from_where} LIMIT 1 OFFSET ?", (*parameters, _FEW)).fetchone() is not None:
+        return None
+    return {row["seq"] for row in connection.execute(from_where, parameters)}
 
 
 def _get_period(one: Filter) -> tuple[int, int]:
@@ -332,9 +337,12 @@ def _find_by_time(
     rows = connection.execute(
         f"SELECT words.rowid AS seq FROM {_make_tables(plan)} WHERE {where} AND words.rowid > ? AND words.rowid < ?"
         f" ORDER BY words.rowid {'ASC' if ascending else 'DESC'} LIMIT ?",
-        (*parameters, max(above, plan.low - 1), min(below, plan.high), limit),
+        (*parameters, max(above, plan.low - 1), min(below, plan.high), limit if plan.few is None else -1),
     )
-    return [row["seq"] for row in rows]
+    if plan.few is None:
+        return [row["seq"] for row in rows]
+    few = frozenset(plan.few)  # the hits are walked through as they come, so no more of them are read than needed
+    return list(itertools.islice((row["seq"] for row in rows if row["seq"] in few), limit))
 
 
 def _find_by_rank(connection: sqlite3.Connection, plan: Plan) -> list[int]:
@@ -345,10 +353,11 @@ def _find_by_rank(connection: sqlite3.Connection, plan: Plan) -> list[int]:
     where, parameters = _make_where(plan)
     rows = connection.execute(
         f"SELECT words.rowid AS seq FROM {_make_tables(plan)} WHERE {where} AND words.rowid BETWEEN ? AND ?"
-        f" ORDER BY bm25(words, {_WEIGHTS}), words.rowid DESC LIMIT ?",
-        (*parameters, newest[-1], newest[0], _RANKED),
+        f" ORDER BY bm25(words, {_WEIGHTS}), words.rowid DESC",
+        (*parameters, newest[-1], newest[0]),
     )
-    return [row["seq"] for row in rows]
+    wanted = frozenset(newest)
+    return [row["seq"] for row in rows if row["seq"] in wanted]
 
 
 def _find_by_score(connection: sqlite3.Connection, plan: Plan) -> list[int]:
@@ -401,12 +410,9 @@ def _list_use_counts(connection: sqlite3.Connection, plan: Plan) -> list[int]:
 def _narrow(connection: sqlite3.Connection, plan: Plan, column: str, value: int) -> Plan:
     """The plan for those whose column has that value alone."""
     if value > 0:
-        rows = connection.execute(
-            f"SELECT seq FROM assets WHERE user = ? AND state = ? AND {column} = ? AND {column} > 0 LIMIT ?",
-            (plan.user, plan.state, value, _FEW + 1),
-        ).fetchall()
-        if len(rows) <= _FEW:
-            known = {row["seq"] for row in rows}
+        condition = f"user = ? AND state = ? AND {column} = ? AND {column} > 0"
+        known = _list_few(connection, condition, (plan.user, plan.state, value))
+        if known is not None:
             few = known if plan.few is None else known.intersection(plan.few)
             return dataclasses.replace(plan, few=tuple(sorted(few, reverse=True)))
     return dataclasses.replace(
@@ -451,11 +457,12 @@ def _count_hits(connection: sqlite3.Connection, plan: Plan) -> tuple[int, bool]:
     ).fetchone()
     walked = plan if last is None else dataclasses.replace(plan, low=last[0])
     where, parameters = _make_where(walked)
-    count = connection.execute(
-        f"SELECT count(*) FROM {_make_tables(walked)} WHERE {where} AND words.rowid >= ? AND words.rowid < ?",
+    rows = connection.execute(
+        f"SELECT words.rowid FROM {_make_tables(walked)} WHERE {where} AND words.rowid >= ? AND words.rowid < ?",
         (*parameters, walked.low, walked.high),
-    ).fetchone()[0]
-    return count, last is None
+    )
+    few = None if plan.few is None else frozenset(plan.few)
+    return sum(few is None or row[0] in few for row in rows), last is None
 
 
 def _make_tables(plan: Plan) -> str:
@@ -463,11 +470,7 @@ def _make_tables(plan: Plan) -> str:
 
 
 def _make_where(plan: Plan) -> tuple[str, tuple[object, ...]]:
-    parts, parameters = ["words MATCH ?", *plan.conditions], [plan.match, *plan.parameters]
-    if plan.few is not None:  # "+" keeps SQLite from looking each of them up in the index
-        parts.append("+words.rowid IN (SELECT value FROM json_each(?))")
-        parameters.append(json.dumps(plan.few))
-    return " AND ".join(parts), tuple(parameters)
+    return " AND ".join(("words MATCH ?", *plan.conditions)), (plan.match, *plan.parameters)
 
 
 def _read_cursor(cursor: str | None, order: Order) -> tuple[int, ...] | None:

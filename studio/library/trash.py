@@ -29,7 +29,9 @@ SETTLE_AGE = 30.0  # seconds: a chunk of moves that takes longer has lost its pr
 _MAX_TRIES = 10_000
 _SEPARATOR = "~"
 _MAX_NAME_BYTES = 140  # of a file name; encrypted disks take no more
-_CHUNK = 200  # assets that are moved between two transactions
+_CHUNK = 100  # assets that are moved between two transactions
+
+_PAUSE = 0.003  # seconds between two chunks: lets a saver that waits for the database have its turn
 
 _log = logging.getLogger(__name__)
 _OnMoving = Callable[[sqlite3.Connection, Sequence[sqlite3.Row]], None]
@@ -151,7 +153,7 @@ class Trash:
             if failure is not None:
                 with translate_os_errors("the file in its new place"):
                     raise failure
-            time.sleep(0.001)  # lets a saver that waits for the database have its turn
+            time.sleep(_PAUSE)
         return moved
 
     def _begin(self, seqs: Sequence[int], user: str, on_moving: _OnMoving, *, trashing: bool) -> list[sqlite3.Row]:
