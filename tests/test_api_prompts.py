@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
+import io
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +14,7 @@ import httpx
 import pytest
 from chat_server import Reply, run_chat_server, stall, stream_text
 from fakes import DEADLINE
+from PIL import Image
 from serving import RunningStudio, serve_studio
 
 from studio.core.settings import Settings
@@ -302,3 +305,51 @@ def test_a_persona_is_kept_applied_and_its_users_own(
 def test_a_wrong_persona_is_refused(ann: httpx.Client, name: str, body: dict[str, Any]) -> None:
     assert ann.put(f"{API}/personas/{name}", json=body).status_code == 400
     assert ann.get(f"{API}/personas").json()["personas"] == []
+
+
+def encode(image: Image.Image) -> str:
+    out = io.BytesIO()
+    image.save(out, "PNG")
+    return base64.b64encode(out.getvalue()).decode()
+
+
+def interrogate(client: httpx.Client, image: str, **body: Any) -> dict[str, Any]:
+    answer = client.post(f"{API}/prompts/interrogate", json={"image": image, **body})
+    assert answer.status_code == 200, answer.text
+    return answer.json()
+
+
+def test_an_image_is_described_by_its_own_recipe(ann: httpx.Client, bob: httpx.Client) -> None:
+    asked = {"prompt": "a {plum|plum}", "negative_prompt": "blur", "model": "fake"}
+    made = ann.post(f"{API}/create?wait=true", json=asked).json()["images"][0]["id"]
+    assert interrogate(ann, made) == {"prompt": "a plum", "negativePrompt": "blur", "source": "recipe"}
+    assert bob.post(f"{API}/prompts/interrogate", json={"image": made}).status_code == 404
+
+
+def test_an_image_that_says_nothing_is_measured(ann: httpx.Client) -> None:
+    halves = Image.new("RGB", (200, 100), (40, 80, 190))
+    halves.paste((245, 245, 245), (100, 0, 200, 100))
+    found = interrogate(ann, encode(halves))
+    assert found["source"] == "measured"
+    assert found["prompt"] in (
+        "wide image, high contrast, blue and white",
+        "wide image, high contrast, white and blue",
+    )
+    assert interrogate(ann, encode(Image.new("L", (50, 100), 20)))["prompt"] == (
+        "tall image, dark, low contrast, black and white"
+    )
+    assert ann.post(f"{API}/prompts/interrogate", json={"image": "no image"}).status_code == 400
+
+
+def test_an_image_is_shown_to_the_language_model_only_when_asked(ann: httpx.Client, served: RunningStudio) -> None:
+    image = encode(Image.new("RGB", (1200, 600), "red"))
+    with chatting(served, stream_text("<think>hm</think> A red wall {in|at} noon light.")) as server:
+        assert interrogate(ann, image)["source"] == "measured"
+        assert server.seen == []
+        found = interrogate(ann, image, see=True)
+        (part,) = [part for part in server.seen[0]["messages"][0]["content"] if part["type"] == "image_url"]
+    assert (found["prompt"], found["source"]) == ("A red wall \\{in|at\\} noon light.", "chat")
+    sent = Image.open(io.BytesIO(base64.b64decode(part["image_url"]["url"].partition(",")[2])))
+    assert sent.size == (768, 384)
+    assert ann.post(f"{API}/prompts/interrogate", json={"image": image, "see": True}).status_code >= 400
+    assert served.open_client().post(f"{API}/prompts/interrogate", json={"image": image}).status_code == 401

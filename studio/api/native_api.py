@@ -24,6 +24,7 @@ from studio.api import (
     cost_routes,
     edit_routes,
     extras_routes,
+    interrogate_routes,
     persona_routes,
     prompt_routes,
     recipe_routes,
@@ -77,6 +78,7 @@ def build_api_router(studio: Studio) -> APIRouter:
     prompt_routes.add_prompt_routes(routes, studio)
     brief_routes.add_brief_routes(routes, studio)
     persona_routes.add_persona_routes(routes, studio)
+    interrogate_routes.add_interrogate_routes(routes, studio)
     recipe_routes.add_recipe_routes(routes, studio, submitter)
     _add_job_routes(routes, studio)
     _add_result_routes(routes, studio)

@@ -249,7 +249,7 @@ class Chat(Protocol):
 
     def stream(
         self,
-        messages: Sequence[Mapping[str, str]],
+        messages: Sequence[Mapping[str, Any]],
         *,
         schema: Mapping[str, Any] | None,
         is_cancelled: Callable[[], bool],

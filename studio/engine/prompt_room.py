@@ -11,10 +11,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from PIL import Image
+
 from studio.core.errors import JobCancelled, LlmTimeout, NotConfigured, ProviderError, RateLimited
 from studio.core.model import Look
 from studio.core.ports import Chat
 from studio.core.prompts import Brief, Classification, ParsedPrompt, Persona, PromptIdeas
+from studio.engine.describe_image import ImageDescription, build_vision_messages
 from studio.engine.money.ledger import Ledger
 from studio.prompting.answer import read_prompts, read_rewrite
 from studio.prompting.culture.classify import classify_brief
@@ -147,10 +150,23 @@ class PromptRoom:
         )
         yield PromptIdeas(prompts=wanted.finish(escaped), classification=known, source=self._chat.model)
 
+    def describe(
+        self, image: Image.Image, user: str, is_cancelled: Callable[[], bool]
+    ) -> Iterator[TextPiece | ImageDescription]:
+        """What the language model sees in `image`, piece by piece and then whole; raises as `rewrite`."""
+        pieces: list[str] = []
+        for piece in self.ask(build_vision_messages(image), None, user, is_cancelled):
+            pieces.append(piece)
+            yield TextPiece(piece)
+        written = read_rewrite("".join(pieces))
+        if not written:
+            raise ProviderError("The language model gave no description.", hint="Use a model that sees images.")
+        yield ImageDescription(prompt=escape_text(written), source=self._chat.model)
+
     def ask(
         self,
-        messages: Sequence[Mapping[str, str]],
-        schema: Mapping[str, Any],
+        messages: Sequence[Mapping[str, Any]],
+        schema: Mapping[str, Any] | None,
         user: str,
         is_cancelled: Callable[[], bool],
     ) -> Iterator[str]:

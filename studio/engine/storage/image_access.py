@@ -67,6 +67,10 @@ class Gallery:
         """Note that a page still names these kept images, which are removed when nothing does for a month."""
         self._images.mark_used(names, user.name)
 
+    def open_input(self, content_hash: str, user: User) -> Image.Image:
+        """A kept image as pixels; raises NotFound as `get_input`."""
+        return self._images.open(content_hash, user.name)
+
     def get_kept_file(self, content_hash: str, user: User) -> Path:
         """The PNG file of a kept image; raises as `kept`."""
         return self._images.file(content_hash, user.name)

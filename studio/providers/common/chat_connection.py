@@ -55,7 +55,7 @@ class ChatConnection:
 
     def stream(
         self,
-        messages: Sequence[Mapping[str, str]],
+        messages: Sequence[Mapping[str, Any]],
         *,
         schema: Mapping[str, Any] | None,
         is_cancelled: Callable[[], bool],
@@ -264,7 +264,7 @@ def _list_forms(schema: Mapping[str, Any] | None) -> list[Mapping[str, Any] | No
 
 
 def _build_body(
-    settings: Settings, messages: Sequence[Mapping[str, str]], form: Mapping[str, Any] | None
+    settings: Settings, messages: Sequence[Mapping[str, Any]], form: Mapping[str, Any] | None
 ) -> dict[str, Any]:
     body: dict[str, Any] = {"messages": [dict(each) for each in messages], "stream": True, "max_tokens": MAX_TOKENS}
     if settings.chat_model:
