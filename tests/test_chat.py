@@ -289,3 +289,27 @@ def test_parts_survive_however_a_model_writes_the_marks() -> None:
         with pytest.raises(ProviderError, match="lost"):
             restore_parts(broken, protected.parts)
     assert restore_parts("a [1] cat", ()) == "a [1] cat"
+
+
+_WRAPPERS = (
+    lambda text: json.dumps({"prompt": text}),
+    lambda text: f"```json\n{json.dumps({'prompt': text}, ensure_ascii=False)}\n```",
+    lambda text: f"<think>The user wants ⟦9⟧.</think>{json.dumps({'prompt': text})}",
+    lambda text: f"I should keep ⟦1⟧.</think>\n{json.dumps({'prompt': text})}",
+    lambda text: json.dumps({"prompt": text, "negative": ["blur", "noise"]})[:-1] + ",}",
+    lambda text: f"Here you are:\n{json.dumps({'prompts': [{'name': 'A', 'prompt': text}]})}\nEnjoy!",
+    lambda text: f'"{text}"',
+    lambda text: text,
+)
+_MARKS = (("⟦", "⟧"), ("⟦ ", " ⟧"), ("[[", "]]"), ("[", "]"), ("⟦", "]"))
+
+
+@pytest.mark.parametrize("wrap", range(len(_WRAPPERS)))
+@pytest.mark.parametrize("marks", _MARKS)
+def test_protected_parts_survive_forty_ways_to_answer(wrap: int, marks: tuple[str, str]) -> None:
+    protected = protect_parts(PROMPT)
+    text = f"moonlit {protected.text}".replace("⟦", marks[0]).replace("⟧", marks[1])
+    written = restore_parts(read_rewrite(_WRAPPERS[wrap](text)), protected.parts)
+    assert written.startswith("moonlit a cat")
+    for part in protected.parts:
+        assert written.count(part) == 1
