@@ -19,9 +19,11 @@ from fastapi import FastAPI
 from studio.core.ports import Backend, MemoryReport
 from studio.core.settings import Settings
 from studio.engine.engine import Engine
+from studio.engine.prompt_room import PromptRoom
 from studio.engine.settings_store import SettingsStore
 from studio.engine.studio import Studio
 from studio.library.database import Database
+from studio.providers.common.chat_connection import ChatConnection
 from studio.serve import StudioApp, build_app, make_server, open_listener
 from studio.serving import users as users_module
 from studio.serving.users import Users, save_user
@@ -63,7 +65,8 @@ def make_studio(
     (folder / "outputs").mkdir(parents=True, exist_ok=True)
     backends = backend if isinstance(backend, list) else [backend]
     engine = Engine(settings=store, backends=backends, database=Database(folder / "outputs" / "library.db"))
-    return Studio(engine, store, models or EmptyStore(), doctor=list, social=social, clouds=clouds)
+    prompts = PromptRoom(ChatConnection(lambda: store.current, lambda: ""), engine.ledger)
+    return Studio(engine, store, models or EmptyStore(), doctor=list, social=social, clouds=clouds, prompts=prompts)
 
 
 def make_users(folder: Path) -> Users:

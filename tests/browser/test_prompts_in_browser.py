@@ -5,16 +5,13 @@ from __future__ import annotations
 import dataclasses
 
 import pytest
-from chat_server import run_chat_server, stall
+from chat_server import run_chat_server, stall, stream_text
 from fakes import DEADLINE, FAKE_MODEL
 from opening import Opener
 from playwright.sync_api import expect
 
 from studio.core.model import Look
-from studio.core.settings import Settings
 from studio.core.user import LOCAL_USER
-from studio.engine.prompt_room import PromptRoom
-from studio.providers.common.chat_connection import ChatConnection
 
 pytestmark = pytest.mark.browser
 ANIME = dataclasses.replace(FAKE_MODEL, id="anime", title="Anime model", look=Look.ANIME)
@@ -108,9 +105,6 @@ def test_a_form_is_saved_as_a_recipe_and_loaded(opener: Opener) -> None:
 
 def test_a_brief_becomes_cards_and_the_ticked_ones_images(opener: Opener) -> None:
     served = opener.serve()
-    settings = Settings()
-    room = PromptRoom(ChatConnection(lambda: settings, lambda: ""), served.studio.engine.ledger)
-    object.__setattr__(served.studio, "prompts", room)
     window = opener.open_window(served)
     page = window.open()
     window.tab("Prompts")
@@ -131,12 +125,8 @@ def test_a_brief_becomes_cards_and_the_ticked_ones_images(opener: Opener) -> Non
 
 
 def test_a_stalling_language_model_is_stopped(opener: Opener) -> None:
-    served = opener.serve()
     with run_chat_server(stall("a")) as server:
-        settings = Settings(chat_url=server.url, chat_seconds=60)
-        room = PromptRoom(ChatConnection(lambda: settings, lambda: ""), served.studio.engine.ledger)
-        object.__setattr__(served.studio, "prompts", room)
-        window = opener.open_window(served)
+        window = opener.open_window(opener.serve(chat_url=server.url))
         page = window.open()
         window.tab("Prompts")
         brief = page.locator(".brief")
@@ -146,3 +136,13 @@ def test_a_stalling_language_model_is_stopped(opener: Opener) -> None:
         brief.get_by_role("button", name="Stop").click()
         expect(brief.get_by_role("status")).to_have_text("Stopped.")
         assert server.ended.wait(DEADLINE)
+
+
+def test_a_language_model_rewrites_the_prompt(opener: Opener) -> None:
+    with run_chat_server(stream_text('{"prompt": "a moonlit cat"}')) as server:
+        served = opener.serve(chat_url=server.url)
+        page = opener.open_window(served).open()
+        prompt = page.locator("#prompt textarea")
+        prompt.fill("a cat")
+        page.get_by_role("button", name="Rewrite").first.click()
+        expect(prompt).to_have_value("a moonlit cat")

@@ -5,15 +5,17 @@ import { find, make, makeButton } from "../common/dom.js";
 import { findBox, typeInto } from "../common/gradio_dom.js";
 import { showError } from "../common/toasts.js";
 import { removePhrase } from "./prompt_edits.js";
-import { drawRandomPrompt, enhancePrompt } from "./prompts_api.js";
+import { drawRandomPrompt, enhancePrompt, rewritePrompt } from "./prompts_api.js";
 
 /** @typedef {import("../common/gradio_dom.js").FieldHost} FieldHost */
-/** @typedef {{prefix: string}} Options */
+/** @typedef {{prefix: string, rewrites: boolean}} Options rewrites: there is a language model */
 
 class PromptTools {
-  /** @param {string} prefix of the form's element ids */
-  constructor(prefix) {
-    this.prefix = prefix;
+  /** @param {Options} options */
+  constructor({ prefix, rewrites }) {
+    this.prefix = prefix; // of the form's element ids
+    /** @type {AbortController | null} */
+    this.abort = null;
     this.chips = make("span", { class: "prompt-chips", role: "group", "aria-label": "Added phrases" });
     this.advice = make("span", { class: "prompt-advice", role: "status" });
     this.undo = makeButton("Undo", () => this.restore());
@@ -26,8 +28,15 @@ class PromptTools {
     const enhance = makeButton("✦ Enhance", () => this.run(() => this.enhance()), {
       title: "Add what the prompt does not say yet",
     });
-    this.buttons = [random, enhance];
-    this.root = make("div", { class: "prompt-tools" }, random, enhance, this.undo, this.chips, this.advice);
+    const rewrite = makeButton("Rewrite", () => this.run(() => this.rewrite()), {
+      title: "Let the language model write the prompt anew",
+    });
+    rewrite.hidden = !rewrites;
+    this.stop = makeButton("Stop", () => this.abort?.abort());
+    this.stop.hidden = true;
+    this.buttons = [random, enhance, rewrite];
+    const tools = [...this.buttons, this.stop, this.undo, this.chips, this.advice];
+    this.root = make("div", { class: "prompt-tools" }, ...tools);
   }
 
   get prompt() {
@@ -71,6 +80,23 @@ class PromptTools {
       enhanced.additions.length ? enhanced.advice : enhanced.advice || "The prompt says everything already.",
       enhanced.switchTo,
     );
+  }
+
+  async rewrite() {
+    const text = readBox(this.prompt);
+    this.abort = new AbortController();
+    this.stop.hidden = false;
+    this.showAdvice("Writing …", "");
+    try {
+      const written = await rewritePrompt(text, this.model, this.abort.signal);
+      if (readBox(this.prompt) === text) this.write(written.prompt, null);
+      this.showAdvice("", "");
+    } catch (error) {
+      this.showAdvice("", "");
+      if (!this.abort.signal.aborted) throw error;
+    } finally {
+      this.stop.hidden = true;
+    }
   }
 
   /**
@@ -129,7 +155,7 @@ class PromptTools {
  * @param {Options} options
  */
 export function mountPromptTools(host, options) {
-  host.element.replaceChildren(new PromptTools(options.prefix).root);
+  host.element.replaceChildren(new PromptTools(options).root);
 }
 
 /** @param {HTMLElement | null} box */

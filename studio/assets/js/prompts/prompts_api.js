@@ -57,6 +57,19 @@ export function enhancePrompt(prompt, model) {
 }
 
 /**
+ * Let the language model write a prompt anew.
+ * @param {string} prompt
+ * @param {string} model that the prompt is for
+ * @param {AbortSignal} signal
+ * @returns {Promise<EnhancedPrompt>}
+ */
+export function rewritePrompt(prompt, model, signal) {
+  const headers = { "Content-Type": "application/json" };
+  const body = JSON.stringify({ prompt, model, rewrite: true });
+  return requestJson(`${API}/prompts/enhance`, { method: "POST", headers, body, signal });
+}
+
+/**
  * @param {string} template
  * @param {number} count
  * @returns {Promise<{prompts: string[], combinations: number}>}
