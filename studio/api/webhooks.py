@@ -53,7 +53,7 @@ class Notification:
 
 
 class Webhooks:
-    """Sends notifications from a thread of its own, which ends when none is left."""
+    """Sends notifications from a thread of its own, which ends when none is left and when the studio closes."""
 
     def __init__(self, studio: Studio, folder: Path, retry_seconds: tuple[float, ...] = RETRY_SECONDS) -> None:
         """Takes up what is written in `folder`, which is made with the first notification."""
@@ -103,7 +103,7 @@ class Webhooks:
         while True:
             with self._lock:
                 waiting = list(self._pending.values())
-                if not waiting:
+                if not waiting or self._studio.engine.is_closed:
                     self._thread = None
                     return
             for one in waiting:

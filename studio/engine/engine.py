@@ -187,6 +187,11 @@ class Engine(Gallery):
         """Whether every job let go after `close`; a model's own code may be in the middle of a step."""
         return self._dispatch.has_ended
 
+    @property
+    def is_closed(self) -> bool:
+        """Whether `close` was called: then jobs can no longer be looked up."""
+        return self._closed
+
     def submit(self, request: GenerationRequest, user: User) -> Job:
         """Check the request, write it into the journal and queue it.
 
