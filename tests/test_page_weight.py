@@ -88,11 +88,11 @@ def test_a_tab_comes_complete_when_it_is_opened(served: RunningStudio, page: dic
 
 
 def test_a_tab_comes_although_another_one_has_changed_it_before(served: RunningStudio, page: dict[str, Any]) -> None:
-    """Unlocking a cloud service, for one, brings the lists of models on tabs that are not open up to date."""
-    content = open_tab(served, page, "Compare")
+    """Configurations, for one, is filled by an event of its own, which an unlocked service runs again."""
+    content = open_tab(served, page, "Configurations")
     load = next(each for each in content["dependencies"] if each["backend_fn"] and each["targets"][0][1] == "load")
     run_event(served, load["id"], [])
-    assert open_tab(served, page, "Compare") == content
+    assert open_tab(served, page, "Configurations") == content
 
 
 def test_every_event_is_sent_once(served: RunningStudio, page: dict[str, Any]) -> None:
