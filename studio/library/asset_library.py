@@ -172,6 +172,7 @@ class AssetLibrary:
             note = {"media": dict(columns), "created": created, "parents": list(parents)}
             insert_media(connection, asset_id, user, note)
             self._log.append(user, [(note, [asset_id])])
+        self._log.sync()
 
     def list_for_export(self, user: str, *, ids: Sequence[str] = (), text: str | None = None) -> list[AssetEntry]:
         """The assets of these ids, and those that fit `text`, newest first; raises as `list_assets`."""

@@ -66,6 +66,7 @@ class Collections:
             values = {"id": collection, "name": _clean(name), "query": _check_query(query)}
             write_collection(connection, values, user)
             self._log.append(user, [({"collection": values}, [])])
+        self._log.sync()
         return self.get(collection, user)
 
     def change(self, collection: str, user: str, *, name: str | None = None, query: str | None = None) -> Collection:
@@ -81,6 +82,7 @@ class Collections:
             }
             write_collection(connection, values, user)
             self._log.append(user, [({"collection": values}, [])])
+        self._log.sync()
         return self.get(collection, user)
 
     def delete(self, collection: str, user: str) -> None:
@@ -89,6 +91,7 @@ class Collections:
             _find(connection, collection, user)
             remove_collection(connection, collection, user)
             self._log.append(user, [({"delete_collection": collection}, [])])
+        self._log.sync()
 
     def get(self, collection: str, user: str) -> Collection:
         """One collection; raises NotFound for another user's."""

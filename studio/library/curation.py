@@ -22,9 +22,8 @@ from studio.library.trash import Trash, mark_trashed
 from studio.library.uses import count_parents
 
 CHUNK = 200  # assets that are changed in one transaction
-_INDEXED_CHUNK = 50  # where each of them is written into the full-text index anew, which takes longer
+_INDEXED_CHUNK = 25  # where each of them is written into the full-text index anew, which takes longer
 KEPT_STEPS = 20
-_PAUSE = 0.003  # seconds between two transactions: lets a saver that waits for the database have its turn
 
 _log = logging.getLogger(__name__)
 
@@ -48,6 +47,7 @@ class Curation:
             seq = find_seq(connection, asset_id, user)
             if apply_change(connection, [seq], change, user):
                 self._log.append(user, [(change.to_json(), [asset_id])])
+        self._log.sync()
 
     def change_many(self, chunks: Iterable[Sequence[int]], change: Change, user: str) -> tuple[int, str]:
         """Change the assets of these row numbers, which are all the user's; returns how many are different now, and the
@@ -69,9 +69,9 @@ class Curation:
             if notes:
                 for begin in range(0, len(seqs), size):
                     numbers |= self._change_chunk(seqs[begin : begin + size], change, user, step)
-                    time.sleep(_PAUSE)
             moved = self._move_chunk(seqs, change, user, step)
             changed += len(numbers) if notes else moved
+        self._log.sync()
         return changed, token
 
     def undo(self, user: str, token: str = "") -> int:
@@ -92,9 +92,9 @@ class Curation:
         ):
             self._undo_items(items, user, step)
             restored += len(items)
-            time.sleep(_PAUSE)
         with self._database.transaction() as connection:
             connection.execute("DELETE FROM undo_steps WHERE id = ?", (step,))
+        self._log.sync()
         return restored
 
     def replay(self, only: Sequence[str] = ()) -> int:
@@ -114,7 +114,7 @@ class Curation:
         return count
 
     def _change_chunk(self, seqs: Sequence[int], change: Change, user: str, step: int) -> set[int]:
-        with self._database.transaction() as connection:
+        with self._database.transaction(patient=True) as connection:
             before = apply_change(connection, seqs, change, user)
             if before:
                 _keep_before(connection, step, before)
@@ -142,7 +142,7 @@ class Curation:
                     self._log.append(user, [({"trashed": trashed}, [row["id"] for row in rows])])
 
             move(seqs, user, note)
-        with self._database.transaction() as connection:
+        with self._database.transaction(patient=True) as connection:
             ids = dict(zip(befores, _list_ids(connection, befores), strict=False))
             lines: list[tuple[Mapping[str, Any], Sequence[str]]] = []
             for seq, before in befores.items():

@@ -6,6 +6,7 @@ Each line is one change as JSON: when, whose, which assets, what. The order of t
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
@@ -32,7 +33,8 @@ class CurationLog:
         self._lock = threading.Lock()
 
     def append(self, user: str, changes: Iterable[tuple[Mapping[str, Any], Sequence[str]]]) -> None:
-        """Add a line for each (change, ids); they are on the disk afterwards.
+        """Add a line for each (change, ids); `sync` brings them to the disk, so that nobody who waits for the database
+        waits for that too.
 
         Raises:
             StorageFailed: they cannot be written.
@@ -48,7 +50,15 @@ class CurationLog:
                 if file.tell() and not self._ends_whole():
                     file.write(b"\n")  # a line that a power cut left unfinished stays alone
                 file.write(lines.encode())
-                file.flush()
+
+    def sync(self) -> None:
+        """Wait until all lines are on the disk; nothing when there are none.
+
+        Raises:
+            StorageFailed: they cannot be written.
+        """
+        with translate_os_errors("the library's notes"), contextlib.suppress(FileNotFoundError):
+            with self.path.open("rb+") as file:
                 os.fsync(file.fileno())
 
     def read(self) -> Iterator[tuple[str, dict[str, Any], list[str]]]:

@@ -26,6 +26,7 @@ DATABASE_FILE = "library.db"
 _VERSION = 6
 _BUSY_MS = 10_000
 READ_SECONDS = 2.0  # that a search may take
+_TURN_SECONDS = 0.002  # between two looks whether others have had their turn
 _PROGRESS_STEPS = 2_000  # of SQLite's machine between two looks at the clock
 _SCHEMA = """
 CREATE TABLE jobs (
@@ -138,6 +139,8 @@ class Database:
         self.path = path
         self.revision = 0
         self._lock = threading.RLock()
+        self._counting = threading.Lock()
+        self._waiting = 0  # threads that are about to write and want no delay
         self._local = threading.local()
         self._readers: list[sqlite3.Connection] = []
         with translate_os_errors("the library"):
@@ -152,13 +155,32 @@ class Database:
                 undo.pop_all()
 
     @contextlib.contextmanager
-    def transaction(self) -> Generator[sqlite3.Connection]:
-        """All statements inside are on disk when it ends, or none of them.
+    def transaction(self, *, patient: bool = False) -> Generator[sqlite3.Connection]:
+        """All statements inside are on disk when it ends, or none of them. A `patient` one lets all others of this
+        process go first, for work in many pieces.
 
         Raises:
             StorageFailed: SQLite could not write.
         """
-        with self._lock, _translate_sqlite_errors(), self._connection:  # which commits, or rolls back
+        if patient:
+            while self._waiting:
+                time.sleep(_TURN_SECONDS)
+        else:
+            with self._counting:
+                self._waiting += 1
+        try:
+            self._lock.acquire()
+        finally:
+            if not patient:
+                with self._counting:
+                    self._waiting -= 1
+        try:
+            yield from self._run_transaction()
+        finally:
+            self._lock.release()
+
+    def _run_transaction(self) -> Generator[sqlite3.Connection]:
+        with _translate_sqlite_errors(), self._connection:  # which commits, or rolls back
             self._connection.execute("BEGIN IMMEDIATE")
             self.revision += 1
             yield self._connection

@@ -26,10 +26,9 @@ from studio.library.schema import DONE, MISSING
 
 ENDINGS = frozenset({".png", ".jpg", ".jpeg", ".webp", ".avif"})
 _SKIPPED_FOLDERS = frozenset({"thumbnails", "__pycache__", "node_modules"})
-_CHUNK = 200  # files that are written in one transaction
+_CHUNK = 100  # files that are written in one transaction
 _DIGEST_BYTES = 65_536  # of the beginning and of the end
 _MAX_COPIES = 100  # files of one content in a library
-_PAUSE = 0.001  # seconds between two transactions
 
 _log = logging.getLogger(__name__)
 
@@ -118,7 +117,7 @@ class FolderScan:
             return []
         gone = [row["seq"] for path, row in known.items() if path not in seen and row["state"] == DONE]
         for begin in range(0, len(gone), _CHUNK):
-            with self._database.transaction() as connection:
+            with self._database.transaction(patient=True) as connection:
                 for seq in gone[begin : begin + _CHUNK]:
                     hide_asset(connection, seq)
         self._show_again(back)
@@ -151,7 +150,7 @@ class FolderScan:
 
     def _show_again(self, seqs: Sequence[int]) -> None:
         for begin in range(0, len(seqs), _CHUNK):
-            with self._database.transaction() as connection:
+            with self._database.transaction(patient=True) as connection:
                 for seq in seqs[begin : begin + _CHUNK]:
                     _show(connection, seq)
 
@@ -162,7 +161,7 @@ class FolderScan:
                 break
             chunk = files[begin : begin + _CHUNK]
             read = [(file, *found) for file in chunk if (found := self._read_file(file)) is not None]
-            with self._database.transaction() as connection:
+            with self._database.transaction(patient=True) as connection:
                 for file, digest, image in read:
                     row = known.get(file.path)
                     if row is not None:
@@ -171,7 +170,6 @@ class FolderScan:
                         asset_id = self._add(connection, file, digest, image, boards)
                         added += [asset_id] if asset_id else []
             self._progress.done += len(chunk)
-            time.sleep(_PAUSE)
         return added
 
     def _read_file(self, file: FoundFile) -> tuple[str, ForeignImage] | None:

@@ -31,8 +31,6 @@ _SEPARATOR = "~"
 _MAX_NAME_BYTES = 140  # of a file name; encrypted disks take no more
 _CHUNK = 100  # assets that are moved between two transactions
 
-_PAUSE = 0.003  # seconds between two chunks: lets a saver that waits for the database have its turn
-
 _log = logging.getLogger(__name__)
 _OnMoving = Callable[[sqlite3.Connection, Sequence[sqlite3.Row]], None]
 
@@ -147,18 +145,17 @@ class Trash:
             for folder in folders:
                 with contextlib.suppress(OSError):
                     sync_folder(folder)
-            with self._database.transaction() as connection:
+            with self._database.transaction(patient=True) as connection:
                 _finish(connection, done, failed, trashing)
             moved += len(done)
             if failure is not None:
                 with translate_os_errors("the file in its new place"):
                     raise failure
-            time.sleep(_PAUSE)
         return moved
 
     def _begin(self, seqs: Sequence[int], user: str, on_moving: _OnMoving, *, trashing: bool) -> list[sqlite3.Row]:
         """Note where the files are about to go; returns the rows."""
-        with self._database.transaction() as connection:
+        with self._database.transaction(patient=True) as connection:
             rows = connection.execute(
                 "SELECT seq, assets.id, folder, assets.path, other_path FROM json_each(?) JOIN assets ON seq = value"
                 " WHERE user = ? AND state = ?",
