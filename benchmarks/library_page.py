@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import importlib
 import shutil
 import statistics
 import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 from playwright.sync_api import Browser, CDPSession, Page, sync_playwright
 
@@ -15,8 +17,7 @@ from benchmarks.page_weight import BROWSERS
 from benchmarks.plain_gradio import serve_page
 from benchmarks.report import Row
 from benchmarks.startup import start_studio_process
-
-sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
+from studio.library.database import Database
 
 TRIES = 5
 IMAGES = 100_000
@@ -68,12 +69,10 @@ def rows() -> list[Row]:
 
 
 def _fill_library(folder: Path) -> None:
-    from library_rows import add_many
-
-    from studio.library.database import Database
-
+    sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
+    rows_of_tests: Any = importlib.import_module("library_rows")
     database = Database(folder / "library.db")
-    add_many(database, IMAGES)
+    rows_of_tests.add_many(database, IMAGES)
     database.close()
 
 

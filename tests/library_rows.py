@@ -9,6 +9,7 @@ from studio.library.asset_rows import NewRow, count_facets, insert_row, write_wo
 from studio.library.database import Database
 
 _numbers = itertools.count()
+_COPIED = 1_000  # rows of `add_many` that the others are copies of
 
 
 def add_asset(database: Database, prompt: str = "", *, user: str = "local", created: float = 1.7e9, **more: Any) -> str:
@@ -27,9 +28,10 @@ def add_asset(database: Database, prompt: str = "", *, user: str = "local", crea
 
 
 def add_many(database: Database, count: int, *, user: str = "local") -> None:
-    """Write `count` shown assets a minute apart, in one transaction; of each ten one is a favourite."""
+    """Write `count` shown assets, a multiple of 1,000, a minute apart; of each ten one is a favourite. The first 1,000
+    are written as the studio does, the others copied from them."""
     with database.transaction() as connection:
-        for number in range(count):
+        for number in range(_COPIED):
             columns = {
                 "id": f"{number:08x}-many",
                 "user": user,
@@ -41,8 +43,19 @@ def add_many(database: Database, count: int, *, user: str = "local") -> None:
                 "model": f"m{number % 7}",
                 "favourite": int(number % 10 == 0),
             }
-            row = NewRow(columns=columns, created=1.7e9 + 60 * number, prompt=f"image {number % 1000} of a row")
+            row = NewRow(columns=columns, created=1.7e9 + 60 * number, prompt=f"image {number} of a row")
             seq = insert_row(connection, row)
             assert seq is not None
             write_words(connection, seq)
             count_facets(connection, seq, 1)
+        first, last = connection.execute("SELECT MIN(seq), MAX(seq) FROM assets WHERE id LIKE '%-many'").fetchone()
+        for copy in range(1, count // _COPIED):
+            own = {name: f"{name} || '-{copy}'" for name in ("id", "path", "job_id")}
+            own["created"] = f"created + {copy * 60 * _COPIED}"
+            for table in ("assets", "recipes", "texts"):
+                columns = [row["name"] for row in connection.execute(f"PRAGMA table_info({table})")]
+                changed = {"seq": f"seq + {copy * (60 * _COPIED * 1000 << 20)}", **(own if table == "assets" else {})}
+                values = ", ".join(changed.get(name, name) for name in columns)
+                into = f"INSERT INTO {table} ({', '.join(columns)})"
+                connection.execute(f"{into} SELECT {values} FROM {table} WHERE seq BETWEEN ? AND ?", (first, last))
+        connection.execute("UPDATE facets SET count = count * ? WHERE user = ?", (count // _COPIED, user))

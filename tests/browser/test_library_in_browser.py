@@ -19,7 +19,7 @@ from foreign_images import A1111, make_png_with_chunks
 from library_rows import add_many
 from opening import BrowserWindow, Opener
 from PIL import Image
-from playwright.sync_api import Browser, Locator, Page, expect
+from playwright.sync_api import Browser, FilePayload, Locator, Page, expect
 from serving import RunningStudio
 
 from studio.library.database import Database
@@ -291,8 +291,8 @@ def test_own_files_are_added_and_a_refused_one_is_reported(library: OpenLibrary)
     page = library.page
     data = io.BytesIO()
     Image.new("RGB", (40, 30), "teal").save(data, "PNG")
-    good = {"name": "teal.png", "mimeType": "image/png", "buffer": data.getvalue()}
-    bad = {"name": "page.html", "mimeType": "text/html", "buffer": b"<script>alert(1)</script>"}
+    good: FilePayload = {"name": "teal.png", "mimeType": "image/png", "buffer": data.getvalue()}
+    bad: FilePayload = {"name": "page.html", "mimeType": "text/html", "buffer": b"<script>alert(1)</script>"}
     page.set_input_files(".library input[type=file]", [bad, good])
     expect(page.locator(".lib-notice")).to_contain_text("1 file added. 1 refused.")
     expect(page.locator(".toasts .toast")).to_be_visible()
