@@ -21,8 +21,10 @@ def rows() -> list[Row]:
     folder = get_folder() / "models"
     build_checkpoint(folder / MODEL)
     _link_checkpoint(folder / MODEL, folder / _OTHER)
-    settings = {"models_dir": str(folder), "default_model": MODEL, "memory_budget_gb": str(BUDGET_GB)}
-    with start_studio_process(**settings) as (url, pid):
+    with start_studio_process(models_dir=str(folder), default_model=MODEL, memory_budget_gb=str(BUDGET_GB)) as (
+        url,
+        pid,
+    ):
         for number in range(SWITCHES):
             create_image(url, (MODEL, _OTHER)[number % 2], 128, steps=2)
         status = Path(f"/proc/{pid}/status").read_text()
