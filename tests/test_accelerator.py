@@ -288,7 +288,7 @@ def test_nothing_is_asked_of_the_network(studio: Studio, monkeypatch: pytest.Mon
 def test_the_least_recently_used_networks_leave_the_disk(tmp_path: Path) -> None:
     import os
 
-    store = NetworkStore(tmp_path / "networks", limit=3000)
+    store = NetworkStore(tmp_path / "networks", limit=2500)
     for age, digest in enumerate(("old", "new")):
         path = store.get_path(digest, "p")
         path.parent.mkdir(exist_ok=True)
