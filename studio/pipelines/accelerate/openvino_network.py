@@ -94,8 +94,8 @@ def convert_network(network: Any, call: NetworkCall, path: Path) -> None:
     model = frontend.convert(frontend.load(decoder))
     model.reshape({place: _loosen_shape(tensor.shape) for place, tensor in enumerate(call.tensors)})
     path.parent.mkdir(parents=True, exist_ok=True)
-    # Not in 16 bits, even where all weights are such numbers: the timesteps' frequencies are not, and the error was 200
-    # times as large.
+    # Not in 16 bits, even where all weights are such numbers: other constants are not, and the largest error was a
+    # thousandth of the values.
     written = path.with_name(f"{path.stem}.{os.getpid()}.xml")
     try:
         openvino.save_model(model, str(written), compress_to_fp16=False)
