@@ -309,7 +309,8 @@ def fill_from_infotext(body: Any) -> Any:
 
 
 def _is_fillable(spec: FieldSpec, body: Any) -> bool:
-    fields = cast("dict[str, Any]", type(body).model_fields)
+    kind: Any = type(body)
+    fields: dict[str, Any] = kind.model_fields
     known = spec.a1111 in fields and spec.name not in ("count", "batch_size")
     given = body.model_fields_set
     return bool(spec.a1111) and known and spec.a1111 not in given
