@@ -281,6 +281,9 @@ def test_every_field_reaches_the_request() -> None:
             "saving": "time",
             "fallbacks": ["b"],
             "axes": [{"parameter": "Steps", "values": ["1", "2"]}],
+            "prompt_order": "combinations",
+            "template": "{p|q}",
+            "negative_template": "{n|m}",
         }
     )
     request = body.to_request()
@@ -305,7 +308,7 @@ def test_every_field_reaches_the_request() -> None:
         "references",
         "file",
     }
-    elsewhere = {"upscale", "faces", "finish", "social", "then"}
+    elsewhere = {"upscale", "faces", "finish", "social", "then", "drawn"}
     missing = set(GenerationRequest.__dataclass_fields__) - set(request.to_json())
     assert missing == {"width", "height"} | edited | elsewhere
 
