@@ -29,10 +29,16 @@ def wire_model_switch(
     """Choose the model that was written into `switch`; `follow` is the handler of a chosen model."""
 
     @show_errors
-    def choose(model_id: Any) -> Updates:
-        model = studio.engine.model(str(model_id))
+    def choose(data: dict[Any, Any], request: gr.Request) -> Updates:
+        model_id = str(data[switch])
+        if not model_id:  # emptied below, so that the same model can be written again
+            return {}
+        model = studio.engine.model(model_id)
         if model.problem:
             raise UnknownModel(f"{model.title} cannot be used: {model.problem}", hint="Pick another model.")
-        return {form["model"]: gr.update(value=model.id)}
+        followed = follow({**data, form["model"]: model.id}, request)
+        updates: Updates = followed if isinstance(followed, dict) else {}
+        chosen = {**updates.get(form["model"], gr.update()), "value": model.id}
+        return {**updates, form["model"]: chosen, switch: ""}
 
-    switch.input(choose, switch, {form["model"]}, **UNQUEUED).success(follow, inputs, outputs, **UNQUEUED)
+    switch.change(choose, {*inputs, switch}, {*outputs, form["model"], switch}, **UNQUEUED)
