@@ -5,6 +5,9 @@ Both are needed here only: `pip install babel==2.19 countryinfo==1.0.1` into an 
 `python tools/territories.py`.
 """
 
+# pyright: reportMissingImports=false
+# Its packages are in no environment of the studio.
+
 from __future__ import annotations
 
 import json
