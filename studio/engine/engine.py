@@ -169,12 +169,12 @@ class Engine(Gallery):
             self._closed = True
         self._absence.close()
         self._cleanup.close()
-        self._upkeep.close()
-        self._indexing.close()
-        self.asset_library.imports.close()
         begun = time.monotonic()
         for job in self._dispatch.close(drain):
             self._put_back(job)
+        self._upkeep.close()
+        self._indexing.close()
+        self.asset_library.imports.close()
         self._saver.close(max(2.0, begun + drain - time.monotonic()))
         self._models.close()
         self._previews.close()
