@@ -48,7 +48,7 @@ def _measure_page_seconds() -> float:
 @contextlib.contextmanager
 def start_studio(**settings: str) -> Iterator[str]:
     """As start_studio_process; yields the URL alone."""
-    with start_studio_process(**settings) as (url, _):
+    with start_studio_process(None, **settings) as (url, _):
         yield url
 
 

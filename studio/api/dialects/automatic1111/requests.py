@@ -309,8 +309,7 @@ def fill_from_infotext(body: Any) -> Any:
 
 
 def _is_fillable(spec: FieldSpec, body: Any) -> bool:
-    kind: Any = type(body)
-    fields: dict[str, Any] = kind.model_fields
+    fields: dict[str, Any] = body.__class__.model_fields
     known = spec.a1111 in fields and spec.name not in ("count", "batch_size")
     given = body.model_fields_set
     return bool(spec.a1111) and known and spec.a1111 not in given
