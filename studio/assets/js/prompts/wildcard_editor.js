@@ -36,7 +36,7 @@ export class WildcardEditor {
       side,
       make("div", { class: "wildcard-main" }, this.name, this.text, help, buttons, this.template, tryIt, this.tried),
     );
-    this.root = make("section", { "aria-label": "Wildcards" }, make("h3", {}, "Wildcards"), parts);
+    this.root = make("section", { class: "wildcards", "aria-label": "Wildcards" }, make("h3", {}, "Wildcards"), parts);
     this.edit("", "", true);
   }
 
