@@ -102,7 +102,7 @@ def build_app(studio: Studio, page: Callable[[FastAPI], FastAPI], users: Users |
     app.add_middleware(
         CORSMiddleware,
         allow_origins=normalize_origins(split_names(settings.allowed_origins)),
-        allow_methods=["GET", "POST", "PUT", "DELETE"],
+        allow_methods=["GET", "POST", "PUT", "PATCH", "DELETE"],
         allow_headers=["Authorization", "Content-Type", *MCP_HEADERS],
         expose_headers=[MCP_HEADERS[0]],
         allow_credentials=False,

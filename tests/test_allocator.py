@@ -23,7 +23,7 @@ glibc_only = pytest.mark.skipif(not IS_GLIBC, reason="only glibc has these setti
 # that are written and freed, one after the other, whether torch was there already, and torch's own setting.
 PROBE = """
 import ctypes, os, resource, sys, threading
-import app, studio.serve, studio.wiring
+import studio.cli, studio.serve, studio.wiring
 libc = ctypes.CDLL(None)
 libc.malloc.restype, libc.malloc.argtypes, libc.free.argtypes = ctypes.c_void_p, [ctypes.c_size_t], [ctypes.c_void_p]
 def use_blocks():
@@ -31,7 +31,7 @@ def use_blocks():
         block = libc.malloc(2**25)
         ctypes.memset(block, 1, 2**25)
         libc.free(block)
-def report(_):
+def report(_, on_ready=None):
     use_blocks()
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
     worker = threading.Thread(target=use_blocks)
@@ -41,7 +41,7 @@ def report(_):
     print(faults, "torch" in sys.modules, os.environ.get("THP_MEM_ALLOC_ENABLE", "-"))
     return 0
 studio.serve.run_studio = report
-sys.exit(app.main(sys.argv[1:]))
+sys.exit(studio.cli.main(sys.argv[1:]))
 """
 
 

@@ -12,6 +12,7 @@ from dialect_studio import serve_dialects
 from serving import PASSWORDS
 
 from studio.core.errors import InvalidRequest, NotFound
+from studio.core.user import User
 from studio.engine.api_tokens import MAX_TOKENS, ApiTokens, TokenScope
 
 API = "/api/image-studio"
@@ -83,6 +84,10 @@ def test_a_token_opens_what_its_scope_says_and_only_for_its_user(tmp_path: Path)
         assert create(generate, model="cloud/paid", axes=grid).status_code == 403
         served.studio.settings.change({"fallback_model": "cloud/paid"})
         assert create(generate, model="none such").status_code == 404
+        kept = served.studio.engine.job(create(generate).json()["jobId"], User("ann"))
+        assert kept.request.fallbacks == (kept.model.id,), "a restart must not let the paid fallback take over"
+        assert client.post(f"{API}/trash/empty", headers=bearer(generate)).status_code == 403
+        assert client.post(f"{API}/trash/empty", headers=bearer(spend)).status_code == 200
         assert create(spend, model="none such").status_code == 200
         assert create(spend, model="cloud/paid").status_code == 200
         bobs = tokens.create("bob", "bob's", TokenScope.SPEND)

@@ -336,6 +336,8 @@ def test_controlnet_lists_and_detects(client: httpx.Client, served: RunningStudi
         assert image.getchannel("A").getextrema() == (0, 0)
     for wrong in ({**body, "controlnet_module": "none such"}, {**body, "controlnet_input_images": []}):
         assert client.post("/controlnet/detect", json=wrong).status_code == 422
+    many = {"controlnet_module": "none", "controlnet_input_images": ["x"] * 17}
+    assert client.post("/controlnet/detect", json=many).status_code == 422
 
 
 def test_a_unit_steers_and_adds_its_map_once_for_each_pass(tmp_path: Path) -> None:

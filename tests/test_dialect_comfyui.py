@@ -207,6 +207,10 @@ def test_a_graph_that_is_not_understood_is_refused_in_comfyuis_words(client: htt
     }
     assert refuse(circle)["error"]["type"] == "prompt_outputs_failed_validation"
     assert client.post("/prompt", content=b"{").status_code == 400
+    large = {"extra_pnginfo": {"workflow": "x" * 2**20}}
+    assert client.post("/prompt", json={"prompt": GRAPH, "extra_data": large}).status_code == 400
+    listed = {"extra_pnginfo": []}
+    assert client.post("/prompt", json={"prompt": GRAPH, "extra_data": listed}).status_code == 200
 
 
 def test_an_interrupted_graph_and_a_failed_one_end_as_errors(tmp_path: Path) -> None:

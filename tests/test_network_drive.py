@@ -169,25 +169,3 @@ def test_locks_lie_in_the_outputs_folder_where_it_takes_them(tmp_path: Path) -> 
     two.release()
     assert not one.is_alive(two.id)
     one.release()
-
-
-WITHOUT_POSIX = """
-import importlib, pkgutil, sys
-for name in ("fcntl", "resource", "pwd"):
-    sys.modules[name] = None
-import studio
-failed = []
-for found in pkgutil.walk_packages(studio.__path__, "studio."):
-    try:
-        importlib.import_module(found.name)
-    except ImportError as error:
-        failed.append(f"{found.name}: {error}")
-sys.exit("\\n".join(failed) or 0)
-"""
-
-
-def test_every_module_is_imported_where_there_is_no_posix() -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", WITHOUT_POSIX], capture_output=True, text=True, timeout=300, check=False
-    )
-    assert done.returncode == 0, done.stderr[-3000:]

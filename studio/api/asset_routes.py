@@ -162,7 +162,13 @@ def _add_bulk_routes(routes: APIRouter, studio: Studio) -> None:
     @routes.post("/trash/empty")
     def empty_trash(request: Request) -> EmptyTrashResult:
         """Delete the caller's trashed files for good."""
-        return EmptyTrashResult(removed=library.empty_trash(get_caller(request).name))
+        user = get_caller(request)
+        if not user.may_spend:
+            raise Forbidden(
+                "This token may not delete files for good.",
+                hint="Empty the trash on the Library tab.",
+            )
+        return EmptyTrashResult(removed=library.empty_trash(user.name))
 
 
 def _add_collection_routes(routes: APIRouter, studio: Studio) -> None:

@@ -94,6 +94,7 @@ def add_brief_routes(routes: APIRouter, studio: Studio) -> None:
         room = studio.prompts
         if room is None:
             raise NotConfigured("Briefs are not available here.", hint="Start the studio as a whole.")
+        room.check_spending(user)
         model = find_prompt_model(studio, body.model, user)
         wanted = _build_request(studio, body, model, user)
 

@@ -52,6 +52,7 @@ def add_interrogate_routes(routes: APIRouter, studio: Studio) -> None:
         room = studio.prompts
         if room is None:
             raise NotConfigured("There is no chat server.", hint="Enter chat_url in Configurations.")
+        room.check_spending(user)
         kept = await anyio.to_thread.run_sync(store_image, body.image, studio.engine, user)
         image = await anyio.to_thread.run_sync(studio.engine.open_input, kept.hash, user)
 

@@ -209,6 +209,7 @@ async def _rewrite_prompt(request: Request, studio: Studio, body: EnhanceBody, u
     room = studio.prompts
     if room is None:
         raise NotConfigured("There is no chat server.", hint="Enter chat_url in Configurations.")
+    room.check_spending(user)
     dialect = find_dialect(find_prompt_model(studio, body.model, user))
 
     def start(is_gone: Callable[[], bool]) -> Iterator[tuple[str, Any]]:

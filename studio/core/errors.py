@@ -153,7 +153,7 @@ class LlmTimeout(ProviderError):
     """A language model that does not answer in time; `details` has the seconds and the stage."""
 
     code = "LLM_TIMEOUT"
-    title = "Language model too slow"
+    title = "Model too slow"
     status = 504
 
 

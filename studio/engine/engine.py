@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import secrets
 import threading
@@ -203,7 +204,8 @@ class Engine(Gallery):
             QueueFull: too many jobs wait; `details` has the number. StorageFailed: the journal cannot be written.
         """
         settings = self._settings.current
-        if not user.may_spend and self._admission.is_paid(settings.fallback_model):
+        pinned = not user.may_spend and self._admission.is_paid(settings.fallback_model)
+        if pinned:
             settings = settings.replace(fallback_model="")
         accepted = self._admission.admit_request(request, user.name, settings)
         if not user.may_spend and self._admission.has_paid_models(accepted.request):
@@ -211,6 +213,9 @@ class Engine(Gallery):
                 "This token may not use models that cost money.",
                 hint="Choose a local model, or create a token that may spend.",
             )
+        if pinned and not accepted.request.fallbacks:
+            # Named in the request, so that the journal keeps it: after a restart no paid fallback takes over either.
+            accepted = dataclasses.replace(accepted, request=accepted.request.replace(fallbacks=(accepted.model.id,)))
         with self._lock:
             if self._closed:
                 raise JobCancelled("The studio is shutting down.", hint="Try again in a minute.")

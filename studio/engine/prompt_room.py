@@ -13,10 +13,11 @@ from typing import Any
 
 from PIL import Image
 
-from studio.core.errors import JobCancelled, LlmTimeout, NotConfigured, ProviderError, RateLimited
+from studio.core.errors import Forbidden, JobCancelled, LlmTimeout, NotConfigured, ProviderError, RateLimited
 from studio.core.model import Look
 from studio.core.ports import Chat
 from studio.core.prompts import Brief, Classification, ParsedPrompt, Persona, PromptIdeas
+from studio.core.user import User
 from studio.engine.describe_image import ImageDescription, build_vision_messages
 from studio.engine.money.ledger import Ledger
 from studio.prompting.answer import read_prompts, read_rewrite
@@ -162,6 +163,14 @@ class PromptRoom:
         if not written:
             raise ProviderError("The language model gave no description.", hint="Use a model that sees images.")
         yield ImageDescription(prompt=escape_text(written), source=self._chat.model)
+
+    def check_spending(self, user: User) -> None:
+        """Refuse a caller whose token may spend nothing where the chat server is a paid one; raises Forbidden."""
+        if self._chat.paid and not user.may_spend:
+            raise Forbidden(
+                "This token may not use a language model that costs money.",
+                hint="Create a token that may spend, or use a chat server of your own.",
+            )
 
     def ask(
         self,

@@ -41,4 +41,4 @@ def wire_model_switch(
         chosen = {**updates.get(form["model"], gr.update()), "value": model.id}
         return {**updates, form["model"]: chosen, switch: ""}
 
-    switch.change(choose, {*inputs, switch}, {*outputs, form["model"], switch}, **UNQUEUED)
+    switch.change(choose, {*inputs - {form["model"]}, switch}, {*outputs, form["model"], switch}, **UNQUEUED)

@@ -8,6 +8,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from studio.core.field_spec import RANDOM_SEED
 
+MAX_DETECT_IMAGES = 16  # of one request for control maps
+
 
 class LenientModel(BaseModel):
     """A body of which unknown fields are passed over, as clients send their own."""
@@ -164,8 +166,8 @@ class DetectBody(LenientModel):
     """POST /controlnet/detect."""
 
     controlnet_module: str = "none"
-    controlnet_input_images: list[str] = []
-    controlnet_images: list[str] = []  # what webuiapi calls them
+    controlnet_input_images: list[str] = Field(default_factory=list, max_length=MAX_DETECT_IMAGES)
+    controlnet_images: list[str] = Field(default_factory=list, max_length=MAX_DETECT_IMAGES)  # as webuiapi calls them
     controlnet_processor_res: int = 512
     controlnet_threshold_a: float = -1
     controlnet_threshold_b: float = -1

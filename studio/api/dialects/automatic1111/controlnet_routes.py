@@ -8,8 +8,9 @@ from __future__ import annotations
 import base64
 from typing import Any
 
+import anyio.to_thread
 from fastapi import APIRouter, Request
-from PIL import ImageChops
+from PIL import Image, ImageChops
 
 from studio.api.dialects.automatic1111 import control_units as units
 from studio.api.dialects.automatic1111.bodies import DetectBody
@@ -22,6 +23,7 @@ from studio.core.model import Model
 from studio.core.model_ids import PREPROCESSOR_PREFIX
 from studio.core.request import MAX_CONTROL_UNITS, GenerationRequest
 from studio.core.request_parts import ControlUnit
+from studio.core.settings import Settings
 from studio.core.task import Task
 from studio.core.user import User
 from studio.engine.studio import Studio
@@ -88,18 +90,24 @@ def add_controlnet_routes(routes: APIRouter, studio: Studio, jobs: DialectJobs) 
         raise _make_detect_error("Rendering a pose from JSON is not supported")
 
 
-async def _detect_one(
-    request: Request, jobs: DialectJobs, body: DetectBody, module: Model | None, given: tuple[str, str]
-) -> str:
-    """The map of an image, whose masked parts are transparent where there is a mask."""
-    settings = jobs.studio.settings.current
+def _read_masked(given: tuple[str, str], settings: Settings) -> Image.Image:
+    """The image, transparent outside of its mask where there is one."""
     image = read_image(given[0], settings)
     if given[1]:
         mask = prepare_mask(read_image(given[1], settings), image.size, 0)
         image = image.convert("RGB")
         image.putalpha(ImageChops.invert(mask))
+    return image
+
+
+async def _detect_one(
+    request: Request, jobs: DialectJobs, body: DetectBody, module: Model | None, given: tuple[str, str]
+) -> str:
+    """The map of an image, whose masked parts are transparent where there is a mask."""
+    settings = jobs.studio.settings.current
+    image = await anyio.to_thread.run_sync(_read_masked, given, settings)
     if module is None:
-        return encode_png(image)
+        return await anyio.to_thread.run_sync(encode_png, image)
     resolution = body.controlnet_processor_res if body.controlnet_processor_res > 0 else min(image.size)
     options = units.build_options(module, (body.controlnet_threshold_a, body.controlnet_threshold_b))
     unit = ControlUnit(

@@ -247,7 +247,7 @@ class Executions:
     async def _show_outputs(self, execution: Execution, planned: GraphJob, now: Snapshot) -> None:
         """Name the images at every output node that shows them."""
         texts = {"prompt": json.dumps(execution.graph)}
-        workflow = execution.extra.get("extra_pnginfo", {}).get("workflow") if execution.extra else None
+        workflow = execution.extra.get("extra_pnginfo", {}).get("workflow")
         if workflow is not None:
             texts["workflow"] = json.dumps(workflow)
         for name in planned.outputs:

@@ -40,6 +40,7 @@ from studio.core.weights import WeightKind
 from studio.engine.studio import Studio
 
 COMFYUI_VERSION = "0.3.60"  # whose protocol this is
+MAX_EXTRA = 2**20  # characters of extra_data
 _PROMPT_ID = re.compile(r"[\w\-]{1,64}")
 _FOLDERS = {
     "checkpoints": Choices.CHECKPOINTS,
@@ -280,7 +281,7 @@ class ComfyServer:
             user=user,
             client_id=str(body.get("client_id", ""))[:100],
             graph=graph,
-            extra=cast("dict[str, Any]", extra) if isinstance(extra, dict) else {},
+            extra=_limit_extra(extra),
             outputs_to_execute=outputs,
             planned=planned,
             prefixes={name: str(graph[name]["inputs"].get("filename_prefix", "ComfyUI")) for name in outputs},
@@ -408,6 +409,21 @@ def _read_names(body: dict[str, Any]) -> list[str]:
     """The ids of graphs that a body wants deleted."""
     named: Any = body.get("delete")
     return [str(one) for one in cast("list[Any]", named)] if isinstance(named, list) else []
+
+
+def _limit_extra(extra: Any) -> dict[str, Any]:
+    """The extra_data of a graph that is kept in memory with it, its workflow for the files among it.
+
+    Raises:
+        InvalidRequest: more than a megabyte of it.
+    """
+    if not isinstance(extra, dict):
+        return {}
+    found = cast("dict[str, Any]", extra)
+    if len(json.dumps(found)) > MAX_EXTRA:
+        raise make_graph_error("invalid_prompt", "The extra_data is larger than a megabyte.", "Send it without images.")
+    info = found.get("extra_pnginfo")
+    return {**found, "extra_pnginfo": info if isinstance(info, dict) else {}}
 
 
 def _make_file_response(data: bytes, name: str, content_type: str) -> Response:

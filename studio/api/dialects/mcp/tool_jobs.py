@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import dataclasses
 import io
 import time
 from collections.abc import Callable
@@ -70,7 +71,7 @@ class ToolJobs:
                 f"{named.model} costs money: {price} for this request.",
                 hint="Ask the user; if they agree, call again with confirm_spend set to true.",
             )
-        return engine.submit(request, user)
+        return engine.submit(request, user if confirm_spend else dataclasses.replace(user, may_spend=False))
 
     async def _wait(self, context: Context[Any, Any], job: Job) -> None:
         """Wait for the end of the job, reporting progress, whose numbers have to grow."""

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, cast
 
+import anyio.to_thread
 from fastapi import Request
 from starlette.datastructures import UploadFile
 
@@ -122,14 +123,15 @@ async def read_fields(request: Request, settings: Settings) -> ImageFields:
                     found.files.setdefault(plain, []).append(await value.read())
                 else:
                     found.values[plain] = value
-        return _take_encoded_images(found, settings)
+        return await anyio.to_thread.run_sync(_take_encoded_images, found, settings)
     try:
         data: Any = json.loads(await request.body())
     except (ValueError, RecursionError) as error:
         raise InvalidRequest("We could not parse the JSON body of your request.", hint="Send a JSON object.") from error
     if not isinstance(data, dict):
         raise InvalidRequest("The body is not a JSON object.", hint="Send a JSON object.")
-    return _take_encoded_images(ImageFields(data), settings)  # pyright: ignore[reportUnknownArgumentType]
+    fields = ImageFields(cast("dict[str, Any]", data))
+    return await anyio.to_thread.run_sync(_take_encoded_images, fields, settings)
 
 
 def _take_encoded_images(found: ImageFields, settings: Settings) -> ImageFields:
