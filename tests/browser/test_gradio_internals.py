@@ -9,7 +9,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from fakes import FAKE_MODEL
+from fakes import DEADLINE, FAKE_MODEL
 from opening import Opener
 from playwright.sync_api import Page, Route, expect
 
@@ -118,7 +118,7 @@ def test_scripts_open_a_tab_and_an_accordion(opener: Opener) -> None:
     page.click(".brand")
     page.click("section[aria-label='Templates'] .chip >> nth=0")
     expect(page.locator("button[role=tab][aria-selected=true]").first).to_contain_text("Txt2Img")
-    expect(page.locator("#template-about dl")).to_be_visible()
+    expect(page.locator("#template-about dl")).to_be_visible(timeout=DEADLINE * 1000)
 
 
 def test_a_number_counts_while_its_field_still_has_the_focus(opener: Opener) -> None:
