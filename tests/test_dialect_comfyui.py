@@ -18,6 +18,7 @@ from serving import PASSWORDS, RunningStudio, wait_until
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
+from studio.api.dialects.comfyui.executions import MAX_SOCKETS_OF_USER, Sockets
 from studio.api.dialects.comfyui.user_files import UserFiles, clean_folder, clean_name
 from studio.core.errors import ModelBroken
 from studio.core.request_choices import MaskedContent
@@ -325,3 +326,11 @@ def test_the_dialect_can_be_switched_off(served: RunningStudio, client: httpx.Cl
             connect(served.url.replace("http", "ws") + "/ws?clientId=x").recv(5)
     finally:
         served.studio.settings.change({"api_comfyui": True})
+
+
+def test_one_users_sockets_leave_room_for_anothers() -> None:
+    sockets = Sockets()
+    assert all(sockets.open("bob", str(number)) is not None for number in range(MAX_SOCKETS_OF_USER))
+    assert sockets.open("bob", "one more") is None
+    assert sockets.open("bob", "0") is not None, "a client that comes again takes its own place"
+    assert sockets.open("ann", "first") is not None

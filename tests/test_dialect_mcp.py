@@ -19,6 +19,7 @@ from mcp.client.streamable_http import streamable_http_client
 from PIL import Image
 from serving import RunningStudio, run_apart, wait_until
 
+from studio.api.dialects.mcp import endpoint
 from studio.core.events import Status
 from studio.core.task import Task
 from studio.core.user import LOCAL_USER
@@ -224,3 +225,30 @@ def test_both_eras_of_the_protocol_are_spoken(served: RunningStudio) -> None:
     answer = served.open_client().post("/mcp", json=body, headers=headers)
     assert answer.status_code == 200
     assert '"protocolVersion":"2025-06-18"' in answer.text.replace(" ", "")
+
+
+def test_a_session_is_its_users_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(endpoint, "MAX_SESSIONS_OF_USER", 2)
+    with serve_dialects(tmp_path, users=True) as served:
+        tokens = served.studio.engine.tokens
+        secrets = [tokens.create(name, "assistant", TokenScope.GENERATE) for name in ("ann", "bob")]
+        ann, bob = ({"Authorization": f"Bearer {secret}"} for secret in secrets)
+        client = served.open_client()
+
+        def begin(headers: dict[str, str]) -> httpx.Response:
+            parameters = {
+                "protocolVersion": "2025-06-18",
+                "capabilities": {},
+                "clientInfo": {"name": "x", "version": "1"},
+            }
+            body = {"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": parameters}
+            accept = {"Accept": "application/json, text/event-stream"}
+            return client.post("/mcp", json=body, headers={**headers, **accept})
+
+        session = begin(ann).headers["mcp-session-id"]
+        assert client.delete("/mcp", headers={**bob, "mcp-session-id": session}).status_code == 404
+        assert begin(ann).status_code == 200
+        assert begin(ann).status_code == 429
+        assert begin(bob).status_code == 200, "one user's sessions leave room for another's"
+        assert client.delete("/mcp", headers={**ann, "mcp-session-id": session}).status_code == 200
+        assert begin(ann).status_code == 200

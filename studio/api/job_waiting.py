@@ -4,6 +4,7 @@ up."""
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import AsyncIterator
 
 import anyio
@@ -18,11 +19,12 @@ POLL_SECONDS = 1.0  # seconds between two looks at the connection
 
 
 class WaiterPool:
-    """At most `most` callers wait at once; each takes a thread that is not one of the page's."""
+    """At most `most` callers wait at once, three quarters of them for the jobs of one user; each takes a thread that is
+    not one of the page's."""
 
     def __init__(self, most: int = 64) -> None:
         self._most = most
-        self._waiting = 0
+        self._waiting: Counter[str] = Counter()
         self._limiter = anyio.CapacityLimiter(most)
 
     async def stream_snapshots(self, job: Job, request: Request, deadline: float) -> AsyncIterator[Snapshot]:
@@ -32,9 +34,9 @@ class WaiterPool:
         Raises:
             QueueFull: too many wait already.
         """
-        if self._waiting >= self._most:
+        if self._waiting.total() >= self._most or self._waiting[job.user] >= self._most * 3 // 4:
             raise QueueFull("Too many requests are waiting for jobs.", hint="Poll GET /jobs/{id} instead.")
-        self._waiting += 1
+        self._waiting[job.user] += 1
         try:
             end = time.monotonic() + deadline
             now = job.snapshot
@@ -44,4 +46,4 @@ class WaiterPool:
                 now = await anyio.to_thread.run_sync(job.wait, version, POLL_SECONDS, limiter=self._limiter)
                 yield now
         finally:
-            self._waiting -= 1
+            self._waiting[job.user] -= 1

@@ -26,6 +26,7 @@ from studio.engine.studio import Studio
 
 MAX_HISTORY = 200  # graphs of one user that are remembered
 MAX_SOCKETS = 200
+MAX_SOCKETS_OF_USER = 40  # so that one user leaves room for the others
 MAX_WAITING_MESSAGES = 500  # of one socket; a client that reads no more is let go
 _POLL_SECONDS = 1.0
 _JPEG_PREVIEW = struct.pack(">II", 1, 1)  # a preview image, JPEG
@@ -83,7 +84,9 @@ class Sockets:
     def open(self, user: str, client_id: str) -> asyncio.Queue[Message | None] | None:
         """A queue of what is to be sent to a new socket, which takes the place of an older one of that id; None when
         there are too many."""
-        if len(self._queues) >= MAX_SOCKETS and (user, client_id) not in self._queues:
+        own = sum(name == user for name, _ in self._queues)
+        full = len(self._queues) >= MAX_SOCKETS or own >= MAX_SOCKETS_OF_USER
+        if full and (user, client_id) not in self._queues:
             return None
         old = self._queues.get((user, client_id))
         if old is not None:

@@ -6,15 +6,19 @@ import asyncio
 from typing import Any
 
 from fastapi import APIRouter
+from starlette.datastructures import Headers
 from starlette.responses import JSONResponse
 from starlette.routing import Route
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
 from studio.api.dialects.dialect_paths import Dialect
 from studio.api.dialects.error_shapes import ErrorFacts, shape_error
 from studio.engine.studio import Studio
 
 PATH = "/mcp"
+MAX_SESSIONS = 1000
+MAX_SESSIONS_OF_USER = 200  # so that one user leaves room for the others
+_SESSION_HEADER = "mcp-session-id"
 
 
 class McpEndpoint:
@@ -25,20 +29,40 @@ class McpEndpoint:
         self._lock = asyncio.Lock()
         self._manager: Any = None
         self._running: asyncio.Task[None] | None = None
+        self._owners: dict[str, str] = {}  # the user of each session
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if not Dialect.MCP.is_enabled(self._studio.settings.current):
-            facts = ErrorFacts(
-                status=404,
-                code="NOT_FOUND",
-                message="This API is switched off.",
-                hint=f"Switch on {Dialect.MCP.value} in Configurations.",
-            )
-            shaped = shape_error(PATH, facts)
-            await JSONResponse(shaped.body, shaped.status)(scope, receive, send)
+            hint = f"Switch on {Dialect.MCP.value} in Configurations."
+            await _refuse(scope, receive, send, 404, "This API is switched off.", hint)
+            return
+        user, session = scope["user"].name, Headers(scope=scope).get(_SESSION_HEADER, "")
+        owner = self._owners.get(session)
+        if owner not in (None, user):
+            await _refuse(scope, receive, send, 404, "The session was not found.", "Begin a new one.")
+            return
+        if not session and self._count_sessions(user) >= MAX_SESSIONS_OF_USER:
+            await _refuse(scope, receive, send, 429, "Too many open sessions.", "End others with DELETE /mcp.")
             return
         manager = await self._start()
-        await manager.handle_request(scope, receive, send)
+        if session and scope["method"] == "DELETE":
+            self._owners.pop(session, None)
+        await manager.handle_request(scope, receive, send if session else self._note_session(user, send))
+
+    def _count_sessions(self, user: str) -> int:
+        return sum(owner == user for owner in self._owners.values())
+
+    def _note_session(self, user: str, send: Send) -> Send:
+        """`send` that remembers whose session an answer opens: the protocol's library knows no users of ours."""
+
+        async def send_noted(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                opened = Headers(raw=message["headers"]).get(_SESSION_HEADER)
+                if opened:
+                    self._owners.setdefault(opened, user)
+            await send(message)
+
+        return send_noted
 
     async def _start(self) -> Any:
         async with self._lock:
@@ -59,10 +83,17 @@ class McpEndpoint:
         server.streamable_http_app(  # which makes the manager; its routes are not used
             streamable_http_path=PATH,
             max_request_body_size=limit,
-            max_sessions=1000,
+            max_sessions=MAX_SESSIONS,
             transport_security=TransportSecuritySettings(enable_dns_rebinding_protection=False),  # the guard did it
         )
         return server.session_manager
+
+
+async def _refuse(scope: Scope, receive: Receive, send: Send, status: int, *texts: str) -> None:
+    message, hint = texts
+    facts = ErrorFacts(status=status, code="NOT_FOUND" if status == 404 else "QUEUE_FULL", message=message, hint=hint)
+    shaped = shape_error(PATH, facts)
+    await JSONResponse(shaped.body, shaped.status)(scope, receive, send)
 
 
 async def _hold_open(manager: Any, started: asyncio.Event) -> None:
