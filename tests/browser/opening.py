@@ -59,7 +59,12 @@ class BrowserWindow:
         self.complaints: list[str] = []
         page.set_default_timeout(TIMEOUT_MS)
         page.on("console", lambda message: message.type == "error" and self.complaints.append(message.text))
-        page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        page.on("pageerror", self._note_page_error)
+
+    def _note_page_error(self, error: object) -> None:
+        """Keep an error of the page's scripts, but for a fetch of Gradio's own that a reload breaks off."""
+        if not str(error).startswith("AbortError:"):
+            self.complaints.append(str(error))
 
     def open(self) -> Page:
         """Load the page and wait until it is alive."""
