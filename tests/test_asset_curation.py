@@ -345,7 +345,8 @@ library.undo("local")
         ("sync_folder", 1),
         ("link", 520),
         ("unlink", 777),
-        ("_finish", 4),
+        ("_finish", 130),
+        ("_finish", 640),
     ],
 )
 def test_file_and_row_agree_after_a_kill_at_any_moment(tmp_path, name, nth):

@@ -336,6 +336,38 @@ def test_a_reader_does_not_hold_up_a_writer(database):
     assert not thread.is_alive()
 
 
+def test_a_change_of_many_stops_for_whoever_waits_to_write(database):
+    saved, many = threading.Event(), range(1_000_000_000)
+
+    def save():
+        with database.transaction():
+            saved.set()
+
+    saver = threading.Thread(target=save)
+    with database.transaction(patient=True):
+        saver.start()
+        taken = sum(len(some) for some in database.take_pieces(many, 5))
+    saver.join(10)
+    assert saved.is_set()
+    assert 0 < taken < len(many)
+
+
+def test_all_of_many_are_written_though_others_write_between(database):
+    written, stop = list[int](), threading.Event()
+
+    def save():
+        while not stop.is_set():
+            with database.transaction():
+                pass
+
+    saver = threading.Thread(target=save)
+    saver.start()
+    database.write_each(range(1000), lambda connection, number: written.append(number))
+    stop.set()
+    saver.join(10)
+    assert written == [*range(1000)]
+
+
 def test_readers_cannot_write(database):
     with database.read() as connection, pytest.raises(sqlite3.OperationalError):
         connection.execute("DELETE FROM assets")

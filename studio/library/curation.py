@@ -21,8 +21,9 @@ from studio.library.schema import DONE
 from studio.library.trash import Trash, mark_trashed
 from studio.library.uses import count_parents
 
-CHUNK = 200  # assets that are changed in one transaction
-_INDEXED_CHUNK = 25  # where each of them is written into the full-text index anew, which takes longer
+CHUNK = 200  # assets that are changed in one transaction, if nobody waits to write meanwhile
+_PIECE = 50  # assets between two looks whether somebody does
+_INDEXED_PIECE = 5  # where each of them is written into the full-text index anew, which takes longer
 KEPT_STEPS = 20
 
 _log = logging.getLogger(__name__)
@@ -62,15 +63,15 @@ class Curation:
             step = _add_step(connection, token, user)
         notes = change.to_json()
         indexed = notes.keys() & {"title", "note", "tags", "add_tags", "remove_tags"}
-        size = _INDEXED_CHUNK if indexed else CHUNK
+        piece = _INDEXED_PIECE if indexed else _PIECE
         changed = 0
         for seqs in chunks:
-            numbers: set[int] = set()
-            if notes:
-                for begin in range(0, len(seqs), size):
-                    numbers |= self._change_chunk(seqs[begin : begin + size], change, user, step)
+            noted, at = 0, 0
+            while notes and at < len(seqs):
+                looked, different = self._change_chunk(seqs[at : at + CHUNK], change, user, step, piece)
+                at, noted = at + looked, noted + different
             moved = self._move_chunk(seqs, change, user, step)
-            changed += len(numbers) if notes else moved
+            changed += noted if notes else moved
         self._log.sync()
         return changed, token
 
@@ -87,11 +88,8 @@ class Curation:
         if not rows:
             raise NotFound("There is nothing to undo.", hint=f"The last {KEPT_STEPS} steps can be undone, each once.")
         step, restored = rows[0]["id"], 0
-        while items := self._database.rows(
-            "SELECT seq, before FROM undo_items WHERE step = ? LIMIT ?", (step, _INDEXED_CHUNK)
-        ):
-            self._undo_items(items, user, step)
-            restored += len(items)
+        while items := self._database.rows("SELECT seq, before FROM undo_items WHERE step = ? LIMIT ?", (step, CHUNK)):
+            restored += self._undo_items(items, user, step)
         with self._database.transaction() as connection:
             connection.execute("DELETE FROM undo_steps WHERE id = ?", (step,))
         self._log.sync()
@@ -113,13 +111,18 @@ class Curation:
                 _log.warning("a noted change is left out: %r", error)
         return count
 
-    def _change_chunk(self, seqs: Sequence[int], change: Change, user: str, step: int) -> set[int]:
+    def _change_chunk(self, seqs: Sequence[int], change: Change, user: str, step: int, piece: int) -> tuple[int, int]:
+        """Change the first of these assets, a piece at a time until somebody else waits to write; returns how many were
+        looked at, and how many of them are different now."""
+        looked, before = 0, dict[int, dict[str, Any]]()
         with self._database.transaction(patient=True) as connection:
-            before = apply_change(connection, seqs, change, user)
+            for some in self._database.take_pieces(seqs, piece):
+                before |= apply_change(connection, some, change, user)
+                looked += len(some)
             if before:
                 _keep_before(connection, step, before)
                 self._log.append(user, [(change.to_json(), _list_ids(connection, before))])
-        return set(before)
+        return looked, len(before)
 
     def _move_chunk(self, seqs: Sequence[int], change: Change, user: str, step: int) -> int:
         if not (change.trash or change.restore):
@@ -132,7 +135,8 @@ class Curation:
 
         return (self._trash.trash if change.trash else self._trash.restore)(seqs, user, note)
 
-    def _undo_items(self, items: Sequence[sqlite3.Row], user: str, step: int) -> None:
+    def _undo_items(self, items: Sequence[sqlite3.Row], user: str, step: int) -> int:
+        """Give assets back what they had before; returns for how many that is done, which may not be all."""
         befores = {item["seq"]: json.loads(item["before"]) for item in items}
         for trashed, move in ((False, self._trash.restore), (True, self._trash.trash)):
             seqs = [seq for seq, before in befores.items() if before.get("trashed") is trashed]
@@ -142,18 +146,20 @@ class Curation:
                     self._log.append(user, [({"trashed": trashed}, [row["id"] for row in rows])])
 
             move(seqs, user, note)
+        done: list[int] = []
         with self._database.transaction(patient=True) as connection:
-            ids = dict(zip(befores, _list_ids(connection, befores), strict=False))
             lines: list[tuple[Mapping[str, Any], Sequence[str]]] = []
-            for seq, before in befores.items():
-                notes = {name: value for name, value in before.items() if name != "trashed"}
-                if notes and seq in ids:
-                    lines.extend((undone, [ids[seq]]) for undone in undo_change(connection, seq, notes, user))
+            for some in self._database.take_pieces(list(befores), _INDEXED_PIECE):
+                for seq in some:
+                    notes = {name: value for name, value in befores[seq].items() if name != "trashed"}
+                    ids = _list_ids(connection, [seq]) if notes else []
+                    if ids:
+                        lines.extend((undone, ids) for undone in undo_change(connection, seq, notes, user))
+                done.extend(some)
             if lines:
                 self._log.append(user, lines)
-            connection.executemany(
-                "DELETE FROM undo_items WHERE step = ? AND seq = ?", [(step, seq) for seq in befores]
-            )
+            connection.executemany("DELETE FROM undo_items WHERE step = ? AND seq = ?", [(step, seq) for seq in done])
+        return len(done)
 
     def _replay_line(self, user: str, change: dict[str, Any], ids: Sequence[str]) -> None:
         with self._database.transaction() as connection:

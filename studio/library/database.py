@@ -12,9 +12,9 @@ import logging
 import sqlite3
 import threading
 import time
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from studio.core.durable_files import translate_os_errors
 from studio.core.errors import StorageFailed, TooSlow
@@ -27,6 +27,7 @@ _VERSION = 6
 _BUSY_MS = 10_000
 READ_SECONDS = 2.0  # that a search may take
 _TURN_SECONDS = 0.002  # between two looks whether others have had their turn
+_MAX_WRITTEN, _WRITTEN_PIECE = 200, 5  # items of `write_each` in a transaction, and between two looks who waits
 _PROGRESS_STEPS = 2_000  # of SQLite's machine between two looks at the clock
 _SCHEMA = """
 CREATE TABLE jobs (
@@ -117,6 +118,7 @@ ALTER TABLE pictures ADD COLUMN label TEXT NOT NULL DEFAULT '';
 _PICTURES_VERSION = 5  # the last one whose images stood in the table `pictures`
 
 _log = logging.getLogger(__name__)
+T = TypeVar("T")
 
 
 class Database:
@@ -178,6 +180,25 @@ class Database:
             yield from self._run_transaction()
         finally:
             self._lock.release()
+
+    def take_pieces(self, items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
+        """The first piece of `items`, and the next ones for as long as no other thread waits to write: for use inside a
+        patient transaction."""
+        for begin in range(0, len(items), size):
+            if begin and self._waiting:
+                return
+            yield items[begin : begin + size]
+
+    def write_each(self, items: Sequence[T], write: Callable[[sqlite3.Connection, T], object]) -> None:
+        """Call `write` for each of `items`, in as many patient transactions as others who wait to write leave; raises
+        as `transaction`."""
+        written = 0
+        while written < len(items):
+            with self.transaction(patient=True) as connection:
+                for some in self.take_pieces(items[written : written + _MAX_WRITTEN], _WRITTEN_PIECE):
+                    for item in some:
+                        write(connection, item)
+                    written += len(some)
 
     def _run_transaction(self) -> Generator[sqlite3.Connection]:
         with _translate_sqlite_errors(), self._connection:  # which commits, or rolls back

@@ -26,7 +26,7 @@ from studio.library.schema import DONE, MISSING
 
 ENDINGS = frozenset({".png", ".jpg", ".jpeg", ".webp", ".avif"})
 _SKIPPED_FOLDERS = frozenset({"thumbnails", "__pycache__", "node_modules"})
-_CHUNK = 100  # files that are written in one transaction
+_CHUNK = 100  # files that are read before they are written
 _DIGEST_BYTES = 65_536  # of the beginning and of the end
 _MAX_COPIES = 100  # files of one content in a library
 
@@ -116,11 +116,8 @@ class FolderScan:
         if self._progress.cancelled.is_set():
             return []
         gone = [row["seq"] for path, row in known.items() if path not in seen and row["state"] == DONE]
-        for begin in range(0, len(gone), _CHUNK):
-            with self._database.transaction(patient=True) as connection:
-                for seq in gone[begin : begin + _CHUNK]:
-                    hide_asset(connection, seq)
-        self._show_again(back)
+        self._database.write_each(gone, hide_asset)
+        self._database.write_each(back, _show)
         return self._take_in(sorted(fresh, key=lambda file: file.modified), known, boards)
 
     @property
@@ -148,27 +145,24 @@ class FolderScan:
                     relative = Path(path).relative_to(self._root).as_posix()
                     yield FoundFile(path=relative, bytes=about.st_size, modified=about.st_mtime)
 
-    def _show_again(self, seqs: Sequence[int]) -> None:
-        for begin in range(0, len(seqs), _CHUNK):
-            with self._database.transaction(patient=True) as connection:
-                for seq in seqs[begin : begin + _CHUNK]:
-                    _show(connection, seq)
-
     def _take_in(self, files: Sequence[FoundFile], known: dict[str, sqlite3.Row], boards: InvokeAIBoards) -> list[str]:
         added: list[str] = []
+
+        def take(connection: sqlite3.Connection, one: tuple[FoundFile, str, ForeignImage]) -> None:
+            file, digest, image = one
+            row = known.get(file.path)
+            if row is not None:
+                self._replace(connection, row["seq"], file, digest, image)
+            elif not self._find_moved(connection, file, digest):
+                asset_id = self._add(connection, file, digest, image, boards)
+                added.extend([asset_id] if asset_id else [])
+
         for begin in range(0, len(files), _CHUNK):
             if self._progress.cancelled.is_set():
                 break
             chunk = files[begin : begin + _CHUNK]
             read = [(file, *found) for file in chunk if (found := self._read_file(file)) is not None]
-            with self._database.transaction(patient=True) as connection:
-                for file, digest, image in read:
-                    row = known.get(file.path)
-                    if row is not None:
-                        self._replace(connection, row["seq"], file, digest, image)
-                    elif not self._find_moved(connection, file, digest):
-                        asset_id = self._add(connection, file, digest, image, boards)
-                        added += [asset_id] if asset_id else []
+            self._database.write_each(read, take)
             self._progress.done += len(chunk)
         return added
 

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import functools
 import json
 import logging
 import os
 import shutil
 import sqlite3
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path, PurePosixPath
 
 from studio.core.durable_files import make_folder, publish, sync_folder, translate_os_errors
@@ -103,9 +104,9 @@ class Trash:
             (TRASHING, RESTORING, time.time() - min_age),
         )
         for row in rows:
-            seqs, is_moved = [row["seq"]], self._is_moved(row)
+            end = _finish if self._is_moved(row) else _take_back
             with self._database.transaction() as connection:
-                _finish(connection, seqs if is_moved else [], [] if is_moved else seqs, row["state"] == TRASHING)
+                end(connection, row["seq"], trashing=row["state"] == TRASHING)
         return len(rows)
 
     def _is_moved(self, row: sqlite3.Row) -> bool:
@@ -145,8 +146,8 @@ class Trash:
             for folder in folders:
                 with contextlib.suppress(OSError):
                     sync_folder(folder)
-            with self._database.transaction(patient=True) as connection:
-                _finish(connection, done, failed, trashing)
+            self._database.write_each(failed, functools.partial(_take_back, trashing=trashing))
+            self._database.write_each(done, functools.partial(_finish, trashing=trashing))
             moved += len(done)
             if failure is not None:
                 with translate_os_errors("the file in its new place"):
@@ -244,29 +245,27 @@ def find_original_path(path: PurePosixPath) -> PurePosixPath:
     return PurePosixPath(*path.parts[1:]).with_name(path.name.partition(_SEPARATOR)[2] or path.name)
 
 
-def _finish(connection: sqlite3.Connection, done: Iterable[int], failed: Iterable[int], trashing: bool) -> None:
-    """Note what became of moves: path and other path change places, or all is as before."""
-    for seq in done:
-        if trashing:
-            connection.execute(
-                "UPDATE assets SET state = ?, path = other_path, other_path = path, trashed = ? WHERE seq = ?",
-                (TRASHED, time.time(), seq),
-            )
-        else:
-            connection.execute(
-                "UPDATE assets SET state = ?, other_path = NULL, trashed = NULL WHERE seq = ?", (DONE, seq)
-            )
-        write_words(connection, seq)
-        count_facets(connection, seq, -1 if trashing else 1)
-    for seq in failed:
-        if trashing:
-            connection.execute(
-                "UPDATE assets SET state = ?, other_path = NULL, trashed = NULL WHERE seq = ?", (DONE, seq)
-            )
-        else:
-            connection.execute(
-                "UPDATE assets SET state = ?, path = other_path, other_path = path WHERE seq = ?", (TRASHED, seq)
-            )
+def _finish(connection: sqlite3.Connection, seq: int, *, trashing: bool) -> None:
+    """Note that a file is in its new place: path and other path change places, or the other one is forgotten."""
+    if trashing:
+        connection.execute(
+            "UPDATE assets SET state = ?, path = other_path, other_path = path, trashed = ? WHERE seq = ?",
+            (TRASHED, time.time(), seq),
+        )
+    else:
+        connection.execute("UPDATE assets SET state = ?, other_path = NULL, trashed = NULL WHERE seq = ?", (DONE, seq))
+    write_words(connection, seq)
+    count_facets(connection, seq, -1 if trashing else 1)
+
+
+def _take_back(connection: sqlite3.Connection, seq: int, *, trashing: bool) -> None:
+    """Note that a file could not be moved: all is as before."""
+    if trashing:
+        connection.execute("UPDATE assets SET state = ?, other_path = NULL, trashed = NULL WHERE seq = ?", (DONE, seq))
+    else:
+        connection.execute(
+            "UPDATE assets SET state = ?, path = other_path, other_path = path WHERE seq = ?", (TRASHED, seq)
+        )
 
 
 def mark_trashed(connection: sqlite3.Connection, seq: int, *, trashed: bool) -> None:
