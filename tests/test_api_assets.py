@@ -80,6 +80,8 @@ def test_notes_are_kept_and_found(served):
     facets = ann.get(f"{API}/assets/facets").json()
     assert {"value": "two words", "count": 1} in facets["tags"]
     assert ann.patch(f"{API}/assets/{one}", json={"rating": 0}).json()["favourite"] is True
+    assert ann.post(f"{API}/assets/undo").json() == {"restored": 1}
+    assert ann.get(f"{API}/assets/{one}").json()["rating"] == 4
     completed = ann.get(f"{API}/assets/complete", params={"text": "tag:tw", "position": 6}).json()
     assert completed == {"from": 4, "to": 6, "options": [{"text": '"two words"', "label": "two words", "count": 1}]}
 

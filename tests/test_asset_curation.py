@@ -205,6 +205,21 @@ def test_bulk_steps_are_undone_in_their_order_and_once(engine, library):
     assert read_notes(library) == before
     assert find(library, "tag:a") == {ids[0]}
     assert library.collections.get(shelf.id, LOCAL).count == 0
+    assert library.undo(LOCAL) == 1
+    assert read_notes(library)[ids[0]] == (False, 0, "", "", (), False)
+    with pytest.raises(NotFound):
+        library.undo(LOCAL)
+
+
+def test_a_change_of_one_image_is_undone_like_any_other(engine, library):
+    (one,) = make(engine)
+    library.change(one, Change(title="Draft", note="page 4"), LOCAL)
+    library.change(one, Change(title="Draft"), LOCAL)
+    library.change(one, Change(title="Cover", tags=("print",)), LOCAL)
+    assert library.undo(LOCAL) == 1
+    assert read_notes(library)[one][2:5] == ("Draft", "page 4", ())
+    assert library.undo(LOCAL) == 1
+    assert find(library, "draft") == set()
     with pytest.raises(NotFound):
         library.undo(LOCAL)
 

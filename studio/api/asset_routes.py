@@ -120,7 +120,7 @@ def _add_asset_routes(routes: APIRouter, studio: Studio) -> None:
 
     @routes.patch("/assets/{asset_id}")
     def change_asset(request: Request, asset_id: str, body: AssetChangeBody) -> AssetBody:
-        """Set favourite, rating, tags, note or title; what is left out stays."""
+        """Set favourite, rating, tags, note or title; what is left out stays. A step that can be undone."""
         entry = library.change(asset_id, body.to_change(), get_caller(request).name)
         return AssetBody.make(entry, settings.current.root_path)
 

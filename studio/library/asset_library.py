@@ -100,13 +100,14 @@ class AssetLibrary:
         """Everything about one asset; raises NotFound for another user's."""
         return self._entries.get_details(asset_id, user)
 
-    def change(self, asset_id: str, change: Change, user: str) -> AssetEntry:
-        """Change one asset; returns it as it is now.
+    def change(self, asset_id: str, change: Change, user: str, *, is_step: bool = True) -> AssetEntry:
+        """Change one asset; returns it as it is now. It is the last step that `undo` takes back unless `is_step` is
+        False, as for what belongs to its making.
 
         Raises:
             NotFound, InvalidRequest, StorageFailed: as the message says; nothing was changed.
         """
-        self._curation.change(asset_id, change, user)
+        self._curation.change(asset_id, change, user, is_step=is_step)
         return self._entries.get_entry(asset_id, user)
 
     def count_facets(self, text: str, user: str) -> Mapping[str, list[tuple[str, int]]]:

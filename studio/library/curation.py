@@ -37,8 +37,8 @@ class Curation:
         self._log = log
         self._trash = trash
 
-    def change(self, asset_id: str, change: Change, user: str) -> None:
-        """Change one asset; this is no step that can be undone.
+    def change(self, asset_id: str, change: Change, user: str, *, is_step: bool = True) -> None:
+        """Change one asset, as a step that can be undone unless `is_step` is False.
 
         Raises:
             NotFound: there is none of that id, or it is another user's; or no such collection.
@@ -46,7 +46,10 @@ class Curation:
         """
         with self._database.transaction() as connection:
             seq = find_seq(connection, asset_id, user)
-            if apply_change(connection, [seq], change, user):
+            before = apply_change(connection, [seq], change, user)
+            if before and is_step:
+                _keep_before(connection, _add_step(connection, secrets.token_hex(8), user), before)
+            if before:
                 self._log.append(user, [(change.to_json(), [asset_id])])
         self._log.sync()
 

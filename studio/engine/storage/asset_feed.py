@@ -69,7 +69,7 @@ class AssetFeed:
         else:
             self._add_image(file, asset_id, user, settings)
         if not change.is_empty:
-            self._library.change(asset_id, change, user)
+            self._library.change(asset_id, change, user, is_step=False)
         return asset_id
 
     def _check(self, file: FedFile, user: str) -> Change:
