@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -10,18 +13,22 @@ import time
 from pathlib import Path
 
 import pytest
-from fakes import FakeBackend, open_engine, wait_for_snapshot, wait_until_final
+from fakes import FAKE_MODEL, FakeBackend, open_engine, wait_for_snapshot, wait_until_final
 from library_rows import add_asset
 
 from studio.core.errors import InvalidRequest, NotFound, StorageFailed
 from studio.core.request import GenerationRequest
+from studio.core.task import Task
 from studio.core.user import LOCAL_USER, User
 from studio.engine.storage.index_rebuild import rebuild_index
 from studio.library import trash as trash_module
 from studio.library.asset_library import AssetLibrary
 from studio.library.changes import Change
 from studio.library.curation import KEPT_STEPS
+from studio.library.curation_folding import fold_lines
+from studio.library.curation_log import CurationLog
 from studio.library.database import Database
+from studio.library.uses import Use
 
 LOCAL = LOCAL_USER.name
 
@@ -43,6 +50,12 @@ def make(engine, count=1, user=LOCAL_USER):
     return [asset.id for asset in wait_until_final(engine.submit(request, user)).assets]
 
 
+def make_from(engine, source, user=LOCAL_USER):
+    kept = engine.keep_asset(source, user)
+    request = GenerationRequest(task=Task.IMG2IMG, model="fake", prompt="a pear", source=kept.hash, strength=0.5)
+    return [asset.id for asset in wait_until_final(engine.submit(request, user)).assets]
+
+
 def find(library, text="", user=LOCAL, **how):
     return {asset.id for asset in library.list_assets(text, user, **how).assets}
 
@@ -50,7 +63,7 @@ def find(library, text="", user=LOCAL, **how):
 def read_notes(library, user=LOCAL):
     """Everything a user noted, by asset."""
     return {
-        asset.id: (asset.favourite, asset.rating, asset.title, asset.note, asset.tags, asset.trashed)
+        asset.id: (asset.favourite, asset.rating, asset.title, asset.note, asset.tags, asset.trashed, asset.uses)
         for trashed in (False, True)
         for asset in library.list_assets("", user, limit=500, trashed=trashed).assets
     }
@@ -206,7 +219,7 @@ def test_bulk_steps_are_undone_in_their_order_and_once(engine, library):
     assert find(library, "tag:a") == {ids[0]}
     assert library.collections.get(shelf.id, LOCAL).count == 0
     assert library.undo(LOCAL) == 1
-    assert read_notes(library)[ids[0]] == (False, 0, "", "", (), False)
+    assert read_notes(library)[ids[0]] == (False, 0, "", "", (), False, 0)
     with pytest.raises(NotFound):
         library.undo(LOCAL)
 
@@ -279,9 +292,11 @@ def test_too_many_tags_are_refused_and_none_is_written(engine, library):
     assert len(library.get_entry(one, LOCAL).tags) == 150
 
 
+@pytest.mark.parametrize("is_compacted", [False, True])
 @pytest.mark.parametrize("user", [LOCAL_USER, User("ann/../ü")])
-def test_all_that_was_noted_comes_back_with_a_new_index(tmp_path, user):
-    engine = open_engine(tmp_path, FakeBackend(steps=1))
+def test_all_that_was_noted_comes_back_with_a_new_index(tmp_path, user, is_compacted):
+    model = dataclasses.replace(FAKE_MODEL, tasks=frozenset({Task.TXT2IMG, Task.IMG2IMG}))
+    engine = open_engine(tmp_path, FakeBackend(model, steps=1))
     library = engine.asset_library
     ids = make(engine, 5, user)
     library.change(ids[0], Change(favourite=True, rating=4, tags=("Cat", "日本"), note="n\nm", title="T"), user.name)
@@ -295,6 +310,18 @@ def test_all_that_was_noted_comes_back_with_a_new_index(tmp_path, user):
     library.change_many(Change(trash=True), user.name, ids=ids[3:])
     library.change_many(Change(restore=True), user.name, ids=ids[4:])
     library.collections.delete(gone.id, user.name)
+    for use in (Use.SENT, Use.SENT, Use.DOWNLOADED):
+        library.record_use(ids[1], use, user.name)
+    make_from(engine, ids[1], user)
+    uses = library.get_details(ids[1], user.name).use_counts
+    assert uses == {"sent": 2, "downloaded": 1, "parent": 1}
+    log = tmp_path / ".library" / "curation.jsonl"
+    length = log.stat().st_size
+    if is_compacted:
+        for number in range(60):
+            library.change(ids[0], Change(rating=number % 2 + 3), user.name)
+        assert library.compact_notes()
+        assert log.stat().st_size < length
     notes, collections = read_notes(library, user.name), library.collections.list_all(user.name)
     paths = {one: engine.asset(one, user).path for one in ids}
     engine.close()
@@ -307,11 +334,89 @@ def test_all_that_was_noted_comes_back_with_a_new_index(tmp_path, user):
     assert read_notes(again.asset_library, user.name) == notes
     assert again.asset_library.collections.list_all(user.name) == collections
     assert {one: again.asset(one, user).path for one in ids} == paths
+    assert again.asset_library.get_details(ids[1], user.name).use_counts == uses
     again.asset_library.change_many(Change(restore=True), user.name, ids=ids[3:4])
     assert again.asset(ids[3], user).path.parent == paths[ids[0]].parent
     again.asset_library.change(ids[0], Change(rating=1), user.name)
     assert (tmp_path / ".library" / "curation.jsonl").read_bytes().splitlines()[-3] == b'{"half": '
     again.close(drain=0)
+
+
+def test_a_log_of_any_changes_says_the_same_when_it_is_folded(tmp_path):
+    """Random changes of three images and two collections, read back from the log as it is and from the folded one."""
+    dice, ids = random.Random(5), ["a-0", "b-0", "i9"]
+    for number in range(40):
+        lines = [("local", change, dice.sample(ids, 2)) for change in draw_changes(dice, dice.randrange(60))]
+        short = replay(tmp_path / f"{number}-short", ids, fold_lines(lines))
+        assert replay(tmp_path / f"{number}-long", ids, lines) == short, lines
+
+
+def draw_changes(dice, count):
+    """Changes as a log may have them, and some that no version writes; of collections only those that there are."""
+    kinds = [
+        lambda: {"favourite": dice.random() < 0.5, "title": dice.choice("xyz")},
+        lambda: {"rating": dice.randrange(6)},
+        lambda: {"tags": dice.sample(["Cat", "cat two", "dog"], 2)},
+        lambda: {"add_tags": [dice.choice(["CAT", "dog", "é", "e\u0301"])]},
+        lambda: {"remove_tags": [dice.choice(["cat", "Dog", "É"])], "note": dice.choice("mn")},
+        lambda: {"trashed": dice.random() < 0.5},
+        lambda: {"uses": {dice.choice(["sent", "parent"]): dice.randrange(9)}},
+        lambda: {"rating": 9},
+        lambda: {"of a later version": 1},
+    ]
+    there = set()
+    for _ in range(count):
+        shelf = dice.choice("pq")
+        if dice.random() < 0.6:
+            yield dice.choice(kinds)()
+        elif shelf not in there or dice.random() < 0.2:
+            there.add(shelf)
+            yield {"collection": {"id": shelf, "name": f"{shelf} {dice.randrange(3)}", "query": None}}
+        elif dice.random() < 0.8:
+            yield {dice.choice(["add_to", "remove_from"]): shelf, "rating": dice.randrange(6)}
+        else:
+            there.remove(shelf)
+            yield {"delete_collection": shelf}
+
+
+def replay(folder, ids, lines):
+    """What a library of images `ids` has after a log of these lines."""
+    database = Database(folder / "library.db")
+    for number, one in enumerate(ids):
+        add_asset(database, "x", id=one, created=1.7e9 + number, folder=int(one[0] == "i"))
+    log = CurationLog(folder)
+    for user, change, of in lines:
+        log.append(user, [(change, of)])
+    library = AssetLibrary(database, folder)
+    library.replay_notes()
+    found = [(one, library.get_details(one, LOCAL)) for one in ids]
+    state = [(read_notes(library)[one], details.collections, details.use_counts) for one, details in found]
+    names = [(one.id, one.name) for one in library.collections.list_all(LOCAL)]
+    database.close()
+    return state, names
+
+
+def test_a_log_that_would_not_become_much_shorter_stays(engine, library, tmp_path):
+    (one,) = make(engine)
+    assert not library.compact_notes()
+    library.change(one, Change(title="once"), LOCAL)
+    assert not library.compact_notes()
+    assert [path.name for path in (tmp_path / ".library").iterdir()] == ["curation.jsonl"]
+
+
+def test_lines_that_come_while_a_log_is_compacted_are_kept(engine, library, tmp_path):
+    (one,) = make(engine)
+    for number in range(20):
+        library.change(one, Change(rating=number % 2 + 1), LOCAL)
+    log = CurationLog(tmp_path)
+
+    @contextlib.contextmanager
+    def enter():
+        log.append(LOCAL, [({"title": "late"}, [one])])
+        yield
+
+    assert log.compact(enter)
+    assert [change for _, change, _ in log.read()] == [{"rating": 2}, {"title": "late"}]
 
 
 def open_engine_on(folder: Path, database: Database):

@@ -21,6 +21,7 @@ from studio.library.asset_rows import (
     read_seed,
     write_words,
 )
+from studio.library.curation_log import CurationLog
 from studio.library.database import Database
 from studio.library.schema import DONE, INTENT, RESTORING, SKIPPED, TRASHED, TRASHING
 from studio.library.uses import count_parents
@@ -37,6 +38,7 @@ class AssetIndex:
 
     def __init__(self, database: Database, root: Path) -> None:
         self._database = database
+        self._log = CurationLog(root)
         self.root = root
 
     def get(self, asset_id: str, user: str) -> Asset:
@@ -127,7 +129,7 @@ class AssetIndex:
             ).fetchall():
                 write_words(connection, row["seq"])
                 count_facets(connection, row["seq"], 1)
-                count_parents(connection, row["seq"], row["user"])
+                count_parents(connection, row["seq"], row["user"], self._log)
             connection.execute(
                 "UPDATE jobs SET attempts = 0 WHERE attempts > 0 AND id = (SELECT job_id FROM assets WHERE id = ?)",
                 (asset_id,),

@@ -24,7 +24,7 @@ from studio.library.meaning import Embedder, Meaning
 from studio.library.query import Order
 from studio.library.search import Search
 from studio.library.trash import Trash
-from studio.library.uses import Use, Uses
+from studio.library.uses import Use, Uses, count_parents
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,7 +68,7 @@ class AssetLibrary:
         log = CurationLog(root)
         self._trash = Trash(database, root, remove_thumbnail)
         self._curation = Curation(database, log, self._trash)
-        self._uses = Uses(database)
+        self._uses = Uses(database, log)
         self._database, self._log = database, log
         self.imports = Imports(database, root, read, self._curation.replay)
         self.collections = Collections(database, log, self._search)
@@ -171,8 +171,10 @@ class AssetLibrary:
         """
         with self._database.transaction() as connection:
             note = {"media": dict(columns), "created": created, "parents": list(parents)}
-            insert_media(connection, asset_id, user, note)
+            seq = insert_media(connection, asset_id, user, note)
             self._log.append(user, [(note, [asset_id])])
+            if seq is not None:
+                count_parents(connection, seq, user, self._log)
         self._log.sync()
 
     def list_for_export(self, user: str, *, ids: Sequence[str] = (), text: str | None = None) -> list[AssetEntry]:
@@ -190,6 +192,11 @@ class AssetLibrary:
         """Read back what users noted of their images, once all images are in an index that was made anew; returns how
         many notes there are."""
         return self._curation.replay()
+
+    def compact_notes(self) -> bool:
+        """Shorten the log of what users noted where most of it was overtaken; returns whether it was. Raises
+        StorageFailed."""
+        return self._log.compact(self._database.transaction)
 
     def settle_moves(self) -> int:
         """Bring to an end what a dead process moved to the trash or back; returns how many there were."""

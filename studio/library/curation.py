@@ -19,7 +19,7 @@ from studio.library.database import Database
 from studio.library.entries import find_seq
 from studio.library.schema import DONE
 from studio.library.trash import Trash, mark_trashed
-from studio.library.uses import count_parents
+from studio.library.uses import count_known_parents, set_uses
 
 CHUNK = 200  # assets that are changed in one transaction, if nobody waits to write meanwhile
 _PIECE = 50  # assets between two looks whether somebody does
@@ -110,8 +110,11 @@ class Curation:
                     self._replay_line(user, change, ids)
                 elif wanted := [one for one in ids if one in chosen]:
                     self._replay_line(user, change, wanted)
-            except (StudioError, TypeError, KeyError, sqlite3.Error) as error:
+            except (StudioError, TypeError, KeyError, ValueError, AttributeError, sqlite3.Error) as error:
                 _log.warning("a noted change is left out: %r", error)
+        if not chosen:
+            with self._database.transaction() as connection:
+                count_known_parents(connection)
         return count
 
     def _change_chunk(self, seqs: Sequence[int], change: Change, user: str, step: int, piece: int) -> tuple[int, int]:
@@ -173,6 +176,9 @@ class Curation:
             elif "media" in change:
                 if (self._log.root / change["media"]["path"]).is_file():
                     insert_media(connection, ids[0], user, change)
+            elif "uses" in change:
+                for seq in _find_seqs(connection, ids, user):
+                    set_uses(connection, seq, change["uses"])
             elif "trashed" in change:
                 for seq in _find_seqs(connection, ids, user):
                     mark_trashed(connection, seq, trashed=bool(change["trashed"]))
@@ -180,8 +186,9 @@ class Curation:
                 apply_change(connection, _find_seqs(connection, ids, user), Change.from_json(change), user)
 
 
-def insert_media(connection: sqlite3.Connection, asset_id: str, user: str, note: Mapping[str, Any]) -> None:
-    """List an audio or video file as the log has it: the columns under "media", when, and what it was made from."""
+def insert_media(connection: sqlite3.Connection, asset_id: str, user: str, note: Mapping[str, Any]) -> int | None:
+    """List an audio or video file as the log has it: the columns under "media", when, and what it was made from.
+    Returns its row number, None for one that is listed already."""
     kept = {name: note["media"][name] for name in ("kind", "path", "bytes", "source")}
     row = NewRow(
         columns={"id": asset_id, "user": user, "state": DONE, **kept},
@@ -192,7 +199,7 @@ def insert_media(connection: sqlite3.Connection, asset_id: str, user: str, note:
     if seq is not None:
         write_words(connection, seq)
         count_facets(connection, seq, 1)
-        count_parents(connection, seq, user)
+    return seq
 
 
 def _add_step(connection: sqlite3.Connection, token: str, user: str) -> int:

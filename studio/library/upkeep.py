@@ -1,4 +1,5 @@
-"""What the library does by itself: moves that a crash cut off are brought to an end, and old trash is removed."""
+"""What the library does by itself: moves that a crash cut off are brought to an end, old trash is removed, and the log
+of notes is shortened."""
 
 from __future__ import annotations
 
@@ -43,6 +44,7 @@ class Upkeep:
             if time.monotonic() - purged >= _PURGE_PERIOD:
                 purged = time.monotonic()
                 self._attempt(lambda: self._library.purge_trash(self._get_trash_days()))
+                self._attempt(lambda: self._library.compact_notes())
             self._closed.wait(_PURGE_PERIOD)
 
     def _attempt(self, work: Callable[[], object]) -> None:
