@@ -91,6 +91,11 @@ def test_http_takes_and_gives_every_digit(tmp_path: Path) -> None:
         client = served.open_client()
         answer = client.post("/api/image-studio/create?wait=true", json={"prompt": "a fox", "seed": MAX_SEED})
         assert f'"seed":{MAX_SEED}' in answer.text.replace(" ", "")
+        [image] = answer.json()["images"]
+        details = client.get(f"/api/image-studio/assets/{image['id']}").json()
+        assert (details["seed"], details["seed_text"]) == (MAX_SEED, str(MAX_SEED))
+        assert json.loads(details["request_text"]) == details["request"]
+        assert f'"seed": {MAX_SEED}' in details["request_text"]
         refused = client.post("/api/image-studio/create", json={"prompt": "a fox", "seed": MAX_SEED + 1})
         assert refused.status_code in (400, 422)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from datetime import UTC, datetime
 from typing import Annotated, Any, Self
 
@@ -90,9 +91,12 @@ class CollectionRef(BaseModel):
 
 
 class AssetDetailsBody(AssetBody):
-    """Everything about one asset. `request` is its recipe; `history` names the tasks of the requests before it."""
+    """Everything about one asset. `request` is its recipe; `history` names the tasks of the requests before it.
+    `seed_text` and `request_text` have every digit, for readers whose numbers end at 2**53, such as browsers."""
 
+    seed_text: str
     request: dict[str, Any] | None
+    request_text: str | None
     infotext: str | None
     parents: list[RelativeBody]
     children: list[RelativeBody]
@@ -106,7 +110,9 @@ class AssetDetailsBody(AssetBody):
         """The body of everything about an asset."""
         return cls(
             **_list_values(details.entry, root),
+            seed_text=str(details.entry.seed),
             request=None if details.request is None else dict(details.request),
+            request_text=None if details.request is None else json.dumps(details.request, indent=2, ensure_ascii=False),
             infotext=details.infotext or None,
             parents=[_make_relative(one, root) for one in details.parents],
             children=[_make_relative(one, root) for one in details.children],

@@ -361,7 +361,7 @@ function buildFacts(asset) {
   const facts = [
     asset.kind === "audio" ? "" : `${asset.width} × ${asset.height}`,
     asset.model,
-    asset.model ? `Seed ${asset.seed}` : "",
+    asset.model ? `Seed ${asset.seed_text}` : "",
     asset.task.replaceAll("_", " "),
     asset.source,
     new Date(asset.created).toLocaleString(),
@@ -376,7 +376,7 @@ function buildFacts(asset) {
 function buildRecipe(asset) {
   const texts = [
     ["Infotext", asset.infotext ?? ""],
-    ["JSON", asset.request ? JSON.stringify(asset.request, null, 2) : ""],
+    ["JSON", asset.request_text ?? ""],
   ].filter(([, text]) => text);
   if (!texts.length) return null;
   const body = make("pre", { tabindex: 0 }, texts[0][1]);

@@ -31,7 +31,9 @@ const API = "api/image-studio";
 
 /**
  * @typedef {object} Relations
+ * @property {string} seed_text every digit of the seed, which a number may not hold
  * @property {object | null} request the recipe
+ * @property {string | null} request_text the same as JSON, with every digit
  * @property {string | null} infotext
  * @property {Relative[]} parents
  * @property {Relative[]} children
