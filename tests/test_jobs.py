@@ -7,7 +7,7 @@ import itertools
 import threading
 
 import pytest
-from fakes import DEADLINE, FAKE_MODEL
+from fakes import DEADLINE, FAKE_MODEL, FakeBackend, open_engine, wait_until_final
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -16,6 +16,7 @@ from studio.core.events import CancelledEvent, FinishedEvent, LoadingEvent, Noti
 from studio.core.model import Feature, Sampling, Sizes
 from studio.core.request import Axis, GenerationRequest, Hires
 from studio.core.settings import Settings
+from studio.core.user import LOCAL_USER
 from studio.engine.jobs.job import Job, StopReason
 from studio.engine.jobs.job_context import EtaEstimator
 from studio.engine.jobs.lanes import FairQueue
@@ -126,6 +127,26 @@ def test_the_pace_counts_all_passes_to_come():
     assert pace.estimate_seconds_left(3, 10, 104.0) == pytest.approx(7 * 2 + 2 * 10 * 2)
     pace.begin(2, 4)
     assert pace.estimate_seconds_left(1, 10, 130.0) == pytest.approx(9 * 2 + 10 * 2)
+
+
+def test_a_load_is_expected_to_take_as_long_as_before(tmp_path):
+    expected = []
+
+    class LoadingBackend(FakeBackend):
+        def render(self, request, seeds, ctx):
+            ctx.report_loading("Loading weights")
+            expected.append(ctx.job.snapshot.loading_seconds)
+            with ctx.phase("load"):
+                pass
+            return super().render(request, seeds, ctx)
+
+    for _ in range(2):  # the second studio remembers what the first one measured
+        engine = open_engine(tmp_path, LoadingBackend())
+        wait_until_final(engine.submit(GenerationRequest(prompt="a"), LOCAL_USER))
+        engine.close()
+    assert expected[0] is None
+    assert expected[1] is not None
+    assert expected[1] >= 0
 
 
 BIG = GenerationRequest(

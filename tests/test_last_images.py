@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -88,3 +89,28 @@ def test_the_pages_are_remembered_in_bounded_memory(engine: Engine) -> None:
     for page in ("a", "b", "c"):
         last.remember(page, job.id)
     assert [last.find(page, engine, LOCAL_USER) is not None for page in ("a", "b", "c")] == [False, True, True]
+
+
+def test_the_images_before_stay_until_the_next_one_forms(engine: Engine, panel: JobPanel, backend: FakeBackend) -> None:
+    run(engine, panel, "a pear")
+    backend.held = True
+    updates = run_request(engine, panel, GenerationRequest(prompt="an apple"), LOCAL_USER, "page")
+    waiting = next(updates)[panel.result]
+    assert "Generated image: a pear" in waiting
+    assert 'data-status="finished"' not in waiting
+    backend.release(100)
+    shown = [each[panel.result] for each in updates]
+    assert "Generated image: a pear" not in shown[-1]
+    assert "Generated image: an apple" in shown[-1]
+
+
+def test_the_seconds_of_waiting_are_counted_until_the_job_ends(
+    engine: Engine, panel: JobPanel, backend: FakeBackend
+) -> None:
+    backend.held = True
+    updates = run_request(engine, panel, GenerationRequest(prompt="an apple"), LOCAL_USER, "page")
+    waiting = next(updates)[panel.result]
+    backend.release(100)
+    last = [each[panel.result] for each in updates][-1]
+    assert re.search(r'class="elapsed"[^>]*>\d+ s<', waiting)
+    assert "elapsed" not in last

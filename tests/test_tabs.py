@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from studio.core.errors import InvalidRequest, StudioError
-from studio.core.events import FailedEvent, SavedEvent, Snapshot, StepEvent, WaitingEvent
+from studio.core.events import FailedEvent, LoadingEvent, SavedEvent, Snapshot, StepEvent, WaitingEvent
 from studio.core.model import Feature, Model
 from studio.core.request import Axis, GenerationRequest, Hires, LoraUse, Saving
 from studio.core.result import Asset
@@ -131,3 +132,17 @@ def test_nothing_that_a_user_wrote_becomes_markup() -> None:
 def test_the_status_is_told_in_plain_words() -> None:
     assert format_status(Snapshot().after(WaitingEvent(2, 30.0))) == "2 jobs ahead of yours · about 30 s left"
     assert format_status(Snapshot().after(StepEvent(3, 20, 1, 1, eta=4.0))) == "Step 3 of 20 · about 4 s left"
+
+
+def test_loading_shows_how_long_it_took_before_and_why_it_loads() -> None:
+    began = time.monotonic() - 3
+    known = Snapshot().after(LoadingEvent("Loading Model", 12.0, began))
+    assert format_status(known) == "Loading Model · about 9 s left"
+    assert 'aria-valuenow="25"' in render_result(known, "job")
+    assert "The first use loads the model." in render_result(known, "job")
+    late = Snapshot().after(LoadingEvent("Loading Model", 2.0, began))
+    assert format_status(late) == "Loading Model"
+    assert 'aria-valuenow="95"' in render_result(late, "job")
+    unknown = Snapshot().after(LoadingEvent("Loading Model"))
+    assert "bar-waiting" in render_result(unknown, "job")
+    assert "The first use" not in render_result(Snapshot().after(LoadingEvent("Starting")), "job")

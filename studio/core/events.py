@@ -6,7 +6,8 @@ The last event is always Finished, Failed or Cancelled.
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass
+import time
+from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
@@ -37,9 +38,12 @@ class WaitingEvent:
 
 @dataclass(frozen=True)
 class LoadingEvent:
-    """Something is being made ready; `what` is a phrase for the user, "Loading Stable Diffusion 1.5"."""
+    """Something is being made ready; `what` is a phrase for the user, "Loading Stable Diffusion 1.5". `seconds` is what
+    it took before, None where that is not known."""
 
     what: str
+    seconds: float | None = None
+    since: float = field(default_factory=time.monotonic)
 
 
 @dataclass(frozen=True)
@@ -104,6 +108,8 @@ class Snapshot:
     ahead: int = 0
     eta: float | None = None
     loading: str = ""
+    loading_seconds: float | None = None  # that it took before
+    loading_since: float = 0.0  # of time.monotonic()
     step: int = 0
     steps: int = 0
     image: int = 0
@@ -134,7 +140,13 @@ def _build_changes(old: Snapshot, event: Event) -> dict[str, object]:
         case WaitingEvent():
             return {"status": Status.QUEUED, "ahead": event.ahead, "eta": event.eta}
         case LoadingEvent():
-            return {"status": Status.LOADING, "loading": event.what, "ahead": 0}
+            return {
+                "status": Status.LOADING,
+                "ahead": 0,
+                "loading": event.what,
+                "loading_seconds": event.seconds,
+                "loading_since": event.since,
+            }
         case StepEvent():
             return {
                 "status": Status.RUNNING,

@@ -123,7 +123,9 @@ class Engine(Gallery):
             metrics=self.metrics,
             ledger=self.ledger,
             chain=ChainRenderer(self._models, self.ledger, self._run_in_other_lane),
-            contexts=lambda job, estimate: RunContext(job, self._previews, self._images, lookups.key, estimate),
+            contexts=lambda job, estimate: RunContext(
+                job, self._previews, self._images, lookups.key, self._timings, estimate=estimate
+            ),
         )
         self._runner = JobRunner(tools, requeue=lambda job: self._dispatch.put(job, first=True))
         self._dispatch = Dispatcher(self._runner.run, self._timings)

@@ -165,6 +165,11 @@ class PipelineRegistry:
         with self._lock:
             return {key.model: held for key, held in self._held.items()}[model]
 
+    def is_resident(self, key: PipelineKey) -> bool:
+        """Whether the pipeline of `key` is in memory."""
+        with self._lock:
+            return key in self._held
+
     def evict(self, model: str) -> None:
         """Let every idle pipeline of this checkpoint go."""
         with self._lock:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Generator
 
 from PIL import Image
 
-from studio.core.errors import NotFound
+from studio.core.errors import NotFound, StorageFailed
 from studio.core.events import LoadingEvent, NoticeEvent, StepEvent
 from studio.core.pricing import ImageSizes
 from studio.core.request import GenerationRequest
@@ -18,6 +18,7 @@ from studio.engine.jobs.job import Job
 from studio.engine.jobs.previews import Previews
 from studio.engine.jobs.source_checks import collect_image_sizes
 from studio.engine.lookups import raise_no_key
+from studio.engine.models.timings import Timings
 from studio.engine.storage.inputs import Images, hash_pixels
 
 
@@ -28,7 +29,14 @@ class RunContext:
     """
 
     def __init__(
-        self, job: Job, previews: Previews, images: Images, keys: Callable[[str], str], estimate: float | None
+        self,
+        job: Job,
+        previews: Previews,
+        images: Images,
+        keys: Callable[[str], str],
+        timings: Timings,
+        *,
+        estimate: float | None,
     ) -> None:
         """`estimate` is what the whole job is expected to take, in seconds."""
         self.phases: dict[str, float] = {}
@@ -39,6 +47,8 @@ class RunContext:
         self._pace = EtaEstimator(estimate)
         self._kept = images
         self._keys = keys
+        self._timings = timings
+        self._loading = ""
         self._lent: dict[str, Image.Image] = {}
         self._part, self._parts = 0, 1
         self._image, self._images, self._batch = 1, job.images, 1
@@ -76,7 +86,8 @@ class RunContext:
         return self._job.user
 
     def report_loading(self, what: str) -> None:
-        self._job.emit(LoadingEvent(what))
+        self._loading = what
+        self._job.emit(LoadingEvent(what, self._timings.estimate_load(what)))
         self.raise_if_cancelled()
 
     def report_progress(self, step: int, steps: int, preview: Callable[[], Image.Image] | None = None) -> None:
@@ -118,6 +129,9 @@ class RunContext:
         start = time.monotonic()
         try:
             yield
+            if name == "load":
+                with contextlib.suppress(StorageFailed):  # a full disk is no reason to stop here
+                    self._timings.record_load(self._loading, time.monotonic() - start)
         finally:
             self.phases[name] = self.phases.get(name, 0.0) + time.monotonic() - start
 

@@ -1,4 +1,4 @@
-"""How long images took, remembered across runs, to estimate when a waiting job starts."""
+"""How long images and loading took, remembered across runs, to estimate how long a job waits."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from studio.core.model import Model
 from studio.core.request import GenerationRequest
 from studio.library.database import Database
 
+_LOAD_PREFIX = "load "
 _WEIGHT = 0.3  # of the newest measurement in the running mean
 
 
@@ -28,7 +29,18 @@ class Timings:
 
     def record_timing(self, request: GenerationRequest, model: Model, seconds: float) -> None:
         """One image took `seconds`."""
-        key = _build_key(request, model)
+        self._record(_build_key(request, model), seconds)
+
+    def estimate_load(self, what: str) -> float | None:
+        """Seconds that loading `what` is expected to take, None when it was never loaded before."""
+        with self._lock:
+            return self._seconds.get(_LOAD_PREFIX + what)
+
+    def record_load(self, what: str, seconds: float) -> None:
+        """Loading `what` took `seconds`."""
+        self._record(_LOAD_PREFIX + what, seconds)
+
+    def _record(self, key: str, seconds: float) -> None:
         with self._lock:
             old = self._seconds.get(key, seconds)
             self._seconds[key] = mean = old + _WEIGHT * (seconds - old)

@@ -59,8 +59,11 @@ class PassRunner:
         oom_fallbacks.working = key
         working = resources.peaks.get_expected_peak(what.model.id, *what.size, batch)
 
-        def load() -> Any:
+        # also while another thread loads it, as the studio does when it starts
+        if not resources.registry.is_resident(key):
             self.ctx.report_loading(f"Loading {what.model.title}")
+
+        def load() -> Any:
             with self.ctx.phase("load"):
                 return load_checkpoint(what.spec, what.weight, options)
 

@@ -7,6 +7,7 @@ studio/assets/js/result answers the clicks inside.
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Sequence
 from html import escape
 
@@ -20,17 +21,25 @@ IMAGE_URL = "api/image-studio/images/{id}"
 THUMBNAIL_URL = "page/thumbs/{id}"
 SOURCE_URL = "page/pictures/{hash}"
 ZIP_LINK = '<a class="mini" data-act="zip" href="api/image-studio/jobs/{id}/zip" download>All as zip</a>'
+_LOADING_MODEL = "Loading "  # how the status of a job begins while its model is loaded
+_FIRST_USE = "The first use loads the model. It then stays in memory for the next images."
+_MOST_LOADED = 0.95  # of the bar, since loading may take longer than before
 PREVIEW_URL = "page/previews/{id}?v={version}"
 
 
-def render_result(snapshot: Snapshot, job_id: str) -> str:
-    """The result side for a job as it stands at `snapshot`."""
+def render_result(snapshot: Snapshot, job_id: str, *, waited: float | None = None, before: Sequence[Asset] = ()) -> str:
+    """The result side for a job as it stands at `snapshot`, `waited` seconds after it was sent. The images `before` it
+    stay until it has one of its own."""
+    assets, canvas = snapshot.assets, _render_canvas(snapshot, job_id)
+    if before and not (assets or snapshot.preview or snapshot.status.is_final):
+        assets = before
+        canvas = _render_kept_image(before[0], snapshot)
     return _render_frame(
         snapshot.status,
         job_id,
-        _render_progress(snapshot),
-        _render_canvas(snapshot, job_id),
-        _render_filmstrip(snapshot.assets, current=snapshot.status.is_final),
+        _render_progress(snapshot, waited),
+        canvas,
+        _render_filmstrip(assets, current=snapshot.status.is_final or assets is before),
         _render_notices(snapshot),
         (
             _render_recipe(snapshot.assets[0], job_id if len(snapshot.assets) > 1 else "")
@@ -51,6 +60,19 @@ def render_ended_result(snapshot: Snapshot, last: Snapshot, last_id: str) -> str
         _render_filmstrip(last.assets, current=True),
         _render_notices(snapshot),
         _render_recipe(last.assets[0], last_id if len(last.assets) > 1 else ""),
+    )
+
+
+def render_images(assets: Sequence[Asset]) -> str:
+    """The result side for images of any job, the first one shown."""
+    return _render_frame(
+        Status.FINISHED,
+        "",
+        '<div class="progress"><div class="progress-head"><p class="status" role="status" aria-live="polite">'
+        "From the library</p></div></div>",
+        f'<div class="canvas">{_render_image(assets[0])}</div>',
+        _render_filmstrip(assets, current=True),
+        _render_recipe(assets[0], ""),
     )
 
 
@@ -75,7 +97,8 @@ def format_status(snapshot: Snapshot) -> str:
             place = f"{_format_count(snapshot.ahead, 'job')} ahead of yours" if snapshot.ahead else "Next in line"
             return _join(place, _format_eta(snapshot.eta))
         case Status.LOADING:
-            return snapshot.loading or "Getting ready"
+            left = (snapshot.loading_seconds or 0) - _time_loading(snapshot)
+            return _join(snapshot.loading or "Getting ready", _format_eta(left) if left > 0 else "")
         case Status.RUNNING:
             image = f"Image {snapshot.image} of {snapshot.images}" if snapshot.images > 1 else ""
             return _join(image, f"Step {snapshot.step} of {snapshot.steps}", _format_eta(snapshot.eta))
@@ -142,12 +165,20 @@ def _render_frame(status: str, job_id: str, *parts: str) -> str:
     )
 
 
-def _render_progress(snapshot: Snapshot) -> str:
-    percent = round(snapshot.progress * 100)
-    waiting = " bar-waiting" if snapshot.status in (Status.QUEUED, Status.LOADING) else ""
+def _render_progress(snapshot: Snapshot, waited: float | None = None) -> str:
+    share = snapshot.progress
+    is_waiting = snapshot.status in (Status.QUEUED, Status.LOADING)
+    if snapshot.status is Status.LOADING and snapshot.loading_seconds:
+        share = min(_MOST_LOADED, _time_loading(snapshot) / snapshot.loading_seconds)
+        is_waiting = False
+    percent = round(share * 100)
+    waiting = " bar-waiting" if is_waiting else ""
+    # beside the status, which screen readers read whenever it changes
+    elapsed = f'<span class="elapsed" aria-hidden="true">{waited:.0f} s</span>' if waited is not None else ""
     return (
-        '<div class="progress"><p class="status" role="status"'
-        f' aria-live="polite">{escape(format_status(snapshot))}</p><div class="bar{waiting}" role="progressbar"'
+        '<div class="progress"><div class="progress-head"><p class="status" role="status"'
+        f' aria-live="polite">{escape(format_status(snapshot))}</p>{elapsed}</div><div class="bar{waiting}"'
+        ' role="progressbar"'
         f' aria-label="Progress" aria-valuemin="0" aria-valuemax="100" aria-valuenow="{percent}"><span'
         f' style="width:{percent}%"></span></div></div>'
     )
@@ -164,8 +195,23 @@ def _render_canvas(snapshot: Snapshot, job_id: str) -> str:
     elif snapshot.status.is_final:
         body = '<div class="welcome"><p>No image was generated.</p></div>'
     else:
-        body = '<div class="shimmer" aria-hidden="true"></div>'
+        body = f'<div class="shimmer" aria-hidden="true"></div>{_render_loading_note(snapshot)}'
     return f'<div class="canvas">{body}</div>'
+
+
+def _render_kept_image(asset: Asset, snapshot: Snapshot) -> str:
+    """The image of the job before, while the new one has none."""
+    return f'<div class="canvas canvas-kept">{_render_image(asset)}{_render_loading_note(snapshot)}</div>'
+
+
+def _render_loading_note(snapshot: Snapshot) -> str:
+    is_loading = snapshot.status is Status.LOADING and snapshot.loading.startswith(_LOADING_MODEL)
+    return f'<p class="canvas-note">{_FIRST_USE}</p>' if is_loading else ""
+
+
+def _time_loading(snapshot: Snapshot) -> float:
+    """Seconds since what is being loaded was begun."""
+    return time.monotonic() - snapshot.loading_since
 
 
 def _render_failure(error: StudioError) -> str:

@@ -14,6 +14,7 @@ import gradio as gr
 from studio.core.errors import NotFound, StorageFailed, StudioError
 from studio.core.events import Snapshot, Status
 from studio.core.request import GenerationRequest
+from studio.core.result import Asset
 from studio.core.user import User
 from studio.engine.engine import Engine
 from studio.engine.jobs.job import Job
@@ -23,7 +24,7 @@ from studio.tabs.common.result_panel import render_ended_result, render_result
 
 UPDATE_INTERVAL = 0.25  # s between two updates: four a second are enough for the eye and cheap for the server
 MAX_PAGES = 1_000  # whose last job is remembered
-REFRESH_INTERVAL = 2.0  # s without news until the line is written again, for its ETA
+REFRESH_INTERVAL = 1.0  # s without news until the line is written again, for its seconds
 
 
 class LastImages:
@@ -125,19 +126,21 @@ def wire_save_again(engine: Engine, panel: JobPanel) -> Any:
 
 
 def follow_job(engine: Engine, panel: JobPanel, job: Job, user: User, page: str | None = None) -> Iterator[Updates]:
-    """One update now, then at most four a second, the last one when the job has ended. A job that ends with nothing
-    leaves the images that `page` showed before.
+    """One update now, then at most four a second, the last one when the job has ended. The images that `page` showed
+    before stay until the job has one, or for good when it ends with nothing.
 
     When the page closes, the generator is closed and the engine decides what happens to the job.
     """
     snapshot = job.snapshot
+    shown = panel.last.find(page or "", engine, user)
+    before = shown.snapshot.assets if shown is not None and shown.id != job.id else ()
     try:
-        yield _make_busy_updates(panel, job, snapshot)
+        yield _make_busy_updates(panel, job, snapshot, before)
         while not snapshot.status.is_final:
             snapshot = _wait_for_snapshot(job, snapshot)
             if not snapshot.status.is_final:
                 yield {
-                    panel.result: render_result(snapshot, job.id),
+                    panel.result: _render_running(job, snapshot, before),
                     panel.skip: gr.update(interactive=_can_skip(snapshot)),
                 }
         yield _make_idle_updates(panel, job, snapshot) | _keep_last_images(engine, panel, job, user, page or "")
@@ -174,10 +177,15 @@ def _wait_for_snapshot(job: Job, seen: Snapshot, patience: float = REFRESH_INTER
     return snapshot
 
 
-def _make_busy_updates(panel: JobPanel, job: Job, snapshot: Snapshot) -> Updates:
+def _render_running(job: Job, snapshot: Snapshot, before: Sequence[Asset]) -> str:
+    waited = None if snapshot.status.is_final else max(0.0, time.time() - job.created)
+    return render_result(snapshot, job.id, waited=waited, before=before)
+
+
+def _make_busy_updates(panel: JobPanel, job: Job, snapshot: Snapshot, before: Sequence[Asset]) -> Updates:
     final = snapshot.status.is_final
     return {
-        panel.result: render_result(snapshot, job.id),
+        panel.result: _render_running(job, snapshot, before),
         panel.job: job.id,
         panel.generate: gr.update(value="Generating…", interactive=False) if not final else gr.update(),
         panel.stop: gr.update(interactive=not final),
