@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 import sqlite3
 import threading
@@ -234,6 +235,28 @@ def test_pages_follow_one_another_in_every_order(database, library):
             assert seen == made
         if order is Order.RATING:
             assert seen[:6] == [made[n] for n in range(39, -1, -1) if n % 6 == 5]
+
+
+@pytest.mark.parametrize("order", [Order.NEWEST, Order.OLDEST])
+def test_a_page_of_whole_jobs_ends_between_two_jobs(database, library, order):
+    counts = [3, 30, 1, 2]  # images of each job
+    for job, count in enumerate(counts):
+        for place in range(count):
+            add_asset(
+                database, "x", id=f"{job}-{place}", job_id=f"j{job}", number=place, created=1.7e9 + 99 * job + place
+            )
+    ids = [f"{job}-{place}" for job, count in enumerate(counts) for place in range(count)]
+    if order is Order.NEWEST:
+        ids, counts = ids[::-1], counts[::-1]
+    for limit in range(1, 6):
+        pages, cursor = [], None
+        while not pages or cursor:
+            page = library.list_assets("x", "local", limit=limit, cursor=cursor, order=order)
+            page = library.complete_job(page, "x", "local", order=order)
+            pages.append([one.id for one in page.assets])
+            cursor = page.next
+        assert [one for page in pages for one in page] == ids
+        assert {*itertools.accumulate(map(len, pages))} <= {*itertools.accumulate(counts)}
 
 
 def test_the_best_fit_comes_first_by_relevance(database, library):

@@ -15,9 +15,12 @@ from studio.library.asset_library import Page
 from studio.library.changes import MAX_TAGS, Change
 from studio.library.collections import Collection
 from studio.library.entries import AssetDetails, AssetEntry
+from studio.library.query import MAX_QUERY_LENGTH, Order
+from studio.library.search import MAX_PAGE
 from studio.library.uses import Use
 
 MAX_BULK_IDS = 10_000
+QUERY_HELP = "A query, for example `castle -night is:favourite`."
 _LAST_SECOND = 253402300799.0  # of the year 9999
 Tags = Annotated[list[Name], Field(max_length=MAX_TAGS)]
 
@@ -45,11 +48,25 @@ class AssetBody(BaseModel):
     note: str
     trashed: bool
     uses: int
+    job: str | None = Field(description="The job that made it here.")
 
     @classmethod
     def make(cls, entry: AssetEntry, root: str) -> Self:
         """The body of an asset, with addresses below `root`."""
         return cls(**_list_values(entry, root))
+
+
+class AssetListQuery(BaseModel):
+    """Which assets are listed, and from where on."""
+
+    q: str = Field(default="", max_length=MAX_QUERY_LENGTH, description=QUERY_HELP)
+    limit: int = Field(default=50, ge=1, le=MAX_PAGE)
+    cursor: str = Field(default="", max_length=100)
+    order: Order = Order.NEWEST
+    trashed: bool = False
+    whole_jobs: bool = Field(
+        default=False, description="Go beyond the limit until the page does not end between two assets of one job."
+    )
 
 
 class AssetPage(BaseModel):
@@ -103,7 +120,6 @@ class AssetDetailsBody(AssetBody):
     history: list[str]
     collections: list[CollectionRef]
     use_counts: dict[str, int]
-    job: str | None
 
     @classmethod
     def make_details(cls, details: AssetDetails, root: str) -> Self:
@@ -119,7 +135,6 @@ class AssetDetailsBody(AssetBody):
             history=list(details.history),
             collections=[CollectionRef(id=one, name=name) for one, name in details.collections],
             use_counts=dict(details.use_counts),
-            job=details.job or None,
         )
 
 
@@ -295,6 +310,7 @@ def _list_values(entry: AssetEntry, root: str) -> dict[str, Any]:
     return {
         **{name: getattr(entry, name) for name in (*same, *kept)},
         "tags": list(entry.tags),
+        "job": entry.job or None,
         "url": f"{root}{PREFIX}/assets/{entry.id}/file",
         "thumbnail": _make_thumbnail_address(entry.id, root),
         "created": datetime.fromtimestamp(min(max(entry.created, 0.0), _LAST_SECOND), UTC).isoformat(),

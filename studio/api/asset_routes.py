@@ -8,9 +8,11 @@ from fastapi import APIRouter, Query, Request
 
 from studio.api import asset_files
 from studio.api.asset_bodies import (
+    QUERY_HELP,
     AssetBody,
     AssetChangeBody,
     AssetDetailsBody,
+    AssetListQuery,
     AssetPage,
     BulkBody,
     BulkResult,
@@ -36,10 +38,11 @@ from studio.core.errors import Forbidden, InvalidRequest
 from studio.core.user import User
 from studio.engine.studio import Studio
 from studio.library.changes import Change
-from studio.library.query import Order
+from studio.library.query import MAX_QUERY_LENGTH
+from studio.library.search import MAX_PAGE
 
-QueryText = Annotated[str, Query(max_length=2000, description="A query, for example `castle -night is:favourite`.")]
-PageLimit = Annotated[int, Query(ge=1, le=500)]
+QueryText = Annotated[str, Query(max_length=MAX_QUERY_LENGTH, description=QUERY_HELP)]
+PageLimit = Annotated[int, Query(ge=1, le=MAX_PAGE)]
 
 
 def add_asset_routes(routes: APIRouter, studio: Studio) -> None:
@@ -56,18 +59,13 @@ def _add_list_routes(routes: APIRouter, studio: Studio) -> None:
     library, settings = studio.engine.asset_library, studio.settings
 
     @routes.get("/assets")
-    def list_assets(
-        request: Request,
-        q: QueryText = "",
-        limit: PageLimit = 50,
-        cursor: Annotated[str, Query(max_length=100)] = "",
-        order: Order = Order.NEWEST,
-        trashed: bool = False,
-    ) -> AssetPage:
+    def list_assets(request: Request, wanted: Annotated[AssetListQuery, Query()]) -> AssetPage:
         """The caller's assets that fit the query; `next` is the cursor of the next page."""
-        page = library.list_assets(
-            q, get_caller(request).name, limit=limit, cursor=cursor or None, order=order, trashed=trashed
-        )
+        user, order, trashed = get_caller(request).name, wanted.order, wanted.trashed
+        cursor = wanted.cursor or None
+        page = library.list_assets(wanted.q, user, limit=wanted.limit, cursor=cursor, order=order, trashed=trashed)
+        if wanted.whole_jobs:
+            page = library.complete_job(page, wanted.q, user, order=order, trashed=trashed)
         return AssetPage.make(page, settings.current.root_path)
 
     @routes.get("/assets/duplicates")

@@ -22,9 +22,11 @@ from studio.library.indexing import Indexing
 from studio.library.likeness import MAX_COMPARED, Likeness
 from studio.library.meaning import Embedder, Meaning
 from studio.library.query import Order
-from studio.library.search import Search
+from studio.library.search import MAX_PAGE, Search, make_cursor
 from studio.library.trash import Trash
 from studio.library.uses import Use, Uses, count_parents
+
+_STEP = 20  # assets that are looked at for the end of a job
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,6 +93,23 @@ class AssetLibrary:
         hits = self._search.find(text, user, limit=limit, cursor=cursor, order=order, trashed=trashed)
         assets = tuple(self._entries.list_entries(hits.seqs))
         return Page(assets=assets, next=hits.next, total=hits.total, exact=hits.exact)
+
+    def complete_job(self, page: Page, text: str, user: str, *, order: Order, trashed: bool = False) -> Page:
+        """`page` of `list_assets`, called with the same values, and at most 500 more assets, so that it does not end
+        between two of one job. Orders that are not by time part jobs anyway: their pages stay as they are."""
+        assets, following = list(page.assets), page.next
+        wanted = len(assets) + MAX_PAGE
+        while (
+            following and assets and assets[-1].job and len(assets) < wanted and order in (Order.NEWEST, Order.OLDEST)
+        ):
+            more = self.list_assets(text, user, limit=_STEP, cursor=following, order=order, trashed=trashed)
+            same = list(itertools.takewhile(lambda one, job=assets[-1].job: one.job == job, more.assets))
+            assets += same
+            following = more.next
+            if len(same) < len(more.assets):
+                following = make_cursor(order, assets[-1].seq)
+                break
+        return Page(assets=tuple(assets), next=following, total=page.total, exact=page.exact)
 
     def get_entry(self, asset_id: str, user: str) -> AssetEntry:
         """One asset as lists show it; raises NotFound for another user's."""

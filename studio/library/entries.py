@@ -19,7 +19,8 @@ _CHUNK = 500
 
 @dataclass(frozen=True, kw_only=True)
 class AssetEntry:
-    """One asset in a list. `created` in seconds since the epoch; `rating` 0 to 5; `uses` how often it was used."""
+    """One asset in a list. `created` in seconds since the epoch; `rating` 0 to 5; `uses` how often it was used;
+    `job` is "" for what none here made."""
 
     seq: int
     id: str
@@ -39,13 +40,14 @@ class AssetEntry:
     note: str
     trashed: bool
     uses: int
+    job: str
     tags: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
 class AssetDetails:
     """Everything about one asset. `request` is its recipe as JSON, None where there is none; `history` names the tasks
-    that it came through; `collections` are (id, name); `job` is "" for what no job here made."""
+    that it came through; `collections` are (id, name)."""
 
     entry: AssetEntry
     request: Mapping[str, object] | None
@@ -54,7 +56,6 @@ class AssetDetails:
     children: tuple[str, ...]
     history: tuple[str, ...]
     collections: tuple[tuple[str, str], ...]
-    job: str
     use_counts: Mapping[str, int] = field(default_factory=dict[str, int])
 
 
@@ -82,7 +83,7 @@ class Entries:
             seq = find_seq(connection, asset_id, user)
             entry = _read_entries(connection, [seq])[seq]
             row = connection.execute(
-                "SELECT job_id, request, infotext, parents, history FROM assets JOIN recipes USING (seq) WHERE seq = ?",
+                "SELECT request, infotext, parents, history FROM assets JOIN recipes USING (seq) WHERE seq = ?",
                 (seq,),
             ).fetchone()
             children = connection.execute(
@@ -106,7 +107,6 @@ class Entries:
             children=tuple(child["id"] for child in children),
             history=tuple(str(one.get("task", "txt2img")) for one in json.loads(row["history"])),
             collections=tuple((one["id"], one["name"]) for one in collections),
-            job=row["job_id"] or "",
             use_counts={one["use"]: one["count"] for one in uses},
         )
 
@@ -184,6 +184,7 @@ def _make_entry(row: sqlite3.Row, tags: tuple[str, ...]) -> AssetEntry:
         **{name: row[name] for name in ("task", "source", "rating", "note", "uses")},
         seed=read_seed(row),
         negative_prompt=row["negative"],
+        job=row["job_id"] or "",
         favourite=bool(row["favourite"]),
         trashed=row["state"] in (TRASHED, TRASHING),
         tags=tags,

@@ -317,7 +317,12 @@ def _find_page(
     ascending = order is Order.OLDEST
     begin, end = (place[0], _MAX_SEQ) if ascending and place else (-1, place[0] if place else _MAX_SEQ)
     seqs = _find_by_time(connection, plan, limit + 1, above=begin, below=end, ascending=ascending)
-    return seqs[:limit], f"{order}:{seqs[limit - 1]}" if len(seqs) > limit else None
+    return seqs[:limit], make_cursor(order, seqs[limit - 1]) if len(seqs) > limit else None
+
+
+def make_cursor(order: Order, seq: int) -> str:
+    """The cursor of the page after the asset of that row number, in an order by time."""
+    return f"{order}:{seq}"
 
 
 def _find_by_time(

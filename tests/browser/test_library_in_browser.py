@@ -187,6 +187,33 @@ def test_the_trash_gives_images_back_and_is_emptied_after_a_question(library: Op
     assert library.served.open_client().get(f"{API}/assets/{added}").status_code == 404
 
 
+def test_the_images_of_a_job_are_one_tile_that_opens(library: OpenLibrary) -> None:
+    """They come while the library is in view."""
+    page = library.page
+    library.served.open_client().post(f"{API}/create?wait=true", json={"prompt": "three boats", "count": 3})
+    library.expect_count("8 images")
+    expect(library.thumbnails).to_have_count(6)
+    expect(library.thumbnails.nth(0)).to_have_attribute("aria-label", "three boats, stack of 3 images")
+    library.thumbnails.nth(0).click()
+    library.expect_selected(3)
+    page.keyboard.press("f")
+    library.thumbnails.nth(0).dblclick()
+    expect(library.thumbnails).to_have_count(8)
+    expect(library.thumbnails.nth(2)).to_have_attribute("aria-label", "three boats, favourite")
+    page.keyboard.press("ArrowRight")
+    library.expect_selected(1)
+    page.keyboard.press("Enter")
+    expect(page.locator(".lib-detail .lib-prompt")).to_have_text("three boats")
+    page.keyboard.press("Escape")
+    page.click(".lib-stack >> text=Close")
+    expect(library.thumbnails).to_have_count(6)
+    page.click(".lib-tools >> text=Stacks")
+    expect(library.thumbnails).to_have_count(8)
+    page.click(".lib-tools >> text=Stacks")
+    expect(library.thumbnails).to_have_count(6)
+    assert library.window.complaints == []
+
+
 def test_the_keyboard_walks_marks_and_opens(library: OpenLibrary) -> None:
     page, third = library.page, library.ids[2]
     page.locator(".lib-grid").focus()
@@ -421,6 +448,17 @@ def test_a_hundred_thousand_images_are_scrolled_with_a_few_on_the_page(opener: O
         shown = page.locator(".lib-cell").evaluate_all("cells => cells.map((cell) => cell.dataset.id)")
         assert len(shown) <= 120
         seen |= set(shown)
+    library.thumbnails.nth(40).click()
+    selected = page.locator(".lib-cell[aria-selected=true]")
+    chosen, before = selected.get_attribute("data-id"), selected.bounding_box()
+    library.make_images(*PROMPTS)
+    library.expect_count("100,005 images")
+    library.expect_selected(1)
+    assert selected.get_attribute("data-id") == chosen
+    after = selected.bounding_box()
+    assert before
+    assert after
+    assert abs(after["y"] - before["y"]) <= before["height"] + 10
     library.search("is:favourite")
     library.expect_count("10,000 images")
     library.search("500")

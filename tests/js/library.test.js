@@ -211,6 +211,102 @@ test("what is removed leaves no gap, in pages that are fetched again too", async
   assert.equal(pages.get(149)?.favourite, true);
 });
 
+/** A list that grows at its beginning; every letter of `jobs` is an asset, the same letters are of one job. */
+function serveJobs(jobs) {
+  const list = { assets: [...jobs].map((job, place) => ({ id: `${job}${place}`, job })) };
+  const fetchPage = async (cursor, limit) => {
+    const start = cursor ? list.assets.findIndex((asset) => asset.id === cursor) + 1 : 0;
+    const assets = list.assets.slice(start, start + limit);
+    const isLast = start + limit >= list.assets.length;
+    return { assets, next: isLast ? null : assets.at(-1).id, total: list.assets.length };
+  };
+  return { list, fetchPage };
+}
+
+const listPlaces = (pages) =>
+  Array.from({ length: pages.count }, (_, index) =>
+    pages
+      .getStack(index)
+      .map((asset) => asset.id)
+      .join(" "),
+  );
+
+test("neighbours of one job lie in one place until their stack is opened", async () => {
+  const pages = new AssetPages(serveJobs("aabaacd").fetchPage, true);
+  await pages.need(0, 60);
+  assert.deepEqual(listPlaces(pages), ["a0 a1", "b2", "a3 a4", "c5", "d6"]);
+  assert.deepEqual([pages.count, pages.total, pages.findIndex("a4"), pages.find("a4")?.id], [5, 7, 2, "a4"]);
+  pages.toggleStack("a");
+  assert.deepEqual(listPlaces(pages), ["a0", "a1", "b2", "a3", "a4", "c5", "d6"]);
+  assert.deepEqual(
+    [0, 1, 2, 3].map((index) => pages.isOpenedAt(index)),
+    [true, false, false, true],
+  );
+  pages.toggleStack("a");
+  pages.remove(new Set(["b2"]));
+  assert.deepEqual(listPlaces(pages), ["a0 a1 a3 a4", "c5", "d6"]);
+  assert.deepEqual((await pages.collect(0, 2)).length, 5);
+});
+
+test("without stacks, and for what no job made, every asset has its own place", async () => {
+  const plain = new AssetPages(serveJobs("aab").fetchPage);
+  await plain.need(0, 60);
+  assert.equal(plain.count, 3);
+  const foreign = new AssetPages(async () => ({ assets: [{ id: "x" }, { id: "y" }], next: null, total: 2 }), true);
+  await foreign.need(0, 60);
+  assert.equal(foreign.count, 2);
+});
+
+test("one goes from image to image through stacks and pages", async () => {
+  const pages = new AssetPages(serveJobs("a".repeat(3) + "b".repeat(150)).fetchPage, true);
+  await pages.need(0, 1);
+  const step = async (id, by) => (await pages.findNeighbour(id, by))?.id ?? null;
+  assert.deepEqual([await step("a0", -1), await step("a0", 1), await step("a2", 1)], [null, "a1", "b3"]);
+  assert.deepEqual([await step("b3", -1), await step("b99", 1), await step("b152", 1)], ["a2", "b100", null]);
+});
+
+test("what comes later is put before the rest, into the stack of its job too", async () => {
+  const { list, fetchPage } = serveJobs("aabc");
+  const pages = new AssetPages(fetchPage, true);
+  await pages.need(0, 60);
+  assert.equal(await pages.takeNew(), null);
+  list.assets.unshift({ id: "new", job: "n" });
+  assert.equal(await pages.takeNew(), 1);
+  list.assets.unshift({ id: "newer", job: "n" });
+  assert.equal(await pages.takeNew(), 0);
+  assert.deepEqual(listPlaces(pages), ["newer new", "a0 a1", "b2", "c3"]);
+  assert.equal(pages.total, 6);
+  list.assets.shift();
+  assert.equal(await pages.takeNew(), null);
+});
+
+test("a first page that took in new images is whole again when it is fetched again", async () => {
+  const { list, fetchPage } = serveJobs("abcdefgh".repeat(300));
+  const pages = new AssetPages(fetchPage, true);
+  await scroll(pages, 2400);
+  assert.equal(pages.get(0), null);
+  list.assets.unshift({ id: "x", job: "x" }, { id: "y", job: "y" });
+  assert.equal(await pages.takeNew(), 2);
+  await pages.need(0, 60);
+  assert.deepEqual([pages.get(0)?.id, pages.get(2)?.id, pages.get(101)?.id], ["x", "a0", "d99"]);
+  await pages.need(100, 110);
+  assert.deepEqual([pages.get(102)?.id, pages.count, pages.total], ["e100", 2402, 2402]);
+  list.assets.unshift(...Array.from({ length: 101 }, (_, place) => ({ id: `z${place}`, job: "" })));
+  assert.equal(await pages.takeNew(), null);
+});
+
+test("a stack is selected and left as a whole", () => {
+  const selection = new Selection();
+  selection.toggle(2, "a", "b");
+  selection.toggle(3, "c");
+  assert.deepEqual([...selection.ids], ["a", "b", "c"]);
+  selection.ids.delete("b");
+  selection.toggle(2, "a", "b");
+  assert.equal(selection.ids.size, 3);
+  selection.toggle(2, "a", "b");
+  assert.deepEqual([...selection.ids], ["c"]);
+});
+
 test("tags are typed with commas between, and a minus before those to remove", () => {
   assert.deepEqual(splitTags(" cat, book two ,-old,, -, cat"), { added: ["cat", "book two"], removed: ["old"] });
 });

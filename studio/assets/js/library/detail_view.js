@@ -40,6 +40,7 @@ export class DetailView {
     this.actions = actions;
     /** @type {AssetDetail | null} */
     this.asset = null;
+    this.id = ""; // of what is shown, or about to be
     this.round = 0;
     const back = makeButton("← Library", () => actions.onClose(), { class: "mini lib-back" });
     this.previous = makeButton("‹", () => actions.onStep(-1), {
@@ -72,6 +73,7 @@ export class DetailView {
    */
   async open(id, known) {
     const round = ++this.round;
+    this.id = id;
     this.root.hidden = false;
     setShownAsset(id, this.root);
     this.asset = null;

@@ -4,6 +4,7 @@
 import { postJson, requestJson } from "../common/requests.js";
 
 const API = "api/image-studio";
+const MAX_LIMIT = 500; // assets that one answer may be asked for
 
 /**
  * @typedef {object} Asset
@@ -27,6 +28,7 @@ const API = "api/image-studio";
  * @property {string} note
  * @property {boolean} trashed
  * @property {number} uses
+ * @property {string | null} job that made it here
  */
 
 /**
@@ -40,7 +42,6 @@ const API = "api/image-studio";
  * @property {string[]} history
  * @property {{id: string, name: string}[]} collections
  * @property {Record<string, number>} use_counts
- * @property {string} job
  */
 
 /** @typedef {Asset & Relations} AssetDetail */
@@ -85,7 +86,13 @@ const API = "api/image-studio";
  * @property {Collection[]} collections
  */
 
-/** @typedef {{q: string, order: string, trashed: boolean}} Search */
+/**
+ * @typedef {object} Search
+ * @property {string} q
+ * @property {string} order
+ * @property {boolean} trashed
+ * @property {boolean} [isStacked] whether no page ends between two images of one job
+ */
 
 /**
  * @param {Search} search
@@ -94,8 +101,9 @@ const API = "api/image-studio";
  * @returns {Promise<AssetPage>}
  */
 export function listAssets(search, cursor, limit) {
-  const query = new URLSearchParams({ q: search.q, order: search.order, limit: String(limit) });
+  const query = new URLSearchParams({ q: search.q, order: search.order, limit: String(Math.min(limit, MAX_LIMIT)) });
   if (search.trashed) query.set("trashed", "true");
+  if (search.isStacked) query.set("whole_jobs", "true");
   if (cursor) query.set("cursor", cursor);
   return requestJson(`${API}/assets?${query}`);
 }

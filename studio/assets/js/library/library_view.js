@@ -26,7 +26,10 @@ import { ThumbnailGrid } from "./thumbnail_grid.js";
 /** @typedef {import("./library_api.js").Target} Target */
 /** @typedef {"all" | "trash" | "duplicates" | "imports"} ViewName */
 
-const PAGE_SIZE = 100;
+const FIRST = 60; // images that are fetched at once, more than a screen shows
+const LOOK_MS = 5000; // between two looks for new images while the library is in view
+const STACKS = "easel-library-stacks"; // where the browser keeps whether jobs are shown as stacks
+const STACKED_ORDERS = ["newest", "oldest"];
 const SIMILAR = 100; // assets that "more like this" shows
 const MAX_EXPORTED_IDS = 2000; // that fit an address
 const TOO_MANY = `More than ${MAX_EXPORTED_IDS} single images are selected.`;
@@ -62,18 +65,19 @@ class LibraryView {
     /** @type {Asset | null} the list shows what is like it */
     this.similarTo = null;
     this.isLoaded = false;
+    this.isInView = false;
+    this.isLooking = false;
+    this.isStacked = localStorage.getItem(STACKS) !== "off";
     this.search = new SearchBox(() => this.reload());
-    this.order = make(
-      "select",
-      { "aria-label": "Order" },
-      ...ORDERS.map(([value, text]) => make("option", { value }, text)),
-    );
-    this.order.addEventListener("change", () => this.reload());
+    const orders = ORDERS.map(([value, text]) => make("option", { value }, text));
+    this.order = make("select", { "aria-label": "Order", onchange: () => this.reload() }, ...orders);
     this.tabs = VIEWS.map(([name, label]) => {
       const button = makeButton(label, () => this.setView(name), { class: "segment", "data-view": name });
       setPressed(button, name === this.view);
       return button;
     });
+    this.stacks = makeButton("Stacks", () => this.toggleStacks(), { title: "Show the images of a job as one" });
+    setPressed(this.stacks, this.isStacked);
     this.summary = make("span", { class: "lib-summary", role: "status" });
     this.empty = makeButton("Empty trash", () => this.emptyTrash(), { class: "mini lib-danger" });
     this.facets = new FacetsPanel({
@@ -126,6 +130,7 @@ class LibraryView {
       { class: "lib-tools" },
       views,
       this.order,
+      this.stacks,
       drop.button,
       this.empty,
       this.similar,
@@ -147,8 +152,10 @@ class LibraryView {
     this.reload();
     followRequests((id) => this.open(id, null));
     new IntersectionObserver((entries) => {
-      if (entries.some((entry) => entry.isIntersecting)) this.lookForNew();
+      this.isInView = entries.some((entry) => entry.isIntersecting);
+      this.lookForNew();
     }).observe(this.root);
+    setInterval(() => this.lookForNew(), LOOK_MS);
   }
 
   /** @param {string} query */
@@ -172,16 +179,25 @@ class LibraryView {
     return this.view === "imports" || this.view === "duplicates";
   }
 
-  /** @returns {{q: string, order: string, trashed: boolean}} */
+  /** @returns {import("./library_api.js").Search} */
   getSearch() {
-    return { q: this.search.query, order: this.order.value, trashed: this.view === "trash" };
+    const order = this.order.value;
+    const isStacked = this.isStacked && STACKED_ORDERS.includes(order);
+    return { q: this.search.query, order, trashed: this.view === "trash", isStacked };
+  }
+
+  toggleStacks() {
+    this.isStacked = !this.isStacked;
+    localStorage.setItem(STACKS, this.isStacked ? "on" : "off");
+    setPressed(this.stacks, this.isStacked);
+    this.reload();
   }
 
   /** Fetch the list anew, from its beginning. */
   reload() {
     this.setSimilar(null);
     const search = this.getSearch();
-    this.showPages(new AssetPages((cursor) => listAssets(search, cursor, PAGE_SIZE)));
+    this.showPages(new AssetPages((cursor, limit) => listAssets(search, cursor, limit), search.isStacked));
     this.facets.reload();
   }
 
@@ -191,7 +207,7 @@ class LibraryView {
     this.grid.setPages(pages, !this.similarTo);
     this.showState();
     try {
-      await pages.need(0, PAGE_SIZE);
+      await pages.need(0, FIRST);
       if (pages !== this.grid.pages) return;
       this.isLoaded = true;
       this.search.setInvalid(false);
@@ -202,21 +218,33 @@ class LibraryView {
     }
   }
 
-  /** Whether a list that changed by itself would be in the user's way. */
+  /** Whether a list that begins anew would be in the user's way. */
   get isInUse() {
     const { pages, scrollTop, selection } = this.grid;
-    const isListed = !this.isPanel && !this.similarTo && !this.detail.isOpen;
-    return !isListed || scrollTop > 0 || selection.count(pages.total) > 0;
+    return scrollTop > 0 || selection.count(pages.total) > 0;
   }
 
-  /** When the library comes into view again: show what was made meanwhile. */
+  /** Show what was made meanwhile, as long as the list is in view; the user's place in it stays. */
   async lookForNew() {
+    const isListed = this.isLoaded && !this.isPanel && !this.similarTo && !this.detail.isOpen;
+    if (!this.isInView || document.hidden || this.isLooking || !isListed) return;
+    this.isLooking = true;
+    await this.takeNew().catch(() => {}); // the next look tries again
+    this.isLooking = false;
+  }
+
+  async takeNew() {
     const { pages } = this.grid;
-    if (!this.isLoaded || this.isInUse) return;
     const search = this.getSearch();
-    const now = await listAssets(search, "", 1).catch(() => null);
-    const isSame = !now || (now.total === pages.total && now.assets[0]?.id === pages.get(0)?.id);
-    if (!isSame && pages === this.grid.pages) this.reload();
+    const now = await listAssets({ ...search, isStacked: false }, "", 1);
+    if (now.total === pages.total && (now.assets[0]?.id ?? "") === pages.first) return;
+    const added = search.order === "newest" && !search.trashed ? await pages.takeNew() : null;
+    if (pages !== this.grid.pages || this.detail.isOpen) return;
+    if (added !== null) {
+      this.grid.shift(added);
+      this.showState();
+      this.facets.reload();
+    } else if (!this.isInUse) this.reload();
   }
 
   /** @param {Asset} asset */
@@ -240,6 +268,7 @@ class LibraryView {
     const isTrash = this.view === "trash";
     this.empty.hidden = !isTrash || !total;
     this.order.hidden = this.isPanel || Boolean(this.similarTo);
+    this.stacks.hidden = this.order.hidden || !STACKED_ORDERS.includes(this.order.value);
     this.summary.textContent = this.isLoaded && !this.isPanel ? countImages(total, this.grid.pages.isExact) : "";
     if (!this.isLoaded) this.showMessage("Loading …");
     else if (total) this.showMessage("");
@@ -318,11 +347,8 @@ class LibraryView {
 
   /** @param {1 | -1} step */
   async step(step) {
-    const { pages, focused } = this.grid;
-    const index = focused + step;
-    if (index < 0) return;
     try {
-      const [asset] = await pages.collect(index, index + 1);
+      const asset = await this.grid.pages.findNeighbour(this.detail.id, step);
       if (asset) this.open(asset.id, asset);
     } catch (error) {
       showError(error);
@@ -398,8 +424,7 @@ class LibraryView {
    */
   applyMarks(ids, { favourite, rating, add_tags: added = [], remove_tags: removed = [] }) {
     for (const id of ids) {
-      const index = this.grid.pages.findIndex(id);
-      const asset = index < 0 ? null : this.grid.pages.get(index);
+      const asset = this.grid.pages.find(id);
       if (!asset) continue;
       const tags = [...new Set([...asset.tags, ...added])].filter((tag) => !removed.includes(tag));
       const marks = { favourite: favourite ?? asset.favourite, rating: rating ?? asset.rating };

@@ -21,7 +21,7 @@ export class RubberBand {
     this.pointer = { x: 0, y: 0 }; // in the window
     this.isDragging = false;
     this.endedAt = 0;
-    /** @type {Map<number, string>} ids by index, of all that was touched during the drag */
+    /** @type {Map<number, string[]>} ids by index, of all that was touched during the drag */
     this.touched = new Map();
     owner.root.addEventListener("pointerdown", (event) => this.begin(event));
     owner.root.addEventListener("pointermove", (event) => this.move(event));
@@ -79,10 +79,10 @@ export class RubberBand {
     this.box.style.cssText = `left:${left}px;top:${top}px;width:${area.right - left}px;height:${area.bottom - top}px`;
     const ids = [];
     for (const index of listTouched(grid, area, pages.count)) {
-      const id = pages.get(index)?.id ?? this.touched.get(index);
-      if (!id) continue;
-      this.touched.set(index, id);
-      ids.push(id);
+      const here = pages.getStack(index).map((asset) => asset.id);
+      const known = here.length ? here : (this.touched.get(index) ?? []);
+      this.touched.set(index, known);
+      ids.push(...known);
     }
     selection.selectThese(ids, this.start.before);
     this.owner.showSelection();

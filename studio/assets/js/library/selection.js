@@ -29,22 +29,26 @@ export class Selection {
 
   /**
    * @param {number} index
-   * @param {string} id
+   * @param {...string} ids of what lies there
    */
-  selectOnly(index, id) {
+  selectOnly(index, ...ids) {
     this.clear();
-    this.ids.add(id);
+    this.ids = new Set(ids);
     this.anchor = index;
   }
 
   /**
-   * Add one or take it away; of a whole query it is selected alone.
+   * Add what lies in a place, or take it away when all of it is selected; of a whole query it is selected alone.
    * @param {number} index
-   * @param {string} id
+   * @param {...string} ids
    */
-  toggle(index, id) {
+  toggle(index, ...ids) {
+    const isSelected = !this.isWhole && ids.every((id) => this.ids.has(id));
     this.isWhole = false;
-    if (!this.ids.delete(id)) this.ids.add(id);
+    for (const id of ids) {
+      if (isSelected) this.ids.delete(id);
+      else this.ids.add(id);
+    }
     this.anchor = index;
   }
 

@@ -15,25 +15,41 @@ export function makeThumbnail() {
     make("img", { alt: "", draggable: "false", decoding: "async" }),
     make("span", { class: "lib-badges", "aria-hidden": "true" }),
     make("span", { class: "lib-kind", "aria-hidden": "true", hidden: true }),
+    make("span", { class: "lib-stack", "aria-hidden": "true", hidden: true }),
     make("span", { class: "lib-check", "aria-hidden": "true" }),
   );
 }
 
 /**
  * @param {HTMLElement} cell made by `makeThumbnail`
- * @param {Asset | null} asset null while it is fetched
- * @param {boolean} isSelected
+ * @param {Asset[]} stack what lies there, the top first; nothing while it is fetched
+ * @param {{isSelected: boolean, isOpened: boolean}} state `isOpened` for the first one of a stack that is open
  */
-export function fillThumbnail(cell, asset, isSelected) {
+export function fillThumbnail(cell, stack, { isSelected, isOpened }) {
+  const [asset] = /** @type {(Asset | undefined)[]} */ (stack);
   cell.setAttribute("aria-selected", String(isSelected));
   cell.classList.toggle("lib-loading", !asset);
   cell.dataset.id = asset?.id ?? "";
-  cell.setAttribute("aria-label", asset ? describeAsset(asset) : "Loading");
+  cell.setAttribute("aria-label", asset ? describeStack(stack) : "Loading");
   showImage(/** @type {HTMLImageElement} */ (get("img", cell)), asset?.thumbnail ?? "");
   get(".lib-badges", cell).textContent = asset ? listMarks(asset) : "";
   const kind = get(".lib-kind", cell);
   kind.hidden = !asset || asset.kind === "image";
   kind.textContent = asset?.kind === "video" ? "▶ Video" : "♪ Audio";
+  showStack(cell, stack.length, isOpened);
+}
+
+/**
+ * @param {HTMLElement} cell
+ * @param {number} count of what lies there
+ * @param {boolean} isOpened
+ */
+function showStack(cell, count, isOpened) {
+  const badge = get(".lib-stack", cell);
+  badge.hidden = count < 2 && !isOpened;
+  badge.textContent = isOpened ? "Close" : `⧉ ${count}`;
+  badge.title = isOpened ? "Put the images of this job together (S)" : "Show all images of this job (S)";
+  cell.classList.toggle("lib-stacked", count > 1);
 }
 
 /**
@@ -52,6 +68,15 @@ function showImage(image, address) {
  */
 function listMarks({ favourite, rating }) {
   return [favourite ? "♥" : "", rating ? `${rating}★` : ""].filter(Boolean).join(" ");
+}
+
+/**
+ * @param {Asset[]} stack
+ * @returns {string} what a screen reader says of it
+ */
+function describeStack(stack) {
+  const top = describeAsset(stack[0]);
+  return stack.length > 1 ? `${top}, stack of ${stack.length} images` : top;
 }
 
 /**

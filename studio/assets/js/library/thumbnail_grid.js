@@ -158,8 +158,9 @@ export class ThumbnailGrid {
    * @param {HTMLElement} cell
    */
   fillCell(index, cell) {
-    const asset = this.pages.get(index);
-    fillThumbnail(cell, asset, Boolean(asset && this.selection.has(asset.id)));
+    const stack = this.pages.getStack(index);
+    const isSelected = stack.length > 0 && stack.every((asset) => this.selection.has(asset.id));
+    fillThumbnail(cell, stack, { isSelected, isOpened: this.pages.isOpenedAt(index) });
     cell.classList.toggle("lib-focused", index === this.focused);
     cell.setAttribute("aria-posinset", String(index + 1));
     cell.setAttribute("aria-setsize", String(this.pages.total));
@@ -186,10 +187,11 @@ export class ThumbnailGrid {
       return;
     }
     this.focused = index;
-    if (event.shiftKey) this.extendTo(index);
-    else if (this.isToggle(event)) this.toggle(index, asset);
-    else if (isTouch(event)) this.events.onOpen(asset);
-    else this.selectOnly(index, asset);
+    if (getTarget(event)?.closest(".lib-stack")) this.toggleStack(index);
+    else if (event.shiftKey) this.extendTo(index);
+    else if (this.isToggle(event)) this.toggle(index);
+    else if (isTouch(event)) this.openAt(index);
+    else this.selectOnly(index);
   }
 
   /**
@@ -204,8 +206,51 @@ export class ThumbnailGrid {
   /** @param {MouseEvent} event */
   openUnder(event) {
     const index = this.findIndex(event);
-    const asset = index === null ? null : this.pages.get(index);
-    if (asset && !getTarget(event)?.closest(".lib-check")) this.events.onOpen(asset);
+    if (index !== null && !getTarget(event)?.closest(".lib-check, .lib-stack")) this.openAt(index);
+  }
+
+  /**
+   * Open what lies in a place: an image, or a stack, whose images are shown one by one then.
+   * @param {number} index
+   */
+  openAt(index) {
+    const stack = this.pages.getStack(index);
+    if (stack.length > 1) this.toggleStack(index);
+    else if (stack.length) this.events.onOpen(stack[0]);
+  }
+
+  /**
+   * Show the images of a stack one by one, or put those of an open one together again.
+   * @param {number} index
+   */
+  toggleStack(index) {
+    const asset = this.pages.get(index);
+    const stack = this.pages.getStack(index);
+    if (!asset?.job || (stack.length < 2 && !this.pages.opened.has(asset.job))) return;
+    this.pages.toggleStack(asset.job);
+    this.focused = this.selection.anchor = Math.max(0, this.pages.findIndex(asset.id));
+    this.removeCells();
+    this.redraw();
+    this.reveal(this.focused);
+    this.showSelection();
+  }
+
+  /**
+   * Make room for places that came at the beginning; what is in view stays there, and what is selected stays selected.
+   * @param {number} count
+   */
+  shift(count) {
+    const { columns, side, gap } = this.grid;
+    const pitch = side + gap;
+    const top = Math.floor(this.scrollTop / pitch) * columns;
+    const rows = Math.floor((top + count) / columns) - Math.floor(top / columns);
+    if (this.scrollTop > 0) this.scrollTop += rows * pitch;
+    if (this.focused > 0 || this.selection.count(1)) this.focused += count;
+    this.selection.anchor += count;
+    this.removeCells();
+    this.redraw();
+    this.root.scrollTop = this.scrollTop;
+    this.draw();
   }
 
   /**
@@ -223,8 +268,9 @@ export class ThumbnailGrid {
     const count = this.pages.count;
     const next = findNeighbour(event.key, this.focused, { columns: this.grid.columns, rows, count });
     if (next !== null) this.moveTo(next, event);
-    else if (event.key === "Enter" && this.focusedAsset) this.events.onOpen(this.focusedAsset);
-    else if (event.key === " " && this.focusedAsset) this.toggle(this.focused, this.focusedAsset);
+    else if (event.key === "Enter" && this.focusedAsset) this.openAt(this.focused);
+    else if (event.key === " " && this.focusedAsset) this.toggle(this.focused);
+    else if (isStackKey(event)) this.toggleStack(this.focused);
     else if (event.key.toLowerCase() === "a" && (event.ctrlKey || event.metaKey)) this.selectWhole();
     else return;
     event.preventDefault();
@@ -241,7 +287,7 @@ export class ThumbnailGrid {
     const asset = this.pages.get(index);
     if (event.shiftKey) this.extendTo(index);
     else if (event.ctrlKey || event.metaKey || !asset) this.showSelection();
-    else this.selectOnly(index, asset);
+    else this.selectOnly(index);
   }
 
   /**
@@ -254,22 +300,24 @@ export class ThumbnailGrid {
     this.draw();
   }
 
-  /**
-   * @param {number} index
-   * @param {Asset} asset
-   */
-  selectOnly(index, asset) {
-    this.selection.selectOnly(index, asset.id);
+  /** @param {number} index */
+  selectOnly(index) {
+    this.selection.selectOnly(index, ...this.listIds(index));
+    this.showSelection();
+  }
+
+  /** @param {number} index */
+  toggle(index) {
+    this.selection.toggle(index, ...this.listIds(index));
     this.showSelection();
   }
 
   /**
    * @param {number} index
-   * @param {Asset} asset
+   * @returns {string[]} of what lies there
    */
-  toggle(index, asset) {
-    this.selection.toggle(index, asset.id);
-    this.showSelection();
+  listIds(index) {
+    return this.pages.getStack(index).map((asset) => asset.id);
   }
 
   selectWhole() {
@@ -302,6 +350,14 @@ export class ThumbnailGrid {
       this.events.onError(error);
     }
   }
+}
+
+/**
+ * @param {KeyboardEvent} event
+ * @returns {boolean}
+ */
+function isStackKey(event) {
+  return event.key.toLowerCase() === "s" && !event.ctrlKey && !event.metaKey && !event.altKey;
 }
 
 /**
