@@ -187,6 +187,24 @@ def test_the_trash_gives_images_back_and_is_emptied_after_a_question(library: Op
     assert library.served.open_client().get(f"{API}/assets/{added}").status_code == 404
 
 
+def test_the_library_asks_for_its_images_when_its_tab_is_pressed(opened: OpenLibrary, opener: Opener) -> None:
+    window = opener.open_window(opened.served)
+    page = window.open()
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.wait_for_function("performance.getEntriesByType('resource').some((e) => e.name.includes('library_view.js'))")
+    tab = page.locator("button[role=tab]:has-text('Library')").bounding_box()
+    assert tab
+    page.mouse.move(tab["x"] + 10, tab["y"] + 10)
+    page.mouse.down()
+    window.wait_for(lambda: any(f"{API}/assets?" in url for url in asked))
+    assert not page.locator(".library").count()
+    page.mouse.up()
+    expect(page.locator(".lib-cell:not(.lib-loading)")).to_have_count(5)
+    assert sum(f"{API}/assets?" in url for url in asked) == 1
+    assert window.complaints == []
+
+
 def test_the_images_of_a_job_are_one_tile_that_opens(library: OpenLibrary) -> None:
     """They come while the library is in view."""
     page = library.page

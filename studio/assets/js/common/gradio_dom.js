@@ -41,6 +41,15 @@ export function findBox(field, root) {
 }
 
 /**
+ * @param {Element | null} target of an event
+ * @param {string} id of a tab: its title in lower case
+ * @returns {boolean} whether it is, or is in, what opens the tab
+ */
+export function isInTabButton(target, id) {
+  return Boolean(target?.closest(`#tab-${id}-button`));
+}
+
+/**
  * Write into a Gradio text field as typing would: Svelte listens to `input` and reads the native value.
  * @param {HTMLElement} box the textarea or input
  * @param {string} text

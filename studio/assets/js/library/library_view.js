@@ -28,6 +28,7 @@ import { ThumbnailGrid } from "./thumbnail_grid.js";
 
 const FIRST = 60; // images that are fetched at once, more than a screen shows
 const LOOK_MS = 5000; // between two looks for new images while the library is in view
+const FRESH_MS = 1000; // for which a list needs no look, as when it is loaded just before it comes into view
 const STACKS = "easel-library-stacks"; // where the browser keeps whether jobs are shown as stacks
 const STACKED_ORDERS = ["newest", "oldest"];
 const SIMILAR = 100; // assets that "more like this" shows
@@ -48,14 +49,28 @@ const ORDERS = [
   ["relevance", "Best match"],
 ];
 
+/** @type {LibraryView | null} built before its component was there */
+let prepared = null;
+
+/** Build the library, and ask for its images, before there is a component to show it in. */
+export function prepareLibrary() {
+  prepared ??= startLibrary();
+}
+
 /**
- * Build the library into its component.
+ * Put the library into its component.
  * @param {FieldHost} host
  */
 export function mountLibrary(host) {
+  prepareLibrary();
+  if (prepared) host.element.replaceChildren(prepared.root);
+}
+
+/** @returns {LibraryView} */
+function startLibrary() {
   const view = new LibraryView();
-  host.element.replaceChildren(view.root);
   view.start();
+  return view;
 }
 
 class LibraryView {
@@ -67,6 +82,7 @@ class LibraryView {
     this.isLoaded = false;
     this.isInView = false;
     this.isLooking = false;
+    this.loadedAt = 0;
     this.isStacked = localStorage.getItem(STACKS) !== "off";
     this.search = new SearchBox(() => this.reload());
     const orders = ORDERS.map(([value, text]) => make("option", { value }, text));
@@ -210,6 +226,7 @@ class LibraryView {
       await pages.need(0, FIRST);
       if (pages !== this.grid.pages) return;
       this.isLoaded = true;
+      this.loadedAt = performance.now();
       this.search.setInvalid(false);
       this.grid.redraw();
       this.showState();
@@ -227,7 +244,8 @@ class LibraryView {
   /** Show what was made meanwhile, as long as the list is in view; the user's place in it stays. */
   async lookForNew() {
     const isListed = this.isLoaded && !this.isPanel && !this.similarTo && !this.detail.isOpen;
-    if (!this.isInView || document.hidden || this.isLooking || !isListed) return;
+    const isFresh = performance.now() - this.loadedAt < FRESH_MS;
+    if (!this.isInView || document.hidden || this.isLooking || !isListed || isFresh) return;
     this.isLooking = true;
     await this.takeNew().catch(() => {}); // the next look tries again
     this.isLooking = false;
