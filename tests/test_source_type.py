@@ -25,8 +25,10 @@ from studio.finishing.fonts import Fonts
 
 GENERATED = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
 EDITED = "http://cv.iptc.org/newscodes/digitalsourcetype/compositeWithTrainedAlgorithmicMedia"
+ENHANCED = "http://cv.iptc.org/newscodes/digitalsourcetype/algorithmicallyEnhanced"
 CAPTURED = "http://cv.iptc.org/newscodes/digitalsourcetype/digitalCapture"
 UPSCALER = Model(id="upscaler/Lanczos", title="Lanczos", family="upscaler", tasks=frozenset({Task.UPSCALE}))
+SHARP = Model(id="upscaler/Sharp", title="Sharp", family="upscaler", tasks=frozenset({Task.UPSCALE}))
 REDRAWING = Model(id="creative", title="Creative", family="sd", tasks=frozenset({Task.UPSCALE, Task.IMG2IMG}))
 ANY = Model(
     id="any",
@@ -41,7 +43,7 @@ RESIZED = GenerationRequest(task=Task.FINISH, finish=Finish(width=32))
 @pytest.fixture
 def engine(tmp_path: Path) -> Iterator[Engine]:
     opened = open_engine(
-        tmp_path, FakeBackend(FAKE_MODEL, ANY, UPSCALER, REDRAWING), FinishingBackend(Fonts(tmp_path / "fonts"))
+        tmp_path, FakeBackend(FAKE_MODEL, ANY, UPSCALER, SHARP, REDRAWING), FinishingBackend(Fonts(tmp_path / "fonts"))
     )
     yield opened
     opened.close(drain=1)
@@ -83,20 +85,34 @@ def test_a_photograph_that_is_resized_says_what_it_said(engine: Engine, kind: st
     assert done(engine, camera_jpeg(said), GenerationRequest(task=Task.FINISH, finish=wish)) == said
 
 
+def test_plain_enlarging_marks_nothing(engine: Engine) -> None:
+    enlarged = GenerationRequest(task=Task.UPSCALE, model="upscaler/Lanczos", upscale=Upscale(scale=2))
+    assert done(engine, camera_jpeg(CAPTURED), enlarged) == CAPTURED
+
+
 @pytest.mark.parametrize(
     "request_",
     [
         GenerationRequest(task=Task.REMOVE_BACKGROUND, model="any"),
-        GenerationRequest(task=Task.UPSCALE, model="upscaler/Lanczos", upscale=Upscale(scale=2)),
+        GenerationRequest(task=Task.UPSCALE, model="upscaler/Sharp", upscale=Upscale(scale=2)),
+        GenerationRequest(
+            task=Task.UPSCALE,
+            model="upscaler/Lanczos",
+            upscale=Upscale(scale=2, second="upscaler/Sharp", second_weight=0.5),
+        ),
         GenerationRequest(task=Task.REMOVE_BACKGROUND, model="any", then=(RESIZED,)),
     ],
 )
-def test_what_draws_nothing_marks_nothing(engine: Engine, request_: GenerationRequest) -> None:
-    assert done(engine, camera_jpeg(), request_) == ""
+def test_what_a_network_works_out_makes_a_photograph_enhanced(engine: Engine, request_: GenerationRequest) -> None:
+    assert done(engine, camera_jpeg(CAPTURED), request_) == ENHANCED
+    assert done(engine, camera_jpeg(EDITED, seed=9), request_) == EDITED
+    drawn = made(engine, GenerationRequest(prompt="an apple", seed=1))
+    assert done(engine, drawn.path.read_bytes(), request_) == GENERATED
 
 
 def test_what_is_drawn_into_a_photograph_makes_it_edited(engine: Engine) -> None:
     assert done(engine, camera_jpeg(CAPTURED), GenerationRequest(task=Task.EDIT, model="any", prompt="a hat")) == EDITED
+    assert done(engine, camera_jpeg(), GenerationRequest(task=Task.IMG2IMG, model="any", prompt="x")) == EDITED
     assert done(engine, camera_jpeg(), GenerationRequest(task=Task.RESTORE_FACES, model="any")) == EDITED
     outpainted = GenerationRequest(task=Task.OUTPAINT, model="any", outpaint=Outpaint(left=32), then=(RESIZED,))
     assert done(engine, camera_jpeg(), outpainted) == EDITED
@@ -107,7 +123,7 @@ def test_what_is_drawn_into_a_photograph_makes_it_edited(engine: Engine) -> None
 
 
 def test_what_is_drawn_as_a_whole_is_generated_and_stays_so(engine: Engine) -> None:
-    assert done(engine, camera_jpeg(), GenerationRequest(task=Task.IMG2IMG, model="any", prompt="x")) == GENERATED
+    assert done(engine, camera_jpeg(), GenerationRequest(task=Task.SKETCH, model="any", prompt="x")) == GENERATED
     first = made(engine, GenerationRequest(prompt="an apple", seed=1))
     assert written(first) == GENERATED
     for step in (RESIZED, GenerationRequest(task=Task.EDIT, model="any", prompt="a hat")):

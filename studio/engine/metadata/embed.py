@@ -2,7 +2,7 @@
 
 What is written: AUTOMATIC1111's infotext (PNG: the text chunk "parameters"; else EXIF UserComment as UTF-16BE behind
 the "UNICODE" mark, as piexif does), our full recipe as JSON (PNG: the text chunk "easel"; else an XMP property), and an
-XMP packet with the IPTC digital source type of every image that has one (see studio.engine.metadata.source_type).
+XMP packet with the IPTC digital source type of every image that has one (see studio.core.source_type).
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from xml.sax.saxutils import escape, quoteattr
 from PIL import Image, PngImagePlugin
 
 from studio.core.errors import BadImage
-from studio.engine.metadata.source_type import GENERATED, clean_source_type
+from studio.core.source_type import GENERATED, clean_source_type
 
 FILE_EXTENSIONS = {"png": ".png", "jpeg": ".jpg", "webp": ".webp", "avif": ".avif"}
 MAX_TEXT = 1_000_000  # characters of any one field that are read

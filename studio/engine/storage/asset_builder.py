@@ -11,9 +11,9 @@ from studio.core.infotext import append_step_pairs, format_infotext
 from studio.core.model import Feature, Model
 from studio.core.request import GenerationRequest
 from studio.core.result import Asset, RenderedImage
+from studio.core.source_type import GENERATED, find_source_type
 from studio.core.task import Task
 from studio.engine.jobs.job import Job
-from studio.engine.metadata.source_type import GENERATED, find_source_type
 from studio.engine.storage.inputs import Images
 
 

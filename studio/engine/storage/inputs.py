@@ -26,10 +26,10 @@ from studio.core.errors import BadImage, NotFound
 from studio.core.image_gate import ImageLimits, open_image
 from studio.core.request import GenerationRequest
 from studio.core.result import Asset
+from studio.core.source_type import GENERATED, find_source_type
 from studio.core.stored_requests import parse_requests
 from studio.engine.metadata.embed import Metadata, read_metadata
 from studio.engine.metadata.file_texts import is_generated_image
-from studio.engine.metadata.source_type import GENERATED, find_source_type
 from studio.library.database import Database
 
 INPUTS_FOLDER = ".inputs"
