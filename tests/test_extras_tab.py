@@ -10,6 +10,7 @@ import pytest
 from fakes import draw_fake_image
 
 from studio.core.errors import BadImage, InvalidRequest
+from studio.core.field_spec import get_field
 from studio.core.finish import (
     Anchor,
     Box,
@@ -22,6 +23,7 @@ from studio.core.finish import (
     Upscale,
     Watermark,
 )
+from studio.core.finish_fields import TEXT_FIELDS
 from studio.core.model import GPU_LANE, Model, Quality, Sizes
 from studio.core.model_ids import UPSCALER_PREFIX
 from studio.core.request import GenerationRequest
@@ -65,6 +67,7 @@ PAINTER = Model(
     sizes=Sizes(smallest=8),
     tasks=frozenset({Task.TXT2IMG, Task.IMG2IMG, Task.UPSCALE}),
 )
+CONTRAST = get_field(TEXT_FIELDS, "contrast")
 MODELS = (PAINTER, LANCZOS, ESRGAN)
 
 
@@ -184,14 +187,16 @@ def test_better_quality_is_another_choice_and_cloud_models_only_by_name(first: d
 @pytest.mark.parametrize(
     ("field", "old", "new"),
     [
-        ("keep", "AI marker only", "AI marker only"),
-        ("contrast", "Add a shade behind the text", "Add a shade behind the text"),
-        ("contrast", "Warn if too low", "Warn if too low"),
+        ("keep", "Only that a machine made it", "AI marker only"),
+        ("contrast", "Put a shade beneath", "Add a shade behind the text"),
+        ("contrast", "Say when it is too low", "Warn if too low"),
     ],
 )
 def test_labels_of_the_last_version_are_still_understood(first: dict[str, Any], field: str, old: str, new: str) -> None:
     values = {**first, "images": ONE, "steps": ["Finish"], "text": "Hello"}
     assert read_extras({**values, field: old}, MODELS) == read_extras({**values, field: new}, MODELS)
+    other = "Nothing" if field == "keep" else next(label for label in CONTRAST.options if label != new)
+    assert read_extras({**values, field: other}, MODELS) != read_extras({**values, field: new}, MODELS)
 
 
 def test_what_cannot_be_done_is_refused_with_advice(first: dict[str, Any]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import typing
+from collections.abc import Callable
 from enum import StrEnum
 from typing import Any
 
@@ -18,6 +19,8 @@ from studio.core.errors import InvalidRequest
 from studio.core.feature import Feature
 from studio.core.field_spec import FieldSpec, GridAxis, Group, InfotextKey, Limits, Widget
 from studio.core.fields import HIRES_FIELDS, INPAINT_FIELDS, OUTPAINT_FIELDS, REQUEST_FIELDS
+from studio.core.finish import FaceRestoration, OutputOptions, TextOverlay, Upscale, Watermark
+from studio.core.finish_fields import FACE_FIELDS, FILE_FIELDS, TEXT_FIELDS, UPSCALE_FIELDS, WATERMARK_FIELDS
 from studio.core.grid import PARAMETERS, collect_parameters, expand_cells
 from studio.core.infotext import format_infotext, parse_infotext
 from studio.core.model import Model, find_used_features
@@ -28,7 +31,7 @@ from studio.engine.models.fallback_request import adapt
 from studio.tabs.common.cost_line import describe_ignored_fields
 from studio.tabs.common.field_widgets import build_rows
 from studio.tabs.common.form_fields import build_detail_fields
-from studio.tabs.common.form_values import read_form, write_form
+from studio.tabs.common.form_values import read_fields, read_form, read_value, write_fields, write_form
 from tools.field_tables import PAGE, fill_tables
 
 STRUCTURED_FIELDS = {
@@ -54,14 +57,31 @@ STRUCTURED_FIELDS = {
     "fallbacks",
     "drawn",
 }
+STRUCTURED = {GenerationRequest: STRUCTURED_FIELDS, Upscale: {"second", "base"}, Watermark: {"image"}}
 TABLES = {
     GenerationRequest: REQUEST_FIELDS,
     Hires: HIRES_FIELDS,
     Inpaint: INPAINT_FIELDS,
     Outpaint: OUTPAINT_FIELDS,
+    Upscale: UPSCALE_FIELDS,
+    FaceRestoration: FACE_FIELDS,
+    OutputOptions: FILE_FIELDS,
+    TextOverlay: TEXT_FIELDS,
+    Watermark: WATERMARK_FIELDS,
+}
+PLACES: dict[type, Callable[[dict[str, Any]], dict[str, Any]]] = {  # where a request has each part
+    GenerationRequest: lambda data: data,
+    Hires: lambda data: {"hires": data},
+    Inpaint: lambda data: {"inpaint": data},
+    Outpaint: lambda data: {"outpaint": data},
+    Upscale: lambda data: {"upscale": data},
+    FaceRestoration: lambda data: {"faces": data},
+    OutputOptions: lambda data: {"file": data},
+    TextOverlay: lambda data: {"finish": {"text": [data]}},
+    Watermark: lambda data: {"finish": {"watermark": data}},
 }
 ALL_FIELDS = [spec for fields in TABLES.values() for spec in fields]
-IN_FORMS = [spec for spec in (*REQUEST_FIELDS, *HIRES_FIELDS, *INPAINT_FIELDS) if spec.widget is not None]
+IN_FORMS = [spec for spec in ALL_FIELDS if spec.widget is not None and spec not in OUTPAINT_FIELDS]
 _by_name = {"ids": lambda spec: f"{spec.group}-{spec.name}"}
 
 
@@ -95,7 +115,7 @@ def get_value(request: GenerationRequest, spec: FieldSpec) -> object:
 
 @pytest.mark.parametrize("kind", TABLES, ids=lambda kind: kind.__name__)
 def test_every_field_is_in_the_table_or_has_a_structure(kind: type) -> None:
-    structured = STRUCTURED_FIELDS if kind is GenerationRequest else set()
+    structured = STRUCTURED.get(kind, set())
     names = [spec.name for spec in TABLES[kind]]
     assert sorted([*names, *structured]) == sorted(field.name for field in dataclasses.fields(kind))
 
@@ -118,8 +138,8 @@ def test_every_field_has_a_label_a_help_and_limits(spec: FieldSpec) -> None:
     assert spec.group
     assert spec.limits is not None or spec.options or spec.kind in (str, bool)
     if spec.slider is not None and spec.limits is not None:
-        assert spec.slider.high <= spec.limits.high
-        assert spec.slider.low >= spec.limits.low or spec.slider.low == spec.empty
+        assert spec.from_form(spec.slider.high) <= spec.limits.high
+        assert spec.from_form(spec.slider.low) >= spec.limits.low or spec.slider.low == spec.empty
 
 
 def test_no_name_means_two_fields() -> None:
@@ -194,13 +214,28 @@ def test_the_widget_of_every_field_has_its_label_and_range(spec: FieldSpec) -> N
         assert (widget.minimum, widget.maximum) == (shown.low, shown.high)
 
 
+@pytest.mark.parametrize("part", [Upscale(), FaceRestoration(), OutputOptions(), TextOverlay(), Watermark()], ids=repr)
+def test_a_part_without_anything_set_is_what_a_fresh_form_writes_and_reads(part: Any) -> None:
+    values = dict.fromkeys(spec.form_name for spec in part.FIELDS) | write_fields(part)
+    assert {name: value for name, value in read_fields(part.FIELDS, values).items() if value} == {}
+
+
+@pytest.mark.parametrize("spec", [spec for spec in IN_FORMS if spec.form_scale != 1.0], **_by_name)
+def test_a_number_is_shown_in_another_unit_and_read_back(spec: FieldSpec) -> None:
+    assert spec.limits is not None
+    for value in (spec.limits.low, spec.limits.high):
+        if value != spec.unset:
+            assert read_value(spec, spec.to_form(value)) == value
+    assert spec.to_form(spec.limits.high) == pytest.approx(spec.limits.high * spec.form_scale, abs=1e-4)
+    with pytest.raises(InvalidRequest, match=spec.label):
+        read_value(spec, float("nan"))
+
+
 @pytest.mark.parametrize("spec", [spec for spec in ALL_FIELDS if spec.limits is not None], **_by_name)
 def test_a_number_beyond_its_limits_is_refused_by_its_label(spec: FieldSpec) -> None:
     kind = next(kind for kind, fields in TABLES.items() if spec in fields)
-    part = {spec.name: spec.kind(spec.limits.high + 1)}
-    data = part if kind is GenerationRequest else {kind.__name__.lower(): part}
     with pytest.raises(InvalidRequest, match=spec.label):
-        GenerationRequest.from_json(data)
+        GenerationRequest.from_json(PLACES[kind]({spec.name: spec.kind(spec.limits.high + 1)}))
 
 
 def test_the_http_bodies_have_every_field_with_its_range() -> None:

@@ -34,6 +34,7 @@ from studio.pipelines.catalog.catalog import Catalog
 from studio.pipelines.catalog.hub import Hub
 from studio.pipelines.local_backend import LocalPipelines
 from studio.social.platforms import Platforms
+from studio.tabs.common.form_values import parse_colour
 from studio.tabs.social import social_values
 from studio.tabs.social.board_routes import build_social_router
 from studio.tabs.social.export_plan import ExportPlanner
@@ -233,8 +234,7 @@ def test_outpainting_grows_the_canvas_until_every_format_shows_the_whole_image(
 
 def test_colours_of_any_spelling_are_read() -> None:
     assert [
-        social_values.parse_hex_colour(text, "#000000")
-        for text in ("#a1b2c3", "rgba(16, 32.2, 255, 1)", "#a1b2c3ff", None, "rgb(x)")
+        parse_colour(text, "#000000") for text in ("#a1b2c3", "rgba(16, 32.2, 255, 1)", "#a1b2c3ff", None, "rgb(x)")
     ] == [
         "#a1b2c3",
         "#1020ff",

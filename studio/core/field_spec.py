@@ -26,6 +26,7 @@ class Widget(StrEnum):
     DROPDOWN = "dropdown"
     RADIO = "radio"
     CHECKBOX = "checkbox"
+    COLOUR = "colour"  # "#rrggbb"
 
 
 class Group(StrEnum):
@@ -45,16 +46,24 @@ class Group(StrEnum):
     HIRES = "hires"
     INPAINT = "inpaint"
     OUTPAINT = "outpaint"
+    UPSCALE = "upscale"
+    FACES = "faces"
+    FILE = "file"
+    TEXT = "text"
+    WATERMARK = "watermark"
 
 
 class ChoiceSource(StrEnum):
-    """The source of a list's choices: the chosen model, the models folder, or the models themselves."""
+    """The source of a list's choices: the chosen model, the models folder, the models themselves, the fonts,
+    or what is common."""
 
     MODELS = "models"
     SAMPLERS = "samplers"
     SCHEDULES = "schedules"
     VAES = "VAEs"
     UPSCALERS = "upscalers"
+    FONTS = "fonts"
+    ASPECTS = "aspects"
 
 
 @dataclass(frozen=True)
@@ -94,8 +103,9 @@ class FieldSpec:
     `kind` is the type of its value and `unset` the value of the dataclass's default, which means "what the model
     prefers" or "no effect". `limits` are what is refused beyond, `max_length` the same for text, in characters;
     `slider` is the narrower range that the widget offers, `initial` what a fresh form shows, `empty` what stands in the
-    widget for `unset`. With `from_model` the model's own default of that name is shown and written. `options` are fixed
-    choices by their labels, `old_labels` map the labels of earlier versions to these; `source` names a list that
+    widget for `unset`. A form shows a number times `form_scale` (fractions in per cent, bytes in kB), and these three
+    are as it shows them. With `from_model` the model's own default of that name is shown and written. `options` are
+    fixed choices by their labels, `old_labels` map the labels of earlier versions to these; `source` names a list that
     changes. The field matters only while `depends_on` is set, and setting it in a grid unsets `replaces`. `form`, `api`
     and `a1111` are its names there, where they differ; `api_help` says what `help` says where there is no form.
     """
@@ -124,6 +134,7 @@ class FieldSpec:
     infotext: InfotextKey | None = None
     grid: GridAxis | None = None
     form: str = ""
+    form_scale: float = 1.0
     api: str = ""
     api_help: str = ""
     a1111: str = ""
@@ -141,7 +152,16 @@ class FieldSpec:
     @property
     def blank(self) -> object:
         """The value that a form shows when the field is not set."""
-        return self.unset if self.empty is None else self.empty
+        return self.to_form(self.unset) if self.empty is None else self.empty
+
+    def to_form(self, value: Any) -> Any:
+        """`value`, of a request, as a form shows it."""
+        return value if self.form_scale == 1.0 or value is None else round(value * self.form_scale, 4)
+
+    def from_form(self, value: float) -> float:
+        """The inverse of `to_form`, a whole number where the field is one."""
+        number = value / self.form_scale
+        return round(number) if self.kind is int else round(number, 6)
 
     def is_set(self, value: object) -> bool:
         """Whether `value`, of a request or of a form, asks for anything but what happens without it."""

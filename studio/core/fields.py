@@ -699,6 +699,8 @@ OUTPAINT_FIELDS: tuple[FieldSpec, ...] = (
         label="Canvas aspect ratio",
         help="Such as 16:9; the source stays in the middle.",
         group=Group.OUTPAINT,
+        widget=Widget.DROPDOWN,
+        source=ChoiceSource.ASPECTS,
         initial="16:9",
         form="canvas_aspect",
     ),

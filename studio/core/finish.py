@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import StrEnum
 
 from studio.core.errors import InvalidRequest
+from studio.core.field_spec import check_fields
+from studio.core.finish_choices import Anchor, MetadataPolicy
+from studio.core.finish_fields import FACE_FIELDS, FILE_FIELDS, TEXT_FIELDS, UPSCALE_FIELDS, WATERMARK_FIELDS
 from studio.core.ground import WHITE, check_colour
 from studio.core.image_fields import image_field
 from studio.core.range_checks import MAX_SIDE, check_range
@@ -17,6 +19,8 @@ class Upscale:
     order). `second` is another upscaler, blended in by `second_weight` (0 to 1). `tile` and `overlap` in px of the
     small image, None for what fits the memory. `creativity` (0 to 1) is how much a model that redraws may change;
     `base` names the upscaler that it starts from."""
+
+    FIELDS = UPSCALE_FIELDS
 
     scale: float | None = None
     long_side: int | None = None
@@ -30,14 +34,7 @@ class Upscale:
     base: str = ""
 
     def __post_init__(self) -> None:
-        check_range("scale", self.scale, 1, 16)
-        check_range("long side", self.long_side, 8, MAX_SIDE)
-        check_range("width", self.width, 8, MAX_SIDE)
-        check_range("height", self.height, 8, MAX_SIDE)
-        check_range("second weight", self.second_weight, 0, 1)
-        check_range("tile", self.tile, 32, 4096)
-        check_range("overlap", self.overlap, 0, 512)
-        check_range("creativity", self.creativity, 0, 1)
+        check_fields(self)
         if (self.width is None) != (self.height is None):
             raise InvalidRequest("The upscale has a width or a height, but not both.", hint="Give both, or a scale.")
 
@@ -47,20 +44,13 @@ class FaceRestoration:
     """Face restoration. `visibility` 0 to 1 blends the restored face over the old one; `fidelity` 0 (best looking) to 1
     (closest to the source), for restorers that know it."""
 
+    FIELDS = FACE_FIELDS
+
     visibility: float = 1.0
     fidelity: float = 0.5
 
     def __post_init__(self) -> None:
-        check_range("visibility", self.visibility, 0, 1)
-        check_range("fidelity", self.fidelity, 0, 1)
-
-
-class MetadataPolicy(StrEnum):
-    """How much metadata a written file contains."""
-
-    ALL = "all"  # recipe, infotext, machine-made marker
-    MARKER = "marker"  # the machine-made marker alone
-    NOTHING = "nothing"
+        check_fields(self)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,6 +58,8 @@ class OutputOptions:
     """How a file is written: `format` "png", "jpeg", "webp" or "avif", `quality` 1 to 100, at most `max_bytes`. None
     means what the settings say. `ground` ("#rrggbb") lies behind transparent parts in a JPEG. Colours are sRGB
     always."""
+
+    FIELDS = FILE_FIELDS
 
     format: str | None = None
     quality: int | None = None
@@ -78,8 +70,7 @@ class OutputOptions:
     def __post_init__(self) -> None:
         if self.format not in (None, "png", "jpeg", "webp", "avif"):
             raise InvalidRequest(f"Unknown file format {self.format!r}.", hint="Use png, jpeg, webp or avif.")
-        check_range("quality", self.quality, 1, 100)
-        check_range("max bytes", self.max_bytes, 1_000, 2**31)
+        check_fields(self)
         check_colour(self.ground)
 
 
@@ -101,25 +92,13 @@ class Box:
             )
 
 
-class Anchor(StrEnum):
-    """A place in an image."""
-
-    TOP_LEFT = "top left"
-    TOP = "top"
-    TOP_RIGHT = "top right"
-    LEFT = "left"
-    CENTRE = "centre"
-    RIGHT = "right"
-    BOTTOM_LEFT = "bottom left"
-    BOTTOM = "bottom"
-    BOTTOM_RIGHT = "bottom right"
-
-
 @dataclass(frozen=True, kw_only=True)
 class TextOverlay:
     """Words over an image. `size` as a fraction of the image's height; `stroke` as a fraction of the font size;
     `margin` as a fraction of the shorter side; colours "#rrggbb"; `font` "" for the one that ships. `contrast` "check"
     reports text that is too hard to read, "fix" puts a shade beneath."""
+
+    FIELDS = TEXT_FIELDS
 
     text: str = ""
     font: str = ""
@@ -132,9 +111,7 @@ class TextOverlay:
     contrast: str = "check"
 
     def __post_init__(self) -> None:
-        check_range("text size", self.size, 0.005, 1)
-        check_range("stroke", self.stroke, 0, 0.5)
-        check_range("text margin", self.margin, 0, 0.45)
+        check_fields(self, "text")
         if self.contrast not in ("check", "fix"):
             raise InvalidRequest(f"Unknown contrast option {self.contrast!r}.", hint="Use check or fix.")
 
@@ -143,6 +120,8 @@ class TextOverlay:
 class Watermark:
     """A mark over the image: an image or text, at a corner or `tiled`; `hidden` is invisible text that can be read
     back."""
+
+    FIELDS = WATERMARK_FIELDS
 
     image: str | None = image_field(old_name="picture")
     text: str = ""
@@ -154,9 +133,7 @@ class Watermark:
     hidden: str = ""
 
     def __post_init__(self) -> None:
-        check_range("opacity", self.opacity, 0, 1)
-        check_range("watermark size", self.size, 0.01, 1)
-        check_range("watermark margin", self.margin, 0, 0.45)
+        check_fields(self, "watermark")
 
 
 @dataclass(frozen=True, kw_only=True)

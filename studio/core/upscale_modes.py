@@ -9,15 +9,14 @@ from types import MappingProxyType
 
 from studio.core.errors import InvalidRequest
 from studio.core.finish import Upscale
+from studio.core.finish_fields import DEFAULT_CREATIVITY, LONG_SIDE_4K
 from studio.core.model import Model, Quality
 from studio.core.model_ids import UPSCALER_PREFIX
 from studio.core.range_checks import MAX_SIDE
 from studio.core.request import GenerationRequest
 from studio.core.task import Task
 
-LONG_SIDE_4K = 3840
 LANCZOS, NEAREST = "Lanczos", "Nearest"
-DEFAULT_CREATIVITY = 0.35
 
 
 class UpscaleMode(StrEnum):

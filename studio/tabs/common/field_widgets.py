@@ -11,17 +11,25 @@ from gradio.components import Component
 
 from studio.core.field_spec import ChoiceSource, FieldSpec, Widget
 from studio.core.model import Model
-from studio.tabs.common.choices import UPSCALERS, list_model_choices, list_schedule_choices
-from studio.tabs.common.widgets import build_checkbox, build_dropdown, build_number, build_slider, build_textbox
+from studio.tabs.common.choices import ASPECTS, UPSCALERS, list_model_choices, list_schedule_choices
+from studio.tabs.common.widgets import (
+    build_checkbox,
+    build_colour_picker,
+    build_dropdown,
+    build_number,
+    build_slider,
+    build_textbox,
+)
 
 _WIDE_WIDGETS = (Widget.TEXT, Widget.RADIO)  # these have a row of their own
 
 
 @dataclass(frozen=True, kw_only=True)
 class FieldContext:
-    """Source of list choices: the chosen model."""
+    """Source of list choices: the chosen model, and the names of the fonts that there are."""
 
     model: Model | None = None
+    fonts: Sequence[str] = ()
 
 
 _EMPTY_CONTEXT = FieldContext()
@@ -73,6 +81,8 @@ def build_widget(
             return build_checkbox(label, elem_id, value, help_text, **options)
         case Widget.RADIO:
             return gr.Radio(list(spec.options), value=value, label=label, elem_id=elem_id, info=help_text, **options)
+        case Widget.COLOUR:
+            return build_colour_picker(label, elem_id, value, help_text, **options)
         case Widget.TEXT:
             size = {"lines": spec.lines, "max_lines": 10 if spec.lines > 1 else 6, "placeholder": spec.placeholder}
             most = spec.max_length or 512
@@ -100,6 +110,8 @@ def get_initial_value(spec: FieldSpec, model: Model | None) -> object:
 def list_field_choices(spec: FieldSpec, context: FieldContext) -> list[str] | list[tuple[str, str]]:
     """The choices of the field's list, the one for an empty field first. Of models only the chosen one and of files
     none: the browser fetches them when the list is opened (choice_lists.py)."""
+    if spec.source is ChoiceSource.FONTS:
+        return [("Default", ""), *((name, name) for name in context.fonts if name)]
     empty = [spec.empty] if isinstance(spec.empty, str) else []
     if spec.source is ChoiceSource.MODELS:
         chosen = [context.model] if context.model is not None and not empty else []
@@ -111,6 +123,8 @@ def _list_names(spec: FieldSpec, context: FieldContext) -> list[str]:
     match spec.source:
         case ChoiceSource.UPSCALERS:
             return list(UPSCALERS)
+        case ChoiceSource.ASPECTS:
+            return list(ASPECTS)
         case ChoiceSource.SAMPLERS if context.model is not None:
             sampling = context.model.sampling
             return list(sampling.combinations) or ([sampling.sampler] if spec.from_model else [])

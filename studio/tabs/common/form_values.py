@@ -6,10 +6,12 @@ The values come straight from a browser: any JSON. Whatever does not fit is refu
 from __future__ import annotations
 
 import csv
+import math
 import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from studio.core.codec import decode_json
 from studio.core.errors import InvalidRequest
 from studio.core.field_spec import (
     AUTOMATIC,
@@ -27,6 +29,8 @@ from studio.prompting.dynamic_tree import escape_text
 NONE = "None"
 LORA_SLOTS = 4
 AXES = ("x", "y", "z")
+_RGB_FUNCTION = re.compile(r"rgba?\(([^)]*)\)")
+_DECIMAL = re.compile(r"\d{1,6}(\.\d*)?")
 _COMMON = (Group.PROMPT, Group.SAMPLING, Group.SEED, Group.DETAILS)
 
 Values = Mapping[str, object]
@@ -88,14 +92,36 @@ def read_value(spec: FieldSpec, value: object) -> object:
         return None
     if spec.widget is Widget.LARGE_NUMBER:
         value = _read_large_number(spec, value)
+    if spec.widget is Widget.COLOUR:
+        value = parse_colour(value, str(spec.unset))
     if spec.options:
         label = _require_text(value)
-        return spec.options.get(spec.old_labels.get(label, label), spec.unset)
+        value = spec.options.get(spec.old_labels.get(label, label), spec.unset)
     if spec.kind is bool:
         return value is True
     if spec.source is not None and value == NONE:
         return None
+    if spec.form_scale != 1.0 and value not in (spec.empty, ""):
+        value = spec.from_form(_read_finite(spec, value))
     return value if spec.is_set(value) else None
+
+
+def parse_colour(value: object, default: str) -> str:
+    """A colour field's value as "#rrggbb": the field gives that, or rgb(…) or rgba(…); `default` for nothing."""
+    text = _require_text(value or default).strip()
+    if (found := _RGB_FUNCTION.fullmatch(text)) is not None:
+        parts = found[1].split(",")[:3]
+        if len(parts) < 3 or not all(_DECIMAL.fullmatch(part.strip()) for part in parts):
+            return default
+        return "#" + "".join(f"{min(255, round(float(part))):02x}" for part in parts)
+    return text[:7] if len(text) == 9 else text
+
+
+def _read_finite(spec: FieldSpec, value: object) -> float:
+    number = decode_json(float, value, spec.label)
+    if not math.isfinite(number):
+        raise InvalidRequest(f"{spec.label} is not a number.", hint="Type one.")
+    return number
 
 
 def _read_large_number(spec: FieldSpec, value: object) -> object:
@@ -138,9 +164,12 @@ def _write_prompts(request: GenerationRequest) -> dict[str, Any]:
 
 def write_fields(part: HasFields) -> dict[str, Any]:
     """The form values of the plain fields of `part`, without those that are left to the model."""
-    found = {
-        spec.form_name: _write_value(spec, getattr(part, spec.name)) for spec in part.FIELDS if spec.widget is not None
-    }
+    return write_values(part.FIELDS, part)
+
+
+def write_values(fields: Iterable[FieldSpec], part: object) -> dict[str, Any]:
+    """As `write_fields`, for a form that shows them as `fields` say."""
+    found = {spec.form_name: _write_value(spec, getattr(part, spec.name)) for spec in fields if spec.widget is not None}
     return {name: value for name, value in found.items() if value is not None}
 
 
@@ -151,7 +180,7 @@ def _write_value(spec: FieldSpec, value: object) -> object:
         return str(spec.blank if value is None else value)
     if spec.source is not None and value == "":
         return spec.empty
-    return spec.blank if value is None else value
+    return spec.blank if value is None else spec.to_form(value)
 
 
 def split_values(text: str) -> tuple[str, ...]:

@@ -49,6 +49,13 @@ def build_checkbox(label: str, elem_id: str, value: bool, info: str = "", *, min
     return gr.Checkbox(value, label=label, elem_id=elem_id, min_width=min_width, info=info or None)
 
 
+def build_colour_picker(label: str, elem_id: str, value: str, info: str = "", *, min_width: int = 90) -> gr.ColorPicker:
+    """A colour, "#rrggbb"."""
+    return gr.ColorPicker(
+        value, label=label, elem_id=elem_id, elem_classes="swatch", min_width=min_width, info=info or None
+    )
+
+
 def build_textbox(label: str, elem_id: str, info: str = "", *, max_length: int = 20_000, **options: Any) -> gr.Textbox:
     """A field for text of up to `max_length` characters; `options` as gr.Textbox takes them."""
     return gr.Textbox(label=label, elem_id=elem_id, max_length=max_length, info=info or None, **options)

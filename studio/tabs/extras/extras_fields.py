@@ -10,16 +10,19 @@ from typing import Any
 import gradio as gr
 from gradio.components import Component
 
+from studio.core.field_spec import get_field
+from studio.core.finish_fields import FACE_FIELDS, UPSCALE_FIELDS
 from studio.core.model import Model
 from studio.core.model_ids import UPSCALER_PREFIX
 from studio.core.task import Task
-from studio.core.upscale_modes import DEFAULT_CREATIVITY, LANCZOS, LONG_SIDE_4K, NEAREST, UpscaleMode
+from studio.core.upscale_modes import LANCZOS, NEAREST, UpscaleMode
 from studio.tabs.common import image_fields
 from studio.tabs.common.choices import list_model_choices
 from studio.tabs.common.events import HIDDEN, UNQUEUED
+from studio.tabs.common.field_widgets import build_rows, build_widget
 from studio.tabs.common.form_values import AUTOMATIC, NONE
 from studio.tabs.common.result_panel import render_model_note
-from studio.tabs.common.widgets import build_dropdown, build_number, build_slider
+from studio.tabs.common.widgets import build_dropdown
 from studio.tabs.extras.extras_values import (
     BY_FACTOR,
     BY_LONG_SIDE,
@@ -87,7 +90,7 @@ def build_step_fields(layout: ExtrasLayout, models: ModelLister, fonts: Sequence
                 _build_upscale_fields(layout, models(Task.UPSCALE))
             elif step is Step.FACES:
                 _build_tool_fields(layout, models, step, _build_restorer_dropdown)
-                _build_face_fields(layout)
+                layout.fields |= build_rows(FACE_FIELDS, PREFIX)
             elif step is Step.BACKGROUND:
                 _build_tool_fields(layout, models, step, _build_background_dropdown)
             else:
@@ -157,15 +160,7 @@ def _build_upscale_fields(layout: ExtrasLayout, models: Sequence[Model]) -> None
             max_length=20_000,
             placeholder="Describe the image to guide new detail",
         )
-        fields["creativity"] = gr.Slider(
-            0,
-            1,
-            value=DEFAULT_CREATIVITY,
-            step=0.01,
-            label="Creativity",
-            elem_id=f"{PREFIX}creativity",
-            info="0 adds almost nothing, 1 makes a new image.",
-        )
+        fields |= build_rows([get_field(UPSCALE_FIELDS, "creativity")], PREFIX)
 
 
 def _build_own_fields(layout: ExtrasLayout, models: Sequence[Model]) -> None:
@@ -182,17 +177,11 @@ def _build_own_fields(layout: ExtrasLayout, models: Sequence[Model]) -> None:
         fields["second"] = build_dropdown(
             "Second upscaler", f"{PREFIX}second", [NONE, *names], NONE, "Blended with the first."
         )
-        fields["second_weight"] = build_slider(
-            "Second upscaler strength", f"{PREFIX}second-weight", (0, 1, 0.05), 0.5, "1 shows the second alone."
-        )
+        fields["second_weight"] = build_widget(get_field(UPSCALE_FIELDS, "second_weight"), PREFIX)
     with gr.Accordion("Tiles", open=False):
         with gr.Row(elem_classes="pair"):
-            fields["tile"] = build_number(
-                "Tile size", f"{PREFIX}tile", 0, "In px; 0 fits the memory.", minimum=0, maximum=4096, min_width=90
-            )
-            fields["overlap"] = build_number(
-                "Tile overlap", f"{PREFIX}overlap", 32, "In px, with a tile size.", minimum=0, maximum=512, min_width=90
-            )
+            for name in ("tile", "overlap"):
+                fields[name] = build_widget(get_field(UPSCALE_FIELDS, name), PREFIX, min_width=90)
         base = LANCZOS if LANCZOS in names else names[0]
         fields["base"] = build_dropdown(
             "Base upscaler", f"{PREFIX}base", names, base, "Enlarges the image before a model redraws it."
@@ -204,14 +193,12 @@ def _build_target_size_fields(fields: dict[str, Component]) -> None:
     ways = [BY_FACTOR, BY_LONG_SIDE, BY_SIZE]
     by = fields["size_by"] = gr.Radio(ways, value=BY_FACTOR, label="Target size", elem_id=f"{PREFIX}size-by")
     with gr.Column(min_width=0, elem_classes="part") as factor:
-        fields["scale"] = build_slider("Scale", f"{PREFIX}scale", (1, 8, 0.05), 2, "Multiplies width and height.")
+        fields["scale"] = build_widget(get_field(UPSCALE_FIELDS, "scale"), PREFIX)
     with gr.Column(min_width=0, visible=False, elem_classes="part") as longest:
-        fields["long_side"] = build_number(
-            "Long side", f"{PREFIX}long-side", LONG_SIDE_4K, "In px; 3840 is 4K.", minimum=8
-        )
+        fields["long_side"] = build_widget(get_field(UPSCALE_FIELDS, "long_side"), PREFIX)
     with gr.Row(elem_classes="pair", visible=False) as size:
-        fields["up_width"] = build_number("Width", f"{PREFIX}up-width", 2048, "In px.", minimum=8, min_width=90)
-        fields["up_height"] = build_number("Height", f"{PREFIX}up-height", 2048, "In px.", minimum=8, min_width=90)
+        for name in ("width", "height"):
+            fields[f"up_{name}"] = build_widget(get_field(UPSCALE_FIELDS, name), PREFIX, min_width=90)
     by.change(lambda chosen: [gr.update(visible=chosen == way) for way in ways], by, [factor, longest, size], **HIDDEN)
 
 
@@ -252,30 +239,6 @@ def _build_background_dropdown(choices: list[tuple[str, str]]) -> gr.Dropdown:
         allow_custom_value=True,
         info="Separates the subject from its background. Save as PNG, WebP or AVIF to keep transparency.",
     )
-
-
-def _build_face_fields(layout: ExtrasLayout) -> None:
-    with gr.Row(elem_classes="pair"):
-        layout.fields["visibility"] = gr.Slider(
-            0,
-            1,
-            value=1,
-            step=0.05,
-            label="Visibility",
-            elem_id=f"{PREFIX}visibility",
-            min_width=120,
-            info="Blend between the old and the restored face.",
-        )
-        layout.fields["fidelity"] = gr.Slider(
-            0,
-            1,
-            value=0.5,
-            step=0.05,
-            label="Fidelity",
-            elem_id=f"{PREFIX}fidelity",
-            min_width=120,
-            info="0 looks best, 1 stays closest to the original (CodeFormer only).",
-        )
 
 
 def render_upscale_note(mode: UpscaleMode | None, model: Model | None) -> str:

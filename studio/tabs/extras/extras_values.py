@@ -9,7 +9,9 @@ from typing import Any
 
 from studio.core.codec import decode_json
 from studio.core.errors import InvalidRequest
+from studio.core.field_spec import get_field
 from studio.core.finish import FaceRestoration, Upscale
+from studio.core.finish_fields import FACE_FIELDS, UPSCALE_FIELDS
 from studio.core.model import Model, Quality
 from studio.core.model_ids import UPSCALER_PREFIX
 from studio.core.request import GenerationRequest
@@ -21,7 +23,7 @@ from studio.core.upscale_modes import (
     choose_upscale_model,
     find_candidates,
 )
-from studio.tabs.common.form_values import AUTOMATIC, NONE, Values, parse_request
+from studio.tabs.common.form_values import AUTOMATIC, NONE, Values, parse_request, read_fields, write_fields
 from studio.tabs.common.image_fields import read_image_names
 from studio.tabs.extras import finish_values as finish_read
 
@@ -50,6 +52,8 @@ UPSCALE_MODES: Mapping[str, UpscaleMode | None] = {
 }
 QUALITIES = {quality.value.capitalize(): quality for quality in Quality}
 BY_FACTOR, BY_LONG_SIDE, BY_SIZE = "Factor", "Long side", "Width and height"
+_TARGET_SIZES = {BY_FACTOR: ("scale",), BY_LONG_SIDE: ("long_side",), BY_SIZE: ("width", "height")}
+_TILE_FIELDS = [get_field(UPSCALE_FIELDS, name) for name in ("tile", "overlap")]
 NO_IMAGE = "No image selected."
 MISSING_MODEL_HINTS = {
     UpscaleMode.FAST: "Put an upscaler into models/upscalers.",
@@ -124,8 +128,7 @@ def _read_upscale(values: Values, models: Sequence[Model]) -> GenerationRequest:
 def _read_own_upscale(values: Values, model: Model | None) -> GenerationRequest:
     name = decode_json(str, values["upscaler"] or "", "upscaler")
     upscale: dict[str, Any] = _read_target_size(values)
-    if values["tile"]:
-        upscale |= {"tile": values["tile"], "overlap": values["overlap"] or 0}
+    upscale |= read_fields(_TILE_FIELDS, values)
     if can_redraw(model) or (model is not None and model.paid):
         upscale |= {"creativity": values["creativity"]} | ({} if model and model.paid else {"base": values["base"]})
         return parse_request(
@@ -137,15 +140,12 @@ def _read_own_upscale(values: Values, model: Model | None) -> GenerationRequest:
 
 
 def _read_target_size(values: Values) -> dict[str, Any]:
-    if values["size_by"] == BY_LONG_SIDE:
-        return {"long_side": values["long_side"]}
-    if values["size_by"] == BY_SIZE:
-        return {"width": values["up_width"], "height": values["up_height"]}
-    return {"scale": values["scale"]}
+    names = _TARGET_SIZES.get(str(values["size_by"]), _TARGET_SIZES[BY_FACTOR])
+    return read_fields([get_field(UPSCALE_FIELDS, name) for name in names], values)
 
 
 def _read_faces(values: Values) -> GenerationRequest:
-    faces = {"visibility": values["visibility"], "fidelity": values["fidelity"]}
+    faces = read_fields(FACE_FIELDS, values)
     return parse_request({"task": Task.RESTORE_FACES, "model": _read_model(values["restorer"]), "faces": faces})
 
 
@@ -197,25 +197,17 @@ def _write_upscale(step: GenerationRequest) -> dict[str, Any]:
     upscale = step.upscale or Upscale()
     values: dict[str, Any] = {"mode": OWN_SETTINGS, "upscaler": step.model, "prompt": step.prompt}
     if upscale.width is not None:
-        values |= {"size_by": BY_SIZE, "up_width": upscale.width, "up_height": upscale.height}
+        values["size_by"] = BY_SIZE
     elif upscale.long_side is not None:
-        values |= {"size_by": BY_LONG_SIDE, "long_side": upscale.long_side}
+        values["size_by"] = BY_LONG_SIDE
     else:
-        values |= {"size_by": BY_FACTOR, "scale": upscale.scale or 4}
-    if upscale.creativity is not None:
-        values["creativity"] = upscale.creativity
-    return values | {
-        "second": upscale.second or NONE,
-        "second_weight": upscale.second_weight,
-        "tile": upscale.tile or 0,
-        "overlap": upscale.overlap or 0,
-        "base": upscale.base or LANCZOS,
-    }
+        values |= {"size_by": BY_FACTOR, "scale": 4}
+    return values | write_fields(upscale) | {"second": upscale.second or NONE, "base": upscale.base or LANCZOS}
 
 
 def _write_faces(step: GenerationRequest) -> dict[str, Any]:
     faces = step.faces or FaceRestoration()
-    return {"restorer": step.model or AUTOMATIC, "visibility": faces.visibility, "fidelity": faces.fidelity}
+    return {"restorer": step.model or AUTOMATIC, **write_fields(faces)}
 
 
 def _write_background(step: GenerationRequest) -> dict[str, Any]:

@@ -4,34 +4,20 @@ request in fractions and bytes."""
 from __future__ import annotations
 
 import math
-import re
 from typing import Any
 
 from studio.core.codec import decode_json
 from studio.core.errors import InvalidRequest
-from studio.core.finish import Box, Derivative, Finish, MetadataPolicy, OutputOptions, TextOverlay, Watermark
+from studio.core.finish import Box, Derivative, Finish, OutputOptions, TextOverlay, Watermark
+from studio.core.finish_fields import FILE_FIELDS, FILE_FORMATS, TEXT_FIELDS, WATERMARK_FIELDS
 from studio.core.request import GenerationRequest
 from studio.core.task import Task
-from studio.tabs.common.form_values import Values, parse_request
+from studio.tabs.common.form_values import Values, parse_request, read_fields, write_fields
 from studio.tabs.common.image_fields import read_single_image
 
 SLOTS = 6  # derivatives
 SIDES = ("left", "top", "right", "bottom")
-DEFAULT_FORMAT = "As in the settings"
-FORMATS: dict[str, str | None] = {DEFAULT_FORMAT: None, "PNG": "png", "JPEG": "jpeg", "WebP": "webp", "AVIF": "avif"}
 NO_FORMAT = "–"
-METADATA_POLICIES = {
-    "Everything": MetadataPolicy.ALL,
-    "AI marker only": MetadataPolicy.MARKER,
-    "Nothing": MetadataPolicy.NOTHING,
-}
-_COLOUR = re.compile(r"rgba?\((\d+(?:\.\d+)?), *(\d+(?:\.\d+)?), *(\d+(?:\.\d+)?)")
-CONTRASTS = {"Warn if too low": "check", "Add a shade behind the text": "fix"}
-_OLD_LABELS = {  # of version 0.1, which browsers and scripts may still send
-    "AI marker only": "AI marker only",
-    "Warn if too low": "Warn if too low",
-    "Add a shade behind the text": "Add a shade behind the text",
-}
 
 
 def read_finish_step(values: Values) -> GenerationRequest:
@@ -40,7 +26,7 @@ def read_finish_step(values: Values) -> GenerationRequest:
     Raises:
         InvalidRequest: a value of the wrong kind or out of range.
     """
-    file = _read_file_options(values)
+    file = read_fields(FILE_FIELDS, values)
     finish: dict[str, Any] = {
         "crop": _read_crop(values),
         "width": _read_count(values, "width"),
@@ -72,9 +58,10 @@ def write_finish_step(step: GenerationRequest) -> dict[str, Any]:
         "crop_bottom": _to_percent(1 - box.bottom),
         "width": finish.width or 0,
         "height": finish.height or 0,
-        **_write_file_options(step.file or OutputOptions()),
-        **_write_text_overlay(finish.text[0] if finish.text else TextOverlay()),
-        **_write_watermark(finish.watermark or Watermark()),
+        **write_fields(step.file or OutputOptions()),
+        **write_fields(finish.text[0] if finish.text else TextOverlay()),
+        **write_fields(finish.watermark or Watermark()),
+        "mark_image": (finish.watermark.image if finish.watermark else None) or "",
         **_write_derivatives(finish.derivatives),
     }
 
@@ -86,59 +73,18 @@ def _read_crop(values: Values) -> dict[str, float] | None:
     return {"left": left, "top": top, "right": round(1 - right, 6), "bottom": round(1 - bottom, 6)}
 
 
-def _read_file_options(values: Values) -> dict[str, Any]:
-    kilobytes = _read_number(values, "max_kb")
-    keep = METADATA_POLICIES.get(_read_label(values["keep"]), MetadataPolicy.ALL)
-    ground = _parse_colour(values["ground"])
-    return _drop_none(
-        {
-            "format": FORMATS.get(str(values["format"])),
-            "quality": _read_count(values, "file_quality"),
-            "max_bytes": round(kilobytes * 1000) or None,
-            "keep": None if keep is MetadataPolicy.ALL else keep,
-            "ground": None if ground == OutputOptions().ground else ground,
-        }
-    )
-
-
 def _read_text_overlay(values: Values) -> list[dict[str, Any]] | None:
-    words = decode_json(str, values["text"] or "", "text")
-    if not words.strip():
-        return None
-    return [
-        {
-            "text": words,
-            "font": values["font"] or "",
-            "size": _read_number(values, "text_size") / 100,
-            "colour": _parse_colour(values["text_colour"]),
-            "stroke": _read_number(values, "stroke") / 100,
-            "stroke_colour": _parse_colour(values["stroke_colour"]),
-            "anchor": values["text_anchor"],
-            "margin": _read_number(values, "text_margin") / 100,
-            "contrast": CONTRASTS.get(_read_label(values["contrast"]), "check"),
-        }
-    ]
+    read = read_fields(TEXT_FIELDS, values)
+    words = decode_json(str, read.get("text", ""), "text")
+    return [read] if words.strip() else None
 
 
 def _read_watermark(values: Values) -> dict[str, Any] | None:
-    words, hidden, image = (
-        values["mark_text"] or "",
-        values["hidden"] or "",
-        read_single_image(values["mark_image"]),
-    )
-    if not (words or hidden or image):
+    read = read_fields(WATERMARK_FIELDS, values)
+    image = read_single_image(values["mark_image"])
+    if not (image or read.get("text") or read.get("hidden")):
         return None
-    return _drop_none(
-        {
-            "image": image,
-            "text": words,
-            "opacity": values["opacity"],
-            "size": _read_number(values, "mark_size") / 100,
-            "anchor": values["mark_anchor"],
-            "tiled": values["tiled"] is True,
-            "hidden": hidden,
-        }
-    )
+    return _drop_none({"image": image, **read})
 
 
 def _read_derivatives(values: Values, file: dict[str, Any]) -> list[dict[str, Any]] | None:
@@ -149,7 +95,7 @@ def _read_derivatives(values: Values, file: dict[str, Any]) -> list[dict[str, An
         width, height = _read_count(values, f"d{slot}_width"), _read_count(values, f"d{slot}_height")
         if not width and not height and kind in (None, "", NO_FORMAT):
             continue
-        own = _drop_none({"format": FORMATS.get(str(kind)), "quality": _read_count(values, f"d{slot}_quality")})
+        own = _drop_none({"format": FILE_FORMATS.get(str(kind)), "quality": _read_count(values, f"d{slot}_quality")})
         row = {
             "width": width,
             "height": height,
@@ -160,46 +106,6 @@ def _read_derivatives(values: Values, file: dict[str, Any]) -> list[dict[str, An
     return found or None
 
 
-def _write_file_options(file: OutputOptions) -> dict[str, Any]:
-    return {
-        "format": _find_label(FORMATS, file.format),
-        "file_quality": file.quality or 0,
-        "max_kb": round((file.max_bytes or 0) / 1000, 3),
-        "keep": _find_label(METADATA_POLICIES, file.keep),
-        "ground": file.ground,
-    }
-
-
-def _read_label(value: object) -> str:
-    return _OLD_LABELS.get(str(value), str(value))
-
-
-def _write_text_overlay(text: TextOverlay) -> dict[str, Any]:
-    return {
-        "text": text.text,
-        "font": text.font,
-        "text_size": _to_percent(text.size),
-        "text_colour": text.colour,
-        "stroke": _to_percent(text.stroke),
-        "stroke_colour": text.stroke_colour,
-        "text_anchor": text.anchor.value,
-        "text_margin": _to_percent(text.margin),
-        "contrast": _find_label(CONTRASTS, text.contrast),
-    }
-
-
-def _write_watermark(mark: Watermark) -> dict[str, Any]:
-    return {
-        "mark_text": mark.text,
-        "mark_image": mark.image or "",
-        "opacity": mark.opacity,
-        "mark_size": _to_percent(mark.size),
-        "mark_anchor": mark.anchor.value,
-        "tiled": mark.tiled,
-        "hidden": mark.hidden,
-    }
-
-
 def _write_derivatives(derivatives: tuple[Derivative, ...]) -> dict[str, Any]:
     values: dict[str, Any] = {}
     for slot in range(SLOTS):
@@ -208,7 +114,7 @@ def _write_derivatives(derivatives: tuple[Derivative, ...]) -> dict[str, Any]:
         values |= {
             f"d{slot}_width": (one.width if one else None) or 0,
             f"d{slot}_height": (one.height if one else None) or 0,
-            f"d{slot}_format": _find_label(FORMATS, kind) if kind else NO_FORMAT,
+            f"d{slot}_format": _find_label(FILE_FORMATS, kind) if kind else NO_FORMAT,
             f"d{slot}_quality": (one.file.quality if one else None) or 0,
             f"d{slot}_crop": bool(one and one.crop),
         }
@@ -225,13 +131,6 @@ def _read_number(values: Values, name: str) -> float:
 def _read_count(values: Values, name: str) -> int | None:
     """A whole number; 0 and an empty field mean none."""
     return round(_read_number(values, name)) or None
-
-
-def _parse_colour(value: Any) -> str:
-    """ "#rrggbb" of what a colour picker gives, which may be rgb(…) or rgba(…)."""
-    text = decode_json(str, value, "colour")
-    found = _COLOUR.match(text)
-    return "#" + "".join(f"{min(255, round(float(part))):02x}" for part in found.groups()) if found else text
 
 
 def _to_percent(fraction: float) -> float:

@@ -14,7 +14,6 @@ from studio.core.fields import INPAINT_FIELDS, OUTPAINT_FIELDS, REQUEST_FIELDS
 from studio.core.model import Model
 from studio.core.operations import EDIT, EDITS, MODES, Part, find_operation, get_visible_parts
 from studio.tabs.common import form_fields, image_fields
-from studio.tabs.common.choices import ASPECTS
 from studio.tabs.common.events import UNQUEUED
 from studio.tabs.common.field_widgets import build_rows, build_widget, get_initial_value
 from studio.tabs.common.form import Form
@@ -126,9 +125,7 @@ def _build_outpaint_fields() -> dict[str, Component]:
         sides: dict[str, Component] = {
             side: build_widget(get_field(OUTPAINT_FIELDS, side), PREFIX, step=8, min_width=60) for side in SIDES
         }
-    aspect = gr.Dropdown(
-        list(ASPECTS), value="16:9", label="Aspect", elem_id=f"{PREFIX}aspect", visible=False, allow_custom_value=True
-    )
+    aspect = build_widget(get_field(OUTPAINT_FIELDS, "aspect"), PREFIX, visible=False)
     with gr.Row(elem_classes="pair", visible=False) as size:
         width = build_widget(get_field(OUTPAINT_FIELDS, "width"), PREFIX, step=8, min_width=90)
         height = build_widget(get_field(OUTPAINT_FIELDS, "height"), PREFIX, step=8, min_width=90)

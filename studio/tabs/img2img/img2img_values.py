@@ -6,18 +6,20 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from studio.core.errors import InvalidRequest
-from studio.core.field_spec import Group, select_fields
-from studio.core.fields import INPAINT_FIELDS, REQUEST_FIELDS
+from studio.core.field_spec import Group, get_field, select_fields
+from studio.core.fields import INPAINT_FIELDS, OUTPAINT_FIELDS, REQUEST_FIELDS
 from studio.core.model import Model
 from studio.core.operations import Operation, Part, find_operation, find_selection, get_visible_parts
 from studio.core.request import GenerationRequest
 from studio.core.request_parts import Outpaint
 from studio.tabs.common import control_values, form_values
-from studio.tabs.common.form_values import Values, read_fields
+from studio.tabs.common.form_values import Values, read_fields, write_values
 from studio.tabs.common.image_fields import read_image_names, read_single_image
 
-GROW_MODES = {"Sides": "sides", "Aspect": "aspect", "Size": "size"}
+BY_SIDES, BY_ASPECT, BY_SIZE = "Sides", "Aspect", "Size"
+GROW_MODES = {BY_SIDES: "sides", BY_ASPECT: "aspect", BY_SIZE: "size"}  # as the page's script calls them
 SIDES = ("left", "top", "right", "bottom")
+_GROWTHS = {BY_SIDES: SIDES, BY_ASPECT: ("aspect",), BY_SIZE: ("width", "height")}
 
 
 def read_img2img(values: Values, model: Model) -> GenerationRequest:
@@ -66,15 +68,13 @@ def _read_inpaint(values: Values) -> dict[str, object]:
 
 
 def _read_outpaint(values: Values) -> dict[str, object]:
-    how = GROW_MODES.get(str(values["grow"]), "sides")
-    if how == "aspect":
-        return {"outpaint": {"aspect": values["canvas_aspect"]}}
-    if how == "size":
-        return {"outpaint": {"width": values["canvas_width"], "height": values["canvas_height"]}}
-    sides = {side: values[side] or 0 for side in SIDES}
-    if not any(sides.values()):
-        raise InvalidRequest("Outpainting adds no pixels.", hint="Set at least one side above 0 px.")
-    return {"outpaint": sides}
+    names = _GROWTHS.get(str(values["grow"]), SIDES)
+    growth = read_fields([get_field(OUTPAINT_FIELDS, name) for name in names], values)
+    if not growth:
+        raise InvalidRequest(
+            "Outpainting adds no pixels.", hint="Set at least one side above 0 px, or an aspect ratio."
+        )
+    return {"outpaint": growth}
 
 
 def _read_size(values: Values) -> dict[str, object]:
@@ -142,11 +142,8 @@ def write_img2img(request: GenerationRequest) -> dict[str, object]:
 
 
 def _write_outpaint(outpaint: Outpaint) -> dict[str, object]:
-    if outpaint.aspect:
-        return {"grow": "Aspect", "canvas_aspect": outpaint.aspect}
-    if outpaint.width and outpaint.height:
-        return {"grow": "Size", "canvas_width": outpaint.width, "canvas_height": outpaint.height}
-    return {"grow": "Sides", **{side: getattr(outpaint, side) for side in SIDES}}
+    how = BY_ASPECT if outpaint.aspect else BY_SIZE if outpaint.width and outpaint.height else BY_SIDES
+    return {"grow": how, **write_values([get_field(OUTPAINT_FIELDS, name) for name in _GROWTHS[how]], outpaint)}
 
 
 def read_paint_layer(values: Values, operation: Operation) -> str | None:

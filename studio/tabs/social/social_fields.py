@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
+from typing import Any
 
 import gradio as gr
 from gradio.components import Component
 
-from studio.core.finish import Anchor
-from studio.core.finish import MetadataPolicy as Kept
+from studio.core import finish_fields
+from studio.core.field_spec import FieldSpec, Limits, Widget, get_field
+from studio.core.finish_choices import Anchor
+from studio.core.finish_choices import MetadataPolicy as Kept
 from studio.core.model import Model
 from studio.core.social import ExtendMode
 from studio.tabs.common import image_fields
+from studio.tabs.common.field_widgets import FieldContext, build_rows
 
 PREFIX = "social-"
 IMAGES = f"{PREFIX}images"
@@ -46,7 +51,50 @@ KIT_FIELDS = (  # what a brand kit holds
     "logo_margin",
     "logo_opacity",
 )
-_ANCHORS = [anchor.value for anchor in Anchor]
+
+
+def _adapt_fields(fields: Sequence[FieldSpec], **changes: dict[str, Any]) -> tuple[FieldSpec, ...]:
+    """`fields` as this form has them: `changes` to each by its name; those without any are left out."""
+    return tuple(dataclasses.replace(get_field(fields, name), **changed) for name, changed in changes.items())
+
+
+_UP_TO_20 = Limits(0, 20, 0.5)
+TEXT_FIELDS = _adapt_fields(
+    finish_fields.TEXT_FIELDS,
+    text={"help": "Placed inside the safe zone.", "placeholder": "", "lines": 2, "max_length": 500},
+    font={"form": "text_font"},
+    anchor={},
+    size={"help": "% of the height.", "slider": Limits(1, 30, 0.5), "initial": 7},
+    margin={"slider": _UP_TO_20, "initial": 5},
+    colour={},
+    stroke_colour={"form": "text_rim"},
+)
+LOGO_FIELDS = _adapt_fields(
+    finish_fields.WATERMARK_FIELDS,
+    anchor={"label": "Logo position", "initial": Anchor.TOP_LEFT, "form": "logo_anchor"},
+    size={
+        "label": "Logo size",
+        "help": "% of the width.",
+        "slider": Limits(3, 60),
+        "initial": 14,
+        "form": "logo_size",
+    },
+    margin={
+        "label": "Logo margin",
+        "help": "%.",
+        "widget": Widget.SLIDER,
+        "slider": _UP_TO_20,
+        "initial": 4,
+        "form": "logo_margin",
+    },
+    opacity={
+        "help": "%.",
+        "slider": Limits(10, 100, 5),
+        "initial": 100,
+        "form": "logo_opacity",
+        "form_scale": finish_fields.PERCENT,
+    },
+)
 
 
 def build_selection_fields() -> dict[str, Component]:
@@ -142,73 +190,17 @@ def build_file_fields() -> dict[str, Component]:
 
 def build_text_fields(fonts: Sequence[str]) -> dict[str, Component]:
     """Words over every format, inside its safe area."""
-    words = gr.Textbox(
-        label="Text", lines=2, max_lines=5, max_length=500, elem_id=f"{PREFIX}text", info="Placed inside the safe zone."
-    )
-    with gr.Row(elem_classes="pair"):
-        font = gr.Dropdown(
-            list(fonts) or [""], value=next(iter(fonts), ""), label="Font", elem_id=f"{PREFIX}font", min_width=120
-        )
-        anchor = gr.Dropdown(
-            _ANCHORS, value=Anchor.BOTTOM.value, label="Position", elem_id=f"{PREFIX}anchor", min_width=120
-        )
-    with gr.Row(elem_classes="pair"):
-        size = gr.Slider(
-            1, 30, value=7, step=0.5, label="Size", info="% of the height", elem_id=f"{PREFIX}size", min_width=120
-        )
-        margin = gr.Slider(
-            0,
-            20,
-            value=5,
-            step=0.5,
-            label="Margin",
-            info="% of the shorter side",
-            elem_id=f"{PREFIX}margin",
-            min_width=120,
-        )
-    with gr.Row(elem_classes="pair"):
-        colour = gr.ColorPicker("#ffffff", label="Colour", elem_id=f"{PREFIX}text-colour", min_width=100)
-        rim = gr.ColorPicker("#000000", label="Outline colour", elem_id=f"{PREFIX}text-rim", min_width=100)
-    shade = gr.Checkbox(
+    fields = build_rows(TEXT_FIELDS, PREFIX, FieldContext(fonts=fonts))
+    fields["text_shade"] = gr.Checkbox(
         True,
         label="Add a shade behind low-contrast text",
         elem_id=f"{PREFIX}shade",
         info="If off, low contrast is only reported.",
     )
-    return {
-        "text": words,
-        "text_font": font,
-        "text_anchor": anchor,
-        "text_size": size,
-        "text_margin": margin,
-        "text_colour": colour,
-        "text_rim": rim,
-        "text_shade": shade,
-    }
+    return fields
 
 
 def build_logo_fields() -> dict[str, Component]:
     """The logo on every format."""
     image = image_fields.build_image_pad("Logo", name=f"{PREFIX}logo", hint="A PNG with transparency looks best")
-    with gr.Row(elem_classes="pair"):
-        anchor = gr.Dropdown(
-            _ANCHORS, value=Anchor.TOP_LEFT.value, label="Logo position", elem_id=f"{PREFIX}logo-anchor", min_width=120
-        )
-        size = gr.Slider(
-            3,
-            60,
-            value=14,
-            step=1,
-            label="Logo size",
-            info="% of the width",
-            elem_id=f"{PREFIX}logo-size",
-            min_width=120,
-        )
-    with gr.Row(elem_classes="pair"):
-        margin = gr.Slider(
-            0, 20, value=4, step=0.5, label="Logo margin", info="%", elem_id=f"{PREFIX}logo-margin", min_width=120
-        )
-        opacity = gr.Slider(
-            10, 100, value=100, step=5, label="Opacity", info="%", elem_id=f"{PREFIX}logo-opacity", min_width=120
-        )
-    return {"logo": image, "logo_anchor": anchor, "logo_size": size, "logo_margin": margin, "logo_opacity": opacity}
+    return {"logo": image, **build_rows(LOGO_FIELDS, PREFIX)}

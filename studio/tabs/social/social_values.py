@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import json
-import math
-import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
+from studio.core.codec import decode_json
 from studio.core.errors import InvalidRequest
-from studio.core.finish import Anchor, Box, MetadataPolicy, TextOverlay, Watermark
+from studio.core.field_spec import FieldSpec
+from studio.core.finish import Box, MetadataPolicy, TextOverlay, Watermark
 from studio.core.social import ExtendMode, SocialExport
 from studio.tabs.common import image_fields
+from studio.tabs.common.field_widgets import get_initial_value
+from studio.tabs.common.form_values import parse_colour, read_fields, write_values
 from studio.tabs.social.board_routes import format_box, parse_box
-from studio.tabs.social.social_fields import ASK, OWN_CROPS, SAME_CROP
+from studio.tabs.social.social_fields import ASK, LOGO_FIELDS, OWN_CROPS, SAME_CROP, TEXT_FIELDS
 
 _MAX_BOARD_CHARACTERS = 400_000  # of the board's value
-_RGB_FUNCTION = re.compile(r"rgba?\(([^)]*)\)")
 
 
 @dataclass(frozen=True)
@@ -57,8 +58,8 @@ def read_social(values: Mapping[str, Any]) -> SocialExport:
     return SocialExport(
         formats=formats,
         same=values.get("same") == SAME_CROP,
-        colour=parse_hex_colour(values.get("colour"), "#000000"),
-        ground=parse_hex_colour(values.get("ground"), "#ffffff"),
+        colour=parse_colour(values.get("colour"), "#000000"),
+        ground=parse_colour(values.get("ground"), "#ffffff"),
         extend=ExtendMode.CROP if extend == ASK else _parse_choice(ExtendMode, extend),
         text=_read_text(values),
         watermark=_read_logo(values),
@@ -94,74 +95,32 @@ def write_social(export: SocialExport, sources: tuple[str, ...]) -> dict[str, An
         "logo": "",
     }
     for text in export.text[:1]:
-        values |= {
-            "text": text.text,
-            "text_font": text.font,
-            "text_anchor": text.anchor.value,
-            "text_size": text.size * 100,
-            "text_margin": text.margin * 100,
-            "text_colour": text.colour,
-            "text_rim": text.stroke_colour,
-            "text_shade": text.contrast == "fix",
-        }
+        values |= {**write_values(TEXT_FIELDS, text), "text_shade": text.contrast == "fix"}
     if (mark := export.watermark) is not None and mark.image:
-        values |= {
-            "logo": mark.image,
-            "logo_anchor": mark.anchor.value,
-            "logo_size": mark.size * 100,
-            "logo_margin": mark.margin * 100,
-            "logo_opacity": mark.opacity * 100,
-        }
+        values |= {"logo": mark.image, **write_values(LOGO_FIELDS, mark)}
     return values
-
-
-def parse_hex_colour(value: object, default: str) -> str:
-    """A colour field's value as "#rrggbb": the field gives that, or "rgba(…)"."""
-    text = str(value or default).strip()
-    if (found := _RGB_FUNCTION.fullmatch(text)) is not None:
-        try:
-            parts = [min(255, max(0, round(float(part)))) for part in found[1].split(",")[:3]]
-        except ValueError:
-            return default
-        return "#" + "".join(f"{part:02x}" for part in parts) if len(parts) == 3 else default
-    return text[:7] if len(text) == 9 else text
 
 
 def _read_text(values: Mapping[str, Any]) -> tuple[TextOverlay, ...]:
     words = str(values.get("text") or "").strip()
     if not words:
         return ()
-    return (
-        TextOverlay(
-            text=words,
-            font=str(values.get("text_font") or ""),
-            size=_read_fraction(values, "text_size", 7),
-            colour=parse_hex_colour(values.get("text_colour"), "#ffffff"),
-            stroke_colour=parse_hex_colour(values.get("text_rim"), "#000000"),
-            anchor=_parse_choice(Anchor, values.get("text_anchor") or Anchor.BOTTOM),
-            margin=_read_fraction(values, "text_margin", 5),
-            contrast="fix" if values.get("text_shade") else "check",
-        ),
-    )
+    contrast = "fix" if values.get("text_shade") else "check"
+    data = {**_read_fields(TEXT_FIELDS, values), "text": words, "contrast": contrast}
+    return (decode_json(TextOverlay, data, "text"),)
 
 
 def _read_logo(values: Mapping[str, Any]) -> Watermark | None:
     image = image_fields.read_single_image(values.get("logo"))
     if image is None:
         return None
-    return Watermark(
-        image=image,
-        opacity=_read_fraction(values, "logo_opacity", 100),
-        size=_read_fraction(values, "logo_size", 14),
-        anchor=_parse_choice(Anchor, values.get("logo_anchor") or Anchor.TOP_LEFT),
-        margin=_read_fraction(values, "logo_margin", 4),
-    )
+    return decode_json(Watermark, {**_read_fields(LOGO_FIELDS, values), "image": image}, "logo")
 
 
-def _read_fraction(values: Mapping[str, Any], name: str, default: float) -> float:
-    value = values.get(name)
-    number = float(value) if isinstance(value, int | float) and math.isfinite(value) else default
-    return round(number / 100, 4)
+def _read_fields(fields: Sequence[FieldSpec], values: Mapping[str, Any]) -> dict[str, object]:
+    """The values of `fields`; one that the form leaves empty has the value of a fresh form."""
+    fresh = {spec.form_name: get_initial_value(spec, None) for spec in fields}
+    return read_fields(fields, fresh | {name: value for name, value in values.items() if value is not None})
 
 
 def _parse_choice(kind: Any, value: object) -> Any:
