@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import contextlib
 import dataclasses
 import os
@@ -9,12 +10,14 @@ import random
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
 import pytest
 from fakes import FAKE_MODEL, FakeBackend, open_engine, wait_for_snapshot, wait_until_final
 from library_rows import add_asset
+from serving import wait_until
 
 from studio.core.errors import InvalidRequest, NotFound, StorageFailed
 from studio.core.request import GenerationRequest
@@ -22,6 +25,7 @@ from studio.core.task import Task
 from studio.core.user import LOCAL_USER, User
 from studio.engine.storage.index_rebuild import rebuild_index
 from studio.library import trash as trash_module
+from studio.library.asset_index import AssetIndex
 from studio.library.asset_library import AssetLibrary
 from studio.library.changes import Change
 from studio.library.curation import KEPT_STEPS
@@ -274,6 +278,60 @@ def test_a_bulk_step_over_a_query_reaches_all_that_fit_once(tmp_path):
     assert library.change_many(Change(favourite=True), LOCAL, text="fox")[0] == 0
     assert library.undo(LOCAL) == 0
     assert library.undo(LOCAL) == 617
+    database.close()
+
+
+def test_a_bulk_step_over_a_query_leaves_out_what_arrives_meanwhile(tmp_path):
+    database = Database(tmp_path / "library.db")
+    library = AssetLibrary(database, tmp_path)
+    there = {add_asset(database, "fox", created=1.7e9 + number) for number in range(1200)}
+    stop, arrived = threading.Event(), list[str]()
+
+    def arrive():
+        while not stop.is_set():
+            arrived.append(add_asset(database, "fox", created=1.8e9 + len(arrived)))
+
+    saver = threading.Thread(target=arrive)
+    saver.start()
+    wait_until(lambda: arrived)
+    known = len(arrived)
+    changed, _ = library.change_many(Change(add_tags=("seen",)), LOCAL, text="fox")
+    stop.set()
+    saver.join()
+    tagged = {one for seqs in library._search.iterate_all("tag:seen", LOCAL) for one in seqs}
+    assert len(tagged) == changed
+    assert changed >= len(there) + known
+    assert library.undo(LOCAL) == changed
+    assert library.list_assets("tag:seen", LOCAL).total == 0
+    assert library.list_assets("fox", LOCAL).total == len(there) + len(arrived)
+    database.close()
+
+
+def test_searches_go_on_while_the_index_is_rebuilt(tmp_path):
+    engine = open_engine(tmp_path, FakeBackend(steps=1))
+    ids = make(engine, 30)
+    engine.asset_library.change_many(Change(favourite=True), LOCAL, ids=ids)
+    engine.close()
+    for path in tmp_path.glob("library.db*"):
+        path.unlink()
+    database = Database(tmp_path / "library.db")
+    library, stop, counts = AssetLibrary(database, tmp_path), threading.Event(), list[int]()
+
+    def search():
+        while not stop.is_set():
+            page = library.list_assets("apple", LOCAL)
+            assert {asset.id for asset in page.assets} <= {*ids}
+            counts.append(page.total)
+
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        searching = pool.submit(search)
+        rebuild_index(AssetIndex(database, tmp_path))
+        library.replay_notes()
+        wait_until(lambda: searching.done() or (counts and counts[-1] == 30))
+        stop.set()
+        searching.result()
+    assert counts == sorted(counts)
+    assert library.list_assets("apple is:favourite", LOCAL).total == 30
     database.close()
 
 

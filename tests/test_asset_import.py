@@ -15,7 +15,7 @@ from PIL import Image
 from serving import make_studio, serve_studio, wait_until
 from test_api_assets import API
 
-from studio.core.errors import InvalidRequest
+from studio.core.errors import InvalidRequest, NotFound
 from studio.core.user import LOCAL_USER, User
 from studio.library.changes import Change
 from studio.library.imports import parse_folders
@@ -215,6 +215,19 @@ def test_copies_of_one_file_are_two_assets(setup):
     assert len(setup.find()) == 2
     setup.scan()
     assert len(setup.find()) == 2
+
+
+def test_two_users_may_import_one_folder(setup):
+    write(setup.folder / "a.png", 1, A1111)
+    setup.setting = f"ann={setup.folder}|bob={setup.folder}"
+    library = setup.open()
+    (hers,), (his,) = setup.find(user="ann"), setup.find(user="bob")
+    assert hers != his
+    library.change(hers, Change(note="hers alone"), "ann")
+    assert library.get_entry(his, "bob").note == ""
+    for stranger, one in (("ann", his), ("bob", hers)):
+        with pytest.raises(NotFound):
+            library.get_entry(one, stranger)
 
 
 def test_boards_of_invokeai_become_collections(setup):

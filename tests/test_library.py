@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sqlite3
 
 import pytest
@@ -70,6 +71,22 @@ def test_a_recipe_that_lies_about_its_id_is_not_indexed(studio, tmp_path):
         encode_image(draw_fake_image(1, 8, 8), "png", quality=90, carried=EmbeddedMetadata(recipe=recipe, tool="x"))
     )
     assert rebuild_index(studio.library) == 0
+
+
+def test_two_files_of_one_id_are_one_image(tmp_path):
+    """A copy of one of the studio's own files, made by hand."""
+    engine = open_engine(tmp_path)
+    (made,) = make(engine, LOCAL_USER, 1)
+    engine.close()
+    (tmp_path / "library.db").unlink()
+    copy = made.path.with_name(f"z {made.path.name}")
+    shutil.copy2(made.path, copy)
+    database = Database(tmp_path / "library.db")
+    library = AssetIndex(database, tmp_path)
+    assert rebuild_index(library) == 1
+    assert rebuild_index(library) == 0
+    assert library.get(made.id, "local").path == made.path
+    database.close()
 
 
 def test_a_broken_library_is_set_aside_and_made_again(tmp_path):
