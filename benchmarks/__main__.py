@@ -23,6 +23,8 @@ BENCHMARKS = (
     "upscale",
     "derivatives",
     "library",
+    "library_million",
+    "library_crash",
     "social",
     "clouds",
     "prompts",

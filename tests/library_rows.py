@@ -48,14 +48,22 @@ def add_many(database: Database, count: int, *, user: str = "local") -> None:
             assert seq is not None
             write_words(connection, seq)
             count_facets(connection, seq, 1)
-        first, last = connection.execute("SELECT MIN(seq), MAX(seq) FROM assets WHERE id LIKE '%-many'").fetchone()
-        for copy in range(1, count // _COPIED):
-            own = {name: f"{name} || '-{copy}'" for name in ("id", "path", "job_id")}
-            own["created"] = f"created + {copy * 60 * _COPIED}"
-            for table in ("assets", "recipes", "texts"):
-                columns = [row["name"] for row in connection.execute(f"PRAGMA table_info({table})")]
-                changed = {"seq": f"seq + {copy * (60 * _COPIED * 1000 << 20)}", **(own if table == "assets" else {})}
-                values = ", ".join(changed.get(name, name) for name in columns)
-                into = f"INSERT INTO {table} ({', '.join(columns)})"
-                connection.execute(f"{into} SELECT {values} FROM {table} WHERE seq BETWEEN ? AND ?", (first, last))
+    for copy in range(1, count // _COPIED):
+        copy_assets(database, "%-many", copy, seconds=60 * _COPIED)
+    with database.transaction() as connection:
         connection.execute("UPDATE facets SET count = count * ? WHERE user = ?", (count // _COPIED, user))
+
+
+def copy_assets(database: Database, ids: str, copy: int, *, seconds: int) -> None:
+    """Write the assets whose ids are LIKE `ids` once more, copy times `seconds` later; their words too, but no tags and
+    no numbers of facets."""
+    with database.transaction() as connection:
+        first, last = connection.execute("SELECT MIN(seq), MAX(seq) FROM assets WHERE id LIKE ?", (ids,)).fetchone()
+        own = {name: f"{name} || '-{copy}'" for name in ("id", "path", "job_id")}
+        own["created"] = f"created + {copy * seconds}"
+        for table in ("assets", "recipes", "texts"):
+            columns = [row["name"] for row in connection.execute(f"PRAGMA table_info({table})")]
+            changed = {"seq": f"seq + {copy * (seconds * 1000 << 20)}", **(own if table == "assets" else {})}
+            values = ", ".join(changed.get(name, name) for name in columns)
+            into = f"INSERT INTO {table} ({', '.join(columns)})"
+            connection.execute(f"{into} SELECT {values} FROM {table} WHERE seq BETWEEN ? AND ?", (first, last))
