@@ -454,6 +454,19 @@ def replay(folder, ids, lines):
     return state, names
 
 
+def test_what_was_noted_of_a_removed_image_leaves_the_log(engine, library, tmp_path):
+    one, two = make(engine, 2)
+    for asset in (one, two):
+        library.change(asset, Change(note=f"a secret of {asset}", tags=tuple(map(str, range(20)))), LOCAL)
+        library.change(asset, Change(tags=("x",)), LOCAL)
+    library.change_many(Change(trash=True), LOCAL, ids=[one])
+    library.empty_trash(LOCAL)
+    assert library.compact_notes()
+    kept = (tmp_path / ".library" / "curation.jsonl").read_text()
+    assert f"a secret of {two}" in kept
+    assert f"a secret of {one}" not in kept
+
+
 def test_a_log_that_would_not_become_much_shorter_stays(engine, library, tmp_path):
     (one,) = make(engine)
     assert not library.compact_notes()

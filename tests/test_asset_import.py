@@ -56,6 +56,12 @@ class Setup:
     def find(self, text: str = "", user: str = LOCAL):
         return {asset.id for asset in self.library.list_assets(text, user, limit=500).assets}
 
+    def lose_index(self) -> None:
+        self.close()
+        for path in self.root.glob("library.db*"):
+            path.unlink()
+        self.open()
+
     def close(self) -> None:
         if self.engine is not None:
             self.engine.close(drain=0)
@@ -178,12 +184,13 @@ def test_what_was_noted_of_imported_files_comes_back_with_a_new_index(setup):
     one, two = sorted(setup.find())
     library.change(one, Change(tags=("kept",), rating=3), LOCAL)
     library.change_many(Change(trash=True), LOCAL, ids=[two])
-    setup.close()
-    for path in setup.root.glob("library.db*"):
-        path.unlink()
-    setup.open()
+    setup.lose_index()
     assert setup.find("tag:kept rating:3") == setup.find() == {one}
     assert setup.find("is:trashed") == {two}
+    setup.library.empty_trash(LOCAL)
+    setup.lose_index()
+    assert setup.find("tag:kept rating:3") == setup.find() == {one}
+    assert setup.find("is:trashed") == set()
 
 
 def test_hostile_and_odd_files_are_left_out(setup):

@@ -68,7 +68,9 @@ class AssetLibrary:
         self._search = Search(database, self._meaning)
         self._facets = Facets(database, self._search)
         log = CurationLog(root)
-        self._trash = Trash(database, root, remove_thumbnail)
+        self._trash = Trash(
+            database, root, remove_thumbnail, lambda user, ids: log.append(user, [({"removed": True}, ids)])
+        )
         self._curation = Curation(database, log, self._trash)
         self._uses = Uses(database, log)
         self._database, self._log = database, log

@@ -18,7 +18,7 @@ from studio.library.curation_log import CurationLog
 from studio.library.database import Database
 from studio.library.entries import find_seq
 from studio.library.schema import DONE
-from studio.library.trash import Trash, mark_trashed
+from studio.library.trash import Trash, mark_trashed, remove_for_good
 from studio.library.uses import count_known_parents, set_uses
 
 CHUNK = 200  # assets that are changed in one transaction, if nobody waits to write meanwhile
@@ -176,6 +176,11 @@ class Curation:
             elif "media" in change:
                 if (self._log.root / change["media"]["path"]).is_file():
                     insert_media(connection, ids[0], user, change)
+            elif "removed" in change:
+                seqs = _find_seqs(connection, ids, user)
+                for seq in seqs:
+                    mark_trashed(connection, seq, trashed=True)
+                remove_for_good(connection, _select_imported(connection, seqs))
             elif "uses" in change:
                 for seq in _find_seqs(connection, ids, user):
                     set_uses(connection, seq, change["uses"])
@@ -234,5 +239,13 @@ def _list_ids(connection: sqlite3.Connection, seqs: Iterable[int]) -> list[str]:
 def _find_seqs(connection: sqlite3.Connection, ids: Sequence[str], user: str) -> list[int]:
     rows = connection.execute(
         "SELECT seq FROM json_each(?) JOIN assets ON assets.id = value WHERE user = ?", (json.dumps(list(ids)), user)
+    )
+    return [row["seq"] for row in rows]
+
+
+def _select_imported(connection: sqlite3.Connection, seqs: Sequence[int]) -> list[int]:
+    """Those of the assets whose files are another program's, and still there after they were removed here."""
+    rows = connection.execute(
+        "SELECT seq FROM json_each(?) JOIN assets ON seq = value WHERE folder > 0", (json.dumps(list(seqs)),)
     )
     return [row["seq"] for row in rows]

@@ -25,6 +25,7 @@ class _Asset:
     tags: dict[str, str] | None = None  # spelling by folded name
     collections: dict[str, bool] = field(default_factory=dict[str, bool])
     trashed: bool | None = None
+    removed: bool = False
     uses: dict[str, int] = field(default_factory=dict[str, int])
 
 
@@ -65,6 +66,9 @@ def _take_line(user: _User, line: Line, change: Mapping[str, Any], ids: Sequence
             asset.collections.pop(gone, None)
     elif "media" in change:
         user.media.append(line)
+    elif "removed" in change:
+        user.assets.update((one, _Asset(removed=True)) for one in ids)
+        user.media = [each for each in user.media if not {*each[2]} & {*ids}]
     elif "trashed" in change:
         for one in ids:
             user.assets.setdefault(one, _Asset()).trashed = bool(change["trashed"])
@@ -115,3 +119,5 @@ def _list_changes(asset: _Asset) -> Iterator[Mapping[str, Any]]:
         yield {"trashed": asset.trashed}
     if asset.uses:
         yield {"uses": dict(sorted(asset.uses.items()))}
+    if asset.removed:
+        yield {"removed": True}

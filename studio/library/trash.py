@@ -40,14 +40,26 @@ def _ignore(connection: sqlite3.Connection, rows: Sequence[sqlite3.Row]) -> None
     pass
 
 
+def _note_nothing(user: str, ids: Sequence[str]) -> None:
+    pass
+
+
 class Trash:
     """Moves assets of one user at a time. Thread-safe; other processes may move files too."""
 
-    def __init__(self, database: Database, root: Path, remove_thumbnail: Callable[[str], None]) -> None:
-        """`remove_thumbnail` is told the id of an asset that was removed for good."""
+    def __init__(
+        self,
+        database: Database,
+        root: Path,
+        remove_thumbnail: Callable[[str], None],
+        note_removed: Callable[[str, Sequence[str]], None] = _note_nothing,
+    ) -> None:
+        """`remove_thumbnail` is told the id of an asset that was removed for good, `note_removed` user and ids inside
+        the transaction that removes them."""
         self._database = database
         self._root = root
         self._remove_thumbnail = remove_thumbnail
+        self._note_removed = note_removed
 
     def trash(self, seqs: Sequence[int], user: str, on_moving: _OnMoving = _ignore) -> int:
         """Move assets to the trash; returns how many were not there yet. `on_moving` is called inside the transaction
@@ -83,7 +95,8 @@ class Trash:
                         (self._root / row["path"]).unlink(missing_ok=True)
                 self._remove_thumbnail(row["id"])
             with self._database.transaction() as connection:
-                _remove_for_good(connection, [row["seq"] for row in rows])
+                remove_for_good(connection, [row["seq"] for row in rows])
+                self._note_removed(user, [row["id"] for row in rows])
             removed += len(rows)
 
     def purge(self, days: int) -> int:
@@ -281,9 +294,9 @@ def mark_trashed(connection: sqlite3.Connection, seq: int, *, trashed: bool) -> 
         count_facets(connection, seq, -1 if trashed else 1)
 
 
-def _remove_for_good(connection: sqlite3.Connection, seqs: Sequence[int]) -> None:
-    """Remove the rows. Of a job that goes on, and of a folder that is looked through again, a mark stays that the image
-    is not wanted."""
+def remove_for_good(connection: sqlite3.Connection, seqs: Sequence[int]) -> None:
+    """Remove assets that are in the trash, inside the caller's transaction. Of a job that goes on, and of a folder that
+    is looked through again, a mark stays that the image is not wanted."""
     numbers = json.dumps(list(seqs))
     kept = connection.execute(
         "SELECT seq, assets.id, job_id, user, number, folder, assets.path, created FROM json_each(?)"
