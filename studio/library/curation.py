@@ -23,7 +23,7 @@ from studio.library.uses import count_known_parents, set_uses
 
 CHUNK = 200  # assets that are changed in one transaction, if nobody waits to write meanwhile
 _PIECE = 50  # assets between two looks whether somebody does
-_INDEXED_PIECE = 5  # where each of them is written into the full-text index anew, which takes longer
+_INDEXED_CHUNK, _INDEXED_PIECE = 50, 2  # of assets that are written into the full-text index anew, which takes longer
 KEPT_STEPS = 20
 
 _log = logging.getLogger(__name__)
@@ -66,12 +66,12 @@ class Curation:
             step = _add_step(connection, token, user)
         notes = change.to_json()
         indexed = notes.keys() & {"title", "note", "tags", "add_tags", "remove_tags"}
-        piece = _INDEXED_PIECE if indexed else _PIECE
+        chunk, piece = (_INDEXED_CHUNK, _INDEXED_PIECE) if indexed else (CHUNK, _PIECE)
         changed = 0
         for seqs in chunks:
             noted, at = 0, 0
             while notes and at < len(seqs):
-                looked, different = self._change_chunk(seqs[at : at + CHUNK], change, user, step, piece)
+                looked, different = self._change_chunk(seqs[at : at + chunk], change, user, step, piece)
                 at, noted = at + looked, noted + different
             moved = self._move_chunk(seqs, change, user, step)
             changed += noted if notes else moved
@@ -91,7 +91,9 @@ class Curation:
         if not rows:
             raise NotFound("There is nothing to undo.", hint=f"The last {KEPT_STEPS} steps can be undone, each once.")
         step, restored = rows[0]["id"], 0
-        while items := self._database.rows("SELECT seq, before FROM undo_items WHERE step = ? LIMIT ?", (step, CHUNK)):
+        while items := self._database.rows(
+            "SELECT seq, before FROM undo_items WHERE step = ? LIMIT ?", (step, _INDEXED_CHUNK)
+        ):
             restored += self._undo_items(items, user, step)
         with self._database.transaction() as connection:
             connection.execute("DELETE FROM undo_steps WHERE id = ?", (step,))

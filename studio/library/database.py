@@ -27,7 +27,9 @@ _VERSION = 6
 _BUSY_MS = 10_000
 READ_SECONDS = 2.0  # that a search may take
 _TURN_SECONDS = 0.002  # between two looks whether others have had their turn
-_MAX_WRITTEN, _WRITTEN_PIECE = 200, 5  # items of `write_each` in a transaction, and between two looks who waits
+_MAX_WRITTEN, _WRITTEN_PIECE = 50, 2  # items of `write_each` in a transaction, and between two looks who waits
+_LOG_PAGES = 1_000  # of the log, from which on a commit brings it into the file; SQLite's own number
+_CHECKPOINT_SECONDS = 0.3  # between two times that work in many pieces does
 _PROGRESS_STEPS = 2_000  # of SQLite's machine between two looks at the clock
 _SCHEMA = """
 CREATE TABLE jobs (
@@ -143,6 +145,7 @@ class Database:
         self._lock = threading.RLock()
         self._counting = threading.Lock()
         self._waiting = 0  # threads that are about to write and want no delay
+        self._checkpointing, self._checkpointed = threading.Lock(), 0.0
         self._local = threading.local()
         self._readers: list[sqlite3.Connection] = []
         with translate_os_errors("the library"):
@@ -159,12 +162,13 @@ class Database:
     @contextlib.contextmanager
     def transaction(self, *, patient: bool = False) -> Generator[sqlite3.Connection]:
         """All statements inside are on disk when it ends, or none of them. A `patient` one lets all others of this
-        process go first, for work in many pieces.
+        process go first, for work in many pieces, and leaves none of them the log's way into the file.
 
         Raises:
             StorageFailed: SQLite could not write.
         """
         if patient:
+            self._checkpoint()
             while self._waiting:
                 time.sleep(_TURN_SECONDS)
         else:
@@ -177,9 +181,27 @@ class Database:
                 with self._counting:
                     self._waiting -= 1
         try:
+            if patient:
+                self._connection.execute("PRAGMA wal_autocheckpoint = 0")
             yield from self._run_transaction()
         finally:
+            if patient:
+                self._connection.execute(f"PRAGMA wal_autocheckpoint = {_LOG_PAGES}")
             self._lock.release()
+
+    def _checkpoint(self) -> None:
+        """Bring the log into the file by a connection of its own, beside which others write, unless that was done a
+        moment ago. A commit would do it whose log is long, and everybody would wait for the disk meanwhile."""
+        if not self._shared or time.monotonic() < self._checkpointed + _CHECKPOINT_SECONDS:
+            return
+        if not self._checkpointing.acquire(blocking=False):
+            return
+        try:
+            self._checkpointed = time.monotonic()
+            with contextlib.closing(_open_file(self.path)) as connection, contextlib.suppress(sqlite3.OperationalError):
+                connection.execute("PRAGMA wal_checkpoint(PASSIVE)")  # an ordinary commit does it where this cannot
+        finally:
+            self._checkpointing.release()
 
     def take_pieces(self, items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
         """The first piece of `items`, and the next ones for as long as no other thread waits to write: for use inside a
