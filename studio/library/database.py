@@ -181,13 +181,20 @@ class Database:
                 with self._counting:
                     self._waiting -= 1
         try:
-            if patient:
-                self._connection.execute("PRAGMA wal_autocheckpoint = 0")
-            yield from self._run_transaction()
+            with self._keep_log() if patient else contextlib.nullcontext():
+                yield from self._run_transaction()
         finally:
-            if patient:
-                self._connection.execute(f"PRAGMA wal_autocheckpoint = {_LOG_PAGES}")
             self._lock.release()
+
+    @contextlib.contextmanager
+    def _keep_log(self) -> Generator[None]:
+        """No commit inside brings the log into the file, however long it is."""
+        with _translate_sqlite_errors():
+            self._connection.execute("PRAGMA wal_autocheckpoint = 0")
+        try:
+            yield
+        finally:
+            self._connection.execute(f"PRAGMA wal_autocheckpoint = {_LOG_PAGES}")
 
     def _checkpoint(self) -> None:
         """Bring the log into the file by a connection of its own, beside which others write, unless that was done a
