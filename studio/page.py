@@ -42,6 +42,7 @@ STYLES = (
     "social",
     "library",
     "home",
+    "help",
 )
 VIEWPORT = '<meta name="viewport" content="width=device-width, initial-scale=1">'
 STILL_OPEN = 6 * 3600.0  # s: how often an open page says which images it names
@@ -54,6 +55,7 @@ HEADER = """
     <span class="mark" aria-hidden="true"></span><span>Easel</span>
   </a>
   <nav class="top-links" aria-label="More">
+    <button type="button" class="link" id="help-open" title="Help and shortcuts (?)">Help</button>
     <a href="api/docs" target="_blank" rel="noopener">API</a>{logout}
     <button type="button" class="theme-toggle" id="theme-toggle" aria-label="Switch between light and dark">◐</button>
   </nav>

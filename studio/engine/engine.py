@@ -110,7 +110,7 @@ class Engine(Gallery):
         self.recipes = SavedRecipes(settings.folder / "recipes")
         self.personas = Personas(settings.folder / "personas")
         self._admission = Admission(self._models, self._images, lookups.find_successor, self.wildcards)
-        self._timings, self._find_by_hash = Timings(database), lookups.find_by_hash
+        self._timings, self._lookups = Timings(database), lookups
         tools = RunnerServices(
             models=self._models,
             journal=self._journal,
@@ -123,9 +123,7 @@ class Engine(Gallery):
             metrics=self.metrics,
             ledger=self.ledger,
             chain=ChainRenderer(self._models, self.ledger, self._run_in_other_lane),
-            contexts=lambda job, estimate: RunContext(
-                job, self._previews, self._images, lookups.key, self._timings, estimate=estimate
-            ),
+            contexts=self._make_context,
         )
         self._runner = JobRunner(tools, requeue=lambda job: self._dispatch.put(job, first=True))
         self._dispatch = Dispatcher(self._runner.run, self._timings)
@@ -137,6 +135,9 @@ class Engine(Gallery):
             lambda: self._dispatch.is_busy, lambda asset_id, user: self.get_thumbnail(asset_id, User(user))
         )
         self._started = self._closed = False
+
+    def _make_context(self, job: Job, estimate: float | None) -> RunContext:
+        return RunContext(job, self._previews, self._images, self._lookups.key, self._timings, estimate=estimate)
 
     def start(self) -> None:
         """Take up the unfinished jobs of dead processes, in their order; index the images when the index is new."""
@@ -366,7 +367,7 @@ class Engine(Gallery):
     def match_model(self, request: GenerationRequest, infotext: str) -> GenerationRequest:
         """`request`, read from `infotext`, with the model whose hash the text tells: files are renamed."""
         beginning = parse_infotext(infotext).model_hash if infotext else ""
-        found = self._find_by_hash(beginning) if beginning else ""
+        found = self._lookups.find_by_hash(beginning) if beginning else ""
         return request.replace(model=found) if found else request
 
     def model(self, model_id: str, task: Task = Task.TXT2IMG) -> Model:

@@ -52,7 +52,6 @@ def build_txt2img_tab(studio: Studio, page_context: PageContext) -> None:
             counts = gr.HTML("", elem_classes="counts")
             switch = prompt_tools.build_prompt_tools(studio)
             buttons = tab_view.build_action_buttons()
-            price = gr.Column(min_width=0)
         with gr.Column(elem_classes="view-column view-result", min_width=0):
             model = studio.engine.model("")
             result = tab_view.build_result_panel(
@@ -77,7 +76,7 @@ def build_txt2img_tab(studio: Studio, page_context: PageContext) -> None:
     restored = _wire_form(studio, page_context, guide, view, steering, _PromptParts(switch, recipes))
     target_platform.wire_target_fields(studio, view.form, make_for, Task.TXT2IMG)
     template_fields.wire_templates(studio, page_context, view.form, templates)
-    with price:
+    with buttons.bar:
         cost_line.add_cost_line(
             page_context,
             studio,

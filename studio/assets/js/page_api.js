@@ -9,6 +9,7 @@ import { getWantedTab } from "./common/open_tab.js";
 import { listChoices } from "./form/choice_lists.js";
 import { areRestored, markRestored, packForm, rememberForm } from "./form/form_memory.js";
 import { getShownAsset } from "./library/shown_asset.js";
+import { getRecentImage, mountRecentStrip } from "./result/recent_strip.js";
 import { getShownImage, getShownSeed } from "./result/result_view.js";
 
 /** @typedef {import("./common/gradio_dom.js").FieldHost} FieldHost */
@@ -28,6 +29,7 @@ const FIELDS = {
   prompts: async () => (await import("./prompts/prompt_tools.js")).mountPromptTools,
   promptsView: async () => (await import("./prompts/prompts_view.js")).mountPromptsView,
   library: async () => (await import("./library/library_view.js")).mountLibrary,
+  recent: async () => mountRecentStrip,
 };
 
 const api = {
@@ -44,6 +46,7 @@ const api = {
   markRestored,
   areRestored,
   getShownSeed,
+  getRecentImage,
   getWantedTab,
   /** The id of the image that the open tab shows, "" where there is none. */
   getShownImage: () => getShownAsset() || getShownImage(),

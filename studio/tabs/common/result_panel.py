@@ -275,12 +275,15 @@ def _render_recipe(asset: Asset, many: str) -> str:
         f' data-fact="seed">{f"Seed {seed}" if seed else ""}</span>'
         f'<span data-fact="model">{escape(asset.request.model)}</span></span>{render_marks(asset)}'
         '<span class="recipe-actions">'
+        '<button type="button" class="mini" data-act="upscale" title="Make it twice as large (X)">Upscale 2×</button>'
         '<button type="button" class="mini" data-act="compare"'
         f' aria-pressed="false"{"" if asset.request.source else " hidden"}>Before / after</button>'
-        f'<a class="mini" data-act="download" href="{source}"'
+        f'<a class="mini" data-act="download" href="{source}" title="Download (D)"'
         f' download="{_escape_attribute(asset.path.name)}">Download</a>'
         f"{ZIP_LINK.format(id=_escape_attribute(many)) if many else ''}"
-        '<button type="button" class="mini" data-act="copy">Copy recipe</button></span></div>'
+        '<button type="button" class="mini" data-act="copy">Copy recipe</button>'
+        '<button type="button" class="mini" data-act="trash" title="Move to trash (Delete)">Move to trash</button>'
+        "</span></div>"
         '<details class="recipe-body"><summary>Recipe</summary>'
         '<ol class="chain" aria-label="How the image came'
         f' about"{"" if len(steps) > 1 else " hidden"}>{"".join(f"<li>{escape(step)}</li>" for step in steps)}</ol>'

@@ -13,12 +13,13 @@ from studio.core.request import GenerationRequest
 from studio.core.result import Asset
 from studio.core.user import User
 from studio.engine.studio import Studio
-from studio.tabs.common import browser_memory, chain_fields
+from studio.tabs.common import browser_memory, chain_fields, result_actions
 from studio.tabs.common.choices import list_schedule_choices
 from studio.tabs.common.current_user import get_user
 from studio.tabs.common.events import HIDDEN, UNQUEUED, Updates, make_toast, show_errors
 from studio.tabs.common.form import Form
 from studio.tabs.common.form_guide import FormGuide
+from studio.tabs.common.image_fields import build_scripted_field
 from studio.tabs.common.prompt_notes import describe_combinations
 from studio.tabs.common.run_job import (
     JobPanel,
@@ -38,8 +39,9 @@ PUBLIC = HIDDEN | {"api_visibility": "public"}
 
 @dataclass(frozen=True, kw_only=True)
 class ActionButtons:
-    """The buttons below the prompt."""
+    """The buttons below the prompt. `bar` is the frame around them, which a phone keeps in view."""
 
+    bar: gr.Column
     generate: gr.Button
     stop: gr.Button
     skip: gr.Button
@@ -47,13 +49,16 @@ class ActionButtons:
 
 @dataclass(frozen=True, kw_only=True)
 class ResultPanel:
-    """The result side: the stage, the row below it that shows when there are images, and its own two buttons."""
+    """The result side: the images, the row below them that shows when there are some, and its buttons. `show` and
+    `upscale` are out of sight: the page's scripts press them (studio/assets/js/result)."""
 
     html: gr.HTML
     actions: gr.Column
     use_seed: gr.Button
     use_all: gr.Button
     save_again: gr.Button
+    show: gr.Button
+    upscale: gr.Button
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,27 +83,40 @@ class MemoryEvents:
 
 def build_action_buttons(prefix: str = "") -> ActionButtons:
     """Generate, stop, skip."""
-    with gr.Row(elem_classes="button-row bar-below"):
+    with gr.Column(elem_classes="bar-below", min_width=0) as bar, gr.Row(elem_classes="button-row"):
         generate = gr.Button(
             "Generate", variant="primary", elem_id=f"{prefix}generate", elem_classes="generate", min_width=120, scale=3
         )
         stop = gr.Button("Stop", elem_id=f"{prefix}stop", elem_classes="stop", interactive=False, min_width=64, scale=1)
         skip = gr.Button("Skip", elem_id=f"{prefix}skip", interactive=False, min_width=64, scale=1)
-    return ActionButtons(generate=generate, stop=stop, skip=skip)
+    return ActionButtons(bar=bar, generate=generate, stop=stop, skip=skip)
 
 
 def build_result_panel(
     page_context: PageContext, name: str, html: str, prefix: str = "", *, seeds: bool = True
 ) -> ResultPanel:
-    """The stage with `html` on it, and the buttons that act on the shown image; without `seeds` no seed is offered."""
+    """The result, `html` at first, the buttons that act on the shown image, and the latest images of the library;
+    without `seeds` no seed is offered."""
     result = gr.HTML(html, elem_id=f"{prefix}result")
     save_again = build_save_again_button(prefix)
     with gr.Column(visible=False, elem_classes="actions-frame") as actions:
         with gr.Row(elem_classes="actions"):
-            use_seed = gr.Button("Use seed", size="sm", min_width=90, visible=seeds)
-            use_all = gr.Button("Use all settings", size="sm", min_width=120)
+            use_seed = gr.Button("Use seed", size="sm", min_width=90, visible=seeds, elem_id=f"{prefix}use-seed")
+            use_all = gr.Button("Use all settings", size="sm", min_width=120, elem_id=f"{prefix}use-settings")
         page_context.send.add_send_buttons(name)
-    return ResultPanel(html=result, actions=actions, use_seed=use_seed, use_all=use_all, save_again=save_again)
+    build_scripted_field("recent", f"{prefix}recent")
+    with gr.Column(elem_classes="store", min_width=0):
+        show = gr.Button("Show image", elem_id=f"{prefix}show-image")
+        upscale = gr.Button("Upscale", elem_id=f"{prefix}upscale-image")
+    return ResultPanel(
+        html=result,
+        actions=actions,
+        use_seed=use_seed,
+        use_all=use_all,
+        save_again=save_again,
+        show=show,
+        upscale=upscale,
+    )
 
 
 def build_job_panel(page_context: PageContext, name: str, buttons: ActionButtons, result: ResultPanel) -> JobPanel:
@@ -203,6 +221,7 @@ def wire_run(studio: Studio, view: TabView, ask: Callable[[dict[str, Any], User]
         panel.generate.click, generate, panel.outputs(), api_name=view.name, trigger_mode="once", **PUBLIC
     )
     wire_save_again(studio.engine, panel)
+    result_actions.wire_result_actions(studio, panel, show=view.result.show, upscale=view.result.upscale)
     panel.stop.click(stop, panel.job, None, api_name=f"{view.name}_stop", **PUBLIC)
     panel.skip.click(skip, panel.job, None, api_name=f"{view.name}_skip", **PUBLIC)
     return event

@@ -59,8 +59,9 @@ def build_extras_tab(studio: Studio, page_context: PageContext) -> None:
         with gr.Tab("Improve and finish", id="work"), gr.Row(elem_classes="easel easel-extras"):
             with gr.Column(elem_classes="view-column view-prompt", min_width=0):
                 build_image_fields(layout)
-                cost = gr.HTML("", elem_classes="counts", elem_id=f"{PREFIX}cost")
                 buttons = tab_view.build_action_buttons(PREFIX)
+                with buttons.bar:
+                    cost = gr.HTML("", elem_classes="counts", elem_id=f"{PREFIX}cost")
             with gr.Column(elem_classes="view-column view-result", min_width=0):
                 result = tab_view.build_result_panel(
                     page_context, "extras", render_empty_result((), greeting=GREETING), PREFIX, seeds=False

@@ -63,7 +63,6 @@ def build_img2img_tab(studio: Studio, page_context: PageContext) -> None:
                 counts = gr.HTML("", elem_classes="counts")
                 switch = prompt_tools.build_prompt_tools(studio, PREFIX)
             buttons = tab_view.build_action_buttons(PREFIX)
-            price = gr.Column(min_width=0)
         with gr.Column(elem_classes="view-column view-result", min_width=0):
             result = tab_view.build_result_panel(
                 page_context, "img2img", render_empty_result((), greeting=GREETING), PREFIX
@@ -84,7 +83,7 @@ def build_img2img_tab(studio: Studio, page_context: PageContext) -> None:
     page = _Img2ImgPage(studio, guide, view, layout, hint)
     page.wire(page_context, switch)
     target_platform.wire_target_fields(studio, view.form, make_for, Task.IMG2IMG)
-    with price:
+    with buttons.bar:
         cost_line.add_cost_line(page_context, studio, view, page.build_cost_request)
     control_fields.wire_previews(studio, view.form, units)
     wire_search(studio, view.form, find, found)

@@ -1,16 +1,14 @@
 // @ts-check
 /** Favourite, rating and the way to the library beside every finished image. */
 
-import { find, findAll, whenBodyExists } from "../common/dom.js";
+import { find, findAll } from "../common/dom.js";
+import { followPageChanges } from "../common/page_changes.js";
 
 const MARKS = ".result-marks";
 
 /** Build the marks of every result that appears. */
 export function startResultMarks() {
-  whenBodyExists(() => {
-    new MutationObserver(buildMissingMarks).observe(document.body, { childList: true, subtree: true });
-    buildMissingMarks();
-  });
+  followPageChanges(buildMissingMarks);
 }
 
 /**

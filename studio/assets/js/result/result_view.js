@@ -25,7 +25,8 @@ export function getShownView() {
  * @returns {HTMLElement | null}
  */
 export function getShownFrame(root) {
-  return find('.frame[aria-pressed="true"]', root) ?? find(".frame", root);
+  const frame = ".result .frame:not([hidden])";
+  return find(`${frame}[aria-pressed="true"]`, root) ?? find(frame, root);
 }
 
 /**

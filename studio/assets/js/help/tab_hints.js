@@ -1,0 +1,43 @@
+// @ts-check
+/** A hint at the top of each tab that says what the tab is for; once closed, it does not come back. */
+
+import { find, make, makeButton } from "../common/dom.js";
+import { followPageChanges } from "../common/page_changes.js";
+import { changePreferences, readPreferences } from "../common/preferences.js";
+import { openHelp } from "./help_button.js";
+import { TAB_TEXTS } from "./tab_texts.js";
+
+/** Put the hints that were not closed onto the tabs, also those that are opened later. */
+export function startTabHints() {
+  followPageChanges(() => {
+    for (const { tab, text } of TAB_TEXTS) {
+      const panel = find(`[id="tab-${tab}"]`);
+      if (!panel || "hinted" in panel.dataset) continue;
+      panel.dataset.hinted = "";
+      if (!readPreferences().closedHints.includes(tab)) panel.prepend(buildHint(tab, text));
+    }
+  });
+}
+
+/**
+ * @param {string} tab
+ * @param {string} text
+ * @returns {HTMLElement}
+ */
+function buildHint(tab, text) {
+  const close = makeButton("Got it", () => closeHint(hint, tab), { "data-hint-close": tab });
+  const help = makeButton("Help", () => openHelp());
+  const hint = make("aside", { class: "tab-hint", "aria-label": "Hint" }, make("p", {}, text), help, close);
+  return hint;
+}
+
+/**
+ * @param {HTMLElement} hint
+ * @param {string} tab
+ */
+function closeHint(hint, tab) {
+  const { closedHints } = readPreferences();
+  changePreferences({ closedHints: [...closedHints.filter((each) => each !== tab), tab] });
+  hint.remove();
+  find("button[role=tab][aria-selected=true]")?.focus({ preventScroll: true });
+}
