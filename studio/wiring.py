@@ -9,6 +9,7 @@ from studio import doctor
 from studio.core.errors import UnknownModel
 from studio.core.ports import Backend
 from studio.core.provider import ProviderSpec
+from studio.engine.chat_account import ChatAccount
 from studio.engine.engine import Engine
 from studio.engine.lookups import Lookups, Successor
 from studio.engine.money.cloud_accounts import CloudAccounts
@@ -28,8 +29,8 @@ from studio.pipelines.catalog.hub import Hub
 from studio.pipelines.local_backend import LocalPipelines, resolve_device
 from studio.pipelines.upscale.enhancers import Enhancers
 from studio.preprocessors.common.preprocessor_backend import PreprocessorBackend
-from studio.providers.common.chat_connection import KEY_NAME as CHAT_KEY
 from studio.providers.common.chat_connection import ChatConnection
+from studio.providers.common.chat_errors import KEY_NAME as CHAT_KEY
 from studio.providers.common.retired_models import find_successor
 from studio.providers.common.service_backend import Service
 from studio.social.advice import Advisor
@@ -86,14 +87,15 @@ def build_studio(settings: SettingsStore) -> Studio:
             embedder=find_sentence_encoder(),
         ),
     )
-    chat = ChatConnection(lambda: settings.current, lambda: keys.get(CHAT_KEY))
+    chat = ChatConnection(lambda: settings.current, lambda: keys.find(CHAT_KEY))
     return Studio(
         engine,
         settings,
         store=local,
         doctor=lambda: doctor.run_checks(settings.current),
         social=SocialParts(platforms, advisor, Templates(own / "templates")),
-        prompts=PromptRoom(chat, engine.ledger),
+        prompts=PromptRoom(chat, engine.ledger, lambda: settings.current),
+        chat=ChatAccount(chat, keys, CHAT_KEY),
         clouds=CloudAccounts(services, keys, lambda: settings.current),
         fonts=fonts.names,
         read_hidden=read_hidden,

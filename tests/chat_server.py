@@ -27,6 +27,14 @@ class ChatHandler(BaseHTTPRequestHandler):
             self.server.reply(self, body)
         self.close_connection = True
 
+    def do_GET(self) -> None:
+        self.server.headers_seen.append(dict(self.headers))
+        models = self.server.models
+        found = isinstance(models, list) and self.path.endswith("/models")
+        self.begin(200 if found or isinstance(models, str) else models or 404, "application/json")
+        self.send_text(json.dumps({"data": [{"id": name} for name in models]}) if found else str(models))
+        self.close_connection = True
+
     def begin(self, status: int = 200, kind: str = "text/event-stream") -> None:
         self.send_response(status)
         self.send_header("Content-Type", kind)
@@ -45,13 +53,14 @@ class ChatHandler(BaseHTTPRequestHandler):
 
 
 class ChatServer(ThreadingHTTPServer):
-    """`reply` answers each request; `seen` are their bodies."""
+    """`reply` answers each request; `seen` are their bodies. `models` is what the list of models has: names, a status,
+    or a text that is none; None: there is no list."""
 
     daemon_threads = True
 
-    def __init__(self, reply: Reply) -> None:
+    def __init__(self, reply: Reply, models: Any) -> None:
         super().__init__(("127.0.0.1", 0), ChatHandler)
-        self.reply = reply
+        self.reply, self.models = reply, models
         self.seen: list[dict[str, Any]] = []
         self.headers_seen: list[dict[str, str]] = []
         self.ended = threading.Event()
@@ -62,8 +71,8 @@ class ChatServer(ThreadingHTTPServer):
 
 
 @contextlib.contextmanager
-def run_chat_server(reply: Reply) -> Iterator[ChatServer]:
-    server = ChatServer(reply)
+def run_chat_server(reply: Reply, models: Any = None) -> Iterator[ChatServer]:
+    server = ChatServer(reply, models)
     threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
     try:
         yield server

@@ -69,7 +69,7 @@ def make_studio(
     (folder / "outputs").mkdir(parents=True, exist_ok=True)
     backends = backend if isinstance(backend, list) else [backend]
     engine = Engine(settings=store, backends=backends, database=Database(folder / "outputs" / "library.db"))
-    prompts = PromptRoom(ChatConnection(lambda: store.current, lambda: ""), engine.ledger)
+    prompts = PromptRoom(ChatConnection(lambda: store.current, lambda: ""), engine.ledger, lambda: store.current)
     return Studio(engine, store, models or EmptyStore(), doctor=list, social=social, clouds=clouds, prompts=prompts)
 
 

@@ -164,7 +164,7 @@ def chatting(served: RunningStudio, reply: Reply, seconds: float = 20.0) -> Iter
     """The studio with a chat server that answers by `reply`."""
     with run_chat_server(reply) as server:
         settings = Settings(chat_url=server.url, chat_seconds=seconds)
-        room = PromptRoom(ChatConnection(lambda: settings, lambda: ""), served.studio.engine.ledger)
+        room = PromptRoom(ChatConnection(lambda: settings, lambda: ""), served.studio.engine.ledger, lambda: settings)
         object.__setattr__(served.studio, "prompts", room)
         try:
             yield server
@@ -215,7 +215,7 @@ IDEAS = json.dumps({"prompts": [{"name": "Oven", "prompt": "a baker at {work|res
 def without_chat(served: RunningStudio) -> Iterator[None]:
     """The studio without a chat server."""
     settings = Settings()
-    room = PromptRoom(ChatConnection(lambda: settings, lambda: ""), served.studio.engine.ledger)
+    room = PromptRoom(ChatConnection(lambda: settings, lambda: ""), served.studio.engine.ledger, lambda: settings)
     object.__setattr__(served.studio, "prompts", room)
     try:
         yield

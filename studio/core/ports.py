@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 from PIL import Image
 
+from studio.core.chat import TokenUse
 from studio.core.family_facts import AddOnFacts, ControlFacts
 from studio.core.model import Model
 from studio.core.pricing import Estimate, ImageSizes
@@ -243,8 +244,17 @@ class Chat(Protocol):
         ...
 
     @property
+    def names_model(self) -> bool:
+        """Whether the settings name the model; else the server chooses."""
+        ...
+
+    @property
     def paid(self) -> bool:
         """Whether a call may cost money: the server is not on this machine or network."""
+        ...
+
+    def list_models(self) -> Sequence[str]:
+        """The names of the server's models, () where it does not tell them. Costs nothing; raises as `stream`."""
         ...
 
     def stream(
@@ -253,9 +263,10 @@ class Chat(Protocol):
         *,
         schema: Mapping[str, Any] | None,
         is_cancelled: Callable[[], bool],
+        on_use: Callable[[TokenUse], None] = lambda use: None,
     ) -> Iterator[str]:
         """The answer piece by piece; "" while nothing new has come. With `schema` the answer should be JSON of that
-        shape, as far as the server can do that.
+        shape, as far as the server can do that. `on_use` is called with what the server says it has counted.
 
         Raises:
             NotConfigured: there is no server, or its key is wrong. LlmTimeout: no answer in time. JobCancelled.

@@ -17,7 +17,8 @@ from studio.core.text_checks import check_name
 
 class SettingLimits(TypedDict, total=False):
     """The limits of a value and when a change takes effect: numbers have `low` and `high`, words their `choices`.
-    What is not `on_page` is set by file, environment or flag alone."""
+    What is not `on_page` is not in the form of all settings: it has a panel of its own, or is set by file, environment
+    or flag alone."""
 
     low: float
     high: float
@@ -163,12 +164,30 @@ class Settings:
         "Address of an OpenAI-compatible chat server for prompts, including /v1, for example http://127.0.0.1:11434/v1."
         " Empty: none.",
         group="Providers",
+        on_page=False,
     )
-    chat_model: str = setting_field("", "Model of the chat server. Empty: the server chooses.", group="Providers")
+    chat_model: str = setting_field(
+        "", "Model of the chat server. Empty: the server chooses.", group="Providers", on_page=False
+    )
     chat_seconds: float = setting_field(
         45.0, "Seconds that the chat server has for an answer.", group="Providers", low=1, high=600
     )
 
+    chat_price_sent: float = setting_field(
+        -1.0,
+        "US dollars per million tokens that are sent to the chat server. -1: unknown.",
+        group="Money",
+        low=-1,
+        high=1e6,
+    )
+    chat_price_received: float = setting_field(
+        -1.0,
+        "US dollars per million tokens of the chat server's answers. -1: unknown; with a budget, a chat server that"
+        " may cost money is then not asked.",
+        group="Money",
+        low=-1,
+        high=1e6,
+    )
     budget_day: float = setting_field(
         0.0,
         "Daily budget per user for paid models, in US dollars. 0: no limit.",

@@ -13,10 +13,20 @@ from typing import Any
 
 from PIL import Image
 
-from studio.core.errors import Forbidden, JobCancelled, LlmTimeout, NotConfigured, ProviderError, RateLimited
+from studio.core.chat import TokenUse, estimate_use, read_token_price
+from studio.core.errors import (
+    BudgetExceeded,
+    Forbidden,
+    JobCancelled,
+    LlmTimeout,
+    NotConfigured,
+    ProviderError,
+    RateLimited,
+)
 from studio.core.model import Look
 from studio.core.ports import Chat
 from studio.core.prompts import Brief, Classification, ParsedPrompt, Persona, PromptIdeas
+from studio.core.settings import Settings
 from studio.core.user import User
 from studio.engine.describe_image import ImageDescription, build_vision_messages
 from studio.engine.money.ledger import Ledger
@@ -74,14 +84,19 @@ class BriefRequest:
 class PromptRoom:
     """The language model for all users. Thread-safe."""
 
-    def __init__(self, chat: Chat, ledger: Ledger) -> None:
-        self._chat, self._ledger = chat, ledger
+    def __init__(self, chat: Chat, ledger: Ledger, get_settings: Callable[[], Settings]) -> None:
+        self._chat, self._ledger, self._get_settings = chat, ledger, get_settings
         self._room = threading.BoundedSemaphore(MAX_CALLS)
 
     @property
     def model(self) -> str:
         """The name of the language model, "" where there is none."""
         return self._chat.model
+
+    @property
+    def paid(self) -> bool:
+        """Whether a call may cost money."""
+        return bool(self._chat.model) and self._chat.paid
 
     def rewrite(
         self, prompt: str, dialect: Dialect, user: str, is_cancelled: Callable[[], bool]
@@ -179,19 +194,50 @@ class PromptRoom:
         user: str,
         is_cancelled: Callable[[], bool],
     ) -> Iterator[str]:
-        """The pieces of the answer; raises as `Chat.stream`."""
+        """The pieces of the answer; raises as `Chat.stream`, and BudgetExceeded before anything is sent."""
         if not self._chat.model:
             raise NotConfigured("There is no chat server.", hint="Enter chat_url in Configurations.")
         yield from self._wait_for_room(is_cancelled)
         try:
-            if not self._chat.paid:
-                yield from self._chat.stream(messages, schema=schema, is_cancelled=is_cancelled)
-                return
-            call = (f"chat-{secrets.token_hex(8)}", user)
-            with self._ledger.record_purchase(call, (CHAT_PROVIDER, self._chat.model), 0, None):
+            if self._chat.paid:
+                yield from self._buy(messages, schema, user, is_cancelled)
+            else:
                 yield from self._chat.stream(messages, schema=schema, is_cancelled=is_cancelled)
         finally:
             self._room.release()
+
+    def _buy(
+        self,
+        messages: Sequence[Mapping[str, Any]],
+        schema: Mapping[str, Any] | None,
+        user: str,
+        is_cancelled: Callable[[], bool],
+    ) -> Iterator[str]:
+        """`ask` for an answer that may cost: taken of the budgets first, and settled by what the server has counted."""
+        settings = self._get_settings()
+        price = read_token_price(settings)
+        if price is None and (settings.budget_day or settings.budget_month):
+            raise BudgetExceeded(
+                "What the chat server costs is unknown, and there is a budget.",
+                hint="Enter its price per million tokens in Configurations, 0 where it is free.",
+            )
+        expected = price.compute_cost(estimate_use(messages)) if price else None
+        call_id = f"chat-{secrets.token_hex(8)}"
+        counted: list[TokenUse] = []
+        length = 0
+        self._ledger.reserve(call_id, user, expected or 0.0, settings)
+        try:
+            model = (CHAT_PROVIDER, self._chat.model)
+            with self._ledger.record_purchase((call_id, user), model, 0, expected) as bought:
+                for piece in self._chat.stream(
+                    messages, schema=schema, is_cancelled=is_cancelled, on_use=counted.append
+                ):
+                    length += len(piece)
+                    yield piece
+                if price is not None:
+                    bought.cost = price.compute_cost(counted[-1] if counted else estimate_use(messages, length))
+        finally:
+            self._ledger.release(call_id)
 
     def _wait_for_room(self, is_cancelled: Callable[[], bool]) -> Iterator[str]:
         end = time.monotonic() + _ROOM_SECONDS

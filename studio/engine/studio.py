@@ -12,6 +12,7 @@ from studio.core.self_check import Check
 from studio.core.social import CropAdvisor
 from studio.core.social_formats import PlatformData
 from studio.core.social_templates import TemplateLibrary
+from studio.engine.chat_account import ChatAccount
 from studio.engine.engine import Engine
 from studio.engine.money.cloud_accounts import CloudAccounts
 from studio.engine.prompt_room import PromptRoom
@@ -39,5 +40,6 @@ class Studio:
     social: SocialParts | None = None
     clouds: CloudAccounts | None = None
     prompts: PromptRoom | None = None
+    chat: ChatAccount | None = None
     fonts: Callable[[], list[str]] = list[str]
     read_hidden: Callable[[Image.Image], str | None] = lambda image: None

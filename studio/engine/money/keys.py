@@ -62,6 +62,10 @@ class KeyStore:
             )
         return found
 
+    def find(self, name: str) -> str:
+        """The key, "" where it is not set."""
+        return self._find_key(name)[1]
+
     def get_state(self, name: str) -> KeyState:
         """Whether the key is set, without the key."""
         where, value = self._find_key(name)

@@ -12,26 +12,26 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, cast
 from urllib.parse import urlsplit
 
+from studio.core.chat import MAX_ANSWER_TOKENS, TokenUse
 from studio.core.errors import (
     MAY_BE_BILLED,
     JobCancelled,
     LlmTimeout,
     NotConfigured,
     ProviderError,
-    RateLimited,
     StudioError,
     Unreachable,
 )
 from studio.core.settings import Settings
+from studio.providers.common.chat_errors import CHECK_HINT, find_message, make_status_error
+from studio.providers.common.chat_models import list_chat_models
 
-KEY_NAME = "CHAT_API_KEY"
-MAX_TOKENS = 4096
 MAX_ANSWER_BYTES = 2 * 1024 * 1024
+_OPTIONAL_FIELDS = {"response_format", "stream_options"}  # of a body; not every server knows them
 _CHUNK_BYTES = 65536
 _CONNECT_SECONDS = 5.0
 _FIRST_SECONDS = 20.0  # to the first piece
 _POLL_SECONDS = 0.05  # between two looks at cancel and clock
-_CHECK_HINT = "Check chat_url and chat_model in Configurations."
 
 
 class _FormatRefused(Exception):
@@ -50,8 +50,15 @@ class ChatConnection:
         return (settings.chat_model or "chat") if settings.chat_url.strip() else ""
 
     @property
+    def names_model(self) -> bool:
+        return bool(self._get_settings().chat_model.strip())
+
+    @property
     def paid(self) -> bool:
         return not _is_near(urlsplit(self._get_settings().chat_url).hostname or "")
+
+    def list_models(self) -> tuple[str, ...]:
+        return list_chat_models(self._get_settings().chat_url, self._get_key())
 
     def stream(
         self,
@@ -59,15 +66,18 @@ class ChatConnection:
         *,
         schema: Mapping[str, Any] | None,
         is_cancelled: Callable[[], bool],
+        on_use: Callable[[TokenUse], None] = lambda use: None,
     ) -> Iterator[str]:
         settings = self._get_settings()
         if not settings.chat_url.strip():
             raise NotConfigured("There is no chat server.", hint="Enter chat_url in Configurations.")
         end = time.monotonic() + settings.chat_seconds
-        for form in _list_forms(schema):
+        for form in _list_forms(schema, counts=self.paid):
             call = _Call(settings, self._get_key(), _build_body(settings, messages, form), end)
             try:
                 yield from call.stream(is_cancelled)
+                if call.use is not None:
+                    on_use(call.use)
                 return
             except _FormatRefused:
                 continue
@@ -80,6 +90,7 @@ class _Call:
         self._settings, self._key, self._body, self._end = settings, key, body, end
         self._pieces: queue.Queue[str | StudioError | _FormatRefused | None] = queue.Queue()
         self._response: Any = None
+        self.use: TokenUse | None = None  # what the server has counted
         self._closed = threading.Event()
 
     def stream(self, is_cancelled: Callable[[], bool]) -> Iterator[str]:
@@ -133,7 +144,7 @@ class _Call:
             AttributeError,
         ) as error:  # also: closed by the reader
             reason = type(error).__name__
-            self._pieces.put(Unreachable(f"The chat server cannot be reached ({reason}).", hint=_CHECK_HINT))
+            self._pieces.put(Unreachable(f"The chat server cannot be reached ({reason}).", hint=CHECK_HINT))
 
     def _read_response(self) -> None:
         import requests
@@ -172,22 +183,16 @@ class _Call:
                 raise
         for piece in reader.finish():
             self._pieces.put(piece)
+        self.use = reader.use
         if not reader.has_text:
-            raise ProviderError("The chat server answered with nothing that can be read.", hint=_CHECK_HINT)
+            raise ProviderError("The chat server answered with nothing that can be read.", hint=CHECK_HINT)
 
     def _make_status_error(self, response: Any) -> Exception:
         status = response.status_code
         said = response.raw.read(2000, decode_content=True).decode("utf-8", "replace")
-        if status in (400, 422) and "response_format" in self._body:
+        if status in (400, 422) and self._body.keys() & _OPTIONAL_FIELDS:
             return _FormatRefused()
-        if self._key:
-            said = said.replace(self._key, "…")
-        text = f"The chat server answered with status {status}: {_find_message(said)}"
-        if status in (401, 403):
-            return NotConfigured("The chat server refuses the key.", hint=f"Set {KEY_NAME} to a valid key.")
-        if status == 429:
-            return RateLimited("The chat server has too many requests.", hint="Try again in a minute.")
-        return ProviderError(text, hint=_CHECK_HINT)
+        return make_status_error(status, said, self._key)
 
     def _close(self) -> None:
         self._closed.set()
@@ -207,6 +212,7 @@ class _AnswerReader:
         self._thoughts: list[str] = []
         self._plain: list[bytes] = []
         self.has_text = False
+        self.use: TokenUse | None = None
 
     def feed(self, chunk: bytes) -> Iterator[str]:
         *lines, self._rest = (self._rest + chunk).split(b"\n")
@@ -237,7 +243,8 @@ class _AnswerReader:
         if not isinstance(answer, dict):
             return
         if answer.get("error"):
-            raise ProviderError(f"The chat server reports: {_find_message(json.dumps(answer))}", hint=_CHECK_HINT)
+            raise ProviderError(f"The chat server reports: {find_message(json.dumps(answer))}", hint=CHECK_HINT)
+        self.use = _read_use(cast("dict[str, Any]", answer).get("usage")) or self.use
         choices: Any = cast("dict[str, Any]", answer).get("choices")
         first: Any = cast("list[Any]", choices)[0] if isinstance(choices, list) and choices else {}
         if not isinstance(first, dict):
@@ -255,32 +262,41 @@ class _AnswerReader:
             yield text
 
 
-def _list_forms(schema: Mapping[str, Any] | None) -> list[Mapping[str, Any] | None]:
-    """The forms of answer to ask for, one after the other while the server refuses them."""
+def _list_forms(schema: Mapping[str, Any] | None, *, counts: bool) -> list[Mapping[str, Any]]:
+    """The optional fields to send, one after the other while the server refuses them: the form of the answer, and
+    with `counts` that it should tell the tokens."""
+    named = {"type": "json_schema", "json_schema": {"name": "prompts", "schema": dict(schema or {})}}
+    forms: list[Mapping[str, Any]] = [{}]
+    if counts:
+        forms = [{"stream_options": {"include_usage": True}}, {}]
     if schema is None:
-        return [None]
-    named = {"type": "json_schema", "json_schema": {"name": "prompts", "schema": dict(schema)}}
-    return [named, {"type": "json_object"}, None]
+        return forms
+    return [
+        {**forms[0], "response_format": named},
+        {**forms[0], "response_format": {"type": "json_object"}},
+        *forms,
+    ]
 
 
-def _build_body(
-    settings: Settings, messages: Sequence[Mapping[str, Any]], form: Mapping[str, Any] | None
-) -> dict[str, Any]:
-    body: dict[str, Any] = {"messages": [dict(each) for each in messages], "stream": True, "max_tokens": MAX_TOKENS}
+def _build_body(settings: Settings, messages: Sequence[Mapping[str, Any]], form: Mapping[str, Any]) -> dict[str, Any]:
+    body: dict[str, Any] = {
+        "messages": [dict(each) for each in messages],
+        "stream": True,
+        "max_tokens": MAX_ANSWER_TOKENS,
+        **form,
+    }
     if settings.chat_model:
         body["model"] = settings.chat_model
-    return body if form is None else {**body, "response_format": dict(form)}
+    return body
 
 
-def _find_message(text: str) -> str:
-    """What an error answer says, in one short line."""
-    with contextlib.suppress(ValueError, RecursionError):
-        data: Any = json.loads(text)
-        error: Any = cast("dict[str, Any]", data).get("error") if isinstance(data, dict) else None
-        message: Any = cast("dict[str, Any]", error).get("message") if isinstance(error, dict) else error
-        if isinstance(message, str):
-            text = message
-    return " ".join(text.split())[:200]
+def _read_use(usage: Any) -> TokenUse | None:
+    """The tokens of an answer's `usage`, None where it is none."""
+    fields = cast("dict[str, Any]", usage) if isinstance(usage, dict) else {}
+    sent, received = fields.get("prompt_tokens"), fields.get("completion_tokens")
+    if not isinstance(sent, int) or not isinstance(received, int) or min(sent, received) < 0:
+        return None
+    return TokenUse(sent=sent, received=received)
 
 
 def _is_near(host: str) -> bool:

@@ -17,7 +17,14 @@ from studio.engine.studio import Studio
 from studio.tabs.common.current_user import get_user, require_admin
 from studio.tabs.common.events import HIDDEN, UNQUEUED, Updates, show_errors
 from studio.tabs.common.tab import PageContext, Tab
-from studio.tabs.configurations import api_tokens, cloud_services, model_manager, settings_form, weight_downloads
+from studio.tabs.configurations import (
+    api_tokens,
+    chat_server,
+    cloud_services,
+    model_manager,
+    settings_form,
+    weight_downloads,
+)
 
 SHOWN_VERSIONS = ("gradio", "torch", "diffusers", "transformers", "accelerate", "peft", "safetensors", "pillow")
 LOG_LINES = 200
@@ -41,6 +48,9 @@ def build_configurations_tab(studio: Studio, page_context: PageContext) -> None:
             gr.Markdown("### Cloud providers and spending")
             clouds = cloud_services.build_clouds_panel(studio, page_context)
         with gr.Column(elem_classes="view-column view-prompt"):
+            gr.Markdown("### Language model for prompts")
+            chat = chat_server.build_chat_panel(studio)
+        with gr.Column(elem_classes="view-column view-prompt"):
             gr.Markdown("### Settings")
             form = settings_form.build_settings_form(studio)
         with gr.Column(elem_classes="view-column view-prompt"):
@@ -60,11 +70,12 @@ def build_configurations_tab(studio: Studio, page_context: PageContext) -> None:
             | model_manager.refresh_models_panel(studio, *panel)
             | weight_downloads.fill_weights_panel(studio, *weights_panel)
             | cloud_services.fill_clouds_panel(studio, *clouds)
+            | chat_server.fill_chat_panel(studio, *chat)
         )
         return {note: gr.update(visible=False), view: gr.update(visible=True), **filled}
 
     page_context.blocks.load(
-        fill_page, None, [note, view, *tokens, *panel, *weights_panel, *clouds, *form.components()], **UNQUEUED
+        fill_page, None, [note, view, *tokens, *panel, *weights_panel, *clouds, *chat, *form.components()], **UNQUEUED
     )
 
 
