@@ -234,7 +234,20 @@ def test_a_brief_becomes_prompts_by_rules(ann: httpx.Client, served: RunningStud
     assert [each["prompt"].startswith("a bakery in Lisbon, Portugal") for each in answer["prompts"]] == [True] * 3
     assert answer["classification"]["territories"] == ["PT"]
     assert answer["classification"]["because"] == {"PT": "lisbon"}
-    assert answer["config"]["model"] == "fake"
+    model = served.studio.engine.model("fake")
+    width, height = model.sizes.liked[0]
+    assert answer["config"] == {
+        "model": "fake",
+        "width": width,
+        "height": height,
+        "steps": model.sampling.steps,
+        "guidance_scale": model.sampling.guidance,
+        "sampler": model.sampling.sampler,
+        "schedule": model.sampling.schedule,
+        "seed": 1,
+    }
+    made = ann.post(f"{API}/create?wait=true", json={**answer["config"], "prompt": answer["prompts"][0]["prompt"]})
+    assert made.status_code == 200, made.text
     assert only["classification"]["territories"] == ["JP"]
 
 
@@ -265,6 +278,30 @@ def test_a_brief_that_takes_too_long_still_has_what_the_rules_know(ann: httpx.Cl
     assert details["classification"]["territories"] == ["PT"]
     assert len(details["prompts"]) == 3
     assert served.open_client().post(f"{API}/analyze-context", json=BRIEF).status_code == 401
+
+
+def test_what_was_understood_of_a_brief_is_corrected(ann: httpx.Client, served: RunningStudio) -> None:
+    asked = {"text": "a church in Georgia for tourists", "count": 2, "seed": 1, "model": "fake"}
+    said = {"territories": ["United States", "de"], "era": "1920s", "audience": "", "people": False}
+    with without_chat(served):
+        first = ann.post(f"{API}/analyze-context", json=asked).json()["classification"]
+        answer = ann.post(f"{API}/analyze-context", json={**asked, "corrections": said}).json()
+        for wrong in ({"territories": ["Nowhereland"]}, {"territories": ["US"] * 21}, {"skin": "x"}, {"people": "yes"}):
+            refused = ann.post(f"{API}/analyze-context", json={**asked, "corrections": wrong})
+            assert refused.status_code == 400, wrong
+    assert first["questions"] == ["Is Georgia the country or the US state?"]
+    assert (first["territories"], first["audience"]) == ([], "tourists")
+    known = answer["classification"]
+    assert (known["territories"], known["languages"]) == (["US", "DE"], ["en", "de"])
+    assert (known["era"], known["audience"], known["questions"]) == ("1920s", "", [])
+    for prompt in answer["prompts"]:
+        assert prompt["prompt"].startswith("a church in Georgia for tourists, United States, de, 1920s, ")
+        assert prompt["negativePrompt"].startswith("people, ")
+    with chatting(served, stream_text(IDEAS)) as server:
+        ann.post(f"{API}/analyze-context", json={**asked, "corrections": said})
+        told = json.loads(server.seen[0]["messages"][-1]["content"])
+    assert (told["territories"], told["era"], told["people"]) == (["US", "DE"], "1920s", "none")
+    assert "audience" not in told
 
 
 FRESH = {"audience": "commuters", "tone": "dry", "look": "flat shapes", "palette": "two inks", "avoid": "gradients"}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,7 @@ from hypothesis import strategies as st
 
 from studio.core.model import Look
 from studio.core.prompts import Brief
+from studio.prompting.culture import classify
 from studio.prompting.culture.classify import MAX_CHARS, classify_brief
 from studio.prompting.dialects import Dialect
 from studio.prompting.ideas import build_idea_messages, write_prompts
@@ -63,7 +66,8 @@ def test_a_caution_says_why_with_a_source_and_blocks_nothing(text: str, weight: 
     (caution,) = classify_brief(text).cautions
     assert (caution.weight, caution.because) == (weight, word)
     assert caution.text.endswith(".")
-    assert caution.source.startswith("https://")
+    assert caution.reference
+    assert caution.source.startswith("https://" if word != "headdress" else "http://")
 
 
 def test_a_caution_does_not_hold_where_it_is_meant_otherwise() -> None:
@@ -85,6 +89,65 @@ def test_a_caution_does_not_hold_where_it_is_meant_otherwise() -> None:
 )
 def test_a_bare_nationality_gets_a_question_and_a_time_ends_it(text: str, asked: bool) -> None:
     assert bool(classify_brief(text).questions) is asked
+
+
+@pytest.mark.parametrize(
+    ("text", "territories", "era"),
+    [
+        ("Georgia in spring", (), ""),
+        ("turkey on a table", (), ""),
+        ("a roast Turkey, carved", (), ""),
+        ("a Chinese vase", ("CN",), ""),
+        ("Jordan shoes", (), ""),
+        ("Indian summer", (), ""),
+        ("a Viking", (), "viking age"),
+        ("1943 German soldiers", ("DE",), "1943"),
+        ("the Pope in a garden", (), ""),
+        ("my grandmother in Lagos, 2024", ("NG",), "2024"),
+        ("Day of the Dead for a party shop", ("MX",), ""),
+        ("a swastika on a temple", (), ""),
+        ("a Māori tattoo", ("NZ",), ""),
+        ("مقهى في القاهرة، مصر", ("EG",), ""),
+    ],
+)
+def test_words_with_two_meanings_are_no_places_where_they_are_none(
+    text: str, territories: tuple[str, ...], era: str
+) -> None:
+    found = classify_brief(text)
+    assert (found.territories, found.era) == (territories, era)
+
+
+def test_filters_without_text_are_a_brief() -> None:
+    brief = Brief(text="", filters=(("Place", "Lagos"), ("Time", "2024")))
+    found = classify_brief(brief.words)
+    assert (found.territories, found.era) == (("NG",), "2024")
+    prompts = write_prompts(brief, 1, Wildcards().open(), dialect=Dialect.PHRASES, look=Look.ANY, negative=False)
+    assert all(each.prompt.startswith("Lagos. 2024") for each in prompts)
+
+
+@pytest.mark.parametrize(
+    ("text", "audience"),
+    [
+        ("a poster for children", "children"),
+        ("ads aimed at busy young parents", "parents"),
+        ("a gift for my mother", ""),
+        ("children at play", ""),
+    ],
+)
+def test_an_audience_is_understood_where_the_brief_names_one(text: str, audience: str) -> None:
+    assert classify_brief(text).audience == audience
+
+
+def test_every_caution_names_what_can_be_looked_up() -> None:
+    facts = tomllib.loads((Path(classify.__file__).parent / "facts.toml").read_text(encoding="utf-8"))
+    assert len({entry["source"] for entry in facts["caution"]}) == len(facts["caution"])  # each says the same thing
+    for entry in facts["caution"]:
+        assert entry["weight"] in ("note", "think", "ask")
+        assert entry["reference"].count(",") >= 1  # a title and who published it
+        assert re.fullmatch(r"https?://[a-z.]+/[\w./-]+", entry["source"]), entry["source"]
+        for word in entry["words"]:
+            found = [each for each in classify_brief(f"an image of {word} somewhere").cautions]
+            assert (entry["reference"], entry["source"]) in [(each.reference, each.source) for each in found], word
 
 
 def test_time_occasion_setting_and_languages_are_understood() -> None:

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import dataclasses
 import re
+from pathlib import Path
 
 import pytest
 
 from studio.core.errors import InvalidRequest
 from studio.core.feature import Feature
 from studio.core.model import Look, Model
+from studio.core.prompts import Brief
+from studio.engine.brief_config import build_config, find_format
 from studio.prompting.dialects import Dialect, advise_model, find_dialect, find_look
 from studio.prompting.enhance import MAX_ADDITIONS, SLOTS, join_additions, propose_additions
 from studio.prompting.random_prompts import SUBJECTS, draw_random_prompt
 from studio.prompting.wildcards import Wildcards
+from studio.social.platforms import Platforms
 
 LISTS = Wildcards().open()
 CLIP = Model(id="clip", title="Clip", family="sd15")
@@ -141,3 +145,27 @@ def test_a_prompt_that_does_not_fit_the_model_is_told_with_one_that_does() -> No
         assert advise_model(prompt, model, [PHOTO, ANIME]) is None
     broken = dataclasses.replace(PHOTO, problem="gone")
     assert advise_model("a photo", ANIME, [broken]).model == ""  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("an Instagram story about bread", "instagram.story"),
+        ("a photo for Instagram", "instagram.feed_portrait"),
+        ("YouTube thumbnail of a cat", "youtube.thumbnail"),
+        ("a header for our LinkedIn page", "linkedin."),
+        ("a banner for the e-mail newsletter", "email.banner"),
+        ("a story about bread", ""),
+        ("a web of lies, X marks the spot", ""),
+    ],
+)
+def test_a_brief_that_names_a_platform_is_drawn_at_its_size(text: str, found: str, tmp_path: Path) -> None:
+    target = find_format(Brief(text=text), Platforms(tmp_path / "platforms.toml").of("ann"))
+    assert (target.id if target else "").startswith(found)
+    assert (target is None) == (not found)
+    config = build_config(CLIP, 7, target)
+    assert config["width"] * config["height"] <= 1.1 * 512 * 512
+    assert (config["model"], config["seed"], config["sampler"], config["steps"]) == ("clip", 7, "Euler", 20)
+    if target is not None:
+        assert abs(config["width"] / config["height"] / target.ratio - 1) < 0.2
+    assert build_config(CLOUD, 7).keys() == {"model", "width", "height", "seed"}

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterator
 from typing import Any, cast
 
@@ -19,13 +20,25 @@ from studio.core.errors import InvalidRequest, LlmTimeout, NotConfigured
 from studio.core.feature import Feature
 from studio.core.fields import MAX_SEED
 from studio.core.model import Model
-from studio.core.prompts import Brief, Classification, ParsedPrompt, PromptIdeas
+from studio.core.prompts import Brief, Classification, Corrections, ParsedPrompt, PromptIdeas
 from studio.core.user import User
+from studio.engine.brief_config import build_config, find_format
 from studio.engine.jobs.passes import make_random_seed
 from studio.engine.prompt_room import BriefRequest, TextPiece
 from studio.engine.studio import Studio
 from studio.prompting.answer import MAX_PROMPTS
 from studio.prompting.dialects import find_dialect
+
+
+class CorrectionsBody(StrictModel):
+    """What you say in place of what was understood; what is left out stays as understood."""
+
+    territories: list[Name] | None = Field(default=None, max_length=20, description="Names or ISO codes.")
+    audience: Name | None = None
+    era: Name | None = None
+    occasion: Name | None = None
+    setting: Name | None = None
+    people: bool | None = None
 
 
 class BriefBody(StrictModel):
@@ -35,6 +48,7 @@ class BriefBody(StrictModel):
     category: Name = ""
     filters: dict[Name, Name] = Field(default={}, max_length=20)
     persona: Name = Field(default="", description="Name of one of the caller's personas.")
+    corrections: CorrectionsBody = CorrectionsBody()
     count: int = Field(default=4, ge=1, le=MAX_PROMPTS)
     model: Name = Field(default="", description="Model to write for. Empty: the default model.")
     seed: int | None = Field(default=None, ge=0, le=MAX_SEED, description="Of the rules; left out: a random one.")
@@ -47,11 +61,13 @@ class NamedPrompt(BaseModel):
 
 
 class CautionBody(BaseModel):
-    """`weight` is note, think or ask (the community); a caution never blocks."""
+    """`weight` is note, think or ask (the community); a caution never blocks. `reference` names
+    what stands at the address `source`."""
 
     weight: str
     text: str
     because: str
+    reference: str
     source: str
 
 
@@ -61,6 +77,7 @@ class ClassificationBody(BaseModel):
     regions: list[str]
     territories: list[str]
     languages: list[str]
+    audience: str
     era: str
     occasion: str
     setting: str
@@ -71,8 +88,8 @@ class ClassificationBody(BaseModel):
 
 
 class BriefAnswer(BaseModel):
-    """The prompts, a generation config to start from, and what was understood. `source` is rules, or the language
-    model's name."""
+    """The prompts, a generation config to start from (fields of POST /create: the model's own defaults, at the size for
+    the platform that the brief names), and what was understood. `source` is rules, or the language model's name."""
 
     prompts: list[NamedPrompt]
     config: dict[str, Any]
@@ -97,11 +114,13 @@ def add_brief_routes(routes: APIRouter, studio: Studio) -> None:
         room.check_spending(user)
         model = find_prompt_model(studio, body.model, user)
         wanted = _build_request(studio, body, model, user)
+        target = find_format(wanted.brief, studio.social.platforms.of(user.name)) if studio.social else None
+        config = build_config(model, wanted.seed, target)
 
         def start(is_gone: Callable[[], bool]) -> Iterator[tuple[str, Any]]:
             try:
                 for event in room.find_prompts(wanted, user.name, is_gone):
-                    yield from _describe_event(event, model)
+                    yield from _describe_event(event, config)
             except LlmTimeout as error:
                 error.details.update(_describe_details(error))
                 raise
@@ -113,7 +132,15 @@ def add_brief_routes(routes: APIRouter, studio: Studio) -> None:
 
 
 def _build_request(studio: Studio, body: BriefBody, model: Model, user: User) -> BriefRequest:
-    brief = Brief(text=body.text, category=body.category, filters=tuple(body.filters.items()), count=body.count)
+    said = body.corrections.model_dump()
+    places = said.pop("territories")
+    brief = Brief(
+        text=body.text,
+        category=body.category,
+        filters=tuple(body.filters.items()),
+        count=body.count,
+        corrections=Corrections(territories=None if places is None else tuple(places), **said),
+    )
     return BriefRequest(
         brief=brief,
         dialect=find_dialect(model),
@@ -125,7 +152,9 @@ def _build_request(studio: Studio, body: BriefBody, model: Model, user: User) ->
     )
 
 
-def _describe_event(event: Classification | TextPiece | PromptIdeas, model: Model) -> Iterator[tuple[str, Any]]:
+def _describe_event(
+    event: Classification | TextPiece | PromptIdeas, config: dict[str, Any]
+) -> Iterator[tuple[str, Any]]:
     if isinstance(event, Classification):
         yield "classification", build_classification_body(event).model_dump()
     elif isinstance(event, TextPiece):
@@ -133,7 +162,7 @@ def _describe_event(event: Classification | TextPiece | PromptIdeas, model: Mode
     else:
         answer = BriefAnswer(
             prompts=_build_prompts(event.prompts),
-            config=_build_config(model),
+            config=config,
             classification=build_classification_body(event.classification),
             source=event.source,
             notes=list(event.notes),
@@ -159,14 +188,12 @@ def build_classification_body(known: Classification) -> ClassificationBody:
         regions=list(known.regions),
         territories=list(known.territories),
         languages=list(known.languages),
+        audience=known.audience,
         era=known.era,
         occasion=known.occasion,
         setting=known.setting,
         people=known.people,
-        cautions=[
-            CautionBody(weight=each.weight, text=each.text, because=each.because, source=each.source)
-            for each in known.cautions
-        ],
+        cautions=[CautionBody(**dataclasses.asdict(each)) for each in known.cautions],
         questions=list(known.questions),
         because=dict(known.because),
     )
@@ -174,9 +201,3 @@ def build_classification_body(known: Classification) -> ClassificationBody:
 
 def _build_prompts(prompts: tuple[ParsedPrompt, ...]) -> list[NamedPrompt]:
     return [NamedPrompt(name=each.name, prompt=each.prompt, negativePrompt=each.negative_prompt) for each in prompts]
-
-
-def _build_config(model: Model) -> dict[str, Any]:
-    """The fields of POST /create to start from; the model chooses the rest itself."""
-    width, height = model.sizes.liked[0] if model.sizes.liked else (None, None)
-    return {"model": model.id, **({"width": width, "height": height} if width and height else {})}

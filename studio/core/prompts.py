@@ -15,6 +15,25 @@ class ParsedPrompt:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Corrections:
+    """What the user says in place of what was understood of a brief; None leaves that, "" and () say that there is
+    none. `territories` are names, in any language of the tables, or ISO codes."""
+
+    territories: tuple[str, ...] | None = None
+    audience: str | None = None
+    era: str | None = None
+    occasion: str | None = None
+    setting: str | None = None
+    people: bool | None = None
+
+    @property
+    def words(self) -> str:
+        """What they add to a prompt, in the user's words."""
+        said = (*(self.territories or ()), self.era, self.occasion, self.setting, "people" if self.people else "")
+        return ", ".join(word for word in said if word)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Brief:
     """What images are wanted, in the user's words; `category` and `filters` (name and value) are what the user chose
     beside them. `count` prompts are wanted."""
@@ -23,6 +42,7 @@ class Brief:
     category: str = ""
     filters: tuple[tuple[str, str], ...] = ()
     count: int = 4
+    corrections: Corrections = Corrections()
 
     @property
     def words(self) -> str:
@@ -33,11 +53,12 @@ class Brief:
 @dataclass(frozen=True, kw_only=True)
 class Caution:
     """Something to think of before an image is made, never a refusal. `weight` is "note", "think" or "ask" (the
-    community); `because` the words that it is about."""
+    community); `because` the words that it is about; `reference` names what stands at the address `source`."""
 
     weight: str
     text: str
     because: str
+    reference: str
     source: str
 
 
@@ -49,6 +70,7 @@ class Classification:
     regions: tuple[str, ...] = ()
     territories: tuple[str, ...] = ()
     languages: tuple[str, ...] = ()
+    audience: str = ""
     era: str = ""
     occasion: str = ""
     setting: str = ""

@@ -31,7 +31,7 @@ from studio.core.user import User
 from studio.engine.describe_image import ImageDescription, build_vision_messages
 from studio.engine.money.ledger import Ledger
 from studio.prompting.answer import read_prompts, read_rewrite
-from studio.prompting.culture.classify import classify_brief
+from studio.prompting.culture.classify import classify_brief, correct_classification
 from studio.prompting.dialects import Dialect
 from studio.prompting.dynamic_tree import escape_text
 from studio.prompting.ideas import IDEAS_SCHEMA, build_idea_messages, write_prompts
@@ -127,7 +127,7 @@ class PromptRoom:
         Raises:
             LlmTimeout: `details` hold what the rules have. JobCancelled, and what `Chat.stream` raises.
         """
-        known = classify_brief(wanted.brief.words)
+        known = correct_classification(classify_brief(wanted.brief.words), wanted.brief.corrections)
         yield known
         rules = wanted.finish(
             write_prompts(

@@ -39,7 +39,7 @@ def write_prompts(
 ) -> tuple[ParsedPrompt, ...]:
     """`brief.count` prompts by rules: the brief's own words, each time with other light, medium, composition, mood and
     colour where it says nothing of them. Nothing is said about people."""
-    base = brief.words.strip() or "an image"
+    base = ", ".join(part for part in (brief.words.strip(), brief.corrections.words) if part) or "an image"
     found: list[ParsedPrompt] = []
     for number in range(brief.count):
         additions = propose_additions(base, seed + number, lists, look=look)
@@ -48,10 +48,17 @@ def write_prompts(
             ParsedPrompt(
                 name=name[:1].upper() + name[1:],
                 prompt=join_additions(base, additions, dialect),
-                negative_prompt=draw_negative(seed + number, dialect, lists) if negative else "",
+                negative_prompt=_write_negative(brief, draw_negative(seed + number, dialect, lists))
+                if negative
+                else "",
             )
         )
     return tuple(found)
+
+
+def _write_negative(brief: Brief, flaws: str) -> str:
+    """Usual flaws, after people where the user wants none."""
+    return f"people, {flaws}" if brief.corrections.people is False else flaws
 
 
 def build_idea_messages(
@@ -78,7 +85,9 @@ def build_idea_messages(
         "territories": known.territories,
         "era": known.era,
         "occasion": known.occasion,
-        "audience": persona.audience if persona else "",
+        "setting": known.setting,
+        "people": {True: "wanted", False: "none"}.get(brief.corrections.people, ""),
+        "audience": known.audience or (persona.audience if persona else ""),
         "tone": persona.tone if persona else "",
     }
     content = json.dumps({name: value for name, value in said.items() if value}, ensure_ascii=False)

@@ -5,16 +5,18 @@ A bare nationality gives a question, never a filler. Nothing here adds anything 
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import json
 import re
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from studio.core.prompts import Caution, Classification
+from studio.core.errors import InvalidRequest
+from studio.core.prompts import Caution, Classification, Corrections
 
 MAX_CHARS = 20_000  # of a brief
 _FOLDER = Path(__file__).parent
@@ -35,6 +37,13 @@ _PEOPLE = re.compile(
     r"\b(?:people|person|man|men|woman|women|child|children|kids?|girls?|boys?|family|couple|crowd|father|mother|"
     r"grand(?:mother|father)|friends?|portrait|farmers?|doctors?|nurses?|teachers?|soldiers?|workers?|dancers?|"
     r"chefs?|bride|groom|pope|king|queen|president|vikings?|students?|vendors?|musicians?|team|scientists?)\b",
+    re.I,
+)
+_AUDIENCE = re.compile(
+    r"\b(?:for|aimed at|addressed to)\s+(?:[\w-]+\s+){0,2}?"
+    r"(children|kids|toddlers|teen(?:ager)?s|students|parents|families|grandparents|seniors|pensioners|tourists|"
+    r"travell?ers|commuters|gamers|beginners|professionals|developers|investors|customers|employees|readers|fans|"
+    r"collectors|athletes|runners|cyclists|hikers|foodies|newlyweds|homeowners|donors|volunteers|patients)\b",
     re.I,
 )
 _NAMED_PERSON = re.compile(r"\b(?:the )?(?:pope|dalai lama|queen elizabeth|gandhi|mandela|napoleon|einstein)\b", re.I)
@@ -92,12 +101,14 @@ def classify_brief(text: str) -> Classification:
     for code in codes:
         because.setdefault(code, occasion["name"] if occasion else "")
     era = _find_era(text)
+    audience = _AUDIENCE.search(text)
     people = _PEOPLE.search(text) is not None
     territories = tuple(because)
     return Classification(
         regions=tuple(dict.fromkeys(name for word, name in _REGIONS.items() if _holds_any(lowered, [word]))),
         territories=territories,
-        languages=tuple(dict.fromkeys(tables.languages[code][0] for code in territories if code in tables.languages)),
+        languages=_list_languages(territories, tables),
+        audience=audience[1].lower() if audience else "",
         era=era,
         occasion=occasion["name"] if occasion else "",
         setting=next((name for name, said in _SETTINGS.items() if said.search(text)), ""),
@@ -106,6 +117,44 @@ def classify_brief(text: str) -> Classification:
         questions=tuple(_list_questions(text, era, bare, people=people)),
         because=tuple(because.items()),
     )
+
+
+def correct_classification(known: Classification, said: Corrections) -> Classification:
+    """`known` with what the user says in its place; a question that this answers is not asked again.
+
+    Raises:
+        InvalidRequest: no territory of a name; the message says which.
+    """
+    if said == Corrections():
+        return known
+    tables = _get_tables()
+    places: dict[str, Any] = {}
+    if said.territories is not None:
+        found = {_find_code(name, tables): name for name in said.territories}
+        places = {
+            "territories": tuple(found),
+            "languages": _list_languages(found, tables),
+            "because": tuple((code, dict(known.because).get(code, name)) for code, name in found.items()),
+            "regions": (),
+        }
+    given = {name: getattr(said, name) for name in ("audience", "era", "occasion", "setting", "people")}
+    changed = {name: value for name, value in given.items() if value is not None}
+    return dataclasses.replace(known, **places, **changed, questions=())
+
+
+def _find_code(name: str, tables: _Tables) -> str:
+    code = name.strip().upper()
+    if code in tables.languages:
+        return code
+    found = tables.names.get(" ".join(name.casefold().replace("’", "'").split()))
+    if found is None:
+        raise InvalidRequest(f"No territory is called “{name[:60]}”.", hint="Give its usual name or ISO code.")
+    return found
+
+
+def _list_languages(territories: Iterable[str], tables: _Tables) -> tuple[str, ...]:
+    """The first language of each, without repetition."""
+    return tuple(dict.fromkeys(tables.languages[code][0] for code in territories if code in tables.languages))
 
 
 def _find_territories(text: str, tables: _Tables, because: dict[str, str]) -> list[str]:
@@ -175,7 +224,8 @@ def _find_cautions(lowered: str, tables: _Tables) -> Iterator[Caution]:
     for entry in tables.facts["caution"]:
         found = next((word for word in entry["words"] if _holds_any(lowered, [word])), "")
         if found and not _holds_any(lowered, entry.get("unless", [])):
-            yield Caution(weight=entry["weight"], text=entry["text"], because=found, source=entry["source"])
+            told = {name: entry[name] for name in ("weight", "text", "reference", "source")}
+            yield Caution(because=found, **told)
 
 
 def _list_questions(text: str, era: str, bare: list[str], *, people: bool) -> Iterator[str]:
