@@ -213,6 +213,8 @@ def test_the_first_combinations_of_many_come_at_once() -> None:
     with pytest.raises(InvalidRequest, match="too many combinations"):
         get_combination(group * 30, 5, FixedLists())
     assert len(set(every(group * 12, 1000))) == 1000
+    assert count("{0|1|2|3|4|5|6|7|8|9}" * 15) == 10**15
+    assert every("{0|1|2|3|4|5|6|7|8|9}" * 15, 1000)[-1] == "0" * 12 + "999"
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,7 @@ from studio.core.model import Quality
 from studio.core.ports import ImageSeed, JobContext
 from studio.core.pricing import Estimate, ImageSizes
 from studio.core.request import GenerationRequest
+from studio.core.request_choices import PromptOrder
 from studio.core.result import RenderedImage
 from studio.core.settings import Settings
 from studio.core.user import LOCAL_USER
@@ -61,6 +62,18 @@ def engine(tmp_path: Path, shop: Shop) -> Iterator[Engine]:
 
 class Dear(Shop):
     price = 0.20
+
+
+def test_a_dynamic_prompt_is_priced_and_refused_before_it_is_drawn(engine: Engine, shop: Shop) -> None:
+    many = GenerationRequest(model="cloud", prompt="a {red|green|blue} {cat|dog}", count=6)
+    assert engine.estimate(many) == pytest.approx(0.60)
+    with pytest.raises(BudgetExceeded):
+        engine.submit(many.replace(count=11), LOCAL_USER)
+    assert (shop.seen, engine.ledger.lines("local")) == ([], [])
+    job = engine.submit(many.replace(prompt_order=PromptOrder.COMBINATIONS), LOCAL_USER)
+    snapshot = wait_until_final(job)
+    assert len({asset.request.prompt for asset in snapshot.assets}) == 6
+    assert engine.ledger.lines("local")[0].estimated == pytest.approx(0.60)
 
 
 def test_what_was_billed_stands_in_the_ledger(engine: Engine) -> None:
