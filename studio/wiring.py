@@ -37,6 +37,7 @@ from studio.social.advice import Advisor
 from studio.social.export import SocialBackend
 from studio.social.platforms import Platforms
 from studio.social.templates import Templates
+from studio.vision.image_facts import find_image_facts
 from studio.vision.sentence_encoder import find_sentence_encoder
 
 SHORT_HASH_LENGTH = 10  # characters, as AUTOMATIC1111 writes it
@@ -98,6 +99,7 @@ def build_studio(settings: SettingsStore) -> Studio:
         chat=ChatAccount(chat, keys, CHAT_KEY),
         clouds=CloudAccounts(services, keys, lambda: settings.current),
         fonts=fonts.names,
+        find_image_facts=find_image_facts,
         read_hidden=read_hidden,
     )
 

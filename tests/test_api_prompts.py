@@ -304,6 +304,21 @@ def test_what_was_understood_of_a_brief_is_corrected(ann: httpx.Client, served: 
     assert "audience" not in told
 
 
+def test_advice_is_given_without_changing_the_prompt(ann: httpx.Client, served: RunningStudio) -> None:
+    fits = {"advice": "", "switchTo": ""}
+    assert ann.post(f"{API}/prompts/advice", json={"prompt": "a photo of a cat", "model": "fake"}).json() == fits
+    assert ann.post(f"{API}/prompts/advice", json={"prompt": "a", "model": "nobody"}).status_code == 404
+    assert served.open_client().post(f"{API}/prompts/advice", json={"prompt": "a"}).status_code == 401
+
+
+def test_who_helps_with_prompts_is_named(ann: httpx.Client, served: RunningStudio) -> None:
+    with without_chat(served):
+        assert ann.get(f"{API}/prompts/helpers").json() == {"model": "", "paid": False, "captioner": False}
+    with chatting(served, stream_text(IDEAS)):
+        assert ann.get(f"{API}/prompts/helpers").json() == {"model": "chat", "paid": False, "captioner": False}
+    assert served.open_client().get(f"{API}/prompts/helpers").status_code == 401
+
+
 FRESH = {"audience": "commuters", "tone": "dry", "look": "flat shapes", "palette": "two inks", "avoid": "gradients"}
 
 
@@ -326,7 +341,14 @@ def test_a_persona_is_kept_applied_and_its_users_own(
         written = ann.post(f"{API}/analyze-context", json=asked).json()["prompts"][0]
         assert "commuters" in server.seen[0]["messages"][-1]["content"]
     assert written["prompt"].endswith(", flat shapes, two inks")
+    styled = ann.post(f"{API}/personas/city_poster/apply", json={"prompt": "a {cat|dog}", "model": "fake"}).json()
+    assert styled == {
+        "prompt": "a {cat|dog}, flat shapes, two inks",
+        "negativePrompt": "gradients",
+        "additions": [{"slot": "look", "text": "flat shapes"}, {"slot": "palette", "text": "two inks"}],
+    }
     assert "City" not in bob.get(f"{API}/personas").text
+    assert bob.post(f"{API}/personas/city_poster/apply", json={"prompt": "a"}).status_code == 404
     for client, status in ((bob, 404), (served.open_client(), 401)):
         assert client.get(f"{API}/personas/City poster").status_code == status
         assert client.delete(f"{API}/personas/City poster").status_code == status

@@ -5,11 +5,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, Literal
 
 import anyio.to_thread
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
+from PIL import Image
 from pydantic import BaseModel, Field
 
 from studio.api.event_streams import iterate_in_thread
@@ -17,23 +18,34 @@ from studio.api.image_bodies import store_image
 from studio.api.schemas import ImageRef, StrictModel
 from studio.api.submit_request import get_caller
 from studio.core.errors import NotConfigured
+from studio.core.model import GPU_LANE
+from studio.core.ports import Captioner
 from studio.core.user import User
 from studio.engine.describe_image import ImageDescription, describe_offline
 from studio.engine.prompt_room import TextPiece
 from studio.engine.studio import Studio
+from studio.prompting.dynamic_tree import escape_text
+
+_LANE_SECONDS = 120.0  # that a caption waits for the job before it
+_Look = Callable[[Image.Image, Callable[[], bool]], Iterator[TextPiece | ImageDescription]]
 
 
 class InterrogateBody(StrictModel):
     """The image to describe."""
 
     image: ImageRef
-    see: bool = Field(
-        default=False, description="Show a small copy of the image to the chat server, whose model has to see images."
+    by: Literal["", "captioner", "chat"] = Field(
+        default="",
+        description="Who looks at it: captioner is a network here, whose weights are downloaded on request; chat shows"
+        " a small copy to the chat server, whose model has to see images. Left out: the image's own metadata, else"
+        " what can be measured.",
     )
+    see: bool = Field(default=False, description="The same as by: chat.")
 
 
 class DescriptionBody(BaseModel):
-    """A prompt for the image; `source` says who gave it: recipe, infotext, measured, or a language model's name."""
+    """A prompt for the image; `source` says who gave it: recipe, infotext, measured, or the name of a captioner or
+    language model."""
 
     prompt: str
     negativePrompt: str  # noqa: N815 - names on the wire are camelCase
@@ -45,27 +57,64 @@ def add_interrogate_routes(routes: APIRouter, studio: Studio) -> None:
 
     @routes.post("/prompts/interrogate", response_model=DescriptionBody)
     async def interrogate_image(request: Request, body: InterrogateBody) -> Any:
-        """A prompt for an image: its own, else what can be measured; with `see` what a language model sees."""
+        """A prompt for an image: its own, else what can be measured; or what a captioner or a language model sees."""
         user = get_caller(request)
-        if not body.see:
+        by = "chat" if body.see else body.by
+        if not by:
             return _build_body(await anyio.to_thread.run_sync(_describe, studio, body.image, user))
-        room = studio.prompts
-        if room is None:
-            raise NotConfigured("There is no chat server.", hint="Enter chat_url in Configurations.")
-        room.check_spending(user)
+        look = _start_captioner(studio) if by == "captioner" else _start_chat(studio, user)
         kept = await anyio.to_thread.run_sync(store_image, body.image, studio.engine, user)
         image = await anyio.to_thread.run_sync(studio.engine.open_input, kept.hash, user)
 
         def start(is_gone: Callable[[], bool]) -> Iterator[TextPiece | ImageDescription]:
-            return room.describe(image, user.name, is_gone)
+            return look(image, is_gone)
 
         found = [each async for each in iterate_in_thread(request, start) if isinstance(each, ImageDescription)]
         return _build_body(found[0]) if found else Response(status_code=499)  # 499: the caller hung up
 
 
+def describe_by_captioner(
+    studio: Studio, image: Image.Image, is_cancelled: Callable[[], bool] = lambda: False
+) -> ImageDescription:
+    """What the captioner sees, between two jobs of the GPU lane.
+
+    Raises:
+        NotConfigured: there is none. ModelBroken, OutOfMemory, JobCancelled, and as `Engine.run_in_lane`.
+    """
+    captioner = _require_captioner(studio)
+    text, name = studio.engine.run_in_lane(
+        GPU_LANE, lambda ctx: captioner.write_caption(image, ctx, is_cancelled), timeout=_LANE_SECONDS
+    )
+    return ImageDescription(prompt=escape_text(text), source=name)
+
+
+def _start_captioner(studio: Studio) -> _Look:
+    _require_captioner(studio)
+
+    def look(image: Image.Image, is_gone: Callable[[], bool]) -> Iterator[TextPiece | ImageDescription]:
+        yield describe_by_captioner(studio, image, is_gone)
+
+    return look
+
+
+def _require_captioner(studio: Studio) -> Captioner:
+    if studio.captioner is None or studio.captioner.caption_problem:
+        problem = studio.captioner.caption_problem if studio.captioner else "there is none"
+        raise NotConfigured("There is no captioner here.", hint=problem[:1].upper() + problem[1:])
+    return studio.captioner
+
+
+def _start_chat(studio: Studio, user: User) -> _Look:
+    room = studio.prompts
+    if room is None or not room.model:
+        raise NotConfigured("There is no chat server.", hint="Enter its address in Configurations.")
+    room.check_spending(user)
+    return lambda image, is_gone: room.describe(image, user.name, is_gone)
+
+
 def _describe(studio: Studio, image: str, user: User) -> ImageDescription:
     kept = store_image(image, studio.engine, user)
-    return describe_offline(kept, lambda: studio.engine.open_input(kept.hash, user))
+    return describe_offline(kept, lambda: studio.engine.open_input(kept.hash, user), studio.find_image_facts)
 
 
 def _build_body(found: ImageDescription) -> DescriptionBody:

@@ -10,11 +10,15 @@ from fastapi import APIRouter, Request
 from fastapi.responses import Response
 from pydantic import BaseModel, Field
 
-from studio.api.schemas import Name, StrictModel
+from studio.api.prompt_routes import AdditionBody, find_prompt_model
+from studio.api.schemas import Name, StrictModel, Text
 from studio.api.submit_request import get_caller
-from studio.core.prompts import Persona
+from studio.core.feature import Feature
+from studio.core.prompts import ParsedPrompt, Persona
 from studio.engine.personas import MAX_FIELD_CHARS
 from studio.engine.studio import Studio
+from studio.prompting.dialects import find_dialect
+from studio.prompting.personas import apply_persona, list_persona_additions
 
 
 class PersonaFields(StrictModel):
@@ -39,6 +43,23 @@ class PersonaBody(BaseModel):
 
 class PersonaList(BaseModel):
     personas: list[PersonaBody]
+
+
+class StyledBody(StrictModel):
+    """The texts to put into a persona's style."""
+
+    prompt: Text
+    negativePrompt: Text = ""  # noqa: N815 - names on the wire are camelCase
+    model: Name = Field(default="", description="Model to write for. Empty: the default model.")
+
+
+class StyledPrompt(BaseModel):
+    """The texts in the persona's style, and the phrases that were added to the prompt, each of which can be left
+    out."""
+
+    prompt: str
+    negativePrompt: str  # noqa: N815
+    additions: list[AdditionBody]
 
 
 def add_persona_routes(routes: APIRouter, studio: Studio) -> None:
@@ -66,6 +87,21 @@ def add_persona_routes(routes: APIRouter, studio: Studio) -> None:
         """Delete a persona."""
         personas.of(get_caller(request).name).delete(name)
         return Response(status_code=204)
+
+    @routes.post("/personas/{name}/apply")
+    def apply_to_prompt(request: Request, name: Name, body: StyledBody) -> StyledPrompt:
+        """A prompt with the persona's look and palette behind it; your words stay unchanged and come first."""
+        user = get_caller(request)
+        persona = personas.of(user.name).get(name)
+        model = find_prompt_model(studio, body.model, user)
+        plain = ParsedPrompt(name="", prompt=body.prompt, negative_prompt=body.negativePrompt)
+        negative = Feature.NEGATIVE_PROMPT in model.features
+        styled = apply_persona(plain, persona, find_dialect(model), negative=negative)
+        return StyledPrompt(
+            prompt=styled.prompt,
+            negativePrompt=styled.negative_prompt if negative else body.negativePrompt,
+            additions=[AdditionBody(slot=each.slot, text=each.text) for each in list_persona_additions(persona)],
+        )
 
 
 def _build_body(persona: Persona) -> PersonaBody:

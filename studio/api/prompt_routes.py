@@ -134,6 +134,29 @@ class EnhancedPrompt(BaseModel):
     switchTo: str  # noqa: N815
 
 
+class AdviceBody(StrictModel):
+    """A prompt and the model that is to draw it."""
+
+    prompt: Text
+    model: Name = Field(default="", description="Empty: the default model.")
+
+
+class ModelAdvice(BaseModel):
+    """Where prompt and model do not fit, and a model that does; both empty where they fit."""
+
+    advice: str
+    switchTo: str  # noqa: N815
+
+
+class PromptHelpers(BaseModel):
+    """Who helps with prompts: the language model, empty where there is none; whether a call of it may cost money; and
+    whether a captioner is here."""
+
+    model: str
+    paid: bool
+    captioner: bool
+
+
 def add_prompt_routes(routes: APIRouter, studio: Studio) -> None:
     """Put the routes among `routes`."""
     _add_expand_route(routes, studio)
@@ -188,19 +211,39 @@ def _add_idea_routes(routes: APIRouter, studio: Studio) -> None:
             return await anyio.to_thread.run_sync(_enhance_by_rules, studio, body, user)
         return await _rewrite_prompt(request, studio, body, user)
 
+    @routes.post("/prompts/advice")
+    def advise(request: Request, body: AdviceBody) -> ModelAdvice:
+        """Whether the prompt asks for photos where the model draws anime, or the other way round."""
+        model = find_prompt_model(studio, body.model, get_caller(request))
+        return _build_advice(studio, body.prompt, model)
+
+    @routes.get("/prompts/helpers")
+    def get_helpers(request: Request) -> PromptHelpers:
+        """Which language model writes prompts, and whether a captioner describes images."""
+        get_caller(request)
+        room, captioner = studio.prompts, studio.captioner
+        return PromptHelpers(
+            model=room.model if room else "",
+            paid=bool(room and room.paid),
+            captioner=captioner is not None and not captioner.caption_problem,
+        )
+
+
+def _build_advice(studio: Studio, prompt: str, model: Model) -> ModelAdvice:
+    found = advise_model(prompt, model, studio.engine.models(Task.TXT2IMG))
+    return ModelAdvice(advice=found.text if found else "", switchTo=found.model if found else "")
+
 
 def _enhance_by_rules(studio: Studio, body: EnhanceBody, user: User) -> EnhancedPrompt:
     lists = studio.engine.wildcards.of(user.name).open()
     model = find_prompt_model(studio, body.model, user)
     seed = make_random_seed() if body.seed is None else body.seed
     additions = propose_additions(body.prompt, seed, lists, look=model.look, without=body.without)
-    advice = advise_model(body.prompt, model, studio.engine.models(Task.TXT2IMG))
     return EnhancedPrompt(
         prompt=join_additions(body.prompt, additions, find_dialect(model)),
         additions=[AdditionBody(slot=each.slot, text=each.text) for each in additions],
         seed=seed,
-        advice=advice.text if advice else "",
-        switchTo=advice.model if advice else "",
+        **_build_advice(studio, body.prompt, model).model_dump(),
     )
 
 

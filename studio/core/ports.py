@@ -235,6 +235,23 @@ class DownloadState:
     error: str = ""
 
 
+class Captioner(Protocol):
+    """Networks that write what they see in an image. They are fetched on request, never unasked."""
+
+    @property
+    def caption_problem(self) -> str:
+        """Why there is no caption to be had now, and what to do; "" when there is."""
+        ...
+
+    def write_caption(self, image: Image.Image, ctx: JobContext, is_cancelled: Callable[[], bool]) -> tuple[str, str]:
+        """(a caption, the name of the network that wrote it). Runs torch: call it in the GPU lane.
+
+        Raises:
+            NotConfigured: no captioner is here; `details` name its downloads. ModelBroken, OutOfMemory, JobCancelled.
+        """
+        ...
+
+
 class Chat(Protocol):
     """A language model behind a chat server, asked for prompts. It sees texts only, and never what the studio is."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import base64
 import io
+import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -12,6 +13,7 @@ from typing import Any
 
 from PIL import Image, ImageStat
 
+from studio.core.errors import ModelBroken
 from studio.core.infotext import parse_infotext
 from studio.core.request import GenerationRequest
 from studio.core.result import find_last_drawn
@@ -41,6 +43,8 @@ _COLOURS: Mapping[str, tuple[int, int, int]] = MappingProxyType(
         "beige": (225, 205, 170),
     }
 )
+_log = logging.getLogger(__name__)
+
 DESCRIBE_RULES = (
     "Describe the image as a prompt for an image generator: subject, place, light, medium, composition, colours, in two"
     " or three sentences. Say nothing of people's skin, faith or origin. Answer with the prompt alone."
@@ -49,15 +53,21 @@ DESCRIBE_RULES = (
 
 @dataclass(frozen=True, kw_only=True)
 class ImageDescription:
-    """A prompt for an image, and who gave it: "recipe", "infotext", "measured", or a language model's name."""
+    """A prompt for an image, and who gave it: "recipe", "infotext", "measured", or the name of a captioner or language
+    model."""
 
     prompt: str
     negative_prompt: str = ""
     source: str
 
 
-def describe_offline(kept: KeptImage, open_image: Callable[[], Image.Image]) -> ImageDescription:
-    """What the image says of itself, else what can be measured; `open_image` is called only then."""
+def describe_offline(
+    kept: KeptImage,
+    open_image: Callable[[], Image.Image],
+    find_facts: Callable[[Image.Image], Sequence[str]] = lambda image: (),
+) -> ImageDescription:
+    """What the image says of itself, else what can be measured; `open_image` is called only then. `find_facts` gives
+    what networks find in it."""
     drew = find_last_drawn(kept.history)
     if drew is not None and drew.prompt.strip():
         return _build_description(drew, BY_RECIPE)
@@ -65,7 +75,13 @@ def describe_offline(kept: KeptImage, open_image: Callable[[], Image.Image]) -> 
         told = parse_infotext(kept.infotext).request
         if told.prompt.strip():
             return _build_description(told, BY_INFOTEXT)
-    return ImageDescription(prompt=measure_image(open_image()), source=BY_MEASURE)
+    image = open_image()
+    try:
+        facts = find_facts(image)
+    except ModelBroken as error:
+        _log.warning("an image is measured without networks: %s", error.message)
+        facts = ()
+    return ImageDescription(prompt=", ".join((*facts, measure_image(image))), source=BY_MEASURE)
 
 
 def _build_description(request: GenerationRequest, source: str) -> ImageDescription:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from PIL import Image
 
-from studio.core.ports import ModelStore
+from studio.core.ports import Captioner, ModelStore
 from studio.core.self_check import Check
 from studio.core.social import CropAdvisor
 from studio.core.social_formats import PlatformData
@@ -31,7 +31,8 @@ class SocialParts:
 @dataclass(frozen=True)
 class Studio:
     """The running studio. `doctor` looks at everything that could be wrong and may take seconds. `fonts` names what
-    text can be written in, `read_hidden` gives the text that is hidden in an image."""
+    text can be written in, `read_hidden` gives the text that is hidden in an image, `find_image_facts` phrases for what
+    networks find in it."""
 
     engine: Engine
     settings: SettingsStore
@@ -42,4 +43,6 @@ class Studio:
     prompts: PromptRoom | None = None
     chat: ChatAccount | None = None
     fonts: Callable[[], list[str]] = list[str]
+    captioner: Captioner | None = None
+    find_image_facts: Callable[[Image.Image], Sequence[str]] = lambda image: ()
     read_hidden: Callable[[Image.Image], str | None] = lambda image: None

@@ -50,7 +50,7 @@ def build_txt2img_tab(studio: Studio, page_context: PageContext) -> None:
         with gr.Column(elem_classes="view-column view-prompt", min_width=0):
             prompts = form_fields.build_prompt_fields()
             counts = gr.HTML("", elem_classes="counts")
-            switch = prompt_tools.build_prompt_tools(studio)
+            switch = prompt_tools.build_prompt_tools()
             buttons = tab_view.build_action_buttons()
         with gr.Column(elem_classes="view-column view-result", min_width=0):
             model = studio.engine.model("")

@@ -16,10 +16,10 @@ from studio.tabs.common.form import Form
 from studio.tabs.common.image_fields import build_scripted_field
 
 
-def build_prompt_tools(studio: Studio, prefix: str = "") -> gr.Textbox:
-    """The buttons, and the field, out of sight, into which they write the id of a model to switch to."""
-    rewrites = studio.prompts is not None and bool(studio.prompts.model)
-    build_scripted_field("prompts", f"{prefix}prompt-tools", prefix=prefix, rewrites=rewrites)
+def build_prompt_tools(prefix: str = "", pad: str = "") -> gr.Textbox:
+    """The buttons, and the field, out of sight, into which they write the id of a model to switch to. `pad` names the
+    pad whose image can be described, "" for none."""
+    build_scripted_field("prompts", f"{prefix}prompt-tools", prefix=prefix, pad=pad)
     return gr.Textbox("", elem_id=f"{prefix}switch-model", elem_classes="store", show_label=False, max_length=512)
 
 

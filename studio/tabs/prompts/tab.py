@@ -1,4 +1,5 @@
-"""The Prompts tab: from a brief to images, and wildcards; the page's own script shows them over the HTTP API."""
+"""The Prompts tab: from a brief to images, personas, descriptions of images, recipes and wildcards; the page's own
+script shows them over the HTTP API."""
 
 from __future__ import annotations
 

@@ -1,18 +1,28 @@
 // @ts-check
-/** The buttons below a prompt: a random prompt, and phrases for what the prompt does not say yet. */
+/** What stands below a prompt: a random prompt, phrases for what it does not say yet, personas, and advice. */
 
 import { find, make, makeButton } from "../common/dom.js";
 import { findBox, typeInto } from "../common/gradio_dom.js";
 import { showError } from "../common/toasts.js";
+import { ImageDescriber } from "./image_describer.js";
+import { fillPersonas } from "./persona_editor.js";
 import { removePhrase } from "./prompt_edits.js";
-import { drawRandomPrompt, enhancePrompt, rewritePrompt } from "./prompts_api.js";
+import {
+  adviseModel,
+  applyPersona,
+  drawRandomPrompt,
+  enhancePrompt,
+  getHelpers,
+  listPersonas,
+  rewritePrompt,
+} from "./prompts_api.js";
 
 /** @typedef {import("../common/gradio_dom.js").FieldHost} FieldHost */
-/** @typedef {{prefix: string, rewrites: boolean}} Options rewrites: there is a language model */
+/** @typedef {{prefix: string, pad: string}} Options pad: name of the pad with the form's image, "" for none */
 
 class PromptTools {
   /** @param {Options} options */
-  constructor({ prefix, rewrites }) {
+  constructor({ prefix, pad }) {
     this.prefix = prefix; // of the form's element ids
     /** @type {AbortController | null} */
     this.abort = null;
@@ -28,15 +38,65 @@ class PromptTools {
     const enhance = makeButton("✦ Enhance", () => this.run(() => this.enhance()), {
       title: "Add what the prompt does not say yet",
     });
-    const rewrite = makeButton("Rewrite", () => this.run(() => this.rewrite()), {
+    this.rewriter = makeButton("Rewrite", () => this.run(() => this.rewrite()), {
       title: "Let the language model write the prompt anew",
     });
-    rewrite.hidden = !rewrites;
+    this.rewriter.hidden = true;
     this.stop = makeButton("Stop", () => this.abort?.abort());
     this.stop.hidden = true;
-    this.buttons = [random, enhance, rewrite];
-    const tools = [...this.buttons, this.stop, this.undo, this.chips, this.advice];
+    this.buttons = [random, enhance, this.rewriter];
+    this.persona = make("select", {
+      "aria-label": "Persona",
+      title: "Put the look of a persona behind the prompt",
+      onfocus: () => void this.listPersonas(),
+      onchange: () => void this.run(() => this.applyPersona()),
+    });
+    fillPersonas(this.persona, [], "Persona…", "");
+    this.advised = ""; // the prompt that was looked at last
+    this.describer = pad ? new ImageDescriber(pad, (prompt, negative) => this.write(prompt, negative || null)) : null;
+    const describer = this.describer ? [this.describer.root] : [];
+    const tools = [...this.buttons, this.persona, ...describer, this.stop, this.undo, this.chips, this.advice];
     this.root = make("div", { class: "prompt-tools" }, ...tools);
+  }
+
+  /** Begin with what has to stand on the page. */
+  async start() {
+    this.describer?.start();
+    // The fields of the form may come after this one.
+    document.addEventListener("focusout", (event) => {
+      if (event.target === this.prompt) void this.advise();
+    });
+    const helpers = await getHelpers().catch(() => null); // without them, typing goes on
+    this.rewriter.hidden = !helpers?.model;
+    this.describer?.show(helpers);
+  }
+
+  async listPersonas() {
+    try {
+      fillPersonas(this.persona, await listPersonas(), "Persona…", this.persona.value);
+    } catch (error) {
+      showError(error);
+    }
+  }
+
+  async applyPersona() {
+    const name = this.persona.value;
+    this.persona.value = "";
+    if (!name) return;
+    const texts = { prompt: readBox(this.prompt), negativePrompt: readBox(this.negative), model: this.model };
+    const styled = await applyPersona(name, texts);
+    this.write(styled.prompt, styled.negativePrompt === texts.negativePrompt ? null : styled.negativePrompt);
+    this.chips.replaceChildren(...styled.additions.map((addition) => this.makeChip(addition.text)));
+  }
+
+  /** Tell where the prompt asks for another look than the model was made for. */
+  async advise() {
+    const prompt = readBox(this.prompt);
+    if (prompt === this.advised) return;
+    this.advised = prompt;
+    const found = await adviseModel(prompt, this.model).catch(() => null); // a help that nobody asked for
+    const isLate = !found || readBox(this.prompt) !== prompt;
+    if (!isLate && (found.advice || find("button", this.advice))) this.showAdvice(found.advice, found.switchTo);
   }
 
   get prompt() {
@@ -140,12 +200,13 @@ class PromptTools {
     this.advice.replaceChildren(text);
     if (!model) return;
     const field = findBox(`#${this.prefix}switch-model`);
-    if (field) {
-      this.advice.append(
-        " ",
-        makeButton("Switch", () => typeInto(field, model)),
-      );
-    }
+    if (!field) return;
+    const change = () => {
+      this.advised = "";
+      typeInto(field, model);
+      this.showAdvice("", "");
+    };
+    this.advice.append(" ", makeButton("Switch", change));
   }
 }
 
@@ -155,7 +216,9 @@ class PromptTools {
  * @param {Options} options
  */
 export function mountPromptTools(host, options) {
-  host.element.replaceChildren(new PromptTools(options).root);
+  const tools = new PromptTools(options);
+  host.element.replaceChildren(tools.root);
+  void tools.start();
 }
 
 /** @param {HTMLElement | null} box */

@@ -1,7 +1,7 @@
 // @ts-check
-/** What the page asks of the studio's prompts and wildcards. */
+/** What the page asks of the studio about prompts, wildcards and personas. */
 
-import { getErrorTitle, postJson, requestJson, StudioError } from "../common/requests.js";
+import { postJson, requestJson } from "../common/requests.js";
 
 const API = "api/image-studio";
 
@@ -30,8 +30,7 @@ export function getWildcard(name) {
  * @returns {Promise<Wildcard>}
  */
 export function saveWildcard(name, text) {
-  const headers = { "Content-Type": "application/json" };
-  return requestJson(getAddress(name), { method: "PUT", headers, body: JSON.stringify({ text }) });
+  return putJson(getAddress(name), { text });
 }
 
 /** @param {string} name */
@@ -78,72 +77,84 @@ export function expandTemplate(template, count) {
   return postJson(`${API}/prompts/expand`, { template, count });
 }
 
+/**
+ * Whether a prompt asks for another look than the model was made for.
+ * @param {string} prompt
+ * @param {string} model
+ * @returns {Promise<{advice: string, switchTo: string}>}
+ */
+export function adviseModel(prompt, model) {
+  return postJson(`${API}/prompts/advice`, { prompt, model });
+}
+
+/** @typedef {{model: string, paid: boolean, captioner: boolean}} Helpers model: "" where there is none */
+
+/** @returns {Promise<Helpers>} who helps with prompts */
+export function getHelpers() {
+  return requestJson(`${API}/prompts/helpers`);
+}
+
+/**
+ * @typedef {{name: string, audience: string, tone: string, look: string, palette: string, avoid: string}} Persona
+ */
+
+/** @returns {Promise<Persona[]>} */
+export async function listPersonas() {
+  return (await requestJson(`${API}/personas`)).personas;
+}
+
+/**
+ * @param {Persona} persona
+ * @returns {Promise<Persona>}
+ */
+export function savePersona({ name, ...fields }) {
+  return putJson(`${API}/personas/${encodeURIComponent(name)}`, fields);
+}
+
+/** @param {string} name */
+export async function deletePersona(name) {
+  await requestJson(`${API}/personas/${encodeURIComponent(name)}`, { method: "DELETE" });
+}
+
+/**
+ * Put a prompt into a persona's style.
+ * @param {string} name
+ * @param {{prompt: string, negativePrompt: string, model: string}} texts
+ * @returns {Promise<{prompt: string, negativePrompt: string, additions: Addition[]}>}
+ */
+export function applyPersona(name, texts) {
+  return postJson(`${API}/personas/${encodeURIComponent(name)}/apply`, texts);
+}
+
+/** @typedef {{prompt: string, negativePrompt: string, source: string}} Description */
+
+/**
+ * Describe an image.
+ * @param {string} image its id
+ * @param {"" | "captioner" | "chat"} by who looks at it; "": its own metadata, or what can be measured
+ * @param {AbortSignal} signal
+ * @returns {Promise<Description>}
+ */
+export function describeImage(image, by, signal) {
+  const headers = { "Content-Type": "application/json" };
+  return requestJson(`${API}/prompts/interrogate`, {
+    method: "POST",
+    headers,
+    body: JSON.stringify({ image, by }),
+    signal,
+  });
+}
+
+/**
+ * @param {string} address
+ * @param {unknown} body
+ */
+export function putJson(address, body) {
+  const headers = { "Content-Type": "application/json" };
+  return requestJson(address, { method: "PUT", headers, body: JSON.stringify(body) });
+}
+
 /** @param {string} name */
 function getAddress(name) {
   return `${API}/wildcards/${name.split("/").map(encodeURIComponent).join("/")}`;
-}
-
-/** @typedef {{name: string, prompt: string, negativePrompt: string}} NamedPrompt */
-/** @typedef {{because: string, text: string, source: string, weight: string}} Caution */
-/**
- * @typedef {object} Classification
- * @property {string[]} territories
- * @property {string[]} regions
- * @property {string} era
- * @property {string} occasion
- * @property {string} setting
- * @property {boolean} people
- * @property {Caution[]} cautions
- * @property {string[]} questions
- * @property {Record<string, string>} because
- */
-/**
- * @typedef {object} BriefAnswer
- * @property {NamedPrompt[]} prompts
- * @property {Record<string, unknown>} config
- * @property {Classification} classification
- * @property {string} source
- * @property {string[]} notes
- */
-
-/**
- * Ask for the prompts of a brief.
- * @param {{text: string, category: string, count: number}} brief
- * @param {AbortSignal} signal
- * @param {(name: string, data: any) => void} onEvent
- * @throws {StudioError} the studio reports an error
- */
-export async function streamBrief(brief, signal, onEvent) {
-  const headers = { "Content-Type": "application/json", Accept: "text/event-stream" };
-  const options = { method: "POST", headers, body: JSON.stringify(brief), signal };
-  const answer = await fetch(`${API}/analyze-context`, options);
-  if (!answer.ok || !answer.body) throw makeError(await answer.json().catch(() => ({})));
-  const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
-  let rest = "";
-  for (;;) {
-    const { value, done } = await reader.read();
-    if (done) return;
-    const blocks = (rest + value).split("\n\n");
-    rest = blocks.pop() ?? "";
-    for (const block of blocks) readEvent(block, onEvent);
-  }
-}
-
-/**
- * @param {string} block
- * @param {(name: string, data: any) => void} onEvent
- */
-function readEvent(block, onEvent) {
-  const name = /^event: (.*)$/m.exec(block)?.[1];
-  const data = /^data: (.*)$/m.exec(block)?.[1];
-  if (!name || !data) return;
-  const read = JSON.parse(data);
-  if (name === "error") throw makeError(read);
-  onEvent(name, read);
-}
-
-/** @param {any} body */
-function makeError(body) {
-  const message = body.error || "The brief could not be read.";
-  return new StudioError(getErrorTitle(body.code), message, body.details?.hint || "", body.code);
 }

@@ -1,7 +1,10 @@
 // @ts-check
-/** The Prompts tab: from a brief to images, and wildcards. */
+/** The Prompts tab: from a brief to images, personas, descriptions of images, recipes and wildcards. */
 
 import { BriefView } from "./brief_view.js";
+import { DescribeView } from "./describe_view.js";
+import { PersonaEditor } from "./persona_editor.js";
+import { RecipeList } from "./recipe_list.js";
 import { WildcardEditor } from "./wildcard_editor.js";
 
 /** @typedef {import("../common/gradio_dom.js").FieldHost} FieldHost */
@@ -11,7 +14,8 @@ import { WildcardEditor } from "./wildcard_editor.js";
  * @param {FieldHost} host
  */
 export function mountPromptsView(host) {
-  const editor = new WildcardEditor();
-  host.element.replaceChildren(new BriefView().root, editor.root);
-  void editor.start();
+  const [brief, personas, describe] = [new BriefView(), new PersonaEditor(), new DescribeView()];
+  const [recipes, wildcards] = [new RecipeList(), new WildcardEditor()];
+  host.element.replaceChildren(...[brief, personas, describe, recipes, wildcards].map((part) => part.root));
+  for (const part of [personas, describe, recipes, wildcards]) void part.start();
 }
