@@ -263,6 +263,13 @@ def test_a_brief_is_given_to_the_language_model(ann: httpx.Client, served: Runni
     assert names[-2:] == ["prompts", "done"]
 
 
+def test_no_more_prompts_are_given_than_were_asked_for(ann: httpx.Client, served: RunningStudio) -> None:
+    many = json.dumps({"prompts": [{"prompt": f"prompt {number}"} for number in range(40)]})
+    with chatting(served, stream_text(many)):
+        answer = ann.post(f"{API}/analyze-context", json=BRIEF).json()
+    assert [each["prompt"] for each in answer["prompts"]] == ["prompt 0", "prompt 1", "prompt 2"]
+
+
 def test_a_language_model_without_prompts_gives_way_to_the_rules(ann: httpx.Client, served: RunningStudio) -> None:
     with chatting(served, stream_text("I can't help with that.")):
         answer = ann.post(f"{API}/analyze-context", json=BRIEF).json()

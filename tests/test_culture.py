@@ -108,6 +108,13 @@ def test_a_bare_nationality_gets_a_question_and_a_time_ends_it(text: str, asked:
         ("a swastika on a temple", (), ""),
         ("a Māori tattoo", ("NZ",), ""),
         ("مقهى في القاهرة، مصر", ("EG",), ""),
+        ("green chile stew", (), ""),
+        ("вид того дома, перу и чад", (), ""),
+        ("рынок в Китае", ("CN",), ""),
+        ("семья из Украины в Иране", ("UA", "IR"), ""),
+        ("한국의 시장", ("KR",), ""),
+        ("일본에서 본 정원", ("JP",), ""),
+        ("인도하다", (), ""),
     ],
 )
 def test_words_with_two_meanings_are_no_places_where_they_are_none(

@@ -162,7 +162,7 @@ class PromptRoom:
                 prompt=escape_text(each.prompt),
                 negative_prompt=escape_text(each.negative_prompt) if wanted.negative else "",
             )
-            for each in prompts
+            for each in prompts[: wanted.brief.count]
         )
         yield PromptIdeas(prompts=wanted.finish(escaped), classification=known, source=self._chat.model)
 

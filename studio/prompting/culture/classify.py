@@ -23,6 +23,10 @@ _FOLDER = Path(__file__).parent
 _WORD = re.compile(r"[^\W_]+(?:['’.\-][^\W_]+)*")
 _LONGEST_NAME = 6  # words
 _WITHOUT_SPACES = re.compile(r"[\u0e00-\u0e7f\u3040-\u30ff\u3400-\u9fff]")
+_CYRILLIC, _HANGUL = re.compile(r"[а-яёґєії]"), re.compile(r"[가-힣]")
+_CYRILLIC_ENDINGS = tuple("ами ями ой ей ом ем ою ею ію єю ы и і ї е є у ю а я".split())
+_KOREAN_PARTICLES = tuple("에서 에게 으로 까지 부터 의 에 은 는 이 가 을 를 과 와 로 도".split())
+_MIN_STEM = 4  # characters of a name without its ending, from which it names nothing else
 _YEAR = re.compile(r"\b(?:in )?(1[0-9]{3}|20[0-9]{2})(s?)\b")
 _ERAS: Mapping[str, re.Pattern[str]] = {
     "ancient": re.compile(r"\b(?:ancient|roman empire|pharaohs?|antiquity|bronze age|stone age|neolithic)\b", re.I),
@@ -72,6 +76,7 @@ _GEORGIA_IS_A_STATE = re.compile(r"\b(?:atlanta|savannah|usa|u\.s\.|state of geo
 class _Tables:
     names: Mapping[str, str]
     demonyms: Mapping[str, str]
+    stems: Mapping[str, str]  # names in Cyrillic letters without the vowel that changes
     languages: Mapping[str, tuple[str, ...]]
     unspaced: tuple[str, ...]  # names in scripts without spaces, the longest first
     facts: Mapping[str, Any]
@@ -85,7 +90,12 @@ def _get_tables() -> _Tables:
     demonyms = {word: codes[0] for word, codes in data["demonyms"].items() if len(codes) == 1}
     unspaced = sorted((name for name in names if _WITHOUT_SPACES.search(name)), key=len, reverse=True)
     languages = {code: tuple(found) for code, found in data["languages"].items()}
-    return _Tables(names, {**demonyms, **facts["demonyms"]}, languages, tuple(unspaced), facts)
+    stems = {
+        name[:-1]: code
+        for name, code in names.items()
+        if _CYRILLIC.match(name) and name[-1] in "аяоейь" and len(name) > _MIN_STEM
+    }
+    return _Tables(names, {**demonyms, **facts["demonyms"]}, stems, languages, tuple(unspaced), facts)
 
 
 def classify_brief(text: str) -> Classification:
@@ -167,6 +177,8 @@ def _find_territories(text: str, tables: _Tables, because: dict[str, str]) -> li
         for size in range(min(_LONGEST_NAME, len(words) - at), 0, -1):
             phrase = " ".join(word for _, word in words[at : at + size])
             known = tables.names.get(phrase) or tables.demonyms.get(phrase)
+            if known is None and size == 1:
+                known = _find_inflected(phrase, tables)
             raw = words[at][0]
             if known is None or not _is_meant(raw, phrase, words, at, has_capitals=has_capitals, tables=tables):
                 continue
@@ -181,6 +193,17 @@ def _find_territories(text: str, tables: _Tables, because: dict[str, str]) -> li
             because.setdefault(tables.names[name], name)
             text = text.replace(name, " ")
     return bare
+
+
+def _find_inflected(word: str, tables: _Tables) -> str | None:
+    """The territory that a word with an ending names, in languages that put endings to names: Slavic ones in Cyrillic
+    letters, and Korean."""
+    endings = _CYRILLIC_ENDINGS if _CYRILLIC.match(word) else _KOREAN_PARTICLES if _HANGUL.match(word) else ()
+    for ending in endings:
+        stem = word.removesuffix(ending)
+        if stem != word and (known := tables.stems.get(stem) or tables.names.get(stem)):
+            return known
+    return None
 
 
 def _is_meant(
