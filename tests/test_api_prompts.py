@@ -181,7 +181,16 @@ def test_a_rewrite_comes_whole_or_as_events(ann: httpx.Client, served: RunningSt
         assert whole.json()["prompt"] == "a moonlit cat <lora:ink:1>", whole.text
         events = ann.post(f"{API}/prompts/enhance", json=REWRITE, headers={"Accept": "text/event-stream"}).text
     assert events.count("event: delta") > 1
-    assert 'event: done\ndata: {"prompt": "a moonlit cat <lora:ink:1>"}' in events
+    assert 'event: done\ndata: {"prompt": "a moonlit cat <lora:ink:1>", "notes": []}' in events
+
+
+def test_a_language_model_that_describes_people_is_told_of(ann: httpx.Client, served: RunningStudio) -> None:
+    with chatting(served, stream_text('{"prompt": "a young blond doctor in a kimono"}')):
+        rewrite = ann.post(f"{API}/prompts/enhance", json={"prompt": "a doctor", "rewrite": True, "model": "fake"})
+        brief = ann.post(f"{API}/analyze-context", json={"text": "a doctor", "model": "fake"}).json()
+    for said in (rewrite.json()["advice"], *brief["notes"]):
+        assert "“young blond doctor”, “kimono”" in said
+    assert brief["source"] == "chat"  # it is told, not refused
 
 
 def test_a_slow_language_model_is_a_timeout(ann: httpx.Client, served: RunningStudio) -> None:

@@ -14,6 +14,7 @@ from studio.core.model import Look
 from studio.core.prompts import Brief
 from studio.prompting.culture import classify
 from studio.prompting.culture.classify import MAX_CHARS, classify_brief
+from studio.prompting.culture.traits import find_added_traits
 from studio.prompting.dialects import Dialect
 from studio.prompting.ideas import build_idea_messages, write_prompts
 from studio.prompting.random_prompts import draw_random_prompt
@@ -189,6 +190,24 @@ def test_prompts_by_rules_keep_the_words_of_the_brief(dialect: Dialect) -> None:
         assert "tradition" not in prompt.prompt
         assert prompt.name
         assert prompt.negative_prompt
+
+
+@pytest.mark.parametrize(
+    ("said", "written", "added"),
+    [
+        ("a doctor", "a doctor in a bright ward, an old oak, white walls", ()),
+        ("a doctor", "a young woman, a doctor", ("young woman",)),
+        ("a doctor", "A handsome male doctor with fair skin", ("handsome male doctor", "fair skin")),
+        ("my grandmother in Lagos", "a woman in Lagos", ()),
+        ("my grandmother in Lagos", "an elderly African woman in Lagos", ("elderly african woman",)),
+        ("an elderly man", "an elderly man on a bench", ()),
+        ("people at a market in Kyoto", "people in traditional clothing, a kimono", ("traditional clothing", "kimono")),
+        ("a woman in a kimono", "a woman in a red kimono", ()),
+        ("a chef", "he cooks, the man smiles", ("man",)),
+    ],
+)
+def test_what_is_added_about_people_is_found(said: str, written: str, added: tuple[str, ...]) -> None:
+    assert find_added_traits(said, written) == added
 
 
 def test_a_language_model_gets_the_brief_as_data() -> None:

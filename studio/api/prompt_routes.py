@@ -124,8 +124,8 @@ class AdditionBody(BaseModel):
 
 
 class EnhancedPrompt(BaseModel):
-    """The prompt with all additions, each of which can be left out. `advice` says where prompt and model do not fit;
-    `switchTo` names a model that does."""
+    """The prompt with all additions, each of which can be left out. `advice` says where prompt and model do not fit,
+    `switchTo` names a model that does; of a rewrite `advice` says what to check."""
 
     prompt: str
     additions: list[AdditionBody]
@@ -258,7 +258,7 @@ async def _rewrite_prompt(request: Request, studio: Studio, body: EnhanceBody, u
     def start(is_gone: Callable[[], bool]) -> Iterator[tuple[str, Any]]:
         for event in room.rewrite(body.prompt, dialect, user.name, is_gone):
             if isinstance(event, RewrittenPrompt):
-                yield "done", {"prompt": event.prompt}
+                yield "done", {"prompt": event.prompt, "notes": list(event.notes)}
             else:
                 yield ("delta" if event.text else "", {"text": event.text})
 
@@ -267,7 +267,9 @@ async def _rewrite_prompt(request: Request, studio: Studio, body: EnhanceBody, u
     done = [data async for name, data in iterate_in_thread(request, start) if name == "done"]
     if not done:  # the caller hung up
         return Response(status_code=499)
-    return EnhancedPrompt(prompt=done[0]["prompt"], additions=[], seed=0, advice="", switchTo="")
+    return EnhancedPrompt(
+        prompt=done[0]["prompt"], additions=[], seed=0, advice=" ".join(done[0]["notes"]), switchTo=""
+    )
 
 
 def _add_wildcard_routes(routes: APIRouter, studio: Studio) -> None:

@@ -32,6 +32,8 @@ from studio.engine.describe_image import ImageDescription, build_vision_messages
 from studio.engine.money.ledger import Ledger
 from studio.prompting.answer import read_prompts, read_rewrite
 from studio.prompting.culture.classify import classify_brief, correct_classification
+from studio.prompting.culture.traits import MOST as MOST_TRAITS
+from studio.prompting.culture.traits import find_added_traits
 from studio.prompting.dialects import Dialect
 from studio.prompting.dynamic_tree import escape_text
 from studio.prompting.ideas import IDEAS_SCHEMA, build_idea_messages, write_prompts
@@ -56,9 +58,10 @@ class TextPiece:
 
 @dataclass(frozen=True)
 class RewrittenPrompt:
-    """The end of a rewrite."""
+    """The end of a rewrite; `notes` say what to check in it."""
 
     prompt: str
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -116,7 +119,7 @@ class PromptRoom:
         written = read_rewrite("".join(pieces))
         if not written:
             raise ProviderError("The language model gave no prompt.", hint="Try again; your prompt is unchanged.")
-        yield RewrittenPrompt(restore_parts(written, protected.parts))
+        yield RewrittenPrompt(restore_parts(written, protected.parts), _list_notes(prompt, (written,)))
 
     def find_prompts(
         self, wanted: BriefRequest, user: str, is_cancelled: Callable[[], bool]
@@ -164,7 +167,8 @@ class PromptRoom:
             )
             for each in prompts[: wanted.brief.count]
         )
-        yield PromptIdeas(prompts=wanted.finish(escaped), classification=known, source=self._chat.model)
+        notes = _list_notes(wanted.brief.words, [each.prompt for each in escaped])
+        yield PromptIdeas(prompts=wanted.finish(escaped), classification=known, source=self._chat.model, notes=notes)
 
     def describe(
         self, image: Image.Image, user: str, is_cancelled: Callable[[], bool]
@@ -247,3 +251,12 @@ class PromptRoom:
             if time.monotonic() > end:
                 raise RateLimited("The language model is busy.", hint="Try again in a minute.")
             yield ""
+
+
+def _list_notes(said: str, written: Sequence[str]) -> tuple[str, ...]:
+    """A note where a language model describes people beyond what the user said."""
+    found = dict.fromkeys(phrase for text in written for phrase in find_added_traits(said, text))
+    if not found:
+        return ()
+    phrases = ", ".join(f"“{phrase}”" for phrase in list(found)[:MOST_TRAITS])
+    return (f"The language model describes people beyond your words: {phrases}. Check that this is meant.",)

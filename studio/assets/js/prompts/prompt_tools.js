@@ -150,7 +150,7 @@ class PromptTools {
     try {
       const written = await rewritePrompt(text, this.model, this.abort.signal);
       if (readBox(this.prompt) === text) this.write(written.prompt, null);
-      this.showAdvice("", "");
+      this.showAdvice(written.advice, "");
     } catch (error) {
       this.showAdvice("", "");
       if (!this.abort.signal.aborted) throw error;
