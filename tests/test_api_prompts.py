@@ -12,7 +12,7 @@ from typing import Any
 
 import httpx
 import pytest
-from chat_server import Reply, run_chat_server, stall, stream_text
+from chat_server import Reply, answer_json, run_chat_server, stall, stream_text
 from fakes import DEADLINE
 from PIL import Image
 from serving import RunningStudio, serve_studio
@@ -285,6 +285,17 @@ def test_a_language_model_without_prompts_gives_way_to_the_rules(ann: httpx.Clie
     assert (answer["source"], len(answer["prompts"]), len(answer["notes"])) == ("rules", 3, 1)
 
 
+def test_a_language_model_that_cannot_be_asked_gives_way_to_the_rules(ann: httpx.Client, served: RunningStudio) -> None:
+    for status in (429, 500):
+        with chatting(served, answer_json("no", status)):
+            answer = ann.post(f"{API}/analyze-context", json=BRIEF).json()
+        assert (answer["source"], len(answer["prompts"])) == ("rules", 3)
+        (note,) = answer["notes"]
+        assert note.endswith("These are by rules.")
+    with chatting(served, answer_json("no", 401)):  # for the administrator to set right
+        assert ann.post(f"{API}/analyze-context", json=BRIEF).status_code == 409
+
+
 def test_a_brief_that_takes_too_long_still_has_what_the_rules_know(ann: httpx.Client, served: RunningStudio) -> None:
     with chatting(served, stall("a"), seconds=1.0):
         answer = ann.post(f"{API}/analyze-context", json=BRIEF)
@@ -293,6 +304,11 @@ def test_a_brief_that_takes_too_long_still_has_what_the_rules_know(ann: httpx.Cl
     assert (details["seconds"], details["stage"]) == (1.0, "answer")
     assert details["classification"]["territories"] == ["PT"]
     assert len(details["prompts"]) == 3
+    assert details["config"]["model"] == "fake"
+    with chatting(served, stall("a"), seconds=1.0):
+        events = ann.post(f"{API}/analyze-context", json=BRIEF, headers={"Accept": "text/event-stream"}).text
+    last = json.loads(events.rpartition("event: error\ndata: ")[2])
+    assert (last["code"], last["details"]["prompts"]) == ("LLM_TIMEOUT", details["prompts"])
     assert served.open_client().post(f"{API}/analyze-context", json=BRIEF).status_code == 401
 
 

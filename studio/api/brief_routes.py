@@ -104,7 +104,7 @@ def add_brief_routes(routes: APIRouter, studio: Studio) -> None:
     @routes.post("/analyze-context", response_model=BriefAnswer)
     async def analyze_context(request: Request, body: BriefBody) -> Any:
         """Prompts for a brief. With Accept: text/event-stream the events classification (at once), delta, prompts and
-        done; a time-out is 504 LLM_TIMEOUT with what the rules have in its details."""
+        done. A time-out is 504 LLM_TIMEOUT, or the event error, with what the rules have in its details."""
         user = get_caller(request)
         if not (body.text.strip() or body.category.strip() or body.filters):
             raise InvalidRequest("The brief is empty.", hint="Give text, category or filters.")
@@ -122,7 +122,7 @@ def add_brief_routes(routes: APIRouter, studio: Studio) -> None:
                 for event in room.find_prompts(wanted, user.name, is_gone):
                     yield from _describe_event(event, config)
             except LlmTimeout as error:
-                error.details.update(_describe_details(error))
+                error.details.update({**_describe_details(error), "config": config})
                 raise
 
         if wants_events(request):

@@ -4,7 +4,9 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor, wait
 from typing import Any, Literal
 
 import anyio.to_thread
@@ -26,6 +28,7 @@ from studio.engine.prompt_room import TextPiece
 from studio.engine.studio import Studio
 from studio.prompting.dynamic_tree import escape_text
 
+_POLL_SECONDS = 0.1
 _LANE_SECONDS = 120.0  # that a caption waits for the job before it
 _Look = Callable[[Image.Image, Callable[[], bool]], Iterator[TextPiece | ImageDescription]]
 
@@ -92,7 +95,18 @@ def _start_captioner(studio: Studio) -> _Look:
     _require_captioner(studio)
 
     def look(image: Image.Image, is_gone: Callable[[], bool]) -> Iterator[TextPiece | ImageDescription]:
-        yield describe_by_captioner(studio, image, is_gone)
+        """The caption, from a thread of its own, so that a caller who hangs up is noticed meanwhile."""
+        stopped = threading.Event()
+        pool = ThreadPoolExecutor(1, thread_name_prefix="caption")
+        try:
+            caption = pool.submit(describe_by_captioner, studio, image, lambda: is_gone() or stopped.is_set())
+            while not caption.done():
+                wait([caption], timeout=_POLL_SECONDS)
+                yield TextPiece("")
+            yield caption.result()
+        finally:
+            stopped.set()
+            pool.shutdown(wait=False)
 
     return look
 

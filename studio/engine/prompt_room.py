@@ -22,6 +22,7 @@ from studio.core.errors import (
     NotConfigured,
     ProviderError,
     RateLimited,
+    Unreachable,
 )
 from studio.core.model import Look
 from studio.core.ports import Chat
@@ -125,7 +126,7 @@ class PromptRoom:
         self, wanted: BriefRequest, user: str, is_cancelled: Callable[[], bool]
     ) -> Iterator[Classification | TextPiece | PromptIdeas]:
         """What is understood of the brief at once, then the language model's answer as it comes, and the prompts: the
-        model's, or those of the rules where there is no model or it gives none.
+        model's, or those of the rules where there is no model, it gives none or cannot be reached.
 
         Raises:
             LlmTimeout: `details` hold what the rules have. JobCancelled, and what `Chat.stream` raises.
@@ -154,6 +155,10 @@ class PromptRoom:
         except LlmTimeout as error:
             error.details |= {"classification": known, "prompts": rules}
             raise
+        except (Unreachable, ProviderError, RateLimited) as error:
+            note = f"{error.message} These are by rules."
+            yield PromptIdeas(prompts=rules, classification=known, source=BY_RULES, notes=(note,))
+            return
         prompts, _ = read_prompts("".join(pieces))
         if not prompts:
             note = "The language model gave no prompts; these are by rules."

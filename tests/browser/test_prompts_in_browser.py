@@ -153,6 +153,18 @@ def test_a_stalling_language_model_is_stopped(opener: Opener) -> None:
         assert server.ended.wait(DEADLINE)
 
 
+def test_a_language_model_that_is_too_slow_leaves_the_prompts_of_the_rules(opener: Opener) -> None:
+    with run_chat_server(stall("a")) as server:
+        window = opener.open_window(opener.serve(chat_url=server.url, chat_seconds=1))
+        page = window.open()
+        window.tab("Prompts")
+        brief = page.locator(".brief")
+        brief.get_by_label("Brief", exact=True).fill("a cat")
+        brief.get_by_role("button", name="Find prompts").click()
+        expect(brief.locator(".brief-card")).to_have_count(4)
+        expect(brief.get_by_role("status")).to_contain_text("Written by rules. The chat server did not answer in time.")
+
+
 def test_a_language_model_rewrites_the_prompt(opener: Opener) -> None:
     with run_chat_server(stream_text('{"prompt": "a moonlit cat"}')) as server:
         served = opener.serve(chat_url=server.url)

@@ -70,8 +70,9 @@ function readEvent(block, onEvent) {
   const data = /^data: (.*)$/m.exec(block)?.[1];
   if (!name || !data) return;
   const read = JSON.parse(data);
-  if (name === "error") throw makeError(read);
-  onEvent(name, read);
+  if (name !== "error") return onEvent(name, read);
+  if (!read.details?.prompts) throw makeError(read);
+  onEvent("done", { ...read.details, source: "rules", notes: [read.error] }); // what the rules had by then
 }
 
 /** @param {any} body */
