@@ -10,7 +10,8 @@ import { BriefFilters } from "./brief_filters.js";
 import { makeNotices } from "./cautions.js";
 import { showResult } from "./job_results.js";
 import { KnownChips } from "./known_chips.js";
-import { fillPersonas, PERSONAS_CHANGED } from "./persona_editor.js";
+import { fillPersonas } from "./persona_choice.js";
+import { PERSONAS_CHANGED } from "./persona_editor.js";
 
 /** @typedef {import("./brief_api.js").BriefAnswer} BriefAnswer */
 /** @typedef {import("./brief_api.js").Classification} Classification */

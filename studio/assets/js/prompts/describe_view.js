@@ -6,26 +6,10 @@ import { showError } from "../common/toasts.js";
 import { mountImagePad } from "../images/image_pad.js";
 import { followImages } from "../images/pad_registry.js";
 import { writeIntoForm } from "./form_prompt.js";
+import { nameSpeaker } from "./image_describer.js";
 import { describeImage, getHelpers } from "./prompts_api.js";
 
-/** @typedef {import("./prompts_api.js").Description} Description */
-
 const PAD = "describe-source";
-/** @type {Record<string, string>} */
-const SPEAKERS = {
-  recipe: "From the image's own recipe.",
-  infotext: "From the image's own metadata.",
-  measured: "Measured: nothing in the image tells its prompt.",
-};
-
-/**
- * @param {Description} description
- * @returns {string} who gave it
- */
-export function nameSpeaker({ source }) {
-  return SPEAKERS[source] ?? `Written by ${source}.`;
-}
-
 export class DescribeView {
   constructor() {
     /** @type {string} */

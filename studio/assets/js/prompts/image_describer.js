@@ -4,8 +4,24 @@
 import { make, makeButton } from "../common/dom.js";
 import { showError } from "../common/toasts.js";
 import { followImages } from "../images/pad_registry.js";
-import { nameSpeaker } from "./describe_view.js";
 import { describeImage } from "./prompts_api.js";
+
+/** @typedef {import("./prompts_api.js").Description} Description */
+
+/** @type {Record<string, string>} */
+const SPEAKERS = {
+  recipe: "From the image's own recipe.",
+  infotext: "From the image's own metadata.",
+  measured: "Measured: nothing in the image tells its prompt.",
+};
+
+/**
+ * @param {Description} description
+ * @returns {string} who gave it
+ */
+export function nameSpeaker({ source }) {
+  return SPEAKERS[source] ?? `Written by ${source}.`;
+}
 
 export class ImageDescriber {
   /**

@@ -4,6 +4,7 @@
 import { askToConfirm } from "../common/ask_dialog.js";
 import { make, makeButton } from "../common/dom.js";
 import { showError } from "../common/toasts.js";
+import { fillPersonas } from "./persona_choice.js";
 import { deletePersona, listPersonas, savePersona } from "./prompts_api.js";
 
 /** @typedef {import("./prompts_api.js").Persona} Persona */
@@ -99,17 +100,4 @@ export class PersonaEditor {
       showError(error);
     }
   }
-}
-
-/**
- * Fill a list with personas.
- * @param {HTMLSelectElement} list
- * @param {Persona[]} personas
- * @param {string} none what stands for no persona
- * @param {string} chosen
- */
-export function fillPersonas(list, personas, none, chosen) {
-  const options = personas.map(({ name }) => make("option", { value: name }, name));
-  list.replaceChildren(make("option", { value: "" }, none), ...options);
-  list.value = personas.some(({ name }) => name === chosen) ? chosen : "";
 }

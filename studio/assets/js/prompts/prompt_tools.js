@@ -5,7 +5,7 @@ import { find, make, makeButton } from "../common/dom.js";
 import { findBox, typeInto } from "../common/gradio_dom.js";
 import { showError } from "../common/toasts.js";
 import { ImageDescriber } from "./image_describer.js";
-import { fillPersonas } from "./persona_editor.js";
+import { fillPersonas } from "./persona_choice.js";
 import { removePhrase } from "./prompt_edits.js";
 import {
   adviseModel,
