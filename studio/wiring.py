@@ -37,6 +37,7 @@ from studio.social.advice import Advisor
 from studio.social.export import SocialBackend
 from studio.social.platforms import Platforms
 from studio.social.templates import Templates
+from studio.trust.sign import Credentials
 from studio.vision.image_facts import find_image_facts
 from studio.vision.sentence_encoder import find_sentence_encoder
 
@@ -86,6 +87,7 @@ def build_studio(settings: SettingsStore) -> Studio:
             find_by_hash=catalog.find_checkpoint_by_hash,
             find_successor=_find_successor,
             embedder=find_sentence_encoder(),
+            credentials=Credentials(own / "trust"),
         ),
     )
     chat = ChatConnection(lambda: settings.current, lambda: keys.find(CHAT_KEY))

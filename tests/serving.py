@@ -21,6 +21,7 @@ from fastapi import FastAPI
 from studio.core.ports import Backend, MemoryReport
 from studio.core.settings import Settings
 from studio.engine.engine import Engine
+from studio.engine.lookups import Lookups
 from studio.engine.prompt_room import PromptRoom
 from studio.engine.settings_store import SettingsStore
 from studio.engine.studio import Studio
@@ -51,10 +52,12 @@ def make_studio(
     models: Any = None,
     social: Any = None,
     clouds: Any = None,
+    lookups: Lookups | None = None,
     **settings: Any,
 ) -> Studio:
     """A studio on `folder` with one backend, or several; its engine is not started yet. `models` is its ModelStore, by
-    default an empty one; `social` its SocialParts and `clouds` its Clouds, by default none."""
+    default an empty one; `social` its SocialParts, `clouds` its Clouds, `lookups` those of its engine, by default
+    none."""
     store = SettingsStore(
         Settings(
             **{
@@ -68,7 +71,8 @@ def make_studio(
     )
     (folder / "outputs").mkdir(parents=True, exist_ok=True)
     backends = backend if isinstance(backend, list) else [backend]
-    engine = Engine(settings=store, backends=backends, database=Database(folder / "outputs" / "library.db"))
+    database = Database(folder / "outputs" / "library.db")
+    engine = Engine(settings=store, backends=backends, database=database, lookups=lookups or Lookups())
     prompts = PromptRoom(ChatConnection(lambda: store.current, lambda: ""), engine.ledger, lambda: store.current)
     return Studio(engine, store, models or EmptyStore(), doctor=list, social=social, clouds=clouds, prompts=prompts)
 

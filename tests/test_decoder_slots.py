@@ -13,7 +13,8 @@ from PIL import Image
 from studio.core import image_gate
 from studio.core.decoder_slots import DecoderSlots
 from studio.core.errors import QueueFull
-from studio.core.image_gate import MAX_DECODERS, open_image
+from studio.core.image_gate import open_image
+from studio.core.image_process import MAX_DECODERS
 
 DEADLINE = 60.0
 

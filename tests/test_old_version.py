@@ -6,7 +6,9 @@ tests/data/version_0_1 was written by that version itself, which was killed whil
 
 from __future__ import annotations
 
+import contextlib
 import shutil
+import sqlite3
 from pathlib import Path
 
 import pytest
@@ -18,6 +20,7 @@ from studio.core.user import LOCAL_USER
 from studio.engine.metadata.image_info import read_image_info
 from studio.engine.settings_store import SettingsStore
 from studio.engine.studio import Studio
+from studio.library.database import Database
 from studio.wiring import build_studio
 
 WRITTEN = Path(__file__).parent / "data" / "version_0_1"
@@ -111,3 +114,16 @@ def test_old_names_are_read_but_not_beside_new_ones() -> None:
     both = {**asked, "references": [{"picture": LOGO, "image": SOURCE}]}
     with pytest.raises(InvalidRequest, match="picture"):
         GenerationRequest.from_json(both)
+
+
+def test_a_library_of_version_6_takes_credentials(tmp_path: Path) -> None:
+    file = tmp_path / "library.db"
+    Database(file).close()
+    with contextlib.closing(sqlite3.connect(file)) as connection:
+        connection.execute("ALTER TABLE inputs DROP COLUMN credentials")
+        connection.execute("INSERT INTO inputs (hash, user, width, height, created) VALUES ('a', 'ann', 1, 1, 0)")
+        connection.execute("PRAGMA user_version = 6")
+        connection.commit()
+    opened = Database(file)
+    assert [bytes(row["credentials"]) for row in opened.rows("SELECT credentials FROM inputs")] == [b""]
+    opened.close()

@@ -15,7 +15,6 @@ import os
 import stat
 import struct
 import subprocess
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -23,8 +22,8 @@ from typing import BinaryIO
 from PIL import Image
 
 from studio.core import decode_image
-from studio.core.decoder_slots import DecoderSlots
 from studio.core.errors import BadImage
+from studio.core.image_process import run_image_program, take_turn
 from studio.core.settings import Settings
 
 IN_PROCESS_PIXELS = 16_000_000
@@ -32,10 +31,6 @@ MAX_PNG_CHUNKS = 20_000
 MAX_PNG_TEXT_BYTES = 8 * 1024 * 1024  # bytes in text chunks; Pillow bounds what they unpack to
 MAX_JPEG_SCANS = 500
 MAX_SCAN_PIXELS = 64_000_000  # scans times pixels that are still decoded here
-MAX_DECODERS = 2  # processes at once, each of which may take some 2 GB
-MAX_WAITING = 16  # that wait for one of them; each holds a thread of the server
-QUEUE_SECONDS = 30.0  # seconds that an upload waits
-PATIENT_SECONDS = 900.0  # seconds that a result waits which was drawn already, and maybe paid
 _SUPPORTED_FORMATS = "PNG, JPEG, WebP, AVIF, GIF, BMP or TIFF"
 _PNG = b"\x89PNG\r\n\x1a\n"
 _HEIC_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs", b"mif1", b"msf1"}
@@ -47,9 +42,6 @@ _OTHER_FORMATS = (
     (b"%PDF", "a PDF"),
     (b"<svg", "an SVG drawing"),
 )
-
-
-_slots = DecoderSlots(MAX_DECODERS, MAX_WAITING)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,7 +82,7 @@ def open_image(
             _check_size(size, limits)
             if _is_cheap(data, kind, size):
                 return _decode_in_process(data, kind, limits)
-    with _slots.take(PATIENT_SECONDS if patient else QUEUE_SECONDS, patient=patient):
+    with take_turn(patient=patient):
         return _decode_in_subprocess(data, kind, limits)
 
 
@@ -229,16 +221,8 @@ def _decode_in_subprocess(data: bytes, kind: str, limits: ImageLimits) -> Image.
         "seconds": int(limits.seconds) + 1,
         "memory": 768 * 1024 * 1024 + len(data) * 2 + limits.max_pixels * 20,
     }
-    program = [sys.executable, "-I", str(Path(decode_image.__file__))]
     try:
-        done = subprocess.run(
-            program,
-            input=json.dumps(order).encode() + b"\n" + data,
-            capture_output=True,
-            timeout=limits.seconds,
-            check=False,
-            env={},
-        )
+        done = run_image_program(Path(decode_image.__file__), order, data, limits.seconds)
     except subprocess.TimeoutExpired as error:
         raise BadImage(
             "The image took too long to open.", hint="Save it again with an image editor, or make it smaller."

@@ -19,7 +19,8 @@ class RenderedImage:
 
     Where one image ends as several files, `request` asks for this one alone, `label` names it ("instagram.story") and
     `file` says how it is written. `cost` is what a service billed for it, in US dollars, None where it did not say.
-    `ordered_at` is when a service took the order (seconds since the epoch), where an earlier call sent it.
+    `ordered_at` is when a service took the order (seconds since the epoch), where an earlier call sent it. `original`
+    is the file as a service or another program delivered it, where it has Content Credentials.
     """
 
     image: Image.Image
@@ -31,6 +32,7 @@ class RenderedImage:
     file: OutputOptions | None = None
     cost: float | None = None
     ordered_at: float | None = None
+    original: bytes | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -120,6 +120,20 @@ class Settings:
     )
     embed_recipe: bool = setting_field(True, "Write the full recipe into each image.", group="Output")
 
+    sign: str = setting_field(
+        "off",
+        "Sign saved images with Content Credentials (C2PA): how they were made, and that nobody changed them since. All"
+        " images of this installation carry the same certificate.",
+        group="Provenance",
+        choices=("off", "on"),
+    )
+    claim_training: str = setting_field(
+        "none",
+        "What signed images say about training models with them.",
+        group="Provenance",
+        choices=("none", "allow", "forbid"),
+    )
+
     import_folders: str = setting_field(
         "",
         "Output folders of other programs whose images the library shows, separated by |. With logins write"

@@ -53,6 +53,7 @@ from studio.engine.storage.index_rebuild import rebuild_index
 from studio.engine.storage.input_cleanup import InputCleanup
 from studio.engine.storage.inputs import INPUTS_FOLDER, Images
 from studio.engine.storage.outputs import Outputs
+from studio.engine.storage.signing import AssetSigner
 from studio.library.asset_index import AssetIndex
 from studio.library.asset_library import AssetLibrary
 from studio.library.database import Database
@@ -91,15 +92,15 @@ class Engine(Gallery):
         root = database.path.parent
         self.logs, self.metrics = logs or Logs.open(settings.current), Metrics()
         library = AssetIndex(database, root)
-        outputs = Outputs(root, library, tool=tool)
-        super().__init__(settings, library, outputs, Images(database, root))
+        images = Images(database, root, lookups.credentials)
+        outputs = Outputs(root, library, tool=tool, signer=AssetSigner(lookups.credentials, images))
+        super().__init__(settings, library, outputs, images)
         self.asset_library = AssetLibrary(
             database, root, outputs.remove_thumbnail, read_foreign_image, lookups.embedder
         )
         self._feed = AssetFeed(outputs, self.asset_library)
         self._upkeep = Upkeep(self.asset_library, lambda: self._settings.current.trash_days)
-        self._database = database
-        self._models = Models(backends)
+        self._database, self._models = database, Models(backends)
         self._owner = ProcessLock(root)
         self._journal = Journal(database, self._owner)
         self._saver = Saver(self._outputs)

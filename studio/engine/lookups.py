@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from studio.core.errors import NotConfigured
+from studio.core.provenance import ContentCredentials
 from studio.library.meaning import Embedder
 
 
@@ -27,10 +28,12 @@ class Lookups:
     """`find_successor` gives the successor of a name that no model has any more, None for a name that never ended.
     `model_hash` gives a model's short hash at once, "" while it is not known, and `find_by_hash` the model whose known
     hash begins so, "" where there is none; `key` an API key by its name, and raises NotConfigured when it is not set.
-    `embedder` gives the meaning of texts as vectors, None where no model does."""
+    `embedder` gives the meaning of texts as vectors, None where no model does. `credentials` signs files and reads what
+    others signed, None where nothing does."""
 
     model_hash: Callable[[str], str] = lambda model_id: ""
     find_by_hash: Callable[[str], str] = lambda beginning: ""
     key: Callable[[str], str] = raise_no_key
     embedder: Embedder | None = None
+    credentials: ContentCredentials | None = None
     find_successor: Callable[[str], Successor | None] = lambda name: None

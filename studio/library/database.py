@@ -23,7 +23,7 @@ from studio.library.process_locks import can_lock_ranges, hold_alone, lock_folde
 from studio.library.schema import create_asset_tables
 
 DATABASE_FILE = "library.db"
-_VERSION = 6
+_VERSION = 7
 _BUSY_MS = 10_000
 READ_SECONDS = 2.0  # that a search may take
 _TURN_SECONDS = 0.002  # between two looks whether others have had their turn
@@ -106,6 +106,9 @@ ALTER TABLE inputs ADD COLUMN source_type TEXT NOT NULL DEFAULT '';
 _NOTICES = """
 ALTER TABLE inputs ADD COLUMN notice TEXT NOT NULL DEFAULT '';
 """
+_CREDENTIALS = """
+ALTER TABLE inputs ADD COLUMN credentials BLOB NOT NULL DEFAULT x'';
+"""
 _UPGRADES = {  # from the version to the next
     1: f"""
 ALTER TABLE pictures ADD COLUMN history TEXT NOT NULL DEFAULT '[]';
@@ -116,6 +119,7 @@ ALTER TABLE pictures ADD COLUMN label TEXT NOT NULL DEFAULT '';
     2: _CHAINS,
     3: f"ALTER TABLE pictures ADD COLUMN source_type TEXT NOT NULL DEFAULT ''; {_SOURCE_TYPES}",
     4: _NOTICES,
+    6: _CREDENTIALS,
 }
 _PICTURES_VERSION = 5  # the last one whose images stood in the table `pictures`
 
@@ -344,7 +348,9 @@ def _connect(path: Path, *, locks: bool) -> tuple[sqlite3.Connection, bool]:
             with connection:
                 connection.execute("BEGIN IMMEDIATE")
                 upgrade_pictures(connection)
-                connection.execute(f"PRAGMA user_version = {_VERSION}")
+                connection.execute(f"PRAGMA user_version = {_PICTURES_VERSION + 1}")
+        for old in range(max(version, _PICTURES_VERSION + 1) if version else _VERSION, _VERSION):
+            connection.executescript(f"BEGIN; {_UPGRADES[old]} PRAGMA user_version = {old + 1}; COMMIT;")
         undo.pop_all()
     return connection, version == 0
 
@@ -352,7 +358,9 @@ def _connect(path: Path, *, locks: bool) -> tuple[sqlite3.Connection, bool]:
 def _create_tables(connection: sqlite3.Connection) -> None:
     with connection:
         connection.execute("BEGIN IMMEDIATE")
-        for statement in f"{_SCHEMA} {_INPUTS} {_LEDGER} {_CHAINS} {_SOURCE_TYPES} {_NOTICES}".split(";"):
+        for statement in f"{_SCHEMA} {_INPUTS} {_LEDGER} {_CHAINS} {_SOURCE_TYPES} {_NOTICES} {_CREDENTIALS}".split(
+            ";"
+        ):
             connection.execute(statement)
         create_asset_tables(connection)
         connection.execute(f"PRAGMA user_version = {_VERSION}")

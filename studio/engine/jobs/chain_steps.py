@@ -129,6 +129,7 @@ def _merge_result(before: RenderedImage, result: RenderedImage) -> RenderedImage
         variation_seed=before.variation_seed,
         notes=(*before.notes, *result.notes),
         cost=sum(costs) if costs else None,
+        original=result.original or before.original,
     )
 
 

@@ -13,6 +13,7 @@ from studio.core.durable_files import make_folder, publish, translate_os_errors,
 from studio.core.errors import InvalidRequest, NotFound
 from studio.core.finish import OutputOptions
 from studio.core.image_gate import ImageLimits, detect_format, open_image
+from studio.core.provenance import has_credentials
 from studio.core.request import GenerationRequest
 from studio.core.result import Asset, RenderedImage
 from studio.core.settings import Settings
@@ -114,7 +115,8 @@ class AssetFeed:
             source=file.source or (told.program if told else "") or "Upload",
         )
         name = {"prompt": file.title or asset.drawn.prompt, "seed": "upload", "model": asset.drawn.model}
-        rendered = RenderedImage(image=image, file=OutputOptions(format="png"))
+        original = file.data if has_credentials(file.data, detect_format(file.data)) else None
+        rendered = RenderedImage(image=image, file=OutputOptions(format="png"), original=original)
         self._outputs.save(asset, rendered, name, settings)
 
     def _add_media(self, file: FedFile, asset_id: str, media: tuple[str, str], user: str) -> None:

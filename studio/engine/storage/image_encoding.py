@@ -13,7 +13,7 @@ import io
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 from PIL import Image
 
@@ -23,6 +23,9 @@ from studio.core.ground import WHITE, describe_faint_ground, flatten_on_ground
 from studio.core.settings import Settings
 from studio.engine.metadata import embed
 
+if TYPE_CHECKING:
+    from studio.engine.storage.signing import FileSigner
+
 _FULL_COLOUR = (82, 95)  # JPEG quality while colour is kept whole
 _HALF_COLOUR = (15, 88)
 _LOSSY_QUALITY = {"webp": (10, 95), "avif": (10, 90)}
@@ -30,13 +33,15 @@ _MAX_SIDES = {"jpeg": 65_535, "webp": 16_383}  # px that the format can hold
 _MAX_PACK_RATIO = 4  # a PNG that is this many times too large is not tried again: packing harder halves it at best
 _TARGET_FILL = 0.985  # of the limit: a step of quality changes more than the rest
 _MAX_COLOURS = 256  # of a palette
+_SIGNING_SLACK = 64  # bytes by which credentials may differ between two files
 
 
 @dataclass(frozen=True, kw_only=True)
 class EncodedImage:
-    """The file's bytes, its ending (".png"), and what the user should know of how it was made."""
+    """The file's bytes, its kind and ending (".png"), and what the user should know of how it was made."""
 
     data: bytes
+    kind: str
     ending: str
     notes: tuple[str, ...] = ()
 
@@ -47,9 +52,10 @@ def encode_output(
     settings: Settings,
     *,
     carried: embed.EmbeddedMetadata,
+    signer: FileSigner | None = None,
 ) -> EncodedImage:
     """`image` (RGB, RGBA or L, sRGB) as `options` say, else as the settings say, with the parts of
-    `carried` that they keep inside, and nothing else.
+    `carried` that they keep inside, and nothing else; signed by `signer`, whose bytes count.
 
     Raises:
         InvalidRequest: the format cannot hold an image of that size, or no quality brings the file under the requested
@@ -62,15 +68,47 @@ def encode_output(
         carried = dataclasses.replace(carried, infotext="", recipe=None, marked=options.keep is MetadataPolicy.MARKER)
     writer = _Writer(_strip_metadata(image), carried, options.ground)
     quality = options.quality or settings.output_quality
+    if signer is not None and options.max_bytes is not None:
+        return _encode_signed(writer, kind, quality, options.max_bytes, signer)
+    encoded = _encode_within(writer, kind, quality, options.max_bytes)
+    if signer is None:
+        return encoded
+    data = signer.sign(encoded.data, encoded.kind)
+    return dataclasses.replace(encoded, data=data, notes=(*encoded.notes, *signer.notes))
+
+
+def _encode_within(writer: _Writer, kind: str, quality: int, limit: int | None) -> EncodedImage:
+    """The file of at most `limit` bytes; raises InvalidRequest where there is none."""
     data = writer.write(kind, quality)
-    if options.max_bytes is None or len(data) <= options.max_bytes:
+    if limit is None or len(data) <= limit:
         return writer.build_result(data, kind, kind)
     if kind == "png":
-        packed = writer.pack_png(options.max_bytes, data)
-        if len(packed) <= options.max_bytes:
+        packed = writer.pack_png(limit, data)
+        if len(packed) <= limit:
             return writer.build_result(packed, kind, kind)
-        return writer.fit_lossy(options.max_bytes, "webp" if writer.clear else "jpeg", 100, kind)
-    return writer.fit_lossy(options.max_bytes, kind, quality, kind)
+        return writer.fit_lossy(limit, "webp" if writer.clear else "jpeg", 100, kind)
+    return writer.fit_lossy(limit, kind, quality, kind)
+
+
+def _encode_signed(writer: _Writer, kind: str, quality: int, limit: int, signer: FileSigner) -> EncodedImage:
+    """The signed file of at most `limit` bytes, with as much of the image's past as fits; raises InvalidRequest where
+    not even the unsigned one does."""
+    for level in signer.list_levels(kind, limit):
+        room = limit - level.bytes
+        try:
+            encoded = _encode_within(writer, kind, quality, room)
+            data = signer.sign_level(encoded.data, encoded.kind, level)
+            if len(data) > limit:  # by the few bytes in which kinds and sizes differ
+                encoded = _encode_within(writer, kind, quality, room - (len(data) - limit) - _SIGNING_SLACK)
+                data = signer.sign_level(encoded.data, encoded.kind, level)
+        except InvalidRequest:
+            if level.order is None:
+                raise
+            continue
+        if len(data) <= limit:
+            notes = (*encoded.notes, *signer.notes, *filter(None, [level.note]))
+            return dataclasses.replace(encoded, data=data, notes=notes)
+    raise AssertionError("the last level signs nothing and fits, or raises")
 
 
 class _Writer:
@@ -125,7 +163,7 @@ class _Writer:
             notes.append(
                 f"Too long for {_get_format_title(kind)} and left out: {' and '.join(left_out)}. PNG holds it."
             )
-        return EncodedImage(data=data, ending=embed.FILE_EXTENSIONS[kind], notes=tuple(notes))
+        return EncodedImage(data=data, kind=kind, ending=embed.FILE_EXTENSIONS[kind], notes=tuple(notes))
 
     def _list_left_out(self, data: bytes) -> list[str]:
         """The metadata that had no room in the file."""

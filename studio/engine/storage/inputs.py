@@ -22,11 +22,12 @@ from typing import Any, cast
 from PIL import Image
 
 from studio.core.durable_files import replace_synced, translate_os_errors
-from studio.core.errors import BadImage, NotFound
+from studio.core.errors import BadImage, NotFound, StudioError
 from studio.core.image_gate import ImageLimits, open_image
+from studio.core.provenance import ContentCredentials, CredentialReport
 from studio.core.request import GenerationRequest
 from studio.core.result import Asset
-from studio.core.source_type import GENERATED, find_source_type
+from studio.core.source_type import GENERATED, MADE_BY_MODELS, find_source_type
 from studio.core.stored_requests import parse_requests
 from studio.engine.metadata.embed import Metadata, read_metadata
 from studio.engine.metadata.file_texts import is_generated_image
@@ -34,6 +35,7 @@ from studio.library.database import Database
 
 INPUTS_FOLDER = ".inputs"
 _TOUCH_AFTER = 86_400.0  # seconds
+_COLUMNS = "width, height, asset, infotext, history, source_type, notice"
 _MAX_HISTORY = 50  # requests of a foreign history that are kept
 _MAX_DECODED = 3  # images that are kept decoded: the passes of one job read the same ones
 
@@ -60,8 +62,11 @@ class KeptImage:
 class Images:
     """The kept images of all users. Thread-safe."""
 
-    def __init__(self, database: Database, root: Path) -> None:
+    def __init__(self, database: Database, root: Path, credentials: ContentCredentials | None = None) -> None:
+        """`credentials` reads those of files, so that what is made of them can carry them on."""
         self._database = database
+        self._root = root
+        self._credentials = credentials
         self._folder = root / INPUTS_FOLDER
         self._lock = threading.Lock()
         self._decoded: collections.OrderedDict[str, Image.Image] = collections.OrderedDict()
@@ -78,19 +83,17 @@ class Images:
             )
         image = open_image(source, limits=limits)
         metadata, source_type, notice = read_source_metadata(source)
-        return self._keep(
-            image,
-            user,
-            KeptImage(
-                hash=hash_pixels(image),
-                width=image.width,
-                height=image.height,
-                infotext=metadata.infotext,
-                history=read_history(metadata.recipe or {}),
-                source_type=source_type,
-                notice=notice,
-            ),
+        report, archive, refused = self._take_credentials(source)
+        kept = KeptImage(
+            hash=hash_pixels(image),
+            width=image.width,
+            height=image.height,
+            infotext=metadata.infotext,
+            history=read_history(metadata.recipe or {}),
+            source_type=merge_source_types(source_type, report),
+            notice=" ".join(filter(None, [notice, refused])),
         )
+        return self._keep(image, user, kept, archive)
 
     def keep_asset(self, asset: Asset, limits: ImageLimits) -> KeptImage:
         """Let one of the studio's own images in, with all that is known of it; raises as `keep`."""
@@ -104,7 +107,36 @@ class Images:
             history=(*asset.history, asset.request),
             source_type=asset.source_type or self._read_source_type(asset),
         )
-        return self._keep(image, asset.user, kept)
+        return self._keep(image, asset.user, kept, self._archive_asset(asset))
+
+    def get_credentials(self, content: str, user: str) -> bytes:
+        """The credentials that came with a kept image, as an archive; b"" where there are none, or no such image."""
+        rows = self._database.rows("SELECT credentials FROM inputs WHERE hash = ? AND user = ?", (content, user))
+        return bytes(rows[0]["credentials"]) if rows else b""
+
+    def _take_credentials(self, source: Path | bytes) -> tuple[CredentialReport, bytes, str]:
+        """What the file's credentials say, their archive, and a notice where they are not carried on."""
+        if self._credentials is None:
+            return CredentialReport(), b"", ""
+        try:
+            data = source.read_bytes() if isinstance(source, Path) else source
+            return (*self._credentials.take(data), "")
+        except StudioError as error:
+            return CredentialReport(), b"", f"{error.message} {error.hint}"
+        except OSError:  # removed since it was opened
+            return CredentialReport(), b"", ""
+
+    def _archive_asset(self, asset: Asset) -> bytes:
+        """The credentials of one of the studio's own files, or of another program's that it shows."""
+        if self._credentials is None:
+            return b""
+        if not asset.path.is_relative_to(self._root):
+            return self._take_credentials(asset.path)[1]
+        try:
+            return self._credentials.archive_own(asset.path.read_bytes())
+        except (StudioError, OSError) as error:
+            _log.warning("the credentials of %s are not carried on: %s", asset.id, error)
+            return b""
 
     def _read_source_type(self, asset: Asset) -> str:
         """The digital source type of an asset that an older version indexed, by its tasks."""
@@ -121,7 +153,7 @@ class Images:
         Raises:
             NotFound: there is none of that hash, or it is another user's.
         """
-        rows = self._database.rows("SELECT * FROM inputs WHERE hash = ? AND user = ?", (content, user))
+        rows = self._database.rows(f"SELECT {_COLUMNS} FROM inputs WHERE hash = ? AND user = ?", (content, user))
         if not rows or not self._mark_used(content):
             raise NotFound(
                 "This image is no longer available.", hint="Choose it again.", details={"image": content[:80]}
@@ -183,19 +215,18 @@ class Images:
             while len(self._decoded) > _MAX_DECODED:
                 self._decoded.popitem(last=False)
 
-    def _keep(self, image: Image.Image, user: str, kept: KeptImage) -> KeptImage:
+    def _keep(self, image: Image.Image, user: str, kept: KeptImage, archive: bytes = b"") -> KeptImage:
         with translate_os_errors("the image"):
             if not self._mark_used(kept.hash):
                 self._write(image, kept.hash)
-        known = self._database.rows("SELECT * FROM inputs WHERE hash = ? AND user = ?", (kept.hash, user))
-        if known and not kept.history and (known[0]["history"] != "[]" or known[0]["source_type"] > kept.source_type):
+        if not kept.history and not archive and self._is_better_known(kept, user):
             return self.get(kept.hash, user)  # the same pixels again, this time without their story
         with translate_os_errors("the image"), self._database.transaction() as connection:
             if not self._mark_used(kept.hash):  # removed as unused between the two
                 self._write(image, kept.hash)
             connection.execute(
                 "INSERT OR REPLACE INTO inputs (hash, user, width, height, created, asset, infotext, history,"
-                " source_type, notice) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                " source_type, notice, credentials) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 (
                     kept.hash,
                     user,
@@ -207,9 +238,21 @@ class Images:
                     json.dumps([request.to_json() for request in kept.history]),
                     kept.source_type,
                     kept.notice,
+                    archive,
                 ),
             )
         return kept
+
+    def _is_better_known(self, kept: KeptImage, user: str) -> bool:
+        """Whether the user kept the same pixels before with more of their story."""
+        rows = self._database.rows(
+            "SELECT history, source_type, length(credentials) AS size FROM inputs WHERE hash = ? AND user = ?",
+            (kept.hash, user),
+        )
+        if not rows:
+            return False
+        row = rows[0]
+        return bool(row["history"] != "[]" or row["source_type"] > kept.source_type or row["size"])
 
     def _write(self, image: Image.Image, content: str) -> None:
         path = self._get_path(content)
@@ -248,6 +291,13 @@ def read_source_metadata(source: Path | bytes) -> tuple[Metadata, str, str]:
             return metadata, source_type, _describe_frames(image)
     except (BadImage, OSError, ValueError, SyntaxError, Image.DecompressionBombError):
         return Metadata(), "", ""
+
+
+def merge_source_types(stated: str, report: CredentialReport) -> str:
+    """The source type of a file by what it states and what its credentials say, which nobody changed since they were
+    signed: a file that says less there than it does here is not believed."""
+    signed = report.source_type if report.state.is_valid else ""
+    return signed if signed in MADE_BY_MODELS and stated not in MADE_BY_MODELS else stated or signed
 
 
 def _describe_frames(image: Image.Image) -> str:

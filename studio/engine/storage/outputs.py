@@ -28,6 +28,7 @@ from studio.engine.metadata.embed import EmbeddedMetadata
 from studio.engine.storage.file_names import add_number, build_file_name, find_part_limit, get_user_folder
 from studio.engine.storage.image_encoding import encode_output
 from studio.engine.storage.index_rebuild import build_recipe
+from studio.engine.storage.signing import AssetSigner
 from studio.library.asset_index import AssetIndex
 
 THUMBNAIL_SIDE = 384  # px, the longest side
@@ -39,11 +40,12 @@ _FED_AGE = 3600.0  # seconds
 class Outputs:
     """The outputs folder of one studio process; other processes may write there too. Thread-safe."""
 
-    def __init__(self, root: Path, library: AssetIndex, *, tool: str) -> None:
-        """`tool` names program and version inside the images."""
+    def __init__(self, root: Path, library: AssetIndex, *, tool: str, signer: AssetSigner | None = None) -> None:
+        """`tool` names program and version inside the images; `signer` signs them as the last step."""
         self.root = root
         self._library = library
         self._tool = tool
+        self._signer = signer
         self._lock = threading.Lock()
         self._numbers: dict[Path, int] = {}  # the next free {number} of the folders written last
 
@@ -74,6 +76,7 @@ class Outputs:
                 tool=self._tool,
                 source_type=asset.source_type,
             ),
+            signer=self._signer.prepare(asset, rendered, settings) if self._signer is not None else None,
         )
         asset = dataclasses.replace(asset, notes=tuple(dict.fromkeys((*asset.notes, *encoded.notes))))
         digest = hashlib.sha256(encoded.data).hexdigest()

@@ -4,6 +4,7 @@ cancel, and downloads from the service's own hosts only."""
 from __future__ import annotations
 
 import concurrent.futures
+import dataclasses
 import email.utils
 import ipaddress
 import math
@@ -17,9 +18,11 @@ from urllib.parse import SplitResult, urljoin, urlsplit
 from PIL import Image
 
 from studio.core.errors import MAY_BE_BILLED, BadImage, ProviderError, RateLimited, Unreachable
-from studio.core.image_gate import ImageLimits, open_image
+from studio.core.image_gate import ImageLimits, detect_format, open_image
 from studio.core.ports import JobContext
+from studio.core.provenance import has_credentials
 from studio.core.provider import HttpRequest, HttpResponse, ProviderSpec
+from studio.core.result import RenderedImage
 from studio.core.thread_handover import resolve_future
 from studio.providers.common.kept_state import OpenOrders
 
@@ -53,6 +56,7 @@ class HttpWire:
         self._session = session
         self._context = context
         self.orders = OpenOrders()
+        self._originals: list[tuple[Image.Image, bytes]] = []
 
     def __repr__(self) -> str:
         return f"HttpWire({self._spec.id})"
@@ -136,13 +140,24 @@ class HttpWire:
 
     def decode_image(self, data: bytes) -> Image.Image:
         try:
-            return open_image(data, limits=ImageLimits.of(self._context.settings), patient=True)
+            image = open_image(data, limits=ImageLimits.of(self._context.settings), patient=True)
         except BadImage as error:
             raise ProviderError(
                 f"{self._spec.title} returned something that is not an image: {error.message}",
                 hint="Try again.",
                 details=self._get_bill(),
             ) from error
+        if has_credentials(data, detect_format(data)):
+            self._originals.append((image, data))
+        return image
+
+    def attach_originals(self, rendered: Sequence[RenderedImage]) -> list[RenderedImage]:
+        """`rendered` with the files that the service sent, where these have Content Credentials. An image that was
+        worked on since it came is found by its place among them."""
+        found = [next((data for image, data in self._originals if image is one.image), None) for one in rendered]
+        if not any(found) and len(self._originals) == len(rendered):
+            found = [data for _, data in self._originals]
+        return [dataclasses.replace(one, original=data) for one, data in zip(rendered, found, strict=True)]
 
     def _get_bill(self) -> dict[str, bool]:
         """The details of an error that came after the service did its work."""

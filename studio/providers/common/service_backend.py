@@ -91,7 +91,8 @@ class Service:
             images={name: ctx.load_image(name) for name in list_image_hashes(request)},
         )
         with ctx.phase("service"), self._clean_errors():
-            return self.spec.draw(order, self.wire(ctx))
+            wire = self.wire(ctx)
+            return wire.attach_originals(self.spec.draw(order, wire))
 
     def check(self, ctx: JobContext) -> str:
         """Ask the service something that costs nothing, and when its models end; returns a sentence for the user.
