@@ -21,6 +21,7 @@ from typing import Any
 from studio import __version__
 from studio.core.allocator import keep_freed_memory
 from studio.core.errors import StudioError
+from studio.core.rights import Role
 from studio.core.settings import Settings
 from studio.data_folder import enter_data_folder, find_data_folder
 from studio.engine.settings_store import SettingsStore
@@ -36,8 +37,9 @@ def build_parser() -> argparse.ArgumentParser:
     flags.add_argument("--doctor", action="store_true", help="Check the installation and exit.")
     flags.add_argument("--add-user", metavar="NAME", help="Create a user or change a password, and exit.")
     flags.add_argument(
-        "--admin", action="store_true", help="With --add-user: allow the user to change settings and models."
+        "--role", choices=[role.value for role in Role], help="With --add-user: what the user is; a member by default."
     )
+    flags.add_argument("--admin", action="store_true", help="The same as --role administrator.")
     for field in dataclasses.fields(Settings):
         name = "--" + field.name.replace("_", "-")
         text = field.metadata["help"].replace("%", "%%")
@@ -82,7 +84,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.add_user:
             from studio.serving.users import add_user
 
-            add_user(store.current, options.add_user, admin=options.admin)
+            role = Role.ADMINISTRATOR.value if options.admin else options.role
+            add_user(store.current, options.add_user, Role(role) if role else None)
             return 0
         if store.current.auth_file is not None:
             from studio.serving.users import add_first_user

@@ -27,9 +27,12 @@ from studio.api import error_responses, metrics_routes, native_api, openapi_docs
 from studio.api.dialects.alias_routes import AliasMiddleware
 from studio.api.dialects.automatic1111.router import ProcessTimeMiddleware
 from studio.api.dialects.dialect_router import build_dialect_router
+from studio.api.rights import needs
 from studio.core.errors import NotConfigured, StudioError
+from studio.core.rights import Right
 from studio.core.settings import Settings
 from studio.engine.studio import Studio
+from studio.serving.account_routes import build_account_router
 from studio.serving.compression import CompressionMiddleware
 from studio.serving.cookies import Cookies
 from studio.serving.frontend_files import FrontendFilesMiddleware, find_frontend_folder
@@ -85,7 +88,9 @@ def build_app(studio: Studio, page: Callable[[FastAPI], FastAPI], users: Users |
     require_users(settings, users)
     app = StudioApp(settings, users, studio.engine.logs.get_access_logger())
     authenticator = (
-        Authenticator(users, Cookies(users, load_secret(users.secret_file)), studio.engine.tokens) if users else None
+        Authenticator(users, Cookies(users, load_secret(users.secret_file)), studio.engine.tokens, studio.engine.audit)
+        if users
+        else None
     )
     # The last one added stands outermost. Gradio finds CORSMiddleware here and leaves out its own, which mirrors any
     # origin.
@@ -113,10 +118,11 @@ def build_app(studio: Studio, page: Callable[[FastAPI], FastAPI], users: Users |
     error_responses.install_error_handlers(app)
     app.include_router(login_router(authenticator, settings.root_path))
     app.include_router(native_api.build_api_router(studio))
+    app.include_router(build_account_router(studio, authenticator))
     app.include_router(build_dialect_router(studio))
     app.include_router(metrics_routes.build_metrics_router(studio))
     app.include_router(openapi_docs.build_docs_router(app, settings.root_path))
-    app.include_router(error_responses.build_fallback_router())
+    app.include_router(error_responses.build_fallback_router(), dependencies=[needs(Right.USE)])
     page(app)
     return app
 

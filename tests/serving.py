@@ -19,6 +19,7 @@ from fakes import DEADLINE, FakeBackend
 from fastapi import FastAPI
 
 from studio.core.ports import Backend, MemoryReport
+from studio.core.rights import Role
 from studio.core.settings import Settings
 from studio.engine.engine import Engine
 from studio.engine.lookups import Lookups
@@ -80,7 +81,7 @@ def make_studio(
 def make_users(folder: Path) -> Users:
     """ann and bob, and root, who is an admin."""
     for name, password in PASSWORDS.items():
-        save_user(folder / "users.json", name, password, admin=name == "root")
+        save_user(folder / "users.json", name, password, Role.ADMINISTRATOR if name == "root" else None)
     return Users(folder / "users.json")
 
 

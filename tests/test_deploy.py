@@ -13,6 +13,7 @@ import yaml
 from serving import make_studio, mount_small_page
 
 from studio.core.errors import InvalidRequest, NotConfigured
+from studio.core.rights import Role
 from studio.core.settings import Settings
 from studio.serve import EXIT_SECONDS, build_app
 from studio.serving.users import Users, add_first_user
@@ -87,7 +88,7 @@ def test_the_first_user_comes_from_the_environment_once(tmp_path: Path) -> None:
     users = Users(settings.auth_file)
     found = users.verify_password("root", "a long password")
     assert found is not None
-    assert found.admin
+    assert found.role is Role.ADMINISTRATOR
     assert not add_first_user(settings, {**environment, "EASEL_ADMIN": "another"})
     assert users.get("another") is None
     if os.name == "posix":

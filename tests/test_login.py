@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from serving import PASSWORDS, RunningStudio, make_users, serve_studio
 
 from studio.core.errors import InvalidRequest, NotConfigured, StorageFailed
+from studio.core.rights import Role
 from studio.core.settings import Settings
 from studio.core.user import User
 from studio.serving import users as users_module
@@ -62,7 +63,7 @@ def test_the_file_holds_hashes_and_is_the_owners_alone(tmp_path: Path) -> None:
     assert all(password not in file.read_text() for password in PASSWORDS.values())
     assert "$argon2id$" in file.read_text()
     assert users.verify_password("ann", PASSWORDS["ann"]) == User("ann")
-    assert users.verify_password("root", PASSWORDS["root"]) == User("root", admin=True)
+    assert users.verify_password("root", PASSWORDS["root"]) == User("root", Role.ADMINISTRATOR)
     assert users.verify_password("ann", PASSWORDS["bob"]) is None
     assert users.verify_password("nobody", PASSWORDS["ann"]) is None
     assert [path.name for path in tmp_path.iterdir()] == ["users.json"]
@@ -108,8 +109,8 @@ def test_the_flag_reads_the_password_from_a_pipe(
 ) -> None:
     file = tmp_path / "mine.json"
     monkeypatch.setattr(sys, "stdin", io.StringIO("piped password\n"))
-    add_user(Settings(auth_file=file), "eve", admin=True)
-    assert Users(file).verify_password("eve", "piped password") == User("eve", admin=True)
+    add_user(Settings(auth_file=file), "eve", Role.ADMINISTRATOR)
+    assert Users(file).verify_password("eve", "piped password") == User("eve", Role.ADMINISTRATOR)
     assert "--auth-file" in capsys.readouterr().out
 
 
@@ -198,11 +199,11 @@ def test_a_logout_holds_even_when_the_disk_refuses_it(tmp_path: Path) -> None:
 def test_a_cookie_says_what_the_file_says_now(tmp_path: Path) -> None:
     users = make_users(tmp_path)
     cookies = Cookies(users, b"k" * 32)
-    value = cookies.issue_cookie(User("root", admin=True))
+    value = cookies.issue_cookie(User("root", Role.ADMINISTRATOR))
     data = json.loads((tmp_path / "users.json").read_text())
-    data["users"]["root"]["admin"] = False
+    data["users"]["root"]["role"] = "member"
     (tmp_path / "users.json").write_text(json.dumps(data))
-    assert cookies.read(value) == User("root", admin=False)
+    assert cookies.read(value) == User("root")
     del data["users"]["root"]
     (tmp_path / "users.json").write_text(json.dumps(data))
     assert cookies.read(value) is None
@@ -216,7 +217,7 @@ def test_a_short_key_is_not_taken(tmp_path: Path) -> None:
 @given(st.text(max_size=200))
 def test_no_text_is_a_cookie(value: str) -> None:
     class Nobody:
-        ended_file = Path("no such file")
+        ended_file = sessions_file = Path("no such file")
 
         def fingerprint(self, name: str) -> bytes:
             return b""

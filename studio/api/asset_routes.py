@@ -33,8 +33,10 @@ from studio.api.asset_bodies import (
     UseBody,
     UseResult,
 )
+from studio.api.rights import needs
 from studio.api.submit_request import get_caller
-from studio.core.errors import Forbidden, InvalidRequest
+from studio.core.errors import InvalidRequest
+from studio.core.rights import Right
 from studio.core.user import User
 from studio.engine.studio import Studio
 from studio.library.changes import Change
@@ -157,16 +159,10 @@ def _add_bulk_routes(routes: APIRouter, studio: Studio) -> None:
         token = body.token if body is not None else ""
         return UndoResult(restored=library.undo(get_caller(request).name, token))
 
-    @routes.post("/trash/empty")
+    @routes.post("/trash/empty", dependencies=[needs(Right.DELETE)])
     def empty_trash(request: Request) -> EmptyTrashResult:
         """Delete the caller's trashed files for good."""
-        user = get_caller(request)
-        if not user.may_spend:
-            raise Forbidden(
-                "This token may not delete files for good.",
-                hint="Empty the trash on the Library tab.",
-            )
-        return EmptyTrashResult(removed=library.empty_trash(user.name))
+        return EmptyTrashResult(removed=library.empty_trash(get_caller(request).name))
 
 
 def _add_collection_routes(routes: APIRouter, studio: Studio) -> None:
@@ -200,7 +196,7 @@ def _add_import_routes(routes: APIRouter, studio: Studio) -> None:
     imports = studio.engine.asset_library.imports
 
     def list_folders(user: User) -> ImportList:
-        folders = imports.list_folders(user.name, everybody=user.admin)
+        folders = imports.list_folders(user.name, everybody=user.may(Right.SETTINGS))
         return ImportList(
             folders=[
                 ImportFolderBody(
@@ -216,28 +212,20 @@ def _add_import_routes(routes: APIRouter, studio: Studio) -> None:
             ]
         )
 
-    def require_admin(request: Request) -> User:
-        user = get_caller(request)
-        if not user.admin:
-            raise Forbidden("Only administrators can scan folders.", hint="Ask one.")
-        return user
-
     @routes.get("/imports")
     def list_imports(request: Request) -> ImportList:
         """The caller's import folders and how far they are; an administrator sees all. They are set by file,
         environment or flag."""
         return list_folders(get_caller(request))
 
-    @routes.post("/imports/{folder_id}/scan", status_code=202)
+    @routes.post("/imports/{folder_id}/scan", status_code=202, dependencies=[needs(Right.SETTINGS)])
     def scan_folder(request: Request, folder_id: int) -> ImportList:
         """Look through a folder again (administrators)."""
-        user = require_admin(request)
         imports.scan(folder_id)
-        return list_folders(user)
+        return list_folders(get_caller(request))
 
-    @routes.post("/imports/{folder_id}/cancel", status_code=202)
+    @routes.post("/imports/{folder_id}/cancel", status_code=202, dependencies=[needs(Right.SETTINGS)])
     def cancel_scan(request: Request, folder_id: int) -> ImportList:
         """Stop looking through a folder; what was found stays (administrators)."""
-        user = require_admin(request)
         imports.cancel(folder_id)
-        return list_folders(user)
+        return list_folders(get_caller(request))

@@ -15,7 +15,7 @@ from studio.api.multipart_forms import MultipartRoute
 from studio.api.request_bodies import EditBody
 from studio.api.schemas import CreateBody, StrictModel
 from studio.api.submit_request import get_caller
-from studio.core.errors import Forbidden
+from studio.core.rights import Right
 from studio.engine.money.cloud_accounts import CloudState
 from studio.engine.studio import Studio
 
@@ -79,7 +79,9 @@ def add_cost_routes(routes: APIRouter, studio: Studio) -> None:
         """Every cloud service: what it can do, whether it is locked; never a key."""
         user = get_caller(request)
         found = studio.clouds.all() if studio.clouds is not None else []
-        return ProviderList(providers=[_build_provider_body(state, show_end=user.admin) for state in found])
+        return ProviderList(
+            providers=[_build_provider_body(state, show_end=user.may(Right.SETTINGS)) for state in found]
+        )
 
     @forms.post("/estimate-cost")
     def estimate_cost(request: Request, body: EstimateBody) -> CostEstimate:
@@ -101,8 +103,8 @@ def add_cost_routes(routes: APIRouter, studio: Studio) -> None:
         """List spending by day and provider: the caller's own, or with `everybody` all users' for those who run the
         studio."""
         user = get_caller(request)
-        if everybody and not user.admin:
-            raise Forbidden("Only administrators can see the spending of all users.", hint="Leave “everybody” out.")
+        if everybody:
+            user.require(Right.USERS)
         lines = studio.engine.ledger.lines(None if everybody else user.name, days)
         return LedgerBody(
             lines=[

@@ -5,15 +5,17 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter
 from fastapi.responses import JSONResponse, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 
 from studio import __version__
 from studio.api.responses import PREFIX
-from studio.api.submit_request import NO_STORE, get_caller
-from studio.core.errors import Forbidden, NotFound
+from studio.api.rights import needs
+from studio.api.submit_request import NO_STORE
+from studio.core.errors import NotFound
+from studio.core.rights import Right
 from studio.engine.studio import Studio
 
 
@@ -22,22 +24,19 @@ def build_metrics_router(studio: Studio) -> APIRouter:
     router = APIRouter()
     studio.engine.metrics.add_source(lambda: _collect_state(studio))
 
-    @router.get("/metrics", include_in_schema=False)
-    def get_metrics(request: Request) -> Response:
+    @router.get("/metrics", include_in_schema=False, dependencies=[needs(Right.SETTINGS)])
+    def get_metrics() -> Response:
         """Where the setting is on: to administrators, and to everybody where there are no users."""
-        user = get_caller(request)
         if not studio.settings.current.metrics:
             raise NotFound("Metrics are switched off.", hint="Switch “metrics” on in Configurations.")
-        if not user.admin:
-            raise Forbidden("Metrics are for administrators.", hint="Log in as one.")
         return Response(studio.engine.metrics.render(), media_type=CONTENT_TYPE_LATEST, headers=NO_STORE)
 
-    @router.get(f"{PREFIX}/health/live", tags=["image-studio"])
+    @router.get(f"{PREFIX}/health/live", tags=["image-studio"], dependencies=[needs(None)])
     def get_liveness() -> dict[str, str]:
         """Whether the process answers; restart it when it does not."""
         return {"status": "alive"}
 
-    @router.get(f"{PREFIX}/health/ready", tags=["image-studio"])
+    @router.get(f"{PREFIX}/health/ready", tags=["image-studio"], dependencies=[needs(None)])
     def get_readiness() -> JSONResponse:
         """Whether new jobs are taken: 503 before the start is over, while the studio shuts down, and while the library
         cannot be read."""

@@ -44,10 +44,12 @@ from studio.api.responses import (
     build_model_body,
     find_asset_files,
 )
+from studio.api.rights import needs
 from studio.api.submit_request import NO_STORE, Submitter, get_caller
 from studio.api.webhooks import Webhooks
 from studio.core.errors import StudioError
 from studio.core.events import Status
+from studio.core.rights import Right
 from studio.core.task import Task
 from studio.core.user import User
 from studio.engine.studio import Studio
@@ -64,7 +66,9 @@ _ERROR_RESPONSES: dict[int | str, dict[str, object]] = {
 
 def build_api_router(studio: Studio) -> APIRouter:
     """All routes of the native API."""
-    routes = APIRouter(prefix=PREFIX, tags=["image-studio"], responses=_ERROR_RESPONSES)
+    routes = APIRouter(
+        prefix=PREFIX, tags=["image-studio"], responses=_ERROR_RESPONSES, dependencies=[needs(Right.USE)]
+    )
     submitter = Submitter(studio, Webhooks(studio, studio.settings.folder / "webhooks"))
     _add_create_route(routes, studio, submitter)
     edit_routes.add_editing_routes(routes, studio, submitter)
@@ -82,8 +86,11 @@ def build_api_router(studio: Studio) -> APIRouter:
     recipe_routes.add_recipe_routes(routes, studio, submitter)
     _add_job_routes(routes, studio)
     _add_result_routes(routes, studio)
-    _add_status_routes(routes, studio)
-    return routes
+    _add_model_routes(routes, studio)
+    both = APIRouter()
+    both.include_router(routes)
+    both.include_router(_build_health_router(studio))
+    return both
 
 
 def _add_create_route(routes: APIRouter, studio: Studio, submitter: Submitter) -> None:
@@ -227,14 +234,18 @@ async def _stream_all_jobs(studio: Studio, request: Request, user: User) -> Asyn
         await asyncio.sleep(LOOK_SECONDS)
 
 
-def _add_status_routes(routes: APIRouter, studio: Studio) -> None:
-    began = time.monotonic()
-
+def _add_model_routes(routes: APIRouter, studio: Studio) -> None:
     @routes.get("/models")
     def list_models(request: Request, task: Task | None = None) -> schemas.ModelList:
         """All models, those with a problem too; with `?task=` those that do it."""
         get_caller(request)
         return schemas.ModelList(models=[build_model_body(model) for model in studio.engine.models(task)])
+
+
+def _build_health_router(studio: Studio) -> APIRouter:
+    """What a caller that is not logged in may ask too."""
+    routes = APIRouter(prefix=PREFIX, tags=["image-studio"], responses=_ERROR_RESPONSES, dependencies=[needs(None)])
+    began = time.monotonic()
 
     @routes.get("/health", response_model_exclude_none=True)
     def get_health(request: Request) -> schemas.Health:
@@ -249,6 +260,8 @@ def _add_status_routes(routes: APIRouter, studio: Studio) -> None:
             queueLength=studio.engine.count_unfinished(user),
             device=_get_device(studio),
         )
+
+    return routes
 
 
 def _get_device(studio: Studio) -> str:

@@ -12,6 +12,9 @@ from typing import Any
 from fastapi import APIRouter, FastAPI
 from fastapi.responses import HTMLResponse
 
+from studio.api.rights import needs
+from studio.core.rights import Right
+
 _STYLE = """
 :root {
   color-scheme: light dark;
@@ -32,7 +35,7 @@ th { color: var(--soft); font-weight: 600; } code { font: 14px ui-monospace, mon
 def build_docs_router(app: FastAPI, root_path: str = "") -> APIRouter:
     """The two routes, describing `app`, which a proxy may serve below `root_path`."""
     server = root_path.rstrip("/")
-    routes = APIRouter(include_in_schema=False)
+    routes = APIRouter(include_in_schema=False, dependencies=[needs(Right.USE)])
 
     @routes.get("/api/openapi.json")
     def get_openapi() -> dict[str, Any]:

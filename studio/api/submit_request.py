@@ -7,6 +7,7 @@ from collections.abc import Callable
 import anyio.to_thread
 from fastapi import Request
 from fastapi.responses import JSONResponse, Response
+from starlette.requests import HTTPConnection
 
 from studio.api.error_responses import build_error_response
 from studio.api.job_waiting import WaiterPool
@@ -23,13 +24,13 @@ MAX_WAIT_SECONDS = 600.0  # seconds of ?wait=true
 NO_STORE = {"Cache-Control": "no-store"}
 
 
-def get_caller(request: Request) -> User:
+def get_caller(connection: HTTPConnection) -> User:
     """The caller, as identified by the login middleware.
 
     Raises:
         Forbidden: nobody was found, which only a hole in the gate could bring about.
     """
-    user = request.scope.get("user")
+    user = connection.scope.get("user")
     if not isinstance(user, User):
         raise Forbidden("Please log in.", hint="Log in at /login, or use HTTP Basic.")
     return user

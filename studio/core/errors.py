@@ -19,6 +19,7 @@ StudioError
 ├── QueueFull               too many jobs are waiting
 ├── TooSlow                 a search was stopped after its time was up
 ├── BudgetExceeded          the job would exceed the user's budget
+├── QuotaExceeded           the user has used up images of a day, or disk space
 ├── JobCancelled            the user stopped the job
 └── ImageSkipped          the user skipped this image; the job goes on
 
@@ -173,6 +174,12 @@ class BudgetExceeded(StudioError):
     code = "BUDGET_EXCEEDED"
     title = "Budget exceeded"
     status = 402
+
+
+class QuotaExceeded(StudioError):
+    code = "QUOTA_EXCEEDED"
+    title = "Limit reached"
+    status = 429
 
 
 class JobCancelled(StudioError):

@@ -18,19 +18,23 @@ from studio.core.text_checks import check_name
 class SettingLimits(TypedDict, total=False):
     """The limits of a value and when a change takes effect: numbers have `low` and `high`, words their `choices`.
     What is not `on_page` is not in the form of all settings: it has a panel of its own, or is set by file, environment
-    or flag alone."""
+    or flag alone. What is `per_user` may differ between users."""
 
     low: float
     high: float
     choices: tuple[str, ...]
     restart: bool
     on_page: bool
+    per_user: bool
 
 
 def setting_field(default: Any, help_text: str, *, group: str, **limits: Unpack[SettingLimits]) -> Any:
     """A field of Settings with its help, the group that it is shown in, and its limits."""
-    unlimited: dict[str, Any] = {"low": None, "high": None, "choices": (), "restart": False, "on_page": True}
-    return dataclasses.field(default=default, metadata={"help": help_text, "group": group, **unlimited, **limits})
+    unlimited: dict[str, Any] = {"low": None, "high": None, "choices": (), "restart": False}
+    shown: dict[str, Any] = {"on_page": True, "per_user": False}
+    return dataclasses.field(
+        default=default, metadata={"help": help_text, "group": group, **unlimited, **shown, **limits}
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -208,6 +212,7 @@ class Settings:
         group="Money",
         low=0,
         high=1e6,
+        per_user=True,
     )
     budget_month: float = setting_field(
         0.0,
@@ -215,6 +220,7 @@ class Settings:
         group="Money",
         low=0,
         high=1e6,
+        per_user=True,
     )
 
     theme: str = setting_field(
@@ -258,7 +264,18 @@ class Settings:
     max_megapixels: int = setting_field(64, "Maximum image size, in megapixels.", group="Server", low=1, high=400)
     queue_limit: int = setting_field(200, "Maximum number of queued jobs.", group="Server", low=1, high=10_000)
     queue_limit_per_user: int = setting_field(
-        50, "Maximum number of queued jobs per user.", group="Server", low=1, high=10_000
+        50, "Maximum number of queued jobs per user.", group="Server", low=1, high=10_000, per_user=True
+    )
+    images_per_day: int = setting_field(
+        0, "Images that each user may make in a day. 0: no limit.", group="Server", low=0, high=1_000_000, per_user=True
+    )
+    disk_gb_per_user: float = setting_field(
+        0.0,
+        "Disk space for each user's images, the trash included, in GiB. 0: no limit.",
+        group="Server",
+        low=0,
+        high=1e6,
+        per_user=True,
     )
     session_limit: int = setting_field(
         150, "Number of browser sessions kept in memory.", group="Server", low=10, high=10_000, restart=True
@@ -315,6 +332,11 @@ class Settings:
         """
         for f in dataclasses.fields(self):
             _check_setting(f, getattr(self, f.name))
+
+    @classmethod
+    def list_user_limits(cls) -> tuple[dataclasses.Field[Any], ...]:
+        """The settings that may differ between users."""
+        return tuple(f for f in dataclasses.fields(cls) if f.metadata["per_user"])
 
     @property
     def is_shared(self) -> bool:

@@ -17,6 +17,7 @@ from typing import Any, cast
 
 from studio.core.durable_files import replace_synced, translate_os_errors
 from studio.core.errors import InvalidRequest, NotFound
+from studio.core.rights import Right
 from studio.core.text_checks import check_name
 
 TOKEN_PREFIX = "easel_"
@@ -34,6 +35,13 @@ class TokenScope(StrEnum):
     READ = "read"  # look at models, jobs and images
     GENERATE = "generate"  # make images with models that cost nothing
     SPEND = "spend"  # use models that cost money too, within the user's budget
+
+
+SCOPE_RIGHTS = {
+    TokenScope.READ: frozenset({Right.USE}),
+    TokenScope.GENERATE: frozenset({Right.USE, Right.GENERATE}),
+    TokenScope.SPEND: frozenset({Right.USE, Right.GENERATE, Right.SPEND, Right.DELETE}),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,6 +103,15 @@ class ApiTokens:
             if len(kept) == len(tokens):
                 raise NotFound("Token not found.", hint="It may have been revoked already.")
             self._write(kept)
+
+    def revoke_all(self, user: str) -> int:
+        """End all tokens of `user`; returns how many. Raises StorageFailed: the file cannot be written."""
+        with self._lock:
+            tokens = self._read()
+            kept = {digest: one for digest, one in tokens.items() if one.user != user}
+            if len(kept) < len(tokens):
+                self._write(kept)
+            return len(tokens) - len(kept)
 
     def find(self, secret: str) -> ApiToken | None:
         """The token that `secret` is, None when it is none of ours."""

@@ -12,15 +12,17 @@ from pathlib import Path
 from typing import TypeVar
 
 import studio
-from studio.core.errors import Forbidden, InvalidRequest, JobCancelled, NotFound, StorageFailed, StudioError
+from studio.core.errors import InvalidRequest, JobCancelled, NotFound, StorageFailed, StudioError
 from studio.core.events import CancelledEvent, NoticeEvent, Status
 from studio.core.infotext import parse_infotext
 from studio.core.model import Model
 from studio.core.ports import Backend, JobContext
-from studio.core.request import GenerationRequest
+from studio.core.request import GenerationRequest, count_outputs
+from studio.core.rights import Right
 from studio.core.task import Task
 from studio.core.user import LOCAL_USER, User
 from studio.engine.api_tokens import ApiTokens
+from studio.engine.audit import AuditEvent, AuditLog
 from studio.engine.jobs.abandonment import AbandonmentTimer
 from studio.engine.jobs.admission import Admission, AdmittedRequest
 from studio.engine.jobs.chain_steps import ChainRenderer
@@ -54,6 +56,7 @@ from studio.engine.storage.input_cleanup import InputCleanup
 from studio.engine.storage.inputs import INPUTS_FOLDER, Images
 from studio.engine.storage.outputs import Outputs
 from studio.engine.storage.signing import AssetSigner
+from studio.engine.usage import Usage
 from studio.library.asset_index import AssetIndex
 from studio.library.asset_library import AssetLibrary
 from studio.library.database import Database
@@ -105,11 +108,7 @@ class Engine(Gallery):
         self._journal = Journal(database, self._owner)
         self._saver = Saver(self._outputs)
         self._previews = Previews()
-        self.ledger, self.votes, self.chains = Ledger(database), Votes(database), SavedChains(database)
-        self.tokens = ApiTokens(settings.folder / "tokens.json")
-        self.wildcards = Wildcards(settings.folder / "wildcards")
-        self.recipes = SavedRecipes(settings.folder / "recipes")
-        self.personas = Personas(settings.folder / "personas")
+        self._open_user_data(database, settings.folder)
         self._admission = Admission(self._models, self._images, lookups.find_successor, self.wildcards)
         self._timings, self._lookups = Timings(database), lookups
         tools = RunnerServices(
@@ -139,6 +138,15 @@ class Engine(Gallery):
 
     def _make_context(self, job: Job, estimate: float | None) -> RunContext:
         return RunContext(job, self._previews, self._images, self._lookups.key, self._timings, estimate=estimate)
+
+    def _open_user_data(self, database: Database, folder: Path) -> None:
+        """What users have besides images: money, lists and tokens of their own."""
+        self.audit, self.usage = AuditLog(self._settings.current.logs_dir), Usage(database)
+        self.ledger, self.votes, self.chains = Ledger(database), Votes(database), SavedChains(database)
+        self.tokens = ApiTokens(folder / "tokens.json")
+        self.wildcards = Wildcards(folder / "wildcards")
+        self.recipes = SavedRecipes(folder / "recipes")
+        self.personas = Personas(folder / "personas")
 
     def start(self) -> None:
         """Take up the unfinished jobs of dead processes, in their order; index the images when the index is new."""
@@ -186,6 +194,7 @@ class Engine(Gallery):
         self._owner.release()
         self._database.close()
         self.logs.close()
+        self.audit.close()
 
     @property
     def has_ended(self) -> bool:
@@ -203,20 +212,19 @@ class Engine(Gallery):
         Raises:
             UnknownModel, ModelBroken, InvalidRequest: the request cannot be carried out as it stands.
             NotFound: an image that it names is not there, or another user's.
-            Forbidden: a model costs money and the caller's token may not spend any.
+            Forbidden: the caller may not make images, or a model costs money and they may not spend any.
             BudgetExceeded: the user's budget would be passed.
+            QuotaExceeded: the user's images of a day or disk space are used up.
             QueueFull: too many jobs wait; `details` has the number. StorageFailed: the journal cannot be written.
         """
-        settings = self._settings.current
-        pinned = not user.may_spend and self._admission.is_paid(settings.fallback_model)
+        user.require(Right.GENERATE)
+        settings = user.adjust_settings(self._settings.current)
+        pinned = not user.may(Right.SPEND) and self._admission.is_paid(settings.fallback_model)
         if pinned:
             settings = settings.replace(fallback_model="")
         accepted = self._admission.admit_request(request, user.name, settings)
-        if not user.may_spend and self._admission.has_paid_models(accepted.request):
-            raise Forbidden(
-                "This token may not use models that cost money.",
-                hint="Choose a local model, or create a token that may spend.",
-            )
+        if self._admission.has_paid_models(accepted.request):
+            user.require(Right.SPEND)
         if pinned and not accepted.request.fallbacks:
             # Named in the request, so that the journal keeps it: after a restart no paid fallback takes over either.
             accepted = dataclasses.replace(accepted, request=accepted.request.replace(fallbacks=(accepted.model.id,)))
@@ -224,6 +232,9 @@ class Engine(Gallery):
             if self._closed:
                 raise JobCancelled("The studio is shutting down.", hint="Try again in a minute.")
             self._dispatch.check_room(user.name, settings)
+            wanted = accepted.images * count_outputs(accepted.request)
+            self.usage.check_images(user.name, settings, wanted=wanted, waiting=self._count_coming_images(user.name))
+            self.usage.check_disk(user.name, settings)
             job = Job(
                 job_id=secrets.token_hex(8),
                 user=user.name,
@@ -239,6 +250,8 @@ class Engine(Gallery):
             job.emit(*(NoticeEvent(note) for note in (*accepted.notes, *([warning] if warning else []))))
             self._dispatch.put(job)
         self.metrics.count_submission(job.model.lane)
+        if job.model.paid:
+            self.audit.record(AuditEvent.PAID_JOB, user.name, job=job.id, model=job.model.id, estimated=expected)
         return job
 
     def feed(self, file: FedFile, user: User) -> str:
@@ -246,8 +259,10 @@ class Engine(Gallery):
 
         Raises:
             BadImage, InvalidRequest: the file is refused. NotFound: no such parent or collection.
+            QuotaExceeded: the user's disk space is used up.
             StorageFailed: it cannot be written.
         """
+        self.usage.check_disk(user.name, user.adjust_settings(self._settings.current))
         return self._feed.add(file, user.name, self._settings.current)
 
     @property
@@ -394,6 +409,11 @@ class Engine(Gallery):
         """
         context = LaneContext(self._settings.current)
         return self._dispatch.lane(lane).run_work(lambda: work(context), timeout)
+
+    def _count_coming_images(self, user: str) -> int:
+        """How many files the user's unfinished jobs will yet make."""
+        open_jobs = [job for job in self._job_registry.of(user) if not job.snapshot.status.is_final]
+        return sum(max(0, job.images * count_outputs(job.request) - len(job.snapshot.assets)) for job in open_jobs)
 
     def _run_in_other_lane(self, lane: str, work: Callable[[], T], context: RunContext) -> T:
         """Run `work` in another lane's thread, for a job that waits for it."""

@@ -16,7 +16,6 @@ from PIL import Image
 from studio.core.chat import TokenUse, estimate_use, read_token_price
 from studio.core.errors import (
     BudgetExceeded,
-    Forbidden,
     JobCancelled,
     LlmTimeout,
     NotConfigured,
@@ -27,6 +26,7 @@ from studio.core.errors import (
 from studio.core.model import Look
 from studio.core.ports import Chat
 from studio.core.prompts import Brief, Classification, ParsedPrompt, Persona, PromptIdeas
+from studio.core.rights import Right
 from studio.core.settings import Settings
 from studio.core.user import User
 from studio.engine.describe_image import ImageDescription, build_vision_messages
@@ -189,12 +189,9 @@ class PromptRoom:
         yield ImageDescription(prompt=escape_text(written), source=self._chat.model)
 
     def check_spending(self, user: User) -> None:
-        """Refuse a caller whose token may spend nothing where the chat server is a paid one; raises Forbidden."""
-        if self._chat.paid and not user.may_spend:
-            raise Forbidden(
-                "This token may not use a language model that costs money.",
-                hint="Create a token that may spend, or use a chat server of your own.",
-            )
+        """Refuse a caller who may spend nothing where the chat server is a paid one; raises Forbidden."""
+        if self._chat.paid:
+            user.require(Right.SPEND)
 
     def ask(
         self,

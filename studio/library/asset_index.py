@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sqlite3
 import time
@@ -29,6 +30,9 @@ from studio.library.uses import count_parents
 _SELECT = (
     "SELECT assets.*, folders.path AS folder_path, request, infotext, notes, parents, history FROM assets"
     " JOIN recipes USING (seq) LEFT JOIN folders ON folders.id = assets.folder"
+)
+_COUNT_IMAGE = (
+    "INSERT INTO usage (user, day, images) VALUES (?, ?, 1) ON CONFLICT (user, day) DO UPDATE SET images = images + 1"
 )
 _THERE = f"state IN ('{DONE}', '{TRASHED}', '{TRASHING}', '{RESTORING}')"  # the trash is a place like any other
 
@@ -125,11 +129,17 @@ class AssetIndex:
         """Note that the image is in place; its job has got on, so that its attempts count from the start again."""
         with self._database.transaction() as connection:
             for row in connection.execute(
-                "UPDATE assets SET state = ? WHERE id = ? AND state = ? RETURNING seq, user", (DONE, asset_id, INTENT)
+                "UPDATE assets SET state = ? WHERE id = ? AND state = ? RETURNING seq, user, job_id, path",
+                (DONE, asset_id, INTENT),
             ).fetchall():
                 write_words(connection, row["seq"])
                 count_facets(connection, row["seq"], 1)
                 count_parents(connection, row["seq"], row["user"], self._log)
+                with contextlib.suppress(OSError):
+                    size = (self.root / row["path"]).stat().st_size
+                    connection.execute("UPDATE assets SET bytes = ? WHERE seq = ?", (size, row["seq"]))
+                if row["job_id"]:
+                    connection.execute(_COUNT_IMAGE, (row["user"], time.strftime("%Y-%m-%d")))
             connection.execute(
                 "UPDATE jobs SET attempts = 0 WHERE attempts > 0 AND id = (SELECT job_id FROM assets WHERE id = ?)",
                 (asset_id,),
@@ -162,6 +172,8 @@ class AssetIndex:
         """Index an image that lies in the outputs folder already, or in the trash there, where `original` is the path
         that it had before; False when its id or its path is known."""
         row = make_row(asset, self.get_relative_path(asset.path), "", TRASHED if original else DONE)
+        with contextlib.suppress(OSError):
+            row.columns["bytes"] = asset.path.stat().st_size
         if original:
             row.columns.update(other_path=original, trashed=time.time())
         with self._database.transaction() as connection:

@@ -16,6 +16,7 @@ from studio.library.curation_log import CurationLog
 from studio.library.database import Database
 from studio.library.entries import AssetDetails, AssetEntry, Entries
 from studio.library.facets import Completion, Facets
+from studio.library.file_sizes import fill_sizes
 from studio.library.folder_scan import ForeignImage
 from studio.library.imports import Imports
 from studio.library.indexing import Indexing
@@ -73,7 +74,7 @@ class AssetLibrary:
         )
         self._curation = Curation(database, log, self._trash)
         self._uses = Uses(database, log)
-        self._database, self._log = database, log
+        self._database, self._root, self._log = database, root, log
         self.imports = Imports(database, root, read, self._curation.replay)
         self.collections = Collections(database, log, self._search)
 
@@ -218,6 +219,10 @@ class AssetLibrary:
         """Shorten the log of what users noted where most of it was overtaken; returns whether it was. Raises
         StorageFailed."""
         return self._log.compact(self._database.transaction)
+
+    def fill_sizes(self) -> int:
+        """Write the sizes of our files into the index where an earlier version did not; returns of how many."""
+        return fill_sizes(self._database, self._root)
 
     def settle_moves(self) -> int:
         """Bring to an end what a dead process moved to the trash or back; returns how many there were."""

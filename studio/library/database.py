@@ -121,6 +121,16 @@ ALTER TABLE pictures ADD COLUMN label TEXT NOT NULL DEFAULT '';
     4: _NOTICES,
     6: _CREDENTIALS,
 }
+# Tables that older versions do not look at, so that they need no version of their own.
+_ADDED_TABLES = (
+    """
+CREATE TABLE IF NOT EXISTS usage (
+    user TEXT NOT NULL,
+    day TEXT NOT NULL,
+    images INTEGER NOT NULL,
+    PRIMARY KEY (user, day)
+) WITHOUT ROWID""",
+)
 _PICTURES_VERSION = 5  # the last one whose images stood in the table `pictures`
 
 _log = logging.getLogger(__name__)
@@ -351,6 +361,8 @@ def _connect(path: Path, *, locks: bool) -> tuple[sqlite3.Connection, bool]:
                 connection.execute(f"PRAGMA user_version = {_PICTURES_VERSION + 1}")
         for old in range(max(version, _PICTURES_VERSION + 1) if version else _VERSION, _VERSION):
             connection.executescript(f"BEGIN; {_UPGRADES[old]} PRAGMA user_version = {old + 1}; COMMIT;")
+        for statement in _ADDED_TABLES:
+            connection.execute(statement)
         undo.pop_all()
     return connection, version == 0
 

@@ -37,6 +37,7 @@ class Upkeep:
 
     def _run(self) -> None:
         self._attempt(lambda: self._library.settle_moves())
+        self._attempt(lambda: self._library.fill_sizes())
         self._closed.wait(SETTLE_AGE)
         purged = -_PURGE_PERIOD
         while not self._closed.is_set():

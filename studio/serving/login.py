@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import binascii
+import dataclasses
 import hashlib
 import hmac
 import ipaddress
@@ -27,9 +28,12 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from studio.api.dialects.dialect_paths import find_dialect
+from studio.api.rights import needs
 from studio.core.errors import Forbidden
+from studio.core.rights import Right
 from studio.core.user import LOCAL_USER, User
-from studio.engine.api_tokens import ApiTokens, TokenScope
+from studio.engine.api_tokens import SCOPE_RIGHTS, ApiTokens, TokenScope
+from studio.engine.audit import AuditEvent, AuditLog
 from studio.serving.cookies import COOKIE_LIFETIME, COOKIE_NAME, Cookies
 from studio.serving.response_headers import build_refusal
 from studio.serving.throttle import Throttle
@@ -53,10 +57,11 @@ log = logging.getLogger(__name__)
 class Authenticator:
     """Checks names and passwords, slowly for those who guess."""
 
-    def __init__(self, users: Users, cookies: Cookies, tokens: ApiTokens) -> None:
+    def __init__(self, users: Users, cookies: Cookies, tokens: ApiTokens, audit: AuditLog) -> None:
         self.users = users
         self.cookies = cookies
         self.tokens = tokens
+        self.audit = audit
         self._by_name = Throttle(limit=MAX_FAILURES)
         self._by_address = Throttle(limit=MAX_FAILURES_PER_ADDRESS)
         self._by_tunnel = Throttle(limit=MAX_FAILURES_PER_TUNNEL)
@@ -67,7 +72,7 @@ class Authenticator:
     async def check_password(self, scope: Scope, name: str, password: str) -> tuple[User | None, float]:
         """(user, 0) when the password is right, (None, 0) when it is wrong, (None, seconds to wait) when too many
         were."""
-        address = _get_client_address(scope)
+        address = get_client_address(scope)
         wide = self._by_tunnel if scope.get("via_share") else self._by_address
         narrow_key = (address, name.casefold()[:64])
         for throttle, key in ((wide, address), (self._by_name, narrow_key)):
@@ -81,9 +86,11 @@ class Authenticator:
             user = await asyncio.to_thread(self.users.verify_password, name, password)
         if user is None:
             log.warning("login failed: %s %r", address, name[:64])
+            self.audit.record(AuditEvent.LOGIN_FAILED, name[:64], address=address)
         else:
             wide.record_success(address, forget=False)
             self._by_name.record_success(narrow_key, forget=True)
+            self.audit.record(AuditEvent.LOGIN, user.name, address=address)
         return user, 0.0
 
     async def check_basic_header(self, scope: Scope, header: str) -> tuple[User | None, float]:
@@ -123,7 +130,7 @@ class Authenticator:
             return None
         if writes and token.scope is TokenScope.READ:
             raise Forbidden("This token may only read.", hint="Create a token that may generate.")
-        return User(user.name, may_spend=token.scope is TokenScope.SPEND)
+        return dataclasses.replace(user.without(*(set(Right) - SCOPE_RIGHTS[token.scope])), by_token=True)
 
 
 class LoginMiddleware:
@@ -206,7 +213,7 @@ class LoginMiddleware:
 
 def build_login_router(authenticator: Authenticator | None, root_path: str = "") -> APIRouter:
     """The routes /login and /logout. Without an authenticator both lead to the page."""
-    routes = APIRouter(include_in_schema=False)
+    routes = APIRouter(include_in_schema=False, dependencies=[needs(None)])
     root = root_path.rstrip("/")
 
     @routes.get("/login")
@@ -235,7 +242,12 @@ def build_login_router(authenticator: Authenticator | None, root_path: str = "")
         response = RedirectResponse(root + target, 303, {"Cache-Control": "no-store"})
         response.set_cookie(
             COOKIE_NAME,
-            authenticator.cookies.issue_cookie(user),
+            await asyncio.to_thread(
+                authenticator.cookies.issue_cookie,
+                user,
+                request.headers.get("user-agent", ""),
+                get_client_address(request.scope),
+            ),
             max_age=COOKIE_LIFETIME,
             **_build_cookie_options(request, root),
         )
@@ -247,7 +259,10 @@ def build_login_router(authenticator: Authenticator | None, root_path: str = "")
             return RedirectResponse(root + "/", 303)
         if request.method == "GET" and request.headers.get("sec-fetch-site") not in (None, "same-origin", "none"):
             return RedirectResponse(root + "/", 303)  # a link on another site does not log anybody out
-        await asyncio.to_thread(authenticator.cookies.end, get_cookie(request.headers))  # which waits for the disk
+        value = get_cookie(request.headers)
+        if (user := authenticator.cookies.read(value)) is not None:
+            authenticator.audit.record(AuditEvent.LOGOUT, user.name)
+        await asyncio.to_thread(authenticator.cookies.end, value)  # which waits for the disk
         response = RedirectResponse(
             root + "/login", 303, {"Cache-Control": "no-store", "Clear-Site-Data": '"cache", "storage"'}
         )
@@ -298,7 +313,7 @@ def _render_login_page(root: str, target: str, name: str = "", message: str = ""
     return HTMLResponse(content, status_code=status, headers=headers)
 
 
-def _get_client_address(scope: Scope) -> str:
+def get_client_address(scope: Scope) -> str:
     """The caller's address; of IPv6 the /64 that one caller usually owns."""
     host = scope["client"][0] if scope.get("client") else "?"
     try:

@@ -10,7 +10,9 @@ from pathlib import Path, PurePosixPath
 
 from fastapi import APIRouter, Response
 
+from studio.api.rights import needs
 from studio.core.errors import NotFound, StudioError
+from studio.core.rights import Right
 
 PREFIX = "page/assets"
 ENTRY = "main.js"
@@ -63,7 +65,7 @@ class PageAssets:
 
     def build_router(self) -> APIRouter:
         """The route of the modules. An address of another version is not found, as its answer would be kept forever."""
-        router = APIRouter(include_in_schema=False)
+        router = APIRouter(include_in_schema=False, dependencies=[needs(Right.USE)])
 
         @router.get(f"/{PREFIX}/{{version}}/{{name:path}}")
         def get_module(version: str, name: str) -> Response:

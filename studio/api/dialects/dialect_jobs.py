@@ -14,11 +14,13 @@ from fastapi.params import Depends as DependsParam
 from studio.api.dialects.dialect_paths import Dialect
 from studio.api.job_waiting import WaiterPool
 from studio.api.responses import resolve_asset_file
+from studio.api.rights import needs
 from studio.api.submit_request import get_caller
 from studio.core.base64_text import decode_base64
 from studio.core.errors import BadImage, NotFound
 from studio.core.request import GenerationRequest
 from studio.core.result import Asset
+from studio.core.rights import Right
 from studio.core.user import User
 from studio.engine.jobs.job import Job
 from studio.engine.storage.inputs import KeptImage
@@ -34,7 +36,7 @@ def require_dialect(studio: Studio, dialect: Dialect) -> list[DependsParam]:
         if not dialect.is_enabled(studio.settings.current):
             raise NotFound("This API is switched off.", hint=f"Switch on {dialect.value} in Configurations.")
 
-    return [Depends(check_enabled)]
+    return [Depends(check_enabled), needs(Right.USE)]
 
 
 class DialectJobs:

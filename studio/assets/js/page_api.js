@@ -28,6 +28,7 @@ const FIELDS = {
   home: async () => (await import("./home/start_page.js")).mountStartPage,
   prompts: async () => (await import("./prompts/prompt_tools.js")).mountPromptTools,
   promptsView: async () => (await import("./prompts/prompts_view.js")).mountPromptsView,
+  users: async () => (await import("./users/users_panel.js")).mountUsersPanel,
   library: async () => (await import("./library/library_view.js")).mountLibrary,
   recent: async () => mountRecentStrip,
 };

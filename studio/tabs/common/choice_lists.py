@@ -12,8 +12,10 @@ import gradio as gr
 from fastapi import APIRouter, Request, Response
 from gradio.components import Component
 
+from studio.api.rights import needs
 from studio.core.errors import NotFound
 from studio.core.operations import EDITS, MODES
+from studio.core.rights import Right
 from studio.core.task import Task
 from studio.core.weights import WeightKind
 from studio.engine.studio import Studio
@@ -47,7 +49,7 @@ _REVALIDATE = {"Cache-Control": "private, no-cache"}  # the browser keeps the li
 
 def build_lists_router(studio: Studio) -> APIRouter:
     """The route of all lists: label and value of each choice."""
-    router = APIRouter(prefix="/page/lists", include_in_schema=False)
+    router = APIRouter(prefix="/page/lists", include_in_schema=False, dependencies=[needs(Right.USE)])
 
     @router.get("/{name}")
     def get_list(name: str, request: Request, task: Task = Task.TXT2IMG) -> Response:

@@ -3,10 +3,18 @@ here."""
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
+from typing import Any, ParamSpec, TypeVar
+
 import gradio as gr
 
 from studio.core.errors import Forbidden
+from studio.core.rights import Right
 from studio.core.user import User
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 def get_user(request: gr.Request) -> User:
@@ -22,13 +30,26 @@ def get_user(request: gr.Request) -> User:
     return user
 
 
-def require_admin(request: gr.Request) -> User:
-    """`user_of`, for handlers that change settings or models.
+def requires(right: Right) -> Callable[[Callable[P, T]], Callable[P, T]]:
+    """Let a handler, one that takes the request, run for callers with `right` alone. Stands below `show_errors`."""
 
-    Raises:
-        Forbidden: the caller is no administrator.
-    """
-    user = get_user(request)
-    if not user.admin:
-        raise Forbidden("Only an administrator can do this.", hint="Ask the person who runs this studio.")
-    return user
+    def decorate(handler: Callable[P, T]) -> Callable[P, T]:
+        @functools.wraps(handler)
+        def check_right(*args: P.args, **kwargs: P.kwargs) -> T:
+            get_user(next(each for each in (*args, *kwargs.values()) if isinstance(each, gr.Request))).require(right)
+            return handler(*args, **kwargs)
+
+        declare_right(check_right, right)
+        return check_right
+
+    return decorate
+
+
+def declare_right(handler: Callable[..., Any], right: Right) -> None:
+    """Note on `handler` what its callers need; `find_right` reads it."""
+    handler.__dict__["needed_right"] = right
+
+
+def find_right(handler: Callable[..., Any]) -> Right | None:
+    """The right that callers of `handler` need; None where none is declared."""
+    return getattr(handler, "needed_right", None)

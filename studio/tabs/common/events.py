@@ -11,6 +11,8 @@ from typing import Any, ParamSpec, TypeVar, cast
 import gradio as gr
 
 from studio.core.errors import StudioError
+from studio.core.rights import Right
+from studio.tabs.common.current_user import declare_right, find_right
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -36,6 +38,7 @@ def make_toast(error: StudioError) -> gr.Error:
 
 def show_errors(handler: Callable[P, T]) -> Callable[P, T]:
     """Wrap `handler`, a function or a generator, so that its StudioErrors are shown to the user as toasts.
+    Whoever is logged in may call it, unless `requires` says otherwise.
 
     An empty dict changes nothing; Gradio itself would take it for the value of the first component.
     """
@@ -50,6 +53,7 @@ def show_errors(handler: Callable[P, T]) -> Callable[P, T]:
             except StudioError as error:
                 raise make_toast(error) from error
 
+        declare_right(stream, find_right(handler) or Right.USE)
         return cast("Callable[P, T]", stream)
 
     @functools.wraps(handler)
@@ -59,6 +63,7 @@ def show_errors(handler: Callable[P, T]) -> Callable[P, T]:
         except StudioError as error:
             raise make_toast(error) from error
 
+    declare_right(wrapper, find_right(handler) or Right.USE)
     return wrapper
 
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 from fastapi import APIRouter, Request, Response, UploadFile
 from fastapi.responses import FileResponse
 
+from studio.api.rights import needs
 from studio.core.errors import InvalidRequest
 from studio.core.image_gate import ImageLimits, open_image
+from studio.core.rights import Right
 from studio.core.user import User
 from studio.engine.storage.inputs import KeptImage
 from studio.engine.studio import Studio
@@ -17,7 +19,7 @@ PRIVATE_CACHE = {"Cache-Control": "private, max-age=3600"}
 
 def build_page_router(studio: Studio) -> APIRouter:
     """The routes below /page; every one serves its caller's own images alone."""
-    router = APIRouter(prefix="/page", include_in_schema=False)
+    router = APIRouter(prefix="/page", include_in_schema=False, dependencies=[needs(Right.USE)])
     engine = studio.engine
 
     def get_caller(request: Request) -> User:

@@ -11,9 +11,11 @@ from typing import Any
 import gradio as gr
 
 from studio.core.errors import InvalidRequest
+from studio.core.rights import Right
 from studio.engine.api_tokens import MAX_TOKEN_NAME_LENGTH, ApiToken, TokenScope
+from studio.engine.audit import AuditEvent
 from studio.engine.studio import Studio
-from studio.tabs.common.current_user import get_user
+from studio.tabs.common.current_user import get_user, requires
 from studio.tabs.common.events import HIDDEN, Updates, show_errors
 
 _SCOPES = {
@@ -52,11 +54,13 @@ def build_tokens_panel(studio: Studio) -> tuple[gr.HTML, gr.Dropdown]:
         revoke = gr.Button("Revoke token", elem_id="revoke-token", min_width=90)
 
     @show_errors
+    @requires(Right.TOKENS)
     def create_token(token_name: Any, access: Any, request: gr.Request) -> Updates:
         user = get_user(request)
         secret = studio.engine.tokens.create(
             user.name, str(token_name or ""), _SCOPES.get(str(access), TokenScope.GENERATE)
         )
+        studio.engine.audit.record(AuditEvent.TOKEN_CREATED, user.name, access=str(access))
         note = f"<p class='note'>Copy the token now, it is shown only once:</p><pre class='log'>{escape(secret)}</pre>"
         return fill_tokens_panel(studio, user.name, table, chosen) | {answer: note, name: ""}
 
@@ -66,6 +70,7 @@ def build_tokens_panel(studio: Studio) -> tuple[gr.HTML, gr.Dropdown]:
         if not token_id:
             raise InvalidRequest("No token selected.", hint="Select an entry in the list.")
         studio.engine.tokens.revoke(user.name, str(token_id))
+        studio.engine.audit.record(AuditEvent.TOKEN_REVOKED, user.name, token=str(token_id))
         return fill_tokens_panel(studio, user.name, table, chosen) | {answer: "<p class='note'>Token revoked.</p>"}
 
     create.click(create_token, [name, scope], [table, chosen, answer, name], api_name="create_token", **HIDDEN)

@@ -8,10 +8,12 @@ from typing import Any
 
 import gradio as gr
 
+from studio.core.rights import Right
+from studio.engine.audit import AuditEvent
 from studio.engine.money.cloud_accounts import CloudAccounts, CloudState
 from studio.engine.money.ledger import LedgerRow
 from studio.engine.studio import Studio
-from studio.tabs.common.current_user import require_admin
+from studio.tabs.common.current_user import get_user, requires
 from studio.tabs.common.events import HIDDEN, Updates, show_errors
 from studio.tabs.common.tab import PageContext
 
@@ -45,12 +47,15 @@ def build_clouds_panel(studio: Studio, page_context: PageContext) -> tuple[gr.HT
     spent = gr.HTML(elem_id="spent")
     shown: list[Any] = [table, chosen, spent, answer, key]
 
-    def make_handler(work: Callable[[CloudAccounts, str, str], str]) -> Callable[..., Updates]:
+    def make_handler(action: str, work: Callable[[CloudAccounts, str, str], str]) -> Callable[..., Updates]:
         @show_errors
+        @requires(Right.SETTINGS)
         def handler(service: Any, value: Any, request: gr.Request) -> Updates:
-            require_admin(request)
             assert studio.clouds is not None
             said = work(studio.clouds, str(service or ""), str(value or ""))
+            studio.engine.audit.record(
+                AuditEvent.KEY_CHANGED, get_user(request).name, service=str(service or ""), action=action
+            )
             return fill_clouds_panel(studio, table, chosen, spent) | {
                 answer: f'<p class="note">{escape(said)}</p>',
                 key: "",
@@ -64,7 +69,7 @@ def build_clouds_panel(studio: Studio, page_context: PageContext) -> tuple[gr.HT
         ("remove_key", remove, _remove_key),
     ):
         done = button.click(
-            make_handler(work), [chosen, key], shown, api_name=name, **HIDDEN | {"show_progress": "minimal"}
+            make_handler(name, work), [chosen, key], shown, api_name=name, **HIDDEN | {"show_progress": "minimal"}
         )
         page_context.refresh_lists_after(done)
     return table, chosen, spent

@@ -10,9 +10,10 @@ import gradio as gr
 
 from studio.core.model import GPU_LANE
 from studio.core.ports import DownloadState
+from studio.core.rights import Right
 from studio.core.weights import WeightFile, WeightKind
 from studio.engine.studio import Studio
-from studio.tabs.common.current_user import require_admin
+from studio.tabs.common.current_user import requires
 from studio.tabs.common.events import HIDDEN, Updates, show_errors
 from studio.tabs.common.tab import PageContext
 
@@ -47,8 +48,8 @@ def build_models_panel(studio: Studio, page_context: PageContext) -> tuple[gr.HT
 
     def make_handler(work: Callable[[str], None], done: str) -> Callable[..., Updates]:
         @show_errors
+        @requires(Right.SETTINGS)
         def handler(model_id: Any, request: gr.Request) -> Updates:
-            require_admin(request)
             work(str(model_id))
             gr.Info(done)
             return refresh_models_panel(studio, table, memory, chosen)
@@ -111,20 +112,20 @@ def _build_downloads(studio: Studio, shown: list[Any]) -> None:
     timer = gr.Timer(DOWNLOAD_POLL_SECONDS, active=False)
 
     @show_errors
+    @requires(Right.DOWNLOAD)
     def start_download(repo_id: Any, request: gr.Request) -> Updates:
-        require_admin(request)
         studio.store.download(str(repo_id).strip())
         return {timer: gr.Timer(active=True), bars: render_downloads(studio.store.list_downloads())}
 
     @show_errors
+    @requires(Right.DOWNLOAD)
     def cancel_download(repo_id: Any, request: gr.Request) -> Updates:
-        require_admin(request)
         studio.store.cancel_download(str(repo_id).strip())
         return {bars: render_downloads(studio.store.list_downloads())}
 
     @show_errors
+    @requires(Right.DOWNLOAD)
     def poll_downloads(request: gr.Request) -> Updates:
-        require_admin(request)
         busy = any(not state.finished for state in studio.store.list_downloads())
         updates: Updates = {bars: render_downloads(studio.store.list_downloads())}
         return updates if busy else updates | {timer: gr.Timer(active=False)} | refresh_models_panel(studio, *shown)

@@ -10,9 +10,11 @@ from typing import Any
 import gradio as gr
 from gradio.components import Component
 
+from studio.core.rights import Right
 from studio.core.settings import Settings
+from studio.engine.audit import AuditEvent
 from studio.engine.studio import Studio
-from studio.tabs.common.current_user import require_admin
+from studio.tabs.common.current_user import get_user, requires
 from studio.tabs.common.events import HIDDEN, Updates, show_errors
 from studio.tabs.common.form import Form
 
@@ -31,11 +33,14 @@ def build_settings_form(studio: Studio) -> Form:
     form = Form(made)
 
     @show_errors
+    @requires(Right.SETTINGS)
     def save_settings(packet: Any, request: gr.Request) -> None:
-        require_admin(request)
         fixed = studio.settings.get_overrides()
         given = form.values(packet)
+        before = studio.settings.current
         settings = studio.settings.change({name: value for name, value in given.items() if name not in fixed})
+        changed = {name: getattr(settings, name) for name in given if getattr(settings, name) != getattr(before, name)}
+        studio.engine.audit.record(AuditEvent.SETTINGS_CHANGED, get_user(request).name, changed=changed)
         studio.engine.logs.set_level(settings.log_level)
         gr.Info("Settings saved. Queued jobs keep their old settings.")
 

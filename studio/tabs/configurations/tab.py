@@ -1,5 +1,5 @@
 """Configurations: models and memory, every setting, and what the studio says about itself, for administrators; the
-caller's own API tokens for everybody."""
+caller's own API tokens and logins for everybody."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ from typing import Any
 import gradio as gr
 
 from studio import __version__
-from studio.core.errors import Forbidden
+from studio.core.rights import Right
 from studio.core.self_check import Check
 from studio.engine.studio import Studio
-from studio.tabs.common.current_user import get_user, require_admin
+from studio.tabs.common.current_user import get_user, requires
 from studio.tabs.common.events import HIDDEN, UNQUEUED, Updates, show_errors
+from studio.tabs.common.image_fields import build_scripted_field
 from studio.tabs.common.tab import PageContext, Tab
 from studio.tabs.configurations import (
     api_tokens,
@@ -37,6 +38,9 @@ def build_configurations_tab(studio: Studio, page_context: PageContext) -> None:
     note = gr.HTML(ADMIN_NOTE)
     with gr.Column(elem_classes="view-column view-prompt"):
         tokens = api_tokens.build_tokens_panel(studio)
+    with gr.Column(elem_classes="view-column view-prompt"):
+        gr.Markdown("### Users")
+        build_scripted_field("users", "users-panel")
     with gr.Column(visible=False, elem_classes="configurations") as view:
         with gr.Column(elem_classes="view-column view-prompt"):
             gr.Markdown("### Models and memory")
@@ -59,10 +63,9 @@ def build_configurations_tab(studio: Studio, page_context: PageContext) -> None:
 
     @show_errors
     def fill_page(request: gr.Request) -> Updates:
-        own = api_tokens.fill_tokens_panel(studio, get_user(request).name, *tokens)
-        try:
-            require_admin(request)
-        except Forbidden:
+        user = get_user(request)
+        own = api_tokens.fill_tokens_panel(studio, user.name, *tokens)
+        if not user.may(Right.SETTINGS):
             return {note: gr.update(visible=True), **own}
         filled = (
             own
@@ -86,13 +89,13 @@ def _build_health(studio: Studio) -> None:
     checks, log = gr.HTML(_render_versions(), elem_id="checks"), gr.HTML(elem_id="log")
 
     @show_errors
+    @requires(Right.SETTINGS)
     def examine(request: gr.Request) -> str:
-        require_admin(request)
         return _render_checks(studio.doctor()) + _render_versions()
 
     @show_errors
+    @requires(Right.SETTINGS)
     def tail(request: gr.Request) -> str:
-        require_admin(request)
         lines = "\n".join(studio.engine.logs.read_tail(LOG_LINES))
         return f'<pre class="log" tabindex="0">{escape(lines) or "The log is empty."}</pre>'
 

@@ -10,9 +10,10 @@ from typing import Any
 import gradio as gr
 
 from studio.core.errors import InvalidRequest
+from studio.core.rights import Right
 from studio.core.weights import DownloadableWeights
 from studio.engine.studio import Studio
-from studio.tabs.common.current_user import require_admin
+from studio.tabs.common.current_user import requires
 from studio.tabs.common.events import HIDDEN, Updates, show_errors
 from studio.tabs.configurations.model_manager import DOWNLOAD_POLL_SECONDS, format_size, render_downloads
 
@@ -38,22 +39,22 @@ def build_weights_panel(studio: Studio) -> tuple[gr.HTML, gr.Dropdown]:
     timer = gr.Timer(DOWNLOAD_POLL_SECONDS, active=False)
 
     @show_errors
+    @requires(Right.DOWNLOAD)
     def start_download(weights_id: Any, request: gr.Request) -> Updates:
-        require_admin(request)
         if not weights_id:
             raise InvalidRequest("No weights selected.", hint="Select an entry in the list.")
         studio.store.fetch(str(weights_id))
         return {timer: gr.Timer(active=True), state: render_downloads(_list_downloads(studio, str(weights_id)))}
 
     @show_errors
+    @requires(Right.DOWNLOAD)
     def cancel_download(weights_id: Any, request: gr.Request) -> Updates:
-        require_admin(request)
         studio.store.cancel_download(str(weights_id))
         return {state: render_downloads(_list_downloads(studio, str(weights_id)))}
 
     @show_errors
+    @requires(Right.DOWNLOAD)
     def poll_download(weights_id: Any, request: gr.Request) -> Updates:
-        require_admin(request)
         seen = _list_downloads(studio, str(weights_id))
         updates: Updates = {state: render_downloads(seen)}
         if any(not one.finished for one in seen):

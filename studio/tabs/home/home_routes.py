@@ -7,7 +7,9 @@ from collections.abc import Mapping, Sequence
 
 from fastapi import APIRouter, Request
 
+from studio.api.rights import needs
 from studio.core.model import GPU_LANE, TOOLS_LANE
+from studio.core.rights import Right
 from studio.core.user import User
 from studio.engine.jobs.job import Job
 from studio.engine.studio import Studio
@@ -20,7 +22,7 @@ PROMPT_LENGTH = 200  # characters
 
 def build_home_router(studio: Studio) -> APIRouter:
     """The route below /page/home; it tells its caller's own jobs and money alone, and the machine to administrators."""
-    router = APIRouter(prefix="/page/home", include_in_schema=False)
+    router = APIRouter(prefix="/page/home", include_in_schema=False, dependencies=[needs(Right.USE)])
 
     @router.get("")
     def get_overview(request: Request) -> dict[str, object]:
@@ -29,11 +31,13 @@ def build_home_router(studio: Studio) -> APIRouter:
             "jobs": _describe_jobs(studio, user),
             "spending": [
                 {"period": name, "spent": spent, "budget": budget}
-                for name, spent, budget in studio.engine.ledger.list_spending(user.name, studio.settings.current)
+                for name, spent, budget in studio.engine.ledger.list_spending(
+                    user.name, user.adjust_settings(studio.settings.current)
+                )
             ],
             "models": _count_models(studio),
             "templates": _list_templates(studio, user),
-            "machine": _describe_machine(studio) if user.admin else None,
+            "machine": _describe_machine(studio) if user.may(Right.SETTINGS) else None,
         }
 
     return router

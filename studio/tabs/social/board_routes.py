@@ -10,10 +10,12 @@ from fastapi import APIRouter, Body, Request, Response
 from fastapi.responses import StreamingResponse
 from PIL import Image
 
+from studio.api.rights import needs
 from studio.core.codec import decode_json
-from studio.core.errors import Forbidden, InvalidRequest
+from studio.core.errors import InvalidRequest
 from studio.core.finish import Box
 from studio.core.result import Asset
+from studio.core.rights import Right
 from studio.core.social import MAX_FORMATS, CropResult
 from studio.core.social_formats import Format, Frame
 from studio.core.social_view import draw_frame_svg, draw_zones_svg
@@ -29,7 +31,7 @@ ZIP_URL = "page/social/zip/{job}"
 
 def build_social_router(studio: Studio, parts: SocialParts) -> APIRouter:
     """The routes below /page/social; every one serves its caller's own images alone."""
-    router = APIRouter(prefix="/page/social", include_in_schema=False)
+    router = APIRouter(prefix="/page/social", include_in_schema=False, dependencies=[needs(Right.USE)])
     _add_format_routes(router, parts)
     _add_image_routes(router, studio, parts)
     return router
@@ -48,8 +50,8 @@ def _add_format_routes(router: APIRouter, parts: SocialParts) -> None:
     def save_format(body: Annotated[dict[str, Any], Body()], request: Request) -> dict[str, object]:
         """Keep a format for the caller alone, or with `shared` for everybody."""
         user, shared = _get_caller(request), body.get("shared") is True
-        if shared and not user.admin:
-            raise Forbidden("Only an administrator may share a format.", hint="Save it for yourself.")
+        if shared:
+            user.require(Right.SETTINGS)
         made = parts.platforms.of(user.name).save(str(body.get("name") or ""), *_read_dimensions(body), shared=shared)
         return {"id": made.id, **describe_formats(parts, user)}
 
@@ -57,10 +59,8 @@ def _add_format_routes(router: APIRouter, parts: SocialParts) -> None:
     def delete_format(format_id: str, request: Request) -> dict[str, object]:
         user = _get_caller(request)
         formats = parts.platforms.of(user.name)
-        if not user.admin and any(each.shared for each in formats.formats() if each.id == format_id):
-            raise Forbidden(
-                "Only an administrator may delete a format that is shared.", hint="Ask the person who runs this studio."
-            )
+        if any(each.shared for each in formats.formats() if each.id == format_id):
+            user.require(Right.SETTINGS)
         formats.remove(format_id)
         return describe_formats(parts, user)
 
@@ -124,7 +124,7 @@ def describe_formats(parts: SocialParts, user: User) -> dict[str, object]:
             "formats": [
                 {
                     **_describe_format(one, draw_zones_svg(one, data.zones(one.id)), data.frame(one.id)),
-                    "deletable": one.own and (user.admin or not one.shared),
+                    "deletable": one.own and (user.may(Right.SETTINGS) or not one.shared),
                 }
                 for one in data.formats(each.id)
             ],
@@ -135,7 +135,7 @@ def describe_formats(parts: SocialParts, user: User) -> dict[str, object]:
         "as_of": data.as_of,
         "problems": list(data.problems),
         "platforms": platforms,
-        "may_share": user.admin and user != LOCAL_USER,
+        "may_share": user.may(Right.SETTINGS) and user != LOCAL_USER,
     }
 
 

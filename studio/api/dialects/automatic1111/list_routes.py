@@ -19,10 +19,11 @@ from studio.api.dialects.automatic1111.scripts import (
     TXT2IMG_SCRIPTS,
     describe_scripts,
 )
+from studio.api.rights import needs
 from studio.api.submit_request import get_caller
-from studio.core.errors import Forbidden
 from studio.core.model import GPU_LANE, Model
 from studio.core.model_ids import RESTORER_PREFIX, UPSCALER_PREFIX
+from studio.core.rights import Right
 from studio.core.task import Task
 from studio.core.weights import WeightKind
 from studio.engine.studio import Studio
@@ -181,18 +182,16 @@ def add_program_routes(routes: APIRouter, studio: Studio) -> None:
         """Memory of this process and of the device, in bytes."""
         return _describe_memory(studio)
 
-    @routes.post("/unload-checkpoint")
-    def unload_checkpoint(request: Request) -> dict[str, Any]:
+    @routes.post("/unload-checkpoint", dependencies=[needs(Right.SETTINGS)])
+    def unload_checkpoint() -> dict[str, Any]:
         """Let every checkpoint leave the memory. Administrators only."""
-        _require_admin(request)
         for one in studio.store.get_memory_report().resident:
             studio.engine.run_in_lane(GPU_LANE, lambda _, name=one.model: studio.store.unload(name))
         return {}
 
-    @routes.post("/reload-checkpoint")
-    def reload_checkpoint(request: Request) -> dict[str, Any]:
+    @routes.post("/reload-checkpoint", dependencies=[needs(Right.SETTINGS)])
+    def reload_checkpoint() -> dict[str, Any]:
         """Load the default checkpoint. Administrators only."""
-        _require_admin(request)
         model = studio.engine.model("").id
         studio.engine.run_in_lane(GPU_LANE, lambda context: studio.store.load(model, context))
         return {}
@@ -274,8 +273,3 @@ def _describe_memory(studio: Studio) -> dict[str, Any]:
             "events": {"retries": 0, "oom": 0},
         },
     }
-
-
-def _require_admin(request: Request) -> None:
-    if not get_caller(request).admin:
-        raise Forbidden("Only administrators may load and unload models.", hint="Ask an administrator.")

@@ -32,9 +32,11 @@ from studio.api.dialects.comfyui.user_files import UserFiles, clean_name, insert
 from studio.api.dialects.dialect_jobs import require_dialect, run_soon
 from studio.api.dialects.dialect_paths import Dialect
 from studio.api.responses import CONTENT_TYPES, resolve_asset_file
+from studio.api.rights import needs
 from studio.api.submit_request import get_caller
 from studio.core.errors import InvalidRequest, NotFound
 from studio.core.model import GPU_LANE
+from studio.core.rights import Right
 from studio.core.user import User
 from studio.core.weights import WeightKind
 from studio.engine.studio import Studio
@@ -62,7 +64,7 @@ def build_comfyui_router(studio: Studio) -> APIRouter:
         server.add_file_routes(part)
         server.add_information_routes(part)
         routes.include_router(part)
-        sockets = APIRouter(prefix=prefix)
+        sockets = APIRouter(prefix=prefix, dependencies=[needs(Right.USE)])
         server.add_socket(sockets)
         routes.include_router(sockets)
     return routes
@@ -127,9 +129,9 @@ class ComfyServer:
 
         @routes.post("/free")
         async def free_memory(request: Request) -> Response:
-            """Unload models where the caller is an administrator; for others nothing."""
+            """Unload models where the caller may; for others nothing."""
             user, body = get_caller(request), await _read_json(request)
-            if user.admin and (body.get("unload_models") or body.get("free_memory")):
+            if user.may(Right.SETTINGS) and (body.get("unload_models") or body.get("free_memory")):
                 await anyio.to_thread.run_sync(self._unload_models)
             return Response(status_code=200)
 

@@ -13,6 +13,7 @@ from starlette.types import Message, Receive, Scope, Send
 
 from studio.api.dialects.dialect_paths import Dialect
 from studio.api.dialects.error_shapes import ErrorFacts, shape_error
+from studio.core.rights import Right
 from studio.engine.studio import Studio
 
 PATH = "/mcp"
@@ -22,7 +23,9 @@ _SESSION_HEADER = "mcp-session-id"
 
 
 class McpEndpoint:
-    """An ASGI application that starts the server's sessions when it is first called."""
+    """An ASGI application that starts the server's sessions when it is first called. `right` is what callers need."""
+
+    right = Right.USE
 
     def __init__(self, studio: Studio) -> None:
         self._studio = studio
@@ -36,6 +39,7 @@ class McpEndpoint:
             hint = f"Switch on {Dialect.MCP.value} in Configurations."
             await _refuse(scope, receive, send, 404, "This API is switched off.", hint)
             return
+        scope["user"].require(self.right)
         user, session = scope["user"].name, Headers(scope=scope).get(_SESSION_HEADER, "")
         owner = self._owners.get(session)
         if owner not in (None, user):

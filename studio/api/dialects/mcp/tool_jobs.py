@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import dataclasses
 import io
 import time
 from collections.abc import Callable
@@ -21,6 +20,7 @@ from studio.core.errors import Forbidden, NotFound, StudioError
 from studio.core.events import Snapshot
 from studio.core.request import GenerationRequest
 from studio.core.result import Asset
+from studio.core.rights import Right
 from studio.core.user import User
 from studio.engine.jobs.job import Job
 from studio.engine.studio import Studio
@@ -71,7 +71,7 @@ class ToolJobs:
                 f"{named.model} costs money: {price} for this request.",
                 hint="Ask the user; if they agree, call again with confirm_spend set to true.",
             )
-        return engine.submit(request, user if confirm_spend else dataclasses.replace(user, may_spend=False))
+        return engine.submit(request, user if confirm_spend else user.without(Right.SPEND))
 
     async def _wait(self, context: Context[Any, Any], job: Job) -> None:
         """Wait for the end of the job, reporting progress, whose numbers have to grow."""

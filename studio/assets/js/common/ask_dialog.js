@@ -24,6 +24,17 @@ export async function askForText({ title, label, value = "", action }) {
 }
 
 /**
+ * Ask for a line of text that may be empty.
+ * @param {{title: string, label: string, value: string, action: string}} question
+ * @returns {Promise<string | null>} without spaces around it, null when it was called off
+ */
+export async function askForOptionalText({ title, label, value, action }) {
+  const box = make("input", { type: "text", value, maxlength: 500 });
+  const answer = await openDialog(title, [make("label", {}, label, box)], action);
+  return answer === null ? null : box.value.trim();
+}
+
+/**
  * @param {string} title
  * @param {HTMLElement[]} content
  * @param {string} action

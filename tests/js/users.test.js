@@ -1,0 +1,26 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { describeEntry, describeLimits, describeUsage, parseLimits } from "../../studio/assets/js/users/user_texts.js";
+
+test("what a user has used is told with its limits, where there are any", () => {
+  const usage = { imagesToday: 3, diskBytes: 2 ** 29, jobs: 1, spentDay: 0, spentMonth: 1.5 };
+  assert.equal(
+    describeUsage({ usage, applied: { images_per_day: 50, disk_gb_per_user: 1 } }),
+    "3 of 50 images today · 0.50 of 1 GiB · 1 job · $1.50 this month",
+  );
+  assert.equal(
+    describeUsage({ usage, applied: { images_per_day: 0, disk_gb_per_user: 0 } }),
+    "3 images today · 0.50 GiB · 1 job · $1.50 this month",
+  );
+});
+
+test("limits are read as they are written", () => {
+  const limits = { images_per_day: "50", moderation: "block" };
+  assert.deepEqual(parseLimits(describeLimits(limits)), limits);
+  assert.deepEqual(parseLimits(" "), {});
+});
+
+test("an entry of the audit log tells its facts", () => {
+  const entry = { time: "2026-01-01T00:00:00", user: "root", event: "user_changed", of: "ann", limits: { a: 1 } };
+  assert.equal(describeEntry(entry), 'user changed – of: ann, limits: {"a":1}');
+});
