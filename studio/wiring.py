@@ -31,12 +31,15 @@ from studio.pipelines.upscale.enhancers import Enhancers
 from studio.preprocessors.common.preprocessor_backend import PreprocessorBackend
 from studio.providers.common.chat_connection import ChatConnection
 from studio.providers.common.chat_errors import KEY_NAME as CHAT_KEY
+from studio.providers.common.moderation_service import ModerationService
 from studio.providers.common.retired_models import find_successor
 from studio.providers.common.service_backend import Service
+from studio.providers.openai import PROVIDER as OPENAI
 from studio.social.advice import Advisor
 from studio.social.export import SocialBackend
 from studio.social.platforms import Platforms
 from studio.social.templates import Templates
+from studio.trust.moderator import Filters
 from studio.trust.sign import Credentials
 from studio.vision.image_facts import find_image_facts
 from studio.vision.sentence_encoder import find_sentence_encoder
@@ -88,6 +91,7 @@ def build_studio(settings: SettingsStore) -> Studio:
             find_successor=_find_successor,
             embedder=find_sentence_encoder(),
             credentials=Credentials(own / "trust"),
+            moderator=Filters(own / "words.toml", _build_moderation_service(keys).check),
         ),
     )
     chat = ChatConnection(lambda: settings.current, lambda: keys.find(CHAT_KEY))
@@ -97,7 +101,7 @@ def build_studio(settings: SettingsStore) -> Studio:
         store=local,
         doctor=lambda: doctor.run_checks(settings.current),
         social=SocialParts(platforms, advisor, Templates(own / "templates")),
-        prompts=PromptRoom(chat, engine.ledger, lambda: settings.current),
+        prompts=PromptRoom(chat, engine.ledger, lambda: settings.current, engine.check_answer),
         chat=ChatAccount(chat, keys, CHAT_KEY),
         clouds=CloudAccounts(services, keys, lambda: settings.current),
         fonts=fonts.names,
@@ -113,6 +117,13 @@ def _build_service(spec: ProviderSpec, keys: KeyStore, settings: SettingsStore) 
         return os.environ.get(spec.base_env, "") or getattr(settings.current, f"{spec.id}_url", "")
 
     return Service(spec, keys, get_address, settings.folder / "services")
+
+
+def _build_moderation_service(keys: KeyStore) -> ModerationService:
+    """At OpenAI's address, or where the environment moves it to, with the key for OpenAI's images."""
+    return ModerationService(
+        lambda: keys.get(OPENAI.keys[0]), lambda: os.environ.get(OPENAI.base_env, "") or OPENAI.base_url
+    )
 
 
 def _find_successor(name: str) -> Successor | None:

@@ -21,12 +21,15 @@ from studio.core.image_gate import ImageLimits
 from studio.core.request import GenerationRequest
 from studio.core.result import Asset, RenderedImage
 from studio.core.settings import Settings
+from studio.engine.audit import AuditLog
 from studio.engine.metadata.embed import read_metadata
+from studio.engine.moderation import Moderation
 from studio.engine.storage import outputs as outputs_module
 from studio.engine.storage.file_names import MAX_PART_BYTES, build_file_name, find_path_user, get_user_folder
 from studio.engine.storage.outputs import Outputs
 from studio.library.asset_index import AssetIndex
 from studio.library.database import Database
+from studio.library.held_images import HeldImages
 
 FIELDS = {"model": "sdxl/base", "sampler": "DPM++ 2M", "steps": "20"}
 
@@ -47,6 +50,12 @@ def asset(index=0, user="local", prompt="a red apple", job="ab12"):
     )
 
 
+def open_outputs(root, library, database):
+    """Outputs without any filter."""
+    moderation = Moderation(None, AuditLog(root / "logs"))
+    return Outputs(root, library, tool="Easel 1", moderation=moderation, held=HeldImages(database, root))
+
+
 class Folder:
     """Outputs on a temporary folder."""
 
@@ -54,7 +63,7 @@ class Folder:
         self.root = root
         self.database = Database(root / "library.db")
         self.library = AssetIndex(self.database, root)
-        self.outputs = Outputs(root, self.library, tool="Easel 1")
+        self.outputs = open_outputs(root, self.library, self.database)
 
     def save(self, made, **settings):
         return self.outputs.save(
@@ -122,7 +131,7 @@ def test_numbers_go_on_and_never_overwrite(folder):
     day = folder.save(asset(0)).path.parent
     (day / "00002-8-a-red-apple.png").write_bytes(b"mine")
     (day / "00041-x.png").write_bytes(b"mine")
-    other = Outputs(folder.root, folder.library, tool="Easel 1")
+    other = open_outputs(folder.root, folder.library, folder.database)
     again = folder.save(asset(1)).path
     elsewhere = other.save(asset(2), RenderedImage(image=draw_fake_image(1, 64, 48)), FIELDS, Settings()).path
     assert (again.name[:5], elsewhere.name[:5]) == ("00003", "00042")

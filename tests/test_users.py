@@ -125,7 +125,7 @@ def test_the_images_of_a_day_are_limited_whatever_becomes_of_them(tmp_path: Path
         engine.submit(ASKED.replace(count=2), user)
     assert refused.value.details == {"limit": 3, "used": 2, "waiting": 0, "requested": 2}
     for asset in engine.assets(user):
-        engine.asset_library.change(asset.id, Change(trash=True), user.name)
+        engine.asset_library.change_many(Change(trash=True), user.name, ids=[asset.id])
     engine.asset_library.empty_trash(user.name)
     wait_until_final(engine.submit(ASKED, user))
     with pytest.raises(QuotaExceeded, match="0 are left") as refused:

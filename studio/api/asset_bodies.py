@@ -49,6 +49,7 @@ class AssetBody(BaseModel):
     trashed: bool
     uses: int
     job: str | None = Field(description="The job that made it here.")
+    blurred: bool = Field(default=False, description="Moderation holds the original back.")
 
     @classmethod
     def make(cls, entry: AssetEntry, root: str) -> Self:
@@ -306,7 +307,7 @@ class CompletionBody(BaseModel):
 
 def _list_values(entry: AssetEntry, root: str) -> dict[str, Any]:
     same = ("id", "width", "height", "kind", "title", "prompt", "negative_prompt", "model", "seed", "task", "source")
-    kept = ("favourite", "rating", "note", "trashed", "uses")
+    kept = ("favourite", "rating", "note", "trashed", "uses", "blurred")
     return {
         **{name: getattr(entry, name) for name in (*same, *kept)},
         "tags": list(entry.tags),

@@ -25,6 +25,7 @@ from studio.api import (
     edit_routes,
     extras_routes,
     interrogate_routes,
+    moderation_routes,
     persona_routes,
     prompt_routes,
     recipe_routes,
@@ -78,6 +79,7 @@ def build_api_router(studio: Studio) -> APIRouter:
     social_routes.add_social_routes(routes, studio, submitter)
     template_routes.add_template_routes(routes, studio)
     asset_routes.add_asset_routes(routes, studio)
+    moderation_routes.add_moderation_routes(routes, studio)
     _add_event_routes(routes, studio)
     prompt_routes.add_prompt_routes(routes, studio)
     brief_routes.add_brief_routes(routes, studio)

@@ -73,6 +73,7 @@ def build_image_info(asset: Asset, root_path: str = "", *, data: bytes | None = 
         infotext=asset.infotext,
         label=asset.label,
         notes=list(asset.notes),
+        blurred=asset.blurred,
         imageData=None if data is None else base64.b64encode(data).decode(),
     )
 

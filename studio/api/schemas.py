@@ -155,6 +155,7 @@ class ImageInfo(BaseModel):
         default="", description='Name of one of several files of an image, for example "instagram.story".'
     )
     notes: list[str] = Field(default=[], description="Changes made while generating.")
+    blurred: bool = Field(default=False, description="Moderation holds the original back; notes say why.")
     imageData: str | None = None  # noqa: N815
 
 

@@ -42,6 +42,7 @@ class Asset:
 
     `parents` are the assets that it was made from, `history` the requests that made its source, the first one first.
     `source` names the program that a foreign image comes from, "" for the studio's own.
+    `blurred` means that moderation holds the original back.
     `source_type` is the IPTC digital source type that says whether a model drew it, "" where nothing is known to have.
     """
 
@@ -62,6 +63,7 @@ class Asset:
     label: str = ""
     source_type: str = ""
     source: str = ""
+    blurred: bool = False
 
     @property
     def drawn(self) -> GenerationRequest:

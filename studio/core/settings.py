@@ -304,6 +304,28 @@ class Settings:
         group="APIs",
     )
 
+    moderation: str = setting_field(
+        "off",
+        "What happens to prompts and images that the filters object to. Warn says so; blur blurs the image until an"
+        " administrator releases it; block refuses the request too.",
+        group="Moderation",
+        choices=("off", "warn", "blur", "block"),
+        per_user=True,
+    )
+    moderation_limit: float = setting_field(
+        0.8,
+        "How sure the image filter has to be, from 0 to 1. Lower finds more and errs more.",
+        group="Moderation",
+        low=0.05,
+        high=1,
+    )
+    moderation_openai: bool = setting_field(
+        False,
+        "Also send prompts and images to OpenAI's moderation service, with the key that is set for OpenAI. They leave"
+        " this computer.",
+        group="Moderation",
+    )
+
     log_level: str = setting_field(
         "info", "Detail of the application log.", group="Logs", choices=("debug", "info", "warning", "error")
     )

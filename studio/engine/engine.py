@@ -18,6 +18,7 @@ from studio.core.infotext import parse_infotext
 from studio.core.model import Model
 from studio.core.ports import Backend, JobContext
 from studio.core.request import GenerationRequest, count_outputs
+from studio.core.result import Asset
 from studio.core.rights import Right
 from studio.core.task import Task
 from studio.core.user import LOCAL_USER, User
@@ -44,6 +45,7 @@ from studio.engine.metrics import Metrics
 from studio.engine.models.model_list import Models
 from studio.engine.models.timings import Timings
 from studio.engine.models.votes import Votes
+from studio.engine.moderation import Moderation
 from studio.engine.money.ledger import Ledger
 from studio.engine.personas import Personas
 from studio.engine.settings_store import SettingsStore
@@ -60,6 +62,7 @@ from studio.engine.usage import Usage
 from studio.library.asset_index import AssetIndex
 from studio.library.asset_library import AssetLibrary
 from studio.library.database import Database
+from studio.library.held_images import HeldImages
 from studio.library.imports import parse_folders
 from studio.library.process_locks import ProcessLock
 from studio.library.upkeep import Upkeep
@@ -95,13 +98,16 @@ class Engine(Gallery):
         root = database.path.parent
         self.logs, self.metrics = logs or Logs.open(settings.current), Metrics()
         library = AssetIndex(database, root)
+        self.audit, self.held = AuditLog(settings.current.logs_dir), HeldImages(database, root)
+        moderation = Moderation(lookups.moderator, self.audit)
         images = Images(database, root, lookups.credentials)
-        outputs = Outputs(root, library, tool=tool, signer=AssetSigner(lookups.credentials, images))
-        super().__init__(settings, library, outputs, images)
+        signer = AssetSigner(lookups.credentials, images)
+        outputs = Outputs(root, library, tool=tool, moderation=moderation, held=self.held, signer=signer)
+        super().__init__(settings, library, outputs, images, moderation)
         self.asset_library = AssetLibrary(
             database, root, outputs.remove_thumbnail, read_foreign_image, lookups.embedder
         )
-        self._feed = AssetFeed(outputs, self.asset_library)
+        self._feed = AssetFeed(outputs, self.asset_library, moderation)
         self._upkeep = Upkeep(self.asset_library, lambda: self._settings.current.trash_days)
         self._database, self._models = database, Models(backends)
         self._owner = ProcessLock(root)
@@ -141,7 +147,7 @@ class Engine(Gallery):
 
     def _open_user_data(self, database: Database, folder: Path) -> None:
         """What users have besides images: money, lists and tokens of their own."""
-        self.audit, self.usage = AuditLog(self._settings.current.logs_dir), Usage(database)
+        self.usage = Usage(database)
         self.ledger, self.votes, self.chains = Ledger(database), Votes(database), SavedChains(database)
         self.tokens = ApiTokens(folder / "tokens.json")
         self.wildcards = Wildcards(folder / "wildcards")
@@ -214,6 +220,7 @@ class Engine(Gallery):
             NotFound: an image that it names is not there, or another user's.
             Forbidden: the caller may not make images, or a model costs money and they may not spend any.
             BudgetExceeded: the user's budget would be passed.
+            ContentRefused: moderation refuses its texts.
             QuotaExceeded: the user's images of a day or disk space are used up.
             QueueFull: too many jobs wait; `details` has the number. StorageFailed: the journal cannot be written.
         """
@@ -228,6 +235,8 @@ class Engine(Gallery):
         if pinned and not accepted.request.fallbacks:
             # Named in the request, so that the journal keeps it: after a restart no paid fallback takes over either.
             accepted = dataclasses.replace(accepted, request=accepted.request.replace(fallbacks=(accepted.model.id,)))
+        found = self.moderation.check_request(accepted.request, user.name, settings)
+        accepted = dataclasses.replace(accepted, notes=tuple(filter(None, (*accepted.notes, found))))
         with self._lock:
             if self._closed:
                 raise JobCancelled("The studio is shutting down.", hint="Try again in a minute.")
@@ -262,8 +271,27 @@ class Engine(Gallery):
             QuotaExceeded: the user's disk space is used up.
             StorageFailed: it cannot be written.
         """
-        self.usage.check_disk(user.name, user.adjust_settings(self._settings.current))
-        return self._feed.add(file, user.name, self._settings.current)
+        settings = user.adjust_settings(self._settings.current)
+        self.usage.check_disk(user.name, settings)
+        return self._feed.add(file, user.name, settings)
+
+    def check_answer(self, text: str, user: str) -> None:
+        """Refuse what a language model wrote where moderation does; raises ContentRefused."""
+        self.moderation.check_answer(text, user, self._settings.current)
+
+    def release(self, asset_id: str, user: User) -> Asset:
+        """Show a held image, anybody's, as it is.
+
+        Raises:
+            Forbidden: `user` may not release images. NotFound: the image is not held.
+            StorageFailed: it cannot be written.
+        """
+        user.require(Right.RELEASE)
+        self.held.find(asset_id)
+        asset = self.library.find_any(asset_id)
+        self._outputs.release(asset)
+        self.audit.record(AuditEvent.IMAGE_RELEASED, user.name, asset=asset_id, of=asset.user)
+        return self.library.find_any(asset_id)
 
     @property
     def file_roots(self) -> tuple[Path, ...]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from studio.core.errors import NotConfigured
 from studio.core.provenance import ContentCredentials
+from studio.core.trust import Moderator
 from studio.library.meaning import Embedder
 
 
@@ -29,7 +30,7 @@ class Lookups:
     `model_hash` gives a model's short hash at once, "" while it is not known, and `find_by_hash` the model whose known
     hash begins so, "" where there is none; `key` an API key by its name, and raises NotConfigured when it is not set.
     `embedder` gives the meaning of texts as vectors, None where no model does. `credentials` signs files and reads what
-    others signed, None where nothing does."""
+    others signed, None where nothing does; `moderator` looks at texts and images, None where nothing is filtered."""
 
     model_hash: Callable[[str], str] = lambda model_id: ""
     find_by_hash: Callable[[str], str] = lambda beginning: ""
@@ -37,3 +38,4 @@ class Lookups:
     embedder: Embedder | None = None
     credentials: ContentCredentials | None = None
     find_successor: Callable[[str], Successor | None] = lambda name: None
+    moderator: Moderator | None = None

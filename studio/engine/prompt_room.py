@@ -88,8 +88,17 @@ class BriefRequest:
 class PromptRoom:
     """The language model for all users. Thread-safe."""
 
-    def __init__(self, chat: Chat, ledger: Ledger, get_settings: Callable[[], Settings]) -> None:
+    def __init__(
+        self,
+        chat: Chat,
+        ledger: Ledger,
+        get_settings: Callable[[], Settings],
+        check_answer: Callable[[str, str], None] = lambda text, user: None,
+    ) -> None:
+        """`check_answer` is called with each whole answer and the user, and raises ContentRefused for one that may not
+        be used."""
         self._chat, self._ledger, self._get_settings = chat, ledger, get_settings
+        self._check_answer = check_answer
         self._room = threading.BoundedSemaphore(MAX_CALLS)
 
     @property
@@ -118,6 +127,7 @@ class PromptRoom:
             pieces.append(piece)
             yield TextPiece(piece)
         written = read_rewrite("".join(pieces))
+        self._check_answer(written, user)
         if not written:
             raise ProviderError("The language model gave no prompt.", hint="Try again; your prompt is unchanged.")
         yield RewrittenPrompt(restore_parts(written, protected.parts), _list_notes(prompt, (written,)))
@@ -160,6 +170,7 @@ class PromptRoom:
             yield PromptIdeas(prompts=rules, classification=known, source=BY_RULES, notes=(note,))
             return
         prompts, _ = read_prompts("".join(pieces))
+        self._check_answer("\n".join(each.prompt for each in prompts), user)
         if not prompts:
             note = "The language model gave no prompts; these are by rules."
             yield PromptIdeas(prompts=rules, classification=known, source=BY_RULES, notes=(note,))
@@ -184,6 +195,7 @@ class PromptRoom:
             pieces.append(piece)
             yield TextPiece(piece)
         written = read_rewrite("".join(pieces))
+        self._check_answer(written, user)
         if not written:
             raise ProviderError("The language model gave no description.", hint="Use a model that sees images.")
         yield ImageDescription(prompt=escape_text(written), source=self._chat.model)

@@ -28,8 +28,9 @@ from studio.library.schema import DONE, INTENT, RESTORING, SKIPPED, TRASHED, TRA
 from studio.library.uses import count_parents
 
 _SELECT = (
-    "SELECT assets.*, folders.path AS folder_path, request, infotext, notes, parents, history FROM assets"
-    " JOIN recipes USING (seq) LEFT JOIN folders ON folders.id = assets.folder"
+    "SELECT assets.*, folders.path AS folder_path, request, infotext, notes, parents, history,"
+    " EXISTS (SELECT 1 FROM held WHERE held.asset = assets.id) AS blurred"
+    " FROM assets JOIN recipes USING (seq) LEFT JOIN folders ON folders.id = assets.folder"
 )
 _COUNT_IMAGE = (
     "INSERT INTO usage (user, day, images) VALUES (?, ?, 1) ON CONFLICT (user, day) DO UPDATE SET images = images + 1"
@@ -145,6 +146,18 @@ class AssetIndex:
                 (asset_id,),
             )
 
+    def record_content(self, asset_id: str, digest: str, size: int) -> None:
+        """Note that the file of an image has another content of that digest and size in bytes."""
+        with self._database.transaction() as connection:
+            connection.execute("UPDATE assets SET digest = ?, bytes = ? WHERE id = ?", (digest, size, asset_id))
+
+    def find_any(self, asset_id: str) -> Asset:
+        """The image of that id, whoever's it is; raises NotFound."""
+        found = self.find_finished(asset_id)
+        if found is None:
+            raise NotFound("Image not found.", hint="It may have been deleted.")
+        return found
+
     def forget(self, asset_id: str) -> None:
         """Drop an intent that came to nothing."""
         with self._database.transaction() as connection:
@@ -207,6 +220,7 @@ class AssetIndex:
                 label=row["label"],
                 source_type=row["source_type"],
                 source="" if row["source"] == OWN_SOURCE else row["source"],
+                blurred=bool(row["blurred"]),
             )
             for row in rows
         ]

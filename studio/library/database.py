@@ -130,6 +130,14 @@ CREATE TABLE IF NOT EXISTS usage (
     images INTEGER NOT NULL,
     PRIMARY KEY (user, day)
 ) WITHOUT ROWID""",
+    """
+CREATE TABLE IF NOT EXISTS held (
+    asset TEXT PRIMARY KEY,
+    user TEXT NOT NULL,
+    created REAL NOT NULL,
+    appealed INTEGER NOT NULL,
+    facts TEXT NOT NULL
+) WITHOUT ROWID""",
 )
 _PICTURES_VERSION = 5  # the last one whose images stood in the table `pictures`
 

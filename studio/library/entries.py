@@ -20,7 +20,7 @@ _CHUNK = 500
 @dataclass(frozen=True, kw_only=True)
 class AssetEntry:
     """One asset in a list. `created` in seconds since the epoch; `rating` 0 to 5; `uses` how often it was used;
-    `job` is "" for what none here made."""
+    `job` is "" for what none here made; `blurred` means that moderation holds the original back."""
 
     seq: int
     id: str
@@ -42,6 +42,7 @@ class AssetEntry:
     uses: int
     job: str
     tags: tuple[str, ...] = ()
+    blurred: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -171,7 +172,8 @@ def _read_entries(connection: sqlite3.Connection, seqs: Sequence[int]) -> dict[i
     ):
         tags.setdefault(row["seq"], []).append(row["name"])
     rows = connection.execute(
-        "SELECT assets.*, prompt, negative FROM json_each(?) JOIN assets ON assets.seq = value"
+        "SELECT assets.*, prompt, negative, EXISTS (SELECT 1 FROM held WHERE held.asset = assets.id) AS blurred"
+        " FROM json_each(?) JOIN assets ON assets.seq = value"
         " JOIN recipes USING (seq)",
         (numbers,),
     )
@@ -187,6 +189,7 @@ def _make_entry(row: sqlite3.Row, tags: tuple[str, ...]) -> AssetEntry:
         job=row["job_id"] or "",
         favourite=bool(row["favourite"]),
         trashed=row["state"] in (TRASHED, TRASHING),
+        blurred=bool(row["blurred"]),
         tags=tags,
     )
 

@@ -1,1 +1,1 @@
-"""Where images come from, and what they show."""
+"""Trust in images: what words and pixels must not show, and where an image comes from."""

@@ -19,6 +19,7 @@ from studio.engine.jobs.previews import Previews
 from studio.engine.jobs.source_checks import collect_image_sizes
 from studio.engine.lookups import raise_no_key
 from studio.engine.models.timings import Timings
+from studio.engine.moderation import limit_preview
 from studio.engine.storage.inputs import Images, hash_pixels
 
 
@@ -95,7 +96,9 @@ class RunContext:
         now = time.monotonic()
         path = None
         if preview is not None and self.settings.previews and now >= self._next_preview:
-            path = self._previews.write(self._job.id, preview(), self.settings.preview_side)
+            path = self._previews.write(
+                self._job.id, preview(), limit_preview(self.settings.preview_side, self.settings)
+            )
             self._next_preview = time.monotonic() + self.settings.preview_interval
         step, steps = self._part * steps + step, self._parts * steps
         eta = self._pace.estimate_seconds_left(step, steps, now)

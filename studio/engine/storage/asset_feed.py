@@ -19,6 +19,7 @@ from studio.core.result import Asset, RenderedImage
 from studio.core.settings import Settings
 from studio.core.text_checks import check_name
 from studio.engine.metadata.image_info import read_image_info
+from studio.engine.moderation import Moderation
 from studio.engine.storage.file_names import get_user_folder
 from studio.engine.storage.inputs import read_source_metadata
 from studio.engine.storage.outputs import Outputs
@@ -48,8 +49,9 @@ class FedFile:
 class AssetFeed:
     """Puts files into the library. Thread-safe."""
 
-    def __init__(self, outputs: Outputs, library: AssetLibrary) -> None:
+    def __init__(self, outputs: Outputs, library: AssetLibrary, moderation: Moderation) -> None:
         self._outputs = outputs
+        self._moderation = moderation
         self._library = library
 
     def add(self, file: FedFile, user: str, settings: Settings) -> str:
@@ -92,6 +94,7 @@ class AssetFeed:
 
     def _add_image(self, file: FedFile, asset_id: str, user: str, settings: Settings) -> None:
         image = open_image(file.data, limits=ImageLimits.of(settings))
+        self._moderation.check_upload(image, user, settings)
         told = (
             read_image_info(file.data, settings)
             if detect_format(file.data) in ("PNG", "JPEG", "WEBP", "AVIF")

@@ -11,6 +11,7 @@ from studio.core.errors import NotFound
 from studio.core.image_gate import ImageLimits
 from studio.core.result import Asset
 from studio.core.user import User
+from studio.engine.moderation import Moderation
 from studio.engine.settings_store import SettingsStore
 from studio.engine.storage.inputs import Images, KeptImage
 from studio.engine.storage.outputs import Outputs
@@ -21,8 +22,16 @@ from studio.library.media import MEDIA_TYPES
 class Gallery:
     """Each user's own images. All methods may be called from any thread."""
 
-    def __init__(self, settings: SettingsStore, library: AssetIndex, outputs: Outputs, images: Images) -> None:
+    def __init__(
+        self,
+        settings: SettingsStore,
+        library: AssetIndex,
+        outputs: Outputs,
+        images: Images,
+        moderation: Moderation,
+    ) -> None:
         self.library = library
+        self.moderation = moderation
         self._settings = settings
         self._outputs = outputs
         self._images = images
@@ -52,8 +61,14 @@ class Gallery:
 
         Raises:
             BadImage: the gate refuses it; the message says why. StorageFailed: it cannot be written.
+            ContentRefused: the settings refuse what the filters find in it.
         """
-        return self._images.keep(source, user.name, ImageLimits.of(self._settings.current))
+        settings = user.adjust_settings(self._settings.current)
+
+        def check(image: Image.Image) -> None:
+            self.moderation.check_upload(image, user.name, settings)
+
+        return self._images.keep(source, user.name, ImageLimits.of(settings), check)
 
     def keep_asset(self, asset_id: str, user: User) -> KeptImage:
         """Make one of the user's own results an image that requests may name; raises as `asset` and `keep_image`."""

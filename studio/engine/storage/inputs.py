@@ -14,7 +14,7 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -71,17 +71,26 @@ class Images:
         self._lock = threading.Lock()
         self._decoded: collections.OrderedDict[str, Image.Image] = collections.OrderedDict()
 
-    def keep(self, source: Path | bytes | Image.Image, user: str, limits: ImageLimits) -> KeptImage:
-        """Let an image in: a file, its bytes, or pixels of our own making (mode L, RGB or RGBA).
+    def keep(
+        self,
+        source: Path | bytes | Image.Image,
+        user: str,
+        limits: ImageLimits,
+        check: Callable[[Image.Image], None] = lambda image: None,
+    ) -> KeptImage:
+        """Let an image in: a file, its bytes, or pixels of our own making (mode L, RGB or RGBA). `check` looks at the
+        pixels first, and raises what keeps them out.
 
         Raises:
             BadImage: the gate refuses it. StorageFailed: it cannot be written.
         """
         if isinstance(source, Image.Image):
+            check(source)
             return self._keep(
                 source, user, KeptImage(hash=hash_pixels(source), width=source.width, height=source.height)
             )
         image = open_image(source, limits=limits)
+        check(image)
         metadata, source_type, notice = read_source_metadata(source)
         report, archive, refused = self._take_credentials(source)
         kept = KeptImage(

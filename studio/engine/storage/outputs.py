@@ -19,19 +19,29 @@ from pathlib import Path, PurePosixPath
 
 from PIL import Image
 
-from studio.core.durable_files import make_folder, publish, sync_folder, translate_os_errors, write_synced
+from studio.core.durable_files import (
+    make_folder,
+    publish,
+    replace_synced,
+    sync_folder,
+    translate_os_errors,
+    write_synced,
+)
 from studio.core.errors import StorageFailed
 from studio.core.image_gate import ImageLimits, open_image
 from studio.core.result import Asset, RenderedImage
 from studio.core.settings import Settings
 from studio.engine.metadata.embed import EmbeddedMetadata
+from studio.engine.moderation import Moderation
 from studio.engine.storage.file_names import add_number, build_file_name, find_part_limit, get_user_folder
-from studio.engine.storage.image_encoding import encode_output
+from studio.engine.storage.image_encoding import EncodedImage, encode_output
 from studio.engine.storage.index_rebuild import build_recipe
 from studio.engine.storage.signing import AssetSigner
 from studio.library.asset_index import AssetIndex
+from studio.library.held_images import HeldImages
 
 THUMBNAIL_SIDE = 384  # px, the longest side
+BLURRED_TILES = 8  # colours along each side that are left of a blurred image
 _THUMBS = ".thumbs"
 _MAX_TRIES = 10_000
 _FED_AGE = 3600.0  # seconds
@@ -40,11 +50,23 @@ _FED_AGE = 3600.0  # seconds
 class Outputs:
     """The outputs folder of one studio process; other processes may write there too. Thread-safe."""
 
-    def __init__(self, root: Path, library: AssetIndex, *, tool: str, signer: AssetSigner | None = None) -> None:
-        """`tool` names program and version inside the images; `signer` signs them as the last step."""
+    def __init__(
+        self,
+        root: Path,
+        library: AssetIndex,
+        *,
+        tool: str,
+        moderation: Moderation,
+        held: HeldImages,
+        signer: AssetSigner | None = None,
+    ) -> None:
+        """`tool` names program and version inside the images. What `moderation` objects to is kept back in `held`;
+        `signer` signs files as the last step."""
         self.root = root
         self._library = library
         self._tool = tool
+        self._moderation = moderation
+        self._held = held
         self._signer = signer
         self._lock = threading.Lock()
         self._numbers: dict[Path, int] = {}  # the next free {number} of the folders written last
@@ -65,19 +87,16 @@ class Outputs:
         existing = self._library.find_finished(asset.id)
         if existing is not None:
             return existing
-        recipe = build_recipe(asset, self._tool) if settings.embed_recipe else None
-        encoded = encode_output(
-            rendered.image,
-            rendered.file or asset.request.file,
-            settings,
-            carried=EmbeddedMetadata(
-                infotext=asset.infotext if settings.embed_recipe else "",
-                recipe=recipe,
-                tool=self._tool,
-                source_type=asset.source_type,
-            ),
-            signer=self._signer.prepare(asset, rendered, settings) if self._signer is not None else None,
-        )
+        verdict = self._moderation.inspect(asset, rendered.image, settings)
+        if verdict is not None:
+            asset = dataclasses.replace(asset, notes=(*asset.notes, verdict.describe()))
+        encoded = self._encode(asset, rendered, settings, self._signer)
+        if verdict is not None and self._moderation.is_held(settings):
+            self._held.hold(asset.id, asset.user, encoded.data, encoded.ending, verdict.to_json())
+            self._moderation.note_held(asset, verdict)
+            asset = dataclasses.replace(asset, blurred=True)
+            rendered = dataclasses.replace(rendered, image=blur_image(rendered.image))
+            encoded = self._encode(asset, rendered, settings, None)  # only stands in for the signed original
         asset = dataclasses.replace(asset, notes=tuple(dict.fromkeys((*asset.notes, *encoded.notes))))
         digest = hashlib.sha256(encoded.data).hexdigest()
         with translate_os_errors("the image"):
@@ -86,6 +105,35 @@ class Outputs:
         with contextlib.suppress(OSError):  # made again when somebody asks for it
             self._make_thumbnail(saved, rendered.image)
         return saved
+
+    def _encode(
+        self, asset: Asset, rendered: RenderedImage, settings: Settings, signer: AssetSigner | None
+    ) -> EncodedImage:
+        return encode_output(
+            rendered.image,
+            rendered.file or asset.request.file,
+            settings,
+            carried=EmbeddedMetadata(
+                infotext=asset.infotext if settings.embed_recipe else "",
+                recipe=build_recipe(asset, self._tool) if settings.embed_recipe else None,
+                tool=self._tool,
+                source_type=asset.source_type,
+            ),
+            signer=signer.prepare(asset, rendered, settings) if signer is not None else None,
+        )
+
+    def release(self, asset: Asset) -> None:
+        """Put the original of a held image in its place.
+
+        Raises:
+            NotFound: it is not held, or the original is gone. StorageFailed: it cannot be written.
+        """
+        data = self._held.read(self._held.find(asset.id))
+        with translate_os_errors("the image"):
+            replace_synced(asset.path, data)
+        self._library.record_content(asset.id, hashlib.sha256(data).hexdigest(), len(data))
+        self._held.remove(asset.id)
+        self._remove_thumbnail_files(asset.id)
 
     def recover(self, job_id: str) -> None:
         """Settle what a dead process was writing for this job: a whole image is kept, a part of one removed."""
@@ -116,7 +164,11 @@ class Outputs:
                 return self._make_thumbnail(asset, image)
 
     def remove_thumbnail(self, asset_id: str) -> None:
-        """Remove the small image of an asset that is no longer there."""
+        """Remove the small image of an asset that is no longer there, and what is held back of it."""
+        self._held.remove(asset_id)
+        self._remove_thumbnail_files(asset_id)
+
+    def _remove_thumbnail_files(self, asset_id: str) -> None:
         for ending in (".jpg", ".webp"):
             with contextlib.suppress(OSError):
                 self._get_thumbnail_path(asset_id, ending).unlink(missing_ok=True)
@@ -246,6 +298,13 @@ class _FileName:
         return self._ensure_folder / build_file_name(
             self._pattern, {**self._fields, "number": f"{number:05d}"}, self._ending, self._longest
         )
+
+
+def blur_image(image: Image.Image) -> Image.Image:
+    """`image` so coarse that only its colours are left; the size stays."""
+    plain = image if image.mode in ("L", "RGB", "RGBA") else image.convert("RGB")
+    small = plain.resize((min(plain.width, BLURRED_TILES), min(plain.height, BLURRED_TILES)), Image.Resampling.BOX)
+    return small.resize(image.size, Image.Resampling.BICUBIC)
 
 
 def _get_part_path(asset: Asset) -> Path:

@@ -1,0 +1,117 @@
+"""Moderation: the one place that every request, answer and image passes, whichever door it came through."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from enum import Enum
+from typing import Any, cast
+
+from PIL import Image
+
+from studio.core.errors import ContentRefused, StudioError
+from studio.core.request import GenerationRequest
+from studio.core.result import Asset
+from studio.core.settings import Settings
+from studio.core.trust import MINORS, Moderator, Stage, Verdict
+from studio.engine.audit import AuditEvent, AuditLog
+
+PREVIEW_SIDE = 24  # px of previews where images may be held back
+_HOLDING = ("blur", "block")
+# What is no text of the user's own, or is there to keep something out of the image.
+_NO_TEXTS = frozenset(
+    """negative_prompt negative_template template model sampler schedule vae source batch mask background lighting
+    image name aspect fallbacks upscaler font format colour stroke_colour ground kind preprocessor parameter contrast
+    base second file_type""".split()
+)
+
+
+class Moderation:
+    """Asks the filters and carries out what the settings say. Thread-safe."""
+
+    def __init__(self, moderator: Moderator | None, audit: AuditLog) -> None:
+        self._moderator = moderator
+        self._audit = audit
+
+    def check_request(self, request: GenerationRequest, user: str, settings: Settings) -> str:
+        """Look at the texts of an admitted request, with its prompts as they were drawn; returns a notice, "" when
+        nothing was found.
+
+        Raises:
+            ContentRefused: the settings refuse what was found, or nothing can allow it.
+        """
+        verdict = self._check_texts(list(iterate_texts(request)), Stage.PROMPT, settings)
+        if verdict is None:
+            return ""
+        if verdict.category == MINORS or settings.moderation == "block":
+            raise self._refuse(verdict, user)
+        return verdict.describe()
+
+    def check_answer(self, text: str, user: str, settings: Settings) -> None:
+        """Look at what a language model wrote; raises as `check_request`."""
+        verdict = self._check_texts([text], Stage.CHAT, settings)
+        if verdict is not None and (verdict.category == MINORS or settings.moderation == "block"):
+            raise self._refuse(verdict, user)
+
+    def check_upload(self, image: Image.Image, user: str, settings: Settings) -> None:
+        """Look at an image that a user brings, where the settings refuse such; raises as `check_request`."""
+        if self._moderator is None or settings.moderation != "block":
+            return
+        verdict = self._moderator.check_image(image, Stage.UPLOAD, settings)
+        if verdict is not None:
+            raise self._refuse(verdict, user)
+
+    def inspect(self, asset: Asset, image: Image.Image, settings: Settings) -> Verdict | None:
+        """What is found in a finished image or in the texts that it was made from; None for nothing. Called in the
+        savers' threads."""
+        if self._moderator is None or settings.moderation == "off":
+            return None
+        verdict = self._moderator.check_image(image, Stage.IMAGE, settings)
+        return verdict or self._check_texts(list(iterate_texts(asset.request)), Stage.PROMPT, settings)
+
+    def is_held(self, settings: Settings) -> bool:
+        """Whether an image that was objected to is kept back."""
+        return settings.moderation in _HOLDING
+
+    def note_held(self, asset: Asset, verdict: Verdict) -> None:
+        """Write into the audit log that an image is held back."""
+        self._audit.record(AuditEvent.IMAGE_HELD, asset.user, asset=asset.id, **verdict.to_json())
+
+    def _check_texts(self, texts: list[str], stage: Stage, settings: Settings) -> Verdict | None:
+        return self._moderator.check_texts(texts, stage, settings) if self._moderator is not None else None
+
+    def _refuse(self, verdict: Verdict, user: str) -> StudioError:
+        self._audit.record(AuditEvent.REQUEST_REFUSED, user, **verdict.to_json())
+        hint = (
+            "No setting allows this."
+            if verdict.category == MINORS
+            else "Change it, or ask an administrator: the setting “moderation” and the word lists decide."
+        )
+        found = f" Found: {', '.join(verdict.words)}." if verdict.words else ""
+        return ContentRefused(
+            verdict.describe() + found, hint=hint, details={**verdict.to_json(), "words": list(verdict.words)}
+        )
+
+
+def limit_preview(side: int, settings: Settings) -> int:
+    """The side of previews: coarse where the finished image may be held back."""
+    return min(side, PREVIEW_SIDE) if settings.moderation in _HOLDING else side
+
+
+def iterate_texts(value: Any, name: str = "") -> Iterator[str]:
+    """The texts in `value`, a request or a part of one, that say what is to be seen: prompts, search words, text to be
+    drawn; not negative prompts and names."""
+    if name in _NO_TEXTS or isinstance(value, Enum):
+        return
+    if isinstance(value, str):
+        if value:
+            yield value
+    elif name == "drawn":
+        for texts in cast("tuple[tuple[str, ...], ...]", value):
+            yield from texts[::2]  # prompts and negative prompts take turns
+    elif isinstance(value, tuple):
+        for each in cast("tuple[Any, ...]", value):
+            yield from iterate_texts(each, name)
+    elif dataclasses.is_dataclass(value):
+        for field in dataclasses.fields(value):
+            yield from iterate_texts(getattr(value, field.name), field.name)
