@@ -146,6 +146,20 @@ class Settings:
         restart=True,
         on_page=False,
     )
+    image_days: int = setting_field(
+        0,
+        "Days after which images that are no favourites go to the trash. 0: never.",
+        group="Library",
+        low=0,
+        high=36_500,
+    )
+    input_days: int = setting_field(
+        30,
+        "Days after which images that were brought and that nothing uses any more are deleted.",
+        group="Library",
+        low=1,
+        high=3650,
+    )
     trash_days: int = setting_field(
         30, "Days after which images in the trash are deleted. 0: never.", group="Library", low=0, high=3650
     )
@@ -341,6 +355,13 @@ class Settings:
     )
     metrics: bool = setting_field(
         False, "Serve metrics for Prometheus at /metrics, with user accounts to administrators only.", group="Logs"
+    )
+    log_days: int = setting_field(
+        0,
+        "Days after which lines of all logs are deleted, at most half as long again. 0: when the files are full.",
+        group="Logs",
+        low=0,
+        high=3650,
     )
     log_prompts: bool = setting_field(
         False, "Write prompts to the generation log even if the studio has several users.", group="Logs"

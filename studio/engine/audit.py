@@ -16,6 +16,7 @@ from typing import Any, cast
 
 from studio.core.durable_files import translate_os_errors
 from studio.core.secrets_filter import redact
+from studio.engine.logs import sweep_log_files
 
 AUDIT_FILE = "audit.jsonl"
 _MAX_BYTES, _BACKUP_COUNT = 5_000_000, 9  # size of one file, and how many old ones stay
@@ -74,6 +75,10 @@ class AuditLog:
             if len(found) >= limit:
                 break
         return found
+
+    def sweep(self, days: int) -> None:
+        """As `Logs.sweep`."""
+        sweep_log_files(self._handler, days)
 
     def close(self) -> None:
         """Let the file go."""

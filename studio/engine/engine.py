@@ -7,7 +7,7 @@ import logging
 import secrets
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -48,6 +48,7 @@ from studio.engine.models.votes import Votes
 from studio.engine.moderation import Moderation
 from studio.engine.money.ledger import Ledger
 from studio.engine.personas import Personas
+from studio.engine.privacy import UserData
 from studio.engine.settings_store import SettingsStore
 from studio.engine.storage.asset_builder import AssetBuilder
 from studio.engine.storage.asset_feed import AssetFeed, FedFile
@@ -66,6 +67,7 @@ from studio.library.held_images import HeldImages
 from studio.library.imports import parse_folders
 from studio.library.process_locks import ProcessLock
 from studio.library.upkeep import Upkeep
+from studio.library.user_rows import UserRows
 from studio.prompting.wildcards import Wildcards
 
 T = TypeVar("T")
@@ -108,13 +110,13 @@ class Engine(Gallery):
             database, root, outputs.remove_thumbnail, read_foreign_image, lookups.embedder
         )
         self._feed = AssetFeed(outputs, self.asset_library, moderation)
-        self._upkeep = Upkeep(self.asset_library, lambda: self._settings.current.trash_days)
         self._database, self._models = database, Models(backends)
         self._owner = ProcessLock(root)
         self._journal = Journal(database, self._owner)
         self._saver = Saver(self._outputs)
         self._previews = Previews()
         self._open_user_data(database, settings.folder)
+        self._open_sweepers(database, root)
         self._admission = Admission(self._models, self._images, lookups.find_successor, self.wildcards)
         self._timings, self._lookups = Timings(database), lookups
         tools = RunnerServices(
@@ -134,7 +136,6 @@ class Engine(Gallery):
         self._runner = JobRunner(tools, requeue=lambda job: self._dispatch.put(job, first=True))
         self._dispatch = Dispatcher(self._runner.run, self._timings)
         self._absence = AbandonmentTimer(grace, self._stop_abandoned)
-        self._cleanup = InputCleanup(database, root / INPUTS_FOLDER)
         self._lock = threading.RLock()
         self._job_registry = JobRegistry()
         self._indexing = self.asset_library.make_indexing(
@@ -153,6 +154,14 @@ class Engine(Gallery):
         self.wildcards = Wildcards(folder / "wildcards")
         self.recipes = SavedRecipes(folder / "recipes")
         self.personas = Personas(folder / "personas")
+
+    def _open_sweepers(self, database: Database, root: Path) -> None:
+        """What removes what is old, unused, or to be forgotten."""
+        inputs = root / INPUTS_FOLDER
+        self._upkeep = Upkeep(self.asset_library, lambda: self._settings.current, self._sweep_logs)
+        self._cleanup = InputCleanup(database, inputs, lambda: self._settings.current.input_days)
+        rows = UserRows(database, root, inputs, self._outputs.remove_thumbnail)
+        self._user_data = UserData(rows, self._settings.folder, self.tokens, self.audit, self.asset_library)
 
     def start(self) -> None:
         """Take up the unfinished jobs of dead processes, in their order; index the images when the index is new."""
@@ -274,6 +283,31 @@ class Engine(Gallery):
         settings = user.adjust_settings(self._settings.current)
         self.usage.check_disk(user.name, settings)
         return self._feed.add(file, user.name, settings)
+
+    def export_data(self, user: User) -> Iterator[bytes]:
+        """The bytes of a zip with everything that is kept of `user`."""
+        return self._user_data.export(user.name)
+
+    def delete_data(self, name: str, by: User) -> dict[str, int]:
+        """Remove everything of the user `name` for good, jobs, images, lists and tokens; returns how many of what.
+
+        Raises:
+            Forbidden: it is neither `by` with the right to delete, nor does `by` manage users.
+            QueueFull: a job does not stop. StorageFailed: a file could not be removed; the same call may be made again.
+        """
+        by.require(Right.DELETE if name == by.name else Right.USERS)
+
+        def stop_jobs() -> bool:
+            self.cancel_all(User(name))
+            return all(job.snapshot.status.is_final for job in self._job_registry.of(name))
+
+        counts = self._user_data.delete(name, by.name, stop_jobs)
+        self._job_registry.forget(name)
+        return counts
+
+    def _sweep_logs(self) -> None:
+        for logs in (self.logs, self.audit):
+            logs.sweep(self._settings.current.log_days)
 
     def check_answer(self, text: str, user: str) -> None:
         """Refuse what a language model wrote where moderation does; raises ContentRefused."""

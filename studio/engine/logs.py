@@ -82,6 +82,12 @@ class Logs:
         except OSError:
             return []
 
+    def sweep(self, days: int) -> None:
+        """Delete lines that are older than `days`, at the latest half as long after; 0 keeps them until the files are
+        full."""
+        for handler in (self._application, self._lines, self._calls):
+            sweep_log_files(handler, days)
+
     def close(self) -> None:
         """Let the files go."""
         for logger, handler in (
@@ -93,6 +99,22 @@ class Logs:
             logger.removeHandler(handler)
             with contextlib.suppress(OSError):
                 handler.close()
+
+
+def sweep_log_files(handler: logging.handlers.RotatingFileHandler, days: int) -> None:
+    """As `Logs.sweep`, for the files of one handler: a file is closed after half of `days`, and deleted when its last
+    line is that old."""
+    if not days:
+        return
+    now, path = time.time(), Path(handler.baseFilename)
+    closed = [path.with_name(f"{path.name}.{number}") for number in range(1, handler.backupCount + 1)]
+    ages = {one: (now - one.stat().st_mtime) / 86_400 for one in closed if one.is_file()}
+    for one, age in ages.items():
+        if age > days:
+            one.unlink(missing_ok=True)
+    if path.is_file() and path.stat().st_size and min(ages.values(), default=days) >= days / 2:
+        with handler.lock or contextlib.nullcontext():
+            handler.doRollover()
 
 
 class _Formatter(logging.Formatter):
@@ -128,7 +150,7 @@ def _make_formatter(form: str, line: str) -> logging.Formatter:
     return _JsonFormatter() if form == "json" else _Formatter(line)
 
 
-def _make_handler(path: Path, formatter: logging.Formatter) -> logging.Handler:
+def _make_handler(path: Path, formatter: logging.Formatter) -> logging.handlers.RotatingFileHandler:
     """Writes to `path`, which does not grow without end."""
     handler = logging.handlers.RotatingFileHandler(
         path, maxBytes=_MAX_BYTES, backupCount=_BACKUP_COUNT, encoding="utf-8"

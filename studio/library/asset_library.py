@@ -220,6 +220,15 @@ class AssetLibrary:
         StorageFailed."""
         return self._log.compact(self._database.transaction)
 
+    def forget_notes(self, user: str) -> None:
+        """Remove what `user` noted from the log of notes, once their assets are gone. Raises StorageFailed."""
+        self._log.forget(user, self._database.transaction)
+
+    def trash_old(self, days: int) -> int:
+        """Move images of all users to the trash that were made more than `days` ago and are no favourites; 0 keeps
+        them. Returns how many. Raises StorageFailed."""
+        return self._trash.trash_old(days)
+
     def fill_sizes(self) -> int:
         """Write the sizes of our files into the index where an earlier version did not; returns of how many."""
         return fill_sizes(self._database, self._root)

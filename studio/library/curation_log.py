@@ -18,7 +18,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
-from studio.core.durable_files import sync_folder, translate_os_errors, write_synced
+from studio.core.durable_files import replace_synced, sync_folder, translate_os_errors, write_synced
 from studio.library.curation_folding import Line, fold_lines
 
 LIBRARY_FOLDER = ".library"
@@ -92,6 +92,19 @@ class CurationLog:
             finally:
                 part.unlink(missing_ok=True)
 
+    def forget(self, user: str, transaction: Callable[[], AbstractContextManager[object]]) -> None:
+        """Leave the lines of `user` out from now on. `transaction` keeps everybody else from adding lines.
+
+        Raises:
+            StorageFailed: it cannot be written; the old file is kept.
+        """
+        if not self.path.is_file():
+            return
+        with transaction(), self._lock, translate_os_errors("the library's notes"):
+            with self.path.open("rb") as file:
+                kept = [line for line in file if not _is_line_of(line, user)]
+            replace_synced(self.path, b"".join(kept))
+
     def _put_in_place(self, part: Path, old: os.stat_result, length: int) -> bool:
         """Add the lines that came after the first `length` bytes, and rename; not where another process did already."""
         if not os.path.samestat(os.stat(self.path), old):
@@ -119,6 +132,13 @@ class CurationLog:
         with self.path.open("rb") as file:
             file.seek(-1, os.SEEK_END)
             return file.read(1) == b"\n"
+
+
+def _is_line_of(line: bytes, user: str) -> bool:
+    try:
+        return json.loads(line.decode("utf-8", "replace"))["user"] == user
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return False
 
 
 def _write_lines(lines: Iterable[Line]) -> bytes:

@@ -109,6 +109,25 @@ class Trash:
         )
         return sum(self.empty(row["user"], before=before) for row in users)
 
+    def trash_old(self, days: int) -> int:
+        """Move images of all users to the trash that were made more than `days` ago and are no favourites; 0 days keep
+        them. Returns how many. Raises as `trash`."""
+        moved = 0
+        before = time.time() - days * 86_400
+        while days and (
+            rows := self._database.rows(
+                "SELECT seq, user FROM assets WHERE state = ? AND folder = 0 AND favourite = 0 AND created < ?"
+                " ORDER BY user, seq LIMIT ?",
+                (DONE, before, _CHUNK),
+            )
+        ):
+            user = rows[0]["user"]
+            done = self.trash([row["seq"] for row in rows if row["user"] == user], user)
+            moved += done
+            if not done:
+                break
+        return moved
+
     def settle(self, min_age: float = SETTLE_AGE) -> int:
         """Bring the moves to an end that began more than `min_age` seconds ago, by a process that is dead; returns how
         many there were."""

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 
 from studio.core.errors import StudioError
+from studio.core.settings import Settings
 from studio.library.asset_library import AssetLibrary
 from studio.library.trash import SETTLE_AGE
 
@@ -18,11 +19,15 @@ _log = logging.getLogger(__name__)
 
 
 class Upkeep:
-    """A thread of its own. `get_trash_days` gives the days after which trash is removed, 0 for never."""
+    """A thread of its own. `get_settings` gives the days after which images go to the trash and leave it; `sweep_logs`
+    is called once a day too."""
 
-    def __init__(self, library: AssetLibrary, get_trash_days: Callable[[], int]) -> None:
+    def __init__(
+        self, library: AssetLibrary, get_settings: Callable[[], Settings], sweep_logs: Callable[[], None]
+    ) -> None:
         self._library = library
-        self._get_trash_days = get_trash_days
+        self._get_settings = get_settings
+        self._sweep_logs = sweep_logs
         self._closed = threading.Event()
         self._thread = threading.Thread(target=self._run, name="library upkeep", daemon=True)
 
@@ -44,7 +49,9 @@ class Upkeep:
             self._attempt(lambda: self._library.settle_moves())
             if time.monotonic() - purged >= _PURGE_PERIOD:
                 purged = time.monotonic()
-                self._attempt(lambda: self._library.purge_trash(self._get_trash_days()))
+                self._attempt(lambda: self._library.trash_old(self._get_settings().image_days))
+                self._attempt(lambda: self._library.purge_trash(self._get_settings().trash_days))
+                self._attempt(self._sweep_logs)
                 self._attempt(lambda: self._library.compact_notes())
             self._closed.wait(_PURGE_PERIOD)
 

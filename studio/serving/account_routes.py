@@ -10,12 +10,13 @@ import secrets
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
+from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field
 
 from studio.api import schemas
 from studio.api.responses import PREFIX
 from studio.api.rights import needs
-from studio.api.submit_request import get_caller
+from studio.api.submit_request import NO_STORE, get_caller
 from studio.core.errors import Forbidden, InvalidRequest, NotConfigured, RateLimited
 from studio.core.rights import Right, Role
 from studio.core.user import User
@@ -107,6 +108,18 @@ class EndedSessions(BaseModel):
     ended: int
 
 
+class ConfirmBody(_Body):
+    """The name of the user whose data are to be removed, typed again."""
+
+    confirm: str
+
+
+class DeletedData(BaseModel):
+    """How many of what was removed."""
+
+    deleted: dict[str, int]
+
+
 class AuditList(BaseModel):
     """Entries of the audit log, the newest first."""
 
@@ -171,6 +184,7 @@ def build_account_router(studio: Studio, authenticator: Authenticator | None) ->
     )
     parts = AccountRoutes(studio, authenticator)
     _add_own_routes(routes, parts)
+    _add_data_routes(routes, parts)
     _add_user_routes(routes, parts)
     _add_session_routes(routes, parts)
     _add_audit_route(routes, parts)
@@ -196,6 +210,30 @@ def _add_own_routes(routes: APIRouter, parts: AccountRoutes) -> None:
             raise Forbidden("The old password is wrong.", hint="Ask an administrator for a new one.")
         await asyncio.to_thread(parts.accounts.users.change, user.name, password=body.new)
         parts.engine.audit.record(AuditEvent.PASSWORD_CHANGED, user.name, of=user.name)
+
+
+def _add_data_routes(routes: APIRouter, parts: AccountRoutes) -> None:
+    def delete_data(request: Request, name: str, body: ConfirmBody) -> DeletedData:
+        if body.confirm != name:
+            raise InvalidRequest("Nothing was deleted.", hint=f"Send the name “{name}” as “confirm”.")
+        return DeletedData(deleted=parts.engine.delete_data(name, get_caller(request)))
+
+    @routes.get("/me/export", response_class=StreamingResponse, responses={200: {"content": {"application/zip": {}}}})
+    def export_own_data(request: Request) -> StreamingResponse:
+        """Everything that is kept of the caller, as a zip: images, images they brought, lists, and the rest as JSON."""
+        head = {"Content-Disposition": 'attachment; filename="easel-data.zip"', **NO_STORE}
+        stream = parts.engine.export_data(get_caller(request))
+        return StreamingResponse(stream, media_type="application/zip", headers=head)
+
+    @routes.post("/me/data/delete", dependencies=[needs(Right.DELETE)])
+    def delete_own_data(request: Request, body: ConfirmBody) -> DeletedData:
+        """Remove everything of the caller for good, but the account itself. What was paid stays without the name."""
+        return delete_data(request, get_caller(request).name, body)
+
+    @routes.post("/users/{name}/data/delete", dependencies=[needs(Right.USERS)])
+    def delete_data_of_user(request: Request, name: str, body: ConfirmBody) -> DeletedData:
+        """Remove everything of a user for good, one who was removed too; as for one's own."""
+        return delete_data(request, name, body)
 
 
 def _add_user_routes(routes: APIRouter, parts: AccountRoutes) -> None:

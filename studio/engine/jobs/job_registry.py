@@ -28,6 +28,12 @@ class JobRegistry:
         with self._lock:
             return [job for job in self._jobs.values() if job.user == user]
 
+    def forget(self, user: str) -> None:
+        """Let go of the ended jobs of a user."""
+        with self._lock:
+            for job in [job for job in self._jobs.values() if job.user == user and job.snapshot.status.is_final]:
+                del self._jobs[job.id]
+
     def put(self, *jobs: Job) -> None:
         """Hold `jobs`, and let go of ended ones that are too many."""
         with self._lock:

@@ -12,7 +12,7 @@ import logging
 import re
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from studio.core.durable_files import translate_os_errors
@@ -38,7 +38,9 @@ _log = logging.getLogger(__name__)
 class InputCleanup:
     """Looks through the kept images at the start and once a day, in a thread of its own."""
 
-    def __init__(self, database: Database, folder: Path) -> None:
+    def __init__(self, database: Database, folder: Path, get_days: Callable[[], int] = lambda: 30) -> None:
+        """`get_days` gives how long an image is kept that nothing uses."""
+        self._get_days = get_days
         self._database = database
         self._folder = folder
         self._closed = threading.Event()
@@ -67,7 +69,7 @@ class InputCleanup:
     def _run(self) -> None:
         while not self._closed.is_set():
             try:
-                if count := self.remove_unused():
+                if count := self.remove_unused(self._get_days() * 86_400.0):
                     _log.info("removed %d kept images that nothing named any more", count)
             except StorageFailed as error:
                 _log.warning("unused kept images were not removed: %s", error.message)
