@@ -20,6 +20,7 @@ import {
   describeTerm,
   formatTerm,
   hasTerm,
+  loosenWords,
   parseTerms,
   removeTerm,
   setTerm,
@@ -92,6 +93,12 @@ test("chips say in words what a term means", () => {
   const chips = parseTerms("is:favourite -night model:sdxl -tag:x").map(describeTerm);
   assert.deepEqual(chips, ["Favourites", "Not night", "Model: sdxl", "Not Tag: x"]);
   assert.equal(removeTerm("a b c", 1), "a c");
+});
+
+test("a search that found nothing may ask for words that go on", () => {
+  assert.equal(loosenWords("cast -night model:sdxl"), "cast* -night model:sdxl");
+  assert.equal(loosenWords('"old town" x cas* é1'), '"old town" x cas* é1*');
+  assert.deepEqual(["", "a", "tag:cat", '"cat"', "cat*", "l'eau"].map(loosenWords), ["", "", "", "", "", ""]);
 });
 
 test("a grid has as many columns as fit, and at least one", () => {
@@ -239,8 +246,8 @@ test("neighbours of one job lie in one place until their stack is opened", async
   pages.toggleStack("a");
   assert.deepEqual(listPlaces(pages), ["a0", "a1", "b2", "a3", "a4", "c5", "d6"]);
   assert.deepEqual(
-    [0, 1, 2, 3].map((index) => pages.isOpenedAt(index)),
-    [true, false, false, true],
+    [0, 1, 2, 3].map((index) => pages.getOpened(index)),
+    ["first", "other", "", "first"],
   );
   pages.toggleStack("a");
   pages.remove(new Set(["b2"]));

@@ -115,12 +115,13 @@ export class AssetPages {
 
   /**
    * @param {number} index of a place
-   * @returns {boolean} whether it is the first one of a stack that is open
+   * @returns {"" | "first" | "other"} which one of a stack that is open lies there, "" for none
    */
-  isOpenedAt(index) {
+  getOpened(index) {
     const job = this.get(index)?.job;
-    if (!job || !this.isStacked || !this.opened.has(job)) return false;
-    return this.get(index - 1)?.job !== job && this.get(index + 1)?.job === job;
+    if (!job || !this.isStacked || !this.opened.has(job)) return "";
+    if (this.get(index - 1)?.job === job) return "other";
+    return this.get(index + 1)?.job === job ? "first" : "";
   }
 
   /**

@@ -15,7 +15,7 @@ import { FileDrop } from "./file_drop.js";
 import { ImportsPanel } from "./imports_panel.js";
 import { changeAssets, emptyTrash, getExportAddress, listAssets, listSimilar, undoChange } from "./library_api.js";
 import { describeChange, NoticeBar } from "./notice_bar.js";
-import { toggleTerm } from "./query_terms.js";
+import { loosenWords, toggleTerm } from "./query_terms.js";
 import { SearchBox } from "./search_box.js";
 import { followRequests } from "./shown_asset.js";
 import { ThumbnailGrid } from "./thumbnail_grid.js";
@@ -297,8 +297,13 @@ class LibraryView {
   /** @param {boolean} isTrash */
   showEmpty(isTrash) {
     if (this.search.query) {
-      const clear = makeButton("Clear the search", () => this.setQuery(""));
-      this.showMessage("No image matches this search.", "Try fewer words, or remove a filter.", clear);
+      const wider = loosenWords(this.search.query);
+      this.showMessage(
+        "No image matches this search.",
+        "Try fewer words, or remove a filter.",
+        ...(wider ? [makeButton(`Search for ${wider}`, () => this.setQuery(wider))] : []),
+        makeButton("Clear the search", () => this.setQuery("")),
+      );
     } else if (this.similarTo) this.showMessage("Nothing like this image was found.");
     else if (isTrash) this.showMessage("The trash is empty.");
     else {
@@ -326,12 +331,12 @@ class LibraryView {
   /**
    * @param {string} text "" for none
    * @param {string} [hint]
-   * @param {HTMLElement} [action]
+   * @param {...HTMLElement} actions
    */
-  showMessage(text, hint = "", action) {
+  showMessage(text, hint = "", ...actions) {
     this.message.hidden = !text;
     const parts = [make("p", {}, text), ...(hint ? [make("p", { class: "hint" }, hint)] : [])];
-    this.message.replaceChildren(...parts, ...(action ? [action] : []));
+    this.message.replaceChildren(...parts, ...actions);
   }
 
   showSelection() {

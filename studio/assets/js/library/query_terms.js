@@ -14,6 +14,7 @@
  */
 
 const TERM = /(?:"[^"]*"?|[^\s"])+/g;
+const WORD = /^[\p{L}\p{N}]{2,}$/u; // that may go on: the studio asks for two letters at least
 const PARTS = /^(-?)(?:([a-z]+):)?([^]*)$/i;
 
 /** What a key is called on a chip. @type {Record<string, string>} */
@@ -111,6 +112,22 @@ export function setTerm(query, key, value) {
  */
 export function removeTerm(query, index) {
   return dropTerms(query, (_, place) => place === index);
+}
+
+/**
+ * Ask for words that begin like those of the query.
+ * @param {string} query
+ * @returns {string} "" where it has no word that could go on
+ */
+export function loosenWords(query) {
+  let isLoosened = false;
+  const words = parseTerms(query).map((term) => {
+    const text = query.slice(term.from, term.to);
+    if (!WORD.test(text)) return text;
+    isLoosened = true;
+    return `${text}*`;
+  });
+  return isLoosened ? words.join(" ") : "";
 }
 
 /**

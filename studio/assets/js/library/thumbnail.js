@@ -23,9 +23,9 @@ export function makeThumbnail() {
 /**
  * @param {HTMLElement} cell made by `makeThumbnail`
  * @param {Asset[]} stack what lies there, the top first; nothing while it is fetched
- * @param {{isSelected: boolean, isOpened: boolean}} state `isOpened` for the first one of a stack that is open
+ * @param {{isSelected: boolean, opened: "" | "first" | "other"}} state `opened` for one of a stack that is open
  */
-export function fillThumbnail(cell, stack, { isSelected, isOpened }) {
+export function fillThumbnail(cell, stack, { isSelected, opened }) {
   const [asset] = /** @type {(Asset | undefined)[]} */ (stack);
   cell.setAttribute("aria-selected", String(isSelected));
   cell.classList.toggle("lib-loading", !asset);
@@ -36,19 +36,20 @@ export function fillThumbnail(cell, stack, { isSelected, isOpened }) {
   const kind = get(".lib-kind", cell);
   kind.hidden = !asset || asset.kind === "image";
   kind.textContent = asset?.kind === "video" ? "▶ Video" : "♪ Audio";
-  showStack(cell, stack.length, isOpened);
+  showStack(cell, stack.length, opened);
 }
 
 /**
  * @param {HTMLElement} cell
  * @param {number} count of what lies there
- * @param {boolean} isOpened
+ * @param {"" | "first" | "other"} opened
  */
-function showStack(cell, count, isOpened) {
+function showStack(cell, count, opened) {
   const badge = get(".lib-stack", cell);
-  badge.hidden = count < 2 && !isOpened;
-  badge.textContent = isOpened ? "Close" : `⧉ ${count}`;
-  badge.title = isOpened ? "Put the images of this job together (S)" : "Show all images of this job (S)";
+  badge.hidden = count < 2 && opened !== "first";
+  badge.textContent = opened ? "Close" : `${count} images`;
+  badge.title = opened ? "Put the images of this job together (S)" : "Show all images of this job (S)";
+  cell.classList.toggle("lib-of-stack", Boolean(opened));
   cell.classList.toggle("lib-stacked", count > 1);
 }
 

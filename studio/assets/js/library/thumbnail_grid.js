@@ -160,7 +160,7 @@ export class ThumbnailGrid {
   fillCell(index, cell) {
     const stack = this.pages.getStack(index);
     const isSelected = stack.length > 0 && stack.every((asset) => this.selection.has(asset.id));
-    fillThumbnail(cell, stack, { isSelected, isOpened: this.pages.isOpenedAt(index) });
+    fillThumbnail(cell, stack, { isSelected, opened: this.pages.getOpened(index) });
     cell.classList.toggle("lib-focused", index === this.focused);
     cell.setAttribute("aria-posinset", String(index + 1));
     cell.setAttribute("aria-setsize", String(this.pages.total));
