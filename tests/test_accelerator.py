@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gc
 import socket
+import threading
+import time
 import weakref
 from collections.abc import Iterator
 from pathlib import Path
@@ -245,6 +247,37 @@ def test_its_memory_is_counted_and_freed_with_the_model(studio: Studio) -> None:
     studio.backend._accelerator.wait(60)
     gc.collect()
     assert watched() is None
+
+
+def test_an_order_that_waits_keeps_no_weights_in_memory(studio: Studio) -> None:
+    blocked = threading.Event()
+    studio.backend._accelerator._work.put(lambda: blocked.wait(60) and None)
+    studio.draw()
+    weights = weakref.ref(next(studio.networks["unet"].module.parameters()))
+    studio.backend.unload("tiny")
+    gc.collect()
+    assert weights() is None, "the worker has not even begun"
+    blocked.set()
+    studio.wait()
+
+
+def test_a_model_that_is_being_compiled_leaves_only_when_that_has_stopped(studio: Studio, monkeypatch) -> None:
+    begun, seen = threading.Event(), list[str]()
+
+    def read_slowly(network: Any, is_stopped: Any) -> str:
+        begun.set()
+        while not is_stopped():
+            time.sleep(0.01)
+        time.sleep(0.2)
+        seen.append("stopped")
+        return ""
+
+    monkeypatch.setattr(accelerator, "compute_digest", read_slowly)
+    studio.draw()
+    assert begun.wait(60)
+    studio.backend.unload("tiny")
+    seen.append("left")
+    assert seen == ["stopped", "left"]
 
 
 def test_a_slow_moment_is_measured_again_and_the_fastest_calls_count() -> None:

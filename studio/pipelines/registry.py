@@ -72,6 +72,9 @@ class ResidentPipeline:
     prompts: PromptCache = field(default_factory=PromptCache)
     accelerated: dict[str, AcceleratedNetwork] = field(default_factory=dict[str, "AcceleratedNetwork"])
     """What runs networks of the pipeline faster than torch does, by the network's name."""
+    background: threading.Lock = field(default_factory=threading.Lock)
+    """Held by whoever reads the weights outside of a job, such as what compiles them."""
+    has_left: bool = False
     _previewer: tuple[Any, Previewer] | None = None
     _vae: tuple[tuple[WeightFile, FileStamp], LoadedVae] | None = None
 
@@ -119,9 +122,9 @@ class PipelineRegistry:
             held = self._held.get(key)
             if held is None or held.leases or not key.stamp or held.key.stamp in ((), key.stamp):
                 return
-            del self._held[key]
+            leaving = [self._held.pop(key)]
         del held
-        device_memory.release_memory()
+        _release(leaving)
         add_notice(f"The file of {title} has changed since it was read, and was read again.")
 
     def make_room(self, wanted: int, *, keep: PipelineKey | None = None) -> None:
@@ -149,11 +152,10 @@ class PipelineRegistry:
             idle = [held for held in self._held.values() if not held.leases and held.key != keep]
             if not idle:
                 return ""
-            oldest = min(idle, key=lambda held: held.used)
-            del self._held[oldest.key]
-        title = oldest.title
-        del idle, oldest
-        device_memory.release_memory()
+            leaving = [self._held.pop(min(idle, key=lambda held: held.used).key)]
+            idle.clear()
+        title = leaving[0].title
+        _release(leaving)
         return title
 
     def get_resident(self, model: str) -> ResidentPipeline:
@@ -173,9 +175,9 @@ class PipelineRegistry:
     def evict(self, model: str) -> None:
         """Let every idle pipeline of this checkpoint go."""
         with self._lock:
-            for key in [key for key, held in self._held.items() if key.model == model and not held.leases]:
-                del self._held[key]
-        device_memory.release_memory()
+            keys = [key for key, held in self._held.items() if key.model == model and not held.leases]
+            leaving = [self._held.pop(key) for key in keys]
+        _release(leaving)
 
     def clear(self) -> None:
         """Let every idle pipeline go."""
@@ -214,3 +216,17 @@ class PipelineRegistry:
         with self._lock:
             self._held[key] = held
         return held
+
+
+def _release(leaving: list[ResidentPipeline]) -> None:
+    """Empty the list of pipelines that nobody finds any more, and give their memory back."""
+    while leaving:
+        _let_go(leaving.pop())
+    device_memory.release_memory()
+
+
+def _let_go(held: ResidentPipeline) -> None:
+    """Tell what still reads the weights in the background, and wait for it: until then their memory is not free."""
+    held.has_left = True
+    with held.background:
+        held.accelerated.clear()

@@ -42,10 +42,13 @@ _log = logging.getLogger(__name__)
 @dataclass
 class AcceleratedNetwork:
     """What there is for one network of a resident pipeline: `ready` by the pattern of its calls, `wanted` calls that
-    nothing is ready for yet, and the patterns that are `refused`, with the reason."""
+    nothing is ready for yet, and the patterns that are `refused`, with the reason. `copied` is what the worker reads,
+    made when the pipeline's layers had been changed `changes` times."""
 
     name: str
     module: Any
+    copied: Any = None
+    changes: int = 0
     ready: dict[str, tuple[CompiledNetwork, StoredNetwork]] = field(default_factory=dict)
     wanted: dict[str, NetworkCall] = field(default_factory=dict)
     refused: dict[str, str] = field(default_factory=dict)
@@ -65,13 +68,11 @@ class AcceleratedNetwork:
 
 @dataclass(frozen=True)
 class _Order:
-    """What the worker is asked for: `calls` of a network by their pattern, as `copied` answers them. The pipeline's
-    layers were changed `changes` times when the copy was made."""
+    """What the worker is asked for: `calls` of a network by their pattern. It names its pipeline weakly, so that an
+    order that waits keeps no weights in memory."""
 
     whose: weakref.ref[ResidentPipeline]
-    changes: int
-    network: AcceleratedNetwork
-    copied: Any
+    network: str
     calls: Mapping[str, NetworkCall]
 
 
@@ -142,43 +143,53 @@ class Accelerator:
             if one.is_looked_up and not calls:
                 continue
             one.is_looked_up = True
-            order = _Order(weakref.ref(held), held.adapters.changes, one, copy_network(one.module), calls)
-            self._work.put(partial(self._compile, order))
+            one.copied, one.changes = copy_network(one.module), held.adapters.changes
+            self._work.put(partial(self._obey, _Order(weakref.ref(held), one.name, calls)))
 
     def _run_worker(self) -> None:
         while (work := self._work.get()) is not None:
             work()
 
-    def _compile(self, order: _Order) -> None:
+    def _obey(self, order: _Order) -> None:
+        """Do what is asked for, unless the pipeline has left; it waits with leaving while this goes on."""
+        held = order.whose()
+        if held is None:
+            return
+        with held.background:
+            if not held.has_left and (order.calls or self._store.has_any()):
+                self._compile(held, held.accelerated[order.network], order.calls)
+            del held  # before whoever waits goes on
+
+    def _compile(self, held: ResidentPipeline, one: AcceleratedNetwork, calls: Mapping[str, NetworkCall]) -> None:
         """Read, or convert and compile, what is wanted of a network. Failures are kept as reasons and never raised: the
         job goes on with torch."""
-        one, calls = order.network, order.calls
-        if self._is_closed or not (calls or self._store.has_any()):
-            return
         for pattern in calls:
             one.refused[pattern] = "failed"  # until it succeeds
         try:
-            one.digest = one.digest or compute_digest(order.copied)
+            one.digest = one.digest or compute_digest(one.copied, lambda: self._is_closed or held.has_left)
+            if not one.digest:
+                return
             known = {stored.pattern: stored for stored in self._store.list_networks(one.digest)}
             for pattern in {**known, **calls}:
-                if pattern in one.ready or len(one.ready) >= _MOST_PATTERNS:
+                if pattern in one.ready or len(one.ready) >= _MOST_PATTERNS or self._is_closed or held.has_left:
                     continue
                 stored = known.get(pattern) or StoredNetwork(one.digest, pattern, {})
-                if pattern in known or self._convert(order, calls[pattern], stored):
-                    self._take(order, stored)
+                if pattern in known or self._convert(held, one, calls[pattern], stored):
+                    self._take(held, one, stored)
         except (RuntimeError, OSError, ValueError, TypeError, MemoryError) as error:
             # what torch and OpenVINO raise for operations that they cannot trace, convert or compile
             _log.warning("%s of a resident model was not compiled: %s", one.name, error)
 
-    def _convert(self, order: _Order, call: NetworkCall, stored: StoredNetwork) -> bool:
+    def _convert(
+        self, held: ResidentPipeline, one: AcceleratedNetwork, call: NetworkCall, stored: StoredNetwork
+    ) -> bool:
         """Write the network for calls like `call`; False when there is no room for it."""
-        one = order.network
         if not self._registry.has_room(2 * one.bytes) or not self._store.make_room(one.bytes):
             one.refused[call.pattern] = "not enough memory or disk"
             return False
-        openvino_network.convert_network(order.copied, call, self._store.get_path(stored.digest, stored.pattern))
-        held = order.whose()
-        if held is None or held.adapters.changes != order.changes:  # half of it may be a job's LoRA
+        changes = one.changes
+        openvino_network.convert_network(one.copied, call, self._store.get_path(stored.digest, stored.pattern))
+        if held.adapters.changes != changes:  # half of it may be a job's LoRA
             one.digest = ""
             one.refused.pop(call.pattern, None)
             self._store.discard(stored.digest, stored.pattern)
@@ -186,10 +197,9 @@ class Accelerator:
         self._store.save(stored)
         return True
 
-    def _take(self, order: _Order, stored: StoredNetwork) -> None:
+    def _take(self, held: ResidentPipeline, one: AcceleratedNetwork, stored: StoredNetwork) -> None:
         """Compile the stored network and let jobs use it, if the pipeline is still there."""
-        one, held = order.network, order.whose()
-        if held is None or not self._registry.reserve(held, one.bytes):
+        if not self._registry.reserve(held, one.bytes):
             one.refused[stored.pattern] = "not enough memory"
             return
         begin = time.monotonic()

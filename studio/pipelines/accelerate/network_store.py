@@ -6,6 +6,7 @@ import hashlib
 import json
 import platform
 import shutil
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -110,12 +111,14 @@ class NetworkStore:
             return None  # spoilt: it is converted again
 
 
-def compute_digest(network: Any) -> str:
-    """SHA-256 of a network's kind, settings, and weights with their names."""
+def compute_digest(network: Any, is_stopped: Callable[[], bool] = lambda: False) -> str:
+    """SHA-256 of a network's kind, settings, and weights with their names; "" once `is_stopped`."""
     found = hashlib.sha256(type(network).__name__.encode())
     config = getattr(network, "config", None)
     found.update(repr(sorted(dict(config).items(), key=lambda item: item[0]) if config else "").encode())
     for name, weight in network.state_dict().items():
+        if is_stopped():
+            return ""
         found.update(f"{name}{weight.dtype}{tuple(weight.shape)}".encode())
         found.update(weight.detach().cpu().contiguous().view(-1).numpy().data)
     return found.hexdigest()
