@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import os
+from pathlib import Path
 
 from studio import doctor
 from studio.core.errors import UnknownModel
@@ -85,14 +86,7 @@ def build_studio(settings: SettingsStore) -> Studio:
         settings=settings,
         backends=[local, *tools, *services],
         database=Database(current.outputs_dir / "library.db"),
-        lookups=Lookups(
-            model_hash=lambda model_id: _get_short_hash(catalog, model_id),
-            find_by_hash=catalog.find_checkpoint_by_hash,
-            find_successor=_find_successor,
-            embedder=find_sentence_encoder(),
-            credentials=Credentials(own / "trust"),
-            moderator=Filters(own / "words.toml", _build_moderation_service(keys).check),
-        ),
+        lookups=_build_lookups(catalog, keys, own),
     )
     chat = ChatConnection(lambda: settings.current, lambda: keys.find(CHAT_KEY))
     return Studio(
@@ -107,6 +101,18 @@ def build_studio(settings: SettingsStore) -> Studio:
         fonts=fonts.names,
         find_image_facts=find_image_facts,
         read_hidden=read_hidden,
+    )
+
+
+def _build_lookups(catalog: Catalog, keys: KeyStore, own: Path) -> Lookups:
+    """What the engine asks plug-ins; `own` is the folder of the studio's own files."""
+    return Lookups(
+        model_hash=lambda model_id: _get_short_hash(catalog, model_id),
+        find_by_hash=catalog.find_checkpoint_by_hash,
+        find_successor=_find_successor,
+        embedder=find_sentence_encoder(),
+        credentials=Credentials(own / "trust"),
+        moderator=Filters(own / "words.toml", _build_moderation_service(keys).check),
     )
 
 

@@ -390,7 +390,8 @@ def test_a_language_models_answer_is_looked_at(tmp_path: Path) -> None:
         def stream(self, *_: Any, **__: Any) -> Any:
             yield '{"prompt": "a hentai poster"}'
 
-    room = PromptRoom(Writing(), engine.ledger, lambda: engine._settings.current, engine.check_answer)  # type: ignore[arg-type]
+    chat: Any = Writing()
+    room = PromptRoom(chat, engine.ledger, lambda: engine._settings.current, engine.check_answer)
     with pytest.raises(ContentRefused, match="chat answer"):
         list(room.rewrite("a poster", Dialect.SENTENCES, "ann", bool))
     engine.close()
