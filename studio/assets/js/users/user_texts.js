@@ -7,6 +7,8 @@
  *   applied: Record<string, number | string>, usage: Usage, rights: string[]}} User
  * @typedef {{id: string, user: string, begun: number, seen: number, client: string, address: string, own: boolean}}
  *   Session
+ * @typedef {{id: string, user: string, thumbnail: string, appeal: string,
+ *   verdict: {category: string, stage: string, by: string, score: number, limit: number}}} HeldImage
  * @typedef {{time: string, event: string, user: string, [fact: string]: unknown}} AuditEntry
  */
 
@@ -63,6 +65,16 @@ export function describeEntry(entry) {
     return `${name}: ${shown}`;
   });
   return [entry.event.replaceAll("_", " "), told.join(", ")].filter(Boolean).join(" – ");
+}
+
+/**
+ * @param {Pick<HeldImage, "verdict" | "appeal">} image
+ * @returns {string}
+ */
+export function describeVerdict({ verdict, appeal }) {
+  const { by, category, stage, score, limit } = verdict;
+  const found = `${by} finds ${category} in the ${stage} (${score.toFixed(2)}, the limit is ${limit.toFixed(2)}).`;
+  return appeal ? `${found} Appeal: ${appeal}` : found;
 }
 
 /**

@@ -5,6 +5,7 @@ import { askForOptionalText, askToConfirm } from "../common/ask_dialog.js";
 import { make, makeButton } from "../common/dom.js";
 import { postJson, requestJson } from "../common/requests.js";
 import { showError } from "../common/toasts.js";
+import { HeldImages } from "./held_images.js";
 import { describeEntry, describeLimits, describeUsage, formatTime, parseLimits, ROLES } from "./user_texts.js";
 
 /** @typedef {import("../common/gradio_dom.js").FieldHost} FieldHost */
@@ -44,13 +45,18 @@ class UsersPanel {
       this.audit,
     );
     this.root = make("section", { class: "users", "aria-label": "Users" });
-    this.root.append(this.own, make("h4", {}, "Your logins"), this.sessions, this.all);
+    this.held = make("div", {});
+    this.root.append(this.own, make("h4", {}, "Your logins"), this.sessions);
+    this.root.append(make("h4", {}, "Images held back"), this.held, this.all);
   }
 
   async load() {
     try {
       const me = await requestJson(`${API}/me`);
       this.own.textContent = `${me.name}, ${ROLES[me.role] ?? me.role}. ${describeUsage(me)}`;
+      const held = new HeldImages({ decides: me.rights.includes("release"), user: me.name });
+      this.held.replaceChildren(held.root);
+      await held.load();
       const manages = me.rights.includes("users");
       await this.loadSessions();
       this.all.hidden = !manages;
