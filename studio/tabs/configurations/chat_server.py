@@ -7,9 +7,11 @@ from typing import Any
 
 import gradio as gr
 
+from studio.core.rights import Right
+from studio.engine.audit import AuditEvent
 from studio.engine.chat_account import ChatAccount, ChatState
 from studio.engine.studio import Studio
-from studio.tabs.common.current_user import require_admin
+from studio.tabs.common.current_user import get_user, requires
 from studio.tabs.common.events import HIDDEN, Updates, show_errors
 
 ChatPanel = tuple[gr.HTML, gr.Textbox, gr.Textbox, gr.Textbox]
@@ -48,22 +50,29 @@ def build_chat_panel(studio: Studio) -> ChatPanel:
     panel = (state, url, model, key)
     shown = HIDDEN | {"show_progress": "minimal"}
 
+    def note_change(request: gr.Request, action: str) -> None:
+        user = get_user(request).name
+        studio.engine.audit.record(AuditEvent.KEY_CHANGED, user, service="chat server", action=action)
+
     @show_errors
+    @requires(Right.SETTINGS)
     def save_server(address: Any, name: Any, value: Any, request: gr.Request) -> Updates:
-        require_admin(request)
         _save(studio, str(address or ""), str(name or ""), str(value or ""))
+        note_change(request, "save")
         return fill_chat_panel(studio, *panel) | {answer: _render_note("Saved. It is used from the next prompt on.")}
 
     @show_errors
+    @requires(Right.SETTINGS)
     def test_server(address: Any, name: Any, value: Any, request: gr.Request) -> Updates:
-        require_admin(request)
         _save(studio, str(address or ""), str(name or ""), str(value or ""))
+        note_change(request, "save")
         return fill_chat_panel(studio, *panel) | {answer: _render_note(_require_account(studio).check())}
 
     @show_errors
+    @requires(Right.SETTINGS)
     def remove_key(request: gr.Request) -> Updates:
-        require_admin(request)
         left = _require_account(studio).remove_key().key.where
+        note_change(request, "remove_key")
         said = "The key is set in the environment and stays active." if left else "Key removed."
         return fill_chat_panel(studio, *panel) | {answer: _render_note(said)}
 
