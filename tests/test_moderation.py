@@ -29,7 +29,7 @@ from studio.core.trust import MINORS, Stage, Verdict
 from studio.core.user import User
 from studio.engine.engine import Engine
 from studio.engine.lookups import Lookups
-from studio.engine.moderation import iterate_texts
+from studio.engine.moderation import list_texts
 from studio.engine.prompt_room import PromptRoom
 from studio.engine.storage.outputs import blur_image
 from studio.library.changes import Change
@@ -178,9 +178,27 @@ def test_all_texts_that_say_what_is_seen_are_looked_at() -> None:
         then=(step,),
         drawn=(("DRAWN", "not drawn"),),
     )
-    texts = set(iterate_texts(asked))
-    assert {"FIRST", "LATER", "SEARCHED", "DRAWN", "ON THE IMAGE"} <= texts
-    assert not any("not" in text or text == "a model" for text in texts)
+    [text] = list_texts(asked)
+    assert all(word in text for word in ("LATER", "SEARCHED", "DRAWN", "ON THE IMAGE"))
+    assert not any(word in text for word in ("not", "a model", "FIRST"))
+    [undrawn] = list_texts(asked.replace(drawn=()))
+    assert "FIRST" in undrawn
+
+
+def test_each_drawn_prompt_is_judged_by_itself(tmp_path: Path) -> None:
+    engine = open_moderated(tmp_path, moderation="block")
+    lists = engine.wildcards.of("ann")
+    lists.save("words", "a nude torso\na sexy car\n")
+    asked = GenerationRequest(prompt="{@__words__}", count=2)
+    assert wait_until_final(engine.submit(asked, ANN)).status is Status.FINISHED
+    lists.save("words", "a nude torso, sexy\na car\n")
+    with pytest.raises(ContentRefused):
+        engine.submit(asked, ANN)
+    engine.close()
+
+
+def test_a_word_is_found_at_the_end_of_a_very_long_prompt() -> None:
+    assert find("a pear, " * 100_000 + "hentai") is not None
 
 
 def test_block_refuses_before_any_cost_and_says_why(tmp_path: Path) -> None:

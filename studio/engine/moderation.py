@@ -40,7 +40,7 @@ class Moderation:
         Raises:
             ContentRefused: the settings refuse what was found, or nothing can allow it.
         """
-        verdict = self._check_texts(list(iterate_texts(request)), Stage.PROMPT, settings)
+        verdict = self._check_texts(list_texts(request), Stage.PROMPT, settings)
         if verdict is None:
             return ""
         if verdict.category == MINORS or settings.moderation == "block":
@@ -67,7 +67,7 @@ class Moderation:
         if self._moderator is None or settings.moderation == "off":
             return None
         verdict = self._moderator.check_image(image, Stage.IMAGE, settings)
-        return verdict or self._check_texts(list(iterate_texts(asset.request)), Stage.PROMPT, settings)
+        return verdict or self._check_texts(list_texts(asset.request), Stage.PROMPT, settings)
 
     def is_held(self, settings: Settings) -> bool:
         """Whether an image that was objected to is kept back."""
@@ -98,6 +98,15 @@ def limit_preview(side: int, settings: Settings) -> int:
     return min(side, PREVIEW_SIDE) if settings.moderation in _HOLDING else side
 
 
+def list_texts(request: GenerationRequest) -> list[str]:
+    """All texts that say what is to be seen in one image, as one text; where prompts are drawn, one for each image."""
+    if not request.drawn:
+        return ["\n".join(iterate_texts(request))]
+    same = list(iterate_texts(request.replace(prompt="", drawn=())))
+    # prompts and negative prompts take turns
+    return ["\n".join((*texts[::2], *same)) for texts in dict.fromkeys(request.drawn)]
+
+
 def iterate_texts(value: Any, name: str = "") -> Iterator[str]:
     """The texts in `value`, a request or a part of one, that say what is to be seen: prompts, search words, text to be
     drawn; not negative prompts and names."""
@@ -106,9 +115,6 @@ def iterate_texts(value: Any, name: str = "") -> Iterator[str]:
     if isinstance(value, str):
         if value:
             yield value
-    elif name == "drawn":
-        for texts in cast("tuple[tuple[str, ...], ...]", value):
-            yield from texts[::2]  # prompts and negative prompts take turns
     elif isinstance(value, tuple):
         for each in cast("tuple[Any, ...]", value):
             yield from iterate_texts(each, name)

@@ -7,6 +7,8 @@ word look-alike letters and digits that stand for letters are read as the letter
 
 from __future__ import annotations
 
+import copy
+import functools
 import re
 import tomllib
 import unicodedata
@@ -21,7 +23,6 @@ from studio.core.trust import MINORS, Stage, Verdict
 
 SCORE_LIMIT = 1.0
 NAME = "The word list"
-MAX_CHARACTERS = 200_000  # of a text that are looked at; a prompt has a few hundred
 _SCORES = {"strong": 1.0, "bodily": 1.0, "weak": 0.5}
 _RELAXED = ("bodily", "weak")  # what counts nothing where a text has a word of the contexts
 _GROWN_UP = 18  # years
@@ -102,13 +103,16 @@ class _Reading:
             for number, (word, forms) in enumerate(zip(term.words, self.words[place:], strict=False))
         )
 
-    def take_out(self, terms: _Lexicon) -> None:
-        """Let the words of the phrases of `terms` count as none."""
-        for place, forms in enumerate(list(self.words)):
+    def take_out(self, terms: _Lexicon) -> _Reading:
+        """The same in which the words of the phrases of `terms` count as none."""
+        left = copy.copy(self)
+        left.words = list(self.words)
+        for place, forms in enumerate(self.words):
             for form in forms:
                 for term in terms.by_first.get(form, ()):
                     if self.has(term, place):
-                        self.words[place : place + len(term.words)] = [frozenset[str]()] * len(term.words)
+                        left.words[place : place + len(term.words)] = [frozenset[str]()] * len(term.words)
+        return left
 
 
 @dataclass(frozen=True)
@@ -147,26 +151,26 @@ class WordFilter:
             ) from error
 
     def check(self, texts: Sequence[str], stage: Stage) -> list[Verdict]:
-        """What is found in `texts`, read as one, the gravest first; words for minors together with sexual ones come
-        before everything."""
-        text = fold_text(" \n ".join(texts)[:MAX_CHARACTERS])
-        found = {one.id: verdict for one in self._categories if (verdict := _check_category(one, text, stage))}
-        minors = self._check_minors(text, stage)
-        rest = sorted((one for name, one in found.items() if name != MINORS), key=lambda one: -one.score)
-        return [*([minors] if minors else []), *rest]
+        """What is found in any of `texts`; words for minors together with sexual ones come first."""
+        found: list[Verdict] = []
+        for text in dict.fromkeys(texts):
+            found += self._check_text(fold_text(text), stage)
+            if found and found[-1].category == MINORS:
+                return found[-1:]
+        return found
 
-    def _check_minors(self, text: str, stage: Stage) -> Verdict | None:
-        by_id = {category.id: category for category in self._categories}
-        if MINORS not in by_id or "sexual" not in by_id:
-            return None
-        young = {term.text for term in _find_terms(by_id[MINORS], text)} | {
-            f"{years} years" for years in _list_ages(text) if years < _GROWN_UP
-        }
-        sexual = _find_terms(by_id["sexual"], text)
-        if not young or not sexual:
-            return None
-        words = (*sorted(young), *sorted(term.text for term in sexual))
-        return Verdict(category=MINORS, score=1.0, limit=0.5, stage=stage, by=NAME, words=words)
+    def _check_text(self, text: str, stage: Stage) -> list[Verdict]:
+        """What is found in one folded text; a verdict about minors stands alone."""
+        readings = _list_readings(text)
+        terms = {one.id: _find_terms(one, readings) for one in self._categories}
+        sexual, young = terms.get("sexual", set[_Term]()), {term.text for term in terms.get(MINORS, set[_Term]())}
+        if sexual:
+            young |= {f"{years} years" for years in _list_ages(text) if years < _GROWN_UP}
+        if sexual and young:
+            words = (*sorted(young), *sorted(term.text for term in sexual))
+            return [Verdict(category=MINORS, score=1.0, limit=0.5, stage=stage, by=NAME, words=words)]
+        verdicts = (_judge(one, terms[one.id], stage) for one in self._categories if one.id != MINORS)
+        return [verdict for verdict in verdicts if verdict is not None]
 
 
 def fold_text(text: str) -> str:
@@ -177,10 +181,7 @@ def fold_text(text: str) -> str:
     return unicodedata.normalize("NFC", "".join(kept))
 
 
-def _check_category(category: _Category, text: str, stage: Stage) -> Verdict | None:
-    if category.id == MINORS:
-        return None
-    terms = _find_terms(category, text)
+def _judge(category: _Category, terms: set[_Term], stage: Stage) -> Verdict | None:
     score = sum(_SCORES[term.level] for term in terms)
     if score < SCORE_LIMIT:
         return None
@@ -194,11 +195,9 @@ def _check_category(category: _Category, text: str, stage: Stage) -> Verdict | N
     )
 
 
-def _find_terms(category: _Category, text: str) -> set[_Term]:
-    """The terms of `category` that count in the folded `text`."""
-    readings = _list_readings(text)
-    for reading in readings:
-        reading.take_out(category.harmless)
+def _find_terms(category: _Category, given: Sequence[_Reading]) -> set[_Term]:
+    """The terms of `category` that count in a text with these readings."""
+    readings = [reading.take_out(category.harmless) for reading in given]
     found = category.terms.find(readings)
     if any(term.level in _RELAXED for term in found) and category.contexts.find(readings):
         return {term for term in found if term.level not in _RELAXED}
@@ -231,6 +230,7 @@ def _join_single_letters(words: Sequence[str]) -> list[str]:
     return joined
 
 
+@functools.lru_cache(maxsize=50_000)
 def _list_forms(word: str) -> frozenset[str]:
     """What `word` may be read as: itself, with look-alikes as Latin letters, and with digits as letters."""
     forms = {word}

@@ -16,7 +16,7 @@ from studio.core.fields import HIRES_FIELDS, REQUEST_FIELDS
 from studio.core.grid import PARAMETERS
 from studio.core.model import Model
 from studio.tabs.common.choices import CUSTOM_SIZE, list_size_choices
-from studio.tabs.common.events import UNQUEUED
+from studio.tabs.common.events import UNQUEUED, show_errors
 from studio.tabs.common.field_widgets import (
     FieldContext,
     build_rows,
@@ -118,7 +118,7 @@ def build_lora_fields(prefix: str = "") -> dict[str, Component]:
         if slot:
             before = fields[f"lora_{slot - 1}"]
             before.change(  # pyright: ignore[reportAttributeAccessIssue] - Gradio adds its events when it is imported
-                lambda taken: gr.update(visible=taken != NONE),
+                show_errors(lambda taken: gr.update(visible=taken != NONE)),
                 before,
                 row,
                 **UNQUEUED,
@@ -154,7 +154,7 @@ def build_grid_fields(prefix: str = "") -> dict[str, Component]:
             )
         fields |= {f"axis_{axis}": parameter, f"axis_{axis}_values": values}
         parameter.change(
-            lambda name: gr.update(placeholder=PARAMETERS[name].example if name in PARAMETERS else ""),
+            show_errors(lambda name: gr.update(placeholder=PARAMETERS[name].example if name in PARAMETERS else "")),
             parameter,
             values,
             **UNQUEUED,

@@ -50,29 +50,25 @@ def build_chat_panel(studio: Studio) -> ChatPanel:
     panel = (state, url, model, key)
     shown = HIDDEN | {"show_progress": "minimal"}
 
-    def note_change(request: gr.Request, action: str) -> None:
-        user = get_user(request).name
-        studio.engine.audit.record(AuditEvent.KEY_CHANGED, user, service="chat server", action=action)
-
     @show_errors
     @requires(Right.SETTINGS)
     def save_server(address: Any, name: Any, value: Any, request: gr.Request) -> Updates:
         _save(studio, str(address or ""), str(name or ""), str(value or ""))
-        note_change(request, "save")
+        _note_change(studio, request, "save")
         return fill_chat_panel(studio, *panel) | {answer: _render_note("Saved. It is used from the next prompt on.")}
 
     @show_errors
     @requires(Right.SETTINGS)
     def test_server(address: Any, name: Any, value: Any, request: gr.Request) -> Updates:
         _save(studio, str(address or ""), str(name or ""), str(value or ""))
-        note_change(request, "save")
+        _note_change(studio, request, "save")
         return fill_chat_panel(studio, *panel) | {answer: _render_note(_require_account(studio).check())}
 
     @show_errors
     @requires(Right.SETTINGS)
     def remove_key(request: gr.Request) -> Updates:
         left = _require_account(studio).remove_key().key.where
-        note_change(request, "remove_key")
+        _note_change(studio, request, "remove_key")
         said = "The key is set in the environment and stays active." if left else "Key removed."
         return fill_chat_panel(studio, *panel) | {answer: _render_note(said)}
 
@@ -107,6 +103,11 @@ def _save(studio: Studio, address: str, model: str, key: str) -> None:
     studio.settings.change({name: value for name, value in given.items() if name not in fixed})
     if key:
         _require_account(studio).set_key(key)
+
+
+def _note_change(studio: Studio, request: gr.Request, action: str) -> None:
+    user = get_user(request).name
+    studio.engine.audit.record(AuditEvent.KEY_CHANGED, user, service="chat server", action=action)
 
 
 def _require_account(studio: Studio) -> ChatAccount:

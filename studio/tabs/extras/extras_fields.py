@@ -18,7 +18,7 @@ from studio.core.task import Task
 from studio.core.upscale_modes import LANCZOS, NEAREST, UpscaleMode
 from studio.tabs.common import image_fields
 from studio.tabs.common.choices import list_model_choices
-from studio.tabs.common.events import HIDDEN, UNQUEUED
+from studio.tabs.common.events import HIDDEN, UNQUEUED, show_errors
 from studio.tabs.common.field_widgets import build_rows, build_widget
 from studio.tabs.common.form_values import AUTOMATIC, NONE
 from studio.tabs.common.result_panel import render_model_note
@@ -199,7 +199,12 @@ def _build_target_size_fields(fields: dict[str, Component]) -> None:
     with gr.Row(elem_classes="pair", visible=False) as size:
         for name in ("width", "height"):
             fields[f"up_{name}"] = build_widget(get_field(UPSCALE_FIELDS, name), PREFIX, min_width=90)
-    by.change(lambda chosen: [gr.update(visible=chosen == way) for way in ways], by, [factor, longest, size], **HIDDEN)
+    by.change(
+        show_errors(lambda chosen: [gr.update(visible=chosen == way) for way in ways]),
+        by,
+        [factor, longest, size],
+        **HIDDEN,
+    )
 
 
 def _build_tool_fields(
@@ -210,11 +215,13 @@ def _build_tool_fields(
     task, advice = TASKS[step], _MISSING_HINTS[step]
     chosen = layout.fields[_MODEL_FIELDS[step]] = chooser(_list_tool_choices(models(task)))
     note = layout.notes[step] = gr.HTML(render_tool_note(models(task), AUTOMATIC, advice), elem_classes="model-note")
-    chosen.change(lambda named: render_tool_note(models(task), named, advice), chosen, note, **UNQUEUED)
+    chosen.change(show_errors(lambda named: render_tool_note(models(task), named, advice)), chosen, note, **UNQUEUED)
     chosen.focus(
-        lambda named: (
-            gr.update(choices=_list_tool_choices(models(task))),
-            render_tool_note(models(task), named, advice),
+        show_errors(
+            lambda named: (
+                gr.update(choices=_list_tool_choices(models(task))),
+                render_tool_note(models(task), named, advice),
+            )
         ),
         chosen,
         [chosen, note],

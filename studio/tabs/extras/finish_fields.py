@@ -9,7 +9,7 @@ from gradio.components import Component
 
 from studio.core.finish_fields import FILE_FIELDS, FILE_FORMATS, TEXT_FIELDS, WATERMARK_FIELDS
 from studio.tabs.common import image_fields
-from studio.tabs.common.events import HIDDEN
+from studio.tabs.common.events import HIDDEN, show_errors
 from studio.tabs.common.field_widgets import FieldContext, build_rows, build_widget
 from studio.tabs.extras.finish_values import NO_FORMAT, SIDES, SLOTS
 
@@ -102,7 +102,7 @@ def _build_derivative_fields(prefix: str) -> dict[str, Component]:
             before = [fields[f"d{slot - 1}_{name}"] for name in ("width", "height", "format")]
             gr.on(
                 [one.change for one in before],
-                lambda width, height, kind: gr.update(visible=bool(width or height or kind != NO_FORMAT)),
+                show_errors(lambda width, height, kind: gr.update(visible=bool(width or height or kind != NO_FORMAT))),
                 before,
                 row,
                 **HIDDEN,

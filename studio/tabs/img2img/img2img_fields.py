@@ -14,7 +14,7 @@ from studio.core.fields import INPAINT_FIELDS, OUTPAINT_FIELDS, REQUEST_FIELDS
 from studio.core.model import Model
 from studio.core.operations import EDIT, EDITS, MODES, Part, find_operation, get_visible_parts
 from studio.tabs.common import form_fields, image_fields
-from studio.tabs.common.events import UNQUEUED
+from studio.tabs.common.events import UNQUEUED, show_errors
 from studio.tabs.common.field_widgets import build_rows, build_widget, get_initial_value
 from studio.tabs.common.form import Form
 from studio.tabs.common.widgets import build_checkbox, build_slider
@@ -130,7 +130,7 @@ def _build_outpaint_fields() -> dict[str, Component]:
         width = build_widget(get_field(OUTPAINT_FIELDS, "width"), PREFIX, step=8, min_width=90)
         height = build_widget(get_field(OUTPAINT_FIELDS, "height"), PREFIX, step=8, min_width=90)
     how.change(
-        lambda chosen: [gr.update(visible=chosen == name) for name in (by_sides, by_aspect, by_size)],
+        show_errors(lambda chosen: [gr.update(visible=chosen == name) for name in (by_sides, by_aspect, by_size)]),
         how,
         [row, aspect, size],
         **UNQUEUED,
@@ -151,7 +151,7 @@ def build_output_size_fields(layout: Img2ImgLayout) -> None:
             made = form_fields.build_size_fields(layout.model, PREFIX)
             made |= build_rows(select_fields(REQUEST_FIELDS, Group.RESIZE), PREFIX)
     own.change(
-        lambda on: gr.update(visible=on),
+        show_errors(lambda on: gr.update(visible=on)),
         own,
         sizes,
         **UNQUEUED,

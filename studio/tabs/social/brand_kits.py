@@ -49,7 +49,7 @@ class BrandKitRow:
     def wire(self, page_context: PageContext) -> None:
         name, kept, form = self._name, self._kept, self._form
         page_context.blocks.load(
-            lambda kits: gr.update(choices=sorted(filter_known_kits(kits, form))), kept, name, **UNQUEUED
+            show_errors(lambda kits: gr.update(choices=sorted(filter_known_kits(kits, form)))), kept, name, **UNQUEUED
         )
         loaded = self._loaded
         name.input(self._load_kit, [name, kept, loaded], {*form.components(), loaded}, **UNQUEUED)
