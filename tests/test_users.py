@@ -287,7 +287,8 @@ def test_logins_are_listed_after_a_restart_and_those_of_earlier_versions_when_th
 def test_without_accounts_the_routes_of_users_say_so(tmp_path: Path) -> None:
     with serve_dialects(tmp_path) as served:
         client = served.open_client()
-        assert client.get(f"{API}/me").json()["role"] == "administrator"
+        me = client.get(f"{API}/me").json()
+        assert (me["role"], me["accounts"]) == ("administrator", False)
         for answer in (client.get(f"{API}/users"), client.get(f"{API}/sessions")):
             assert (answer.status_code, answer.json()["code"]) == (409, "NOT_CONFIGURED")
 

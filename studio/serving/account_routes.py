@@ -71,7 +71,8 @@ class UsageBody(BaseModel):
 
 
 class UserBody(BaseModel):
-    """A user. `limits` are the user's own, `applied` those that hold, everybody's included; 0 is none."""
+    """A user. `limits` are the user's own, `applied` those that hold, everybody's included; 0 is none. Without
+    `accounts` there is one user and no login."""
 
     name: str
     role: Role
@@ -80,6 +81,7 @@ class UserBody(BaseModel):
     limits: dict[str, Any]
     applied: dict[str, Any]
     usage: UsageBody
+    accounts: bool
     password: str | None = Field(None, description="A password that was made up, told this once.")
 
 
@@ -164,6 +166,7 @@ class AccountRoutes:
                 spentDay=spent["day"],
                 spentMonth=spent["month"],
             ),
+            accounts=self._authenticator is not None,
             password=password,
         )
 

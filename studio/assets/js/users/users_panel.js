@@ -15,6 +15,7 @@ import { describeEntry, describeLimits, describeUsage, formatTime, parseLimits, 
 
 const API = "api/image-studio";
 const AUDIT_ENTRIES = 200;
+const NO_ACCOUNTS = "There are no user accounts. Add one with: python app.py --add-user NAME";
 
 /**
  * Build the panel into its component.
@@ -58,6 +59,10 @@ class UsersPanel {
       this.held.replaceChildren(held.root);
       await held.load();
       const manages = me.rights.includes("users");
+      if (!me.accounts) {
+        this.sessions.replaceChildren(make("p", { class: "note" }, NO_ACCOUNTS));
+        return;
+      }
       await this.loadSessions();
       this.all.hidden = !manages;
       if (manages) await this.loadAll();
