@@ -107,10 +107,11 @@ class NoteKind(StrEnum):
 
 @dataclass(frozen=True)
 class CropNote:
-    """A remark on a crop for the user."""
+    """A remark on a crop for the user; `short` says it in two or three words, where there is little room."""
 
     text: str
     kind: NoteKind = NoteKind.INFO
+    short: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

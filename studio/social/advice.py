@@ -82,14 +82,13 @@ def judge_crop(
 ) -> CropResult:
     """Judge the crop `box` for that format; `own` means that the user chose it."""
     if seen.blank:
-        return CropResult(
-            format=of.id, box=box, kept=1.0, notes=(CropNote("The image is fully transparent."),), verdict=Verdict.CHECK
-        )
+        blank = CropNote("The image is fully transparent.", short="Transparent")
+        return CropResult(format=of.id, box=box, kept=1.0, notes=(blank,), verdict=Verdict.CHECK)
     kept = measure_share_inside(focus, box) if focus is not None else measure_kept_mass(seen, box)
     whole, cut, gone = _count_faces(seen.faces, box)
     keeps, loses, notes = _describe_crop(seen, kept, (whole, cut, gone), focus is not None)
     loses += _describe_unsafe_area(seen, of, box, focus) if same else []
-    remarks = [*map(CropNote, notes), *_describe_enlargement(seen, of, box)]
+    remarks = [*notes, *_describe_enlargement(seen, of, box)]
     verdict = Verdict.GOOD if own else _decide_verdict(seen, box, kept, cut + gone)
     return CropResult(
         format=of.id,
@@ -126,13 +125,13 @@ def _count_faces(faces: Sequence[Region], box: Box) -> tuple[int, int, int]:
 
 def _describe_crop(
     seen: Analysis, kept: float, faces: tuple[int, int, int], focused: bool
-) -> tuple[list[str], list[str], list[str]]:
+) -> tuple[list[str], list[str], list[CropNote]]:
     whole, cut, gone = faces
     count = whole + cut + gone
     what = "the marked area" if focused else "the subject"
     keeps = [f"{kept:.0%} of {what}"]
     loses = [f"{1 - kept:.0%} of {what}"] if kept < GOOD_SHARE else []
-    notes: list[str] = []
+    notes: list[CropNote] = []
     if count:
         keeps.append(
             "all faces"
@@ -146,13 +145,14 @@ def _describe_crop(
     if gone:
         loses.append(f"{gone} {'face' if gone == 1 else 'faces'}")
     if count > 1 and cut + gone:
-        notes.append(
-            f"{whole} of {count} faces fit. Move the crop to choose faces, or add a border to keep all of them."
-        )
+        text = f"{whole} of {count} faces fit. Move the crop to choose faces, or add a border to keep all of them."
+        notes.append(CropNote(text, short=f"{whole} of {count} faces"))
     elif cut:
-        notes.append("The face is larger than this format shows. Add a border to keep all of it.")
+        text = "The face is larger than this format shows. Add a border to keep all of it."
+        notes.append(CropNote(text, short="Face too large"))
     if not seen.seen:
-        notes.append("Faces were not detected because the network for it is not installed.")
+        text = "Faces were not detected because the network for it is not installed."
+        notes.append(CropNote(text, short="Faces not checked"))
     return keeps, loses, notes
 
 
@@ -175,4 +175,4 @@ def _describe_enlargement(seen: Analysis, of: Format, box: Box) -> list[CropNote
         return []
     times = of.width / max(1, width)
     text = f"The crop is {width} px wide and the format {of.width} px: it is enlarged {times:.1f} times."
-    return [CropNote(text, NoteKind.ENLARGED)]
+    return [CropNote(text, NoteKind.ENLARGED, short=f"{times:.1f}× enlarged")]

@@ -207,7 +207,7 @@ def test_a_result_is_sent_here_from_another_tab(opener: Opener, tmp_path: Path) 
     page.click("#txt2img-send-social")
     expect(page.locator("#social-images .pad-facts")).to_have_text("64 × 64")
     choose(page, POST)
-    expect(card(page, POST)).to_contain_text("it is enlarged 16.9 times")
+    expect(card(page, POST)).to_contain_text("16.9× enlarged")
     page.click("#social-export")
     page.wait_for_selector("#social-zip")
     asset = served.studio.engine.assets(LOCAL_USER, 1)[0]

@@ -1,11 +1,18 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { parseState } from "../../studio/assets/js/social/board.js";
-import { describeCrop, isExtended, judgeCrop } from "../../studio/assets/js/social/crop_advice.js";
+import { isExtended, judgeCrop, listBadges } from "../../studio/assets/js/social/crop_advice.js";
 import { formatBytes, hasAllWords } from "../../studio/assets/js/social/format_list.js";
 
 const ADVICE = { box: [0, 0, 1, 1], verdict: "good", faces: 0, whole: 0, keeps: ["the subject"], loses: [], notes: [] };
-const couple = { ...ADVICE, verdict: "check", faces: 2, whole: 1, loses: ["a face"], notes: ["1 of 2 faces fit."] };
+const couple = {
+  ...ADVICE,
+  verdict: "check",
+  faces: 2,
+  whole: 1,
+  loses: ["a face"],
+  notes: [{ text: "1 of 2 faces fit.", short: "1 of 2 faces" }],
+};
 const judge = (state) => ({ advice: ADVICE, isOwn: false, isFilled: false, mayAsk: true, ...state });
 
 test("a crop that leaves somebody out is a question, unless the user decided", () => {
@@ -15,12 +22,13 @@ test("a crop that leaves somebody out is a question, unless the user decided", (
   assert.equal(judgeCrop(judge({ advice: undefined })), "");
 });
 
-test("a card says what its crop loses, else what it keeps", () => {
-  assert.equal(describeCrop(judge({ advice: couple })), "Who should be in it? Loses a face. 1 of 2 faces fit.");
-  assert.equal(describeCrop(judge({})), "Keeps the subject.");
-  assert.equal(describeCrop(judge({ isOwn: true })), "Your crop.");
-  assert.equal(describeCrop(judge({ isFilled: true })), "Nothing is lost: the whole image, extended.");
-  assert.equal(describeCrop(judge({ advice: undefined })), "");
+test("a card says in badges what its crop loses, else that it fits", () => {
+  const read = (state) => listBadges(judge(state)).map((badge) => badge.text);
+  assert.deepEqual(read({ advice: couple }), ["Who?", "− a face", "1 of 2 faces"]);
+  assert.deepEqual(listBadges(judge({})), [{ text: "✓ Fits", title: "Keeps the subject." }]);
+  assert.deepEqual(read({ isOwn: true }), ["Your crop"]);
+  assert.deepEqual(read({ isFilled: true }), ["Extended"]);
+  assert.deepEqual(read({ advice: undefined }), []);
 });
 
 test("only an image that fits no crop is extended, in a way that the page can draw", () => {

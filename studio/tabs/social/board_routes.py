@@ -193,7 +193,7 @@ def _describe_crop(found: CropResult) -> dict[str, object]:
         "box": format_box(found.box),
         "keeps": found.keeps,
         "loses": found.loses,
-        "notes": [note.text for note in found.notes],
+        "notes": [{"text": note.text, "short": note.short or note.text} for note in found.notes],
         "verdict": found.verdict.value,
         "advice": found.advice.value,
         "faces": found.faces,

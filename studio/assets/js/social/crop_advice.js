@@ -10,8 +10,10 @@
  * @property {number} whole faces that the crop shows in full
  * @property {string[]} keeps
  * @property {string[]} loses
- * @property {string[]} notes
+ * @property {{text: string, short: string}[]} notes
  */
+
+/** A few words on a crop, and the sentence that they stand for. @typedef {{text: string, title: string}} Badge */
 
 /**
  * @typedef {object} CropState
@@ -56,16 +58,19 @@ export function judgeCrop(state) {
 }
 
 /**
- * What to tell of a crop, in short sentences.
+ * What to tell of a crop, in a few words each.
  * @param {CropState} state
- * @returns {string}
+ * @returns {Badge[]}
  */
-export function describeCrop(state) {
+export function listBadges(state) {
   const { advice } = state;
-  if (state.isFilled) return "Nothing is lost: the whole image, extended.";
+  if (state.isFilled) return [{ text: "Extended", title: "Nothing is lost: the whole image, extended." }];
   const verdict = judgeCrop(state);
-  const start = verdict === "asks" ? "Who should be in it?" : verdict === "own" ? "Your crop." : "";
-  const loses = advice?.loses.length ? `Loses ${advice.loses.join(", ")}.` : "";
-  const text = [start, loses, ...(advice?.notes ?? [])].filter(Boolean).join(" ");
-  return text || (advice ? `Keeps ${advice.keeps.join(", ")}.` : "");
+  const badges = [];
+  if (verdict === "asks") badges.push({ text: "Who?", title: "Not everybody fits: move the crop to choose." });
+  if (verdict === "own") badges.push({ text: "Your crop", title: "Reset takes the suggested crop." });
+  for (const lost of advice?.loses ?? []) badges.push({ text: `− ${lost}`, title: `Loses ${lost}.` });
+  for (const note of advice?.notes ?? []) badges.push({ text: note.short, title: note.text });
+  if (badges.length || !advice) return badges;
+  return [{ text: "✓ Fits", title: `Keeps ${advice.keeps.join(", ")}.` }];
 }

@@ -6,7 +6,7 @@
 
 import { make, makeButton } from "../common/dom.js";
 import { findBox } from "../common/gradio_dom.js";
-import { describeCrop, isExtended, judgeCrop } from "./crop_advice.js";
+import { isExtended, judgeCrop, listBadges } from "./crop_advice.js";
 import { makeDraggable } from "./crop_drag.js";
 import { drawDevice, drawExtension, drawText } from "./crop_drawing.js";
 import { formatPlacement, placeCrop, placeWhole, scaleBox } from "./crop_geometry.js";
@@ -61,7 +61,7 @@ export class CropCard {
     const crop = { class: "crop", tabindex: "0", role: "application", "aria-label": label };
     this.crop = make("div", crop, this.ground, this.image, this.words, zones);
     this.device = make("div", { class: "device" }, this.crop);
-    this.text = make("p", { class: "card-text" });
+    this.badges = make("p", { class: "card-badges" });
     this.keep = this.#button("Keep this crop", "Keep this crop", () => this.box && this.setOwnCrop(this.box));
     this.extend = this.#button("Extend …", "Keep the whole image and extend it", showExtendField);
     this.reset = this.#button("Reset", "Reset to the suggested crop", () => host.resetCrop(format.id));
@@ -78,7 +78,7 @@ export class CropCard {
     return [
       make("h4", {}, make("span", {}, format.platform), ` ${format.name}`),
       make("p", { class: "card-size" }, `${format.width} × ${format.height} ${format.type}`),
-      this.text,
+      this.badges,
       make("div", { class: "card-tools" }, this.keep, this.extend, this.reset, more, less),
     ];
   }
@@ -145,7 +145,8 @@ export class CropCard {
       mayAsk: !hasFocus && options.extend === "ask",
     };
     this.root.dataset.verdict = judgeCrop(state);
-    this.text.textContent = describeCrop(state);
+    const badges = listBadges(state).map(({ text, title }) => make("span", { class: "card-badge", title }, text));
+    this.badges.replaceChildren(...badges);
     const isDecided = state.isOwn || state.isFilled;
     this.keep.hidden = isDecided || advice?.verdict === "good";
     this.extend.hidden = isDecided || advice?.verdict !== "extend";
