@@ -53,7 +53,7 @@ def _render_models(spec: ProviderSpec) -> str:
     models = spec.models()
     for one in models:
         does = ", ".join(sorted(task.replace("_", " ") for task in one.model.tasks))
-        takes = ", ".join(sorted(one.model.features)) or "the prompt alone"
+        takes = ", ".join(sorted(feature.label for feature in one.model.features)) or "the prompt alone"
         ends = f" **Ends on {one.ends}.**" if one.ends else ""
         rows.append(f"| `{one.model.id}` | {does} | {takes} | {_format_price(one)} | {one.model.ignores}{ends} |")
     sources = sorted({f"{one.source}, read on {one.date}" for one in models if one.source})

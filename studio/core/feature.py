@@ -23,3 +23,11 @@ class Feature(StrEnum):
     STRENGTH = "denoising strength"
     CONTROL = "ControlNet"
     REFERENCE = "reference image"
+
+    @property
+    def label(self) -> str:
+        """What the forms call the field behind it; the value is the name in the API."""
+        return _LABELS.get(self, self.value)
+
+
+_LABELS = {Feature.GUIDANCE: "CFG scale", Feature.SAMPLER: "sampler", Feature.STEPS: "steps", Feature.VAE: "VAE"}

@@ -166,7 +166,7 @@ class Model:
             raise InvalidRequest(f"{self.title} holds no VAE of its own.", hint="Choose a VAE for it.")
         for feature in sorted(find_used_features(request) - self.features):
             raise InvalidRequest(
-                f"{self.title} does not support {feature}.", hint="Clear that field, or choose another model."
+                f"{self.title} does not support {feature.label}.", hint="Clear that field, or choose another model."
             )
         if request.task.is_generative:
             self._check_size(*self.get_size(request), what="size")

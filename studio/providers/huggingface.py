@@ -297,7 +297,7 @@ def _list_cloud_models() -> Sequence[CloudModel]:
 
 
 def _build_cloud_model(name: str, kind: HubModel) -> CloudModel:
-    passed = "Seed, steps and guidance depend on the provider that serves the model."
+    passed = "Seed, steps and CFG scale depend on the provider that serves the model."
     model = Model(
         id=f"huggingface/{name}",
         title=kind.title,

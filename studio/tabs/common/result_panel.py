@@ -130,7 +130,7 @@ def _describe_ignored(model: Model) -> str:
     if not any(task.is_generative for task in model.tasks):
         return model.ignores
     lacks = [feature for feature in (Feature.SEED, Feature.NEGATIVE_PROMPT) if feature not in model.features]
-    untold = [f"no {feature}" for feature in lacks if feature not in model.ignores.lower()]
+    untold = [f"no {feature.label}" for feature in lacks if feature not in model.ignores.lower()]
     takes = f"Takes {' and '.join(untold)}." if untold else ""
     return f"{model.ignores} {takes}".strip()
 
