@@ -17,6 +17,7 @@ from studio.engine.audit import AuditEvent
 from studio.engine.studio import Studio
 from studio.tabs.common.current_user import get_user, requires
 from studio.tabs.common.events import HIDDEN, Updates, show_errors
+from studio.tabs.common.tables import render_table
 
 _SCOPES = {
     "Read images and jobs": TokenScope.READ,
@@ -91,10 +92,12 @@ def render_tokens(tokens: Sequence[ApiToken], *, needed: bool) -> str:
     note = "" if needed else f'<p class="note">{_NO_USERS_NOTE}</p>'
     if not tokens:
         return note or '<p class="note">No tokens yet.</p>'
-    rows = "".join(
-        f"<tr><td>{escape(token.name)}</td><td>{escape(token.id)}</td><td>{_SCOPE_LABELS[token.scope]}</td>"
-        f"<td>{time.strftime('%Y-%m-%d', time.localtime(token.created))}</td></tr>"
+    rows = [
+        (escape(token.name), escape(token.id), _SCOPE_LABELS[token.scope], _format_day(token.created))
         for token in tokens
-    )
-    head = "<tr><th>Name</th><th>Id</th><th>Access</th><th>Created</th></tr>"
-    return f'{note}<div class="table-frame"><table class="plain">{head}{rows}</table></div>'
+    ]
+    return note + render_table(("Name", "Id", "Access", "Created"), rows)
+
+
+def _format_day(seconds: float) -> str:
+    return time.strftime("%Y-%m-%d", time.localtime(seconds))

@@ -16,6 +16,7 @@ from studio.engine.studio import Studio
 from studio.tabs.common.current_user import get_user, requires
 from studio.tabs.common.events import HIDDEN, Updates, show_errors
 from studio.tabs.common.tab import PageContext
+from studio.tabs.common.tables import render_table
 
 SPENDING_DAYS = 31
 _KEY_SOURCES = {"environment": "set in the environment", "keyring": "set in the system's keyring", "file": "set here"}
@@ -103,13 +104,10 @@ def fill_clouds_panel(studio: Studio, table: gr.HTML, chosen: gr.Dropdown, spent
 
 
 def _render_services_table(states: Sequence[CloudState]) -> str:
-    rows = "".join(
-        f"<tr><td>{escape(state.title)}</td><td>{_describe_key(state)}</td><td>{len(state.models)}</td>"
-        f"<td>{_render_state(state)}</td></tr>"
-        for state in states
-    )
-    head = "<tr><th>Provider</th><th>Key</th><th>Models</th><th>State</th></tr>"
-    return f'<div class="table-frame"><table class="plain">{head}{rows}</table></div>'
+    rows = [
+        (escape(state.title), _describe_key(state), str(len(state.models)), _render_state(state)) for state in states
+    ]
+    return render_table(("Provider", "Key", "Models", "State"), rows)
 
 
 def _render_state(state: CloudState) -> str:
@@ -132,16 +130,24 @@ def render_spending(lines: Sequence[LedgerRow]) -> str:
     if not lines:
         return '<p class="note">No spending in the last month.</p>'
     most = max(line.billed for line in lines) or 1.0
-    rows = "".join(
-        f"<tr><td>{escape(line.day)}</td><td>{escape(line.provider)}</td><td>{escape(line.user)}</td>"
-        f"<td>{line.images}</td><td>${line.billed:.3f}</td><td><span"
-        f" class='bar' style='inline-size:{100 * line.billed / most:.0f}%' role='img'"
-        f" aria-label='{100 * line.billed / most:.0f} percent of the largest'></span></td></tr>"
+    rows = [
+        (
+            *map(escape, (line.day, line.provider, line.user)),
+            str(line.images),
+            f"${line.billed:.3f}",
+            _render_bar(line.billed / most),
+        )
         for line in lines
-    )
-    head = "<tr><th>Day</th><th>Provider</th><th>User</th><th>Images</th><th>Spent</th><th></th></tr>"
+    ]
+    table = render_table(("Day", "Provider", "User", "Images", "Spent", ""), rows, "spent")
     total = (
         f'<p class="note">${sum(line.billed for line in lines):.2f} in the last {SPENDING_DAYS} days, as billed, else'
         " as estimated.</p>"
     )
-    return f'<div class="table-frame"><table class="plain spent">{head}{rows}</table></div>{total}'
+    return table + total
+
+
+def _render_bar(share: float) -> str:
+    percent = f"{100 * share:.0f}"
+    label = f"{percent} percent of the largest"
+    return f"<span class='bar' style='inline-size:{percent}%' role='img' aria-label='{label}'></span>"

@@ -16,6 +16,7 @@ from studio.engine.studio import Studio
 from studio.tabs.common.current_user import requires
 from studio.tabs.common.events import HIDDEN, Updates, show_errors
 from studio.tabs.common.tab import PageContext
+from studio.tabs.common.tables import render_table
 
 DOWNLOAD_POLL_SECONDS = 1.0  # s between two looks at running downloads
 HASH_CHARACTERS = 10
@@ -137,15 +138,14 @@ def _build_downloads(studio: Studio, shown: list[Any]) -> None:
 
 def _render_models_table(studio: Studio, weights: Any) -> str:
     resident = {one.model for one in studio.store.get_memory_report().resident}
-    rows = "".join(
-        _render_model_row(weight, weight.name in resident)
+    rows = [
+        _list_model_cells(weight, weight.name in resident)
         for weight in sorted(weights, key=lambda one: (one.kind, one.name))
-    )
-    head = "<tr><th>Name</th><th>Kind</th><th>Family</th><th>Size</th><th>Hash</th><th>State</th></tr>"
-    return f'<div class="table-frame"><table class="plain"><thead>{head}</thead><tbody>{rows}</tbody></table></div>'
+    ]
+    return render_table(("Name", "Kind", "Family", "Size", "Hash", "State"), rows)
 
 
-def _render_model_row(weight: WeightFile, resident: bool) -> str:
+def _list_model_cells(weight: WeightFile, resident: bool) -> list[str]:
     state = '<span class="yes">in memory</span>' if resident else '<span class="quiet">on disk</span>'
     if weight.problem:
         state = f'<span class="no">{escape(weight.problem)}</span>'
@@ -156,7 +156,7 @@ def _render_model_row(weight: WeightFile, resident: bool) -> str:
         format_size(weight.bytes),
         weight.sha256[:HASH_CHARACTERS] or "–",
     )
-    return f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in cells)}<td>{state}</td></tr>"
+    return [*map(escape, cells), state]
 
 
 def _render_memory(studio: Studio) -> str:

@@ -15,6 +15,7 @@ from studio.core.weights import DownloadableWeights
 from studio.engine.studio import Studio
 from studio.tabs.common.current_user import requires
 from studio.tabs.common.events import HIDDEN, Updates, show_errors
+from studio.tabs.common.tables import render_table
 from studio.tabs.configurations.model_manager import DOWNLOAD_POLL_SECONDS, format_size, render_downloads
 
 _USES = {
@@ -78,12 +79,10 @@ def render_weights_table(available: Sequence[DownloadableWeights]) -> str:
     """The downloadable weights as a table in HTML."""
     if not available:
         return '<p class="note">All known weights are installed.</p>'
-    rows = "".join(_render_weights_row(weights) for weights in available)
-    head = "<tr><th>Weights</th><th>For</th><th>Size</th><th>Licence</th><th>From</th></tr>"
-    return f'<div class="table-frame"><table class="plain"><thead>{head}</thead><tbody>{rows}</tbody></table></div>'
+    return render_table(("Weights", "For", "Size", "Licence", "From"), map(_list_weights_cells, available))
 
 
-def _render_weights_row(weights: DownloadableWeights) -> str:
+def _list_weights_cells(weights: DownloadableWeights) -> list[str]:
     cells = (
         weights.title,
         _USES.get(weights.folder, weights.folder),
@@ -91,7 +90,7 @@ def _render_weights_row(weights: DownloadableWeights) -> str:
         weights.licence,
         weights.source,
     )
-    return f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in cells)}</tr>"
+    return list(map(escape, cells))
 
 
 def _list_downloads(studio: Studio, weights_id: str) -> list[Any]:
