@@ -90,6 +90,17 @@ class BrowserWindow:
         else:
             page.wait_for_selector(f'[id="tab-{title.lower()}"] .column > *', state="attached")
 
+    def configure(self, title: str) -> None:
+        """Open a page of Configurations."""
+        self.tab("Configurations")
+        self.page.click(f".config-pages button:text-is('{title}')")
+
+    def choose_model(self, title: str, field: str = "model") -> None:
+        """Choose a model of Txt2Img, or of the form with that field, by its title."""
+        self.page.click(f"#{field} input")
+        self.page.fill(".model-picker input[type=search]", title)
+        self.page.locator(f".model-picker .picker-model:has-text('{title}')").first.click()
+
     def wait_for(self, happened: Callable[[], object]) -> None:
         """Wait for something that the page does not show, and let the browser go on meanwhile."""
         for _ in range(TIMEOUT_MS // 20):

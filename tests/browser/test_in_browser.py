@@ -149,8 +149,8 @@ def test_the_recipe_shows_and_the_image_enlarges(opener: Opener) -> None:
 
 def test_a_setting_is_saved_and_a_bad_one_refused(opener: Opener) -> None:
     served = opener.serve()
-    page = opener.open_window(served).open()
-    page.click("button[role=tab]:has-text('Configurations')")
+    page = (window := opener.open_window(served)).open()
+    window.configure("Settings")
     page.click("button:has-text('Output')")
     expect(page.locator("#set-output_quality input")).to_have_value("92")  # the page has filled the form
     page.fill("#set-output_quality input", "80")
@@ -161,6 +161,7 @@ def test_a_setting_is_saved_and_a_bad_one_refused(opener: Opener) -> None:
     page.click("#save-settings")
     expect(page.get_by_text(re.compile("from 1 to 100"))).to_be_visible()
     assert served.studio.settings.current.output_quality == 80
+    window.configure("Health")
     page.click("#show-log")
     expect(page.locator("#log pre")).not_to_be_empty()
 
@@ -172,7 +173,9 @@ def test_only_an_administrator_sees_the_settings(opener: Opener) -> None:
         page = window.open()
         window.tab("Configurations")
         expect(page.get_by_text("Only administrators")).to_be_visible(visible=count == 0)
-        expect(page.locator("#save-settings:visible")).to_have_count(count)
+        expect(page.locator(".config-pages")).to_have_count(count)
+        expect(page.locator("#create-token")).to_be_visible(visible=count == 0)  # an administrator's are on Users
+        expect(page.locator("#save-settings:visible")).to_have_count(0)
 
 
 @pytest.mark.parametrize("width", [390, 1024, 1440])
@@ -181,6 +184,9 @@ def test_no_width_scrolls_sideways(opener: Opener, width: int) -> None:
     page = window.open()
     for tab in ("Txt2Img", "Img2Img", "Configurations"):
         window.tab(tab)
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+    for title in ("Cloud", "Settings", "Users", "Health"):
+        window.configure(title)
         assert page.evaluate("document.documentElement.scrollWidth") <= width
     assert window.complaints == []
 

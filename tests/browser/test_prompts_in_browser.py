@@ -326,7 +326,7 @@ def test_a_chat_server_is_entered_and_tested_in_configurations(opener: Opener) -
         object.__setattr__(served.studio, "chat", ChatAccount(chat, keys, KEY_NAME))
         window = opener.open_window(served)
         page = window.open()
-        window.tab("Configurations")
+        window.configure("Cloud")
         page.locator("#chat-url :is(input, textarea)").fill(server.url)
         page.locator("#chat-model :is(input, textarea)").fill("huge")
         page.locator("#chat-test").click()

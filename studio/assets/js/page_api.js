@@ -26,6 +26,7 @@ const FIELDS = {
   formats: async () => (await import("./social/format_list.js")).mountFormatList,
   board: async () => (await import("./social/board.js")).mountBoard,
   home: async () => (await import("./home/start_page.js")).mountStartPage,
+  configPages: async () => (await import("./configurations/sub_pages.js")).mountSubPages,
   prompts: async () => (await import("./prompts/prompt_tools.js")).mountPromptTools,
   promptsView: async () => (await import("./prompts/prompts_view.js")).mountPromptsView,
   users: async () => (await import("./users/users_panel.js")).mountUsersPanel,

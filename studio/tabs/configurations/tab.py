@@ -29,37 +29,40 @@ from studio.tabs.configurations import (
 
 SHOWN_VERSIONS = ("gradio", "torch", "diffusers", "transformers", "accelerate", "peft", "safetensors", "pillow")
 LOG_LINES = 200
+PAGES = {"models": "Models", "cloud": "Cloud", "settings": "Settings", "users": "Users", "health": "Health"}
 ADMIN_NOTE = '<p class="note">Only administrators can see models and settings.</p>'
 
 
 def build_configurations_tab(studio: Studio, page_context: PageContext) -> None:
     """Lay the tab out empty; an administrator's page is filled when it loads, so that nobody else finds the values in
     it."""
-    note = gr.HTML(ADMIN_NOTE)
-    with gr.Column(elem_classes="view-column view-prompt"):
-        tokens = api_tokens.build_tokens_panel(studio)
-    with gr.Column(elem_classes="view-column view-prompt"):
-        gr.Markdown("### Users")
-        build_scripted_field("users", "users-panel")
-    with gr.Column(visible=False, elem_classes="configurations") as view:
-        with gr.Column(elem_classes="view-column view-prompt"):
-            gr.Markdown("### Models and memory")
-            panel = model_manager.build_models_panel(studio, page_context)
-        with gr.Column(elem_classes="view-column view-prompt"):
-            gr.Markdown("### Downloadable weights")
-            weights_panel = weight_downloads.build_weights_panel(studio)
-        with gr.Column(elem_classes="view-column view-prompt"):
-            gr.Markdown("### Cloud providers and spending")
-            clouds = cloud_services.build_clouds_panel(studio, page_context)
-        with gr.Column(elem_classes="view-column view-prompt"):
-            gr.Markdown("### Language model for prompts")
-            chat = chat_server.build_chat_panel(studio)
-        with gr.Column(elem_classes="view-column view-prompt"):
-            gr.Markdown("### Settings")
-            form = settings_form.build_settings_form(studio)
-        with gr.Column(elem_classes="view-column view-prompt"):
-            gr.Markdown("### Health")
-            _build_health(studio)
+    with gr.Column(elem_id="config", min_width=0):
+        note = gr.HTML(ADMIN_NOTE)
+        with gr.Column(visible=False, elem_classes="configurations") as view:
+            build_scripted_field("configPages", "config-pages", pages=PAGES)
+            with _build_page("models"):
+                gr.Markdown("### Models and memory")
+                panel = model_manager.build_models_panel(studio, page_context)
+            with _build_page("models"):
+                gr.Markdown("### Downloadable weights")
+                weights_panel = weight_downloads.build_weights_panel(studio)
+            with _build_page("cloud"):
+                gr.Markdown("### Cloud providers and spending")
+                clouds = cloud_services.build_clouds_panel(studio, page_context)
+            with _build_page("cloud"):
+                gr.Markdown("### Language model for prompts")
+                chat = chat_server.build_chat_panel(studio)
+            with _build_page("settings"):
+                gr.Markdown("### Settings")
+                form = settings_form.build_settings_form(studio)
+            with _build_page("health"):
+                gr.Markdown("### Health")
+                _build_health(studio)
+        with _build_page("users"):
+            tokens = api_tokens.build_tokens_panel(studio)
+        with _build_page("users"):
+            gr.Markdown("### Users")
+            build_scripted_field("users", "users-panel")
 
     @show_errors
     def fill_page(request: gr.Request) -> Updates:
@@ -80,6 +83,11 @@ def build_configurations_tab(studio: Studio, page_context: PageContext) -> None:
     page_context.blocks.load(
         fill_page, None, [note, view, *tokens, *panel, *weights_panel, *clouds, *chat, *form.components()], **UNQUEUED
     )
+
+
+def _build_page(name: str) -> gr.Column:
+    """A part of the page called `name` in PAGES; one page may have several."""
+    return gr.Column(elem_classes=f"view-column view-prompt config-page config-{name}")
 
 
 def _build_health(studio: Studio) -> None:

@@ -10,6 +10,13 @@ import { find } from "./dom.js";
 export const OPEN_LISTBOX = "ul[role=listbox]";
 /** The choice that an open drop-down marks; `data-index` is its place. */
 export const SELECTED_CHOICE = "ul[role=listbox] [aria-selected=true]";
+/** One choice of an open drop-down; its label is the choice's. */
+const LIST_OPTION = "ul[role=listbox] [role=option]";
+const LOOK_MS = 50; // ms between two looks for what Gradio is about to build
+const LOOKS = 100;
+/** The label of a field, and the help that may follow it. */
+const FIELD_LABEL = "[data-testid=block-info]";
+const FIELD_HELP = ".info-text";
 /** The box of a drop-down that is typed into. */
 export const LIST_BOX = "input[role=combobox]";
 /** The frame in a corner that holds Gradio's toasts. */
@@ -58,6 +65,42 @@ export function typeInto(box, text) {
   const setter = Object.getOwnPropertyDescriptor(Object.getPrototypeOf(box), "value")?.set;
   setter?.call(box, text);
   box.dispatchEvent(new Event("input", { bubbles: true }));
+}
+
+/**
+ * The box of a field that may still have to be built.
+ * @param {string} field as in `findBox`
+ * @returns {Promise<HTMLElement | null>} null when it does not come
+ */
+export async function waitForBox(field) {
+  for (let look = 0; look < LOOKS && !findBox(field); look++) await pause(LOOK_MS);
+  return findBox(field);
+}
+
+/**
+ * Choose from a drop-down as a user does who types the beginning of a title.
+ * @param {string} field as in `findBox`
+ * @param {string} title
+ */
+export async function chooseFromList(field, title) {
+  const box = await waitForBox(field);
+  if (!box) return;
+  box.focus();
+  typeInto(box, title);
+  for (let look = 0; look < LOOKS; look++) {
+    const options = [...document.querySelectorAll(LIST_OPTION)];
+    const option = options.find((one) => one.getAttribute("aria-label") === title);
+    if (option) {
+      option.dispatchEvent(new MouseEvent("mousedown", { bubbles: true, cancelable: true }));
+      return;
+    }
+    await pause(LOOK_MS);
+  }
+}
+
+/** @param {number} duration ms */
+function pause(duration) {
+  return new Promise((resolve) => setTimeout(resolve, duration));
 }
 
 /**

@@ -2,13 +2,11 @@
 /** Prompt templates: a click on a card writes its name into the hidden field. */
 
 import { find, findAll, getTarget, setPressed } from "../common/dom.js";
-import { findBox, openAccordion, typeInto } from "../common/gradio_dom.js";
+import { findBox, openAccordion, typeInto, waitForBox } from "../common/gradio_dom.js";
 import { openTab } from "../common/open_tab.js";
 
 const CARD = "[data-template]";
 const CHOSEN_FIELD = "#template-chosen";
-const LOOK_MS = 50;
-const LOOKS = 100;
 
 /**
  * Open the templates of Txt2Img, and choose one.
@@ -17,21 +15,10 @@ const LOOKS = 100;
 export async function chooseTemplate(id) {
   openTab("txt2img");
   openAccordion("templates");
-  const box = await waitForBox();
+  const box = await waitForBox(CHOSEN_FIELD);
   if (!box) return;
   typeInto(box, id);
   find("#templates")?.scrollIntoView({ block: "start" });
-}
-
-/**
- * The hidden field, which is there once the accordion has been built.
- * @returns {Promise<HTMLElement | null>} null when it does not come
- */
-async function waitForBox() {
-  for (let look = 0; look < LOOKS && !findBox(CHOSEN_FIELD); look++) {
-    await new Promise((resolve) => setTimeout(resolve, LOOK_MS));
-  }
-  return findBox(CHOSEN_FIELD);
 }
 
 /** Let clicks on cards choose a template. */
