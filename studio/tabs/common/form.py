@@ -38,13 +38,18 @@ class Form:
         looks up every input that any event ever had at each step of every event, which for forms of a hundred fields
         slows typing down.
         """
+        gathered, packet = self.gather(triggers)
+        return gathered.then(handler, [packet, *extra], outputs, **event_options)
+
+    def gather(self, triggers: Any) -> tuple[Any, gr.JSON]:
+        """Let the browser gather the fields at each of `triggers`: the event, and the component that has them."""
         packet = gr.JSON(visible=False)
         names = json.dumps(list(self.fields))
         script = f"async (...values) => [await window.easel.packForm({names}, values)]"
         gathered = gr.on(
             triggers, fn=None, inputs=list(self.fields.values()), outputs=[packet], js=script, api_visibility="private"
         )
-        return gathered.then(handler, [packet, *extra], outputs, **event_options)
+        return gathered, packet
 
     def values(self, packet: Any) -> dict[str, Any]:
         """The value of every field; one that `packet` lacks, when it comes from another program, has the value that it
