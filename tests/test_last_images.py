@@ -33,7 +33,7 @@ def engine(tmp_path: Path, backend: FakeBackend) -> Iterator[Engine]:
 @pytest.fixture
 def panel() -> JobPanel:
     with gr.Blocks():
-        names = [field for field in JobPanel.__dataclass_fields__ if field != "last"]
+        names = [field for field in JobPanel.__dataclass_fields__ if field not in ("last", "verb")]
         return JobPanel(**{name: gr.Textbox() for name in names})  # type: ignore[arg-type]
 
 

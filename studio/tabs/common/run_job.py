@@ -53,9 +53,20 @@ class LastImages:
             return None
 
 
+@dataclass(frozen=True)
+class ActionVerb:
+    """What the button that starts a job says: before it and while it runs."""
+
+    idle: str
+    busy: str
+
+
+GENERATE = ActionVerb("Generate", "Generating…")
+
+
 @dataclass(frozen=True, kw_only=True)
 class JobPanel:
-    """The components that a running job updates."""
+    """The components that a running job updates. Without a `verb` the button keeps what the tab writes on it."""
 
     result: gr.HTML
     job: gr.BrowserState  # the id of the page's latest job: Stop needs it, and a reload finds the job by it
@@ -64,6 +75,7 @@ class JobPanel:
     skip: gr.Button
     actions: gr.Column
     save_again: gr.Button
+    verb: ActionVerb | None = GENERATE
     last: LastImages = field(default_factory=lambda: LastImages())
 
     def outputs(self) -> set[Any]:
@@ -187,7 +199,7 @@ def _make_busy_updates(panel: JobPanel, job: Job, snapshot: Snapshot, before: Se
     return {
         panel.result: _render_running(job, snapshot, before),
         panel.job: job.id,
-        panel.generate: gr.update(value="Generating…", interactive=False) if not final else gr.update(),
+        panel.generate: _update_button(panel, busy=True) if not final else gr.update(),
         panel.stop: gr.update(interactive=not final),
         panel.skip: gr.update(interactive=_can_skip(snapshot)),
         panel.actions: gr.update(visible=False),
@@ -195,10 +207,16 @@ def _make_busy_updates(panel: JobPanel, job: Job, snapshot: Snapshot, before: Se
     }
 
 
+def _update_button(panel: JobPanel, *, busy: bool) -> Any:
+    if panel.verb is None:
+        return gr.update(interactive=not busy)
+    return gr.update(value=panel.verb.busy if busy else panel.verb.idle, interactive=not busy)
+
+
 def _make_idle_updates(panel: JobPanel, job: Job, snapshot: Snapshot) -> Updates:
     return {
         panel.result: render_result(snapshot, job.id),
-        panel.generate: gr.update(value="Generate", interactive=True),
+        panel.generate: _update_button(panel, busy=False),
         panel.stop: gr.update(interactive=False),
         panel.skip: gr.update(interactive=False),
         panel.actions: gr.update(visible=bool(snapshot.assets)),

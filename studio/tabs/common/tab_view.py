@@ -22,6 +22,8 @@ from studio.tabs.common.form_guide import FormGuide
 from studio.tabs.common.image_fields import build_scripted_field
 from studio.tabs.common.prompt_notes import describe_combinations
 from studio.tabs.common.run_job import (
+    GENERATE,
+    ActionVerb,
     JobPanel,
     build_save_again_button,
     reattach_job,
@@ -81,11 +83,11 @@ class MemoryEvents:
     followed: Any
 
 
-def build_action_buttons(prefix: str = "") -> ActionButtons:
-    """Generate, stop, skip."""
+def build_action_buttons(prefix: str = "", label: str = GENERATE.idle) -> ActionButtons:
+    """The button that starts a job, called `label`, stop and skip."""
     with gr.Column(elem_classes="bar-below", min_width=0) as bar, gr.Row(elem_classes="button-row"):
         generate = gr.Button(
-            "Generate", variant="primary", elem_id=f"{prefix}generate", elem_classes="generate", min_width=120, scale=3
+            label, variant="primary", elem_id=f"{prefix}generate", elem_classes="generate", min_width=120, scale=3
         )
         stop = gr.Button("Stop", elem_id=f"{prefix}stop", elem_classes="stop", interactive=False, min_width=64, scale=1)
         skip = gr.Button("Skip", elem_id=f"{prefix}skip", interactive=False, min_width=64, scale=1)
@@ -119,7 +121,13 @@ def build_result_panel(
     )
 
 
-def build_job_panel(page_context: PageContext, name: str, buttons: ActionButtons, result: ResultPanel) -> JobPanel:
+def build_job_panel(
+    page_context: PageContext,
+    name: str,
+    buttons: ActionButtons,
+    result: ResultPanel,
+    verb: ActionVerb | None = GENERATE,
+) -> JobPanel:
     """The components that a running job updates."""
     job = browser_memory.make_browser_state(page_context, f"{name}-job", "")
     return JobPanel(
@@ -130,6 +138,7 @@ def build_job_panel(page_context: PageContext, name: str, buttons: ActionButtons
         skip=buttons.skip,
         actions=result.actions,
         save_again=result.save_again,
+        verb=verb,
     )
 
 

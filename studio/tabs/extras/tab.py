@@ -49,7 +49,7 @@ from studio.tabs.extras.extras_values import (
 )
 from studio.tabs.extras.info_panel import build_info_panel
 
-GREETING = "Drop images, select the steps, and press Generate."
+GREETING = "Drop images, select the steps, and press the button below them."
 
 
 def build_extras_tab(studio: Studio, page_context: PageContext) -> None:
@@ -59,7 +59,7 @@ def build_extras_tab(studio: Studio, page_context: PageContext) -> None:
         with gr.Tab("Improve and finish", id="work"), gr.Row(elem_classes="easel easel-extras"):
             with gr.Column(elem_classes="view-column view-prompt", min_width=0):
                 build_image_fields(layout)
-                buttons = tab_view.build_action_buttons(PREFIX)
+                buttons = tab_view.build_action_buttons(PREFIX, Step.UPSCALE)
                 with buttons.bar:
                     cost = gr.HTML("", elem_classes="counts", elem_id=f"{PREFIX}cost")
             with gr.Column(elem_classes="view-column view-result", min_width=0):
@@ -76,7 +76,7 @@ def build_extras_tab(studio: Studio, page_context: PageContext) -> None:
     view = TabView(
         name="extras",
         form=Form(layout.fields),
-        panel=tab_view.build_job_panel(page_context, "extras", buttons, result),
+        panel=tab_view.build_job_panel(page_context, "extras", buttons, result, verb=None),
         result=result,
         counts=cost,
         note=layout.notes[Step.UPSCALE],
@@ -93,6 +93,7 @@ class _ExtrasPage:
     def __init__(self, studio: Studio, view: TabView, layout: ExtrasLayout) -> None:
         self._studio, self._view, self.form, self._layout = studio, view, view.form, layout
         self._blocks = {*layout.steps.values(), layout.preset, layout.own, layout.prompt, layout.blend}
+        self._blocks.add(view.panel.generate)
         self.outputs: set[Any] = {*view.form.components(), *self._blocks, view.note, view.counts}
 
     def wire(self, page_context: PageContext, facts: gr.HTML, inner: gr.Tabs) -> None:
@@ -161,7 +162,8 @@ class _ExtrasPage:
 
     def _show_steps(self, ticked: Any) -> Updates:
         shown = ticked if isinstance(ticked, list) else []
-        return {column: gr.update(visible=step in shown) for step, column in self._layout.steps.items()}
+        updates: Updates = {column: gr.update(visible=step in shown) for step, column in self._layout.steps.items()}
+        return updates | {self._view.panel.generate: gr.update(value=name_action(shown))}
 
     def _render_cost(self, values: dict[str, Any], user: User) -> str:
         """The cost of the selected steps, where a model is paid; empty while the form is not complete."""
@@ -209,6 +211,11 @@ class _ExtrasPage:
         for field, update in self.form.make_updates(values).items():
             updates[field] = {**update, **updates.get(field, {})}
         return updates
+
+
+def name_action(steps: Sequence[str]) -> str:
+    """What the button says that takes `steps`: the step's own name, or how many they are."""
+    return steps[0] if len(steps) == 1 else f"Run {len(steps)} steps"
 
 
 TAB = Tab(title="Extras", order=30, build=build_extras_tab)

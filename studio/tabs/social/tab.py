@@ -21,6 +21,7 @@ from studio.tabs.common.events import HIDDEN, UNQUEUED, Updates, make_toast, sho
 from studio.tabs.common.form import Form
 from studio.tabs.common.result_panel import render_empty_result
 from studio.tabs.common.run_job import (
+    ActionVerb,
     JobPanel,
     build_save_again_button,
     reattach_job,
@@ -61,6 +62,9 @@ _OPTIONS_SCRIPT = (
 )
 
 
+_EXPORT = ActionVerb("Export", "Exporting…")
+
+
 def build_social_tab(studio: Studio, page_context: PageContext) -> None:
     """Lay the tab out and wire it up."""
     parts = studio.social
@@ -73,7 +77,7 @@ def build_social_tab(studio: Studio, page_context: PageContext) -> None:
             made |= fields.build_selection_fields()
             with gr.Row(elem_classes="button-row bar-below"):
                 go = gr.Button(
-                    "Export",
+                    _EXPORT.idle,
                     variant="primary",
                     elem_id=f"{PREFIX}export",
                     elem_classes="generate",
@@ -103,7 +107,16 @@ def build_social_tab(studio: Studio, page_context: PageContext) -> None:
             with gr.Accordion("Files", open=False):
                 made |= fields.build_file_fields()
     job = browser_memory.make_browser_state(page_context, "social-job", "")
-    panel = JobPanel(result=result, job=job, generate=go, stop=stop, skip=skip, actions=actions, save_again=save_again)
+    panel = JobPanel(
+        result=result,
+        job=job,
+        generate=go,
+        stop=stop,
+        skip=skip,
+        actions=actions,
+        save_again=save_again,
+        verb=_EXPORT,
+    )
     page = _SocialPage(studio, parts, Form(made), panel, table)
     page.wire(page_context)
     again.click(page.reuse_settings, job, page.form.components(), **HIDDEN)
@@ -184,14 +197,13 @@ class _SocialPage:
             raise make_toast(error) from error
 
     def _show_updates(self, updates: Iterator[Updates], user: User, pattern: Any) -> Iterator[Updates]:
-        """The updates of a job, with the button in this tab's words, and the table once the job has ended."""
+        """The updates of a job, and the table once the job has ended."""
         panel, job_id = self._panel, ""
         for each in updates:
             job_id = each.get(panel.job, job_id)
             button = each.get(panel.generate)
             if isinstance(button, dict) and "interactive" in button:
                 busy = not button["interactive"]
-                each[panel.generate] = gr.update(value="Exporting…" if busy else "Export", interactive=not busy)
                 each[self._table] = (
                     "" if busy else self._render_results(job_id, user, str(pattern or fields.NAME_PATTERN))
                 )
