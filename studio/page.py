@@ -19,7 +19,7 @@ from studio.engine.plugins import discover
 from studio.engine.studio import Studio
 from studio.serving.event_queue import replace_queue
 from studio.serving.page_assets import PageAssets
-from studio.tabs.common import choice_lists
+from studio.tabs.common import choice_lists, form_check, model_groups
 from studio.tabs.common import image_routes as images
 from studio.tabs.common.current_user import get_user
 from studio.tabs.common.deferred_tabs import DeferringBlocks
@@ -39,6 +39,7 @@ STYLES = (
     "images",
     "tables",
     "templates",
+    "pickers",
     "social",
     "library",
     "home",
@@ -135,7 +136,12 @@ def mount(app: FastAPI, studio: Studio) -> FastAPI:
     assets = PageAssets(ASSETS / "js")
     app.include_router(assets.build_router())
     app.include_router(images.build_page_router(studio))
-    app.include_router(choice_lists.build_lists_router(studio))
+    for build_router in (
+        choice_lists.build_lists_router,
+        form_check.build_check_router,
+        model_groups.build_groups_router,
+    ):
+        app.include_router(build_router(studio))
     for tab in list_tabs():
         router = tab.build_router(studio) if tab.build_router is not None else None
         if router is not None:

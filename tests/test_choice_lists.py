@@ -95,8 +95,7 @@ def find_lists(served: RunningStudio) -> dict[str, str]:
 def test_every_list_field_fetches_a_list_that_there_is(serve: Serve) -> None:
     served = serve(files=3)
     lists = find_lists(served)
-    assert {"model", "fallbacks", "hires-model", "hires-upscaler", "vae", "lora-0", "unit-0-model"} <= set(lists)
-    assert lists["model"] == "selectable"
+    assert {"fallbacks", "hires-model", "hires-upscaler", "vae", "lora-0", "unit-0-model"} <= set(lists)
     for name in set(lists.values()):
         assert get_list(served, name)
 
@@ -113,11 +112,10 @@ def test_lists_have_the_usable_files_of_their_kind(serve: Serve) -> None:
 
 def test_lists_of_models_are_those_of_the_task_with_broken_ones_last(serve: Serve) -> None:
     served = serve(BROKEN, EDITOR, *CHECKPOINTS[:2])
-    labels = [label for label, _ in get_list(served, "selectable")]
+    labels = [label for label, _ in get_list(served, "models")]
     assert labels[:3] == ["Fake", "Own 0", "Own 1"]
     assert labels.index("Broken (unavailable)") > labels.index("Own 1")
-    assert any(label.startswith("Automatic") for label in labels)
-    assert not any(label.startswith("Automatic") for label, _ in get_list(served, "models"))
+    assert not any(label.startswith("Automatic") for label in labels)
     assert [label for label, _ in get_list(served, "models", task="erase")] == ["Editor"]
 
 

@@ -1,4 +1,4 @@
-"""What the form says of a prompt before Generate: its tokens, that it is very long, and LoRAs that are not here."""
+"""What the form says of a prompt before Generate: its tokens, and where it is cut when it is very long."""
 
 from __future__ import annotations
 
@@ -15,33 +15,34 @@ from studio.tabs.common.form_guide import MAX_QUIET_CHUNKS, FormGuide
 CLIP = Model(id="clip", title="CLIP", family="fake", features=frozenset({Feature.PROMPT_SYNTAX, Feature.LORA}))
 OTHER = Model(id="other", title="Other", family="fake", features=frozenset({Feature.LORA}))
 CLOUD = Model(id="cloud", title="Cloud", family="fake", features=frozenset())
-LORAS = ("sd15/Ink Wash", "caf\u00e9")
 
 
 @pytest.fixture
 def guide() -> FormGuide:
-    weights = [SimpleNamespace(name=name, kind=WeightKind.LORA, is_folder=False, path=Path()) for name in LORAS]
-    weights.append(SimpleNamespace(name="vae", kind=WeightKind.VAE, is_folder=False, path=Path()))
+    weights = [SimpleNamespace(name="vae", kind=WeightKind.VAE, is_folder=False, path=Path())]
     studio: Any = SimpleNamespace(
         engine=SimpleNamespace(models=lambda: (CLIP, OTHER, CLOUD)), store=SimpleNamespace(weights=lambda: weights)
     )
     return FormGuide(studio)
 
 
-def test_a_prompt_beyond_four_chunks_is_warned_of(guide: FormGuide) -> None:
-    assert "chunks" not in guide.counts("clip", "cat " * 75 * MAX_QUIET_CHUNKS, "")
-    assert "takes 5 chunks" in guide.counts("clip", "cat " * (75 * MAX_QUIET_CHUNKS + 1), "")
-    assert "takes 5 chunks" in guide.counts("clip", "a pear", "cat " * (75 * MAX_QUIET_CHUNKS + 1))
+def test_tokens_are_counted_where_the_text_encoder_is_clip(guide: FormGuide) -> None:
+    assert "<b>75</b>/75" in guide.counts("clip", "cat " * 75, "")
+    assert "negative" in guide.counts("clip", "a pear", "snow")
+    assert guide.counts("clip", "<lora:ink wash:much>", "") == "", "what is wrong is warned of elsewhere"
+    assert guide.counts("other", "a pear", "") == ""
+    assert guide.counts("cloud", "a pear", "") == ""
 
 
-@pytest.mark.parametrize("model", ["clip", "other"])
-def test_a_tag_of_a_lora_that_is_not_here_is_named(guide: FormGuide, model: str) -> None:
-    assert "There is no LoRA “foo”." in guide.counts(model, "a pear <lora:foo:0.8> <lora:ink wash>", "")
-    assert "There is no LoRA “vae”, “a&amp;b”." in guide.counts(model, "<lora:vae> <lora:a&b:1>", "<lora:vae>")
-    assert "not a number" in guide.counts(model, "<lora:ink wash:much>", "")
-
-
-def test_what_is_here_is_not_warned_of_however_it_is_written(guide: FormGuide) -> None:
-    for tag in ("sd15/Ink Wash", "ink wash", "cafe\u0301", "CAF\u00c9"):
-        assert "note-bad" not in guide.counts("clip", f"a pear <lora:{tag}:1>", "")
-    assert guide.counts("cloud", "a pear <lora:foo:1>", "") == ""
+def test_a_long_prompt_is_cut_between_phrases_outside_brackets(guide: FormGuide) -> None:
+    fits = "cat " * 75 * MAX_QUIET_CHUNKS
+    assert guide.count_chunks(CLIP, fits) == MAX_QUIET_CHUNKS
+    assert guide.shorten_prompt(CLIP, fits).split() == fits.split()
+    long = "cat, " * 149 + "(a red, wet fox:1.2), the end of it"
+    assert guide.count_chunks(CLIP, long) == MAX_QUIET_CHUNKS + 1
+    shorter = guide.shorten_prompt(CLIP, long)
+    assert long.startswith(shorter)
+    assert guide.count_chunks(CLIP, shorter) <= MAX_QUIET_CHUNKS
+    assert shorter.count("(") == shorter.count(")")
+    assert guide.shorten_prompt(CLIP, "(" + "cat " * 400 + ":1.2)") == ""
+    assert guide.count_chunks(OTHER, long) == 0

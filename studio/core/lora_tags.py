@@ -51,6 +51,17 @@ def change_tags(text: str, change: Callable[[LoraUse], LoraUse]) -> str:
     return _TAG.sub(lambda match: write_tag(change(_parse_tag(match))), text)
 
 
+def rename_tags(text: str, name: str, other: str) -> str:
+    """`text` in which the tags of the LoRA `name` name `other` instead, at their weights; with "" they are removed."""
+
+    def rename(match: re.Match[str]) -> str:
+        if match[1].strip() != name:
+            return match[0]
+        return match[0].replace(match[1], other, 1) if other else ""
+
+    return _TAG.sub(rename, text)
+
+
 def _parse_tag(match: re.Match[str]) -> LoraUse:
     """The first weight is the text encoders' and the second the denoiser's, by place or as te= and unet=; of one alone
     the other is the same. Other names (dyn=, lbw=) are extensions' and left out."""

@@ -56,8 +56,32 @@ class TokenCounter:
         )
         return used, max(1, -(-used // self._length)) * self._length
 
+    def shorten(self, text: str, chunks: int) -> str:
+        """The longest beginning of `text` that takes at most `chunks` chunks and ends between two phrases or words,
+        outside all brackets; "" where there is none."""
+        places = [0, *_find_breaks(text)]
+        low, high = 0, len(places) - 1
+        while low < high:
+            middle = (low + high + 1) // 2
+            fits = self.count(text[: places[middle]])[1] <= chunks * self._length
+            low, high = (middle, high) if fits else (low, middle - 1)
+        return text[: places[low]].rstrip(" ,\n")
+
     def _encode(self, text: str) -> tuple[TokenGroup, ...]:
         return tuple((token,) for token in self._tokenizer.encode(text, add_special_tokens=False).ids)
+
+
+def _find_breaks(text: str) -> list[int]:
+    """The places of commas and spaces outside brackets, in their order."""
+    depth, found = 0, list[int]()
+    for place, character in enumerate(text):
+        if character in "([{<":
+            depth += 1
+        elif character in ")]}>":
+            depth = max(0, depth - 1)
+        elif not depth and (character == "," or character.isspace()):
+            found.append(place)
+    return found
 
 
 def _load_tokenizer(folder: Path) -> Tokenizer:

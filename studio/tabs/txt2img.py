@@ -33,7 +33,7 @@ from studio.tabs.common import (
 from studio.tabs.common.choices import CUSTOM_SIZE, list_schedule_choices
 from studio.tabs.common.control_values import read_units, write_units
 from studio.tabs.common.current_user import get_user
-from studio.tabs.common.events import HIDDEN, UNQUEUED, Updates, show_errors
+from studio.tabs.common.events import HIDDEN, Updates, show_errors
 from studio.tabs.common.form import Form
 from studio.tabs.common.form_guide import FormGuide
 from studio.tabs.common.form_values import parse_request, read_form, write_form
@@ -123,20 +123,20 @@ def _build_settings(studio: Studio, guide: FormGuide) -> tuple[dict[str, Compone
         | form_fields.build_sampling_fields(model)
         | form_fields.build_seed_fields()
     )
-    with gr.Accordion("LoRA", open=False):
+    with gr.Accordion("LoRA", open=False, elem_id="loras"):
         fields |= form_fields.build_lora_fields()
-    with gr.Accordion("Hires fix", open=False):
+    with gr.Accordion("Hires fix", open=False, elem_id="hires"):
         fields |= build_hires_fields(model)
     steers = Feature.CONTROL in model.features
     with gr.Accordion("ControlNet", open=False, visible=steers, elem_id="control") as frame:
         units = control_fields.build_control_units(studio.engine.models(Task.PREPROCESS), "", own=True)
         fields |= control_fields.collect_unit_fields(units)
-    with gr.Accordion("Post-processing", open=False):
+    with gr.Accordion("Post-processing", open=False, elem_id="post"):
         fields |= chain_fields.build_chain_fields()
-    with gr.Accordion("X/Y/Z grid", open=False):
+    with gr.Accordion("X/Y/Z grid", open=False, elem_id="grid"):
         gr.HTML("Makes one image per combination and a labelled overview sheet.", elem_classes="hint")
         fields |= form_fields.build_grid_fields()
-    with gr.Accordion("Advanced", open=False):
+    with gr.Accordion("Advanced", open=False, elem_id="advanced"):
         fields |= model_selection.build_fallback_fields() | form_fields.build_detail_fields()
     return fields, note, _ControlSection(frame, units)
 
@@ -211,7 +211,6 @@ def _wire_form(
     chain_fields.wire_chain_choice(studio, page_context, form)
     inputs = {*follow_model.list_inputs(form), panel.job}
     outputs = {*form.components(), note, steering.frame, panel.result}
-    form["model"].input(choose_model, inputs, outputs, **UNQUEUED)
     prompt_tools.wire_model_switch(studio, form, parts.switch, choose_model, inputs, outputs)
     recipe_fields.wire_recipes(studio, form, parts.recipes, ask=build_request, fill=fill, outputs={note})
     return memory.restored

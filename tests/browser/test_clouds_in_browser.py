@@ -42,7 +42,7 @@ def opened(opener: Opener, folder: Path, vendor: VendorServer) -> tuple[RunningS
 
 
 def set_key(window: BrowserWindow, key: str = SENTINEL) -> None:
-    window.tab("Configurations")
+    window.configure("Cloud")
     page = window.page
     page.click("#cloud input")
     page.click("[role=option]:has-text('OpenAI')")
@@ -51,7 +51,7 @@ def set_key(window: BrowserWindow, key: str = SENTINEL) -> None:
     expect(page.locator("#cloud-answer")).to_contain_text("saved")
 
 
-def choose(page: Page, title: str, field: str = "#model") -> None:
+def choose(page: Page, title: str, field: str) -> None:
     page.fill(f"{field} input", title)
     page.click(f"[role=option]:text-is('{title}'), [role=option]:has-text('{title} (')")
 
@@ -60,13 +60,16 @@ def test_a_locked_model_is_unlocked_priced_used_and_locked_again(
     opener: Opener, tmp_path: Path, vendor: VendorServer
 ) -> None:
     _, window, page = opened(opener, tmp_path, vendor)
-    choose(page, PAID)
+    window.choose_model(PAID)
     expect(page.locator(".model-note").first).to_contain_text("OPENAI_API_KEY")
     page.fill("#prompt textarea", "a red fox")
-    page.click("#generate")
-    expect(page.get_by_text("it needs a key").last).to_be_visible()
+    expect(page.locator("#generate")).to_be_hidden()
+    page.click("#enter-key:text-is('Enter key for OpenAI …')")
+    expect(page.locator("#cloud input")).to_have_value("OpenAI")
+    expect(page.locator("#cloud-key input")).to_be_focused()
     assert vendor.seen == []
-    set_key(window)
+    page.keyboard.type(SENTINEL)
+    page.click("#save-key")
     expect(page.locator("#clouds")).to_contain_text(f"ends in …{SENTINEL[-4:]}")
     assert SENTINEL not in page.content()
     page.click("#test-key")
@@ -75,13 +78,14 @@ def test_a_locked_model_is_unlocked_priced_used_and_locked_again(
     window.tab("Txt2Img")
     expect(page.locator(".model-note").first).not_to_contain_text("OPENAI_API_KEY")
     expect(page.locator(".cost").first).to_contain_text("About $")
+    expect(page.locator("#enter-key")).to_have_count(0)
     expect(page.locator("#prompt textarea")).to_have_value("a red fox")
     page.click("#generate")
     window.wait_for_status("finished")
     assert len(vendor.find_requests("generations")) == 1
     page.reload()
     window.ready()
-    window.tab("Configurations")
+    window.configure("Cloud")
     expect(page.locator("#spent")).to_contain_text("openai")
     page.click("#cloud input")
     page.click("[role=option]:has-text('OpenAI')")
@@ -115,7 +119,7 @@ def test_a_model_that_cannot_be_reached_is_followed_by_the_one_named(
     opener: Opener, tmp_path: Path, vendor: VendorServer
 ) -> None:
     served, window, page = opened(opener, tmp_path, vendor)
-    choose(page, PAID)
+    window.choose_model(PAID)
     expect(page.locator(".model-note").first).to_contain_text("OPENAI_API_KEY")
     set_key(window)
     window.tab("Txt2Img")

@@ -14,6 +14,9 @@ from studio.core.model import Sampling
 pytestmark = pytest.mark.browser
 OTHER = dataclasses.replace(FAKE_MODEL, id="other", title="Other", sampling=Sampling(steps=9, guidance=3.0))
 
+TWO_KEYS = """() => [1, 2].forEach(() => document.querySelector("#model input").dispatchEvent(
+    new KeyboardEvent("keydown", { key: "ArrowDown", bubbles: true, cancelable: true })))"""
+
 
 def get_focus(page: Page) -> str:
     return str(page.evaluate("document.activeElement.closest('[id]')?.id || document.activeElement.tagName"))
@@ -30,16 +33,17 @@ def test_looking_at_the_models_keeps_what_was_typed_and_another_model_only_chang
     page.on("response", lambda answer: answers.append(answer.status))
     page.fill("#steps input[type=number]", "7")
     page.keyboard.press("Tab")
-    model = page.locator("#model input")
-    model.click()
+    page.click("#model input")
+    expect(page.locator(".model-picker")).to_be_visible()
     page.keyboard.press("Escape")
-    model.focus()
+    expect(page.locator(".model-picker")).to_have_count(0)
+    page.focus("#model input")
     page.keyboard.press("Tab")
     page.wait_for_timeout(1500)
     assert read_number(page, "steps") == "7"
-    model.click()
-    page.locator("ul[role=listbox] li", has_text="Other").click()
+    window.choose_model("Other")
     expect(page.locator("#guidance input[type=number]")).to_have_value("3")
+    expect(page.locator("#model input")).to_have_value("Other")
     assert read_number(page, "steps") == "7"
     assert max(answers) < 500
     assert window.complaints == []
@@ -59,44 +63,50 @@ def read_choices(page: Page) -> list[str]:
     return [text.removeprefix("✓").strip() for text in page.locator("ul[role=listbox] li").all_inner_texts()]
 
 
-def test_a_list_comes_when_it_is_opened_and_can_be_searched_by_typing(opener: Opener) -> None:
+def test_models_come_when_they_are_looked_at_and_are_searched_by_typing(opener: Opener) -> None:
     many = [dataclasses.replace(FAKE_MODEL, id=f"own/{number}", title=f"Own {number}") for number in range(300)]
     window = opener.open_window(opener.serve(FAKE_MODEL, *many))
     page = window.open()
     fetched: list[str] = []
-    page.on("request", lambda request: "/page/lists/" in request.url and fetched.append(request.url))
-    box = page.locator("#model input")
+    page.on("request", lambda request: "/page/models" in request.url and fetched.append(request.url))
+    page.locator("#model input").focus()
     assert fetched == []
-    box.click()
-    expect(page.locator("ul[role=listbox] li", has_text="Own 7").first).to_be_visible()
-    assert read_choices(page)[0] == "Fake"
-    assert page.locator("ul[role=listbox] li[aria-selected=true]").inner_text().endswith("Fake")
+    page.keyboard.type("o")
+    search = page.locator(".model-picker input[type=search]")
+    expect(search).to_have_value("o")
+    search.fill("own 299")
+    expect(page.locator(".picker-model:visible")).to_have_count(1)
+    page.keyboard.press("Enter")
+    expect(page.locator("#model input")).to_have_value("Own 299")
     assert len(fetched) == 1
-    box.fill("own 299")
-    box.press("End")
-    expect(page.locator("ul[role=listbox] li")).to_have_count(1)
-    box.press("Enter")
-    expect(box).to_have_value("Own 299")
-    box.click()
-    marked = page.locator("ul[role=listbox] li[aria-selected=true]")
-    expect(page.locator("ul[role=listbox] li", has_text="Own 7").first).to_be_visible()
-    page.keyboard.press("Escape")
-    expect(marked).to_have_count(0)
     page.wait_for_timeout(500)
     page.reload()
     window.ready()
     expect(page.locator("#model input")).to_have_value("Own 299")
+    page.click("#model input")
+    expect(page.locator(".picker-model[aria-current]")).to_have_text("Own 299")
+    page.fill(".model-picker input[type=search]", "nothing like it")
+    expect(page.get_by_text("No model has this name.")).to_be_visible()
     assert window.complaints == []
 
 
-def test_the_keys_choose_from_a_list_that_was_just_fetched(opener: Opener) -> None:
+def test_groups_of_models_are_folded_and_the_arrow_keys_go_over_what_is_shown(opener: Opener) -> None:
     page = opener.open_window(opener.serve(FAKE_MODEL, OTHER)).open()
-    box = page.locator("#model input")
-    box.focus()
-    expect(page.locator("ul[role=listbox] li", has_text="Other")).to_be_visible()
-    box.press("ArrowDown")
-    box.press("Enter")
-    expect(box).to_have_value("Other")
+    page.focus("#model input")
+    page.evaluate(TWO_KEYS)
+    expect(page.locator(".model-picker")).to_have_count(1)
+    expect(page.locator(".model-picker input")).to_be_focused()
+    automatic = page.locator(".picker-group", has_text="Chosen automatically")
+    expect(automatic.locator(".picker-model").first).to_be_hidden()
+    for _ in range(3):
+        page.keyboard.press("ArrowDown")
+    expect(page.locator(".picker-model", has_text="Other")).to_be_focused()
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("Enter")
+    expect(automatic.locator(".picker-model").first).to_be_visible()
+    page.keyboard.press("ArrowUp")
+    page.keyboard.press("Enter")
+    expect(page.locator("#model input")).to_have_value("Other")
     expect(page.locator("#guidance input[type=number]")).to_have_value("3")
 
 
@@ -104,7 +114,10 @@ def test_a_list_that_cannot_be_fetched_keeps_what_is_chosen(opener: Opener) -> N
     window = opener.open_window(opener.serve(FAKE_MODEL, OTHER))
     page = window.open()
     page.route("**/page/lists/**", lambda route: route.abort())
+    page.route("**/page/models*", lambda route: route.abort())
     page.locator("#model input").click()
-    assert read_choices(page) == ["Fake"]
-    page.keyboard.press("Tab")
+    expect(page.locator(".toast")).to_contain_text("does not respond")
     expect(page.locator("#model input")).to_have_value("Fake")
+    page.click("#loras > button")
+    page.locator("#lora-0 input").click()
+    assert read_choices(page) == ["None"]

@@ -24,9 +24,9 @@ from studio.tabs.common.control_values import UNITS, make_field_name
 from studio.tabs.common.events import HIDDEN, Updates
 from studio.tabs.common.form import Form
 from studio.tabs.common.form_values import LORA_SLOTS
-from studio.tabs.common.model_selection import AUTOMATIC_MODELS, list_selectable_models
+from studio.tabs.common.model_selection import AUTOMATIC_MODELS
 
-_SELECTABLE, _MODELS = "selectable", "models"  # with the automatic choices, and without
+_MODELS = "models"
 READY_MODELS = "ready"  # those that can be used now
 _WEIGHT_KINDS = {
     "loras": (WeightKind.LORA,),
@@ -35,7 +35,6 @@ _WEIGHT_KINDS = {
     "controls": (WeightKind.CONTROLNET, WeightKind.T2I_ADAPTER),
 }
 _FIELDS: Mapping[str, str] = {
-    "model": _SELECTABLE,
     "fallbacks": _MODELS,
     "hires_model": _MODELS,
     "vae": "vaes",
@@ -43,7 +42,7 @@ _FIELDS: Mapping[str, str] = {
     **{f"lora_{slot}": "loras" for slot in range(LORA_SLOTS)},
     **{make_field_name(index, "model"): "controls" for index in range(UNITS)},
 }
-"""The list of each field that has one."""
+"""The list of each field that has one; models are chosen from groups (model_groups.py)."""
 _REVALIDATE = {"Cache-Control": "private, no-cache"}  # the browser keeps the list and asks whether it is still the same
 
 
@@ -70,8 +69,6 @@ def list_choices(studio: Studio, name: str, task: Task) -> Sequence[tuple[str, s
     """
     if name == READY_MODELS:
         return list_model_choices([model for model in studio.engine.models(task) if not model.problem])
-    if name == _SELECTABLE:
-        return list_model_choices(list_selectable_models(studio, task))
     if name == _MODELS:
         return list_model_choices(studio.engine.models(task))
     if name not in _WEIGHT_KINDS:

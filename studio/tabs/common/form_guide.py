@@ -4,17 +4,13 @@ from __future__ import annotations
 
 import functools
 import json
-import unicodedata
 from collections.abc import Mapping, Sequence
-from html import escape
 from pathlib import Path
 
 import studio
 from studio.core.errors import InvalidRequest, ModelBroken
-from studio.core.lora_tags import split_tags
 from studio.core.model import Feature, Model
 from studio.core.request import GenerationRequest
-from studio.core.weights import WeightKind
 from studio.engine.studio import Studio
 from studio.prompting import styles
 from studio.prompting.tokens import TokenCounter
@@ -67,56 +63,47 @@ class FormGuide:
         return styles.load_styles(self._studio.settings.current.models_dir / STYLES_FILE)
 
     def counts(self, model_id: str, prompt: str, negative: str) -> str:
-        """The two token counts as HTML, where the model's text encoder is CLIP, and what will not work as it stands."""
+        """The two token counts as HTML, where the model's text encoder is CLIP."""
         model = next((model for model in self._studio.engine.models() if model.id == model_id), None)
-        if model is None:
+        counter = self._get_counter(model) if model is not None else None
+        if counter is None:
             return ""
-        unknown = self._describe_loras(prompt + negative) if Feature.LORA in model.features else ""
-        return self._count_tokens(model, prompt, negative) + unknown
+        texts = (("prompt", prompt), ("negative", negative)) if negative.strip() else (("prompt", prompt),)
+        try:
+            return "".join(_render_count(name, *counter.count(text)) for name, text in texts)
+        except InvalidRequest:  # a broken tag is warned of
+            return ""
 
-    def _count_tokens(self, model: Model, prompt: str, negative: str) -> str:
-        if Feature.PROMPT_SYNTAX not in model.features:
+    def count_chunks(self, model: Model, text: str) -> int:
+        """The chunks that the text encoder of `model` reads `text` in; 0 where it does not read in chunks."""
+        counter = self._get_counter(model)
+        try:
+            return counter.count(text)[1] // counter.chunk_length if counter is not None else 0
+        except InvalidRequest:
+            return 0
+
+    def shorten_prompt(self, model: Model, text: str) -> str:
+        """The beginning of `text` that takes MAX_QUIET_CHUNKS chunks of `model`; "" where it cannot be cut."""
+        counter = self._get_counter(model)
+        try:
+            return counter.shorten(text, MAX_QUIET_CHUNKS) if counter is not None else ""
+        except InvalidRequest:
             return ""
+
+    def _get_counter(self, model: Model) -> TokenCounter | None:
+        if Feature.PROMPT_SYNTAX not in model.features:
+            return None
         folder = self._find_folder(model.id)
         own = folder / "tokenizer" if folder is not None else _CLIP_TOKENIZER
         try:
-            counter = self._counter(own if own.is_dir() else _CLIP_TOKENIZER)
-            texts = (("prompt", prompt), ("negative", negative)) if negative.strip() else (("prompt", prompt),)
-            counted = [(name, *counter.count(text)) for name, text in texts]
-        except (ModelBroken, InvalidRequest):  # a broken tag is shown beside
-            return ""
-        chunks = max(limit for _, _, limit in counted) // counter.chunk_length
-        long = f"The prompt takes {chunks} chunks: it is slow, and its end counts for little. Shorten it."
-        return "".join(_render_count(*each) for each in counted) + (
-            _render_warning(long) if chunks > MAX_QUIET_CHUNKS else ""
-        )
-
-    def _describe_loras(self, text: str) -> str:
-        """The LoRAs that tags in `text` name and that are not here, as HTML; a tag that cannot be read is named too."""
-        try:
-            named = [use.name for use in split_tags(text)[1]]
-        except InvalidRequest as error:
-            return _render_warning(f"{error.message} {error.hint}")
-        files = (
-            [weight.name for weight in self._studio.store.weights() if weight.kind is WeightKind.LORA] if named else []
-        )
-        known = {_fold_name(each) for name in files for each in (name, name.rpartition("/")[2])}
-        missing = dict.fromkeys(name for name in named if _fold_name(name) not in known)
-        return _render_warning(f"There is no LoRA “{'”, “'.join(missing)}”.") if missing else ""
+            return self._counter(own if own.is_dir() else _CLIP_TOKENIZER)
+        except ModelBroken:
+            return None
 
     def _find_folder(self, model_id: str) -> Path | None:
         """The model's diffusers folder, None for single files and cloud models."""
         weight = next((weight for weight in self._studio.store.weights() if weight.name == model_id), None)
         return weight.path if weight is not None and weight.is_folder else None
-
-
-def _fold_name(name: str) -> str:
-    """As names are compared: without regard to case, and to how an accent is written."""
-    return unicodedata.normalize("NFC", name).casefold()
-
-
-def _render_warning(text: str) -> str:
-    return f'<span class="note note-bad" role="status">{escape(text)}</span>'
 
 
 def _render_count(name: str, used: int, limit: int) -> str:

@@ -12,14 +12,25 @@ from studio.prompting.dynamic_tree import is_dynamic
 from studio.prompting.wildcards import Wildcards
 
 
+def draw_prompts(texts: Sequence[str], wildcards: Wildcards) -> Sequence[str]:
+    """One prompt drawn from each of `texts`; those that are not dynamic are as they were.
+
+    Raises:
+        StudioError: a text that cannot be drawn from.
+    """
+    if not any(is_dynamic(text) for text in texts):
+        return texts
+    lists = wildcards.open()
+    return [expand_template(text, 0, lists) if is_dynamic(text) else text for text in texts]
+
+
 def describe_combinations(texts: Sequence[str], wildcards: Wildcards) -> tuple[Sequence[str], str]:
     """One prompt drawn from each of `texts`, and a note of all of them together as HTML, "" where none is dynamic."""
     try:
         if not any(is_dynamic(text) for text in texts):
             return texts, ""
-        lists = wildcards.open()
-        total = math.prod(count_combinations(text, lists) for text in texts)
-        drawn = [expand_template(text, 0, lists) for text in texts]
+        total = math.prod(count_combinations(text, wildcards.open()) for text in texts)
+        drawn = draw_prompts(texts, wildcards)
     except StudioError as error:
         return texts, f'<span class="note note-bad" role="status">{escape(f"{error.message} {error.hint}")}</span>'
     number = "more than 10¹⁸" if total >= MAX_COMBINATIONS else f"{total:,}"

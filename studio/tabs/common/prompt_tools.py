@@ -11,14 +11,15 @@ import gradio as gr
 
 from studio.core.errors import UnknownModel
 from studio.engine.studio import Studio
+from studio.tabs.common import choice_lists, model_selection
 from studio.tabs.common.events import UNQUEUED, Updates, show_errors
 from studio.tabs.common.form import Form
 from studio.tabs.common.image_fields import build_scripted_field
 
 
 def build_prompt_tools(prefix: str = "", pad: str = "") -> gr.Textbox:
-    """The buttons, and the field, out of sight, into which they write the id of a model to switch to. `pad` names the
-    pad whose image can be described, "" for none."""
+    """The buttons, and the field, out of sight, into which they and the list of models write the id of the model to
+    use. `pad` names the pad whose image can be described, "" for none."""
     build_scripted_field("prompts", f"{prefix}prompt-tools", prefix=prefix, pad=pad)
     return gr.Textbox("", elem_id=f"{prefix}switch-model", elem_classes="store", show_label=False, max_length=512)
 
@@ -33,12 +34,12 @@ def wire_model_switch(
         model_id = str(data[switch])
         if not model_id:  # emptied below, so that the same model can be written again
             return {}
-        model = studio.engine.model(model_id)
-        if model.problem:
+        model = model_selection.get_selectable_model(studio, model_id)
+        if model.problem and not model.locked:  # a locked one is chosen to see what it needs
             raise UnknownModel(f"{model.title} cannot be used: {model.problem}", hint="Pick another model.")
         followed = follow({**data, form["model"]: model.id}, request)
         updates: Updates = followed if isinstance(followed, dict) else {}
-        chosen = {**updates.get(form["model"], gr.update()), "value": model.id}
-        return {**updates, form["model"]: chosen, switch: ""}
+        updates[form["model"]] = {**updates.get(form["model"], gr.update()), "value": model.id}
+        return {**choice_lists.add_model_titles(studio, form, updates), switch: ""}
 
     switch.change(choose, {*inputs - {form["model"]}, switch}, {*outputs, form["model"], switch}, **UNQUEUED)

@@ -163,11 +163,11 @@ def build_additional_fields(layout: Img2ImgLayout) -> None:
     """Loopback, a batch of images, a reference image."""
     with layout.part(Part.LOOPS):
         layout.fields |= build_rows(select_fields(REQUEST_FIELDS, Group.LOOPS), PREFIX)
-    with layout.part(Part.BATCH), gr.Accordion("Batch: many images", open=False):
+    with layout.part(Part.BATCH), gr.Accordion("Batch: many images", open=False, elem_id=f"{PREFIX}batch-images"):
         layout.fields["batch"] = image_fields.build_image_pad(
             "Images", name=f"{PREFIX}batch", many=True, hint="All of them are worked on, instead of the one above"
         )
-    with layout.part(Part.REFERENCE), gr.Accordion("Reference image", open=False):
+    with layout.part(Part.REFERENCE), gr.Accordion("Reference image", open=False, elem_id=f"{PREFIX}references"):
         layout.fields["reference"] = image_fields.build_image_pad(
             "Reference", name=f"{PREFIX}reference", hint="The result takes after it"
         )

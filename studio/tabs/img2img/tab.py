@@ -105,13 +105,13 @@ def _build_settings(
         units = control_fields.build_control_units(studio.engine.models(Task.PREPROCESS), PREFIX, own=False)
         layout.fields |= control_fields.collect_unit_fields(units)
     with layout.part(Part.DRAWING):
-        with gr.Accordion("LoRA", open=False):
+        with gr.Accordion("LoRA", open=False, elem_id=f"{PREFIX}loras"):
             layout.fields |= form_fields.build_lora_fields(PREFIX)
-        with gr.Accordion("Post-processing", open=False):
+        with gr.Accordion("Post-processing", open=False, elem_id=f"{PREFIX}post"):
             layout.fields |= chain_fields.build_chain_fields(PREFIX)
-        with gr.Accordion("X/Y/Z grid", open=False):
+        with gr.Accordion("X/Y/Z grid", open=False, elem_id=f"{PREFIX}grid"):
             layout.fields |= form_fields.build_grid_fields(PREFIX)
-        with gr.Accordion("Advanced", open=False):
+        with gr.Accordion("Advanced", open=False, elem_id=f"{PREFIX}advanced"):
             layout.fields |= model_selection.build_fallback_fields(PREFIX) | form_fields.build_detail_fields(PREFIX)
     return note, units
 
@@ -138,7 +138,6 @@ class _Img2ImgPage:
         everything = {*form.components(), *outputs}
         for name in ("mode", "operation"):
             form[name].input(self._choose_operation, chosen, everything, trigger_mode="always_last", **UNQUEUED)
-        form["model"].input(self._choose_model, chosen, everything, trigger_mode="always_last", **UNQUEUED)
         prompt_tools.wire_model_switch(self._studio, form, switch, self._choose_model, chosen, everything)
         form["source"].upload(
             fn=None, js="() => ['', '']", outputs=[form["mask"], form["paint"]], api_visibility="private"

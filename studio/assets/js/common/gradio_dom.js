@@ -4,7 +4,7 @@
  * tests/browser/test_gradio_internals.py checks both, so that an upgrade of Gradio fails there and nowhere else.
  */
 
-import { find } from "./dom.js";
+import { find, make } from "./dom.js";
 
 /** The list of an open drop-down. */
 export const OPEN_LISTBOX = "ul[role=listbox]";
@@ -14,9 +14,6 @@ export const SELECTED_CHOICE = "ul[role=listbox] [aria-selected=true]";
 const LIST_OPTION = "ul[role=listbox] [role=option]";
 const LOOK_MS = 50; // ms between two looks for what Gradio is about to build
 const LOOKS = 100;
-/** The label of a field, and the help that may follow it. */
-const FIELD_LABEL = "[data-testid=block-info]";
-const FIELD_HELP = ".info-text";
 /** The box of a drop-down that is typed into. */
 export const LIST_BOX = "input[role=combobox]";
 /** The frame in a corner that holds Gradio's toasts. */
@@ -109,6 +106,20 @@ function pause(duration) {
  */
 export function openAccordion(id) {
   find(`#${id} ${ACCORDION_LABEL}:not(.open)`)?.click();
+}
+
+/**
+ * Write what is set in an accordion beside its title.
+ * @param {string} id
+ * @param {string} state "" for nothing
+ */
+export function showAccordionState(id, state) {
+  const label = find(`#${id} ${ACCORDION_LABEL}`);
+  if (!label) return;
+  const sign = find(".fold-state", label) ?? make("span", { class: "fold-state" });
+  sign.textContent = state;
+  if (!state) sign.remove();
+  else if (!sign.isConnected) label.firstElementChild?.after(sign);
 }
 
 /** Let the focused field report its value, which Gradio's number fields do when they lose the focus. */

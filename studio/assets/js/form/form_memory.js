@@ -1,6 +1,8 @@
 // @ts-check
 /** Values of the forms: as one packet for an event, and as the browser keeps them over a reload. */
 
+import { scheduleCheck } from "./form_check.js";
+
 /** @type {Set<string>} */
 const restoredForms = new Set();
 
@@ -15,15 +17,17 @@ export function packForm(names, values) {
 }
 
 /**
- * The values to store for `form`. Until the page has restored the form, what was stored before stays: otherwise the
- * defaults would replace it.
+ * The values to store for `form`, which are looked at as well. Until the page has restored the form, what was stored
+ * before stays: otherwise the defaults would replace it.
  * @param {string} form
  * @param {string[]} names
  * @param {unknown[]} values the form's values, and last what is stored now
  * @returns {unknown}
  */
 export function rememberForm(form, names, values) {
-  return restoredForms.has(form) ? packForm(names, values) : values[names.length];
+  const packed = packForm(names, values);
+  scheduleCheck(form, packed);
+  return restoredForms.has(form) ? packed : values[names.length];
 }
 
 /**

@@ -1,0 +1,59 @@
+"""What the page shows of a form while it is filled in, without asking Gradio: the state of its closed accordions, what
+it is warned of, and whether its model waits for a key."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Request
+from pydantic import BaseModel, Field
+
+from studio.core.operations import find_operation
+from studio.core.task import Task
+from studio.core.user import User
+from studio.engine.studio import Studio
+from studio.tabs.common import model_selection
+from studio.tabs.common.fold_states import describe_folds
+from studio.tabs.common.form_guide import FormGuide
+from studio.tabs.common.form_warnings import list_warnings
+
+MAX_VALUES = 400
+
+
+class FormValues(BaseModel):
+    """The values of a form by name, as the browser has them."""
+
+    values: Annotated[dict[str, Any], Field(max_length=MAX_VALUES)]
+
+
+def build_check_router(studio: Studio) -> APIRouter:
+    """The route that looks at a form."""
+    router, guide = APIRouter(prefix="/page", include_in_schema=False), FormGuide(studio)
+
+    @router.post("/form-check")
+    def check_form(body: FormValues, request: Request) -> dict[str, Any]:
+        return describe_form(studio, guide, body.values, request.scope["user"])
+
+    return router
+
+
+def describe_form(studio: Studio, guide: FormGuide, values: dict[str, Any], user: User) -> dict[str, Any]:
+    """The state of the form with `values`: of each accordion that asks for something, the warnings, and the service
+    whose key is missing."""
+    task = find_operation(values.get("mode"), values.get("operation")).task if "mode" in values else Task.TXT2IMG
+    platforms = studio.social.platforms.of(user.name) if studio.social is not None else None
+    warnings = list_warnings(studio, guide, values, task, user)
+    return {
+        "folds": describe_folds(values, platforms),
+        "warnings": [warning.to_json() for warning in warnings],
+        "locked": _describe_lock(studio, str(values.get("model") or ""), task),
+    }
+
+
+def _describe_lock(studio: Studio, model_id: str, task: Task) -> dict[str, str] | None:
+    """The service that the chosen model waits for, None where it is ready."""
+    model = model_selection.find_selectable_model(studio, model_id, task)
+    if model is None or not model.locked or studio.clouds is None:
+        return None
+    service = next((each for each in studio.clouds.all() if each.id == model.lane), None)
+    return {"service": service.id, "title": service.title, "reason": model.problem} if service is not None else None
